@@ -1,0 +1,59 @@
+"""A finding: what a check answers. Unknown is never healthy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class Status(StrEnum):
+    """The three answers of a check."""
+
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """One observation under a finding: of what, how it was, and the detail that a person wants to read.
+
+    `subject` is written as `Node/worker-1 → 10.2.112.10:53/udp` or `Pod/shop/cart-abc`.
+    """
+
+    subject: str
+    status: Status
+    detail: str
+
+    def to_json(self) -> dict[str, str]:
+        return {"subject": self.subject, "status": self.status.value, "detail": self.detail}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """The answer of the check named `check`, with a one-line summary and all its evidence."""
+
+    check: str
+    status: Status
+    summary: str
+    evidence: tuple[Evidence, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "check": self.check,
+            "status": self.status.value,
+            "summary": self.summary,
+            "evidence": [item.to_json() for item in self.evidence],
+        }
+
+
+def worst(statuses: Iterable[Status]) -> Status:
+    """The status of a whole: one unhealthy part makes it unhealthy, one unknown part (or no part) unknown."""
+    seen = set(statuses)
+    if Status.UNHEALTHY in seen:
+        return Status.UNHEALTHY
+    if Status.UNKNOWN in seen or not seen:
+        return Status.UNKNOWN
+    return Status.HEALTHY
