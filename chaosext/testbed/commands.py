@@ -1,0 +1,113 @@
+"""Runs the commands that the testbed is built with (docker, kind, kubectl, go …): always bounded, never silent on failure."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from typing import TYPE_CHECKING
+
+from chaosext.model.errors import ChaosextError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+TAIL_LINES = 15
+
+
+class CommandFailed(ChaosextError):
+    """A command was missing, ended with an exit code other than 0, or took too long.
+
+    `exit_code_of_command` is None when it never ran or ran out of time.
+    """
+
+    def __init__(self, message: str, fix: str = "", *, exit_code_of_command: int | None = None) -> None:
+        super().__init__(message, fix)
+        self.exit_code_of_command = exit_code_of_command
+
+
+def run_command(
+    argv: Sequence[str | Path],
+    *,
+    timeout_s: float,
+    input: str | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    log: Path | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run `argv` without a shell and return its output as text.
+
+    `env` is added to the environment. With `log`, output goes to that file as it comes (appended, nothing is
+    returned in stdout and stderr), for builds that somebody may want to watch.
+
+    Raises `CommandFailed` with the end of what the command said.
+    """
+    words = [str(word) for word in argv]
+    try:
+        done = _run(words, timeout_s=timeout_s, input=input, env=env, cwd=cwd, log=log)
+    except FileNotFoundError as error:
+        raise CommandFailed(f"{words[0]} can't be run ({error.strerror})", f"install {words[0]}") from error
+    except subprocess.TimeoutExpired as error:
+        raise CommandFailed(f"`{_shown(words)}` took more than {timeout_s:g} s", _where(log)) from error
+    if done.returncode:
+        said = log.read_text(errors="replace") if log else done.stderr or done.stdout
+        raise CommandFailed(
+            f"`{_shown(words)}` ended with exit code {done.returncode}: {_tail(said)}",
+            _where(log),
+            exit_code_of_command=done.returncode,
+        )
+    return done
+
+
+def _run(
+    words: list[str],
+    *,
+    timeout_s: float,
+    input: str | None,
+    env: Mapping[str, str] | None,
+    cwd: Path | None,
+    log: Path | None,
+) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **(env or {})}
+    if log is None:
+        return subprocess.run(
+            words,
+            input=input,
+            stdin=subprocess.DEVNULL if input is None else None,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout_s,
+            env=environment,
+            cwd=cwd,
+            check=False,
+        )
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a") as sink:
+        print(f"$ {_shown(words)}", file=sink, flush=True)
+        return subprocess.run(
+            words,
+            input=input,
+            stdin=subprocess.DEVNULL if input is None else None,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout_s,
+            env=environment,
+            cwd=cwd,
+            check=False,
+        )
+
+
+def _shown(words: list[str]) -> str:
+    shown = shlex.join(words)
+    return shown if len(shown) <= 200 else f"{shown[:200]}…"
+
+
+def _tail(text: str) -> str:
+    return "\n".join(text.strip().splitlines()[-TAIL_LINES:]) or "it said nothing"
+
+
+def _where(log: Path | None) -> str:
+    return f"see {log}" if log else ""

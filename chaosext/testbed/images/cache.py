@@ -1,0 +1,72 @@
+"""Finished builds, kept in the user's cache under a hash of what went into them: written aside, renamed when complete."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+KEY_DIGITS = 12
+
+
+def cache_home() -> Path:
+    """`$XDG_CACHE_HOME/chaosext`, or `~/.cache/chaosext` (XDG Base Directory Specification)."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "chaosext"
+
+
+def key_of(inputs: object) -> str:
+    """A short hash of JSON-like `inputs`: the same inputs, the same key."""
+    text = json.dumps(inputs, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:KEY_DIGITS]
+
+
+def log_file(name: str) -> Path:
+    """Where the output of the build called `name` goes."""
+    path = cache_home() / "logs" / f"{name}.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def kept(name: str, inputs: object, build: Callable[[Path], None]) -> Path:
+    """The directory `name-KEY`, filled by `build` (given an empty directory) unless it is there already.
+
+    A build that fails or is interrupted leaves nothing under that name. Two processes don't build the same at once.
+    """
+    target = cache_home() / f"{name}-{key_of(inputs)}"
+    if target.is_dir():
+        return target
+    with _locked(target):
+        if not target.is_dir():
+            _build_aside(target, build)
+    return target
+
+
+def is_kept(name: str, inputs: object) -> bool:
+    """Whether `kept` would return at once."""
+    return (cache_home() / f"{name}-{key_of(inputs)}").is_dir()
+
+
+def _build_aside(target: Path, build: Callable[[Path], None]) -> None:
+    aside = target.with_name(f"{target.name}.partial")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    build(aside)
+    aside.rename(target)
+
+
+@contextmanager
+def _locked(target: Path) -> Iterator[None]:
+    locks = cache_home() / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with (locks / target.name).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

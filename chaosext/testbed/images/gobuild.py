@@ -1,0 +1,131 @@
+"""Builds commands from Go modules: a small module of our own requires upstream's, so that `replace` is ours to say.
+
+Static (CGO off), trimmed and stripped: the binaries depend on nothing but the kernel and are the same in every directory.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chaosext.model.errors import Refused
+from chaosext.testbed.commands import run_command
+from chaosext.testbed.images.cache import is_kept, kept, log_file
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from chaosext.testbed.progress import Progress
+    from chaosext.testbed.versions import GoModule
+
+DOWNLOAD_TIMEOUT_S = 900
+BUILD_TIMEOUT_S = 3600
+MINIMUM_GO = (1, 26)  # Istio's go.mod says `go 1.26.0`; the other modules ask for less
+GO_ENVIRONMENT = {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoBuild:
+    """Commands to build from one module.
+
+    `commands` maps file names to import paths. `replaces` maps module paths to `PATH VERSION` as go.mod writes it.
+    `variables` are strings set at link time (`-X`). `main` is Go source of a command of our own, built as `name`.
+    """
+
+    name: str
+    module: GoModule
+    commands: Mapping[str, str] = field(default_factory=dict)
+    replaces: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    main: str = ""
+    language: str = "1.24.0"
+
+    @property
+    def go_mod(self) -> str:
+        """The text of the small module's go.mod."""
+        replaces = "".join(f"\t{old} => {new}\n" for old, new in sorted(self.replaces.items()))
+        return (
+            f"module chaosext.local/{self.name}\n\ngo {self.language}\n\n"
+            f"require {self.module.path} {self.module.version}\n\nreplace (\n{replaces})\n"
+        )
+
+    @property
+    def targets(self) -> Mapping[str, str]:
+        """Every file name with what `go build` is told to build for it."""
+        return {**self.commands, **({self.name: "."} if self.main else {})}
+
+    @property
+    def flags(self) -> list[str]:
+        """Flags of `go build`."""
+        variables = "".join(f" -X {name}={value}" for name, value in self.variables.items())
+        tags = [f"-tags={','.join(self.tags)}"] if self.tags else []
+        return ["-mod=mod", "-trimpath", *tags, "-ldflags", f"-s -w{variables}"]
+
+    @property
+    def inputs(self) -> object:
+        """Everything that decides what comes out."""
+        return [self.go_mod, dict(self.targets), self.flags, self.main, GO_ENVIRONMENT]
+
+
+def ensure_go_commands(build: GoBuild, progress: Progress) -> Path:
+    """The directory that holds the commands of `build`, built now unless they are kept from before."""
+    if is_kept(build.name, build.inputs):
+        return kept(build.name, build.inputs, lambda _: None)
+    with progress.stage(f"Build {build.name} {build.module.version} from source"):
+        return kept(build.name, build.inputs, lambda target: _build(build, target))
+
+
+def module_directory(module: GoModule) -> Path:
+    """The read-only directory of `module` in Go's module cache, downloaded when it isn't there."""
+    argv = [find_go(), "mod", "download", "-json", str(module)]
+    said = run_command(argv, timeout_s=DOWNLOAD_TIMEOUT_S, env=GO_ENVIRONMENT).stdout
+    return Path(json.loads(said)["Dir"])
+
+
+def module_replaces(module: GoModule) -> dict[str, str]:
+    """The `replace` lines of `module` that name another module (not a directory), as `GoBuild.replaces` takes them."""
+    go_mod = module_directory(module) / "go.mod"
+    said = run_command([find_go(), "mod", "edit", "-json", go_mod], timeout_s=60).stdout
+    replaces = json.loads(said).get("Replace") or []
+    return {
+        one["Old"]["Path"]: f"{one['New']['Path']} {one['New']['Version']}"
+        for one in replaces
+        if "Version" in one["New"]
+    }
+
+
+def module_requirements(module: GoModule) -> dict[str, str]:
+    """Path and version of each module that `module` requires."""
+    go_mod = module_directory(module) / "go.mod"
+    said = run_command([find_go(), "mod", "edit", "-json", go_mod], timeout_s=60).stdout
+    return {one["Path"]: one["Version"] for one in json.loads(said)["Require"]}
+
+
+def find_go() -> str:
+    """The `go` command on PATH or in /usr/local/go. Raises `Refused` when there is none or it is too old."""
+    go = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
+    fix = f"install Go {MINIMUM_GO[0]}.{MINIMUM_GO[1]} or newer and put it on PATH"
+    if go is None:
+        raise Refused("building from source needs Go, and there is no `go` on PATH", fix)
+    version = run_command([go, "env", "GOVERSION"], timeout_s=60).stdout.strip()
+    numbers = tuple(int(part) for part in version.removeprefix("go").split("-")[0].split(".")[:2])
+    if numbers < MINIMUM_GO:
+        raise Refused(f"building from source needs Go {MINIMUM_GO[0]}.{MINIMUM_GO[1]}, {go} is {version}", fix)
+    return go
+
+
+def _build(build: GoBuild, target: Path) -> None:
+    module = target / "src"
+    module.mkdir()
+    (module / "go.mod").write_text(build.go_mod)
+    if build.main:
+        (module / "main.go").write_text(build.main)
+    log = log_file(build.name)
+    for name, package in build.targets.items():
+        argv = [find_go(), "build", *build.flags, "-o", target / name, package]
+        run_command(argv, timeout_s=BUILD_TIMEOUT_S, env=GO_ENVIRONMENT, cwd=module, log=log)
+    shutil.rmtree(module)

@@ -1,0 +1,95 @@
+"""What the testbed is doing, for people who wait: a line when a stage starts and one, with its time, when it ends."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+HEARTBEAT_S = 60.0
+
+
+class Progress:
+    """Writes stages as plain lines, each beginning with the seconds since the start; stages may run in parallel.
+
+    `stream` is stderr unless given; `clock` gives seconds and is replaced in tests.
+    """
+
+    def __init__(
+        self,
+        stream: TextIO | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        heartbeat_s: float = HEARTBEAT_S,
+    ) -> None:
+        self._stream = stream
+        self._clock = clock
+        self._heartbeat_s = heartbeat_s
+        self._started_s = clock()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def stage(self, title: str) -> Iterator[Stage]:
+        """Announce `title`, remind of it every minute, and tell how long it took or that it failed."""
+        stage = Stage(self, title, self._clock())
+        ended = threading.Event()
+        self.line(title)
+        threading.Thread(target=self._remind, args=(stage, ended), daemon=True).start()
+        try:
+            yield stage
+        except BaseException:
+            self.line(f"{title}: failed after {format_elapsed(stage.elapsed_s)}")
+            raise
+        else:
+            self.line(f"{title}: done in {format_elapsed(stage.elapsed_s)}")
+        finally:
+            ended.set()
+
+    def line(self, text: str) -> None:
+        """Write one line. It is never an error when nobody reads."""
+        stream = sys.stderr if self._stream is None else self._stream
+        with self._lock:
+            try:
+                stream.write(f"[{self._clock() - self._started_s:7.1f} s] {text}\n")
+                stream.flush()
+            except (OSError, ValueError):
+                return
+
+    def seconds(self) -> float:
+        """The clock's reading, in seconds."""
+        return self._clock()
+
+    def _remind(self, stage: Stage, ended: threading.Event) -> None:
+        while not ended.wait(self._heartbeat_s):
+            stage.note(f"still at it after {format_elapsed(stage.elapsed_s)}")
+
+
+class Stage:
+    """One running stage of a `Progress`."""
+
+    def __init__(self, progress: Progress, title: str, started_s: float) -> None:
+        self._progress = progress
+        self._title = title
+        self._started_s = started_s
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the stage began."""
+        return self._progress.seconds() - self._started_s
+
+    def note(self, text: str) -> None:
+        """Say something about the stage while it runs."""
+        self._progress.line(f"  {self._title}: {text}")
+
+
+def format_elapsed(elapsed_s: float) -> str:
+    """`12.3 s` below a minute, `7 min 05 s` from there on."""
+    if elapsed_s < 60:
+        return f"{elapsed_s:.1f} s"
+    minutes, seconds = divmod(round(elapsed_s), 60)
+    return f"{minutes} min {seconds:02d} s"
