@@ -20,6 +20,7 @@ class Kind(StrEnum):
     POD_PENDING = "pod_pending"
     POD_READY = "pod_ready"
     POD_NOT_READY = "pod_not_ready"
+    POD_DELETED = "pod_deleted"
     POD_GONE = "pod_gone"
     ENDPOINTS_CHANGED = "endpoints_changed"
     DNS_DEGRADED = "dns_degraded"

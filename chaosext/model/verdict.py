@@ -1,0 +1,71 @@
+"""The verdict of a run and the exit code that goes with it."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+EXPECTATION_NOT_MET_EXIT_CODE = 1
+
+
+class Outcome(StrEnum):
+    """How a run ended, in one word."""
+
+    PASSED = "passed"
+    DEVIATED = "deviated"
+    INCONCLUSIVE = "inconclusive"
+    REFUSED = "refused"
+    UNSAFE = "unsafe"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """An outcome with its reasons.
+
+    `rollback_verified` is None where no rollback was needed; `signal_number` is set where a signal ended the run.
+    """
+
+    outcome: Outcome
+    reasons: tuple[str, ...]
+    rollback_verified: bool | None = None
+    signal_number: int | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0 passed, 10/11 deviated with and without verified rollback, 20, 30, 40, or 128 + signal."""
+        match self.outcome:
+            case Outcome.PASSED:
+                return 0
+            case Outcome.DEVIATED:
+                return 10 if self.rollback_verified else 11
+            case Outcome.REFUSED:
+                return 20
+            case Outcome.INCONCLUSIVE:
+                return 30
+            case Outcome.UNSAFE:
+                return 40
+            case Outcome.INTERRUPTED:
+                return 128 + (self.signal_number or signal.SIGINT)
+
+    def exit_code_for(self, expected: Outcome | None) -> int:
+        """The process' exit code when the user asked for `expected` (None: asked for nothing).
+
+        Exactly the verdict asked for is 0; a rollback that was not verified never is. A pass that nobody
+        expected is 1, so that CI notices that the story was not reproduced.
+        """
+        if expected is None:
+            return self.exit_code
+        if self.outcome is expected and self.rollback_verified is not False:
+            return 0
+        return self.exit_code or EXPECTATION_NOT_MET_EXIT_CODE
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "verdict": self.outcome.value,
+            "exit_code": self.exit_code,
+            "rollback_verified": self.rollback_verified,
+            "reasons": list(self.reasons),
+        }

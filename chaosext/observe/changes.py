@@ -1,0 +1,149 @@
+"""From two successive states of an object to what happened between them. Pure: values in, notes out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from chaosext.cluster.objects import Endpoint, Event, Node, Pod
+from chaosext.model.timeline import Kind
+
+NOT_READY_LIKE = ("False", "Unknown")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """What happened to what; the recorder adds when, and who said so."""
+
+    kind: Kind
+    object: str
+    detail: str
+
+
+def node_notes(before: Node | None, after: Node) -> Iterator[Note]:
+    """What happened to a node; its first sighting says only what is wrong with it."""
+    was_ready = before is None or before.ready == "True"
+    if was_ready and after.ready in NOT_READY_LIKE:
+        yield Note(kind=Kind.NODE_NOT_READY, object=after.subject, detail=f"Ready is {after.ready}")
+    if not was_ready and after.ready == "True":
+        yield Note(kind=Kind.NODE_READY, object=after.subject, detail="Ready is True again")
+    known = set(before.taints) if before else set(after.taints)
+    for taint in after.taints:
+        if taint not in known:
+            yield Note(kind=Kind.NODE_TAINTED, object=after.subject, detail=f"{taint.key}:{taint.effect}")
+
+
+def pod_notes(before: Pod | None, after: Pod, lost_nodes: Collection[str]) -> Iterator[Note]:
+    """What happened to a Pod. A deletion on a node in `lost_nodes` is an eviction."""
+    if before is None:
+        yield Note(kind=Kind.POD_CREATED, object=after.subject, detail=f"by {after.owner or 'nobody (a bare Pod)'}")
+    yield from _placement_notes(before, after)
+    yield from _readiness_notes(before, after)
+    if after.terminating and not (before and before.terminating):
+        yield _deletion_note(after, lost_nodes)
+
+
+def _placement_notes(before: Pod | None, after: Pod) -> Iterator[Note]:
+    if after.node and not (before and before.node):
+        yield Note(kind=Kind.POD_BOUND, object=after.subject, detail=f"to {after.node}")
+    if not after.node and after.phase == "Pending" and _detail_changed(before, after):
+        yield Note(kind=Kind.POD_PENDING, object=after.subject, detail=after.ready_detail)
+
+
+def _detail_changed(before: Pod | None, after: Pod) -> bool:
+    """True once the scheduler has said why a Pod stays unbound (a Pod just created has no reason yet)."""
+    return "nodes are available" in after.ready_detail and (
+        before is None or "nodes are available" not in before.ready_detail
+    )
+
+
+def _readiness_notes(before: Pod | None, after: Pod) -> Iterator[Note]:
+    was_ready = before is not None and before.ready
+    if after.ready and not was_ready:
+        yield Note(kind=Kind.POD_READY, object=after.subject, detail=f"on {after.node}")
+    if was_ready and not after.ready and not after.terminating:
+        yield Note(kind=Kind.POD_NOT_READY, object=after.subject, detail=after.ready_detail or f"on {after.node}")
+    looping = set(_looping(after)) - (set(_looping(before)) if before else set())
+    for container in sorted(looping):
+        yield Note(kind=Kind.CRASH_LOOP, object=after.subject, detail=f"container {container}: CrashLoopBackOff")
+
+
+def _looping(pod: Pod) -> Iterable[str]:
+    return (name for name, reason in pod.waiting_reasons.items() if reason == "CrashLoopBackOff")
+
+
+def _deletion_note(pod: Pod, lost_nodes: Collection[str]) -> Note:
+    if pod.node in lost_nodes:
+        return Note(kind=Kind.POD_EVICTED, object=pod.subject, detail=f"from {pod.node}, which is not ready")
+    return Note(kind=Kind.POD_DELETED, object=pod.subject, detail=f"on {pod.node or 'no node'}")
+
+
+def gone_note(pod: Pod) -> Note:
+    """The API server no longer knows the Pod."""
+    return Note(kind=Kind.POD_GONE, object=pod.subject, detail=f"was on {pod.node or 'no node'}")
+
+
+def probe_note(event: Event) -> Note | None:
+    """A kubelet's probe failure, in kubelet's own words; None for any other event."""
+    if event.reason != "Unhealthy":
+        return None
+    return Note(kind=Kind.PROBE_FAILING, object=event.involved, detail=" ".join(event.message.split())[:240])
+
+
+def endpoints_note(service: str, before: Iterable[Endpoint], after: Iterable[Endpoint]) -> Note | None:
+    """What backs `service` now, where that differs from before."""
+    was, now = _ready_addresses(before), _ready_addresses(after)
+    if was == now:
+        return None
+    detail = ", ".join(f"{ip} on {node}" for ip, node in now) or "no ready endpoint"
+    return Note(kind=Kind.ENDPOINTS_CHANGED, object=f"Service/{service}", detail=detail)
+
+
+def _ready_addresses(endpoints: Iterable[Endpoint]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((each.ip, each.node) for each in endpoints if each.ready))
+
+
+DEAD_AFTER_FAILURES = 3
+"""Lookups in a row that must fail before DNS is called dead on a node (and succeed before it is restored)."""
+
+
+@dataclass(slots=True)
+class DnsWatch:
+    """Turns one node's samples into dns_degraded, dns_dead and dns_restored, each dated to its first sample."""
+
+    node: str
+    state: Kind = Kind.DNS_RESTORED
+    _streak: int = 0
+    _streak_ok: bool = True
+    _streak_since_s: float = 0.0
+    history: list[tuple[float, bool]] = field(default_factory=list)
+
+    def sample(self, at_s: float, ok: bool, detail: str) -> tuple[float, Note] | None:
+        """Take a sample made at `at_s`; the note that it leads to with the time of the streak's first sample."""
+        self.history.append((at_s, ok))
+        if ok != self._streak_ok or not self._streak:
+            self._streak, self._streak_ok, self._streak_since_s = 0, ok, at_s
+        self._streak += 1
+        state = self._next_state(ok)
+        if state is self.state:
+            return None
+        self.state = state
+        return self._streak_since_s, Note(kind=state, object=f"Node/{self.node}", detail=detail)
+
+    def _next_state(self, ok: bool) -> Kind:
+        if self._streak >= DEAD_AFTER_FAILURES:
+            return Kind.DNS_RESTORED if ok else Kind.DNS_DEAD
+        return self.state if ok or self.state is Kind.DNS_DEAD else Kind.DNS_DEGRADED
+
+
+def outage_windows(notes: Iterable[tuple[float, str, Kind]]) -> Mapping[str, tuple[tuple[float, float | None], ...]]:
+    """Per object the windows (start s, end s or None while it lasts) in which its DNS was dead."""
+    windows: dict[str, list[tuple[float, float | None]]] = {}
+    for at_s, name, kind in sorted(notes):
+        mine = windows.setdefault(name, [])
+        open_now = bool(mine) and mine[-1][1] is None
+        if kind is Kind.DNS_DEAD and not open_now:
+            mine.append((at_s, None))
+        if kind is Kind.DNS_RESTORED and open_now:
+            mine[-1] = (mine[-1][0], at_s)
+    return {name: tuple(found) for name, found in windows.items() if found}

@@ -1,0 +1,1 @@
+"""Prediction from values alone: nothing here reaches a node or a cluster."""

@@ -1,0 +1,118 @@
+"""Reading an experiment strictly: an unknown key, an unknown probe or a bad argument is refused, by its place and name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from chaosext.model.errors import Refused
+from chaosext.run.settings import did_you_mean
+
+# Chaos Toolkit's experiment specification, https://chaostoolkit.org/reference/api/experiment/
+_EXPERIMENT = frozenset(
+    "version title description tags contributions steady-state-hypothesis method rollbacks configuration secrets "
+    "controls runtime extensions dry".split()
+)
+_HYPOTHESIS = frozenset("title probes controls".split())
+_ACTIVITY = frozenset("type name ref provider tolerance pauses background timeout controls dry contributions".split())
+_PROVIDER = {
+    "python": frozenset("type module func arguments secrets".split()),
+    "process": frozenset("type path arguments timeout secrets".split()),
+    "http": frozenset(
+        "type url method headers expected_status arguments timeout secrets verify_tls max_retries proxies".split()
+    ),
+}
+
+Experiment = dict[str, Any]
+
+
+def load_experiment(path: Path) -> Experiment:
+    """The experiment in the YAML or JSON file at `path`, checked whole; raises `Refused` for the first fault found."""
+    experiment = _parse(path)
+    _check_keys(experiment)
+    _check_by_chaoslib(experiment)
+    return experiment
+
+
+def activities(experiment: Experiment) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every activity with its place in the file, such as `method[0]`."""
+    hypothesis = experiment.get("steady-state-hypothesis") or {}
+    sections = {
+        "steady-state-hypothesis.probes": hypothesis.get("probes"),
+        "method": experiment.get("method"),
+        "rollbacks": experiment.get("rollbacks"),
+    }
+    for section, members in sections.items():
+        for index, activity in enumerate(members or []):
+            yield f"{section}[{index}]", activity
+
+
+def calls(experiment: Experiment, func: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The activities that call chaosext's `func`."""
+    for place, activity in activities(experiment):
+        provider = activity.get("provider", {})
+        if provider.get("func") == func and str(provider.get("module", "")).startswith("chaosext."):
+            yield place, activity
+
+
+def _parse(path: Path) -> Experiment:
+    import yaml
+
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise Refused(f"experiment {path}: {getattr(error, 'strerror', None) or error}", "name a readable file") from None
+    except (yaml.YAMLError, RecursionError) as error:
+        problem = " ".join(str(error).split())
+        raise Refused(f"experiment {path}: not YAML or JSON: {problem}", "mend the file's syntax") from None
+    if not isinstance(value, dict):
+        raise Refused(f"experiment {path}: a mapping is expected", "start with `title:` and `method:`")
+    return value
+
+
+def _check_keys(experiment: Experiment) -> None:
+    _known("", experiment, _EXPERIMENT)
+    hypothesis = experiment.get("steady-state-hypothesis")
+    if hypothesis is not None:
+        _known("steady-state-hypothesis", hypothesis, _HYPOTHESIS)
+    for name in ("method", "rollbacks"):
+        _sequence(name, experiment.get(name))
+    _sequence("steady-state-hypothesis.probes", (hypothesis or {}).get("probes"))
+    for place, activity in activities(experiment):
+        _check_activity(place, activity)
+
+
+def _check_activity(place: str, activity: Any) -> None:
+    _known(place, activity, _ACTIVITY)
+    provider = activity.get("provider")
+    if provider is None:
+        return
+    kind = provider.get("type") if isinstance(provider, dict) else None
+    _known(f"{place}.provider", provider, _PROVIDER.get(str(kind), frozenset(provider)))
+
+
+def _known(place: str, value: Any, known: frozenset[str]) -> None:
+    if not isinstance(value, Mapping):
+        raise Refused(f"{place}: a mapping is expected, not {type(value).__name__}", "see `chaosext run --help`")
+    for key in value:
+        if str(key) not in known and not str(key).startswith("x-"):
+            raise Refused(f"{place}.{key}".lstrip(".") + ": unknown key", did_you_mean(str(key), known))
+
+
+def _sequence(place: str, value: Any) -> None:
+    if value is not None and not isinstance(value, list):
+        raise Refused(f"{place}: a list is expected, not {type(value).__name__}", "write one `- type: …` an activity")
+
+
+def _check_by_chaoslib(experiment: Experiment) -> None:
+    """Chaos Toolkit's own validation: modules and functions exist, arguments fit their signatures."""
+    from chaoslib.exceptions import ChaosException
+    from chaoslib.experiment import ensure_experiment_is_valid
+
+    try:
+        ensure_experiment_is_valid(experiment)
+    except ChaosException as error:
+        raise Refused(f"experiment is not valid: {error}", "compare with `chaos discover chaosext`") from None
+    except Exception as error:  # chaoslib trips over some malformed values instead of naming them
+        raise Refused(f"experiment is not valid: {type(error).__name__}: {error}", "run `chaos validate`") from None

@@ -1,0 +1,69 @@
+"""What an experiment (or the command line) says about where and how: typed, with defaults, bad values refused."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from chaosext.model.errors import Refused
+
+PREFIX = "chaosext_"
+
+
+class Settings(BaseModel):
+    """The `chaosext_*` keys of an experiment's `configuration`, and the context of its `secrets`.
+
+    Every field is written in an experiment as `chaosext_<field>`; `context` is chaostoolkit-kubernetes' own
+    `KUBERNETES_CONTEXT` secret, so that its probes and ours always talk to the same cluster.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    context: str = Field(min_length=1, description="Kubernetes context; never the current one implicitly")
+    transport: str = Field("docker", pattern="^docker$", description="How a node's shell is reached")
+    leaf: str = Field("", description="Container of the leaf router; empty: `<cluster>-leaf` on a kind context")
+    namespaces: tuple[str, ...] = Field(("shop",), description="Whose Pods `probes_healthy` asks for")
+    max_ttl_s: float = Field(900.0, gt=0, le=3600, description="No cut may live longer than this, seconds")
+    request_timeout_s: float = Field(10.0, gt=0, le=120, description="Bound of one API call, seconds")
+    lookups: int = Field(10, ge=1, le=100, description="DNS lookups per node, target and protocol")
+
+    @property
+    def leaf_container(self) -> str:
+        """The leaf's container: as set, or the testbed's name for it."""
+        return self.leaf or f"{self.context.removeprefix('kind-')}-leaf"
+
+
+def settings_from(configuration: Mapping[str, Any] | None, secrets: Mapping[str, Any] | None) -> Settings:
+    """The settings of an activity. Raises `Refused` naming the key at fault and its fix."""
+    values = {
+        key.removeprefix(PREFIX): value for key, value in (configuration or {}).items() if key.startswith(PREFIX)
+    }
+    context = (secrets or {}).get("KUBERNETES_CONTEXT")
+    if not context:
+        raise Refused(
+            "secrets.KUBERNETES_CONTEXT is not set",
+            "name the context in the experiment's secrets and list them in the activity's provider.secrets",
+        )
+    try:
+        return Settings.model_validate({"context": context, **values})
+    except ValidationError as error:
+        raise _refusal(error) from None
+
+
+def _refusal(error: ValidationError) -> Refused:
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"])
+    key = "secrets.KUBERNETES_CONTEXT" if field == "context" else f"configuration.{PREFIX}{field}"
+    if first["type"] != "extra_forbidden":
+        return Refused(f"{key}: {first['msg']}", f"it is {first['input']!r} now")
+    return Refused(f"{key}: unknown key", did_you_mean(field, Settings.model_fields, prefix=PREFIX))
+
+
+def did_you_mean(word: str, known: Any, *, prefix: str = "") -> str:
+    """A hint for a mistyped `word`: the nearest known one, else all of them."""
+    names = sorted(str(name) for name in known)
+    near = difflib.get_close_matches(word, names, n=1)
+    return f"did you mean {prefix}{near[0]}?" if near else f"known: {', '.join(prefix + name for name in names)}"

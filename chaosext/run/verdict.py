@@ -1,0 +1,99 @@
+"""The verdict is derived from what a run left behind, never assumed (design.md, "Rules of a verdict")."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chaosext.model.finding import Status
+from chaosext.model.verdict import Outcome, Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What one question came to, and why, in a line."""
+
+    status: Status
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """Everything that a verdict may depend on.
+
+    `gate`: the hypothesis before the cut; None: the experiment has none.
+    `cut`: was the cut proven; None: the experiment cuts nothing.
+    `after`: the hypothesis after the heal; None: never asked.
+    `rolled_back`: the steady state after the rollbacks; None: never asked.
+    `method_failures`, `rollback_failures`: activities that raised, as `name: error`.
+    `refusals`: why an action refused before it touched anything.
+    `left_behind`: what of ours could not be seen gone, with how to remove it.
+    """
+
+    gate: Answer | None = None
+    cut: Answer | None = None
+    after: Answer | None = None
+    rolled_back: Answer | None = None
+    method_failures: tuple[str, ...] = ()
+    rollback_failures: tuple[str, ...] = ()
+    refusals: tuple[str, ...] = ()
+    left_behind: tuple[str, ...] = ()
+    signal_number: int | None = None
+
+
+def derive(facts: Facts) -> Verdict:
+    """The one verdict that `facts` allow. What is worse for the cluster's owner is asked first."""
+    if facts.left_behind:
+        return Verdict(outcome=Outcome.UNSAFE, reasons=facts.left_behind)
+    if facts.signal_number is not None:
+        return _interrupted(facts.signal_number)
+    if facts.gate is not None and facts.gate.status is not Status.HEALTHY:
+        return Verdict(outcome=Outcome.REFUSED, reasons=(f"steady state not met: {facts.gate.reason}",))
+    if facts.refusals:
+        return Verdict(outcome=Outcome.REFUSED, reasons=facts.refusals)
+    if facts.cut is not None and facts.cut.status is not Status.HEALTHY:
+        return Verdict(outcome=Outcome.INCONCLUSIVE, reasons=(facts.cut.reason,))
+    return _judge_aftermath(facts)
+
+
+def _judge_aftermath(facts: Facts) -> Verdict:
+    if facts.after is not None and facts.after.status is Status.UNHEALTHY:
+        return _deviated(facts, facts.after.reason)
+    unproven = _unproven(facts)
+    if unproven:
+        return Verdict(outcome=Outcome.INCONCLUSIVE, reasons=unproven)
+    if facts.rollback_failures or (facts.rolled_back and facts.rolled_back.status is not Status.HEALTHY):
+        return _deviated(facts, "the steady state held after the heal, but the rollback did not end in it")
+    return Verdict(outcome=Outcome.PASSED, reasons=("the steady state held after the heal",))
+
+
+def _unproven(facts: Facts) -> tuple[str, ...]:
+    """Why nothing can be concluded: an activity raised, or the hypothesis was not (fully) answered."""
+    reasons = list(facts.method_failures)
+    if facts.after is None:
+        reasons.append("the hypothesis was not asked after the method")
+    elif facts.after.status is Status.UNKNOWN:
+        reasons.append(facts.after.reason)
+    return tuple(reasons)
+
+
+def _deviated(facts: Facts, reason: str) -> Verdict:
+    doubts = _rollback_doubts(facts)
+    return Verdict(
+        outcome=Outcome.DEVIATED,
+        reasons=(reason, *doubts) if doubts else (reason, "rollback verified: the steady state holds again"),
+        rollback_verified=not doubts,
+    )
+
+
+def _rollback_doubts(facts: Facts) -> tuple[str, ...]:
+    doubts = [f"rollback failed: {failure}" for failure in facts.rollback_failures]
+    if facts.rolled_back is None:
+        doubts.append("rollback not verified: the steady state was not asserted after it")
+    elif facts.rolled_back.status is not Status.HEALTHY:
+        doubts.append(f"rollback not verified: {facts.rolled_back.reason}")
+    return tuple(doubts)
+
+
+def _interrupted(signal_number: int) -> Verdict:
+    reason = f"signal {signal_number} ended the run; the cut was healed"
+    return Verdict(outcome=Outcome.INTERRUPTED, reasons=(reason,), signal_number=signal_number)
