@@ -1,0 +1,413 @@
+"""The few things we ask of an API server: a named context, verified TLS, bounded calls, our own frozen
+values.
+
+The `kubernetes` package reads the kubeconfig and makes the connection pool (certificates, tokens, exec
+plugins, proxies); requests and answers are plain JSON, so that a snapshot file and a live cluster give the
+same values.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import ssl
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlencode
+
+from chaosext.cluster import objects
+from chaosext.cluster.execute import ExecResult, execute
+from chaosext.model.errors import Refused, Unreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from urllib3.response import BaseHTTPResponse
+
+PATHS = {
+    "nodes": "/api/v1/nodes",
+    "namespaces": "/api/v1/namespaces",
+    "pods": "/api/v1/{ns}pods",
+    "events": "/api/v1/{ns}events",
+    "services": "/api/v1/{ns}services",
+    "deployments": "/apis/apps/v1/{ns}deployments",
+    "leases": "/apis/coordination.k8s.io/v1/{ns}leases",
+    "endpointslices": "/apis/discovery.k8s.io/v1/{ns}endpointslices",
+    "bgppeers": "/apis/crd.projectcalico.org/v1/bgppeers",
+    "bgpconfigurations": "/apis/crd.projectcalico.org/v1/bgpconfigurations",
+    "ippools": "/apis/crd.projectcalico.org/v1/ippools",
+}
+"""Kind (plural, as in a kubectl command) -> its path; `{ns}` becomes `namespaces/NAME/`, or "" for all of
+them.
+"""
+
+PAGE_SIZE = 500
+"""Objects in one answer, as kubectl asks for them (its --chunk-size default)."""
+
+PATCH_TYPES = {
+    "merge": "application/merge-patch+json",
+    "strategic": "application/strategic-merge-patch+json",
+}
+
+
+class NotFound(Refused):
+    """The object, or the kind itself, doesn't exist in this cluster."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the API server said to one request: an HTTP status and a JSON body."""
+
+    status: int
+    body: dict[str, Any]
+
+
+class Cluster:
+    """One cluster, through one context of a kubeconfig. Safe to use from several threads.
+
+    Every method raises `Unreachable` when the API server gives no answer within `request_timeout_s`,
+    `NotFound` when there is no such object or kind, and `Refused` (naming verb and resource) when we may
+    not ask.
+    """
+
+    def __init__(self, *, context: str, configuration: Any, request_timeout_s: float = 10.0) -> None:
+        """`configuration` is a loaded `kubernetes.client.Configuration`; people use `connect`."""
+        from kubernetes.client.rest import RESTClientObject
+
+        self.context = context
+        self.server: str = configuration.host.rstrip("/")
+        self.request_timeout_s = request_timeout_s
+        self._configuration = configuration
+        self._pool = RESTClientObject(configuration).pool_manager
+
+    @classmethod
+    def connect(cls, context: str, kubeconfig: str | None = None, request_timeout_s: float = 10.0) -> Self:
+        """The cluster of `context` in `kubeconfig` (default: $KUBECONFIG, else ~/.kube/config). Asks
+        nothing yet.
+
+        Raises `Refused` without a context, for one that isn't in the kubeconfig, for a server without TLS
+        and for a kubeconfig that turns verification off.
+        """
+        paths = kubeconfig or os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
+        _require_context(context, paths)
+        configuration = _load(context, paths)
+        _require_verified_tls(configuration, context)
+        return cls(context=context, configuration=configuration, request_timeout_s=request_timeout_s)
+
+    @property
+    def ca_sha256(self) -> str:
+        """SHA-256 (hex) of the certificate authorities' DER bytes; "" when the system's store is trusted
+        instead.
+        """
+        path = self._configuration.ssl_ca_cert
+        return _digest_of_certificates(Path(path).read_text()) if path else ""
+
+    def nodes(self) -> tuple[objects.Node, ...]:
+        return tuple(objects.Node.from_json(obj) for obj in self.items("nodes"))
+
+    def pods(
+        self, namespace: str | None = None, label_selector: str | None = None
+    ) -> tuple[objects.Pod, ...]:
+        """Pods of one namespace, or of all (None); `label_selector` as in `kubectl get -l`."""
+        found = self.items("pods", namespace=namespace, labelSelector=label_selector)
+        return tuple(objects.Pod.from_json(obj) for obj in found)
+
+    def events(
+        self, namespace: str | None = None, field_selector: str | None = None
+    ) -> tuple[objects.Event, ...]:
+        """Events of one namespace, or of all (None); `field_selector` e.g. `reason=Unhealthy`."""
+        found = self.items("events", namespace=namespace, fieldSelector=field_selector)
+        return tuple(objects.Event.from_json(obj) for obj in found)
+
+    def service(self, namespace: str, name: str) -> objects.Service:
+        return objects.Service.from_json(self.get("services", name, namespace=namespace))
+
+    def endpoint_slices(self, namespace: str, service: str) -> tuple[objects.Endpoint, ...]:
+        """Every address behind the Service, ready or not."""
+        selector = f"kubernetes.io/service-name={service}"
+        return objects.endpoints(self.items("endpointslices", namespace=namespace, labelSelector=selector))
+
+    def deployments(self, namespace: str | None = None) -> tuple[objects.Deployment, ...]:
+        return tuple(
+            objects.Deployment.from_json(obj) for obj in self.items("deployments", namespace=namespace)
+        )
+
+    def deployment(self, namespace: str, name: str) -> objects.Deployment:
+        return objects.Deployment.from_json(self.get("deployments", name, namespace=namespace))
+
+    def bgppeers(self) -> tuple[objects.BgpPeer, ...]:
+        """Calico's BGPPeers. Raises `NotFound` where Calico's resources don't exist."""
+        return tuple(objects.BgpPeer.from_json(obj) for obj in self.items("bgppeers"))
+
+    def ippools(self) -> tuple[objects.IpPool, ...]:
+        """Calico's IPPools. Raises `NotFound` where Calico's resources don't exist."""
+        return tuple(objects.IpPool.from_json(obj) for obj in self.items("ippools"))
+
+    def node_to_node_mesh(self) -> bool:
+        """Whether Calico's full mesh is on. Raises `NotFound` where Calico's resources don't exist."""
+        return objects.node_to_node_mesh(self.items("bgpconfigurations"))
+
+    def namespace_uid(self, name: str = "kube-system") -> str:
+        """The namespace's uid; kube-system's names the cluster itself."""
+        return str(self.get("namespaces", name)["metadata"]["uid"])
+
+    def version(self) -> str:
+        """The API server's version, e.g. "v1.34.4"."""
+        return str(self.request("GET", "/version")["gitVersion"])
+
+    def delete_pod(self, namespace: str, name: str, *, uid: str = "", grace_s: int | None = None) -> None:
+        """Delete the Pod, but only the one with that `uid` if it is given; one that is gone already is
+        fine.
+        """
+        options: dict[str, Any] = {"kind": "DeleteOptions", "apiVersion": "v1"}
+        if uid:
+            options["preconditions"] = {"uid": uid}
+        if grace_s is not None:
+            options["gracePeriodSeconds"] = grace_s
+        path = resource_path("pods", name, namespace=namespace)
+        answer = self.ask("DELETE", path, body=options)
+        if answer.status not in (404, 409):
+            _raise_for(answer, "DELETE", path)
+
+    def patch(
+        self,
+        kind: str,
+        name: str,
+        body: Mapping[str, Any],
+        *,
+        namespace: str | None = None,
+        how: str = "strategic",
+    ) -> dict[str, Any]:
+        """Patch an object (`how`: "strategic" or "merge") and return what it is now."""
+        path = resource_path(kind, name, namespace=namespace)
+        return self.request("PATCH", path, body=body, content_type=PATCH_TYPES[how])
+
+    def exec(
+        self, namespace: str, pod: str, container: str, argv: Sequence[str], timeout_s: float
+    ) -> ExecResult:
+        """Run `argv` in a container and return its exit code and output; `timeout_s` bounds the whole call."""
+        query = [("container", container), ("stdout", "true"), ("stderr", "true")]
+        query += [("command", word) for word in argv]
+        path = f"{resource_path('pods', pod, namespace=namespace)}/exec?{urlencode(query)}"
+        return execute(self._configuration, self.server + path, self._credentials(), timeout_s=timeout_s)
+
+    def get(self, kind: str, name: str, *, namespace: str | None = None) -> dict[str, Any]:
+        """One object as the API serves it."""
+        return self.request("GET", resource_path(kind, name, namespace=namespace))
+
+    def items(
+        self, kind: str, *, namespace: str | None = None, **query: str | None
+    ) -> Iterator[dict[str, Any]]:
+        """Every object of a kind as the API serves it, page by page; `query` e.g.
+        `labelSelector="app=cart"`.
+        """
+        for page in self.pages(kind, namespace=namespace, **query):
+            yield from page.get("items") or ()
+
+    def pages(
+        self, kind: str, *, namespace: str | None = None, **query: str | None
+    ) -> Iterator[dict[str, Any]]:
+        """The List objects that make up a kind, at most `PAGE_SIZE` items each."""
+        path, token = resource_path(kind, namespace=namespace), ""
+        while True:
+            page = self.request("GET", path, query={**query, "limit": str(PAGE_SIZE), "continue": token})
+            yield page
+            token = (page.get("metadata") or {}).get("continue") or ""
+            if not token:
+                return
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str | None] | None = None,
+        body: Mapping[str, Any] | None = None,
+        content_type: str = "application/json",
+    ) -> dict[str, Any]:
+        """The JSON that the API server answers with; anything but a 2xx is raised."""
+        answer = self.ask(method, path, query=query, body=body, content_type=content_type)
+        _raise_for(answer, method, path)
+        return answer.body
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str | None] | None = None,
+        body: Mapping[str, Any] | None = None,
+        content_type: str = "application/json",
+    ) -> Answer:
+        """One bounded request without retries; its status is returned, whatever it is."""
+        from urllib3.util import Timeout
+
+        response = self._send(
+            method,
+            path,
+            query=query,
+            body=body,
+            content_type=content_type,
+            timeout=Timeout(total=self.request_timeout_s),
+            preload=True,
+        )
+        return Answer(status=response.status, body=_decode(response.data, self.context))
+
+    def open_stream(
+        self, path: str, query: Mapping[str, str | None], *, connect_s: float, read_s: float
+    ) -> BaseHTTPResponse:
+        """A GET whose lines come as they are written (for a watch); no read of it waits longer than
+        `read_s`.
+        """
+        from urllib3.util import Timeout
+
+        timeout = Timeout(connect=connect_s, read=read_s)
+        return self._send(
+            "GET", path, query=query, body=None, content_type="", timeout=timeout, preload=False
+        )
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str | None] | None,
+        body: Mapping[str, Any] | None,
+        content_type: str,
+        timeout: Any,
+        preload: bool,
+    ) -> BaseHTTPResponse:
+        from urllib3.exceptions import HTTPError
+
+        words = {key: value for key, value in (query or {}).items() if value}
+        url = f"{self.server}{path}?{urlencode(words)}" if words else f"{self.server}{path}"
+        headers = {**self._credentials(), "Accept": "application/json"}
+        if body is not None:
+            headers["Content-Type"] = content_type
+        try:
+            response: BaseHTTPResponse = self._pool.request(
+                method,
+                url,
+                headers=headers,
+                body=None if body is None else json.dumps(body),
+                timeout=timeout,
+                retries=False,
+                preload_content=preload,
+            )
+        except (HTTPError, OSError) as error:
+            raise Unreachable(
+                f"API server of context {self.context} did not answer ({_cause(error)})"
+            ) from error
+        return response
+
+    def _credentials(self) -> dict[str, str]:
+        """The request's authorization header; asking anew each time lets an exec plugin renew its token."""
+        settings = self._configuration.auth_settings().values()
+        return {item["key"]: item["value"] for item in settings if item["in"] == "header" and item["value"]}
+
+
+def resource_path(kind: str, name: str = "", *, namespace: str | None = None) -> str:
+    """The API path of a kind (see `PATHS`), or of the object `name` of it."""
+    path = PATHS[kind].format(ns=f"namespaces/{namespace}/" if namespace else "")
+    return f"{path}/{name}" if name else path
+
+
+def _raise_for(answer: Answer, method: str, path: str) -> None:
+    """Turn a status that isn't 2xx into the error of ours that says what to do."""
+    if 200 <= answer.status < 300:
+        return
+    message = answer.body.get("message") or f"HTTP {answer.status}"
+    asked = f"{method} {path}"
+    if answer.status == 401:
+        raise Refused(
+            f"{asked}: the API server rejects our credentials", "log in again or renew the kubeconfig"
+        )
+    if answer.status == 403:
+        raise Refused(f"missing permission: {message}", "grant that verb on that resource to this user")
+    if answer.status == 404:
+        raise NotFound(f"{asked}: {message}", "check the name, and that the cluster has this kind")
+    if answer.status == 429 or answer.status >= 500:
+        raise Unreachable(f"{asked}: {message} (HTTP {answer.status})")
+    raise Refused(f"{asked}: {message} (HTTP {answer.status})", "check the request's values")
+
+
+def _decode(data: bytes, context: str) -> dict[str, Any]:
+    """The body as a JSON object; proxies and dying servers answer in prose, which becomes its `message`."""
+    try:
+        decoded = json.loads(data or b"{}")
+    except ValueError:
+        return {"message": data[:200].decode(errors="replace").strip()}
+    if not isinstance(decoded, dict):
+        raise Unreachable(f"what answers for context {context} is no API server")
+    return decoded
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost reason in a few words, without addresses of Python objects."""
+    reason = getattr(error, "reason", None)
+    inner = reason if isinstance(reason, BaseException) else error
+    text = str(inner).rpartition(">: ")[2] or str(inner)
+    return f"{type(inner).__name__}: {text}"
+
+
+def _require_context(context: str, paths: str) -> None:
+    known = _known_contexts(paths)
+    listed = ", ".join(known) or "none"
+    if not context:
+        raise Refused("context is empty", f"name one of the kubeconfig's contexts ({listed})")
+    if context not in known:
+        raise Refused(
+            f"context {context!r} is not in the kubeconfig {paths}", f"known contexts are: {listed}"
+        )
+
+
+def _known_contexts(paths: str) -> list[str]:
+    """Names of the contexts in the kubeconfigs `paths` (separated as in $KUBECONFIG); files that lack are
+    skipped.
+    """
+    import yaml
+
+    names: list[str] = []
+    for path in (Path(part).expanduser() for part in paths.split(os.pathsep) if part):
+        if path.is_file():
+            try:
+                config = yaml.safe_load(path.read_text()) or {}
+                names += [item["name"] for item in config.get("contexts") or ()]
+            except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+                raise Refused(f"{path} is not a kubeconfig", "check the file, or name another one") from error
+    return names
+
+
+def _load(context: str, paths: str) -> Any:
+    """The library's Configuration for `context`. Never written back: refreshed tokens stay in memory."""
+    from kubernetes.client import Configuration
+    from kubernetes.config import ConfigException, load_kube_config
+
+    configuration = Configuration()
+    configuration.connection_pool_maxsize = 16
+    try:
+        load_kube_config(paths, context=context, client_configuration=configuration, persist_config=False)
+    except ConfigException as error:
+        raise Refused(
+            f"context {context!r} can't be used ({error})", "check its cluster and user entries"
+        ) from error
+    return configuration
+
+
+def _require_verified_tls(configuration: Any, context: str) -> None:
+    if not configuration.verify_ssl:
+        raise Refused(
+            f"context {context!r} says insecure-skip-tls-verify",
+            "remove it and give the cluster's certificate-authority in the kubeconfig",
+        )
+    if not configuration.host.startswith("https://"):
+        raise Refused(f"server of context {context!r} is {configuration.host}", "use an https:// address")
+
+
+def _digest_of_certificates(pem: str) -> str:
+    """SHA-256 (hex) over the DER bytes of every certificate in `pem`: the text around them doesn't matter."""
+    begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+    blocks = (begin + part.partition(end)[0] + end for part in pem.split(begin)[1:])
+    return sha256(b"".join(ssl.PEM_cert_to_DER_cert(block) for block in blocks)).hexdigest()

@@ -1,0 +1,483 @@
+"""What the cluster says, as frozen values made from plain Kubernetes JSON (the shape of `kubectl get … -o
+json`).
+
+Every `from_json` takes one object as the API serves it and keeps what the checks and the timeline need.
+Pure: the same values come from a live API server and from a snapshot file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Self
+
+JsonObject = Mapping[str, Any]
+"""One Kubernetes object, or a part of it, as decoded from JSON."""
+
+CONTROL_PLANE_LABELS = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
+"""Labels that mark a control-plane node (kubeadm; the second one before Kubernetes 1.24)."""
+
+ZONE_LABEL = "topology.kubernetes.io/zone"
+
+PROXY_CONTAINER = "istio-proxy"
+"""Name of Istio's sidecar: a container (classic) or an init container (native sidecar)."""
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """A Kubernetes Time or MicroTime (RFC 3339, UTC) as an aware datetime; None when it is absent."""
+    return datetime.fromisoformat(text) if text else None
+
+
+def _metadata(obj: JsonObject) -> JsonObject:
+    return obj.get("metadata") or {}
+
+
+def _spec(obj: JsonObject) -> JsonObject:
+    return obj.get("spec") or {}
+
+
+def _status(obj: JsonObject) -> JsonObject:
+    return obj.get("status") or {}
+
+
+def _condition(obj: JsonObject, kind: str) -> JsonObject:
+    conditions = _status(obj).get("conditions") or ()
+    return next((item for item in conditions if item.get("type") == kind), {})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taint:
+    """A taint of a node; `effect` is NoSchedule, PreferNoSchedule or NoExecute."""
+
+    key: str
+    value: str
+    effect: str
+
+    @classmethod
+    def from_json(cls, obj: JsonObject) -> Self:
+        return cls(key=obj.get("key", ""), value=obj.get("value", ""), effect=obj.get("effect", ""))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A node. `ready` is the Ready condition's status, "True", "False" or "Unknown" (also when it is
+    absent).
+    """
+
+    name: str
+    uid: str
+    is_control_plane: bool
+    internal_ips: tuple[str, ...]
+    ready: str
+    ready_since: datetime | None
+    taints: tuple[Taint, ...]
+    zone: str
+    labels: Mapping[str, str]
+    pod_cidrs: tuple[str, ...]
+    unschedulable: bool
+
+    @property
+    def subject(self) -> str:
+        """How findings and the timeline name it."""
+        return f"Node/{self.name}"
+
+    @classmethod
+    def from_json(cls, obj: JsonObject) -> Self:
+        labels = _metadata(obj).get("labels") or {}
+        ready = _condition(obj, "Ready")
+        return cls(
+            name=_metadata(obj)["name"],
+            uid=_metadata(obj).get("uid", ""),
+            is_control_plane=any(label in labels for label in CONTROL_PLANE_LABELS),
+            internal_ips=_internal_ips(obj),
+            ready=ready.get("status", "Unknown"),
+            ready_since=parse_time(ready.get("lastTransitionTime")),
+            taints=tuple(Taint.from_json(taint) for taint in _spec(obj).get("taints") or ()),
+            zone=labels.get(ZONE_LABEL, ""),
+            labels=labels,
+            pod_cidrs=_pod_cidrs(_spec(obj)),
+            unschedulable=bool(_spec(obj).get("unschedulable")),
+        )
+
+
+def _internal_ips(obj: JsonObject) -> tuple[str, ...]:
+    addresses = _status(obj).get("addresses") or ()
+    return tuple(item["address"] for item in addresses if item.get("type") == "InternalIP")
+
+
+def _pod_cidrs(spec: JsonObject) -> tuple[str, ...]:
+    single = spec.get("podCIDR")
+    return tuple(spec.get("podCIDRs") or ((single,) if single else ()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """A container of a Pod, as its status says.
+
+    `waiting_reason` is e.g. "CrashLoopBackOff", "" when it doesn't wait. `init` is true for init
+    containers, native sidecars included.
+    """
+
+    name: str
+    init: bool
+    ready: bool
+    running: bool
+    restarts: int
+    waiting_reason: str
+    waiting_message: str
+
+    @classmethod
+    def from_json(cls, obj: JsonObject, *, init: bool) -> Self:
+        state = obj.get("state") or {}
+        waiting = state.get("waiting") or {}
+        return cls(
+            name=obj.get("name", ""),
+            init=init,
+            ready=bool(obj.get("ready")),
+            running="running" in state,
+            restarts=int(obj.get("restartCount") or 0),
+            waiting_reason=waiting.get("reason", ""),
+            waiting_message=waiting.get("message", ""),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pod:
+    """A Pod. `node` is "" while it is unbound; `owner` reads "ReplicaSet/coredns-66bc5c9577", "" for a bare
+    Pod.
+
+    `ready` is the Ready condition; `ready_detail` says why not, in the cluster's words.
+    `deletion` is the moment until which it may take its time to go, None while nobody deleted it.
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    node: str
+    ips: tuple[str, ...]
+    phase: str
+    reason: str
+    ready: bool
+    ready_detail: str
+    ready_since: datetime | None
+    owner: str
+    labels: Mapping[str, str]
+    injected: bool
+    containers: tuple[Container, ...]
+    created: datetime | None
+    started: datetime | None
+    deletion: datetime | None
+    host_network: bool
+
+    @property
+    def subject(self) -> str:
+        """How findings and the timeline name it."""
+        return f"Pod/{self.namespace}/{self.name}"
+
+    @property
+    def terminating(self) -> bool:
+        return self.deletion is not None
+
+    @property
+    def restarts(self) -> int:
+        return sum(container.restarts for container in self.containers)
+
+    @property
+    def waiting_reasons(self) -> dict[str, str]:
+        """Container name -> why it waits ("CrashLoopBackOff", "ImagePullBackOff", …)."""
+        return {each.name: each.waiting_reason for each in self.containers if each.waiting_reason}
+
+    @classmethod
+    def from_json(cls, obj: JsonObject) -> Self:
+        metadata, spec, status = _metadata(obj), _spec(obj), _status(obj)
+        ready = _condition(obj, "Ready")
+        containers = _containers(status)
+        return cls(
+            namespace=metadata.get("namespace", ""),
+            name=metadata["name"],
+            uid=metadata.get("uid", ""),
+            node=spec.get("nodeName") or "",
+            ips=_pod_ips(status),
+            phase=status.get("phase", "Unknown"),
+            reason=status.get("reason", ""),
+            ready=ready.get("status") == "True",
+            ready_detail=_ready_detail(obj, containers),
+            ready_since=parse_time(ready.get("lastTransitionTime")),
+            owner=_owner(metadata),
+            labels=metadata.get("labels") or {},
+            injected=_is_injected(spec),
+            containers=containers,
+            created=parse_time(metadata.get("creationTimestamp")),
+            started=parse_time(status.get("startTime")),
+            deletion=parse_time(metadata.get("deletionTimestamp")),
+            host_network=bool(spec.get("hostNetwork")),
+        )
+
+
+def _containers(status: JsonObject) -> tuple[Container, ...]:
+    init = (Container.from_json(each, init=True) for each in status.get("initContainerStatuses") or ())
+    main = (Container.from_json(each, init=False) for each in status.get("containerStatuses") or ())
+    return (*init, *main)
+
+
+def _pod_ips(status: JsonObject) -> tuple[str, ...]:
+    ips = tuple(item["ip"] for item in status.get("podIPs") or () if item.get("ip"))
+    single = status.get("podIP")
+    return ips or ((single,) if single else ())
+
+
+def _owner(metadata: JsonObject) -> str:
+    owners = metadata.get("ownerReferences") or ()
+    controller = next((owner for owner in owners if owner.get("controller")), None)
+    return f"{controller['kind']}/{controller['name']}" if controller else ""
+
+
+def _is_injected(spec: JsonObject) -> bool:
+    everyone = (*(spec.get("initContainers") or ()), *(spec.get("containers") or ()))
+    return any(container.get("name") == PROXY_CONTAINER for container in everyone)
+
+
+def _ready_detail(obj: JsonObject, containers: Iterable[Container]) -> str:
+    """Why the Pod isn't Ready: what its containers wait for, else the condition's message, "" when it is
+    Ready.
+    """
+    ready = _condition(obj, "Ready")
+    if ready.get("status") == "True":
+        return ""
+    waiting = ", ".join(f"{each.name} {each.waiting_reason}" for each in containers if each.waiting_reason)
+    unscheduled = _condition(obj, "PodScheduled")
+    why_unscheduled = unscheduled.get("message", "") if unscheduled.get("status") == "False" else ""
+    return waiting or why_unscheduled or ready.get("message") or ready.get("reason") or "no Ready condition"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A Kubernetes Event (core/v1). `involved` reads "Pod/shop/cart-abc", "Node/worker-1".
+
+    `container` is the container that the event is about, "" when it is about the whole object.
+    `last_seen` is the newest time that the event carries, whichever of its four fields holds it.
+    """
+
+    namespace: str
+    name: str
+    involved: str
+    involved_uid: str
+    container: str
+    type: str
+    reason: str
+    message: str
+    count: int
+    first_seen: datetime | None
+    last_seen: datetime | None
+    component: str
+    host: str
+
+    @classmethod
+    def from_json(cls, obj: JsonObject) -> Self:
+        metadata, involved = _metadata(obj), obj.get("involvedObject") or {}
+        series, source = obj.get("series") or {}, obj.get("source") or {}
+        seen = _event_times(obj)
+        return cls(
+            namespace=metadata.get("namespace", ""),
+            name=metadata.get("name", ""),
+            involved=_reference(involved),
+            involved_uid=involved.get("uid", ""),
+            container=_container_of(involved.get("fieldPath", "")),
+            type=obj.get("type", ""),
+            reason=obj.get("reason", ""),
+            message=obj.get("message", ""),
+            count=int(obj.get("count") or series.get("count") or 1),
+            first_seen=min(seen, default=None),
+            last_seen=max(seen, default=None),
+            component=source.get("component") or obj.get("reportingComponent") or "",
+            host=source.get("host") or obj.get("reportingInstance") or "",
+        )
+
+
+def _event_times(obj: JsonObject) -> list[datetime]:
+    texts = (
+        obj.get("firstTimestamp"),
+        obj.get("lastTimestamp"),
+        obj.get("eventTime"),
+        (obj.get("series") or {}).get("lastObservedTime"),
+    )
+    return [moment for text in texts if (moment := parse_time(text))]
+
+
+def _reference(ref: JsonObject) -> str:
+    parts = (ref.get("kind", ""), ref.get("namespace", ""), ref.get("name", ""))
+    return "/".join(part for part in parts if part)
+
+
+def _container_of(field_path: str) -> str:
+    """The name in `spec.containers{cart}` or `spec.initContainers{istio-proxy}`."""
+    return field_path.partition("{")[2].rstrip("}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServicePort:
+    """A port of a Service or of an EndpointSlice; `protocol` is "TCP", "UDP" or "SCTP"."""
+
+    name: str
+    port: int
+    protocol: str
+
+    @classmethod
+    def from_json(cls, obj: JsonObject) -> Self:
+        return cls(
+            name=obj.get("name") or "",
+            port=int(obj.get("port") or 0),
+            protocol=obj.get("protocol") or "TCP",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A Service; `cluster_ips` is empty for a headless one."""
+
+    namespace: str
+    name: str
+    cluster_ips: tuple[str, ...]
+    ports: tuple[ServicePort, ...]
+    selector: Mapping[str, str]
+
+    @classmethod
+    def from_json(cls, obj: JsonObject) -> Self:
+        spec = _spec(obj)
+        ips = spec.get("clusterIPs") or (spec.get("clusterIP"),)
+        return cls(
+            namespace=_metadata(obj).get("namespace", ""),
+            name=_metadata(obj)["name"],
+            cluster_ips=tuple(ip for ip in ips if ip and ip != "None"),
+            ports=tuple(ServicePort.from_json(port) for port in spec.get("ports") or ()),
+            selector=spec.get("selector") or {},
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One address behind a Service. `pod` reads "Pod/kube-system/coredns-abc", "" when no Pod is named.
+
+    Absent conditions are read as the API says: `ready` and `serving` absent mean true, `terminating` absent
+    false (discovery.k8s.io/v1 EndpointConditions).
+    """
+
+    ip: str
+    node: str
+    pod: str
+    ready: bool
+    serving: bool
+    terminating: bool
+    ports: tuple[ServicePort, ...]
+
+
+def endpoints(slices: Iterable[JsonObject]) -> tuple[Endpoint, ...]:
+    """Every address in the EndpointSlices `slices`, sorted; one that is in several slices is named once."""
+    found = {(each.ip, each.pod): each for obj in slices for each in _endpoints_of(obj)}
+    return tuple(found[key] for key in sorted(found))
+
+
+def _endpoints_of(obj: JsonObject) -> Iterable[Endpoint]:
+    ports = tuple(ServicePort.from_json(port) for port in obj.get("ports") or ())
+    for item in obj.get("endpoints") or ():
+        conditions = item.get("conditions") or {}
+        for ip in item.get("addresses") or ():
+            yield Endpoint(
+                ip=ip,
+                node=item.get("nodeName") or "",
+                pod=_reference(item.get("targetRef") or {}),
+                ready=conditions.get("ready") is not False,
+                serving=conditions.get("serving") is not False,
+                terminating=bool(conditions.get("terminating")),
+                ports=ports,
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """A Deployment's wish and how far it is; `settled` means that the newest spec is rolled out and
+    available.
+    """
+
+    namespace: str
+    name: str
+    replicas: int
+    updated: int
+    available: int
+    settled: bool
+    selector: Mapping[str, str]
+    template: JsonObject
+
+    @classmethod
+    def from_json(cls, obj: JsonObject) -> Self:
+        spec, status = _spec(obj), _status(obj)
+        replicas = int(1 if spec.get("replicas") is None else spec["replicas"])
+        updated, available = (int(status.get(key) or 0) for key in ("updatedReplicas", "availableReplicas"))
+        observed = (status.get("observedGeneration") or 0) >= (_metadata(obj).get("generation") or 0)
+        total = int(status.get("replicas") or 0)
+        return cls(
+            namespace=_metadata(obj).get("namespace", ""),
+            name=_metadata(obj)["name"],
+            replicas=replicas,
+            updated=updated,
+            available=available,
+            settled=observed and total == updated == available == replicas,
+            selector=(spec.get("selector") or {}).get("matchLabels") or {},
+            template=spec.get("template") or {},
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BgpPeer:
+    """Calico's BGPPeer: which nodes (`node`, `node_selector`; both "" = all) peer with whom.
+
+    The peer is an address (`peer_ip`, perhaps with a port) or every node that `peer_selector` picks.
+    """
+
+    name: str
+    peer_ip: str
+    node: str
+    node_selector: str
+    peer_selector: str
+    as_number: int
+
+    @classmethod
+    def from_json(cls, obj: JsonObject) -> Self:
+        spec = _spec(obj)
+        return cls(
+            name=_metadata(obj)["name"],
+            peer_ip=spec.get("peerIP") or "",
+            node=spec.get("node") or "",
+            node_selector=spec.get("nodeSelector") or "",
+            peer_selector=spec.get("peerSelector") or "",
+            as_number=int(spec.get("asNumber") or 0),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IpPool:
+    """Calico's IPPool; modes are "Never", "Always" or "CrossSubnet"."""
+
+    name: str
+    cidr: str
+    ipip_mode: str
+    vxlan_mode: str
+    disabled: bool
+
+    @classmethod
+    def from_json(cls, obj: JsonObject) -> Self:
+        spec = _spec(obj)
+        return cls(
+            name=_metadata(obj)["name"],
+            cidr=spec.get("cidr", ""),
+            ipip_mode=spec.get("ipipMode") or "Never",
+            vxlan_mode=spec.get("vxlanMode") or "Never",
+            disabled=bool(spec.get("disabled")),
+        )
+
+
+def node_to_node_mesh(configurations: Iterable[JsonObject]) -> bool:
+    """Whether Calico's full mesh is on: the BGPConfiguration "default" decides; unsaid, it is on."""
+    default = next((obj for obj in configurations if _metadata(obj).get("name") == "default"), {})
+    return _spec(default).get("nodeToNodeMeshEnabled") is not False

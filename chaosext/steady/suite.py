@@ -1,0 +1,144 @@
+"""The door to the checks: a name in, a finding out, never an exception for a cluster that doesn't answer."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from chaosext.model.errors import ChaosextError, Refused
+from chaosext.model.finding import Evidence, Finding, Status
+from chaosext.steady import names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from chaosext.cluster.client import Cluster
+    from chaosext.nodes.shell import NodeShell
+    from chaosext.steady.cut import CutEvidence
+    from chaosext.steady.tcp import Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What the checks look at, and how hard.
+
+    `shells`: node name -> a shell on it; a node without one makes its observations unknown, never healthy.
+    `leaf`: a shell on the BGP switch, None where we can't enter it (then the node side alone is judged).
+    `namespaces`: whose Pods `probes_healthy` and `xds_synced` judge; empty means all of them.
+    `window_s`: probe failures older than this are history.
+    `dns_lookups`: per node, address and protocol. `dns_names`: looked up in turn.
+    `tcp_targets`: what `tcp_reachability` connects to, from every shell.
+    `cut_before`: what `cut_effective` measured before the cut; without it the cut can't be proven.
+    """
+
+    cluster: Cluster
+    shells: Mapping[str, NodeShell]
+    leaf: NodeShell | None = None
+    namespaces: tuple[str, ...] = ()
+    window_s: float = 10.0
+    dns_lookups: int = 10
+    dns_names: tuple[str, ...] = names.DNS_NAMES
+    tcp_targets: tuple[Target, ...] = ()
+    cut_before: CutEvidence | None = None
+
+
+def run_checks(
+    checks: Sequence[str], surroundings: Surroundings, *, timeout_s: float = 30.0
+) -> tuple[Finding, ...]:
+    """The findings of `checks`, in their order, gathered at the same time and within `timeout_s` as a whole.
+
+    Whatever can't be reached, may not be asked or doesn't end in time becomes an `unknown` finding that
+    says so. Raises `Refused` for a name that is no check, before anything is asked.
+    """
+    require_known(checks)
+    pool = ThreadPoolExecutor(max_workers=len(checks) or 1, thread_name_prefix="check")
+    running = [pool.submit(CHECKS[name], surroundings) for name in checks]
+    wait(running, timeout=timeout_s)
+    pool.shutdown(wait=False, cancel_futures=True)
+    return tuple(_finding_of(name, future, timeout_s) for name, future in zip(checks, running, strict=True))
+
+
+def require_known(checks: Sequence[str]) -> None:
+    """Raises `Refused`, listing the checks there are, when one of `checks` isn't among them."""
+    unknown = [name for name in checks if name not in CHECKS]
+    if unknown:
+        raise Refused(f"unknown check {', '.join(unknown)}", f"known checks are: {', '.join(CHECKS)}")
+
+
+def _finding_of(name: str, future: Future[Finding], timeout_s: float) -> Finding:
+    if not future.done() or future.cancelled():
+        return unknown(name, f"did not end within {timeout_s:g} s")
+    error = future.exception()
+    if isinstance(error, ChaosextError):
+        return unknown(name, str(error))
+    return future.result()
+
+
+def unknown(name: str, why: str) -> Finding:
+    """The finding of a check that could not be asked."""
+    evidence = (Evidence(subject=name, status=Status.UNKNOWN, detail=why),)
+    return Finding(check=name, status=Status.UNKNOWN, summary=why, evidence=evidence)
+
+
+def _dns(around: Surroundings) -> Finding:
+    from chaosext.steady import dns
+
+    evidence = dns.gather(
+        around.cluster, around.shells, lookup_names=around.dns_names, lookups=around.dns_lookups
+    )
+    return dns.judge(evidence)
+
+
+def _xds(around: Surroundings) -> Finding:
+    from chaosext.steady import xds
+
+    return xds.judge(xds.gather(around.cluster, namespaces=around.namespaces))
+
+
+def _probes(around: Surroundings) -> Finding:
+    from chaosext.steady import kubelet
+
+    evidence = kubelet.gather(around.cluster, namespaces=around.namespaces, window_s=around.window_s)
+    return kubelet.judge(evidence)
+
+
+def _bgp(around: Surroundings) -> Finding:
+    from chaosext.steady import bgp
+
+    return bgp.judge(bgp.gather(around.cluster, around.shells, around.leaf))
+
+
+def _placement(around: Surroundings) -> Finding:
+    from chaosext.steady import placement
+
+    return placement.judge(placement.gather(around.cluster))
+
+
+def _cut(around: Surroundings) -> Finding:
+    from chaosext.steady import cut
+
+    if around.cut_before is None:
+        return unknown(names.CUT, "nothing was measured before the cut, so nothing can be proven")
+    return cut.judge(around.cut_before, cut.gather(around.cluster, around.shells))
+
+
+def _tcp(around: Surroundings) -> Finding:
+    from chaosext.steady import tcp
+
+    return tcp.judge(tcp.gather(around.shells, around.tcp_targets))
+
+
+CHECKS: Mapping[str, Callable[[Surroundings], Finding]] = {
+    names.DNS: _dns,
+    names.XDS: _xds,
+    names.PROBES: _probes,
+    names.BGP: _bgp,
+    names.PLACEMENT: _placement,
+    names.CUT: _cut,
+    names.TCP: _tcp,
+}
+"""Name -> check."""
+
+STEADY_STATE = (names.DNS, names.XDS, names.PROBES, names.BGP, names.PLACEMENT)
+"""The hypothesis: what must hold before a cut, and again after it."""
