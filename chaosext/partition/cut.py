@@ -1,0 +1,196 @@
+"""The cut: which nodes' uplinks drop which peers, and for how long. Everything else is derived from it."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from ipaddress import (
+    IPv4Network,
+    IPv6Network,
+    collapse_addresses,
+    ip_network,
+)
+from typing import TYPE_CHECKING, Literal
+
+from chaosext.model.errors import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Family = Literal["ipv4", "ipv6"]
+Network = IPv4Network | IPv6Network
+
+FAMILIES: tuple[Family, ...] = ("ipv4", "ipv6")
+
+SHORTEST_TTL_S = 1.0
+"""nft's JSON speaks of timeouts in whole seconds (nft 1.0.6), so a shorter one could not be read back."""
+
+# A rule's comment holds run, owner and expiry: 128 bytes at most (libnftnl's NFTNL_UDATA_COMMENT_MAXLEN).
+_RUN = re.compile(r"[a-z0-9]{1,20}")
+_OWNER = re.compile(r"[A-Za-z0-9@._-]{1,40}")
+# Kubernetes names nodes by DNS-1123 subdomains; IFNAMSIZ leaves an interface 15 characters.
+_NODE = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+_INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}")
+
+_NEVER_A_PEER: dict[Network, str] = {
+    ip_network("0.0.0.0/8"): "the unspecified address",
+    ip_network("127.0.0.0/8"): "loopback",
+    ip_network("224.0.0.0/4"): "multicast",
+    ip_network("255.255.255.255/32"): "broadcast",
+    ip_network("::/128"): "the unspecified address",
+    ip_network("::1/128"): "loopback",
+    ip_network("fe80::/10"): "link-local",
+    ip_network("ff00::/8"): "multicast",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeCut:
+    """A node that carries the rules, and the interfaces through which it meets the peers.
+
+    Only these uplinks are cut, so that the node's own Pods keep talking to its API server.
+    Raises `Refused` for a name that Kubernetes or Linux would not give.
+    """
+
+    node: str
+    uplinks: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        check_node(self.node)
+        if not self.uplinks:
+            raise Refused(f"uplinks: none given for node {self.node}", "name its interface, such as eth0")
+        for uplink in self.uplinks:
+            _check_uplink(self.node, uplink)
+        object.__setattr__(self, "uplinks", tuple(sorted(set(self.uplinks))))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """The fault as a value: on `nodes`, drop what comes from and goes to `peers`, for `ttl_s` seconds.
+
+    `run` names the run, and with it the table; `owner` is who runs it (such as `alice@laptop`).
+    `peers` are addresses (as /32 and /128) and prefixes; duplicates and overlaps are merged, because
+    an nftables interval set refuses them. `families` leaves one family open when it names only the other.
+
+    Raises `Refused` naming the field and the fix.
+    """
+
+    run: str
+    owner: str
+    nodes: tuple[NodeCut, ...]
+    peers: tuple[Network, ...]
+    ttl_s: float
+    families: tuple[Family, ...] = FAMILIES
+
+    def __post_init__(self) -> None:
+        check_run(self.run)
+        _check_owner(self.owner)
+        _check_nodes(self.nodes)
+        _check_ttl(self.ttl_s)
+        _check_families(self.families)
+        object.__setattr__(self, "peers", merged(self.peers))
+        _check_peers(self)
+
+    def expires_at(self, armed_at: datetime) -> datetime:
+        """When the kernel lets go of a cut that was armed at `armed_at`."""
+        return armed_at + timedelta(seconds=self.ttl_s)
+
+    def peers_in(self, family: Family) -> tuple[Network, ...]:
+        """The peers that are cut in this family: none when the family is left open."""
+        if family not in self.families:
+            return ()
+        return tuple(peer for peer in self.peers if family_of(peer) == family)
+
+
+def peers_of(addresses: Iterable[str], prefixes: Iterable[str] = ()) -> tuple[Network, ...]:
+    """Peers from node addresses (`10.0.0.1`, `fc00::2`) and prefixes (`10.244.0.0/16`), merged and sorted.
+
+    Raises `Refused` for what is neither an address nor a prefix, naming it.
+    """
+    hosts = [_network(text, "address") for text in addresses]
+    return merged([*hosts, *(_network(text, "prefix") for text in prefixes)])
+
+
+def merged(peers: Iterable[Network]) -> tuple[Network, ...]:
+    """The same addresses as the fewest prefixes that do not overlap, IPv4 first."""
+    peers = tuple(peers)
+    v4 = collapse_addresses(peer for peer in peers if isinstance(peer, IPv4Network))
+    v6 = collapse_addresses(peer for peer in peers if isinstance(peer, IPv6Network))
+    return (*v4, *v6)
+
+
+def family_of(network: Network) -> Family:
+    return "ipv4" if network.version == 4 else "ipv6"
+
+
+def check_run(run: str) -> str:
+    """`run` itself, when it can name a run (and a table). Raises `Refused` otherwise."""
+    if not _RUN.fullmatch(run):
+        raise Refused(f"run: {run!r} can not name a run", "use 1 to 20 lower-case letters and digits")
+    return run
+
+
+def check_node(node: str) -> str:
+    """`node` itself, when Kubernetes could have named a node so. Raises `Refused` otherwise."""
+    if not _NODE.fullmatch(node):
+        raise Refused(f"node: {node!r} can not name a node", "use the name that `kubectl get nodes` prints")
+    return node
+
+
+def _check_uplink(node: str, uplink: str) -> None:
+    if not _INTERFACE.fullmatch(uplink):
+        raise Refused(f"uplinks: {uplink!r} on {node} can not name an interface", "see `ip -br link` there")
+    if uplink == "lo":
+        raise Refused(f"uplinks: lo on {node} leads to no peer", "name the interface towards the other nodes")
+
+
+def _check_owner(owner: str) -> None:
+    if not _OWNER.fullmatch(owner):
+        raise Refused(f"owner: {owner!r} does not fit into a comment", "use 1 to 40 of A-Z a-z 0-9 @ . _ -")
+
+
+def _check_nodes(nodes: tuple[NodeCut, ...]) -> None:
+    names = [each.node for each in nodes]
+    if not names:
+        raise Refused("nodes: none to put the cut on", "name at least one, such as the control plane's")
+    if len(set(names)) < len(names):
+        raise Refused(f"nodes: named twice among {', '.join(names)}", "name each once, with all its uplinks")
+
+
+def _check_ttl(ttl_s: float) -> None:
+    if not (math.isfinite(ttl_s) and ttl_s >= SHORTEST_TTL_S):
+        raise Refused(f"ttl_s: a cut of {ttl_s} s can not be", f"give seconds, {SHORTEST_TTL_S:g} or more")
+
+
+def _check_families(families: tuple[Family, ...]) -> None:
+    if not families or not set(families) <= set(FAMILIES):
+        raise Refused(f"families: {families!r} is not understood", "name ipv4, ipv6 or both")
+
+
+def _check_peers(cut: Cut) -> None:
+    for peer in cut.peers:
+        if peer.prefixlen == 0:
+            raise Refused(f"peers: {peer} is every address there is", "name the nodes' addresses or prefixes")
+        _check_peer(peer)
+    if not any(cut.peers_in(family) for family in cut.families):
+        raise Refused(
+            f"peers: none in {' or '.join(cut.families)}", "name at least one address or prefix to cut off"
+        )
+
+
+def _check_peer(peer: Network) -> None:
+    for special, what in _NEVER_A_PEER.items():
+        if peer.version == special.version and peer.overlaps(special):
+            raise Refused(f"peers: {peer} holds {what} ({special})", "name addresses of other nodes only")
+
+
+def _network(text: str, kind: str) -> Network:
+    try:
+        network = ip_network(text.strip())
+    except ValueError as error:
+        raise Refused(f"peers: {text!r} is no {kind} ({error})", "write 10.0.0.1 or 10.244.0.0/16") from None
+    if kind == "address" and network.num_addresses > 1:
+        raise Refused(f"peers: {text!r} is a prefix where an address is wanted", "give it among the prefixes")
+    return network

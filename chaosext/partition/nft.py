@@ -1,0 +1,320 @@
+"""A cut as nftables rules, and nftables' answers as facts. Pure: texts in, texts out.
+
+One table per run, `inet chaosext_<run>`, holds everything. Its chains hook at priority -350, before
+connection tracking (-200, see linux/netfilter_ipv4.h) and all else, so that established flows are cut too:
+
+- inbound at prerouting sees what comes in, for the node or to be forwarded, with the peer as its source;
+- outbound at postrouting sees what goes out, the node's own or forwarded, after a Service's address was
+  translated into the peer's (an output hook would still see the Service's address).
+
+The peers are set elements with a timeout: the kernel lets go of them whatever has died.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
+from typing import TYPE_CHECKING, Any, Literal
+
+from chaosext.partition.cut import FAMILIES, Cut, Family, Network, NodeCut, check_run, merged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+Direction = Literal["in", "out"]
+
+PRIORITY = -350
+TABLE_PREFIX = "chaosext_"
+END_OF_TRANSACTION = "# end of transaction"
+"""The last line of every transaction: a text without it was torn on its way and must not be applied."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    chain: str
+    hook: str
+    interface: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Dialect:
+    protocol: str
+    type: str
+    set: str
+
+
+_WAYS: dict[Direction, _Way] = {
+    "in": _Way("inbound", "prerouting", "iifname", "saddr"),
+    "out": _Way("outbound", "postrouting", "oifname", "daddr"),
+}
+_DIALECTS: dict[Family, _Dialect] = {
+    "ipv4": _Dialect("ip", "ipv4_addr", "peers4"),
+    "ipv6": _Dialect("ip6", "ipv6_addr", "peers6"),
+}
+
+# A cutover takes the routed network, not the wire. ARP passes by an inet table, its IPv6 sibling would not,
+# and a neighbour forgotten during the cut would delay the recovery by its retransmission timer (RFC 4861).
+_NEIGHBOURS = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept"
+
+
+def table_of(run: str) -> str:
+    """The name of the run's table. Raises `Refused` when `run` can not name one."""
+    return TABLE_PREFIX + check_run(run)
+
+
+def arm_ruleset(cut: Cut, node: NodeCut, armed_at: datetime) -> str:
+    """The one transaction that puts `cut` on `node`. It fails as a whole when the run's table is there."""
+    return _transaction(*_create(cut, node, armed_at))
+
+
+def renew_ruleset(cut: Cut, node: NodeCut, armed_at: datetime) -> str:
+    """The one transaction that starts the TTL anew. It fails as a whole when the cut was healed meanwhile."""
+    return _transaction(f"delete table inet {table_of(cut.run)}", *_create(cut, node, armed_at))
+
+
+def disarm_ruleset(run: str) -> str:
+    """The one transaction that leaves no table of `run`, whether or not there was one."""
+    table = table_of(run)
+    return _transaction(f"add table inet {table}", f"delete table inet {table}")
+
+
+def _transaction(*statements: str) -> str:
+    return "\n".join((*statements, END_OF_TRANSACTION, ""))
+
+
+def _create(cut: Cut, node: NodeCut, armed_at: datetime) -> tuple[str, ...]:
+    table, label = table_of(cut.run), _label(cut, armed_at)
+    families = [family for family in FAMILIES if cut.peers_in(family)]
+    return (
+        f'create table inet {table} {{ comment "{label}"; }}',
+        f"table inet {table} {{",
+        *(line for family in families for line in _set(cut, family)),
+        *(line for direction in _WAYS for line in _chain(direction, families, node, label)),
+        "}",
+    )
+
+
+def _set(cut: Cut, family: Family) -> Iterable[str]:
+    timeout = f"timeout {round(cut.ttl_s * 1000)}ms"
+    elements = ", ".join(f"{_spell(peer)} {timeout}" for peer in cut.peers_in(family))
+    yield f"  set {_DIALECTS[family].set} {{"
+    yield f"    type {_DIALECTS[family].type}; flags interval, timeout;"
+    yield f"    elements = {{ {elements} }}"
+    yield "  }"
+
+
+def _chain(direction: Direction, families: list[Family], node: NodeCut, label: str) -> Iterable[str]:
+    way = _WAYS[direction]
+    uplinks = f"{way.interface} {{ {', '.join(_quoted(uplink) for uplink in node.uplinks)} }}"
+    yield f"  chain {way.chain} {{"
+    yield f"    type filter hook {way.hook} priority {PRIORITY}; policy accept;"
+    if "ipv6" in families:
+        yield f"    {uplinks} {_NEIGHBOURS}"
+    for family in families:
+        dialect = _DIALECTS[family]
+        match = f"{uplinks} {dialect.protocol} {way.address} @{dialect.set}"
+        yield f'    {match} counter drop comment "{label} {direction} {family}"'
+    yield "  }"
+
+
+def _label(cut: Cut, armed_at: datetime) -> str:
+    until = cut.expires_at(armed_at).astimezone(UTC) + timedelta(seconds=1)  # whole seconds, never too early
+    return f"chaosext run={cut.run} owner={cut.owner} until={until:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _spell(network: Network) -> str:
+    return str(network.network_address) if network.num_addresses == 1 else str(network)
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerFacts:
+    """An element of a set as the kernel holds it: whole seconds, rounded down (nft's JSON has no finer)."""
+
+    network: Network
+    timeout_s: int
+    remaining_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropFacts:
+    """A rule that drops, hooked where it must be, and how many packets it has dropped so far."""
+
+    direction: Direction
+    family: Family
+    uplinks: tuple[str, ...]
+    packets: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableFacts:
+    """A table of ours as found on a node. `owner` and `until` are "" and None when unreadable."""
+
+    run: str
+    owner: str
+    until: datetime | None
+    peers: tuple[PeerFacts, ...]
+    drops: tuple[DropFacts, ...]
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it still cuts: after the TTL the rules stay, but the kernel has emptied the sets."""
+        return bool(self.peers)
+
+    @property
+    def remaining_s(self) -> int:
+        """Seconds until the kernel lets go, rounded down; 0 when it has."""
+        return max((peer.remaining_s for peer in self.peers), default=0)
+
+    @property
+    def dropped_packets(self) -> int:
+        return sum(drop.packets for drop in self.drops)
+
+
+def parse_tables(json_text: str) -> tuple[TableFacts, ...]:
+    """Our tables in the answer of `nft -j list ruleset` (or `list table`), by run.
+
+    Raises ValueError for what is not nft's JSON.
+    """
+    try:
+        items = json.loads(json_text)["nftables"]
+        return tuple(_table_facts(name, items) for name in sorted(_our_tables(items)))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not an answer of nft -j: {error!r}") from error
+
+
+def discrepancies(cut: Cut, node: NodeCut, facts: TableFacts) -> tuple[str, ...]:
+    """In which ways `facts`, read back right after arming, are not the cut. Empty: armed as asked."""
+    return tuple(
+        f"{what}: wanted {_shown(wanted)}, found {_shown(found)}"
+        for what, wanted, found in _compared(cut, node, facts)
+        if wanted != found
+    )
+
+
+def _compared(cut: Cut, node: NodeCut, facts: TableFacts) -> Iterable[tuple[str, object, object]]:
+    yield "run", cut.run, facts.run
+    yield "owner", cut.owner, facts.owner
+    wanted = {peer for family in FAMILIES for peer in cut.peers_in(family)}
+    yield "peers", wanted, set(merged(peer.network for peer in facts.peers))
+    yield "timeouts", {int(round(cut.ttl_s * 1000) / 1000)}, {peer.timeout_s for peer in facts.peers}
+    rules = {(way, family, node.uplinks) for way in _WAYS for family in FAMILIES if cut.peers_in(family)}
+    yield "rules", rules, {(drop.direction, drop.family, drop.uplinks) for drop in facts.drops}
+
+
+def _shown(value: object) -> str:
+    return ", ".join(sorted(map(str, value))) or "nothing" if isinstance(value, set) else str(value)
+
+
+def _our_tables(items: list[dict[str, Any]]) -> Iterable[str]:
+    tables = (item["table"] for item in items if "table" in item)
+    return [t["name"] for t in tables if t["family"] == "inet" and t["name"].startswith(TABLE_PREFIX)]
+
+
+def _table_facts(name: str, items: list[dict[str, Any]]) -> TableFacts:
+    def own(kind: str) -> list[dict[str, Any]]:
+        parts = (item[kind] for item in items if kind in item)
+        return [part for part in parts if part["family"] == "inet" and part["table"] == name]
+
+    rules = own("rule")
+    owner, until = _signature(rules)
+    return TableFacts(
+        run=name.removeprefix(TABLE_PREFIX),
+        owner=owner,
+        until=until,
+        peers=tuple(_peer(element) for each in own("set") for element in each.get("elem", ())),
+        drops=_drops(rules, {chain["name"]: chain for chain in own("chain")}),
+    )
+
+
+_SIGNATURE = re.compile(r"chaosext run=\S+ owner=(?P<owner>\S+) until=(?P<until>\S+Z)\b")
+
+
+def _signature(rules: list[dict[str, Any]]) -> tuple[str, datetime | None]:
+    # nft 1.0.6 leaves a table's comment out of its JSON, so the rules carry it as well.
+    for rule in rules:
+        if found := _SIGNATURE.match(rule.get("comment", "")):
+            return found["owner"], datetime.fromisoformat(found["until"])
+    return "", None
+
+
+def _peer(element: Any) -> PeerFacts:
+    timed = element.get("elem", {}) if isinstance(element, dict) else {}
+    network = _element_network(timed.get("val", element))
+    return PeerFacts(network=network, timeout_s=timed.get("timeout", 0), remaining_s=timed.get("expires", 0))
+
+
+def _element_network(value: Any) -> Network:
+    if isinstance(value, dict):
+        return ip_network(f"{value['prefix']['addr']}/{value['prefix']['len']}")
+    return ip_network(value)
+
+
+def _drops(rules: list[dict[str, Any]], chains: Mapping[str, dict[str, Any]]) -> tuple[DropFacts, ...]:
+    found = (
+        _drop(rule["expr"], chains[rule["chain"]], direction, family)
+        for rule in rules
+        for direction in _WAYS
+        for family in FAMILIES
+    )
+    return tuple(drop for drop in found if drop)
+
+
+def _drop(
+    expressions: list[dict[str, Any]], chain: dict[str, Any], direction: Direction, family: Family
+) -> DropFacts | None:
+    """The rule as our drop of this direction and family, if it is exactly that and rightly hooked."""
+    way, dialect = _WAYS[direction], _DIALECTS[family]
+    if (chain.get("hook"), chain.get("prio"), len(expressions)) != (way.hook, PRIORITY, 4):
+        return None
+    interface, address, counter, verdict = expressions
+    uplinks = _matched(interface, {"meta": {"key": way.interface}})
+    peers = _matched(address, {"payload": {"protocol": dialect.protocol, "field": way.address}})
+    if not uplinks or peers != (f"@{dialect.set}",) or "drop" not in verdict:
+        return None
+    packets = counter["counter"]["packets"]
+    return DropFacts(direction=direction, family=family, uplinks=uplinks, packets=packets)
+
+
+def _matched(expression: dict[str, Any], left: dict[str, Any]) -> tuple[str, ...]:
+    """The values that this expression wants `left` to be one of; none when it is about something else."""
+    match = expression.get("match", {})
+    if match.get("left") != left or match.get("op") != "==":
+        return ()
+    right = match["right"]
+    return tuple(sorted(right["set"])) if isinstance(right, dict) else (right,)
+
+
+_OUR_BLOCK = re.compile(rf"^table inet {TABLE_PREFIX}\w+ \{{\n.*?^\}}\n?", re.MULTILINE | re.DOTALL)
+_SET_BLOCK = re.compile(r"^\t(?:set|map) .*?^\t\}\n", re.MULTILINE | re.DOTALL)
+_COMES_AND_GOES = re.compile(r"^\t\tflags .*\b(?:dynamic|timeout)\b", re.MULTILINE)
+_ELEMENTS = re.compile(r"^\t\telements = \{[^}]*\}\n", re.MULTILINE)
+_STATE = re.compile(r"(?<=counter) packets \d+ bytes \d+| # handle \d+| expires \S+(?=[ ,}\n])| used \d+ \w+")
+
+
+def foreign_fingerprint(ruleset: str) -> str:
+    """What of `nft list ruleset` is not ours, to be compared byte by byte.
+
+    Left out is what changes by itself: counters, handles, elements that packets add or time takes away.
+    """
+    return _STATE.sub("", _SET_BLOCK.sub(_without_fleeting_elements, _OUR_BLOCK.sub("", ruleset))).strip()
+
+
+def foreign_diff(before: str, after: str) -> str:
+    """How the foreign rules differ between two `nft list ruleset`, as a unified diff; "" when they do not."""
+    old, new = foreign_fingerprint(before).splitlines(), foreign_fingerprint(after).splitlines()
+    return "\n".join(
+        difflib.unified_diff(old, new, "foreign rules before", "foreign rules after", lineterm="")
+    )
+
+
+def _without_fleeting_elements(block: re.Match[str]) -> str:
+    return _ELEMENTS.sub("", block[0]) if _COMES_AND_GOES.search(block[0]) else block[0]

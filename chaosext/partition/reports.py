@@ -1,0 +1,123 @@
+"""What arming, healing and inspecting answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from chaosext.model.errors import Unsafe
+from chaosext.partition.nft import TableFacts, table_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from chaosext.partition.cut import Cut
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmedNode:
+    """What was read back on a node after arming.
+
+    `armed_at` is the runner's clock when the node said that the rules were in force, `elapsed_s` counts from
+    the call. `foreign_diff` says how the rules that aren't ours changed meanwhile ("": byte-identical),
+    `expired_runs` whose tables are left on the node and cut nothing any more.
+    """
+
+    node: str
+    facts: TableFacts
+    armed_at: datetime
+    elapsed_s: float
+    foreign_diff: str
+    expired_runs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmReport:
+    """A cut in force, as asked, on all its nodes. `elapsed_s` is from the call to the last read-back."""
+
+    cut: Cut
+    nodes: tuple[ArmedNode, ...]
+    elapsed_s: float
+
+    @property
+    def armed_at(self) -> datetime:
+        """When the first node was cut."""
+        return min(node.armed_at for node in self.nodes)
+
+    @property
+    def expires_at(self) -> datetime:
+        """When the kernel of the last node lets go, at the latest."""
+        return self.cut.expires_at(max(node.armed_at for node in self.nodes))
+
+    @property
+    def foreign_identical(self) -> bool:
+        """Whether the rules that aren't ours are byte for byte what they were."""
+        return not any(node.foreign_diff for node in self.nodes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealedNode:
+    """Whether the run's table was seen gone on a node; if not, `problem` says why.
+
+    `was_there` and `foreign_diff` (see `ArmedNode`) are None where the rules could not be listed in time.
+    """
+
+    node: str
+    gone: bool
+    problem: str = ""
+    was_there: bool | None = None
+    foreign_diff: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealReport:
+    """What healing a run came to, node by node. `elapsed_s` is from the call to the last read-back."""
+
+    run: str
+    nodes: tuple[HealedNode, ...]
+    elapsed_s: float
+
+    @property
+    def left(self) -> tuple[str, ...]:
+        """The nodes on which the run's table was not seen gone."""
+        return tuple(node.node for node in self.nodes if not node.gone)
+
+    @property
+    def foreign_identical(self) -> bool | None:
+        """Whether the rules that aren't ours are byte for byte what they were; None: not known."""
+        diffs = [node.foreign_diff for node in self.nodes]
+        if any(diffs):
+            return False
+        return None if None in diffs else True
+
+    def require_gone(self, *, expires_at: datetime | None = None, now: datetime | None = None) -> None:
+        """Raise `Unsafe`, saying what, where and how to remove it, when something of ours may still cut.
+
+        After `expires_at` (see `ArmReport`) the kernel has let go, seen or not. `now` is the runner's clock.
+        """
+        expired = expires_at is not None and (now or datetime.now(UTC)) >= expires_at
+        if self.left and not expired:
+            raise Unsafe(f"{self._what_is_left()}{_until(expires_at)}", how_to_remove(self.run, self.left))
+
+    def _what_is_left(self) -> str:
+        nodes = ", ".join(f"{node.node} ({node.problem})" for node in self.nodes if not node.gone)
+        return f"the cut of run {self.run} may still be in force on {nodes}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeTables:
+    """Our tables on a node; `problem` says why the node could not be asked ("" when it was)."""
+
+    node: str
+    tables: tuple[TableFacts, ...] = ()
+    problem: str = ""
+
+
+def how_to_remove(run: str, nodes: Iterable[str]) -> str:
+    """The commands that remove the run's table by hand."""
+    return "; ".join(f"docker exec {node} nft delete table inet {table_of(run)}" for node in nodes)
+
+
+def _until(expires_at: datetime | None) -> str:
+    return f", until {expires_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ} at the latest" if expires_at else ""

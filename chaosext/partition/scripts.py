@@ -1,0 +1,85 @@
+"""What runs on a node, in bash, and how its answer is read. Pure: texts only.
+
+A script says what it does in sections, under marker lines that no line of nft's output can look like.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from chaosext.partition.nft import END_OF_TRANSACTION, TABLE_PREFIX, TableFacts, parse_tables
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Sections = dict[str, str]
+"""The text under each marker."""
+
+_MARK = "@@chaosext "
+
+_PRELUDE = f"""
+export LC_ALL=C
+say() {{ printf '{_MARK}%s\\n' "$1"; }}
+fail() {{ say failed; "$@" 2>&1 >/dev/null; exit 4; }}
+ours() {{
+  local all family name
+  all=$(nft list tables) || fail nft list tables
+  while read -r _ family name; do
+    if [[ $family == inet && $name == {TABLE_PREFIX}* ]]; then nft -j list table inet "$name"; echo; fi
+  done <<<"$all"
+}}
+"""
+
+# Nothing is touched before `ready`. What comes then on stdin is applied when it is whole: a torn or missing
+# transaction means that the runner died or thought better of it.
+ARM = f"""{_PRELUDE}
+command -v nft >/dev/null || {{ say failed; echo 'nft is not installed'; exit 4; }}
+say foreign-before; nft -s list ruleset || fail nft list ruleset
+say ours-before; ours
+say ready
+transaction=$(cat)
+[[ $transaction == *'{END_OF_TRANSACTION}' ]] || exit 0
+if errors=$(printf '%s\\n' "$transaction" | nft -f - 2>&1); then
+  say committed
+else
+  say failed; printf '%s\\n' "$errors"
+fi
+say ours-after; ours
+say foreign-after; nft -s list ruleset || fail nft list ruleset
+say end
+"""
+
+# A huge ruleset may take long to list, and a heal must not wait for it.
+HEAL = f"""{_PRELUDE}
+listed() {{ timeout 2 nft -s list ruleset </dev/null || say unlisted; }}
+say foreign-before; listed
+say disarm; nft -f - 2>&1
+say tables; nft list tables || fail nft list tables
+say foreign-after; listed
+say end
+"""
+
+INSPECT = f"""{_PRELUDE}
+say ours; ours
+say end
+"""
+
+
+def sections(lines: Iterable[str], *, until: str) -> Sections:
+    """What the script said, up to and including the marker `until`, or to its end when that never comes."""
+    found: dict[str, list[str]] = {}
+    name = ""
+    for line in lines:
+        if line.startswith(_MARK):
+            name = line.removeprefix(_MARK)
+            found[name] = []
+            if name == until:
+                break
+        elif name:
+            found[name].append(line)
+    return {name: "\n".join(text) for name, text in found.items()}
+
+
+def tables(section: str) -> tuple[TableFacts, ...]:
+    """The tables in a section of `ours`: one answer of nft's a line. Raises ValueError when it is none."""
+    return tuple(facts for line in section.splitlines() if line.strip() for facts in parse_tables(line))
