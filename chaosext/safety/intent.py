@@ -1,0 +1,128 @@
+"""The intent log: what is about to be cut is on disk before the first rule, for a sweep after a crash."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from chaosext.model.errors import Inconclusive, Refused
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+INTENT = "intent"
+"""Event: a cut is about to be armed. Carries `nodes`, and whatever else helps the one who sweeps."""
+
+GONE = "gone"
+"""Event: the run's table was seen gone on `nodes`."""
+
+Entry = Mapping[str, Any]
+"""One line: `{"at": "2026-10-02T12:00:00+00:00", "event": "intent", "run": "…", "nodes": ["…"], …}`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outstanding:
+    """A run that meant to cut, and the nodes on which its table was not yet seen gone."""
+
+    run: str
+    nodes: tuple[str, ...]
+    intent: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class IntentLog:
+    """An append-only file of JSON lines, each of them on disk (fsync) when `write` returns."""
+
+    path: Path
+
+    def write(self, entry: Entry) -> None:
+        """Append `entry`, which has `event`, `run` and `nodes`; `at` (UTC) is added.
+
+        Raises `Refused` when an intent can't be put on disk: then nothing may be cut. For any other event
+        (something was cut already) that is `Inconclusive`.
+        """
+        line = json.dumps({"at": datetime.now(UTC).isoformat(timespec="milliseconds"), **entry}) + "\n"
+        try:
+            _append_durably(self.path, line)
+        except OSError as error:
+            kind = Refused if entry["event"] == INTENT else Inconclusive
+            raise kind(f"the intent log {self.path} can't be written ({error})", "permit it") from error
+
+    def entries(self) -> tuple[Entry, ...]:
+        """All entries, oldest first; none without a file. Raises `Inconclusive` when it can't be read."""
+        try:
+            return parse(self.path.read_text(errors="replace"))
+        except FileNotFoundError:
+            return ()
+        except OSError as error:
+            raise Inconclusive(f"the intent log {self.path} can't be read ({error})", "permit it") from error
+
+    def outstanding(self) -> tuple[Outstanding, ...]:
+        """The runs that were intended and not yet seen gone everywhere, oldest first."""
+        return outstanding(self.entries())
+
+
+def parse(text: str) -> tuple[Entry, ...]:
+    """The entries in a log's text.
+
+    A line that was torn by a crash is passed over: its `write` had not returned, so no rule had followed it.
+    """
+    entries = (_entry(line) for line in text.splitlines())
+    return tuple(entry for entry in entries if entry is not None)
+
+
+def outstanding(entries: Iterable[Entry]) -> tuple[Outstanding, ...]:
+    """Which runs were intended on which nodes, and not seen gone since."""
+    intents: dict[str, Entry] = {}
+    nodes: dict[str, set[str]] = {}
+    for entry in entries:
+        run, named = entry["run"], set(entry["nodes"])
+        if entry["event"] == INTENT:
+            intents[run] = entry
+            nodes[run] = nodes.get(run, set()) | named
+        elif entry["event"] == GONE and run in nodes:
+            nodes[run] -= named
+    return tuple(
+        Outstanding(run=run, nodes=tuple(sorted(nodes[run])), intent=intent)
+        for run, intent in intents.items()
+        if nodes[run]
+    )
+
+
+def _entry(line: str) -> Entry | None:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    whole = isinstance(entry, dict) and {"event", "run", "nodes"} <= entry.keys()
+    return entry if whole else None
+
+
+def _append_durably(path: Path, line: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        data = (_line_break_if_torn(handle) + line).encode()
+        if os.write(handle, data) < len(data):
+            raise OSError("the disk took a part of the line only")
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    _sync_directory(path.parent)  # a file that is not yet in its directory is lost with the machine
+
+
+def _line_break_if_torn(handle: int) -> str:
+    size = os.fstat(handle).st_size
+    return "\n" if size and os.pread(handle, 1, size - 1) != b"\n" else ""
+
+
+def _sync_directory(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,90 @@
+"""The pin: which cluster is meant. A context is only a name; what it leads to is compared before each cut.
+
+Pure but for its file: the caller observes what the cluster is like.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chaosext.model.errors import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pin:
+    """What tells a cluster from others: where its context leads, whom it trusts, and kube-system's UID."""
+
+    context: str
+    server: str
+    ca_sha256: str
+    kube_system_uid: str
+
+
+def verify(pinned: Pin, observed: Pin) -> None:
+    """Raise `Refused`, naming each field that differs, when `observed` is not the pinned cluster."""
+    differing = [
+        f"{field.name} is {getattr(observed, field.name)}, pinned is {getattr(pinned, field.name)}"
+        for field in fields(Pin)
+        if getattr(observed, field.name) != getattr(pinned, field.name)
+    ]
+    if differing:
+        raise Refused(
+            f"context {pinned.context} leads to another cluster than the pinned one: {'; '.join(differing)}",
+            f"check the kubeconfig; if the cluster was made anew, remove its pin from {pins_path()}",
+        )
+
+
+def pins_path() -> Path:
+    """`$XDG_CONFIG_HOME/chaosext/pins.json`, by default in `~/.config` (XDG Base Directory Specification)."""
+    base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(base) / "chaosext" / "pins.json"
+
+
+def read_pins(path: Path | None = None) -> dict[str, Pin]:
+    """The pins by context; none when there is no file. Raises `Refused` when it can't be read as pins."""
+    path = path or pins_path()
+    try:
+        return {context: Pin(**pin) for context, pin in json.loads(path.read_text()).items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise Refused(
+            f"the pins in {path} can't be read ({error})", "repair the file or remove it"
+        ) from error
+
+
+def write_pin(pin: Pin, path: Path | None = None) -> None:
+    """Add `pin`, or put it in the place of its context's. The file (mode 0600) is old or new, never half."""
+    path = path or pins_path()
+    pins = read_pins(path) | {pin.context: pin}
+    _replace(path, {context: asdict(each) for context, each in sorted(pins.items())})
+
+
+def remove_pin(context: str, path: Path | None = None) -> None:
+    """Forget the pin of `context`, if there is one."""
+    path = path or pins_path()
+    pins = read_pins(path)
+    if pins.pop(context, None):
+        _replace(path, {name: asdict(each) for name, each in sorted(pins.items())})
+
+
+def _replace(path: Path, content: Mapping[str, object]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)  # created with mode 0600
+    try:
+        with os.fdopen(handle, "w") as file:
+            json.dump(content, file, indent=2)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
