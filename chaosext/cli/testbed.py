@@ -1,0 +1,179 @@
+"""`chaosext testbed`: the cluster to rehearse on. Imports nothing heavy until a command runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from chaosext.testbed.status import BedStatus
+
+NOT_STEADY = 10
+
+NAME = click.option("--name", default="chaosext", show_default=True, help="The testbed's name.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print the status as JSON.")
+
+UP_EXAMPLES = """\b
+Examples:
+  chaosext testbed up
+  chaosext testbed up --timings production --workers 3
+  chaosext testbed up --mitigation dns-affinity --sidecars native
+"""
+
+
+@click.group()
+def testbed() -> None:
+    """Bring a testbed up and down: kind, Calico (BGP to a leaf), Istio, a meshed shop."""
+
+
+@testbed.command(epilog=UP_EXAMPLES)
+@NAME
+@click.option(
+    "--images",
+    default="auto",
+    show_default=True,
+    metavar="auto|registry|source",
+    help="Pull images, build them from source, or pull if the registry answers.",
+)
+@click.option(
+    "--registry", metavar="HOST:PORT", help="Pull from this mirror instead of the official registries."
+)
+@click.option(
+    "--timings",
+    default="accelerated",
+    show_default=True,
+    metavar="accelerated|production",
+    help="20 s grace and 20 s tolerations, or Kubernetes' defaults (50 s and 300 s).",
+)
+@click.option(
+    "--sidecars",
+    default="classic",
+    show_default=True,
+    metavar="classic|native",
+    help="Envoy beside the application, or as a native sidecar.",
+)
+@click.option(
+    "--mitigation",
+    "mitigations",
+    multiple=True,
+    metavar="dns-affinity",
+    help="dns-affinity keeps kube-dns off nodes without BGP.",
+)
+@click.option("--workers", type=int, help="Number of workers.  [default: as the configuration says, 2]")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Another kind configuration than the one that comes along.",
+)
+@click.option(
+    "--install-engine/--no-install-engine",
+    default=True,
+    show_default=True,
+    help="Install and start Docker if none answers (root on Debian or Ubuntu).",
+)
+@JSON
+def up(
+    name: str,
+    images: str,
+    registry: str | None,
+    timings: str,
+    sidecars: str,
+    mitigations: tuple[str, ...],
+    workers: int | None,
+    config: Path | None,
+    install_engine: bool,
+    as_json: bool,
+) -> None:
+    """Bring the testbed to its steady state; go on from wherever an earlier `up` was interrupted."""
+    from chaosext.testbed.bringup import bring_up
+    from chaosext.testbed.config import make_blueprint, read_kind_config
+    from chaosext.testbed.progress import Progress
+
+    blueprint = make_blueprint(
+        name=name,
+        config_text=read_kind_config(config),
+        timings=timings,
+        sidecars=sidecars,
+        mitigations=mitigations,
+        workers=workers,
+    )
+    status = bring_up(
+        blueprint, Progress(), images=images, registry=registry, may_install_engine=install_engine
+    )
+    _show(status, as_json=as_json)
+
+
+@testbed.command()
+@NAME
+def down(name: str) -> None:
+    """Take the testbed away: nodes, leaf and kubeconfig context. Built images are kept."""
+    from chaosext.testbed import cluster
+    from chaosext.testbed.config import checked_name
+    from chaosext.testbed.progress import Progress
+
+    if not cluster.down(checked_name(name), Progress()):
+        click.echo(f"There is no testbed named {name}.")
+
+
+@testbed.command()
+@NAME
+@JSON
+def status(name: str, as_json: bool) -> None:
+    """Show nodes, BGP sessions, kube-dns, istiod, the shop, mitigations and timings.
+
+    Exit code 0 in the steady state, 10 when something is missing, 20 when there is no such testbed.
+    """
+    from chaosext.testbed import cluster
+    from chaosext.testbed.config import checked_name
+
+    found = cluster.status(checked_name(name))
+    _show(found, as_json=as_json)
+    if not found.steady:
+        click.get_current_context().exit(NOT_STEADY)
+
+
+@testbed.command()
+@NAME
+def kubeconfig(name: str) -> None:
+    """Print a kubeconfig of the testbed alone (`up` has merged one into yours already).
+
+    \b
+    Example:
+      chaosext testbed kubeconfig > testbed.yaml; kubectl --kubeconfig testbed.yaml get nodes
+    """
+    from chaosext.testbed import cluster
+    from chaosext.testbed.config import checked_name
+
+    click.echo(cluster.standalone_kubeconfig(checked_name(name)), nl=False)
+
+
+def _show(status: BedStatus, *, as_json: bool) -> None:
+    import json
+
+    if as_json:
+        click.echo(json.dumps(status.to_json(), indent=2))
+    else:
+        click.echo("\n".join(_lines(status)))
+
+
+def _lines(status: BedStatus) -> list[str]:
+    """The status for people, a line a thing."""
+    settings = ", ".join(f"{name} {value}" for name, value in status.record.items())
+    return [
+        f"Testbed {status.name} ({settings})",
+        f"  context {status.context}, leaf {status.leaf_ip}",
+        *(
+            f"  node {node.name} {node.ipv4} {'Ready' if node.ready else 'not Ready'}, BGP {node.bgp}"
+            for node in status.nodes
+        ),
+        *(f"  kube-dns {pod.name} on {pod.node or 'no node'}" for pod in status.pods if pod.kube_dns),
+        *(
+            f"  {each.namespace}/{each.name} {each.ready} of {each.desired} ready"
+            for each in status.workloads
+        ),
+        *(f"  missing: {line}" for line in status.missing),
+        "  steady" if status.steady else "  not steady",
+    ]

@@ -1,0 +1,119 @@
+"""The testbed's life: up (resumable; the same again is a quick check), status, down (leaves nothing)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from chaosext.model.errors import ChaosextError, Refused
+from chaosext.testbed import containers, kubeconfig, leaf
+from chaosext.testbed.config import differences
+from chaosext.testbed.kubectl import Kubectl, first_control_plane
+from chaosext.testbed.stages import BringUp
+from chaosext.testbed.status import BedStatus, read_status
+
+if TYPE_CHECKING:
+    from chaosext.testbed.config import Blueprint
+    from chaosext.testbed.containers import Container
+    from chaosext.testbed.images.imageset import ImageSet
+    from chaosext.testbed.progress import Progress
+
+
+def up(blueprint: Blueprint, images: ImageSet, progress: Progress) -> BedStatus:
+    """Bring the testbed to its steady state and return its status; a steady one is left alone.
+
+    Raises `Refused` when another testbed, or somebody else's cluster, has the name, and `NotInTime` naming
+    what is missing otherwise. What is there then stays, for looking at, and the next `up` goes on from it.
+    """
+    claim(blueprint, images)
+    found = _status_if_up(blueprint.name)
+    if found and found.steady and kubeconfig.has_context(blueprint.context):
+        progress.line(f"Testbed {blueprint.name} is up and steady")
+        return found
+    return BringUp(blueprint, images, progress, lambda: status(blueprint.name)).run()
+
+
+def claim(blueprint: Blueprint, images: ImageSet) -> None:
+    """Mark the name as this testbed's, by its leaf container. Raises `Refused` when it is taken."""
+    name, wanted = blueprint.name, _record(blueprint, images)
+    mark = _mark(name)
+    if mark is None:
+        if containers.cluster_containers(name):
+            raise _not_ours(name)
+        leaf.make_leaf(name, images.leaf_image, wanted)
+    elif changes := differences(leaf.recorded(mark) or {}, wanted):
+        raise Refused(
+            f"testbed {name} is up with another configuration ({'; '.join(changes)})",
+            f"run `chaosext testbed down --name {name}` first, or choose another --name",
+        )
+
+
+def status(name: str) -> BedStatus:
+    """The testbed's status. Raises `Refused` when there is none, `CommandFailed` when it does not answer."""
+    mark = _mark(name)
+    machines = containers.cluster_containers(name)
+    if mark is None or not machines:
+        raise _absent(name)
+    kubectl = Kubectl(first_control_plane(name))
+    return read_status(kubectl, name=name, leaf=mark, record=leaf.recorded(mark) or {}, containers=machines)
+
+
+def down(name: str, progress: Progress) -> bool:
+    """Take the testbed away: nodes, leaf, kubeconfig context, and kind's network if we brought it.
+
+    Returns False when there was nothing. Raises `Refused` when the cluster of that name isn't a testbed.
+    """
+    mark = _mark(name)
+    machines = containers.cluster_containers(name)
+    if mark is None and machines:
+        raise _not_ours(name)
+    kubeconfig.forget_context(f"kind-{name}")
+    if mark is None:
+        return False
+    with progress.stage(f"Take testbed {name} away"):
+        containers.remove(machines)
+        containers.remove([mark])  # last: as long as it is there, `down` and `up` know whose nodes these are
+        _remove_network(mark)
+    return True
+
+
+def standalone_kubeconfig(name: str) -> str:
+    """A kubeconfig of the testbed alone. Raises `Refused` when there is none."""
+    machines = containers.cluster_containers(name)
+    if not machines:
+        raise _absent(name)
+    return kubeconfig.print_kubeconfig(machines, f"kind-{name}")
+
+
+def _record(blueprint: Blueprint, images: ImageSet) -> dict[str, str]:
+    return blueprint.record(node_image=images.node_image, image_source=images.source)
+
+
+def _mark(name: str) -> Container | None:
+    """The testbed's leaf, None if there is none. Raises `Refused` when a stranger has its name."""
+    found = containers.find_container(leaf.leaf_name(name))
+    if found is not None and leaf.recorded(found) is None:
+        raise Refused(f"container {found.name} is not a leaf of chaosext", "choose another --name")
+    return found
+
+
+def _status_if_up(name: str) -> BedStatus | None:
+    try:
+        return status(name)
+    except ChaosextError:
+        return None
+
+
+def _remove_network(mark: Container) -> None:
+    if leaf.made_network(mark) and containers.network_exists() and not containers.network_in_use():
+        containers.docker("network", "rm", containers.KIND_NETWORK)
+
+
+def _not_ours(name: str) -> Refused:
+    return Refused(
+        f"a kind cluster named {name} exists and is not a testbed of chaosext",
+        f"choose another --name, or remove it yourself (kind delete cluster --name {name})",
+    )
+
+
+def _absent(name: str) -> Refused:
+    return Refused(f"there is no testbed named {name}", f"run `chaosext testbed up --name {name}`")

@@ -1,0 +1,349 @@
+"""What a testbed shall be: a frozen blueprint, derived from kind-config.yaml and a few choices.
+
+Two blueprints are compared by their records, so that `up` can tell "the same again" from "something else".
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import ipaddress
+import json
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import yaml
+
+from chaosext.model.errors import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+KindConfig = dict[str, Any]
+"""kind's configuration (kind.x-k8s.io/v1alpha4), as parsed from YAML."""
+
+DEFAULT_NAME = "chaosext"
+KIND_API_VERSION = "kind.x-k8s.io/v1alpha4"
+# What kind takes when the file says nothing (kind 0.33, pkg/internal/apis/config/default.go).
+DEFAULT_POD_SUBNET = "10.244.0.0/16"
+DEFAULT_SERVICE_SUBNET = "10.96.0.0/16"
+
+ACCELERATED_FLAGS: Mapping[str, Mapping[str, str]] = {
+    "controllerManager": {"node-monitor-grace-period": "20s"},
+    "apiServer": {
+        "default-not-ready-toleration-seconds": "20",
+        "default-unreachable-toleration-seconds": "20",
+    },
+}
+"""kubeadm's component -> flag -> value that make a cutover play out in a minute instead of six."""
+
+# Kubernetes' defaults: kube-controller-manager 1.32+ and the DefaultTolerationSeconds admission plugin.
+DEFAULT_GRACE = "50s"
+DEFAULT_TOLERATION_S = "300"
+
+
+Choice = TypeVar("Choice", bound=StrEnum)
+
+
+class Timings(StrEnum):
+    """How fast the control plane gives up on a node."""
+
+    ACCELERATED = "accelerated"
+    PRODUCTION = "production"
+
+
+class Sidecars(StrEnum):
+    """Whether Envoy is a container beside the application, or a native sidecar (an init container)."""
+
+    CLASSIC = "classic"
+    NATIVE = "native"
+
+
+class Mitigation(StrEnum):
+    """What is done beforehand against the story's end."""
+
+    DNS_AFFINITY = "dns-affinity"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blueprint:
+    """A testbed as it shall be. `kind_config` already carries the number of workers and the timings."""
+
+    name: str
+    kind_config: KindConfig
+    timings: Timings = Timings.ACCELERATED
+    sidecars: Sidecars = Sidecars.CLASSIC
+    mitigations: tuple[Mitigation, ...] = ()
+
+    @property
+    def control_planes(self) -> int:
+        """How many control-plane nodes."""
+        return len(nodes_of(self.kind_config, "control-plane"))
+
+    @property
+    def workers(self) -> int:
+        """How many workers."""
+        return len(nodes_of(self.kind_config, "worker"))
+
+    @property
+    def pod_subnet(self) -> str:
+        """The Pods' IPv4 prefix, e.g. 10.244.0.0/16."""
+        return str(_networking(self.kind_config).get("podSubnet") or DEFAULT_POD_SUBNET)
+
+    @property
+    def service_subnet(self) -> str:
+        """The Services' IPv4 prefix; kube-dns is its tenth address."""
+        return str(_networking(self.kind_config).get("serviceSubnet") or DEFAULT_SERVICE_SUBNET)
+
+    @property
+    def context(self) -> str:
+        """The name of the kubeconfig context that kind makes."""
+        return f"kind-{self.name}"
+
+    def kind_yaml(self) -> str:
+        """The configuration to feed to `kind create cluster --config -`."""
+        return yaml.safe_dump(self.kind_config, sort_keys=False)
+
+    def record(self, *, node_image: str, image_source: str) -> dict[str, str]:
+        """What tells this testbed from another one: written down where it runs, compared at the next `up`."""
+        digest = hashlib.sha256(json.dumps(self.kind_config, sort_keys=True).encode()).hexdigest()
+        return {
+            "control planes": str(self.control_planes),
+            "workers": str(self.workers),
+            "timings": self.timings.value,
+            "sidecars": self.sidecars.value,
+            "mitigations": ",".join(self.mitigations) or "none",
+            "images": image_source,
+            "node image": node_image,
+            "kind configuration": digest[:16],
+            **timings_in_force(self.kind_config),
+        }
+
+
+def make_blueprint(
+    *,
+    name: str = DEFAULT_NAME,
+    config_text: str,
+    timings: str = Timings.ACCELERATED,
+    sidecars: str = Sidecars.CLASSIC,
+    mitigations: Sequence[str] = (),
+    workers: int | None = None,
+) -> Blueprint:
+    """The blueprint for a kind configuration's text and the choices; `workers=None` takes the file's number.
+
+    Raises `Refused` naming the field and the fix.
+    """
+    config = parse_kind_config(config_text)
+    if workers is not None:
+        config = with_workers(config, workers)
+    speed = _choice(Timings, timings, "timings")
+    derived = accelerate(config) if speed is Timings.ACCELERATED else slow_down(config)
+    return Blueprint(
+        name=checked_name(name),
+        kind_config=_checked(derived),
+        timings=speed,
+        sidecars=_choice(Sidecars, sidecars, "sidecars"),
+        mitigations=tuple(sorted({_choice(Mitigation, each, "mitigation") for each in mitigations})),
+    )
+
+
+def read_kind_config(path: Path | None = None) -> str:
+    """The text of `path`, or of the kind-config.yaml that came with chaosext. Raises `Refused`."""
+    chosen = path or shipped_kind_config()
+    try:
+        return chosen.read_text()
+    except OSError as error:
+        raise Refused(
+            f"--config {chosen} can't be read ({error.strerror})", "name a kind configuration"
+        ) from error
+
+
+def shipped_kind_config() -> Path:
+    """kind-config.yaml: beside this module in a wheel, at the top of a checkout."""
+    here = Path(__file__).resolve()
+    shipped = here.with_name("kind-config.yaml")
+    return shipped if shipped.exists() else here.parents[2] / "kind-config.yaml"
+
+
+def parse_kind_config(text: str) -> KindConfig:
+    """The parsed configuration. Raises `Refused` unless it is a kind cluster with nodes."""
+    try:
+        config = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise Refused(f"the kind configuration is no YAML ({error})", "repair the file") from error
+    if not isinstance(config, dict) or config.get("kind") != "Cluster":
+        raise Refused(
+            "the kind configuration's `kind` is not Cluster", f"start from {shipped_kind_config().name}"
+        )
+    if config.get("apiVersion") != KIND_API_VERSION:
+        raise Refused(
+            f"the kind configuration's `apiVersion` is {config.get('apiVersion')!r}",
+            f"make it {KIND_API_VERSION}",
+        )
+    return config
+
+
+def nodes_of(config: KindConfig, role: str) -> list[dict[str, Any]]:
+    """The configuration's nodes with that role."""
+    return [node for node in config.get("nodes") or [] if node.get("role") == role]
+
+
+def with_workers(config: KindConfig, count: int) -> KindConfig:
+    """The configuration with `count` workers: the first ones stay, further ones are like the last."""
+    if count < 1:
+        raise Refused(f"workers is {count}", "ask for at least one: the story needs nodes to lose")
+    present = nodes_of(config, "worker") or [{"role": "worker"}]
+    workers = [copy.deepcopy(present[min(index, len(present) - 1)]) for index in range(count)]
+    return {**config, "nodes": [*copy.deepcopy(nodes_of(config, "control-plane")), *workers]}
+
+
+def accelerate(config: KindConfig) -> KindConfig:
+    """The configuration with the accelerated flags, where it doesn't say otherwise itself."""
+    missing = {
+        component: absent
+        for component, flags in ACCELERATED_FLAGS.items()
+        if (absent := {flag: value for flag, value in flags.items() if flag not in _flags(config, component)})
+    }
+    if not missing:
+        return config
+    patch: dict[str, Any] = {"kind": "ClusterConfiguration"}
+    patch |= {component: {"extraArgs": flags} for component, flags in missing.items()}
+    patches = [*(config.get("kubeadmConfigPatches") or []), yaml.safe_dump(patch, sort_keys=False)]
+    return {**config, "kubeadmConfigPatches": patches}
+
+
+def slow_down(config: KindConfig) -> KindConfig:
+    """The configuration without the flags that `accelerate` sets: Kubernetes' own defaults apply."""
+    return _map_patches(config, _without_timings)
+
+
+def timings_in_force(config: KindConfig) -> dict[str, str]:
+    """The grace period and the tolerations that the cluster will have, in Kubernetes' notation."""
+    manager, api = _flags(config, "controllerManager"), _flags(config, "apiServer")
+    return {
+        "node-monitor-grace-period": manager.get("node-monitor-grace-period", DEFAULT_GRACE),
+        "not-ready toleration": _seconds(api, "default-not-ready-toleration-seconds"),
+        "unreachable toleration": _seconds(api, "default-unreachable-toleration-seconds"),
+    }
+
+
+def differences(recorded: Mapping[str, str], wanted: Mapping[str, str]) -> list[str]:
+    """What `wanted` would change, each as `timings: accelerated → production`; empty when nothing."""
+    names = [*wanted, *(name for name in recorded if name not in wanted)]
+    return [
+        f"{name}: {recorded.get(name, 'absent')} → {wanted.get(name, 'absent')}"
+        for name in names
+        if recorded.get(name) != wanted.get(name)
+    ]
+
+
+def checked_name(name: str) -> str:
+    """`name` when Docker, kind and Kubernetes all take it. Raises `Refused`."""
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,28}[a-z0-9])?", name):
+        raise Refused(
+            f"name {name!r} is no cluster name", "use at most 30 of a-z, 0-9 and '-', not at the ends"
+        )
+    return name
+
+
+def _seconds(flags: Mapping[str, str], name: str) -> str:
+    return f"{flags.get(name, DEFAULT_TOLERATION_S)}s"
+
+
+def _networking(config: KindConfig) -> dict[str, Any]:
+    return config.get("networking") or {}
+
+
+def _choice(kind: type[Choice], value: str, field: str) -> Choice:
+    try:
+        return kind(value)
+    except ValueError:
+        known = ", ".join(kind)
+        raise Refused(f"{field} {value!r} is unknown", f"use one of: {known}") from None
+
+
+def _checked(config: KindConfig) -> KindConfig:
+    """The configuration, if the testbed can be built on it."""
+    if not nodes_of(config, "control-plane"):
+        raise Refused(
+            "the kind configuration has no control-plane node", "add `- role: control-plane` to `nodes`"
+        )
+    if not nodes_of(config, "worker"):
+        raise Refused(
+            "the kind configuration has no worker", "add `- role: worker` to `nodes`, or use --workers"
+        )
+    if not _networking(config).get("disableDefaultCNI"):
+        raise Refused("networking.disableDefaultCNI is not true", "set it: the testbed brings Calico")
+    for field in ("podSubnet", "serviceSubnet"):
+        _check_ipv4_prefix(field, _networking(config).get(field))
+    return config
+
+
+def _check_ipv4_prefix(field: str, value: str | None) -> None:
+    try:
+        ipaddress.IPv4Network(value or DEFAULT_POD_SUBNET)
+    except ValueError as error:
+        raise Refused(
+            f"networking.{field} is no IPv4 prefix ({error})", "write e.g. 10.244.0.0/16"
+        ) from error
+
+
+def _flags(config: KindConfig, component: str) -> dict[str, str]:
+    """All extra flags that the configuration's patches give to a control-plane component."""
+    found: dict[str, str] = {}
+    for text in _patches(config):
+        for document in yaml.safe_load_all(text):
+            found |= _extra_args(document, component)
+    return found
+
+
+def _patches(config: KindConfig) -> list[str]:
+    everywhere = (config, *nodes_of(config, "control-plane"))
+    return [text for place in everywhere for text in place.get("kubeadmConfigPatches") or []]
+
+
+def _extra_args(document: Any, component: str) -> dict[str, str]:
+    if not isinstance(document, dict) or document.get("kind") != "ClusterConfiguration":
+        return {}
+    flags = (document.get(component) or {}).get("extraArgs") or {}
+    if not isinstance(flags, dict):
+        raise Refused(
+            f"kubeadmConfigPatches: {component}.extraArgs is a list",
+            "write a map: kind 0.33 uses kubeadm's v1beta3",
+        )
+    return {name: str(value) for name, value in flags.items()}
+
+
+def _map_patches(config: KindConfig, change: Callable[[str], str]) -> KindConfig:
+    changed = copy.deepcopy(config)
+    for place in (changed, *nodes_of(changed, "control-plane")):
+        if "kubeadmConfigPatches" in place:
+            kept = [text for text in map(change, place["kubeadmConfigPatches"]) if text]
+            place["kubeadmConfigPatches"] = kept
+    return changed
+
+
+def _without_timings(text: str) -> str:
+    """A patch without the accelerating flags, "" when nothing is left of it."""
+    documents = [_strip(document) for document in yaml.safe_load_all(text) if document]
+    return yaml.safe_dump_all((each for each in documents if set(each) - {"kind"}), sort_keys=False)
+
+
+def _strip(document: dict[str, Any]) -> dict[str, Any]:
+    stripped = copy.deepcopy(document)
+    for component, flags in ACCELERATED_FLAGS.items():
+        given = _extra_args(stripped, component)
+        if given.keys() & flags.keys():
+            stripped[component]["extraArgs"] = {key: given[key] for key in given if key not in flags}
+            _drop_if_empty(stripped, component)
+    return stripped
+
+
+def _drop_if_empty(document: dict[str, Any], component: str) -> None:
+    if not document[component]["extraArgs"]:
+        del document[component]["extraArgs"]
+    if not document[component]:
+        del document[component]

@@ -1,0 +1,122 @@
+"""The testbed's containers, as Docker tells: kind's nodes and the leaf."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from chaosext.testbed.commands import CommandFailed, run_command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+# kind 0.33, pkg/cluster/internal/providers/docker: labels of its containers, name of its network.
+CLUSTER_LABEL = "io.x-k8s.kind.cluster"
+ROLE_LABEL = "io.x-k8s.kind.role"
+KIND_NETWORK = "kind"
+
+DOCKER_TIMEOUT_S = 30
+START_TIMEOUT_S = 60
+REMOVE_TIMEOUT_S = 120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """One container. `role` is kind's ("control-plane", "worker", "external-load-balancer"), "" for others.
+
+    `ipv4` is its address on kind's network, "" while it is stopped.
+    """
+
+    name: str
+    role: str
+    running: bool
+    image: str
+    ipv4: str
+    on_kind_network: bool
+    labels: Mapping[str, str]
+
+    @property
+    def is_kubernetes_node(self) -> bool:
+        """Whether a kubelet runs in it (kind's load balancer has none)."""
+        return self.role in ("control-plane", "worker")
+
+
+def parse_inspect(output: str) -> tuple[Container, ...]:
+    """Containers from the output of `docker inspect`, by name."""
+    return tuple(sorted((_container(each) for each in json.loads(output)), key=lambda each: each.name))
+
+
+def _container(inspected: Mapping[str, Any]) -> Container:
+    labels = inspected["Config"].get("Labels") or {}
+    networks = inspected["NetworkSettings"].get("Networks") or {}
+    return Container(
+        name=inspected["Name"].lstrip("/"),
+        role=labels.get(ROLE_LABEL, ""),
+        running=bool(inspected["State"].get("Running")),
+        image=inspected["Config"].get("Image", ""),
+        ipv4=(networks.get(KIND_NETWORK) or {}).get("IPAddress") or "",
+        on_kind_network=KIND_NETWORK in networks,
+        labels=labels,
+    )
+
+
+def cluster_containers(cluster: str) -> tuple[Container, ...]:
+    """kind's containers of a cluster, stopped ones too. Raises `CommandFailed`."""
+    listed = docker("ps", "--all", "--quiet", "--filter", f"label={CLUSTER_LABEL}={cluster}").split()
+    return inspect(listed)
+
+
+def find_container(name: str) -> Container | None:
+    """The container of that name, None if there is none. Raises `CommandFailed` when Docker can't say."""
+    listed = docker("ps", "--all", "--quiet", "--filter", f"name=^/?{name}$").split()
+    return next(iter(inspect(listed)), None)
+
+
+def inspect(ids: Iterable[str]) -> tuple[Container, ...]:
+    """The containers with these ids; those that have vanished meanwhile are left out."""
+    wanted = list(ids)
+    if not wanted:
+        return ()
+    try:
+        return parse_inspect(docker("inspect", *wanted))
+    except CommandFailed:
+        if len(wanted) == 1:
+            return ()
+    return tuple(container for each in wanted for container in inspect([each]))
+
+
+def network_exists(name: str = KIND_NETWORK) -> bool:
+    """Whether Docker has a network of exactly that name."""
+    return bool(docker("network", "ls", "--quiet", "--filter", f"name=^{name}$").strip())
+
+
+def network_in_use(name: str = KIND_NETWORK) -> bool:
+    """Whether a container, running or not, belongs to the network."""
+    return bool(docker("ps", "--all", "--quiet", "--filter", f"network={name}").strip())
+
+
+def start_stopped(containers: Iterable[Container]) -> None:
+    """Start those that are stopped. Raises `CommandFailed`."""
+    stopped = [each.name for each in containers if not each.running]
+    if stopped:
+        docker("start", *stopped, timeout_s=START_TIMEOUT_S)
+
+
+def remove(containers: Iterable[Container]) -> None:
+    """Remove containers with their anonymous volumes, running or not. Raises `CommandFailed`."""
+    names = [each.name for each in containers]
+    if names:
+        docker("rm", "--force", "--volumes", *names, timeout_s=REMOVE_TIMEOUT_S)
+
+
+def docker(*words: str, input: str | None = None, timeout_s: float = DOCKER_TIMEOUT_S) -> str:
+    """Run one docker command and return what it printed. Raises `CommandFailed`."""
+    return run_command(["docker", *words], timeout_s=timeout_s, input=input).stdout
+
+
+def node_script(node: str, script: str, *, timeout_s: float = DOCKER_TIMEOUT_S) -> str:
+    """Run a bash script in a container and return what it printed. Raises `CommandFailed`."""
+    return docker(
+        "exec", "--interactive", node, "bash", "-euo", "pipefail", "-s", input=script, timeout_s=timeout_s
+    )

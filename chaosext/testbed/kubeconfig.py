@@ -1,0 +1,96 @@
+"""The kubeconfig of a testbed, and taking it away; all its parts are named `kind-NAME`, as kind has it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from chaosext.testbed.containers import Container, docker
+from chaosext.testbed.kubectl import ADMIN_CONF
+
+API_PORT = "6443/tcp"
+
+
+def standalone(admin_conf: str, *, context: str, server: str) -> str:
+    """kubeadm's admin.conf as a kubeconfig for people outside: one context, `server` as e.g. https://127.0.0.1:34567.
+
+    Pure.
+    """
+    admin = yaml.safe_load(admin_conf)
+    cluster = {**admin["clusters"][0]["cluster"], "server": server}
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": context, "cluster": cluster}],
+        "contexts": [{"name": context, "context": {"cluster": context, "user": context}}],
+        "current-context": context,
+        "preferences": {},
+        "users": [{"name": context, "user": admin["users"][0]["user"]}],
+    }
+    return yaml.safe_dump(config, sort_keys=False)
+
+
+def without_context(config: dict[str, Any], context: str) -> dict[str, Any]:
+    """A kubeconfig without that context, cluster and user, and not pointing to it. Pure."""
+    kept = dict(config)
+    for section in ("clusters", "contexts", "users"):
+        if kept.get(section):
+            kept[section] = [entry for entry in kept[section] if entry.get("name") != context]
+    if kept.get("current-context") == context:
+        kept["current-context"] = ""
+    return kept
+
+
+def print_kubeconfig(containers: tuple[Container, ...], context: str) -> str:
+    """A standalone kubeconfig of the running cluster. Raises `CommandFailed`."""
+    control_plane = next(each for each in containers if each.role == "control-plane")
+    door = next((each for each in containers if each.role == "external-load-balancer"), control_plane)
+    address = docker("port", door.name, API_PORT).splitlines()[0].strip()
+    admin_conf = docker("exec", control_plane.name, "cat", ADMIN_CONF)
+    return standalone(admin_conf, context=context, server=f"https://{address}")
+
+
+def has_context(context: str) -> bool:
+    """Whether any of the user's kubeconfig files knows the context."""
+    return any(_names_context(path, context) for path in kubeconfig_files())
+
+
+def forget_context(context: str) -> None:
+    """Take the context out of the user's kubeconfig files; files that never had it are not touched."""
+    for path in kubeconfig_files():
+        if _names_context(path, context):
+            _replace(path, yaml.safe_dump(without_context(_load(path), context), sort_keys=False))
+
+
+def kubeconfig_files() -> list[Path]:
+    """The files that kubectl and kind merge: those in KUBECONFIG, else ~/.kube/config."""
+    named = [Path(part) for part in os.environ.get("KUBECONFIG", "").split(os.pathsep) if part]
+    return named or [Path.home() / ".kube" / "config"]
+
+
+def _names_context(path: Path, context: str) -> bool:
+    sections = ("contexts", "clusters", "users")
+    config = _load(path)
+    return any(entry.get("name") == context for section in sections for entry in config.get(section) or [])
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        config = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError):
+        return {}
+    return config if isinstance(config, dict) else {}
+
+
+def _replace(path: Path, text: str) -> None:
+    """Replace a file in one step, keeping its secrets to its owner."""
+    with tempfile.NamedTemporaryFile(
+        "w", dir=path.resolve().parent, prefix=".kubeconfig-", delete=False
+    ) as sink:
+        sink.write(text)
+    Path(sink.name).chmod(0o600)
+    Path(sink.name).replace(path.resolve())

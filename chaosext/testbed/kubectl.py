@@ -1,0 +1,80 @@
+"""kubectl, run on the control-plane node: it is there already, in the right version, with credentials.
+
+It therefore works before kind has written any kubeconfig, and while the node's uplink is cut.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from chaosext.testbed.commands import CommandFailed
+from chaosext.testbed.containers import docker
+from chaosext.testbed.manifests import to_list
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from chaosext.testbed.manifests import Manifest
+
+ADMIN_CONF = "/etc/kubernetes/admin.conf"
+FIELD_MANAGER = "chaosext"
+READ_TIMEOUT_S = 15
+APPLY_TIMEOUT_S = 90
+EXEC_MARGIN_S = 5
+"""How much longer the client may live than the wait that it was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kubectl:
+    """kubectl on node `control_plane`. Every call is bounded and raises `CommandFailed`."""
+
+    control_plane: str
+
+    def run(self, *words: str, input: str | None = None, timeout_s: float = READ_TIMEOUT_S) -> str:
+        """Run one kubectl command and return what it printed."""
+        return docker(
+            "exec", "--interactive", self.control_plane, "kubectl", f"--kubeconfig={ADMIN_CONF}", *words,
+            input=input, timeout_s=timeout_s,
+        )  # fmt: skip
+
+    def get(self, *words: str) -> Any:
+        """`kubectl get … -o json`, parsed; `items` for lists, the object itself otherwise."""
+        found = json.loads(self.run("get", *words, "--output=json"))
+        return found["items"] if found["kind"].endswith("List") else found
+
+    def apply(self, objects: Iterable[Manifest]) -> None:
+        """Server-side apply of objects."""
+        self.apply_text(to_list(objects))
+
+    def apply_text(self, manifests: str) -> None:
+        """Server-side apply of YAML or JSON text. Our fields win over whoever owned them."""
+        self.run(
+            "apply", "--server-side", "--force-conflicts", f"--field-manager={FIELD_MANAGER}", "--filename=-",
+            input=manifests, timeout_s=APPLY_TIMEOUT_S,
+        )  # fmt: skip
+
+    def wait(self, *words: str, timeout_s: float) -> None:
+        """`kubectl wait …`, at most `timeout_s`."""
+        self.run("wait", *words, f"--timeout={timeout_s:.0f}s", timeout_s=timeout_s + EXEC_MARGIN_S)
+
+    def rollout(self, namespace: str, workload: str, *, timeout_s: float) -> None:
+        """Wait until a workload, e.g. `deployment/istiod`, is rolled out and available."""
+        self.run(
+            "rollout", "status", workload, f"--namespace={namespace}", f"--timeout={timeout_s:.0f}s",
+            timeout_s=timeout_s + EXEC_MARGIN_S,
+        )  # fmt: skip
+
+    def exists(self, namespace: str, thing: str) -> bool:
+        """Whether `thing`, e.g. `deployment/coredns`, is there; False while the API does not answer."""
+        try:
+            self.run("get", thing, f"--namespace={namespace}", "--output=name")
+        except CommandFailed:
+            return False
+        return True
+
+
+def first_control_plane(cluster: str) -> str:
+    """kind's name for the node (kind 0.33, pkg/cluster/internal/providers/common/namer.go)."""
+    return f"{cluster}-control-plane"

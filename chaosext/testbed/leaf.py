@@ -1,0 +1,196 @@
+"""The leaf: a router container on kind's network, with FRR, route reflector of the workers.
+
+It is made before the cluster and taken away after it, and its labels carry the testbed's record: it is the
+mark by which a later `up`, `status` or `down` knows whose cluster this is. No state is kept outside.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chaosext.testbed.calico import AS_NUMBER
+from chaosext.testbed.commands import CommandFailed
+from chaosext.testbed.containers import (
+    KIND_NETWORK,
+    Container,
+    docker,
+    find_container,
+    network_exists,
+    node_script,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+TESTBED_LABEL = "chaosext.testbed"
+RECORD_LABEL = "chaosext.testbed.record"
+NETWORK_MADE_LABEL = "chaosext.testbed.made-network"
+
+ESTABLISHED = "Established"
+NO_SESSION = "no session"
+
+DAEMONS = """\
+bgpd=yes
+vtysh_enable=yes
+zebra_options="  -A 127.0.0.1"
+bgpd_options="  -A 127.0.0.1"
+"""
+"""/etc/frr/daemons: zebra always runs, bgpd is asked for, both listen on loopback only."""
+
+FORWARDING = """\
+sysctl -qw net.ipv4.ip_forward=1
+for interface in /proc/sys/net/ipv4/conf/*; do echo 0 > "$interface/send_redirects"; done
+"""
+"""Redirects would teach the control plane to bypass the leaf."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """The leaf's BGP session with one neighbour. `state` is FRR's, e.g. "Established", "Active"."""
+
+    peer_ip: str
+    state: str
+    prefixes: int
+
+    @property
+    def established(self) -> bool:
+        """Whether routes can flow."""
+        return self.state == ESTABLISHED
+
+
+def leaf_name(cluster: str) -> str:
+    """The leaf container's name."""
+    return f"{cluster}-leaf"
+
+
+def frr_config(workers: Iterable[str]) -> str:
+    """/etc/frr/frr.conf: iBGP with every worker, reflecting routes among them with the next hop kept.
+
+    Workers then reach each other's Pods directly, and the leaf reaches all Pods on workers.
+    """
+    neighbours = "\n".join(f" neighbor {ip} peer-group workers" for ip in sorted(workers))
+    return f"""\
+frr defaults datacenter
+hostname leaf
+log stdout informational
+!
+router bgp {AS_NUMBER}
+ bgp log-neighbor-changes
+ neighbor workers peer-group
+ neighbor workers remote-as {AS_NUMBER}
+ neighbor workers timers connect 2
+{neighbours}
+ !
+ address-family ipv4 unicast
+  neighbor workers activate
+  neighbor workers route-reflector-client
+ exit-address-family
+!
+"""
+
+
+def parse_summary(output: str) -> dict[str, Session]:
+    """Neighbour address -> session, from `show bgp ipv4 unicast summary json`; {} when there is none."""
+    summary = json.loads(output or "{}")
+    peers = summary.get("peers") or (summary.get("ipv4Unicast") or {}).get("peers") or {}
+    return {ip: _session(ip, peer) for ip, peer in peers.items()}
+
+
+def _session(ip: str, peer: Mapping[str, object]) -> Session:
+    return Session(peer_ip=ip, state=str(peer.get("state", "")), prefixes=int(str(peer.get("pfxRcd", 0))))
+
+
+def make_leaf(cluster: str, image: str, record: Mapping[str, str]) -> None:
+    """Make the (still stopped) leaf container with the testbed's record on it. Raises `CommandFailed`.
+
+    It begins on Docker's default network, because kind makes its own only with the first node.
+    """
+    labels = {
+        TESTBED_LABEL: cluster,
+        RECORD_LABEL: json.dumps(dict(record)),
+        NETWORK_MADE_LABEL: "no" if network_exists() else "yes",
+    }
+    flags = [word for name, value in labels.items() for word in ("--label", f"{name}={value}")]
+    name = leaf_name(cluster)
+    docker(
+        "create",
+        "--name",
+        name,
+        "--hostname",
+        name,
+        "--privileged",
+        "--restart",
+        "unless-stopped",
+        *flags,
+        image,
+    )
+
+
+def recorded(leaf: Container) -> dict[str, str] | None:
+    """The record on a leaf container, None if the container isn't a leaf of ours."""
+    if TESTBED_LABEL not in leaf.labels:
+        return None
+    return dict(json.loads(leaf.labels.get(RECORD_LABEL) or "{}"))
+
+
+def made_network(leaf: Container) -> bool:
+    """Whether kind's network was absent before this testbed."""
+    return leaf.labels.get(NETWORK_MADE_LABEL) == "yes"
+
+
+def start_leaf(cluster: str, workers: Iterable[str]) -> str:
+    """Put the leaf on kind's network and run it with a session for each of the `workers`' addresses.
+
+    Does nothing that is done already. Returns the leaf's address. Raises `CommandFailed`.
+    """
+    leaf, config = _on_kind_network(cluster), frr_config(workers)
+    if not leaf.running:
+        _copy_config(leaf.name, config)
+        docker("start", leaf.name)
+    elif docker("exec", leaf.name, "cat", "/etc/frr/frr.conf") != config:
+        _copy_config(leaf.name, config)
+        docker("restart", "--time", "1", leaf.name)
+    node_script(leaf.name, FORWARDING)
+    return _found(cluster).ipv4
+
+
+def sessions(cluster: str) -> dict[str, Session]:
+    """Neighbour address -> session, as the leaf sees it now. {} while FRR does not answer."""
+    try:
+        return parse_summary(
+            docker(
+                "exec", leaf_name(cluster), "vtysh", "-c", "show bgp ipv4 unicast summary json", timeout_s=10
+            )
+        )
+    except (CommandFailed, ValueError):
+        return {}
+
+
+def _on_kind_network(cluster: str) -> Container:
+    leaf = _found(cluster)
+    if not leaf.on_kind_network:
+        docker("network", "connect", KIND_NETWORK, leaf.name)
+        docker("network", "disconnect", "bridge", leaf.name)
+    return leaf
+
+
+def _found(cluster: str) -> Container:
+    leaf = find_container(leaf_name(cluster))
+    if leaf is None:
+        raise CommandFailed(
+            f"container {leaf_name(cluster)} is gone", "run `chaosext testbed down`, then `up` again"
+        )
+    return leaf
+
+
+def _copy_config(name: str, config: str) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        for file, text in {"frr.conf": config, "daemons": DAEMONS}.items():
+            path = Path(directory, file)
+            path.write_text(text)
+            path.chmod(0o644)
+        docker("cp", f"{directory}/.", f"{name}:/etc/frr/")

@@ -1,0 +1,282 @@
+"""The stages of a bring-up, each of which first looks whether it is done.
+
+Those that don't depend on each other run at the same time: the leaf starts and manifests are applied while kind is
+still joining workers.
+"""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from chaosext.model.errors import ChaosextError
+from chaosext.testbed import calico, containers, istio, kind, kubeconfig, kubedns, leaf, shop
+from chaosext.testbed.commands import CommandFailed
+from chaosext.testbed.kubectl import Kubectl, first_control_plane
+from chaosext.testbed.manifests import namespace
+from chaosext.testbed.route import route_script
+from chaosext.testbed.waiting import GaveUp, NotInTime, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from chaosext.testbed.config import Blueprint
+    from chaosext.testbed.containers import Container
+    from chaosext.testbed.images.imageset import ImageSet
+    from chaosext.testbed.progress import Progress
+    from chaosext.testbed.status import BedStatus
+
+# Upper bounds, generous for two busy cores; each stage takes a fraction of its bound on an idle machine.
+CONTAINERS_S = 120
+API_S = 300
+NODES_READY_S = 240
+BGP_S = 180
+ROLLOUT_S = 300
+STEADY_S = 120
+PLACEMENT_ATTEMPTS = 3
+MISSING_SHOWN = 6
+
+
+class BringUp:
+    """One run of `up`: its stages, and what they share."""
+
+    def __init__(
+        self, blueprint: Blueprint, images: ImageSet, progress: Progress, status: Callable[[], BedStatus]
+    ) -> None:
+        self.blueprint = blueprint
+        self.images = images
+        self.progress = progress
+        self.status = status
+        self.kubectl = Kubectl(first_control_plane(blueprint.name))
+        self.stop = threading.Event()
+
+    def run(self) -> BedStatus:
+        self.drop_half_made_nodes()
+        try:
+            self.run_stages()
+            return self.verify()
+        except (CommandFailed, NotInTime) as error:
+            raise NotInTime(
+                f"testbed {self.blueprint.name} is not up: {error}", self.what_is_missing()
+            ) from error
+
+    def run_stages(self) -> None:
+        """All stages at once, each waiting for what it needs; the first failure ends the others' waits."""
+        with ThreadPoolExecutor(max_workers=8) as pool:
+            nodes = pool.submit(self.create_nodes)
+            leaf_ip = pool.submit(self.start_leaf)
+            stages: list[Future[Any]] = [
+                nodes,
+                leaf_ip,
+                pool.submit(self.route_pods, leaf_ip),
+                pool.submit(self.start_calico, leaf_ip),
+                pool.submit(self.await_sessions, leaf_ip),
+                pool.submit(self.place_kube_dns, nodes),
+                pool.submit(self.start_mesh),
+            ]
+            try:
+                wait(stages, return_when=FIRST_EXCEPTION)
+            finally:
+                self.stop.set()
+        _raise_first(stages)
+
+    def drop_half_made_nodes(self) -> None:
+        """kind can't go on from a half-made cluster: what an interrupted `kind create` left makes way."""
+        machines = self.machines()
+        containers.start_stopped(machines)
+        if machines and not self.all_joined():
+            with self.progress.stage("Remove the nodes of an interrupted start"):
+                containers.remove(machines)
+
+    def all_joined(self) -> bool:
+        """Whether the API server knows every node; it is asked patiently, as it may have just started."""
+        wanted = self.blueprint.control_planes + self.blueprint.workers
+        if len([each for each in self.machines() if each.is_kubernetes_node]) != wanted:
+            return False
+        try:
+            wait_until(
+                lambda: self.kubectl.exists("default", "service/kubernetes"),
+                what="the API server", look="", timeout_s=60, stop=self.stop,
+            )  # fmt: skip
+            return len(self.kubectl.get("nodes")) == wanted
+        except (CommandFailed, NotInTime):
+            return False
+
+    def create_nodes(self) -> None:
+        name = self.blueprint.name
+        if not self.machines():
+            shape = f"{self.blueprint.control_planes} + {self.blueprint.workers} nodes"
+            with self.progress.stage(f"Create {shape} with kind"):
+                kind.create_cluster(self.images.kind, self.blueprint, self.images.node_image)
+        elif not kubeconfig.has_context(self.blueprint.context):
+            kind.export_kubeconfig(self.images.kind, name)
+
+    def start_leaf(self) -> str:
+        """Start the leaf as soon as the nodes have addresses; its own address is what the nodes peer with."""
+        workers = wait_until(
+            self.worker_addresses,
+            what="every node's address", look="see `docker ps --all`", timeout_s=CONTAINERS_S, stop=self.stop,
+        )  # fmt: skip
+        with self.progress.stage("Start the leaf"):
+            return leaf.start_leaf(self.blueprint.name, workers)
+
+    def route_pods(self, leaf_ip: Future[str]) -> None:
+        script = route_script(pod_subnet=self.blueprint.pod_subnet, leaf_ip=leaf_ip.result())
+        self.await_api()
+        for machine in self.machines():
+            if machine.role == "control-plane":
+                containers.node_script(machine.name, script)
+
+    def start_calico(self, leaf_ip: Future[str]) -> None:
+        """Calico's definitions, then its configuration, then its nodes: none of them ever starts a full mesh."""
+        text = (self.images.calico_manifests / "calico.yaml").read_text()
+        definitions, others = calico.calico_objects(
+            text,
+            pod_subnet=self.blueprint.pod_subnet,
+            node_image=self.images.calico_node_image,
+            cni_image=self.images.calico_cni_image,
+        )
+        self.await_api()
+        with self.progress.stage("Apply Calico"):
+            self.hold_kube_dns()
+            self.kubectl.apply(definitions)
+            names = [f"crd/{each['metadata']['name']}" for each in definitions]
+            self.kubectl.wait("--for=condition=Established", *names, timeout_s=30)
+            self.kubectl.apply([*calico.bgp_objects(leaf_ip.result()), *others])
+
+    def hold_kube_dns(self) -> None:
+        """No kube-dns Pod until workers are Ready: the control plane is first, and one would settle there."""
+        if patch := kubedns.deployment_patch_json(self.blueprint.mitigations):
+            self.kubectl.run("patch", *kubedns.TARGET, "--type=strategic", f"--patch={patch}")
+        if not self.kube_dns_is_placed():
+            self.kubectl.run("scale", *kubedns.TARGET, "--replicas=0")
+
+    def await_sessions(self, leaf_ip: Future[str]) -> None:
+        leaf_ip.result()
+        workers = set(self.worker_addresses())
+        with self.progress.stage("Wait for BGP between the leaf and every worker"):
+            wait_until(
+                lambda: workers <= self.established_peers(),
+                what=f"a BGP session of the leaf with each of {', '.join(sorted(workers))}",
+                look=f"see `docker exec {leaf.leaf_name(self.blueprint.name)} vtysh -c 'show bgp summary'`",
+                timeout_s=API_S + BGP_S, stop=self.stop,
+            )  # fmt: skip
+
+    def place_kube_dns(self, nodes: Future[None]) -> None:
+        nodes.result()
+        with self.progress.stage("Wait for nodes to be Ready"):
+            self.kubectl.wait("--for=condition=Ready", "nodes", "--all", timeout_s=NODES_READY_S)
+        with self.progress.stage("Place kube-dns on the workers"), self.cordoned_control_planes():
+            for _ in range(PLACEMENT_ATTEMPTS):
+                if self.kube_dns_is_placed():
+                    return
+                self.kubectl.run("scale", *kubedns.TARGET, "--replicas=0")
+                self.kubectl.wait("--for=delete", "pods", *kubedns.PODS, timeout_s=60)
+                self.kubectl.run("scale", *kubedns.TARGET, f"--replicas={kubedns.REPLICAS}")
+                self.kubectl.rollout(
+                    kubedns.NAMESPACE, f"deployment/{kubedns.DEPLOYMENT}", timeout_s=ROLLOUT_S
+                )
+        if not self.kube_dns_is_placed():
+            raise NotInTime(
+                "kube-dns does not stand on the workers", "see `kubectl -n kube-system get pods -o wide`"
+            )
+
+    def start_mesh(self) -> None:
+        charts = self.images.istio_charts
+        base = istio.render(
+            self.images.helm, charts / "base", release="istio-base", values=istio.base_values()
+        )
+        values = istio.istiod_values(
+            hub=self.images.istio_hub, tag=self.images.istio_tag, sidecars=self.blueprint.sidecars
+        )
+        discovery = charts / "istio-control" / "istio-discovery"
+        istiod = istio.render(self.images.helm, discovery, release="istiod", values=values)
+        self.await_api()
+        with self.progress.stage("Apply Istio"):
+            self.kubectl.apply([namespace(istio.NAMESPACE)])
+            self.kubectl.apply_text(f"{base}\n---\n{istiod}")
+        with self.progress.stage("Wait for istiod"):
+            self.kubectl.rollout(istio.NAMESPACE, "deployment/istiod", timeout_s=ROLLOUT_S)
+        self.start_shop()
+
+    def start_shop(self) -> None:
+        images, workers = self.images, self.blueprint.workers
+        with self.progress.stage("Start the shop and its clients"):
+            self.kubectl.apply(
+                [
+                    *shop.shop_objects(image=images.shop_image, workers=workers),
+                    *shop.client_objects(image=images.client_image, workers=workers),
+                ]
+            )
+            for service in shop.SERVICES:
+                self.kubectl.rollout(shop.NAMESPACE, f"deployment/{service}", timeout_s=ROLLOUT_S)
+
+    def verify(self) -> BedStatus:
+        """The steady state, asked of the whole testbed at once. What is missing goes into the error."""
+        with self.progress.stage("Verify the steady state"):
+            return wait_until(
+                self.steady_status,
+                what="the steady state", look="see `chaosext testbed status`", timeout_s=STEADY_S,
+                stop=threading.Event(),
+            )  # fmt: skip
+
+    def steady_status(self) -> BedStatus | None:
+        try:
+            found = self.status()
+        except CommandFailed:
+            return None
+        return found if found.steady else None
+
+    def what_is_missing(self) -> str:
+        """One line on what to look at next: the first few things that status names."""
+        try:
+            missing = self.status().missing
+        except ChaosextError:
+            return "the API server does not answer; see `docker ps --all` and `docker logs` of the nodes"
+        shown = "; ".join(missing[:MISSING_SHOWN]) or "nothing any more"
+        return f"missing: {shown}; `chaosext testbed up` goes on from here"
+
+    def machines(self) -> tuple[Container, ...]:
+        return containers.cluster_containers(self.blueprint.name)
+
+    def worker_addresses(self) -> list[str]:
+        """The addresses of all workers, [] until each has one."""
+        found = [each.ipv4 for each in self.machines() if each.role == "worker" and each.ipv4]
+        return found if len(found) == self.blueprint.workers else []
+
+    def established_peers(self) -> set[str]:
+        return {ip for ip, session in leaf.sessions(self.blueprint.name).items() if session.established}
+
+    def kube_dns_is_placed(self) -> bool:
+        try:
+            return not [line for line in self.status().missing if line.startswith("kube-dns")]
+        except ChaosextError:
+            return False
+
+    def await_api(self) -> None:
+        """Wait until kubeadm has installed its add-ons: from then on credentials and kube-dns are there."""
+        wait_until(
+            lambda: self.kubectl.exists(kubedns.NAMESPACE, f"deployment/{kubedns.DEPLOYMENT}"),
+            what="the API server", look=f"see `docker logs {self.kubectl.control_plane}`", timeout_s=API_S,
+            stop=self.stop,
+        )  # fmt: skip
+
+    @contextmanager
+    def cordoned_control_planes(self) -> Iterator[None]:
+        """While kube-dns is placed, the scheduler leaves control-plane nodes alone."""
+        selector = f"--selector={kubedns.CONTROL_PLANE_LABEL}"
+        self.kubectl.run("cordon", selector)
+        try:
+            yield
+        finally:
+            self.kubectl.run("uncordon", selector)
+
+
+def _raise_first(stages: list[Future[Any]]) -> None:
+    """Raise the failure that ended the others, rather than one that only gave up because of it."""
+    errors = [error for stage in stages if (error := stage.exception()) is not None]
+    errors.sort(key=lambda error: isinstance(error, GaveUp))
+    if errors:
+        raise errors[0]
