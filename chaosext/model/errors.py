@@ -1,10 +1,10 @@
 """What can go wrong, as people and machines should tell it apart.
 
-    ChaosextError
-    ├── Refused            exit 20: nothing was touched; the message names the field and the fix
-    ├── Inconclusive       exit 30: the cut or an observation could not be proven
-    ├── Unsafe             exit 40: something of ours may be left; the message says what, where, how to remove it
-    └── Unreachable        a node's shell or the API server did not answer in time (callers turn it into a finding)
+ChaosextError
+├── Refused            exit 20: nothing was touched; the message names the field and the fix
+├── Inconclusive       exit 30: the cut or an observation could not be proven
+├── Unsafe             exit 40: something of ours may be left; the message says what, where, how to remove it
+└── Unreachable        a node's shell or the API server did not answer in time (callers turn it into a finding)
 """
 
 from __future__ import annotations

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from chaosext.cluster.objects import Endpoint, Event, Node, Pod
 from chaosext.model.timeline import Kind
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from chaosext.cluster.objects import Endpoint, Event, Node, Pod
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
 NOT_READY_LIKE = ("False", "Unknown")
 
@@ -36,7 +39,9 @@ def node_notes(before: Node | None, after: Node) -> Iterator[Note]:
 def pod_notes(before: Pod | None, after: Pod, lost_nodes: Collection[str]) -> Iterator[Note]:
     """What happened to a Pod. A deletion on a node in `lost_nodes` is an eviction."""
     if before is None:
-        yield Note(kind=Kind.POD_CREATED, object=after.subject, detail=f"by {after.owner or 'nobody (a bare Pod)'}")
+        yield Note(
+            kind=Kind.POD_CREATED, object=after.subject, detail=f"by {after.owner or 'nobody (a bare Pod)'}"
+        )
     yield from _placement_notes(before, after)
     yield from _readiness_notes(before, after)
     if after.terminating and not (before and before.terminating):
@@ -62,10 +67,14 @@ def _readiness_notes(before: Pod | None, after: Pod) -> Iterator[Note]:
     if after.ready and not was_ready:
         yield Note(kind=Kind.POD_READY, object=after.subject, detail=f"on {after.node}")
     if was_ready and not after.ready and not after.terminating:
-        yield Note(kind=Kind.POD_NOT_READY, object=after.subject, detail=after.ready_detail or f"on {after.node}")
+        yield Note(
+            kind=Kind.POD_NOT_READY, object=after.subject, detail=after.ready_detail or f"on {after.node}"
+        )
     looping = set(_looping(after)) - (set(_looping(before)) if before else set())
     for container in sorted(looping):
-        yield Note(kind=Kind.CRASH_LOOP, object=after.subject, detail=f"container {container}: CrashLoopBackOff")
+        yield Note(
+            kind=Kind.CRASH_LOOP, object=after.subject, detail=f"container {container}: CrashLoopBackOff"
+        )
 
 
 def _looping(pod: Pod) -> Iterable[str]:
@@ -136,7 +145,9 @@ class DnsWatch:
         return self.state if ok or self.state is Kind.DNS_DEAD else Kind.DNS_DEGRADED
 
 
-def outage_windows(notes: Iterable[tuple[float, str, Kind]]) -> Mapping[str, tuple[tuple[float, float | None], ...]]:
+def outage_windows(
+    notes: Iterable[tuple[float, str, Kind]],
+) -> Mapping[str, tuple[tuple[float, float | None], ...]]:
     """Per object the windows (start s, end s or None while it lasts) in which its DNS was dead."""
     windows: dict[str, list[tuple[float, float | None]]] = {}
     for at_s, name, kind in sorted(notes):

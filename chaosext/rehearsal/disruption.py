@@ -6,11 +6,14 @@ Source: Kubernetes pkg/controller/nodelifecycle/node_lifecycle_controller.go (`C
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from chaosext.cluster.objects import Node
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from chaosext.cluster.objects import Node
+    from collections.abc import Collection, Iterable
 
 UNHEALTHY_ZONE_THRESHOLD = 0.55
 """kube-controller-manager `--unhealthy-zone-threshold`."""
@@ -60,7 +63,9 @@ def outlook(nodes: Collection[Node], lost: Collection[str], kube_dns_nodes: Coll
     return Outlook(zones=zones, lines=(*lines, *_dns_lines(zones, nodes, lost, kube_dns_nodes)))
 
 
-def _zone_lines(zone: str, state: ZoneState, nodes: Collection[Node], lost: Collection[str]) -> tuple[str, ...]:
+def _zone_lines(
+    zone: str, state: ZoneState, nodes: Collection[Node], lost: Collection[str]
+) -> tuple[str, ...]:
     members = [node.name for node in nodes if node.zone == zone]
     gone = [name for name in members if name in lost]
     where = f"zone {zone or '(none)'}: {len(gone)} of {len(members)} nodes lost → {state.value}"
@@ -69,7 +74,9 @@ def _zone_lines(zone: str, state: ZoneState, nodes: Collection[Node], lost: Coll
     if state is not ZoneState.PARTIAL_DISRUPTION:
         return (f"{where}: evictions go on, about one node every 10 s",)
     if len(members) > LARGE_CLUSTER_SIZE_THRESHOLD:
-        return (f"{where}: evictions slow down to {SECONDARY_NODE_EVICTION_RATE} nodes/s, one node every 100 s",)
+        return (
+            f"{where}: evictions slow down to {SECONDARY_NODE_EVICTION_RATE} nodes/s, one node every 100 s",
+        )
     return (
         f"{where}: evictions will stop. Nodes expire one by one, so at most the node whose lease expires first "
         "slips through before the controller declares the disruption",
@@ -77,7 +84,10 @@ def _zone_lines(zone: str, state: ZoneState, nodes: Collection[Node], lost: Coll
 
 
 def _dns_lines(
-    zones: dict[str, ZoneState], nodes: Collection[Node], lost: Collection[str], kube_dns_nodes: Collection[str]
+    zones: dict[str, ZoneState],
+    nodes: Collection[Node],
+    lost: Collection[str],
+    kube_dns_nodes: Collection[str],
 ) -> tuple[str, ...]:
     zone_of = {node.name: node.zone for node in nodes}
     stopped = sorted(
@@ -92,5 +102,7 @@ def _dns_lines(
         )
     moving = sorted(set(kube_dns_nodes) & set(lost))
     if moving:
-        return (f"kube-dns on {', '.join(moving)}: all of it is expected to be evicted and re-created elsewhere",)
+        return (
+            f"kube-dns on {', '.join(moving)}: all of it is expected to be evicted and re-created elsewhere",
+        )
     return ("kube-dns runs on no node that will be lost: it is expected to stay",)

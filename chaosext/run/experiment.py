@@ -3,24 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 from chaosext.model.errors import Refused
 from chaosext.run.settings import did_you_mean
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 # Chaos Toolkit's experiment specification, https://chaostoolkit.org/reference/api/experiment/
 _EXPERIMENT = frozenset(
-    "version title description tags contributions steady-state-hypothesis method rollbacks configuration secrets "
-    "controls runtime extensions dry".split()
+    [
+        "version",
+        "title",
+        "description",
+        "tags",
+        "contributions",
+        "steady-state-hypothesis",
+        "method",
+        "rollbacks",
+        "configuration",
+        "secrets",
+        "controls",
+        "runtime",
+        "extensions",
+        "dry",
+    ]
 )
-_HYPOTHESIS = frozenset("title probes controls".split())
-_ACTIVITY = frozenset("type name ref provider tolerance pauses background timeout controls dry contributions".split())
+_HYPOTHESIS = frozenset(["title", "probes", "controls"])
+_ACTIVITY = frozenset(
+    [
+        "type",
+        "name",
+        "ref",
+        "provider",
+        "tolerance",
+        "pauses",
+        "background",
+        "timeout",
+        "controls",
+        "dry",
+        "contributions",
+    ]
+)
 _PROVIDER = {
-    "python": frozenset("type module func arguments secrets".split()),
-    "process": frozenset("type path arguments timeout secrets".split()),
+    "python": frozenset(["type", "module", "func", "arguments", "secrets"]),
+    "process": frozenset(["type", "path", "arguments", "timeout", "secrets"]),
     "http": frozenset(
-        "type url method headers expected_status arguments timeout secrets verify_tls max_retries proxies".split()
+        [
+            "type",
+            "url",
+            "method",
+            "headers",
+            "expected_status",
+            "arguments",
+            "timeout",
+            "secrets",
+            "verify_tls",
+            "max_retries",
+            "proxies",
+        ]
     ),
 }
 
@@ -62,7 +104,9 @@ def _parse(path: Path) -> Experiment:
     try:
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise Refused(f"experiment {path}: {getattr(error, 'strerror', None) or error}", "name a readable file") from None
+        raise Refused(
+            f"experiment {path}: {getattr(error, 'strerror', None) or error}", "name a readable file"
+        ) from None
     except (yaml.YAMLError, RecursionError) as error:
         problem = " ".join(str(error).split())
         raise Refused(f"experiment {path}: not YAML or JSON: {problem}", "mend the file's syntax") from None
@@ -94,7 +138,9 @@ def _check_activity(place: str, activity: Any) -> None:
 
 def _known(place: str, value: Any, known: frozenset[str]) -> None:
     if not isinstance(value, Mapping):
-        raise Refused(f"{place}: a mapping is expected, not {type(value).__name__}", "see `chaosext run --help`")
+        raise Refused(
+            f"{place}: a mapping is expected, not {type(value).__name__}", "see `chaosext run --help`"
+        )
     for key in value:
         if str(key) not in known and not str(key).startswith("x-"):
             raise Refused(f"{place}.{key}".lstrip(".") + ": unknown key", did_you_mean(str(key), known))
@@ -102,7 +148,9 @@ def _known(place: str, value: Any, known: frozenset[str]) -> None:
 
 def _sequence(place: str, value: Any) -> None:
     if value is not None and not isinstance(value, list):
-        raise Refused(f"{place}: a list is expected, not {type(value).__name__}", "write one `- type: …` an activity")
+        raise Refused(
+            f"{place}: a list is expected, not {type(value).__name__}", "write one `- type: …` an activity"
+        )
 
 
 def _check_by_chaoslib(experiment: Experiment) -> None:
@@ -115,4 +163,6 @@ def _check_by_chaoslib(experiment: Experiment) -> None:
     except ChaosException as error:
         raise Refused(f"experiment is not valid: {error}", "compare with `chaos discover chaosext`") from None
     except Exception as error:  # chaoslib trips over some malformed values instead of naming them
-        raise Refused(f"experiment is not valid: {type(error).__name__}: {error}", "run `chaos validate`") from None
+        raise Refused(
+            f"experiment is not valid: {type(error).__name__}: {error}", "run `chaos validate`"
+        ) from None

@@ -24,7 +24,11 @@ def facts_of(
 
     `left_behind` and `signal_number` are what the runner itself saw; a journal cannot know them.
     """
-    states, method, rollbacks = journal.get("steady_states", {}), journal.get("run", []), journal.get("rollbacks", [])
+    states, method, rollbacks = (
+        journal.get("steady_states", {}),
+        journal.get("run", []),
+        journal.get("rollbacks", []),
+    )
     return Facts(
         gate=_hypothesis(states.get("before")),
         cut=_cut(method),

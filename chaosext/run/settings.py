@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from chaosext.model.errors import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 PREFIX = "chaosext_"
 
@@ -24,7 +26,9 @@ class Settings(BaseModel):
 
     context: str = Field(min_length=1, description="Kubernetes context; never the current one implicitly")
     transport: str = Field("docker", pattern="^docker$", description="How a node's shell is reached")
-    leaf: str = Field("", description="Container of the leaf router; empty: `<cluster>-leaf` on a kind context")
+    leaf: str = Field(
+        "", description="Container of the leaf router; empty: `<cluster>-leaf` on a kind context"
+    )
     namespaces: tuple[str, ...] = Field(("shop",), description="Whose Pods `probes_healthy` asks for")
     max_ttl_s: float = Field(900.0, gt=0, le=3600, description="No cut may live longer than this, seconds")
     request_timeout_s: float = Field(10.0, gt=0, le=120, description="Bound of one API call, seconds")
@@ -39,7 +43,9 @@ class Settings(BaseModel):
 def settings_from(configuration: Mapping[str, Any] | None, secrets: Mapping[str, Any] | None) -> Settings:
     """The settings of an activity. Raises `Refused` naming the key at fault and its fix."""
     values = {
-        key.removeprefix(PREFIX): value for key, value in (configuration or {}).items() if key.startswith(PREFIX)
+        key.removeprefix(PREFIX): value
+        for key, value in (configuration or {}).items()
+        if key.startswith(PREFIX)
     }
     context = (secrets or {}).get("KUBERNETES_CONTEXT")
     if not context:
@@ -66,4 +72,6 @@ def did_you_mean(word: str, known: Any, *, prefix: str = "") -> str:
     """A hint for a mistyped `word`: the nearest known one, else all of them."""
     names = sorted(str(name) for name in known)
     near = difflib.get_close_matches(word, names, n=1)
-    return f"did you mean {prefix}{near[0]}?" if near else f"known: {', '.join(prefix + name for name in names)}"
+    return (
+        f"did you mean {prefix}{near[0]}?" if near else f"known: {', '.join(prefix + name for name in names)}"
+    )

@@ -1,0 +1,95 @@
+"""Chaos Toolkit actions: sever the control plane, heal it, reschedule kube-dns.
+
+Each takes the pinned cluster from `secrets` (chaostoolkit-kubernetes' `KUBERNETES_CONTEXT`) and its settings from the
+`chaosext_*` keys of `configuration`. All guards are inside, so plain `chaos run` has them as well.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TYPE_CHECKING
+
+
+if TYPE_CHECKING:
+    from chaoslib.types import Configuration, Secrets
+
+__all__ = ["heal_control_plane", "reschedule_kube_dns", "sever_control_plane"]
+
+
+def sever_control_plane(
+    ttl_s: float,
+    peers: list[str] | None = None,
+    families: list[str] | None = None,
+    uplinks: list[str] | None = None,
+    prove: bool = True,
+    configuration: Configuration = None,
+    secrets: Secrets = None,
+) -> dict[str, Any]:
+    """Cut the control-plane nodes off from all other nodes and their Pods, for `ttl_s` seconds at the most.
+
+    The kernel of each control-plane node drops what its uplinks exchange with the peers: both directions, forwarded
+    traffic too, IPv4 and IPv6, established flows included. At `ttl_s` the kernel lets go, whatever has died.
+
+    Arguments:
+        ttl_s: seconds, 1 to the limit `chaosext_max_ttl_s` (900 by default).
+        peers: addresses and prefixes to drop; by default every address of the other nodes' uplinks and the Pods'
+            prefixes (Calico's IPPools).
+        families: `ipv4`, `ipv6`; by default both. kubelet falls back to the family that is left open.
+        uplinks: interface names; by default those that carry the node's InternalIP.
+        prove: prove the cut from both sides; a cut that can't be proven is healed at once.
+
+    Returns a JSON object: run, ttl_s, expires_at (ISO 8601), nodes, peers, command_to_cut_s,
+    foreign_rules_identical, finding (of cut_effective).
+
+    Raises (as ActivityFailed): Refused, when nothing was touched; Inconclusive, when the cut could not be proven;
+    Unsafe, when something may be left, with how to remove it.
+    """
+    from chaosext.run.context import current
+    from chaosext.run.fault import sever
+    from chaosext.run.plan import Wish
+    from chaosext.run.settings import settings_from
+
+    wish = Wish.from_arguments({"ttl_s": ttl_s, "peers": peers, "families": families, "uplinks": uplinks})
+    return sever(settings_from(configuration, secrets), wish, current(), prove=prove)
+
+
+def heal_control_plane(configuration: Configuration = None, secrets: Secrets = None) -> dict[str, Any]:
+    """Take this run's cut away, on every node that it was meant for. Idempotent, bounded, asks no API server.
+
+    Returns a JSON object: run, nodes (each with gone, was_there), elapsed_s.
+
+    Raises (as ActivityFailed): Unsafe, when a node's rules can't be seen gone before their TTL, naming the node and
+    the command that removes them.
+    """
+    from chaosext.run.context import current
+    from chaosext.run.fault import heal_run
+
+    report = heal_run(current())
+    nodes = [{"node": node.node, "gone": node.gone, "was_there": node.was_there} for node in report.nodes]
+    return {"run": report.run, "nodes": nodes, "elapsed_s": round(report.elapsed_s, 3)}
+
+
+def reschedule_kube_dns(
+    timeout_s: float = 90.0,
+    only_if_needed: bool = True,
+    configuration: Configuration = None,
+    secrets: Secrets = None,
+) -> dict[str, Any]:
+    """Delete kube-dns' Pods so that they are placed anew, and see them Ready on nodes with a BGP peer.
+
+    Where the scheduler picks a node without BGP, the misplaced Pods are deleted once more.
+
+    Arguments:
+        timeout_s: seconds that each attempt may take until all new Pods are Ready.
+        only_if_needed: delete nothing where kube-dns is well placed and DNS resolves.
+
+    Returns a JSON object: deleted (Pod names), retried_because (reasons), placement, peered_nodes.
+
+    Raises (as ActivityFailed): Refused for the wrong cluster; Inconclusive, when kube-dns is not Ready in time or
+    still misplaced after the second attempt, naming Pod and node.
+    """
+    from chaosext.run.context import current
+    from chaosext.run.rollback import reschedule
+    from chaosext.run.settings import settings_from
+
+    settings = settings_from(configuration, secrets)
+    return reschedule(settings, current(), timeout_s=timeout_s, only_if_needed=only_if_needed)

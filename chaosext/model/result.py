@@ -1,0 +1,75 @@
+"""What a run came to: the value that result.json holds and that every report is made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TYPE_CHECKING
+
+
+if TYPE_CHECKING:
+    from chaosext.model.timeline import Event
+    from chaosext.model.verdict import Verdict
+    from collections.abc import Mapping
+
+SCHEMA = "chaosext.result/v1"
+
+Window = tuple[float, float | None]
+"""Start and end in seconds from the cut; the end is None while it lasts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Briefing:
+    """What was known before the cut. `timings` as in `Timings.to_json`; `outlook` are lines for people."""
+
+    context: str
+    timings: Mapping[str, Any]
+    outlook: tuple[str, ...]
+    unpeered_nodes: tuple[str, ...]
+    kube_dns_nodes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "context": self.context,
+            "timings": dict(self.timings),
+            "outlook": list(self.outlook),
+            "nodes_without_bgp_peer": list(self.unpeered_nodes),
+            "kube_dns_nodes_before": list(self.kube_dns_nodes),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """One run, whole. `dns_outages`: node -> windows in which its DNS was dead; `duration_s` is wall clock."""
+
+    run: str
+    experiment: str
+    started_at: str
+    duration_s: float
+    verdict: Verdict
+    events: tuple[Event, ...]
+    dns_outages: Mapping[str, tuple[Window, ...]]
+    briefing: Briefing | None = None
+    expected: str | None = None
+
+    @property
+    def longest_dns_outage_s(self) -> float:
+        """The longest window of any node; one that never ended is counted up to the last event."""
+        end_s = max((event.t_s for event in self.events), default=0.0)
+        windows = (window for found in self.dns_outages.values() for window in found)
+        return max(((end_s if end is None else end) - start for start, end in windows), default=0.0)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA,
+            "run": self.run,
+            "experiment": self.experiment,
+            "started_at": self.started_at,
+            "duration_s": round(self.duration_s, 1),
+            **self.verdict.to_json(),
+            "expected": self.expected,
+            "dns_outages_s": {
+                name: [list(window) for window in found] for name, found in self.dns_outages.items()
+            },
+            "longest_dns_outage_s": round(self.longest_dns_outage_s, 1),
+            **(self.briefing.to_json() if self.briefing else {}),
+        }

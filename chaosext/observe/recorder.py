@@ -1,0 +1,88 @@
+"""The timeline as it grows: notes with a monotonic time in, dated events out, a line on disk for each."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+
+from chaosext.model.timeline import Event, Kind
+from chaosext.observe.changes import Note
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Sink = Callable[[Event], None]
+
+
+class Recorder:
+    """Collects notes from many threads. Times are the runner's monotonic clock, in seconds from the cut.
+
+    Until there is a cut nobody knows a note's time from it, so notes wait; they are written (with negative times)
+    when the cut is made, or when the recorder is closed without one (then counted from the recorder's start).
+    """
+
+    def __init__(self, path: Path | None = None, *, sink: Sink | None = None) -> None:
+        self._path = path
+        self._sink = sink
+        self._lock = threading.Lock()
+        self._started_s = time.monotonic()
+        self._zero_s: float | None = None
+        self._waiting: list[tuple[float, Note, str]] = []
+        self._events: list[Event] = []
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """What was written so far, in the order of t_s."""
+        with self._lock:
+            return tuple(sorted(self._events, key=lambda event: event.t_s))
+
+    def now_s(self) -> float:
+        """Seconds from the cut, 0 before it."""
+        return 0.0 if self._zero_s is None else time.monotonic() - self._zero_s
+
+    def note(self, note: Note, source: str, *, at_s: float | None = None) -> None:
+        """Record what happened; `at_s` is its monotonic time where that is not now."""
+        moment = time.monotonic() if at_s is None else at_s
+        with self._lock:
+            if self._zero_s is None:
+                self._waiting.append((moment, note, source))
+            else:
+                self._write(moment, note, source)
+
+    def say(self, kind: Kind, name: str, detail: str, source: str = "chaosext") -> None:
+        """Record something that chaosext itself did or saw, now."""
+        self.note(Note(kind=kind, object=name, detail=detail), source)
+
+    def set_zero(self, at_s: float) -> None:
+        """The cut was made at the monotonic time `at_s`; a second cut of the same run keeps the first zero."""
+        with self._lock:
+            if self._zero_s is None:
+                self._zero_s = at_s
+                self._flush()
+
+    def close(self) -> None:
+        """Write what still waits."""
+        with self._lock:
+            if self._zero_s is None:
+                self._zero_s = self._started_s
+            self._flush()
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for moment, note, source in waiting:
+            self._write(moment, note, source)
+
+    def _write(self, moment: float, note: Note, source: str) -> None:
+        zero_s = self._started_s if self._zero_s is None else self._zero_s
+        event = Event(
+            t_s=moment - zero_s, kind=note.kind, object=note.object, detail=note.detail, source=source
+        )
+        self._events.append(event)
+        if self._path:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(event.to_json(), ensure_ascii=False) + "\n")
+        if self._sink:
+            self._sink(event)

@@ -1,0 +1,184 @@
+"""The chain of causes in plain words: each sentence is derived from events that were observed, none is assumed."""
+
+from __future__ import annotations
+
+
+from chaosext.model.timeline import Event, Kind
+from chaosext.model.verdict import Outcome
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from chaosext.model.result import RunResult
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+
+KUBE_DNS_POD_PREFIXES = ("Pod/kube-system/coredns-", "Pod/kube-system/kube-dns-")
+
+
+def chain_of_causes(result: RunResult) -> tuple[str, ...]:
+    """What led to what, one sentence a step, in the order of time; empty where nothing was cut."""
+    events = result.events
+    unpeered = result.briefing.unpeered_nodes if result.briefing else ()
+    steps = (
+        _cut(events),
+        _not_ready(events),
+        _moved(events, unpeered),
+        _healed(events),
+        _dns(events, unpeered),
+        _xds(events),
+        _probes(events),
+        _rolled_back(events),
+        _steady(events),
+    )
+    return tuple(sentence for step in steps for sentence in step)
+
+
+def _cut(events: Sequence[Event]) -> Iterator[str]:
+    cuts = [event for event in events if event.kind is Kind.CUT]
+    if cuts:
+        yield f"{_at(cuts[0])} the control plane ({_names(cuts)}) was cut off from the nodes."
+
+
+def _not_ready(events: Sequence[Event]) -> Iterator[str]:
+    lost = _first_each(event for event in events if event.kind is Kind.NODE_NOT_READY and event.t_s > 0)
+    if lost:
+        yield f"{_at(lost[0])} it no longer heard of {_names(lost)} and marked {_them(lost)} NotReady."
+
+
+def _moved(events: Sequence[Event], unpeered: Collection[str]) -> Iterator[str]:
+    heal_s = _heal_s(events)
+    evicted = [event for event in events if event.kind is Kind.POD_EVICTED and _is_kube_dns(event)]
+    bound = [event for event in _bound(events) if event.t_s > 0 and (heal_s is None or event.t_s < heal_s)]
+    if evicted:
+        yield f"{_at(evicted[0])} it evicted kube-dns: {_names(evicted)} ({evicted[0].detail})."
+    for node in sorted({_node(event) for event in bound}):
+        here = [event for event in bound if _node(event) == node]
+        why = ", which has no BGP session, so nobody learns a route to it" if node in unpeered else ""
+        yield f"{_at(here[0])} kube-dns was re-created on {node}{why}."
+    pending = [event for event in events if event.kind is Kind.POD_PENDING and _is_kube_dns(event)]
+    if evicted and pending and not bound:
+        yield f"{_at(pending[0])} kube-dns' replacements found no node and stayed Pending: {pending[0].detail}."
+
+
+def _healed(events: Sequence[Event]) -> Iterator[str]:
+    heals = [event for event in events if event.kind is Kind.HEAL]
+    if heals:
+        yield f"{_at(heals[0])} the network was back."
+
+
+def _dns(events: Sequence[Event], unpeered: Collection[str]) -> Iterator[str]:
+    dead = _first_each(event for event in events if event.kind is Kind.DNS_DEAD)
+    if not dead:
+        return
+    astray = [event for event in _bound(events) if _node(event) in unpeered and event.t_s < dead[0].t_s]
+    because = f": kube-dns was on {_node(astray[-1])}, which they have no route to" if astray else ""
+    yield f"{_at(dead[0])} DNS died on {_names(dead)}{because}."
+
+
+def _xds(events: Sequence[Event]) -> Iterator[str]:
+    lost = [event for event in events if event.kind is Kind.XDS_LOST]
+    if lost:
+        yield f"{_at(lost[0])} sidecars were without xDS: {lost[0].detail}."
+
+
+def _probes(events: Sequence[Event]) -> Iterator[str]:
+    refused = [event for event in events if event.kind is Kind.PROBE_FAILING and "refused" in event.detail]
+    if refused:
+        yield (
+            f"{_at(refused[0])} kubelet's probes were refused, as sidecars without xDS do not listen: "
+            f"{len({event.object for event in refused})} Pods, first {refused[0].object} ({refused[0].detail})."
+        )
+    looping = _first_each(event for event in events if event.kind is Kind.CRASH_LOOP)
+    if looping:
+        yield f"{_at(looping[0])} containers began to crash-loop ({len(looping)} Pods, first {looping[0].object})."
+
+
+def _rolled_back(events: Sequence[Event]) -> Iterator[str]:
+    for rollback in (event for event in events if event.kind is Kind.ROLLBACK):
+        yield f"{_at(rollback)} rollback: {rollback.detail}."
+
+
+def _steady(events: Sequence[Event]) -> Iterator[str]:
+    restored = [event for event in events if event.kind is Kind.DNS_RESTORED]
+    dead = {event.object for event in events if event.kind is Kind.DNS_DEAD}
+    last = [event for event in restored if event.object in dead]
+    if last:
+        yield f"{_at(last[-1])} DNS was back on {_names(_first_each(last))}."
+    steady = [event for event in events if event.kind is Kind.STEADY and event.t_s > 0]
+    if steady:
+        yield f"{_at(steady[-1])} the steady state held: {steady[-1].detail}."
+
+
+def what_to_do(result: RunResult) -> tuple[str, ...]:
+    """The next steps for whoever reads the result."""
+    match result.verdict.outcome:
+        case Outcome.PASSED:
+            return ("Nothing. Keep rehearsing: zones, sizes and versions change what a cutover does.",)
+        case Outcome.DEVIATED:
+            return (*_prevent(result), *_recover(result))
+        case Outcome.REFUSED:
+            return ("Mend what the reason names, then run again. Nothing was touched.",)
+        case Outcome.INCONCLUSIVE:
+            return (
+                "Read the reason: the run proved nothing about your cluster. Mend the cut or the observation, then run again.",
+            )
+        case Outcome.UNSAFE:
+            return ("Remove what is left, as the reason says, before anything else.",)
+        case Outcome.INTERRUPTED:
+            return ("The cut was healed, but rollbacks were not played: check with `chaosext check all`.",)
+
+
+def _prevent(result: RunResult) -> tuple[str, ...]:
+    if not (result.briefing and result.briefing.unpeered_nodes):
+        return ()
+    return (
+        "Before the cutover: keep kube-dns off nodes without BGP "
+        f"({', '.join(result.briefing.unpeered_nodes)}), by a required node affinity on the Deployment coredns "
+        "(`node-role.kubernetes.io/control-plane` DoesNotExist), or give these nodes a BGP session.",
+    )
+
+
+def _recover(result: RunResult) -> tuple[str, ...]:
+    if result.verdict.rollback_verified:
+        return (
+            "During a cutover: `kubectl -n kube-system delete pod -l k8s-app=kube-dns` brought everything back.",
+        )
+    return (
+        "Now: `kubectl -n kube-system delete pod -l k8s-app=kube-dns`, check that the new Pods are on nodes with BGP, "
+        "then `chaosext check all`.",
+    )
+
+
+def _bound(events: Iterable[Event]) -> list[Event]:
+    return [event for event in events if event.kind is Kind.POD_BOUND and _is_kube_dns(event)]
+
+
+def _node(event: Event) -> str:
+    return event.detail.removeprefix("to ")
+
+
+def _heal_s(events: Iterable[Event]) -> float | None:
+    return next((event.t_s for event in events if event.kind is Kind.HEAL), None)
+
+
+def _is_kube_dns(event: Event) -> bool:
+    return event.object.startswith(KUBE_DNS_POD_PREFIXES)
+
+
+def _first_each(events: Iterable[Event]) -> list[Event]:
+    seen: dict[str, Event] = {}
+    for event in events:
+        seen.setdefault(event.object, event)
+    return list(seen.values())
+
+
+def _at(event: Event) -> str:
+    return f"At {event.t_s:.1f} s"
+
+
+def _names(events: Sequence[Event]) -> str:
+    names = list(dict.fromkeys(event.object.rpartition("/")[2] for event in events))
+    return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else "".join(names)
+
+
+def _them(events: Sequence[Event]) -> str:
+    return "them" if len(events) > 1 else "it"

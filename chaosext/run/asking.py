@@ -1,0 +1,52 @@
+"""Asking the checks on behalf of a probe or of a person."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, TYPE_CHECKING
+
+from chaosext.model.errors import Unreachable
+from chaosext.model.finding import Finding, Status
+from chaosext.model.timeline import Kind
+from chaosext.run.reach import surroundings
+from chaosext.run.waiting import settle
+from chaosext.steady.suite import STEADY_STATE, require_known, run_checks, unknown
+
+if TYPE_CHECKING:
+    from chaosext.run.settings import Settings
+    from chaosext.run.context import RunContext
+    from collections.abc import Sequence
+
+
+def ask(settings: Settings, name: str, **more: Any) -> Finding:
+    """The finding of one check; `more` are fields of `Surroundings`."""
+    require_known([name])
+    (finding,) = _ask([name], settings, **more)
+    return finding
+
+
+def ask_steady_state(
+    settings: Settings, context: RunContext, checks: Sequence[str] | None, *, settle_s: float, dwell_s: float
+) -> dict[str, Any]:
+    """Settle and dwell on `checks` (None: the whole steady state); the finding, JSON-ready, with its parts."""
+    names = tuple(checks) if checks is not None else STEADY_STATE
+    require_known(names)
+    settling = settle(lambda: _ask(names, settings), settle_s=settle_s, dwell_s=dwell_s)
+    finding = settling.finding
+    if finding.status is Status.HEALTHY:
+        context.recorder.say(Kind.STEADY, f"Cluster/{settings.context}", finding.summary)
+    return {
+        **finding.to_json(),
+        "settled_after_s": settling.settled_after_s,
+        "dwelt_s": round(settling.dwelt_s, 1),
+        "findings": [each.to_json() for each in settling.findings],
+    }
+
+
+def _ask(names: Sequence[str], settings: Settings, **more: Any) -> tuple[Finding, ...]:
+    """An API server that can't even name the nodes makes every answer unknown."""
+    try:
+        around = replace(surroundings(settings), **more)
+    except Unreachable as error:
+        return tuple(unknown(name, str(error)) for name in names)
+    return run_checks(names, around)

@@ -1,0 +1,52 @@
+"""What is known before anything is touched: timings in force, nodes without BGP, and what the cut will lead to."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+from chaosext.cluster.timings import Timings, timings_from
+from chaosext.model.result import Briefing
+from chaosext.rehearsal.disruption import outlook
+from chaosext.run.rollback import peered_names
+from chaosext.run.waiting import KUBE_DNS_LABELS
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from chaosext.cluster.objects import Node
+    from chaosext.cluster.client import Cluster
+    from collections.abc import Collection
+
+CONTROL_PLANE_PODS = "component in (kube-controller-manager,kube-apiserver)"
+
+
+def brief(cluster: Cluster, ttl_s: float | None) -> Briefing:
+    """Ask the API server what bears on a cut of every node without a control-plane role, for `ttl_s`."""
+    nodes = cluster.nodes()
+    pods = cluster.pods("kube-system", KUBE_DNS_LABELS)
+    dns_nodes = sorted({pod.node for pod in pods if pod.node and not pod.terminating})
+    timings = timings_from(cluster.items("pods", namespace="kube-system", labelSelector=CONTROL_PLANE_PODS))
+    lost = {node.name for node in nodes if not node.is_control_plane}
+    return Briefing(
+        context=cluster.context,
+        timings=timings.to_json(),
+        outlook=tuple(chain(outlook(nodes, lost, dns_nodes).lines, _ttl_lines(timings, ttl_s))),
+        unpeered_nodes=unpeered(nodes, peered_names(cluster)),
+        kube_dns_nodes=tuple(dns_nodes),
+    )
+
+
+def unpeered(nodes: Collection[Node], peered: Collection[str]) -> tuple[str, ...]:
+    """The nodes that nobody learns routes to."""
+    return tuple(sorted(node.name for node in nodes if node.name not in peered))
+
+
+def _ttl_lines(timings: Timings, ttl_s: float | None) -> tuple[str, ...]:
+    """A cut that ends before the first evictions are due shows nothing of the story; people should know."""
+    due = f"evictions are due up to {timings.eviction_s:g} s after the cut"
+    if ttl_s is None:
+        return (due,)
+    if ttl_s < timings.eviction_s:
+        return (
+            f"{due}, but the cut lasts {ttl_s:g} s at the most: kube-dns may not be moved; raise ttl_s to see it",
+        )
+    return (f"{due}; the cut lasts {ttl_s:g} s at the most",)

@@ -1,0 +1,66 @@
+"""The run that this process is in: its id, its directory, its timeline. Plain `chaos run` gets one at first use."""
+
+from __future__ import annotations
+
+import getpass
+import re
+import socket
+from dataclasses import dataclass, field
+
+from chaosext.observe.recorder import Recorder, Sink
+from chaosext.run.directory import RunDirectory, new_run_id
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from chaosext.steady.cut import CutEvidence
+    from chaosext.run.plan import Wish
+    from chaosext.partition.cut import Cut
+    from pathlib import Path
+    from datetime import datetime
+
+
+@dataclass(slots=True)
+class RunContext:
+    """One run. `cuts` are those that it meant to arm; by `let_go_at` the kernel has let go of all of them.
+
+    `before` is what the paths were like before the cut; `prepared` is a cut made ready: for which wish, and when
+    (monotonic seconds).
+    `strict` is set by `chaosext run`, which derives the verdict itself; under plain `chaos run` the control does.
+    """
+
+    id: str
+    owner: str
+    directory: RunDirectory
+    recorder: Recorder
+    strict: bool = False
+    cuts: list[Cut] = field(default_factory=list)
+    let_go_at: datetime | None = None
+    before: CutEvidence | None = None
+    prepared: tuple[Wish, Cut, float] | None = None
+
+
+_current: RunContext | None = None
+
+
+def start(*, strict: bool = False, root: Path | None = None, sink: Sink | None = None) -> RunContext:
+    """Begin a run of its own. Raises `Refused` when its directory can't be made."""
+    global _current
+    run = new_run_id()
+    directory = RunDirectory(run, root)
+    recorder = Recorder(directory.path / "timeline.jsonl", sink=sink)
+    _current = RunContext(id=run, owner=owner(), directory=directory, recorder=recorder, strict=strict)
+    return _current
+
+
+def current() -> RunContext:
+    """The run of this process; begun now where there is none yet."""
+    return _current or start()
+
+
+def owner() -> str:
+    """Who runs this, as `user@host`, in the letters that a rule's comment allows."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # no passwd entry: common in containers
+        user = "unknown"
+    return re.sub(r"[^A-Za-z0-9@._-]", "_", f"{user}@{socket.gethostname()}")[:40]

@@ -1,0 +1,171 @@
+"""Sever and heal: guards, intent on disk, the cut, its proof from outside, its undo. The actions are thin over this."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any, TYPE_CHECKING
+
+from chaosext.model.errors import Inconclusive, Unsafe
+from chaosext.model.finding import Finding, Status
+from chaosext.model.timeline import Kind
+from chaosext.nodes.docker import DockerShell
+from chaosext.observe.changes import Note
+from chaosext.partition.apply import TIMEOUT_S, ArmReport, HealReport, arm, heal
+from chaosext.run.paths import intent_path
+from chaosext.run.plan import Wish, plan_cut, survey
+from chaosext.run.reach import connect, require_pin, shells_for
+from chaosext.safety.intent import GONE, INTENT, IntentLog
+from chaosext.safety.limits import Limits
+from chaosext.steady import cut as cut_check
+
+if TYPE_CHECKING:
+    from chaosext.run.settings import Settings
+    from chaosext.nodes.shell import NodeShell
+    from chaosext.cluster.client import Cluster
+    from chaosext.run.context import RunContext
+    from chaosext.partition.cut import Cut
+    from collections.abc import Mapping
+
+BASELINE_AGE_S = 120.0
+"""What the paths were like longer ago than this says nothing about them now; they are measured anew."""
+
+
+def prepare(settings: Settings, wish: Wish, context: RunContext) -> Cut:
+    """The cut that `wish` means on the living cluster, within all limits; and what the paths are like before it.
+
+    Touches nothing. Raises `Refused` naming the limit or field.
+    """
+    cluster = connect(settings)
+    require_pin(cluster)
+    nodes = cluster.nodes()
+    shells = shells_for(nodes)
+    ground = survey(cluster, nodes, shells)
+    cut = plan_cut(wish, ground, run=context.id, owner=context.owner)
+    Limits(max_ttl_s=settings.max_ttl_s).check(cut, total_nodes=len(nodes))
+    context.before = cut_check.gather(cut_check.paths_between(ground.nodes), shells)
+    context.prepared = (wish, cut, time.monotonic())
+    return cut
+
+
+def sever(settings: Settings, wish: Wish, context: RunContext, *, prove: bool = True) -> dict[str, Any]:
+    """Cut the control plane off from the nodes and prove it from both sides.
+
+    A cut that can't be proven is healed at once and raises `Inconclusive`. Returns what was armed where, JSON-ready.
+    """
+    started_s = time.monotonic()
+    cut = _prepared(settings, wish, context)
+    cluster = connect(settings)
+    shells = _shells({node.node for node in cut.nodes})
+    _write_intent(cut, cluster)
+    context.cuts.append(cut)
+    context.let_go_at = datetime.now(UTC) + timedelta(seconds=TIMEOUT_S + cut.ttl_s)
+    report = arm(cut, shells)
+    _note_cut(context, report)
+    command_to_cut_s = time.monotonic() - started_s
+    finding = _proof(context) if prove else None
+    if finding is not None and finding.status is not Status.HEALTHY:
+        heal_run(context)
+        raise Inconclusive(
+            f"the cut can't be proven, so it was healed at once: {finding.summary}",
+            "see the evidence of cut_effective",
+        )
+    return {
+        "run": cut.run,
+        "ttl_s": cut.ttl_s,
+        "expires_at": report.expires_at.isoformat(),
+        "nodes": [node.node for node in report.nodes],
+        "peers": [str(peer) for peer in cut.peers],
+        "command_to_cut_s": round(command_to_cut_s, 3),
+        "foreign_rules_identical": report.foreign_identical,
+        "finding": finding.to_json() if finding else None,
+    }
+
+
+def heal_run(context: RunContext) -> HealReport:
+    """Take away what this run has armed; a run that armed nothing has nothing to heal. Asks no API server.
+
+    Raises `Unsafe` when something can't be seen gone.
+    """
+    nodes = {node.node for cut in context.cuts for node in cut.nodes}
+    report = heal_nodes(context.id, nodes)
+    if any(node.was_there for node in report.nodes):
+        context.recorder.say(Kind.HEAL, _objects(nodes), f"cut taken away in {report.elapsed_s:.2f} s")
+    report.require_gone(expires_at=context.let_go_at)
+    return report
+
+
+def heal_nodes(run: str, nodes: set[str]) -> HealReport:
+    """Take the table of `run` away on `nodes`, and write down that it is seen gone."""
+    report = heal(run, _shells(nodes))
+    if not report.left:
+        IntentLog(intent_path()).write({"run": run, "event": GONE, "nodes": sorted(nodes)})
+    return report
+
+
+def left_behind(context: RunContext) -> tuple[str, ...]:
+    """Heal once more, whatever has happened; what still can't be seen gone, with how to remove it."""
+    if not context.cuts:
+        return ()
+    try:
+        heal_run(context)
+    except Unsafe as error:
+        return (str(error),)
+    return ()
+
+
+def healed_finding(context: RunContext) -> Finding | None:
+    """Are the paths that were open before the cut open again? None where nothing was measured before it."""
+    if context.before is None:
+        return None
+    return cut_check.judge_healed(context.before, _paths_now(context.before))
+
+
+def _prepared(settings: Settings, wish: Wish, context: RunContext) -> Cut:
+    """The cut made ready a moment ago for the same wish, else a fresh one."""
+    if context.prepared and context.prepared[0] == wish:
+        _, cut, at_s = context.prepared
+        if time.monotonic() - at_s < BASELINE_AGE_S:
+            require_pin(connect(settings))
+            return cut
+    return prepare(settings, wish, context)
+
+
+def _write_intent(cut: Cut, cluster: Cluster) -> None:
+    entry = {
+        "run": cut.run,
+        "event": INTENT,
+        "context": cluster.context,
+        "owner": cut.owner,
+        "nodes": [node.node for node in cut.nodes],
+        "ttl_s": cut.ttl_s,
+    }
+    IntentLog(intent_path()).write(entry)
+
+
+def _note_cut(context: RunContext, report: ArmReport) -> None:
+    armed_s = time.monotonic() - (datetime.now(UTC) - report.armed_at).total_seconds()
+    context.recorder.set_zero(armed_s)
+    names = _objects({node.node for node in report.nodes})
+    peers = ", ".join(str(peer) for peer in report.cut.peers)
+    note = Note(kind=Kind.CUT, object=names, detail=f"drops {peers} for {report.cut.ttl_s:g} s at the most")
+    context.recorder.note(note, "chaosext", at_s=armed_s)
+
+
+def _proof(context: RunContext) -> Finding:
+    if context.before is None:
+        raise Inconclusive("no path was measured before the cut", "nothing can be proven without it")
+    return cut_check.judge(context.before, _paths_now(context.before))
+
+
+def _paths_now(before: cut_check.CutEvidence) -> cut_check.CutEvidence:
+    """The same paths, measured now, from the nodes themselves."""
+    return cut_check.gather(before.paths, _shells({path.source for path in before.paths}))
+
+
+def _shells(nodes: set[str]) -> Mapping[str, NodeShell]:
+    return {name: DockerShell(name) for name in sorted(nodes)}
+
+
+def _objects(nodes: set[str]) -> str:
+    return "Node/" + ",".join(sorted(nodes))

@@ -1,0 +1,119 @@
+"""From what a user asked for to the exact cut: who is a control-plane node, which addresses are the others'."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, cast, TYPE_CHECKING
+
+from chaosext.cluster.client import Cluster, NotFound
+from chaosext.model.errors import Refused
+from chaosext.nodes.network import NodeNetwork, read_networks
+from chaosext.partition.cut import FAMILIES, Cut, Family, NodeCut, peers_of
+
+if TYPE_CHECKING:
+    from chaosext.cluster.objects import Node
+    from chaosext.nodes.shell import NodeShell
+    from collections.abc import Collection, Mapping, Sequence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What the user asked for. None means: find out.
+
+    `peers`: addresses and prefixes instead of the other nodes' own. `uplinks`: interfaces instead of those that
+    carry the node's InternalIP.
+    """
+
+    ttl_s: float
+    peers: tuple[str, ...] | None = None
+    families: tuple[str, ...] = FAMILIES
+    uplinks: tuple[str, ...] | None = None
+
+    @classmethod
+    def from_arguments(cls, arguments: Mapping[str, Any]) -> Wish:
+        """The wish in an activity's arguments. Raises `Refused` for values of the wrong type."""
+        return cls(
+            ttl_s=_seconds(arguments.get("ttl_s")),
+            peers=_texts("peers", arguments.get("peers")),
+            families=_texts("families", arguments.get("families")) or FAMILIES,
+            uplinks=_texts("uplinks", arguments.get("uplinks")),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What a plan is made on. `nodes` carry the addresses of both families, as their kernels tell them."""
+
+    nodes: tuple[Node, ...]
+    networks: Mapping[str, NodeNetwork]
+    pools: tuple[str, ...]
+
+
+def plan_cut(wish: Wish, ground: Ground, *, run: str, owner: str) -> Cut:
+    """The cut that severs the control-plane nodes from the others. Pure. Raises `Refused` naming the field."""
+    control_plane = [node for node in ground.nodes if node.is_control_plane]
+    others = [node for node in ground.nodes if not node.is_control_plane]
+    if not control_plane or not others:
+        missing = "control-plane node" if not control_plane else "node without a control-plane role"
+        raise Refused(
+            f"nodes: the cluster shows no {missing}",
+            "chaosext cuts between the two kinds; see `kubectl get nodes`",
+        )
+    peers = wish.peers or tuple(address for node in others for address in node.internal_ips)
+    return Cut(
+        run=run,
+        owner=owner,
+        nodes=tuple(
+            NodeCut(node=node.name, uplinks=wish.uplinks or ground.networks[node.name].uplinks)
+            for node in control_plane
+        ),
+        peers=peers_of((peer for peer in peers if "/" not in peer), _prefixes(wish, peers, ground.pools)),
+        ttl_s=wish.ttl_s,
+        families=cast("tuple[Family, ...]", wish.families),
+    )
+
+
+def _prefixes(wish: Wish, peers: Sequence[str], pools: Sequence[str]) -> tuple[str, ...]:
+    """The prefixes among `peers`; the Pods' too, unless the user named the peers himself."""
+    named = tuple(peer for peer in peers if "/" in peer)
+    return named if wish.peers else (*named, *pools)
+
+
+def survey(cluster: Cluster, nodes: Collection[Node], shells: Mapping[str, NodeShell]) -> Ground:
+    """Ask each node once for its addresses, and the API server for the Pods' prefixes."""
+    networks = read_networks(shells, {node.name: node.internal_ips for node in nodes})
+    seen = tuple(replace(node, internal_ips=networks[node.name].addresses) for node in nodes)
+    return Ground(nodes=seen, networks=networks, pools=pod_prefixes(cluster))
+
+
+def pod_prefixes(cluster: Cluster) -> tuple[str, ...]:
+    """The Pods' prefixes, as Calico's IPPools name them; none where there is no Calico."""
+    try:
+        return tuple(pool.cidr for pool in cluster.ippools())
+    except NotFound:
+        return ()
+
+
+def _seconds(value: Any) -> float:
+    if isinstance(value, bool):
+        raise Refused(f"ttl_s: {value!r} is no number of seconds", "give seconds, such as 120")
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise Refused(f"ttl_s: {value!r} is no number of seconds", "give seconds, such as 120") from None
+
+
+def _texts(field: str, value: Any) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",")]
+    if (
+        not isinstance(value, list | tuple)
+        or not value
+        or not all(isinstance(item, str) and item for item in value)
+    ):
+        raise Refused(
+            f"{field}: {value!r} is no list of names", f"write it as `{field}: [a, b]`, or leave it out"
+        )
+    return tuple(value)

@@ -1,0 +1,66 @@
+"""From settings to what an activity talks to: the cluster, a shell on each node, the leaf."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from chaosext.cluster.client import Cluster
+from chaosext.model.errors import Refused, Unreachable
+from chaosext.nodes.docker import DockerShell
+from chaosext.safety.pin import Pin, read_pins, verify
+from chaosext.steady.suite import Surroundings
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from chaosext.run.settings import Settings
+    from chaosext.nodes.shell import NodeShell
+    from chaosext.cluster.objects import Node
+    from collections.abc import Iterable, Mapping
+
+
+@cache
+def connect(settings: Settings) -> Cluster:
+    """The pinned cluster. Raises `Refused` for an unknown context, a wrong pin or a server that doesn't answer."""
+    cluster = Cluster.connect(settings.context, request_timeout_s=settings.request_timeout_s)
+    require_pin(cluster)
+    return cluster
+
+
+def observed_pin(cluster: Cluster) -> Pin:
+    """What names this cluster: context, server, certificate authority, and kube-system's UID."""
+    return Pin(
+        context=cluster.context,
+        server=cluster.server,
+        ca_sha256=cluster.ca_sha256,
+        kube_system_uid=cluster.namespace_uid("kube-system"),
+    )
+
+
+def require_pin(cluster: Cluster) -> None:
+    """Raises `Refused` when the cluster behind the context is not the one that was pinned, or doesn't answer."""
+    try:
+        observed = observed_pin(cluster)
+    except Unreachable as error:
+        raise Refused(
+            error.message, "check that the cluster is up: `kubectl --context … get nodes`"
+        ) from None
+    pinned = read_pins().get(cluster.context)
+    if pinned is not None:
+        verify(pinned, observed)
+
+
+def shells_for(nodes: Iterable[Node]) -> Mapping[str, NodeShell]:
+    """A shell on every node; on kind a node's container carries the node's name."""
+    return {node.name: DockerShell(node.name) for node in nodes}
+
+
+def surroundings(settings: Settings, nodes: Iterable[Node] | None = None) -> Surroundings:
+    """What the checks look at. `nodes` saves a call where the caller has asked already."""
+    cluster = connect(settings)
+    return Surroundings(
+        cluster=cluster,
+        shells=shells_for(cluster.nodes() if nodes is None else nodes),
+        leaf=DockerShell(settings.leaf_container),
+        namespaces=settings.namespaces,
+        dns_lookups=settings.lookups,
+    )

@@ -1,0 +1,158 @@
+"""The rollback: kube-dns rescheduled onto nodes with a BGP session, looked at again, retried once with its reason."""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+from contextlib import contextmanager
+from typing import Any, TYPE_CHECKING
+
+from chaosext.cluster.client import Cluster, NotFound
+from chaosext.model.errors import ChaosextError, Inconclusive, Unreachable
+from chaosext.model.finding import Status
+from chaosext.model.timeline import Kind
+from chaosext.run.reach import connect, require_pin, surroundings
+from chaosext.run.waiting import KUBE_DNS_LABELS, POLL_S
+from chaosext.steady import names
+from chaosext.steady.bgp import peered_nodes
+from chaosext.steady.suite import run_checks
+
+if TYPE_CHECKING:
+    from chaosext.cluster.objects import Pod
+    from chaosext.run.settings import Settings
+    from chaosext.run.context import RunContext
+    from collections.abc import Collection, Iterator, Sequence
+
+NAMESPACE = "kube-system"
+ATTEMPTS = 2
+
+
+def misplaced(pods: Collection[Pod], peered: Collection[str]) -> tuple[Pod, ...]:
+    """The live Pods that run (or wait) anywhere but on a node with a BGP peer."""
+    return tuple(pod for pod in live(pods) if pod.node not in peered)
+
+
+def settled(pods: Collection[Pod], replicas: int) -> bool:
+    """Nothing on its way any more: as many live Pods as wanted, all Ready, and none Terminating."""
+    return len(pods) == replicas and all(pod.ready and not pod.terminating for pod in pods)
+
+
+def reschedule(
+    settings: Settings, context: RunContext, *, timeout_s: float, only_if_needed: bool
+) -> dict[str, Any]:
+    """Delete kube-dns' Pods so that the scheduler places them anew; the second time only those still misplaced.
+
+    With `only_if_needed` nothing is deleted where all of it is well placed and DNS resolves.
+    Returns what was deleted and where the new Pods are. Raises `Inconclusive` when they still are not on nodes with
+    a BGP peer, naming them.
+    """
+    cluster = connect(settings)
+    require_pin(cluster)
+    peered = peered_names(cluster)
+    deleted: list[str] = []
+    reasons: list[str] = []
+    pods = _kube_dns(cluster)
+    needed = not only_if_needed or bool(misplaced(pods, peered)) or not _dns_is_healthy(settings)
+    victims = live(pods) if needed else ()
+    for _ in range(ATTEMPTS):
+        if not victims:
+            break
+        deleted += _delete(settings, context, victims)
+        victims = misplaced(_wait_until_settled(cluster, timeout_s), peered)
+        reasons += [
+            f"{pod.name} was placed on {pod.node or 'no node'}, which has no BGP peer" for pod in victims
+        ]
+    if victims:
+        raise Inconclusive(
+            f"kube-dns is still on nodes without BGP after {ATTEMPTS} attempts ({'; '.join(reasons)})",
+            "keep it off them with a node affinity on the Deployment coredns, then delete its Pods",
+        )
+    return {
+        "deleted": deleted,
+        "retried_because": reasons,
+        "placement": _placement(cluster),
+        "peered_nodes": sorted(peered),
+    }
+
+
+def live(pods: Collection[Pod]) -> tuple[Pod, ...]:
+    """All Pods that nobody has deleted yet: rescheduling takes all, so that none keeps an address nobody reaches."""
+    return tuple(pod for pod in pods if not pod.terminating)
+
+
+def peered_names(cluster: Cluster) -> frozenset[str]:
+    """The nodes that have a BGP peer by Calico's configuration; every node where there is no Calico."""
+    nodes = cluster.nodes()
+    try:
+        return frozenset(peered_nodes(nodes, cluster.bgppeers(), cluster.node_to_node_mesh()))
+    except NotFound:
+        return frozenset(node.name for node in nodes)
+
+
+def _dns_is_healthy(settings: Settings) -> bool:
+    (finding,) = run_checks((names.DNS,), surroundings(settings))
+    return finding.status is Status.HEALTHY
+
+
+def _kube_dns(cluster: Cluster) -> tuple[Pod, ...]:
+    return cluster.pods(NAMESPACE, KUBE_DNS_LABELS)
+
+
+def _delete(settings: Settings, context: RunContext, victims: Sequence[Pod]) -> list[str]:
+    """chaostoolkit-kubernetes deletes them: by their very names, on the pinned context, bounded."""
+    from chaosk8s.pod.actions import terminate_pods
+
+    pattern = "|".join(re.escape(pod.name) for pod in victims)
+    context.recorder.say(
+        Kind.ROLLBACK, f"Deployment/{NAMESPACE}/coredns", f"deleting {', '.join(pod.name for pod in victims)}"
+    )
+    secrets = {"KUBERNETES_CONTEXT": settings.context, "KUBERNETES_VERIFY_SSL": "true"}
+    with bounded_sockets(settings.request_timeout_s):
+        deleted = terminate_pods(
+            label_selector=KUBE_DNS_LABELS,
+            name_pattern=f"^({pattern})$",
+            all=True,
+            ns=NAMESPACE,
+            secrets=secrets,
+        )
+    return list(deleted)
+
+
+@contextmanager
+def bounded_sockets(timeout_s: float) -> Iterator[None]:
+    """chaostoolkit-kubernetes passes no timeouts: without a default a lost API server would hang it for ever."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(timeout_s)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _wait_until_settled(cluster: Cluster, timeout_s: float) -> tuple[Pod, ...]:
+    deadline_s = time.monotonic() + timeout_s
+    pods: tuple[Pod, ...] = ()
+    while time.monotonic() < deadline_s:
+        time.sleep(POLL_S)
+        try:
+            pods = _kube_dns(cluster)
+            if settled(pods, cluster.deployment(NAMESPACE, "coredns").replicas):
+                return pods
+        except Unreachable:
+            continue
+    raise _not_settled(pods, timeout_s)
+
+
+def _not_settled(pods: Collection[Pod], timeout_s: float) -> ChaosextError:
+    state = "; ".join(
+        f"{pod.name} on {pod.node or 'no node'}: {pod.ready_detail or pod.phase}" for pod in pods
+    )
+    return Inconclusive(
+        f"kube-dns was not Ready {timeout_s:g} s after its Pods were deleted ({state or 'no Pods seen'})",
+        "look at `kubectl -n kube-system describe pod -l k8s-app=kube-dns`",
+    )
+
+
+def _placement(cluster: Cluster) -> list[str]:
+    return sorted(f"{pod.name} on {pod.node}" for pod in _kube_dns(cluster) if not pod.terminating)

@@ -1,0 +1,234 @@
+"""`chaosext run`: drives chaoslib, but closes its gaps and derives its own verdict.
+
+Stock `chaos run` ends with "completed" and exit 0 after a failed gate, a failed injection, a failed rollback, and
+turns SIGTERM inside an activity into a failed activity, so that the next action runs. Here the gate is asked before
+chaoslib's runner starts, signals leave through `SystemExit` (which activities don't swallow), and what counts is
+what the journal shows.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TYPE_CHECKING
+
+from chaosext.model.errors import Refused
+from chaosext.model.verdict import Outcome, Verdict
+from chaosext.observe.watching import Watching
+from chaosext.run import facts
+from chaosext.run.briefing import brief
+from chaosext.run.experiment import Experiment, activities, calls
+from chaosext.run.fault import prepare
+from chaosext.run.finish import Renderer, finish
+from chaosext.run.plan import Wish
+from chaosext.run.reach import connect, surroundings
+from chaosext.run.settings import Settings, settings_from
+
+if TYPE_CHECKING:
+    from chaosext.run.context import RunContext
+    from chaosext.model.result import Briefing, RunResult
+    from types import FrameType
+    from collections.abc import Callable, Iterator, Mapping
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+
+SKIP_ROLLBACKS = 30
+"""The code of chaoslib's SIGUSR2 (chaoslib/exit.py): leave now, play no rollbacks. Healing is our own business."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """An experiment with its configuration and secrets looked up, and what they say about where."""
+
+    experiment: Experiment
+    configuration: Mapping[str, Any]
+    secrets: Mapping[str, Any]
+    settings: Settings
+
+    def wishes(self) -> Iterator[tuple[str, Wish]]:
+        """What each sever_control_plane in the experiment asks for, with its place."""
+        from chaoslib import substitute
+
+        for place, activity in calls(self.experiment, facts.SEVER):
+            arguments = substitute(
+                activity["provider"].get("arguments", {}), self.configuration, self.secrets
+            )
+            yield place, Wish.from_arguments(arguments)
+
+
+def resolve(experiment: Experiment, *, context: str | None = None) -> Resolved:
+    """Look up configuration and secrets. Raises `Refused` for what can't be, or for a context other than `context`."""
+    from chaoslib.configuration import load_configuration, load_dynamic_configuration
+    from chaoslib.exceptions import ChaosException
+    from chaoslib.secret import load_secrets
+
+    try:
+        configuration = load_configuration(experiment.get("configuration", {}))
+        secrets = load_secrets(experiment.get("secrets", {}), configuration)
+        configuration = load_dynamic_configuration(configuration, secrets)
+    except ChaosException as error:
+        raise Refused(
+            f"configuration or secrets: {error}", "set the environment variable that it names"
+        ) from None
+    except Exception as error:  # chaoslib trips over malformed values instead of naming them
+        raise Refused(
+            f"configuration or secrets: {type(error).__name__}: {error}", "compare with experiments/"
+        ) from None
+    settings = settings_from(configuration, _our_secrets(experiment, secrets))
+    if context is not None and context != settings.context:
+        raise Refused(
+            f"context {context!r} is not the one that the experiment pins ({settings.context!r})",
+            "name the pinned one, or change KUBERNETES_CONTEXT in the experiment's secrets",
+        )
+    return Resolved(experiment, configuration, secrets, settings)
+
+
+def _our_secrets(experiment: Experiment, secrets: Mapping[str, Any]) -> dict[str, Any]:
+    """The secrets that the experiment's chaosext activities name: all must mean the same cluster."""
+    found: dict[str, Any] = {}
+    for place, activity in activities(experiment):
+        provider = activity.get("provider", {})
+        if not str(provider.get("module", "")).startswith("chaosext."):
+            continue
+        mine = {
+            key: value
+            for group in provider.get("secrets", ())
+            for key, value in secrets.get(group, {}).items()
+        }
+        context = mine.get("KUBERNETES_CONTEXT")
+        if found.get("KUBERNETES_CONTEXT") not in (None, context):
+            raise Refused(
+                f"{place}: another KUBERNETES_CONTEXT than the activities before it", "use one context"
+            )
+        found.update(mine)
+    return found
+
+
+def ready(resolved: Resolved, run: RunContext) -> Briefing:
+    """Everything that can be refused is refused here: cluster, pin, limits, peers. Touches nothing."""
+    cluster = connect(resolved.settings)
+    wishes = list(resolved.wishes())
+    for place, wish in wishes:
+        try:
+            prepare(resolved.settings, wish, run)
+        except Refused as error:
+            raise Refused(f"{place}: {error.message}", error.fix) from None
+    return brief(cluster, max((wish.ttl_s for _, wish in wishes), default=None))
+
+
+def run_strictly(
+    resolved: Resolved,
+    run: RunContext,
+    *,
+    render: Renderer,
+    tell: Callable[[Briefing], None],
+    expected: Outcome | None = None,
+) -> RunResult:
+    """The whole experiment: refuse, gate, method, hypothesis, rollbacks; then heal what is left and judge.
+
+    `tell` is given what is known before the cut, before it is made.
+    """
+    with _leaving_on_signals() as left:
+        journal: dict[str, Any] = _journal(resolved.experiment)
+        briefing = None
+        with suppress(SystemExit):
+            briefing = ready(resolved, run)
+            tell(briefing)
+            with Watching(surroundings(resolved.settings), run.recorder):
+                _play(resolved, journal, left)
+        left.healing = True
+        return finish(
+            run,
+            journal,
+            briefing=briefing,
+            render=render,
+            signal_number=left.signal_number,
+            expected=expected.value if expected else None,
+        )
+
+
+def refusal(error: Refused) -> Verdict:
+    """The verdict of a run that ended before it began."""
+    return Verdict(outcome=Outcome.REFUSED, reasons=(str(error),))
+
+
+def _play(resolved: Resolved, journal: dict[str, Any], left: _Left) -> None:
+    """Ask the gate; only if it holds, hand over to chaoslib for method, hypothesis and rollbacks."""
+    from chaoslib.run import Runner
+    from chaoslib.types import Strategy
+
+    _quieten()
+    with Runner(Strategy.AFTER_METHOD) as runner:
+        runner.register_event_handler(_own_signals_last(left))
+        if _gate_holds(resolved, journal):
+            settings = {"runtime": {"rollbacks": {"strategy": "always"}}}
+            runner.run(resolved.experiment, settings, journal=journal)
+
+
+def _gate_holds(resolved: Resolved, journal: dict[str, Any]) -> bool:
+    from chaoslib.hypothesis import run_steady_state_hypothesis
+    from chaoslib.run import EventHandlerRegistry
+
+    state = run_steady_state_hypothesis(
+        resolved.experiment,
+        resolved.configuration,
+        resolved.secrets,
+        dry=None,
+        event_registry=EventHandlerRegistry(),
+    )
+    journal["steady_states"]["before"] = state
+    return state is None or bool(state["steady_state_met"])
+
+
+def _journal(experiment: Experiment) -> dict[str, Any]:
+    from chaoslib.run import initialize_run_journal
+
+    journal: dict[str, Any] = initialize_run_journal(experiment)
+    journal["start"] = datetime.now(UTC).isoformat()
+    return journal
+
+
+@dataclass(slots=True)
+class _Left:
+    """Whether a signal ended the run, and which. Once `healing`, signals wait: the run is ending anyway."""
+
+    signal_number: int | None = None
+    healing: bool = False
+
+    def __call__(self, number: int, _frame: FrameType | None) -> None:
+        if not self.healing:
+            self.signal_number, self.healing = number, True
+            raise SystemExit(SKIP_ROLLBACKS)
+
+
+@contextmanager
+def _leaving_on_signals() -> Iterator[_Left]:
+    left = _Left()
+    before = {number: signal.signal(number, left) for number in SIGNALS}
+    try:
+        yield left
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _own_signals_last(left: _Left) -> Any:
+    """chaoslib installs its own handlers when its runner starts; this puts ours back once it has."""
+    from chaoslib.run import RunEventHandler
+
+    class OwnSignals(RunEventHandler):  # type: ignore[misc]
+        def started(self, experiment: Any, journal: Any) -> None:
+            for number in SIGNALS:
+                signal.signal(number, left)
+
+    return OwnSignals()
+
+
+def _quieten() -> None:
+    """chaoslib logs for its own command line; what people should see is the timeline and the verdict."""
+    logger = logging.getLogger("chaostoolkit")
+    logger.addHandler(logging.NullHandler())
+    logger.propagate = False
