@@ -187,7 +187,7 @@ class Cluster:
     def exec(
         self, namespace: str, pod: str, container: str, argv: Sequence[str], timeout_s: float
     ) -> ExecResult:
-        """Run `argv` in a container and return its exit code and output; `timeout_s` bounds the whole call."""
+        """Run `argv` in a container : its exit code and output; `timeout_s` bounds the whole call."""
         query = [("container", container), ("stdout", "true"), ("stderr", "true")]
         query += [("command", word) for word in argv]
         path = f"{resource_path('pods', pod, namespace=namespace)}/exec?{urlencode(query)}"

@@ -9,7 +9,3 @@ BGP = "bgp_established"
 PLACEMENT = "kube_dns_on_peered_nodes"
 CUT = "cut_effective"
 TCP = "tcp_reachability"
-
-DNS_NAMES = ("kubernetes.default.svc.cluster.local", "istiod.istio-system.svc.cluster.local")
-"""What `dns_resolvable` looks up unless told otherwise: a name that every cluster has, and the mesh's door.
-"""

@@ -25,11 +25,11 @@ class Surroundings:
 
     `shells`: node name -> a shell on it; a node without one makes its observations unknown, never healthy.
     `leaf`: a shell on the BGP switch, None where we can't enter it (then the node side alone is judged).
-    `namespaces`: whose Pods `probes_healthy` and `xds_synced` judge; empty means all of them.
-    `window_s`: probe failures older than this are history.
-    `dns_lookups`: per node, address and protocol. `dns_names`: looked up in turn.
-    `tcp_targets`: what `tcp_reachability` connects to, from every shell.
-    `cut_before`: what `cut_effective` measured before the cut; without it the cut can't be proven.
+    `namespaces`: whose Pods `probes_healthy` and `xds_synced` judge; empty means all of them. `window_s`:
+    probe failures older than this are history. `dns_lookups`: per node and address, UDP and TCP in turn.
+    `dns_names`: looked up in turn; empty means the API server's name, and istiod's where there is one.
+    `tcp_targets`: what `tcp_reachability` connects to, from every shell. `cut_before`: what `cut_effective`
+    measured before the cut; without it the cut can't be proven.
     """
 
     cluster: Cluster
@@ -38,7 +38,7 @@ class Surroundings:
     namespaces: tuple[str, ...] = ()
     window_s: float = 10.0
     dns_lookups: int = 10
-    dns_names: tuple[str, ...] = names.DNS_NAMES
+    dns_names: tuple[str, ...] = ()
     tcp_targets: tuple[Target, ...] = ()
     cut_before: CutEvidence | None = None
 
@@ -120,7 +120,7 @@ def _cut(around: Surroundings) -> Finding:
 
     if around.cut_before is None:
         return unknown(names.CUT, "nothing was measured before the cut, so nothing can be proven")
-    return cut.judge(around.cut_before, cut.gather(around.cluster, around.shells))
+    return cut.judge(around.cut_before, cut.gather(around.cut_before.paths, around.shells))
 
 
 def _tcp(around: Surroundings) -> Finding:

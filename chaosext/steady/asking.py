@@ -1,0 +1,43 @@
+"""Asking many nodes at once, so that a check takes as long as its slowest node and not as all of them
+together.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
+
+from chaosext.model.errors import Unreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from chaosext.nodes.shell import NodeShell
+
+T = TypeVar("T")
+
+MAX_NODES_AT_ONCE = 32
+
+LANES = 64
+"""How many sockets one node opens at the same time: enough for a check in one round, harmless for the node.
+"""
+
+
+def ask_all(shells: Mapping[str, NodeShell], ask: Callable[[NodeShell], T]) -> dict[str, T | Unreachable]:
+    """Node name -> what `ask` returned for its shell, or the error with which that node failed to answer."""
+
+    def safely(shell: NodeShell) -> T | Unreachable:
+        try:
+            return ask(shell)
+        except Unreachable as error:
+            return error
+
+    workers = max(1, min(len(shells), MAX_NODES_AT_ONCE))
+    with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="ask") as pool:
+        return dict(zip(shells, pool.map(safely, shells.values()), strict=True))
+
+
+def budget_s(count: int, each_s: float, *, grace_s: float = 5.0) -> float:
+    """How long a script may take that does `count` things of at most `each_s` seconds in `LANES` lanes."""
+    rounds = -(-count // LANES)
+    return rounds * (each_s + 1.0) + grace_s

@@ -1,0 +1,260 @@
+"""bgp_established: does every node that should have a BGP session have it, by its own word and by the leaf's?
+
+calico-node is Ready with zero BGP peers, so readiness says nothing. BIRD is asked on the node, FRR on the
+leaf; which nodes should have a session follows from Calico's BGPPeers and from the node-to-node mesh.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
+
+from chaosext.cluster.selector import matches
+from chaosext.model.errors import Unreachable
+from chaosext.model.finding import Evidence, Finding, Status, worst
+from chaosext.steady.asking import ask_all
+from chaosext.steady.names import BGP
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from chaosext.cluster.client import Cluster
+    from chaosext.cluster.objects import BgpPeer, Node
+    from chaosext.nodes.shell import NodeShell
+
+BIRD_SOCKET = "/var/run/calico/bird.ctl"
+"""BIRD's control socket on a Calico node (calico-node mounts /var/run/calico from the host)."""
+
+ASK_TIMEOUT_S = 5.0
+
+BIRD_SCRIPT = f"""
+coproc BIRD {{ exec timeout 3 socat - UNIX-CONNECT:{BIRD_SOCKET}; }}
+exec {{answers}}<&"${{BIRD[0]}}" {{questions}}>&"${{BIRD[1]}}"
+echo 'show protocols all' >&"$questions"
+while IFS= read -r -t 3 -u "$answers" line; do
+  printf '%s\\n' "$line"
+  [[ $line =~ ^(0000|[89][0-9]{{3}})' ' ]] && exit 0
+done
+exit 1
+"""
+"""Ends with BIRD's last line, code 0000 (or 8xxx/9xxx, an error), as BIRD keeps the connection."""
+
+LEAF_SCRIPT = "timeout 4 vtysh -c 'show bgp summary json'"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """One BGP session as one side sees it: with whom, whether it is Established, and the side's own words."""
+
+    peer: str
+    established: bool
+    state: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BgpEvidence:
+    """What should be, and what each side says.
+
+    `expected`: node -> the peers' addresses that Calico's configuration gives it, empty for none by
+    configuration. `by_node`: node -> its sessions, or why it couldn't be asked. `by_leaf` likewise, None
+    where we have no leaf. `node_ips`: node -> its internal addresses. `leaf_nodes`: nodes that the leaf
+    should know, by a BGPPeer.
+    """
+
+    expected: Mapping[str, tuple[str, ...]]
+    leaf_nodes: tuple[str, ...]
+    node_ips: Mapping[str, tuple[str, ...]]
+    by_node: Mapping[str, tuple[Session, ...] | str]
+    by_leaf: tuple[Session, ...] | str | None
+
+
+def gather(cluster: Cluster, shells: Mapping[str, NodeShell], leaf: NodeShell | None = None) -> BgpEvidence:
+    """Calico's configuration from the cluster, BIRD's word from each node, FRR's from the leaf.
+
+    Raises `NotFound` where Calico's resources don't exist.
+    """
+    nodes, peers, mesh = cluster.nodes(), cluster.bgppeers(), cluster.node_to_node_mesh()
+    expected = {node.name: expected_peers(node, nodes, peers, mesh) for node in nodes}
+    to_ask = {name: shells[name] for name in expected if expected[name] and name in shells}
+    answers = ask_all(to_ask, _ask_bird)
+    return BgpEvidence(
+        expected=expected,
+        leaf_nodes=tuple(node.name for node in nodes if expected_peers(node, nodes, peers, mesh=False)),
+        node_ips={node.name: node.internal_ips for node in nodes},
+        by_node={name: _or_reason(answers.get(name)) for name in expected if expected[name]},
+        by_leaf=None if leaf is None else _or_reason(ask_all({leaf.node: leaf}, _ask_leaf)[leaf.node]),
+    )
+
+
+def _or_reason(answer: tuple[Session, ...] | Unreachable | None) -> tuple[Session, ...] | str:
+    if answer is None:
+        return "there is no shell on it"
+    return str(answer) if isinstance(answer, Unreachable) else answer
+
+
+def _ask_bird(shell: NodeShell) -> tuple[Session, ...]:
+    result = shell.run(BIRD_SCRIPT, timeout_s=ASK_TIMEOUT_S)
+    if result.exit_code:
+        raise Unreachable(
+            f"BIRD on {shell.node} did not answer ({result.stderr.strip()[:200] or 'no output'})"
+        )
+    return parse_bird(result.stdout)
+
+
+def _ask_leaf(shell: NodeShell) -> tuple[Session, ...]:
+    result = shell.run(LEAF_SCRIPT, timeout_s=ASK_TIMEOUT_S)
+    if result.exit_code:
+        raise Unreachable(
+            f"FRR on {shell.node} did not answer ({result.stderr.strip()[:200] or 'no output'})"
+        )
+    return parse_frr(result.stdout)
+
+
+def parse_bird(text: str) -> tuple[Session, ...]:
+    """The BGP sessions in BIRD's answer to `show protocols all` (protocol of BIRD's control socket: 1002,
+    1006).
+    """
+    found: list[Session] = []
+    state: str | None = None
+    for line in text.splitlines():
+        if line.startswith("1002"):
+            words = line[5:].split()
+            is_bgp = len(words) > 3 and words[1] == "BGP"
+            state = " ".join([words[3], *words[5:]]) if is_bgp else None
+        elif state and (match := re.search(r"Neighbor address:\s+(\S+)", line)):
+            established = state.startswith("up") and "Established" in state
+            found.append(Session(peer=match[1].partition("%")[0], established=established, state=state))
+    return tuple(found)
+
+
+def parse_frr(text: str) -> tuple[Session, ...]:
+    """The sessions in FRR's `show bgp summary json`, of all address families; a peer is up when one of them
+    is.
+
+    Raises `Unreachable` when it isn't that JSON.
+    """
+    try:
+        summary = json.loads(text)
+    except ValueError as error:
+        raise Unreachable(f"the leaf did not answer in JSON ({text.strip()[:80]!r})") from error
+    families = (
+        [summary] if "peers" in summary else [each for each in summary.values() if isinstance(each, dict)]
+    )
+    states: dict[str, list[str]] = {}
+    for family in families:
+        for peer, item in (family.get("peers") or {}).items():
+            states.setdefault(peer, []).append(item.get("state", "unknown"))
+    return tuple(
+        Session(peer=peer, established="Established" in seen, state=", ".join(seen))
+        for peer, seen in states.items()
+    )
+
+
+def peered_nodes(nodes: Iterable[Node], peers: Iterable[BgpPeer], mesh: bool) -> tuple[str, ...]:
+    """Names of the nodes that have a BGP peer by configuration: where kube-dns may live and be heard of."""
+    everyone, configured = tuple(nodes), tuple(peers)
+    return tuple(node.name for node in everyone if expected_peers(node, everyone, configured, mesh))
+
+
+def expected_peers(
+    node: Node, nodes: Sequence[Node], peers: Sequence[BgpPeer], mesh: bool
+) -> tuple[str, ...]:
+    """Addresses with which Calico's configuration gives `node` a session, sorted; empty for none.
+
+    A BGPPeer with a peerSelector makes a session for both ends (Calico's reference, "BGP peer").
+    """
+    found = {_address(peer.peer_ip) for peer in peers if peer.peer_ip and _selects(peer, node)}
+    others = [other for other in nodes if other.name != node.name]
+    for peer in (each for each in peers if each.peer_selector):
+        for other in others:
+            if _joins(peer, node, other) or _joins(peer, other, node):
+                found.update(other.internal_ips[:1])
+    if mesh:
+        found.update(ip for other in others for ip in other.internal_ips[:1])
+    return tuple(sorted(found))
+
+
+def _selects(peer: BgpPeer, node: Node) -> bool:
+    if peer.node:
+        return peer.node == node.name
+    return matches(peer.node_selector, node.labels)
+
+
+def _joins(peer: BgpPeer, local: Node, remote: Node) -> bool:
+    return _selects(peer, local) and matches(peer.peer_selector, remote.labels)
+
+
+def _address(peer_ip: str) -> str:
+    """A BGPPeer's peerIP without its port: `172.18.0.5`, `172.18.0.5:179`, `[fc00::5]:179`."""
+    if peer_ip.startswith("["):
+        return peer_ip[1:].partition("]")[0]
+    return peer_ip.partition(":")[0] if peer_ip.count(":") == 1 else peer_ip
+
+
+def judge(evidence: BgpEvidence) -> Finding:
+    """Healthy when every expected session is Established on the node's side, and on the leaf's where we
+    have one.
+
+    A node without a peer by configuration is named and doesn't count. No node with a peer at all: unhealthy.
+    """
+    by_design = [_by_design(node) for node, peers in evidence.expected.items() if not peers]
+    rows = [
+        row for node, peers in evidence.expected.items() if peers for row in _node_side(node, peers, evidence)
+    ]
+    rows += _leaf_side(evidence)
+    if not rows:
+        rows = [Evidence(subject="BGPPeer", status=Status.UNHEALTHY, detail="no node has a BGP peer")]
+    status = worst(row.status for row in rows)
+    return Finding(check=BGP, status=status, summary=_summary(rows, by_design), evidence=(*rows, *by_design))
+
+
+def _by_design(node: str) -> Evidence:
+    return Evidence(subject=f"Node/{node}", status=Status.HEALTHY, detail="no BGP peer by configuration")
+
+
+def _node_side(node: str, peers: Iterable[str], evidence: BgpEvidence) -> Iterable[Evidence]:
+    said = evidence.by_node.get(node, "not asked")
+    for peer in peers:
+        yield _evidence(f"Node/{node} → {peer}:179", said, (peer,), "BIRD has no such session")
+
+
+def _leaf_side(evidence: BgpEvidence) -> Iterable[Evidence]:
+    if evidence.by_leaf is None:
+        return
+    for node in evidence.leaf_nodes:
+        ips = evidence.node_ips.get(node, ())
+        yield _evidence(f"Leaf → Node/{node}", evidence.by_leaf, ips, "the leaf has no such session")
+
+
+def _evidence(
+    subject: str, said: tuple[Session, ...] | str, addresses: Iterable[str], absent: str
+) -> Evidence:
+    """How the session with one of `addresses` is, by what one side said."""
+    if isinstance(said, str):
+        return Evidence(subject=subject, status=Status.UNKNOWN, detail=said)
+    wanted = {ip_address(address) for address in addresses}
+    session = next((each for each in said if _is_one_of(each.peer, wanted)), None)
+    if session is None:
+        return Evidence(subject=subject, status=Status.UNHEALTHY, detail=absent)
+    status = Status.HEALTHY if session.established else Status.UNHEALTHY
+    return Evidence(subject=subject, status=status, detail=session.state)
+
+
+def _is_one_of(peer: str, wanted: set[Any]) -> bool:
+    try:
+        return ip_address(peer) in wanted
+    except ValueError:
+        return False
+
+
+def _summary(rows: Sequence[Evidence], by_design: Sequence[Evidence]) -> str:
+    good = sum(row.status is Status.HEALTHY for row in rows)
+    bad = [row for row in rows if row.status is not Status.HEALTHY]
+    more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+    first = f"; {bad[0].subject}: {bad[0].detail}{more}" if bad else ""
+    without = ", ".join(row.subject for row in by_design)
+    note = f"; no BGP peer by configuration: {without}" if without else ""
+    return f"{good} of {len(rows)} sessions established{first}{note}"

@@ -1,0 +1,151 @@
+"""cut_effective: is the control plane really apart from its nodes, from both sides and in both families?
+
+A connect that fails proves a cut only when the same connect worked before it; so paths are measured twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from chaosext.model.finding import Evidence, Finding, Status, worst
+from chaosext.steady.names import CUT
+from chaosext.steady.tcp import CONNECT_TIMEOUT_S, Connect, Reach, Target, family, gather_pairs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from chaosext.cluster.objects import Node
+    from chaosext.nodes.shell import NodeShell
+
+API_SERVER_PORT = 6443
+"""Where kubeadm's API servers listen (kubeadm's localAPIEndpoint.bindPort)."""
+
+KUBELET_PORT = 10250
+"""Where kubelets serve logs, exec and metrics (kubelet's --port)."""
+
+BLOCKED = (Reach.TIMED_OUT, Reach.NO_ROUTE)
+"""What a cut path looks like. No route as well: with its peers' packets dropped, IPv6 neighbour discovery
+fails, and
+the kernel then says "No route to host"."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Path:
+    """A way that a packet may take: from a node to an address and port of the other side's node `towards`."""
+
+    source: str
+    towards: str
+    target: Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutEvidence:
+    """How each path behaved at one moment."""
+
+    paths: tuple[Path, ...]
+    connects: Mapping[Path, Connect]
+
+
+def paths_between(
+    nodes: Iterable[Node], *, api_port: int = API_SERVER_PORT, kubelet_port: int = KUBELET_PORT
+) -> tuple[Path, ...]:
+    """Every worker to every control-plane node's API server and back to its kubelet, on each internal
+    address.
+    """
+    everyone = tuple(nodes)
+    masters = [node for node in everyone if node.is_control_plane]
+    workers = [node for node in everyone if not node.is_control_plane]
+    to_masters = (path for worker in workers for path in _paths(worker, masters, api_port))
+    to_workers = (path for master in masters for path in _paths(master, workers, kubelet_port))
+    return (*to_masters, *to_workers)
+
+
+def _paths(source: Node, others: Iterable[Node], port: int) -> Iterable[Path]:
+    for other in others:
+        for ip in other.internal_ips:
+            yield Path(source=source.name, towards=other.name, target=Target(ip, port))
+
+
+def gather(
+    paths: Sequence[Path], shells: Mapping[str, NodeShell], *, timeout_s: float = CONNECT_TIMEOUT_S
+) -> CutEvidence:
+    """Try every path once, with one shell call a node. Asks no API server."""
+    wanted: dict[str, list[Target]] = {}
+    for path in paths:
+        wanted.setdefault(path.source, []).append(path.target)
+    measured = gather_pairs(shells, wanted, timeout_s=timeout_s).connects
+    by_ends = {(connect.node, connect.target): connect for connect in measured}
+    return CutEvidence(
+        paths=tuple(paths), connects={path: by_ends[path.source, path.target] for path in paths}
+    )
+
+
+def judge(before: CutEvidence, after: CutEvidence) -> Finding:
+    """Healthy when every path that was open before is blocked now.
+
+    A path that wasn't open before, or that couldn't be measured, proves nothing: unknown. One that still
+    answers (open, refused or reset) is unhealthy, and the summary names it with its family.
+    """
+
+    def row(path: Path) -> Evidence:
+        return _evidence(path, *_was_cut(before.connects.get(path), after.connects.get(path)))
+
+    return _finding(after.paths, row, good="blocked", bad=_left_open)
+
+
+def judge_healed(before: CutEvidence, after: CutEvidence) -> Finding:
+    """Healthy when every path that was open before is open again."""
+
+    def row(path: Path) -> Evidence:
+        return _evidence(path, *_is_back(before.connects.get(path), after.connects.get(path)))
+
+    return _finding(after.paths, row, good="open again", bad=_still_blocked)
+
+
+def _was_cut(before: Connect | None, after: Connect | None) -> tuple[Status, str]:
+    if before is None or before.reach is not Reach.OPEN:
+        said = before.reach if before else Reach.UNKNOWN
+        return Status.UNKNOWN, f"was {said} before the cut, so it proves nothing"
+    if after is None or after.reach is Reach.UNKNOWN:
+        return Status.UNKNOWN, after.detail if after else "not measured"
+    if after.reach in BLOCKED:
+        return Status.HEALTHY, f"open before, {after.reach} now"
+    return Status.UNHEALTHY, f"still answers: {after.reach}"
+
+
+def _is_back(before: Connect | None, after: Connect | None) -> tuple[Status, str]:
+    if before is None or before.reach is not Reach.OPEN:
+        said = before.reach if before else Reach.UNKNOWN
+        return Status.UNKNOWN, f"was {said} before the cut, so it proves nothing"
+    if after is None or after.reach is Reach.UNKNOWN:
+        return Status.UNKNOWN, after.detail if after else "not measured"
+    if after.reach is Reach.OPEN:
+        return Status.HEALTHY, "open again"
+    return Status.UNHEALTHY, f"open before the cut, {after.reach} now"
+
+
+def _evidence(path: Path, status: Status, detail: str) -> Evidence:
+    subject = f"Node/{path.source} → {path.target} (Node/{path.towards}, {family(path.target.host)})"
+    return Evidence(subject=subject, status=status, detail=detail)
+
+
+def _left_open(path: Path) -> str:
+    return f"{family(path.target.host)} left open: Node/{path.source} → {path.target} answers"
+
+
+def _still_blocked(path: Path) -> str:
+    return f"not back: Node/{path.source} → {path.target}"
+
+
+def _finding(
+    paths: Sequence[Path], row: Callable[[Path], Evidence], *, good: str, bad: Callable[[Path], str]
+) -> Finding:
+    rows = {path: row(path) for path in paths}
+    done = sum(each.status is Status.HEALTHY for each in rows.values())
+    wrong = [bad(path) for path, each in rows.items() if each.status is Status.UNHEALTHY]
+    more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+    counted = f"{done} of {len(rows)} paths {good}" if rows else "no path between control plane and nodes"
+    summary = f"{wrong[0]}{more}; {counted}" if wrong else counted
+    status = worst(each.status for each in rows.values())
+    return Finding(check=CUT, status=status, summary=summary, evidence=tuple(rows.values()))
