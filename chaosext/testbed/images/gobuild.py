@@ -6,6 +6,7 @@ Static (CGO off), trimmed and stripped: the binaries depend on nothing but the k
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,14 +30,15 @@ GO_ENVIRONMENT = {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "o
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoBuild:
-    """Commands to build from one module.
+    """Commands to build from one module, or (`module` None) from `main` and the standard library alone.
 
-    `commands` maps file names to import paths. `replaces` maps module paths to `PATH VERSION` as go.mod writes it.
-    `variables` are strings set at link time (`-X`). `main` is Go source of a command of our own, built as `name`.
+    `commands` maps import paths to the file names that we want. `replaces` maps module paths to `PATH VERSION` as
+    go.mod writes it. `variables` are strings set at link time (`-X`). `main` is Go source of a command of our own,
+    built as `name`.
     """
 
     name: str
-    module: GoModule
+    module: GoModule | None
     commands: Mapping[str, str] = field(default_factory=dict)
     replaces: Mapping[str, str] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
@@ -48,15 +50,15 @@ class GoBuild:
     def go_mod(self) -> str:
         """The text of the small module's go.mod."""
         replaces = "".join(f"\t{old} => {new}\n" for old, new in sorted(self.replaces.items()))
+        require = f"require {self.module.path} {self.module.version}\n\n" if self.module else ""
         return (
-            f"module chaosext.local/{self.name}\n\ngo {self.language}\n\n"
-            f"require {self.module.path} {self.module.version}\n\nreplace (\n{replaces})\n"
+            f"module chaosext.local/{self.name}\n\ngo {self.language}\n\n{require}replace (\n{replaces})\n"
         )
 
     @property
-    def targets(self) -> Mapping[str, str]:
-        """Every file name with what `go build` is told to build for it."""
-        return {**self.commands, **({self.name: "."} if self.main else {})}
+    def title(self) -> str:
+        """Name and version, for people."""
+        return f"{self.name} {self.module.version}" if self.module else self.name
 
     @property
     def flags(self) -> list[str]:
@@ -68,14 +70,14 @@ class GoBuild:
     @property
     def inputs(self) -> object:
         """Everything that decides what comes out."""
-        return [self.go_mod, dict(self.targets), self.flags, self.main, GO_ENVIRONMENT]
+        return [self.go_mod, dict(self.commands), self.flags, self.main, GO_ENVIRONMENT]
 
 
 def ensure_go_commands(build: GoBuild, progress: Progress) -> Path:
     """The directory that holds the commands of `build`, built now unless they are kept from before."""
     if is_kept(build.name, build.inputs):
         return kept(build.name, build.inputs, lambda _: None)
-    with progress.stage(f"Build {build.name} {build.module.version} from source"):
+    with progress.stage(f"Build {build.title} from source"):
         return kept(build.name, build.inputs, lambda target: _build(build, target))
 
 
@@ -124,8 +126,15 @@ def _build(build: GoBuild, target: Path) -> None:
     (module / "go.mod").write_text(build.go_mod)
     if build.main:
         (module / "main.go").write_text(build.main)
-    log = log_file(build.name)
-    for name, package in build.targets.items():
-        argv = [find_go(), "build", *build.flags, "-o", target / name, package]
-        run_command(argv, timeout_s=BUILD_TIMEOUT_S, env=GO_ENVIRONMENT, cwd=module, log=log)
+    packages = [*build.commands, *(["."] if build.main else [])]
+    argv = [find_go(), "build", *build.flags, "-o", f"{target}/", *packages]
+    run_command(argv, timeout_s=BUILD_TIMEOUT_S, env=GO_ENVIRONMENT, cwd=module, log=log_file(build.name))
+    for package, name in build.commands.items():
+        (target / _built_name(package)).rename(target / name)
     shutil.rmtree(module)
+
+
+def _built_name(package: str) -> str:
+    """The file name that `go build` chooses: the last element that isn't a major version."""
+    parts = [part for part in package.split("/") if not re.fullmatch(r"v[0-9]+", part)]
+    return parts[-1]

@@ -1,0 +1,177 @@
+"""A Docker engine that answers: the one that runs already, or else one installed and started by us, when told to.
+
+An engine that runs, or that somebody configured, is never restarted and never reconfigured.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chaosext.model.errors import ChaosextError, Refused
+from chaosext.testbed.commands import CommandFailed, run_command
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from chaosext.testbed.progress import Progress, Stage
+
+CAP_SYS_RESOURCE = 24  # linux/capability.h
+DAEMON_CONFIGURATION = Path("/etc/docker/daemon.json")
+RUNTIME_WRAPPER = Path("/usr/local/lib/chaosext/runc-without-sys-resource")
+RUNTIME_NAME = "chaosext"
+START_TIMEOUT_S = 60.0
+APT_TIMEOUT_S = 900.0
+ENGINE_PACKAGES = ("docker.io", "iptables")
+
+WRAPPER_SCRIPT = """\
+#!/bin/sh
+# Installed by chaosext. This machine may not grant CAP_SYS_RESOURCE, so runc can't start what asks for it
+# ("unable to apply caps"): take it out of the container's and of the exec's specification, then be runc.
+previous=
+for word; do
+  case "$previous" in
+    --bundle|-b) specification=$word/config.json ;;
+    --process|-p) specification=$word ;;
+    *) specification= ;;
+  esac
+  if [ -n "$specification" ] && [ -f "$specification" ]; then
+    sed -i -e 's/"CAP_SYS_RESOURCE",//g' -e 's/,"CAP_SYS_RESOURCE"//g' \\
+      -e 's/"oomScoreAdj":-[0-9]*/"oomScoreAdj":0/g' "$specification"
+  fi
+  previous=$word
+done
+exec runc "$@"
+"""
+
+
+def ensure_engine(progress: Progress, *, may_install: bool) -> None:
+    """Return when `docker info` answers, after installing and starting Docker if `may_install` and it is needed.
+
+    Raises `Refused`, before anything is touched, when that can't be done here: it says what is missing and how
+    to get it.
+    """
+    if engine_answers():
+        return
+    refuse_unless_installable(may_install=may_install)
+    with progress.stage("Start Docker Engine") as stage:
+        if lacks_sys_resource(Path("/proc/self/status").read_text()):
+            stage.note("CAP_SYS_RESOURCE is missing here: containers start without it")
+            install_runtime_wrapper()
+        if shutil.which("dockerd") is None:
+            stage.note("installing docker.io with apt-get")
+            install_packages(ENGINE_PACKAGES)
+        _start(stage)
+
+
+def engine_answers() -> bool:
+    """Whether a Docker engine answers the `docker` command."""
+    try:
+        done = run_command(["docker", "info", "--format", "{{.ServerVersion}}"], timeout_s=20)
+    except CommandFailed:
+        return False
+    return bool(done.stdout.strip())
+
+
+def refuse_unless_installable(*, may_install: bool) -> None:
+    """Raise `Refused` with the first reason why we can't install and start an engine on this machine."""
+    fix = "install Docker Engine 20.10 or newer (Debian: apt-get install docker.io), start it, and run this again"
+    if host := os.environ.get("DOCKER_HOST"):
+        raise Refused(f"DOCKER_HOST names {host}, and no engine answers there", "start it or unset DOCKER_HOST")
+    installed = shutil.which("dockerd") is not None
+    missing = "Docker Engine is installed but does not answer" if installed else "Docker Engine is missing"
+    if os.geteuid() != 0:
+        raise Refused(f"{missing}, and only root may install and start it", f"{fix}, or run this as root")
+    if not may_install:
+        raise Refused(f"{missing}, and --no-install-engine was given", fix)
+    if not installed and not is_debian():
+        raise Refused(f"{missing}, and it is installed for you on Debian and Ubuntu only", fix)
+
+
+def is_debian(os_release: Path = Path("/etc/os-release")) -> bool:
+    """Whether `os_release` describes Debian or a descendant of it that has apt-get."""
+    if not os_release.is_file() or shutil.which("apt-get") is None:
+        return False
+    fields = dict(line.split("=", 1) for line in os_release.read_text().splitlines() if "=" in line)
+    names = f"{fields.get('ID', '')} {fields.get('ID_LIKE', '')}".replace('"', "").split()
+    return not {"debian", "ubuntu"}.isdisjoint(names)
+
+
+def lacks_sys_resource(process_status: str) -> bool:
+    """Whether the bounding set in `process_status` (the text of /proc/self/status) lacks CAP_SYS_RESOURCE."""
+    for line in process_status.splitlines():
+        if line.startswith("CapBnd:"):
+            return not int(line.split()[1], 16) >> CAP_SYS_RESOURCE & 1
+    return False
+
+
+def install_packages(packages: Sequence[str]) -> None:
+    """Install Debian `packages` without questions. Raises `CommandFailed` when apt-get fails."""
+    quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+    run_command(["apt-get", "update", "-qq"], timeout_s=APT_TIMEOUT_S, env=quiet)
+    install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages]
+    run_command(install, timeout_s=APT_TIMEOUT_S, env=quiet)
+
+
+def install_runtime_wrapper() -> None:
+    """Make our wrapper of runc the default runtime, in a daemon.json of our own.
+
+    Raises `Refused` when there is a daemon.json that we did not write.
+    """
+    configuration = {"runtimes": {RUNTIME_NAME: {"path": str(RUNTIME_WRAPPER)}}, "default-runtime": RUNTIME_NAME}
+    text = json.dumps(configuration, indent=2) + "\n"
+    if DAEMON_CONFIGURATION.exists() and DAEMON_CONFIGURATION.read_text() != text:
+        raise Refused(
+            f"CAP_SYS_RESOURCE is missing here, and {DAEMON_CONFIGURATION} is somebody else's",
+            f"add to it: {json.dumps(configuration)}, and start dockerd",
+        )
+    RUNTIME_WRAPPER.parent.mkdir(parents=True, exist_ok=True)
+    RUNTIME_WRAPPER.write_text(WRAPPER_SCRIPT)
+    RUNTIME_WRAPPER.chmod(0o755)
+    DAEMON_CONFIGURATION.parent.mkdir(parents=True, exist_ok=True)
+    DAEMON_CONFIGURATION.write_text(text)
+
+
+def state_home() -> Path:
+    """`$XDG_STATE_HOME/chaosext`, or `~/.local/state/chaosext`: where the log of an engine that we start goes."""
+    base = os.environ.get("XDG_STATE_HOME", "")
+    return (Path(base) if Path(base).is_absolute() else Path.home() / ".local/state") / "chaosext"
+
+
+def _start(stage: Stage) -> None:
+    if Path("/run/systemd/system").is_dir():
+        run_command(["systemctl", "start", "docker"], timeout_s=START_TIMEOUT_S)
+        _wait_until_answering(None, Path("the output of `journalctl -u docker`"))
+        return
+    if engine_answers():  # the package's own init script may have started it
+        return
+    log = state_home() / "dockerd.log"
+    process = _spawn_daemon(log)
+    stage.note(f"dockerd runs as process {process.pid}, its log is {log}")
+    _wait_until_answering(process, log)
+
+
+def _spawn_daemon(log: Path) -> subprocess.Popen[bytes]:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as sink:
+        process = subprocess.Popen(
+            ["dockerd"], stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, cwd="/", start_new_session=True
+        )
+    (log.parent / "dockerd.pid").write_text(f"{process.pid}\n")
+    return process
+
+
+def _wait_until_answering(process: subprocess.Popen[bytes] | None, log: Path) -> None:
+    deadline_s = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline_s:
+        if engine_answers():
+            return
+        if process is not None and process.poll() is not None:
+            raise ChaosextError(f"dockerd ended with exit code {process.returncode}", f"see {log}")
+        time.sleep(0.3)
+    raise ChaosextError(f"Docker Engine did not answer within {START_TIMEOUT_S:g} s", f"see {log}")

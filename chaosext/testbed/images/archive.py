@@ -1,0 +1,124 @@
+"""Container images without a daemon: layers as tar files, and archives as `docker load` and containerd read them.
+
+The format is Docker's image specification v1.2 (manifest.json, one config per image, layers by digest).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+EPOCH = "1970-01-01T00:00:00Z"  # the same inputs make the same image
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One path in a layer: a file from disk, a text, a symlink, a hard link to an earlier entry, or a directory.
+
+    `path` has no leading slash. Exactly one of `source`, `text`, `symlink`, `hardlink` is given; none: a directory.
+    """
+
+    path: str
+    source: Path | None = None
+    text: str | None = None
+    symlink: str | None = None
+    hardlink: str | None = None
+    mode: int = 0o755
+    uid: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """An image: its names, its layers (tar files, lowest first) and the `config` object of Docker's specification."""
+
+    names: tuple[str, ...]
+    layers: tuple[Path, ...]
+    config: Mapping[str, object] = field(default_factory=dict)
+
+
+def write_layer(target: Path, entries: Iterable[Entry]) -> None:
+    """Write `entries` as one uncompressed layer; owners are numbers, times are zero."""
+    with tarfile.open(target, "w", format=tarfile.GNU_FORMAT) as layer:
+        for entry in entries:
+            _add(layer, entry)
+
+
+def write_archive(target: Path, images: Iterable[Image]) -> None:
+    """Write `images` into one archive for `docker load` or `ctr images import`; shared layers are stored once."""
+    digests: dict[Path, str] = {}
+    manifest = []
+    with tarfile.open(target, "w", format=tarfile.GNU_FORMAT) as archive:
+        for image in images:
+            for layer in image.layers:
+                if layer not in digests:
+                    digests[layer] = _digest(layer)
+                    archive.add(layer, arcname=f"{digests[layer]}.tar", filter=_anonymous)
+            diff_ids = [digests[layer] for layer in image.layers]
+            config = image_config(image, diff_ids)
+            name = f"{hashlib.sha256(config).hexdigest()}.json"
+            _add_bytes(archive, name, config)
+            layers = [f"{digest}.tar" for digest in diff_ids]
+            manifest.append({"Config": name, "RepoTags": list(image.names), "Layers": layers})
+        _add_bytes(archive, "manifest.json", json.dumps(manifest).encode())
+
+
+def image_config(image: Image, diff_ids: Iterable[str]) -> bytes:
+    """The image's configuration as JSON; its hash is the image's ID."""
+    body = {
+        "architecture": "amd64",
+        "os": "linux",
+        "created": EPOCH,
+        "config": dict(image.config),
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}" for digest in diff_ids]},
+    }
+    return json.dumps(body, sort_keys=True).encode()
+
+
+def _add(layer: tarfile.TarFile, entry: Entry) -> None:
+    info = tarfile.TarInfo(entry.path)
+    info.mode, info.uid, info.gid = entry.mode, entry.uid, entry.uid
+    if entry.source is not None:
+        info.size = entry.source.stat().st_size
+        with entry.source.open("rb") as content:
+            layer.addfile(info, content)
+    elif entry.text is not None:
+        content_bytes = entry.text.encode()
+        info.size = len(content_bytes)
+        layer.addfile(info, io.BytesIO(content_bytes))
+    else:
+        info.type, info.linkname = _kind(entry)
+        layer.addfile(info)
+
+
+def _kind(entry: Entry) -> tuple[bytes, str]:
+    if entry.symlink is not None:
+        return tarfile.SYMTYPE, entry.symlink
+    if entry.hardlink is not None:
+        return tarfile.LNKTYPE, entry.hardlink
+    return tarfile.DIRTYPE, ""
+
+
+def _add_bytes(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    archive.addfile(info, io.BytesIO(content))
+
+
+def _anonymous(info: tarfile.TarInfo) -> tarfile.TarInfo:
+    info.uid = info.gid = info.mtime = 0
+    info.uname = info.gname = ""
+    info.mode = 0o644
+    return info
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

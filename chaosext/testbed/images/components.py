@@ -1,0 +1,152 @@
+"""The images that run inside the nodes, each as layers over a Debian tree or over nothing."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from chaosext.testbed import versions
+from chaosext.testbed.images.archive import Entry, Image, write_layer
+from chaosext.testbed.images.cache import kept
+from chaosext.testbed.images.gobuild import module_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+LOCAL = "chaosext.local"  # the registry part of names that no registry serves: never mistaken for the official image
+SEARCH_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+ISTIO_USER = 1337  # istio.io/istio, docker/Dockerfile.base: the sidecar's own traffic is told by this user
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Component:
+    """An image to be: `entries` as one layer over `base` (a tree's tar file; None: over nothing)."""
+
+    names: tuple[str, ...]
+    entries: tuple[Entry, ...]
+    base: Path | None = None
+    config: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def inputs(self) -> object:
+        """Everything that decides what comes out; kept files carry their key in their path."""
+        return [self.names, [repr(entry) for entry in self.entries], str(self.base), dict(self.config)]
+
+    def image(self) -> Image:
+        """Write the layer, unless it is kept from before, and name what is in the image."""
+        name = f"layer-{self.names[0].rsplit('/', 1)[-1].split(':')[0]}"
+        inputs = [repr(entry) for entry in self.entries]
+        layer = kept(name, inputs, lambda target: write_layer(target / "layer.tar", self.entries)) / "layer.tar"
+        layers = (layer,) if self.base is None else (self.base, layer)
+        return Image(names=self.names, layers=layers, config={"Env": [SEARCH_PATH], **self.config})
+
+
+def kubernetes_components(
+    *, kubernetes: Path, etcd: Path, coredns: Path, pause: Path, tools: Path
+) -> tuple[Component, ...]:
+    """The control plane's images and kube-proxy, by the names that kubeadm asks for."""
+    registry = "registry.k8s.io"
+    static = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+    version = versions.KUBERNETES_VERSION
+    return (
+        *(_binary(f"{registry}/{name}:{version}", kubernetes / name) for name in static),
+        _binary(f"{registry}/kube-proxy:{version}", kubernetes / "kube-proxy", base=tools),
+        _binary(f"{registry}/etcd:{versions.KUBEADM_ETCD_TAG}", etcd / "etcd", base=tools),
+        Component(
+            names=(f"{registry}/coredns/coredns:{versions.KUBEADM_COREDNS_TAG}",),
+            entries=(Entry(path="coredns", source=coredns / "coredns"),),
+            config={"Entrypoint": ["/coredns"]},
+        ),
+        Component(
+            names=tuple(f"{registry}/pause:{tag}" for tag in versions.PAUSE_TAGS),
+            entries=(Entry(path="pause", source=pause / "pause"),),
+            config={"Entrypoint": ["/pause"]},
+        ),
+    )
+
+
+def calico_components(*, calico: Path, tools: Path, tag: str) -> tuple[Component, Component]:
+    """calico-node (Felix, confd and BIRD under runit) and the CNI plugin with its installer."""
+    node = Component(
+        names=(f"{LOCAL}/calico/node:{tag}",),
+        base=tools,
+        entries=(
+            Entry(path="usr/bin/calico-node", source=calico / "calico-node"),
+            *_calico_files(module_directory(versions.CALICO)),
+        ),
+        config={"Env": [SEARCH_PATH, "SVDIR=/etc/service/enabled"], "Cmd": ["start_runit"]},
+    )
+    cni = Component(
+        names=(f"{LOCAL}/calico/cni:{tag}",),
+        entries=(
+            Entry(path="opt/cni/bin/calico", source=calico / "calico"),
+            Entry(path="opt/cni/bin/calico-ipam", hardlink="opt/cni/bin/calico"),
+            Entry(path="opt/cni/bin/install", source=calico / "install"),
+        ),
+        config={"WorkingDir": "/opt/cni/bin", "Cmd": ["/opt/cni/bin/install"]},
+    )
+    return node, cni
+
+
+def istio_components(*, istio: Path, envoy: Path, tools: Path, tag: str) -> tuple[Component, Component]:
+    """istiod and the sidecar (Dockerfile.pilot and Dockerfile.proxyv2 in Istio's pilot/docker)."""
+    bootstrap = module_directory(versions.ISTIO) / "tools/packaging/common/envoy_bootstrap.json"
+    pilot = Component(
+        names=(f"{LOCAL}/istio/pilot:{tag}",),
+        base=tools,
+        entries=(Entry(path="usr/local/bin/pilot-discovery", source=istio / "pilot-discovery"),),
+        config={"User": f"{ISTIO_USER}:{ISTIO_USER}", "Entrypoint": ["/usr/local/bin/pilot-discovery"]},
+    )
+    proxy = Component(
+        names=(f"{LOCAL}/istio/proxyv2:{tag}",),
+        base=tools,
+        entries=(
+            Entry(path="usr/local/bin/envoy", source=envoy),
+            Entry(path="usr/local/bin/pilot-agent", source=istio / "pilot-agent"),
+            Entry(path="var/lib/istio/envoy/envoy_bootstrap_tmpl.json", source=bootstrap, mode=0o644),
+            Entry(path="etc/istio/proxy", mode=0o777, uid=ISTIO_USER),
+            Entry(path="var/lib/istio/data", mode=0o777, uid=ISTIO_USER),
+        ),
+        config={"User": f"{ISTIO_USER}:{ISTIO_USER}", "Entrypoint": ["/usr/local/bin/pilot-agent"]},
+    )
+    return pilot, proxy
+
+
+def shop_components(*, shop: Path, tools: Path, tag: str) -> tuple[Component, Component]:
+    """The sample application: the services on nothing, the client with a shell and curl to look around with."""
+    entry = Entry(path="usr/local/bin/shop", source=shop / "shop")
+    command = {"Entrypoint": ["/usr/local/bin/shop"], "User": "65532:65532"}
+    return (
+        Component(names=(f"{LOCAL}/shop:{tag}",), entries=(entry,), config={**command, "Cmd": ["serve"]}),
+        Component(
+            names=(f"{LOCAL}/client:{tag}",), base=tools, entries=(entry,), config={**command, "Cmd": ["client"]}
+        ),
+    )
+
+
+def without_tunnels(template: str) -> str:
+    """A BIRD template of Calico without `krt_tunnel`, which only Calico's fork of BIRD knows (without IPIP it is "")."""
+    return re.sub(r'krt_tunnel = "[^"]*";', "", template)
+
+
+def _binary(name: str, source: Path, *, base: Path | None = None) -> Component:
+    entry = Entry(path=f"usr/local/bin/{source.name}", source=source)
+    return Component(names=(name,), base=base, entries=(entry,), config={"Cmd": [f"/usr/local/bin/{source.name}"]})
+
+
+def _calico_files(module: Path) -> Iterator[Entry]:
+    """calico-node's service scripts and confd's templates, at their places in the image."""
+    filesystem = module / "node/filesystem"
+    for source in sorted(path for path in (filesystem / "etc").rglob("*") if path.is_file()):
+        mode = 0o755 if source.name == "run" or source.name == "rc.local" else 0o644
+        yield Entry(path=str(source.relative_to(filesystem)), source=source, mode=mode)
+    for source in sorted((filesystem / "sbin").iterdir()):
+        yield Entry(path=f"usr/sbin/{source.name}", source=source)
+    confd = module / "confd/etc/calico/confd"
+    for source in sorted((confd / "conf.d").iterdir()):
+        yield Entry(path=f"etc/calico/confd/conf.d/{source.name}", source=source, mode=0o644)
+    for source in sorted((confd / "templates").glob("*.template")):
+        text = without_tunnels(source.read_text())
+        yield Entry(path=f"etc/calico/confd/templates/{source.name}", text=text, mode=0o644)

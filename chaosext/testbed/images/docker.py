@@ -1,0 +1,77 @@
+"""Images in the host's Docker engine: loading our archives, and nodes with images inside."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chaosext.testbed.commands import CommandFailed, run_command
+from chaosext.testbed.images.archive import write_archive
+from chaosext.testbed.images.cache import cache_home
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from chaosext.testbed.images.archive import Image
+
+LOAD_TIMEOUT_S = 600.0
+ARCHIVE_NAME = "images.tar"
+NODE_ENTRYPOINT = ["/usr/local/bin/entrypoint", "/sbin/init"]
+
+# As kind's own node image build does it (pkg/build/nodeimage): containerd runs once and takes the archive; layers are
+# unpacked on each node, so that /var, which is copied into a volume per node, stays small.
+IMPORT_SCRIPT = f"""
+set -eu
+sed -i 's/restrict_oom_score_adj = false/restrict_oom_score_adj = true/' /etc/containerd/config.toml
+containerd >/tmp/containerd.log 2>&1 &
+for _ in $(seq 100); do ctr version >/dev/null 2>&1 && break; sleep 0.1; done
+ctr --namespace=k8s.io images import --all-platforms --no-unpack /mnt/{ARCHIVE_NAME} || {{ cat /tmp/containerd.log; exit 1; }}
+kill %1
+wait || true
+rm -rf /run/containerd /tmp/containerd.log
+"""
+
+
+def is_loaded(name: str) -> bool:
+    """Whether the engine has an image called `name`."""
+    try:
+        run_command(["docker", "image", "inspect", "--format", "{{.Id}}", name], timeout_s=30)
+    except CommandFailed as error:
+        if error.exit_code_of_command is None:
+            raise
+        return False
+    return True
+
+
+def load_images(images: Iterable[Image]) -> None:
+    """Load `images` into the engine, under their names."""
+    with tempfile.TemporaryDirectory(dir=cache_home()) as aside:
+        archive = Path(aside) / ARCHIVE_NAME
+        write_archive(archive, images)
+        run_command(["docker", "load", "--quiet", "--input", archive], timeout_s=LOAD_TIMEOUT_S)
+
+
+def preload_node(name: str, base: str, images: Sequence[Image]) -> None:
+    """Make the node image `name`: the node image `base` with `images` in its containerd."""
+    with tempfile.TemporaryDirectory(dir=cache_home()) as aside:
+        write_archive(Path(aside) / ARCHIVE_NAME, images)
+        preload_node_from(name, base, Path(aside))
+
+
+def preload_node_from(name: str, base: str, directory: Path) -> None:
+    """As `preload_node`, from the archive `images.tar` in `directory`."""
+    builder = f"chaosext-build-{name.rsplit(':', 1)[-1]}"
+    run_command(["docker", "rm", "--force", builder], timeout_s=60)
+    try:
+        argv = [
+            "docker", "run", "--name", builder, "--security-opt", "seccomp=unconfined", "--network", "none",
+            "--volume", f"{directory}:/mnt:ro", "--entrypoint", "bash", base, "-c", IMPORT_SCRIPT,
+        ]  # fmt: skip
+        run_command(argv, timeout_s=LOAD_TIMEOUT_S)
+        entrypoint = f"ENTRYPOINT {json.dumps(NODE_ENTRYPOINT)}"
+        commit = ["docker", "commit", "--change", entrypoint, "--change", "CMD []", builder, name]
+        run_command(commit, timeout_s=LOAD_TIMEOUT_S)
+    finally:
+        run_command(["docker", "rm", "--force", "--volumes", builder], timeout_s=60)

@@ -1,0 +1,78 @@
+"""Small Debian trees as tar files, to stand images on: no base image has to be pulled."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from chaosext.model.errors import Refused
+from chaosext.testbed.commands import run_command
+from chaosext.testbed.engine import install_packages, is_debian
+from chaosext.testbed.images.cache import is_kept, kept, log_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from chaosext.testbed.progress import Progress
+
+SUITE = "bookworm"  # the last Debian with BIRD 1.6, whose configuration Calico's templates are written in
+MIRROR = "http://deb.debian.org/debian"
+SOURCES = (f"deb {MIRROR} {SUITE} main", f"deb {MIRROR}-security {SUITE}-security main")
+BUILD_TIMEOUT_S = 1200.0
+LEFT_OUT = ("/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*", "/usr/share/doc/*")
+LICENCES = "/usr/share/doc/*/copyright"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootFs:
+    """A Debian tree: `packages` on top of the minimal set, then `setup`, a shell script run with the tree's path as $1."""
+
+    name: str
+    packages: tuple[str, ...]
+    setup: str = ""
+
+    @property
+    def inputs(self) -> object:
+        """Everything that decides what comes out, but for Debian's own point releases."""
+        return [SOURCES, self.packages, self.setup, LEFT_OUT]
+
+
+def ensure_rootfs(rootfs: RootFs, progress: Progress) -> Path:
+    """The tar file of `rootfs`, made now unless it is kept from before.
+
+    Raises `Refused` when not root or not on Debian, `CommandFailed` when a package can't be had.
+    """
+    name = f"rootfs-{rootfs.name}"
+    if not is_kept(name, rootfs.inputs):
+        refuse_unless_buildable()
+        with progress.stage(f"Assemble the {rootfs.name} tree from Debian's packages"):
+            kept(name, rootfs.inputs, lambda target: _assemble(rootfs, target))
+    return kept(name, rootfs.inputs, lambda _: None) / "rootfs.tar"
+
+
+def refuse_unless_buildable() -> None:
+    """Raise `Refused` unless Debian trees can be made here, installing mmdebstrap when that is all there is to do."""
+    fix = "run this as root on Debian or Ubuntu, or use `--images registry`"
+    if os.geteuid() != 0:
+        raise Refused("building images from source needs root", fix)
+    if shutil.which("mmdebstrap"):
+        return
+    if not is_debian():
+        raise Refused("building images from source needs mmdebstrap and Debian's packages", fix)
+    install_packages(("mmdebstrap", "debian-archive-keyring"))
+
+
+def _assemble(rootfs: RootFs, target: Path) -> None:
+    script = target / "setup.sh"
+    script.write_text(f'set -eu\numask 022\n{rootfs.setup}\nrm -f "$1/etc/resolv.conf" "$1/etc/hostname"\n')
+    options = [f"--dpkgopt=path-exclude={path}" for path in LEFT_OUT]
+    argv = [
+        "mmdebstrap", "--mode=root", "--variant=minbase", "--format=tar", *options,
+        f"--dpkgopt=path-include={LICENCES}", "--dpkgopt=force-unsafe-io",
+        '--aptopt=APT::Install-Recommends "false"', f"--include={','.join(rootfs.packages)}",
+        f'--customize-hook=sh {script} "$1"', SUITE, target / "rootfs.tar", *SOURCES,
+    ]  # fmt: skip
+    run_command(argv, timeout_s=BUILD_TIMEOUT_S, log=log_file(f"rootfs-{rootfs.name}"))
+    script.unlink()
