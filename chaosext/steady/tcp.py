@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from chaosext.model.errors import Refused, Unreachable
 from chaosext.model.finding import Evidence, Finding, Status, worst
@@ -89,14 +89,16 @@ class Target:
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """`10.2.112.10:53`, `[fc00::2]:6443` or `istiod.istio-system.svc:15012`."""
-        host, _, port = text.rpartition(":")
-        bare = host.removeprefix("[").removesuffix("]")
-        if not port.isdecimal() or (":" in bare and bare == host):
-            raise Refused(f"target {text!r} is not HOST:PORT", "write e.g. 10.2.112.10:53 or [fc00::2]:6443")
-        return cls(bare, int(port))
+
+def parse_target(text: str) -> Target:
+    """`10.2.112.10:53`, `[fc00::2]:6443` or `istiod.istio-system.svc:15012` as a target, else raises
+    `Refused`.
+    """
+    host, _, port = text.rpartition(":")
+    bare = host.removeprefix("[").removesuffix("]")
+    if not port.isdecimal() or (":" in bare and bare == host):
+        raise Refused(f"target {text!r} is not HOST:PORT", "write e.g. 10.2.112.10:53 or [fc00::2]:6443")
+    return Target(bare, int(port))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
