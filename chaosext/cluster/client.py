@@ -56,6 +56,10 @@ class NotFound(Refused):
     """The object, or the kind itself, doesn't exist in this cluster."""
 
 
+class Expired(Unreachable):
+    """The history that we asked for is gone (410): list again."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What the API server said to one request: an HTTP status and a JSON body."""
@@ -203,16 +207,17 @@ class Cluster:
         """Every object of a kind as the API serves it, page by page; `query` e.g.
         `labelSelector="app=cart"`.
         """
-        for page in self.pages(kind, namespace=namespace, **query):
+        for page in self.pages(kind, namespace=namespace, timeout_s=None, **query):
             yield from page.get("items") or ()
 
     def pages(
-        self, kind: str, *, namespace: str | None = None, **query: str | None
+        self, kind: str, *, namespace: str | None = None, timeout_s: float | None = None, **query: str | None
     ) -> Iterator[dict[str, Any]]:
-        """The List objects that make up a kind, at most `PAGE_SIZE` items each."""
+        """The List objects that make up a kind, at most `PAGE_SIZE` items each, each within `timeout_s`."""
         path, token = resource_path(kind, namespace=namespace), ""
         while True:
-            page = self.request("GET", path, query={**query, "limit": str(PAGE_SIZE), "continue": token})
+            words = {**query, "limit": str(PAGE_SIZE), "continue": token}
+            page = self.request("GET", path, query=words, timeout_s=timeout_s)
             yield page
             token = (page.get("metadata") or {}).get("continue") or ""
             if not token:
@@ -226,9 +231,12 @@ class Cluster:
         query: Mapping[str, str | None] | None = None,
         body: Mapping[str, Any] | None = None,
         content_type: str = "application/json",
+        timeout_s: float | None = None,
     ) -> dict[str, Any]:
         """The JSON that the API server answers with; anything but a 2xx is raised."""
-        answer = self.ask(method, path, query=query, body=body, content_type=content_type)
+        answer = self.ask(
+            method, path, query=query, body=body, content_type=content_type, timeout_s=timeout_s
+        )
         _raise_for(answer, method, path)
         return answer.body
 
@@ -240,33 +248,30 @@ class Cluster:
         query: Mapping[str, str | None] | None = None,
         body: Mapping[str, Any] | None = None,
         content_type: str = "application/json",
+        timeout_s: float | None = None,
     ) -> Answer:
-        """One bounded request without retries; its status is returned, whatever it is."""
+        """One request without retries, within `timeout_s` (default: the cluster's); any status is returned."""
         from urllib3.util import Timeout
 
+        timeout = Timeout(total=timeout_s or self.request_timeout_s)
         response = self._send(
-            method,
-            path,
-            query=query,
-            body=body,
-            content_type=content_type,
-            timeout=Timeout(total=self.request_timeout_s),
-            preload=True,
+            method, path, query=query, body=body, content_type=content_type, timeout=timeout, preload=True
         )
         return Answer(status=response.status, body=_decode(response.data, self.context))
 
     def open_stream(
         self, path: str, query: Mapping[str, str | None], *, connect_s: float, read_s: float
     ) -> BaseHTTPResponse:
-        """A GET whose lines come as they are written (for a watch); no read of it waits longer than
-        `read_s`.
-        """
+        """A GET whose lines come as they are written (a watch); no read of it waits longer than `read_s`."""
         from urllib3.util import Timeout
 
         timeout = Timeout(connect=connect_s, read=read_s)
-        return self._send(
+        response = self._send(
             "GET", path, query=query, body=None, content_type="", timeout=timeout, preload=False
         )
+        if response.status != 200:
+            _raise_for(Answer(status=response.status, body=_decode(response.data, self.context)), "GET", path)
+        return response
 
     def _send(
         self,
@@ -328,6 +333,8 @@ def _raise_for(answer: Answer, method: str, path: str) -> None:
         raise Refused(f"missing permission: {message}", "grant that verb on that resource to this user")
     if answer.status == 404:
         raise NotFound(f"{asked}: {message}", "check the name, and that the cluster has this kind")
+    if answer.status == 410:
+        raise Expired(f"{asked}: {message}")
     if answer.status == 429 or answer.status >= 500:
         raise Unreachable(f"{asked}: {message} (HTTP {answer.status})")
     raise Refused(f"{asked}: {message} (HTTP {answer.status})", "check the request's values")

@@ -1,0 +1,132 @@
+"""Watching a kind of object, through broken connections and expired histories, until told to stop."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from chaosext.cluster.client import Cluster, Expired, resource_path
+from chaosext.model.errors import Unreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from threading import Event
+
+CONNECT_S, READ_S = 1.5, 2.5
+"""A silent stream is left after READ_S and taken up again where it was: so `stop` is seen within 4 s."""
+
+RETRY_S = 0.5
+"""Pause before asking again an API server that didn't answer."""
+
+Change = dict[str, Any]
+"""`{"type": "ADDED" | "MODIFIED" | "DELETED", "object": {…}}`, as a Kubernetes watch says it."""
+
+
+def watch(
+    cluster: Cluster,
+    kind: str,
+    stop: Event,
+    *,
+    namespace: str | None = None,
+    label_selector: str | None = None,
+    field_selector: str | None = None,
+    on_trouble: Callable[[str], None] = lambda message: None,
+) -> Iterator[Change]:
+    """Every change of a kind (plural, see `client.PATHS`), beginning with all that is there, as ADDED.
+
+    Survives broken connections (resumes from the last resourceVersion) and expired histories (lists again
+    and says what was missed). Ends within 5 s after `stop` is set. `on_trouble` hears, in words, whenever
+    the API server doesn't answer. Raises `Refused` or `NotFound` when we may not watch, or there is nothing
+    of that kind.
+    """
+    query = {"labelSelector": label_selector, "fieldSelector": field_selector}
+    known: dict[str, Change] = {}
+    version = ""
+    while not stop.is_set():
+        try:
+            if not version:
+                items, version = _list(cluster, kind, namespace, query)
+                yield from _missed(known, items)
+            for change in _follow(cluster, resource_path(kind, namespace=namespace), query, version, stop):
+                version = change["object"]["metadata"]["resourceVersion"]
+                if change["type"] != "BOOKMARK":
+                    _remember(known, change)
+                    yield change
+        except Expired:
+            version = ""
+        except Unreachable as error:
+            on_trouble(str(error))
+            stop.wait(RETRY_S)
+
+
+def _list(
+    cluster: Cluster, kind: str, namespace: str | None, query: dict[str, str | None]
+) -> tuple[list[dict[str, Any]], str]:
+    """Everything there is now, and the resourceVersion from which to follow."""
+    items: list[dict[str, Any]] = []
+    version = ""
+    for page in cluster.pages(kind, namespace=namespace, timeout_s=CONNECT_S + READ_S, **query):
+        items += page.get("items") or ()
+        version = page["metadata"]["resourceVersion"]
+    return items, version
+
+
+def _missed(known: dict[str, Change], items: list[dict[str, Any]]) -> Iterator[Change]:
+    """The changes that lead from what is `known` to what `items` say; `known` is brought up to date."""
+    current = {item["metadata"]["uid"]: item for item in items}
+    for uid in [uid for uid in known if uid not in current]:
+        yield {"type": "DELETED", "object": known.pop(uid)}
+    for uid, item in current.items():
+        before = known.get(uid)
+        known[uid] = item
+        if before is None:
+            yield {"type": "ADDED", "object": item}
+        elif before["metadata"]["resourceVersion"] != item["metadata"]["resourceVersion"]:
+            yield {"type": "MODIFIED", "object": item}
+
+
+def _remember(known: dict[str, Change], change: Change) -> None:
+    uid = change["object"]["metadata"]["uid"]
+    if change["type"] == "DELETED":
+        known.pop(uid, None)
+    else:
+        known[uid] = change["object"]
+
+
+def _follow(
+    cluster: Cluster, path: str, query: dict[str, str | None], version: str, stop: Event
+) -> Iterator[Change]:
+    """The changes of one connection; it ends when the server ends it, goes silent, or `stop` is set."""
+    from urllib3.exceptions import HTTPError, ReadTimeoutError
+
+    asked = {**query, "watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version}
+    response = cluster.open_stream(path, asked, connect_s=CONNECT_S, read_s=READ_S)
+    try:
+        for line in _lines(response.stream(1 << 16)):
+            yield _change(line)
+            if stop.is_set():
+                return
+    except ReadTimeoutError:
+        return
+    except (HTTPError, OSError) as error:
+        raise Unreachable(f"a watch of {path} broke off ({type(error).__name__})") from error
+    finally:
+        response.close()
+
+
+def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The complete lines in a stream of chunks."""
+    rest = b""
+    for chunk in chunks:
+        *complete, rest = (rest + chunk).split(b"\n")
+        yield from filter(None, complete)
+
+
+def _change(line: bytes) -> Change:
+    change: Change = json.loads(line)
+    if change["type"] == "ERROR":
+        status = change["object"]
+        if status.get("code") == 410:
+            raise Expired("the watch's history is gone")
+        raise Unreachable(f"a watch ended: {status.get('message', 'no reason given')}")
+    return change
