@@ -56,9 +56,9 @@ def _web(name: str, image: str, calls: str) -> Manifest:
         "imagePullPolicy": "IfNotPresent",
         "args": [
             "serve",
-            f"--name={name}",
-            f"--listen=:{PORT}",
-            f"--peer=http://{calls}.{NAMESPACE}:{PORT}/",
+            f"-name={name}",
+            f"-listen=:{PORT}",
+            f"-call=http://{calls}.{NAMESPACE}:{PORT}/",
         ],
         "ports": [{"name": "http", "containerPort": PORT}],
         "readinessProbe": _probe("/readyz", period_s=2),

@@ -1,7 +1,7 @@
 """The stages of a bring-up, each of which first looks whether it is done.
 
-Those that don't depend on each other run at the same time: the leaf starts and manifests are applied while kind is
-still joining workers.
+Those that don't depend on each other run at the same time: the leaf starts and manifests are applied while
+kind is still joining workers.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ class BringUp:
                 containers.node_script(machine.name, script)
 
     def start_calico(self, leaf_ip: Future[str]) -> None:
-        """Calico's definitions, then its configuration, then its nodes: none of them ever starts a full mesh."""
+        """Calico's definitions, then its configuration, then its nodes: none ever starts a full mesh."""
         text = (self.images.calico_manifests / "calico.yaml").read_text()
         definitions, others = calico.calico_objects(
             text,

@@ -62,7 +62,7 @@ class WorkloadStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BedStatus:
-    """A testbed as it is. `record` is what `up` wrote down; `missing` names what keeps it from its steady state."""
+    """A testbed as it is. `record` is what `up` wrote down, `missing` what keeps it from its steady state."""
 
     name: str
     context: str

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import TYPE_CHECKING, TypeVar
 
 from chaosext.model.errors import ChaosextError
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable
 
 Value = TypeVar("Value")
@@ -34,7 +34,8 @@ def wait_until(
 ) -> Value:
     """Ask `ready` every `poll_s` seconds until it returns something truthy, and return that.
 
-    Raises `NotInTime` after `timeout_s`, naming `what` was missing and where to `look`; `GaveUp` once `stop` is set.
+    Raises `NotInTime` after `timeout_s`, naming `what` was missing and where to `look`, and `GaveUp` once `stop`
+    is set.
     """
     deadline = time.monotonic() + timeout_s
     while not (value := ready()):

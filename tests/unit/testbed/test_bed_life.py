@@ -1,0 +1,182 @@
+"""Whose cluster is it? Nothing is built on, and nothing taken away, that isn't this testbed's."""
+
+import io
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+from chaosext.model.errors import Refused
+from chaosext.testbed import cluster, containers, kubeconfig, leaf, waiting
+from chaosext.testbed.config import make_blueprint, read_kind_config
+from chaosext.testbed.images.imageset import ImageSet
+from chaosext.testbed.progress import Progress
+
+IMAGES = ImageSet(
+    source="source",
+    kubernetes_version="v1.34.4",
+    node_image="node:1",
+    leaf_image="leaf:1",
+    loadbalancer_image="lb:1",
+    calico_node_image="calico-node:1",
+    calico_cni_image="calico-cni:1",
+    istio_hub="hub",
+    istio_tag="1",
+    shop_image="shop:1",
+    client_image="client:1",
+    kind=Path("kind"),
+    helm=Path("helm"),
+    kubectl=Path("kubectl"),
+    calico_manifests=Path("calico"),
+    istio_charts=Path("istio"),
+)
+
+
+def container(name, *, role="", labels=None):
+    return containers.Container(
+        name=name, role=role, running=True, image="", ipv4="", on_kind_network=True, labels=labels or {}
+    )
+
+
+def mark(blueprint, **more):
+    record = blueprint.record(node_image=IMAGES.node_image, image_source=IMAGES.source)
+    labels = {leaf.TESTBED_LABEL: "chaosext", leaf.RECORD_LABEL: json.dumps(record), **more}
+    return container("chaosext-leaf", labels=labels)
+
+
+def blueprint(**options):
+    return make_blueprint(config_text=read_kind_config(), **options)
+
+
+class Machine:
+    """Docker as these tests need it: what is there, and what was done."""
+
+    def __init__(self, monkeypatch, *, leaf_container=None, nodes=()):
+        self.done = []
+        monkeypatch.setattr(containers, "find_container", lambda _name: leaf_container)
+        monkeypatch.setattr(containers, "cluster_containers", lambda _name: tuple(nodes))
+        monkeypatch.setattr(
+            containers, "remove", lambda gone: self.note("remove", *(each.name for each in gone))
+        )
+        monkeypatch.setattr(containers, "network_exists", lambda: True)
+        monkeypatch.setattr(containers, "network_in_use", lambda: False)
+        monkeypatch.setattr(containers, "docker", lambda *words: self.note(*words))
+        monkeypatch.setattr(leaf, "make_leaf", lambda *_: self.note("make leaf"))
+        monkeypatch.setattr(kubeconfig, "forget_context", lambda name: self.note("forget", name))
+
+    def note(self, *words):
+        if len(words) > 1 or words == ("make leaf",):
+            self.done.append(" ".join(words))
+
+
+NODE = container("chaosext-control-plane", role="control-plane")
+
+
+def progress():
+    return Progress(io.StringIO())
+
+
+def test_a_free_name_is_marked_before_anything_else(monkeypatch):
+    machine = Machine(monkeypatch)
+
+    cluster.claim(blueprint(), IMAGES)
+
+    assert machine.done == ["make leaf"]
+
+
+def test_the_same_blueprint_goes_on_where_it_was(monkeypatch):
+    machine = Machine(monkeypatch, leaf_container=mark(blueprint()), nodes=[NODE])
+
+    cluster.claim(blueprint(), IMAGES)
+
+    assert machine.done == []
+
+
+def test_another_blueprint_is_refused_naming_the_difference_and_the_fix(monkeypatch):
+    Machine(monkeypatch, leaf_container=mark(blueprint()), nodes=[NODE])
+
+    with pytest.raises(Refused) as refused:
+        cluster.claim(blueprint(timings="production"), IMAGES)
+
+    assert "timings: accelerated → production" in refused.value.message
+    assert "chaosext testbed down --name chaosext" in refused.value.fix
+
+
+def test_a_strangers_cluster_is_neither_built_on_nor_taken_away(monkeypatch):
+    machine = Machine(monkeypatch, nodes=[NODE])
+
+    with pytest.raises(Refused, match="not a testbed"):
+        cluster.claim(blueprint(), IMAGES)
+    with pytest.raises(Refused, match="not a testbed"):
+        cluster.down("chaosext", progress())
+    assert machine.done == []
+
+
+def test_a_strangers_container_with_the_leafs_name_is_refused(monkeypatch):
+    machine = Machine(monkeypatch, leaf_container=container("chaosext-leaf"))
+
+    with pytest.raises(Refused, match="not a leaf"):
+        cluster.down("chaosext", progress())
+    assert machine.done == []
+
+
+def test_down_removes_the_mark_last_and_the_network_only_if_it_brought_it(monkeypatch):
+    brought = Machine(
+        monkeypatch, leaf_container=mark(blueprint(), **{leaf.NETWORK_MADE_LABEL: "yes"}), nodes=[NODE]
+    )
+    assert cluster.down("chaosext", progress())
+    assert brought.done == [
+        "forget kind-chaosext",
+        "remove chaosext-control-plane",
+        "remove chaosext-leaf",
+        "network rm kind",
+    ]
+
+    found = Machine(
+        monkeypatch, leaf_container=mark(blueprint(), **{leaf.NETWORK_MADE_LABEL: "no"}), nodes=[NODE]
+    )
+    assert cluster.down("chaosext", progress())
+    assert found.done[-1] == "remove chaosext-leaf"
+
+
+def test_down_of_nothing_is_no_error(monkeypatch):
+    machine = Machine(monkeypatch)
+
+    assert cluster.down("chaosext", progress()) is False
+    assert [line for line in machine.done if line.startswith("remove")] == []
+
+
+def test_the_status_of_nothing_is_refused_with_the_fix(monkeypatch):
+    Machine(monkeypatch)
+
+    with pytest.raises(Refused, match="chaosext testbed up --name chaosext"):
+        cluster.status("chaosext")
+
+
+def test_a_wait_is_bounded_and_says_what_was_missing_and_where_to_look():
+    with pytest.raises(waiting.NotInTime) as late:
+        waiting.wait_until(
+            lambda: None, what="rain", look="see the sky", timeout_s=0, stop=threading.Event(), poll_s=0
+        )
+
+    assert "rain" in late.value.message
+    assert late.value.fix == "see the sky"
+
+
+def test_a_wait_ends_when_another_stage_has_failed():
+    stop = threading.Event()
+    stop.set()
+
+    with pytest.raises(waiting.GaveUp):
+        waiting.wait_until(lambda: None, what="rain", look="", timeout_s=60, stop=stop)
+
+
+def test_a_wait_returns_what_came():
+    answers = iter([None, [], [1]])
+
+    found = waiting.wait_until(
+        lambda: next(answers), what="", look="", timeout_s=5, stop=threading.Event(), poll_s=0
+    )
+
+    assert found == [1]

@@ -1,0 +1,83 @@
+"""The leaf's configuration and what it tells of its sessions."""
+
+import json
+
+from chaosext.testbed import leaf
+from chaosext.testbed.containers import parse_inspect
+from chaosext.testbed.route import route_script
+
+# FRR 8.4.4 (Debian bookworm), `show bgp ipv4 unicast summary json`, shortened.
+SUMMARY = json.dumps(
+    {
+        "routerId": "172.18.0.5",
+        "as": 64512,
+        "totalPeers": 2,
+        "peers": {
+            "172.18.0.2": {"remoteAs": 64512, "state": "Established", "pfxRcd": 1},
+            "172.18.0.3": {"remoteAs": 64512, "state": "Active", "pfxRcd": 0},
+        },
+    }
+)
+
+
+def inspected(labels, networks):
+    return json.dumps(
+        [
+            {
+                "Name": "/x-leaf",
+                "Config": {"Labels": labels, "Image": "leaf:1"},
+                "State": {"Running": True},
+                "NetworkSettings": {"Networks": networks},
+            }
+        ]
+    )
+
+
+def test_every_worker_is_a_reflected_ibgp_neighbour():
+    config = leaf.frr_config(["172.18.0.3", "172.18.0.2"])
+
+    assert " neighbor 172.18.0.2 peer-group workers\n neighbor 172.18.0.3 peer-group workers\n" in config
+    assert "neighbor workers remote-as 64512" in config
+    assert "neighbor workers route-reflector-client" in config
+    assert "next-hop-self" not in config
+
+
+def test_the_configuration_does_not_depend_on_the_workers_order():
+    assert leaf.frr_config(["10.0.0.2", "10.0.0.1"]) == leaf.frr_config(["10.0.0.1", "10.0.0.2"])
+
+
+def test_sessions_are_read_with_their_state():
+    found = leaf.parse_summary(SUMMARY)
+
+    assert found["172.18.0.2"] == leaf.Session(peer_ip="172.18.0.2", state="Established", prefixes=1)
+    assert found["172.18.0.2"].established
+    assert not found["172.18.0.3"].established
+
+
+def test_no_neighbours_yet_is_no_session():
+    assert leaf.parse_summary("{}") == {}
+    assert leaf.parse_summary("") == {}
+
+
+def test_the_record_survives_the_label():
+    record = {"timings": "accelerated", "mitigations": "none"}
+    labels = {"chaosext.testbed": "x", "chaosext.testbed.record": json.dumps(record)}
+
+    (container,) = parse_inspect(inspected(labels, {"kind": {"IPAddress": "172.18.0.5"}}))
+
+    assert leaf.recorded(container) == record
+    assert container.ipv4 == "172.18.0.5"
+
+
+def test_a_strangers_container_has_no_record():
+    (container,) = parse_inspect(inspected(None, {}))
+
+    assert leaf.recorded(container) is None
+    assert container.ipv4 == ""
+
+
+def test_the_control_planes_route_leads_through_the_leaf_and_outlives_a_restart():
+    script = route_script(pod_subnet="10.244.0.0/16", leaf_ip="172.18.0.5")
+
+    assert "ExecStart=ip route replace 10.244.0.0/16 via 172.18.0.5" in script
+    assert "systemctl enable" in script
