@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-
-from chaosext.model.timeline import Kind
 from typing import TYPE_CHECKING
 
+from chaosext.model.timeline import Kind
+
 if TYPE_CHECKING:
-    from chaosext.cluster.objects import Endpoint, Event, Node, Pod
     from collections.abc import Collection, Iterable, Iterator, Mapping
+
+    from chaosext.cluster.objects import Endpoint, Event, Node, Pod
 
 NOT_READY_LIKE = ("False", "Unknown")
 

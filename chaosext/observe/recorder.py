@@ -6,10 +6,10 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from chaosext.model.timeline import Event, Kind
 from chaosext.observe.changes import Note
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-
-from chaosext.report.story import chain_of_causes, what_to_do
 from typing import TYPE_CHECKING
 
+from chaosext.report.story import chain_of_causes, what_to_do
+
 if TYPE_CHECKING:
-    from chaosext.model.result import RunResult, Window
     from collections.abc import Iterable
+
+    from chaosext.model.result import RunResult, Window
 
 
 def summary(result: RunResult) -> str:

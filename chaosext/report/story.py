@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 
 from chaosext.model.timeline import Event, Kind
 from chaosext.model.verdict import Outcome
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from chaosext.model.result import RunResult
     from collections.abc import Collection, Iterable, Iterator, Sequence
+
+    from chaosext.model.result import RunResult
 
 KUBE_DNS_POD_PREFIXES = ("Pod/kube-system/coredns-", "Pod/kube-system/kube-dns-")
 
@@ -119,7 +120,7 @@ def what_to_do(result: RunResult) -> tuple[str, ...]:
             return ("Mend what the reason names, then run again. Nothing was touched.",)
         case Outcome.INCONCLUSIVE:
             return (
-                "Read the reason: the run proved nothing about your cluster. Mend the cut or the observation, then run again.",
+                "The run proved nothing about your cluster. Mend the cut or the observation, then run again.",
             )
         case Outcome.UNSAFE:
             return ("Remove what is left, as the reason says, before anything else.",)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chaosext.model.errors import Unreachable
 from chaosext.model.finding import Finding, Status
@@ -11,11 +11,13 @@ from chaosext.model.timeline import Kind
 from chaosext.run.reach import surroundings
 from chaosext.run.waiting import settle
 from chaosext.steady.suite import STEADY_STATE, require_known, run_checks, unknown
+from chaosext.steady.tcp import parse_target
 
 if TYPE_CHECKING:
-    from chaosext.run.settings import Settings
-    from chaosext.run.context import RunContext
     from collections.abc import Sequence
+
+    from chaosext.run.context import RunContext
+    from chaosext.run.settings import Settings
 
 
 def ask(settings: Settings, name: str, **more: Any) -> Finding:
@@ -23,6 +25,13 @@ def ask(settings: Settings, name: str, **more: Any) -> Finding:
     require_known([name])
     (finding,) = _ask([name], settings, **more)
     return finding
+
+
+def ask_now(settings: Settings, name: str, targets: Sequence[str] = ()) -> tuple[Finding, ...]:
+    """What a person asks for: one check by its name, or `all` of the steady state."""
+    names = STEADY_STATE if name == "all" else (name,)
+    require_known(names)
+    return _ask(names, settings, tcp_targets=tuple(parse_target(target) for target in targets))
 
 
 def ask_steady_state(

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from itertools import chain
+from typing import TYPE_CHECKING
 
 from chaosext.cluster.timings import Timings, timings_from
 from chaosext.model.result import Briefing
 from chaosext.rehearsal.disruption import outlook
 from chaosext.run.rollback import peered_names
 from chaosext.run.waiting import KUBE_DNS_LABELS
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from chaosext.cluster.objects import Node
-    from chaosext.cluster.client import Cluster
     from collections.abc import Collection
+
+    from chaosext.cluster.client import Cluster
+    from chaosext.cluster.objects import Node
 
 CONTROL_PLANE_PODS = "component in (kube-controller-manager,kube-apiserver)"
 

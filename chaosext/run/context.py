@@ -6,17 +6,18 @@ import getpass
 import re
 import socket
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from chaosext.observe.recorder import Recorder, Sink
 from chaosext.run.directory import RunDirectory, new_run_id
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from chaosext.steady.cut import CutEvidence
-    from chaosext.run.plan import Wish
-    from chaosext.partition.cut import Cut
-    from pathlib import Path
     from datetime import datetime
+    from pathlib import Path
+
+    from chaosext.partition.cut import Cut
+    from chaosext.run.plan import Wish
+    from chaosext.steady.cut import CutEvidence
 
 
 @dataclass(slots=True)

@@ -1,9 +1,9 @@
-"""Reading an experiment strictly: an unknown key, an unknown probe or a bad argument is refused, by its place and name."""
+"""Reading an experiment strictly: unknown keys, unknown probes and bad arguments are refused, by place and name."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chaosext.model.errors import Refused
 from chaosext.run.settings import did_you_mean

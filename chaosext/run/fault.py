@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chaosext.model.errors import Inconclusive, Unsafe
 from chaosext.model.finding import Finding, Status
@@ -20,32 +21,47 @@ from chaosext.safety.limits import Limits
 from chaosext.steady import cut as cut_check
 
 if TYPE_CHECKING:
-    from chaosext.run.settings import Settings
-    from chaosext.nodes.shell import NodeShell
+    from collections.abc import Collection, Mapping
+
     from chaosext.cluster.client import Cluster
-    from chaosext.run.context import RunContext
+    from chaosext.nodes.shell import NodeShell
     from chaosext.partition.cut import Cut
-    from collections.abc import Mapping
+    from chaosext.run.context import RunContext
+    from chaosext.run.settings import Settings
 
 BASELINE_AGE_S = 120.0
 """What the paths were like longer ago than this says nothing about them now; they are measured anew."""
 
 
-def prepare(settings: Settings, wish: Wish, context: RunContext) -> Cut:
-    """The cut that `wish` means on the living cluster, within all limits; and what the paths are like before it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """A cut that may be made, and the paths that it will have to close."""
+
+    cut: Cut
+    paths: tuple[cut_check.Path, ...]
+
+
+def plan(settings: Settings, wish: Wish, *, run: str, owner: str) -> Planned:
+    """The cut that `wish` means on the living cluster, within all limits.
 
     Touches nothing. Raises `Refused` naming the limit or field.
     """
     cluster = connect(settings)
     require_pin(cluster)
     nodes = cluster.nodes()
-    shells = shells_for(nodes)
-    ground = survey(cluster, nodes, shells)
-    cut = plan_cut(wish, ground, run=context.id, owner=context.owner)
+    ground = survey(cluster, nodes, shells_for(nodes))
+    cut = plan_cut(wish, ground, run=run, owner=owner)
     Limits(max_ttl_s=settings.max_ttl_s).check(cut, total_nodes=len(nodes))
-    context.before = cut_check.gather(cut_check.paths_between(ground.nodes), shells)
-    context.prepared = (wish, cut, time.monotonic())
-    return cut
+    return Planned(cut=cut, paths=cut_check.paths_between(ground.nodes))
+
+
+def prepare(settings: Settings, wish: Wish, context: RunContext) -> Cut:
+    """As `plan`, for this run; and what the paths are like before the cut."""
+    planned = plan(settings, wish, run=context.id, owner=context.owner)
+    sources = {path.source for path in planned.paths}
+    context.before = cut_check.gather(planned.paths, _shells(sources))
+    context.prepared = (wish, planned.cut, time.monotonic())
+    return planned.cut
 
 
 def sever(settings: Settings, wish: Wish, context: RunContext, *, prove: bool = True) -> dict[str, Any]:
@@ -101,6 +117,20 @@ def heal_nodes(run: str, nodes: set[str]) -> HealReport:
     if not report.left:
         IntentLog(intent_path()).write({"run": run, "event": GONE, "nodes": sorted(nodes)})
     return report
+
+
+def heal_outstanding(run: str | None, nodes: Collection[str] = ()) -> tuple[HealReport, ...]:
+    """Heal what earlier runs intended and nobody saw gone: only `run`, where named; on `nodes`, where named.
+
+    Raises `Unsafe` when something can't be seen gone.
+    """
+    log = {each.run: set(each.nodes) for each in IntentLog(intent_path()).outstanding()}
+    if run is not None:
+        log = {run: set(nodes) or log.get(run, set())}
+    reports = tuple(heal_nodes(each, where) for each, where in log.items() if where)
+    for report in reports:
+        report.require_gone()
+    return reports
 
 
 def left_behind(context: RunContext) -> tuple[str, ...]:

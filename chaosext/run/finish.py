@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chaosext.model.result import Briefing, RunResult
 from chaosext.model.timeline import Event, Kind
@@ -15,8 +15,8 @@ from chaosext.run.fault import left_behind
 from chaosext.run.verdict import derive
 
 if TYPE_CHECKING:
-    from chaosext.run.context import RunContext
     from chaosext.model.verdict import Verdict
+    from chaosext.run.context import RunContext
 
 Renderer = Callable[[RunResult], str]
 DNS_KINDS = frozenset({Kind.DNS_DEAD, Kind.DNS_RESTORED})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, cast, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from chaosext.cluster.client import Cluster, NotFound
 from chaosext.model.errors import Refused
@@ -11,9 +11,10 @@ from chaosext.nodes.network import NodeNetwork, read_networks
 from chaosext.partition.cut import FAMILIES, Cut, Family, NodeCut, peers_of
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
     from chaosext.cluster.objects import Node
     from chaosext.nodes.shell import NodeShell
-    from collections.abc import Collection, Mapping, Sequence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

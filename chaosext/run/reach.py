@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import TYPE_CHECKING
 
 from chaosext.cluster.client import Cluster
 from chaosext.model.errors import Refused, Unreachable
 from chaosext.nodes.docker import DockerShell
 from chaosext.safety.pin import Pin, read_pins, verify
 from chaosext.steady.suite import Surroundings
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from chaosext.run.settings import Settings
-    from chaosext.nodes.shell import NodeShell
-    from chaosext.cluster.objects import Node
     from collections.abc import Iterable, Mapping
+
+    from chaosext.cluster.objects import Node
+    from chaosext.nodes.shell import NodeShell
+    from chaosext.run.settings import Settings
 
 
 @cache

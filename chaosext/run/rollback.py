@@ -6,7 +6,7 @@ import re
 import socket
 import time
 from contextlib import contextmanager
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chaosext.cluster.client import Cluster, NotFound
 from chaosext.model.errors import ChaosextError, Inconclusive, Unreachable
@@ -19,10 +19,11 @@ from chaosext.steady.bgp import peered_nodes
 from chaosext.steady.suite import run_checks
 
 if TYPE_CHECKING:
-    from chaosext.cluster.objects import Pod
-    from chaosext.run.settings import Settings
-    from chaosext.run.context import RunContext
     from collections.abc import Collection, Iterator, Sequence
+
+    from chaosext.cluster.objects import Pod
+    from chaosext.run.context import RunContext
+    from chaosext.run.settings import Settings
 
 NAMESPACE = "kube-system"
 ATTEMPTS = 2

@@ -13,11 +13,10 @@ import signal
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chaosext.model.errors import Refused
 from chaosext.model.verdict import Outcome, Verdict
-from chaosext.observe.watching import Watching
 from chaosext.run import facts
 from chaosext.run.briefing import brief
 from chaosext.run.experiment import Experiment, activities, calls
@@ -26,12 +25,14 @@ from chaosext.run.finish import Renderer, finish
 from chaosext.run.plan import Wish
 from chaosext.run.reach import connect, surroundings
 from chaosext.run.settings import Settings, settings_from
+from chaosext.run.watching import Watching
 
 if TYPE_CHECKING:
-    from chaosext.run.context import RunContext
-    from chaosext.model.result import Briefing, RunResult
-    from types import FrameType
     from collections.abc import Callable, Iterator, Mapping
+    from types import FrameType
+
+    from chaosext.model.result import Briefing, RunResult
+    from chaosext.run.context import RunContext
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chaosext.model.errors import Unreachable
 from chaosext.model.finding import Finding, Status, worst
 
 if TYPE_CHECKING:
-    from chaosext.cluster.objects import Node, Pod
-    from chaosext.cluster.client import Cluster
     from collections.abc import Callable, Collection, Iterable, Sequence
+
+    from chaosext.cluster.client import Cluster
+    from chaosext.cluster.objects import Node, Pod
 
 KUBE_DNS_LABELS = "k8s-app=kube-dns"
 POLL_S = 1.0

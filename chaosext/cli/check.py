@@ -1,0 +1,69 @@
+"""`chaosext check`: a check as people ask it."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+
+EXIT_CODES = {"healthy": 0, "unhealthy": 10, "unknown": 30}
+
+
+@click.command()
+@click.argument("name")
+@click.option("--context", default="kind-chaosext", show_default=True, help="Kubernetes context.")
+@click.option(
+    "--namespace",
+    "-n",
+    "namespaces",
+    multiple=True,
+    help="Whose Pods are judged (repeatable).  [default: shop]",
+)
+@click.option("--target", "targets", multiple=True, help="host:port for tcp_reachability (repeatable).")
+@click.option("--leaf", default="", help="Container of the leaf router.  [default: <cluster>-leaf]")
+@click.option(
+    "--lookups", type=int, default=10, show_default=True, help="DNS lookups per node, address and protocol."
+)
+@click.option("--verbose", "-v", is_flag=True, help="Print all evidence.")
+@click.option("--json", "as_json", is_flag=True, help="Print findings as JSON.")
+def check(
+    name: str,
+    context: str,
+    namespaces: tuple[str, ...],
+    targets: tuple[str, ...],
+    leaf: str,
+    lookups: int,
+    verbose: bool,
+    as_json: bool,
+) -> int:
+    """Ask the check NAME, or `all` of the steady state.
+
+    \b
+    NAME is one of dns_resolvable, xds_synced, probes_healthy, bgp_established, kube_dns_on_peered_nodes,
+    cut_effective, tcp_reachability, all.
+
+    \b
+    Examples:
+      chaosext check all
+      chaosext check dns_resolvable --json
+      chaosext check tcp_reachability --target 10.2.112.10:53 --target 10.2.112.1:443
+
+    Exit code: 0 healthy, 10 unhealthy, 30 unknown, 20 refused.
+    """
+    from chaosext.cli.output import finding_lines
+    from chaosext.model.finding import worst
+    from chaosext.run.asking import ask_now
+    from chaosext.run.settings import settings_from
+
+    configuration = {"chaosext_leaf": leaf, "chaosext_lookups": lookups}
+    if namespaces:
+        configuration["chaosext_namespaces"] = list(namespaces)
+    settings = settings_from(configuration, {"KUBERNETES_CONTEXT": context})
+    findings = ask_now(settings, name, targets)
+    if as_json:
+        click.echo(json.dumps([finding.to_json() for finding in findings], indent=2, ensure_ascii=False))
+    else:
+        for finding in findings:
+            sys.stdout.writelines(f"{line}\n" for line in finding_lines(finding, verbose=verbose))
+    return EXIT_CODES[worst(finding.status for finding in findings).value]

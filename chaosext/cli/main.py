@@ -1,0 +1,85 @@
+"""The command `chaosext`: its commands are imported when they are called, so that `--help` is fast."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from chaosext import __version__
+from chaosext.model.errors import ChaosextError, Refused
+
+COMMANDS = {
+    "testbed": ("chaosext.cli.testbed:testbed", "Bring the kind/Calico/Istio testbed up and down."),
+    "preflight": ("chaosext.cli.run:preflight", "Say what a cut would lead to here; touch nothing."),
+    "run": ("chaosext.cli.run:run", "Run an experiment strictly: verdict, exit code, timeline."),
+    "check": ("chaosext.cli.check:check", "Ask one check, or all of the steady state."),
+    "heal": ("chaosext.cli.heal:heal", "Take away cuts that an earlier run left behind."),
+}
+"""Command -> where it lives, and its line in `chaosext --help` (so that listing them imports none of them)."""
+
+EXIT_REFUSED = Refused.exit_code
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported at first use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(__version__, prog_name="chaosext")
+def cli() -> None:
+    """Live through a network cutover that severs the Kubernetes control plane from its nodes, before it is real.
+
+    \b
+    Examples:
+      chaosext testbed up                                        a kind cluster with Calico, BGP leaf and Istio
+      chaosext check all --context kind-chaosext                 does the steady state hold?
+      chaosext run experiments/control-plane-partition.yaml      cut, watch, heal, roll back, verify
+      chaosext run experiments/control-plane-partition.yaml --dry-run    print the exact rules, touch nothing
+
+    \b
+    Exit codes: 0 passed (or as expected), 1 passed though something else was expected,
+    10 deviated and rollback verified, 11 deviated and rollback not verified, 20 refused (nothing was touched),
+    30 inconclusive, 40 unsafe (something may be left), 130/143 interrupted and healed.
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; every error of ours becomes one line with its fix, and its exit code."""
+    sys.exit(invoke(arguments))
+
+
+def invoke(arguments: list[str] | None = None) -> int:
+    """As `main`, but returns the exit code."""
+    try:
+        outcome: Any = cli.main(args=arguments, prog_name="chaosext", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return EXIT_REFUSED
+    except ChaosextError as error:
+        click.echo(f"chaosext: {error.message}", err=True)
+        if error.fix:
+            click.echo(f"     fix: {error.fix}", err=True)
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("chaosext: interrupted", err=True)
+        return 130
+    return outcome if isinstance(outcome, int) else 0

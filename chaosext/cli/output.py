@@ -1,0 +1,125 @@
+"""What people see: the briefing before a cut, the timeline as it grows, the result at the end."""
+
+from __future__ import annotations
+
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from chaosext.model.finding import Finding
+    from chaosext.model.result import Briefing, RunResult
+    from chaosext.model.timeline import Event
+    from chaosext.run.dry import DryRun
+
+COLOURS = {
+    "cut": "bold red",
+    "heal": "bold green",
+    "rollback": "bold blue",
+    "steady": "bold green",
+    "dns_dead": "red",
+    "dns_degraded": "yellow",
+    "dns_restored": "green",
+    "xds_lost": "red",
+    "xds_restored": "green",
+    "node_not_ready": "yellow",
+    "node_ready": "green",
+    "probe_failing": "red",
+    "crash_loop": "red",
+}
+VERDICT_COLOURS = {"passed": "green", "deviated": "yellow"}
+STATUS_COLOURS = {"healthy": "green", "unhealthy": "red", "unknown": "yellow"}
+
+
+class Live:
+    """Prints the timeline as it happens: coloured in a terminal, plain lines elsewhere."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        from rich.console import Console
+
+        self._console = Console(file=stream, highlight=False, soft_wrap=True)
+
+    def begin(self, run: str, path: Path) -> None:
+        self._print(f"run {run}, writing to {path}")
+
+    def briefing(self, briefing: Briefing) -> None:
+        self.lines(briefing_lines(briefing))
+
+    def event(self, event: Event) -> None:
+        self._print(event_line(event), COLOURS.get(event.kind.value, ""))
+
+    def lines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self._print(line, _verdict_style(line))
+
+    def _print(self, text: str, style: str = "") -> None:
+        self._console.print(text, style=style, markup=False)
+
+
+def event_line(event: Event) -> str:
+    """One line of the live timeline: when, what, to whom, how."""
+    return f"{event.t_s:+8.1f} s  {event.kind.value:<18} {event.object}  {event.detail}"
+
+
+def briefing_lines(briefing: Briefing) -> Iterator[str]:
+    """What is known before the cut."""
+    unpeered = ", ".join(briefing.unpeered_nodes) or "none"
+    yield f"cluster: {briefing.context}"
+    yield f"kube-dns on: {', '.join(briefing.kube_dns_nodes) or 'no node'}; nodes without a BGP peer: {unpeered}"
+    yield "timings in force: " + ", ".join(f"{name} {value}" for name, value in briefing.timings.items())
+    for line in briefing.outlook:
+        yield f"outlook: {line}"
+
+
+def plan_lines(plan: DryRun) -> Iterator[str]:
+    """What would be done, and with which rules."""
+    yield "steps:"
+    yield from (f"  {step}" for step in plan.steps)
+    for node, texts in plan.rules.items():
+        yield f"rules on {node} (nft -f -):"
+        yield from (f"  {line}" for text in texts for line in text.splitlines())
+    yield "heal on each of these nodes (nft -f -):"
+    yield from (f"  {line}" for line in plan.heal.splitlines())
+    yield "dry run: nothing was touched"
+
+
+def result_lines(result: RunResult, path: Path) -> Iterator[str]:
+    """The end of a run: verdict, why, the chain of causes, what to do, where to read on."""
+    from chaosext.report.story import chain_of_causes, what_to_do
+
+    verdict = result.verdict
+    yield ""
+    yield f"verdict: {verdict.outcome.value}{_rollback(verdict.rollback_verified)} (exit {verdict.exit_code})"
+    yield from (f"  {reason}" for reason in verdict.reasons)
+    yield from _block("chain of causes", chain_of_causes(result))
+    if result.dns_outages:
+        yield f"longest DNS outage of a node: {result.longest_dns_outage_s:.1f} s"
+    yield from _block("what to do", what_to_do(result))
+    yield f"details: {path / 'summary.md'}"
+
+
+def finding_lines(finding: Finding, *, verbose: bool) -> Iterator[str]:
+    """A finding; its evidence where it is not healthy, or where asked for."""
+    yield f"{finding.status.value:<9} {finding.check}: {finding.summary}"
+    for item in finding.evidence:
+        if verbose or item.status is not finding.status or finding.status.value != "healthy":
+            yield f"            {item.status.value:<9} {item.subject}: {item.detail}"
+
+
+def _rollback(verified: bool | None) -> str:
+    return {True: ", rollback verified", False: ", rollback not verified", None: ""}[verified]
+
+
+def _block(title: str, lines: Iterable[str]) -> Iterator[str]:
+    found = tuple(lines)
+    if found:
+        yield f"{title}:"
+        yield from (f"  {line}" for line in found)
+
+
+def _verdict_style(line: str) -> str:
+    if not line.startswith("verdict: "):
+        return ""
+    word = line.removeprefix("verdict: ").partition(" ")[0].rstrip(",")
+    return f"bold {VERDICT_COLOURS.get(word, 'red')}"

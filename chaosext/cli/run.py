@@ -1,0 +1,130 @@
+"""`chaosext run` and `chaosext preflight`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from chaosext.cli.output import Live
+    from chaosext.model.errors import Refused
+    from chaosext.model.result import RunResult
+    from chaosext.run.context import RunContext
+    from chaosext.run.strict import Resolved
+
+EXPECTABLE = ("passed", "deviated", "inconclusive", "refused")
+
+experiment_argument = click.argument("experiment", type=click.Path(path_type=Path))
+context_option = click.option("--context", help="Refuse unless the experiment pins this Kubernetes context.")
+
+
+@click.command()
+@experiment_argument
+@context_option
+@click.option("--expect", type=click.Choice(EXPECTABLE), help="Exit 0 for exactly this verdict.")
+@click.option("--dry-run", is_flag=True, help="Print the exact rules per node and the plan; touch nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON; progress goes to stderr.")
+@click.option("--run-dir", type=click.Path(path_type=Path), help="Where run/<id>/ is made.  [default: ./run]")
+def run(
+    experiment: Path,
+    context: str | None,
+    expect: str | None,
+    dry_run: bool,
+    as_json: bool,
+    run_dir: Path | None,
+) -> int:
+    """Run EXPERIMENT (YAML or JSON) and derive the verdict from what was seen.
+
+    \b
+    Examples:
+      chaosext run experiments/control-plane-partition.yaml
+      chaosext run experiments/control-plane-partition.yaml --expect deviated    exit 0 when the story is reproduced
+      chaosext run experiments/control-plane-partition.yaml --dry-run
+
+    Writes run/<id>/result.json, journal.json, timeline.jsonl and summary.md; run/latest points to the newest.
+    """
+    from chaosext.run.experiment import load_experiment
+    from chaosext.run.strict import resolve
+
+    resolved = resolve(load_experiment(experiment), context=context)
+    if dry_run:
+        return _dry_run(resolved, as_json)
+    return _run(resolved, expect, as_json, run_dir)
+
+
+@click.command()
+@experiment_argument
+@context_option
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def preflight(experiment: Path, context: str | None, as_json: bool) -> int:
+    """Say what the cut in EXPERIMENT would lead to on this cluster: timings, zones, evictions, kube-dns.
+
+    Read-only. Exit 20 when the run would be refused.
+    """
+    from chaosext.cli.output import briefing_lines
+    from chaosext.run.briefing import brief
+    from chaosext.run.experiment import load_experiment
+    from chaosext.run.reach import connect
+    from chaosext.run.strict import resolve
+
+    resolved = resolve(load_experiment(experiment), context=context)
+    ttl_s = max((wish.ttl_s for _, wish in resolved.wishes()), default=None)
+    known = brief(connect(resolved.settings), ttl_s)
+    click.echo(json.dumps(known.to_json(), indent=2) if as_json else "\n".join(briefing_lines(known)))
+    return 0
+
+
+def _run(resolved: Resolved, expect: str | None, as_json: bool, run_dir: Path | None) -> int:
+    from chaosext.cli.output import Live
+    from chaosext.model.errors import Refused
+    from chaosext.model.verdict import Outcome
+    from chaosext.report.markdown import summary
+    from chaosext.run.context import start
+    from chaosext.run.strict import run_strictly
+
+    expected = Outcome(expect) if expect else None
+    live = Live(sys.stderr if as_json else sys.stdout)
+    context = start(strict=True, root=run_dir, sink=live.event)
+    live.begin(context.id, context.directory.path)
+    try:
+        result = run_strictly(resolved, context, render=summary, tell=live.briefing, expected=expected)
+    except Refused as error:
+        result = _refused(resolved, context, error)
+    _print_result(result, context, as_json, live)
+    return result.verdict.exit_code_for(expected)
+
+
+def _refused(resolved: Resolved, context: RunContext, error: Refused) -> RunResult:
+    """A run that was refused before it began leaves its reason in its directory as well."""
+    from chaosext.report.markdown import summary
+    from chaosext.run.finish import result_of, write_result
+    from chaosext.run.strict import refusal
+
+    journal = {"experiment": resolved.experiment}
+    result = result_of(context, journal, refusal(error))
+    context.directory.write_json("journal.json", journal)
+    write_result(context, result, summary)
+    return result
+
+
+def _print_result(result: RunResult, context: RunContext, as_json: bool, live: Live) -> None:
+    from chaosext.cli.output import result_lines
+
+    if as_json:
+        click.echo(json.dumps(result.to_json(), indent=2, ensure_ascii=False))
+    live.lines(result_lines(result, context.directory.path))
+
+
+def _dry_run(resolved: Resolved, as_json: bool) -> int:
+    from chaosext.cli.output import briefing_lines, plan_lines
+    from chaosext.run.dry import dry_run
+
+    plan = dry_run(resolved)
+    click.echo(json.dumps(plan.to_json(), indent=2) if as_json else "\n".join(briefing_lines(plan.briefing)))
+    if not as_json:
+        click.echo("\n".join(plan_lines(plan)))
+    return 0

@@ -1,0 +1,65 @@
+"""`--dry-run`: the exact rules per node and the plan, from the living cluster, touching nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from chaosext.partition.nft import arm_ruleset, disarm_ruleset
+from chaosext.run.briefing import brief
+from chaosext.run.context import owner
+from chaosext.run.directory import new_run_id
+from chaosext.run.experiment import activities
+from chaosext.run.fault import plan
+from chaosext.run.reach import connect
+
+if TYPE_CHECKING:
+    from chaosext.model.result import Briefing
+    from chaosext.partition.cut import Cut
+    from chaosext.run.strict import Resolved
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DryRun:
+    """What would be done. `rules`: node -> the nft transactions that arm it, one a cut; `heal`: the one that heals."""
+
+    briefing: Briefing
+    steps: tuple[str, ...]
+    rules: dict[str, tuple[str, ...]]
+    heal: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "dry_run": True,
+            **self.briefing.to_json(),
+            "steps": list(self.steps),
+            "rules": {node: list(texts) for node, texts in self.rules.items()},
+            "heal": self.heal,
+        }
+
+
+def dry_run(resolved: Resolved) -> DryRun:
+    """Plan every cut of the experiment. Raises `Refused` for whatever the run itself would be refused for."""
+    run, who = new_run_id(), owner()
+    wishes = [wish for _, wish in resolved.wishes()]
+    cuts = [plan(resolved.settings, wish, run=run, owner=who).cut for wish in wishes]
+    return DryRun(
+        briefing=brief(connect(resolved.settings), max((wish.ttl_s for wish in wishes), default=None)),
+        steps=tuple(
+            f"{place}: {activity.get('name', '')}" for place, activity in activities(resolved.experiment)
+        ),
+        rules=_rules(cuts),
+        heal=disarm_ruleset(run),
+    )
+
+
+def _rules(cuts: list[Cut]) -> dict[str, tuple[str, ...]]:
+    now = datetime.now(UTC)
+    nodes = sorted({node.node for cut in cuts for node in cut.nodes})
+    return {
+        name: tuple(
+            arm_ruleset(cut, node, armed_at=now) for cut in cuts for node in cut.nodes if node.node == name
+        )
+        for name in nodes
+    }
