@@ -1,4 +1,4 @@
-"""Runs the commands that the testbed is built with (docker, kind, kubectl, go …): always bounded, never silent on failure."""
+"""Runs the commands that the testbed is built with (docker, kind, kubectl, go …): bounded, never silent on failure."""
 
 from __future__ import annotations
 

@@ -82,7 +82,9 @@ def refuse_unless_installable(*, may_install: bool) -> None:
     """Raise `Refused` with the first reason why we can't install and start an engine on this machine."""
     fix = "install Docker Engine 20.10 or newer (Debian: apt-get install docker.io), start it, and run this again"
     if host := os.environ.get("DOCKER_HOST"):
-        raise Refused(f"DOCKER_HOST names {host}, and no engine answers there", "start it or unset DOCKER_HOST")
+        raise Refused(
+            f"DOCKER_HOST names {host}, and no engine answers there", "start it or unset DOCKER_HOST"
+        )
     installed = shutil.which("dockerd") is not None
     missing = "Docker Engine is installed but does not answer" if installed else "Docker Engine is missing"
     if os.geteuid() != 0:
@@ -123,7 +125,10 @@ def install_runtime_wrapper() -> None:
 
     Raises `Refused` when there is a daemon.json that we did not write.
     """
-    configuration = {"runtimes": {RUNTIME_NAME: {"path": str(RUNTIME_WRAPPER)}}, "default-runtime": RUNTIME_NAME}
+    configuration = {
+        "runtimes": {RUNTIME_NAME: {"path": str(RUNTIME_WRAPPER)}},
+        "default-runtime": RUNTIME_NAME,
+    }
     text = json.dumps(configuration, indent=2) + "\n"
     if DAEMON_CONFIGURATION.exists() and DAEMON_CONFIGURATION.read_text() != text:
         raise Refused(

@@ -1,4 +1,4 @@
-"""Finished builds, kept in the user's cache under a hash of what went into them: written aside, renamed when complete."""
+"""Finished builds, kept in the user's cache under a hash of what went into them: written aside, renamed when done."""
 
 from __future__ import annotations
 

@@ -38,7 +38,9 @@ class Component:
         """Write the layer, unless it is kept from before, and name what is in the image."""
         name = f"layer-{self.names[0].rsplit('/', 1)[-1].split(':')[0]}"
         inputs = [repr(entry) for entry in self.entries]
-        layer = kept(name, inputs, lambda target: write_layer(target / "layer.tar", self.entries)) / "layer.tar"
+        layer = (
+            kept(name, inputs, lambda target: write_layer(target / "layer.tar", self.entries)) / "layer.tar"
+        )
         layers = (layer,) if self.base is None else (self.base, layer)
         return Image(names=self.names, layers=layers, config={"Env": [SEARCH_PATH], **self.config})
 
@@ -121,19 +123,24 @@ def shop_components(*, shop: Path, tools: Path, tag: str) -> tuple[Component, Co
     return (
         Component(names=(f"{LOCAL}/shop:{tag}",), entries=(entry,), config={**command, "Cmd": ["serve"]}),
         Component(
-            names=(f"{LOCAL}/client:{tag}",), base=tools, entries=(entry,), config={**command, "Cmd": ["client"]}
+            names=(f"{LOCAL}/client:{tag}",),
+            base=tools,
+            entries=(entry,),
+            config={**command, "Cmd": ["client"]},
         ),
     )
 
 
 def without_tunnels(template: str) -> str:
-    """A BIRD template of Calico without `krt_tunnel`, which only Calico's fork of BIRD knows (without IPIP it is "")."""
+    """A BIRD template of Calico without `krt_tunnel`, which only Calico's fork of BIRD knows (no IPIP: it is "")."""
     return re.sub(r'krt_tunnel = "[^"]*";', "", template)
 
 
 def _binary(name: str, source: Path, *, base: Path | None = None) -> Component:
     entry = Entry(path=f"usr/local/bin/{source.name}", source=source)
-    return Component(names=(name,), base=base, entries=(entry,), config={"Cmd": [f"/usr/local/bin/{source.name}"]})
+    return Component(
+        names=(name,), base=base, entries=(entry,), config={"Cmd": [f"/usr/local/bin/{source.name}"]}
+    )
 
 
 def _calico_files(module: Path) -> Iterator[Entry]:

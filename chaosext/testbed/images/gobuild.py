@@ -1,6 +1,6 @@
 """Builds commands from Go modules: a small module of our own requires upstream's, so that `replace` is ours to say.
 
-Static (CGO off), trimmed and stripped: the binaries depend on nothing but the kernel and are the same in every directory.
+Static (CGO off), trimmed and stripped: the binaries need nothing but a kernel and are the same in every directory.
 """
 
 from __future__ import annotations
@@ -51,9 +51,7 @@ class GoBuild:
         """The text of the small module's go.mod."""
         replaces = "".join(f"\t{old} => {new}\n" for old, new in sorted(self.replaces.items()))
         require = f"require {self.module.path} {self.module.version}\n\n" if self.module else ""
-        return (
-            f"module chaosext.local/{self.name}\n\ngo {self.language}\n\n{require}replace (\n{replaces})\n"
-        )
+        return f"module chaosext.local/{self.name}\n\ngo {self.language}\n\n{require}replace (\n{replaces})\n"
 
     @property
     def title(self) -> str:
@@ -116,7 +114,9 @@ def find_go() -> str:
     version = run_command([go, "env", "GOVERSION"], timeout_s=60).stdout.strip()
     numbers = tuple(int(part) for part in version.removeprefix("go").split("-")[0].split(".")[:2])
     if numbers < MINIMUM_GO:
-        raise Refused(f"building from source needs Go {MINIMUM_GO[0]}.{MINIMUM_GO[1]}, {go} is {version}", fix)
+        raise Refused(
+            f"building from source needs Go {MINIMUM_GO[0]}.{MINIMUM_GO[1]}, {go} is {version}", fix
+        )
     return go
 
 

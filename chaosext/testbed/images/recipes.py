@@ -36,7 +36,15 @@ def helm() -> GoBuild:
 
 def kubernetes() -> GoBuild:
     """Everything of Kubernetes that a cluster runs, and kubectl."""
-    commands = ("kubeadm", "kubectl", "kube-proxy", "kube-scheduler", "kube-controller-manager", "kube-apiserver", "kubelet")
+    commands = (
+        "kubeadm",
+        "kubectl",
+        "kube-proxy",
+        "kube-scheduler",
+        "kube-controller-manager",
+        "kube-apiserver",
+        "kubelet",
+    )
     major, minor, _ = versions.KUBERNETES_VERSION.removeprefix("v").split(".")
     version = "k8s.io/component-base/version"
     return GoBuild(

@@ -27,7 +27,7 @@ LICENCES = "/usr/share/doc/*/copyright"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RootFs:
-    """A Debian tree: `packages` on top of the minimal set, then `setup`, a shell script run with the tree's path as $1."""
+    """A Debian tree: `packages` over the minimal set, then `setup`, a shell script with the tree's path as $1."""
 
     name: str
     packages: tuple[str, ...]
@@ -68,7 +68,7 @@ def _assemble(rootfs: RootFs, target: Path) -> None:
     script = target / "setup.sh"
     script.write_text(f'set -eu\numask 022\n{rootfs.setup}\nrm -f "$1/etc/resolv.conf" "$1/etc/hostname"\n')
     options = [f"--dpkgopt=path-exclude={path}" for path in LEFT_OUT]
-    argv = [
+    argv: list[str | Path] = [
         "mmdebstrap", "--mode=root", "--variant=minbase", "--format=tar", *options,
         f"--dpkgopt=path-include={LICENCES}", "--dpkgopt=force-unsafe-io",
         '--aptopt=APT::Install-Recommends "false"', f"--include={','.join(rootfs.packages)}",

@@ -14,7 +14,8 @@ NODE_PACKAGES = (
     "bash", "ca-certificates", "curl", "jq", "procps",
 )  # fmt: skip
 TOOLS_PACKAGES = (
-    "iptables", "nftables", "conntrack", "ipset", "iproute2", "kmod", "procps", "bird", "runit", "ca-certificates", "curl",
+    "iptables", "nftables", "conntrack", "ipset", "iproute2", "kmod", "procps", "bird", "runit",
+    "ca-certificates", "curl",
 )  # fmt: skip
 LEAF_PACKAGES = ("frr", "iproute2", "iptables", "nftables", "procps", "tcpdump")
 
