@@ -1,0 +1,125 @@
+"""What dns_resolvable's scripts say on a real kernel: each way in which a lookup can end has a name of its
+own.
+"""
+
+from __future__ import annotations
+
+import time
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import pytest
+from probe_lab import CLOSED, DROPS, NO_ROUTE, NOBODY, SERVES, SERVES_V6, Lab, lab, needs_namespaces
+
+from chaosext.nodes.netns import NetnsShell
+from chaosext.steady.dns import (
+    Answer,
+    Outcome,
+    ask_nodes,
+    parse_sample,
+    plan_lookups,
+    sampler_script,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [pytest.mark.netns, needs_namespaces]
+
+NAME = "kubernetes.default.svc.cluster.local"  # a label of length 10: a newline byte in the query
+
+
+@pytest.fixture(scope="module")
+def here() -> Iterator[Lab]:
+    with lab() as made:
+        yield made
+
+
+def ask(
+    here: Lab, address: str, name: str = NAME, lookups: int = 2, timeout_s: float = 4.0
+) -> tuple[Answer, ...]:
+    plan = plan_lookups([address], [name], lookups)
+    return ask_nodes({here.node: NetnsShell(here.node)}, [here.node], plan, timeout_s=timeout_s)
+
+
+def outcomes(answers: tuple[Answer, ...]) -> dict[str, Outcome]:
+    return {answer.lookup.protocol: answer.outcome for answer in answers}
+
+
+@pytest.mark.parametrize("address", [SERVES, SERVES_V6])
+def test_lookups_are_answered_over_both_protocols_and_families(here: Lab, address: str) -> None:
+    assert outcomes(ask(here, address)) == {"udp": Outcome.ANSWERED, "tcp": Outcome.ANSWERED}
+
+
+def test_the_address_in_the_reply_is_read(here: Lab) -> None:
+    assert {answer.detail for answer in ask(here, SERVES)} == {"192.0.2.1"}
+
+
+def test_a_long_reply_in_pieces_is_read_whole(here: Lab) -> None:
+    udp, tcp = ask(here, SERVES, name="big.example")
+    assert (udp.outcome, tcp.outcome) == (Outcome.ANSWERED, Outcome.ANSWERED)
+    assert tcp.detail.count("192.0.2.") == 199
+
+
+@pytest.mark.parametrize(
+    ("name", "outcome"),
+    [
+        ("nx.example", Outcome.NXDOMAIN),
+        ("fail.example", Outcome.SERVFAIL),
+        ("other.example", Outcome.GARBLED),
+    ],
+)
+def test_a_server_that_answers_badly_is_told_apart(here: Lab, name: str, outcome: Outcome) -> None:
+    assert set(outcomes(ask(here, SERVES, name)).values()) == {outcome}
+
+
+def test_a_server_that_says_nothing_times_out(here: Lab) -> None:
+    answers = ask(here, SERVES, "mute.example", timeout_s=1.0)
+    assert set(outcomes(answers).values()) == {Outcome.TIMED_OUT}
+
+
+def test_a_host_without_a_server_refuses(here: Lab) -> None:
+    assert outcomes(ask(here, CLOSED)) == {"udp": Outcome.REFUSED, "tcp": Outcome.REFUSED}
+
+
+def test_dropped_packets_time_out(here: Lab) -> None:
+    assert outcomes(ask(here, DROPS, timeout_s=1.0)) == {"udp": Outcome.TIMED_OUT, "tcp": Outcome.TIMED_OUT}
+
+
+def test_an_address_without_a_route_is_named(here: Lab) -> None:
+    assert outcomes(ask(here, NO_ROUTE)) == {"udp": Outcome.NO_ROUTE, "tcp": Outcome.NO_ROUTE}
+
+
+def test_an_address_that_nobody_has_never_answers(here: Lab) -> None:
+    assert set(outcomes(ask(here, NOBODY, timeout_s=1.0)).values()) <= {Outcome.TIMED_OUT, Outcome.NO_ROUTE}
+
+
+def test_many_dead_lookups_take_one_timeout_and_not_their_sum(here: Lab) -> None:
+    start = time.monotonic()
+    answers = ask(here, DROPS, lookups=40, timeout_s=1.0)
+    assert {answer.outcome for answer in answers} == {Outcome.TIMED_OUT}
+    assert len(answers) == 40
+    assert time.monotonic() - start < 15  # one after the other would take 40
+
+
+def test_sixty_lookups_all_come_back(here: Lab) -> None:
+    plan = plan_lookups([SERVES, SERVES_V6, SERVES], [NAME, "istiod.istio-system.svc.cluster.local"], 20)
+    answers = ask_nodes({here.node: NetnsShell(here.node)}, [here.node], plan)
+    assert len(answers) == 60
+    assert all(answer.outcome is Outcome.ANSWERED for answer in answers)
+
+
+def test_the_sampler_samples_until_its_stdin_ends(here: Lab) -> None:
+    script = sampler_script([SERVES, DROPS], interval_s=0.25, timeout_s=1.0)
+    with NetnsShell(here.node).stream(script) as lines:
+        samples = [parse_sample(next(iter(lines))) for _ in range(12)]
+        left = time.monotonic()
+    assert time.monotonic() - left < 5
+    by_address = {
+        address: {each.outcome for each in samples if each.address == address} for address in (SERVES, DROPS)
+    }
+    assert by_address == {SERVES: {Outcome.ANSWERED}, DROPS: {Outcome.TIMED_OUT}}
+    times = sorted(each.at_s for each in samples if each.address == SERVES)
+    gaps = [later - earlier for earlier, later in pairwise(times)]
+    assert all(0.05 < gap < 1.0 for gap in gaps)
+    assert abs(times[-1] - time.time()) < 5
