@@ -49,8 +49,9 @@ rm -rf "$1"/usr/lib/cni
 LEAF_SETUP = r"""
 cat > "$1/usr/lib/frr/docker-start" <<'SCRIPT'
 #!/bin/bash
+install -d -o frr -g frr /run/frr
 source /usr/lib/frr/frrcommon.sh
-/usr/lib/frr/watchfrr $(daemon_list)
+exec /usr/lib/frr/watchfrr $(daemon_list)
 SCRIPT
 chmod 0755 "$1/usr/lib/frr/docker-start"
 sed -i 's/^bgpd=no/bgpd=yes/' "$1/etc/frr/daemons"
