@@ -69,12 +69,30 @@ def table_of(run: str) -> str:
 
 def arm_ruleset(cut: Cut, node: NodeCut, armed_at: datetime) -> str:
     """The one transaction that puts `cut` on `node`. It fails as a whole when the run's table is there."""
-    return _transaction(*_create(cut, node, armed_at))
+    table, label = table_of(cut.run), _label(cut, armed_at)
+    return _transaction(
+        f'create table inet {table} {{ comment "{label} unless renewed"; }}',
+        f"table inet {table} {{",
+        *(line for family in _families(cut) for line in _set(cut, family)),
+        *_chains(cut, node, label),
+        "}",
+    )
 
 
 def renew_ruleset(cut: Cut, node: NodeCut, armed_at: datetime) -> str:
-    """The one transaction that starts the TTL anew. It fails as a whole when the cut was healed meanwhile."""
-    return _transaction(f"delete table inet {table_of(cut.run)}", *_create(cut, node, armed_at))
+    """The one transaction that starts the TTL anew. It fails as a whole when the cut was healed or has expired.
+
+    The elements are exchanged within their sets: to make the table anew, although in one transaction, lets single
+    packets through (0.7 per renewal at 30,000 packets/s, Linux 6.18).
+    """
+    table = table_of(cut.run)
+    return _transaction(
+        *(line for family in _families(cut) for line in _exchange(cut, family)),
+        *(f"flush chain inet {table} {way.chain}" for way in _WAYS.values()),
+        f"table inet {table} {{",
+        *_chains(cut, node, _label(cut, armed_at)),
+        "}",
+    )
 
 
 def disarm_ruleset(run: str) -> str:
@@ -87,25 +105,30 @@ def _transaction(*statements: str) -> str:
     return "\n".join((*statements, END_OF_TRANSACTION, ""))
 
 
-def _create(cut: Cut, node: NodeCut, armed_at: datetime) -> tuple[str, ...]:
-    table, label = table_of(cut.run), _label(cut, armed_at)
-    families = [family for family in FAMILIES if cut.peers_in(family)]
-    return (
-        f'create table inet {table} {{ comment "{label}"; }}',
-        f"table inet {table} {{",
-        *(line for family in families for line in _set(cut, family)),
-        *(line for direction in _WAYS for line in _chain(direction, families, node, label)),
-        "}",
-    )
+def _families(cut: Cut) -> list[Family]:
+    return [family for family in FAMILIES if cut.peers_in(family)]
 
 
 def _set(cut: Cut, family: Family) -> Iterable[str]:
-    timeout = f"timeout {round(cut.ttl_s * 1000)}ms"
-    elements = ", ".join(f"{_spell(peer)} {timeout}" for peer in cut.peers_in(family))
     yield f"  set {_DIALECTS[family].set} {{"
     yield f"    type {_DIALECTS[family].type}; flags interval, timeout;"
-    yield f"    elements = {{ {elements} }}"
+    yield f"    elements = {{ {_timed(cut, family)} }}"
     yield "  }"
+
+
+def _exchange(cut: Cut, family: Family) -> Iterable[str]:
+    where = f"element inet {table_of(cut.run)} {_DIALECTS[family].set}"
+    yield f"delete {where} {{ {', '.join(map(_spell, cut.peers_in(family)))} }}"
+    yield f"add {where} {{ {_timed(cut, family)} }}"
+
+
+def _timed(cut: Cut, family: Family) -> str:
+    timeout_ms = round(cut.ttl_s * 1000)
+    return ", ".join(f"{_spell(peer)} timeout {timeout_ms}ms" for peer in cut.peers_in(family))
+
+
+def _chains(cut: Cut, node: NodeCut, label: str) -> Iterable[str]:
+    return (line for direction in _WAYS for line in _chain(direction, _families(cut), node, label))
 
 
 def _chain(direction: Direction, families: list[Family], node: NodeCut, label: str) -> Iterable[str]:
@@ -123,7 +146,8 @@ def _chain(direction: Direction, families: list[Family], node: NodeCut, label: s
 
 
 def _label(cut: Cut, armed_at: datetime) -> str:
-    until = cut.expires_at(armed_at).astimezone(UTC) + timedelta(seconds=1)  # whole seconds, never too early
+    # Whole seconds, never too early.
+    until = cut.expires_at(armed_at).astimezone(UTC) + timedelta(seconds=1)
     return f"chaosext run={cut.run} owner={cut.owner} until={until:%Y-%m-%dT%H:%M:%SZ}"
 
 
