@@ -41,6 +41,12 @@ bgpd_options="  -A 127.0.0.1"
 """
 """/etc/frr/daemons: zebra always runs, bgpd is asked for, both listen on loopback only."""
 
+CREATE_FLAGS = (
+    "--privileged",
+    "--restart=unless-stopped",
+    "--mount=type=tmpfs,destination=/run/frr,tmpfs-mode=1777",  # FRR's sockets and pid files, new at every start
+)
+
 FORWARDING = """\
 sysctl -qw net.ipv4.ip_forward=1
 for interface in /proc/sys/net/ipv4/conf/*; do echo 0 > "$interface/send_redirects"; done
@@ -116,18 +122,7 @@ def make_leaf(cluster: str, image: str, record: Mapping[str, str]) -> None:
     }
     flags = [word for name, value in labels.items() for word in ("--label", f"{name}={value}")]
     name = leaf_name(cluster)
-    docker(
-        "create",
-        "--name",
-        name,
-        "--hostname",
-        name,
-        "--privileged",
-        "--restart",
-        "unless-stopped",
-        *flags,
-        image,
-    )
+    docker("create", "--name", name, "--hostname", name, *CREATE_FLAGS, *flags, image)
 
 
 def recorded(leaf: Container) -> dict[str, str] | None:
