@@ -4,31 +4,37 @@
       - name: chaosext
         provider: {type: python, module: chaosext.controls}
 
-Under `chaosext run` it does nothing: the strict run does all this itself.
+Plain `chaos run` keeps its own exit code, though; `chaosext run` ends with the verdict's. Under `chaosext run` only
+the abort is left to this control: the strict run does the rest itself.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chaoslib.exceptions import InterruptExecution
 
 if TYPE_CHECKING:
-    from chaoslib.types import Activity, Configuration, Experiment, Journal, Run, Secrets
+    from chaoslib.types import Activity, Experiment, Journal, Run
+
+    from chaosext.run.attended import Attended
 
 logger = logging.getLogger("chaostoolkit")
 
-_watching: Any = None
+_attended: Attended | None = None
 
 
-def before_experiment_control(
-    context: Experiment, configuration: Configuration = None, secrets: Secrets = None, **kwargs: Any
-) -> None:
-    """Begin the run and its timeline."""
+def before_experiment_control(context: Experiment, **kwargs: Any) -> None:
+    """Begin the run: what is known before the cut is logged, and what happens is noted from now on."""
+    global _attended
+    from chaosext.run.attended import attend
     from chaosext.run.context import current
 
-    current()
+    if not current().strict:
+        _attended = attend(context)
+        for line in _attended.outlook:
+            logger.info(f"chaosext: {line}")
 
 
 def after_activity_control(context: Activity, state: Run, **kwargs: Any) -> None:
@@ -41,13 +47,13 @@ def after_activity_control(context: Activity, state: Run, **kwargs: Any) -> None
 
 def after_experiment_control(context: Experiment, state: Journal, **kwargs: Any) -> None:
     """Heal what is left, derive the verdict, write the run's directory, and say so in the log."""
-    from chaosext.report.markdown import summary
-    from chaosext.run.context import current
-    from chaosext.run.finish import finish
-
-    run = current()
-    if run.strict:
+    global _attended
+    if _attended is None:
         return
-    result = finish(run, state, briefing=None, render=summary)
-    reasons = "; ".join(result.verdict.reasons)
-    logger.info(f"chaosext: {result.verdict.outcome.value} ({reasons}); see {run.directory.path}")
+    from chaosext.report.markdown import summary
+
+    attended, _attended = _attended, None
+    result = attended.finish(state, render=summary)
+    rollback = {True: ", rollback verified", False: ", rollback not verified", None: ""}
+    verdict = f"{result.verdict.outcome.value}{rollback[result.verdict.rollback_verified]}"
+    logger.info(f"chaosext: {verdict}: {'; '.join(result.verdict.reasons)}; see run/{result.run}/summary.md")

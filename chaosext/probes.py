@@ -6,8 +6,7 @@ hypothesis its tolerance is `[healthy]`. A probe never raises because a cluster 
 
 from __future__ import annotations
 
-from typing import Any, TYPE_CHECKING
-
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from chaoslib.types import Configuration, Secrets
@@ -69,9 +68,11 @@ def cut_effective(configuration: Configuration = None, secrets: Secrets = None) 
 
     Compared with what the paths were like before this run's cut; an open one is named. Returns a finding.
     """
-    from chaosext.run.context import current
+    from chaosext.run.asking import ask_now
+    from chaosext.run.settings import settings_from
 
-    return _check("cut_effective", configuration, secrets, cut_before=current().before)
+    (finding,) = ask_now(settings_from(configuration, secrets), "cut_effective")
+    return finding.to_json()
 
 
 def tcp_reachability(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from chaosext.model.errors import Refused
     from chaosext.model.result import RunResult
     from chaosext.run.context import RunContext
-    from chaosext.run.strict import Resolved
+    from chaosext.run.resolve import Resolved
 
 EXPECTABLE = ("passed", "deviated", "inconclusive", "refused")
 
@@ -48,7 +48,7 @@ def run(
     Writes run/<id>/result.json, journal.json, timeline.jsonl and summary.md; run/latest points to the newest.
     """
     from chaosext.run.experiment import load_experiment
-    from chaosext.run.strict import resolve
+    from chaosext.run.resolve import resolve
 
     resolved = resolve(load_experiment(experiment), context=context)
     if dry_run:
@@ -69,7 +69,7 @@ def preflight(experiment: Path, context: str | None, as_json: bool) -> int:
     from chaosext.run.briefing import brief
     from chaosext.run.experiment import load_experiment
     from chaosext.run.reach import connect
-    from chaosext.run.strict import resolve
+    from chaosext.run.resolve import resolve
 
     resolved = resolve(load_experiment(experiment), context=context)
     ttl_s = max((wish.ttl_s for _, wish in resolved.wishes()), default=None)

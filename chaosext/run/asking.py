@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING, Any
 from chaosext.model.errors import Unreachable
 from chaosext.model.finding import Finding, Status
 from chaosext.model.timeline import Kind
-from chaosext.run.reach import surroundings
+from chaosext.run import baseline
+from chaosext.run.plan import survey
+from chaosext.run.reach import connect, shells_for, surroundings
 from chaosext.run.waiting import settle
+from chaosext.steady.cut import CutEvidence, paths_between
+from chaosext.steady.names import CUT
 from chaosext.steady.suite import STEADY_STATE, require_known, run_checks, unknown
 from chaosext.steady.tcp import parse_target
 
@@ -31,7 +35,21 @@ def ask_now(settings: Settings, name: str, targets: Sequence[str] = ()) -> tuple
     """What a person asks for: one check by its name, or `all` of the steady state."""
     names = STEADY_STATE if name == "all" else (name,)
     require_known(names)
-    return _ask(names, settings, tcp_targets=tuple(parse_target(target) for target in targets))
+    asked = {"tcp_targets": tuple(parse_target(target) for target in targets)}
+    if CUT in names:
+        return _ask(names, settings, cut_before=_before(settings), **asked)
+    return _ask(names, settings, **asked)
+
+
+def _before(settings: Settings) -> CutEvidence:
+    """What was measured before the latest cut; without it a path that answers is still known not to be cut."""
+    kept = baseline.load(settings.context)
+    if kept is not None:
+        return kept
+    cluster = connect(settings)
+    nodes = cluster.nodes()
+    ground = survey(cluster, nodes, shells_for(nodes))
+    return CutEvidence(paths=paths_between(ground.nodes), connects={})
 
 
 def ask_steady_state(

@@ -17,7 +17,7 @@ from chaosext.run.reach import connect
 if TYPE_CHECKING:
     from chaosext.model.result import Briefing
     from chaosext.partition.cut import Cut
-    from chaosext.run.strict import Resolved
+    from chaosext.run.resolve import Resolved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from chaosext.model.timeline import Kind
 from chaosext.nodes.docker import DockerShell
 from chaosext.observe.changes import Note
 from chaosext.partition.apply import TIMEOUT_S, ArmReport, HealReport, arm, heal
+from chaosext.run import baseline
 from chaosext.run.paths import intent_path
 from chaosext.run.plan import Wish, plan_cut, survey
 from chaosext.run.reach import connect, require_pin, shells_for
@@ -60,6 +61,7 @@ def prepare(settings: Settings, wish: Wish, context: RunContext) -> Cut:
     planned = plan(settings, wish, run=context.id, owner=context.owner)
     sources = {path.source for path in planned.paths}
     context.before = cut_check.gather(planned.paths, _shells(sources))
+    baseline.save(settings.context, context.before)
     context.prepared = (wish, planned.cut, time.monotonic())
     return planned.cut
 

@@ -17,95 +17,25 @@ from typing import TYPE_CHECKING, Any
 
 from chaosext.model.errors import Refused
 from chaosext.model.verdict import Outcome, Verdict
-from chaosext.run import facts
 from chaosext.run.briefing import brief
-from chaosext.run.experiment import Experiment, activities, calls
 from chaosext.run.fault import prepare
 from chaosext.run.finish import Renderer, finish
-from chaosext.run.plan import Wish
 from chaosext.run.reach import connect, surroundings
-from chaosext.run.settings import Settings, settings_from
 from chaosext.run.watching import Watching
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
     from chaosext.model.result import Briefing, RunResult
     from chaosext.run.context import RunContext
+    from chaosext.run.experiment import Experiment
+    from chaosext.run.resolve import Resolved
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
 SKIP_ROLLBACKS = 30
 """The code of chaoslib's SIGUSR2 (chaoslib/exit.py): leave now, play no rollbacks. Healing is our own business."""
-
-
-@dataclass(frozen=True, slots=True)
-class Resolved:
-    """An experiment with its configuration and secrets looked up, and what they say about where."""
-
-    experiment: Experiment
-    configuration: Mapping[str, Any]
-    secrets: Mapping[str, Any]
-    settings: Settings
-
-    def wishes(self) -> Iterator[tuple[str, Wish]]:
-        """What each sever_control_plane in the experiment asks for, with its place."""
-        from chaoslib import substitute
-
-        for place, activity in calls(self.experiment, facts.SEVER):
-            arguments = substitute(
-                activity["provider"].get("arguments", {}), self.configuration, self.secrets
-            )
-            yield place, Wish.from_arguments(arguments)
-
-
-def resolve(experiment: Experiment, *, context: str | None = None) -> Resolved:
-    """Look up configuration and secrets. Raises `Refused` for what can't be, or for a context other than `context`."""
-    from chaoslib.configuration import load_configuration, load_dynamic_configuration
-    from chaoslib.exceptions import ChaosException
-    from chaoslib.secret import load_secrets
-
-    try:
-        configuration = load_configuration(experiment.get("configuration", {}))
-        secrets = load_secrets(experiment.get("secrets", {}), configuration)
-        configuration = load_dynamic_configuration(configuration, secrets)
-    except ChaosException as error:
-        raise Refused(
-            f"configuration or secrets: {error}", "set the environment variable that it names"
-        ) from None
-    except Exception as error:  # chaoslib trips over malformed values instead of naming them
-        raise Refused(
-            f"configuration or secrets: {type(error).__name__}: {error}", "compare with experiments/"
-        ) from None
-    settings = settings_from(configuration, _our_secrets(experiment, secrets))
-    if context is not None and context != settings.context:
-        raise Refused(
-            f"context {context!r} is not the one that the experiment pins ({settings.context!r})",
-            "name the pinned one, or change KUBERNETES_CONTEXT in the experiment's secrets",
-        )
-    return Resolved(experiment, configuration, secrets, settings)
-
-
-def _our_secrets(experiment: Experiment, secrets: Mapping[str, Any]) -> dict[str, Any]:
-    """The secrets that the experiment's chaosext activities name: all must mean the same cluster."""
-    found: dict[str, Any] = {}
-    for place, activity in activities(experiment):
-        provider = activity.get("provider", {})
-        if not str(provider.get("module", "")).startswith("chaosext."):
-            continue
-        mine = {
-            key: value
-            for group in provider.get("secrets", ())
-            for key, value in secrets.get(group, {}).items()
-        }
-        context = mine.get("KUBERNETES_CONTEXT")
-        if found.get("KUBERNETES_CONTEXT") not in (None, context):
-            raise Refused(
-                f"{place}: another KUBERNETES_CONTEXT than the activities before it", "use one context"
-            )
-        found.update(mine)
-    return found
 
 
 def ready(resolved: Resolved, run: RunContext) -> Briefing:
@@ -166,7 +96,16 @@ def _play(resolved: Resolved, journal: dict[str, Any], left: _Left) -> None:
         runner.register_event_handler(_own_signals_last(left))
         if _gate_holds(resolved, journal):
             settings = {"runtime": {"rollbacks": {"strategy": "always"}}}
-            runner.run(resolved.experiment, settings, journal=journal)
+            runner.run(_with_control(resolved.experiment), settings, journal=journal)
+
+
+def _with_control(experiment: Experiment) -> Experiment:
+    """Our control ends the method when a cut fails; an experiment that doesn't name it has it all the same."""
+    provider = {"type": "python", "module": "chaosext.controls"}
+    named = experiment.get("controls", [])
+    if any(control.get("provider", {}).get("module") == provider["module"] for control in named):
+        return experiment
+    return {**experiment, "controls": [*named, {"name": "chaosext", "provider": provider}]}
 
 
 def _gate_holds(resolved: Resolved, journal: dict[str, Any]) -> bool:

@@ -84,8 +84,8 @@ def gather(
 def judge(before: CutEvidence, after: CutEvidence) -> Finding:
     """Healthy when every path that was open before is blocked now.
 
-    A path that wasn't open before, or that couldn't be measured, proves nothing: unknown. One that still
-    answers (open, refused or reset) is unhealthy, and the summary names it with its family.
+    One that still answers (open, refused or reset) is unhealthy, whatever it was before, and the summary names it
+    with its family. One that wasn't open before, or that couldn't be measured, proves nothing: unknown.
     """
 
     def row(path: Path) -> Evidence:
@@ -104,14 +104,14 @@ def judge_healed(before: CutEvidence, after: CutEvidence) -> Finding:
 
 
 def _was_cut(before: Connect | None, after: Connect | None) -> tuple[Status, str]:
+    if after is None or after.reach is Reach.UNKNOWN:
+        return Status.UNKNOWN, after.detail if after else "not measured"
+    if after.reach not in BLOCKED:
+        return Status.UNHEALTHY, f"still answers: {after.reach}"
     if before is None or before.reach is not Reach.OPEN:
         said = before.reach if before else Reach.UNKNOWN
         return Status.UNKNOWN, f"was {said} before the cut, so it proves nothing"
-    if after is None or after.reach is Reach.UNKNOWN:
-        return Status.UNKNOWN, after.detail if after else "not measured"
-    if after.reach in BLOCKED:
-        return Status.HEALTHY, f"open before, {after.reach} now"
-    return Status.UNHEALTHY, f"still answers: {after.reach}"
+    return Status.HEALTHY, f"open before, {after.reach} now"
 
 
 def _is_back(before: Connect | None, after: Connect | None) -> tuple[Status, str]:
