@@ -45,3 +45,10 @@ PAUSE_TAGS = ("3.10", "3.10.1")
 
 # kind 0.33, pkg/cluster/internal/loadbalancer: what it runs in front of several control-plane nodes.
 KIND_LOADBALANCER_IMAGE = "docker.io/envoyproxy/envoy:v1.36.2"
+
+# Images on Docker Hub that the registry mode pulls instead of building. Node: the 1.34 of kind 0.33.0's release notes.
+KINDEST_NODE_VERSION = "v1.34.11"
+KINDEST_NODE_DIGEST = "sha256:44e222ee2132dab25ff87301682f89eb82c7880ea3a1bf543bfe9708fd08d67d"
+ISTIO_RELEASE = "1.31.1"  # the release of the branch that ISTIO's commit, and so the charts, belong to
+FRR_IMAGE_TAG = "v8.4.0"  # the minor version that Debian bookworm has, so that both modes' leaves speak alike
+BUSYBOX_IMAGE_TAG = "1.36"

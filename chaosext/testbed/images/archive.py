@@ -10,11 +10,11 @@ import io
 import json
 import tarfile
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
 EPOCH = "1970-01-01T00:00:00Z"  # the same inputs make the same image
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,7 @@ from chaosext.testbed.images.archive import write_archive
 from chaosext.testbed.images.cache import cache_home
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from chaosext.testbed.images.archive import Image
 
@@ -27,10 +29,13 @@ set -eu
 sed -i 's/restrict_oom_score_adj = false/restrict_oom_score_adj = true/' /etc/containerd/config.toml
 containerd >/tmp/containerd.log 2>&1 &
 for _ in $(seq 100); do ctr version >/dev/null 2>&1 && break; sleep 0.1; done
-ctr --namespace=k8s.io images import --all-platforms --no-unpack /mnt/{ARCHIVE_NAME} || {{ cat /tmp/containerd.log; exit 1; }}
+ctr --namespace=k8s.io images import --all-platforms --no-unpack /mnt/{ARCHIVE_NAME} >/tmp/import.log 2>&1 || {{
+  cat /tmp/containerd.log /tmp/import.log >&2
+  exit 1
+}}
 kill %1
 wait || true
-rm -rf /run/containerd /tmp/containerd.log
+rm -rf /run/containerd /tmp/containerd.log /tmp/import.log
 """
 
 
@@ -43,6 +48,30 @@ def is_loaded(name: str) -> bool:
             raise
         return False
     return True
+
+
+def image_field(name: str, template: str) -> str:
+    """One field of the engine's image called `name`, as a Go template says (`{{.Id}}`)."""
+    argv = ["docker", "image", "inspect", "--format", template, name]
+    return run_command(argv, timeout_s=30).stdout.strip()
+
+
+def copy_from_image(image: str, path: str, target: Path) -> None:
+    """Copy the file at `path` out of `image`."""
+    with _created(image) as container:
+        run_command(["docker", "cp", f"{container}:{path}", target], timeout_s=60)
+
+
+def commit_with_file(name: str, base: str, source: Path, path: str, changes: Sequence[str]) -> None:
+    """Make the image `name`: `base` with the file `source` at `path`, and `changes` in Dockerfile words."""
+    with _created(base) as container, tempfile.TemporaryDirectory() as aside:
+        # With its directories, which `docker cp` wants to exist.
+        tree = Path(aside) / path.lstrip("/")
+        tree.parent.mkdir(parents=True)
+        shutil.copy(source, tree)
+        run_command(["docker", "cp", f"{aside}/.", f"{container}:/"], timeout_s=60)
+        options = [word for change in changes for word in ("--change", change)]
+        run_command(["docker", "commit", *options, container, name], timeout_s=60)
 
 
 def load_images(images: Iterable[Image]) -> None:
@@ -75,3 +104,13 @@ def preload_node_from(name: str, base: str, directory: Path) -> None:
         run_command(commit, timeout_s=LOAD_TIMEOUT_S)
     finally:
         run_command(["docker", "rm", "--force", "--volumes", builder], timeout_s=60)
+
+
+@contextmanager
+def _created(image: str) -> Iterator[str]:
+    """A container of `image` that never runs."""
+    container = run_command(["docker", "create", image, "true"], timeout_s=60).stdout.strip()
+    try:
+        yield container
+    finally:
+        run_command(["docker", "rm", "--force", "--volumes", container], timeout_s=60)

