@@ -35,6 +35,8 @@ NODES_READY_S = 240
 BGP_S = 180
 ROLLOUT_S = 300
 STEADY_S = 120
+GONE_S = 60
+SLICE_S = 10
 PLACEMENT_ATTEMPTS = 3
 MISSING_SHOWN = 6
 
@@ -65,16 +67,18 @@ class BringUp:
     def run_stages(self) -> None:
         """All stages at once, each waiting for what it needs; the first failure ends the others' waits."""
         with ThreadPoolExecutor(max_workers=8) as pool:
-            nodes = pool.submit(self.create_nodes)
+            made = pool.submit(self.create_nodes)
             leaf_ip = pool.submit(self.start_leaf)
+            ready = pool.submit(self.await_nodes, made)
             stages: list[Future[Any]] = [
-                nodes,
+                made,
                 leaf_ip,
+                ready,
                 pool.submit(self.route_pods, leaf_ip),
                 pool.submit(self.start_calico, leaf_ip),
                 pool.submit(self.await_sessions, leaf_ip),
-                pool.submit(self.place_kube_dns, nodes),
-                pool.submit(self.start_mesh),
+                pool.submit(self.place_kube_dns, ready),
+                pool.submit(self.start_mesh, ready),
             ]
             try:
                 wait(stages, return_when=FIRST_EXCEPTION)
@@ -164,54 +168,79 @@ class BringUp:
                 timeout_s=API_S + BGP_S, stop=self.stop,
             )  # fmt: skip
 
-    def place_kube_dns(self, nodes: Future[None]) -> None:
-        nodes.result()
+    def await_nodes(self, made: Future[None]) -> None:
+        made.result()
         with self.progress.stage("Wait for nodes to be Ready"):
-            self.kubectl.wait("--for=condition=Ready", "nodes", "--all", timeout_s=NODES_READY_S)
+            self.patiently(
+                lambda slice_s: self.kubectl.wait(
+                    "--for=condition=Ready", "nodes", "--all", timeout_s=slice_s
+                ),
+                what="all nodes Ready", look="see `kubectl describe nodes`", timeout_s=NODES_READY_S,
+            )  # fmt: skip
+
+    def place_kube_dns(self, ready: Future[None]) -> None:
+        """Start kube-dns afresh, with the control plane cordoned, until it stands on the workers."""
+        ready.result()
         with self.progress.stage("Place kube-dns on the workers"), self.cordoned_control_planes():
             for _ in range(PLACEMENT_ATTEMPTS):
                 if self.kube_dns_is_placed():
                     return
                 self.kubectl.run("scale", *kubedns.TARGET, "--replicas=0")
-                self.kubectl.wait("--for=delete", "pods", *kubedns.PODS, timeout_s=60)
+                self.kubectl.wait("--for=delete", "pods", *kubedns.PODS, timeout_s=GONE_S)
                 self.kubectl.run("scale", *kubedns.TARGET, f"--replicas={kubedns.REPLICAS}")
-                self.kubectl.rollout(
-                    kubedns.NAMESPACE, f"deployment/{kubedns.DEPLOYMENT}", timeout_s=ROLLOUT_S
-                )
+                self.await_rollout(kubedns.NAMESPACE, kubedns.DEPLOYMENT)
         if not self.kube_dns_is_placed():
-            raise NotInTime(
-                "kube-dns does not stand on the workers", "see `kubectl -n kube-system get pods -o wide`"
-            )
+            look = "see `kubectl --namespace kube-system get pods --output wide`"
+            raise NotInTime(f"kube-dns is not on the workers after {PLACEMENT_ATTEMPTS} attempts", look)
 
-    def start_mesh(self) -> None:
-        charts = self.images.istio_charts
-        base = istio.render(
-            self.images.helm, charts / "base", release="istio-base", values=istio.base_values()
-        )
-        values = istio.istiod_values(
-            hub=self.images.istio_hub, tag=self.images.istio_tag, sidecars=self.blueprint.sidecars
-        )
-        discovery = charts / "istio-control" / "istio-discovery"
-        istiod = istio.render(self.images.helm, discovery, release="istiod", values=values)
+    def start_mesh(self, ready: Future[None]) -> None:
+        """istiod, then the shop: its Pods are injected from the first, and find all workers ready to spread on."""
+        manifests = self.render_istio()
         self.await_api()
         with self.progress.stage("Apply Istio"):
             self.kubectl.apply([namespace(istio.NAMESPACE)])
-            self.kubectl.apply_text(f"{base}\n---\n{istiod}")
+            self.kubectl.apply_text(manifests)
         with self.progress.stage("Wait for istiod"):
-            self.kubectl.rollout(istio.NAMESPACE, "deployment/istiod", timeout_s=ROLLOUT_S)
+            self.await_rollout(istio.NAMESPACE, "istiod")
+        ready.result()
         self.start_shop()
+
+    def render_istio(self) -> str:
+        """The manifests of Istio's two charts as one YAML text."""
+        images, charts = self.images, self.images.istio_charts
+        values = istio.istiod_values(
+            hub=images.istio_hub, tag=images.istio_tag, sidecars=self.blueprint.sidecars
+        )
+        discovery = charts / "istio-control" / "istio-discovery"
+        base = istio.render(images.helm, charts / "base", release="istio-base", values=istio.base_values())
+        istiod = istio.render(images.helm, discovery, release="istiod", values=values)
+        return f"{base}\n---\n{istiod}"
 
     def start_shop(self) -> None:
         images, workers = self.images, self.blueprint.workers
+        services = shop.shop_objects(image=images.shop_image, workers=workers)
+        clients = shop.client_objects(image=images.client_image, workers=workers)
         with self.progress.stage("Start the shop and its clients"):
-            self.kubectl.apply(
-                [
-                    *shop.shop_objects(image=images.shop_image, workers=workers),
-                    *shop.client_objects(image=images.client_image, workers=workers),
-                ]
-            )
+            self.kubectl.apply([*services, *clients])
             for service in shop.SERVICES:
-                self.kubectl.rollout(shop.NAMESPACE, f"deployment/{service}", timeout_s=ROLLOUT_S)
+                self.await_rollout(shop.NAMESPACE, service)
+
+    def await_rollout(self, space: str, deployment: str) -> None:
+        self.patiently(
+            lambda slice_s: self.kubectl.rollout(space, f"deployment/{deployment}", timeout_s=slice_s),
+            what=f"deployment {space}/{deployment}",
+            look=f"see `kubectl --namespace {space} describe pods`", timeout_s=ROLLOUT_S,
+        )  # fmt: skip
+
+    def patiently(self, call: Callable[[float], None], *, what: str, look: str, timeout_s: float) -> None:
+        """Repeat a wait of kubectl in slices, so that another stage's failure ends it soon."""
+        wait_until(
+            lambda: _succeeds(lambda: call(SLICE_S)),
+            what=what,
+            look=look,
+            timeout_s=timeout_s,
+            stop=self.stop,
+        )
 
     def verify(self) -> BedStatus:
         """The steady state, asked of the whole testbed at once. What is missing goes into the error."""
@@ -280,3 +309,11 @@ def _raise_first(stages: list[Future[Any]]) -> None:
     errors.sort(key=lambda error: isinstance(error, GaveUp))
     if errors:
         raise errors[0]
+
+
+def _succeeds(call: Callable[[], None]) -> bool:
+    try:
+        call()
+    except CommandFailed:
+        return False
+    return True
