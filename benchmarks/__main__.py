@@ -1,0 +1,25 @@
+"""`python -m benchmarks [latency|testbed|run …]`: all of them by default."""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks import latency, testbed, whole_run
+
+BENCHMARKS = {"latency": latency.main, "run": whole_run.main, "testbed": testbed.main}
+
+
+def main() -> int:
+    """Run the named benchmarks in turn; an unknown name lists the known ones."""
+    names = sys.argv[1:] or list(BENCHMARKS)
+    unknown = [name for name in names if name not in BENCHMARKS]
+    if unknown:
+        print(f"unknown benchmark {', '.join(unknown)}; known: {', '.join(BENCHMARKS)}", file=sys.stderr)
+        return 20
+    for name in names:
+        print(f"## {name}", flush=True)
+        BENCHMARKS[name]()
+    return 0
+
+
+sys.exit(main())

@@ -1,0 +1,62 @@
+"""The night itself, on the real cluster: each test takes some minutes and ends in the steady state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from .conftest import EXPERIMENT, NAME, kubectl, rulesets, without
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from .conftest import Outcome
+
+
+@pytest.fixture(autouse=True)
+def steady_afterwards(command: Callable[..., Outcome]) -> Iterator[None]:
+    """A test that leaves kube-dns astray must not spoil the next one."""
+    yield
+    if command("chaosext", "check", "all").exit_code:
+        kubectl("-n", "kube-system", "delete", "pod", "-l", "k8s-app=kube-dns")
+        kubectl(
+            "-n",
+            "shop",
+            "wait",
+            "--for=condition=Available",
+            "deployment",
+            "--all",
+            "--timeout=240s",
+            timeout_s=300,
+        )
+
+
+def _dns_nodes() -> set[str]:
+    template = "jsonpath={range .items[*]}{.spec.nodeName} {end}"
+    return set(kubectl("-n", "kube-system", "get", "pods", "-l", "k8s-app=kube-dns", "-o", template).split())
+
+
+def _kinds(outcome: Outcome) -> set[str]:
+    return {event["kind"] for event in outcome.events}
+
+
+def test_without_the_reschedule_the_cluster_does_not_come_back_and_the_exit_code_is_11(
+    run: Callable[..., Outcome], experiment: dict[str, Any]
+) -> None:
+    outcome = run(without(experiment, "reschedule_kube_dns"), CHAOSEXT_SETTLE_S="30")
+    assert outcome.exit_code == 11, outcome
+    assert outcome.result["rollback_verified"] is False
+    assert _dns_nodes() == {f"{NAME}-control-plane"}
+    assert {"cut", "node_not_ready", "pod_evicted", "pod_bound", "heal", "dns_dead"} <= _kinds(outcome)
+
+
+def test_plain_chaos_run_tells_the_same_story_and_leaves_the_same_verdict(
+    command: Callable[..., Outcome],
+) -> None:
+    before = rulesets().keys()
+    outcome = command("chaos", "run", str(EXPERIMENT))
+    assert outcome.result["verdict"] == "deviated", outcome
+    assert outcome.result["rollback_verified"] is True
+    assert _dns_nodes() <= {name for name in before if "control-plane" not in name}
+    assert "chaosext_" not in "".join(rulesets().values())
