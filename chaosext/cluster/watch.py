@@ -18,6 +18,9 @@ CONNECT_S, READ_S = 1.5, 2.5
 RETRY_S = 0.5
 """Pause before asking again an API server that didn't answer."""
 
+BREATH_S = 0.1
+"""Pause between two connections, so that a proxy which closes each of them at once isn't hammered."""
+
 Change = dict[str, Any]
 """`{"type": "ADDED" | "MODIFIED" | "DELETED", "object": {…}}`, as a Kubernetes watch says it."""
 
@@ -52,6 +55,7 @@ def watch(
                 if change["type"] != "BOOKMARK":
                     _remember(known, change)
                     yield change
+            stop.wait(BREATH_S)
         except Expired:
             version = ""
         except Unreachable as error:
