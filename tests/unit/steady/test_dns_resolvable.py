@@ -1,0 +1,167 @@
+"""dns_resolvable's judgement: every lookup counts, and what wasn't measured is never healthy."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from typing import TYPE_CHECKING
+
+import pytest
+from dns.message import from_wire, make_response
+from hypothesis import given
+from hypothesis import strategies as st
+from steady_worlds import ScriptedShell, endpoint
+
+from chaosext.model.errors import Unreachable
+from chaosext.model.finding import Status
+from chaosext.steady.dns import (
+    Answer,
+    DnsEvidence,
+    Outcome,
+    ask_nodes,
+    backing,
+    classify,
+    judge,
+    parse_sample,
+    plan_lookups,
+    read_line,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ADDRESSES = ("10.2.112.10", "10.244.1.2", "10.244.2.2")
+PLAN = plan_lookups(ADDRESSES, ["kubernetes.default.svc.cluster.local"], 10)
+
+
+def evidence(outcomes: dict[str, Sequence[Outcome]], judged: Sequence[str] = ("w1", "w2")) -> DnsEvidence:
+    answers = tuple(
+        Answer(node=node, lookup=PLAN[index % len(PLAN)], outcome=outcome)
+        for node, series in outcomes.items()
+        for index, outcome in enumerate(series)
+    )
+    ends = tuple(endpoint(ip) for ip in ADDRESSES[1:])
+    return DnsEvidence(addresses=ADDRESSES, endpoints=ends, judged=tuple(judged), answers=answers)
+
+
+ALL_WELL = [Outcome.ANSWERED] * 30
+
+
+def test_every_address_is_asked_over_udp_and_tcp_with_every_name() -> None:
+    plan = plan_lookups(["10.2.112.10"], ["a.example", "b.example"], 8)
+    assert {(each.protocol, each.name) for each in plan} == {
+        (protocol, name) for protocol in ("udp", "tcp") for name in ("a.example", "b.example")
+    }
+    assert len(plan) == 8
+    assert len({each.query[:2] for each in plan}) > 1, "each query has an id of its own"
+
+
+def test_sixty_of_sixty_is_healthy_and_said_so() -> None:
+    finding = judge(evidence({"w1": ALL_WELL, "w2": ALL_WELL}))
+    assert finding.status is Status.HEALTHY
+    assert finding.summary == "60 of 60 lookups answered, from 2 nodes"
+    assert len(finding.evidence) == 12
+    assert finding.evidence[0].subject == "Node/w1 → 10.2.112.10:53/udp"
+
+
+def test_a_single_lookup_lost_is_unhealthy_and_named() -> None:
+    finding = judge(evidence({"w1": ALL_WELL, "w2": [*ALL_WELL[:-1], Outcome.TIMED_OUT]}))
+    assert finding.status is Status.UNHEALTHY
+    assert "59 of 60" in finding.summary
+    assert "Node/w2 → 10.244.2.2:53/tcp: 4 of 5 answered: 1 timed out" in finding.summary
+
+
+def test_the_control_plane_is_reported_and_does_not_decide() -> None:
+    finding = judge(evidence({"w1": ALL_WELL, "w2": ALL_WELL, "cp": [Outcome.TIMED_OUT] * 30}))
+    assert finding.status is Status.HEALTHY
+    assert any(
+        row.subject.startswith("Node/cp") and row.status is Status.UNHEALTHY for row in finding.evidence
+    )
+
+
+def test_a_node_that_could_not_be_asked_is_unknown() -> None:
+    finding = judge(evidence({"w1": ALL_WELL, "w2": [Outcome.UNKNOWN] * 30}))
+    assert finding.status is Status.UNKNOWN
+
+
+def test_nothing_asked_is_unknown() -> None:
+    assert judge(evidence({})).status is Status.UNKNOWN
+
+
+def test_no_address_behind_the_service_is_unhealthy() -> None:
+    whole = evidence({"w1": ALL_WELL, "w2": ALL_WELL})
+    without = DnsEvidence(addresses=ADDRESSES[:1], endpoints=(), judged=whole.judged, answers=whole.answers)
+    assert judge(without).status is Status.UNHEALTHY
+
+
+@given(
+    st.lists(st.sampled_from(list(Outcome)), max_size=30),
+    st.lists(st.sampled_from(list(Outcome)), max_size=30),
+)
+def test_healthy_means_that_everything_was_answered(first: list[Outcome], second: list[Outcome]) -> None:
+    finding = judge(evidence({"w1": first, "w2": second}))
+    everything = set(first) | set(second)
+    assert (finding.status is Status.HEALTHY) == (everything == {Outcome.ANSWERED})
+
+
+def test_without_a_shell_every_lookup_is_unknown() -> None:
+    answers = ask_nodes({}, ["w1"], PLAN)
+    assert {answer.outcome for answer in answers} == {Outcome.UNKNOWN}
+    assert answers[0].detail == "there is no shell on it"
+
+
+def test_an_unreachable_node_does_not_hide_the_others() -> None:
+    gone = ScriptedShell("w1", Unreachable("w1: no answer within 7 s"))
+    answers = ask_nodes({"w1": gone}, ["w1", "w2"], PLAN)
+    assert len(answers) == 60
+    assert "no answer within" in answers[0].detail
+    assert gone.calls == 1
+
+
+def test_endpoints_that_proxies_do_not_use_are_left_out() -> None:
+    ready, unready = endpoint("10.244.1.2"), endpoint("10.244.1.3", ready=False)
+    leaving = endpoint("10.244.1.4", terminating=True)
+    assert backing([ready, unready, leaving]) == (ready,)
+    assert backing([unready, leaving]) == (unready,)
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "outcome"),
+    [
+        (124, "", Outcome.TIMED_OUT),
+        (124, "reply:", Outcome.TIMED_OUT),
+        (0, "dd: error reading 'standard input': Connection refused reply:", Outcome.REFUSED),
+        (97, "ask: line 2: connect: Network is unreachable", Outcome.NO_ROUTE),
+        (97, "ask: connect: No route to host", Outcome.NO_ROUTE),
+        (0, "head: error reading 'standard input': Connection reset by peer reply:", Outcome.RESET),
+        (0, "reply:", Outcome.GARBLED),
+        (0, "reply:AAAA", Outcome.GARBLED),
+        (0, "reply:%%%", Outcome.GARBLED),
+        (127, "base64: command not found", Outcome.GARBLED),
+    ],
+)
+def test_what_bash_says_becomes_an_outcome(status: int, message: str, outcome: Outcome) -> None:
+    assert classify(status, message)[0] is outcome
+
+
+@given(st.integers(0, 255), st.text(max_size=60))
+def test_only_a_dns_reply_counts_as_answered(status: int, message: str) -> None:
+    outcome, _ = classify(status, message)
+    assert outcome is not Outcome.ANSWERED
+
+
+def test_a_sample_is_read_back() -> None:
+    reply = make_response(from_wire(PLAN[0].query)).to_wire()
+    line = f"1700000000.250000 udp 10.2.112.10 0 12345 reply:{b64encode(reply).decode()}"
+    sample = parse_sample(line)
+    assert (sample.at_s, sample.address, sample.protocol) == (1700000000.25, "10.2.112.10", "udp")
+    assert (sample.answered, sample.elapsed_ms) == (True, 12.345)
+
+
+@pytest.mark.parametrize("line", ["", "garbage", "1 udp 10.2.112.10 x y z"])
+def test_a_line_that_is_no_sample_is_an_error(line: str) -> None:
+    with pytest.raises(ValueError):
+        parse_sample(line)
+
+
+def test_an_unreadable_line_is_unknown() -> None:
+    assert read_line("what?")[0] is Outcome.UNKNOWN

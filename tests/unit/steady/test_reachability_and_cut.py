@@ -1,0 +1,190 @@
+"""tcp_reachability and cut_effective: what a connect means, and that a cut is proven only against a
+baseline.
+"""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from steady_worlds import ScriptedShell, node
+
+from chaosext.model.errors import Refused, Unreachable
+from chaosext.model.finding import Status
+from chaosext.nodes.shell import ShellResult
+from chaosext.steady import cut
+from chaosext.steady.cut import CutEvidence, judge_healed, paths_between
+from chaosext.steady.tcp import (
+    MEANING,
+    Connect,
+    Reach,
+    Target,
+    TcpEvidence,
+    classify,
+    explain,
+    gather,
+    judge,
+    parse_target,
+)
+
+NODES = (
+    node("cp", "172.18.0.2", "fc00::2", control_plane=True),
+    node("w1", "172.18.0.3", "fc00::3"),
+    node("w2", "172.18.0.4", "fc00::4"),
+)
+PATHS = paths_between(NODES)
+
+
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        ("10.2.112.10:53", Target("10.2.112.10", 53)),
+        ("[fc00::2]:6443", Target("fc00::2", 6443)),
+        ("istiod.istio-system.svc:15012", Target("istiod.istio-system.svc", 15012)),
+    ],
+)
+def test_targets_are_read_and_written_alike(text: str, target: Target) -> None:
+    assert parse_target(text) == target
+    assert str(target) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "host", "host:", ":80", "host:0", "host:70000", "fc00::2:6443", "a b:80", "$(reboot):80", "-x:80"],
+)
+def test_what_is_no_target_is_refused(text: str) -> None:
+    with pytest.raises(Refused):
+        parse_target(text)
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "reach"),
+    [
+        (0, "", Reach.OPEN),
+        (124, "", Reach.TIMED_OUT),
+        (98, "", Reach.UNRESOLVED),
+        (97, "try: connect: Connection refused try: line 3: /dev/tcp/a/1: Connection refused", Reach.REFUSED),
+        (97, "try: connect: No route to host", Reach.NO_ROUTE),
+        (97, "try: connect: Network is unreachable", Reach.NO_ROUTE),
+        (97, "try: connect: Connection timed out", Reach.TIMED_OUT),
+        (97, "try: a: Temporary failure in name resolution", Reach.UNRESOLVED),
+        (0, "try: line 4: read: read error: 3: Connection reset by peer", Reach.RESET),
+        (97, "something new", Reach.UNKNOWN),
+        (127, "timeout: command not found", Reach.UNKNOWN),
+    ],
+)
+def test_what_bash_says_becomes_an_outcome(status: int, said: str, reach: Reach) -> None:
+    assert classify(status, said) is reach
+
+
+def connect(target: Target, reach: Reach, on: str = "w1") -> Connect:
+    return Connect(node=on, target=target, reach=reach)
+
+
+def test_each_outcome_is_explained_and_istios_ports_are_known() -> None:
+    assert set(MEANING) == set(Reach)
+    assert "Envoy's admin interface" in explain(connect(Target("127.0.0.1", 15000), Reach.REFUSED))
+    assert "nothing listens" in explain(connect(Target("10.0.0.1", 80), Reach.REFUSED))
+    assert "no route" in explain(connect(Target("10.0.0.1", 80), Reach.TIMED_OUT))
+
+
+def test_tcp_is_healthy_only_when_everything_is_open() -> None:
+    target = Target("10.0.0.1", 80)
+
+    def status(*reaches: Reach) -> Status:
+        return judge(TcpEvidence(connects=tuple(connect(target, reach) for reach in reaches))).status
+
+    assert status(Reach.OPEN, Reach.OPEN) is Status.HEALTHY
+    assert status(Reach.OPEN, Reach.REFUSED) is Status.UNHEALTHY
+    assert status(Reach.OPEN, Reach.UNKNOWN) is Status.UNKNOWN
+    assert status() is Status.UNKNOWN
+
+
+def test_a_node_that_does_not_answer_makes_its_connects_unknown() -> None:
+    target = Target("10.0.0.1", 80)
+    shells = {
+        "w1": ScriptedShell("w1", ShellResult(0, "0 0 \n", "")),
+        "w2": ScriptedShell("w2", Unreachable("w2: no such container")),
+        "w3": ScriptedShell("w3", ShellResult(0, "", "")),
+    }
+    found = {each.node: each.reach for each in gather(shells, [target]).connects}  # type: ignore[arg-type]
+    assert found == {"w1": Reach.OPEN, "w2": Reach.UNKNOWN, "w3": Reach.UNKNOWN}
+
+
+def test_every_side_and_family_has_its_path() -> None:
+    assert [f"{path.source} {path.target}" for path in PATHS] == [
+        "w1 172.18.0.2:6443",
+        "w1 [fc00::2]:6443",
+        "w2 172.18.0.2:6443",
+        "w2 [fc00::2]:6443",
+        "cp 172.18.0.3:10250",
+        "cp [fc00::3]:10250",
+        "cp 172.18.0.4:10250",
+        "cp [fc00::4]:10250",
+    ]
+
+
+def measured(*reaches: Reach) -> CutEvidence:
+    """The paths with these outcomes in turn."""
+    connects = {
+        path: connect(path.target, reaches[index % len(reaches)], path.source)
+        for index, path in enumerate(PATHS)
+    }
+    return CutEvidence(paths=PATHS, connects=connects)
+
+
+OPEN = measured(Reach.OPEN)
+
+
+def test_a_cut_of_all_paths_is_healthy() -> None:
+    finding = cut.judge(OPEN, measured(Reach.TIMED_OUT))
+    assert (finding.status, finding.summary) == (Status.HEALTHY, "8 of 8 paths blocked")
+
+
+def test_a_path_without_neighbour_is_blocked_too() -> None:
+    assert cut.judge(OPEN, measured(Reach.TIMED_OUT, Reach.NO_ROUTE)).status is Status.HEALTHY
+
+
+def test_ipv6_left_open_is_said() -> None:
+    finding = cut.judge(OPEN, measured(Reach.TIMED_OUT, Reach.OPEN))
+    assert finding.status is Status.UNHEALTHY
+    assert "IPv6 left open: Node/w1 → [fc00::2]:6443 answers (and 3 more)" in finding.summary
+
+
+def test_a_refusal_is_an_answer_and_so_no_cut() -> None:
+    assert cut.judge(OPEN, measured(Reach.REFUSED)).status is Status.UNHEALTHY
+
+
+def test_a_path_that_was_never_open_proves_nothing() -> None:
+    finding = cut.judge(measured(Reach.OPEN, Reach.TIMED_OUT), measured(Reach.TIMED_OUT))
+    assert finding.status is Status.UNKNOWN
+    assert "was timed out before the cut" in finding.evidence[1].detail
+
+
+def test_no_path_is_unknown() -> None:
+    nothing = CutEvidence(paths=(), connects={})
+    assert cut.judge(nothing, nothing).status is Status.UNKNOWN
+    assert judge_healed(nothing, nothing).status is Status.UNKNOWN
+
+
+def test_healed_means_open_again() -> None:
+    assert judge_healed(OPEN, OPEN).status is Status.HEALTHY
+    still = judge_healed(OPEN, measured(Reach.OPEN, Reach.TIMED_OUT))
+    assert still.status is Status.UNHEALTHY
+    assert "not back: Node/w1 → [fc00::2]:6443" in still.summary
+
+
+@given(
+    st.lists(st.sampled_from(list(Reach)), min_size=1, max_size=8),
+    st.lists(st.sampled_from(list(Reach)), min_size=1, max_size=8),
+)
+def test_a_proven_cut_had_every_path_open_before_and_blocked_after(
+    before: list[Reach], after: list[Reach]
+) -> None:
+    first, second = measured(*before), measured(*after)
+    proven = all(
+        first.connects[path].reach is Reach.OPEN
+        and second.connects[path].reach in (Reach.TIMED_OUT, Reach.NO_ROUTE)
+        for path in PATHS
+    )
+    assert (cut.judge(first, second).status is Status.HEALTHY) == proven
