@@ -5,6 +5,7 @@ They belong together: kind's node layout, kubeadm's image names and Calico's man
 
 from __future__ import annotations
 
+import platform
 from dataclasses import dataclass
 
 
@@ -19,6 +20,9 @@ class GoModule:
         return f"{self.path}@{self.version}"
 
 
+# The machine's architecture as Go, Debian and container images call it.
+ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+
 KUBERNETES_VERSION = "v1.34.4"
 KUBERNETES_STAGING_VERSION = "v0.34.4"  # k8s.io/api and its sisters are released as v0.<minor>.<patch>
 ETCD_VERSION = "v3.6.5"
@@ -27,6 +31,9 @@ CALICO_VERSION = "v3.28.5"
 ISTIO_VERSION = "1.31-alpha"  # a commit of Istio's main branch: its releases are not tagged as Go modules
 ENVOY_VERSION = "1.40.0"
 
+GO_VERSION = "1.26.8"
+# Go publishes its toolchains as modules, for its own `toolchain` lines (go.dev/doc/toolchain).
+GO_TOOLCHAIN = GoModule(path="golang.org/toolchain", version=f"v0.0.1-go{GO_VERSION}.linux-{ARCHITECTURE}")
 KIND = GoModule(path="sigs.k8s.io/kind", version="v0.33.0")
 KUBERNETES = GoModule(path="k8s.io/kubernetes", version=KUBERNETES_VERSION)
 ETCD = GoModule(path="go.etcd.io/etcd/server/v3", version=ETCD_VERSION)

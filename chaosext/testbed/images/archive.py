@@ -12,6 +12,8 @@ import tarfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from chaosext.testbed.versions import ARCHITECTURE
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
@@ -73,7 +75,7 @@ def write_archive(target: Path, images: Iterable[Image]) -> None:
 def image_config(image: Image, diff_ids: Iterable[str]) -> bytes:
     """The image's configuration as JSON; its hash is the image's ID."""
     body = {
-        "architecture": "amd64",
+        "architecture": ARCHITECTURE,
         "os": "linux",
         "created": EPOCH,
         "config": dict(image.config),

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chaosext.model.errors import Refused
 from chaosext.testbed.commands import run_command
 from chaosext.testbed.images.cache import is_kept, kept, log_file
+from chaosext.testbed.images.golang import find_go
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 DOWNLOAD_TIMEOUT_S = 900
 BUILD_TIMEOUT_S = 3600
-MINIMUM_GO = (1, 26)  # Istio's go.mod says `go 1.26.0`; the other modules ask for less
 GO_ENVIRONMENT = {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off"}
 
 
@@ -103,21 +102,6 @@ def module_requirements(module: GoModule) -> dict[str, str]:
     go_mod = module_directory(module) / "go.mod"
     said = run_command([find_go(), "mod", "edit", "-json", go_mod], timeout_s=60).stdout
     return {one["Path"]: one["Version"] for one in json.loads(said)["Require"]}
-
-
-def find_go() -> str:
-    """The `go` command on PATH or in /usr/local/go. Raises `Refused` when there is none or it is too old."""
-    go = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
-    fix = f"install Go {MINIMUM_GO[0]}.{MINIMUM_GO[1]} or newer and put it on PATH"
-    if go is None:
-        raise Refused("building from source needs Go, and there is no `go` on PATH", fix)
-    version = run_command([go, "env", "GOVERSION"], timeout_s=60).stdout.strip()
-    numbers = tuple(int(part) for part in version.removeprefix("go").split("-")[0].split(".")[:2])
-    if numbers < MINIMUM_GO:
-        raise Refused(
-            f"building from source needs Go {MINIMUM_GO[0]}.{MINIMUM_GO[1]}, {go} is {version}", fix
-        )
-    return go
 
 
 def _build(build: GoBuild, target: Path) -> None:

@@ -27,6 +27,7 @@ from chaosext.testbed.images.docker import (
     preload_node_from,
 )
 from chaosext.testbed.images.gobuild import ensure_go_commands, module_directory
+from chaosext.testbed.images.golang import ensure_go
 from chaosext.testbed.images.imageset import ImageSet
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ def pull_images(progress: Progress, *, registry: str | None) -> ImageSet:
 
     Raises `CommandFailed` when an image can't be pulled or a command can't be built.
     """
+    ensure_go(progress)
     kind = ensure_go_commands(recipes.kind(), progress) / "kind"
     helm = ensure_go_commands(recipes.helm(), progress) / "helm"
     shop = ensure_go_commands(recipes.own("shop"), progress) / "shop"

@@ -26,7 +26,8 @@ from chaosext.testbed.images.docker import (
     preload_node,
 )
 from chaosext.testbed.images.envoy import ensure_envoy
-from chaosext.testbed.images.gobuild import ensure_go_commands, find_go, module_directory
+from chaosext.testbed.images.gobuild import ensure_go_commands, module_directory
+from chaosext.testbed.images.golang import ensure_go
 from chaosext.testbed.images.imageset import ImageSet
 from chaosext.testbed.images.rootfs import ensure_rootfs
 
@@ -63,7 +64,7 @@ def build_images(progress: Progress) -> ImageSet:
 
     Raises `Refused` when not root, not on Debian, or without Go; `CommandFailed`, naming its log, when a build fails.
     """
-    find_go()
+    ensure_go(progress)
     parts = build_parts(progress)
     calico = _tagged(
         versions.CALICO_VERSION,
