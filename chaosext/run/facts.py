@@ -14,6 +14,12 @@ HEAL = "heal_control_plane"
 STEADY_STATE = "steady_state"
 CUT_EFFECTIVE = "cut_effective"
 
+CUT_SHORT = ("aborted", "interrupted")
+"""The statuses of a journal (chaoslib/run.py) that never got to its end."""
+
+ABORT_REASON = "abort_reason"
+"""Our own key in a journal: why the strict run aborted it."""
+
 Run = Mapping[str, Any]  # one executed activity, as chaoslib writes it
 
 
@@ -24,31 +30,45 @@ def facts_of(
 
     `left_behind` and `signal_number` are what the runner itself saw; a journal cannot know them.
     """
-    states, method, rollbacks = (
-        journal.get("steady_states", {}),
-        journal.get("run", []),
-        journal.get("rollbacks", []),
-    )
+    states = _mapping(journal.get("steady_states"))
+    method, rollbacks = _runs(journal.get("run")), _runs(journal.get("rollbacks"))
     return Facts(
         gate=_hypothesis(states.get("before")),
         cut=_cut(method),
         after=_worst_answer([_hypothesis(states.get("after")), _settled(method)]),
         rolled_back=_rolled_back(rollbacks),
-        refusals=_raised(method, Refused),
-        method_failures=tuple(_failure(run) for run in method if _failed(run)),
+        refusals=_raised(_before_first_touch(method), Refused),
+        method_failures=(*(_failure(run) for run in method if _failed(run)), *_cut_short(journal)),
         rollback_failures=tuple(_failure(run) for run in rollbacks if _failed(run)),
         left_behind=(*_raised((*method, *rollbacks), Unsafe), *left_behind),
         signal_number=signal_number,
     )
 
 
-def _hypothesis(state: Mapping[str, Any] | None) -> Answer | None:
-    if state is None:
+def _cut_short(journal: Mapping[str, Any]) -> tuple[str, ...]:
+    """Why the journal ends before the experiment does: what is missing in it proves nothing."""
+    if journal.get("status") not in CUT_SHORT:
+        return ()
+    return (str(journal.get(ABORT_REASON) or f"the experiment was {journal['status']} before its end"),)
+
+
+def _before_first_touch(method: Sequence[Run]) -> Sequence[Run]:
+    """The activities before the first action that did not refuse: only until then nothing was touched."""
+    touched = (
+        index
+        for index, run in enumerate(method)
+        if _activity(run).get("type") == "action" and not _raised([run], Refused)
+    )
+    return method[: next(touched, len(method))]
+
+
+def _hypothesis(state: Any) -> Answer | None:
+    if not isinstance(state, Mapping):
         return None
     if state.get("steady_state_met"):
         return Answer(status=Status.HEALTHY, reason="every probe of the hypothesis is within its tolerance")
     return _worst_answer(
-        [_out_of_tolerance(run) for run in state.get("probes", []) if not run.get("tolerance_met")]
+        [_out_of_tolerance(run) for run in _runs(state.get("probes")) if not run.get("tolerance_met")]
     ) or Answer(status=Status.UNKNOWN, reason="the hypothesis ended without an answer")
 
 
@@ -79,25 +99,23 @@ def _proof(run: Run) -> Answer:
 
 def _settled(method: Sequence[Run]) -> Answer | None:
     """The last `steady_state` after the heal: it has waited and dwelt, and asked every check."""
-    asked = [run for run in _after_last(method, {HEAL}) if _func(run) == STEADY_STATE]
+    healed = [index for index, run in enumerate(method) if _func(run) == HEAL]
+    asked = [run for run in method[max(healed, default=-1) + 1 :] if _func(run) == STEADY_STATE]
     return _proof(asked[-1]) if asked else None
 
 
 def _rolled_back(rollbacks: Sequence[Run]) -> Answer | None:
-    """What the probes after the last rollback action found; None where nobody asked."""
-    actions = {_func(run) for run in rollbacks if run["activity"].get("type") == "action"}
-    asked = [run for run in _after_last(rollbacks, actions) if _finding(run) or _failed(run)]
-    return _worst_answer([_proof(run) for run in asked])
+    """What the probes after the last rollback action found; None where none of them was the whole steady state."""
+    actions = [index for index, run in enumerate(rollbacks) if _activity(run).get("type") == "action"]
+    after = rollbacks[max(actions, default=-1) + 1 :]
+    if not any(_func(run) == STEADY_STATE for run in after):
+        return None
+    return _worst_answer([_proof(run) for run in after if _finding(run) or _failed(run)])
 
 
 def _before(runs: Sequence[Run], func: str) -> Sequence[Run]:
     end = next((index for index, run in enumerate(runs) if _func(run) == func), len(runs))
     return runs[:end]
-
-
-def _after_last(runs: Sequence[Run], funcs: Iterable[str]) -> Sequence[Run]:
-    last = max((index for index, run in enumerate(runs) if _func(run) in set(funcs)), default=-1)
-    return runs[last + 1 :]
 
 
 def _worst_answer(answers: Iterable[Answer | None]) -> Answer | None:
@@ -114,15 +132,16 @@ def _finding(run: Run) -> Answer | None:
     output = run.get("output")
     if isinstance(output, Mapping):
         output = output.get("finding", output)
-    if not isinstance(output, Mapping) or output.get("status") not in set(Status):
+    status = output.get("status") if isinstance(output, Mapping) else None
+    if not isinstance(output, Mapping) or status not in tuple(Status):
         return None
-    return Answer(status=Status(output["status"]), reason=str(output.get("summary", _name(run))))
+    return Answer(status=Status(status), reason=str(output.get("summary", _name(run))))
 
 
 def _raised(runs: Sequence[Run], error: type[ChaosextError]) -> tuple[str, ...]:
     """The messages of the activities that raised `error`; chaoslib keeps its name in front of the message."""
     prefix = f"{error.__module__}.{error.__qualname__}: "
-    failures = [str((run.get("exception") or [""])[-1]).strip() for run in runs if _failed(run)]
+    failures = [_last_line(run) for run in runs if _failed(run)]
     return tuple(text.partition(prefix)[2] for text in failures if prefix in text)
 
 
@@ -131,15 +150,35 @@ def _failed(run: Run) -> bool:
 
 
 def _failure(run: Run) -> str:
-    lines = run.get("exception") or ["no answer"]
-    return f"{_name(run)}: {str(lines[-1]).strip().removeprefix('chaoslib.exceptions.ActivityFailed: ')}"
+    return (
+        f"{_name(run)}: {_last_line(run).removeprefix('chaoslib.exceptions.ActivityFailed: ') or 'no answer'}"
+    )
+
+
+def _last_line(run: Run) -> str:
+    """Of the exception, as `traceback.format_exception` made it; "" where there is none."""
+    lines = run.get("exception")
+    return str(lines[-1]).strip() if isinstance(lines, list) and lines else ""
 
 
 def _name(run: Run) -> str:
-    return str(run["activity"].get("name", "activity"))
+    return str(_activity(run).get("name", "activity"))
 
 
 def _func(run: Run) -> str:
-    provider = run["activity"].get("provider", {})
+    provider = _mapping(_activity(run).get("provider"))
     module, func = str(provider.get("module", "")), str(provider.get("func", ""))
-    return func if module.startswith("chaosext") else f"{module}.{func}"
+    return func if module.startswith("chaosext.") else f"{module}.{func}"
+
+
+def _activity(run: Run) -> Mapping[str, Any]:
+    return _mapping(run.get("activity"))
+
+
+def _runs(value: Any) -> tuple[Run, ...]:
+    """Each member, whatever it is: one that is no mapping has no `status`, and so counts as failed."""
+    return tuple(_mapping(run) for run in value) if isinstance(value, list) else ()
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
