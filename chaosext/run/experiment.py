@@ -27,7 +27,6 @@ _EXPERIMENT = frozenset(
         "controls",
         "runtime",
         "extensions",
-        "dry",
     ]
 )
 _HYPOTHESIS = frozenset(["title", "probes", "controls"])
@@ -42,7 +41,6 @@ _ACTIVITY = frozenset(
         "background",
         "timeout",
         "controls",
-        "dry",
         "contributions",
     ]
 )
@@ -65,6 +63,8 @@ _PROVIDER = {
         ]
     ),
 }
+
+_PROVIDER_KEYS = frozenset(key for keys in _PROVIDER.values() for key in keys)
 
 Experiment = dict[str, Any]
 
@@ -93,7 +93,7 @@ def activities(experiment: Experiment) -> Iterator[tuple[str, dict[str, Any]]]:
 def calls(experiment: Experiment, func: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """The activities that call chaosext's `func`."""
     for place, activity in activities(experiment):
-        provider = activity.get("provider", {})
+        provider = activity.get("provider") or {}
         if provider.get("func") == func and str(provider.get("module", "")).startswith("chaosext."):
             yield place, activity
 
@@ -107,7 +107,9 @@ def _parse(path: Path) -> Experiment:
         raise Refused(
             f"experiment {path}: {getattr(error, 'strerror', None) or error}", "name a readable file"
         ) from None
-    except (yaml.YAMLError, RecursionError) as error:
+    except (
+        Exception
+    ) as error:  # PyYAML raises ValueError and KeyError as well, for `2001-99-99` or `!!bool maybe`
         problem = " ".join(str(error).split())
         raise Refused(f"experiment {path}: not YAML or JSON: {problem}", "mend the file's syntax") from None
     if not isinstance(value, dict):
@@ -132,8 +134,9 @@ def _check_activity(place: str, activity: Any) -> None:
     provider = activity.get("provider")
     if provider is None:
         return
-    kind = provider.get("type") if isinstance(provider, dict) else None
-    _known(f"{place}.provider", provider, _PROVIDER.get(str(kind), frozenset(provider)))
+    _known(f"{place}.provider", provider, _PROVIDER_KEYS)
+    _known(f"{place}.provider", provider, _PROVIDER.get(str(provider.get("type")), _PROVIDER_KEYS))
+    _sequence(f"{place}.provider.secrets", provider.get("secrets"))
 
 
 def _known(place: str, value: Any, known: frozenset[str]) -> None:
@@ -142,6 +145,8 @@ def _known(place: str, value: Any, known: frozenset[str]) -> None:
             f"{place}: a mapping is expected, not {type(value).__name__}", "see `chaosext run --help`"
         )
     for key in value:
+        if key == "dry":
+            raise Refused(f"{place}.dry".lstrip(".") + ": would be ignored", "use `chaosext run --dry-run`")
         if str(key) not in known and not str(key).startswith("x-"):
             raise Refused(f"{place}.{key}".lstrip(".") + ": unknown key", did_you_mean(str(key), known))
 
@@ -149,7 +154,7 @@ def _known(place: str, value: Any, known: frozenset[str]) -> None:
 def _sequence(place: str, value: Any) -> None:
     if value is not None and not isinstance(value, list):
         raise Refused(
-            f"{place}: a list is expected, not {type(value).__name__}", "write one `- type: …` an activity"
+            f"{place}: a list is expected, not {type(value).__name__}", "write each member as `- …`"
         )
 
 

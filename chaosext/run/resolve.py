@@ -12,7 +12,7 @@ from chaosext.run.plan import Wish
 from chaosext.run.settings import Settings, settings_from
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +66,28 @@ def _our_secrets(experiment: Experiment, secrets: Mapping[str, Any]) -> dict[str
     """The secrets that the experiment's chaosext activities name: all must mean the same cluster."""
     found: dict[str, Any] = {}
     for place, activity in activities(experiment):
-        provider = activity.get("provider", {})
+        provider = activity.get("provider") or {}
         if not str(provider.get("module", "")).startswith("chaosext."):
             continue
-        mine = {
-            key: value
-            for group in provider.get("secrets", ())
-            for key, value in secrets.get(group, {}).items()
-        }
-        context = mine.get("KUBERNETES_CONTEXT")
-        if found.get("KUBERNETES_CONTEXT") not in (None, context):
+        mine = _named_secrets(place, provider.get("secrets") or (), secrets)
+        context, before = mine.get("KUBERNETES_CONTEXT"), found.get("KUBERNETES_CONTEXT")
+        if before not in (None, context):
             raise Refused(
-                f"{place}: another KUBERNETES_CONTEXT than the activities before it", "use one context"
+                f"{place}: its KUBERNETES_CONTEXT is {context!r}, that of those before it {before!r}",
+                "list the same group in every activity's provider.secrets",
             )
         found.update(mine)
     return found
+
+
+def _named_secrets(place: str, groups: Iterable[Any], secrets: Mapping[str, Any]) -> dict[str, Any]:
+    named: dict[str, Any] = {}
+    for group in groups:
+        values = secrets.get(group) if isinstance(group, str) else None
+        if not isinstance(values, dict):
+            raise Refused(
+                f"{place}.provider.secrets: {group!r} is no group of secrets",
+                "name a key of the experiment's `secrets` that holds a mapping",
+            )
+        named.update(values)
+    return named

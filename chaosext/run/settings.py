@@ -45,8 +45,10 @@ def settings_from(configuration: Mapping[str, Any] | None, secrets: Mapping[str,
     values = {
         key.removeprefix(PREFIX): value
         for key, value in (configuration or {}).items()
-        if key.startswith(PREFIX)
+        if isinstance(key, str) and key.startswith(PREFIX)
     }
+    if "context" in values:  # it would leave chaostoolkit-kubernetes on another cluster than ours
+        raise Refused(f"configuration.{PREFIX}context: unknown key", "set KUBERNETES_CONTEXT in the secrets")
     context = (secrets or {}).get("KUBERNETES_CONTEXT")
     if not context:
         raise Refused(
@@ -65,7 +67,9 @@ def _refusal(error: ValidationError) -> Refused:
     key = "secrets.KUBERNETES_CONTEXT" if field == "context" else f"configuration.{PREFIX}{field}"
     if first["type"] != "extra_forbidden":
         return Refused(f"{key}: {first['msg']}", f"it is {first['input']!r} now")
-    return Refused(f"{key}: unknown key", did_you_mean(field, Settings.model_fields, prefix=PREFIX))
+    return Refused(
+        f"{key}: unknown key", did_you_mean(field, set(Settings.model_fields) - {"context"}, prefix=PREFIX)
+    )
 
 
 def did_you_mean(word: str, known: Any, *, prefix: str = "") -> str:
