@@ -6,6 +6,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
+from chaosext.model.errors import Refused
 from chaosext.run.paths import state_home
 from chaosext.steady.cut import CutEvidence, Path
 from chaosext.steady.tcp import Connect, Reach, Target
@@ -18,14 +19,16 @@ MAX_AGE_S = 3600.0
 
 
 def save(context: str, evidence: CutEvidence) -> None:
-    """Keep `evidence` for the cluster of `context`; the one before it is replaced."""
+    """Keep `evidence` for the cluster of `context`; the one before it is replaced. Raises `Refused` if it can't be."""
     path = _path(context)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(
-        json.dumps({"at": time.time(), "paths": [_row(evidence, each) for each in evidence.paths]})
-    )
-    temporary.replace(path)
+    text = json.dumps({"at": time.time(), "paths": [_row(evidence, each) for each in evidence.paths]})
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary.write_text(text)
+        temporary.replace(path)
+    except OSError as error:
+        raise Refused(f"the state in {path.parent} can't be written ({error})", "permit it") from None
 
 
 def load(context: str) -> CutEvidence | None:

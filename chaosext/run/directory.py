@@ -40,12 +40,14 @@ class RunDirectory:
 
     def write_json(self, name: str, value: Any) -> None:
         """Write `value` to the file `name` whole or not at all."""
-        self.write_text(name, json.dumps(value, indent=2, default=str, ensure_ascii=False) + "\n")
+        self.write_text(
+            name, json.dumps(value, indent=2, default=str, skipkeys=True, ensure_ascii=False) + "\n"
+        )
 
     def write_text(self, name: str, text: str) -> None:
         """Write `text` to the file `name` whole or not at all."""
         temporary = self.path / f".{name}.tmp"
-        with temporary.open("w", encoding="utf-8") as file:
+        with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

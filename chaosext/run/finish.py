@@ -36,8 +36,8 @@ def finish(
     context.recorder.close()
     verdict = derive(facts_of(journal, left_behind=remains, signal_number=signal_number))
     result = result_of(context, journal, verdict, briefing, expected)
-    context.directory.write_json("journal.json", journal)
     write_result(context, result, render)
+    context.directory.write_json("journal.json", journal)
     return result
 
 

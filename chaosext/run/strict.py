@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from chaosext.model.errors import Refused
+from chaosext.model.errors import Refused, Unreachable
 from chaosext.model.verdict import Outcome, Verdict
 from chaosext.run.briefing import brief
+from chaosext.run.facts import ABORT_REASON
 from chaosext.run.fault import prepare
 from chaosext.run.finish import Renderer, finish
 from chaosext.run.reach import connect, surroundings
@@ -66,11 +67,14 @@ def run_strictly(
         journal: dict[str, Any] = _journal(resolved.experiment)
         briefing = None
         with suppress(SystemExit):
-            briefing = ready(resolved, run)
-            tell(briefing)
-            with Watching(surroundings(resolved.settings), run.recorder):
-                _play(resolved, journal, left)
-        left.healing = True
+            try:
+                with _unreachable_is_refused():
+                    briefing, around = ready(resolved, run), surroundings(resolved.settings)
+                tell(briefing)
+                with Watching(around, run.recorder):
+                    _play(resolved, journal, left)
+            finally:  # still where SystemExit is suppressed: no signal can slip in between
+                left.healing = True
         return finish(
             run,
             journal,
@@ -81,6 +85,16 @@ def run_strictly(
         )
 
 
+@contextmanager
+def _unreachable_is_refused() -> Iterator[None]:
+    """Before the gate nothing is touched yet, so whatever doesn't answer is a reason to refuse."""
+    try:
+        yield
+    except Unreachable as error:
+        fix = error.fix or "check that the API server and the nodes answer, then run again"
+        raise Refused(error.message, fix) from None
+
+
 def refusal(error: Refused) -> Verdict:
     """The verdict of a run that ended before it began."""
     return Verdict(outcome=Outcome.REFUSED, reasons=(str(error),))
@@ -88,15 +102,25 @@ def refusal(error: Refused) -> Verdict:
 
 def _play(resolved: Resolved, journal: dict[str, Any], left: _Left) -> None:
     """Ask the gate; only if it holds, hand over to chaoslib for method, hypothesis and rollbacks."""
+    from chaoslib.caching import cache_activities
     from chaoslib.run import Runner
     from chaoslib.types import Strategy
 
     _quieten()
+    cache_activities(resolved.experiment)  # what a `ref` is looked up in
     with Runner(Strategy.AFTER_METHOD) as runner:
         runner.register_event_handler(_own_signals_last(left))
-        if _gate_holds(resolved, journal):
-            settings = {"runtime": {"rollbacks": {"strategy": "always"}}}
-            runner.run(_with_control(resolved.experiment), settings, journal=journal)
+        if _gate_holds(resolved, journal, runner.event_registry):
+            _play_method(resolved, journal, runner)
+
+
+def _play_method(resolved: Resolved, journal: dict[str, Any], runner: Any) -> None:
+    """chaoslib lets through what its tolerances raise, such as a range for a text: that ends the run, not ours."""
+    settings = {"runtime": {"rollbacks": {"strategy": "always"}}}
+    try:
+        runner.run(_with_control(resolved.experiment), settings, journal=journal)
+    except Exception as error:
+        journal["status"], journal[ABORT_REASON] = "aborted", f"{type(error).__name__}: {error}"
 
 
 def _with_control(experiment: Experiment) -> Experiment:
@@ -108,17 +132,22 @@ def _with_control(experiment: Experiment) -> Experiment:
     return {**experiment, "controls": [*named, {"name": "chaosext", "provider": provider}]}
 
 
-def _gate_holds(resolved: Resolved, journal: dict[str, Any]) -> bool:
+def _gate_holds(resolved: Resolved, journal: dict[str, Any], event_registry: Any) -> bool:
     from chaoslib.hypothesis import run_steady_state_hypothesis
-    from chaoslib.run import EventHandlerRegistry
 
-    state = run_steady_state_hypothesis(
-        resolved.experiment,
-        resolved.configuration,
-        resolved.secrets,
-        dry=None,
-        event_registry=EventHandlerRegistry(),
-    )
+    try:
+        state = run_steady_state_hypothesis(
+            resolved.experiment,
+            resolved.configuration,
+            resolved.secrets,
+            dry=None,
+            event_registry=event_registry,
+        )
+    except Exception as error:  # chaoslib trips over a tolerance that doesn't fit the probe's answer
+        raise Refused(
+            f"steady-state-hypothesis: {type(error).__name__}: {error}",
+            "write tolerances that fit what the probes return",
+        ) from None
     journal["steady_states"]["before"] = state
     return state is None or bool(state["steady_state_met"])
 
@@ -141,6 +170,11 @@ class _Left:
     def __call__(self, number: int, _frame: FrameType | None) -> None:
         if not self.healing:
             self.signal_number, self.healing = number, True
+            self.leave()
+
+    def leave(self) -> None:
+        """Leave if a signal said so; asked again around each activity, as one may have swallowed it."""
+        if self.signal_number is not None:
             raise SystemExit(SKIP_ROLLBACKS)
 
 
@@ -156,13 +190,22 @@ def _leaving_on_signals() -> Iterator[_Left]:
 
 
 def _own_signals_last(left: _Left) -> Any:
-    """chaoslib installs its own handlers when its runner starts; this puts ours back once it has."""
+    """chaoslib installs its own handlers when its runner starts; this puts ours back once it has.
+
+    After an activity chaoslib makes the pause asked for even on its way out: leaving here comes before it.
+    """
     from chaoslib.run import RunEventHandler
 
     class OwnSignals(RunEventHandler):  # type: ignore[misc]
         def started(self, experiment: Any, journal: Any) -> None:
             for number in SIGNALS:
                 signal.signal(number, left)
+
+        def start_activity(self, activity: Any) -> None:
+            left.leave()
+
+        def activity_completed(self, activity: Any, run: Any) -> None:
+            left.leave()
 
     return OwnSignals()
 
