@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from chaosext.model.timeline import Event, Kind
@@ -81,8 +82,13 @@ class Recorder:
             t_s=moment - zero_s, kind=note.kind, object=note.object, detail=note.detail, source=source
         )
         self._events.append(event)
+        with suppress(Exception):  # a full disk or a closed terminal must not keep a cut from being healed
+            self._append(event)
+        with suppress(Exception):
+            if self._sink:
+                self._sink(event)
+
+    def _append(self, event: Event) -> None:
         if self._path:
-            with self._path.open("a", encoding="utf-8") as file:
+            with self._path.open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(json.dumps(event.to_json(), ensure_ascii=False) + "\n")
-        if self._sink:
-            self._sink(event)

@@ -120,7 +120,9 @@ class ObjectWatch:
             self._note(node_notes(self._nodes.get(node.name), node))
         self._nodes = {node.name: node for node in nodes}
         zones = zone_states(nodes, self._lost())
-        for zone, state in zones.items() if self._zones and zones != self._zones else ():
+        for zone, state in zones.items():
+            if not self._zones or self._zones.get(zone) is state:
+                continue
             detail = f"{state.value}, by the number of nodes that are not ready"
             self._note([Note(kind=Kind.ZONE_STATE, object=f"Zone/{zone or '(none)'}", detail=detail)])
         self._zones = zones
@@ -140,7 +142,9 @@ class ObjectWatch:
 
     def _look_at_endpoints(self) -> None:
         now = self._cluster.endpoint_slices(dns.NAMESPACE, dns.SERVICE)
-        note = endpoints_note(f"{dns.NAMESPACE}/{dns.SERVICE}", self._endpoints or now, now)
+        note = endpoints_note(
+            f"{dns.NAMESPACE}/{dns.SERVICE}", now if self._endpoints is None else self._endpoints, now
+        )
         self._endpoints = now
         self._note([note] if note else [])
 
