@@ -22,6 +22,10 @@ DEFAULT_TOLERATION_S = 300.0
 MONITOR_PERIOD_S = 5.0
 """kube-controller-manager `--node-monitor-period`."""
 
+GRACE_FLAG = "node-monitor-grace-period"
+TOLERATION_FLAG = "default-unreachable-toleration-seconds"
+PERIOD_FLAG = "node-monitor-period"
+
 _UNITS_S = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 
@@ -51,12 +55,12 @@ class Timings:
 def timings_from(pods: Iterable[Mapping[str, Any]]) -> Timings:
     """The timings in the arguments of the control plane's static Pods (`pods`: Pod JSON of kube-system)."""
     flags = dict(_flags(pods))
-    if not flags:
+    if not flags.keys() & {GRACE_FLAG, TOLERATION_FLAG, PERIOD_FLAG}:
         return Timings()
     return Timings(
-        grace_s=_seconds(flags.get("node-monitor-grace-period"), DEFAULT_GRACE_S),
-        toleration_s=_seconds(flags.get("default-unreachable-toleration-seconds"), DEFAULT_TOLERATION_S),
-        monitor_period_s=_seconds(flags.get("node-monitor-period"), MONITOR_PERIOD_S),
+        grace_s=_seconds(flags.get(GRACE_FLAG), DEFAULT_GRACE_S),
+        toleration_s=_seconds(flags.get(TOLERATION_FLAG), DEFAULT_TOLERATION_S),
+        monitor_period_s=_seconds(flags.get(PERIOD_FLAG), MONITOR_PERIOD_S),
         source="arguments of the static Pods kube-controller-manager and kube-apiserver",
     )
 
@@ -64,7 +68,7 @@ def timings_from(pods: Iterable[Mapping[str, Any]]) -> Timings:
 def _flags(pods: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
     for pod in pods:
         for container in pod.get("spec", {}).get("containers", ()):
-            for argument in (*container.get("command", ()), *container.get("args", ())):
+            for argument in (*(container.get("command") or ()), *(container.get("args") or ())):
                 if match := re.fullmatch(r"--([a-z-]+)=(.*)", argument):
                     yield match[1], match[2]
 
