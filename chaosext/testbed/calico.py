@@ -26,6 +26,8 @@ LEFT_OUT = frozenset({"calico-kube-controllers"})
 
 FRESH_INSTALL_LEFT_OUT = frozenset({"upgrade-ipam", "mount-bpffs"})
 """Init containers that serve an upgrade from host-local IPAM and the eBPF data plane."""
+LIVENESS = ["/bin/calico-node", "-felix-live"]
+"""Without upstream's `-bird-live`, which calls birdcl: Debian's BIRD comes without it. Readiness does ask BIRD."""
 EBPF_VOLUMES = frozenset({"sys-fs", "bpffs", "nodeproc", "host-local-net-dir"})
 
 
@@ -40,6 +42,19 @@ def calico_objects(
     return definitions, [
         _node_daemonset(each, pod_subnet, images) if each["kind"] == "DaemonSet" else each for each in others
     ]
+
+
+def api_endpoint(host: str) -> Manifest:
+    """Where calico-node and the CNI plugin find the API server, without waiting for kube-proxy at every start.
+
+    Calico reads this ConfigMap if there is one (calico.yaml, `envFrom`).
+    """
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "kubernetes-services-endpoint", "namespace": "kube-system"},
+        "data": {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": "6443"},
+    }
 
 
 def bgp_objects(leaf_ip: str) -> list[Manifest]:
@@ -71,6 +86,7 @@ def _node_daemonset(daemonset: Manifest, pod_subnet: str, images: dict[str, str]
         if container["name"] == "calico-node":
             container["env"] = _with_env(container["env"], _environment(pod_subnet))
             container["resources"] = {"requests": {"cpu": "50m"}}
+            container["livenessProbe"]["exec"]["command"] = LIVENESS
     return changed
 
 

@@ -148,7 +148,8 @@ class BringUp:
             self.kubectl.apply(definitions)
             names = [f"crd/{each['metadata']['name']}" for each in definitions]
             self.kubectl.wait("--for=condition=Established", *names, timeout_s=30)
-            self.kubectl.apply([*calico.bgp_objects(leaf_ip.result()), *others])
+            endpoint = calico.api_endpoint(kind.api_host(self.blueprint))
+            self.kubectl.apply([endpoint, *calico.bgp_objects(leaf_ip.result()), *others])
 
     def hold_kube_dns(self) -> None:
         """No kube-dns Pod until workers are Ready: the control plane is first, and one would settle there."""

@@ -39,6 +39,7 @@ spec:
         - {name: CALICO_IPV4POOL_IPIP, value: Always}
         - {name: NODENAME, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}
         resources: {requests: {cpu: 250m}}
+        livenessProbe: {exec: {command: [/bin/calico-node, -felix-live, -bird-live]}, periodSeconds: 10}
         volumeMounts: [{name: bpffs}, {name: lib-modules}]
       volumes: [{name: bpffs}, {name: sys-fs}, {name: nodeproc}, {name: host-local-net-dir}, {name: lib-modules},
                 {name: cni-bin-dir}]
@@ -122,4 +123,23 @@ def test_the_only_peering_leaves_control_plane_nodes_out():
         "peerIP": "172.18.0.9",
         "asNumber": 64512,
         "nodeSelector": "!has(node-role.kubernetes.io/control-plane)",
+    }
+
+
+def test_liveness_asks_nothing_that_debians_bird_cannot_answer():
+    (container,) = node_pod()["containers"]
+
+    assert container["livenessProbe"] == {
+        "exec": {"command": ["/bin/calico-node", "-felix-live"]},
+        "periodSeconds": 10,
+    }
+
+
+def test_calico_is_told_where_the_api_server_is():
+    endpoint = calico.api_endpoint("bed-control-plane")
+
+    assert endpoint["metadata"] == {"name": "kubernetes-services-endpoint", "namespace": "kube-system"}
+    assert endpoint["data"] == {
+        "KUBERNETES_SERVICE_HOST": "bed-control-plane",
+        "KUBERNETES_SERVICE_PORT": "6443",
     }
