@@ -120,6 +120,6 @@ def _refusal(error: Any) -> Exception:
         message = body[:200]
     if error.status_code in (401, 403):
         return Refused(f"missing permission: {message}", "grant create on pods/exec to this user")
-    if error.status_code == 404:
+    if 400 <= error.status_code < 500:
         return Refused(f"exec: {message}", "check namespace, Pod and container")
     return Unreachable(f"exec: {message} (HTTP {error.status_code})")

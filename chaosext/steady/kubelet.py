@@ -1,7 +1,9 @@
 """probes_healthy: are the Pods Ready, and has no probe failed lately?
 
 `Running` says little: a crash-looping Pod is "Running" too. Readiness, waiting reasons and the kubelet's
-`Unhealthy` events together tell; the events also tell "refused" from "timed out".
+`Unhealthy` events together tell; the events also tell "refused" from "timed out". Events alone don't: after
+25 of them about one object the kubelet sends one in 5 minutes (client-go's EventSourceObjectSpamFilter), so
+silence is not health.
 """
 
 from __future__ import annotations

@@ -124,11 +124,7 @@ def parse_syncz(istiod: str, text: str) -> tuple[Proxy, ...]:
     listed = json.loads(text)
     if not isinstance(listed, list):
         raise ValueError("/debug/syncz did not answer with a list")
-    return tuple(_proxy(istiod, item) for item in listed if _is_sidecar(item))
-
-
-def _is_sidecar(item: Mapping[str, Any]) -> bool:
-    return item.get("proxy_type", "sidecar") in ("sidecar", "router", "") and "." in item.get("proxy", "")
+    return tuple(_proxy(istiod, item) for item in listed if "." in item.get("proxy", ""))
 
 
 def _proxy(istiod: str, item: Mapping[str, Any]) -> Proxy:

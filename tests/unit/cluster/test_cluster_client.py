@@ -346,7 +346,9 @@ def test_an_exec_that_does_not_end_is_bounded(api: Server, cluster: Cluster) -> 
     assert time.monotonic() - start < 3
 
 
-@pytest.mark.parametrize(("status", "error"), [(403, Refused), (404, Refused), (500, Unreachable)])
+@pytest.mark.parametrize(
+    ("status", "error"), [(400, Refused), (403, Refused), (404, Refused), (500, Unreachable)]
+)
 def test_an_exec_that_is_refused_says_why(
     api: Server, cluster: Cluster, status: int, error: type[Exception]
 ) -> None:
