@@ -22,22 +22,27 @@ _CLIENT_FAILURES = (
 )
 
 
+GRACE_S = 1.0
+"""By how much a script may outlive its time limit: killing the docker client ends nothing inside the container."""
+
+
 @dataclass(frozen=True, slots=True)
 class DockerShell:
-    """The shell of the kind node `node`, whose container has the same name (or of any other container)."""
+    """The shell of the kind node `node`, whose container has the same name (or of any container with coreutils)."""
 
     node: str
 
     def run(self, script: str, *, stdin: str = "", timeout_s: float) -> ShellResult:
-        return run_process(
-            self.node, self._argv(script), stdin=stdin, timeout_s=timeout_s, not_entered=not_entered
-        )
+        argv = self._argv(script, timeout_s)
+        return run_process(self.node, argv, stdin=stdin, timeout_s=timeout_s, not_entered=not_entered)
 
     def stream(self, script: str, *, timeout_s: float | None = None) -> ProcessStream:
-        return ProcessStream(self.node, self._argv(script), timeout_s=timeout_s, not_entered=not_entered)
+        argv = self._argv(script, timeout_s)
+        return ProcessStream(self.node, argv, timeout_s=timeout_s, not_entered=not_entered)
 
-    def _argv(self, script: str) -> list[str]:
-        return ["docker", "exec", "-i", self.node, "bash", "-c", script]
+    def _argv(self, script: str, timeout_s: float | None) -> list[str]:
+        bound = ["timeout", "-k", "1", f"{timeout_s + GRACE_S:g}"] if timeout_s is not None else []
+        return ["docker", "exec", "-i", self.node, *bound, "bash", "-c", script]
 
 
 def not_entered(exit_code: int, stderr: str) -> bool:

@@ -18,9 +18,8 @@ class NetnsShell:
     node: str
 
     def run(self, script: str, *, stdin: str = "", timeout_s: float) -> ShellResult:
-        return run_process(
-            self.node, self._argv(script), stdin=stdin, timeout_s=timeout_s, not_entered=not_entered
-        )
+        argv = self._argv(script)
+        return run_process(self.node, argv, stdin=stdin, timeout_s=timeout_s, not_entered=not_entered)
 
     def stream(self, script: str, *, timeout_s: float | None = None) -> ProcessStream:
         return ProcessStream(self.node, self._argv(script), timeout_s=timeout_s, not_entered=not_entered)

@@ -46,7 +46,11 @@ class ProcessStream:
         self._node, self._not_entered, self._timeout_s = node, not_entered, timeout_s
         self._late = False
         self._stderr = TemporaryFile("w+", errors="replace")  # noqa: SIM115 - a pipe nobody drains would block
-        self._process = _start(argv, self._stderr)
+        try:
+            self._process = _start(argv, self._stderr)
+        except BaseException:
+            self._stderr.close()
+            raise
         self._timer = threading.Timer(timeout_s, self._time_is_up) if timeout_s is not None else None
         if self._timer:
             self._timer.daemon = True
@@ -114,9 +118,7 @@ def _start(argv: Sequence[str], stderr: int | IO[str]) -> subprocess.Popen[str]:
             start_new_session=True,
         )
     except FileNotFoundError:
-        raise Refused(
-            f"{argv[0]}: no such command here", f"install {argv[0]}, it is the way into the nodes"
-        ) from None
+        raise Refused(f"{argv[0]}: no such command", "install it, it is the way into the nodes") from None
 
 
 def _end(process: subprocess.Popen[str]) -> None:

@@ -70,13 +70,16 @@ class Namespaces:
         run("ip", "-netns", self.name(role), "-batch", "-", stdin="\n".join(commands) + "\n")
 
     def sysctl(self, role: str, setting: str) -> None:
-        run("ip", "netns", "exec", self.name(role), "sysctl", "-qw", setting)
+        self.inside_run(role, "sysctl", "-qw", setting)
+
+    def inside_run(self, role: str, *argv: str, stdin: str = "") -> str:
+        return run("ip", "netns", "exec", self.name(role), *argv, stdin=stdin)
 
     def nft(self, role: str, text: str) -> None:
-        run("ip", "netns", "exec", self.name(role), "nft", "-f", "-", stdin=text)
+        self.inside_run(role, "nft", "-f", "-", stdin=text)
 
     def rules(self, role: str) -> str:
-        return run("ip", "netns", "exec", self.name(role), "nft", "list", "ruleset")
+        return self.inside_run(role, "nft", "list", "ruleset")
 
     def shell(self, role: str) -> NetnsShell:
         return NetnsShell(self.name(role))

@@ -60,8 +60,6 @@ def test_a_service_address_does_not_lead_around_the_cut(lab: Lab, source: str, f
         }}
         """,
     )
-    lab.ip(
-    )  # a cluster's default route leads there as well
     assert lab.opens(source, SERVICE[family], family, port=443)
     arm(lab.cut(), lab.shells)
     assert not lab.opens(source, SERVICE[family], family, port=443)

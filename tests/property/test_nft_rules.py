@@ -1,0 +1,108 @@
+"""Whatever the cut: its rules name nothing but its own table, and foreign rules are told from ours."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from datetime import UTC, datetime
+from ipaddress import IPv4Network, IPv6Network, ip_address
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chaosext.model.errors import Refused
+from chaosext.partition.cut import FAMILIES, Cut, NodeCut, merged
+from chaosext.partition.nft import (
+    arm_ruleset,
+    disarm_ruleset,
+    foreign_diff,
+    foreign_fingerprint,
+    renew_ruleset,
+)
+
+ARMED_AT = datetime(2026, 10, 2, 12, tzinfo=UTC)
+V4 = st.builds(
+    lambda bits, length: IPv4Network((bits >> (32 - length) << (32 - length), length)),
+    st.integers(10 << 24, (11 << 24) - 1),
+    st.integers(8, 32),
+)
+V6 = st.builds(
+    lambda bits, length: IPv6Network((bits >> (128 - length) << (128 - length), length)),
+    st.integers(0xFD00 << 112, (0xFD01 << 112) - 1),
+    st.integers(16, 128),
+)
+PEERS = st.lists(V4 | V6, min_size=1, max_size=12).map(tuple)
+HOSTILE = st.text(max_size=24) | st.sampled_from(
+    ['x"; flush ruleset; #', "x}\nflush ruleset\n", "$(reboot)", "@peers4", "lo"]
+)
+
+TOKEN = re.compile(r'"[^"\n]*"|[^\s";{},]+|[;{},\n]')
+
+
+def shape(text: str) -> list[str]:
+    """The statements of a ruleset with every name, address, number and quoted text replaced: its skeleton."""
+    return [
+        re.sub(r"[a-z0-9_.:/]*\d[a-z0-9_.:/]*|chaosext_\w+|\"[^\"]*\"", "N", token)
+        for token in TOKEN.findall(text)
+    ]
+
+
+@given(run=HOSTILE, owner=HOSTILE, node=HOSTILE, uplink=HOSTILE)
+def test_no_name_breaks_out_of_its_place(run: str, owner: str, node: str, uplink: str) -> None:
+    for changed in ({"run": run}, {"owner": owner}, {"node": node}, {"uplink": uplink}):
+        fields = {"run": "plain", "owner": "plain", "node": "plain", "uplink": "plain"} | changed
+        with suppress(Refused):
+            assert shape(rules_of(**fields)) == shape(rules_of("plain", "plain", "plain", "plain"))
+
+
+def rules_of(run: str, owner: str, node: str, uplink: str) -> str:
+    node_cut = NodeCut(node=node, uplinks=(uplink,))
+    peers = (IPv4Network("10.0.0.2/32"), IPv6Network("fc00::2/128"))
+    cut = Cut(run=run, owner=owner, nodes=(node_cut,), peers=peers, ttl_s=60)
+    return "".join(
+        (arm_ruleset(cut, node_cut, ARMED_AT), renew_ruleset(cut, node_cut, ARMED_AT), disarm_ruleset(run))
+    )
+
+
+@given(peers=PEERS, probes=st.lists(st.integers(0, 2**32 - 1), max_size=8))
+def test_merging_keeps_exactly_the_same_addresses_without_overlap(peers: tuple, probes: list[int]) -> None:
+    result = merged(peers)
+    edges = [edge for peer in peers for edge in (peer[0], peer[-1])]
+    for address in (*edges, *(ip_address(0x0A000000 | probe & 0xFFFFFF) for probe in probes)):
+        assert sum(address in peer for peer in result) == any(address in peer for peer in peers)
+    assert merged(reversed(result)) == result
+
+
+@given(peers=PEERS, ttl_s=st.floats(1, 900))
+def test_every_peer_is_in_the_rules_once_with_the_ttl(peers: tuple, ttl_s: float) -> None:
+    node = NodeCut(node="cp", uplinks=("eth0",))
+    cut = Cut(run="r", owner="o", nodes=(node,), peers=peers, ttl_s=ttl_s)
+    timed = re.findall(r"(\S+) timeout (\d+)ms", arm_ruleset(cut, node, ARMED_AT))
+    wanted = [peer for family in FAMILIES for peer in cut.peers_in(family)]
+    assert [(IPv4Network if "." in a else IPv6Network)(a) for a, _ in timed] == wanted
+    assert {int(ms) for _, ms in timed} == {round(ttl_s * 1000)}
+
+
+TABLE_NAMES = st.sampled_from(["ip nat", "inet filter", "inet chaos", "ip6 mangle", "ip chaosext_r"])
+LINES = st.lists(
+    st.sampled_from(["\tchain c {", "\t}", "\t\tip saddr 10.0.0.1 counter packets 1 bytes 2 drop"]),
+    max_size=6,
+)
+TABLES = st.lists(
+    st.builds(lambda name, lines: "\n".join((f"table {name} {{", *lines, "}", "")), TABLE_NAMES, LINES),
+    max_size=4,
+)
+OURS = "table inet chaosext_r {\n\tchain inbound {\n\t\tcounter packets 9 bytes 9 drop\n\t}\n}\n"
+
+
+@given(tables=TABLES, place=st.integers(0, 4))
+def test_our_table_makes_no_difference_to_what_is_foreign(tables: list[str], place: int) -> None:
+    without, within = "".join(tables), "".join((*tables[:place], OURS, *tables[place:]))
+    assert foreign_fingerprint(within) == foreign_fingerprint(without)
+    assert foreign_diff(without, within) == ""
+
+
+@given(tables=TABLES.filter(bool), place=st.integers(0, 3))
+def test_a_foreign_table_that_is_gone_is_missed(tables: list[str], place: int) -> None:
+    place %= len(tables)
+    assert foreign_diff("".join(tables), "".join((*tables[:place], *tables[place + 1 :]))) != ""

@@ -1,0 +1,235 @@
+"""The rules of a cut against golden texts, and nft's answers (recorded from nft 1.0.6) read as facts."""
+
+from __future__ import annotations
+
+import copy
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chaosext.model.errors import Refused
+from chaosext.partition.cut import Cut, NodeCut, peers_of
+from chaosext.partition.nft import (
+    arm_ruleset,
+    disarm_ruleset,
+    discrepancies,
+    foreign_diff,
+    foreign_fingerprint,
+    parse_tables,
+    renew_ruleset,
+)
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "nft"
+ARMED_AT = datetime(2026, 10, 2, 12, 0, 0, 250_000, tzinfo=UTC)
+NODE = NodeCut(node="cp-1", uplinks=("eth1", "eth0"))
+DUAL = Cut(
+    run="r1",
+    owner="alice@laptop",
+    nodes=(NODE,),
+    peers=peers_of(["10.0.0.2", "10.0.0.3", "fc00::2"], ["10.244.0.0/16"]),
+    ttl_s=90.0,
+)
+IPV4 = Cut(
+    run="r2",
+    owner="alice@laptop",
+    nodes=(NodeCut(node="cp-1", uplinks=("eth0",)),),
+    peers=DUAL.peers,
+    ttl_s=2.5,
+    families=("ipv4",),
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("arm-dual-stack.nft", arm_ruleset(DUAL, NODE, ARMED_AT)),
+        ("arm-ipv4-only.nft", arm_ruleset(IPV4, IPV4.nodes[0], ARMED_AT)),
+        ("renew-dual-stack.nft", renew_ruleset(DUAL, NODE, ARMED_AT)),
+        ("disarm.nft", disarm_ruleset("r1")),
+    ],
+)
+def test_the_rules_are_exactly_these(name: str, text: str) -> None:
+    assert text == (GOLDEN / name).read_text()
+
+
+def test_nothing_outside_the_runs_own_table_is_named_or_flushed() -> None:
+    texts = (arm_ruleset(DUAL, NODE, ARMED_AT), renew_ruleset(DUAL, NODE, ARMED_AT), disarm_ruleset("r1"))
+    for line in "\n".join(texts).splitlines():
+        statement = line.split()
+        if statement and not line.startswith((" ", "}", "#")):
+            assert statement[statement.index("inet") + 1] == "chaosext_r1", line
+        assert "flush" not in line or line.startswith("flush chain inet chaosext_r1 ")
+
+
+def test_a_run_that_could_break_out_of_the_disarm_is_refused() -> None:
+    with pytest.raises(Refused):
+        disarm_ruleset("x; flush ruleset")
+
+
+def recorded() -> dict[str, Any]:
+    """`nft -j list table inet chaosext_r1` after arming arm-dual-stack.nft, on nft 1.0.6, plus a foreign table."""
+    return json.loads((GOLDEN / "armed-dual-stack.json").read_text())
+
+
+def test_what_was_armed_is_read_back_as_the_cut() -> None:
+    (facts,) = parse_tables(json.dumps(recorded()))
+    assert discrepancies(DUAL, NODE, facts) == ()
+    assert (facts.run, facts.owner, facts.until) == (
+        "r1",
+        "alice@laptop",
+        datetime(2026, 10, 2, 12, 1, 31, tzinfo=UTC),
+    )
+    assert facts.is_live
+    assert facts.remaining_s == 89
+    assert facts.dropped_packets == 0
+
+
+def expressions(answer: dict[str, Any], comment_ends: str) -> list[dict[str, Any]]:
+    rules = [item["rule"] for item in answer["nftables"] if "rule" in item]
+    (rule,) = [rule for rule in rules if rule.get("comment", "").endswith(comment_ends)]
+    return rule["expr"]
+
+
+def without_elements(answer: dict[str, Any]) -> None:
+    for item in answer["nftables"]:
+        item.get("set", {}).pop("elem", None)
+
+
+def with_other_priority(answer: dict[str, Any]) -> None:
+    next(item for item in answer["nftables"] if "chain" in item)["chain"]["prio"] = 0
+
+
+def with_other_hook(answer: dict[str, Any]) -> None:
+    next(item for item in answer["nftables"] if "chain" in item)["chain"]["hook"] = "forward"
+
+
+def with_verdict_accept(answer: dict[str, Any]) -> None:
+    expressions(answer, "in ipv6")[-1] = {"accept": None}
+
+
+def with_other_uplink(answer: dict[str, Any]) -> None:
+    expressions(answer, "out ipv4")[0]["match"]["right"] = "eth7"
+
+
+def with_all_but_the_peers(answer: dict[str, Any]) -> None:
+    expressions(answer, "out ipv4")[1]["match"]["op"] = "!="
+
+
+def with_other_timeout(answer: dict[str, Any]) -> None:
+    for item in answer["nftables"]:
+        for element in item.get("set", {}).get("elem", ()):
+            element["elem"]["timeout"] = 3600
+
+
+def without_timeout(answer: dict[str, Any]) -> None:
+    for item in answer["nftables"]:
+        if item.get("set", {}).get("name") == "peers6":
+            item["set"]["elem"] = ["fc00::2"]
+
+
+def without_a_rule(answer: dict[str, Any]) -> None:
+    answer["nftables"].pop()
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (without_elements, "peers"),
+        (with_other_priority, "rules"),
+        (with_other_hook, "rules"),
+        (with_verdict_accept, "rules"),
+        (with_other_uplink, "rules"),
+        (with_all_but_the_peers, "rules"),
+        (without_a_rule, "rules"),
+        (with_other_timeout, "timeouts"),
+        (without_timeout, "timeouts"),
+    ],
+)
+def test_whatever_differs_from_the_cut_is_named(change: Any, named: str) -> None:
+    answer = copy.deepcopy(recorded())
+    change(answer)
+    (facts,) = parse_tables(json.dumps(answer))
+    assert any(line.startswith(f"{named}: wanted ") for line in discrepancies(DUAL, NODE, facts))
+
+
+def test_another_owner_is_named() -> None:
+    (facts,) = parse_tables(json.dumps(recorded()).replace("alice@laptop", "bob@desk"))
+    assert discrepancies(DUAL, NODE, facts) == ("owner: wanted alice@laptop, found bob@desk",)
+
+
+def test_after_the_ttl_the_table_cuts_nothing() -> None:
+    answer = recorded()
+    without_elements(answer)
+    (facts,) = parse_tables(json.dumps(answer))
+    assert not facts.is_live
+    assert facts.remaining_s == 0
+
+
+def test_a_table_whose_comments_are_unreadable_is_still_ours() -> None:
+    (facts,) = parse_tables(json.dumps({"nftables": [{"table": {"family": "inet", "name": "chaosext_x9"}}]}))
+    assert (facts.run, facts.owner, facts.until) == ("x9", "", None)
+
+
+def test_foreign_tables_are_passed_over() -> None:
+    tables = [{"table": {"family": f, "name": n}} for f, n in [("ip", "chaosext_x"), ("inet", "filter")]]
+    assert parse_tables(json.dumps({"nftables": tables})) == ()
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "Error: syntax error", '{"nftables": [{"table": {}}]}'])
+def test_what_is_no_answer_of_nft_is_an_error_not_an_empty_list(text: str) -> None:
+    with pytest.raises(ValueError):
+        parse_tables(text)
+
+
+FOREIGN = """\
+table ip nat {
+\tset fleeting {
+\t\ttype ipv4_addr
+\t\tflags dynamic,timeout
+\t\telements = { 1.2.3.4 timeout 1m expires 12s,
+\t\t\t     1.2.3.5 timeout 1m expires 13s }
+\t}
+
+\tset steady {
+\t\ttype ipv4_addr
+\t\telements = { 9.9.9.9 }
+\t}
+
+\tchain INPUT {
+\t\ttype filter hook input priority filter; policy accept;
+\t\tip saddr 1.1.1.1 counter packets 5 bytes 300 drop # handle 4
+\t}
+}
+"""
+OURS = 'table inet chaosext_r1 {\n\tcomment "chaosext"\n\tchain inbound {\n\t}\n}\n'
+
+
+def test_our_tables_and_what_changes_by_itself_are_left_out() -> None:
+    later = FOREIGN.replace("packets 5 bytes 300", "packets 6 bytes 900").replace("handle 4", "handle 9")
+    later = later.replace("1.2.3.5 timeout 1m expires 13s", "8.8.8.8 timeout 1m expires 59s")
+    assert foreign_diff(FOREIGN, OURS + later) == foreign_diff(FOREIGN, later + OURS) == ""
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("1.1.1.1", "1.1.1.2"),
+        ("9.9.9.9", "9.9.9.8"),
+        ("counter packets 5 bytes 300 drop", "accept"),
+        ("ip nat", "ip n"),
+    ],
+)
+def test_every_other_change_is_shown(old: str, new: str) -> None:
+    diff = foreign_diff(FOREIGN, FOREIGN.replace(old, new))
+    assert diff.startswith("--- foreign rules before")
+    assert "\n-" in diff
+    assert "\n+" in diff
+
+
+def test_a_table_that_only_looks_like_ours_is_foreign() -> None:
+    for name in ("inet chaosextra", "ip chaosext_r1"):
+        table = f"table {name} {{\n}}\n"
+        assert foreign_fingerprint(table) == table.strip()

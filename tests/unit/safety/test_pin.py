@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import stat
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from chaosext.model.errors import Refused
+from chaosext.safety.pin import Pin, pins_path, read_pins, remove_pin, verify, write_pin
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PIN = Pin(context="kind-a", server="https://127.0.0.1:6443", ca_sha256="ab12", kube_system_uid="0000-1111")
+
+
+def test_the_pinned_cluster_is_accepted() -> None:
+    verify(PIN, replace(PIN))
+
+
+@pytest.mark.parametrize("field", [field.name for field in fields(Pin)])
+def test_any_other_cluster_is_refused_naming_what_differs(field: str) -> None:
+    with pytest.raises(Refused) as caught:
+        verify(PIN, replace(PIN, **{field: "other"}))
+    assert f"{field} is other, pinned is {getattr(PIN, field)}" in caught.value.message
+    assert not any(f"{other.name} is" in caught.value.message for other in fields(Pin) if other.name != field)
+
+
+def test_pins_are_kept_by_context_in_a_private_file(tmp_path: Path) -> None:
+    path = tmp_path / "config" / "pins.json"
+    other = replace(PIN, context="kind-b")
+    write_pin(PIN, path)
+    write_pin(other, path)
+    write_pin(replace(PIN, server="https://new"), path)
+    assert read_pins(path) == {"kind-a": replace(PIN, server="https://new"), "kind-b": other}
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [file.name for file in path.parent.iterdir()] == ["pins.json"]
+
+
+def test_a_removed_pin_is_forgotten(tmp_path: Path) -> None:
+    write_pin(PIN, tmp_path / "pins.json")
+    remove_pin("kind-none", tmp_path / "pins.json")
+    remove_pin("kind-a", tmp_path / "pins.json")
+    assert read_pins(tmp_path / "pins.json") == {}
+
+
+def test_a_write_that_fails_leaves_the_old_pins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "pins.json"
+    write_pin(PIN, path)
+
+    def full(_: int) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="no space left"):
+        write_pin(replace(PIN, context="kind-b"), path)
+    assert read_pins(path) == {"kind-a": PIN}
+    assert [file.name for file in tmp_path.iterdir()] == ["pins.json"]
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "not json", '{"kind-a": {}}', '{"kind-a": {"server": 1, "x": 2}}', "3"]
+)
+def test_pins_that_can_not_be_read_are_no_permission(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "pins.json"
+    path.write_text(content)
+    with pytest.raises(Refused, match="can't be read"):
+        read_pins(path)
+
+
+def test_no_file_means_no_pins(tmp_path: Path) -> None:
+    assert read_pins(tmp_path / "pins.json") == {}
+
+
+def test_the_file_is_where_the_desktop_standard_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert pins_path() == tmp_path / "chaosext" / "pins.json"
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert pins_path() == tmp_path / ".config" / "chaosext" / "pins.json"
