@@ -57,11 +57,13 @@ chmod 0755 "$1/usr/lib/frr/docker-start"
 sed -i 's/^bgpd=no/bgpd=yes/' "$1/etc/frr/daemons"
 """
 
-# bird6 is BIRD 1.6's IPv6 daemon; bird-live, calico-node's liveness check, calls /usr/bin/birdcl.
+# calico-node's liveness check calls /usr/bin/birdcl, BIRD's client without readline: Debian has the one with it only.
+# Debian's runit makes /etc/service a link, where calico-node wants a directory.
 TOOLS_SETUP = r"""
-for name in bird bird6 birdcl birdcl6; do
-  test -e "$1/usr/bin/$name" || ln -s "../sbin/$name" "$1/usr/bin/$name"
-done
+ln -s ../sbin/bird ../sbin/bird6 "$1/usr/bin/"
+ln -s ../sbin/birdc "$1/usr/bin/birdcl"
+ln -s ../sbin/birdc6 "$1/usr/bin/birdcl6"
+rm "$1/etc/service"
 """
 
 
