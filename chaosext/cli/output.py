@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -38,7 +39,13 @@ class Live:
     def __init__(self, stream: IO[str]) -> None:
         from rich.console import Console
 
-        self._console = Console(file=stream, highlight=False, soft_wrap=True)
+        class Unread(Console):
+            def on_broken_pipe(self) -> None:
+                """Nobody reads any more: no reason to leave the run, whose files tell everything."""
+                self.quiet = True
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+
+        self._console = Unread(file=stream, highlight=False, soft_wrap=True)
 
     def begin(self, run: str, path: Path) -> None:
         self._print(f"run {run}, writing to {path}")
