@@ -66,14 +66,11 @@ def preflight(experiment: Path, context: str | None, as_json: bool) -> int:
     Read-only. Exit 20 when the run would be refused.
     """
     from chaosext.cli.output import briefing_lines
-    from chaosext.run.briefing import brief
+    from chaosext.run.dry import dry_run
     from chaosext.run.experiment import load_experiment
-    from chaosext.run.reach import connect
     from chaosext.run.resolve import resolve
 
-    resolved = resolve(load_experiment(experiment), context=context)
-    ttl_s = max((wish.ttl_s for _, wish in resolved.wishes()), default=None)
-    known = brief(connect(resolved.settings), ttl_s)
+    known = dry_run(resolve(load_experiment(experiment), context=context)).briefing
     click.echo(json.dumps(known.to_json(), indent=2) if as_json else "\n".join(briefing_lines(known)))
     return 0
 
@@ -93,19 +90,19 @@ def _run(resolved: Resolved, expect: str | None, as_json: bool, run_dir: Path | 
     try:
         result = run_strictly(resolved, context, render=summary, tell=live.briefing, expected=expected)
     except Refused as error:
-        result = _refused(resolved, context, error)
+        result = _refused(resolved, context, error, expect)
     _print_result(result, context, as_json, live)
     return result.verdict.exit_code_for(expected)
 
 
-def _refused(resolved: Resolved, context: RunContext, error: Refused) -> RunResult:
+def _refused(resolved: Resolved, context: RunContext, error: Refused, expect: str | None) -> RunResult:
     """A run that was refused before it began leaves its reason in its directory as well."""
     from chaosext.report.markdown import summary
     from chaosext.run.finish import result_of, write_result
     from chaosext.run.strict import refusal
 
     journal = {"experiment": resolved.experiment}
-    result = result_of(context, journal, refusal(error))
+    result = result_of(context, journal, refusal(error), expected=expect)
     context.directory.write_json("journal.json", journal)
     write_result(context, result, summary)
     return result
