@@ -181,6 +181,18 @@ class Lab(Namespaces):
             with server:
                 yield client, server
 
+    @contextlib.contextmanager
+    def datagrams(
+        self, source: str, target: str, family: Family, by_way_of: str = ""
+    ) -> Iterator[tuple[socket.socket, socket.socket]]:
+        """A UDP sender and its receiver: what goes one way without any answer."""
+        sender = self.socket(source, family, socket.SOCK_DGRAM)
+        receiver = self.socket(target, family, socket.SOCK_DGRAM)
+        with sender, receiver:
+            receiver.bind((ADDRESS[family][target], 0))
+            sender.connect((by_way_of or ADDRESS[family][target], receiver.getsockname()[1]))
+            yield sender, receiver
+
     def cut(self, run: str = "lab1", *, ttl_s: float = 30.0, families: tuple[Family, ...] = FAMILIES) -> Cut:
         """The node cut off from the peer and, to see that uplinks only are cut, from the Pod's network."""
         peers = peers_of((ADDRESS[family][PEER] for family in FAMILIES), POD_NETWORKS)
@@ -226,7 +238,10 @@ def arrives(sender: socket.socket, receiver: socket.socket, timeout_s: float = S
     try:
         sender.send(b"!")
         return receiver.recv(64) != b""
-    except TimeoutError:
+    except (
+        TimeoutError,
+        PermissionError,
+    ):  # EPERM: what the kernel says to a sender whose own datagram it drops
         return False
 
 

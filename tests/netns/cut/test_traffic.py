@@ -48,10 +48,19 @@ def test_established_flows_are_cut_in_both_directions(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("source", "target"), CUT_WAYS)
+def test_not_a_single_packet_passes_either_way(lab: Lab, source: str, target: str, family: Family) -> None:
+    with lab.datagrams(source, target, family) as (sender, receiver):
+        assert arrives(sender, receiver)
+        arm(lab.cut(), lab.shells)
+        assert not arrives(sender, receiver)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("source", [NODE, POD])
 def test_a_service_address_does_not_lead_around_the_cut(lab: Lab, source: str, family: Family) -> None:
     protocol = "ip" if family == "ipv4" else "ip6"
-    jump = f"{protocol} daddr {SERVICE[family]} tcp dport 443 dnat to {_endpoint(family)}"
+    jump = f"{protocol} daddr {SERVICE[family]} dnat to {ADDRESS[family][PEER]}"
     lab.nft(
         NODE,
         f"""table {protocol} services {{
@@ -60,9 +69,12 @@ def test_a_service_address_does_not_lead_around_the_cut(lab: Lab, source: str, f
         }}
         """,
     )
-    assert lab.opens(source, SERVICE[family], family, port=443)
-    arm(lab.cut(), lab.shells)
-    assert not lab.opens(source, SERVICE[family], family, port=443)
+    with lab.datagrams(source, PEER, family, by_way_of=SERVICE[family]) as (sender, receiver):
+        assert arrives(sender, receiver)
+        assert lab.opens(source, SERVICE[family], family)
+        arm(lab.cut(), lab.shells)
+        assert not arrives(sender, receiver)
+        assert not lab.opens(source, SERVICE[family], family)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -101,6 +113,7 @@ def test_traffic_flows_within_half_a_second_of_the_heal_with_neighbours_forgotte
         run("ip", "-netns", lab.name(role), "neigh", "flush", "all")
     assert not lab.opens(PEER, NODE, family)
     assert not lab.opens(NODE, PEER, family)
+    assert "INCOMPLETE" not in run("ip", "-netns", lab.name(PEER), "-6", "neigh")
     heal("lab1", lab.shells).require_gone()
     assert wait_until(lambda: lab.opens(PEER, NODE, family, timeout_s=0.05), within_s=0.5) < 0.5
     assert wait_until(lambda: lab.opens(NODE, PEER, family, timeout_s=0.05), within_s=0.5) < 0.5
@@ -130,8 +143,3 @@ def test_renewing_lets_no_packet_through(lab: Lab) -> None:
         with pytest.raises(TimeoutError):
             receiver.recv(1)
     assert sum(dropped) > 0  # packets did come while it was renewed
-
-
-def _endpoint(family: Family) -> str:
-    address = ADDRESS[family][PEER]
-    return f"{address}:7000" if family == "ipv4" else f"[{address}]:7000"

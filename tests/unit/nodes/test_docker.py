@@ -52,7 +52,7 @@ class TestDockerShell:
         started = time.monotonic()
         with pytest.raises(Unreachable, match=r"cp: no answer within 0.3 s"):
             DockerShell("cp").run("sleep 30 & sleep 30", timeout_s=0.3)
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 10
 
     def test_a_stream_that_says_nothing_ends_at_its_time(self) -> None:
         started = time.monotonic()
@@ -61,7 +61,7 @@ class TestDockerShell:
             pytest.raises(Unreachable, match=r"0\.3 s"),
         ):
             next(lines)
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 10
 
     def test_lines_come_while_the_script_runs_and_what_is_sent_arrives(self) -> None:
         with DockerShell("cp").stream("echo ready; read answer; echo got $answer; exit 3") as lines:
@@ -78,7 +78,7 @@ class TestDockerShell:
         started = time.monotonic()
         with DockerShell("cp").stream("echo ready; sleep 30") as lines:
             next(lines)
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 10
 
     def test_sending_to_a_script_that_is_gone_does_no_harm(self) -> None:
         with DockerShell("cp").stream("exit 0") as lines:
