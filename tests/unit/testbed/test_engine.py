@@ -1,0 +1,173 @@
+"""When an engine is left alone, when one is installed, when we refuse; and what the runtime wrapper does."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from chaosext.model.errors import Refused
+from chaosext.testbed import engine
+from chaosext.testbed.progress import Progress
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WITH_ALL = "Name:\tx\nCapBnd:\t000001ffffffffff\n"
+WITHOUT_SYS_RESOURCE = "Name:\tx\nCapBnd:\t000001fffeffffff\n"
+
+
+@pytest.fixture
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory that is all of PATH; the machine is root's, with nothing installed and nobody's DOCKER_HOST."""
+    directory = tmp_path / "bin"
+    directory.mkdir()
+    monkeypatch.setenv("PATH", str(directory))
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    return directory
+
+
+def install(directory: Path, name: str, script: str) -> None:
+    (directory / name).write_text(f"#!/bin/sh\n{script}\n")
+    (directory / name).chmod(0o755)
+
+
+def test_engine_that_answers_is_left_alone(commands: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(commands, "docker", "echo 20.10.24")
+    monkeypatch.setattr(engine, "refuse_unless_installable", pytest.fail)
+    engine.ensure_engine(Progress(), may_install=False)
+
+
+@pytest.mark.parametrize("script", ["exit 1", "echo ''"])
+def test_client_without_engine_does_not_count(commands: Path, script: str) -> None:
+    install(commands, "docker", script)
+    assert not engine.engine_answers()
+
+
+@pytest.mark.usefixtures("commands")
+def test_refuses_when_nobody_allowed_to_install() -> None:
+    with pytest.raises(Refused, match="--no-install-engine") as caught:
+        engine.ensure_engine(Progress(), may_install=False)
+    assert "apt-get install docker.io" in caught.value.fix
+
+
+@pytest.mark.usefixtures("commands")
+def test_refuses_when_not_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(Refused, match="Docker Engine is missing, and only root"):
+        engine.ensure_engine(Progress(), may_install=True)
+
+
+@pytest.mark.usefixtures("commands")
+def test_refuses_where_there_is_no_apt() -> None:
+    with pytest.raises(Refused, match="Debian and Ubuntu only"):
+        engine.ensure_engine(Progress(), may_install=True)
+
+
+@pytest.mark.usefixtures("commands")
+def test_refuses_to_replace_an_engine_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "tcp://10.0.0.1:2375")
+    with pytest.raises(Refused, match=r"10\.0\.0\.1"):
+        engine.ensure_engine(Progress(), may_install=True)
+
+
+@pytest.mark.parametrize(
+    ("os_release", "debian"),
+    [
+        ("ID=debian\n", True),
+        ('ID=ubuntu\nID_LIKE="debian"\n', True),
+        ('ID=linuxmint\nID_LIKE="ubuntu debian"\n', True),
+        ('ID="fedora"\nNAME="not debian"\n', False),
+    ],
+)
+def test_debian_and_its_descendants(commands: Path, tmp_path: Path, os_release: str, debian: bool) -> None:
+    install(commands, "apt-get", "")
+    (tmp_path / "os-release").write_text(os_release)
+    assert engine.is_debian(tmp_path / "os-release") is debian
+
+
+def test_debian_without_os_release(commands: Path, tmp_path: Path) -> None:
+    install(commands, "apt-get", "")
+    assert not engine.is_debian(tmp_path / "missing")
+
+
+@pytest.mark.parametrize(
+    ("status", "lacks"), [(WITH_ALL, False), (WITHOUT_SYS_RESOURCE, True), ("Name:\tx\n", False)]
+)
+def test_reads_the_bounding_set(status: str, lacks: bool) -> None:
+    assert engine.lacks_sys_resource(status) is lacks
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the wrapper and its daemon.json go."""
+    monkeypatch.setattr(engine, "RUNTIME_WRAPPER", tmp_path / "lib" / "wrapper")
+    monkeypatch.setattr(engine, "DAEMON_CONFIGURATION", tmp_path / "etc" / "daemon.json")
+    return tmp_path
+
+
+def test_wrapper_becomes_the_default_runtime_and_may_be_installed_twice(places: Path) -> None:
+    engine.install_runtime_wrapper()
+    engine.install_runtime_wrapper()
+    written = json.loads((places / "etc" / "daemon.json").read_text())
+    runtime = written["default-runtime"]
+    assert written["runtimes"][runtime]["path"] == str(places / "lib" / "wrapper")
+    assert (places / "lib" / "wrapper").stat().st_mode & stat.S_IXOTH
+
+
+def test_daemon_configuration_of_somebody_else_is_not_touched(places: Path) -> None:
+    foreign = places / "etc" / "daemon.json"
+    foreign.parent.mkdir()
+    foreign.write_text('{"data-root": "/srv/docker"}')
+    with pytest.raises(Refused, match=r"daemon\.json") as caught:
+        engine.install_runtime_wrapper()
+    assert foreign.read_text() == '{"data-root": "/srv/docker"}'
+    assert "default-runtime" in caught.value.fix
+    assert not (places / "lib" / "wrapper").exists()
+
+
+class TestWrapper:
+    """The script itself, in front of a runc that only says how it was called."""
+
+    @pytest.fixture
+    def wrapper(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        commands = tmp_path / "bin"
+        commands.mkdir()
+        install(commands, "runc", 'printf "%s\\n" "$@"')
+        install(commands, "wrapper", engine.WRAPPER_SCRIPT.removeprefix("#!/bin/sh\n"))
+        monkeypatch.setenv("PATH", f"{commands}:/usr/bin:/bin")
+        return commands / "wrapper"
+
+    def specification(self) -> dict[str, object]:
+        capabilities = ["CAP_SYS_PTRACE", "CAP_SYS_RESOURCE", "CAP_SYSLOG"]
+        sets = {"bounding": capabilities, "effective": capabilities[1:], "permitted": capabilities[:2]}
+        environment = ['WORDS="CAP_SYS_RESOURCE",', "PATH=/bin"]
+        return {"process": {"capabilities": sets, "oomScoreAdj": -500, "env": environment}}
+
+    def run(self, wrapper: Path, *words: str) -> list[str]:
+        done = subprocess.run([str(wrapper), *words], capture_output=True, text=True, check=True, timeout=20)
+        return done.stdout.splitlines()
+
+    @pytest.mark.parametrize("command", ["create", "exec"])
+    def test_takes_the_capability_out(self, wrapper: Path, tmp_path: Path, command: str) -> None:
+        file = tmp_path / "config.json"
+        file.write_text(json.dumps(self.specification(), separators=(",", ":")))
+        option = ("--bundle", str(tmp_path)) if command == "create" else ("--process", str(file))
+        said = self.run(wrapper, "--root", "/run/x", command, *option, "an id")
+        assert said == ["--root", "/run/x", command, *option, "an id"]
+        process = json.loads(file.read_text())["process"]
+        assert process["capabilities"] == {
+            "bounding": ["CAP_SYS_PTRACE", "CAP_SYSLOG"],
+            "effective": ["CAP_SYSLOG"],
+            "permitted": ["CAP_SYS_PTRACE"],
+        }
+        assert process["oomScoreAdj"] == 0
+        assert process["env"] == ['WORDS="CAP_SYS_RESOURCE",', "PATH=/bin"]
+
+    def test_other_commands_pass_through(self, wrapper: Path) -> None:
+        assert self.run(wrapper, "state", "an id") == ["state", "an id"]
