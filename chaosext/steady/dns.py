@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import cycle, islice, product
@@ -50,6 +51,8 @@ class Outcome(StrEnum):
     NXDOMAIN = "NXDOMAIN"
     SERVFAIL = "SERVFAIL"
     OTHER_RCODE = "another error from the server"
+    EMPTY = "answered without a record"
+    WRONG = "answered with a wrong address"
     TIMED_OUT = "timed out"
     REFUSED = "refused"
     NO_ROUTE = "no route"
@@ -60,14 +63,16 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lookup:
-    """One question to ask: to which address, over which protocol, for which name. `query` is the message's
-    bytes.
+    """One question to ask: to which address, over which protocol, for which name.
+
+    `query` is the message's bytes. `expected`: addresses of which one must be answered, empty for whichever.
     """
 
     address: str
     protocol: str
     name: str
     query: bytes
+    expected: frozenset[str] = frozenset()
 
     @property
     def wire(self) -> bytes:
@@ -153,7 +158,8 @@ def gather(
     addresses = (*service.cluster_ips, *(each.ip for each in endpoints))
     workers = tuple(node.name for node in nodes if not node.is_control_plane)
     everyone = tuple(node.name for node in nodes)
-    plan = plan_lookups(addresses, lookup_names or default_names(cluster), lookups)
+    wanted = dict.fromkeys(lookup_names, frozenset[str]()) or default_names(cluster)
+    plan = plan_lookups(addresses, wanted, lookups) if addresses else ()
     answers = ask_nodes(shells, everyone, plan, timeout_s=timeout_s)
     return DnsEvidence(addresses=addresses, endpoints=endpoints, judged=workers or everyone, answers=answers)
 
@@ -164,30 +170,40 @@ def backing(endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
     return tuple(each for each in staying if each.ready) or staying
 
 
-def default_names(cluster: Cluster) -> tuple[str, ...]:
-    """The API server's name, and istiod's where there is one."""
-    try:
-        cluster.service("istio-system", "istiod")
-    except NotFound:
-        return (API_SERVER_NAME,)
-    return (API_SERVER_NAME, ISTIOD_NAME)
+def default_names(cluster: Cluster) -> dict[str, frozenset[str]]:
+    """The API server's name, and istiod's where there is one, with the addresses that they must resolve to.
+
+    Knowing them tells the cluster's DNS from another resolver that catches what finds no route to it.
+    """
+    names = {API_SERVER_NAME: frozenset(cluster.service("default", "kubernetes").cluster_ips)}
+    with suppress(NotFound):
+        names[ISTIOD_NAME] = frozenset(cluster.service("istio-system", "istiod").cluster_ips)
+    return names
 
 
-def plan_lookups(addresses: Sequence[str], names: Sequence[str], lookups: int) -> tuple[Lookup, ...]:
-    """`lookups` questions for each address: UDP and TCP in turn, and for each of them the names in turn."""
+def plan_lookups(
+    addresses: Sequence[str], names: Mapping[str, frozenset[str]], lookups: int
+) -> tuple[Lookup, ...]:
+    """`lookups` questions for each address: UDP and TCP in turn, and for each of them the names in turn.
+
+    `names`: name -> the addresses that it should have, empty for whichever.
+    """
+    rdtype = "AAAA" if ":" in addresses[0] else "A"
     pairs = [(protocol, name) for name, protocol in product(names, PROTOCOLS)]
     return tuple(
-        _lookup(address, protocol, name)
+        _lookup(address, protocol, name, rdtype, names[name])
         for address in addresses
         for protocol, name in islice(cycle(pairs), lookups)
     )
 
 
-def _lookup(address: str, protocol: str, name: str) -> Lookup:
+def _lookup(
+    address: str, protocol: str, name: str, rdtype: str = "A", expected: frozenset[str] = frozenset()
+) -> Lookup:
     from dns.message import make_query
 
-    rdtype = "AAAA" if ":" in address else "A"
-    return Lookup(address=address, protocol=protocol, name=name, query=make_query(name, rdtype).to_wire())
+    query = make_query(name, rdtype).to_wire()
+    return Lookup(address=address, protocol=protocol, name=name, query=query, expected=expected)
 
 
 def ask_nodes(
@@ -225,6 +241,8 @@ def _read_answers(node: str, plan: Sequence[Lookup], said: dict[str, str] | Unre
             yield Answer(node=node, lookup=lookup, outcome=Outcome.UNKNOWN, detail="the node gave no result")
         else:
             outcome, elapsed_ms, detail = read_line(said[str(index)], lookup.query)
+            if outcome is Outcome.ANSWERED and lookup.expected and lookup.expected.isdisjoint(detail.split()):
+                outcome = Outcome.WRONG
             yield Answer(node=node, lookup=lookup, outcome=outcome, elapsed_ms=elapsed_ms, detail=detail)
 
 
@@ -276,10 +294,18 @@ def read_reply(encoded: str, query: bytes | None = None) -> tuple[Outcome, str]:
         return Outcome.GARBLED, f"{type(error).__name__}: {error}"
     if query is not None and wire[:2] != query[:2]:
         return Outcome.GARBLED, "a reply to another query"
-    known = {NOERROR: Outcome.ANSWERED, NXDOMAIN: Outcome.NXDOMAIN, SERVFAIL: Outcome.SERVFAIL}
-    records = ", ".join(item.to_text() for rrset in reply.answer for item in rrset)
+    known = {
+        NOERROR: Outcome.ANSWERED if reply.answer else Outcome.EMPTY,
+        NXDOMAIN: Outcome.NXDOMAIN,
+        SERVFAIL: Outcome.SERVFAIL,
+    }
+    records = " ".join(item.to_text() for rrset in reply.answer for item in rrset)
     code = reply.rcode()
     return known.get(code, Outcome.OTHER_RCODE), records if code == NOERROR else to_text(code)
+
+
+STRANGE = (Outcome.NXDOMAIN, Outcome.EMPTY, Outcome.WRONG)
+"""A server answered, but not as one that knows the name."""
 
 
 def judge(evidence: DnsEvidence) -> Finding:
@@ -308,14 +334,22 @@ def _evidence(node: str, key: str, answers: Sequence[Answer]) -> Evidence:
     good = outcomes.pop(Outcome.ANSWERED, 0)
     failures = ", ".join(f"{times} {outcome}" for outcome, times in outcomes.most_common())
     why = next((each.detail for each in answers if each.outcome in (Outcome.UNKNOWN, Outcome.GARBLED)), "")
-    names = sorted({each.lookup.name for each in answers if each.outcome is Outcome.NXDOMAIN})
-    notes = [note for note in (failures, why, *names) if note]
+    notes = [note for note in (failures, why, *_bad_names(answers)) if note]
     counted = f"{good} of {len(answers)} answered"
     return Evidence(
         subject=f"Node/{node} → {key}",
         status=_status(good, outcomes),
         detail=": ".join([counted, *notes]),
     )
+
+
+def _bad_names(answers: Iterable[Answer]) -> Iterable[str]:
+    """Names that were answered badly; for the API server's own, which cluster DNS always knows, what that
+    means.
+    """
+    for name in sorted({each.lookup.name for each in answers if each.outcome in STRANGE}):
+        stranger = " (so it is not the cluster's DNS that answers)" if name == API_SERVER_NAME else ""
+        yield f"{name}{stranger}"
 
 
 def _status(answered: int, failures: Counter[Outcome]) -> Status:

@@ -36,9 +36,14 @@ def here() -> Iterator[Lab]:
 
 
 def ask(
-    here: Lab, address: str, name: str = NAME, lookups: int = 2, timeout_s: float = 4.0
+    here: Lab,
+    address: str,
+    name: str = NAME,
+    lookups: int = 2,
+    timeout_s: float = 4.0,
+    expected: frozenset[str] = frozenset(),
 ) -> tuple[Answer, ...]:
-    plan = plan_lookups([address], [name], lookups)
+    plan = plan_lookups([address], {name: expected}, lookups)
     return ask_nodes({here.node: NetnsShell(here.node)}, [here.node], plan, timeout_s=timeout_s)
 
 
@@ -46,9 +51,15 @@ def outcomes(answers: tuple[Answer, ...]) -> dict[str, Outcome]:
     return {answer.lookup.protocol: answer.outcome for answer in answers}
 
 
+def test_an_answer_with_another_address_is_wrong(here: Lab) -> None:
+    assert set(outcomes(ask(here, SERVES, expected=frozenset({"192.0.2.1"}))).values()) == {Outcome.ANSWERED}
+    assert set(outcomes(ask(here, SERVES, expected=frozenset({"10.2.112.1"}))).values()) == {Outcome.WRONG}
+
+
 @pytest.mark.parametrize("address", [SERVES, SERVES_V6])
 def test_lookups_are_answered_over_both_protocols_and_families(here: Lab, address: str) -> None:
-    assert outcomes(ask(here, address)) == {"udp": Outcome.ANSWERED, "tcp": Outcome.ANSWERED}
+    expected = Outcome.ANSWERED if address == SERVES else Outcome.EMPTY  # the lab has no AAAA record
+    assert outcomes(ask(here, address)) == {"udp": expected, "tcp": expected}
 
 
 def test_the_address_in_the_reply_is_read(here: Lab) -> None:
@@ -103,7 +114,8 @@ def test_many_dead_lookups_take_one_timeout_and_not_their_sum(here: Lab) -> None
 
 
 def test_sixty_lookups_all_come_back(here: Lab) -> None:
-    plan = plan_lookups([SERVES, SERVES_V6, SERVES], [NAME, "istiod.istio-system.svc.cluster.local"], 20)
+    names = dict.fromkeys([NAME, "istiod.istio-system.svc.cluster.local"], frozenset({"192.0.2.1"}))
+    plan = plan_lookups([SERVES, SERVES_V6, SERVES], names, 20)
     answers = ask_nodes({here.node: NetnsShell(here.node)}, [here.node], plan)
     assert len(answers) == 60
     assert all(answer.outcome is Outcome.ANSWERED for answer in answers)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from dns.message import from_wire, make_response
+from dns.rrset import from_text
 from hypothesis import given
 from hypothesis import strategies as st
 from steady_worlds import ScriptedShell, endpoint
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ADDRESSES = ("10.2.112.10", "10.244.1.2", "10.244.2.2")
-PLAN = plan_lookups(ADDRESSES, ["kubernetes.default.svc.cluster.local"], 10)
+PLAN = plan_lookups(ADDRESSES, {"kubernetes.default.svc.cluster.local": frozenset()}, 10)
 
 
 def evidence(outcomes: dict[str, Sequence[Outcome]], judged: Sequence[str] = ("w1", "w2")) -> DnsEvidence:
@@ -47,7 +48,7 @@ ALL_WELL = [Outcome.ANSWERED] * 30
 
 
 def test_every_address_is_asked_over_udp_and_tcp_with_every_name() -> None:
-    plan = plan_lookups(["10.2.112.10"], ["a.example", "b.example"], 8)
+    plan = plan_lookups(["10.2.112.10"], dict.fromkeys(["a.example", "b.example"], frozenset()), 8)
     assert {(each.protocol, each.name) for each in plan} == {
         (protocol, name) for protocol in ("udp", "tcp") for name in ("a.example", "b.example")
     }
@@ -68,6 +69,18 @@ def test_a_single_lookup_lost_is_unhealthy_and_named() -> None:
     assert finding.status is Status.UNHEALTHY
     assert "59 of 60" in finding.summary
     assert "Node/w2 → 10.244.2.2:53/tcp: 4 of 5 answered: 1 timed out" in finding.summary
+
+
+def test_a_strangers_answer_for_the_api_servers_name_is_called_so() -> None:
+    finding = judge(evidence({"w1": ALL_WELL, "w2": [Outcome.NXDOMAIN] * 30}))
+    assert finding.status is Status.UNHEALTHY
+    assert "5 NXDOMAIN" in finding.summary
+    assert "it is not the cluster's DNS that answers" in finding.summary
+
+
+def test_an_answer_without_a_record_is_no_answer() -> None:
+    reply = make_response(from_wire(PLAN[0].query)).to_wire()
+    assert classify(0, f"reply:{b64encode(reply).decode()}")[0] is Outcome.EMPTY
 
 
 def test_the_control_plane_is_reported_and_does_not_decide() -> None:
@@ -150,8 +163,9 @@ def test_only_a_dns_reply_counts_as_answered(status: int, message: str) -> None:
 
 
 def test_a_sample_is_read_back() -> None:
-    reply = make_response(from_wire(PLAN[0].query)).to_wire()
-    line = f"1700000000.250000 udp 10.2.112.10 0 12345 reply:{b64encode(reply).decode()}"
+    reply = make_response(from_wire(PLAN[0].query))
+    reply.answer.append(from_text(reply.question[0].name, 5, "IN", "A", "10.2.112.1"))
+    line = f"1700000000.250000 udp 10.2.112.10 0 12345 reply:{b64encode(reply.to_wire()).decode()}"
     sample = parse_sample(line)
     assert (sample.at_s, sample.address, sample.protocol) == (1700000000.25, "10.2.112.10", "udp")
     assert (sample.answered, sample.elapsed_ms) == (True, 12.345)
