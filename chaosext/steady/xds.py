@@ -118,7 +118,7 @@ def _ask(cluster: Cluster, istiod: str) -> str:
 def parse_syncz(istiod: str, text: str) -> tuple[Proxy, ...]:
     """The proxies in the JSON of /debug/syncz. Raises `ValueError` when it isn't such a list.
 
-    Both shapes are read: a `resources` map by type URL (Istio 1.24 on) and flat `cluster_sent`,
+    Both shapes are read: a `resources` map by type URL (newer istiods) and flat `cluster_sent`,
     `cluster_acked`, …
     """
     listed = json.loads(text)
