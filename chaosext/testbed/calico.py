@@ -26,6 +26,16 @@ LEFT_OUT = frozenset({"calico-kube-controllers"})
 
 FRESH_INSTALL_LEFT_OUT = frozenset({"upgrade-ipam", "mount-bpffs"})
 """Init containers that serve an upgrade from host-local IPAM and the eBPF data plane."""
+AWAIT_CNI = """\
+until grep --quiet server: /etc/cni/net.d/calico-kubeconfig && ! grep --quiet '://\\[' /etc/cni/net.d/calico-kubeconfig
+do sleep 0.2
+done
+"""
+"""A bash script for a node that ends when the CNI plugin can be used, a second or two after the node is Ready.
+
+The installer writes the API server as `https://[HOST]`, which Go since 1.25.2 takes for IPv6 only; calico-node writes
+it again, well, when it starts. A Pod bound in between fails and waits ten seconds for its next try.
+"""
 LIVENESS = ["/bin/calico-node", "-felix-live"]
 """Without upstream's `-bird-live`, which calls birdcl: Debian's BIRD comes without it. Readiness does ask BIRD."""
 EBPF_VOLUMES = frozenset({"sys-fs", "bpffs", "nodeproc", "host-local-net-dir"})

@@ -12,6 +12,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NAMESPACE = "istio-system"
+OUTLAST_A_LOST_NODE = [
+    {"key": f"node.kubernetes.io/{condition}", "operator": "Exists", "effect": "NoExecute"}
+    for condition in ("not-ready", "unreachable")
+]
+"""istiod stays where it is during a cut, so that injection works as soon as the network is back.
+
+Evicted like everybody else, it would come back seconds too late: the ReplicaSets of the shop, whose Pods can't be
+made without the injection webhook, would have backed off for minutes, and no sidecar would be seen to suffer.
+"""
 RENDER_TIMEOUT_S = 60
 
 
@@ -29,6 +38,7 @@ def istiod_values(*, hub: str, tag: str, sidecars: Sidecars) -> dict[str, Any]:
         "autoscaleEnabled": False,
         "replicaCount": 1,
         "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}},
+        "tolerations": OUTLAST_A_LOST_NODE,
         "telemetry": {"enabled": False},
         "env": {
             "ENABLE_NATIVE_SIDECARS": _flag(sidecars is Sidecars.NATIVE),

@@ -36,6 +36,7 @@ BGP_S = 180
 ROLLOUT_S = 300
 STEADY_S = 120
 GONE_S = 60
+CNI_S = 60
 SLICE_S = 10
 PLACEMENT_ATTEMPTS = 3
 MISSING_SHOWN = 6
@@ -178,6 +179,9 @@ class BringUp:
                 ),
                 what="all nodes Ready", look="see `kubectl describe nodes`", timeout_s=NODES_READY_S,
             )  # fmt: skip
+            for machine in self.machines():
+                if machine.is_kubernetes_node:
+                    containers.node_script(machine.name, calico.AWAIT_CNI, timeout_s=CNI_S)
 
     def place_kube_dns(self, ready: Future[None]) -> None:
         """Start kube-dns afresh, with the control plane cordoned, until it stands on the workers."""
@@ -195,27 +199,29 @@ class BringUp:
             raise NotInTime(f"kube-dns is not on the workers after {PLACEMENT_ATTEMPTS} attempts", look)
 
     def start_mesh(self, ready: Future[None]) -> None:
-        """istiod, then the shop: its Pods are injected from the first, and find all workers ready to spread on."""
-        manifests = self.render_istio()
+        """istiod, then the shop, so that its Pods are injected from the first and find all workers to spread on."""
+        base, istiod = self.render_istio()
         self.await_api()
-        with self.progress.stage("Apply Istio"):
+        with self.progress.stage("Apply Istio's definitions"):
             self.kubectl.apply([namespace(istio.NAMESPACE)])
-            self.kubectl.apply_text(manifests)
-        with self.progress.stage("Wait for istiod"):
-            self.await_rollout(istio.NAMESPACE, "istiod")
+            self.kubectl.apply_text(base)
         ready.result()
+        with self.progress.stage("Start istiod"):
+            self.kubectl.apply_text(istiod)
+            self.await_rollout(istio.NAMESPACE, "istiod")
         self.start_shop()
 
-    def render_istio(self) -> str:
-        """The manifests of Istio's two charts as one YAML text."""
+    def render_istio(self) -> tuple[str, str]:
+        """The manifests of Istio's two charts, base and istiod, as YAML texts."""
         images, charts = self.images, self.images.istio_charts
         values = istio.istiod_values(
             hub=images.istio_hub, tag=images.istio_tag, sidecars=self.blueprint.sidecars
         )
         discovery = charts / "istio-control" / "istio-discovery"
-        base = istio.render(images.helm, charts / "base", release="istio-base", values=istio.base_values())
-        istiod = istio.render(images.helm, discovery, release="istiod", values=values)
-        return f"{base}\n---\n{istiod}"
+        return (
+            istio.render(images.helm, charts / "base", release="istio-base", values=istio.base_values()),
+            istio.render(images.helm, discovery, release="istiod", values=values),
+        )
 
     def start_shop(self) -> None:
         images, workers = self.images, self.blueprint.workers
