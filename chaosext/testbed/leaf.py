@@ -50,8 +50,9 @@ CREATE_FLAGS = (
 FORWARDING = """\
 sysctl -qw net.ipv4.ip_forward=1
 for interface in /proc/sys/net/ipv4/conf/*; do echo 0 > "$interface/send_redirects"; done
+ip route replace blackhole {pod_subnet}
 """
-"""Redirects would teach the control plane to bypass the leaf."""
+"""Redirects would teach the nodes to bypass the leaf. What no BGP route leads to is discarded, silently: it hangs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +138,7 @@ def made_network(leaf: Container) -> bool:
     return leaf.labels.get(NETWORK_MADE_LABEL) == "yes"
 
 
-def start_leaf(cluster: str, workers: Iterable[str]) -> str:
+def start_leaf(cluster: str, workers: Iterable[str], pod_subnet: str) -> str:
     """Put the leaf on kind's network and run it with a session for each of the `workers`' addresses.
 
     Does nothing that is done already. Returns the leaf's address. Raises `CommandFailed`.
@@ -149,7 +150,7 @@ def start_leaf(cluster: str, workers: Iterable[str]) -> str:
     elif docker("exec", leaf.name, "cat", "/etc/frr/frr.conf") != config:
         _copy_config(leaf.name, config)
         docker("restart", "--time", "1", leaf.name)
-    node_script(leaf.name, FORWARDING)
+    node_script(leaf.name, FORWARDING.format(pod_subnet=pod_subnet))
     return _found(cluster).ipv4
 
 

@@ -1,4 +1,9 @@
-"""The control plane's way to Pods on workers: a static route through the leaf. There is none back. Pure."""
+"""Every node's way to Pods that no BGP route leads to: through the leaf, its gateway as in a datacenter. Pure.
+
+The control plane, which has no BGP, reaches the Pods on workers this way; nobody reaches its own Pods, as the leaf
+knows no route to them and discards what is sent there. Without this route such packets would leave by Docker's
+gateway, and strangers out there might even answer.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,10 @@ UNIT = "chaosext-pod-route.service"
 
 
 def route_script(*, pod_subnet: str, leaf_ip: str) -> str:
-    """A bash script for a control-plane node: sets the route now and, by a systemd unit, at every start."""
+    """A bash script for a node: sets the route now and, by a systemd unit, at every start.
+
+    `proto kernel`, because BIRD learns any other alien route and would advertise it (BIRD 1.6, "kernel: learn").
+    """
     return f"""\
 cat > /etc/systemd/system/{UNIT} <<'UNIT'
 [Unit]
@@ -16,7 +24,7 @@ After=network.target
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStart=ip route replace {pod_subnet} via {leaf_ip}
+ExecStart=ip route replace {pod_subnet} via {leaf_ip} proto kernel
 
 [Install]
 WantedBy=multi-user.target

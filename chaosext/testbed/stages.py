@@ -125,13 +125,13 @@ class BringUp:
             what="every node's address", look="see `docker ps --all`", timeout_s=CONTAINERS_S, stop=self.stop,
         )  # fmt: skip
         with self.progress.stage("Start the leaf"):
-            return leaf.start_leaf(self.blueprint.name, workers)
+            return leaf.start_leaf(self.blueprint.name, workers, self.blueprint.pod_subnet)
 
     def route_pods(self, leaf_ip: Future[str]) -> None:
         script = route_script(pod_subnet=self.blueprint.pod_subnet, leaf_ip=leaf_ip.result())
         self.await_api()
         for machine in self.machines():
-            if machine.role == "control-plane":
+            if machine.is_kubernetes_node:
                 containers.node_script(machine.name, script)
 
     def start_calico(self, leaf_ip: Future[str]) -> None:
