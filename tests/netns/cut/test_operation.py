@@ -41,6 +41,7 @@ class TroubledShell:
     inner: NetnsShell
     trouble: str = NOTHING
     on_send: Callable[[], None] = lambda: None
+    run_trouble: str = NOTHING
     run_raises: Exception | None = None
     calls: list[str] = field(default_factory=list)
 
@@ -52,7 +53,7 @@ class TroubledShell:
         self.calls.append("run")
         if self.run_raises:
             raise self.run_raises
-        return self.inner.run(script, stdin=stdin, timeout_s=timeout_s)
+        return self.inner.run(self.run_trouble + script, stdin=stdin, timeout_s=timeout_s)
 
     def stream(self, script: str, *, timeout_s: float | None = None) -> ProcessStream:
         self.calls.append("stream")
@@ -214,6 +215,36 @@ def test_healing_takes_only_the_named_run(nodes: Namespaces) -> None:
     arm(cut_of(nodes), shells_of(nodes))
     assert heal("op", shells_of(nodes)).left == ()  # a prefix of the run's name
     assert all(node.tables[0].is_live for node in inspect(shells_of(nodes)))
+
+
+def test_a_heal_does_not_wait_for_a_ruleset_that_takes_long_to_list(nodes: Namespaces) -> None:
+    arm(cut_of(nodes), shells_of(nodes))
+    crowded = TroubledShell(nodes.shell("n0"), run_trouble="timeout() { return 124; }\n")
+    report = heal("op1", shells_of(nodes, n0=crowded))
+    assert report.left == ()
+    assert (report.nodes[0].was_there, report.nodes[0].foreign_diff, report.foreign_identical) == (
+        None,
+        None,
+        None,
+    )
+    assert nothing_is_left(nodes)
+
+
+@pytest.mark.parametrize("trouble", [IGNORES_RULES, REJECTS_RULES, "nft() { return 1; }\n", "exit 0\n"])
+def test_a_heal_that_did_not_work_is_not_called_gone(nodes: Namespaces, trouble: str) -> None:
+    arm(cut_of(nodes), shells_of(nodes))
+    report = heal("op1", shells_of(nodes, n1=TroubledShell(nodes.shell("n1"), run_trouble=trouble)))
+    assert report.left == (nodes.name("n1"),)
+    with pytest.raises(Unsafe, match=nodes.name("n1")):
+        report.require_gone()
+
+
+def test_a_node_that_can_not_be_asked_is_in_the_inspection_with_its_problem(nodes: Namespaces) -> None:
+    arm(cut_of(nodes), shells_of(nodes))
+    refused = TroubledShell(nodes.shell("n1"), run_trouble="nft() { return 1; }\n")
+    found = inspect({"a": NetnsShell("no-such-namespace"), "b": refused, "c": nodes.shell("n2")})
+    assert [bool(node.problem) for node in found] == [True, True, False]
+    assert [len(node.tables) for node in found] == [0, 0, 1]
 
 
 def test_a_renewed_cut_lives_its_ttl_anew_and_says_until_when(nodes: Namespaces) -> None:

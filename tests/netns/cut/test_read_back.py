@@ -54,7 +54,7 @@ def cuts(draw: st.DrawFn) -> Cut:
     return Cut(run=run, owner=owner, nodes=(node,), peers=tuple(peers), ttl_s=ttl_s, families=families)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cut=cuts())
 def test_the_kernels_answer_is_the_cut_again_armed_and_renewed(lab: Lab, cut: Cut) -> None:
     lab.nft(NODE, "flush ruleset\n")
