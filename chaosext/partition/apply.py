@@ -45,6 +45,9 @@ __all__ = [
 TIMEOUT_S = 10.0
 """How long one node may take. `docker exec` takes 0.33 s on an idle machine and seconds on a crowded one."""
 
+STRAGGLER_S = 2.5
+"""By then a script that did not answer in time is dead on its node (see nodes/docker.py: 1 s to end, 1 s to kill)."""
+
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
@@ -116,7 +119,8 @@ def _transact(change: _Change, shells: Mapping[str, NodeShell], timeout_s: float
         try:
             nodes = _commit_to_all(change, visits, looks, started)
         except BaseException as error:  # an interrupt must not leave rules behind either
-            _take_back(change.cut.run, own, error, timeout_s)
+            late = time.monotonic() - started >= timeout_s
+            _take_back(change.cut.run, own, error, timeout_s, late=late)
             raise
     return ArmReport(cut=change.cut, nodes=nodes, elapsed_s=time.monotonic() - started)
 
@@ -216,9 +220,15 @@ def _problem(cut: Cut, node: NodeCut, said: Sections, found: tuple[TableFacts, .
     return "; ".join([*discrepancies(cut, node, own[0]), *others])
 
 
-def _take_back(run: str, shells: Mapping[str, NodeShell], cause: BaseException, timeout_s: float) -> None:
+def _take_back(
+    run: str, shells: Mapping[str, NodeShell], cause: BaseException, timeout_s: float, *, late: bool
+) -> None:
     try:
-        heal(run, shells, timeout_s=timeout_s).require_gone()
+        report = heal(run, shells, timeout_s=timeout_s)
+        if late:  # a script that was given up may still bring its rules in, until it is ended on its node
+            time.sleep(STRAGGLER_S)
+            report = heal(run, shells, timeout_s=timeout_s)
+        report.require_gone()
     except Unsafe as unsafe:
         raise unsafe from cause
 

@@ -132,6 +132,15 @@ def test_a_node_that_falls_silent_while_arming_is_healed_within_the_timeout(node
     assert nothing_is_left(nodes)
 
 
+def test_rules_that_land_after_their_node_was_given_up_are_taken_away(nodes: Namespaces) -> None:
+    land_late = """setsid -f bash -c 'sleep 1.5; nft -f - <<<"$0"' "$(cat)"; sleep 60"""
+    late = f'nft() {{ if [[ $1 == -f ]]; then {land_late}; else command nft "$@"; fi; }}\n'
+    with pytest.raises(Inconclusive, match="no answer within 1 s"):
+        arm(cut_of(nodes), shells_of(nodes, n1=TroubledShell(nodes.shell("n1"), late)), timeout_s=1)
+    time.sleep(1)
+    assert nothing_is_left(nodes)
+
+
 def test_what_can_not_be_seen_gone_is_unsafe_and_says_how_to_remove_it(nodes: Namespaces) -> None:
     lost = TroubledShell(nodes.shell("n2"), FORGETS_IPV6, run_raises=Unreachable("the way in is lost"))
     with pytest.raises(Unsafe, match="the way in is lost") as caught:
