@@ -65,7 +65,7 @@ def _detail_changed(before: Pod | None, after: Pod) -> bool:
 
 def _readiness_notes(before: Pod | None, after: Pod) -> Iterator[Note]:
     was_ready = before is not None and before.ready
-    if after.ready and not was_ready:
+    if after.ready and not was_ready and not after.terminating:
         yield Note(kind=Kind.POD_READY, object=after.subject, detail=f"on {after.node}")
     if was_ready and not after.ready and not after.terminating:
         yield Note(

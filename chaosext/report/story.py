@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chaosext.model.timeline import Event, Kind
@@ -30,83 +32,103 @@ def chain_of_causes(result: RunResult) -> tuple[str, ...]:
         _rolled_back(events),
         _steady(events),
     )
-    return tuple(sentence for step in steps for sentence in step)
+    told = sorted((step for told in steps for step in told), key=lambda step: step.t_s)
+    return tuple(f"At {step.t_s:.1f} s {step.text}" for step in told)
 
 
-def _cut(events: Sequence[Event]) -> Iterator[str]:
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One sentence of the chain, and when what it tells of began, in seconds from the cut."""
+
+    t_s: float
+    text: str
+
+
+def _cut(events: Sequence[Event]) -> Iterator[Step]:
     cuts = [event for event in events if event.kind is Kind.CUT]
     if cuts:
-        yield f"{_at(cuts[0])} the control plane ({_names(cuts)}) was cut off from the nodes."
+        yield Step(cuts[0].t_s, f"the control plane ({_names(cuts)}) was cut off from the nodes.")
 
 
-def _not_ready(events: Sequence[Event]) -> Iterator[str]:
+def _not_ready(events: Sequence[Event]) -> Iterator[Step]:
     lost = _first_each(event for event in events if event.kind is Kind.NODE_NOT_READY and event.t_s > 0)
     if lost:
-        yield f"{_at(lost[0])} it no longer heard of {_names(lost)} and marked {_them(lost)} NotReady."
+        yield Step(lost[0].t_s, f"it no longer heard of {_names(lost)} and marked {_them(lost)} NotReady.")
 
 
-def _moved(events: Sequence[Event], unpeered: Collection[str]) -> Iterator[str]:
+def _moved(events: Sequence[Event], unpeered: Collection[str]) -> Iterator[Step]:
     heal_s = _heal_s(events)
     evicted = [event for event in events if event.kind is Kind.POD_EVICTED and _is_kube_dns(event)]
-    bound = [event for event in _bound(events) if event.t_s > 0 and (heal_s is None or event.t_s < heal_s)]
+    bound = [event for event in _bound(events) if 0 < event.t_s < heal_s]
     if evicted:
-        yield f"{_at(evicted[0])} it evicted kube-dns: {_names(evicted)} ({evicted[0].detail})."
+        yield Step(evicted[0].t_s, f"it evicted kube-dns ({_names(evicted)}).")
     for node in sorted({_node(event) for event in bound}):
         here = [event for event in bound if _node(event) == node]
         why = ", which has no BGP session, so nobody learns a route to it" if node in unpeered else ""
-        yield f"{_at(here[0])} kube-dns was re-created on {node}{why}."
+        yield Step(here[0].t_s, f"kube-dns was re-created on {node}{why}.")
     pending = [event for event in events if event.kind is Kind.POD_PENDING and _is_kube_dns(event)]
     if evicted and pending and not bound:
-        yield f"{_at(pending[0])} kube-dns' replacements found no node and stayed Pending: {pending[0].detail}."
+        yield Step(
+            pending[0].t_s, f"kube-dns' replacements found no node and stayed Pending: {pending[0].detail}."
+        )
 
 
-def _healed(events: Sequence[Event]) -> Iterator[str]:
+def _healed(events: Sequence[Event]) -> Iterator[Step]:
     heals = [event for event in events if event.kind is Kind.HEAL]
     if heals:
-        yield f"{_at(heals[0])} the network was back."
+        yield Step(heals[0].t_s, "the network was back.")
 
 
-def _dns(events: Sequence[Event], unpeered: Collection[str]) -> Iterator[str]:
-    dead = _first_each(event for event in events if event.kind is Kind.DNS_DEAD)
-    if not dead:
-        return
-    astray = [event for event in _bound(events) if _node(event) in unpeered and event.t_s < dead[0].t_s]
-    because = f": kube-dns was on {_node(astray[-1])}, which they have no route to" if astray else ""
-    yield f"{_at(dead[0])} DNS died on {_names(dead)}{because}."
+def _dns(events: Sequence[Event], unpeered: Collection[str]) -> Iterator[Step]:
+    """What died during the cut and what died after the heal have different causes."""
+    heal_s = _heal_s(events)
+    dead = [event for event in events if event.kind is Kind.DNS_DEAD]
+    during = _first_each(event for event in dead if event.t_s < heal_s)
+    after = _first_each(event for event in dead if event.t_s >= heal_s)
+    if during:
+        yield Step(during[0].t_s, f"DNS died on {_names(during)}, cut off from kube-dns.")
+    if after:
+        astray = [event for event in _bound(events) if _node(event) in unpeered and event.t_s < after[0].t_s]
+        because = f": kube-dns was on {_node(astray[-1])}, which they have no route to" if astray else ""
+        yield Step(after[0].t_s, f"DNS died on {_names(after)}{because}.")
 
 
-def _xds(events: Sequence[Event]) -> Iterator[str]:
-    lost = [event for event in events if event.kind is Kind.XDS_LOST]
-    if lost:
-        yield f"{_at(lost[0])} sidecars were without xDS: {lost[0].detail}."
+def _xds(events: Sequence[Event]) -> Iterator[Step]:
+    for lost in (event for event in events if event.kind is Kind.XDS_LOST):
+        yield Step(lost.t_s, f"sidecars were without xDS: {lost.detail.partition('; ')[0]}.")
 
 
-def _probes(events: Sequence[Event]) -> Iterator[str]:
+def _probes(events: Sequence[Event]) -> Iterator[Step]:
     refused = [event for event in events if event.kind is Kind.PROBE_FAILING and "refused" in event.detail]
     if refused:
-        yield (
-            f"{_at(refused[0])} kubelet's probes were refused, as sidecars without xDS do not listen: "
-            f"{len({event.object for event in refused})} Pods, first {refused[0].object} ({refused[0].detail})."
-        )
+        pods = len({event.object for event in refused})
+        first = f"first {refused[0].object}: {refused[0].detail}"
+        yield Step(refused[0].t_s, f"kubelet's probes were refused by {pods} Pods ({first}).")
     looping = _first_each(event for event in events if event.kind is Kind.CRASH_LOOP)
     if looping:
-        yield f"{_at(looping[0])} containers began to crash-loop ({len(looping)} Pods, first {looping[0].object})."
+        yield Step(
+            looping[0].t_s,
+            f"containers began to crash-loop ({len(looping)} Pods, first {looping[0].object}).",
+        )
 
 
-def _rolled_back(events: Sequence[Event]) -> Iterator[str]:
+def _rolled_back(events: Sequence[Event]) -> Iterator[Step]:
     for rollback in (event for event in events if event.kind is Kind.ROLLBACK):
-        yield f"{_at(rollback)} rollback: {rollback.detail}."
+        yield Step(rollback.t_s, f"the rollback began: {rollback.detail}.")
 
 
-def _steady(events: Sequence[Event]) -> Iterator[str]:
-    restored = [event for event in events if event.kind is Kind.DNS_RESTORED]
-    dead = {event.object for event in events if event.kind is Kind.DNS_DEAD}
-    last = [event for event in restored if event.object in dead]
-    if last:
-        yield f"{_at(last[-1])} DNS was back on {_names(_first_each(last))}."
+def _steady(events: Sequence[Event]) -> Iterator[Step]:
+    """DNS comes back more than once: on a cut node when kube-dns joins it, everywhere with the rollback."""
+    dead = {event.object for event in events if event.kind is Kind.DNS_DEAD and event.t_s >= _heal_s(events)}
+    back = {
+        event.object: event for event in events if event.kind is Kind.DNS_RESTORED and event.object in dead
+    }
+    if back:
+        last = max(back.values(), key=lambda event: event.t_s)
+        yield Step(last.t_s, f"DNS was back on {_names(list(back.values()))}.")
     steady = [event for event in events if event.kind is Kind.STEADY and event.t_s > 0]
     if steady:
-        yield f"{_at(steady[-1])} the steady state held: {steady[-1].detail}."
+        yield Step(steady[-1].t_s, f"the steady state held: {steady[-1].detail}.")
 
 
 def what_to_do(result: RunResult) -> tuple[str, ...]:
@@ -157,8 +179,9 @@ def _node(event: Event) -> str:
     return event.detail.removeprefix("to ")
 
 
-def _heal_s(events: Iterable[Event]) -> float | None:
-    return next((event.t_s for event in events if event.kind is Kind.HEAL), None)
+def _heal_s(events: Iterable[Event]) -> float:
+    """When the network was back; never, where it was not healed."""
+    return next((event.t_s for event in events if event.kind is Kind.HEAL), math.inf)
 
 
 def _is_kube_dns(event: Event) -> bool:
@@ -170,10 +193,6 @@ def _first_each(events: Iterable[Event]) -> list[Event]:
     for event in events:
         seen.setdefault(event.object, event)
     return list(seen.values())
-
-
-def _at(event: Event) -> str:
-    return f"At {event.t_s:.1f} s"
 
 
 def _names(events: Sequence[Event]) -> str:

@@ -35,7 +35,7 @@ def facts_of(
     return Facts(
         gate=_hypothesis(states.get("before")),
         cut=_cut(method),
-        after=_worst_answer([_hypothesis(states.get("after")), _settled(method)]),
+        after=_worse(_settled(method), _hypothesis(states.get("after"))),
         rolled_back=_rolled_back(rollbacks),
         refusals=_raised(_before_first_touch(method), Refused),
         method_failures=(*(_failure(run) for run in method if _failed(run)), *_cut_short(journal)),
@@ -125,6 +125,13 @@ def _worst_answer(answers: Iterable[Answer | None]) -> Answer | None:
     status = worst(answer.status for answer in given)
     reasons = dict.fromkeys(answer.reason for answer in given if answer.status is status)
     return Answer(status=status, reason="; ".join(reasons))
+
+
+def _worse(first: Answer | None, second: Answer | None) -> Answer | None:
+    """The worse of two answers to the same question; the first where both are as bad."""
+    if first is None or second is None:
+        return first or second
+    return first if first.status is worst((first.status, second.status)) else second
 
 
 def _finding(run: Run) -> Answer | None:

@@ -96,8 +96,13 @@ class Settling:
     def _summary(self) -> str:
         if self.held and self.settled_after_s is not None:
             return f"steady after {self.settled_after_s:.1f} s, and through a dwell of {self.dwelt_s:.1f} s"
-        bad = [f"{each.check}: {each.summary}" for each in self.findings if each.status is not Status.HEALTHY]
-        return "; ".join(bad)
+        bad = (each for each in self.findings if each.status is not Status.HEALTHY)
+        return "; ".join(f"{each.check}: {_first_clause(each.summary)}" for each in bad)
+
+
+def _first_clause(summary: str) -> str:
+    """A finding's summary counts first and names its worst part after a semicolon; the parts are in the evidence."""
+    return summary.partition("; ")[0]
 
 
 def settle(

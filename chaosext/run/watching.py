@@ -149,7 +149,7 @@ class ObjectWatch:
         self._note([note] if note else [])
 
     def _look_at_events(self) -> None:
-        """Each Pod's first failure with each message; what had failed before the first look is history."""
+        """Each living Pod's first failure with each message; what had failed before the first look is history."""
         events = [
             event
             for namespace in self._namespaces
@@ -159,8 +159,14 @@ class ObjectWatch:
         self._failing = known | {(event.involved, event.message) for event in events}
         for event in sorted(events, key=_last_seen):
             note = probe_note(event)
-            if note and not first_look and (event.involved, event.message) not in known:
+            fresh = not first_look and (event.involved, event.message) not in known
+            if note and fresh and self._is_living(event):
                 self._recorder.note(note, "kubelet", at_s=_monotonic(event.last_seen))
+
+    def _is_living(self, event: Event) -> bool:
+        """A Pod that is being deleted fails its probes by design."""
+        pods = (group.get(event.involved_uid) for group in self._pods.values())
+        return any(pod is not None and not pod.terminating for pod in pods)
 
     def _note(self, notes: Iterable[Note]) -> None:
         for note in notes:
