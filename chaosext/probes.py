@@ -27,7 +27,7 @@ __all__ = [
 def dns_resolvable(configuration: Configuration = None, secrets: Secrets = None) -> dict[str, Any]:
     """Does cluster DNS answer on every node: by its ClusterIP and by each endpoint address, over UDP and TCP?
 
-    `chaosext_lookups` (10) lookups per node, address and protocol, each with a fresh socket. Returns a finding.
+    `chaosext_lookups` (10) lookups per node and address, UDP and TCP in turn, each with a fresh socket. A finding.
     """
     return _check("dns_resolvable", configuration, secrets)
 

@@ -23,7 +23,11 @@ EXIT_CODES = {"healthy": 0, "unhealthy": 10, "unknown": 30}
 @click.option("--target", "targets", multiple=True, help="host:port for tcp_reachability (repeatable).")
 @click.option("--leaf", default="", help="Container of the leaf router.  [default: <cluster>-leaf]")
 @click.option(
-    "--lookups", type=int, default=10, show_default=True, help="DNS lookups per node, address and protocol."
+    "--lookups",
+    type=int,
+    default=10,
+    show_default=True,
+    help="DNS lookups per node and address, UDP and TCP in turn.",
 )
 @click.option("--verbose", "-v", is_flag=True, help="Print all evidence.")
 @click.option("--json", "as_json", is_flag=True, help="Print findings as JSON.")

@@ -32,7 +32,9 @@ class Settings(BaseModel):
     namespaces: tuple[str, ...] = Field(("shop",), description="Whose Pods `probes_healthy` asks for")
     max_ttl_s: float = Field(900.0, gt=0, le=3600, description="No cut may live longer than this, seconds")
     request_timeout_s: float = Field(10.0, gt=0, le=120, description="Bound of one API call, seconds")
-    lookups: int = Field(10, ge=1, le=100, description="DNS lookups per node, target and protocol")
+    lookups: int = Field(
+        10, ge=1, le=100, description="DNS lookups per node and address, UDP and TCP in turn"
+    )
 
     @property
     def leaf_container(self) -> str:
