@@ -87,7 +87,11 @@ def up(
     install_engine: bool,
     as_json: bool,
 ) -> None:
-    """Bring the testbed to its steady state; go on from wherever an earlier `up` was interrupted."""
+    """Bring the testbed to its steady state; go on from wherever an earlier `up` was interrupted.
+
+    Its cluster is then pinned: a context of that name that leads elsewhere is refused by every action.
+    """
+    from chaosext.run.reach import pin_context
     from chaosext.testbed.bringup import bring_up
     from chaosext.testbed.config import make_blueprint, read_kind_config
     from chaosext.testbed.progress import Progress
@@ -103,19 +107,22 @@ def up(
     status = bring_up(
         blueprint, Progress(), images=images, registry=registry, may_install_engine=install_engine
     )
+    pin_context(status.context)
     _show(status, as_json=as_json)
 
 
 @testbed.command()
 @NAME
 def down(name: str) -> None:
-    """Take the testbed away: nodes, leaf and kubeconfig context. Built images are kept."""
+    """Take the testbed away: nodes, leaf, kubeconfig context and pin. Built images are kept."""
+    from chaosext.safety.pin import remove_pin
     from chaosext.testbed import cluster
     from chaosext.testbed.config import checked_name
     from chaosext.testbed.progress import Progress
 
     if not cluster.down(checked_name(name), Progress()):
         click.echo(f"There is no testbed named {name}.")
+    remove_pin(f"kind-{name}")
 
 
 @testbed.command()

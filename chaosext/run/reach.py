@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from chaosext.cluster.client import Cluster
 from chaosext.model.errors import Refused, Unreachable
 from chaosext.nodes.docker import DockerShell
-from chaosext.safety.pin import Pin, read_pins, verify
+from chaosext.safety.pin import Pin, read_pins, verify, write_pin
 from chaosext.steady.suite import Surroundings
 
 if TYPE_CHECKING:
@@ -35,6 +35,13 @@ def observed_pin(cluster: Cluster) -> Pin:
         ca_sha256=cluster.ca_sha256,
         kube_system_uid=cluster.namespace_uid("kube-system"),
     )
+
+
+def pin_context(context: str) -> Pin:
+    """Write down which cluster `context` leads to now: from here on no other may answer to that name."""
+    pin = observed_pin(Cluster.connect(context))
+    write_pin(pin)
+    return pin
 
 
 def require_pin(cluster: Cluster) -> None:
