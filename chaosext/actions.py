@@ -6,8 +6,7 @@ Each takes the pinned cluster from `secrets` (chaostoolkit-kubernetes' `KUBERNET
 
 from __future__ import annotations
 
-from typing import Any, TYPE_CHECKING
-
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from chaoslib.types import Configuration, Secrets

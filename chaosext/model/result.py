@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TYPE_CHECKING
-
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from chaosext.model.timeline import Event
     from chaosext.model.verdict import Verdict
-    from collections.abc import Mapping
 
 SCHEMA = "chaosext.result/v1"
 

@@ -6,13 +6,14 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chaosext.model.errors import Refused, Unreachable
 
 if TYPE_CHECKING:
-    from chaosext.nodes.shell import NodeShell
     from collections.abc import Iterable, Mapping
+
+    from chaosext.nodes.shell import NodeShell
 
 SCRIPT = "ip -json address show"
 TIMEOUT_S = 10.0

@@ -8,18 +8,18 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
-
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from chaosext.cluster.objects import Node
     from collections.abc import Collection, Iterable
+
+    from chaosext.cluster.objects import Node
 
 UNHEALTHY_ZONE_THRESHOLD = 0.55
 """kube-controller-manager `--unhealthy-zone-threshold`."""
 
 LARGE_CLUSTER_SIZE_THRESHOLD = 50
-"""kube-controller-manager `--large-cluster-size-threshold`: up to this many nodes, PartialDisruption stops evictions."""
+"""kube-controller-manager `--large-cluster-size-threshold`: up to it, PartialDisruption stops evictions."""
 
 SECONDARY_NODE_EVICTION_RATE = 0.01
 """kube-controller-manager `--secondary-node-eviction-rate`, nodes per second."""
