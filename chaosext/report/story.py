@@ -119,13 +119,12 @@ def _rolled_back(events: Sequence[Event]) -> Iterator[Step]:
 
 def _steady(events: Sequence[Event]) -> Iterator[Step]:
     """DNS comes back more than once: on a cut node when kube-dns joins it, everywhere with the rollback."""
-    dead = {event.object for event in events if event.kind is Kind.DNS_DEAD and event.t_s >= _heal_s(events)}
-    back = {
-        event.object: event for event in events if event.kind is Kind.DNS_RESTORED and event.object in dead
-    }
+    dead = {event.object for event in events if event.kind is Kind.DNS_DEAD}
+    last = {event.object: event for event in events if event.kind in (Kind.DNS_DEAD, Kind.DNS_RESTORED)}
+    restored = [event for event in last.values() if event.kind is Kind.DNS_RESTORED and event.object in dead]
+    back = [event for event in restored if event.t_s >= _heal_s(events)]
     if back:
-        last = max(back.values(), key=lambda event: event.t_s)
-        yield Step(last.t_s, f"DNS was back on {_names(list(back.values()))}.")
+        yield Step(max(event.t_s for event in back), f"DNS was back on {_names(back)}.")
     steady = [event for event in events if event.kind is Kind.STEADY and event.t_s > 0]
     if steady:
         yield Step(steady[-1].t_s, f"the steady state held: {steady[-1].detail}.")
