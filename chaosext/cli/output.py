@@ -101,7 +101,7 @@ def result_lines(result: RunResult, path: Path) -> Iterator[str]:
     yield from (f"  {reason}" for reason in verdict.reasons)
     yield from _block("chain of causes", chain_of_causes(result))
     if result.dns_outages:
-        yield f"longest DNS outage of a node: {result.longest_dns_outage_s:.1f} s"
+        yield f"longest DNS outage of a node: {result.longest_dns_outage_s:.1f} s{_open_end(result)}"
     yield from _block("what to do", what_to_do(result))
     yield f"details: {path / 'summary.md'}"
 
@@ -112,6 +112,11 @@ def finding_lines(finding: Finding, *, verbose: bool) -> Iterator[str]:
     for item in finding.evidence:
         if verbose or item.status is not finding.status or finding.status.value != "healthy":
             yield f"            {item.status.value:<9} {item.subject}: {item.detail}"
+
+
+def _open_end(result: RunResult) -> str:
+    lasting = any(end_s is None for windows in result.dns_outages.values() for _, end_s in windows)
+    return ", and DNS was not back when the run ended" if lasting else ""
 
 
 def _rollback(verified: bool | None) -> str:

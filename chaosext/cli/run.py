@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,7 +102,7 @@ def _refused(resolved: Resolved, context: RunContext, error: Refused, expect: st
     from chaosext.run.finish import result_of, write_result
     from chaosext.run.strict import refusal
 
-    journal = {"experiment": resolved.experiment}
+    journal = {"experiment": resolved.experiment, "start": datetime.now(UTC).isoformat()}
     result = result_of(context, journal, refusal(error), expected=expect)
     context.directory.write_json("journal.json", journal)
     write_result(context, result, summary)

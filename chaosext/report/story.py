@@ -101,14 +101,14 @@ def _xds(events: Sequence[Event]) -> Iterator[Step]:
 def _probes(events: Sequence[Event]) -> Iterator[Step]:
     refused = [event for event in events if event.kind is Kind.PROBE_FAILING and "refused" in event.detail]
     if refused:
-        pods = len({event.object for event in refused})
+        pods = _pods({event.object for event in refused})
         first = f"first {refused[0].object}: {refused[0].detail}"
-        yield Step(refused[0].t_s, f"kubelet's probes were refused by {pods} Pods ({first}).")
+        yield Step(refused[0].t_s, f"kubelet's probes were refused by {pods} ({first}).")
     looping = _first_each(event for event in events if event.kind is Kind.CRASH_LOOP)
     if looping:
         yield Step(
             looping[0].t_s,
-            f"containers began to crash-loop ({len(looping)} Pods, first {looping[0].object}).",
+            f"containers began to crash-loop ({_pods(looping)}, first {looping[0].object}).",
         )
 
 
@@ -197,6 +197,10 @@ def _first_each(events: Iterable[Event]) -> list[Event]:
 def _names(events: Sequence[Event]) -> str:
     names = list(dict.fromkeys(event.object.rpartition("/")[2] for event in events))
     return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else "".join(names)
+
+
+def _pods(found: Collection[object]) -> str:
+    return "1 Pod" if len(found) == 1 else f"{len(found)} Pods"
 
 
 def _them(events: Sequence[Event]) -> str:
