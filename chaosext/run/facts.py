@@ -184,7 +184,9 @@ def _activity(run: Run) -> Mapping[str, Any]:
 
 def _runs(value: Any) -> tuple[Run, ...]:
     """Each member, whatever it is: one that is no mapping has no `status`, and so counts as failed."""
-    return tuple(_mapping(run) for run in value) if isinstance(value, list) else ()
+    if value is None:
+        return ()
+    return tuple(_mapping(run) for run in (value if isinstance(value, list) else [value]))
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
