@@ -15,7 +15,10 @@ OLD, NEW, LAST = (
     "Pod/kube-system/coredns-7d764666f9-n",
     "Pod/kube-system/coredns-7d764666f9-r",
 )
-REFUSED = 'Startup probe failed: Get "http://10.244.12.5:15021/healthz/ready": dial tcp 10.244.12.5:15021: connect: connection refused'
+REFUSED = (
+    'Startup probe failed: Get "http://10.244.12.5:15021/healthz/ready": '
+    "dial tcp 10.244.12.5:15021: connect: connection refused"
+)
 
 BRIEFING = Briefing(
     context="kind-chaosext",
@@ -40,13 +43,19 @@ def event(t_s: float, kind: Kind, name: str, detail: str, source: str = "api-ser
 
 
 CUT = (
-    event(0.0, Kind.CUT, f"Node/{CP}", "drops 172.18.0.3/32, 172.18.0.4/32, 10.244.0.0/16 for 120 s at the most", "chaosext"),
+    event(
+        0.0,
+        Kind.CUT,
+        f"Node/{CP}",
+        "drops 172.18.0.3/32, 172.18.0.4/32, 10.244.0.0/16 for 120 s at the most",
+        "chaosext",
+    ),
     event(20.4, Kind.NODE_NOT_READY, f"Node/{ONE}", "Ready is Unknown"),
     event(20.4, Kind.NODE_NOT_READY, f"Node/{TWO}", "Ready is Unknown"),
     event(20.5, Kind.NODE_TAINTED, f"Node/{ONE}", "node.kubernetes.io/unreachable:NoSchedule"),
     event(20.6, Kind.NODE_TAINTED, f"Node/{ONE}", "node.kubernetes.io/unreachable:NoExecute"),
     event(30.5, Kind.NODE_TAINTED, f"Node/{TWO}", "node.kubernetes.io/unreachable:NoExecute"),
-)  # fmt: skip
+)
 MOVED = (
     event(40.8, Kind.POD_EVICTED, f"{OLD}2xkfq", f"from {ONE}, which is not ready"),
     event(40.9, Kind.POD_CREATED, f"{NEW}bq7m", "by ReplicaSet/coredns-7d764666f9"),
@@ -54,8 +63,13 @@ MOVED = (
     event(42.1, Kind.POD_READY, f"{NEW}bq7m", f"on {CP}"),
     event(50.7, Kind.POD_EVICTED, f"{OLD}8vhtr", f"from {TWO}, which is not ready"),
     event(50.8, Kind.POD_BOUND, f"{NEW}c4zd", f"to {CP}"),
-    event(52.0, Kind.ENDPOINTS_CHANGED, "Service/kube-system/kube-dns", f"10.244.0.7 on {CP}, 10.244.0.8 on {CP}"),
-)  # fmt: skip
+    event(
+        52.0,
+        Kind.ENDPOINTS_CHANGED,
+        "Service/kube-system/kube-dns",
+        f"10.244.0.7 on {CP}, 10.244.0.8 on {CP}",
+    ),
+)
 HEALED = (
     event(53.2, Kind.HEAL, f"Node/{CP}", "cut taken away in 0.41 s", "chaosext"),
     event(54.0, Kind.NODE_READY, f"Node/{ONE}", "Ready is True again"),
@@ -65,30 +79,65 @@ DEAD = (
     event(55.0, Kind.DNS_DEGRADED, f"Node/{ONE}", "10.2.112.10:53/udp timed out", f"lookups on {ONE}"),
     event(55.0, Kind.DNS_DEAD, f"Node/{ONE}", "10.2.112.10:53/udp timed out", f"lookups on {ONE}"),
     event(56.1, Kind.DNS_DEAD, f"Node/{TWO}", "10.2.112.10:53/udp timed out", f"lookups on {TWO}"),
-    event(60.3, Kind.XDS_LOST, "Service/istio-system/istiod", "8 of 8 sidecars are not synced; first Pod/shop/cart-6c9f", "istiod"),
+    event(
+        60.3,
+        Kind.XDS_LOST,
+        "Service/istio-system/istiod",
+        "8 of 8 sidecars are not synced; first Pod/shop/cart-6c9f",
+        "istiod",
+    ),
     event(64.0, Kind.PROBE_FAILING, "Pod/shop/cart-6c9f7d5b8-kx2vn", REFUSED, "kubelet"),
-    event(66.0, Kind.PROBE_FAILING, "Pod/shop/front-5d8c9b7c4-p9w7t", REFUSED.replace(".12.5", ".99.3"), "kubelet"),
+    event(
+        66.0,
+        Kind.PROBE_FAILING,
+        "Pod/shop/front-5d8c9b7c4-p9w7t",
+        REFUSED.replace(".12.5", ".99.3"),
+        "kubelet",
+    ),
     event(97.5, Kind.CRASH_LOOP, "Pod/shop/cart-6c9f7d5b8-kx2vn", "container istio-proxy: CrashLoopBackOff"),
-)  # fmt: skip
+)
 ROLLBACK = (
-    event(131.0, Kind.ROLLBACK, "Deployment/kube-system/coredns", "deleting coredns-7d764666f9-nbq7m, coredns-7d764666f9-nc4zd", "chaosext"),
+    event(
+        131.0,
+        Kind.ROLLBACK,
+        "Deployment/kube-system/coredns",
+        "deleting coredns-7d764666f9-nbq7m, coredns-7d764666f9-nc4zd",
+        "chaosext",
+    ),
     event(131.9, Kind.POD_DELETED, f"{NEW}bq7m", f"on {CP}"),
     event(132.4, Kind.POD_BOUND, f"{LAST}5s8c", f"to {ONE}"),
     event(132.4, Kind.POD_BOUND, f"{LAST}x6ql", f"to {TWO}"),
-)  # fmt: skip
+)
 BACK = (
     event(137.2, Kind.DNS_RESTORED, f"Node/{ONE}", "10.2.112.10:53/udp answered", f"lookups on {ONE}"),
     event(138.3, Kind.DNS_RESTORED, f"Node/{TWO}", "10.2.112.10:53/udp answered", f"lookups on {TWO}"),
     event(165.1, Kind.XDS_RESTORED, "Service/istio-system/istiod", "8 of 8 sidecars are synced", "istiod"),
-    event(190.4, Kind.STEADY, "Cluster/kind-chaosext", "steady after 39.2 s, and through a dwell of 15.3 s", "chaosext"),
-)  # fmt: skip
+    event(
+        190.4,
+        Kind.STEADY,
+        "Cluster/kind-chaosext",
+        "steady after 39.2 s, and through a dwell of 15.3 s",
+        "chaosext",
+    ),
+)
 SELF_HEALED = (
     event(41.0, Kind.POD_EVICTED, f"{OLD}2xkfq", f"from {ONE}, which is not ready"),
-    event(41.2, Kind.POD_PENDING, f"{NEW}bq7m", "0/3 nodes are available: 1 node(s) didn't match Pod's node affinity"),
+    event(
+        41.2,
+        Kind.POD_PENDING,
+        f"{NEW}bq7m",
+        "0/3 nodes are available: 1 node(s) didn't match Pod's node affinity",
+    ),
     *HEALED,
     event(58.0, Kind.POD_BOUND, f"{NEW}bq7m", f"to {TWO}"),
-    event(81.0, Kind.STEADY, "Cluster/kind-chaosext", "steady after 10.2 s, and through a dwell of 15.1 s", "chaosext"),
-)  # fmt: skip
+    event(
+        81.0,
+        Kind.STEADY,
+        "Cluster/kind-chaosext",
+        "steady after 10.2 s, and through a dwell of 15.1 s",
+        "chaosext",
+    ),
+)
 
 
 def result(verdict: Verdict, *events: Event, duration_s: float = 236.0) -> RunResult:
@@ -120,32 +169,63 @@ STORIES = {
         verdict(Outcome.PASSED, "the steady state held after the heal"), *CUT, *SELF_HEALED, duration_s=113.0
     ),
     "deviated-rollback-verified": result(
-        verdict(Outcome.DEVIATED, DNS_IS_DEAD, "rollback verified: the steady state holds again", verified=True),
-        *CUT, *MOVED, *HEALED, *DEAD, *ROLLBACK, *BACK,
+        verdict(
+            Outcome.DEVIATED, DNS_IS_DEAD, "rollback verified: the steady state holds again", verified=True
+        ),
+        *CUT,
+        *MOVED,
+        *HEALED,
+        *DEAD,
+        *ROLLBACK,
+        *BACK,
     ),
     "deviated-rollback-not-verified": result(
-        verdict(Outcome.DEVIATED, DNS_IS_DEAD, "rollback not verified: the steady state was not asserted after it", verified=False),
-        *CUT, *MOVED, *HEALED, *DEAD,
+        verdict(
+            Outcome.DEVIATED,
+            DNS_IS_DEAD,
+            "rollback not verified: the steady state was not asserted after it",
+            verified=False,
+        ),
+        *CUT,
+        *MOVED,
+        *HEALED,
+        *DEAD,
     ),
     "inconclusive": result(
-        verdict(Outcome.INCONCLUSIVE, f"ipv6 left open: Node/{ONE} → [fc00:f853:ccd:e793::2]:6443 answers; 4 of 8 paths blocked"),
-        CUT[0], event(1.9, Kind.HEAL, f"Node/{CP}", "cut taken away in 0.38 s", "chaosext"), duration_s=14.0,
+        verdict(
+            Outcome.INCONCLUSIVE,
+            f"ipv6 left open: Node/{ONE} → [fc00:f853:ccd:e793::2]:6443 answers; 4 of 8 paths blocked",
+        ),
+        CUT[0],
+        event(1.9, Kind.HEAL, f"Node/{CP}", "cut taken away in 0.38 s", "chaosext"),
+        duration_s=14.0,
     ),
     "unsafe": result(
         verdict(
             Outcome.UNSAFE,
-            f"the cut of run 20261123t230300ab12 may still be in force on {CP} (no answer within 10 s), until 2026-11-23T23:05:10Z at the latest: "
+            f"the cut of run 20261123t230300ab12 may still be in force on {CP} (no answer within 10 s), "
+            "until 2026-11-23T23:05:10Z at the latest: "
             f"docker exec {CP} nft delete table inet chaosext_20261123t230300ab12",
         ),
-        *CUT, duration_s=71.0,
+        *CUT,
+        duration_s=71.0,
     ),
     "refused": replace(
-        result(verdict(Outcome.REFUSED, "ttl_s: 7200 s is beyond the limit of 900 s (max_ttl_s): ask for less, or raise configuration.chaosext_max_ttl_s"), duration_s=0.0),
+        result(
+            verdict(
+                Outcome.REFUSED,
+                "ttl_s: 7200 s is beyond the limit of 900 s (max_ttl_s): "
+                "ask for less, or raise configuration.chaosext_max_ttl_s",
+            ),
+            duration_s=0.0,
+        ),
         briefing=None,
     ),
     "interrupted": result(
         verdict(Outcome.INTERRUPTED, "signal 15 ended the run; the cut was healed", number=15),
-        *CUT[:3], event(23.0, Kind.HEAL, f"Node/{CP}", "cut taken away in 0.40 s", "chaosext"), duration_s=34.0,
+        *CUT[:3],
+        event(23.0, Kind.HEAL, f"Node/{CP}", "cut taken away in 0.40 s", "chaosext"),
+        duration_s=34.0,
     ),
-}  # fmt: skip
+}
 """Name -> the run's result."""
