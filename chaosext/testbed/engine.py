@@ -71,16 +71,26 @@ def ensure_engine(progress: Progress, *, may_install: bool) -> None:
 
 def engine_answers() -> bool:
     """Whether a Docker engine answers the `docker` command."""
+    return not engine_problem()
+
+
+def engine_problem() -> str:
+    """Why no Docker engine answers the `docker` command, in its own words; "" when one does."""
     try:
         done = run_command(["docker", "info", "--format", "{{.ServerVersion}}"], timeout_s=20)
-    except CommandFailed:
-        return False
-    return bool(done.stdout.strip())
+    except CommandFailed as error:
+        return error.message
+    return "" if done.stdout.strip() else "`docker info` names no server"
 
 
 def refuse_unless_installable(*, may_install: bool) -> None:
     """Raise `Refused` with the first reason why we can't install and start an engine on this machine."""
     fix = "install Docker Engine 20.10 or newer (Debian: apt-get install docker.io), start it, and run this again"
+    problem = engine_problem()
+    if "permission denied" in problem:
+        raise Refused(
+            "this user may not use Docker Engine", "add it to the group `docker`, or run this as root"
+        )
     if host := os.environ.get("DOCKER_HOST"):
         raise Refused(
             f"DOCKER_HOST names {host}, and no engine answers there", "start it or unset DOCKER_HOST"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chaosext.model.errors import Refused
 from chaosext.testbed.commands import run_command
 from chaosext.testbed.images.cache import is_kept, kept, log_file
 from chaosext.testbed.images.golang import find_go
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 DOWNLOAD_TIMEOUT_S = 900
 BUILD_TIMEOUT_S = 3600
+NEEDED_GIB = 8  # Kubernetes, the biggest: about 5 GiB of Go's caches and 1 GiB of binaries
 GO_ENVIRONMENT = {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off"}
 
 
@@ -104,7 +106,17 @@ def module_requirements(module: GoModule) -> dict[str, str]:
     return {one["Path"]: one["Version"] for one in json.loads(said)["Require"]}
 
 
+def _refuse_without_space(directory: Path) -> None:
+    free_gib = shutil.disk_usage(directory).free / 2**30
+    if free_gib < NEEDED_GIB:
+        raise Refused(
+            f"building from source needs {NEEDED_GIB} GiB, and {directory} has {free_gib:.1f} GiB free",
+            "free some space (`go clean -cache` helps) or use `--images registry`",
+        )
+
+
 def _build(build: GoBuild, target: Path) -> None:
+    _refuse_without_space(target)
     module = target / "src"
     module.mkdir()
     (module / "go.mod").write_text(build.go_mod)

@@ -74,5 +74,7 @@ def _assemble(rootfs: RootFs, target: Path) -> None:
         '--aptopt=APT::Install-Recommends "false"', f"--include={','.join(rootfs.packages)}",
         f'--customize-hook=sh {script} "$1"', SUITE, target / "rootfs.tar", *SOURCES,
     ]  # fmt: skip
-    run_command(argv, timeout_s=BUILD_TIMEOUT_S, log=log_file(f"rootfs-{rootfs.name}"))
+    # Its working directory inside ours: what an interrupted run leaves goes with the next attempt.
+    log = log_file(f"rootfs-{rootfs.name}")
+    run_command(argv, timeout_s=BUILD_TIMEOUT_S, env={"TMPDIR": str(target)}, log=log)
     script.unlink()

@@ -63,6 +63,13 @@ def test_refuses_when_not_root(monkeypatch: pytest.MonkeyPatch) -> None:
         engine.ensure_engine(Progress(), may_install=True)
 
 
+def test_refuses_a_user_who_may_not_use_the_engine(commands: Path) -> None:
+    install(commands, "docker", "echo 'permission denied while trying to connect' >&2; exit 1")
+    with pytest.raises(Refused, match="may not use") as caught:
+        engine.ensure_engine(Progress(), may_install=True)
+    assert "group" in caught.value.fix
+
+
 @pytest.mark.usefixtures("commands")
 def test_refuses_where_there_is_no_apt() -> None:
     with pytest.raises(Refused, match="Debian and Ubuntu only"):

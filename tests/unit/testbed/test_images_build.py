@@ -11,7 +11,7 @@ import pytest
 
 from chaosext.model.errors import Refused
 from chaosext.testbed import images, versions
-from chaosext.testbed.images import components, golang, pulled, recipes, rootfs, sourced, trees
+from chaosext.testbed.images import components, gobuild, golang, pulled, recipes, rootfs, sourced, trees
 from chaosext.testbed.images.archive import Entry
 from chaosext.testbed.images.gobuild import GoBuild
 from chaosext.testbed.progress import Progress
@@ -67,6 +67,15 @@ class TestGoBuild:
         assert recipes.kubernetes().replaces == {
             "k8s.io/api": f"k8s.io/api {versions.KUBERNETES_STAGING_VERSION}"
         }
+
+    def test_full_disk_is_refused_before_go_starts(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        monkeypatch.setattr(gobuild, "NEEDED_GIB", 10**9)
+        monkeypatch.setattr(gobuild, "find_go", pytest.fail)
+        with pytest.raises(Refused, match="GiB free"):
+            gobuild.ensure_go_commands(BUILD, Progress())
 
 
 class TestGo:
