@@ -6,6 +6,7 @@ kind is still joining workers.
 
 from __future__ import annotations
 
+import json
 import threading
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -208,6 +209,10 @@ class BringUp:
         ready.result()
         with self.progress.stage("Start istiod"):
             self.kubectl.apply_text(istiod)
+            patch = json.dumps(istio.PUBLISH_NOT_READY)
+            self.kubectl.run(
+                "patch", "service/istiod", f"--namespace={istio.NAMESPACE}", "--type=merge", "-p", patch
+            )
             self.await_rollout(istio.NAMESPACE, "istiod")
         self.start_shop()
 
