@@ -25,6 +25,13 @@ SECONDARY_NODE_EVICTION_RATE = 0.01
 """kube-controller-manager `--secondary-node-eviction-rate`, nodes per second."""
 
 
+MASTER_DISRUPTION = (
+    "every node of every zone lost: the controller takes the fault for its own and evicts nothing (master "
+    "disruption mode), so kube-dns is expected to stay"
+)
+"""`handleDisruption` in the same file: with all zones in FullDisruption all evictions are stopped."""
+
+
 class ZoneState(StrEnum):
     """As the controller names them."""
 
@@ -59,6 +66,8 @@ class Outlook:
 def outlook(nodes: Collection[Node], lost: Collection[str], kube_dns_nodes: Collection[str]) -> Outlook:
     """What losing the nodes named in `lost` means for evictions, and so for kube-dns on `kube_dns_nodes`."""
     zones = zone_states(nodes, lost)
+    if set(zones.values()) == {ZoneState.FULL_DISRUPTION}:
+        return Outlook(zones=zones, lines=(MASTER_DISRUPTION,))
     lines = tuple(line for zone, state in zones.items() for line in _zone_lines(zone, state, nodes, lost))
     return Outlook(zones=zones, lines=(*lines, *_dns_lines(zones, nodes, lost, kube_dns_nodes)))
 
