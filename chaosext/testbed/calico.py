@@ -36,8 +36,6 @@ done
 The installer writes the API server as `https://[HOST]`, which Go since 1.25.2 takes for IPv6 only; calico-node writes
 it again, well, when it starts. A Pod bound in between fails and waits ten seconds for its next try.
 """
-LIVENESS = ["/bin/calico-node", "-felix-live"]
-"""Without upstream's `-bird-live`, which calls birdcl: Debian's BIRD comes without it. Readiness does ask BIRD."""
 EBPF_VOLUMES = frozenset({"sys-fs", "bpffs", "nodeproc", "host-local-net-dir"})
 
 
@@ -96,7 +94,6 @@ def _node_daemonset(daemonset: Manifest, pod_subnet: str, images: dict[str, str]
         if container["name"] == "calico-node":
             container["env"] = _with_env(container["env"], _environment(pod_subnet))
             container["resources"] = {"requests": {"cpu": "50m"}}
-            container["livenessProbe"]["exec"]["command"] = LIVENESS
     return changed
 
 

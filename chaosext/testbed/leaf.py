@@ -44,15 +44,14 @@ bgpd_options="  -A 127.0.0.1"
 CREATE_FLAGS = (
     "--privileged",
     "--restart=unless-stopped",
+    "--sysctl=net.ipv4.ip_forward=1",
     "--mount=type=tmpfs,destination=/run/frr,tmpfs-mode=1777",  # FRR's sockets and pid files, new at every start
 )
 
-FORWARDING = """\
-sysctl -qw net.ipv4.ip_forward=1
+NO_REDIRECTS = """\
 for interface in /proc/sys/net/ipv4/conf/*; do echo 0 > "$interface/send_redirects"; done
-ip route replace blackhole {pod_subnet}
 """
-"""Redirects would teach the nodes to bypass the leaf. What no BGP route leads to is discarded, silently: it hangs."""
+"""Redirects would teach the nodes to bypass the leaf."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,16 +73,19 @@ def leaf_name(cluster: str) -> str:
     return f"{cluster}-leaf"
 
 
-def frr_config(workers: Iterable[str]) -> str:
+def frr_config(workers: Iterable[str], pod_subnet: str) -> str:
     """/etc/frr/frr.conf: iBGP with every worker, reflecting routes among them with the next hop kept.
 
-    Workers then reach each other's Pods directly, and the leaf reaches all Pods on workers.
+    Workers then reach each other's Pods directly, and the leaf reaches all Pods on workers. What no BGP route leads
+    to is discarded silently: whoever asks there hangs.
     """
     neighbours = "\n".join(f" neighbor {ip} peer-group workers" for ip in sorted(workers))
     return f"""\
 frr defaults datacenter
 hostname leaf
 log stdout informational
+!
+ip route {pod_subnet} blackhole
 !
 router bgp {AS_NUMBER}
  bgp log-neighbor-changes
@@ -143,14 +145,14 @@ def start_leaf(cluster: str, workers: Iterable[str], pod_subnet: str) -> str:
 
     Does nothing that is done already. Returns the leaf's address. Raises `CommandFailed`.
     """
-    leaf, config = _on_kind_network(cluster), frr_config(workers)
+    leaf, config = _on_kind_network(cluster), frr_config(workers, pod_subnet)
     if not leaf.running:
         _copy_config(leaf.name, config)
         docker("start", leaf.name)
     elif docker("exec", leaf.name, "cat", "/etc/frr/frr.conf") != config:
         _copy_config(leaf.name, config)
         docker("restart", "--time", "1", leaf.name)
-    node_script(leaf.name, FORWARDING.format(pod_subnet=pod_subnet))
+    node_script(leaf.name, NO_REDIRECTS)
     return _found(cluster).ipv4
 
 

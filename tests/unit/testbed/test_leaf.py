@@ -34,7 +34,7 @@ def inspected(labels, networks):
 
 
 def test_every_worker_is_a_reflected_ibgp_neighbour():
-    config = leaf.frr_config(["172.18.0.3", "172.18.0.2"])
+    config = leaf.frr_config(["172.18.0.3", "172.18.0.2"], "10.244.0.0/16")
 
     assert " neighbor 172.18.0.2 peer-group workers\n neighbor 172.18.0.3 peer-group workers\n" in config
     assert "neighbor workers remote-as 64512" in config
@@ -43,7 +43,18 @@ def test_every_worker_is_a_reflected_ibgp_neighbour():
 
 
 def test_the_configuration_does_not_depend_on_the_workers_order():
-    assert leaf.frr_config(["10.0.0.2", "10.0.0.1"]) == leaf.frr_config(["10.0.0.1", "10.0.0.2"])
+    one, other = (
+        leaf.frr_config(ips, "10.1.0.0/16") for ips in (["10.0.0.2", "10.0.0.1"], ["10.0.0.1", "10.0.0.2"])
+    )
+
+    assert one == other
+
+
+def test_what_no_bgp_route_leads_to_is_discarded_and_never_advertised():
+    config = leaf.frr_config(["172.18.0.2"], "10.244.0.0/16")
+
+    assert "\nip route 10.244.0.0/16 blackhole\n" in config
+    assert "redistribute" not in config
 
 
 def test_sessions_are_read_with_their_state():
