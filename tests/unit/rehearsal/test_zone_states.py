@@ -1,0 +1,102 @@
+"""The node lifecycle controller's arithmetic, as Kubernetes' own code has it, and what it means for kube-dns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chaosext.cluster.objects import ZONE_LABEL, Node
+from chaosext.rehearsal.disruption import MASTER_DISRUPTION, ZoneState, outlook, zone_state, zone_states
+
+NORMAL, PARTIAL, FULL = ZoneState.NORMAL, ZoneState.PARTIAL_DISRUPTION, ZoneState.FULL_DISRUPTION
+
+
+@pytest.mark.parametrize(
+    ("ready", "not_ready", "state"),
+    [
+        # pkg/controller/nodelifecycle/node_lifecycle_controller.go, ComputeZoneState, branch by branch
+        (0, 0, NORMAL),
+        (1, 0, NORMAL),
+        (0, 1, FULL),
+        (0, 3, FULL),
+        (1, 1, NORMAL),
+        (1, 2, NORMAL),  # 67 %, but not more than two: the testbed
+        (1, 3, PARTIAL),  # seen on a real control plane: 1 + 3 nodes
+        (3, 3, NORMAL),  # seen: exactly half
+        (9, 10, NORMAL),  # 52.6 %
+        (9, 11, PARTIAL),  # exactly 55 %
+        (45, 55, PARTIAL),
+        (46, 54, NORMAL),
+        (3, 60, PARTIAL),  # seen: 3 + 60 nodes
+        (3, 300, PARTIAL),
+    ],
+)
+def test_zone_state(ready: int, not_ready: int, state: ZoneState) -> None:
+    assert zone_state(ready, not_ready) is state
+
+
+@given(st.integers(0, 5000), st.integers(0, 5000))
+def test_losing_more_nodes_never_makes_a_zone_better(ready: int, not_ready: int) -> None:
+    order = [NORMAL, PARTIAL, FULL]
+    if ready:
+        assert order.index(zone_state(ready - 1, not_ready + 1)) >= order.index(zone_state(ready, not_ready))
+
+
+def node(name: str, zone: str = "") -> Node:
+    metadata: dict[str, Any] = {"name": name, "labels": {ZONE_LABEL: zone} if zone else {}}
+    return Node.from_json({"metadata": metadata})
+
+
+def cluster(workers: int, *, zone: str = "") -> list[Node]:
+    return [node("cp"), *(node(f"w{index}", zone) for index in range(workers))]
+
+
+def lost(nodes: list[Node]) -> set[str]:
+    return {each.name for each in nodes if each.name != "cp"}
+
+
+def test_zones_are_counted_apart() -> None:
+    nodes = [*cluster(2, zone="b"), node("w9", "c")]
+    assert zone_states(nodes, {"w0", "w1"}) == {"": NORMAL, "b": FULL, "c": NORMAL}
+
+
+def test_the_testbed_moves_all_of_kube_dns() -> None:
+    nodes = cluster(2)
+    assert outlook(nodes, lost(nodes), ["w0", "w1"]).lines == (
+        "zone (none): 2 of 3 nodes lost → Normal: evictions go on, about one node every 10 s",
+        "kube-dns on w0, w1: all of it is expected to be evicted and re-created elsewhere",
+    )
+
+
+def test_one_and_three_in_a_zone_stop_evictions() -> None:
+    nodes = cluster(3)
+    zone, dns = outlook(nodes, lost(nodes), ["w0", "w1"]).lines
+    assert "PartialDisruption: evictions will stop" in zone
+    assert "at most the Pod on the first node to expire moves" in dns
+
+
+def test_above_fifty_nodes_evictions_slow_down() -> None:
+    fifty, more = cluster(49), cluster(50)
+    assert "evictions will stop" in outlook(fifty, lost(fifty), []).lines[0]
+    assert "one node every 100 s" in outlook(more, lost(more), []).lines[0]
+
+
+def test_nodes_in_a_zone_of_their_own_are_evicted_from() -> None:
+    nodes = cluster(3, zone="b")
+    found = outlook(nodes, lost(nodes), ["w0"])
+    assert found.zones == {"": NORMAL, "b": FULL}
+    assert found.lines[0] == "zone (none): 0 of 1 nodes lost → Normal: nothing is evicted here"
+    assert "FullDisruption: evictions go on" in found.lines[1]
+
+
+def test_with_every_node_lost_nothing_is_evicted() -> None:
+    nodes = cluster(3)
+    assert outlook(nodes, {each.name for each in nodes}, ["w0"]).lines == (MASTER_DISRUPTION,)
+
+
+def test_kube_dns_elsewhere_stays() -> None:
+    nodes = cluster(2)
+    assert outlook(nodes, lost(nodes), ["cp"]).lines[-1].endswith("it is expected to stay")
