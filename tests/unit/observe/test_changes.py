@@ -21,9 +21,7 @@ def node(ready: str = "True", *taints: str) -> Node:
     )
 
 
-def pod(
-    on: str = "", *, ready: bool = False, deleted: bool = False, waiting: str = "", why: str = "", phase: str = "Pending"
-) -> Pod:  # fmt: skip
+def pod(on: str = "", *, ready: bool = False, deleted: bool = False, waiting: str = "", why: str = "") -> Pod:
     state = {"waiting": {"reason": waiting}} if waiting else {"running": {}}
     metadata: dict[str, Any] = {"name": "dns-1", "namespace": "kube-system", "uid": "1"}
     if deleted:
@@ -38,7 +36,7 @@ def pod(
             "metadata": metadata,
             "spec": {"nodeName": on} if on else {},
             "status": {
-                "phase": phase,
+                "phase": "Pending",
                 "conditions": conditions,
                 "containerStatuses": [{"name": "coredns", "state": state}],
             },
