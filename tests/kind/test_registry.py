@@ -1,0 +1,149 @@
+"""The pull path for real: a registry on loopback serves what was built from source under the official paths.
+
+Needs Debian's `docker-registry` and images built from source; takes two minutes and 3 GiB of disk, and gives them back.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from chaosext.testbed import versions
+from chaosext.testbed.commands import CommandFailed, run_command
+from chaosext.testbed.images import ensure_images, sourced
+from chaosext.testbed.images.components import calico_components, istio_components, kubernetes_components
+from chaosext.testbed.images.docker import is_loaded, load_images, preload_node
+from chaosext.testbed.images.pulled import (
+    BUSYBOX,
+    CALICO_CNI,
+    CALICO_NODE,
+    ISTIO_PILOT,
+    ISTIO_PROXY,
+    LEAF,
+    LOADBALANCER,
+    NODE,
+    OFFICIAL_IMAGES,
+    OfficialImage,
+    registry_answers,
+)
+from chaosext.testbed.progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from chaosext.testbed.images.components import Component
+
+BUILT_HERE = (LOADBALANCER,)  # under its official name in source mode, too: kind fixes it
+
+
+def docker(*words: str) -> str:
+    return run_command(["docker", *words], timeout_s=600).stdout
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[str]:
+    """A registry of our own, as HOST:PORT."""
+    command = shutil.which("docker-registry")
+    if command is None:
+        pytest.skip("needs docker-registry (apt-get install docker-registry)")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    configuration = tmp_path / "registry.yml"
+    storage = tmp_path / "registry"
+    configuration.write_text(
+        f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {storage}}}}}\nhttp: {{addr: {address}}}\n"
+    )
+    with (tmp_path / "registry.log").open("w") as log:
+        process = subprocess.Popen([command, "serve", configuration], stdout=log, stderr=log)
+    try:
+        deadline_s = time.monotonic() + 20
+        while not registry_answers(address, timeout_s=1):
+            assert time.monotonic() < deadline_s, (tmp_path / "registry.log").read_text()
+            time.sleep(0.1)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(20)
+        shutil.rmtree(storage, ignore_errors=True)
+
+
+@pytest.fixture
+def own_images() -> Iterator[list[str]]:
+    """Names of images that the test makes, taken away at its end; skips where official ones are in use."""
+    in_use = [image.name for image in OFFICIAL_IMAGES if image not in BUILT_HERE and is_loaded(image.name)]
+    if in_use:
+        pytest.skip(f"official images are here already: {', '.join(in_use)}")
+    names: list[str] = []
+    yield names
+    for name in reversed(names):
+        if is_loaded(name):
+            docker("rmi", name)
+
+
+def push(registry: str, own_images: list[str]) -> None:
+    """Push what is built from source under the official paths, and forget it here."""
+    progress = Progress(sys.stderr)
+    parts = sourced.build_parts(progress)
+    pairs: list[tuple[Component, OfficialImage]] = []
+    calico = calico_components(calico=parts.calico, tools=parts.tools_tree, tag="x")
+    istio = istio_components(istio=parts.istio, envoy=parts.envoy, tools=parts.tools_tree, tag="x")
+    shell = dataclasses.replace(
+        calico[1], base=parts.tools_tree
+    )  # stands in for BusyBox: any tree with a shell
+    pairs += zip(
+        (*calico, *istio, shell), (CALICO_NODE, CALICO_CNI, ISTIO_PILOT, ISTIO_PROXY, BUSYBOX), strict=True
+    )
+    load_images([dataclasses.replace(made, names=(image.source(registry),)).image() for made, image in pairs])
+    base = sourced.node_base(parts)
+    load_images([base.image()])
+    kubernetes = kubernetes_components(
+        kubernetes=parts.kubernetes,
+        etcd=parts.etcd,
+        coredns=parts.coredns,
+        pause=parts.pause,
+        tools=parts.tools_tree,
+    )
+    preload_node(NODE.source(registry), base.names[0], [component.image() for component in kubernetes])
+    built = ensure_images("source", progress)
+    docker("tag", built.leaf_image, LEAF.source(registry))
+    docker("tag", built.loadbalancer_image, LOADBALANCER.source(registry))
+    own_images += [image.source(registry) for image in OFFICIAL_IMAGES]
+    for image in OFFICIAL_IMAGES:
+        docker("push", "--quiet", image.source(registry))
+        docker("rmi", image.source(registry))
+
+
+def test_images_come_from_a_registry_of_ours(registry: str, own_images: list[str]) -> None:
+    push(registry, own_images)
+    own_images += [image.name for image in OFFICIAL_IMAGES if image not in BUILT_HERE]
+    images = ensure_images("auto", Progress(sys.stderr), registry=registry)
+    own_images += [images.shop_image, images.node_image]
+
+    assert images.source == "registry"
+    assert images.kubernetes_version == versions.KUBERNETES_VERSION  # what was pushed under the newer tag
+    assert (
+        versions.KUBERNETES_VERSION
+        in run_command([images.kubectl, "version", "--client"], timeout_s=30).stdout
+    )
+    container = docker("create", images.node_image).strip()
+    try:
+        listed = docker("cp", f"{container}:/var/lib/containerd/io.containerd.metadata.v1.bolt/meta.db", "-")
+    finally:
+        docker("rm", container)
+    for name in (*images.in_cluster_images, f"registry.k8s.io/kube-proxy:{versions.KUBERNETES_VERSION}"):
+        assert name in listed, name
+
+
+def test_a_registry_without_the_images_fails_by_name(registry: str, own_images: list[str]) -> None:
+    with pytest.raises(CommandFailed, match=f"{registry}/kindest/node"):
+        ensure_images("registry", Progress(sys.stderr), registry=registry)
+    assert own_images == []
