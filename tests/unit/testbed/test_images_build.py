@@ -46,6 +46,17 @@ class TestGoBuild:
             "-s -w -X main.version=v1.2.3",
         ]
 
+    @pytest.mark.parametrize(
+        ("package", "name"),
+        [
+            ("k8s.io/kubernetes/cmd/kubelet", "kubelet"),
+            ("go.etcd.io/etcd/server/v3", "server"),
+            ("example.org/v2", "example.org"),
+        ],
+    )
+    def test_name_that_go_build_chooses(self, package: str, name: str) -> None:
+        assert gobuild._built_name(package) == name
+
     @pytest.mark.parametrize("name", ["pause", "shop"])
     def test_our_own_commands_need_no_module(self, name: str) -> None:
         build = recipes.own(name)
