@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from chaosext.testbed.progress import Progress
     from chaosext.testbed.status import BedStatus
 
 NOT_STEADY = 10
+STEADY_S = 60.0
 
 NAME = click.option("--name", default="chaosext", show_default=True, help="The testbed's name.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the status as JSON.")
@@ -104,10 +106,12 @@ def up(
         mitigations=mitigations,
         workers=workers,
     )
+    progress = Progress()
     status = bring_up(
-        blueprint, Progress(), images=images, registry=registry, may_install_engine=install_engine
+        blueprint, progress, images=images, registry=registry, may_install_engine=install_engine
     )
     pin_context(status.context)
+    _require_steady_state(status.context, progress)
     _show(status, as_json=as_json)
 
 
@@ -155,6 +159,24 @@ def kubeconfig(name: str) -> None:
     from chaosext.testbed.config import checked_name
 
     click.echo(cluster.standalone_kubeconfig(checked_name(name)), nl=False)
+
+
+def _require_steady_state(context: str, progress: Progress) -> None:
+    """Ask the checks that an experiment will ask; raises `NotInTime` with what they find wrong."""
+    from chaosext.model.finding import Status
+    from chaosext.run.asking import ask_now
+    from chaosext.run.settings import settings_from
+    from chaosext.run.waiting import settle
+    from chaosext.testbed.waiting import NotInTime
+
+    settings = settings_from({}, {"KUBERNETES_CONTEXT": context})
+    with progress.stage("Ask every check of the steady state"):
+        asked = settle(lambda: ask_now(settings, "all"), settle_s=STEADY_S, dwell_s=0)
+    if asked.finding.status is not Status.HEALTHY:
+        raise NotInTime(
+            f"{context} is up, but not steady after {STEADY_S:g} s: {asked.finding.summary}",
+            f"see `chaosext check all --verbose --context {context}`",
+        )
 
 
 def _show(status: BedStatus, *, as_json: bool) -> None:
