@@ -41,7 +41,7 @@ def test_every_activity_is_discovered() -> None:
         assert [argument["name"] for argument in each["arguments"]] == list(
             inspect.signature(ACTIVITIES[each["name"]]).parameters
         )
-        assert each["doc"] == ACTIVITIES[each["name"]].__doc__
+        assert each["doc"] == inspect.getdoc(ACTIVITIES[each["name"]])
 
 
 @pytest.mark.parametrize("name", ACTIVITIES)

@@ -1,0 +1,80 @@
+"""Which interfaces are a node's uplinks, and what its addresses are."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from chaosext.model.errors import Refused, Unreachable
+from chaosext.nodes.network import NodeNetwork, node_network, read_network, read_networks
+from chaosext.nodes.shell import ShellResult
+
+# `ip -json address show` on a kind node, shortened.
+LINKS: list[dict[str, Any]] = [
+    {"ifname": "lo", "addr_info": [{"family": "inet", "local": "127.0.0.1", "scope": "host"}]},
+    {
+        "ifname": "cali0",
+        "addr_info": [{"family": "inet6", "local": "fe80::ecee:eeff:feee:eeee", "scope": "link"}],
+    },
+    {
+        "ifname": "eth0",
+        "addr_info": [
+            {"family": "inet", "local": "172.18.0.3", "scope": "global"},
+            {"family": "inet6", "local": "fc00:f853:ccd:e793::3", "scope": "global"},
+            {"family": "inet6", "local": "fe80::42:acff:fe12:3", "scope": "link"},
+        ],
+    },
+    {"ifname": "eth1", "addr_info": [{"family": "inet", "local": "192.168.9.3", "scope": "global"}]},
+    {"ifname": "wg0"},
+]
+
+
+def test_the_uplink_carries_the_internal_ip() -> None:
+    network = node_network("worker", ["172.18.0.3"], LINKS)
+    assert network == NodeNetwork(
+        node="worker", uplinks=("eth0",), addresses=("172.18.0.3", "fc00:f853:ccd:e793::3")
+    )
+    assert (network.address(4), network.address(6)) == ("172.18.0.3", "fc00:f853:ccd:e793::3")
+
+
+def test_addresses_are_compared_not_their_spelling() -> None:
+    assert node_network("worker", ["FC00:F853:0CCD:E793:0::3"], LINKS).uplinks == ("eth0",)
+
+
+def test_a_node_with_two_networks_has_two_uplinks() -> None:
+    network = node_network("worker", ["172.18.0.3", "192.168.9.3"], LINKS)
+    assert network.uplinks == ("eth0", "eth1")
+    assert network.address(6) == "fc00:f853:ccd:e793::3"
+
+
+@pytest.mark.parametrize("internal_ips", [["172.18.0.99"], []])
+def test_no_interface_is_guessed(internal_ips: list[str]) -> None:
+    with pytest.raises(Refused, match="uplinks: no interface of worker"):
+        node_network("worker", internal_ips, LINKS)
+
+
+@dataclass
+class Shell:
+    node: str
+    stdout: str
+    stderr: str = ""
+
+    def run(self, script: str, *, stdin: str = "", timeout_s: float) -> ShellResult:
+        assert script == "ip -json address show"
+        assert timeout_s > 0
+        return ShellResult(0, self.stdout, self.stderr)
+
+
+def test_every_node_is_asked() -> None:
+    shells: Any = {name: Shell(name, json.dumps(LINKS)) for name in ("a", "b")}
+    networks = read_networks(shells, {"a": ["172.18.0.3"], "b": ["192.168.9.3"]})
+    assert {name: network.uplinks for name, network in networks.items()} == {"a": ("eth0",), "b": ("eth1",)}
+
+
+def test_nonsense_is_no_answer() -> None:
+    shell: Any = Shell("a", "", "bash: ip: command not found\n")
+    with pytest.raises(Unreachable, match=r"gave no JSON \(bash: ip: command not found\)"):
+        read_network(shell, ["172.18.0.3"])

@@ -1,0 +1,93 @@
+"""From a wish to the exact cut."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from chaosext.cluster.objects import Node
+from chaosext.model.errors import Refused
+from chaosext.nodes.network import NodeNetwork
+from chaosext.run.plan import Ground, Wish, plan_cut
+
+CONTROL_PLANE = {"node-role.kubernetes.io/control-plane": ""}
+
+
+def node(name: str, *addresses: str, control_plane: bool = False) -> Node:
+    return Node.from_json(
+        {
+            "metadata": {"name": name, "labels": CONTROL_PLANE if control_plane else {}},
+            "status": {"addresses": [{"type": "InternalIP", "address": address} for address in addresses]},
+        }
+    )
+
+
+CP = node("cp", "172.18.0.2", "fc00::2", control_plane=True)
+WORKERS = (node("w1", "172.18.0.3", "fc00::3"), node("w2", "172.18.0.4", "fc00::4"))
+
+
+def ground(*nodes: Node, pools: tuple[str, ...] = ("10.244.0.0/16",)) -> Ground:
+    networks = {
+        each.name: NodeNetwork(node=each.name, uplinks=("eth0",), addresses=each.internal_ips)
+        for each in nodes
+    }
+    return Ground(nodes=nodes, networks=networks, pools=pools)
+
+
+def planned(**wish: Any) -> tuple[set[str], list[tuple[str, tuple[str, ...]]]]:
+    cut = plan_cut(Wish(ttl_s=60, **wish), ground(CP, *WORKERS), run="r1", owner="a@b")
+    return {str(peer) for peer in cut.peers}, [(each.node, each.uplinks) for each in cut.nodes]
+
+
+def test_by_default_the_others_and_their_pods_are_cut_on_the_control_plane() -> None:
+    peers, nodes = planned()
+    assert peers == {"172.18.0.3/32", "172.18.0.4/32", "10.244.0.0/16", "fc00::3/128", "fc00::4/128"}
+    assert nodes == [("cp", ("eth0",))]
+
+
+def test_named_peers_are_all_that_is_cut() -> None:
+    peers, nodes = planned(peers=("192.0.2.9", "198.51.100.0/24"), uplinks=("bond0", "bond1"))
+    assert peers == {"192.0.2.9/32", "198.51.100.0/24"}
+    assert nodes == [("cp", ("bond0", "bond1"))]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "missing"), [((CP,), "node without a control-plane role"), (WORKERS, "control-plane node")]
+)
+def test_without_two_sides_there_is_no_cut(nodes: tuple[Node, ...], missing: str) -> None:
+    with pytest.raises(Refused, match=f"shows no {missing}"):
+        plan_cut(Wish(ttl_s=60), ground(*nodes), run="r1", owner="a@b")
+
+
+@pytest.mark.parametrize("ttl_s", [0, -1, float("nan"), float("inf")])
+def test_a_ttl_that_can_not_be_is_refused(ttl_s: float) -> None:
+    with pytest.raises(Refused, match="ttl_s"):
+        plan_cut(Wish(ttl_s=ttl_s), ground(CP, *WORKERS), run="r1", owner="a@b")
+
+
+def test_a_wish_in_arguments() -> None:
+    wish = Wish.from_arguments(
+        {"ttl_s": "120", "peers": ["192.0.2.1"], "families": "ipv4", "uplinks": "a, b"}
+    )
+    assert wish == Wish(ttl_s=120, peers=("192.0.2.1",), families=("ipv4",), uplinks=("a", "b"))
+    assert Wish.from_arguments({"ttl_s": 5}) == Wish(ttl_s=5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        ({}, "ttl_s"),
+        ({"ttl_s": None}, "ttl_s"),
+        ({"ttl_s": True}, "ttl_s"),
+        ({"ttl_s": "${ttl_s}"}, "ttl_s"),
+        ({"ttl_s": [5]}, "ttl_s"),
+        ({"ttl_s": 5, "peers": []}, "peers"),
+        ({"ttl_s": 5, "peers": [1]}, "peers"),
+        ({"ttl_s": 5, "families": {"ipv4": 1}}, "families"),
+        ({"ttl_s": 5, "uplinks": ""}, "uplinks"),
+    ],
+)
+def test_arguments_that_mean_nothing_are_refused(arguments: dict[str, Any], field: str) -> None:
+    with pytest.raises(Refused, match=f"^{field}: "):
+        Wish.from_arguments(arguments)
