@@ -53,7 +53,7 @@ def _cut(events: Sequence[Event]) -> Iterator[Step]:
 def _not_ready(events: Sequence[Event]) -> Iterator[Step]:
     lost = _first_each(event for event in events if event.kind is Kind.NODE_NOT_READY and event.t_s > 0)
     if lost:
-        yield Step(lost[0].t_s, f"it no longer heard of {_names(lost)} and marked {_them(lost)} NotReady.")
+        yield Step(lost[0].t_s, f"the control plane marked {_names(lost)} NotReady.")
 
 
 def _moved(events: Sequence[Event], unpeered: Collection[str]) -> Iterator[Step]:
@@ -61,7 +61,7 @@ def _moved(events: Sequence[Event], unpeered: Collection[str]) -> Iterator[Step]
     evicted = [event for event in events if event.kind is Kind.POD_EVICTED and _is_kube_dns(event)]
     bound = [event for event in _bound(events) if 0 < event.t_s < heal_s]
     if evicted:
-        yield Step(evicted[0].t_s, f"it evicted kube-dns ({_names(evicted)}).")
+        yield Step(evicted[0].t_s, f"the control plane evicted kube-dns ({_names(evicted)}).")
     for node in sorted({_node(event) for event in bound}):
         here = [event for event in bound if _node(event) == node]
         why = ", which has no BGP session, so nobody learns a route to it" if node in unpeered else ""
@@ -202,6 +202,3 @@ def _names(events: Sequence[Event]) -> str:
 def _pods(found: Collection[object]) -> str:
     return "1 Pod" if len(found) == 1 else f"{len(found)} Pods"
 
-
-def _them(events: Sequence[Event]) -> str:
-    return "them" if len(events) > 1 else "it"
