@@ -18,8 +18,8 @@ T = TypeVar("T")
 
 MAX_NODES_AT_ONCE = 32
 
-LANES = 64
-"""How many sockets one node opens at the same time: enough for a check in one round, harmless for the node.
+LANES = 16
+"""How many sockets one node opens at the same time: a burst of processes on a busy node would itself be what is late.
 """
 
 
