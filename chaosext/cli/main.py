@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
-from typing import Any
+import threading
+from contextlib import suppress
+from typing import Any, NoReturn
 
 import click
 
@@ -64,7 +67,17 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; every error of ours becomes one line with its fix, and its exit code."""
-    sys.exit(invoke(arguments))
+    _leave(invoke(arguments))
+
+
+def _leave(exit_code: int) -> NoReturn:
+    """End the process now: Python would wait for threads that wait for a node, or for an activity in the background."""
+    if all(thread.daemon or thread is threading.main_thread() for thread in threading.enumerate()):
+        sys.exit(exit_code)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    os._exit(exit_code)
 
 
 def invoke(arguments: list[str] | None = None) -> int:

@@ -103,6 +103,17 @@ def test_no_activity_can_hold_the_run_up(tmp_path: Path, first: dict[str, Any], 
         assert run.words() == words
 
 
+def test_an_activity_in_the_background_can_not_hold_the_process_up(tmp_path: Path) -> None:
+    behind = act("snooze", word="behind", seconds=60) | {"background": True}
+    method = [behind, act("snooze", word="asleep", seconds=60), act("mark", word="next")]
+    with Run(tmp_path, experiment(method)) as run:
+        run.wait_for("behind")
+        run.wait_for("asleep")
+        assert run.ends_after(signal.SIGTERM) == 143
+        assert sorted(run.words()) == ["asleep", "behind"]
+        assert run.result()["verdict"] == "interrupted"
+
+
 def test_a_signal_inside_the_gate_touches_nothing(tmp_path: Path) -> None:
     slow = act("snooze", kind="probe", word="asleep", seconds=60) | {
         "tolerance": True,
