@@ -7,7 +7,9 @@ import click
 
 @click.command()
 @click.option("--run", "run_id", help="Only this run.  [default: every run in the intent log not seen gone]")
-@click.option("--node", "nodes", multiple=True, help="With --run: on these nodes, whatever the log says (repeatable).")
+@click.option(
+    "--node", "nodes", multiple=True, help="With --run: on these nodes, whatever the log says (repeatable)."
+)
 def heal(run_id: str | None, nodes: tuple[str, ...]) -> int:
     """Take away cuts that an earlier run left behind; a no-op when there are none.
 

@@ -201,4 +201,3 @@ def _names(events: Sequence[Event]) -> str:
 
 def _pods(found: Collection[object]) -> str:
     return "1 Pod" if len(found) == 1 else f"{len(found)} Pods"
-

@@ -107,7 +107,9 @@ def heal_run(context: RunContext) -> HealReport:
     """
     nodes = {node.node for cut in context.cuts for node in cut.nodes}
     report = heal_nodes(context.id, nodes)
-    if any(node.gone and node.was_there is not False for node in report.nodes):  # None: gone, but not listed before
+    if any(
+        node.gone and node.was_there is not False for node in report.nodes
+    ):  # None: gone, but not listed before
         context.recorder.say(Kind.HEAL, _objects(nodes), f"cut taken away in {report.elapsed_s:.2f} s")
     report.require_gone(expires_at=context.let_go_at)
     return report

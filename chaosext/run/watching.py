@@ -136,7 +136,9 @@ class ObjectWatch:
         self._pods[group] = now
         if before is None:
             return
-        for uid in sorted(now, key=lambda uid: uid not in before):  # whoever leaves, then whoever replaces him
+        for uid in sorted(
+            now, key=lambda uid: uid not in before
+        ):  # whoever leaves, then whoever replaces him
             self._note(pod_notes(before.get(uid), now[uid], self._lost()))
         self._note(gone_note(pod) for uid, pod in before.items() if uid not in now)
 
