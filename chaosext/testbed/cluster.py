@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chaosext.model.errors import ChaosextError, Refused
+from chaosext.model.errors import ChaosextError, Refused, Unreachable
 from chaosext.testbed import containers, kubeconfig, leaf
 from chaosext.testbed.config import differences
 from chaosext.testbed.kubectl import Kubectl, first_control_plane
@@ -48,11 +48,13 @@ def claim(blueprint: Blueprint, images: ImageSet) -> None:
 
 
 def status(name: str) -> BedStatus:
-    """The testbed's status. Raises `Refused` when there is none, `CommandFailed` when it does not answer."""
+    """The testbed's status. Raises `Refused` when there is none, `Unreachable` or `CommandFailed` when it is silent."""
     mark = _mark(name)
     machines = containers.cluster_containers(name)
     if mark is None or not machines:
         raise _absent(name)
+    if stopped := [each.name for each in (mark, *machines) if not each.running]:
+        raise Unreachable(f"{', '.join(stopped)} not running", f"run `chaosext testbed up --name {name}`")
     kubectl = Kubectl(first_control_plane(name))
     return read_status(kubectl, name=name, leaf=mark, record=leaf.recorded(mark) or {}, containers=machines)
 

@@ -18,6 +18,7 @@ from chaosext.testbed.commands import CommandFailed
 from chaosext.testbed.kubectl import Kubectl, first_control_plane
 from chaosext.testbed.manifests import namespace
 from chaosext.testbed.route import route_script
+from chaosext.testbed.status import make_status, missing_kube_dns
 from chaosext.testbed.waiting import GaveUp, NotInTime, wait_until
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ ROLLOUT_S = 300
 STEADY_S = 120
 GONE_S = 60
 CNI_S = 60
-SLICE_S = 10
+RESTART_S = 60
+SLICE_S = 5
 PLACEMENT_ATTEMPTS = 3
 MISSING_SHOWN = 6
 
@@ -88,12 +90,24 @@ class BringUp:
                 self.stop.set()
         _raise_first(stages)
 
+    @contextmanager
+    def stage(self, title: str) -> Iterator[None]:
+        """A stage of the progress; none begins once another has failed."""
+        if self.stop.is_set():
+            raise GaveUp(f"not begun: {title}")
+        with self.progress.stage(title):
+            yield
+
     def drop_half_made_nodes(self) -> None:
         """kind can't go on from a half-made cluster: what an interrupted `kind create` left makes way."""
         machines = self.machines()
-        containers.start_stopped(machines)
-        if machines and not self.all_joined():
-            with self.progress.stage("Remove the nodes of an interrupted start"):
+        if not machines:
+            return
+        with self.stage("Look at the nodes that are there"):
+            containers.start_stopped(machines)
+            complete = self.all_joined()
+        if not complete:
+            with self.stage("Remove the nodes of an interrupted start"):
                 containers.remove(machines)
 
     def all_joined(self) -> bool:
@@ -104,7 +118,7 @@ class BringUp:
         try:
             wait_until(
                 lambda: self.kubectl.exists("default", "service/kubernetes"),
-                what="the API server", look="", timeout_s=60, stop=self.stop,
+                what="the API server", look="", timeout_s=RESTART_S, stop=self.stop,
             )  # fmt: skip
             return len(self.kubectl.get("nodes")) == wanted
         except (CommandFailed, NotInTime):
@@ -114,7 +128,7 @@ class BringUp:
         name = self.blueprint.name
         if not self.machines():
             shape = f"{self.blueprint.control_planes} + {self.blueprint.workers} nodes"
-            with self.progress.stage(f"Create {shape} with kind"):
+            with self.stage(f"Create {shape} with kind"):
                 kind.create_cluster(self.images.kind, self.blueprint, self.images.node_image)
         elif not kubeconfig.has_context(self.blueprint.context):
             kind.export_kubeconfig(self.images.kind, name)
@@ -125,7 +139,7 @@ class BringUp:
             self.worker_addresses,
             what="every node's address", look="see `docker ps --all`", timeout_s=CONTAINERS_S, stop=self.stop,
         )  # fmt: skip
-        with self.progress.stage("Start the leaf"):
+        with self.stage("Start the leaf"):
             return leaf.start_leaf(self.blueprint.name, workers, self.blueprint.pod_subnet)
 
     def route_pods(self, leaf_ip: Future[str]) -> None:
@@ -145,7 +159,7 @@ class BringUp:
             cni_image=self.images.calico_cni_image,
         )
         self.await_api()
-        with self.progress.stage("Apply Calico"):
+        with self.stage("Apply Calico"):
             self.hold_kube_dns()
             self.kubectl.apply(definitions)
             names = [f"crd/{each['metadata']['name']}" for each in definitions]
@@ -163,7 +177,7 @@ class BringUp:
     def await_sessions(self, leaf_ip: Future[str]) -> None:
         leaf_ip.result()
         workers = set(self.worker_addresses())
-        with self.progress.stage("Wait for BGP between the leaf and every worker"):
+        with self.stage("Wait for BGP between the leaf and every worker"):
             wait_until(
                 lambda: workers <= self.established_peers(),
                 what=f"a BGP session of the leaf with each of {', '.join(sorted(workers))}",
@@ -173,7 +187,7 @@ class BringUp:
 
     def await_nodes(self, made: Future[None]) -> None:
         made.result()
-        with self.progress.stage("Wait for nodes to be Ready"):
+        with self.stage("Wait for nodes to be Ready"):
             self.patiently(
                 lambda slice_s: self.kubectl.wait(
                     "--for=condition=Ready", "nodes", "--all", timeout_s=slice_s
@@ -187,7 +201,7 @@ class BringUp:
     def place_kube_dns(self, ready: Future[None]) -> None:
         """Start kube-dns afresh, with the control plane cordoned, until it stands on the workers."""
         ready.result()
-        with self.progress.stage("Place kube-dns on the workers"), self.cordoned_control_planes():
+        with self.stage("Place kube-dns on the workers"), self.cordoned_control_planes():
             for _ in range(PLACEMENT_ATTEMPTS):
                 if self.kube_dns_is_placed():
                     return
@@ -203,11 +217,11 @@ class BringUp:
         """istiod, then the shop, so that its Pods are injected from the first and find all workers to spread on."""
         base, istiod = self.render_istio()
         self.await_api()
-        with self.progress.stage("Apply Istio's definitions"):
+        with self.stage("Apply Istio's definitions"):
             self.kubectl.apply([namespace(istio.NAMESPACE)])
             self.kubectl.apply_text(base)
         ready.result()
-        with self.progress.stage("Start istiod"):
+        with self.stage("Start istiod"):
             self.kubectl.apply_text(istiod)
             patch = json.dumps(istio.PUBLISH_NOT_READY)
             self.kubectl.run(
@@ -232,7 +246,7 @@ class BringUp:
         images, workers = self.images, self.blueprint.workers
         services = shop.shop_objects(image=images.shop_image, workers=workers)
         clients = shop.client_objects(image=images.client_image, workers=workers)
-        with self.progress.stage("Start the shop and its clients"):
+        with self.stage("Start the shop and its clients"):
             self.kubectl.apply([*services, *clients])
             for service in shop.SERVICES:
                 self.await_rollout(shop.NAMESPACE, service)
@@ -292,9 +306,13 @@ class BringUp:
 
     def kube_dns_is_placed(self) -> bool:
         try:
-            return not [line for line in self.status().missing if line.startswith("kube-dns")]
-        except ChaosextError:
+            objects = self.kubectl.get("nodes,pods", "--all-namespaces")
+        except CommandFailed:
             return False
+        found = make_status(
+            objects, {}, name=self.blueprint.name, leaf_ip="", record={}, containers=self.machines()
+        )
+        return not missing_kube_dns(found.nodes, found.pods)
 
     def await_api(self) -> None:
         """Wait until kubeadm has installed its add-ons: from then on credentials and kube-dns are there."""

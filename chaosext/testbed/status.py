@@ -78,7 +78,7 @@ class BedStatus:
         return (
             *_missing_nodes(self.nodes),
             *_missing_sessions(self.nodes),
-            *_missing_kube_dns(self.nodes, self.pods),
+            *missing_kube_dns(self.nodes, self.pods),
             *_missing_workloads(self.workloads),
             *_missing_pods(self.pods),
         )
@@ -192,7 +192,8 @@ def _missing_sessions(nodes: Iterable[NodeStatus]) -> list[str]:
     ]
 
 
-def _missing_kube_dns(nodes: Iterable[NodeStatus], pods: Iterable[PodStatus]) -> list[str]:
+def missing_kube_dns(nodes: Iterable[NodeStatus], pods: Iterable[PodStatus]) -> list[str]:
+    """What is wrong with the places of kube-dns: Pods that are not on workers, or all on one of several."""
     workers = {node.name for node in nodes if node.role == "worker"}
     places = {pod.name: pod.node for pod in pods if pod.kube_dns and pod.ready}
     astray = [f"kube-dns Pod {pod} is on {node}" for pod, node in places.items() if node not in workers]

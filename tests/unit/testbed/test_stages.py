@@ -1,0 +1,196 @@
+"""A bring-up ends: its retries are bounded, its first failure stops the others, and its error names what is missing."""
+
+import io
+import threading
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+
+from chaosext.testbed import containers, stages
+from chaosext.testbed.commands import CommandFailed
+from chaosext.testbed.config import make_blueprint, read_kind_config
+from chaosext.testbed.images.imageset import ImageSet
+from chaosext.testbed.progress import Progress
+from chaosext.testbed.stages import BringUp
+from chaosext.testbed.status import BedStatus
+from chaosext.testbed.waiting import GaveUp, NotInTime
+
+WORKERS = ("chaosext-worker", "chaosext-worker2")
+IMAGES = ImageSet(
+    source="source",
+    kubernetes_version="v1.34.4",
+    node_image="node:1",
+    leaf_image="leaf:1",
+    loadbalancer_image="lb:1",
+    calico_node_image="calico-node:1",
+    calico_cni_image="calico-cni:1",
+    istio_hub="hub",
+    istio_tag="1",
+    shop_image="shop:1",
+    client_image="client:1",
+    kind=Path("kind"),
+    helm=Path("helm"),
+    kubectl=Path("kubectl"),
+    calico_manifests=Path("calico"),
+    istio_charts=Path("istio"),
+)
+EMPTY = BedStatus(
+    name="chaosext", context="kind-chaosext", record={}, leaf_ip="", nodes=(), pods=(), workloads=()
+)
+
+
+def machine(name):
+    role = "worker" if "worker" in name else "control-plane"
+    return containers.Container(
+        name=name, role=role, running=True, image="", ipv4="", on_kind_network=True, labels={}
+    )
+
+
+def node(name):
+    return {"kind": "Node", "metadata": {"name": name}, "spec": {}, "status": {}}
+
+
+def dns(name, where):
+    return {
+        "kind": "Pod",
+        "metadata": {"namespace": "kube-system", "name": name, "labels": {"k8s-app": "kube-dns"}},
+        "spec": {"nodeName": where},
+        "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+    }
+
+
+class Cluster:
+    """A kubectl whose scheduler puts kube-dns on `places`, one pair for each time it is scaled up."""
+
+    def __init__(self, *places):
+        self.places = list(places)
+        self.pods = []
+        self.said = []
+
+    def run(self, *words, **_):
+        self.said.append(" ".join(words))
+        if "--replicas=0" in words:
+            self.pods = []
+        elif "--replicas=2" in words:
+            self.pods = [dns(f"dns-{index}", where) for index, where in enumerate(self.places.pop(0))]
+        return ""
+
+    def get(self, *_):
+        return [*(node(name) for name in (*WORKERS, "chaosext-control-plane")), *self.pods]
+
+    def wait(self, *_, **__):
+        return
+
+    rollout = wait
+
+    def count(self, words):
+        return len([line for line in self.said if words in line])
+
+
+@pytest.fixture
+def bring_up(monkeypatch):
+    machines = tuple(machine(name) for name in (*WORKERS, "chaosext-control-plane"))
+    monkeypatch.setattr(containers, "cluster_containers", lambda _: machines)
+    blueprint = make_blueprint(config_text=read_kind_config())
+    return BringUp(blueprint, IMAGES, Progress(io.StringIO()), lambda: EMPTY)
+
+
+def done():
+    future = Future()
+    future.set_result(None)
+    return future
+
+
+def test_kube_dns_on_the_workers_is_left_alone(bring_up):
+    bring_up.kubectl = Cluster()
+    bring_up.kubectl.pods = [dns("a", WORKERS[0]), dns("b", WORKERS[1])]
+
+    bring_up.place_kube_dns(done())
+
+    assert bring_up.kubectl.count("scale") == 0
+
+
+def test_kube_dns_is_placed_while_the_control_plane_is_cordoned(bring_up):
+    bring_up.kubectl = Cluster(WORKERS)
+
+    bring_up.place_kube_dns(done())
+
+    assert bring_up.kubectl.said[0].startswith("cordon")
+    assert bring_up.kubectl.said[-1].startswith("uncordon")
+    assert bring_up.kubectl.count("--replicas=2") == 1
+
+
+def test_misplaced_kube_dns_is_placed_again_but_not_for_ever(bring_up):
+    astray = ("chaosext-control-plane", WORKERS[0])
+    bring_up.kubectl = Cluster(*[astray] * 9)
+
+    with pytest.raises(NotInTime, match="kube-dns is not on the workers after 3 attempts"):
+        bring_up.place_kube_dns(done())
+
+    assert bring_up.kubectl.count("--replicas=2") == 3
+    assert bring_up.kubectl.said[-1].startswith("uncordon")
+
+
+def test_a_second_attempt_that_hits_the_workers_is_enough(bring_up):
+    bring_up.kubectl = Cluster((WORKERS[0], WORKERS[0]), WORKERS)
+
+    bring_up.place_kube_dns(done())
+
+    assert bring_up.kubectl.count("--replicas=2") == 2
+
+
+def test_the_control_plane_is_uncordoned_even_when_placing_fails(bring_up):
+    bring_up.kubectl = Cluster(WORKERS)
+    bring_up.kubectl.wait = None  # calling it raises
+
+    with pytest.raises(TypeError):
+        bring_up.place_kube_dns(done())
+
+    assert bring_up.kubectl.said[-1].startswith("uncordon")
+
+
+def test_the_first_failure_ends_the_others_and_is_the_one_told(bring_up, monkeypatch):
+    def fails():
+        raise CommandFailed("kind said no")
+
+    monkeypatch.setattr(bring_up, "create_nodes", fails)
+    monkeypatch.setattr(bring_up, "worker_addresses", list)
+    monkeypatch.setattr(bring_up, "render_istio", lambda: ("", ""))
+    monkeypatch.setattr(stages.calico, "calico_objects", lambda *_, **__: ([], []))
+    monkeypatch.setattr(Path, "read_text", lambda _: "")
+    monkeypatch.setattr(
+        bring_up, "await_api", lambda: bring_up.patiently(_never, what="", look="", timeout_s=60)
+    )
+    monkeypatch.setattr(bring_up, "drop_half_made_nodes", lambda: None)
+
+    with pytest.raises(NotInTime) as failed:
+        bring_up.run()
+
+    assert "kind said no" in failed.value.message
+    assert "istio-system/istiod is not there" in failed.value.fix
+
+
+def test_no_stage_begins_after_a_failure(bring_up):
+    bring_up.stop.set()
+
+    with pytest.raises(GaveUp), bring_up.stage("too late"):
+        pytest.fail("it began")
+
+
+def test_a_wait_in_slices_is_repeated_until_it_succeeds(bring_up, monkeypatch):
+    monkeypatch.setattr(stages, "SLICE_S", 0)
+    answers = iter([CommandFailed("not yet"), None])
+
+    def call(_slice_s):
+        if (answer := next(answers)) is not None:
+            raise answer
+
+    bring_up.patiently(call, what="it", look="", timeout_s=30)
+
+    assert next(answers, "none left") == "none left"
+
+
+def _never(_slice_s):
+    threading.Event().wait(0.01)
+    raise CommandFailed("never")
