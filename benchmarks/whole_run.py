@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 EXPERIMENT = "experiments/control-plane-partition.yaml"
-SETTLE_S, DWELL_S = 60.0, 15.0
+SETTLE_S, DWELL_S = 120.0, 15.0
 """The experiment's defaults: a cluster that does not heal itself is given all of `settle_s`."""
 
 

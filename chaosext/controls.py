@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from chaosext.run.attended import Attended
 
+SKIP_ROLLBACKS = 30
+"""The code of chaoslib's SIGUSR2 (chaoslib/exit.py): its runner then plays no rollbacks."""
+
 logger = logging.getLogger("chaostoolkit")
 
 _attended: Attended | None = None
@@ -38,10 +41,16 @@ def before_experiment_control(context: Experiment, **kwargs: Any) -> None:
 
 
 def after_activity_control(context: Activity, state: Run, **kwargs: Any) -> None:
-    """After a cut that failed nothing else may happen: the rest would prove nothing."""
+    """After a cut that failed nothing else may happen: the rest would prove nothing.
+
+    Where it was refused nothing was touched, so there is nothing to roll back either; another run's cut may be in
+    force, and deleting Pods in the middle of it is not ours to do.
+    """
     provider = context.get("provider", {})
     severed = provider.get("module") == "chaosext.actions" and provider.get("func") == "sever_control_plane"
     if severed and state.get("status") != "succeeded":
+        if "model.errors.Refused: " in "".join(state.get("exception") or ()):
+            raise SystemExit(SKIP_ROLLBACKS)
         raise InterruptExecution("the cut failed, so the experiment ends here; what was armed is healed")
 
 

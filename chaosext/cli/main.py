@@ -95,4 +95,12 @@ def invoke(arguments: list[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("chaosext: interrupted", err=True)
         return 130
+    except Exception as error:  # a fault of ours: it must end in no exit code that means something else
+        click.echo(f"chaosext: internal error, {type(error).__name__}: {error}", err=True)
+        click.echo(
+            "     fix: please report it, with the output of the same command under CHAOSEXT_DEBUG=1", err=True
+        )
+        if os.environ.get("CHAOSEXT_DEBUG"):
+            raise
+        return ChaosextError.exit_code
     return outcome if isinstance(outcome, int) else 0

@@ -48,10 +48,14 @@ def run(
 
     Writes run/<id>/result.json, journal.json, timeline.jsonl and summary.md; run/latest points to the newest.
     """
+    from chaosext.model.errors import Refused
     from chaosext.run.experiment import load_experiment
     from chaosext.run.resolve import resolve
 
-    resolved = resolve(load_experiment(experiment), context=context)
+    try:
+        resolved = resolve(load_experiment(experiment), context=context)
+    except Refused as error:
+        return _refused_at_once(error, expect)
     if dry_run:
         return _dry_run(resolved, as_json)
     return _run(resolved, expect, as_json, run_dir)
@@ -94,6 +98,14 @@ def _run(resolved: Resolved, expect: str | None, as_json: bool, run_dir: Path | 
         result = _refused(resolved, context, error, expect)
     _print_result(result, context, as_json, live)
     return result.verdict.exit_code_for(expected)
+
+
+def _refused_at_once(error: Refused, expect: str | None) -> int:
+    """There is no run yet, so its reason is all there is to say; unless it was expected, it is the command's error."""
+    if expect != "refused":
+        raise error
+    click.echo(f"verdict: refused, as expected: {error}")
+    return 0
 
 
 def _refused(resolved: Resolved, context: RunContext, error: Refused, expect: str | None) -> RunResult:

@@ -34,6 +34,7 @@ class Kind(StrEnum):
     NODE_READY = "node_ready"
     ROLLBACK = "rollback"
     STEADY = "steady"
+    OBSERVATION_LOST = "observation_lost"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

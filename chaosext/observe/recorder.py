@@ -65,11 +65,20 @@ class Recorder:
                 self._flush()
 
     def close(self) -> None:
-        """Write what still waits."""
+        """Write what still waits, and put the file in the order of time: notes come in as they are learned of."""
         with self._lock:
             if self._zero_s is None:
                 self._zero_s = self._started_s
             self._flush()
+            with suppress(OSError):  # as it is, it is whole as well
+                self._put_in_order()
+
+    def _put_in_order(self) -> None:
+        if self._path and self._events:
+            ordered = sorted(self._events, key=lambda event: event.t_s)
+            temporary = self._path.with_suffix(".tmp")
+            temporary.write_text("".join(map(_line, ordered)), encoding="utf-8", errors="backslashreplace")
+            temporary.replace(self._path)
 
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -91,4 +100,8 @@ class Recorder:
     def _append(self, event: Event) -> None:
         if self._path:
             with self._path.open("a", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(json.dumps(event.to_json(), ensure_ascii=False) + "\n")
+                file.write(_line(event))
+
+
+def _line(event: Event) -> str:
+    return json.dumps(event.to_json(), ensure_ascii=False) + "\n"

@@ -82,12 +82,18 @@ def _out_of_tolerance(run: Run) -> Answer:
 
 
 def _cut(method: Sequence[Run]) -> Answer | None:
-    """Was the cut proven: by the action that made it, and by every probe that looked before the heal."""
+    """Was the cut proven: by the action that made it, and by every probe that looked before the heal.
+
+    An action told not to prove its cut (`prove: false`) leaves that to the probes.
+    """
     severed = [run for run in method if _func(run) == SEVER]
     if not severed:
         return None
     looked = [run for run in _before(method, HEAL) if _func(run) == CUT_EFFECTIVE]
-    return _worst_answer([_proof(run) for run in (*severed, *looked)])
+    asked = [run for run in (*severed, *looked) if _failed(run) or _finding(run)]
+    return _worst_answer([_proof(run) for run in asked]) or Answer(
+        status=Status.UNKNOWN, reason="nobody asked whether the cut was effective"
+    )
 
 
 def _proof(run: Run) -> Answer:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from chaosext.model.errors import ChaosextError, Inconclusive
+from chaosext.model.errors import ChaosextError, Inconclusive, Refused
 from chaosext.model.finding import Finding, Status
 from chaosext.model.timeline import Kind
 from chaosext.nodes.docker import DockerShell
@@ -130,7 +130,12 @@ def heal_outstanding(run: str | None, nodes: Collection[str] = ()) -> tuple[Heal
     """
     log = {each.run: set(each.nodes) for each in IntentLog(intent_path()).outstanding()}
     if run is not None:
-        log = {run: set(nodes) or log.get(run, set())}
+        if not nodes and run not in log:
+            raise Refused(
+                f"run {run} is not in the intent log {intent_path()} as one that may have left something",
+                "see `nft list tables` on the nodes, and name them with --node",
+            )
+        log = {run: set(nodes) or log[run]}
     reports = tuple(heal_nodes(each, where) for each, where in log.items() if where)
     for report in reports:
         report.require_gone()

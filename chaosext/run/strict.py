@@ -166,6 +166,7 @@ class _Left:
 
     signal_number: int | None = None
     healing: bool = False
+    heeded: tuple[signal.Signals, ...] = SIGNALS
 
     def __call__(self, number: int, _frame: FrameType | None) -> None:
         if not self.healing:
@@ -180,8 +181,11 @@ class _Left:
 
 @contextmanager
 def _leaving_on_signals() -> Iterator[_Left]:
-    left = _Left()
-    before = {number: signal.signal(number, left) for number in SIGNALS}
+    heeded = tuple(
+        each for each in SIGNALS if signal.getsignal(each) is not signal.SIG_IGN
+    )  # nohup ignores HUP
+    left = _Left(heeded=heeded)
+    before = {number: signal.signal(number, left) for number in heeded}
     try:
         yield left
     finally:
@@ -198,7 +202,7 @@ def _own_signals_last(left: _Left) -> Any:
 
     class OwnSignals(RunEventHandler):  # type: ignore[misc]
         def started(self, experiment: Any, journal: Any) -> None:
-            for number in SIGNALS:
+            for number in left.heeded:
                 signal.signal(number, left)
 
         def start_activity(self, activity: Any) -> None:

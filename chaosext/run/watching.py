@@ -70,19 +70,31 @@ def _watchers(
     around: Surroundings, recorder: Recorder, stop: threading.Event
 ) -> Iterable[tuple[str, Callable[[], None]]]:
     objects = ObjectWatch(around, recorder)
-    yield "objects", lambda: _repeat(objects.look, POLL_S, stop)
+    yield "objects", partial(_repeat, "objects", objects.look, POLL_S, recorder, stop)
     xds = XdsWatch(around, recorder)
-    yield "xds", lambda: _repeat(xds.look, XDS_POLL_S, stop)
+    yield "xds", partial(_repeat, "xds", xds.look, XDS_POLL_S, recorder, stop)
     address = _dns_address(around)
     for name, shell in around.shells.items() if address else ():
         yield f"dns {name}", partial(sample_dns, shell, str(address), recorder, stop)
 
 
-def _repeat(look: Callable[[], None], every_s: float, stop: threading.Event) -> None:
-    """Look again and again; an API server that can't be reached is no reason to stop looking."""
+def _repeat(
+    name: str, look: Callable[[], None], every_s: float, recorder: Recorder, stop: threading.Event
+) -> None:
+    """Look again and again; an API server that can't be reached is no reason to stop looking.
+
+    Whatever else goes wrong is said once: a watch that died must not look like silence.
+    """
+    said = False
     while not stop.is_set():
-        with suppress(ChaosextError):
+        try:
             look()
+        except ChaosextError:
+            pass
+        except Exception as error:
+            if not said:
+                recorder.say(Kind.OBSERVATION_LOST, f"Watch/{name}", f"{type(error).__name__}: {error}")
+            said = True
         stop.wait(every_s)
 
 
