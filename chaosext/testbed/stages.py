@@ -39,8 +39,11 @@ ROLLOUT_S = 300
 STEADY_S = 120
 GONE_S = 60
 CNI_S = 60
+DEFINED_S = 30
 RESTART_S = 60
 SLICE_S = 5
+API_POLL_S = 1.0  # a question costs a third of a second of CPU, which kubeadm needs then
+STAGES_AT_ONCE = 12
 PLACEMENT_ATTEMPTS = 3
 MISSING_SHOWN = 6
 
@@ -70,19 +73,24 @@ class BringUp:
 
     def run_stages(self) -> None:
         """All stages at once, each waiting for what it needs; the first failure ends the others' waits."""
-        with ThreadPoolExecutor(max_workers=8) as pool:
+        with ThreadPoolExecutor(max_workers=STAGES_AT_ONCE) as pool:
             made = pool.submit(self.create_nodes)
             leaf_ip = pool.submit(self.start_leaf)
-            ready = pool.submit(self.await_nodes, made)
+            api = pool.submit(self.await_api)
+            held = pool.submit(self.hold_kube_dns, api)
+            applied = pool.submit(self.apply_calico, api, leaf_ip)
+            ready = pool.submit(self.await_nodes, made, applied)
             stages: list[Future[Any]] = [
                 made,
                 leaf_ip,
+                api,
+                held,
+                applied,
                 ready,
-                pool.submit(self.route_pods, leaf_ip),
-                pool.submit(self.start_calico, leaf_ip),
-                pool.submit(self.await_sessions, leaf_ip),
-                pool.submit(self.place_kube_dns, ready),
-                pool.submit(self.start_mesh, ready),
+                pool.submit(self.route_pods, api, leaf_ip),
+                pool.submit(self.await_sessions, ready),
+                pool.submit(self.place_kube_dns, held, ready),
+                pool.submit(self.start_mesh, applied, ready),
             ]
             try:
                 wait(stages, return_when=FIRST_EXCEPTION)
@@ -142,15 +150,15 @@ class BringUp:
         with self.stage("Start the leaf"):
             return leaf.start_leaf(self.blueprint.name, workers, self.blueprint.pod_subnet)
 
-    def route_pods(self, leaf_ip: Future[str]) -> None:
+    def route_pods(self, api: Future[None], leaf_ip: Future[str]) -> None:
         script = route_script(pod_subnet=self.blueprint.pod_subnet, leaf_ip=leaf_ip.result())
-        self.await_api()
+        api.result()
         for machine in self.machines():
             if machine.is_kubernetes_node:
                 containers.node_script(machine.name, script)
 
-    def start_calico(self, leaf_ip: Future[str]) -> None:
-        """Calico's definitions, then its configuration, then its nodes: none ever starts a full mesh."""
+    def apply_calico(self, api: Future[None], leaf_ip: Future[str]) -> None:
+        """Calico, then its BGP configuration: that needs its definitions, and is there before calico-node runs."""
         text = (self.images.calico_manifests / "calico.yaml").read_text()
         definitions, others = calico.calico_objects(
             text,
@@ -158,35 +166,37 @@ class BringUp:
             node_image=self.images.calico_node_image,
             cni_image=self.images.calico_cni_image,
         )
-        self.await_api()
+        endpoint = calico.api_endpoint(kind.api_host(self.blueprint))
+        api.result()
         with self.stage("Apply Calico"):
-            self.hold_kube_dns()
-            self.kubectl.apply(definitions)
+            self.kubectl.apply([*definitions, endpoint, *others])
             names = [f"crd/{each['metadata']['name']}" for each in definitions]
-            self.kubectl.wait("--for=condition=Established", *names, timeout_s=30)
-            endpoint = calico.api_endpoint(kind.api_host(self.blueprint))
-            self.kubectl.apply([endpoint, *calico.bgp_objects(leaf_ip.result()), *others])
+            self.kubectl.wait("--for=condition=Established", *names, timeout_s=DEFINED_S)
+            self.kubectl.apply(calico.bgp_objects(leaf_ip.result()))
 
-    def hold_kube_dns(self) -> None:
+    def hold_kube_dns(self, api: Future[None]) -> None:
         """No kube-dns Pod until workers are Ready: the control plane is first, and one would settle there."""
+        api.result()
         if patch := kubedns.deployment_patch_json(self.blueprint.mitigations):
             self.kubectl.run("patch", *kubedns.TARGET, "--type=strategic", f"--patch={patch}")
         if not self.kube_dns_is_placed():
             self.kubectl.run("scale", *kubedns.TARGET, "--replicas=0")
 
-    def await_sessions(self, leaf_ip: Future[str]) -> None:
-        leaf_ip.result()
+    def await_sessions(self, ready: Future[None]) -> None:
+        ready.result()
         workers = set(self.worker_addresses())
         with self.stage("Wait for BGP between the leaf and every worker"):
             wait_until(
                 lambda: workers <= self.established_peers(),
                 what=f"a BGP session of the leaf with each of {', '.join(sorted(workers))}",
                 look=f"see `docker exec {leaf.leaf_name(self.blueprint.name)} vtysh -c 'show bgp summary'`",
-                timeout_s=API_S + BGP_S, stop=self.stop,
+                timeout_s=BGP_S, stop=self.stop,
             )  # fmt: skip
 
-    def await_nodes(self, made: Future[None]) -> None:
+    def await_nodes(self, made: Future[None], applied: Future[None]) -> None:
+        """Wait until Pods can run: the nodes are Ready, and their CNI plugin can be used."""
         made.result()
+        applied.result()
         with self.stage("Wait for nodes to be Ready"):
             self.patiently(
                 lambda slice_s: self.kubectl.wait(
@@ -198,8 +208,9 @@ class BringUp:
                 if machine.is_kubernetes_node:
                     containers.node_script(machine.name, calico.AWAIT_CNI, timeout_s=CNI_S)
 
-    def place_kube_dns(self, ready: Future[None]) -> None:
+    def place_kube_dns(self, held: Future[None], ready: Future[None]) -> None:
         """Start kube-dns afresh, with the control plane cordoned, until it stands on the workers."""
+        held.result()
         ready.result()
         with self.stage("Place kube-dns on the workers"), self.cordoned_control_planes():
             for _ in range(PLACEMENT_ATTEMPTS):
@@ -213,10 +224,10 @@ class BringUp:
             look = "see `kubectl --namespace kube-system get pods --output wide`"
             raise NotInTime(f"kube-dns is not on the workers after {PLACEMENT_ATTEMPTS} attempts", look)
 
-    def start_mesh(self, ready: Future[None]) -> None:
+    def start_mesh(self, applied: Future[None], ready: Future[None]) -> None:
         """istiod, then the shop, so that its Pods are injected from the first and find all workers to spread on."""
         base, istiod = self.render_istio()
-        self.await_api()
+        applied.result()
         with self.stage("Apply Istio's definitions"):
             self.kubectl.apply([namespace(istio.NAMESPACE)])
             self.kubectl.apply_text(base)
@@ -319,7 +330,7 @@ class BringUp:
         wait_until(
             lambda: self.kubectl.exists(kubedns.NAMESPACE, f"deployment/{kubedns.DEPLOYMENT}"),
             what="the API server", look=f"see `docker logs {self.kubectl.control_plane}`", timeout_s=API_S,
-            stop=self.stop,
+            stop=self.stop, poll_s=API_POLL_S,
         )  # fmt: skip
 
     @contextmanager

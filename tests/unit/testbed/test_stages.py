@@ -106,7 +106,7 @@ def test_kube_dns_on_the_workers_is_left_alone(bring_up):
     bring_up.kubectl = Cluster()
     bring_up.kubectl.pods = [dns("a", WORKERS[0]), dns("b", WORKERS[1])]
 
-    bring_up.place_kube_dns(done())
+    bring_up.place_kube_dns(done(), done())
 
     assert bring_up.kubectl.count("scale") == 0
 
@@ -114,7 +114,7 @@ def test_kube_dns_on_the_workers_is_left_alone(bring_up):
 def test_kube_dns_is_placed_while_the_control_plane_is_cordoned(bring_up):
     bring_up.kubectl = Cluster(WORKERS)
 
-    bring_up.place_kube_dns(done())
+    bring_up.place_kube_dns(done(), done())
 
     assert bring_up.kubectl.said[0].startswith("cordon")
     assert bring_up.kubectl.said[-1].startswith("uncordon")
@@ -126,7 +126,7 @@ def test_misplaced_kube_dns_is_placed_again_but_not_for_ever(bring_up):
     bring_up.kubectl = Cluster(*[astray] * 9)
 
     with pytest.raises(NotInTime, match="kube-dns is not on the workers after 3 attempts"):
-        bring_up.place_kube_dns(done())
+        bring_up.place_kube_dns(done(), done())
 
     assert bring_up.kubectl.count("--replicas=2") == 3
     assert bring_up.kubectl.said[-1].startswith("uncordon")
@@ -135,7 +135,7 @@ def test_misplaced_kube_dns_is_placed_again_but_not_for_ever(bring_up):
 def test_a_second_attempt_that_hits_the_workers_is_enough(bring_up):
     bring_up.kubectl = Cluster((WORKERS[0], WORKERS[0]), WORKERS)
 
-    bring_up.place_kube_dns(done())
+    bring_up.place_kube_dns(done(), done())
 
     assert bring_up.kubectl.count("--replicas=2") == 2
 
@@ -145,7 +145,7 @@ def test_the_control_plane_is_uncordoned_even_when_placing_fails(bring_up):
     bring_up.kubectl.wait = None  # calling it raises
 
     with pytest.raises(TypeError):
-        bring_up.place_kube_dns(done())
+        bring_up.place_kube_dns(done(), done())
 
     assert bring_up.kubectl.said[-1].startswith("uncordon")
 
