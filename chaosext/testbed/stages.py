@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from chaosext.model.errors import ChaosextError
+from chaosext.model.errors import ChaosextError, Unreachable
 from chaosext.testbed import calico, containers, istio, kind, kubeconfig, kubedns, leaf, shop
 from chaosext.testbed.commands import CommandFailed
 from chaosext.testbed.kubectl import Kubectl, first_control_plane
@@ -291,7 +291,7 @@ class BringUp:
     def steady_status(self) -> BedStatus | None:
         try:
             found = self.status()
-        except CommandFailed:
+        except (CommandFailed, Unreachable):
             return None
         return found if found.steady else None
 
