@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from chaosext.model.errors import ChaosextError, Unreachable
@@ -40,6 +40,7 @@ STEADY_S = 120
 GONE_S = 60
 CNI_S = 60
 DEFINED_S = 30
+UNPACK_S = 60
 RESTART_S = 60
 SLICE_S = 5
 API_POLL_S = 1.0  # a question costs a third of a second of CPU, which kubeadm needs then
@@ -87,6 +88,7 @@ class BringUp:
                 held,
                 applied,
                 ready,
+                pool.submit(self.unpack_images, leaf_ip),
                 pool.submit(self.route_pods, api, leaf_ip),
                 pool.submit(self.await_sessions, ready),
                 pool.submit(self.place_kube_dns, held, ready),
@@ -149,6 +151,15 @@ class BringUp:
         )  # fmt: skip
         with self.stage("Start the leaf"):
             return leaf.start_leaf(self.blueprint.name, workers, self.blueprint.pod_subnet)
+
+    def unpack_images(self, leaf_ip: Future[str]) -> None:
+        """Use the time in which workers wait for the control plane; whatever fails here is done at its Pod's start."""
+        leaf_ip.result()
+        script = containers.unpack_script(self.images.in_cluster_images)
+        for machine in self.machines():
+            if machine.role == "worker":
+                with suppress(CommandFailed):
+                    containers.node_script(machine.name, script, timeout_s=UNPACK_S)
 
     def route_pods(self, api: Future[None], leaf_ip: Future[str]) -> None:
         script = route_script(pod_subnet=self.blueprint.pod_subnet, leaf_ip=leaf_ip.result())
