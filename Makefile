@@ -7,14 +7,20 @@ SOURCES := pyproject.toml kind-config.yaml README.md $(shell find chaosext exper
 EXPERIMENT := experiments/control-plane-partition.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help gameday test lint unit kind-test bench lock down clean
+.PHONY: help engine-or-root gameday test lint unit kind-test bench lock down clean
 
 help: ## What there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-gameday: $(VENV)/.installed ## Testbed up, cut, heal, roll back, verify; ends with 0 when the story was reproduced
+gameday: engine-or-root $(VENV)/.installed ## Testbed up, cut, heal, roll back, verify; ends with 0 when the story was reproduced
 	$(BIN)/chaosext testbed up
 	$(BIN)/chaosext run $(EXPERIMENT) --expect deviated
+
+# Asked before anything is installed, so that who can't have a testbed here hears it at once.
+engine-or-root:
+	@[ "$$(id -u)" = 0 ] || docker info >/dev/null 2>&1 || { \
+	  echo "chaosext: no Docker Engine answers, and only root may install one"; \
+	  echo "     fix: apt-get install docker.io and join the group docker, or run make gameday as root"; exit 20; }
 
 test: lint unit ## Lint, types, layers; unit, property, network-namespace and crash tests (the last two as root)
 

@@ -44,6 +44,7 @@ def _kinds(outcome: Outcome) -> set[str]:
 def test_without_the_reschedule_the_cluster_does_not_come_back_and_the_exit_code_is_11(
     run: Callable[..., Outcome], experiment: dict[str, Any]
 ) -> None:
+    experiment["rollbacks"][-1]["provider"]["arguments"]["settle_s"] = 20
     outcome = run(without(experiment, "reschedule_kube_dns"), CHAOSEXT_SETTLE_S="30")
     assert outcome.exit_code == 11, outcome
     assert outcome.result["rollback_verified"] is False
