@@ -54,6 +54,15 @@ def after_activity_control(context: Activity, state: Run, **kwargs: Any) -> None
         raise InterruptExecution("the cut failed, so the experiment ends here; what was armed is healed")
 
 
+def after_hypothesis_control(state: dict[str, Any], **kwargs: Any) -> None:
+    """A gate that failed is remembered: stock chaoslib skips the method then, but plays the rollbacks."""
+    from chaosext.run.context import current
+
+    run = current()
+    if not run.cuts and not state.get("steady_state_met"):
+        run.gate_failed = True
+
+
 def after_experiment_control(context: Experiment, state: Journal, **kwargs: Any) -> None:
     """Heal what is left, derive the verdict, write the run's directory, and say so in the log."""
     global _attended

@@ -25,7 +25,7 @@ class RunContext:
     """One run. `cuts` are those that it meant to arm; by `let_go_at` the kernel has let go of all of them.
 
     `before` is what the paths were like before the cut; `prepared` is a cut made ready: for which wish, and when
-    (monotonic seconds).
+    (monotonic seconds). `gate_failed`: the steady state was not met before the method, which was not played.
     `strict` is set by `chaosext run`, which derives the verdict itself; under plain `chaos run` the control does.
     """
 
@@ -38,6 +38,7 @@ class RunContext:
     let_go_at: datetime | None = None
     before: CutEvidence | None = None
     prepared: tuple[Wish, Cut, float] | None = None
+    gate_failed: bool = False
 
 
 _current: RunContext | None = None
