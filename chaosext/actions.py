@@ -81,7 +81,8 @@ def reschedule_kube_dns(
         timeout_s: seconds that each attempt may take until all new Pods are Ready.
         only_if_needed: delete nothing where kube-dns is well placed and DNS resolves.
 
-    Returns a JSON object: deleted (Pod names), retried_because (reasons), placement, peered_nodes.
+    Returns a JSON object: deleted (Pod names), retried_because (reasons), placement, peered_nodes; or only skipped
+    (why), where the gate of a plain `chaos run` was not met.
 
     Raises (as ActivityFailed): Refused for the wrong cluster; Inconclusive, when kube-dns is not Ready in time or
     still misplaced after the second attempt, naming Pod and node.
