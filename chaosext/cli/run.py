@@ -38,13 +38,14 @@ def run(
     as_json: bool,
     run_dir: Path | None,
 ) -> int:
-    """Run EXPERIMENT (YAML or JSON) and derive the verdict from what was seen.
+    """Run EXPERIMENT (YAML or JSON, or the name of one that comes along) and derive the verdict from what was seen.
 
     \b
     Examples:
       chaosext run experiments/control-plane-partition.yaml
       chaosext run experiments/control-plane-partition.yaml --expect deviated    exit 0 when the story is reproduced
       chaosext run experiments/control-plane-partition.yaml --dry-run
+      chaosext run control-plane-partition                                       the one that comes along
 
     Writes run/<id>/result.json, journal.json, timeline.jsonl and summary.md; run/latest points to the newest.
     """

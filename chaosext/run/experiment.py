@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from chaosext.model.errors import Refused
 from chaosext.run.settings import did_you_mean
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # Chaos Toolkit's experiment specification, https://chaostoolkit.org/reference/api/experiment/
 _EXPERIMENT = frozenset(
@@ -70,11 +68,21 @@ Experiment = dict[str, Any]
 
 
 def load_experiment(path: Path) -> Experiment:
-    """The experiment in the YAML or JSON file at `path`, checked whole; raises `Refused` for the first fault found."""
-    experiment = _parse(path)
+    """The experiment in the YAML or JSON file at `path`, checked whole; raises `Refused` for the first fault found.
+
+    A bare name such as `control-plane-partition` is looked up among the experiments that come with chaosext.
+    """
+    experiment = _parse(path if path.exists() else bundled(path.name) or path)
     _check_keys(experiment)
     _check_by_chaoslib(experiment)
     return experiment
+
+
+def bundled(name: str) -> Path | None:
+    """The file of an experiment that comes with chaosext, by its name without `.yaml`; None where there is none."""
+    package = Path(__file__).parents[1]
+    places = (package / "experiments", package.parent / "experiments")  # in a wheel, in a checkout
+    return next((found for place in places if (found := place / f"{name}.yaml").is_file()), None)
 
 
 def activities(experiment: Experiment) -> Iterator[tuple[str, dict[str, Any]]]:
