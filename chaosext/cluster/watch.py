@@ -33,17 +33,20 @@ def watch(
     namespace: str | None = None,
     label_selector: str | None = None,
     field_selector: str | None = None,
+    known: dict[str, dict[str, Any]] | None = None,
     on_trouble: Callable[[str], None] = lambda message: None,
 ) -> Iterator[Change]:
     """Every change of a kind (plural, see `client.PATHS`), beginning with all that is there, as ADDED.
 
+    `known` (uid -> object) is what the caller has seen already: the beginning is then only what differs from
+    it. It is kept up to date, each object before its change is told, so that a later watch can go on from it.
     Survives broken connections (resumes from the last resourceVersion) and expired histories (lists again
     and says what was missed). Ends within 5 s after `stop` is set. `on_trouble` hears, in words, whenever
     the API server doesn't answer. Raises `Refused` or `NotFound` when we may not watch, or there is nothing
     of that kind.
     """
     query = {"labelSelector": label_selector, "fieldSelector": field_selector}
-    known: dict[str, Change] = {}
+    known = {} if known is None else known
     version = ""
     while not stop.is_set():
         try:
@@ -75,13 +78,16 @@ def _list(
     return items, version
 
 
-def _missed(known: dict[str, Change], items: list[dict[str, Any]]) -> Iterator[Change]:
-    """The changes that lead from what is `known` to what `items` say; `known` is brought up to date."""
+def _missed(known: dict[str, dict[str, Any]], items: list[dict[str, Any]]) -> Iterator[Change]:
+    """The changes that lead from what is `known` to what `items` say; `known` is brought up to date.
+
+    Whoever has gone comes first, then who was known, then who is new: a Pod leaves before another replaces it.
+    """
     current = {item["metadata"]["uid"]: item for item in items}
     for uid in [uid for uid in known if uid not in current]:
         yield {"type": "DELETED", "object": known.pop(uid)}
-    for uid, item in current.items():
-        before = known.get(uid)
+    for uid in sorted(current, key=lambda uid: uid not in known):
+        item, before = current[uid], known.get(uid)
         known[uid] = item
         if before is None:
             yield {"type": "ADDED", "object": item}
@@ -89,7 +95,7 @@ def _missed(known: dict[str, Change], items: list[dict[str, Any]]) -> Iterator[C
             yield {"type": "MODIFIED", "object": item}
 
 
-def _remember(known: dict[str, Change], change: Change) -> None:
+def _remember(known: dict[str, dict[str, Any]], change: Change) -> None:
     uid = change["object"]["metadata"]["uid"]
     if change["type"] == "DELETED":
         known.pop(uid, None)

@@ -37,6 +37,14 @@ def node_notes(before: Node | None, after: Node) -> Iterator[Note]:
             yield Note(kind=Kind.NODE_TAINTED, object=after.subject, detail=f"{taint.key}:{taint.effect}")
 
 
+def zone_notes(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Note]:
+    """The zones (by label, "" for none) whose state, as the node lifecycle controller names it, is another now."""
+    for zone, state in after.items():
+        if before.get(zone) != state:
+            detail = f"{state}, by the number of nodes that are not ready"
+            yield Note(kind=Kind.ZONE_STATE, object=f"Zone/{zone or '(none)'}", detail=detail)
+
+
 def pod_notes(before: Pod | None, after: Pod, lost_nodes: Collection[str]) -> Iterator[Note]:
     """What happened to a Pod. A deletion on a node in `lost_nodes` is an eviction."""
     if before is None:

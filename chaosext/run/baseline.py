@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from chaosext.model.errors import Refused
-from chaosext.run.paths import state_home
+from chaosext.model.places import state_home
 from chaosext.steady.cut import CutEvidence, Path
 from chaosext.steady.tcp import Connect, Reach, Target
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from chaosext.model.errors import ChaosextError, Inconclusive, Refused
 from chaosext.model.finding import Finding, Status
+from chaosext.model.places import state_home
 from chaosext.model.timeline import Kind
 from chaosext.nodes.docker import DockerShell
 from chaosext.observe.changes import Note
 from chaosext.partition.apply import TIMEOUT_S, ArmReport, HealReport, arm, heal
 from chaosext.run import baseline
-from chaosext.run.paths import intent_path
 from chaosext.run.plan import Wish, plan_cut, survey
 from chaosext.run.reach import connect, require_pin, shells_for
 from chaosext.safety.intent import GONE, INTENT, IntentLog
@@ -119,7 +119,7 @@ def heal_nodes(run: str, nodes: set[str]) -> HealReport:
     """Take the table of `run` away on `nodes`, and write down that it is seen gone."""
     report = heal(run, _shells(nodes))
     if not report.left:
-        IntentLog(intent_path()).write({"run": run, "event": GONE, "nodes": sorted(nodes)})
+        _intent_log().write({"run": run, "event": GONE, "nodes": sorted(nodes)})
     return report
 
 
@@ -128,11 +128,11 @@ def heal_outstanding(run: str | None, nodes: Collection[str] = ()) -> tuple[Heal
 
     Raises `Unsafe` when something can't be seen gone.
     """
-    log = {each.run: set(each.nodes) for each in IntentLog(intent_path()).outstanding()}
+    log = {each.run: set(each.nodes) for each in _intent_log().outstanding()}
     if run is not None:
         if not nodes and run not in log:
             raise Refused(
-                f"run {run} is not in the intent log {intent_path()} as one that may have left something",
+                f"run {run} is not in the intent log {_intent_log().path} as one that may have left something",
                 "see `nft list tables` on the nodes, and name them with --node",
             )
         log = {run: set(nodes) or log[run]}
@@ -170,6 +170,11 @@ def _prepared(settings: Settings, wish: Wish, context: RunContext) -> Cut:
     return prepare(settings, wish, context)
 
 
+def _intent_log() -> IntentLog:
+    """What was about to be cut, where, for how long; and what was seen gone."""
+    return IntentLog(state_home() / "intent.jsonl")
+
+
 def _write_intent(cut: Cut, cluster: Cluster) -> None:
     entry = {
         "run": cut.run,
@@ -179,7 +184,7 @@ def _write_intent(cut: Cut, cluster: Cluster) -> None:
         "nodes": [node.node for node in cut.nodes],
         "ttl_s": cut.ttl_s,
     }
-    IntentLog(intent_path()).write(entry)
+    _intent_log().write(entry)
 
 
 def _note_cut(context: RunContext, report: ArmReport) -> None:

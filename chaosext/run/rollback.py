@@ -49,7 +49,9 @@ def reschedule(
     a BGP peer, naming them.
     """
     if context.gate_failed:
-        return {"skipped": "the steady state was not met before the method, so this run has nothing to roll back"}
+        return {
+            "skipped": "the steady state was not met before the method, so this run has nothing to roll back"
+        }
     cluster = connect(settings)
     require_pin(cluster)
     peered = peered_names(cluster)

@@ -1,7 +1,4 @@
-"""Watching while a run goes on: the API server's objects, DNS from every node, xDS. Each turns into notes.
-
-The API server is asked again and again rather than watched: a watch that hangs in a partition looks like silence.
-"""
+"""Watching while a run goes on: the API server's objects, DNS from every node, xDS. Each turns into notes."""
 
 from __future__ import annotations
 
@@ -14,26 +11,15 @@ from typing import TYPE_CHECKING
 from chaosext.model.errors import ChaosextError
 from chaosext.model.finding import Status
 from chaosext.model.timeline import Kind
-from chaosext.observe.changes import (
-    DnsWatch,
-    Note,
-    endpoints_note,
-    gone_note,
-    node_notes,
-    pod_notes,
-    probe_note,
-)
-from chaosext.rehearsal.disruption import zone_states
-from chaosext.run.waiting import KUBE_DNS_LABELS
+from chaosext.observe.changes import DnsWatch, Note
+from chaosext.run.object_watch import ObjectWatch
 from chaosext.steady import dns
 from chaosext.steady.names import XDS
 from chaosext.steady.suite import run_checks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from datetime import datetime
+    from collections.abc import Callable, Iterable
 
-    from chaosext.cluster.objects import Endpoint, Event, Node, Pod
     from chaosext.nodes.shell import NodeShell
     from chaosext.observe.recorder import Recorder
     from chaosext.steady.suite import Surroundings
@@ -69,8 +55,9 @@ class Watching:
 def _watchers(
     around: Surroundings, recorder: Recorder, stop: threading.Event
 ) -> Iterable[tuple[str, Callable[[], None]]]:
-    objects = ObjectWatch(around, recorder)
-    yield "objects", partial(_repeat, "objects", objects.look, POLL_S, recorder, stop)
+    for following in ObjectWatch(around.namespaces).followings():
+        follow = partial(following.follow, around.cluster, recorder, stop)
+        yield following.name, partial(_repeat, following.name, follow, POLL_S, recorder, stop)
     xds = XdsWatch(around, recorder)
     yield "xds", partial(_repeat, "xds", xds.look, XDS_POLL_S, recorder, stop)
     address = _dns_address(around)
@@ -103,88 +90,6 @@ def _dns_address(around: Surroundings) -> str | None:
         return around.cluster.service(dns.NAMESPACE, dns.SERVICE).cluster_ips[0]
     except (ChaosextError, IndexError):
         return None
-
-
-class ObjectWatch:
-    """Nodes, kube-dns and the applications' Pods, kube-dns' endpoints, and kubelet's probe failures."""
-
-    def __init__(self, around: Surroundings, recorder: Recorder) -> None:
-        self._cluster, self._namespaces = around.cluster, around.namespaces
-        self._recorder = recorder
-        self._nodes: dict[str, Node] = {}
-        self._zones: Mapping[str, object] = {}
-        self._pods: dict[str, dict[str, Pod]] = {}
-        self._endpoints: tuple[Endpoint, ...] | None = None
-        self._failing: set[tuple[str, str]] | None = None
-
-    def look(self) -> None:
-        """One look at everything; what has changed since the last one is noted."""
-        self._look_at_nodes()
-        self._look_at_pods("kube-dns", self._cluster.pods("kube-system", KUBE_DNS_LABELS))
-        for namespace in self._namespaces:
-            self._look_at_pods(namespace, self._cluster.pods(namespace))
-        self._look_at_endpoints()
-        self._look_at_events()
-
-    def _look_at_nodes(self) -> None:
-        nodes = self._cluster.nodes()
-        for node in nodes if self._nodes else ():
-            self._note(node_notes(self._nodes.get(node.name), node))
-        self._nodes = {node.name: node for node in nodes}
-        zones = zone_states(nodes, self._lost())
-        for zone, state in zones.items():
-            if not self._zones or self._zones.get(zone) is state:
-                continue
-            detail = f"{state.value}, by the number of nodes that are not ready"
-            self._note([Note(kind=Kind.ZONE_STATE, object=f"Zone/{zone or '(none)'}", detail=detail)])
-        self._zones = zones
-
-    def _lost(self) -> set[str]:
-        return {node.name for node in self._nodes.values() if node.ready != "True"}
-
-    def _look_at_pods(self, group: str, pods: tuple[Pod, ...]) -> None:
-        now = {pod.uid: pod for pod in pods}
-        before = self._pods.get(group)
-        self._pods[group] = now
-        if before is None:
-            return
-        for uid in sorted(
-            now, key=lambda uid: uid not in before
-        ):  # whoever leaves, then whoever replaces him
-            self._note(pod_notes(before.get(uid), now[uid], self._lost()))
-        self._note(gone_note(pod) for uid, pod in before.items() if uid not in now)
-
-    def _look_at_endpoints(self) -> None:
-        now = self._cluster.endpoint_slices(dns.NAMESPACE, dns.SERVICE)
-        note = endpoints_note(
-            f"{dns.NAMESPACE}/{dns.SERVICE}", now if self._endpoints is None else self._endpoints, now
-        )
-        self._endpoints = now
-        self._note([note] if note else [])
-
-    def _look_at_events(self) -> None:
-        """Each living Pod's first failure with each message; what had failed before the first look is history."""
-        events = [
-            event
-            for namespace in self._namespaces
-            for event in self._cluster.events(namespace, "reason=Unhealthy")
-        ]
-        known, first_look = self._failing or set(), self._failing is None
-        self._failing = known | {(event.involved, event.message) for event in events}
-        for event in sorted(events, key=_last_seen):
-            note = probe_note(event)
-            fresh = not first_look and (event.involved, event.message) not in known
-            if note and fresh and self._is_living(event):
-                self._recorder.note(note, "kubelet", at_s=_monotonic(event.last_seen))
-
-    def _is_living(self, event: Event) -> bool:
-        """A Pod that is being deleted fails its probes by design."""
-        pods = (group.get(event.involved_uid) for group in self._pods.values())
-        return any(pod is not None and not pod.terminating for pod in pods)
-
-    def _note(self, notes: Iterable[Note]) -> None:
-        for note in notes:
-            self._recorder.note(note, "api-server")
 
 
 class XdsWatch:
@@ -229,12 +134,3 @@ def _take_sample(line: str, watch: DnsWatch, recorder: Recorder) -> None:
     if found:
         at_s, note = found
         recorder.note(note, f"lookups on {watch.node}", at_s=at_s)
-
-
-def _last_seen(event: Event) -> float:
-    return event.last_seen.timestamp() if event.last_seen else 0.0
-
-
-def _monotonic(moment: datetime | None) -> float:
-    """A wall-clock time on this clock; Events carry whole seconds."""
-    return time.monotonic() - (time.time() - moment.timestamp()) if moment else time.monotonic()

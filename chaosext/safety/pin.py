@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chaosext.model.errors import Refused
+from chaosext.model.places import config_home
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,8 +45,7 @@ def verify(pinned: Pin, observed: Pin) -> None:
 
 def pins_path() -> Path:
     """`$XDG_CONFIG_HOME/chaosext/pins.json`, by default in `~/.config` (XDG Base Directory Specification)."""
-    base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    return Path(base) / "chaosext" / "pins.json"
+    return config_home() / "pins.json"
 
 
 def read_pins(path: Path | None = None) -> dict[str, Pin]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chaosext.model.errors import ChaosextError, Refused
+from chaosext.model.places import state_home
 from chaosext.testbed.commands import CommandFailed, run_command
 
 if TYPE_CHECKING:
@@ -150,12 +151,6 @@ def install_runtime_wrapper() -> None:
     RUNTIME_WRAPPER.chmod(0o755)
     DAEMON_CONFIGURATION.parent.mkdir(parents=True, exist_ok=True)
     DAEMON_CONFIGURATION.write_text(text)
-
-
-def state_home() -> Path:
-    """`$XDG_STATE_HOME/chaosext`, or `~/.local/state/chaosext`: where the log of an engine that we start goes."""
-    base = os.environ.get("XDG_STATE_HOME", "")
-    return (Path(base) if Path(base).is_absolute() else Path.home() / ".local/state") / "chaosext"
 
 
 def _start(stage: Stage) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -11,17 +12,14 @@ from chaosext.testbed.config import Sidecars
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from chaosext.testbed.manifests import Manifest
+
 NAMESPACE = "istio-system"
 OUTLAST_A_LOST_NODE = [
     {"key": f"node.kubernetes.io/{condition}", "operator": "Exists", "effect": "NoExecute"}
     for condition in ("not-ready", "unreachable")
 ]
 """istiod stays where it is during a cut, so that injection works as soon as the network is back."""
-PUBLISH_NOT_READY = {"spec": {"publishNotReadyAddresses": True}}
-"""A merge patch for Service istiod. While its node is lost, its webhook then times out (10 s) instead of being refused
-at once: refused, the shop's ReplicaSets would retry dozens of times and have backed off for up to 1000 s when the
-network is back (client-go, workqueue.DefaultTypedControllerRateLimiter).
-"""
 RENDER_TIMEOUT_S = 60
 
 
@@ -66,6 +64,25 @@ def istiod_values(*, hub: str, tag: str, sidecars: Sidecars) -> dict[str, Any]:
             },
         },
     }
+
+
+def overlay(manifests: list[Manifest]) -> list[Manifest]:
+    """Chart `istio-discovery`'s manifests with what its values have no word for. Pure.
+
+    Service istiod publishes addresses that aren't ready: while its node is lost, its webhook then times out (10 s)
+    instead of being refused at once. Refused, the shop's ReplicaSets would retry dozens of times and have backed off
+    for up to 1000 s when the network is back (client-go, workqueue.DefaultTypedControllerRateLimiter).
+
+    Deployment istiod is asked for its readiness every second, not every third: `up` waits for it.
+    """
+    changed = copy.deepcopy(manifests)
+    for each in changed:
+        if (each["kind"], each["metadata"]["name"]) == ("Service", "istiod"):
+            each["spec"]["publishNotReadyAddresses"] = True
+        elif each["kind"] == "Deployment":
+            for container in each["spec"]["template"]["spec"]["containers"]:
+                container["readinessProbe"]["periodSeconds"] = 1
+    return changed
 
 
 def render(helm: Path, chart: Path, *, release: str, values: dict[str, Any]) -> str:

@@ -6,7 +6,6 @@ kind is still joining workers.
 
 from __future__ import annotations
 
-import json
 import threading
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
@@ -16,7 +15,7 @@ from chaosext.model.errors import ChaosextError, Unreachable
 from chaosext.testbed import calico, containers, istio, kind, kubeconfig, kubedns, leaf, shop
 from chaosext.testbed.commands import CommandFailed
 from chaosext.testbed.kubectl import Kubectl, first_control_plane
-from chaosext.testbed.manifests import namespace
+from chaosext.testbed.manifests import namespace, parse_documents
 from chaosext.testbed.route import route_script
 from chaosext.testbed.status import make_status, missing_kube_dns
 from chaosext.testbed.waiting import GaveUp, NotInTime, wait_until
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from chaosext.testbed.config import Blueprint
     from chaosext.testbed.containers import Container
     from chaosext.testbed.images.imageset import ImageSet
+    from chaosext.testbed.manifests import Manifest
     from chaosext.testbed.progress import Progress
     from chaosext.testbed.status import BedStatus
 
@@ -43,7 +43,6 @@ DEFINED_S = 30
 UNPACK_S = 60
 RESTART_S = 60
 SLICE_S = 5
-API_POLL_S = 1.0  # a question costs a third of a second of CPU, which kubeadm needs then
 STAGES_AT_ONCE = 12
 PLACEMENT_ATTEMPTS = 3
 MISSING_SHOWN = 6
@@ -93,6 +92,7 @@ class BringUp:
                 pool.submit(self.await_sessions, ready),
                 pool.submit(self.place_kube_dns, held, ready),
                 pool.submit(self.start_mesh, applied, ready),
+                pool.submit(self.start_clients, ready),
             ]
             try:
                 wait(stages, return_when=FIRST_EXCEPTION)
@@ -205,7 +205,7 @@ class BringUp:
             )  # fmt: skip
 
     def await_nodes(self, made: Future[None], applied: Future[None]) -> None:
-        """Wait until Pods can run: the nodes are Ready, and their CNI plugin can be used."""
+        """Wait until Pods can run: the nodes are Ready, and the workers' CNI plugin can be used."""
         made.result()
         applied.result()
         with self.stage("Wait for nodes to be Ready"):
@@ -216,7 +216,7 @@ class BringUp:
                 what="all nodes Ready", look="see `kubectl describe nodes`", timeout_s=NODES_READY_S,
             )  # fmt: skip
             for machine in self.machines():
-                if machine.is_kubernetes_node:
+                if machine.role == "worker":
                     containers.node_script(machine.name, calico.AWAIT_CNI, timeout_s=CNI_S)
 
     def place_kube_dns(self, held: Future[None], ready: Future[None]) -> None:
@@ -244,32 +244,32 @@ class BringUp:
             self.kubectl.apply_text(base)
         ready.result()
         with self.stage("Start istiod"):
-            self.kubectl.apply_text(istiod)
-            patch = json.dumps(istio.PUBLISH_NOT_READY)
-            self.kubectl.run(
-                "patch", "service/istiod", f"--namespace={istio.NAMESPACE}", "--type=merge", "-p", patch
-            )
+            self.kubectl.apply(istiod)
             self.await_rollout(istio.NAMESPACE, "istiod")
         self.start_shop()
 
-    def render_istio(self) -> tuple[str, str]:
-        """The manifests of Istio's two charts, base and istiod, as YAML texts."""
+    def render_istio(self) -> tuple[str, list[Manifest]]:
+        """Chart base as YAML text, as it is long and taken as it is; istiod's objects with our overlay."""
         images, charts = self.images, self.images.istio_charts
         values = istio.istiod_values(
             hub=images.istio_hub, tag=images.istio_tag, sidecars=self.blueprint.sidecars
         )
         discovery = charts / "istio-control" / "istio-discovery"
-        return (
-            istio.render(images.helm, charts / "base", release="istio-base", values=istio.base_values()),
-            istio.render(images.helm, discovery, release="istiod", values=values),
+        base = istio.render(images.helm, charts / "base", release="istio-base", values=istio.base_values())
+        istiod = istio.render(images.helm, discovery, release="istiod", values=values)
+        return base, istio.overlay(parse_documents(istiod))
+
+    def start_clients(self, ready: Future[None]) -> None:
+        ready.result()
+        self.kubectl.apply(
+            shop.client_objects(image=self.images.client_image, workers=self.blueprint.workers)
         )
 
     def start_shop(self) -> None:
-        images, workers = self.images, self.blueprint.workers
-        services = shop.shop_objects(image=images.shop_image, workers=workers)
-        clients = shop.client_objects(image=images.client_image, workers=workers)
-        with self.stage("Start the shop and its clients"):
-            self.kubectl.apply([*services, *clients])
+        with self.stage("Start the shop"):
+            self.kubectl.apply(
+                shop.shop_objects(image=self.images.shop_image, workers=self.blueprint.workers)
+            )
             for service in shop.SERVICES:
                 self.await_rollout(shop.NAMESPACE, service)
 
@@ -339,10 +339,24 @@ class BringUp:
     def await_api(self) -> None:
         """Wait until kubeadm has installed its add-ons: from then on credentials and kube-dns are there."""
         wait_until(
-            lambda: self.kubectl.exists(kubedns.NAMESPACE, f"deployment/{kubedns.DEPLOYMENT}"),
+            self.api_answers,
             what="the API server", look=f"see `docker logs {self.kubectl.control_plane}`", timeout_s=API_S,
-            stop=self.stop, poll_s=API_POLL_S,
+            stop=self.stop,
         )  # fmt: skip
+        wait_until(
+            lambda: self.kubectl.exists(kubedns.NAMESPACE, f"deployment/{kubedns.DEPLOYMENT}"),
+            what="kubeadm's add-ons", look=f"see `docker logs {self.kubectl.control_plane}`", timeout_s=API_S,
+            stop=self.stop,
+        )  # fmt: skip
+
+    def api_answers(self) -> bool:
+        """Asked without kubectl, which would take the CPU that kubeadm needs then."""
+        ready = "curl --silent --insecure --fail --max-time 2 https://localhost:6443/readyz"
+        try:
+            containers.docker("exec", self.kubectl.control_plane, *ready.split())
+        except CommandFailed:
+            return False
+        return True
 
     @contextmanager
     def cordoned_control_planes(self) -> Iterator[None]:

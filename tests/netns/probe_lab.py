@@ -11,12 +11,15 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SERVES, CLOSED, DROPS, NOBODY, RESETS = (f"10.99.0.{last}" for last in range(2, 7))
 SERVES_V6, NO_ROUTE = "fd99::2", "198.51.100.1"

@@ -5,22 +5,17 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 import shutil
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from chaosext.model.places import cache_home
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 KEY_DIGITS = 12
-
-
-def cache_home() -> Path:
-    """`$XDG_CACHE_HOME/chaosext`, or `~/.cache/chaosext` (XDG Base Directory Specification)."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "chaosext"
 
 
 def key_of(inputs: object) -> str:

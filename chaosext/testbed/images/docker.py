@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chaosext.model.places import cache_home
 from chaosext.testbed.commands import CommandFailed, run_command
 from chaosext.testbed.images.archive import write_archive
-from chaosext.testbed.images.cache import cache_home
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

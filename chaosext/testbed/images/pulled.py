@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chaosext.model.places import cache_home
 from chaosext.testbed import versions
 from chaosext.testbed.commands import run_command
 from chaosext.testbed.images import recipes
-from chaosext.testbed.images.cache import cache_home, kept, key_of
+from chaosext.testbed.images.cache import kept, key_of
 from chaosext.testbed.images.components import LOCAL
 from chaosext.testbed.images.docker import (
     ARCHIVE_NAME,

@@ -10,12 +10,12 @@ import pytest
 
 from chaosext.model.errors import Inconclusive, Refused, Unreachable, Unsafe
 from chaosext.model.finding import Finding, Status
+from chaosext.model.places import state_home
 from chaosext.model.timeline import Kind
 from chaosext.partition.cut import Cut, NodeCut, peers_of
 from chaosext.partition.reports import HealedNode, HealReport
 from chaosext.run import context as contexts
 from chaosext.run import fault
-from chaosext.run.paths import intent_path
 from chaosext.run.plan import Wish
 from chaosext.run.settings import Settings
 from chaosext.safety.intent import IntentLog
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 SETTINGS = Settings(context="kind-nowhere")
 WISH = Wish(ttl_s=60)
+
+
+def intent_file() -> Path:
+    return state_home() / "intent.jsonl"
 
 
 class Stage:
@@ -45,7 +49,7 @@ class Stage:
         return Cut(run=self.run.id, owner="a@b", nodes=(node,), peers=peers_of(["172.18.0.3"]), ttl_s=60)
 
     def arm(self, cut: Cut, _shells: Mapping[str, Any]) -> Any:
-        self.done.append(f"arm after {[entry['event'] for entry in IntentLog(intent_path()).entries()]}")
+        self.done.append(f"arm after {[entry['event'] for entry in IntentLog(intent_file()).entries()]}")
         if self.arming:
             raise self.arming
         now = datetime.now(UTC)
@@ -72,7 +76,7 @@ class Stage:
         return [event.kind for event in self.run.recorder.events]
 
     def outstanding(self) -> list[tuple[str, ...]]:
-        return [each.nodes for each in IntentLog(intent_path()).outstanding()]
+        return [each.nodes for each in IntentLog(intent_file()).outstanding()]
 
 
 @pytest.fixture
@@ -146,8 +150,8 @@ def test_a_cut_that_fails_while_it_is_armed_is_still_ours_to_heal(stage: Stage) 
 
 
 def test_without_an_intent_on_disk_nothing_is_cut(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    intent_path().parent.mkdir(parents=True)
-    intent_path().mkdir()
+    intent_file().parent.mkdir(parents=True)
+    intent_file().mkdir()
     with pytest.raises(Refused, match="can't be written"):
         stage.sever()
     assert stage.done == []

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from chaosext.testbed.images.cache import cache_home, is_kept, kept, key_of
+from chaosext.model.places import cache_home
+from chaosext.testbed.images.cache import is_kept, kept, key_of
 
 
 @pytest.fixture(autouse=True)

@@ -85,3 +85,22 @@ def test_dns_affinity_requires_a_node_that_is_no_control_plane():
     assert term["matchExpressions"] == [
         {"key": "node-role.kubernetes.io/control-plane", "operator": "DoesNotExist"}
     ]
+
+
+def test_istiods_webhook_times_out_rather_than_refuses_while_its_node_is_lost():
+    probe = {"httpGet": {"path": "/ready", "port": 8080}, "periodSeconds": 3}
+    deployment = {
+        "spec": {"template": {"spec": {"containers": [{"name": "discovery", "readinessProbe": probe}]}}}
+    }
+    charts = [
+        {"kind": "Service", "metadata": {"name": "istiod"}, "spec": {"ports": []}},
+        {"kind": "Deployment", "metadata": {"name": "istiod"}, **deployment},
+        {"kind": "ConfigMap", "metadata": {"name": "istio"}},
+    ]
+
+    service, istiod, other = istio.overlay(charts)
+
+    assert service["spec"]["publishNotReadyAddresses"] is True
+    assert istiod["spec"]["template"]["spec"]["containers"][0]["readinessProbe"]["periodSeconds"] == 1
+    assert other == charts[2]
+    assert "publishNotReadyAddresses" not in charts[0]["spec"]

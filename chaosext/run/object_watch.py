@@ -1,0 +1,172 @@
+"""What the API server's objects tell: each kind is watched in a thread of its own, each change noted as it comes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from chaosext.cluster import objects
+from chaosext.cluster.objects import Event, Node, Pod
+from chaosext.cluster.watch import Change, watch
+from chaosext.observe.changes import endpoints_note, gone_note, node_notes, pod_notes, probe_note, zone_notes
+from chaosext.observe.recorder import Recorder
+from chaosext.rehearsal.disruption import zone_states
+from chaosext.run.waiting import KUBE_DNS_LABELS
+from chaosext.steady import dns
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from datetime import datetime
+
+    from chaosext.cluster.client import Cluster
+    from chaosext.observe.changes import Note
+
+Take = Callable[[Change, Recorder], None]
+"""Takes a change in, and notes what it tells."""
+
+Value = TypeVar("Value")
+
+
+@dataclass(slots=True, kw_only=True)
+class Following:
+    """One query's objects, from a first listing (which is no news) through every change. `kind` as in `watch`."""
+
+    name: str
+    kind: str
+    take: Take
+    namespace: str | None = None
+    labels: str | None = None
+    fields: str | None = None
+    known: dict[str, dict[str, Any]] | None = None
+
+    def follow(self, cluster: Cluster, recorder: Recorder, stop: threading.Event) -> None:
+        """Until `stop` is set. Called again after an error, it goes on where it was, and misses nothing.
+
+        Raises `Unreachable` while the first listing gets no answer, and whatever `watch` and `take` raise.
+        """
+        if self.known is None:
+            self.known = self._begin(cluster)
+        for change in watch(
+            cluster,
+            self.kind,
+            stop,
+            namespace=self.namespace,
+            label_selector=self.labels,
+            field_selector=self.fields,
+            known=self.known,
+        ):
+            if not stop.is_set():
+                self.take(change, recorder)
+
+    def _begin(self, cluster: Cluster) -> dict[str, dict[str, Any]]:
+        """What is there, taken in with notes that nobody reads."""
+        selectors = {"labelSelector": self.labels, "fieldSelector": self.fields}
+        listed = list(cluster.items(self.kind, namespace=self.namespace, **selectors))
+        nobody = Recorder()
+        for item in listed:
+            self.take({"type": "ADDED", "object": item}, nobody)
+        return {item["metadata"]["uid"]: item for item in listed}
+
+
+class ObjectWatch:
+    """Nodes, kube-dns' and the applications' Pods, kube-dns' endpoints, and kubelet's probe failures.
+
+    The threads share what they know without a lock: `_nodes` is replaced whole, never changed, and the Pods'
+    threads write each its own uids.
+    """
+
+    def __init__(self, namespaces: Collection[str]) -> None:
+        self._namespaces = namespaces
+        self._nodes: Mapping[str, Node] = {}
+        self._pods: dict[str, Pod] = {}
+        self._slices: Mapping[str, objects.JsonObject] = {}
+        self._failures: set[tuple[str, str]] = set()
+
+    def followings(self) -> Iterator[Following]:
+        """One for each thread; nodes first, by which the others know who is lost."""
+        yield Following(name="nodes", kind="nodes", take=self.take_node)
+        labels = {dns.NAMESPACE: KUBE_DNS_LABELS, **dict.fromkeys(self._namespaces)}
+        for namespace, pods in labels.items():
+            name = f"{namespace}/pods"
+            yield Following(name=name, kind="pods", take=self.take_pod, namespace=namespace, labels=pods)
+        yield Following(
+            name=f"{dns.NAMESPACE}/endpointslices",
+            kind="endpointslices",
+            take=self.take_endpoints,
+            namespace=dns.NAMESPACE,
+            labels=f"kubernetes.io/service-name={dns.SERVICE}",
+        )
+        for namespace in self._namespaces:
+            yield Following(
+                name=f"{namespace}/events",
+                kind="events",
+                take=self.take_event,
+                namespace=namespace,
+                fields="reason=Unhealthy",
+            )
+
+    def take_node(self, change: Change, recorder: Recorder) -> None:
+        node, before = Node.from_json(change["object"]), self._nodes
+        self._nodes = _changed(before, node.name, None if _is_gone(change) else node)
+        if not _is_gone(change):
+            _note(recorder, node_notes(before.get(node.name), node))
+        _note(recorder, zone_notes(_zones(before), _zones(self._nodes)))
+
+    def take_pod(self, change: Change, recorder: Recorder) -> None:
+        pod = Pod.from_json(change["object"])
+        before = self._pods.get(pod.uid)
+        if _is_gone(change):
+            self._pods.pop(pod.uid, None)
+            _note(recorder, [gone_note(pod)])
+        else:
+            self._pods[pod.uid] = pod
+            _note(recorder, pod_notes(before, pod, _lost(self._nodes)))
+
+    def take_endpoints(self, change: Change, recorder: Recorder) -> None:
+        changed, before = change["object"], self._slices
+        self._slices = _changed(before, changed["metadata"]["uid"], None if _is_gone(change) else changed)
+        was, now = (objects.endpoints(slices.values()) for slices in (before, self._slices))
+        note = endpoints_note(f"{dns.NAMESPACE}/{dns.SERVICE}", was, now)
+        _note(recorder, [note] if note else [])
+
+    def take_event(self, change: Change, recorder: Recorder) -> None:
+        """Each living Pod's first failure with each message; one that is being deleted fails by design."""
+        event = Event.from_json(change["object"])
+        failure = (event.involved, event.message)
+        note = None if failure in self._failures else probe_note(event)
+        self._failures.add(failure)
+        pod = self._pods.get(event.involved_uid)
+        if note and pod and not pod.terminating:
+            recorder.note(note, "kubelet", at_s=_moment_s(event.last_seen))
+
+
+def _is_gone(change: Change) -> bool:
+    return bool(change["type"] == "DELETED")
+
+
+def _changed(known: Mapping[str, Value], key: str, value: Value | None) -> Mapping[str, Value]:
+    """`known` with `value` at `key`, or without it where there is no value."""
+    rest = {each: known[each] for each in known if each != key}
+    return rest if value is None else {**rest, key: value}
+
+
+def _lost(nodes: Mapping[str, Node]) -> set[str]:
+    return {node.name for node in nodes.values() if node.ready != "True"}
+
+
+def _zones(nodes: Mapping[str, Node]) -> Mapping[str, str]:
+    return zone_states(nodes.values(), _lost(nodes))
+
+
+def _note(recorder: Recorder, notes: Iterable[Note]) -> None:
+    for note in notes:
+        recorder.note(note, "api-server")
+
+
+def _moment_s(seen: datetime | None) -> float:
+    """An Event's time on the monotonic clock. It names the second in which it happened, so at the latest its end."""
+    age_s = time.time() - seen.timestamp() - 1 if seen else 0.0
+    return time.monotonic() - max(0.0, age_s)
