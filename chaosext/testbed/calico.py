@@ -26,12 +26,11 @@ LEFT_OUT = frozenset({"calico-kube-controllers"})
 
 FRESH_INSTALL_LEFT_OUT = frozenset({"upgrade-ipam", "mount-bpffs"})
 """Init containers that serve an upgrade from host-local IPAM and the eBPF data plane."""
-AWAIT_CNI = """\
-until grep --quiet server: /etc/cni/net.d/calico-kubeconfig && ! grep --quiet '://\\[' /etc/cni/net.d/calico-kubeconfig
-do sleep 0.2
-done
+CNI_IS_USABLE = """\
+grep --quiet server: /etc/cni/net.d/calico-kubeconfig
+! grep --quiet '://\\[' /etc/cni/net.d/calico-kubeconfig
 """
-"""A bash script for a node that ends when the CNI plugin can be used, a second or two after the node is Ready.
+"""A bash script for a node: fails until the CNI plugin can be used, a second or two after the node is Ready.
 
 The installer writes the API server as `https://[HOST]`, which Go since 1.25.2 takes for IPv6 only; calico-node writes
 it again, well, when it starts. A Pod bound in between fails and waits ten seconds for its next try.

@@ -38,7 +38,6 @@ BGP_S = 180
 ROLLOUT_S = 300
 STEADY_S = 120
 GONE_S = 60
-CNI_S = 60
 DEFINED_S = 30
 UNPACK_S = 60
 RESTART_S = 60
@@ -208,16 +207,26 @@ class BringUp:
         """Wait until Pods can run: the nodes are Ready, and the workers' CNI plugin can be used."""
         made.result()
         applied.result()
+        machines = [each for each in self.machines() if each.is_kubernetes_node]
+        names = [
+            f"node/{each.name}" for each in machines
+        ]  # not `--all`: one that joined just now may be missing
         with self.stage("Wait for nodes to be Ready"):
             self.patiently(
-                lambda slice_s: self.kubectl.wait(
-                    "--for=condition=Ready", "nodes", "--all", timeout_s=slice_s
-                ),
+                lambda slice_s: self.kubectl.wait("--for=condition=Ready", *names, timeout_s=slice_s),
                 what="all nodes Ready", look="see `kubectl describe nodes`", timeout_s=NODES_READY_S,
             )  # fmt: skip
-            for machine in self.machines():
-                if machine.role == "worker":
-                    containers.node_script(machine.name, calico.AWAIT_CNI, timeout_s=CNI_S)
+            for each in machines:
+                if each.role == "worker":
+                    self.await_cni(each.name)
+
+    def await_cni(self, node: str) -> None:
+        wait_until(
+            lambda: _succeeds(lambda: containers.node_script(node, calico.CNI_IS_USABLE)),
+            what=f"the CNI plugin's kubeconfig on {node}",
+            look="see `kubectl --namespace kube-system logs daemonset/calico-node`", timeout_s=NODES_READY_S,
+            stop=self.stop,
+        )  # fmt: skip
 
     def place_kube_dns(self, held: Future[None], ready: Future[None]) -> None:
         """Start kube-dns afresh, with the control plane cordoned, until it stands on the workers."""
@@ -377,7 +386,7 @@ def _raise_first(stages: list[Future[Any]]) -> None:
         raise errors[0]
 
 
-def _succeeds(call: Callable[[], None]) -> bool:
+def _succeeds(call: Callable[[], object]) -> bool:
     try:
         call()
     except CommandFailed:
