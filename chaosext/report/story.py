@@ -30,6 +30,7 @@ def chain_of_causes(result: RunResult) -> tuple[str, ...]:
         _xds(events),
         _probes(events),
         _rolled_back(events),
+        _dns_back(result),
         _steady(events),
     )
     told = sorted((step for told in steps for step in told), key=lambda step: step.t_s)
@@ -117,14 +118,15 @@ def _rolled_back(events: Sequence[Event]) -> Iterator[Step]:
         yield Step(rollback.t_s, f"the rollback began: {rollback.detail}.")
 
 
+def _dns_back(result: RunResult) -> Iterator[Step]:
+    """When the last outage ended for good on the nodes where it outlasted the cut, or began after it."""
+    last = {name: windows[-1] for name, windows in result.dns_outages.items()}
+    ends = {name: end for name, (_, end) in last.items() if end is not None and end >= _heal_s(result.events)}
+    if ends:
+        yield Step(max(ends.values()), f"DNS was back on {_listed(ends)}.")
+
+
 def _steady(events: Sequence[Event]) -> Iterator[Step]:
-    """DNS comes back more than once: on a cut node when kube-dns joins it, everywhere with the rollback."""
-    dead = {event.object for event in events if event.kind is Kind.DNS_DEAD}
-    last = {event.object: event for event in events if event.kind in (Kind.DNS_DEAD, Kind.DNS_RESTORED)}
-    restored = [event for event in last.values() if event.kind is Kind.DNS_RESTORED and event.object in dead]
-    back = [event for event in restored if event.t_s >= _heal_s(events)]
-    if back:
-        yield Step(max(event.t_s for event in back), f"DNS was back on {_names(back)}.")
     steady = [event for event in events if event.kind is Kind.STEADY and event.t_s > 0]
     if steady:
         yield Step(steady[-1].t_s, f"the steady state held: {steady[-1].detail}.")
@@ -195,7 +197,12 @@ def _first_each(events: Iterable[Event]) -> list[Event]:
 
 
 def _names(events: Sequence[Event]) -> str:
-    names = list(dict.fromkeys(event.object.rpartition("/")[2] for event in events))
+    return _listed(event.object for event in events)
+
+
+def _listed(objects: Iterable[str]) -> str:
+    """The objects' bare names, each once."""
+    names = list(dict.fromkeys(name.rpartition("/")[2] for name in objects))
     return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else "".join(names)
 
 

@@ -111,8 +111,7 @@ class ObjectWatch:
     def take_node(self, change: Change, recorder: Recorder) -> None:
         node, before = Node.from_json(change["object"]), self._nodes
         self._nodes = _changed(before, node.name, None if _is_gone(change) else node)
-        if not _is_gone(change):
-            _note(recorder, node_notes(before.get(node.name), node))
+        _note(recorder, node_notes(before.get(node.name), node))
         _note(recorder, zone_notes(_zones(before), _zones(self._nodes)))
 
     def take_pod(self, change: Change, recorder: Recorder) -> None:
