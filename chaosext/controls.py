@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
     from chaosext.run.attended import Attended
 
-SKIP_ROLLBACKS = 30
-"""The code of chaoslib's SIGUSR2 (chaoslib/exit.py): its runner then plays no rollbacks."""
-
 logger = logging.getLogger("chaostoolkit")
 
 _attended: Attended | None = None
@@ -49,6 +46,8 @@ def after_activity_control(context: Activity, state: Run, **kwargs: Any) -> None
     provider = context.get("provider", {})
     severed = provider.get("module") == "chaosext.actions" and provider.get("func") == "sever_control_plane"
     if severed and state.get("status") != "succeeded":
+        from chaosext.run.strict import SKIP_ROLLBACKS
+
         if "model.errors.Refused: " in "".join(state.get("exception") or ()):
             raise SystemExit(SKIP_ROLLBACKS)
         raise InterruptExecution("the cut failed, so the experiment ends here; what was armed is healed")
@@ -59,8 +58,15 @@ def after_hypothesis_control(state: dict[str, Any], **kwargs: Any) -> None:
     from chaosext.run.context import current
 
     run = current()
-    if not run.cuts and not state.get("steady_state_met"):
+    if not run.method_began and not state.get("steady_state_met"):
         run.gate_failed = True
+
+
+def before_method_control(**kwargs: Any) -> None:
+    """From here on a hypothesis that isn't met is no gate."""
+    from chaosext.run.context import current
+
+    current().method_began = True
 
 
 def after_experiment_control(context: Experiment, state: Journal, **kwargs: Any) -> None:
@@ -79,6 +85,5 @@ def after_experiment_control(context: Experiment, state: Journal, **kwargs: Any)
         result = finish(run, state, briefing=None, render=summary)
     else:
         result = attended.finish(state, render=summary)
-    rollback = {True: ", rollback verified", False: ", rollback not verified", None: ""}
-    verdict = f"{result.verdict.outcome.value}{rollback[result.verdict.rollback_verified]}"
-    logger.info(f"chaosext: {verdict}: {'; '.join(result.verdict.reasons)}; see run/{result.run}/summary.md")
+    reasons = "; ".join(result.verdict.reasons)
+    logger.info(f"chaosext: {result.verdict.headline}: {reasons}; see {run.directory.path / 'summary.md'}")

@@ -97,7 +97,7 @@ def result_lines(result: RunResult, path: Path) -> Iterator[str]:
 
     verdict = result.verdict
     yield ""
-    yield f"verdict: {verdict.outcome.value}{_rollback(verdict.rollback_verified)} (exit {verdict.exit_code})"
+    yield f"verdict: {verdict.headline} (exit {verdict.exit_code})"
     yield from (f"  {reason}" for reason in verdict.reasons)
     yield from _block("chain of causes", chain_of_causes(result))
     if result.dns_outages:
@@ -117,10 +117,6 @@ def finding_lines(finding: Finding, *, verbose: bool) -> Iterator[str]:
 def _open_end(result: RunResult) -> str:
     lasting = any(end_s is None for windows in result.dns_outages.values() for _, end_s in windows)
     return ", and DNS was not back when the run ended" if lasting else ""
-
-
-def _rollback(verified: bool | None) -> str:
-    return {True: ", rollback verified", False: ", rollback not verified", None: ""}[verified]
 
 
 def _block(title: str, lines: Iterable[str]) -> Iterator[str]:

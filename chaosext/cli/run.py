@@ -56,7 +56,7 @@ def run(
     try:
         resolved = resolve(load_experiment(experiment), context=context)
     except Refused as error:
-        return _refused_at_once(error, expect)
+        return _refused_at_once(error, expect, as_json)
     if dry_run:
         return _dry_run(resolved, as_json)
     return _run(resolved, expect, as_json, run_dir)
@@ -101,11 +101,16 @@ def _run(resolved: Resolved, expect: str | None, as_json: bool, run_dir: Path | 
     return result.verdict.exit_code_for(expected)
 
 
-def _refused_at_once(error: Refused, expect: str | None) -> int:
+def _refused_at_once(error: Refused, expect: str | None, as_json: bool) -> int:
     """There is no run yet, so its reason is all there is to say; unless it was expected, it is the command's error."""
-    if expect != "refused":
+    from chaosext.model.verdict import Outcome
+    from chaosext.run.strict import refusal
+
+    if as_json:
+        click.echo(json.dumps({**refusal(error).to_json(), "expected": expect}, indent=2, ensure_ascii=False))
+    if expect != Outcome.REFUSED:
         raise error
-    click.echo(f"verdict: refused, as expected: {error}")
+    click.echo(f"verdict: refused, as expected: {error}", err=as_json)
     return 0
 
 
@@ -116,10 +121,9 @@ def _refused(resolved: Resolved, context: RunContext, error: Refused, expect: st
     from chaosext.run.strict import refusal
 
     journal = {"experiment": resolved.experiment, "start": datetime.now(UTC).isoformat()}
+    context.recorder.close()
     result = result_of(context, journal, refusal(error), expected=expect)
-    context.directory.write_json("journal.json", journal)
-    write_result(context, result, summary)
-    return result
+    return write_result(context, result, journal, summary)
 
 
 def _print_result(result: RunResult, context: RunContext, as_json: bool, live: Live) -> None:

@@ -50,6 +50,7 @@ class RunResult:
     dns_outages: Mapping[str, tuple[Window, ...]]
     briefing: Briefing | None = None
     expected: str | None = None
+    kube_dns_moved: str | None = None
 
     @property
     def longest_dns_outage_s(self) -> float:
@@ -67,6 +68,7 @@ class RunResult:
             "duration_s": round(self.duration_s, 1),
             **self.verdict.to_json(),
             "expected": self.expected,
+            "kube_dns_moved": self.kube_dns_moved,
             "dns_outages_s": {
                 name: [list(window) for window in found] for name, found in self.dns_outages.items()
             },

@@ -50,6 +50,12 @@ class Verdict:
             case Outcome.INTERRUPTED:
                 return 128 + (self.signal_number or signal.SIGINT)
 
+    @property
+    def headline(self) -> str:
+        """The outcome as people read it: `deviated, rollback verified`."""
+        rollback = {True: ", rollback verified", False: ", rollback not verified", None: ""}
+        return f"{self.outcome.value}{rollback[self.rollback_verified]}"
+
     def exit_code_for(self, expected: Outcome | None) -> int:
         """The process' exit code when the user asked for `expected` (None: asked for nothing).
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chaosext.model.timeline import Kind
@@ -134,11 +134,9 @@ class DnsWatch:
     _streak: int = 0
     _streak_ok: bool = True
     _streak_since_s: float = 0.0
-    history: list[tuple[float, bool]] = field(default_factory=list)
 
     def sample(self, at_s: float, ok: bool, detail: str) -> tuple[float, Note] | None:
         """Take a sample made at `at_s`; the note that it leads to with the time of the streak's first sample."""
-        self.history.append((at_s, ok))
         if ok != self._streak_ok or not self._streak:
             self._streak, self._streak_ok, self._streak_since_s = 0, ok, at_s
         self._streak += 1

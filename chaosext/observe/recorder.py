@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from chaosext.model.timeline import Event, Kind
 from chaosext.observe.changes import Note
+from chaosext.observe.teller import Sink, Teller
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-Sink = Callable[[Event], None]
 
 
 class Recorder:
@@ -27,7 +25,7 @@ class Recorder:
 
     def __init__(self, path: Path | None = None, *, sink: Sink | None = None) -> None:
         self._path = path
-        self._sink = sink
+        self._teller = Teller(sink) if sink else None
         self._lock = threading.Lock()
         self._started_s = time.monotonic()
         self._zero_s: float | None = None
@@ -39,10 +37,6 @@ class Recorder:
         """What was written so far, in the order of t_s."""
         with self._lock:
             return tuple(sorted(self._events, key=lambda event: event.t_s))
-
-    def now_s(self) -> float:
-        """Seconds from the cut, 0 before it."""
-        return 0.0 if self._zero_s is None else time.monotonic() - self._zero_s
 
     def note(self, note: Note, source: str, *, at_s: float | None = None) -> None:
         """Record what happened; `at_s` is its monotonic time where that is not now."""
@@ -72,9 +66,11 @@ class Recorder:
             self._flush()
             with suppress(OSError):  # as it is, it is whole as well
                 self._put_in_order()
+        if self._teller:
+            self._teller.close()
 
     def _put_in_order(self) -> None:
-        if self._path and self._events:
+        if self._path:
             ordered = sorted(self._events, key=lambda event: event.t_s)
             temporary = self._path.with_suffix(".tmp")
             temporary.write_text("".join(map(_line, ordered)), encoding="utf-8", errors="backslashreplace")
@@ -91,11 +87,10 @@ class Recorder:
             t_s=moment - zero_s, kind=note.kind, object=note.object, detail=note.detail, source=source
         )
         self._events.append(event)
-        with suppress(Exception):  # a full disk or a closed terminal must not keep a cut from being healed
+        with suppress(Exception):  # a full disk must not keep a cut from being healed
             self._append(event)
-        with suppress(Exception):
-            if self._sink:
-                self._sink(event)
+        if self._teller:
+            self._teller.tell(event)
 
     def _append(self, event: Event) -> None:
         if self._path:

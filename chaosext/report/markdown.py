@@ -27,11 +27,8 @@ def summary(result: RunResult) -> str:
 
 def _head(result: RunResult) -> str:
     verdict = result.verdict
-    rollback = {True: ", rollback verified", False: ", rollback **not** verified", None: ""}[
-        verdict.rollback_verified
-    ]
     return (
-        f"# {verdict.outcome.value}{rollback} (exit {verdict.exit_code})\n\n"
+        f"# {verdict.headline} (exit {verdict.exit_code})\n\n"
         f"{result.experiment}: run `{result.run}`, started {result.started_at}, took {result.duration_s:.0f} s.\n"
     )
 

@@ -8,13 +8,14 @@ import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from chaosext.observe.recorder import Recorder, Sink
+from chaosext.observe.recorder import Recorder
 from chaosext.run.directory import RunDirectory, new_run_id
 
 if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from chaosext.observe.teller import Sink
     from chaosext.partition.cut import Cut
     from chaosext.run.plan import Wish
     from chaosext.steady.cut import CutEvidence
@@ -38,6 +39,7 @@ class RunContext:
     let_go_at: datetime | None = None
     before: CutEvidence | None = None
     prepared: tuple[Wish, Cut, float] | None = None
+    method_began: bool = False
     gate_failed: bool = False
 
 

@@ -13,6 +13,7 @@ SEVER = "sever_control_plane"
 HEAL = "heal_control_plane"
 STEADY_STATE = "steady_state"
 CUT_EFFECTIVE = "cut_effective"
+KUBE_DNS_MOVED = "kube_dns_moved"
 
 CUT_SHORT = ("aborted", "interrupted")
 """The statuses of a journal (chaoslib/run.py) that never got to its end."""
@@ -37,7 +38,8 @@ def facts_of(
         cut=_cut(method),
         after=_worse(_settled(method), _hypothesis(states.get("after"))),
         rolled_back=_rolled_back(rollbacks),
-        refusals=_raised(_before_first_touch(method), Refused),
+        refusals=_refusals(method),
+        moved=_moved(method),
         method_failures=(*(_failure(run) for run in method if _failed(run)), *_cut_short(journal)),
         rollback_failures=tuple(_failure(run) for run in rollbacks if _failed(run)),
         left_behind=(*_raised((*method, *rollbacks), Unsafe), *left_behind),
@@ -52,14 +54,12 @@ def _cut_short(journal: Mapping[str, Any]) -> tuple[str, ...]:
     return (str(journal.get(ABORT_REASON) or f"the experiment was {journal['status']} before its end"),)
 
 
-def _before_first_touch(method: Sequence[Run]) -> Sequence[Run]:
-    """The activities before the first action that did not refuse: only until then nothing was touched."""
-    touched = (
-        index
-        for index, run in enumerate(method)
-        if _activity(run).get("type") == "action" and not _raised([run], Refused)
-    )
-    return method[: next(touched, len(method))]
+def _refusals(method: Sequence[Run]) -> tuple[str, ...]:
+    """Why the method was refused. Once an action did anything but refuse, nothing is a mere refusal any more."""
+    actions = [run for run in method if _activity(run).get("type") == "action"]
+    if any(not _raised([run], Refused) for run in actions):
+        return ()
+    return _raised(method, Refused)
 
 
 def _hypothesis(state: Any) -> Answer | None:
@@ -101,6 +101,13 @@ def _proof(run: Run) -> Answer:
     if _failed(run) or finding is None:
         return Answer(status=Status.UNKNOWN, reason=_failure(run))
     return finding
+
+
+def _moved(method: Sequence[Run]) -> str | None:
+    """How much of kube-dns was moved, by the last probe that waited for it."""
+    outputs = [run.get("output") for run in method if _func(run) == KUBE_DNS_MOVED]
+    last = outputs[-1] if outputs else None
+    return str(last["moved"]) if isinstance(last, Mapping) and "moved" in last else None
 
 
 def _settled(method: Sequence[Run]) -> Answer | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -36,15 +37,25 @@ def finish(
     context.recorder.close()
     verdict = derive(facts_of(journal, left_behind=remains, signal_number=signal_number))
     result = result_of(context, journal, verdict, briefing, expected)
-    write_result(context, result, render)
-    context.directory.write_json("journal.json", journal)
+    return write_result(context, result, journal, render)
+
+
+def write_result(
+    context: RunContext, result: RunResult, journal: Mapping[str, Any], render: Renderer
+) -> RunResult:
+    """Write what people and machines read of a result, and return it.
+
+    A full disk must not hide a verdict: what can't be written becomes one more of its reasons.
+    """
+    try:
+        context.directory.write_json("result.json", result.to_json())
+        context.directory.write_text("summary.md", render(result))
+        context.directory.write_json("journal.json", journal)
+    except OSError as error:
+        reason = f"{context.directory.path} could not be written whole: {error.strerror or error}"
+        verdict = replace(result.verdict, reasons=(*result.verdict.reasons, reason))
+        return replace(result, verdict=verdict)
     return result
-
-
-def write_result(context: RunContext, result: RunResult, render: Renderer) -> None:
-    """Write what people and machines read of a result."""
-    context.directory.write_json("result.json", result.to_json())
-    context.directory.write_text("summary.md", render(result))
 
 
 def result_of(
@@ -66,6 +77,7 @@ def result_of(
         dns_outages=outage_windows(_dns_states(context.recorder.events)),
         briefing=briefing,
         expected=expected,
+        kube_dns_moved=facts_of(journal).moved,
     )
 
 

@@ -26,6 +26,7 @@ class Facts:
     `rolled_back`: the steady state after the rollbacks; None: never asked.
     `method_failures`, `rollback_failures`: activities that raised, as `name: error`.
     `refusals`: why an action refused before it touched anything.
+    `moved`: how much of kube-dns was moved during the cut (`all`, `some`, `none`); None: nobody looked.
     `left_behind`: what of ours could not be seen gone, with how to remove it.
     """
 
@@ -36,6 +37,7 @@ class Facts:
     method_failures: tuple[str, ...] = ()
     rollback_failures: tuple[str, ...] = ()
     refusals: tuple[str, ...] = ()
+    moved: str | None = None
     left_behind: tuple[str, ...] = ()
     signal_number: int | None = None
 
@@ -45,7 +47,7 @@ def derive(facts: Facts) -> Verdict:
     if facts.left_behind:
         return Verdict(outcome=Outcome.UNSAFE, reasons=facts.left_behind)
     if facts.signal_number is not None:
-        return _interrupted(facts.signal_number)
+        return _interrupted(facts)
     if facts.gate is not None and facts.gate.status is not Status.HEALTHY:
         return Verdict(outcome=Outcome.REFUSED, reasons=(f"steady state not met: {facts.gate.reason}",))
     if facts.refusals:
@@ -63,7 +65,14 @@ def _judge_aftermath(facts: Facts) -> Verdict:
         return Verdict(outcome=Outcome.INCONCLUSIVE, reasons=unproven)
     if facts.rollback_failures or (facts.rolled_back and facts.rolled_back.status is not Status.HEALTHY):
         return _deviated(facts, "the steady state held after the heal, but the rollback did not end in it")
-    return Verdict(outcome=Outcome.PASSED, reasons=("the steady state held after the heal",))
+    return Verdict(outcome=Outcome.PASSED, reasons=("the steady state held after the heal", *_untried(facts)))
+
+
+def _untried(facts: Facts) -> tuple[str, ...]:
+    """A pass says less where the control plane never got to moving kube-dns."""
+    if facts.moved != "none":
+        return ()
+    return ("kube-dns was not moved during the cut: what a longer one would lead to was not seen",)
 
 
 def _unproven(facts: Facts) -> tuple[str, ...]:
@@ -94,6 +103,7 @@ def _rollback_doubts(facts: Facts) -> tuple[str, ...]:
     return tuple(doubts)
 
 
-def _interrupted(signal_number: int) -> Verdict:
-    reason = f"signal {signal_number} ended the run; the cut was healed"
-    return Verdict(outcome=Outcome.INTERRUPTED, reasons=(reason,), signal_number=signal_number)
+def _interrupted(facts: Facts) -> Verdict:
+    what = "nothing had been cut" if facts.cut is None else "the cut was healed"
+    reason = f"signal {facts.signal_number} ended the run; {what}"
+    return Verdict(outcome=Outcome.INTERRUPTED, reasons=(reason,), signal_number=facts.signal_number)

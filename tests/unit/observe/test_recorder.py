@@ -86,6 +86,11 @@ def test_many_threads_lose_nothing(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
 
+    deadline_s = time.monotonic() + 5
+    while (
+        len(told) < THREADS * NOTES and time.monotonic() < deadline_s
+    ):  # they are told from a thread of its own
+        time.sleep(0.01)
     written = [str(line["detail"]) for line in lines(tmp_path / "timeline.jsonl")]
     wanted = {f"{number}-{index}" for number in range(THREADS) for index in range(NOTES)}
     assert len(written) == len(told) == len(recorder.events) == THREADS * NOTES
@@ -115,4 +120,19 @@ def test_a_full_disk_hinders_nobody(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "no" / "such" / "directory", sink=told.append)
     recorder.set_zero(time.monotonic())
     recorder.say(Kind.HEAL, "Node/cp", "cut taken away")
+    recorder.close()
     assert [event.kind for event in told] == [Kind.HEAL]
+
+
+def test_a_stalled_terminal_delays_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chaosext.observe.teller.PARTING_S", 0.1)
+    stalled = threading.Event()
+    recorder = Recorder(sink=lambda event: stalled.wait(30) and None)
+    recorder.set_zero(time.monotonic())
+    started_s = time.monotonic()
+    for _ in range(100):
+        recorder.say(Kind.HEAL, "Node/cp", "cut taken away")
+    recorder.close()
+    stalled.set()
+    assert time.monotonic() - started_s < 5
+    assert len(recorder.events) == 100

@@ -161,3 +161,15 @@ def test_a_journal_that_was_cut_short_says_so(status: str) -> None:
     assert facts_of({"status": status}).method_failures == (f"the experiment was {status} before its end",)
     told = facts_of({"status": status, "abort_reason": "TypeError: no range"})
     assert told.method_failures == ("TypeError: no range",)
+
+
+def test_a_probe_that_refuses_before_a_real_cut_is_no_refusal_of_the_run() -> None:
+    refused = run("steady_state", kind="probe", error=f"{REFUSED}unknown check dns: use dns_resolvable")
+    facts = facts_of({"run": [refused, SEVER]})
+    assert facts.refusals == ()
+    assert facts.method_failures != ()
+
+
+def test_how_much_of_kube_dns_was_moved_is_known_to_the_verdict() -> None:
+    assert facts_of({"run": [run("kube_dns_moved", {"moved": "none"}, kind="probe")]}).moved == "none"
+    assert facts_of({"run": [SEVER]}).moved is None
