@@ -2,17 +2,17 @@
 
 VENV ?= .venv
 BIN := $(VENV)/bin
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 SOURCES := pyproject.toml kind-config.yaml README.md $(shell find chaosext experiments -type f -not -name '*.pyc')
 EXPERIMENT := experiments/control-plane-partition.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help engine-or-root gameday test lint unit kind-test bench lock down clean
+.PHONY: help engine-or-root machine gameday test lint unit kind-test bench lock down clean
 
 help: ## What there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-gameday: engine-or-root $(VENV)/.installed ## Testbed up, cut, heal, roll back, verify; ends with 0 when the story was reproduced
+gameday: engine-or-root machine $(VENV)/.installed ## Testbed up, cut, heal, roll back, verify; ends with 0 when the story was reproduced
 	$(BIN)/chaosext testbed up
 	$(BIN)/chaosext run $(EXPERIMENT) --expect deviated
 
@@ -22,7 +22,22 @@ engine-or-root:
 	  echo "chaosext: no Docker Engine answers, and only root may install one"; \
 	  echo "     fix: apt-get install docker.io and join the group docker, or run make gameday as root"; exit 20; }
 
-test: lint unit ## Lint, types, layers; unit, property, network-namespace and crash tests (the last two as root)
+# What the tests' network namespaces and Python's venv need, on Debian or Ubuntu as root; elsewhere it is only said.
+PACKAGES := python3:python3 python3-venv:ensurepip iproute2:ip nftables:nft
+machine:
+	@missing=; for each in $(PACKAGES); do \
+	  name=$${each%%:*}; tool=$${each##*:}; \
+	  case $$tool in \
+	    ensurepip) $(PYTHON) -c 'import ensurepip' 2>/dev/null || missing="$$missing $$name" ;; \
+	    *) command -v $$tool >/dev/null || [ -x /usr/sbin/$$tool ] || missing="$$missing $$name" ;; \
+	  esac; done; \
+	[ -z "$$missing" ] && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing$$missing"; apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	else echo "not here:$$missing (apt-get install$$missing); tests that need them are skipped, and say so"; fi
+
+test: machine lint unit ## Lint, types, layers; unit, property, network-namespace and crash tests (the last two as root)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -57,12 +72,10 @@ $(VENV)/.installed: $(VENV)/.tools $(SOURCES)
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --force-reinstall .
 	@touch $@
 
-$(VENV)/.tools: requirements-dev.lock
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
-	  { echo "chaosext needs Python 3.11: apt-get install python3.11 python3.11-venv, or make PYTHON=…"; exit 20; }
-	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
-	  { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq python3-venv; } || \
+$(VENV)/.tools: requirements-dev.lock | machine
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "chaosext needs Python 3.11 or newer: apt-get install python3, or make PYTHON=…"; exit 20; }
+	@[ -x $(BIN)/pip ] || $(PYTHON) -m venv --clear $(VENV) || \
 	  { echo "chaosext needs Python's venv: apt-get install python3-venv"; exit 20; }
-	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --require-hashes -r requirements-dev.lock
 	@touch $@

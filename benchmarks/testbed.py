@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 
+CHAOSEXT = str(Path(sys.executable).parent / "chaosext")
 NAME = "chaosext-bench"
 BARE = "chaosext-bare"
 TIMEOUT_S = 1200
@@ -19,11 +21,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         environment = os.environ | {"KUBECONFIG": str(Path(home) / "kubeconfig")}
         bare_s = _timed_bare(environment)
-        _run(["chaosext", "testbed", "down", "--name", NAME], environment)
+        _run([CHAOSEXT, "testbed", "down", "--name", NAME], environment)
         try:
-            up_s = _timed(["chaosext", "testbed", "up", "--name", NAME], environment)
+            up_s = _timed([CHAOSEXT, "testbed", "up", "--name", NAME], environment)
         finally:
-            _run(["chaosext", "testbed", "down", "--name", NAME], environment)
+            _run([CHAOSEXT, "testbed", "down", "--name", NAME], environment)
     print(f"bare kind create cluster {bare_s:6.1f} s")
     print(f"chaosext testbed up      {up_s:6.1f} s   {up_s / bare_s:5.2f} x the bare cluster", flush=True)
 

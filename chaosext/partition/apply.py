@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from chaosext.partition.cut import Cut, NodeCut
 
 __all__ = [
+    "ARMING_S",
     "TIMEOUT_S",
     "ArmReport",
     "ArmedNode",
@@ -40,6 +41,7 @@ __all__ = [
     "how_to_remove",
     "inspect",
     "renew",
+    "require_free",
 ]
 
 TIMEOUT_S = 10.0
@@ -47,6 +49,9 @@ TIMEOUT_S = 10.0
 
 STRAGGLER_S = 2.5
 """By then a script that did not answer in time is dead on its node (see nodes/docker.py: 1 s to end, 1 s to kill)."""
+
+ARMING_S = TIMEOUT_S + STRAGGLER_S
+"""By then, counted from the call of `arm`, no rule of it can come into force any more."""
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -85,6 +90,14 @@ def heal(run: str, shells: Mapping[str, NodeShell], *, timeout_s: float = TIMEOU
 def inspect(shells: Mapping[str, NodeShell], *, timeout_s: float = TIMEOUT_S) -> tuple[NodeTables, ...]:
     """What of ours is on which node, until when. A node that can't be asked is in the answer as well."""
     return _on_each(shells.values(), lambda shell: _inspect_node(shell, timeout_s))
+
+
+def require_free(cut: Cut, shells: Mapping[str, NodeShell], *, timeout_s: float = TIMEOUT_S) -> None:
+    """Raise `Refused` for what `arm` would find on the nodes of `cut` and refuse. Touches nothing."""
+    looks = inspect(_shells_of(cut, shells), timeout_s=timeout_s)
+    hindrances = [(look.node, look.problem or _hindrance_to_arming(cut, look.tables)) for look in looks]
+    if found := [f"{node}: {why}" for node, why in hindrances if why]:
+        raise Refused("; ".join(found), "nothing was touched on any node")
 
 
 # Arming and renewing: two phases over one shell call. Look, and when all nodes are fit, commit.

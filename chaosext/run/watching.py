@@ -8,7 +8,7 @@ from contextlib import ExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from chaosext.model.errors import ChaosextError
+from chaosext.model.errors import ChaosextError, Unreachable
 from chaosext.model.finding import Status
 from chaosext.model.timeline import Kind
 from chaosext.observe.changes import DnsWatch, Note
@@ -76,7 +76,7 @@ def _repeat(
     while not stop.is_set():
         try:
             look()
-        except ChaosextError:
+        except Unreachable:
             pass
         except Exception as error:
             if not said:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from chaosext.model.errors import Inconclusive, Refused
+from chaosext.partition.apply import ARMING_S
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +20,7 @@ INTENT = "intent"
 """Event: a cut is about to be armed. Carries `nodes`, and whatever else helps the one who sweeps."""
 
 GONE = "gone"
-"""Event: the run's table was seen gone on `nodes`."""
+"""Event: the run's table was seen gone on `nodes`, or the kernel has let go of it at its TTL."""
 
 Entry = Mapping[str, Any]
 """One line: `{"at": "2026-10-02T12:00:00+00:00", "event": "intent", "run": "…", "nodes": ["…"], …}`."""
@@ -32,6 +34,26 @@ class Outstanding:
     nodes: tuple[str, ...]
     intent: Entry
 
+    @property
+    def let_go_at(self) -> datetime | None:
+        """When the kernel of every node has let go, whatever has died; None where the intent doesn't say."""
+        try:
+            at = datetime.fromisoformat(self.intent["at"])
+            return at + timedelta(seconds=ARMING_S + self.intent["ttl_s"])
+        except (KeyError, TypeError, ValueError, OverflowError):
+            return None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process that meant to cut lives and the cut may be in force: then it heals itself.
+
+        Only a process of this machine can be seen. Our own id in the log is one that was given anew.
+        """
+        over = self.let_go_at is not None and datetime.now(UTC) >= self.let_go_at
+        pid = self.intent.get("pid")
+        ours = self.intent.get("host") == socket.gethostname() and pid != os.getpid()
+        return not over and ours and isinstance(pid, int) and _lives(pid)
+
 
 @dataclass(frozen=True, slots=True)
 class IntentLog:
@@ -40,12 +62,13 @@ class IntentLog:
     path: Path
 
     def write(self, entry: Entry) -> None:
-        """Append `entry`, which has `event`, `run` and `nodes`; `at` (UTC) is added.
+        """Append `entry`, which has `event`, `run` and `nodes`; `at` (UTC), `host` and `pid` are added.
 
         Raises `Refused` when an intent can't be put on disk: then nothing may be cut. For any other event
         (something was cut already) that is `Inconclusive`.
         """
-        line = json.dumps({"at": datetime.now(UTC).isoformat(timespec="milliseconds"), **entry}) + "\n"
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        line = json.dumps({"at": now, "host": socket.gethostname(), "pid": os.getpid(), **entry}) + "\n"
         try:
             _append_durably(self.path, line)
         except OSError as error:
@@ -100,6 +123,16 @@ def _entry(line: str) -> Entry | None:
         return None
     whole = isinstance(entry, dict) and {"event", "run", "nodes"} <= entry.keys()
     return entry if whole else None
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except PermissionError:  # another user's
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
 
 
 def _append_durably(path: Path, line: str) -> None:

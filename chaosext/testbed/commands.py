@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chaosext.model.errors import ChaosextError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
 TAIL_LINES = 15
 
@@ -69,7 +69,7 @@ def _run(
     cwd: Path | None,
     log: Path | None,
 ) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, **(env or {})}
+    environment = {**_home(), **os.environ, **(env or {})}
     if log is None:
         return subprocess.run(
             words,
@@ -98,6 +98,11 @@ def _run(
             cwd=cwd,
             check=False,
         )
+
+
+def _home() -> dict[str, str]:
+    """HOME where it is unset (as in cron and some services): Go's caches and kind's kubeconfig need one."""
+    return {} if "HOME" in os.environ else {"HOME": str(Path.home())}
 
 
 def _shown(words: list[str]) -> str:

@@ -4,10 +4,13 @@ import ipaddress
 import json
 import os
 import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
+CHAOSEXT = str(Path(sys.executable).parent / "chaosext")
 NAME = os.environ.get("CHAOSEXT_TESTBED", "chaosext")
 CONTROL_PLANE = f"{NAME}-control-plane"
 LEAF = f"{NAME}-leaf"
@@ -49,7 +52,7 @@ def bgp_routes(container):
 
 @pytest.fixture(scope="module")
 def status():
-    shown = command("chaosext", "testbed", "status", f"--name={NAME}", "--json", check=False)
+    shown = command(CHAOSEXT, "testbed", "status", f"--name={NAME}", "--json", check=False)
     if shown.returncode not in (0, 10):
         pytest.skip(f"no testbed {NAME} (chaosext testbed up): {shown.stderr.strip()}")
     return json.loads(shown.stdout)
@@ -136,7 +139,7 @@ def test_calico_lives_through_its_own_probes():
 def test_up_again_only_looks(status):
     before = {pod["metadata"]["uid"] for pod in pods("kube-system")}
     started = time.monotonic()
-    again = command("chaosext", "testbed", "up", f"--name={NAME}", f"--images={status['record']['images']}")
+    again = command(CHAOSEXT, "testbed", "up", f"--name={NAME}", f"--images={status['record']['images']}")
 
     assert "up and steady" in again.stderr
     assert time.monotonic() - started < 15
@@ -145,7 +148,7 @@ def test_up_again_only_looks(status):
 
 def test_another_configuration_is_refused_with_the_difference_and_the_fix(status):
     options = (f"--name={NAME}", f"--images={status['record']['images']}", "--workers=7")
-    refused = command("chaosext", "testbed", "up", *options, check=False)
+    refused = command(CHAOSEXT, "testbed", "up", *options, check=False)
 
     assert refused.returncode == 20
     assert "→ 7" in refused.stderr
@@ -156,7 +159,7 @@ def test_a_standalone_kubeconfig_reaches_the_cluster_from_outside(tmp_path):
     from kubernetes import client, config
 
     path = tmp_path / "kubeconfig"
-    path.write_text(command("chaosext", "testbed", "kubeconfig", f"--name={NAME}").stdout)
+    path.write_text(command(CHAOSEXT, "testbed", "kubeconfig", f"--name={NAME}").stdout)
     with config.new_client_from_config(str(path)) as api:
         names = [node.metadata.name for node in client.CoreV1Api(api).list_node(_request_timeout=10).items]
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from chaosext.testbed.commands import CommandFailed, run_command
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def python(code: str) -> list[str]:
@@ -30,6 +27,12 @@ def test_environment_is_added_and_directory_is_used(tmp_path: Path) -> None:
     code = "import os; print(os.environ['WORD'], 'PATH' in os.environ, os.getcwd())"
     done = run_command(python(code), timeout_s=20, env={"WORD": "x"}, cwd=tmp_path)
     assert done.stdout.split() == ["x", "True", str(tmp_path)]
+
+
+def test_children_have_a_home_where_we_were_given_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME")
+    done = run_command(python("import os; print(os.environ['HOME'])"), timeout_s=20)
+    assert done.stdout.strip() == str(Path.home())
 
 
 def test_failure_shows_the_end_of_stderr_and_the_exit_code() -> None:
