@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
+from chaosext.cluster.bounds import bound_api_calls
 from chaosext.cluster.client import Cluster
 from chaosext.model.errors import Refused, Unreachable
 from chaosext.nodes.docker import DockerShell
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
 
 @cache
 def connect(settings: Settings) -> Cluster:
-    """The pinned cluster. Raises `Refused` for an unknown context, a wrong pin or a server that doesn't answer."""
+    """The pinned cluster; from here on chaostoolkit-kubernetes' calls are bounded as ours are.
+
+    Raises `Refused` for an unknown context, a wrong pin or a server that doesn't answer.
+    """
+    bound_api_calls(settings.request_timeout_s)
     cluster = Cluster.connect(settings.context, request_timeout_s=settings.request_timeout_s)
     require_pin(cluster)
     return cluster

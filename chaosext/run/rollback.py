@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import socket
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from chaosext.cluster.client import Cluster, NotFound
@@ -19,7 +17,7 @@ from chaosext.steady.bgp import peered_nodes
 from chaosext.steady.suite import run_checks
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Sequence
 
     from chaosext.cluster.objects import Pod
     from chaosext.run.context import RunContext
@@ -113,26 +111,10 @@ def _delete(settings: Settings, context: RunContext, victims: Sequence[Pod]) -> 
         Kind.ROLLBACK, f"Deployment/{NAMESPACE}/coredns", f"deleting {', '.join(pod.name for pod in victims)}"
     )
     secrets = {"KUBERNETES_CONTEXT": settings.context, "KUBERNETES_VERIFY_SSL": "true"}
-    with bounded_sockets(settings.request_timeout_s):
-        deleted = terminate_pods(
-            label_selector=KUBE_DNS_LABELS,
-            name_pattern=f"^({pattern})$",
-            all=True,
-            ns=NAMESPACE,
-            secrets=secrets,
-        )
+    deleted = terminate_pods(
+        label_selector=KUBE_DNS_LABELS, name_pattern=f"^({pattern})$", all=True, ns=NAMESPACE, secrets=secrets
+    )
     return list(deleted)
-
-
-@contextmanager
-def bounded_sockets(timeout_s: float) -> Iterator[None]:
-    """chaostoolkit-kubernetes passes no timeouts: without a default a lost API server would hang it for ever."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(timeout_s)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
 
 
 def _wait_until_settled(cluster: Cluster, timeout_s: float) -> tuple[Pod, ...]:

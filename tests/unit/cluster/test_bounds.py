@@ -1,0 +1,80 @@
+"""chaostoolkit-kubernetes' calls are bounded from the moment that a run talks to its cluster."""
+
+from __future__ import annotations
+
+import inspect
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+from chaosk8s.node.probes import nodes_must_be_healthy
+from kubernetes.client.rest import RESTClientObject
+from kubernetes.config import kube_config
+
+from chaosext.cluster.bounds import bound_api_calls
+from chaosext.model.errors import Refused
+from chaosext.run.reach import connect
+from chaosext.run.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SECRETS = {"KUBERNETES_CONTEXT": "kind-silent", "KUBERNETES_VERIFY_SSL": "true"}
+
+
+@pytest.fixture
+def silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A context whose API server takes connections and says nothing; the package as it comes."""
+    monkeypatch.setattr(RESTClientObject, "request", inspect.unwrap(RESTClientObject.request))
+    monkeypatch.delenv("HTTP_PROXY", raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "contexts": [{"name": "kind-silent", "context": {"cluster": "c", "user": "u"}}],
+            "clusters": [
+                {"name": "c", "cluster": {"server": f"https://127.0.0.1:{listener.getsockname()[1]}"}}
+            ],
+            "users": [{"name": "u", "user": {"token": "t0ken"}}],
+        }
+        (tmp_path / "config").write_text(yaml.safe_dump(config))
+        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
+        monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "config"))
+        yield
+
+
+def ends_of_a_probe(within_s: float = 5.0) -> list[str]:
+    """With what chaostoolkit-kubernetes' probe ended; nothing where it still hangs after `within_s`."""
+    ends: list[str] = []
+
+    def ask() -> None:
+        try:
+            nodes_must_be_healthy(secrets=SECRETS)
+        except Exception as error:
+            ends.append(str(error))
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(within_s)
+    return ends
+
+
+@pytest.mark.usefixtures("silent")
+def test_a_run_that_talks_to_its_cluster_bounds_the_probes_of_others() -> None:
+    with pytest.raises(Refused, match="did not answer"):
+        connect(Settings(context="kind-silent", request_timeout_s=0.3))
+    (end,) = ends_of_a_probe()
+    assert "timed out" in end
+
+
+@pytest.mark.usefixtures("silent")
+def test_asking_again_changes_the_limit_and_wraps_nothing_twice() -> None:
+    bound_api_calls(60)
+    once = RESTClientObject.request
+    bound_api_calls(0.3)
+    assert RESTClientObject.request is once
+    (end,) = ends_of_a_probe()
+    assert "timed out" in end
