@@ -124,9 +124,10 @@ def down(name: str) -> None:
     from chaosext.testbed.config import checked_name
     from chaosext.testbed.progress import Progress
 
-    if not cluster.down(checked_name(name), Progress()):
+    if cluster.down(checked_name(name), Progress()):
+        remove_pin(f"kind-{name}")
+    else:
         click.echo(f"There is no testbed named {name}.")
-    remove_pin(f"kind-{name}")
 
 
 @testbed.command()

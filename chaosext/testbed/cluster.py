@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from chaosext.model.errors import ChaosextError, Refused, Unreachable
 from chaosext.testbed import containers, kubeconfig, leaf
 from chaosext.testbed.config import differences
 from chaosext.testbed.kubectl import Kubectl, first_control_plane
+from chaosext.testbed.lock import locked
 from chaosext.testbed.stages import BringUp
 from chaosext.testbed.status import BedStatus, read_status
+from chaosext.testbed.waiting import NotInTime
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from chaosext.testbed.config import Blueprint
     from chaosext.testbed.containers import Container
     from chaosext.testbed.images.imageset import ImageSet
@@ -22,13 +27,28 @@ def up(blueprint: Blueprint, images: ImageSet, progress: Progress) -> BedStatus:
     """Bring the testbed to its steady state and return its status; a steady one is left alone.
 
     Raises `Refused` when another testbed, or somebody else's cluster, has the name, and `NotInTime` naming
-    what is missing otherwise. What is there then stays, for looking at, and the next `up` goes on from it.
+    what is missing otherwise. What is there then stays, for looking at, and the next `up` goes on from it; only
+    nodes that have stopped since kind made them, and don't come back, are made anew.
     """
-    claim(blueprint, images)
-    found = _status_if_up(blueprint.name)
-    if found and found.steady and kubeconfig.has_context(blueprint.context):
-        progress.line(f"Testbed {blueprint.name} is up and steady")
-        return found
+    with _alone(blueprint.name, progress):
+        claim(blueprint, images)
+        found = _status_if_up(blueprint.name)
+        if found and found.steady and kubeconfig.has_context(blueprint.context):
+            progress.line(f"Testbed {blueprint.name} is up and steady")
+            return found
+        return _bring_up(blueprint, images, progress)
+
+
+def _bring_up(blueprint: Blueprint, images: ImageSet, progress: Progress) -> BedStatus:
+    bring_up = BringUp(blueprint, images, progress, lambda: status(blueprint.name))
+    try:
+        return bring_up.run()
+    except NotInTime as error:
+        if not any(each.has_stopped for each in bring_up.machines()):
+            raise
+        progress.line(f"{error}")
+    with progress.stage(f"Remove the nodes of {blueprint.name}, which did not come back after a stop"):
+        containers.remove(bring_up.machines())
     return BringUp(blueprint, images, progress, lambda: status(blueprint.name)).run()
 
 
@@ -62,20 +82,36 @@ def status(name: str) -> BedStatus:
 def down(name: str, progress: Progress) -> bool:
     """Take the testbed away: nodes, leaf, kubeconfig context, and kind's network if we brought it.
 
-    Returns False when there was nothing. Raises `Refused` when the cluster of that name isn't a testbed.
+    Returns False, touching nothing, when there is none. Raises `Refused` when the cluster of that name isn't a
+    testbed.
     """
-    mark = _mark(name)
-    machines = containers.cluster_containers(name)
-    if mark is None and machines:
-        raise _not_ours(name)
-    kubeconfig.forget_context(f"kind-{name}")
-    if mark is None:
-        return False
+    with _alone(name, progress):
+        mark = _mark(name)
+        machines = containers.cluster_containers(name)
+        if mark is None and machines:
+            raise _not_ours(name)
+        if mark is None:
+            return False
+        _take_away(name, mark, machines, progress)
+    return True
+
+
+def _take_away(name: str, mark: Container, machines: tuple[Container, ...], progress: Progress) -> None:
     with progress.stage(f"Take testbed {name} away"):
+        kubeconfig.forget_context(f"kind-{name}")
         containers.remove(machines)
         containers.remove([mark])  # last: as long as it is there, `down` and `up` know whose nodes these are
         _remove_network(mark)
-    return True
+
+
+@contextmanager
+def _alone(name: str, progress: Progress) -> Iterator[None]:
+    """One `up` or `down` of a testbed at a time: to a second one, nodes in the making look like left ones."""
+    with locked(
+        f"testbed-{name}",
+        lambda: progress.line(f"Waiting for another `up` or `down` of testbed {name} to end"),
+    ):
+        yield
 
 
 def standalone_kubeconfig(name: str) -> str:

@@ -17,6 +17,9 @@ CLUSTER_LABEL = "io.x-k8s.kind.cluster"
 ROLE_LABEL = "io.x-k8s.kind.role"
 KIND_NETWORK = "kind"
 
+NEVER = "0001-01-01T00:00:00Z"
+"""Docker's `FinishedAt` of a container that has not stopped yet (Go's zero time)."""
+
 DOCKER_TIMEOUT_S = 30
 START_TIMEOUT_S = 60
 REMOVE_TIMEOUT_S = 120
@@ -26,7 +29,8 @@ REMOVE_TIMEOUT_S = 120
 class Container:
     """One container. `role` is kind's ("control-plane", "worker", "external-load-balancer"), "" for others.
 
-    `ipv4` is its address on kind's network, "" while it is stopped.
+    `ipv4` is its address on kind's network, "" while it is stopped. `has_stopped`: it has been made, run and
+    stopped, be it running again or not.
     """
 
     name: str
@@ -36,6 +40,7 @@ class Container:
     ipv4: str
     on_kind_network: bool
     labels: Mapping[str, str]
+    has_stopped: bool = False
 
     @property
     def is_kubernetes_node(self) -> bool:
@@ -59,6 +64,7 @@ def _container(inspected: Mapping[str, Any]) -> Container:
         ipv4=(networks.get(KIND_NETWORK) or {}).get("IPAddress") or "",
         on_kind_network=KIND_NETWORK in networks,
         labels=labels,
+        has_stopped=inspected["State"].get("FinishedAt", NEVER) != NEVER,
     )
 
 

@@ -40,8 +40,10 @@ STEADY_S = 120
 GONE_S = 60
 DEFINED_S = 30
 UNPACK_S = 60
-RESTART_S = 60
 SLICE_S = 5
+JOINED_SCRIPT = "if test -s /etc/kubernetes/kubelet.conf; then echo yes; else echo no; fi"
+"""Looks for a kubelet's credentials: kubeadm init writes them, and after kubeadm join kubelet, once it is let in."""
+
 STAGES_AT_ONCE = 12
 PLACEMENT_ATTEMPTS = 3
 MISSING_SHOWN = 6
@@ -61,8 +63,8 @@ class BringUp:
         self.stop = threading.Event()
 
     def run(self) -> BedStatus:
-        self.drop_half_made_nodes()
         try:
+            self.drop_half_made_nodes()
             self.run_stages()
             return self.verify()
         except (CommandFailed, NotInTime) as error:
@@ -108,7 +110,10 @@ class BringUp:
             yield
 
     def drop_half_made_nodes(self) -> None:
-        """kind can't go on from a half-made cluster: what an interrupted `kind create` left makes way."""
+        """kind can't go on from a half-made cluster: what an interrupted `kind create` left makes way.
+
+        A silent API server says nothing about that, it may be starting; waiting for it is a later stage.
+        """
         machines = self.machines()
         if not machines:
             return
@@ -120,18 +125,11 @@ class BringUp:
                 containers.remove(machines)
 
     def all_joined(self) -> bool:
-        """Whether the API server knows every node; it is asked patiently, as it may have just started."""
-        wanted = self.blueprint.control_planes + self.blueprint.workers
-        if len([each for each in self.machines() if each.is_kubernetes_node]) != wanted:
+        """Whether kubeadm has been through on every node, as the nodes' own files tell."""
+        nodes = [each for each in self.machines() if each.is_kubernetes_node]
+        if len(nodes) != self.blueprint.control_planes + self.blueprint.workers:
             return False
-        try:
-            wait_until(
-                lambda: self.kubectl.exists("default", "service/kubernetes"),
-                what="the API server", look="", timeout_s=RESTART_S, stop=self.stop,
-            )  # fmt: skip
-            return len(self.kubectl.get("nodes")) == wanted
-        except (CommandFailed, NotInTime):
-            return False
+        return all(containers.node_script(each.name, JOINED_SCRIPT).strip() == "yes" for each in nodes)
 
     def create_nodes(self) -> None:
         name = self.blueprint.name

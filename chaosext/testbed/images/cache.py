@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import shutil
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from chaosext.model.places import cache_home
+from chaosext.testbed.lock import locked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 KEY_DIGITS = 12
@@ -39,7 +38,7 @@ def kept(name: str, inputs: object, build: Callable[[Path], None]) -> Path:
     target = cache_home() / f"{name}-{key_of(inputs)}"
     if target.is_dir():
         return target
-    with _locked(target):
+    with locked(target.name):
         if not target.is_dir():
             _build_aside(target, build)
     return target
@@ -56,12 +55,3 @@ def _build_aside(target: Path, build: Callable[[Path], None]) -> None:
     aside.mkdir(parents=True)
     build(aside)
     aside.rename(target)
-
-
-@contextmanager
-def _locked(target: Path) -> Iterator[None]:
-    locks = cache_home() / "locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    with (locks / target.name).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

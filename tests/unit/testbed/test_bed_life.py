@@ -3,14 +3,19 @@
 import io
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from chaosext.cli.testbed import testbed as command
 from chaosext.model.errors import Refused
+from chaosext.safety.pin import Pin, read_pins, write_pin
 from chaosext.testbed import cluster, containers, kubeconfig, leaf, waiting
 from chaosext.testbed.config import make_blueprint, read_kind_config
 from chaosext.testbed.images.imageset import ImageSet
+from chaosext.testbed.lock import locked
 from chaosext.testbed.progress import Progress
 
 IMAGES = ImageSet(
@@ -31,6 +36,28 @@ IMAGES = ImageSet(
     calico_manifests=Path("calico"),
     istio_charts=Path("istio"),
 )
+
+TOLD = io.StringIO()
+LOUD = Progress(TOLD)
+
+
+@pytest.fixture(autouse=True)
+def _own_places(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    TOLD.seek(0)
+    TOLD.truncate()
+
+
+def wait_until_told(words):
+    waiting.wait_until(
+        lambda: words in TOLD.getvalue(),
+        what=words,
+        look="",
+        timeout_s=20,
+        stop=threading.Event(),
+        poll_s=0.01,
+    )
 
 
 def container(name, *, role="", labels=None):
@@ -144,7 +171,92 @@ def test_down_of_nothing_is_no_error(monkeypatch):
     machine = Machine(monkeypatch)
 
     assert cluster.down("chaosext", progress()) is False
-    assert [line for line in machine.done if line.startswith("remove")] == []
+    assert machine.done == []
+
+
+def test_down_of_nothing_leaves_a_context_and_a_pin_of_that_name_alone(monkeypatch):
+    machine = Machine(monkeypatch)
+    write_pin(Pin(context="kind-chaosext", server="https://x", ca_sha256="", kube_system_uid="1"))
+
+    shown = CliRunner().invoke(command, ["down"])
+
+    assert "no testbed named chaosext" in shown.output
+    assert machine.done == []
+    assert "kind-chaosext" in read_pins()
+
+
+def test_down_takes_the_pin_of_its_testbed_away(monkeypatch):
+    Machine(monkeypatch, leaf_container=mark(blueprint()), nodes=[NODE])
+    write_pin(Pin(context="kind-chaosext", server="https://x", ca_sha256="", kube_system_uid="1"))
+
+    assert CliRunner().invoke(command, ["down"]).exit_code == 0
+    assert read_pins() == {}
+
+
+@pytest.mark.parametrize(
+    "act", [lambda: cluster.down("chaosext", LOUD), lambda: cluster.up(blueprint(), IMAGES, LOUD)]
+)
+def test_up_and_down_wait_for_each_other(monkeypatch, act):
+    machine = Machine(monkeypatch, leaf_container=mark(blueprint()), nodes=[NODE])
+    monkeypatch.setattr(cluster, "BringUp", lambda *_: FakeBringUp(machine, [NODE], steady_at=1))
+    thread = threading.Thread(target=act)
+    with locked("testbed-chaosext"):
+        thread.start()
+        wait_until_told("Waiting for another")
+        assert machine.done == []
+    thread.join(20)
+
+    assert machine.done
+
+
+class FakeBringUp:
+    """A bring-up that is steady at its `steady_at`th run, and notes each run."""
+
+    def __init__(self, machine, nodes, *, steady_at):
+        self.machine, self.nodes, self.steady_at = machine, nodes, steady_at
+
+    def machines(self):
+        return tuple(self.nodes)
+
+    def run(self):
+        self.machine.done.append("bring up")
+        if self.machine.done.count("bring up") < self.steady_at:
+            raise waiting.NotInTime("the API server did not come within 300 s")
+        return "steady"
+
+
+def test_nodes_that_had_stopped_and_do_not_come_back_are_made_anew(monkeypatch):
+    machine = Machine(monkeypatch, leaf_container=mark(blueprint()))
+    stopped = replace(NODE, has_stopped=True)
+    monkeypatch.setattr(cluster, "BringUp", lambda *_: FakeBringUp(machine, [stopped], steady_at=2))
+
+    assert cluster.up(blueprint(), IMAGES, progress()) == "steady"
+    assert machine.done == ["bring up", "remove chaosext-control-plane", "bring up"]
+
+
+def test_nodes_that_never_stopped_stay_for_looking_at(monkeypatch):
+    machine = Machine(monkeypatch, leaf_container=mark(blueprint()))
+    monkeypatch.setattr(cluster, "BringUp", lambda *_: FakeBringUp(machine, [NODE], steady_at=2))
+
+    with pytest.raises(waiting.NotInTime, match="API server"):
+        cluster.up(blueprint(), IMAGES, progress())
+    assert machine.done == ["bring up"]
+
+
+@pytest.mark.parametrize(
+    ("finished_at", "has_stopped"), [("0001-01-01T00:00:00Z", False), ("2026-11-23T08:58:33.3Z", True)]
+)
+def test_docker_tells_whether_a_container_has_stopped(finished_at, has_stopped):
+    inspected = {
+        "Name": "/x",
+        "Config": {},
+        "State": {"Running": True, "FinishedAt": finished_at},
+        "NetworkSettings": {},
+    }
+
+    (found,) = containers.parse_inspect(json.dumps([inspected]))
+
+    assert found.has_stopped is has_stopped
 
 
 def test_the_status_of_nothing_is_refused_with_the_fix(monkeypatch):

@@ -194,3 +194,58 @@ def test_a_wait_in_slices_is_repeated_until_it_succeeds(bring_up, monkeypatch):
 def _never(_slice_s):
     threading.Event().wait(0.01)
     raise CommandFailed("never")
+
+
+class Nodes:
+    """Docker, whose nodes answer each script with `answers[name]`, an error when it is None."""
+
+    def __init__(self, monkeypatch, answers):
+        self.removed = []
+        self.answers = answers
+        monkeypatch.setattr(containers, "node_script", self.script)
+        monkeypatch.setattr(containers, "start_stopped", lambda _: None)
+        monkeypatch.setattr(containers, "remove", lambda gone: self.removed.extend(gone))
+        monkeypatch.setattr(containers, "docker", self.refuse)
+
+    def script(self, name, *_, **__):
+        return self.answers[name] or self.refuse()
+
+    def refuse(self, *_, **__):
+        raise CommandFailed("nothing answers")
+
+
+JOINED = dict.fromkeys((*WORKERS, "chaosext-control-plane"), "yes\n")
+
+
+def test_joined_nodes_with_a_silent_api_server_are_kept(bring_up, monkeypatch):
+    nodes = Nodes(monkeypatch, JOINED)
+
+    bring_up.drop_half_made_nodes()
+
+    assert nodes.removed == []
+
+
+def test_nodes_of_an_interrupted_start_make_way(bring_up, monkeypatch):
+    nodes = Nodes(monkeypatch, JOINED | {WORKERS[1]: "no\n"})
+
+    bring_up.drop_half_made_nodes()
+
+    assert [each.name for each in nodes.removed] == [*WORKERS, "chaosext-control-plane"]
+
+
+def test_a_missing_node_makes_the_others_make_way(bring_up, monkeypatch):
+    nodes = Nodes(monkeypatch, JOINED)
+    monkeypatch.setattr(containers, "cluster_containers", lambda _: (machine(WORKERS[0]),))
+
+    bring_up.drop_half_made_nodes()
+
+    assert [each.name for each in nodes.removed] == [WORKERS[0]]
+
+
+def test_a_node_that_can_not_be_asked_is_no_reason_to_remove_any(bring_up, monkeypatch):
+    nodes = Nodes(monkeypatch, JOINED | {WORKERS[0]: None})
+
+    with pytest.raises(NotInTime, match="nothing answers"):
+        bring_up.run()
+
+    assert nodes.removed == []

@@ -1,0 +1,44 @@
+"""What one process holds, another waits for."""
+
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from chaosext.testbed.lock import locked
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+
+def test_a_free_lock_is_not_waited_for():
+    with locked("bed", pytest.fail), locked("another", pytest.fail):
+        pass
+
+
+def test_a_second_holder_says_that_it_waits_and_comes_after_the_first():
+    order, waits = [], threading.Event()
+
+    def second():
+        with locked("bed", waits.set):
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    with locked("bed"):
+        thread.start()
+        assert waits.wait(20)
+        order.append("first")
+    thread.join(20)
+
+    assert order == ["first", "second"]
+
+
+def test_a_killed_holder_lets_go():
+    code = "import os\nfrom chaosext.testbed.lock import locked\nwith locked('bed'): os.kill(os.getpid(), 9)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == -9
+
+    with locked("bed", pytest.fail):
+        pass
