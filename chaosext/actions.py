@@ -54,17 +54,24 @@ def sever_control_plane(
 def heal_control_plane(configuration: Configuration = None, secrets: Secrets = None) -> dict[str, Any]:
     """Take this run's cut away, on every node that it was meant for. Idempotent, bounded, asks no API server.
 
-    Returns a JSON object: run, nodes (each with gone, was_there), elapsed_s.
+    Returns a JSON object: run, nodes (each with gone, was_there), elapsed_s, finding (whether the paths that were
+    open before the cut are open again, measured once after the heal; null where this run cut nothing).
 
     Raises (as ActivityFailed): Unsafe, when a node's rules can't be seen gone before their TTL, naming the node and
     the command that removes them.
     """
     from chaosext.run.context import current
-    from chaosext.run.fault import heal_run
+    from chaosext.run.fault import heal_run, healed_finding
 
-    report = heal_run(current())
-    nodes = [{"node": node.node, "gone": node.gone, "was_there": node.was_there} for node in report.nodes]
-    return {"run": report.run, "nodes": nodes, "elapsed_s": round(report.elapsed_s, 3)}
+    report, finding = heal_run(current()), healed_finding(current())
+    return {
+        "run": report.run,
+        "nodes": [
+            {"node": node.node, "gone": node.gone, "was_there": node.was_there} for node in report.nodes
+        ],
+        "elapsed_s": round(report.elapsed_s, 3),
+        "finding": finding.to_json() if finding else None,
+    }
 
 
 def reschedule_kube_dns(

@@ -68,11 +68,11 @@ def cut_effective(configuration: Configuration = None, secrets: Secrets = None) 
 
     Compared with what the paths were like before this run's cut; an open one is named. Returns a finding.
     """
-    from chaosext.run.asking import ask_now
+    from chaosext.run.asking import ask_cut
+    from chaosext.run.context import current
     from chaosext.run.settings import settings_from
 
-    (finding,) = ask_now(settings_from(configuration, secrets), "cut_effective")
-    return finding.to_json()
+    return ask_cut(settings_from(configuration, secrets), current().before).to_json()
 
 
 def tcp_reachability(

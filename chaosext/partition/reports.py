@@ -91,13 +91,17 @@ class HealReport:
             return False
         return None if None in diffs else True
 
+    def may_cut(self, *, expires_at: datetime | None = None, now: datetime | None = None) -> bool:
+        """Whether something of ours may still cut: not seen gone, and its TTL is not known to be over."""
+        expired = expires_at is not None and (now or datetime.now(UTC)) >= expires_at
+        return bool(self.left) and not expired
+
     def require_gone(self, *, expires_at: datetime | None = None, now: datetime | None = None) -> None:
         """Raise `Unsafe`, saying what, where and how to remove it, when something of ours may still cut.
 
         After `expires_at` (see `ArmReport`) the kernel has let go, seen or not. `now` is the runner's clock.
         """
-        expired = expires_at is not None and (now or datetime.now(UTC)) >= expires_at
-        if self.left and not expired:
+        if self.may_cut(expires_at=expires_at, now=now):
             raise Unsafe(f"{self._what_is_left()}{_until(expires_at)}", how_to_remove(self.run, self.left))
 
     def _what_is_left(self) -> str:

@@ -35,18 +35,20 @@ def ask_now(settings: Settings, name: str, targets: Sequence[str] = ()) -> tuple
     """What a person asks for: one check by its name, or `all` of the steady state."""
     names = STEADY_STATE if name == "all" else (name,)
     require_known(names)
-    asked = {"tcp_targets": tuple(parse_target(target) for target in targets)}
-    if CUT in names:
-        return _ask(names, settings, cut_before=_before(settings), **asked)
-    return _ask(names, settings, **asked)
+    return _ask(names, settings, tcp_targets=tuple(parse_target(target) for target in targets))
+
+
+def ask_cut(settings: Settings, before: CutEvidence | None) -> Finding:
+    """Is the cut effective, by what this process measured before it; else by what another one has kept."""
+    return ask(settings, CUT, cut_before=before)
 
 
 def _before(settings: Settings) -> CutEvidence:
     """What was measured before the latest cut; without it a path that answers is still known not to be cut."""
-    kept = baseline.load(settings.context)
+    cluster = connect(settings)
+    kept = baseline.load(cluster.namespace_uid("kube-system"))
     if kept is not None:
         return kept
-    cluster = connect(settings)
     nodes = cluster.nodes()
     ground = survey(cluster, nodes, shells_for(nodes))
     return CutEvidence(paths=paths_between(ground.nodes), connects={})
@@ -73,6 +75,8 @@ def ask_steady_state(
 def _ask(names: Sequence[str], settings: Settings, **more: Any) -> tuple[Finding, ...]:
     """An API server that can't even name the nodes makes every answer unknown."""
     try:
+        if CUT in names and more.get("cut_before") is None:
+            more["cut_before"] = _before(settings)
         around = replace(surroundings(settings), **more)
     except Unreachable as error:
         return tuple(unknown(name, str(error)) for name in names)

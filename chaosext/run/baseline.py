@@ -6,7 +6,6 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from chaosext.model.errors import Refused
 from chaosext.model.places import state_home
 from chaosext.steady.cut import CutEvidence, Path
 from chaosext.steady.tcp import Connect, Reach, Target
@@ -18,23 +17,23 @@ MAX_AGE_S = 3600.0
 """No cut lives longer (`Settings.max_ttl_s`), so an older baseline is not that of any cut in force."""
 
 
-def save(context: str, evidence: CutEvidence) -> None:
-    """Keep `evidence` for the cluster of `context`; the one before it is replaced. Raises `Refused` if it can't be."""
-    path = _path(context)
+def save(cluster_uid: str, evidence: CutEvidence) -> None:
+    """Keep `evidence` for the cluster whose kube-system has this UID, instead of the one before it.
+
+    Raises OSError when it can't be written.
+    """
+    path = _path(cluster_uid)
     temporary = path.with_suffix(".tmp")
     text = json.dumps({"at": time.time(), "paths": [_row(evidence, each) for each in evidence.paths]})
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary.write_text(text)
-        temporary.replace(path)
-    except OSError as error:
-        raise Refused(f"the state in {path.parent} can't be written ({error})", "permit it") from None
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    temporary.write_text(text)
+    temporary.replace(path)
 
 
-def load(context: str) -> CutEvidence | None:
-    """The newest evidence for `context`; None where there is none, or none that still says anything."""
+def load(cluster_uid: str) -> CutEvidence | None:
+    """The newest evidence for that cluster; None where there is none, or none that still says anything."""
     try:
-        value = json.loads(_path(context).read_text())
+        value = json.loads(_path(cluster_uid).read_text())
         if time.time() - value["at"] > MAX_AGE_S:
             return None
         return _evidence(value["paths"])
@@ -63,6 +62,5 @@ def _evidence(rows: list[dict[str, Any]]) -> CutEvidence:
     return CutEvidence(paths=tuple(connects), connects=connects)
 
 
-def _path(context: str) -> pathlib.Path:
-    name = "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in context)
-    return state_home() / f"baseline-{name}.json"
+def _path(cluster_uid: str) -> pathlib.Path:
+    return state_home() / f"baseline-{cluster_uid}.json"

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from chaosext.model.errors import ChaosextError, Inconclusive, Refused
+from chaosext.model.errors import ChaosextError, Inconclusive
 from chaosext.model.finding import Finding, Status
 from chaosext.model.places import state_home
 from chaosext.model.timeline import Kind
 from chaosext.nodes.docker import DockerShell
 from chaosext.observe.changes import Note
-from chaosext.partition.apply import TIMEOUT_S, ArmReport, HealReport, arm, heal
+from chaosext.partition.apply import ARMING_S, ArmReport, HealReport, arm, heal
 from chaosext.run import baseline
 from chaosext.run.plan import Wish, plan_cut, survey
 from chaosext.run.reach import connect, require_pin, shells_for
 from chaosext.safety.intent import GONE, INTENT, IntentLog
 from chaosext.safety.limits import Limits
 from chaosext.steady import cut as cut_check
+from chaosext.steady.names import CUT
+from chaosext.steady.suite import unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
 
     from chaosext.cluster.client import Cluster
     from chaosext.nodes.shell import NodeShell
@@ -61,7 +64,6 @@ def prepare(settings: Settings, wish: Wish, context: RunContext) -> Cut:
     planned = plan(settings, wish, run=context.id, owner=context.owner)
     sources = {path.source for path in planned.paths}
     context.before = cut_check.gather(planned.paths, _shells(sources))
-    baseline.save(settings.context, context.before)
     context.prepared = (wish, planned.cut, time.monotonic())
     return planned.cut
 
@@ -75,12 +77,15 @@ def sever(settings: Settings, wish: Wish, context: RunContext, *, prove: bool = 
     cut = _prepared(settings, wish, context)
     cluster = connect(settings)
     shells = _shells({node.node for node in cut.nodes})
+    cluster_uid = cluster.namespace_uid("kube-system")
     _write_intent(cut, cluster)
     context.cuts.append(cut)
-    context.let_go_at = datetime.now(UTC) + timedelta(seconds=TIMEOUT_S + cut.ttl_s)
+    context.let_go_at = datetime.now(UTC) + timedelta(seconds=ARMING_S + cut.ttl_s)
     report = arm(cut, shells)
+    context.let_go_at = report.expires_at
     _note_cut(context, report)
     command_to_cut_s = time.monotonic() - started_s
+    _keep_baseline(cluster_uid, context)
     finding = _proof(context) if prove else None
     if finding is not None and finding.status is not Status.HEALTHY:
         heal_run(context)
@@ -106,40 +111,21 @@ def heal_run(context: RunContext) -> HealReport:
     Raises `Unsafe` when something can't be seen gone.
     """
     nodes = {node.node for cut in context.cuts for node in cut.nodes}
-    report = heal_nodes(context.id, nodes)
+    report = heal_nodes(context.id, nodes, context.let_go_at)
     if any(
         node.gone and node.was_there is not False for node in report.nodes
     ):  # None: gone, but not listed before
-        context.recorder.say(Kind.HEAL, _objects(nodes), f"cut taken away in {report.elapsed_s:.2f} s")
+        _note_heal(context, report)
     report.require_gone(expires_at=context.let_go_at)
     return report
 
 
-def heal_nodes(run: str, nodes: set[str]) -> HealReport:
-    """Take the table of `run` away on `nodes`, and write down that it is seen gone."""
+def heal_nodes(run: str, nodes: set[str], let_go_at: datetime | None = None) -> HealReport:
+    """Take the table of `run` away on `nodes`, and write down that it is gone: seen so, or past `let_go_at`."""
     report = heal(run, _shells(nodes))
-    if not report.left:
-        _intent_log().write({"run": run, "event": GONE, "nodes": sorted(nodes)})
+    if not report.may_cut(expires_at=let_go_at):
+        intent_log().write({"run": run, "event": GONE, "nodes": sorted(nodes)})
     return report
-
-
-def heal_outstanding(run: str | None, nodes: Collection[str] = ()) -> tuple[HealReport, ...]:
-    """Heal what earlier runs intended and nobody saw gone: only `run`, where named; on `nodes`, where named.
-
-    Raises `Unsafe` when something can't be seen gone.
-    """
-    log = {each.run: set(each.nodes) for each in _intent_log().outstanding()}
-    if run is not None:
-        if not nodes and run not in log:
-            raise Refused(
-                f"run {run} is not in the intent log {_intent_log().path} as one that may have left something",
-                "see `nft list tables` on the nodes, and name them with --node",
-            )
-        log = {run: set(nodes) or log[run]}
-    reports = tuple(heal_nodes(each, where) for each, where in log.items() if where)
-    for report in reports:
-        report.require_gone()
-    return reports
 
 
 def left_behind(context: RunContext) -> tuple[str, ...]:
@@ -154,10 +140,16 @@ def left_behind(context: RunContext) -> tuple[str, ...]:
 
 
 def healed_finding(context: RunContext) -> Finding | None:
-    """Are the paths that were open before the cut open again? None where nothing was measured before it."""
-    if context.before is None:
+    """Are the paths that were open before the cut open again? Unknown where they can't be measured.
+
+    None where this run cut nothing, or nothing was measured before it.
+    """
+    if context.before is None or not context.cuts:
         return None
-    return cut_check.judge_healed(context.before, _paths_now(context.before))
+    try:
+        return cut_check.judge_healed(context.before, _paths_now(context.before))
+    except ChaosextError as error:  # the cut is healed whatever the paths say
+        return unknown(CUT, str(error))
 
 
 def _prepared(settings: Settings, wish: Wish, context: RunContext) -> Cut:
@@ -170,7 +162,7 @@ def _prepared(settings: Settings, wish: Wish, context: RunContext) -> Cut:
     return prepare(settings, wish, context)
 
 
-def _intent_log() -> IntentLog:
+def intent_log() -> IntentLog:
     """What was about to be cut, where, for how long; and what was seen gone."""
     return IntentLog(state_home() / "intent.jsonl")
 
@@ -184,16 +176,36 @@ def _write_intent(cut: Cut, cluster: Cluster) -> None:
         "nodes": [node.node for node in cut.nodes],
         "ttl_s": cut.ttl_s,
     }
-    _intent_log().write(entry)
+    intent_log().write(entry)
+
+
+def _keep_baseline(cluster_uid: str, context: RunContext) -> None:
+    """Only for other processes, so a full disk must not end a cut that is in force and can be proven."""
+    if context.before is not None:
+        with suppress(OSError):
+            baseline.save(cluster_uid, context.before)
 
 
 def _note_cut(context: RunContext, report: ArmReport) -> None:
-    armed_s = time.monotonic() - (datetime.now(UTC) - report.armed_at).total_seconds()
+    armed_s = _monotonic_s(report.armed_at)
     context.recorder.set_zero(armed_s)
     names = _objects({node.node for node in report.nodes})
     peers = ", ".join(str(peer) for peer in report.cut.peers)
     note = Note(kind=Kind.CUT, object=names, detail=f"drops {peers} for {report.cut.ttl_s:g} s at the most")
     context.recorder.note(note, "chaosext", at_s=armed_s)
+
+
+def _note_heal(context: RunContext, report: HealReport) -> None:
+    """The network is back when the rules are taken away, or before that, when the kernel let go of the peers."""
+    at, detail = datetime.now(UTC), f"cut taken away in {report.elapsed_s:.2f} s"
+    if context.let_go_at is not None and context.let_go_at <= at:
+        at, detail = context.let_go_at, "the kernel let go at the cut's TTL"
+    note = Note(kind=Kind.HEAL, object=_objects({node.node for node in report.nodes}), detail=detail)
+    context.recorder.note(note, "chaosext", at_s=_monotonic_s(at))
+
+
+def _monotonic_s(at: datetime) -> float:
+    return time.monotonic() - (datetime.now(UTC) - at).total_seconds()
 
 
 def _proof(context: RunContext) -> Finding:

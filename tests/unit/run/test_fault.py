@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import time
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from chaosext import actions
 from chaosext.model.errors import Inconclusive, Refused, Unreachable, Unsafe
 from chaosext.model.finding import Finding, Status
 from chaosext.model.places import state_home
 from chaosext.model.timeline import Kind
+from chaosext.partition.apply import STRAGGLER_S, TIMEOUT_S
 from chaosext.partition.cut import Cut, NodeCut, peers_of
 from chaosext.partition.reports import HealedNode, HealReport
+from chaosext.run import baseline, fault
 from chaosext.run import context as contexts
-from chaosext.run import fault
 from chaosext.run.plan import Wish
 from chaosext.run.settings import Settings
 from chaosext.safety.intent import IntentLog
 from chaosext.steady.cut import CutEvidence
+from chaosext.steady.cut import Path as CutPath
+from chaosext.steady.tcp import Connect, Reach, Target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +32,12 @@ if TYPE_CHECKING:
 
 SETTINGS = Settings(context="kind-nowhere")
 WISH = Wish(ttl_s=60)
+UID = "0a1b2c3d"
+PATH = CutPath(source="w", towards="cp", target=Target("172.18.0.2", 6443))
+
+
+def measured(reach: Reach) -> CutEvidence:
+    return CutEvidence(paths=(PATH,), connects={PATH: Connect(node="w", target=PATH.target, reach=reach)})
 
 
 def intent_file() -> Path:
@@ -40,6 +51,8 @@ class Stage:
         self.run = run
         self.proof = Status.HEALTHY
         self.arming: Exception | None = None
+        self.armed_at = datetime.now(UTC)
+        self.now = measured(Reach.OPEN)
         self.was_there: bool | None = True
         self.gone = True
         self.done: list[str] = []
@@ -52,9 +65,12 @@ class Stage:
         self.done.append(f"arm after {[entry['event'] for entry in IntentLog(intent_file()).entries()]}")
         if self.arming:
             raise self.arming
-        now = datetime.now(UTC)
         return SimpleNamespace(
-            cut=cut, armed_at=now, nodes=cut.nodes, foreign_identical=True, expires_at=cut.expires_at(now)
+            cut=cut,
+            armed_at=self.armed_at,
+            nodes=cut.nodes,
+            foreign_identical=True,
+            expires_at=cut.expires_at(self.armed_at),
         )
 
     def heal(self, run: str, shells: Mapping[str, Any]) -> HealReport:
@@ -86,18 +102,19 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
     made = Stage(contexts.start(root=tmp_path / "run"))
 
     def prepare(_settings: Settings, _wish: Wish, context: contexts.RunContext) -> Cut:
-        context.before = CutEvidence(paths=(), connects={})
+        context.before = measured(Reach.OPEN)
         return made.cut()
 
     def judge(*_: Any) -> Finding:
         return Finding(check="cut_effective", status=made.proof, summary=f"it is {made.proof}")
 
     monkeypatch.setattr(fault, "prepare", prepare)
-    monkeypatch.setattr(fault, "connect", lambda _settings: SimpleNamespace(context="kind-nowhere"))
+    cluster = SimpleNamespace(context="kind-nowhere", namespace_uid=lambda _name: UID)
+    monkeypatch.setattr(fault, "connect", lambda _settings: cluster)
     monkeypatch.setattr(fault, "arm", made.arm)
     monkeypatch.setattr(fault, "heal", made.heal)
     monkeypatch.setattr(fault.cut_check, "judge", judge)
-    monkeypatch.setattr(fault.cut_check, "gather", lambda *_: None)
+    monkeypatch.setattr(fault.cut_check, "gather", lambda *_: made.now)
     return made
 
 
@@ -188,13 +205,102 @@ def test_a_run_that_cut_nothing_leaves_nothing(stage: Stage) -> None:
     assert stage.done == []
 
 
-def test_a_later_process_heals_what_was_left(stage: Stage) -> None:
+def heal_event(stage: Stage) -> tuple[float, str]:
+    stage.run.recorder.close()
+    (event,) = [event for event in stage.run.recorder.events if event.kind is Kind.HEAL]
+    return event.t_s, event.detail
+
+
+def test_a_heal_before_the_ttl_is_when_the_network_is_back(stage: Stage) -> None:
+    stage.armed_at = datetime.now(UTC) - timedelta(seconds=20)
     stage.sever()
-    (report,) = fault.heal_outstanding(None)
-    assert (report.run, [node.node for node in report.nodes]) == (stage.run.id, ["cp"])
-    assert fault.heal_outstanding(None) == ()
+    fault.heal_run(stage.run)
+    at_s, detail = heal_event(stage)
+    assert at_s == pytest.approx(20, abs=2)
+    assert detail.startswith("cut taken away")
 
 
-def test_a_node_may_be_named_whatever_the_log_says(stage: Stage) -> None:
-    (report,) = fault.heal_outstanding("someotherrun", ["worker"])
-    assert (report.run, [node.node for node in report.nodes]) == ("someotherrun", ["worker"])
+def test_after_its_ttl_the_network_was_back_when_the_kernel_let_go(stage: Stage) -> None:
+    stage.armed_at = datetime.now(UTC) - timedelta(seconds=100)
+    stage.sever()
+    fault.heal_run(stage.run)
+    at_s, detail = heal_event(stage)
+    assert at_s == pytest.approx(60, abs=2)
+    assert "kernel let go" in detail
+
+
+def test_a_script_that_was_given_up_may_still_cut_for_its_ttl(stage: Stage) -> None:
+    """Until it is ended on its node: by then rules may come in, and they hold for the whole TTL."""
+    stage.arming = Inconclusive("cp: the script ended early")
+    began = datetime.now(UTC)
+    with pytest.raises(Inconclusive):
+        stage.sever()
+    assert stage.run.let_go_at is not None
+    assert stage.run.let_go_at >= began + timedelta(seconds=TIMEOUT_S + STRAGGLER_S + 60)
+
+
+def test_after_the_ttl_a_node_that_is_no_more_is_written_off(stage: Stage) -> None:
+    stage.armed_at = datetime.now(UTC) - timedelta(seconds=61)
+    stage.sever()
+    stage.gone = False
+    fault.heal_run(stage.run)
+    assert stage.outstanding() == []
+
+
+def test_other_processes_are_left_the_baseline_of_a_cut_that_was_made(stage: Stage) -> None:
+    stage.sever()
+    assert baseline.load(UID) == measured(Reach.OPEN)
+    assert baseline.load("another-cluster") is None
+
+
+def test_a_cut_that_was_refused_leaves_the_baseline_of_the_one_in_force(stage: Stage) -> None:
+    baseline.save(UID, measured(Reach.REFUSED))
+    stage.arming = Refused("cp: run other is in force")
+    with pytest.raises(Refused):
+        stage.sever()
+    assert baseline.load(UID) == measured(Reach.REFUSED)
+
+
+def test_a_baseline_that_can_not_be_kept_ends_no_cut(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(baseline, "save", full)
+    assert stage.sever()["finding"]["status"] == "healthy"
+
+
+def test_an_old_baseline_says_nothing(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    baseline.save(UID, measured(Reach.OPEN))
+    hours_later = time.time() + 2 * baseline.MAX_AGE_S
+    monkeypatch.setattr(baseline.time, "time", lambda: hours_later)
+    assert baseline.load(UID) is None
+
+
+@pytest.mark.parametrize(
+    ("reach", "status"),
+    [(Reach.OPEN, "healthy"), (Reach.TIMED_OUT, "unhealthy"), (Reach.UNKNOWN, "unknown")],
+)
+def test_a_heal_says_whether_the_paths_are_open_again(stage: Stage, reach: Reach, status: str) -> None:
+    stage.sever()
+    stage.now = measured(reach)
+    answer = actions.heal_control_plane()
+    assert (answer["run"], answer["nodes"][0]["gone"]) == (stage.run.id, True)
+    assert answer["finding"]["status"] == status
+
+
+def test_a_heal_whose_paths_can_not_be_measured_is_a_heal(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.sever()
+
+    def hindered(*_: Any) -> CutEvidence:
+        raise Unreachable("no docker")
+
+    monkeypatch.setattr(fault.cut_check, "gather", hindered)
+    finding = actions.heal_control_plane()["finding"]
+    assert (finding["status"], finding["summary"]) == ("unknown", "no docker")
+
+
+def test_a_heal_of_nothing_measures_nothing(stage: Stage) -> None:
+    stage.run.before = measured(Reach.OPEN)
+    assert actions.heal_control_plane()["finding"] is None
