@@ -91,11 +91,12 @@ def up(
 ) -> None:
     """Bring the testbed to its steady state; go on from wherever an earlier `up` was interrupted.
 
-    Its cluster is then pinned: a context of that name that leads elsewhere is refused by every action.
+    Its cluster is then pinned: a context of that name that leads elsewhere is refused, here and by every action.
     """
     from chaosext.run.reach import pin_context
     from chaosext.testbed.bringup import bring_up
     from chaosext.testbed.config import make_blueprint, read_kind_config
+    from chaosext.testbed.kubectl import Kubectl, first_control_plane
     from chaosext.testbed.progress import Progress
 
     blueprint = make_blueprint(
@@ -110,7 +111,8 @@ def up(
     status = bring_up(
         blueprint, progress, images=images, registry=registry, may_install_engine=install_engine
     )
-    pin_context(status.context)
+    node = Kubectl(first_control_plane(name))
+    pin_context(status.context, kube_system_uid=node.kube_system_uid(), ca_sha256=node.ca_sha256())
     _require_steady_state(status.context, progress)
     _show(status, as_json=as_json)
 

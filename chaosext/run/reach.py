@@ -42,9 +42,17 @@ def observed_pin(cluster: Cluster) -> Pin:
     )
 
 
-def pin_context(context: str) -> Pin:
-    """Write down which cluster `context` leads to now: from here on no other may answer to that name."""
+def pin_context(context: str, *, kube_system_uid: str, ca_sha256: str) -> Pin:
+    """Write down which cluster `context` leads to: from here on no other may answer to that name.
+
+    Raises `Refused` when it isn't the one with that UID of kube-system and that certificate authority.
+    """
     pin = observed_pin(Cluster.connect(context))
+    if (pin.kube_system_uid, pin.ca_sha256) != (kube_system_uid, ca_sha256):
+        raise Refused(
+            f"context {context} of the kubeconfig leads to another cluster, at {pin.server}",
+            f"remove or rename it (`kubectl config delete-context {context}`), or use another --name",
+        )
     write_pin(pin)
     return pin
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from chaosext.testbed.containers import Container, docker
 from chaosext.testbed.kubectl import ADMIN_CONF
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 API_PORT = "6443/tcp"
+SECTIONS = ("clusters", "contexts", "users")
 
 
 def standalone(admin_conf: str, *, context: str, server: str) -> str:
@@ -37,7 +41,7 @@ def standalone(admin_conf: str, *, context: str, server: str) -> str:
 def without_context(config: dict[str, Any], context: str) -> dict[str, Any]:
     """A kubeconfig without that context, cluster and user, and not pointing to it. Pure."""
     kept = dict(config)
-    for section in ("clusters", "contexts", "users"):
+    for section in SECTIONS:
         if kept.get(section):
             kept[section] = [entry for entry in kept[section] if entry.get("name") != context]
     if kept.get("current-context") == context:
@@ -56,13 +60,13 @@ def print_kubeconfig(containers: tuple[Container, ...], context: str) -> str:
 
 def has_context(context: str) -> bool:
     """Whether any of the user's kubeconfig files knows the context."""
-    return any(_names_context(path, context) for path in kubeconfig_files())
+    return any(_names(_load(path), context, ("contexts",)) for path in kubeconfig_files())
 
 
 def forget_context(context: str) -> None:
     """Take the context out of the user's kubeconfig files; files that never had it are not touched."""
     for path in kubeconfig_files():
-        if _names_context(path, context):
+        if _names(_load(path), context, SECTIONS):
             _replace(path, yaml.safe_dump(without_context(_load(path), context), sort_keys=False))
 
 
@@ -72,9 +76,7 @@ def kubeconfig_files() -> list[Path]:
     return named or [Path.home() / ".kube" / "config"]
 
 
-def _names_context(path: Path, context: str) -> bool:
-    sections = ("contexts", "clusters", "users")
-    config = _load(path)
+def _names(config: dict[str, Any], context: str, sections: Iterable[str]) -> bool:
     return any(entry.get("name") == context for section in sections for entry in config.get(section) or [])
 
 

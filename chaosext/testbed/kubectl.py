@@ -6,7 +6,9 @@ It therefore works before kind has written any kubeconfig, and while the node's 
 from __future__ import annotations
 
 import json
+import ssl
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from chaosext.testbed.commands import CommandFailed
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from chaosext.testbed.manifests import Manifest
 
 ADMIN_CONF = "/etc/kubernetes/admin.conf"
+CA_CERTIFICATE = "/etc/kubernetes/pki/ca.crt"
 FIELD_MANAGER = "chaosext"
 READ_TIMEOUT_S = 15
 APPLY_TIMEOUT_S = 90
@@ -43,6 +46,15 @@ class Kubectl:
         """`kubectl get … -o json`, parsed; `items` for lists, the object itself otherwise."""
         found = json.loads(self.run("get", *words, "--output=json"))
         return found["items"] if found["kind"].endswith("List") else found
+
+    def kube_system_uid(self) -> str:
+        """The UID of Namespace kube-system, which is as old as the cluster and in no other one."""
+        return str(self.get("namespace", "kube-system")["metadata"]["uid"])
+
+    def ca_sha256(self) -> str:
+        """SHA-256 (hex) of the DER bytes of the certificate authority that signs for this API server."""
+        pem = docker("exec", self.control_plane, "cat", CA_CERTIFICATE)
+        return sha256(ssl.PEM_cert_to_DER_cert(pem.strip())).hexdigest()
 
     def apply(self, objects: Iterable[Manifest]) -> None:
         """Server-side apply of objects."""

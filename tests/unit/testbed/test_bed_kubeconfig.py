@@ -88,3 +88,15 @@ def test_taking_a_context_away_keeps_the_current_one_of_others():
         "current-context": "prod",
         "contexts": [{"name": "prod"}],
     }
+
+
+def test_a_context_that_was_deleted_is_gone_even_if_its_cluster_and_user_stayed(tmp_path, monkeypatch):
+    path = users_file(tmp_path / "config")
+    monkeypatch.setenv("KUBECONFIG", str(path))
+    assert kubeconfig.has_context("kind-bed")
+
+    path.write_text(path.read_text().replace("contexts:", "was-contexts:"))
+
+    assert not kubeconfig.has_context("kind-bed")
+    kubeconfig.forget_context("kind-bed")
+    assert [each["name"] for each in yaml.safe_load(path.read_text())["clusters"]] == ["prod"]
