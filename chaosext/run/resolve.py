@@ -54,6 +54,7 @@ def resolve(experiment: Experiment, *, context: str | None = None) -> Resolved:
             f"configuration or secrets: {type(error).__name__}: {error}", "compare with experiments/"
         ) from None
     settings = settings_from(configuration, _our_secrets(experiment, secrets))
+    _require_context(experiment, secrets, settings.context)
     if context is not None and context != settings.context:
         raise Refused(
             f"context {context!r} is not the one that the experiment pins ({settings.context!r})",
@@ -65,11 +66,7 @@ def resolve(experiment: Experiment, *, context: str | None = None) -> Resolved:
 def _our_secrets(experiment: Experiment, secrets: Mapping[str, Any]) -> dict[str, Any]:
     """The secrets that the experiment's chaosext activities name: all must mean the same cluster."""
     found: dict[str, Any] = {}
-    for place, activity in activities(experiment):
-        provider = activity.get("provider") or {}
-        if not str(provider.get("module", "")).startswith("chaosext."):
-            continue
-        mine = _named_secrets(place, provider.get("secrets") or (), secrets)
+    for place, mine in _secrets_of("chaosext", experiment, secrets):
         context, before = mine.get("KUBERNETES_CONTEXT"), found.get("KUBERNETES_CONTEXT")
         if before not in (None, context):
             raise Refused(
@@ -78,6 +75,27 @@ def _our_secrets(experiment: Experiment, secrets: Mapping[str, Any]) -> dict[str
             )
         found.update(mine)
     return found
+
+
+def _require_context(experiment: Experiment, secrets: Mapping[str, Any], context: str) -> None:
+    """Left without a context, chaostoolkit-kubernetes would ask (or change) whichever is the current one."""
+    for place, theirs in _secrets_of("chaosk8s", experiment, secrets):
+        named = theirs.get("KUBERNETES_CONTEXT")
+        if named != context:
+            raise Refused(
+                f"{place}: its KUBERNETES_CONTEXT is {named!r}, that of chaosext's activities {context!r}",
+                "list the same group of secrets in its provider.secrets as theirs do",
+            )
+
+
+def _secrets_of(
+    package: str, experiment: Experiment, secrets: Mapping[str, Any]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The place of each activity from `package`, and the secrets that it names."""
+    for place, activity in activities(experiment):
+        provider = activity.get("provider") or {}
+        if str(provider.get("module", "")).partition(".")[0] == package:
+            yield place, _named_secrets(place, provider.get("secrets") or (), secrets)
 
 
 def _named_secrets(place: str, groups: Iterable[Any], secrets: Mapping[str, Any]) -> dict[str, Any]:
