@@ -46,11 +46,6 @@ them.
 PAGE_SIZE = 500
 """Objects in one answer, as kubectl asks for them (its --chunk-size default)."""
 
-PATCH_TYPES = {
-    "merge": "application/merge-patch+json",
-    "strategic": "application/strategic-merge-patch+json",
-}
-
 
 class NotFound(Refused):
     """The object, or the kind itself, doesn't exist in this cluster."""
@@ -157,37 +152,6 @@ class Cluster:
         """The namespace's uid; kube-system's names the cluster itself."""
         return str(self.get("namespaces", name)["metadata"]["uid"])
 
-    def version(self) -> str:
-        """The API server's version, e.g. "v1.34.4"."""
-        return str(self.request("GET", "/version")["gitVersion"])
-
-    def delete_pod(self, namespace: str, name: str, *, uid: str = "", grace_s: int | None = None) -> None:
-        """Delete the Pod, but only the one with that `uid` if it is given; one that is gone already is
-        fine.
-        """
-        options: dict[str, Any] = {"kind": "DeleteOptions", "apiVersion": "v1"}
-        if uid:
-            options["preconditions"] = {"uid": uid}
-        if grace_s is not None:
-            options["gracePeriodSeconds"] = grace_s
-        path = resource_path("pods", name, namespace=namespace)
-        answer = self.ask("DELETE", path, body=options)
-        if answer.status not in (404, 409):
-            _raise_for(answer, "DELETE", path)
-
-    def patch(
-        self,
-        kind: str,
-        name: str,
-        body: Mapping[str, Any],
-        *,
-        namespace: str | None = None,
-        how: str = "strategic",
-    ) -> dict[str, Any]:
-        """Patch an object (`how`: "strategic" or "merge") and return what it is now."""
-        path = resource_path(kind, name, namespace=namespace)
-        return self.request("PATCH", path, body=body, content_type=PATCH_TYPES[how])
-
     def exec(
         self, namespace: str, pod: str, container: str, argv: Sequence[str], timeout_s: float
     ) -> ExecResult:
@@ -229,14 +193,10 @@ class Cluster:
         path: str,
         *,
         query: Mapping[str, str | None] | None = None,
-        body: Mapping[str, Any] | None = None,
-        content_type: str = "application/json",
         timeout_s: float | None = None,
     ) -> dict[str, Any]:
         """The JSON that the API server answers with; anything but a 2xx is raised."""
-        answer = self.ask(
-            method, path, query=query, body=body, content_type=content_type, timeout_s=timeout_s
-        )
+        answer = self.ask(method, path, query=query, timeout_s=timeout_s)
         _raise_for(answer, method, path)
         return answer.body
 
@@ -246,17 +206,13 @@ class Cluster:
         path: str,
         *,
         query: Mapping[str, str | None] | None = None,
-        body: Mapping[str, Any] | None = None,
-        content_type: str = "application/json",
         timeout_s: float | None = None,
     ) -> Answer:
         """One request without retries, within `timeout_s` (default: the cluster's); any status is returned."""
         from urllib3.util import Timeout
 
         timeout = Timeout(total=timeout_s or self.request_timeout_s)
-        response = self._send(
-            method, path, query=query, body=body, content_type=content_type, timeout=timeout, preload=True
-        )
+        response = self._send(method, path, query=query, timeout=timeout, preload=True)
         return Answer(status=response.status, body=_decode(response.data, self.context))
 
     def open_stream(
@@ -266,9 +222,7 @@ class Cluster:
         from urllib3.util import Timeout
 
         timeout = Timeout(connect=connect_s, read=read_s)
-        response = self._send(
-            "GET", path, query=query, body=None, content_type="", timeout=timeout, preload=False
-        )
+        response = self._send("GET", path, query=query, timeout=timeout, preload=False)
         if response.status != 200:
             _raise_for(Answer(status=response.status, body=_decode(response.data, self.context)), "GET", path)
         return response
@@ -279,8 +233,6 @@ class Cluster:
         path: str,
         *,
         query: Mapping[str, str | None] | None,
-        body: Mapping[str, Any] | None,
-        content_type: str,
         timeout: Any,
         preload: bool,
     ) -> BaseHTTPResponse:
@@ -289,14 +241,11 @@ class Cluster:
         words = {key: value for key, value in (query or {}).items() if value}
         url = f"{self.server}{path}?{urlencode(words)}" if words else f"{self.server}{path}"
         headers = {**self._credentials(), "Accept": "application/json"}
-        if body is not None:
-            headers["Content-Type"] = content_type
         try:
             response: BaseHTTPResponse = self._pool.request(
                 method,
                 url,
                 headers=headers,
-                body=None if body is None else json.dumps(body),
                 timeout=timeout,
                 retries=False,
                 preload_content=preload,
