@@ -33,6 +33,7 @@ PATHS = {
     "events": "/api/v1/{ns}events",
     "services": "/api/v1/{ns}services",
     "deployments": "/apis/apps/v1/{ns}deployments",
+    "statefulsets": "/apis/apps/v1/{ns}statefulsets",
     "leases": "/apis/coordination.k8s.io/v1/{ns}leases",
     "endpointslices": "/apis/discovery.k8s.io/v1/{ns}endpointslices",
     "bgppeers": "/apis/crd.projectcalico.org/v1/bgppeers",
@@ -135,6 +136,12 @@ class Cluster:
 
     def deployment(self, namespace: str, name: str) -> objects.Deployment:
         return objects.Deployment.from_json(self.get("deployments", name, namespace=namespace))
+
+    def stateful_sets(self, namespace: str | None = None) -> tuple[objects.Deployment, ...]:
+        """StatefulSets: what counts of them is written as a Deployment's."""
+        return tuple(
+            objects.Deployment.from_json(obj) for obj in self.items("statefulsets", namespace=namespace)
+        )
 
     def bgppeers(self) -> tuple[objects.BgpPeer, ...]:
         """Calico's BGPPeers. Raises `NotFound` where Calico's resources don't exist."""

@@ -3,7 +3,7 @@
 `Running` says little: a crash-looping Pod is "Running" too. Readiness, waiting reasons and the kubelet's
 `Unhealthy` events together tell; the events also tell "refused" from "timed out". Events alone don't: after
 25 of them about one object the kubelet sends one in 5 minutes (client-go's EventSourceObjectSpamFilter), so
-silence is not health.
+silence is not health. A Pod that was never created again can't tell anything: the Deployments and StatefulSets do.
 """
 
 from __future__ import annotations
@@ -45,6 +45,15 @@ class ProbeFailure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """How many Pods are wanted and available. `subject` reads "Deployment/shop/catalog"."""
+
+    subject: str
+    wanted: int
+    available: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProbesEvidence:
     """Pods, probe failures of any age, and the moment `now` (of the runner's clock) at which they were
     read.
@@ -54,15 +63,27 @@ class ProbesEvidence:
     failures: tuple[ProbeFailure, ...]
     now: datetime
     window_s: float
+    workloads: tuple[Workload, ...] = ()
 
 
 def gather(cluster: Cluster, *, namespaces: Sequence[str] = (), window_s: float = WINDOW_S) -> ProbesEvidence:
-    """Pods and `Unhealthy` events of `namespaces` (empty: all)."""
+    """Pods, workloads and `Unhealthy` events of `namespaces` (empty: all)."""
     scope: Sequence[str | None] = namespaces or (None,)
     pods = tuple(pod for namespace in scope for pod in cluster.pods(namespace))
     events = (event for namespace in scope for event in cluster.events(namespace, "reason=Unhealthy"))
     failures = tuple(failure for event in events if (failure := read_failure(event)))
-    return ProbesEvidence(pods=pods, failures=failures, now=datetime.now(UTC), window_s=window_s)
+    workloads = tuple(each for namespace in scope for each in _workloads(cluster, namespace))
+    return ProbesEvidence(
+        pods=pods, failures=failures, now=datetime.now(UTC), window_s=window_s, workloads=workloads
+    )
+
+
+def _workloads(cluster: Cluster, namespace: str | None) -> Iterable[Workload]:
+    kinds = {"Deployment": cluster.deployments, "StatefulSet": cluster.stateful_sets}
+    for kind, listed in kinds.items():
+        for each in listed(namespace):
+            subject = f"{kind}/{each.namespace}/{each.name}"
+            yield Workload(subject=subject, wanted=each.replicas, available=each.available)
 
 
 PROBE_MESSAGE = re.compile(
@@ -105,7 +126,8 @@ def cause_of(said: str) -> str:
 
 
 def judge(evidence: ProbesEvidence) -> Finding:
-    """Healthy when there are Pods, all Ready, none crash-looping, and no probe failed within the window.
+    """Healthy when there are as many Pods as wanted, all Ready, none crash-looping, and no probe failed within
+    the window.
 
     Terminating Pods, finished ones and the records of replaced ones are named and don't count.
     """
@@ -114,11 +136,19 @@ def judge(evidence: ProbesEvidence) -> Finding:
     for failure in evidence.failures:
         by_pod.setdefault(failure.pod_uid, []).append(failure)
     rows = [_evidence(pod, by_pod.get(pod.uid, ()), evidence) for pod in counted]
+    short = [_shortfall(each) for each in evidence.workloads if each.available < each.wanted]
     others = [_bystander(pod) for pod in evidence.pods if _why_not_counted(pod)]
-    status = worst(row.status for row in rows)
     return Finding(
-        check=PROBES, status=status, summary=_summary(rows, evidence.window_s), evidence=(*rows, *others)
+        check=PROBES,
+        status=worst(row.status for row in (*rows, *short)),
+        summary=_summary(rows, short, evidence.window_s),
+        evidence=(*rows, *short, *others),
     )
+
+
+def _shortfall(workload: Workload) -> Evidence:
+    detail = f"{workload.available} of {workload.wanted} available"
+    return Evidence(subject=workload.subject, status=Status.UNHEALTHY, detail=detail)
 
 
 def _why_not_counted(pod: Pod) -> str:
@@ -164,12 +194,14 @@ def _in_words(failures: Iterable[ProbeFailure]) -> list[str]:
     ]
 
 
-def _summary(rows: Sequence[Evidence], window_s: float) -> str:
-    if not rows:
+def _summary(rows: Sequence[Evidence], short: Sequence[Evidence], window_s: float) -> str:
+    """A Pod's own trouble comes first: it says why its workload is short."""
+    if not rows and not short:
         return "no Pod to judge"
-    bad = [row for row in rows if row.status is not Status.HEALTHY]
+    sick = [row for row in rows if row.status is not Status.HEALTHY]
+    bad = [*sick, *short]
     if not bad:
         return f"{len(rows)} of {len(rows)} Pods Ready, no probe failure in {window_s:g} s"
     more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
-    counted = f"{len(rows) - len(bad)} of {len(rows)} Pods well"
+    counted = f"{len(rows) - len(sick)} of {len(rows)} Pods well"
     return f"{counted}; {bad[0].subject}: {bad[0].detail}{more}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,9 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from steady_worlds import NOW, ago, pod, waiting
 
-from chaosext.cluster.objects import Event
+from chaosext.cluster.objects import Deployment, Event
 from chaosext.model.finding import Status
-from chaosext.steady.kubelet import ProbeFailure, ProbesEvidence, cause_of, judge, read_failure
+from chaosext.steady.kubelet import (
+    ProbeFailure,
+    ProbesEvidence,
+    Workload,
+    cause_of,
+    gather,
+    judge,
+    read_failure,
+)
 
 STARTUP_REFUSED = (
     'Startup probe failed: Get "http://10.244.1.5:15021/healthz/ready": '
@@ -31,8 +40,17 @@ def failure(uid: str, age_s: float, **changes: Any) -> ProbeFailure:
     return ProbeFailure(**{**values, **changes})
 
 
-def evidence(*pods: Any, failures: tuple[ProbeFailure, ...] = (), window_s: float = 10) -> ProbesEvidence:
-    return ProbesEvidence(pods=pods, failures=failures, now=NOW, window_s=window_s)
+def evidence(
+    *pods: Any,
+    failures: tuple[ProbeFailure, ...] = (),
+    window_s: float = 10,
+    workloads: tuple[Workload, ...] = (),
+) -> ProbesEvidence:
+    return ProbesEvidence(pods=pods, failures=failures, now=NOW, window_s=window_s, workloads=workloads)
+
+
+def catalog(available: int, wanted: int = 4) -> Workload:
+    return Workload(subject="Deployment/shop/catalog", wanted=wanted, available=available)
 
 
 def event(message: str, involved: str = "Pod/shop/cart") -> Event:
@@ -59,6 +77,43 @@ def test_ready_pods_without_failures_are_healthy() -> None:
         Status.HEALTHY,
         "2 of 2 Pods Ready, no probe failure in 10 s",
     )
+
+
+def test_pods_that_were_never_created_again_are_missed() -> None:
+    finding = judge(evidence(pod("a"), pod("b"), workloads=(catalog(2),)))
+    assert finding.status is Status.UNHEALTHY
+    assert finding.summary == "2 of 2 Pods well; Deployment/shop/catalog: 2 of 4 available"
+
+
+def test_a_workload_without_any_pod_is_missed() -> None:
+    assert judge(evidence(workloads=(catalog(0),))).status is Status.UNHEALTHY
+
+
+@pytest.mark.parametrize("workload", [catalog(4), catalog(5), catalog(0, wanted=0)])
+def test_as_many_as_wanted_are_enough(workload: Workload) -> None:
+    finding = judge(evidence(pod("a"), workloads=(workload,)))
+    assert (finding.status, len(finding.evidence)) == (Status.HEALTHY, 1)
+
+
+def test_deployments_and_stateful_sets_are_asked_for() -> None:
+    def listed(name: str, available: int) -> Any:
+        spec, status = {"replicas": 4}, {"availableReplicas": available}
+        each = Deployment.from_json(
+            {"metadata": {"name": name, "namespace": "shop"}, "spec": spec, "status": status}
+        )
+        return lambda namespace: (each,) if namespace == "shop" else ()
+
+    cluster: Any = SimpleNamespace(
+        pods=lambda _: (pod("a"),),
+        events=lambda *_: (),
+        deployments=listed("catalog", 2),
+        stateful_sets=listed("db", 1),
+    )
+    finding = judge(gather(cluster, namespaces=("shop",)))
+    assert {(row.subject, row.detail) for row in finding.evidence[1:]} == {
+        ("Deployment/shop/catalog", "2 of 4 available"),
+        ("StatefulSet/shop/db", "1 of 4 available"),
+    }
 
 
 def test_no_pod_is_unknown() -> None:
