@@ -27,7 +27,7 @@ context_option = click.option("--context", help="Refuse unless the experiment pi
 @experiment_argument
 @context_option
 @click.option("--expect", type=click.Choice(EXPECTABLE), help="Exit 0 for exactly this verdict.")
-@click.option("--dry-run", is_flag=True, help="Print the exact rules per node and the plan; touch nothing.")
+@click.option("--dry-run", is_flag=True, help="Print the exact rules per node and the plan; touch nothing, ask no gate.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON; progress goes to stderr.")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Where run/<id>/ is made.  [default: ./run]")
 def run(
@@ -69,7 +69,7 @@ def run(
 def preflight(experiment: Path, context: str | None, as_json: bool) -> int:
     """Say what the cut in EXPERIMENT would lead to on this cluster: timings, zones, evictions, kube-dns.
 
-    Read-only. Exit 20 when the run would be refused.
+    Read-only. Exit 20 when the run would be refused before its gate; the gate itself is not asked.
     """
     from chaosext.cli.output import briefing_lines
     from chaosext.run.dry import dry_run

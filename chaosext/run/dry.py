@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from chaosext.nodes.docker import DockerShell
+from chaosext.partition.apply import require_free
 from chaosext.partition.nft import arm_ruleset, disarm_ruleset
 from chaosext.run.briefing import brief
 from chaosext.run.context import owner
@@ -13,11 +15,14 @@ from chaosext.run.directory import new_run_id
 from chaosext.run.experiment import activities
 from chaosext.run.fault import plan
 from chaosext.run.reach import connect
+from chaosext.run.strict import unreachable_is_refused
 
 if TYPE_CHECKING:
     from chaosext.model.result import Briefing
     from chaosext.partition.cut import Cut
+    from chaosext.run.plan import Wish
     from chaosext.run.resolve import Resolved
+    from chaosext.run.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,18 +45,29 @@ class DryRun:
 
 
 def dry_run(resolved: Resolved) -> DryRun:
-    """Plan every cut of the experiment. Raises `Refused` for whatever the run itself would be refused for."""
-    run, who = new_run_id(), owner()
+    """Plan every cut of the experiment, and look whether its nodes are free for it.
+
+    Raises `Refused` for whatever the run itself would be refused for, but for its gate: that is not asked.
+    """
+    run = new_run_id()
     wishes = [wish for _, wish in resolved.wishes()]
-    cuts = [plan(resolved.settings, wish, run=run, owner=who).cut for wish in wishes]
+    with unreachable_is_refused():
+        cuts = [_feasible(resolved.settings, wish, run) for wish in wishes]
+        briefing = brief(connect(resolved.settings), max((wish.ttl_s for wish in wishes), default=None))
     return DryRun(
-        briefing=brief(connect(resolved.settings), max((wish.ttl_s for wish in wishes), default=None)),
+        briefing=briefing,
         steps=tuple(
             f"{place}: {activity.get('name', '')}" for place, activity in activities(resolved.experiment)
         ),
         rules=_rules(cuts),
         heal=disarm_ruleset(run),
     )
+
+
+def _feasible(settings: Settings, wish: Wish, run: str) -> Cut:
+    cut = plan(settings, wish, run=run, owner=owner()).cut
+    require_free(cut, {node.node: DockerShell(node.node) for node in cut.nodes})
+    return cut
 
 
 def _rules(cuts: list[Cut]) -> dict[str, tuple[str, ...]]:

@@ -53,6 +53,7 @@ def reschedule(
     cluster = connect(settings)
     require_pin(cluster)
     peered = peered_names(cluster)
+    replicas = cluster.deployment(NAMESPACE, "coredns").replicas  # asked before anything is touched
     deleted: list[str] = []
     reasons: list[str] = []
     pods = _kube_dns(cluster)
@@ -62,10 +63,11 @@ def reschedule(
         if not victims:
             break
         deleted += _delete(settings, context, victims)
-        victims = misplaced(_wait_until_settled(cluster, timeout_s), peered)
-        reasons += [
-            f"{pod.name} was placed on {pod.node or 'no node'}, which has no BGP peer" for pod in victims
-        ]
+        pods = _wait_until_settled(cluster, replicas, timeout_s)
+        victims = misplaced(pods, peered)
+        if not victims and not settled(pods, replicas):
+            raise _not_settled(pods, timeout_s)
+        reasons += [_why_misplaced(pod) for pod in victims]
     if victims:
         raise Inconclusive(
             f"kube-dns is still on nodes without BGP after {ATTEMPTS} attempts ({'; '.join(reasons)})",
@@ -117,18 +119,25 @@ def _delete(settings: Settings, context: RunContext, victims: Sequence[Pod]) -> 
     return list(deleted)
 
 
-def _wait_until_settled(cluster: Cluster, timeout_s: float) -> tuple[Pod, ...]:
+def _wait_until_settled(cluster: Cluster, replicas: int, timeout_s: float) -> tuple[Pod, ...]:
+    """The Pods as they were seen last: settled, or after `timeout_s`."""
     deadline_s = time.monotonic() + timeout_s
     pods: tuple[Pod, ...] = ()
     while time.monotonic() < deadline_s:
         time.sleep(POLL_S)
         try:
             pods = _kube_dns(cluster)
-            if settled(pods, cluster.deployment(NAMESPACE, "coredns").replicas):
-                return pods
         except Unreachable:
             continue
-    raise _not_settled(pods, timeout_s)
+        if settled(pods, replicas):
+            break
+    return pods
+
+
+def _why_misplaced(pod: Pod) -> str:
+    if pod.node:
+        return f"{pod.name} was placed on {pod.node}, which has no BGP peer"
+    return f"{pod.name} was placed on no node ({pod.ready_detail or pod.phase})"
 
 
 def _not_settled(pods: Collection[Pod], timeout_s: float) -> ChaosextError:

@@ -68,7 +68,7 @@ def run_strictly(
         briefing = None
         with suppress(SystemExit):
             try:
-                with _unreachable_is_refused():
+                with unreachable_is_refused():
                     briefing, around = ready(resolved, run), surroundings(resolved.settings)
                 tell(briefing)
                 with Watching(around, run.recorder):
@@ -86,7 +86,7 @@ def run_strictly(
 
 
 @contextmanager
-def _unreachable_is_refused() -> Iterator[None]:
+def unreachable_is_refused() -> Iterator[None]:
     """Before the gate nothing is touched yet, so whatever doesn't answer is a reason to refuse."""
     try:
         yield

@@ -12,7 +12,7 @@ import pytest
 
 from chaosext.model.errors import Inconclusive, Refused, Unreachable, Unsafe
 from chaosext.nodes.netns import NetnsShell
-from chaosext.partition.apply import arm, heal, inspect, renew
+from chaosext.partition.apply import arm, heal, inspect, renew, require_free
 from chaosext.partition.cut import Cut, NodeCut, peers_of
 
 from .lab import NODE, Lab, Namespaces, wait_until
@@ -180,6 +180,28 @@ def test_a_second_run_is_refused_and_changes_nothing(nodes: Namespaces) -> None:
         arm(cut_of(nodes), shells_of(nodes))
     assert "chaosext_op1" not in "".join(nodes.rules(role) for role in ROLES)
     assert "chaosext_first" in nodes.rules("n1")
+
+
+def test_whether_nodes_are_free_is_asked_before_and_without_arming(nodes: Namespaces) -> None:
+    require_free(cut_of(nodes), shells_of(nodes))
+    assert all(nodes.rules(role) == "" for role in ROLES)
+    arm(cut_of(nodes, "first"), shells_of(nodes))
+    before = [nodes.rules(role) for role in ROLES]
+    with pytest.raises(Refused, match=r"run first of \S+ is in force"):
+        require_free(cut_of(nodes), shells_of(nodes))
+    assert [nodes.rules(role).count("chain") for role in ROLES] == [text.count("chain") for text in before]
+
+
+def test_an_expired_table_leaves_a_node_free_and_a_silent_node_is_not(nodes: Namespaces) -> None:
+    arm(cut_of(nodes, "old", ttl_s=1), shells_of(nodes))
+    time.sleep(1.1)
+    require_free(cut_of(nodes), shells_of(nodes))
+    lost = TroubledShell(nodes.shell("n0"), run_raises=Unreachable("no such container"))
+    with pytest.raises(Refused, match="no such container"):
+        require_free(cut_of(nodes), shells_of(nodes, n0=lost))
+    bare = TroubledShell(nodes.shell("n0"), run_trouble="PATH=/nowhere\n")
+    with pytest.raises(Refused, match="not found"):
+        require_free(cut_of(nodes), shells_of(nodes, n0=bare))
 
 
 def test_the_same_run_is_not_armed_twice(nodes: Namespaces) -> None:

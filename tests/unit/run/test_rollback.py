@@ -1,0 +1,122 @@
+"""Rescheduling kube-dns: what is refused before a Pod is touched, what is tried twice, and what it then says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from chaosext.cluster.client import NotFound
+from chaosext.cluster.objects import Deployment, Node, Pod
+from chaosext.model.errors import Inconclusive, Refused
+from chaosext.run import context as contexts
+from chaosext.run import rollback
+from chaosext.run.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+NO_NODE = "0/2 nodes are available: 2 node(s) had untolerated taints"
+SETTINGS = Settings(context="kind-nowhere")
+
+
+def pod(name: str, on: str, *, ready: bool = True) -> Pod:
+    conditions = [{"type": "Ready", "status": str(ready), "reason": "" if ready else "ContainersNotReady"}]
+    if not on:
+        conditions = [
+            {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": NO_NODE}
+        ]
+    return Pod.from_json(
+        {
+            "metadata": {"name": name, "namespace": "kube-system", "uid": name},
+            "spec": {"nodeName": on} if on else {},
+            "status": {"phase": "Running" if on else "Pending", "conditions": conditions},
+        }
+    )
+
+
+class Bench:
+    """A cluster of two nodes, `w` with a BGP peer and `cp` without; `rounds` are kube-dns' Pods, one a deletion."""
+
+    def __init__(self, *rounds: Sequence[Pod]) -> None:
+        self.rounds = list(rounds)
+        self.deployed = True
+        self.deleted: list[str] = []
+
+    def pods(self, *_: Any) -> tuple[Pod, ...]:
+        return tuple(self.rounds[0])
+
+    def nodes(self) -> tuple[Node, ...]:
+        return tuple(Node.from_json({"metadata": {"name": name}}) for name in ("cp", "w"))
+
+    def deployment(self, namespace: str, name: str) -> Deployment:
+        if not self.deployed:
+            raise NotFound(f"Deployment/{namespace}/{name}")
+        return Deployment.from_json({"metadata": {"name": name}, "spec": {"replicas": 2}})
+
+    def delete(self, _settings: Any, _context: Any, victims: Sequence[Pod]) -> list[str]:
+        self.rounds.pop(0)
+        names = [victim.name for victim in victims]
+        self.deleted += names
+        return names
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[contexts.RunContext]:
+    monkeypatch.setattr(contexts, "_current", None)
+    monkeypatch.setattr(rollback, "POLL_S", 0.001)
+    monkeypatch.setattr(rollback, "require_pin", lambda _cluster: None)
+    monkeypatch.setattr(rollback, "peered_names", lambda _cluster: frozenset({"w"}))
+    made = contexts.start(root=tmp_path / "run")
+    yield made
+    made.recorder.close()
+
+
+def reschedule(bench: Bench, run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    monkeypatch.setattr(rollback, "connect", lambda _settings: bench)
+    monkeypatch.setattr(rollback, "_delete", bench.delete)
+    return rollback.reschedule(SETTINGS, run, timeout_s=0.02, only_if_needed=True)
+
+
+BEFORE = (pod("a", "cp"), pod("b", "cp"))
+
+
+def test_without_its_deployment_nothing_is_touched(
+    run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(BEFORE)
+    bench.deployed = False
+    with pytest.raises(Refused, match="coredns"):
+        reschedule(bench, run, monkeypatch)
+    assert bench.deleted == []
+
+
+def test_a_misplaced_pod_that_is_never_ready_is_deleted_once_more(
+    run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(BEFORE, (pod("c", "w"), pod("d", "cp", ready=False)), (pod("c", "w"), pod("e", "w")))
+    answer = reschedule(bench, run, monkeypatch)
+    assert answer["deleted"] == ["a", "b", "d"]
+    assert answer["retried_because"] == ["d was placed on cp, which has no BGP peer"]
+    assert answer["placement"] == ["c on w", "e on w"]
+
+
+def test_a_pod_without_a_node_is_tried_twice_and_named(
+    run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pending = (pod("c", "w"), pod("d", "", ready=False))
+    bench = Bench(BEFORE, pending, (pod("c", "w"), pod("e", "", ready=False)))
+    with pytest.raises(Inconclusive, match=r"after 2 attempts .*e was placed on no node \(.*0/2 nodes"):
+        reschedule(bench, run, monkeypatch)
+    assert bench.deleted == ["a", "b", "d"]
+
+
+@pytest.mark.parametrize("left", [(pod("c", "w"), pod("d", "w", ready=False)), (pod("c", "w"),), ()])
+def test_well_placed_pods_that_are_not_ready_are_not_deleted_again(
+    run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch, left: tuple[Pod, ...]
+) -> None:
+    bench = Bench(BEFORE, left)
+    with pytest.raises(Inconclusive, match="not Ready"):
+        reschedule(bench, run, monkeypatch)
+    assert bench.deleted == ["a", "b"]
