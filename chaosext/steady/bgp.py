@@ -6,7 +6,6 @@ leaf; which nodes should have a session follows from Calico's BGPPeers and from 
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from chaosext.cluster.selector import matches
 from chaosext.model.errors import Unreachable
 from chaosext.model.finding import Evidence, Finding, Status, worst
+from chaosext.nodes.frr import parse_summary
 from chaosext.steady.asking import ask_all
 from chaosext.steady.names import BGP
 
@@ -137,20 +137,10 @@ def parse_frr(text: str) -> tuple[Session, ...]:
     Raises `Unreachable` when it isn't that JSON.
     """
     try:
-        summary = json.loads(text)
+        peers = parse_summary(text)
     except ValueError as error:
         raise Unreachable(f"the leaf did not answer in JSON ({text.strip()[:80]!r})") from error
-    families = (
-        [summary] if "peers" in summary else [each for each in summary.values() if isinstance(each, dict)]
-    )
-    states: dict[str, list[str]] = {}
-    for family in families:
-        for peer, item in (family.get("peers") or {}).items():
-            states.setdefault(peer, []).append(item.get("state", "unknown"))
-    return tuple(
-        Session(peer=peer, established="Established" in seen, state=", ".join(seen))
-        for peer, seen in states.items()
-    )
+    return tuple(Session(peer=each.ip, established=each.established, state=each.state) for each in peers)
 
 
 def peered_nodes(nodes: Iterable[Node], peers: Iterable[BgpPeer], mesh: bool) -> tuple[str, ...]:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chaosext.nodes.frr import Peer, parse_summary
 from chaosext.testbed.calico import AS_NUMBER
 from chaosext.testbed.commands import CommandFailed
 from chaosext.testbed.containers import (
@@ -30,7 +30,6 @@ TESTBED_LABEL = "chaosext.testbed"
 RECORD_LABEL = "chaosext.testbed.record"
 NETWORK_MADE_LABEL = "chaosext.testbed.made-network"
 
-ESTABLISHED = "Established"
 NO_SESSION = "no session"
 
 DAEMONS = """\
@@ -52,20 +51,6 @@ NO_REDIRECTS = """\
 for interface in /proc/sys/net/ipv4/conf/*; do echo 0 > "$interface/send_redirects"; done
 """
 """Redirects would teach the nodes to bypass the leaf."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
-    """The leaf's BGP session with one neighbour. `state` is FRR's, e.g. "Established", "Active"."""
-
-    peer_ip: str
-    state: str
-    prefixes: int
-
-    @property
-    def established(self) -> bool:
-        """Whether routes can flow."""
-        return self.state == ESTABLISHED
 
 
 def leaf_name(cluster: str) -> str:
@@ -100,17 +85,6 @@ router bgp {AS_NUMBER}
  exit-address-family
 !
 """
-
-
-def parse_summary(output: str) -> dict[str, Session]:
-    """Neighbour address -> session, from `show bgp ipv4 unicast summary json`; {} when there is none."""
-    summary = json.loads(output or "{}")
-    peers = summary.get("peers") or (summary.get("ipv4Unicast") or {}).get("peers") or {}
-    return {ip: _session(ip, peer) for ip, peer in peers.items()}
-
-
-def _session(ip: str, peer: Mapping[str, object]) -> Session:
-    return Session(peer_ip=ip, state=str(peer.get("state", "")), prefixes=int(str(peer.get("pfxRcd", 0))))
 
 
 def make_leaf(cluster: str, image: str, record: Mapping[str, str]) -> None:
@@ -156,14 +130,12 @@ def start_leaf(cluster: str, workers: Iterable[str], pod_subnet: str) -> str:
     return _found(cluster).ipv4
 
 
-def sessions(cluster: str) -> dict[str, Session]:
+def sessions(cluster: str) -> dict[str, Peer]:
     """Neighbour address -> session, as the leaf sees it now. {} while FRR does not answer."""
+    question = ("vtysh", "-c", "show bgp ipv4 unicast summary json")
     try:
-        return parse_summary(
-            docker(
-                "exec", leaf_name(cluster), "vtysh", "-c", "show bgp ipv4 unicast summary json", timeout_s=10
-            )
-        )
+        said = docker("exec", leaf_name(cluster), *question, timeout_s=10)
+        return {each.ip: each for each in parse_summary(said)}
     except (CommandFailed, ValueError):
         return {}
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from chaosext.cluster.objects import Node, Pod
 from chaosext.testbed import istio, kubedns, shop
-from chaosext.testbed.leaf import NO_SESSION, Session, sessions
+from chaosext.testbed.leaf import NO_SESSION, sessions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from chaosext.nodes.frr import Peer
     from chaosext.testbed.containers import Container
     from chaosext.testbed.kubectl import Kubectl
 
@@ -115,7 +116,7 @@ def read_status(
 
 def make_status(
     objects: Iterable[Mapping[str, Any]],
-    bgp: Mapping[str, Session],
+    bgp: Mapping[str, Peer],
     *,
     name: str,
     leaf_ip: str,
@@ -142,7 +143,7 @@ def make_status(
     )
 
 
-def _node_status(container: Container, node: Node | None, session: Session | None) -> NodeStatus:
+def _node_status(container: Container, node: Node | None, session: Peer | None) -> NodeStatus:
     unpeered = NO_SESSION if container.role == "worker" else "none by design"
     return NodeStatus(
         name=container.name,

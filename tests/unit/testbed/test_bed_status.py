@@ -2,8 +2,8 @@
 
 import pytest
 
+from chaosext.nodes.frr import Peer
 from chaosext.testbed.containers import Container
-from chaosext.testbed.leaf import Session
 from chaosext.testbed.status import EXPECTED_WORKLOADS, make_status
 
 NODES = {"bed-control-plane": "172.18.0.2", "bed-worker": "172.18.0.3", "bed-worker2": "172.18.0.4"}
@@ -67,7 +67,7 @@ def steady_objects():
 
 
 def established():
-    return {ip: Session(peer_ip=ip, state="Established", prefixes=1) for ip in ("172.18.0.3", "172.18.0.4")}
+    return {ip: Peer(ip=ip, states=("Established",), prefixes=1) for ip in ("172.18.0.3", "172.18.0.4")}
 
 
 def status(objects=None, bgp=None):
@@ -115,7 +115,7 @@ def test_whatever_is_not_as_it_should_be_is_named(name, instead, said):
 
 @pytest.mark.parametrize("state", ["Active", "Idle", "OpenConfirm"])
 def test_a_worker_without_an_established_session_is_named(state):
-    bgp = {**established(), "172.18.0.4": Session(peer_ip="172.18.0.4", state=state, prefixes=0)}
+    bgp = {**established(), "172.18.0.4": Peer(ip="172.18.0.4", states=(state,), prefixes=0)}
 
     (line,) = status(bgp=bgp).missing
     assert "bed-worker2" in line

@@ -2,22 +2,12 @@
 
 import json
 
+import pytest
+
+from chaosext.nodes.frr import Peer
 from chaosext.testbed import leaf
 from chaosext.testbed.containers import parse_inspect
 from chaosext.testbed.route import route_script
-
-# FRR 8.4.4 (Debian bookworm), `show bgp ipv4 unicast summary json`, shortened.
-SUMMARY = json.dumps(
-    {
-        "routerId": "172.18.0.5",
-        "as": 64512,
-        "totalPeers": 2,
-        "peers": {
-            "172.18.0.2": {"remoteAs": 64512, "state": "Established", "pfxRcd": 1},
-            "172.18.0.3": {"remoteAs": 64512, "state": "Active", "pfxRcd": 0},
-        },
-    }
-)
 
 
 def inspected(labels, networks):
@@ -57,17 +47,18 @@ def test_what_no_bgp_route_leads_to_is_discarded_and_never_advertised():
     assert "redistribute" not in config
 
 
-def test_sessions_are_read_with_their_state():
-    found = leaf.parse_summary(SUMMARY)
+def test_sessions_are_the_leafs_by_address(monkeypatch):
+    said = {"peers": {"172.18.0.2": {"state": "Established", "pfxRcd": 1}}}
+    monkeypatch.setattr(leaf, "docker", lambda *_, **__: json.dumps(said))
 
-    assert found["172.18.0.2"] == leaf.Session(peer_ip="172.18.0.2", state="Established", prefixes=1)
-    assert found["172.18.0.2"].established
-    assert not found["172.18.0.3"].established
+    assert leaf.sessions("x") == {"172.18.0.2": Peer(ip="172.18.0.2", states=("Established",), prefixes=1)}
 
 
-def test_no_neighbours_yet_is_no_session():
-    assert leaf.parse_summary("{}") == {}
-    assert leaf.parse_summary("") == {}
+@pytest.mark.parametrize("said", ["", "% BGP instance not found", "{}"])
+def test_no_neighbours_yet_is_no_session(monkeypatch, said):
+    monkeypatch.setattr(leaf, "docker", lambda *_, **__: said)
+
+    assert leaf.sessions("x") == {}
 
 
 def test_the_record_survives_the_label():

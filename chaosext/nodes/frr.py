@@ -1,0 +1,52 @@
+"""What an FRR router says about its BGP sessions. Pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ESTABLISHED = "Established"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """One neighbour. `states` are FRR's, one for each address family; `prefixes` received in all of them."""
+
+    ip: str
+    states: tuple[str, ...]
+    prefixes: int
+
+    @property
+    def state(self) -> str:
+        """FRR's words, e.g. "Established" or "Active"."""
+        return ", ".join(self.states)
+
+    @property
+    def established(self) -> bool:
+        """Whether routes can flow, in one address family at least."""
+        return ESTABLISHED in self.states
+
+
+def parse_summary(text: str) -> tuple[Peer, ...]:
+    """The neighbours in FRR's `show bgp summary json`, with or without the level of address families.
+
+    Raises `ValueError` when it isn't that JSON.
+    """
+    summary = json.loads(text)
+    families = (
+        [summary] if "peers" in summary else [each for each in summary.values() if isinstance(each, dict)]
+    )
+    items: dict[str, list[Mapping[str, Any]]] = {}
+    for family in families:
+        for ip, item in (family.get("peers") or {}).items():
+            items.setdefault(ip, []).append(item)
+    return tuple(_peer(ip, said) for ip, said in items.items())
+
+
+def _peer(ip: str, said: list[Mapping[str, Any]]) -> Peer:
+    states = tuple(str(item.get("state", "unknown")) for item in said)
+    return Peer(ip=ip, states=states, prefixes=sum(int(item.get("pfxRcd", 0)) for item in said))
