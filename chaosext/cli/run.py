@@ -27,7 +27,9 @@ context_option = click.option("--context", help="Refuse unless the experiment pi
 @experiment_argument
 @context_option
 @click.option("--expect", type=click.Choice(EXPECTABLE), help="Exit 0 for exactly this verdict.")
-@click.option("--dry-run", is_flag=True, help="Print the exact rules per node and the plan; touch nothing, ask no gate.")
+@click.option(
+    "--dry-run", is_flag=True, help="Print the exact rules per node and the plan; touch nothing, ask no gate."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON; progress goes to stderr.")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Where run/<id>/ is made.  [default: ./run]")
 def run(
