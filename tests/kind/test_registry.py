@@ -115,7 +115,7 @@ def push(registry: str, own_images: list[str]) -> None:
     preload_node(NODE.source(registry), base.names[0], [component.image() for component in kubernetes])
     built = ensure_images("source", progress)
     docker("tag", built.leaf_image, LEAF.source(registry))
-    docker("tag", built.loadbalancer_image, LOADBALANCER.source(registry))
+    docker("tag", versions.KIND_LOADBALANCER_IMAGE, LOADBALANCER.source(registry))
     own_images += [image.source(registry) for image in OFFICIAL_IMAGES]
     for image in OFFICIAL_IMAGES:
         docker("push", "--quiet", image.source(registry))
@@ -129,11 +129,6 @@ def test_images_come_from_a_registry_of_ours(registry: str, own_images: list[str
     own_images += [images.shop_image, images.node_image]
 
     assert images.source == "registry"
-    assert images.kubernetes_version == versions.KUBERNETES_VERSION  # what was pushed under the newer tag
-    assert (
-        versions.KUBERNETES_VERSION
-        in run_command([images.kubectl, "version", "--client"], timeout_s=30).stdout
-    )
     container = docker("create", images.node_image).strip()
     try:
         listed = docker("cp", f"{container}:/var/lib/containerd/io.containerd.metadata.v1.bolt/meta.db", "-")

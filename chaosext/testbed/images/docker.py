@@ -56,12 +56,6 @@ def image_field(name: str, template: str) -> str:
     return run_command(argv, timeout_s=30).stdout.strip()
 
 
-def copy_from_image(image: str, path: str, target: Path) -> None:
-    """Copy the file at `path` out of `image`."""
-    with _created(image) as container:
-        run_command(["docker", "cp", f"{container}:{path}", target], timeout_s=60)
-
-
 def commit_with_file(name: str, base: str, source: Path, path: str, changes: Sequence[str]) -> None:
     """Make the image `name`: `base` with the file `source` at `path`, and `changes` in Dockerfile words."""
     with _created(base) as container, tempfile.TemporaryDirectory() as aside:

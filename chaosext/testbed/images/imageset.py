@@ -14,17 +14,16 @@ class ImageSet:
     """Images by the names that manifests must use, commands, and directories of upstream's manifests.
 
     Every in-cluster image is inside `node_image` already (each node's containerd has it at start): use
-    `imagePullPolicy: IfNotPresent`. `leaf_image` and `loadbalancer_image` are images of the host's Docker engine.
+    `imagePullPolicy: IfNotPresent`. `leaf_image` is one of the host's Docker engine; so is that of
+    kind's load balancer, whose name is fixed in kind.
 
     The leaf is started by its own entrypoint: mount or copy `/etc/frr/frr.conf` and `/etc/frr/daemons`, then
     `vtysh` answers inside. `shop_image` serves HTTP; see `chaosext/testbed/images/shop` for its flags and paths.
     """
 
     source: Literal["registry", "source"]
-    kubernetes_version: str
     node_image: str
     leaf_image: str
-    loadbalancer_image: str
     calico_node_image: str
     calico_cni_image: str
     istio_hub: str
@@ -33,7 +32,6 @@ class ImageSet:
     client_image: str
     kind: Path
     helm: Path
-    kubectl: Path
     calico_manifests: Path
     """Calico's `manifests/` (calico.yaml, crds.yaml …), read-only."""
     istio_charts: Path

@@ -1,6 +1,6 @@
 """Official images, pulled by tag from Docker Hub or from a registry that mirrors it under the same paths.
 
-Commands and manifests still come from Go modules: kind and Helm are small builds, kubectl is inside the node image.
+Commands and manifests still come from Go modules: kind and Helm are small builds.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urljoin
 
 from chaosext.model.places import cache_home
 from chaosext.testbed import versions
-from chaosext.testbed.commands import run_command
+from chaosext.testbed.commands import CommandFailed, run_command
 from chaosext.testbed.images import recipes
-from chaosext.testbed.images.cache import kept, key_of
+from chaosext.testbed.images.cache import key_of
 from chaosext.testbed.images.components import LOCAL
 from chaosext.testbed.images.docker import (
     ARCHIVE_NAME,
     IMPORT_SCRIPT,
     commit_with_file,
-    copy_from_image,
     image_field,
     is_loaded,
     preload_node_from,
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from chaosext.testbed.progress import Progress
 
 DOCKER_HUB = "docker.io"
-DOCKER_HUB_API = "https://registry-1.docker.io/v2/"  # what `docker.io` stands for in an image's name
 ANSWER_TIMEOUT_S = 4.0
 PULL_TIMEOUT_S = 1800.0
+INFO_TIMEOUT_S = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,8 +76,18 @@ OFFICIAL_IMAGES = (NODE, CALICO_NODE, CALICO_CNI, ISTIO_PILOT, ISTIO_PROXY, LEAF
 def registry_answers(registry: str | None, *, timeout_s: float = ANSWER_TIMEOUT_S) -> bool:
     """Whether the registry (`HOST:PORT`; None: Docker Hub) answers its API; "log in first" is an answer, too."""
     if registry is None:
-        return _answers(DOCKER_HUB_API, timeout_s)
+        return any(_answers(url, timeout_s) for url in hub_addresses())
     return _answers(f"https://{registry}/v2/", timeout_s) or _answers(f"http://{registry}/v2/", timeout_s)
+
+
+def hub_addresses() -> tuple[str, ...]:
+    """The API of Docker Hub and of its mirrors, as the Docker engine is configured; () when it doesn't say."""
+    template = '{{.IndexServerAddress}} {{join .RegistryConfig.Mirrors " "}}'
+    try:
+        said = run_command(["docker", "info", "--format", template], timeout_s=INFO_TIMEOUT_S).stdout
+    except CommandFailed:
+        return ()
+    return tuple(dict.fromkeys(urljoin(url, "/v2/") for url in said.split()))
 
 
 def pull_images(progress: Progress, *, registry: str | None) -> ImageSet:
@@ -93,13 +103,10 @@ def pull_images(progress: Progress, *, registry: str | None) -> ImageSet:
         _ensure_pulled(image, registry, progress)
     shop_image = _ensure_shop(shop)
     preloaded = (CALICO_NODE.name, CALICO_CNI.name, ISTIO_PILOT.name, ISTIO_PROXY.name, shop_image)
-    node_files = kept("node-files", image_field(NODE.name, "{{.Id}}"), _copy_node_files)
     return ImageSet(
         source="registry",
-        kubernetes_version=(node_files / "version").read_text().strip(),
         node_image=_ensure_node(preloaded, progress),
         leaf_image=LEAF.name,
-        loadbalancer_image=LOADBALANCER.name,
         calico_node_image=CALICO_NODE.name,
         calico_cni_image=CALICO_CNI.name,
         istio_hub=ISTIO_PILOT.name.rsplit("/", 1)[0],
@@ -108,7 +115,6 @@ def pull_images(progress: Progress, *, registry: str | None) -> ImageSet:
         client_image=shop_image,
         kind=kind,
         helm=helm,
-        kubectl=node_files / "kubectl",
         calico_manifests=module_directory(versions.CALICO) / "manifests",
         istio_charts=module_directory(versions.ISTIO) / "manifests/charts",
     )
@@ -155,8 +161,3 @@ def _ensure_node(preloaded: tuple[str, ...], progress: Progress) -> str:
             run_command(["docker", "save", "--output", archive, *preloaded], timeout_s=PULL_TIMEOUT_S)
             preload_node_from(name, NODE.name, Path(aside))
     return name
-
-
-def _copy_node_files(target: Path) -> None:
-    copy_from_image(NODE.name, "/usr/bin/kubectl", target / "kubectl")
-    copy_from_image(NODE.name, "/kind/version", target / "version")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from chaosext.model.errors import Refused
-from chaosext.testbed.commands import run_command
+from chaosext.testbed.commands import CommandFailed, run_command
 from chaosext.testbed.engine import install_packages, is_debian
 from chaosext.testbed.images.cache import is_kept, kept, log_file
 
@@ -18,8 +20,10 @@ if TYPE_CHECKING:
     from chaosext.testbed.progress import Progress
 
 SUITE = "bookworm"  # the last Debian with BIRD 1.6, whose configuration Calico's templates are written in
-MIRROR = "http://deb.debian.org/debian"
-SOURCES = (f"deb {MIRROR} {SUITE} main", f"deb {MIRROR}-security {SUITE}-security main")
+ARCHIVES = (("Debian", SUITE), ("Debian-Security", f"{SUITE}-security"))
+"""Debian's archives by the `Label` of their Release files, which mirrors carry unchanged, and what we take there."""
+
+APT_TIMEOUT_S = 300.0
 BUILD_TIMEOUT_S = 1200.0
 LEFT_OUT = ("/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*", "/usr/share/doc/*")
 LICENCES = "/usr/share/doc/*/copyright"
@@ -36,7 +40,39 @@ class RootFs:
     @property
     def inputs(self) -> object:
         """Everything that decides what comes out, but for Debian's own point releases."""
-        return [SOURCES, self.packages, self.setup, LEFT_OUT]
+        return [debian_sources(), self.packages, self.setup, LEFT_OUT]
+
+
+@cache
+def debian_sources() -> tuple[str, ...]:
+    """Sources of our suite, in apt's one-line style, at the mirrors that this machine's own apt uses.
+
+    () where it uses none of Debian's, as on Ubuntu: mmdebstrap then has its own default.
+    """
+    if shutil.which("apt-get") is None:
+        return ()
+    listed = _listed_archives()
+    if not listed and os.geteuid() == 0:  # apt tells only what it has downloaded lists of
+        with suppress(CommandFailed):
+            run_command(["apt-get", "update", "-qq"], timeout_s=APT_TIMEOUT_S)
+        listed = _listed_archives()
+    return sources_at(listed)
+
+
+def _listed_archives() -> str:
+    columns = "$(LABEL)|$(COMPONENT)|$(REPO_URI)"
+    argv = ["apt-get", "indextargets", "--format", columns, "Created-By: Packages"]
+    return run_command(argv, timeout_s=APT_TIMEOUT_S).stdout
+
+
+def sources_at(listed: str) -> tuple[str, ...]:
+    """Sources at the first mirror of each archive in lines of `LABEL|COMPONENT|URI`. Pure."""
+    mirrors: dict[str, str] = {}
+    for line in listed.splitlines():
+        label, component, uri = line.split("|", 2)
+        if component == "main":
+            mirrors.setdefault(label, uri.rstrip("/"))
+    return tuple(f"deb {mirrors[label]} {suite} main" for label, suite in ARCHIVES if label in mirrors)
 
 
 def ensure_rootfs(rootfs: RootFs, progress: Progress) -> Path:
@@ -72,7 +108,7 @@ def _assemble(rootfs: RootFs, target: Path) -> None:
         "mmdebstrap", "--mode=root", "--variant=minbase", "--format=tar", *options,
         f"--dpkgopt=path-include={LICENCES}", "--dpkgopt=force-unsafe-io",
         '--aptopt=APT::Install-Recommends "false"', f"--include={','.join(rootfs.packages)}",
-        f'--customize-hook=sh {script} "$1"', SUITE, target / "rootfs.tar", *SOURCES,
+        f'--customize-hook=sh {script} "$1"', SUITE, target / "rootfs.tar", *debian_sources(),
     ]  # fmt: skip
     # Its working directory inside ours: what an interrupted run leaves goes with the next attempt.
     log = log_file(f"rootfs-{rootfs.name}")

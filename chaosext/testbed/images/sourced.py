@@ -82,13 +82,12 @@ def build_images(progress: Progress) -> ImageSet:
         pause=parts.pause,
         tools=parts.tools_tree,
     )
+    _ensure_loadbalancer(parts, progress)
     hub, tag = istio[0].names[0].removesuffix("/").rsplit("/", 1)[0], istio[0].names[0].rsplit(":", 1)[1]
     return ImageSet(
         source="source",
-        kubernetes_version=versions.KUBERNETES_VERSION,
         node_image=_ensure_node(parts, (*kubernetes, *calico, *istio, *shop), progress),
         leaf_image=_ensure_leaf(parts, progress),
-        loadbalancer_image=_ensure_loadbalancer(parts, progress),
         calico_node_image=calico[0].names[0],
         calico_cni_image=calico[1].names[0],
         istio_hub=hub,
@@ -97,7 +96,6 @@ def build_images(progress: Progress) -> ImageSet:
         client_image=shop[1].names[0],
         kind=parts.kind / "kind",
         helm=parts.helm / "helm",
-        kubectl=parts.kubernetes / "kubectl",
         calico_manifests=module_directory(versions.CALICO) / "manifests",
         istio_charts=module_directory(versions.ISTIO) / "manifests/charts",
     )
@@ -166,11 +164,10 @@ def _ensure_leaf(parts: Parts, progress: Progress) -> str:
     return name
 
 
-def _ensure_loadbalancer(parts: Parts, progress: Progress) -> str:
+def _ensure_loadbalancer(parts: Parts, progress: Progress) -> None:
     """kind's load balancer, needed with several control-plane nodes only; its name is fixed in kind."""
     name = versions.KIND_LOADBALANCER_IMAGE
     if not is_loaded(name):
         with progress.stage("Load the load balancer's image"):
             entry = Entry(path="usr/local/bin/envoy", source=parts.envoy)
             load_images([Component(names=(name,), base=parts.tools_tree, entries=(entry,)).image()])
-    return name

@@ -150,6 +150,47 @@ class TestTrees:
         with pytest.raises(Refused, match="needs root"):
             rootfs.ensure_rootfs(trees.tools_tree(), Progress())
 
+    def test_trees_come_from_the_mirrors_that_apt_uses(self) -> None:
+        listed = (
+            "Somebody|main|http://tools.example/apt/\n"
+            "Debian|contrib|http://other.example/debian/\n"
+            "Debian|main|http://mirror.example/debian/\n"
+            "Debian|main|http://second.example/debian/\n"
+            "Debian-Security|main|http://mirror.example/security/\n"
+        )
+        assert rootfs.sources_at(listed) == (
+            "deb http://mirror.example/debian bookworm main",
+            "deb http://mirror.example/security bookworm-security main",
+        )
+        assert rootfs.sources_at("Ubuntu|main|http://mirror.example/ubuntu/\n") == ()
+
+    @pytest.mark.usefixtures("_forgotten_sources")
+    def test_apt_is_asked_after_an_update_when_it_has_no_lists(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        apt = tmp_path / "apt-get"
+        apt.write_text(
+            f'#!/bin/sh\ncase "$1" in update) : > {tmp_path}/lists ;; *) [ ! -e {tmp_path}/lists ] || '
+            "echo 'Debian|main|http://mirror.example/debian/' ;; esac\n"
+        )
+        apt.chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path))
+        monkeypatch.setattr(os, "geteuid", lambda: 0)
+        assert rootfs.debian_sources() == ("deb http://mirror.example/debian bookworm main",)
+
+    @pytest.mark.usefixtures("_forgotten_sources")
+    def test_without_apt_the_mirror_is_left_to_mmdebstrap(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setenv("PATH", str(tmp_path))
+        assert rootfs.debian_sources() == ()
+
+    @pytest.fixture
+    def _forgotten_sources(self) -> Iterator[None]:
+        rootfs.debian_sources.cache_clear()
+        yield
+        rootfs.debian_sources.cache_clear()
+
     def test_what_goes_in_decides_the_key(self) -> None:
         one = rootfs.RootFs(name="x", packages=("a",), setup="")
         assert one.inputs != rootfs.RootFs(name="x", packages=("a", "b"), setup="").inputs
@@ -221,6 +262,23 @@ class TestRegistry:
 
     def test_nobody_there_is_no_answer(self) -> None:
         assert not pulled.registry_answers("127.0.0.1:1")
+
+    def test_docker_hub_is_where_the_engine_says(
+        self, registry: tuple[str, int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        address, status = registry
+        docker = tmp_path / "docker"
+        docker.write_text(f"#!/bin/sh\necho http://127.0.0.1:1/v1/ http://{address}/\n")
+        docker.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+        assert pulled.hub_addresses() == ("http://127.0.0.1:1/v2/", f"http://{address}/v2/")
+        assert pulled.registry_answers(None) is (status in (200, 401))
+
+    def test_an_engine_that_says_nothing_knows_no_hub(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setenv("PATH", str(tmp_path))
+        assert not pulled.registry_answers(None)
 
     def test_a_mirror_is_asked_for_the_same_path_by_tag(self) -> None:
         assert pulled.NODE.source("host:5000") == f"host:5000/kindest/node:{versions.KINDEST_NODE_VERSION}"

@@ -19,10 +19,8 @@ from chaosext.testbed.waiting import GaveUp, NotInTime
 WORKERS = ("chaosext-worker", "chaosext-worker2")
 IMAGES = ImageSet(
     source="source",
-    kubernetes_version="v1.34.4",
     node_image="node:1",
     leaf_image="leaf:1",
-    loadbalancer_image="lb:1",
     calico_node_image="calico-node:1",
     calico_cni_image="calico-cni:1",
     istio_hub="hub",
@@ -31,7 +29,6 @@ IMAGES = ImageSet(
     client_image="client:1",
     kind=Path("kind"),
     helm=Path("helm"),
-    kubectl=Path("kubectl"),
     calico_manifests=Path("calico"),
     istio_charts=Path("istio"),
 )
