@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from chaosext.model.places import state_home
 from chaosext.testbed.commands import CommandFailed, run_command
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from chaosext.testbed.progress import Progress, Stage
 
@@ -26,6 +27,12 @@ CAP_SYS_RESOURCE = 24  # linux/capability.h
 DAEMON_CONFIGURATION = Path("/etc/docker/daemon.json")
 RUNTIME_WRAPPER = Path("/usr/local/lib/chaosext/runc-without-sys-resource")
 RUNTIME_NAME = "chaosext"
+PID_FILES = {
+    Path("/var/run/docker.pid"): "dockerd",
+    Path("/var/run/docker/containerd/containerd.pid"): "containerd",
+}
+"""dockerd's own, and that of the containerd that it runs -> the command each is of."""
+
 START_TIMEOUT_S = 60.0
 APT_TIMEOUT_S = 900.0
 ENGINE_PACKAGES = ("docker.io", "iptables")
@@ -54,10 +61,14 @@ exec runc "$@"
 def ensure_engine(progress: Progress, *, may_install: bool) -> None:
     """Return when `docker info` answers, after installing and starting Docker if `may_install` and it is needed.
 
-    Raises `Refused`, before anything is touched, when that can't be done here: it says what is missing and how
-    to get it.
+    A dockerd that runs already is waited for. Raises `Refused`, before anything is touched, when there will be no
+    engine here: it says what is missing and how to get it.
     """
-    if engine_answers():
+    if not (problem := engine_problem()):
+        return
+    refuse_unless_ours_to_use(problem)
+    if pid := running_daemon():
+        await_daemon(pid, progress)
         return
     refuse_unless_installable(may_install=may_install)
     with progress.stage("Start Docker Engine") as stage:
@@ -84,10 +95,33 @@ def engine_problem() -> str:
     return "" if done.stdout.strip() else "`docker info` names no server"
 
 
-def refuse_unless_installable(*, may_install: bool) -> None:
-    """Raise `Refused` with the first reason why we can't install and start an engine on this machine."""
-    fix = "install Docker Engine 20.10 or newer (Debian: apt-get install docker.io), start it, and run this again"
-    problem = engine_problem()
+def running_daemon(proc: Path = Path("/proc")) -> int | None:
+    """The process of this machine's dockerd, None without one. Those of nested PID namespaces don't count."""
+    for comm in proc.glob("[0-9]*/comm"):
+        with suppress(OSError):
+            if comm.read_text().strip() == "dockerd" and _is_in_our_namespace(comm.parent):
+                return int(comm.parent.name)
+    return None
+
+
+def _is_in_our_namespace(process: Path) -> bool:
+    """`NSpid` has a number for each PID namespace that the process is in, from ours inwards (proc(5))."""
+    fields = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines() if ":" in line)
+    return len(fields.get("NSpid", "").split()) <= 1
+
+
+def await_daemon(pid: int, progress: Progress) -> None:
+    """Wait for a dockerd that runs but is slow, or just starting. Raises `Refused` when it stays silent."""
+    with progress.stage(f"Wait for dockerd (process {pid})"):
+        if not _answers_in_time():
+            raise Refused(
+                f"dockerd runs as process {pid} but has not answered within {START_TIMEOUT_S:g} s",
+                "look at its log; restart it, or end it for one to be started here",
+            )
+
+
+def refuse_unless_ours_to_use(problem: str) -> None:
+    """Raise `Refused` when `problem`, in the engine's words, is that of somebody else's engine."""
     if "permission denied" in problem:
         raise Refused(
             "this user may not use Docker Engine", "add it to the group `docker`, or run this as root"
@@ -96,6 +130,11 @@ def refuse_unless_installable(*, may_install: bool) -> None:
         raise Refused(
             f"DOCKER_HOST names {host}, and no engine answers there", "start it or unset DOCKER_HOST"
         )
+
+
+def refuse_unless_installable(*, may_install: bool) -> None:
+    """Raise `Refused` with the first reason why we can't install and start an engine on this machine."""
+    fix = "install Docker Engine 20.10 or newer (Debian: apt-get install docker.io), start it, and run this again"
     installed = shutil.which("dockerd") is not None
     missing = "Docker Engine is installed but does not answer" if installed else "Docker Engine is missing"
     if os.geteuid() != 0:
@@ -158,12 +197,23 @@ def _start(stage: Stage) -> None:
         run_command(["systemctl", "start", "docker"], timeout_s=START_TIMEOUT_S)
         _wait_until_answering(None, Path("the output of `journalctl -u docker`"))
         return
-    if engine_answers():  # the package's own init script may have started it
+    if running_daemon():  # the package's own init script may have started it
+        _wait_until_answering(None, Path("/var/log/docker.log"))
         return
+    remove_stale_pid_files()
     log = state_home() / "dockerd.log"
     process = _spawn_daemon(log)
     stage.note(f"dockerd runs as process {process.pid}, its log is {log}")
     _wait_until_answering(process, log)
+
+
+def remove_stale_pid_files(proc: Path = Path("/proc")) -> None:
+    """What a killed dockerd or a restarted machine left: dockerd would take any process of that number for its own."""
+    for path, command in PID_FILES.items():
+        with suppress(FileNotFoundError):
+            comm = proc / path.read_text().strip() / "comm"
+            if not comm.is_file() or comm.read_text().strip() != command:
+                path.unlink()
 
 
 def _spawn_daemon(log: Path) -> subprocess.Popen[bytes]:
@@ -177,11 +227,20 @@ def _spawn_daemon(log: Path) -> subprocess.Popen[bytes]:
 
 
 def _wait_until_answering(process: subprocess.Popen[bytes] | None, log: Path) -> None:
+    if _answers_in_time(lambda: process is not None and process.poll() is not None):
+        return
+    if process is not None and process.returncode is not None:
+        raise ChaosextError(f"dockerd ended with exit code {process.returncode}", f"see {log}")
+    raise ChaosextError(f"Docker Engine did not answer within {START_TIMEOUT_S:g} s", f"see {log}")
+
+
+def _answers_in_time(ended: Callable[[], bool] = lambda: False) -> bool:
+    """Whether an engine answers within START_TIMEOUT_S; False at once when its process has `ended`."""
     deadline_s = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline_s:
         if engine_answers():
-            return
-        if process is not None and process.poll() is not None:
-            raise ChaosextError(f"dockerd ended with exit code {process.returncode}", f"see {log}")
+            return True
+        if ended():
+            return False
         time.sleep(0.3)
-    raise ChaosextError(f"Docker Engine did not answer within {START_TIMEOUT_S:g} s", f"see {log}")
+    return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import stat
@@ -29,6 +30,7 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", str(directory))
     monkeypatch.delenv("DOCKER_HOST", raising=False)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(engine, "running_daemon", lambda: None)
     return directory
 
 
@@ -81,6 +83,57 @@ def test_refuses_to_replace_an_engine_elsewhere(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("DOCKER_HOST", "tcp://10.0.0.1:2375")
     with pytest.raises(Refused, match=r"10\.0\.0\.1"):
         engine.ensure_engine(Progress(), may_install=True)
+
+
+@pytest.mark.parametrize("is_root", [True, False])
+def test_a_daemon_that_is_slow_is_waited_for_and_nothing_else_is_touched(
+    commands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_root: bool
+) -> None:
+    install(commands, "docker", f"[ -e {tmp_path}/asked ] && echo 20.10.24; : > {tmp_path}/asked")
+    monkeypatch.setattr(os, "geteuid", lambda: 0 if is_root else 1000)
+    monkeypatch.setattr(engine, "running_daemon", lambda: 4711)
+    monkeypatch.setattr(engine, "install_runtime_wrapper", lambda: pytest.fail("touched"))
+    monkeypatch.setattr(engine, "_spawn_daemon", lambda _: pytest.fail("a second daemon"))
+    said = io.StringIO()
+    engine.ensure_engine(Progress(said), may_install=True)
+    assert "process 4711" in said.getvalue()
+
+
+def test_a_daemon_that_stays_silent_is_refused_by_its_process(
+    commands: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(commands, "docker", "exit 1")
+    monkeypatch.setattr(engine, "running_daemon", lambda: 4711)
+    monkeypatch.setattr(engine, "START_TIMEOUT_S", 0.1)
+    with pytest.raises(Refused, match="process 4711"):
+        engine.ensure_engine(Progress(io.StringIO()), may_install=True)
+
+
+def process(proc: Path, pid: int, command: str, ns_pids: str) -> None:
+    (proc / str(pid)).mkdir(parents=True)
+    (proc / str(pid) / "comm").write_text(f"{command}\n")
+    (proc / str(pid) / "status").write_text(f"Name:\t{command}\nPid:\t{pid}\nNSpid:\t{ns_pids}\n")
+
+
+def test_the_daemon_is_found_among_the_processes_but_not_in_a_container(tmp_path: Path) -> None:
+    process(tmp_path, 1, "init", "1")
+    process(tmp_path, 20, "dockerd", "20\t7")
+    assert engine.running_daemon(tmp_path) is None
+    process(tmp_path, 30, "dockerd", "30")
+    assert engine.running_daemon(tmp_path) == 30
+
+
+def test_only_pid_files_of_other_processes_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process(tmp_path, 30, "dockerd", "30")
+    process(tmp_path, 31, "sshd", "31")
+    ours, foreign, dead, absent = (tmp_path / name for name in ("ours", "foreign", "dead", "absent"))
+    for path, pid in ((ours, 30), (foreign, 31), (dead, 32)):
+        path.write_text(f"{pid}\n")
+    monkeypatch.setattr(engine, "PID_FILES", dict.fromkeys((ours, foreign, dead, absent), "dockerd"))
+    engine.remove_stale_pid_files(tmp_path)
+    assert [path.exists() for path in (ours, foreign, dead)] == [True, False, False]
 
 
 @pytest.mark.parametrize(
