@@ -1,12 +1,15 @@
-"""A node's addresses and interfaces, as its own kernel tells them: Kubernetes often knows one family only."""
+"""A node's addresses and interfaces, as its own kernel tells them (Kubernetes often knows one family only), and where
+its kubelet connects.
+"""
 
 from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from chaosext.model.errors import Refused, Unreachable
 
@@ -15,17 +18,33 @@ if TYPE_CHECKING:
 
     from chaosext.nodes.shell import NodeShell
 
-SCRIPT = "ip -json address show"
+KUBELET_CONF = "/etc/kubernetes/kubelet.conf"
+"""The kubelet's kubeconfig, where kubeadm writes it (kubeadm's constants.go, KubeletKubeConfigFileName)."""
+
+SCRIPT = rf"""
+ip -json address show
+url=$(sed -n 's/^ *server: *//p' {KUBELET_CONF} 2>/dev/null | head -n 1 | tr -d "\"'")
+printf '\n--\n%s\n' "$url"
+host=${{url#*://}} host=${{host%%/*}}
+if [[ $host == \[* ]]; then host=${{host#\[}} host=${{host%%\]*}}; else host=${{host%:*}}; fi
+[[ -z $host ]] || timeout 5 getent ahosts "$host" | cut -d ' ' -f 1 | sort -u
+"""
+"""Prints the interfaces, `--`, the URL of the kubelet's API server, and its addresses as this node resolves them."""
+
 TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeNetwork:
-    """The interface(s) that carry a node's InternalIPs, and every global address on them, of both families."""
+    """The interface(s) that carry a node's InternalIPs, and every global address on them, of both families.
+
+    `api_servers`: the addresses and port that its kubelet connects to; empty where that is not known.
+    """
 
     node: str
     uplinks: tuple[str, ...]
     addresses: tuple[str, ...]
+    api_servers: tuple[tuple[str, int], ...] = ()
 
     def address(self, version: int) -> str | None:
         """The first address of IP `version` (4 or 6); None where the node has none."""
@@ -51,13 +70,24 @@ def node_network(node: str, internal_ips: Iterable[str], links: Iterable[Mapping
 def read_network(shell: NodeShell, internal_ips: Iterable[str]) -> NodeNetwork:
     """Ask the node itself. Raises `Unreachable` when it can't be entered or answers nonsense."""
     result = shell.run(SCRIPT, timeout_s=TIMEOUT_S)
+    listed, _, kubelet = result.stdout.partition("\n--\n")
     try:
-        links = json.loads(result.stdout)
+        links = json.loads(listed)
     except ValueError:
         raise Unreachable(
-            f"{shell.node}: `{SCRIPT}` gave no JSON ({result.stderr.strip() or 'no output'})"
+            f"{shell.node}: `ip -json address show` gave no JSON ({result.stderr.strip() or 'no output'})"
         ) from None
-    return node_network(shell.node, internal_ips, links)
+    return replace(node_network(shell.node, internal_ips, links), api_servers=api_servers(kubelet))
+
+
+def api_servers(said: str) -> tuple[tuple[str, int], ...]:
+    """Address and port for each address in what `SCRIPT` says last: a URL, then a line an address."""
+    url, *addresses = said.split() or [""]
+    try:
+        port = urlsplit(url).port or 443
+        return tuple((str(ip_address(address)), port) for address in addresses)
+    except ValueError:  # no such URL leads anywhere, so nothing is known
+        return ()
 
 
 def read_networks(

@@ -12,7 +12,7 @@ from chaosext.run import baseline
 from chaosext.run.plan import survey
 from chaosext.run.reach import connect, shells_for, surroundings
 from chaosext.run.waiting import settle
-from chaosext.steady.cut import CutEvidence, paths_between
+from chaosext.steady.cut import CutEvidence
 from chaosext.steady.names import CUT
 from chaosext.steady.suite import STEADY_STATE, require_known, run_checks, unknown
 from chaosext.steady.tcp import parse_target
@@ -51,7 +51,7 @@ def _before(settings: Settings) -> CutEvidence:
         return kept
     nodes = cluster.nodes()
     ground = survey(cluster, nodes, shells_for(nodes))
-    return CutEvidence(paths=paths_between(ground.nodes), connects={})
+    return CutEvidence(paths=ground.paths, connects={}, blind=ground.blind)
 
 
 def ask_steady_state(

@@ -24,7 +24,8 @@ def save(cluster_uid: str, evidence: CutEvidence) -> None:
     """
     path = _path(cluster_uid)
     temporary = path.with_suffix(".tmp")
-    text = json.dumps({"at": time.time(), "paths": [_row(evidence, each) for each in evidence.paths]})
+    rows = [_row(evidence, each) for each in evidence.paths]
+    text = json.dumps({"at": time.time(), "paths": rows, "blind": evidence.blind})
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     temporary.write_text(text)
     temporary.replace(path)
@@ -36,7 +37,7 @@ def load(cluster_uid: str) -> CutEvidence | None:
         value = json.loads(_path(cluster_uid).read_text())
         if time.time() - value["at"] > MAX_AGE_S:
             return None
-        return _evidence(value["paths"])
+        return _evidence(value["paths"], value["blind"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -54,12 +55,12 @@ def _row(evidence: CutEvidence, path: Path) -> dict[str, Any]:
     }
 
 
-def _evidence(rows: list[dict[str, Any]]) -> CutEvidence:
+def _evidence(rows: list[dict[str, Any]], blind: list[str]) -> CutEvidence:
     connects = {}
     for row in rows:
         path = Path(source=row["source"], towards=row["towards"], target=Target(row["host"], row["port"]))
         connects[path] = Connect(node=path.source, target=path.target, reach=Reach(row["reach"]))
-    return CutEvidence(paths=tuple(connects), connects=connects)
+    return CutEvidence(paths=tuple(connects), connects=connects, blind=tuple(blind))
 
 
 def _path(cluster_uid: str) -> pathlib.Path:

@@ -39,10 +39,11 @@ BASELINE_AGE_S = 120.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """A cut that may be made, and the paths that it will have to close."""
+    """A cut that may be made, the paths that it will have to close, and the nodes of which not all paths are known."""
 
     cut: Cut
     paths: tuple[cut_check.Path, ...]
+    blind: tuple[str, ...]
 
 
 def plan(settings: Settings, wish: Wish, *, run: str, owner: str) -> Planned:
@@ -56,14 +57,14 @@ def plan(settings: Settings, wish: Wish, *, run: str, owner: str) -> Planned:
     ground = survey(cluster, nodes, shells_for(nodes))
     cut = plan_cut(wish, ground, run=run, owner=owner)
     Limits(max_ttl_s=settings.max_ttl_s).check(cut, total_nodes=len(nodes))
-    return Planned(cut=cut, paths=cut_check.paths_between(ground.nodes))
+    return Planned(cut=cut, paths=ground.paths, blind=ground.blind)
 
 
 def prepare(settings: Settings, wish: Wish, context: RunContext) -> Cut:
     """As `plan`, for this run; and what the paths are like before the cut."""
     planned = plan(settings, wish, run=context.id, owner=context.owner)
     sources = {path.source for path in planned.paths}
-    context.before = cut_check.gather(planned.paths, _shells(sources))
+    context.before = cut_check.gather(planned.paths, _shells(sources), blind=planned.blind)
     context.prepared = (wish, planned.cut, time.monotonic())
     return planned.cut
 

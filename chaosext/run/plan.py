@@ -9,6 +9,8 @@ from chaosext.cluster.client import Cluster, NotFound
 from chaosext.model.errors import Refused
 from chaosext.nodes.network import NodeNetwork, read_networks
 from chaosext.partition.cut import FAMILIES, Cut, Family, NodeCut, peers_of
+from chaosext.steady.cut import Path, paths_between
+from chaosext.steady.tcp import Target
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -49,6 +51,21 @@ class Ground:
     networks: Mapping[str, NodeNetwork]
     pools: tuple[str, ...]
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Every path between control plane and nodes, those that the kubelets really take among them."""
+        kubelets = {
+            name: [Target(*server) for server in network.api_servers]
+            for name, network in self.networks.items()
+        }
+        return paths_between(self.nodes, kubelets)
+
+    @property
+    def blind(self) -> tuple[str, ...]:
+        """The workers of which it is not known where their kubelet connects."""
+        workers = [node.name for node in self.nodes if not node.is_control_plane]
+        return tuple(name for name in workers if not self.networks[name].api_servers)
+
 
 def plan_cut(wish: Wish, ground: Ground, *, run: str, owner: str) -> Cut:
     """The cut that severs the control-plane nodes from the others. Pure. Raises `Refused` naming the field."""
@@ -81,7 +98,7 @@ def _prefixes(wish: Wish, peers: Sequence[str], pools: Sequence[str]) -> tuple[s
 
 
 def survey(cluster: Cluster, nodes: Collection[Node], shells: Mapping[str, NodeShell]) -> Ground:
-    """Ask each node once for its addresses, and the API server for the Pods' prefixes."""
+    """Ask each node once for its addresses and its kubelet's API server, and the cluster for the Pods' prefixes."""
     networks = read_networks(shells, {node.name: node.internal_ips for node in nodes})
     seen = tuple(replace(node, internal_ips=networks[node.name].addresses) for node in nodes)
     return Ground(nodes=seen, networks=networks, pools=pod_prefixes(cluster))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chaosext.model.finding import Evidence, Finding, Status, worst
+from chaosext.nodes.network import KUBELET_CONF
 from chaosext.steady.names import CUT
 from chaosext.steady.tcp import CONNECT_TIMEOUT_S, Connect, Reach, Target, family, gather_pairs
 
@@ -29,10 +30,17 @@ BLOCKED = (Reach.TIMED_OUT, Reach.NO_ROUTE)
 fails, and
 the kernel then says "No route to host"."""
 
+UNANSWERED = (*BLOCKED, Reach.RESET)
+"""What a cut path through a proxy looks like: it accepts, and has nobody to pass it on to."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Path:
-    """A way that a packet may take: from a node to an address and port of the other side's node `towards`."""
+    """A way that a packet may take: from a node to an address and port of the other side's node `towards`.
+
+    `towards` is "" where a kubelet connects to no node's own address, but to a load balancer, a virtual address or a
+    proxy on its own node: something that may well accept while nobody is behind it.
+    """
 
     source: str
     towards: str
@@ -41,24 +49,36 @@ class Path:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CutEvidence:
-    """How each path behaved at one moment."""
+    """How each path behaved at one moment. `blind`: the nodes of which nobody knows where their kubelet connects."""
 
     paths: tuple[Path, ...]
     connects: Mapping[Path, Connect]
+    blind: tuple[str, ...] = ()
 
 
 def paths_between(
-    nodes: Iterable[Node], *, api_port: int = API_SERVER_PORT, kubelet_port: int = KUBELET_PORT
+    nodes: Iterable[Node],
+    kubelets: Mapping[str, Sequence[Target]] | None = None,
+    *,
+    api_port: int = API_SERVER_PORT,
+    kubelet_port: int = KUBELET_PORT,
 ) -> tuple[Path, ...]:
     """Every worker to every control-plane node's API server and back to its kubelet, on each internal
-    address.
+    address; and to wherever its kubelet connects (`kubelets`: worker -> targets), if that is elsewhere.
     """
     everyone = tuple(nodes)
     masters = [node for node in everyone if node.is_control_plane]
     workers = [node for node in everyone if not node.is_control_plane]
     to_masters = (path for worker in workers for path in _paths(worker, masters, api_port))
     to_workers = (path for master in masters for path in _paths(master, workers, kubelet_port))
-    return (*to_masters, *to_workers)
+    own = {Target(ip, api_port) for master in masters for ip in master.internal_ips}
+    elsewhere = (
+        Path(source=worker.name, towards="", target=target)
+        for worker in workers
+        for target in (kubelets or {}).get(worker.name, ())
+        if target not in own
+    )
+    return (*to_masters, *to_workers, *elsewhere)
 
 
 def _paths(source: Node, others: Iterable[Node], port: int) -> Iterable[Path]:
@@ -68,30 +88,42 @@ def _paths(source: Node, others: Iterable[Node], port: int) -> Iterable[Path]:
 
 
 def gather(
-    paths: Sequence[Path], shells: Mapping[str, NodeShell], *, timeout_s: float = CONNECT_TIMEOUT_S
+    paths: Sequence[Path],
+    shells: Mapping[str, NodeShell],
+    *,
+    timeout_s: float = CONNECT_TIMEOUT_S,
+    blind: Sequence[str] = (),
 ) -> CutEvidence:
-    """Try every path once, with one shell call a node. Asks no API server."""
+    """Try every path once, with one shell call a node (two where kubelets connect to no node). Asks no API server."""
+    direct = _measure([path for path in paths if path.towards], shells, timeout_s, request=False)
+    elsewhere = _measure([path for path in paths if not path.towards], shells, timeout_s, request=True)
+    return CutEvidence(paths=tuple(paths), connects={**direct, **elsewhere}, blind=tuple(blind))
+
+
+def _measure(
+    paths: Sequence[Path], shells: Mapping[str, NodeShell], timeout_s: float, *, request: bool
+) -> dict[Path, Connect]:
     wanted: dict[str, list[Target]] = {}
     for path in paths:
         wanted.setdefault(path.source, []).append(path.target)
-    measured = gather_pairs(shells, wanted, timeout_s=timeout_s).connects
+    measured = gather_pairs(shells, wanted, timeout_s=timeout_s, request=request).connects
     by_ends = {(connect.node, connect.target): connect for connect in measured}
-    return CutEvidence(
-        paths=tuple(paths), connects={path: by_ends[path.source, path.target] for path in paths}
-    )
+    return {path: by_ends[path.source, path.target] for path in paths}
 
 
 def judge(before: CutEvidence, after: CutEvidence) -> Finding:
     """Healthy when every path that was open before is blocked now.
 
     One that still answers (open, refused or reset) is unhealthy, whatever it was before, and the summary names it
-    with its family. One that wasn't open before, or that couldn't be measured, proves nothing: unknown.
+    with its family. One that wasn't open before, or that couldn't be measured, proves nothing: unknown. So is a node
+    whose kubelet may connect anywhere.
     """
 
     def row(path: Path) -> Evidence:
-        return _evidence(path, *_was_cut(before.connects.get(path), after.connects.get(path)))
+        blocked = BLOCKED if path.towards else UNANSWERED
+        return _evidence(path, *_was_cut(before.connects.get(path), after.connects.get(path), blocked))
 
-    return _finding(after.paths, row, good="blocked", bad=_left_open)
+    return _finding(_counted(before, after), row, good="blocked", bad=_left_open, blind=before.blind)
 
 
 def judge_healed(before: CutEvidence, after: CutEvidence) -> Finding:
@@ -100,13 +132,31 @@ def judge_healed(before: CutEvidence, after: CutEvidence) -> Finding:
     def row(path: Path) -> Evidence:
         return _evidence(path, *_is_back(before.connects.get(path), after.connects.get(path)))
 
-    return _finding(after.paths, row, good="open again", bad=_still_blocked)
+    return _finding(_counted(before, after), row, good="open again", bad=_still_blocked)
 
 
-def _was_cut(before: Connect | None, after: Connect | None) -> tuple[Status, str]:
+def _counted(before: CutEvidence, after: CutEvidence) -> tuple[Path, ...]:
+    """All paths but the addresses of a kubelet's API server at which nothing answered, before or after: a name may
+    have more addresses than listeners. Where none of them answered none is left out, and so nothing is proven.
+    """
+    open_ones = {
+        path
+        for path in after.paths
+        if any(
+            each and each.reach is Reach.OPEN
+            for each in (before.connects.get(path), after.connects.get(path))
+        )
+    }
+    served = {path.source for path in open_ones if not path.towards}
+    return tuple(
+        path for path in after.paths if path.towards or path in open_ones or path.source not in served
+    )
+
+
+def _was_cut(before: Connect | None, after: Connect | None, blocked: Sequence[Reach]) -> tuple[Status, str]:
     if after is None or after.reach is Reach.UNKNOWN:
         return Status.UNKNOWN, after.detail if after else "not measured"
-    if after.reach not in BLOCKED:
+    if after.reach not in blocked:
         return Status.UNHEALTHY, f"still answers: {after.reach}"
     if before is None or before.reach is not Reach.OPEN:
         said = before.reach if before else Reach.UNKNOWN
@@ -126,26 +176,43 @@ def _is_back(before: Connect | None, after: Connect | None) -> tuple[Status, str
 
 
 def _evidence(path: Path, status: Status, detail: str) -> Evidence:
-    subject = f"Node/{path.source} → {path.target} (Node/{path.towards}, {family(path.target.host)})"
+    towards = f"Node/{path.towards}" if path.towards else "its kubelet's API server"
+    subject = f"Node/{path.source} → {path.target} ({towards}, {family(path.target.host)})"
     return Evidence(subject=subject, status=status, detail=detail)
 
 
 def _left_open(path: Path) -> str:
-    return f"{family(path.target.host)} left open: Node/{path.source} → {path.target} answers"
+    said = f"{family(path.target.host)} left open: Node/{path.source} → {path.target} answers"
+    if path.towards:
+        return said
+    return f"{said}, and its kubelet connects there (name a load balancer's address in `peers`, beside all others)"
 
 
 def _still_blocked(path: Path) -> str:
     return f"not back: Node/{path.source} → {path.target}"
 
 
+def _unseen(node: str) -> Evidence:
+    detail = f"where its kubelet connects is not known: no server that resolves in {KUBELET_CONF}"
+    return Evidence(subject=f"Node/{node}", status=Status.UNKNOWN, detail=detail)
+
+
 def _finding(
-    paths: Sequence[Path], row: Callable[[Path], Evidence], *, good: str, bad: Callable[[Path], str]
+    paths: Sequence[Path],
+    row: Callable[[Path], Evidence],
+    *,
+    good: str,
+    bad: Callable[[Path], str],
+    blind: Sequence[str] = (),
 ) -> Finding:
     rows = {path: row(path) for path in paths}
     done = sum(each.status is Status.HEALTHY for each in rows.values())
     wrong = [bad(path) for path, each in rows.items() if each.status is Status.UNHEALTHY]
     more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
     counted = f"{done} of {len(rows)} paths {good}" if rows else "no path between control plane and nodes"
-    summary = f"{wrong[0]}{more}; {counted}" if wrong else counted
-    status = worst(each.status for each in rows.values())
-    return Finding(check=CUT, status=status, summary=summary, evidence=tuple(rows.values()))
+    unseen = [_unseen(node) for node in blind]
+    parts = [f"{wrong[0]}{more}"] if wrong else []
+    parts += [counted, *(f"{each.subject}: {each.detail}" for each in unseen[:1])]
+    evidence = (*rows.values(), *unseen)
+    status = worst(each.status for each in evidence)
+    return Finding(check=CUT, status=status, summary="; ".join(parts), evidence=evidence)

@@ -123,18 +123,24 @@ class TcpEvidence:
 
 
 SCRIPT = r"""
-# stdin: a first line "TIMEOUT LANES LINGER", then a line "INDEX HOST PORT" each; stdout: "INDEX STATUS
+# stdin: a first line "TIMEOUT LANES LINGER REQUEST", then a line "INDEX HOST PORT" each; stdout: "INDEX STATUS
 # MESSAGE" each
 export LC_ALL=C
-read -r limit lanes linger
+read -r limit lanes linger request
 body='
 case $1 in *[!0-9.]*) case $1 in *:*) ;; *) getent ahosts "$1" >/dev/null || exit 98 ;; esac ;; esac
 exec 3<>"/dev/tcp/$1/$2" || exit 97
+if [ "$4" = request ]; then
+  trap "" PIPE
+  printf "GET / HTTP/1.0\r\n\r\n" >&3
+  IFS= read -r -N 1 -u 3 _ && exit 0
+  exit 96
+fi
 IFS= read -r -t "$3" -N 1 -u 3 _
 exit 0'
 try() {
   local said
-  said=$(timeout -k 1 "$limit" bash -c "$body" try "$2" "$3" "$linger" 2>&1 </dev/null)
+  said=$(timeout -k 1 "$limit" bash -c "$body" try "$2" "$3" "$linger" "$request" 2>&1 </dev/null)
   printf '%s %s %s\n' "$1" "$?" "${said//$'\n'/ }"
 }
 running=0
@@ -145,7 +151,9 @@ while read -r index host port; do
 done
 wait
 """
-"""Runs on the node. Exit 97: the connect failed (bash says why); 98: no address; 124: it took too long."""
+"""Runs on the node. Exit 96: closed without an answer; 97: the connect failed (bash says why); 98: no address; 124: it
+took too long.
+"""
 
 
 def gather(
@@ -163,10 +171,17 @@ def gather_pairs(
     wanted: Mapping[str, Sequence[Target]],
     *,
     timeout_s: float = CONNECT_TIMEOUT_S,
+    request: bool = False,
 ) -> TcpEvidence:
-    """Connect from each node of `wanted` to its own targets, with one shell call a node."""
+    """Connect from each node of `wanted` to its own targets, with one shell call a node.
+
+    With `request` only a target that answers an HTTP request is open (a TLS server answers it as well, with 400 or an
+    alert): a load balancer accepts connections whether or not there is anybody behind it.
+    """
     asked = {node: shells[node] for node in wanted if node in shells and wanted[node]}
-    answers = ask_all(asked, lambda shell: _connect_from(shell, wanted[shell.node], timeout_s))
+    answers = ask_all(
+        asked, lambda shell: _connect_from(shell, wanted[shell.node], timeout_s, request=request)
+    )
     missing = Unreachable("there is no shell on it")
     return TcpEvidence(
         connects=tuple(
@@ -178,9 +193,9 @@ def gather_pairs(
 
 
 def _connect_from(
-    shell: NodeShell, targets: Sequence[Target], timeout_s: float
+    shell: NodeShell, targets: Sequence[Target], timeout_s: float, *, request: bool
 ) -> dict[int, tuple[int, str]]:
-    rows = [f"{timeout_s:g} {LANES} {LINGER_S:g}"]
+    rows = [f"{timeout_s:g} {LANES} {LINGER_S:g} {'request' if request else '-'}"]
     rows += [f"{index} {target.host} {target.port}" for index, target in enumerate(targets)]
     result = shell.run(SCRIPT, stdin="\n".join(rows) + "\n", timeout_s=budget_s(len(targets), timeout_s))
     return parse_statuses(result.stdout)
@@ -224,11 +239,11 @@ PHRASES = (
 
 
 def classify(status: int, said: str) -> Reach:
-    """The outcome for an exit status of `SCRIPT` (97, 98, 124, …) and bash's words."""
+    """The outcome for an exit status of `SCRIPT` (96, 97, 98, 124, …) and bash's words."""
     if status in (124, 137):
         return Reach.TIMED_OUT
-    if status == 98:
-        return Reach.UNRESOLVED
+    if status in (96, 98):
+        return Reach.RESET if status == 96 else Reach.UNRESOLVED
     phrase = next((reach for phrase, reach in PHRASES if phrase in said), None)
     return phrase or (Reach.OPEN if status == 0 else Reach.UNKNOWN)
 

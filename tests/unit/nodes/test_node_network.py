@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from chaosext.model.errors import Refused, Unreachable
-from chaosext.nodes.network import NodeNetwork, node_network, read_network, read_networks
+from chaosext.nodes.network import (
+    KUBELET_CONF,
+    SCRIPT,
+    NodeNetwork,
+    api_servers,
+    node_network,
+    read_network,
+    read_networks,
+)
 from chaosext.nodes.shell import ShellResult
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # `ip -json address show` on a kind node, shortened.
 LINKS: list[dict[str, Any]] = [
@@ -63,7 +75,7 @@ class Shell:
     stderr: str = ""
 
     def run(self, script: str, *, stdin: str = "", timeout_s: float) -> ShellResult:
-        assert script == "ip -json address show"
+        assert script == SCRIPT
         assert timeout_s > 0
         return ShellResult(0, self.stdout, self.stderr)
 
@@ -72,6 +84,47 @@ def test_every_node_is_asked() -> None:
     shells: Any = {name: Shell(name, json.dumps(LINKS)) for name in ("a", "b")}
     networks = read_networks(shells, {"a": ["172.18.0.3"], "b": ["192.168.9.3"]})
     assert {name: network.uplinks for name, network in networks.items()} == {"a": ("eth0",), "b": ("eth1",)}
+
+
+@pytest.mark.parametrize(
+    ("said", "known"),
+    [
+        ("https://172.18.0.9:6443\n172.18.0.9\n", (("172.18.0.9", 6443),)),
+        ("https://lb:8443\nFC00::0:9\n172.18.0.9\n", (("fc00::9", 8443), ("172.18.0.9", 8443))),
+        ("https://lb\n172.18.0.9\n", (("172.18.0.9", 443),)),
+        ("https://lb:6443\n", ()),
+        ("\n", ()),
+        ("", ()),
+        ("https://lb:port\n172.18.0.9\n", ()),
+    ],
+)
+def test_where_a_kubelet_connects(said: str, known: tuple[tuple[str, int], ...]) -> None:
+    assert api_servers(said) == known
+    network = read_network(Shell("a", f"{json.dumps(LINKS)}\n--\n{said}"), ["172.18.0.3"])  # type: ignore[arg-type]
+    assert (network.uplinks, network.api_servers) == (("eth0",), known)
+
+
+@pytest.mark.parametrize(
+    ("server", "said"),
+    [
+        ("https://127.0.0.1:6443", "https://127.0.0.1:6443\n127.0.0.1\n"),
+        ('"https://[::1]:6443/"', "https://[::1]:6443/\n::1\n"),
+        ("https://no-such-host.invalid:6443", "https://no-such-host.invalid:6443\n"),
+    ],
+)
+def test_the_script_reads_what_kubeadm_writes(server: str, said: str, tmp_path: Path) -> None:
+    conf = tmp_path / "kubelet.conf"
+    conf.write_text(f"clusters:\n- cluster:\n    server: {server}\n  name: default-cluster\n")
+    assert run_script(conf).endswith(f"\n--\n{said}")
+
+
+def test_without_a_kubeconfig_nothing_is_known(tmp_path: Path) -> None:
+    assert run_script(tmp_path / "absent").endswith("\n--\n\n")
+
+
+def run_script(conf: Path) -> str:
+    script = SCRIPT.replace(KUBELET_CONF, str(conf))
+    return subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=20).stdout
 
 
 def test_nonsense_is_no_answer() -> None:

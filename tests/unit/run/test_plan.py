@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from chaosext.cluster.objects import Node
 from chaosext.model.errors import Refused
 from chaosext.nodes.network import NodeNetwork
 from chaosext.run.plan import Ground, Wish, plan_cut
+from chaosext.steady.cut import Path
+from chaosext.steady.tcp import Target
 
 CONTROL_PLANE = {"node-role.kubernetes.io/control-plane": ""}
 
@@ -44,6 +47,24 @@ def test_by_default_the_others_and_their_pods_are_cut_on_the_control_plane() -> 
     peers, nodes = planned()
     assert peers == {"172.18.0.3/32", "172.18.0.4/32", "10.244.0.0/16", "fc00::3/128", "fc00::4/128"}
     assert nodes == [("cp", ("eth0",))]
+
+
+def test_a_kubelets_load_balancer_is_a_path_and_a_node_is_none_twice() -> None:
+    known = ground(CP, *WORKERS)
+    seen = {
+        "w1": (("172.18.0.9", 6443), ("172.18.0.2", 6443)),
+        "w2": (("fc00::2", 6443), ("172.18.0.2", 8443)),
+    }
+    networks = {
+        name: replace(network, api_servers=seen.get(name, ())) for name, network in known.networks.items()
+    }
+    found = replace(known, networks=networks)
+    assert set(found.paths) - set(known.paths) == {
+        Path(source="w1", towards="", target=Target("172.18.0.9", 6443)),
+        Path(source="w2", towards="", target=Target("172.18.0.2", 8443)),
+    }
+    assert len(found.paths) == len(known.paths) + 2
+    assert (found.blind, known.blind) == ((), ("w1", "w2"))
 
 
 def test_named_peers_are_all_that_is_cut() -> None:

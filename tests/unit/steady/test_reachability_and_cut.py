@@ -4,6 +4,11 @@ baseline.
 
 from __future__ import annotations
 
+import socketserver
+import subprocess
+import threading
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +18,7 @@ from chaosext.model.errors import Refused, Unreachable
 from chaosext.model.finding import Status
 from chaosext.nodes.shell import ShellResult
 from chaosext.steady import cut
-from chaosext.steady.cut import CutEvidence, judge_healed, paths_between
+from chaosext.steady.cut import CutEvidence, Path, judge_healed, paths_between
 from chaosext.steady.tcp import (
     MEANING,
     Connect,
@@ -159,6 +164,100 @@ def test_a_path_that_was_never_open_proves_nothing() -> None:
     finding = cut.judge(measured(Reach.OPEN, Reach.TIMED_OUT), measured(Reach.TIMED_OUT))
     assert finding.status is Status.UNKNOWN
     assert "was timed out before the cut" in finding.evidence[1].detail
+
+
+BALANCER = tuple(Path(source="w1", towards="", target=Target(ip, 6443)) for ip in ("172.18.0.9", "fc00::9"))
+
+
+def balanced(reach: Reach, *of_the_balancer: Reach) -> CutEvidence:
+    """`PATHS` as `reach`, and those through w1's load balancer, on IPv4 and IPv6."""
+    connects = {
+        path: connect(path.target, how, "w1") for path, how in zip(BALANCER, of_the_balancer, strict=True)
+    }
+    return CutEvidence(paths=(*PATHS, *BALANCER), connects={**measured(reach).connects, **connects})
+
+
+def test_a_kubelet_that_is_still_served_through_a_load_balancer_is_not_cut_off() -> None:
+    before = balanced(Reach.OPEN, Reach.OPEN, Reach.OPEN)
+    finding = cut.judge(before, balanced(Reach.TIMED_OUT, Reach.OPEN, Reach.TIMED_OUT))
+    assert finding.status is Status.UNHEALTHY
+    assert "IPv4 left open: Node/w1 → 172.18.0.9:6443 answers, and its kubelet connects" in finding.summary
+    assert "`peers`" in finding.summary
+
+
+@pytest.mark.parametrize("reach", [Reach.TIMED_OUT, Reach.NO_ROUTE, Reach.RESET])
+def test_a_load_balancer_with_nobody_behind_it_is_cut_off(reach: Reach) -> None:
+    before = balanced(Reach.OPEN, Reach.OPEN, Reach.OPEN)
+    assert cut.judge(before, balanced(Reach.TIMED_OUT, reach, reach)).status is Status.HEALTHY
+    assert judge_healed(before, before).status is Status.HEALTHY
+
+
+def test_an_address_of_the_load_balancer_that_never_answered_is_left_out() -> None:
+    before = balanced(Reach.OPEN, Reach.OPEN, Reach.REFUSED)
+    finding = cut.judge(before, balanced(Reach.TIMED_OUT, Reach.TIMED_OUT, Reach.REFUSED))
+    assert (finding.status, finding.summary) == (Status.HEALTHY, "9 of 9 paths blocked")
+    assert judge_healed(before, before).status is Status.HEALTHY
+    late = cut.judge(before, balanced(Reach.TIMED_OUT, Reach.TIMED_OUT, Reach.OPEN))
+    assert late.status is Status.UNHEALTHY
+
+
+def test_a_load_balancer_that_answered_nowhere_proves_nothing() -> None:
+    before = balanced(Reach.OPEN, Reach.TIMED_OUT, Reach.TIMED_OUT)
+    assert (
+        cut.judge(before, balanced(Reach.TIMED_OUT, Reach.TIMED_OUT, Reach.TIMED_OUT)).status
+        is Status.UNKNOWN
+    )
+
+
+def test_a_kubelet_that_may_connect_anywhere_leaves_the_cut_unproven() -> None:
+    finding = cut.judge(replace(OPEN, blind=("w1",)), measured(Reach.TIMED_OUT))
+    assert finding.status is Status.UNKNOWN
+    assert "8 of 8 paths blocked; Node/w1: where its kubelet connects is not known" in finding.summary
+
+
+class LocalShell:
+    """Bash on this machine: what a script does on a node, done on loopback."""
+
+    node = "w1"
+
+    def run(self, script: str, *, stdin: str = "", timeout_s: float) -> ShellResult:
+        done = subprocess.run(
+            ["bash", "-c", script], input=stdin, capture_output=True, text=True, timeout=timeout_s
+        )
+        return ShellResult(done.returncode, done.stdout, done.stderr)
+
+
+class Server(socketserver.ThreadingTCPServer):
+    """Accepts on loopback; `reply` follows a request, None is silence until the other side has gone."""
+
+    def __init__(self, reply: bytes | None) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.reply = reply
+
+
+class Handler(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        reply = self.server.reply  # type: ignore[attr-defined]
+        while reply != b"" and self.request.recv(100):
+            if reply is not None:
+                self.request.sendall(reply)
+                return
+
+
+@pytest.mark.parametrize(
+    ("reply", "elsewhere"),
+    [(b"HTTP/1.0 400 Bad Request", Reach.OPEN), (b"", Reach.RESET), (None, Reach.TIMED_OUT)],
+    ids=["answers", "closes", "is silent"],
+)
+def test_a_proxy_that_only_accepts_is_told_from_an_api_server(reply: bytes | None, elsewhere: Reach) -> None:
+    """Towards a node an accepted connection is enough; where a proxy may accept there has to be an answer."""
+    with Server(reply) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        target = Target(*server.server_address)
+        paths = [Path(source="w1", towards=towards, target=target) for towards in ("cp", "")]
+        evidence = cut.gather(paths, {"w1": LocalShell()}, timeout_s=2.0)  # type: ignore[dict-item]
+        server.shutdown()
+    assert [evidence.connects[path].reach for path in paths] == [Reach.OPEN, elsewhere]
 
 
 def test_no_path_is_unknown() -> None:
