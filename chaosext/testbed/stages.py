@@ -39,6 +39,10 @@ ROLLOUT_S = 300
 STEADY_S = 120
 GONE_S = 60
 DEFINED_S = 30
+NODES_LOOK = (
+    "see `kubectl describe nodes`; where a kubelet logs `too many open files`, other clusters have used up this "
+    "machine's inotify instances: `sysctl fs.inotify.max_user_instances=512`"
+)
 UNPACK_S = 60
 SLICE_S = 5
 JOINED_SCRIPT = "if test -s /etc/kubernetes/kubelet.conf; then echo yes; else echo no; fi"
@@ -212,7 +216,7 @@ class BringUp:
         with self.stage("Wait for nodes to be Ready"):
             self.patiently(
                 lambda slice_s: self.kubectl.wait("--for=condition=Ready", *names, timeout_s=slice_s),
-                what="all nodes Ready", look="see `kubectl describe nodes`", timeout_s=NODES_READY_S,
+                what="all nodes Ready", look=NODES_LOOK, timeout_s=NODES_READY_S,
             )  # fmt: skip
             for each in machines:
                 if each.role == "worker":
