@@ -349,16 +349,17 @@ class BringUp:
 
     def await_api(self) -> None:
         """Wait until kubeadm has installed its add-ons: from then on credentials and kube-dns are there."""
-        wait_until(
-            self.api_answers,
-            what="the API server", look=f"see `docker logs {self.kubectl.control_plane}`", timeout_s=API_S,
-            stop=self.stop,
-        )  # fmt: skip
-        wait_until(
-            lambda: self.kubectl.exists(kubedns.NAMESPACE, f"deployment/{kubedns.DEPLOYMENT}"),
-            what="kubeadm's add-ons", look=f"see `docker logs {self.kubectl.control_plane}`", timeout_s=API_S,
-            stop=self.stop,
-        )  # fmt: skip
+        with self.stage("Wait for the API server"):
+            wait_until(
+                self.api_answers,
+                what="the API server", look=f"see `docker logs {self.kubectl.control_plane}`", timeout_s=API_S,
+                stop=self.stop,
+            )  # fmt: skip
+            wait_until(
+                lambda: self.kubectl.exists(kubedns.NAMESPACE, f"deployment/{kubedns.DEPLOYMENT}"),
+                what="kubeadm's add-ons", look=f"see `docker logs {self.kubectl.control_plane}`", timeout_s=API_S,
+                stop=self.stop,
+            )  # fmt: skip
 
     def api_answers(self) -> bool:
         """Asked without kubectl, which would take the CPU that kubeadm needs then."""
