@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from chaosext.model.finding import Evidence, Finding, Status, worst
 from chaosext.nodes.network import KUBELET_CONF
-from chaosext.steady.names import CUT
+from chaosext.steady.names import CUT, HEALED
 from chaosext.steady.tcp import CONNECT_TIMEOUT_S, Connect, Reach, Target, family, gather_pairs
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def judge_healed(before: CutEvidence, after: CutEvidence) -> Finding:
     def row(path: Path) -> Evidence:
         return _evidence(path, *_is_back(before.connects.get(path), after.connects.get(path)))
 
-    return _finding(_counted(before, after), row, good="open again", bad=_still_blocked)
+    return _finding(_counted(before, after), row, check=HEALED, good="open again", bad=_still_blocked)
 
 
 def _counted(before: CutEvidence, after: CutEvidence) -> tuple[Path, ...]:
@@ -201,6 +201,7 @@ def _finding(
     paths: Sequence[Path],
     row: Callable[[Path], Evidence],
     *,
+    check: str = CUT,
     good: str,
     bad: Callable[[Path], str],
     blind: Sequence[str] = (),
@@ -215,4 +216,4 @@ def _finding(
     parts += [counted, *(f"{each.subject}: {each.detail}" for each in unseen[:1])]
     evidence = (*rows.values(), *unseen)
     status = worst(each.status for each in evidence)
-    return Finding(check=CUT, status=status, summary="; ".join(parts), evidence=evidence)
+    return Finding(check=check, status=status, summary="; ".join(parts), evidence=evidence)
