@@ -13,6 +13,7 @@ from chaosext.model.timeline import Event, Kind
 from chaosext.observe.changes import outage_windows
 from chaosext.run.facts import facts_of
 from chaosext.run.fault import left_behind
+from chaosext.run.redaction import redacted
 from chaosext.run.verdict import derive
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def write_result(
     try:
         context.directory.write_json("result.json", result.to_json())
         context.directory.write_text("summary.md", render(result))
-        context.directory.write_json("journal.json", journal)
+        context.directory.write_json("journal.json", redacted(journal))
     except OSError as error:
         reason = f"{context.directory.path} could not be written whole: {error.strerror or error}"
         verdict = replace(result.verdict, reasons=(*result.verdict.reasons, reason))
