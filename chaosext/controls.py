@@ -46,7 +46,7 @@ def after_activity_control(context: Activity, state: Run, **kwargs: Any) -> None
     provider = context.get("provider", {})
     severed = provider.get("module") == "chaosext.actions" and provider.get("func") == "sever_control_plane"
     if severed and state.get("status") != "succeeded":
-        from chaosext.run.strict import SKIP_ROLLBACKS
+        from chaosext.run.leaving import SKIP_ROLLBACKS
 
         if "model.errors.Refused: " in "".join(state.get("exception") or ()):
             raise SystemExit(SKIP_ROLLBACKS)

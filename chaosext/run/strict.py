@@ -9,9 +9,7 @@ what the journal shows.
 from __future__ import annotations
 
 import logging
-import signal
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -21,22 +19,17 @@ from chaosext.run.briefing import brief
 from chaosext.run.facts import ABORT_REASON
 from chaosext.run.fault import prepare
 from chaosext.run.finish import Renderer, finish
+from chaosext.run.leaving import Leaving, leaving_on_signals
 from chaosext.run.reach import connect, surroundings
 from chaosext.run.watching import Watching
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import FrameType
 
     from chaosext.model.result import Briefing, RunResult
     from chaosext.run.context import RunContext
     from chaosext.run.experiment import Experiment
     from chaosext.run.resolve import Resolved
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
-
-SKIP_ROLLBACKS = 30
-"""The code of chaoslib's SIGUSR2 (chaoslib/exit.py): leave now, play no rollbacks. Healing is our own business."""
 
 
 def ready(resolved: Resolved, run: RunContext) -> Briefing:
@@ -63,7 +56,7 @@ def run_strictly(
 
     `tell` is given what is known before the cut, before it is made.
     """
-    with _leaving_on_signals() as left:
+    with leaving_on_signals() as left:
         journal: dict[str, Any] = _journal(resolved.experiment)
         briefing = None
         with suppress(SystemExit):
@@ -100,7 +93,7 @@ def refusal(error: Refused) -> Verdict:
     return Verdict(outcome=Outcome.REFUSED, reasons=(str(error),))
 
 
-def _play(resolved: Resolved, journal: dict[str, Any], left: _Left) -> None:
+def _play(resolved: Resolved, journal: dict[str, Any], left: Leaving) -> None:
     """Ask the gate; only if it holds, hand over to chaoslib for method, hypothesis and rollbacks."""
     from chaoslib.caching import cache_activities
     from chaoslib.run import Runner
@@ -160,40 +153,7 @@ def _journal(experiment: Experiment) -> dict[str, Any]:
     return journal
 
 
-@dataclass(slots=True)
-class _Left:
-    """Whether a signal ended the run, and which. Once `healing`, signals wait: the run is ending anyway."""
-
-    signal_number: int | None = None
-    healing: bool = False
-    heeded: tuple[signal.Signals, ...] = SIGNALS
-
-    def __call__(self, number: int, _frame: FrameType | None) -> None:
-        if not self.healing:
-            self.signal_number, self.healing = number, True
-            self.leave()
-
-    def leave(self) -> None:
-        """Leave if a signal said so; asked again around each activity, as one may have swallowed it."""
-        if self.signal_number is not None:
-            raise SystemExit(SKIP_ROLLBACKS)
-
-
-@contextmanager
-def _leaving_on_signals() -> Iterator[_Left]:
-    heeded = tuple(
-        each for each in SIGNALS if signal.getsignal(each) is not signal.SIG_IGN
-    )  # nohup ignores HUP
-    left = _Left(heeded=heeded)
-    before = {number: signal.signal(number, left) for number in heeded}
-    try:
-        yield left
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _own_signals_last(left: _Left) -> Any:
+def _own_signals_last(left: Leaving) -> Any:
     """chaoslib installs its own handlers when its runner starts; this puts ours back once it has.
 
     After an activity chaoslib makes the pause asked for even on its way out: leaving here comes before it.
@@ -202,8 +162,7 @@ def _own_signals_last(left: _Left) -> Any:
 
     class OwnSignals(RunEventHandler):  # type: ignore[misc]
         def started(self, experiment: Any, journal: Any) -> None:
-            for number in left.heeded:
-                signal.signal(number, left)
+            left.install()
 
         def start_activity(self, activity: Any) -> None:
             left.leave()

@@ -89,9 +89,14 @@ def _deviated(facts: Facts, reason: str) -> Verdict:
     doubts = _rollback_doubts(facts)
     return Verdict(
         outcome=Outcome.DEVIATED,
-        reasons=(reason, *doubts) if doubts else (reason, "rollback verified: the steady state holds again"),
+        reasons=(*_parts(reason), *(doubts or ("rollback verified: the steady state holds again",))),
         rollback_verified=not doubts,
     )
+
+
+def _parts(reason: str) -> tuple[str, ...]:
+    """A line a check: an answer of several checks joins theirs by semicolons, and none of them holds one."""
+    return tuple(reason.split("; "))
 
 
 def _rollback_doubts(facts: Facts) -> tuple[str, ...]:

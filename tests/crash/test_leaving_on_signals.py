@@ -173,3 +173,12 @@ def test_a_reader_that_goes_away_does_not_end_the_run(tmp_path: Path) -> None:
         assert run.words() == ["asleep", "asleep-woke"]
         assert run.result()["verdict"] == "passed"
         assert run.process.returncode == 0
+
+
+@pytest.mark.parametrize("attempt", range(5))
+def test_a_signal_that_arrives_just_before_a_sleep_is_not_lost(tmp_path: Path, attempt: int) -> None:
+    """Two at once: the first may fall between the last look at pending signals and the sleep's system call."""
+    with Run(tmp_path, sleeping(act("snooze", word="asleep", seconds=60))) as run:
+        run.wait_for("asleep")
+        run.process.send_signal(signal.SIGTERM)
+        assert run.ends_after(signal.SIGTERM) == 143
