@@ -10,6 +10,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
+from benchmarks.bed import ensure_up
 from benchmarks.prober import Prober
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ TTL_TRIAL_S = 3.0
 
 def main() -> None:
     """Print median and 95th percentile of each latency, and their ratio to a bare `docker exec`."""
+    ensure_up()
     exec_s = [_timed(_bare_exec) for _ in range(ROUNDS)]
     cut_s, open_s = zip(*(_round() for _ in range(ROUNDS)), strict=True)
     ttl_error_s = [_ttl_error() for _ in range(TTL_ROUNDS)]

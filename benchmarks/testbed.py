@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-CHAOSEXT = str(Path(sys.executable).parent / "chaosext")
+from benchmarks.bed import CHAOSEXT
+
 NAME = "chaosext-bench"
 BARE = "chaosext-bare"
 TIMEOUT_S = 1200
@@ -31,16 +31,18 @@ def main() -> None:
 
 
 def _timed_bare(environment: dict[str, str]) -> float:
+    from chaosext.testbed.engine import ensure_engine
     from chaosext.testbed.images import ensure_images
     from chaosext.testbed.progress import Progress
 
+    ensure_engine(Progress(), may_install=False)
     images = ensure_images("auto", Progress())
     roles = [{"role": "control-plane"}, {"role": "worker"}, {"role": "worker"}]
     config = {"kind": "Cluster", "apiVersion": "kind.x-k8s.io/v1alpha4", "nodes": roles}
     kind = [str(images.kind)]
     create = [*kind, "create", "cluster", "--name", BARE, "--image", images.node_image, "--config", "-"]
     try:
-        return _timed([*create, "--wait", "5m"], environment, json.dumps(config))
+        return _timed(create, environment, json.dumps(config))
     finally:
         _run([*kind, "delete", "cluster", "--name", BARE], environment)
 

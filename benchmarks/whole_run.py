@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
-CHAOSEXT = str(Path(sys.executable).parent / "chaosext")
+from benchmarks.bed import CHAOSEXT, ensure_up
+
 EXPERIMENT = "experiments/control-plane-partition.yaml"
 SETTLE_S, DWELL_S = 120.0, 15.0
 """The experiment's defaults: a cluster that does not heal itself is given all of `settle_s`."""
@@ -17,6 +16,7 @@ SETTLE_S, DWELL_S = 120.0, 15.0
 
 def main() -> None:
     """Print the run's time, the sum of its timers (grace + tolerations + settle + dwell), and their ratio."""
+    ensure_up()
     started_s = time.monotonic()
     argv = [CHAOSEXT, "run", EXPERIMENT, "--expect", "deviated", "--json"]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=1800, check=False)
