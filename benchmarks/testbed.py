@@ -38,7 +38,8 @@ def _timed_bare(environment: dict[str, str]) -> float:
     ensure_engine(Progress(), may_install=False)
     images = ensure_images("auto", Progress())
     roles = [{"role": "control-plane"}, {"role": "worker"}, {"role": "worker"}]
-    config = {"kind": "Cluster", "apiVersion": "kind.x-k8s.io/v1alpha4", "nodes": roles}
+    networking = {"disableDefaultCNI": True}  # the node image carries Calico instead of kindnet
+    config = {"kind": "Cluster", "apiVersion": "kind.x-k8s.io/v1alpha4", "nodes": roles, "networking": networking}
     kind = [str(images.kind)]
     create = [*kind, "create", "cluster", "--name", BARE, "--image", images.node_image, "--config", "-"]
     try:
@@ -54,6 +55,8 @@ def _timed(argv: list[str], environment: dict[str, str], stdin: str = "") -> flo
 
 
 def _run(argv: list[str], environment: dict[str, str], stdin: str = "") -> None:
-    subprocess.run(
-        argv, check=True, capture_output=True, text=True, input=stdin, env=environment, timeout=TIMEOUT_S
+    done = subprocess.run(
+        argv, capture_output=True, text=True, input=stdin, env=environment, timeout=TIMEOUT_S, check=False
     )
+    if done.returncode:
+        raise SystemExit(f"{' '.join(argv)} ended with {done.returncode}: {done.stderr[-2000:]}")

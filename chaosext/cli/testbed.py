@@ -174,7 +174,7 @@ def _require_steady_state(context: str, progress: Progress) -> None:
 
     settings = settings_from({}, {"KUBERNETES_CONTEXT": context})
     with progress.stage("Ask every check of the steady state"):
-        asked = settle(lambda: ask_now(settings, "all"), settle_s=STEADY_S, dwell_s=0)
+        asked = settle(lambda: ask_now(settings, "all"), settle_s=STEADY_S, dwell_s=0, interval_s=0.5)
     if asked.finding.status is not Status.HEALTHY:
         raise NotInTime(
             f"{context} is up, but not steady after {STEADY_S:g} s: {asked.finding.summary}",
