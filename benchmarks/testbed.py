@@ -39,7 +39,12 @@ def _timed_bare(environment: dict[str, str]) -> float:
     images = ensure_images("auto", Progress())
     roles = [{"role": "control-plane"}, {"role": "worker"}, {"role": "worker"}]
     networking = {"disableDefaultCNI": True}  # the node image carries Calico instead of kindnet
-    config = {"kind": "Cluster", "apiVersion": "kind.x-k8s.io/v1alpha4", "nodes": roles, "networking": networking}
+    config = {
+        "kind": "Cluster",
+        "apiVersion": "kind.x-k8s.io/v1alpha4",
+        "nodes": roles,
+        "networking": networking,
+    }
     kind = [str(images.kind)]
     create = [*kind, "create", "cluster", "--name", BARE, "--image", images.node_image, "--config", "-"]
     try:
