@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 SOURCES := pyproject.toml kind-config.yaml README.md $(shell find chaosext experiments -type f -not -name '*.pyc')
+KIND_TESTS ?= tests/kind
 EXPERIMENT := experiments/control-plane-partition.yaml
 
 .DEFAULT_GOAL := help
@@ -49,7 +50,7 @@ unit: $(VENV)/.installed
 	$(BIN)/pytest -q
 
 kind-test: $(VENV)/.installed ## Tests on the real testbed, which must be up
-	$(BIN)/pytest -q tests/kind
+	$(BIN)/pytest -q $(KIND_TESTS)
 
 bench: $(VENV)/.installed ## Benchmarks on the real testbed: ratios against baselines of the same run
 	$(BIN)/python -m benchmarks

@@ -46,15 +46,6 @@ def test_sixty_lookups_decide_on_two_workers(around: Surroundings) -> None:
     assert finding.summary.startswith("60 of 60 lookups answered, from 2 nodes")
 
 
-def test_the_whole_steady_state_is_asked_within_seconds(around: Surroundings) -> None:
-    took_s = []
-    for _ in range(4):  # the first one loads the libraries, and a busy machine is slow now and then
-        start = time.monotonic()
-        run_checks(STEADY_STATE, around)
-        took_s.append(time.monotonic() - start)
-    assert min(took_s) < 3
-
-
 def test_every_path_between_control_plane_and_nodes_is_open_and_so_no_cut(around: Surroundings) -> None:
     paths = cut.paths_between(around.cluster.nodes())
     before = cut.gather(paths, around.shells)
