@@ -9,7 +9,7 @@ from chaosext.cluster.timings import Timings, timings_from
 from chaosext.model.result import Briefing
 from chaosext.rehearsal.disruption import outlook
 from chaosext.run.rollback import peered_names
-from chaosext.run.waiting import KUBE_DNS_LABELS
+from chaosext.steady.placement import KUBE_DNS_SELECTOR
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -23,7 +23,7 @@ CONTROL_PLANE_PODS = "component in (kube-controller-manager,kube-apiserver)"
 def brief(cluster: Cluster, ttl_s: float | None) -> Briefing:
     """Ask the API server what bears on a cut of every node without a control-plane role, for `ttl_s`."""
     nodes = cluster.nodes()
-    pods = cluster.pods("kube-system", KUBE_DNS_LABELS)
+    pods = cluster.pods("kube-system", KUBE_DNS_SELECTOR)
     dns_nodes = sorted({pod.node for pod in pods if pod.node and not pod.terminating})
     timings = timings_from(cluster.items("pods", namespace="kube-system", labelSelector=CONTROL_PLANE_PODS))
     lost = {node.name for node in nodes if not node.is_control_plane}

@@ -12,23 +12,19 @@ from chaosext.model.errors import ChaosextError, Inconclusive
 from chaosext.model.finding import Finding, Status
 from chaosext.model.places import state_home
 from chaosext.model.timeline import Kind
-from chaosext.nodes.docker import DockerShell
 from chaosext.observe.changes import Note
 from chaosext.partition.apply import ARMING_S, ArmReport, HealReport, arm, heal
 from chaosext.run import baseline
 from chaosext.run.plan import Wish, plan_cut, survey
-from chaosext.run.reach import connect, require_pin, shells_for
+from chaosext.run.reach import connect, require_pin, shells_for, shells_named
 from chaosext.safety.intent import GONE, INTENT, IntentLog
 from chaosext.safety.limits import Limits
 from chaosext.steady import cut as cut_check
-from chaosext.steady.names import CUT
+from chaosext.steady.names import HEALED
 from chaosext.steady.suite import unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from chaosext.cluster.client import Cluster
-    from chaosext.nodes.shell import NodeShell
     from chaosext.partition.cut import Cut
     from chaosext.run.context import RunContext
     from chaosext.run.settings import Settings
@@ -64,7 +60,7 @@ def prepare(settings: Settings, wish: Wish, context: RunContext) -> Cut:
     """As `plan`, for this run; and what the paths are like before the cut."""
     planned = plan(settings, wish, run=context.id, owner=context.owner)
     sources = {path.source for path in planned.paths}
-    context.before = cut_check.gather(planned.paths, _shells(sources), blind=planned.blind)
+    context.before = cut_check.gather(planned.paths, shells_named(sources), blind=planned.blind)
     context.prepared = (wish, planned.cut, time.monotonic())
     return planned.cut
 
@@ -77,7 +73,7 @@ def sever(settings: Settings, wish: Wish, context: RunContext, *, prove: bool = 
     started_s = time.monotonic()
     cut = _prepared(settings, wish, context)
     cluster = connect(settings)
-    shells = _shells({node.node for node in cut.nodes})
+    shells = shells_named({node.node for node in cut.nodes})
     cluster_uid = cluster.namespace_uid("kube-system")
     _write_intent(cut, cluster)
     context.cuts.append(cut)
@@ -123,7 +119,7 @@ def heal_run(context: RunContext) -> HealReport:
 
 def heal_nodes(run: str, nodes: set[str], let_go_at: datetime | None = None) -> HealReport:
     """Take the table of `run` away on `nodes`, and write down that it is gone: seen so, or past `let_go_at`."""
-    report = heal(run, _shells(nodes))
+    report = heal(run, shells_named(nodes))
     if not report.may_cut(expires_at=let_go_at):
         intent_log().write({"run": run, "event": GONE, "nodes": sorted(nodes)})
     return report
@@ -150,7 +146,7 @@ def healed_finding(context: RunContext) -> Finding | None:
     try:
         return cut_check.judge_healed(context.before, _paths_now(context.before))
     except ChaosextError as error:  # the cut is healed whatever the paths say
-        return unknown(CUT, str(error))
+        return unknown(HEALED, str(error))
 
 
 def _prepared(settings: Settings, wish: Wish, context: RunContext) -> Cut:
@@ -217,11 +213,7 @@ def _proof(context: RunContext) -> Finding:
 
 def _paths_now(before: cut_check.CutEvidence) -> cut_check.CutEvidence:
     """The same paths, measured now, from the nodes themselves."""
-    return cut_check.gather(before.paths, _shells({path.source for path in before.paths}))
-
-
-def _shells(nodes: set[str]) -> Mapping[str, NodeShell]:
-    return {name: DockerShell(name) for name in sorted(nodes)}
+    return cut_check.gather(before.paths, shells_named({path.source for path in before.paths}))
 
 
 def _objects(nodes: set[str]) -> str:

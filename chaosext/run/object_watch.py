@@ -13,8 +13,8 @@ from chaosext.cluster.watch import Change, watch
 from chaosext.observe.changes import endpoints_note, gone_note, node_notes, pod_notes, probe_note, zone_notes
 from chaosext.observe.recorder import Recorder
 from chaosext.rehearsal.disruption import zone_states
-from chaosext.run.waiting import KUBE_DNS_LABELS
 from chaosext.steady import dns
+from chaosext.steady.placement import KUBE_DNS_SELECTOR
 
 if TYPE_CHECKING:
     import threading
@@ -88,7 +88,7 @@ class ObjectWatch:
     def followings(self) -> Iterator[Following]:
         """One for each thread; nodes first, by which the others know who is lost."""
         yield Following(name="nodes", kind="nodes", take=self.take_node)
-        labels = {dns.NAMESPACE: KUBE_DNS_LABELS, **dict.fromkeys(self._namespaces)}
+        labels = {dns.NAMESPACE: KUBE_DNS_SELECTOR, **dict.fromkeys(self._namespaces)}
         for namespace, pods in labels.items():
             name = f"{namespace}/pods"
             yield Following(name=name, kind="pods", take=self.take_pod, namespace=namespace, labels=pods)

@@ -71,16 +71,21 @@ def require_pin(cluster: Cluster) -> None:
 
 
 def shells_for(nodes: Iterable[Node]) -> Mapping[str, NodeShell]:
-    """A shell on every node; on kind a node's container carries the node's name."""
-    return {node.name: DockerShell(node.name) for node in nodes}
+    """A shell on every node."""
+    return shells_named(node.name for node in nodes)
 
 
-def surroundings(settings: Settings, nodes: Iterable[Node] | None = None) -> Surroundings:
-    """What the checks look at. `nodes` saves a call where the caller has asked already."""
+def shells_named(names: Iterable[str]) -> Mapping[str, NodeShell]:
+    """A shell on every node named, sorted; on kind a node's container carries the node's name."""
+    return {name: DockerShell(name) for name in sorted(names)}
+
+
+def surroundings(settings: Settings) -> Surroundings:
+    """What the checks look at."""
     cluster = connect(settings)
     return Surroundings(
         cluster=cluster,
-        shells=shells_for(cluster.nodes() if nodes is None else nodes),
+        shells=shells_for(cluster.nodes()),
         leaf=DockerShell(settings.leaf_container),
         namespaces=settings.namespaces,
         dns_lookups=settings.lookups,

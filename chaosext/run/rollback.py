@@ -11,9 +11,10 @@ from chaosext.model.errors import ChaosextError, Inconclusive, Unreachable
 from chaosext.model.finding import Status
 from chaosext.model.timeline import Kind
 from chaosext.run.reach import connect, require_pin, surroundings
-from chaosext.run.waiting import KUBE_DNS_LABELS, POLL_S
+from chaosext.run.waiting import POLL_S
 from chaosext.steady import names
 from chaosext.steady.bgp import peered_nodes
+from chaosext.steady.placement import KUBE_DNS_SELECTOR
 from chaosext.steady.suite import run_checks
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def _dns_is_healthy(settings: Settings) -> bool:
 
 
 def _kube_dns(cluster: Cluster) -> tuple[Pod, ...]:
-    return cluster.pods(NAMESPACE, KUBE_DNS_LABELS)
+    return cluster.pods(NAMESPACE, KUBE_DNS_SELECTOR)
 
 
 def _delete(settings: Settings, context: RunContext, victims: Sequence[Pod]) -> list[str]:
@@ -114,7 +115,11 @@ def _delete(settings: Settings, context: RunContext, victims: Sequence[Pod]) -> 
     )
     secrets = {"KUBERNETES_CONTEXT": settings.context, "KUBERNETES_VERIFY_SSL": "true"}
     deleted = terminate_pods(
-        label_selector=KUBE_DNS_LABELS, name_pattern=f"^({pattern})$", all=True, ns=NAMESPACE, secrets=secrets
+        label_selector=KUBE_DNS_SELECTOR,
+        name_pattern=f"^({pattern})$",
+        all=True,
+        ns=NAMESPACE,
+        secrets=secrets,
     )
     return list(deleted)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from chaosext.model.errors import Unreachable
 from chaosext.model.finding import Finding, Status, worst
+from chaosext.steady.placement import KUBE_DNS_SELECTOR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from chaosext.cluster.client import Cluster
     from chaosext.cluster.objects import Node, Pod
 
-KUBE_DNS_LABELS = "k8s-app=kube-dns"
 POLL_S = 1.0
 
 
@@ -64,7 +64,7 @@ def wait_for_movement(cluster: Cluster, timeout_s: float) -> tuple[Movement, flo
     started_s, last = time.monotonic(), None
     while True:
         try:
-            last = movement(cluster.pods("kube-system", KUBE_DNS_LABELS), cluster.nodes())
+            last = movement(cluster.pods("kube-system", KUBE_DNS_SELECTOR), cluster.nodes())
         except Unreachable:
             if last is None and time.monotonic() - started_s > timeout_s:
                 raise

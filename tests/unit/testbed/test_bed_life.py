@@ -4,9 +4,9 @@ import io
 import json
 import threading
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from bed_images import IMAGES
 from click.testing import CliRunner
 
 from chaosext.cli.testbed import testbed as command
@@ -14,25 +14,8 @@ from chaosext.model.errors import Refused
 from chaosext.safety.pin import Pin, read_pins, write_pin
 from chaosext.testbed import cluster, containers, kubeconfig, leaf, waiting
 from chaosext.testbed.config import make_blueprint, read_kind_config
-from chaosext.testbed.images.imageset import ImageSet
 from chaosext.testbed.lock import locked
 from chaosext.testbed.progress import Progress
-
-IMAGES = ImageSet(
-    source="source",
-    node_image="node:1",
-    leaf_image="leaf:1",
-    calico_node_image="calico-node:1",
-    calico_cni_image="calico-cni:1",
-    istio_hub="hub",
-    istio_tag="1",
-    shop_image="shop:1",
-    client_image="client:1",
-    kind=Path("kind"),
-    helm=Path("helm"),
-    calico_manifests=Path("calico"),
-    istio_charts=Path("istio"),
-)
 
 TOLD = io.StringIO()
 LOUD = Progress(TOLD)

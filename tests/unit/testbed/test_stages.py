@@ -6,32 +6,17 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
+from bed_images import IMAGES
 
 from chaosext.testbed import containers, stages
 from chaosext.testbed.commands import CommandFailed
 from chaosext.testbed.config import make_blueprint, read_kind_config
-from chaosext.testbed.images.imageset import ImageSet
 from chaosext.testbed.progress import Progress
 from chaosext.testbed.stages import BringUp
 from chaosext.testbed.status import BedStatus
 from chaosext.testbed.waiting import GaveUp, NotInTime
 
 WORKERS = ("chaosext-worker", "chaosext-worker2")
-IMAGES = ImageSet(
-    source="source",
-    node_image="node:1",
-    leaf_image="leaf:1",
-    calico_node_image="calico-node:1",
-    calico_cni_image="calico-cni:1",
-    istio_hub="hub",
-    istio_tag="1",
-    shop_image="shop:1",
-    client_image="client:1",
-    kind=Path("kind"),
-    helm=Path("helm"),
-    calico_manifests=Path("calico"),
-    istio_charts=Path("istio"),
-)
 EMPTY = BedStatus(
     name="chaosext", context="kind-chaosext", record={}, leaf_ip="", nodes=(), pods=(), workloads=()
 )

@@ -1,0 +1,21 @@
+"""An image set that names nothing real, for tests that never start a container."""
+
+from pathlib import Path
+
+from chaosext.testbed.images.imageset import ImageSet
+
+IMAGES = ImageSet(
+    source="source",
+    node_image="node:1",
+    leaf_image="leaf:1",
+    calico_node_image="calico-node:1",
+    calico_cni_image="calico-cni:1",
+    istio_hub="hub",
+    istio_tag="1",
+    shop_image="shop:1",
+    client_image="client:1",
+    kind=Path("kind"),
+    helm=Path("helm"),
+    calico_manifests=Path("calico"),
+    istio_charts=Path("istio"),
+)
