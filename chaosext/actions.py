@@ -43,9 +43,9 @@ def sever_control_plane(
     Unsafe, when something may be left, with how to remove it.
     """
     from chaosext.run.context import current
-    from chaosext.run.fault import sever
-    from chaosext.run.plan import Wish
-    from chaosext.run.settings import settings_from
+    from chaosext.run.cutting.fault import sever
+    from chaosext.run.cutting.plan import Wish
+    from chaosext.run.reading.settings import settings_from
 
     wish = Wish.from_arguments({"ttl_s": ttl_s, "peers": peers, "families": families, "uplinks": uplinks})
     return sever(settings_from(configuration, secrets), wish, current(), prove=prove)
@@ -61,7 +61,7 @@ def heal_control_plane(configuration: Configuration = None, secrets: Secrets = N
     the command that removes them.
     """
     from chaosext.run.context import current
-    from chaosext.run.fault import heal_run, healed_finding
+    from chaosext.run.cutting.fault import heal_run, healed_finding
 
     report, finding = heal_run(current()), healed_finding(current())
     return {
@@ -95,8 +95,8 @@ def reschedule_kube_dns(
     still misplaced after the second attempt, naming Pod and node.
     """
     from chaosext.run.context import current
-    from chaosext.run.rollback import reschedule
-    from chaosext.run.settings import settings_from
+    from chaosext.run.cutting.rollback import reschedule
+    from chaosext.run.reading.settings import settings_from
 
     settings = settings_from(configuration, secrets)
     return reschedule(settings, current(), timeout_s=timeout_s, only_if_needed=only_if_needed)

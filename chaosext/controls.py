@@ -74,7 +74,7 @@ def after_experiment_control(context: Experiment, state: Journal, **kwargs: Any)
     global _attended
     from chaosext.report.markdown import summary
     from chaosext.run.context import current
-    from chaosext.run.finish import finish
+    from chaosext.run.judging.finish import finish
 
     run, attended, _attended = current(), _attended, None
     if run.strict:

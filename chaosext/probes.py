@@ -68,9 +68,9 @@ def cut_effective(configuration: Configuration = None, secrets: Secrets = None) 
 
     Compared with what the paths were like before this run's cut; an open one is named. Returns a finding.
     """
-    from chaosext.run.asking import ask_cut
     from chaosext.run.context import current
-    from chaosext.run.settings import settings_from
+    from chaosext.run.reading.settings import settings_from
+    from chaosext.run.watch.asking import ask_cut
 
     return ask_cut(settings_from(configuration, secrets), current().before).to_json()
 
@@ -109,9 +109,9 @@ def steady_state(
 
     Returns a finding (check `steady_state`) with `settled_after_s` (seconds, null: never) and `findings`.
     """
-    from chaosext.run.asking import ask_steady_state
     from chaosext.run.context import current
-    from chaosext.run.settings import settings_from
+    from chaosext.run.reading.settings import settings_from
+    from chaosext.run.watch.asking import ask_steady_state
 
     settings = settings_from(configuration, secrets)
     return ask_steady_state(settings, current(), checks, settle_s=settle_s, dwell_s=dwell_s)
@@ -126,15 +126,15 @@ def kube_dns_moved(
     moved is an answer too, not a failure.
     """
     from chaosext.run.reach import connect
-    from chaosext.run.settings import settings_from
-    from chaosext.run.waiting import wait_for_movement
+    from chaosext.run.reading.settings import settings_from
+    from chaosext.run.watch.waiting import wait_for_movement
 
     seen, waited_s = wait_for_movement(connect(settings_from(configuration, secrets)), timeout_s)
     return {**seen.to_json(), "waited_s": round(waited_s, 1)}
 
 
 def _check(name: str, configuration: Configuration, secrets: Secrets, **more: Any) -> dict[str, Any]:
-    from chaosext.run.asking import ask
-    from chaosext.run.settings import settings_from
+    from chaosext.run.reading.settings import settings_from
+    from chaosext.run.watch.asking import ask
 
     return ask(settings_from(configuration, secrets), name, **more).to_json()

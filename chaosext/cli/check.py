@@ -57,8 +57,8 @@ def check(
     """
     from chaosext.cli.output import finding_lines
     from chaosext.model.finding import worst
-    from chaosext.run.asking import ask_now
-    from chaosext.run.settings import settings_from
+    from chaosext.run.reading.settings import settings_from
+    from chaosext.run.watch.asking import ask_now
 
     configuration = {"chaosext_leaf": leaf, "chaosext_lookups": lookups}
     if namespaces:

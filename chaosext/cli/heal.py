@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from chaosext.run.sweep import Swept
+    from chaosext.run.cutting.sweep import Swept
 
 
 @click.command()
@@ -27,7 +27,7 @@ def heal(run_id: str | None, nodes: tuple[str, ...]) -> int:
       chaosext heal --run 20261123t230300ab12 --node chaosext-control-plane
     """
     from chaosext.model.errors import Refused
-    from chaosext.run.sweep import sweep
+    from chaosext.run.cutting.sweep import sweep
 
     if nodes and not run_id:
         raise Refused("--node needs --run", "name the run, as `nft list tables` on the node shows it")

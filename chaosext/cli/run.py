@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from chaosext.model.errors import Refused
     from chaosext.model.result import RunResult
     from chaosext.run.context import RunContext
-    from chaosext.run.resolve import Resolved
+    from chaosext.run.reading.resolve import Resolved
 
 EXPECTABLE = ("passed", "deviated", "inconclusive", "refused")
 
@@ -52,8 +52,8 @@ def run(
     Writes run/<id>/result.json, journal.json, timeline.jsonl and summary.md; run/latest points to the newest.
     """
     from chaosext.model.errors import Refused
-    from chaosext.run.experiment import load_experiment
-    from chaosext.run.resolve import resolve
+    from chaosext.run.reading.experiment import load_experiment
+    from chaosext.run.reading.resolve import resolve
 
     try:
         resolved = resolve(load_experiment(experiment), context=context)
@@ -75,8 +75,8 @@ def preflight(experiment: Path, context: str | None, as_json: bool) -> int:
     """
     from chaosext.cli.output import briefing_lines
     from chaosext.run.dry import dry_run
-    from chaosext.run.experiment import load_experiment
-    from chaosext.run.resolve import resolve
+    from chaosext.run.reading.experiment import load_experiment
+    from chaosext.run.reading.resolve import resolve
 
     known = dry_run(resolve(load_experiment(experiment), context=context)).briefing
     click.echo(json.dumps(known.to_json(), indent=2) if as_json else "\n".join(briefing_lines(known)))
@@ -119,7 +119,7 @@ def _refused_at_once(error: Refused, expect: str | None, as_json: bool) -> int:
 def _refused(resolved: Resolved, context: RunContext, error: Refused, expect: str | None) -> RunResult:
     """A run that was refused before it began leaves its reason in its directory as well."""
     from chaosext.report.markdown import summary
-    from chaosext.run.finish import result_of, write_result
+    from chaosext.run.judging.finish import result_of, write_result
     from chaosext.run.strict import refusal
 
     journal = {"experiment": resolved.experiment, "start": datetime.now(UTC).isoformat()}

@@ -167,9 +167,9 @@ def kubeconfig(name: str) -> None:
 def _require_steady_state(context: str, progress: Progress) -> None:
     """Ask the checks that an experiment will ask; raises `NotInTime` with what they find wrong."""
     from chaosext.model.finding import Status
-    from chaosext.run.asking import ask_now
-    from chaosext.run.settings import settings_from
-    from chaosext.run.waiting import settle
+    from chaosext.run.reading.settings import settings_from
+    from chaosext.run.watch.asking import ask_now
+    from chaosext.run.watch.waiting import settle
     from chaosext.testbed.waiting import NotInTime
 
     settings = settings_from({}, {"KUBERNETES_CONTEXT": context})

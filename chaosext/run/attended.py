@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from chaosext.run.briefing import brief
 from chaosext.run.context import current
-from chaosext.run.finish import finish
+from chaosext.run.judging.finish import finish
 from chaosext.run.reach import connect, surroundings
-from chaosext.run.resolve import resolve
-from chaosext.run.watching import Watching
+from chaosext.run.reading.resolve import resolve
+from chaosext.run.watch.watching import Watching
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from chaosext.model.result import Briefing, RunResult
-    from chaosext.run.experiment import Experiment
-    from chaosext.run.finish import Renderer
+    from chaosext.run.judging.finish import Renderer
+    from chaosext.run.reading.experiment import Experiment
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from chaosext.cluster.timings import Timings, timings_from
 from chaosext.model.result import Briefing
 from chaosext.rehearsal.disruption import outlook
-from chaosext.run.rollback import peered_names
+from chaosext.run.cutting.rollback import peered_names
 from chaosext.steady.placement import KUBE_DNS_SELECTOR
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from chaosext.observe.teller import Sink
     from chaosext.partition.cut import Cut
-    from chaosext.run.plan import Wish
+    from chaosext.run.cutting.plan import Wish
     from chaosext.steady.cut import CutEvidence
 
 

@@ -11,18 +11,18 @@ from chaosext.partition.apply import require_free
 from chaosext.partition.nft import arm_ruleset, disarm_ruleset
 from chaosext.run.briefing import brief
 from chaosext.run.context import owner
+from chaosext.run.cutting.fault import plan
 from chaosext.run.directory import new_run_id
-from chaosext.run.experiment import activities
-from chaosext.run.fault import plan
 from chaosext.run.reach import connect
+from chaosext.run.reading.experiment import activities
 from chaosext.run.strict import unreachable_is_refused
 
 if TYPE_CHECKING:
     from chaosext.model.result import Briefing
     from chaosext.partition.cut import Cut
-    from chaosext.run.plan import Wish
-    from chaosext.run.resolve import Resolved
-    from chaosext.run.settings import Settings
+    from chaosext.run.cutting.plan import Wish
+    from chaosext.run.reading.resolve import Resolved
+    from chaosext.run.reading.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

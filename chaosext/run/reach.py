@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from chaosext.cluster.objects import Node
     from chaosext.nodes.shell import NodeShell
-    from chaosext.run.settings import Settings
+    from chaosext.run.reading.settings import Settings
 
 
 @cache

@@ -16,20 +16,20 @@ from typing import TYPE_CHECKING, Any
 from chaosext.model.errors import Refused, Unreachable
 from chaosext.model.verdict import Outcome, Verdict
 from chaosext.run.briefing import brief
-from chaosext.run.facts import ABORT_REASON
-from chaosext.run.fault import prepare
-from chaosext.run.finish import Renderer, finish
+from chaosext.run.cutting.fault import prepare
+from chaosext.run.judging.facts import ABORT_REASON
+from chaosext.run.judging.finish import Renderer, finish
 from chaosext.run.leaving import Leaving, leaving_on_signals
 from chaosext.run.reach import connect, surroundings
-from chaosext.run.watching import Watching
+from chaosext.run.watch.watching import Watching
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from chaosext.model.result import Briefing, RunResult
     from chaosext.run.context import RunContext
-    from chaosext.run.experiment import Experiment
-    from chaosext.run.resolve import Resolved
+    from chaosext.run.reading.experiment import Experiment
+    from chaosext.run.reading.resolve import Resolved
 
 
 def ready(resolved: Resolved, run: RunContext) -> Briefing:

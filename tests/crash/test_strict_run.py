@@ -14,8 +14,8 @@ from chaosext.model.verdict import Outcome
 from chaosext.report.markdown import summary
 from chaosext.run import context as contexts
 from chaosext.run import strict
-from chaosext.run.experiment import load_experiment
-from chaosext.run.resolve import resolve
+from chaosext.run.reading.experiment import load_experiment
+from chaosext.run.reading.resolve import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chaosext.model.errors import Refused
-from chaosext.run.experiment import load_experiment
-from chaosext.run.resolve import resolve
+from chaosext.run.reading.experiment import load_experiment
+from chaosext.run.reading.resolve import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from chaosext.model.finding import Status
 from chaosext.model.verdict import Outcome
 from chaosext.run.directory import RunDirectory
-from chaosext.run.facts import facts_of
-from chaosext.run.verdict import derive
+from chaosext.run.judging.facts import facts_of
+from chaosext.run.judging.verdict import derive
 
 if TYPE_CHECKING:
     import pytest

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chaosext.model.finding import Finding, Status
-from chaosext.run.waiting import Settling, settle
+from chaosext.run.watch.waiting import Settling, settle
 
 INTERVAL_S = 2.0
 LONGEST_QUESTION_S = 5.0

@@ -16,7 +16,7 @@ from kubernetes.config import kube_config
 from chaosext.cluster.bounds import bound_api_calls
 from chaosext.model.errors import Refused
 from chaosext.run.reach import connect
-from chaosext.run.settings import Settings
+from chaosext.run.reading.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from chaosext.partition.cut import Cut, NodeCut, peers_of
 from chaosext.partition.nft import PeerFacts, TableFacts
 from chaosext.partition.reports import NodeTables
 from chaosext.run import dry
-from chaosext.run.plan import Wish
+from chaosext.run.cutting.plan import Wish
 
 if TYPE_CHECKING:
     from collections.abc import Callable

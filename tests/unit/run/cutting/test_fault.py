@@ -17,10 +17,10 @@ from chaosext.model.timeline import Kind
 from chaosext.partition.apply import STRAGGLER_S, TIMEOUT_S
 from chaosext.partition.cut import Cut, NodeCut, peers_of
 from chaosext.partition.reports import HealedNode, HealReport
-from chaosext.run import baseline, fault
 from chaosext.run import context as contexts
-from chaosext.run.plan import Wish
-from chaosext.run.settings import Settings
+from chaosext.run.cutting import baseline, fault
+from chaosext.run.cutting.plan import Wish
+from chaosext.run.reading.settings import Settings
 from chaosext.safety.intent import IntentLog
 from chaosext.steady.cut import CutEvidence
 from chaosext.steady.cut import Path as CutPath

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from chaosext.model.errors import Refused
-from chaosext.run.resolve import resolve
+from chaosext.run.reading.resolve import resolve
 
 SECRETS = {
     "kubernetes": {"KUBERNETES_CONTEXT": "kind-chaosext"},

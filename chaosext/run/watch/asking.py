@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from chaosext.model.errors import Unreachable
 from chaosext.model.finding import Finding, Status
 from chaosext.model.timeline import Kind
-from chaosext.run import baseline
-from chaosext.run.plan import survey
+from chaosext.run.cutting import baseline
+from chaosext.run.cutting.plan import survey
 from chaosext.run.reach import connect, shells_for, surroundings
-from chaosext.run.waiting import settle
+from chaosext.run.watch.waiting import settle
 from chaosext.steady.cut import CutEvidence
 from chaosext.steady.names import CUT
 from chaosext.steady.suite import STEADY_STATE, require_known, run_checks, unknown
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from chaosext.run.context import RunContext
-    from chaosext.run.settings import Settings
+    from chaosext.run.reading.settings import Settings
 
 
 def ask(settings: Settings, name: str, **more: Any) -> Finding:

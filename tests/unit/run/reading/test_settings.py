@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from chaosext.model.errors import Refused
-from chaosext.run.settings import settings_from
+from chaosext.run.reading.settings import settings_from
 
 SECRETS = {"KUBERNETES_CONTEXT": "kind-chaosext"}
 

@@ -17,9 +17,9 @@ from chaosext.model.errors import Unreachable
 from chaosext.model.finding import Finding, Status
 from chaosext.model.timeline import Kind
 from chaosext.observe.recorder import Recorder
-from chaosext.run import watching
-from chaosext.run.object_watch import ObjectWatch
-from chaosext.run.watching import Watching, XdsWatch
+from chaosext.run.watch import watching
+from chaosext.run.watch.object_watch import ObjectWatch
+from chaosext.run.watch.watching import Watching, XdsWatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

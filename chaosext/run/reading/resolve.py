@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from chaosext.model.errors import Refused
-from chaosext.run.experiment import Experiment, activities, calls
-from chaosext.run.facts import SEVER
-from chaosext.run.plan import Wish
-from chaosext.run.settings import Settings, settings_from
+from chaosext.run.cutting.plan import Wish
+from chaosext.run.judging.facts import SEVER
+from chaosext.run.reading.experiment import Experiment, activities, calls
+from chaosext.run.reading.settings import Settings, settings_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

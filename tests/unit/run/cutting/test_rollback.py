@@ -10,8 +10,8 @@ from chaosext.cluster.client import NotFound
 from chaosext.cluster.objects import Deployment, Node, Pod
 from chaosext.model.errors import Inconclusive, Refused
 from chaosext.run import context as contexts
-from chaosext.run import rollback
-from chaosext.run.settings import Settings
+from chaosext.run.cutting import rollback
+from chaosext.run.reading.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

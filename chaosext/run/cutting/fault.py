@@ -14,8 +14,8 @@ from chaosext.model.places import state_home
 from chaosext.model.timeline import Kind
 from chaosext.observe.changes import Note
 from chaosext.partition.apply import ARMING_S, ArmReport, HealReport, arm, heal
-from chaosext.run import baseline
-from chaosext.run.plan import Wish, plan_cut, survey
+from chaosext.run.cutting import baseline
+from chaosext.run.cutting.plan import Wish, plan_cut, survey
 from chaosext.run.reach import connect, require_pin, shells_for, shells_named
 from chaosext.safety.intent import GONE, INTENT, IntentLog
 from chaosext.safety.limits import Limits
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from chaosext.cluster.client import Cluster
     from chaosext.partition.cut import Cut
     from chaosext.run.context import RunContext
-    from chaosext.run.settings import Settings
+    from chaosext.run.reading.settings import Settings
 
 BASELINE_AGE_S = 120.0
 """What the paths were like longer ago than this says nothing about them now; they are measured anew."""

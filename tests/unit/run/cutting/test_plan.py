@@ -10,7 +10,7 @@ import pytest
 from chaosext.cluster.objects import Node
 from chaosext.model.errors import Refused
 from chaosext.nodes.network import NodeNetwork
-from chaosext.run.plan import Ground, Wish, plan_cut
+from chaosext.run.cutting.plan import Ground, Wish, plan_cut
 from chaosext.steady.cut import Path
 from chaosext.steady.tcp import Target
 

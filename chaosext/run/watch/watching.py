@@ -12,7 +12,7 @@ from chaosext.model.errors import ChaosextError, Unreachable
 from chaosext.model.finding import Status
 from chaosext.model.timeline import Kind
 from chaosext.observe.changes import DnsWatch, Note
-from chaosext.run.object_watch import ObjectWatch
+from chaosext.run.watch.object_watch import ObjectWatch
 from chaosext.steady import dns
 from chaosext.steady.names import XDS
 from chaosext.steady.suite import run_checks

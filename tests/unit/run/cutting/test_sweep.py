@@ -13,8 +13,8 @@ import pytest
 from chaosext.cli.main import invoke
 from chaosext.model.errors import Refused, Unsafe
 from chaosext.partition.reports import HealedNode, HealReport
-from chaosext.run import fault
-from chaosext.run.sweep import Swept, sweep
+from chaosext.run.cutting import fault
+from chaosext.run.cutting.sweep import Swept, sweep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -11,8 +11,9 @@ import pytest
 from chaosext import probes
 from chaosext.model.errors import Unreachable
 from chaosext.model.finding import Finding, Status
-from chaosext.run import asking, baseline
 from chaosext.run import context as contexts
+from chaosext.run.cutting import baseline
+from chaosext.run.watch import asking
 from chaosext.steady.cut import CutEvidence, Path
 from chaosext.steady.tcp import Connect, Reach, Target
 

@@ -11,7 +11,7 @@ from chaosext.model.errors import ChaosextError, Inconclusive, Unreachable
 from chaosext.model.finding import Status
 from chaosext.model.timeline import Kind
 from chaosext.run.reach import connect, require_pin, surroundings
-from chaosext.run.waiting import POLL_S
+from chaosext.run.watch.waiting import POLL_S
 from chaosext.steady import names
 from chaosext.steady.bgp import peered_nodes
 from chaosext.steady.placement import KUBE_DNS_SELECTOR
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from chaosext.cluster.objects import Pod
     from chaosext.run.context import RunContext
-    from chaosext.run.settings import Settings
+    from chaosext.run.reading.settings import Settings
 
 NAMESPACE = "kube-system"
 ATTEMPTS = 2

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from chaosext.model.finding import Status
-from chaosext.run.facts import facts_of
-from chaosext.run.verdict import Answer
+from chaosext.run.judging.facts import facts_of
+from chaosext.run.judging.verdict import Answer
 
 REFUSED = "chaosext.model.errors.Refused: "
 UNSAFE = "chaosext.model.errors.Unsafe: "

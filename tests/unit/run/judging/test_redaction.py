@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from chaosext.run.redaction import redacted
+from chaosext.run.judging.redaction import redacted
 
 SECRETS = {
     "kubernetes": {"KUBERNETES_CONTEXT": "kind-chaosext", "KUBERNETES_API_KEY": "s3cr3t"},

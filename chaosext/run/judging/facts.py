@@ -7,7 +7,7 @@ from typing import Any
 
 from chaosext.model.errors import ChaosextError, Refused, Unsafe
 from chaosext.model.finding import Status, worst
-from chaosext.run.verdict import Answer, Facts
+from chaosext.run.judging.verdict import Answer, Facts
 
 SEVER = "sever_control_plane"
 HEAL = "heal_control_plane"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from chaosext.model.errors import Refused, Unsafe
-from chaosext.run.fault import heal_nodes, intent_log
+from chaosext.run.cutting.fault import heal_nodes, intent_log
 from chaosext.safety.intent import Outstanding
 
 if TYPE_CHECKING:

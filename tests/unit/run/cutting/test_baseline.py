@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chaosext.run import baseline
+from chaosext.run.cutting import baseline
 from chaosext.steady.cut import CutEvidence, Path
 from chaosext.steady.tcp import Connect, Reach, Target
 

@@ -8,9 +8,9 @@ import pytest
 
 from chaosext.cluster.objects import Node, Pod
 from chaosext.model.errors import Unreachable
-from chaosext.run import waiting
-from chaosext.run.rollback import misplaced, settled
-from chaosext.run.waiting import Moved, movement, wait_for_movement
+from chaosext.run.cutting.rollback import misplaced, settled
+from chaosext.run.watch import waiting
+from chaosext.run.watch.waiting import Moved, movement, wait_for_movement
 
 NO_NODE = "0/3 nodes are available: 3 node(s) had untolerated taints"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from chaosext.model.errors import Refused
-from chaosext.run.settings import did_you_mean
+from chaosext.run.reading.settings import did_you_mean
 
 # Chaos Toolkit's experiment specification, https://chaostoolkit.org/reference/api/experiment/
 _EXPERIMENT = frozenset(
@@ -80,7 +80,7 @@ def load_experiment(path: Path) -> Experiment:
 
 def bundled(name: str) -> Path | None:
     """The file of an experiment that comes with chaosext, by its name without `.yaml`; None where there is none."""
-    package = Path(__file__).parents[1]
+    package = Path(__file__).parents[2]
     places = (package / "experiments", package.parent / "experiments")  # in a wheel, in a checkout
     return next((found for place in places if (found := place / f"{name}.yaml").is_file()), None)
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from chaosext.model.result import Briefing, RunResult
 from chaosext.model.timeline import Event, Kind
 from chaosext.observe.changes import outage_windows
-from chaosext.run.facts import facts_of
-from chaosext.run.fault import left_behind
-from chaosext.run.redaction import redacted
-from chaosext.run.verdict import derive
+from chaosext.run.cutting.fault import left_behind
+from chaosext.run.judging.facts import facts_of
+from chaosext.run.judging.redaction import redacted
+from chaosext.run.judging.verdict import derive
 
 if TYPE_CHECKING:
     from chaosext.model.verdict import Verdict
