@@ -8,6 +8,7 @@ import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from chaosext.nodes.transport import DEFAULT
 from chaosext.observe.recorder import Recorder
 from chaosext.run.directory import RunDirectory, new_run_id
 
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
 class RunContext:
     """One run. `cuts` are those that it meant to arm; by `let_go_at` the kernel has let go of all of them.
 
-    `before` is what the paths were like before the cut; `prepared` is a cut made ready: for which wish, and when
-    (monotonic seconds). `gate_failed`: the steady state was not met before the method, which was not played.
-    `strict` is set by `chaosext run`, which derives the verdict itself; under plain `chaos run` the control does.
+    `transport` is the way into their nodes. `before` is what the paths were like before the cut; `prepared` is a cut
+    made ready: for which wish, and when (monotonic seconds). `gate_failed`: the steady state was not met before the
+    method, which was not played. `strict` is set by `chaosext run`, which derives the verdict itself; under plain
+    `chaos run` the control does.
     """
 
     id: str
@@ -37,6 +39,7 @@ class RunContext:
     strict: bool = False
     cuts: list[Cut] = field(default_factory=list)
     let_go_at: datetime | None = None
+    transport: str = DEFAULT
     before: CutEvidence | None = None
     prepared: tuple[Wish, Cut, float] | None = None
     method_began: bool = False

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from chaosext.nodes.docker import DockerShell
+from chaosext.nodes.transport import shells
 from chaosext.partition.apply import require_free
 from chaosext.partition.nft import arm_ruleset, disarm_ruleset
 from chaosext.run.briefing import brief
@@ -66,7 +66,7 @@ def dry_run(resolved: Resolved) -> DryRun:
 
 def _feasible(settings: Settings, wish: Wish, run: str) -> Cut:
     cut = plan(settings, wish, run=run, owner=owner()).cut
-    require_free(cut, {node.node: DockerShell(node.node) for node in cut.nodes})
+    require_free(cut, shells((node.node for node in cut.nodes), settings.transport))
     return cut
 
 

@@ -8,15 +8,11 @@ from typing import TYPE_CHECKING
 from chaosext.cluster.bounds import bound_api_calls
 from chaosext.cluster.client import Cluster
 from chaosext.model.errors import Refused, Unreachable
-from chaosext.nodes.docker import DockerShell
+from chaosext.nodes.transport import shells
 from chaosext.safety.pin import Pin, read_pins, verify, write_pin
 from chaosext.steady.suite import Surroundings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from chaosext.cluster.objects import Node
-    from chaosext.nodes.shell import NodeShell
     from chaosext.run.reading.settings import Settings
 
 
@@ -70,23 +66,13 @@ def require_pin(cluster: Cluster) -> None:
         verify(pinned, observed)
 
 
-def shells_for(nodes: Iterable[Node]) -> Mapping[str, NodeShell]:
-    """A shell on every node."""
-    return shells_named(node.name for node in nodes)
-
-
-def shells_named(names: Iterable[str]) -> Mapping[str, NodeShell]:
-    """A shell on every node named, sorted; on kind a node's container carries the node's name."""
-    return {name: DockerShell(name) for name in sorted(names)}
-
-
 def surroundings(settings: Settings) -> Surroundings:
     """What the checks look at."""
     cluster = connect(settings)
     return Surroundings(
         cluster=cluster,
-        shells=shells_for(cluster.nodes()),
-        leaf=DockerShell(settings.leaf_container),
+        shells=shells((node.name for node in cluster.nodes()), settings.transport),
+        leaf=shells([settings.leaf_container], settings.transport)[settings.leaf_container],
         namespaces=settings.namespaces,
         dns_lookups=settings.lookups,
     )

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from chaosext.model.errors import Inconclusive, Refused
+from chaosext.nodes.transport import DEFAULT
 from chaosext.partition.apply import ARMING_S
 
 if TYPE_CHECKING:
@@ -33,6 +34,11 @@ class Outstanding:
     run: str
     nodes: tuple[str, ...]
     intent: Entry
+
+    @property
+    def transport(self) -> str:
+        """The way into its nodes."""
+        return str(self.intent.get("transport", DEFAULT))
 
     @property
     def let_go_at(self) -> datetime | None:

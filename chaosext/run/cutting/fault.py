@@ -12,11 +12,12 @@ from chaosext.model.errors import ChaosextError, Inconclusive
 from chaosext.model.finding import Finding, Status
 from chaosext.model.places import state_home
 from chaosext.model.timeline import Kind
+from chaosext.nodes.transport import shells
 from chaosext.observe.changes import Note
 from chaosext.partition.apply import ARMING_S, ArmReport, HealReport, arm, heal
 from chaosext.run.cutting import baseline
 from chaosext.run.cutting.plan import Wish, plan_cut, survey
-from chaosext.run.reach import connect, require_pin, shells_for, shells_named
+from chaosext.run.reach import connect, require_pin
 from chaosext.safety.intent import GONE, INTENT, IntentLog
 from chaosext.safety.limits import Limits
 from chaosext.steady import cut as cut_check
@@ -24,7 +25,10 @@ from chaosext.steady.names import HEALED
 from chaosext.steady.suite import unknown
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from chaosext.cluster.client import Cluster
+    from chaosext.nodes.shell import NodeShell
     from chaosext.partition.cut import Cut
     from chaosext.run.context import RunContext
     from chaosext.run.reading.settings import Settings
@@ -49,10 +53,9 @@ def plan(settings: Settings, wish: Wish, *, run: str, owner: str) -> Planned:
     """
     cluster = connect(settings)
     require_pin(cluster)
-    nodes = cluster.nodes()
-    ground = survey(cluster, nodes, shells_for(nodes))
+    ground = survey(cluster, settings.transport)
     cut = plan_cut(wish, ground, run=run, owner=owner)
-    Limits(max_ttl_s=settings.max_ttl_s).check(cut, total_nodes=len(nodes))
+    Limits(max_ttl_s=settings.max_ttl_s).check(cut, total_nodes=len(ground.nodes))
     return Planned(cut=cut, paths=ground.paths, blind=ground.blind)
 
 
@@ -60,7 +63,8 @@ def prepare(settings: Settings, wish: Wish, context: RunContext) -> Cut:
     """As `plan`, for this run; and what the paths are like before the cut."""
     planned = plan(settings, wish, run=context.id, owner=context.owner)
     sources = {path.source for path in planned.paths}
-    context.before = cut_check.gather(planned.paths, shells_named(sources), blind=planned.blind)
+    context.transport = settings.transport
+    context.before = cut_check.gather(planned.paths, shells(sources, context.transport), blind=planned.blind)
     context.prepared = (wish, planned.cut, time.monotonic())
     return planned.cut
 
@@ -73,12 +77,11 @@ def sever(settings: Settings, wish: Wish, context: RunContext, *, prove: bool = 
     started_s = time.monotonic()
     cut = _prepared(settings, wish, context)
     cluster = connect(settings)
-    shells = shells_named({node.node for node in cut.nodes})
     cluster_uid = cluster.namespace_uid("kube-system")
-    _write_intent(cut, cluster)
+    _write_intent(cut, cluster, context.transport)
     context.cuts.append(cut)
     context.let_go_at = datetime.now(UTC) + timedelta(seconds=ARMING_S + cut.ttl_s)
-    report = arm(cut, shells)
+    report = arm(cut, shells((node.node for node in cut.nodes), context.transport))
     context.let_go_at = report.expires_at
     _note_cut(context, report)
     command_to_cut_s = time.monotonic() - started_s
@@ -108,7 +111,7 @@ def heal_run(context: RunContext) -> HealReport:
     Raises `Unsafe` when something can't be seen gone.
     """
     nodes = {node.node for cut in context.cuts for node in cut.nodes}
-    report = heal_nodes(context.id, nodes, context.let_go_at)
+    report = heal_nodes(context.id, shells(nodes, context.transport), context.let_go_at)
     if any(
         node.gone and node.was_there is not False for node in report.nodes
     ):  # None: gone, but not listed before
@@ -117,11 +120,11 @@ def heal_run(context: RunContext) -> HealReport:
     return report
 
 
-def heal_nodes(run: str, nodes: set[str], let_go_at: datetime | None = None) -> HealReport:
-    """Take the table of `run` away on `nodes`, and write down that it is gone: seen so, or past `let_go_at`."""
-    report = heal(run, shells_named(nodes))
+def heal_nodes(run: str, on: Mapping[str, NodeShell], let_go_at: datetime | None = None) -> HealReport:
+    """Take the table of `run` away `on` nodes, and write down that it is gone: seen so, or past `let_go_at`."""
+    report = heal(run, on)
     if not report.may_cut(expires_at=let_go_at):
-        intent_log().write({"run": run, "event": GONE, "nodes": sorted(nodes)})
+        intent_log().write({"run": run, "event": GONE, "nodes": sorted(on)})
     return report
 
 
@@ -144,7 +147,7 @@ def healed_finding(context: RunContext) -> Finding | None:
     if context.before is None or not context.cuts:
         return None
     try:
-        return cut_check.judge_healed(context.before, _paths_now(context.before))
+        return cut_check.judge_healed(context.before, _paths_now(context.before, context.transport))
     except ChaosextError as error:  # the cut is healed whatever the paths say
         return unknown(HEALED, str(error))
 
@@ -164,7 +167,7 @@ def intent_log() -> IntentLog:
     return IntentLog(state_home() / "intent.jsonl")
 
 
-def _write_intent(cut: Cut, cluster: Cluster) -> None:
+def _write_intent(cut: Cut, cluster: Cluster, transport: str) -> None:
     entry = {
         "run": cut.run,
         "event": INTENT,
@@ -172,6 +175,7 @@ def _write_intent(cut: Cut, cluster: Cluster) -> None:
         "owner": cut.owner,
         "nodes": [node.node for node in cut.nodes],
         "ttl_s": cut.ttl_s,
+        "transport": transport,
     }
     intent_log().write(entry)
 
@@ -208,12 +212,12 @@ def _monotonic_s(at: datetime) -> float:
 def _proof(context: RunContext) -> Finding:
     if context.before is None:
         raise Inconclusive("no path was measured before the cut", "nothing can be proven without it")
-    return cut_check.judge(context.before, _paths_now(context.before))
+    return cut_check.judge(context.before, _paths_now(context.before, context.transport))
 
 
-def _paths_now(before: cut_check.CutEvidence) -> cut_check.CutEvidence:
+def _paths_now(before: cut_check.CutEvidence, transport: str) -> cut_check.CutEvidence:
     """The same paths, measured now, from the nodes themselves."""
-    return cut_check.gather(before.paths, shells_named({path.source for path in before.paths}))
+    return cut_check.gather(before.paths, shells((path.source for path in before.paths), transport))
 
 
 def _objects(nodes: set[str]) -> str:

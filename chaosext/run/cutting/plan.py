@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, cast
 from chaosext.cluster.client import Cluster, NotFound
 from chaosext.model.errors import Refused
 from chaosext.nodes.network import NodeNetwork, read_networks
+from chaosext.nodes.transport import shells
 from chaosext.partition.cut import FAMILIES, Cut, Family, NodeCut, peers_of
 from chaosext.steady.cut import Path, paths_between
 from chaosext.steady.tcp import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from chaosext.cluster.objects import Node
-    from chaosext.nodes.shell import NodeShell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,9 +97,11 @@ def _prefixes(wish: Wish, peers: Sequence[str], pools: Sequence[str]) -> tuple[s
     return named if wish.peers else (*named, *pools)
 
 
-def survey(cluster: Cluster, nodes: Collection[Node], shells: Mapping[str, NodeShell]) -> Ground:
+def survey(cluster: Cluster, transport: str) -> Ground:
     """Ask each node once for its addresses and its kubelet's API server, and the cluster for the Pods' prefixes."""
-    networks = read_networks(shells, {node.name: node.internal_ips for node in nodes})
+    nodes = cluster.nodes()
+    shells_of_nodes = shells((node.name for node in nodes), transport)
+    networks = read_networks(shells_of_nodes, {node.name: node.internal_ips for node in nodes})
     seen = tuple(replace(node, internal_ips=networks[node.name].addresses) for node in nodes)
     return Ground(nodes=seen, networks=networks, pools=pod_prefixes(cluster))
 

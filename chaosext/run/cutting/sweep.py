@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from chaosext.model.errors import Refused, Unsafe
+from chaosext.nodes.transport import shells
 from chaosext.run.cutting.fault import heal_nodes, intent_log
 from chaosext.safety.intent import Outstanding
 
@@ -34,7 +35,7 @@ def sweep(run: str | None, nodes: Collection[str] = ()) -> Iterator[Swept]:
         if run is None and each.is_running:
             yield Swept(run=each.run, report=None)
             continue
-        report = heal_nodes(each.run, set(each.nodes), each.let_go_at)
+        report = heal_nodes(each.run, shells(each.nodes, each.transport), each.let_go_at)
         try:
             report.require_gone(expires_at=each.let_go_at)
         except Unsafe as unsafe:

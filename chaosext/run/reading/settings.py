@@ -25,7 +25,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     context: str = Field(min_length=1, description="Kubernetes context; never the current one implicitly")
-    transport: str = Field("docker", pattern="^docker$", description="How a node's shell is reached")
+    transport: str = Field("docker", pattern="^(docker|netns)$", description="The way into a node")
     leaf: str = Field(
         "", description="Container of the leaf router; empty: `<cluster>-leaf` on a kind context"
     )

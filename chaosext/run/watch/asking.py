@@ -10,7 +10,7 @@ from chaosext.model.finding import Finding, Status
 from chaosext.model.timeline import Kind
 from chaosext.run.cutting import baseline
 from chaosext.run.cutting.plan import survey
-from chaosext.run.reach import connect, shells_for, surroundings
+from chaosext.run.reach import connect, surroundings
 from chaosext.run.watch.waiting import settle
 from chaosext.steady.cut import CutEvidence
 from chaosext.steady.names import CUT
@@ -49,8 +49,7 @@ def _before(settings: Settings) -> CutEvidence:
     kept = baseline.load(cluster.namespace_uid("kube-system"))
     if kept is not None:
         return kept
-    nodes = cluster.nodes()
-    ground = survey(cluster, nodes, shells_for(nodes))
+    ground = survey(cluster, settings.transport)
     return CutEvidence(paths=ground.paths, connects={}, blind=ground.blind)
 
 

@@ -15,12 +15,15 @@ from chaosext.partition.nft import PeerFacts, TableFacts
 from chaosext.partition.reports import NodeTables
 from chaosext.run import dry
 from chaosext.run.cutting.plan import Wish
+from chaosext.run.reading.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 RESOLVED: Any = SimpleNamespace(
-    settings=None, experiment={"method": []}, wishes=lambda: iter([("method[0]", Wish(ttl_s=60))])
+    settings=Settings(context="c"),
+    experiment={"method": []},
+    wishes=lambda: iter([("method[0]", Wish(ttl_s=60))]),
 )
 CUT = Cut(
     run="dry1",

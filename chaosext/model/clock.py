@@ -1,0 +1,51 @@
+"""Time that nobody can set: seconds since this machine booted, sleep included, and which boot that was.
+
+A wall clock may be moved while a cut is in force; what is measured between two moments of one boot may not.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+"""Chosen anew by the kernel at each boot (random(4))."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """`uptime_s` seconds (CLOCK_BOOTTIME, clock_gettime(2)) after the boot named `boot`; comparable within one boot."""
+
+    boot: str
+    uptime_s: float
+
+    def age_s(self) -> float | None:
+        """Seconds since then; None when that was in another boot, or on another machine."""
+        return uptime_s() - self.uptime_s if self.boot == boot_id() else None
+
+    def to_json(self) -> dict[str, Any]:
+        return {"boot": self.boot, "uptime_s": round(self.uptime_s, 3)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Raises KeyError, TypeError or ValueError for what `to_json` did not write."""
+        return cls(boot=str(value["boot"]), uptime_s=float(value["uptime_s"]))
+
+
+def now() -> Moment:
+    return Moment(boot=boot_id(), uptime_s=uptime_s())
+
+
+def uptime_s() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+@cache
+def boot_id() -> str:
+    return BOOT_ID.read_text().strip()

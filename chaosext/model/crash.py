@@ -1,0 +1,52 @@
+"""Named places at which a test can kill the process: SIGKILL, no clean-up, as an out-of-memory killer would do it.
+
+`CHAOSEXT_CRASH_AT=<point>` kills there, `<point>:<n>` at the n-th time that it is passed (1 is the first).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections import Counter
+
+VARIABLE = "CHAOSEXT_CRASH_AT"
+
+POINTS: dict[str, str] = {
+    "lease-taken": "the Lease is ours, no node is locked yet",
+    "first-node-locked": "the first node's lock is ours, the others' not yet",
+    "nodes-locked": "every node's lock is ours",
+    "intent-written": "the intent is on disk (fsync), no node was entered",
+    "arming": "every node was looked at and waits for its rules",
+    "first-node-sent": "the first node was sent its rules, the others maybe not",
+    "sent": "every node was sent its rules, none was read back",
+    "armed": "the cut was read back on every node, and not yet proven from outside",
+    "proven": "the cut was proven from outside",
+    "renewed": "the kernel's timeouts were started anew",
+    "healing": "nothing was taken away yet",
+    "first-node-healed": "the first node's table is gone, the others' maybe not",
+    "healed": "the tables were seen gone, and that is not on disk yet",
+    "gone-written": "that the tables are gone is on disk (fsync)",
+    "rolling-back": "kube-dns' Pods are about to be deleted",
+    "rolled-back": "kube-dns' Pods were deleted, and are not yet seen Ready",
+    "releasing": "all is healed, the locks are still ours",
+    "result-written": "result.json is written, the locks are given back",
+}
+"""Every point, in the order in which a run passes them, and what is true there."""
+
+_passed: Counter[str] = Counter()
+_counting = threading.Lock()
+
+
+def crash_point(name: str) -> None:
+    """Die here when a test asked for it. `name` is one of `POINTS`."""
+    wanted = os.environ.get(VARIABLE)
+    if wanted is None:
+        return
+    point, _, times = wanted.partition(":")
+    if point != name:
+        return
+    with _counting:
+        _passed[name] += 1
+        if _passed[name] == int(times or 1):
+            os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,52 @@
+"""The ways into a node, by the name that a setting, an intent or a command line gives them."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+from chaosext.model.errors import Refused
+from chaosext.nodes.docker import DockerShell
+from chaosext.nodes.netns import NetnsShell
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from chaosext.nodes.shell import NodeShell
+
+TRANSPORTS: dict[str, Callable[[str], NodeShell]] = {"docker": DockerShell, "netns": NetnsShell}
+"""Name -> what makes a shell of a node's name. docker: a kind node is a container with the node's name; netns: a
+network namespace with that name plays the node."""
+
+DEFAULT = "docker"
+
+KIND_LABEL = "io.x-k8s.kind.cluster"
+"""What kind labels its nodes' containers with (kind's pkg/cluster/internal/providers/docker, clusterLabelKey)."""
+
+DISCOVERY_S = 10.0
+
+
+def shells(names: Iterable[str], transport: str = DEFAULT) -> Mapping[str, NodeShell]:
+    """A shell on every node named, sorted. Raises `Refused` for a transport that there is not."""
+    if transport not in TRANSPORTS:
+        raise Refused(f"transport: {transport!r} is not known", f"known are {', '.join(TRANSPORTS)}")
+    return {name: TRANSPORTS[transport](name) for name in sorted(set(names))}
+
+
+def discover(transport: str = DEFAULT, cluster: str | None = None) -> tuple[str, ...]:
+    """The nodes that can be found without asking any cluster: of kind's `cluster`, or of all of them.
+
+    Stopped ones too. Network namespaces have no mark that would tell nodes from others, so none is found.
+    Raises `Refused` where docker is not here or does not answer.
+    """
+    if transport != "docker":
+        return ()
+    label = f"label={KIND_LABEL}={cluster}" if cluster else f"label={KIND_LABEL}"
+    argv = ["docker", "ps", "--all", "--filter", label, "--format", "{{.Names}}"]
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=DISCOVERY_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Refused(f"docker can't be asked for kind's nodes ({error})", "name them with --node") from None
+    if done.returncode:
+        raise Refused(f"docker: {done.stderr.strip()}", "start the Docker Engine, or name nodes with --node")
+    return tuple(sorted(done.stdout.split()))
