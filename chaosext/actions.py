@@ -61,7 +61,8 @@ def heal_control_plane(configuration: Configuration = None, secrets: Secrets = N
     the command that removes them.
     """
     from chaosext.run.context import current
-    from chaosext.run.cutting.fault import heal_run, healed_finding
+    from chaosext.run.cutting.heal import heal_run
+    from chaosext.run.cutting.proof import healed_finding
 
     report, finding = heal_run(current()), healed_finding(current())
     return {

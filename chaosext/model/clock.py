@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -18,12 +19,25 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 """Chosen anew by the kernel at each boot (random(4))."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Moment:
     """`uptime_s` seconds (CLOCK_BOOTTIME, clock_gettime(2)) after the boot named `boot`; comparable within one boot."""
 
     boot: str
     uptime_s: float
+
+    def later(self, seconds: float) -> Moment:
+        return Moment(boot=self.boot, uptime_s=self.uptime_s + seconds)
+
+    @property
+    def has_passed(self) -> bool:
+        """Whether it is over. One of another boot is not known to be."""
+        age_s = self.age_s()
+        return age_s is not None and age_s >= 0
+
+    def as_wall_clock(self) -> datetime:
+        """For people to read, by the wall clock as it is now (UTC)."""
+        return datetime.now(UTC) - timedelta(seconds=self.age_s() or 0.0)
 
     def age_s(self) -> float | None:
         """Seconds since then; None when that was in another boot, or on another machine."""
@@ -40,6 +54,11 @@ class Moment:
 
 def now() -> Moment:
     return Moment(boot=boot_id(), uptime_s=uptime_s())
+
+
+def at_wall_clock(at: datetime) -> Moment:
+    """The moment of this boot at which the wall clock, as it is now, shows `at`: the best there is after a reboot."""
+    return now().later((at - datetime.now(UTC)).total_seconds())
 
 
 def uptime_s() -> float:

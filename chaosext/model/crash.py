@@ -19,7 +19,7 @@ POINTS: dict[str, str] = {
     "intent-written": "the intent is on disk (fsync), no node was entered",
     "arming": "every node was looked at and waits for its rules",
     "first-node-sent": "the first node was sent its rules, the others maybe not",
-    "sent": "every node was sent its rules, none was read back",
+    "committed": "the first node has said that its rules are in force; they were not read back",
     "armed": "the cut was read back on every node, and not yet proven from outside",
     "proven": "the cut was proven from outside",
     "renewed": "the kernel's timeouts were started anew",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
+from chaosext.model import clock
+from chaosext.model.crash import crash_point
 from chaosext.model.errors import Inconclusive, Refused, Unreachable, Unsafe
 from chaosext.partition.nft import (
     TableFacts,
@@ -50,8 +52,14 @@ TIMEOUT_S = 10.0
 STRAGGLER_S = 2.5
 """By then a script that did not answer in time is dead on its node (see nodes/docker.py: 1 s to end, 1 s to kill)."""
 
+TAKE_BACK_S = 2.0
+"""How long taking rules back may take on a node: with `STRAGGLER_S`, a cut that failed is over within 5 s."""
+
 ARMING_S = TIMEOUT_S + STRAGGLER_S
 """By then, counted from the call of `arm`, no rule of it can come into force any more."""
+
+PARTING_S = 1.0
+"""How long an interrupted arming waits for the nodes' last word: 0.2 s is usual, and then nothing is in doubt."""
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -83,6 +91,7 @@ def heal(run: str, shells: Mapping[str, NodeShell], *, timeout_s: float = TIMEOU
     a node in trouble keeps no other from being healed. Raises `Refused` for what can't name a run.
     """
     started, transaction = time.monotonic(), disarm_ruleset(run)
+    crash_point("healing")
     nodes = _on_each(shells.values(), lambda shell: _heal_node(run, transaction, shell, timeout_s))
     return HealReport(run=run, nodes=nodes, elapsed_s=time.monotonic() - started)
 
@@ -129,11 +138,12 @@ def _transact(change: _Change, shells: Mapping[str, NodeShell], timeout_s: float
             for node in change.cut.nodes
         ]
         looks = _look_at_all(change, visits)
+        crash_point("arming")
+        ended: list[str] = []
         try:
-            nodes = _commit_to_all(change, visits, looks, started)
+            nodes = _commit_to_all(change, visits, looks, started, ended)
         except BaseException as error:  # an interrupt must not leave rules behind either
-            late = time.monotonic() - started >= timeout_s
-            _take_back(change.cut.run, own, error, timeout_s, late=late)
+            _take_back(change.cut.run, own, error, late=len(ended) < len(visits))
             raise
     return ArmReport(cut=change.cut, nodes=nodes, elapsed_s=time.monotonic() - started)
 
@@ -184,10 +194,10 @@ def _hindrance_to_renewing(cut: Cut, found: tuple[TableFacts, ...]) -> str:
 
 
 def _commit_to_all(
-    change: _Change, visits: list[_Visit], looks: tuple[Sections, ...], started: float
+    change: _Change, visits: list[_Visit], looks: tuple[Sections, ...], started: float, ended: list[str]
 ) -> tuple[ArmedNode, ...]:
     pairs = list(zip(visits, looks, strict=True))
-    answers = _on_each(pairs, lambda pair: _commit(change, *pair, started))
+    answers = _on_each(pairs, lambda pair: _commit(change, *pair, started, ended))
     problems = [answer for answer in answers if isinstance(answer, str)]
     if problems:
         raise Inconclusive(
@@ -196,13 +206,21 @@ def _commit_to_all(
     return tuple(answer for answer in answers if isinstance(answer, ArmedNode))
 
 
-def _commit(change: _Change, visit: _Visit, look: Sections, started: float) -> ArmedNode | str:
-    """Send the rules and read them back: what came of it, or what is wrong."""
+def _commit(
+    change: _Change, visit: _Visit, look: Sections, started: float, ended: list[str]
+) -> ArmedNode | str:
+    """Send the rules and read them back: what came of it, or what is wrong.
+
+    A node joins the `ended` when its script has ended: nothing of it can come into force any more.
+    """
     try:
         visit.lines.send(change.ruleset(change.cut, visit.node, datetime.now(UTC)))
+        crash_point("first-node-sent")
         said = sections(visit.lines, until="committed")
-        armed_at = datetime.now(UTC)
+        armed_at = clock.now()
+        crash_point("committed")
         said |= sections(visit.lines, until="end")
+        ended.append(visit.node.node)
         found = tables(said.get("ours-after", ""))
     except (Unreachable, ValueError) as error:
         return f"{visit.node.node}: {error}"
@@ -233,14 +251,12 @@ def _problem(cut: Cut, node: NodeCut, said: Sections, found: tuple[TableFacts, .
     return "; ".join([*discrepancies(cut, node, own[0]), *others])
 
 
-def _take_back(
-    run: str, shells: Mapping[str, NodeShell], cause: BaseException, timeout_s: float, *, late: bool
-) -> None:
+def _take_back(run: str, shells: Mapping[str, NodeShell], cause: BaseException, *, late: bool) -> None:
     try:
-        report = heal(run, shells, timeout_s=timeout_s)
+        report = heal(run, shells, timeout_s=TAKE_BACK_S if late else TAKE_BACK_S + STRAGGLER_S)
         if late:  # a script that was given up may still bring its rules in, until it is ended on its node
-            time.sleep(STRAGGLER_S)
-            report = heal(run, shells, timeout_s=timeout_s)
+            time.sleep(max(0.0, STRAGGLER_S - report.elapsed_s))
+            report = heal(run, shells, timeout_s=TAKE_BACK_S)
         report.require_gone()
     except Unsafe as unsafe:
         raise unsafe from cause
@@ -254,6 +270,7 @@ def _heal_node(run: str, transaction: str, shell: NodeShell, timeout_s: float) -
         result = shell.run(HEAL, stdin=transaction, timeout_s=timeout_s)
     except (Unreachable, Refused) as error:
         return HealedNode(node=shell.node, gone=False, problem=str(error))
+    crash_point("first-node-healed")
     said = sections(result.stdout.splitlines(), until="end")
     table = f"table inet {table_of(run)}"
     gone = "end" in said and table not in said["tables"].splitlines()
@@ -285,7 +302,17 @@ def _inspect_node(shell: NodeShell, timeout_s: float) -> NodeTables:
 
 
 def _on_each(items: Iterable[Item], work: Callable[[Item], Answer]) -> tuple[Answer, ...]:
-    """The answers of `work` for all items at once, in their order."""
+    """The answers of `work` for all items at once, in their order.
+
+    Who is interrupted waits `PARTING_S` for what is on its way, and no longer: a node that hangs holds up nobody.
+    """
     items = tuple(items)
-    with ThreadPoolExecutor(max_workers=max(1, len(items))) as pool:
-        return tuple(pool.map(work, items))
+    pool = ThreadPoolExecutor(max_workers=max(1, len(items)))
+    futures = [pool.submit(work, item) for item in items]
+    try:
+        return tuple(future.result() for future in futures)
+    except BaseException:
+        wait(futures, timeout=PARTING_S)
+        raise
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)

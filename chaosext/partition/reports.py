@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from chaosext.model.errors import Unsafe
@@ -12,6 +11,7 @@ from chaosext.partition.nft import TableFacts, table_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from chaosext.model.clock import Moment
     from chaosext.partition.cut import Cut
 
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 class ArmedNode:
     """What was read back on a node after arming.
 
-    `armed_at` is the runner's clock when the node said that the rules were in force, `elapsed_s` counts from
+    `armed_at` is the runner's boot clock when the node said that the rules were in force, `elapsed_s` counts from
     the call. `foreign_diff` says how the rules that aren't ours changed meanwhile ("": byte-identical),
     `expired_runs` whose tables are left on the node and cut nothing any more.
     """
 
     node: str
     facts: TableFacts
-    armed_at: datetime
+    armed_at: Moment
     elapsed_s: float
     foreign_diff: str
     expired_runs: tuple[str, ...]
@@ -41,14 +41,14 @@ class ArmReport:
     elapsed_s: float
 
     @property
-    def armed_at(self) -> datetime:
+    def armed_at(self) -> Moment:
         """When the first node was cut."""
         return min(node.armed_at for node in self.nodes)
 
     @property
-    def expires_at(self) -> datetime:
+    def let_go(self) -> Moment:
         """When the kernel of the last node lets go, at the latest."""
-        return self.cut.expires_at(max(node.armed_at for node in self.nodes))
+        return max(node.armed_at for node in self.nodes).later(self.cut.ttl_s)
 
     @property
     def foreign_identical(self) -> bool:
@@ -91,18 +91,17 @@ class HealReport:
             return False
         return None if None in diffs else True
 
-    def may_cut(self, *, expires_at: datetime | None = None, now: datetime | None = None) -> bool:
+    def may_cut(self, *, let_go: Moment | None = None) -> bool:
         """Whether something of ours may still cut: not seen gone, and its TTL is not known to be over."""
-        expired = expires_at is not None and (now or datetime.now(UTC)) >= expires_at
-        return bool(self.left) and not expired
+        return bool(self.left) and not (let_go is not None and let_go.has_passed)
 
-    def require_gone(self, *, expires_at: datetime | None = None, now: datetime | None = None) -> None:
+    def require_gone(self, *, let_go: Moment | None = None) -> None:
         """Raise `Unsafe`, saying what, where and how to remove it, when something of ours may still cut.
 
-        After `expires_at` (see `ArmReport`) the kernel has let go, seen or not. `now` is the runner's clock.
+        After `let_go` (see `ArmReport`) the kernel has let go, seen or not.
         """
-        if self.may_cut(expires_at=expires_at, now=now):
-            raise Unsafe(f"{self._what_is_left()}{_until(expires_at)}", how_to_remove(self.run, self.left))
+        if self.may_cut(let_go=let_go):
+            raise Unsafe(f"{self._what_is_left()}{_until(let_go)}", how_to_remove(self.run, self.left))
 
     def _what_is_left(self) -> str:
         nodes = ", ".join(f"{node.node} ({node.problem})" for node in self.nodes if not node.gone)
@@ -123,5 +122,5 @@ def how_to_remove(run: str, nodes: Iterable[str]) -> str:
     return "; ".join(f"docker exec {node} nft delete table inet {table_of(run)}" for node in nodes)
 
 
-def _until(expires_at: datetime | None) -> str:
-    return f", until {expires_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ} at the latest" if expires_at else ""
+def _until(let_go: Moment | None) -> str:
+    return f", until {let_go.as_wall_clock():%Y-%m-%dT%H:%M:%SZ} at the latest" if let_go else ""

@@ -13,9 +13,9 @@ from chaosext.observe.recorder import Recorder
 from chaosext.run.directory import RunDirectory, new_run_id
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from pathlib import Path
 
+    from chaosext.model.clock import Moment
     from chaosext.observe.teller import Sink
     from chaosext.partition.cut import Cut
     from chaosext.run.cutting.plan import Wish
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class RunContext:
-    """One run. `cuts` are those that it meant to arm; by `let_go_at` the kernel has let go of all of them.
+    """One run. `cuts` are those that it meant to arm; by `let_go` the kernel has let go of all of them.
 
     `transport` is the way into their nodes. `before` is what the paths were like before the cut; `prepared` is a cut
     made ready: for which wish, and when (monotonic seconds). `gate_failed`: the steady state was not met before the
@@ -38,7 +38,7 @@ class RunContext:
     recorder: Recorder
     strict: bool = False
     cuts: list[Cut] = field(default_factory=list)
-    let_go_at: datetime | None = None
+    let_go: Moment | None = None
     transport: str = DEFAULT
     before: CutEvidence | None = None
     prepared: tuple[Wish, Cut, float] | None = None

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from chaosext.model import clock
+from chaosext.model.clock import Moment
 from chaosext.model.errors import Inconclusive, Refused
+from chaosext.model.holder import Holder, me
+from chaosext.model.places import state_home
 from chaosext.nodes.transport import DEFAULT
 from chaosext.partition.apply import ARMING_S
 
@@ -41,24 +44,26 @@ class Outstanding:
         return str(self.intent.get("transport", DEFAULT))
 
     @property
-    def let_go_at(self) -> datetime | None:
+    def let_go(self) -> Moment | None:
         """When the kernel of every node has let go, whatever has died; None where the intent doesn't say."""
         try:
-            at = datetime.fromisoformat(self.intent["at"])
-            return at + timedelta(seconds=ARMING_S + self.intent["ttl_s"])
+            return _written(self.intent).later(ARMING_S + self.intent["ttl_s"])
         except (KeyError, TypeError, ValueError, OverflowError):
             return None
 
     @property
-    def is_running(self) -> bool:
-        """Whether the process that meant to cut lives and the cut may be in force: then it heals itself.
+    def holder(self) -> Holder | None:
+        """The process that meant to cut; None where the intent doesn't say."""
+        try:
+            return Holder.from_json(self.intent)
+        except (KeyError, ValueError):
+            return None
 
-        Only a process of this machine can be seen. Our own id in the log is one that was given anew.
-        """
-        over = self.let_go_at is not None and datetime.now(UTC) >= self.let_go_at
-        pid = self.intent.get("pid")
-        ours = self.intent.get("host") == socket.gethostname() and pid != os.getpid()
-        return not over and ours and isinstance(pid, int) and _lives(pid)
+    @property
+    def is_running(self) -> bool:
+        """Whether the process that meant to cut may live and the cut be in force: then it heals itself."""
+        over = self.let_go is not None and self.let_go.has_passed
+        return not over and self.holder is not None and not self.holder.is_dead
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +73,13 @@ class IntentLog:
     path: Path
 
     def write(self, entry: Entry) -> None:
-        """Append `entry`, which has `event`, `run` and `nodes`; `at` (UTC), `host` and `pid` are added.
+        """Append `entry`, which has `event`, `run` and `nodes`; `at` (UTC), the boot clock and the holder are added.
 
         Raises `Refused` when an intent can't be put on disk: then nothing may be cut. For any other event
         (something was cut already) that is `Inconclusive`.
         """
-        now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        line = json.dumps({"at": now, "host": socket.gethostname(), "pid": os.getpid(), **entry}) + "\n"
+        at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        line = json.dumps({"at": at, **clock.now().to_json(), **me().to_json(), **entry}) + "\n"
         try:
             _append_durably(self.path, line)
         except OSError as error:
@@ -93,6 +98,11 @@ class IntentLog:
     def outstanding(self) -> tuple[Outstanding, ...]:
         """The runs that were intended and not yet seen gone everywhere, oldest first."""
         return outstanding(self.entries())
+
+
+def intent_log() -> IntentLog:
+    """What was about to be cut, where, for how long; and what was seen gone."""
+    return IntentLog(state_home() / "intent.jsonl")
 
 
 def parse(text: str) -> tuple[Entry, ...]:
@@ -131,14 +141,12 @@ def _entry(line: str) -> Entry | None:
     return entry if whole else None
 
 
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except PermissionError:  # another user's
-        return True
-    except (OSError, OverflowError):
-        return False
-    return True
+def _written(entry: Entry) -> Moment:
+    """When it was written: by the boot clock, which nobody can set; after a reboot by the wall clock."""
+    moment = Moment.from_json(entry)
+    if moment.age_s() is not None:
+        return moment
+    return clock.at_wall_clock(datetime.fromisoformat(entry["at"]))
 
 
 def _append_durably(path: Path, line: str) -> None:

@@ -1,55 +1,150 @@
-"""How far a cut may go at the most, whoever asks for it."""
+"""How far a cut may go at the most, whoever asks for it. Pure: values in, a refusal out."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from fnmatch import fnmatchcase
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
 
 from chaosext.model.errors import Refused
 from chaosext.partition.cut import family_of
+from chaosext.safety.hours import fits
 
 if TYPE_CHECKING:
-    from chaosext.partition.cut import Cut
+    from collections.abc import Collection, Iterable
+    from datetime import datetime
+
+    from chaosext.cluster.objects import Node, Pod
+    from chaosext.partition.cut import Cut, Network
+    from chaosext.safety.hours import Hours
 
 WIDEST_PREFIX = {"ipv4": 8, "ipv6": 16}
 """Shortest prefix length of a peer, by family. A /8 is the largest private network (RFC 1918): what is wider
 holds addresses that are no nodes'."""
 
+MAX_TTL_S = 900.0
+"""Unless somebody sets another: production timings move kube-dns about 350 s after the cut."""
+
+MAX_NODE_SHARE = 0.75
+"""Unless the operator sets another: a cut belongs on the side with fewer nodes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Footprint:
+    """What a cut would touch, and when: whose nodes carry rules, who is cut off, whose Pods are there.
+
+    `pods`: namespace -> one of its Pods that runs on a touched node or is itself among the peers, as `NAME on NODE`.
+    """
+
+    cut: Cut
+    total_nodes: int
+    cut_off: frozenset[str]
+    pods: dict[str, str]
+    at: datetime
+
+
+def footprint(cut: Cut, nodes: Collection[Node], pods: Iterable[Pod], at: datetime) -> Footprint:
+    """The footprint of `cut` on a cluster of `nodes` (with all their addresses), among these `pods`."""
+    cut_off = frozenset(node.name for node in nodes if _among(node.internal_ips, cut.peers))
+    touched = cut_off | {node.node for node in cut.nodes}
+    hit = (pod for pod in pods if pod.node in touched or _among(pod.ips, cut.peers))
+    return Footprint(
+        cut=cut,
+        total_nodes=len(nodes),
+        cut_off=cut_off,
+        pods={pod.namespace: f"{pod.name} on {pod.node}" for pod in hit},
+        at=at,
+    )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The bounds of every cut. A test of the control plane's loss needs minutes, and rules on a few nodes.
+    """The bounds that one place sets; None and empty: it says nothing about that.
 
-    `max_ttl_s` is set by an experiment as `chaosext_max_ttl_s`; 900 s by default, as production timings move
-    kube-dns about 350 s after the cut. `max_node_share` is the share of the nodes that may carry rules.
+    Where several places set limits all of them hold, so that none can loosen another's. A refusal names the limit as
+    `prefix` and its key, in `place`. `protected_nodes` are names or shell patterns (fnmatch): those nodes carry no
+    rules and are not cut off. `protected_namespaces`: no Pod of theirs is deleted, or runs on a node that is touched.
     """
 
-    max_ttl_s: float = 900.0
-    max_node_share: float = 0.75
+    place: str
+    prefix: str = ""
+    max_ttl_s: float | None = None
+    max_node_share: float | None = None
+    protected_nodes: tuple[str, ...] = ()
+    protected_namespaces: tuple[str, ...] = ()
+    allowed_hours: tuple[Hours, ...] = ()
 
-    def check(self, cut: Cut, total_nodes: int) -> None:
-        """Raise `Refused`, naming the limit, its value and where it is set, when `cut` goes beyond one."""
-        self._check_ttl(cut)
-        self._check_nodes(cut, total_nodes)
-        _check_prefixes(cut)
+    def check(self, asked: Footprint) -> None:
+        """Raise `Refused`, naming the limit, its value and where it is set, when a cut would go beyond one."""
+        self._check_ttl(asked.cut)
+        self._check_share(asked)
+        self._check_nodes(asked)
+        self._check_namespaces(asked)
+        self._check_hours(asked)
 
-    def _check_ttl(self, cut: Cut) -> None:
-        if cut.ttl_s > self.max_ttl_s:
-            raise Refused(
-                f"ttl_s: {cut.ttl_s:g} s is beyond the limit of {self.max_ttl_s:g} s (max_ttl_s)",
-                "ask for less, or raise configuration.chaosext_max_ttl_s",
+    def check_deletion(self, namespace: str) -> None:
+        """Raise `Refused` when no Pod of `namespace` may be deleted."""
+        if namespace in self.protected_namespaces:
+            raise self._refused(
+                "protected_namespaces", namespace, f"Pods of namespace {namespace} may not be deleted"
             )
 
-    def _check_nodes(self, cut: Cut, total_nodes: int) -> None:
-        if len(cut.nodes) > self.max_node_share * total_nodes:
-            raise Refused(
-                f"nodes: rules on {len(cut.nodes)} of {total_nodes} nodes are beyond the limit of "
-                f"{self.max_node_share:.0%} (max_node_share, built in)",
+    def _check_ttl(self, cut: Cut) -> None:
+        if self.max_ttl_s is not None and cut.ttl_s > self.max_ttl_s:
+            raise self._refused("max_ttl_s", f"{self.max_ttl_s:g} s", f"ttl_s: {cut.ttl_s:g} s is too long")
+
+    def _check_share(self, asked: Footprint) -> None:
+        share, count = self.max_node_share, len(asked.cut.nodes)
+        if share is not None and count > share * asked.total_nodes:
+            raise self._refused(
+                "max_node_share",
+                f"{share:.0%}",
+                f"nodes: rules on {count} of {asked.total_nodes} nodes are too many",
                 "cut on the side with fewer nodes, such as the control plane's",
             )
 
+    def _check_nodes(self, asked: Footprint) -> None:
+        ways = {"carry rules": {node.node for node in asked.cut.nodes}, "be cut off": asked.cut_off}
+        for what, names in ways.items():
+            for pattern in self.protected_nodes:
+                if found := sorted(name for name in names if fnmatchcase(name, pattern)):
+                    raise self._refused("protected_nodes", pattern, f"nodes: {', '.join(found)} may not {what}")
 
-def _check_prefixes(cut: Cut) -> None:
+    def _check_namespaces(self, asked: Footprint) -> None:
+        for namespace in self.protected_namespaces:
+            if namespace in asked.pods:
+                raise self._refused(
+                    "protected_namespaces",
+                    namespace,
+                    f"nodes: the cut would touch {namespace}/{asked.pods[namespace]}",
+                )
+
+    def _check_hours(self, asked: Footprint) -> None:
+        until = asked.at + timedelta(seconds=asked.cut.ttl_s)
+        if self.allowed_hours and not fits(self.allowed_hours, asked.at, until):
+            raise self._refused(
+                "allowed_hours",
+                "; ".join(hours.text for hours in self.allowed_hours),
+                f"ttl_s: {asked.at:%a %H:%M:%S} to {until:%a %H:%M:%S} UTC is not all within the allowed hours",
+                "come back then, or ask for a shorter cut",
+            )
+
+    def _refused(self, key: str, value: str, what: str, instead: str = "ask for less") -> Refused:
+        limit = f"{self.prefix}{key} = {value}, set in {self.place}"
+        return Refused(f"{what} ({limit})", f"{instead}, or have {self.prefix}{key} changed in {self.place}")
+
+
+def in_force(*set_by: Limits) -> tuple[Limits, ...]:
+    """All of these limits, and the built-in ones where none of them says anything."""
+    built_in: dict[str, Any] = {"max_ttl_s": MAX_TTL_S, "max_node_share": MAX_NODE_SHARE}
+    unset = {key: value for key, value in built_in.items() if all(getattr(each, key) is None for each in set_by)}
+    return (*set_by, Limits(place="chaosext itself", **unset))
+
+
+def check_peers(cut: Cut) -> None:
+    """Raise `Refused` for a peer that holds more than nodes can; nobody sets this limit otherwise."""
     for peer in cut.peers:
         widest = WIDEST_PREFIX[family_of(peer)]
         if peer.prefixlen < widest:
@@ -57,3 +152,7 @@ def _check_prefixes(cut: Cut) -> None:
                 f"peers: {peer} is wider than the limit of /{widest} (built in)",
                 "name the nodes' own prefixes or addresses",
             )
+
+
+def _among(addresses: Iterable[str], peers: Collection[Network]) -> bool:
+    return any(ip_address(address) in peer for address in addresses for peer in peers)

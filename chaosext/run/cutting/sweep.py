@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from chaosext.model.errors import Refused, Unsafe
 from chaosext.nodes.transport import shells
-from chaosext.run.cutting.fault import heal_nodes, intent_log
-from chaosext.safety.intent import Outstanding
+from chaosext.run.cutting.heal import heal_nodes
+from chaosext.safety.intent import Outstanding, intent_log
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -35,9 +35,9 @@ def sweep(run: str | None, nodes: Collection[str] = ()) -> Iterator[Swept]:
         if run is None and each.is_running:
             yield Swept(run=each.run, report=None)
             continue
-        report = heal_nodes(each.run, shells(each.nodes, each.transport), each.let_go_at)
+        report = heal_nodes(each.run, shells(each.nodes, each.transport), each.let_go)
         try:
-            report.require_gone(expires_at=each.let_go_at)
+            report.require_gone(let_go=each.let_go)
         except Unsafe as unsafe:
             left.append(unsafe)
         else:

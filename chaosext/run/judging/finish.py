@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from chaosext.model.result import Briefing, RunResult
 from chaosext.model.timeline import Event, Kind
 from chaosext.observe.changes import outage_windows
-from chaosext.run.cutting.fault import left_behind
+from chaosext.run.cutting.heal import left_behind
 from chaosext.run.judging.facts import facts_of
 from chaosext.run.judging.redaction import redacted
 from chaosext.run.judging.verdict import derive

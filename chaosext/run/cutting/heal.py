@@ -1,0 +1,61 @@
+"""Heal: the undo, read back, and on disk that it is gone. Asks no API server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from chaosext.model.crash import crash_point
+from chaosext.model.errors import ChaosextError
+from chaosext.nodes.transport import shells
+from chaosext.partition.apply import TIMEOUT_S, heal
+from chaosext.run.cutting.noting import note_heal
+from chaosext.safety.intent import GONE, intent_log
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from chaosext.model.clock import Moment
+    from chaosext.nodes.shell import NodeShell
+    from chaosext.partition.reports import HealReport
+    from chaosext.run.context import RunContext
+
+PARTING_S = 4.0
+"""How long the last heal of a run may take: a run that was told to leave has left within 5 s, hung nodes or not."""
+
+
+def heal_run(context: RunContext, timeout_s: float = TIMEOUT_S) -> HealReport:
+    """Take away what this run has armed; a run that armed nothing has nothing to heal. Asks no API server.
+
+    Raises `Unsafe` when something can't be seen gone.
+    """
+    nodes = {node.node for cut in context.cuts for node in cut.nodes}
+    report = heal_nodes(context.id, shells(nodes, context.transport), context.let_go, timeout_s)
+    if any(
+        node.gone and node.was_there is not False for node in report.nodes
+    ):  # None: gone, but not listed before
+        note_heal(context, report)
+    report.require_gone(let_go=context.let_go)
+    return report
+
+
+def heal_nodes(
+    run: str, on: Mapping[str, NodeShell], let_go: Moment | None = None, timeout_s: float = TIMEOUT_S
+) -> HealReport:
+    """Take the table of `run` away `on` nodes, and write down that it is gone: seen so, or past `let_go`."""
+    report = heal(run, on, timeout_s=timeout_s)
+    crash_point("healed")
+    if not report.may_cut(let_go=let_go):
+        intent_log().write({"run": run, "event": GONE, "nodes": sorted(on)})
+        crash_point("gone-written")
+    return report
+
+
+def left_behind(context: RunContext) -> tuple[str, ...]:
+    """Heal once more, whatever has happened; what still can't be seen gone, with how to remove it."""
+    if not context.cuts:
+        return ()
+    try:
+        heal_run(context, PARTING_S)
+    except ChaosextError as error:  # no shell, or no word of it on disk, is not seen gone either
+        return (str(error),)
+    return ()

@@ -1,0 +1,42 @@
+"""What the timeline says of our own doing: when the cut was made, and when the network came back."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from chaosext.model import clock
+from chaosext.model.timeline import Kind
+from chaosext.observe.changes import Note
+
+if TYPE_CHECKING:
+    from chaosext.model.clock import Moment
+    from chaosext.partition.reports import ArmReport, HealReport
+    from chaosext.run.context import RunContext
+
+
+def note_cut(context: RunContext, report: ArmReport) -> None:
+    """The timeline counts from the moment when the first node was cut."""
+    armed_s = _monotonic_s(report.armed_at)
+    context.recorder.set_zero(armed_s)
+    names = _objects({node.node for node in report.nodes})
+    peers = ", ".join(str(peer) for peer in report.cut.peers)
+    note = Note(kind=Kind.CUT, object=names, detail=f"drops {peers} for {report.cut.ttl_s:g} s at the most")
+    context.recorder.note(note, "chaosext", at_s=armed_s)
+
+
+def note_heal(context: RunContext, report: HealReport) -> None:
+    """The network is back when the rules are taken away, or before that, when the kernel let go of the peers."""
+    at, detail = clock.now(), f"cut taken away in {report.elapsed_s:.2f} s"
+    if context.let_go is not None and context.let_go.has_passed:
+        at, detail = context.let_go, "the kernel let go at the cut's TTL"
+    note = Note(kind=Kind.HEAL, object=_objects({node.node for node in report.nodes}), detail=detail)
+    context.recorder.note(note, "chaosext", at_s=_monotonic_s(at))
+
+
+def _monotonic_s(at: Moment) -> float:
+    return time.monotonic() - (at.age_s() or 0.0)
+
+
+def _objects(nodes: set[str]) -> str:
+    return "Node/" + ",".join(sorted(nodes))
