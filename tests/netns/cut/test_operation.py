@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
+from chaosext.model import clock
 from chaosext.model.errors import Inconclusive, Refused, Unreachable, Unsafe
 from chaosext.nodes.netns import NetnsShell
 from chaosext.partition.apply import arm, heal, inspect, renew, require_free
@@ -91,7 +91,7 @@ def test_one_shell_call_a_node_arms_and_reads_back(nodes: Namespaces) -> None:
     report = arm(cut_of(nodes), shells)
     assert [shell.calls for shell in shells.values()] == [["stream"]] * 3
     assert [node.facts.remaining_s in (29, 30) for node in report.nodes] == [True] * 3
-    assert report.expires_at - report.armed_at < timedelta(seconds=31)
+    assert report.let_go.uptime_s - report.armed_at.uptime_s < 31
 
 
 @pytest.mark.parametrize("k", ROLES)
@@ -152,10 +152,10 @@ def test_what_can_not_be_seen_gone_is_unsafe_and_says_how_to_remove_it(nodes: Na
 def test_what_can_not_be_seen_gone_is_safe_once_its_ttl_is_over(nodes: Namespaces) -> None:
     lost = TroubledShell(nodes.shell("n0"), run_raises=Unreachable("the way in is lost"))
     report = heal("op1", {lost.node: lost})
-    now = datetime.now(UTC)
-    report.require_gone(expires_at=now - timedelta(seconds=1), now=now)
+    now = clock.now()
+    report.require_gone(let_go=now.later(-1))
     with pytest.raises(Unsafe):
-        report.require_gone(expires_at=now + timedelta(seconds=1), now=now)
+        report.require_gone(let_go=now.later(30))
 
 
 def test_an_interrupt_while_arming_leaves_nothing(nodes: Namespaces) -> None:
@@ -358,7 +358,7 @@ def test_a_foreign_change_while_arming_is_shown(nodes: Namespaces) -> None:
 def test_the_network_is_back_at_the_ttl_with_everything_left_alone(lab: Lab) -> None:
     report = arm(lab.cut(ttl_s=1.5), lab.shells)
     wait_until(lambda: lab.opens(NODE, "peer", "ipv4", timeout_s=0.02), within_s=3)
-    late = (datetime.now(UTC) - report.expires_at).total_seconds()
+    late = report.let_go.age_s()
     assert abs(late) < 0.5
     assert [table.is_live for table in inspect(lab.shells)[0].tables] == [False]
     assert heal("lab1", lab.shells).left == ()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from chaosext import actions
+from chaosext.model import clock
 from chaosext.model.errors import Inconclusive, Refused, Unreachable, Unsafe
 from chaosext.model.finding import Finding, Status
 from chaosext.model.places import state_home
@@ -18,7 +18,7 @@ from chaosext.partition.apply import STRAGGLER_S, TIMEOUT_S
 from chaosext.partition.cut import Cut, NodeCut, peers_of
 from chaosext.partition.reports import HealedNode, HealReport
 from chaosext.run import context as contexts
-from chaosext.run.cutting import baseline, fault
+from chaosext.run.cutting import baseline, fault, heal, proof
 from chaosext.run.cutting.plan import Wish
 from chaosext.run.reading.settings import Settings
 from chaosext.safety.intent import IntentLog
@@ -51,7 +51,7 @@ class Stage:
         self.run = run
         self.proof = Status.HEALTHY
         self.arming: Exception | None = None
-        self.armed_at = datetime.now(UTC)
+        self.armed_at = clock.now()
         self.now = measured(Reach.OPEN)
         self.was_there: bool | None = True
         self.gone = True
@@ -70,10 +70,10 @@ class Stage:
             armed_at=self.armed_at,
             nodes=cut.nodes,
             foreign_identical=True,
-            expires_at=cut.expires_at(self.armed_at),
+            let_go=self.armed_at.later(cut.ttl_s),
         )
 
-    def heal(self, run: str, shells: Mapping[str, Any]) -> HealReport:
+    def heal(self, run: str, shells: Mapping[str, Any], **_: Any) -> HealReport:
         self.done.append("heal")
         nodes = tuple(
             HealedNode(
@@ -112,9 +112,9 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
     cluster = SimpleNamespace(context="kind-nowhere", namespace_uid=lambda _name: UID)
     monkeypatch.setattr(fault, "connect", lambda _settings: cluster)
     monkeypatch.setattr(fault, "arm", made.arm)
-    monkeypatch.setattr(fault, "heal", made.heal)
-    monkeypatch.setattr(fault.cut_check, "judge", judge)
-    monkeypatch.setattr(fault.cut_check, "gather", lambda *_: made.now)
+    monkeypatch.setattr(heal, "heal", made.heal)
+    monkeypatch.setattr(proof.cut_check, "judge", judge)
+    monkeypatch.setattr(proof.cut_check, "gather", lambda *_: made.now)
     return made
 
 
@@ -124,29 +124,29 @@ def test_a_cut_is_intended_made_proven_and_taken_away(stage: Stage) -> None:
     assert answer["finding"]["status"] == "healthy"
     assert stage.done == ["arm after ['intent']"]
     assert stage.outstanding() == [("cp",)]
-    fault.heal_run(stage.run)
+    heal.heal_run(stage.run)
     assert stage.outstanding() == []
     assert stage.kinds() == [Kind.CUT, Kind.HEAL]
 
 
 def test_a_second_heal_is_no_news(stage: Stage) -> None:
     stage.sever()
-    fault.heal_run(stage.run)
-    assert fault.left_behind(stage.run) == ()
+    heal.heal_run(stage.run)
+    assert heal.left_behind(stage.run) == ()
     assert stage.kinds() == [Kind.CUT, Kind.HEAL]
 
 
 def test_a_heal_that_could_not_be_listed_before_is_told(stage: Stage) -> None:
     stage.sever()
     stage.was_there = None
-    fault.heal_run(stage.run)
+    heal.heal_run(stage.run)
     assert stage.kinds() == [Kind.CUT, Kind.HEAL]
 
 
-@pytest.mark.parametrize("proof", [Status.UNHEALTHY, Status.UNKNOWN])
-def test_a_cut_that_is_not_proven_is_healed_at_once(stage: Stage, proof: Status) -> None:
-    stage.proof = proof
-    with pytest.raises(Inconclusive, match=f"healed at once: it is {proof}"):
+@pytest.mark.parametrize("answer", [Status.UNHEALTHY, Status.UNKNOWN])
+def test_a_cut_that_is_not_proven_is_healed_at_once(stage: Stage, answer: Status) -> None:
+    stage.proof = answer
+    with pytest.raises(Inconclusive, match=f"healed at once: it is {answer}"):
         stage.sever()
     assert stage.done[-1] == "heal"
     assert stage.outstanding() == []
@@ -161,7 +161,7 @@ def test_a_cut_that_fails_while_it_is_armed_is_still_ours_to_heal(stage: Stage) 
     stage.arming = Inconclusive("cp: the script ended early")
     with pytest.raises(Inconclusive):
         stage.sever()
-    assert fault.left_behind(stage.run) == ()
+    assert heal.left_behind(stage.run) == ()
     assert stage.done[-1] == "heal"
     assert stage.outstanding() == []
 
@@ -172,15 +172,15 @@ def test_without_an_intent_on_disk_nothing_is_cut(stage: Stage, monkeypatch: pyt
     with pytest.raises(Refused, match="can't be written"):
         stage.sever()
     assert stage.done == []
-    assert fault.left_behind(stage.run) == ()
+    assert heal.left_behind(stage.run) == ()
 
 
 def test_what_can_not_be_seen_gone_is_said_with_its_remedy(stage: Stage) -> None:
     stage.sever()
     stage.gone = False
     with pytest.raises(Unsafe):
-        fault.heal_run(stage.run)
-    (left,) = fault.left_behind(stage.run)
+        heal.heal_run(stage.run)
+    (left,) = heal.left_behind(stage.run)
     assert f"the cut of run {stage.run.id} may still be in force on cp (no answer)" in left
     assert f"docker exec cp nft delete table inet chaosext_{stage.run.id}" in left
     assert stage.outstanding() == [("cp",)]
@@ -193,15 +193,15 @@ def test_whatever_hinders_the_last_heal_is_said(
 ) -> None:
     stage.sever()
 
-    def hindered(*_: Any) -> HealReport:
+    def hindered(*_: Any, **__: Any) -> HealReport:
         raise error
 
-    monkeypatch.setattr(fault, "heal", hindered)
-    assert fault.left_behind(stage.run) == (str(error),)
+    monkeypatch.setattr(heal, "heal", hindered)
+    assert heal.left_behind(stage.run) == (str(error),)
 
 
 def test_a_run_that_cut_nothing_leaves_nothing(stage: Stage) -> None:
-    assert fault.left_behind(stage.run) == ()
+    assert heal.left_behind(stage.run) == ()
     assert stage.done == []
 
 
@@ -212,18 +212,18 @@ def heal_event(stage: Stage) -> tuple[float, str]:
 
 
 def test_a_heal_before_the_ttl_is_when_the_network_is_back(stage: Stage) -> None:
-    stage.armed_at = datetime.now(UTC) - timedelta(seconds=20)
+    stage.armed_at = clock.now().later(-20)
     stage.sever()
-    fault.heal_run(stage.run)
+    heal.heal_run(stage.run)
     at_s, detail = heal_event(stage)
     assert at_s == pytest.approx(20, abs=2)
     assert detail.startswith("cut taken away")
 
 
 def test_after_its_ttl_the_network_was_back_when_the_kernel_let_go(stage: Stage) -> None:
-    stage.armed_at = datetime.now(UTC) - timedelta(seconds=100)
+    stage.armed_at = clock.now().later(-100)
     stage.sever()
-    fault.heal_run(stage.run)
+    heal.heal_run(stage.run)
     at_s, detail = heal_event(stage)
     assert at_s == pytest.approx(60, abs=2)
     assert "kernel let go" in detail
@@ -232,18 +232,18 @@ def test_after_its_ttl_the_network_was_back_when_the_kernel_let_go(stage: Stage)
 def test_a_script_that_was_given_up_may_still_cut_for_its_ttl(stage: Stage) -> None:
     """Until it is ended on its node: by then rules may come in, and they hold for the whole TTL."""
     stage.arming = Inconclusive("cp: the script ended early")
-    began = datetime.now(UTC)
+    began = clock.now()
     with pytest.raises(Inconclusive):
         stage.sever()
-    assert stage.run.let_go_at is not None
-    assert stage.run.let_go_at >= began + timedelta(seconds=TIMEOUT_S + STRAGGLER_S + 60)
+    assert stage.run.let_go is not None
+    assert stage.run.let_go >= began.later(TIMEOUT_S + STRAGGLER_S + 60)
 
 
 def test_after_the_ttl_a_node_that_is_no_more_is_written_off(stage: Stage) -> None:
-    stage.armed_at = datetime.now(UTC) - timedelta(seconds=61)
+    stage.armed_at = clock.now().later(-61)
     stage.sever()
     stage.gone = False
-    fault.heal_run(stage.run)
+    heal.heal_run(stage.run)
     assert stage.outstanding() == []
 
 
@@ -296,7 +296,7 @@ def test_a_heal_whose_paths_can_not_be_measured_is_a_heal(
     def hindered(*_: Any) -> CutEvidence:
         raise Unreachable("no docker")
 
-    monkeypatch.setattr(fault.cut_check, "gather", hindered)
+    monkeypatch.setattr(proof.cut_check, "gather", hindered)
     finding = actions.heal_control_plane()["finding"]
     assert (finding["status"], finding["summary"]) == ("unknown", "no docker")
 
