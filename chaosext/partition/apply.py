@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from chaosext.model import clock
 from chaosext.model.crash import crash_point
 from chaosext.model.errors import Inconclusive, Refused, Unreachable, Unsafe
+from chaosext.partition.locktable import parse_lock
 from chaosext.partition.nft import (
     TableFacts,
     arm_ruleset,
@@ -92,13 +93,13 @@ def heal(run: str, shells: Mapping[str, NodeShell], *, timeout_s: float = TIMEOU
     """
     started, transaction = time.monotonic(), disarm_ruleset(run)
     crash_point("healing")
-    nodes = _on_each(shells.values(), lambda shell: _heal_node(run, transaction, shell, timeout_s))
+    nodes = on_each(shells.values(), lambda shell: _heal_node(run, transaction, shell, timeout_s))
     return HealReport(run=run, nodes=nodes, elapsed_s=time.monotonic() - started)
 
 
 def inspect(shells: Mapping[str, NodeShell], *, timeout_s: float = TIMEOUT_S) -> tuple[NodeTables, ...]:
     """What of ours is on which node, until when. A node that can't be asked is in the answer as well."""
-    return _on_each(shells.values(), lambda shell: _inspect_node(shell, timeout_s))
+    return on_each(shells.values(), lambda shell: _inspect_node(shell, timeout_s))
 
 
 def require_free(cut: Cut, shells: Mapping[str, NodeShell], *, timeout_s: float = TIMEOUT_S) -> None:
@@ -158,7 +159,7 @@ def _shells_of(cut: Cut, shells: Mapping[str, NodeShell]) -> dict[str, NodeShell
 
 
 def _look_at_all(change: _Change, visits: list[_Visit]) -> tuple[Sections, ...]:
-    looks = _on_each(visits, lambda visit: _look(change, visit))
+    looks = on_each(visits, lambda visit: _look(change, visit))
     errors = [look for look in looks if isinstance(look, Refused | Unreachable)]
     if errors:
         kind = Refused if any(isinstance(error, Refused) for error in errors) else Unreachable
@@ -197,7 +198,7 @@ def _commit_to_all(
     change: _Change, visits: list[_Visit], looks: tuple[Sections, ...], started: float, ended: list[str]
 ) -> tuple[ArmedNode, ...]:
     pairs = list(zip(visits, looks, strict=True))
-    answers = _on_each(pairs, lambda pair: _commit(change, *pair, started, ended))
+    answers = on_each(pairs, lambda pair: _commit(change, *pair, started, ended))
     problems = [answer for answer in answers if isinstance(answer, str)]
     if problems:
         raise Inconclusive(
@@ -292,16 +293,16 @@ def _inspect_node(shell: NodeShell, timeout_s: float) -> NodeTables:
     try:
         result = shell.run(INSPECT, timeout_s=timeout_s)
         said = sections(result.stdout.splitlines(), until="end")
-        found = tables(said.get("ours", ""))
+        found, lock = tables(said.get("ours", "")), parse_lock(said.get("lock", ""))
     except (Unreachable, Refused, ValueError) as error:
         return NodeTables(node=shell.node, problem=str(error))
     problem = (
         "" if "end" in said else (said.get("failed", "") + result.stderr).strip() or "the script ended early"
     )
-    return NodeTables(node=shell.node, tables=found, problem=problem)
+    return NodeTables(node=shell.node, tables=found, lock=lock, problem=problem)
 
 
-def _on_each(items: Iterable[Item], work: Callable[[Item], Answer]) -> tuple[Answer, ...]:
+def on_each(items: Iterable[Item], work: Callable[[Item], Answer]) -> tuple[Answer, ...]:
     """The answers of `work` for all items at once, in their order.
 
     Who is interrupted waits `PARTING_S` for what is on its way, and no longer: a node that hangs holds up nobody.

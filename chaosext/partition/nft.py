@@ -29,6 +29,9 @@ Direction = Literal["in", "out"]
 
 PRIORITY = -350
 TABLE_PREFIX = "chaosext_"
+LOCK_TABLE = "chaosext.lock"
+"""Not a run's: its name lacks the prefix (see locktable.py)."""
+
 END_OF_TRANSACTION = "# end of transaction"
 """The last line of every transaction: a text without it was torn on its way and must not be applied."""
 
@@ -70,7 +73,7 @@ def table_of(run: str) -> str:
 def arm_ruleset(cut: Cut, node: NodeCut, armed_at: datetime) -> str:
     """The one transaction that puts `cut` on `node`. It fails as a whole when the run's table is there."""
     table, label = table_of(cut.run), _label(cut, armed_at)
-    return _transaction(
+    return transaction(
         f'create table inet {table} {{ comment "{label} unless renewed"; }}',
         f"table inet {table} {{",
         *(line for family in _families(cut) for line in _set(cut, family)),
@@ -86,7 +89,7 @@ def renew_ruleset(cut: Cut, node: NodeCut, armed_at: datetime) -> str:
     packets through (0.7 per renewal at 30,000 packets/s, Linux 6.18).
     """
     table = table_of(cut.run)
-    return _transaction(
+    return transaction(
         *(line for family in _families(cut) for line in _exchange(cut, family)),
         *(f"flush chain inet {table} {way.chain}" for way in _WAYS.values()),
         f"table inet {table} {{",
@@ -98,10 +101,11 @@ def renew_ruleset(cut: Cut, node: NodeCut, armed_at: datetime) -> str:
 def disarm_ruleset(run: str) -> str:
     """The one transaction that leaves no table of `run`, whether or not there was one."""
     table = table_of(run)
-    return _transaction(f"add table inet {table}", f"delete table inet {table}")
+    return transaction(f"add table inet {table}", f"delete table inet {table}")
 
 
-def _transaction(*statements: str) -> str:
+def transaction(*statements: str) -> str:
+    """The statements as one text that nft applies whole or not at all, closed by `END_OF_TRANSACTION`."""
     return "\n".join((*statements, END_OF_TRANSACTION, ""))
 
 
@@ -123,7 +127,7 @@ def _exchange(cut: Cut, family: Family) -> Iterable[str]:
 
 
 def _timed(cut: Cut, family: Family) -> str:
-    timeout_ms = round(cut.ttl_s * 1000)
+    timeout_ms = round(cut.step_s * 1000)
     return ", ".join(f"{_spell(peer)} timeout {timeout_ms}ms" for peer in cut.peers_in(family))
 
 
@@ -229,7 +233,7 @@ def _compared(cut: Cut, node: NodeCut, facts: TableFacts) -> Iterable[tuple[str,
     yield "owner", cut.owner, facts.owner
     wanted = {peer for family in FAMILIES for peer in cut.peers_in(family)}
     yield "peers", wanted, set(merged(peer.network for peer in facts.peers))
-    yield "timeouts", {int(round(cut.ttl_s * 1000) / 1000)}, {peer.timeout_s for peer in facts.peers}
+    yield "timeouts", {int(round(cut.step_s * 1000) / 1000)}, {peer.timeout_s for peer in facts.peers}
     rules = {(way, family, node.uplinks) for way in _WAYS for family in FAMILIES if cut.peers_in(family)}
     yield "rules", rules, {(drop.direction, drop.family, drop.uplinks) for drop in facts.drops}
 
@@ -317,7 +321,8 @@ def _matched(expression: dict[str, Any], left: dict[str, Any]) -> tuple[str, ...
     return tuple(sorted(right["set"])) if isinstance(right, dict) else (right,)
 
 
-_OUR_BLOCK = re.compile(rf"^table inet {TABLE_PREFIX}\w+ \{{\n.*?^\}}\n?", re.MULTILINE | re.DOTALL)
+_OUR_NAMES = rf"(?:{TABLE_PREFIX}\w+|{re.escape(LOCK_TABLE)})"
+_OUR_BLOCK = re.compile(rf"^table inet {_OUR_NAMES} \{{\n.*?^\}}\n?", re.MULTILINE | re.DOTALL)
 _SET_BLOCK = re.compile(r"^\t(?:set|map) .*?^\t\}\n", re.MULTILINE | re.DOTALL)
 _COMES_AND_GOES = re.compile(r"^\t\tflags .*\b(?:dynamic|timeout)\b", re.MULTILINE)
 _ELEMENTS = re.compile(r"^\t\telements = \{[^}]*\}\n", re.MULTILINE)

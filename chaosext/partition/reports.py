@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from chaosext.model.clock import Moment
     from chaosext.partition.cut import Cut
+    from chaosext.partition.locktable import LockFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +48,8 @@ class ArmReport:
 
     @property
     def let_go(self) -> Moment:
-        """When the kernel of the last node lets go, at the latest."""
-        return max(node.armed_at for node in self.nodes).later(self.cut.ttl_s)
+        """When the kernel of the last node lets go, at the latest, unless the cut is renewed."""
+        return max(node.armed_at for node in self.nodes).later(self.cut.step_s)
 
     @property
     def foreign_identical(self) -> bool:
@@ -110,10 +111,11 @@ class HealReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeTables:
-    """Our tables on a node; `problem` says why the node could not be asked ("" when it was)."""
+    """Our tables on a node, and its lock; `problem` says why the node could not be asked ("" when it was)."""
 
     node: str
     tables: tuple[TableFacts, ...] = ()
+    lock: LockFacts | None = None
     problem: str = ""
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chaosext.partition.nft import END_OF_TRANSACTION, TABLE_PREFIX, TableFacts, parse_tables
+from chaosext.partition.nft import END_OF_TRANSACTION, LOCK_TABLE, TABLE_PREFIX, TableFacts, parse_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,6 +27,11 @@ ours() {{
   while read -r _ family name; do
     if [[ $family == inet && $name == {TABLE_PREFIX}* ]]; then nft -j list table inet "$name"; echo; fi
   done <<<"$all"
+}}
+lock() {{
+  local all
+  all=$(nft list tables) || fail nft list tables
+  [[ $'\\n'$all$'\\n' != *$'\\ntable inet {LOCK_TABLE}\\n'* ]] || nft -j list table inet {LOCK_TABLE}
 }}
 """
 
@@ -59,8 +64,19 @@ say foreign-after; listed
 say end
 """
 
+# Whoever got the lock, or has it still: what is said is who has it afterwards.
+LOCK = f"""{_PRELUDE}
+command -v nft >/dev/null || {{ say failed; echo 'nft is not installed'; exit 4; }}
+transaction=$(cat)
+[[ $transaction == *'{END_OF_TRANSACTION}' ]] || exit 0
+say nft; printf '%s\\n' "$transaction" | nft -f - 2>&1
+say lock; lock
+say end
+"""
+
 INSPECT = f"""{_PRELUDE}
 say ours; ours
+say lock; lock
 say end
 """
 
