@@ -19,6 +19,7 @@ def sever_control_plane(
     peers: list[str] | None = None,
     families: list[str] | None = None,
     uplinks: list[str] | None = None,
+    dead_man_s: float | None = None,
     prove: bool = True,
     configuration: Configuration = None,
     secrets: Secrets = None,
@@ -34,9 +35,11 @@ def sever_control_plane(
             prefixes (Calico's IPPools).
         families: `ipv4`, `ipv6`; by default both. kubelet falls back to the family that is left open.
         uplinks: interface names; by default those that carry the node's InternalIP.
+        dead_man_s: seconds, 3 or more, after which the kernel lets go when this process has died; the cut is renewed
+            until `ttl_s`. By default the kernel is asked once, for the whole of `ttl_s`.
         prove: prove the cut from both sides; a cut that can't be proven is healed at once.
 
-    Returns a JSON object: run, ttl_s, expires_at (ISO 8601), nodes, peers, command_to_cut_s,
+    Returns a JSON object: run, ttl_s, dead_man_s, expires_at (ISO 8601), nodes, peers, command_to_cut_s,
     foreign_rules_identical, finding (of cut_effective).
 
     Raises (as ActivityFailed): Refused, when nothing was touched; Inconclusive, when the cut could not be proven;
@@ -47,7 +50,15 @@ def sever_control_plane(
     from chaosext.run.cutting.plan import Wish
     from chaosext.run.reading.settings import settings_from
 
-    wish = Wish.from_arguments({"ttl_s": ttl_s, "peers": peers, "families": families, "uplinks": uplinks})
+    wish = Wish.from_arguments(
+        {
+            "ttl_s": ttl_s,
+            "peers": peers,
+            "families": families,
+            "uplinks": uplinks,
+            "dead_man_s": dead_man_s,
+        }
+    )
     return sever(settings_from(configuration, secrets), wish, current(), prove=prove)
 
 
@@ -58,13 +69,14 @@ def heal_control_plane(configuration: Configuration = None, secrets: Secrets = N
     open before the cut are open again, measured once after the heal; null where this run cut nothing).
 
     Raises (as ActivityFailed): Unsafe, when a node's rules can't be seen gone before their TTL, naming the node and
-    the command that removes them.
+    the command that removes them; Inconclusive, when a cut with a dead man's switch had ended before this heal.
     """
     from chaosext.run.context import current
-    from chaosext.run.cutting.heal import heal_run
+    from chaosext.run.cutting.heal import heal_run, require_kept
     from chaosext.run.cutting.proof import healed_finding
 
     report, finding = heal_run(current()), healed_finding(current())
+    require_kept(current())
     return {
         "run": report.run,
         "nodes": [

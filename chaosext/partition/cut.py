@@ -34,6 +34,9 @@ _OWNER = re.compile(r"[A-Za-z0-9@._-]{1,40}")
 _NODE = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}")
 
+SHORTEST_DEAD_MAN_S = 3 * SHORTEST_TTL_S
+"""A cut in steps is renewed at each third of one: a shorter step would not live through one late renewal."""
+
 _NEVER_A_PEER: dict[Network, str] = {
     ip_network("0.0.0.0/8"): "the unspecified address",
     ip_network("127.0.0.0/8"): "loopback",
@@ -73,6 +76,7 @@ class Cut:
     `run` names the run, and with it the table; `owner` is who runs it (such as `alice@laptop`).
     `peers` are addresses (as /32 and /128) and prefixes; duplicates and overlaps are merged, because
     an nftables interval set refuses them. `families` leaves one family open when it names only the other.
+    `dead_man_s` makes the kernel let go that long after the runner's last sign of life instead of at the TTL.
 
     Raises `Refused` naming the field and the fix.
     """
@@ -83,19 +87,26 @@ class Cut:
     peers: tuple[Network, ...]
     ttl_s: float
     families: tuple[Family, ...] = FAMILIES
+    dead_man_s: float | None = None
 
     def __post_init__(self) -> None:
         check_run(self.run)
         _check_owner(self.owner)
         _check_nodes(self.nodes)
         _check_ttl(self.ttl_s)
+        _check_dead_man(self.dead_man_s)
         _check_families(self.families)
         object.__setattr__(self, "peers", merged(self.peers))
         _check_peers(self)
 
+    @property
+    def step_s(self) -> float:
+        """How long the kernel holds the cut unless it is renewed."""
+        return self.ttl_s if self.dead_man_s is None else min(self.ttl_s, self.dead_man_s)
+
     def expires_at(self, armed_at: datetime) -> datetime:
-        """When the kernel lets go of a cut that was armed at `armed_at`."""
-        return armed_at + timedelta(seconds=self.ttl_s)
+        """When the kernel lets go of a cut that was armed at `armed_at`, unless it is renewed."""
+        return armed_at + timedelta(seconds=self.step_s)
 
     def peers_in(self, family: Family) -> tuple[Network, ...]:
         """The peers that are cut in this family: none when the family is left open."""
@@ -162,6 +173,14 @@ def _check_nodes(nodes: tuple[NodeCut, ...]) -> None:
 def _check_ttl(ttl_s: float) -> None:
     if not (math.isfinite(ttl_s) and ttl_s >= SHORTEST_TTL_S):
         raise Refused(f"ttl_s: a cut of {ttl_s} s can not be", f"give seconds, {SHORTEST_TTL_S:g} or more")
+
+
+def _check_dead_man(dead_man_s: float | None) -> None:
+    if dead_man_s is not None and not (math.isfinite(dead_man_s) and dead_man_s >= SHORTEST_DEAD_MAN_S):
+        raise Refused(
+            f"dead_man_s: a cut can't be renewed every {dead_man_s} s",
+            f"give {SHORTEST_DEAD_MAN_S:g} s or more, or leave it out",
+        )
 
 
 def _check_families(families: tuple[Family, ...]) -> None:

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from chaosext.model.clock import Moment
     from chaosext.observe.teller import Sink
     from chaosext.partition.cut import Cut
+    from chaosext.run.cutting.fault import Planned
     from chaosext.run.cutting.plan import Wish
+    from chaosext.run.cutting.renewing import Renewing
     from chaosext.steady.cut import CutEvidence
 
 
@@ -26,10 +28,10 @@ if TYPE_CHECKING:
 class RunContext:
     """One run. `cuts` are those that it meant to arm; by `let_go` the kernel has let go of all of them.
 
-    `transport` is the way into their nodes. `before` is what the paths were like before the cut; `prepared` is a cut
-    made ready: for which wish, and when (monotonic seconds). `gate_failed`: the steady state was not met before the
-    method, which was not played. `strict` is set by `chaosext run`, which derives the verdict itself; under plain
-    `chaos run` the control does.
+    `transport` is the way into their nodes; `renewing` keeps a cut with a dead man's switch in force. `before` is what
+    the paths were like before the cut; `prepared` is a cut made ready: for which wish, and when (monotonic seconds).
+    `gate_failed`: the steady state was not met before the method, which was not played. `strict` is set by
+    `chaosext run`, which derives the verdict itself; under plain `chaos run` the control does.
     """
 
     id: str
@@ -40,8 +42,9 @@ class RunContext:
     cuts: list[Cut] = field(default_factory=list)
     let_go: Moment | None = None
     transport: str = DEFAULT
+    renewing: Renewing | None = None
     before: CutEvidence | None = None
-    prepared: tuple[Wish, Cut, float] | None = None
+    prepared: tuple[Wish, Planned, float] | None = None
     method_began: bool = False
     gate_failed: bool = False
 

@@ -28,6 +28,8 @@ def heal_run(context: RunContext, timeout_s: float = TIMEOUT_S) -> HealReport:
 
     Raises `Unsafe` when something can't be seen gone.
     """
+    if context.renewing:
+        context.renewing.stop()
     nodes = {node.node for cut in context.cuts for node in cut.nodes}
     report = heal_nodes(context.id, shells(nodes, context.transport), context.let_go, timeout_s)
     if any(
@@ -48,6 +50,12 @@ def heal_nodes(
         intent_log().write({"run": run, "event": GONE, "nodes": sorted(on)})
         crash_point("gone-written")
     return report
+
+
+def require_kept(context: RunContext) -> None:
+    """Raise `Inconclusive` when a cut that had to be renewed had ended before it was healed."""
+    if context.renewing:
+        context.renewing.require_kept()
 
 
 def left_behind(context: RunContext) -> tuple[str, ...]:

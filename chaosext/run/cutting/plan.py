@@ -24,22 +24,26 @@ class Wish:
     """What the user asked for. None means: find out.
 
     `peers`: addresses and prefixes instead of the other nodes' own. `uplinks`: interfaces instead of those that
-    carry the node's InternalIP.
+    carry the node's InternalIP. `dead_man_s`: see `Cut`.
     """
 
     ttl_s: float
     peers: tuple[str, ...] | None = None
     families: tuple[str, ...] = FAMILIES
     uplinks: tuple[str, ...] | None = None
+    dead_man_s: float | None = None
 
     @classmethod
     def from_arguments(cls, arguments: Mapping[str, Any]) -> Wish:
         """The wish in an activity's arguments. Raises `Refused` for values of the wrong type."""
         return cls(
-            ttl_s=_seconds(arguments.get("ttl_s")),
+            ttl_s=_seconds("ttl_s", arguments.get("ttl_s")),
             peers=_texts("peers", arguments.get("peers")),
             families=_texts("families", arguments.get("families")) or FAMILIES,
             uplinks=_texts("uplinks", arguments.get("uplinks")),
+            dead_man_s=_seconds("dead_man_s", arguments["dead_man_s"])
+            if arguments.get("dead_man_s")
+            else None,
         )
 
 
@@ -88,6 +92,7 @@ def plan_cut(wish: Wish, ground: Ground, *, run: str, owner: str) -> Cut:
         peers=peers_of((peer for peer in peers if "/" not in peer), _prefixes(wish, peers, ground.pools)),
         ttl_s=wish.ttl_s,
         families=cast("tuple[Family, ...]", wish.families),
+        dead_man_s=wish.dead_man_s,
     )
 
 
@@ -114,13 +119,13 @@ def pod_prefixes(cluster: Cluster) -> tuple[str, ...]:
         return ()
 
 
-def _seconds(value: Any) -> float:
+def _seconds(field: str, value: Any) -> float:
     if isinstance(value, bool):
-        raise Refused(f"ttl_s: {value!r} is no number of seconds", "give seconds, such as 120")
+        raise Refused(f"{field}: {value!r} is no number of seconds", "give seconds, such as 120")
     try:
         return float(value)
     except (TypeError, ValueError):
-        raise Refused(f"ttl_s: {value!r} is no number of seconds", "give seconds, such as 120") from None
+        raise Refused(f"{field}: {value!r} is no number of seconds", "give seconds, such as 120") from None
 
 
 def _texts(field: str, value: Any) -> tuple[str, ...] | None:

@@ -1,0 +1,85 @@
+"""A cut with a dead man's switch: renewed while the runner lives, gone soon after it died, never brought back."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from chaosext.model import clock
+from chaosext.model.errors import Inconclusive, Unreachable
+from chaosext.partition.apply import arm, heal, inspect
+from chaosext.run.cutting import renewing
+from chaosext.run.cutting.renewing import Renewing
+
+from .lab import NODE, PEER, Lab, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.netns
+
+
+@pytest.fixture
+def kept(lab: Lab) -> Iterator[Renewing]:
+    """A cut of 9 s in steps of 3 s, armed, and not yet renewed."""
+    cut = replace(lab.cut(ttl_s=9.0), dead_man_s=3.0)
+    report = arm(cut, lab.shells)
+    renewing = Renewing(cut, lab.shells, until=report.let_go.later(6.0))
+    yield renewing
+    renewing.stop()
+
+
+def live(lab: Lab) -> bool:
+    return any(table.is_live for node in inspect(lab.shells) for table in node.tables)
+
+
+def test_without_a_sign_of_life_the_kernel_lets_go_after_one_step(lab: Lab, kept: Renewing) -> None:
+    assert 2.0 < wait_until(lambda: lab.opens(NODE, PEER, "ipv4", timeout_s=0.05), within_s=4) < 3.5
+
+
+def test_while_the_runner_lives_the_cut_lasts_its_ttl_and_no_longer(lab: Lab, kept: Renewing) -> None:
+    started = time.monotonic()
+    kept.start()
+    while time.monotonic() - started < 7.5:
+        assert not lab.opens(NODE, PEER, "ipv4", timeout_s=0.1)
+    wait_until(lambda: lab.opens(NODE, PEER, "ipv4", timeout_s=0.05), within_s=3)
+    assert time.monotonic() - started < 10.0
+    kept.require_kept()
+
+
+def test_a_cut_that_was_healed_is_not_brought_back(lab: Lab, kept: Renewing) -> None:
+    kept.start()
+    heal(kept.cut.run, lab.shells).require_gone()
+    time.sleep(2.5)
+    assert not live(lab)
+    with pytest.raises(Inconclusive, match="ended early"):
+        kept.require_kept()
+
+
+def test_who_stops_renewing_has_lost_nothing(lab: Lab, kept: Renewing) -> None:
+    kept.start()
+    kept.stop()
+    heal(kept.cut.run, lab.shells).require_gone()
+    time.sleep(1.5)
+    kept.require_kept()
+
+
+def test_a_node_that_does_not_answer_once_is_asked_again(
+    lab: Lab, kept: Renewing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renew, calls = renewing.renew, []
+
+    def hard_of_hearing(*arguments: object, **more: object) -> object:
+        calls.append(clock.now())
+        if len(calls) == 1:
+            raise Unreachable("no answer within 1 s")
+        return renew(*arguments, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(renewing, "renew", hard_of_hearing)
+    kept.start()
+    time.sleep(4.0)
+    assert live(lab)
+    kept.require_kept()
