@@ -18,23 +18,51 @@ if TYPE_CHECKING:
 
 @cache
 def connect(settings: Settings) -> Cluster:
-    """The pinned cluster; from here on chaostoolkit-kubernetes' calls are bounded as ours are.
+    """The cluster, to be asked; from here on chaostoolkit-kubernetes' calls are bounded as ours are.
 
-    Raises `Refused` for an unknown context, a wrong pin or a server that doesn't answer.
+    Raises `Refused` for an unknown context, a pin that is another's or a server that doesn't answer.
     """
     bound_api_calls(settings.request_timeout_s)
-    cluster = Cluster.connect(settings.context, request_timeout_s=settings.request_timeout_s)
-    require_pin(cluster)
+    cluster = _connect(settings)
+    observed, pinned = observed_pin(cluster), read_pins().get(settings.context)
+    if pinned is not None:
+        verify(pinned, observed)
     return cluster
 
 
+def connect_to_act(settings: Settings) -> Cluster:
+    """The pinned cluster, looked up anew: whatever changes anything asks here, at the moment of acting.
+
+    Raises `Refused` for a context that is not pinned or leads to another cluster than the pinned one by now.
+    """
+    bound_api_calls(settings.request_timeout_s)
+    pinned = read_pins().get(settings.context)
+    if pinned is None:
+        raise Refused(
+            f"context {settings.context} is not pinned, so nothing says which cluster is meant",
+            f"look at it, then `chaosext pin --context {settings.context}`",
+        )
+    cluster = _connect(settings)
+    verify(pinned, observed_pin(cluster))
+    return cluster
+
+
+def _connect(settings: Settings) -> Cluster:
+    return Cluster.connect(settings.context, request_timeout_s=settings.request_timeout_s)
+
+
 def observed_pin(cluster: Cluster) -> Pin:
-    """What names this cluster: context, server, certificate authority, and kube-system's UID."""
+    """What names this cluster: context, server, certificate authority, and kube-system's UID.
+
+    Raises `Refused` when it doesn't answer.
+    """
+    try:
+        uid = cluster.namespace_uid("kube-system")
+    except Unreachable as error:
+        fix = f"check that the cluster is up: `kubectl --context {cluster.context} get nodes`"
+        raise Refused(error.message, fix) from None
     return Pin(
-        context=cluster.context,
-        server=cluster.server,
-        ca_sha256=cluster.ca_sha256,
-        kube_system_uid=cluster.namespace_uid("kube-system"),
+        context=cluster.context, server=cluster.server, ca_sha256=cluster.ca_sha256, kube_system_uid=uid
     )
 
 
@@ -51,19 +79,6 @@ def pin_context(context: str, *, kube_system_uid: str, ca_sha256: str) -> Pin:
         )
     write_pin(pin)
     return pin
-
-
-def require_pin(cluster: Cluster) -> None:
-    """Raises `Refused` when the cluster behind the context is not the one that was pinned, or doesn't answer."""
-    try:
-        observed = observed_pin(cluster)
-    except Unreachable as error:
-        raise Refused(
-            error.message, "check that the cluster is up: `kubectl --context … get nodes`"
-        ) from None
-    pinned = read_pins().get(cluster.context)
-    if pinned is not None:
-        verify(pinned, observed)
 
 
 def surroundings(settings: Settings) -> Surroundings:

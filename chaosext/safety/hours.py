@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 EXAMPLE = "Mon-Fri 09:00-16:00 Europe/Berlin"
 
-_FORM = re.compile(r"(?P<days>[A-Z][A-Za-z,-]{2,40}) (?P<start>[\d:]{5})-(?P<end>[\d:]{5}) (?P<zone>\S{1,60})")
+_FORM = re.compile(
+    r"(?P<days>[A-Z][A-Za-z,-]{2,40}) (?P<start>[\d:]{5})-(?P<end>[\d:]{5}) (?P<zone>\S{1,60})"
+)
 _CLOCK = re.compile(r"(?:[01]\d|2[0-3]):[0-5]\d|24:00")
 
 
@@ -46,7 +48,9 @@ class Hours:
         start, end = _minutes(text, found["start"]), _minutes(text, found["end"])
         if start in (end, 24 * 60):
             raise _refused(text, "the window is empty (all day is 00:00-24:00)")
-        return cls(text=text, days=_days(text, found["days"]), start=start, end=end, zone=_zone(text, found["zone"]))
+        return cls(
+            text=text, days=_days(text, found["days"]), start=start, end=end, zone=_zone(text, found["zone"])
+        )
 
     def windows(self, since: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
         """Every window that reaches into `since` to `until`, in UTC."""
@@ -78,9 +82,9 @@ def _days(text: str, days: str) -> frozenset[int]:
 
 
 def _range(text: str, part: str) -> Iterator[int]:
-    first, _, last = part.partition("-")
+    first, dash, last = part.partition("-")
     try:
-        begin, end = DAYS.index(first), DAYS.index(last or first)
+        begin, end = DAYS.index(first), DAYS.index(last if dash else first)
     except ValueError:
         raise _refused(text, f"days are {', '.join(DAYS)}") from None
     return (day % 7 for day in range(begin, end + 1 + 7 * (end < begin)))

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from fnmatch import fnmatchcase
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from chaosext.model.errors import Refused
 from chaosext.partition.cut import family_of
 from chaosext.safety.hours import fits
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
 
     from chaosext.cluster.objects import Node, Pod
@@ -26,6 +26,12 @@ holds addresses that are no nodes'."""
 
 MAX_TTL_S = 900.0
 """Unless somebody sets another: production timings move kube-dns about 350 s after the cut."""
+
+LONGEST_TTL_S = 3600.0
+"""Whatever anybody sets."""
+
+ENDED = ("Succeeded", "Failed")
+"""Phases of a Pod that runs no more (Kubernetes, "Pod Lifecycle")."""
 
 MAX_NODE_SHARE = 0.75
 """Unless the operator sets another: a cut belongs on the side with fewer nodes."""
@@ -41,7 +47,7 @@ class Footprint:
     cut: Cut
     total_nodes: int
     cut_off: frozenset[str]
-    pods: dict[str, str]
+    pods: Mapping[str, str]
     at: datetime
 
 
@@ -49,7 +55,8 @@ def footprint(cut: Cut, nodes: Collection[Node], pods: Iterable[Pod], at: dateti
     """The footprint of `cut` on a cluster of `nodes` (with all their addresses), among these `pods`."""
     cut_off = frozenset(node.name for node in nodes if _among(node.internal_ips, cut.peers))
     touched = cut_off | {node.node for node in cut.nodes}
-    hit = (pod for pod in pods if pod.node in touched or _among(pod.ips, cut.peers))
+    running = (pod for pod in pods if pod.phase not in ENDED)
+    hit = (pod for pod in running if pod.node in touched or _among(pod.ips, cut.peers))
     return Footprint(
         cut=cut,
         total_nodes=len(nodes),
@@ -87,9 +94,8 @@ class Limits:
     def check_deletion(self, namespace: str) -> None:
         """Raise `Refused` when no Pod of `namespace` may be deleted."""
         if namespace in self.protected_namespaces:
-            raise self._refused(
-                "protected_namespaces", namespace, f"Pods of namespace {namespace} may not be deleted"
-            )
+            what = f"Pods of namespace {namespace} may not be deleted"
+            raise self._refused("protected_namespaces", namespace, what)
 
     def _check_ttl(self, cut: Cut) -> None:
         if self.max_ttl_s is not None and cut.ttl_s > self.max_ttl_s:
@@ -110,7 +116,9 @@ class Limits:
         for what, names in ways.items():
             for pattern in self.protected_nodes:
                 if found := sorted(name for name in names if fnmatchcase(name, pattern)):
-                    raise self._refused("protected_nodes", pattern, f"nodes: {', '.join(found)} may not {what}")
+                    raise self._refused(
+                        "protected_nodes", pattern, f"nodes: {', '.join(found)} may not {what}"
+                    )
 
     def _check_namespaces(self, asked: Footprint) -> None:
         for namespace in self.protected_namespaces:
@@ -132,15 +140,24 @@ class Limits:
             )
 
     def _refused(self, key: str, value: str, what: str, instead: str = "ask for less") -> Refused:
-        limit = f"{self.prefix}{key} = {value}, set in {self.place}"
-        return Refused(f"{what} ({limit})", f"{instead}, or have {self.prefix}{key} changed in {self.place}")
+        limit = f"{self.prefix}{key} is {value} in {self.place}"
+        return Refused(f"{what} ({limit})", f"{instead}, or change {self.prefix}{key} there if you may")
 
 
-def in_force(*set_by: Limits) -> tuple[Limits, ...]:
-    """All of these limits, and the built-in ones where none of them says anything."""
-    built_in: dict[str, Any] = {"max_ttl_s": MAX_TTL_S, "max_node_share": MAX_NODE_SHARE}
-    unset = {key: value for key, value in built_in.items() if all(getattr(each, key) is None for each in set_by)}
-    return (*set_by, Limits(place="chaosext itself", **unset))
+def in_force(experiment: Limits, operator: Limits | None = None) -> tuple[Limits, ...]:
+    """All that hold: the built-in ones, the operator's, and the experiment's, which can only tighten them.
+
+    Of the built-in ones the TTL's gives way where anybody sets another, the share's where the operator does.
+    """
+    set_by = (*((operator,) if operator else ()), experiment)
+    ttl_is_set = any(each.max_ttl_s is not None for each in set_by)
+    share_is_set = operator is not None and operator.max_node_share is not None
+    built_in = Limits(
+        place="chaosext itself",
+        max_ttl_s=LONGEST_TTL_S if ttl_is_set else MAX_TTL_S,
+        max_node_share=1.0 if share_is_set else MAX_NODE_SHARE,
+    )
+    return (built_in, *set_by)
 
 
 def check_peers(cut: Cut) -> None:

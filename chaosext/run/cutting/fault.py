@@ -14,17 +14,19 @@ from chaosext.model.finding import Finding, Status
 from chaosext.nodes.transport import shells
 from chaosext.partition.apply import ARMING_S, ArmReport, arm
 from chaosext.run.cutting import baseline
+from chaosext.run.cutting.bounds import require_within_limits
 from chaosext.run.cutting.heal import heal_run
 from chaosext.run.cutting.noting import note_cut
 from chaosext.run.cutting.plan import Wish, plan_cut, survey
 from chaosext.run.cutting.proof import proof
-from chaosext.run.reach import connect, require_pin
+from chaosext.run.cutting.renewing import Renewing
+from chaosext.run.reach import connect_to_act
 from chaosext.safety.intent import INTENT, intent_log
-from chaosext.safety.limits import Limits
 from chaosext.steady import cut as cut_check
 
 if TYPE_CHECKING:
     from chaosext.cluster.client import Cluster
+    from chaosext.cluster.objects import Node
     from chaosext.partition.cut import Cut
     from chaosext.run.context import RunContext
     from chaosext.run.reading.settings import Settings
@@ -35,9 +37,10 @@ BASELINE_AGE_S = 120.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """A cut that may be made, the paths that it will have to close, and the nodes of which not all paths are known."""
+    """A cut that may be made, the cluster's nodes, the paths to close, and the nodes that may have other paths."""
 
     cut: Cut
+    nodes: tuple[Node, ...]
     paths: tuple[cut_check.Path, ...]
     blind: tuple[str, ...]
 
@@ -47,22 +50,21 @@ def plan(settings: Settings, wish: Wish, *, run: str, owner: str) -> Planned:
 
     Touches nothing. Raises `Refused` naming the limit or field.
     """
-    cluster = connect(settings)
-    require_pin(cluster)
+    cluster = connect_to_act(settings)
     ground = survey(cluster, settings.transport)
     cut = plan_cut(wish, ground, run=run, owner=owner)
-    Limits(max_ttl_s=settings.max_ttl_s).check(cut, total_nodes=len(ground.nodes))
-    return Planned(cut=cut, paths=ground.paths, blind=ground.blind)
+    require_within_limits(settings, cut, cluster, ground.nodes)
+    return Planned(cut=cut, nodes=ground.nodes, paths=ground.paths, blind=ground.blind)
 
 
-def prepare(settings: Settings, wish: Wish, context: RunContext) -> Cut:
+def prepare(settings: Settings, wish: Wish, context: RunContext) -> Planned:
     """As `plan`, for this run; and what the paths are like before the cut."""
     planned = plan(settings, wish, run=context.id, owner=context.owner)
     sources = {path.source for path in planned.paths}
     context.transport = settings.transport
     context.before = cut_check.gather(planned.paths, shells(sources, context.transport), blind=planned.blind)
-    context.prepared = (wish, planned.cut, time.monotonic())
-    return planned.cut
+    context.prepared = (wish, planned, time.monotonic())
+    return planned
 
 
 def sever(settings: Settings, wish: Wish, context: RunContext, *, prove: bool = True) -> dict[str, Any]:
@@ -71,8 +73,9 @@ def sever(settings: Settings, wish: Wish, context: RunContext, *, prove: bool = 
     A cut that can't be proven is healed at once and raises `Inconclusive`. Returns what was armed where, JSON-ready.
     """
     started_s = time.monotonic()
-    cut = _prepared(settings, wish, context)
-    cluster = connect(settings)
+    planned = _prepared(settings, wish, context)
+    cut, cluster = planned.cut, connect_to_act(settings)
+    require_within_limits(settings, cut, cluster, planned.nodes)
     cluster_uid = cluster.namespace_uid("kube-system")
     _write_intent(cut, cluster, context.transport)
     report = _armed(cut, context)
@@ -82,7 +85,10 @@ def sever(settings: Settings, wish: Wish, context: RunContext, *, prove: bool = 
     return {
         "run": cut.run,
         "ttl_s": cut.ttl_s,
-        "expires_at": report.let_go.as_wall_clock().isoformat(timespec="seconds"),
+        "dead_man_s": cut.dead_man_s,
+        "expires_at": report.let_go.later(cut.ttl_s - cut.step_s)
+        .as_wall_clock()
+        .isoformat(timespec="seconds"),
         "nodes": [node.node for node in report.nodes],
         "peers": [str(peer) for peer in cut.peers],
         "command_to_cut_s": round(command_to_cut_s, 3),
@@ -95,9 +101,13 @@ def _armed(cut: Cut, context: RunContext) -> ArmReport:
     """The cut in force; from before its first rule on, the run knows that it has something to heal."""
     context.cuts.append(cut)
     context.let_go = clock.now().later(ARMING_S + cut.ttl_s)
-    report = arm(cut, shells((node.node for node in cut.nodes), context.transport))
+    on = shells((node.node for node in cut.nodes), context.transport)
+    report = arm(cut, on)
     crash_point("armed")
-    context.let_go = report.let_go
+    context.let_go = report.let_go.later(cut.ttl_s - cut.step_s)
+    if cut.step_s < cut.ttl_s:
+        context.renewing = Renewing(cut, on, until=context.let_go)
+        context.renewing.start()
     note_cut(context, report)
     return report
 
@@ -115,13 +125,12 @@ def _proven(context: RunContext) -> Finding:
     )
 
 
-def _prepared(settings: Settings, wish: Wish, context: RunContext) -> Cut:
+def _prepared(settings: Settings, wish: Wish, context: RunContext) -> Planned:
     """The cut made ready a moment ago for the same wish, else a fresh one."""
     if context.prepared and context.prepared[0] == wish:
-        _, cut, at_s = context.prepared
+        _, planned, at_s = context.prepared
         if time.monotonic() - at_s < BASELINE_AGE_S:
-            require_pin(connect(settings))
-            return cut
+            return planned
     return prepare(settings, wish, context)
 
 

@@ -10,7 +10,8 @@ from chaosext.cluster.client import Cluster, NotFound
 from chaosext.model.errors import ChaosextError, Inconclusive, Unreachable
 from chaosext.model.finding import Status
 from chaosext.model.timeline import Kind
-from chaosext.run.reach import connect, require_pin, surroundings
+from chaosext.run.cutting.bounds import require_deletable
+from chaosext.run.reach import connect_to_act, surroundings
 from chaosext.run.watch.waiting import POLL_S
 from chaosext.steady import names
 from chaosext.steady.bgp import peered_nodes
@@ -51,8 +52,7 @@ def reschedule(
         return {
             "skipped": "the steady state was not met before the method, so this run has nothing to roll back"
         }
-    cluster = connect(settings)
-    require_pin(cluster)
+    cluster = _cluster_to_act_on(settings)
     peered = peered_names(cluster)
     replicas = cluster.deployment(NAMESPACE, "coredns").replicas  # asked before anything is touched
     deleted: list[str] = []
@@ -96,6 +96,11 @@ def peered_names(cluster: Cluster) -> frozenset[str]:
         return frozenset(node.name for node in nodes)
 
 
+def _cluster_to_act_on(settings: Settings) -> Cluster:
+    require_deletable(settings, NAMESPACE)
+    return connect_to_act(settings)
+
+
 def _dns_is_healthy(settings: Settings) -> bool:
     (finding,) = run_checks((names.DNS,), surroundings(settings))
     return finding.status is Status.HEALTHY
@@ -106,9 +111,13 @@ def _kube_dns(cluster: Cluster) -> tuple[Pod, ...]:
 
 
 def _delete(settings: Settings, context: RunContext, victims: Sequence[Pod]) -> list[str]:
-    """chaostoolkit-kubernetes deletes them: by their very names, on the pinned context, bounded."""
+    """chaostoolkit-kubernetes deletes them: by their very names, on the pinned context, bounded.
+
+    It reads the kubeconfig anew, so where that leads is compared with the pin right before.
+    """
     from chaosk8s.pod.actions import terminate_pods
 
+    _cluster_to_act_on(settings)
     pattern = "|".join(re.escape(pod.name) for pod in victims)
     context.recorder.say(
         Kind.ROLLBACK, f"Deployment/{NAMESPACE}/coredns", f"deleting {', '.join(pod.name for pod in victims)}"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from chaosext.model.errors import Refused
+from chaosext.run.reading.limits import LimitKeys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,14 +16,12 @@ if TYPE_CHECKING:
 PREFIX = "chaosext_"
 
 
-class Settings(BaseModel):
-    """The `chaosext_*` keys of an experiment's `configuration`, and the context of its `secrets`.
+class Settings(LimitKeys):
+    """The `chaosext_*` keys of an experiment's `configuration` (limits among them), and the context of its `secrets`.
 
     Every field is written in an experiment as `chaosext_<field>`; `context` is chaostoolkit-kubernetes' own
     `KUBERNETES_CONTEXT` secret, so that its probes and ours always talk to the same cluster.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     context: str = Field(min_length=1, description="Kubernetes context; never the current one implicitly")
     transport: str = Field("docker", pattern="^(docker|netns)$", description="The way into a node")
@@ -30,7 +29,6 @@ class Settings(BaseModel):
         "", description="Container of the leaf router; empty: `<cluster>-leaf` on a kind context"
     )
     namespaces: tuple[str, ...] = Field(("shop",), description="Whose Pods `probes_healthy` asks for")
-    max_ttl_s: float = Field(900.0, gt=0, le=3600, description="No cut may live longer than this, seconds")
     request_timeout_s: float = Field(10.0, gt=0, le=120, description="Bound of one API call, seconds")
     lookups: int = Field(
         10, ge=1, le=100, description="DNS lookups per node and address, UDP and TCP in turn"

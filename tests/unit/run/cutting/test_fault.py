@@ -55,11 +55,16 @@ class Stage:
         self.now = measured(Reach.OPEN)
         self.was_there: bool | None = True
         self.gone = True
+        self.beyond_a_limit = False
         self.done: list[str] = []
 
     def cut(self) -> Cut:
         node = NodeCut(node="cp", uplinks=("eth0",))
         return Cut(run=self.run.id, owner="a@b", nodes=(node,), peers=peers_of(["172.18.0.3"]), ttl_s=60)
+
+    def within_limits(self, *_: Any) -> None:
+        if self.beyond_a_limit:
+            raise Refused("ttl_s: 60 s is too long", "ask for less")
 
     def arm(self, cut: Cut, _shells: Mapping[str, Any]) -> Any:
         self.done.append(f"arm after {[entry['event'] for entry in IntentLog(intent_file()).entries()]}")
@@ -101,16 +106,17 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
     monkeypatch.setattr(contexts, "_current", None)
     made = Stage(contexts.start(root=tmp_path / "run"))
 
-    def prepare(_settings: Settings, _wish: Wish, context: contexts.RunContext) -> Cut:
+    def prepare(_settings: Settings, _wish: Wish, context: contexts.RunContext) -> fault.Planned:
         context.before = measured(Reach.OPEN)
-        return made.cut()
+        return fault.Planned(cut=made.cut(), nodes=(), paths=(), blind=())
 
     def judge(*_: Any) -> Finding:
         return Finding(check="cut_effective", status=made.proof, summary=f"it is {made.proof}")
 
     monkeypatch.setattr(fault, "prepare", prepare)
     cluster = SimpleNamespace(context="kind-nowhere", namespace_uid=lambda _name: UID)
-    monkeypatch.setattr(fault, "connect", lambda _settings: cluster)
+    monkeypatch.setattr(fault, "connect_to_act", lambda _settings: cluster)
+    monkeypatch.setattr(fault, "require_within_limits", made.within_limits)
     monkeypatch.setattr(fault, "arm", made.arm)
     monkeypatch.setattr(heal, "heal", made.heal)
     monkeypatch.setattr(proof.cut_check, "judge", judge)
@@ -304,3 +310,32 @@ def test_a_heal_whose_paths_can_not_be_measured_is_a_heal(
 def test_a_heal_of_nothing_measures_nothing(stage: Stage) -> None:
     stage.run.before = measured(Reach.OPEN)
     assert actions.heal_control_plane()["finding"] is None
+
+
+def test_the_limits_are_asked_again_at_the_moment_of_acting(stage: Stage) -> None:
+    stage.run.prepared = (
+        WISH,
+        fault.Planned(cut=stage.cut(), nodes=(), paths=(), blind=()),
+        time.monotonic(),
+    )
+    stage.beyond_a_limit = True
+    with pytest.raises(Refused, match="too long"):
+        stage.sever()
+    assert (stage.done, stage.outstanding(), stage.run.cuts) == ([], [], [])
+
+
+def test_another_cluster_behind_the_context_by_now_is_not_touched(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def elsewhere(_settings: Settings) -> None:
+        raise Refused("context kind-nowhere leads to another cluster than the pinned one", "…")
+
+    monkeypatch.setattr(fault, "connect_to_act", elsewhere)
+    stage.run.prepared = (
+        WISH,
+        fault.Planned(cut=stage.cut(), nodes=(), paths=(), blind=()),
+        time.monotonic(),
+    )
+    with pytest.raises(Refused, match="another cluster"):
+        stage.sever()
+    assert (stage.done, stage.outstanding(), stage.run.cuts) == ([], [], [])

@@ -66,7 +66,6 @@ class Bench:
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[contexts.RunContext]:
     monkeypatch.setattr(contexts, "_current", None)
     monkeypatch.setattr(rollback, "POLL_S", 0.001)
-    monkeypatch.setattr(rollback, "require_pin", lambda _cluster: None)
     monkeypatch.setattr(rollback, "peered_names", lambda _cluster: frozenset({"w"}))
     made = contexts.start(root=tmp_path / "run")
     yield made
@@ -74,7 +73,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[contexts.Ru
 
 
 def reschedule(bench: Bench, run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    monkeypatch.setattr(rollback, "connect", lambda _settings: bench)
+    monkeypatch.setattr(rollback, "connect_to_act", lambda _settings: bench)
     monkeypatch.setattr(rollback, "_delete", bench.delete)
     return rollback.reschedule(SETTINGS, run, timeout_s=0.02, only_if_needed=True)
 

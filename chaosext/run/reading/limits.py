@@ -1,0 +1,120 @@
+"""The limits in force: what the operator set in a file, what the experiment set, and what is built in."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from chaosext.model.errors import Refused
+from chaosext.model.places import config_home
+from chaosext.safety.hours import Hours
+from chaosext.safety.limits import LONGEST_TTL_S, Limits, in_force
+
+if TYPE_CHECKING:
+    from chaosext.run.reading.settings import Settings
+
+VARIABLE = "CHAOSEXT_LIMITS"
+SYSTEM_WIDE = Path("/etc/chaosext/limits.yaml")
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _parsed(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """The texts themselves; a refusal is pydantic's, which knows the key. No hours at all would forbid everything."""
+    if not texts:
+        raise ValueError("none is given; leave the key out to allow all")
+    for text in texts:
+        try:
+            Hours.parse(text)
+        except Refused as error:
+            raise ValueError(str(error)) from None
+    return texts
+
+
+Names = Annotated[
+    tuple[Annotated[str, Field(min_length=1, max_length=253)], ...],
+    BeforeValidator(_listed),
+    Field(max_length=1000),
+]
+
+
+class LimitKeys(BaseModel):
+    """The keys of limits: in an operator's file as they are, in an experiment's configuration as `chaosext_<key>`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_ttl_s: float | None = Field(
+        None, gt=0, le=LONGEST_TTL_S, description="No cut may live longer than this, seconds"
+    )
+    max_node_share: float | None = Field(
+        None, gt=0, le=1, description="Share of the nodes that may carry rules"
+    )
+    protected_nodes: Names = Field((), description="Nodes (or patterns) that are neither cut nor cut off")
+    protected_namespaces: Names = Field((), description="Namespaces whose Pods must not be touched")
+    allowed_hours: Annotated[Names, AfterValidator(_parsed)] = Field(
+        (), description="When a cut may be in force, all of its TTL"
+    )
+
+    def limits(self, place: str, prefix: str = "") -> Limits:
+        """Them as limits that `place` sets."""
+        hours = tuple(Hours.parse(text) for text in self.allowed_hours)
+        return Limits(
+            place=place,
+            prefix=prefix,
+            max_ttl_s=self.max_ttl_s,
+            max_node_share=self.max_node_share,
+            protected_nodes=self.protected_nodes,
+            protected_namespaces=self.protected_namespaces,
+            allowed_hours=hours,
+        )
+
+
+def limits_in_force(settings: Settings) -> tuple[Limits, ...]:
+    """All of them hold: an experiment can tighten what the operator set, and never loosen it.
+
+    Raises `Refused` for a file that can't be read as limits.
+    """
+    path = limits_path()
+    experiment = settings.limits("the experiment", "configuration.chaosext_")
+    return in_force(experiment, read_limits(path) if path else None)
+
+
+def limits_path() -> Path | None:
+    """The operator's file: `$CHAOSEXT_LIMITS`, which must exist, else the user's own, else the system's; or none."""
+    if named := os.environ.get(VARIABLE):
+        return Path(named)
+    return next(
+        (path for path in (config_home() / "limits.yaml", SYSTEM_WIDE) if os.path.lexists(path)), None
+    )
+
+
+def read_limits(path: Path) -> Limits:
+    """The limits in a YAML file. Raises `Refused`, naming file and key, for what is not understood."""
+    try:
+        return LimitKeys.model_validate(_mapping(path)).limits(str(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        known = ", ".join(LimitKeys.model_fields)
+        raise Refused(f"{path}: {key}: {first['msg']}", f"known keys are {known}") from None
+
+
+def _mapping(path: Path) -> Any:
+    """An empty file is no limits by mistake: it is refused as every other value that is no mapping."""
+    import yaml
+
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (
+        Exception
+    ) as error:  # PyYAML raises ValueError and KeyError as well; an unread limit is not "no limit"
+        problem = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise Refused(f"the limits in {path} can't be read ({problem})", "mend the file") from None
+    if not isinstance(value, dict):
+        raise Refused(f"the limits in {path} are no mapping", "write lines such as `max_ttl_s: 300`")
+    return value

@@ -1,0 +1,123 @@
+"""Where limits are set, and that a file which is not understood is no licence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from chaosext.model.errors import Refused
+from chaosext.run.reading import limits
+from chaosext.run.reading.settings import settings_from
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from chaosext.safety.limits import Limits
+
+WHOLE = """
+max_ttl_s: 300
+max_node_share: 0.5
+protected_nodes: [db-*, cp-2]
+protected_namespaces: bank
+allowed_hours:
+  - Mon-Fri 09:00-16:00 Europe/Berlin
+  - Sat 22:00-04:00 UTC
+"""
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setattr(limits, "SYSTEM_WIDE", tmp_path / "etc" / "limits.yaml")
+    monkeypatch.delenv(limits.VARIABLE, raising=False)
+    return tmp_path
+
+
+def put(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def in_force(**configuration: Any) -> tuple[Limits, ...]:
+    settings = settings_from(
+        {f"chaosext_{key}": value for key, value in configuration.items()}, {"KUBERNETES_CONTEXT": "kind-a"}
+    )
+    return limits.limits_in_force(settings)
+
+
+def test_every_key(home: Path) -> None:
+    found = limits.read_limits(put(home / "limits.yaml", WHOLE))
+    assert (found.max_ttl_s, found.max_node_share) == (300, 0.5)
+    assert (found.protected_nodes, found.protected_namespaces) == (("db-*", "cp-2"), ("bank",))
+    assert [hours.text for hours in found.allowed_hours] == [
+        "Mon-Fri 09:00-16:00 Europe/Berlin",
+        "Sat 22:00-04:00 UTC",
+    ]
+    assert found.place == str(home / "limits.yaml")
+
+
+def test_the_nearest_file_counts(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert limits.limits_path() is None
+    system = put(home / "etc" / "limits.yaml", WHOLE)
+    assert limits.limits_path() == system
+    users = put(home / "config" / "chaosext" / "limits.yaml", WHOLE)
+    assert limits.limits_path() == users
+    monkeypatch.setenv(limits.VARIABLE, str(home / "named.yaml"))
+    assert limits.limits_path() == home / "named.yaml"
+
+
+def test_all_places_hold_and_are_named(home: Path) -> None:
+    path = put(home / "etc" / "limits.yaml", WHOLE)
+    places = [(each.place, each.prefix, each.max_ttl_s) for each in in_force(max_ttl_s=600)]
+    assert places == [
+        ("chaosext itself", "", 3600),
+        (str(path), "", 300),
+        ("the experiment", "configuration.chaosext_", 600),
+    ]
+
+
+def test_without_a_file_the_built_in_limits_hold() -> None:
+    assert [(each.max_ttl_s, each.max_node_share) for each in in_force()] == [(900, 0.75), (None, None)]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("max_ttl: 5", "max_ttl: Extra inputs are not permitted"),
+        ("max_ttl_s: soon", "max_ttl_s: Input should be a valid number"),
+        ("max_ttl_s: .nan", "max_ttl_s: Input should be"),
+        ("max_ttl_s: 3601", "max_ttl_s: Input should be less than or equal to 3600"),
+        ("max_node_share: 0", "max_node_share: Input should be greater than 0"),
+        ("allowed_hours: always", "allowed_hours: Value error, allowed_hours: 'always'"),
+        ("allowed_hours: []", "allowed_hours: Value error, none is given"),
+        ("protected_nodes: [1]", "protected_nodes.0: Input should be a valid string"),
+        ("protected_nodes:", "protected_nodes: Input should be"),
+        ("", "are no mapping"),
+        ("- max_ttl_s", "are no mapping"),
+        ("{", "can't be read"),
+        ("max_ttl_s: 2001-99-99", "can't be read"),
+    ],
+)
+def test_a_file_that_is_not_understood_is_refused_by_name(home: Path, text: str, said: str) -> None:
+    path = put(home / "etc" / "limits.yaml", text)
+    with pytest.raises(Refused) as refused:
+        in_force()
+    assert str(path) in refused.value.message
+    assert said in refused.value.message
+    assert refused.value.fix
+
+
+def test_a_file_that_is_named_has_to_be_there(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(home / "etc" / "limits.yaml", WHOLE)
+    monkeypatch.setenv(limits.VARIABLE, str(home / "gone.yaml"))
+    with pytest.raises(Refused, match=r"gone\.yaml can't be read \(No such file"):
+        in_force()
+
+
+def test_a_file_that_leads_nowhere_is_not_passed_over(home: Path) -> None:
+    (home / "etc").mkdir()
+    (home / "etc" / "limits.yaml").symlink_to(home / "nowhere")
+    with pytest.raises(Refused, match="can't be read"):
+        in_force()
