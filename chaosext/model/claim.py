@@ -1,13 +1,14 @@
-"""A claim to a cluster: which run wants it for itself, whose it is, and which process stands for it."""
+"""A claim to a cluster, and a lock that somebody has: which run, whose it is, which process stands for it, how long."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from chaosext.model.errors import Refused
 from chaosext.model.holder import Holder, me
 
 LOCK_S = 60
-"""How long a lock holds when nobody renews it, in seconds: four of its holder's renewals may fail."""
+"""How long a lock holds when nobody renews it, in seconds: three of its holder's renewals may fail."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,15 +19,47 @@ class Claim:
     owner: str
     holder: Holder = field(default_factory=me)
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockFacts:
+    """A lock as found. `owner` and `holder` are "" and None when unreadable, or forgotten at its expiry.
+
+    `remaining_s`: whole seconds, rounded down. `run` is "" in a lock that is not as ours are: it counts as live.
+    """
+
+    run: str
+    owner: str
+    holder: Holder | None
+    remaining_s: int
+    is_live: bool
+
+    @property
+    def may_be_taken(self) -> bool:
+        """Whether its time is over, or the process that held it is known to have ended."""
+        return not self.is_live or _known_dead(self.holder)
+
+    def refusal(self, where: str) -> Refused:
+        """What to tell who wants it: who holds `where`, for how long at the most, and what to do."""
+        if not self.run:
+            return Refused(
+                f"lock: {where} is locked by something that chaosext did not make",
+                "see what it is, and delete it if nobody needs it",
+            )
+        return Refused(
+            f"lock: run {self.run} of {self.owner or 'unknown'} holds {where}, for {self.remaining_s} s more at the "
+            "most unless it renews that",
+            f"wait for it to end, see `chaosext status`; where it died, `chaosext sweep --run {self.run}`",
+        )
+
     def __str__(self) -> str:
-        return f"run {self.run} of {self.owner}"
+        return f"run {self.run} of {self.owner or 'unknown'}"
 
 
-def known_dead(holder: Holder | None) -> bool:
+def _known_dead(holder: Holder | None) -> bool:
     """Whether the process is known to have ended: one of this very boot that is no more.
 
-    Hosts may share a name (every fresh virtual machine's is the same), and a name may have been cut short to fit;
-    the boot's id tells machines apart. A lock held in an earlier boot of this machine expires by itself.
+    Hosts may share a name (fresh virtual machines do), and a name may have been cut short to fit; the boot's id tells
+    machines apart. What was locked in an earlier boot of this machine expires by itself.
     """
     return holder is not None and holder.boot == me().boot and replace(holder, host=me().host).is_dead
 

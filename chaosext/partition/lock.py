@@ -12,7 +12,6 @@ from chaosext.model.crash import crash_point
 from chaosext.model.errors import ChaosextError, Refused
 from chaosext.partition.apply import TIMEOUT_S, on_each
 from chaosext.partition.locktable import (
-    LockFacts,
     parse_lock,
     release_ruleset,
     renew_ruleset,
@@ -24,7 +23,7 @@ from chaosext.partition.scripts import LOCK, sections
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from chaosext.model.claim import Claim
+    from chaosext.model.claim import Claim, LockFacts
     from chaosext.nodes.shell import NodeShell
 
 ATTEMPTS = 3
@@ -73,20 +72,6 @@ def remove_lock(run: str, shells: Mapping[str, NodeShell], *, timeout_s: float =
     return _problems(shells.values(), lambda shell: _remove(run, transaction, shell, timeout_s))
 
 
-def held_by(lock: LockFacts, where: str) -> Refused:
-    """The refusal that says who holds `where`, for how long at the most, and what to do."""
-    if not lock.run:
-        return Refused(
-            f"lock: {where} has a table inet chaosext.lock that is not as chaosext makes it",
-            "see `nft list table inet chaosext.lock` there, and delete it if nobody needs it",
-        )
-    return Refused(
-        f"lock: run {lock.run} of {lock.owner or 'unknown'} holds {where}, for {lock.remaining_s} s more at the most "
-        "unless it renews that",
-        f"wait for it to end and see `chaosext status`; if it died, `chaosext sweep --run {lock.run}`",
-    )
-
-
 def _lock(claim: Claim, shell: NodeShell, ttl_s: float, timeout_s: float) -> None:
     found, said = None, ""
     for _ in range(ATTEMPTS):
@@ -94,7 +79,7 @@ def _lock(claim: Claim, shell: NodeShell, ttl_s: float, timeout_s: float) -> Non
         if found is not None and found.run == claim.run:
             return
         if found is not None and not found.may_be_taken:
-            raise held_by(found, f"node {shell.node}")
+            raise found.refusal(f"node {shell.node}")
     raise Refused(f"lock: node {shell.node} can't be locked ({said or 'others are faster'})", "run again")
 
 
@@ -109,7 +94,7 @@ def _renew(claim: Claim, transaction: str, shell: NodeShell, timeout_s: float) -
         return ""
     if found is None:
         return "nobody holds it any more"
-    return "" if found.run == claim.run else f"run {found.run} of {found.owner or 'unknown'} took it over"
+    return "" if found.run == claim.run else f"{found} took it over"
 
 
 def _remove(run: str, transaction: str, shell: NodeShell, timeout_s: float) -> str:

@@ -11,15 +11,11 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from chaosext.model.claim import LOCK_S, Claim, known_dead, parsed, shortened
+from chaosext.model.claim import LOCK_S, Claim, LockFacts, parsed, shortened
 from chaosext.partition.cut import check_run
 from chaosext.partition.nft import LOCK_TABLE, transaction
-
-if TYPE_CHECKING:
-    from chaosext.model.holder import Holder
 
 SET_PREFIX = "run_"
 """A run's name may begin with a digit, nft's names may not."""
@@ -28,25 +24,6 @@ COMMENT_LENGTH = 128
 """libnftnl's NFTNL_UDATA_COMMENT_MAXLEN, in bytes."""
 
 _COMMENT = re.compile(r"owner=(?P<owner>\S+) holder=(?P<holder>\S+)")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LockFacts:
-    """A node's lock as found. `owner` and `holder` are "" and None when unreadable, or forgotten at its expiry.
-
-    `remaining_s`: whole seconds, rounded down (nft's JSON has no finer). `run` is "" in a table that is not as ours.
-    """
-
-    run: str
-    owner: str
-    holder: Holder | None
-    remaining_s: int
-    is_live: bool
-
-    @property
-    def may_be_taken(self) -> bool:
-        """Whether its time is over, or the process that held it is known to have ended."""
-        return bool(self.run) and (not self.is_live or known_dead(self.holder))
 
 
 def take_ruleset(claim: Claim, *, ttl_s: float = LOCK_S) -> str:
@@ -110,12 +87,13 @@ def _set(run: str) -> str:
 
 
 def _facts(found: dict[str, Any]) -> LockFacts:
-    element = next((each["elem"] for each in found.get("elem", ())), {})
+    element: dict[str, Any] = next((each["elem"] for each in found.get("elem", ())), {})
     said = _COMMENT.match(element.get("comment", ""))
+    name = found["name"]
     return LockFacts(
-        run=found["name"].removeprefix(SET_PREFIX),
+        run=name.removeprefix(SET_PREFIX) if name.startswith(SET_PREFIX) else "",
         owner=said["owner"] if said else "",
         holder=parsed(said["holder"]) if said else None,
         remaining_s=element.get("expires", 0),
-        is_live=bool(element),
+        is_live=bool(element) or not name.startswith(SET_PREFIX),
     )

@@ -11,9 +11,9 @@ from chaosext.partition.nft import TableFacts, table_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from chaosext.model.claim import LockFacts
     from chaosext.model.clock import Moment
     from chaosext.partition.cut import Cut
-    from chaosext.partition.locktable import LockFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

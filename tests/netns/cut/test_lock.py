@@ -22,7 +22,7 @@ from chaosext.partition.nft import foreign_fingerprint
 from .lab import Namespaces, wait_until
 
 if TYPE_CHECKING:
-    from chaosext.partition.locktable import LockFacts
+    from chaosext.model.claim import LockFacts
 
 pytestmark = pytest.mark.netns
 
@@ -187,7 +187,7 @@ def test_a_holder_on_another_machine_is_never_thought_dead(free: Namespaces) -> 
 
 def test_a_table_that_is_not_as_ours_is_left_alone(free: Namespaces) -> None:
     free.nft("n0", "table inet chaosext.lock { }")
-    with pytest.raises(Refused, match="not as chaosext makes it"):
+    with pytest.raises(Refused, match="chaosext did not make"):
         lock_nodes(A, shells(free))
     assert "chaosext.lock" in free.rules("n0")
 
