@@ -20,6 +20,7 @@ COMMANDS = {
     "run": ("chaosext.cli.run:run", "Run an experiment strictly: verdict, exit code, timeline."),
     "check": ("chaosext.cli.check:check", "Ask one check, or all of the steady state."),
     "heal": ("chaosext.cli.heal:heal", "Take away cuts that an earlier run left behind."),
+    "audit": ("chaosext.cli.audit:audit", "Show and verify the record of who ran what, where."),
 }
 """Command -> where it lives, and its line in `chaosext --help` (so that listing them imports none of them)."""
 

@@ -1,0 +1,147 @@
+"""`chaosext audit`: who did what, where, with which experiment; and whether that record is whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from chaosext.safety.audit import AuditLog
+    from chaosext.safety.chain import Chain
+
+EXIT_BROKEN = 10
+
+log_option = click.option(
+    "--log", type=click.Path(path_type=Path), help="Another log than this user's, such as a copy of it."
+)
+
+
+@click.group()
+def audit() -> None:
+    """The record of every run: who, when, where, which experiment, what was touched, how it ended.
+
+    \b
+    Examples:
+      chaosext audit verify
+      chaosext audit verify --result run/latest/result.json      is that run's last entry still in the log?
+      chaosext audit show --run 20261123t230300ab12
+      chaosext audit digest experiments/control-plane-partition.yaml
+    """
+
+
+@audit.command("verify")
+@log_option
+@click.option(
+    "--result",
+    "results",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="A run's result.json, whose last entry must be in the log (repeatable).",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def verify_log(log: Path | None, results: tuple[Path, ...], as_json: bool) -> int:
+    """Check the log's chain of hashes from its first line to its head.
+
+    Found are lines that were altered, taken out, put elsewhere or cut off at the end. A line torn by a crash is told
+    from these. Whoever can write the log and its head file can write both anew: what shows that are the number and
+    hash that each run's result.json keeps of its last entry (--result), so keep those elsewhere.
+
+    Exit code: 0 whole, 10 broken, 30 could not be read.
+    """
+    from chaosext.safety.audit import audit_log, lost_receipt, receipt_in
+
+    found = _log(log) or audit_log()
+    chain = found.verified()
+    receipts = [(path, receipt_in(path)) for path in results]
+    lost = [f"{path}: {problem}" for path, each in receipts if (problem := lost_receipt(chain, each))]
+    click.echo(_as_json(found, chain, lost) if as_json else "\n".join(_lines(found, chain, lost)))
+    return EXIT_BROKEN if chain.fault or lost else 0
+
+
+@audit.command("show")
+@log_option
+@click.option("--run", "run_id", help="Only this run's entries.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print a JSON list of the entries, as they are in the log."
+)
+def show(log: Path | None, run_id: str | None, as_json: bool) -> int:
+    """Print the log's entries, oldest first, up to the first that can't be trusted.
+
+    Exit code: 0, or 10 when the chain is broken.
+    """
+    from chaosext.safety.audit import audit_log
+
+    chain = (_log(log) or audit_log()).verified()
+    entries = [entry.says for entry in chain.entries if run_id in (None, entry.says.get("run"))]
+    click.echo(json.dumps(entries, indent=2) if as_json else "\n".join(map(_entry_line, entries)))
+    if chain.fault:
+        click.echo(f"chaosext: the log is broken from here on: {chain.fault}", err=True)
+    return EXIT_BROKEN if chain.fault else 0
+
+
+@audit.command("digest")
+@click.argument("experiment", type=click.Path(path_type=Path))
+def digest(experiment: Path) -> int:
+    """Print the digest by which the log names EXPERIMENT: SHA-256 of its content, the same for YAML and JSON."""
+    from chaosext.run.reading.experiment import load_experiment
+    from chaosext.safety.audit import digest_of
+
+    click.echo(digest_of(load_experiment(experiment)))
+    return 0
+
+
+def _log(path: Path | None) -> AuditLog | None:
+    from chaosext.model.errors import Refused
+    from chaosext.safety.audit import AuditLog
+
+    if path is not None and not path.is_file():
+        raise Refused(f"--log: there is no file {path}", "name an audit log, such as a copy of audit.jsonl")
+    return AuditLog(path) if path else None
+
+
+def _lines(log: AuditLog, chain: Chain, lost: list[str]) -> Iterator[str]:
+    count = len(chain.entries)
+    if chain.fault:
+        yield f"broken: {log.path}: {chain.fault}"
+        yield f"  entries before that, which are whole: {count}"
+    elif not count:
+        yield f"whole: {log.path} has no entries"
+    else:
+        end = chain.entries[-1].end
+        yield f"whole: {log.path}: {count} entries, the last one is {end.seq} ({end.hash})"
+    if chain.torn and not chain.fault:
+        yield f"  after it, {len(chain.torn)} bytes of a line that a crash tore; the next entry will account for them"
+    yield from (f"missing: {problem}" for problem in lost)
+
+
+def _as_json(log: AuditLog, chain: Chain, lost: list[str]) -> str:
+    return json.dumps(
+        {
+            "log": str(log.path),
+            "whole": chain.fault is None and not lost,
+            "entries": len(chain.entries),
+            "last": chain.entries[-1].end.to_json() if chain.entries else None,
+            "torn_bytes": len(chain.torn),
+            "fault": chain.fault.to_json() if chain.fault else None,
+            "lost": lost,
+        },
+        indent=2,
+    )
+
+
+def _entry_line(says: Mapping[str, Any]) -> str:
+    """`12  2026-11-23T23:03:00.120+00:00  armed  run …  by alice@laptop  on kind-x  nodes cp-1  tables …`."""
+    known = {"run": "run", "owner": "by", "context": "on", "verdict": "verdict", "exit_code": "exit"}
+    touched = {"nodes": "nodes", "tables": "tables", "pods": "Pods", "experiment_sha256": "experiment"}
+    parts = [f"{word} {_text(says[key])}" for key, word in (known | touched).items() if key in says]
+    line = "  ".join((f"{says['seq']:>5}", str(says.get("at", "")), f"{says.get('event', '')!s:<13}", *parts))
+    return "".join(each if each.isprintable() else "?" for each in line)
+
+
+def _text(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
