@@ -12,6 +12,7 @@ import json
 import os
 import ssl
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -23,6 +24,7 @@ from chaosext.model.errors import Refused, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
 
     from urllib3.response import BaseHTTPResponse
 
@@ -52,16 +54,21 @@ class NotFound(Refused):
     """The object, or the kind itself, doesn't exist in this cluster."""
 
 
+class Conflict(Refused):
+    """The object exists already, or is no more what we last saw of it (409)."""
+
+
 class Expired(Unreachable):
     """The history that we asked for is gone (410): list again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What the API server said to one request: an HTTP status and a JSON body."""
+    """What the API server said to one request: an HTTP status and a JSON body; `at` is its own clock then."""
 
     status: int
     body: dict[str, Any]
+    at: datetime | None = None
 
 
 class Cluster:
@@ -200,11 +207,12 @@ class Cluster:
         path: str,
         *,
         query: Mapping[str, str | None] | None = None,
+        body: Mapping[str, Any] | None = None,
         timeout_s: float | None = None,
     ) -> dict[str, Any]:
-        """The JSON that the API server answers with; anything but a 2xx is raised."""
-        answer = self.ask(method, path, query=query, timeout_s=timeout_s)
-        _raise_for(answer, method, path)
+        """The JSON that the API server answers with; anything but a 2xx is raised (409 as `Conflict`)."""
+        answer = self.ask(method, path, query=query, body=body, timeout_s=timeout_s)
+        raise_for(answer, method, path)
         return answer.body
 
     def ask(
@@ -213,14 +221,19 @@ class Cluster:
         path: str,
         *,
         query: Mapping[str, str | None] | None = None,
+        body: Mapping[str, Any] | None = None,
         timeout_s: float | None = None,
     ) -> Answer:
         """One request without retries, within `timeout_s` (default: the cluster's); any status is returned."""
         from urllib3.util import Timeout
 
         timeout = Timeout(total=timeout_s or self.request_timeout_s)
-        response = self._send(method, path, query=query, timeout=timeout, preload=True)
-        return Answer(status=response.status, body=_decode(response.data, self.context))
+        response = self._send(method, path, query=query, body=body, timeout=timeout, preload=True)
+        return Answer(
+            status=response.status,
+            body=_decode(response.data, self.context),
+            at=_date(response.headers.get("Date")),
+        )
 
     def open_stream(
         self, path: str, query: Mapping[str, str | None], *, connect_s: float, read_s: float
@@ -231,7 +244,7 @@ class Cluster:
         timeout = Timeout(connect=connect_s, read=read_s)
         response = self._send("GET", path, query=query, timeout=timeout, preload=False)
         if response.status != 200:
-            _raise_for(Answer(status=response.status, body=_decode(response.data, self.context)), "GET", path)
+            raise_for(Answer(status=response.status, body=_decode(response.data, self.context)), "GET", path)
         return response
 
     def _send(
@@ -242,16 +255,18 @@ class Cluster:
         query: Mapping[str, str | None] | None,
         timeout: Any,
         preload: bool,
+        body: Mapping[str, Any] | None = None,
     ) -> BaseHTTPResponse:
         from urllib3.exceptions import HTTPError
 
         words = {key: value for key, value in (query or {}).items() if value}
         url = f"{self.server}{path}?{urlencode(words)}" if words else f"{self.server}{path}"
-        headers = {**self._credentials(), "Accept": "application/json"}
+        headers = {**self._credentials(), "Accept": "application/json", "Content-Type": "application/json"}
         try:
             response: BaseHTTPResponse = self._pool.request(
                 method,
                 url,
+                body=None if body is None else json.dumps(body),
                 headers=headers,
                 timeout=timeout,
                 retries=False,
@@ -275,7 +290,7 @@ def resource_path(kind: str, name: str = "", *, namespace: str | None = None) ->
     return f"{path}/{name}" if name else path
 
 
-def _raise_for(answer: Answer, method: str, path: str) -> None:
+def raise_for(answer: Answer, method: str, path: str) -> None:
     """Turn a status that isn't 2xx into the error of ours that says what to do."""
     if 200 <= answer.status < 300:
         return
@@ -289,6 +304,8 @@ def _raise_for(answer: Answer, method: str, path: str) -> None:
         raise Refused(f"missing permission: {message}", "grant that verb on that resource to this user")
     if answer.status == 404:
         raise NotFound(f"{asked}: {message}", "check the name, and that the cluster has this kind")
+    if answer.status == 409:
+        raise Conflict(f"{asked}: {message}", "see who else is at it, then try again")
     if answer.status == 410:
         raise Expired(f"{asked}: {message}")
     if answer.status == 429 or answer.status >= 500:
@@ -305,6 +322,14 @@ def _decode(data: bytes, context: str) -> dict[str, Any]:
     if not isinstance(decoded, dict):
         raise Unreachable(f"what answers for context {context} is no API server")
     return decoded
+
+
+def _date(header: str | None) -> datetime | None:
+    """An HTTP date (RFC 9110, section 5.6.7); None for none."""
+    try:
+        return parsedate_to_datetime(header or "")
+    except ValueError:
+        return None
 
 
 def _cause(error: BaseException) -> str:

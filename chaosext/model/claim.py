@@ -24,7 +24,7 @@ class Claim:
 class LockFacts:
     """A lock as found. `owner` and `holder` are "" and None when unreadable, or forgotten at its expiry.
 
-    `remaining_s`: whole seconds, rounded down. `run` is "" in a lock that is not as ours are: it counts as live.
+    `remaining_s`: whole seconds, rounded down. `run` is "" where none is named: live then means that it isn't ours.
     """
 
     run: str

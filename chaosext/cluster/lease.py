@@ -1,0 +1,147 @@
+"""One Lease for the whole cluster, `kube-system/chaosext` (coordination.k8s.io/v1): whoever has it may cut.
+
+It needs get, create, update and delete on that one object. All times in it are the API server's own (the Date of its
+answers), so that a runner's clock that is wrong takes no lock from anybody.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from chaosext.cluster.client import Conflict, raise_for, resource_path
+from chaosext.model.claim import LOCK_S, Claim, LockFacts, parsed
+from chaosext.model.errors import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from chaosext.cluster.client import Cluster
+
+NAMESPACE, NAME = "kube-system", "chaosext"
+LEASE = f"Lease {NAMESPACE}/{NAME}"
+OWNER, HOLDER = "chaosext/owner", "chaosext/holder"
+"""Annotations: `user@host`, and the process (model/holder.py)."""
+
+ATTEMPTS = 3
+"""A Lease that changes while we look is tried for again: it may be free by then."""
+
+_ALL = resource_path("leases", namespace=NAMESPACE)
+_ONE = resource_path("leases", NAME, namespace=NAMESPACE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Look:
+    """The Lease as the API serves it (None: there is none), whose it is, and the server's clock."""
+
+    lease: Mapping[str, Any] | None
+    lock: LockFacts | None
+    now: datetime
+
+
+def look_at_lease(cluster: Cluster, *, timeout_s: float | None = None) -> LockFacts | None:
+    """Who has the Lease; None when there is none. Raises as the cluster's `request` does."""
+    return _look(cluster, timeout_s).lock
+
+
+def take_lease(cluster: Cluster, claim: Claim, *, timeout_s: float | None = None) -> None:
+    """Take the Lease: a free one, an expired one, or one whose holder is known to be dead.
+
+    Raises `Refused` saying who holds it, or which permission is missing; `Unreachable` when nobody answers.
+    """
+    for _ in range(ATTEMPTS):
+        look = _look(cluster, timeout_s)
+        if look.lock and look.lock.run != claim.run and not look.lock.may_be_taken:
+            raise look.lock.refusal(LEASE)
+        try:
+            _write(cluster, claim, look, timeout_s)
+        except Conflict:
+            continue
+        return
+    raise Refused(f"lock: {LEASE} changes hands faster than it can be taken", "run again")
+
+
+def renew_lease(cluster: Cluster, claim: Claim, *, timeout_s: float | None = None) -> str:
+    """Start the Lease's time anew; what is wrong ("": nothing) where it is this run's no more. Makes none.
+
+    Raises `Refused` and `Unreachable` when nobody answers: then it is what it was.
+    """
+    look = _look(cluster, timeout_s)
+    if look.lock is None:
+        return f"{LEASE} is gone"
+    if look.lock.run == claim.run:
+        try:
+            _write(cluster, claim, look, timeout_s)
+        except Conflict:
+            return f"{LEASE} was changed by another"
+        return ""
+    return f"{look.lock} took {LEASE} over"
+
+
+def release_lease(cluster: Cluster, run: str, *, timeout_s: float | None = None) -> None:
+    """Delete the Lease where it is the run's, and exactly as it was seen; may be repeated."""
+    look = _look(cluster, timeout_s)
+    if look.lease is None or look.lock is None or look.lock.run != run:
+        return
+    seen = {key: look.lease["metadata"][key] for key in ("uid", "resourceVersion")}
+    options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": seen}
+    raise_for(cluster.ask("DELETE", _ONE, body=options, timeout_s=timeout_s), "DELETE", _ONE)
+
+
+def _look(cluster: Cluster, timeout_s: float | None) -> _Look:
+    answer = cluster.ask("GET", _ONE, timeout_s=timeout_s)
+    now = answer.at or datetime.now(UTC)
+    if answer.status == 404:
+        return _Look(lease=None, lock=None, now=now)
+    raise_for(answer, "GET", _ONE)
+    return _Look(lease=answer.body, lock=facts_of_lease(answer.body, now), now=now)
+
+
+def facts_of_lease(lease: Mapping[str, Any], now: datetime) -> LockFacts:
+    """Whose a Lease is, at `now` of the API server's clock. One without a holder is free, as for all who use Leases."""
+    spec, notes = lease.get("spec") or {}, lease["metadata"].get("annotations") or {}
+    remaining_s = _remaining_s(spec, now)
+    return LockFacts(
+        run=spec.get("holderIdentity") or "",
+        owner=notes.get(OWNER, ""),
+        holder=parsed(notes.get(HOLDER)),
+        remaining_s=max(0, int(remaining_s)),
+        is_live=bool(spec.get("holderIdentity")) and remaining_s > 0,
+    )
+
+
+def _remaining_s(spec: Mapping[str, Any], now: datetime) -> float:
+    try:
+        renewed = datetime.fromisoformat(spec["renewTime"])
+        return (renewed + timedelta(seconds=spec["leaseDurationSeconds"]) - now).total_seconds()
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return 0.0
+
+
+def _write(cluster: Cluster, claim: Claim, look: _Look, timeout_s: float | None) -> None:
+    """Create the Lease, or put ours in the place of the one seen. Raises `Conflict` when that is there no more."""
+    if look.lease is None:
+        made = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": NAME}}
+        cluster.request("POST", _ALL, body=_held(made, claim, look.now), timeout_s=timeout_s)
+    else:  # its uid and resourceVersion stay: it is replaced as it was seen, or not at all
+        cluster.request("PUT", _ONE, body=_held(look.lease, claim, look.now), timeout_s=timeout_s)
+
+
+def _held(lease: Mapping[str, Any], claim: Claim, now: datetime) -> dict[str, Any]:
+    """The Lease as `claim` holds it from `now` on."""
+    metadata, spec = lease["metadata"], lease.get("spec") or {}
+    time = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")  # metav1.MicroTime
+    mine = spec.get("holderIdentity") == claim.run
+    notes = {**(metadata.get("annotations") or {}), OWNER: claim.owner, HOLDER: str(claim.holder)}
+    return {
+        **lease,
+        "metadata": {**metadata, "annotations": notes},
+        "spec": {
+            "holderIdentity": claim.run,
+            "leaseDurationSeconds": LOCK_S,
+            "acquireTime": spec["acquireTime"] if mine and "acquireTime" in spec else time,
+            "renewTime": time,
+            "leaseTransitions": spec.get("leaseTransitions", 0) + (0 if mine or not spec else 1),
+        },
+    }

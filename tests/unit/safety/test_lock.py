@@ -1,0 +1,159 @@
+"""The order in which a cluster is locked and given back, and what becomes of a lock that is lost."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from chaosext.model.claim import Claim
+from chaosext.model.errors import ChaosextError, Refused, Unreachable
+from chaosext.safety import lock as locks
+from chaosext.safety.lock import ClusterLock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CLAIM = Claim(run="aaa", owner="alice@one")
+
+
+class Stage:
+    """What the lock asks of the cluster and of the nodes: noted, answered as told."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self.raises: dict[str, BaseException] = {}
+        self.nodes: dict[str, str] = {}
+        self.lease = ""
+        self.told: list[str] = []
+        self.lock = ClusterLock(CLAIM, None, {}, tell=self.told.append)  # type: ignore[arg-type]
+
+    def does(self, name: str, answer: str = "") -> Any:
+        def do(*_: Any, **__: Any) -> Any:
+            self.done.append(name)
+            if name in self.raises:
+                raise self.raises[name]
+            return getattr(self, answer) if answer else None
+
+        return do
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    made = Stage()
+    for name, answer in [
+        ("take_lease", ""),
+        ("lock_nodes", ""),
+        ("renew_lock", "nodes"),
+        ("renew_lease", "lease"),
+        ("remove_lock", ""),
+        ("release_lease", ""),
+    ]:
+        monkeypatch.setattr(locks, name, made.does(name, answer))
+    monkeypatch.setattr(locks, "RENEW_S", 0.02)
+    yield made
+    made.lock.release()
+
+
+def wait_for(condition: Any) -> None:
+    deadline_s = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.005)
+
+
+def keepers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "lock"]
+
+
+def test_the_lease_comes_first_and_goes_last(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "RENEW_S", 60.0)
+    stage.lock.hold()
+    stage.lock.release()
+    assert stage.done == ["take_lease", "lock_nodes", "remove_lock", "release_lease"]
+
+
+def test_it_is_taken_once(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "RENEW_S", 60.0)
+    stage.lock.hold()
+    stage.lock.hold()
+    assert stage.done == ["take_lease", "lock_nodes"]
+
+
+@pytest.mark.parametrize("step", ["take_lease", "lock_nodes"])
+@pytest.mark.parametrize("error", [Refused("lock: held"), Unreachable("silent"), SystemExit(30)])
+def test_what_fails_gives_everything_back(stage: Stage, step: str, error: BaseException) -> None:
+    stage.raises[step] = error
+    with pytest.raises(type(error)):
+        stage.lock.hold()
+    assert stage.done[-2:] == ["remove_lock", "release_lease"]
+    assert keepers() == []
+
+
+def test_after_a_failure_it_may_be_tried_again(stage: Stage) -> None:
+    stage.raises["lock_nodes"] = Refused("lock: held")
+    with pytest.raises(Refused):
+        stage.lock.hold()
+    del stage.raises["lock_nodes"]
+    stage.lock.hold()
+    wait_for(lambda: "renew_lease" in stage.done)
+
+
+def test_it_is_renewed_until_it_is_given_back(stage: Stage) -> None:
+    stage.lock.hold()
+    wait_for(lambda: stage.done.count("renew_lease") >= 3)
+    stage.lock.release()
+    assert keepers() == []
+    assert stage.done[-2:] == ["remove_lock", "release_lease"]
+    assert stage.told == []
+
+
+def test_a_lost_lock_is_told_once_and_refuses_the_next_cut(stage: Stage) -> None:
+    stage.lock.hold()
+    stage.nodes = {"cp": "run bbb of bob@two took it over"}
+    wait_for(lambda: stage.told)
+    renewals = stage.done.count("renew_lease")
+    wait_for(lambda: stage.done.count("renew_lease") > renewals + 2)
+    assert stage.told == ["cp: run bbb of bob@two took it over"]
+    with pytest.raises(Refused, match="lost it: cp: run bbb of bob@two took it over"):
+        stage.lock.hold()
+
+
+def test_a_lost_lease_refuses_as_well(stage: Stage) -> None:
+    stage.lock.hold()
+    stage.lease = "run bbb of bob@two took Lease kube-system/chaosext over"
+    wait_for(lambda: stage.told)
+    with pytest.raises(Refused, match="took Lease"):
+        stage.lock.hold()
+
+
+@pytest.mark.parametrize("error", [Unreachable("silent"), RuntimeError("a bug")])
+@pytest.mark.parametrize("step", ["renew_lock", "renew_lease"])
+def test_no_trouble_in_renewing_reaches_the_run(stage: Stage, step: str, error: Exception) -> None:
+    stage.raises[step] = error
+    stage.lock.hold()
+    wait_for(lambda: stage.done.count(step) >= 3)
+    stage.lock.hold()
+    assert stage.told == []
+
+
+def test_who_was_stopped_for_long_asks_before_it_cuts(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process that is continued may get to its next cut before its keeper gets to renew."""
+    monkeypatch.setattr(locks, "RENEW_S", 60.0)
+    stage.lock.hold()
+    stage.nodes = {"cp": "run bbb of bob@two took it over"}
+    later_s = locks.clock.uptime_s() + 61
+    monkeypatch.setattr(locks.clock, "uptime_s", lambda: later_s)
+    with pytest.raises(Refused, match="bbb"):
+        stage.lock.hold()
+
+
+def test_giving_back_never_raises_and_may_be_repeated(stage: Stage) -> None:
+    stage.raises |= {name: ChaosextError("trouble") for name in ("remove_lock", "release_lease")}
+    stage.lock.release()
+    stage.lock.hold()
+    stage.lock.release()
+    stage.lock.release()
+    assert stage.done[-2:] == ["remove_lock", "release_lease"]
