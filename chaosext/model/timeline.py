@@ -35,6 +35,7 @@ class Kind(StrEnum):
     ROLLBACK = "rollback"
     STEADY = "steady"
     OBSERVATION_LOST = "observation_lost"
+    LOCK_LOST = "lock_lost"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

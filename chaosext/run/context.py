@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from chaosext.run.cutting.fault import Planned
     from chaosext.run.cutting.plan import Wish
     from chaosext.run.cutting.renewing import Renewing
+    from chaosext.safety.lock import ClusterLock
     from chaosext.steady.cut import CutEvidence
 
 
@@ -30,8 +31,9 @@ class RunContext:
 
     `transport` is the way into their nodes; `renewing` keeps a cut with a dead man's switch in force. `before` is what
     the paths were like before the cut; `prepared` is a cut made ready: for which wish, and when (monotonic seconds).
-    `gate_failed`: the steady state was not met before the method, which was not played. `strict` is set by
-    `chaosext run`, which derives the verdict itself; under plain `chaos run` the control does.
+    `lock` is the run's hold on its cluster. `gate_failed`: the steady state was not met before the method, which was
+    not played. `strict` is set by `chaosext run`, which derives the verdict itself; under plain `chaos run` the control
+    does.
     """
 
     id: str
@@ -43,6 +45,7 @@ class RunContext:
     let_go: Moment | None = None
     transport: str = DEFAULT
     renewing: Renewing | None = None
+    lock: ClusterLock | None = None
     before: CutEvidence | None = None
     prepared: tuple[Wish, Planned, float] | None = None
     method_began: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from chaosext.partition.nft import arm_ruleset, disarm_ruleset
 from chaosext.run.briefing import brief
 from chaosext.run.context import owner
 from chaosext.run.cutting.fault import plan
+from chaosext.run.cutting.locking import who_holds
 from chaosext.run.directory import new_run_id
 from chaosext.run.reach import connect
 from chaosext.run.reading.experiment import activities
@@ -54,8 +55,9 @@ def dry_run(resolved: Resolved) -> DryRun:
     with unreachable_is_refused():
         cuts = [_feasible(resolved.settings, wish, run) for wish in wishes]
         briefing = brief(connect(resolved.settings), max((wish.ttl_s for wish in wishes), default=None))
+        held = who_holds(resolved.settings, cuts) if cuts else ()
     return DryRun(
-        briefing=briefing,
+        briefing=replace(briefing, outlook=(*briefing.outlook, *held)),
         steps=tuple(
             f"{place}: {activity.get('name', '')}" for place, activity in activities(resolved.experiment)
         ),

@@ -16,6 +16,7 @@ from chaosext.partition.apply import ARMING_S, ArmReport, arm
 from chaosext.run.cutting import baseline
 from chaosext.run.cutting.bounds import require_within_limits
 from chaosext.run.cutting.heal import heal_run
+from chaosext.run.cutting.locking import lock_cluster
 from chaosext.run.cutting.noting import note_cut
 from chaosext.run.cutting.plan import Wish, plan_cut, survey
 from chaosext.run.cutting.proof import proof
@@ -76,6 +77,7 @@ def sever(settings: Settings, wish: Wish, context: RunContext, *, prove: bool = 
     planned = _prepared(settings, wish, context)
     cut, cluster = planned.cut, connect_to_act(settings)
     require_within_limits(settings, cut, cluster, planned.nodes)
+    lock_cluster(settings, context, [cut])
     cluster_uid = cluster.namespace_uid("kube-system")
     _write_intent(cut, cluster, context.transport)
     report = _armed(cut, context)

@@ -48,6 +48,7 @@ def found(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     monkeypatch.setattr(dry, "plan", lambda *_, **__: SimpleNamespace(cut=CUT))
     monkeypatch.setattr(dry, "connect", lambda _settings: None)
     monkeypatch.setattr(dry, "brief", lambda *_: briefing)
+    monkeypatch.setattr(dry, "who_holds", lambda _settings, cuts: ("held",) if cuts == [CUT] else ())
 
     def on_node(**facts: Any) -> None:
         monkeypatch.setattr(apply, "inspect", lambda *_, **__: (NodeTables(node="cp", **facts),))
@@ -58,6 +59,11 @@ def found(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 def test_nodes_that_are_free_are_planned(found: Callable[..., None]) -> None:
     found(tables=(table("old", remaining_s=0),))
     assert list(dry.dry_run(RESOLVED).rules) == ["cp"]
+
+
+def test_a_lock_that_is_held_is_said(found: Callable[..., None]) -> None:
+    found()
+    assert dry.dry_run(RESOLVED).briefing.outlook == ("held",)
 
 
 def test_a_cut_in_force_is_refused(found: Callable[..., None]) -> None:

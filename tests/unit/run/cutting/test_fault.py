@@ -56,6 +56,7 @@ class Stage:
         self.was_there: bool | None = True
         self.gone = True
         self.beyond_a_limit = False
+        self.held_by_another = False
         self.done: list[str] = []
 
     def cut(self) -> Cut:
@@ -65,6 +66,10 @@ class Stage:
     def within_limits(self, *_: Any) -> None:
         if self.beyond_a_limit:
             raise Refused("ttl_s: 60 s is too long", "ask for less")
+
+    def lock(self, *_: Any) -> None:
+        if self.held_by_another:
+            raise Refused("lock: run other of a@b holds node cp", "wait for it to end")
 
     def arm(self, cut: Cut, _shells: Mapping[str, Any]) -> Any:
         self.done.append(f"arm after {[entry['event'] for entry in IntentLog(intent_file()).entries()]}")
@@ -117,6 +122,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
     cluster = SimpleNamespace(context="kind-nowhere", namespace_uid=lambda _name: UID)
     monkeypatch.setattr(fault, "connect_to_act", lambda _settings: cluster)
     monkeypatch.setattr(fault, "require_within_limits", made.within_limits)
+    monkeypatch.setattr(fault, "lock_cluster", made.lock)
     monkeypatch.setattr(fault, "arm", made.arm)
     monkeypatch.setattr(heal, "heal", made.heal)
     monkeypatch.setattr(proof.cut_check, "judge", judge)
@@ -320,6 +326,13 @@ def test_the_limits_are_asked_again_at_the_moment_of_acting(stage: Stage) -> Non
     )
     stage.beyond_a_limit = True
     with pytest.raises(Refused, match="too long"):
+        stage.sever()
+    assert (stage.done, stage.outstanding(), stage.run.cuts) == ([], [], [])
+
+
+def test_without_the_lock_nothing_is_touched(stage: Stage) -> None:
+    stage.held_by_another = True
+    with pytest.raises(Refused, match="run other of a@b holds node cp"):
         stage.sever()
     assert (stage.done, stage.outstanding(), stage.run.cuts) == ([], [], [])
 

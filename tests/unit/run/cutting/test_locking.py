@@ -1,0 +1,115 @@
+"""A run's lock: only for what cuts, only on nodes that are free, and its loss in the timeline."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from chaosext.model.claim import Claim, LockFacts
+from chaosext.model.errors import Refused
+from chaosext.model.timeline import Kind
+from chaosext.partition.cut import Cut, NodeCut, peers_of
+from chaosext.partition.reports import NodeTables
+from chaosext.run import context as contexts
+from chaosext.run.cutting import locking
+from chaosext.run.reading.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+SETTINGS = Settings(context="kind-nowhere")
+NODE = NodeCut(node="cp", uplinks=("eth0",))
+CUT = Cut(run="r1", owner="a@b", nodes=(NODE,), peers=peers_of(["172.18.0.3"]), ttl_s=60)
+LIVE = LockFacts(run="other", owner="bob@two", holder=None, remaining_s=43, is_live=True)
+EXPIRED = LockFacts(run="old", owner="", holder=None, remaining_s=0, is_live=False)
+
+
+class Stage:
+    """The run, what its lock was made of, and what became of it."""
+
+    def __init__(self, run: contexts.RunContext) -> None:
+        self.run = run
+        self.done: list[str] = []
+        self.free = True
+        self.tell: Any = None
+
+    def lock(self, claim: Claim, _cluster: Any, shells: Mapping[str, Any], *, tell: Any) -> Any:
+        self.done.append(f"{claim.run == self.run.id} {claim.owner == self.run.owner} {', '.join(shells)}")
+        self.tell = tell
+        return SimpleNamespace(
+            hold=lambda: self.done.append("hold"), release=lambda: self.done.append("release")
+        )
+
+    def require_free(self, *_: Any) -> None:
+        if not self.free:
+            raise Refused("cp: run other of bob@two is in force, 43 s left")
+
+
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    monkeypatch.setattr(contexts, "_current", None)
+    made = Stage(contexts.start(root=tmp_path / "run"))
+    monkeypatch.setattr(locking, "ClusterLock", made.lock)
+    monkeypatch.setattr(locking, "require_free", made.require_free)
+    monkeypatch.setattr(locking, "connect_to_act", lambda _settings: SimpleNamespace(context="kind-nowhere"))
+    return made
+
+
+def test_it_is_made_once_and_made_sure_of_each_time(stage: Stage) -> None:
+    locking.lock_cluster(SETTINGS, stage.run, [CUT])
+    locking.lock_cluster(SETTINGS, stage.run, [CUT])
+    assert stage.done == ["True True cp", "hold", "hold"]
+
+
+def test_who_cuts_nothing_needs_none(stage: Stage) -> None:
+    locking.lock_cluster(SETTINGS, stage.run, [])
+    locking.unlock_cluster(stage.run)
+    assert stage.done == []
+
+
+def test_a_live_cut_of_another_run_is_refused_before_anything_is_locked(stage: Stage) -> None:
+    stage.free = False
+    with pytest.raises(Refused, match="run other of bob@two is in force"):
+        locking.lock_cluster(SETTINGS, stage.run, [CUT])
+    assert (stage.done, stage.run.lock) == ([], None)
+
+
+def test_it_is_given_back(stage: Stage) -> None:
+    locking.lock_cluster(SETTINGS, stage.run, [CUT])
+    locking.unlock_cluster(stage.run)
+    assert stage.done[-1] == "release"
+
+
+def test_its_loss_is_in_the_timeline(stage: Stage) -> None:
+    locking.lock_cluster(SETTINGS, stage.run, [CUT])
+    stage.tell("cp: run other of bob@two took it over")
+    stage.run.recorder.close()
+    (event,) = stage.run.recorder.events
+    assert (event.kind, event.object) == (Kind.LOCK_LOST, "Cluster/kind-nowhere")
+    assert event.detail == "cp: run other of bob@two took it over"
+
+
+@pytest.mark.parametrize(
+    ("lease", "node", "where"),
+    [
+        (LIVE, None, "Lease kube-system/chaosext"),
+        (None, LIVE, "node cp"),
+        (EXPIRED, EXPIRED, ""),
+        (None, None, ""),
+    ],
+)
+def test_who_holds_it_is_said_without_taking_it(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, lease: LockFacts, node: LockFacts, where: str
+) -> None:
+    monkeypatch.setattr(locking, "connect", lambda _settings: None)
+    monkeypatch.setattr(locking, "look_at_lease", lambda _cluster: lease)
+    monkeypatch.setattr(locking, "inspect", lambda _shells: (NodeTables(node="cp", lock=node),))
+    said = locking.who_holds(SETTINGS, [CUT])
+    wanted = (
+        f"a run would be refused now: lock: run other of bob@two holds {where}, for 43 s more at the most"
+    )
+    assert [line.startswith(wanted) for line in said] == ([True] if where else [])
+    assert stage.done == []
