@@ -17,6 +17,7 @@ from chaosext.model.errors import Refused, Unreachable
 from chaosext.model.verdict import Outcome, Verdict
 from chaosext.run.briefing import brief
 from chaosext.run.cutting.fault import prepare
+from chaosext.run.cutting.locking import lock_cluster
 from chaosext.run.judging.facts import ABORT_REASON
 from chaosext.run.judging.finish import Renderer, finish
 from chaosext.run.leaving import Leaving, leaving_on_signals
@@ -33,15 +34,17 @@ if TYPE_CHECKING:
 
 
 def ready(resolved: Resolved, run: RunContext) -> Briefing:
-    """Everything that can be refused is refused here: cluster, pin, limits, peers. Touches nothing."""
+    """Everything that can be refused is refused here: cluster, pin, limits, peers, lock. Takes the lock, at last."""
     cluster = connect(resolved.settings)
-    wishes = list(resolved.wishes())
-    for place, wish in wishes:
+    cuts = []
+    for place, wish in resolved.wishes():
         try:
-            prepare(resolved.settings, wish, run)
+            cuts.append(prepare(resolved.settings, wish, run).cut)
         except Refused as error:
             raise Refused(f"{place}: {error.message}", error.fix) from None
-    return brief(cluster, max((wish.ttl_s for _, wish in wishes), default=None))
+    briefing = brief(cluster, max((cut.ttl_s for cut in cuts), default=None))
+    lock_cluster(resolved.settings, run, cuts)
+    return briefing
 
 
 def run_strictly(

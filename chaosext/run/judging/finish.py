@@ -12,6 +12,7 @@ from chaosext.model.result import Briefing, RunResult
 from chaosext.model.timeline import Event, Kind
 from chaosext.observe.changes import outage_windows
 from chaosext.run.cutting.heal import left_behind
+from chaosext.run.cutting.locking import unlock_cluster
 from chaosext.run.judging.facts import facts_of
 from chaosext.run.judging.redaction import redacted
 from chaosext.run.judging.verdict import derive
@@ -33,8 +34,9 @@ def finish(
     signal_number: int | None = None,
     expected: str | None = None,
 ) -> RunResult:
-    """Heal, judge and write `result.json`, `journal.json` and `summary.md` into the run's directory."""
+    """Heal, give the lock back, judge and write `result.json`, `journal.json` and `summary.md` into the run's directory."""
     remains = left_behind(context)
+    unlock_cluster(context)
     context.recorder.close()
     verdict = derive(facts_of(journal, left_behind=remains, signal_number=signal_number))
     result = result_of(context, journal, verdict, briefing, expected)
