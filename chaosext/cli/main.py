@@ -13,6 +13,7 @@ import click
 
 from chaosext import __version__
 from chaosext.model.errors import ChaosextError, Refused
+from chaosext.model.veil import veiled
 
 COMMANDS = {
     "testbed": ("chaosext.cli.testbed:testbed", "Bring the kind/Calico/Istio testbed up and down."),
@@ -75,6 +76,11 @@ def _leave(exit_code: int) -> NoReturn:
     """End the process now: Python would wait for threads that wait for a node, or for an activity in the background."""
     if all(thread.daemon or thread is threading.main_thread() for thread in threading.enumerate()):
         sys.exit(exit_code)
+    leave_at_once(exit_code)
+
+
+def leave_at_once(exit_code: int) -> NoReturn:
+    """End the process from whichever thread, waiting for none."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError):
             stream.flush()
@@ -89,15 +95,15 @@ def invoke(arguments: list[str] | None = None) -> int:
         error.show()
         return EXIT_REFUSED
     except ChaosextError as error:
-        click.echo(f"chaosext: {error.message}", err=True)
+        click.echo(veiled(f"chaosext: {error.message}"), err=True)
         if error.fix:
-            click.echo(f"     fix: {error.fix}", err=True)
+            click.echo(veiled(f"     fix: {error.fix}"), err=True)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("chaosext: interrupted", err=True)
         return 130
     except Exception as error:  # a fault of ours: it must end in no exit code that means something else
-        click.echo(f"chaosext: internal error, {type(error).__name__}: {error}", err=True)
+        click.echo(veiled(f"chaosext: internal error, {type(error).__name__}: {error}"), err=True)
         click.echo(
             "     fix: please report it, with the output of the same command under CHAOSEXT_DEBUG=1", err=True
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import IO, TYPE_CHECKING
 
+from chaosext.model.veil import veiled
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
@@ -61,7 +63,7 @@ class Live:
             self._print(line, _verdict_style(line))
 
     def _print(self, text: str, style: str = "") -> None:
-        self._console.print(text, style=style, markup=False)
+        self._console.print(veiled(text), style=style, markup=False)
 
 
 def event_line(event: Event) -> str:

@@ -6,9 +6,11 @@ import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
+
+from chaosext.model.veil import veiled
 
 if TYPE_CHECKING:
     from chaosext.cli.output import Live
@@ -84,6 +86,7 @@ def preflight(experiment: Path, context: str | None, as_json: bool) -> int:
 
 
 def _run(resolved: Resolved, expect: str | None, as_json: bool, run_dir: Path | None) -> int:
+    from chaosext.cli.main import leave_at_once
     from chaosext.cli.output import Live
     from chaosext.model.errors import Refused
     from chaosext.model.verdict import Outcome
@@ -95,12 +98,21 @@ def _run(resolved: Resolved, expect: str | None, as_json: bool, run_dir: Path | 
     live = Live(sys.stderr if as_json else sys.stdout)
     context = start(strict=True, root=run_dir, sink=live.event)
     live.begin(context.id, context.directory.path)
+
+    def ended(result: RunResult) -> int:
+        _print_result(result, context, as_json, live)
+        return result.verdict.exit_code_for(expected)
+
+    def forsaken(result: RunResult) -> NoReturn:
+        leave_at_once(ended(result))
+
     try:
-        result = run_strictly(resolved, context, render=summary, tell=live.briefing, expected=expected)
+        result = run_strictly(
+            resolved, context, render=summary, tell=live.briefing, expected=expected, forsaken=forsaken
+        )
     except Refused as error:
         result = _refused(resolved, context, error, expect)
-    _print_result(result, context, as_json, live)
-    return result.verdict.exit_code_for(expected)
+    return ended(result)
 
 
 def _refused_at_once(error: Refused, expect: str | None, as_json: bool) -> int:
@@ -132,7 +144,7 @@ def _print_result(result: RunResult, context: RunContext, as_json: bool, live: L
     from chaosext.cli.output import result_lines
 
     if as_json:
-        click.echo(json.dumps(result.to_json(), indent=2, ensure_ascii=False))
+        click.echo(veiled(json.dumps(result.to_json(), indent=2, ensure_ascii=False)))
     live.lines(result_lines(result, context.directory.path))
 
 

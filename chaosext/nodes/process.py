@@ -21,6 +21,17 @@ PARTING_S = 1.0
 """How long a script has, after EOF on its stdin, before it is killed."""
 
 
+_running: set[subprocess.Popen[str]] = set()
+"""Every process of ours that was not yet seen to end, whichever thread it is for."""
+
+
+def end_all() -> None:
+    """End every process of ours at once: what waits for one hears that it was `Unreachable`, or ended early."""
+    for process in tuple(_running):
+        if process.returncode is None:  # else its number may be another's by now
+            _kill(process)
+
+
 def run_process(
     node: str, argv: Sequence[str], *, stdin: str, timeout_s: float, not_entered: NotEntered
 ) -> ShellResult:
@@ -62,11 +73,13 @@ class ProcessStream:
     def __exit__(self, *_: object) -> None:
         if self._timer:
             self._timer.cancel()
-        self._close_stdin()
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(PARTING_S)
-        _end(self._process)
-        self._stderr.close()
+        try:
+            self._close_stdin()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(PARTING_S)
+        finally:  # an interrupt cuts the waiting short, and nothing else
+            _end(self._process)
+            self._stderr.close()
 
     def __iter__(self) -> ProcessStream:
         return self
@@ -108,7 +121,7 @@ class ProcessStream:
 def _start(argv: Sequence[str], stderr: int | IO[str]) -> subprocess.Popen[str]:
     try:
         # In a session of its own: Ctrl-C must not kill a heal, and a kill must reach all children.
-        return subprocess.Popen(
+        process = subprocess.Popen(
             argv,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -119,10 +132,13 @@ def _start(argv: Sequence[str], stderr: int | IO[str]) -> subprocess.Popen[str]:
         )
     except FileNotFoundError:
         raise Refused(f"{argv[0]}: no such command", "install it, it is the way into the nodes") from None
+    _running.add(process)
+    return process
 
 
 def _end(process: subprocess.Popen[str]) -> None:
     _kill(process)
+    _running.discard(process)
     process.wait()
     for pipe in (process.stdin, process.stdout, process.stderr):
         if pipe:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from chaosext.model.timeline import Event, Kind
+from chaosext.model.veil import veiled
 from chaosext.observe.changes import Note
 from chaosext.observe.teller import Sink, Teller
 
@@ -84,7 +85,11 @@ class Recorder:
     def _write(self, moment: float, note: Note, source: str) -> None:
         zero_s = self._started_s if self._zero_s is None else self._zero_s
         event = Event(
-            t_s=moment - zero_s, kind=note.kind, object=note.object, detail=note.detail, source=source
+            t_s=moment - zero_s,
+            kind=note.kind,
+            object=veiled(note.object),
+            detail=veiled(note.detail),
+            source=source,
         )
         self._events.append(event)
         with suppress(Exception):  # a full disk must not keep a cut from being healed

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from chaosext.model.errors import Refused
+from chaosext.model.veil import veiled
 
 DEFAULT_ROOT = Path("run")
 ROOT_VARIABLE = "CHAOSEXT_RUN_DIR"
@@ -20,6 +21,27 @@ def new_run_id() -> str:
     return time.strftime("%Y%m%dt%H%M%S", time.gmtime()) + secrets.token_hex(2)
 
 
+ROOM_BYTES = 256 * 1024
+"""What must fit on a disk before anything is touched: ten times what a run of minutes was seen to write."""
+
+
+def require_room(directory: Path, what: str, setting: str) -> None:
+    """Raise `Refused`, naming `what` is kept there and the `setting` that moves it, unless there are `ROOM_BYTES`."""
+    probe = directory / f".room.{secrets.token_hex(4)}"
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            with probe.open("wb") as file:
+                file.write(bytes(ROOM_BYTES))
+                file.flush()
+                os.fsync(file.fileno())
+        finally:
+            probe.unlink(missing_ok=True)
+    except OSError as error:
+        fix = f"set {setting} to a directory that you may write to, with {ROOM_BYTES // 1024} KiB free"
+        raise Refused(f"{what} directory {directory}: {error.strerror}", fix) from None
+
+
 class RunDirectory:
     """The directory of one run. Raises `Refused` where it can't be made, before anything is touched."""
 
@@ -27,16 +49,14 @@ class RunDirectory:
         self.run = run
         self.root = (root or Path(os.environ.get(ROOT_VARIABLE, DEFAULT_ROOT))).absolute()
         self.path = self.root / run
+        setting = f"{ROOT_VARIABLE} or --run-dir"
         try:
             self.path.mkdir(parents=True)
             self._link_latest()
-            self.write_text(".writable", "")
-            (self.path / ".writable").unlink()
         except OSError as error:
-            raise Refused(
-                f"run directory {self.path}: {error.strerror}",
-                f"set {ROOT_VARIABLE} or --run-dir to a directory that you may write to",
-            ) from None
+            fix = f"set {setting} to a directory that you may write to"
+            raise Refused(f"run directory {self.path}: {error.strerror}", fix) from None
+        require_room(self.path, "run", setting)
 
     def write_json(self, name: str, value: Any) -> None:
         """Write `value` to the file `name` whole or not at all."""
@@ -45,13 +65,17 @@ class RunDirectory:
         )
 
     def write_text(self, name: str, text: str) -> None:
-        """Write `text` to the file `name` whole or not at all."""
+        """Write `text`, without what must not be said, to the file `name` whole or not at all."""
         temporary = self.path / f".{name}.tmp"
-        with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self.path / name)
+        try:
+            with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(veiled(text))
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self.path / name)
+        except OSError:
+            temporary.unlink(missing_ok=True)  # on a full disk even half a file is in the way
+            raise
 
     def _link_latest(self) -> None:
         link = self.root / "latest"

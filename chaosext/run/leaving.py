@@ -1,23 +1,31 @@
-"""Leaving a run on a signal, whatever the main thread is doing: within a fraction of a second, and only once.
+"""Leaving a run, whatever the main thread is doing: on a signal, or because an activity's time is up. Only once.
 
 A Python handler runs when the main thread comes back to bytecode. A signal that arrives just before a sleep begins
 does not interrupt it, and what a handler raises is lost in a destructor or in an activity that swallows everything.
-So a thread of our own hears of each signal through the wakeup descriptor (which the C handler writes) and keeps
-interrupting the main thread until the run has been left.
+So a thread of our own stands by. It hears of each signal through the wakeup descriptor (which the C handler writes,
+whoever has replaced ours in Python), watches the deadlines, and keeps interrupting the main thread until it has left.
+A main thread that does not come for `PATIENCE_S` is forsaken: the thread that stands by ends the run in its place.
+
+What a signal means depends on what it finds. While anything is played (gate, cut, hold, heal, rollback, dwell), that is
+left and nothing more is played; the cut is healed once more, and looked at. A second signal changes nothing, nor does
+the first once the run is at its end: it heals, judges and writes, which takes seconds and is what was asked for.
 """
 
 from __future__ import annotations
 
+import math
 import signal
 import socket
 import threading
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from chaosext.nodes.process import end_all
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
@@ -26,27 +34,101 @@ SKIP_ROLLBACKS = 30
 """The code of chaoslib's SIGUSR2 (chaoslib/exit.py): leave now, play no rollbacks. Healing is our own business."""
 
 ASK_AGAIN_S = 0.25
-"""How often a run that was told to leave is told again."""
+"""How often a run that was told to leave is told again, and how often the deadlines are looked at."""
+
+PATIENCE_S = 1.5
+"""How long a run that was told to leave may take to do so; then it is ended over its head."""
+
+END_S = 4.0
+"""By then, counted from when the run was told to leave, its last heal is over; what is left of 5 s is for the rest."""
+
+SHORTEST_HEAL_S = 1.5
+"""What the last heal has even then; entering a node takes 0.3 s on an idle machine."""
 
 
 @dataclass(slots=True)
 class Leaving:
-    """Whether a signal ended the run, and which: the first one. Once `healing`, signals wait: it is ending anyway."""
+    """Why a run is left: the first signal, or `overdue`, the activity whose time is up, with how long it had.
+
+    `forsaken` ends the run, and the process, without the main thread.
+    """
 
     heeded: tuple[signal.Signals, ...] = SIGNALS
     signal_number: int | None = None
-    healing: bool = False
+    overdue: str = ""
+    forsaken: Callable[[], None] | None = None
+    _told_s: float = math.inf
+    _due: dict[int, tuple[float, str]] = field(default_factory=dict)
+    _gap: tuple[float, str] = (math.inf, "")
+    _ended: threading.Lock = field(default_factory=threading.Lock)
 
-    def __call__(self, number: int, _frame: FrameType | None) -> None:
-        """The signal handler."""
-        if self.signal_number is None and not self.healing and number != signal.SIGALRM:
-            self.signal_number = number
-        self.leave()
+    @property
+    def told(self) -> bool:
+        return self.signal_number is not None or bool(self.overdue)
+
+    @property
+    def ending(self) -> bool:
+        """Whether somebody has begun to end the run."""
+        return self._ended.locked()
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """The signal handler. It raises inside of what is played only: a run at its end is disturbed by nobody."""
+        self.hear(number)
+        if self.told and _is_played(frame):
+            raise SystemExit(SKIP_ROLLBACKS)
+
+    def hear(self, number: int) -> None:
+        """A signal came: the first one that finds the run being played is why it ends."""
+        if number in self.heeded and not self.told and not self.ending:
+            self._told_s, self.signal_number = time.monotonic(), number
 
     def leave(self) -> None:
-        """Leave if a signal said so and the run has not been left yet."""
-        if self.signal_number is not None and not self.healing:
+        """Leave here if told so; for whoever is about to play something, in whichever thread."""
+        if self.told:
             raise SystemExit(SKIP_ROLLBACKS)
+
+    def begin(self, what: str, within_s: float) -> None:
+        """This thread does `what`, and will be done with it in time, or the run is left."""
+        self._due[threading.get_ident()] = _due(what, within_s)
+
+    def done(self, what_follows: str, within_s: float) -> None:
+        """This thread is done. Where nobody else does anything, something begins anew in time, or the run is left."""
+        self._due.pop(threading.get_ident(), None)
+        self._gap = _due(what_follows, within_s)
+
+    def look(self) -> None:
+        """See whether anybody's time is up."""
+        for deadline_s, sentence in tuple(self._due.values()) or (self._gap,):
+            if time.monotonic() >= deadline_s and not self.told and not self.ending:
+                self._told_s, self.overdue = time.monotonic(), sentence
+
+    def play(self, what: Callable[[], None]) -> None:
+        """Play `what` to its end or until it is left; then nobody else may end the run.
+
+        Does not come back when somebody has ended it already: the process is about to be gone. Raises what `what` does.
+        """
+        try:
+            _played(what)
+        except SystemExit:
+            pass
+        finally:
+            if not self.claim():
+                threading.Event().wait()
+
+    def claim(self) -> bool:
+        """Whether the one who asks is to end the run: the first one is."""
+        return self._ended.acquire(blocking=False)
+
+    @property
+    def told_for_s(self) -> float:
+        """Seconds since the run was told to leave; 0 where it was not."""
+        return time.monotonic() - self._told_s if self.told else 0.0
+
+    def heal_s(self, otherwise: float) -> float:
+        """Seconds that the last heal has; `otherwise` where nobody waits for it."""
+        if not self.told:
+            return otherwise
+        return max(SHORTEST_HEAL_S, END_S - self.told_for_s)
 
     def install(self) -> None:
         """Make this the handler of every signal that is heeded."""
@@ -61,13 +143,13 @@ def leaving_on_signals() -> Iterator[Leaving]:
     before = {number: signal.getsignal(number) for number in left.heeded}
     heard, written = socket.socketpair()
     written.setblocking(False)
-    threading.Thread(target=_insist, args=(left, heard), name="leaving", daemon=True).start()
+    threading.Thread(target=_stand_by, args=(left, heard), name="leaving", daemon=True).start()
     wakeup = signal.set_wakeup_fd(written.fileno(), warn_on_full_buffer=False)
     left.install()
     try:
         yield left
     finally:
-        left.healing = True
+        left.claim()
         # SIGALRM keeps our handler, which does nothing now: a last one may be on its way, and its default is to kill.
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -75,12 +157,49 @@ def leaving_on_signals() -> Iterator[Leaving]:
         written.close()
 
 
-def _insist(left: Leaving, heard: socket.socket) -> None:
-    """From the first signal on, interrupt the main thread again and again until the run has been left."""
+def _due(what: str, within_s: float) -> tuple[float, str]:
+    return time.monotonic() + within_s, f"{what} did not end within {within_s:g} s"
+
+
+def _played(what: Callable[[], None]) -> None:
+    """The frame by which a handler knows that something is being played."""
+    what()
+
+
+def _is_played(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code is _played.__code__:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _stand_by(left: Leaving, heard: socket.socket) -> None:
+    heard.settimeout(ASK_AGAIN_S)
     with heard:
-        said = heard.recv(1)
-        while said and not left.healing:
-            time.sleep(ASK_AGAIN_S)
-            with suppress(ProcessLookupError):
-                if not left.healing:
-                    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
+        while not left.told:
+            with suppress(TimeoutError):
+                said = heard.recv(64)
+                if not said:
+                    return
+                for number in said:
+                    left.hear(number)
+            left.look()
+    _insist(left)
+
+
+def _insist(left: Leaving) -> None:
+    """Interrupt the main thread again and again until the run has been left; in the end, leave without it.
+
+    Scripts that run on nodes are ended first: whoever waits for one, in whichever thread, need not.
+    """
+    end_all()
+    deadline_s = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline_s:
+        time.sleep(ASK_AGAIN_S)
+        if left.ending:
+            return
+        with suppress(ProcessLookupError):
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
+    if left.forsaken and left.claim():
+        left.forsaken()

@@ -9,15 +9,20 @@ what the journal shows.
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager, suppress
+import os
+import traceback
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from chaosext.model.errors import Refused, Unreachable
+from chaosext.model.errors import ChaosextError, Refused, Unreachable
+from chaosext.model.places import state_home
 from chaosext.model.verdict import Outcome, Verdict
 from chaosext.run.briefing import brief
 from chaosext.run.cutting.fault import prepare
-from chaosext.run.cutting.locking import lock_cluster
+from chaosext.run.cutting.locking import lock_cluster, unlock_cluster
+from chaosext.run.directory import require_room
 from chaosext.run.judging.facts import ABORT_REASON
 from chaosext.run.judging.finish import Renderer, finish
 from chaosext.run.leaving import Leaving, leaving_on_signals
@@ -54,31 +59,62 @@ def run_strictly(
     render: Renderer,
     tell: Callable[[Briefing], None],
     expected: Outcome | None = None,
+    forsaken: Callable[[RunResult], NoReturn] | None = None,
 ) -> RunResult:
     """The whole experiment: refuse, gate, method, hypothesis, rollbacks; then heal what is left and judge.
 
-    `tell` is given what is known before the cut, before it is made.
+    `tell` is given what is known before the cut, before it is made. `forsaken` ends the process with the result where
+    the main thread can't be made to leave what it plays; without it such an activity is waited for.
     """
+    journal = _journal(resolved.experiment)
     with leaving_on_signals() as left:
-        journal: dict[str, Any] = _journal(resolved.experiment)
-        briefing = None
-        with suppress(SystemExit):
-            try:
-                with unreachable_is_refused():
-                    briefing, around = ready(resolved, run), surroundings(resolved.settings)
-                tell(briefing)
-                with Watching(around, run.recorder):
-                    _play(resolved, journal, left)
-            finally:  # still where SystemExit is suppressed: no signal can slip in between
-                left.healing = True
-        return finish(
-            run,
-            journal,
-            briefing=briefing,
-            render=render,
-            signal_number=left.signal_number,
-            expected=expected.value if expected else None,
-        )
+        playing = _Playing(resolved=resolved, run=run, journal=journal, left=left, tell=tell)
+
+        def end() -> RunResult:
+            return finish(
+                run,
+                journal,
+                briefing=playing.briefing,
+                render=render,
+                left=left,
+                expected=expected.value if expected else None,
+            )
+
+        if forsaken:
+            left.forsaken = lambda: forsaken(end())
+        playing.to_its_end()
+        return end()
+
+
+@dataclass(slots=True, kw_only=True)
+class _Playing:
+    """What is played, and what came of it so far."""
+
+    resolved: Resolved
+    run: RunContext
+    journal: dict[str, Any]
+    left: Leaving
+    tell: Callable[[Briefing], None]
+    briefing: Briefing | None = None
+
+    def to_its_end(self) -> None:
+        """Play until it is over or left. Raises `Refused` where nothing was cut; whatever else fails is judged."""
+        try:
+            self.left.play(self._play)
+        except Exception as error:
+            if isinstance(error, Refused) and not self.run.cuts:
+                unlock_cluster(self.run)
+                raise
+            _abort(self.journal, error)
+
+    def _play(self) -> None:
+        self.left.begin("what precedes the experiment", self.resolved.settings.activity_timeout_s)
+        with unreachable_is_refused():
+            require_room(state_home(), "state", "XDG_STATE_HOME")
+            self.briefing, around = ready(self.resolved, self.run), surroundings(self.resolved.settings)
+        self.tell(self.briefing)
+        with Watching(around, self.run.recorder):
+            _play(self.resolved, self.journal, self.run, self.left)
 
 
 @contextmanager
@@ -96,16 +132,21 @@ def refusal(error: Refused) -> Verdict:
     return Verdict(outcome=Outcome.REFUSED, reasons=(str(error),))
 
 
-def _play(resolved: Resolved, journal: dict[str, Any], left: Leaving) -> None:
+def _play(resolved: Resolved, journal: dict[str, Any], run: RunContext, left: Leaving) -> None:
     """Ask the gate; only if it holds, hand over to chaoslib for method, hypothesis and rollbacks."""
     from chaoslib.caching import cache_activities
     from chaoslib.run import Runner
     from chaoslib.types import Strategy
 
+    from chaosext.run.events import InTime, Scribe
+
     _quieten()
     cache_activities(resolved.experiment)  # what a `ref` is looked up in
+    scribe = Scribe(run.directory, journal)
+    scribe.write()
     with Runner(Strategy.AFTER_METHOD) as runner:
-        runner.register_event_handler(_own_signals_last(left))
+        runner.register_event_handler(scribe)
+        runner.register_event_handler(InTime(left, resolved))
         if _gate_holds(resolved, journal, runner.event_registry):
             _play_method(resolved, journal, runner)
 
@@ -116,7 +157,15 @@ def _play_method(resolved: Resolved, journal: dict[str, Any], runner: Any) -> No
     try:
         runner.run(_with_control(resolved.experiment), settings, journal=journal)
     except Exception as error:
-        journal["status"], journal[ABORT_REASON] = "aborted", f"{type(error).__name__}: {error}"
+        _abort(journal, error)
+
+
+def _abort(journal: dict[str, Any], error: Exception) -> None:
+    """Of an error that is not ours only the type is told: its text may quote anything."""
+    said = str(error) if isinstance(error, ChaosextError) else "see CHAOSEXT_DEBUG=1"
+    journal["status"], journal[ABORT_REASON] = "aborted", f"{type(error).__name__}: {said}"
+    if os.environ.get("CHAOSEXT_DEBUG"):
+        traceback.print_exception(error)
 
 
 def _with_control(experiment: Experiment) -> Experiment:
@@ -141,7 +190,7 @@ def _gate_holds(resolved: Resolved, journal: dict[str, Any], event_registry: Any
         )
     except Exception as error:  # chaoslib trips over a tolerance that doesn't fit the probe's answer
         raise Refused(
-            f"steady-state-hypothesis: {type(error).__name__}: {error}",
+            f"steady-state-hypothesis: {type(error).__name__} in a tolerance",
             "write tolerances that fit what the probes return",
         ) from None
     journal["steady_states"]["before"] = state
@@ -154,26 +203,6 @@ def _journal(experiment: Experiment) -> dict[str, Any]:
     journal: dict[str, Any] = initialize_run_journal(experiment)
     journal["start"] = datetime.now(UTC).isoformat()
     return journal
-
-
-def _own_signals_last(left: Leaving) -> Any:
-    """chaoslib installs its own handlers when its runner starts; this puts ours back once it has.
-
-    After an activity chaoslib makes the pause asked for even on its way out: leaving here comes before it.
-    """
-    from chaoslib.run import RunEventHandler
-
-    class OwnSignals(RunEventHandler):  # type: ignore[misc]
-        def started(self, experiment: Any, journal: Any) -> None:
-            left.install()
-
-        def start_activity(self, activity: Any) -> None:
-            left.leave()
-
-        def activity_completed(self, activity: Any, run: Any) -> None:
-            left.leave()
-
-    return OwnSignals()
 
 
 def _quieten() -> None:

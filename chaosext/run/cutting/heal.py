@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from chaosext.model.crash import crash_point
-from chaosext.model.errors import ChaosextError
+from chaosext.model.errors import ChaosextError, Inconclusive
 from chaosext.nodes.transport import shells
 from chaosext.partition.apply import TIMEOUT_S, heal
 from chaosext.run.cutting.noting import note_heal
@@ -43,11 +44,15 @@ def heal_run(context: RunContext, timeout_s: float = TIMEOUT_S) -> HealReport:
 def heal_nodes(
     run: str, on: Mapping[str, NodeShell], let_go: Moment | None = None, timeout_s: float = TIMEOUT_S
 ) -> HealReport:
-    """Take the table of `run` away `on` nodes, and write down that it is gone: seen so, or past `let_go`."""
+    """Take the table of `run` away `on` nodes, and write down that it is gone: seen so, or past `let_go`.
+
+    What is gone is gone, also where a full disk does not take the word of it: then a sweep will look once more.
+    """
     report = heal(run, on, timeout_s=timeout_s)
     crash_point("healed")
     if not report.may_cut(let_go=let_go):
-        intent_log().write({"run": run, "event": GONE, "nodes": sorted(on)})
+        with suppress(Inconclusive):
+            intent_log().write({"run": run, "event": GONE, "nodes": sorted(on)})
         crash_point("gone-written")
     return report
 
@@ -58,12 +63,12 @@ def require_kept(context: RunContext) -> None:
         context.renewing.require_kept()
 
 
-def left_behind(context: RunContext) -> tuple[str, ...]:
+def left_behind(context: RunContext, timeout_s: float = PARTING_S) -> tuple[str, ...]:
     """Heal once more, whatever has happened; what still can't be seen gone, with how to remove it."""
     if not context.cuts:
         return ()
     try:
-        heal_run(context, PARTING_S)
-    except ChaosextError as error:  # no shell, or no word of it on disk, is not seen gone either
+        heal_run(context, timeout_s)
+    except ChaosextError as error:  # no shell: not seen gone either
         return (str(error),)
     return ()

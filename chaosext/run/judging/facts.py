@@ -25,14 +25,20 @@ Run = Mapping[str, Any]  # one executed activity, as chaoslib writes it
 
 
 def facts_of(
-    journal: Mapping[str, Any], *, left_behind: Sequence[str] = (), signal_number: int | None = None
+    journal: Mapping[str, Any],
+    *,
+    left_behind: Sequence[str] | None = None,
+    signal_number: int | None = None,
+    overdue: str = "",
 ) -> Facts:
     """The facts of a finished (or interrupted) run.
 
-    `left_behind` and `signal_number` are what the runner itself saw; a journal cannot know them.
+    `left_behind`, `signal_number` and `overdue` are what the runner itself saw; a journal cannot know them. Who looked
+    at the end (`left_behind` is not None) knows what is left: what an activity feared before that came to nothing.
     """
     states = _mapping(journal.get("steady_states"))
     method, rollbacks = _runs(journal.get("run")), _runs(journal.get("rollbacks"))
+    feared = _raised((*method, *rollbacks), Unsafe)
     return Facts(
         gate=_hypothesis(states.get("before")),
         cut=_cut(method),
@@ -42,8 +48,10 @@ def facts_of(
         moved=_moved(method),
         method_failures=(*(_failure(run) for run in method if _failed(run)), *_cut_short(journal)),
         rollback_failures=tuple(_failure(run) for run in rollbacks if _failed(run)),
-        left_behind=(*_raised((*method, *rollbacks), Unsafe), *left_behind),
+        left_behind=feared if left_behind is None else tuple(left_behind),
+        feared=() if left_behind is None else feared,
         signal_number=signal_number,
+        overdue=overdue,
     )
 
 

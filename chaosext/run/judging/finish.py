@@ -8,14 +8,18 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from chaosext.model.crash import crash_point
 from chaosext.model.result import Briefing, RunResult
 from chaosext.model.timeline import Event, Kind
+from chaosext.model.veil import veiled
 from chaosext.observe.changes import outage_windows
-from chaosext.run.cutting.heal import left_behind
+from chaosext.partition.apply import STRAGGLER_S
+from chaosext.run.cutting.heal import PARTING_S, left_behind
 from chaosext.run.cutting.locking import unlock_cluster
 from chaosext.run.judging.facts import facts_of
 from chaosext.run.judging.redaction import redacted
 from chaosext.run.judging.verdict import derive
+from chaosext.run.leaving import Leaving
 
 if TYPE_CHECKING:
     from chaosext.model.verdict import Verdict
@@ -31,16 +35,36 @@ def finish(
     *,
     briefing: Briefing | None,
     render: Renderer,
-    signal_number: int | None = None,
+    left: Leaving | None = None,
     expected: str | None = None,
 ) -> RunResult:
-    """Heal, give the lock back, judge and write `result.json`, `journal.json` and `summary.md` into the run's directory."""
-    remains = left_behind(context)
+    """Heal, unlock, judge and write `result.json`, `journal.json` and `summary.md` into the run's directory.
+
+    `left` says why the run was left, where it was, and how long that leaves for healing.
+    """
+    left = left or Leaving()
+    remains = _last_heal(context, left) if context.cuts else None
     unlock_cluster(context)
     context.recorder.close()
-    verdict = derive(facts_of(journal, left_behind=remains, signal_number=signal_number))
-    result = result_of(context, journal, verdict, briefing, expected)
-    return write_result(context, result, journal, render)
+    shown = redacted(
+        {**journal, "status": journal.get("status") or ("interrupted" if left.told else "failed")}
+    )
+    facts = facts_of(shown, left_behind=remains, signal_number=left.signal_number, overdue=left.overdue)
+    result = result_of(context, shown, derive(facts), briefing, expected)
+    return write_result(context, result, shown, render)
+
+
+def _last_heal(context: RunContext, left: Leaving) -> tuple[str, ...]:
+    """What can't be seen gone after healing once more; and again, where arming was broken off after it was sent.
+
+    What was sent to a node by then may still come into force there, until its script is known to have ended.
+    """
+    remains = left_behind(context, left.heal_s(PARTING_S))
+    armed = sum(event.kind is Kind.CUT for event in context.recorder.events)
+    if not left.told or armed >= len(context.cuts):
+        return remains
+    time.sleep(max(0.0, STRAGGLER_S - left.told_for_s))
+    return left_behind(context, left.heal_s(PARTING_S))
 
 
 def write_result(
@@ -54,6 +78,7 @@ def write_result(
         context.directory.write_json("result.json", result.to_json())
         context.directory.write_text("summary.md", render(result))
         context.directory.write_json("journal.json", redacted(journal))
+        crash_point("result-written")
     except OSError as error:
         reason = f"{context.directory.path} could not be written whole: {error.strerror or error}"
         verdict = replace(result.verdict, reasons=(*result.verdict.reasons, reason))
@@ -70,9 +95,10 @@ def result_of(
 ) -> RunResult:
     """The result as a value, from the journal and the timeline."""
     started_at = str(journal.get("start", ""))
+    verdict = replace(verdict, reasons=tuple(map(veiled, verdict.reasons)))
     return RunResult(
         run=context.id,
-        experiment=str(journal.get("experiment", {}).get("title", "")),
+        experiment=veiled(str(journal.get("experiment", {}).get("title", ""))),
         started_at=started_at,
         duration_s=_age_s(started_at),
         verdict=verdict,

@@ -1,31 +1,232 @@
-"""What a journal may hold of an experiment's secrets: their names. Pure."""
+"""What may be kept of a journal, by an allow-list: what is known to be harmless stays, of all else its kind and size.
+
+Whole are names, statuses, tolerances and times, and what chaosext's own activities were given, answered and raised.
+Of everybody else's arguments, answers and errors, of configuration, secrets, headers and addresses, only the form is.
+Pure; redacting twice changes nothing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
+
+from chaosext.model.finding import Status
+from chaosext.model.veil import REDACTED
 
 PUBLIC = frozenset({"KUBERNETES_CONTEXT", "KUBERNETES_VERIFY_SSL"})
 """Which cluster was meant, and that TLS was verified, is what a reader has to know; the rest is not theirs."""
 
-REDACTED = "(redacted)"
+OWN_SETTINGS = "chaosext_"
+"""What the names of our settings begin with: their values are written in every experiment, and none is a secret."""
+
+FAILED = "chaoslib.exceptions.ActivityFailed: "
+"""What chaoslib puts in front of the error that a Python activity raised (chaoslib/provider/python.py)."""
+
+HARMLESS_ERRORS = frozenset(
+    {"activity took too long to complete", "process activity took too long to complete"}
+)
+"""What chaoslib itself says of an HTTP call or a command, word for word (chaoslib/provider)."""
+
+_FORM = re.compile(r"\((text|list|mapping|\w+) of \d+\)")
+_REFERENCE = re.compile(r"\$\{[\w.-]+\}")
+_ERROR = re.compile(r"([A-Za-z_][\w.]*)(?::|$)")
+
+Keep = Callable[[Any], Any]
 
 
 def redacted(journal: Mapping[str, Any]) -> dict[str, Any]:
-    """`journal` with every value in its experiment's `secrets` taken out, but those that name the cluster.
-
-    Secrets from the environment or a vault are references there anyway; one written into the file is not.
-    """
-    experiment = journal.get("experiment")
-    if not isinstance(experiment, Mapping) or "secrets" not in experiment:
-        return dict(journal)
-    return {**journal, "experiment": {**experiment, "secrets": _without_values(experiment["secrets"])}}
+    """`journal` (as chaoslib writes it, or anything else) without what may be secret."""
+    return {str(key): _JOURNAL.get(str(key), form)(member) for key, member in journal.items()}
 
 
-def _without_values(secrets: Any) -> Any:
-    if not isinstance(secrets, Mapping):
+def form(value: Any) -> Any:
+    """What is said of a value that may be secret: itself where it can't be one, else its kind and size."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, str):
+        return value if _FORM.fullmatch(value) or value in tuple(Status) else f"(text of {len(value)})"
+    if isinstance(value, Mapping):
+        status = form(value.get("status"))
+        told = status is not None and (not isinstance(status, str) or status in tuple(Status))
+        return {"status": status} if told else f"(mapping of {len(value)})"
+    return f"(list of {len(value)})" if isinstance(value, list | tuple) else f"({type(value).__name__} of 1)"
+
+
+def error_form(text: str) -> str:
+    """The type of the error that a Python activity raised, from chaoslib's line, without what it says."""
+    said = text.strip().removeprefix(FAILED)
+    named = _ERROR.match(said) if text.strip().startswith(FAILED) else None
+    rest = said[named.end() :].strip() if named else said
+    if _FORM.fullmatch(rest) or said in HARMLESS_ERRORS:
+        return text.strip()
+    return f"{FAILED}{named.group(1) if named else 'error'}: (text of {len(rest)})"
+
+
+def is_ours(activity: Any) -> bool:
+    """Whether an activity is one of chaosext's own, which say nothing that was not meant to be read."""
+    provider = activity.get("provider") if isinstance(activity, Mapping) else None
+    if not isinstance(provider, Mapping):
+        return False
+    return provider.get("type", "python") == "python" and str(provider.get("module", "")).startswith(
+        "chaosext."
+    )
+
+
+def _kept(value: Any, allowed: Mapping[str, Keep]) -> Any:
+    """What `allowed` keeps of a mapping, each key in its way; of the other keys the name and the form."""
+    if not isinstance(value, Mapping):
+        return form(value)
+    return {str(key): allowed.get(str(key), form)(member) for key, member in value.items()}
+
+
+def _members(keep: Keep) -> Keep:
+    return lambda value: [keep(each) for each in value] if isinstance(value, list) else form(value)
+
+
+def _plain(value: Any) -> Any:
+    """A text, a number or a date that people wrote or chaoslib measured, to be read."""
+    return value if value is None or isinstance(value, str | bool | int | float) else form(value)
+
+
+def _tolerance(value: Any) -> Any:
+    return _activity(value) if isinstance(value, Mapping) and "provider" in value else value
+
+
+def _activity(value: Any) -> Any:
+    if isinstance(value, Mapping) and is_ours(value):
+        return _kept(value, {**_ACTIVITY, "provider": lambda provider: _kept(provider, _OWN_PROVIDER)})
+    return _kept(value, _ACTIVITY)
+
+
+def _run(value: Any) -> Any:
+    if isinstance(value, Mapping) and is_ours(value.get("activity")):
+        return _kept(value, {**_RUN, "output": _as_it_is, "exception": _as_it_is})
+    return _kept(value, _RUN)
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _exception(value: Any) -> Any:
+    last = value[-1] if isinstance(value, list) and value else ""
+    return [error_form(last)] if isinstance(last, str) else form(value)
+
+
+def _arguments(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return form(value)
+    return {str(key): _reference(member) for key, member in value.items()}
+
+
+def _reference(value: Any) -> Any:
+    """`${name}` says where a value comes from, not what it is."""
+    return value if isinstance(value, str) and _REFERENCE.fullmatch(value) else form(value)
+
+
+def _headers(value: Any) -> Any:
+    return dict.fromkeys(map(str, value), REDACTED) if isinstance(value, Mapping) else form(value)
+
+
+def _address(value: Any) -> Any:
+    """Scheme, host and port: user, path and query of an address are often what opens the door."""
+    if not isinstance(value, str):
+        return form(value)
+    try:
+        parts = urlsplit(value)
+        where = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}"
+    except ValueError:
+        return form(value)
+    return where if parts.scheme in ("http", "https") and parts.hostname else _reference(value)
+
+
+def _configuration(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return form(value)
+    return {
+        str(key): member if str(key).startswith(OWN_SETTINGS) else _setting(member)
+        for key, member in value.items()
+    }
+
+
+def _setting(value: Any) -> Any:
+    if isinstance(value, Mapping) and value.get("type") == "env":
+        return _kept(value, {"type": _plain, "key": _plain, "env_var_type": _plain})
+    return _activity(value) if isinstance(value, Mapping) and value.get("type") == "probe" else form(value)
+
+
+def _secrets(value: Any) -> Any:
+    if not isinstance(value, Mapping):
         return REDACTED
     return {
-        key: _without_values(value) if isinstance(value, Mapping) else value if key in PUBLIC else REDACTED
-        for key, value in secrets.items()
+        str(key): _secrets(member) if isinstance(member, Mapping) else member if key in PUBLIC else REDACTED
+        for key, member in value.items()
     }
+
+
+_PAUSES: dict[str, Keep] = {"before": _reference, "after": _reference}
+_CONTROL: dict[str, Keep] = {
+    "name": _plain,
+    "provider": lambda value: _kept(value, dict.fromkeys(("type", "module"), _plain)),
+}
+_PROVIDER: dict[str, Keep] = {
+    **dict.fromkeys(("type", "module", "func", "method", "path"), _plain),
+    "secrets": _members(_plain),
+    "headers": _headers,
+    "url": _address,
+    "arguments": _arguments,
+}
+_OWN_PROVIDER: dict[str, Keep] = {**_PROVIDER, "arguments": _as_it_is}
+_ACTIVITY: dict[str, Keep] = {
+    **dict.fromkeys(("type", "name", "ref"), _plain),
+    "tolerance": _tolerance,
+    "pauses": lambda value: _kept(value, _PAUSES),
+    "provider": lambda value: _kept(value, _PROVIDER),
+    "controls": _members(lambda value: _kept(value, _CONTROL)),
+}
+_RUN: dict[str, Keep] = {
+    **dict.fromkeys(("status", "start", "end", "duration", "tolerance_met"), _plain),
+    "activity": _activity,
+    "exception": _exception,
+}
+_STATE: dict[str, Keep] = {"probes": _members(_run)}
+_STATES: dict[str, Keep] = {
+    "before": lambda value: _kept(value, _STATE),
+    "after": lambda value: _kept(value, _STATE),
+    "during": _members(lambda value: _kept(value, _STATE)),
+}
+_HYPOTHESIS: dict[str, Keep] = {
+    "title": _plain,
+    "probes": _members(_activity),
+    "controls": _members(lambda value: _kept(value, _CONTROL)),
+}
+_EXPERIMENT: dict[str, Keep] = {
+    **dict.fromkeys(("version", "title", "description"), _plain),
+    "tags": _members(_plain),
+    "configuration": _configuration,
+    "secrets": _secrets,
+    "steady-state-hypothesis": lambda value: _kept(value, _HYPOTHESIS),
+    "method": _members(_activity),
+    "rollbacks": _members(_activity),
+    "controls": _members(lambda value: _kept(value, _CONTROL)),
+}
+_TOLD = (
+    "chaoslib-version",
+    "platform",
+    "node",
+    "start",
+    "end",
+    "duration",
+    "status",
+    "deviated",
+    "abort_reason",
+)
+_JOURNAL: dict[str, Keep] = {
+    **dict.fromkeys(_TOLD, _plain),
+    "experiment": lambda value: _kept(value, _EXPERIMENT),
+    "steady_states": lambda value: _kept(value, _STATES),
+    "run": _members(_run),
+    "rollbacks": _members(_run),
+}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chaosext.model.finding import Status
 from chaosext.model.verdict import Outcome, Verdict
@@ -28,6 +28,8 @@ class Facts:
     `refusals`: why an action refused before it touched anything.
     `moved`: how much of kube-dns was moved during the cut (`all`, `some`, `none`); None: nobody looked.
     `left_behind`: what of ours could not be seen gone, with how to remove it.
+    `feared`: what an activity could not see gone, and was seen gone at the end.
+    `signal_number`: the signal that ended the run. `overdue`: the activity that did, not ending in time.
     """
 
     gate: Answer | None = None
@@ -39,15 +41,27 @@ class Facts:
     refusals: tuple[str, ...] = ()
     moved: str | None = None
     left_behind: tuple[str, ...] = ()
+    feared: tuple[str, ...] = ()
     signal_number: int | None = None
+    overdue: str = ""
 
 
 def derive(facts: Facts) -> Verdict:
     """The one verdict that `facts` allow. What is worse for the cluster's owner is asked first."""
+    verdict = _derive(facts)
+    if facts.left_behind or not facts.feared:
+        return verdict
+    calmed = (f"seen gone at the end, though an activity could not: {each}" for each in facts.feared)
+    return replace(verdict, reasons=(*verdict.reasons, *calmed))
+
+
+def _derive(facts: Facts) -> Verdict:
     if facts.left_behind:
         return Verdict(outcome=Outcome.UNSAFE, reasons=facts.left_behind)
     if facts.signal_number is not None:
         return _interrupted(facts)
+    if facts.overdue:
+        return Verdict(outcome=Outcome.INCONCLUSIVE, reasons=(f"{facts.overdue}; {_what_became(facts)}",))
     if facts.gate is not None and facts.gate.status is not Status.HEALTHY:
         return Verdict(outcome=Outcome.REFUSED, reasons=(f"steady state not met: {facts.gate.reason}",))
     if facts.refusals:
@@ -109,6 +123,9 @@ def _rollback_doubts(facts: Facts) -> tuple[str, ...]:
 
 
 def _interrupted(facts: Facts) -> Verdict:
-    what = "nothing had been cut" if facts.cut is None else "the cut was healed"
-    reason = f"signal {facts.signal_number} ended the run; {what}"
+    reason = f"signal {facts.signal_number} ended the run; {_what_became(facts)}"
     return Verdict(outcome=Outcome.INTERRUPTED, reasons=(reason,), signal_number=facts.signal_number)
+
+
+def _what_became(facts: Facts) -> str:
+    return "nothing had been cut" if facts.cut is None else "the cut was healed"

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from chaosext.model.errors import Refused
+from chaosext.model.veil import hide
 from chaosext.run.cutting.plan import Wish
 from chaosext.run.judging.facts import SEVER
 from chaosext.run.reading.experiment import Experiment, activities, calls
+from chaosext.run.reading.known_secrets import known_secrets
 from chaosext.run.reading.settings import Settings, settings_from
 
 if TYPE_CHECKING:
@@ -51,8 +53,9 @@ def resolve(experiment: Experiment, *, context: str | None = None) -> Resolved:
         ) from None
     except Exception as error:  # chaoslib trips over malformed values instead of naming them
         raise Refused(
-            f"configuration or secrets: {type(error).__name__}: {error}", "compare with experiments/"
+            f"configuration or secrets: {type(error).__name__}", "compare with experiments/"
         ) from None
+    hide(known_secrets(experiment, configuration, secrets))
     settings = settings_from(configuration, _our_secrets(experiment, secrets))
     _require_context(experiment, secrets, settings.context)
     if context is not None and context != settings.context:

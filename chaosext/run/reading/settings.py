@@ -30,6 +30,9 @@ class Settings(LimitKeys):
     )
     namespaces: tuple[str, ...] = Field(("shop",), description="Whose Pods `probes_healthy` asks for")
     request_timeout_s: float = Field(10.0, gt=0, le=120, description="Bound of one API call, seconds")
+    activity_timeout_s: float = Field(
+        300.0, gt=0, le=3600, description="Bound of an activity, beyond what it waits on purpose, seconds"
+    )
     lookups: int = Field(
         10, ge=1, le=100, description="DNS lookups per node and address, UDP and TCP in turn"
     )

@@ -143,11 +143,15 @@ def test_refusals_count_only_while_nothing_was_touched() -> None:
 
 def test_what_may_be_left_is_read_from_method_and_rollbacks() -> None:
     left = run("heal_control_plane", error=f"{UNSAFE}left on cp: nft delete")
-    assert facts_of({"run": [left]}).left_behind == ("left on cp: nft delete",)
-    assert facts_of({"rollbacks": [left]}, left_behind=("seen",)).left_behind == (
-        "left on cp: nft delete",
-        "seen",
-    )
+    for section in ("run", "rollbacks"):
+        assert facts_of({section: [left]}).left_behind == ("left on cp: nft delete",)
+
+
+def test_who_looked_at_the_end_knows_what_is_left() -> None:
+    feared = run("heal_control_plane", error=f"{UNSAFE}left on cp: nft delete")
+    for seen in ((), ("left on cp, still",)):
+        facts = facts_of({"run": [feared]}, left_behind=seen)
+        assert (facts.left_behind, facts.feared) == (seen, ("left on cp: nft delete",))
 
 
 def test_failures_are_named() -> None:

@@ -34,7 +34,7 @@ def test_keys_of_the_configuration() -> None:
         (
             {"chaosext_zebra": 5},
             SECRETS,
-            "configuration.chaosext_zebra: unknown key: known: chaosext_allowed_hours, chaosext_leaf",
+            "configuration.chaosext_zebra: unknown key: known: chaosext_activity_timeout_s, chaosext_allowed_hours",
         ),
         ({"chaosext_max_ttl_s": 0}, SECRETS, "configuration.chaosext_max_ttl_s"),
         ({"chaosext_max_ttl_s": 3601}, SECRETS, "configuration.chaosext_max_ttl_s"),

@@ -1,0 +1,102 @@
+"""What chaoslib's runner tells while it plays: heard here to leave in time, and to write the journal as it goes."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from chaoslib import substitute
+from chaoslib.run import RunEventHandler
+
+from chaosext.run.judging.redaction import redacted
+from chaosext.run.patience import limit_s, longest_pause_s
+from chaosext.run.reading.experiment import activities
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from chaosext.run.directory import RunDirectory
+    from chaosext.run.leaving import Leaving
+    from chaosext.run.reading.resolve import Resolved
+
+RUNNING = "running"
+"""The status of a journal whose run goes on, or was killed."""
+
+
+class InTime(RunEventHandler):  # type: ignore[misc]
+    """Leaves before the next activity when the run was told to, and has a deadline for each.
+
+    After an activity chaoslib makes the pause asked for even on its way out: leaving here comes before it.
+    """
+
+    def __init__(self, left: Leaving, resolved: Resolved) -> None:
+        self._left, self._resolved = left, resolved
+        self._default_s = resolved.settings.activity_timeout_s
+        self._gap_s = self._default_s + max(map(self._pause_s, self._activities()), default=0.0)
+
+    def started(self, experiment: Any, journal: Any) -> None:
+        """chaoslib has installed its own handlers when its runner starts; this puts ours back."""
+        self._left.install()
+
+    def start_activity(self, activity: Any) -> None:
+        self._left.leave()
+        within_s = limit_s(activity, self._looked_up(activity["provider"].get("arguments")), self._default_s)
+        self._left.begin(f"{activity['type']} {activity['name']!r}", within_s)
+
+    def activity_completed(self, activity: Any, run: Any) -> None:
+        self._left.done(f"what follows {activity['type']} {activity['name']!r}", self._gap_s)
+        self._left.leave()
+
+    def _activities(self) -> list[dict[str, Any]]:
+        return [activity for _, activity in activities(self._resolved.experiment)]
+
+    def _pause_s(self, activity: Mapping[str, Any]) -> float:
+        return longest_pause_s(self._looked_up(activity.get("pauses")))
+
+    def _looked_up(self, values: Any) -> Mapping[str, Any]:
+        if not isinstance(values, dict):
+            return {}
+        found: dict[str, Any] = substitute(values, self._resolved.configuration, self._resolved.secrets)
+        return found
+
+
+class Scribe(RunEventHandler):  # type: ignore[misc]
+    """Writes `journal.json` before and after each activity, redacted, so that a killed run leaves what it did.
+
+    A disk that is full now is no reason to stop: the run's end says what could not be written.
+    """
+
+    def __init__(self, directory: RunDirectory, journal: Mapping[str, Any], asked: str = "before") -> None:
+        self._directory, self._journal = directory, journal
+        self._asked, self._probes = asked, list[Any]()
+        self._writing = threading.Lock()
+
+    def running(self, experiment: Any, journal: Any, *_: Any) -> None:
+        self._journal = journal
+        self.write()
+
+    def start_hypothesis_before(self, experiment: Any) -> None:
+        self._asked, self._probes = "before", []
+
+    def start_hypothesis_after(self, experiment: Any) -> None:
+        self._asked, self._probes = "after", []
+
+    def start_activity(self, activity: Any) -> None:
+        self.write()
+
+    def activity_completed(self, activity: Any, run: Any) -> None:
+        played = (*(self._journal.get("run") or ()), *(self._journal.get("rollbacks") or ()))
+        if not any(run is each for each in played):
+            self._probes.append(run)
+        self.write()
+
+    def write(self) -> None:
+        """The journal as it is now; chaoslib puts a hypothesis into it only when all of it was asked."""
+        with self._writing, suppress(Exception):
+            states = dict(self._journal.get("steady_states") or {})
+            if self._probes and not states.get(self._asked):
+                states[self._asked] = {"steady_state_met": None, "probes": list(self._probes)}
+            status = self._journal.get("status") or RUNNING
+            so_far = {**self._journal, "status": status, "steady_states": states}
+            self._directory.write_json("journal.json", redacted(so_far))

@@ -1,0 +1,106 @@
+"""The secrets that a run can know of before it begins: the experiment's, the environment's, the kubeconfig's."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from chaosext.run.judging.redaction import OWN_SETTINGS, PUBLIC
+from chaosext.run.reading.experiment import activities
+
+TELLING = re.compile(
+    r"TOKEN|SECRET|PASSW|PASSPHRASE|PWD$|CREDENTIAL|AUTH|COOKIE|SESSION_?ID|PRIVATE|API_?KEY|ACCESS_?KEY|_KEY$|KEY_DATA"
+    r"|^KEY$|DSN$|CONNECTION_?STRING|SIGNATURE|WEBHOOK",
+    re.IGNORECASE,
+)
+"""Names whose values people mean to keep to themselves."""
+
+SHORTEST = 6
+"""Shorter values of a telling name outside `secrets` are words of our texts (`true`, `basic`), and keep no secret."""
+
+_USER = frozenset(
+    {"token", "password", "client-key-data", "id-token", "refresh-token", "access-token", "client-secret"}
+)
+"""What a kubeconfig's users keep secret (client-go, tools/clientcmd/api/v1/types.go, and auth providers' configs)."""
+
+
+def known_secrets(
+    experiment: Mapping[str, Any], configuration: Mapping[str, Any], secrets: Mapping[str, Any]
+) -> set[str]:
+    """Every value that must not be said of an experiment, whose configuration and secrets are looked up."""
+    found = {value for key, value in _leaves(secrets) if key not in PUBLIC}
+    found |= {value for key, value in _leaves(configuration) if _tells(key, value)}
+    found |= {value for key, value in os.environ.items() if _tells(key, value)}
+    return found | set(_in_providers(experiment)) | set(_in_kubeconfigs())
+
+
+def _tells(key: str, value: str) -> bool:
+    telling = TELLING.search(key) is not None and not key.startswith(OWN_SETTINGS)
+    return telling and len(value) >= SHORTEST and "${" not in value and not Path(value).is_absolute()
+
+
+def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Every text in `value`, with the name that it goes by."""
+    if isinstance(value, str):
+        yield key, value
+    elif isinstance(value, Mapping):
+        for name, member in value.items():
+            yield from _leaves(member, str(name))
+    elif isinstance(value, list | tuple):
+        for member in value:
+            yield from _leaves(member, key)
+
+
+def _in_providers(experiment: Mapping[str, Any]) -> Iterator[str]:
+    """What opens a door in the headers, addresses and arguments that activities name."""
+    for _, activity in activities(dict(experiment)):
+        provider = activity.get("provider") or {}
+        for key, value in _leaves({name: provider.get(name) for name in ("headers", "arguments")}):
+            if _tells(key, value):
+                yield from (value, *(word for word in value.split() if len(word) > len("Basic, Bearer")))
+        yield from _in_address(str(provider.get("url", "")))
+
+
+def _in_address(url: str) -> Iterator[str]:
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        given = (
+            parts.username,
+            parts.password,
+            *(value for key, value in parse_qsl(parts.query) if _tells(key, value)),
+        )
+        yield from (
+            form for value in given if value and "${" not in value for form in (value, unquote(value))
+        )
+
+
+def _in_kubeconfigs() -> Iterator[str]:
+    """Of every user and server in $KUBECONFIG (else ~/.kube/config); what can't be read holds none for us."""
+    import yaml
+
+    paths = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
+    for path in (Path(part).expanduser() for part in paths.split(os.pathsep) if part):
+        with suppress(
+            OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, TypeError, KeyError, ValueError
+        ):
+            config = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+            for each in config.get("users") or ():
+                yield from _of_user(each.get("user") or {})
+            for each in config.get("clusters") or ():
+                yield from _in_address(str((each.get("cluster") or {}).get("server", "")))
+
+
+def _of_user(user: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in _leaves(user):
+        if key in _USER:
+            yield value
+    for variable in (user.get("exec") or {}).get("env") or ():
+        yield str(variable.get("value", ""))
+    for key in ("client-key", "tokenFile"):
+        with suppress(OSError, TypeError, UnicodeDecodeError):
+            yield Path(user[key]).read_text(encoding="utf-8").strip() if key in user else ""
