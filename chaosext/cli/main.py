@@ -20,7 +20,9 @@ COMMANDS = {
     "preflight": ("chaosext.cli.run:preflight", "Say what a cut would lead to here; touch nothing."),
     "run": ("chaosext.cli.run:run", "Run an experiment strictly: verdict, exit code, timeline."),
     "check": ("chaosext.cli.check:check", "Ask one check, or all of the steady state."),
-    "heal": ("chaosext.cli.heal:heal", "Take away cuts that an earlier run left behind."),
+    "status": ("chaosext.cli.status:status", "Say what of chaosext is on which node, whose, and until when."),
+    "sweep": ("chaosext.cli.sweep:sweep", "Take away what expired, and what runs that died have left."),
+    "pin": ("chaosext.cli.pin:pin", "Write down which cluster a context means; what acts needs it."),
     "audit": ("chaosext.cli.audit:audit", "Show and verify the record of who ran what, where."),
 }
 """Command -> where it lives, and its line in `chaosext --help` (so that listing them imports none of them)."""

@@ -93,7 +93,7 @@ def up(
 
     Its cluster is then pinned: a context of that name that leads elsewhere is refused, here and by every action.
     """
-    from chaosext.run.reach import pin_context
+    from chaosext.run.reach import pin_made
     from chaosext.testbed.bringup import bring_up
     from chaosext.testbed.config import make_blueprint, read_kind_config
     from chaosext.testbed.kubectl import Kubectl, first_control_plane
@@ -112,7 +112,7 @@ def up(
         blueprint, progress, images=images, registry=registry, may_install_engine=install_engine
     )
     node = Kubectl(first_control_plane(name))
-    pin_context(status.context, kube_system_uid=node.kube_system_uid(), ca_sha256=node.ca_sha256())
+    pin_made(status.context, kube_system_uid=node.kube_system_uid(), ca_sha256=node.ca_sha256())
     _require_steady_state(status.context, progress)
     _show(status, as_json=as_json)
 

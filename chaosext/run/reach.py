@@ -66,10 +66,24 @@ def observed_pin(cluster: Cluster) -> Pin:
     )
 
 
-def pin_context(context: str, *, kube_system_uid: str, ca_sha256: str) -> Pin:
-    """Write down which cluster `context` leads to: from here on no other may answer to that name.
+def pin_context(context: str, *, replace: bool = False) -> tuple[Pin, bool]:
+    """Write down which cluster `context` leads to, and whether that is new: from here on no other may have its name.
 
-    Raises `Refused` when it isn't the one with that UID of kube-system and that certificate authority.
+    Raises `Refused` where it was pinned to another cluster, unless `replace` is asked for, or doesn't answer.
+    """
+    pin, pinned = observed_pin(Cluster.connect(context)), read_pins().get(context)
+    if pin == pinned:
+        return pin, False
+    if pinned is not None and not replace:
+        verify(pinned, pin)
+    write_pin(pin)
+    return pin, True
+
+
+def pin_made(context: str, *, kube_system_uid: str, ca_sha256: str) -> Pin:
+    """Pin the cluster that was just made, whatever was pinned before.
+
+    Raises `Refused` when `context` leads to one with another UID of kube-system or certificate authority.
     """
     pin = observed_pin(Cluster.connect(context))
     if (pin.kube_system_uid, pin.ca_sha256) != (kube_system_uid, ca_sha256):

@@ -39,7 +39,7 @@ def verify(pinned: Pin, observed: Pin) -> None:
     if differing:
         raise Refused(
             f"context {pinned.context} leads to another cluster than the pinned one: {'; '.join(differing)}",
-            f"check the kubeconfig; if the cluster was made anew, remove its pin from {pins_path()}",
+            f"check the kubeconfig; if this one is meant, `chaosext pin --context {pinned.context} --replace`",
         )
 
 
@@ -68,12 +68,14 @@ def write_pin(pin: Pin, path: Path | None = None) -> None:
     _replace(path, {context: asdict(each) for context, each in sorted(pins.items())})
 
 
-def remove_pin(context: str, path: Path | None = None) -> None:
-    """Forget the pin of `context`, if there is one."""
+def remove_pin(context: str, path: Path | None = None) -> bool:
+    """Forget the pin of `context`, if there is one: whether there was."""
     path = path or pins_path()
     pins = read_pins(path)
-    if pins.pop(context, None):
-        _replace(path, {name: asdict(each) for name, each in sorted(pins.items())})
+    if pins.pop(context, None) is None:
+        return False
+    _replace(path, {name: asdict(each) for name, each in sorted(pins.items())})
+    return True
 
 
 def _replace(path: Path, content: Mapping[str, object]) -> None:

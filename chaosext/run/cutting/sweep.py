@@ -1,58 +1,263 @@
-"""The sweep: what runs that died may have left is healed, run by run, from the intent log. Asks no API server."""
+"""The sweep: what has expired, what nobody alive stands for, or what is named is taken away. Asks no API server."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
 
-from chaosext.model.errors import Refused, Unsafe
-from chaosext.nodes.transport import shells
-from chaosext.run.cutting.heal import heal_nodes
-from chaosext.safety.intent import Outstanding, intent_log
+from chaosext.model.errors import Inconclusive, Refused, Unsafe
+from chaosext.partition.apply import heal, how_to_remove
+from chaosext.partition.cut import check_run
+from chaosext.partition.lock import remove_lock
+from chaosext.run.cutting.status import Runner
+from chaosext.safety.intent import GONE, intent_log
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
-    from chaosext.partition.reports import HealReport
+    from chaosext.model.claim import LockFacts
+    from chaosext.nodes.shell import NodeShell
+    from chaosext.partition.nft import TableFacts
+    from chaosext.run.cutting.status import Overview, Surveyed
+
+SCHEMA = "chaosext.sweep/v1"
+
+Place = tuple[str, str]
+"""A run and a node."""
+
+
+class Kind(StrEnum):
+    CUT = "cut"
+    LOCK = "lock"
+
+
+class Why(StrEnum):
+    """Why something of ours is taken away."""
+
+    EXPIRED = "expired"
+    ORPHANED = "orphaned"
+    NAMED = "named"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The cut or lock of `run` on `node`. `why` it is swept; None: it is left to `runner`."""
+
+    kind: Kind
+    run: str
+    node: str
+    live: bool
+    runner: Runner
+    why: Why | None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind.value,
+            "run": self.run,
+            "node": self.node,
+            "live": self.live,
+            "runner": self.runner.value,
+            "why": self.why.value if self.why else None,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What is to be swept besides the expired and the orphaned: `everything` of ours, or instead of them only `run`.
+
+    On `nodes` the run is healed even where they can't say what they have.
+    """
+
+    run: str | None = None
+    nodes: tuple[str, ...] = ()
+    everything: bool = False
+
+    def __post_init__(self) -> None:
+        if self.run is not None:
+            check_run(self.run)
+
+    def names(self, run: str) -> bool:
+        """Whether `run` is taken away, alive or not."""
+        return self.everything or run == self.run
+
+    def concerns(self, run: str) -> bool:
+        return self.run in (None, run)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swept:
-    """What became of a run in the intent log; `report` is None where its process lives, and heals it itself."""
+    """What a sweep came to, or (`dry_run`) would do. `failed`: what it could not see gone, and why.
 
-    run: str
-    report: HealReport | None
-
-
-def sweep(run: str | None, nodes: Collection[str] = ()) -> Iterator[Swept]:
-    """Heal what was intended and not seen gone, one run after the other: only `run` (on `nodes`), where named.
-
-    Unless it is named, a run whose process lives is left to it. Raises `Refused` when `run` is not in the log and
-    `nodes` are not named; `Unsafe`, after all others, when something can't be seen gone before its TTL is over.
+    `finished`: run -> the nodes on which it is over now, that the intent log had as unfinished; `in_doubt`: run -> the
+    nodes that may be cut by it and could not be asked. `unasked`: every node that could not be asked, and why.
     """
-    left: list[Unsafe] = []
-    for each in intent_log().outstanding() if run is None else (_named(run, nodes),):
-        if run is None and each.is_running:
-            yield Swept(run=each.run, report=None)
-            continue
-        report = heal_nodes(each.run, shells(each.nodes, each.transport), each.let_go)
-        try:
-            report.require_gone(let_go=each.let_go)
-        except Unsafe as unsafe:
-            left.append(unsafe)
-        else:
-            yield Swept(run=each.run, report=report)
-    if left:
-        raise Unsafe("; ".join(each.message for each in left), "; ".join(each.fix for each in left))
+
+    dry_run: bool
+    removed: tuple[Found, ...]
+    failed: Mapping[Found, str]
+    left: tuple[Found, ...]
+    finished: Mapping[str, tuple[str, ...]]
+    in_doubt: Mapping[str, tuple[str, ...]]
+    unasked: Mapping[str, str]
+    problems: tuple[str, ...]
+
+    @property
+    def may_cut(self) -> Mapping[str, tuple[str, ...]]:
+        """Run -> the nodes on which it may still be in force, though it should not."""
+        nodes: dict[str, set[str]] = {run: set(names) for run, names in self.in_doubt.items()}
+        for found in self.failed:
+            if found.kind is Kind.CUT and found.live and found.node not in self.finished.get(found.run, ()):
+                nodes.setdefault(found.run, set()).add(found.node)
+        return {run: tuple(sorted(names)) for run, names in nodes.items()}
+
+    @property
+    def exit_code(self) -> int:
+        """40: something may still cut; 30: not all could be asked or removed; 0."""
+        if self.may_cut:
+            return Unsafe.exit_code
+        return Inconclusive.exit_code if self.failed or self.unasked or self.problems else 0
+
+    def require_gone(self) -> None:
+        """Raise `Unsafe`, saying what, where and how to remove it, when something may still cut."""
+        if left := self.may_cut:
+            cuts = "; ".join(f"run {run} on {', '.join(nodes)}" for run, nodes in left.items())
+            fix = "; ".join(how_to_remove(run, nodes) for run, nodes in left.items())
+            raise Unsafe(f"cuts may still be in force: {cuts}", fix)
+
+    def to_json(self) -> dict[str, Any]:
+        """`chaosext.sweep/v1`."""
+        return {
+            "schema": SCHEMA,
+            "dry_run": self.dry_run,
+            "exit_code": self.exit_code,
+            "removed": [found.to_json() for found in self.removed],
+            "failed": [{**found.to_json(), "problem": problem} for found, problem in self.failed.items()],
+            "left": [found.to_json() for found in self.left],
+            "finished": {run: list(nodes) for run, nodes in self.finished.items()},
+            "may_cut": {run: list(nodes) for run, nodes in self.may_cut.items()},
+            "unasked": dict(self.unasked),
+            "problems": list(self.problems),
+        }
 
 
-def _named(run: str, nodes: Collection[str]) -> Outstanding:
-    log = intent_log()
-    known = next((each for each in log.outstanding() if each.run == run), None)
-    if known is None and not nodes:
-        raise Refused(
-            f"run {run} is not in the intent log {log.path} as one that may have left something",
-            "see `nft list tables` on the nodes, and name them with --node",
-        )
-    asked = known or Outstanding(run=run, nodes=(), intent={})
-    return replace(asked, nodes=tuple(nodes)) if nodes else asked
+def sweep(surveyed: Surveyed, wanted: Wanted, *, dry_run: bool = False) -> Swept:
+    """Take away what `decide` says, see it gone, and write into the intent log which runs are over where.
+
+    May be repeated. Raises `Inconclusive` when the intent log can't be written, after all else is done.
+    """
+    overview = surveyed.overview
+    found = decide(overview, wanted)
+    doomed = tuple(each for each in found if each.why)
+    failed = {} if dry_run else _remove(doomed, surveyed.shells)
+    removed = tuple(each for each in doomed if each not in failed)
+    left = tuple(each for each in found if not each.why)
+    finished = _finished(overview, wanted, _places(removed), _places((*left, *failed)))
+    if not dry_run:
+        for run, nodes in finished.items():
+            intent_log().write({"event": GONE, "run": run, "nodes": list(nodes)})
+    return Swept(
+        dry_run=dry_run,
+        removed=removed,
+        failed=failed,
+        left=left,
+        finished=finished,
+        in_doubt=_in_doubt(overview, wanted, finished),
+        unasked=overview.unasked,
+        problems=overview.problems,
+    )
+
+
+def decide(overview: Overview, wanted: Wanted) -> tuple[Found, ...]:
+    """Every cut and lock that `wanted` is about, and why it is to go, or that it is left. Pure."""
+    cuts = (_found(Kind.CUT, overview, wanted, *cut) for cut in overview.cuts if wanted.concerns(cut[1].run))
+    locks = (
+        _found(Kind.LOCK, overview, wanted, *lock) for lock in overview.locks if wanted.concerns(lock[1].run)
+    )
+    found = {*cuts, *locks, *_unseen(overview, wanted)}
+    return tuple(sorted(found, key=lambda each: (each.kind, each.run, each.node)))
+
+
+def _found(kind: Kind, overview: Overview, wanted: Wanted, node: str, what: TableFacts | LockFacts) -> Found:
+    runner, why = overview.runner(what.run), None
+    if wanted.names(what.run):
+        why = Why.NAMED
+    elif not what.is_live:
+        why = Why.EXPIRED
+    elif runner is Runner.DEAD:
+        why = Why.ORPHANED
+    return Found(kind=kind, run=what.run, node=node, live=what.is_live, runner=runner, why=why)
+
+
+def _unseen(overview: Overview, wanted: Wanted) -> Iterator[Found]:
+    """A named run's cuts on nodes that can't say what they have: healing them may work all the same."""
+    runs = {each.run: each.nodes for each in overview.unfinished if wanted.names(each.run)}
+    if wanted.run is not None:
+        runs[wanted.run] = (*runs.get(wanted.run, ()), *wanted.nodes)
+    for run, nodes in runs.items():
+        for node in set(nodes) & set(overview.unasked):
+            yield Found(
+                kind=Kind.CUT, run=run, node=node, live=True, runner=overview.runner(run), why=Why.NAMED
+            )
+
+
+def _remove(doomed: Collection[Found], shells: Mapping[str, NodeShell]) -> dict[Found, str]:
+    """Take it away, a run and kind at a time, on all its nodes at once. What was not seen gone, and why."""
+    failed: dict[Found, str] = {}
+    for kind, run in sorted({(each.kind, each.run) for each in doomed}):
+        group = {each.node: each for each in doomed if (each.kind, each.run) == (kind, run)}
+        problems = _REMOVE[kind](run, {node: shells[node] for node in group})
+        failed |= {group[node]: problem for node, problem in problems.items()}
+    return failed
+
+
+def _remove_cut(run: str, on: Mapping[str, NodeShell]) -> dict[str, str]:
+    try:
+        return {node.node: node.problem for node in heal(run, on).nodes if not node.gone}
+    except Refused as error:  # no name of a run: somebody else's table that looks like ours
+        return dict.fromkeys(on, str(error))
+
+
+def _remove_lock(run: str, on: Mapping[str, NodeShell]) -> dict[str, str]:
+    try:
+        return remove_lock(run, on)
+    except Refused as error:
+        return dict.fromkeys(on, str(error))
+
+
+_REMOVE = {Kind.CUT: _remove_cut, Kind.LOCK: _remove_lock}
+
+
+def _places(found: Iterable[Found]) -> Collection[Place]:
+    return {(each.run, each.node) for each in found if each.kind is Kind.CUT}
+
+
+def _finished(
+    overview: Overview, wanted: Wanted, healed: Collection[Place], there: Collection[Place]
+) -> dict[str, tuple[str, ...]]:
+    """Where unfinished runs are over: the kernel has let go, or it was seen that nothing of them is there.
+
+    A run that goes on may be about to arm, so that seeing nothing of it says nothing.
+    """
+    seen = {
+        (run.run, node) for run in overview.unfinished for node in run.nodes if node not in overview.unasked
+    }
+    clean = (seen | set(healed)) - set(there)
+    over: dict[str, tuple[str, ...]] = {}
+    for run in overview.unfinished:
+        if run.let_go and run.let_go.has_passed:
+            over[run.run] = run.nodes
+        elif wanted.names(run.run) or (wanted.concerns(run.run) and not run.is_running):
+            over[run.run] = tuple(node for node in run.nodes if (run.run, node) in clean)
+    return {run: nodes for run, nodes in over.items() if nodes}
+
+
+def _in_doubt(
+    overview: Overview, wanted: Wanted, finished: Mapping[str, tuple[str, ...]]
+) -> dict[str, tuple[str, ...]]:
+    nodes: dict[str, list[str]] = {}
+    for node, run in overview.in_doubt:
+        left_to_itself = run.is_running and not wanted.names(run.run)
+        if wanted.concerns(run.run) and not left_to_itself and node not in finished.get(run.run, ()):
+            nodes.setdefault(run.run, []).append(node)
+    return {run: tuple(names) for run, names in nodes.items()}

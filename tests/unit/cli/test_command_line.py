@@ -170,19 +170,6 @@ def test_a_run_that_is_refused_at_the_door_leaves_its_reason(
     assert (tmp_path / "latest" / "journal.json").exists()
 
 
-def test_heal_wants_to_know_which_run_a_node_is_meant_for(capsys: pytest.CaptureFixture[str]) -> None:
-    assert invoke(["heal", "--node", "cp"]) == 20
-    assert "--node needs --run" in capsys.readouterr().err
-
-
-def test_heal_without_an_intent_has_nothing_to_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    assert invoke(["heal"]) == 0
-    assert capsys.readouterr().out == "nothing to heal\n"
-
-
 def test_an_unknown_check_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke(["check", "dns"]) == 20
     assert "known checks are: dns_resolvable" in capsys.readouterr().err

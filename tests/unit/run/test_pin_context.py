@@ -1,4 +1,4 @@
-"""`testbed up` pins the cluster that it made, whatever the kubeconfig leads to."""
+"""Pinning, and what a pin is for: whatever acts looks again at which cluster its context leads to."""
 
 from types import SimpleNamespace
 
@@ -6,7 +6,8 @@ import pytest
 
 from chaosext.model.errors import Refused
 from chaosext.run import reach
-from chaosext.safety.pin import Pin, read_pins, write_pin
+from chaosext.run.reading.settings import Settings
+from chaosext.safety.pin import Pin, pins_path, read_pins, write_pin
 
 OURS = Pin(context="kind-bed", server="https://127.0.0.1:1", ca_sha256="ca", kube_system_uid="uid")
 
@@ -36,7 +37,7 @@ def test_the_testbed_is_pinned_in_the_place_of_an_earlier_one(leads_to):
     leads_to("uid", "ca")
     write_pin(Pin(context="kind-bed", server="https://old", ca_sha256="old", kube_system_uid="old"))
 
-    reach.pin_context("kind-bed", kube_system_uid="uid", ca_sha256="ca")
+    reach.pin_made("kind-bed", kube_system_uid="uid", ca_sha256="ca")
 
     assert read_pins() == {"kind-bed": OURS}
 
@@ -47,7 +48,85 @@ def test_a_context_that_leads_elsewhere_is_refused_and_the_pin_kept(leads_to, fo
     write_pin(OURS)
 
     with pytest.raises(Refused, match=r"another cluster, at https://127\.0\.0\.1:1") as refused:
-        reach.pin_context("kind-bed", kube_system_uid="uid", ca_sha256="ca")
+        reach.pin_made("kind-bed", kube_system_uid="uid", ca_sha256="ca")
 
     assert "kubectl config delete-context kind-bed" in refused.value.fix
     assert read_pins() == {"kind-bed": OURS}
+
+
+SETTINGS = Settings(context="kind-bed")
+
+
+@pytest.fixture
+def bed(monkeypatch):
+    """The cluster that the context leads to now; each look of ours is a new connection."""
+    now = {"server": OURS.server, "ca_sha256": OURS.ca_sha256, "uid": OURS.kube_system_uid, "connected": 0}
+
+    def connect(context, **_):
+        now["connected"] += 1
+        return SimpleNamespace(
+            context=context,
+            server=now["server"],
+            ca_sha256=now["ca_sha256"],
+            namespace_uid=lambda _: now["uid"],
+        )
+
+    monkeypatch.setattr(reach.Cluster, "connect", connect)
+    reach.connect.cache_clear()
+    yield now
+    reach.connect.cache_clear()
+
+
+def test_a_context_is_pinned_once_and_the_same_again_changes_nothing(bed):
+    assert reach.pin_context("kind-bed") == (OURS, True)
+    written = pins_path().stat().st_mtime_ns
+    assert reach.pin_context("kind-bed") == (OURS, False)
+    assert pins_path().stat().st_mtime_ns == written
+
+
+def test_another_cluster_under_a_pinned_context_takes_replace(bed):
+    reach.pin_context("kind-bed")
+    bed["uid"] = "other"
+    with pytest.raises(Refused, match="kube_system_uid is other, pinned is uid") as refused:
+        reach.pin_context("kind-bed")
+    assert "chaosext pin --context kind-bed --replace" in refused.value.fix
+    assert read_pins() == {"kind-bed": OURS}
+    pinned, is_new = reach.pin_context("kind-bed", replace=True)
+    assert (pinned.kube_system_uid, is_new) == ("other", True)
+    assert read_pins() == {"kind-bed": pinned}
+
+
+def test_an_unpinned_context_may_be_asked_and_not_acted_on(bed):
+    assert reach.connect(SETTINGS).context == "kind-bed"
+    with pytest.raises(Refused, match="context kind-bed is not pinned") as refused:
+        reach.connect_to_act(SETTINGS)
+    assert "chaosext pin --context kind-bed" in refused.value.fix
+
+
+@pytest.mark.parametrize(
+    ("field", "said"), [("server", "server"), ("ca_sha256", "ca_sha256"), ("uid", "kube_system_uid")]
+)
+def test_where_a_context_leads_is_looked_up_at_each_act(bed, field, said):
+    write_pin(OURS)
+    reach.connect(SETTINGS)
+    assert reach.connect_to_act(SETTINGS).server == OURS.server
+    before = bed["connected"]
+    bed[field] = "elsewhere"
+    with pytest.raises(Refused, match=f"{said} is elsewhere, pinned is"):
+        reach.connect_to_act(SETTINGS)
+    assert bed["connected"] == before + 1
+
+
+def test_a_pinned_context_that_leads_elsewhere_may_not_even_be_asked(bed):
+    write_pin(OURS)
+    bed["uid"] = "elsewhere"
+    with pytest.raises(Refused, match="leads to another cluster"):
+        reach.connect(SETTINGS)
+
+
+def test_pins_that_can_not_be_read_are_no_permission(bed):
+    pins_path().parent.mkdir(parents=True)
+    pins_path().write_text("{")
+    with pytest.raises(Refused, match="can't be read"):
+        reach.connect_to_act(SETTINGS)
+    assert bed["connected"] == 0

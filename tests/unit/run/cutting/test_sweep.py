@@ -1,154 +1,249 @@
-"""Sweeping the intent log: what the dead left is healed, the living are left alone, and no run is stuck for ever."""
+"""Sweeping: what has expired or belongs to the dead goes, the living are left alone, and no run is stuck for ever."""
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-from datetime import UTC, datetime, timedelta
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from chaosext.cli.main import invoke
+from chaosext.cli.sweep import sweep_lines
 from chaosext.model.errors import Refused, Unsafe
 from chaosext.partition.reports import HealedNode, HealReport
-from chaosext.run.cutting import fault
-from chaosext.run.cutting.sweep import Swept, sweep
+from chaosext.run.cutting import status, sweep
+from chaosext.run.cutting.status import Overview, Surveyed
+from chaosext.run.cutting.sweep import Kind, Wanted, Why, decide
+from chaosext.safety.intent import Outstanding, intent_log
+
+from .overviews import ALIVE, DEAD, ELSEWHERE, cut, lock, node, unfinished
+from .test_status import compare
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
-TTL_S = 60
+    from chaosext.partition.reports import NodeTables
+    from chaosext.run.cutting.sweep import Swept
+
+HUNG = "no answer within 10 s"
 
 
-@pytest.fixture
-def missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """The nodes that don't answer; all others are seen healed."""
-    names: set[str] = set()
+class World:
+    """Nodes that lose what is removed from them, but for those in `stuck`."""
 
-    def heal(run: str, shells: Mapping[str, Any]) -> HealReport:
+    def __init__(self) -> None:
+        self.stuck: set[str] = set()
+        self.removed: list[tuple[str, str, list[str]]] = []
+
+    def heal(self, run: str, shells: Mapping[str, Any]) -> HealReport:
+        self.removed.append(("cut", run, sorted(shells)))
         nodes = (
-            HealedNode(node=name, gone=name not in names, problem="No such container" * (name in names))
+            HealedNode(node=name, gone=name not in self.stuck, problem=HUNG * (name in self.stuck))
             for name in shells
         )
         return HealReport(run=run, nodes=tuple(nodes), elapsed_s=0.4)
 
+    def remove_lock(self, run: str, shells: Mapping[str, Any]) -> dict[str, str]:
+        self.removed.append(("lock", run, sorted(shells)))
+        return {name: HUNG for name in shells if name in self.stuck}
+
+    def sweep(self, overview: Overview, dry_run: bool = False, **wanted: Any) -> Swept:
+        shells: Any = {each.node: each.node for each in overview.nodes}
+        return sweep.sweep(Surveyed(overview, shells), Wanted(**wanted), dry_run=dry_run)
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    made = World()
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setattr(fault, "heal", heal)
-    return names
+    monkeypatch.setattr(sweep, "heal", made.heal)
+    monkeypatch.setattr(sweep, "remove_lock", made.remove_lock)
+    return made
 
 
-@pytest.fixture
-def dead() -> int:
-    done = subprocess.Popen(["true"])
-    done.wait(timeout=10)
-    return done.pid
+def overview(*nodes: NodeTables, runs: tuple[Outstanding, ...] = ()) -> Overview:
+    holders = {run.run: run.holder for run in runs if run.holder}
+    return Overview(nodes=nodes, unfinished=runs, holders=holders)
 
 
-@pytest.fixture
-def living() -> Iterator[int]:
-    with subprocess.Popen(["sleep", "60"]) as process:
-        yield process.pid
-        process.kill()
+def gone() -> list[tuple[str, list[str]]]:
+    return [(entry["run"], entry["nodes"]) for entry in intent_log().entries()]
 
 
-def intend(run: str, *nodes: str, pid: int, age_s: float = 0, host: str = "") -> None:
-    at = (datetime.now(UTC) - timedelta(seconds=age_s)).isoformat()
-    who = {"pid": pid, "host": host or socket.gethostname()}
-    entry = {"at": at, "event": "intent", "run": run, "nodes": list(nodes), "ttl_s": TTL_S}
-    fault.intent_log().write({**entry, **who})
+MIXED = overview(
+    node("n1", cut("expired", 0), cut("dead"), lock=lock("old", None, 0)),
+    node("n2", cut("far"), cut("dead"), lock=lock("far", ELSEWHERE)),
+    node("n3", cut("stranger"), lock=lock("dead", DEAD)),
+    node("n4", cut("here"), lock=lock("here", ALIVE)),
+)
 
 
-def outstanding() -> list[str]:
-    return [each.run for each in fault.intent_log().outstanding()]
+def test_what_has_expired_and_what_the_dead_left_goes_the_rest_stays() -> None:
+    why = {(each.kind.value, each.run, each.node): each.why for each in decide(MIXED, Wanted())}
+    assert why == {
+        ("cut", "expired", "n1"): Why.EXPIRED,
+        ("lock", "old", "n1"): Why.EXPIRED,
+        ("cut", "dead", "n1"): Why.ORPHANED,
+        ("cut", "dead", "n2"): Why.ORPHANED,
+        ("lock", "dead", "n3"): Why.ORPHANED,
+        ("cut", "far", "n2"): None,
+        ("lock", "far", "n2"): None,
+        ("cut", "stranger", "n3"): None,
+        ("cut", "here", "n4"): None,
+        ("lock", "here", "n4"): None,
+    }
 
 
-def healed(swept: Swept) -> tuple[str, list[str]] | None:
-    return (swept.run, [node.node for node in swept.report.nodes]) if swept.report else None
-
-
-def test_what_the_dead_left_is_healed_once(missing: set[str], dead: int) -> None:
-    intend("a", "n1", "n2", pid=dead)
-    assert [healed(each) for each in sweep(None)] == [("a", ["n1", "n2"])]
-    assert list(sweep(None)) == []
-
-
-def test_a_run_that_is_alive_is_left_to_itself(missing: set[str], living: int) -> None:
-    intend("a", "n1", pid=living)
-    assert list(sweep(None)) == [Swept(run="a", report=None)]
-    assert outstanding() == ["a"]
-
-
-def test_a_run_that_is_named_is_healed_alive_or_not(missing: set[str], living: int) -> None:
-    intend("a", "n1", pid=living)
-    intend("b", "n1", pid=living)
-    assert [healed(each) for each in sweep("a")] == [("a", ["n1"])]
-    assert outstanding() == ["b"]
-
-
-def test_whether_a_process_of_another_machine_lives_can_not_be_seen(missing: set[str], living: int) -> None:
-    intend("a", "n1", pid=living, host="elsewhere")
-    assert [healed(each) for each in sweep(None)] == [("a", ["n1"])]
-
-
-def test_our_own_process_is_no_earlier_run(missing: set[str]) -> None:
-    intend("a", "n1", pid=os.getpid())
-    assert [healed(each) for each in sweep(None)] == [("a", ["n1"])]
-
-
-def test_after_the_ttl_whoever_got_the_process_id_since_keeps_nothing(missing: set[str], living: int) -> None:
-    intend("a", "n1", pid=living, age_s=100)
-    assert [healed(each) for each in sweep(None)] == [("a", ["n1"])]
-
-
-def test_within_the_ttl_a_node_that_does_not_answer_is_unsafe(missing: set[str], dead: int) -> None:
-    missing.add("n1")
-    intend("a", "n1", pid=dead)
-    with pytest.raises(Unsafe, match=r"until .* at the latest"):
-        list(sweep(None))
-    assert outstanding() == ["a"]
-
-
-def test_after_the_ttl_a_node_that_is_no_more_holds_nothing(missing: set[str], dead: int) -> None:
-    missing.add("n1")
-    intend("a", "n1", pid=dead, age_s=100)
-    assert [healed(each) for each in sweep(None)] == [("a", ["n1"])]
-    assert outstanding() == []
-
-
-def test_an_intent_without_a_time_never_ends_by_itself(missing: set[str]) -> None:
-    missing.add("n1")
-    fault.intent_log().write({"event": "intent", "run": "a", "nodes": ["n1"]})
-    with pytest.raises(Unsafe):
-        list(sweep(None))
-
-
-def test_a_node_may_be_named_whatever_the_log_says(missing: set[str]) -> None:
-    assert [healed(each) for each in sweep("someotherrun", ["worker"])] == [("someotherrun", ["worker"])]
-    with pytest.raises(Refused, match="--node"):
-        list(sweep("someotherrun"))
-
-
-def test_what_is_healed_is_told_before_what_is_left(
-    missing: set[str], dead: int, living: int, capsys: pytest.CaptureFixture[str]
-) -> None:
-    missing |= {"n1", "n3"}
-    intend("a", "n1", pid=dead)
-    intend("b", "n2", pid=dead)
-    intend("c", "n3", pid=dead, age_s=100)
-    intend("d", "n4", pid=living)
-    assert invoke(["heal"]) == 40
-    out, err = capsys.readouterr()
-    assert out.splitlines() == [
-        "run b: seen gone on n2 after 0.40 s",
-        "run c: n3 can't be asked, but the TTL is over",
-        "run d: alive, so left to itself; `chaosext heal --run d` heals it all the same",
+def test_a_run_that_is_named_goes_alive_or_not_and_no_other() -> None:
+    found = decide(MIXED, Wanted(run="here"))
+    assert [(each.kind, each.node, each.why) for each in found] == [
+        (Kind.CUT, "n4", Why.NAMED),
+        (Kind.LOCK, "n4", Why.NAMED),
     ]
-    assert "run a may still be in force on n1" in err
 
 
-def test_nothing_to_heal_is_said(missing: set[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert invoke(["heal"]) == 0
-    assert capsys.readouterr().out == "nothing to heal\n"
+def test_all_is_all() -> None:
+    found = decide(MIXED, Wanted(everything=True))
+    assert len(found) == 10
+    assert {each.why for each in found} == {Why.NAMED}
+
+
+def test_a_run_and_kind_at_a_time_on_all_its_nodes_at_once(world: World) -> None:
+    swept = world.sweep(MIXED)
+    assert world.removed == [
+        ("cut", "dead", ["n1", "n2"]),
+        ("cut", "expired", ["n1"]),
+        ("lock", "dead", ["n3"]),
+        ("lock", "old", ["n1"]),
+    ]
+    assert (swept.exit_code, swept.failed) == (0, {})
+    compare("sweep.txt", "\n".join(sweep_lines(swept)) + "\n")
+
+
+def test_a_dry_run_touches_nothing_and_writes_nothing(world: World) -> None:
+    swept = world.sweep(overview(node("n1", cut("a")), runs=(unfinished("a", "n1"),)), dry_run=True)
+    assert (world.removed, gone()) == ([], [])
+    assert [each.run for each in swept.removed] == ["a"]
+    assert next(sweep_lines(swept)).startswith("would remove: cut of run a on n1 (orphaned)")
+
+
+def test_nothing_to_sweep(world: World) -> None:
+    swept = world.sweep(overview(node("n1")))
+    assert list(sweep_lines(swept)) == ["nothing to sweep"]
+    assert (swept.exit_code, world.removed, gone()) == (0, [], [])
+
+
+def test_a_name_that_can_be_no_runs_is_refused() -> None:
+    with pytest.raises(Refused, match="can not name a run"):
+        Wanted(run="; rm")
+
+
+def test_what_was_seen_gone_is_written_down(world: World) -> None:
+    runs = (unfinished("a", "n1", "n2"), unfinished("b", "n2"))
+    world.sweep(overview(node("n1", cut("a")), node("n2"), runs=runs))
+    assert gone() == [("a", ["n1", "n2"]), ("b", ["n2"])]
+
+
+def test_a_run_that_goes_on_is_not_written_off_before_it_arms(world: World) -> None:
+    swept = world.sweep(overview(node("n1"), runs=(unfinished("a", "n1", holder=ALIVE),)))
+    assert (swept.finished, swept.exit_code, gone()) == ({}, 0, [])
+
+
+def test_what_is_not_seen_gone_is_not_written_off_and_is_unsafe(world: World) -> None:
+    world.stuck = {"n2"}
+    runs = (unfinished("a", "n1", "n2"),)
+    swept = world.sweep(overview(node("n1", cut("a")), node("n2", cut("a")), runs=runs))
+    assert (gone(), swept.exit_code, swept.may_cut) == ([("a", ["n1"])], 40, {"a": ("n2",)})
+    with pytest.raises(Unsafe, match="run a on n2") as unsafe:
+        swept.require_gone()
+    assert unsafe.value.fix == "docker exec n2 nft delete table inet chaosext_a"
+
+
+@pytest.mark.parametrize("left", [node("n1", cut("a", 0)), node("n1", lock=lock("a", DEAD))])
+def test_what_cuts_nothing_and_stays_is_no_danger(world: World, left: NodeTables) -> None:
+    world.stuck = {"n1"}
+    swept = world.sweep(overview(left))
+    assert (swept.exit_code, swept.may_cut, len(swept.failed)) == (30, {}, 1)
+
+
+@pytest.mark.parametrize(
+    ("run", "exit_code", "written"),
+    [
+        (unfinished("a", "n1"), 40, []),
+        (unfinished("a", "n1", age_s=100), 30, [("a", ["n1"])]),
+        (unfinished("a", "n1", age_s=100, ttl_s=None), 40, []),
+        (unfinished("a", "n1", holder=ALIVE), 30, []),
+        (unfinished("a", "n1", holder=ALIVE, age_s=100), 30, [("a", ["n1"])]),
+        (unfinished("a", "elsewhere"), 30, []),
+    ],
+)
+def test_a_node_that_can_not_be_asked(
+    world: World, run: Outstanding, exit_code: int, written: list[Any]
+) -> None:
+    swept = world.sweep(Overview(nodes=(node("n1", problem=HUNG),), unfinished=(run,), holders={"a": DEAD}))
+    assert (swept.exit_code, gone() if run.nodes == ("n1",) else []) == (exit_code, written)
+    assert f"could not be asked: n1 ({HUNG})" in list(sweep_lines(swept))
+    assert world.removed == []
+
+
+@pytest.mark.parametrize("wanted", [{"run": "a"}, {"everything": True}, {"run": "a", "nodes": ("n1",)}])
+@pytest.mark.parametrize("works", [True, False])
+def test_a_named_run_is_healed_even_where_the_node_can_not_say_what_it_has(
+    world: World, wanted: dict[str, Any], works: bool
+) -> None:
+    world.stuck = set() if works else {"n1"}
+    runs = (unfinished("a", "n1"),)
+    swept = world.sweep(overview(node("n1", problem="not an answer of nft -j"), runs=runs), **wanted)
+    assert world.removed == [("cut", "a", ["n1"])]
+    assert (swept.exit_code, gone()) == ((30, [("a", ["n1"])]) if works else (40, []))
+
+
+def test_a_run_that_no_log_knows_is_healed_on_the_nodes_that_are_named(world: World) -> None:
+    world.stuck = {"n1"}
+    swept = world.sweep(overview(node("n1", problem=HUNG)), run="a", nodes=("n1",))
+    assert (swept.exit_code, swept.may_cut) == (40, {"a": ("n1",)})
+
+
+def test_a_named_run_leaves_the_others_doubts_alone(world: World) -> None:
+    runs = (unfinished("b", "n1"),)
+    swept = world.sweep(overview(node("n1", problem=HUNG), node("n2", cut("a")), runs=runs), run="a")
+    assert (swept.exit_code, swept.may_cut, gone()) == (30, {}, [])
+
+
+def test_a_table_that_only_looks_like_ours_stops_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def heal(run: str, shells: Mapping[str, Any]) -> HealReport:
+        if run == "NOT_OURS":
+            raise Refused("run: 'NOT_OURS' can not name a run")
+        return world.heal(run, shells)
+
+    monkeypatch.setattr(sweep, "heal", heal)
+    swept = world.sweep(overview(node("n1", cut("NOT_OURS", 0), cut("a", 0))))
+    assert [each.run for each in swept.removed] == ["a"]
+    assert [each.run for each in swept.failed] == ["NOT_OURS"]
+
+
+def test_machines_are_told_the_same(world: World) -> None:
+    world.stuck = {"n2"}
+    told = world.sweep(
+        overview(node("n1", cut("a", 0)), node("n2", cut("b"), lock=lock("b", DEAD)))
+    ).to_json()
+    assert (told["schema"], told["exit_code"], told["dry_run"]) == ("chaosext.sweep/v1", 40, False)
+    assert told["removed"] == [
+        {"kind": "cut", "run": "a", "node": "n1", "live": False, "runner": "unknown", "why": "expired"}
+    ]
+    assert {(each["kind"], each["problem"]) for each in told["failed"]} == {("cut", HUNG), ("lock", HUNG)}
+    assert told["may_cut"] == {"b": ["n2"]}
+    json.dumps(told)
+
+
+def test_the_command(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(status, "discover", lambda *_: ())
+    assert invoke(["sweep"]) == 0
+    assert capsys.readouterr().out == "nothing to sweep\n"
+    assert invoke(["sweep", "--run", "a", "--all"]) == 20
+    assert "--run and --all" in capsys.readouterr().err

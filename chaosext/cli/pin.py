@@ -1,0 +1,94 @@
+"""`chaosext pin`: which cluster a context means, written down once and compared before whatever acts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from chaosext.safety.pin import Pin
+
+
+@click.command()
+@click.option("--context", help="The Kubernetes context to pin.")
+@click.option("--replace", is_flag=True, help="Pin it though it was pinned to another cluster.")
+@click.option("--remove", metavar="CONTEXT", help="Forget the pin of this context.")
+@click.option(
+    "--list", "as_list", is_flag=True, help="List the pins.  [default: what happens without options]"
+)
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def pin(context: str | None, replace: bool, remove: str | None, as_list: bool, as_json: bool) -> int:
+    """Write down which cluster a context means: its server, certificate authority, and kube-system's UID.
+
+    Nothing is cut or deleted on a context that is not pinned, or that leads to another cluster than the pinned one by
+    then. To pin it once more is a no-op; another cluster takes --replace. `chaosext testbed up` pins its own.
+
+    \b
+    Examples:
+      chaosext pin --context production-eu
+      chaosext pin --list --json
+      chaosext pin --remove kind-old
+    """
+    from chaosext.model.errors import Refused
+
+    asked = [
+        name for name, given in (("--context", context), ("--remove", remove), ("--list", as_list)) if given
+    ]
+    if len(asked) > 1:
+        raise Refused(f"{asked[0]} and {asked[1]}: one excludes the other", "ask for one thing at a time")
+    if replace and not context:
+        raise Refused("--replace: nothing to pin is named", "add --context")
+    if context:
+        _pin(context, replace=replace, as_json=as_json)
+    elif remove:
+        _remove(remove, as_json=as_json)
+    else:
+        _list(as_json=as_json)
+    return 0
+
+
+def _pin(context: str, *, replace: bool, as_json: bool) -> None:
+    from chaosext.run.reach import pin_context
+
+    pinned, is_new = pin_context(context, replace=replace)
+    if as_json:
+        click.echo(json.dumps({"changed": is_new, **asdict(pinned)}, indent=2))
+    else:
+        click.echo("\n".join(("pinned:" if is_new else "pinned already:", *_lines(pinned))))
+
+
+def _remove(context: str, *, as_json: bool) -> None:
+    from chaosext.safety.pin import remove_pin
+
+    was_there = remove_pin(context)
+    if as_json:
+        click.echo(json.dumps({"changed": was_there, "context": context}, indent=2))
+    else:
+        click.echo(f"{context}: {'its pin is forgotten' if was_there else 'was not pinned'}")
+
+
+def _list(*, as_json: bool) -> None:
+    from chaosext.safety.pin import pins_path, read_pins
+
+    pins = read_pins()
+    if as_json:
+        click.echo(json.dumps({name: asdict(each) for name, each in sorted(pins.items())}, indent=2))
+    else:
+        click.echo("\n".join(_listed(pins)) or f"no context is pinned in {pins_path()}")
+
+
+def _listed(pins: Mapping[str, Pin]) -> Iterator[str]:
+    for _, each in sorted(pins.items()):
+        yield from _lines(each)
+
+
+def _lines(pin: Pin) -> Iterator[str]:
+    yield pin.context
+    yield f"  server           {pin.server}"
+    yield f"  CA (SHA-256)     {pin.ca_sha256 or 'as the system trusts'}"
+    yield f"  kube-system UID  {pin.kube_system_uid}"

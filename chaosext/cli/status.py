@@ -1,0 +1,146 @@
+"""`chaosext status`: what of ours is on which node, whose, and until when."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from chaosext.model.claim import LockFacts
+    from chaosext.partition.nft import TableFacts
+    from chaosext.partition.reports import NodeTables
+    from chaosext.run.cutting.status import Overview
+    from chaosext.safety.intent import Outstanding
+
+node_option = click.option(
+    "--node", "nodes", multiple=True, help="A node that is not found by itself (repeatable)."
+)
+cluster_option = click.option(
+    "--cluster", help="Of kind's clusters look at this one only.  [default: all of them]"
+)
+transport_option = click.option(
+    "--transport",
+    type=click.Choice(["docker", "netns"]),
+    default="docker",
+    show_default=True,
+    help="The way into the nodes: containers, or network namespaces.",
+)
+
+
+@click.command()
+@node_option
+@cluster_option
+@transport_option
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON, schema chaosext.status/v1.")
+def status(nodes: tuple[str, ...], cluster: str | None, transport: str, as_json: bool) -> int:
+    """Say what of chaosext is on which node, whose, and until when. Touches nothing.
+
+    Asks kind's nodes, those named with --node and those in the intent log, each for 10 s at the most; no API server,
+    journal or experiment is needed. A node that can't be asked is named.
+
+    \b
+    Examples:
+      chaosext status
+      chaosext status --node cp-1 --node cp-2 --json
+
+    \b
+    Exit code:
+      0   nothing of ours
+      10  something is there and accounted for: its run is alive, or it has expired and cuts nothing any more
+      20  refused
+      30  a node could not be asked, and nothing says that it may be cut
+      40  see to it: a live cut of which no living run is known, or a node that the intent log says may be cut could
+          not be asked; the kernel lets go by itself at the time given, `chaosext sweep` earlier
+    """
+    from chaosext.run.cutting.status import look
+
+    overview = look(nodes, cluster=cluster, transport=transport).overview
+    click.echo(json.dumps(overview.to_json(), indent=2) if as_json else "\n".join(status_lines(overview)))
+    return overview.exit_code
+
+
+def status_lines(overview: Overview) -> Iterator[str]:
+    """What matters most first; then node by node; then what the intent log knows besides."""
+    yield from headlines(overview)
+    for node in overview.nodes:
+        yield from _node_lines(overview, node)
+    for run in overview.unfinished:
+        yield _unfinished_line(overview, run)
+    yield from (f"not looked at: {problem}" for problem in overview.problems)
+
+
+def headlines(overview: Overview) -> Iterator[str]:
+    """What somebody has to see to, with what to do; else how things are, in a line."""
+    for node, cut in overview.orphans:
+        runner = RUNNERS[overview.runner(cut.run).value]
+        yield f"UNATTENDED: run {cut.run} cuts {node} off, for {cut.remaining_s} s more at the most; {runner}"
+    for node, run in overview.in_doubt:
+        yield f"IN DOUBT: run {run.run} may cut {node} off, {_until(run)}, and {node} could not be asked"
+    for named in dict.fromkeys([cut.run for _, cut in overview.orphans]):
+        yield f"     fix: chaosext sweep --run {named}"
+    if not overview.orphans and not overview.in_doubt:
+        yield _all_is_well(overview)
+
+
+RUNNERS = {
+    "alive": "its process lives here",
+    "dead": "its process is dead",
+    "elsewhere": "its process renews its lock from elsewhere",
+    "unknown": "nothing is known of its process",
+}
+
+
+def _all_is_well(overview: Overview) -> str:
+    live = sum(cut.is_live for _, cut in overview.cuts)
+    unasked = len(overview.unasked)
+    asked = f"nodes asked: {len(overview.nodes) - unasked}" + (
+        f", could not be asked: {unasked}" if unasked else ""
+    )
+    if live:
+        return f"live cuts: {live}, each with a process that will heal it ({asked})"
+    if any((*overview.cuts, *overview.locks, *overview.unfinished)):
+        return f"no live cut seen; something of ours is left ({asked})"
+    return f"nothing of ours seen ({asked})"
+
+
+def _node_lines(overview: Overview, node: NodeTables) -> Iterator[str]:
+    from chaosext.run.cutting.status import uplinks
+
+    if node.problem:
+        yield f"{node.node}: could not be asked: {node.problem.removeprefix(f'{node.node}: ')}"
+    elif not node.tables and node.lock is None:
+        yield f"{node.node}: nothing of ours"
+    else:
+        yield f"{node.node}:"
+    for cut in node.tables:
+        yield f"  cut   {_whose(overview, cut)}"
+        yield f"        on {', '.join(uplinks(cut)) or 'no uplink'}; {_drops(cut)}"
+    if node.lock:
+        yield f"  lock  {_whose(overview, node.lock)}"
+
+
+def _whose(overview: Overview, found: TableFacts | LockFacts) -> str:
+    life = f"{found.remaining_s} s left" if found.is_live else "expired"
+    runner = RUNNERS[overview.runner(found.run).value]
+    return f"run {found.run or '(unreadable)'} of {found.owner or 'unknown'}: {life}; {runner}"
+
+
+def _drops(cut: TableFacts) -> str:
+    return f"peers: {len(cut.peers)}, packets dropped so far: {cut.dropped_packets}"
+
+
+def _unfinished_line(overview: Overview, run: Outstanding) -> str:
+    runner = RUNNERS[overview.runner(run.run).value]
+    whose = f"run {run.run} of {run.intent.get('owner', 'unknown')}"
+    return f"not seen gone yet: {whose}, meant for {', '.join(run.nodes)} {_until(run)}; {runner}"
+
+
+def _until(run: Outstanding) -> str:
+    if run.let_go is None:
+        return "until nobody knows when"
+    over = ", which is over" if run.let_go.has_passed else ""
+    return f"until {run.let_go.as_wall_clock():%Y-%m-%d %H:%M:%S} UTC at the latest{over}"

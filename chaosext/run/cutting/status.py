@@ -1,0 +1,219 @@
+"""What of ours is on which node, whose, and until when. Asks the nodes and the intent log, and no API server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from chaosext.model.errors import ChaosextError, Inconclusive, Refused, Unsafe
+from chaosext.model.holder import me
+from chaosext.nodes.transport import discover, shells
+from chaosext.partition.apply import inspect
+from chaosext.safety.intent import INTENT, Outstanding, intent_log, outstanding
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+    from chaosext.model.claim import LockFacts
+    from chaosext.model.holder import Holder
+    from chaosext.nodes.shell import NodeShell
+    from chaosext.partition.nft import TableFacts
+    from chaosext.partition.reports import NodeTables
+    from chaosext.safety.intent import Entry
+
+SCHEMA = "chaosext.status/v1"
+
+SOMETHING_EXIT_CODE = 10
+"""Something of ours is there and accounted for. Nothing of ours: 0; not all could be asked: 30; see to it: 40."""
+
+
+class Runner(StrEnum):
+    """What is known of the process that a run's cut or lock is waiting for."""
+
+    ALIVE = "alive"
+    DEAD = "dead"
+    ELSEWHERE = "elsewhere"
+    UNKNOWN = "unknown"
+
+    @property
+    def attends(self) -> bool:
+        """Whether it will take away by itself what it put there: seen here, or renewing its lock from elsewhere."""
+        return self in (Runner.ALIVE, Runner.ELSEWHERE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """What was found. `unfinished`: the runs in the intent log that were not yet seen gone.
+
+    `holders`: run -> the process that meant to cut, as far as the intent log knows. `problems`: why not every place
+    could be looked at, nodes apart (they have their own).
+    """
+
+    nodes: tuple[NodeTables, ...] = ()
+    unfinished: tuple[Outstanding, ...] = ()
+    holders: Mapping[str, Holder] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+    @property
+    def cuts(self) -> Iterator[tuple[str, TableFacts]]:
+        """Every table of a run, with its node."""
+        return ((node.node, table) for node in self.nodes for table in node.tables)
+
+    @property
+    def locks(self) -> Iterator[tuple[str, LockFacts]]:
+        return ((node.node, node.lock) for node in self.nodes if node.lock)
+
+    @property
+    def unasked(self) -> Mapping[str, str]:
+        """The nodes that could not be asked, and why."""
+        return {node.node: node.problem for node in self.nodes if node.problem}
+
+    def runner(self, run: str) -> Runner:
+        """What is known of the process behind `run`: by the locks on the nodes, and by the intent log."""
+        locks = [lock for _, lock in self.locks if lock.run == run and lock.is_live]
+        intended = self.holders.get(run)
+        if any(lock.may_be_taken for lock in locks) or (intended and intended.is_dead):
+            return Runner.DEAD
+        if any(_is_here(holder) for holder in (*(lock.holder for lock in locks), intended)):
+            return Runner.ALIVE
+        return Runner.ELSEWHERE if locks else Runner.UNKNOWN
+
+    @property
+    def orphans(self) -> tuple[tuple[str, TableFacts], ...]:
+        """The live cuts that nobody is known to attend to, with their nodes."""
+        return tuple(
+            (node, cut) for node, cut in self.cuts if cut.is_live and not self.runner(cut.run).attends
+        )
+
+    @property
+    def in_doubt(self) -> tuple[tuple[str, Outstanding], ...]:
+        """The nodes that may be cut, as the intent log says, and could not be asked."""
+        return tuple(
+            (node, run)
+            for run in self.unfinished
+            if not (run.let_go and run.let_go.has_passed)
+            for node in run.nodes
+            if node in self.unasked
+        )
+
+    @property
+    def exit_code(self) -> int:
+        """As in `SOMETHING_EXIT_CODE`; the worst counts."""
+        if self.orphans or self.in_doubt:
+            return Unsafe.exit_code
+        if self.unasked or self.problems:
+            return Inconclusive.exit_code
+        return SOMETHING_EXIT_CODE if any((*self.cuts, *self.locks, *self.unfinished)) else 0
+
+    def to_json(self) -> dict[str, Any]:
+        """`chaosext.status/v1`: nodes (cuts, lock, problem), unfinished runs, problems, exit_code."""
+        return {
+            "schema": SCHEMA,
+            "exit_code": self.exit_code,
+            "nodes": [self._node(node) for node in self.nodes],
+            "unfinished": [self._unfinished(run) for run in self.unfinished],
+            "problems": list(self.problems),
+        }
+
+    def _node(self, node: NodeTables) -> dict[str, Any]:
+        return {
+            "node": node.node,
+            "problem": node.problem,
+            "cuts": [self._cut(cut) for cut in node.tables],
+            "lock": self._lock(node.lock) if node.lock else None,
+        }
+
+    def _cut(self, cut: TableFacts) -> dict[str, Any]:
+        return {
+            **self._whose(cut),
+            "uplinks": list(uplinks(cut)),
+            "peers": len(cut.peers),
+            "dropped_packets": cut.dropped_packets,
+        }
+
+    def _lock(self, lock: LockFacts) -> dict[str, Any]:
+        return {**self._whose(lock), "holder": str(lock.holder) if lock.holder else None}
+
+    def _whose(self, found: TableFacts | LockFacts) -> dict[str, Any]:
+        return {
+            "run": found.run,
+            "owner": found.owner,
+            "live": found.is_live,
+            "remaining_s": found.remaining_s,
+            "runner": self.runner(found.run).value,
+        }
+
+    def _unfinished(self, run: Outstanding) -> dict[str, Any]:
+        return {
+            "run": run.run,
+            "owner": str(run.intent.get("owner", "")),
+            "nodes": list(run.nodes),
+            "let_go": run.let_go.as_wall_clock().isoformat(timespec="seconds") if run.let_go else None,
+            "over": bool(run.let_go and run.let_go.has_passed),
+            "runner": self.runner(run.run).value,
+        }
+
+
+def uplinks(cut: TableFacts) -> tuple[str, ...]:
+    """The interfaces on which it drops."""
+    return tuple(sorted({name for drop in cut.drops for name in drop.uplinks}))
+
+
+@dataclass(frozen=True, slots=True)
+class Surveyed:
+    """What was found, and a shell on every node that was asked, by name."""
+
+    overview: Overview
+    shells: Mapping[str, NodeShell]
+
+
+def look(named: Collection[str] = (), *, cluster: str | None = None, transport: str = "docker") -> Surveyed:
+    """Ask every node that can be found: kind's (of `cluster`, or of all), those `named`, and the intent log's.
+
+    What can't be asked is in the answer. Raises `Refused` for a transport that there is not.
+    """
+    log, problems = _entries()
+    unfinished = outstanding(log)
+    found, docker = _discovered(transport, cluster, named)
+    on = dict(shells((*found, *named), transport))
+    for run in unfinished:
+        on |= {name: shell for name, shell in shells(run.nodes, run.transport).items() if name not in on}
+    overview = Overview(
+        nodes=tuple(sorted(inspect(on), key=lambda node: node.node)),
+        unfinished=unfinished,
+        holders=dict(_holders(log)),
+        problems=(*problems, *docker),
+    )
+    return Surveyed(overview, on)
+
+
+def _entries() -> tuple[tuple[Entry, ...], tuple[str, ...]]:
+    """The intent log, or why it can't be read: the nodes tell the truth without it."""
+    try:
+        return intent_log().entries(), ()
+    except ChaosextError as error:
+        return (), (str(error),)
+
+
+def _discovered(
+    transport: str, cluster: str | None, named: Collection[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The nodes that docker shows, or why it can't; who names nodes has no need of it."""
+    try:
+        return discover(transport, cluster), ()
+    except Refused as error:
+        return (), () if named else (str(error),)
+
+
+def _holders(log: Iterable[Entry]) -> Iterator[tuple[str, Holder]]:
+    for entry in log:
+        if entry["event"] == INTENT:
+            holder = Outstanding(run=entry["run"], nodes=(), intent=entry).holder
+            if holder:
+                yield entry["run"], holder
+
+
+def _is_here(holder: Holder | None) -> bool:
+    """Whether it could be seen from here if it had ended."""
+    return holder is not None and (holder.boot, holder.pids) == (me().boot, me().pids)
