@@ -8,7 +8,7 @@ KIND_TESTS ?= tests/kind
 EXPERIMENT := experiments/control-plane-partition.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help engine-or-root machine gameday test lint unit kind-test bench lock down clean
+.PHONY: help engine-or-root machine gameday test lint unit trust kind-test bench lock down clean
 
 help: ## What there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -48,6 +48,10 @@ lint: $(VENV)/.installed
 
 unit: $(VENV)/.installed
 	$(BIN)/pytest -q
+
+trust: engine-or-root machine $(VENV)/.installed ## The trust table: every promise tried, in numbers (under 30 minutes)
+	$(BIN)/chaosext testbed up
+	$(BIN)/python -m tests.trust
 
 kind-test: $(VENV)/.installed ## Tests on the real testbed, which must be up
 	$(BIN)/pytest -q $(KIND_TESTS)

@@ -1,0 +1,1 @@
+"""Where a real `chaosext run` is tried: namespaces play the nodes, only the API server is a stub."""

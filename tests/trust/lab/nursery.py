@@ -1,0 +1,136 @@
+"""Real processes for the price of a fork: `python -m tests.trust.lab.nursery SOCKET ETC`.
+
+It has everything imported that `chaosext` imports, and forks one process a request: a line of JSON on a connection to
+SOCKET, `{"call": "module:function" | "", "argv": [...], "env": {...}, "cwd": "...", "out": "..."}`. It answers
+`{"pid": 1}` and, when that process has ended, `{"status": -9}` (minus the signal, else the exit code). Without `call`
+the argv is executed (an interpreter of its own). The directory ETC is laid over /etc, for these processes only.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import ctypes
+import gc
+import importlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from typing import Any
+
+from tests.trust.lab.listening import listen
+
+PRELOADED = (
+    "chaosext.actions",
+    "chaosext.cli.main",
+    "chaosext.cli.run",
+    "chaosext.controls",
+    "chaosext.probes",
+    "chaosext.report.markdown",
+    "chaosext.run.attended",
+    "chaosext.run.strict",
+    "chaosext.run.watch.waiting",
+    "chaoslib.caching",
+    "chaoslib.configuration",
+    "chaoslib.control",
+    "chaoslib.experiment",
+    "chaoslib.hypothesis",
+    "chaoslib.run",
+    "chaoslib.secret",
+    "chaosk8s.pod.actions",
+    "encodings.idna",
+    "kubernetes.client",
+    "kubernetes.config",
+    "rich.console",
+    "tests.trust.lab.activities",
+    "yaml",
+)
+CLONE_NEWNS, MS_REC, MS_SLAVE, MS_RDONLY = 0x00020000, 0x4000, 0x80000, 1
+
+
+def apart(etc: str) -> None:
+    """In a mount namespace of its own, `etc` laid over /etc. Mounts of others still arrive."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNS) or libc.mount(b"none", b"/", None, MS_REC | MS_SLAVE, None):
+        raise OSError(ctypes.get_errno(), "unshare")
+    subprocess.run(
+        ["mount", "-t", "overlay", "overlay", "-o", f"ro,lowerdir={etc}:/etc", "/etc"],
+        check=True,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def serve(path: str) -> None:
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind(path)
+        door.listen(64)
+        print("ready", flush=True)
+        while True:
+            guest, _ = door.accept()
+            with guest:
+                if os.fork() == 0:
+                    door.close()
+                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                    attend(guest)
+                    os._exit(0)
+
+
+def attend(guest: socket.socket) -> None:
+    """Fork the process that is asked for, and stay until it has ended."""
+    lines = guest.makefile("rw")
+    request = json.loads(lines.readline())
+    pid = os.fork()
+    if pid == 0:
+        guest.close()
+        live(request)
+    print(json.dumps({"pid": pid}), file=lines, flush=True)
+    _, status = os.waitpid(pid, 0)
+    with contextlib.suppress(BrokenPipeError):
+        print(json.dumps({"status": os.waitstatus_to_exitcode(status)}), file=lines, flush=True)
+
+
+def live(request: dict[str, Any]) -> None:
+    """Be the process: from here on nothing tells it from one that was executed."""
+    os.setsid()
+    os.chdir(request["cwd"])
+    os.environ.clear()
+    os.environ.update(request["env"])
+    out = os.open(request["out"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((nothing, 0), (out, 1), (out, 2)):
+        os.dup2(source, target)
+    os.closerange(3, 256)
+    code = 70
+    try:
+        if not request["call"]:
+            os.execve(request["argv"][0], request["argv"], request["env"])  # noqa: S606
+        listen()
+        module, _, function = request["call"].partition(":")
+        sys.argv = ["chaosext", *request["argv"]]
+        getattr(importlib.import_module(module), function)(request["argv"])
+        code = 0
+    except SystemExit as leaving:
+        code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    apart(sys.argv[2])
+    for name in PRELOADED:
+        importlib.import_module(name)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    gc.collect()
+    gc.freeze()
+    serve(sys.argv[1])

@@ -1,0 +1,163 @@
+"""The labs and the nursery that all rows share, made at first use and taken away at the end."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import queue
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from tests.trust.lab.lab import ROOT, Lab, certificates, kubelets, wait_until
+from tests.trust.lab.trial import Trial
+from tests.trust.row import Measured
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+LABS = 8
+
+Item = TypeVar("Item")
+Play = "Callable[[Trial, Item], Outcome]"
+
+
+@dataclass
+class Outcome:
+    """What a trial came to. `figure` is what the bar is about."""
+
+    figure: float | None = None
+    failures: list[str] = field(default_factory=list)
+    residue: list[str] = field(default_factory=list)
+
+    def expect(self, holds: bool, otherwise: str) -> bool:
+        """Note `otherwise` as a failure unless it holds."""
+        if not holds:
+            self.failures.append(otherwise)
+        return holds
+
+
+class Stage:
+    """Labs that are lent out one at a time."""
+
+    def __init__(self, labs: int = LABS) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="trust-stage-"))
+        certificates(self.folder)
+        (self.folder / "etc" / "kubernetes").mkdir(parents=True)  # where each worker's own is mounted
+        self.labs = [Lab(number, self.folder) for number in range(labs)]
+        self._free: queue.LifoQueue[Lab] = queue.LifoQueue()
+        self._owner = os.getpid()
+        atexit.register(self.close)
+        for lab in self.labs:
+            lab.up()
+            kubelets(self.folder, lab)
+            self._free.put(lab)
+        self.nursery, self._server = self._begin_nursery()
+
+    def _begin_nursery(self) -> tuple[Path, subprocess.Popen[str]]:
+        door, etc = self.folder / "nursery", self.folder / "etc"
+        argv = [sys.executable, "-m", "tests.trust.lab.nursery", str(door), str(etc)]
+        server = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True)
+        assert server.stdout
+        assert server.stdout.readline() == "ready\n", "the nursery did not begin"
+        return door, server
+
+    def close(self) -> None:
+        if os.getpid() != self._owner:
+            return
+        atexit.unregister(self.close)
+        if hasattr(self, "_server"):
+            self._server.kill()
+            self._server.wait()
+        for lab in self.labs:
+            with suppress(Exception):
+                lab.down()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @contextmanager
+    def lab(self) -> Iterator[Lab]:
+        """A free lab; wait for one."""
+        lab = self._free.get()
+        try:
+            yield lab
+        finally:
+            self._free.put(lab)
+
+    def trial(self, play: Callable[[Trial, Item], Outcome], item: Item, controls: int) -> Outcome:
+        """Play once in a clean lab, and look whether it is clean again."""
+        with self.lab() as lab:
+            trial = Trial(lab, self.nursery)
+            try:
+                lab.begin(controls)
+                outcome = play(trial, item)
+                wait_until(
+                    lambda: not lab.residue(), 1.5, every_s=0.1
+                )  # scripts end a moment after their run
+                outcome.residue += lab.residue()
+            except Exception as error:
+                outcome = Outcome(failures=[f"{type(error).__name__}: {error}"])
+            if outcome.failures or outcome.residue:
+                _keep(trial)
+                lab.clean()
+            else:
+                trial.forget()
+            return outcome
+
+    def play(
+        self,
+        play: Callable[[Trial, Item], Outcome],
+        items: Sequence[Item],
+        *,
+        unit: str = "s",
+        controls: int = 1,
+        side_by_side: int = LABS,
+    ) -> Measured:
+        """Play all items, as many at once as there are labs (or `side_by_side`), and sum up."""
+        with ThreadPoolExecutor(min(side_by_side, len(self.labs))) as pool:
+            outcomes = list(pool.map(lambda item: self.trial(play, item, controls), items))
+        return summed(items, outcomes, unit)
+
+
+def summed(items: Sequence[object], outcomes: Sequence[Outcome], unit: str) -> Measured:
+    """All trials of a row. The worst figure is the highest."""
+    figures = [outcome.figure for outcome in outcomes if outcome.figure is not None]
+    pairs = list(zip(items, outcomes, strict=True))
+    return Measured(
+        trials=len(outcomes),
+        worst=f"{max(figures):.2f} {unit}" if figures else "",
+        failures=tuple(f"{item}: {text}" for item, outcome in pairs for text in outcome.failures),
+        residue=tuple(f"{item}: {text}" for item, outcome in pairs for text in outcome.residue),
+    )
+
+
+def _keep(trial: Trial) -> None:
+    """What a failed trial has left, for whoever looks for the cause."""
+    kept = os.environ.get("TRUST_KEEP")
+    if kept:
+        Path(kept).mkdir(parents=True, exist_ok=True)
+        shutil.move(trial.home, Path(kept) / f"{time.time():.0f}-{trial.home.name}")
+    else:
+        trial.forget()
+
+
+_making = threading.Lock()
+
+
+@cache
+def _stage() -> Stage:
+    return Stage()
+
+
+def stage() -> Stage:
+    """The stage of this process."""
+    with _making:
+        return _stage()

@@ -1,0 +1,237 @@
+"""One trial: a real `chaosext` in a process and a home of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chaosext.cluster.client import _digest_of_certificates
+from chaosext.safety.pin import Pin, write_pin
+from tests.trust.lab.activities import MARKS
+from tests.trust.lab.clock import now_s
+from tests.trust.lab.lab import CONTEXT, KUBE_SYSTEM_UID, ROOT, WORKER, Lab, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAIN = "chaosext.cli.main:main"
+TTL_S = 5.0
+
+Activity = dict[str, Any]
+
+
+def mine(func: str, **arguments: Any) -> Activity:
+    """An activity of the trials' own."""
+    provider = {
+        "type": "python",
+        "module": "tests.trust.lab.activities",
+        "func": func,
+        "arguments": arguments,
+    }
+    return {"type": "action", "name": f"{func} {arguments}", "provider": provider}
+
+
+def ours(func: str, **arguments: Any) -> Activity:
+    """An action of chaosext."""
+    provider = {"type": "python", "module": "chaosext.actions", "func": func, "arguments": arguments}
+    return {"type": "action", "name": func, "provider": {**provider, "secrets": ["k8s"]}}
+
+
+def experiment(
+    *,
+    ttl_s: float = TTL_S,
+    hold_s: float = 0.3,
+    prove: bool = True,
+    dead_man_s: float | None = None,
+    move: bool = True,
+) -> dict[str, Any]:
+    """Sever, hold, heal, go on; roll back, with `move` kube-dns too.
+
+    Marks: begin, severed, hold, held, next, rolling, rolled.
+    """
+    gate = {**mine("well"), "type": "probe", "tolerance": "well"}
+    severing = {"ttl_s": ttl_s, "prove": prove, **({"dead_man_s": dead_man_s} if dead_man_s else {})}
+    moving = [ours("reschedule_kube_dns", timeout_s=20, only_if_needed=False)] if move else []
+    return {
+        "title": "a trial",
+        "description": "made for the trust table",
+        "configuration": {"chaosext_transport": "netns", "chaosext_request_timeout_s": 2},
+        "secrets": {"k8s": {"KUBERNETES_CONTEXT": CONTEXT, "KUBERNETES_VERIFY_SSL": "true"}},
+        "steady-state-hypothesis": {"title": "all is well", "probes": [gate]},
+        "method": [
+            mine("mark", word="begin"),
+            ours("sever_control_plane", **severing),
+            mine("mark", word="severed"),
+            mine("hold", seconds=hold_s),
+            ours("heal_control_plane"),
+            mine("mark", word="next"),
+        ],
+        "rollbacks": [
+            mine("mark", word="rolling"),
+            ours("heal_control_plane"),
+            *moving,
+            mine("mark", word="rolled"),
+        ],
+    }
+
+
+@dataclass
+class Process:
+    """A process that the nursery forked."""
+
+    guest: socket.socket
+    pid: int = 0
+    exit_code: int | None = None
+    ended_s: float = 0.0
+    _ended: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self._lines = self.guest.makefile("r")
+        self.pid = json.loads(self._lines.readline())["pid"]
+        threading.Thread(target=self._wait, daemon=True).start()
+
+    def _wait(self) -> None:
+        line = self._lines.readline()
+        self.ended_s = now_s()
+        self.exit_code = json.loads(line)["status"] if line else None
+        self.guest.close()
+        self._ended.set()
+
+    def wait(self, within_s: float) -> int:
+        """Its exit code, or minus the signal that killed it. Raises AssertionError when it doesn't end in time."""
+        if not self._ended.wait(within_s):
+            self.signal(signal.SIGKILL)
+            self._ended.wait(5)
+            raise AssertionError(f"still ran after {within_s:g} s")
+        assert self.exit_code is not None, "the nursery lost it"
+        return self.exit_code
+
+    @property
+    def lives(self) -> bool:
+        return not self._ended.is_set()
+
+    def signal(self, number: int) -> float:
+        """Send it, and say when."""
+        at_s = now_s()
+        if self.lives:
+            os.kill(self.pid, number)
+        return at_s
+
+
+@dataclass
+class Trial:
+    """A home: state, configuration, kubeconfig, pin, run directory, marks. All of it is removed by `forget`."""
+
+    lab: Lab
+    nursery: Path
+    home: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="trust-")))
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "LC_ALL": "C.UTF-8",
+            "USER": "trust",
+            "HOME": str(self.home),
+            "XDG_STATE_HOME": str(self.home / "state"),
+            "XDG_CONFIG_HOME": str(self.home / "config"),
+            "CHAOSEXT_RUN_DIR": str(self.home / "run"),
+            "PYTHONPATH": str(ROOT),
+            MARKS: str(self.home / "marks"),
+        }
+        self._point_at_the_cluster()
+
+    def _point_at_the_cluster(self) -> None:
+        authority = self.lab.folder / "server.pem"
+        server = f"https://127.0.0.1:{self.lab.api.port}"
+        config = {
+            "clusters": [
+                {"name": CONTEXT, "cluster": {"server": server, "certificate-authority": str(authority)}}
+            ],
+            "users": [{"name": "trust", "user": {"token": "a-token"}}],
+            "contexts": [{"name": CONTEXT, "context": {"cluster": CONTEXT, "user": "trust"}}],
+        }
+        (self.home / ".kube").mkdir()
+        (self.home / ".kube" / "config").write_text(
+            json.dumps({"apiVersion": "v1", "kind": "Config", **config})
+        )
+        digest = _digest_of_certificates(authority.read_text())
+        pin = Pin(context=CONTEXT, server=server, ca_sha256=digest, kube_system_uid=KUBE_SYSTEM_UID)
+        write_pin(pin, self.home / "config" / "chaosext" / "pins.json")
+
+    def run(self, plan: Mapping[str, Any] | None = None, **environment: str) -> Process:
+        """`chaosext run` of `plan`."""
+        path = self.home / "experiment.json"
+        path.write_text(json.dumps(plan or experiment()))
+        return self.command("run", str(path), **environment)
+
+    def command(self, *argv: str, **environment: str) -> Process:
+        """A command of chaosext's."""
+        return self._begin({"call": MAIN, "argv": argv}, environment)
+
+    def call(self, function: str, *argv: str, **environment: str) -> Process:
+        """A function `module:name` of the tests' own, given argv."""
+        return self._begin({"call": function, "argv": argv}, environment)
+
+    def execute(self, *argv: str, **environment: str) -> Process:
+        """`chaosext` in an interpreter of its own, for what is decided when a process begins."""
+        program = [sys.executable, "-m", "tests.trust.lab.command", *argv]
+        return self._begin({"call": "", "argv": program}, environment)
+
+    def _begin(self, request: dict[str, Any], environment: Mapping[str, str]) -> Process:
+        guest = socket.socket(socket.AF_UNIX)
+        guest.connect(str(self.nursery))
+        env = {**self.environment, **environment}
+        whole = {**request, "env": env, "cwd": str(self.home), "out": str(self.home / "out")}
+        guest.sendall((json.dumps(whole) + "\n").encode())
+        return Process(guest)
+
+    @property
+    def out(self) -> str:
+        """What all commands so far have printed."""
+        path = self.home / "out"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    @property
+    def marks(self) -> dict[str, float]:
+        """Mark -> when it was last left."""
+        path = self.home / "marks"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return {word: float(at_s) for word, at_s in (line.split() for line in lines)}
+
+    def reaches(self, word: str, within_s: float = 30.0) -> bool:
+        """Whether that mark was left in time."""
+        return wait_until(lambda: word in self.marks, within_s)
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The newest run's result.json; {} without one."""
+        return self._of_run("result.json")
+
+    @property
+    def journal(self) -> dict[str, Any]:
+        return self._of_run("journal.json")
+
+    def _of_run(self, name: str) -> dict[str, Any]:
+        path = self.home / "run" / "latest" / name
+        return dict(json.loads(path.read_text())) if path.exists() else {}
+
+    def sweep(self, within_s: float = 20.0, **environment: str) -> int:
+        """`chaosext sweep` of the lab's nodes: its exit code."""
+        nodes = [word for node in self.lab.nodes for word in ("--node", node)]
+        return self.command("sweep", "--transport", "netns", *nodes, **environment).wait(within_s)
+
+    def forget(self) -> None:
+        shutil.rmtree(self.home, ignore_errors=True)
+
+
+__all__ = ["MAIN", "TTL_S", "WORKER", "Process", "Trial", "experiment", "mine", "ours"]
