@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, TypeVar
 from chaosext.model import clock
 from chaosext.model.crash import crash_point
 from chaosext.model.errors import Inconclusive, Refused, Unreachable, Unsafe
+from chaosext.partition.foreign import changes
 from chaosext.partition.locktable import parse_lock
 from chaosext.partition.nft import (
     TableFacts,
     arm_ruleset,
     disarm_ruleset,
     discrepancies,
-    foreign_diff,
     renew_ruleset,
     table_of,
 )
@@ -43,6 +43,7 @@ __all__ = [
     "heal",
     "how_to_remove",
     "inspect",
+    "listings",
     "renew",
     "require_free",
 ]
@@ -100,6 +101,11 @@ def heal(run: str, shells: Mapping[str, NodeShell], *, timeout_s: float = TIMEOU
 def inspect(shells: Mapping[str, NodeShell], *, timeout_s: float = TIMEOUT_S) -> tuple[NodeTables, ...]:
     """What of ours is on which node, until when. A node that can't be asked is in the answer as well."""
     return on_each(shells.values(), lambda shell: _inspect_node(shell, timeout_s))
+
+
+def listings(shells: Mapping[str, NodeShell], *, timeout_s: float = TIMEOUT_S) -> dict[str, str | None]:
+    """All rules of each node, as `nft -s list ruleset` says them; None where they could not be had in time."""
+    return dict(on_each(shells.items(), lambda each: (each[0], _listing(each[1], timeout_s))))
 
 
 def require_free(cut: Cut, shells: Mapping[str, NodeShell], *, timeout_s: float = TIMEOUT_S) -> None:
@@ -232,7 +238,7 @@ def _commit(
         facts=next(table for table in found if table.run == change.cut.run),
         armed_at=armed_at,
         elapsed_s=time.monotonic() - started,
-        foreign_diff=foreign_diff(look["foreign-before"], said["foreign-after"]),
+        foreign_changes=changes(look["foreign-before"], said["foreign-after"]),
         expired_runs=tuple(table.run for table in found if not table.is_live),
     )
 
@@ -281,7 +287,8 @@ def _heal_node(run: str, transaction: str, shell: NodeShell, timeout_s: float) -
         gone=gone,
         problem="" if gone else _why_left(said, result.stderr),
         was_there=f"{table} {{" in said["foreign-before"].splitlines() if listed else None,
-        foreign_diff=foreign_diff(said["foreign-before"], said["foreign-after"]) if listed else None,
+        foreign_changes=changes(said["foreign-before"], said["foreign-after"]) if listed else None,
+        foreign_after=said["foreign-after"] if listed else None,
     )
 
 
@@ -300,6 +307,14 @@ def _inspect_node(shell: NodeShell, timeout_s: float) -> NodeTables:
         "" if "end" in said else (said.get("failed", "") + result.stderr).strip() or "the script ended early"
     )
     return NodeTables(node=shell.node, tables=found, lock=lock, problem=problem)
+
+
+def _listing(shell: NodeShell, timeout_s: float) -> str | None:
+    try:
+        result = shell.run("exec nft -s list ruleset", timeout_s=timeout_s)
+    except (Unreachable, Refused):
+        return None
+    return result.stdout if result.exit_code == 0 else None
 
 
 def on_each(items: Iterable[Item], work: Callable[[Item], Answer]) -> tuple[Answer, ...]:

@@ -12,7 +12,6 @@ The peers are set elements with a timeout: the kernel lets go of them whatever h
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from dataclasses import dataclass
@@ -319,31 +318,3 @@ def _matched(expression: dict[str, Any], left: dict[str, Any]) -> tuple[str, ...
         return ()
     right = match["right"]
     return tuple(sorted(right["set"])) if isinstance(right, dict) else (right,)
-
-
-_OUR_NAMES = rf"(?:{TABLE_PREFIX}\w+|{re.escape(LOCK_TABLE)})"
-_OUR_BLOCK = re.compile(rf"^table inet {_OUR_NAMES} \{{\n.*?^\}}\n?", re.MULTILINE | re.DOTALL)
-_SET_BLOCK = re.compile(r"^\t(?:set|map) .*?^\t\}\n", re.MULTILINE | re.DOTALL)
-_COMES_AND_GOES = re.compile(r"^\t\tflags .*\b(?:dynamic|timeout)\b", re.MULTILINE)
-_ELEMENTS = re.compile(r"^\t\telements = \{[^}]*\}\n", re.MULTILINE)
-_STATE = re.compile(r"(?<=counter) packets \d+ bytes \d+| # handle \d+| expires \S+(?=[ ,}\n])| used \d+ \w+")
-
-
-def foreign_fingerprint(ruleset: str) -> str:
-    """What of `nft list ruleset` is not ours, to be compared byte by byte.
-
-    Left out is what changes by itself: counters, handles, elements that packets add or time takes away.
-    """
-    return _STATE.sub("", _SET_BLOCK.sub(_without_fleeting_elements, _OUR_BLOCK.sub("", ruleset))).strip()
-
-
-def foreign_diff(before: str, after: str) -> str:
-    """How the foreign rules differ between two `nft list ruleset`, as a unified diff; "" when they do not."""
-    old, new = foreign_fingerprint(before).splitlines(), foreign_fingerprint(after).splitlines()
-    return "\n".join(
-        difflib.unified_diff(old, new, "foreign rules before", "foreign rules after", lineterm="")
-    )
-
-
-def _without_fleeting_elements(block: re.Match[str]) -> str:
-    return _ELEMENTS.sub("", block[0]) if _COMES_AND_GOES.search(block[0]) else block[0]

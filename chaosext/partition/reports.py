@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from chaosext.model.claim import LockFacts
     from chaosext.model.clock import Moment
     from chaosext.partition.cut import Cut
+    from chaosext.partition.foreign import Change
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +22,7 @@ class ArmedNode:
     """What was read back on a node after arming.
 
     `armed_at` is the runner's boot clock when the node said that the rules were in force, `elapsed_s` counts from
-    the call. `foreign_diff` says how the rules that aren't ours changed meanwhile ("": byte-identical),
+    the call. `foreign_changes` says how the rules that aren't ours changed meanwhile (none: byte-identical),
     `expired_runs` whose tables are left on the node and cut nothing any more.
     """
 
@@ -29,7 +30,7 @@ class ArmedNode:
     facts: TableFacts
     armed_at: Moment
     elapsed_s: float
-    foreign_diff: str
+    foreign_changes: tuple[Change, ...]
     expired_runs: tuple[str, ...]
 
 
@@ -54,21 +55,23 @@ class ArmReport:
     @property
     def foreign_identical(self) -> bool:
         """Whether the rules that aren't ours are byte for byte what they were."""
-        return not any(node.foreign_diff for node in self.nodes)
+        return not any(node.foreign_changes for node in self.nodes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealedNode:
     """Whether the run's table was seen gone on a node; if not, `problem` says why.
 
-    `was_there` and `foreign_diff` (see `ArmedNode`) are None where the rules could not be listed in time.
+    `was_there`, `foreign_changes` (see `ArmedNode`) and `foreign_after`, nft's listing of all rules after the heal, are
+    None where the rules could not be listed in time.
     """
 
     node: str
     gone: bool
     problem: str = ""
     was_there: bool | None = None
-    foreign_diff: str | None = None
+    foreign_changes: tuple[Change, ...] | None = None
+    foreign_after: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,10 +90,10 @@ class HealReport:
     @property
     def foreign_identical(self) -> bool | None:
         """Whether the rules that aren't ours are byte for byte what they were; None: not known."""
-        diffs = [node.foreign_diff for node in self.nodes]
-        if any(diffs):
+        changes = [node.foreign_changes for node in self.nodes]
+        if any(changes):
             return False
-        return None if None in diffs else True
+        return None if None in changes else True
 
     def may_cut(self, *, let_go: Moment | None = None) -> bool:
         """Whether something of ours may still cut: not seen gone, and its TTL is not known to be over."""

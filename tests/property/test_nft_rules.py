@@ -1,4 +1,4 @@
-"""Whatever the cut: its rules name nothing but its own table, and foreign rules are told from ours."""
+"""Whatever the cut: its rules name nothing but its own table."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from chaosext.partition.cut import FAMILIES, Cut, NodeCut, merged
 from chaosext.partition.nft import (
     arm_ruleset,
     disarm_ruleset,
-    foreign_diff,
-    foreign_fingerprint,
     renew_ruleset,
 )
 
@@ -81,28 +79,3 @@ def test_every_peer_is_in_the_rules_once_with_the_ttl(peers: tuple, ttl_s: float
     wanted = [peer for family in FAMILIES for peer in cut.peers_in(family)]
     assert [(IPv4Network if "." in a else IPv6Network)(a) for a, _ in timed] == wanted
     assert {int(ms) for _, ms in timed} == {round(ttl_s * 1000)}
-
-
-TABLE_NAMES = st.sampled_from(["ip nat", "inet filter", "inet chaos", "ip6 mangle", "ip chaosext_r"])
-LINES = st.lists(
-    st.sampled_from(["\tchain c {", "\t}", "\t\tip saddr 10.0.0.1 counter packets 1 bytes 2 drop"]),
-    max_size=6,
-)
-TABLES = st.lists(
-    st.builds(lambda name, lines: "\n".join((f"table {name} {{", *lines, "}", "")), TABLE_NAMES, LINES),
-    max_size=4,
-)
-OURS = "table inet chaosext_r {\n\tchain inbound {\n\t\tcounter packets 9 bytes 9 drop\n\t}\n}\n"
-
-
-@given(tables=TABLES, place=st.integers(0, 4))
-def test_our_table_makes_no_difference_to_what_is_foreign(tables: list[str], place: int) -> None:
-    without, within = "".join(tables), "".join((*tables[:place], OURS, *tables[place:]))
-    assert foreign_fingerprint(within) == foreign_fingerprint(without)
-    assert foreign_diff(without, within) == ""
-
-
-@given(tables=TABLES.filter(bool), place=st.integers(0, 3))
-def test_a_foreign_table_that_is_gone_is_missed(tables: list[str], place: int) -> None:
-    place %= len(tables)
-    assert foreign_diff("".join(tables), "".join((*tables[:place], *tables[place + 1 :]))) != ""

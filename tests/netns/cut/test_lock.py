@@ -16,8 +16,8 @@ from chaosext.model.errors import Refused, Unreachable
 from chaosext.model.holder import me
 from chaosext.nodes.netns import NetnsShell
 from chaosext.partition.apply import inspect
+from chaosext.partition.foreign import fingerprint
 from chaosext.partition.lock import lock_nodes, remove_lock, renew_lock
-from chaosext.partition.nft import foreign_fingerprint
 
 from .lab import Namespaces, wait_until
 
@@ -88,7 +88,7 @@ def test_a_lock_says_whose_it_is_and_for_how_long(free: Namespaces) -> None:
 def test_a_lock_is_no_foreign_rule(free: Namespaces) -> None:
     before = free.rules("n0")
     lock_nodes(A, shells(free))
-    assert foreign_fingerprint(free.rules("n0")) == foreign_fingerprint(before)
+    assert fingerprint(free.rules("n0")) == fingerprint(before)
 
 
 def test_what_is_held_is_refused_naming_who_and_where(free: Namespaces) -> None:

@@ -253,7 +253,7 @@ def test_a_heal_does_not_wait_for_a_ruleset_that_takes_long_to_list(nodes: Names
     crowded = TroubledShell(nodes.shell("n0"), run_trouble="timeout() { return 124; }\n")
     report = heal("op1", shells_of(nodes, n0=crowded))
     assert report.left == ()
-    assert (report.nodes[0].was_there, report.nodes[0].foreign_diff, report.foreign_identical) == (
+    assert (report.nodes[0].was_there, report.nodes[0].foreign_changes, report.foreign_identical) == (
         None,
         None,
         None,
@@ -351,8 +351,8 @@ def test_two_hundred_foreign_rules_are_byte_identical_all_along(lab: Lab) -> Non
 def test_a_foreign_change_while_arming_is_shown(nodes: Namespaces) -> None:
     other = TroubledShell(nodes.shell("n0"), on_send=lambda: nodes.nft("n0", "add table ip intruder\n"))
     report = arm(cut_of(nodes), shells_of(nodes, n0=other))
-    assert "+table ip intruder {" in report.nodes[0].foreign_diff
-    assert report.nodes[1].foreign_diff == ""
+    assert [str(change) for change in report.nodes[0].foreign_changes] == ["tables: + table ip intruder {"]
+    assert report.nodes[1].foreign_changes == ()
 
 
 def test_the_network_is_back_at_the_ttl_with_everything_left_alone(lab: Lab) -> None:

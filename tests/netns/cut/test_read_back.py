@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chaosext.partition.cut import FAMILIES, Cut, NodeCut
+from chaosext.partition.foreign import fingerprint
 from chaosext.partition.nft import (
     arm_ruleset,
     discrepancies,
-    foreign_fingerprint,
     parse_tables,
     renew_ruleset,
 )
@@ -64,7 +64,7 @@ def test_the_kernels_answer_is_the_cut_again_armed_and_renewed(lab: Lab, cut: Cu
         (facts,) = parse_tables(lab.inside_run(NODE, "nft", "-j", "list", "ruleset"))
         assert discrepancies(cut, cut.nodes[0], facts) == ()
         assert 0 < (facts.until - cut.expires_at(armed_at)).total_seconds() <= 1
-        assert foreign_fingerprint(lab.rules(NODE)) == ""
+        assert fingerprint(lab.rules(NODE)) == ""
 
 
 def test_the_rules_load_as_a_check_on_any_nft(lab: Lab) -> None:

@@ -11,6 +11,7 @@ import pytest
 from chaosext.model.claim import Claim
 from chaosext.model.errors import Refused
 from chaosext.model.holder import Holder
+from chaosext.partition.foreign import fingerprint
 from chaosext.partition.locktable import (
     parse_lock,
     release_ruleset,
@@ -18,7 +19,6 @@ from chaosext.partition.locktable import (
     take_ruleset,
     takeover_ruleset,
 )
-from chaosext.partition.nft import foreign_fingerprint
 
 HOLDER = Holder(host="laptop", boot="abcd1234", pids="4026531836", pid=42, started=4711)
 CLAIM = Claim(run="20261123t1", owner="alice@laptop", holder=HOLDER)
@@ -137,4 +137,4 @@ def test_a_comment_that_is_not_ours_leaves_the_holder_unknown_and_the_lock_held(
 def test_the_lock_is_no_foreign_rule() -> None:
     ours = "table inet chaosext.lock {\n\tset run_a {\n\t\ttype mark\n\t\tflags timeout\n\t}\n}\n"
     theirs = "table ip nat {\n}\n"
-    assert foreign_fingerprint(ours + theirs) == foreign_fingerprint(theirs)
+    assert fingerprint(ours + theirs) == fingerprint(theirs)

@@ -16,8 +16,6 @@ from chaosext.partition.nft import (
     arm_ruleset,
     disarm_ruleset,
     discrepancies,
-    foreign_diff,
-    foreign_fingerprint,
     parse_tables,
     renew_ruleset,
 )
@@ -182,54 +180,3 @@ def test_foreign_tables_are_passed_over() -> None:
 def test_what_is_no_answer_of_nft_is_an_error_not_an_empty_list(text: str) -> None:
     with pytest.raises(ValueError):
         parse_tables(text)
-
-
-FOREIGN = """\
-table ip nat {
-\tset fleeting {
-\t\ttype ipv4_addr
-\t\tflags dynamic,timeout
-\t\telements = { 1.2.3.4 timeout 1m expires 12s,
-\t\t\t     1.2.3.5 timeout 1m expires 13s }
-\t}
-
-\tset steady {
-\t\ttype ipv4_addr
-\t\telements = { 9.9.9.9 }
-\t}
-
-\tchain INPUT {
-\t\ttype filter hook input priority filter; policy accept;
-\t\tip saddr 1.1.1.1 counter packets 5 bytes 300 drop # handle 4
-\t}
-}
-"""
-OURS = 'table inet chaosext_r1 {\n\tcomment "chaosext"\n\tchain inbound {\n\t}\n}\n'
-
-
-def test_our_tables_and_what_changes_by_itself_are_left_out() -> None:
-    later = FOREIGN.replace("packets 5 bytes 300", "packets 6 bytes 900").replace("handle 4", "handle 9")
-    later = later.replace("1.2.3.5 timeout 1m expires 13s", "8.8.8.8 timeout 1m expires 59s")
-    assert foreign_diff(FOREIGN, OURS + later) == foreign_diff(FOREIGN, later + OURS) == ""
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("1.1.1.1", "1.1.1.2"),
-        ("9.9.9.9", "9.9.9.8"),
-        ("counter packets 5 bytes 300 drop", "accept"),
-        ("ip nat", "ip n"),
-    ],
-)
-def test_every_other_change_is_shown(old: str, new: str) -> None:
-    diff = foreign_diff(FOREIGN, FOREIGN.replace(old, new))
-    assert diff.startswith("--- foreign rules before")
-    assert "\n-" in diff
-    assert "\n+" in diff
-
-
-def test_a_table_that_only_looks_like_ours_is_foreign() -> None:
-    for name in ("inet chaosextra", "ip chaosext_r1"):
-        table = f"table {name} {{\n}}\n"
-        assert foreign_fingerprint(table) == table.strip()
