@@ -361,9 +361,9 @@ def _known_contexts(paths: str) -> list[str]:
     for path in (Path(part).expanduser() for part in paths.split(os.pathsep) if part):
         if path.is_file():
             try:
-                config = yaml.safe_load(path.read_text()) or {}
-                names += [item["name"] for item in config.get("contexts") or ()]
-            except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+                config = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+                names += [str(item["name"]) for item in config.get("contexts") or ()]
+            except Exception as error:  # PyYAML raises ValueError and KeyError as well as its own
                 raise Refused(f"{path} is not a kubeconfig", "check the file, or name another one") from error
     return names
 
@@ -380,6 +380,11 @@ def _load(context: str, paths: str) -> Any:
     except ConfigException as error:
         raise Refused(
             f"context {context!r} can't be used ({error})", "check its cluster and user entries"
+        ) from error
+    except Exception as error:  # the library trips over malformed entries; what it says may quote them
+        raise Refused(
+            f"context {context!r} can't be read from the kubeconfig {paths} ({type(error).__name__})",
+            "compare its entries with those that `kubectl config view` shows",
         ) from error
     return configuration
 

@@ -135,10 +135,16 @@ def outstanding(entries: Iterable[Entry]) -> tuple[Outstanding, ...]:
 def _entry(line: str) -> Entry | None:
     try:
         entry = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    whole = isinstance(entry, dict) and {"event", "run", "nodes"} <= entry.keys()
-    return entry if whole else None
+    return entry if isinstance(entry, dict) and _is_whole(entry) else None
+
+
+def _is_whole(entry: Entry) -> bool:
+    """Whether `write` may have written it: what names the run and leads to its nodes is there, as texts."""
+    nodes = entry.get("nodes")
+    texts = [entry.get("event"), entry.get("run"), entry.get("transport", DEFAULT)]
+    return isinstance(nodes, list) and all(isinstance(text, str) and text for text in (*texts, *nodes))
 
 
 def _written(entry: Entry) -> Moment:

@@ -124,7 +124,7 @@ def _seconds(field: str, value: Any) -> float:
         raise Refused(f"{field}: {value!r} is no number of seconds", "give seconds, such as 120")
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise Refused(f"{field}: {value!r} is no number of seconds", "give seconds, such as 120") from None
 
 

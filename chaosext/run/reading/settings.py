@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from pydantic import Field, ValidationError
 
 from chaosext.model.errors import Refused
 from chaosext.run.reading.limits import LimitKeys
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 PREFIX = "chaosext_"
 
@@ -45,6 +43,11 @@ class Settings(LimitKeys):
 
 def settings_from(configuration: Mapping[str, Any] | None, secrets: Mapping[str, Any] | None) -> Settings:
     """The settings of an activity. Raises `Refused` naming the key at fault and its fix."""
+    for name, group in (("configuration", configuration), ("secrets", secrets)):
+        if not isinstance(group, Mapping | None):
+            raise Refused(
+                f"{name}: a mapping is expected, not {type(group).__name__}", "compare with experiments/"
+            )
     values = {
         key.removeprefix(PREFIX): value
         for key, value in (configuration or {}).items()
