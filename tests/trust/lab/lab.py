@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from tests.netns.cut.lab import Namespaces, run
+from tests.trust import ROOT
 from tests.trust.lab.api_server import KUBE_SYSTEM_UID
 from tests.trust.lab.clock import now_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-ROOT = Path(__file__).parents[3]
 CONTROLS = ("cp1", "cp2", "cp3")
 WORKER = "w1"
 ADDRESSES = {

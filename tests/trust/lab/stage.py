@@ -18,7 +18,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from tests.trust.lab.lab import ROOT, Lab, certificates, kubelets, wait_until
+from tests.trust import ROOT
+from tests.trust.lab.lab import Lab, certificates, kubelets, wait_until
 from tests.trust.lab.trial import Trial
 from tests.trust.row import Measured
 

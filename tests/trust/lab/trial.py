@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from chaosext.cluster.client import _digest_of_certificates
 from chaosext.safety.pin import Pin, write_pin
+from tests.trust import ROOT
 from tests.trust.lab.activities import MARKS
 from tests.trust.lab.clock import now_s
-from tests.trust.lab.lab import CONTEXT, KUBE_SYSTEM_UID, ROOT, WORKER, Lab, wait_until
+from tests.trust.lab.lab import CONTEXT, KUBE_SYSTEM_UID, WORKER, Lab, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -145,7 +146,7 @@ class Trial:
             "XDG_STATE_HOME": str(self.home / "state"),
             "XDG_CONFIG_HOME": str(self.home / "config"),
             "CHAOSEXT_RUN_DIR": str(self.home / "run"),
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
             MARKS: str(self.home / "marks"),
         }
         self._point_at_the_cluster()
@@ -184,7 +185,7 @@ class Trial:
 
     def execute(self, *argv: str, **environment: str) -> Process:
         """`chaosext` in an interpreter of its own, for what is decided when a process begins."""
-        program = [sys.executable, "-m", "tests.trust.lab.command", *argv]
+        program = [sys.executable, str(ROOT / "tests" / "trust" / "lab" / "command.py"), *argv]
         return self._begin({"call": "", "argv": program}, environment)
 
     def _begin(self, request: dict[str, Any], environment: Mapping[str, str]) -> Process:
