@@ -16,7 +16,7 @@ from chaosext.run.cutting.locking import who_holds
 from chaosext.run.directory import new_run_id
 from chaosext.run.reach import connect
 from chaosext.run.reading.experiment import activities
-from chaosext.run.strict import unreachable_is_refused
+from chaosext.run.strict import require_rollback, unreachable_is_refused
 
 if TYPE_CHECKING:
     from chaosext.model.result import Briefing
@@ -53,6 +53,7 @@ def dry_run(resolved: Resolved) -> DryRun:
     run = new_run_id()
     wishes = [wish for _, wish in resolved.wishes()]
     with unreachable_is_refused():
+        require_rollback(resolved)
         cuts = [_feasible(resolved.settings, wish, run) for wish in wishes]
         briefing = brief(connect(resolved.settings), max((wish.ttl_s for wish in wishes), default=None))
         held = who_holds(resolved.settings, cuts) if cuts else ()

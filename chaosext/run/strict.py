@@ -22,11 +22,13 @@ from chaosext.model.verdict import Outcome, Verdict
 from chaosext.run.briefing import brief
 from chaosext.run.cutting.fault import prepare
 from chaosext.run.cutting.locking import lock_cluster, unlock_cluster
+from chaosext.run.cutting.rollback import require_reschedulable
 from chaosext.run.directory import require_room
-from chaosext.run.judging.facts import ABORT_REASON
+from chaosext.run.judging.facts import ABORT_REASON, RESCHEDULE
 from chaosext.run.judging.finish import Renderer, finish
 from chaosext.run.leaving import Leaving, leaving_on_signals
 from chaosext.run.reach import connect, surroundings
+from chaosext.run.reading.experiment import calls
 from chaosext.run.watch.watching import Watching
 
 if TYPE_CHECKING:
@@ -41,12 +43,11 @@ if TYPE_CHECKING:
 def ready(resolved: Resolved, run: RunContext) -> Briefing:
     """Everything that can be refused is refused here: cluster, pin, limits, peers, lock. Takes the lock, at last."""
     cluster = connect(resolved.settings)
+    require_rollback(resolved)
     cuts = []
     for place, wish in resolved.wishes():
-        try:
+        with refused_at(place):
             cuts.append(prepare(resolved.settings, wish, run).cut)
-        except Refused as error:
-            raise Refused(f"{place}: {error.message}", error.fix) from None
     briefing = brief(cluster, max((cut.ttl_s for cut in cuts), default=None))
     lock_cluster(resolved.settings, run, cuts)
     return briefing
@@ -115,6 +116,22 @@ class _Playing:
         self.tell(self.briefing)
         with Watching(around, self.run.recorder):
             _play(self.resolved, self.journal, self.run, self.left)
+
+
+def require_rollback(resolved: Resolved) -> None:
+    """Raise `Refused` where the experiment deletes Pods, and that would be refused when it comes to it."""
+    for place, _ in calls(resolved.experiment, RESCHEDULE):
+        with refused_at(place):
+            require_reschedulable(resolved.settings)
+
+
+@contextmanager
+def refused_at(place: str) -> Iterator[None]:
+    """Say at which place of the experiment something is refused."""
+    try:
+        yield
+    except Refused as error:
+        raise Refused(f"{place}: {error.message}", error.fix) from None
 
 
 @contextmanager

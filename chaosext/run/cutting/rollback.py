@@ -52,7 +52,7 @@ def reschedule(
         return {
             "skipped": "the steady state was not met before the method, so this run has nothing to roll back"
         }
-    cluster = _cluster_to_act_on(settings)
+    cluster = require_reschedulable(settings)
     peered = peered_names(cluster)
     replicas = cluster.deployment(NAMESPACE, "coredns").replicas  # asked before anything is touched
     deleted: list[str] = []
@@ -96,7 +96,8 @@ def peered_names(cluster: Cluster) -> frozenset[str]:
         return frozenset(node.name for node in nodes)
 
 
-def _cluster_to_act_on(settings: Settings) -> Cluster:
+def require_reschedulable(settings: Settings) -> Cluster:
+    """The pinned cluster, looked up anew. Raises `Refused` where kube-dns' Pods may not be deleted."""
     require_deletable(settings, NAMESPACE)
     return connect_to_act(settings)
 
@@ -117,7 +118,7 @@ def _delete(settings: Settings, context: RunContext, victims: Sequence[Pod]) -> 
     """
     from chaosk8s.pod.actions import terminate_pods
 
-    _cluster_to_act_on(settings)
+    require_reschedulable(settings)
     pattern = "|".join(re.escape(pod.name) for pod in victims)
     context.recorder.say(
         Kind.ROLLBACK, f"Deployment/{NAMESPACE}/coredns", f"deleting {', '.join(pod.name for pod in victims)}"

@@ -11,6 +11,7 @@ from chaosext.run.judging.verdict import Answer, Facts
 
 SEVER = "sever_control_plane"
 HEAL = "heal_control_plane"
+RESCHEDULE = "reschedule_kube_dns"
 STEADY_STATE = "steady_state"
 CUT_EFFECTIVE = "cut_effective"
 KUBE_DNS_MOVED = "kube_dns_moved"

@@ -13,7 +13,7 @@ from chaosext.partition import apply
 from chaosext.partition.cut import Cut, NodeCut, peers_of
 from chaosext.partition.nft import PeerFacts, TableFacts
 from chaosext.partition.reports import NodeTables
-from chaosext.run import dry
+from chaosext.run import dry, strict
 from chaosext.run.cutting.plan import Wish
 from chaosext.run.reading.settings import Settings
 
@@ -89,3 +89,18 @@ def test_whatever_does_not_answer_is_refused(
     monkeypatch.setattr(dry, step, silent)
     with pytest.raises(Refused, match="no answer in 10 s"):
         dry.dry_run(RESOLVED)
+
+
+def test_a_rollback_that_would_be_refused_is_refused_with_its_place(
+    found: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unpinned(_settings: Settings) -> None:
+        raise Refused("context c is not pinned", "chaosext pin --context c")
+
+    monkeypatch.setattr(strict, "require_reschedulable", unpinned)
+    found()
+    provider = {"module": "chaosext.actions", "func": "reschedule_kube_dns"}
+    experiment = {"method": [], "rollbacks": [{"type": "action", "provider": provider}]}
+    only_that = SimpleNamespace(settings=RESOLVED.settings, experiment=experiment, wishes=lambda: iter(()))
+    with pytest.raises(Refused, match=r"^rollbacks\[0\]: context c is not pinned"):
+        dry.dry_run(only_that)

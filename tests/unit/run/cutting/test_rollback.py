@@ -119,3 +119,32 @@ def test_well_placed_pods_that_are_not_ready_are_not_deleted_again(
     with pytest.raises(Inconclusive, match="not Ready"):
         reschedule(bench, run, monkeypatch)
     assert bench.deleted == ["a", "b"]
+
+
+def test_pods_of_a_protected_namespace_are_not_touched(
+    run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    limits = tmp_path / "limits.yaml"
+    limits.write_text("protected_namespaces: [kube-system]")
+    monkeypatch.setenv("CHAOSEXT_LIMITS", str(limits))
+    bench = Bench([pod("a", on="cp")])
+    with pytest.raises(Refused, match="Pods of namespace kube-system may not be deleted"):
+        reschedule(bench, run, monkeypatch)
+    assert bench.deleted == []
+
+
+def test_where_the_context_leads_is_looked_up_right_before_each_deletion(
+    run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chaosk8s = pytest.importorskip("chaosk8s.pod.actions")
+    asked: list[str] = []
+
+    def elsewhere(settings: Settings) -> None:
+        asked.append(settings.context)
+        raise Refused("leads to another cluster")
+
+    monkeypatch.setattr(rollback, "connect_to_act", elsewhere)
+    monkeypatch.setattr(chaosk8s, "terminate_pods", lambda **_: asked.append("deleted"))
+    with pytest.raises(Refused, match="another cluster"):
+        rollback._delete(SETTINGS, run, [pod("a", on="cp")])
+    assert asked == ["kind-nowhere"]
