@@ -25,6 +25,34 @@ logger = logging.getLogger("chaostoolkit")
 _attended: Attended | None = None
 
 
+def validate_control(control: dict[str, Any]) -> None:
+    """The first that Chaos Toolkit asks of a control; from here on its log says no more than it may."""
+    from chaosext.run.log import be_discreet
+
+    be_discreet()
+
+
+def configure_control(
+    experiment: Experiment,
+    configuration: dict[str, Any],
+    secrets: dict[str, Any],
+    event_registry: Any,
+    **kwargs: Any,
+) -> None:
+    """Learn what must not be said; and write the journal as the experiment goes, so that it survives a kill."""
+    from chaosext.model.veil import hide
+    from chaosext.run.context import current
+    from chaosext.run.log import be_discreet
+    from chaosext.run.reading.known_secrets import known_secrets
+
+    hide(known_secrets(experiment, configuration or {}, secrets or {}))
+    if not current().strict:
+        from chaosext.run.events import Scribe
+
+        be_discreet()
+        event_registry.register(Scribe(current().directory, {}))
+
+
 def before_experiment_control(context: Experiment, **kwargs: Any) -> None:
     """Begin the run: what is known before the cut is logged, and what happens is noted from now on."""
     global _attended
@@ -70,11 +98,16 @@ def before_method_control(**kwargs: Any) -> None:
 
 
 def after_experiment_control(context: Experiment, state: Journal, **kwargs: Any) -> None:
-    """Heal what is left, derive the verdict, write the run's directory, and say so in the log."""
+    """Heal what is left, derive the verdict, write the run's directory, and say so in the log.
+
+    The journal, which `chaos run` writes and sends to whoever is to be notified, is left without what may be secret.
+    """
     global _attended
+    from chaosext.model.veil import veiled_whole
     from chaosext.report.markdown import summary
     from chaosext.run.context import current
     from chaosext.run.judging.finish import finish
+    from chaosext.run.judging.redaction import redacted
 
     run, attended, _attended = current(), _attended, None
     if run.strict:
@@ -85,5 +118,8 @@ def after_experiment_control(context: Experiment, state: Journal, **kwargs: Any)
         result = finish(run, state, briefing=None, render=summary)
     else:
         result = attended.finish(state, render=summary)
+    shown = veiled_whole(redacted(state))
+    state.clear()
+    state.update(shown)
     reasons = "; ".join(result.verdict.reasons)
     logger.info(f"chaosext: {result.verdict.headline}: {reasons}; see {run.directory.path / 'summary.md'}")

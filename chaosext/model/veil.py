@@ -15,6 +15,7 @@ from urllib.parse import quote, quote_plus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from typing import Any
 
 REDACTED = "(redacted)"
 
@@ -66,3 +67,12 @@ def hide(values: Iterable[str]) -> None:
 def veiled(text: str) -> str:
     """`text` as it may be said."""
     return without(_pattern, text)
+
+
+def veiled_whole(value: Any) -> Any:
+    """A JSON value with every text in it, keys too, as it may be said."""
+    if isinstance(value, str):
+        return veiled(value)
+    if isinstance(value, dict):
+        return {veiled(str(key)): veiled_whole(member) for key, member in value.items()}
+    return [veiled_whole(member) for member in value] if isinstance(value, list | tuple) else value

@@ -42,10 +42,10 @@ class InTime(RunEventHandler):  # type: ignore[misc]
     def start_activity(self, activity: Any) -> None:
         self._left.leave()
         within_s = limit_s(activity, self._looked_up(activity["provider"].get("arguments")), self._default_s)
-        self._left.begin(f"{activity['type']} {activity['name']!r}", within_s)
+        self._left.begin(f"{activity['type']} '{activity['name']}'", within_s)
 
     def activity_completed(self, activity: Any, run: Any) -> None:
-        self._left.done(f"what follows {activity['type']} {activity['name']!r}", self._gap_s)
+        self._left.done(f"what follows {activity['type']} '{activity['name']}'", self._gap_s)
         self._left.leave()
 
     def _activities(self) -> list[dict[str, Any]]:

@@ -46,6 +46,10 @@ SHORTEST_HEAL_S = 1.5
 """What the last heal has even then; entering a node takes 0.3 s on an idle machine."""
 
 
+SHORTEST_UNLOCK_S = 0.5
+"""What giving back the locks has even then: they expire by themselves."""
+
+
 @dataclass(slots=True)
 class Leaving:
     """Why a run is left: the first signal, or `overdue`, the activity whose time is up, with how long it had.
@@ -129,6 +133,11 @@ class Leaving:
         if not self.told:
             return otherwise
         return max(SHORTEST_HEAL_S, END_S - self.told_for_s)
+
+    @property
+    def unlock_s(self) -> float:
+        """Seconds that giving the locks back has once the run was healed."""
+        return max(SHORTEST_UNLOCK_S, END_S - self.told_for_s)
 
     def install(self) -> None:
         """Make this the handler of every signal that is heeded."""

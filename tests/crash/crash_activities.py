@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sqlite3
+import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -43,7 +47,8 @@ def leave(code: int) -> None:
     raise SystemExit(code)
 
 
-def snooze(word: str, seconds: float) -> None:
+def snooze(word: str, seconds: float, value: Any = None) -> None:
+    """As a tolerance it is given a `value` to judge."""
     mark(word)
     time.sleep(seconds)
     mark(f"{word}-woke")
@@ -56,3 +61,39 @@ def stay(word: str, seconds: float) -> None:
         time.sleep(seconds)
     except BaseException:
         mark(f"{word}-swallowed")
+
+
+def swallow_all(word: str) -> None:
+    """An activity that never ends, whatever is raised in it."""
+    mark(word)
+    while True:
+        try:
+            while True:
+                time.sleep(0.05)
+        except BaseException:
+            mark(f"{word}-swallowed")
+
+
+def wait_in_c(word: str, seconds: float) -> None:
+    """An activity that no signal gets out of: SQLite waits for a lock in C, however often it is interrupted."""
+    with tempfile.TemporaryDirectory() as directory:
+        database = str(Path(directory, "d"))
+        holder, waiter = (sqlite3.connect(database, timeout=seconds, isolation_level=None) for _ in range(2))
+        holder.execute("begin immediate")
+        mark(word)
+        waiter.execute("begin immediate")
+
+
+def spill(said: str) -> dict[str, Any]:
+    """An activity that says what it should not, everywhere that it can."""
+    mark("spilt")
+    print(said)
+    print(said, file=sys.stderr)
+    logging.getLogger("chaostoolkit").warning(said)
+    logging.getLogger("elsewhere").error(said)
+    return {"status": "healthy", "summary": said, said: [said]}
+
+
+def burst(said: str) -> None:
+    """An activity that says it in what it raises."""
+    raise RuntimeError(said)

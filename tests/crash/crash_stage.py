@@ -42,9 +42,11 @@ def experiment(
     *,
     probes: list[Activity] | None = None,
     rollbacks: list[Activity] | None = None,
+    **configuration: Any,
 ) -> dict[str, Any]:
     return {
         "title": "a small one",
+        "configuration": configuration,
         "description": "made for a test",
         "secrets": {"k8s": {"KUBERNETES_CONTEXT": "kind-nowhere"}},
         "steady-state-hypothesis": {"title": "all is well", "probes": probes or [gate()]},

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from chaosext.cluster.client import Cluster, NotFound
+from chaosext.model.crash import crash_point
 from chaosext.model.errors import ChaosextError, Inconclusive, Unreachable
 from chaosext.model.finding import Status
 from chaosext.model.timeline import Kind
@@ -124,6 +125,7 @@ def _delete(settings: Settings, context: RunContext, victims: Sequence[Pod]) -> 
         Kind.ROLLBACK, f"Deployment/{NAMESPACE}/coredns", f"deleting {', '.join(pod.name for pod in victims)}"
     )
     secrets = {"KUBERNETES_CONTEXT": settings.context, "KUBERNETES_VERIFY_SSL": "true"}
+    crash_point("rolling-back")
     deleted = terminate_pods(
         label_selector=KUBE_DNS_SELECTOR,
         name_pattern=f"^({pattern})$",
@@ -131,6 +133,7 @@ def _delete(settings: Settings, context: RunContext, victims: Sequence[Pod]) -> 
         ns=NAMESPACE,
         secrets=secrets,
     )
+    crash_point("rolled-back")
     return list(deleted)
 
 

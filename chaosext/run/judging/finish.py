@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -44,7 +45,7 @@ def finish(
     """
     left = left or Leaving()
     remains = _last_heal(context, left) if context.cuts else None
-    unlock_cluster(context)
+    _unlock(context, left)
     context.recorder.close()
     shown = redacted(
         {**journal, "status": journal.get("status") or ("interrupted" if left.told else "failed")}
@@ -65,6 +66,13 @@ def _last_heal(context: RunContext, left: Leaving) -> tuple[str, ...]:
         return remains
     time.sleep(max(0.0, STRAGGLER_S - left.told_for_s))
     return left_behind(context, left.heal_s(PARTING_S))
+
+
+def _unlock(context: RunContext, left: Leaving) -> None:
+    """What can't be given back while somebody waits for the end expires by itself."""
+    unlocking = threading.Thread(target=unlock_cluster, args=(context,), daemon=True)
+    unlocking.start()
+    unlocking.join(left.unlock_s if left.told else None)
 
 
 def write_result(

@@ -1,0 +1,90 @@
+"""What a plain `chaos run` may log: its console and its `chaostoolkit.log` tell all that activities said, otherwise."""
+
+from __future__ import annotations
+
+import logging
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from chaosext.model.veil import veiled
+from chaosext.run.judging.redaction import FAILED, error_form, form
+
+FAILURE = "  => failed: "
+"""What chaoslib's line about an activity that raised begins with (chaoslib/activity.py)."""
+
+RUNNER = ("chaoslib", "chaostoolkit")
+TRUSTED = ("chaosext", "chaosk8s")
+"""Packages whose lines are kept, secrets taken out. Of everybody else's only the form is."""
+
+_HARMLESS = (
+    "  => succeeded without",
+    "Activity '",
+    "Activity failed",
+    "Applying ",
+    "Cleaning up ",
+    "Control '",
+    "Initializing ",
+    "Loading ",
+    "No controls ",
+    "Running steady-state hypothesis",
+    "Searching for ",
+    "activity will run",
+    "allowed tolerance is",
+)
+"""How the runner's lines for debugging begin that quote names only; its others quote values, commands, answers."""
+
+_VERDICTS = ("Steady state probe '", "Experiment ran into an un expected fatal error")
+"""How the runner's own fatal lines begin; its others quote whatever was raised."""
+
+
+class Discreet(logging.Filter):
+    """Lets every record through, and of each only what may be said."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[0] if record.exc_info else None
+        named = f" ({error.__name__})" if error else ""
+        record.msg, record.args = veiled(_sayable(record) + named), ()
+        record.exc_info = record.exc_text = record.stack_info = None
+        return True
+
+
+def be_discreet() -> None:
+    """From here on Chaos Toolkit's logger says no more than it may; asked again, nothing changes."""
+    logger = logging.getLogger("chaostoolkit")
+    if not any(isinstance(each, Discreet) for each in logger.filters):
+        logger.addFilter(Discreet())
+
+
+def _sayable(record: logging.LogRecord) -> str:
+    said, package = record.getMessage(), _package(record.pathname)
+    if package in TRUSTED:
+        return said
+    if package not in RUNNER:
+        return f"{record.module}: {form(said)}"
+    if said.startswith(FAILURE):
+        return _failure(said.removeprefix(FAILURE))
+    if record.levelno == logging.DEBUG:
+        return said if said.startswith(_HARMLESS) else str(form(said))
+    if record.levelno == logging.CRITICAL:
+        return said if said.startswith(_VERDICTS) else str(form(said))
+    return said
+
+
+def _failure(said: str) -> str:
+    if said.startswith("chaosext."):
+        return f"{FAILURE}{said}"
+    return f"{FAILURE}{error_form(FAILED + said).removeprefix(FAILED)}"
+
+
+@cache
+def _package(path: str) -> str:
+    """Which of the known packages a source file is of; "" for anybody else's."""
+    return next((name for name in (*RUNNER, *TRUSTED) if _home(name) in Path(path).parents), "")
+
+
+@cache
+def _home(package: str) -> Path | None:
+    spec = find_spec(package)
+    places = spec.submodule_search_locations if spec else None
+    return Path(places[0]) if places else None
