@@ -10,6 +10,7 @@ from .conftest import activity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from .conftest import Outcome
 
@@ -110,3 +111,30 @@ def test_a_dry_run_prints_the_rules_and_touches_nothing(
     assert outcome.exit_code == 0, outcome
     assert "add table inet chaosext_" in outcome.stdout
     assert "timeout" in outcome.stdout
+
+
+def test_refuses_a_context_that_is_not_pinned(
+    run: Callable[..., Outcome], experiment: dict[str, Any], tmp_path: Path
+) -> None:
+    outcome = run(experiment, XDG_CONFIG_HOME=str(tmp_path))
+    assert outcome.exit_code == 20
+    assert "chaosext pin --context kind-" in outcome.stdout + outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        ("max_ttl_s: 5", "max_ttl_s is 5 s in {}"),
+        ("protected_nodes: ['*-worker']", "-worker may not be cut off (protected_nodes is *-worker in {})"),
+        ("protected_namespaces: [shop]", "protected_namespaces is shop in {}"),
+        ("allowed_hours: Mon 00:00-00:01 UTC", "allowed_hours is Mon 00:00-00:01 UTC in {}"),
+    ],
+)
+def test_refuses_what_the_operator_does_not_allow(
+    run: Callable[..., Outcome], experiment: dict[str, Any], tmp_path: Path, limit: str, said: str
+) -> None:
+    path = tmp_path / "limits.yaml"
+    path.write_text(limit)
+    outcome = run(experiment, CHAOSEXT_LIMITS=str(path))
+    assert outcome.exit_code == 20
+    assert said.format(path) in outcome.stdout + outcome.stderr
