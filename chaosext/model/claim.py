@@ -46,8 +46,7 @@ class LockFacts:
                 "see what it is, and delete it if nobody needs it",
             )
         return Refused(
-            f"lock: run {self.run} of {self.owner or 'unknown'} holds {where}, for {self.remaining_s} s more at the "
-            "most unless it renews that",
+            f"lock: {self} holds {where} ({self.remaining_s} s more, unless it is renewed)",
             f"wait for it to end, see `chaosext status`; where it died, `chaosext sweep --run {self.run}`",
         )
 

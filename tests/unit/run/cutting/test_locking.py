@@ -108,8 +108,6 @@ def test_who_holds_it_is_said_without_taking_it(
     monkeypatch.setattr(locking, "look_at_lease", lambda _cluster: lease)
     monkeypatch.setattr(locking, "inspect", lambda _shells: (NodeTables(node="cp", lock=node),))
     said = locking.who_holds(SETTINGS, [CUT])
-    wanted = (
-        f"a run would be refused now: lock: run other of bob@two holds {where}, for 43 s more at the most"
-    )
-    assert [line.startswith(wanted) for line in said] == ([True] if where else [])
+    wanted = f"a run would be refused now: lock: run other of bob@two holds {where} (43 s more, unless it is renewed)"
+    assert [line == wanted for line in said] == ([True] if where else [])
     assert stage.done == []
