@@ -55,7 +55,7 @@ def read_pins(path: Path | None = None) -> dict[str, Pin]:
         return {context: Pin(**pin) for context, pin in json.loads(path.read_text()).items()}
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise Refused(
             f"the pins in {path} can't be read ({error})", "repair the file or remove it"
         ) from error

@@ -10,6 +10,7 @@ from chaosext.model.errors import ChaosextError, Inconclusive, Refused, Unsafe
 from chaosext.model.holder import me
 from chaosext.nodes.transport import discover, shells
 from chaosext.partition.apply import inspect
+from chaosext.partition.cut import check_node
 from chaosext.safety.intent import INTENT, Outstanding, intent_log, outstanding
 
 if TYPE_CHECKING:
@@ -171,8 +172,9 @@ class Surveyed:
 def look(named: Collection[str] = (), *, cluster: str | None = None, transport: str = "docker") -> Surveyed:
     """Ask every node that can be found: kind's (of `cluster`, or of all), those `named`, and the intent log's.
 
-    What can't be asked is in the answer. Raises `Refused` for a transport that there is not.
+    What can't be asked is in the answer. Raises `Refused` for a transport that there is not, or what names no node.
     """
+    named = [check_node(name) for name in named]
     log, problems = _entries()
     unfinished = outstanding(log)
     found, docker = _discovered(transport, cluster, named)

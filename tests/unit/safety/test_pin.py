@@ -60,7 +60,16 @@ def test_a_write_that_fails_leaves_the_old_pins(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "not json", '{"kind-a": {}}', '{"kind-a": {"server": 1, "x": 2}}', "3"]
+    "content",
+    [
+        "",
+        "[]",
+        pytest.param("[" * 100_000, id="deep"),
+        "not json",
+        '{"kind-a": {}}',
+        '{"kind-a": {"server": 1, "x": 2}}',
+        "3",
+    ],
 )
 def test_pins_that_can_not_be_read_are_no_permission(tmp_path: Path, content: str) -> None:
     path = tmp_path / "pins.json"

@@ -196,3 +196,5 @@ def test_the_command(world: dict[str, Any], capsys: pytest.CaptureFixture[str]) 
     assert invoke(["status", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["schema"] == "chaosext.status/v1"
     assert invoke(["status", "--transport", "ssh"]) == 20
+    assert invoke(["status", "--node", "--privileged"]) == 20
+    assert "can not name a node" in capsys.readouterr().err
