@@ -136,6 +136,8 @@ def _refused(resolved: Resolved, context: RunContext, error: Refused, expect: st
 
     journal = {"experiment": resolved.experiment, "start": datetime.now(UTC).isoformat()}
     context.recorder.close()
+    context.trail.context = resolved.settings.context
+    context.trail.end(refusal(error))
     result = result_of(context, journal, refusal(error), expected=expect)
     return write_result(context, result, journal, summary)
 

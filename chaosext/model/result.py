@@ -38,8 +38,46 @@ class Briefing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignRules:
+    """How the rules that aren't ours differ between before the cut and after the last heal, over all cut nodes.
+
+    `changed_by`: known author, such as `kube-proxy` -> lines that came, went or moved. `unattributed`: what nobody is
+    known for, as lines for people. `not_compared`: the nodes whose rules could not be listed both times.
+    """
+
+    changed_by: Mapping[str, int]
+    unattributed: tuple[str, ...] = ()
+    not_compared: tuple[str, ...] = ()
+
+    @property
+    def identical(self) -> bool | None:
+        """Whether they are byte for byte what they were, on every node; None: not known."""
+        if self.changed_by or self.unattributed:
+            return False
+        return None if self.not_compared else True
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """What a verdict must not keep to itself."""
+        unknown = [f"foreign rules were changed by nobody known: {line}" for line in self.unattributed]
+        missed = ", ".join(self.not_compared)
+        return (*unknown, *([f"foreign rules could not be compared on {missed}"] if missed else []))
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "identical": self.identical,
+            "changed_by": dict(self.changed_by),
+            "unattributed": list(self.unattributed),
+            "not_compared": list(self.not_compared),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
-    """One run, whole. `dns_outages`: node -> windows in which its DNS was dead; `duration_s` is wall clock."""
+    """One run, whole. `dns_outages`: node -> windows in which its DNS was dead; `duration_s` is wall clock.
+
+    `audit` is the number and hash of the run's last entry in the audit log (`seq`, `hash`); None: it has none there.
+    """
 
     run: str
     experiment: str
@@ -51,6 +89,8 @@ class RunResult:
     briefing: Briefing | None = None
     expected: str | None = None
     kube_dns_moved: str | None = None
+    foreign_rules: ForeignRules | None = None
+    audit: Mapping[str, Any] | None = None
 
     @property
     def longest_dns_outage_s(self) -> float:
@@ -73,5 +113,7 @@ class RunResult:
                 name: [list(window) for window in found] for name, found in self.dns_outages.items()
             },
             "longest_dns_outage_s": round(self.longest_dns_outage_s, 1),
+            "foreign_rules": self.foreign_rules.to_json() if self.foreign_rules else None,
+            "audit": dict(self.audit) if self.audit else None,
             **(self.briefing.to_json() if self.briefing else {}),
         }

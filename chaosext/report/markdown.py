@@ -20,6 +20,7 @@ def summary(result: RunResult) -> str:
         _section("Chain of causes", chain_of_causes(result), numbered=True),
         _section("DNS outages", _outages(result)),
         _section("What to do", what_to_do(result)),
+        _section("Rules that are not ours", _foreign_rules(result)),
         _section("Known before the cut", _briefing(result)),
     )
     return "\n".join(section for section in sections if section)
@@ -49,6 +50,16 @@ def _window(window: Window) -> str:
     if end_s is None:
         return f"dead from {start_s:.1f} s on, and not back when the run ended"
     return f"dead for {end_s - start_s:.1f} s ({start_s:.1f} s to {end_s:.1f} s after the cut)"
+
+
+def _foreign_rules(result: RunResult) -> tuple[str, ...]:
+    rules = result.foreign_rules
+    if rules is None:
+        return ()
+    if rules.identical:
+        return ("after the last heal byte for byte what they were before the cut",)
+    known = [f"changed by {author}: {lines} lines" for author, lines in sorted(rules.changed_by.items())]
+    return (*known, *rules.reasons)
 
 
 def _briefing(result: RunResult) -> tuple[str, ...]:

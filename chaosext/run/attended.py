@@ -41,7 +41,10 @@ def attend(experiment: Experiment) -> Attended:
     """Begin to watch. Raises `Refused` for a cluster that can't be asked or isn't the pinned one."""
     resolved = resolve(experiment)
     ttl_s = max((wish.ttl_s for _, wish in resolved.wishes()), default=None)
-    briefing = brief(connect(resolved.settings), ttl_s)
+    cluster, trail = connect(resolved.settings), current().trail
+    briefing = brief(cluster, ttl_s)
+    trail.context, trail.cluster_uid = cluster.context, cluster.namespace_uid("kube-system")
+    trail.begin(experiment)
     watching = Watching(surroundings(resolved.settings), current().recorder)
     watching.__enter__()
     return Attended(briefing, watching)

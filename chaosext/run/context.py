@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from chaosext.nodes.transport import DEFAULT
 from chaosext.observe.recorder import Recorder
 from chaosext.run.directory import RunDirectory, new_run_id
+from chaosext.run.trail import Trail
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,10 +31,11 @@ class RunContext:
     """One run. `cuts` are those that it meant to arm; by `let_go` the kernel has let go of all of them.
 
     `transport` is the way into their nodes; `renewing` keeps a cut with a dead man's switch in force. `before` is what
-    the paths were like before the cut; `prepared` is a cut made ready: for which wish, and when (monotonic seconds).
-    `lock` is the run's hold on its cluster. `gate_failed`: the steady state was not met before the method, which was
-    not played. `strict` is set by `chaosext run`, which derives the verdict itself; under plain `chaos run` the control
-    does.
+    the paths were like before the cut; `foreign_before` and `foreign_after` are all rules of the cut nodes, then and
+    after the last heal (None: not to be had). `prepared` is a cut made ready: for which wish, and when (monotonic
+    seconds). `lock` is the run's hold on its cluster, `trail` what it tells the audit log. `gate_failed`: the steady
+    state was not met before the method, which was not played. `strict` is set by `chaosext run`, which derives the
+    verdict itself; under plain `chaos run` the control does.
     """
 
     id: str
@@ -46,10 +48,16 @@ class RunContext:
     transport: str = DEFAULT
     renewing: Renewing | None = None
     lock: ClusterLock | None = None
+    trail: Trail = field(init=False)
     before: CutEvidence | None = None
+    foreign_before: dict[str, str | None] = field(default_factory=dict)
+    foreign_after: dict[str, str | None] = field(default_factory=dict)
     prepared: tuple[Wish, Planned, float] | None = None
     method_began: bool = False
     gate_failed: bool = False
+
+    def __post_init__(self) -> None:
+        self.trail = Trail(run=self.id, owner=self.owner)
 
 
 _current: RunContext | None = None

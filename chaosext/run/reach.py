@@ -9,6 +9,8 @@ from chaosext.cluster.bounds import bound_api_calls
 from chaosext.cluster.client import Cluster
 from chaosext.model.errors import Refused, Unreachable
 from chaosext.nodes.transport import shells
+from chaosext.run.context import owner
+from chaosext.safety.audit import Deed, Event, audit_log
 from chaosext.safety.pin import Pin, read_pins, verify, write_pin
 from chaosext.steady.suite import Surroundings
 
@@ -76,7 +78,7 @@ def pin_context(context: str, *, replace: bool = False) -> tuple[Pin, bool]:
         return pin, False
     if pinned is not None and not replace:
         verify(pinned, pin)
-    write_pin(pin)
+    _pin(pin)
     return pin, True
 
 
@@ -91,8 +93,15 @@ def pin_made(context: str, *, kube_system_uid: str, ca_sha256: str) -> Pin:
             f"context {context} of the kubeconfig leads to another cluster, at {pin.server}",
             f"remove or rename it (`kubectl config delete-context {context}`), or use another --name",
         )
-    write_pin(pin)
+    _pin(pin)
     return pin
+
+
+def _pin(pin: Pin) -> None:
+    """Raises `Refused` where that can't be written down in the audit log."""
+    deed = Deed(event=Event.PINNED, owner=owner(), context=pin.context, cluster_uid=pin.kube_system_uid)
+    audit_log().append(deed)
+    write_pin(pin)
 
 
 def surroundings(settings: Settings) -> Surroundings:

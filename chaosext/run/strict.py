@@ -49,6 +49,8 @@ def ready(resolved: Resolved, run: RunContext) -> Briefing:
         with refused_at(place):
             cuts.append(prepare(resolved.settings, wish, run).cut)
     briefing = brief(cluster, max((cut.ttl_s for cut in cuts), default=None))
+    run.trail.context, run.trail.cluster_uid = cluster.context, cluster.namespace_uid("kube-system")
+    run.trail.begin(resolved.experiment)
     lock_cluster(resolved.settings, run, cuts)
     return briefing
 

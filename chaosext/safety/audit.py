@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import json
 import os
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 LOCK_S = 5.0
 """How long to wait for other processes' entries; each takes a few milliseconds."""
+
+NOTE_S = 1.0
+"""How long a deed that was done waits for its entry: no heal may hang on a disk, or on a process that was stopped."""
 
 _RETRY_S = 0.01
 
@@ -204,6 +208,22 @@ class AuditLog:
 def audit_log() -> AuditLog:
     """This user's log, `audit.jsonl` in `state_home()`."""
     return AuditLog(state_home() / "audit.jsonl")
+
+
+def note(deed: Deed) -> Receipt | str:
+    """Write down what was done already: nothing is undone, held up or failed for it. What is wrong, where it fails."""
+    answers: list[Receipt | str] = []
+
+    def write() -> None:
+        try:
+            answers.append(audit_log().append(deed, wait_s=NOTE_S))
+        except Refused as error:
+            answers.append(error.message)
+
+    writing = threading.Thread(target=write, name="audit", daemon=True)
+    writing.start()
+    writing.join(NOTE_S)
+    return answers[0] if answers else f"the log {audit_log().path} did not take it within {NOTE_S:g} s"
 
 
 def digest_of(experiment: Mapping[str, Any]) -> str:

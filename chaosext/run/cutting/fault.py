@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from chaosext.model import clock
@@ -12,7 +13,7 @@ from chaosext.model.crash import crash_point
 from chaosext.model.errors import Inconclusive
 from chaosext.model.finding import Finding, Status
 from chaosext.nodes.transport import shells
-from chaosext.partition.apply import ARMING_S, ArmReport, arm
+from chaosext.partition.apply import ARMING_S, ArmReport, arm, listings
 from chaosext.run.cutting import baseline
 from chaosext.run.cutting.bounds import require_within_limits
 from chaosext.run.cutting.heal import heal_run
@@ -22,6 +23,8 @@ from chaosext.run.cutting.plan import Wish, plan_cut, survey
 from chaosext.run.cutting.proof import proof
 from chaosext.run.cutting.renewing import Renewing
 from chaosext.run.reach import connect_to_act
+from chaosext.run.trail import table_on
+from chaosext.safety.audit import Event
 from chaosext.safety.intent import INTENT, intent_log
 from chaosext.steady import cut as cut_check
 
@@ -64,6 +67,8 @@ def prepare(settings: Settings, wish: Wish, context: RunContext) -> Planned:
     sources = {path.source for path in planned.paths}
     context.transport = settings.transport
     context.before = cut_check.gather(planned.paths, shells(sources, context.transport), blind=planned.blind)
+    nodes = shells((node.node for node in planned.cut.nodes), context.transport)
+    context.foreign_before = listings(nodes) | context.foreign_before
     context.prepared = (wish, planned, time.monotonic())
     return planned
 
@@ -79,6 +84,8 @@ def sever(settings: Settings, wish: Wish, context: RunContext, *, prove: bool = 
     require_within_limits(settings, cut, cluster, planned.nodes)
     lock_cluster(settings, context, [cut])
     cluster_uid = cluster.namespace_uid("kube-system")
+    context.trail.context, context.trail.cluster_uid = cluster.context, cluster_uid
+    context.trail.require(Event.ARMING, **_touched(cut))
     _write_intent(cut, cluster, context.transport)
     report = _armed(cut, context)
     command_to_cut_s = time.monotonic() - started_s
@@ -108,10 +115,16 @@ def _armed(cut: Cut, context: RunContext) -> ArmReport:
     crash_point("armed")
     context.let_go = report.let_go.later(cut.ttl_s - cut.step_s)
     if cut.step_s < cut.ttl_s:
-        context.renewing = Renewing(cut, on, until=context.let_go)
+        renewed = partial(context.trail.note, Event.RENEWED, **_touched(cut))
+        context.renewing = Renewing(cut, on, until=context.let_go, renewed=renewed)
         context.renewing.start()
     note_cut(context, report)
+    context.trail.note(Event.ARMED, **_touched(cut))
     return report
+
+
+def _touched(cut: Cut) -> dict[str, tuple[str, ...]]:
+    return table_on(cut.run, (node.node for node in cut.nodes))
 
 
 def _proven(context: RunContext) -> Finding:

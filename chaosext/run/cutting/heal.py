@@ -10,6 +10,8 @@ from chaosext.model.errors import ChaosextError, Inconclusive
 from chaosext.nodes.transport import shells
 from chaosext.partition.apply import TIMEOUT_S, heal
 from chaosext.run.cutting.noting import note_heal
+from chaosext.run.trail import table_on
+from chaosext.safety.audit import Event
 from chaosext.safety.intent import GONE, intent_log
 
 if TYPE_CHECKING:
@@ -37,7 +39,11 @@ def heal_run(context: RunContext, timeout_s: float = TIMEOUT_S) -> HealReport:
         node.gone and node.was_there is not False for node in report.nodes
     ):  # None: gone, but not listed before
         note_heal(context, report)
+        gone = [node.node for node in report.nodes if node.gone]
+        context.trail.note(Event.HEALED, **table_on(context.id, gone))
+    context.foreign_after = {node.node: node.foreign_after for node in report.nodes}
     report.require_gone(let_go=context.let_go)
+    report.require_seen()
     return report
 
 

@@ -16,7 +16,7 @@ from chaosext.partition.apply import TIMEOUT_S, renew
 from chaosext.partition.cut import SHORTEST_TTL_S
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from chaosext.model.clock import Moment
     from chaosext.nodes.shell import NodeShell
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Renewing:
-    """Renews `cut` on its nodes until `until`, when its TTL is over.
+    """Renews `cut` on its nodes until `until`, when its TTL is over. `renewed` hears of each time.
 
     `lost` says why the cut has ended before that, "" while it has not.
     """
@@ -33,6 +33,7 @@ class Renewing:
     cut: Cut
     shells: Mapping[str, NodeShell]
     until: Moment
+    renewed: Callable[[], None] = lambda: None
     lost: str = ""
     _stopped: threading.Event = field(default_factory=threading.Event)
 
@@ -72,4 +73,5 @@ class Renewing:
                 self.lost = str(error)
             return False
         crash_point("renewed")
+        self.renewed()
         return True

@@ -14,6 +14,7 @@ from chaosext.model.timeline import Kind
 from chaosext.run.cutting.bounds import require_deletable
 from chaosext.run.reach import connect_to_act, surroundings
 from chaosext.run.watch.waiting import POLL_S
+from chaosext.safety.audit import Event
 from chaosext.steady import names
 from chaosext.steady.bgp import peered_nodes
 from chaosext.steady.placement import KUBE_DNS_SELECTOR
@@ -124,6 +125,7 @@ def _delete(settings: Settings, context: RunContext, victims: Sequence[Pod]) -> 
     context.recorder.say(
         Kind.ROLLBACK, f"Deployment/{NAMESPACE}/coredns", f"deleting {', '.join(pod.name for pod in victims)}"
     )
+    _write_down(context, [pod.name for pod in victims])
     secrets = {"KUBERNETES_CONTEXT": settings.context, "KUBERNETES_VERIFY_SSL": "true"}
     crash_point("rolling-back")
     deleted = terminate_pods(
@@ -134,7 +136,20 @@ def _delete(settings: Settings, context: RunContext, victims: Sequence[Pod]) -> 
         secrets=secrets,
     )
     crash_point("rolled-back")
+    context.trail.note(Event.PODS_DELETED, pods=_in_audit(deleted))
     return list(deleted)
+
+
+def _write_down(context: RunContext, pods: Sequence[str]) -> None:
+    """What can't be written down is not done; but after a cut the cluster needs it, whatever the disk says."""
+    if context.cuts:
+        context.trail.note(Event.DELETING_PODS, pods=_in_audit(pods))
+    else:
+        context.trail.require(Event.DELETING_PODS, pods=_in_audit(pods))
+
+
+def _in_audit(pods: Sequence[str]) -> tuple[str, ...]:
+    return tuple(f"{NAMESPACE}/{pod}" for pod in pods)
 
 
 def _wait_until_settled(cluster: Cluster, replicas: int, timeout_s: float) -> tuple[Pod, ...]:

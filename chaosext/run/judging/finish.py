@@ -18,6 +18,7 @@ from chaosext.partition.apply import STRAGGLER_S
 from chaosext.run.cutting.heal import PARTING_S, left_behind
 from chaosext.run.cutting.locking import unlock_cluster
 from chaosext.run.judging.facts import facts_of
+from chaosext.run.judging.foreign import foreign_rules
 from chaosext.run.judging.redaction import redacted
 from chaosext.run.judging.verdict import derive
 from chaosext.run.leaving import Leaving
@@ -51,7 +52,9 @@ def finish(
         {**journal, "status": journal.get("status") or ("interrupted" if left.told else "failed")}
     )
     facts = facts_of(shown, left_behind=remains, signal_number=left.signal_number, overdue=left.overdue)
-    result = result_of(context, shown, derive(facts), briefing, expected)
+    verdict = derive(facts)
+    context.trail.end(verdict)
+    result = result_of(context, shown, verdict, briefing, expected)
     return write_result(context, result, shown, render)
 
 
@@ -101,9 +104,11 @@ def result_of(
     briefing: Briefing | None = None,
     expected: str | None = None,
 ) -> RunResult:
-    """The result as a value, from the journal and the timeline."""
+    """The result as a value, from the journal, the timeline, the foreign rules and the audit log."""
     started_at = str(journal.get("start", ""))
-    verdict = replace(verdict, reasons=tuple(map(veiled, verdict.reasons)))
+    foreign = foreign_rules(context.foreign_before, context.foreign_after) if context.cuts else None
+    reasons = (*verdict.reasons, *(foreign.reasons if foreign else ()), *context.trail.problems)
+    verdict = replace(verdict, reasons=tuple(map(veiled, reasons)))
     return RunResult(
         run=context.id,
         experiment=veiled(str(journal.get("experiment", {}).get("title", ""))),
@@ -115,6 +120,8 @@ def result_of(
         briefing=briefing,
         expected=expected,
         kube_dns_moved=facts_of(journal).moved,
+        foreign_rules=foreign,
+        audit=context.trail.last.to_json() if context.trail.last else None,
     )
 
 
