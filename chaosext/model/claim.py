@@ -36,7 +36,7 @@ class LockFacts:
     @property
     def may_be_taken(self) -> bool:
         """Whether its time is over, or the process that held it is known to have ended."""
-        return not self.is_live or _known_dead(self.holder)
+        return not self.is_live or (self.holder is not None and self.holder.is_dead)
 
     def refusal(self, where: str) -> Refused:
         """What to tell who wants it: who holds `where`, for how long at the most, and what to do."""
@@ -52,15 +52,6 @@ class LockFacts:
 
     def __str__(self) -> str:
         return f"run {self.run} of {self.owner or 'unknown'}"
-
-
-def _known_dead(holder: Holder | None) -> bool:
-    """Whether the process is known to have ended: one of this very boot that is no more.
-
-    Hosts may share a name (fresh virtual machines do), and a name may have been cut short to fit; the boot's id tells
-    machines apart. What was locked in an earlier boot of this machine expires by itself.
-    """
-    return holder is not None and holder.boot == me().boot and replace(holder, host=me().host).is_dead
 
 
 def parsed(text: str | None) -> Holder | None:

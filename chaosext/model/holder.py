@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -32,15 +31,14 @@ class Holder:
 
     @property
     def is_dead(self) -> bool:
-        """Whether it is known to have ended. One that can't be seen from here (another machine) is not."""
-        here = me()
-        if (self.host, self.pids) != (here.host, here.pids):
-            return False
-        return self.boot != here.boot or _started(self.pid) != self.started
+        """Whether it is known to have ended: one of this very boot and PID namespace that is no more.
 
-    @property
-    def is_me(self) -> bool:
-        return self == me()
+        The boot tells machines apart: hosts may share a name, as fresh virtual machines do. Of an earlier boot nothing
+        is known; what it held expires by itself.
+        """
+        here = me()
+        seen_from_here = (self.boot, self.pids) == (here.boot, here.pids)
+        return seen_from_here and _started(self.pid) != self.started
 
     def __str__(self) -> str:
         """One word, without blanks or commas: fits a comment of nft's and an annotation of Kubernetes'."""
@@ -64,7 +62,7 @@ def me() -> Holder:
     """This process."""
     pid = os.getpid()
     return Holder(
-        host=socket.gethostname(),
+        host=os.uname().nodename,
         boot=boot_id().partition("-")[0],
         pids=_pid_namespace(),
         pid=pid,
