@@ -21,6 +21,7 @@ import subprocess
 import sys
 from typing import Any
 
+from chaosext.run.leaving import SIGNALS
 from tests.trust.lab.listening import listen
 
 PRELOADED = (
@@ -95,6 +96,9 @@ def attend(guest: socket.socket) -> None:
 def live(request: dict[str, Any]) -> None:
     """Be the process: from here on nothing tells it from one that was executed."""
     os.setsid()
+    for number in SIGNALS:  # a signal that is ignored (nohup) stays so, and a trial sends all of them
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])
@@ -130,7 +134,6 @@ if __name__ == "__main__":
     for name in PRELOADED:
         importlib.import_module(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     gc.collect()
     gc.freeze()
     serve(sys.argv[1])
