@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chaosext.model.errors import Unsafe
+from chaosext.model.errors import Inconclusive, Unsafe
 from chaosext.partition.nft import TableFacts, table_of
 
 if TYPE_CHECKING:
@@ -105,11 +105,20 @@ class HealReport:
         After `let_go` (see `ArmReport`) the kernel has let go, seen or not.
         """
         if self.may_cut(let_go=let_go):
-            raise Unsafe(f"{self._what_is_left()}{_until(let_go)}", how_to_remove(self.run, self.left))
+            what = f"the cut of run {self.run} may still be in force on {self._unseen()}"
+            raise Unsafe(f"{what}{_until(let_go)}", how_to_remove(self.run, self.left))
 
-    def _what_is_left(self) -> str:
-        nodes = ", ".join(f"{node.node} ({node.problem})" for node in self.nodes if not node.gone)
-        return f"the cut of run {self.run} may still be in force on {nodes}"
+    def require_seen(self) -> None:
+        """Raise `Inconclusive`, naming the nodes, when the kernel has let go of what could not be seen gone."""
+        if self.left:
+            raise Inconclusive(
+                f"the cut of run {self.run} could not be seen gone on {self._unseen()}; its TTL is over, so the kernel"
+                " has let go of it",
+                "see why the node could not be asked; `chaosext sweep` removes what is left",
+            )
+
+    def _unseen(self) -> str:
+        return ", ".join(f"{node.node} ({node.problem})" for node in self.nodes if not node.gone)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,8 +29,15 @@ PARTING_S = 4.0
 def heal_run(context: RunContext, timeout_s: float = TIMEOUT_S) -> HealReport:
     """Take away what this run has armed; a run that armed nothing has nothing to heal. Asks no API server.
 
-    Raises `Unsafe` when something can't be seen gone.
+    Raises `Unsafe` when something can't be seen gone, `Inconclusive` when the kernel has let go of it meanwhile.
     """
+    report = _undo(context, timeout_s)
+    report.require_seen()
+    return report
+
+
+def _undo(context: RunContext, timeout_s: float) -> HealReport:
+    """As `heal_run`, but content where the kernel has let go, seen or not."""
     if context.renewing:
         context.renewing.stop()
     nodes = {node.node for cut in context.cuts for node in cut.nodes}
@@ -43,7 +50,6 @@ def heal_run(context: RunContext, timeout_s: float = TIMEOUT_S) -> HealReport:
         context.trail.note(Event.HEALED, **table_on(context.id, gone))
     context.foreign_after = {node.node: node.foreign_after for node in report.nodes}
     report.require_gone(let_go=context.let_go)
-    report.require_seen()
     return report
 
 
@@ -74,7 +80,7 @@ def left_behind(context: RunContext, timeout_s: float = PARTING_S) -> tuple[str,
     if not context.cuts:
         return ()
     try:
-        heal_run(context, timeout_s)
+        _undo(context, timeout_s)
     except ChaosextError as error:  # no shell: not seen gone either
         return (str(error),)
     return ()
