@@ -76,6 +76,7 @@ def sweep_lines(swept: Swept) -> Iterator[str]:
     for node, why in swept.unasked.items():
         yield f"could not be asked: {node} ({why.removeprefix(f'{node}: ')})"
     yield from (f"not looked at: {problem}" for problem in swept.problems)
+    yield from (f"not in the audit log: {problem}" for problem in swept.unaudited)
     if swept.left:
         yield "     fix: wait for it to end, or `chaosext sweep --run …` whatever it does"
     if not (swept.removed or swept.finished or swept.failed):

@@ -58,7 +58,10 @@ def _foreign_rules(result: RunResult) -> tuple[str, ...]:
         return ()
     if rules.identical:
         return ("after the last heal byte for byte what they were before the cut",)
-    known = [f"changed by {author}: {lines} lines" for author, lines in sorted(rules.changed_by.items())]
+    known = [
+        f"changed by {author}: {lines} line{'s' * (lines > 1)}"
+        for author, lines in sorted(rules.changed_by.items())
+    ]
     return (*known, *rules.reasons)
 
 

@@ -10,7 +10,10 @@ from chaosext.model.errors import Inconclusive, Refused, Unsafe
 from chaosext.partition.apply import heal, how_to_remove
 from chaosext.partition.cut import check_run
 from chaosext.partition.lock import remove_lock
+from chaosext.partition.nft import LOCK_TABLE, TABLE_PREFIX
+from chaosext.run.context import owner
 from chaosext.run.cutting.status import Runner
+from chaosext.safety.audit import Deed, Event, note
 from chaosext.safety.intent import GONE, intent_log
 
 if TYPE_CHECKING:
@@ -91,6 +94,7 @@ class Swept:
 
     `finished`: run -> the nodes on which it is over now, that the intent log had as unfinished; `in_doubt`: run -> the
     nodes that may be cut by it and could not be asked. `unasked`: every node that could not be asked, and why.
+    `unaudited`: why the audit log does not have what was removed.
     """
 
     dry_run: bool
@@ -101,6 +105,7 @@ class Swept:
     in_doubt: Mapping[str, tuple[str, ...]]
     unasked: Mapping[str, str]
     problems: tuple[str, ...]
+    unaudited: tuple[str, ...] = ()
 
     @property
     def may_cut(self) -> Mapping[str, tuple[str, ...]]:
@@ -138,6 +143,7 @@ class Swept:
             "may_cut": {run: list(nodes) for run, nodes in self.may_cut.items()},
             "unasked": dict(self.unasked),
             "problems": list(self.problems),
+            "unaudited": list(self.unaudited),
         }
 
 
@@ -152,6 +158,7 @@ def sweep(surveyed: Surveyed, wanted: Wanted, *, dry_run: bool = False) -> Swept
     failed = {} if dry_run else _remove(doomed, surveyed.shells)
     removed = tuple(each for each in doomed if each not in failed)
     left = tuple(each for each in found if not each.why)
+    unaudited = () if dry_run else _write_down(removed)
     finished = _finished(overview, wanted, _places(removed), _places((*left, *failed)))
     if not dry_run:
         for run, nodes in finished.items():
@@ -165,6 +172,7 @@ def sweep(surveyed: Surveyed, wanted: Wanted, *, dry_run: bool = False) -> Swept
         in_doubt=_in_doubt(overview, wanted, finished),
         unasked=overview.unasked,
         problems=overview.problems,
+        unaudited=unaudited,
     )
 
 
@@ -226,6 +234,23 @@ def _remove_lock(run: str, on: Mapping[str, NodeShell]) -> dict[str, str]:
 
 
 _REMOVE = {Kind.CUT: _remove_cut, Kind.LOCK: _remove_lock}
+
+
+def _write_down(removed: Collection[Found]) -> tuple[str, ...]:
+    """An entry of the audit log for each run of which something was removed. Why there is none, where there is none."""
+    entries = []
+    for run in sorted({each.run for each in removed}):
+        group = [each for each in removed if each.run == run]
+        nodes, kinds = {each.node for each in group}, {each.kind for each in group}
+        tables = [
+            f"inet {TABLE_PREFIX}{run}" if kind is Kind.CUT else f"inet {LOCK_TABLE}"
+            for kind in sorted(kinds)
+        ]
+        deed = Deed(
+            event=Event.SWEPT, owner=owner(), run=run, nodes=tuple(sorted(nodes)), tables=tuple(tables)
+        )
+        entries.append(note(deed))
+    return tuple(entry for entry in entries if isinstance(entry, str))
 
 
 def _places(found: Iterable[Found]) -> Collection[Place]:

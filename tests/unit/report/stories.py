@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from chaosext.model.result import Briefing, RunResult
+from chaosext.model.result import Briefing, ForeignRules, RunResult
 from chaosext.model.timeline import Event, Kind
 from chaosext.model.verdict import Outcome, Verdict
 from chaosext.observe.changes import outage_windows
@@ -165,8 +165,14 @@ def verdict(
 DNS_IS_DEAD = "dns_resolvable: 0 of 2 nodes resolve (10.2.112.10:53 timed out)"
 
 STORIES = {
-    "passed": result(
-        verdict(Outcome.PASSED, "the steady state held after the heal"), *CUT, *SELF_HEALED, duration_s=113.0
+    "passed": replace(
+        result(
+            verdict(Outcome.PASSED, "the steady state held after the heal"),
+            *CUT,
+            *SELF_HEALED,
+            duration_s=113.0,
+        ),
+        foreign_rules=ForeignRules(changed_by={}),
     ),
     "deviated-rollback-verified": result(
         verdict(

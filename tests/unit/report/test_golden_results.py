@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from stories import STORIES
 
 from chaosext.cli.output import result_lines
+from chaosext.model.result import ForeignRules
 from chaosext.report.markdown import summary
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "results"
@@ -36,3 +38,21 @@ def test_terminal(story: str) -> None:
 def test_no_golden_file_is_forgotten() -> None:
     expected = {f"{story}{kind}" for story in STORIES for kind in (".summary.md", ".txt")}
     assert {path.name for path in GOLDEN.iterdir()} == expected
+
+
+def test_changes_of_foreign_rules_are_told_by_author_and_none_is_hidden() -> None:
+    rules = ForeignRules(
+        changed_by={"kube-proxy": 32, "Calico": 1},
+        unattributed=("cp-1: tables: + table inet mine {",),
+        not_compared=("cp-2",),
+    )
+    text = summary(replace(STORIES["passed"], foreign_rules=rules))
+    section = text.partition("## Rules that are not ours\n\n")[2].partition("\n\n")[0]
+    assert section.splitlines() == [
+        "- changed by Calico: 1 line",
+        "- changed by kube-proxy: 32 lines",
+        "- foreign rules were changed by nobody known: cp-1: tables: + table inet mine {",
+        "- foreign rules could not be compared on cp-2",
+    ]
+    assert STORIES["passed"].to_json()["foreign_rules"]["identical"] is True
+    assert STORIES["unsafe"].to_json()["foreign_rules"] is None

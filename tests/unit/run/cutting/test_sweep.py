@@ -14,6 +14,7 @@ from chaosext.partition.reports import HealedNode, HealReport
 from chaosext.run.cutting import status, sweep
 from chaosext.run.cutting.status import Overview, Surveyed
 from chaosext.run.cutting.sweep import Kind, Wanted, Why, decide
+from chaosext.safety.audit import audit_log
 from chaosext.safety.intent import Outstanding, intent_log
 
 from .overviews import ALIVE, DEAD, ELSEWHERE, cut, lock, node, unfinished
@@ -93,6 +94,28 @@ def test_what_has_expired_and_what_the_dead_left_goes_the_rest_stays() -> None:
         ("cut", "here", "n4"): None,
         ("lock", "here", "n4"): None,
     }
+
+
+def test_what_was_swept_is_in_the_audit_log(world: World) -> None:
+    world.sweep(MIXED, dry_run=True)
+    assert audit_log().verified().entries == ()
+    assert world.sweep(MIXED).unaudited == ()
+    assert [
+        (entry.says["event"], entry.says["run"], entry.says["nodes"], entry.says["tables"])
+        for entry in audit_log().verified().entries
+    ] == [
+        ("swept", "dead", ["n1", "n2", "n3"], ["inet chaosext_dead", "inet chaosext.lock"]),
+        ("swept", "expired", ["n1"], ["inet chaosext_expired"]),
+        ("swept", "old", ["n1"], ["inet chaosext.lock"]),
+    ]
+
+
+def test_a_sweep_does_not_fail_for_an_audit_log_that_takes_nothing(world: World) -> None:
+    audit_log().path.mkdir(parents=True)
+    swept = world.sweep(MIXED)
+    assert len(world.removed) == 4
+    assert swept.exit_code == 0
+    assert any("not in the audit log: " in line for line in sweep_lines(swept))
 
 
 def test_a_run_that_is_named_goes_alive_or_not_and_no_other() -> None:

@@ -1,0 +1,105 @@
+"""Each thing that a run does is in the audit log, and nothing is cut or pinned that could not be written down."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from chaosext.model.errors import Refused
+from chaosext.run import reach
+from chaosext.run.cutting import heal, rollback
+from chaosext.safety import pin
+from chaosext.safety.audit import audit_log
+
+from .test_fault import stage  # noqa: F401  a fixture
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .test_fault import Stage
+
+
+def told() -> list[tuple[str, Any]]:
+    """Event and what was touched, oldest first."""
+    chain = audit_log().verified()
+    assert chain.fault is None
+    touched = ("tables", "pods", "context")
+    return [
+        (entry.says["event"], next((entry.says[key] for key in touched if key in entry.says), None))
+        for entry in chain.entries
+    ]
+
+
+def test_a_cut_and_its_heal_are_written_down_once_each(stage: Stage) -> None:  # noqa: F811
+    stage.sever()
+    heal.heal_run(stage.run)
+    heal.left_behind(stage.run)
+    table = [f"inet chaosext_{stage.run.id}"]
+    assert told() == [("arming", table), ("armed", table), ("healed", table)]
+    first = audit_log().verified().entries[0].says
+    assert (first["context"], first["cluster_uid"], first["nodes"]) == ("kind-nowhere", "0a1b2c3d", ["cp"])
+
+
+def test_a_cut_that_can_not_be_written_down_is_refused(stage: Stage) -> None:  # noqa: F811
+    audit_log().path.mkdir(parents=True)
+    with pytest.raises(Refused, match="audit log"):
+        stage.sever()
+    assert stage.done == []
+    assert stage.outstanding() == []
+
+
+def test_a_heal_that_can_not_be_written_down_is_a_heal_and_a_problem(stage: Stage) -> None:  # noqa: F811
+    stage.sever()
+    audit_log().path.unlink()
+    audit_log().path.mkdir()
+    heal.heal_run(stage.run)
+    assert stage.done[-1] == "heal"
+    assert stage.outstanding() == []
+    assert len(stage.run.trail.problems) == 1
+
+
+def test_pods_are_named_before_and_after_they_are_deleted(
+    stage: Stage,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import chaosk8s.pod.actions as pods
+
+    seen: list[list[Any]] = []
+
+    def terminate(**_: Any) -> list[str]:
+        seen.append(told() if audit_log().path.is_file() else [])
+        return ["coredns-1"]
+
+    monkeypatch.setattr(pods, "terminate_pods", terminate)
+    monkeypatch.setattr(rollback, "require_reschedulable", lambda _settings: None)
+    settings, victims = SimpleNamespace(context="kind-nowhere"), [SimpleNamespace(name="coredns-1")]
+    rollback._delete(settings, stage.run, victims)  # type: ignore[arg-type]
+    assert seen == [[("deleting_pods", ["kube-system/coredns-1"])]]
+    assert told()[-1] == ("pods_deleted", ["kube-system/coredns-1"])
+    audit_log().path.unlink()
+    audit_log().path.mkdir()
+    with pytest.raises(Refused, match="audit log"):
+        rollback._delete(settings, stage.run, victims)  # type: ignore[arg-type]
+    stage.run.cuts.append(stage.cut())
+    rollback._delete(settings, stage.run, victims)  # type: ignore[arg-type]
+    assert len(seen) == 2
+    assert len(stage.run.trail.problems) == 2
+
+
+def test_a_pin_is_written_down_or_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    seen = pin.Pin(context="kind-x", server="https://a", ca_sha256="00", kube_system_uid="u")
+    monkeypatch.setattr(reach.Cluster, "connect", lambda *_, **__: None)
+    monkeypatch.setattr(reach, "observed_pin", lambda _cluster: seen)
+    reach.pin_context("kind-x")
+    reach.pin_context("kind-x")
+    assert told() == [("pinned", "kind-x")]
+    pin.remove_pin("kind-x")
+    audit_log().path.unlink()
+    audit_log().path.mkdir()
+    with pytest.raises(Refused, match="audit log"):
+        reach.pin_context("kind-x")
+    assert pin.read_pins() == {}
