@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -13,7 +12,6 @@ import click
 from chaosext.model.veil import veiled
 
 if TYPE_CHECKING:
-    from chaosext.cli.output import Live
     from chaosext.model.errors import Refused
     from chaosext.model.result import RunResult
     from chaosext.run.context import RunContext
@@ -87,7 +85,8 @@ def preflight(experiment: Path, context: str | None, as_json: bool) -> int:
 
 def _run(resolved: Resolved, expect: str | None, as_json: bool, run_dir: Path | None) -> int:
     from chaosext.cli.main import leave_at_once
-    from chaosext.cli.output import Live
+    from chaosext.cli.output import Live, result_lines
+    from chaosext.cli.streams import own_streams
     from chaosext.model.errors import Refused
     from chaosext.model.verdict import Outcome
     from chaosext.report.markdown import summary
@@ -95,24 +94,27 @@ def _run(resolved: Resolved, expect: str | None, as_json: bool, run_dir: Path | 
     from chaosext.run.strict import run_strictly
 
     expected = Outcome(expect) if expect else None
-    live = Live(sys.stderr if as_json else sys.stdout)
-    context = start(strict=True, root=run_dir, sink=live.event)
-    live.begin(context.id, context.directory.path)
+    with own_streams() as (out, err):
+        live = Live(err if as_json else out)
+        context = start(strict=True, root=run_dir, sink=live.event)
+        live.begin(context.id, context.directory.path)
 
-    def ended(result: RunResult) -> int:
-        _print_result(result, context, as_json, live)
-        return result.verdict.exit_code_for(expected)
+        def ended(result: RunResult) -> int:
+            if as_json:
+                click.echo(veiled(json.dumps(result.to_json(), indent=2, ensure_ascii=False)), file=out)
+            live.lines(result_lines(result, context.directory.path))
+            return result.verdict.exit_code_for(expected)
 
-    def forsaken(result: RunResult) -> NoReturn:
-        leave_at_once(ended(result))
+        def forsaken(result: RunResult) -> NoReturn:
+            leave_at_once(ended(result))
 
-    try:
-        result = run_strictly(
-            resolved, context, render=summary, tell=live.briefing, expected=expected, forsaken=forsaken
-        )
-    except Refused as error:
-        result = _refused(resolved, context, error, expect)
-    return ended(result)
+        try:
+            result = run_strictly(
+                resolved, context, render=summary, tell=live.briefing, expected=expected, forsaken=forsaken
+            )
+        except Refused as error:
+            result = _refused(resolved, context, error, expect)
+        return ended(result)
 
 
 def _refused_at_once(error: Refused, expect: str | None, as_json: bool) -> int:
@@ -140,14 +142,6 @@ def _refused(resolved: Resolved, context: RunContext, error: Refused, expect: st
     context.trail.end(refusal(error))
     result = result_of(context, journal, refusal(error), expected=expect)
     return write_result(context, result, journal, summary)
-
-
-def _print_result(result: RunResult, context: RunContext, as_json: bool, live: Live) -> None:
-    from chaosext.cli.output import result_lines
-
-    if as_json:
-        click.echo(veiled(json.dumps(result.to_json(), indent=2, ensure_ascii=False)))
-    live.lines(result_lines(result, context.directory.path))
 
 
 def _dry_run(resolved: Resolved, as_json: bool) -> int:

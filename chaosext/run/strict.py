@@ -9,8 +9,6 @@ what the journal shows.
 from __future__ import annotations
 
 import logging
-import os
-import traceback
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -181,10 +179,8 @@ def _play_method(resolved: Resolved, journal: dict[str, Any], runner: Any) -> No
 
 def _abort(journal: dict[str, Any], error: Exception) -> None:
     """Of an error that is not ours only the type is told: its text may quote anything."""
-    said = str(error) if isinstance(error, ChaosextError) else "see CHAOSEXT_DEBUG=1"
-    journal["status"], journal[ABORT_REASON] = "aborted", f"{type(error).__name__}: {said}"
-    if os.environ.get("CHAOSEXT_DEBUG"):
-        traceback.print_exception(error)
+    said = f": {error}" if isinstance(error, ChaosextError) else ""
+    journal["status"], journal[ABORT_REASON] = "aborted", f"{type(error).__name__}{said}"
 
 
 def _with_control(experiment: Experiment) -> Experiment:
