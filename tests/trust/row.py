@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+class NotHere(Exception):
+    """Raised by a part whose ground is here but for a tool: it says which, and the part was not measured."""
+
+
 class Effort(StrEnum):
     """FAST is a taste of each row, for `make test` (all rows under 3 minutes); FULL is what the table promises."""
 

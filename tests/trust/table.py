@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import tests.trust.rows
-from tests.trust.row import Ground, Measured, Row
+from tests.trust.row import Ground, Measured, NotHere, Row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -105,7 +105,10 @@ def measure(row: Row, effort: Effort, here: Mapping[Ground, str]) -> Line:
         if here[ground]:
             missing.append(here[ground])
         else:
-            total += _tried(part, effort)
+            try:
+                total += _tried(part, effort)
+            except NotHere as reason:
+                missing.append(str(reason))
     return Line(row=row, measured=total, took_s=time.monotonic() - started_s, missing="; ".join(missing))
 
 
@@ -113,6 +116,8 @@ def _tried(part: Callable[[Effort], Measured], effort: Effort) -> Measured:
     """A part that raises is a part that failed."""
     try:
         return part(effort)
+    except NotHere:
+        raise
     except Exception as error:
         where = traceback.format_exc().splitlines()[-3].strip()
         return Measured(trials=0, worst="", failures=(f"{type(error).__name__}: {error} ({where})",))

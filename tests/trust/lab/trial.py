@@ -171,9 +171,13 @@ class Trial:
 
     def run(self, plan: Mapping[str, Any] | None = None, **environment: str) -> Process:
         """`chaosext run` of `plan`."""
-        path = self.home / "experiment.json"
-        path.write_text(json.dumps(plan or experiment()))
-        return self.command("run", str(path), **environment)
+        return self.command("run", str(self.write(plan or experiment())), **environment)
+
+    def write(self, plan: Mapping[str, Any], name: str = "experiment.json") -> Path:
+        """The file of an experiment."""
+        path = self.home / name
+        path.write_text(json.dumps(plan))
+        return path
 
     def command(self, *argv: str, **environment: str) -> Process:
         """A command of chaosext's."""
@@ -183,9 +187,9 @@ class Trial:
         """A function `module:name` of the tests' own, given argv."""
         return self._begin({"call": function, "argv": argv}, environment)
 
-    def execute(self, *argv: str, **environment: str) -> Process:
-        """`chaosext` in an interpreter of its own, for what is decided when a process begins."""
-        program = [sys.executable, str(ROOT / "tests" / "trust" / "lab" / "command.py"), *argv]
+    def script(self, name: str, *argv: str, **environment: str) -> Process:
+        """A script of the lab's in an interpreter of its own, for what is decided when a process begins."""
+        program = [sys.executable, str(ROOT / "tests" / "trust" / "lab" / name), *argv]
         return self._begin({"call": "", "argv": program}, environment)
 
     def _begin(self, request: dict[str, Any], environment: Mapping[str, str]) -> Process:
