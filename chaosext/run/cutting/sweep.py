@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from chaosext.nodes.shell import NodeShell
     from chaosext.partition.nft import TableFacts
     from chaosext.run.cutting.status import Overview, Surveyed
+    from chaosext.safety.intent import Outstanding
 
 SCHEMA = "chaosext.sweep/v1"
 
@@ -159,7 +160,7 @@ def sweep(surveyed: Surveyed, wanted: Wanted, *, dry_run: bool = False) -> Swept
     removed = tuple(each for each in doomed if each not in failed)
     left = tuple(each for each in found if not each.why)
     unaudited = () if dry_run else _write_down(removed)
-    finished = _finished(overview, wanted, _places(removed), _places((*left, *failed)))
+    finished = _finished(overview, wanted, _places(removed), (*left, *failed))
     if not dry_run:
         for run, nodes in finished.items():
             intent_log().write({"event": GONE, "run": run, "nodes": list(nodes)})
@@ -199,13 +200,19 @@ def _found(kind: Kind, overview: Overview, wanted: Wanted, node: str, what: Tabl
 
 def _unseen(overview: Overview, wanted: Wanted) -> Iterator[Found]:
     """A named run's cuts on nodes that can't say what they have: healing them may work all the same."""
+    over = {each.run for each in overview.unfinished if _is_over(each)}
     runs = {each.run: each.nodes for each in overview.unfinished if wanted.names(each.run)}
     if wanted.run is not None:
         runs[wanted.run] = (*runs.get(wanted.run, ()), *wanted.nodes)
     for run, nodes in runs.items():
         for node in set(nodes) & set(overview.unasked):
             yield Found(
-                kind=Kind.CUT, run=run, node=node, live=True, runner=overview.runner(run), why=Why.NAMED
+                kind=Kind.CUT,
+                run=run,
+                node=node,
+                live=run not in over,
+                runner=overview.runner(run),
+                why=Why.NAMED,
             )
 
 
@@ -258,23 +265,27 @@ def _places(found: Iterable[Found]) -> Collection[Place]:
 
 
 def _finished(
-    overview: Overview, wanted: Wanted, healed: Collection[Place], there: Collection[Place]
+    overview: Overview, wanted: Wanted, healed: Collection[Place], there: Collection[Found]
 ) -> dict[str, tuple[str, ...]]:
     """Where unfinished runs are over: the kernel has let go, or it was seen that nothing of them is there.
 
-    A run that goes on may be about to arm, so that seeing nothing of it says nothing.
+    A run that goes on may be about to arm, so that seeing nothing of it says nothing; and what was seen to cut after
+    its time was renewed.
     """
-    seen = {
-        (run.run, node) for run in overview.unfinished for node in run.nodes if node not in overview.unasked
-    }
-    clean = (seen | set(healed)) - set(there)
+    unclean, live = _places(there), _places(each for each in there if each.live)
     over: dict[str, tuple[str, ...]] = {}
     for run in overview.unfinished:
-        if run.let_go and run.let_go.has_passed:
-            over[run.run] = run.nodes
+        places = [(run.run, node) for node in run.nodes]
+        if _is_over(run):
+            over[run.run] = tuple(place[1] for place in places if place not in live)
         elif wanted.names(run.run) or (wanted.concerns(run.run) and not run.is_running):
-            over[run.run] = tuple(node for node in run.nodes if (run.run, node) in clean)
+            seen = (place for place in places if place[1] not in overview.unasked or place in healed)
+            over[run.run] = tuple(place[1] for place in seen if place not in unclean)
     return {run: nodes for run, nodes in over.items() if nodes}
+
+
+def _is_over(run: Outstanding) -> bool:
+    return run.let_go is not None and run.let_go.has_passed
 
 
 def _in_doubt(

@@ -18,7 +18,8 @@ from chaosext.model.places import state_home
 from chaosext.partition.apply import arm, heal, renew
 from chaosext.partition.cut import FAMILIES, Cut, NodeCut, peers_of
 from chaosext.run.cutting.heal import heal_nodes
-from chaosext.run.cutting.sweep import sweep
+from chaosext.run.cutting.status import look
+from chaosext.run.cutting.sweep import Wanted, sweep
 from chaosext.safety.intent import INTENT, intent_log
 from tests.trust.machine import killing
 from tests.trust.machine.model import Held, Model, Span, differences
@@ -180,13 +181,20 @@ class Nodes(RuleBasedStateMachine):
     @step
     def sweep(self) -> None:
         begun_s = time.monotonic()
-        swept = {each.run: each.report is not None for each in sweep(None)}
-        self.require(list(swept) == list(self.model.outstanding()), f"swept {swept}")
-        for run, meant in self.model.outstanding().items():
-            may = {True} if not meant.alive else {begun_s >= meant.over[0], time.monotonic() >= meant.over[1]}
-            self.require(swept[run] in may, f"{run} was {'swept' if swept[run] else 'left alone'}")
-            if swept[run]:
-                self.model.seen_gone(run, meant.nodes)
+        swept = sweep(look(self.world.names, transport="netns"), Wanted())
+        span = (begun_s, time.monotonic())
+        self.require(swept.exit_code == 0, f"swept with {swept.exit_code}")
+        removed = {(each.run, each.node) for each in swept.removed}
+        held = {(run, node): held for node, tables in self.model.held.items() for run, held in tables.items()}
+        self.require(removed <= held.keys(), f"swept {removed}")
+        for place, table in held.items():
+            self.require((place in removed) in self.model.may_sweep(table, span), f"{place} swept {removed}")
+            if place in removed:
+                self.model.goes(place[0], [place[1]])
+        for run in self.model.outstanding():
+            finished = frozenset(swept.finished.get(run, ()))
+            self.require(finished in self.model.may_finish(run, span), f"{run} finished on {finished}")
+            self.model.seen_gone(run, finished)
 
     @rule(on=NODES, table=FOREIGN, number=st.integers(1, 9))
     @step

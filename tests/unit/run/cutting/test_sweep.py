@@ -222,6 +222,21 @@ def test_a_named_run_is_healed_even_where_the_node_can_not_say_what_it_has(
     assert (swept.exit_code, gone()) == ((30, [("a", ["n1"])]) if works else (40, []))
 
 
+def test_a_named_run_whose_time_is_over_is_no_danger_where_it_can_not_be_seen(world: World) -> None:
+    world.stuck = {"n1"}
+    runs = (unfinished("a", "n1", age_s=100),)
+    swept = world.sweep(overview(node("n1", problem=HUNG), runs=runs), run="a")
+    assert (swept.exit_code, swept.may_cut, gone()) == (30, {}, [("a", ["n1"])])
+
+
+def test_what_was_seen_to_cut_after_its_time_was_renewed_and_is_not_over(world: World) -> None:
+    runs = (unfinished("a", "n1", "n2", holder=ALIVE, age_s=100),)
+    swept = world.sweep(overview(node("n1", cut("a")), node("n2"), runs=runs))
+    assert ([each.node for each in swept.left], gone()) == (["n1"], [("a", ["n2"])])
+    world.stuck = {"n1"}
+    assert world.sweep(overview(node("n1", cut("a")), runs=runs), run="a").may_cut == {"a": ("n1",)}
+
+
 def test_a_run_that_no_log_knows_is_healed_on_the_nodes_that_are_named(world: World) -> None:
     world.stuck = {"n1"}
     swept = world.sweep(overview(node("n1", problem=HUNG)), run="a", nodes=("n1",))
