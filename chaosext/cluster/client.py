@@ -13,17 +13,19 @@ import os
 import ssl
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import wraps
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 from urllib.parse import urlencode
 
 from chaosext.cluster import objects
 from chaosext.cluster.execute import ExecResult, execute
 from chaosext.model.errors import Refused, Unreachable
+from chaosext.model.malformed import understood
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from urllib3.response import BaseHTTPResponse
@@ -71,10 +73,25 @@ class Answer:
     at: datetime | None = None
 
 
+Asked = ParamSpec("Asked")
+Value = TypeVar("Value")
+
+
+def _understood(
+    read: Callable[Concatenate[Cluster, Asked], Value],
+) -> Callable[Concatenate[Cluster, Asked], Value]:
+    @wraps(read)
+    def reading(cluster: Cluster, /, *arguments: Asked.args, **more: Asked.kwargs) -> Value:
+        with understood(f"the API server of context {cluster.context}"):
+            return read(cluster, *arguments, **more)
+
+    return reading
+
+
 class Cluster:
     """One cluster, through one context of a kubeconfig. Safe to use from several threads.
 
-    Every method raises `Unreachable` when the API server gives no answer within `request_timeout_s`,
+    Every method raises `Unreachable` when the API server gives no (proper) answer within `request_timeout_s`,
     `NotFound` when there is no such object or kind, and `Refused` (naming verb and resource) when we may
     not ask.
     """
@@ -111,9 +128,11 @@ class Cluster:
         path = self._configuration.ssl_ca_cert
         return _digest_of_certificates(Path(path).read_text()) if path else ""
 
+    @_understood
     def nodes(self) -> tuple[objects.Node, ...]:
         return tuple(objects.Node.from_json(obj) for obj in self.items("nodes"))
 
+    @_understood
     def pods(
         self, namespace: str | None = None, label_selector: str | None = None
     ) -> tuple[objects.Pod, ...]:
@@ -121,6 +140,7 @@ class Cluster:
         found = self.items("pods", namespace=namespace, labelSelector=label_selector)
         return tuple(objects.Pod.from_json(obj) for obj in found)
 
+    @_understood
     def events(
         self, namespace: str | None = None, field_selector: str | None = None
     ) -> tuple[objects.Event, ...]:
@@ -128,40 +148,49 @@ class Cluster:
         found = self.items("events", namespace=namespace, fieldSelector=field_selector)
         return tuple(objects.Event.from_json(obj) for obj in found)
 
+    @_understood
     def service(self, namespace: str, name: str) -> objects.Service:
         return objects.Service.from_json(self.get("services", name, namespace=namespace))
 
+    @_understood
     def endpoint_slices(self, namespace: str, service: str) -> tuple[objects.Endpoint, ...]:
         """Every address behind the Service, ready or not."""
         selector = f"kubernetes.io/service-name={service}"
         return objects.endpoints(self.items("endpointslices", namespace=namespace, labelSelector=selector))
 
+    @_understood
     def deployments(self, namespace: str | None = None) -> tuple[objects.Deployment, ...]:
         return tuple(
             objects.Deployment.from_json(obj) for obj in self.items("deployments", namespace=namespace)
         )
 
+    @_understood
     def deployment(self, namespace: str, name: str) -> objects.Deployment:
         return objects.Deployment.from_json(self.get("deployments", name, namespace=namespace))
 
+    @_understood
     def stateful_sets(self, namespace: str | None = None) -> tuple[objects.Deployment, ...]:
         """StatefulSets: what counts of them is written as a Deployment's."""
         return tuple(
             objects.Deployment.from_json(obj) for obj in self.items("statefulsets", namespace=namespace)
         )
 
+    @_understood
     def bgppeers(self) -> tuple[objects.BgpPeer, ...]:
         """Calico's BGPPeers. Raises `NotFound` where Calico's resources don't exist."""
         return tuple(objects.BgpPeer.from_json(obj) for obj in self.items("bgppeers"))
 
+    @_understood
     def ippools(self) -> tuple[objects.IpPool, ...]:
         """Calico's IPPools. Raises `NotFound` where Calico's resources don't exist."""
         return tuple(objects.IpPool.from_json(obj) for obj in self.items("ippools"))
 
+    @_understood
     def node_to_node_mesh(self) -> bool:
         """Whether Calico's full mesh is on. Raises `NotFound` where Calico's resources don't exist."""
         return objects.node_to_node_mesh(self.items("bgpconfigurations"))
 
+    @_understood
     def namespace_uid(self, name: str = "kube-system") -> str:
         """The namespace's uid; kube-system's names the cluster itself."""
         return str(self.get("namespaces", name)["metadata"]["uid"])
@@ -317,7 +346,7 @@ def _decode(data: bytes, context: str) -> dict[str, Any]:
     """The body as a JSON object; proxies and dying servers answer in prose, which becomes its `message`."""
     try:
         decoded = json.loads(data or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {"message": data[:200].decode(errors="replace").strip()}
     if not isinstance(decoded, dict):
         raise Unreachable(f"what answers for context {context} is no API server")

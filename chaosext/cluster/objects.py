@@ -7,9 +7,10 @@ Pure: the same values come from a live API server and from a snapshot file.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
 from datetime import datetime
+from ipaddress import ip_address
 from typing import Any, Self
 
 JsonObject = Mapping[str, Any]
@@ -22,6 +23,27 @@ ZONE_LABEL = "topology.kubernetes.io/zone"
 
 PROXY_CONTAINER = "istio-proxy"
 """Name of Istio's sidecar: a container (classic) or an init container (native sidecar)."""
+
+
+_SHAPES: Mapping[str, Callable[[Any], bool]] = {
+    "str": lambda value: isinstance(value, str),
+    "int": lambda value: isinstance(value, int),
+    "tuple[str, ...]": lambda value: all(isinstance(each, str) for each in value),
+    "Mapping[str, str]": lambda value: all(isinstance(each, str) for pair in value.items() for each in pair),
+}
+"""A field's type, as it is written below -> whether a value has it."""
+
+
+class _Typed:
+    """What is made of an answer holds what its fields say. Raises TypeError, naming the field, where one doesn't."""
+
+    __slots__ = ()
+
+    def __post_init__(self) -> None:
+        for field in fields(self):  # type: ignore[arg-type]  # only dataclasses inherit it
+            value, has_shape = getattr(self, field.name), _SHAPES.get(str(field.type))
+            if has_shape and not has_shape(value):
+                raise TypeError(f"{field.name} of a {type(self).__name__} is {value!r:.80}")
 
 
 def parse_time(text: str | None) -> datetime | None:
@@ -47,7 +69,7 @@ def _condition(obj: JsonObject, kind: str) -> JsonObject:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Taint:
+class Taint(_Typed):
     """A taint of a node; `effect` is NoSchedule, PreferNoSchedule or NoExecute."""
 
     key: str
@@ -60,7 +82,7 @@ class Taint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
+class Node(_Typed):
     """A node. `ready` is the Ready condition's status, "True", "False" or "Unknown" (also when it is
     absent).
     """
@@ -103,7 +125,8 @@ class Node:
 
 def _internal_ips(obj: JsonObject) -> tuple[str, ...]:
     addresses = _status(obj).get("addresses") or ()
-    return tuple(item["address"] for item in addresses if item.get("type") == "InternalIP")
+    found = tuple(item["address"] for item in addresses if item.get("type") == "InternalIP")
+    return tuple(text for text in found if ip_address(text))  # raises ValueError for what is none
 
 
 def _pod_cidrs(spec: JsonObject) -> tuple[str, ...]:
@@ -112,7 +135,7 @@ def _pod_cidrs(spec: JsonObject) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Container:
+class Container(_Typed):
     """A container of a Pod, as its status says.
 
     `waiting_reason` is e.g. "CrashLoopBackOff", "" when it doesn't wait. `init` is true for init
@@ -143,7 +166,7 @@ class Container:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pod:
+class Pod(_Typed):
     """A Pod. `node` is "" while it is unbound; `owner` reads "ReplicaSet/coredns-66bc5c9577", "" for a bare
     Pod.
 
@@ -252,7 +275,7 @@ def _ready_detail(obj: JsonObject, containers: Iterable[Container]) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(_Typed):
     """A Kubernetes Event (core/v1). `involved` reads "Pod/shop/cart-abc", "Node/worker-1".
 
     `container` is the container that the event is about, "" when it is about the whole object.
@@ -316,7 +339,7 @@ def _container_of(field_path: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServicePort:
+class ServicePort(_Typed):
     """A port of a Service or of an EndpointSlice; `protocol` is "TCP", "UDP" or "SCTP"."""
 
     name: str
@@ -333,7 +356,7 @@ class ServicePort:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Service:
+class Service(_Typed):
     """A Service; `cluster_ips` is empty for a headless one."""
 
     namespace: str
@@ -356,7 +379,7 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
+class Endpoint(_Typed):
     """One address behind a Service. `pod` reads "Pod/kube-system/coredns-abc", "" when no Pod is named.
 
     Absent conditions are read as the API says: `ready` and `serving` absent mean true, `terminating` absent
@@ -395,7 +418,7 @@ def _endpoints_of(obj: JsonObject) -> Iterable[Endpoint]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Deployment:
+class Deployment(_Typed):
     """A Deployment's wish and how far it is; `settled` means that the newest spec is rolled out and
     available.
     """
@@ -429,7 +452,7 @@ class Deployment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BgpPeer:
+class BgpPeer(_Typed):
     """Calico's BGPPeer: which nodes (`node`, `node_selector`; both "" = all) peer with whom.
 
     The peer is an address (`peer_ip`, perhaps with a port) or every node that `peer_selector` picks.
@@ -456,7 +479,7 @@ class BgpPeer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IpPool:
+class IpPool(_Typed):
     """Calico's IPPool; modes are "Never", "Always" or "CrossSubnet"."""
 
     name: str

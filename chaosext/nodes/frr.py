@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from chaosext.model.malformed import MALFORMED
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -36,7 +38,13 @@ def parse_summary(text: str) -> tuple[Peer, ...]:
 
     Raises `ValueError` when it isn't that JSON.
     """
-    summary = json.loads(text)
+    try:
+        return _peers(json.loads(text))
+    except MALFORMED as error:
+        raise ValueError(f"not a summary of FRR's: {error!r}") from error
+
+
+def _peers(summary: Mapping[str, Any]) -> tuple[Peer, ...]:
     families = (
         [summary] if "peers" in summary else [each for each in summary.values() if isinstance(each, dict)]
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from chaosext.model.errors import Refused, Unreachable
+from chaosext.model.malformed import understood
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -57,7 +58,9 @@ def node_network(node: str, internal_ips: Iterable[str], links: Iterable[Mapping
     Raises `Refused` when no interface carries one of them: a cut on a guessed interface would prove nothing.
     """
     wanted = {str(ip_address(ip)) for ip in internal_ips}
-    carriers = {link["ifname"]: found for link in links if wanted & set(found := _global_addresses(link))}
+    carriers = {
+        str(link["ifname"]): found for link in links if wanted & set(found := _global_addresses(link))
+    }
     if not carriers:
         raise Refused(
             f"uplinks: no interface of {node} carries {', '.join(sorted(wanted)) or 'an InternalIP'}",
@@ -73,11 +76,13 @@ def read_network(shell: NodeShell, internal_ips: Iterable[str]) -> NodeNetwork:
     listed, _, kubelet = result.stdout.partition("\n--\n")
     try:
         links = json.loads(listed)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Unreachable(
             f"{shell.node}: `ip -json address show` gave no JSON ({result.stderr.strip() or 'no output'})"
         ) from None
-    return replace(node_network(shell.node, internal_ips, links), api_servers=api_servers(kubelet))
+    with understood(f"{shell.node}: `ip -json address show`"):
+        found = node_network(shell.node, internal_ips, links)
+    return replace(found, api_servers=api_servers(kubelet))
 
 
 def api_servers(said: str) -> tuple[tuple[str, int], ...]:

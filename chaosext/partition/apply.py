@@ -175,7 +175,7 @@ def _look_at_all(change: _Change, visits: list[_Visit]) -> tuple[Sections, ...]:
 
 def _look(change: _Change, visit: _Visit) -> Sections | Refused | Unreachable:
     try:
-        look = sections(visit.lines, until="ready")
+        look = sections(visit.lines, until="ready", holding=("foreign-before", "ours-before"))
         hindrance = change.hindrance(change.cut, tables(look.get("ours-before", "")))
     except Unreachable as error:
         return error
@@ -226,7 +226,7 @@ def _commit(
         said = sections(visit.lines, until="committed")
         armed_at = clock.now()
         crash_point("committed")
-        said |= sections(visit.lines, until="end")
+        said |= sections(visit.lines, until="end", holding=("ours-after", "foreign-after"))
         ended.append(visit.node.node)
         found = tables(said.get("ours-after", ""))
     except (Unreachable, ValueError) as error:
@@ -278,7 +278,8 @@ def _heal_node(run: str, transaction: str, shell: NodeShell, timeout_s: float) -
     except (Unreachable, Refused) as error:
         return HealedNode(node=shell.node, gone=False, problem=str(error))
     crash_point("first-node-healed")
-    said = sections(result.stdout.splitlines(), until="end")
+    wanted = ("foreign-before", "tables", "foreign-after")
+    said = sections(result.stdout.splitlines(), until="end", holding=wanted)
     table = f"table inet {table_of(run)}"
     gone = "end" in said and table not in said["tables"].splitlines()
     listed = "unlisted" not in said and "end" in said
@@ -299,7 +300,7 @@ def _why_left(said: Sections, stderr: str) -> str:
 def _inspect_node(shell: NodeShell, timeout_s: float) -> NodeTables:
     try:
         result = shell.run(INSPECT, timeout_s=timeout_s)
-        said = sections(result.stdout.splitlines(), until="end")
+        said = sections(result.stdout.splitlines(), until="end", holding=("ours", "lock"))
         found, lock = tables(said.get("ours", "")), parse_lock(said.get("lock", ""))
     except (Unreachable, Refused, ValueError) as error:
         return NodeTables(node=shell.node, problem=str(error))

@@ -111,7 +111,7 @@ def _apply(transaction: str, shell: NodeShell, timeout_s: float) -> tuple[LockFa
     Raises `Unreachable` for a node that doesn't answer, `Refused` for one without an nft that can be understood.
     """
     result = shell.run(LOCK, stdin=transaction, timeout_s=timeout_s)
-    said = sections(result.stdout.splitlines(), until="end")
+    said = sections(result.stdout.splitlines(), until="end", holding=("nft", "lock"))
     if "end" not in said:
         problem = (said.get("failed", "") + result.stderr).strip() or "the script ended early"
         raise Refused(f"lock: node {shell.node}: {problem}", "see `nft list tables` there")

@@ -14,6 +14,7 @@ import re
 from typing import Any
 
 from chaosext.model.claim import LOCK_S, Claim, LockFacts, parsed, shortened
+from chaosext.model.malformed import MALFORMED
 from chaosext.partition.cut import check_run
 from chaosext.partition.nft import LOCK_TABLE, transaction
 
@@ -56,8 +57,8 @@ def parse_lock(json_text: str) -> LockFacts | None:
     try:
         sets = [item["set"] for item in json.loads(json_text)["nftables"] if "set" in item]
         return _facts(sets[0]) if sets else _facts({"name": ""})
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"not an answer of nft -j: {error!r}") from error
+    except MALFORMED as error:
+        raise ValueError(f"not an answer of nft -j: {error!r:.200}") from error
 
 
 def _made(claim: Claim, ttl_s: float) -> tuple[str, ...]:
@@ -94,6 +95,6 @@ def _facts(found: dict[str, Any]) -> LockFacts:
         run=name.removeprefix(SET_PREFIX) if name.startswith(SET_PREFIX) else "",
         owner=said["owner"] if said else "",
         holder=parsed(said["holder"]) if said else None,
-        remaining_s=element.get("expires", 0),
+        remaining_s=int(element.get("expires", 0)),
         is_live=bool(element) or not name.startswith(SET_PREFIX),
     )

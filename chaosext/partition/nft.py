@@ -19,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, Literal
 
+from chaosext.model.malformed import MALFORMED
 from chaosext.partition.cut import FAMILIES, Cut, Family, Network, NodeCut, check_run, merged
 
 if TYPE_CHECKING:
@@ -214,8 +215,8 @@ def parse_tables(json_text: str) -> tuple[TableFacts, ...]:
     try:
         items = json.loads(json_text)["nftables"]
         return tuple(_table_facts(name, items) for name in sorted(_our_tables(items)))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"not an answer of nft -j: {error!r}") from error
+    except MALFORMED as error:
+        raise ValueError(f"not an answer of nft -j: {error!r:.200}") from error
 
 
 def discrepancies(cut: Cut, node: NodeCut, facts: TableFacts) -> tuple[str, ...]:
@@ -276,7 +277,14 @@ def _signature(rules: list[dict[str, Any]]) -> tuple[str, datetime | None]:
 def _peer(element: Any) -> PeerFacts:
     timed = element.get("elem", {}) if isinstance(element, dict) else {}
     network = _element_network(timed.get("val", element))
-    return PeerFacts(network=network, timeout_s=timed.get("timeout", 0), remaining_s=timed.get("expires", 0))
+    timeout_s, remaining_s = (_whole(timed.get(key, 0)) for key in ("timeout", "expires"))
+    return PeerFacts(network=network, timeout_s=timeout_s, remaining_s=remaining_s)
+
+
+def _whole(value: Any) -> int:
+    if not isinstance(value, int):
+        raise TypeError(f"{value!r:.80} is no whole number")
+    return value
 
 
 def _element_network(value: Any) -> Network:
@@ -307,7 +315,7 @@ def _drop(
     peers = _matched(address, {"payload": {"protocol": dialect.protocol, "field": way.address}})
     if not uplinks or peers != (f"@{dialect.set}",) or "drop" not in verdict:
         return None
-    packets = counter["counter"]["packets"]
+    packets = _whole(counter["counter"]["packets"])
     return DropFacts(direction=direction, family=family, uplinks=uplinks, packets=packets)
 
 
@@ -317,4 +325,5 @@ def _matched(expression: dict[str, Any], left: dict[str, Any]) -> tuple[str, ...
     if match.get("left") != left or match.get("op") != "==":
         return ()
     right = match["right"]
-    return tuple(sorted(right["set"])) if isinstance(right, dict) else (right,)
+    values = right["set"] if isinstance(right, dict) else [right]
+    return tuple(sorted(str(value) for value in values))

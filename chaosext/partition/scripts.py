@@ -81,8 +81,11 @@ say end
 """
 
 
-def sections(lines: Iterable[str], *, until: str) -> Sections:
-    """What the script said, up to and including the marker `until`, or to its end when that never comes."""
+def sections(lines: Iterable[str], *, until: str, holding: Iterable[str] = ()) -> Sections:
+    """What the script said, up to and including the marker `until`, or to its end when that never comes.
+
+    One that lacks a section that it must be `holding` is damaged: it counts as ended before `until`.
+    """
     found: dict[str, list[str]] = {}
     name = ""
     for line in lines:
@@ -93,6 +96,8 @@ def sections(lines: Iterable[str], *, until: str) -> Sections:
                 break
         elif name:
             found[name].append(line)
+    if not set(holding) <= found.keys():
+        found.pop(until, None)
     return {name: "\n".join(text) for name, text in found.items()}
 
 

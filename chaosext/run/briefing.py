@@ -6,6 +6,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from chaosext.cluster.timings import Timings, timings_from
+from chaosext.model.malformed import understood
 from chaosext.model.result import Briefing
 from chaosext.rehearsal.disruption import outlook
 from chaosext.run.cutting.rollback import peered_names
@@ -25,7 +26,9 @@ def brief(cluster: Cluster, ttl_s: float | None) -> Briefing:
     nodes = cluster.nodes()
     pods = cluster.pods("kube-system", KUBE_DNS_SELECTOR)
     dns_nodes = sorted({pod.node for pod in pods if pod.node and not pod.terminating})
-    timings = timings_from(cluster.items("pods", namespace="kube-system", labelSelector=CONTROL_PLANE_PODS))
+    with understood(f"the API server of context {cluster.context}"):
+        static = cluster.items("pods", namespace="kube-system", labelSelector=CONTROL_PLANE_PODS)
+        timings = timings_from(static)
     lost = {node.name for node in nodes if not node.is_control_plane}
     return Briefing(
         context=cluster.context,

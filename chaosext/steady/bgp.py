@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import TYPE_CHECKING
 
 from chaosext.cluster.selector import matches
 from chaosext.model.errors import Unreachable
@@ -127,6 +127,7 @@ def parse_bird(text: str) -> tuple[Session, ...]:
         elif state and (match := re.search(r"Neighbor address:\s+(\S+)", line)):
             established = state.startswith("up") and "Established" in state
             found.append(Session(peer=match[1].partition("%")[0], established=established, state=state))
+            state = None  # what comes next is another protocol's, or its head was lost
     return tuple(found)
 
 
@@ -225,19 +226,20 @@ def _evidence(
     """How the session with one of `addresses` is, by what one side said."""
     if isinstance(said, str):
         return Evidence(subject=subject, status=Status.UNKNOWN, detail=said)
-    wanted = {ip_address(address) for address in addresses}
-    session = next((each for each in said if _is_one_of(each.peer, wanted)), None)
+    wanted = {_parsed(address) for address in addresses}
+    session = next((each for each in said if _parsed(each.peer) in wanted), None)
     if session is None:
         return Evidence(subject=subject, status=Status.UNHEALTHY, detail=absent)
     status = Status.HEALTHY if session.established else Status.UNHEALTHY
     return Evidence(subject=subject, status=status, detail=session.state)
 
 
-def _is_one_of(peer: str, wanted: set[Any]) -> bool:
+def _parsed(address: str) -> IPv4Address | IPv6Address | str:
+    """An address that compares equal however it is spelt; the text itself where it is none."""
     try:
-        return ip_address(peer) in wanted
+        return ip_address(address)
     except ValueError:
-        return False
+        return address
 
 
 def _summary(rows: Sequence[Evidence], by_design: Sequence[Evidence]) -> str:

@@ -7,6 +7,7 @@ fresh one works).
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode, b64encode
 from collections import Counter
 from contextlib import suppress
@@ -268,12 +269,14 @@ def read_line(line: str, query: bytes | None = None) -> tuple[Outcome, float | N
 
     With `query`, the reply must be the reply to it.
     """
-    status, _, rest = line.partition(" ")
-    elapsed_us, _, message = rest.partition(" ")
-    if not (status.isdecimal() and elapsed_us.isdecimal()):
+    match = _ANSWER_LINE.fullmatch(line)
+    if not match:
         return Outcome.UNKNOWN, None, f"unreadable line: {line[:80]}"
-    outcome, detail = classify(int(status), message, query)
-    return outcome, int(elapsed_us) / 1000, detail
+    outcome, detail = classify(int(match[1]), match[3] or "", query)
+    return outcome, int(match[2]) / 1000, detail
+
+
+_ANSWER_LINE = re.compile(r"(\d{1,3}) (\d{1,18})(?: (.*))?")
 
 
 PHRASES = (

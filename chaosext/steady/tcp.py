@@ -205,11 +205,12 @@ def parse_statuses(stdout: str) -> dict[int, tuple[int, str]]:
     """`SCRIPT`'s lines as index -> (exit status, what bash said)."""
     found: dict[int, tuple[int, str]] = {}
     for line in stdout.splitlines():
-        index, _, rest = line.partition(" ")
-        status, _, said = rest.partition(" ")
-        if index.isdecimal() and status.isdecimal():
-            found[int(index)] = (int(status), said)
+        if match := _STATUS_LINE.fullmatch(line):
+            found[int(match[1])] = (int(match[2]), match[3] or "")
     return found
+
+
+_STATUS_LINE = re.compile(r"(\d{1,9}) (\d{1,3})(?: (.*))?")
 
 
 def _connects(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from chaosext.model.errors import ChaosextError
 from chaosext.model.finding import Evidence, Finding, Status, worst
+from chaosext.model.malformed import MALFORMED
 from chaosext.steady.names import XDS
 
 if TYPE_CHECKING:
@@ -121,10 +122,13 @@ def parse_syncz(istiod: str, text: str) -> tuple[Proxy, ...]:
     Both shapes are read: a `resources` map by type URL (newer istiods) and flat `cluster_sent`,
     `cluster_acked`, …
     """
-    listed = json.loads(text)
-    if not isinstance(listed, list):
-        raise ValueError("/debug/syncz did not answer with a list")
-    return tuple(_proxy(istiod, item) for item in listed if "." in item.get("proxy", ""))
+    try:
+        listed = json.loads(text)
+        if not isinstance(listed, list):
+            raise ValueError("it is no list")
+        return tuple(_proxy(istiod, item) for item in listed if "." in item.get("proxy", ""))
+    except MALFORMED as error:
+        raise ValueError(f"/debug/syncz gave no proper answer: {error!r:.200}") from error
 
 
 def _proxy(istiod: str, item: Mapping[str, Any]) -> Proxy:
@@ -165,7 +169,7 @@ def _sync(resources: Mapping[str, _Resource]) -> tuple[Sync, str]:
     }
     if rejected:
         return Sync.REJECTED, "; ".join(f"{name}: {error}" for name, error in rejected.items())
-    stale = [name for name, each in resources.items() if each.sent and each.sent != each.acked]
+    stale = [name for name, each in resources.items() if each.sent != each.acked]
     if stale:
         return Sync.STALE, ", ".join(stale)
     missing = [name for name in REQUIRED if name not in resources or not resources[name].acked]

@@ -1,4 +1,4 @@
-"""`python -m tests.trust.fuzz COUNT SEED [SUBJECT…]`: a line of JSON. `… 0 SUBJECT/SEED`: that input again, and how it ends.
+"""`python -m tests.trust.fuzz COUNT SEED [SUBJECT…]`: a line of JSON. `… 0 SUBJECT/SEED`: that input once more.
 
 A process of its own: its home is a fresh directory, its cluster and nodes answer from a sample.
 """

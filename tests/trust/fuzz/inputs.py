@@ -1,4 +1,4 @@
-"""What people write: experiments, settings, limits, pins, intents, kubeconfigs. Refused, or understood; nothing is touched."""
+"""What people write: experiments, settings, limits, pins, intents, kubeconfigs: understood, or refused."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from random import Random
 
 DEEP: Any = []
@@ -24,9 +24,9 @@ ODD: tuple[Any, ...] = (
 """Values that a program written for good ones trips over."""
 
 STRANGE_BYTES = (
-    b"\0", b"\xff", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\r\n", b"\t", b"&a ", b"*a", b"!!python/object:x ", b"!!binary ",
-    b"<<: ", b"? ", b"- ", b": ", b"#", b"'", b'"', b"{", b"}", b"[", b"]", b"%", b"---\n", b"...\n", b"9" * 5000, b" " * 300,
-    b"@@chaosext ", b"@@chaosext end\n", b"[" * 3000, b'{"a":' * 3000,
+    b"\0", b"\xff", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\r\n", b"\t", b"&a ", b"*a", b"!!python/object:x ",
+    b"!!binary ", b"<<: ", b"? ", b"- ", b": ", b"#", b"'", b'"', b"{", b"}", b"[", b"]", b"%", b"---\n", b"...\n",
+    b"9" * 5000, b" " * 300, b"@@chaosext ", b"@@chaosext end\n", b"[" * 3000, b'{"a":' * 3000,
 )  # fmt: skip
 
 
@@ -43,9 +43,18 @@ def value(rng: Random, good: Any) -> Any:
 
 def text(rng: Random, good: str) -> bytes:
     """`good` with one to three changes anywhere: bytes, lines, or its end."""
+    return _damaged(rng, good, DAMAGES)
+
+
+def damaged(rng: Random, good: str) -> str:
+    """`good` with one to three losses on its way."""
+    return _damaged(rng, good, LOSSES).decode(errors="replace")
+
+
+def _damaged(rng: Random, good: str, damages: Sequence[Callable[[Random, bytes], bytes]]) -> bytes:
     data = good.encode()
     for _ in range(rng.choice((1, 1, 2, 3))):
-        data = rng.choice(DAMAGES)(rng, data)
+        data = rng.choice(damages)(rng, data)
     return data
 
 
@@ -132,16 +141,36 @@ def _garble(rng: Random, data: bytes) -> bytes:
     return data[:at] + bytes([rng.randrange(256)]) + data[at + 1 :]
 
 
-def _lines(rng: Random, data: bytes) -> bytes:
+def _lose_line(rng: Random, data: bytes) -> bytes:
     lines = data.split(b"\n")
-    at, other = rng.randrange(len(lines)), rng.randrange(len(lines))
-    return b"\n".join(rng.choice((lines[:at] + lines[at + 1 :], [*lines[:at], lines[other], *lines[at:]])))
+    del lines[rng.randrange(len(lines))]
+    return b"\n".join(lines)
+
+
+def _repeat_line(rng: Random, data: bytes) -> bytes:
+    lines = data.split(b"\n")
+    lines.insert(rng.randrange(len(lines) + 1), rng.choice(lines))
+    return b"\n".join(lines)
 
 
 def _much(rng: Random, data: bytes) -> bytes:
     return data * rng.choice((2, 3, 20))
 
 
-DAMAGES: tuple[Callable[[Random, bytes], bytes], ...] = (
-    _cut_short, _insert, _insert, _garble, _garble, _lines, _much,
-)  # fmt: skip
+LOSSES: tuple[Callable[[Random, bytes], bytes], ...] = (_cut_short, _insert, _garble, _lose_line)
+"""What can happen to an answer on its way. None of it tells another story."""
+
+DAMAGES = (*LOSSES, _insert, _garble, _repeat_line, _much)
+
+
+def embedded(rng: Random, good: str) -> str:
+    """A text with JSON in it, such as a script's answer: one of its JSON lines changed, or the text itself."""
+    lines = good.split("\n")
+    holding = [index for index, line in enumerate(lines) if line[:1] in ("{", "[")]
+    if not holding or rng.random() < 0.35:
+        return text(rng, good).decode(errors="replace")
+    index = rng.choice(holding)
+    lines[index] = (
+        spelt(rng, value(rng, json.loads(lines[index]))).decode(errors="replace").replace("\n", " ")
+    )
+    return "\n".join(lines)

@@ -10,14 +10,14 @@ from chaosext.cluster.client import Cluster
 from chaosext.nodes import transport
 from chaosext.safety.pin import Pin, write_pin
 from chaosext.steady import xds
-from tests.trust.fuzz import inputs
+from tests.trust.fuzz import answers, inputs
 from tests.trust.fuzz.stage import Api, node
 from tests.trust.fuzz.subject import shares, try_one
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SUBJECTS = inputs.SUBJECTS
+SUBJECTS = (*inputs.SUBJECTS, *answers.SUBJECTS)
 ENOUGH = 40
 """So many failures of one subject are shown; more of them say no more."""
 
@@ -68,3 +68,4 @@ def _set_stage() -> None:
     Cluster.connect = classmethod(lambda *_, **__: api)  # type: ignore[method-assign,assignment]
     transport.TRANSPORTS["netns"] = node
     xds.PAUSE_S = 0.0
+    answers.all_is_well()

@@ -1,8 +1,9 @@
-"""A cluster and its nodes in this process: they answer from a sample of a real testbed, and count what would touch them."""
+"""A cluster and its nodes in this process: they answer from a testbed's sample, and count what would touch them."""
 
 from __future__ import annotations
 
 import json
+from base64 import b64decode, b64encode
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -13,6 +14,10 @@ from chaosext.cluster.client import PATHS, Answer, Cluster, _decode
 from chaosext.cluster.execute import ExecResult
 from chaosext.nodes.network import SCRIPT as NETWORK
 from chaosext.nodes.shell import ShellResult
+from chaosext.partition.scripts import ARM, HEAL, INSPECT, LOCK
+from chaosext.steady.bgp import BIRD_SCRIPT, LEAF_SCRIPT
+from chaosext.steady.dns import SCRIPT as DNS
+from chaosext.steady.tcp import SCRIPT as TCP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -124,7 +129,60 @@ def split(answer: str) -> Sequence[str]:
 
 def node(name: str) -> Node:
     """A node of the sample that answers well."""
-    return Node(name, {NETWORK: sample()["network"].get(name, WORKER_NETWORK)})
+    return Node(name, {**answers(), NETWORK: sample()["network"].get(name, WORKER_NETWORK)})
+
+
+def answers() -> dict[str, str | Callable[[str], str]]:
+    """Script -> what a node answers that has one of the cuts of `sample.json` armed, looked at or healed."""
+    found: dict[str, str] = sample()["node"]
+    return {
+        ARM: found["arm"],
+        HEAL: found["heal"],
+        INSPECT: found["inspect"],
+        LOCK: found["lock"],
+        TCP: blocked,
+        DNS: resolved,
+        BIRD_SCRIPT: sample()["bird"],
+        LEAF_SCRIPT: sample()["frr"],
+    }
+
+
+def blocked(stdin: str) -> str:
+    """Every connect timed out."""
+    return "".join(f"{line.split()[0]} 124 \n" for line in stdin.splitlines()[1:])
+
+
+def opened(stdin: str) -> str:
+    """Every connect was accepted."""
+    return "".join(f"{line.split()[0]} 0 \n" for line in stdin.splitlines()[1:])
+
+
+def resolved(stdin: str) -> str:
+    """Every lookup was answered with the Services' addresses."""
+    return "".join(
+        f"{line.split()[0]} 0 1500 reply:{_reply(line.split())}\n" for line in stdin.splitlines()[1:]
+    )
+
+
+def lost(stdin: str) -> str:
+    """As `resolved`, but for every third lookup, which timed out."""
+    lines = resolved(stdin).splitlines()
+    late = (f"{line.split()[0]} 124 2000000 " if index % 3 == 0 else line for index, line in enumerate(lines))
+    return "".join(f"{line}\n" for line in late)
+
+
+def _reply(row: Sequence[str]) -> str:
+    from dns.message import from_wire, make_response
+    from dns.rrset import from_text
+
+    wire = b64decode(row[-1])
+    query = from_wire(wire[2:] if row[1] == "tcp" else wire)
+    response = make_response(query)
+    question = query.question[0]
+    names = {each["metadata"]["name"]: each["spec"]["clusterIP"] for each in sample()["api"]["services"]}
+    address = names[str(question.name).partition(".")[0]]
+    response.answer.append(from_text(question.name, 30, "IN", question.rdtype, address))
+    return b64encode(response.to_wire()).decode()
 
 
 WORKER_NETWORK = """[{"ifname": "eth0", "addr_info": [

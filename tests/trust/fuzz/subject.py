@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chaosext.model.errors import ChaosextError, Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """`share` of a thousand inputs are this subject's. `feed` raises `allowed`, or AssertionError for a broken promise."""
+    """`share`: how much of all inputs is this subject's. `feed` raises `allowed`; AssertionError: a broken promise."""
 
     name: str
     share: int
