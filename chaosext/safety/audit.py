@@ -93,8 +93,9 @@ def receipt_in(result: Path) -> Receipt | None:
     try:
         kept = json.loads(result.read_bytes())["audit"]
         return None if kept is None else Receipt(seq=int(kept["seq"]), hash=str(kept["hash"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Refused(f"{result}: no result of a run ({error!r})", "name a run's result.json") from None
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        problem = type(error).__name__
+        raise Refused(f"{result}: no result of a run ({problem})", "name a run's result.json") from None
 
 
 def lost_receipt(chain: Chain, receipt: Receipt | None) -> str:
@@ -188,7 +189,7 @@ class AuditLog:
             return Head.from_json(json.loads(self.head_path.read_bytes()))
         except FileNotFoundError:
             return None
-        except (KeyError, TypeError) as error:
+        except (AttributeError, RecursionError) as error:
             raise ValueError from error
 
     def _head_or_refuse(self) -> Head | None:

@@ -65,8 +65,11 @@ class Head:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Head:
-        """Raises KeyError, TypeError or ValueError for what `to_json` did not write."""
-        return cls(seq=int(value["seq"]), hash=str(value["hash"]), size=int(value["size"]))
+        """Raises ValueError for what `to_json` did not write."""
+        seq, digest, size = (value.get(key) for key in ("seq", "hash", "size"))
+        if not isinstance(digest, str) or type(seq) is not int or type(size) is not int or min(seq, size) < 0:
+            raise ValueError("no head of a chain")
+        return cls(seq=seq, hash=digest, size=size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,7 +230,7 @@ def _entry(line: bytes) -> tuple[dict[str, Any], str] | None:
         return None
     try:
         says = json.loads(body + b"}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     whole = isinstance(says.get("seq"), int) and isinstance(says.get("prev"), str)
     return (says, digest.decode()) if whole else None

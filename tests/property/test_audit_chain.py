@@ -124,3 +124,14 @@ def test_what_does_not_begin_as_the_next_entry_is_no_crash_of_ours(junk: bytes) 
     fault = broken(b"".join(lines) + junk, head).fault
     assert fault is not None
     assert (fault.line, fault.what) == (2, Wrong.ALTERED)
+
+
+@given(runs=RUNS, seq=st.integers(0, 9), size=st.integers(0, 3000), own_hash=st.integers(0, 8))
+def test_no_head_passes_but_the_last_and_the_one_before_it(
+    runs: list[str], seq: int, size: int, own_hash: int
+) -> None:
+    lines, head = chained(runs)
+    hashes = [chained(runs[:count])[1].hash for count in range(len(runs) + 1)]
+    other = Head(seq=seq, hash=hashes[own_hash % len(hashes)], size=size)
+    chain = verify(b"".join(lines), other)
+    assert (chain.fault is None) == (other in (head, chained(runs[:-1])[1]))

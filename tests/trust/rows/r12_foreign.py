@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 GOLDEN = ROOT / "tests" / "golden" / "foreign" / "kind-worker.six-replicas.nft"
 RULES = 200
-TIMES = {Effort.FAST: 1, Effort.FULL: 10}
+TIMES = {Effort.FAST: 1, Effort.FULL: 6}
 NODE_TIMES = {Effort.FAST: 1, Effort.FULL: 5}
 
 CALICO = """

@@ -5,9 +5,11 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import random
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -71,6 +73,7 @@ def test_a_line_is_on_disk_before_its_head_and_both_before_append_returns(
 
 WRITER = """
 import sys
+import time
 from pathlib import Path
 from chaosext.safety.audit import AuditLog, Deed, Event
 for number in range(15):
@@ -88,6 +91,45 @@ def test_processes_at_the_same_moment_make_one_chain(log: AuditLog) -> None:
     assert [run for run in runs if run[0] == "b"] == [f"b{number}" for number in range(15)]
 
 
+ENDLESS = WRITER.replace("range(15)", "range(10**9)")
+
+
+def test_processes_that_are_killed_while_they_write_leave_a_whole_chain(log: AuditLog) -> None:
+    chance = random.Random(12)
+    for _ in range(4):
+        writers = [subprocess.Popen([sys.executable, "-c", ENDLESS, str(log.path), name]) for name in "ab"]
+        count = whole(log)
+        while whole(log) < count + 10:
+            time.sleep(0.01)
+        for writer in writers:
+            time.sleep(chance.uniform(0, 0.05))
+            writer.kill()
+            writer.wait()
+    log.append(deed())
+    assert whole(log) > 40
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "[]",
+        "null",
+        "3",
+        "[" * 100_000,
+        '{"seq": -1, "hash": "", "size": 0}',
+        '{"seq": 1e999}',
+        '{"seq": true}',
+        "{",
+    ],
+)
+def test_whatever_the_head_file_holds_it_is_read_or_found_broken(log: AuditLog, head: str) -> None:
+    log.append(deed())
+    log.head_path.write_text(head)
+    assert log.verified().fault is not None
+    with pytest.raises(Refused, match="audit verify"):
+        log.append(deed())
+
+
 def states_of_a_crash(log: AuditLog, third: Deed) -> list[tuple[bytes, bytes]]:
     """Log and head after a crash at any byte of the third append: the line grows, then the head is replaced."""
     before, head_before = log.path.read_bytes(), log.head_path.read_bytes()
@@ -97,7 +139,10 @@ def states_of_a_crash(log: AuditLog, third: Deed) -> list[tuple[bytes, bytes]]:
     return [*growing, (after, head_after)]
 
 
-def test_a_crash_at_any_byte_leaves_a_chain_that_is_whole_and_goes_on(log: AuditLog) -> None:
+def test_a_crash_at_any_byte_leaves_a_chain_that_is_whole_and_goes_on(
+    log: AuditLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _handle: None)  # what is on the disk is set here, byte by byte
     log.append(deed("r1"))
     log.append(deed("r2"))
     acknowledged = 2
