@@ -39,15 +39,11 @@ ASK_AGAIN_S = 0.25
 PATIENCE_S = 1.5
 """How long a run that was told to leave may take to do so; then it is ended over its head."""
 
-END_S = 4.0
+END_S = 3.5
 """By then, counted from when the run was told to leave, its last heal is over; what is left of 5 s is for the rest."""
 
-SHORTEST_HEAL_S = 1.5
-"""What the last heal has even then; entering a node takes 0.3 s on an idle machine."""
-
-
-SHORTEST_UNLOCK_S = 0.5
-"""What giving back the locks has even then: they expire by themselves."""
+SHORTEST_HEAL_S = 1.2
+"""What a heal has even then; entering a node takes 0.3 s on an idle machine."""
 
 
 @dataclass(slots=True)
@@ -128,16 +124,9 @@ class Leaving:
         """Seconds since the run was told to leave; 0 where it was not."""
         return time.monotonic() - self._told_s if self.told else 0.0
 
-    def heal_s(self, otherwise: float) -> float:
-        """Seconds that the last heal has; `otherwise` where nobody waits for it."""
-        if not self.told:
-            return otherwise
-        return max(SHORTEST_HEAL_S, END_S - self.told_for_s)
-
-    @property
-    def unlock_s(self) -> float:
-        """Seconds that giving the locks back has once the run was healed."""
-        return max(SHORTEST_UNLOCK_S, END_S - self.told_for_s)
+    def within_s(self, end_s: float) -> float:
+        """Seconds that a heal has that is to be over `end_s` after the run was told to leave."""
+        return max(SHORTEST_HEAL_S, end_s - self.told_for_s)
 
     def install(self) -> None:
         """Make this the handler of every signal that is heeded."""

@@ -21,11 +21,14 @@ from chaosext.run.judging.facts import facts_of
 from chaosext.run.judging.foreign import foreign_rules
 from chaosext.run.judging.redaction import redacted
 from chaosext.run.judging.verdict import derive
-from chaosext.run.leaving import Leaving
+from chaosext.run.leaving import END_S, Leaving
 
 if TYPE_CHECKING:
     from chaosext.model.verdict import Verdict
     from chaosext.run.context import RunContext
+
+UNLOCK_S = 0.5
+"""What giving back the locks has at the end of a run that was told to leave: 0.1 s is usual."""
 
 Renderer = Callable[[RunResult], str]
 DNS_KINDS = frozenset({Kind.DNS_DEAD, Kind.DNS_RESTORED})
@@ -63,19 +66,18 @@ def _last_heal(context: RunContext, left: Leaving) -> tuple[str, ...]:
 
     What was sent to a node by then may still come into force there, until its script is known to have ended.
     """
-    remains = left_behind(context, left.heal_s(PARTING_S))
     armed = sum(event.kind is Kind.CUT for event in context.recorder.events)
-    if not left.told or armed >= len(context.cuts):
-        return remains
-    time.sleep(max(0.0, STRAGGLER_S - left.told_for_s))
-    return left_behind(context, left.heal_s(PARTING_S))
+    if left.told and armed < len(context.cuts):
+        left_behind(context, left.within_s(STRAGGLER_S))
+        time.sleep(max(0.0, STRAGGLER_S - left.told_for_s))
+    return left_behind(context, left.within_s(END_S) if left.told else PARTING_S)
 
 
 def _unlock(context: RunContext, left: Leaving) -> None:
     """What can't be given back while somebody waits for the end expires by itself."""
     unlocking = threading.Thread(target=unlock_cluster, args=(context,), daemon=True)
     unlocking.start()
-    unlocking.join(left.unlock_s if left.told else None)
+    unlocking.join(UNLOCK_S if left.told else None)
 
 
 def write_result(

@@ -57,7 +57,7 @@ def derive(facts: Facts) -> Verdict:
 
 def _derive(facts: Facts) -> Verdict:
     if facts.left_behind:
-        return Verdict(outcome=Outcome.UNSAFE, reasons=facts.left_behind)
+        return Verdict(outcome=Outcome.UNSAFE, reasons=(*facts.left_behind, *_what_ended_it(facts)))
     if facts.signal_number is not None:
         return _interrupted(facts)
     if facts.overdue:
@@ -123,8 +123,14 @@ def _rollback_doubts(facts: Facts) -> tuple[str, ...]:
 
 
 def _interrupted(facts: Facts) -> Verdict:
-    reason = f"signal {facts.signal_number} ended the run; {_what_became(facts)}"
+    (ended,) = _what_ended_it(facts)
+    reason = f"{ended}; {_what_became(facts)}"
     return Verdict(outcome=Outcome.INTERRUPTED, reasons=(reason,), signal_number=facts.signal_number)
+
+
+def _what_ended_it(facts: Facts) -> tuple[str, ...]:
+    ended = f"signal {facts.signal_number} ended the run" if facts.signal_number is not None else facts.overdue
+    return (ended,) if ended else ()
 
 
 def _what_became(facts: Facts) -> str:

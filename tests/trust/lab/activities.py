@@ -6,7 +6,10 @@ They leave marks: lines `WORD SECONDS` (boot clock) in the file that `TRUST_MARK
 from __future__ import annotations
 
 import os
+import sqlite3
+import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from tests.trust.lab.clock import now_s
@@ -26,6 +29,28 @@ def hold(seconds: float) -> str:
     mark("hold")
     time.sleep(seconds)
     return mark("held")
+
+
+def hang(how: str) -> None:
+    """Never end: in a `sleep`, `swallow`ing whatever is raised, or waiting in `c`, where no signal is heard of."""
+    mark("hung")
+    while how == "sleep":
+        time.sleep(600)
+    while how == "swallow":
+        with suppress(BaseException):
+            time.sleep(600)
+    with tempfile.TemporaryDirectory() as folder:
+        holder, waiter = (sqlite3.connect(f"{folder}/d", timeout=600, isolation_level=None) for _ in "hw")
+        holder.execute("begin immediate")
+        waiter.execute("begin immediate")
+
+
+def fill(folder: str) -> str:
+    """Leave no byte free on the disk of `folder`."""
+    with suppress(OSError), Path(folder, "ballast").open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    return mark("full")
 
 
 def well() -> str:

@@ -7,7 +7,8 @@ on stdin with its counts:
 
 `{"nodes": […]}` begins anew with these nodes; `{"leases": {…}}` sets them (they survive `nodes`); `{"mode": M}` is
 how it behaves from now on. Modes: `serve`; `refuse`: nothing listens; `hang`: connections are accepted and never
-answered; `vanish`: not even accepted, packets get no answer; `lenient`: takes every Lease from everybody.
+answered; `vanish`: not even accepted, packets get no answer; `drip`: answers a byte at a time; `lenient`: takes every
+Lease from everybody.
 """
 
 from __future__ import annotations
@@ -306,11 +307,18 @@ class ApiServer:
         request.send_header("Content-Type", "application/json")
         request.send_header("Content-Length", str(len(data)))
         request.end_headers()
+        self._write(request, data)
+
+    def _write(self, request: BaseHTTPRequestHandler, data: bytes) -> None:
+        """All at once; or, where it drips, a byte each 0.2 s, so that no single read ever waits for long."""
+        while data and self.mode == "drip" and not _has_left(request):
+            request.wfile.write(data[:1])
+            data = data[1:]
         request.wfile.write(data)
 
     def _is_gone(self, request: BaseHTTPRequestHandler) -> bool:
         """On a connection from before it went away: closed where it refuses, else held without a word."""
-        if self.mode in ("serve", "lenient"):
+        if self.mode in ("serve", "lenient", "drip"):
             return False
         request.close_connection = True
         while self.mode in ("hang", "vanish") and not _has_left(request):
