@@ -1,8 +1,9 @@
 """An eye of its own, so that our code doesn't judge itself: `python -m tests.trust.lab.eye SPEC`.
 
-SPEC is JSON, node -> `{"netns", "port", "addresses": [v4, v6]}`. It sends datagrams between the nodes that the
-trial watches, both ways and in both families, each `TICK_S`, and says on stdout when a path closed and when it opened:
-`{"path": "cp1>w1/6", "open": false, "at_s": 123.4}`, in seconds of the boot clock. It listens on each node's TCP port.
+SPEC is JSON, node -> `{"netns": name or path, "port", "addresses": [v4, v6], "listens": bool}`. It sends datagrams
+between the nodes that the trial watches, both ways and in both families, each `TICK_S`, and says on stdout when a path
+closed and when it opened: `{"path": "cp1>w1/6", "open": false, "at_s": 123.4}`, in seconds of the boot clock. Where it
+is to listen, it does on each node's TCP port as well.
 On stdin: a line of JSON, the pairs of nodes to watch from now on; it answers `{"watching": true}` when all is open.
 """
 
@@ -130,7 +131,7 @@ class Eye:
                 target=(self.nodes[b].addresses[version], self.nodes[b].port),
             )
             for a, b in pairs
-            for version in range(len(FAMILIES))
+            for version in range(min(len(self.nodes[a].udp), len(self.nodes[b].udp)))
         ]
         self.asked = True
 
@@ -141,13 +142,14 @@ def enter(netns: IO[str]) -> None:
         raise OSError(ctypes.get_errno(), f"setns {netns.name}")
 
 
-def at_home(netns: str, port: int, addresses: list[str]) -> Node:
+def at_home(netns: str, port: int, addresses: list[str], listens: bool = True) -> Node:
     """The node's sockets; a socket stays in the namespace in which it was made."""
-    with Path("/run/netns", netns).open() as handle:
+    with Path("/run/netns", netns).open() as handle:  # an absolute path stays one
         enter(handle)
     udp, tcp = [], []
-    for family, address in zip(FAMILIES, addresses, strict=True):
-        for kind, made in ((socket.SOCK_DGRAM, udp), (socket.SOCK_STREAM, tcp)):
+    kinds = [(socket.SOCK_DGRAM, udp), *([(socket.SOCK_STREAM, tcp)] if listens else [])]
+    for family, address in zip(FAMILIES, addresses, strict=False):
+        for kind, made in kinds:
             each = socket.socket(family, kind)
             each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:

@@ -10,22 +10,24 @@ A trial plays in the first `controls` of them. Between two trials a lab is clean
 from __future__ import annotations
 
 import json
-import os
+import ssl
 import subprocess
 import sys
 import threading
 import time
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, ClassVar
 
+from chaosext.safety.pin import Pin, write_pin
 from tests.netns.cut.lab import Namespaces, run
 from tests.trust import ROOT
 from tests.trust.lab.api_server import KUBE_SYSTEM_UID
 from tests.trust.lab.clock import now_s
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 CONTROLS = ("cp1", "cp2", "cp3")
 WORKER = "w1"
@@ -159,6 +161,8 @@ class Lab:
     api: Api = field(init=False)
     controls: tuple[str, ...] = ("cp1",)
 
+    where: ClassVar[Mapping[str, str]] = {"context": CONTEXT, "transport": "netns"}
+
     def up(self) -> None:
         self.spaces = Namespaces(f"t{self.number}")
         self.spaces.make(WORKER, *CONTROLS)
@@ -182,6 +186,27 @@ class Lab:
     @property
     def nodes(self) -> tuple[str, ...]:
         return tuple(self.node(role) for role in (*self.controls, WORKER))
+
+    @property
+    def looking(self) -> list[str]:
+        """The options of `status` and `sweep` that name these nodes."""
+        return ["--transport", "netns", *(word for node in self.nodes for word in ("--node", node))]
+
+    def introduce(self, home: Path) -> None:
+        """Make `home` one whose kubeconfig and pin lead to this API server."""
+        authority = self.folder / "server.pem"
+        server = f"https://127.0.0.1:{self.api.port}"
+        cluster = {"server": server, "certificate-authority": str(authority)}
+        config = {
+            "clusters": [{"name": CONTEXT, "cluster": cluster}],
+            "users": [{"name": "trust", "user": {"token": "a-token"}}],
+            "contexts": [{"name": CONTEXT, "context": {"cluster": CONTEXT, "user": "trust"}}],
+        }
+        (home / ".kube").mkdir()
+        (home / ".kube" / "config").write_text(json.dumps({"apiVersion": "v1", "kind": "Config", **config}))
+        digest = sha256(ssl.PEM_cert_to_DER_cert(authority.read_text())).hexdigest()
+        pin = Pin(context=CONTEXT, server=server, ca_sha256=digest, kube_system_uid=KUBE_SYSTEM_UID)
+        write_pin(pin, home / "config" / "chaosext" / "pins.json")
 
     def begin(self, controls: int = 1) -> None:
         """Ready for a trial with so many nodes of a control plane. Raises AssertionError where it isn't clean."""
@@ -263,11 +288,3 @@ def wait_until(condition: Callable[[], bool], within_s: float, every_s: float = 
             return False
         time.sleep(every_s)
     return True
-
-
-def uid() -> str:
-    return KUBE_SYSTEM_UID
-
-
-def is_root() -> bool:
-    return os.geteuid() == 0

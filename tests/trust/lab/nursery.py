@@ -19,10 +19,16 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from typing import Any
 
 from chaosext.run.leaving import SIGNALS
+from tests.trust.lab.activities import mark
+from tests.trust.lab.clock import now_s
 from tests.trust.lab.listening import listen
+
+BEGIN = "TRUST_BEGIN_AT_S"
+"""When the process is to begin, in seconds of the boot clock; it leaves the mark `begun`."""
 
 PRELOADED = (
     "chaosext.actions",
@@ -107,6 +113,9 @@ def live(request: dict[str, Any]) -> None:
     for source, target in ((nothing, 0), (out, 1), (out, 2)):
         os.dup2(source, target)
     os.closerange(3, 256)
+    if BEGIN in request["env"]:  # at this very moment
+        time.sleep(max(0.0, float(request["env"][BEGIN]) - now_s()))
+        mark("begun")
     code = 70
     try:
         if not request["call"]:

@@ -21,15 +21,18 @@ from typing import TYPE_CHECKING, TypeVar
 from tests.trust import ROOT
 from tests.trust.lab.lab import Lab, certificates, kubelets, wait_until
 from tests.trust.lab.trial import Trial
-from tests.trust.row import Measured
+from tests.trust.row import Measured, NotHere
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from tests.trust.lab.bed import Bed
+
 LABS = 8
+PARTING_S = 1.5
+"""A script on a node may outlive by that long the run that it was started by."""
 
 Item = TypeVar("Item")
-Play = "Callable[[Trial, Item], Outcome]"
 
 
 @dataclass
@@ -47,6 +50,45 @@ class Outcome:
         return holds
 
 
+class Nursery:
+    """The process of `nursery.py`; `etc` is laid over /etc for what it forks."""
+
+    def __init__(self, folder: Path) -> None:
+        self.door, etc = folder / "nursery", folder / "etc"
+        etc.mkdir(exist_ok=True)
+        argv = [sys.executable, "-m", "tests.trust.lab.nursery", str(self.door), str(etc)]
+        self._server = subprocess.Popen(
+            argv, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
+        assert self._server.stdout
+        assert self._server.stdout.readline() == "ready\n", "the nursery did not begin"
+
+    def close(self) -> None:
+        self._server.kill()
+        self._server.wait()
+
+
+def try_once(
+    bed: Bed, nursery: Nursery, play: Callable[[Trial, Item], Outcome], item: Item, controls: int = 1
+) -> Outcome:
+    """Play in a clean bed, and look whether it is clean again."""
+    trial = Trial(bed, nursery.door)
+    try:
+        bed.begin(controls)
+        outcome = play(trial, item)
+        wait_until(lambda: not bed.residue(), PARTING_S, every_s=0.1)
+        outcome.residue += bed.residue()
+    except NotHere:
+        raise
+    except Exception as error:
+        outcome = Outcome(failures=[f"{type(error).__name__}: {error}"])
+    if outcome.failures or outcome.residue:
+        _keep(trial)
+        bed.clean()
+    trial.forget()
+    return outcome
+
+
 class Stage:
     """Labs that are lent out one at a time."""
 
@@ -62,23 +104,14 @@ class Stage:
             lab.up()
             kubelets(self.folder, lab)
             self._free.put(lab)
-        self.nursery, self._server = self._begin_nursery()
-
-    def _begin_nursery(self) -> tuple[Path, subprocess.Popen[str]]:
-        door, etc = self.folder / "nursery", self.folder / "etc"
-        argv = [sys.executable, "-m", "tests.trust.lab.nursery", str(door), str(etc)]
-        server = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True)
-        assert server.stdout
-        assert server.stdout.readline() == "ready\n", "the nursery did not begin"
-        return door, server
+        self.nursery = Nursery(self.folder)
 
     def close(self) -> None:
         if os.getpid() != self._owner:
             return
         atexit.unregister(self.close)
-        if hasattr(self, "_server"):
-            self._server.kill()
-            self._server.wait()
+        if hasattr(self, "nursery"):
+            self.nursery.close()
         for lab in self.labs:
             with suppress(Exception):
                 lab.down()
@@ -94,24 +127,9 @@ class Stage:
             self._free.put(lab)
 
     def trial(self, play: Callable[[Trial, Item], Outcome], item: Item, controls: int) -> Outcome:
-        """Play once in a clean lab, and look whether it is clean again."""
+        """Play once in a free lab with so many nodes of a control plane."""
         with self.lab() as lab:
-            trial = Trial(lab, self.nursery)
-            try:
-                lab.begin(controls)
-                outcome = play(trial, item)
-                wait_until(
-                    lambda: not lab.residue(), 1.5, every_s=0.1
-                )  # scripts end a moment after their run
-                outcome.residue += lab.residue()
-            except Exception as error:
-                outcome = Outcome(failures=[f"{type(error).__name__}: {error}"])
-            if outcome.failures or outcome.residue:
-                _keep(trial)
-                lab.clean()
-            else:
-                trial.forget()
-            return outcome
+            return try_once(lab, self.nursery, play, item, controls)
 
     def play(
         self,
@@ -120,10 +138,9 @@ class Stage:
         *,
         unit: str = "s",
         controls: int = 1,
-        side_by_side: int = LABS,
     ) -> Measured:
-        """Play all items, as many at once as there are labs (or `side_by_side`), and sum up."""
-        with ThreadPoolExecutor(min(side_by_side, len(self.labs))) as pool:
+        """Play all items, as many at once as there are labs, and sum up."""
+        with ThreadPoolExecutor(len(self.labs)) as pool:
             outcomes = list(pool.map(lambda item: self.trial(play, item, controls), items))
         return summed(items, outcomes, unit)
 
@@ -145,9 +162,7 @@ def _keep(trial: Trial) -> None:
     kept = os.environ.get("TRUST_KEEP")
     if kept:
         Path(kept).mkdir(parents=True, exist_ok=True)
-        shutil.move(trial.home, Path(kept) / f"{time.time():.0f}-{trial.home.name}")
-    else:
-        trial.forget()
+        shutil.copytree(trial.home, Path(kept) / f"{time.time():.0f}-{trial.home.name}", symlinks=True)
 
 
 _making = threading.Lock()

@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chaosext.cluster.client import _digest_of_certificates
-from chaosext.safety.pin import Pin, write_pin
 from tests.trust import ROOT
 from tests.trust.lab.activities import MARKS
 from tests.trust.lab.clock import now_s
-from tests.trust.lab.lab import CONTEXT, KUBE_SYSTEM_UID, WORKER, Lab, wait_until
+from tests.trust.lab.lab import CONTEXT, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from tests.trust.lab.bed import Bed
 
 MAIN = "chaosext.cli.main:main"
 TTL_S = 5.0
@@ -54,6 +54,8 @@ def experiment(
     prove: bool = True,
     dead_man_s: float | None = None,
     move: bool = True,
+    context: str = CONTEXT,
+    transport: str = "netns",
 ) -> dict[str, Any]:
     """Sever, hold, heal, go on; roll back, with `move` kube-dns too.
 
@@ -65,8 +67,8 @@ def experiment(
     return {
         "title": "a trial",
         "description": "made for the trust table",
-        "configuration": {"chaosext_transport": "netns", "chaosext_request_timeout_s": 2},
-        "secrets": {"k8s": {"KUBERNETES_CONTEXT": CONTEXT, "KUBERNETES_VERIFY_SSL": "true"}},
+        "configuration": {"chaosext_transport": transport, "chaosext_request_timeout_s": 2},
+        "secrets": {"k8s": {"KUBERNETES_CONTEXT": context, "KUBERNETES_VERIFY_SSL": "true"}},
         "steady-state-hypothesis": {"title": "all is well", "probes": [gate]},
         "method": [
             mine("mark", word="begin"),
@@ -132,10 +134,11 @@ class Process:
 class Trial:
     """A home: state, configuration, kubeconfig, pin, run directory, marks. All of it is removed by `forget`."""
 
-    lab: Lab
+    lab: Bed
     nursery: Path
     home: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="trust-")))
     environment: dict[str, str] = field(default_factory=dict)
+    newest: Process = field(init=False)
 
     def __post_init__(self) -> None:
         self.environment = {
@@ -149,25 +152,7 @@ class Trial:
             "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
             MARKS: str(self.home / "marks"),
         }
-        self._point_at_the_cluster()
-
-    def _point_at_the_cluster(self) -> None:
-        authority = self.lab.folder / "server.pem"
-        server = f"https://127.0.0.1:{self.lab.api.port}"
-        config = {
-            "clusters": [
-                {"name": CONTEXT, "cluster": {"server": server, "certificate-authority": str(authority)}}
-            ],
-            "users": [{"name": "trust", "user": {"token": "a-token"}}],
-            "contexts": [{"name": CONTEXT, "context": {"cluster": CONTEXT, "user": "trust"}}],
-        }
-        (self.home / ".kube").mkdir()
-        (self.home / ".kube" / "config").write_text(
-            json.dumps({"apiVersion": "v1", "kind": "Config", **config})
-        )
-        digest = _digest_of_certificates(authority.read_text())
-        pin = Pin(context=CONTEXT, server=server, ca_sha256=digest, kube_system_uid=KUBE_SYSTEM_UID)
-        write_pin(pin, self.home / "config" / "chaosext" / "pins.json")
+        self.lab.introduce(self.home)
 
     def run(self, plan: Mapping[str, Any] | None = None, **environment: str) -> Process:
         """`chaosext run` of `plan`."""
@@ -198,7 +183,8 @@ class Trial:
         env = {**self.environment, **environment}
         whole = {**request, "env": env, "cwd": str(self.home), "out": str(self.home / "out")}
         guest.sendall((json.dumps(whole) + "\n").encode())
-        return Process(guest)
+        self.newest = Process(guest)
+        return self.newest
 
     @property
     def out(self) -> str:
@@ -214,8 +200,9 @@ class Trial:
         return {word: float(at_s) for word, at_s in (line.split() for line in lines)}
 
     def reaches(self, word: str, within_s: float = 30.0) -> bool:
-        """Whether that mark was left in time."""
-        return wait_until(lambda: word in self.marks, within_s)
+        """Whether that mark was left in time, and before the newest process ended."""
+        wait_until(lambda: word in self.marks or not self.newest.lives, within_s)
+        return word in self.marks
 
     @property
     def result(self) -> dict[str, Any]:
@@ -232,11 +219,7 @@ class Trial:
 
     def sweep(self, within_s: float = 20.0, **environment: str) -> int:
         """`chaosext sweep` of the lab's nodes: its exit code."""
-        nodes = [word for node in self.lab.nodes for word in ("--node", node)]
-        return self.command("sweep", "--transport", "netns", *nodes, **environment).wait(within_s)
+        return self.command("sweep", *self.lab.looking, **environment).wait(within_s)
 
     def forget(self) -> None:
         shutil.rmtree(self.home, ignore_errors=True)
-
-
-__all__ = ["MAIN", "TTL_S", "WORKER", "Process", "Trial", "experiment", "mine", "ours"]

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from tests.trust.lab.lab import wait_until
 
 if TYPE_CHECKING:
-    from tests.trust.lab.lab import Eye, Lab
+    from tests.trust.lab.bed import Bed
+    from tests.trust.lab.lab import Eye
     from tests.trust.lab.stage import Outcome
 
 SEEN_S = 0.2
@@ -41,7 +42,7 @@ def healed_by_ttl(
     return over_s
 
 
-def lease_left(lab: Lab) -> list[str]:
+def lease_left(lab: Bed) -> list[str]:
     """A Lease that a run which ended by itself has not given back."""
     leases = lab.api.tell()["leases"]
     lab.api.tell(leases={})

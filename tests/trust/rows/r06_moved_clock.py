@@ -76,8 +76,7 @@ class Clock:
 
     def ask(self, command: str) -> int:
         """The exit code of `status` or `sweep` on the lab's nodes."""
-        nodes = [word for node in self.trial.lab.nodes for word in ("--node", node)]
-        return self.command(command, "--transport", "netns", *nodes).wait(30)
+        return self.command(command, *self.trial.lab.looking).wait(30)
 
 
 def moved(trial: Trial, item: Item) -> Outcome:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import random
-import time
-from typing import TYPE_CHECKING
 
+from tests.trust.lab.clock import now_s
+from tests.trust.lab.nursery import BEGIN
 from tests.trust.lab.stage import Outcome, stage
 from tests.trust.lab.trial import Trial, experiment
 from tests.trust.lab.watching import is_open, lease_left
 from tests.trust.row import Effort, Ground, Measured, Row
 
-if TYPE_CHECKING:
-    from tests.trust.lab.trial import Process
-
 APART_S = 0.05
+READY_S = 0.3
+"""By then both processes wait for their moment, also on a busy machine."""
+
 PASSED, REFUSED = 0, 20
 TIMES = {Effort.FAST: (2, 1), Effort.FULL: (100, 20)}
 """How often with a Lease that works, and with one that everybody gets: then the nodes' own locks decide."""
@@ -45,18 +45,19 @@ def side_by_side(trial: Trial, item: Item) -> Outcome:
 
 
 def _begin_and_compare(first: Trial, second: Trial, chance: random.Random, outcome: Outcome) -> None:
-    plan = experiment(ttl_s=8, hold_s=0.1, move=False)
-    began_s, one = time.monotonic(), first.run(plan)
-    time.sleep(max(0.0, chance.uniform(0, APART_S) - (time.monotonic() - began_s)))
-    outcome.figure, two = time.monotonic() - began_s, second.run(plan)
-    runs: list[tuple[Trial, Process]] = [(first, one), (second, two)]
-    codes = [process.wait(60) for _, process in runs]
+    plan, soon_s = experiment(ttl_s=8, hold_s=0.1, move=False), now_s() + READY_S
+    begin_s = (soon_s, soon_s + chance.uniform(0, APART_S / 2))
+    both = (first, second)
+    runs = [trial.run(plan, **{BEGIN: f"{at_s:.6f}"}) for trial, at_s in zip(both, begin_s, strict=True)]
+    codes = [process.wait(60) for process in runs]
+    outcome.figure = abs(first.marks["begun"] - second.marks["begun"])
+    outcome.expect(outcome.figure <= APART_S, f"began {outcome.figure:.3f} s apart, so this proves less")
     outcome.expect(
         sorted(codes) == [PASSED, REFUSED], f"exits {codes}: {first.out[-200:]!r}, {second.out[-200:]!r}"
     )
-    for (trial, _), code in zip(runs, codes, strict=True):
+    for trial, code in zip(both, codes, strict=True):
         if code == REFUSED:
-            outcome.expect(not trial.marks, f"the refused one has played: {trial.marks}")
+            outcome.expect([*trial.marks] == ["begun"], f"the refused one has played: {trial.marks}")
     eye = first.lab.eye
     outcome.expect(set(eye.closures().values()) == {1}, f"the paths were cut {eye.closures()}")
     outcome.expect(is_open(eye), "still cut when both had ended")

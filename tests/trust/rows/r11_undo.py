@@ -97,8 +97,7 @@ def _run_of(trial: Trial) -> str:
 
 
 def _named(trial: Trial, run: str) -> list[str]:
-    nodes = [word for node in trial.lab.nodes for word in ("--node", node)]
-    return ["--run", run, "--transport", "netns", *nodes]
+    return ["--run", run, *trial.lab.looking]
 
 
 PLAYS: dict[str, Callable[[Trial], Outcome]] = {

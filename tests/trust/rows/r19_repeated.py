@@ -20,6 +20,9 @@ ONE_RUN_S = 30.0
 EACH_PROVEN = 5
 """To prove a cut takes 2 s and to heal it at once does not, so only each fifth run proves it; the others can't pass."""
 
+HOLD_S = 0.25
+"""The eye misses a closure that is shorter than 0.1 s."""
+
 PASSED, INCONCLUSIVE = "0", "30"
 
 Held = list[dict[str, int]]
@@ -46,8 +49,8 @@ def in_namespaces(effort: Effort) -> Measured:
 
 
 def _repeat(trial: Trial, times: int, outcome: Outcome) -> Held:
-    proven = trial.write(experiment(ttl_s=10, hold_s=0, move=False), "proven.json")
-    plain = trial.write(experiment(ttl_s=10, hold_s=0, prove=False, move=False), "plain.json")
+    proven = trial.write(experiment(ttl_s=10, hold_s=HOLD_S, move=False), "proven.json")
+    plain = trial.write(experiment(ttl_s=10, hold_s=HOLD_S, prove=False, move=False), "plain.json")
     plans = [str(proven), PASSED, *[str(plain), INCONCLUSIVE] * (EACH_PROVEN - 1)]
     code = trial.call("tests.trust.lab.repeating:main", str(times), *plans).wait(times * ONE_RUN_S)
     path = trial.home / HELD
