@@ -41,9 +41,19 @@ def test_any_single_edit_is_found(runs: list[str], data: st.DataObject) -> None:
     end = data.draw(st.integers(start, min(len(text), start + 40)))
     edited = text[:start] + data.draw(st.binary(max_size=40)) + text[end:]
     assume(edited != text)
+    if edited.startswith(text) and verify(edited, head).fault is None:  # nothing written was edited
+        assert begins_as_an_entry(edited.removeprefix(text), after=head)
+        return
     fault = broken(edited, head).fault
     assert fault is not None
     assert fault.line <= text[:start].count(b"\n") + 2
+
+
+def begins_as_an_entry(torn: bytes, after: Head) -> bool:
+    """Whether a crash could have left just that behind `after`: zeros are blocks that the machine lost."""
+    start = f'{{"seq":{after.seq + 1},"prev":"{after.hash}",'.encode()
+    line = torn.removesuffix(b"\n").rstrip(b"\0")
+    return torn != b"\n" and (start.startswith(line) or line.startswith(start))
 
 
 @given(runs=RUNS, which=st.integers(0, 7))
