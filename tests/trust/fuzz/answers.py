@@ -229,6 +229,7 @@ def all_is_well() -> None:
     findings = run_checks((names.DNS, names.XDS, names.BGP, names.PLACEMENT), _around({}))
     assert all(finding.status is Status.HEALTHY for finding in findings), findings
     arm(CUT, {NODE: node(NODE)})
+    require_free(CUT, {NODE: node(NODE)})
     assert heal("r1", {NODE: node(NODE)}).left == ()
     assert resolved("2 2\n") == ""
 

@@ -93,7 +93,7 @@ class Node:
     def run(self, script: str, *, stdin: str = "", timeout_s: float) -> ShellResult:
         if script in self.mutating:
             self.touched.append(stdin)
-        answer = self.answers[script]
+        answer = self.answers.get(script, "")
         return ShellResult(0, answer if isinstance(answer, str) else answer(stdin), "")
 
     @contextmanager
@@ -132,13 +132,17 @@ def node(name: str) -> Node:
     return Node(name, {**answers(), NETWORK: sample()["network"].get(name, WORKER_NETWORK)})
 
 
+FREE = "@@chaosext ours\n@@chaosext lock\n@@chaosext end\n"
+"""What a node says that has nothing of ours."""
+
+
 def answers() -> dict[str, str | Callable[[str], str]]:
-    """Script -> what a node answers that has one of the cuts of `sample.json` armed, looked at or healed."""
+    """Script -> what a node answers that is free, and on which the cut of `sample.json` is armed and healed."""
     found: dict[str, str] = sample()["node"]
     return {
         ARM: found["arm"],
         HEAL: found["heal"],
-        INSPECT: found["inspect"],
+        INSPECT: FREE,
         LOCK: found["lock"],
         TCP: blocked,
         DNS: resolved,
