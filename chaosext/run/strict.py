@@ -28,6 +28,7 @@ from chaosext.run.leaving import Leaving, leaving_on_signals
 from chaosext.run.reach import connect, surroundings
 from chaosext.run.reading.experiment import calls
 from chaosext.run.watch.watching import Watching
+from chaosext.safety.intent import intent_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -112,6 +113,7 @@ class _Playing:
         self.left.begin("what precedes the experiment", self.resolved.settings.activity_timeout_s)
         with unreachable_is_refused():
             require_room(state_home(), "state", "XDG_STATE_HOME")
+            intent_log().require_writable()
             self.briefing, around = ready(self.resolved, self.run), surroundings(self.resolved.settings)
         self.tell(self.briefing)
         with Watching(around, self.run.recorder):

@@ -86,6 +86,14 @@ class IntentLog:
             kind = Refused if entry["event"] == INTENT else Inconclusive
             raise kind(f"the intent log {self.path} can't be written ({error})", "permit it") from error
 
+    def require_writable(self) -> None:
+        """Raise `Refused` where no line could be appended. Appends none."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            os.close(os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            raise Refused(f"the intent log {self.path} can't be written ({error})", "permit it") from error
+
     def entries(self) -> tuple[Entry, ...]:
         """All entries, oldest first; none without a file. Raises `Inconclusive` when it can't be read."""
         try:

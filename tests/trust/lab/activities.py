@@ -46,11 +46,14 @@ def hang(how: str) -> None:
 
 
 def fill(folder: str) -> str:
-    """Leave no byte free on the disk of `folder`."""
-    with suppress(OSError), Path(folder, "ballast").open("wb", buffering=0) as file:
-        while True:
-            file.write(bytes(4096))
-    return mark("full")
+    """Leave no byte free on the disk of `folder`, which must be a small one (16 MiB at the most)."""
+    try:
+        with Path(folder, "ballast").open("wb", buffering=0) as file:
+            for _ in range(4096):
+                file.write(bytes(4096))
+    except OSError:
+        return mark("full")
+    raise AssertionError(f"{folder} is on no small disk")
 
 
 def well() -> str:
