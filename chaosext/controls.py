@@ -11,6 +11,7 @@ the abort is left to this control: the strict run does the rest itself.
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from chaoslib.exceptions import InterruptExecution
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("chaostoolkit")
 
 _attended: Attended | None = None
+_at_the_end = ExitStack()
 
 
 def validate_control(control: dict[str, Any]) -> None:
@@ -39,10 +41,13 @@ def configure_control(
     event_registry: Any,
     **kwargs: Any,
 ) -> None:
-    """Learn what must not be said; and write the journal as the experiment goes, so that it survives a kill."""
+    """Learn what must not be said; and write the journal as the experiment goes, so that it survives a kill.
+
+    What activities print is not shown from here on: it may be anything.
+    """
     from chaosext.model.veil import hide
     from chaosext.run.context import current
-    from chaosext.run.log import be_discreet
+    from chaosext.run.log import be_discreet, logging_for_ourselves
     from chaosext.run.reading.known_secrets import known_secrets
 
     hide(known_secrets(experiment, configuration or {}, secrets or {}))
@@ -50,7 +55,13 @@ def configure_control(
         from chaosext.run.events import Scribe
 
         be_discreet()
+        _at_the_end.enter_context(logging_for_ourselves())
         event_registry.register(Scribe(current().directory, {}))
+
+
+def cleanup_control() -> None:
+    """The last that Chaos Toolkit asks of a control."""
+    _at_the_end.close()
 
 
 def before_experiment_control(context: Experiment, **kwargs: Any) -> None:

@@ -86,11 +86,11 @@ def preflight(experiment: Path, context: str | None, as_json: bool) -> int:
 def _run(resolved: Resolved, expect: str | None, as_json: bool, run_dir: Path | None) -> int:
     from chaosext.cli.main import leave_at_once
     from chaosext.cli.output import Live, result_lines
-    from chaosext.cli.streams import own_streams
     from chaosext.model.errors import Refused
     from chaosext.model.verdict import Outcome
     from chaosext.report.markdown import summary
     from chaosext.run.context import start
+    from chaosext.run.streams import own_streams
     from chaosext.run.strict import run_strictly
 
     expected = Outcome(expect) if expect else None

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import logging
+import sys
+from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from chaosext.model.veil import veiled
 from chaosext.run.judging.redaction import FAILED, error_form, form
+from chaosext.run.streams import own_streams
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 FAILURE = "  => failed: "
 """What chaoslib's line about an activity that raised begins with (chaoslib/activity.py)."""
@@ -54,6 +61,24 @@ def be_discreet() -> None:
     logger = logging.getLogger("chaostoolkit")
     if not any(isinstance(each, Discreet) for each in logger.filters):
         logger.addFilter(Discreet())
+
+
+@contextmanager
+def logging_for_ourselves() -> Iterator[None]:
+    """Chaos Toolkit's console goes on; what activities and their children print beside it goes nowhere."""
+    shared = {sys.stdout: 0, sys.stderr: 1}
+    handlers = [
+        each for each in logging.getLogger("chaostoolkit").handlers if type(each) is logging.StreamHandler
+    ]
+    streams = [(each, each.stream) for each in handlers if each.stream in shared]
+    with own_streams() as own:
+        for handler, stream in streams:
+            handler.setStream(own[shared[stream]])
+        try:
+            yield
+        finally:
+            for handler, stream in streams:
+                handler.setStream(stream)
 
 
 def _sayable(record: logging.LogRecord) -> str:

@@ -74,4 +74,4 @@ def test_the_control_has_the_names_that_chaoslib_calls() -> None:
         if value.__module__ == controls.__name__ and not name.startswith("_")
     }
     assert own
-    assert own <= {*_level_mapping.values(), "configure_control", "validate_control"}
+    assert own <= {*_level_mapping.values(), "configure_control", "validate_control", "cleanup_control"}
