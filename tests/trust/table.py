@@ -1,4 +1,4 @@
-"""The table: every row is found, measured on the ground that is here, and written down."""
+"""The table: which rows there are, on which ground they stand, and how they are written down."""
 
 from __future__ import annotations
 
@@ -7,18 +7,14 @@ import os
 import pkgutil
 import shutil
 import subprocess
-import time
-import traceback
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import tests.trust.rows
-from tests.trust.row import Ground, Measured, NotHere, Row
+from tests.trust.row import Ground, Measured, Row
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
-
-    from tests.trust.row import Effort
+    from collections.abc import Collection
 
 CLUSTER = "kind-chaosext"
 HEAD = "| # | test | bar | trials | worst | residue | holds |\n|---|---|---|---|---|---|---|"
@@ -26,7 +22,7 @@ HEAD = "| # | test | bar | trials | worst | residue | holds |\n|---|---|---|---|
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A row and what it came to; `missing` says which ground was not there ("": none)."""
+    """A row and what its parts came to; `missing` says which ground was not there ("": none)."""
 
     row: Row
     measured: Measured
@@ -40,10 +36,8 @@ class Line:
     @property
     def said(self) -> str:
         """The last column."""
-        if self.missing:
-            return (
-                f"not measured: {self.missing}" if self.measured.holds or not self.measured.trials else "no"
-            )
+        if self.missing and not self.measured.failures:
+            return f"not measured: {self.missing}"
         return "yes" if self.holds else "no"
 
     def to_json(self) -> dict[str, Any]:
@@ -81,46 +75,13 @@ def rows(numbers: Collection[int] = ()) -> tuple[Row, ...]:
 
 def grounds() -> dict[Ground, str]:
     """Each ground, and why it is not here ("": it is)."""
+    asked = ("kubectl", "--context", CLUSTER, "get", "nodes", "--request-timeout=5s")
     return {
         Ground.HERE: "",
         Ground.KERNEL: _kernel(),
         Ground.CONTAINERS: _answers("no Docker Engine answers", "docker", "info"),
-        Ground.CLUSTER: _answers(
-            f"{CLUSTER} does not answer",
-            "kubectl",
-            "--context",
-            CLUSTER,
-            "get",
-            "nodes",
-            "--request-timeout=5s",
-        ),
+        Ground.CLUSTER: _answers(f"{CLUSTER} does not answer", *asked),
     }
-
-
-def measure(row: Row, effort: Effort, here: Mapping[Ground, str]) -> Line:
-    """Each part of the row whose ground is here."""
-    started_s = time.monotonic()
-    total, missing = Measured(trials=0, worst=""), []
-    for ground, part in row.measures:
-        if here[ground]:
-            missing.append(here[ground])
-        else:
-            try:
-                total += _tried(part, effort)
-            except NotHere as reason:
-                missing.append(str(reason))
-    return Line(row=row, measured=total, took_s=time.monotonic() - started_s, missing="; ".join(missing))
-
-
-def _tried(part: Callable[[Effort], Measured], effort: Effort) -> Measured:
-    """A part that raises is a part that failed."""
-    try:
-        return part(effort)
-    except NotHere:
-        raise
-    except Exception as error:
-        where = traceback.format_exc().splitlines()[-3].strip()
-        return Measured(trials=0, worst="", failures=(f"{type(error).__name__}: {error} ({where})",))
 
 
 def table(lines: Collection[Line]) -> str:
