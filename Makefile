@@ -24,7 +24,8 @@ engine-or-root:
 	  echo "     fix: apt-get install docker.io and join the group docker, or run make gameday as root"; exit 20; }
 
 # What the tests' network namespaces and Python's venv need, on Debian or Ubuntu as root; elsewhere it is only said.
-PACKAGES := python3:python3 python3-venv:ensurepip iproute2:ip nftables:nft
+PACKAGES := python3:python3 python3-venv:ensurepip iproute2:ip nftables:nft openssl:openssl
+trust: PACKAGES += faketime:faketime
 machine:
 	@missing=; for each in $(PACKAGES); do \
 	  name=$${each%%:*}; tool=$${each##*:}; \

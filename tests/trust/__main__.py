@@ -1,6 +1,6 @@
 """`python -m tests.trust [--rows 1,2] [--fast] [--json FILE]`: the trust table, measured now.
 
-Exits with 0 only when every row was measured and holds.
+Exits with 0 only when every row was measured and holds. `TRUST_KEEP=FOLDER` keeps the homes of failed trials there.
 """
 
 from __future__ import annotations
