@@ -106,3 +106,32 @@ def test_exit_0_is_a_pass_or_exactly_what_was_expected(verdict: Verdict, expecte
 def test_what_was_not_expected_keeps_its_own_code(verdict: Verdict, expected: Outcome) -> None:
     if verdict.outcome is not expected:
         assert verdict.exit_code_for(expected) == (verdict.exit_code or 1)
+
+
+@given(facts)
+def test_an_activity_that_hung_is_never_a_pass_and_is_named(given_facts: Facts) -> None:
+    verdict = derive(
+        replace(given_facts, left_behind=(), signal_number=None, overdue="probe 'x' did not end within 9 s")
+    )
+    assert verdict.exit_code == 30
+    assert verdict.reasons[0].startswith("probe 'x' did not end within 9 s; ")
+
+
+@given(facts, reasons)
+def test_what_ended_a_run_is_said_also_where_something_is_left(
+    given_facts: Facts, seen: tuple[str, ...]
+) -> None:
+    verdict = derive(
+        replace(given_facts, left_behind=("the cut on cp", *seen), signal_number=None, overdue="it hung")
+    )
+    assert (verdict.exit_code, verdict.reasons[-1]) == (40, "it hung")
+
+
+@given(facts)
+def test_what_was_feared_and_seen_gone_is_kept_as_a_reason(given_facts: Facts) -> None:
+    calm, feared = (
+        derive(replace(given_facts, left_behind=())),
+        derive(replace(given_facts, left_behind=(), feared=("cp",))),
+    )
+    assert feared.outcome is calm.outcome
+    assert feared.reasons == (*calm.reasons, "seen gone at the end, though an activity could not: cp")
