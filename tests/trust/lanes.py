@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -134,6 +135,7 @@ def attempt(part: Part, row: Row, effort: Effort) -> Tried:
 
 
 def main(effort: str, *parts: str) -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what was made is taken away
     by_number = {row.number: row for row in rows()}
     out, sys.stdout = sys.stdout, sys.stderr  # what a row prints is none of the parent's lines
     for part in map(Part.parse, parts):

@@ -146,7 +146,8 @@ def at_home(netns: str, port: int, addresses: list[str], listens: bool = True) -
     """The node's sockets; a socket stays in the namespace in which it was made."""
     with Path("/run/netns", netns).open() as handle:  # an absolute path stays one
         enter(handle)
-    udp, tcp = [], []
+    udp: list[socket.socket] = []
+    tcp: list[socket.socket] = []
     kinds = [(socket.SOCK_DGRAM, udp), *([(socket.SOCK_STREAM, tcp)] if listens else [])]
     for family, address in zip(FAMILIES, addresses, strict=False):
         for kind, made in kinds:

@@ -12,7 +12,13 @@ from pathlib import Path
 
 for name in [each for each in os.environ if each == "LD_PRELOAD" or each.startswith("FAKETIME")]:
     del os.environ[name]
-time.sleep = lambda seconds: select.select([], [], [], seconds)[0] and None
+
+
+def sleep(seconds: float) -> None:
+    select.select([], [], [], seconds)
+
+
+time.sleep = sleep  # type: ignore[assignment]
 
 from chaosext.cli.main import main  # noqa: E402 - time.sleep must be mended before it is imported by name
 

@@ -15,6 +15,7 @@ import gc
 import importlib
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -75,7 +76,7 @@ def serve(path: str) -> None:
         door.bind(path)
         door.listen(64)
         print("ready", flush=True)
-        while True:
+        while not select.select([door, sys.stdin], [], [])[0].count(sys.stdin):  # it ends with its parent
             guest, _ = door.accept()
             with guest:
                 if os.fork() == 0:

@@ -57,8 +57,9 @@ class Nursery:
         self.door, etc = folder / "nursery", folder / "etc"
         etc.mkdir(exist_ok=True)
         argv = [sys.executable, "-m", "tests.trust.lab.nursery", str(self.door), str(etc)]
+        pipe = subprocess.PIPE
         self._server = subprocess.Popen(
-            argv, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True
+            argv, cwd=ROOT, stdin=pipe, stdout=pipe, text=True, start_new_session=True
         )
         assert self._server.stdout
         assert self._server.stdout.readline() == "ready\n", "the nursery did not begin"
