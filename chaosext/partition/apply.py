@@ -17,13 +17,12 @@ from chaosext.partition.locktable import parse_lock
 from chaosext.partition.nft import (
     TableFacts,
     arm_ruleset,
-    disarm_ruleset,
     discrepancies,
     renew_ruleset,
     table_of,
 )
 from chaosext.partition.reports import ArmedNode, ArmReport, HealedNode, HealReport, NodeTables, how_to_remove
-from chaosext.partition.scripts import ARM, HEAL, INSPECT, Sections, sections, tables
+from chaosext.partition.scripts import ARM, HEAL, INSPECT, Sections, heal_input, sections, tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -92,9 +91,9 @@ def heal(run: str, shells: Mapping[str, NodeShell], *, timeout_s: float = TIMEOU
     May be repeated; takes about `timeout_s` at most. What is left is in the report, not raised, so that
     a node in trouble keeps no other from being healed. Raises `Refused` for what can't name a run.
     """
-    started, transaction = time.monotonic(), disarm_ruleset(run)
+    started, told = time.monotonic(), heal_input(run, timeout_s)
     crash_point("healing")
-    nodes = on_each(shells.values(), lambda shell: _heal_node(run, transaction, shell, timeout_s))
+    nodes = on_each(shells.values(), lambda shell: _heal_node(run, told, shell, timeout_s))
     return HealReport(run=run, nodes=nodes, elapsed_s=time.monotonic() - started)
 
 
@@ -272,9 +271,9 @@ def _take_back(run: str, shells: Mapping[str, NodeShell], cause: BaseException, 
 # Healing and inspecting: one bounded answer a node.
 
 
-def _heal_node(run: str, transaction: str, shell: NodeShell, timeout_s: float) -> HealedNode:
+def _heal_node(run: str, told: str, shell: NodeShell, timeout_s: float) -> HealedNode:
     try:
-        result = shell.run(HEAL, stdin=transaction, timeout_s=timeout_s)
+        result = shell.run(HEAL, stdin=told, timeout_s=timeout_s)
     except (Unreachable, Refused) as error:
         return HealedNode(node=shell.node, gone=False, problem=str(error))
     crash_point("first-node-healed")

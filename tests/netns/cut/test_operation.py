@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,11 +16,14 @@ from chaosext.model.errors import Inconclusive, Refused, Unreachable, Unsafe
 from chaosext.nodes.netns import NetnsShell
 from chaosext.partition.apply import arm, heal, inspect, renew, require_free
 from chaosext.partition.cut import Cut, NodeCut, peers_of
+from chaosext.partition.nft import arm_ruleset
+from chaosext.partition.scripts import ARM, LATEST_S, sections
 
 from .lab import NODE, Lab, Namespaces, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from chaosext.nodes.process import ProcessStream
     from chaosext.nodes.shell import ShellResult
@@ -32,6 +37,8 @@ FORGETS_IPV6 = (
 )
 REJECTS_RULES = 'nft() { if [[ $1 == -f ]]; then echo no room; return 1; else command nft "$@"; fi; }\n'
 NOTHING = ""
+UNBOUND = 'timeout() { shift 3; "$@"; }\n'
+"""`timeout` starts a program; with this it starts what trouble has made of `nft` as well."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,8 @@ class TroubledShell:
 
     def stream(self, script: str, *, timeout_s: float | None = None) -> ProcessStream:
         self.calls.append("stream")
-        stream = self.inner.stream(self.trouble + script, timeout_s=timeout_s)
+        trouble = UNBOUND + self.trouble if self.trouble else NOTHING
+        stream = self.inner.stream(trouble + script, timeout_s=timeout_s)
         send = stream.send
 
         def send_in_trouble(text: str) -> None:
@@ -138,6 +146,24 @@ def test_rules_that_land_after_their_node_was_given_up_are_taken_away(nodes: Nam
     with pytest.raises(Inconclusive, match="no answer within 1 s"):
         arm(cut_of(nodes), shells_of(nodes, n1=TroubledShell(nodes.shell("n1"), late)), timeout_s=1)
     time.sleep(1)
+    assert nothing_is_left(nodes)
+
+
+def test_an_nft_that_is_slow_is_ended_on_its_node(
+    nodes: Namespaces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever was told to leave meanwhile has healed and left: nothing may come after that."""
+    slow = tmp_path / "nft"
+    slow.write_text(f'#!/bin/bash\n[[ $1 != -f ]] || sleep {LATEST_S + 1}\nexec {shutil.which("nft")} "$@"\n')
+    slow.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with nodes.shell("n0").stream(ARM, timeout_s=20) as lines:
+        cut = cut_of(nodes)
+        lines.send(arm_ruleset(cut, cut.nodes[0], datetime.now(UTC)))
+        said = sections(lines, until="end")
+    assert said["failed"] == f"nft did not end within {LATEST_S} s"
+    assert "committed" not in said
+    time.sleep(1.5)
     assert nothing_is_left(nodes)
 
 
@@ -258,6 +284,23 @@ def test_a_heal_does_not_wait_for_a_ruleset_that_takes_long_to_list(nodes: Names
         None,
         None,
     )
+    assert nothing_is_left(nodes)
+
+
+def test_a_heal_with_little_time_does_not_spend_it_on_listings(
+    nodes: Namespaces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 100,000 rules `nft list ruleset` takes 5 s and more, and `nft list tables` 2 s (nft 1.0.6)."""
+    arm(cut_of(nodes), shells_of(nodes))
+    crowded = tmp_path / "nft"
+    crowded.write_text(
+        f'#!/bin/bash\ncase "$*" in *"list ruleset"|"list tables") sleep 9;; esac\nexec {shutil.which("nft")} "$@"\n'
+    )
+    crowded.chmod(0o755)
+    with monkeypatch.context() as patched:
+        patched.setenv("PATH", str(tmp_path), prepend=":")
+        report = heal("op1", shells_of(nodes), timeout_s=3)
+    assert (report.left, report.foreign_identical) == ((), None)
     assert nothing_is_left(nodes)
 
 
