@@ -38,7 +38,7 @@ class Holder:
         """
         here = me()
         seen_from_here = (self.boot, self.pids) == (here.boot, here.pids)
-        return seen_from_here and _started(self.pid) != self.started
+        return seen_from_here and _has_ended(self.pid, self.started)
 
     def __str__(self) -> str:
         """One word, without blanks or commas: fits a comment of nft's and an annotation of Kubernetes'."""
@@ -61,12 +61,13 @@ class Holder:
 def me() -> Holder:
     """This process."""
     pid = os.getpid()
+    words = _stat(pid)
     return Holder(
         host=os.uname().nodename,
         boot=boot_id().partition("-")[0],
         pids=_pid_namespace(),
         pid=pid,
-        started=_started(pid) or 0,
+        started=int(words[_START_TIME]) if words else 0,
     )
 
 
@@ -77,10 +78,27 @@ def _pid_namespace() -> str:
         return "unknown"
 
 
-def _started(pid: int) -> int | None:
-    """None where there is no such process, or only what is left of one that ended (a zombie)."""
+def _has_ended(pid: int, started: int) -> bool:
+    """Whether the process is no more, or is only what is left of one (a zombie)."""
+    words = _stat(pid)
+    if words is None:  # or it is another user's, and /proc is mounted with hidepid (proc(5))
+        return not _exists(pid)
+    return words[0] in ("Z", "X") or int(words[_START_TIME]) != started
+
+
+def _exists(pid: int) -> bool:
     try:
-        words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
+
+
+def _stat(pid: int) -> list[str] | None:
+    """What follows the command in the process' `stat`; None where that can't be read."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
-    return None if words[0] in ("Z", "X") else int(words[_START_TIME])
