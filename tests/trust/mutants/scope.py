@@ -1,0 +1,42 @@
+"""What is mutated, and the tests that have to notice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tests.trust.row import Effort
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Files of the product, and the tests (files, directories) that are run against each change of them."""
+
+    sources: tuple[str, ...]
+    tests: tuple[str, ...]
+
+    def __add__(self, other: Scope) -> Scope:
+        return Scope(sources=self.sources + other.sources, tests=self.tests + other.tests)
+
+
+VERDICT = Scope(
+    sources=("chaosext/run/judging/verdict.py",), tests=("tests/unit/run/judging/test_verdict.py",)
+)
+FACTS = Scope(sources=("chaosext/run/judging/facts.py",), tests=("tests/unit/run/judging/test_facts.py",))
+PARTITION = Scope(
+    sources=tuple(
+        f"chaosext/partition/{name}.py"
+        for name in ("apply", "cut", "lock", "locktable", "nft", "reports", "scripts")
+    ),
+    tests=("tests/unit/partition",),
+)
+SAFETY = Scope(
+    sources=tuple(f"chaosext/safety/{name}.py" for name in ("intent", "limits", "lock", "pin")),
+    tests=tuple(f"tests/unit/safety/test_{name}.py" for name in ("intent", "limits", "lock", "pin")),
+)
+PROOF = Scope(sources=("chaosext/steady/cut.py",), tests=("tests/unit/steady/test_reachability_and_cut.py",))
+CUTTING = Scope(
+    sources=("chaosext/run/cutting/fault.py", "chaosext/run/cutting/heal.py"),
+    tests=("tests/unit/run/cutting/test_fault.py",),
+)
+
+SCOPES = {Effort.FAST: VERDICT, Effort.FULL: VERDICT + FACTS + PARTITION + SAFETY + PROOF + CUTTING}

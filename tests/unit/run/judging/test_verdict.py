@@ -1,0 +1,115 @@
+"""The verdict for each set of facts, to the word: outcome, reasons, whether the rollback was verified."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from chaosext.model.finding import Status
+from chaosext.model.verdict import Outcome, Verdict
+from chaosext.run.judging.verdict import Answer, Facts, derive
+
+GOOD = Answer(status=Status.HEALTHY, reason="all is well")
+BAD = Answer(status=Status.UNHEALTHY, reason="dns: dead; xds: lost")
+DARK = Answer(status=Status.UNKNOWN, reason="nobody answers")
+HELD = "the steady state held after the heal"
+VERIFIED = "rollback verified: the steady state holds again"
+NOT_ASSERTED = "rollback not verified: the steady state was not asserted after it"
+UNMOVED = "kube-dns was not moved during the cut: what a longer one would lead to was not seen"
+ENDED_BADLY = "the steady state held after the heal, but the rollback did not end in it"
+WHOLE = {"gate": GOOD, "cut": GOOD, "after": GOOD, "rolled_back": GOOD}
+CALMED = "seen gone at the end, though an activity could not: cp1"
+
+CASES: dict[str, tuple[dict[str, Any], tuple[Outcome, tuple[str, ...], bool | None, int | None]]] = {
+    "all well": ({}, (Outcome.PASSED, (HELD,), None, None)),
+    "all of kube-dns moved": ({"moved": "all"}, (Outcome.PASSED, (HELD,), None, None)),
+    "nothing moved": ({"moved": "none"}, (Outcome.PASSED, (HELD, UNMOVED), None, None)),
+    "nothing cut, no gate, no rollback": (
+        {"gate": None, "cut": None, "rolled_back": None},
+        (Outcome.PASSED, (HELD,), None, None),
+    ),
+    "left behind": ({"left_behind": ("cp1",)}, (Outcome.UNSAFE, ("cp1",), None, None)),
+    "left behind, by a signal": (
+        {"left_behind": ("cp1",), "signal_number": 15, "feared": ("cp2",)},
+        (Outcome.UNSAFE, ("cp1", "signal 15 ended the run"), None, None),
+    ),
+    "left behind, overdue": (
+        {"left_behind": ("cp1",), "overdue": "p took 9 s"},
+        (Outcome.UNSAFE, ("cp1", "p took 9 s"), None, None),
+    ),
+    "feared for, but gone": ({"feared": ("cp1",)}, (Outcome.PASSED, (HELD, CALMED), None, None)),
+    "signal": (
+        {"signal_number": 2, "overdue": "p took 9 s"},
+        (Outcome.INTERRUPTED, ("signal 2 ended the run; the cut was healed",), None, 2),
+    ),
+    "signal before the cut": (
+        {"signal_number": 2, "cut": None},
+        (Outcome.INTERRUPTED, ("signal 2 ended the run; nothing had been cut",), None, 2),
+    ),
+    "overdue": (
+        {"overdue": "p took 9 s"},
+        (Outcome.INCONCLUSIVE, ("p took 9 s; the cut was healed",), None, None),
+    ),
+    "overdue before the cut": (
+        {"overdue": "p took 9 s", "cut": None, "gate": BAD},
+        (Outcome.INCONCLUSIVE, ("p took 9 s; nothing had been cut",), None, None),
+    ),
+    "gate not met": (
+        {"gate": BAD, "refusals": ("no",)},
+        (Outcome.REFUSED, ("steady state not met: dns: dead; xds: lost",), None, None),
+    ),
+    "gate unknown": (
+        {"gate": DARK},
+        (Outcome.REFUSED, ("steady state not met: nobody answers",), None, None),
+    ),
+    "refused": (
+        {"refusals": ("no", "nor this"), "cut": DARK},
+        (Outcome.REFUSED, ("no", "nor this"), None, None),
+    ),
+    "cut unknown": ({"cut": DARK, "after": BAD}, (Outcome.INCONCLUSIVE, ("nobody answers",), None, None)),
+    "cut leaks": ({"cut": BAD}, (Outcome.INCONCLUSIVE, ("dns: dead; xds: lost",), None, None)),
+    "an activity raised": ({"method_failures": ("p: x",)}, (Outcome.INCONCLUSIVE, ("p: x",), None, None)),
+    "never asked": (
+        {"after": None, "method_failures": ("p: x",)},
+        (Outcome.INCONCLUSIVE, ("p: x", "the hypothesis was not asked after the method"), None, None),
+    ),
+    "not answered": ({"after": DARK}, (Outcome.INCONCLUSIVE, ("nobody answers",), None, None)),
+    "deviated": ({"after": BAD}, (Outcome.DEVIATED, ("dns: dead", "xds: lost", VERIFIED), True, None)),
+    "deviated, although something raised": (
+        {"after": BAD, "method_failures": ("p: x",)},
+        (Outcome.DEVIATED, ("dns: dead", "xds: lost", VERIFIED), True, None),
+    ),
+    "deviated, rollback not asserted": (
+        {"after": BAD, "rolled_back": None},
+        (Outcome.DEVIATED, ("dns: dead", "xds: lost", NOT_ASSERTED), False, None),
+    ),
+    "deviated, rollback in vain": (
+        {"after": BAD, "rolled_back": DARK},
+        (Outcome.DEVIATED, ("dns: dead", "xds: lost", "rollback not verified: nobody answers"), False, None),
+    ),
+    "deviated, rollback failed": (
+        {"after": BAD, "rollback_failures": ("r: x",)},
+        (Outcome.DEVIATED, ("dns: dead", "xds: lost", "rollback failed: r: x"), False, None),
+    ),
+    "rollback failed": (
+        {"rollback_failures": ("r: x",)},
+        (Outcome.DEVIATED, (ENDED_BADLY, "rollback failed: r: x"), False, None),
+    ),
+    "rolled back into trouble": (
+        {"rolled_back": BAD},
+        (Outcome.DEVIATED, (ENDED_BADLY, "rollback not verified: dns: dead; xds: lost"), False, None),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_verdict_is_exactly_this(name: str) -> None:
+    facts, (outcome, reasons, verified, number) = CASES[name]
+    wanted = Verdict(outcome=outcome, reasons=reasons, rollback_verified=verified, signal_number=number)
+    assert derive(Facts(**{**WHOLE, **facts})) == wanted
+
+
+def test_without_any_fact_nothing_is_known() -> None:
+    reasons = ("the hypothesis was not asked after the method",)
+    assert derive(Facts()) == Verdict(outcome=Outcome.INCONCLUSIVE, reasons=reasons)
