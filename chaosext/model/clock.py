@@ -56,6 +56,10 @@ def now() -> Moment:
     return Moment(boot=boot_id(), uptime_s=uptime_s())
 
 
+def booted() -> Moment:
+    return Moment(boot=boot_id(), uptime_s=0.0)
+
+
 def at_wall_clock(at: datetime) -> Moment:
     """The moment of this boot at which the wall clock, as it is now, shows `at`: the best there is after a reboot."""
     return now().later((at - datetime.now(UTC)).total_seconds())

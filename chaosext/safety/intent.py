@@ -46,10 +46,7 @@ class Outstanding:
     @property
     def let_go(self) -> Moment | None:
         """When the kernel of every node has let go, whatever has died; None where the intent doesn't say."""
-        try:
-            return _written(self.intent).later(ARMING_S + self.intent["ttl_s"])
-        except (KeyError, TypeError, ValueError, OverflowError):
-            return None
+        return _let_go(self.intent)
 
     @property
     def holder(self) -> Holder | None:
@@ -129,7 +126,7 @@ def outstanding(entries: Iterable[Entry]) -> tuple[Outstanding, ...]:
     for entry in entries:
         run, named = entry["run"], set(entry["nodes"])
         if entry["event"] == INTENT:
-            intents[run] = entry
+            intents[run] = _longest([intents[run], entry]) if nodes.get(run) else entry
             nodes[run] = nodes.get(run, set()) | named
         elif entry["event"] == GONE and run in nodes:
             nodes[run] -= named
@@ -155,12 +152,28 @@ def _is_whole(entry: Entry) -> bool:
     return isinstance(nodes, list) and all(isinstance(text, str) and text for text in (*texts, *nodes))
 
 
+def _longest(intents: Iterable[Entry]) -> Entry:
+    """The one of a run's intents that may be in force the longest: a second cut of a run does not end its first."""
+    return max(intents, key=lambda each: (_let_go(each) is None, _let_go(each) or clock.now()))
+
+
+def _let_go(intent: Entry) -> Moment | None:
+    try:
+        return _written(intent).later(ARMING_S + intent["ttl_s"])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+
+
 def _written(entry: Entry) -> Moment:
-    """When it was written: by the boot clock, which nobody can set; after a reboot by the wall clock."""
+    """When it was written, at the latest: by the boot clock, which nobody can set.
+
+    After a reboot, or on another machine, the wall clock says when; but one that is not yet set right may be hours
+    ahead, so not before this boot.
+    """
     moment = Moment.from_json(entry)
     if moment.age_s() is not None:
         return moment
-    return clock.at_wall_clock(datetime.fromisoformat(entry["at"]))
+    return max(clock.at_wall_clock(datetime.fromisoformat(entry["at"])), clock.booted())
 
 
 def _append_durably(path: Path, line: str) -> None:

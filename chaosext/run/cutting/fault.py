@@ -31,6 +31,7 @@ from chaosext.steady import cut as cut_check
 if TYPE_CHECKING:
     from chaosext.cluster.client import Cluster
     from chaosext.cluster.objects import Node
+    from chaosext.model.clock import Moment
     from chaosext.partition.cut import Cut
     from chaosext.run.context import RunContext
     from chaosext.run.reading.settings import Settings
@@ -109,18 +110,25 @@ def sever(settings: Settings, wish: Wish, context: RunContext, *, prove: bool = 
 def _armed(cut: Cut, context: RunContext) -> ArmReport:
     """The cut in force; from before its first rule on, the run knows that it has something to heal."""
     context.cuts.append(cut)
-    context.let_go = clock.now().later(ARMING_S + cut.ttl_s)
+    before = context.let_go
+    context.let_go = _later(before, clock.now().later(ARMING_S + cut.ttl_s))
     on = shells((node.node for node in cut.nodes), context.transport)
     report = arm(cut, on)
     crash_point("armed")
-    context.let_go = report.let_go.later(cut.ttl_s - cut.step_s)
+    until = report.let_go.later(cut.ttl_s - cut.step_s)
+    context.let_go = _later(before, until)
     if cut.step_s < cut.ttl_s:
         renewed = partial(context.trail.note, Event.RENEWED, **_touched(cut))
-        context.renewing = Renewing(cut, on, until=context.let_go, renewed=renewed)
+        context.renewing = Renewing(cut, on, until=until, renewed=renewed)
         context.renewing.start()
     note_cut(context, report)
     context.trail.note(Event.ARMED, **_touched(cut))
     return report
+
+
+def _later(before: Moment | None, end: Moment) -> Moment:
+    """A second cut of a run, made or refused, does not end its first."""
+    return end if before is None else max(before, end)
 
 
 def _touched(cut: Cut) -> dict[str, tuple[str, ...]]:

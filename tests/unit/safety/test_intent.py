@@ -3,12 +3,15 @@ from __future__ import annotations
 import json
 import os
 import stat
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from chaosext.model import clock
 from chaosext.model.errors import Inconclusive, Refused
+from chaosext.partition.apply import ARMING_S
 from chaosext.safety.intent import IntentLog, outstanding, parse
 
 
@@ -34,6 +37,33 @@ def test_what_was_intended_is_outstanding_until_it_was_seen_gone_everywhere() ->
 
 def test_a_run_that_cuts_again_after_its_heal_is_outstanding_again() -> None:
     assert left(intent("a", "n1"), gone("a", "n1"), intent("a", "n2")) == [("a", ("n2",))]
+
+
+def test_a_second_cut_of_a_run_does_not_end_its_first() -> None:
+    at = datetime.now(UTC).isoformat()
+    long = {**intent("a", "n1"), **clock.now().to_json(), "at": at, "ttl_s": 300}
+    short = {**long, "ttl_s": 1}
+    for entries in ([long, short], [short, long], [long, gone("a", "n9"), short]):
+        (found,) = outstanding(entries)
+        assert found.intent["ttl_s"] == 300
+    (found,) = outstanding([long, gone("a", "n1"), short])
+    assert found.intent["ttl_s"] == 1
+    (found,) = outstanding([intent("a", "n1"), long])
+    assert found.let_go is None  # of one that doesn't say when nobody knows
+
+
+def test_after_a_reboot_a_clock_that_is_ahead_ends_no_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some machines' clocks are hours ahead until they have heard of the time."""
+    monkeypatch.setattr(clock, "uptime_s", lambda: 40.0)
+
+    def let_go_in_s(ago: timedelta) -> float:
+        at = (datetime.now(UTC) - ago).isoformat()
+        (found,) = outstanding([{**intent("a", "n1"), "boot": "another", "uptime_s": 5, "at": at}])
+        assert found.let_go is not None
+        return -(found.let_go.age_s() or 0.0)
+
+    assert let_go_in_s(timedelta(hours=2)) == pytest.approx(60 + ARMING_S - 40)
+    assert let_go_in_s(timedelta(seconds=10)) == pytest.approx(60 + ARMING_S - 10, abs=1)
 
 
 def test_gone_without_an_intent_and_events_of_other_kinds_change_nothing() -> None:

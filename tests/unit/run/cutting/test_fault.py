@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -249,6 +251,17 @@ def test_a_script_that_was_given_up_may_still_cut_for_its_ttl(stage: Stage) -> N
         stage.sever()
     assert stage.run.let_go is not None
     assert stage.run.let_go >= began.later(TIMEOUT_S + STRAGGLER_S + 60)
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_a_second_cut_of_a_run_does_not_end_its_first(stage: Stage, refused: bool) -> None:
+    """Else a node that hangs would be believed free long before its kernel lets go."""
+    stage.sever()
+    let_go, short = stage.run.let_go, replace(stage.cut(), ttl_s=1)
+    stage.arming = Refused("cp: the run is in force") if refused else None
+    with suppress(Refused):
+        fault._armed(short, stage.run)
+    assert stage.run.let_go == let_go
 
 
 def test_after_the_ttl_a_node_that_is_no_more_is_written_off(stage: Stage) -> None:
