@@ -36,7 +36,7 @@ def run_process(
     node: str, argv: Sequence[str], *, stdin: str, timeout_s: float, not_entered: NotEntered
 ) -> ShellResult:
     """Run `argv` to its end. Raises `Unreachable` on time-out or when the node was not entered."""
-    process = _start(argv, subprocess.PIPE)
+    process = _start(node, argv, subprocess.PIPE)
     try:
         stdout, stderr = process.communicate(stdin, timeout=timeout_s)
     except subprocess.TimeoutExpired:
@@ -56,9 +56,9 @@ class ProcessStream:
     ) -> None:
         self._node, self._not_entered, self._timeout_s = node, not_entered, timeout_s
         self._late = False
-        self._stderr = TemporaryFile("w+", errors="replace")  # noqa: SIM115 - a pipe nobody drains would block
+        self._stderr = _spool(node)
         try:
-            self._process = _start(argv, self._stderr)
+            self._process = _start(node, argv, self._stderr)
         except BaseException:
             self._stderr.close()
             raise
@@ -118,7 +118,15 @@ class ProcessStream:
             raise Unreachable(f"{self._node}: {_last_line(stderr)}")
 
 
-def _start(argv: Sequence[str], stderr: int | IO[str]) -> subprocess.Popen[str]:
+def _spool(node: str) -> IO[str]:
+    """A file for a script's stderr: a pipe that nobody drains would block it."""
+    try:
+        return TemporaryFile("w+", errors="replace")
+    except OSError as error:  # a full disk, or no descriptor left
+        raise Unreachable(f"{node}: no temporary file for its answers ({error.strerror})") from None
+
+
+def _start(node: str, argv: Sequence[str], stderr: int | IO[str]) -> subprocess.Popen[str]:
     try:
         # In a session of its own: Ctrl-C must not kill a heal, and a kill must reach all children.
         process = subprocess.Popen(
@@ -132,6 +140,8 @@ def _start(argv: Sequence[str], stderr: int | IO[str]) -> subprocess.Popen[str]:
         )
     except FileNotFoundError:
         raise Refused(f"{argv[0]}: no such command", "install it, it is the way into the nodes") from None
+    except OSError as error:  # no process or descriptor left, or one that may not be run
+        raise Unreachable(f"{node}: {argv[0]} can't be started ({error.strerror})") from None
     _running.add(process)
     return process
 

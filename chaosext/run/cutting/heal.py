@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from chaosext.model.crash import crash_point
 from chaosext.model.errors import ChaosextError, Inconclusive
 from chaosext.nodes.transport import shells
-from chaosext.partition.apply import TIMEOUT_S, heal
+from chaosext.partition.apply import TIMEOUT_S, heal, how_to_remove
 from chaosext.run.cutting.noting import note_heal
 from chaosext.run.trail import table_on
 from chaosext.safety.audit import Event
@@ -83,4 +83,8 @@ def left_behind(context: RunContext, timeout_s: float = PARTING_S) -> tuple[str,
         _undo(context, timeout_s)
     except ChaosextError as error:  # no shell: not seen gone either
         return (str(error),)
+    except Exception as error:  # a fault of ours, or a machine at its end: nothing was seen gone
+        nodes = sorted({node.node for cut in context.cuts for node in cut.nodes})
+        what = f"the cut of run {context.id} may still be in force on {', '.join(nodes)}"
+        return (f"{what} ({type(error).__name__} while healing): {how_to_remove(context.id, nodes)}",)
     return ()

@@ -214,6 +214,20 @@ def test_whatever_hinders_the_last_heal_is_said(
     assert heal.left_behind(stage.run) == (str(error),)
 
 
+def test_a_last_heal_that_fails_for_no_known_reason_is_unsafe(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.sever()
+
+    def at_its_end(*_: Any, **__: Any) -> HealReport:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(heal, "heal", at_its_end)
+    (left,) = heal.left_behind(stage.run)
+    assert left.startswith(f"the cut of run {stage.run.id} may still be in force on cp (RuntimeError")
+    assert left.endswith(f"docker exec cp nft delete table inet chaosext_{stage.run.id}")
+
+
 def test_a_run_that_cut_nothing_leaves_nothing(stage: Stage) -> None:
     assert heal.left_behind(stage.run) == ()
     assert stage.done == []
