@@ -144,14 +144,14 @@ class Limits:
         return Refused(f"{what} ({limit})", f"{instead}, or change {self.prefix}{key} there if you may")
 
 
-def in_force(experiment: Limits, operator: Limits | None = None) -> tuple[Limits, ...]:
-    """All that hold: the built-in ones, the operator's, and the experiment's, which can only tighten them.
+def in_force(experiment: Limits, *operator: Limits) -> tuple[Limits, ...]:
+    """All that hold: the built-in ones, each of the operator's, and the experiment's; none of them loosens another.
 
     Of the built-in ones the TTL's gives way where anybody sets another, the share's where the operator does.
     """
-    set_by = (*((operator,) if operator else ()), experiment)
+    set_by = (*operator, experiment)
     ttl_is_set = any(each.max_ttl_s is not None for each in set_by)
-    share_is_set = operator is not None and operator.max_node_share is not None
+    share_is_set = any(each.max_node_share is not None for each in operator)
     built_in = Limits(
         place="chaosext itself",
         max_ttl_s=LONGEST_TTL_S if ttl_is_set else MAX_TTL_S,

@@ -79,18 +79,29 @@ def limits_in_force(settings: Settings) -> tuple[Limits, ...]:
 
     Raises `Refused` for a file that can't be read as limits.
     """
-    path = limits_path()
     experiment = settings.limits("the experiment", "configuration.chaosext_")
-    return in_force(experiment, read_limits(path) if path else None)
+    return in_force(experiment, *map(read_limits, limits_paths()))
 
 
-def limits_path() -> Path | None:
-    """The operator's file: `$CHAOSEXT_LIMITS`, which must exist, else the user's own, else the system's; or none."""
-    if named := os.environ.get(VARIABLE):
-        return Path(named)
-    return next(
-        (path for path in (config_home() / "limits.yaml", SYSTEM_WIDE) if os.path.lexists(path)), None
-    )
+def limits_paths() -> tuple[Path, ...]:
+    """The operator's files: the system's, the user's own, and `$CHAOSEXT_LIMITS`, which must exist.
+
+    All that are there hold: who is limited by the system's file can't lift that by one of his own.
+    """
+    named = os.environ.get(VARIABLE)
+    found = tuple(path for path in (SYSTEM_WIDE, config_home() / "limits.yaml") if not _is_missing(path))
+    return (*found, Path(named)) if named else found
+
+
+def _is_missing(path: Path) -> bool:
+    """A file that can't be looked at is not missing: reading it says why."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def read_limits(path: Path) -> Limits:

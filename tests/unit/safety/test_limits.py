@@ -186,7 +186,7 @@ def test_an_experiment_can_only_tighten_what_the_operator_set(
 def test_the_built_in_share_gives_way_to_the_operator_only(
     operator: float | None, experiment: float | None, built_in: float
 ) -> None:
-    set_by_operator = limits(max_node_share=operator) if operator else None
-    first, *others = in_force(limits(max_node_share=experiment), set_by_operator)
+    set_by_operator = [limits(max_node_share=operator)] if operator else []
+    first, *others = in_force(limits(max_node_share=experiment), *set_by_operator)
     assert (first.place, first.max_node_share) == ("chaosext itself", built_in)
     assert [each.max_node_share for each in others] == ([operator] if operator else []) + [experiment]

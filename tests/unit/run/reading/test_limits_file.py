@@ -58,14 +58,20 @@ def test_every_key(home: Path) -> None:
     assert found.place == str(home / "limits.yaml")
 
 
-def test_the_nearest_file_counts(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert limits.limits_path() is None
+def test_no_file_takes_the_place_of_another(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert limits.limits_paths() == ()
     system = put(home / "etc" / "limits.yaml", WHOLE)
-    assert limits.limits_path() == system
-    users = put(home / "config" / "chaosext" / "limits.yaml", WHOLE)
-    assert limits.limits_path() == users
-    monkeypatch.setenv(limits.VARIABLE, str(home / "named.yaml"))
-    assert limits.limits_path() == home / "named.yaml"
+    users = put(home / "config" / "chaosext" / "limits.yaml", "max_ttl_s: 3600")
+    named = put(home / "named.yaml", "max_ttl_s: 3000")
+    monkeypatch.setenv(limits.VARIABLE, str(named))
+    assert limits.limits_paths() == (system, users, named)
+    assert sorted({each.max_ttl_s for each in in_force() if each.max_ttl_s}) == [300, 3000, 3600]
+
+
+def test_a_file_that_can_not_be_looked_at_is_not_passed_over(home: Path) -> None:
+    (home / "etc").symlink_to(home / "etc")
+    with pytest.raises(Refused, match="can't be read"):
+        in_force()
 
 
 def test_all_places_hold_and_are_named(home: Path) -> None:
