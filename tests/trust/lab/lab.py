@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -176,7 +177,8 @@ class Lab:
 
     def down(self) -> None:
         for child in (self.eye.child, self.api.child):
-            child.end()
+            with suppress(OSError, RuntimeError, ValueError):  # a thread may be about to read from it
+                child.end()
         self.spaces.remove()
 
     def node(self, role: str) -> str:

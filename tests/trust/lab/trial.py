@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 MAIN = "chaosext.cli.main:main"
 TTL_S = 5.0
+REQUEST_S = {"netns": 2, "docker": 10}
+"""How long an API call may take: of the stub, which answers at once or is gone; of a real API server."""
 
 Activity = dict[str, Any]
 
@@ -67,7 +69,10 @@ def experiment(
     return {
         "title": "a trial",
         "description": "made for the trust table",
-        "configuration": {"chaosext_transport": transport, "chaosext_request_timeout_s": 2},
+        "configuration": {
+            "chaosext_transport": transport,
+            "chaosext_request_timeout_s": REQUEST_S[transport],
+        },
         "secrets": {"k8s": {"KUBERNETES_CONTEXT": context, "KUBERNETES_VERIFY_SSL": "true"}},
         "steady-state-hypothesis": {"title": "all is well", "probes": [gate]},
         "method": [

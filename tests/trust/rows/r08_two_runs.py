@@ -12,9 +12,11 @@ from tests.trust.lab.watching import is_open, lease_left
 from tests.trust.row import Effort, Ground, Measured, Row
 
 APART_S = 0.05
-READY_S = 0.3
+READY_S = 0.5
 """By then both processes wait for their moment, also on a busy machine."""
 
+TURNS = 5
+CONTROL_NODES = 3
 PASSED, REFUSED = 0, 20
 TIMES = {Effort.FAST: (2, 1), Effort.FULL: (100, 20)}
 """How often with a Lease that works, and with one that everybody gets: then the nodes' own locks decide."""
@@ -26,39 +28,50 @@ def in_namespaces(effort: Effort) -> Measured:
     strict, lenient = TIMES[effort]
     items = [("serve", number) for number in range(strict)]
     items += [("lenient", number) for number in range(lenient)]
-    return stage().play(side_by_side, items, controls=3, unit="s between their beginnings")
+    return stage().play(side_by_side, items, controls=CONTROL_NODES, unit="s between their beginnings")
 
 
 def side_by_side(trial: Trial, item: Item) -> Outcome:
-    """Two runs, each from a home of its own, as two people on two machines."""
-    mode, _ = item
-    outcome, other = Outcome(), Trial(trial.lab, trial.nursery)
-    trial.lab.api.tell(mode=mode)
-    try:
-        _begin_and_compare(trial, other, random.Random(str(item)), outcome)
-    finally:
-        other.forget()
-    if mode == "serve":
-        outcome.residue += lease_left(trial.lab)
-    trial.lab.api.tell(mode="serve", leases={})
+    """Again, where a busy machine let them begin too far apart: that would prove less."""
+    for turn in range(TURNS):
+        outcome = _together(trial, item[0], random.Random(f"{item} {turn}"))
+        apart_s = outcome.figure or 0.0
+        if apart_s <= APART_S or outcome.failures or outcome.residue:
+            return outcome
+        trial.lab.begin(CONTROL_NODES)
+    outcome.expect(False, f"began {apart_s:.3f} s apart, {TURNS} times in a row")
     return outcome
 
 
-def _begin_and_compare(first: Trial, second: Trial, chance: random.Random, outcome: Outcome) -> None:
+def _together(trial: Trial, mode: str, chance: random.Random) -> Outcome:
+    """Two runs, each from a home of its own, as two people on two machines."""
+    outcome, lab = Outcome(), trial.lab
+    both = tuple(Trial(lab, trial.nursery) for _ in range(2))
+    lab.api.tell(mode=mode)
+    try:
+        _begin_and_compare(both, chance, outcome)
+    finally:
+        for each in both:
+            each.forget()
+    if mode == "serve":
+        outcome.residue += lease_left(lab)
+    lab.api.tell(mode="serve", leases={})
+    return outcome
+
+
+def _begin_and_compare(both: tuple[Trial, ...], chance: random.Random, outcome: Outcome) -> None:
     plan, soon_s = experiment(ttl_s=8, hold_s=0.1, move=False), now_s() + READY_S
     begin_s = (soon_s, soon_s + chance.uniform(0, APART_S / 2))
-    both = (first, second)
     runs = [trial.run(plan, **{BEGIN: f"{at_s:.6f}"}) for trial, at_s in zip(both, begin_s, strict=True)]
     codes = [process.wait(60) for process in runs]
-    outcome.figure = abs(first.marks["begun"] - second.marks["begun"])
-    outcome.expect(outcome.figure <= APART_S, f"began {outcome.figure:.3f} s apart, so this proves less")
-    outcome.expect(
-        sorted(codes) == [PASSED, REFUSED], f"exits {codes}: {first.out[-200:]!r}, {second.out[-200:]!r}"
-    )
+    begun_s = [trial.marks["begun"] for trial in both]
+    outcome.figure = max(begun_s) - min(begun_s)
+    said = [trial.out[-200:] for trial in both]
+    outcome.expect(sorted(codes) == [PASSED, REFUSED], f"exits {codes}: {said}")
     for trial, code in zip(both, codes, strict=True):
         if code == REFUSED:
             outcome.expect([*trial.marks] == ["begun"], f"the refused one has played: {trial.marks}")
-    eye = first.lab.eye
+    eye = both[0].lab.eye
     outcome.expect(set(eye.closures().values()) == {1}, f"the paths were cut {eye.closures()}")
     outcome.expect(is_open(eye), "still cut when both had ended")
 
