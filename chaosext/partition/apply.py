@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from chaosext.model import clock
 from chaosext.model.crash import crash_point
 from chaosext.model.errors import Inconclusive, Refused, Unreachable, Unsafe
+from chaosext.partition.cut import SHORTEST_TTL_S
 from chaosext.partition.foreign import changes
 from chaosext.partition.locktable import parse_lock
 from chaosext.partition.nft import (
@@ -27,6 +28,7 @@ from chaosext.partition.scripts import ARM, HEAL, INSPECT, Sections, heal_input,
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from chaosext.model.clock import Moment
     from chaosext.nodes.shell import NodeShell, NodeStream
     from chaosext.partition.cut import Cut, NodeCut
 
@@ -77,12 +79,15 @@ def arm(cut: Cut, shells: Mapping[str, NodeShell], *, timeout_s: float = TIMEOUT
     return _transact(_Change(cut, arm_ruleset, _hindrance_to_arming), shells, timeout_s)
 
 
-def renew(cut: Cut, shells: Mapping[str, NodeShell], *, timeout_s: float = TIMEOUT_S) -> ArmReport:
+def renew(
+    cut: Cut, shells: Mapping[str, NodeShell], *, until: Moment | None = None, timeout_s: float = TIMEOUT_S
+) -> ArmReport:
     """Start the TTL of an armed cut anew, without a gap; the rules' counters start anew as well.
 
-    Raises as `arm` does, and `Refused` when the cut was healed or has expired on any node: no cut comes back.
+    At `until` the kernel lets go all the same, however long it took to reach the nodes. Raises as `arm` does, and
+    `Refused` when the cut was healed or has expired on any node: no cut comes back.
     """
-    return _transact(_Change(cut, renew_ruleset, _hindrance_to_renewing), shells, timeout_s)
+    return _transact(_Change(cut, renew_ruleset, _hindrance_to_renewing, until), shells, timeout_s)
 
 
 def heal(run: str, shells: Mapping[str, NodeShell], *, timeout_s: float = TIMEOUT_S) -> HealReport:
@@ -125,6 +130,18 @@ class _Change:
     cut: Cut
     ruleset: Callable[[Cut, NodeCut, datetime], str]
     hindrance: Callable[[Cut, tuple[TableFacts, ...]], str]
+    until: Moment | None = None
+
+    def require_in_time(self) -> None:
+        if self.until is not None and -(self.until.age_s() or 0.0) < SHORTEST_TTL_S:
+            raise Refused(f"the time of run {self.cut.run} is over by now", "nothing was touched on any node")
+
+    def cut_now(self) -> Cut:
+        """The cut as it is to be sent at this moment: not beyond `until`."""
+        if self.until is None:
+            return self.cut
+        left_s = max(SHORTEST_TTL_S, -(self.until.age_s() or 0.0))
+        return replace(self.cut, ttl_s=min(self.cut.step_s, left_s), dead_man_s=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +161,7 @@ def _transact(change: _Change, shells: Mapping[str, NodeShell], timeout_s: float
             for node in change.cut.nodes
         ]
         looks = _look_at_all(change, visits)
+        change.require_in_time()
         crash_point("arming")
         ended: list[str] = []
         try:
@@ -219,8 +237,9 @@ def _commit(
 
     A node joins the `ended` when its script has ended: nothing of it can come into force any more.
     """
+    cut = change.cut_now()
     try:
-        visit.lines.send(change.ruleset(change.cut, visit.node, datetime.now(UTC)))
+        visit.lines.send(change.ruleset(cut, visit.node, datetime.now(UTC)))
         crash_point("first-node-sent")
         said = sections(visit.lines, until="committed")
         armed_at = clock.now()
@@ -230,11 +249,11 @@ def _commit(
         found = tables(said.get("ours-after", ""))
     except (Unreachable, ValueError) as error:
         return f"{visit.node.node}: {error}"
-    if problem := _problem(change.cut, visit.node, said, found):
+    if problem := _problem(cut, visit.node, said, found):
         return f"{visit.node.node}: {problem}"
     return ArmedNode(
         node=visit.node.node,
-        facts=next(table for table in found if table.run == change.cut.run),
+        facts=next(table for table in found if table.run == cut.run),
         armed_at=armed_at,
         elapsed_s=time.monotonic() - started,
         foreign_changes=changes(look["foreign-before"], said["foreign-after"]),

@@ -7,9 +7,10 @@ a cut back: renewing one that was healed or has expired is refused on every node
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from chaosext.model import clock
 from chaosext.model.crash import crash_point
 from chaosext.model.errors import ChaosextError, Inconclusive, Unreachable
 from chaosext.partition.apply import TIMEOUT_S, renew
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Renewing:
-    """Renews `cut` on its nodes until `until`, when its TTL is over. `renewed` hears of each time.
+    """Renews `cut`, armed just now, on its nodes until `until`, when its TTL is over. `renewed` hears of each time.
 
     `lost` says why the cut has ended before that, "" while it has not.
     """
@@ -35,13 +36,19 @@ class Renewing:
     until: Moment
     renewed: Callable[[], None] = lambda: None
     lost: str = ""
+    _held: Moment = field(init=False)
     _stopped: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self._held = clock.now().later(self.cut.step_s)
 
     def start(self) -> None:
         threading.Thread(target=self._keep, name="renewing", daemon=True).start()
 
     def stop(self) -> None:
         """Renew no more. One that is on its way does no harm: it is refused once the cut was healed."""
+        if not self._stopped.is_set() and self._held.has_passed and not self._is_kept and not self.lost:
+            self.lost = "no node answered a renewal in time"
         self._stopped.set()
 
     def require_kept(self) -> None:
@@ -52,26 +59,28 @@ class Renewing:
                 "see why the node did not answer, or give a longer dead_man_s",
             )
 
+    @property
+    def _is_kept(self) -> bool:
+        """Whether the kernel holds the cut to its end, without any more renewals."""
+        return self._held >= self.until.later(-SHORTEST_TTL_S)
+
     def _keep(self) -> None:
         every_s = self.cut.step_s / 3
-        while not self._stopped.wait(every_s):
-            left_s = -(self.until.age_s() or 0.0)
-            if left_s < SHORTEST_TTL_S or not self._renewed(min(self.cut.step_s, left_s), every_s):
-                return
-            if left_s <= self.cut.step_s:  # that was the last step
+        while not (self._is_kept or self.until.has_passed or self._stopped.wait(every_s)):
+            if not self._renewed(min(every_s, TIMEOUT_S)):
                 return
 
-    def _renewed(self, step_s: float, timeout_s: float) -> bool:
+    def _renewed(self, timeout_s: float) -> bool:
         """Whether to go on: a node that did not answer in time was not touched, and may answer the next time."""
-        step = replace(self.cut, ttl_s=step_s, dead_man_s=None)
         try:
-            renew(step, self.shells, timeout_s=min(timeout_s, TIMEOUT_S))
+            report = renew(self.cut, self.shells, until=self.until, timeout_s=timeout_s)
         except Unreachable:
             return True
-        except ChaosextError as error:
+        except Exception as error:  # whatever it is, nobody renews any more
             if not self._stopped.is_set():
-                self.lost = str(error)
+                self.lost = str(error) if isinstance(error, ChaosextError) else type(error).__name__
             return False
+        self._held = min(self.until, report.armed_at.later(self.cut.step_s))
         crash_point("renewed")
         self.renewed()
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -9,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from chaosext.model import clock
-from chaosext.model.errors import Inconclusive, Unreachable
-from chaosext.partition.apply import arm, heal, inspect
+from chaosext.model.errors import Inconclusive, Refused, Unreachable
+from chaosext.partition.apply import arm, heal, inspect, renew
 from chaosext.run.cutting import renewing
 from chaosext.run.cutting.renewing import Renewing
 
@@ -18,6 +19,7 @@ from .lab import NODE, PEER, Lab, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.netns
 
@@ -70,16 +72,43 @@ def test_who_stops_renewing_has_lost_nothing(lab: Lab, kept: Renewing) -> None:
 def test_a_node_that_does_not_answer_once_is_asked_again(
     lab: Lab, kept: Renewing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    renew, calls = renewing.renew, []
+    real, calls = renewing.renew, []
 
     def hard_of_hearing(*arguments: object, **more: object) -> object:
         calls.append(clock.now())
         if len(calls) == 1:
             raise Unreachable("no answer within 1 s")
-        return renew(*arguments, **more)  # type: ignore[arg-type]
+        return real(*arguments, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(renewing, "renew", hard_of_hearing)
     kept.start()
     time.sleep(4.0)
     assert live(lab)
     kept.require_kept()
+
+
+def test_a_look_that_takes_long_keeps_no_cut_beyond_its_ttl(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut = replace(lab.cut(ttl_s=7.0), dead_man_s=6.0)
+    until = arm(cut, lab.shells).let_go.later(1.0)
+    slow = tmp_path / "nft"
+    slow.write_text(
+        f'#!/bin/bash\n[[ "$*" != "-s list ruleset" ]] || sleep 1.5\nexec {shutil.which("nft")} "$@"\n'
+    )
+    slow.chmod(0o755)
+    with monkeypatch.context() as patched:
+        patched.setenv("PATH", str(tmp_path), prepend=":")
+        time.sleep(2)
+        renew(cut, lab.shells, until=until)
+    wait_until(lambda: not live(lab), within_s=8)
+    assert -1 < (until.age_s() or 0.0) < 1
+
+
+def test_a_cut_whose_time_is_over_by_now_is_not_touched(lab: Lab) -> None:
+    cut = lab.cut(ttl_s=3.0)
+    arm(cut, lab.shells)
+    with pytest.raises(Refused, match="is over by now"):
+        renew(cut, lab.shells, until=clock.now().later(0.5))
+    (found,) = inspect(lab.shells)
+    assert found.tables[0].remaining_s <= 3
