@@ -96,10 +96,13 @@ class Model:
         return {frozenset()} if span[1] < meant.over[0] else {frozenset(), clean}
 
     def intends(self, cut: Cut, span: Span, *, alive: bool) -> None:
-        before = self.meant[cut.run].nodes if cut.run in self.meant else frozenset()
+        """Of several intents of a run that are not yet seen gone, the one counts whose cut lasts longest."""
         over = (span[0] + ARMING_S + cut.ttl_s, span[1] + ARMING_S + cut.ttl_s)
-        nodes = before | {node.node for node in cut.nodes}
-        self.meant[cut.run] = Meant(nodes=nodes, alive=alive, over=over)
+        meant = Meant(nodes=frozenset(node.node for node in cut.nodes), alive=alive, over=over)
+        if before := self.outstanding().get(cut.run):
+            longest = meant if over[0] >= before.over[0] else before
+            meant = replace(longest, nodes=before.nodes | meant.nodes)
+        self.meant[cut.run] = meant
 
     def arms(self, cut: Cut, span: Span, nodes: Iterable[str] | None = None) -> None:
         lets_go = (span[0] + cut.ttl_s, span[1] + cut.ttl_s)
