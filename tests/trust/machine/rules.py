@@ -68,6 +68,8 @@ class Nodes(RuleBasedStateMachine):
 
     world: ClassVar[World]
     steps: ClassVar[int] = 0
+    broken: ClassVar[str] = ""
+    """What went wrong first: played once more, as Hypothesis does it, real time may tell something else."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -283,4 +285,5 @@ class Nodes(RuleBasedStateMachine):
 
     def require(self, condition: bool, what: str) -> None:
         if not condition:
-            raise AssertionError(f"{what}, after {' | '.join(self.trace)}")
+            Nodes.broken = Nodes.broken or f"{what}, after {' | '.join(self.trace)}"
+            raise AssertionError(what)

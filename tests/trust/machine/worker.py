@@ -29,7 +29,7 @@ def play(steps: int, first_seed: int) -> str:
         try:
             run_state_machine_as_test(seed(number)(Nodes), settings=_settings(left))
         except Exception as error:
-            return f"seed {number}: {type(error).__name__}: {error}"
+            return f"seed {number}: {Nodes.broken or f'{type(error).__name__}: {error}'}"
         number += 1
     return ""
 
