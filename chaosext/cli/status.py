@@ -52,7 +52,7 @@ def status(nodes: tuple[str, ...], cluster: str | None, transport: str, as_json:
       0   nothing of ours
       10  something is there and accounted for: its run is alive, or it has expired and cuts nothing any more
       20  refused
-      30  a node could not be asked, and nothing says that it may be cut
+      30  a node could not be asked, and nothing says that it may be cut; or no node was found
       40  see to it: a live cut of which no living run is known, or a node that the intent log says may be cut could
           not be asked; the kernel lets go by itself at the time given, `chaosext sweep` earlier
     """
@@ -95,6 +95,8 @@ RUNNERS = {
 
 
 def _all_is_well(overview: Overview) -> str:
+    if not overview.nodes:
+        return "no node was found, so nothing was looked at: name them with --node"
     live = sum(cut.is_live for _, cut in overview.cuts)
     unasked = len(overview.unasked)
     asked = f"nodes asked: {len(overview.nodes) - unasked}" + (

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--run", "run", help="Only this run, alive or not.")
-@click.option("--all", "everything", is_flag=True, help="Everything of ours, whosever it is, alive or not.")
+@click.option(
+    "--all", "everything", is_flag=True, help="Everything of ours on every node found, alive or not."
+)
 @node_option
 @cluster_option
 @transport_option
@@ -49,7 +51,8 @@ def sweep(
       0   swept, or there was nothing to sweep
       20  refused
       30  a node could not be asked, or something harmless could not be removed
-      40  a cut may still be in force; the message says which, where, and how to remove it
+      40  a cut may still be in force, also one that was left because nothing is known of its process; the message
+          says which, where, and how to remove it
     """
     from chaosext.model.errors import Refused
     from chaosext.run.cutting.status import look
@@ -79,7 +82,7 @@ def sweep_lines(swept: Swept) -> Iterator[str]:
     yield from (f"not in the audit log: {problem}" for problem in swept.unaudited)
     if swept.left:
         yield "     fix: wait for it to end, or `chaosext sweep --run …` whatever it does"
-    if not (swept.removed or swept.finished or swept.failed):
+    if not (swept.removed or swept.finished or swept.failed or swept.left):
         yield "nothing to sweep"
 
 

@@ -100,10 +100,10 @@ class Overview:
 
     @property
     def exit_code(self) -> int:
-        """As in `SOMETHING_EXIT_CODE`; the worst counts."""
+        """As in `SOMETHING_EXIT_CODE`; the worst counts. To have asked no node is not to have seen nothing."""
         if self.orphans or self.in_doubt:
             return Unsafe.exit_code
-        if self.unasked or self.problems:
+        if self.unasked or self.problems or not self.nodes:
             return Inconclusive.exit_code
         return SOMETHING_EXIT_CODE if any((*self.cuts, *self.locks, *self.unfinished)) else 0
 
@@ -176,8 +176,8 @@ def look(named: Collection[str] = (), *, cluster: str | None = None, transport: 
     """
     named = [check_node(name) for name in named]
     log, problems = _entries()
-    unfinished = outstanding(log)
     found, docker = _discovered(transport, cluster, named)
+    unfinished = _of(cluster, outstanding(log), (*found, *named))
     on = dict(shells((*found, *named), transport))
     for run in unfinished:
         on |= {name: shell for name, shell in shells(run.nodes, run.transport).items() if name not in on}
@@ -206,6 +206,15 @@ def _discovered(
         return discover(transport, cluster), ()
     except Refused as error:
         return (), () if named else (str(error),)
+
+
+def _of(cluster: str | None, runs: Iterable[Outstanding], nodes: Collection[str]) -> tuple[Outstanding, ...]:
+    """The runs on kind's `cluster`: by their context, or by a node of theirs. All of them where none is named."""
+    return tuple(
+        run
+        for run in runs
+        if cluster is None or run.intent.get("context") == f"kind-{cluster}" or set(run.nodes) & set(nodes)
+    )
 
 
 def _holders(log: Iterable[Entry]) -> Iterator[tuple[str, Holder]]:

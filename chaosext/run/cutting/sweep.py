@@ -112,10 +112,15 @@ class Swept:
     def may_cut(self) -> Mapping[str, tuple[str, ...]]:
         """Run -> the nodes on which it may still be in force, though it should not."""
         nodes: dict[str, set[str]] = {run: set(names) for run, names in self.in_doubt.items()}
-        for found in self.failed:
+        for found in (*self.failed, *self._unattended):
             if found.kind is Kind.CUT and found.live and found.node not in self.finished.get(found.run, ()):
                 nodes.setdefault(found.run, set()).add(found.node)
         return {run: tuple(sorted(names)) for run, names in nodes.items()}
+
+    @property
+    def _unattended(self) -> tuple[Found, ...]:
+        """What was left, because its process is not known to be dead; but nobody is known to take it away."""
+        return tuple(found for found in self.left if not found.runner.attends)
 
     @property
     def exit_code(self) -> int:
@@ -128,7 +133,11 @@ class Swept:
         """Raise `Unsafe`, saying what, where and how to remove it, when something may still cut."""
         if left := self.may_cut:
             cuts = "; ".join(f"run {run} on {', '.join(nodes)}" for run, nodes in left.items())
-            fix = "; ".join(how_to_remove(run, nodes) for run, nodes in left.items())
+            spared = {found.run for found in self._unattended}
+            fix = "; ".join(
+                f"chaosext sweep --run {run}" if run in spared else how_to_remove(run, nodes)
+                for run, nodes in left.items()
+            )
             raise Unsafe(f"cuts may still be in force: {cuts}", fix)
 
     def to_json(self) -> dict[str, Any]:

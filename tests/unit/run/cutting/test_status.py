@@ -55,7 +55,7 @@ ASKED, HUNG = node("cp"), node("cp", problem="cp: no answer within 10 s")
 @pytest.mark.parametrize(
     ("overview", "exit_code"),
     [
-        ({}, 0),
+        ({}, 30),
         ({"nodes": (ASKED,)}, 0),
         ({"nodes": (node("cp", cut("a"), lock=lock("a", ALIVE)),)}, 10),
         ({"nodes": (node("cp", cut("a"), lock=lock("a", ELSEWHERE)),)}, 10),
@@ -180,6 +180,24 @@ def test_without_docker_named_nodes_are_asked_and_nobody_else_is_forgotten(world
     assert look().overview.problems == ("docker can't be asked: name nodes",)
     intend("a", "kind-cp")
     assert [each.node for each in look().overview.nodes] == ["kind-cp"]
+
+
+def test_of_one_cluster_the_intent_log_names_no_others_nodes(world: dict[str, Any]) -> None:
+    """`sweep --all --cluster staging` is no reason to touch what goes on elsewhere."""
+    intend("mine", "kind-cp")
+    intend("theirs", "prod-cp", context="kind-prod")
+    intend("gone", "old-cp", context="kind-kind")
+    world["docker"] = ("kind-cp",)
+    assert {each.node for each in look().overview.nodes} == {"kind-cp", "prod-cp", "old-cp"}
+    overview = look(cluster="kind").overview
+    assert {each.node for each in overview.nodes} == {"kind-cp", "old-cp"}
+    assert [run.run for run in overview.unfinished] == ["mine", "gone"]
+
+
+def test_to_find_no_node_is_not_to_see_nothing() -> None:
+    assert list(status_lines(Overview())) == [
+        "no node was found, so nothing was looked at: name them with --node"
+    ]
 
 
 def test_an_intent_log_that_can_not_be_read_keeps_no_node_from_being_asked(

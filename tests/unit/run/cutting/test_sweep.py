@@ -114,7 +114,7 @@ def test_a_sweep_does_not_fail_for_an_audit_log_that_takes_nothing(world: World)
     audit_log().path.mkdir(parents=True)
     swept = world.sweep(MIXED)
     assert len(world.removed) == 4
-    assert swept.exit_code == 0
+    assert (swept.exit_code, swept.failed) == (world.sweep(MIXED, dry_run=True).exit_code, {})
     assert any("not in the audit log: " in line for line in sweep_lines(swept))
 
 
@@ -140,8 +140,22 @@ def test_a_run_and_kind_at_a_time_on_all_its_nodes_at_once(world: World) -> None
         ("lock", "dead", ["n3"]),
         ("lock", "old", ["n1"]),
     ]
-    assert (swept.exit_code, swept.failed) == (0, {})
+    assert (swept.exit_code, swept.failed) == (40, {})
     compare("sweep.txt", "\n".join(sweep_lines(swept)) + "\n")
+
+
+def test_a_live_cut_that_is_left_to_nobody_is_no_success(world: World) -> None:
+    """As `status` has it: nobody is known to take it away, so whoever sweeps has to see to it."""
+    swept = world.sweep(overview(node("n1", cut("stranger")), node("n2", cut("expired", 0))))
+    assert [each[1] for each in world.removed] == ["expired"]
+    assert (swept.exit_code, swept.may_cut) == (40, {"stranger": ("n1",)})
+    with pytest.raises(Unsafe, match="run stranger on n1") as caught:
+        swept.require_gone()
+    assert caught.value.fix == "chaosext sweep --run stranger"
+    attended = world.sweep(overview(node("n1", cut("far"), lock=lock("far", ELSEWHERE))))
+    assert (attended.exit_code, attended.may_cut, len(attended.left)) == (0, {}, 2)
+    harmless = world.sweep(overview(node("n1", lock=lock("far", ELSEWHERE))))
+    assert (harmless.exit_code, harmless.may_cut) == (0, {})
 
 
 def test_a_dry_run_touches_nothing_and_writes_nothing(world: World) -> None:
