@@ -304,15 +304,17 @@ def _heal_node(run: str, told: str, shell: NodeShell, timeout_s: float) -> Heale
     return HealedNode(
         node=shell.node,
         gone=gone,
-        problem="" if gone else _why_left(said, result.stderr),
+        problem="" if gone else _words(said, result.stderr) or "the table is still there",
         was_there=f"{table} {{" in said["foreign-before"].splitlines() if listed else None,
         foreign_changes=changes(said["foreign-before"], said["foreign-after"]) if listed else None,
         foreign_after=said["foreign-after"] if listed else None,
     )
 
 
-def _why_left(said: Sections, stderr: str) -> str:
-    return (said.get("disarm", "") + said.get("failed", "") + stderr).strip() or "the table is still there"
+def _words(said: Sections, stderr: str) -> str:
+    """What the script had to say against it, as one text."""
+    texts = (said.get("disarm", ""), said.get("failed", ""), stderr)
+    return "; ".join(text.strip() for text in texts if text.strip())
 
 
 def _inspect_node(shell: NodeShell, timeout_s: float) -> NodeTables:
@@ -322,9 +324,7 @@ def _inspect_node(shell: NodeShell, timeout_s: float) -> NodeTables:
         found, lock = tables(said.get("ours", "")), parse_lock(said.get("lock", ""))
     except (Unreachable, Refused, ValueError) as error:
         return NodeTables(node=shell.node, problem=str(error))
-    problem = (
-        "" if "end" in said else (said.get("failed", "") + result.stderr).strip() or "the script ended early"
-    )
+    problem = "" if "end" in said else _words(said, result.stderr) or "the script ended early"
     return NodeTables(node=shell.node, tables=found, lock=lock, problem=problem)
 
 

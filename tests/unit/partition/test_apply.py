@@ -1,0 +1,513 @@
+"""Arming, renewing, healing and looking, on nodes that can be in any trouble: what is touched, what is said, how long
+it may take. The same on a real kernel is in tests/netns.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from chaosext.model import clock
+from chaosext.model.errors import Inconclusive, Refused, Unreachable, Unsafe
+from chaosext.partition import apply
+from chaosext.partition.apply import (
+    STRAGGLER_S,
+    TAKE_BACK_S,
+    TIMEOUT_S,
+    arm,
+    heal,
+    inspect,
+    listings,
+    on_each,
+    renew,
+    require_free,
+)
+from chaosext.partition.cut import Cut, NodeCut, peers_of
+from chaosext.partition.nft import arm_ruleset, disarm_ruleset, renew_ruleset
+
+from .fake_node import FOREIGN, FakeNode, table_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NODES = tuple(NodeCut(node=name, uplinks=("eth0",)) for name in ("cp1", "cp2"))
+CUT = Cut(run="r1", owner="alice@laptop", nodes=NODES, peers=peers_of(["10.0.0.2", "fd00::2"]), ttl_s=30.0)
+OTHER = Cut(run="other", owner="bob@desk", nodes=NODES, peers=CUT.peers, ttl_s=30.0)
+UNTOUCHED = "nothing was touched on any node"
+TAKEN = "the cut was taken away on every node; see the cause, then repeat"
+
+
+@pytest.fixture
+def nodes() -> dict[str, FakeNode]:
+    return {
+        node.node: FakeNode(node.node, armed_json=lambda node=node: table_json(CUT, node)) for node in NODES
+    }
+
+
+@pytest.fixture
+def naps(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    """How long it was slept; nobody does."""
+    slept: list[float] = []
+    monkeypatch.setattr(apply.time, "sleep", slept.append)
+    return slept
+
+
+def calls(nodes: dict[str, FakeNode], name: str) -> list[float | None]:
+    return [timeout_s for node in nodes.values() for called, timeout_s in node.calls if called == name]
+
+
+# Arming
+
+
+def test_arming_sends_each_node_its_rules_and_reads_them_back(nodes: dict[str, FakeNode]) -> None:
+    before, started_s = clock.now(), time.monotonic()
+    report = arm(CUT, nodes)
+    took_s = time.monotonic() - started_s
+    assert (report.cut, [node.node for node in report.nodes]) == (CUT, ["cp1", "cp2"])
+    assert 0 <= report.nodes[0].elapsed_s <= report.elapsed_s <= took_s
+    for own, armed, node in zip(NODES, report.nodes, nodes.values(), strict=True):
+        assert (armed.facts.run, armed.facts.owner, armed.facts.remaining_s) == ("r1", "alice@laptop", 29)
+        assert armed.facts.dropped_packets == 4 * 3
+        assert (armed.foreign_changes, armed.expired_runs) == ((), ())
+        assert before <= armed.armed_at <= clock.now()
+        assert len(node.sent) == node.left == 1
+        assert f'"{own.uplinks[0]}"' in node.sent[0]
+    assert calls(nodes, "arm") == [TIMEOUT_S, TIMEOUT_S]
+    assert calls(nodes, "heal") == []
+
+
+def test_the_rules_are_those_of_the_cut_from_now_on(nodes: dict[str, FakeNode]) -> None:
+    arm(CUT, nodes)
+    kept = [line for line in nodes["cp1"].sent[0].splitlines() if "until=" not in line]
+    wanted = arm_ruleset(CUT, NODES[0], clock.now().as_wall_clock()).splitlines()
+    assert kept == [line for line in wanted if "until=" not in line]
+
+
+def test_time_limits_are_handed_on(nodes: dict[str, FakeNode]) -> None:
+    arm(CUT, nodes, timeout_s=3.0)
+    renew(CUT, nodes, timeout_s=4.0)
+    inspect(nodes, timeout_s=5.0)
+    heal("r1", nodes, timeout_s=6.0)
+    listings(nodes, timeout_s=7.0)
+    require_free(CUT, nodes, timeout_s=8.0)
+    assert calls(nodes, "arm") == [3.0, 4.0] * 2
+    assert calls(nodes, "inspect") == [5.0, 8.0] * 2
+    assert calls(nodes, "heal") == [6.0] * 2
+    assert calls(nodes, "exec nft -s list ruleset") == [7.0] * 2
+
+
+def test_all_nodes_are_looked_at_before_any_is_sent_its_rules(nodes: dict[str, FakeNode]) -> None:
+    nodes["cp2"].tables["other"] = table_json(OTHER, NODES[1])
+    with pytest.raises(Refused) as refused:
+        arm(CUT, nodes)
+    assert refused.value.message == "cp2: run other of bob@desk is in force, 29 s left"
+    assert refused.value.fix == UNTOUCHED
+    assert [node.sent for node in nodes.values()] == [[], []]
+    assert calls(nodes, "heal") == []
+    assert [node.left for node in nodes.values()] == [1, 1]
+
+
+def test_each_node_that_hinders_is_named(nodes: dict[str, FakeNode]) -> None:
+    nodes["cp1"].tables["other"] = table_json(OTHER, NODES[0], owner="x").replace("owner=x", "no=one")
+    nodes["cp2"].tables["r1"] = table_json(CUT, NODES[1], live=False)
+    with pytest.raises(Refused) as refused:
+        arm(CUT, nodes)
+    assert refused.value.message == (
+        "cp1: run other of unknown is in force, 29 s left; "
+        "cp2: run r1 left its table there, heal it or choose another name"
+    )
+    with pytest.raises(Refused) as refused:
+        require_free(CUT, nodes)
+    assert refused.value.message.startswith(
+        "cp1: run other of unknown is in force, 29 s left; cp2: run r1 left"
+    )
+    assert refused.value.fix == UNTOUCHED
+
+
+def test_a_live_cut_after_an_expired_one_is_seen(nodes: dict[str, FakeNode]) -> None:
+    nodes["cp1"].tables["old"] = table_json(OTHER, NODES[0], live=False).replace(
+        "chaosext_other", "chaosext_old"
+    )
+    nodes["cp1"].tables["other"] = table_json(OTHER, NODES[0])
+    with pytest.raises(Refused, match="run other of bob@desk is in force"):
+        arm(CUT, nodes)
+
+
+def test_expired_tables_of_others_hinder_nobody_and_are_named(nodes: dict[str, FakeNode]) -> None:
+    nodes["cp1"].tables["other"] = table_json(OTHER, NODES[0], live=False)
+    require_free(CUT, nodes)
+    report = arm(CUT, nodes)
+    assert [node.expired_runs for node in report.nodes] == [("other",), ()]
+    assert report.nodes[0].facts.run == "r1"
+
+
+def test_a_node_without_a_shell_is_refused(nodes: dict[str, FakeNode]) -> None:
+    for work in (arm, renew, require_free):
+        with pytest.raises(Refused) as refused:
+            work(CUT, {"cp3": nodes["cp1"], "a": nodes["cp1"]})
+        assert refused.value.message == "nodes: no shell on cp1, cp2"
+        assert refused.value.fix == "known are a, cp3"
+    with pytest.raises(Refused, match="no shell on cp1, cp2: known are none"):
+        arm(CUT, {})
+    assert nodes["cp1"].calls == []
+
+
+def test_nodes_that_are_not_the_cuts_are_left_alone(nodes: dict[str, FakeNode]) -> None:
+    bystander = FakeNode("w1")
+    arm(CUT, {**nodes, "w1": bystander})
+    require_free(OTHER, {**{name: FakeNode(name) for name in nodes}, "w1": bystander})
+    assert bystander.calls == []
+
+
+def test_one_that_can_not_be_entered_is_unreachable_unless_another_refuses(
+    nodes: dict[str, FakeNode],
+) -> None:
+    nodes["cp1"].trouble["arm"] = Unreachable("cp1: no answer within 10 s")
+    with pytest.raises(Unreachable, match="cp1: no answer"):
+        arm(CUT, nodes)
+    assert nodes["cp2"].sent == []
+
+
+LOOKS = {
+    "@@chaosext failed\nnft is not installed\n": "nft is not installed",
+    "@@chaosext foreign-before\n": "the script ended early",
+    "@@chaosext failed\n \n": "the script ended early",
+    "": "the script ended early",
+    "@@chaosext ours-before\n@@chaosext ready\n": "the script ended early",
+    "@@chaosext foreign-before\n@@chaosext ready\n": "the script ended early",
+    "@@chaosext foreign-before\n@@chaosext ours-before\n[]\n@@chaosext ready\n": "not an answer of nft -j",
+}
+
+
+@pytest.mark.parametrize("said", LOOKS)
+def test_a_look_that_is_no_look_is_refused(nodes: dict[str, FakeNode], said: str) -> None:
+    nodes["cp1"].trouble["arm"] = said
+    with pytest.raises(Refused) as refused:
+        arm(CUT, nodes)
+    assert refused.value.message.startswith(f"cp1: {LOOKS[said]}")
+    assert refused.value.fix == UNTOUCHED
+    assert nodes["cp2"].sent == []
+
+
+def test_what_is_only_unreachable_is_said_so_and_a_refusal_outranks_it(nodes: dict[str, FakeNode]) -> None:
+    nodes["cp1"].trouble["line"] = Unreachable("cp1: no answer within 10 s")
+    with pytest.raises(Unreachable) as unreachable:
+        arm(CUT, nodes)
+    assert (unreachable.value.message, unreachable.value.fix) == ("cp1: no answer within 10 s", UNTOUCHED)
+    nodes["cp2"].tables["other"] = table_json(OTHER, NODES[1])
+    with pytest.raises(Refused, match="cp1: no answer within 10 s; cp2: run other of bob@desk"):
+        arm(CUT, nodes)
+
+
+AFTER = f"@@chaosext foreign-after\n{FOREIGN}\n@@chaosext end\n"
+GOOD = table_json(CUT, NODES[0])
+TAKES = {
+    "@@chaosext failed\nError: no space\n@@chaosext ours-after\n" + AFTER: "Error: no space",
+    "@@chaosext ours-after\n" + AFTER: "the script ended early",
+    "@@chaosext committed\n@@chaosext failed\nnft list tables\n": "nft list tables",
+    "@@chaosext committed\n": "the script ended early",
+    f"@@chaosext committed\n@@chaosext ours-after\n{GOOD}\n@@chaosext end\n": "the script ended early",
+    "@@chaosext committed\n" + AFTER: "the script ended early",
+    "@@chaosext committed\n@@chaosext ours-after\n"
+    + AFTER: "nft took the rules, but there is no table chaosext_r1",
+    "@@chaosext committed\n@@chaosext ours-after\n{}\n" + AFTER: "not an answer of nft -j",
+    f"@@chaosext committed\n@@chaosext ours-after\n{GOOD.replace('10.0.0.2', '10.0.0.3')}\n{AFTER}": (
+        "peers: wanted 10.0.0.2/32, fd00::2/128, found 10.0.0.3/32, fd00::2/128"
+    ),
+    f"@@chaosext committed\n@@chaosext ours-after\n{GOOD}\n{table_json(OTHER, NODES[0])}\n{AFTER}": (
+        "run other was armed at the same moment"
+    ),
+}
+
+
+@pytest.mark.parametrize("said", TAKES)
+def test_what_did_not_come_out_as_asked_is_taken_back_on_every_node(
+    nodes: dict[str, FakeNode], said: str, naps: list[float]
+) -> None:
+    nodes["cp1"].takes = said
+    with pytest.raises(Inconclusive) as inconclusive:
+        arm(CUT, nodes)
+    assert inconclusive.value.message.startswith(f"cp1: {TAKES[said]}")
+    assert inconclusive.value.fix == TAKEN
+    assert [node.tables for node in nodes.values()] == [{}, {}]
+    assert calls(nodes, "heal") == [TAKE_BACK_S + STRAGGLER_S] * 2
+    assert naps == []
+
+
+def test_an_expired_table_beside_the_cut_is_no_problem(nodes: dict[str, FakeNode]) -> None:
+    other = table_json(OTHER, NODES[0], live=False)
+    nodes["cp1"].takes = f"@@chaosext committed\n@@chaosext ours-after\n{other}\n{GOOD}\n{AFTER}"
+    assert arm(CUT, nodes).nodes[0].expired_runs == ("other",)
+
+
+def test_both_faults_are_told(nodes: dict[str, FakeNode]) -> None:
+    for node in nodes.values():
+        node.takes = "@@chaosext failed\nno\n"
+    with pytest.raises(Inconclusive, match=r"^cp1: no; cp2: no: the cut was taken away"):
+        arm(CUT, nodes)
+
+
+def test_a_script_that_did_not_end_is_healed_again_when_it_must_have_ended(
+    nodes: dict[str, FakeNode], naps: list[float]
+) -> None:
+    nodes["cp2"].trouble["sent"] = Unreachable("no answer within 10 s")
+    with pytest.raises(Inconclusive, match="cp2: no answer within 10 s"):
+        arm(CUT, nodes)
+    assert calls(nodes, "heal") == [TAKE_BACK_S] * 4
+    assert len(naps) == 1
+    assert STRAGGLER_S - 0.5 < naps[0] <= STRAGGLER_S
+    assert [node.tables for node in nodes.values()] == [{}, {}]
+
+
+def test_a_slow_heal_leaves_less_to_wait_for(nodes: dict[str, FakeNode], naps: list[float]) -> None:
+    nodes["cp2"].trouble["sent"] = Unreachable("gone")
+    healing = nodes["cp1"].run
+
+    def slow(script: str, *, stdin: str = "", timeout_s: float) -> object:
+        threading.Event().wait(0.3)
+        return healing(script, stdin=stdin, timeout_s=timeout_s)
+
+    nodes["cp1"].run = slow  # type: ignore[method-assign,assignment]
+    with pytest.raises(Inconclusive):
+        arm(CUT, nodes)
+    assert naps[0] <= STRAGGLER_S - 0.3
+
+
+def test_what_can_not_be_seen_gone_is_unsafe(nodes: dict[str, FakeNode], naps: list[float]) -> None:
+    nodes["cp1"].takes = "@@chaosext failed\nno\n"
+    nodes["cp1"].trouble["heal"] = Unreachable("cp1: dead")
+    with pytest.raises(Unsafe) as unsafe:
+        arm(CUT, nodes)
+    assert unsafe.value.message == "the cut of run r1 may still be in force on cp1 (cp1: dead)"
+    assert isinstance(unsafe.value.__cause__, Inconclusive)
+    assert nodes["cp2"].tables == {}
+
+
+def test_an_interrupt_leaves_no_rules_either(nodes: dict[str, FakeNode], naps: list[float]) -> None:
+    nodes["cp2"].trouble["sent"] = KeyboardInterrupt()  # type: ignore[assignment]
+    nodes["cp2"].commit = _interrupted  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        arm(CUT, nodes)
+    assert [node.tables for node in nodes.values()] == [{}, {}]
+    assert calls(nodes, "heal") == [TAKE_BACK_S] * 4
+
+
+def _interrupted(_: str) -> str:
+    raise KeyboardInterrupt
+
+
+def test_a_change_of_foreign_rules_is_shown(nodes: dict[str, FakeNode]) -> None:
+    nodes["cp1"].changed_foreign = FOREIGN.replace("filter {", "mangle {", 1)
+    report = arm(CUT, nodes)
+    assert [bool(node.foreign_changes) for node in report.nodes] == [True, False]
+    assert not report.foreign_identical
+    healed = heal("r1", nodes)
+    assert [bool(node.foreign_changes) for node in healed.nodes] == [True, False]
+
+
+# Renewing
+
+
+def test_renewing_sends_the_renewal(nodes: dict[str, FakeNode]) -> None:
+    arm(CUT, nodes)
+    report = renew(CUT, nodes)
+    assert [node.facts.run for node in report.nodes] == ["r1", "r1"]
+    wanted = renew_ruleset(CUT, NODES[0], clock.now().as_wall_clock()).splitlines()
+    kept = [line for line in nodes["cp1"].sent[1].splitlines() if "until=" not in line]
+    assert kept == [line for line in wanted if "until=" not in line]
+
+
+@pytest.mark.parametrize("there", ["nothing", "expired", "another's"])
+def test_no_cut_comes_back(nodes: dict[str, FakeNode], there: str) -> None:
+    arm(CUT, nodes)
+    left = {
+        "nothing": {},
+        "expired": {"r1": table_json(CUT, NODES[1], live=False)},
+        "another's": {"other": table_json(OTHER, NODES[1])},
+    }
+    nodes["cp2"].tables = left[there]
+    with pytest.raises(Refused) as refused:
+        renew(CUT, nodes)
+    assert refused.value.message == "cp2: run r1 is not in force any more, it was healed or its TTL is over"
+    assert nodes["cp1"].tables.keys() == {"r1"}
+    assert [len(node.sent) for node in nodes.values()] == [1, 1]
+
+
+# Healing
+
+
+def test_healing_takes_the_table_away_and_says_whether_it_was_there(nodes: dict[str, FakeNode]) -> None:
+    arm(CUT, nodes)
+    nodes["cp2"].tables.clear()
+    started_s = time.monotonic()
+    report = heal("r1", nodes)
+    assert 0 <= report.elapsed_s <= time.monotonic() - started_s
+    assert (report.run, report.left, report.foreign_identical) == ("r1", (), True)
+    assert [(node.node, node.gone, node.was_there) for node in report.nodes] == [
+        ("cp1", True, True),
+        ("cp2", True, False),
+    ]
+    assert [(node.problem, node.foreign_changes, node.foreign_after) for node in report.nodes] == [
+        ("", (), FOREIGN)
+    ] * 2
+    assert calls(nodes, "heal") == [TIMEOUT_S] * 2
+
+
+def test_healing_tells_the_script_what_goes(nodes: dict[str, FakeNode]) -> None:
+    told: list[str] = []
+    nodes["cp1"]._heal = lambda stdin: told.append(stdin) or ""  # type: ignore[method-assign]
+    heal("r1", {"cp1": nodes["cp1"]}, timeout_s=5.0)
+    assert told == [f"1.00 chaosext_r1\n{disarm_ruleset('r1')}"]
+    with pytest.raises(Refused, match="can not name a run"):
+        heal("R!", nodes)
+
+
+LISTED = f"@@chaosext foreign-before\n{FOREIGN}\n"
+WHOLE = f"{LISTED}@@chaosext disarm\n@@chaosext tables\n{LISTED.replace('before', 'after')}"
+LEFT = WHOLE.replace("@@chaosext tables\n", "@@chaosext tables\ntable inet chaosext_r1\n")
+HEALS = {
+    LEFT + "@@chaosext end\n": "said on stderr",
+    LEFT.replace("disarm\n", "disarm\nError: busy\n") + "@@chaosext end\n": "Error: busy; said on stderr",
+    WHOLE: "said on stderr",
+    WHOLE + "@@chaosext failed\nnft list table\n": "nft list table; said on stderr",
+    "": "said on stderr",
+    "@@chaosext tables\n@@chaosext foreign-after\n@@chaosext end\n": "said on stderr",
+}
+
+
+@pytest.mark.parametrize("said", HEALS)
+def test_what_is_not_seen_gone_is_not_gone(nodes: dict[str, FakeNode], said: str) -> None:
+    nodes["cp1"].trouble["heal"] = said
+    report = heal("r1", nodes)
+    first, second = report.nodes
+    assert (first.gone, first.problem.strip()) == (False, HEALS[said])
+    assert second.gone
+    assert report.left == ("cp1",)
+    ended = said.endswith("end\n") and "before" in said
+    assert (first.was_there, first.foreign_after) == ((False, FOREIGN) if ended else (None, None))
+    assert first.foreign_changes == (() if ended else None)
+
+
+def test_a_table_that_is_still_there_without_a_word(nodes: dict[str, FakeNode]) -> None:
+    nodes["cp1"]._heal = lambda _: LEFT + "@@chaosext end\n"  # type: ignore[method-assign]
+    assert heal("r1", nodes).nodes[0].problem == "the table is still there"
+
+
+def test_rules_that_could_not_be_listed_say_nothing_but_that_it_is_gone(nodes: dict[str, FakeNode]) -> None:
+    said = WHOLE.replace("@@chaosext disarm", "@@chaosext unlisted\n@@chaosext disarm") + "@@chaosext end\n"
+    nodes["cp1"]._heal = lambda _: said  # type: ignore[method-assign]
+    (healed,) = heal("r1", {"cp1": nodes["cp1"]}).nodes
+    assert (healed.gone, healed.problem) == (True, "")
+    assert (healed.was_there, healed.foreign_changes, healed.foreign_after) == (None, None, None)
+
+
+@pytest.mark.parametrize("error", [Unreachable("cp1: dead"), Refused("docker: no such command")])
+def test_a_dead_node_keeps_no_other_from_being_healed(nodes: dict[str, FakeNode], error: Exception) -> None:
+    arm(CUT, nodes)
+    nodes["cp1"].trouble["heal"] = error
+    report = heal("r1", nodes)
+    assert [(node.node, node.gone, node.problem) for node in report.nodes] == [
+        ("cp1", False, str(error)),
+        ("cp2", True, ""),
+    ]
+    assert nodes["cp2"].tables == {}
+
+
+# Looking
+
+
+def test_looking_says_what_is_where(nodes: dict[str, FakeNode]) -> None:
+    arm(CUT, nodes)
+    nodes["cp2"].trouble["inspect"] = Unreachable("cp2: dead")
+    first, second = inspect(nodes)
+    assert (first.node, [table.run for table in first.tables], first.lock, first.problem) == (
+        "cp1",
+        ["r1"],
+        None,
+        "",
+    )
+    assert (second.node, second.tables, second.problem) == ("cp2", (), "cp2: dead")
+    assert calls(nodes, "inspect") == [TIMEOUT_S] * 2
+
+
+LOCK = (
+    '{"nftables": [{"set": {"family": "inet", "name": "run_x", "table": "chaosext.lock", '
+    '"elem": [{"elem": {"val": 1, "timeout": 60, "expires": 59}}]}}]}'
+)
+
+
+def test_looking_sees_the_lock(nodes: dict[str, FakeNode]) -> None:
+    nodes["cp1"]._inspect = lambda _: f"@@chaosext ours\n@@chaosext lock\n{LOCK}\n@@chaosext end\n"  # type: ignore[method-assign]
+    (look,) = inspect({"cp1": nodes["cp1"]})
+    assert look.lock
+    assert (look.lock.run, look.lock.remaining_s) == ("x", 59)
+
+
+INSPECTIONS = {
+    "@@chaosext ours\n[]\n@@chaosext lock\n@@chaosext end\n": "not an answer of nft -j",
+    "@@chaosext ours\n@@chaosext lock\n": "said on stderr",
+    "@@chaosext ours\n@@chaosext failed\nnft: \n": "nft:; said on stderr",
+    "@@chaosext ours\n@@chaosext end\n": "said on stderr",
+    "@@chaosext lock\n@@chaosext end\n": "said on stderr",
+}
+
+
+@pytest.mark.parametrize("said", INSPECTIONS)
+def test_a_node_that_can_not_say_what_it_has_is_no_free_node(nodes: dict[str, FakeNode], said: str) -> None:
+    nodes["cp1"].trouble["inspect"] = said
+    look = inspect(nodes)[0]
+    assert look.problem.startswith(INSPECTIONS[said])
+    with pytest.raises(Refused, match=r"^cp1: "):
+        require_free(CUT, nodes)
+
+
+def test_a_look_that_ends_early_without_a_word(nodes: dict[str, FakeNode]) -> None:
+    nodes["cp1"]._inspect = lambda _: ""  # type: ignore[method-assign]
+    assert inspect(nodes)[0].problem == "the script ended early"
+
+
+def test_listings_are_all_rules_or_nothing(nodes: dict[str, FakeNode]) -> None:
+    nodes["cp2"].trouble["exec nft -s list ruleset"] = Unreachable("dead")
+    assert listings(nodes) == {"cp1": FOREIGN, "cp2": None}
+    nodes["cp2"].trouble["exec nft -s list ruleset"] = "half of them"  # exit code 1
+    assert listings(nodes)["cp2"] is None
+    nodes["cp2"].trouble["exec nft -s list ruleset"] = Refused("no docker")
+    assert listings(nodes)["cp2"] is None
+    assert calls(nodes, "exec nft -s list ruleset") == [TIMEOUT_S] * 6
+
+
+# All at once
+
+
+def test_answers_come_in_order_and_the_work_is_done_at_once() -> None:
+    meeting = threading.Barrier(3, timeout=5)
+
+    def work(number: int) -> int:
+        meeting.wait()
+        return number * 10
+
+    assert on_each(iter([1, 2, 3]), work) == (10, 20, 30)
+    assert on_each([], work) == ()
+
+
+def test_an_error_waits_for_what_is_on_its_way_but_not_for_what_hangs() -> None:
+    hanging, done = threading.Event(), threading.Event()
+
+    def work(number: int) -> None:
+        if number == 0:
+            raise KeyboardInterrupt
+        if number == 1:
+            time.sleep(0.2)
+            done.set()
+        if number == 2:
+            hanging.wait(20)
+
+    started_s = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        on_each([0, 1, 2], work)
+    assert done.is_set()
+    assert 0.9 < time.monotonic() - started_s < 10
+    hanging.set()
