@@ -14,6 +14,7 @@ the first once the run is at its end: it heals, judges and writes, which takes s
 from __future__ import annotations
 
 import math
+import os
 import signal
 import socket
 import threading
@@ -22,6 +23,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from chaosext.model.errors import Unsafe
 from chaosext.nodes.process import end_all
 
 if TYPE_CHECKING:
@@ -200,4 +202,7 @@ def _insist(left: Leaving) -> None:
         with suppress(ProcessLookupError):
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
     if left.forsaken and left.claim():
-        left.forsaken()
+        try:
+            left.forsaken()
+        finally:  # it does not come back; where it failed nobody else ends the run, and what is left is not known
+            os._exit(Unsafe.exit_code)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -130,3 +132,32 @@ def test_a_signal_that_arrives_just_before_a_sleep_is_not_lost(tmp_path: Path, a
         run.wait_for("asleep")
         run.process.send_signal(signal.SIGTERM)
         assert run.ends_after(signal.SIGTERM) == 143
+
+
+def test_a_process_ends_though_the_one_who_ends_its_run_fails(tmp_path: Path) -> None:
+    """Else nobody would: its main thread does not come, and no signal is heeded any more."""
+    script = tmp_path / "forsaken.py"
+    script.write_text(FORSAKEN)
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, timeout=30, check=False)
+    assert done.returncode == 40, done.stderr
+
+
+FORSAKEN = """
+import os, signal, time
+from chaosext.run.leaving import leaving_on_signals
+
+def stay():
+    while True:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        except SystemExit:
+            pass
+
+def end():
+    raise RuntimeError("dictionary changed size during iteration")
+
+with leaving_on_signals() as left:
+    left.forsaken = end
+    left.play(stay)
+"""
