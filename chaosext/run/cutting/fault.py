@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from chaosext.model import clock
 from chaosext.model.crash import crash_point
-from chaosext.model.errors import Inconclusive
+from chaosext.model.errors import Inconclusive, Refused
 from chaosext.model.finding import Finding, Status
 from chaosext.nodes.transport import shells
 from chaosext.partition.apply import ARMING_S, ArmReport, arm, listings
@@ -79,6 +80,7 @@ def sever(settings: Settings, wish: Wish, context: RunContext, *, prove: bool = 
 
     A cut that can't be proven is healed at once and raises `Inconclusive`. Returns what was armed where, JSON-ready.
     """
+    _require_foreground()
     started_s = time.monotonic()
     planned = _prepared(settings, wish, context)
     cut, cluster = planned.cut, connect_to_act(settings)
@@ -107,6 +109,14 @@ def sever(settings: Settings, wish: Wish, context: RunContext, *, prove: bool = 
     }
 
 
+def _require_foreground() -> None:
+    """Chaos Toolkit does not wait for what is in the background when it leaves: it would cut after the last heal."""
+    if threading.current_thread() is not threading.main_thread():
+        raise Refused(
+            "background: no cut is made in the background", "leave `background` out of this activity"
+        )
+
+
 def _armed(cut: Cut, context: RunContext) -> ArmReport:
     """The cut in force; from before its first rule on, the run knows that it has something to heal."""
     context.cuts.append(cut)
@@ -114,6 +124,7 @@ def _armed(cut: Cut, context: RunContext) -> ArmReport:
     context.let_go = _later(before, clock.now().later(ARMING_S + cut.ttl_s))
     on = shells((node.node for node in cut.nodes), context.transport)
     report = arm(cut, on)
+    context.in_force = True
     crash_point("armed")
     until = report.let_go.later(cut.ttl_s - cut.step_s)
     context.let_go = _later(before, until)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from types import SimpleNamespace
@@ -366,6 +367,13 @@ def test_without_the_lock_nothing_is_touched(stage: Stage) -> None:
     assert (stage.done, stage.outstanding(), stage.run.cuts) == ([], [], [])
 
 
+def test_no_cut_is_made_in_the_background(stage: Stage) -> None:
+    """Whoever leaves heals, and does not wait for it: it would cut after the last heal."""
+    with ThreadPoolExecutor(1) as pool, pytest.raises(Refused, match="background"):
+        pool.submit(stage.sever).result()
+    assert (stage.done, stage.run.cuts) == ([], [])
+
+
 def test_another_cluster_behind_the_context_by_now_is_not_touched(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -381,3 +389,19 @@ def test_another_cluster_behind_the_context_by_now_is_not_touched(
     with pytest.raises(Refused, match="another cluster"):
         stage.sever()
     assert (stage.done, stage.outstanding(), stage.run.cuts) == ([], [], [])
+
+
+def test_a_cut_that_was_gone_before_its_heal_proves_nothing(stage: Stage) -> None:
+    stage.sever()
+    stage.was_there = False
+    with pytest.raises(Inconclusive, match="was gone on cp before it was healed"):
+        heal.heal_run(stage.run)
+    heal.heal_run(stage.run)
+    assert heal.left_behind(stage.run) == ()
+
+
+def test_a_cut_that_somebody_swept_after_its_ttl_was_whole(stage: Stage) -> None:
+    stage.armed_at = clock.now().later(-61)
+    stage.sever()
+    stage.was_there = False
+    assert heal.heal_run(stage.run).left == ()
