@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from chaosext.cluster.client import Cluster, NotFound
+from chaosext.cluster.lease import LEASE, look_at_lease
 from chaosext.model.crash import crash_point
 from chaosext.model.errors import ChaosextError, Inconclusive, Unreachable
 from chaosext.model.finding import Status
@@ -55,6 +56,7 @@ def reschedule(
             "skipped": "the steady state was not met before the method, so this run has nothing to roll back"
         }
     cluster = require_reschedulable(settings)
+    _require_no_other(cluster, context)
     peered = peered_names(cluster)
     replicas = cluster.deployment(NAMESPACE, "coredns").replicas  # asked before anything is touched
     deleted: list[str] = []
@@ -104,6 +106,16 @@ def require_reschedulable(settings: Settings) -> Cluster:
     return connect_to_act(settings)
 
 
+def _require_no_other(cluster: Cluster, context: RunContext) -> None:
+    """Raise `Refused` while another run has the cluster: its cut is why DNS fails, and moving Pods is its own business.
+
+    After a cut of our own the cluster needs it, whoever came meanwhile.
+    """
+    lock = None if context.cuts else look_at_lease(cluster)
+    if lock is not None and lock.run != context.id and not lock.may_be_taken:
+        raise lock.refusal(LEASE)
+
+
 def _dns_is_healthy(settings: Settings) -> bool:
     (finding,) = run_checks((names.DNS,), surroundings(settings))
     return finding.status is Status.HEALTHY
@@ -120,7 +132,7 @@ def _delete(settings: Settings, context: RunContext, victims: Sequence[Pod]) -> 
     """
     from chaosk8s.pod.actions import terminate_pods
 
-    require_reschedulable(settings)
+    _require_no_other(require_reschedulable(settings), context)
     pattern = "|".join(re.escape(pod.name) for pod in victims)
     context.recorder.say(
         Kind.ROLLBACK, f"Deployment/{NAMESPACE}/coredns", f"deleting {', '.join(pod.name for pod in victims)}"

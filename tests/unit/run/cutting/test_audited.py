@@ -74,6 +74,7 @@ def test_pods_are_named_before_and_after_they_are_deleted(
 
     monkeypatch.setattr(pods, "terminate_pods", terminate)
     monkeypatch.setattr(rollback, "require_reschedulable", lambda _settings: None)
+    monkeypatch.setattr(rollback, "look_at_lease", lambda _cluster: None)
     settings, victims = SimpleNamespace(context="kind-nowhere"), [SimpleNamespace(name="coredns-1")]
     rollback._delete(settings, stage.run, victims)  # type: ignore[arg-type]
     assert seen == [[("deleting_pods", ["kube-system/coredns-1"])]]

@@ -9,9 +9,12 @@ import pytest
 from chaosext.cluster.client import NotFound
 from chaosext.cluster.objects import Deployment, Node, Pod
 from chaosext.model.errors import Inconclusive, Refused
+from chaosext.partition.cut import Cut, NodeCut, peers_of
 from chaosext.run import context as contexts
 from chaosext.run.cutting import rollback
 from chaosext.run.reading.settings import Settings
+
+from .overviews import DEAD, ELSEWHERE, lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -67,6 +70,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[contexts.Ru
     monkeypatch.setattr(contexts, "_current", None)
     monkeypatch.setattr(rollback, "POLL_S", 0.001)
     monkeypatch.setattr(rollback, "peered_names", lambda _cluster: frozenset({"w"}))
+    monkeypatch.setattr(rollback, "look_at_lease", lambda _cluster: None)
     made = contexts.start(root=tmp_path / "run")
     yield made
     made.recorder.close()
@@ -131,6 +135,39 @@ def test_pods_of_a_protected_namespace_are_not_touched(
     with pytest.raises(Refused, match="Pods of namespace kube-system may not be deleted"):
         reschedule(bench, run, monkeypatch)
     assert bench.deleted == []
+
+
+def test_in_the_middle_of_another_runs_cut_nothing_is_deleted(
+    run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has made DNS fail, and stock `chaos run` plays the rollbacks of an experiment whose cut was refused."""
+    bench = Bench(BEFORE, (pod("c", "w"), pod("d", "w")))
+    monkeypatch.setattr(rollback, "look_at_lease", lambda _cluster: lock("other", ELSEWHERE))
+    with pytest.raises(Refused, match="run other of alice@laptop holds Lease kube-system/chaosext"):
+        reschedule(bench, run, monkeypatch)
+    assert bench.deleted == []
+    for free in (lock("other", ELSEWHERE, 0), lock("other", DEAD), lock(run.id, ELSEWHERE)):
+        monkeypatch.setattr(rollback, "look_at_lease", lambda _cluster, free=free: free)
+        assert reschedule(Bench(BEFORE, (pod("c", "w"), pod("d", "w"))), run, monkeypatch)["deleted"] == [
+            "a",
+            "b",
+        ]
+
+
+def test_after_a_cut_of_our_own_the_cluster_is_brought_back_whoever_came_meanwhile(
+    run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollback, "look_at_lease", lambda _cluster: lock("other", ELSEWHERE))
+    run.cuts.append(cut_of(run))
+    assert reschedule(Bench(BEFORE, (pod("c", "w"), pod("d", "w"))), run, monkeypatch)["deleted"] == [
+        "a",
+        "b",
+    ]
+
+
+def cut_of(run: contexts.RunContext) -> Cut:
+    node = NodeCut(node="cp", uplinks=("eth0",))
+    return Cut(run=run.id, owner="a@b", nodes=(node,), peers=peers_of(["172.18.0.3"]), ttl_s=60)
 
 
 def test_where_the_context_leads_is_looked_up_right_before_each_deletion(
