@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 import threading
+import traceback
 from contextlib import suppress
 from typing import Any, NoReturn
 
@@ -110,6 +111,6 @@ def invoke(arguments: list[str] | None = None) -> int:
             "     fix: please report it, with the output of the same command under CHAOSEXT_DEBUG=1", err=True
         )
         if os.environ.get("CHAOSEXT_DEBUG"):
-            raise
+            click.echo(veiled(traceback.format_exc()), err=True)
         return ChaosextError.exit_code
     return outcome if isinstance(outcome, int) else 0
