@@ -117,6 +117,18 @@ class HealReport:
                 "see why the node could not be asked; `chaosext sweep` removes what is left",
             )
 
+    def require_was_there(self, *, let_go: Moment | None) -> None:
+        """Raise `Inconclusive`, naming the nodes, when a cut whose TTL is not over was gone before it was healed.
+
+        The node was restarted, or somebody swept it: what was seen since then proves nothing.
+        """
+        gone = [node.node for node in self.nodes if node.was_there is False]
+        if gone and not (let_go is not None and let_go.has_passed):
+            raise Inconclusive(
+                f"the cut of run {self.run} was gone on {', '.join(gone)} before it was healed",
+                "see `chaosext audit show` for a sweep, and whether the node was restarted",
+            )
+
     def _unseen(self) -> str:
         return ", ".join(f"{node.node} ({node.problem})" for node in self.nodes if not node.gone)
 

@@ -30,12 +30,13 @@ if TYPE_CHECKING:
 class RunContext:
     """One run. `cuts` are those that it meant to arm; by `let_go` the kernel has let go of all of them.
 
-    `transport` is the way into their nodes; `renewing` keeps a cut with a dead man's switch in force. `before` is what
-    the paths were like before the cut; `foreign_before` and `foreign_after` are all rules of the cut nodes, then and
-    after the last heal (None: not to be had). `prepared` is a cut made ready: for which wish, and when (monotonic
-    seconds). `lock` is the run's hold on its cluster, `trail` what it tells the audit log. `gate_failed`: the steady
-    state was not met before the method, which was not played. `strict` is set by `chaosext run`, which derives the
-    verdict itself; under plain `chaos run` the control does.
+    `in_force`: a cut was read back on its nodes, and not yet healed. `transport` is the way into their nodes;
+    `renewing` keeps a cut with a dead man's switch in force. `before` is what the paths were like before the cut;
+    `foreign_before` and `foreign_after` are all rules of the cut nodes, then and after the last heal (None: not to
+    be had). `prepared` is a cut made ready: for which wish, and when (monotonic seconds). `lock` is the run's hold
+    on its cluster, `trail` what it tells the audit log. `gate_failed`: the steady state was not met before the
+    method, which was not played. `strict` is set by `chaosext run`, which derives the verdict itself; under plain
+    `chaos run` the control does.
     """
 
     id: str
@@ -45,6 +46,7 @@ class RunContext:
     strict: bool = False
     cuts: list[Cut] = field(default_factory=list)
     let_go: Moment | None = None
+    in_force: bool = False
     transport: str = DEFAULT
     renewing: Renewing | None = None
     lock: ClusterLock | None = None

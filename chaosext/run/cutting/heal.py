@@ -29,15 +29,20 @@ PARTING_S = 4.0
 def heal_run(context: RunContext, timeout_s: float = TIMEOUT_S) -> HealReport:
     """Take away what this run has armed; a run that armed nothing has nothing to heal. Asks no API server.
 
-    Raises `Unsafe` when something can't be seen gone, `Inconclusive` when the kernel has let go of it meanwhile.
+    Raises `Unsafe` when something can't be seen gone; `Inconclusive` when the kernel has let go of it meanwhile, or
+    when the cut was gone before.
     """
+    was_in_force = context.in_force
     report = _undo(context, timeout_s)
     report.require_seen()
+    if was_in_force:
+        report.require_was_there(let_go=context.let_go)
     return report
 
 
 def _undo(context: RunContext, timeout_s: float) -> HealReport:
     """As `heal_run`, but content where the kernel has let go, seen or not."""
+    context.in_force = False
     if context.renewing:
         context.renewing.stop()
     nodes = {node.node for cut in context.cuts for node in cut.nodes}
