@@ -106,8 +106,10 @@ class FakeNode:
         run = re.search(r"chaosext_(\w+)", transaction)
         if self.takes:
             return self.takes
-        if run:
-            self.tables[run[1]] = self.armed_json()
+        timeout = re.search(r"timeout (\d+)ms", transaction)
+        if run and timeout:
+            whole_s = f'"timeout": {int(timeout[1]) // 1000}'
+            self.tables[run[1]] = re.sub(r'"timeout": \d+', whole_s, self.armed_json())
         return f"@@chaosext committed\n{self._after()}@@chaosext end\n"
 
     def _trouble(self, script: str) -> bool:

@@ -4,8 +4,10 @@ it may take. The same on a real kernel is in tests/netns.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -243,6 +245,17 @@ def test_an_expired_table_beside_the_cut_is_no_problem(nodes: dict[str, FakeNode
     assert arm(CUT, nodes).nodes[0].expired_runs == ("other",)
 
 
+def test_both_faults_of_a_node_are_told(nodes: dict[str, FakeNode]) -> None:
+    other = table_json(OTHER, NODES[0])
+    wrong = GOOD.replace("owner=alice@laptop", "owner=eve")
+    nodes["cp1"].takes = f"@@chaosext committed\n@@chaosext ours-after\n{wrong}\n{other}\n{AFTER}"
+    with pytest.raises(Inconclusive) as inconclusive:
+        arm(CUT, nodes)
+    assert inconclusive.value.message == (
+        "cp1: owner: wanted alice@laptop, found eve; run other was armed at the same moment"
+    )
+
+
 def test_both_faults_are_told(nodes: dict[str, FakeNode]) -> None:
     for node in nodes.values():
         node.takes = "@@chaosext failed\nno\n"
@@ -274,6 +287,16 @@ def test_a_slow_heal_leaves_less_to_wait_for(nodes: dict[str, FakeNode], naps: l
     with pytest.raises(Inconclusive):
         arm(CUT, nodes)
     assert naps[0] <= STRAGGLER_S - 0.3
+
+
+def test_a_heal_that_took_long_leaves_nothing_to_wait_for(
+    nodes: dict[str, FakeNode], naps: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes["cp2"].trouble["sent"] = Unreachable("gone")
+    monkeypatch.setattr(apply, "heal", lambda *args, **more: replace(heal(*args, **more), elapsed_s=9.0))
+    with pytest.raises(Inconclusive):
+        arm(CUT, nodes)
+    assert naps == [0.0]
 
 
 def test_what_can_not_be_seen_gone_is_unsafe(nodes: dict[str, FakeNode], naps: list[float]) -> None:
@@ -334,6 +357,79 @@ def test_no_cut_comes_back(nodes: dict[str, FakeNode], there: str) -> None:
     assert refused.value.message == "cp2: run r1 is not in force any more, it was healed or its TTL is over"
     assert nodes["cp1"].tables.keys() == {"r1"}
     assert [len(node.sent) for node in nodes.values()] == [1, 1]
+
+
+def timeouts_ms(node: FakeNode) -> set[int]:
+    return {int(each) for each in re.findall(r"timeout (\d+)ms", node.sent[-1])}
+
+
+def test_a_renewal_does_not_go_beyond_its_time(nodes: dict[str, FakeNode]) -> None:
+    arm(CUT, nodes)
+    renew(CUT, nodes, until=clock.now().later(5.0))
+    assert all(4000 <= each <= 5000 for each in timeouts_ms(nodes["cp1"]))
+    renew(CUT, nodes, until=clock.now().later(500.0))
+    assert timeouts_ms(nodes["cp1"]) == {30_000}
+
+
+def test_a_long_cut_is_renewed_by_its_step(nodes: dict[str, FakeNode]) -> None:
+    long = replace(CUT, ttl_s=600.0, dead_man_s=20.0)
+    arm(long, nodes)
+    assert timeouts_ms(nodes["cp1"]) == {20_000}
+    for until in (None, clock.now().later(500.0)):
+        report = renew(long, nodes, until=until)
+        assert timeouts_ms(nodes["cp1"]) == {20_000}
+    assert report.let_go == max(node.armed_at for node in report.nodes).later(20.0)
+
+
+@pytest.mark.parametrize("left_s", [0.9, 0.0, -100.0])
+def test_a_renewal_whose_time_is_over_touches_nothing(nodes: dict[str, FakeNode], left_s: float) -> None:
+    arm(CUT, nodes)
+    with pytest.raises(Refused) as refused:
+        renew(CUT, nodes, until=clock.now().later(left_s))
+    assert (refused.value.message, refused.value.fix) == ("the time of run r1 is over by now", UNTOUCHED)
+    assert [len(node.sent) for node in nodes.values()] == [1, 1]
+
+
+def test_of_another_boot_nothing_is_known_so_it_is_over(nodes: dict[str, FakeNode]) -> None:
+    arm(CUT, nodes)
+    with pytest.raises(Refused, match="is over by now"):
+        renew(CUT, nodes, until=clock.Moment(boot="another", uptime_s=1e9))
+
+
+def test_a_second_left_is_enough(nodes: dict[str, FakeNode], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shortest TTL there is: to the millisecond, as time stands still."""
+    arm(CUT, nodes)
+    now = clock.uptime_s()
+    monkeypatch.setattr(clock, "uptime_s", lambda: now)
+    renew(CUT, nodes, until=clock.now().later(1.0))
+    assert timeouts_ms(nodes["cp1"]) == {1000}
+
+
+def test_what_became_too_late_on_its_way_is_sent_with_the_shortest_time(
+    nodes: dict[str, FakeNode], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arm(CUT, nodes)
+    monkeypatch.setattr(apply._Change, "require_in_time", lambda _: None)
+    renew(CUT, nodes, until=clock.now().later(-5.0))
+    assert timeouts_ms(nodes["cp1"]) == {1000}
+
+
+# Places at which a test can kill the process
+
+
+def test_the_crash_points_are_passed_where_they_say(
+    nodes: dict[str, FakeNode], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed: list[tuple[str, int]] = []
+    sent = lambda: sum(len(node.sent) for node in nodes.values())  # noqa: E731
+    monkeypatch.setattr(apply, "crash_point", lambda name: passed.append((name, sent())))
+    arm(CUT, nodes)
+    assert passed[0] == ("arming", 0)
+    assert sorted(name for name, _ in passed[1:]) == ["committed"] * 2 + ["first-node-sent"] * 2
+    assert all(count for _, count in passed[1:])
+    passed.clear()
+    heal("r1", nodes)
+    assert [name for name, _ in passed] == ["healing", "first-node-healed", "first-node-healed"]
 
 
 # Healing
@@ -483,13 +579,13 @@ def test_listings_are_all_rules_or_nothing(nodes: dict[str, FakeNode]) -> None:
 
 
 def test_answers_come_in_order_and_the_work_is_done_at_once() -> None:
-    meeting = threading.Barrier(3, timeout=5)
+    meeting = threading.Barrier(40, timeout=10)
 
     def work(number: int) -> int:
         meeting.wait()
         return number * 10
 
-    assert on_each(iter([1, 2, 3]), work) == (10, 20, 30)
+    assert on_each(iter(range(40)), work) == tuple(range(0, 400, 10))
     assert on_each([], work) == ()
 
 
