@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from chaosext.nodes.transport import shells
 from chaosext.partition.apply import TIMEOUT_S, heal, how_to_remove
 from chaosext.run.cutting.noting import note_heal
 from chaosext.run.trail import table_on
-from chaosext.safety.audit import Event
+from chaosext.safety.audit import NOTE_S, Event
 from chaosext.safety.intent import GONE, intent_log
 
 if TYPE_CHECKING:
@@ -63,15 +64,22 @@ def heal_nodes(
 ) -> HealReport:
     """Take the table of `run` away `on` nodes, and write down that it is gone: seen so, or past `let_go`.
 
-    What is gone is gone, also where a full disk does not take the word of it: then a sweep will look once more.
+    What is gone is gone, also where a disk that is full, or hangs, does not take the word of it: then a sweep will look
+    once more.
     """
     report = heal(run, on, timeout_s=timeout_s)
     crash_point("healed")
     if not report.may_cut(let_go=let_go):
-        with suppress(Inconclusive):
-            intent_log().write({"run": run, "event": GONE, "nodes": sorted(on)})
-        crash_point("gone-written")
+        writing = threading.Thread(target=_write_gone, args=(run, sorted(on)), name="gone", daemon=True)
+        writing.start()
+        writing.join(NOTE_S)
     return report
+
+
+def _write_gone(run: str, nodes: list[str]) -> None:
+    with suppress(Inconclusive):
+        intent_log().write({"run": run, "event": GONE, "nodes": nodes})
+        crash_point("gone-written")
 
 
 def require_kept(context: RunContext) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -213,6 +214,16 @@ def test_whatever_hinders_the_last_heal_is_said(
 
     monkeypatch.setattr(heal, "heal", hindered)
     assert heal.left_behind(stage.run) == (str(error),)
+
+
+def test_a_disk_that_hangs_holds_up_no_heal(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage.sever()
+    works_again = threading.Event()
+    monkeypatch.setattr("os.fsync", lambda _handle: works_again.wait(60))
+    began_s = time.monotonic()
+    assert heal.left_behind(stage.run) == ()
+    assert time.monotonic() - began_s < 10
+    works_again.set()
 
 
 def test_a_last_heal_that_fails_for_no_known_reason_is_unsafe(
