@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -183,3 +185,89 @@ def test_foreign_tables_are_passed_over() -> None:
 def test_what_is_no_answer_of_nft_is_an_error_not_an_empty_list(text: str) -> None:
     with pytest.raises(ValueError):
         parse_tables(text)
+
+
+def test_each_difference_is_told_in_full() -> None:
+    (facts,) = parse_tables(json.dumps(recorded()))
+    wanted = replace(
+        DUAL, run="r9", owner="eve", peers=peers_of(["10.0.0.9"]), ttl_s=60.0, families=("ipv4",)
+    )
+    uplinks = NodeCut(node="cp-1", uplinks=("eth7",))
+    found = "('in', 'ipv4', ('eth0', 'eth1')), ('in', 'ipv6', ('eth0', 'eth1'))"
+    also = "('out', 'ipv4', ('eth0', 'eth1')), ('out', 'ipv6', ('eth0', 'eth1'))"
+    assert discrepancies(wanted, uplinks, facts) == (
+        "run: wanted r9, found r1",
+        "owner: wanted eve, found alice@laptop",
+        "peers: wanted 10.0.0.9/32, found 10.0.0.2/31, 10.244.0.0/16, fc00::2/128",
+        "timeouts: wanted 60, found 90",
+        f"rules: wanted ('in', 'ipv4', ('eth7',)), ('out', 'ipv4', ('eth7',)), found {found}, {also}",
+    )
+
+
+def test_nothing_found_is_said_so() -> None:
+    answer = recorded()
+    without_elements(answer)
+    (facts,) = parse_tables(json.dumps(answer))
+    assert discrepancies(DUAL, NODE, facts)[1] == "timeouts: wanted 90, found nothing"
+
+
+def test_timeouts_are_compared_in_whole_seconds() -> None:
+    answer = json.dumps(recorded()).replace('"timeout": 90', '"timeout": 999')
+    (facts,) = parse_tables(answer)
+    assert discrepancies(replace(DUAL, ttl_s=999.5), NODE, facts) == ()
+
+
+def test_what_another_family_has_in_a_table_of_that_name_is_not_ours() -> None:
+    answer = recorded()
+    (own,) = parse_tables(json.dumps(answer))
+    others = [
+        item for item in copy.deepcopy(answer["nftables"]) if "table" not in item and "metainfo" not in item
+    ]
+    for item in others:
+        (part,) = item.values()
+        part["family"] = "ip"
+        if "elem" in part:
+            part["elem"] = ["192.0.2.1"]
+    answer["nftables"] += others
+    assert parse_tables(json.dumps(answer)) == (own,)
+
+
+def test_elements_and_counters_as_nft_may_write_them() -> None:
+    answer = recorded()
+    expressions(answer, "in ipv4")[2]["counter"]["packets"] = 7
+    for item in answer["nftables"]:
+        if item.get("set", {}).get("name") == "peers6":
+            item["set"]["elem"] = ["fc00::2", {"prefix": {"addr": "fd00::", "len": 8}}]
+    (facts,) = parse_tables(json.dumps(answer))
+    assert facts.dropped_packets == 7
+    bare = {
+        str(peer.network): (peer.timeout_s, peer.remaining_s)
+        for peer in facts.peers
+        if peer.network.version == 6
+    }
+    assert bare == {"fc00::2/128": (0, 0), "fd00::/8": (0, 0)}
+
+
+@pytest.mark.parametrize("key", ["timeout", "expires"])
+def test_a_time_that_is_no_whole_number_is_no_answer(key: str) -> None:
+    text = re.sub(rf'"{key}": \d+', f'"{key}": "soon"', json.dumps(recorded()))
+    with pytest.raises(
+        ValueError, match="not an answer of nft -j: TypeError\\(\"'soon' is no whole number\"\\)"
+    ):
+        parse_tables(text)
+
+
+def test_a_rule_of_ours_without_a_match_is_no_drop() -> None:
+    answer = recorded()
+    expressions(answer, "in ipv4")[0] = {"counter": {"packets": 0, "bytes": 0}}
+    (facts,) = parse_tables(json.dumps(answer))
+    assert len(facts.drops) == 3
+
+
+def test_a_rule_with_more_than_the_drop_is_not_the_drop() -> None:
+    answer = recorded()
+    expressions(answer, "in ipv4").insert(
+        0, {"match": {"op": "==", "left": {"meta": {"key": "mark"}}, "right": 1}}
+    )
+    (facts,) = parse_tables(json.dumps(answer))
+    assert len(facts.drops) == 3
