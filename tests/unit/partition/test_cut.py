@@ -2,12 +2,15 @@ from __future__ import annotations
 
 from dataclasses import FrozenInstanceError
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from chaosext.model.errors import Refused
-from chaosext.partition.cut import Cut, NodeCut, peers_of
+from chaosext.partition.cut import Cut, NodeCut, check_node, check_run, peers_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 NODE = NodeCut(node="cp-1", uplinks=("eth0",))
 PEERS = peers_of(["10.0.0.2", "fc00::2"])
@@ -132,3 +135,63 @@ def test_the_expiry_follows_from_the_moment_of_arming() -> None:
     assert a_cut(ttl_s=90).expires_at(datetime(2026, 10, 2, 12, tzinfo=UTC)) == datetime(
         2026, 10, 2, 12, 1, 30, tzinfo=UTC
     )
+
+
+UPLINK = "name the interface towards the other nodes"
+ADDRESSES = "name at least one address or prefix to cut off"
+WORDS: dict[str, Callable[[], object]] = {
+    "uplinks: none given for node cp-1: name its interface, such as eth0": lambda: NodeCut(
+        node="cp-1", uplinks=()
+    ),
+    "uplinks: 'a/b' on cp-1 can not name an interface: see `ip -br link` there": lambda: NodeCut(
+        node="cp-1", uplinks=("a/b",)
+    ),
+    f"uplinks: lo on cp-1 leads to no peer: {UPLINK}": lambda: NodeCut(node="cp-1", uplinks=("lo",)),
+    "node: 'CP' can not name a node: use the name that `kubectl get nodes` prints": lambda: check_node("CP"),
+    "run: 'R!' can not name a run: use 1 to 20 lower-case letters and digits": lambda: check_run("R!"),
+    "owner: 'a b' does not fit into a comment: use 1 to 40 of A-Z a-z 0-9 @ . _ -": lambda: a_cut(
+        owner="a b"
+    ),
+    "nodes: none to put the cut on: name at least one, such as the control plane's": lambda: a_cut(nodes=()),
+    "nodes: named twice among cp-1, cp-1: name each once, with all its uplinks": lambda: a_cut(
+        nodes=(NODE, NODE)
+    ),
+    "ttl_s: a cut of 0.5 s can not be: give seconds, 1 or more": lambda: a_cut(ttl_s=0.5),
+    "dead_man_s: a cut can't be renewed every 2 s: give 3 s or more, or leave it out": lambda: a_cut(
+        dead_man_s=2
+    ),
+    "families: ('ipv5',) is not understood: name ipv4, ipv6 or both": lambda: a_cut(families=("ipv5",)),
+    "peers: 0.0.0.0/0 is every address there is: name the nodes' addresses or prefixes": lambda: a_cut(
+        peers=peers_of([], ["0.0.0.0/0"])
+    ),
+    f"peers: none in ipv4 or ipv6: {ADDRESSES}": lambda: a_cut(peers=()),
+    f"peers: none in ipv6: {ADDRESSES}": lambda: a_cut(peers=peers_of(["10.0.0.2"]), families=("ipv6",)),
+    "peers: 127.0.0.1/32 holds loopback (127.0.0.0/8): name addresses of other nodes only": lambda: a_cut(
+        peers=peers_of(["127.0.0.1"])
+    ),
+    "peers: '10.0.0.0/31' is a prefix where an address is wanted: give it among the prefixes": lambda: (
+        peers_of(["10.0.0.0/31"])
+    ),
+    "peers: 'w' is no address ('w' does not appear to be an IPv4 or IPv6 network): "
+    "write 10.0.0.1 or 10.244.0.0/16": lambda: peers_of(["w"]),
+    "peers: 'w' is no prefix ('w' does not appear to be an IPv4 or IPv6 network): "
+    "write 10.0.0.1 or 10.244.0.0/16": lambda: peers_of([], ["w"]),
+}
+
+
+@pytest.mark.parametrize("words", WORDS)
+def test_a_refusal_says_exactly_this(words: str) -> None:
+    with pytest.raises(Refused) as refused:
+        WORDS[words]()
+    assert str(refused.value) == words
+
+
+@pytest.mark.parametrize("dead_man_s", [0.0, 2.99, float("nan"), float("inf")])
+def test_a_cut_can_not_be_renewed_at_any_pace(dead_man_s: float) -> None:
+    with pytest.raises(Refused, match=r"^dead_man_s: "):
+        a_cut(dead_man_s=dead_man_s)
+
+
+def test_a_cut_lasts_as_long_as_its_step() -> None:
+    assert a_cut(ttl_s=60.0, dead_man_s=3.0).step_s == 3.0
+    assert a_cut(ttl_s=60.0, dead_man_s=90.0).step_s == a_cut(ttl_s=60.0).step_s == 60.0

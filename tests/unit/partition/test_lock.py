@@ -15,6 +15,7 @@ from chaosext.nodes.shell import ShellResult
 from chaosext.partition import lock
 from chaosext.partition.apply import TIMEOUT_S
 from chaosext.partition.lock import ATTEMPTS, lock_nodes, remove_lock, renew_lock
+from chaosext.partition.scripts import LOCK
 
 CLAIM = Claim(run="mine", owner="alice@laptop")
 THEIRS = Claim(run="theirs", owner="bob@desk")
@@ -35,6 +36,7 @@ class Locked:
     told: list[str] = field(default_factory=list)
 
     def run(self, script: str, *, stdin: str = "", timeout_s: float) -> ShellResult:
+        assert script == LOCK
         self.calls.append(timeout_s)
         self.told.append(stdin)
         if isinstance(self.trouble, Exception):
@@ -137,9 +139,10 @@ def test_the_first_node_alone_decides() -> None:
 @pytest.mark.parametrize("before", [held("n1", THEIRS, live=False), held("n1", DEAD)])
 def test_an_expired_lock_and_that_of_a_dead_process_are_taken_over(before: Locked) -> None:
     nodes = {"n1": replace(before, told=[], calls=[])}
-    lock_nodes(CLAIM, nodes)
+    lock_nodes(CLAIM, nodes, ttl_s=7.0)
     assert names(nodes) == {"n1": "mine"}
     assert len(nodes["n1"].told) == 2
+    assert "timeout 7000ms" in nodes["n1"].told[1]
     assert f"delete set inet chaosext.lock run_{before.name}" in nodes["n1"].told[1]
 
 

@@ -83,10 +83,24 @@ def test_what_the_kernel_has_let_go_of_unseen_is_inconclusive() -> None:
         healed(GONE, LEFT).require_seen()
     assert inconclusive.value.message.startswith("the cut of run r1 ")
     assert "cp2 (dead)" in inconclusive.value.message
-    assert "has let go of it" in inconclusive.value.message
+    assert inconclusive.value.message.endswith(" has let go of it")
     assert inconclusive.value.fix == (
         "see why the node could not be asked; `chaosext sweep` removes what is left"
     )
+
+
+def test_a_cut_that_was_gone_before_its_time_proves_nothing() -> None:
+    absent = replace(GONE, was_there=False)
+    report = healed(absent, GONE, replace(absent, node="cp3"), LEFT)
+    for let_go in (None, clock.now().later(60.0)):
+        with pytest.raises(Inconclusive) as inconclusive:
+            report.require_was_there(let_go=let_go)
+        assert inconclusive.value.message == "the cut of run r1 was gone on cp1, cp3 before it was healed"
+        assert inconclusive.value.fix == (
+            "see `chaosext audit show` for a sweep, and whether the node was restarted"
+        )
+    report.require_was_there(let_go=clock.now().later(-1.0))
+    healed(GONE, LEFT).require_was_there(let_go=None)
 
 
 def test_how_to_remove_by_hand() -> None:

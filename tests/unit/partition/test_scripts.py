@@ -27,6 +27,7 @@ def test_what_lacks_a_section_counts_as_ended_early() -> None:
     assert "end" in sections(SAID, until="end", holding=("a", "b"))
     assert sections(SAID, until="end", holding=("a", "c")) == {"a": "one\ntwo", "b": ""}
     assert sections([], until="end", holding=("a",)) == {}
+    assert sections(["@@chaosext a"], until="a", holding=("a",)) == {"a": ""}
 
 
 def test_one_answer_a_line() -> None:
