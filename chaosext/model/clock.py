@@ -1,6 +1,7 @@
-"""Time that nobody can set: seconds since this machine booted, sleep included, and which boot that was.
+"""Time that nobody can set: seconds that this machine was awake since it booted, and which boot that was.
 
-A wall clock may be moved while a cut is in force; what is measured between two moments of one boot may not.
+A wall clock may be moved while a cut is in force; what is measured between two moments of one boot may not. While a
+machine sleeps, or a virtual one is paused, the kernel's timeouts stand still, and so does this: it is never early.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Moment:
-    """`uptime_s` seconds (CLOCK_BOOTTIME, clock_gettime(2)) after the boot named `boot`; comparable within one boot."""
+    """`uptime_s` seconds (CLOCK_MONOTONIC, clock_gettime(2)) after the boot named `boot`; comparable within it only."""
 
     boot: str
     uptime_s: float
@@ -66,7 +67,7 @@ def at_wall_clock(at: datetime) -> Moment:
 
 
 def uptime_s() -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()
 
 
 @cache

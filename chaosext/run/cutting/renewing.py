@@ -82,5 +82,6 @@ class Renewing:
             return False
         self._held = min(self.until, report.armed_at.later(self.cut.step_s))
         crash_point("renewed")
-        self.renewed()
+        if not self._stopped.is_set():  # else it would be told after the heal, as if a cut had come back
+            self.renewed()
         return True

@@ -109,7 +109,10 @@ def result_of(
     """The result as a value, from the journal, the timeline, the foreign rules and the audit log."""
     started_at = str(journal.get("start", ""))
     foreign = foreign_rules(context.foreign_before, context.foreign_after) if context.cuts else None
-    reasons = (*verdict.reasons, *(foreign.reasons if foreign else ()), *context.trail.problems)
+    lost = (
+        f"the lock was lost: {each.detail}" for each in context.recorder.events if each.kind is Kind.LOCK_LOST
+    )
+    reasons = (*verdict.reasons, *lost, *(foreign.reasons if foreign else ()), *context.trail.problems)
     verdict = replace(verdict, reasons=tuple(map(veiled, reasons)))
     return RunResult(
         run=context.id,

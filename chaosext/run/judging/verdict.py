@@ -129,7 +129,9 @@ def _interrupted(facts: Facts) -> Verdict:
 
 
 def _what_ended_it(facts: Facts) -> tuple[str, ...]:
-    ended = f"signal {facts.signal_number} ended the run" if facts.signal_number is not None else facts.overdue
+    ended = (
+        f"signal {facts.signal_number} ended the run" if facts.signal_number is not None else facts.overdue
+    )
     return (ended,) if ended else ()
 
 

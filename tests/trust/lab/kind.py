@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tests.trust.lab.lab import Child, Eye
 from tests.trust.lab.stage import Nursery
+from tests.trust.row import NotHere
 from tests.trust.table import CLUSTER
 
 if TYPE_CHECKING:
@@ -117,8 +118,8 @@ class Testbed:
 
     def begin(self, controls: int = 1) -> None:
         assert controls == 1, "the testbed has one control-plane node"
-        left = self.residue()
-        assert not left, left
+        if left := self.residue():  # another's run, or what it left: neither is ours to clean away
+            raise NotHere(f"{CLUSTER} is in use or was left so: {', '.join(left)}; see `chaosext status`")
         pairs = [(self.control.name, worker.name) for worker in self.workers]
         self.eye.watch([way for a, b in pairs for way in ((a, b), (b, a))])
 

@@ -27,7 +27,9 @@ def measure(effort: Effort) -> Measured:
     fed = sum(sum(each["fed"].values()) for each in played)
     subjects = len(played[0]["fed"])
     failures = tuple(failure for each in played for failure in each["failures"])
-    return Measured(trials=fed, worst=f"{fed} inputs of {subjects} kinds, {len(failures)} wrong", failures=failures)
+    return Measured(
+        trials=fed, worst=f"{fed} inputs of {subjects} kinds, {len(failures)} wrong", failures=failures
+    )
 
 
 def _play(count: int, seed: str) -> dict[str, Any]:
