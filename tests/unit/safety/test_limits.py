@@ -190,3 +190,15 @@ def test_the_built_in_share_gives_way_to_the_operator_only(
     first, *others = in_force(limits(max_node_share=experiment), *set_by_operator)
     assert (first.place, first.max_node_share) == ("chaosext itself", built_in)
     assert [each.max_node_share for each in others] == ([operator] if operator else []) + [experiment]
+
+
+def test_each_refusal_says_what_to_do() -> None:
+    shares = refusal(limits(max_node_share=0.5), asked(nodes=3, total_nodes=4))
+    assert shares.fix == (
+        "cut on the side with fewer nodes, such as the control plane's, or change max_node_share there if you may"
+    )
+    hours = refusal(limits(allowed_hours=(Hours.parse("Tue 09:00-10:00 UTC"),)), asked())
+    assert hours.fix == ("come back then, or ask for a shorter cut, or change allowed_hours there if you may")
+    with pytest.raises(Refused) as refused:
+        check_peers(a_cut(prefixes=("10.0.0.0/7",)))
+    assert refused.value.fix == "name the nodes' own prefixes or addresses"

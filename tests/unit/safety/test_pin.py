@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import stat
+import tempfile
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
@@ -88,3 +89,54 @@ def test_the_file_is_where_the_desktop_standard_says(monkeypatch: pytest.MonkeyP
     monkeypatch.delenv("XDG_CONFIG_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert pins_path() == tmp_path / ".config" / "chaosext" / "pins.json"
+
+
+def test_every_difference_is_told_and_what_to_do() -> None:
+    with pytest.raises(Refused) as refused:
+        verify(PIN, replace(PIN, server="https://x", ca_sha256="cd"))
+    assert refused.value.message == (
+        "context kind-a leads to another cluster than the pinned one: server is https://x, pinned is "
+        "https://127.0.0.1:6443; ca_sha256 is cd, pinned is ab12"
+    )
+    assert refused.value.fix == (
+        "check the kubeconfig; if this one is meant, `chaosext pin --context kind-a --replace`"
+    )
+
+
+def test_pins_that_can_not_be_read_are_refused_with_a_fix(tmp_path: Path) -> None:
+    path = tmp_path / "pins.json"
+    path.write_text("[1]")
+    with pytest.raises(Refused) as refused:
+        read_pins(path)
+    assert refused.value.message.startswith(f"the pins in {path} can't be read (")
+    assert refused.value.fix == "repair the file or remove it"
+
+
+def test_removing_says_whether_there_was_one_and_keeps_the_others(tmp_path: Path) -> None:
+    path, other = tmp_path / "pins.json", replace(PIN, context="kind-b")
+    write_pin(PIN, path)
+    write_pin(other, path)
+    assert remove_pin("kind-a", path) is True
+    assert remove_pin("kind-a", path) is False
+    assert read_pins(path) == {"kind-b": other}
+
+
+def test_the_file_is_for_people_too_and_its_directory_private(tmp_path: Path) -> None:
+    path = tmp_path / "config" / "pins.json"
+    write_pin(PIN, path)
+    assert path.read_text().startswith('{\n  "kind-a": {\n    "context": "kind-a",\n')
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_the_new_file_is_made_beside_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that it replaces it at once, whatever file system holds temporary files."""
+    made: list[dict[str, object]] = []
+    mkstemp = tempfile.mkstemp
+
+    def spy(**asked: object) -> tuple[int, str]:
+        made.append(asked)
+        return mkstemp(**asked)  # type: ignore[call-overload,no-any-return]
+
+    monkeypatch.setattr(tempfile, "mkstemp", spy)
+    write_pin(PIN, tmp_path / "pins.json")
+    assert made == [{"dir": tmp_path, "prefix": "pins.json"}]

@@ -266,6 +266,41 @@ def test_no_path_is_unknown() -> None:
     assert judge_healed(nothing, nothing).status is Status.UNKNOWN
 
 
+def test_the_paths_are_those_between_control_plane_and_workers() -> None:
+    lone = (node("cp", "172.18.0.2", control_plane=True), node("w1", "172.18.0.3"))
+    assert paths_between(lone, {"cp": [Target("10.0.0.9", 1)]}, api_port=7, kubelet_port=8) == (
+        Path(source="w1", towards="cp", target=Target("172.18.0.2", 7)),
+        Path(source="cp", towards="w1", target=Target("172.18.0.3", 8)),
+    )
+
+
+def test_what_a_heal_came_to_is_told_path_by_path() -> None:
+    paths = PATHS[:5]
+    reaches = (Reach.OPEN, Reach.OPEN, Reach.REFUSED, Reach.OPEN)
+    before = {
+        path: connect(path.target, reach, path.source) for path, reach in zip(paths, reaches, strict=False)
+    }
+    afterwards = (Reach.OPEN, Reach.TIMED_OUT, Reach.OPEN, Reach.UNKNOWN)
+    after = {
+        path: connect(path.target, reach, path.source) for path, reach in zip(paths, afterwards, strict=False)
+    }
+    after[paths[3]] = replace(after[paths[3]], detail="the node is dead")
+    finding = judge_healed(
+        CutEvidence(paths=paths, connects=before), CutEvidence(paths=paths, connects=after)
+    )
+    assert finding.check == "cut_healed"
+    assert finding.summary == "not back: Node/w1 → [fc00::2]:6443; 1 of 5 paths open again"
+    assert [(row.status, row.detail) for row in finding.evidence] == [
+        (Status.HEALTHY, "open again"),
+        (Status.UNHEALTHY, "open before the cut, timed out now"),
+        (Status.UNKNOWN, "was refused before the cut, so it proves nothing"),
+        (Status.UNKNOWN, "the node is dead"),
+        (Status.UNKNOWN, "was not measured before the cut, so it proves nothing"),
+    ]
+    gone = judge_healed(OPEN, CutEvidence(paths=PATHS[:1], connects={}))
+    assert [row.detail for row in gone.evidence] == ["not measured"]
+
+
 def test_healed_means_open_again() -> None:
     assert judge_healed(OPEN, OPEN).status is Status.HEALTHY
     still = judge_healed(OPEN, measured(Reach.OPEN, Reach.TIMED_OUT))

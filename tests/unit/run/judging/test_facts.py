@@ -177,3 +177,91 @@ def test_a_probe_that_refuses_before_a_real_cut_is_no_refusal_of_the_run() -> No
 def test_how_much_of_kube_dns_was_moved_is_known_to_the_verdict() -> None:
     assert facts_of({"run": [run("kube_dns_moved", {"moved": "none"}, kind="probe")]}).moved == "none"
     assert facts_of({"run": [SEVER]}).moved is None
+
+
+def test_what_the_runner_itself_saw_is_taken_over() -> None:
+    feared = run("heal_control_plane", error=f"{UNSAFE}cp1 may be cut: chaosext.model.errors.Unsafe: again")
+    journal = {"run": [feared]}
+    unseen = facts_of(journal)
+    assert (unseen.left_behind, unseen.feared) == (
+        ("cp1 may be cut: chaosext.model.errors.Unsafe: again",),
+        (),
+    )
+    seen = facts_of(journal, left_behind=["cp2"], signal_number=15, overdue="p took 9 s")
+    assert (seen.left_behind, seen.feared) == (("cp2",), unseen.left_behind)
+    assert (seen.signal_number, seen.overdue) == (15, "p took 9 s")
+    assert (unseen.signal_number, unseen.overdue) == (None, "")
+    assert facts_of(journal, left_behind=[]).left_behind == ()
+
+
+def test_a_hypothesis_that_is_met_says_so() -> None:
+    met = {"steady_state_met": True, "probes": [run("p", kind="probe", error="boom")]}
+    reason = "every probe of the hypothesis is within its tolerance"
+    assert facts_of({"steady_states": {"before": met}}).gate == Answer(status=Status.HEALTHY, reason=reason)
+
+
+def test_what_is_within_its_tolerance_is_no_reason() -> None:
+    good = run("good", finding("unhealthy"), kind="probe") | {"tolerance_met": True}
+    bad = run("bad", False, kind="probe") | {"tolerance_met": False}
+    gate = facts_of({"steady_states": {"before": {"probes": [good, bad]}}}).gate
+    assert gate == Answer(status=Status.UNHEALTHY, reason="bad: False is out of tolerance")
+    nobody = facts_of({"steady_states": {"before": {"probes": [good]}}}).gate
+    assert nobody == Answer(status=Status.UNKNOWN, reason="the hypothesis ended without an answer")
+
+
+def test_a_cut_that_nobody_asked_about_is_unknown() -> None:
+    cut = facts_of({"run": [run("sever_control_plane", {"finding": None})]}).cut
+    assert cut == Answer(status=Status.UNKNOWN, reason="nobody asked whether the cut was effective")
+
+
+def test_an_activity_that_failed_proves_nothing_whatever_it_returned() -> None:
+    failed = run("steady_state", finding("healthy"), kind="probe", error="boom")
+    after = facts_of({"run": [HEAL, failed]}).after
+    assert after == Answer(status=Status.UNKNOWN, reason="steady_state: boom")
+
+
+def test_what_comes_after_the_last_steady_state_hides_it_not() -> None:
+    other = run("dns", kind="probe", module="a")
+    assert facts_of({"run": [steady("unhealthy"), other]}).after == Answer(
+        status=Status.UNHEALTHY, reason="steady_state is unhealthy"
+    )
+    rolled_back = facts_of({"rollbacks": [steady("healthy"), other, looked("unhealthy")]}).rolled_back
+    assert rolled_back == Answer(status=Status.UNHEALTHY, reason="cut_effective is unhealthy")
+
+
+def test_every_probe_before_the_heal_looks_at_the_cut() -> None:
+    assert facts_of({"run": [SEVER, looked("unhealthy")]}).cut == Answer(
+        status=Status.UNHEALTHY, reason="cut_effective is unhealthy"
+    )
+
+
+def test_the_reasons_of_equally_bad_answers_are_joined_once_each() -> None:
+    probes = [run(name, False, kind="probe") for name in ("a", "b", "a")]
+    gate = facts_of({"steady_states": {"before": {"probes": probes}}}).gate
+    assert gate
+    assert gate.reason == "a: False is out of tolerance; b: False is out of tolerance"
+
+
+def test_of_two_equally_bad_answers_the_first_counts() -> None:
+    state = {"probes": [run("p", False, kind="probe")]}
+    after = facts_of({"run": [HEAL, steady("unhealthy")], "steady_states": {"after": state}}).after
+    assert after == Answer(status=Status.UNHEALTHY, reason="steady_state is unhealthy")
+
+
+def test_a_finding_without_a_summary_and_an_activity_without_a_name() -> None:
+    bare = {"activity": {"provider": {"module": "chaosext.x", "func": "steady_state"}}, "status": "succeeded"}
+    after = facts_of({"run": [HEAL, bare | {"output": {"status": "unknown"}}]}).after
+    assert after == Answer(status=Status.UNKNOWN, reason="activity")
+    assert facts_of({"run": [{"status": "failed"}]}).method_failures == ("activity: no answer",)
+    assert facts_of({"run": [{"exception": "KeyError"}]}).method_failures == ("activity: no answer",)
+    assert facts_of({"run": [{"exception": []}]}).method_failures == ("activity: no answer",)
+
+
+@pytest.mark.parametrize("provider", [{"func": "sever_control_plane"}, {"module": "chaosext.x"}, {}])
+def test_a_provider_without_module_or_function_is_none_of_ours(provider: dict[str, str]) -> None:
+    assert facts_of({"run": [{"activity": {"provider": provider}, "status": "succeeded"}]}).cut is None
+
+
+def test_a_single_activity_where_a_list_is_expected_counts() -> None:
+    assert facts_of({"run": SEVER}).cut == facts_of({"run": [SEVER]}).cut
+    assert facts_of({"run": "half of a journal"}).method_failures == ("activity: no answer",)
