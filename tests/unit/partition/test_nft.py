@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -271,3 +272,13 @@ def test_a_rule_with_more_than_the_drop_is_not_the_drop() -> None:
     )
     (facts,) = parse_tables(json.dumps(answer))
     assert len(facts.drops) == 3
+
+
+def test_the_label_is_in_utc_wherever_the_runner_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert "until=2026-10-02T12:01:31Z" in arm_ruleset(DUAL, NODE, ARMED_AT)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
