@@ -1,0 +1,374 @@
+"""What severing and healing hand on: each step is given exactly what it needs, and its answer goes where it belongs."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from chaosext.model import clock
+from chaosext.model.errors import Inconclusive, Refused, Unsafe
+from chaosext.model.finding import Finding, Status
+from chaosext.model.places import state_home
+from chaosext.partition.apply import TIMEOUT_S
+from chaosext.partition.cut import Cut, NodeCut, peers_of
+from chaosext.partition.reports import ArmReport, HealedNode, HealReport
+from chaosext.run import context as contexts
+from chaosext.run.cutting import baseline, fault, heal
+from chaosext.run.cutting.fault import BASELINE_AGE_S, Planned
+from chaosext.run.cutting.plan import Wish
+from chaosext.run.reading.settings import Settings
+from chaosext.safety.audit import Event
+from chaosext.safety.intent import intent_log
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SETTINGS = Settings(context="kind-a", transport="netns")
+WISH = Wish(ttl_s=60.0)
+NODES = tuple(NodeCut(node=name, uplinks=("eth0",)) for name in ("cp1", "cp2"))
+PATHS = tuple(SimpleNamespace(source=name) for name in ("w1", "w2", "w1"))
+GROUND = SimpleNamespace(nodes=("all", "nodes"), paths=PATHS, blind=("w2",))
+CLUSTER = SimpleNamespace(context="kind-a", namespace_uid=lambda name: f"uid of {name}")
+BEFORE = SimpleNamespace(paths=("before",))
+PROVEN = Finding(check="cut_effective", status=Status.HEALTHY, summary="8 of 8 paths blocked")
+
+
+@dataclass
+class Steps:
+    """Stands in for everything that a cut needs: notes each call with what it was given."""
+
+    calls: list[tuple[Any, ...]] = field(default_factory=list)
+    finding: Finding = PROVEN
+    ttl_s: float = 60.0
+    dead_man_s: float | None = None
+
+    def stand_in(self, name: str, answer: Any = None) -> Any:
+        def called(*given: Any, **more: Any) -> Any:
+            self.calls.append((name, *given, *more.items()))
+            return answer(*given, **more) if callable(answer) else answer
+
+        return called
+
+    def method(self, name: str) -> Any:
+        """As `stand_in`, for a class: its `self` is not noted."""
+        called = self.stand_in(name)
+        return lambda _self, *given, **more: called(*given, **more)
+
+    def named(self, name: str) -> list[tuple[Any, ...]]:
+        return [call[1:] for call in self.calls if call[0] == name]
+
+    def cut(self, run: str, owner: str) -> Cut:
+        peers = peers_of(["10.0.0.9"])
+        return Cut(
+            run=run, owner=owner, nodes=NODES, peers=peers, ttl_s=self.ttl_s, dead_man_s=self.dead_man_s
+        )
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> contexts.RunContext:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr(contexts, "_current", None)
+    return contexts.start(root=tmp_path / "run")
+
+
+@pytest.fixture
+def steps(run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch) -> Steps:
+    made = Steps()
+
+    def armed(cut: Cut, on: Any) -> ArmReport:
+        node = SimpleNamespace(node="cp1", armed_at=clock.now(), foreign_changes=())
+        return ArmReport(cut=cut, nodes=(node,), elapsed_s=0.1)  # type: ignore[arg-type]
+
+    def renewing(*given: Any, **more: Any) -> Any:
+        return SimpleNamespace(start=made.stand_in("start"), stop=made.stand_in("stop"), given=given, **more)
+
+    answers = {
+        "connect_to_act": CLUSTER,
+        "survey": GROUND,
+        "plan_cut": lambda _wish, _ground, *, run, owner: made.cut(run, owner),
+        "require_within_limits": None,
+        "shells": lambda names, transport: {name: f"{transport} of {name}" for name in sorted(names)},
+        "listings": lambda on: dict.fromkeys(on, "now"),
+        "lock_cluster": None,
+        "arm": armed,
+        "Renewing": renewing,
+        "note_cut": None,
+        "proof": lambda _: made.finding,
+        "heal_run": None,
+        "crash_point": None,
+    }
+    for name, answer in answers.items():
+        monkeypatch.setattr(fault, name, made.stand_in(name, answer))
+    monkeypatch.setattr(fault.cut_check, "gather", made.stand_in("gather", BEFORE))
+    monkeypatch.setattr(baseline, "save", made.stand_in("save"))
+    monkeypatch.setattr(type(run.trail), "require", made.method("require"))
+    monkeypatch.setattr(type(run.trail), "note", made.method("note"))
+    return made
+
+
+SHELLS = {"cp1": "netns of cp1", "cp2": "netns of cp2"}
+TOUCHED = ("nodes", ("cp1", "cp2"))
+
+
+def test_a_plan_is_made_of_the_ground_and_held_against_the_limits(steps: Steps) -> None:
+    planned = fault.plan(SETTINGS, WISH, run="r1", owner="a@b")
+    cut = steps.cut("r1", "a@b")
+    assert planned == Planned(cut=cut, nodes=GROUND.nodes, paths=PATHS, blind=("w2",))  # type: ignore[arg-type]
+    assert steps.calls == [
+        ("connect_to_act", SETTINGS),
+        ("survey", CLUSTER, "netns"),
+        ("plan_cut", WISH, GROUND, ("run", "r1"), ("owner", "a@b")),
+        ("require_within_limits", SETTINGS, cut, CLUSTER, GROUND.nodes),
+    ]
+
+
+def test_preparing_measures_the_paths_and_lists_the_rules(steps: Steps, run: contexts.RunContext) -> None:
+    run.foreign_before = {"cp1": "as it was at first"}
+    began_s = time.monotonic()
+    planned = fault.prepare(SETTINGS, WISH, run)
+    assert planned.cut == steps.cut(run.id, run.owner)
+    sources = {"w1": "netns of w1", "w2": "netns of w2"}
+    assert steps.named("gather") == [(PATHS, sources, ("blind", ("w2",)))]
+    assert steps.named("listings") == [(SHELLS,)]
+    assert (run.transport, run.before) == ("netns", BEFORE)
+    assert run.foreign_before == {"cp1": "as it was at first", "cp2": "now"}
+    assert run.prepared
+    assert run.prepared[:2] == (WISH, planned)
+    assert began_s <= run.prepared[2] <= time.monotonic()
+
+
+def test_severing_step_by_step(steps: Steps, run: contexts.RunContext) -> None:
+    answer = fault.sever(SETTINGS, WISH, run)
+    cut = steps.cut(run.id, run.owner)
+    done = [
+        call for call in steps.calls if call[0] not in ("survey", "plan_cut", "shells", "gather", "listings")
+    ]
+    tables = ("tables", (f"inet chaosext_{run.id}",))
+    assert done == [
+        ("connect_to_act", SETTINGS),
+        ("require_within_limits", SETTINGS, cut, CLUSTER, GROUND.nodes),
+        ("connect_to_act", SETTINGS),
+        ("require_within_limits", SETTINGS, cut, CLUSTER, GROUND.nodes),
+        ("lock_cluster", SETTINGS, run, [cut]),
+        ("require", Event.ARMING, TOUCHED, tables),
+        ("crash_point", "intent-written"),
+        ("arm", cut, SHELLS),
+        ("crash_point", "armed"),
+        *[call for call in done if call[0] == "note_cut"],
+        ("note", Event.ARMED, TOUCHED, tables),
+        ("save", "uid of kube-system", BEFORE),
+        ("proof", run),
+        ("crash_point", "proven"),
+    ]
+    (noted,) = steps.named("note_cut")
+    assert noted[0] is run
+    assert (run.trail.context, run.trail.cluster_uid) == ("kind-a", "uid of kube-system")
+    assert run.cuts == [cut]
+    assert run.in_force is True
+    assert run.renewing is None
+    assert run.let_go == noted[1].let_go
+    at = run.let_go.as_wall_clock().isoformat(timespec="seconds")
+    assert 0 <= answer.pop("command_to_cut_s") < 60
+    assert abs(_seconds(answer.pop("expires_at")) - _seconds(at)) <= 1
+    assert answer == {
+        "run": run.id,
+        "ttl_s": 60.0,
+        "dead_man_s": None,
+        "nodes": ["cp1"],
+        "peers": ["10.0.0.9/32"],
+        "foreign_rules_identical": True,
+        "finding": PROVEN.to_json(),
+    }
+
+
+def _seconds(at: str) -> float:
+    from datetime import datetime
+
+    return datetime.fromisoformat(at).timestamp()
+
+
+def test_the_intent_says_all_that_a_sweep_needs(steps: Steps, run: contexts.RunContext) -> None:
+    fault.sever(SETTINGS, WISH, run, prove=False)
+    (entry,) = intent_log().entries()
+    wanted = {
+        "event": "intent",
+        "run": run.id,
+        "context": "kind-a",
+        "owner": run.owner,
+        "nodes": ["cp1", "cp2"],
+        "ttl_s": 60.0,
+        "transport": "netns",
+    }
+    assert {key: entry[key] for key in wanted} == wanted
+    assert steps.named("proof") == []
+
+
+def test_a_cut_in_steps_is_renewed_until_its_end(steps: Steps, run: contexts.RunContext) -> None:
+    steps.ttl_s, steps.dead_man_s = 600.0, 20.0
+    answer = fault.sever(SETTINGS, WISH, run)
+    renewing: Any = run.renewing
+    assert renewing.given == (run.cuts[0], SHELLS)
+    assert renewing.until == run.let_go
+    left_s = -(renewing.until.age_s() or 0.0)
+    assert 590 < left_s <= 600
+    assert steps.named("start") == [()]
+    renewing.renewed()
+    assert steps.named("note")[-1] == (Event.RENEWED, TOUCHED, ("tables", (f"inet chaosext_{run.id}",)))
+    assert (answer["ttl_s"], answer["dead_man_s"]) == (600.0, 20.0)
+    assert _seconds(answer["expires_at"]) - time.time() > 590
+
+
+def test_a_step_as_long_as_the_cut_needs_no_renewing(steps: Steps, run: contexts.RunContext) -> None:
+    steps.dead_man_s = 60.0
+    fault.sever(SETTINGS, WISH, run)
+    assert run.renewing is None
+
+
+def test_a_cut_that_can_not_be_proven_is_healed(steps: Steps, run: contexts.RunContext) -> None:
+    steps.finding = replace(PROVEN, status=Status.UNKNOWN, summary="nobody answers")
+    with pytest.raises(Inconclusive) as inconclusive:
+        fault.sever(SETTINGS, WISH, run)
+    assert steps.named("heal_run") == [(run,)]
+    assert inconclusive.value.message == ("the cut can't be proven, so it was healed at once: nobody answers")
+    assert inconclusive.value.fix == "see the evidence of cut_effective"
+    assert ("crash_point", "proven") not in steps.calls
+
+
+def test_what_was_made_ready_a_moment_ago_is_taken(steps: Steps, run: contexts.RunContext) -> None:
+    fault.prepare(SETTINGS, WISH, run)
+    fault.sever(SETTINGS, WISH, run)
+    assert len(steps.named("survey")) == 1
+    fault.sever(SETTINGS, replace(WISH, ttl_s=61.0), run)
+    assert len(steps.named("survey")) == 2
+    assert steps.named("plan_cut")[1][0].ttl_s == 61.0
+
+
+@pytest.mark.parametrize(("age_s", "surveys"), [(BASELINE_AGE_S - 5, 0), (BASELINE_AGE_S + 5, 1)])
+def test_an_old_baseline_is_measured_anew(
+    steps: Steps, run: contexts.RunContext, age_s: float, surveys: int
+) -> None:
+    fault.prepare(SETTINGS, WISH, run)
+    assert run.prepared
+    run.prepared = (*run.prepared[:2], time.monotonic() - age_s)
+    steps.calls.clear()
+    fault.sever(SETTINGS, WISH, run)
+    assert len(steps.named("survey")) == surveys
+    assert steps.named("connect_to_act")[0] == (SETTINGS,)
+
+
+# Healing
+
+
+@pytest.fixture
+def healing(run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch) -> Steps:
+    made = Steps()
+    run.cuts, run.transport, run.let_go = [made.cut(run.id, "a@b")], "netns", clock.now().later(60.0)
+    run.in_force = True
+    nodes = tuple(
+        HealedNode(node=name, gone=True, was_there=True, foreign_changes=(), foreign_after=f"rules of {name}")
+        for name in SHELLS
+    )
+    answers = {
+        "shells": lambda names, transport: {name: f"{transport} of {name}" for name in sorted(names)},
+        "heal": lambda run, on, timeout_s: HealReport(run=run, nodes=nodes, elapsed_s=0.2),
+        "note_heal": None,
+        "crash_point": None,
+    }
+    for name, answer in answers.items():
+        monkeypatch.setattr(heal, name, made.stand_in(name, answer))
+    monkeypatch.setattr(type(run.trail), "note", made.method("note"))
+    return made
+
+
+def test_healing_step_by_step(healing: Steps, run: contexts.RunContext) -> None:
+    run.renewing = SimpleNamespace(stop=healing.stand_in("stop"))  # type: ignore[assignment]
+    report = heal.heal_run(run)
+    assert [call for call in healing.calls if call[0] != "shells"] == [
+        ("stop",),
+        ("heal", run.id, SHELLS, ("timeout_s", TIMEOUT_S)),
+        ("crash_point", "healed"),
+        ("crash_point", "gone-written"),
+        ("note_heal", run, report),
+        ("note", Event.HEALED, TOUCHED, ("tables", (f"inet chaosext_{run.id}",))),
+    ]
+    assert run.in_force is False
+    assert run.foreign_after == {"cp1": "rules of cp1", "cp2": "rules of cp2"}
+    (entry,) = intent_log().entries()
+    assert (entry["event"], entry["run"], entry["nodes"]) == ("gone", run.id, ["cp1", "cp2"])
+
+
+def test_times_are_handed_on(healing: Steps, run: contexts.RunContext) -> None:
+    heal.heal_run(run, 3.0)
+    assert heal.left_behind(run) == ()
+    assert heal.left_behind(run, 2.0) == ()
+    assert [call[2] for call in healing.named("heal")] == [
+        ("timeout_s", 3.0),
+        ("timeout_s", heal.PARTING_S),
+        ("timeout_s", 2.0),
+    ]
+
+
+def test_the_word_of_it_is_left_to_a_thread_that_nobody_waits_for(
+    healing: Steps, run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Any] = []
+    thread = heal.threading.Thread
+
+    def spy(**asked: Any) -> Any:
+        made.append(asked)
+        return thread(**asked)
+
+    monkeypatch.setattr(heal.threading, "Thread", spy)
+    heal.heal_run(run)
+    assert [(each["name"], each["daemon"]) for each in made] == [("gone", True)]
+
+
+def test_a_log_that_can_not_be_written_stops_no_heal(
+    healing: Steps, run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state_home().mkdir(parents=True, exist_ok=True)
+    (state_home() / "intent.jsonl").mkdir()
+    errors: list[Any] = []
+    monkeypatch.setattr("threading.excepthook", errors.append)
+    heal.heal_run(run)
+    assert errors == []
+    assert ("crash_point", "gone-written") not in healing.calls
+
+
+def test_whatever_breaks_while_healing_is_said_with_what_to_do(
+    healing: Steps, run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(heal, "shells", broken)
+    (said,) = heal.left_behind(run)
+    by_hand = "; ".join(f"docker exec {name} nft delete table inet chaosext_{run.id}" for name in SHELLS)
+    assert said == (
+        f"the cut of run {run.id} may still be in force on cp1, cp2 (MemoryError while healing): {by_hand}"
+    )
+
+    def refused(*_: Any) -> Any:
+        raise Refused("no shell", "get one")
+
+    monkeypatch.setattr(heal, "shells", refused)
+    assert heal.left_behind(run) == ("no shell: get one",)
+    run.cuts = []
+    assert heal.left_behind(run) == ()
+
+
+def test_what_is_left_is_unsafe(
+    healing: Steps, run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = (HealedNode(node="cp1", gone=False, problem="dead"),)
+    monkeypatch.setattr(
+        heal, "heal", lambda run, on, timeout_s: HealReport(run=run, nodes=left, elapsed_s=0.2)
+    )
+    with pytest.raises(Unsafe):
+        heal.heal_run(run)
+    assert intent_log().entries() == ()
+    assert healing.named("note_heal") == []
