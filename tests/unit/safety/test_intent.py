@@ -124,3 +124,34 @@ def test_a_log_that_can_not_be_read_is_not_an_empty_log(tmp_path: Path) -> None:
     assert IntentLog(tmp_path / "none.jsonl").outstanding() == ()
     with pytest.raises(Inconclusive):
         IntentLog(tmp_path).outstanding()
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_whether_it_can_be_written_is_asked_without_a_line(tmp_path: Path, there: bool) -> None:
+    log = IntentLog(tmp_path / "a" / "b" / "intent.jsonl")
+    if there:
+        log.write(intent("a", "n1"))
+    before = log.entries()
+    log.require_writable()
+    log.require_writable()
+    assert log.entries() == before
+    assert stat.S_IMODE(log.path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(log.path.parent.stat().st_mode) == 0o700
+
+
+def test_a_log_that_can_not_be_written_is_refused_before_anything(tmp_path: Path) -> None:
+    log = IntentLog(tmp_path / "intent.jsonl")
+    log.path.mkdir()
+    with pytest.raises(Refused) as refused:
+        log.require_writable()
+    assert refused.value.message.startswith(f"the intent log {log.path} can't be written (")
+    assert refused.value.fix == "permit it"
+
+
+def test_asking_leaves_no_file_open(tmp_path: Path) -> None:
+    log = IntentLog(tmp_path / "intent.jsonl")
+    open_before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(3):
+        log.require_writable()
+        log.write(gone("a", "n1"))
+    assert len(list(Path("/proc/self/fd").iterdir())) == open_before

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CLAIM = Claim(run="aaa", owner="alice@one")
+CLUSTER, SHELLS = object(), {"cp": object()}
 
 
 class Stage:
@@ -24,15 +25,17 @@ class Stage:
 
     def __init__(self) -> None:
         self.done: list[str] = []
+        self.given: dict[str, tuple[Any, ...]] = {}
         self.raises: dict[str, BaseException] = {}
         self.nodes: dict[str, str] = {}
         self.lease = ""
         self.told: list[str] = []
-        self.lock = ClusterLock(CLAIM, None, {}, tell=self.told.append)  # type: ignore[arg-type]
+        self.lock = ClusterLock(CLAIM, CLUSTER, SHELLS, tell=self.told.append)  # type: ignore[arg-type]
 
     def does(self, name: str, answer: str = "") -> Any:
-        def do(*_: Any, **__: Any) -> Any:
+        def do(*given: Any, **more: Any) -> Any:
             self.done.append(name)
+            self.given[name] = (*given, *more.items())
             if name in self.raises:
                 raise self.raises[name]
             return getattr(self, answer) if answer else None
@@ -157,3 +160,64 @@ def test_giving_back_never_raises_and_may_be_repeated(stage: Stage) -> None:
     stage.lock.release()
     stage.lock.release()
     assert stage.done[-2:] == ["remove_lock", "release_lease"]
+
+
+def test_each_is_asked_of_the_right_one_and_bounded(stage: Stage) -> None:
+    stage.lock.hold()
+    wait_for(lambda: "renew_lease" in stage.done)
+    stage.lock.release()
+    assert stage.given == {
+        "take_lease": (CLUSTER, CLAIM),
+        "lock_nodes": (CLAIM, SHELLS),
+        "renew_lock": (CLAIM, SHELLS, ("timeout_s", locks.ASK_S)),
+        "renew_lease": (CLUSTER, CLAIM, ("timeout_s", locks.ASK_S / 2)),
+        "remove_lock": ("aaa", SHELLS, ("timeout_s", locks.RELEASE_S)),
+        "release_lease": (CLUSTER, "aaa", ("timeout_s", locks.RELEASE_S / 2)),
+    }
+
+
+def test_giving_back_waits_for_the_keeper_and_not_for_ever(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.lock.hold()
+    (keeper,) = keepers()
+    assert keeper.daemon
+    waited: list[float | None] = []
+    monkeypatch.setattr(keeper, "join", waited.append)
+    stage.lock.release()
+    assert waited == [locks.RELEASE_S]
+
+
+def test_the_crash_point_is_passed_with_the_lease_alone(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(locks, "crash_point", lambda name: passed.append((name, list(stage.done))))
+    stage.lock.hold()
+    assert passed == [("lease-taken", ["take_lease"])]
+
+
+def test_all_that_is_lost_is_told_and_what_to_do(stage: Stage) -> None:
+    stage.lock.hold()
+    stage.lease, stage.nodes = "the Lease is gone", {"cp": "gone", "cp2": "gone as well"}
+    wait_for(lambda: stage.told)
+    renewals = stage.done.count("renew_lease")
+    wait_for(lambda: stage.done.count("renew_lease") > renewals + 1)
+    with pytest.raises(Refused) as refused:
+        stage.lock.hold()
+    assert refused.value.message == (
+        "lock: this run has lost it: cp: gone; cp2: gone as well; the Lease is gone"
+    )
+    assert refused.value.fix == "see `chaosext status`, and run again when it is free"
+
+
+@pytest.mark.parametrize(("later_s", "asks"), [(29.0, False), (31.0, True)])
+def test_a_lock_is_made_sure_of_when_half_its_time_is_over(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, later_s: float, asks: bool
+) -> None:
+    monkeypatch.setattr(locks, "RENEW_S", 60.0)
+    stage.lock.hold()
+    now_s = locks.clock.uptime_s()
+    monkeypatch.setattr(locks.clock, "uptime_s", lambda: now_s + later_s)
+    stage.lock.hold()
+    assert ("renew_lock" in stage.done) == asks

@@ -274,6 +274,79 @@ def test_the_paths_are_those_between_control_plane_and_workers() -> None:
     )
 
 
+def test_a_kubelet_that_connects_elsewhere_has_that_path_too() -> None:
+    lone = (node("cp", "172.18.0.2", control_plane=True), node("w1", "172.18.0.3"))
+    kubelets = {"w1": [Target("172.18.0.2", 6443), Target("10.0.0.9", 443)], "cp": [Target("10.0.0.8", 1)]}
+    assert paths_between(lone, kubelets) == (
+        Path(source="w1", towards="cp", target=Target("172.18.0.2", 6443)),
+        Path(source="cp", towards="w1", target=Target("172.18.0.3", 10250)),
+        Path(source="w1", towards="", target=Target("10.0.0.9", 443)),
+    )
+    assert len(paths_between(lone, {"other": [Target("10.0.0.9", 443)]})) == 2
+
+
+def test_what_a_cut_came_to_is_told_path_by_path() -> None:
+    paths = (*PATHS[:4], *BALANCER[:1])
+    reaches = (Reach.OPEN, Reach.OPEN, Reach.REFUSED, Reach.OPEN, Reach.OPEN)
+    before = {
+        path: connect(path.target, reach, path.source) for path, reach in zip(paths, reaches, strict=True)
+    }
+    del before[paths[3]]
+    afterwards = (Reach.NO_ROUTE, Reach.UNKNOWN, Reach.TIMED_OUT, Reach.TIMED_OUT, Reach.RESET)
+    after = {
+        path: connect(path.target, reach, path.source) for path, reach in zip(paths, afterwards, strict=True)
+    }
+    after[paths[1]] = replace(after[paths[1]], detail="the node is dead")
+    finding = cut.judge(CutEvidence(paths=paths, connects=before), CutEvidence(paths=paths, connects=after))
+    assert [(row.subject, row.status, row.detail) for row in finding.evidence] == [
+        ("Node/w1 → 172.18.0.2:6443 (Node/cp, IPv4)", Status.HEALTHY, "open before, no route now"),
+        ("Node/w1 → [fc00::2]:6443 (Node/cp, IPv6)", Status.UNKNOWN, "the node is dead"),
+        (
+            "Node/w2 → 172.18.0.2:6443 (Node/cp, IPv4)",
+            Status.UNKNOWN,
+            "was refused before the cut, so it proves nothing",
+        ),
+        (
+            "Node/w2 → [fc00::2]:6443 (Node/cp, IPv6)",
+            Status.UNKNOWN,
+            "was not measured before the cut, so it proves nothing",
+        ),
+        (
+            "Node/w1 → 172.18.0.9:6443 (its kubelet's API server, IPv4)",
+            Status.HEALTHY,
+            "open before, reset now",
+        ),
+    ]
+    assert (finding.check, finding.summary) == ("cut_effective", "2 of 5 paths blocked")
+    unseen = cut.judge(OPEN, CutEvidence(paths=PATHS[:1], connects={}))
+    assert [(row.status, row.detail) for row in unseen.evidence] == [(Status.UNKNOWN, "not measured")]
+
+
+def test_a_reset_is_an_answer_of_a_node_but_not_of_a_proxy() -> None:
+    assert cut.judge(OPEN, measured(Reach.RESET)).status is Status.UNHEALTHY
+
+
+def test_the_summary_names_the_first_path_that_is_left_and_counts_the_others() -> None:
+    said = "IPv4 left open: Node/w1 → 172.18.0.2:6443 answers"
+    for count, more in ((1, ""), (2, " (and 1 more)"), (3, " (and 2 more)")):
+        reaches = [*[Reach.OPEN] * count, *[Reach.TIMED_OUT] * (8 - count)]
+        assert cut.judge(OPEN, measured(*reaches)).summary == f"{said}{more}; {8 - count} of 8 paths blocked"
+    nothing = CutEvidence(paths=(), connects={})
+    assert cut.judge(nothing, nothing).summary == "no path between control plane and nodes"
+
+
+def test_the_first_of_the_nodes_that_may_connect_anywhere_is_named() -> None:
+    finding = cut.judge(replace(OPEN, blind=("w1", "w2")), measured(Reach.TIMED_OUT))
+    unknown = (
+        "where its kubelet connects is not known: no server that resolves in /etc/kubernetes/kubelet.conf"
+    )
+    assert finding.summary == f"8 of 8 paths blocked; Node/w1: {unknown}"
+    assert [(row.subject, row.status, row.detail) for row in finding.evidence[-2:]] == [
+        ("Node/w1", Status.UNKNOWN, unknown),
+        ("Node/w2", Status.UNKNOWN, unknown),
+    ]
+
+
 def test_what_a_heal_came_to_is_told_path_by_path() -> None:
     paths = PATHS[:5]
     reaches = (Reach.OPEN, Reach.OPEN, Reach.REFUSED, Reach.OPEN)
