@@ -36,7 +36,7 @@ SAFETY = Scope(
 PROOF = Scope(sources=("chaosext/steady/cut.py",), tests=("tests/unit/steady/test_reachability_and_cut.py",))
 CUTTING = Scope(
     sources=("chaosext/run/cutting/fault.py", "chaosext/run/cutting/heal.py"),
-    tests=("tests/unit/run/cutting/test_fault.py",),
+    tests=tuple(f"tests/unit/run/cutting/test_{name}.py" for name in ("severing", "fault")),
 )
 
 SCOPES = {Effort.FAST: VERDICT, Effort.FULL: VERDICT + FACTS + PARTITION + SAFETY + PROOF + CUTTING}
