@@ -76,7 +76,7 @@ def _lock(claim: Claim, shell: NodeShell, ttl_s: float, timeout_s: float) -> Non
     found, said = None, ""
     for _ in range(ATTEMPTS):
         found, said = _apply(_taking(claim, found, ttl_s), shell, timeout_s)
-        if found is not None and found.run == claim.run:
+        if found is not None and found.run == claim.run and found.is_live:
             return
         if found is not None and not found.may_be_taken:
             raise found.refusal(f"node {shell.node}")

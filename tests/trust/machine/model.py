@@ -57,10 +57,31 @@ class Meant:
     over: Span
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Locked:
+    """A node's lock: whose run's, whether the process that took it lives, and when the kernel lets go of it."""
+
+    run: str
+    alive: bool
+    lets_go: Span
+
+    def keeps_out(self, run: str, span: Span) -> set[bool]:
+        """Whether it keeps `run` out."""
+        if not self.alive or run == self.run or span[0] > self.lets_go[1] + SLACK_S:
+            return {False}
+        return {True} if span[1] < self.lets_go[0] else {True, False}
+
+    def holds(self, span: Span) -> set[bool]:
+        if span[0] > self.lets_go[1] + SLACK_S:
+            return {False}
+        return {True} if span[1] < self.lets_go[0] else {True, False}
+
+
 @dataclass(slots=True)
 class Model:
-    """Every node's tables by run, its foreign tables, and the intent log."""
+    """Every node's tables by run, its lock, its foreign tables, and the intent log."""
 
+    locks: dict[str, Locked] = field(default_factory=dict)
     held: dict[str, dict[str, Held]] = field(default_factory=dict)
     foreign: dict[str, dict[tuple[str, str], str]] = field(default_factory=dict)
     meant: dict[str, Meant] = field(default_factory=dict)
@@ -94,6 +115,23 @@ class Model:
         if not meant.alive or span[0] > meant.over[1]:
             return {clean}
         return {frozenset()} if span[1] < meant.over[0] else {frozenset(), clean}
+
+    def may_lock(self, run: str, nodes: Iterable[str], span: Span) -> set[bool]:
+        """What may come of locking: one other's lock that holds, of a process that lives, is enough to refuse it."""
+        kept_out = [self.locks[node].keeps_out(run, span) for node in nodes if node in self.locks]
+        if {True} in kept_out:
+            return {False}
+        return {True, False} if {True, False} in kept_out else {True}
+
+    def locks_on(self, run: str, nodes: Iterable[str], span: Span, ttl_s: float, *, alive: bool) -> None:
+        """A lock that is the run's already, and holds, is as good; any other is made anew."""
+        for node in nodes:
+            there = self.locks.get(node)
+            lets_go = (span[0] + ttl_s, span[1] + ttl_s)
+            if there and there.run == run and True in there.holds(span):
+                anew = lets_go if False in there.holds(span) else there.lets_go
+                lets_go = (min(there.lets_go[0], anew[0]), max(there.lets_go[1], anew[1]))
+            self.locks[node] = Locked(run=run, alive=alive, lets_go=lets_go)
 
     def intends(self, cut: Cut, span: Span, *, alive: bool) -> None:
         """Of several intents of a run that are not yet seen gone, the one counts whose cut lasts longest."""

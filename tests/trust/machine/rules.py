@@ -12,17 +12,19 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
+from chaosext.model.claim import Claim
 from chaosext.model.crash import crash_point
 from chaosext.model.errors import Inconclusive, Refused
 from chaosext.model.places import state_home
 from chaosext.partition.apply import arm, heal, renew
 from chaosext.partition.cut import FAMILIES, Cut, NodeCut, peers_of
+from chaosext.partition.lock import lock_nodes, remove_lock, renew_lock
 from chaosext.run.cutting.heal import heal_nodes
 from chaosext.run.cutting.status import look
-from chaosext.run.cutting.sweep import Wanted, sweep
+from chaosext.run.cutting.sweep import Kind, Wanted, sweep
 from chaosext.safety.intent import INTENT, intent_log
 from tests.trust.machine import killing
-from tests.trust.machine.model import Held, Model, Span, differences
+from tests.trust.machine.model import Held, Locked, Model, Span, differences
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -47,6 +49,8 @@ RULES = """  set known {{ type inet_service; elements = {{ {number} }} }}
 SHORT_S = 1.5
 
 ARMING_DEATHS = st.sampled_from(["intent-written", "arming", "first-node-sent", "committed", "armed"])
+LOCKING_DEATHS = st.sampled_from(["first-node-locked", "nodes-locked"])
+LOCK_TTLS = st.sampled_from([1.0, 60.0])
 HEALING_DEATHS = st.sampled_from(["healing", "first-node-healed", "healed", "gone-written"])
 
 
@@ -172,12 +176,57 @@ class Nodes(RuleBasedStateMachine):
         if at == "gone-written":
             self.model.seen_gone(run, nodes)
 
+    # Locks
+
+    @rule(run=LIVING, on=NODES, ttl_s=LOCK_TTLS)
+    @step
+    def lock(self, run: str, on: tuple[int, ...], ttl_s: float) -> None:
+        nodes = self.names(on)
+        came, span = self.attempt(lambda: self.take(run, nodes, ttl_s))
+        self.require(came in self.model.may_lock(run, nodes, span), f"locking came to {came}")
+        if came:
+            self.model.locks_on(run, nodes, span, ttl_s, alive=True)
+        else:
+            self.after_a_refusal(run, nodes, span)
+
+    @rule(run=LIVING, on=NODES, ttl_s=LOCK_TTLS)
+    @step
+    def renew_a_lock(self, run: str, on: tuple[int, ...], ttl_s: float) -> None:
+        nodes, begun_s = self.names(on), time.monotonic()
+        lost = renew_lock(Claim(run=run, owner="m@m"), self.world.shells(nodes), ttl_s=ttl_s)
+        span = (begun_s, time.monotonic())
+        own = {node for node in nodes if node in self.model.locks and self.model.locks[node].run == run}
+        self.require(lost.keys() == set(nodes) - own, f"said that {sorted(lost)} are lost")
+        for node in own:
+            lets_go = (span[0] + ttl_s, span[1] + ttl_s)
+            self.model.locks[node] = Locked(run=run, alive=True, lets_go=lets_go)
+
+    @rule(run=RUNS, on=NODES)
+    @step
+    def unlock(self, run: str, on: tuple[int, ...]) -> None:
+        nodes = self.names(on)
+        self.require(remove_lock(run, self.world.shells(nodes)) == {}, "a lock could not be given back")
+        self.unlocked(run, nodes)
+
+    @rule(run=DYING, on=NODES, ttl_s=LOCK_TTLS, at=LOCKING_DEATHS)
+    @step
+    def die_locking(self, run: str, on: tuple[int, ...], ttl_s: float, at: str) -> None:
+        nodes = self.names(on)
+        code, span = self.die(lambda: self.take(run, nodes, ttl_s), at)
+        reached = nodes if at == "nodes-locked" else nodes[:1]
+        self.require(killing.killed(code) in self.model.may_lock(run, reached, span), f"ended with {code}")
+        if killing.killed(code):
+            self.model.locks_on(run, reached, span, ttl_s, alive=False)
+        else:
+            self.after_a_refusal(run, nodes, span)
+
     # What comes by itself
 
     @rule()
     @step
     def expire(self) -> None:
-        ends = [held.lets_go[1] for held in self.model.tables_on(self.world.names)]
+        all_held = [*self.model.tables_on(self.world.names), *self.model.locks.values()]
+        ends = [held.lets_go[1] for held in all_held]
         soon = [end_s for end_s in ends if 0 < end_s - time.monotonic() < SHORT_S]
         assume(soon)
         time.sleep(max(0.0, max(soon) - time.monotonic()) + 0.06)
@@ -189,13 +238,20 @@ class Nodes(RuleBasedStateMachine):
         swept = sweep(look(self.world.names, transport="netns"), Wanted())
         span = (begun_s, time.monotonic())
         self.require(swept.exit_code == 0, f"swept with {swept.exit_code}")
-        removed = {(each.run, each.node) for each in swept.removed}
+        removed = {(each.run, each.node) for each in swept.removed if each.kind is Kind.CUT}
+        unlocked = {(each.run, each.node) for each in swept.removed if each.kind is Kind.LOCK}
         held = {(run, node): held for node, tables in self.model.held.items() for run, held in tables.items()}
         self.require(removed <= held.keys(), f"swept {removed}")
         for place, table in held.items():
             self.require((place in removed) in self.model.may_sweep(table, span), f"{place} swept {removed}")
             if place in removed:
                 self.model.goes(place[0], [place[1]])
+        for node, lock in list(self.model.locks.items()):
+            goes = (lock.run, node) in unlocked
+            may_go = {not kept_out for kept_out in lock.keeps_out("another", span)}
+            self.require(goes in may_go, f"lock of {lock.run} swept: {goes}")
+            if goes:
+                del self.model.locks[node]
         for run in self.model.outstanding():
             finished = frozenset(swept.finished.get(run, ()))
             self.require(finished in self.model.may_finish(run, span), f"{run} finished on {finished}")
@@ -233,6 +289,22 @@ class Nodes(RuleBasedStateMachine):
         cuts = [held.cut for held in self.model.tables_on(self.world.names) if held.cut.run == run]
         assume(cuts)
         return cuts[0]
+
+    def take(self, run: str, nodes: Iterable[str], ttl_s: float) -> None:
+        lock_nodes(Claim(run=run, owner="m@m"), self.world.shells(nodes), ttl_s=ttl_s)
+
+    def unlocked(self, run: str, nodes: Iterable[str]) -> None:
+        for node in nodes:
+            if node in self.model.locks and self.model.locks[node].run == run:
+                del self.model.locks[node]
+
+    def after_a_refusal(self, run: str, nodes: Iterable[str], span: Span) -> None:
+        """What was got is given back: of each node the lock is as it was, or gone where it might be taken."""
+        self.unlocked(run, nodes)
+        for node in [node for node in nodes if node in self.model.locks]:
+            if not self.world.see(node).locked:
+                kept = self.model.locks.pop(node)
+                self.require(kept.keeps_out(run, span) != {True}, f"the lock of {kept.run} is gone")
 
     def shells(self, cut: Cut) -> dict[str, Any]:
         return dict(self.world.shells(node.node for node in cut.nodes))
@@ -278,6 +350,11 @@ class Nodes(RuleBasedStateMachine):
             seen = self.world.see(name)
             span = (begun_s, time.monotonic())
             held: dict[str, Held] = self.model.held[name]
+            lock = self.model.locks.get(name)
+            self.require(seen.locked == (lock.run if lock else ""), f"{name} is locked by {seen.locked!r}")
+            self.require(
+                not lock or seen.lock_holds in lock.holds(span), f"{name}: lock holds: {seen.lock_holds}"
+            )
             wrong = differences(
                 held, self.model.foreign[name], seen.dropping, seen.drop_rules, seen.foreign, span
             )

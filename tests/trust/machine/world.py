@@ -13,7 +13,7 @@ from chaosext.nodes.netns import NetnsShell
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-OURS = "chaosext_"
+OURS, LOCK = "chaosext_", ("inet", "chaosext.lock")
 COMMAND_S = 20.0
 
 Table = tuple[str, str]
@@ -22,11 +22,15 @@ Table = tuple[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """A node's ruleset: for each run the elements that drop, and each foreign table with all that is in it."""
+    """A node's ruleset: for each run the elements that drop, each foreign table with all that is in it, and whose run
+    the node's lock is ("": it is free), with or without its element.
+    """
 
     dropping: Mapping[str, frozenset[str]]
     drop_rules: Mapping[str, int]
     foreign: Mapping[Table, str]
+    locked: str
+    lock_holds: bool
 
 
 @dataclass(slots=True)
@@ -66,8 +70,13 @@ def seen(items: list[dict[str, Any]]) -> Seen:
     dropping: dict[str, frozenset[str]] = {}
     drop_rules: dict[str, int] = {}
     foreign: dict[Table, list[str]] = {}
+    locks: dict[str, bool] = {}
     for kind, value in (pair for item in items for pair in item.items() if pair[0] != "metainfo"):
         family, table = value["family"], value["name" if kind == "table" else "table"]
+        if (family, table) == LOCK:
+            if kind == "set":
+                locks[value["name"].removeprefix("run_")] = bool(value.get("elem"))
+            continue
         if family != "inet" or not table.startswith(OURS):
             value.pop("handle", None)
             foreign.setdefault((family, table), []).append(json.dumps({kind: value}, sort_keys=True))
@@ -77,7 +86,8 @@ def seen(items: list[dict[str, Any]]) -> Seen:
         dropping[run] = dropping.get(run, frozenset()) | frozenset(elements)
         drop_rules[run] = drop_rules.get(run, 0) + (kind == "rule" and {"drop": None} in value["expr"])
     joined = {table: "\n".join(parts) for table, parts in foreign.items()}
-    return Seen(dropping=dropping, drop_rules=drop_rules, foreign=joined)
+    ((locked, holds),) = locks.items() or {"": False}.items()
+    return Seen(dropping=dropping, drop_rules=drop_rules, foreign=joined, locked=locked, lock_holds=holds)
 
 
 def _spelt(element: Any) -> str:

@@ -277,3 +277,9 @@ def test_where_it_may_be_left_is_said() -> None:
         "n2": "Error: Device or resource busy",
         "n3": "n3: dead",
     }
+
+
+def test_its_own_lock_that_has_expired_is_taken_anew() -> None:
+    nodes = {"n1": held("n1", CLAIM, live=False)}
+    lock_nodes(CLAIM, nodes)
+    assert (nodes["n1"].name, nodes["n1"].live) == ("mine", True)
