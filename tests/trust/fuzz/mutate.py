@@ -87,8 +87,13 @@ def _places(within: Any) -> list[tuple[Any, Any]]:
     return found
 
 
+def _odd(rng: Random) -> Any:
+    """One of its own: a change within a shared one would change all of them, and in the end hold itself."""
+    return copy.deepcopy(rng.choice(ODD))
+
+
 def _replace(rng: Random, holder: Any, key: Any) -> None:
-    holder[key] = copy.copy(rng.choice(ODD))
+    holder[key] = _odd(rng)
 
 
 def _delete(rng: Random, holder: Any, key: Any) -> None:
@@ -110,9 +115,9 @@ def _wrap(rng: Random, holder: Any, key: Any) -> None:
 
 def _add(rng: Random, holder: Any, key: Any) -> None:
     if isinstance(holder, dict):
-        holder[str(rng.choice(ODD))[:40]] = copy.copy(rng.choice(ODD))
+        holder[str(rng.choice(ODD))[:40]] = _odd(rng)
     else:
-        holder.append(copy.copy(rng.choice(ODD)))
+        holder.append(_odd(rng))
 
 
 def _swap(rng: Random, holder: Any, key: Any) -> None:
