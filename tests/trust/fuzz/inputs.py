@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from chaosext.cli.main import invoke
 from chaosext.cluster.client import Cluster
 from chaosext.model.errors import Inconclusive, Refused, Unreachable
 from chaosext.model.places import state_home
@@ -46,7 +49,7 @@ SMALL = {
             {
                 "type": "probe",
                 "name": "p",
-                "tolerance": {"type": "jsonpath", "path": "$.status", "expect": "healthy"},
+                "tolerance": {"type": "regex", "target": "status", "pattern": "^healthy$"},
                 "provider": {
                     "type": "python",
                     "module": "chaosext.probes",
@@ -86,6 +89,13 @@ CONFIGURATION = {
     "chaosext_request_timeout_s": 3,
     "chaosext_allowed_hours": ["Mon-Sun 00:00-24:00 UTC"],
     "chaosext_max_node_share": 0.5,
+}
+ENVIRONMENT = {
+    "CHAOSEXT_TRANSPORT": "netns",
+    "CHAOSEXT_LEAF": "leaf",
+    "CHAOSEXT_MAX_TTL_S": "60",
+    "CHAOSEXT_LOOKUPS": "2",
+    "CHAOSEXT_ALLOWED_HOURS": "Mon-Fri 09:00-16:00 UTC",
 }
 LIMITS = {
     "max_ttl_s": 300,
@@ -215,7 +225,7 @@ def _environment(drawn: dict[str, str]) -> None:
         {key: text for key, text in drawn.items() if (key + text).isprintable() and "=" not in key}
     )
     try:
-        asked = {key: {"type": "env", "key": key.upper(), "env_var_type": "str"} for key in CONFIGURATION}
+        asked = {key.lower(): {"type": "env", "key": key} for key in ENVIRONMENT}
         path.write_text(json.dumps({**SMALL, "configuration": asked}))
         _experiment(path)
     finally:
@@ -224,9 +234,71 @@ def _environment(drawn: dict[str, str]) -> None:
 
 
 def _draw_environment(rng: Random) -> dict[str, str]:
-    changed = mutate.value(rng, {key.upper(): str(good) for key, good in CONFIGURATION.items()})
+    changed = mutate.value(rng, ENVIRONMENT)
     members = changed.items() if isinstance(changed, dict) else ()
     return {key: text for key, text in members if key and isinstance(text, str) and len(text) < 4000}
+
+
+def _invoked(*arguments: str) -> tuple[int, str]:
+    """The command line's exit code, and all that it says."""
+    said = io.StringIO()
+    with redirect_stdout(said), redirect_stderr(said):
+        code = invoke(list(arguments))
+    return code, said.getvalue()
+
+
+def _dry_run(path: Path) -> None:
+    """As people ask for it: understood or refused, and no fault of ours."""
+    for arguments in (("run", str(path), "--dry-run"), ("preflight", str(path), "--json")):
+        code, said = _invoked(*arguments)
+        assert code in (0, Refused.exit_code), f"{arguments[0]} ended with {code}: {said}"
+
+
+COMMANDS = (
+    ("sweep", "--dry-run", "--transport", "netns", "--run"),
+    ("sweep", "--dry-run", "--transport", "netns", "--node"),
+    ("status", "--transport", "netns", "--node"),
+    ("status", "--transport"),
+    ("pin", "--context"),
+    ("pin", "--remove"),
+    ("check", "tcp_reachability", "--target"),
+    ("check",),
+    ("check", "bgp_established", "--context"),
+    ("audit", "show", "--run"),
+    ("run",),
+    ("testbed",),
+    (),
+)
+
+
+WORDS = (
+    "",
+    " ",
+    "--",
+    "-",
+    "-x",
+    "a/b",
+    "../x",
+    "r1",
+    "R1",
+    "cp1",
+    "10.0.0.1:53",
+    "[::1]:0",
+    "é",
+    "all",
+    "docker",
+)
+
+
+def _arguments(rng: Random) -> list[str]:
+    odd = repr(rng.choice(mutate.ODD)).strip("'")[:200] if rng.random() < 0.5 else rng.choice(WORDS)
+    return [*rng.choice(COMMANDS), odd]
+
+
+def _commands(drawn: list[str]) -> None:
+    code, said = _invoked(*drawn)
+    assert "internal error" not in said, said
+    assert code in (0, 10, 20, 30, 40), f"ended with {code}: {said}"
 
 
 def _draw_settings(rng: Random) -> Any:
@@ -239,6 +311,30 @@ def _draw_settings(rng: Random) -> Any:
 
 YAML = yaml.safe_dump(SMALL, sort_keys=False)
 
+
+def all_is_well() -> None:
+    """What is mutated is understood as it is: or only refusals would be tried."""
+    whole = (EXPERIMENTS / "control-plane-partition.yaml").read_text()
+    for text in (YAML, json.dumps(SMALL), whole):
+        _read("good.yaml", _experiment)(text.encode())
+    assert _invoked("run", str(_kept(YAML)), "--dry-run")[0] == 0
+    _settings((CONFIGURATION, {"KUBERNETES_CONTEXT": CONTEXT}))
+    _plan(WISH)
+    _environment(ENVIRONMENT)
+    read_limits(_kept(yaml.safe_dump(LIMITS)))
+    assert len(read_pins(_kept(json.dumps({CONTEXT: PIN})))) == 1
+    assert len(IntentLog(_kept("\n".join(map(json.dumps, (INTENT, GONE))))).outstanding()) == 1
+    _kubeconfig(_kept(yaml.safe_dump(KUBECONFIG)))
+    _baseline(_kept(json.dumps(PATHS)))
+    assert baseline.load("fuzz")
+
+
+def _kept(text: str) -> Path:
+    path = home("good")
+    path.write_text(text)
+    return path
+
+
 SUBJECTS = (
     Subject(name="experiment", share=90, draw=_file(SMALL, YAML), feed=_read("small.yaml", _experiment)),
     Subject(
@@ -247,6 +343,8 @@ SUBJECTS = (
         draw=_file(yaml.safe_load((EXPERIMENTS / "control-plane-partition.yaml").read_text())),
         feed=_read("whole.yaml", _experiment),
     ),
+    Subject(name="dry-run", share=8, draw=_file(SMALL, YAML), feed=_read("dry.yaml", _dry_run)),
+    Subject(name="command-line", share=15, draw=_arguments, feed=_commands),
     Subject(name="settings", share=120, draw=_draw_settings, feed=_settings),
     Subject(name="environment", share=10, draw=_draw_environment, feed=_environment),
     Subject(name="arguments", share=90, draw=lambda rng: mutate.value(rng, WISH), feed=_plan),

@@ -68,4 +68,5 @@ def _set_stage() -> None:
     Cluster.connect = classmethod(lambda *_, **__: api)  # type: ignore[method-assign,assignment]
     transport.TRANSPORTS["netns"] = node
     xds.PAUSE_S = 0.0
+    inputs.all_is_well()
     answers.all_is_well()
