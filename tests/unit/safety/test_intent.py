@@ -155,3 +155,60 @@ def test_asking_leaves_no_file_open(tmp_path: Path) -> None:
         log.require_writable()
         log.write(gone("a", "n1"))
     assert len(list(Path("/proc/self/fd").iterdir())) == open_before
+
+
+def test_intents_of_a_run_add_up() -> None:
+    assert left(intent("a", "n1"), intent("a", "n2")) == [("a", ("n1", "n2"))]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"transport": 5}, {"transport": ""}, {"nodes": [1]}, {"nodes": "n1"}, {"run": True}, {"event": None}],
+)
+def test_what_can_not_have_been_written_is_passed_over(change: dict[str, Any]) -> None:
+    assert parse(json.dumps({**intent("a", "n1"), **change})) == ()
+    assert len(parse(json.dumps({**intent("a", "n1"), "transport": "netns"}))) == 1
+
+
+def test_bytes_that_are_no_text_spoil_their_line_only(tmp_path: Path) -> None:
+    log = IntentLog(tmp_path / "intent.jsonl")
+    log.path.write_bytes(b"\xff\xfe\n")
+    log.write(intent("a", "n1"))
+    assert [entry["run"] for entry in log.entries()] == ["a"]
+
+
+def test_a_whole_line_is_followed_by_the_next_without_a_gap(tmp_path: Path) -> None:
+    log = IntentLog(tmp_path / "intent.jsonl")
+    for _ in range(3):
+        log.write(intent("a", "n1"))
+    assert [bool(line) for line in log.path.read_text().split("\n")] == [True, True, True, False]
+
+
+def test_the_file_is_opened_to_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To open it for reading would say nothing of a file system that is read-only."""
+    flags: list[int] = []
+    opened = os.open
+
+    def spy(path: Path, asked: int, *mode: int) -> int:
+        flags.append(asked)
+        return opened(path, asked, *mode)
+
+    monkeypatch.setattr(os, "open", spy)
+    IntentLog(tmp_path / "intent.jsonl").require_writable()
+    assert [(each & os.O_ACCMODE, bool(each & os.O_APPEND)) for each in flags] == [(os.O_RDWR, True)]
+
+
+def test_what_is_wrong_with_the_log_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = IntentLog(tmp_path / "intent.jsonl")
+    monkeypatch.setattr(os, "write", lambda *_: 3)
+    for entry, kind in ((intent("a", "n1"), Refused), (gone("a", "n1"), Inconclusive)):
+        with pytest.raises(kind) as raised:
+            log.write(entry)
+        said = "the disk took a part of the line only"
+        assert raised.value.message == f"the intent log {log.path} can't be written ({said})"
+        assert raised.value.fix == "permit it"
+    other = IntentLog(tmp_path)
+    with pytest.raises(Inconclusive) as inconclusive:
+        other.entries()
+    assert inconclusive.value.message.startswith(f"the intent log {tmp_path} can't be read ([Errno")
+    assert inconclusive.value.fix == "permit it"

@@ -202,3 +202,12 @@ def test_each_refusal_says_what_to_do() -> None:
     with pytest.raises(Refused) as refused:
         check_peers(a_cut(prefixes=("10.0.0.0/7",)))
     assert refused.value.fix == "name the nodes' own prefixes or addresses"
+
+
+def test_a_footprint_counts_all_nodes_of_the_cluster() -> None:
+    assert footprint(a_cut(), NODES, (), MONDAY).total_nodes == 3
+
+
+def test_every_protected_node_that_is_touched_is_named() -> None:
+    error = refusal(limits(protected_nodes=("cp-*",)), asked(nodes=2))
+    assert error.message == "nodes: cp-0, cp-1 may not carry rules (protected_nodes is cp-* in /etc/x.yaml)"

@@ -221,3 +221,15 @@ def test_a_lock_is_made_sure_of_when_half_its_time_is_over(
     monkeypatch.setattr(locks.clock, "uptime_s", lambda: now_s + later_s)
     stage.lock.hold()
     assert ("renew_lock" in stage.done) == asks
+
+
+def test_a_silent_api_server_takes_the_lock_from_nobody(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "RENEW_S", 60.0)
+    stage.lock.hold()
+    stage.raises["renew_lease"] = Unreachable("silent")
+    later_s = locks.clock.uptime_s() + 61
+    monkeypatch.setattr(locks.clock, "uptime_s", lambda: later_s)
+    stage.lock.hold()
+    assert stage.done[-1] == "renew_lease"

@@ -140,3 +140,8 @@ def test_the_new_file_is_made_beside_the_old_one(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(tempfile, "mkstemp", spy)
     write_pin(PIN, tmp_path / "pins.json")
     assert made == [{"dir": tmp_path, "prefix": "pins.json"}]
+
+
+def test_directories_are_made_as_deep_as_it_takes(tmp_path: Path) -> None:
+    write_pin(PIN, tmp_path / "a" / "b" / "pins.json")
+    assert read_pins(tmp_path / "a" / "b" / "pins.json") == {"kind-a": PIN}

@@ -395,3 +395,24 @@ def test_a_proven_cut_had_every_path_open_before_and_blocked_after(
         for path in PATHS
     )
     assert (cut.judge(first, second).status is Status.HEALTHY) == proven
+
+
+class AskedShell:
+    """A node whose connects all time out; it keeps what it was asked."""
+
+    def __init__(self, node: str) -> None:
+        self.node = node
+        self.asked: list[str] = []
+
+    def run(self, script: str, *, stdin: str = "", timeout_s: float) -> ShellResult:
+        self.asked.append(stdin)
+        return ShellResult(0, "".join(f"{line.split()[0]} 124 \n" for line in stdin.splitlines()[1:]), "")
+
+
+def test_gathering_asks_each_node_for_its_paths_and_keeps_them() -> None:
+    paths = (PATHS[0], BALANCER[0])
+    shell = AskedShell("w1")
+    found = cut.gather(paths, {"w1": shell}, timeout_s=7.0, blind=["w2"])  # type: ignore[dict-item]
+    late = {path: Connect(node="w1", target=path.target, reach=Reach.TIMED_OUT) for path in paths}
+    assert found == CutEvidence(paths=paths, connects=late, blind=("w2",))
+    assert shell.asked == ["7 16 0.1 -\n0 172.18.0.2 6443\n", "7 16 0.1 request\n0 172.18.0.9 6443\n"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -372,3 +373,21 @@ def test_what_is_left_is_unsafe(
         heal.heal_run(run)
     assert intent_log().entries() == ()
     assert healing.named("note_heal") == []
+
+
+def test_the_time_to_the_cut_is_told_in_milliseconds(
+    steps: Steps, run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault.prepare(SETTINGS, WISH, run)
+    now_s = time.monotonic()
+    times = iter([now_s, now_s, now_s + 0.12345])
+    monkeypatch.setattr(fault, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    assert fault.sever(SETTINGS, WISH, run)["command_to_cut_s"] == 0.123
+
+
+def test_no_cut_is_made_in_the_background(steps: Steps, run: contexts.RunContext) -> None:
+    with ThreadPoolExecutor(1) as pool, pytest.raises(Refused) as refused:
+        pool.submit(fault.sever, SETTINGS, WISH, run).result()
+    assert refused.value.message == "background: no cut is made in the background"
+    assert refused.value.fix == "leave `background` out of this activity"
+    assert steps.calls == []
