@@ -39,6 +39,12 @@ def named(secret: str, *names: str) -> st.SearchStrategy[Any]:
     )
 
 
+def grouped(secret: str) -> st.SearchStrategy[Any]:
+    """Secrets as the specification has them: groups of names. Or no such thing at all."""
+    groups = st.dictionaries(st.sampled_from(["vault", "k8s"]), named(secret, "token", "dsn"), max_size=2)
+    return groups | st.lists(around(secret), max_size=2) | st.just(secret)
+
+
 def provider(secret: str) -> st.SearchStrategy[Any]:
     """A provider of somebody else's, with secrets wherever the specification has a place for a value."""
     some = around(secret)
@@ -99,7 +105,7 @@ def journal(secret: str) -> st.SearchStrategy[Any]:
                 {"title": st.just("t"), "method": st.lists(activity(secret), max_size=2)},
                 optional={
                     "configuration": named(secret, "token", "dsn"),
-                    "secrets": named(secret, "vault", "k8s"),
+                    "secrets": grouped(secret),
                     "extensions": some,
                     "runtime": some,
                 },

@@ -158,11 +158,18 @@ def _setting(value: Any) -> Any:
 
 
 def _secrets(value: Any) -> Any:
+    """Groups and the names in them; what a name stands for, or refers to, is nobody's to read."""
     if not isinstance(value, Mapping):
         return REDACTED
+    return {str(group): _group(members) for group, members in value.items()}
+
+
+def _group(members: Any) -> Any:
+    if not isinstance(members, Mapping):
+        return REDACTED
     return {
-        str(key): _secrets(member) if isinstance(member, Mapping) else member if key in PUBLIC else REDACTED
-        for key, member in value.items()
+        str(name): member if name in PUBLIC and isinstance(member, str) else REDACTED
+        for name, member in members.items()
     }
 
 
