@@ -201,14 +201,19 @@ _TARGET = re.compile(r"(?:^|\s)(?:jump|goto) ([^\s\"]+)(?: comment \"[^\"]*\")?$
 def _author(place: _Place, line: str) -> Author:
     table, part = place
     if not table:
-        return _of_table(line.split()[2] if line.startswith("table ") else "")
+        return _of_table(_word(line, 2) if line.startswith("table ") else "")
     known = _of_table(table.rpartition(" ")[2])
     if known is not Author.UNKNOWN:
         return known
     if not part:
-        return _of_name(line.split()[1] if line.endswith(" {") else "")
+        return _of_name(_word(line, 1) if line.endswith(" {") else "")
     known = _of_name(part.rpartition(" ")[2])
     return known if known is not Author.UNKNOWN else _of_rule(line)
+
+
+def _word(line: str, index: int) -> str:
+    """A line that was torn on its way has fewer words than nft writes."""
+    return next(iter(line.split()[index:]), "")
 
 
 def _of_table(name: str) -> Author:

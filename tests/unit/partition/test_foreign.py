@@ -282,3 +282,12 @@ def test_no_text_takes_long(hostile: str) -> None:
     changes(hostile, hostile + "x")
     fingerprint(hostile)
     assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize(
+    "torn", ["table ", "table {\n chain {\n", "table ip x {\n {\n\t{\n}\n", "table \r\n x {"]
+)
+def test_a_listing_that_was_torn_is_a_change_of_unknown_author(torn: str) -> None:
+    whole = "table ip filter {\n}\n"
+    for found in (changes(whole, torn), changes(torn, whole)):
+        assert {change.author for change in found} == {Author.UNKNOWN}
