@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from crash_activities import LOG
 
-if TYPE_CHECKING:
-    import signal
+from chaosext.run.leaving import SIGNALS
 
 DRIVER = Path(__file__).with_name("crash_driver.py")
 PATIENCE_S = 5.0
@@ -32,6 +32,7 @@ class Run:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            preexec_fn=_as_from_a_terminal,
         )
 
     def __enter__(self) -> Run:
@@ -63,3 +64,9 @@ class Run:
     def journal(self) -> dict[str, Any]:
         value: dict[str, Any] = json.loads((self.directory / "latest" / "journal.json").read_text())
         return value
+
+
+def _as_from_a_terminal() -> None:
+    """Under nohup, or in the background of a script, some signals are ignored, and children inherit that."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
