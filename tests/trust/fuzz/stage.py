@@ -177,6 +177,7 @@ def lost(stdin: str) -> str:
 
 def _reply(row: Sequence[str]) -> str:
     from dns.message import from_wire, make_response
+    from dns.rdatatype import A
     from dns.rrset import from_text
 
     wire = b64decode(row[-1])
@@ -185,7 +186,8 @@ def _reply(row: Sequence[str]) -> str:
     question = query.question[0]
     names = {each["metadata"]["name"]: each["spec"]["clusterIP"] for each in sample()["api"]["services"]}
     address = names[str(question.name).partition(".")[0]]
-    response.answer.append(from_text(question.name, 30, "IN", question.rdtype, address))
+    if question.rdtype == A:  # the Services of the sample have IPv4 addresses only
+        response.answer.append(from_text(question.name, 30, "IN", A, address))
     return b64encode(response.to_wire()).decode()
 
 
