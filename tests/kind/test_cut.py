@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from chaosext.run import context
+from chaosext.run.cutting.locking import unlock_cluster
+
 from .conftest import CONTEXT, NAME, activity, docker, node_names, rulesets
 
 if TYPE_CHECKING:
@@ -24,11 +27,13 @@ TTL_S = 8.0
 def actions(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setenv("CHAOSEXT_RUN_DIR", str(tmp_path / "run"))
     from chaosext import actions
-    from chaosext.run import context
 
-    context.start()
+    run = context.start()
     yield actions
-    actions.heal_control_plane()
+    try:
+        actions.heal_control_plane()
+    finally:
+        unlock_cluster(run)  # what `chaosext run` does at its end: this process lives on
 
 
 def _ours() -> list[str]:
@@ -49,6 +54,7 @@ def test_foreign_rules_are_byte_identical_before_during_and_after_a_cut(actions:
     report = actions.sever_control_plane(ttl_s=TTL_S, prove=False, secrets=SECRETS)
     assert report["foreign_rules_identical"]
     actions.heal_control_plane(secrets=SECRETS)
+    unlock_cluster(context.current())
     assert rulesets() == before
 
 
