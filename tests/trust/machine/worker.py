@@ -25,7 +25,9 @@ def play(steps: int, first_seed: int) -> str:
     """Steps from an empty ruleset, again and again, until there were as many as asked for. What went wrong, or ""."""
     number = first_seed
     while Nodes.steps < steps:
-        left = -(-(steps - Nodes.steps) // STEPS_IN_A_ROW)
+        left = max(
+            1, (steps - Nodes.steps) // (2 * STEPS_IN_A_ROW)
+        )  # what is thrown away as impossible counts as well
         try:
             run_state_machine_as_test(seed(number)(Nodes), settings=_settings(left))
         except Exception as error:
