@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from chaosext.model.errors import Inconclusive, Refused
 from chaosext.model.places import state_home
 from chaosext.safety.chain import Chain, Fault, Head, Wrong, account_for, link, read, verify
+from chaosext.safety.durable import open_to_append, sync_directory, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -152,7 +153,7 @@ class AuditLog:
         if size < head.size or tail.fault or len(tail.entries) > 1:
             raise self._broken(tail.fault)
         if tail.unended:
-            _write_whole(handle, b"\n")
+            write_whole(handle, b"\n")
         if tail.entries:
             head = tail.entries[0].end
             self._keep(head)
@@ -166,7 +167,7 @@ class AuditLog:
 
     def _write(self, handle: int, head: Head, says: Mapping[str, Any], *, first: bytes = b"") -> Head:
         line, head = link(says, head)
-        _write_whole(handle, first + line)
+        write_whole(handle, first + line)
         os.fsync(handle)
         self._keep(head)
         return head
@@ -176,12 +177,12 @@ class AuditLog:
         temporary = self.head_path.with_suffix(".tmp")
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
-            _write_whole(handle, json.dumps(head.to_json()).encode() + b"\n")
+            write_whole(handle, json.dumps(head.to_json()).encode() + b"\n")
             os.fsync(handle)
         finally:
             os.close(handle)
         temporary.replace(self.head_path)
-        _sync_directory(self.path.parent)
+        sync_directory(self.path.parent)
 
     def _head(self) -> Head | None:
         """Raises ValueError for a file that is no head."""
@@ -251,8 +252,7 @@ def _sortable(value: Any) -> Any:
 @contextmanager
 def _locked(path: Path, wait_s: float) -> Iterator[int]:
     """The log, open for appending, and nobody else's meanwhile. Raises OSError (TimeoutError after `wait_s`)."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    handle = open_to_append(path)
     try:
         with _flocked(handle, fcntl.LOCK_EX, wait_s):
             yield handle
@@ -280,19 +280,6 @@ def _try_flock(handle: int, how: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _write_whole(handle: int, data: bytes) -> None:
-    if os.write(handle, data) < len(data):
-        raise OSError("the disk took a part of the line only")
-
-
-def _sync_directory(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _now() -> str:

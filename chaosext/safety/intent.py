@@ -16,6 +16,7 @@ from chaosext.model.holder import Holder, me
 from chaosext.model.places import state_home
 from chaosext.nodes.transport import DEFAULT
 from chaosext.partition.apply import ARMING_S
+from chaosext.safety.durable import open_to_append, sync_directory, write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,8 +87,7 @@ class IntentLog:
     def require_writable(self) -> None:
         """Raise `Refused` where no line could be appended. Appends none."""
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            os.close(os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            os.close(open_to_append(self.path))
         except OSError as error:
             raise Refused(f"the intent log {self.path} can't be written ({error})", "permit it") from error
 
@@ -177,26 +177,15 @@ def _written(entry: Entry) -> Moment:
 
 
 def _append_durably(path: Path, line: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    handle = open_to_append(path)
     try:
-        data = (_line_break_if_torn(handle) + line).encode()
-        if os.write(handle, data) < len(data):
-            raise OSError("the disk took a part of the line only")
+        write_whole(handle, (_line_break_if_torn(handle) + line).encode())
         os.fsync(handle)
     finally:
         os.close(handle)
-    _sync_directory(path.parent)  # a file that is not yet in its directory is lost with the machine
+    sync_directory(path.parent)
 
 
 def _line_break_if_torn(handle: int) -> str:
     size = os.fstat(handle).st_size
     return "\n" if size and os.pread(handle, 1, size - 1) != b"\n" else ""
-
-
-def _sync_directory(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
