@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Kind(StrEnum):
@@ -26,8 +29,21 @@ class Kind(StrEnum):
     DNS_DEGRADED = "dns_degraded"
     DNS_DEAD = "dns_dead"
     DNS_RESTORED = "dns_restored"
+    DNS_SOCKET_STALE = "dns_socket_stale"
+    """A UDP socket that is kept gets no answers where a fresh one does (Kubernetes #125467)."""
+    DNS_ONLY_KEPT_SOCKET = "dns_only_kept_socket"
+    """The other way round: only who kept a socket from before still gets answers."""
+    DNS_SOCKETS_AGREE = "dns_sockets_agree"
     XDS_LOST = "xds_lost"
     XDS_RESTORED = "xds_restored"
+    SIDECAR_NOT_READY = "sidecar_not_ready"
+    SIDECAR_READY = "sidecar_ready"
+    TARGET_LOST = "target_lost"
+    TARGET_RESTORED = "target_restored"
+    BGP_LOST = "bgp_lost"
+    BGP_RESTORED = "bgp_restored"
+    ROUTE_LOST = "route_lost"
+    ROUTE_RESTORED = "route_restored"
     PROBE_FAILING = "probe_failing"
     CRASH_LOOP = "crash_loop"
     HEAL = "heal"
@@ -35,6 +51,9 @@ class Kind(StrEnum):
     ROLLBACK = "rollback"
     STEADY = "steady"
     OBSERVATION_LOST = "observation_lost"
+    OBSERVATION_RESTORED = "observation_restored"
+    CLOCK = "clock"
+    """How a node's clocks stand to the runner's, measured."""
     LOCK_LOST = "lock_lost"
 
 
@@ -56,3 +75,14 @@ class Event:
             "detail": self.detail,
             "source": self.source,
         }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Raises KeyError, TypeError or ValueError for what `to_json` did not write."""
+        return cls(
+            t_s=float(value["t_s"]),
+            kind=Kind(value["kind"]),
+            object=str(value["object"]),
+            detail=str(value["detail"]),
+            source=str(value["source"]),
+        )

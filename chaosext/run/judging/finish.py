@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from chaosext.model.crash import crash_point
-from chaosext.model.result import Briefing, RunResult
+from chaosext.model.result import Briefing, Lane, RunResult
 from chaosext.model.timeline import Event, Kind
 from chaosext.model.veil import veiled
 from chaosext.observe.changes import outage_windows
@@ -121,7 +121,7 @@ def result_of(
         duration_s=_age_s(started_at),
         verdict=verdict,
         events=context.recorder.events,
-        dns_outages=outage_windows(_dns_states(context.recorder.events)),
+        outages={Lane.DNS: outage_windows(_dns_states(context.recorder.events))},
         briefing=briefing,
         expected=expected,
         kube_dns_moved=facts_of(journal).moved,

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from chaosext.model.errors import Refused
+from chaosext.nodes.transport import DEFAULT, TRANSPORTS
 from chaosext.run.reading.limits import LimitKeys
 
 PREFIX = "chaosext_"
@@ -22,7 +23,7 @@ class Settings(LimitKeys):
     """
 
     context: str = Field(min_length=1, description="Kubernetes context; never the current one implicitly")
-    transport: str = Field("docker", pattern="^(docker|netns)$", description="The way into a node")
+    transport: str = Field(DEFAULT, pattern=f"^({'|'.join(TRANSPORTS)})$", description="The way into a node")
     leaf: str = Field(
         "", description="Container of the leaf router; empty: `<cluster>-leaf` on a kind context"
     )

@@ -6,7 +6,7 @@ import pytest
 
 from chaosext.model.errors import ChaosextError, Inconclusive, Refused, Unreachable, Unsafe
 from chaosext.model.finding import Evidence, Finding, Status
-from chaosext.model.result import RunResult
+from chaosext.model.result import Lane, RunResult
 from chaosext.model.timeline import Event, Kind
 from chaosext.model.verdict import Outcome, Verdict
 
@@ -71,7 +71,7 @@ def result(**outages: tuple[tuple[float, float | None], ...]) -> RunResult:
         duration_s=1.26,
         verdict=Verdict(outcome=Outcome.PASSED, reasons=("well",)),
         events=(Event(t_s=100.0, kind=Kind.HEAL, object="Node/cp", detail="", source=""),),
-        dns_outages=outages,
+        outages={Lane.DNS: outages},
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from chaosext.model.result import Briefing, ForeignRules, RunResult
+from chaosext.model.result import Briefing, ForeignRules, Lane, RunResult
 from chaosext.model.timeline import Event, Kind
 from chaosext.model.verdict import Outcome, Verdict
 from chaosext.observe.changes import outage_windows
@@ -149,9 +149,11 @@ def result(verdict: Verdict, *events: Event, duration_s: float = 236.0) -> RunRe
         duration_s=duration_s,
         verdict=verdict,
         events=events,
-        dns_outages=outage_windows(
-            (each.t_s, each.object, each.kind) for each in events if each.kind in kinds
-        ),
+        outages={
+            Lane.DNS: outage_windows(
+                (each.t_s, each.object, each.kind) for each in events if each.kind in kinds
+            )
+        },
         briefing=BRIEFING,
     )
 
