@@ -52,7 +52,7 @@ def take_lease(cluster: Cluster, claim: Claim, *, timeout_s: float | None = None
     """
     for _ in range(ATTEMPTS):
         look = _look(cluster, timeout_s)
-        if look.lock and look.lock.run != claim.run and not look.lock.may_be_taken:
+        if look.lock and look.lock.keeps_out(claim.run):
             raise look.lock.refusal(LEASE)
         try:
             _write(cluster, claim, look, timeout_s)

@@ -38,6 +38,10 @@ class LockFacts:
         """Whether its time is over, or the process that held it is known to have ended."""
         return not self.is_live or (self.holder is not None and self.holder.is_dead)
 
+    def keeps_out(self, run: str) -> bool:
+        """Whether it is another's, who may need it still."""
+        return self.run != run and not self.may_be_taken
+
     def refusal(self, where: str) -> Refused:
         """What to tell who wants it: who holds `where`, for how long at the most, and what to do."""
         if not self.run:

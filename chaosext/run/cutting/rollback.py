@@ -112,7 +112,7 @@ def _require_no_other(cluster: Cluster, context: RunContext) -> None:
     After a cut of our own the cluster needs it, whoever came meanwhile.
     """
     lock = None if context.cuts else look_at_lease(cluster)
-    if lock is not None and lock.run != context.id and not lock.may_be_taken:
+    if lock is not None and lock.keeps_out(context.id):
         raise lock.refusal(LEASE)
 
 
