@@ -132,6 +132,11 @@ def merged(peers: Iterable[Network]) -> tuple[Network, ...]:
     return (*v4, *v6)
 
 
+def nodes_of(cuts: Iterable[Cut]) -> tuple[str, ...]:
+    """The nodes that any of `cuts` is on, each once, sorted."""
+    return tuple(sorted({node.node for cut in cuts for node in cut.nodes}))
+
+
 def family_of(network: Network) -> Family:
     return "ipv4" if network.version == 4 else "ipv6"
 

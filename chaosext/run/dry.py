@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from chaosext.nodes.transport import shells
 from chaosext.partition.apply import require_free
+from chaosext.partition.cut import nodes_of
 from chaosext.partition.nft import arm_ruleset, disarm_ruleset
 from chaosext.run.briefing import brief
 from chaosext.run.context import owner
@@ -75,10 +76,9 @@ def _feasible(settings: Settings, wish: Wish, run: str) -> Cut:
 
 def _rules(cuts: list[Cut]) -> dict[str, tuple[str, ...]]:
     now = datetime.now(UTC)
-    nodes = sorted({node.node for cut in cuts for node in cut.nodes})
     return {
         name: tuple(
             arm_ruleset(cut, node, armed_at=now) for cut in cuts for node in cut.nodes if node.node == name
         )
-        for name in nodes
+        for name in nodes_of(cuts)
     }

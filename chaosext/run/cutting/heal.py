@@ -10,6 +10,7 @@ from chaosext.model.crash import crash_point
 from chaosext.model.errors import ChaosextError, Inconclusive
 from chaosext.nodes.transport import shells
 from chaosext.partition.apply import TIMEOUT_S, heal, how_to_remove
+from chaosext.partition.cut import nodes_of
 from chaosext.run.cutting.noting import note_heal
 from chaosext.run.trail import table_on
 from chaosext.safety.audit import NOTE_S, Event
@@ -46,8 +47,8 @@ def _undo(context: RunContext, timeout_s: float) -> HealReport:
     context.in_force = False
     if context.renewing:
         context.renewing.stop()
-    nodes = {node.node for cut in context.cuts for node in cut.nodes}
-    report = heal_nodes(context.id, shells(nodes, context.transport), context.let_go, timeout_s)
+    on = shells(nodes_of(context.cuts), context.transport)
+    report = heal_nodes(context.id, on, context.let_go, timeout_s)
     if any(
         node.gone and node.was_there is not False for node in report.nodes
     ):  # None: gone, but not listed before
@@ -97,7 +98,7 @@ def left_behind(context: RunContext, timeout_s: float = PARTING_S) -> tuple[str,
     except ChaosextError as error:  # no shell: not seen gone either
         return (str(error),)
     except Exception as error:  # a fault of ours, or a machine at its end: nothing was seen gone
-        nodes = sorted({node.node for cut in context.cuts for node in cut.nodes})
+        nodes = nodes_of(context.cuts)
         what = f"the cut of run {context.id} may still be in force on {', '.join(nodes)}"
         return (f"{what} ({type(error).__name__} while healing): {how_to_remove(context.id, nodes)}",)
     return ()

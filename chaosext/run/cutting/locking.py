@@ -10,6 +10,7 @@ from chaosext.model.crash import crash_point
 from chaosext.model.timeline import Kind
 from chaosext.nodes.transport import shells
 from chaosext.partition.apply import inspect, require_free
+from chaosext.partition.cut import nodes_of
 from chaosext.run.reach import connect, connect_to_act
 from chaosext.safety.lock import ClusterLock
 
@@ -69,4 +70,4 @@ def _lock(settings: Settings, context: RunContext, on: Mapping[str, NodeShell]) 
 
 
 def _shells(settings: Settings, cuts: Sequence[Cut]) -> Mapping[str, NodeShell]:
-    return shells((node.node for cut in cuts for node in cut.nodes), settings.transport)
+    return shells(nodes_of(cuts), settings.transport)

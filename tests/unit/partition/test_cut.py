@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chaosext.model.errors import Refused
-from chaosext.partition.cut import Cut, NodeCut, check_node, check_run, peers_of
+from chaosext.partition.cut import Cut, NodeCut, check_node, check_run, nodes_of, peers_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -195,3 +195,9 @@ def test_a_cut_can_not_be_renewed_at_any_pace(dead_man_s: float) -> None:
 def test_a_cut_lasts_as_long_as_its_step() -> None:
     assert a_cut(ttl_s=60.0, dead_man_s=3.0).step_s == 3.0
     assert a_cut(ttl_s=60.0, dead_man_s=90.0).step_s == a_cut(ttl_s=60.0).step_s == 60.0
+
+
+def test_the_nodes_of_several_cuts_are_named_once_and_in_order() -> None:
+    other = NodeCut(node="cp-0", uplinks=("eth0",))
+    assert nodes_of([a_cut(), a_cut(nodes=(NODE, other))]) == ("cp-0", "cp-1")
+    assert nodes_of([]) == ()
