@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from chaosext.nodes.transport import DEFAULT, TRANSPORTS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -24,8 +26,8 @@ cluster_option = click.option(
 )
 transport_option = click.option(
     "--transport",
-    type=click.Choice(["docker", "netns"]),
-    default="docker",
+    type=click.Choice(list(TRANSPORTS)),
+    default=DEFAULT,
     show_default=True,
     help="The way into the nodes: containers, or network namespaces.",
 )
@@ -144,5 +146,5 @@ def _unfinished_line(overview: Overview, run: Outstanding) -> str:
 def _until(run: Outstanding) -> str:
     if run.let_go is None:
         return "until nobody knows when"
-    over = ", which is over" if run.let_go.has_passed else ""
+    over = ", which is over" if run.is_over else ""
     return f"until {run.let_go.as_wall_clock():%Y-%m-%d %H:%M:%S} UTC at the latest{over}"

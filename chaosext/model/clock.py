@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeGuard
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,6 +64,11 @@ def booted() -> Moment:
 def at_wall_clock(at: datetime) -> Moment:
     """The moment of this boot at which the wall clock, as it is now, shows `at`: the best there is after a reboot."""
     return now().later((at - datetime.now(UTC)).total_seconds())
+
+
+def is_over(moment: Moment | None) -> TypeGuard[Moment]:
+    """Whether it is known to have passed: what nobody knows the moment of may go on."""
+    return moment is not None and moment.has_passed
 
 
 def uptime_s() -> float:

@@ -30,15 +30,21 @@ class Holder:
     started: int
 
     @property
-    def is_dead(self) -> bool:
-        """Whether it is known to have ended: one of this very boot and PID namespace that is no more.
+    def is_here(self) -> bool:
+        """Whether it could be seen from here if it had ended: it is of this very boot and PID namespace.
 
-        The boot tells machines apart: hosts may share a name, as fresh virtual machines do. Of an earlier boot nothing
-        is known; what it held expires by itself.
+        The boot tells machines apart: hosts may share a name, as fresh virtual machines do.
         """
         here = me()
-        seen_from_here = (self.boot, self.pids) == (here.boot, here.pids)
-        return seen_from_here and _has_ended(self.pid, self.started)
+        return (self.boot, self.pids) == (here.boot, here.pids)
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether it is known to have ended: one that is seen from here, and is no more.
+
+        Of an earlier boot nothing is known; what it held expires by itself.
+        """
+        return self.is_here and _has_ended(self.pid, self.started)
 
     def __str__(self) -> str:
         """One word, without blanks or commas: fits a comment of nft's and an annotation of Kubernetes'."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from chaosext.model import clock
 from chaosext.model.errors import Inconclusive, Unsafe
 from chaosext.partition.nft import TableFacts, table_of
 
@@ -97,7 +98,7 @@ class HealReport:
 
     def may_cut(self, *, let_go: Moment | None = None) -> bool:
         """Whether something of ours may still cut: not seen gone, and its TTL is not known to be over."""
-        return bool(self.left) and not (let_go is not None and let_go.has_passed)
+        return bool(self.left) and not clock.is_over(let_go)
 
     def require_gone(self, *, let_go: Moment | None = None) -> None:
         """Raise `Unsafe`, saying what, where and how to remove it, when something of ours may still cut.
@@ -123,7 +124,7 @@ class HealReport:
         The node was restarted, or somebody swept it: what was seen since then proves nothing.
         """
         gone = [node.node for node in self.nodes if node.was_there is False]
-        if gone and not (let_go is not None and let_go.has_passed):
+        if gone and not clock.is_over(let_go):
             raise Inconclusive(
                 f"the cut of run {self.run} was gone on {', '.join(gone)} before it was healed",
                 "see `chaosext audit show` for a sweep, and whether the node was restarted",

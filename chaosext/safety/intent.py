@@ -58,10 +58,14 @@ class Outstanding:
             return None
 
     @property
+    def is_over(self) -> bool:
+        """Whether the kernel is known to have let go on every node."""
+        return clock.is_over(self.let_go)
+
+    @property
     def is_running(self) -> bool:
         """Whether the process that meant to cut may live and the cut be in force: then it heals itself."""
-        over = self.let_go is not None and self.let_go.has_passed
-        return not over and self.holder is not None and not self.holder.is_dead
+        return not self.is_over and self.holder is not None and not self.holder.is_dead
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ def note_cut(context: RunContext, report: ArmReport) -> None:
 def note_heal(context: RunContext, report: HealReport) -> None:
     """The network is back when the rules are taken away, or before that, when the kernel let go of the peers."""
     at, detail = clock.now(), f"cut taken away in {report.elapsed_s:.2f} s"
-    if context.let_go is not None and context.let_go.has_passed:
+    if clock.is_over(context.let_go):
         at, detail = context.let_go, "the kernel let go at the cut's TTL"
     note = Note(kind=Kind.HEAL, object=_objects({node.node for node in report.nodes}), detail=detail)
     context.recorder.note(note, "chaosext", at_s=_monotonic_s(at))

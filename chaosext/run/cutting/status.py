@@ -7,8 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from chaosext.model.errors import ChaosextError, Inconclusive, Refused, Unsafe
-from chaosext.model.holder import me
-from chaosext.nodes.transport import discover, shells
+from chaosext.nodes.transport import DEFAULT, discover, shells
 from chaosext.partition.apply import inspect
 from chaosext.partition.cut import check_node
 from chaosext.safety.intent import INTENT, Outstanding, intent_log, outstanding
@@ -76,7 +75,7 @@ class Overview:
         intended = self.holders.get(run)
         if any(lock.may_be_taken for lock in locks) or (intended and intended.is_dead):
             return Runner.DEAD
-        if any(_is_here(holder) for holder in (*(lock.holder for lock in locks), intended)):
+        if any(holder and holder.is_here for holder in (*(lock.holder for lock in locks), intended)):
             return Runner.ALIVE
         return Runner.ELSEWHERE if locks else Runner.UNKNOWN
 
@@ -93,7 +92,7 @@ class Overview:
         return tuple(
             (node, run)
             for run in self.unfinished
-            if not (run.let_go and run.let_go.has_passed)
+            if not run.is_over
             for node in run.nodes
             if node in self.unasked
         )
@@ -151,7 +150,7 @@ class Overview:
             "owner": str(run.intent.get("owner", "")),
             "nodes": list(run.nodes),
             "let_go": run.let_go.as_wall_clock().isoformat(timespec="seconds") if run.let_go else None,
-            "over": bool(run.let_go and run.let_go.has_passed),
+            "over": run.is_over,
             "runner": self.runner(run.run).value,
         }
 
@@ -169,7 +168,7 @@ class Surveyed:
     shells: Mapping[str, NodeShell]
 
 
-def look(named: Collection[str] = (), *, cluster: str | None = None, transport: str = "docker") -> Surveyed:
+def look(named: Collection[str] = (), *, cluster: str | None = None, transport: str = DEFAULT) -> Surveyed:
     """Ask every node that can be found: kind's (of `cluster`, or of all), those `named`, and the intent log's.
 
     What can't be asked is in the answer. Raises `Refused` for a transport that there is not, or what names no node.
@@ -223,8 +222,3 @@ def _holders(log: Iterable[Entry]) -> Iterator[tuple[str, Holder]]:
             holder = Outstanding(run=entry["run"], nodes=(), intent=entry).holder
             if holder:
                 yield entry["run"], holder
-
-
-def _is_here(holder: Holder | None) -> bool:
-    """Whether it could be seen from here if it had ended."""
-    return holder is not None and (holder.boot, holder.pids) == (me().boot, me().pids)

@@ -10,7 +10,7 @@ from chaosext.model.errors import Inconclusive, Refused, Unsafe
 from chaosext.partition.apply import heal, how_to_remove
 from chaosext.partition.cut import check_run
 from chaosext.partition.lock import remove_lock
-from chaosext.partition.nft import LOCK_TABLE, TABLE_PREFIX
+from chaosext.partition.nft import LOCK_TABLE, table_of
 from chaosext.run.context import owner
 from chaosext.run.cutting.status import Runner
 from chaosext.safety.audit import Deed, Event, note
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from chaosext.nodes.shell import NodeShell
     from chaosext.partition.nft import TableFacts
     from chaosext.run.cutting.status import Overview, Surveyed
-    from chaosext.safety.intent import Outstanding
 
 SCHEMA = "chaosext.sweep/v1"
 
@@ -209,7 +208,7 @@ def _found(kind: Kind, overview: Overview, wanted: Wanted, node: str, what: Tabl
 
 def _unseen(overview: Overview, wanted: Wanted) -> Iterator[Found]:
     """A named run's cuts on nodes that can't say what they have: healing them may work all the same."""
-    over = {each.run for each in overview.unfinished if _is_over(each)}
+    over = {each.run for each in overview.unfinished if each.is_over}
     runs = {each.run: each.nodes for each in overview.unfinished if wanted.names(each.run)}
     if wanted.run is not None:
         runs[wanted.run] = (*runs.get(wanted.run, ()), *wanted.nodes)
@@ -230,26 +229,18 @@ def _remove(doomed: Collection[Found], shells: Mapping[str, NodeShell]) -> dict[
     failed: dict[Found, str] = {}
     for kind, run in sorted({(each.kind, each.run) for each in doomed}):
         group = {each.node: each for each in doomed if (each.kind, each.run) == (kind, run)}
-        problems = _REMOVE[kind](run, {node: shells[node] for node in group})
+        problems = _remove_on(kind, run, {node: shells[node] for node in group})
         failed |= {group[node]: problem for node, problem in problems.items()}
     return failed
 
 
-def _remove_cut(run: str, on: Mapping[str, NodeShell]) -> dict[str, str]:
+def _remove_on(kind: Kind, run: str, on: Mapping[str, NodeShell]) -> dict[str, str]:
     try:
+        if kind is Kind.LOCK:
+            return remove_lock(run, on)
         return {node.node: node.problem for node in heal(run, on).nodes if not node.gone}
     except Refused as error:  # no name of a run: somebody else's table that looks like ours
         return dict.fromkeys(on, str(error))
-
-
-def _remove_lock(run: str, on: Mapping[str, NodeShell]) -> dict[str, str]:
-    try:
-        return remove_lock(run, on)
-    except Refused as error:
-        return dict.fromkeys(on, str(error))
-
-
-_REMOVE = {Kind.CUT: _remove_cut, Kind.LOCK: _remove_lock}
 
 
 def _write_down(removed: Collection[Found]) -> tuple[str, ...]:
@@ -258,13 +249,8 @@ def _write_down(removed: Collection[Found]) -> tuple[str, ...]:
     for run in sorted({each.run for each in removed}):
         group = [each for each in removed if each.run == run]
         nodes, kinds = {each.node for each in group}, {each.kind for each in group}
-        tables = [
-            f"inet {TABLE_PREFIX}{run}" if kind is Kind.CUT else f"inet {LOCK_TABLE}"
-            for kind in sorted(kinds)
-        ]
-        deed = Deed(
-            event=Event.SWEPT, owner=owner(), run=run, nodes=tuple(sorted(nodes)), tables=tuple(tables)
-        )
+        tables = tuple(f"inet {table_of(run) if kind is Kind.CUT else LOCK_TABLE}" for kind in sorted(kinds))
+        deed = Deed(event=Event.SWEPT, owner=owner(), run=run, nodes=tuple(sorted(nodes)), tables=tables)
         entries.append(note(deed))
     return tuple(entry for entry in entries if isinstance(entry, str))
 
@@ -285,16 +271,12 @@ def _finished(
     over: dict[str, tuple[str, ...]] = {}
     for run in overview.unfinished:
         places = [(run.run, node) for node in run.nodes]
-        if _is_over(run):
+        if run.is_over:
             over[run.run] = tuple(place[1] for place in places if place not in live)
         elif wanted.names(run.run) or (wanted.concerns(run.run) and not run.is_running):
             seen = (place for place in places if place[1] not in overview.unasked or place in healed)
             over[run.run] = tuple(place[1] for place in seen if place not in unclean)
     return {run: nodes for run, nodes in over.items() if nodes}
-
-
-def _is_over(run: Outstanding) -> bool:
-    return run.let_go is not None and run.let_go.has_passed
 
 
 def _in_doubt(
