@@ -9,7 +9,6 @@ same values.
 from __future__ import annotations
 
 import json
-import os
 import ssl
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -21,6 +20,7 @@ from urllib.parse import urlencode
 
 from chaosext.cluster import objects
 from chaosext.cluster.execute import ExecResult, execute
+from chaosext.cluster.kubeconfig import kubeconfig_files, kubeconfig_paths
 from chaosext.model.errors import Refused, Unreachable
 from chaosext.model.malformed import understood
 
@@ -114,7 +114,7 @@ class Cluster:
         Raises `Refused` without a context, for one that isn't in the kubeconfig, for a server without TLS
         and for a kubeconfig that turns verification off.
         """
-        paths = kubeconfig or os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
+        paths = kubeconfig or kubeconfig_paths()
         _require_context(context, paths)
         configuration = _load(context, paths)
         _require_verified_tls(configuration, context)
@@ -387,7 +387,7 @@ def _known_contexts(paths: str) -> list[str]:
     import yaml
 
     names: list[str] = []
-    for path in (Path(part).expanduser() for part in paths.split(os.pathsep) if part):
+    for path in kubeconfig_files(paths):
         if path.is_file():
             try:
                 config = yaml.safe_load(path.read_text(encoding="utf-8")) or {}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from chaosext.cluster.kubeconfig import kubeconfig_files
 from chaosext.testbed.containers import Container, docker
 from chaosext.testbed.kubectl import ADMIN_CONF
 
@@ -68,12 +68,6 @@ def forget_context(context: str) -> None:
     for path in kubeconfig_files():
         if _names(_load(path), context, SECTIONS):
             _replace(path, yaml.safe_dump(without_context(_load(path), context), sort_keys=False))
-
-
-def kubeconfig_files() -> list[Path]:
-    """The files that kubectl and kind merge: those in KUBECONFIG, else ~/.kube/config."""
-    named = [Path(part) for part in os.environ.get("KUBECONFIG", "").split(os.pathsep) if part]
-    return named or [Path.home() / ".kube" / "config"]
 
 
 def _names(config: dict[str, Any], context: str, sections: Iterable[str]) -> bool:

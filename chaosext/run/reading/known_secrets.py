@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from chaosext.cluster.kubeconfig import kubeconfig_files
 from chaosext.run.judging.redaction import OWN_SETTINGS, PUBLIC
 from chaosext.run.reading.experiment import activities
 
@@ -83,8 +84,7 @@ def _in_kubeconfigs() -> Iterator[str]:
     """Of every user and server in $KUBECONFIG (else ~/.kube/config); what can't be read holds none for us."""
     import yaml
 
-    paths = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
-    for path in (Path(part).expanduser() for part in paths.split(os.pathsep) if part):
+    for path in kubeconfig_files():
         with suppress(
             OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, TypeError, KeyError, ValueError
         ):
