@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 NAMESPACE, NAME = "kube-system", "chaosext"
 LEASE = f"Lease {NAMESPACE}/{NAME}"
+DELETE = f"kubectl -n {NAMESPACE} delete lease {NAME}"
 OWNER, HOLDER = "chaosext/owner", "chaosext/holder"
 """Annotations: `user@host`, and the process (model/holder.py)."""
 
@@ -99,24 +100,29 @@ def _look(cluster: Cluster, timeout_s: float | None) -> _Look:
 
 
 def facts_of_lease(lease: Mapping[str, Any], now: datetime) -> LockFacts:
-    """Whose a Lease is, at `now` of the API server's clock. One without a holder is free, as for all who use Leases."""
+    """Whose a Lease is, at `now` of the API server's clock. One without a holder is free, as for all who use Leases.
+
+    One that is held until nobody knows when is held.
+    """
     spec, notes = lease.get("spec") or {}, lease["metadata"].get("annotations") or {}
-    remaining_s = _remaining_s(spec, now)
+    is_held, remaining_s = bool(spec.get("holderIdentity")), _remaining_s(spec, now)
     return LockFacts(
         run=spec.get("holderIdentity") or "",
         owner=notes.get(OWNER, ""),
         holder=parsed(notes.get(HOLDER)),
-        remaining_s=max(0, int(remaining_s)),
-        is_live=bool(spec.get("holderIdentity")) and remaining_s > 0,
+        remaining_s=max(0, int(remaining_s or 0)),
+        is_live=is_held and (remaining_s is None or remaining_s > 0),
+        delete_with=DELETE if is_held and remaining_s is None else "",
     )
 
 
-def _remaining_s(spec: Mapping[str, Any], now: datetime) -> float:
+def _remaining_s(spec: Mapping[str, Any], now: datetime) -> float | None:
+    """How long it holds yet; None where its times can't be read."""
     try:
         renewed = datetime.fromisoformat(spec["renewTime"])
         return (renewed + timedelta(seconds=spec["leaseDurationSeconds"]) - now).total_seconds()
     except (KeyError, TypeError, ValueError, OverflowError):
-        return 0.0
+        return None
 
 
 def _write(cluster: Cluster, claim: Claim, look: _Look, timeout_s: float | None) -> None:

@@ -25,6 +25,7 @@ class LockFacts:
     """A lock as found. `owner` and `holder` are "" and None when unreadable, or forgotten at its expiry.
 
     `remaining_s`: whole seconds, rounded down. `run` is "" where none is named: live then means that it isn't ours.
+    `delete_with`: the command that deletes a lock of which nobody can read until when it holds; "" for all others.
     """
 
     run: str
@@ -32,6 +33,7 @@ class LockFacts:
     holder: Holder | None
     remaining_s: int
     is_live: bool
+    delete_with: str = ""
 
     @property
     def may_be_taken(self) -> bool:
@@ -48,6 +50,11 @@ class LockFacts:
             return Refused(
                 f"lock: {where} is locked by something that chaosext did not make",
                 "see what it is, and delete it if nobody needs it",
+            )
+        if self.delete_with:
+            return Refused(
+                f"lock: {self} holds {where}, and until when can't be read: it does not expire by itself",
+                f"see whether that run lives (`chaosext status`); where it does not, `{self.delete_with}`",
             )
         return Refused(
             f"lock: {self} holds {where} ({self.remaining_s} s more, unless it is renewed)",

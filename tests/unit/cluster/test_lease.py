@@ -182,14 +182,53 @@ def test_a_server_that_is_gone_is_unreachable(api: LeaseApi) -> None:
         None,
         {},
         {"holderIdentity": "", "renewTime": "2026-11-23T10:00:00.000000Z", "leaseDurationSeconds": 60},
-        {"holderIdentity": "x"},
-        {"holderIdentity": "x", "renewTime": "yesterday", "leaseDurationSeconds": 60},
-        {"holderIdentity": "x", "renewTime": "2026-11-23T10:00:00.000000Z", "leaseDurationSeconds": None},
+        {"holderIdentity": "", "renewTime": "yesterday", "leaseDurationSeconds": 60},
     ],
 )
-def test_a_lease_without_a_holder_or_a_time_is_free(spec: Any) -> None:
+def test_a_lease_without_a_holder_is_free(spec: Any) -> None:
     now = datetime(2026, 11, 23, 10, 0, 1, tzinfo=UTC)
-    assert facts_of_lease({"metadata": {}, "spec": spec}, now).may_be_taken
+    facts = facts_of_lease({"metadata": {}, "spec": spec}, now)
+    assert (facts.is_live, facts.may_be_taken, facts.delete_with) == (False, True, "")
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"holderIdentity": "x"},
+        {"holderIdentity": "x", "renewTime": "yesterday", "leaseDurationSeconds": 60},
+        {"holderIdentity": "x", "renewTime": "2026-11-23T10:00:00", "leaseDurationSeconds": 60},
+        {"holderIdentity": "x", "renewTime": "2026-11-23T10:00:00.000000Z", "leaseDurationSeconds": None},
+        {"holderIdentity": "x", "renewTime": "2026-11-23T10:00:00.000000Z", "leaseDurationSeconds": 10**20},
+    ],
+)
+def test_a_lease_whose_time_can_not_be_read_is_held(spec: Any) -> None:
+    """Only who is known to be dead has lost it."""
+    now = datetime(2026, 11, 23, 10, 0, 1, tzinfo=UTC)
+    assert facts_of_lease({"metadata": {}, "spec": spec}, now).keeps_out("y")
+    notes = {"chaosext/holder": str(DEAD)}
+    assert facts_of_lease({"metadata": {"annotations": notes}, "spec": spec}, now).may_be_taken
+
+
+def test_who_is_kept_out_by_a_time_that_can_not_be_read_is_told_how_to_delete_it(api: LeaseApi) -> None:
+    take_lease(api.cluster(), A)
+    assert api.lease is not None
+    del api.lease["spec"]["renewTime"]
+    with pytest.raises(Refused) as refused:
+        take_lease(api.cluster(), B)
+    assert refused.value.message.startswith(
+        "lock: run aaa of alice@one holds Lease kube-system/chaosext, and"
+    )
+    assert "`kubectl -n kube-system delete lease chaosext`" in refused.value.fix
+    assert holder(api) == "aaa"
+
+
+def test_its_own_run_makes_the_time_of_a_lease_readable_again(api: LeaseApi) -> None:
+    take_lease(api.cluster(), A)
+    assert api.lease is not None
+    api.lease["spec"]["renewTime"] = "yesterday"
+    assert renew_lease(api.cluster(), A) == ""
+    with pytest.raises(Refused, match=r"\(\d+ s more"):
+        take_lease(api.cluster(), B)
 
 
 @pytest.mark.parametrize(("age_s", "live"), [(0, True), (59.9, True), (60, False), (61, False)])
