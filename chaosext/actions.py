@@ -36,7 +36,8 @@ def sever_control_plane(
         families: `ipv4`, `ipv6`; by default both. kubelet falls back to the family that is left open.
         uplinks: interface names; by default those that carry the node's InternalIP.
         dead_man_s: seconds, 3 or more, after which the kernel lets go when this process has died; the cut is renewed
-            until `ttl_s`. By default the kernel is asked once, for the whole of `ttl_s`.
+            until `ttl_s`. By default, or with 0, there is no such switch: the kernel is asked once, for the whole of
+            `ttl_s`.
         prove: prove the cut from both sides; a cut that can't be proven is healed at once.
 
     Returns a JSON object: run, ttl_s, dead_man_s, expires_at (ISO 8601), nodes, peers, command_to_cut_s,
