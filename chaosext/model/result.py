@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
+
+from chaosext.model.finding import Status
+from chaosext.model.verdict import Verdict
 
 if TYPE_CHECKING:
     from chaosext.model.timeline import Event
-    from chaosext.model.verdict import Verdict
 
 SCHEMA = "chaosext.result/v1"
 
@@ -35,6 +37,17 @@ class Briefing:
             "nodes_without_bgp_peer": list(self.unpeered_nodes),
             "kube_dns_nodes_before": list(self.kube_dns_nodes),
         }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Raises KeyError, TypeError or ValueError for what `to_json` did not write."""
+        return cls(
+            context=str(value["context"]),
+            timings=dict(value["timings"]),
+            outlook=tuple(map(str, value["outlook"])),
+            unpeered_nodes=tuple(map(str, value["nodes_without_bgp_peer"])),
+            kube_dns_nodes=tuple(map(str, value["kube_dns_nodes_before"])),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +83,15 @@ class ForeignRules:
             "unattributed": list(self.unattributed),
             "not_compared": list(self.not_compared),
         }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Raises KeyError, TypeError or ValueError for what `to_json` did not write."""
+        return cls(
+            changed_by={str(author): int(lines) for author, lines in value["changed_by"].items()},
+            unattributed=tuple(map(str, value["unattributed"])),
+            not_compared=tuple(map(str, value["not_compared"])),
+        )
 
 
 class Lane(StrEnum):
@@ -113,6 +135,16 @@ class NodeClock:
             "boots": self.boots,
         }
 
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Raises KeyError, TypeError or ValueError for what `to_json` did not write."""
+        return cls(
+            offset_s=float(value["offset_s"]),
+            error_s=float(value["error_s"]),
+            wall_skew_s=float(value["wall_skew_s"]),
+            boots=int(value["boots"]),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
@@ -132,9 +164,56 @@ class Timing:
     def to_json(self) -> dict[str, Any]:
         return {name: _rounded(getattr(self, name)) for name in self.__slots__}
 
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Raises TypeError or ValueError for what `to_json` did not write."""
+        known = {name: value[name] for name in cls.__slots__ if value.get(name) is not None}
+        return cls(**{name: float(seconds) for name, seconds in known.items()})
+
 
 def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 1)
+
+
+class Rule(StrEnum):
+    """The questions that a verdict is derived from, in the order in which a run comes to them."""
+
+    GATE = "gate"
+    """The steady state held before the cut."""
+    CUT = "cut"
+    """The cut was proven, from both sides."""
+    AFTER = "after"
+    """The steady state held after the heal, without help."""
+    ROLLBACK = "rollback"
+    """The steady state held after the rollback."""
+    CLEAN = "clean"
+    """Whatever the run put anywhere was seen gone at its end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruling:
+    """How a rule was met, and why, in a line. `status` is None where the run never came to it, or had no need to."""
+
+    rule: Rule
+    status: Status | None
+    reason: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "rule": self.rule.value,
+            "status": self.status.value if self.status else None,
+            "reason": self.reason,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Raises KeyError, TypeError or ValueError for what `to_json` did not write."""
+        status = value["status"]
+        return cls(
+            rule=Rule(value["rule"]),
+            status=None if status is None else Status(status),
+            reason=str(value["reason"]),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +221,8 @@ class RunResult:
     """One run, whole. `duration_s` is wall clock.
 
     `outages`: what was out, where and when; `unobserved`: node -> the windows in which its sentinel's record has
-    nothing, which is never healthy. `clocks`: node -> how its clocks stood to the runner's.
+    nothing, which is never healthy. `clocks`: node -> how its clocks stood to the runner's. `rulings`: what the verdict
+    was derived from; empty in results of before there were any.
 
     `audit` is the number and hash of the run's last entry in the audit log (`seq`, `hash`); None: it has none there.
     """
@@ -153,6 +233,7 @@ class RunResult:
     duration_s: float
     verdict: Verdict
     events: tuple[Event, ...]
+    rulings: tuple[Ruling, ...] = ()
     outages: Outages = field(default_factory=dict)
     unobserved: Mapping[str, tuple[Window, ...]] = field(default_factory=dict)
     clocks: Mapping[str, NodeClock] = field(default_factory=dict)
@@ -183,6 +264,7 @@ class RunResult:
             "started_at": self.started_at,
             "duration_s": round(self.duration_s, 1),
             **self.verdict.to_json(),
+            "rules": [ruling.to_json() for ruling in self.rulings],
             "expected": self.expected,
             "kube_dns_moved": self.kube_dns_moved,
             "dns_outages_s": _windows(self.dns_outages),
@@ -195,6 +277,53 @@ class RunResult:
             "audit": dict(self.audit) if self.audit else None,
             **(self.briefing.to_json() if self.briefing else {}),
         }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], events: tuple[Event, ...]) -> Self:
+        """The result that `value` is the JSON of, with the timeline that lies beside it.
+
+        Results of before there were sentinels have less in them. Raises KeyError, TypeError, AttributeError or
+        ValueError for what `to_json` did not write.
+        """
+        if value["schema"] != SCHEMA:
+            raise ValueError(f"schema {value['schema']!r}, not {SCHEMA}")
+        foreign, audit = value.get("foreign_rules"), value.get("audit")
+        return cls(
+            run=str(value["run"]),
+            experiment=str(value["experiment"]),
+            started_at=str(value["started_at"]),
+            duration_s=float(value["duration_s"]),
+            verdict=Verdict.from_json(value),
+            events=events,
+            rulings=tuple(map(Ruling.from_json, value.get("rules", ()))),
+            outages=_outages(value),
+            unobserved=_windows_in(value.get("unobserved_s", {})),
+            clocks={str(node): NodeClock.from_json(each) for node, each in value.get("clocks", {}).items()},
+            timing=Timing.from_json(value.get("timing", {})),
+            briefing=Briefing.from_json(value) if "context" in value else None,
+            expected=_text(value.get("expected")),
+            kube_dns_moved=_text(value.get("kube_dns_moved")),
+            foreign_rules=ForeignRules.from_json(foreign) if foreign else None,
+            audit=dict(audit) if audit else None,
+        )
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _outages(value: Mapping[str, Any]) -> Outages:
+    lanes = value.get("outages_s", {Lane.DNS.value: value.get("dns_outages_s", {})})
+    return {Lane(lane): _windows_in(found) for lane, found in lanes.items()}
+
+
+def _windows_in(value: Mapping[str, Any]) -> dict[str, tuple[Window, ...]]:
+    return {
+        str(name): tuple(
+            (float(start_s), None if end_s is None else float(end_s)) for start_s, end_s in found
+        )
+        for name, found in value.items()
+    }
 
 
 def _windows(found: Mapping[str, tuple[Window, ...]]) -> dict[str, list[list[float | None]]]:

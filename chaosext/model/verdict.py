@@ -5,7 +5,10 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 EXPECTATION_NOT_MET_EXIT_CODE = 1
 
@@ -19,6 +22,8 @@ class Outcome(StrEnum):
     REFUSED = "refused"
     UNSAFE = "unsafe"
     INTERRUPTED = "interrupted"
+    NOT_KNOWN = "not known"
+    """Of a run that was killed before it could judge: what reports say of it; no run ends with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +48,7 @@ class Verdict:
                 return 10 if self.rollback_verified else 11
             case Outcome.REFUSED:
                 return 20
-            case Outcome.INCONCLUSIVE:
+            case Outcome.INCONCLUSIVE | Outcome.NOT_KNOWN:
                 return 30
             case Outcome.UNSAFE:
                 return 40
@@ -75,3 +80,14 @@ class Verdict:
             "rollback_verified": self.rollback_verified,
             "reasons": list(self.reasons),
         }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Raises KeyError, TypeError or ValueError for what `to_json` did not write."""
+        outcome, verified = Outcome(value["verdict"]), value["rollback_verified"]
+        return cls(
+            outcome=outcome,
+            reasons=tuple(map(str, value["reasons"])),
+            rollback_verified=None if verified is None else bool(verified),
+            signal_number=int(value["exit_code"]) - 128 if outcome is Outcome.INTERRUPTED else None,
+        )

@@ -149,6 +149,11 @@ def what_to_do(result: RunResult) -> tuple[str, ...]:
             return ("Remove what is left, as the reason says, before anything else.",)
         case Outcome.INTERRUPTED:
             return ("The cut was healed, but rollbacks were not played: check with `chaosext check all`.",)
+        case Outcome.NOT_KNOWN:
+            return (
+                "Look for what is left with `chaosext status`, take it away with `chaosext sweep`, then "
+                "`chaosext check all`.",
+            )
 
 
 def _prevent(result: RunResult) -> tuple[str, ...]:

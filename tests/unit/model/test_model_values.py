@@ -20,6 +20,7 @@ from chaosext.model.verdict import Outcome, Verdict
         (Outcome.DEVIATED, None, None, 11),
         (Outcome.REFUSED, None, None, 20),
         (Outcome.INCONCLUSIVE, None, None, 30),
+        (Outcome.NOT_KNOWN, None, None, 30),
         (Outcome.UNSAFE, None, None, 40),
         (Outcome.INTERRUPTED, None, 2, 130),
         (Outcome.INTERRUPTED, None, 15, 143),
