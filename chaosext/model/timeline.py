@@ -86,3 +86,27 @@ class Event:
             detail=str(value["detail"]),
             source=str(value["source"]),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predicted:
+    """One line of a rehearsal: an event that is expected at `t_s`, and between `t_min_s` and `t_max_s` with luck.
+
+    `probability` (0 to 1) is that it happens at all; None where the rehearsal gives none.
+    """
+
+    event: Event
+    t_min_s: float
+    t_max_s: float
+    probability: float | None = None
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Raises KeyError, TypeError or ValueError for what is no line of a `chaosext.rehearsal/v1`."""
+        chance = value.get("probability")
+        return cls(
+            event=Event.from_json(value),
+            t_min_s=float(value["t_min_s"]),
+            t_max_s=float(value["t_max_s"]),
+            probability=None if chance is None else float(chance),
+        )
