@@ -37,6 +37,9 @@ class RunContext:
     on its cluster, `trail` what it tells the audit log. `gate_failed`: the steady state was not met before the
     method, which was not played. `strict` is set by `chaosext run`, which derives the verdict itself; under plain
     `chaos run` the control does.
+
+    For who watches the run: `doing` says what is played now, and since when (monotonic seconds). `heard` is when each
+    node's sentinel was last heard of: the runner's monotonic time of the newest sample that was read (node -> s).
     """
 
     id: str
@@ -57,6 +60,8 @@ class RunContext:
     prepared: tuple[Wish, Planned, float] | None = None
     method_began: bool = False
     gate_failed: bool = False
+    doing: tuple[str, float] = ("", 0.0)
+    heard: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.trail = Trail(run=self.id, owner=self.owner)
