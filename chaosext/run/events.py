@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from chaosext.run.reading.experiment import activities
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from chaosext.run.context import RunContext
     from chaosext.run.directory import RunDirectory
     from chaosext.run.leaving import Leaving
     from chaosext.run.reading.resolve import Resolved
@@ -59,6 +61,25 @@ class InTime(RunEventHandler):  # type: ignore[misc]
             return {}
         found: dict[str, Any] = substitute(values, self._resolved.configuration, self._resolved.secrets)
         return found
+
+
+class Announcer(RunEventHandler):  # type: ignore[misc]
+    """Keeps in the run's context what is played now, for who watches."""
+
+    def __init__(self, run: RunContext) -> None:
+        self._run, self._phase = run, "gate"
+
+    def start_method(self, experiment: Any) -> None:
+        self._phase = "method"
+
+    def start_hypothesis_after(self, experiment: Any) -> None:
+        self._phase = "steady state"
+
+    def start_rollbacks(self, experiment: Any) -> None:
+        self._phase = "rollbacks"
+
+    def start_activity(self, activity: Any) -> None:
+        self._run.doing = f"{self._phase}: {activity['name']}", time.monotonic()
 
 
 class Scribe(RunEventHandler):  # type: ignore[misc]

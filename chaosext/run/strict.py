@@ -157,7 +157,7 @@ def _play(resolved: Resolved, journal: dict[str, Any], run: RunContext, left: Le
     from chaoslib.run import Runner
     from chaoslib.types import Strategy
 
-    from chaosext.run.events import InTime, Scribe
+    from chaosext.run.events import Announcer, InTime, Scribe
 
     _quieten()
     cache_activities(resolved.experiment)  # what a `ref` is looked up in
@@ -165,6 +165,7 @@ def _play(resolved: Resolved, journal: dict[str, Any], run: RunContext, left: Le
     scribe.write()
     with Runner(Strategy.AFTER_METHOD) as runner:
         runner.register_event_handler(scribe)
+        runner.register_event_handler(Announcer(run))
         runner.register_event_handler(InTime(left, resolved))
         if _gate_holds(resolved, journal, runner.event_registry):
             _play_method(resolved, journal, runner)

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 class Renewing:
     """Renews `cut`, armed just now, on its nodes until `until`, when its TTL is over. `renewed` hears of each time.
 
-    `lost` says why the cut has ended before that, "" while it has not.
+    `held` is when the kernel lets go unless it is renewed once more. `lost` says why the cut has ended before that, ""
+    while it has not.
     """
 
     cut: Cut
@@ -36,18 +37,18 @@ class Renewing:
     until: Moment
     renewed: Callable[[], None] = lambda: None
     lost: str = ""
-    _held: Moment = field(init=False)
+    held: Moment = field(init=False)
     _stopped: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
-        self._held = clock.now().later(self.cut.step_s)
+        self.held = clock.now().later(self.cut.step_s)
 
     def start(self) -> None:
         threading.Thread(target=self._keep, name="renewing", daemon=True).start()
 
     def stop(self) -> None:
         """Renew no more. One that is on its way does no harm: it is refused once the cut was healed."""
-        if not self._stopped.is_set() and self._held.has_passed and not self._is_kept and not self.lost:
+        if not self._stopped.is_set() and self.held.has_passed and not self._is_kept and not self.lost:
             self.lost = "no node answered a renewal in time"
         self._stopped.set()
 
@@ -62,7 +63,7 @@ class Renewing:
     @property
     def _is_kept(self) -> bool:
         """Whether the kernel holds the cut to its end, without any more renewals."""
-        return self._held >= self.until.later(-SHORTEST_TTL_S)
+        return self.held >= self.until.later(-SHORTEST_TTL_S)
 
     def _keep(self) -> None:
         every_s = self.cut.step_s / 3
@@ -80,7 +81,7 @@ class Renewing:
             if not self._stopped.is_set():
                 self.lost = str(error) if isinstance(error, ChaosextError) else type(error).__name__
             return False
-        self._held = min(self.until, report.armed_at.later(self.cut.step_s))
+        self.held = min(self.until, report.armed_at.later(self.cut.step_s))
         crash_point("renewed")
         if not self._stopped.is_set():  # else it would be told after the heal, as if a cut had come back
             self.renewed()
