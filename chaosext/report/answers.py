@@ -1,0 +1,185 @@
+"""The first screen of every report: the six questions of whoever was asleep, answered from what was observed. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from chaosext.model.result import Lane
+from chaosext.model.timeline import Kind
+from chaosext.model.verdict import Outcome
+from chaosext.report.story import causes, what_to_do
+from chaosext.report.units import count, duration, names, window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from chaosext.model.result import RunResult, Window
+    from chaosext.report.story import Step
+
+FELT = (Lane.DNS, Lane.XDS, Lane.PROBES)
+"""The lanes whose outages users of the cluster feel; the others are causes, or how it looks to the control plane."""
+
+LOST = {
+    Lane.DNS: "DNS failed on {}",
+    Lane.DNS_KEPT_SOCKET: "UDP sockets that were kept open got no DNS answers on {}",
+    Lane.DNS_TCP: "DNS over TCP failed on {}",
+    Lane.XDS: "sidecars were without configuration (xDS): {}",
+    Lane.SIDECAR_READY: "sidecars said not ready: {}",
+    Lane.PROBES: "kubelet's probes failed on {}",
+    Lane.TARGETS: "TCP connections failed: {}",
+    Lane.BGP: "BGP sessions were lost: {}",
+    Lane.ROUTES: "routes were lost: {}",
+}
+"""What is said of a lane in which something was out. That nodes are NotReady is what a cut means: it is no news."""
+
+UNTOUCHED = {
+    Outcome.REFUSED: "Nothing was touched",
+    Outcome.INCONCLUSIVE: "The run proved nothing",
+    Outcome.NOT_KNOWN: "How it ended is not known",
+    Outcome.UNSAFE: "Something of ours may be left",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One question, and what can be said to it: at least one line, each a sentence."""
+
+    question: str
+    lines: tuple[str, ...]
+
+
+def answers(result: RunResult) -> tuple[Answer, ...]:
+    """What broke, why, for how long, for whom, is it over, what now: in this order."""
+    asked = {
+        "What broke?": _broke(result),
+        "Why?": _why(result),
+        "For how long?": _how_long(result),
+        "For whom?": _whom(result),
+        "Is it over?": (_over(result),),
+        "What now?": what_to_do(result),
+    }
+    return tuple(Answer(question=question, lines=tuple(lines)) for question, lines in asked.items())
+
+
+def headline(result: RunResult) -> str:
+    """One sentence: what users felt, and for how long."""
+    if result.verdict.outcome in UNTOUCHED:
+        return f"{UNTOUCHED[result.verdict.outcome]}."
+    felt = _felt(result)
+    if not felt:
+        return "Nothing broke." if result.verdict.outcome is Outcome.PASSED else "No outage was seen."
+    lane, lost = next(iter(felt.items()))
+    return _sentence(f"{LOST[lane].format(count(lost))}, {_longest(result, lost)}")
+
+
+def _broke(result: RunResult) -> Iterator[str]:
+    lost = {lane: found for lane in LOST if (found := result.outages.get(lane))}
+    yield from (_sentence(LOST[lane].format(count(found))) for lane, found in lost.items())
+    looping = {event.object for event in result.events if event.kind is Kind.CRASH_LOOP}
+    if looping:
+        yield _sentence(f"containers crash-looped in {count(looping)}")
+    if not (lost or looping):
+        yield _SEEN_NOTHING[result.verdict.outcome]
+
+
+_SEEN_NOTHING = {
+    Outcome.PASSED: "Nothing: no outage was seen on anything that was watched.",
+    Outcome.DEVIATED: "The steady state did not hold; no outage was seen on its way.",
+    Outcome.REFUSED: "Nothing: the run was refused before anything was touched.",
+    Outcome.INCONCLUSIVE: "Not known: the run proved nothing.",
+    Outcome.NOT_KNOWN: "Not known: no outage is in what the run left.",
+    Outcome.UNSAFE: "The clean-up: the cut could not be seen gone.",
+    Outcome.INTERRUPTED: "Nothing that was seen: the run was ended before its time.",
+}
+
+
+def _why(result: RunResult) -> tuple[str, ...]:
+    """The steps of the chain that led to what users felt, where that is what the run is about; else its reasons."""
+    steps = causes(result)
+    dead = _last(steps, Kind.DNS_DEAD) or _last(steps, Kind.XDS_LOST) or _last(steps, Kind.PROBE_FAILING)
+    if result.verdict.outcome is not Outcome.DEVIATED or dead is None:
+        return tuple(map(_sentence, result.verdict.reasons)) or ("No reason was given.",)
+    moved = _last((step for step in steps if step.t_s < dead.t_s), Kind.POD_BOUND)
+    return tuple(f"At {step.t_s:.1f} s {step.text}" for step in (moved, dead) if step)
+
+
+def _last(steps: Iterable[Step], kind: Kind) -> Step | None:
+    """The last of the steps that an event of `kind` is evidence of."""
+    found = [step for step in steps if any(event.kind is kind for event in step.evidence)]
+    return found[-1] if found else None
+
+
+def _how_long(result: RunResult) -> Iterator[str]:
+    felt = _felt(result)
+    for lane, lost in felt.items():
+        yield _sentence(f"{_SHORT[lane]} {_longest(result, lost)}")
+    if not felt:
+        yield "No outage has a length to tell." if result.outages else "There was no outage to measure."
+    if result.unobserved:
+        blind = sum(_seconds(result, each) for found in result.unobserved.values() for each in found)
+        yield f"{duration(blind)} of {count(result.unobserved)} were not observed: it may have been longer."
+
+
+_SHORT = {Lane.DNS: "DNS", Lane.XDS: "xDS", Lane.PROBES: "probes"}
+
+
+def _longest(result: RunResult, lost: Mapping[str, tuple[Window, ...]]) -> str:
+    """`for 82.2 s (55.0 s to 137.2 s)`: the longest window of any object."""
+    longest = max(
+        (each for found in lost.values() for each in found), key=lambda each: _seconds(result, each)
+    )
+    over = "" if longest[1] is not None else ", and was not back when the run ended"
+    many = " at the longest" if sum(map(len, lost.values())) > 1 else ""
+    return f"for {duration(_seconds(result, longest))}{many} ({window(longest)} after the cut){over}"
+
+
+def _seconds(result: RunResult, found: Window) -> float:
+    start_s, end_s = found
+    return (
+        max((event.t_s for event in result.events), default=start_s) if end_s is None else end_s
+    ) - start_s
+
+
+def _whom(result: RunResult) -> Iterator[str]:
+    felt = _felt(result)
+    for lane, lost in felt.items():
+        yield f"{_SHORT[lane][0].upper()}{_SHORT[lane][1:]}: {names(lost)}."
+    if not felt:
+        yield "Nobody that was watched." if result.verdict.outcome is Outcome.PASSED else "Nobody is known."
+
+
+def _over(result: RunResult) -> str:
+    """Whether what broke is whole again, as far as somebody looked."""
+    verified = result.verdict.rollback_verified
+    steady = [event.t_s for event in result.events if event.kind is Kind.STEADY and event.t_s > 0]
+    since = f", since {steady[-1]:.1f} s" if steady else ""
+    match result.verdict.outcome:
+        case Outcome.PASSED:
+            return f"Yes{since}: the steady state held after the heal, without help."
+        case Outcome.DEVIATED if verified:
+            return f"Yes{since}: the rollback brought the steady state back, and it held."
+        case Outcome.DEVIATED:
+            return "No, or nobody knows: the steady state was not seen again."
+        case Outcome.REFUSED:
+            return "Yes: it never began."
+        case Outcome.UNSAFE:
+            return "No: rules of ours may still be in force. See why, and take them away."
+        case Outcome.INCONCLUSIVE | Outcome.INTERRUPTED | Outcome.NOT_KNOWN:
+            return _healed(result)
+
+
+def _healed(result: RunResult) -> str:
+    heals = [event.t_s for event in result.events if event.kind is Kind.HEAL]
+    if heals:
+        return f"The cut is: it was healed at {heals[-1]:.1f} s. Nobody asserted the steady state after it."
+    cut = any(event.kind is Kind.CUT for event in result.events)
+    return "Not known: no heal was seen." if cut else "Yes: nothing was cut."
+
+
+def _felt(result: RunResult) -> dict[Lane, Mapping[str, tuple[Window, ...]]]:
+    return {lane: found for lane in FELT if (found := result.outages.get(lane))}
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."

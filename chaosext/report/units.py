@@ -1,0 +1,51 @@
+"""Seconds, windows and objects as people read them, the same in every report. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from chaosext.model.result import Window
+
+KINDS = {"Node": "node", "Service": "Service", "Leaf": "leaf", "Cluster": "cluster", "Zone": "zone"}
+"""What the objects' kinds are called in a sentence, where that is not their own name."""
+
+PRECISE_S = 180.0
+"""Below this, tenths of a second are told: a sentinel looks once a second, an API watch hears at once."""
+
+
+def duration(seconds: float) -> str:
+    """How long: `82.2 s`, `3 min 20 s`, `1 h 02 min`."""
+    if seconds < PRECISE_S:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02} s"
+    return f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def window(found: Window) -> str:
+    """From when to when, in seconds after the cut: `55.0 s to 137.2 s`, `from 55.0 s on`."""
+    start_s, end_s = found
+    return f"from {start_s:.1f} s on" if end_s is None else f"{start_s:.1f} s to {end_s:.1f} s"
+
+
+def count(objects: Collection[str]) -> str:
+    """How many of which kind: `2 nodes`, `1 node and 3 Pods`."""
+    kinds = Counter(name.partition("/")[0] for name in objects)
+    return listed(f"{n} {KINDS.get(kind, kind)}{'s' * (n > 1)}" for kind, n in kinds.items())
+
+
+def names(objects: Collection[str], at_most: int = 6) -> str:
+    """The objects' bare names; from `at_most` on the rest is counted: `a, b and 62 more`."""
+    bare = list(dict.fromkeys(name.partition("/")[2] or name for name in objects))
+    return listed(bare if len(bare) <= at_most else [*bare[:at_most], f"{len(bare) - at_most} more"])
+
+
+def listed(words: Iterable[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    *most, last = [*words] or [""]
+    return f"{', '.join(most)} and {last}" if most else last
