@@ -39,6 +39,11 @@ class Recorder:
         with self._lock:
             return tuple(sorted(self._events, key=lambda event: event.t_s))
 
+    @property
+    def zero_s(self) -> float | None:
+        """The monotonic time that the timeline counts from; None while there was no cut yet."""
+        return self._zero_s
+
     def note(self, note: Note, source: str, *, at_s: float | None = None) -> None:
         """Record what happened; `at_s` is its monotonic time where that is not now."""
         moment = time.monotonic() if at_s is None else at_s

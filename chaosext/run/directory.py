@@ -66,13 +66,14 @@ class RunDirectory:
 
     def write_text(self, name: str, text: str) -> None:
         """Write `text`, without what must not be said, to the file `name` whole or not at all."""
-        temporary = self.path / f".{name}.tmp"
+        target = self.path / name
+        temporary = target.with_name(f".{target.name}.tmp")
         try:
             with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(veiled(text))
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(self.path / name)
+            temporary.replace(target)
         except OSError:
             temporary.unlink(missing_ok=True)  # on a full disk even half a file is in the way
             raise

@@ -35,6 +35,13 @@ class Settings(LimitKeys):
     lookups: int = Field(
         10, ge=1, le=100, description="DNS lookups per node and address, UDP and TCP in turn"
     )
+    sentinel: bool = Field(
+        True, description="Watch from every node, by a sentinel on each while the run lasts"
+    )
+    sentinel_image: str = Field(
+        "", description="The sentinel's image; empty: the one that `testbed up` brings"
+    )
+    sentinel_port: int = Field(9853, ge=1, le=65535, description="Where a sentinel listens on its node")
 
     @property
     def leaf_container(self) -> str:
