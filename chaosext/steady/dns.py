@@ -14,7 +14,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import cycle, islice, product
-from shlex import quote
 from typing import TYPE_CHECKING
 
 from chaosext.cluster.client import NotFound
@@ -247,8 +246,8 @@ def _ask_rows(shell: NodeShell, rows: Mapping[str, str], timeout_s: float) -> di
     return dict(line.split(" ", 1) for line in result.stdout.splitlines() if " " in line)
 
 
-def _row(lookup: Lookup, port: int = PORT) -> str:
-    return f"{lookup.protocol} {lookup.address} {port} {b64encode(lookup.wire).decode()}"
+def _row(lookup: Lookup) -> str:
+    return f"{lookup.protocol} {lookup.address} {PORT} {b64encode(lookup.wire).decode()}"
 
 
 def _read_answers(node: str, plan: Sequence[Lookup], said: dict[str, str] | Unreachable) -> Iterator[Answer]:
@@ -389,70 +388,3 @@ def _summary(evidence: DnsEvidence, bad: Sequence[Evidence]) -> str:
     counted = f"{good} of {len(asked)} lookups answered, from {len(evidence.judged)} nodes"
     more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
     return f"{counted}; {bad[0].subject}: {bad[0].detail}{more}" if bad else counted
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DnsSample:
-    """One line of the sampler: a lookup that began at `at_s` (Unix time, on the node's clock)."""
-
-    at_s: float
-    address: str
-    protocol: str
-    outcome: Outcome
-    elapsed_ms: float
-    detail: str
-
-    @property
-    def answered(self) -> bool:
-        return self.outcome is Outcome.ANSWERED
-
-
-def sampler_script(
-    addresses: Sequence[str],
-    *,
-    protocols: Sequence[str] = ("udp",),
-    name: str = API_SERVER_NAME,
-    interval_s: float = 1.0,
-    timeout_s: float = 1.0,
-    port: int = PORT,
-) -> str:
-    """bash for `NodeShell.stream`: each `interval_s`, one lookup per address and protocol, one line each.
-
-    A line is read by `parse_sample`. The script ends when its stdin does, at the latest `timeout_s` + 1 s
-    later.
-    """
-    plan = [_lookup(address, protocol, name) for address, protocol in product(addresses, protocols)]
-    asks = "\n".join(
-        f'  ask "$EPOCHREALTIME {each.protocol} {quote(each.address)}" {_row(each, port)} &' for each in plan
-    )
-    return f"""
-export LC_ALL=C limit={timeout_s:g}
-{ASK}
-next=${{EPOCHREALTIME/./}}
-while :; do
-{asks}
-  (( next += {round(interval_s * 1_000_000)} ))
-  (( left = next - ${{EPOCHREALTIME/./}} ))
-  if (( left < 1000 )); then left=1000 next=${{EPOCHREALTIME/./}}; fi
-  printf -v pause '%d.%06d' $(( left / 1000000 )) $(( left % 1000000 ))
-  IFS= read -r -t "$pause" _
-  (( $? > 128 )) || break
-done
-wait
-"""
-
-
-def parse_sample(line: str) -> DnsSample:
-    """A line of the sampler. Raises `ValueError` for anything else."""
-    at_s, protocol, address, rest = line.split(" ", 3)
-    outcome, elapsed_ms, detail = read_line(rest)
-    if elapsed_ms is None:
-        raise ValueError(detail)
-    return DnsSample(
-        at_s=float(at_s),
-        address=address,
-        protocol=protocol,
-        outcome=outcome,
-        elapsed_ms=elapsed_ms,
-        detail=detail,
-    )

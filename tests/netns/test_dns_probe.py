@@ -5,7 +5,6 @@ own.
 from __future__ import annotations
 
 import time
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,9 +15,7 @@ from chaosext.steady.dns import (
     Answer,
     Outcome,
     ask_nodes,
-    parse_sample,
     plan_lookups,
-    sampler_script,
 )
 
 if TYPE_CHECKING:
@@ -119,19 +116,3 @@ def test_sixty_lookups_all_come_back(here: Lab) -> None:
     answers = ask_nodes({here.node: NetnsShell(here.node)}, [here.node], plan)
     assert len(answers) == 60
     assert all(answer.outcome is Outcome.ANSWERED for answer in answers)
-
-
-def test_the_sampler_samples_until_its_stdin_ends(here: Lab) -> None:
-    script = sampler_script([SERVES, DROPS], interval_s=0.25, timeout_s=1.0)
-    with NetnsShell(here.node).stream(script) as lines:
-        samples = [parse_sample(next(iter(lines))) for _ in range(12)]
-        left = time.monotonic()
-    assert time.monotonic() - left < 5
-    by_address = {
-        address: {each.outcome for each in samples if each.address == address} for address in (SERVES, DROPS)
-    }
-    assert by_address == {SERVES: {Outcome.ANSWERED}, DROPS: {Outcome.TIMED_OUT}}
-    times = sorted(each.at_s for each in samples if each.address == SERVES)
-    gaps = [later - earlier for earlier, later in pairwise(times)]
-    assert all(0.05 < gap < 1.0 for gap in gaps)
-    assert abs(times[-1] - time.time()) < 5

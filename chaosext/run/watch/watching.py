@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import ExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from chaosext.model.errors import ChaosextError, Unreachable
+from chaosext.model.errors import Unreachable
 from chaosext.model.finding import Status
 from chaosext.model.timeline import Kind
-from chaosext.observe.changes import DnsWatch, Note
+from chaosext.observe.changes import Note
 from chaosext.run.watch.object_watch import ObjectWatch
-from chaosext.steady import dns
 from chaosext.steady.names import XDS
 from chaosext.steady.suite import run_checks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from chaosext.nodes.shell import NodeShell
     from chaosext.observe.recorder import Recorder
     from chaosext.steady.suite import Surroundings
 
@@ -60,9 +57,6 @@ def _watchers(
         yield following.name, partial(_repeat, following.name, follow, POLL_S, recorder, stop)
     xds = XdsWatch(around, recorder)
     yield "xds", partial(_repeat, "xds", xds.look, XDS_POLL_S, recorder, stop)
-    address = _dns_address(around)
-    for name, shell in around.shells.items() if address else ():
-        yield f"dns {name}", partial(sample_dns, shell, str(address), recorder, stop)
 
 
 def _repeat(
@@ -85,13 +79,6 @@ def _repeat(
         stop.wait(every_s)
 
 
-def _dns_address(around: Surroundings) -> str | None:
-    try:
-        return around.cluster.service(dns.NAMESPACE, dns.SERVICE).cluster_ips[0]
-    except (ChaosextError, IndexError):
-        return None
-
-
 class XdsWatch:
     """Notes when sidecars lose xDS and when all have it again. What can't be asked says nothing."""
 
@@ -109,28 +96,3 @@ class XdsWatch:
         kind = Kind.XDS_RESTORED if finding.status is Status.HEALTHY else Kind.XDS_LOST
         note = Note(kind=kind, object="Service/istio-system/istiod", detail=finding.summary)
         self._recorder.note(note, "istiod", at_s=asked_s)
-
-
-def sample_dns(shell: NodeShell, address: str, recorder: Recorder, stop: threading.Event) -> None:
-    """Look a name up on a node each second, with a fresh socket, until told to stop. Asks no API server."""
-    watch = DnsWatch(node=shell.node)
-    while not stop.is_set():
-        with suppress(ChaosextError), ExitStack() as stack:
-            lines = stack.enter_context(shell.stream(dns.sampler_script((address,))))
-            for line in lines:
-                _take_sample(line, watch, recorder)
-                if stop.is_set():
-                    return
-        stop.wait(POLL_S)
-
-
-def _take_sample(line: str, watch: DnsWatch, recorder: Recorder) -> None:
-    try:
-        sample = dns.parse_sample(line)
-    except ValueError:
-        return
-    moment_s = time.monotonic() - (time.time() - sample.at_s)
-    found = watch.sample(moment_s, sample.answered, f"{sample.address}:53/udp {sample.outcome.value}")
-    if found:
-        at_s, note = found
-        recorder.note(note, f"lookups on {watch.node}", at_s=at_s)

@@ -79,7 +79,7 @@ def server() -> Iterator[Any]:
         made.daemon_threads = True
         made.block_on_close = False
         made.mood, made.asked, made.connections = "", [], 0  # type: ignore[attr-defined]
-        threading.Thread(target=made.serve_forever, daemon=True).start()
+        threading.Thread(target=made.serve_forever, args=(0.02,), daemon=True).start()
         yield made
         made.shutdown()
 

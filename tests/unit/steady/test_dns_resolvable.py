@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 from dns.message import from_wire, make_response
-from dns.rrset import from_text
 from hypothesis import given
 from hypothesis import strategies as st
 from steady_worlds import ScriptedShell, endpoint
@@ -22,7 +21,6 @@ from chaosext.steady.dns import (
     backing,
     classify,
     judge,
-    parse_sample,
     plan_lookups,
     read_line,
 )
@@ -160,21 +158,6 @@ def test_what_bash_says_becomes_an_outcome(status: int, message: str, outcome: O
 def test_only_a_dns_reply_counts_as_answered(status: int, message: str) -> None:
     outcome, _ = classify(status, message)
     assert outcome is not Outcome.ANSWERED
-
-
-def test_a_sample_is_read_back() -> None:
-    reply = make_response(from_wire(PLAN[0].query))
-    reply.answer.append(from_text(reply.question[0].name, 5, "IN", "A", "10.2.112.1"))
-    line = f"1700000000.250000 udp 10.2.112.10 0 12345 reply:{b64encode(reply.to_wire()).decode()}"
-    sample = parse_sample(line)
-    assert (sample.at_s, sample.address, sample.protocol) == (1700000000.25, "10.2.112.10", "udp")
-    assert (sample.answered, sample.elapsed_ms) == (True, 12.345)
-
-
-@pytest.mark.parametrize("line", ["", "garbage", "1 udp 10.2.112.10 x y z"])
-def test_a_line_that_is_no_sample_is_an_error(line: str) -> None:
-    with pytest.raises(ValueError):
-        parse_sample(line)
 
 
 def test_an_unreadable_line_is_unknown() -> None:
