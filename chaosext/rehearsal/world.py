@@ -1,0 +1,343 @@
+"""What the engine knows of a cluster: frozen values, made from plain Kubernetes JSON by `snapshot`.
+
+Equal Pods share one `PodSpec` (compared by identity), so that 150,000 Pods stay small. What a snapshot doesn't say is
+None where the engine must know that it isn't known, and is named in `World.assumptions`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from chaosext.cluster.timings import Timings
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from chaosext.cluster.objects import BgpPeer, IpPool, Taint
+
+Labels = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """Requests of a Pod, or what a node can give. `extended` are (name, amount), sorted."""
+
+    cpu_m: int = 0
+    memory_bytes: int = 0
+    extended: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requirement:
+    """One expression of a selector. `operator`: In, NotIn, Exists, DoesNotExist, Gt, Lt."""
+
+    key: str
+    operator: str
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelSelector:
+    """Pods by label: all of `requirements` (matchLabels are `In` with one value). No requirement: every Pod."""
+
+    requirements: tuple[Requirement, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeTerm:
+    """A nodeSelectorTerm: all of it. `names` are matchFields on metadata.name, empty for any."""
+
+    requirements: tuple[Requirement, ...] = ()
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodTerm:
+    """A podAffinityTerm. `namespaces`: where the other Pods live, empty for the Pod's own; ("*",) for every one.
+    `selector` None selects no Pod.
+    """
+
+    topology_key: str
+    selector: LabelSelector | None
+    namespaces: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Affinity:
+    """`required_nodes`: any of these terms, None for no such demand. Preferred ones with their weights, 1 to 100."""
+
+    required_nodes: tuple[NodeTerm, ...] | None = None
+    preferred_nodes: tuple[tuple[int, NodeTerm], ...] = ()
+    required_pods: tuple[PodTerm, ...] = ()
+    preferred_pods: tuple[tuple[int, PodTerm], ...] = ()
+    forbidden_pods: tuple[PodTerm, ...] = ()
+    """Required anti-affinity."""
+    avoided_pods: tuple[tuple[int, PodTerm], ...] = ()
+    """Preferred anti-affinity."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """A topologySpreadConstraint; `required` is whenUnsatisfiable DoNotSchedule."""
+
+    max_skew: int
+    topology_key: str
+    required: bool
+    selector: LabelSelector | None
+    honours_taints: bool = False
+    honours_affinity: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Toleration:
+    """`operator` Equal or Exists; empty `key` and `effect` match all. `seconds` None: for ever."""
+
+    key: str = ""
+    operator: str = "Equal"
+    value: str = ""
+    effect: str = ""
+    seconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """A probe's timings, Kubernetes' defaults; `port` 0 where it names one or is none of HTTP, TCP and gRPC."""
+
+    period_s: int = 10
+    timeout_s: int = 1
+    failure_threshold: int = 3
+    success_threshold: int = 1
+    initial_delay_s: int = 0
+    port: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """A container as its spec says. `native`: an init container that goes on running (restartPolicy Always).
+
+    `post_start` is true where a postStart hook holds back the containers after it (Istio's
+    holdApplicationUntilProxyStarts).
+    """
+
+    name: str
+    init: bool = False
+    native: bool = False
+    post_start: bool = False
+    startup: Probe | None = None
+    readiness: Probe | None = None
+    liveness: Probe | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PodSpec:
+    """What Pods of one template have in common."""
+
+    labels: Labels = field(default_factory=dict)
+    tolerations: tuple[Toleration, ...] = ()
+    node_selector: Labels = field(default_factory=dict)
+    affinity: Affinity | None = None
+    spreads: tuple[Spread, ...] = ()
+    requests: Resources = Resources()
+    priority: int = 0
+    may_preempt: bool = True
+    host_network: bool = False
+    host_ports: tuple[tuple[str, int], ...] = ()
+    """(protocol, port)."""
+    containers: tuple[Container, ...] = ()
+    restart_policy: str = "Always"
+    termination_grace_s: int = 30
+    scheduler: str = "default-scheduler"
+    dns_policy: str = "ClusterFirst"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pod:
+    """A Pod. `owner` reads "ReplicaSet/coredns-66bc5c9577", "Node/cp-1" for a static Pod, "" for a bare one."""
+
+    namespace: str
+    name: str
+    node: str
+    spec: PodSpec
+    owner: str = ""
+    phase: str = "Running"
+    ready: bool = True
+    terminating: bool = False
+
+    @property
+    def subject(self) -> str:
+        """How the timeline names it."""
+        return f"Pod/{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """Deployment, ReplicaSet, StatefulSet, DaemonSet, Job. `owner` as in `Pod`.
+
+    `pod_management`: a StatefulSet's OrderedReady or Parallel.
+    """
+
+    kind: str
+    namespace: str
+    name: str
+    replicas: int = 1
+    owner: str = ""
+    pod_management: str = "OrderedReady"
+
+    @property
+    def subject(self) -> str:
+        """How the timeline names it."""
+        return f"{self.kind}/{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A node. `zone` is the controller's zone key, made of region and zone labels, "" for none.
+
+    `ready` is "True", "False" or "Unknown". `lease_renewed` is the node's Lease's renewTime.
+    `bgp_address` is Calico's own, with its prefix ("10.0.0.4/24"); `reflector_cluster` its routeReflectorClusterID.
+    """
+
+    name: str
+    labels: Labels = field(default_factory=dict)
+    taints: tuple[Taint, ...] = ()
+    zone: str = ""
+    control_plane: bool = False
+    ready: str = "True"
+    unschedulable: bool = False
+    internal_ips: tuple[str, ...] = ()
+    allocatable: Resources = Resources(cpu_m=1_000_000, memory_bytes=1 << 50)
+    max_pods: int = 110
+    lease_renewed: datetime | None = None
+    bgp_address: str = ""
+    reflector_cluster: str = ""
+
+    @property
+    def subject(self) -> str:
+        """How the timeline names it."""
+        return f"Node/{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A Service; Pods with all labels of `selector` in its namespace are behind it (an empty one: nobody)."""
+
+    namespace: str
+    name: str
+    selector: Labels
+    cluster_ips: tuple[str, ...] = ()
+    publishes_not_ready: bool = False
+
+    @property
+    def subject(self) -> str:
+        """How the timeline names it."""
+        return f"Service/{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DisruptionBudget:
+    """A PodDisruptionBudget: taint eviction deletes regardless of it, drains and preemption respect it."""
+
+    namespace: str
+    name: str
+    selector: LabelSelector | None
+    min_available: str = ""
+    max_unavailable: str = ""
+
+
+class Plugin(StrEnum):
+    """Who makes Pods reachable across nodes."""
+
+    CALICO = "calico"
+    ROUTED = "routed"
+    """Pod addresses are the fabric's own (macvlan, ipvlan, a cloud's VPC): no announcement is needed."""
+    OVERLAY = "overlay"
+    """Another overlay (flannel, weave, cilium in tunnel mode): node to node, no announcement is needed."""
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """`peers` and `full_mesh` are Calico's; `pools` the enabled IP pools. `bgp_enabled` False: no BIRD at all."""
+
+    plugin: Plugin = Plugin.UNKNOWN
+    peers: tuple[BgpPeer, ...] = ()
+    full_mesh: bool = True
+    pools: tuple[IpPool, ...] = ()
+    bgp_enabled: bool = True
+    nodelocal_dns: bool = False
+    """NodeLocal DNSCache runs on every node (DaemonSet node-local-dns)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mesh:
+    """Istio. `webhook_fails_closed`: the injection webhook's failurePolicy is Fail.
+
+    `injects`: namespaces whose new Pods go through it. `istiod` is its Service.
+    """
+
+    istiod: Service
+    injects: frozenset[str] = frozenset()
+    webhook_fails_closed: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlPlane:
+    """The control plane's own timings: `timings` may differ between clusters, the rest are its flags' defaults.
+
+    Source: Kubernetes cmd/kube-controller-manager/app/options (nodelifecyclecontroller.go, generic),
+    pkg/controller/nodelifecycle/config/v1alpha1, staging/src/k8s.io/component-base/config/v1alpha1.
+    """
+
+    timings: Timings = field(default_factory=Timings)
+    eviction_rate: float = 0.1
+    """--node-eviction-rate, nodes a second."""
+    secondary_eviction_rate: float = 0.01
+    """--secondary-node-eviction-rate."""
+    unhealthy_threshold: float = 0.55
+    """--unhealthy-zone-threshold."""
+    large_cluster_size: int = 50
+    """--large-cluster-size-threshold."""
+    api_qps: float = 20.0
+    """--kube-api-qps."""
+    api_burst: int = 30
+    """--kube-api-burst."""
+    lease_renewal_s: float = 10.0
+    """A quarter of kubelet's nodeLeaseDurationSeconds, 40 (pkg/kubelet/kubelet.go)."""
+    version: str = ""
+    """The API server's or the nodes' version, "v1.34.4"; "" when it isn't known."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **self.timings.to_json(),
+            "node_eviction_rate": self.eviction_rate,
+            "secondary_node_eviction_rate": self.secondary_eviction_rate,
+            "unhealthy_zone_threshold": self.unhealthy_threshold,
+            "large_cluster_size_threshold": self.large_cluster_size,
+            "kube_api_qps": self.api_qps,
+            "kube_api_burst": self.api_burst,
+            "version": self.version,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """A cluster before the cut. `dns` is kube-dns' Service, None when the snapshot names none.
+
+    `workloads` are keyed by (namespace, "ReplicaSet/name"). `taken_at` is when the snapshot was made, if known.
+    `missing` are the kinds that no file held ("BGPPeer", "Service", …): what follows from them is unknown.
+    """
+
+    nodes: tuple[Node, ...]
+    pods: tuple[Pod, ...]
+    workloads: Mapping[tuple[str, str], Workload] = field(default_factory=dict)
+    budgets: tuple[DisruptionBudget, ...] = ()
+    dns: Service | None = None
+    network: Network = Network()
+    mesh: Mesh | None = None
+    control_plane: ControlPlane = ControlPlane()
+    taken_at: datetime | None = None
+    missing: frozenset[str] = frozenset()
+    assumptions: tuple[str, ...] = ()
