@@ -17,9 +17,6 @@ ENTRYPOINT = ("python3", "-m", "chaosext.sentinel")
 HOME = "opt/chaosext"
 """The directory in the image that holds the package `chaosext`; `PYTHONPATH` names it."""
 
-DEBIAN_PACKAGES = ("python3-minimal", "libpython3-stdlib")
-"""Python and its standard library."""
-
 PARTS = ("model", "sentinel")
 """The packages of chaosext that a sentinel is made of: they import each other and the standard library only."""
 

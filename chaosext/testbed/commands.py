@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from chaosext.model.errors import ChaosextError
 
@@ -31,15 +32,15 @@ def run_command(
     argv: Sequence[str | Path],
     *,
     timeout_s: float,
-    input: str | None = None,
+    input: str | Path | None = None,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     log: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run `argv` without a shell and return its output as text.
 
-    `env` is added to the environment. With `log`, output goes to that file as it comes (appended, nothing is
-    returned in stdout and stderr), for builds that somebody may want to watch.
+    `input` is what it reads: a text, or a file. `env` is added to the environment. With `log`, output goes to that
+    file as it comes (appended, nothing is returned in stdout and stderr), for builds that somebody may want to watch.
 
     Raises `CommandFailed` with the end of what the command said.
     """
@@ -64,40 +65,34 @@ def _run(
     words: list[str],
     *,
     timeout_s: float,
-    input: str | None,
+    input: str | Path | None,
     env: Mapping[str, str] | None,
     cwd: Path | None,
     log: Path | None,
 ) -> subprocess.CompletedProcess[str]:
-    environment = {**_home(), **os.environ, **(env or {})}
-    if log is None:
+    with ExitStack() as files:
+        source = files.enter_context(input.open("rb")) if isinstance(input, Path) else subprocess.DEVNULL
+        sink: TextIO | int = subprocess.PIPE
+        if log is not None:
+            sink = files.enter_context(_opened(log))
+            print(f"$ {_shown(words)}", file=sink, flush=True)
         return subprocess.run(
             words,
-            input=input,
-            stdin=subprocess.DEVNULL if input is None else None,
-            capture_output=True,
+            **({"input": input} if isinstance(input, str) else {"stdin": source}),
+            stdout=sink,
+            stderr=subprocess.PIPE if log is None else subprocess.STDOUT,
             text=True,
             errors="replace",
             timeout=timeout_s,
-            env=environment,
+            env={**_home(), **os.environ, **(env or {})},
             cwd=cwd,
             check=False,
         )
+
+
+def _opened(log: Path) -> TextIO:
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a") as sink:
-        print(f"$ {_shown(words)}", file=sink, flush=True)
-        return subprocess.run(
-            words,
-            input=input,
-            stdin=subprocess.DEVNULL if input is None else None,
-            stdout=sink,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=timeout_s,
-            env=environment,
-            cwd=cwd,
-            check=False,
-        )
+    return log.open("a")
 
 
 def _home() -> dict[str, str]:

@@ -11,6 +11,7 @@ from chaosext.testbed.commands import CommandFailed, run_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
 # kind 0.33, pkg/cluster/internal/providers/docker: labels of its containers, name of its network.
 CLUSTER_LABEL = "io.x-k8s.kind.cluster"
@@ -117,7 +118,7 @@ def remove(containers: Iterable[Container]) -> None:
         docker("rm", "--force", "--volumes", *names, timeout_s=REMOVE_TIMEOUT_S)
 
 
-def docker(*words: str, input: str | None = None, timeout_s: float = DOCKER_TIMEOUT_S) -> str:
+def docker(*words: str, input: str | Path | None = None, timeout_s: float = DOCKER_TIMEOUT_S) -> str:
     """Run one docker command and return what it printed. Raises `CommandFailed`."""
     return run_command(["docker", *words], timeout_s=timeout_s, input=input).stdout
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from chaosext.model.errors import ChaosextError, Unreachable
-from chaosext.testbed import calico, containers, istio, kind, kubeconfig, kubedns, leaf, shop
+from chaosext.testbed import calico, containers, istio, kind, kubeconfig, kubedns, leaf, sentinel, shop
 from chaosext.testbed.commands import CommandFailed
 from chaosext.testbed.kubectl import Kubectl, first_control_plane
 from chaosext.testbed.manifests import namespace, parse_documents
@@ -48,7 +48,7 @@ SLICE_S = 5
 JOINED_SCRIPT = "if test -s /etc/kubernetes/kubelet.conf; then echo yes; else echo no; fi"
 """Looks for a kubelet's credentials: kubeadm init writes them, and after kubeadm join kubelet, once it is let in."""
 
-STAGES_AT_ONCE = 12
+STAGES_AT_ONCE = 13
 PLACEMENT_ATTEMPTS = 3
 MISSING_SHOWN = 6
 
@@ -93,6 +93,7 @@ class BringUp:
                 applied,
                 ready,
                 pool.submit(self.unpack_images, leaf_ip),
+                pool.submit(self.deliver_sentinel, leaf_ip),
                 pool.submit(self.route_pods, api, leaf_ip),
                 pool.submit(self.await_sessions, ready),
                 pool.submit(self.place_kube_dns, held, ready),
@@ -161,6 +162,10 @@ class BringUp:
             if machine.role == "worker":
                 with suppress(CommandFailed):
                     containers.node_script(machine.name, script, timeout_s=UNPACK_S)
+
+    def deliver_sentinel(self, leaf_ip: Future[str]) -> None:
+        leaf_ip.result()  # the nodes' containers are there
+        sentinel.deliver(self.machines(), self.images.sentinel, self.stage)
 
     def route_pods(self, api: Future[None], leaf_ip: Future[str]) -> None:
         script = route_script(pod_subnet=self.blueprint.pod_subnet, leaf_ip=leaf_ip.result())

@@ -6,11 +6,13 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from chaosext.cluster.objects import Node, Pod
+from chaosext.sentinel.image import image_name
 from chaosext.testbed import istio, kubedns, shop
 from chaosext.testbed.leaf import NO_SESSION, sessions
+from chaosext.testbed.sentinel import nodes_without
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from chaosext.nodes.frr import Peer
     from chaosext.testbed.containers import Container
@@ -63,7 +65,10 @@ class WorkloadStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BedStatus:
-    """A testbed as it is. `record` is what `up` wrote down, `missing` what keeps it from its steady state."""
+    """A testbed as it is. `record` is what `up` wrote down, `missing` what keeps it from its steady state.
+
+    `without_sentinel`: nodes that lack the sentinel's image, as these sources make it.
+    """
 
     name: str
     context: str
@@ -72,6 +77,7 @@ class BedStatus:
     nodes: tuple[NodeStatus, ...]
     pods: tuple[PodStatus, ...]
     workloads: tuple[WorkloadStatus, ...]
+    without_sentinel: tuple[str, ...] = ()
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -82,6 +88,7 @@ class BedStatus:
             *missing_kube_dns(self.nodes, self.pods),
             *_missing_workloads(self.workloads),
             *_missing_pods(self.pods),
+            *_missing_sentinels(self.without_sentinel),
         )
 
     @property
@@ -105,12 +112,18 @@ def read_status(
     name: str,
     leaf: Container,
     record: Mapping[str, str],
-    containers: Iterable[Container],
+    containers: Collection[Container],
 ) -> BedStatus:
     """Ask the API server and the leaf. Raises `CommandFailed` when the API server does not answer."""
     objects = kubectl.get("nodes,pods,deployments,daemonsets", "--all-namespaces")
     return make_status(
-        objects, sessions(name), name=name, leaf_ip=leaf.ipv4, record=record, containers=containers
+        objects,
+        sessions(name),
+        name=name,
+        leaf_ip=leaf.ipv4,
+        record=record,
+        containers=containers,
+        without_sentinel=nodes_without(containers, image_name()),
     )
 
 
@@ -122,6 +135,7 @@ def make_status(
     leaf_ip: str,
     record: Mapping[str, str],
     containers: Iterable[Container],
+    without_sentinel: tuple[str, ...] = (),
 ) -> BedStatus:
     """The status from Kubernetes objects, the leaf's sessions (by address) and the containers. Pure."""
     by_kind: dict[str, list[Mapping[str, Any]]] = {}
@@ -140,6 +154,7 @@ def make_status(
             _pod_status(pod) for pod in map(Pod.from_json, by_kind.get("Pod", [])) if not pod.terminating
         ),
         workloads=tuple(_workload_status(each) for each in workloads),
+        without_sentinel=without_sentinel,
     )
 
 
@@ -218,3 +233,7 @@ def _missing_workloads(workloads: Iterable[WorkloadStatus]) -> list[str]:
 
 def _missing_pods(pods: Iterable[PodStatus]) -> list[str]:
     return [f"Pod {pod.namespace}/{pod.name} is not Ready: {pod.detail}" for pod in pods if not pod.ready]
+
+
+def _missing_sentinels(nodes: Iterable[str]) -> list[str]:
+    return [f"node {node} does not have the image {image_name()}" for node in nodes]

@@ -59,3 +59,4 @@ KINDEST_NODE_DIGEST = "sha256:44e222ee2132dab25ff87301682f89eb82c7880ea3a1bf543b
 ISTIO_RELEASE = "1.31.1"  # the release of the branch that ISTIO's commit, and so the charts, belong to
 FRR_IMAGE_TAG = "v8.4.0"  # the minor version that Debian bookworm has, so that both modes' leaves speak alike
 BUSYBOX_IMAGE_TAG = "1.36"
+PYTHON_IMAGE_TAG = "3.11-slim"  # what a sentinel runs on; the minor version that Debian bookworm has

@@ -68,6 +68,12 @@ def commit_with_file(name: str, base: str, source: Path, path: str, changes: Seq
         run_command(["docker", "commit", *options, container, name], timeout_s=60)
 
 
+def export_tree(image: str, target: Path) -> None:
+    """Write all files of `image` into the tar file `target`."""
+    with _created(image) as container:
+        run_command(["docker", "export", "--output", target, container], timeout_s=LOAD_TIMEOUT_S)
+
+
 def load_images(images: Iterable[Image]) -> None:
     """Load `images` into the engine, under their names."""
     with tempfile.TemporaryDirectory(dir=cache_home()) as aside:

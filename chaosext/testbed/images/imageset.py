@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from chaosext.testbed.images.archive import Image
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageSet:
     """Images by the names that manifests must use, commands, and directories of upstream's manifests.
 
-    Every in-cluster image is inside `node_image` already (each node's containerd has it at start): use
-    `imagePullPolicy: IfNotPresent`. `leaf_image` is one of the host's Docker engine; so is that of
-    kind's load balancer, whose name is fixed in kind.
+    Every in-cluster image but the sentinel's is inside `node_image` already (each node's containerd has it at start):
+    use `imagePullPolicy: IfNotPresent`. The sentinel's is brought into nodes that run. `leaf_image` is one of the
+    host's Docker engine; so is that of kind's load balancer, whose name is fixed in kind.
 
     The leaf is started by its own entrypoint: mount or copy `/etc/frr/frr.conf` and `/etc/frr/daemons`, then
     `vtysh` answers inside. `shop_image` serves HTTP; see `chaosext/testbed/images/shop` for its flags and paths.
@@ -30,6 +32,7 @@ class ImageSet:
     istio_tag: str
     shop_image: str
     client_image: str
+    sentinel: Image
     kind: Path
     helm: Path
     calico_manifests: Path

@@ -17,12 +17,13 @@ from chaosext.model.places import cache_home
 from chaosext.testbed import versions
 from chaosext.testbed.commands import CommandFailed, run_command
 from chaosext.testbed.images import recipes
-from chaosext.testbed.images.cache import key_of
+from chaosext.testbed.images.cache import kept, key_of
 from chaosext.testbed.images.components import LOCAL
 from chaosext.testbed.images.docker import (
     ARCHIVE_NAME,
     IMPORT_SCRIPT,
     commit_with_file,
+    export_tree,
     image_field,
     is_loaded,
     preload_node_from,
@@ -30,6 +31,7 @@ from chaosext.testbed.images.docker import (
 from chaosext.testbed.images.gobuild import ensure_go_commands, module_directory
 from chaosext.testbed.images.golang import ensure_go
 from chaosext.testbed.images.imageset import ImageSet
+from chaosext.testbed.images.sentinel import sentinel_image
 
 if TYPE_CHECKING:
     from chaosext.testbed.progress import Progress
@@ -70,7 +72,18 @@ ISTIO_PROXY = OfficialImage(path="istio/proxyv2", tag=versions.ISTIO_RELEASE)
 LEAF = OfficialImage(path="frrouting/frr", tag=versions.FRR_IMAGE_TAG)
 LOADBALANCER = OfficialImage(path="envoyproxy/envoy", tag=versions.KIND_LOADBALANCER_IMAGE.rsplit(":", 1)[1])
 BUSYBOX = OfficialImage(path="library/busybox", tag=versions.BUSYBOX_IMAGE_TAG)
-OFFICIAL_IMAGES = (NODE, CALICO_NODE, CALICO_CNI, ISTIO_PILOT, ISTIO_PROXY, LEAF, LOADBALANCER, BUSYBOX)
+PYTHON = OfficialImage(path="library/python", tag=versions.PYTHON_IMAGE_TAG)
+OFFICIAL_IMAGES = (
+    NODE,
+    CALICO_NODE,
+    CALICO_CNI,
+    ISTIO_PILOT,
+    ISTIO_PROXY,
+    LEAF,
+    LOADBALANCER,
+    BUSYBOX,
+    PYTHON,
+)
 
 
 def registry_answers(registry: str | None, *, timeout_s: float = ANSWER_TIMEOUT_S) -> bool:
@@ -113,6 +126,7 @@ def pull_images(progress: Progress, *, registry: str | None) -> ImageSet:
         istio_tag=ISTIO_PILOT.tag,
         shop_image=shop_image,
         client_image=shop_image,
+        sentinel=sentinel_image(_tree_of(PYTHON)),
         kind=kind,
         helm=helm,
         calico_manifests=module_directory(versions.CALICO) / "manifests",
@@ -147,6 +161,13 @@ def _ensure_shop(shop: Path) -> str:
         changes = ('ENTRYPOINT ["/usr/local/bin/shop"]', 'CMD ["serve"]', "USER 65532:65532")
         commit_with_file(name, BUSYBOX.name, shop, "/usr/local/bin/shop", changes)
     return name
+
+
+def _tree_of(image: OfficialImage) -> Path:
+    """All files of a pulled image, as one tar file."""
+    inputs = image_field(image.name, "{{.Id}}")
+    name = f"tree-{image.path.rsplit('/', 1)[-1]}"
+    return kept(name, inputs, lambda target: export_tree(image.name, target / "tree.tar")) / "tree.tar"
 
 
 def _ensure_node(preloaded: tuple[str, ...], progress: Progress) -> str:

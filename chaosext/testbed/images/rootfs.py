@@ -31,16 +31,20 @@ LICENCES = "/usr/share/doc/*/copyright"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RootFs:
-    """A Debian tree: `packages` over the minimal set, then `setup`, a shell script with the tree's path as $1."""
+    """A Debian tree: `packages` over the minimal set, then `setup`, a shell script with the tree's path as $1.
+
+    A `bare` one is `packages` and what they depend on alone, unpacked: their own scripts are not run.
+    """
 
     name: str
     packages: tuple[str, ...]
     setup: str = ""
+    bare: bool = False
 
     @property
     def inputs(self) -> object:
         """Everything that decides what comes out, but for Debian's own point releases."""
-        return [debian_sources(), self.packages, self.setup, LEFT_OUT]
+        return [debian_sources(), self.packages, self.setup, LEFT_OUT, *(["bare"] if self.bare else [])]
 
 
 @cache
@@ -104,11 +108,12 @@ def _assemble(rootfs: RootFs, target: Path) -> None:
     script = target / "setup.sh"
     script.write_text(f'set -eu\numask 022\n{rootfs.setup}\nrm -f "$1/etc/resolv.conf" "$1/etc/hostname"\n')
     options = [f"--dpkgopt=path-exclude={path}" for path in LEFT_OUT]
+    variant, hook = ("extract", "extract") if rootfs.bare else ("minbase", "customize")
     argv: list[str | Path] = [
-        "mmdebstrap", "--mode=root", "--variant=minbase", "--format=tar", *options,
+        "mmdebstrap", "--mode=root", f"--variant={variant}", "--format=tar", *options,
         f"--dpkgopt=path-include={LICENCES}", "--dpkgopt=force-unsafe-io",
         '--aptopt=APT::Install-Recommends "false"', f"--include={','.join(rootfs.packages)}",
-        f'--customize-hook=sh {script} "$1"', SUITE, target / "rootfs.tar", *debian_sources(),
+        f'--{hook}-hook=sh {script} "$1"', SUITE, target / "rootfs.tar", *debian_sources(),
     ]  # fmt: skip
     # Its working directory inside ours: what an interrupted run leaves goes with the next attempt.
     log = log_file(f"rootfs-{rootfs.name}")

@@ -1,4 +1,4 @@
-"""The three Debian trees: a node as kind expects it, the tools that some components call, and the leaf router."""
+"""The Debian trees: a node as kind expects it, tools that some components call, the leaf router, a bare Python."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ TOOLS_PACKAGES = (
     "iptables", "nftables", "conntrack", "ipset", "iproute2", "kmod", "procps", "bird", "runit",
     "ca-certificates", "curl",
 )  # fmt: skip
+PYTHON_PACKAGES = ("python3.11-minimal", "libpython3.11-stdlib")
 LEAF_PACKAGES = ("frr", "iproute2", "iptables", "nftables", "procps", "tcpdump")
 
 # What kind's Dockerfile (images/base/Dockerfile in its module) does to a Debian tree, in its order. Beyond it:
@@ -66,6 +67,16 @@ ln -s ../sbin/birdc6 "$1/usr/bin/birdcl6"
 rm "$1/etc/service"
 """
 
+# No shell and no tools: a sentinel has no use for them. Compiled here, as its file system is read-only there.
+PYTHON_SETUP = r"""
+ln -s python3.11 "$1/usr/bin/python3"
+find "$1/bin" "$1/sbin" "$1/usr/bin" "$1/usr/sbin" -mindepth 1 ! -name 'python3*' -delete
+rm -rf "$1"/usr/lib/*/gconv
+cd "$1/usr/lib/python3.11"
+rm -rf ensurepip idlelib lib2to3 pydoc_data test turtle.py unittest
+chroot "$1" /usr/bin/python3 -m compileall -q --invalidation-mode unchecked-hash /usr/lib/python3.11
+"""
+
 
 def node_tree() -> RootFs:
     """A kind node without Kubernetes."""
@@ -81,3 +92,8 @@ def tools_tree() -> RootFs:
 def leaf_tree() -> RootFs:
     """The BGP switch: FRR."""
     return RootFs(name="leaf", packages=LEAF_PACKAGES, setup=LEAF_SETUP)
+
+
+def python_tree() -> RootFs:
+    """What a sentinel runs on: Python, its standard library, and nothing else."""
+    return RootFs(name="python", packages=PYTHON_PACKAGES, setup=PYTHON_SETUP, bare=True)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from chaosext.testbed.images.archive import Image
 from chaosext.testbed.images.imageset import ImageSet
 
 IMAGES = ImageSet(
@@ -14,6 +15,7 @@ IMAGES = ImageSet(
     istio_tag="1",
     shop_image="shop:1",
     client_image="client:1",
+    sentinel=Image(names=("sentinel:1",), layers=()),
     kind=Path("kind"),
     helm=Path("helm"),
     calico_manifests=Path("calico"),
