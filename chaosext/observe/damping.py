@@ -1,0 +1,156 @@
+"""What is said of one question: from answers to what has changed, and from changes to news that don't flood. Pure."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from chaosext.model.timeline import Kind
+from chaosext.observe.changes import Note
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from chaosext.observe.questions import Question
+
+PER_MINUTE = 6
+"""What changes more often than this is said once a minute, as routers dampen a flapping route (RFC 2439)."""
+
+MINUTE_S = 60.0
+
+Said = tuple[float, Note]
+"""News, and since when they hold."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Streak:
+    """Answers in a row: `in_a_row` alike decide what is so. `decided` is None until then."""
+
+    in_a_row: int
+    well: Kind
+    first_sign: Kind | None = None
+    decided: Kind | None = None
+    since_s: float = 0.0
+    """When the row that the last answer stands in began."""
+
+    _answer: Kind | None = None
+    _count: int = 0
+
+    @property
+    def settled(self) -> bool:
+        """Whether more of the same would change nothing."""
+        return self._count >= self.in_a_row
+
+    def take(self, at_s: float, answer: Kind) -> bool:
+        """Whether the answer at `at_s` decides something new."""
+        if answer is not self._answer:
+            self._answer, self._count, self.since_s = answer, 0, at_s
+        self._count += 1
+        before, self.decided = self.decided, self._decision(answer)
+        return self.decided is not before
+
+    def _decision(self, answer: Kind) -> Kind | None:
+        if self.settled:
+            return answer
+        alarming = self.decided in (None, self.well) and answer not in (self.well, Kind.OBSERVATION_LOST)
+        return self.first_sign if alarming and self.first_sign else self.decided
+
+
+@dataclass(slots=True)
+class Damper:
+    """What people hear of a question. Good news are news only to who has heard bad ones.
+
+    Changes beyond `PER_MINUTE` are held back: the worst of them is said once a minute, with their number, and holds
+    until a calm minute has passed; then it ended when it was last left.
+    """
+
+    question: Question
+    heard: Kind | None = None
+    _unseen: bool = False
+    _changes: deque[tuple[float, Kind]] = field(default_factory=deque)
+    _held: Kind | None = None
+    """While changes are held back: the worst of them, which is what people have heard."""
+    _due_s: float = 0.0
+
+    @property
+    def holds_back(self) -> bool:
+        return self._held is not None
+
+    def change(self, at_s: float, kind: Kind, words: str) -> Iterator[Said]:
+        """It has been `kind` since `at_s`."""
+        if not self._is_news(kind):
+            return
+        self._changes.append((at_s, kind))
+        if self._held is None:
+            self._forget(at_s)
+            calm = len(self._changes) <= PER_MINUTE
+            yield from self._say(at_s, kind, words) if calm else self._hold(at_s, at_s)
+        elif self._badness(kind) > self._badness(self._held):
+            self._held = kind
+            yield from self._say(at_s, kind, words)
+
+    def tick(self, at_s: float, now: Kind | None, words: str) -> Iterator[Said]:
+        """A sample's time has come, with `now` decided: what was held back is due once a minute."""
+        if self._held is None or at_s < self._due_s:
+            return
+        left_s = self._left_s(at_s)
+        self._forget(at_s)
+        if len(self._changes) > PER_MINUTE:
+            yield from self._hold(at_s, left_s)
+        else:
+            yield from self.let_go(at_s, now, words, left_s=left_s)
+
+    def let_go(
+        self, at_s: float, now: Kind | None, words: str, *, left_s: float | None = None
+    ) -> Iterator[Said]:
+        """Hold nothing back any more: at `at_s` it is `now`."""
+        held, self._held = self._held, None
+        if held and now and now is not held:
+            yield from self._say(self._left_s(at_s) if left_s is None else left_s, now, words)
+
+    def blind(self) -> None:
+        """Nobody looked for a while: whatever is seen next begins anew."""
+        self._changes.clear()
+        self._held = None
+
+    def _hold(self, at_s: float, left_s: float) -> Iterator[Said]:
+        """Say the worst of the last minute's changes in place of them all; since `left_s` where it is less bad now."""
+        before, self._held = self._held, max((kind for _, kind in self._changes), key=self._badness)
+        self._due_s = at_s + MINUTE_S
+        words = f"flapping: changed {len(self._changes)} times within a minute, said once a minute"
+        yield from self._say(at_s if self._held is before else left_s, self._held, words)
+
+    def _left_s(self, at_s: float) -> float:
+        """When what is held was last left for something else; `at_s` where it still is so."""
+        left_s = at_s
+        for (_, kind), (next_s, _) in pairwise(self._changes):
+            left_s = next_s if kind is self._held else left_s
+        return left_s
+
+    def _is_news(self, kind: Kind) -> bool:
+        return self._unseen or kind is not self.question.manner.restored or self.heard not in (None, kind)
+
+    def _say(self, at_s: float, kind: Kind, words: str) -> Iterator[Said]:
+        unseen = self.question.unseen
+        if kind is Kind.OBSERVATION_LOST:
+            self._unseen = True
+            yield at_s, Note(kind=kind, object=unseen, detail=words)
+            return
+        if self._unseen:
+            self._unseen = False
+            yield at_s, Note(kind=Kind.OBSERVATION_RESTORED, object=unseen, detail="measured again")
+        if self._is_news(kind):
+            self.heard = kind
+            yield at_s, Note(kind=kind, object=self.question.object, detail=words)
+
+    def _badness(self, kind: Kind) -> int:
+        manner = self.question.manner
+        milder = (manner.restored, manner.first_sign, Kind.OBSERVATION_LOST)
+        return milder.index(kind) if kind in milder else len(milder)
+
+    def _forget(self, at_s: float) -> None:
+        """Whatever changed more than a minute ago is no part of how often it changes."""
+        while self._changes and self._changes[0][0] <= at_s - MINUTE_S:
+            self._changes.popleft()
