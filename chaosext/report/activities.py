@@ -25,8 +25,8 @@ class Phase(StrEnum):
 class Activity:
     """One activity of an experiment. `said` is what it found, answered or raised, in a line.
 
-    `status`: HEALTHY where it succeeded and what it answers is within its tolerance; UNHEALTHY where that is not;
-    UNKNOWN where it raised, ended in no time, or could not find out.
+    `status`: HEALTHY where what it found is healthy, or within the tolerance of a hypothesis; UNHEALTHY where it
+    is not; UNKNOWN where nothing could be found out. `ended`: it did its work; else it raised, or was broken off.
     """
 
     phase: Phase
@@ -34,6 +34,7 @@ class Activity:
     status: Status
     said: str
     duration_s: float
+    ended: bool = True
 
 
 def activities(journal: Mapping[str, Any]) -> tuple[Activity, ...]:
@@ -63,13 +64,16 @@ def _activity(phase: Phase, run: Mapping[str, Any]) -> Activity:
         status=_status(run, finding),
         said=_said(run, finding),
         duration_s=float(duration) if isinstance(duration, int | float) else 0.0,
+        ended=run.get("status") == "succeeded",
     )
 
 
 def _status(run: Mapping[str, Any], finding: Mapping[str, Any]) -> Status:
     if run.get("status") != "succeeded":
         return Status.UNKNOWN
-    if finding:
+    if run.get("tolerance_met") is True:
+        return Status.HEALTHY
+    if finding and finding["status"] != Status.HEALTHY:
         return Status(finding["status"])
     return Status.UNHEALTHY if run.get("tolerance_met") is False else Status.HEALTHY
 

@@ -1,0 +1,118 @@
+"""Lanes as text, one character a slice of time, for a pull request or a terminal. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from chaosext.model.result import Lane
+from chaosext.model.timeline import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from chaosext.model.result import RunResult, Window
+
+COLUMNS = 60
+"""GitHub shows some 100 characters of a code block without scrolling; the names take the rest."""
+
+LABEL = 36
+ROWS = 24
+"""So many lanes are drawn, those that were out longest first."""
+
+OUT, FINE, UNSEEN, CUT = "#", ".", "?", "="
+LEGEND = "`=` cut  `#` out  `.` no outage seen  `?` nobody looked"
+
+DRAWN = (Lane.DNS, Lane.DNS_KEPT_SOCKET, Lane.XDS, Lane.SIDECAR_READY, Lane.PROBES, Lane.BGP, Lane.NODE_READY)
+"""Lanes in the order of the chart; the others are in the table of outages."""
+
+NAMES = {
+    Lane.DNS: "DNS",
+    Lane.DNS_TCP: "DNS over TCP",
+    Lane.DNS_KEPT_SOCKET: "DNS, kept socket",
+    Lane.XDS: "xDS",
+    Lane.SIDECAR_READY: "sidecar ready",
+    Lane.TARGETS: "TCP target",
+    Lane.BGP: "BGP",
+    Lane.ROUTES: "route",
+    Lane.NODE_READY: "node Ready",
+    Lane.PROBES: "probes",
+}
+
+Axis = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the chart: a name, and a character for each slice of time."""
+
+    name: str
+    cells: str
+
+
+def chart(result: RunResult) -> tuple[str, ...]:
+    """The lines of the chart, its axis first; none where nothing was out."""
+    axis = _axis(result)
+    rows = tuple(_rows(result, axis))
+    if not rows:
+        return ()
+    told = [f"{row.name:<{LABEL}} {row.cells}" for row in (_cut(result, axis), *rows[:ROWS])]
+    more = [f"… and {len(rows) - ROWS} more"] if len(rows) > ROWS else []
+    return (_scale(axis), *told, *more)
+
+
+def _axis(result: RunResult) -> Axis:
+    times = [event.t_s for event in result.events]
+    return min(0.0, *times, 0.0), max(1.0, *times, 1.0)
+
+
+def _scale(axis: Axis) -> str:
+    """Seconds after the cut, at the left edge of every sixth of the chart."""
+    start_s, end_s = axis
+    marks = [start_s + (end_s - start_s) * part / 6 for part in range(6)]
+    return f"{'seconds after the cut':<{LABEL}} " + "".join(f"{mark:<{COLUMNS // 6}.0f}" for mark in marks)
+
+
+def _cut(result: RunResult, axis: Axis) -> Row:
+    cut = [event.t_s for event in result.events if event.kind is Kind.CUT]
+    heals = [event.t_s for event in result.events if event.kind is Kind.HEAL]
+    windows = [(cut[0], heals[0] if heals else None)] if cut else []
+    return Row("cut", _cells(axis, ((CUT, windows),)))
+
+
+def _rows(result: RunResult, axis: Axis) -> Iterator[Row]:
+    for lane in DRAWN:
+        found = result.outages.get(lane, {})
+        for name in sorted(found, key=lambda name: (-_total_s(found[name], axis), name)):
+            blind = result.unobserved.get(_node(name), ())
+            cells = _cells(axis, ((OUT, found[name]), (UNSEEN, blind)))
+            yield Row(_fitted(f"{NAMES[lane]} {name.rpartition('/')[2]}"), cells)
+
+
+def _cells(axis: Axis, layers: Iterable[tuple[str, Sequence[Window]]]) -> str:
+    """A character a slice: that of the first layer that has a window in it."""
+    start_s, end_s = axis
+    step_s = (end_s - start_s) / COLUMNS
+    layers = tuple(layers)
+    edges = [start_s + step_s * column for column in range(COLUMNS)]
+    return "".join(_cell(layers, edge, edge + step_s) for edge in edges)
+
+
+def _cell(layers: Iterable[tuple[str, Sequence[Window]]], from_s: float, to_s: float) -> str:
+    for mark, windows in layers:
+        if any(start_s < to_s and (end_s is None or end_s > from_s) for start_s, end_s in windows):
+            return mark
+    return FINE
+
+
+def _total_s(windows: Iterable[Window], axis: Axis) -> float:
+    return sum((axis[1] if end_s is None else end_s) - start_s for start_s, end_s in windows)
+
+
+def _node(name: str) -> str:
+    """The node that an object is seen from; a Pod's is not in its name."""
+    return name.removeprefix("Node/").partition(" ")[0]
+
+
+def _fitted(name: str) -> str:
+    return name if len(name) <= LABEL else f"{name[: LABEL - 1]}…"

@@ -1,0 +1,141 @@
+"""What the sentinels saw, node by node, on the run's own time: their records and clocks, read from its directory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from chaosext.model.malformed import MALFORMED
+from chaosext.model.signal import Head, Mark, Sample, Signal
+from chaosext.observe.windows import signal_windows
+from chaosext.sentinel.record import parse_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from chaosext.observe.windows import Span
+
+SENTINELS = "sentinels"
+CLOCKS = "clocks.json"
+CLOCKS_SCHEMA = "chaosext.clocks/v1"
+
+HAIR_S = 0.001
+"""What lies closer together than a record's own digits leaves no hole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A signal was `mark` from `start_s` to `end_s`, in seconds from the cut. Mark.UNKNOWN: nobody looked."""
+
+    start_s: float
+    end_s: float
+    mark: Mark
+
+
+Stretches = Mapping[str, Mapping[Signal, tuple[Stretch, ...]]]
+"""Node -> signal -> how it was, in the order of time, without a hole."""
+
+Clocks = Mapping[str, Mapping[str, float]]
+"""Node -> boot -> seconds to add to a time on the node's monotonic clock for seconds from the cut."""
+
+
+def read_stretches(run_directory: Path, run: str) -> tuple[Stretches, tuple[str, ...]]:
+    """What the sentinels of `run` saw; and what of it is missing, lines for people. Reads one record at a time."""
+    records = sorted((run_directory / SENTINELS).glob("*.jsonl"))
+    if not records:
+        return {}, (f"{SENTINELS}/ holds no record: nobody watched from the nodes",)
+    try:
+        clocks = _clocks((run_directory / SENTINELS / CLOCKS).read_text(encoding="utf-8"))
+    except (OSError, *MALFORMED) as error:
+        without = "when the sentinels saw what they saw is not known"
+        return {}, (f"{SENTINELS}/{CLOCKS} can't be read ({type(error).__name__}): {without}",)
+    found: dict[str, Mapping[Signal, tuple[Stretch, ...]]] = {}
+    missing: list[str] = []
+    for path in records:
+        record = _Record(run=run, node=path.stem)
+        found[path.stem] = _read(path, record, clocks.get(path.stem, {}))
+        missing += record.missing()
+    return {node: signals for node, signals in found.items() if signals}, tuple(missing)
+
+
+class _Record:
+    """One node's record: its readable lines that are of this run, and a count of the others."""
+
+    def __init__(self, *, run: str, node: str) -> None:
+        self._run, self._node = run, node
+        self._foreign = False
+        self.torn = self.foreign = 0
+        self.without_clock: set[str] = set()
+        self.lost: list[str] = []
+
+    def entries(self, lines: Iterable[str]) -> Iterator[Head | Sample]:
+        for line in lines:
+            try:
+                entry = parse_line(line)
+            except ValueError:
+                self.torn += 1
+                continue
+            if isinstance(entry, Head):
+                self._take(entry)
+            self.foreign += self._foreign
+            if not self._foreign:
+                yield entry
+
+    def _take(self, head: Head) -> None:
+        self._foreign = (head.run, head.node) != (self._run, self._node)
+        if head.lost and not self._foreign:
+            self.lost.append(head.lost)
+
+    def missing(self) -> Iterator[str]:
+        name = f"{SENTINELS}/{self._node}.jsonl"
+        if self.torn:
+            yield f"{name}: {_lines(self.torn)} can't be read"
+        if self.foreign:
+            yield f"{name}: {_lines(self.foreign)} of another run or node, left out"
+        for boot in sorted(self.without_clock):
+            yield f"{name}: no clock was measured for boot {boot}: when it saw what it saw is not known"
+        for lost in dict.fromkeys(self.lost):
+            yield f"{name}: {lost}"
+
+
+def _read(path: Path, record: _Record, clocks: Mapping[str, float]) -> Mapping[Signal, tuple[Stretch, ...]]:
+    try:
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            windows = signal_windows(record.entries(lines))
+    except OSError as error:
+        record.lost.append(f"could not be read: {error.strerror}")
+        return {}
+    dated = {signal: tuple(_dated(spans, clocks, record)) for signal, spans in windows.items()}
+    return {signal: stretches for signal, stretches in dated.items() if stretches}
+
+
+def _dated(spans: Iterable[Span], clocks: Mapping[str, float], record: _Record) -> Iterator[Stretch]:
+    """The spans in seconds from the cut; what lies between two of them, such as a reboot, nobody saw."""
+    end_s: float | None = None
+    for span in spans:
+        from_cut_s = clocks.get(span.boot)
+        if from_cut_s is None:
+            record.without_clock.add(span.boot)
+            continue
+        start_s = span.start_mono_s + from_cut_s
+        if end_s is not None and start_s - end_s > HAIR_S:
+            yield Stretch(end_s, start_s, Mark.UNKNOWN)
+        end_s = span.end_mono_s + from_cut_s
+        yield Stretch(start_s, end_s, span.mark)
+
+
+def _clocks(text: str) -> Clocks:
+    value: Any = json.loads(text)
+    if value["schema"] != CLOCKS_SCHEMA:
+        raise ValueError(f"schema {value['schema']!r}, not {CLOCKS_SCHEMA}")
+    return {
+        str(node): {str(boot): float(clock["from_cut_s"]) for boot, clock in boots.items()}
+        for node, boots in value["nodes"].items()
+    }
+
+
+def _lines(count: int) -> str:
+    return "1 line" if count == 1 else f"{count} lines"
