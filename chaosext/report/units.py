@@ -9,9 +9,12 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from chaosext.model.result import Window
+    from chaosext.model.timeline import Kind
 
 KINDS = {"Node": "node", "Service": "Service", "Leaf": "leaf", "Cluster": "cluster", "Zone": "zone"}
 """What the objects' kinds are called in a sentence, where that is not their own name."""
+
+SPELT = {"dns": "DNS", "xds": "xDS", "bgp": "BGP", "pod": "Pod"}
 
 PRECISE_S = 180.0
 """Below this, tenths of a second are told: a sentinel looks once a second, an API watch hears at once."""
@@ -49,3 +52,8 @@ def listed(words: Iterable[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     *most, last = [*words] or [""]
     return f"{', '.join(most)} and {last}" if most else last
+
+
+def words(kind: Kind) -> str:
+    """An event's kind as people read it: `DNS dead`, `node not ready`."""
+    return " ".join(SPELT.get(word, word) for word in kind.value.split("_"))

@@ -1,0 +1,57 @@
+"""The time axis that all lanes share: seconds from the cut to per cent of the width. Pure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
+MOST_TICKS = 7
+"""As many labels as a phone of 360 px has room for."""
+BEFORE_SHARE = 0.08
+"""How much of the width the time before the cut may take: what is of interest comes after it."""
+MARGIN_SHARE = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """From `start_s` to `end_s`, seconds from the cut."""
+
+    start_s: float
+    end_s: float
+
+    @property
+    def length_s(self) -> float:
+        return self.end_s - self.start_s
+
+    def percent(self, t_s: float) -> float:
+        """Where `t_s` lies, in per cent of the width; what lies outside stands at the edge."""
+        return max(0.0, min(100.0, (t_s - self.start_s) / self.length_s * 100))
+
+    def ticks(self) -> tuple[tuple[float, str], ...]:
+        """Round moments and their labels, from the cut on."""
+        step = next((step for step in STEPS_S if self.length_s / step <= MOST_TICKS), None)
+        step = step or STEPS_S[-1] * math.ceil(self.length_s / STEPS_S[-1] / MOST_TICKS)
+        return tuple((float(t), _label(t, step)) for t in range(0, math.floor(self.end_s) + 1, step))
+
+
+def axis_of(moments: Iterable[float]) -> Axis:
+    """An axis that shows all of `moments`, but of those before the cut only the last."""
+    known = list(moments)
+    last = max([1.0, *known])
+    first = max(min([0.0, *known]), -BEFORE_SHARE * last)
+    return Axis(min(first, -MARGIN_SHARE * last), last * (1 + MARGIN_SHARE))
+
+
+def _label(t_s: int, step_s: int) -> str:
+    if t_s == 0:
+        return "0"
+    if step_s < 60:
+        return f"{t_s} s"
+    if step_s < 3600:
+        return f"{t_s // 60} min"
+    return f"{t_s // 3600} h"

@@ -1,0 +1,139 @@
+"""From lanes to SVG. Pure: values in, markup out.
+
+Every line is a small SVG of its own, as wide as there is room: what lies along the time is in per cent, what is high
+or round in pixels, so that nothing is distorted on a phone and no text is shrunk.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup, escape
+
+from chaosext.model.signal import MEANING, Mark
+from chaosext.report.html.tracks import Bar, Dot, Guess, State, Track, coarse
+from chaosext.report.units import duration, window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from chaosext.report.html.axis import Axis
+
+HEIGHT_PX = 22
+GUESSED_HEIGHT_PX = 36
+"""Predictions stand below what was observed."""
+
+SHAPES = {
+    State.OUT: ("o", 3, 16),
+    State.UNSEEN: ("u", 3, 16),
+    State.HERE: ("h", 5, 12),
+    State.GOOD: ("g", 9, 4),
+    State.QUIET: ("q", 10, 2),
+}
+"""State -> its class, and where it begins and how high it is, in pixels: what is good stays in the background."""
+
+GLYPHS = {
+    "probe": "M0 3v16",
+    "crash": "M0 4l7 7l-7 7l-7-7z",
+    "evicted": "M-4 7l8 8M4 7l-8 8",
+    "pending": "M-5 7h10l-5 9z",
+}
+"""Sign -> its path, around the moment it stands at."""
+
+LETTERED_SHARE = 2.2
+"""A bar of fewer per cent of the width has no room for a letter, on a phone of 360 px."""
+MOST_STOPS = 12
+"""More bars than these are not stopped at one by one with the keyboard: the line says them together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """How lines are drawn: at most so many bars in each, and whether the keyboard stops at them."""
+
+    axis: Axis
+    most_bars: int
+    stops: bool = True
+
+
+def line(track: Track, manner: Manner) -> Markup:
+    """One line of a lane."""
+    bars = coarse(track.bars, manner.axis.length_s, manner.most_bars)
+    loud = [bar for bar in bars if bar.state in (State.OUT, State.UNSEEN, State.HERE)]
+    stops = manner.stops and len(loud) <= MOST_STOPS
+    parts = [
+        *(_bar(bar, track, manner.axis, stops=stops and bar in loud) for bar in bars),
+        *(_dot(dot, manner.axis) for dot in _apart(track.dots, manner)),
+        *(_guess(guess, manner.axis, stops=manner.stops) for guess in track.guesses[: manner.most_bars]),
+    ]
+    height = GUESSED_HEIGHT_PX if track.guesses else HEIGHT_PX
+    label = escape(said(track))
+    tab = ' tabindex="0"' if manner.stops and loud and not stops else ""
+    group = f'role="group" aria-label="{label}"' if manner.stops else 'aria-hidden="true"'
+    return Markup(f'<svg class="line" height="{height}" {group}{tab}>{"".join(parts)}</svg>')
+
+
+def said(track: Track) -> str:
+    """A line in words, as who can't see it hears it."""
+    out = ", ".join(map(window, track.windows[:MOST_STOPS]))
+    more = f" and {len(track.windows) - MOST_STOPS} times more" if len(track.windows) > MOST_STOPS else ""
+    unseen_s = track.seconds(State.UNSEEN)
+    blind = f"; not observed for {duration(unseen_s)}" if unseen_s else ""
+    return f"{track.name}: {f'out {out}{more}' if out else 'no outage'}{blind}"
+
+
+def _bar(bar: Bar, track: Track, axis: Axis, *, stops: bool) -> str:
+    css, top, height = SHAPES[bar.state]
+    left, right = axis.percent(bar.start_s), axis.percent(bar.end_s)
+    box = f'x="{left:.2f}%" width="{max(right - left, 0.15):.2f}%" y="{top}" height="{height}"'
+    rect = f'<rect class="{css}" {box}/>'
+    if bar.state in (State.GOOD, State.QUIET) or right <= 0 or left >= 100:
+        return rect if right > left else ""
+    letter = ""
+    if bar.letter and right - left >= LETTERED_SHARE:
+        letter = f'<text class="{css}t" x="{left:.2f}%" dx="5" y="15">{escape(bar.letter)}</text>'
+    text = escape(f"{track.name}: {_words(bar)}, {window((bar.start_s, bar.end_s))}")
+    stop = f' tabindex="0" role="img" aria-label="{text}"' if stops else ""
+    return f"<g{stop}><title>{text}</title>{rect}{letter}</g>"
+
+
+def _words(bar: Bar) -> str:
+    match bar.state:
+        case State.OUT if bar.letter in MARKS:
+            return MEANING[Mark(bar.letter)].partition(":")[0]
+        case State.UNSEEN:
+            return "nobody looked"
+        case State.HERE:
+            return f"{bar.letter} kube-dns Pod{'s' * (bar.letter != '1')}"
+        case state:
+            return state.value
+
+
+MARKS = tuple(Mark)
+
+
+def _apart(dots: Iterable[Dot], manner: Manner) -> Iterator[Dot]:
+    """Of dots of one sign that would lie on one another, the first."""
+    last: dict[str, float] = {}
+    for dot in sorted(dots, key=lambda each: each.t_s):
+        if dot.t_s - last.get(dot.glyph, -manner.axis.length_s) >= manner.axis.length_s / manner.most_bars:
+            last[dot.glyph] = dot.t_s
+            yield dot
+
+
+def _dot(dot: Dot, axis: Axis) -> str:
+    text = escape(f"{dot.t_s:.1f} s: {dot.text}")
+    at = f'x="{axis.percent(dot.t_s):.2f}%" overflow="visible"'
+    return f'<svg {at}><title>{text}</title><path class="d d-{dot.glyph}" d="{GLYPHS[dot.glyph]}"/></svg>'
+
+
+def _guess(guess: Guess, axis: Axis, *, stops: bool) -> str:
+    left, at, right = map(axis.percent, (guess.t_min_s, guess.t_s, guess.t_max_s))
+    span = f"{guess.t_min_s:.0f} s to {guess.t_max_s:.0f} s"
+    text = escape(f"predicted: {guess.text}, at {guess.t_s:.0f} s ({span})")
+    stop = f' tabindex="0" role="img" aria-label="{text}"' if stops else ""
+    whisker = f'<line class="p" x1="{left:.2f}%" x2="{right:.2f}%" y1="28" y2="28"/>'
+    diamond = (
+        f'<svg x="{at:.2f}%" overflow="visible"><path class="pd" d="M0 22.5l5.5 5.5l-5.5 5.5l-5.5-5.5z"/></svg>'
+    )
+    return f"<g{stop}><title>{text}</title>{whisker}{diamond}</g>"

@@ -1,0 +1,186 @@
+"""From a run to its lanes: which objects stand in which lane, and how each was when. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from chaosext.model.result import Lane
+from chaosext.model.signal import Head, Mark
+from chaosext.model.timeline import Kind
+from chaosext.observe.questions import questions
+from chaosext.report.html.fold import natural
+from chaosext.report.html.placement import is_kube_dns, node_of, placements
+from chaosext.report.html.tracks import Bar, Dot, Guess, State, Swim, Track, joined, worst
+from chaosext.report.units import words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from chaosext.model.result import Window
+    from chaosext.model.timeline import Event, Predicted
+    from chaosext.report.html.axis import Axis
+    from chaosext.report.run_data import RunData
+    from chaosext.report.stretches import Stretch, Stretches
+
+PLACEMENT = "placement"
+
+TITLES = {
+    Lane.NODE_READY: ("Nodes", "as the control plane sees them: Ready or not"),
+    PLACEMENT: ("kube-dns", "where the control plane places it"),
+    Lane.DNS: ("DNS", "lookups at kube-dns' Service address from each node, a fresh UDP socket each time"),
+    Lane.DNS_KEPT_SOCKET: ("DNS, kept socket", "the same from one UDP socket that is kept open throughout"),
+    Lane.DNS_TCP: ("DNS over TCP", "the same over TCP"),
+    Lane.ROUTES: ("Routes", "a route of its own leads there"),
+    Lane.BGP: ("BGP", "sessions between node and leaf"),
+    Lane.XDS: ("Mesh configuration", "sidecars that have their istiod (xDS)"),
+    Lane.SIDECAR_READY: ("Sidecars", "what their own 15021 says, which may be falsely ready"),
+    Lane.PROBES: ("Probes", "kubelet's probes of Pods, and containers that crash-loop"),
+    Lane.TARGETS: ("Reachability", "TCP connects, and lookups at each kube-dns endpoint"),
+}
+"""Lane -> its title and what is seen in it; in this order they are drawn."""
+
+GUESSED = {
+    Kind.NODE_NOT_READY: Lane.NODE_READY,
+    Kind.NODE_READY: Lane.NODE_READY,
+    Kind.POD_EVICTED: PLACEMENT,
+    Kind.POD_BOUND: PLACEMENT,
+    Kind.POD_PENDING: PLACEMENT,
+    Kind.DNS_DEAD: Lane.DNS,
+    Kind.DNS_RESTORED: Lane.DNS,
+    Kind.DNS_SOCKET_STALE: Lane.DNS_KEPT_SOCKET,
+    Kind.XDS_LOST: Lane.XDS,
+    Kind.XDS_RESTORED: Lane.XDS,
+    Kind.PROBE_FAILING: Lane.PROBES,
+    Kind.CRASH_LOOP: Lane.PROBES,
+    Kind.BGP_LOST: Lane.BGP,
+    Kind.BGP_RESTORED: Lane.BGP,
+    Kind.ROUTE_LOST: Lane.ROUTES,
+    Kind.ROUTE_RESTORED: Lane.ROUTES,
+}
+"""The lane in which a predicted event stands beside what was observed."""
+
+DOTS = {
+    Kind.PROBE_FAILING: (Lane.PROBES, "probe"),
+    Kind.CRASH_LOOP: (Lane.PROBES, "crash"),
+    Kind.POD_EVICTED: (PLACEMENT, "evicted"),
+    Kind.POD_PENDING: (PLACEMENT, "pending"),
+}
+"""What is a moment, not a window: its lane and its sign."""
+
+
+def swims(run: RunData, axis: Axis) -> tuple[Swim, ...]:
+    """The lanes in which there is anything, in the order of TITLES, each with its tracks by name."""
+    lanes = _Lanes(run, axis)
+    found = ((lane, lanes.tracks(lane)) for lane in TITLES)
+    return tuple(
+        Swim(key=str(lane), title=TITLES[lane][0], caption=TITLES[lane][1], tracks=tracks)
+        for lane, tracks in found
+        if tracks
+    )
+
+
+def known_nodes(run: RunData) -> tuple[str, ...]:
+    """Every node that anything is known of, by name."""
+    told = {event.object for event in run.result.events if event.object.startswith("Node/")}
+    bare = {name.removeprefix("Node/").partition(" ")[0] for name in told}
+    return tuple(sorted(bare | set(run.stretches) | set(run.result.unobserved), key=natural))
+
+
+class _Lanes:
+    """Collects what is known of each object of each lane."""
+
+    def __init__(self, run: RunData, axis: Axis) -> None:
+        self._result, self._axis = run.result, axis
+        self._unpeered = run.result.briefing.unpeered_nodes if run.result.briefing else ()
+        self._bars: dict[str, dict[str, tuple[Bar, ...]]] = defaultdict(dict)
+        self._dots: dict[str, dict[str, list[Dot]]] = defaultdict(lambda: defaultdict(list))
+        self._guesses: dict[str, dict[str, list[Guess]]] = defaultdict(lambda: defaultdict(list))
+        self._take_windows(known_nodes(run))
+        self._take_stretches(run.stretches)
+        self._bars[PLACEMENT].update(placements(run.result, axis))
+        self._take_dots(run.result.events)
+        self._take_guesses(run.prediction)
+
+    def tracks(self, lane: str) -> tuple[Track, ...]:
+        """The lane's tracks, by name."""
+        objects = {*self._bars[lane], *self._dots[lane], *self._guesses[lane]}
+        return tuple(self._track(lane, each) for each in sorted(objects, key=natural))
+
+    def _track(self, lane: str, name: str) -> Track:
+        bare = name.partition("/")[2] or name
+        windows = {} if lane == PLACEMENT else self._result.outages.get(Lane(lane), {})
+        return Track(
+            name=bare,
+            tag="no BGP" if lane == PLACEMENT and bare in self._unpeered else "",
+            bars=self._bars[lane].get(name, ()),
+            dots=tuple(self._dots[lane][name]),
+            guesses=tuple(self._guesses[lane][name]),
+            windows=windows.get(name, ()),
+        )
+
+    def _take_windows(self, nodes: Iterable[str]) -> None:
+        """What events tell: where they tell nothing, that is all that is known."""
+        for node in nodes if self._result.events else ():
+            self._bars[Lane.NODE_READY][f"Node/{node}"] = self._told((), ())
+        for lane, found in self._result.outages.items():
+            for name, windows in found.items():
+                blind = self._result.unobserved.get(name.removeprefix("Node/"), ())
+                self._bars[lane][name] = self._told(windows, () if lane is Lane.NODE_READY else blind)
+
+    def _told(self, windows: Iterable[Window], blind: Iterable[Window]) -> tuple[Bar, ...]:
+        out = [Bar(start_s, self._end_s(end_s), State.OUT) for start_s, end_s in windows]
+        loud = [*out, *self._blind(blind)]
+        quiet = Bar(self._axis.start_s, self._axis.end_s, State.QUIET)
+        return worst([[quiet], *([bar] for bar in loud)])
+
+    def _take_stretches(self, stretches: Stretches) -> None:
+        """What the sentinels saw takes the place of what events told."""
+        for node, signals in stretches.items():
+            head = Head(run="", node=node, boot="", mono_s=0.0, wall_s=0.0, signals=tuple(signals))
+            for question in questions(head):
+                seen = [_bar(stretch) for stretch in signals[question.signal]]
+                blind = self._blind(self._result.unobserved.get(node, ()))
+                late = [bar for bar in blind if bar.end_s > seen[-1].end_s]
+                after = [replace(bar, start_s=max(bar.start_s, seen[-1].end_s)) for bar in late]
+                self._bars[question.manner.lane][question.object] = joined([*seen, *after])
+
+    def _take_dots(self, events: Iterable[Event]) -> None:
+        for event in events:
+            if event.kind in DOTS and event.t_s >= self._axis.start_s:
+                lane, glyph = DOTS[event.kind]
+                place = _place(event, lane)
+                if place:
+                    dot = Dot(event.t_s, glyph, f"{event.object}: {event.detail}")
+                    self._dots[lane][place].append(dot)
+
+    def _take_guesses(self, prediction: Iterable[Predicted]) -> None:
+        for each in prediction:
+            lane = GUESSED.get(each.event.kind)
+            place = _place(each.event, lane) if lane else ""
+            if lane and place:
+                text = f"{words(each.event.kind)}: {each.event.detail}"
+                self._guesses[lane][place].append(Guess(each.event.t_s, each.t_min_s, each.t_max_s, text))
+
+    def _blind(self, windows: Iterable[Window]) -> list[Bar]:
+        return [Bar(start_s, self._end_s(end_s), State.UNSEEN) for start_s, end_s in windows]
+
+    def _end_s(self, end_s: float | None) -> float:
+        return self._axis.end_s if end_s is None else end_s
+
+
+def _place(event: Event, lane: str) -> str:
+    """The object in whose line an event stands; "" for none."""
+    if lane != PLACEMENT:
+        return event.object
+    node = node_of(event) if is_kube_dns(event) else ""
+    return f"Node/{node}" if node else ""
+
+
+def _bar(stretch: Stretch) -> Bar:
+    if stretch.mark is Mark.UNKNOWN:
+        return Bar(stretch.start_s, stretch.end_s, State.UNSEEN)
+    good = stretch.mark is Mark.GOOD
+    letter = "" if good else stretch.mark.value
+    return Bar(stretch.start_s, stretch.end_s, State.GOOD if good else State.OUT, letter)

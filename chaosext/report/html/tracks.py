@@ -1,0 +1,161 @@
+"""What lanes are drawn from: values, and how one is made of many. Pure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from itertools import groupby, pairwise
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from chaosext.model.result import Window
+
+
+class State(StrEnum):
+    """How something was for a while. Each is drawn in a shape of its own, so that no colour is needed to tell."""
+
+    OUT = "out"
+    UNSEEN = "unobserved"
+    """Nobody looked: never drawn as if it had been good."""
+    HERE = "here"
+    """Where kube-dns is placed."""
+    GOOD = "good"
+    QUIET = "nothing said"
+    """Watched by events only: none told of an outage."""
+
+
+WORST_FIRST = tuple(State)
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """`state` from `start_s` to `end_s`; `letter` is drawn on it: a `Mark`, or how many."""
+
+    start_s: float
+    end_s: float
+    state: State
+    letter: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """Something that happened at `t_s`."""
+
+    t_s: float
+    glyph: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """What a rehearsal expects at `t_s`, and between `t_min_s` and `t_max_s` with luck."""
+
+    t_s: float
+    t_min_s: float
+    t_max_s: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Track:
+    """One object in one lane. `windows`: when it was out, as the outages say."""
+
+    name: str
+    tag: str = ""
+    bars: tuple[Bar, ...] = ()
+    dots: tuple[Dot, ...] = ()
+    guesses: tuple[Guess, ...] = ()
+    windows: tuple[Window, ...] = ()
+
+    def seconds(self, state: State) -> float:
+        return sum(bar.end_s - bar.start_s for bar in self.bars if bar.state is state)
+
+    @property
+    def calm(self) -> bool:
+        """Nothing to see: no outage, nothing unobserved, nothing that happened or was expected."""
+        loud = any(bar.state in (State.OUT, State.UNSEEN) for bar in self.bars)
+        return not (loud or self.windows or self.dots or self.guesses)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swim:
+    """A lane: its tracks, in the order of their names."""
+
+    key: str
+    title: str
+    caption: str
+    tracks: tuple[Track, ...]
+
+
+def joined(bars: Iterable[Bar]) -> tuple[Bar, ...]:
+    """Bars that touch and look the same, as one."""
+    return tuple(_joined(bars))
+
+
+def _joined(bars: Iterable[Bar]) -> Iterator[Bar]:
+    last: Bar | None = None
+    for bar in bars:
+        if (
+            last
+            and replace(bar, start_s=last.start_s, end_s=last.end_s) == last
+            and bar.start_s <= last.end_s
+        ):
+            last = replace(last, end_s=max(last.end_s, bar.end_s))
+            continue
+        if last:
+            yield last
+        last = bar
+    if last:
+        yield last
+
+
+def worst(tracks: Sequence[Sequence[Bar]], *, counted: bool = False) -> tuple[Bar, ...]:
+    """At each moment the worst of the tracks, with the commonest letter; `counted`: with how many are so instead."""
+    edges = sorted(_edges(tracks))
+    now: dict[tuple[State, str], int] = {}
+    found: list[Bar] = []
+    moments = [(t_s, list(each)) for t_s, each in groupby(edges, key=lambda edge: edge[0])]
+    for (t_s, each), (next_s, _) in pairwise(moments):
+        for _, state, letter, step in each:
+            now[state, letter] = now.get((state, letter), 0) + step
+        found += _worst_now(now, t_s, next_s, counted)
+    return joined(found)
+
+
+def _edges(tracks: Sequence[Sequence[Bar]]) -> Iterator[tuple[float, State, str, int]]:
+    for bars in tracks:
+        for bar in bars:
+            yield bar.start_s, bar.state, bar.letter, 1
+            yield bar.end_s, bar.state, bar.letter, -1
+
+
+def _worst_now(
+    now: dict[tuple[State, str], int], start_s: float, end_s: float, counted: bool
+) -> Iterator[Bar]:
+    for state in WORST_FIRST:
+        letters = {letter: count for (each, letter), count in now.items() if each is state and count}
+        if letters:
+            commonest = max(letters, key=lambda each: letters[each])
+            yield Bar(start_s, end_s, state, str(sum(letters.values())) if counted else commonest)
+            return
+
+
+def coarse(bars: Sequence[Bar], length_s: float, at_most: int) -> tuple[Bar, ...]:
+    """The bars, or where there are more than `at_most`: per stretch of time the worst, so that nothing bad is lost."""
+    if len(bars) <= at_most:
+        return tuple(bars)
+    width_s = length_s / at_most
+    cells: dict[int, Bar] = {}
+    for bar in bars:
+        for cell in range(math.floor(bar.start_s / width_s), math.ceil(bar.end_s / width_s)):
+            cells[cell] = min(cells.get(cell, bar), bar, key=_rank)
+    return joined(
+        replace(cells[cell], start_s=cell * width_s, end_s=(cell + 1) * width_s) for cell in sorted(cells)
+    )
+
+
+def _rank(bar: Bar) -> int:
+    return WORST_FIRST.index(bar.state)
