@@ -61,7 +61,7 @@ def ask_steady_state(
     require_known(names)
     settling = settle(lambda: _ask(names, settings), settle_s=settle_s, dwell_s=dwell_s)
     finding = settling.finding
-    if finding.status is Status.HEALTHY:
+    if finding.status is Status.HEALTHY and set(STEADY_STATE) <= set(names):  # less is not the steady state
         context.recorder.say(Kind.STEADY, f"Cluster/{settings.context}", finding.summary)
     return {
         **finding.to_json(),

@@ -1,0 +1,198 @@
+"""From a timeline to what was out, where, and for how long. Pure; how events that happened at once are ordered is no
+matter.
+
+What a source said holds until it says otherwise, or loses sight (`observation_lost`): then what was out is known no
+more, neither as out nor as well, until the source says what it sees again.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from chaosext.model.result import Lane, Timing
+from chaosext.model.timeline import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from chaosext.model.result import Outages, Window
+    from chaosext.model.timeline import Event
+
+LOST: Mapping[Kind, Lane] = {
+    Kind.DNS_DEAD: Lane.DNS,
+    Kind.DNS_SOCKET_STALE: Lane.DNS_KEPT_SOCKET,
+    Kind.XDS_LOST: Lane.XDS,
+    Kind.SIDECAR_NOT_READY: Lane.SIDECAR_READY,
+    Kind.TARGET_LOST: Lane.TARGETS,
+    Kind.BGP_LOST: Lane.BGP,
+    Kind.ROUTE_LOST: Lane.ROUTES,
+    Kind.NODE_NOT_READY: Lane.NODE_READY,
+    Kind.PROBE_FAILING: Lane.PROBES,
+}
+"""Which kinds of news open a window, and of which lane. TCP targets that are DNS have a lane of their own."""
+
+BACK: Mapping[Kind, tuple[Lane, ...]] = {
+    Kind.DNS_RESTORED: (Lane.DNS,),
+    Kind.DNS_DEGRADED: (Lane.DNS,),
+    Kind.DNS_SOCKETS_AGREE: (Lane.DNS_KEPT_SOCKET,),
+    Kind.DNS_ONLY_KEPT_SOCKET: (Lane.DNS_KEPT_SOCKET,),
+    Kind.XDS_RESTORED: (Lane.XDS,),
+    Kind.SIDECAR_READY: (Lane.SIDECAR_READY,),
+    Kind.TARGET_RESTORED: (Lane.TARGETS, Lane.DNS_TCP),
+    Kind.BGP_RESTORED: (Lane.BGP,),
+    Kind.ROUTE_RESTORED: (Lane.ROUTES,),
+    Kind.NODE_READY: (Lane.NODE_READY,),
+    Kind.POD_READY: (Lane.PROBES,),
+    Kind.POD_EVICTED: (Lane.PROBES,),
+    Kind.POD_DELETED: (Lane.PROBES,),
+    Kind.POD_GONE: (Lane.PROBES, Lane.XDS, Lane.SIDECAR_READY),
+}
+"""Which kinds of news close a window: a Pod that leaves is out no more. The probes' windows end with `steady`, too:
+kubelet never says that a probe succeeds again."""
+
+DNS_OVER_TCP = ":53/tcp"
+"""How the object of a lookup over TCP ends, whatever it is called."""
+
+IN_LANE = re.compile(rf"(?P<object>.+) \((?P<lane>{'|'.join(Lane)})\)")
+"""The object of an `observation_lost` that is about one lane only, such as `Node/worker-1 → 172.18.0.5 (bgp)`."""
+
+
+def outages(events: Iterable[Event]) -> Outages:
+    """Each lane's objects that were out, with their windows: in order, disjoint, open only at the end."""
+    ledger = _Ledger()
+    for event in sorted(events, key=_in_order):
+        ledger.take(event)
+    return ledger.outages()
+
+
+def unobserved(events: Iterable[Event]) -> Mapping[str, tuple[Window, ...]]:
+    """Node -> the windows in which nobody observed it, though its sentinel was meant to."""
+    found: dict[str, list[Window]] = {}
+    for event in sorted(events, key=_in_order):
+        node = event.object.removeprefix("Node/")
+        if event.kind not in SIGHT or node == event.object or " " in node:
+            continue
+        windows = found.setdefault(node, [])
+        lasts = bool(windows) and windows[-1][1] is None
+        if event.kind is Kind.OBSERVATION_LOST and not lasts:
+            windows.append((event.t_s, None))
+        elif event.kind is Kind.OBSERVATION_RESTORED and lasts:
+            windows[-1] = (windows[-1][0], event.t_s)
+    return {node: tuple(windows) for node, windows in found.items() if windows}
+
+
+def timing(events: Iterable[Event]) -> Timing:
+    """How long things took: from the first cut, its heal, what users felt, and the last rollback."""
+    ordered = sorted(events, key=_in_order)
+    cut_s = _first(ordered, Kind.CUT)
+    if cut_s is None:
+        return Timing()
+    heal_s = healed_s(ordered)
+    rollback_s = _last(ordered, Kind.ROLLBACK)
+    steady_s = _first(ordered, Kind.STEADY, after_s=max(cut_s, heal_s or cut_s, rollback_s or cut_s))
+    felt_s = _first(ordered, *FELT, after_s=cut_s)
+    dead_s = _first(ordered, Kind.DNS_DEAD, after_s=heal_s) if heal_s is not None else None
+    return Timing(
+        detect_s=_between(cut_s, _first(ordered, Kind.NODE_NOT_READY, after_s=cut_s)),
+        outage_s=_between(felt_s, steady_s),
+        heal_to_outage_s=_between(heal_s, dead_s),
+        recover_s=_between(heal_s, steady_s),
+        rollback_s=_between(rollback_s, steady_s),
+    )
+
+
+def healed_s(events: Iterable[Event]) -> float | None:
+    """When the network was back, on the last of the nodes that were cut; None: it was not."""
+    heals: dict[str, float] = {}
+    for event in events:
+        if event.kind is Kind.HEAL:
+            heals.setdefault(event.object, event.t_s)
+    return max(heals.values(), default=None)
+
+
+SIGHT = (Kind.OBSERVATION_RESTORED, Kind.OBSERVATION_LOST)
+FELT = (Kind.DNS_DEAD, Kind.XDS_LOST, Kind.PROBE_FAILING)
+"""What users of a cluster feel."""
+
+
+AT_ONCE: Mapping[Kind, int] = {
+    Kind.OBSERVATION_RESTORED: 0,
+    **dict.fromkeys((*BACK, Kind.STEADY), 1),
+    **dict.fromkeys(LOST, 2),
+    Kind.OBSERVATION_LOST: 3,
+}
+"""What counts first of what happened at once: sight comes before what is seen, and what is lost outlasts the rest."""
+
+
+def _in_order(event: Event) -> tuple[float, int, str, str]:
+    return event.t_s, AT_ONCE.get(event.kind, 0), event.object, event.source
+
+
+@dataclass(slots=True)
+class _Ledger:
+    """What is out now, who said so, and what was."""
+
+    _out: dict[tuple[Lane, str], tuple[float, str]] = field(default_factory=dict)
+    _blind: set[str] = field(default_factory=set)
+    _windows: dict[tuple[Lane, str], list[Window]] = field(default_factory=dict)
+
+    def take(self, event: Event) -> None:
+        match event.kind:
+            case Kind.OBSERVATION_LOST:
+                self._lose_sight(event)
+            case Kind.OBSERVATION_RESTORED:
+                self._blind.discard(event.source)
+            case Kind.STEADY:
+                self._close([key for key in self._out if key[0] is Lane.PROBES], event.t_s)
+            case kind if kind in LOST:
+                self._open(_lane(event), event)
+            case kind:
+                self._close([(lane, event.object) for lane in BACK.get(kind, ())], event.t_s)
+
+    def outages(self) -> Outages:
+        for key, (start_s, _) in self._out.items():
+            self._windows.setdefault(key, []).append((start_s, None))
+        found: dict[Lane, dict[str, tuple[Window, ...]]] = {}
+        for lane, name in sorted(self._windows):
+            found.setdefault(lane, {})[name] = tuple(self._windows[lane, name])
+        return found
+
+    def _open(self, lane: Lane, event: Event) -> None:
+        if event.source not in self._blind:
+            self._out.setdefault((lane, event.object), (event.t_s, event.source))
+
+    def _close(self, keys: Iterable[tuple[Lane, str]], at_s: float) -> None:
+        for key in keys:
+            start_s, _ = self._out.pop(key, (at_s, ""))
+            if start_s < at_s:
+                self._windows.setdefault(key, []).append((start_s, at_s))
+
+    def _lose_sight(self, event: Event) -> None:
+        """Of one question, or of all that the source watches."""
+        one = IN_LANE.fullmatch(event.object)
+        if one:
+            self._close([(Lane(one["lane"]), one["object"])], event.t_s)
+            return
+        self._blind.add(event.source)
+        self._close([key for key, (_, source) in self._out.items() if source == event.source], event.t_s)
+
+
+def _lane(event: Event) -> Lane:
+    if event.kind is Kind.TARGET_LOST and event.object.endswith(DNS_OVER_TCP):
+        return Lane.DNS_TCP
+    return LOST[event.kind]
+
+
+def _first(ordered: Iterable[Event], *kinds: Kind, after_s: float | None = None) -> float | None:
+    times = (event.t_s for event in ordered if event.kind in kinds)
+    return next((t_s for t_s in times if after_s is None or t_s >= after_s), None)
+
+
+def _last(ordered: Iterable[Event], kind: Kind) -> float | None:
+    return max((event.t_s for event in ordered if event.kind is kind), default=None)
+
+
+def _between(start_s: float | None, end_s: float | None) -> float | None:
+    return None if start_s is None or end_s is None else end_s - start_s
