@@ -115,7 +115,7 @@ def after_experiment_control(context: Experiment, state: Journal, **kwargs: Any)
     """
     global _attended
     from chaosext.model.veil import veiled_whole
-    from chaosext.report.markdown import summary
+    from chaosext.report.ending import Ending
     from chaosext.run.context import current
     from chaosext.run.judging.finish import finish
     from chaosext.run.judging.redaction import redacted
@@ -123,14 +123,17 @@ def after_experiment_control(context: Experiment, state: Journal, **kwargs: Any)
     run, attended, _attended = current(), _attended, None
     if run.strict:
         return
+    ending = Ending()
     if (
         attended is None
     ):  # what raises in `before_experiment_control` does not keep chaoslib from playing the rest
-        result = finish(run, state, briefing=None, render=summary)
+        result = finish(run, state, briefing=None, render=ending)
     else:
-        result = attended.finish(state, render=summary)
+        result = attended.finish(state, render=ending)
     shown = veiled_whole(redacted(state))
     state.clear()
     state.update(shown)
     reasons = "; ".join(result.verdict.reasons)
-    logger.info(f"chaosext: {result.verdict.headline}: {reasons}; see {run.directory.path / 'summary.md'}")
+    logger.info(f"chaosext: {result.verdict.headline}: {reasons}; see {ending.best() or run.directory.path}")
+    for problem in ending.problems:
+        logger.warning(f"chaosext: {problem}")

@@ -1,73 +1,202 @@
-"""The result as Markdown, for a pull request, a ticket, or a terminal."""
+"""A run as Markdown, for a pull request, a ticket, or a terminal. Pure."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
-from chaosext.report.story import chain_of_causes, what_to_do
+from chaosext.report.answers import answers, headline
+from chaosext.report.chart import LEGEND, NAMES, chart
+from chaosext.report.story import chain_of_causes
+from chaosext.report.units import duration, names, window
+from chaosext.report.unseen import unseen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from chaosext.model.result import RunResult, Window
+    from chaosext.report.run_data import RunData
+
+OBJECTS = 8
+"""So many objects of a lane have a row of their own, those that were out longest; the others share one."""
+
+EVENTS = 400
+"""So many events are told. A pull request's comment holds 65 536 characters; timeline.jsonl has them all."""
+
+SAID = 110
+"""Of an event's detail so many characters are told."""
+
+NO_SENTINEL = "No sentinel watched from the nodes, as was configured (`chaosext_sentinel: false`)."
+
+_MEANT = re.compile(r"[\\`*\[<|&]")
+"""What Markdown would take for its own in a text."""
 
 
-def summary(result: RunResult) -> str:
-    """`summary.md`: what broke, why, for how long, for whom, is it over, what now."""
+def summary(data: RunData) -> str:
+    """`summary.md`: the six answers, the chain of causes, outages, what is not known, the timeline."""
+    result = data.result
     sections = (
         _head(result),
-        _section("Why", result.verdict.reasons),
-        _section("Chain of causes", chain_of_causes(result), numbered=True),
-        _section("DNS outages", _outages(result)),
-        _section("What to do", what_to_do(result)),
-        _section("Rules that are not ours", _foreign_rules(result)),
-        _section("Known before the cut", _briefing(result)),
+        _answers(result),
+        _section(
+            "Chain of causes", (f"{n}. {_plain(line)}" for n, line in enumerate(chain_of_causes(result), 1))
+        ),
+        _section("Outages", (*_chart(result), *_outages(result))),
+        _section(
+            "Not known", _points(unseen(data)) if data.sentinels else (NO_SENTINEL, *_points(unseen(data)))
+        ),
+        _folded("Clocks of the nodes", _clocks(result)),
+        _folded("Rules that are not ours", _points(_foreign_rules(result))),
+        _folded("Known before the cut", _points(_briefing(result))),
+        _folded("Timeline", _timeline(result)),
     )
     return "\n".join(section for section in sections if section)
 
 
 def _head(result: RunResult) -> str:
     verdict = result.verdict
+    on = f" on {_plain(result.briefing.context)}" if result.briefing else ""
+    started = f", started {result.started_at[:19].replace('T', ' ')} UTC" if result.started_at else ""
     return (
-        f"# {verdict.headline} (exit {verdict.exit_code})\n\n"
-        f"{result.experiment}: run `{result.run}`, started {result.started_at}, took {result.duration_s:.0f} s.\n"
+        f"# {_capital(verdict.headline)} (exit {verdict.exit_code})\n\n**{_plain(headline(result))}**\n\n"
+        f"{_plain(result.experiment) or 'A run'}{on}: run `{result.run}`{started}, "
+        f"took {duration(result.duration_s)}.\n"
     )
 
 
-def _section(title: str, lines: Iterable[str], *, numbered: bool = False) -> str:
-    items = [f"{index}. {line}" if numbered else f"- {line}" for index, line in enumerate(lines, 1)]
-    return "\n".join((f"## {title}", "", *items, "")) if items else ""
+def _answers(result: RunResult) -> str:
+    rows = [(f"**{each.question}**", "<br>".join(map(_plain, each.lines))) for each in answers(result)]
+    return "\n".join((*_table(("", ""), rows), ""))
 
 
-def _outages(result: RunResult) -> tuple[str, ...]:
-    return tuple(
-        f"{name}: {_window(window)}" for name, found in sorted(result.dns_outages.items()) for window in found
+def _section(title: str, lines: Iterable[str]) -> str:
+    told = tuple(lines)
+    return "\n".join((f"## {title}", "", *told, "")) if told else ""
+
+
+def _folded(title: str, lines: Iterable[str]) -> str:
+    told = tuple(lines)
+    return (
+        "\n".join((f"<details><summary>{title}</summary>", "", *told, "", "</details>", "")) if told else ""
     )
 
 
-def _window(window: Window) -> str:
-    start_s, end_s = window
-    if end_s is None:
-        return f"dead from {start_s:.1f} s on, and not back when the run ended"
-    return f"dead for {end_s - start_s:.1f} s ({start_s:.1f} s to {end_s:.1f} s after the cut)"
+def _points(lines: Iterable[str]) -> tuple[str, ...]:
+    return tuple(f"- {_plain(line)}" for line in lines)
 
 
-def _foreign_rules(result: RunResult) -> tuple[str, ...]:
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    for row in (head, ["---"] * len(head), *rows):
+        yield f"| {' | '.join(row)} |"
+
+
+def _chart(result: RunResult) -> tuple[str, ...]:
+    lines = chart(result)
+    return ("```text", *(line.rstrip() for line in lines), "```", "", LEGEND, "") if lines else ()
+
+
+def _outages(result: RunResult) -> Iterator[str]:
+    rows = [row for lane, found in result.outages.items() for row in _lane(NAMES[lane], found, result)]
+    if rows:
+        yield from _table(("what", "where", "out for", "seconds after the cut"), rows)
+
+
+def _lane(name: str, found: Mapping[str, Sequence[Window]], result: RunResult) -> Iterator[tuple[str, ...]]:
+    """The objects of a lane, worst first; what is too many for a row each shares the last one."""
+    end_s = max((event.t_s for event in result.events), default=0.0)
+    out_s = {
+        each: sum((end_s if end is None else end) - start for start, end in found[each]) for each in found
+    }
+    worst = sorted(out_s, key=lambda each: (-out_s[each], each))
+    for each in worst[:OBJECTS]:
+        lasting = "" if found[each][-1][1] is not None else ", not back"
+        yield name, _plain(names([each])), f"{duration(out_s[each])}{lasting}", _windows(found[each])
+    rest = worst[OBJECTS:]
+    if rest:
+        open_ended = sum(found[each][-1][1] is None for each in rest)
+        back = f", {open_ended} not back" if open_ended else ""
+        yield (
+            name,
+            f"{len(rest)} more",
+            f"{duration(out_s[rest[-1]])} to {duration(out_s[rest[0]])}{back}",
+            "",
+        )
+
+
+def _windows(windows: Sequence[Window]) -> str:
+    told = ", ".join(map(window, windows[:3]))
+    return f"{told} and {len(windows) - 3} more" if len(windows) > 3 else told
+
+
+def _clocks(result: RunResult) -> Iterator[str]:
+    rows = [
+        (_plain(node), f"{clock.wall_skew_s:+.3f} s", f"± {clock.error_s * 1000:.1f} ms", str(clock.boots))
+        for node, clock in sorted(result.clocks.items())
+    ]
+    if rows:
+        yield from _table(("node", "wall clock less the runner's", "times known to", "boots"), rows)
+
+
+def _foreign_rules(result: RunResult) -> Iterator[str]:
     rules = result.foreign_rules
     if rules is None:
-        return ()
+        return
     if rules.identical:
-        return ("after the last heal byte for byte what they were before the cut",)
-    known = [
-        f"changed by {author}: {lines} line{'s' * (lines > 1)}"
-        for author, lines in sorted(rules.changed_by.items())
-    ]
-    return (*known, *rules.reasons)
+        yield "after the last heal byte for byte what they were before the cut"
+    for author, lines in sorted(rules.changed_by.items()):
+        yield f"changed by {author}: {lines} line{'s' * (lines > 1)}"
+    yield from rules.reasons
 
 
-def _briefing(result: RunResult) -> tuple[str, ...]:
+def _briefing(result: RunResult) -> Iterator[str]:
     if result.briefing is None:
-        return ()
-    timings = ", ".join(f"{name} {value}" for name, value in result.briefing.timings.items())
-    unpeered = ", ".join(result.briefing.unpeered_nodes) or "none"
-    return (*result.briefing.outlook, f"nodes without a BGP peer: {unpeered}", f"timings in force: {timings}")
+        return
+    yield from result.briefing.outlook
+    yield f"nodes without a BGP peer: {', '.join(result.briefing.unpeered_nodes) or 'none'}"
+    yield f"kube-dns was on: {', '.join(result.briefing.kube_dns_nodes) or 'no node'}"
+    yield "timings in force: " + ", ".join(
+        f"{name} {value}" for name, value in result.briefing.timings.items()
+    )
+
+
+def _timeline(result: RunResult) -> Iterator[str]:
+    told = result.events[:EVENTS]
+    rows = [
+        (
+            f"{event.t_s:.1f}",
+            event.kind.value.replace("_", " "),
+            _plain(event.object),
+            _plain(_short(event.detail)),
+        )
+        for event in told
+    ]
+    if rows:
+        yield from _table(("s", "what", "where", "how"), rows)
+    if len(result.events) > len(told):
+        yield f"\n… and {len(result.events) - len(told)} more in timeline.jsonl."
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= SAID else f"{text[: SAID - 1]}…"
+
+
+def _plain(text: str) -> str:
+    """`text` as Markdown that shows it as it is, on one line; what stands in backquotes stays code."""
+    parts = " ".join(text.split()).split("`")
+    if len(parts) % 2 == 0:  # no pairs of backquotes
+        return _escaped("`".join(parts))
+    told = (f"`{_in_code(part)}`" if n % 2 else _escaped(part) for n, part in enumerate(parts))
+    return "".join(told)
+
+
+def _escaped(text: str) -> str:
+    return _MEANT.sub(r"\\\g<0>", text)
+
+
+def _in_code(text: str) -> str:
+    """GitHub takes a bar for the end of a table's cell even there."""
+    return text.replace("|", r"\|")
+
+
+def _capital(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}"

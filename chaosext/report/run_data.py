@@ -12,6 +12,7 @@ from chaosext.model.malformed import MALFORMED
 from chaosext.model.result import RunResult
 from chaosext.model.timeline import Event, Predicted
 from chaosext.model.verdict import Outcome, Verdict
+from chaosext.observe.outages import outages, timing, unobserved
 from chaosext.report.activities import Activity, activities
 from chaosext.report.stretches import Stretches, read_stretches
 
@@ -137,8 +138,6 @@ class _Directory:
 
 def _without_end(run: str, journal: Mapping[str, Any], events: tuple[Event, ...]) -> RunResult:
     """What can be said of a run that left no result: what its timeline shows, and no verdict."""
-    from chaosext.observe.outages import outages, timing, unobserved
-
     experiment = journal.get("experiment")
     reason = f"the run left no readable {RESULT}: it was killed before it could judge, or is still going on"
     return RunResult(

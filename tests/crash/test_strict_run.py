@@ -11,7 +11,7 @@ from crash_stage import BRIEFING, HEAL, act, experiment, gate, ours, without_a_c
 
 from chaosext.model.errors import Inconclusive, Refused, Unreachable, Unsafe
 from chaosext.model.verdict import Outcome
-from chaosext.report.markdown import summary
+from chaosext.report.ending import Ending
 from chaosext.run import context as contexts
 from chaosext.run import strict
 from chaosext.run.reading.experiment import load_experiment
@@ -43,7 +43,7 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Play:
         path.write_text(json.dumps(value))
         run = contexts.start(strict=True, root=tmp_path / "run")
         return strict.run_strictly(
-            resolve(load_experiment(path)), run, render=summary, tell=lambda _briefing: None, **more
+            resolve(load_experiment(path)), run, render=Ending(), tell=lambda _briefing: None, **more
         )
 
     return playing
@@ -209,7 +209,7 @@ def test_what_is_known_is_told_before_anything_is_played(play: Play, tmp_path: P
     strict.run_strictly(
         resolve(load_experiment(path)),
         run,
-        render=summary,
+        render=Ending(),
         tell=lambda briefing: told.append((briefing, crash_activities.marks())),
     )
     assert told == [(BRIEFING, [])]
@@ -222,4 +222,4 @@ def test_a_run_leaves_its_files(play: Play, tmp_path: Path) -> None:
     written = json.loads((latest / "result.json").read_text())
     assert (written["verdict"], written["exit_code"], written["expected"]) == ("passed", 0, "passed")
     assert json.loads((latest / "journal.json").read_text())["run"][0]["status"] == "succeeded"
-    assert (latest / "summary.md").read_text() == summary(result)
+    assert "Passed (exit 0)" in (latest / "summary.md").read_text()

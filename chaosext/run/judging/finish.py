@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chaosext.model.crash import crash_point
@@ -30,7 +31,12 @@ if TYPE_CHECKING:
 UNLOCK_S = 0.5
 """What giving back the locks has at the end of a run that was told to leave: 0.1 s is usual."""
 
-Renderer = Callable[[RunResult], str]
+REPORT_S = 20.0
+PARTING_REPORT_S = 0.7
+"""What the reports have at the end of a run, and of one that was told to leave: 0.3 s is usual."""
+
+Renderer = Callable[[Path, float], None]
+"""Writes the reports of the run in a directory, within so many seconds, and raises nothing."""
 DNS_KINDS = frozenset({Kind.DNS_DEAD, Kind.DNS_RESTORED})
 
 
@@ -43,7 +49,7 @@ def finish(
     left: Leaving | None = None,
     expected: str | None = None,
 ) -> RunResult:
-    """Heal, unlock, judge and write `result.json`, `journal.json` and `summary.md` into the run's directory.
+    """Heal, unlock, judge and write `result.json` and `journal.json` into the run's directory; then have it rendered.
 
     `left` says why the run was left, where it was, and how long that leaves for healing.
     """
@@ -58,7 +64,9 @@ def finish(
     verdict = derive(facts)
     context.trail.end(verdict)
     result = result_of(context, shown, verdict, briefing, expected)
-    return write_result(context, result, shown, render)
+    result = write_result(context, result, shown)
+    render(context.directory.path, PARTING_REPORT_S if left.told else REPORT_S)
+    return result
 
 
 def _last_heal(context: RunContext, left: Leaving) -> tuple[str, ...]:
@@ -80,16 +88,13 @@ def _unlock(context: RunContext, left: Leaving) -> None:
     unlocking.join(UNLOCK_S if left.told else None)
 
 
-def write_result(
-    context: RunContext, result: RunResult, journal: Mapping[str, Any], render: Renderer
-) -> RunResult:
-    """Write what people and machines read of a result, and return it.
+def write_result(context: RunContext, result: RunResult, journal: Mapping[str, Any]) -> RunResult:
+    """Write what every report is made from, and return the result.
 
     A full disk must not hide a verdict: what can't be written becomes one more of its reasons.
     """
     try:
         context.directory.write_json("result.json", result.to_json())
-        context.directory.write_text("summary.md", render(result))
         context.directory.write_json("journal.json", redacted(journal))
         crash_point("result-written")
     except OSError as error:

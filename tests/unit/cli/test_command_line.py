@@ -163,6 +163,8 @@ def test_a_run_that_is_refused_at_the_door_leaves_its_reason(
     options = ["--expect", expect] if expect else []
     assert invoke(["run", str(EXAMPLE), "--json", "--run-dir", str(tmp_path), *options]) == exit_code
     printed = json.loads(capsys.readouterr().out)
+    report = Path(printed.pop("report"))
+    assert report.parent == (tmp_path / "latest").resolve()
     assert printed == json.loads((tmp_path / "latest" / "result.json").read_text())
     assert (printed["verdict"], printed["exit_code"], printed["expected"]) == ("refused", 20, expect)
     assert printed["reasons"] == ["context kind-chaosext: no such cluster: chaosext testbed up"]
