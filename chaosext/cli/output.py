@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from chaosext.model.result import Briefing, RunResult
     from chaosext.model.timeline import Event
     from chaosext.run.dry import DryRun
+    from chaosext.run.telling.picture import Scene
 
 COLOURS = {
     "cut": "bold red",
@@ -35,8 +36,10 @@ VERDICT_COLOURS = {"passed": "green", "deviated": "yellow"}
 STATUS_COLOURS = {"healthy": "green", "unhealthy": "red", "unknown": "yellow"}
 
 
-class Live:
-    """Prints the timeline as it happens: coloured in a terminal, plain lines elsewhere."""
+class Plain:
+    """Prints the timeline as it happens, line by line: coloured in a terminal."""
+
+    scene: Scene
 
     def __init__(self, stream: IO[str]) -> None:
         from rich.console import Console
@@ -49,11 +52,13 @@ class Live:
 
         self._console = Unread(file=stream, highlight=False, soft_wrap=True)
 
-    def begin(self, run: str, path: Path) -> None:
-        self._print(f"run {run}, writing to {path}")
+    def begin(self, scene: Scene) -> None:
+        self.scene = scene
+        self._print(f"run {scene.run.id}, writing to {scene.run.directory.path}")
 
     def briefing(self, briefing: Briefing) -> None:
-        self.lines(briefing_lines(briefing))
+        for line in briefing_lines(briefing):
+            self._print(line)
 
     def event(self, event: Event) -> None:
         self._print(event_line(event), COLOURS.get(event.kind.value, ""))
@@ -93,7 +98,7 @@ def plan_lines(plan: DryRun) -> Iterator[str]:
     yield "dry run: nothing was touched"
 
 
-def result_lines(result: RunResult, path: Path) -> Iterator[str]:
+def result_lines(result: RunResult, details: Path) -> Iterator[str]:
     """The end of a run: verdict, why, the chain of causes, what to do, where to read on."""
     from chaosext.report.story import chain_of_causes, what_to_do
 
@@ -105,7 +110,7 @@ def result_lines(result: RunResult, path: Path) -> Iterator[str]:
     if result.dns_outages:
         yield f"longest DNS outage of a node: {result.longest_dns_outage_s:.1f} s{_open_end(result)}"
     yield from _block("what to do", what_to_do(result))
-    yield f"details: {path / 'summary.md'}"
+    yield f"details: {details}"
 
 
 def finding_lines(finding: Finding, *, verbose: bool) -> Iterator[str]:

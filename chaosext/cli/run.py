@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import IO, TYPE_CHECKING, NoReturn
 
 import click
 
 from chaosext.model.veil import veiled
 
 if TYPE_CHECKING:
+    from chaosext.cli.output import Plain
     from chaosext.model.errors import Refused
-    from chaosext.model.result import RunResult
+    from chaosext.model.result import Briefing, RunResult
     from chaosext.run.context import RunContext
     from chaosext.run.reading.resolve import Resolved
 
@@ -31,6 +33,9 @@ context_option = click.option("--context", help="Refuse unless the experiment pi
     "--dry-run", is_flag=True, help="Print the exact rules per node and the plan; touch nothing, ask no gate."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON; progress goes to stderr.")
+@click.option(
+    "--plain", is_flag=True, help="Print line by line, as where output is no terminal; no lanes that grow."
+)
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Where run/<id>/ is made.  [default: ./run]")
 def run(
     experiment: Path,
@@ -38,6 +43,7 @@ def run(
     expect: str | None,
     dry_run: bool,
     as_json: bool,
+    plain: bool,
     run_dir: Path | None,
 ) -> int:
     """Run EXPERIMENT (YAML or JSON, or the name of one that comes along) and derive the verdict from what was seen.
@@ -49,7 +55,8 @@ def run(
       chaosext run experiments/control-plane-partition.yaml --dry-run
       chaosext run control-plane-partition                                       the one that comes along
 
-    Writes run/<id>/result.json, journal.json, timeline.jsonl and summary.md; run/latest points to the newest.
+    Writes run/<id>/result.json, journal.json, timeline.jsonl, and its report: report.html, summary.md, junit.xml and
+    report.json; run/latest points to the newest. `chaosext report` makes the report again.
     """
     from chaosext.model.errors import Refused
     from chaosext.run.reading.experiment import load_experiment
@@ -61,7 +68,7 @@ def run(
         return _refused_at_once(error, expect, as_json)
     if dry_run:
         return _dry_run(resolved, as_json)
-    return _run(resolved, expect, as_json, run_dir)
+    return _run(resolved, expect, as_json, plain, run_dir)
 
 
 @click.command()
@@ -83,26 +90,38 @@ def preflight(experiment: Path, context: str | None, as_json: bool) -> int:
     return 0
 
 
-def _run(resolved: Resolved, expect: str | None, as_json: bool, run_dir: Path | None) -> int:
+def _run(resolved: Resolved, expect: str | None, as_json: bool, plain: bool, run_dir: Path | None) -> int:
     from chaosext.cli.main import leave_at_once
-    from chaosext.cli.output import Live, result_lines
+    from chaosext.cli.output import result_lines
     from chaosext.model.errors import Refused
     from chaosext.model.verdict import Outcome
-    from chaosext.report.markdown import summary
+    from chaosext.report.ending import Ending
     from chaosext.run.context import start
+    from chaosext.run.judging.finish import REPORT_S
     from chaosext.run.streams import own_streams
     from chaosext.run.strict import run_strictly
+    from chaosext.run.telling.picture import Scene
 
     expected = Outcome(expect) if expect else None
     with own_streams() as (out, err):
-        live = Live(err if as_json else out)
-        context = start(strict=True, root=run_dir, sink=live.event)
-        live.begin(context.id, context.directory.path)
+        shown = _display(err if as_json else out, plain=plain or as_json)
+        context = start(strict=True, root=run_dir, sink=shown.event)
+        scene = Scene(run=context, experiment=resolved.experiment["title"])
+        shown.begin(scene)
+
+        def told(briefing: Briefing) -> None:
+            scene.briefing = briefing
+            shown.briefing(briefing)
+
+        ending = Ending()
 
         def ended(result: RunResult) -> int:
+            scene.result = result
             if as_json:
-                click.echo(veiled(json.dumps(result.to_json(), indent=2, ensure_ascii=False)), file=out)
-            live.lines(result_lines(result, context.directory.path))
+                printed = {**result.to_json(), "report": str(ending.best() or "") or None}
+                click.echo(veiled(json.dumps(printed, indent=2, ensure_ascii=False)), file=out)
+            shown.lines(result_lines(result, ending.best() or context.directory.path))
+            shown.lines(ending.problems)
             return result.verdict.exit_code_for(expected)
 
         def forsaken(result: RunResult) -> NoReturn:
@@ -110,11 +129,19 @@ def _run(resolved: Resolved, expect: str | None, as_json: bool, run_dir: Path | 
 
         try:
             result = run_strictly(
-                resolved, context, render=summary, tell=live.briefing, expected=expected, forsaken=forsaken
+                resolved, context, render=ending, tell=told, expected=expected, forsaken=forsaken
             )
         except Refused as error:
             result = _refused(resolved, context, error, expect)
+            ending(context.directory.path, REPORT_S)
         return ended(result)
+
+
+def _display(stream: IO[str], *, plain: bool) -> Plain:
+    from chaosext.cli.live import Lanes, suits
+    from chaosext.cli.output import Plain
+
+    return Plain(stream) if plain or not suits(stream, os.environ) else Lanes(stream)
 
 
 def _refused_at_once(error: Refused, expect: str | None, as_json: bool) -> int:
@@ -132,7 +159,6 @@ def _refused_at_once(error: Refused, expect: str | None, as_json: bool) -> int:
 
 def _refused(resolved: Resolved, context: RunContext, error: Refused, expect: str | None) -> RunResult:
     """A run that was refused before it began leaves its reason in its directory as well."""
-    from chaosext.report.markdown import summary
     from chaosext.run.judging.finish import result_of, write_result
     from chaosext.run.strict import refusal
 
@@ -141,7 +167,7 @@ def _refused(resolved: Resolved, context: RunContext, error: Refused, expect: st
     context.trail.context = resolved.settings.context
     context.trail.end(refusal(error))
     result = result_of(context, journal, refusal(error), expected=expect)
-    return write_result(context, result, journal, summary)
+    return write_result(context, result, journal)
 
 
 def _dry_run(resolved: Resolved, as_json: bool) -> int:

@@ -1,0 +1,304 @@
+"""The lanes of a run, as they grow: from a picture to rows of cells, a cell a stretch of time. Pure.
+
+Where there are more rows than lines, rows fold: nodes that are alike become one row, worst first; then each lane
+becomes one row; then lanes in which nothing happened go.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from chaosext.model.result import Lane, Window
+from chaosext.model.timeline import Kind
+from chaosext.run.telling.picture import merged
+
+if TYPE_CHECKING:
+    from chaosext.run.telling.picture import Picture
+
+
+class Cell(StrEnum):
+    """How it was in one stretch of time, worst first; digits are counts of what was out."""
+
+    OUT = "█"
+    UNSEEN = "╱"
+    ASTRAY = "◆"
+    HERE = "●"
+    GOOD = "─"
+    NOTHING = " "
+
+
+WORST_FIRST = {cell.value: place for place, cell in enumerate(Cell)}
+
+STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
+"""How many seconds a cell may stand for; the smallest is taken with which all of the time fits."""
+
+NAMES = {
+    Lane.NODE_READY: "NodeReady",
+    Lane.DNS: "DNS",
+    Lane.XDS: "xDS",
+    Lane.BGP: "BGP",
+    Lane.PROBES: "probes",
+    Lane.DNS_KEPT_SOCKET: "kept UDP",
+    Lane.DNS_TCP: "DNS/TCP",
+    Lane.ROUTES: "routes",
+    Lane.SIDECAR_READY: "sidecars",
+    Lane.TARGETS: "targets",
+}
+ALWAYS = (Lane.DNS, Lane.XDS, Lane.BGP, Lane.PROBES)
+WITH_NEWS = (Lane.DNS_KEPT_SOCKET, Lane.DNS_TCP, Lane.ROUTES, Lane.SIDECAR_READY, Lane.TARGETS)
+"""What is shown besides the nodes' readiness and kube-dns' places: at all times, and once something was out."""
+
+BY_NODE = frozenset({Lane.NODE_READY, Lane.DNS, Lane.DNS_KEPT_SOCKET, Lane.BGP, Lane.ROUTES})
+"""The lanes with a row for each node; of the others it is shown how many objects were out."""
+
+FROM_THE_API_SERVER = frozenset({Lane.NODE_READY, Lane.PROBES})
+"""Whatever else is seen is seen by the sentinels."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One line: what is seen, of whom, a `Cell` (or a digit) for each stretch of time, and how it is now."""
+
+    lane: str
+    who: str
+    cells: str
+    says: str = ""
+
+    @property
+    def severity(self) -> tuple[int, int]:
+        """For sorting, worst first: by how it is now, then by how bad it ever was."""
+        return _severity(self.cells[-1:]), min(map(_severity, self.cells), default=len(Cell))
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing happened in it."""
+        return set(self.cells) <= {Cell.GOOD, Cell.NOTHING}
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Time from the cut to now, in cells of `step_s` seconds, at most `width` of them."""
+
+    now_s: float
+    width: int
+
+    @cached_property
+    def step_s(self) -> int:
+        fitting = (step for step in STEPS_S if self.now_s <= step * self.width)
+        return next(fitting, math.ceil(self.now_s / max(1, self.width)))
+
+    @cached_property
+    def stretches(self) -> tuple[tuple[float, float], ...]:
+        """From when to when each cell is."""
+        count = max(1, min(self.width, math.ceil(self.now_s / self.step_s)))
+        return tuple((place * self.step_s, (place + 1) * self.step_s) for place in range(count))
+
+    def cells(self, *marked: tuple[Cell, Iterable[Window]], otherwise: Cell) -> str:
+        """A cell for each stretch: the first of `marked` whose windows touch it."""
+        found = [otherwise.value] * len(self.stretches)
+        for cell, windows in reversed(marked):
+            for window in windows:
+                for place in self.touched(window):
+                    found[place] = cell.value
+        return "".join(found)
+
+    def counts(self, windows: Iterable[Iterable[Window]], *, otherwise: Cell) -> str:
+        """A digit for each stretch: how many of the objects were out in it ("+": 10 or more). `windows`: each one's."""
+        numbers = [0] * len(self.stretches)
+        for each in windows:
+            for place in {place for window in each for place in self.touched(window)}:
+                numbers[place] += 1
+        digits = (str(number) if number < 10 else "+" for number in numbers)
+        return "".join(digit if digit != "0" else otherwise.value for digit in digits)
+
+    def touched(self, window: Window) -> range:
+        """The places of the stretches in which a window is."""
+        start_s, end_s = window
+        first = max(0, math.floor(start_s / self.step_s))
+        end = len(self.stretches) if end_s is None else math.ceil(end_s / self.step_s)
+        return range(first, min(len(self.stretches), max(end, first + (end_s is None or end_s > start_s))))
+
+
+def _severity(cell: str) -> int:
+    return WORST_FIRST.get(cell, 0)
+
+
+def rows(picture: Picture, *, width: int, height: int) -> tuple[Row, ...]:
+    """The rows that fit into `height` lines, with as many cells as fit into `width`; before a cut there are none."""
+    if picture.now_s is None or height < 1:
+        return ()
+    axis = Axis(picture.now_s, max(1, width))
+    lanes = tuple(_lanes(picture, axis))
+    for folded in (_as_they_are, _alike, _one_each, _news):
+        found = tuple(row for lane in lanes for row in folded(lane))
+        if len(found) <= height:
+            return found
+    return found[:height]  # of what has news, what is told first
+
+
+Fold = Callable[[Sequence[Row]], Sequence[Row]]
+
+
+def _as_they_are(lane: Sequence[Row]) -> Sequence[Row]:
+    return lane
+
+
+def _alike(lane: Sequence[Row]) -> Sequence[Row]:
+    """A row for all that are alike now, worst first."""
+    groups: dict[tuple[int, int], list[Row]] = {}
+    for row in lane:
+        groups.setdefault(row.severity, []).append(row)
+    return [_folded(groups[severity], len(lane)) for severity in sorted(groups)]
+
+
+def _one_each(lane: Sequence[Row]) -> Sequence[Row]:
+    return [_folded(sorted(lane, key=lambda row: row.severity), len(lane))] if lane else []
+
+
+def _news(lane: Sequence[Row]) -> Sequence[Row]:
+    return [] if all(row.is_quiet for row in lane) else _one_each(lane)
+
+
+def _folded(alike: Sequence[Row], of: int) -> Row:
+    """One row for several, in each stretch the worst of them."""
+    first = alike[0]
+    if len(alike) == 1:
+        return first
+    cells = "".join(min(column, key=_severity) for column in zip(*(row.cells for row in alike), strict=True))
+    worst = [row for row in alike if row.severity[0] == first.severity[0]]
+    says = first.says if len(worst) == len(alike) == of else f"{len(worst)}/{of} {_word(first)}"
+    return Row(lane=first.lane, who=f"{first.who} +{len(alike) - 1}", cells=cells, says=says)
+
+
+def _word(row: Row) -> str:
+    """How a row is now, without for how long."""
+    return re.sub(r" [0-9.]+ (s|min|h)$", "", row.says) or "here"
+
+
+def _lanes(picture: Picture, axis: Axis) -> Iterator[Sequence[Row]]:
+    yield [_cut_row(picture, axis)]
+    yield _lane(picture, axis, Lane.NODE_READY)
+    yield _placement(picture, axis)
+    yield from (_lane(picture, axis, lane) for lane in ALWAYS)
+    yield from (_lane(picture, axis, lane) for lane in WITH_NEWS if picture.outages.get(lane))
+
+
+def _cut_row(picture: Picture, axis: Axis) -> Row:
+    windows: list[Window] = []
+    for event in picture.events:
+        if event.kind is Kind.CUT and not _lasts(windows):
+            windows.append((event.t_s, None))
+        if event.kind is Kind.HEAL and _lasts(windows):
+            windows[-1] = (windows[-1][0], event.t_s)
+    cells = axis.cells((Cell.OUT, windows), otherwise=Cell.GOOD)
+    return Row(lane="network", who="", cells=cells, says="cut" if picture.in_force else "open")
+
+
+def _lane(picture: Picture, axis: Axis, lane: Lane) -> Sequence[Row]:
+    if lane not in BY_NODE:
+        return [_count_row(picture, axis, lane)]
+    found: dict[str, list[Window]] = {node: [] for node in picture.nodes}
+    for name, windows in picture.outages.get(lane, {}).items():
+        found.setdefault(_who(name), []).extend(windows)
+    return [_row(picture, axis, lane, who, merged(found[who])) for who in sorted(found)]
+
+
+def _row(picture: Picture, axis: Axis, lane: Lane, who: str, out: Sequence[Window]) -> Row:
+    watched = lane not in FROM_THE_API_SERVER and who in picture.nodes
+    unseen = _unseen(picture, who) if watched else ()
+    known = _until(out, unseen[-1][0]) if _lasts(unseen) else out
+    cells = axis.cells((Cell.OUT, known), (Cell.UNSEEN, unseen), otherwise=Cell.GOOD)
+    return Row(lane=NAMES[lane], who=who, cells=cells, says=_says(out, unseen, axis.now_s))
+
+
+def _count_row(picture: Picture, axis: Axis, lane: Lane) -> Row:
+    out = picture.outages.get(lane, {})
+    seen = lane in FROM_THE_API_SERVER or any(map(picture.is_observed, picture.nodes))
+    now = sum(map(_lasts, out.values()))
+    says = f"{now} out" if now else f"{len(out)} were out" if out else "good"
+    cells = axis.counts(out.values(), otherwise=Cell.GOOD if seen else Cell.UNSEEN)
+    return Row(lane=NAMES[lane], who="", cells=cells, says=says if seen or now else "unseen")
+
+
+def _who(name: str) -> str:
+    """The node that an object such as `Node/cp → 10.0.0.1` is on, or what else it is."""
+    node = NODE.match(name)
+    return node[1] if node else name
+
+
+def _unseen(picture: Picture, node: str) -> Sequence[Window]:
+    """When nobody looked from a node, up to now."""
+    gaps = picture.unobserved.get(node, ())
+    if picture.is_observed(node) or _lasts(gaps):
+        return gaps
+    now_s = picture.now_s or 0.0
+    return (*gaps, (max(0.0, now_s - picture.heard_s.get(node, now_s)), None))
+
+
+def _says(out: Sequence[Window], unseen: Sequence[Window], now_s: float) -> str:
+    if _lasts(unseen):
+        return "unseen"
+    if not out:
+        return "good"
+    total_s = sum((now_s if end_s is None else end_s) - start_s for start_s, end_s in out)
+    return f"{'out' if _lasts(out) else 'was out'} {seconds(total_s)}"
+
+
+def _lasts(windows: Sequence[Window]) -> bool:
+    return bool(windows) and windows[-1][1] is None
+
+
+def _until(windows: Iterable[Window], end_s: float) -> Sequence[Window]:
+    """What nobody sees any more is not known to last."""
+    return [(start_s, end_s if end is None else end) for start_s, end in windows]
+
+
+NODE = re.compile(r"Node/([^ ,]+)")
+ENDPOINT = re.compile(r"\S+ on ([^\s,]+)")
+"""As `observe.changes.endpoints_note` writes each endpoint."""
+
+
+def _placement(picture: Picture, axis: Axis) -> list[Row]:
+    """Where kube-dns' ready endpoints were, by what the API server said."""
+    here = _here(picture)
+    unpeered = picture.briefing.unpeered_nodes if picture.briefing else ()
+    found = []
+    for node, windows in sorted(here.items()):
+        astray = node in unpeered
+        cells = axis.cells((Cell.ASTRAY if astray else Cell.HERE, windows), otherwise=Cell.NOTHING)
+        says = "here" if _lasts(windows) else "gone"
+        found.append(Row(lane="kube-dns", who=node, cells=cells, says=says + ", no BGP" * astray))
+    return found
+
+
+def _here(picture: Picture) -> Mapping[str, list[Window]]:
+    """Node -> the windows in which it had ready endpoints of kube-dns."""
+    here: dict[str, list[Window]] = {}
+    for node in picture.briefing.kube_dns_nodes if picture.briefing else ():
+        here[node] = [(0.0, None)]
+    for event in picture.events:
+        if event.kind is Kind.ENDPOINTS_CHANGED:
+            _moved(here, set(ENDPOINT.findall(event.detail)), event.t_s)
+    return here
+
+
+def _moved(here: dict[str, list[Window]], nodes: set[str], at_s: float) -> None:
+    for node in nodes | here.keys():
+        windows = here.setdefault(node, [])
+        if node in nodes and not _lasts(windows):
+            windows.append((at_s, None))
+        if node not in nodes and _lasts(windows):
+            windows[-1] = (windows[-1][0], at_s)
+
+
+def seconds(number: float) -> str:
+    """A length of time as people read it at a glance."""
+    if number < 100:
+        return f"{number:.0f} s"
+    return f"{number / 60:.0f} min" if number < 6000 else f"{number / 3600:.1f} h"

@@ -1,0 +1,125 @@
+"""How a run stands at one moment, as one value: what is drawn while it goes on, and exported, is made from it."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from chaosext.model import clock
+from chaosext.model.timeline import Event, Kind
+from chaosext.model.verdict import Outcome
+from chaosext.observe.outages import outages, unobserved
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from chaosext.model.clock import Moment
+    from chaosext.model.result import Briefing, Outages, RunResult, Window
+    from chaosext.model.verdict import Verdict
+    from chaosext.run.context import RunContext
+
+STALE_S = 5.0
+"""Who was not heard of for longer is not observed: samples come each second, a reading may take 2 s."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """One moment of a run.
+
+    `doing` is what is played, for `doing_s` seconds; "" where nothing is. `now_s` counts from the cut; None: there was
+    none yet. `in_force`: the cut may be in force; the kernel lets go of it in `let_go_s` seconds unless it is renewed,
+    and after `ttl_s` seconds whatever happens. `ready` is the nodes' readiness before the cut. `heard_s`: node ->
+    seconds since its sentinel was last heard of. `verdict` is None while the run goes on.
+    """
+
+    run: str
+    experiment: str
+    doing: str = ""
+    doing_s: float = 0.0
+    now_s: float | None = None
+    in_force: bool = False
+    ttl_s: float = 0.0
+    let_go_s: float = 0.0
+    ready: Mapping[str, bool] = field(default_factory=dict)
+    heard_s: Mapping[str, float] = field(default_factory=dict)
+    briefing: Briefing | None = None
+    events: tuple[Event, ...] = ()
+    outages: Outages = field(default_factory=dict)
+    unobserved: Mapping[str, tuple[Window, ...]] = field(default_factory=dict)
+    verdict: Verdict | None = None
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Every node that is known."""
+        return tuple(sorted({*self.ready, *self.heard_s, *self.unobserved}))
+
+    def is_observed(self, node: str) -> bool:
+        """Whether its sentinel is heard of, and what it watches is known: else nothing of it counts as healthy."""
+        gaps = self.unobserved.get(node, ())
+        lasting = bool(gaps) and gaps[-1][1] is None
+        return not lasting and self.heard_s.get(node, STALE_S) < STALE_S
+
+
+@dataclass(slots=True, kw_only=True)
+class Scene:
+    """A run that goes on: pictures of it can be taken at any time, in any thread."""
+
+    run: RunContext
+    experiment: str
+    briefing: Briefing | None = None
+    result: RunResult | None = None
+
+    def picture(self) -> Picture:
+        now_s, run = time.monotonic(), self.run
+        zero_s, events = run.recorder.zero_s, run.recorder.events
+        what, since_s = run.doing
+        in_force = not clock.is_over(run.let_go) and _may_cut(run, events, self.result)
+        return Picture(
+            run=run.id,
+            experiment=self.experiment,
+            doing="" if self.result else what,
+            doing_s=now_s - since_s,
+            now_s=None if zero_s is None else now_s - zero_s,
+            in_force=in_force,
+            ttl_s=_left_s(run.let_go) if in_force else 0.0,
+            let_go_s=_left_s(run.renewing.held if run.renewing else run.let_go) if in_force else 0.0,
+            ready=_ready(run),
+            heard_s={node: now_s - heard_s for node, heard_s in tuple(run.heard.items())},
+            briefing=self.briefing,
+            events=events,
+            outages=outages(events),
+            unobserved=unobserved(events),
+            verdict=self.result.verdict if self.result else None,
+        )
+
+
+def _may_cut(run: RunContext, events: Sequence[Event], result: RunResult | None) -> bool:
+    """Whether a cut was begun that was not seen gone."""
+    if result:
+        return result.verdict.outcome is Outcome.UNSAFE
+    seen = [event.kind for event in events if event.kind in (Kind.CUT, Kind.HEAL)]
+    return len(run.cuts) > seen.count(Kind.CUT) or seen[-1:] == [Kind.CUT]
+
+
+def _left_s(until: Moment | None) -> float:
+    age_s = until.age_s() if until else None
+    return 0.0 if age_s is None else max(0.0, -age_s)
+
+
+def _ready(run: RunContext) -> Mapping[str, bool]:
+    nodes = run.prepared[1].nodes if run.prepared else ()
+    return {node.name: node.ready == "True" for node in nodes}
+
+
+def merged(windows: Iterable[Window]) -> tuple[Window, ...]:
+    """The time that any of `windows` covers, as windows that don't touch, in their order."""
+    found: list[Window] = []
+    for start_s, end_s in sorted(windows, key=lambda window: window[0]):
+        last_s = found[-1][1] if found else -math.inf
+        if last_s is not None and start_s > last_s:
+            found.append((start_s, end_s))
+        elif last_s is not None:
+            found[-1] = (found[-1][0], None if end_s is None else max(last_s, end_s))
+    return tuple(found)
