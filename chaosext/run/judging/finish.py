@@ -21,6 +21,7 @@ from chaosext.run.cutting.locking import unlock_cluster
 from chaosext.run.judging.facts import facts_of
 from chaosext.run.judging.foreign import foreign_rules
 from chaosext.run.judging.redaction import redacted
+from chaosext.run.judging.rulings import rulings
 from chaosext.run.judging.verdict import derive
 from chaosext.run.leaving import END_S, Leaving
 
@@ -63,7 +64,7 @@ def finish(
     facts = facts_of(shown, left_behind=remains, signal_number=left.signal_number, overdue=left.overdue)
     verdict = derive(facts)
     context.trail.end(verdict)
-    result = result_of(context, shown, verdict, briefing, expected)
+    result = replace(result_of(context, shown, verdict, briefing, expected), rulings=rulings(facts))
     result = write_result(context, result, shown)
     render(context.directory.path, PARTING_REPORT_S if left.told else REPORT_S)
     return result

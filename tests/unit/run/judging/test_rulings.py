@@ -1,0 +1,45 @@
+"""What a verdict was derived from is told question by question, and says the same as the verdict."""
+
+from __future__ import annotations
+
+from chaosext.model.finding import Status
+from chaosext.model.result import Rule
+from chaosext.run.judging.rulings import rulings
+from chaosext.run.judging.verdict import Answer, Facts
+
+WELL = Answer(status=Status.HEALTHY, reason="well")
+DEAD = Answer(status=Status.UNHEALTHY, reason="DNS is dead")
+
+
+def statuses(facts: Facts) -> dict[Rule, Status | None]:
+    return {ruling.rule: ruling.status for ruling in rulings(facts)}
+
+
+def test_a_whole_run_has_an_answer_to_every_rule() -> None:
+    facts = Facts(gate=WELL, cut=WELL, after=WELL, rolled_back=WELL)
+    assert statuses(facts) == dict.fromkeys(Rule, Status.HEALTHY)
+
+
+def test_what_was_never_asked_is_neither_well_nor_unwell() -> None:
+    found = statuses(Facts(gate=DEAD))
+    assert found[Rule.GATE] is Status.UNHEALTHY
+    assert found[Rule.CUT] is found[Rule.AFTER] is found[Rule.ROLLBACK] is None
+
+
+def test_a_rollback_that_was_needed_and_not_looked_at_is_not_known() -> None:
+    assert statuses(Facts(gate=WELL, cut=WELL, after=DEAD))[Rule.ROLLBACK] is Status.UNKNOWN
+
+
+def test_a_rollback_that_raised_did_not_end_in_the_steady_state() -> None:
+    facts = Facts(
+        gate=WELL, cut=WELL, after=DEAD, rolled_back=WELL, rollback_failures=("reschedule: refused",)
+    )
+    ruling = next(each for each in rulings(facts) if each.rule is Rule.ROLLBACK)
+    assert (ruling.status, ruling.reason) == (Status.UNHEALTHY, "reschedule: refused")
+
+
+def test_what_is_left_is_named() -> None:
+    facts = Facts(cut=WELL, left_behind=("the table on cp-1", "the table on cp-2"))
+    ruling = rulings(facts)[-1]
+    assert (ruling.rule, ruling.status) == (Rule.CLEAN, Status.UNHEALTHY)
+    assert ruling.reason == "the table on cp-1; the table on cp-2"
