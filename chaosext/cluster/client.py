@@ -37,6 +37,7 @@ PATHS = {
     "events": "/api/v1/{ns}events",
     "services": "/api/v1/{ns}services",
     "deployments": "/apis/apps/v1/{ns}deployments",
+    "daemonsets": "/apis/apps/v1/{ns}daemonsets",
     "statefulsets": "/apis/apps/v1/{ns}statefulsets",
     "leases": "/apis/coordination.k8s.io/v1/{ns}leases",
     "endpointslices": "/apis/discovery.k8s.io/v1/{ns}endpointslices",
@@ -151,6 +152,11 @@ class Cluster:
     @_understood
     def service(self, namespace: str, name: str) -> objects.Service:
         return objects.Service.from_json(self.get("services", name, namespace=namespace))
+
+    @_understood
+    def services(self, namespace: str | None = None) -> tuple[objects.Service, ...]:
+        """Services of one namespace, or of all (None)."""
+        return tuple(objects.Service.from_json(obj) for obj in self.items("services", namespace=namespace))
 
     @_understood
     def endpoint_slices(self, namespace: str, service: str) -> tuple[objects.Endpoint, ...]:

@@ -27,6 +27,12 @@ INTENT = "intent"
 GONE = "gone"
 """Event: the run's table was seen gone on `nodes`, or the kernel has let go of it at its TTL."""
 
+PLACING = "placing"
+"""Event: sentinels are about to be placed on the cluster of `context`. They cut nothing: `nodes` is empty."""
+
+REMOVED = "removed"
+"""Event: the run's sentinels were seen gone."""
+
 Entry = Mapping[str, Any]
 """One line: `{"at": "2026-10-02T12:00:00+00:00", "event": "intent", "run": "…", "nodes": ["…"], …}`."""
 
@@ -77,15 +83,15 @@ class IntentLog:
     def write(self, entry: Entry) -> None:
         """Append `entry`, which has `event`, `run` and `nodes`; `at` (UTC), the boot clock and the holder are added.
 
-        Raises `Refused` when an intent can't be put on disk: then nothing may be cut. For any other event
-        (something was cut already) that is `Inconclusive`.
+        Raises `Refused` when an intent can't be put on disk: then nothing may be cut or placed. For any other event
+        (something was already) that is `Inconclusive`.
         """
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = json.dumps({"at": at, **clock.now().to_json(), **me().to_json(), **entry}) + "\n"
         try:
             _append_durably(self.path, line)
         except OSError as error:
-            kind = Refused if entry["event"] == INTENT else Inconclusive
+            kind = Refused if entry["event"] in (INTENT, PLACING) else Inconclusive
             raise kind(f"the intent log {self.path} can't be written ({error})", "permit it") from error
 
     def require_writable(self) -> None:
@@ -139,6 +145,17 @@ def outstanding(entries: Iterable[Entry]) -> tuple[Outstanding, ...]:
         for run, intent in intents.items()
         if nodes[run]
     )
+
+
+def placed(entries: Iterable[Entry]) -> Mapping[str, str]:
+    """Run -> the context on whose cluster its sentinels were placed, and not seen gone since."""
+    contexts: dict[str, str] = {}
+    for entry in entries:
+        if entry["event"] == PLACING and entry.get("context"):
+            contexts[entry["run"]] = str(entry["context"])
+        elif entry["event"] == REMOVED:
+            contexts.pop(entry["run"], None)
+    return contexts
 
 
 def _entry(line: str) -> Entry | None:

@@ -2,18 +2,56 @@
 
 from __future__ import annotations
 
+import json
 import secrets
-from dataclasses import dataclass
+import time
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from chaosext.cluster.client import NotFound
+from chaosext.cluster.daemonset import (
+    LINUX,
+    NAMESPACE,
+    Process,
+    create_sentinels,
+    delete_sentinels,
+    look_at_sentinels,
+    manifest,
+    sentinel_pods,
+)
+from chaosext.cluster.lease import look_at_lease
+from chaosext.model.errors import Refused, Unreachable
 from chaosext.model.veil import hide
+from chaosext.run.watch.hindrances import (
+    addresses,
+    hindrance,
+    node_of,
+    not_created,
+    refusal,
+    still_missing,
+)
+from chaosext.safety.intent import PLACING, REMOVED, intent_log
+from chaosext.sentinel.image import image_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from chaosext.cluster.client import Cluster
+    from chaosext.cluster.objects import Node
     from chaosext.model.claim import Claim
+    from chaosext.run.watch.hindrances import Hindrance
     from chaosext.sentinel.plan import Plan
+
+POLL_S = 0.3
+UNDO_S = 10.0
+"""How long what could not be placed is looked after; `chaosext sweep` knows of the rest."""
+
+LEAST_S = 0.2
+"""What a request is given at the least, so that a last one is made when the time is nearly over."""
+
+LONGEST_PLAN = 100_000
+"""Bytes. Linux takes 128 KiB in one variable of a process' environment (MAX_ARG_STRLEN, linux/binfmts.h)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,12 +78,33 @@ def new_token() -> str:
 def place(
     cluster: Cluster, claim: Claim, *, image: str, port: int, token: str, plan: Plan, within_s: float
 ) -> Placed:
-    """Place a sentinel on every (Linux) node and wait until all of them sample.
+    """Place a sentinel on every Linux node and wait until all of them sample.
 
     `image`: "" for the one that the testbed brings. What a dead run left is replaced. Raises `Refused` with the
-    node, what hinders it and a fix; nothing of it is left then, or `chaosext sweep` knows of it.
+    node, what hinders it and a fix; nothing of it is left then, or `chaosext sweep` knows of it. `Unreachable` when
+    the API server doesn't answer. Who leaves while this waits (a signal) calls `remove`.
     """
-    raise NotImplementedError
+    deadline_s = time.monotonic() + within_s
+    _make_way(cluster, claim, deadline_s)
+    given = _short_enough(plan)
+    process = Process(
+        image=image or image_name(),
+        port=port,
+        token=token,
+        plan=json.dumps(given.to_json()),
+        with_bird=_has_calico(cluster),
+    )
+    nodes = [node for node in cluster.nodes() if node.labels.get(LINUX[0], LINUX[1]) == LINUX[1]]
+    intent_log().write(
+        {"event": PLACING, "run": claim.run, "owner": claim.owner, "nodes": [], "context": cluster.context}
+    )
+    try:
+        uid = create_sentinels(cluster, manifest(claim, process))
+        where = _await_all(cluster, claim.run, uid, nodes, process.image, deadline_s)
+    except Exception:
+        remove(cluster, claim.run, within_s=UNDO_S)
+        raise
+    return Placed(run=claim.run, addresses=where, port=port, plan=given)
 
 
 def remove(cluster: Cluster, run: str, *, within_s: float) -> bool:
@@ -53,4 +112,98 @@ def remove(cluster: Cluster, run: str, *, within_s: float) -> bool:
 
     What was not seen gone is known to `chaosext sweep`.
     """
-    raise NotImplementedError
+    deadline_s = time.monotonic() + within_s
+
+    def gone() -> bool:
+        with suppress(Exception):  # whatever the API server answers: it is asked again
+            return _taken_away(cluster, run, deadline_s)
+        return False
+
+    if not _until(gone, deadline_s):
+        return False
+    with suppress(Exception):  # then a sweep looks once more
+        intent_log().write({"event": REMOVED, "run": run, "nodes": []})
+    return True
+
+
+def _taken_away(cluster: Cluster, run: str, deadline_s: float) -> bool:
+    there = look_at_sentinels(cluster, timeout_s=_left_s(deadline_s))
+    if there is not None and there.run == run:
+        delete_sentinels(cluster, there.uid, timeout_s=_left_s(deadline_s))
+    return not sentinel_pods(cluster, run, timeout_s=_left_s(deadline_s))
+
+
+def _make_way(cluster: Cluster, claim: Claim, deadline_s: float) -> None:
+    """Take away what a run that died has left: its Pods have the port that ours need."""
+    there = look_at_sentinels(cluster)
+    if there is not None:
+        if there.run != claim.run and there.is_attended(look_at_lease(cluster)):
+            raise Refused(
+                f"{there} are there, and that run lives", "wait for it to end, see `chaosext status`"
+            )
+        delete_sentinels(cluster, there.uid)
+    if not _until(lambda: not sentinel_pods(cluster), deadline_s):
+        raise Refused(
+            f"Pods of {there or 'an earlier run'} do not go away",
+            f"see `kubectl -n {NAMESPACE} get pods -l app.kubernetes.io/name=chaosext-sentinel -o wide`",
+        )
+
+
+def _await_all(
+    cluster: Cluster, run: str, uid: str, nodes: Sequence[Node], image: str, deadline_s: float
+) -> Mapping[str, str]:
+    """Node -> address, once there is a sentinel that samples on each of `nodes`. Raises `Refused`."""
+    while True:
+        is_late = time.monotonic() > deadline_s
+        try:
+            where, hindrances = _look(cluster, run, uid, nodes, is_late=is_late)
+        except Unreachable:
+            if is_late:
+                raise
+        else:
+            if hindrances:
+                raise refusal(hindrances, image)
+            if len(where) == len(nodes):
+                return where
+        time.sleep(POLL_S)
+
+
+def _look(
+    cluster: Cluster, run: str, uid: str, nodes: Sequence[Node], *, is_late: bool
+) -> tuple[Mapping[str, str], list[Hindrance]]:
+    """Where sentinels sample, and what hinders the others; whatever it is, once it `is_late`."""
+    pods = sentinel_pods(cluster, run)
+    everywhere = addresses(pods)
+    where = {node.name: everywhere[node.name] for node in nodes if node.name in everywhere}
+    found = [hindrance(pod) for pod in pods if node_of(pod) not in where]
+    if len(pods) < len(nodes):
+        found.append(not_created(cluster.events(NAMESPACE, f"involvedObject.uid={uid}")))
+    hindrances = [each for each in found if each is not None]
+    if is_late and not hindrances:
+        hindrances = [still_missing(node, pods) for node in nodes if node.name not in where]
+    return where, hindrances
+
+
+def _has_calico(cluster: Cluster) -> bool:
+    try:
+        cluster.ippools()
+    except NotFound:
+        return False
+    return True
+
+
+def _short_enough(plan: Plan) -> Plan:
+    return plan if len(json.dumps(plan.to_json())) <= LONGEST_PLAN else replace(plan, sidecars=())
+
+
+def _until(is_so: Callable[[], bool], deadline_s: float) -> bool:
+    """Whether it came to be so by `deadline_s` (monotonic); asked once at the least."""
+    while not is_so():
+        if time.monotonic() + POLL_S > deadline_s:
+            return False
+        time.sleep(POLL_S)
+    return True
+
+
+def _left_s(deadline_s: float) -> float:
+    return max(LEAST_S, deadline_s - time.monotonic())
