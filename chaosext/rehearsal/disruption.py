@@ -40,11 +40,11 @@ class ZoneState(StrEnum):
     FULL_DISRUPTION = "FullDisruption"
 
 
-def zone_state(ready: int, not_ready: int) -> ZoneState:
+def zone_state(ready: int, not_ready: int, threshold: float = UNHEALTHY_ZONE_THRESHOLD) -> ZoneState:
     """The state of a zone with so many ready and not ready nodes."""
     if not_ready > 0 and ready == 0:
         return ZoneState.FULL_DISRUPTION
-    if not_ready > 2 and not_ready / (ready + not_ready) >= UNHEALTHY_ZONE_THRESHOLD:
+    if not_ready > 2 and not_ready / (ready + not_ready) >= threshold:
         return ZoneState.PARTIAL_DISRUPTION
     return ZoneState.NORMAL
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from chaosext.model.errors import Refused
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 MAX_HORIZON_S = 86_400.0
 
@@ -14,6 +18,7 @@ class Plan:
     """A cut of the nodes named in `cut_nodes` from the control plane, from 0 s to `cut_for_s`.
 
     `rollback_s`: when kube-dns is rescheduled (its Pods deleted), None for never.
+    `cut_at`: the moment of the cut, where leases in the snapshot lie close enough to it to say how old they were.
     Raises `Refused` for what can't be played.
     """
 
@@ -21,6 +26,7 @@ class Plan:
     cut_for_s: float = 480.0
     horizon_s: float = 900.0
     rollback_s: float | None = None
+    cut_at: datetime | None = None
 
     def __post_init__(self) -> None:
         if not self.cut_nodes:

@@ -141,6 +141,10 @@ class PodSpec:
     affinity: Affinity | None = None
     spreads: tuple[Spread, ...] = ()
     requests: Resources = Resources()
+    scored_requests: Resources | None = None
+    """As the scheduler scores them, None for `requests`: 100m and 200 MiB for each container that requests none
+    (pkg/scheduler/util/pod_resources.go, GetNonzeroRequests).
+    """
     priority: int = 0
     may_preempt: bool = True
     host_network: bool = False

@@ -1,0 +1,112 @@
+"""All that is chance in a rehearsal, drawn in one place.
+
+What decides how it ends (lease ages, the monitor's phase, whose turn it is, where a tie goes) is asked with `choose`,
+which can be enumerated: every answer is played, each with its exact weight. What only moves a time within its range
+is asked with `between`, and always comes from a generator with a fixed seed.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+Value = TypeVar("Value")
+
+PHASES = (0.046910077, 0.230765345, 0.5, 0.769234655, 0.953089923)
+PHASE_WEIGHTS = (0.118463443, 0.239314335, 0.284444444, 0.239314335, 0.118463443)
+"""Gauss and Legendre's points and weights on [0, 1]: exact for polynomials up to degree 9, and a joint probability of
+n lease ages, given the monitor's phase, is a polynomial of degree n in it."""
+
+
+class Draw(Protocol):
+    """The answers of chance in one play."""
+
+    @property
+    def random(self) -> Random:
+        """For what only moves details."""
+
+    def phase(self) -> float:
+        """A point in [0, 1) of a period that nobody knows."""
+
+    def choose(self, weights: Sequence[float]) -> int:
+        """An index, each as likely as its weight's share."""
+
+
+class Sampled:
+    """One random play of `count`; phases are stratified, so that a few plays already cover a period."""
+
+    __slots__ = ("_index", "_stratum", "random")
+
+    def __init__(self, seed: int, index: int, count: int) -> None:
+        self.random = Random(seed * 1_000_003 + index)  # noqa: S311  # a simulation, not a secret
+        self._index, self._stratum = index, 1.0 / count
+
+    def phase(self) -> float:
+        return (self._index + self.random.random()) * self._stratum
+
+    def choose(self, weights: Sequence[float]) -> int:
+        if len(weights) == 1:
+            return 0
+        return self.random.choices(range(len(weights)), weights)[0]
+
+
+class _Path:
+    """One path through the tree of choices: follows `prefix`, then takes every first branch, and notes the others.
+
+    The generator starts anew with every choice, from what was chosen so far: paths agree as far as their choices do.
+    """
+
+    __slots__ = ("_prefix", "_seed", "branches", "random", "weight")
+
+    def __init__(self, prefix: tuple[int, ...], seed: int) -> None:
+        self._prefix, self._seed = prefix, seed
+        self.random = Random(seed)  # noqa: S311
+        self.weight = 1.0
+        self.branches: list[tuple[int, int]] = []
+
+    def phase(self) -> float:
+        return PHASES[self.choose(PHASE_WEIGHTS)]
+
+    def choose(self, weights: Sequence[float]) -> int:
+        possible = [index for index, weight in enumerate(weights) if weight > 0]
+        if len(possible) == 1:
+            return possible[0]
+        depth = len(self.branches)
+        taken = self._prefix[depth] if depth < len(self._prefix) else 0
+        self.branches.append((taken, len(possible)))
+        self._seed = hash((self._seed, taken))
+        self.random.seed(self._seed)
+        self.weight *= weights[possible[taken]] / sum(weights)
+        return possible[taken]
+
+
+def enumerate_all(
+    play: Callable[[Draw], Value], seed: int, limit: int
+) -> tuple[list[tuple[float, Value]], bool]:
+    """Every path's weight and result, and whether they are all there: at most `limit` paths are played."""
+    results: list[tuple[float, Value]] = []
+    prefix: tuple[int, ...] | None = ()
+    while prefix is not None and len(results) < limit:
+        path = _Path(prefix, seed)
+        value = play(path)
+        results.append((path.weight, value))
+        prefix = _next(path.branches)
+    return results, prefix is None
+
+
+def _next(branches: list[tuple[int, int]]) -> tuple[int, ...] | None:
+    """The prefix of the next path, depth first; None after the last."""
+    for depth in range(len(branches) - 1, -1, -1):
+        taken, count = branches[depth]
+        if taken + 1 < count:
+            return (*(index for index, _ in branches[:depth]), taken + 1)
+    return None
+
+
+def samples(play: Callable[[Draw], Value], seed: int, count: int) -> Iterator[tuple[float, Value]]:
+    """`count` random plays of equal weight."""
+    for index in range(count):
+        yield 1.0 / count, play(Sampled(seed, index, count))

@@ -1,0 +1,397 @@
+"""The node lifecycle controller: when a silent node turns Unknown, is tainted, and comes back.
+
+Source: Kubernetes v1.34 pkg/controller/nodelifecycle/node_lifecycle_controller.go and scheduler/rate_limited_queue.go;
+where a time is the machine's own (a call's length, a watch's lag) it is what a real control plane showed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from heapq import heapreplace
+from itertools import pairwise
+from math import ceil, inf
+from typing import TYPE_CHECKING, Self
+
+from chaosext.rehearsal.disruption import ZoneState, zone_state
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from chaosext.rehearsal.chance import Draw
+    from chaosext.rehearsal.plan import Plan
+    from chaosext.rehearsal.world import ControlPlane
+
+WORKERS = 8
+"""Nodes that a monitor pass handles at the same time (`nodeUpdateWorkerSize`)."""
+
+EVENT_SHARE = 17 / 16
+"""Calls in all for each call of 8 pass and 8 NoSchedule workers: the goroutine that posts events waits in the same
+client's queue (`StartRecordingToSink` with the controller's own client).
+"""
+
+NO_SCHEDULE_CALLS = 2
+"""A Get and a Patch (pkg/controller/controller_utils.go, `AddOrUpdateTaintOnNode`)."""
+
+CALL_S = 0.005
+"""A call's length where the client's limit doesn't rule, as seen."""
+
+TAINTING_PERIOD_S = 0.1
+"""`NodeEvictionPeriod`."""
+
+WATCH_LAG_S = 0.01
+"""How long a cache lags behind a write. A node whose turn comes in this time still looks Ready, and its token is lost
+(`doNoExecuteTaintingPass`: "Node was in a taint queue, but it's ready now").
+"""
+
+QUEUED_AGAIN = 0.01
+"""How often a pass with an older copy of a node queues it though it has its taint: the next token is lost on it."""
+
+PASS_S, PASS_PER_NODE_S = 0.002, 2e-5
+"""A pass's own length, and its share for each node, as seen; the next one comes a period after its end."""
+
+RENEWAL_JITTER = 0.04
+"""Lease renewals are up to this share late (k8s.io/component-helpers/apimachinery/lease/controller.go)."""
+
+EXCLUDED_LABEL = "node.kubernetes.io/exclude-disruption"
+"""Nodes with it don't count in their zone's state."""
+
+RENEWED_WITHIN_S = (0.1, 10.0)
+READY_WITHIN_S = (0.1, 15.0)
+"""After the heal, until kubelet's Lease and status arrive: a request of 10 s, connecting again at 1, 3 and 7 s, and a
+back-off of up to 7 s lie in between (the same file, `backoffEnsureLease`; pkg/kubelet/kubelet_node_status.go).
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """The cut nodes, by number, and what else counts in their zones.
+
+    `zone_of[node]` numbers a zone; `ready_pods[node]` Pods lose their Ready with it; `counted[node]`: in zone states.
+    `others_ready`, `others_lost`: nodes of each zone that aren't cut. `ages_s[node]`: a known lease age, None.
+    """
+
+    zone_of: tuple[int, ...]
+    ready_pods: tuple[int, ...]
+    counted: tuple[bool, ...]
+    ages_s: tuple[float | None, ...]
+    zone_names: tuple[str, ...]
+    others_ready: tuple[int, ...]
+    others_lost: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class Lives:
+    """When what happened to each cut node, in seconds; inf: never. `zones` are (time, zone, state)."""
+
+    unknown_s: list[float]
+    no_schedule_s: list[float]
+    no_execute_s: list[float]
+    ready_s: list[float]
+    schedulable_s: list[float]
+    no_execute_off_s: list[float]
+    zones: list[tuple[float, int, ZoneState]] = field(default_factory=list)
+    untied: list[tuple[int, float, float]] = field(default_factory=list)
+    """NoExecute taints that master disruption mode took away: (node, since, until)."""
+
+    @classmethod
+    def of(cls, count: int) -> Self:
+        """So many nodes to which nothing has happened."""
+        return cls(*[[inf] * count for _ in range(6)])  # type: ignore[arg-type]
+
+
+class Bucket:
+    """A token bucket: `rate` tokens a second, at most `burst` (golang.org/x/time/rate). Rate 0 never gives one."""
+
+    __slots__ = ("_at", "_level", "burst", "rate")
+
+    def __init__(self, rate: float, burst: float, level: float | None = None, at: float = -inf) -> None:
+        self.rate, self.burst = rate, burst
+        self._level = burst if level is None else level
+        self._at = at
+
+    def level(self, t: float) -> float:
+        if self._at == -inf:
+            return self._level
+        return min(self.burst, self._level + max(0.0, t - self._at) * self.rate)
+
+    def free_from(self, t: float) -> float:
+        """The first moment, `t` or later, at which a token is there."""
+        missing = 1.0 - self.level(t)
+        if missing <= 1e-9:
+            return t
+        return max(t, self._at) + missing / self.rate if self.rate > 0 else inf
+
+    def take(self, count: float, t: float) -> float:
+        """Takes so many, waiting where they aren't there yet; the moment of the last one."""
+        left = self.level(t) - count
+        self._level, self._at = left, max(t, self._at)
+        return self._at if left >= 0 else self._at + -left / self.rate
+
+
+def phases_of_lease(
+    phase_s: float, period_s: float, renewal_s: float
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """(passes that may have seen a lease's last move, how likely each): a lease is up to `renewal_s` old at the cut.
+
+    The first pass after the cut is at `phase_s`; passes before it are `period_s` apart. The pass that saw the last
+    renewal is the first one after it.
+    """
+    longest = renewal_s * (1 + RENEWAL_JITTER / 2)
+    edges = [0.0]
+    passes = [phase_s]
+    while passes[-1] - period_s > -longest:
+        passes.append(passes[-1] - period_s)
+        edges.append(min(longest, max(0.0, -passes[-1])))
+    edges.append(longest)
+    return tuple(passes), tuple((high - low) / longest for low, high in pairwise(edges))
+
+
+def seen_by(age_s: float, phase_s: float, period_s: float) -> float:
+    """The pass that saw a renewal `age_s` before the cut."""
+    return phase_s - period_s * int((age_s + phase_s) // period_s)
+
+
+def live(fleet: Fleet, control_plane: ControlPlane, plan: Plan, draw: Draw) -> Lives:
+    """One play of the cut as the controller sees it."""
+    return _Controller(fleet, control_plane, plan, draw).play()
+
+
+class _Controller:
+    """Monitor passes, zone states and the zones' queues of one play."""
+
+    def __init__(self, fleet: Fleet, control_plane: ControlPlane, plan: Plan, draw: Draw) -> None:
+        count, zones, timings = len(fleet.zone_of), range(len(fleet.zone_names)), control_plane.timings
+        self._fleet, self._settings, self._draw, self._plan = fleet, control_plane, draw, plan
+        self._sizes = Counter(
+            zone for zone, counts in zip(fleet.zone_of, fleet.counted, strict=True) if counts
+        )
+        everybody = count + sum(fleet.others_ready) + sum(fleet.others_lost)
+        self._period_s = timings.monitor_period_s + PASS_S + PASS_PER_NODE_S * everybody
+        self._api = Bucket(control_plane.api_qps, control_plane.api_burst)
+        self._limiters = [Bucket(control_plane.eviction_rate, 1) for _ in zones]
+        self._queues: list[list[int]] = [[] for _ in zones]
+        self._again: list[int] = []
+        self._unordered = True
+        self._states = [ZoneState.NORMAL for _ in zones]
+        self._added_s, self._polls_s = [0.0 for _ in zones], [-inf for _ in zones]
+        self._lives = Lives.of(count)
+        self._unmarked = list(range(count))
+        self._first_pass_s = draw.phase() * timings.monitor_period_s
+        self._seen_s = self._last_seen()
+        self._posted_s = [plan.cut_for_s + draw.random.uniform(*READY_WITHIN_S) for _ in range(count)]
+        renewed_s = (plan.cut_for_s + draw.random.uniform(*RENEWED_WITHIN_S) for _ in range(count))
+        self._alive_s = [min(pair) for pair in zip(self._posted_s, renewed_s, strict=True)]
+
+    def _last_seen(self) -> list[float]:
+        first, period = self._first_pass_s, self._period_s
+        passes, weights = phases_of_lease(first, period, self._settings.lease_renewal_s)
+        return [
+            passes[self._draw.choose(weights)] if age is None else seen_by(age, first, period)
+            for age in self._fleet.ages_s
+        ]
+
+    def play(self) -> Lives:
+        at = self._first_expiry()
+        while at <= self._plan.horizon_s and not self._over(at):
+            end = self._pass(at)
+            self._disruption(at, end)
+            at = self._next_pass(end)
+            self._taint_until(at)
+        return self._lives
+
+    def _first_expiry(self) -> float:
+        """The first pass that can find a node expired: those before it change nothing."""
+        earliest = min(self._seen_s) + self._settings.timings.grace_s
+        passes = max(0, ceil((earliest - self._first_pass_s) / self._period_s))
+        return self._first_pass_s + passes * self._period_s
+
+    def _next_pass(self, end: float) -> float:
+        """The next one that can change anything: with every node marked, none does until the heal."""
+        following, heal = end + self._period_s, self._plan.cut_for_s
+        if self._unmarked or self._again or following >= heal:
+            return following
+        return following + self._period_s * ceil((heal - following) / self._period_s)
+
+    def _over(self, at: float) -> bool:
+        """Nothing is left to come: after the heal every node is well again, or was never lost."""
+        if at < max(self._alive_s) or any(self._again):
+            return False
+        lives = zip(self._lives.unknown_s, self._lives.no_execute_off_s, strict=True)
+        return all(since == inf or off < inf for since, off in lives) and not self._unwell()
+
+    def _unwell(self) -> bool:
+        return any(state is not ZoneState.NORMAL for state in self._states)
+
+    # -- a monitor pass ------------------------------------------------------------------------------------
+
+    def _pass(self, at: float) -> float:
+        """Plays one pass; the moment of its end."""
+        if at >= self._plan.cut_for_s:
+            self._recover(at)
+        self._requeue(at)
+        due = [node for node in self._unmarked if self._may_expire(node, at)]
+        if not due:
+            return at
+        self._unordered = len(due) <= WORKERS
+        if not self._unordered:
+            self._draw.random.shuffle(due)
+        end = self._mark(due, at)
+        self._unmarked = [node for node in self._unmarked if self._lives.unknown_s[node] == inf]
+        return end
+
+    def _may_expire(self, node: int, at: float) -> bool:
+        """A long pass finds nodes expired that were not yet when it began."""
+        if at >= self._alive_s[node]:
+            return False
+        return self._expired(node, at) or len(self._unmarked) > WORKERS
+
+    def _expired(self, node: int, at: float) -> bool:
+        return at - self._seen_s[node] > self._settings.timings.grace_s
+
+    def _mark(self, due: Sequence[int], at: float) -> float:
+        """Each of the pass's workers takes the next node; all of them wait for one client's tokens."""
+        workers, end = [at] * WORKERS, at
+        for node in due:
+            start = workers[0]
+            if start > self._plan.horizon_s:
+                break
+            if start >= self._alive_s[node]:
+                self._seen_s[node] = start
+            elif self._expired(node, start):
+                done = self._turn_unknown(node, start)
+                heapreplace(workers, done)
+                end = max(end, done)
+        return end
+
+    def _turn_unknown(self, node: int, start: float) -> float:
+        """The node is Unknown and queued, its Pods lose their Ready; when the worker is done with it."""
+        pods, zone, marked = self._fleet.ready_pods[node], self._fleet.zone_of[node], start + CALL_S
+        if not self._unordered:
+            self._taint_until(marked)
+        self._lives.unknown_s[node] = marked
+        self._lives.no_schedule_s[node] = marked + self._draw.random.uniform(0.01, 0.1)
+        self._queues[zone].append(node)
+        self._added_s[zone] = marked
+        paid = self._api.take((1 + NO_SCHEDULE_CALLS + pods) * EVENT_SHARE, start)
+        return max(marked + pods * CALL_S, paid)
+
+    def _recover(self, at: float) -> None:
+        """Nodes whose Lease arrived are seen again; those whose status arrived are Ready, and untied by the pass."""
+        for node, alive in enumerate(self._alive_s):
+            if alive <= at:
+                self._seen_s[node] = at
+                if (
+                    self._posted_s[node] <= at
+                    and self._lives.unknown_s[node] < inf == self._lives.ready_s[node]
+                ):
+                    self._well_again(node, at)
+
+    def _well_again(self, node: int, at: float) -> None:
+        lives, uniform = self._lives, self._draw.random.uniform
+        lives.ready_s[node] = max(self._posted_s[node], lives.unknown_s[node] + CALL_S)
+        lives.schedulable_s[node] = lives.ready_s[node] + uniform(0.01, 0.3)
+        lives.no_execute_off_s[node] = at + uniform(0.005, 0.05)
+        queue = self._queues[self._fleet.zone_of[node]]
+        if node in queue:
+            queue.remove(node)
+
+    def _requeue(self, at: float) -> None:
+        """Every pass queues all lost nodes without NoExecute again, in whichever order it meets them."""
+        self._unordered = True
+        for node in self._again:
+            if self._lives.ready_s[node] == inf:
+                zone = self._fleet.zone_of[node]
+                self._queues[zone].append(node)
+                self._added_s[zone] = at
+        self._again.clear()
+
+    # -- zone states ---------------------------------------------------------------------------------------
+
+    def _disruption(self, at: float, end: float) -> None:
+        """`handleDisruption` at the end of a pass, by what the pass saw."""
+        states = self._zone_states(at, end)
+        everything, before = (
+            all(each is ZoneState.FULL_DISRUPTION for each in all_) for all_ in (states, self._states)
+        )
+        if everything and not before:
+            self._enter_master_disruption(end)
+        if before and not everything:
+            self._seen_s = [max(seen, end) for seen in self._seen_s]
+        for zone, state in enumerate(states):
+            if state is not self._states[zone]:
+                self._taint_until(end)
+                self._lives.zones.append((end, zone, state))
+                self._swap_limiter(zone, 0.0 if everything else self._rate(zone, state), end)
+        self._states = states
+
+    def _zone_states(self, at: float, end: float) -> list[ZoneState]:
+        fleet, lost = self._fleet, Counter[int]()
+        for node, since in enumerate(self._lives.unknown_s):
+            if since <= end and self._lives.ready_s[node] > at and fleet.counted[node]:
+                lost[fleet.zone_of[node]] += 1
+        return [
+            zone_state(
+                ready + self._sizes[zone] - lost[zone], bad + lost[zone], self._settings.unhealthy_threshold
+            )
+            for zone, (ready, bad) in enumerate(zip(fleet.others_ready, fleet.others_lost, strict=True))
+        ]
+
+    def _swap_limiter(self, zone: int, rate: float, at: float) -> None:
+        """`SwapLimiter`: the new limiter starts empty where the old one was."""
+        old = self._limiters[zone]
+        if old.rate != rate:
+            full = old.rate > 0 and old.free_from(at) <= at
+            self._limiters[zone], self._polls_s[zone] = Bucket(rate, 1, 1.0 if full else 0.0, at), -inf
+
+    def _rate(self, zone: int, state: ZoneState) -> float:
+        settings, fleet = self._settings, self._fleet
+        if state is not ZoneState.PARTIAL_DISRUPTION:
+            return settings.eviction_rate
+        size = fleet.others_ready[zone] + fleet.others_lost[zone] + self._sizes[zone]
+        return settings.secondary_eviction_rate if size > settings.large_cluster_size else 0.0
+
+    def _enter_master_disruption(self, at: float) -> None:
+        """Every zone lost: the controller takes the fault for its own, unties what it tainted, and evicts nothing."""
+        self._taint_until(at)
+        for node, since in enumerate(self._lives.no_execute_s):
+            if since < inf:
+                self._lives.untied.append((node, since, at))
+                self._lives.no_execute_s[node] = inf
+                self._again.append(node)
+        for queue in self._queues:
+            self._again += queue
+            queue.clear()
+
+    # -- the zones' queues ---------------------------------------------------------------------------------
+
+    def _taint_until(self, limit: float) -> None:
+        """NoExecute for whoever's turn comes before `limit`."""
+        for zone, queue in enumerate(self._queues):
+            while queue and (poll := self._next_poll(zone)) < limit:
+                self._limiters[zone].take(1, poll)
+                self._polls_s[zone] = -inf
+                self._take_turn(queue, poll)
+
+    def _next_poll(self, zone: int) -> float:
+        """The first look at the queue that finds a node and a token; drawn once, as it may be asked for often."""
+        free = self._limiters[zone].free_from(self._added_s[zone])
+        if not free <= self._polls_s[zone] <= free + TAINTING_PERIOD_S:
+            self._polls_s[zone] = free + self._draw.random.uniform(0, TAINTING_PERIOD_S)
+        return self._polls_s[zone]
+
+    def _take_turn(self, queue: list[int], poll: float) -> None:
+        index = self._draw.choose([1.0] * len(queue)) if self._unordered else 0
+        node = queue.pop(index)
+        if self._lives.no_execute_s[node] < inf:
+            return
+        if poll - self._lives.unknown_s[node] < WATCH_LAG_S:
+            self._again.append(node)
+            return
+        self._lives.no_execute_s[node] = poll + CALL_S
+        if self._draw.random.random() < QUEUED_AGAIN:
+            queue.append(node)
+
+
+def _all_lost(states: Sequence[ZoneState]) -> bool:
+    return all(state is ZoneState.FULL_DISRUPTION for state in states)
