@@ -27,6 +27,7 @@ class Activity:
 
     `status`: HEALTHY where what it found is healthy, or within the tolerance of a hypothesis; UNHEALTHY where it
     is not; UNKNOWN where nothing could be found out. `ended`: it did its work; else it raised, or was broken off.
+    `began_at` is wall clock (ISO 8601), "" where it is not known.
     """
 
     phase: Phase
@@ -35,6 +36,7 @@ class Activity:
     said: str
     duration_s: float
     ended: bool = True
+    began_at: str = ""
 
 
 def activities(journal: Mapping[str, Any]) -> tuple[Activity, ...]:
@@ -65,6 +67,7 @@ def _activity(phase: Phase, run: Mapping[str, Any]) -> Activity:
         said=_said(run, finding),
         duration_s=float(duration) if isinstance(duration, int | float) else 0.0,
         ended=run.get("status") == "succeeded",
+        began_at=str(run.get("start") or ""),
     )
 
 
