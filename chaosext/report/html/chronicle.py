@@ -23,11 +23,19 @@ NEVER_FOLDED = (Kind.CUT, Kind.HEAL, Kind.ROLLBACK, Kind.STEADY, Kind.LOCK_LOST)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chapter:
-    """Events in the order of time. `more`: kind -> how many of it are in timeline.jsonl only. `minute` None: all."""
+    """Events in the order of time, of one `minute`, or of the whole timeline (None).
+
+    `more`: which kinds have how many in timeline.jsonl only; `contents`: how many of which there are in all.
+    """
 
     minute: int | None
     events: tuple[Event, ...]
     more: tuple[str, ...] = ()
+    contents: str = ""
+
+    @property
+    def title(self) -> str:
+        return "" if self.minute is None else f"{self.minute * 60} s to {self.minute * 60 + 60} s"
 
 
 def chapters(events: Sequence[Event]) -> tuple[Chapter, ...]:
@@ -47,5 +55,10 @@ def _minutes(ordered: Sequence[Event]) -> Iterator[Chapter]:
             if seen[event.kind] <= SHOWN_OF_A_KIND or event.kind in NEVER_FOLDED:
                 shown.append(event)
         left = seen - Counter(event.kind for event in shown)
-        more = tuple(f"{count} more of “{words(kind)}”" for kind, count in left.most_common())
-        yield Chapter(minute=minute, events=tuple(shown), more=more)
+        yield Chapter(
+            minute=minute, events=tuple(shown), more=tuple(_counts(left)), contents=", ".join(_counts(seen))
+        )
+
+
+def _counts(found: Counter[Kind]) -> Iterator[str]:
+    return (f"{count} × {words(kind)}" for kind, count in found.most_common())

@@ -70,7 +70,7 @@ def line(track: Track, manner: Manner) -> Markup:
     label = escape(said(track))
     tab = ' tabindex="0"' if manner.stops and loud and not stops else ""
     group = f'role="group" aria-label="{label}"' if manner.stops else 'aria-hidden="true"'
-    return Markup(f'<svg class="line" height="{height}" {group}{tab}>{"".join(parts)}</svg>')
+    return Markup(f'<svg class="line" height="{height}" {group}{tab}>{"".join(parts)}</svg>')  # noqa: S704  escaped
 
 
 def said(track: Track) -> str:
@@ -133,7 +133,5 @@ def _guess(guess: Guess, axis: Axis, *, stops: bool) -> str:
     text = escape(f"predicted: {guess.text}, at {guess.t_s:.0f} s ({span})")
     stop = f' tabindex="0" role="img" aria-label="{text}"' if stops else ""
     whisker = f'<line class="p" x1="{left:.2f}%" x2="{right:.2f}%" y1="28" y2="28"/>'
-    diamond = (
-        f'<svg x="{at:.2f}%" overflow="visible"><path class="pd" d="M0 22.5l5.5 5.5l-5.5 5.5l-5.5-5.5z"/></svg>'
-    )
+    diamond = f'<svg x="{at:.2f}%" overflow="visible"><path class="pd" d="M0 22.5l5.5 5.5l-5.5 5.5l-5.5-5.5z"/></svg>'
     return f"<g{stop}><title>{text}</title>{whisker}{diamond}</g>"

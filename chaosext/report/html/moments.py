@@ -73,7 +73,9 @@ def _flag(event: Event, axis: Axis) -> Flag | None:
     if not name or event.t_s < axis.start_s:
         return None
     label = name if event.t_s == 0 else f"{name} {event.t_s:.0f} s"
-    return Flag(axis.percent(event.t_s), event.kind, label, f"{event.t_s:.1f} s: {event.object}: {event.detail}")
+    return Flag(
+        axis.percent(event.t_s), event.kind, label, f"{event.t_s:.1f} s: {event.object}: {event.detail}"
+    )
 
 
 def _levelled(found: Iterable[Flag]) -> tuple[Flag, ...]:

@@ -1,0 +1,155 @@
+"""The picture of a run: one axis, the cut behind all lanes, and in each lane its lines. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from chaosext.model.signal import MEANING, Mark
+from chaosext.report.html.axis import Axis, axis_of
+from chaosext.report.html.fold import Group, folded
+from chaosext.report.html.lanes import Manner, line
+from chaosext.report.html.moments import Flag, cut_windows, flags
+from chaosext.report.html.swims import swims
+from chaosext.report.html.tracks import State, Swim, Track
+from chaosext.report.units import duration, window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from markupsafe import Markup
+
+    from chaosext.model.result import Window
+    from chaosext.report.run_data import RunData
+
+MOST_BARS = 300
+"""Of one line: as many as can be told apart on a wide screen."""
+MOST_BARS_OF_ALL = 9000
+"""Of all lines that groups stand for, so that the file stays small whatever flaps."""
+FEWEST_BARS = 24
+FLAG_PX, TICK_PX = 15, 22
+"""How high one level of flags is, and the labels of the axis below them."""
+MOST_TOLD = 8
+"""So many windows of one line are told in words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A line with its name before it and, behind it, how long it was out. `members`: whom it stands for."""
+
+    name: str
+    tag: str
+    svg: Markup
+    out: str
+    blind: str
+    windows: str
+    members: tuple[Row, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneRows:
+    """A lane as it is drawn; `calm`: nothing to see, so that it may be folded away."""
+
+    key: str
+    title: str
+    caption: str
+    calm: str
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawing:
+    """Everything with a place on the axis; places are per cent of its width."""
+
+    ticks: tuple[tuple[float, str], ...]
+    cuts: tuple[tuple[float, float], ...]
+    cuts_said: str
+    flags: tuple[Flag, ...]
+    flag_height: int
+    lanes: tuple[LaneRows, ...]
+    letters: tuple[tuple[str, str], ...]
+    states: frozenset[State]
+    guessed: bool
+
+
+def draw(run: RunData) -> Drawing | None:
+    """None where nothing has a place in time: nothing was cut, and nothing seen."""
+    axis = axis_of(_moments(run))
+    found = swims(run, axis)
+    if not (found or run.result.events):
+        return None
+    tracks = [track for swim in found for track in swim.tracks]
+    bars = [bar for track in tracks for bar in track.bars]
+    cuts = cut_windows(run.result.events)
+    letters = {bar.letter for bar in bars if bar.state is State.OUT}
+    flagged = flags(run.result.events, axis)
+    return Drawing(
+        ticks=tuple((axis.percent(t_s), label) for t_s, label in axis.ticks()),
+        cuts=tuple(_percents(cut, axis) for cut in cuts),
+        cuts_said=", ".join(map(window, cuts)) or "nothing was cut",
+        flags=flagged,
+        flag_height=FLAG_PX * (1 + max((flag.level for flag in flagged), default=0)) + TICK_PX,
+        lanes=tuple(_lane(swim, axis, len(tracks)) for swim in found),
+        letters=tuple((mark.value, MEANING[mark]) for mark in Mark if mark.value in letters),
+        states=frozenset(bar.state for bar in bars),
+        guessed=any(track.guesses for track in tracks),
+    )
+
+
+def _moments(run: RunData) -> Iterator[float]:
+    """When anything was, or was seen to be."""
+    yield from (event.t_s for event in run.result.events)
+    for lost in run.result.outages.values():
+        yield from (
+            moment for found in lost.values() for each in found for moment in each if moment is not None
+        )
+    for signals in run.stretches.values():
+        for stretches in signals.values():
+            yield from (stretches[0].start_s, stretches[-1].end_s)
+
+
+def _percents(found: Window, axis: Axis) -> tuple[float, float]:
+    """Where a window begins, and how wide it is."""
+    start, end = axis.percent(found[0]), 100.0 if found[1] is None else axis.percent(found[1])
+    return start, end - start
+
+
+def _lane(swim: Swim, axis: Axis, lines: int) -> LaneRows:
+    groups = folded(swim.tracks, axis.length_s)
+    most = max(FEWEST_BARS, MOST_BARS_OF_ALL // lines)
+    member = Manner(axis=axis, most_bars=min(MOST_BARS, most), stops=False)
+    calm = all(track.calm for track in swim.tracks)
+    return LaneRows(
+        key=swim.key,
+        title=swim.title,
+        caption=swim.caption,
+        calm=f"nothing out, of {len(swim.tracks)} watched" if calm else "",
+        rows=tuple(_row(group, Manner(axis=axis, most_bars=MOST_BARS), member) for group in groups),
+    )
+
+
+def _row(group: Group, manner: Manner, member: Manner | None = None) -> Row:
+    track = group.track
+    out_s = max(_out_s(each, manner.axis) for each in group.members or (track,))
+    blind_s = max(each.seconds(State.UNSEEN) for each in group.members or (track,))
+    upto = "up to " if group.members else ""
+    return Row(
+        name=track.name,
+        tag=track.tag,
+        svg=line(track, manner),
+        out=f"{upto}{duration(out_s)}" if out_s else "",
+        blind=f"{upto}{duration(blind_s)}" if blind_s else "",
+        windows=_windows(track),
+        members=tuple(_row(Group(track=each), member or manner) for each in group.members),
+    )
+
+
+def _out_s(track: Track, axis: Axis) -> float:
+    """As the outages say; one that did not end is counted to the end of the axis."""
+    return sum((axis.end_s if end_s is None else end_s) - start_s for start_s, end_s in track.windows)
+
+
+def _windows(track: Track) -> str:
+    told = "; ".join(map(window, track.windows[:MOST_TOLD]))
+    more = len(track.windows) - MOST_TOLD
+    return f"{told}; and {more} more" if more > 0 else told
