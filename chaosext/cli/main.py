@@ -20,6 +20,7 @@ COMMANDS = {
     "testbed": ("chaosext.cli.testbed:testbed", "Bring the kind/Calico/Istio testbed up and down."),
     "preflight": ("chaosext.cli.run:preflight", "Say what a cut would lead to here; touch nothing."),
     "run": ("chaosext.cli.run:run", "Run an experiment strictly: verdict, exit code, timeline."),
+    "report": ("chaosext.cli.report:report", "Tell a run's story, or what differs between two runs."),
     "check": ("chaosext.cli.check:check", "Ask one check, or all of the steady state."),
     "status": ("chaosext.cli.status:status", "Say what of chaosext is on which node, whose, and until when."),
     "sweep": ("chaosext.cli.sweep:sweep", "Take away what expired, and what runs that died have left."),
@@ -62,6 +63,7 @@ def cli() -> None:
       chaosext check all --context kind-chaosext                 does the steady state hold?
       chaosext run experiments/control-plane-partition.yaml      cut, watch, heal, roll back, verify
       chaosext run experiments/control-plane-partition.yaml --dry-run    print the exact rules, touch nothing
+      chaosext report latest                                     what broke, why, for how long, for whom
 
     \b
     Exit codes: 0 passed (or as expected), 1 passed though something else was expected,

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from chaosext.report.compare import Comparison
     from chaosext.report.run_data import RunData
 
 
@@ -48,6 +49,23 @@ FORMATS: Mapping[str, Callable[[RunData], str]] = {
 
 FILES = {"html": "report.html", "markdown": "summary.md", "junit": "junit.xml", "json": "report.json"}
 """Format -> the name of its file in a run's directory."""
+
+
+def _compared_markdown(comparison: Comparison) -> str:
+    from chaosext.report.comparison import markdown
+
+    return markdown(comparison)
+
+
+def _compared_json(comparison: Comparison) -> str:
+    return as_json(comparison.to_json())
+
+
+COMPARISONS: Mapping[str, Callable[[Comparison], str]] = {
+    "markdown": _compared_markdown,
+    "json": _compared_json,
+}
+"""Format -> what makes its text of two runs."""
 
 
 def write_whole(path: Path, text: str) -> None:

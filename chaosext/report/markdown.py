@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from chaosext.report.answers import answers, headline
 from chaosext.report.chart import LEGEND, NAMES, chart
+from chaosext.report.gfm import capital, folded, plain, points, section, table
 from chaosext.report.story import chain_of_causes
 from chaosext.report.units import duration, names, window
 from chaosext.report.unseen import unseen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from chaosext.model.result import RunResult, Window
     from chaosext.report.run_data import RunData
@@ -28,9 +28,6 @@ SAID = 110
 
 NO_SENTINEL = "No sentinel watched from the nodes, as was configured (`chaosext_sentinel: false`)."
 
-_MEANT = re.compile(r"[\\`*\[<|&]")
-"""What Markdown would take for its own in a text."""
-
 
 def summary(data: RunData) -> str:
     """`summary.md`: the six answers, the chain of causes, outages, what is not known, the timeline."""
@@ -38,56 +35,35 @@ def summary(data: RunData) -> str:
     sections = (
         _head(result),
         _answers(result),
-        _section(
-            "Chain of causes", (f"{n}. {_plain(line)}" for n, line in enumerate(chain_of_causes(result), 1))
+        section(
+            "Chain of causes", (f"{n}. {plain(line)}" for n, line in enumerate(chain_of_causes(result), 1))
         ),
-        _section("Outages", (*_chart(result), *_outages(result))),
-        _section(
-            "Not known", _points(unseen(data)) if data.sentinels else (NO_SENTINEL, *_points(unseen(data)))
+        section("Outages", (*_chart(result), *_outages(result))),
+        section(
+            "Not known", points(unseen(data)) if data.sentinels else (NO_SENTINEL, *points(unseen(data)))
         ),
-        _folded("Clocks of the nodes", _clocks(result)),
-        _folded("Rules that are not ours", _points(_foreign_rules(result))),
-        _folded("Known before the cut", _points(_briefing(result))),
-        _folded("Timeline", _timeline(result)),
+        folded("Clocks of the nodes", _clocks(result)),
+        folded("Rules that are not ours", points(_foreign_rules(result))),
+        folded("Known before the cut", points(_briefing(result))),
+        folded("Timeline", _timeline(result)),
     )
     return "\n".join(section for section in sections if section)
 
 
 def _head(result: RunResult) -> str:
     verdict = result.verdict
-    on = f" on {_plain(result.briefing.context)}" if result.briefing else ""
+    on = f" on {plain(result.briefing.context)}" if result.briefing else ""
     started = f", started {result.started_at[:19].replace('T', ' ')} UTC" if result.started_at else ""
     return (
-        f"# {_capital(verdict.headline)} (exit {verdict.exit_code})\n\n**{_plain(headline(result))}**\n\n"
-        f"{_plain(result.experiment) or 'A run'}{on}: run `{result.run}`{started}, "
+        f"# {capital(verdict.headline)} (exit {verdict.exit_code})\n\n**{plain(headline(result))}**\n\n"
+        f"{plain(result.experiment) or 'A run'}{on}: run `{result.run}`{started}, "
         f"took {duration(result.duration_s)}.\n"
     )
 
 
 def _answers(result: RunResult) -> str:
-    rows = [(f"**{each.question}**", "<br>".join(map(_plain, each.lines))) for each in answers(result)]
-    return "\n".join((*_table(("", ""), rows), ""))
-
-
-def _section(title: str, lines: Iterable[str]) -> str:
-    told = tuple(lines)
-    return "\n".join((f"## {title}", "", *told, "")) if told else ""
-
-
-def _folded(title: str, lines: Iterable[str]) -> str:
-    told = tuple(lines)
-    return (
-        "\n".join((f"<details><summary>{title}</summary>", "", *told, "", "</details>", "")) if told else ""
-    )
-
-
-def _points(lines: Iterable[str]) -> tuple[str, ...]:
-    return tuple(f"- {_plain(line)}" for line in lines)
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    for row in (head, ["---"] * len(head), *rows):
-        yield f"| {' | '.join(row)} |"
+    rows = [(f"**{each.question}**", "<br>".join(map(plain, each.lines))) for each in answers(result)]
+    return "\n".join((*table(("", ""), rows), ""))
 
 
 def _chart(result: RunResult) -> tuple[str, ...]:
@@ -96,9 +72,10 @@ def _chart(result: RunResult) -> tuple[str, ...]:
 
 
 def _outages(result: RunResult) -> Iterator[str]:
-    rows = [row for lane, found in result.outages.items() for row in _lane(NAMES[lane], found, result)]
+    found = [(lane, result.outages[lane]) for lane in NAMES if lane in result.outages]
+    rows = [row for lane, objects in found for row in _lane(NAMES[lane], objects, result)]
     if rows:
-        yield from _table(("what", "where", "out for", "seconds after the cut"), rows)
+        yield from table(("what", "where", "out for", "seconds after the cut"), rows)
 
 
 def _lane(name: str, found: Mapping[str, Sequence[Window]], result: RunResult) -> Iterator[tuple[str, ...]]:
@@ -110,7 +87,7 @@ def _lane(name: str, found: Mapping[str, Sequence[Window]], result: RunResult) -
     worst = sorted(out_s, key=lambda each: (-out_s[each], each))
     for each in worst[:OBJECTS]:
         lasting = "" if found[each][-1][1] is not None else ", not back"
-        yield name, _plain(names([each])), f"{duration(out_s[each])}{lasting}", _windows(found[each])
+        yield name, plain(names([each])), f"{duration(out_s[each])}{lasting}", _windows(found[each])
     rest = worst[OBJECTS:]
     if rest:
         open_ended = sum(found[each][-1][1] is None for each in rest)
@@ -130,11 +107,11 @@ def _windows(windows: Sequence[Window]) -> str:
 
 def _clocks(result: RunResult) -> Iterator[str]:
     rows = [
-        (_plain(node), f"{clock.wall_skew_s:+.3f} s", f"± {clock.error_s * 1000:.1f} ms", str(clock.boots))
+        (plain(node), f"{clock.wall_skew_s:+.3f} s", f"± {clock.error_s * 1000:.1f} ms", str(clock.boots))
         for node, clock in sorted(result.clocks.items())
     ]
     if rows:
-        yield from _table(("node", "wall clock less the runner's", "times known to", "boots"), rows)
+        yield from table(("node", "wall clock less the runner's", "times known to", "boots"), rows)
 
 
 def _foreign_rules(result: RunResult) -> Iterator[str]:
@@ -165,38 +142,16 @@ def _timeline(result: RunResult) -> Iterator[str]:
         (
             f"{event.t_s:.1f}",
             event.kind.value.replace("_", " "),
-            _plain(event.object),
-            _plain(_short(event.detail)),
+            plain(event.object),
+            plain(_short(event.detail)),
         )
         for event in told
     ]
     if rows:
-        yield from _table(("s", "what", "where", "how"), rows)
+        yield from table(("s", "what", "where", "how"), rows)
     if len(result.events) > len(told):
         yield f"\n… and {len(result.events) - len(told)} more in timeline.jsonl."
 
 
 def _short(text: str) -> str:
     return text if len(text) <= SAID else f"{text[: SAID - 1]}…"
-
-
-def _plain(text: str) -> str:
-    """`text` as Markdown that shows it as it is, on one line; what stands in backquotes stays code."""
-    parts = " ".join(text.split()).split("`")
-    if len(parts) % 2 == 0:  # no pairs of backquotes
-        return _escaped("`".join(parts))
-    told = (f"`{_in_code(part)}`" if n % 2 else _escaped(part) for n, part in enumerate(parts))
-    return "".join(told)
-
-
-def _escaped(text: str) -> str:
-    return _MEANT.sub(r"\\\g<0>", text)
-
-
-def _in_code(text: str) -> str:
-    """GitHub takes a bar for the end of a table's cell even there."""
-    return text.replace("|", r"\|")
-
-
-def _capital(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}"

@@ -1,0 +1,147 @@
+"""`chaosext report`: a run for people and machines, and two runs beside each other."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from chaosext.report.run_data import RunData
+
+FORMATS = ("html", "markdown", "junit", "json")
+"""As `chaosext.report.formats` has them; said here so that `--help` draws nothing."""
+
+COMPARED = ("html", "markdown", "json")
+
+STDOUT = "-"
+
+
+@click.command()
+@click.argument("run")
+@click.argument("other", required=False)
+@click.option(
+    "--format", "formats", type=click.Choice(FORMATS), multiple=True, help="Only these (repeatable)."
+)
+@click.option("-o", "--output", help="A directory; or a file, or - for stdout, for one --format.")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON what was written, and the verdict.")
+@click.option("--run-dir", type=click.Path(path_type=Path), help="Where run/<id>/ is.  [default: ./run]")
+def report(
+    run: str,
+    other: str | None,
+    formats: tuple[str, ...],
+    output: str | None,
+    as_json: bool,
+    run_dir: Path | None,
+) -> int:
+    """Report RUN: its directory, its id, or `latest`. With OTHER, compare the two: what differs from RUN to OTHER.
+
+    \b
+    Examples:
+      chaosext report latest                                    report.html, summary.md, junit.xml, report.json
+      chaosext report latest --format markdown -o -             for a pull request
+      chaosext report 20261123t230300ab12 latest                what differs between two runs
+      chaosext report run/20261123t230300ab12 -o public/        into another directory
+
+    A run that was killed is reported, too, as far as it got: its verdict is not known, and what is missing is said.
+    Exit code: 0 reported, 20 there is no such run, or nothing could be written.
+    """
+    from chaosext.report.run_data import read_run
+
+    path = _found(run, run_dir)
+    if other is None:
+        return _report(path, read_run(path), formats or FORMATS, output, as_json)
+    second = _found(other, run_dir)
+    return _compare(read_run(path), second, read_run(second), formats or COMPARED, output, as_json)
+
+
+def _found(run: str, run_dir: Path | None) -> Path:
+    """The directory of a run: as named, else under the run root. A link is followed: its name is not the run's."""
+    from chaosext.run.directory import DEFAULT_ROOT, ROOT_VARIABLE
+
+    root = run_dir or Path(os.environ.get(ROOT_VARIABLE, DEFAULT_ROOT))
+    path = Path(run) if Path(run).is_dir() else root / run
+    return path.resolve() if path.exists() else path
+
+
+def _report(path: Path, data: RunData, formats: tuple[str, ...], output: str | None, as_json: bool) -> int:
+    from chaosext.report.formats import FILES
+    from chaosext.report.formats import FORMATS as RENDER
+
+    texts = {name: RENDER[name](data) for name in formats}
+    places = _places({name: FILES[name] for name in formats}, output, path)
+    written = _written(texts, places)
+    _say(data, written, as_json)
+    return 0
+
+
+def _compare(
+    first: RunData, path: Path, second: RunData, formats: tuple[str, ...], output: str | None, as_json: bool
+) -> int:
+    from chaosext.model.errors import Refused
+    from chaosext.report.compare import compare
+    from chaosext.report.formats import COMPARISONS
+
+    if "junit" in formats:
+        raise Refused("--format junit: a comparison is no test", f"one of {', '.join(COMPARED)}")
+    comparison = compare(first, second)
+    texts = {name: COMPARISONS[name](comparison) for name in formats}
+    suffixes = {"html": "html", "markdown": "md", "json": "json"}
+    names = {name: f"compared-with-{first.result.run}.{suffixes[name]}" for name in formats}
+    written = _written(texts, _places(names, output, path))
+    _say(second, written, as_json)
+    if not as_json and STDOUT not in written.values():
+        for doubt in comparison.doubts:
+            click.echo(f"hardly comparable: {doubt}")
+    return 0
+
+
+def _places(names: Mapping[str, str], output: str | None, directory: Path) -> dict[str, str]:
+    """Format -> file, or `STDOUT`. Raises `Refused` where several formats would go into one stream."""
+    from chaosext.model.errors import Refused
+
+    if output == STDOUT and len(names) > 1:
+        raise Refused(f"-o -: {len(names)} formats, but one stream", "name one --format, or a directory")
+    if output is None:
+        return {name: str(directory / file) for name, file in names.items()}
+    if len(names) > 1 or output.endswith(os.sep) or Path(output).is_dir():
+        return {name: str(Path(output) / file) for name, file in names.items()}
+    return dict.fromkeys(names, output)
+
+
+def _written(texts: Mapping[str, str], places: Mapping[str, str]) -> dict[str, str]:
+    from chaosext.model.errors import Refused
+    from chaosext.report.formats import write_whole
+
+    for name, place in places.items():
+        if place == STDOUT:
+            click.echo(texts[name], nl=False)
+            continue
+        try:
+            Path(place).parent.mkdir(parents=True, exist_ok=True)
+            write_whole(Path(place), texts[name])
+        except OSError as error:
+            raise Refused(f"{place}: {error.strerror}", "name another place by -o") from None
+    return dict(places)
+
+
+def _say(data: RunData, written: Mapping[str, str], as_json: bool) -> None:
+    from chaosext.report.unseen import unseen
+
+    if STDOUT in written.values():
+        return
+    result, missing = data.result, tuple(unseen(data))
+    if as_json:
+        told = {"run": result.run, **result.verdict.to_json(), "written": written, "not_known": missing}
+        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        return
+    click.echo(f"{result.run}: {result.verdict.headline} (exit {result.verdict.exit_code})")
+    for line in missing:
+        click.echo(f"not known: {line}")
+    for place in written.values():
+        click.echo(place)

@@ -1,0 +1,303 @@
+"""Two runs beside each other: what differs, and what can't be said. Pure.
+
+Pods are new in every run, so they are compared by what made them: `Pod/shop/cart-*` stands for those of a Deployment.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from chaosext.model.result import Lane
+from chaosext.model.timeline import Kind
+from chaosext.model.verdict import Outcome
+from chaosext.report.answers import FELT
+from chaosext.report.html.foresight import foresight
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from chaosext.model.result import RunResult
+    from chaosext.report.run_data import RunData
+
+SCHEMA = "chaosext.comparison/v1"
+
+NOISE_S = 2.0
+NOISE_SHARE = 0.1
+"""What lies closer together than this is called the same: a sentinel looks once a second, at either end."""
+
+RULED = (Outcome.REFUSED, Outcome.NOT_KNOWN)
+"""After these nobody knows what else would have been out."""
+
+_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
+"""What Kubernetes makes names of (apimachinery, util/rand)."""
+
+_SUFFIX = rf"(?:-[{_LETTERS}]{{6,10}})?-[{_LETTERS}]{{5}}"
+_POD = re.compile(rf"(Pod/[^/]+/.+?){_SUFFIX}")
+_ENDPOINT = re.compile(rf"(.+ → .+?){_SUFFIX}( on \S+) \S*?(:\d+/\w+)?")
+"""A node's way to a Pod, whose address is new in every run as well."""
+
+
+class Change(StrEnum):
+    """What became of an outage from the first run to the second."""
+
+    NEW = "new"
+    GONE = "gone"
+    LONGER = "longer"
+    SHORTER = "shorter"
+    SAME = "same"
+    NOT_KNOWN = "not known"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outage:
+    """How long an object was out in each run, in seconds; None: it was not. `…_open`: it was not back at the end."""
+
+    lane: Lane
+    name: str
+    first_s: float | None
+    second_s: float | None
+    change: Change
+    open_first: bool = False
+    open_second: bool = False
+
+    @property
+    def ratio(self) -> float | None:
+        """The second's length over the first's."""
+        return self.second_s / self.first_s if self.first_s and self.second_s is not None else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """Something that both runs have a word for; None: the run has none."""
+
+    name: str
+    first: Any
+    second: Any
+
+    @property
+    def differs(self) -> bool:
+        return bool(self.first != self.second)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What differs. `doubts`: why the two are hardly comparable. `facts`: verdict, placement, versions and timings in
+    force. `timing`: how long it took, and how far a rehearsal was off, in seconds. `outages`: the worst change first.
+    """
+
+    first: RunData
+    second: RunData
+    doubts: tuple[str, ...]
+    facts: tuple[Pair, ...]
+    timing: tuple[Pair, ...]
+    outages: tuple[Outage, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As docs/schemas/comparison.schema.json has it."""
+        return {
+            "schema": SCHEMA,
+            "first": _identity(self.first.result),
+            "second": _identity(self.second.result),
+            "doubts": list(self.doubts),
+            "facts": [_pair(each) for each in self.facts],
+            "timing_s": [_pair(each) for each in self.timing],
+            "outages": [_outage(each) for each in self.outages],
+        }
+
+
+def compare(first: RunData, second: RunData) -> Comparison:
+    """What differs from the first run to the second. Runs that can't be compared are, and `doubts` says so."""
+    return Comparison(
+        first=first,
+        second=second,
+        doubts=tuple(_doubts(first, second)),
+        facts=tuple(_facts(first.result, second.result)),
+        timing=tuple(_timing(first, second)),
+        outages=tuple(_outages(first, second)),
+    )
+
+
+def _doubts(first: RunData, second: RunData) -> Iterator[str]:
+    one, two = first.result, second.result
+    if one.run == two.run:
+        yield "it is the same run"
+    if one.experiment != two.experiment:
+        yield f"the experiments differ: {one.experiment!r} and {two.experiment!r}"
+    contexts = [each.briefing.context if each.briefing else "" for each in (one, two)]
+    if all(contexts) and contexts[0] != contexts[1]:
+        yield f"the clusters differ: {contexts[0]} and {contexts[1]}"
+    for which, data in (("first", first), ("second", second)):
+        if data.result.verdict.outcome in RULED:
+            yield f"the {which} run is {data.result.verdict.outcome.value}: what it has no outage of may well fail"
+        if data.result.unobserved:
+            yield f"in the {which} run not everything was observed: what is missing there is no health"
+    if bool(first.stretches) != bool(second.stretches):
+        yield "sentinels watched in one of the two only"
+
+
+def _facts(first: RunResult, second: RunResult) -> Iterator[Pair]:
+    yield Pair(name="verdict", first=first.verdict.headline, second=second.verdict.headline)
+    yield Pair(name="exit code", first=first.verdict.exit_code, second=second.verdict.exit_code)
+    yield Pair(name="kube-dns before", first=_before(first), second=_before(second))
+    yield Pair(name="kube-dns moved", first=first.kube_dns_moved, second=second.kube_dns_moved)
+    yield Pair(name="kube-dns moved to", first=_moved_to(first), second=_moved_to(second))
+    yield Pair(name="nodes without BGP", first=_unpeered(first), second=_unpeered(second))
+    one, two = (each.briefing.timings if each.briefing else {} for each in (first, second))
+    for name in dict.fromkeys((*one, *two)):
+        yield Pair(name=f"timings in force: {name}", first=one.get(name), second=two.get(name))
+
+
+def _before(result: RunResult) -> str | None:
+    return ", ".join(sorted(result.briefing.kube_dns_nodes)) if result.briefing else None
+
+
+def _unpeered(result: RunResult) -> str | None:
+    return ", ".join(sorted(result.briefing.unpeered_nodes)) or "none" if result.briefing else None
+
+
+def _moved_to(result: RunResult) -> str | None:
+    """The nodes on which kube-dns was placed between cut and heal."""
+    heal_s = next((event.t_s for event in result.events if event.kind is Kind.HEAL), float("inf"))
+    bound = (
+        event.detail.removeprefix("to ")
+        for event in result.events
+        if event.kind is Kind.POD_BOUND and "/kube-system/" in event.object and 0 < event.t_s < heal_s
+        if "dns" in event.object
+    )
+    return ", ".join(sorted(set(bound))) or None
+
+
+def _timing(first: RunData, second: RunData) -> Iterator[Pair]:
+    one, two = first.result, second.result
+    yield Pair(name="took", first=round(one.duration_s, 1), second=round(two.duration_s, 1))
+    times = two.timing.to_json()
+    for name, value in one.timing.to_json().items():
+        yield Pair(name=_TIMES[name], first=value, second=times[name])
+    yield Pair(name="rehearsal was off by", first=_off_s(first), second=_off_s(second))
+
+
+_TIMES = {
+    "detect_s": "cut to first NotReady",
+    "outage_s": "first outage to steady state",
+    "heal_to_outage_s": "heal to DNS death",
+    "recover_s": "heal to steady state",
+    "rollback_s": "rollback to steady state",
+}
+
+
+def _off_s(data: RunData) -> float | None:
+    """How far the rehearsal's expectations that came true were off, on average."""
+    off_s = [
+        abs(each.observed_s - each.predicted.event.t_s)
+        for each in foresight(data)
+        if each.observed_s is not None
+    ]
+    return round(sum(off_s) / len(off_s), 1) if off_s else None
+
+
+def _outages(first: RunData, second: RunData) -> list[Outage]:
+    found = [
+        _difference(lane, name, one.get(name), two.get(name), (first, second))
+        for lane in Lane
+        for one, two in [(_lengths(first.result, lane), _lengths(second.result, lane))]
+        for name in dict.fromkeys((*one, *two))
+    ]
+    return sorted(found, key=_place)
+
+
+@dataclass(frozen=True, slots=True)
+class _Length:
+    seconds: float
+    is_open: bool
+
+
+def _lengths(result: RunResult, lane: Lane) -> Mapping[str, _Length]:
+    """How long each object was out, all its windows together; of the Pods of one owner the longest counts."""
+    end_s = max((event.t_s for event in result.events), default=0.0)
+    longest: dict[str, _Length] = {}
+    for name, windows in result.outages.get(lane, {}).items():
+        seconds = sum((end_s if end is None else end) - start for start, end in windows)
+        length = _Length(seconds, any(end is None for _, end in windows))
+        owner = _lasting(name)
+        if owner not in longest or longest[owner].seconds < seconds:
+            longest[owner] = length
+    return longest
+
+
+def _lasting(name: str) -> str:
+    """An object's name without what is new in every run."""
+    if pod := _POD.fullmatch(name):
+        return f"{pod[1]}-*"
+    if way := _ENDPOINT.fullmatch(name):
+        return f"{way[1]}-*{way[2]}{way[3] or ''}"
+    return name
+
+
+def _difference(
+    lane: Lane, name: str, one: _Length | None, two: _Length | None, runs: tuple[RunData, RunData]
+) -> Outage:
+    return Outage(
+        lane=lane,
+        name=name,
+        first_s=one.seconds if one else None,
+        second_s=two.seconds if two else None,
+        open_first=bool(one and one.is_open),
+        open_second=bool(two and two.is_open),
+        change=_change(one, two, name, runs),
+    )
+
+
+def _change(one: _Length | None, two: _Length | None, name: str, runs: tuple[RunData, RunData]) -> Change:
+    """That there was no outage is said only of a run that looked."""
+    if one is None:
+        return Change.NOT_KNOWN if _is_blind(runs[0], name) else Change.NEW
+    if two is None:
+        return Change.NOT_KNOWN if _is_blind(runs[1], name) else Change.GONE
+    apart_s = two.seconds - one.seconds
+    if abs(apart_s) <= max(NOISE_S, NOISE_SHARE * one.seconds):
+        return Change.SAME
+    return Change.LONGER if apart_s > 0 else Change.SHORTER
+
+
+def _is_blind(data: RunData, name: str) -> bool:
+    node = name.removeprefix("Node/").partition(" ")[0]
+    return data.result.verdict.outcome in RULED or bool(data.result.unobserved.get(node))
+
+
+def _place(outage: Outage) -> tuple[bool, bool, float, str, str]:
+    """What changed first, of that what users feel, of that the largest change."""
+    apart_s = abs((outage.second_s or 0.0) - (outage.first_s or 0.0))
+    return outage.change is Change.SAME, outage.lane not in FELT, -apart_s, outage.lane.value, outage.name
+
+
+def _identity(result: RunResult) -> dict[str, Any]:
+    return {
+        "run": result.run,
+        "experiment": result.experiment,
+        "started_at": result.started_at,
+        "context": result.briefing.context if result.briefing else None,
+        **result.verdict.to_json(),
+    }
+
+
+def _pair(pair: Pair) -> dict[str, Any]:
+    return {"name": pair.name, "first": pair.first, "second": pair.second, "differs": pair.differs}
+
+
+def _outage(outage: Outage) -> dict[str, Any]:
+    return {
+        "lane": outage.lane.value,
+        "object": outage.name,
+        "change": outage.change.value,
+        "first_s": _rounded(outage.first_s),
+        "second_s": _rounded(outage.second_s),
+        "ratio": None if outage.ratio is None else round(outage.ratio, 2),
+        "not_back": [outage.open_first, outage.open_second],
+    }
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)
