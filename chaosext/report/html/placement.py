@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from chaosext.model.timeline import Kind
+from chaosext.report.account import is_kube_dns, node_of
 from chaosext.report.html.tracks import Bar, State, worst
-from chaosext.report.story import KUBE_DNS_POD_PREFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -18,18 +17,6 @@ if TYPE_CHECKING:
     from chaosext.report.html.axis import Axis
 
 GOES = (Kind.POD_EVICTED, Kind.POD_DELETED, Kind.POD_GONE)
-NODE_IN_DETAIL = re.compile(r"(?:to|from|on) ([^\s,]+)")
-"""`to worker`, `from worker, which is not ready`, `on worker`: see `observe.changes`."""
-
-
-def is_kube_dns(event: Event) -> bool:
-    return event.object.startswith(KUBE_DNS_POD_PREFIXES)
-
-
-def node_of(event: Event) -> str:
-    """The node that an event's detail names, "" for none."""
-    found = NODE_IN_DETAIL.match(event.detail)
-    return found[1] if found else ""
 
 
 def placements(result: RunResult, axis: Axis) -> Mapping[str, tuple[Bar, ...]]:

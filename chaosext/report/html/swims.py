@@ -10,8 +10,9 @@ from chaosext.model.result import Lane
 from chaosext.model.signal import Head, Mark
 from chaosext.model.timeline import Kind
 from chaosext.observe.questions import questions
+from chaosext.report.account import is_kube_dns, node_of
 from chaosext.report.html.fold import natural
-from chaosext.report.html.placement import is_kube_dns, node_of, placements
+from chaosext.report.html.placement import placements
 from chaosext.report.html.tracks import Bar, Dot, Guess, State, Swim, Track, joined, worst
 from chaosext.report.units import words
 

@@ -86,7 +86,7 @@ def tone(verdict: Verdict) -> str:
 
 def flavour(step: Step) -> str:
     """What a step of the chain is about, as a class: of its first evidence that has one."""
-    return next((FLAVOURS[event.kind] for event in step.evidence if event.kind in FLAVOURS), "plain")
+    return next((FLAVOURS[event.kind] for event in step.evidence if event.kind in FLAVOURS), "other")
 
 
 def times(timing: Timing) -> tuple[tuple[str, float], ...]:
