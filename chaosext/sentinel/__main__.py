@@ -1,0 +1,48 @@
+"""`python3 -m chaosext.sentinel`: one sentinel, as its environment tells it. SIGTERM ends it at once.
+
+Exit 20 for an environment that can't be, with one line that names the variable.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from threading import Thread
+from typing import NoReturn
+
+from chaosext.model.errors import Refused
+from chaosext.sentinel.journal import Journal
+from chaosext.sentinel.sentinel import Sentinel
+from chaosext.sentinel.server import Server
+from chaosext.sentinel.settings import Settings
+
+
+def main() -> NoReturn:
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(
+            each, lambda *_: os._exit(0)
+        )  # what is recorded is written; as process 1 nothing ends it else
+    try:
+        settings = Settings.read(os.environ)
+        journal = Journal(settings.directory, settings.plan.run)
+        sentinel = Sentinel(settings.node, settings.plan, journal)
+        server = _listen(settings, sentinel, journal)
+    except Refused as refused:
+        print(f"chaosext.sentinel: {refused}", file=sys.stderr)
+        sys.exit(refused.exit_code)
+    Thread(target=server.serve_forever, daemon=True).start()
+    sentinel.run()
+    sys.exit(1)
+
+
+def _listen(settings: Settings, sentinel: Sentinel, journal: Journal) -> Server:
+    try:
+        return Server(settings.host, settings.port, settings.token, sentinel, journal)
+    except OSError as error:
+        where = f"CHAOSEXT_HOST_IP {settings.host}, CHAOSEXT_PORT {settings.port}"
+        raise Refused(f"{where}: {error.strerror}") from error
+
+
+if __name__ == "__main__":
+    main()

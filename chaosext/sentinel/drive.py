@@ -1,0 +1,114 @@
+"""Many probes at once, in one thread: each is a generator that yields what it waits for."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from socket import socket
+
+T = TypeVar("T")
+
+HELD_UP_S = 0.1
+"""A process that wakes this much later than it wanted was stopped, or its machine is busy: what it began to wait for
+after that had less time than it should have, and is not called timed out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Until `sock` is ready for `events`; `until_s` (monotonic) at the latest. The answer is whether it is."""
+
+    sock: socket
+    events: int
+    until_s: float = math.inf
+
+
+Probe = Generator[Wait, bool, T]
+
+
+def readable(sock: socket) -> Probe[None]:
+    """Raises `TimeoutError` when time is over first."""
+    if not (yield Wait(sock, EVENT_READ)):
+        raise TimeoutError
+
+
+def writable(sock: socket) -> Probe[None]:
+    """Raises `TimeoutError` when time is over first."""
+    if not (yield Wait(sock, EVENT_WRITE)):
+        raise TimeoutError
+
+
+def drive(probes: Iterable[Probe[T]], until_s: float) -> list[T | None]:
+    """What each probe returns, in their order, none of them later than `until_s` (monotonic).
+
+    None for one that could not be measured: this process was held up.
+    """
+    with DefaultSelector() as selector:
+        run = _Run(list(probes), until_s, selector)
+        run.to_end()
+        return run.results
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    sock: socket
+    since_s: float
+    until_s: float
+
+
+@dataclass(slots=True)
+class _Run(Generic[T]):
+    probes: list[Probe[T]]
+    until_s: float
+    selector: DefaultSelector
+    results: list[T | None] = field(init=False)
+    waiting: dict[int, _Waiting] = field(default_factory=dict)
+    held_up_at_s: float = math.inf
+
+    def to_end(self) -> None:
+        self.results = [None] * len(self.probes)
+        for index in range(len(self.probes)):
+            self._step(index, None)
+        while self.waiting:
+            self._once()
+
+    def _once(self) -> None:
+        nearest_s = min(each.until_s for each in self.waiting.values())
+        ready = [key.data for key, _ in self.selector.select(max(0.0, nearest_s - time.monotonic()))]
+        now_s = time.monotonic()
+        if now_s > nearest_s + HELD_UP_S:
+            self.held_up_at_s = min(self.held_up_at_s, now_s)
+        over = [index for index, each in self.waiting.items() if each.until_s <= now_s and index not in ready]
+        for index in ready:
+            self._waited(index)
+            self._step(index, True)
+        for index in over:
+            self._expire(index)
+
+    def _expire(self, index: int) -> None:
+        if self._waited(index).since_s < self.held_up_at_s:
+            self._step(index, False)
+        else:
+            self.probes[index].close()
+
+    def _waited(self, index: int) -> _Waiting:
+        waited = self.waiting.pop(index)
+        self.selector.unregister(waited.sock)
+        return waited
+
+    def _step(self, index: int, answer: bool | None) -> None:
+        """Let a probe go on until it waits again, or is done. `answer` is None for its beginning."""
+        probe = self.probes[index]
+        try:
+            wait = next(probe) if answer is None else probe.send(answer)
+        except StopIteration as end:
+            self.results[index] = end.value
+            return
+        self.selector.register(wait.sock, wait.events, index)
+        self.waiting[index] = _Waiting(wait.sock, time.monotonic(), min(wait.until_s, self.until_s))

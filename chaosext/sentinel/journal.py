@@ -1,0 +1,129 @@
+"""The record as the sentinel keeps it: in memory, from which it is read, and in a file, for its next start.
+
+The file is a copy of the memory. On a disk that is full the record goes on in memory, and the file catches up once it
+can. Half a line gets into the file only where the machine dies while writing, and is cut off at the next start.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import suppress
+from dataclasses import replace
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from chaosext.model.signal import Head, Sample
+from chaosext.sentinel.record import head_line, parse_line, sample_line
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILE = "record.jsonl"
+BOUND_BYTES = 8 << 20
+"""Of memory: more than a day of samples; with a copy that is on its way to the reader still far below 64 MiB."""
+
+_HEAD = b'{"sentinel":'
+
+
+class Journal:
+    """The record of `run` in `directory`: that of an earlier process of the same run goes on, any other is removed.
+
+    For several threads, and for one reader. No trouble with the disk is raised; `trouble` says it.
+    """
+
+    def __init__(self, directory: Path, run: str, bound_bytes: int = BOUND_BYTES) -> None:
+        self._path, self._bound = directory / FILE, bound_bytes
+        self._lock = Lock()
+        self._lines = bytearray(_earlier(self._path, run))
+        self._began_at = len(self._lines)
+        self._stored = len(self._lines)
+        self._shift = 0
+        self._was_read = False
+        self.trouble = ""
+
+    def head(self, head: Head) -> None:
+        self._append(head_line(head))
+
+    def sample(self, sample: Sample) -> None:
+        self._append(sample_line(sample))
+
+    def read(self, offset: int) -> tuple[bytes, int]:
+        """The record from `offset` on (bytes), and its size.
+
+        An offset says how much its reader has had. Where what comes after that is not here any more (the oldest
+        samples were dropped; a process before this one lost what the disk didn't take), the next head follows.
+        """
+        with self._lock:
+            at = self._locate(offset)
+            return bytes(self._lines[at:]), len(self._lines) + self._shift
+
+    def _locate(self, offset: int) -> int:
+        at = offset - self._shift
+        had_more = at > len(self._lines) or (at > self._began_at and not self._was_read)
+        self._was_read = True
+        if at < 0 or had_more:
+            at = self._began_at if had_more else 0
+            self._shift = offset - at
+        return at
+
+    def _append(self, line: str) -> None:
+        with self._lock:
+            self._lines += line.encode() + b"\n"
+            if len(self._lines) > self._bound:
+                self._drop_oldest()
+            self._store()
+
+    def _drop_oldest(self) -> None:
+        """The older half goes; the head that holds for the rest stays, and says what is lost."""
+        end = self._lines.index(b"\n", len(self._lines) // 2) + 1
+        dropped = bytes(self._lines[:end])
+        kept = _last_head(dropped, f"the oldest {dropped.count(10)} lines, for want of memory")
+        self._lines[:end] = kept
+        self._shift += end - len(kept)
+        self._began_at = max(0, self._began_at - end + len(kept))
+        self._stored = 0
+
+    def _store(self) -> None:
+        try:
+            self._write()
+            self.trouble = ""
+        except OSError as error:
+            self.trouble = error.strerror or str(error)
+
+    def _write(self) -> None:
+        """What the file doesn't have yet; all of it, or nothing."""
+        file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            os.ftruncate(file, self._stored)
+            missing = self._lines[self._stored :]
+            if os.pwrite(file, missing, self._stored) < len(missing):
+                os.ftruncate(file, self._stored)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self._stored = len(self._lines)
+        finally:
+            os.close(file)
+
+
+def _last_head(lines: bytes, lost: str) -> bytes:
+    """The last head among `lines`, saying what is lost. They begin with a head, so there is one."""
+    at = lines.rfind(b"\n" + _HEAD) + 1
+    head = parse_line(lines[at : lines.index(b"\n", at)].decode())
+    if not isinstance(head, Head):
+        raise ValueError("a record begins with a head")
+    return head_line(replace(head, lost=lost)).encode() + b"\n"
+
+
+def _earlier(path: Path, run: str) -> bytes:
+    """The whole lines that an earlier process of `run` left, or none. What can't be read is not taken up."""
+    try:
+        lines = path.read_bytes()
+        lines = lines[: lines.rfind(b"\n") + 1]
+        head = parse_line(lines[: lines.find(b"\n")].decode())
+        if isinstance(head, Head) and head.run == run:
+            return lines
+    except (OSError, ValueError):
+        pass
+    with suppress(OSError):
+        path.unlink()
+    return b""

@@ -1,0 +1,163 @@
+"""The sentinel's HTTP face, on its node's address: for the runner, and for kubelet's readiness probe.
+
+    GET  /v1/health               200 while it samples, else 503; the body says why. The only path without a token.
+    GET  /v1/record?offset=N      the record from byte N on; `X-Record-Size` is its size
+    GET  /v1/clock                {"boot", "mono_s", "wall_s"}, read while answering
+    PUT  /v1/plan                 another plan: 204, or 400 and why not
+    POST /v1/end                  sample no more: 204
+
+All but health want `Authorization: Bearer <token>`.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import socket
+import time
+from collections import deque
+from contextlib import suppress
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+from chaosext.model.clock import boot_id
+from chaosext.sentinel.plan import Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from chaosext.sentinel.journal import Journal
+    from chaosext.sentinel.sentinel import Sentinel
+
+IDLE_S = 10.0
+"""After which a connection that says nothing is closed; the runner asks each second."""
+
+CONNECTIONS = 8
+"""At once; a further one ends the oldest, so that nobody can keep the runner out by holding on to them."""
+
+LARGEST_PLAN_BYTES = 4 << 20
+LARGEST_OFFSET = 1 << 53
+
+
+class Server(ThreadingHTTPServer):
+    """Listens on `host` only. Raises `OSError` where it can't."""
+
+    daemon_threads = True
+    request_queue_size = 16
+
+    def __init__(self, host: str, port: int, token: str, sentinel: Sentinel, journal: Journal) -> None:
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.wanted = f"Bearer {token}".encode()
+        self.sentinel, self.journal = sentinel, journal
+        self._open: deque[socket.socket] = deque()
+        super().__init__((host, port), Handler)
+
+    def server_bind(self) -> None:
+        """Without the base class's look-up of the host's name, which DNS would answer, or not."""
+        socket.socket.setsockopt(self.socket, socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind(self.server_address)
+        self.server_address = self.socket.getsockname()
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._open.append(request)
+        while len(self._open) > CONNECTIONS:
+            with suppress(OSError):
+                self._open.popleft().shutdown(socket.SHUT_RDWR)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with suppress(ValueError):
+            self._open.remove(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away is no event."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+    protocol_version = "HTTP/1.1"
+    timeout = IDLE_S
+    server_version, sys_version = "chaosext-sentinel", ""
+
+    def do_GET(self) -> None:
+        self._route({"/v1/health": self._health, "/v1/record": self._record, "/v1/clock": self._clock})
+
+    def do_PUT(self) -> None:
+        self._route({"/v1/plan": self._plan})
+
+    def do_POST(self) -> None:
+        self._route({"/v1/end": self._end})
+
+    def _route(self, paths: dict[str, Callable[[], None]]) -> None:
+        path = urlsplit(self.path).path
+        if path != "/v1/health" and not self._is_allowed():
+            self._refuse(HTTPStatus.UNAUTHORIZED, "who asks is not the one who may")
+        elif path not in paths:
+            self._refuse(HTTPStatus.NOT_FOUND, "there is no such path")
+        else:
+            paths[path]()
+
+    def _is_allowed(self) -> bool:
+        said = self.headers.get("Authorization", "").encode("latin-1", "replace")
+        return hmac.compare_digest(said, self.server.wanted)
+
+    def _health(self) -> None:
+        why_not = self.server.sentinel.why_not()
+        status = HTTPStatus.SERVICE_UNAVAILABLE if why_not else HTTPStatus.OK
+        self._say(status, _json({"why_not": why_not, "disk": self.server.journal.trouble}))
+
+    def _clock(self) -> None:
+        self._say(
+            HTTPStatus.OK, _json({"boot": boot_id(), "mono_s": time.monotonic(), "wall_s": time.time()})
+        )
+
+    def _record(self) -> None:
+        offset = parse_qs(urlsplit(self.path).query).get("offset", ["0"])[-1]
+        if not (offset.isascii() and offset.isdigit() and int(offset) <= LARGEST_OFFSET):
+            self._refuse(HTTPStatus.BAD_REQUEST, "the offset is no number of bytes")
+            return
+        lines, size = self.server.journal.read(int(offset))
+        self._say(HTTPStatus.OK, lines, ("X-Record-Size", str(size)))
+
+    def _plan(self) -> None:
+        length = self.headers.get("Content-Length", "")
+        if not (length.isascii() and length.isdigit() and int(length) <= LARGEST_PLAN_BYTES):
+            self._refuse(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a plan has at most {LARGEST_PLAN_BYTES} bytes"
+            )
+            return
+        try:
+            self.server.sentinel.take(Plan.parse(self.rfile.read(int(length)).decode()))
+        except ValueError as error:
+            self._refuse(HTTPStatus.BAD_REQUEST, str(error))
+        else:
+            self._say(HTTPStatus.NO_CONTENT)
+
+    def _end(self) -> None:
+        self.server.sentinel.end()
+        self._say(HTTPStatus.NO_CONTENT)
+
+    def _refuse(self, status: HTTPStatus, why: str) -> None:
+        """And end the connection: a body that was not read would be taken for the next request."""
+        self.close_connection = True
+        self._say(status, why.encode() + b"\n", ("Connection", "close"))
+
+    def _say(self, status: HTTPStatus, body: bytes = b"", *headers: tuple[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers:
+            self.send_header(name, value)
+        if status is not HTTPStatus.NO_CONTENT:
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: a line each second would be all there is in the log."""
+
+
+def _json(value: dict[str, object]) -> bytes:
+    return json.dumps(value).encode() + b"\n"
