@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from chaosext.model.result import Lane, Window
 from chaosext.model.timeline import Kind
-from chaosext.run.telling.picture import merged
+from chaosext.run.telling.picture import FROM_THE_API_SERVER, lasts, merged
 
 if TYPE_CHECKING:
     from chaosext.run.telling.picture import Picture
@@ -56,9 +56,6 @@ WITH_NEWS = (Lane.DNS_KEPT_SOCKET, Lane.DNS_TCP, Lane.ROUTES, Lane.SIDECAR_READY
 
 BY_NODE = frozenset({Lane.NODE_READY, Lane.DNS, Lane.DNS_KEPT_SOCKET, Lane.BGP, Lane.ROUTES})
 """The lanes with a row for each node; of the others it is shown how many objects were out."""
-
-FROM_THE_API_SERVER = frozenset({Lane.NODE_READY, Lane.PROBES})
-"""Whatever else is seen is seen by the sentinels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,9 +189,9 @@ def _lanes(picture: Picture, axis: Axis) -> Iterator[Sequence[Row]]:
 def _cut_row(picture: Picture, axis: Axis) -> Row:
     windows: list[Window] = []
     for event in picture.events:
-        if event.kind is Kind.CUT and not _lasts(windows):
+        if event.kind is Kind.CUT and not lasts(windows):
             windows.append((event.t_s, None))
-        if event.kind is Kind.HEAL and _lasts(windows):
+        if event.kind is Kind.HEAL and lasts(windows):
             windows[-1] = (windows[-1][0], event.t_s)
     cells = axis.cells((Cell.OUT, windows), otherwise=Cell.GOOD)
     return Row(lane="network", who="", cells=cells, says="cut" if picture.in_force else "open")
@@ -211,8 +208,8 @@ def _lane(picture: Picture, axis: Axis, lane: Lane) -> Sequence[Row]:
 
 def _row(picture: Picture, axis: Axis, lane: Lane, who: str, out: Sequence[Window]) -> Row:
     watched = lane not in FROM_THE_API_SERVER and who in picture.nodes
-    unseen = _unseen(picture, who) if watched else ()
-    known = _until(out, unseen[-1][0]) if _lasts(unseen) else out
+    unseen = picture.unseen(who) if watched else ()
+    known = _until(out, unseen[-1][0]) if lasts(unseen) else out
     cells = axis.cells((Cell.OUT, known), (Cell.UNSEEN, unseen), otherwise=Cell.GOOD)
     return Row(lane=NAMES[lane], who=who, cells=cells, says=_says(out, unseen, axis.now_s))
 
@@ -220,7 +217,7 @@ def _row(picture: Picture, axis: Axis, lane: Lane, who: str, out: Sequence[Windo
 def _count_row(picture: Picture, axis: Axis, lane: Lane) -> Row:
     out = picture.outages.get(lane, {})
     seen = lane in FROM_THE_API_SERVER or any(map(picture.is_observed, picture.nodes))
-    now = sum(map(_lasts, out.values()))
+    now = sum(map(lasts, out.values()))
     says = f"{now} out" if now else f"{len(out)} were out" if out else "good"
     cells = axis.counts(out.values(), otherwise=Cell.GOOD if seen else Cell.UNSEEN)
     return Row(lane=NAMES[lane], who="", cells=cells, says=says if seen or now else "unseen")
@@ -232,26 +229,13 @@ def _who(name: str) -> str:
     return node[1] if node else name
 
 
-def _unseen(picture: Picture, node: str) -> Sequence[Window]:
-    """When nobody looked from a node, up to now."""
-    gaps = picture.unobserved.get(node, ())
-    if picture.is_observed(node) or _lasts(gaps):
-        return gaps
-    now_s = picture.now_s or 0.0
-    return (*gaps, (max(0.0, now_s - picture.heard_s.get(node, now_s)), None))
-
-
 def _says(out: Sequence[Window], unseen: Sequence[Window], now_s: float) -> str:
-    if _lasts(unseen):
+    if lasts(unseen):
         return "unseen"
     if not out:
         return "good"
     total_s = sum((now_s if end_s is None else end_s) - start_s for start_s, end_s in out)
-    return f"{'out' if _lasts(out) else 'was out'} {seconds(total_s)}"
-
-
-def _lasts(windows: Sequence[Window]) -> bool:
-    return bool(windows) and windows[-1][1] is None
+    return f"{'out' if lasts(out) else 'was out'} {seconds(total_s)}"
 
 
 def _until(windows: Iterable[Window], end_s: float) -> Sequence[Window]:
@@ -272,7 +256,7 @@ def _placement(picture: Picture, axis: Axis) -> list[Row]:
     for node, windows in sorted(here.items()):
         astray = node in unpeered
         cells = axis.cells((Cell.ASTRAY if astray else Cell.HERE, windows), otherwise=Cell.NOTHING)
-        says = "here" if _lasts(windows) else "gone"
+        says = "here" if lasts(windows) else "gone"
         found.append(Row(lane="kube-dns", who=node, cells=cells, says=says + ", no BGP" * astray))
     return found
 
@@ -291,9 +275,9 @@ def _here(picture: Picture) -> Mapping[str, list[Window]]:
 def _moved(here: dict[str, list[Window]], nodes: set[str], at_s: float) -> None:
     for node in nodes | here.keys():
         windows = here.setdefault(node, [])
-        if node in nodes and not _lasts(windows):
+        if node in nodes and not lasts(windows):
             windows.append((at_s, None))
-        if node not in nodes and _lasts(windows):
+        if node not in nodes and lasts(windows):
             windows[-1] = (windows[-1][0], at_s)
 
 

@@ -100,7 +100,8 @@ def plan_lines(plan: DryRun) -> Iterator[str]:
 
 def result_lines(result: RunResult, details: Path) -> Iterator[str]:
     """The end of a run: verdict, why, the chain of causes, what to do, where to read on."""
-    from chaosext.report.story import chain_of_causes, what_to_do
+    from chaosext.report.advice import what_to_do
+    from chaosext.report.story import chain_of_causes
 
     verdict = result.verdict
     yield ""

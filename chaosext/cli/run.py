@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from chaosext.model.veil import veiled
-
 if TYPE_CHECKING:
-    from chaosext.cli.output import Plain
+    from chaosext.cli.telling import Telling
     from chaosext.model.errors import Refused
-    from chaosext.model.result import Briefing, RunResult
+    from chaosext.model.result import RunResult
     from chaosext.run.context import RunContext
     from chaosext.run.reading.resolve import Resolved
+    from chaosext.run.telling.metrics import Exporter
 
 EXPECTABLE = ("passed", "deviated", "inconclusive", "refused")
 
@@ -36,6 +34,11 @@ context_option = click.option("--context", help="Refuse unless the experiment pi
 @click.option(
     "--plain", is_flag=True, help="Print line by line, as where output is no terminal; no lanes that grow."
 )
+@click.option(
+    "--metrics",
+    metavar="FILE|PORT",
+    help="Prometheus metrics: into FILE (textfile collector), or to be scraped at PORT or HOST:PORT.",
+)
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Where run/<id>/ is made.  [default: ./run]")
 def run(
     experiment: Path,
@@ -44,6 +47,7 @@ def run(
     dry_run: bool,
     as_json: bool,
     plain: bool,
+    metrics: str | None,
     run_dir: Path | None,
 ) -> int:
     """Run EXPERIMENT (YAML or JSON, or the name of one that comes along) and derive the verdict from what was seen.
@@ -54,21 +58,30 @@ def run(
       chaosext run experiments/control-plane-partition.yaml --expect deviated    exit 0 when the story is reproduced
       chaosext run experiments/control-plane-partition.yaml --dry-run
       chaosext run control-plane-partition                                       the one that comes along
+      chaosext run control-plane-partition --metrics 9464                        scraped at 127.0.0.1:9464/metrics
+
+    In a terminal the lanes grow while it runs, unless CI or TERM=dumb is set or --plain is given. Where
+    OTEL_EXPORTER_OTLP_ENDPOINT is set, the run is exported as a trace at its end.
 
     Writes run/<id>/result.json, journal.json, timeline.jsonl, and its report: report.html, summary.md, junit.xml and
     report.json; run/latest points to the newest. `chaosext report` makes the report again.
     """
+    from chaosext.cli.telling import Telling
     from chaosext.model.errors import Refused
     from chaosext.run.reading.experiment import load_experiment
     from chaosext.run.reading.resolve import resolve
+    from chaosext.run.streams import own_streams
 
     try:
         resolved = resolve(load_experiment(experiment), context=context)
+        exporter = _exporter(metrics) if metrics is not None and not dry_run else None
     except Refused as error:
         return _refused_at_once(error, expect, as_json)
     if dry_run:
         return _dry_run(resolved, as_json)
-    return _run(resolved, expect, as_json, plain, run_dir)
+    with own_streams() as (out, err):
+        telling = Telling(out, err, as_json=as_json, plain=plain, exporter=exporter)
+        return _run(resolved, telling, expect, run_dir)
 
 
 @click.command()
@@ -90,58 +103,40 @@ def preflight(experiment: Path, context: str | None, as_json: bool) -> int:
     return 0
 
 
-def _run(resolved: Resolved, expect: str | None, as_json: bool, plain: bool, run_dir: Path | None) -> int:
+def _exporter(place: str) -> Exporter:
+    from chaosext.run.telling.metrics import open_metrics
+
+    return open_metrics(place)
+
+
+def _run(resolved: Resolved, telling: Telling, expect: str | None, run_dir: Path | None) -> int:
     from chaosext.cli.main import leave_at_once
-    from chaosext.cli.output import result_lines
     from chaosext.model.errors import Refused
     from chaosext.model.verdict import Outcome
     from chaosext.report.ending import Ending
     from chaosext.run.context import start
     from chaosext.run.judging.finish import REPORT_S
-    from chaosext.run.streams import own_streams
     from chaosext.run.strict import run_strictly
-    from chaosext.run.telling.picture import Scene
 
     expected = Outcome(expect) if expect else None
-    with own_streams() as (out, err):
-        shown = _display(err if as_json else out, plain=plain or as_json)
-        context = start(strict=True, root=run_dir, sink=shown.event)
-        scene = Scene(run=context, experiment=resolved.experiment["title"])
-        shown.begin(scene)
+    context, ending = start(strict=True, root=run_dir, sink=telling.event), Ending()
+    telling.begin(context, resolved.experiment["title"])
 
-        def told(briefing: Briefing) -> None:
-            scene.briefing = briefing
-            shown.briefing(briefing)
+    def ended(result: RunResult) -> int:
+        telling.end(result, ending)
+        return result.verdict.exit_code_for(expected)
 
-        ending = Ending()
+    def forsaken(result: RunResult) -> NoReturn:
+        leave_at_once(ended(result))
 
-        def ended(result: RunResult) -> int:
-            scene.result = result
-            if as_json:
-                printed = {**result.to_json(), "report": str(ending.best() or "") or None}
-                click.echo(veiled(json.dumps(printed, indent=2, ensure_ascii=False)), file=out)
-            shown.lines(result_lines(result, ending.best() or context.directory.path))
-            shown.lines(ending.problems)
-            return result.verdict.exit_code_for(expected)
-
-        def forsaken(result: RunResult) -> NoReturn:
-            leave_at_once(ended(result))
-
-        try:
-            result = run_strictly(
-                resolved, context, render=ending, tell=told, expected=expected, forsaken=forsaken
-            )
-        except Refused as error:
-            result = _refused(resolved, context, error, expect)
-            ending(context.directory.path, REPORT_S)
-        return ended(result)
-
-
-def _display(stream: IO[str], *, plain: bool) -> Plain:
-    from chaosext.cli.live import Lanes, suits
-    from chaosext.cli.output import Plain
-
-    return Plain(stream) if plain or not suits(stream, os.environ) else Lanes(stream)
+    try:
+        result = run_strictly(
+            resolved, context, render=ending, tell=telling.briefing, expected=expected, forsaken=forsaken
+        )
+    except Refused as error:
+        result = _refused(resolved, context, error, expect)
+        ending(context.directory.path, REPORT_S)
+    return ended(result)
 
 
 def _refused_at_once(error: Refused, expect: str | None, as_json: bool) -> int:

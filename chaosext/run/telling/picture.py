@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from chaosext.model import clock
+from chaosext.model.result import Lane
 from chaosext.model.timeline import Event, Kind
 from chaosext.model.verdict import Outcome
 from chaosext.observe.outages import outages, unobserved
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 STALE_S = 5.0
 """Who was not heard of for longer is not observed: samples come each second, a reading may take 2 s."""
+
+FROM_THE_API_SERVER = frozenset({Lane.NODE_READY, Lane.PROBES})
+"""Whatever else is seen is seen by the sentinels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +61,15 @@ class Picture:
 
     def is_observed(self, node: str) -> bool:
         """Whether its sentinel is heard of, and what it watches is known: else nothing of it counts as healthy."""
+        return not lasts(self.unobserved.get(node, ())) and self.heard_s.get(node, STALE_S) < STALE_S
+
+    def unseen(self, node: str) -> tuple[Window, ...]:
+        """When nobody observed the node, up to now: what is not heard of yet, or no more, is not waited for."""
         gaps = self.unobserved.get(node, ())
-        lasting = bool(gaps) and gaps[-1][1] is None
-        return not lasting and self.heard_s.get(node, STALE_S) < STALE_S
+        if self.is_observed(node) or lasts(gaps):
+            return gaps
+        now_s = self.now_s or 0.0
+        return (*gaps, (max(0.0, now_s - self.heard_s.get(node, now_s)), None))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -111,6 +121,11 @@ def _left_s(until: Moment | None) -> float:
 def _ready(run: RunContext) -> Mapping[str, bool]:
     nodes = run.prepared[1].nodes if run.prepared else ()
     return {node.name: node.ready == "True" for node in nodes}
+
+
+def lasts(windows: Sequence[Window]) -> bool:
+    """Whether the last of `windows` is open."""
+    return bool(windows) and windows[-1][1] is None
 
 
 def merged(windows: Iterable[Window]) -> tuple[Window, ...]:

@@ -1,0 +1,94 @@
+"""Who is told of a run: people, in a terminal or line by line; Prometheus; OpenTelemetry. A cut waits for none."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import IO, TYPE_CHECKING
+
+import click
+
+from chaosext.cli.output import Plain, result_lines
+from chaosext.model.veil import veiled
+from chaosext.model.verdict import Outcome
+from chaosext.report import otlp
+
+if TYPE_CHECKING:
+    from chaosext.model.result import Briefing, RunResult
+    from chaosext.model.timeline import Event
+    from chaosext.report.ending import Ending
+    from chaosext.report.spans import Span
+    from chaosext.run.context import RunContext
+    from chaosext.run.telling.metrics import Exporter
+
+TRACES_S = 2.0
+PARTING_TRACES_S = 0.5
+"""How long the export of a trace may hold up the end of a run, and of one that was told to leave."""
+
+
+class Telling:
+    """Tells everybody the same: from `begin` to `end`, in between each event."""
+
+    def __init__(
+        self, out: IO[str], err: IO[str], *, as_json: bool, plain: bool, exporter: Exporter | None
+    ) -> None:
+        self._out = out if as_json else None
+        self._shown = _display(err if as_json else out, plain=plain or as_json)
+        self._exporter = exporter
+        self._traces = False
+
+    def event(self, event: Event) -> None:
+        self._shown.event(event)
+
+    def begin(self, run: RunContext, experiment: str) -> None:
+        from chaosext.run.telling.picture import Scene
+
+        self._scene = Scene(run=run, experiment=experiment)
+        self._shown.begin(self._scene)
+        if self._exporter:
+            self._exporter.follow(self._scene)
+            self._shown.lines([f"metrics: {self._exporter.where}"])
+        if otlp.is_wanted(os.environ):
+            hindrance = otlp.hindrance(os.environ)
+            self._traces = not hindrance
+            self._shown.lines([hindrance] if hindrance else [])
+
+    def briefing(self, briefing: Briefing) -> None:
+        self._scene.briefing = briefing
+        self._shown.briefing(briefing)
+
+    def end(self, result: RunResult, ending: Ending) -> None:
+        """Tell the result and where its reports are, then what of the telling went wrong."""
+        self._scene.result = result
+        best = ending.best()
+        if self._out:
+            printed = {**result.to_json(), "report": str(best or "") or None}
+            click.echo(veiled(json.dumps(printed, indent=2, ensure_ascii=False)), file=self._out)
+        self._shown.lines(result_lines(result, best or self._scene.run.directory.path))
+        self._shown.lines(ending.problems)
+        metrics = self._exporter.close() if self._exporter else ""
+        self._shown.lines(filter(None, [metrics, self._traced(result)]))
+
+    def _traced(self, result: RunResult) -> str:
+        """Why there is no trace of the run, where there should be one."""
+        if not self._traces:
+            return ""
+        told_to_leave = result.verdict.outcome is Outcome.INTERRUPTED
+        return otlp.export(lambda: self._trace(result), PARTING_TRACES_S if told_to_leave else TRACES_S)
+
+    def _trace(self, result: RunResult) -> Span:
+        from chaosext.report.activities import activities
+        from chaosext.report.spans import trace
+
+        run = self._scene.run
+        journal = json.loads((run.directory.path / "journal.json").read_text(encoding="utf-8"))
+        zero_s = run.recorder.zero_s
+        ago_s = 0.0 if zero_s is None else time.monotonic() - zero_s
+        return trace(result, activities(journal), cut_at_s=time.time() - ago_s)
+
+
+def _display(stream: IO[str], *, plain: bool) -> Plain:
+    from chaosext.cli.live import Lanes, suits
+
+    return Plain(stream) if plain or not suits(stream, os.environ) else Lanes(stream)
