@@ -6,7 +6,6 @@ leaf; which nodes should have a session follows from Calico's BGPPeers and from 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from chaosext.cluster.selector import matches
 from chaosext.model.errors import Unreachable
 from chaosext.model.finding import Evidence, Finding, Status, worst
 from chaosext.nodes.frr import parse_summary
+from chaosext.sentinel.bird import BIRD_SOCKET, Session, parse_bird
 from chaosext.steady.asking import ask_all
 from chaosext.steady.names import BGP
 
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from chaosext.cluster.client import Cluster
     from chaosext.cluster.objects import BgpPeer, Node
     from chaosext.nodes.shell import NodeShell
-
-BIRD_SOCKET = "/var/run/calico/bird.ctl"
-"""BIRD's control socket on a Calico node (calico-node mounts /var/run/calico from the host)."""
 
 ASK_TIMEOUT_S = 5.0
 
@@ -43,15 +40,6 @@ exit 1
 """Ends with BIRD's last line, code 0000 (or 8xxx/9xxx, an error), as BIRD keeps the connection."""
 
 LEAF_SCRIPT = "timeout 4 vtysh -c 'show bgp summary json'"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
-    """One BGP session as one side sees it: with whom, whether it is Established, and the side's own words."""
-
-    peer: str
-    established: bool
-    state: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,24 +99,6 @@ def _ask_leaf(shell: NodeShell) -> tuple[Session, ...]:
             f"FRR on {shell.node} did not answer ({result.stderr.strip()[:200] or 'no output'})"
         )
     return parse_frr(result.stdout)
-
-
-def parse_bird(text: str) -> tuple[Session, ...]:
-    """The BGP sessions in BIRD's answer to `show protocols all` (protocol of BIRD's control socket: 1002,
-    1006).
-    """
-    found: list[Session] = []
-    state: str | None = None
-    for line in text.splitlines():
-        if line.startswith("1002"):
-            words = line[5:].split()
-            is_bgp = len(words) > 3 and words[1] == "BGP"
-            state = " ".join([words[3], *words[5:]]) if is_bgp else None
-        elif state and (match := re.search(r"Neighbor address:\s+(\S+)", line)):
-            established = state.startswith("up") and "Established" in state
-            found.append(Session(peer=match[1].partition("%")[0], established=established, state=state))
-            state = None  # what comes next is another protocol's, or its head was lost
-    return tuple(found)
 
 
 def parse_frr(text: str) -> tuple[Session, ...]:

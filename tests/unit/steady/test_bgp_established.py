@@ -11,13 +11,12 @@ from steady_worlds import NOW, ScriptedShell, bgp_peer, endpoint, node, pod
 from chaosext.model.errors import Unreachable
 from chaosext.model.finding import Status
 from chaosext.nodes.shell import ShellResult
+from chaosext.sentinel.bird import Session, parse_bird
 from chaosext.steady.bgp import (
     BgpEvidence,
-    Session,
     expected_peers,
     gather,
     judge,
-    parse_bird,
     parse_frr,
     peered_nodes,
 )
