@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chaosext.model.result import Lane
 from chaosext.model.timeline import Kind
 from chaosext.model.verdict import Outcome
-from chaosext.report.story import causes, what_to_do
-from chaosext.report.units import count, duration, names, window
+from chaosext.report.advice import what_to_do
+from chaosext.report.story import causes
+from chaosext.report.units import count, duration, listed, names, window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from chaosext.model.result import RunResult, Window
     from chaosext.report.story import Step
@@ -24,12 +27,12 @@ LOST = {
     Lane.DNS: "DNS failed on {}",
     Lane.DNS_KEPT_SOCKET: "UDP sockets that were kept open got no DNS answers on {}",
     Lane.DNS_TCP: "DNS over TCP failed on {}",
-    Lane.XDS: "sidecars were without configuration (xDS): {}",
-    Lane.SIDECAR_READY: "sidecars said not ready: {}",
+    Lane.XDS: "sidecars were without their configuration (xDS): {}",
+    Lane.SIDECAR_READY: "sidecars said that they are not ready: {}",
     Lane.PROBES: "kubelet's probes failed on {}",
-    Lane.TARGETS: "TCP connections failed: {}",
-    Lane.BGP: "BGP sessions were lost: {}",
-    Lane.ROUTES: "routes were lost: {}",
+    Lane.TARGETS: "connections failed from {}",
+    Lane.BGP: "BGP sessions were lost on {}",
+    Lane.ROUTES: "routes were lost on {}",
 }
 """What is said of a lane in which something was out. That nodes are NotReady is what a cut means: it is no news."""
 
@@ -39,6 +42,12 @@ UNTOUCHED = {
     Outcome.NOT_KNOWN: "How it ended is not known",
     Outcome.UNSAFE: "Something of ours may be left",
 }
+
+Lost = Mapping[str, tuple["Window", ...]]
+"""Object -> the windows in which it was out."""
+
+FEW = 3
+"""So many Pods are named; their names say little."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,15 +79,19 @@ def headline(result: RunResult) -> str:
     if not felt:
         return "Nothing broke." if result.verdict.outcome is Outcome.PASSED else "No outage was seen."
     lane, lost = next(iter(felt.items()))
-    return _sentence(f"{LOST[lane].format(count(lost))}, {_longest(result, lost)}")
+    return _sentence(f"{_lost(lane, lost)} for {duration(_seconds(result, _longest(result, lost)))}")
 
 
 def _broke(result: RunResult) -> Iterator[str]:
-    lost = {lane: found for lane in LOST if (found := result.outages.get(lane))}
-    yield from (_sentence(LOST[lane].format(count(found))) for lane, found in lost.items())
+    """What users feel line by line, and whatever else was out in one."""
+    lost = {lane: _lost(lane, found) for lane in LOST if (found := result.outages.get(lane))}
+    yield from (_sentence(text) for lane, text in lost.items() if lane in FELT)
     looping = {event.object for event in result.events if event.kind is Kind.CRASH_LOOP}
     if looping:
         yield _sentence(f"containers crash-looped in {count(looping)}")
+    beside = [text for lane, text in lost.items() if lane not in FELT]
+    if beside:
+        yield _sentence("; ".join(beside))
     if not (lost or looping):
         yield _SEEN_NOTHING[result.verdict.outcome]
 
@@ -113,40 +126,65 @@ def _last(steps: Iterable[Step], kind: Kind) -> Step | None:
 def _how_long(result: RunResult) -> Iterator[str]:
     felt = _felt(result)
     for lane, lost in felt.items():
-        yield _sentence(f"{_SHORT[lane]} {_longest(result, lost)}")
+        yield f"{SHORT[lane]}: {_at_most(result, lost)}."
     if not felt:
-        yield "No outage has a length to tell." if result.outages else "There was no outage to measure."
+        yield "There was no outage to measure."
     if result.unobserved:
         blind = sum(_seconds(result, each) for found in result.unobserved.values() for each in found)
-        yield f"{duration(blind)} of {count(result.unobserved)} were not observed: it may have been longer."
+        nodes = count([f"Node/{node}" for node in result.unobserved])
+        yield f"{duration(blind)} of {nodes} were not observed: it may have been longer."
 
 
-_SHORT = {Lane.DNS: "DNS", Lane.XDS: "xDS", Lane.PROBES: "probes"}
+SHORT = {Lane.DNS: "DNS", Lane.XDS: "Mesh configuration (xDS)", Lane.PROBES: "Probes"}
 
 
-def _longest(result: RunResult, lost: Mapping[str, tuple[Window, ...]]) -> str:
-    """`for 82.2 s (55.0 s to 137.2 s)`: the longest window of any object."""
-    longest = max(
-        (each for found in lost.values() for each in found), key=lambda each: _seconds(result, each)
-    )
-    over = "" if longest[1] is not None else ", and was not back when the run ended"
+def _at_most(result: RunResult, lost: Lost) -> str:
+    """`82.2 s at the longest, 55.0 s to 137.2 s after the cut`."""
+    longest = _longest(result, lost)
+    over = "" if longest[1] is not None else "; not back when the run ended"
     many = " at the longest" if sum(map(len, lost.values())) > 1 else ""
-    return f"for {duration(_seconds(result, longest))}{many} ({window(longest)} after the cut){over}"
+    return f"{duration(_seconds(result, longest))}{many}, {window(longest)} after the cut{over}"
+
+
+def _longest(result: RunResult, lost: Lost) -> Window:
+    """The longest window of any object."""
+    return max((each for found in lost.values() for each in found), key=lambda each: _seconds(result, each))
+
+
+def _lost(lane: Lane, lost: Lost) -> str:
+    """What broke, and on how many; that sidecars are without xDS is also istiod's word, of which there is one."""
+    pods = [name for name in lost if name.startswith("Pod/")]
+    places = {name.partition(" → ")[0] for name in lost}
+    return LOST[lane].format(count(pods if lane is Lane.XDS and pods else places))
 
 
 def _seconds(result: RunResult, found: Window) -> float:
     start_s, end_s = found
-    return (
-        max((event.t_s for event in result.events), default=start_s) if end_s is None else end_s
-    ) - start_s
+    last_s = max((event.t_s for event in result.events), default=start_s)
+    return (last_s if end_s is None else end_s) - start_s
 
 
 def _whom(result: RunResult) -> Iterator[str]:
     felt = _felt(result)
     for lane, lost in felt.items():
-        yield f"{_SHORT[lane][0].upper()}{_SHORT[lane][1:]}: {names(lost)}."
+        yield f"{SHORT[lane]}: {_who(lost)}."
     if not felt:
-        yield "Nobody that was watched." if result.verdict.outcome is Outcome.PASSED else "Nobody is known."
+        yield (
+            "Nobody that was watched."
+            if result.verdict.outcome is Outcome.PASSED
+            else "Nobody that is known."
+        )
+
+
+def _who(lost: Lost) -> str:
+    """By name where they are few; of many Pods how many there are in which namespace."""
+    pods = Counter(name.split("/")[1] for name in lost if name.startswith("Pod/"))
+    if pods.total() <= FEW:
+        return names(lost)
+    others = [names([name]) for name in lost if not name.startswith("Pod/")]
+    return listed(
+        [*others, *(f"{many} Pod{'s' * (many > 1)} in {namespace}" for namespace, many in pods.items())]
+    )
 
 
 def _over(result: RunResult) -> str:
@@ -177,7 +215,7 @@ def _healed(result: RunResult) -> str:
     return "Not known: no heal was seen." if cut else "Yes: nothing was cut."
 
 
-def _felt(result: RunResult) -> dict[Lane, Mapping[str, tuple[Window, ...]]]:
+def _felt(result: RunResult) -> dict[Lane, Lost]:
     return {lane: found for lane in FELT if (found := result.outages.get(lane))}
 
 

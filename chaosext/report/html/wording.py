@@ -27,7 +27,7 @@ MEANS = {
     "deviated": "The steady state did not hold after the network came back.",
     "inconclusive": "The cut, or an observation, could not be proven: this says nothing about the cluster.",
     "refused": "A precondition was not met, so nothing was begun.",
-    "unsafe": "Something of this run may still be in force on a node.",
+    "unsafe": "Take it away before anything else: why and how is said below.",
     "interrupted": "The run was ended from outside before it could judge. Its cut was healed first.",
     "not known": "The run left no result of its own: it was killed, or is still going on.",
 }
