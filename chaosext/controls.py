@@ -102,10 +102,18 @@ def after_hypothesis_control(state: dict[str, Any], **kwargs: Any) -> None:
 
 
 def before_method_control(**kwargs: Any) -> None:
-    """From here on a hypothesis that isn't met is no gate."""
+    """From here on a hypothesis that isn't met is no gate; and the sentinels look on, or nothing is played."""
+    from chaosext.model.errors import ChaosextError
     from chaosext.run.context import current
+    from chaosext.run.leaving import SKIP_ROLLBACKS
 
     current().method_began = True
+    if _attended is not None:
+        try:
+            _attended.begin_method()
+        except ChaosextError as error:
+            logger.error(f"chaosext: {error}")
+            raise SystemExit(SKIP_ROLLBACKS) from None
 
 
 def after_experiment_control(context: Experiment, state: Journal, **kwargs: Any) -> None:

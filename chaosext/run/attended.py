@@ -5,11 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from chaosext.model.errors import ChaosextError
 from chaosext.run.briefing import brief
 from chaosext.run.context import current
+from chaosext.run.cutting.fault import prepare
+from chaosext.run.cutting.locking import lock_cluster
+from chaosext.run.judging.facts import ABORT_REASON
 from chaosext.run.judging.finish import finish
 from chaosext.run.reach import connect, surroundings
 from chaosext.run.reading.resolve import resolve
+from chaosext.run.watch.sentinels import place_sentinels
 from chaosext.run.watch.watching import Watching
 
 if TYPE_CHECKING:
@@ -18,22 +23,43 @@ if TYPE_CHECKING:
     from chaosext.model.result import Briefing, RunResult
     from chaosext.run.judging.finish import Renderer
     from chaosext.run.reading.experiment import Experiment
+    from chaosext.run.reading.resolve import Resolved
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Attended:
-    """What was known before the cut, and the watch that goes on until `finish`."""
+    """What was known before the cut, and the watch that goes on until `finish`. `refused`: why nothing was played."""
 
+    resolved: Resolved
     briefing: Briefing
     watching: Watching
+    refused: str = ""
 
     @property
     def outlook(self) -> tuple[str, ...]:
         return self.briefing.outlook
 
+    def begin_method(self) -> None:
+        """Place the sentinels, for which the run must have its cluster for itself from now on.
+
+        Raises `Refused` (or `Unreachable`) where a cut would be, or one can't be placed: nothing was touched.
+        """
+        resolved, run = self.resolved, current()
+        if not resolved.settings.sentinel:
+            return
+        try:
+            cuts = [prepare(resolved.settings, wish, run).cut for _, wish in resolved.wishes()]
+            lock_cluster(resolved.settings, run, cuts)
+            place_sentinels(resolved, run, self.watching)
+        except ChaosextError as error:
+            self.refused = str(error)
+            raise
+
     def finish(self, journal: Mapping[str, Any], *, render: Renderer) -> RunResult:
         """Stop watching, heal what is left, judge and write everything down."""
         self.watching.__exit__()
+        if self.refused:
+            journal = {**journal, ABORT_REASON: self.refused}
         return finish(current(), journal, briefing=self.briefing, render=render)
 
 
@@ -47,4 +73,4 @@ def attend(experiment: Experiment) -> Attended:
     trail.begin(experiment)
     watching = Watching(surroundings(resolved.settings), current().recorder)
     watching.__enter__()
-    return Attended(briefing, watching)
+    return Attended(resolved, briefing, watching)

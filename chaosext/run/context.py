@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from chaosext.run.cutting.fault import Planned
     from chaosext.run.cutting.plan import Wish
     from chaosext.run.cutting.renewing import Renewing
+    from chaosext.run.watch.sentinels import Sentinels
     from chaosext.safety.lock import ClusterLock
     from chaosext.steady.cut import CutEvidence
 
@@ -35,8 +36,8 @@ class RunContext:
     `foreign_before` and `foreign_after` are all rules of the cut nodes, then and after the last heal (None: not to
     be had). `prepared` is a cut made ready: for which wish, and when (monotonic seconds). `lock` is the run's hold
     on its cluster, `trail` what it tells the audit log. `gate_failed`: the steady state was not met before the
-    method, which was not played. `strict` is set by `chaosext run`, which derives the verdict itself; under plain
-    `chaos run` the control does.
+    method, which was not played. `sentinels`: set from before they are placed. `strict` is set by `chaosext run`, which
+    derives the verdict itself; under plain `chaos run` the control does.
 
     For who watches the run: `doing` says what is played now, and since when (monotonic seconds). `heard` is when each
     node's sentinel was last heard of: the runner's monotonic time of the newest sample that was read (node -> s).
@@ -60,6 +61,7 @@ class RunContext:
     prepared: tuple[Wish, Planned, float] | None = None
     method_began: bool = False
     gate_failed: bool = False
+    sentinels: Sentinels | None = None
     doing: tuple[str, float] = ("", 0.0)
     heard: dict[str, float] = field(default_factory=dict)
 

@@ -34,8 +34,8 @@ class InTime(RunEventHandler):  # type: ignore[misc]
 
     def __init__(self, left: Leaving, resolved: Resolved) -> None:
         self._left, self._resolved = left, resolved
-        self._default_s = resolved.settings.activity_timeout_s
-        self._gap_s = self._default_s + max(map(self._pause_s, self._activities()), default=0.0)
+        pauses_s = (_pause_s(resolved, activity) for _, activity in activities(resolved.experiment))
+        self._gap_s = resolved.settings.activity_timeout_s + max(pauses_s, default=0.0)
 
     def started(self, experiment: Any, journal: Any) -> None:
         """chaoslib has installed its own handlers when its runner starts; this puts ours back."""
@@ -43,24 +43,33 @@ class InTime(RunEventHandler):  # type: ignore[misc]
 
     def start_activity(self, activity: Any) -> None:
         self._left.leave()
-        within_s = limit_s(activity, self._looked_up(activity["provider"].get("arguments")), self._default_s)
-        self._left.begin(f"{activity['type']} '{activity['name']}'", within_s)
+        self._left.begin(f"{activity['type']} '{activity['name']}'", _limit_s(self._resolved, activity))
 
     def activity_completed(self, activity: Any, run: Any) -> None:
         self._left.done(f"what follows {activity['type']} '{activity['name']}'", self._gap_s)
         self._left.leave()
 
-    def _activities(self) -> list[dict[str, Any]]:
-        return [activity for _, activity in activities(self._resolved.experiment)]
 
-    def _pause_s(self, activity: Mapping[str, Any]) -> float:
-        return longest_pause_s(self._looked_up(activity.get("pauses")))
+def longest_s(resolved: Resolved) -> float:
+    """Seconds by which the experiment is over, were every activity to take all the time that it has."""
+    played = [activity for _, activity in activities(resolved.experiment)]
+    return sum(_limit_s(resolved, each) + _pause_s(resolved, each) for each in played)
 
-    def _looked_up(self, values: Any) -> Mapping[str, Any]:
-        if not isinstance(values, dict):
-            return {}
-        found: dict[str, Any] = substitute(values, self._resolved.configuration, self._resolved.secrets)
-        return found
+
+def _limit_s(resolved: Resolved, activity: Mapping[str, Any]) -> float:
+    arguments = _looked_up(resolved, (activity.get("provider") or {}).get("arguments"))
+    return limit_s(activity, arguments, resolved.settings.activity_timeout_s)
+
+
+def _pause_s(resolved: Resolved, activity: Mapping[str, Any]) -> float:
+    return longest_pause_s(_looked_up(resolved, activity.get("pauses")))
+
+
+def _looked_up(resolved: Resolved, values: Any) -> Mapping[str, Any]:
+    if not isinstance(values, dict):
+        return {}
+    found: dict[str, Any] = substitute(values, resolved.configuration, resolved.secrets)
+    return found
 
 
 class Announcer(RunEventHandler):  # type: ignore[misc]

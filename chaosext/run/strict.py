@@ -27,6 +27,7 @@ from chaosext.run.judging.finish import Renderer, finish
 from chaosext.run.leaving import Leaving, leaving_on_signals
 from chaosext.run.reach import connect, surroundings
 from chaosext.run.reading.experiment import calls
+from chaosext.run.watch.sentinels import LONGEST_PLACING_S, place_sentinels
 from chaosext.run.watch.watching import Watching
 from chaosext.safety.intent import intent_log
 
@@ -116,8 +117,8 @@ class _Playing:
             intent_log().require_writable()
             self.briefing, around = ready(self.resolved, self.run), surroundings(self.resolved.settings)
         self.tell(self.briefing)
-        with Watching(around, self.run.recorder):
-            _play(self.resolved, self.journal, self.run, self.left)
+        with Watching(around, self.run.recorder) as watching:
+            _play(self.resolved, self.journal, self.run, self.left, watching)
 
 
 def require_rollback(resolved: Resolved) -> None:
@@ -151,8 +152,10 @@ def refusal(error: Refused) -> Verdict:
     return Verdict(outcome=Outcome.REFUSED, reasons=(str(error),))
 
 
-def _play(resolved: Resolved, journal: dict[str, Any], run: RunContext, left: Leaving) -> None:
-    """Ask the gate; only if it holds, hand over to chaoslib for method, hypothesis and rollbacks."""
+def _play(
+    resolved: Resolved, journal: dict[str, Any], run: RunContext, left: Leaving, watching: Watching
+) -> None:
+    """Ask the gate; only if it holds, place the sentinels, and hand over to chaoslib for all the rest."""
     from chaoslib.caching import cache_activities
     from chaoslib.run import Runner
     from chaoslib.types import Strategy
@@ -168,6 +171,10 @@ def _play(resolved: Resolved, journal: dict[str, Any], run: RunContext, left: Le
         runner.register_event_handler(Announcer(run))
         runner.register_event_handler(InTime(left, resolved))
         if _gate_holds(resolved, journal, runner.event_registry):
+            left.begin("placing the sentinels", LONGEST_PLACING_S)
+            with unreachable_is_refused():
+                place_sentinels(resolved, run, watching)
+            left.done("what follows the sentinels' placing", resolved.settings.activity_timeout_s)
             _play_method(resolved, journal, runner)
 
 

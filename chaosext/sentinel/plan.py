@@ -44,8 +44,8 @@ class Plan:
     `dns_name` is looked up at each of `dns_servers` over UDP (a fresh and a kept socket) and TCP; one of
     `dns_expected` must be answered (empty: whatever). `tcp`: connected to. `istiod`: the `host:port` of `tcp` without
     which no sidecar can be synced, "" where there is no mesh. `bgp_peers`: node -> the peers that it should have
-    sessions with. `routes`: addresses that the node should have routes of their own to. After `ends_after_s` a
-    sentinel whose runner has died stops sampling.
+    sessions with. `routes`: addresses that each of those nodes should have routes of their own to. After
+    `ends_after_s` a sentinel whose runner has died stops sampling.
     """
 
     run: str
@@ -77,7 +77,7 @@ class Plan:
                 yield Signal(kind=kind, target=sidecar.pod, label=sidecar.address)
         for peer in self.bgp_peers.get(node, ()):
             yield Signal(kind=Watched.BGP, target=peer)
-        for each in self.routes:
+        for each in self.routes if self.bgp_peers.get(node) else ():
             yield Signal(kind=Watched.ROUTE, target=each.target, label=each.label)
 
     def to_json(self) -> dict[str, Any]:

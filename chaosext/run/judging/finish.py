@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chaosext.model.crash import crash_point
-from chaosext.model.result import Briefing, Lane, RunResult
-from chaosext.model.timeline import Event, Kind
+from chaosext.model.result import Briefing, RunResult
+from chaosext.model.timeline import Kind
 from chaosext.model.veil import veiled
-from chaosext.observe.changes import outage_windows
+from chaosext.observe.outages import outages, timing, unobserved
 from chaosext.partition.apply import STRAGGLER_S
 from chaosext.run.cutting.heal import PARTING_S, left_behind
 from chaosext.run.cutting.locking import unlock_cluster
@@ -38,7 +38,6 @@ PARTING_REPORT_S = 0.7
 
 Renderer = Callable[[Path, float], None]
 """Writes the reports of the run in a directory, within so many seconds, and raises nothing."""
-DNS_KINDS = frozenset({Kind.DNS_DEAD, Kind.DNS_RESTORED})
 
 
 def finish(
@@ -56,8 +55,12 @@ def finish(
     """
     left = left or Leaving()
     remains = _last_heal(context, left) if context.cuts else None
+    if context.sentinels:
+        context.sentinels.finish(END_S - left.told_for_s if left.told else None)
     _unlock(context, left)
     context.recorder.close()
+    if context.sentinels:
+        context.sentinels.write_clocks()
     shown = redacted(
         {**journal, "status": journal.get("status") or ("interrupted" if left.told else "failed")}
     )
@@ -118,7 +121,14 @@ def result_of(
     lost = (
         f"the lock was lost: {each.detail}" for each in context.recorder.events if each.kind is Kind.LOCK_LOST
     )
-    reasons = (*verdict.reasons, *lost, *(foreign.reasons if foreign else ()), *context.trail.problems)
+    unseen = context.sentinels.problems if context.sentinels else ()
+    reasons = (
+        *verdict.reasons,
+        *lost,
+        *(foreign.reasons if foreign else ()),
+        *unseen,
+        *context.trail.problems,
+    )
     verdict = replace(verdict, reasons=tuple(map(veiled, reasons)))
     return RunResult(
         run=context.id,
@@ -127,17 +137,16 @@ def result_of(
         duration_s=_age_s(started_at),
         verdict=verdict,
         events=context.recorder.events,
-        outages={Lane.DNS: outage_windows(_dns_states(context.recorder.events))},
+        outages=outages(context.recorder.events),
+        unobserved=unobserved(context.recorder.events),
+        timing=timing(context.recorder.events),
+        clocks=context.sentinels.clocks if context.sentinels else {},
         briefing=briefing,
         expected=expected,
         kube_dns_moved=facts_of(journal).moved,
         foreign_rules=foreign,
         audit=context.trail.last.to_json() if context.trail.last else None,
     )
-
-
-def _dns_states(events: tuple[Event, ...]) -> list[tuple[float, str, Kind]]:
-    return [(event.t_s, event.object, event.kind) for event in events if event.kind in DNS_KINDS]
 
 
 def _age_s(started_at: str) -> float:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from chaosext.cluster import objects
-from chaosext.cluster.objects import Event, Node, Pod
+from chaosext.cluster.objects import Endpoint, Event, Node, Pod
 from chaosext.cluster.watch import Change, watch
 from chaosext.observe.changes import endpoints_note, gone_note, node_notes, pod_notes, probe_note, zone_notes
 from chaosext.observe.recorder import Recorder
 from chaosext.rehearsal.disruption import zone_states
+from chaosext.run.watch.planning import has_sidecar
 from chaosext.steady import dns
 from chaosext.steady.placement import KUBE_DNS_SELECTOR
 
@@ -79,18 +80,41 @@ class ObjectWatch:
     """
 
     def __init__(self, namespaces: Collection[str]) -> None:
-        self._namespaces = namespaces
+        """`namespaces` (empty: all) are those whose Pods and probes are told of."""
+        self._namespaces = tuple(namespaces)
+        self._followings = tuple(self._all())
         self._nodes: Mapping[str, Node] = {}
         self._pods: dict[str, Pod] = {}
         self._slices: Mapping[str, objects.JsonObject] = {}
         self._failures: set[tuple[str, str]] = set()
 
-    def followings(self) -> Iterator[Following]:
+    @property
+    def followings(self) -> tuple[Following, ...]:
         """One for each thread; nodes first, by which the others know who is lost."""
+        return self._followings
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether all of it was listed once."""
+        return all(each.known is not None for each in self._followings)
+
+    @property
+    def dns_endpoints(self) -> tuple[Endpoint, ...]:
+        """What is behind kube-dns, by the last word of it."""
+        return objects.endpoints(self._slices.values())
+
+    @property
+    def meshed(self) -> tuple[Pod, ...]:
+        """The Pods whose sidecars can be asked, by the last word of them."""
+        lost = _lost(self._nodes)
+        return tuple(pod for pod in self._pods.copy().values() if has_sidecar(pod, lost))
+
+    def _all(self) -> Iterator[Following]:
         yield Following(name="nodes", kind="nodes", take=self.take_node)
-        labels = {dns.NAMESPACE: KUBE_DNS_SELECTOR, **dict.fromkeys(self._namespaces)}
-        for namespace, pods in labels.items():
-            name = f"{namespace}/pods"
+        scope: dict[str | None, str | None] = dict.fromkeys(self._namespaces or (None,))
+        pods_of = scope if None in scope else {dns.NAMESPACE: KUBE_DNS_SELECTOR, **scope}
+        for namespace, pods in pods_of.items():
+            name = f"{namespace or 'all'}/pods"
             yield Following(name=name, kind="pods", take=self.take_pod, namespace=namespace, labels=pods)
         yield Following(
             name=f"{dns.NAMESPACE}/endpointslices",
@@ -99,9 +123,9 @@ class ObjectWatch:
             namespace=dns.NAMESPACE,
             labels=f"kubernetes.io/service-name={dns.SERVICE}",
         )
-        for namespace in self._namespaces:
+        for namespace in scope:
             yield Following(
-                name=f"{namespace}/events",
+                name=f"{namespace or 'all'}/events",
                 kind="events",
                 take=self.take_event,
                 namespace=namespace,

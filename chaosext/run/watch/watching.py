@@ -1,4 +1,4 @@
-"""Watching while a run goes on: the API server's objects, DNS from every node, xDS. Each turns into notes."""
+"""Watching while a run goes on: the API server's objects, the leaf, istiod's word on xDS. Each turns into notes."""
 
 from __future__ import annotations
 
@@ -31,10 +31,11 @@ class Watching:
     """A context manager: while it lives, what happens is noted in `recorder`."""
 
     def __init__(self, around: Surroundings, recorder: Recorder) -> None:
+        self.objects = ObjectWatch(around.namespaces)
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=target, name=name, daemon=True)
-            for name, target in _watchers(around, recorder, self._stop)
+            for name, target in _watchers(self.objects, around, recorder, self._stop)
         ]
 
     def __enter__(self) -> Watching:
@@ -50,9 +51,9 @@ class Watching:
 
 
 def _watchers(
-    around: Surroundings, recorder: Recorder, stop: threading.Event
+    objects: ObjectWatch, around: Surroundings, recorder: Recorder, stop: threading.Event
 ) -> Iterable[tuple[str, Callable[[], None]]]:
-    for following in ObjectWatch(around.namespaces).followings():
+    for following in objects.followings:
         follow = partial(following.follow, around.cluster, recorder, stop)
         yield following.name, partial(_repeat, following.name, follow, POLL_S, recorder, stop)
     xds = XdsWatch(around, recorder)

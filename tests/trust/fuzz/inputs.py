@@ -86,6 +86,8 @@ CONFIGURATION = {
     "chaosext_max_ttl_s": 60,
     "chaosext_lookups": 2,
     "chaosext_leaf": "leaf",
+    "chaosext_sentinel": True,
+    "chaosext_sentinel_port": 9853,
     "chaosext_request_timeout_s": 3,
     "chaosext_allowed_hours": ["Mon-Sun 00:00-24:00 UTC"],
     "chaosext_max_node_share": 0.5,

@@ -71,6 +71,7 @@ def experiment(
         "description": "made for the trust table",
         "configuration": {
             "chaosext_transport": transport,
+            "chaosext_sentinel": False,  # a trial is about the cut; its nodes run no Pods
             "chaosext_request_timeout_s": REQUEST_S[transport],
         },
         "secrets": {"k8s": {"KUBERNETES_CONTEXT": context, "KUBERNETES_VERIFY_SSL": "true"}},

@@ -104,7 +104,7 @@ class Looking:
 
     def __init__(self, world: Any, recorder: Recorder) -> None:
         self._world, self._recorder = world, recorder
-        self._followings = list(ObjectWatch(("shop",)).followings())
+        self._followings = list(ObjectWatch(("shop",)).followings)
 
     def look(self) -> None:
         for following in self._followings:
@@ -235,7 +235,7 @@ def test_a_pod_on_its_way_out_fails_its_probes_unheard(recorder: Recorder) -> No
 
 
 def test_a_judged_kube_system_is_watched_once_and_whole() -> None:
-    watched = list(ObjectWatch(("kube-system",)).followings())
+    watched = list(ObjectWatch(("kube-system",)).followings)
     assert [(each.namespace, each.labels) for each in watched if each.kind == "pods"] == [
         ("kube-system", None)
     ]

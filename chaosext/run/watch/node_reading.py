@@ -1,0 +1,154 @@
+"""One node's sentinel, read on and on: its record kept as it is, its clocks measured, its news noted."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from chaosext.model.errors import Unreachable
+from chaosext.model.signal import Head, Sample
+from chaosext.model.timeline import Kind
+from chaosext.observe.clocks import Clocks
+from chaosext.observe.node_watch import NodeWatch
+from chaosext.sentinel.record import parse_record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from chaosext.observe.node_watch import Dated
+    from chaosext.observe.reader import Reader
+    from chaosext.observe.recorder import Recorder
+    from chaosext.sentinel.plan import Plan
+
+MEASURED_OFTEN = 3
+CLOCK_EVERY_S = 5.0
+"""The clocks are measured `MEASURED_OFTEN` times at first, then each `CLOCK_EVERY_S`: each costs one call more."""
+
+
+class NodeReading:
+    """Reads through `reader`, keeps the record in the file `kept`, notes in `recorder`; one thread at a time.
+
+    While the node does not answer nothing is lost: the next visit goes on where the last one ended. `heard_s`: the
+    runner's monotonic time of the newest sample; None where none was read yet.
+    """
+
+    def __init__(self, reader: Reader, kept: Path, recorder: Recorder, plan: Plan) -> None:
+        self.node = reader.node
+        self.clocks = Clocks()
+        self.samples = 0
+        self.heard_s: float | None = None
+        self._reader, self._recorder = reader, recorder
+        self._file = _Kept(kept)
+        self._watch = NodeWatch(reader.node)
+        self._plan: Plan | None = plan
+        self._offset, self._torn = 0, b""
+        self._head: Head | None = None
+        self._undated: list[Dated] = []
+        self._measured, self._clock_due_s = 0, 0.0
+        self._turn = threading.Lock()
+        self._closed = False
+
+    def visit(self, plan: Plan) -> None:
+        """Read what is new, and have the sentinel watch by `plan`. Raises `Unreachable`."""
+        with self._turn:
+            if time.monotonic() >= self._clock_due_s:
+                self._measure()
+            self._read_on()
+            if self._plan != plan:
+                self._reader.put_plan(plan)
+                self._plan = plan
+
+    def end(self) -> None:
+        """Read the rest, tell the sentinel to sample no more, and read what came meanwhile. Raises `Unreachable`."""
+        with self._turn:
+            self._measure()
+            self._read_on()
+            self._reader.end()
+            self._read_on()
+            self._reader.close()
+
+    def close(self, over_s: float) -> None:
+        """Nothing more is read: say what is still to be said. A record that ended before `over_s` (the runner's
+        monotonic time) is an observation lost.
+
+        Whoever still waits for the node notes nothing any more.
+        """
+        offset = self.clocks.offsets().get(self._head.boot) if self._head else None
+        self._note(self._watch.close(over_s + (offset.offset_s if offset else 0.0)))
+        self._closed = True
+        if self._undated:
+            words = f"{len(self._undated)} observations of a boot whose clock was never measured"
+            self._recorder.say(Kind.OBSERVATION_LOST, f"Node/{self.node}", words)
+
+    def _read_on(self) -> None:
+        """Read the record as far as it goes by now. Raises `Unreachable`."""
+        size = self._offset + 1
+        while self._offset < size:
+            said, size = self._reader.read_from(self._offset)
+            if size < self._offset:  # the record was lost with what it was kept in, and began anew
+                self._offset, self._torn = 0, b""
+                continue
+            if not said:
+                break
+            self._offset += len(said)
+            self._file.append(said)
+            self._take(said)
+
+    def _measure(self) -> None:
+        self.clocks.take(self._reader.clock())
+        self._measured += 1
+        often = self._measured < MEASURED_OFTEN
+        self._clock_due_s = time.monotonic() + (0.0 if often else CLOCK_EVERY_S)
+
+    def _take(self, said: bytes) -> None:
+        *lines, self._torn = (self._torn + said).split(b"\n")
+        for entry in parse_record(line.decode(errors="replace") for line in lines):
+            if isinstance(entry, Head):
+                self._begin(entry)
+            else:
+                self._hear(entry)
+            self._note(self._watch.take(entry))
+
+    def _begin(self, head: Head) -> None:
+        """Another head. A sentinel that started anew goes by the plan that it was placed with."""
+        self._head = head
+        if head.boot not in self.clocks.offsets():
+            with suppress(Unreachable):
+                self._measure()
+        if self._plan and head.signals != self._plan.signals(self.node):
+            self._plan = None
+
+    def _hear(self, sample: Sample) -> None:
+        self.samples += 1
+        if self._head:
+            self.heard_s = self.clocks.to_runner_s(self._head.boot, sample.mono_s)
+
+    def _note(self, dated: Iterable[Dated]) -> None:
+        """Note what can be dated; the rest waits for a measurement of its boot's clock."""
+        if self._closed:
+            return
+        waiting, self._undated = [*self._undated, *dated], []
+        for head, mono_s, note in waiting:
+            at_s = self.clocks.to_runner_s(head.boot, mono_s)
+            if at_s is None:
+                self._undated.append((head, mono_s, note))
+            else:
+                self._recorder.note(note, self._watch.source, at_s=at_s)
+
+
+class _Kept:
+    """A file that grows. What a full disk does not take is kept, and written with what comes next."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._written, self._waiting = path, 0, b""
+
+    def append(self, said: bytes) -> None:
+        self._waiting += said
+        with suppress(OSError):
+            with self._path.open("r+b" if self._written else "wb") as file:
+                file.seek(self._written)  # over what a disk took in part
+                file.write(self._waiting)
+            self._written, self._waiting = self._written + len(self._waiting), b""
