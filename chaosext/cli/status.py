@@ -31,18 +31,28 @@ transport_option = click.option(
     show_default=True,
     help="The way into the nodes: containers, or network namespaces.",
 )
+context_option = click.option(
+    "--context",
+    "contexts",
+    multiple=True,
+    help="A context on whose cluster another machine may have left sentinels (repeatable).",
+)
 
 
 @click.command()
 @node_option
 @cluster_option
+@context_option
 @transport_option
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON, schema chaosext.status/v1.")
-def status(nodes: tuple[str, ...], cluster: str | None, transport: str, as_json: bool) -> int:
+def status(
+    nodes: tuple[str, ...], cluster: str | None, contexts: tuple[str, ...], transport: str, as_json: bool
+) -> int:
     """Say what of chaosext is on which node, whose, and until when. Touches nothing.
 
     Asks kind's nodes, those named with --node and those in the intent log, each for 10 s at the most; no API server,
-    journal or experiment is needed. A node that can't be asked is named.
+    journal or experiment is needed for them. Only where the intent log has sentinels that were not seen gone, or
+    --context is given, is that cluster's API server asked. What can't be asked is named.
 
     \b
     Examples:
@@ -58,9 +68,10 @@ def status(nodes: tuple[str, ...], cluster: str | None, transport: str, as_json:
       40  see to it: a live cut of which no living run is known, or a node that the intent log says may be cut could
           not be asked; the kernel lets go by itself at the time given, `chaosext sweep` earlier
     """
+    from chaosext.run.cutting.leftovers import with_sentinels
     from chaosext.run.cutting.status import look
 
-    overview = look(nodes, cluster=cluster, transport=transport).overview
+    overview = with_sentinels(look(nodes, cluster=cluster, transport=transport).overview, contexts)
     click.echo(json.dumps(overview.to_json(), indent=2) if as_json else "\n".join(status_lines(overview)))
     return overview.exit_code
 
@@ -72,6 +83,10 @@ def status_lines(overview: Overview) -> Iterator[str]:
         yield from _node_lines(overview, node)
     for run in overview.unfinished:
         yield _unfinished_line(overview, run)
+    for found in overview.sentinels:
+        runner = overview.runner_of(found)
+        fix = "" if runner.attends else "; `chaosext sweep` takes them away"
+        yield f"{found.context}: {found.sentinels}; {RUNNERS[runner.value]}{fix}"
     yield from (f"not looked at: {problem}" for problem in overview.problems)
 
 
@@ -106,7 +121,7 @@ def _all_is_well(overview: Overview) -> str:
     )
     if live:
         return f"live cuts: {live}, each with a process that will heal it ({asked})"
-    if any((*overview.cuts, *overview.locks, *overview.unfinished)):
+    if overview.has_something:
         return f"no live cut seen; something of ours is left ({asked})"
     return f"nothing of ours seen ({asked})"
 

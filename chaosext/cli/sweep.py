@@ -1,4 +1,4 @@
-"""`chaosext sweep`: what a run that died may have left, taken away. Asks no API server."""
+"""`chaosext sweep`: what a run that died may have left, taken away."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from chaosext.cli.status import RUNNERS, cluster_option, node_option, transport_option
+from chaosext.cli.status import RUNNERS, cluster_option, context_option, node_option, transport_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 )
 @node_option
 @cluster_option
+@context_option
 @transport_option
 @click.option("--dry-run", is_flag=True, help="Say what would be taken away; touch nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON, schema chaosext.sweep/v1.")
@@ -30,15 +31,16 @@ def sweep(
     everything: bool,
     nodes: tuple[str, ...],
     cluster: str | None,
+    contexts: tuple[str, ...],
     transport: str,
     dry_run: bool,
     as_json: bool,
 ) -> int:
-    """Take away what has expired and what runs that died have left: cuts and locks. May be repeated.
+    """Take away what has expired and what runs that died have left: cuts, locks, sentinels. May be repeated.
 
     The kernel lets go of every cut at its TTL by itself; this removes it earlier, and the empty tables after it. Looks
-    where `chaosext status` looks, and needs no API server, journal, experiment or intent log. A live cut that is not
-    known to be a dead run's is left, and said.
+    where `chaosext status` looks, and needs no API server, journal, experiment or intent log for the nodes. A live cut
+    that is not known to be a dead run's is left, and said. Sentinels come last, on pinned contexts only.
 
     \b
     Examples:
@@ -55,6 +57,7 @@ def sweep(
           says which, where, and how to remove it
     """
     from chaosext.model.errors import Refused
+    from chaosext.run.cutting.leftovers import sweep_sentinels
     from chaosext.run.cutting.status import look
     from chaosext.run.cutting.sweep import Wanted
     from chaosext.run.cutting.sweep import sweep as take_away
@@ -62,7 +65,9 @@ def sweep(
     if run and everything:
         raise Refused("--run and --all: one excludes the other", "leave one of them out")
     wanted = Wanted(run=run, nodes=nodes, everything=everything)
-    swept = take_away(look(nodes, cluster=cluster, transport=transport), wanted, dry_run=dry_run)
+    surveyed = look(nodes, cluster=cluster, transport=transport)
+    swept = take_away(surveyed, wanted, dry_run=dry_run)
+    swept = sweep_sentinels(swept, surveyed.overview, wanted, contexts=contexts)
     click.echo(json.dumps(swept.to_json(), indent=2) if as_json else "\n".join(sweep_lines(swept)))
     swept.require_gone()
     return swept.exit_code

@@ -51,6 +51,11 @@ class Outstanding:
         return str(self.intent.get("transport", DEFAULT))
 
     @property
+    def context(self) -> str:
+        """Its cluster's context; "" where the intent doesn't say."""
+        return str(self.intent.get("context", ""))
+
+    @property
     def let_go(self) -> Moment | None:
         """When the kernel of every node has let go, whatever has died; None where the intent doesn't say."""
         return _let_go(self.intent)
@@ -147,15 +152,15 @@ def outstanding(entries: Iterable[Entry]) -> tuple[Outstanding, ...]:
     )
 
 
-def placed(entries: Iterable[Entry]) -> Mapping[str, str]:
-    """Run -> the context on whose cluster its sentinels were placed, and not seen gone since."""
-    contexts: dict[str, str] = {}
+def placed(entries: Iterable[Entry]) -> tuple[Outstanding, ...]:
+    """The runs whose sentinels were placed on the cluster of their context, and not seen gone since."""
+    placings: dict[str, Entry] = {}
     for entry in entries:
-        if entry["event"] == PLACING and entry.get("context"):
-            contexts[entry["run"]] = str(entry["context"])
+        if entry["event"] == PLACING:
+            placings[entry["run"]] = entry
         elif entry["event"] == REMOVED:
-            contexts.pop(entry["run"], None)
-    return contexts
+            placings.pop(entry["run"], None)
+    return tuple(Outstanding(run=run, nodes=(), intent=entry) for run, entry in placings.items())
 
 
 def _entry(line: str) -> Entry | None:

@@ -1,4 +1,7 @@
-"""What of ours is on which node, whose, and until when. Asks the nodes and the intent log, and no API server."""
+"""What of ours is on which node, whose, and until when. Asks the nodes and the intent log, and no API server.
+
+What of ours is on a cluster (sentinels) is looked for in leftovers.py, after the nodes.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from chaosext.model.errors import ChaosextError, Inconclusive, Refused, Unsafe
 from chaosext.nodes.transport import DEFAULT, discover, shells
 from chaosext.partition.apply import inspect
 from chaosext.partition.cut import check_node
-from chaosext.safety.intent import INTENT, Outstanding, intent_log, outstanding
+from chaosext.safety.intent import INTENT, Outstanding, intent_log, outstanding, placed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from chaosext.nodes.shell import NodeShell
     from chaosext.partition.nft import TableFacts
     from chaosext.partition.reports import NodeTables
+    from chaosext.run.cutting.leftovers import FoundSentinels
     from chaosext.safety.intent import Entry
 
 SCHEMA = "chaosext.status/v1"
@@ -46,13 +50,17 @@ class Runner(StrEnum):
 class Overview:
     """What was found. `unfinished`: the runs in the intent log that were not yet seen gone.
 
-    `holders`: run -> the process that meant to cut, as far as the intent log knows. `problems`: why not every place
-    could be looked at, nodes apart (they have their own).
+    `holders`: run -> the process that meant to cut, as far as the intent log knows. `placed`: the runs in the intent
+    log whose sentinels were not yet seen gone; `sentinels`: those found on `clusters`, the contexts whose API servers
+    were asked. `problems`: why not every place could be looked at, nodes apart (they have their own).
     """
 
     nodes: tuple[NodeTables, ...] = ()
     unfinished: tuple[Outstanding, ...] = ()
     holders: Mapping[str, Holder] = field(default_factory=dict)
+    placed: tuple[Outstanding, ...] = ()
+    sentinels: tuple[FoundSentinels, ...] = ()
+    clusters: frozenset[str] = frozenset()
     problems: tuple[str, ...] = ()
 
     @property
@@ -79,6 +87,15 @@ class Overview:
             return Runner.ALIVE
         return Runner.ELSEWHERE if locks else Runner.UNKNOWN
 
+    def runner_of(self, found: FoundSentinels) -> Runner:
+        """What is known of the process behind sentinels: by their own mark, by the Lease, by the nodes."""
+        holder = found.sentinels.holder
+        if holder is not None and holder.is_here:
+            return Runner.DEAD if holder.is_dead else Runner.ALIVE
+        if found.sentinels.is_attended(found.lock):
+            return Runner.ELSEWHERE
+        return self.runner(found.sentinels.run)
+
     @property
     def orphans(self) -> tuple[tuple[str, TableFacts], ...]:
         """The live cuts that nobody is known to attend to, with their nodes."""
@@ -104,15 +121,21 @@ class Overview:
             return Unsafe.exit_code
         if self.unasked or self.problems or not self.nodes:
             return Inconclusive.exit_code
-        return SOMETHING_EXIT_CODE if any((*self.cuts, *self.locks, *self.unfinished)) else 0
+        return SOMETHING_EXIT_CODE if self.has_something else 0
+
+    @property
+    def has_something(self) -> bool:
+        """Whether anything of ours was found, or is in the intent log."""
+        return any((*self.cuts, *self.locks, *self.unfinished, *self.sentinels))
 
     def to_json(self) -> dict[str, Any]:
-        """`chaosext.status/v1`: nodes (cuts, lock, problem), unfinished runs, problems, exit_code."""
+        """`chaosext.status/v1`: nodes (cuts, lock, problem), unfinished runs, sentinels, problems, exit_code."""
         return {
             "schema": SCHEMA,
             "exit_code": self.exit_code,
             "nodes": [self._node(node) for node in self.nodes],
             "unfinished": [self._unfinished(run) for run in self.unfinished],
+            "sentinels": [self._sentinels(found) for found in self.sentinels],
             "problems": list(self.problems),
         }
 
@@ -154,6 +177,16 @@ class Overview:
             "runner": self.runner(run.run).value,
         }
 
+    def _sentinels(self, found: FoundSentinels) -> dict[str, Any]:
+        since = found.sentinels.since
+        return {
+            "run": found.sentinels.run,
+            "owner": found.sentinels.owner,
+            "context": found.context,
+            "since": since.isoformat(timespec="seconds") if since else None,
+            "runner": self.runner_of(found).value,
+        }
+
 
 def uplinks(cut: TableFacts) -> tuple[str, ...]:
     """The interfaces on which it drops."""
@@ -184,6 +217,7 @@ def look(named: Collection[str] = (), *, cluster: str | None = None, transport: 
         nodes=tuple(sorted(inspect(on), key=lambda node: node.node)),
         unfinished=unfinished,
         holders=dict(_holders(log)),
+        placed=tuple(run for run in placed(log) if cluster is None or run.context == f"kind-{cluster}"),
         problems=(*problems, *docker),
     )
     return Surveyed(overview, on)
@@ -212,7 +246,7 @@ def _of(cluster: str | None, runs: Iterable[Outstanding], nodes: Collection[str]
     return tuple(
         run
         for run in runs
-        if cluster is None or run.intent.get("context") == f"kind-{cluster}" or set(run.nodes) & set(nodes)
+        if cluster is None or run.context == f"kind-{cluster}" or set(run.nodes) & set(nodes)
     )
 
 

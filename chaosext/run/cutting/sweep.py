@@ -1,4 +1,7 @@
-"""The sweep: what has expired, what nobody alive stands for, or what is named is taken away. Asks no API server."""
+"""The sweep: what has expired, what nobody alive stands for, or what is named is taken away.
+
+No API server is asked; for sentinels see leftovers.py, whose turn comes after.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +36,7 @@ Place = tuple[str, str]
 class Kind(StrEnum):
     CUT = "cut"
     LOCK = "lock"
+    SENTINELS = "sentinels"
 
 
 class Why(StrEnum):
@@ -45,7 +49,10 @@ class Why(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """The cut or lock of `run` on `node`. `why` it is swept; None: it is left to `runner`."""
+    """The cut or lock of `run` on `node`, or its sentinels on the cluster of the context that `node` is then.
+
+    `why` it is swept; None: it is left to `runner`.
+    """
 
     kind: Kind
     run: str

@@ -1,0 +1,170 @@
+"""Sentinels that a dead run has left on a cluster: looked for after the nodes, and taken away.
+
+The intent log says which API servers are asked, and the pins do not: one is asked only where something of ours may be,
+so that a sweep of the nodes waits for none, and nobody has to log in to a cluster that was not touched. What another
+machine has placed is found where its context is named.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from chaosext.cluster.daemonset import DAEMON_SET, DELETE, look_at_sentinels
+from chaosext.cluster.lease import look_at_lease
+from chaosext.model.errors import ChaosextError
+from chaosext.run.context import owner
+from chaosext.run.cutting.sweep import Found, Kind, Why
+from chaosext.safety.audit import Deed, Event, note
+from chaosext.safety.intent import REMOVED, intent_log
+from chaosext.safety.pin import read_pins
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from chaosext.cluster.daemonset import Sentinels
+    from chaosext.model.claim import LockFacts
+    from chaosext.run.cutting.status import Overview
+    from chaosext.run.cutting.sweep import Swept, Wanted
+    from chaosext.run.reading.settings import Settings
+
+ASK_S = 5.0
+"""How long one answer of an API server is waited for."""
+
+REMOVE_S = 15.0
+"""How long sentinels may take to be gone: their Pods have a second, and their kubelets clear up after them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundSentinels:
+    """Sentinels on the cluster of `context`; `lock` is who has its Lease."""
+
+    context: str
+    sentinels: Sentinels
+    lock: LockFacts | None
+
+
+def with_sentinels(overview: Overview, contexts: Collection[str] = ()) -> Overview:
+    """`overview` with the sentinels on the clusters of `contexts`, and on those where the intent log has some.
+
+    A cluster that is not pinned any more is not asked: nobody acts on it. An API server that doesn't answer is one of
+    the problems.
+    """
+    found, clusters, problems = [], set(), list(overview.problems)
+    for context in _to_ask(overview, contexts, problems):
+        try:
+            found += _look(_settings(context))
+            clusters.add(context)
+        except ChaosextError as error:
+            problems.append(f"sentinels on {context}: {error.message}")
+    return replace(overview, sentinels=tuple(found), clusters=frozenset(clusters), problems=tuple(problems))
+
+
+def sweep_sentinels(
+    swept: Swept, overview: Overview, wanted: Wanted, *, contexts: Collection[str] = ()
+) -> Swept:
+    """What sweeping the nodes came to, and then the sentinels; `overview` is what it went by. May be repeated."""
+    overview = with_sentinels(overview, contexts)
+    found = decide(overview, wanted)
+    doomed = tuple(each for each in found if each.why)
+    failed = {} if swept.dry_run else _remove(doomed)
+    removed = tuple(each for each in doomed if each not in failed)
+    unaudited = () if swept.dry_run else tuple(filter(None, map(_unaudited, removed)))
+    if not swept.dry_run:
+        _forget(overview)
+    return replace(
+        swept,
+        removed=(*swept.removed, *removed),
+        failed={**swept.failed, **failed},
+        left=(*swept.left, *(each for each in found if not each.why)),
+        problems=overview.problems,
+        unaudited=(*swept.unaudited, *unaudited),
+    )
+
+
+def decide(overview: Overview, wanted: Wanted) -> tuple[Found, ...]:
+    """The sentinels that `wanted` is about, and why they are to go, or that they are left. Pure.
+
+    They cut nothing, and a run that lives keeps its lock: those of which nothing is known go, too.
+    """
+    return tuple(
+        Found(
+            kind=Kind.SENTINELS,
+            run=each.sentinels.run,
+            node=each.context,
+            live=overview.runner_of(each).attends,
+            runner=overview.runner_of(each),
+            why=_why(wanted, each.sentinels.run, attended=overview.runner_of(each).attends),
+        )
+        for each in overview.sentinels
+        if wanted.concerns(each.sentinels.run)
+    )
+
+
+def _why(wanted: Wanted, run: str, *, attended: bool) -> Why | None:
+    if wanted.names(run):
+        return Why.NAMED
+    return None if attended else Why.ORPHANED
+
+
+def _to_ask(overview: Overview, named: Collection[str], problems: list[str]) -> list[str]:
+    noted = {run.context for run in overview.placed}
+    try:
+        pinned = set(read_pins()) if noted else set()
+    except ChaosextError as error:
+        problems.append(str(error))
+        pinned = set()
+    return sorted({*named, *(noted & pinned)})
+
+
+def _settings(context: str) -> Settings:
+    from chaosext.run.reading.settings import settings_from
+
+    return settings_from({"chaosext_request_timeout_s": ASK_S}, {"KUBERNETES_CONTEXT": context})
+
+
+def _look(settings: Settings) -> list[FoundSentinels]:
+    from chaosext.run.reach import connect
+
+    cluster = connect(settings)
+    there = look_at_sentinels(cluster)
+    if there is None:
+        return []
+    return [FoundSentinels(context=settings.context, sentinels=there, lock=look_at_lease(cluster))]
+
+
+def _remove(doomed: Iterable[Found]) -> Mapping[Found, str]:
+    """Take them away; what was not seen gone, and why."""
+    problems = {each: _removed(each) for each in doomed}
+    return {each: problem for each, problem in problems.items() if problem}
+
+
+def _removed(found: Found) -> str:
+    from chaosext.run.reach import connect_to_act
+    from chaosext.run.watch.placing import remove
+
+    try:
+        cluster = connect_to_act(_settings(found.node))
+    except ChaosextError as error:
+        return str(error)
+    if remove(cluster, found.run, within_s=REMOVE_S):
+        return ""
+    return f"{DAEMON_SET} was not seen gone within {REMOVE_S:g} s: `{DELETE} --context {found.node}`"
+
+
+def _unaudited(found: Found) -> str:
+    """Why the audit log does not have what was removed; "" where it has."""
+    said = note(Deed(event=Event.SWEPT, owner=owner(), run=found.run, context=found.node))
+    return said if isinstance(said, str) else ""
+
+
+def _forget(overview: Overview) -> None:
+    """A run that has no sentinels, as its cluster says, need not be asked for again; but a live one may yet place some.
+
+    Raises `Inconclusive` when the intent log can't be written.
+    """
+    there = {(each.context, each.sentinels.run) for each in overview.sentinels}
+    for run in overview.placed:
+        lives = run.holder is not None and run.holder.is_here and not run.holder.is_dead
+        if run.context in overview.clusters and (run.context, run.run) not in there and not lives:
+            intent_log().write({"event": REMOVED, "run": run.run, "nodes": []})
