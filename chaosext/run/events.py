@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from chaoslib import substitute
@@ -15,7 +15,7 @@ from chaosext.run.patience import limit_s, longest_pause_s
 from chaosext.run.reading.experiment import activities
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from chaosext.run.context import RunContext
     from chaosext.run.directory import RunDirectory
@@ -48,6 +48,13 @@ class InTime(RunEventHandler):  # type: ignore[misc]
     def activity_completed(self, activity: Any, run: Any) -> None:
         self._left.done(f"what follows {activity['type']} '{activity['name']}'", self._gap_s)
         self._left.leave()
+
+    @contextmanager
+    def during(self, what: str, within_s: float) -> Iterator[None]:
+        """For what is no activity, and has a deadline all the same."""
+        self._left.begin(what, within_s)
+        yield
+        self._left.done(f"what follows {what}", self._gap_s)
 
 
 def longest_s(resolved: Resolved) -> float:

@@ -164,17 +164,15 @@ def _play(
 
     _quieten()
     cache_activities(resolved.experiment)  # what a `ref` is looked up in
-    scribe = Scribe(run.directory, journal)
+    scribe, in_time = Scribe(run.directory, journal), InTime(left, resolved)
     scribe.write()
     with Runner(Strategy.AFTER_METHOD) as runner:
         runner.register_event_handler(scribe)
         runner.register_event_handler(Announcer(run))
-        runner.register_event_handler(InTime(left, resolved))
+        runner.register_event_handler(in_time)
         if _gate_holds(resolved, journal, runner.event_registry):
-            left.begin("placing the sentinels", LONGEST_PLACING_S)
-            with unreachable_is_refused():
+            with in_time.during("placing the sentinels", LONGEST_PLACING_S), unreachable_is_refused():
                 place_sentinels(resolved, run, watching)
-            left.done("what follows the sentinels' placing", resolved.settings.activity_timeout_s)
             _play_method(resolved, journal, runner)
 
 

@@ -44,7 +44,7 @@ class NodeReading:
         self._file = _Kept(kept)
         self._watch = NodeWatch(reader.node)
         self._plan: Plan | None = plan
-        self._offset, self._torn = 0, b""
+        self._offset = 0
         self._head: Head | None = None
         self._undated: list[Dated] = []
         self._measured, self._clock_due_s = 0, 0.0
@@ -88,14 +88,12 @@ class NodeReading:
         size = self._offset + 1
         while self._offset < size:
             said, size = self._reader.read_from(self._offset)
-            if size < self._offset:  # the record was lost with what it was kept in, and began anew
-                self._offset, self._torn = 0, b""
-                continue
-            if not said:
+            whole = said[: said.rfind(b"\n") + 1]  # a line that came in part is asked for again
+            if not whole:
                 break
-            self._offset += len(said)
-            self._file.append(said)
-            self._take(said)
+            self._offset += len(whole)
+            self._file.append(whole)
+            self._take(whole)
 
     def _measure(self) -> None:
         self.clocks.take(self._reader.clock())
@@ -104,8 +102,7 @@ class NodeReading:
         self._clock_due_s = time.monotonic() + (0.0 if often else CLOCK_EVERY_S)
 
     def _take(self, said: bytes) -> None:
-        *lines, self._torn = (self._torn + said).split(b"\n")
-        for entry in parse_record(line.decode(errors="replace") for line in lines):
+        for entry in parse_record(said.decode(errors="replace").splitlines()):
             if isinstance(entry, Head):
                 self._begin(entry)
             else:
