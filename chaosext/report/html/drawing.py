@@ -131,13 +131,14 @@ def _lane(swim: Swim, axis: Axis, lines: int) -> LaneRows:
 def _row(group: Group, manner: Manner, member: Manner | None = None) -> Row:
     track = group.track
     out_s = max(_out_s(each, manner.axis) for each in group.members or (track,))
+    lasting = ", not back" if track.windows and track.windows[-1][1] is None else ""
     blind_s = max(each.seconds(State.UNSEEN) for each in group.members or (track,))
     upto = "up to " if group.members else ""
     return Row(
         name=track.name,
         tag=track.tag,
         svg=line(track, manner),
-        out=f"{upto}{duration(out_s)}" if out_s else "",
+        out=f"{upto}{duration(out_s)}{lasting}" if out_s else "",
         blind=f"{upto}{duration(blind_s)}" if blind_s else "",
         windows=_windows(track),
         members=tuple(_row(Group(track=each), member or manner) for each in group.members),

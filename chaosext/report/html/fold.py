@@ -47,7 +47,7 @@ def ranged(names: Sequence[str]) -> str:
 
 def natural(name: str) -> list[tuple[int, str]]:
     """A key that sorts worker-2 before worker-10."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+| → )", name)]
 
 
 def united(windows: Iterable[Window]) -> tuple[Window, ...]:
@@ -83,7 +83,7 @@ def _alike(tracks: Sequence[Track], within_s: float) -> list[list[Track]]:
         shape = tuple(
             (bar.state, bar.start_s, bar.end_s)
             for bar in track.bars
-            if bar.state in (State.OUT, State.UNSEEN, State.HERE) and bar.end_s - bar.start_s >= within_s
+            if bar.state not in (State.GOOD, State.QUIET) and bar.end_s - bar.start_s >= within_s
         )
         group = next((members for first, members in groups if _same(first, shape, within_s)), None)
         if group is None:

@@ -28,10 +28,13 @@ SHAPES = {
     State.OUT: ("o", 3, 16),
     State.UNSEEN: ("u", 3, 16),
     State.HERE: ("h", 5, 12),
+    State.ASTRAY: ("a", 5, 12),
     State.GOOD: ("g", 9, 4),
     State.QUIET: ("q", 10, 2),
 }
 """State -> its class, and where it begins and how high it is, in pixels: what is good stays in the background."""
+
+BACKGROUND = (State.GOOD, State.QUIET)
 
 GLYPHS = {
     "probe": "M0 3v16",
@@ -59,7 +62,7 @@ class Manner:
 def line(track: Track, manner: Manner) -> Markup:
     """One line of a lane."""
     bars = coarse(track.bars, manner.axis.length_s, manner.most_bars)
-    loud = [bar for bar in bars if bar.state in (State.OUT, State.UNSEEN, State.HERE)]
+    loud = [bar for bar in bars if bar.state not in BACKGROUND]
     stops = manner.stops and len(loud) <= MOST_STOPS
     parts = [
         *(_bar(bar, track, manner.axis, stops=stops and bar in loud) for bar in bars),
@@ -87,7 +90,7 @@ def _bar(bar: Bar, track: Track, axis: Axis, *, stops: bool) -> str:
     left, right = axis.percent(bar.start_s), axis.percent(bar.end_s)
     box = f'x="{left:.2f}%" width="{max(right - left, 0.15):.2f}%" y="{top}" height="{height}"'
     rect = f'<rect class="{css}" {box}/>'
-    if bar.state in (State.GOOD, State.QUIET) or right <= 0 or left >= 100:
+    if bar.state in BACKGROUND or right <= 0 or left >= 100:
         return rect if right > left else ""
     letter = ""
     if bar.letter and right - left >= LETTERED_SHARE:
@@ -103,8 +106,8 @@ def _words(bar: Bar) -> str:
             return MEANING[Mark(bar.letter)].partition(":")[0]
         case State.UNSEEN:
             return "nobody looked"
-        case State.HERE:
-            return f"{bar.letter} kube-dns Pod{'s' * (bar.letter != '1')}"
+        case State.HERE | State.ASTRAY:
+            return f"{bar.letter} kube-dns Pod{'s' * (bar.letter != '1')} {bar.state}"
         case state:
             return state.value
 

@@ -24,15 +24,20 @@ def placements(result: RunResult, axis: Axis) -> Mapping[str, tuple[Bar, ...]]:
 
     Of the Pods of before the cut only their nodes are known: a node's ends with the last of them that leaves it.
     """
+    astray = result.briefing.unpeered_nodes if result.briefing else ()
     stays = _Stays(axis)
     for node in result.briefing.kube_dns_nodes if result.briefing else ():
         stays.began[f"before, on {node}"] = (node, axis.start_s)
     for event in filter(is_kube_dns, result.events):
         stays.take(event)
     return {
-        f"Node/{node}": worst([[Bar(start_s, end_s, State.HERE)] for start_s, end_s in found], counted=True)
+        f"Node/{node}": _bars(found, State.ASTRAY if node in astray else State.HERE)
         for node, found in stays.by_node().items()
     }
+
+
+def _bars(stays: Iterable[tuple[float, float]], state: State) -> tuple[Bar, ...]:
+    return worst([[Bar(start_s, end_s, state)] for start_s, end_s in stays], counted=True)
 
 
 class _Stays:

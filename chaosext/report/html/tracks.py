@@ -22,6 +22,8 @@ class State(StrEnum):
     """Nobody looked: never drawn as if it had been good."""
     HERE = "here"
     """Where kube-dns is placed."""
+    ASTRAY = "here, and no route leads here"
+    """Where it is placed on a node that advertises nothing."""
     GOOD = "good"
     QUIET = "nothing said"
     """Watched by events only: none told of an outage."""

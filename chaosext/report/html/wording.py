@@ -49,6 +49,7 @@ LEGEND = (
     (State.GOOD, "seen to be good"),
     (State.QUIET, "no outage told of"),
     (State.HERE, "kube-dns is here, and how many of its Pods"),
+    (State.ASTRAY, "kube-dns is here, on a node without BGP: nobody learns a route to it"),
 )
 
 TIMES = {
