@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chaosext.model.result import Lane
-from chaosext.model.timeline import Kind
+from chaosext.report.html.moments import cut_windows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from chaosext.model.result import RunResult, Window
 
@@ -17,6 +17,7 @@ COLUMNS = 60
 """GitHub shows some 100 characters of a code block without scrolling; the names take the rest."""
 
 LABEL = 36
+"""Characters for the name before a lane."""
 ROWS = 24
 """So many lanes are drawn, those that were out longest first."""
 
@@ -39,6 +40,9 @@ NAMES = {
     Lane.PROBES: "probes",
 }
 
+TOLD_BY_OTHERS = (Lane.NODE_READY, Lane.PROBES)
+"""The API server tells of these, whether a sentinel looks or not."""
+
 Axis = tuple[float, float]
 
 
@@ -56,7 +60,8 @@ def chart(result: RunResult) -> tuple[str, ...]:
     rows = tuple(_rows(result, axis))
     if not rows:
         return ()
-    told = [f"{row.name:<{LABEL}} {row.cells}" for row in (_cut(result, axis), *rows[:ROWS])]
+    cut = Row("cut", _cells(axis, ((CUT, cut_windows(result.events)),)))
+    told = [f"{row.name:<{LABEL}} {row.cells}" for row in (cut, *rows[:ROWS])]
     more = [f"… and {len(rows) - ROWS} more"] if len(rows) > ROWS else []
     return (_scale(axis), *told, *more)
 
@@ -73,20 +78,18 @@ def _scale(axis: Axis) -> str:
     return f"{'seconds after the cut':<{LABEL}} " + "".join(f"{mark:<{COLUMNS // 6}.0f}" for mark in marks)
 
 
-def _cut(result: RunResult, axis: Axis) -> Row:
-    cut = [event.t_s for event in result.events if event.kind is Kind.CUT]
-    heals = [event.t_s for event in result.events if event.kind is Kind.HEAL]
-    windows = [(cut[0], heals[0] if heals else None)] if cut else []
-    return Row("cut", _cells(axis, ((CUT, windows),)))
-
-
 def _rows(result: RunResult, axis: Axis) -> Iterator[Row]:
     for lane in DRAWN:
-        found = result.outages.get(lane, {})
+        found = {**_blind(result, lane), **result.outages.get(lane, {})}
         for name in sorted(found, key=lambda name: (-_total_s(found[name], axis), name)):
-            blind = result.unobserved.get(_node(name), ())
+            blind = () if lane in TOLD_BY_OTHERS else result.unobserved.get(_node(name), ())
             cells = _cells(axis, ((OUT, found[name]), (UNSEEN, blind)))
             yield Row(_fitted(f"{NAMES[lane]} {name.rpartition('/')[2]}"), cells)
+
+
+def _blind(result: RunResult, lane: Lane) -> Mapping[str, tuple[Window, ...]]:
+    """A node that was not observed has a row, though no outage of it was seen."""
+    return {f"Node/{node}": () for node in result.unobserved} if lane is Lane.DNS else {}
 
 
 def _cells(axis: Axis, layers: Iterable[tuple[str, Sequence[Window]]]) -> str:

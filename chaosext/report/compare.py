@@ -125,7 +125,8 @@ def _doubts(first: RunData, second: RunData) -> Iterator[str]:
     if one.run == two.run:
         yield "it is the same run"
     if one.experiment != two.experiment:
-        yield f"the experiments differ: {one.experiment!r} and {two.experiment!r}"
+        names = [f"`{each.experiment}`" if each.experiment else "one not known" for each in (one, two)]
+        yield f"the experiments differ: {' and '.join(names)}"
     contexts = [each.briefing.context if each.briefing else "" for each in (one, two)]
     if all(contexts) and contexts[0] != contexts[1]:
         yield f"the clusters differ: {contexts[0]} and {contexts[1]}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from chaosext.model.errors import Refused
@@ -97,7 +97,7 @@ class _Directory:
         value = self.json(RESULT)
         if value:
             try:
-                return RunResult.from_json(value, events)
+                return _whole(RunResult.from_json(value, events), value)
             except MALFORMED as error:
                 self._unreadable(RESULT, error)
         return _without_end(self._path.name, journal, events)
@@ -134,6 +134,13 @@ class _Directory:
         self.missing.append(
             f"{name} can't be read ({type(error).__name__}: {' '.join(str(error).split()):.120})"
         )
+
+
+def _whole(result: RunResult, value: Mapping[str, Any]) -> RunResult:
+    """Results of before there were sentinels tell of dead DNS only; their timeline tells more."""
+    if "outages_s" in value:
+        return result
+    return replace(result, outages=outages(result.events), timing=timing(result.events))
 
 
 def _without_end(run: str, journal: Mapping[str, Any], events: tuple[Event, ...]) -> RunResult:

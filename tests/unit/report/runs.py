@@ -1,0 +1,115 @@
+"""Runs as `read_run` gives them: the stories, with what the verdict was derived from, and one that was killed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from stories import CP, CUT, ONE, STORIES, TWO, result
+
+from chaosext.model.finding import Status
+from chaosext.model.result import Rule, Ruling
+from chaosext.model.signal import Mark, Signal, Watched
+from chaosext.model.timeline import Event, Kind, Predicted
+from chaosext.model.verdict import Outcome, Verdict
+from chaosext.report.activities import Activity, Phase
+from chaosext.report.run_data import RunData
+from chaosext.report.stretches import Stretch
+
+if TYPE_CHECKING:
+    from chaosext.model.result import RunResult
+
+GOOD, BAD, UNKNOWN, NEVER = Status.HEALTHY, Status.UNHEALTHY, Status.UNKNOWN, None
+WELL = "every probe of the hypothesis is within its tolerance"
+DEAD = "dns_resolvable: 0 of 2 nodes resolve (10.2.112.10:53 timed out)"
+
+STATUSES: dict[str, tuple[Status | None, ...]] = {
+    "passed": (GOOD, GOOD, GOOD, GOOD, GOOD),
+    "deviated-rollback-verified": (GOOD, GOOD, BAD, GOOD, GOOD),
+    "deviated-half-seen": (GOOD, GOOD, BAD, GOOD, GOOD),
+    "deviated-rollback-not-verified": (GOOD, GOOD, BAD, UNKNOWN, GOOD),
+    "inconclusive": (GOOD, UNKNOWN, NEVER, NEVER, GOOD),
+    "unsafe": (GOOD, GOOD, NEVER, NEVER, BAD),
+    "refused": (NEVER, NEVER, NEVER, NEVER, GOOD),
+    "interrupted": (GOOD, GOOD, NEVER, NEVER, GOOD),
+}
+"""Story -> how each rule was met."""
+
+SAID = {GOOD: "as it should be", BAD: DEAD, UNKNOWN: "no answer", NEVER: "never asked"}
+
+FORESEEN = (
+    Predicted(
+        event=Event(t_s=20.0, kind=Kind.NODE_NOT_READY, object=f"Node/{ONE}", detail="", source="rehearsal"),
+        t_min_s=15.0,
+        t_max_s=25.0,
+        probability=1.0,
+    ),
+    Predicted(
+        event=Event(t_s=48.0, kind=Kind.DNS_DEAD, object=f"Node/{ONE}", detail="", source="rehearsal"),
+        t_min_s=40.0,
+        t_max_s=52.0,
+        probability=0.9,
+    ),
+)
+
+DNS = Signal(kind=Watched.DNS_UDP, target="10.2.112.10", label="kube-dns")
+
+
+def activity(phase: Phase, name: str, status: Status, said: str, *, ended: bool = True) -> Activity:
+    return Activity(phase=phase, name=name, status=status, said=said, duration_s=1.5, ended=ended)
+
+
+PLAYED = {
+    "passed": (
+        activity(Phase.GATE, "DNS resolves from every node", GOOD, "60 of 60 lookups answered"),
+        activity(Phase.METHOD, "sever the control plane from the nodes", GOOD, "8 of 8 paths blocked"),
+        activity(Phase.AFTER, "DNS resolves from every node", GOOD, "60 of 60 lookups answered"),
+    ),
+    "deviated-rollback-verified": (
+        activity(Phase.GATE, "DNS resolves from every node", GOOD, "60 of 60 lookups answered"),
+        activity(Phase.METHOD, "the cluster heals itself", BAD, DEAD),
+        activity(Phase.AFTER, "DNS resolves from every node", BAD, DEAD),
+        activity(Phase.ROLLBACKS, "reschedule kube-dns", GOOD, ""),
+    ),
+    "inconclusive": (
+        activity(
+            Phase.METHOD, "sever the control plane", UNKNOWN, "Inconclusive: ipv6 left open", ended=False
+        ),
+    ),
+    "refused": (activity(Phase.METHOD, "sever the control plane", UNKNOWN, "Refused: ttl_s", ended=False),),
+}
+
+
+def rulings(story: str) -> tuple[Ruling, ...]:
+    return tuple(
+        Ruling(rule=rule, status=status, reason=SAID[status])
+        for rule, status in zip(Rule, STATUSES[story], strict=True)
+    )
+
+
+def run(story: str) -> RunData:
+    judged = replace(STORIES[story], rulings=rulings(story))
+    cut = story not in ("refused", "inconclusive")
+    return RunData(
+        result=judged,
+        stretches={node: {DNS: (Stretch(-5.0, end_s(judged), Mark.GOOD),)} for node in (CP, ONE, TWO)}
+        if cut
+        else {},
+        sentinels=story != "inconclusive",
+        prediction=FORESEEN if story.startswith("deviated") else (),
+        activities=PLAYED.get(story, ()),
+    )
+
+
+def end_s(judged: RunResult) -> float:
+    return max(event.t_s for event in judged.events)
+
+
+def killed() -> RunData:
+    """SIGKILL in the middle of the cut: a timeline, and nothing else."""
+    verdict = Verdict(outcome=Outcome.NOT_KNOWN, reasons=("the run left no readable result.json",))
+    left = replace(result(verdict, *CUT, duration_s=30.5), clocks={}, briefing=None)
+    return RunData(result=left, missing=(f"{left.run} has no result.json", f"{left.run} has no journal.json"))
+
+
+RUNS = {**{story: run(story) for story in STORIES}, "killed": killed()}

@@ -1,0 +1,142 @@
+"""Reports of every kind of run, byte for byte; `GOLDEN=write pytest …` writes the files anew.
+
+And what must be true of all of them: whoever was asleep finds their answers on the first screen.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import replace
+from html import unescape
+from pathlib import Path
+
+import pytest
+from runs import RUNS
+from stories import STORIES
+
+from chaosext.model.result import ForeignRules
+from chaosext.report.compare import compare
+from chaosext.report.comparison import markdown
+from chaosext.report.html.page import page
+from chaosext.report.junit import junit
+from chaosext.report.markdown import summary
+from chaosext.report.run_data import RunData
+
+GOLDEN = Path(__file__).parents[2] / "golden"
+
+COMPARED = {
+    "mended": ("deviated-rollback-verified", "passed"),
+    "worse": ("passed", "deviated-rollback-not-verified"),
+    "killed": ("deviated-rollback-verified", "killed"),
+}
+
+
+def same(folder: str, name: str, text: str) -> None:
+    path = GOLDEN / folder / name
+    if os.environ.get("GOLDEN") == "write":
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("story", RUNS)
+def test_markdown(story: str) -> None:
+    same("summary", f"{story}.md", summary(RUNS[story]))
+
+
+@pytest.mark.parametrize("story", RUNS)
+def test_junit(story: str) -> None:
+    same("junit", f"{story}.xml", junit(RUNS[story]))
+
+
+@pytest.mark.parametrize("pair", COMPARED)
+def test_comparison(pair: str) -> None:
+    first, second = (RUNS[story] for story in COMPARED[pair])
+    second = replace(second, result=replace(second.result, run="20261124t230300ab12"))
+    same("comparison", f"{pair}.md", markdown(compare(first, second)))
+
+
+ASKED = ("What broke?", "Why?", "For how long?", "For whom?", "Is it over?", "What now?")
+
+FACTS = {
+    "passed": ("exit 0", "no outage was seen", "Yes"),
+    "deviated-rollback-verified": (
+        "exit 10",
+        "DNS failed on 3 nodes",
+        "no BGP session",
+        "82.2 s",
+        "chaosext-worker2",
+        "Yes, since 190.4 s",
+        "node affinity",
+    ),
+    "deviated-half-seen": ("exit 10", "27.5 s of 1 node were not observed", "it may have been longer"),
+    "deviated-rollback-not-verified": (
+        "exit 11",
+        "no BGP session",
+        "not back when the run ended",
+        "No, or nobody knows",
+        "kubectl -n kube-system delete pod -l k8s-app=kube-dns",
+    ),
+    "inconclusive": ("exit 30", "Not known", "fc00:f853:ccd:e793::2", "proved nothing"),
+    "unsafe": (
+        "exit 40",
+        "chaosext-control-plane",
+        "nft delete table",
+        "No: rules of ours may still be in force",
+    ),
+    "refused": ("exit 20", "the run was refused before anything was touched", "max_ttl_s"),
+    "interrupted": ("exit 143", "Signal 15", "healed at 23.0 s", "check all"),
+    "killed": ("Not known", "result.json", "no heal was seen", "chaosext sweep"),
+}
+"""Run -> what a reader at three in the morning has to find at once."""
+
+
+@pytest.mark.parametrize("story", RUNS)
+def test_the_first_screen_answers_the_six_questions(story: str) -> None:
+    """In Markdown that is what stands before the first section; in HTML, before the chain of causes."""
+    screens = {
+        "markdown": summary(RUNS[story]).partition("\n## ")[0],
+        "html": text_of(page(RUNS[story]).partition('<section id="causes"')[0]),
+    }
+    for form, screen in screens.items():
+        places = [screen.find(question) for question in ASKED]
+        assert -1 not in places, form
+        assert places == sorted(places), form
+        for fact in FACTS[story]:
+            assert plain(fact) in plain(screen), (form, fact)
+
+
+def text_of(html: str) -> str:
+    """What is read of a page: no markup, no style."""
+    shown = re.sub(r"(?s)<(style|script|svg)\b.*?</\1>", " ", html.partition("<body")[2])
+    return unescape(re.sub(r"<[^>]+>", " ", shown))
+
+
+def plain(text: str) -> str:
+    return re.sub(r"[\\`*]|\s+", "", text)
+
+
+def test_no_golden_file_is_forgotten() -> None:
+    expected = {"summary": {f"{each}.md" for each in RUNS}, "junit": {f"{each}.xml" for each in RUNS}}
+    expected["comparison"] = {f"{each}.md" for each in COMPARED}
+    for folder, names in expected.items():
+        assert {path.name for path in (GOLDEN / folder).iterdir()} == names
+
+
+def test_changes_of_foreign_rules_are_told_by_author_and_none_is_hidden() -> None:
+    rules = ForeignRules(
+        changed_by={"kube-proxy": 32, "Calico": 1},
+        unattributed=("cp-1: tables: + table inet mine {",),
+        not_compared=("cp-2",),
+    )
+    text = summary(RunData(result=replace(STORIES["passed"], foreign_rules=rules)))
+    told = text.partition("Rules that are not ours</summary>\n\n")[2].partition("\n\n")[0]
+    assert told.splitlines() == [
+        "- changed by Calico: 1 line",
+        "- changed by kube-proxy: 32 lines",
+        "- foreign rules were changed by nobody known: cp-1: tables: + table inet mine {",
+        "- foreign rules could not be compared on cp-2",
+    ]
+    assert STORIES["passed"].to_json()["foreign_rules"]["identical"] is True
+    assert STORIES["unsafe"].to_json()["foreign_rules"] is None
