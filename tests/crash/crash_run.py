@@ -32,7 +32,7 @@ class Run:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            preexec_fn=_as_from_a_terminal,
+            preexec_fn=as_from_a_terminal,
         )
 
     def __enter__(self) -> Run:
@@ -66,7 +66,7 @@ class Run:
         return value
 
 
-def _as_from_a_terminal() -> None:
+def as_from_a_terminal() -> None:
     """Under nohup, or in the background of a script, some signals are ignored, and children inherit that."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_DFL)

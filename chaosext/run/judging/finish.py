@@ -54,6 +54,7 @@ def finish(
     `left` says why the run was left, where it was, and how long that leaves for healing.
     """
     left = left or Leaving()
+    context.doing = "the end: heal, collect, judge, report", time.monotonic()
     remains = _last_heal(context, left) if context.cuts else None
     if context.sentinels:
         context.sentinels.finish(END_S - left.told_for_s if left.told else None)

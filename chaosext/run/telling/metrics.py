@@ -192,9 +192,14 @@ def _cut(picture: Picture) -> Iterator[Metric]:
         yield _gauge("chaosext_cut_age_seconds", "Since the first cut was made.", picture.now_s)
 
 
+def _observed(picture: Picture) -> Mapping[str, bool]:
+    """Node -> whether somebody looks from there now: after the run nobody does."""
+    return {node: picture.is_observed(node) and not picture.verdict for node in picture.nodes}
+
+
 def _nodes(picture: Picture) -> Iterator[Metric]:
     """How each node is; before the cut only whether it is observed, for what happens is not dated until then."""
-    observed = {node: picture.is_observed(node) for node in picture.nodes}
+    observed = _observed(picture)
     yield _by("chaosext_observed", "1 while the node's sentinel is heard of.", "node", observed)
     if picture.now_s is None:
         return
@@ -203,7 +208,9 @@ def _nodes(picture: Picture) -> Iterator[Metric]:
     yield _by(
         "chaosext_dns_up", "1 where kube-dns answers on the node; absent where nobody looks.", "node", up
     )
-    is_ready = {node: not lasts(ready.get(f"Node/{node}", ())) for node in picture.ready}
+    is_ready = {
+        node: not lasts(ready.get(f"Node/{node}", ())) for node in picture.ready if not picture.verdict
+    }
     yield _by("chaosext_node_ready", "1 where the control plane calls the node Ready.", "node", is_ready)
     if any(observed.values()):
         synced = not any(map(lasts, picture.outages.get(Lane.XDS, {}).values()))
@@ -218,8 +225,7 @@ def _lanes(picture: Picture) -> Iterator[Metric]:
     """What is known to be out; nothing of a lane that nobody looks at, and in which nothing was seen to be out."""
     if picture.now_s is None:
         return
-    seen = any(map(picture.is_observed, picture.nodes))
-    watched = Lane if seen else FROM_THE_API_SERVER | picture.outages.keys()
+    watched = Lane if any(_observed(picture).values()) else FROM_THE_API_SERVER | picture.outages.keys()
     lanes = {lane: picture.outages.get(lane, {}) for lane in Lane if lane in watched}
     now = {lane.value: sum(map(lasts, found.values())) for lane, found in lanes.items()}
     yield _by("chaosext_out", "How many objects (nodes, Pods, targets) are known to be out now.", "lane", now)

@@ -82,9 +82,12 @@ class Scene:
     result: RunResult | None = None
 
     def picture(self) -> Picture:
-        now_s, run = time.monotonic(), self.run
+        run = self.run
         zero_s, events = run.recorder.zero_s, run.recorder.events
-        what, since_s = run.doing
+        heard, (what, since_s) = dict(run.heard), run.doing
+        now_s = time.monotonic()
+        if self.result and zero_s is not None:  # nobody looked any longer than this
+            now_s = max(zero_s, *heard.values(), *(zero_s + event.t_s for event in events[-1:]))
         in_force = not clock.is_over(run.let_go) and _may_cut(run, events, self.result)
         return Picture(
             run=run.id,
@@ -96,7 +99,7 @@ class Scene:
             ttl_s=_left_s(run.let_go) if in_force else 0.0,
             let_go_s=_left_s(run.renewing.held if run.renewing else run.let_go) if in_force else 0.0,
             ready=_ready(run),
-            heard_s={node: now_s - heard_s for node, heard_s in tuple(run.heard.items())},
+            heard_s={node: now_s - heard_s for node, heard_s in heard.items()},
             briefing=self.briefing,
             events=events,
             outages=outages(events),
