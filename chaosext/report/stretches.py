@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -113,18 +114,22 @@ def _read(path: Path, record: _Record, clocks: Mapping[str, float]) -> Mapping[S
 
 
 def _dated(spans: Iterable[Span], clocks: Mapping[str, float], record: _Record) -> Iterator[Stretch]:
-    """The spans in seconds from the cut; what lies between two of them, such as a reboot, nobody saw."""
-    end_s: float | None = None
+    """The spans in seconds from the cut; what lies between two of them, such as a reboot, nobody saw.
+
+    Where the clocks of two boots are known badly enough to make them overlap, the first one holds.
+    """
+    end_s = -math.inf
     for span in spans:
         from_cut_s = clocks.get(span.boot)
         if from_cut_s is None:
             record.without_clock.add(span.boot)
             continue
-        start_s = span.start_mono_s + from_cut_s
-        if end_s is not None and start_s - end_s > HAIR_S:
+        start_s, until_s = max(span.start_mono_s + from_cut_s, end_s), span.end_mono_s + from_cut_s
+        if HAIR_S < start_s - end_s < math.inf:
             yield Stretch(end_s, start_s, Mark.UNKNOWN)
-        end_s = span.end_mono_s + from_cut_s
-        yield Stretch(start_s, end_s, span.mark)
+        if until_s > start_s:
+            yield Stretch(start_s, until_s, span.mark)
+            end_s = until_s
 
 
 def _clocks(text: str) -> Clocks:
