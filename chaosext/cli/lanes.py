@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -19,6 +18,8 @@ from chaosext.model.timeline import Kind
 from chaosext.run.telling.picture import FROM_THE_API_SERVER, lasts, merged
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
     from chaosext.run.telling.picture import Picture
 
 
@@ -130,36 +131,39 @@ def rows(picture: Picture, *, width: int, height: int) -> tuple[Row, ...]:
     """The rows that fit into `height` lines, with as many cells as fit into `width`; before a cut there are none."""
     if picture.now_s is None or height < 1:
         return ()
-    axis = Axis(picture.now_s, max(1, width))
-    lanes = tuple(_lanes(picture, axis))
-    for folded in (_as_they_are, _alike, _one_each, _news):
-        found = tuple(row for lane in lanes for row in folded(lane))
-        if len(found) <= height:
-            return found
-    return found[:height]  # of what has news, what is told first
+    lanes = [lane for lane in _lanes(picture, Axis(picture.now_s, max(1, width))) if lane]
+    shown = list(lanes)
+    for fold in (_alike, _one_each, _news):
+        for place in sorted(range(len(lanes)), key=lambda place: _importance(lanes[place], place)):
+            if sum(map(len, shown)) > height:
+                shown[place] = fold(lanes[place])
+    return tuple(row for lane in shown for row in lane)[:height]
 
 
-Fold = Callable[[Sequence[Row]], Sequence[Row]]
-
-
-def _as_they_are(lane: Sequence[Row]) -> Sequence[Row]:
-    return lane
+def _importance(lane: Sequence[Row], place: int) -> tuple[bool, bool, int]:
+    """What folds first: lanes in which nothing happened, then from the last to the first; DNS is what it is about."""
+    return not all(row.is_quiet for row in lane), lane[0].lane == NAMES[Lane.DNS], -place
 
 
 def _alike(lane: Sequence[Row]) -> Sequence[Row]:
     """A row for all that are alike now, worst first."""
     groups: dict[tuple[int, int], list[Row]] = {}
-    for row in lane:
+    for row in sorted(lane, key=_badness):
         groups.setdefault(row.severity, []).append(row)
-    return [_folded(groups[severity], len(lane)) for severity in sorted(groups)]
+    return [_folded(group, len(lane)) for group in groups.values()]
 
 
 def _one_each(lane: Sequence[Row]) -> Sequence[Row]:
-    return [_folded(sorted(lane, key=lambda row: row.severity), len(lane))] if lane else []
+    return [_folded(sorted(lane, key=_badness), len(lane))]
 
 
 def _news(lane: Sequence[Row]) -> Sequence[Row]:
     return [] if all(row.is_quiet for row in lane) else _one_each(lane)
+
+
+def _badness(row: Row) -> tuple[tuple[int, int], int]:
+    """For sorting, worst first: what is alike by how long it was out."""
+    return row.severity, -row.cells.count(Cell.OUT)
 
 
 def _folded(alike: Sequence[Row], of: int) -> Row:
@@ -215,12 +219,17 @@ def _row(picture: Picture, axis: Axis, lane: Lane, who: str, out: Sequence[Windo
 
 
 def _count_row(picture: Picture, axis: Axis, lane: Lane) -> Row:
-    out = picture.outages.get(lane, {})
+    out = _counted(picture.outages.get(lane, {}))
     seen = lane in FROM_THE_API_SERVER or any(map(picture.is_observed, picture.nodes))
     now = sum(map(lasts, out.values()))
     says = f"{now} out" if now else f"{len(out)} were out" if out else "good"
     cells = axis.counts(out.values(), otherwise=Cell.GOOD if seen else Cell.UNSEEN)
     return Row(lane=NAMES[lane], who="", cells=cells, says=says if seen or now else "unseen")
+
+
+def _counted(out: Mapping[str, Sequence[Window]]) -> Mapping[str, Sequence[Window]]:
+    """Pods, where there are any: what a Service is without is theirs to tell."""
+    return {name: windows for name, windows in out.items() if name.startswith("Pod/")} or out
 
 
 def _who(name: str) -> str:
