@@ -1,0 +1,290 @@
+"""What the lanes show, and that nothing unobserved looks well, whatever is folded or made coarse."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+from stories import CP, ONE, STORIES, TWO, event
+
+from chaosext.model.result import Lane
+from chaosext.model.signal import Mark, Signal, Watched
+from chaosext.model.timeline import Event, Kind, Predicted
+from chaosext.report.html.axis import MOST_TICKS, Axis, axis_of
+from chaosext.report.html.chronicle import chapters
+from chaosext.report.html.drawing import draw
+from chaosext.report.html.fold import UNFOLDED, folded, natural, ranged, united
+from chaosext.report.html.foresight import foresight
+from chaosext.report.html.lanes import Manner, line, said
+from chaosext.report.html.moments import cut_windows, flags
+from chaosext.report.html.placement import placements
+from chaosext.report.html.swims import swims
+from chaosext.report.html.tracks import Bar, Dot, State, Track
+from chaosext.report.run_data import RunData
+from chaosext.report.stretches import Stretch
+
+AXIS = Axis(0.0, 100.0)
+MANNER = Manner(axis=AXIS, most_bars=100)
+DNS = Signal(kind=Watched.DNS_UDP, target="10.2.112.10", label="kube-dns")
+STORY = STORIES["deviated-rollback-verified"]
+
+
+def seen(*stretches: tuple[float, float, str]) -> tuple[Stretch, ...]:
+    return tuple(Stretch(start_s, end_s, Mark(mark)) for start_s, end_s, mark in stretches)
+
+
+def lane_of(run: RunData, key: str) -> dict[str, Track]:
+    found = swims(run, axis_of([0.0, 200.0]))
+    return {track.name: track for swim in found if swim.key == key for track in swim.tracks}
+
+
+def states(track: Track) -> list[tuple[float, float, State]]:
+    return [(bar.start_s, bar.end_s, bar.state) for bar in track.bars]
+
+
+# What is drawn
+
+
+def test_what_a_sentinel_saw_is_drawn_second_by_second_and_its_gaps_are_not_good() -> None:
+    run = RunData(
+        result=replace(STORY, unobserved={}, outages={}),
+        stretches={ONE: {DNS: seen((-5, 40, "+"), (40, 52, "?"), (52, 60, "t"), (60, 80, "+"))}},
+    )
+    assert states(lane_of(run, Lane.DNS)[ONE]) == [
+        (-5, 40, State.GOOD),
+        (40, 52, State.UNSEEN),
+        (52, 60, State.OUT),
+        (60, 80, State.GOOD),
+    ]
+
+
+def test_after_a_record_that_ends_early_nothing_is_drawn_as_good() -> None:
+    run = RunData(
+        result=replace(STORY, unobserved={ONE: ((80.0, None),)}, outages={}),
+        stretches={ONE: {DNS: seen((0, 80, "+"))}},
+    )
+    track = lane_of(run, Lane.DNS)[ONE]
+    assert track.bars[-1].state is State.UNSEEN
+    assert track.bars[-1].start_s == 80.0
+    assert track.bars[-1].end_s > 200.0
+
+
+def test_without_a_sentinel_the_time_around_an_outage_is_not_drawn_as_seen() -> None:
+    run = RunData(result=replace(STORY, outages={Lane.DNS: {f"Node/{ONE}": ((55.0, None),)}}))
+    track = lane_of(run, Lane.DNS)[ONE]
+    assert [state for _, _, state in states(track)] == [State.QUIET, State.OUT]
+    assert track.windows == ((55.0, None),)
+
+
+def test_kube_dns_is_drawn_where_it_was_and_astray_where_no_route_leads() -> None:
+    found = placements(STORY, Axis(-5.0, 200.0))
+    there = [(bar.start_s, bar.end_s, bar.state, bar.letter) for bar in found[f"Node/{CP}"]]
+    assert there[0] == (40.9, 50.8, State.ASTRAY, "1")
+    assert there[1][2:] == (State.ASTRAY, "2")
+    assert [(bar.start_s, bar.end_s, bar.state) for bar in found[f"Node/{ONE}"]] == [
+        (-5.0, 40.8, State.HERE),
+        (132.4, 200.0, State.HERE),
+    ]
+
+
+def test_a_prediction_stands_in_the_lane_of_what_it_is_about_even_where_it_did_not_come_true() -> None:
+    run = RunData(
+        result=STORY,
+        prediction=(
+            expected(50.0, Kind.DNS_DEAD, f"Node/{ONE}"),
+            expected(45.0, Kind.POD_BOUND, "Pod/kube-system/coredns-x", f"to {TWO}"),
+            expected(70.0, Kind.PROBE_FAILING, "Pod/shop/never-failed"),
+        ),
+    )
+    assert [guess.t_s for guess in lane_of(run, Lane.DNS)[ONE].guesses] == [50.0]
+    assert [guess.t_s for guess in lane_of(run, "placement")[TWO].guesses] == [45.0]
+    assert [guess.t_s for guess in lane_of(run, Lane.PROBES)["shop/never-failed"].guesses] == [70.0]
+
+
+def expected(t_s: float, kind: Kind, name: str, detail: str = "") -> Predicted:
+    foreseen = event(t_s, kind, name, detail, "rehearsal")
+    return Predicted(event=foreseen, t_min_s=t_s - 5, t_max_s=t_s + 5)
+
+
+def test_a_prediction_is_compared_with_the_first_that_came_of_it() -> None:
+    run = RunData(
+        result=STORY,
+        prediction=(
+            expected(22.0, Kind.NODE_NOT_READY, f"Node/{ONE}"),
+            expected(10.0, Kind.DNS_DEAD, f"Node/{ONE}"),
+            expected(10.0, Kind.CRASH_LOOP, "Pod/shop/x"),
+        ),
+    )
+    assert [each.verdict for each in foresight(run)] == ["as predicted", "45.0 s later", "not seen"]
+
+
+# One line
+
+
+def test_each_state_has_a_shape_of_its_own() -> None:
+    shapes = set()
+    for state in State:
+        svg = line(Track(name="x", bars=(Bar(10.0, 50.0, state),)), MANNER)
+        shapes.add(re.sub(r'class="."', "", re.search(r"<rect [^>]*>", svg)[0]))  # type: ignore[index]
+    patterned = {State.UNSEEN, State.HERE, State.ASTRAY}
+    assert len(shapes) >= len(State) - len(patterned) + 1
+
+
+def test_what_is_out_can_be_read_and_reached_with_the_keyboard() -> None:
+    svg = line(Track(name="worker", bars=(Bar(0, 10, State.GOOD), Bar(10, 50, State.OUT, "t"))), MANNER)
+    assert 'tabindex="0" role="img" aria-label="worker: timed out, 10.0 s to 50.0 s"' in svg
+    assert "<title>worker: timed out, 10.0 s to 50.0 s</title>" in svg
+    assert ">t</text>" in svg
+
+
+def test_a_line_with_many_outages_is_one_stop() -> None:
+    bars = tuple(Bar(n * 4.0, n * 4.0 + 2, State.OUT) for n in range(20))
+    svg = line(Track(name="flaps", bars=bars, windows=tuple((b.start_s, b.end_s) for b in bars)), MANNER)
+    assert svg.count('tabindex="0"') == 1
+    assert 'aria-label="flaps: out 0.0 s to 2.0 s' in svg
+    assert "8 times more" in svg
+
+
+def test_a_short_outage_stays_visible() -> None:
+    svg = line(Track(name="x", bars=(Bar(50.0, 50.001, State.OUT),)), MANNER)
+    assert float(re.search(r'width="([\d.]+)%"', svg)[1]) > 0.1  # type: ignore[index]
+
+
+def test_dots_that_would_lie_on_one_another_are_one() -> None:
+    dots = tuple(Dot(50.0 + n / 1000, "probe", "refused") for n in range(500))
+    assert line(Track(name="x", dots=dots), MANNER).count("<path") == 1
+
+
+def test_a_line_in_words_says_what_was_not_observed() -> None:
+    track = Track(name="x", bars=(Bar(0, 30, State.UNSEEN),), windows=((40.0, None),))
+    assert said(track) == "x: out from 40.0 s on; not observed for 30.0 s"
+
+
+# Folding
+
+
+def nodes(*groups: tuple[int, float, float]) -> list[Track]:
+    number = 0
+    found = []
+    for count, start_s, end_s in groups:
+        for n in range(count):
+            number += 1
+            bar = Bar(start_s + n % 2 * 0.4, end_s + n % 3 * 0.3, State.OUT)
+            found.append(Track(name=f"worker-{number}", bars=(bar,), windows=((bar.start_s, bar.end_s),)))
+    return found
+
+
+def test_a_dozen_lines_are_not_folded() -> None:
+    tracks = nodes((UNFOLDED, 10, 20))
+    assert [group.track for group in folded(tracks, 100)] == tracks
+
+
+def test_a_hundred_nodes_fold_by_what_they_went_through_the_worst_first() -> None:
+    groups = folded(nodes((64, 55, 77), (35, 55, 60), (1, 10, 90)), 100)
+    assert [(group.track.name, len(group.members)) for group in groups] == [
+        ("worker-100", 0),
+        ("worker-1 … worker-64", 64),
+        ("worker-65 … worker-99", 35),
+    ]
+    assert groups[1].track.windows == ((55.0, 77.6),)
+
+
+def test_where_everyone_went_their_own_way_the_rest_share_the_last_line() -> None:
+    groups = folded(nodes(*((1, n, n + 5) for n in range(0, 90, 3))), 100)
+    assert len(groups) == UNFOLDED
+    assert sum(max(1, len(group.members)) for group in groups) == 30
+
+
+def test_a_group_shows_what_any_of_its_members_did_not_see() -> None:
+    tracks = [Track(name=f"n{n}", bars=(Bar(0, 100, State.GOOD),)) for n in range(20)]
+    tracks[7] = Track(
+        name="n7", bars=(Bar(0, 50, State.GOOD), Bar(50, 50.5, State.UNSEEN), Bar(50.5, 100, State.GOOD))
+    )
+    (group,) = folded(tracks, 100)
+    assert State.UNSEEN in {bar.state for bar in group.track.bars}
+
+
+@pytest.mark.parametrize(
+    ("names", "one"),
+    [
+        (["w-1", "w-2", "w-10"], "w-1, w-2, …"),
+        (["w-2", "w-1", "w-3"], "w-1 … w-3"),
+        (["a", "b"], "a, b"),
+        (["worker", "worker2", "worker3"], "worker, worker2, …"),
+    ],
+)
+def test_many_names_as_one(names: list[str], one: str) -> None:
+    assert ranged(names) == one
+
+
+def test_names_are_in_the_order_of_their_numbers() -> None:
+    names = ["worker2 → a", "worker → b", "worker10 → a", "worker → a"]
+    assert sorted(names, key=natural) == ["worker → a", "worker → b", "worker2 → a", "worker10 → a"]
+
+
+def test_windows_that_overlap_are_one_and_one_that_lasts_swallows_the_later() -> None:
+    assert united([(5, 9), (1, 2), (8, 12), (20, None), (30, 40)]) == ((1, 2), (5, 12), (20, None))
+
+
+# The axis and the run's own doings
+
+
+@pytest.mark.parametrize("end_s", [3.0, 70.0, 190.0, 3600.0, 90000.0, 900000.0])
+def test_the_axis_has_a_handful_of_round_labels_at_any_length(end_s: float) -> None:
+    axis = axis_of([0.0, end_s])
+    ticks = axis.ticks()
+    assert 2 <= len(ticks) <= MOST_TICKS + 1
+    assert len({label for _, label in ticks}) == len(ticks)
+
+
+def test_a_long_gate_does_not_squeeze_what_came_after_the_cut() -> None:
+    assert axis_of([-500.0, 0.0, 100.0]).start_s == -8.0
+
+
+def test_the_cut_lasts_from_the_first_node_to_the_last_heal_and_each_cut_is_one() -> None:
+    events = [
+        event(0.0, Kind.CUT, "Node/a", ""),
+        event(0.1, Kind.CUT, "Node/b", ""),
+        event(50.0, Kind.HEAL, "Node/a", ""),
+        event(51.0, Kind.HEAL, "Node/b", ""),
+        event(90.0, Kind.CUT, "Node/a", ""),
+    ]
+    assert cut_windows(events) == ((0.0, 51.0), (90.0, None))
+
+
+def test_flags_do_not_lie_on_one_another() -> None:
+    kinds = (Kind.CUT, Kind.HEAL, Kind.ROLLBACK, Kind.STEADY)
+    events = [event(float(n), kind, "x", "") for n, kind in enumerate(kinds)]
+    found = flags(events, AXIS)
+    labelled = [(flag.level, flag.label) for flag in found if flag.label]
+    assert len({level for level, _ in labelled}) == len(labelled) == 3
+
+
+# The timeline
+
+
+def test_a_short_timeline_is_told_whole() -> None:
+    (chapter,) = chapters(STORY.events)
+    assert list(chapter.events) == sorted(STORY.events, key=lambda each: each.t_s)
+    assert chapter.minute is None
+
+
+def test_a_long_timeline_is_folded_by_minute_and_counts_what_it_does_not_show() -> None:
+    many: list[Event] = [event(n / 10, Kind.POD_NOT_READY, f"Pod/shop/p{n}", "") for n in range(1200)]
+    many += [event(30.0 + n / 10, Kind.HEAL, f"Node/n{n}", "") for n in range(20)]
+    first, second = chapters(many)
+    assert [len(first.events), len(second.events)] == [23, 3]
+    assert first.more == ("597 × Pod not ready",)
+    assert first.contents == "600 × Pod not ready, 20 × heal"
+    assert second.title == "60 s to 120 s"
+
+
+def test_a_calm_lane_is_folded_away_and_one_with_a_gap_is_not() -> None:
+    calm = RunData(result=replace(STORIES["passed"], outages={}), stretches={ONE: {DNS: seen((0, 80, "+"))}})
+    gap = replace(calm, stretches={ONE: {DNS: seen((0, 40, "+"), (40, 42, "?"), (42, 80, "+"))}})
+    for run, folded_away in ((calm, True), (gap, False)):
+        drawing = draw(run)
+        assert drawing
+        (dns,) = (lane for lane in drawing.lanes if lane.key == Lane.DNS)
+        assert bool(dns.calm) is folded_away
