@@ -98,7 +98,8 @@ class PortExporter(Exporter):
         self.where = f"http://{shown}:{self._server.server_port}/metrics"
 
     def close(self) -> str:
-        """The process may end at any moment now; until then it answers."""
+        self._server.shutdown()
+        self._server.server_close()
         return ""
 
 
