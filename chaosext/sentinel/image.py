@@ -26,11 +26,9 @@ DIGITS = 12
 def sources() -> dict[str, str]:
     """The Python files of the image, by their path under `HOME`."""
     package = Path(chaosext.__file__).parent
-    files = sorted(path for part in PARTS for path in (package / part).rglob("*.py"))
-    return {
-        "chaosext/__init__.py": f'__version__ = "{chaosext.__version__}"\n',
-        **{str(path.relative_to(package.parent)): path.read_text(encoding="utf-8") for path in files},
-    }
+    parts = sorted(path for part in PARTS for path in (package / part).rglob("*.py"))
+    files = (package / "__init__.py", *parts)
+    return {str(path.relative_to(package.parent)): path.read_text(encoding="utf-8") for path in files}
 
 
 def image_name() -> str:

@@ -10,14 +10,17 @@ import shutil
 import socket
 import subprocess
 import sys
+import tarfile
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from chaosext.sentinel.image import image_name
 from chaosext.testbed import versions
 from chaosext.testbed.commands import CommandFailed, run_command
 from chaosext.testbed.images import ensure_images, sourced
+from chaosext.testbed.images.archive import Image
 from chaosext.testbed.images.components import calico_components, istio_components, kubernetes_components
 from chaosext.testbed.images.docker import is_loaded, load_images, preload_node
 from chaosext.testbed.images.pulled import (
@@ -30,6 +33,7 @@ from chaosext.testbed.images.pulled import (
     LOADBALANCER,
     NODE,
     OFFICIAL_IMAGES,
+    PYTHON,
     OfficialImage,
     registry_answers,
 )
@@ -103,6 +107,7 @@ def push(registry: str, own_images: list[str]) -> None:
         (*calico, *istio, shell), (CALICO_NODE, CALICO_CNI, ISTIO_PILOT, ISTIO_PROXY, BUSYBOX), strict=True
     )
     load_images([dataclasses.replace(made, names=(image.source(registry),)).image() for made, image in pairs])
+    load_images([Image(names=(PYTHON.source(registry),), layers=(parts.python_tree,))])
     base = sourced.node_base(parts)
     load_images([base.image()])
     kubernetes = kubernetes_components(
@@ -136,6 +141,9 @@ def test_images_come_from_a_registry_of_ours(registry: str, own_images: list[str
         docker("rm", container)
     for name in (*images.in_cluster_images, f"registry.k8s.io/kube-proxy:{versions.KUBERNETES_VERSION}"):
         assert name in listed, name
+    assert images.sentinel.names == (image_name(),)
+    with tarfile.open(images.sentinel.layers[0]) as tree:
+        assert "usr/bin/python3" in tree.getnames()
 
 
 def test_a_registry_without_the_images_fails_by_name(registry: str, own_images: list[str]) -> None:

@@ -21,5 +21,5 @@ def sentinel_image(python: Path) -> Image:
     """
     files = (Entry(path=f"{HOME}/{path}", text=text, mode=0o644) for path, text in sources().items())
     environment = [SEARCH_PATH, f"PYTHONPATH=/{HOME}", "PYTHONDONTWRITEBYTECODE=1"]
-    config = {"Env": environment, "Entrypoint": list(ENTRYPOINT), "User": "0:0"}
+    config = {"Env": environment, "Entrypoint": list(ENTRYPOINT)}
     return Component(names=(image_name(),), base=python, entries=tuple(files), config=config).image()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import tarfile
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from bed_images import IMAGES
 
-from chaosext.sentinel.image import image_name, sources
+from chaosext.sentinel.image import ENTRYPOINT, HOME, image_name, sources
 from chaosext.testbed import sentinel
 from chaosext.testbed.commands import CommandFailed
 from chaosext.testbed.containers import Container
@@ -19,7 +20,6 @@ from chaosext.testbed.images.sentinel import sentinel_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 def container(name: str, role: str) -> Container:
@@ -110,3 +110,15 @@ def test_the_image_is_our_sources_over_a_python(tmp_path: Path) -> None:
     first = archive.read_bytes()
     write_archive(archive, [sentinel_image(python)])
     assert archive.read_bytes() == first
+
+
+def test_the_dockerfile_for_other_clusters_makes_the_same_of_the_same_sources() -> None:
+    root = Path(__file__).parents[3]
+    lines = (root / "deploy/sentinel/Dockerfile").read_text().splitlines()
+    said = [(word, rest) for word, _, rest in (line.partition(" ") for line in lines)]
+    copied = [root / rest.split()[0] for word, rest in said if word == "COPY"]
+    files = [file for each in copied for file in ([each] if each.is_file() else each.rglob("*.py"))]
+
+    assert sorted(str(file.relative_to(root)) for file in files) == sorted(sources())
+    assert json.loads(dict(said)["ENTRYPOINT"]) == list(ENTRYPOINT)
+    assert dict(said)["ENV"] == f"PYTHONPATH=/{HOME} PYTHONDONTWRITEBYTECODE=1"
