@@ -41,7 +41,7 @@ class NodeReading:
         self.samples = 0
         self.heard_s: float | None = None
         self._reader, self._recorder = reader, recorder
-        self._file = _Kept(kept)
+        self._file = Kept(kept)
         self._watch = NodeWatch(reader.node)
         self._plan: Plan | None = plan
         self._offset = 0
@@ -136,7 +136,7 @@ class NodeReading:
                 self._recorder.note(note, self._watch.source, at_s=at_s)
 
 
-class _Kept:
+class Kept:
     """A file that grows. What a full disk does not take is kept, and written with what comes next."""
 
     def __init__(self, path: Path) -> None:

@@ -241,6 +241,38 @@ def test_a_judged_kube_system_is_watched_once_and_whole() -> None:
     ]
 
 
+def test_no_namespace_named_means_all_of_them_and_kube_system_once() -> None:
+    watched = [(each.kind, each.namespace) for each in ObjectWatch(()).followings]
+    assert watched == [
+        ("nodes", None),
+        ("pods", None),
+        ("endpointslices", "kube-system"),
+        ("events", None),
+    ]
+
+
+def test_what_is_behind_kube_dns_and_whose_sidecars_can_be_asked_is_known(recorder: Recorder) -> None:
+    world, objects = World(), ObjectWatch(())
+    meshed = {"containers": [{"name": "istio-proxy"}]}
+    there = pod("there", "w")
+    there["spec"] |= meshed
+    leaving = pod("leaving", "w", deleted=True)
+    leaving["spec"] |= meshed
+    for each in (there, leaving):
+        each["status"]["podIP"] = "10.244.1.9"
+    world.pods = [there, leaving, pod("unmeshed", "w")]
+    assert not objects.has_begun
+    for following in objects.followings:
+        world.stop.clear()
+        following.follow(world, recorder, world.stop)  # type: ignore[arg-type]
+    assert objects.has_begun
+    assert [each.ip for each in objects.dns_endpoints] == ["10.244.1.2"]
+    assert [each.name for each in objects.meshed] == ["there"]
+    world.nodes[1] = node("w", "Unknown", zone="b")
+    objects.take_node({"type": "MODIFIED", "object": world.nodes[1]}, recorder)
+    assert [each.name for each in objects.meshed] == ["there", "leaving"]
+
+
 def test_xds_is_told_when_it_changes_and_silence_is_no_change(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,298 @@
+"""Sentinels while a run goes on and at its end: what is read, what is missing, and that nobody is held up."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from loopback_lab import TOKEN, SentinelLab, run_context, wait_for
+
+from chaosext.model.errors import Refused, Unreachable
+from chaosext.model.signal import Head, Sample
+from chaosext.model.timeline import Kind
+from chaosext.observe.clocks import Measured
+from chaosext.observe.outages import outages, unobserved
+from chaosext.observe.reader import Reader
+from chaosext.observe.recorder import Recorder
+from chaosext.run.watch import node_reading, placing, sentinels
+from chaosext.run.watch.node_reading import NodeReading
+from chaosext.run.watch.sentinels import Expected, Sentinels
+from chaosext.sentinel.plan import Plan
+from chaosext.sentinel.record import parse_record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from chaosext.model.result import Window
+    from chaosext.model.timeline import Event
+
+NODES = ("a", "b")
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SentinelLab]:
+    made = SentinelLab(tmp_path / "records", *NODES)
+    monkeypatch.setattr(placing, "place", made.placed)
+    monkeypatch.setattr(placing, "remove", made.removed)
+    monkeypatch.setattr(placing, "new_token", lambda: TOKEN)
+    monkeypatch.setattr(sentinels, "gather", lambda *_: None)
+    monkeypatch.setattr(sentinels, "plan_for", lambda *_: made.plan)
+    monkeypatch.setattr(sentinels, "EVERY_S", 0.1)
+    monkeypatch.setattr(sentinels, "CALM_S", 0.2)
+    monkeypatch.setattr(sentinels, "COLLECT_S", 3.0)
+    yield made
+    made.close()
+
+
+class Run:
+    """A run with its sentinels in place."""
+
+    def __init__(self, lab: SentinelLab, directory: Path) -> None:
+        self.recorder = Recorder()
+        self.zero_s = time.monotonic()
+        self.recorder.set_zero(self.zero_s)
+        self.context = run_context(self.recorder, directory)
+        self.objects: Any = SimpleNamespace(has_begun=False)
+        self.sentinels = Sentinels(self.context, cluster=None)  # type: ignore[arg-type]
+        self.lab, self.directory = lab, directory
+
+    def place(self) -> Run:
+        settings: Any = SimpleNamespace(namespaces=(), sentinel_image="", sentinel_port=self.lab.port)
+        self.sentinels.place(settings, self.objects, 600.0)
+        return self
+
+    def now_s(self) -> float:
+        return time.monotonic() - self.zero_s
+
+    def kept(self, node: str) -> bytes:
+        return (self.directory / "sentinels" / f"{node}.jsonl").read_bytes()
+
+    def entries(self, node: str) -> list[Head | Sample]:
+        return list(parse_record(self.kept(node).decode().splitlines()))
+
+    def of(self, kind: Kind) -> list[Event]:
+        return [event for event in self.recorder.events if event.kind is kind]
+
+    def gaps(self, node: str) -> tuple[Window, ...]:
+        return unobserved(self.recorder.events).get(node, ())
+
+
+@pytest.fixture
+def run(lab: SentinelLab, tmp_path: Path) -> Run:
+    return Run(lab, tmp_path / "run")
+
+
+def samples(entries: list[Head | Sample]) -> list[Sample]:
+    return [each for each in entries if isinstance(each, Sample)]
+
+
+def test_the_method_begins_when_all_have_sampled(run: Run) -> None:
+    run.place()
+    assert all(len(samples(run.entries(node))) >= 3 for node in NODES)
+    assert set(run.context.heard) == set(NODES)
+    run.sentinels.finish()
+
+
+def test_what_every_node_sees_is_told_at_its_time_whoever_reads_it(run: Run, lab: SentinelLab) -> None:
+    run.place()
+    closed_s = run.now_s()
+    lab.target.close()
+    wait_for(lambda: len(run.of(Kind.TARGET_LOST)) == 2)
+    opened_s = run.now_s()
+    lab.target.open()
+    wait_for(lambda: len(run.of(Kind.TARGET_RESTORED)) == 2)
+    run.sentinels.finish()
+    found = outages(run.recorder.events)
+    windows = [window for lane in found.values() for each in lane.values() for window in each]
+    assert len(windows) == 2
+    for start_s, end_s in windows:
+        assert start_s == pytest.approx(closed_s, abs=0.5)
+        assert end_s == pytest.approx(opened_s, abs=0.5)
+    assert not any(run.gaps(node) for node in NODES)
+
+
+def test_the_record_is_kept_as_it_was_written(run: Run, lab: SentinelLab) -> None:
+    run.place()
+    wait_for(lambda: len(samples(run.entries("a"))) > 10)
+    run.sentinels.finish()
+    assert run.kept("a") == lab.record("a")
+    numbers = [each.n for each in samples(run.entries("a"))]
+    assert numbers == list(range(len(numbers)))
+
+
+def test_a_node_that_hangs_holds_up_no_other_and_loses_nothing(
+    run: Run, lab: SentinelLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chaosext.observe.reader.TIMEOUT_S", 0.5)
+    run.place()
+    monkeypatch.setattr(NodeReading, "visit", slow_to("a", NodeReading.visit, 1.5))
+    before = len(samples(run.entries("b")))
+    wait_for(lambda: len(samples(run.entries("b"))) > before + 10)
+    monkeypatch.undo()
+    monkeypatch.setattr(placing, "remove", lab.removed)
+    run.sentinels.finish()
+    assert run.kept("a") == lab.record("a")
+    assert run.gaps("a") == ()
+
+
+def slow_to(node: str, visit: Any, seconds: float) -> Any:
+    def slowly(self: NodeReading, plan: Plan) -> None:
+        if self.node == node:
+            time.sleep(seconds)
+            raise Unreachable("no answer")
+        visit(self, plan)
+
+    return slowly
+
+
+def test_a_sentinel_that_was_stopped_has_a_gap_and_says_so(run: Run, lab: SentinelLab) -> None:
+    run.place()
+    lab.stop("a")
+    stopped_s = run.now_s()
+    time.sleep(1.5)
+    lab.resume("a")
+    resumed_s = run.now_s()
+    wait_for(lambda: bool(run.of(Kind.OBSERVATION_RESTORED)))
+    run.sentinels.finish()
+    ((start_s, end_s),) = run.gaps("a")
+    assert start_s == pytest.approx(stopped_s, abs=0.5)
+    assert end_s == pytest.approx(resumed_s, abs=0.5)
+    assert run.gaps("b") == ()
+
+
+def test_a_sentinel_that_was_killed_and_came_back_goes_on_in_its_record(run: Run, lab: SentinelLab) -> None:
+    run.place()
+    lab.kill("a")
+    time.sleep(1)
+    lab.start("a")
+    wait_for(lambda: bool(run.of(Kind.OBSERVATION_RESTORED)))
+    run.sentinels.finish()
+    assert run.kept("a") == lab.record("a")
+    assert sum(isinstance(each, Head) for each in run.entries("a")) == 2
+    assert len(run.gaps("a")) == 1
+
+
+def test_a_record_that_ends_before_the_run_is_an_observation_lost(run: Run, lab: SentinelLab) -> None:
+    run.place()
+    killed_s = run.now_s()
+    lab.kill("a")
+    time.sleep(1)
+    run.sentinels.finish()
+    ((start_s, end_s),) = run.gaps("a")
+    assert start_s == pytest.approx(killed_s, abs=0.6)
+    assert end_s is None
+    assert run.gaps("b") == ()
+
+
+def test_a_run_that_must_leave_waits_for_no_node_and_no_api_server(
+    run: Run, lab: SentinelLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.place()
+    for node in NODES:
+        lab.stop(node)
+    monkeypatch.setattr(placing, "remove", lambda *_, **__: time.sleep(30))
+    left_s = time.monotonic()
+    run.sentinels.finish(within_s=-1.0)
+    assert time.monotonic() - left_s < sentinels.SHORTEST_END_S + 0.5
+    assert "chaosext sweep" in run.sentinels.problems[0]
+
+
+def test_a_plan_that_has_changed_is_put_to_every_node_and_to_one_that_started_anew(
+    run: Run, lab: SentinelLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = replace(lab.plan, tcp=())
+    monkeypatch.setattr(sentinels, "planned_anew", lambda *_: other)
+    run.objects.dns_endpoints = run.objects.meshed = ()
+    run.place()
+    run.objects.has_begun = True
+    wait_for(lambda: all(last_head(run, node).signals == () for node in NODES))
+    lab.kill("a")
+    lab.start("a")
+    wait_for(lambda: heads(run, "a") >= 4)  # placed with, put; started anew with the first, put again
+    assert last_head(run, "a").signals == ()
+    assert run.gaps("b") == ()
+    run.sentinels.finish()
+
+
+def last_head(run: Run, node: str) -> Head:
+    return [each for each in run.entries(node) if isinstance(each, Head)][-1]
+
+
+def heads(run: Run, node: str) -> int:
+    return sum(isinstance(each, Head) for each in run.entries(node))
+
+
+def test_a_plan_is_put_when_nothing_changes_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    plans = [Plan(run="r", istiod=str(number)) for number in range(4)]
+    seen = iter(plans[1:])
+    monkeypatch.setattr(sentinels, "planned_anew", lambda *_: next(seen, plans[-1]))
+    monkeypatch.setattr(sentinels, "CALM_S", 0.1)
+    objects: Any = SimpleNamespace(has_begun=True, dns_endpoints=(), meshed=())
+    expected = Expected(plans[0], objects)
+    assert [expected.look() for _ in range(4)] == [plans[0]] * 4
+    time.sleep(0.15)
+    assert expected.look() == plans[-1]
+
+
+def test_the_clocks_are_stated_and_written_down(run: Run) -> None:
+    run.place()
+    run.sentinels.finish()
+    run.sentinels.write_clocks()
+    assert {event.object for event in run.of(Kind.CLOCK)} == {"Node/a", "Node/b"}
+    clock = run.sentinels.clocks["a"]
+    assert clock.offset_s == pytest.approx(0, abs=0.1)  # one machine, one clock
+    assert clock.error_s < 0.1
+    written = json.loads((run.directory / "sentinels" / "clocks.json").read_text())
+    assert written["schema"] == "chaosext.clocks/v1"
+    ((boot, offset),) = written["nodes"]["a"].items()
+    head = run.entries("a")[0]
+    assert isinstance(head, Head)
+    assert boot == head.boot
+    assert 0 < head.mono_s + offset["from_cut_s"] < run.now_s()
+
+
+def test_sentinels_that_can_t_be_read_refuse_the_run_and_are_taken_away(
+    run: Run, lab: SentinelLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sentinels, "SAMPLED_S", 0.3)
+    monkeypatch.setattr(placing, "new_token", lambda: "another-token-than-theirs")
+    with pytest.raises(Refused, match=f"sentinels on a, b .*{lab.port}.*chaosext_sentinel: false"):
+        run.place()
+    assert all(process.poll() is not None for process in lab.processes.values())
+
+
+def test_what_a_full_disk_does_not_take_is_written_later(tmp_path: Path) -> None:
+    path = tmp_path / "not there yet" / "a.jsonl"
+    kept = node_reading.Kept(path)
+    kept.append(b"one\n")
+    path.parent.mkdir()
+    kept.append(b"two\n")
+    path.write_bytes(b"one\ntwo\nthr")  # what a disk took of the next before it was full
+    kept.append(b"three\n")
+    assert path.read_bytes() == b"one\ntwo\nthree\n"
+
+
+def test_observations_of_a_boot_whose_clock_was_never_asked_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = Measured(boot="other", mono_s=0, wall_s=0, sent_s=0, answered_s=0, own_wall_s=0)
+    monkeypatch.setattr(Reader, "clock", lambda _: elsewhere)
+    lab, recorder = SentinelLab(tmp_path, "a"), Recorder()
+    recorder.set_zero(time.monotonic())
+    lab.placed()
+    reader = lab.reader("a")
+    reading = NodeReading(reader, tmp_path / "a.jsonl", recorder, lab.plan)
+    lab.target.close()
+    wait_for(lambda: lab.record("a").count(b'"r"') > 3)
+    reading.visit(lab.plan)
+    reading.close(time.monotonic())
+    reader.close()
+    lab.close()
+    (lost,) = recorder.events
+    assert (lost.kind, lost.object) == (Kind.OBSERVATION_LOST, "Node/a")
+    assert "never measured" in lost.detail
