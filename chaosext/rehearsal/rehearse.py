@@ -1,0 +1,321 @@
+"""The rehearsal: a world and a plan in, a prediction out.
+
+With few cut nodes every way that chance can go is played, each with its exact weight; with more, a fixed number of
+random plays stands for them. Plays are merged event by event: the n-th line of a kind about an object is one event.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+from chaosext.model.timeline import Kind
+from chaosext.rehearsal import dns
+from chaosext.rehearsal.chance import enumerate_all
+from chaosext.rehearsal.chance import samples as sampled
+from chaosext.rehearsal.engine import Trace, simulate
+from chaosext.rehearsal.mesh import Sidecar, sidecar
+from chaosext.rehearsal.prediction import Dns, DnsView, Forecast, Outcome, PredictedEvent, Prediction
+from chaosext.rehearsal.scheduling import Board
+from chaosext.rehearsal.stage import WATCH_ALL_PODS, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from chaosext.rehearsal.engine import Mark
+    from chaosext.rehearsal.plan import Plan
+    from chaosext.rehearsal.world import World
+
+Weighted = list[tuple[float, Trace]]
+"""Plays with their probabilities, which sum to 1."""
+
+ENUMERATED_NODES = 4
+"""Up to so many cut nodes are enumerated: there are at most 5 * 3^4 ways for their leases alone."""
+
+MAX_PATHS = 3000
+
+RAREST = 0.001
+"""What is rarer is left out of the timeline; it still counts in the outcomes."""
+
+
+def rehearse(world: World, plan: Plan, *, samples: int | None = None, seed: int = 0) -> Prediction:
+    """What the plan is expected to do to the world. `samples`: plays where chance can't be enumerated, None by size.
+
+    Raises `Refused` where the plan doesn't fit the world.
+    """
+    return Rehearsal(world).of(plan, samples=samples, seed=seed)
+
+
+class Rehearsal:
+    """A world that many plans are played on: what doesn't depend on the plan is prepared once."""
+
+    def __init__(self, world: World) -> None:
+        self._world, self._board = world, Board(world)
+
+    def of(self, plan: Plan, *, samples: int | None = None, seed: int = 0) -> Prediction:
+        """As `rehearse`."""
+        stage = Stage(self._world, plan, self._board)
+        plays, method = _play(stage, samples, seed)
+        return _merged(stage, plays, method)
+
+
+def _play(stage: Stage, samples: int | None, seed: int) -> tuple[Weighted, str]:
+    if len(stage.living) <= ENUMERATED_NODES and samples is None:
+        plays, complete = enumerate_all(lambda draw: simulate(stage, draw), seed, MAX_PATHS)
+        if complete:
+            return (
+                plays,
+                f"all {len(plays)} ways of lease ages, monitor phases and turns, by their probability",
+            )
+    count = samples or _samples(len(stage.living))
+    return list(
+        sampled(lambda draw: simulate(stage, draw), seed, count)
+    ), f"{count} random plays, seed {seed}"
+
+
+def _samples(nodes: int) -> int:
+    """As many plays as a size can afford; small ones show rarer things."""
+    return max(12, min(300, 9000 // max(1, nodes)))
+
+
+def _merged(stage: Stage, plays: Weighted, method: str) -> Prediction:
+    outcomes, likeliest = _outcomes(stage, plays)
+    per_node = _per_node(stage, plays)
+    judged = [per_node[stage.world.nodes[number].name] for number in stage.judged]
+    view = DnsView(
+        during_cut=dns.overall(each.during_cut for each in judged),
+        after_heal=likeliest,
+        after_rollback=_likeliest(stage, plays, "rolled_back"),
+    )
+    verdict = _verdict(stage, plays)
+    return Prediction(
+        assumptions=(*stage.world.assumptions, *_assumptions(stage)),
+        timings=stage.world.control_plane.to_json(),
+        timeline=_timeline(plays),
+        dns=view,
+        dns_per_node=per_node,
+        mesh=_mesh(stage, plays),
+        workloads=_workloads(stage, plays),
+        outcomes=outcomes,
+        self_heals=None if verdict is Forecast.UNKNOWN else verdict is Forecast.PASSED,
+        verdict=verdict,
+        method=method,
+    )
+
+
+# -- the timeline --------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Seen:
+    """One event over all plays."""
+
+    mark: Mark
+    times: list[tuple[float, float]] = field(default_factory=list)
+    nodes: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    @property
+    def probability(self) -> float:
+        return min(1.0, sum(weight for _, weight in self.times))
+
+    def event(self) -> PredictedEvent:
+        self.times.sort()
+        low, high = self.times[0][0], self.times[-1][0]
+        beyond = (high - low) / max(1, len(self.times) - 1)
+        return PredictedEvent(
+            t_s=_median(self.times),
+            t_min_s=max(0.0, low - beyond) if low > 0 else low,
+            t_max_s=high + beyond,
+            probability=self.probability,
+            kind=self.mark.kind,
+            object=self.mark.object,
+            detail=self._detail(),
+            source=self.mark.source,
+            nodes=dict(self.nodes) if self.mark.kind in (Kind.POD_BOUND, Kind.POD_READY) else {},
+        )
+
+    def _detail(self) -> str:
+        if self.mark.kind not in (Kind.POD_BOUND, Kind.POD_READY) or len(self.nodes) < 2:
+            return self.mark.detail
+        shares = sorted(self.nodes.items(), key=lambda pair: (-pair[1], pair[0]))
+        named = ", ".join(f"{node} ({share / self.probability:.0%})" for node, share in shares[:5])
+        more = f" or {len(shares) - 5} more" if len(shares) > 5 else ""
+        return f"{'to' if self.mark.kind is Kind.POD_BOUND else 'on'} {named}{more}"
+
+
+def _median(times: Sequence[tuple[float, float]]) -> float:
+    """The weighted median of sorted (time, weight)."""
+    sums = list(accumulate(weight for _, weight in times))
+    return next(time for (time, _), upto in zip(times, sums, strict=True) if upto * 2 >= sums[-1])
+
+
+def _timeline(plays: Weighted) -> tuple[PredictedEvent, ...]:
+    seen: dict[tuple[Kind, str, str, int], _Seen] = {}
+    for weight, trace in plays:
+        turns: Counter[tuple[Kind, str, str]] = Counter()
+        for mark in trace.marks:
+            name = (mark.kind, mark.object, mark.label)
+            turns[name] += 1
+            entry = seen.setdefault((*name, turns[name]), _Seen(mark))
+            entry.times.append((mark.t_s, weight))
+            if mark.node:
+                entry.nodes[mark.node] += weight
+    events = [entry.event() for entry in seen.values() if entry.probability >= RAREST]
+    return tuple(sorted(events, key=lambda each: (each.t_s, each.kind, each.object, each.t_min_s)))
+
+
+# -- DNS -----------------------------------------------------------------------------------------------------
+
+
+def _outcomes(stage: Stage, plays: Weighted) -> tuple[tuple[Outcome, ...], Dns]:
+    """Every way that DNS may be after the heal, likeliest first, and the likeliest."""
+    weights: dict[Dns, float] = defaultdict(float)
+    whys: dict[Dns, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    total = sum(weight for weight, _ in plays)
+    for weight, trace in plays:
+        state = _overall(stage, trace.after)
+        weights[state] += weight / total
+        whys[state][_why(stage, state, trace)] += weight
+    ranked = sorted(weights.items(), key=lambda pair: (-pair[1], pair[0]))
+    outcomes = tuple(
+        Outcome(
+            dns_after_heal=state,
+            probability=weight,
+            why=max(sorted(whys[state]), key=whys[state].__getitem__),
+        )
+        for state, weight in ranked
+    )
+    return outcomes, ranked[0][0]
+
+
+def _overall(stage: Stage, states: Mapping[int, Dns]) -> Dns:
+    return dns.overall(states[number] for number in stage.judged)
+
+
+def _likeliest(stage: Stage, plays: Weighted, when: str) -> Dns:
+    weights: dict[Dns, float] = defaultdict(float)
+    for weight, trace in plays:
+        weights[_overall(stage, getattr(trace, when))] += weight
+    return max(sorted(weights), key=weights.__getitem__)
+
+
+def _why(stage: Stage, state: Dns, trace: Trace) -> str:
+    if stage.world.dns is None:
+        return "the snapshot has no kube-dns Service"
+    if state is Dns.UNKNOWN:
+        return stage.routes.unknown_why or "who reaches kube-dns is unknown"
+    if not trace.dns_hosts:
+        return "no kube-dns Pod is ready"
+    bad = [node for node, answers in trace.dns_hosts if not answers]
+    good = [node for node, answers in trace.dns_hosts if answers]
+    if not bad:
+        return f"every kube-dns Pod is where it is reached, on {_few(good)}"
+    lost = f"{len(bad)} of {len(trace.dns_hosts)} kube-dns Pods on {_few(bad)}, whose Pod addresses nobody announces"
+    return lost if bad else f"kube-dns on {_few(good)}"
+
+
+def _few(names: Iterable[str]) -> str:
+    distinct = sorted(set(names))
+    return ", ".join(distinct[:4]) + (f" and {len(distinct) - 4} more" if len(distinct) > 4 else "")
+
+
+def _per_node(stage: Stage, plays: Weighted) -> dict[str, DnsView]:
+    views = {number: _node_view(number, plays) for number in stage.observers}
+    return {node.name: views[stage.like[number]] for number, node in enumerate(stage.world.nodes)}
+
+
+def _node_view(number: int, plays: Weighted) -> DnsView:
+    tallies: list[dict[Dns, float]] = [defaultdict(float) for _ in range(3)]
+    for weight, trace in plays:
+        states = (trace.during.get(number, Dns.UNKNOWN), trace.after[number], trace.rolled_back[number])
+        for tally, state in zip(tallies, states, strict=True):
+            tally[state] += weight
+    during, after, rolled_back = (max(sorted(tally), key=tally.__getitem__) for tally in tallies)
+    return DnsView(during_cut=during, after_heal=after, after_rollback=rolled_back)
+
+
+# -- what it comes to ----------------------------------------------------------------------------------------
+
+
+def _verdict(stage: Stage, plays: Weighted) -> Forecast:
+    weights: dict[Forecast, float] = defaultdict(float)
+    for weight, trace in plays:
+        weights[_forecast(_overall(stage, trace.after), trace)] += weight
+    return max(sorted(weights), key=weights.__getitem__)
+
+
+def _forecast(state: Dns, trace: Trace) -> Forecast:
+    if state is Dns.UNKNOWN:
+        return Forecast.UNKNOWN
+    well = (
+        state is Dns.RESOLVABLE
+        and not trace.stuck
+        and not (trace.xds_lost_s < trace.xds_back_s == float("inf"))
+    )
+    return Forecast.PASSED if well else Forecast.DEVIATED
+
+
+def _assumptions(stage: Stage) -> Iterable[str]:
+    world = stage.world
+    if world.dns is None:
+        yield "no Service kube-system/kube-dns in the snapshot: how DNS fares is unknown"
+    elif not stage.dns_pods:
+        yield f"no Pod is behind {world.dns.subject}: how DNS fares is unknown"
+    if stage.routes.unknown_why:
+        yield stage.routes.unknown_why
+    if not stage.hubs:
+        yield "no node keeps the control plane: it is taken to run outside of the snapshot's nodes"
+    if lost := [world.nodes[n].name for n in stage.cut if n not in stage.fleet_of]:
+        yield f"{_few(lost)}: not Ready before the cut, and taken to stay so"
+    if not stage.follows_all:
+        yield f"more than {WATCH_ALL_PODS} Pods on cut nodes: all but kube-dns and istiod are counted, not placed"
+    if any(age is None for age in stage.fleet.ages_s):
+        yield "lease ages at the cut aren't known: each is taken as equally likely"
+    yield "images are on every node, and nobody else changes the cluster meanwhile"
+
+
+def _mesh(stage: Stage, plays: Weighted) -> dict[str, Any]:
+    world = stage.world
+    if world.mesh is None:
+        return {"present": False}
+    kinds = Counter(sidecar(pod.spec).value for pod in stage.meshed)
+    lost = sum(weight for weight, trace in plays if trace.xds_lost_s < float("inf"))
+    back = sum(weight for weight, trace in plays if trace.xds_back_s < float("inf"))
+    return {
+        "present": True,
+        "istiod_on": sorted({pod.node for pod in stage.istiod_pods}),
+        "sidecars": {kind: kinds[kind] for kind in sorted(kinds) if kind != Sidecar.NONE.value},
+        "xds_lost_probability": round(min(1.0, lost), 3),
+        "xds_restored_probability": round(min(1.0, back), 3),
+        "stuck_pods": round(sum(weight * trace.stuck.total() for weight, trace in plays), 1),
+    }
+
+
+def _workloads(stage: Stage, plays: Weighted) -> dict[str, Any]:
+    """Workload -> Pods that are, on average, evicted, and at the end pending or stuck; only those that are hit."""
+    found: dict[str, dict[str, float]] = {}
+    for weight, trace in plays:
+        for field_, counts in (
+            ("evicted", trace.evicted),
+            ("pending", trace.pending),
+            ("stuck", trace.stuck),
+        ):
+            for (namespace, owner), number in counts.items():
+                row = found.setdefault(_named(stage.world, namespace, owner), {})
+                row[field_] = row.get(field_, 0.0) + weight * number
+    others = sum(weight * trace.others_evicted for weight, trace in plays)
+    rows = {
+        name: {key: round(value, 2) for key, value in sorted(row.items())}
+        for name, row in sorted(found.items())
+    }
+    return rows | ({"(others)": {"evicted": round(others, 1)}} if others else {})
+
+
+def _named(world: World, namespace: str, owner: str) -> str:
+    """The workload that people know: a ReplicaSet's Deployment; a bare Pod itself."""
+    known = world.workloads.get((namespace, owner))
+    top = known.owner if known and known.owner else owner
+    kind, _, name = top.partition("/")
+    return top if kind == "Pod" else f"{kind}/{namespace}/{name}"

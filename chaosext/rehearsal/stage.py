@@ -1,0 +1,199 @@
+"""What is the same in every play of one cut: who is cut, who runs where, who counts, who is watched."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from chaosext.model.errors import Refused
+from chaosext.rehearsal.eviction import NO_EXECUTE, stays_s
+from chaosext.rehearsal.lifecycle import EXCLUDED_LABEL, RENEWAL_JITTER, Fleet
+from chaosext.rehearsal.mesh import Sidecar, sidecar
+from chaosext.rehearsal.routing import Routes
+from chaosext.rehearsal.scheduling import Board
+from chaosext.rehearsal.selection import has_all
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from chaosext.cluster.objects import Taint
+    from chaosext.rehearsal.plan import Plan
+    from chaosext.rehearsal.world import Node, Pod, Service, World
+
+WATCH_ALL_PODS = 500
+"""Up to so many Pods on cut nodes, each of them is followed; beyond, only kube-dns' and istiod's."""
+
+WATCH_ALL_NODES = 100
+"""Up to so many nodes, DNS is followed on each of them; beyond, on one of each kind."""
+
+HERE_TO_STAY = frozenset({"DaemonSet", "Node"})
+"""Owners that bind a Pod to its node: nobody re-creates it elsewhere."""
+
+
+class Stage:
+    """A world and a plan, prepared. Raises `Refused` where the plan names nodes that the world doesn't have."""
+
+    def __init__(self, world: World, plan: Plan, board: Board | None = None) -> None:
+        self.world, self.plan = world, plan
+        self.board = board or Board(world)
+        self.routes = Routes(world)
+        if unknown := sorted(plan.cut_nodes - self.board.number.keys()):
+            raise Refused(
+                f"--cut-nodes: {', '.join(unknown[:5])} is no node of the snapshot",
+                f"name some of {', '.join(sorted(self.board.number)[:5])}, …",
+            )
+        self.cut = tuple(n for n, node in enumerate(world.nodes) if node.name in plan.cut_nodes)
+        self.is_cut = [node.name in plan.cut_nodes for node in world.nodes]
+        self.living = tuple(n for n in self.cut if world.nodes[n].ready == "True")
+        self.fleet_of = {number: at for at, number in enumerate(self.living)}
+        self._reaches: dict[tuple[int, int], bool | None] = {}
+
+    @cached_property
+    def hubs(self) -> tuple[Node, ...]:
+        """The control plane's nodes that keep it: the side that the cut nodes lose."""
+        return tuple(n for n in self.world.nodes if n.control_plane and n.name not in self.plan.cut_nodes)
+
+    @cached_property
+    def dns_pods(self) -> tuple[Pod, ...]:
+        return self._behind(self.world.dns)
+
+    @cached_property
+    def istiod_pods(self) -> tuple[Pod, ...]:
+        return self._behind(self.world.mesh.istiod if self.world.mesh else None)
+
+    def _behind(self, service: Service | None) -> tuple[Pod, ...]:
+        if service is None or not service.selector:
+            return ()
+        return tuple(
+            pod
+            for pod in self.world.pods
+            if pod.namespace == service.namespace
+            and pod.phase not in ("Succeeded", "Failed")
+            and has_all(service.selector, pod.spec.labels)
+        )
+
+    @cached_property
+    def pods_on(self) -> dict[int, list[Pod]]:
+        """Cut node -> what runs there."""
+        found: dict[int, list[Pod]] = defaultdict(list)
+        for pod in self.world.pods:
+            number = self.board.number.get(pod.node, -1)
+            if number >= 0 and self.is_cut[number] and pod.phase not in ("Succeeded", "Failed"):
+                found[number].append(pod)
+        return found
+
+    @cached_property
+    def follows_all(self) -> bool:
+        return sum(map(len, self.pods_on.values())) <= WATCH_ALL_PODS
+
+    @cached_property
+    def watched(self) -> frozenset[tuple[str, str]]:
+        """(namespace, name) of the Pods that are followed one by one."""
+        chosen: tuple[Pod, ...] = (*self.dns_pods, *self.istiod_pods)
+        if self.follows_all:
+            chosen += tuple(pod for pods in self.pods_on.values() for pod in pods)
+        return frozenset((pod.namespace, pod.name) for pod in chosen)
+
+    @cached_property
+    def evictable(self) -> dict[int, list[tuple[float, list[Pod], int]]]:
+        """Cut node -> (seconds after NoExecute, watched Pods, how many others), soonest first."""
+        return {number: self._evictable(number) for number in self.living}
+
+    def _evictable(self, number: int) -> list[tuple[float, list[Pod], int]]:
+        taints = (NO_EXECUTE, *_no_execute(self.world.nodes[number]))
+        after: dict[float, list[Pod]] = defaultdict(list)
+        for pod in self.pods_on.get(number, ()):
+            stays = stays_s(pod.spec.tolerations, taints)
+            if stays < float("inf") and not pod.terminating:
+                after[stays].append(pod)
+        return [(stays, *self._split(pods)) for stays, pods in sorted(after.items())]
+
+    def _split(self, pods: list[Pod]) -> tuple[list[Pod], int]:
+        known = [pod for pod in pods if (pod.namespace, pod.name) in self.watched]
+        return known, len(pods) - len(known)
+
+    @cached_property
+    def fleet(self) -> Fleet:
+        """What the node lifecycle controller needs."""
+        nodes, zones = self.world.nodes, sorted({node.zone for node in self.world.nodes})
+        number_of, living = {zone: at for at, zone in enumerate(zones)}, set(self.living)
+        ready, lost = [0] * len(zones), [0] * len(zones)
+        for number, node in enumerate(nodes):
+            if number not in living and EXCLUDED_LABEL not in node.labels:
+                (ready if node.ready == "True" else lost)[number_of[node.zone]] += 1
+        return Fleet(
+            zone_of=tuple(number_of[nodes[n].zone] for n in self.living),
+            ready_pods=tuple(sum(pod.ready for pod in self.pods_on.get(n, ())) for n in self.living),
+            counted=tuple(EXCLUDED_LABEL not in nodes[n].labels for n in self.living),
+            ages_s=tuple(self._age_s(nodes[n]) for n in self.living),
+            zone_names=tuple(zones),
+            others_ready=tuple(ready),
+            others_lost=tuple(lost),
+        )
+
+    def _age_s(self, node: Node) -> float | None:
+        """How old the node's lease is at the cut, where the snapshot is fresh enough to say so."""
+        if self.plan.cut_at is None or node.lease_renewed is None:
+            return None
+        age = (self.plan.cut_at - node.lease_renewed).total_seconds()
+        renewal = self.world.control_plane.lease_renewal_s * (1 + RENEWAL_JITTER)
+        return age if 0 <= age <= renewal else None
+
+    def separated(self, one: int, other: int) -> bool:
+        """The cut lies between them: it sits on the control plane's nodes and drops what the cut nodes say."""
+        if self.is_cut[one] == self.is_cut[other]:
+            return False
+        hub = other if self.is_cut[one] else one
+        return self.world.nodes[hub].control_plane
+
+    def reaches(self, client: int, host: int) -> bool | None:
+        """By routes alone, whatever is cut."""
+        key = (client, host)
+        if key not in self._reaches:
+            self._reaches[key] = self.routes.reaches(client, host)
+        return self._reaches[key]
+
+    @cached_property
+    def observers(self) -> tuple[int, ...]:
+        """Nodes whose DNS is followed: all of them, or one of each kind and those that host kube-dns."""
+        if len(self.world.nodes) <= WATCH_ALL_NODES:
+            return tuple(range(len(self.world.nodes)))
+        return tuple(sorted(set(self.like.values())))
+
+    @cached_property
+    def like(self) -> dict[int, int]:
+        """Node -> the observer that sees what it sees."""
+        if len(self.world.nodes) <= WATCH_ALL_NODES:
+            return {number: number for number in range(len(self.world.nodes))}
+        first: dict[tuple[object, ...], int] = {}
+        hosts = {pod.node for pod in self.dns_pods}
+        return {
+            number: first.setdefault(self._kind(number, node, hosts), number)
+            for number, node in enumerate(self.world.nodes)
+        }
+
+    def _kind(self, number: int, node: Node, hosts: set[str]) -> tuple[object, ...]:
+        at_home = node.name if node.name in hosts else ""
+        return self.is_cut[number], node.control_plane, at_home, self.routes.kind(number)
+
+    @cached_property
+    def judged(self) -> tuple[int, ...]:
+        """Observers whose lookups decide how DNS is: nodes without a control-plane role, where there are any."""
+        workers = tuple(n for n in self.observers if not self.world.nodes[n].control_plane)
+        return workers or self.observers
+
+    @cached_property
+    def meshed(self) -> tuple[Pod, ...]:
+        """Pods with a sidecar, on cut nodes."""
+        if self.world.mesh is None:
+            return ()
+        return tuple(self._meshed())
+
+    def _meshed(self) -> Iterator[Pod]:
+        for pods in self.pods_on.values():
+            yield from (pod for pod in pods if sidecar(pod.spec) is not Sidecar.NONE)
+
+
+def _no_execute(node: Node) -> tuple[Taint, ...]:
+    return tuple(taint for taint in node.taints if taint.effect == "NoExecute")
