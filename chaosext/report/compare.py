@@ -258,7 +258,7 @@ def _change(one: _Length | None, two: _Length | None, name: str, runs: tuple[Run
     if two is None:
         return Change.NOT_KNOWN if _is_blind(runs[1], name) else Change.GONE
     apart_s = two.seconds - one.seconds
-    if abs(apart_s) <= max(NOISE_S, NOISE_SHARE * one.seconds):
+    if abs(apart_s) <= max(NOISE_S, NOISE_SHARE * max(one.seconds, two.seconds)):
         return Change.SAME
     return Change.LONGER if apart_s > 0 else Change.SHORTER
 

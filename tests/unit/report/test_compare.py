@@ -1,0 +1,138 @@
+"""Two runs beside each other: what is said of their differences holds, and what nobody saw is not called gone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from runs import RUNS
+from stories import BRIEFING, ONE, TWO
+
+from chaosext.model.result import Lane
+from chaosext.report.compare import Change, compare
+from chaosext.report.comparison import markdown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from chaosext.model.result import Window
+    from chaosext.report.compare import Comparison
+    from chaosext.report.run_data import RunData
+
+WHOLE, PASSED = RUNS["deviated-rollback-verified"], RUNS["passed"]
+
+
+def with_dns(found: Mapping[str, tuple[Window, ...]], data: RunData = WHOLE) -> RunData:
+    return replace(data, result=replace(data.result, outages={Lane.DNS: found}))
+
+
+def change(first: RunData, second: RunData) -> Change:
+    (outage,) = compare(first, second).outages
+    return outage.change
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ((0.0, 60.0), (5.0, 66.0), Change.SAME),
+        ((0.0, 60.0), (0.0, 90.0), Change.LONGER),
+        ((0.0, 60.0), (0.0, 30.0), Change.SHORTER),
+        ((0.0, 5.0), (0.0, 6.9), Change.SAME),
+        ((0.0, 5.0), (0.0, 7.1), Change.LONGER),
+    ],
+)
+def test_what_differs_by_less_than_a_sentinel_can_see_is_the_same(
+    first: Window, second: Window, expected: Change
+) -> None:
+    assert change(with_dns({"Node/a": (first,)}), with_dns({"Node/a": (second,)})) is expected
+
+
+def test_what_came_and_what_went() -> None:
+    out, well = with_dns({"Node/a": ((0.0, 60.0),)}), with_dns({})
+    assert change(well, out) is Change.NEW
+    assert change(out, well) is Change.GONE
+
+
+def test_an_outage_is_not_called_gone_where_nobody_looked() -> None:
+    out = with_dns({"Node/a": ((0.0, 60.0),)})
+    well = with_dns({})
+    blind = replace(well, result=replace(well.result, unobserved={"a": ((10.0, 20.0),)}))
+    assert change(out, blind) is Change.NOT_KNOWN
+    assert change(out, with_dns({}, RUNS["killed"])) is Change.NOT_KNOWN
+    assert change(with_dns({}, RUNS["refused"]), out) is Change.NOT_KNOWN
+
+
+def test_pods_are_compared_by_what_made_them() -> None:
+    first = with_dns(
+        {"Pod/shop/cart-6c9f7d5b8-kx2vn": ((0.0, 60.0),), "Pod/shop/cart-6c9f7d5b8-zzzzz": ((0.0, 9.0),)}
+    )
+    second = with_dns({"Pod/shop/cart-7d8c9b5f4-p9w7t": ((0.0, 90.0),)})
+    (outage,) = compare(first, second).outages
+    assert (outage.name, outage.first_s, outage.second_s, outage.ratio) == (
+        "Pod/shop/cart-*",
+        60.0,
+        90.0,
+        1.5,
+    )
+
+
+def test_ways_to_pods_are_compared_though_their_addresses_are_new() -> None:
+    first = with_dns({"Node/a → coredns-66bc5c9577-vhhl4 on cp 10.244.6.0:53/tcp": ((0.0, 60.0),)})
+    second = with_dns({"Node/a → coredns-66bc5c9577-wskcc on cp [fd00::7]:53/tcp": ((0.0, 60.0),)})
+    (outage,) = compare(first, second).outages
+    assert (outage.name, outage.change) == ("Node/a → coredns-* on cp:53/tcp", Change.SAME)
+
+
+def test_what_is_hardly_comparable_is_compared_and_said() -> None:
+    briefing = replace(BRIEFING, context="production-eu")
+    other = replace(PASSED, result=replace(PASSED.result, run="r2", experiment="Another", briefing=briefing))
+    found = compare(WHOLE, other)
+    assert found.doubts[0] == "the experiments differ: `Control plane severed from its nodes` and `Another`"
+    assert found.doubts[1] == "the clusters differ: kind-chaosext and production-eu"
+    assert found.outages
+    assert "## Hardly comparable" in markdown(found)
+
+
+def test_the_prediction_of_each_is_measured() -> None:
+    (off,) = (each for each in compare(WHOLE, PASSED).timing if each.name == "rehearsal was off by")
+    assert (off.first, off.second) == (3.7, None)
+
+
+def facts(comparison: Comparison) -> dict[str, tuple[object, object]]:
+    return {each.name: (each.first, each.second) for each in comparison.facts}
+
+
+def test_placement_and_timings_in_force_are_compared() -> None:
+    found = facts(compare(WHOLE, PASSED))
+    assert found["kube-dns before"] == (f"{ONE}, {TWO}",) * 2
+    assert found["kube-dns moved to"] == ("chaosext-control-plane", None)
+    assert found["timings in force: node_monitor_grace_period_s"] == (20.0, 20.0)
+
+
+windows = st.floats(0, 100).flatmap(
+    lambda start: st.tuples(st.just(start), st.none() | st.floats(start, 200)).map(lambda window: (window,))
+)
+outages = st.dictionaries(st.sampled_from(["Node/a", "Node/b", "Pod/shop/cart-6c9f7d5b8-kx2vn"]), windows)
+
+
+@given(outages, outages)
+def test_the_other_way_round_it_is_the_other_way_round(
+    first: Mapping[str, tuple[Window, ...]], second: Mapping[str, tuple[Window, ...]]
+) -> None:
+    there = {each.name: each for each in compare(with_dns(first), with_dns(second)).outages}
+    back = {each.name: each for each in compare(with_dns(second), with_dns(first)).outages}
+    assert there.keys() == back.keys()
+    for name, each in there.items():
+        assert (each.first_s, each.second_s) == (back[name].second_s, back[name].first_s)
+        if each.change in (Change.NEW, Change.GONE):
+            assert {each.change, back[name].change} == {Change.NEW, Change.GONE}
+
+
+@given(outages)
+def test_a_run_does_not_differ_from_itself(found: Mapping[str, tuple[Window, ...]]) -> None:
+    data = with_dns(found)
+    assert {each.change for each in compare(data, data).outages} <= {Change.SAME}
+    assert not [each for each in compare(data, data).facts if each.differs]
