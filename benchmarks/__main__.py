@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import latency, testbed, whole_run
+from benchmarks import latency, report, testbed, whole_run
 
-BENCHMARKS = {"testbed": testbed.main, "latency": latency.main, "run": whole_run.main}
+BENCHMARKS = {"testbed": testbed.main, "latency": latency.main, "run": whole_run.main, "report": report.main}
 """In this order, because the first one measures best while no other testbed is up; the others bring one up."""
 
 
