@@ -79,7 +79,7 @@ def headline(result: RunResult) -> str:
     if not felt:
         return "Nothing broke." if result.verdict.outcome is Outcome.PASSED else "No outage was seen."
     lane, lost = next(iter(felt.items()))
-    return _sentence(f"{_lost(lane, lost)} for {duration(_seconds(result, _longest(result, lost)))}")
+    return _sentence(f"{_lost(lane, lost)} for {duration(_seconds(_longest(result, lost), _last_s(result)))}")
 
 
 def _broke(result: RunResult) -> Iterator[str]:
@@ -130,7 +130,8 @@ def _how_long(result: RunResult) -> Iterator[str]:
     if not felt:
         yield "There was no outage to measure."
     if result.unobserved:
-        blind = sum(_seconds(result, each) for found in result.unobserved.values() for each in found)
+        last_s = _last_s(result)
+        blind = sum(_seconds(each, last_s) for found in result.unobserved.values() for each in found)
         nodes = count([f"Node/{node}" for node in result.unobserved])
         yield f"{duration(blind)} of {nodes} were not observed: it may have been longer."
 
@@ -143,12 +144,13 @@ def _at_most(result: RunResult, lost: Lost) -> str:
     longest = _longest(result, lost)
     over = "" if longest[1] is not None else "; not back when the run ended"
     many = " at the longest" if sum(map(len, lost.values())) > 1 else ""
-    return f"{duration(_seconds(result, longest))}{many}, {window(longest)} after the cut{over}"
+    return f"{duration(_seconds(longest, _last_s(result)))}{many}, {window(longest)} after the cut{over}"
 
 
 def _longest(result: RunResult, lost: Lost) -> Window:
     """The longest window of any object."""
-    return max((each for found in lost.values() for each in found), key=lambda each: _seconds(result, each))
+    last_s = _last_s(result)
+    return max((each for found in lost.values() for each in found), key=lambda each: _seconds(each, last_s))
 
 
 def _lost(lane: Lane, lost: Lost) -> str:
@@ -158,10 +160,14 @@ def _lost(lane: Lane, lost: Lost) -> str:
     return LOST[lane].format(count(pods if lane is Lane.XDS and pods else places))
 
 
-def _seconds(result: RunResult, found: Window) -> float:
+def _seconds(found: Window, last_s: float) -> float:
+    """How long a window is; one that lasts, to when the last was seen."""
     start_s, end_s = found
-    last_s = max((event.t_s for event in result.events), default=start_s)
-    return (last_s if end_s is None else end_s) - start_s
+    return max(0.0, (last_s if end_s is None else end_s) - start_s)
+
+
+def _last_s(result: RunResult) -> float:
+    return max((event.t_s for event in result.events), default=0.0)
 
 
 def _whom(result: RunResult) -> Iterator[str]:

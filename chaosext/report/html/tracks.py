@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby, pairwise
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class State(StrEnum):
 
 
 WORST_FIRST = tuple(State)
+RANKS = {state: rank for rank, state in enumerate(WORST_FIRST)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +102,8 @@ def joined(bars: Iterable[Bar]) -> tuple[Bar, ...]:
 def _joined(bars: Iterable[Bar]) -> Iterator[Bar]:
     last: Bar | None = None
     for bar in bars:
-        if (
-            last
-            and replace(bar, start_s=last.start_s, end_s=last.end_s) == last
-            and bar.start_s <= last.end_s
-        ):
-            last = replace(last, end_s=max(last.end_s, bar.end_s))
+        if last and bar.start_s <= last.end_s and (bar.state, bar.letter) == (last.state, last.letter):
+            last = Bar(last.start_s, max(last.end_s, bar.end_s), last.state, last.letter)
             continue
         if last:
             yield last
@@ -119,7 +117,7 @@ def worst(tracks: Sequence[Sequence[Bar]], *, counted: bool = False) -> tuple[Ba
     edges = sorted(_edges(tracks))
     now: dict[tuple[State, str], int] = {}
     found: list[Bar] = []
-    moments = [(t_s, list(each)) for t_s, each in groupby(edges, key=lambda edge: edge[0])]
+    moments = [(t_s, list(each)) for t_s, each in groupby(edges, key=itemgetter(0))]
     for (t_s, each), (next_s, _) in pairwise(moments):
         for _, state, letter, step in each:
             now[state, letter] = now.get((state, letter), 0) + step
@@ -154,10 +152,9 @@ def coarse(bars: Sequence[Bar], length_s: float, at_most: int) -> tuple[Bar, ...
     for bar in bars:
         for cell in range(math.floor(bar.start_s / width_s), math.ceil(bar.end_s / width_s)):
             cells[cell] = min(cells.get(cell, bar), bar, key=_rank)
-    return joined(
-        replace(cells[cell], start_s=cell * width_s, end_s=(cell + 1) * width_s) for cell in sorted(cells)
-    )
+    edges = ((cells[cell], cell * width_s, (cell + 1) * width_s) for cell in sorted(cells))
+    return joined(Bar(start_s, end_s, bar.state, bar.letter) for bar, start_s, end_s in edges)
 
 
 def _rank(bar: Bar) -> int:
-    return WORST_FIRST.index(bar.state)
+    return RANKS[bar.state]
