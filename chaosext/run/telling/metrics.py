@@ -136,8 +136,8 @@ class FileExporter(Exporter):
         try:
             write_to_textfile(str(self._path), self._registry)
             self._problem = ""
-        except OSError as error:
-            self._problem = error.strerror or str(error)
+        except Exception as error:  # whatever it is, the run goes on
+            self._problem = getattr(error, "strerror", None) or type(error).__name__
 
 
 def _file(place: str) -> Path:

@@ -87,7 +87,7 @@ class Scene:
         heard, (what, since_s) = dict(run.heard), run.doing
         now_s = time.monotonic()
         if self.result and zero_s is not None:  # nobody looked any longer than this
-            now_s = max(zero_s, *heard.values(), *(zero_s + event.t_s for event in events[-1:]))
+            now_s = max([zero_s, *heard.values(), *(zero_s + event.t_s for event in events[-1:])])
         in_force = not clock.is_over(run.let_go) and _may_cut(run, events, self.result)
         return Picture(
             run=run.id,
