@@ -1,4 +1,4 @@
-"""What an FRR router says about its BGP sessions. Pure."""
+"""What an FRR router says about its BGP sessions and routes. Pure."""
 
 from __future__ import annotations
 
@@ -58,3 +58,20 @@ def _peers(summary: Mapping[str, Any]) -> tuple[Peer, ...]:
 def _peer(ip: str, said: list[Mapping[str, Any]]) -> Peer:
     states = tuple(str(item.get("state", "unknown")) for item in said)
     return Peer(ip=ip, states=states, prefixes=sum(int(item.get("pfxRcd", 0)) for item in said))
+
+
+def leads_there(text: str) -> bool:
+    """Whether FRR's `show ip route ADDRESS json` names a route of its own: not the default one, and no black hole.
+
+    Raises `ValueError` when it isn't that JSON.
+    """
+    try:
+        routes = [route for found in json.loads(text).values() for route in found]
+        return any(route.get("selected") and int(route["prefixLen"]) and _has_hop(route) for route in routes)
+    except MALFORMED as error:
+        raise ValueError(f"not a route of FRR's: {error!r}") from error
+
+
+def _has_hop(route: Mapping[str, Any]) -> bool:
+    hops = route.get("nexthops") or ()
+    return any(hop.get("active") and not hop.get("blackhole") and not hop.get("unreachable") for hop in hops)

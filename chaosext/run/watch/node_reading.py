@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from chaosext.model.errors import Unreachable
 from chaosext.model.signal import Head, Sample
 from chaosext.model.timeline import Kind
+from chaosext.observe.changes import Note
 from chaosext.observe.clocks import Clocks
 from chaosext.observe.node_watch import NodeWatch
 from chaosext.sentinel.record import parse_record
@@ -81,7 +82,8 @@ class NodeReading:
         self._closed = True
         if self._undated:
             words = f"{len(self._undated)} observations of a boot whose clock was never measured"
-            self._recorder.say(Kind.OBSERVATION_LOST, f"Node/{self.node}", words)
+            lost = Note(kind=Kind.OBSERVATION_LOST, object=f"Node/{self.node}", detail=words)
+            self._recorder.note(lost, self._watch.source)
 
     def _read_on(self) -> None:
         """Read the record as far as it goes by now. Raises `Unreachable`."""

@@ -104,6 +104,11 @@ class ObjectWatch:
         return objects.endpoints(self._slices.values())
 
     @property
+    def node_of(self) -> Mapping[str, str]:
+        """A node's address -> its name, by the last word of it."""
+        return {ip: node.name for node in self._nodes.values() for ip in node.internal_ips}
+
+    @property
     def meshed(self) -> tuple[Pod, ...]:
         """The Pods whose sidecars can be asked, by the last word of them."""
         lost = _lost(self._nodes)

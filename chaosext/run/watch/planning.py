@@ -74,8 +74,16 @@ def plan_for(ground: Ground, run: str, ends_after_s: float) -> Plan:
 
 
 def planned_anew(plan: Plan, dns_endpoints: Iterable[Endpoint], meshed: Iterable[Pod]) -> Plan:
-    """`plan` with these Pods behind kube-dns, and these sidecars."""
-    behind = tuple(Named(target=each.ip, label=_pod_on(each)) for each in dns.backing(dns_endpoints))
+    """`plan` with these Pods behind kube-dns, and these sidecars.
+
+    What is behind kube-dns and not ready is watched only if it was before: whether it answers still is worth knowing.
+    """
+    watched = {each.target for each in plan.dns_servers}
+    behind = tuple(
+        Named(target=each.ip, label=pod_on(each))
+        for each in dns_endpoints
+        if each.ready or each.ip in watched
+    )
     return replace(
         plan,
         dns_servers=(plan.dns_servers[0], *behind),
@@ -96,7 +104,8 @@ def _sidecar(pod: Pod) -> Sidecar:
     return Sidecar(node=pod.node, pod=pod.subject, address=pod.ips[0])
 
 
-def _pod_on(endpoint: Endpoint) -> str:
+def pod_on(endpoint: Endpoint) -> str:
+    """How an address behind kube-dns is called."""
     return f"{endpoint.pod.rpartition('/')[2] or dns.SERVICE} on {endpoint.node or 'no node'}"
 
 

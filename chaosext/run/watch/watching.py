@@ -11,6 +11,7 @@ from chaosext.model.errors import Unreachable
 from chaosext.model.finding import Status
 from chaosext.model.timeline import Kind
 from chaosext.observe.changes import Note
+from chaosext.run.watch.leaf_watch import LeafWatch
 from chaosext.run.watch.object_watch import ObjectWatch
 from chaosext.steady.names import XDS
 from chaosext.steady.suite import run_checks
@@ -58,6 +59,8 @@ def _watchers(
         yield following.name, partial(_repeat, following.name, follow, POLL_S, recorder, stop)
     xds = XdsWatch(around, recorder)
     yield "xds", partial(_repeat, "xds", xds.look, XDS_POLL_S, recorder, stop)
+    if around.leaf:
+        yield "leaf", partial(LeafWatch(around.leaf, objects, recorder).watch, stop)
 
 
 def _repeat(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -154,6 +155,13 @@ def test_other_pods_behind_kube_dns_are_other_servers_and_routes() -> None:
     assert [each.target for each in plan.dns_servers] == ["10.2.112.10", "10.244.0.9"]
     assert [each.label for each in plan.routes] == ["dns-3 on cp"]
     assert plan.sidecars == ()
+
+
+def test_a_server_that_is_not_ready_any_more_is_still_asked_and_one_that_never_was_is_not() -> None:
+    was, never = endpoint("10.244.1.2", "w1", "dns-1"), endpoint("10.244.0.9", "cp", "dns-3")
+    unready = [replace(each, ready=False, terminating=True) for each in (was, never)]
+    plan = planned_anew(plan_of(World()), unready, [])
+    assert [each.target for each in plan.routes] == ["10.244.1.2"]
 
 
 def test_the_same_objects_in_another_order_are_the_same_plan() -> None:
