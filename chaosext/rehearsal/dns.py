@@ -13,9 +13,6 @@ from chaosext.rehearsal.prediction import Dns
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-LEARNS_WITHIN_S = (0.5, 12.0)
-"""After the heal, until a node's kube-proxy knows the endpoints of now: its watch has to be connected again."""
-
 SEVERITY = (Dns.RESOLVABLE, Dns.UNKNOWN, Dns.PARTIAL, Dns.DEAD)
 
 

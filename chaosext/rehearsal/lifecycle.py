@@ -56,10 +56,10 @@ RENEWAL_JITTER = 0.04
 EXCLUDED_LABEL = "node.kubernetes.io/exclude-disruption"
 """Nodes with it don't count in their zone's state."""
 
-RENEWED_WITHIN_S = (0.1, 10.0)
-READY_WITHIN_S = (0.1, 15.0)
-"""After the heal, until kubelet's Lease and status arrive: a request of 10 s, connecting again at 1, 3 and 7 s, and a
-back-off of up to 7 s lie in between (the same file, `backoffEnsureLease`; pkg/kubelet/kubelet_node_status.go).
+BACK_WITHIN_S, RENEWED_WITHIN_S, POSTED_WITHIN_S = (0.1, 10.0), (0.0, 4.0), (0.0, 5.0)
+"""From the heal until a node's kubelet is connected again, and from then until its Lease and its status arrive:
+requests hang up to 10 s, connect again after 1, 3 and 7 s, and back off up to 7 s (k8s.io/component-helpers/
+apimachinery/lease/controller.go, `backoffEnsureLease`; pkg/kubelet/kubelet_node_status.go).
 """
 
 
@@ -90,6 +90,8 @@ class Lives:
     ready_s: list[float]
     schedulable_s: list[float]
     no_execute_off_s: list[float]
+    back_s: list[float]
+    """When its kubelet is connected again."""
     zones: list[tuple[float, int, ZoneState]] = field(default_factory=list)
     untied: list[tuple[int, float, float]] = field(default_factory=list)
     """NoExecute taints that master disruption mode took away: (node, since, until)."""
@@ -97,7 +99,7 @@ class Lives:
     @classmethod
     def of(cls, count: int) -> Self:
         """So many nodes to which nothing has happened."""
-        return cls(*[[inf] * count for _ in range(6)])  # type: ignore[arg-type]
+        return cls(*[[inf] * count for _ in range(7)])  # type: ignore[arg-type]
 
 
 class Bucket:
@@ -179,8 +181,9 @@ class _Controller:
         self._unmarked = list(range(count))
         self._first_pass_s = draw.phase() * timings.monitor_period_s
         self._seen_s = self._last_seen()
-        self._posted_s = [plan.cut_for_s + draw.random.uniform(*READY_WITHIN_S) for _ in range(count)]
-        renewed_s = (plan.cut_for_s + draw.random.uniform(*RENEWED_WITHIN_S) for _ in range(count))
+        self._lives.back_s[:] = [plan.cut_for_s + draw.random.uniform(*BACK_WITHIN_S) for _ in range(count)]
+        self._posted_s = [back + draw.random.uniform(*POSTED_WITHIN_S) for back in self._lives.back_s]
+        renewed_s = (back + draw.random.uniform(*RENEWED_WITHIN_S) for back in self._lives.back_s)
         self._alive_s = [min(pair) for pair in zip(self._posted_s, renewed_s, strict=True)]
 
     def _last_seen(self) -> list[float]:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from chaosext.model.timeline import Kind
 from chaosext.rehearsal import dns
 from chaosext.rehearsal.chance import enumerate_all
 from chaosext.rehearsal.chance import samples as sampled
-from chaosext.rehearsal.engine import Trace, simulate
+from chaosext.rehearsal.engine import simulate
 from chaosext.rehearsal.mesh import Sidecar, sidecar
 from chaosext.rehearsal.prediction import Dns, DnsView, Forecast, Outcome, PredictedEvent, Prediction
 from chaosext.rehearsal.scheduling import Board
@@ -24,17 +25,17 @@ from chaosext.rehearsal.stage import WATCH_ALL_PODS, Stage
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from chaosext.rehearsal.engine import Mark
     from chaosext.rehearsal.plan import Plan
+    from chaosext.rehearsal.scene import Mark, Trace
     from chaosext.rehearsal.world import World
 
-Weighted = list[tuple[float, Trace]]
+Weighted: TypeAlias = "list[tuple[float, Trace]]"
 """Plays with their probabilities, which sum to 1."""
 
 ENUMERATED_NODES = 4
 """Up to so many cut nodes are enumerated: there are at most 5 * 3^4 ways for their leases alone."""
 
-MAX_PATHS = 3000
+MAX_PATHS, ENOUGH_PLAYS = 3000, 600
 
 RAREST = 0.001
 """What is rarer is left out of the timeline; it still counts in the outcomes."""
@@ -63,16 +64,23 @@ class Rehearsal:
 
 def _play(stage: Stage, samples: int | None, seed: int) -> tuple[Weighted, str]:
     if len(stage.living) <= ENUMERATED_NODES and samples is None:
-        plays, complete = enumerate_all(lambda draw: simulate(stage, draw), seed, MAX_PATHS)
+        plays, complete = _enumerated(stage, seed)
         if complete:
             return (
                 plays,
-                f"all {len(plays)} ways of lease ages, monitor phases and turns, by their probability",
+                f"{len(plays)} plays of all lease ages, monitor phases and turns, by their probability",
             )
     count = samples or _samples(len(stage.living))
-    return list(
-        sampled(lambda draw: simulate(stage, draw), seed, count)
-    ), f"{count} random plays, seed {seed}"
+    return list(sampled(partial(simulate, stage), seed, count)), f"{count} random plays, seed {seed}"
+
+
+def _enumerated(stage: Stage, seed: int) -> tuple[Weighted, bool]:
+    """All paths, again where they are few: what isn't enumerated, races within a second, differs each time."""
+    plays, complete = enumerate_all(partial(simulate, stage), seed, MAX_PATHS)
+    rounds = max(1, ENOUGH_PLAYS // len(plays)) if complete else 1
+    for another in range(1, rounds):
+        plays += enumerate_all(partial(simulate, stage), seed + another, MAX_PATHS)[0]
+    return [(weight / rounds, trace) for weight, trace in plays], complete
 
 
 def _samples(nodes: int) -> int:

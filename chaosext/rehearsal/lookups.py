@@ -1,0 +1,104 @@
+"""DNS in one play: which endpoints each node's kube-proxy knows, which of them answer it, and what people notice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from chaosext.model.timeline import Kind
+from chaosext.rehearsal import dns
+from chaosext.rehearsal.prediction import Dns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from chaosext.rehearsal.scene import Followed, Scene
+
+SLICES_WITHIN_S = (0.01, 0.15)
+"""From a Pod's change to the EndpointSlice's (pkg/controller/endpointslice)."""
+
+SLICES = "kube-controller-manager: endpoint slice controller"
+LOOKUPS = "kube-proxy's endpoints and the routes to them"
+
+NOTICED = {
+    Dns.DEAD: (Kind.DNS_DEAD, "no kube-dns endpoint that it knows answers"),
+    Dns.PARTIAL: (Kind.DNS_DEGRADED, "some kube-dns endpoints that it knows don't answer"),
+    Dns.RESOLVABLE: (Kind.DNS_RESTORED, "every kube-dns endpoint that it knows answers"),
+}
+
+
+class Lookups:
+    """Follows kube-dns' endpoints. `changed` is called whenever lookups may go differently."""
+
+    def __init__(self, scene: Scene, changed: Callable[[float], None]) -> None:
+        self._scene, self._stage, self._changed = scene, scene.stage, changed
+        self._frozen = [pod for pod in scene.dns if pod.ready]
+        self._synced = {number for number in scene.stage.observers if not scene.stage.is_cut[number]}
+        self._views: dict[int, Dns] = {}
+        self._told: tuple[str, ...] = ()
+
+    def begin(self) -> None:
+        """From the cut on: nodes that are cut off know what they knew, until they are connected again."""
+        scene, heal = self._scene, self._stage.plan.cut_for_s
+        scene.at(0.0, self._look)
+        scene.at(heal, self._look)
+        for number in self._stage.observers:
+            if self._stage.is_cut[number]:
+                scene.at(max(heal, scene.hears_s(number)), self._learn, number)
+
+    def _learn(self, t: float, number: int) -> None:
+        self._synced.add(number)
+        self._look(t)
+
+    def pod_changed(self, t: float) -> None:
+        """A kube-dns Pod came, went, or changed its Ready."""
+        self._scene.at(t + self._scene.between(*SLICES_WITHIN_S), self._publish)
+
+    def _publish(self, t: float) -> None:
+        service, scene = self._stage.world.dns, self._scene
+        hosts = tuple(sorted(scene.name(pod.node) for pod in scene.dns if pod.ready))
+        if service is not None and hosts != self._told:
+            self._told = hosts
+            detail = ", ".join(f"one on {host}" for host in hosts) or "no ready endpoint"
+            scene.mark(t, Kind.ENDPOINTS_CHANGED, service.subject, detail, SLICES, label=detail)
+        self._look(t)
+
+    def _look(self, t: float) -> None:
+        """Every observer looks: what differs is told, and the worst of the cut is kept."""
+        if self._stage.world.dns is None:
+            return
+        during, is_cut = self._scene.trace.during, self._scene.is_cut
+        for number in self._stage.observers:
+            view, before = self.view(number), self._views.get(number, Dns.RESOLVABLE)
+            self._views[number] = view
+            if is_cut:
+                during[number] = dns.worst((view, during.get(number, Dns.RESOLVABLE)))
+            if view is not before and view in NOTICED:
+                kind, detail = NOTICED[view]
+                self._scene.mark(t, kind, self._stage.world.nodes[number].subject, detail, LOOKUPS)
+        self._changed(t)
+
+    def view(self, number: int) -> Dns:
+        """How lookups from this observer go now."""
+        if self._stage.world.dns is None:
+            return Dns.UNKNOWN
+        known = [pod for pod in self._scene.dns if pod.ready] if number in self._synced else self._frozen
+        answers = [self._answers(number, pod) for pod in known]
+        return dns.state(answers, cached=self._stage.world.network.nodelocal_dns)
+
+    def views(self) -> dict[int, Dns]:
+        return {number: self.view(number) for number in self._stage.observers}
+
+    def _answers(self, client: int, pod: Followed) -> bool | None:
+        if not pod.runs or pod.node < 0:
+            return False
+        if self._scene.is_cut and self._stage.separated(client, pod.node):
+            return False
+        return True if pod.group.spec.host_network else self._stage.reaches(client, pod.node)
+
+    def hosts(self) -> tuple[tuple[str, bool], ...]:
+        """Where ready kube-dns Pods are, and whether every judged node has an answer from there."""
+        ready = [pod for pod in self._scene.dns if pod.ready]
+        return tuple(sorted((self._scene.name(pod.node), self._answers_all(pod)) for pod in ready))
+
+    def _answers_all(self, pod: Followed) -> bool:
+        return all(self._answers(client, pod) is not False for client in self._stage.judged)

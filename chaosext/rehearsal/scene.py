@@ -1,0 +1,192 @@
+"""What one play is made of: its clock, its tape, the lives of the nodes, and the Pods that are followed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from itertools import count
+from math import inf
+from typing import TYPE_CHECKING, NamedTuple
+
+from chaosext.rehearsal import kubelet
+from chaosext.rehearsal.lifecycle import BACK_WITHIN_S, live
+from chaosext.rehearsal.mesh import Sidecar, sidecar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from chaosext.model.timeline import Kind
+    from chaosext.rehearsal.chance import Draw
+    from chaosext.rehearsal.prediction import Dns
+    from chaosext.rehearsal.scheduling import Group
+    from chaosext.rehearsal.stage import Stage
+    from chaosext.rehearsal.world import Pod as WorldPod
+
+
+class Mark(NamedTuple):
+    """A line of a trace. `label` tells lines of one kind and object apart; `node` is where, for what is placed."""
+
+    t_s: float
+    kind: Kind
+    object: str
+    detail: str
+    source: str
+    label: str = ""
+    node: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class Trace:
+    """What one play came to. DNS by observer: node number -> state. Counters are by (namespace, owner)."""
+
+    marks: list[Mark] = field(default_factory=list)
+    during: dict[int, Dns] = field(default_factory=dict)
+    after: dict[int, Dns] = field(default_factory=dict)
+    rolled_back: dict[int, Dns] = field(default_factory=dict)
+    dns_hosts: tuple[tuple[str, bool], ...] = ()
+    """Where kube-dns ends up: (node, every judged node reaches it there), sorted."""
+    evicted: Counter[tuple[str, str]] = field(default_factory=Counter)
+    pending: Counter[tuple[str, str]] = field(default_factory=Counter)
+    stuck: Counter[tuple[str, str]] = field(default_factory=Counter)
+    others_evicted: int = 0
+    xds_lost_s: float = inf
+    xds_back_s: float = inf
+
+
+@dataclass(slots=True, eq=False)
+class Followed:
+    """A followed Pod. `ready` is what the API says, `runs` what is; `waits_since`: its sidecar has no configuration."""
+
+    group: Group
+    subject: str
+    owner: str
+    sidecar: Sidecar = Sidecar.NONE
+    node: int = -1
+    ready: bool = False
+    runs: bool = False
+    leaving: bool = False
+    gone: bool = False
+    waits_since: float = inf
+    failures: int = 0
+
+    @property
+    def namespace(self) -> str:
+        return self.group.namespace
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """(namespace, owner), or itself where it has none."""
+        return self.namespace, self.owner or self.subject
+
+    @property
+    def there(self) -> bool:
+        """On a node, and not on its way out."""
+        return self.node >= 0 and not self.leaving and not self.gone
+
+
+class Scene:
+    """The clock, the tape, and who is where in one play."""
+
+    def __init__(self, stage: Stage, draw: Draw) -> None:
+        self.stage, self.draw, self.between = stage, draw, draw.random.uniform
+        self.lives = live(stage.fleet, stage.world.control_plane, stage.plan, draw)
+        self.trace, self.quiet, self.now = Trace(), False, 0.0
+        self._heap: list[tuple[float, int, Callable[..., None], tuple[object, ...]]] = []
+        self._turn = count()
+        self._known: dict[tuple[str, str], Followed] = {}
+        self.on: dict[int, list[Followed]] = {}
+        self.dns = [self.follow(pod) for pod in stage.dns_pods]
+        self.istiod = [self.follow(pod) for pod in stage.istiod_pods]
+        if stage.follows_all:
+            for pods in stage.pods_on.values():
+                for pod in pods:
+                    self.follow(pod)
+
+    def follow(self, pod: WorldPod) -> Followed:
+        """The Pod as this play knows it."""
+        key = (pod.namespace, pod.name)
+        if key not in self._known:
+            self._known[key] = made = self._made(pod)
+            self.settle(made, made.node)
+        return self._known[key]
+
+    def _made(self, pod: WorldPod) -> Followed:
+        node = self.stage.board.number.get(pod.node, -1)
+        return Followed(
+            group=self.stage.board.group(pod.namespace, pod.spec),
+            subject=pod.subject,
+            owner=pod.owner,
+            sidecar=sidecar(pod.spec) if self.stage.world.mesh else Sidecar.NONE,
+            node=node,
+            ready=pod.ready,
+            runs=pod.phase == "Running" and node >= 0,
+            leaving=pod.terminating,
+        )
+
+    def settle(self, pod: Followed, node: int) -> None:
+        """It is on this node from now on."""
+        pod.node = node
+        self.on.setdefault(node, []).append(pod)
+
+    def born_like(self, pod: Followed) -> Followed:
+        """What its controller makes instead: a StatefulSet's Pod keeps its name, others are named after the owner."""
+        kind, _, name = pod.owner.partition("/")
+        subject = pod.subject if kind == "StatefulSet" else f"Pod/{pod.namespace}/{name}-*"
+        made = Followed(group=pod.group, subject=subject, owner=pod.owner, sidecar=pod.sidecar)
+        for members in (self.dns, self.istiod):
+            if pod in members:
+                members.append(made)
+        return made
+
+    # -- the clock and the tape ------------------------------------------------------------------------------
+
+    def at(self, t: float, act: Callable[..., None], *about: object) -> None:
+        """`act(t, *about)` when its time has come; never where `t` is inf."""
+        if t < inf:
+            heappush(self._heap, (t, next(self._turn), act, about))
+
+    def until(self, limit: float) -> None:
+        """Plays all that comes up to `limit`."""
+        while self._heap and self._heap[0][0] <= limit:
+            t, _, act, about = heappop(self._heap)
+            self.now = t
+            act(t, *about)
+        self.now = limit
+
+    def mark(
+        self, t: float, kind: Kind, subject: str, detail: str, source: str, label: str = "", node: str = ""
+    ) -> None:
+        """A line of the trace."""
+        if not self.quiet:
+            self.trace.marks.append(Mark(t, kind, subject, detail, source, label, node))
+
+    # -- nodes -----------------------------------------------------------------------------------------------
+
+    def name(self, node: int) -> str:
+        return self.stage.world.nodes[node].name
+
+    @property
+    def is_cut(self) -> bool:
+        return self.now < self.stage.plan.cut_for_s
+
+    def hears_s(self, node: int) -> float:
+        """When kubelet and kube-proxy there know what changed before: now, or once a cut node is connected again."""
+        if not self.stage.is_cut[node]:
+            return self.now
+        at = self.stage.fleet_of.get(node)
+        back = (
+            self.lives.back_s[at]
+            if at is not None
+            else self.stage.plan.cut_for_s + self.between(*BACK_WITHIN_S)
+        )
+        return max(self.now, back + self.between(*kubelet.HEARS_WITHIN_S))
+
+    def is_lost(self, node: int) -> bool:
+        """Cut off, or Unknown until its status arrives."""
+        at = self.stage.fleet_of.get(node)
+        if at is None:
+            return self.stage.is_cut[node]
+        if self.is_cut:
+            return True
+        return self.lives.unknown_s[at] < self.now < self.lives.ready_s[at]
