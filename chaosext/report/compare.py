@@ -19,7 +19,7 @@ from chaosext.report.html.foresight import foresight
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from chaosext.model.result import RunResult
+    from chaosext.model.result import RunResult, Window
     from chaosext.report.run_data import RunData
 
 SCHEMA = "chaosext.comparison/v1"
@@ -47,26 +47,48 @@ class Change(StrEnum):
     GONE = "gone"
     LONGER = "longer"
     SHORTER = "shorter"
+    NOT_BACK = "not back any more"
+    BACK = "back again"
     SAME = "same"
     NOT_KNOWN = "not known"
 
 
+@dataclass(frozen=True, slots=True)
+class Length:
+    """How long something was out in one run: all its `windows` together. `is_open`: it was not back at the end."""
+
+    seconds: float
+    windows: tuple[Window, ...]
+
+    @property
+    def is_open(self) -> bool:
+        return any(end_s is None for _, end_s in self.windows)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outage:
-    """How long an object was out in each run, in seconds; None: it was not. `…_open`: it was not back at the end."""
+    """How long an object was out in each run; None: it was not."""
 
     lane: Lane
     name: str
-    first_s: float | None
-    second_s: float | None
+    first: Length | None
+    second: Length | None
     change: Change
-    open_first: bool = False
-    open_second: bool = False
+
+    @property
+    def first_s(self) -> float | None:
+        return self.first.seconds if self.first else None
+
+    @property
+    def second_s(self) -> float | None:
+        return self.second.seconds if self.second else None
 
     @property
     def ratio(self) -> float | None:
-        """The second's length over the first's."""
-        return self.second_s / self.first_s if self.first_s and self.second_s is not None else None
+        """The second's length over the first's, where the end of both was seen."""
+        if self.first is None or self.second is None or self.first.is_open or self.second.is_open:
+            return None
+        return self.second.seconds / self.first.seconds if self.first.seconds else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,19 +231,13 @@ def _outages(first: RunData, second: RunData) -> list[Outage]:
     return sorted(found, key=_place)
 
 
-@dataclass(frozen=True, slots=True)
-class _Length:
-    seconds: float
-    is_open: bool
-
-
-def _lengths(result: RunResult, lane: Lane) -> Mapping[str, _Length]:
+def _lengths(result: RunResult, lane: Lane) -> Mapping[str, Length]:
     """How long each object was out, all its windows together; of the Pods of one owner the longest counts."""
-    end_s = max((event.t_s for event in result.events), default=0.0)
-    longest: dict[str, _Length] = {}
+    end_s = end_of(result)
+    longest: dict[str, Length] = {}
     for name, windows in result.outages.get(lane, {}).items():
         seconds = sum((end_s if end is None else end) - start for start, end in windows)
-        length = _Length(seconds, any(end is None for _, end in windows))
+        length = Length(seconds, windows)
         owner = _lasting(name)
         if owner not in longest or longest[owner].seconds < seconds:
             longest[owner] = length
@@ -238,40 +254,55 @@ def _lasting(name: str) -> str:
 
 
 def _difference(
-    lane: Lane, name: str, one: _Length | None, two: _Length | None, runs: tuple[RunData, RunData]
+    lane: Lane, name: str, one: Length | None, two: Length | None, runs: tuple[RunData, RunData]
 ) -> Outage:
     return Outage(
         lane=lane,
         name=name,
-        first_s=one.seconds if one else None,
-        second_s=two.seconds if two else None,
-        open_first=bool(one and one.is_open),
-        open_second=bool(two and two.is_open),
+        first=one,
+        second=two,
         change=_change(one, two, name, runs),
     )
 
 
-def _change(one: _Length | None, two: _Length | None, name: str, runs: tuple[RunData, RunData]) -> Change:
-    """That there was no outage is said only of a run that looked."""
-    if one is None:
-        return Change.NOT_KNOWN if _is_blind(runs[0], name) else Change.NEW
-    if two is None:
-        return Change.NOT_KNOWN if _is_blind(runs[1], name) else Change.GONE
+def _change(one: Length | None, two: Length | None, name: str, runs: tuple[RunData, RunData]) -> Change:
+    """That there was no outage is said only of a run that looked; how long one was, only where its end was seen."""
+    if one is None or two is None:
+        change, found, other = (Change.NEW, two, runs[0]) if one is None else (Change.GONE, one, runs[1])
+        return Change.NOT_KNOWN if _is_blind(other, name, found) else change
+    if one.is_open or two.is_open:
+        return _CHANGES_OF_ENDLESS[one.is_open, two.is_open]
     apart_s = two.seconds - one.seconds
     if abs(apart_s) <= max(NOISE_S, NOISE_SHARE * max(one.seconds, two.seconds)):
         return Change.SAME
     return Change.LONGER if apart_s > 0 else Change.SHORTER
 
 
-def _is_blind(data: RunData, name: str) -> bool:
+_CHANGES_OF_ENDLESS = {
+    (False, True): Change.NOT_BACK,
+    (True, False): Change.BACK,
+    (True, True): Change.SAME,
+}
+"""By whether it was not back when the first run ended, and the second."""
+
+
+def _is_blind(data: RunData, name: str, elsewhere: Length | None) -> bool:
+    """Whether `data` can't tell of an outage of the object that the other run had: nobody looked, or it was over."""
     node = name.removeprefix("Node/").partition(" ")[0]
-    return data.result.verdict.outcome in RULED or bool(data.result.unobserved.get(node))
+    over = elsewhere is not None and all(start_s > end_of(data.result) for start_s, _ in elsewhere.windows)
+    return over or data.result.verdict.outcome in RULED or bool(data.result.unobserved.get(node))
 
 
-def _place(outage: Outage) -> tuple[bool, bool, float, str, str]:
+def end_of(result: RunResult) -> float:
+    """When the run was over, as far as its timeline tells, in seconds from the cut."""
+    return max((event.t_s for event in result.events), default=0.0)
+
+
+def _place(outage: Outage) -> tuple[bool, int, float, str, str]:
     """What changed first, of that what users feel, of that the largest change."""
     apart_s = abs((outage.second_s or 0.0) - (outage.first_s or 0.0))
-    return outage.change is Change.SAME, outage.lane not in FELT, -apart_s, outage.lane.value, outage.name
+    felt = FELT.index(outage.lane) if outage.lane in FELT else len(FELT)
+    return outage.change is Change.SAME, felt, -apart_s, outage.lane.value, outage.name
 
 
 def _identity(result: RunResult) -> dict[str, Any]:
@@ -296,7 +327,7 @@ def _outage(outage: Outage) -> dict[str, Any]:
         "first_s": _rounded(outage.first_s),
         "second_s": _rounded(outage.second_s),
         "ratio": None if outage.ratio is None else round(outage.ratio, 2),
-        "not_back": [outage.open_first, outage.open_second],
+        "not_back": [bool(each and each.is_open) for each in (outage.first, outage.second)],
     }
 
 

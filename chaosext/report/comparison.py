@@ -12,7 +12,7 @@ from chaosext.report.units import duration, names
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from chaosext.report.compare import Comparison, Outage, Pair
+    from chaosext.report.compare import Comparison, Length, Outage, Pair
 
 TOLD = 40
 """So many changed outages have a row of their own, the largest change first."""
@@ -23,7 +23,7 @@ def markdown(comparison: Comparison) -> str:
     first, second = comparison.first.result, comparison.second.result
     changed = [each for each in comparison.outages if each.change is not Change.SAME]
     sections = (
-        f"# {capital(second.verdict.headline)}, where it was {first.verdict.headline}\n\n{_gist(comparison)}\n\n"
+        f"# {capital(second.verdict.headline)}, where it was {first.verdict.headline}\n\n{gist(comparison)}\n\n"
         f"First: `{first.run}`, second: `{second.run}`.\n",
         section("Hardly comparable", points(comparison.doubts)),
         section("Outages that changed", _outages(changed)),
@@ -34,7 +34,7 @@ def markdown(comparison: Comparison) -> str:
     return "\n".join(each for each in sections if each)
 
 
-def _gist(comparison: Comparison) -> str:
+def gist(comparison: Comparison) -> str:
     """One sentence: how many outages came, went, and changed."""
     counted = {change: sum(each.change is change for each in comparison.outages) for change in Change}
     told = [f"{n} {change.value}" for change, n in counted.items() if n]
@@ -54,15 +54,12 @@ def _outages(changed: list[Outage]) -> Iterator[str]:
 
 def _lengths(outage: Outage) -> tuple[str, str, str]:
     ratio = "" if outage.ratio is None else f"× {outage.ratio:.2f}"
-    return (
-        _length(outage.first_s, is_open=outage.open_first),
-        _length(outage.second_s, is_open=outage.open_second),
-        ratio,
-    )
+    return length(outage.first), length(outage.second), ratio
 
 
-def _length(seconds: float | None, *, is_open: bool) -> str:
-    return "–" if seconds is None else f"{duration(seconds)}{', not back' * is_open}"
+def length(found: Length | None) -> str:
+    """How long something was out in one run, in words."""
+    return "–" if found is None else f"{duration(found.seconds)}{', not back' * found.is_open}"
 
 
 def _times(pairs: Iterable[Pair]) -> Iterator[str]:

@@ -51,6 +51,12 @@ FILES = {"html": "report.html", "markdown": "summary.md", "junit": "junit.xml", 
 """Format -> the name of its file in a run's directory."""
 
 
+def _compared_html(comparison: Comparison) -> str:
+    from chaosext.report.html.beside import page
+
+    return page(comparison)
+
+
 def _compared_markdown(comparison: Comparison) -> str:
     from chaosext.report.comparison import markdown
 
@@ -62,6 +68,7 @@ def _compared_json(comparison: Comparison) -> str:
 
 
 COMPARISONS: Mapping[str, Callable[[Comparison], str]] = {
+    "html": _compared_html,
     "markdown": _compared_markdown,
     "json": _compared_json,
 }

@@ -34,7 +34,12 @@ MOST_EXPECTED = 200
 
 def page(run: RunData) -> str:
     """The report of `run` as HTML, UTF-8; the same text for the same run."""
-    return _environment().get_template("page.html.jinja").render(**_told(run), **_inlined())
+    return render("page.html.jinja", _told(run))
+
+
+def render(template: str, told: Mapping[str, Any]) -> str:
+    """A page from `template`, given `told` and what stands in every page."""
+    return _environment().get_template(template).render(**told, **_inlined())
 
 
 def _told(run: RunData) -> Mapping[str, Any]:

@@ -42,6 +42,9 @@ def change(first: RunData, second: RunData) -> Change:
         ((0.0, 60.0), (0.0, 30.0), Change.SHORTER),
         ((0.0, 5.0), (0.0, 6.9), Change.SAME),
         ((0.0, 5.0), (0.0, 7.1), Change.LONGER),
+        ((0.0, 60.0), (0.0, None), Change.NOT_BACK),
+        ((0.0, None), (0.0, 60.0), Change.BACK),
+        ((0.0, None), (50.0, None), Change.SAME),
     ],
 )
 def test_what_differs_by_less_than_a_sentinel_can_see_is_the_same(
@@ -63,6 +66,18 @@ def test_an_outage_is_not_called_gone_where_nobody_looked() -> None:
     assert change(out, blind) is Change.NOT_KNOWN
     assert change(out, with_dns({}, RUNS["killed"])) is Change.NOT_KNOWN
     assert change(with_dns({}, RUNS["refused"]), out) is Change.NOT_KNOWN
+
+
+def test_an_outage_is_not_called_gone_where_the_run_was_over_before_it() -> None:
+    """The interrupted run ended after 23 s."""
+    over, again = with_dns({}, RUNS["interrupted"]), with_dns({"Node/a": ((20.0, 60.0),)})
+    assert change(with_dns({"Node/a": ((50.0, 60.0),)}), over) is Change.NOT_KNOWN
+    assert change(again, over) is Change.GONE
+
+
+def test_a_lower_bound_has_no_ratio() -> None:
+    (outage,) = compare(with_dns({"Node/a": ((0.0, 60.0),)}), with_dns({"Node/a": ((0.0, None),)})).outages
+    assert outage.ratio is None
 
 
 def test_pods_are_compared_by_what_made_them() -> None:

@@ -1,0 +1,128 @@
+"""Two runs in one self-contained HTML file: each outage that changed, in both runs on one axis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from chaosext.report.compare import Change, end_of
+from chaosext.report.comparison import gist, length
+from chaosext.report.html import wording
+from chaosext.report.html.axis import Axis, axis_of
+from chaosext.report.html.lanes import Manner, line
+from chaosext.report.html.moments import cut_windows
+from chaosext.report.html.page import render
+from chaosext.report.html.swims import TITLES
+from chaosext.report.html.tracks import Bar, State, Track
+from chaosext.report.units import names, window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from markupsafe import Markup
+
+    from chaosext.model.result import Lane, Window
+    from chaosext.report.compare import Comparison, Length, Outage
+    from chaosext.report.run_data import RunData
+
+MOST_DRAWN = 200
+"""So many outages are drawn, those that changed most; the page says how many more there are."""
+
+MOST_BARS = 60
+"""Of one line: each has half the height of a run's own lanes, and is there to be compared."""
+
+
+SEEN_PERCENT = 97.0
+"""A run that was over after this is the longer one: what is left is the axis' margin."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Both:
+    """One outage in both runs: two lines on the same axis, and how long each was, in words."""
+
+    name: str
+    change: Change
+    ratio: str
+    lines: tuple[Markup, Markup]
+    said: tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outages:
+    """The outages of one lane that changed."""
+
+    title: str
+    caption: str
+    rows: tuple[Both, ...]
+
+
+def page(comparison: Comparison) -> str:
+    """The comparison as HTML, UTF-8; the same text for the same two runs."""
+    ends_s = end_of(comparison.first.result), end_of(comparison.second.result)
+    axis = axis_of(_moments(comparison))
+    changed = [each for each in comparison.outages if each.change is not Change.SAME]
+    told = {
+        "comparison": comparison,
+        "runs": (comparison.first.result, comparison.second.result),
+        "tones": [wording.tone(each.result.verdict) for each in (comparison.first, comparison.second)],
+        "gist": gist(comparison),
+        "lanes": tuple(_lanes(changed[:MOST_DRAWN], axis, ends_s)),
+        "more": max(0, len(changed) - MOST_DRAWN),
+        "same": len(comparison.outages) - len(changed),
+        "ticks": tuple((axis.percent(t_s), label) for t_s, label in axis.ticks()),
+        "differing": [each for each in comparison.facts if each.differs],
+        "timing": [each for each in comparison.timing if (each.first, each.second) != (None, None)],
+        "cuts": [_cut(each) for each in (comparison.first, comparison.second)],
+    }
+    return render("comparison.html.jinja", told)
+
+
+def _moments(comparison: Comparison) -> Iterator[float]:
+    for data in (comparison.first, comparison.second):
+        yield from (event.t_s for event in data.result.events)
+
+
+def _cut(data: RunData) -> str:
+    return ", ".join(map(window, cut_windows(data.result.events))) or "never"
+
+
+def _lanes(changed: list[Outage], axis: Axis, ends_s: tuple[float, float]) -> Iterator[Outages]:
+    lanes: dict[Lane, list[Outage]] = {}
+    for outage in changed:
+        lanes.setdefault(outage.lane, []).append(outage)
+    for lane, outages in lanes.items():
+        rows = tuple(_both(each, axis, ends_s) for each in outages)
+        yield Outages(title=TITLES[lane][0], caption=TITLES[lane][1], rows=rows)
+
+
+def _both(outage: Outage, axis: Axis, ends_s: tuple[float, float]) -> Both:
+    name = names([outage.name])
+    first, second = (
+        line(_track(f"{which}: {name}", found, axis, over_s), Manner(axis=axis, most_bars=MOST_BARS))
+        for which, found, over_s in (("first", outage.first, ends_s[0]), ("second", outage.second, ends_s[1]))
+    )
+    return Both(
+        name=name,
+        change=outage.change,
+        ratio="" if outage.ratio is None else f"× {outage.ratio:.2f}",
+        lines=(first, second),
+        said=(length(outage.first), length(outage.second)),
+    )
+
+
+def _track(name: str, found: Length | None, axis: Axis, over_s: float) -> Track:
+    windows = found.windows if found else ()
+    return Track(name=name, bars=tuple(_bars(windows, axis, over_s)), windows=windows)
+
+
+def _bars(windows: Iterable[Window], axis: Axis, over_s: float) -> Iterator[Bar]:
+    """Between its outages nothing was told of it, as its run's own report shows; after its run nobody looked."""
+    last_s = axis.start_s
+    for start_s, end_s in windows:
+        until_s = over_s if end_s is None else end_s
+        yield Bar(last_s, start_s, State.QUIET)
+        yield Bar(start_s, until_s, State.OUT)
+        last_s = until_s
+    yield Bar(last_s, max(last_s, over_s), State.QUIET)
+    if axis.percent(over_s) < SEEN_PERCENT:
+        yield Bar(over_s, axis.end_s, State.UNSEEN)
