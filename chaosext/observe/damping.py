@@ -85,8 +85,10 @@ class Damper:
         self._changes.append((at_s, kind))
         if self._held is None:
             self._forget(at_s)
-            calm = len(self._changes) <= PER_MINUTE
-            yield from self._say(at_s, kind, words) if calm else self._hold(at_s, at_s)
+            if len(self._changes) > PER_MINUTE:
+                yield from self._hold(at_s, max(kind, self._changes[-2][1], key=self._badness))
+            else:
+                yield from self._say(at_s, kind, words)
         elif self._badness(kind) > self._badness(self._held):
             self._held = kind
             yield from self._say(at_s, kind, words)
@@ -98,29 +100,31 @@ class Damper:
         left_s = self._left_s(at_s)
         self._forget(at_s)
         if len(self._changes) > PER_MINUTE:
-            yield from self._hold(at_s, left_s)
+            worst = max((kind for _, kind in self._changes), key=self._badness)
+            yield from self._hold(at_s, worst, left_s=None if worst is self._held else left_s)
         else:
-            yield from self.let_go(at_s, now, words, left_s=left_s)
+            yield from self._release(left_s, now, words)
 
-    def let_go(
-        self, at_s: float, now: Kind | None, words: str, *, left_s: float | None = None
-    ) -> Iterator[Said]:
+    def let_go(self, at_s: float, now: Kind | None, words: str) -> Iterator[Said]:
         """Hold nothing back any more: at `at_s` it is `now`."""
-        held, self._held = self._held, None
-        if held and now and now is not held:
-            yield from self._say(self._left_s(at_s) if left_s is None else left_s, now, words)
+        yield from self._release(self._left_s(at_s), now, words)
 
     def blind(self) -> None:
         """Nobody looked for a while: whatever is seen next begins anew."""
         self._changes.clear()
         self._held = None
 
-    def _hold(self, at_s: float, left_s: float) -> Iterator[Said]:
-        """Say the worst of the last minute's changes in place of them all; since `left_s` where it is less bad now."""
-        before, self._held = self._held, max((kind for _, kind in self._changes), key=self._badness)
-        self._due_s = at_s + MINUTE_S
+    def _hold(self, at_s: float, kind: Kind, left_s: float | None = None) -> Iterator[Said]:
+        """Say `kind` in place of all changes of a minute: since it was last so, or since worse was left."""
+        self._held, self._due_s = kind, at_s + MINUTE_S
+        last_s = max(since_s for since_s, each in self._changes if each is kind)
         words = f"flapping: changed {len(self._changes)} times within a minute, said once a minute"
-        yield from self._say(at_s if self._held is before else left_s, self._held, words)
+        yield from self._say(last_s if left_s is None else left_s, kind, words)
+
+    def _release(self, left_s: float, now: Kind | None, words: str) -> Iterator[Said]:
+        held, self._held = self._held, None
+        if held and now and now is not held:
+            yield from self._say(left_s, now, words)
 
     def _left_s(self, at_s: float) -> float:
         """When what is held was last left for something else; `at_s` where it still is so."""

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 Dated = tuple[Head, float, Note]
 """The head whose boot the node's clock counts from, since when the news hold (monotonic seconds), and the news."""
 
+SOURCE = "sentinel on "
+"""How the source of all that a sentinel sees begins; its node's name follows."""
+
 IN_A_ROW = 3
 """Samples in a row that must fail before something is called lost (and succeed before it is restored)."""
 
@@ -34,7 +37,7 @@ class NodeWatch:
 
     def __init__(self, node: str) -> None:
         self.node = node
-        self.source = f"sentinel on {node}"
+        self.source = f"{SOURCE}{node}"
         self._head: Head | None = None
         self._seen: tuple[Head, Sample] | None = None
         self._tracks: dict[Question, _Track] = {}

@@ -12,7 +12,8 @@ from chaosext.model.finding import Status
 from chaosext.model.result import Rule
 from chaosext.model.verdict import Outcome
 from chaosext.report.activities import Activity, Phase
-from chaosext.report.story import chain_of_causes, what_to_do
+from chaosext.report.advice import what_to_do
+from chaosext.report.story import chain_of_causes
 from chaosext.report.unseen import unseen
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def _rules(result: RunResult) -> Iterator[Case]:
             status = Status.UNKNOWN
         if status is not Status.HEALTHY and _is_refusal(result):
             status, said = None, "; ".join(result.verdict.reasons)
-        if rule not in PROMISED and _as_expected(result):
+        if ruling and rule not in PROMISED and _as_expected(result):
             status = Status.HEALTHY
         yield Case(group="rule", name=name, status=status, said=said)
 
@@ -191,7 +192,8 @@ def _properties(data: RunData) -> Iterator[tuple[str, str]]:
     yield "verdict", result.verdict.headline
     yield "exit_code", str(result.verdict.exit_code)
     yield "duration_s", f"{result.duration_s:.1f}"
-    yield "expected", result.expected or "nothing in particular"
+    if result.expected:
+        yield "expected", result.expected
     if result.briefing:
         yield "context", result.briefing.context
         yield from ((f"timings.{name}", str(value)) for name, value in result.briefing.timings.items())

@@ -1,214 +1,356 @@
-"""The chain of causes in plain words: each sentence is derived from events that were observed, none is assumed."""
+"""The chain of causes in plain words: each sentence is derived from events that were observed, none is assumed.
+
+"Because" is said only where the cause was observed as well; where nobody looked, the sentence says so.
+"""
 
 from __future__ import annotations
 
-import math
+import re
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from chaosext.model.result import Lane
 from chaosext.model.timeline import Event, Kind
-from chaosext.model.verdict import Outcome
+from chaosext.observe.node_watch import SOURCE
+from chaosext.report.account import (
+    DNS_TARGET,
+    ON_NODE,
+    Account,
+    first_each,
+    goal,
+    is_kube_dns,
+    node_of,
+    origin,
+)
+from chaosext.report.advice import FALSE_GREEN
+from chaosext.report.units import listed, names, window
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from chaosext.model.result import RunResult
 
-KUBE_DNS_POD_PREFIXES = ("Pod/kube-system/coredns-", "Pod/kube-system/kube-dns-")
+FEW = 3
+"""So many steps of one sort are told one by one."""
 
-
-def chain_of_causes(result: RunResult) -> tuple[str, ...]:
-    """What led to what, one sentence a step, in the order of time; empty where nothing was cut."""
-    events = result.events
-    unpeered = result.briefing.unpeered_nodes if result.briefing else ()
-    steps = (
-        _cut(events),
-        _not_ready(events),
-        _moved(events, unpeered),
-        _healed(events),
-        _dns(events, unpeered),
-        _xds(events),
-        _probes(events),
-        _rolled_back(events),
-        _dns_back(result),
-        _steady(events),
-    )
-    told = sorted((step for told in steps for step in told), key=lambda step: step.t_s)
-    return tuple(f"At {step.t_s:.1f} s {step.text}" for step in told)
+LOOKUP = re.compile(r"\S+:53/udp (.+)")
+"""The detail of a lookup that failed: `10.2.112.10:53/udp timed out`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One sentence of the chain, and when what it tells of began, in seconds from the cut."""
+    """A link of the chain: when what it tells of began (seconds from the cut), and the events that say so."""
 
     t_s: float
     text: str
+    evidence: tuple[Event, ...] = ()
 
 
-def _cut(events: Sequence[Event]) -> Iterator[Step]:
-    cuts = [event for event in events if event.kind is Kind.CUT]
-    if cuts:
-        yield Step(cuts[0].t_s, f"the control plane ({_names(cuts)}) was cut off from the nodes.")
+def chain_of_causes(result: RunResult) -> tuple[str, ...]:
+    """`causes` as lines."""
+    return tuple(f"At {step.t_s:.1f} s {step.text}" for step in causes(result))
 
 
-def _not_ready(events: Sequence[Event]) -> Iterator[Step]:
-    lost = _first_each(event for event in events if event.kind is Kind.NODE_NOT_READY and event.t_s > 0)
-    if lost:
-        yield Step(lost[0].t_s, f"the control plane marked {_names(lost)} NotReady.")
+def causes(result: RunResult) -> tuple[Step, ...]:
+    """What led to what, one step each, in the order of time; empty where nothing was cut."""
+    account = Account(result)
+    told = (step for tell in _CHAPTERS for step in tell(account))
+    return tuple(sorted(told, key=lambda step: step.t_s))
 
 
-def _moved(events: Sequence[Event], unpeered: Collection[str]) -> Iterator[Step]:
-    heal_s = _heal_s(events)
-    evicted = [event for event in events if event.kind is Kind.POD_EVICTED and _is_kube_dns(event)]
-    bound = [event for event in _bound(events) if 0 < event.t_s < heal_s]
+def _step(events: Sequence[Event], text: str) -> Step:
+    return Step(events[0].t_s, text, tuple(events))
+
+
+def _cut(account: Account) -> Iterator[Step]:
+    if cuts := account.of(Kind.CUT):
+        yield _step(cuts, f"the control plane ({_names(cuts)}) was cut off from the nodes.")
+
+
+def _targets(account: Account) -> Iterator[Step]:
+    """What could not be connected to any more, each target once; lookups are told by what they led to."""
+    by_goal: dict[tuple[str, str], list[Event]] = defaultdict(list)
+    for event in account.first_of(Kind.TARGET_LOST):
+        if not DNS_TARGET.search(event.object):
+            by_goal[goal(event), event.detail].append(event)
+    for (target, detail), lost in by_goal.items():
+        how = _FAILED.get(detail, f"failed ({detail})")
+        yield _step(lost, f"connections from {_origins(lost)} to {target} {how}.")
+
+
+_FAILED = {
+    "timed out": "timed out, they were not refused: nothing answered",
+    "refused": "were refused: the host was there, and nothing listened",
+    "reset": "were reset",
+    "no route": "found no route",
+}
+
+
+def _not_ready(account: Account) -> Iterator[Step]:
+    if lost := account.first_of(Kind.NODE_NOT_READY):
+        yield _step(lost, f"the control plane marked {_names(lost)} NotReady.")
+
+
+def _moved(account: Account) -> Iterator[Step]:
+    evicted = [event for event in account.of(Kind.POD_EVICTED) if is_kube_dns(event)]
+    bound = [event for event in account.bound() if event.t_s < account.heal_s]
     if evicted:
-        yield Step(evicted[0].t_s, f"the control plane evicted kube-dns ({_names(evicted)}).")
-    for node in sorted({_node(event) for event in bound}):
-        here = [event for event in bound if _node(event) == node]
-        why = ", which has no BGP session, so nobody learns a route to it" if node in unpeered else ""
-        yield Step(here[0].t_s, f"kube-dns was re-created on {node}{why}.")
-    pending = [event for event in events if event.kind is Kind.POD_PENDING and _is_kube_dns(event)]
+        yield _step(evicted, f"the control plane evicted kube-dns ({_names(evicted)}).")
+    for node in sorted({node_of(event) for event in bound}):
+        why = (
+            ", which has no BGP session: nothing advertises a route to it" if node in account.unpeered else ""
+        )
+        here = [event for event in bound if node_of(event) == node]
+        yield _step(here, f"kube-dns was re-created on {node}{why}.")
+    pending = [event for event in account.of(Kind.POD_PENDING) if is_kube_dns(event)]
     if evicted and pending and not bound:
-        yield Step(
-            pending[0].t_s, f"kube-dns' replacements found no node and stayed Pending: {pending[0].detail}."
-        )
+        yield _step(pending, f"kube-dns' replacements found no node and stayed Pending: {pending[0].detail}.")
 
 
-def _healed(events: Sequence[Event]) -> Iterator[Step]:
-    heals = [event for event in events if event.kind is Kind.HEAL]
-    if heals:
-        yield Step(heals[0].t_s, "the network was back.")
+def _sessions(account: Account) -> Iterator[Step]:
+    if lost := account.first_of(Kind.BGP_LOST):
+        peers = listed(dict.fromkeys(map(goal, lost)))
+        yield _step(lost, f"BGP sessions of {_origins(lost)} went down (with {peers}).")
 
 
-def _dns(events: Sequence[Event], unpeered: Collection[str]) -> Iterator[Step]:
+def _routes(account: Account) -> Iterator[Step]:
+    """Who had no route to kube-dns. Where DNS went on all the same, it is no link of the chain."""
+    for home, lost in _without_route(account).items():
+        why = ", which has no BGP session" if home in account.unpeered else ""
+        yield _step(lost, f"{_origins(lost)} had no route to kube-dns on {home}{why}.")
+
+
+def _without_route(account: Account) -> Mapping[str, list[Event]]:
+    """kube-dns' node -> where no route led there, of those on which DNS died by and by."""
+    found: dict[str, list[Event]] = defaultdict(list)
+    dead = account.of(Kind.DNS_DEAD)
+    for event in account.first_of(Kind.ROUTE_LOST):
+        home = ON_NODE.search(goal(event))
+        died = any(each.object == f"Node/{origin(event)}" and each.t_s >= event.t_s for each in dead)
+        if home and (died or not event.object.startswith("Node/")):
+            found[home[1]].append(event)
+    return found
+
+
+def _healed(account: Account) -> Iterator[Step]:
+    if heals := account.of(Kind.HEAL):
+        yield Step(account.heal_s, "the network was back.", tuple(heals))
+
+
+def _dns(account: Account) -> Iterator[Step]:
     """What died during the cut and what died after the heal have different causes."""
-    heal_s = _heal_s(events)
-    dead = [event for event in events if event.kind is Kind.DNS_DEAD]
-    during = _first_each(event for event in dead if event.t_s < heal_s)
-    after = _first_each(event for event in dead if event.t_s >= heal_s)
+    dead = [event for event in account.of(Kind.DNS_DEAD) if event.t_s > 0]
+    during = first_each(event for event in dead if event.t_s < account.heal_s)
+    after = first_each(event for event in dead if event.t_s >= account.heal_s)
     if during:
-        yield Step(during[0].t_s, f"DNS died on {_names(during)}, cut off from kube-dns.")
+        yield _step(
+            during,
+            f"DNS died on {_names(during)}{_cut_off(account, during)}.{_lookups(during)}{_unseen(account, during)}",
+        )
     if after:
-        astray = [event for event in _bound(events) if _node(event) in unpeered and event.t_s < after[0].t_s]
-        because = f": kube-dns was on {_node(astray[-1])}, which they have no route to" if astray else ""
-        yield Step(after[0].t_s, f"DNS died on {_names(after)}{because}.")
+        homes = _astray(account, after)
+        because = _because(account, after, homes)
+        spared = _spared(account, after) if homes else ""
+        yield _step(
+            after, f"DNS died on {_names(after)}{because}.{_lookups(after)}{spared}{_unseen(account, after)}"
+        )
 
 
-def _xds(events: Sequence[Event]) -> Iterator[Step]:
-    for lost in (event for event in events if event.kind is Kind.XDS_LOST):
-        yield Step(lost.t_s, f"sidecars were without xDS: {lost.detail.partition('; ')[0]}.")
+def _cut_off(account: Account, dead: Sequence[Event]) -> str:
+    """Only cut nodes are cut off; what the others had is not known to come of it."""
+    cut = {name for event in account.of(Kind.CUT) for name in event.object.removeprefix("Node/").split(",")}
+    return (
+        ", cut off from kube-dns"
+        if {origin(event) for event in dead} <= cut
+        else " while the cut was in force"
+    )
 
 
-def _probes(events: Sequence[Event]) -> Iterator[Step]:
-    refused = [event for event in events if event.kind is Kind.PROBE_FAILING and "refused" in event.detail]
+def _astray(account: Account, dead: Sequence[Event]) -> list[str]:
+    """The nodes without BGP that the lookups were sent to by the time DNS was dead."""
+    there = account.homes(max(event.t_s for event in dead))
+    return [home for home in there if home in account.unpeered or home in _without_route(account)]
+
+
+def _because(account: Account, dead: Sequence[Event], homes: Sequence[str]) -> str:
+    if not homes:
+        return ""
+    routeless = {origin(event) for home in homes for event in _without_route(account).get(home, ())}
+    seen = [event for event in dead if origin(event) in routeless]
+    if len(seen) == len(dead):
+        return f", because kube-dns was on {listed(homes)} and no route led there"
+    but = f"; {_names(seen)} had no route there" if seen else ""
+    return f": by then kube-dns was on {listed(homes)}, which has no BGP session{but}"
+
+
+def _lookups(dead: Sequence[Event]) -> str:
+    """How they failed, where all failed alike: refused is another illness than timed out."""
+    how = {found[1] for event in dead if (found := LOOKUP.fullmatch(event.detail))}
+    if how == {"timed out"}:
+        return " Lookups timed out, they were not refused: nothing answered."
+    return " Lookups were refused: the host was there, and nothing listened." if how == {"refused"} else ""
+
+
+def _spared(account: Account, dead: Sequence[Event]) -> str:
+    """Nodes on which DNS was seen to work meanwhile: then it is the way that is broken, not kube-dns."""
+    at_s = max(event.t_s for event in dead)
+    died = {origin(event) for event in dead}
+    well = [
+        node
+        for node in sorted(account.watched - died)
+        if not account.blind(node, at_s) and not account.is_out(Lane.DNS, f"Node/{node}", at_s)
+    ]
+    return (
+        f" On {names(well)} lookups were answered: kube-dns was well, the way to it was not." if well else ""
+    )
+
+
+def _unseen(account: Account, events: Sequence[Event]) -> str:
+    """Who was not observed when it happened: what is not said of them nobody knows."""
+    at_s = events[0].t_s
+    blind = {node: found for node in sorted(account.watched) if (found := account.blind(node, at_s))}
+    when = "".join(f" ({window(found)})" for found in blind.values()) if len(blind) == 1 else ""
+    return f" Nobody saw {names(blind)} then{when}." if blind else ""
+
+
+def _blind(account: Account) -> Iterator[Step]:
+    """When sight of nodes was lost; many are told in one step."""
+    lost = {
+        event: found
+        for event in account.of(Kind.OBSERVATION_LOST)
+        if event.t_s > 0 and (found := account.blind(event.object.removeprefix("Node/"), event.t_s))
+    }
+    if len(lost) > FEW:
+        first = next(iter(lost))
+        yield _step(list(lost), f"{_names(list(lost))} were not observed for a while: {first.detail}.")
+        return
+    for event, (_, end_s) in lost.items():
+        until = "" if end_s is None else f" until {end_s:.1f} s"
+        yield _step([event], f"nobody observed {_names([event])} any more{until}: {event.detail}.")
+
+
+def _sockets(account: Account) -> Iterator[Step]:
+    if stale := account.first_of(Kind.DNS_SOCKET_STALE):
+        yield _step(
+            stale,
+            f"UDP sockets from before got no DNS answers on {_origins(stale)}, where fresh ones did: "
+            "the kernel sends a socket's packets where its first one went.",
+        )
+    if kept := account.first_of(Kind.DNS_ONLY_KEPT_SOCKET):
+        yield _step(
+            kept,
+            f"only UDP sockets from before still got DNS answers on {_origins(kept)}: "
+            "the kernel sends a socket's packets where its first one went.",
+        )
+
+
+def _xds(account: Account) -> Iterator[Step]:
+    lost = [event for event in account.of(Kind.XDS_LOST) if event.t_s > 0]
+    for event in (each for each in lost if not each.object.startswith("Pod/")):
+        yield _step([event], f"sidecars were without xDS: {event.detail.partition('; ')[0]}.")
+    if pods := first_each(each for each in lost if each.object.startswith("Pod/")):
+        green = [event for event in pods if event.detail.endswith(FALSE_GREEN)]
+        falsely = f" On {len(green)} of them 15021 still said ready: a false green." if green else ""
+        yield _step(pods, f"{_sidecars(pods)} lost their istiod{_without_istiod(account, pods)}.{falsely}")
+
+
+def _without_istiod(account: Account, pods: Sequence[Event]) -> str:
+    """What was out on all their nodes when they lost it."""
+    nodes = {event.source.removeprefix(SOURCE): event.t_s for event in pods}
+    if all(_istiod_was_out(account, node, at_s) for node, at_s in nodes.items()):
+        return ", which could not be reached from their nodes"
+    if all(account.is_out(Lane.DNS, f"Node/{node}", at_s) for node, at_s in nodes.items()):
+        return ", whose name nobody could look up on their nodes"
+    return ""
+
+
+def _istiod_was_out(account: Account, node: str, at_s: float) -> bool:
+    targets = account.result.outages.get(Lane.TARGETS, {})
+    mine = [name for name in targets if name.startswith(f"Node/{node} → istiod ")]
+    return any(account.is_out(Lane.TARGETS, name, at_s) for name in mine)
+
+
+def _probes(account: Account) -> Iterator[Step]:
+    refused = [event for event in account.of(Kind.PROBE_FAILING) if "refused" in event.detail]
     if refused:
-        pods = _pods({event.object for event in refused})
         first = f"first {refused[0].object}: {refused[0].detail}"
-        yield Step(refused[0].t_s, f"kubelet's probes were refused by {pods} ({first}).")
-    looping = _first_each(event for event in events if event.kind is Kind.CRASH_LOOP)
+        pods = _pods({event.object for event in refused})
+        yield _step(
+            refused, f"kubelet's probes were refused by {pods}{_unsynced(account, refused)} ({first})."
+        )
+    looping = first_each(account.of(Kind.CRASH_LOOP))
     if looping:
+        yield _step(looping, f"containers began to crash-loop ({_pods(looping)}, first {looping[0].object}).")
+
+
+def _unsynced(account: Account, refused: Sequence[Event]) -> str:
+    """Whether their sidecars, which answer kubelet's probes, had no istiod."""
+    without = account.result.outages.get(Lane.XDS, {})
+    services = [name for name in without if not name.startswith("Pod/")]
+    lost = all(
+        any(account.is_out(Lane.XDS, name, event.t_s) for name in (event.object, *services))
+        for event in refused
+    )
+    return ", whose sidecars were without xDS" if lost else ""
+
+
+def _rolled_back(account: Account) -> Iterator[Step]:
+    for rollback in account.of(Kind.ROLLBACK):
+        yield _step([rollback], f"the rollback began: {rollback.detail}.")
+
+
+def _dns_back(account: Account) -> Iterator[Step]:
+    """Where DNS had died for good, or after the heal: the last that was seen of it."""
+    last = {event.object: event for event in account.of(Kind.DNS_DEAD, Kind.DNS_RESTORED)}
+    back = [
+        event for event in last.values() if event.kind is Kind.DNS_RESTORED and event.t_s >= account.heal_s
+    ]
+    dead = [event for event in last.values() if event.kind is Kind.DNS_DEAD]
+    if back:
+        yield Step(max(event.t_s for event in back), f"DNS was back on {_names(back)}.", tuple(back))
+    if dead:
         yield Step(
-            looping[0].t_s,
-            f"containers began to crash-loop ({_pods(looping)}, first {looping[0].object}).",
+            account.end_s, f"the run was over, and DNS was not seen back on {_names(dead)}.", tuple(dead)
         )
 
 
-def _rolled_back(events: Sequence[Event]) -> Iterator[Step]:
-    for rollback in (event for event in events if event.kind is Kind.ROLLBACK):
-        yield Step(rollback.t_s, f"the rollback began: {rollback.detail}.")
-
-
-def _dns_back(result: RunResult) -> Iterator[Step]:
-    """When the last outage ended for good on the nodes where it outlasted the cut, or began after it."""
-    last = {name: windows[-1] for name, windows in result.dns_outages.items()}
-    ends = {name: end for name, (_, end) in last.items() if end is not None and end >= _heal_s(result.events)}
-    if ends:
-        yield Step(max(ends.values()), f"DNS was back on {_listed(ends)}.")
-
-
-def _steady(events: Sequence[Event]) -> Iterator[Step]:
-    steady = [event for event in events if event.kind is Kind.STEADY and event.t_s > 0]
+def _steady(account: Account) -> Iterator[Step]:
+    steady = [event for event in account.of(Kind.STEADY) if event.t_s > 0]
     if steady:
-        yield Step(steady[-1].t_s, f"the steady state held: {steady[-1].detail}.")
+        yield _step(steady[-1:], f"the steady state held: {steady[-1].detail}.")
 
 
-def what_to_do(result: RunResult) -> tuple[str, ...]:
-    """The next steps for whoever reads the result."""
-    match result.verdict.outcome:
-        case Outcome.PASSED:
-            return ("Nothing. Keep rehearsing: zones, sizes and versions change what a cutover does.",)
-        case Outcome.DEVIATED:
-            return (*_prevent(result), *_recover(result))
-        case Outcome.REFUSED:
-            return ("Mend what the reason names, then run again. Nothing was touched.",)
-        case Outcome.INCONCLUSIVE:
-            return (
-                "The run proved nothing about your cluster. Mend the cut or the observation, then run again.",
-            )
-        case Outcome.UNSAFE:
-            return ("Remove what is left, as the reason says, before anything else.",)
-        case Outcome.INTERRUPTED:
-            return ("The cut was healed, but rollbacks were not played: check with `chaosext check all`.",)
-        case Outcome.NOT_KNOWN:
-            return (
-                "Look for what is left with `chaosext status`, take it away with `chaosext sweep`, then "
-                "`chaosext check all`.",
-            )
-
-
-def _prevent(result: RunResult) -> tuple[str, ...]:
-    if not (result.briefing and result.briefing.unpeered_nodes):
-        return ()
-    return (
-        "Before the cutover: keep kube-dns off nodes without BGP "
-        f"({', '.join(result.briefing.unpeered_nodes)}), by a required node affinity on the Deployment coredns "
-        "(`node-role.kubernetes.io/control-plane` DoesNotExist), or give these nodes a BGP session.",
-    )
-
-
-def _recover(result: RunResult) -> tuple[str, ...]:
-    if result.verdict.rollback_verified:
-        return (
-            "During a cutover: `kubectl -n kube-system delete pod -l k8s-app=kube-dns` brought everything back.",
-        )
-    return (
-        "Now: `kubectl -n kube-system delete pod -l k8s-app=kube-dns`, check that the new Pods are on nodes with BGP, "
-        "then `chaosext check all`.",
-    )
-
-
-def _bound(events: Iterable[Event]) -> list[Event]:
-    return [event for event in events if event.kind is Kind.POD_BOUND and _is_kube_dns(event)]
-
-
-def _node(event: Event) -> str:
-    return event.detail.removeprefix("to ")
-
-
-def _heal_s(events: Iterable[Event]) -> float:
-    """When the network was back; never, where it was not healed."""
-    return next((event.t_s for event in events if event.kind is Kind.HEAL), math.inf)
-
-
-def _is_kube_dns(event: Event) -> bool:
-    return event.object.startswith(KUBE_DNS_POD_PREFIXES)
-
-
-def _first_each(events: Iterable[Event]) -> list[Event]:
-    seen: dict[str, Event] = {}
-    for event in events:
-        seen.setdefault(event.object, event)
-    return list(seen.values())
+_CHAPTERS = (
+    _cut,
+    _targets,
+    _not_ready,
+    _moved,
+    _sessions,
+    _routes,
+    _healed,
+    _blind,
+    _dns,
+    _sockets,
+    _xds,
+    _probes,
+    _rolled_back,
+    _dns_back,
+    _steady,
+)
 
 
 def _names(events: Sequence[Event]) -> str:
-    return _listed(event.object for event in events)
-
-
-def _listed(objects: Iterable[str]) -> str:
     """The objects' bare names, each once."""
-    names = list(dict.fromkeys(name.rpartition("/")[2] for name in objects))
-    return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else "".join(names)
+    return names([event.object.rpartition("/")[2] for event in events])
+
+
+def _origins(events: Iterable[Event]) -> str:
+    return names(list(map(origin, events)))
+
+
+def _sidecars(pods: Collection[object]) -> str:
+    return "1 sidecar" if len(pods) == 1 else f"{len(pods)} sidecars"
 
 
 def _pods(found: Collection[object]) -> str:

@@ -1,13 +1,20 @@
-"""Runs as they went on a 1 + 2 testbed, grace and tolerations 20 s: timelines after the story of the night."""
+"""Runs as they went on a 1 + 2 testbed, grace and tolerations 20 s: timelines after the story of the night.
+
+`deviated-rollback-not-verified` is one of before there were sentinels.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from chaosext.model.result import Briefing, ForeignRules, Lane, RunResult
+from chaosext.model.result import Briefing, ForeignRules, NodeClock, RunResult
 from chaosext.model.timeline import Event, Kind
 from chaosext.model.verdict import Outcome, Verdict
-from chaosext.observe.changes import outage_windows
+from chaosext.observe.outages import outages, timing, unobserved
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 CP, ONE, TWO = "chaosext-control-plane", "chaosext-worker", "chaosext-worker2"
 OLD, NEW, LAST = (
@@ -40,6 +47,11 @@ BRIEFING = Briefing(
 
 def event(t_s: float, kind: Kind, name: str, detail: str, source: str = "api-server") -> Event:
     return Event(t_s=t_s, kind=kind, object=name, detail=detail, source=source)
+
+
+def seen(t_s: float, kind: Kind, node: str, name: str, detail: str) -> Event:
+    """What the sentinel on `node` saw of `name`."""
+    return event(t_s, kind, name, detail, f"sentinel on {node}")
 
 
 CUT = (
@@ -120,6 +132,103 @@ BACK = (
         "chaosext",
     ),
 )
+API, ISTIOD = "API server 172.18.0.2:6443", "istiod 10.2.0.15:15012"
+ASTRAY = f"coredns-7d764666f9-nbq7m on {CP} 10.244.0.7"
+SERVICE = "kube-dns 10.2.112.10:53/tcp"
+CART, FRONT = "Pod/shop/cart-6c9f7d5b8-kx2vn", "Pod/shop/front-5d8c9b7c4-p9w7t"
+CUT_OFF = (
+    seen(0.6, Kind.DNS_DEGRADED, CP, f"Node/{CP}", "10.2.112.10:53/udp timed out"),
+    seen(0.6, Kind.DNS_DEAD, CP, f"Node/{CP}", "10.2.112.10:53/udp timed out"),
+    seen(0.6, Kind.TARGET_LOST, CP, f"Node/{CP} → {ISTIOD}", "timed out"),
+    seen(0.9, Kind.TARGET_LOST, ONE, f"Node/{ONE} → {API}", "timed out"),
+    seen(1.2, Kind.TARGET_LOST, TWO, f"Node/{TWO} → {API}", "timed out"),
+)
+"""What the sentinels saw of the cut itself."""
+NO_WAY = tuple(
+    each
+    for at_s, node in ((45.1, ONE), (45.4, TWO))
+    for each in (
+        seen(
+            at_s,
+            Kind.ROUTE_LOST,
+            node,
+            f"Node/{node} → {ASTRAY}",
+            "no route of its own leads there",
+        ),
+        seen(at_s, Kind.TARGET_LOST, node, f"Node/{node} → {ASTRAY}:53/udp", "timed out"),
+        seen(at_s, Kind.TARGET_LOST, node, f"Node/{node} → {ASTRAY}:53/tcp", "timed out"),
+    )
+)
+"""That nobody advertises a route to kube-dns where it went."""
+AGAIN = (
+    seen(43.6, Kind.DNS_RESTORED, CP, f"Node/{CP}", "10.2.112.10:53/udp answered"),
+    seen(53.6, Kind.TARGET_RESTORED, CP, f"Node/{CP} → {ISTIOD}", "open"),
+    seen(53.9, Kind.TARGET_RESTORED, ONE, f"Node/{ONE} → {API}", "open"),
+    seen(54.2, Kind.TARGET_RESTORED, TWO, f"Node/{TWO} → {API}", "open"),
+)
+"""What came back with the network."""
+SIDECARS = (
+    seen(55.0, Kind.TARGET_LOST, ONE, f"Node/{ONE} → {SERVICE}", "timed out"),
+    seen(61.0, Kind.XDS_LOST, ONE, CART, "without istiod, 15021 refused"),
+    seen(61.0, Kind.SIDECAR_NOT_READY, ONE, CART, "15021 refused"),
+    seen(61.4, Kind.XDS_LOST, TWO, FRONT, "without istiod, though 15021 says ready"),
+)
+"""What the sidecars' own nodes saw of them."""
+STALE = seen(
+    137.2,
+    Kind.DNS_SOCKET_STALE,
+    ONE,
+    f"Node/{ONE}",
+    "10.2.112.10:53/udp: kept socket timed out, fresh socket answered",
+)
+WELL = (
+    seen(
+        133.0,
+        Kind.OBSERVATION_LOST,
+        ONE,
+        f"Node/{ONE} → {ASTRAY} (routes)",
+        "watched no more: not in the plan",
+    ),
+    seen(
+        133.0,
+        Kind.OBSERVATION_LOST,
+        TWO,
+        f"Node/{TWO} → {ASTRAY} (routes)",
+        "watched no more: not in the plan",
+    ),
+    seen(137.2, Kind.TARGET_RESTORED, ONE, f"Node/{ONE} → {SERVICE}", "answered"),
+    STALE,
+    seen(
+        158.2,
+        Kind.DNS_SOCKETS_AGREE,
+        ONE,
+        f"Node/{ONE}",
+        "10.2.112.10:53/udp: kept socket answered, fresh socket answered",
+    ),
+    seen(160.0, Kind.XDS_RESTORED, ONE, CART, "has its istiod, 15021 says ready"),
+    seen(160.0, Kind.SIDECAR_READY, ONE, CART, "15021 says ready"),
+    seen(162.4, Kind.XDS_RESTORED, TWO, FRONT, "has its istiod, 15021 says ready"),
+)
+"""How the sentinels saw it end."""
+BLIND = (
+    seen(48.4, Kind.OBSERVATION_LOST, TWO, f"Node/{TWO}", "the sentinel was started anew"),
+    seen(75.9, Kind.OBSERVATION_RESTORED, TWO, f"Node/{TWO}", "the sentinel's record goes on"),
+    seen(75.9, Kind.DNS_DEAD, TWO, f"Node/{TWO}", "10.2.112.10:53/udp timed out"),
+)
+"""A sentinel that was killed while it mattered."""
+
+
+def by_sentinels(events: Iterable[Event]) -> tuple[Event, ...]:
+    """The same, seen by sentinels where it was lookups that saw it before there were any."""
+    return tuple(replace(each, source=each.source.replace("lookups on", "sentinel on")) for each in events)
+
+
+DEAD_SEEN, BACK_SEEN = by_sentinels(DEAD), by_sentinels(BACK)
+CLOCKS = {
+    CP: NodeClock(offset_s=0.0, error_s=0.0004, wall_skew_s=0.0),
+    ONE: NodeClock(offset_s=0.0, error_s=0.0006, wall_skew_s=90.0),
+    TWO: NodeClock(offset_s=-812.5, error_s=0.0011, wall_skew_s=0.002, boots=2),
+}
 SELF_HEALED = (
     event(41.0, Kind.POD_EVICTED, f"{OLD}2xkfq", f"from {ONE}, which is not ready"),
     event(
@@ -141,19 +250,18 @@ SELF_HEALED = (
 
 
 def result(verdict: Verdict, *events: Event, duration_s: float = 236.0) -> RunResult:
-    kinds = (Kind.DNS_DEAD, Kind.DNS_RESTORED)
+    ordered = tuple(sorted(events, key=lambda each: each.t_s))
     return RunResult(
         run="20261123t230300ab12",
         experiment="Control plane severed from its nodes",
         started_at="2026-11-23T23:03:00+00:00",
         duration_s=duration_s,
         verdict=verdict,
-        events=events,
-        outages={
-            Lane.DNS: outage_windows(
-                (each.t_s, each.object, each.kind) for each in events if each.kind in kinds
-            )
-        },
+        events=ordered,
+        outages=outages(ordered),
+        unobserved=unobserved(ordered),
+        clocks=CLOCKS if any(each.source.startswith("sentinel") for each in ordered) else {},
+        timing=timing(ordered),
         briefing=BRIEFING,
     )
 
@@ -181,11 +289,30 @@ STORIES = {
             Outcome.DEVIATED, DNS_IS_DEAD, "rollback verified: the steady state holds again", verified=True
         ),
         *CUT,
+        *CUT_OFF,
         *MOVED,
+        *NO_WAY,
         *HEALED,
-        *DEAD,
+        *AGAIN,
+        *DEAD_SEEN,
+        *SIDECARS,
         *ROLLBACK,
-        *BACK,
+        *BACK_SEEN,
+        *WELL,
+    ),
+    "deviated-half-seen": result(
+        verdict(
+            Outcome.DEVIATED, DNS_IS_DEAD, "rollback verified: the steady state holds again", verified=True
+        ),
+        *CUT,
+        *MOVED,
+        *NO_WAY,
+        *HEALED,
+        *(each for each in DEAD_SEEN if (each.kind, each.object) != (Kind.DNS_DEAD, f"Node/{TWO}")),
+        *BLIND,
+        *ROLLBACK,
+        *BACK_SEEN,
+        STALE,
     ),
     "deviated-rollback-not-verified": result(
         verdict(

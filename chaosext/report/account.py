@@ -1,0 +1,123 @@
+"""A run's events, asked for what a sentence about them needs to know. Pure."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from chaosext.model.timeline import Kind
+from chaosext.observe.node_watch import SOURCE
+from chaosext.observe.outages import healed_s
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from chaosext.model.result import Lane, RunResult, Window
+    from chaosext.model.timeline import Event
+
+KUBE_DNS_POD_PREFIXES = ("Pod/kube-system/coredns-", "Pod/kube-system/kube-dns-")
+
+NODE_IN_DETAIL = re.compile(r"(?:to|from|on) ([^\s,]+)")
+"""`to worker`, `from worker, which is not ready`, `on worker`: see `observe.changes`."""
+
+ON_NODE = re.compile(r" on ([^\s,]+)")
+"""`10.244.0.7 on cp-1, 10.244.0.8 on cp-1`; `coredns-x on cp-1 10.244.0.7`."""
+
+DNS_TARGET = re.compile(r":53/(?:udp|tcp)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """`result`, and what its events say about a moment of it."""
+
+    result: RunResult
+
+    @property
+    def heal_s(self) -> float:
+        """When the network was back; never, where it was not healed."""
+        found = healed_s(self.result.events)
+        return math.inf if found is None else found
+
+    @property
+    def end_s(self) -> float:
+        """When the last was seen."""
+        return max((event.t_s for event in self.result.events), default=0.0)
+
+    @property
+    def unpeered(self) -> Sequence[str]:
+        """The nodes that had no BGP session before the cut."""
+        return self.result.briefing.unpeered_nodes if self.result.briefing else ()
+
+    @property
+    def watched(self) -> frozenset[str]:
+        """The nodes that had a sentinel."""
+        spoke = {
+            event.source.removeprefix(SOURCE)
+            for event in self.result.events
+            if event.source.startswith(SOURCE)
+        }
+        return frozenset(spoke | self.result.clocks.keys() | self.result.unobserved.keys())
+
+    def of(self, *kinds: Kind) -> list[Event]:
+        """In the order of time."""
+        return sorted(
+            (event for event in self.result.events if event.kind in kinds), key=lambda each: each.t_s
+        )
+
+    def first_of(self, *kinds: Kind) -> list[Event]:
+        """The first since the cut of each object."""
+        return first_each(event for event in self.of(*kinds) if event.t_s > 0)
+
+    def is_out(self, lane: Lane, name: str, at_s: float) -> bool:
+        return any(covers(each, at_s) for each in self.result.outages.get(lane, {}).get(name, ()))
+
+    def blind(self, node: str, at_s: float) -> Window | None:
+        """The window in which nobody observed `node`, where `at_s` lies in it."""
+        return next((each for each in self.result.unobserved.get(node, ()) if covers(each, at_s)), None)
+
+    def bound(self) -> list[Event]:
+        """Where kube-dns' Pods were put since the cut."""
+        return [event for event in self.of(Kind.POD_BOUND) if is_kube_dns(event) and event.t_s > 0]
+
+    def homes(self, at_s: float) -> list[str]:
+        """The nodes that kube-dns' addresses led to at `at_s`: by its endpoints, else by where its Pods were put."""
+        endpoints = [event for event in self.of(Kind.ENDPOINTS_CHANGED) if event.t_s <= at_s]
+        if endpoints:
+            return sorted(set(ON_NODE.findall(endpoints[-1].detail)))
+        return sorted({node_of(event) for event in self.bound() if event.t_s <= at_s})
+
+
+def covers(window: Window, at_s: float) -> bool:
+    start_s, end_s = window
+    return start_s <= at_s and (end_s is None or at_s < end_s)
+
+
+def is_kube_dns(event: Event) -> bool:
+    """Whether it is about a Pod of kube-dns."""
+    return event.object.startswith(KUBE_DNS_POD_PREFIXES)
+
+
+def node_of(event: Event) -> str:
+    """The node that an event's detail names, "" for none."""
+    found = NODE_IN_DETAIL.match(event.detail)
+    return found[1] if found else ""
+
+
+def origin(event: Event) -> str:
+    """Where an object such as `Node/worker → istiod 10.2.0.15:15012` is seen from, without its kind: `worker`."""
+    return event.object.partition(" → ")[0].partition("/")[2]
+
+
+def goal(event: Event) -> str:
+    """What an object such as `Node/worker → istiod 10.2.0.15:15012` leads to, "" for nothing."""
+    return event.object.partition(" → ")[2]
+
+
+def first_each(events: Iterable[Event]) -> list[Event]:
+    """The first event of each object."""
+    seen: dict[str, Event] = {}
+    for event in events:
+        seen.setdefault(event.object, event)
+    return list(seen.values())

@@ -1,0 +1,103 @@
+"""What to do next, for whoever reads the result: by its verdict, and by what was seen that outlasts a recovery."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from chaosext.model.result import Lane
+from chaosext.model.timeline import Kind
+from chaosext.model.verdict import Outcome
+from chaosext.report.units import names, window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from chaosext.model.result import RunResult
+
+FALSE_GREEN = "though 15021 says ready"
+"""How a sidecar's `xds_lost` ends that looked ready: see `observe.questions`."""
+
+
+def what_to_do(result: RunResult) -> tuple[str, ...]:
+    """The next steps for whoever reads the result; at least one."""
+    more = (*_stale_sockets(result), *_false_greens(result), *_unobserved(result))
+    match result.verdict.outcome:
+        case Outcome.PASSED:
+            nothing = "" if more else "Nothing. "
+            return (*more, f"{nothing}Keep rehearsing: zones, sizes and versions change what a cutover does.")
+        case Outcome.DEVIATED:
+            return (*_prevent(result), *_recover(result), *more)
+        case Outcome.REFUSED:
+            return ("Mend what the reason names, then run again. Nothing was touched.",)
+        case Outcome.INCONCLUSIVE:
+            return (
+                "The run proved nothing about your cluster. Mend the cut or the observation, then run again.",
+                *more,
+            )
+        case Outcome.UNSAFE:
+            return ("Remove what is left, as the reason says, before anything else.", *more)
+        case Outcome.INTERRUPTED:
+            return (
+                "The cut was healed, but rollbacks were not played: check with `chaosext check all`.",
+                *more,
+            )
+        case Outcome.NOT_KNOWN:
+            return (
+                "Look for what is left with `chaosext status`, take it away with `chaosext sweep`, then "
+                "`chaosext check all`.",
+                *more,
+            )
+
+
+def _prevent(result: RunResult) -> tuple[str, ...]:
+    if not (result.briefing and result.briefing.unpeered_nodes):
+        return ()
+    return (
+        "Before the cutover: keep kube-dns off nodes without BGP "
+        f"({', '.join(result.briefing.unpeered_nodes)}), by a required node affinity on the Deployment coredns "
+        "(`node-role.kubernetes.io/control-plane` DoesNotExist), or give these nodes a BGP session.",
+    )
+
+
+def _recover(result: RunResult) -> tuple[str, ...]:
+    if result.verdict.rollback_verified:
+        return (
+            "During a cutover: `kubectl -n kube-system delete pod -l k8s-app=kube-dns` brought everything back.",
+        )
+    return (
+        "Now: `kubectl -n kube-system delete pod -l k8s-app=kube-dns`, check that the new Pods are on nodes with BGP, "
+        "then `chaosext check all`.",
+    )
+
+
+def _stale_sockets(result: RunResult) -> Iterator[str]:
+    """A client that keeps its UDP socket outlasts every recovery of kube-dns."""
+    stale = result.outages.get(Lane.DNS_KEPT_SOCKET, {})
+    if not stale:
+        return
+    lasting = [name for name, found in stale.items() if found[-1][1] is None]
+    when = f"Now, on {names(lasting)}" if lasting else f"After a cutover, on nodes such as {names(stale)}"
+    yield (
+        f"{when}: restart clients that keep a UDP socket to kube-dns open, or delete its stale entries "
+        "(`conntrack -D -p udp --dport 53`)."
+    )
+
+
+def _false_greens(result: RunResult) -> Iterator[str]:
+    if any(event.kind is Kind.XDS_LOST and event.detail.endswith(FALSE_GREEN) for event in result.events):
+        yield (
+            "Don't take a sidecar's readiness (15021) for its health: it stays ready without istiod. "
+            "Ask `chaosext check xds_synced`."
+        )
+
+
+def _unobserved(result: RunResult) -> Iterator[str]:
+    blind = result.unobserved
+    if not blind:
+        return
+    when = (
+        f" ({', '.join(window(each) for found in blind.values() for each in found)})"
+        if len(blind) == 1
+        else ""
+    )
+    yield f"Don't take {names(blind)} for healthy while nobody observed them{when}: look there, or run again."
