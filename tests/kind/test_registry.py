@@ -144,6 +144,7 @@ def test_images_come_from_a_registry_of_ours(registry: str, own_images: list[str
     assert images.sentinel.names == (image_name(),)
     with tarfile.open(images.sentinel.layers[0]) as tree:
         assert "usr/bin/python3" in tree.getnames()
+    shutil.rmtree(images.sentinel.layers[0].parent)
 
 
 def test_a_registry_without_the_images_fails_by_name(registry: str, own_images: list[str]) -> None:
