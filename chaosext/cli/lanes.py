@@ -59,7 +59,7 @@ BY_NODE = frozenset({Lane.NODE_READY, Lane.DNS, Lane.DNS_KEPT_SOCKET, Lane.BGP, 
 """The lanes with a row for each node; of the others it is shown how many objects were out."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """One line: what is seen, of whom, a `Cell` (or a digit) for each stretch of time, and how it is now."""
 
@@ -68,10 +68,10 @@ class Row:
     cells: str
     says: str = ""
 
-    @property
+    @cached_property
     def severity(self) -> tuple[int, int]:
         """For sorting, worst first: by how it is now, then by how bad it ever was."""
-        return _severity(self.cells[-1:]), min(map(_severity, self.cells), default=len(Cell))
+        return _severity(self.cells[-1:]), min(map(_severity, set(self.cells)), default=len(Cell))
 
     @property
     def is_quiet(self) -> bool:
@@ -171,7 +171,8 @@ def _folded(alike: Sequence[Row], of: int) -> Row:
     first = alike[0]
     if len(alike) == 1:
         return first
-    cells = "".join(min(column, key=_severity) for column in zip(*(row.cells for row in alike), strict=True))
+    columns = zip(*(row.cells for row in alike), strict=True)
+    cells = "".join(min(set(column), key=_severity) for column in columns)
     worst = [row for row in alike if row.severity[0] == first.severity[0]]
     says = first.says if len(worst) == len(alike) == of else f"{len(worst)}/{of} {_word(first)}"
     return Row(lane=first.lane, who=f"{first.who} +{len(alike) - 1}", cells=cells, says=says)
@@ -265,8 +266,8 @@ def _placement(picture: Picture, axis: Axis) -> list[Row]:
     for node, windows in sorted(here.items()):
         astray = node in unpeered
         cells = axis.cells((Cell.ASTRAY if astray else Cell.HERE, windows), otherwise=Cell.NOTHING)
-        says = "here" if lasts(windows) else "gone"
-        found.append(Row(lane="kube-dns", who=node, cells=cells, says=says + ", no BGP" * astray))
+        says = "here" + ", no BGP" * astray if lasts(windows) else "gone"
+        found.append(Row(lane="kube-dns", who=node, cells=cells, says=says))
     return found
 
 

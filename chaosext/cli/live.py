@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 EVERY_S = 1.0
 """How often a frame is painted; it is seen as often that the window has another size now."""
 
-SOONEST_S = 0.5
-"""News is painted sooner, but this long after the last frame: a storm of events costs two frames a second."""
+SOONEST_S = 0.6
+"""News is painted sooner, but this long after the last frame: a storm of events costs no more than that."""
 
 PARTING_S = 1.0
 """How long the last frame may take, on a terminal that doesn't take any more."""

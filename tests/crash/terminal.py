@@ -12,6 +12,7 @@ import sys
 import termios
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyte
@@ -20,7 +21,6 @@ from crash_run import DRIVER, as_from_a_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 PATIENCE_S = 30.0
 
@@ -45,12 +45,12 @@ class Terminal:
         self.raw, self._taking = b"", threading.Lock()
         self.reads = threading.Event()
         self.reads.set()
-        (directory / "experiment.json").write_text(json.dumps(value))
+        experiment = f"{directory}/experiment.json"
+        Path(experiment).write_text(json.dumps(value))
         self._ours, theirs = pty.openpty()
         self._resize(columns, lines)
         self.process = subprocess.Popen(
-            [sys.executable, str(DRIVER), "run", f"{directory}/experiment.json", *options]
-            + ["--run-dir", f"{directory}/run"],  # noqa: RUF005
+            [sys.executable, str(DRIVER), "run", *options, "--run-dir", f"{directory}/run", experiment],
             env=_environment(directory) | environment,
             stdin=theirs,
             stdout=theirs,

@@ -4,21 +4,74 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from stories import BRIEFING, CP, ONE, STORIES, TWO
-
-from chaosext.model.result import Lane
+from chaosext.model.result import Briefing, Lane
+from chaosext.model.timeline import Event, Kind
+from chaosext.model.verdict import Outcome, Verdict
 from chaosext.observe.outages import outages, unobserved
 from chaosext.run.telling.picture import Picture
 
-NIGHT = STORIES["deviated-rollback-verified"]
+CP, ONE, TWO = "chaosext-control-plane", "chaosext-worker", "chaosext-worker2"
+ADDRESS, KUBE_DNS = "10.2.112.10:53/udp", "Service/kube-system/kube-dns"
+CART, FRONT = "Pod/shop/cart-6c9f7d5b8-kx2vn", "Pod/shop/front-5d8c9b7c4-p9w7t"
+
+BRIEFING = Briefing(
+    context="kind-chaosext",
+    timings={},
+    outlook=(),
+    unpeered_nodes=(CP,),
+    kube_dns_nodes=(ONE, TWO),
+)
+EVENTS = (
+    (0.0, Kind.CUT, f"Node/{CP}", "drops 172.18.0.3/32, 172.18.0.4/32, 10.244.0.0/16 for 120 s at the most"),
+    (0.6, Kind.DNS_DEAD, f"Node/{CP}", f"{ADDRESS} timed out"),
+    (0.6, Kind.TARGET_LOST, f"Node/{CP} → kube-dns 10.2.112.10:53/tcp", "timed out"),
+    (20.4, Kind.NODE_NOT_READY, f"Node/{ONE}", "Ready is Unknown"),
+    (20.5, Kind.NODE_NOT_READY, f"Node/{TWO}", "Ready is Unknown"),
+    (20.8, Kind.ENDPOINTS_CHANGED, KUBE_DNS, "no ready endpoint"),
+    (40.8, Kind.POD_EVICTED, "Pod/kube-system/coredns-7d764666f9-2xkfq", f"from {ONE}, which is not ready"),
+    (40.9, Kind.POD_BOUND, "Pod/kube-system/coredns-7d764666f9-nbq7m", f"to {CP}"),
+    (43.6, Kind.DNS_RESTORED, f"Node/{CP}", f"{ADDRESS} answered"),
+    (43.6, Kind.TARGET_RESTORED, f"Node/{CP} → kube-dns 10.2.112.10:53/tcp", "answered"),
+    (45.1, Kind.ROUTE_LOST, f"Node/{ONE} → coredns-7d764666f9-nbq7m on {CP} 10.244.0.7", "no route"),
+    (45.4, Kind.ROUTE_LOST, f"Node/{TWO} → coredns-7d764666f9-nbq7m on {CP} 10.244.0.7", "no route"),
+    (46.0, Kind.ENDPOINTS_CHANGED, KUBE_DNS, f"10.244.0.7 on {CP}, 10.244.0.8 on {CP}"),
+    (53.2, Kind.HEAL, f"Node/{CP}", "cut taken away in 0.41 s"),
+    (54.0, Kind.NODE_READY, f"Node/{ONE}", "Ready is True again"),
+    (54.9, Kind.NODE_READY, f"Node/{TWO}", "Ready is True again"),
+    (55.0, Kind.DNS_DEAD, f"Node/{ONE}", f"{ADDRESS} timed out"),
+    (56.1, Kind.DNS_DEAD, f"Node/{TWO}", f"{ADDRESS} timed out"),
+    (60.3, Kind.XDS_LOST, "Service/istio-system/istiod", "8 of 8 sidecars are not synced"),
+    (61.0, Kind.XDS_LOST, CART, "without istiod, 15021 refused"),
+    (61.4, Kind.XDS_LOST, FRONT, "without istiod, though 15021 says ready"),
+    (64.0, Kind.PROBE_FAILING, CART, 'Startup probe failed: Get "http://10.244.12.5:15021/healthz/ready"'),
+    (97.5, Kind.CRASH_LOOP, CART, "container istio-proxy: CrashLoopBackOff"),
+    (131.0, Kind.ROLLBACK, "Deployment/kube-system/coredns", "deleting coredns-7d764666f9-nbq7m"),
+    (132.9, Kind.ENDPOINTS_CHANGED, KUBE_DNS, f"10.244.1.2 on {ONE}, 10.244.2.3 on {TWO}"),
+    (133.0, Kind.ROUTE_RESTORED, f"Node/{ONE} → coredns-7d764666f9-nbq7m on {CP} 10.244.0.7", "a route"),
+    (133.0, Kind.ROUTE_RESTORED, f"Node/{TWO} → coredns-7d764666f9-nbq7m on {CP} 10.244.0.7", "a route"),
+    (137.2, Kind.DNS_RESTORED, f"Node/{ONE}", f"{ADDRESS} answered"),
+    (137.2, Kind.DNS_SOCKET_STALE, f"Node/{ONE}", f"{ADDRESS}: kept socket timed out, fresh socket answered"),
+    (138.3, Kind.DNS_RESTORED, f"Node/{TWO}", f"{ADDRESS} answered"),
+    (158.2, Kind.DNS_SOCKETS_AGREE, f"Node/{ONE}", f"{ADDRESS}: kept socket answered, fresh socket answered"),
+    (160.0, Kind.XDS_RESTORED, CART, "has its istiod, 15021 says ready"),
+    (160.2, Kind.POD_READY, CART, f"on {ONE}"),
+    (162.4, Kind.XDS_RESTORED, FRONT, "has its istiod, 15021 says ready"),
+    (165.1, Kind.XDS_RESTORED, "Service/istio-system/istiod", "8 of 8 sidecars are synced"),
+    (190.4, Kind.STEADY, "Cluster/kind-chaosext", "steady after 39.2 s, and through a dwell of 15.3 s"),
+)
+VERDICT = Verdict(outcome=Outcome.DEVIATED, reasons=("DNS died",), rollback_verified=True)
 
 
 def night(now_s: float | None, **more: object) -> Picture:
     """The night `now_s` after the cut; a sentinel on each node is heard of, and what comes later is not known."""
-    events = tuple(event for event in NIGHT.events if now_s is not None and event.t_s <= now_s)
+    known = (each for each in EVENTS if now_s is not None and each[0] <= now_s)
+    events = tuple(
+        Event(t_s=t_s, kind=kind, object=name, detail=detail, source="story")
+        for t_s, kind, name, detail in known
+    )
     picture = Picture(
-        run=NIGHT.run,
-        experiment=NIGHT.experiment,
+        run="20261123t230300ab12",
+        experiment="Control plane severed from its nodes",
         doing="method: the control plane has moved kube-dns",
         doing_s=12.4,
         now_s=now_s,
@@ -55,7 +108,7 @@ PICTURES = {
         50.0, in_force=True, ttl_s=70.0, let_go_s=70.0, heard_s={CP: 0.4, ONE: 0.4, TWO: 21.0}
     ),
     "dns-dead": night(120.0, doing="method: the cluster heals itself, and stays well"),
-    "over": night(190.4, doing="", verdict=NIGHT.verdict),
+    "over": night(190.4, doing="", verdict=VERDICT),
     "hundred": hundred(480.0),
 }
 SIZES = {"80x24": (80, 24), "60x16": (60, 16), "120x45": (120, 45)}

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pictures import NIGHT, PICTURES, SIZES, hundred, night
-from stories import CP, ONE, TWO
+from pictures import CP, ONE, PICTURES, SIZES, TWO, hundred, night
 
 from chaosext.cli.lanes import STEPS_S, Axis, Cell, rows
 from chaosext.cli.live import frame, suits
 from chaosext.model.result import Lane
 from chaosext.model.veil import hide
-from chaosext.run.telling.picture import Picture, merged
+from chaosext.run.telling.picture import merged
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -142,9 +141,3 @@ def test_lanes_grow_only_where_a_person_watches(environment: Any, terminal: bool
 def test_windows_that_overlap_count_once() -> None:
     assert merged([(5, 6), (1, 3), (2, 4), (5.5, None), (9, 10)]) == ((1, 4), (5, None))
     assert merged([]) == ()
-
-
-def test_the_night_has_what_the_lanes_are_made_of() -> None:
-    """Else the golden files would show nothing."""
-    assert NIGHT.outages[Lane.DNS]
-    assert isinstance(PICTURES["dns-dead"], Picture)
