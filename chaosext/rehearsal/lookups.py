@@ -47,7 +47,8 @@ class Lookups:
 
     def _learn(self, t: float, number: int) -> None:
         self._synced.add(number)
-        self._look(t)
+        if self._looks_otherwise(t, number):
+            self._changed(t)
 
     def pod_changed(self, t: float) -> None:
         """A kube-dns Pod came, went, or changed its Ready."""
@@ -63,19 +64,26 @@ class Lookups:
         self._look(t)
 
     def _look(self, t: float) -> None:
-        """Every observer looks: what differs is told, and the worst of the cut is kept."""
-        if self._stage.world.dns is None:
-            return
-        during, is_cut = self._scene.trace.during, self._scene.is_cut
-        for number in self._stage.observers:
-            view, before = self.view(number), self._views.get(number, Dns.RESOLVABLE)
-            self._views[number] = view
-            if is_cut:
-                during[number] = dns.worst((view, during.get(number, Dns.RESOLVABLE)))
-            if view is not before and view in NOTICED:
-                kind, detail = NOTICED[view]
-                self._scene.mark(t, kind, self._stage.world.nodes[number].subject, detail, LOOKUPS)
-        self._changed(t)
+        """Every observer looks."""
+        if self._stage.world.dns is not None:
+            for number in self._stage.observers:
+                self._looks_otherwise(t, number)
+            self._changed(t)
+
+    def _looks_otherwise(self, t: float, number: int) -> bool:
+        """One observer looks: what differs is told, and the worst of the cut is kept."""
+        view, before, during = (
+            self.view(number),
+            self._views.get(number, Dns.RESOLVABLE),
+            self._scene.trace.during,
+        )
+        self._views[number] = view
+        if self._scene.is_cut:
+            during[number] = dns.worst((view, during.get(number, Dns.RESOLVABLE)))
+        if view is not before and view in NOTICED:
+            kind, detail = NOTICED[view]
+            self._scene.mark(t, kind, self._stage.world.nodes[number].subject, detail, LOOKUPS)
+        return view is not before
 
     def view(self, number: int) -> Dns:
         """How lookups from this observer go now."""
