@@ -15,10 +15,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-HELD_UP_S = 0.1
-"""A process that wakes this much later than it wanted was stopped, or its machine is busy: what it began to wait for
-after that had less time than it should have, and is not called timed out."""
-
 
 @dataclass(frozen=True, slots=True)
 class Wait:
@@ -47,7 +43,8 @@ def writable(sock: socket) -> Probe[None]:
 def drive(probes: Iterable[Probe[T]], until_s: float) -> list[T | None]:
     """What each probe returns, in their order, none of them later than `until_s` (monotonic).
 
-    None for one that could not be measured: this process was held up.
+    None for one that could not be measured: this process was stopped, or its machine too busy, until time was over,
+    and only then could the probe begin to wait. What it waits for isn't to blame.
     """
     with DefaultSelector() as selector:
         run = _Run(list(probes), until_s, selector)
@@ -69,7 +66,6 @@ class _Run(Generic[T]):
     selector: DefaultSelector
     results: list[T | None] = field(init=False)
     waiting: dict[int, _Waiting] = field(default_factory=dict)
-    held_up_at_s: float = math.inf
 
     def to_end(self) -> None:
         self.results = [None] * len(self.probes)
@@ -82,8 +78,6 @@ class _Run(Generic[T]):
         nearest_s = min(each.until_s for each in self.waiting.values())
         ready = [key.data for key, _ in self.selector.select(max(0.0, nearest_s - time.monotonic()))]
         now_s = time.monotonic()
-        if now_s > nearest_s + HELD_UP_S:
-            self.held_up_at_s = min(self.held_up_at_s, now_s)
         over = [index for index, each in self.waiting.items() if each.until_s <= now_s and index not in ready]
         for index in ready:
             self._waited(index)
@@ -92,7 +86,8 @@ class _Run(Generic[T]):
             self._expire(index)
 
     def _expire(self, index: int) -> None:
-        if self._waited(index).since_s < self.held_up_at_s:
+        waited = self._waited(index)
+        if waited.since_s < waited.until_s:
             self._step(index, False)
         else:
             self.probes[index].close()

@@ -1,7 +1,9 @@
 """The record as the sentinel keeps it: in memory, from which it is read, and in a file, for its next start.
 
-The file is a copy of the memory. On a disk that is full the record goes on in memory, and the file catches up once it
-can. Half a line gets into the file only where the machine dies while writing, and is cut off at the next start.
+A byte keeps its offset for good. Where bytes are not here any more (the oldest samples, for want of memory; what a
+process had in memory only, when it died while the disk was full) a line of blanks stands in their place. On a disk
+that is full the record goes on in memory, and the file catches up once it can. Half a line gets into the file only
+where the machine dies while writing, and is cut off at the next start.
 """
 
 from __future__ import annotations
@@ -36,9 +38,9 @@ class Journal:
         self._path, self._bound = directory / FILE, bound_bytes
         self._lock = Lock()
         self._lines = bytearray(_earlier(self._path, run))
-        self._began_at = len(self._lines)
-        self._stored = len(self._lines)
-        self._shift = 0
+        self._base = 0  # the offset of the first byte that is here
+        self._dropped_to = 0  # the offset up to which a head stands instead of what was dropped
+        self._began_at = self._stored = len(self._lines)
         self._was_read = False
         self.trouble = ""
 
@@ -49,23 +51,28 @@ class Journal:
         self._append(sample_line(sample))
 
     def read(self, offset: int) -> tuple[bytes, int]:
-        """The record from `offset` on (bytes), and its size.
-
-        An offset says how much its reader has had. Where what comes after that is not here any more (the oldest
-        samples were dropped; a process before this one lost what the disk didn't take), the next head follows.
-        """
+        """The record from `offset` on (bytes), and its size."""
         with self._lock:
-            at = self._locate(offset)
-            return bytes(self._lines[at:]), len(self._lines) + self._shift
+            is_ahead = self._began_at < offset <= self._began_at + self._bound
+            if is_ahead and not self._was_read and self._dropped_to <= self._began_at:
+                self._make_room(offset)
+            self._was_read = True
+            return self._from(offset), self._size
 
-    def _locate(self, offset: int) -> int:
-        at = offset - self._shift
-        had_more = at > len(self._lines) or (at > self._began_at and not self._was_read)
-        self._was_read = True
-        if at < 0 or had_more:
-            at = self._began_at if had_more else 0
-            self._shift = offset - at
-        return at
+    @property
+    def _size(self) -> int:
+        return self._base + len(self._lines)
+
+    def _make_room(self, offset: int) -> None:
+        """The reader has had more of the process before this one than the disk took."""
+        at = self._began_at - self._base
+        self._lines[at:at] = _blank(offset - self._began_at)
+        self._stored = min(self._stored, self._began_at)
+
+    def _from(self, offset: int) -> bytes:
+        if self._base < offset < self._dropped_to:
+            return _blank(self._dropped_to - offset) + self._lines[self._dropped_to - self._base :]
+        return b" " * (self._base - offset) + self._lines[max(0, offset - self._base) :]
 
     def _append(self, line: str) -> None:
         with self._lock:
@@ -78,11 +85,10 @@ class Journal:
         """The older half goes; the head that holds for the rest stays, and says what is lost."""
         end = self._lines.index(b"\n", len(self._lines) // 2) + 1
         dropped = bytes(self._lines[:end])
-        kept = _last_head(dropped, f"the oldest {dropped.count(10)} lines, for want of memory")
+        kept = _last_head(dropped, f"the oldest samples, {self._base + end >> 10} KiB, for want of memory")
         self._lines[:end] = kept
-        self._shift += end - len(kept)
-        self._began_at = max(0, self._began_at - end + len(kept))
-        self._stored = 0
+        self._dropped_to = self._base + end
+        self._base = self._dropped_to - len(kept)
 
     def _store(self) -> None:
         try:
@@ -96,18 +102,23 @@ class Journal:
         file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             os.ftruncate(file, self._stored)
-            missing = self._lines[self._stored :]
+            missing = self._from(self._stored)
             if os.pwrite(file, missing, self._stored) < len(missing):
                 os.ftruncate(file, self._stored)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            self._stored = len(self._lines)
+            self._stored = self._size
         finally:
             os.close(file)
 
 
+def _blank(length: int) -> bytes:
+    """A line of `length` bytes that says nothing; a reader of JSON lines passes it over."""
+    return b" " * (length - 1) + b"\n"
+
+
 def _last_head(lines: bytes, lost: str) -> bytes:
-    """The last head among `lines`, saying what is lost. They begin with a head, so there is one."""
-    at = lines.rfind(b"\n" + _HEAD) + 1
+    """The last head among `lines`, saying what is lost. A record begins with one, so there is one."""
+    at = lines.rindex(_HEAD)
     head = parse_line(lines[at : lines.index(b"\n", at)].decode())
     if not isinstance(head, Head):
         raise ValueError("a record begins with a head")

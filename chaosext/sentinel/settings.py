@@ -85,6 +85,6 @@ def _plan(text: str) -> Plan:
 
 
 def _directory(text: str) -> Path:
-    if not Path(text).is_dir():
-        raise ValueError(f"{text!r} is no directory")
+    if not (Path(text).is_absolute() and Path(text).is_dir()):
+        raise ValueError(f"{text!r} is no directory with an absolute path")
     return Path(text)

@@ -108,9 +108,9 @@ class Streams:
         except OSError:
             return Mark.UNKNOWN
         stats = parse_stats(answer)
-        return Mark.UNKNOWN if stats is None else self._judge(pod, stats)
+        return Mark.UNKNOWN if stats is None else self.judge(pod, stats)
 
-    def _judge(self, pod: str, stats: Stats) -> Mark:
+    def judge(self, pod: str, stats: Stats) -> Mark:
         before, stream = self._last.get(pod, (None, None))
         stream = stream_of(stats, before, stream)
         self._last[pod] = stats, stream
