@@ -54,15 +54,25 @@ class Timings:
 
 def timings_from(pods: Iterable[Mapping[str, Any]]) -> Timings:
     """The timings in the arguments of the control plane's static Pods (`pods`: Pod JSON of kube-system)."""
-    flags = dict(_flags(pods))
+    flags = flags_from(pods)
     if not flags.keys() & {GRACE_FLAG, TOLERATION_FLAG, PERIOD_FLAG}:
         return Timings()
+    return timings_of(flags, source="arguments of the static Pods kube-controller-manager and kube-apiserver")
+
+
+def timings_of(flags: Mapping[str, str], *, source: str, grace_s: float = DEFAULT_GRACE_S) -> Timings:
+    """The timings that `flags` (name -> value) set; `grace_s` is the grace period's default, which is the version's."""
     return Timings(
-        grace_s=_seconds(flags.get(GRACE_FLAG), DEFAULT_GRACE_S),
+        grace_s=_seconds(flags.get(GRACE_FLAG), grace_s),
         toleration_s=_seconds(flags.get(TOLERATION_FLAG), DEFAULT_TOLERATION_S),
         monitor_period_s=_seconds(flags.get(PERIOD_FLAG), MONITOR_PERIOD_S),
-        source="arguments of the static Pods kube-controller-manager and kube-apiserver",
+        source=source,
     )
+
+
+def flags_from(pods: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Name -> value of every `--name=value` in the commands and arguments of `pods` (Pod JSON)."""
+    return dict(_flags(pods))
 
 
 def _flags(pods: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,297 @@
+"""Kubernetes' objects as they stand in a snapshot: of each kind only the fields that a rehearsal needs.
+
+msgspec passes over everything else, so that a List of 150,000 Pods is read in seconds. Names are the API's own
+(k8s.io/api core/v1, apps/v1, policy/v1, coordination/v1; Calico's projectcalico.org/v3).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Raw, Struct, field
+
+Strings = dict[str, str]
+
+
+class Owner(Struct):
+    kind: str = ""
+    name: str = ""
+    controller: bool | None = None
+
+
+class Meta(Struct):
+    name: str = ""
+    namespace: str = ""
+    labels: Strings | None = None
+    ownerReferences: list[Owner] | None = None
+    deletionTimestamp: str | None = None
+
+    @property
+    def owner(self) -> str:
+        """The controller, as "ReplicaSet/coredns-66bc5c9577"; "" for none."""
+        owners = (each for each in self.ownerReferences or () if each.controller)
+        return next((f"{each.kind}/{each.name}" for each in owners), "")
+
+
+class NodeMeta(Meta):
+    annotations: Strings | None = None
+
+
+class Head(Struct):
+    """What an object says it is."""
+
+    kind: str = ""
+    apiVersion: str = ""
+    metadata: Meta = field(default_factory=Meta)
+
+
+class Listing(Struct):
+    """The outside of a List, or of anything else. `chaosext` is what `chaosext snapshot` adds about itself."""
+
+    kind: str = ""
+    apiVersion: str = ""
+    items: list[Raw] | None = None
+    chaosext: dict[str, Any] | None = None
+
+
+class Condition(Struct):
+    type: str = ""
+    status: str = ""
+
+
+class Taint(Struct):
+    key: str = ""
+    value: str = ""
+    effect: str = ""
+
+
+class Address(Struct):
+    type: str = ""
+    address: str = ""
+
+
+class NodeInfo(Struct):
+    kubeletVersion: str = ""
+
+
+class NodeSpec(Struct):
+    unschedulable: bool = False
+    taints: list[Taint] | None = None
+
+
+class NodeStatus(Struct):
+    conditions: list[Condition] | None = None
+    addresses: list[Address] | None = None
+    allocatable: dict[str, str | int] | None = None
+    nodeInfo: NodeInfo = field(default_factory=NodeInfo)
+
+
+class Node(Struct):
+    metadata: NodeMeta = field(default_factory=NodeMeta)
+    spec: NodeSpec = field(default_factory=NodeSpec)
+    status: NodeStatus = field(default_factory=NodeStatus)
+
+
+class Toleration(Struct):
+    key: str = ""
+    operator: str = "Equal"
+    value: str = ""
+    effect: str = ""
+    tolerationSeconds: int | None = None
+
+
+class Expression(Struct):
+    key: str = ""
+    operator: str = ""
+    values: list[str] | None = None
+
+
+class Selector(Struct):
+    matchLabels: Strings | None = None
+    matchExpressions: list[Expression] | None = None
+
+
+class NodeTerm(Struct):
+    matchExpressions: list[Expression] | None = None
+    matchFields: list[Expression] | None = None
+
+
+class NodeTerms(Struct):
+    nodeSelectorTerms: list[NodeTerm] | None = None
+
+
+class PreferredNode(Struct):
+    weight: int = 1
+    preference: NodeTerm = field(default_factory=NodeTerm)
+
+
+class NodeAffinity(Struct):
+    requiredDuringSchedulingIgnoredDuringExecution: NodeTerms | None = None
+    preferredDuringSchedulingIgnoredDuringExecution: list[PreferredNode] | None = None
+
+
+class PodTerm(Struct):
+    topologyKey: str = ""
+    labelSelector: Selector | None = None
+    namespaces: list[str] | None = None
+    namespaceSelector: Selector | None = None
+
+
+class PreferredPod(Struct):
+    weight: int = 1
+    podAffinityTerm: PodTerm = field(default_factory=PodTerm)
+
+
+class PodAffinity(Struct):
+    requiredDuringSchedulingIgnoredDuringExecution: list[PodTerm] | None = None
+    preferredDuringSchedulingIgnoredDuringExecution: list[PreferredPod] | None = None
+
+
+class Affinity(Struct):
+    nodeAffinity: NodeAffinity | None = None
+    podAffinity: PodAffinity | None = None
+    podAntiAffinity: PodAffinity | None = None
+
+
+class Spread(Struct):
+    maxSkew: int = 1
+    topologyKey: str = ""
+    whenUnsatisfiable: str = "DoNotSchedule"
+    labelSelector: Selector | None = None
+    nodeTaintsPolicy: str = "Ignore"
+    nodeAffinityPolicy: str = "Honor"
+
+
+class PortAction(Struct):
+    port: int | str = 0
+
+
+class Probe(Struct):
+    periodSeconds: int = 10
+    timeoutSeconds: int = 1
+    failureThreshold: int = 3
+    successThreshold: int = 1
+    initialDelaySeconds: int = 0
+    httpGet: PortAction | None = None
+    tcpSocket: PortAction | None = None
+    grpc: PortAction | None = None
+
+
+class Port(Struct):
+    hostPort: int = 0
+    protocol: str = "TCP"
+
+
+class ResourceWishes(Struct):
+    requests: dict[str, str | int] | None = None
+
+
+class Lifecycle(Struct):
+    postStart: dict[str, Any] | None = None
+
+
+class Container(Struct):
+    name: str = ""
+    restartPolicy: str = ""
+    resources: ResourceWishes | None = None
+    ports: list[Port] | None = None
+    lifecycle: Lifecycle | None = None
+    startupProbe: Probe | None = None
+    readinessProbe: Probe | None = None
+    livenessProbe: Probe | None = None
+
+
+class PodSpec(Struct):
+    nodeName: str = ""
+    containers: list[Container] | None = None
+    initContainers: list[Container] | None = None
+    tolerations: list[Toleration] | None = None
+    nodeSelector: Strings | None = None
+    affinity: Affinity | None = None
+    topologySpreadConstraints: list[Spread] | None = None
+    overhead: dict[str, str | int] | None = None
+    priority: int = 0
+    preemptionPolicy: str = ""
+    hostNetwork: bool = False
+    restartPolicy: str = "Always"
+    terminationGracePeriodSeconds: int = 30
+    schedulerName: str = "default-scheduler"
+    dnsPolicy: str = "ClusterFirst"
+
+
+class PodStatus(Struct):
+    phase: str = "Running"
+    conditions: list[Condition] | None = None
+
+
+class Pod(Struct):
+    metadata: Meta = field(default_factory=Meta)
+    spec: PodSpec = field(default_factory=PodSpec)
+    status: PodStatus = field(default_factory=PodStatus)
+
+
+class WorkloadSpec(Struct):
+    replicas: int | None = None
+    parallelism: int | None = None
+    podManagementPolicy: str = "OrderedReady"
+
+
+class Workload(Struct):
+    metadata: Meta = field(default_factory=Meta)
+    spec: WorkloadSpec = field(default_factory=WorkloadSpec)
+
+
+class ServiceSpec(Struct):
+    selector: Strings | None = None
+    clusterIP: str = ""
+    clusterIPs: list[str] | None = None
+    publishNotReadyAddresses: bool = False
+
+
+class Service(Struct):
+    metadata: Meta = field(default_factory=Meta)
+    spec: ServiceSpec = field(default_factory=ServiceSpec)
+
+
+class BudgetSpec(Struct):
+    selector: Selector | None = None
+    minAvailable: int | str = ""
+    maxUnavailable: int | str = ""
+
+
+class Budget(Struct):
+    metadata: Meta = field(default_factory=Meta)
+    spec: BudgetSpec = field(default_factory=BudgetSpec)
+
+
+class LeaseSpec(Struct):
+    renewTime: str = ""
+
+
+class Lease(Struct):
+    metadata: Meta = field(default_factory=Meta)
+    spec: LeaseSpec = field(default_factory=LeaseSpec)
+
+
+class Webhook(Struct):
+    failurePolicy: str = "Fail"
+    namespaceSelector: Selector | None = None
+
+
+class WebhookConfiguration(Struct):
+    metadata: Meta = field(default_factory=Meta)
+    webhooks: list[Webhook] | None = None
+
+
+class CalicoBgp(Struct):
+    ipv4Address: str = ""
+    routeReflectorClusterID: str = ""
+
+
+class CalicoNodeSpec(Struct):
+    bgp: CalicoBgp | None = None
+
+
+class CalicoNode(Struct):
+    metadata: Meta = field(default_factory=Meta)
+    spec: CalicoNodeSpec = field(default_factory=CalicoNodeSpec)

@@ -1,0 +1,162 @@
+"""Snapshot files, read: any `kubectl get … -o json`, gzip too, several Lists in a file, several files."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import zlib
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from chaosext.model.errors import Refused
+from chaosext.rehearsal.documents import Head, Listing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+    from typing import Any
+
+GZIP_MAGIC = b"\x1f\x8b"
+
+HOW_TO = "make one with `chaosext snapshot -o FILE`, or with `kubectl get nodes,pods,… -A -o json > FILE`"
+
+CALICO = "projectcalico.org"
+"""Part of the apiVersion of Calico's kinds, in both of its API groups."""
+
+_TRAILING = re.compile(r"trailing characters \(byte (\d+)\)")
+
+Document = TypeVar("Document")
+
+
+@dataclass(slots=True, kw_only=True)
+class Listed:
+    """The items of all files by kind, each as its own bytes; Calico's Node is `CalicoNode`.
+
+    `declared`: kinds that a file says it looked for, though there may be none. `taken_at`: as a file says, "".
+    """
+
+    items: dict[str, list[tuple[str, bytes | memoryview]]] = field(default_factory=lambda: defaultdict(list))
+    declared: set[str] = field(default_factory=set)
+    taken_at: str = ""
+    version: str = ""
+
+    def of(self, kind: str, document: type[Document]) -> Iterator[Document]:
+        """Every item of a kind. Raises `Refused`, naming file and item, for one that has another shape."""
+        decode = msgspec.json.Decoder(document).decode
+        for index, (file, raw) in enumerate(self.items.get(kind, ())):
+            try:
+                yield decode(raw)
+            except (msgspec.MsgspecError, RecursionError) as error:
+                name = _name(raw) or f"number {index + 1}"
+                raise Refused(f"{file}: {kind} {name}: {error}", HOW_TO) from None
+
+    def has(self, kind: str) -> bool:
+        """Whether the snapshot tells of this kind, be it that there is none."""
+        return kind in self.declared or bool(self.items.get(kind))
+
+
+def read_files(paths: Sequence[Path]) -> Listed:
+    """Raises `Refused` for a file that can't be read, is cut off, or is no Kubernetes List."""
+    listed = Listed()
+    for path in paths:
+        _read_file(listed, path)
+    return listed
+
+
+def _read_file(listed: Listed, path: Path) -> None:
+    data = _contents(path)
+    for document in _documents(data, path):
+        _take(listed, document, str(path))
+
+
+def _contents(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+        return gzip.decompress(data) if data.startswith(GZIP_MAGIC) else data
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise Refused(f"{path}: the gzip file is cut off or damaged ({error})", HOW_TO) from None
+    except OSError as error:
+        raise Refused(f"{path}: {error.strerror or error}", HOW_TO) from None
+
+
+def _documents(data: bytes, path: Path) -> Iterator[Listing]:
+    """The JSON values that stand one after the other in a file."""
+    rest = memoryview(data)
+    decode = msgspec.json.Decoder(Listing).decode
+    offset = 0
+    while bytes(rest[:64]).strip() or len(rest) > 64:
+        try:
+            yield decode(rest)
+            return
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+            end = _end_of_first(error)
+            if not end:
+                raise _refusal(path, data, offset, error) from None
+        yield decode(rest[:end])
+        rest, offset = rest[end:], offset + end
+    if not offset:
+        raise Refused(f"{path}: the file is empty", HOW_TO)
+
+
+def _end_of_first(error: Exception) -> int:
+    """Where the first of several values ends; 0 where something else is wrong."""
+    match = _TRAILING.search(str(error))
+    return int(match[1]) if match else 0
+
+
+def _refusal(path: Path, data: bytes, offset: int, error: Exception) -> Refused:
+    said = str(error)
+    if isinstance(error, RecursionError):
+        return Refused(f"{path}: JSON that is nested too deeply is no Kubernetes List", HOW_TO)
+    if "truncated" in said:
+        return Refused(
+            f"{path}: the JSON is cut off at its end, byte {len(data):,}; the file is not whole", HOW_TO
+        )
+    if isinstance(error, msgspec.ValidationError):
+        return Refused(f"{path}: JSON, but no Kubernetes List ({said})", HOW_TO)
+    found = re.search(r"byte (\d+)", said)
+    where = f" at byte {offset + int(found[1]):,}" if found else ""
+    return Refused(f"{path}: no JSON{where} ({said})", HOW_TO)
+
+
+def _take(listed: Listed, document: Listing, file: str) -> None:
+    about = document.chaosext or {}
+    listed.declared.update(map(str, about.get("kinds") or ()))
+    listed.taken_at = listed.taken_at or str(about.get("taken_at") or "")
+    listed.version = listed.version or str(about.get("version") or "")
+    if document.items is None:
+        raise Refused(f"{file}: {document.kind or 'JSON'} is no List: it has no items", HOW_TO)
+    kind = document.kind.removesuffix("List")
+    if kind:  # a list of one kind, as the API itself gives it: its items don't repeat the kind
+        listed.declared.add(_kind(kind, document.apiVersion))
+    head = msgspec.json.Decoder(Head).decode
+    for index, raw in enumerate(document.items):
+        try:
+            said = head(raw)
+        except (msgspec.MsgspecError, RecursionError) as error:
+            raise Refused(f"{file}: item {index + 1} is no Kubernetes object ({error})", HOW_TO) from None
+        name = _kind(said.kind or kind, said.apiVersion or document.apiVersion)
+        if not name:
+            raise Refused(f"{file}: item {index + 1} says no kind, so it is no Kubernetes object", HOW_TO)
+        listed.items[name].append((file, memoryview(raw)))
+
+
+def _kind(kind: str, api_version: str) -> str:
+    return "CalicoNode" if kind == "Node" and CALICO in api_version else kind
+
+
+def _name(raw: bytes | memoryview) -> str:
+    try:
+        meta = msgspec.json.decode(raw, type=Head).metadata
+    except (msgspec.MsgspecError, RecursionError):
+        return ""
+    return "/".join(part for part in (meta.namespace, meta.name) if part)
+
+
+def plain(raw: bytes | memoryview) -> Mapping[str, Any]:
+    """An item as plain JSON, for kinds that are few."""
+    value: Mapping[str, Any] = msgspec.json.decode(raw)
+    return value

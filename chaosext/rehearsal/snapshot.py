@@ -1,0 +1,410 @@
+"""From snapshot files to the world that a rehearsal plays on; what they don't tell is assumed aloud, or unknown."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from chaosext.cluster.objects import (
+    CONTROL_PLANE_LABELS,
+    ZONE_LABEL,
+    BgpPeer,
+    IpPool,
+    Taint,
+    node_to_node_mesh,
+)
+from chaosext.cluster.timings import DEFAULT_GRACE_S, flags_from, timings_of
+from chaosext.model.errors import Refused
+from chaosext.model.malformed import MALFORMED
+from chaosext.rehearsal import documents as doc
+from chaosext.rehearsal.listing import HOW_TO, Listed, plain, read_files
+from chaosext.rehearsal.specs import Specs, resources, selector
+from chaosext.rehearsal.world import (
+    ControlPlane,
+    DisruptionBudget,
+    Mesh,
+    Network,
+    Node,
+    Plugin,
+    Service,
+    Workload,
+    World,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from chaosext.rehearsal.world import Pod
+
+Custom = TypeVar("Custom", BgpPeer, IpPool)
+
+WORKLOADS = ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job")
+ASKED_FOR = ("Node", "Pod", *WORKLOADS[:4], "Service", "Namespace", "PodDisruptionBudget")
+CALICO_KINDS = ("BGPPeer", "BGPConfiguration", "IPPool")
+
+REGION_LABEL = "topology.kubernetes.io/region"
+OLD_ZONE_LABELS = ("failure-domain.beta.kubernetes.io/region", "failure-domain.beta.kubernetes.io/zone")
+"""Before Kubernetes 1.17; the node lifecycle controller reads them still (component-helpers/node/topology)."""
+
+WITH_TIMINGS = ("kube-controller-manager-", "kube-apiserver-")
+"""How the static Pods begin whose arguments tell the timings in force (kubeadm names them after their node)."""
+
+NODE_LEASES = "kube-node-lease"
+DNS_LABEL = ("k8s-app", "kube-dns")
+SIDECAR = "istio-proxy"
+
+PLUGINS: Mapping[str, Plugin] = {
+    "calico-node": Plugin.CALICO,
+    "canal": Plugin.OVERLAY,
+    "flannel": Plugin.OVERLAY,
+    "kube-flannel-ds": Plugin.OVERLAY,
+    "weave-net": Plugin.OVERLAY,
+    "cilium": Plugin.OVERLAY,
+    "kindnet": Plugin.OVERLAY,
+    "antrea": Plugin.OVERLAY,
+    "ovnkube-node": Plugin.OVERLAY,
+    "aws-node": Plugin.ROUTED,
+    "azure-cns": Plugin.ROUTED,
+}
+"""Value of a Pod's label k8s-app, app or name -> who carries Pod traffic on its node. kindnet routes node to node by
+what it learns from the API server, which needs no announcement either."""
+
+
+def read_snapshot(
+    paths: Sequence[Path],
+    *,
+    controller_manager_args: Sequence[str] = (),
+    apiserver_args: Sequence[str] = (),
+) -> World:
+    """The world in the files `paths`, which together make one snapshot. `…_args` are flags (`--name=value`) in force.
+
+    Raises `Refused`, naming the file and what to do, for what is no whole Kubernetes List, or has no nodes.
+    """
+    listed = read_files(paths)
+    try:
+        return _World(listed).made([*controller_manager_args, *apiserver_args])
+    except MALFORMED as error:
+        raise Refused(
+            f"{', '.join(map(str, paths))}: a value that no cluster has ({error})", HOW_TO
+        ) from None
+
+
+class _World:
+    """A world in the making, with what had to be assumed for it."""
+
+    def __init__(self, listed: Listed) -> None:
+        self._listed = listed
+        self._assumptions: list[str] = []
+        self._missing: set[str] = set()
+        self._static: list[bytes | memoryview] = []
+
+    def made(self, flags: Sequence[str]) -> World:
+        nodes = self._nodes()
+        pods = self._pods()
+        self._miss_kinds()
+        services = self._services()
+        return World(
+            nodes=nodes,
+            pods=pods,
+            workloads=self._workloads(),
+            budgets=tuple(map(_budget, self._listed.of("PodDisruptionBudget", doc.Budget))),
+            dns=self._dns(services, pods),
+            network=self._network(pods),
+            mesh=self._mesh(services, pods),
+            control_plane=self._control_plane(flags),
+            taken_at=_moment(self._listed.taken_at),
+            missing=frozenset(self._missing),
+            assumptions=tuple(self._assumptions),
+        )
+
+    def _assume(self, what: str) -> None:
+        self._assumptions.append(what)
+
+    def _miss_kinds(self) -> None:
+        absent = [kind for kind in ASKED_FOR if not self._listed.has(kind)]
+        self._missing.update(absent)
+        if absent:
+            self._assume(f"the snapshot holds no {', '.join(absent)}: taken as if there were none")
+
+    # -- nodes and Pods --
+
+    def _nodes(self) -> tuple[Node, ...]:
+        found = list(self._listed.of("Node", doc.Node))
+        if not found:
+            raise Refused("the snapshot holds no Node, so there is nothing to rehearse", HOW_TO)
+        calico = {each.metadata.name: each.spec.bgp for each in self._listed.of("CalicoNode", doc.CalicoNode)}
+        leases = self._leases()
+        nodes = tuple(_node(each, calico.get(each.metadata.name), leases) for each in found)
+        if not any(node.zone for node in nodes):
+            self._assume("no node has a zone label: all are in one zone")
+        if not any(node.control_plane for node in nodes):
+            self._assume(
+                "no node has a control-plane role: the control plane is taken to run outside the cluster's nodes"
+            )
+        return tuple(sorted(nodes, key=lambda node: node.name))
+
+    def _leases(self) -> Mapping[str, datetime | None]:
+        leases = self._listed.of("Lease", doc.Lease)
+        return {
+            each.metadata.name: _moment(each.spec.renewTime)
+            for each in leases
+            if each.metadata.namespace == NODE_LEASES
+        }
+
+    def _pods(self) -> tuple[Pod, ...]:
+        """All of them; those of the control plane's components are kept as they are, for their arguments."""
+        make, pods = Specs().pod, []
+        found = zip(self._listed.of("Pod", doc.Pod), self._listed.items.get("Pod", ()), strict=True)
+        for each, (_, raw) in found:
+            if each.metadata.namespace == "kube-system" and each.metadata.name.startswith(WITH_TIMINGS):
+                self._static.append(raw)
+            pods.append(make(each))
+        return tuple(pods)
+
+    def _workloads(self) -> dict[tuple[str, str], Workload]:
+        found = (_workload(kind, each) for kind in WORKLOADS for each in self._listed.of(kind, doc.Workload))
+        return {(each.namespace, f"{each.kind}/{each.name}"): each for each in found}
+
+    # -- services --
+
+    def _services(self) -> tuple[tuple[Service, Mapping[str, str]], ...]:
+        """Each Service with its labels."""
+        return tuple(
+            (_service(each), each.metadata.labels or {}) for each in self._listed.of("Service", doc.Service)
+        )
+
+    def _dns(
+        self, services: Iterable[tuple[Service, Mapping[str, str]]], pods: Iterable[Pod]
+    ) -> Service | None:
+        """kube-dns by its name, or whatever carries its label and isn't NodeLocal DNSCache's way to it."""
+        key, value = DNS_LABEL
+        for service, _ in services:
+            if (service.namespace, service.name) == ("kube-system", "kube-dns"):
+                return service
+        for service, labels in services:
+            if labels.get(key) == value and "upstream" not in service.name and service.cluster_ips:
+                self._assume(f"cluster DNS is {service.subject}, by its label {key}={value}")
+                return service
+        if any(pod.spec.labels.get(key) == value for pod in pods):
+            self._assume(
+                f"no Service of cluster DNS in the snapshot: taken to be the Pods with {key}={value}"
+            )
+            return Service(namespace="kube-system", name="kube-dns", selector={key: value})
+        self._assume("no kube-dns in the snapshot: what becomes of DNS is unknown")
+        return None
+
+    # -- network --
+
+    def _network(self, pods: Sequence[Pod]) -> Network:
+        names = {pod.spec.labels.get(label, "") for pod in pods for label in ("k8s-app", "app", "name")}
+        nodelocal = "node-local-dns" in names
+        plugin = self._plugin(names)
+        absent = [kind for kind in CALICO_KINDS if not self._listed.has(kind)]
+        if plugin is Plugin.CALICO:
+            self._missing.update(absent)
+        return Network(
+            plugin=plugin,
+            peers=tuple(self._plain("BGPPeer", BgpPeer)),
+            full_mesh=node_to_node_mesh(
+                plain(raw) for _, raw in self._listed.items.get("BGPConfiguration", ())
+            ),
+            pools=tuple(pool for pool in self._plain("IPPool", IpPool) if not pool.disabled),
+            nodelocal_dns=nodelocal,
+        )
+
+    def _plugin(self, names: set[str]) -> Plugin:
+        if any(self._listed.items.get(kind) for kind in CALICO_KINDS):
+            return Plugin.CALICO
+        found = next((plugin for name, plugin in PLUGINS.items() if name in names), Plugin.UNKNOWN)
+        if found in (Plugin.OVERLAY, Plugin.ROUTED):
+            who = ", ".join(sorted(names & PLUGINS.keys()))
+            self._assume(
+                f"{who} carries Pod traffic: every node reaches every Pod without an announcement by BGP"
+            )
+        return found
+
+    def _plain(self, kind: str, value: type[Custom]) -> Iterator[Custom]:
+        for _, raw in self._listed.items.get(kind, ()):
+            yield value.from_json(plain(raw))
+
+    # -- mesh --
+
+    def _mesh(
+        self, services: Iterable[tuple[Service, Mapping[str, str]]], pods: Sequence[Pod]
+    ) -> Mesh | None:
+        meshed = {pod.namespace for pod in pods if any(each.name == SIDECAR for each in pod.spec.containers)}
+        istiod = next((service for service, _ in services if service.name == "istiod"), None)
+        if istiod is None and not meshed:
+            return None
+        if istiod is None:
+            self._assume("no Service of istiod in the snapshot: taken to be the Pods with app=istiod")
+            istiod = Service(namespace="istio-system", name="istiod", selector={"app": "istiod"})
+        return Mesh(istiod=istiod, injects=self._injected(meshed), webhook_fails_closed=self._fails_closed())
+
+    def _injected(self, meshed: set[str]) -> frozenset[str]:
+        if "Namespace" in self._missing:
+            self._assume("no Namespace in the snapshot: sidecars are injected where there are some")
+            return frozenset(meshed)
+        spaces = self._listed.of("Namespace", doc.Workload)
+        return frozenset(each.metadata.name for each in spaces if _injects(each.metadata.labels or {}))
+
+    def _fails_closed(self) -> bool:
+        """Whether a Pod is refused when its injector can't be asked, by Istio's webhooks."""
+        found = [
+            webhook
+            for each in self._listed.of("MutatingWebhookConfiguration", doc.WebhookConfiguration)
+            if "sidecar-injector" in each.metadata.name or "istio-revision-tag" in each.metadata.name
+            for webhook in each.webhooks or ()
+        ]
+        if not found:
+            self._assume("no injection webhook in the snapshot: taken to fail closed (failurePolicy Fail)")
+        return not found or any(each.failurePolicy == "Fail" for each in found)
+
+    # -- control plane --
+
+    def _control_plane(self, given: Sequence[str]) -> ControlPlane:
+        static = self._static
+        flags = {**flags_from(map(plain, static)), **_given(given)}
+        version = self._version()
+        timings = timings_of(flags, grace_s=_grace_s(version), source=_source(static, given, version))
+        if not static:
+            self._assume(f"no static Pod of the control plane in the snapshot: {timings.source}")
+        return ControlPlane(timings=timings, version=version, **_rates(flags))
+
+    def _version(self) -> str:
+        if self._listed.version:
+            return self._listed.version
+        kubelets = {each.status.nodeInfo.kubeletVersion for each in self._listed.of("Node", doc.Node)} - {""}
+        return max(kubelets, key=_minor, default="")
+
+
+def _node(found: doc.Node, bgp: doc.CalicoBgp | None, leases: Mapping[str, datetime | None]) -> Node:
+    meta, labels = found.metadata, found.metadata.labels or {}
+    notes = meta.annotations or {}
+    conditions = {each.type: each.status for each in found.status.conditions or ()}
+    allocatable = found.status.allocatable or {}
+    more: dict[str, Any] = {}
+    if "cpu" in allocatable or "memory" in allocatable:
+        more["allocatable"] = resources(allocatable)
+    if "pods" in allocatable:
+        more["max_pods"] = int(allocatable["pods"])
+    return Node(
+        name=meta.name,
+        labels=labels,
+        taints=tuple(
+            Taint(key=each.key, value=each.value, effect=each.effect) for each in found.spec.taints or ()
+        ),
+        zone=_zone(labels),
+        control_plane=any(label in labels for label in CONTROL_PLANE_LABELS),
+        ready=conditions.get("Ready", "Unknown"),
+        unschedulable=found.spec.unschedulable,
+        internal_ips=tuple(
+            each.address for each in found.status.addresses or () if each.type == "InternalIP"
+        ),
+        lease_renewed=leases.get(meta.name),
+        bgp_address=(bgp.ipv4Address if bgp else "") or notes.get("projectcalico.org/IPv4Address", ""),
+        reflector_cluster=(bgp.routeReflectorClusterID if bgp else "")
+        or notes.get("projectcalico.org/RouteReflectorClusterID", ""),
+        **more,
+    )
+
+
+def _zone(labels: Mapping[str, str]) -> str:
+    """As Kubernetes' component-helpers/node/topology (GetZoneKey) makes it of region and zone."""
+    old_region, old_zone = OLD_ZONE_LABELS
+    region = labels.get(REGION_LABEL) or labels.get(old_region, "")
+    zone = labels.get(ZONE_LABEL) or labels.get(old_zone, "")
+    return f"{region}:\x00:{zone}" if region or zone else ""
+
+
+def _workload(kind: str, found: doc.Workload) -> Workload:
+    wanted = found.spec.parallelism if kind == "Job" else found.spec.replicas
+    return Workload(
+        kind=kind,
+        namespace=found.metadata.namespace,
+        name=found.metadata.name,
+        replicas=1 if wanted is None else wanted,
+        owner=found.metadata.owner,
+        pod_management=found.spec.podManagementPolicy,
+    )
+
+
+def _service(found: doc.Service) -> Service:
+    ips = found.spec.clusterIPs or [found.spec.clusterIP]
+    return Service(
+        namespace=found.metadata.namespace,
+        name=found.metadata.name,
+        selector=found.spec.selector or {},
+        cluster_ips=tuple(ip for ip in ips if ip and ip != "None"),
+        publishes_not_ready=found.spec.publishNotReadyAddresses,
+    )
+
+
+def _budget(found: doc.Budget) -> DisruptionBudget:
+    return DisruptionBudget(
+        namespace=found.metadata.namespace,
+        name=found.metadata.name,
+        selector=selector(found.spec.selector),
+        min_available=str(found.spec.minAvailable),
+        max_unavailable=str(found.spec.maxUnavailable),
+    )
+
+
+def _injects(labels: Mapping[str, str]) -> bool:
+    """By Istio's labels of a namespace (istio.io, "Installing the Sidecar")."""
+    return labels.get("istio-injection") == "enabled" or (
+        "istio.io/rev" in labels and labels.get("istio-injection") != "disabled"
+    )
+
+
+def _moment(text: str) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
+
+
+def _given(flags: Sequence[str]) -> dict[str, str]:
+    """`--name=value` each. Raises `Refused` for what is no flag."""
+    found = {}
+    for flag in flags:
+        match = re.fullmatch(r"-{0,2}([a-z][a-z0-9-]*)=(.+)", flag)
+        if not match:
+            raise Refused(
+                f"{flag!r} is no argument of a component", "write e.g. node-monitor-grace-period=40s"
+            )
+        found[match[1]] = match[2]
+    return found
+
+
+def _source(static: Sequence[object], given: Sequence[str], version: str) -> str:
+    if given:
+        return "arguments given on the command line, over those of the snapshot"
+    if static:
+        return "arguments of the static Pods kube-controller-manager and kube-apiserver, and Kubernetes' defaults"
+    return (
+        f"the defaults of Kubernetes {version}" if version else "Kubernetes' defaults, of an unknown version"
+    )
+
+
+def _minor(version: str) -> tuple[int, int]:
+    match = re.match(r"v?(\d+)\.(\d+)", version)
+    return (int(match[1]), int(match[2])) if match else (0, 0)
+
+
+def _grace_s(version: str) -> float:
+    """--node-monitor-grace-period's default: 40 s before 1.32 (its changelog), 50 s since, and where it isn't known."""
+    return 40.0 if (0, 0) < _minor(version) < (1, 32) else DEFAULT_GRACE_S
+
+
+_RATES: Mapping[str, tuple[str, type[float] | type[int]]] = {
+    "node-eviction-rate": ("eviction_rate", float),
+    "secondary-node-eviction-rate": ("secondary_eviction_rate", float),
+    "unhealthy-zone-threshold": ("unhealthy_threshold", float),
+    "large-cluster-size-threshold": ("large_cluster_size", int),
+    "kube-api-qps": ("api_qps", float),
+    "kube-api-burst": ("api_burst", int),
+}
+
+
+def _rates(flags: Mapping[str, str]) -> dict[str, Any]:
+    return {name: number(flags[flag]) for flag, (name, number) in _RATES.items() if flag in flags}
