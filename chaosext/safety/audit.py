@@ -36,10 +36,12 @@ _RETRY_S = 0.01
 
 
 class Event(StrEnum):
-    """What is written down. `arming` and `deleting_pods` stand before the deed, the others after it."""
+    """What is written down. `placing_sentinels`, `arming`, `deleting_pods` stand before the deed, others after it."""
 
     PINNED = "pinned"
     RUN_STARTED = "run_started"
+    PLACING_SENTINELS = "placing_sentinels"
+    SENTINELS_REMOVED = "sentinels_removed"
     ARMING = "arming"
     ARMED = "armed"
     RENEWED = "renewed"

@@ -5,10 +5,16 @@ Who puts it on the nodes and who places it read the same sources here, and so sp
 
 from __future__ import annotations
 
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import chaosext
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 REPOSITORY = "chaosext.local/sentinel"
 """No registry serves it: what a node does not have can't be mistaken for something else."""
@@ -23,15 +29,18 @@ PARTS = ("model", "sentinel")
 DIGITS = 12
 
 
-def sources() -> dict[str, str]:
-    """The Python files of the image, by their path under `HOME`."""
+@cache
+def sources() -> Mapping[str, str]:
+    """The Python files of the image, by their path under `HOME`; as they were when first asked for."""
     package = Path(chaosext.__file__).parent
     parts = sorted(path for part in PARTS for path in (package / part).rglob("*.py"))
     files = (package / "__init__.py", *parts)
-    return {str(path.relative_to(package.parent)): path.read_text(encoding="utf-8") for path in files}
+    return MappingProxyType(
+        {str(path.relative_to(package.parent)): path.read_text(encoding="utf-8") for path in files}
+    )
 
 
 def image_name() -> str:
     """`chaosext.local/sentinel:<version>-<digest>`: other sources, another name."""
-    digest = sha256(repr(sources()).encode()).hexdigest()[:DIGITS]
+    digest = sha256(repr(dict(sources())).encode()).hexdigest()[:DIGITS]
     return f"{REPOSITORY}:{chaosext.__version__}-{digest}"

@@ -22,6 +22,7 @@ from chaosext.run.watch import placing
 from chaosext.run.watch.hands import Hands
 from chaosext.run.watch.node_reading import NodeReading
 from chaosext.run.watch.planning import gather, plan_for, planned_anew
+from chaosext.safety.audit import Event
 
 if TYPE_CHECKING:
     from chaosext.cluster.client import Cluster
@@ -75,7 +76,9 @@ def place_sentinels(resolved: Resolved, context: RunContext, watching: Watching)
     from chaosext.run.events import longest_s
 
     if resolved.settings.sentinel and context.lock is not None:
-        context.sentinels = Sentinels(context, connect_to_act(resolved.settings))
+        cluster = connect_to_act(resolved.settings)
+        context.trail.require(Event.PLACING_SENTINELS)
+        context.sentinels = Sentinels(context, cluster)
         context.sentinels.place(resolved.settings, watching.objects, longest_s(resolved))
 
 
@@ -218,7 +221,9 @@ class Sentinels:
         )
         removing.start()
         removing.join(within_s)
-        if not any(gone):
+        if any(gone):
+            self._context.trail.note(Event.SENTINELS_REMOVED)
+        else:
             self.problems.append(f"the sentinels of run {run} were not seen gone: {SWEEP}")
 
 

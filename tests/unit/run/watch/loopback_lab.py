@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from chaosext.observe.reader import Reader
+from chaosext.run.trail import Trail
 from chaosext.run.watch.placing import Placed
 from chaosext.sentinel.plan import Named, Plan
 
@@ -142,6 +143,7 @@ def run_context(recorder: Recorder, directory: Path) -> Any:
         id="r1",
         owner="somebody@here",
         recorder=recorder,
+        trail=Trail(run="r1", owner="somebody@here"),
         heard={},
         directory=SimpleNamespace(path=directory, write_json=write_json),
     )

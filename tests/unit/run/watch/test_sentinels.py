@@ -21,6 +21,7 @@ from chaosext.observe.recorder import Recorder
 from chaosext.run.watch import node_reading, placing, sentinels
 from chaosext.run.watch.node_reading import NodeReading
 from chaosext.run.watch.sentinels import Expected, Sentinels
+from chaosext.safety.audit import audit_log
 from chaosext.sentinel.plan import Plan
 from chaosext.sentinel.record import parse_record
 
@@ -114,6 +115,15 @@ def test_what_every_node_sees_is_told_at_its_time_whoever_reads_it(run: Run, lab
         assert start_s == pytest.approx(closed_s, abs=0.5)
         assert end_s == pytest.approx(opened_s, abs=0.5)
     assert not any(run.gaps(node) for node in NODES)
+
+
+def test_that_they_are_gone_is_in_the_audit_log(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    run.place()
+    run.sentinels.finish()
+    assert [entry.says["event"] for entry in audit_log().verified().entries] == ["sentinels_removed"]
 
 
 def test_the_record_is_kept_as_it_was_written(run: Run, lab: SentinelLab) -> None:
