@@ -1,4 +1,4 @@
-"""`python -m benchmarks [testbed|latency|run …]`: all of them by default."""
+"""`python -m benchmarks [testbed|latency|run|sentinel …]`: all of them by default."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from benchmarks import latency, report, testbed, whole_run
 
 BENCHMARKS = {"testbed": testbed.main, "latency": latency.main, "run": whole_run.main, "report": report.main}
-"""In this order, because the first one measures best while no other testbed is up; the others bring one up."""
+"""In this order, because the first one measures best while no other testbed is up; the next two bring one up."""
 
 
 def main() -> int:
