@@ -12,7 +12,7 @@ import pytest
 from chaosext.model import clock
 from chaosext.model.errors import Inconclusive, Refused
 from chaosext.partition.apply import ARMING_S
-from chaosext.safety.intent import IntentLog, outstanding, parse
+from chaosext.safety.intent import IntentLog, outstanding, parse, placed
 
 
 def intent(run: str, *nodes: str) -> dict[str, Any]:
@@ -21,6 +21,14 @@ def intent(run: str, *nodes: str) -> dict[str, Any]:
 
 def gone(run: str, *nodes: str) -> dict[str, Any]:
     return {"event": "gone", "run": run, "nodes": list(nodes)}
+
+
+def placing(run: str, context: str = "c1") -> dict[str, Any]:
+    return {"event": "placing", "run": run, "nodes": [], "context": context}
+
+
+def removed(run: str) -> dict[str, Any]:
+    return {"event": "removed", "run": run, "nodes": []}
 
 
 def left(*entries: dict[str, Any]) -> list[tuple[str, tuple[str, ...]]]:
@@ -33,6 +41,25 @@ def test_what_was_intended_is_outstanding_until_it_was_seen_gone_everywhere() ->
     assert left(intent("a", "n1", "n2"), gone("a", "n1")) == [("a", ("n2",))]
     assert left(intent("a", "n1", "n2"), gone("a", "n1"), gone("a", "n2")) == []
     assert left(intent("a", "n1"), intent("b", "n1"), gone("b", "n1")) == [("a", ("n1",))]
+
+
+def test_sentinels_are_placed_until_they_were_seen_gone() -> None:
+    def there(*entries: dict[str, Any]) -> list[tuple[str, str, tuple[str, ...]]]:
+        return [(each.run, each.context, each.nodes) for each in placed(entries)]
+
+    assert there() == []
+    assert there(placing("a"), placing("b", "c2")) == [("a", "c1", ()), ("b", "c2", ())]
+    assert there(placing("a"), removed("a")) == []
+    assert there(removed("a"), placing("a")) == [("a", "c1", ())]
+    assert there(placing("a"), placing("a", "c2"), removed("b")) == [("a", "c2", ())]
+    assert there(intent("a", "n1"), gone("a", "n1")) == []
+
+
+def test_placing_cuts_nothing_and_what_cuts_places_nothing() -> None:
+    assert left(placing("a"), intent("b", "n1"), removed("b")) == [("b", ("n1",))]
+    assert [each.run for each in placed([placing("a"), intent("b", "n1"), gone("a", "n1")])] == ["a"]
+    (found,) = outstanding([intent("b", "n1")])
+    assert found.context == ""
 
 
 def test_a_run_that_cuts_again_after_its_heal_is_outstanding_again() -> None:
@@ -201,7 +228,13 @@ def test_the_file_is_opened_to_be_written(tmp_path: Path, monkeypatch: pytest.Mo
 def test_what_is_wrong_with_the_log_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = IntentLog(tmp_path / "intent.jsonl")
     monkeypatch.setattr(os, "write", lambda *_: 3)
-    for entry, kind in ((intent("a", "n1"), Refused), (gone("a", "n1"), Inconclusive)):
+    kinds = (
+        (intent("a", "n1"), Refused),
+        (gone("a", "n1"), Inconclusive),
+        (placing("a"), Refused),
+        (removed("a"), Inconclusive),
+    )
+    for entry, kind in kinds:
         with pytest.raises(kind) as raised:
             log.write(entry)
         said = "the disk took a part of the line only"
