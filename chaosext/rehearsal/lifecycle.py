@@ -56,11 +56,19 @@ RENEWAL_JITTER = 0.04
 EXCLUDED_LABEL = "node.kubernetes.io/exclude-disruption"
 """Nodes with it don't count in their zone's state."""
 
-BACK_WITHIN_S, RENEWED_WITHIN_S, POSTED_WITHIN_S = (0.1, 10.0), (0.0, 4.0), (0.0, 5.0)
-"""From the heal until a node's kubelet is connected again, and from then until its Lease and its status arrive:
-requests hang up to 10 s, connect again after 1, 3 and 7 s, and back off up to 7 s (k8s.io/component-helpers/
+REQUEST_S = 10.0
+"""A kubelet's request for its Lease hangs so long at the most (pkg/kubelet, `heartbeatClientConfig.Timeout`)."""
+
+BACK_S, RENEWED_S, POSTED_S = 10.0, 4.0, 5.0
+"""At the most: from the heal until a node's kubelet is connected again, and from then until its Lease and its status
+arrive. Connecting is tried again after 1, 3 and 7 s, with a back-off of up to 7 s in between (k8s.io/component-helpers/
 apimachinery/lease/controller.go, `backoffEnsureLease`; pkg/kubelet/kubelet_node_status.go).
 """
+
+
+def back_within_s(cut_for_s: float) -> tuple[float, float]:
+    """From the heal to a node's connection: retransmissions double, so a short cut is over soon after its end."""
+    return 0.1, min(BACK_S, max(0.5, cut_for_s))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,9 +189,11 @@ class _Controller:
         self._unmarked = list(range(count))
         self._first_pass_s = draw.phase() * timings.monitor_period_s
         self._seen_s = self._last_seen()
-        self._lives.back_s[:] = [plan.cut_for_s + draw.random.uniform(*BACK_WITHIN_S) for _ in range(count)]
-        self._posted_s = [back + draw.random.uniform(*POSTED_WITHIN_S) for back in self._lives.back_s]
-        renewed_s = (back + draw.random.uniform(*RENEWED_WITHIN_S) for back in self._lives.back_s)
+        uniform, within = draw.random.uniform, back_within_s(plan.cut_for_s)
+        late_s = min(RENEWED_S, max(0.0, plan.cut_for_s - REQUEST_S))
+        self._lives.back_s[:] = [plan.cut_for_s + uniform(*within) for _ in range(count)]
+        self._posted_s = [back + uniform(0.0, POSTED_S) for back in self._lives.back_s]
+        renewed_s = (back + uniform(0.0, late_s) for back in self._lives.back_s)
         self._alive_s = [min(pair) for pair in zip(self._posted_s, renewed_s, strict=True)]
 
     def _last_seen(self) -> list[float]:
@@ -199,6 +209,7 @@ class _Controller:
         while at <= self._plan.horizon_s and not self._over(at):
             end = self._pass(at)
             self._disruption(at, end)
+            self._taint_until(end + self._period_s)
             at = self._next_pass(end)
             self._taint_until(at)
         return self._lives
@@ -344,7 +355,7 @@ class _Controller:
         """`SwapLimiter`: the new limiter starts empty where the old one was."""
         old = self._limiters[zone]
         if old.rate != rate:
-            full = old.rate > 0 and old.free_from(at) <= at
+            full = rate > 0 < old.rate and old.free_from(at) <= at
             self._limiters[zone], self._polls_s[zone] = Bucket(rate, 1, 1.0 if full else 0.0, at), -inf
 
     def _rate(self, zone: int, state: ZoneState) -> float:

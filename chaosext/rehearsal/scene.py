@@ -10,7 +10,7 @@ from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from chaosext.rehearsal import kubelet
-from chaosext.rehearsal.lifecycle import BACK_WITHIN_S, live
+from chaosext.rehearsal.lifecycle import back_within_s, live
 from chaosext.rehearsal.mesh import Sidecar, sidecar
 
 if TYPE_CHECKING:
@@ -175,11 +175,8 @@ class Scene:
         if not self.stage.is_cut[node]:
             return self.now
         at = self.stage.fleet_of.get(node)
-        back = (
-            self.lives.back_s[at]
-            if at is not None
-            else self.stage.plan.cut_for_s + self.between(*BACK_WITHIN_S)
-        )
+        heal = self.stage.plan.cut_for_s
+        back = heal + self.between(*back_within_s(heal)) if at is None else self.lives.back_s[at]
         return max(self.now, back + self.between(*kubelet.HEARS_WITHIN_S))
 
     def is_lost(self, node: int) -> bool:

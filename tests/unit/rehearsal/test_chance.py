@@ -1,0 +1,71 @@
+"""Enumeration plays every way that chance can go once, with its exact weight; sampling repeats itself."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from chaosext.rehearsal.chance import PHASE_WEIGHTS, PHASES, Draw, enumerate_all, samples
+
+
+def two_dice(draw: Draw) -> tuple[int, int]:
+    first = draw.choose([1.0, 2.0, 1.0])
+    return first, draw.choose([1.0] * (first + 1))
+
+
+def test_every_way_is_played_once_with_its_weight() -> None:
+    plays, complete = enumerate_all(two_dice, 0, 100)
+    assert complete
+    expected = {(0, 0): 0.25, (1, 0): 0.25, (1, 1): 0.25, **{(2, each): 0.25 / 3 for each in range(3)}}
+    assert {result: weight for weight, result in plays} == pytest.approx(expected)
+
+
+def test_too_many_ways_are_said_to_be_incomplete() -> None:
+    plays, complete = enumerate_all(two_dice, 0, 4)
+    assert len(plays) == 4
+    assert not complete
+
+
+def test_a_choice_of_no_weight_is_never_made() -> None:
+    plays, _ = enumerate_all(lambda draw: draw.choose([0.0, 1.0]), 0, 10)
+    assert plays == [(1.0, 1)]
+
+
+def test_details_before_a_choice_do_not_depend_on_it() -> None:
+    def play(draw: Draw) -> tuple[float, int, float]:
+        return draw.random.random(), draw.choose([1.0, 1.0]), draw.random.random()
+
+    (_, left), (_, right) = enumerate_all(play, 7, 10)[0]
+    assert left[0] == right[0]
+    assert left[2] != right[2]
+
+
+@pytest.mark.parametrize("degree", range(10))
+def test_phases_integrate_polynomials_exactly(degree: int) -> None:
+    integral = sum(weight * phase**degree for phase, weight in zip(PHASES, PHASE_WEIGHTS, strict=True))
+    assert integral == pytest.approx(1 / (degree + 1), abs=1e-6)
+
+
+def test_samples_cover_the_period_and_repeat_themselves() -> None:
+    def play(draw: Draw) -> tuple[float, int]:
+        return draw.phase(), draw.choose([1.0, 3.0])
+
+    first = list(samples(play, 1, 40))
+    assert first == list(samples(play, 1, 40))
+    assert first != list(samples(play, 2, 40))
+    assert sum(weight for weight, _ in first) == pytest.approx(1.0)
+    assert [int(phase * 40) for _, (phase, _) in first] == list(range(40))
+
+
+def test_three_leases_are_enumerated_exactly() -> None:
+    """The chance that three leases fall into one class, against its integral over the monitor's phase."""
+
+    def play(draw: Draw) -> bool:
+        at = draw.phase()
+        weights = [(1 - at) / 2, 0.5, at / 2]
+        return len({draw.choose(weights) for _ in range(3)}) == 1
+
+    plays, _ = enumerate_all(play, 0, 1000)
+    assert len(plays) == len(PHASES) * len(list(product(range(3), repeat=3)))
+    assert sum(weight for weight, same in plays if same) == pytest.approx(2 / 32 + 1 / 8, abs=1e-6)

@@ -1,0 +1,207 @@
+"""The node lifecycle controller as the real one was seen: docstrings name what was recorded."""
+
+from __future__ import annotations
+
+from math import inf
+
+import pytest
+
+from chaosext.cluster.timings import Timings
+from chaosext.rehearsal.chance import enumerate_all, samples
+from chaosext.rehearsal.disruption import ZoneState
+from chaosext.rehearsal.lifecycle import Bucket, Fleet, Lives, live, phases_of_lease, seen_by
+from chaosext.rehearsal.plan import Plan
+from chaosext.rehearsal.world import ControlPlane
+
+ACCELERATED = ControlPlane(timings=Timings(grace_s=20.0, toleration_s=20.0))
+PRODUCTION = ControlPlane()
+
+
+def fleet(
+    cut: int,
+    ready: int,
+    *,
+    zones: int = 1,
+    pods: int = 5,
+    ages: tuple[float | None, ...] | None = None,
+    counted: bool = True,
+) -> Fleet:
+    """So many cut nodes over `zones`, and so many that aren't cut in a zone of their own (or in the only one)."""
+    names = tuple(f"z{at}" for at in range(zones)) + (() if zones == 1 else ("cp",))
+    return Fleet(
+        zone_of=tuple(at % zones for at in range(cut)),
+        ready_pods=(pods,) * cut,
+        counted=(counted,) * cut,
+        ages_s=ages or (None,) * cut,
+        zone_names=names,
+        others_ready=(ready,) if zones == 1 else (*(0 for _ in range(zones)), ready),
+        others_lost=(0,) * len(names),
+    )
+
+
+def plays(
+    what: Fleet, settings: ControlPlane, cut_for_s: float, count: int = 60
+) -> list[tuple[float, Lives]]:
+    plan = Plan(cut_nodes=frozenset({"any"}), cut_for_s=cut_for_s, horizon_s=cut_for_s + 300)
+    if len(what.zone_of) <= 4:
+        return enumerate_all(lambda draw: live(what, settings, plan, draw), 0, 5000)[0]
+    return list(samples(lambda draw: live(what, settings, plan, draw), 0, count))
+
+
+def tainted(lives: Lives) -> int:
+    return sum(t < inf for t in lives.no_execute_s)
+
+
+@pytest.mark.parametrize(("settings", "seen"), [(PRODUCTION, (40.3, 51.0)), (ACCELERATED, (10.8, 21.4))])
+def test_unknown_comes_up_to_ten_seconds_before_the_grace_is_over(
+    settings: ControlPlane, seen: tuple[float, float]
+) -> None:
+    """Fact 1: grace 50 s: 40.3 to 51.0 s; grace 20 s: 10.8 to 21.4 s. Never later than grace and a pass."""
+    times = [t for _, lives in plays(fleet(2, 1), settings, 120) for t in lives.unknown_s]
+    grace = settings.timings.grace_s
+    assert min(times) < seen[0] < seen[1] < max(times)
+    assert grace - 10.5 < min(times)
+    assert max(times) < grace + 5.1
+
+
+def test_a_cut_shorter_than_the_grace_can_already_mark_a_node() -> None:
+    """Fact 1: a cut of 15 s under a grace of 20 s can mark one node, and even taint it; one of 4 s can't."""
+    marked = [lives for _, lives in plays(fleet(3, 1), ACCELERATED, 15) if min(lives.unknown_s) < inf]
+    assert any(tainted(lives) for lives in marked)
+    assert all(min(lives.unknown_s) == inf for _, lives in plays(fleet(3, 1), ACCELERATED, 4))
+
+
+def test_no_execute_comes_at_once_and_then_every_ten_seconds() -> None:
+    """Fact 2: the first token at once (burst 1), the next 10 s later at 0.1/s."""
+    for _, lives in plays(fleet(2, 3), ACCELERATED, 110):
+        first, second = sorted(lives.no_execute_s)
+        assert (
+            first - min(lives.unknown_s) < 0.2 or first - min(lives.unknown_s) > 9.9
+        )  # or the token was lost
+        assert second - first > 9.9
+
+
+def test_a_token_is_seldom_lost() -> None:
+    first_late = sum(
+        weight
+        for weight, lives in plays(fleet(2, 3), ACCELERATED, 110)
+        if min(lives.no_execute_s) - min(lives.unknown_s) > 1
+    )
+    assert first_late < 0.35
+
+
+def test_three_of_four_nodes_are_partially_disrupted_after_one_or_two_taints() -> None:
+    """Fact 3: at least one node tainted before PartialDisruption in 4 of 4 runs, in one of them two."""
+    chances = dict.fromkeys(range(4), 0.0)
+    for weight, lives in plays(fleet(3, 1), PRODUCTION, 480):
+        chances[tainted(lives)] += weight
+        assert (0, ZoneState.PARTIAL_DISRUPTION) in [(zone, state) for _, zone, state in lives.zones]
+    assert sum(chances.values()) == pytest.approx(1.0)
+    assert chances[1] > 0.5
+    assert chances[2] > 0.02
+    assert chances[3] < 0.05
+
+
+def test_a_zone_of_its_own_is_fully_disrupted_and_emptied() -> None:
+    """Fact 4: FullDisruption, and 0.1/s goes on."""
+    for _, lives in plays(fleet(3, 1, zones=3), ACCELERATED, 110):
+        assert tainted(lives) == 3
+        assert {state for t, zone, state in lives.zones if zone < 3 and t < 110} == {
+            ZoneState.FULL_DISRUPTION
+        }
+
+
+def test_half_of_the_nodes_lost_is_normal() -> None:
+    """Fact 4: 3 + 3: Normal, 0.1/s."""
+    for _, lives in plays(fleet(3, 3), ACCELERATED, 110):
+        assert tainted(lives) == 3
+        assert not lives.zones
+
+
+def test_sixty_nodes_lost_are_tainted_one_each_hundred_seconds() -> None:
+    """Fact 5: two nodes tainted before PartialDisruption (after 57 to 62 s), then one each 100 s."""
+    for _, lives in plays(fleet(60, 3), PRODUCTION, 480):
+        declared = next(t for t, _, state in lives.zones if state is ZoneState.PARTIAL_DISRUPTION)
+        times = sorted(t for t in lives.no_execute_s if t < 480)
+        before = [t for t in times if t < declared]
+        assert 44 < declared < 75
+        assert 1 <= len(before) <= 4
+        gaps = [
+            later - earlier
+            for earlier, later in zip(times[len(before) :], times[len(before) + 1 :], strict=False)
+        ]
+        assert all(gap > 99 for gap in gaps)
+        assert len(times) - len(before) in (2, 3, 4, 5)
+
+
+def test_which_of_sixty_nodes_is_tainted_is_chance() -> None:
+    chosen = [
+        node
+        for _, lives in plays(fleet(60, 3), PRODUCTION, 480)
+        for node in range(60)
+        if lives.no_execute_s[node] < inf
+    ]
+    assert len(set(chosen)) > 45
+
+
+def test_the_clients_limit_stretches_passes() -> None:
+    """Fact 7: 3 + 300 nodes: last Unknown at 169.5 s, PartialDisruption at 144 s, 13 nodes tainted till then."""
+    declared, last, before = [], [], []
+    for _, lives in plays(fleet(300, 3, pods=7), ACCELERATED, 300, 30):
+        at = next(t for t, _, state in lives.zones if state is ZoneState.PARTIAL_DISRUPTION)
+        declared.append(at)
+        last.append(max(lives.unknown_s))
+        before.append(sum(t < at for t in lives.no_execute_s))
+    assert min(declared) < 144 < max(declared)
+    assert min(last) < 169.5 < max(last)
+    assert min(before) <= 13 <= max(before)
+
+
+def test_all_zones_lost_is_master_disruption() -> None:
+    """No node left: every taint is taken back and nothing is evicted until some node is back."""
+    for _, lives in plays(fleet(3, 0), ACCELERATED, 110):
+        assert not any(t < 110 for t in lives.no_execute_s)
+
+
+def test_excluded_nodes_do_not_count_in_their_zone() -> None:
+    for _, lives in plays(fleet(3, 1, counted=False), ACCELERATED, 110):
+        assert not lives.zones
+        assert tainted(lives) == 3
+
+
+def test_after_the_heal_every_node_is_untied_by_a_pass() -> None:
+    """Fact 10: Ready, then NoSchedule off within 0.3 s, NoExecute off at the next pass, within 5 s."""
+    for _, lives in plays(fleet(2, 3), ACCELERATED, 110):
+        for ready, open_again, off in zip(
+            lives.ready_s, lives.schedulable_s, lives.no_execute_off_s, strict=True
+        ):
+            assert 110 < ready < open_again < ready + 0.31
+            assert ready < off < ready + 5.2
+
+
+def test_known_lease_ages_leave_only_the_monitors_phase_open() -> None:
+    what = fleet(3, 1, ages=(1.0, 1.0, 9.0))
+    for _, lives in plays(what, ACCELERATED, 60):
+        assert lives.unknown_s[0] == pytest.approx(lives.unknown_s[1], abs=0.1)
+        assert lives.unknown_s[2] <= lives.unknown_s[0] + 0.1
+
+
+@pytest.mark.parametrize("phase_s", [0.01, 1.7, 2.5, 4.99])
+def test_a_leases_classes_are_exact(phase_s: float) -> None:
+    passes, weights = phases_of_lease(phase_s, 5.0, 10.0)
+    assert sum(weights) == pytest.approx(1.0)
+    assert weights[0] == pytest.approx((5 - phase_s) / 10.2)
+    ages = [10.2 * (at + 0.5) / 10_000 for at in range(10_000)]
+    for when, weight in zip(passes, weights, strict=True):
+        assert sum(
+            seen_by(age, phase_s, 5.0) == pytest.approx(when) for age in ages[::20]
+        ) / 500 == pytest.approx(weight, abs=0.01)
+
+
+def test_a_bucket_gives_its_burst_and_then_its_rate() -> None:
+    bucket = Bucket(20.0, 30)
+    assert bucket.take(30, 5.0) == 5.0
+    assert bucket.take(10, 5.0) == pytest.approx(5.5)
+    assert bucket.free_from(5.5) == pytest.approx(5.55)
+    assert bucket.level(100.0) == 30
+    assert Bucket(0.0, 1, 0.0, 0.0).free_from(9.0) == inf
