@@ -7,6 +7,7 @@ import re
 import zlib
 from collections import defaultdict
 from dataclasses import dataclass, field
+from mmap import ACCESS_READ, mmap
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -72,17 +73,22 @@ def _read_file(listed: Listed, path: Path) -> None:
         _take(listed, document, str(path))
 
 
-def _contents(path: Path) -> bytes:
+def _contents(path: Path) -> bytes | mmap:
+    """A file's bytes: mapped rather than read, as half a gigabyte is usual for a large cluster."""
     try:
-        data = path.read_bytes()
-        return gzip.decompress(data) if data.startswith(GZIP_MAGIC) else data
+        with path.open("rb") as file:
+            if file.read(2) == GZIP_MAGIC:
+                return gzip.decompress(path.read_bytes())
+            return mmap(file.fileno(), 0, access=ACCESS_READ)
+    except ValueError:  # nothing to map
+        return b""
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise Refused(f"{path}: the gzip file is cut off or damaged ({error})", HOW_TO) from None
     except OSError as error:
         raise Refused(f"{path}: {error.strerror or error}", HOW_TO) from None
 
 
-def _documents(data: bytes, path: Path) -> Iterator[Listing]:
+def _documents(data: bytes | mmap, path: Path) -> Iterator[Listing]:
     """The JSON values that stand one after the other in a file."""
     rest = memoryview(data)
     decode = msgspec.json.Decoder(Listing).decode
@@ -107,7 +113,7 @@ def _end_of_first(error: Exception) -> int:
     return int(match[1]) if match else 0
 
 
-def _refusal(path: Path, data: bytes, offset: int, error: Exception) -> Refused:
+def _refusal(path: Path, data: bytes | mmap, offset: int, error: Exception) -> Refused:
     said = str(error)
     if isinstance(error, RecursionError):
         return Refused(f"{path}: JSON that is nested too deeply is no Kubernetes List", HOW_TO)
