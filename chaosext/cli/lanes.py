@@ -106,14 +106,14 @@ class Axis:
                     found[place] = cell.value
         return "".join(found)
 
-    def counts(self, windows: Iterable[Iterable[Window]], *, otherwise: Cell) -> str:
-        """A digit for each stretch: how many of the objects were out in it ("+": 10 or more). `windows`: each one's."""
+    def counts(self, windows: Iterable[Iterable[Window]], *, otherwise: str) -> str:
+        """A digit for each stretch: how many of the objects were out in it ("+": 10 or more), else `otherwise`."""
         numbers = [0] * len(self.stretches)
         for each in windows:
             for place in {place for window in each for place in self.touched(window)}:
                 numbers[place] += 1
         digits = (str(number) if number < 10 else "+" for number in numbers)
-        return "".join(digit if digit != "0" else otherwise.value for digit in digits)
+        return "".join(cell if digit == "0" else digit for digit, cell in zip(digits, otherwise, strict=True))
 
     def touched(self, window: Window) -> range:
         """The places of the stretches in which a window is."""
@@ -208,24 +208,39 @@ def _lane(picture: Picture, axis: Axis, lane: Lane) -> Sequence[Row]:
     found: dict[str, list[Window]] = {node: [] for node in picture.nodes}
     for name, windows in picture.outages.get(lane, {}).items():
         found.setdefault(_who(name), []).extend(windows)
+    if lane is Lane.NODE_READY:
+        found |= {node: [(0.0, None)] for node, ready in picture.ready.items() if not (ready or found[node])}
     return [_row(picture, axis, lane, who, merged(found[who])) for who in sorted(found)]
 
 
 def _row(picture: Picture, axis: Axis, lane: Lane, who: str, out: Sequence[Window]) -> Row:
-    watched = lane not in FROM_THE_API_SERVER and who in picture.nodes
-    unseen = picture.unseen(who) if watched else ()
+    unseen = _unseen(picture, lane, who)
     known = _until(out, unseen[-1][0]) if lasts(unseen) else out
     cells = axis.cells((Cell.OUT, known), (Cell.UNSEEN, unseen), otherwise=Cell.GOOD)
     return Row(lane=NAMES[lane], who=who, cells=cells, says=_says(out, unseen, axis.now_s))
 
 
+def _unseen(picture: Picture, lane: Lane, who: str) -> Sequence[Window]:
+    """When nobody looked at `who`: the API server, or the node's sentinel."""
+    if lane in FROM_THE_API_SERVER:
+        return picture.unheard()
+    return picture.unseen(who) if who in picture.nodes else ()
+
+
 def _count_row(picture: Picture, axis: Axis, lane: Lane) -> Row:
     out = _counted(picture.outages.get(lane, {}))
-    seen = lane in FROM_THE_API_SERVER or any(map(picture.is_observed, picture.nodes))
+    unseen = _unseen_by_all(picture, lane)
     now = sum(map(lasts, out.values()))
     says = f"{now} out" if now else f"{len(out)} were out" if out else "good"
-    cells = axis.counts(out.values(), otherwise=Cell.GOOD if seen else Cell.UNSEEN)
-    return Row(lane=NAMES[lane], who="", cells=cells, says=says if seen or now else "unseen")
+    cells = axis.counts(out.values(), otherwise=axis.cells((Cell.UNSEEN, unseen), otherwise=Cell.GOOD))
+    return Row(lane=NAMES[lane], who="", cells=cells, says="unseen" if lasts(unseen) and not now else says)
+
+
+def _unseen_by_all(picture: Picture, lane: Lane) -> Sequence[Window]:
+    """Since when nobody at all looks at what is counted."""
+    if lane in FROM_THE_API_SERVER:
+        return picture.unheard()
+    return () if any(map(picture.is_observed, picture.nodes)) else ((0.0, None),)
 
 
 def _counted(out: Mapping[str, Sequence[Window]]) -> Mapping[str, Sequence[Window]]:

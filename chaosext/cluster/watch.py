@@ -34,6 +34,7 @@ def watch(
     label_selector: str | None = None,
     field_selector: str | None = None,
     known: dict[str, dict[str, Any]] | None = None,
+    on_answer: Callable[[], None] = lambda: None,
     on_trouble: Callable[[str], None] = lambda message: None,
 ) -> Iterator[Change]:
     """Every change of a kind (plural, see `client.PATHS`), beginning with all that is there, as ADDED.
@@ -41,9 +42,9 @@ def watch(
     `known` (uid -> object) is what the caller has seen already: the beginning is then only what differs from
     it. It is kept up to date, each object before its change is told, so that a later watch can go on from it.
     Survives broken connections (resumes from the last resourceVersion) and expired histories (lists again
-    and says what was missed). Ends within 5 s after `stop` is set. `on_trouble` hears, in words, whenever
-    the API server doesn't answer. Raises `Refused` or `NotFound` when we may not watch, or there is nothing
-    of that kind.
+    and says what was missed). Ends within 5 s after `stop` is set. `on_answer` hears whenever the API server
+    answers (while it does, each 3 s at least); `on_trouble`, in words, whenever it doesn't. Raises `Refused`
+    or `NotFound` when we may not watch, or there is nothing of that kind.
     """
     query = {"labelSelector": label_selector, "fieldSelector": field_selector}
     known = {} if known is None else known
@@ -52,8 +53,10 @@ def watch(
         try:
             if not version:
                 items, version = _list(cluster, kind, namespace, query)
+                on_answer()
                 yield from _missed(known, items)
-            for change in _follow(cluster, resource_path(kind, namespace=namespace), query, version, stop):
+            path = resource_path(kind, namespace=namespace)
+            for change in _follow(cluster, path, query, version, stop, on_answer):
                 version = change["object"]["metadata"]["resourceVersion"]
                 if change["type"] != "BOOKMARK":
                     _remember(known, change)
@@ -104,15 +107,22 @@ def _remember(known: dict[str, dict[str, Any]], change: Change) -> None:
 
 
 def _follow(
-    cluster: Cluster, path: str, query: dict[str, str | None], version: str, stop: Event
+    cluster: Cluster,
+    path: str,
+    query: dict[str, str | None],
+    version: str,
+    stop: Event,
+    on_answer: Callable[[], None],
 ) -> Iterator[Change]:
     """The changes of one connection; it ends when the server ends it, goes silent, or `stop` is set."""
     from urllib3.exceptions import HTTPError, ReadTimeoutError
 
     asked = {**query, "watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version}
     response = cluster.open_stream(path, asked, connect_s=CONNECT_S, read_s=READ_S)
+    on_answer()
     try:
         for line in _lines(response.stream(1 << 16)):
+            on_answer()
             yield _change(line)
             if stop.is_set():
                 return

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from chaosext.run.cutting.fault import Planned
     from chaosext.run.cutting.plan import Wish
     from chaosext.run.cutting.renewing import Renewing
+    from chaosext.run.watch.object_watch import ObjectWatch
     from chaosext.run.watch.sentinels import Sentinels
     from chaosext.safety.lock import ClusterLock
     from chaosext.steady.cut import CutEvidence
@@ -41,6 +42,7 @@ class RunContext:
 
     For who watches the run: `doing` says what is played now, and since when (monotonic seconds). `heard` is when each
     node's sentinel was last heard of: the runner's monotonic time of the newest sample that was read (node -> s).
+    `objects` is what the API server tells meanwhile.
     """
 
     id: str
@@ -64,6 +66,7 @@ class RunContext:
     sentinels: Sentinels | None = None
     doing: tuple[str, float] = ("", 0.0)
     heard: dict[str, float] = field(default_factory=dict)
+    objects: ObjectWatch | None = None
 
     def __post_init__(self) -> None:
         self.trail = Trail(run=self.id, owner=self.owner)

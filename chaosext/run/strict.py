@@ -118,6 +118,7 @@ class _Playing:
             self.briefing, around = ready(self.resolved, self.run), surroundings(self.resolved.settings)
         self.tell(self.briefing)
         with Watching(around, self.run.recorder) as watching:
+            self.run.objects = watching.objects
             _play(self.resolved, self.journal, self.run, self.left, watching)
 
 

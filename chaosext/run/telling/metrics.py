@@ -204,15 +204,14 @@ def _nodes(picture: Picture) -> Iterator[Metric]:
     yield _by("chaosext_observed", "1 while the node's sentinel is heard of.", "node", observed)
     if picture.now_s is None:
         return
-    dns, ready = (picture.outages.get(lane, {}) for lane in (Lane.DNS, Lane.NODE_READY))
+    dns = picture.outages.get(Lane.DNS, {})
     up = {node: not lasts(dns.get(f"Node/{node}", ())) for node, seen in observed.items() if seen}
     yield _by(
         "chaosext_dns_up", "1 where kube-dns answers on the node; absent where nobody looks.", "node", up
     )
-    is_ready = {
-        node: not lasts(ready.get(f"Node/{node}", ())) for node in picture.ready if not picture.verdict
-    }
-    yield _by("chaosext_node_ready", "1 where the control plane calls the node Ready.", "node", is_ready)
+    if picture.is_api_server_heard and not picture.verdict:
+        said = "1 where the control plane calls the node Ready."
+        yield _by("chaosext_node_ready", said, "node", picture.ready)
     if any(observed.values()):
         synced = not any(map(lasts, picture.outages.get(Lane.XDS, {}).values()))
         yield _gauge("chaosext_xds_synced", "1 while no sidecar is known to be without xDS.", synced)
@@ -226,8 +225,7 @@ def _lanes(picture: Picture) -> Iterator[Metric]:
     """What is known to be out; nothing of a lane that nobody looks at, and in which nothing was seen to be out."""
     if picture.now_s is None:
         return
-    watched = Lane if any(_observed(picture).values()) else FROM_THE_API_SERVER | picture.outages.keys()
-    lanes = {lane: picture.outages.get(lane, {}) for lane in Lane if lane in watched}
+    lanes = {lane: picture.outages.get(lane, {}) for lane in Lane if _is_watched(picture, lane)}
     now = {lane.value: sum(map(lasts, found.values())) for lane, found in lanes.items()}
     yield _by("chaosext_out", "How many objects (nodes, Pods, targets) are known to be out now.", "lane", now)
     total_s = {
@@ -235,6 +233,14 @@ def _lanes(picture: Picture) -> Iterator[Metric]:
         for lane, found in lanes.items()
     }
     yield _by("chaosext_outage_seconds", "In which any object of the lane was out.", "lane", total_s)
+
+
+def _is_watched(picture: Picture, lane: Lane) -> bool:
+    if picture.outages.get(lane):
+        return True
+    if lane in FROM_THE_API_SERVER:
+        return picture.is_api_server_heard and not picture.verdict
+    return any(_observed(picture).values())
 
 
 def _gauge(name: str, help_: str, value: float) -> Metric:

@@ -34,8 +34,9 @@ class Picture:
 
     `doing` is what is played, for `doing_s` seconds; "" where nothing is. `now_s` counts from the cut; None: there was
     none yet. `in_force`: the cut may be in force; the kernel lets go of it in `let_go_s` seconds unless it is renewed,
-    and after `ttl_s` seconds whatever happens. `ready` is the nodes' readiness before the cut. `heard_s`: node ->
-    seconds since its sentinel was last heard of. `verdict` is None while the run goes on.
+    and after `ttl_s` seconds whatever happens. `ready`: which nodes the control plane calls Ready, by its last word,
+    heard `api_server_heard_s` seconds ago. `heard_s`: node -> seconds since its sentinel was last heard of.
+    `verdict` is None while the run goes on.
     """
 
     run: str
@@ -48,6 +49,7 @@ class Picture:
     let_go_s: float = 0.0
     ready: Mapping[str, bool] = field(default_factory=dict)
     heard_s: Mapping[str, float] = field(default_factory=dict)
+    api_server_heard_s: float = math.inf
     briefing: Briefing | None = None
     events: tuple[Event, ...] = ()
     outages: Outages = field(default_factory=dict)
@@ -62,6 +64,17 @@ class Picture:
     def is_observed(self, node: str) -> bool:
         """Whether its sentinel is heard of, and what it watches is known: else nothing of it counts as healthy."""
         return not lasts(self.unobserved.get(node, ())) and self.heard_s.get(node, STALE_S) < STALE_S
+
+    @property
+    def is_api_server_heard(self) -> bool:
+        """Whether what it tells is known: the nodes' readiness, kubelet's probes."""
+        return self.api_server_heard_s < STALE_S
+
+    def unheard(self) -> tuple[Window, ...]:
+        """Since when the API server has told nothing, where it is not heard of."""
+        if self.is_api_server_heard:
+            return ()
+        return ((max(0.0, (self.now_s or 0.0) - self.api_server_heard_s), None),)
 
     def unseen(self, node: str) -> tuple[Window, ...]:
         """When nobody observed the node, up to now: what is not heard of yet, or no more, is not waited for."""
@@ -98,7 +111,8 @@ class Scene:
             in_force=in_force,
             ttl_s=_left_s(run.let_go) if in_force else 0.0,
             let_go_s=_left_s(run.renewing.held if run.renewing else run.let_go) if in_force else 0.0,
-            ready=_ready(run),
+            ready=run.objects.ready if run.objects else {},
+            api_server_heard_s=now_s - (run.objects.answered_s if run.objects else -math.inf),
             heard_s={node: now_s - heard_s for node, heard_s in heard.items()},
             briefing=self.briefing,
             events=events,
@@ -119,11 +133,6 @@ def _may_cut(run: RunContext, events: Sequence[Event], result: RunResult | None)
 def _left_s(until: Moment | None) -> float:
     age_s = until.age_s() if until else None
     return 0.0 if age_s is None else max(0.0, -age_s)
-
-
-def _ready(run: RunContext) -> Mapping[str, bool]:
-    nodes = run.prepared[1].nodes if run.prepared else ()
-    return {node.name: node.ready == "True" for node in nodes}
 
 
 def lasts(windows: Sequence[Window]) -> bool:

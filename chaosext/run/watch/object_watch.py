@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,7 +34,10 @@ Value = TypeVar("Value")
 
 @dataclass(slots=True, kw_only=True)
 class Following:
-    """One query's objects, from a first listing (which is no news) through every change. `kind` as in `watch`."""
+    """One query's objects, from a first listing (which is no news) through every change. `kind` as in `watch`.
+
+    `answered_s`: when the API server last answered (monotonic seconds).
+    """
 
     name: str
     kind: str
@@ -42,6 +46,7 @@ class Following:
     labels: str | None = None
     fields: str | None = None
     known: dict[str, dict[str, Any]] | None = None
+    answered_s: float = -math.inf
 
     def follow(self, cluster: Cluster, recorder: Recorder, stop: threading.Event) -> None:
         """Until `stop` is set. Called again after an error, it goes on where it was, and misses nothing.
@@ -58,9 +63,13 @@ class Following:
             label_selector=self.labels,
             field_selector=self.fields,
             known=self.known,
+            on_answer=self._answered,
         ):
             if not stop.is_set():
                 self.take(change, recorder)
+
+    def _answered(self) -> None:
+        self.answered_s = time.monotonic()
 
     def _begin(self, cluster: Cluster) -> dict[str, dict[str, Any]]:
         """What is there, taken in with notes that nobody reads."""
@@ -97,6 +106,16 @@ class ObjectWatch:
     def has_begun(self) -> bool:
         """Whether all of it was listed once."""
         return all(each.known is not None for each in self._followings)
+
+    @property
+    def ready(self) -> Mapping[str, bool]:
+        """Which nodes the control plane calls Ready, by the last word of it."""
+        return {node.name: node.ready == "True" for node in self._nodes.values()}
+
+    @property
+    def answered_s(self) -> float:
+        """When the API server last answered whoever watches the nodes (monotonic seconds)."""
+        return self._followings[0].answered_s
 
     @property
     def dns_endpoints(self) -> tuple[Endpoint, ...]:

@@ -77,6 +77,7 @@ def night(now_s: float | None, **more: object) -> Picture:
         now_s=now_s,
         ready=dict.fromkeys((CP, ONE, TWO), True),
         heard_s=dict.fromkeys((CP, ONE, TWO), 0.8),
+        api_server_heard_s=1.2,
         briefing=BRIEFING,
         events=events,
         outages=outages(events),

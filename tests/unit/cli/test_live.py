@@ -84,6 +84,23 @@ def test_what_nobody_observes_is_never_drawn_as_well() -> None:
     assert (cells["DNS", TWO].says, cells["BGP", TWO].says) == ("unseen", "unseen")
 
 
+def test_what_the_api_server_would_tell_is_not_drawn_as_well_while_it_is_not_heard_of() -> None:
+    deaf = replace(night(50.0), outages={}, api_server_heard_s=10.0)
+    cells = {(row.lane, row.who): row for row in rows(deaf, width=50, height=99)}
+    assert cells["NodeReady", ONE].cells == Cell.GOOD * 40 + Cell.UNSEEN * 10
+    assert (cells["probes", ""].cells[-1:], cells["probes", ""].says) == (Cell.UNSEEN, "unseen")
+    assert cells["DNS", ONE].cells == Cell.GOOD * 50
+
+
+def test_a_node_that_was_never_ready_is_not_drawn_as_well() -> None:
+    (row,) = (
+        row
+        for row in rows(replace(night(9.0), ready={ONE: False}), width=9, height=99)
+        if (row.lane, row.who) == ("NodeReady", ONE)
+    )
+    assert (row.cells, row.says) == (Cell.OUT * 9, "out 9 s")
+
+
 def test_an_outage_that_nobody_sees_any_more_is_not_said_to_last() -> None:
     dead = {Lane.DNS: {f"Node/{ONE}": ((10.0, None),)}}
     picture = replace(night(50.0), outages=dead, heard_s={CP: 0.1, ONE: 30.0, TWO: 0.1})

@@ -418,6 +418,21 @@ def test_a_watch_of_a_dead_server_reports_and_tries_again(api: Server, cluster: 
     assert "etcd is away" in troubles[0]
 
 
+def test_a_watch_says_whenever_the_server_answers_and_never_when_it_does_not(
+    api: Server, cluster: Cluster
+) -> None:
+    api.replies["/api/v1/pods"] = (500, {"message": "etcd is away"})
+    stop, said = threading.Event(), []
+
+    def heard(message: str) -> None:
+        said.append("trouble")
+        api.replies["/api/v1/pods"] = History([listed("1", "a")], [])
+
+    for _ in watch(cluster, "pods", stop, on_answer=lambda: said.append("answer"), on_trouble=heard):
+        stop.set()
+    assert said[:2] == ["trouble", "answer"]
+
+
 def test_a_watch_that_is_not_allowed_raises(api: Server, cluster: Cluster) -> None:
     api.replies["/api/v1/pods"] = (403, {"message": "cannot watch"})
     with pytest.raises(Refused):

@@ -40,6 +40,7 @@ PICTURE = Picture(
     let_go_s=20.0,
     ready={"cp-1": True, "worker-1": True, "worker-2": False},
     heard_s={"cp-1": 0.5, "worker-1": 0.5, "worker-2": 20.0},
+    api_server_heard_s=2.6,
     briefing=Briefing(
         context="kind-x", timings={}, outlook=(), unpeered_nodes=(), kube_dns_nodes=("worker-1",)
     ),
@@ -122,6 +123,15 @@ def test_what_nobody_observes_is_absent_and_never_up(scraped: Any) -> None:
     blind = scraped(heard_s={}, outages={})
     assert not any(name in ("chaosext_dns_up", "chaosext_xds_synced") for name, _ in blind)
     assert {label for name, label in blind if name == "chaosext_out"} == {"node_ready", "probes"}
+
+
+def test_while_the_api_server_is_not_heard_of_no_node_is_said_to_be_ready(scraped: Any) -> None:
+    found = scraped()
+    assert (found["chaosext_node_ready", "worker-1"], found["chaosext_node_ready", "worker-2"]) == (1, 0)
+    deaf = scraped(api_server_heard_s=8.0)
+    assert not any(name == "chaosext_node_ready" for name, _ in deaf)
+    assert ("chaosext_out", "node_ready") not in deaf
+    assert ("chaosext_out", "dns") in deaf
 
 
 def test_a_lasting_gap_is_not_observed_however_lately_a_sample_came(scraped: Any) -> None:
