@@ -7,10 +7,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from chaosext.cluster.daemonset import Sentinels
 from chaosext.model.claim import LockFacts
 from chaosext.model.crash import POINTS
 from chaosext.partition.nft import TableFacts
 from chaosext.partition.reports import NodeTables
+from chaosext.run.cutting.leftovers import FoundSentinels
 from chaosext.run.cutting.status import SCHEMA, Overview, Runner
 from chaosext.safety.audit import Deed, Event
 from chaosext.safety.chain import Head, Wrong, account_for, link
@@ -77,7 +79,10 @@ def test_the_status_is_as_described() -> None:
     lock = LockFacts(run="r", owner="o", holder=None, remaining_s=1, is_live=True)
     node = NodeTables(node="n", tables=(cut,), lock=lock)
     run = Outstanding(run="r", nodes=("n",), intent={})
-    said: dict[str, Any] = Overview(nodes=(node,), unfinished=(run,)).to_json()
+    there = Sentinels(run="r", owner="o", holder=None, since=None, uid="u")
+    sentinels = FoundSentinels(context="c", sentinels=there, lock=None)
+    overview = Overview(nodes=(node,), unfinished=(run,), sentinels=(sentinels,))
+    said: dict[str, Any] = overview.to_json()
     assert said["schema"] == SCHEMA
     assert SCHEMA in section("Status")
     assert all(f"`{key}`" in section("Status") for key in said.keys() - {"schema"})
@@ -85,4 +90,5 @@ def test_the_status_is_as_described() -> None:
     assert said["nodes"][0]["cuts"][0].keys() == described("nodes[].cuts")
     assert said["nodes"][0]["lock"].keys() == described("nodes[].lock")
     assert said["unfinished"][0].keys() == described("unfinished")
+    assert said["sentinels"][0].keys() == described("sentinels")
     assert all(f"`{runner.value}`" in section("Status") for runner in Runner)

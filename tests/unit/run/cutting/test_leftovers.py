@@ -1,0 +1,226 @@
+"""Sentinels of the dead go, those of the living stay; no API server is asked without a reason, or waited for first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from chaosext.cli.status import status_lines
+from chaosext.cli.sweep import sweep_lines
+from chaosext.model.errors import Refused, Unreachable
+from chaosext.model.holder import me
+from chaosext.run import reach
+from chaosext.run.cutting import leftovers
+from chaosext.run.cutting.leftovers import sweep_sentinels, with_sentinels
+from chaosext.run.cutting.status import Overview, Runner, Surveyed
+from chaosext.run.cutting.sweep import Wanted, Why, sweep
+from chaosext.run.watch import placing
+from chaosext.safety.audit import audit_log
+from chaosext.safety.intent import intent_log, placed
+from chaosext.safety.pin import Pin, write_pin
+
+from .overviews import ALIVE, DEAD, ELSEWHERE, lock, node, sentinels
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from chaosext.cluster.daemonset import Sentinels
+    from chaosext.model.claim import LockFacts
+    from chaosext.model.holder import Holder
+    from chaosext.run.cutting.leftovers import FoundSentinels
+    from chaosext.run.cutting.sweep import Swept
+    from chaosext.run.reading.settings import Settings
+
+BED, PROD = "kind-bed", "prod"
+
+
+class World:
+    """Clusters by their contexts: an error where one can't be asked. `asked`: those that were."""
+
+    def __init__(self) -> None:
+        self.there: dict[str, FoundSentinels | Exception | None] = {}
+        self.asked: list[str] = []
+        self.removed: list[tuple[str, str]] = []
+        self.stuck = False
+
+    def connect(self, settings: Settings) -> Any:
+        self.asked.append(settings.context)
+        found = self.there.get(settings.context)
+        if isinstance(found, Exception):
+            raise found
+        return settings.context
+
+    def look(self, context: str) -> Sentinels | None:
+        found: Any = self.there.get(context)
+        return found.sentinels if found else None
+
+    def look_at_lease(self, context: str) -> LockFacts | None:
+        found: Any = self.there[context]
+        return found.lock  # type: ignore[no-any-return]
+
+    def remove(self, context: str, run: str, *, within_s: float) -> bool:
+        self.removed.append((context, run))
+        return not self.stuck
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    made = World()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setattr(reach, "connect", made.connect)
+    monkeypatch.setattr(reach, "connect_to_act", made.connect)
+    monkeypatch.setattr(leftovers, "look_at_sentinels", made.look)
+    monkeypatch.setattr(leftovers, "look_at_lease", made.look_at_lease)
+    monkeypatch.setattr(placing, "remove", made.remove)
+    for context in (BED, PROD):
+        write_pin(Pin(context=context, server="https://x", ca_sha256="", kube_system_uid="1"))
+    return made
+
+
+def place(run: str, context: str = BED, holder: Holder = DEAD) -> None:
+    """As a run does before it places its sentinels; the last word on who it is has `holder`."""
+    entry = {"event": "placing", "run": run, "nodes": [], "context": context, **holder.to_json()}
+    intent_log().write(entry)
+
+
+def overview(**more: Any) -> Overview:
+    return Overview(nodes=(node("cp"),), placed=placed(intent_log().entries()), **more)
+
+
+def swept(seen: Overview, *contexts: str, dry_run: bool = False, **wanted: Any) -> Swept:
+    what = Wanted(**wanted)
+    return sweep_sentinels(sweep(Surveyed(seen, {}), what, dry_run=dry_run), seen, what, contexts=contexts)
+
+
+@pytest.mark.parametrize(
+    ("found", "runner"),
+    [
+        (sentinels("a", ALIVE), Runner.ALIVE),
+        (sentinels("a", DEAD), Runner.DEAD),
+        (sentinels("a", DEAD, lock=lock("a", DEAD)), Runner.DEAD),
+        (sentinels("a", ELSEWHERE), Runner.UNKNOWN),
+        (sentinels("a", ELSEWHERE, lock=lock("a", ELSEWHERE)), Runner.ELSEWHERE),
+        (sentinels("a", ELSEWHERE, lock=lock("a", ELSEWHERE, 0)), Runner.UNKNOWN),
+        (sentinels("a", ELSEWHERE, lock=lock("b", ELSEWHERE)), Runner.UNKNOWN),
+        (sentinels("a", None), Runner.UNKNOWN),
+    ],
+)
+def test_what_is_known_of_their_runner(found: FoundSentinels, runner: Runner) -> None:
+    assert Overview().runner_of(found) is runner
+
+
+def test_a_lock_on_a_node_speaks_for_a_run_that_can_not_reach_the_api_server() -> None:
+    seen = Overview(nodes=(node("cp", lock=lock("a", ELSEWHERE)),))
+    assert seen.runner_of(sentinels("a", ELSEWHERE)) is Runner.ELSEWHERE
+
+
+def test_no_api_server_is_asked_without_a_reason(world: World) -> None:
+    place("done")
+    intent_log().write({"event": "removed", "run": "done", "nodes": []})
+    assert with_sentinels(overview()).sentinels == ()
+    assert swept(overview()).exit_code == 0
+    assert world.asked == []
+
+
+def test_one_is_asked_where_the_intent_log_says_so_or_the_caller(world: World) -> None:
+    place("a")
+    world.there = {BED: sentinels("a", DEAD, context=BED)}
+    seen = with_sentinels(overview(), [PROD])
+    assert world.asked == [BED, PROD]
+    assert [(each.context, each.sentinels.run) for each in seen.sentinels] == [(BED, "a")]
+
+
+def test_a_cluster_that_is_not_pinned_any_more_is_left_in_peace(world: World) -> None:
+    place("a", "kind-taken-down")
+    assert with_sentinels(overview()).problems == ()
+    assert world.asked == []
+
+
+def test_those_of_the_dead_go_and_are_forgotten(world: World) -> None:
+    place("a")
+    world.there = {BED: sentinels("a", DEAD, context=BED)}
+    done = swept(overview())
+    assert world.removed == [(BED, "a")]
+    assert done.exit_code == 0
+    assert list(sweep_lines(done)) == ["removed: sentinels of run a on kind-bed (orphaned)"]
+    (entry,) = audit_log().verified().entries
+    assert (entry.says["event"], entry.says["run"], entry.says["context"]) == ("swept", "a", BED)
+
+
+def test_those_of_nobody_go_too(world: World) -> None:
+    world.there = {PROD: sentinels("a", ELSEWHERE, context=PROD)}
+    swept(overview(), PROD)
+    assert world.removed == [(PROD, "a")]
+
+
+def test_those_of_a_living_run_stay_unless_it_is_named(world: World) -> None:
+    world.there = {BED: sentinels("a", ALIVE, context=BED)}
+    done = swept(overview(), BED)
+    assert (world.removed, done.exit_code) == ([], 0)
+    assert next(sweep_lines(done)) == "left: sentinels of run a on kind-bed (its process lives here)"
+    assert swept(overview(), BED, run="b").left == ()
+    swept(overview(), BED, run="a")
+    assert world.removed == [(BED, "a")]
+
+
+def test_a_dry_run_takes_nothing_away(world: World) -> None:
+    place("a")
+    world.there = {BED: sentinels("a", DEAD, context=BED)}
+    done = swept(overview(), dry_run=True)
+    assert [(each.run, each.why) for each in done.removed] == [("a", Why.ORPHANED)]
+    assert world.removed == []
+    assert [each.run for each in placed(intent_log().entries())] == ["a"]
+
+
+def test_what_was_not_seen_gone_is_said_with_its_fix(world: World) -> None:
+    world.there = {BED: sentinels("a", DEAD, context=BED)}
+    world.stuck = True
+    done = swept(overview(), BED)
+    assert done.exit_code == 30
+    assert any("kubectl -n kube-system delete daemonset" in line for line in sweep_lines(done))
+
+
+def test_an_api_server_that_does_not_answer_is_said_and_the_nodes_are_swept_all_the_same(
+    world: World,
+) -> None:
+    place("a")
+    world.there = {BED: Unreachable("API server of context kind-bed did not answer")}
+    done = swept(overview())
+    assert done.exit_code == 30
+    assert list(sweep_lines(done)) == [
+        "not looked at: sentinels on kind-bed: API server of context kind-bed did not answer",
+        "nothing to sweep",
+    ]
+    assert [each.run for each in placed(intent_log().entries())] == ["a"]
+
+
+def test_a_context_that_leads_elsewhere_is_not_acted_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Settings) -> None:
+        raise Refused("context kind-bed is not pinned", "pin it")
+
+    monkeypatch.setattr(reach, "connect_to_act", refuse)
+    world.there = {BED: sentinels("a", DEAD, context=BED)}
+    done = swept(overview(), BED)
+    assert world.removed == []
+    assert [*done.failed.values()] == ["context kind-bed is not pinned: pin it"]
+
+
+def test_a_placement_that_came_to_nothing_is_forgotten_unless_its_run_lives(world: World) -> None:
+    place("died")
+    intent_log().write({"event": "placing", "run": "lives", "nodes": [], "context": BED, **me().to_json()})
+    assert swept(overview()).exit_code == 0
+    assert [each.run for each in placed(intent_log().entries())] == ["lives"]
+
+
+def test_status_says_whose_they_are_and_since_when() -> None:
+    lines = [*status_lines(Overview(nodes=(node("cp"),), sentinels=(sentinels("a", DEAD),)))]
+    assert lines == [
+        "no live cut seen; something of ours is left (nodes asked: 1)",
+        "cp: nothing of ours",
+        "kind-chaosext: sentinels of run a of alice@laptop, since 2026-11-23 23:04:30 UTC; its process is dead; "
+        "`chaosext sweep` takes them away",
+    ]
