@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from chaosext.model.result import Lane, Window
 from chaosext.model.timeline import Kind
-from chaosext.run.telling.picture import FROM_THE_API_SERVER, lasts, merged
+from chaosext.observe.outages import united
+from chaosext.run.telling.picture import FROM_THE_API_SERVER, lasts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -210,7 +211,7 @@ def _lane(picture: Picture, axis: Axis, lane: Lane) -> Sequence[Row]:
         found.setdefault(_who(name), []).extend(windows)
     if lane is Lane.NODE_READY:
         found |= {node: [(0.0, None)] for node, ready in picture.ready.items() if not (ready or found[node])}
-    return [_row(picture, axis, lane, who, merged(found[who])) for who in sorted(found)]
+    return [_row(picture, axis, lane, who, united(found[who])) for who in sorted(found)]
 
 
 def _row(picture: Picture, axis: Axis, lane: Lane, who: str, out: Sequence[Window]) -> Row:

@@ -7,6 +7,7 @@ more, neither as out nor as well, until the source says what it sees again.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -110,6 +111,18 @@ def healed_s(events: Iterable[Event]) -> float | None:
         if event.kind is Kind.HEAL:
             heals.setdefault(event.object, event.t_s)
     return max(heals.values(), default=None)
+
+
+def united(windows: Iterable[Window]) -> tuple[Window, ...]:
+    """The time that any of `windows` covers, as windows that don't touch, in their order."""
+    found: list[Window] = []
+    for start_s, end_s in sorted(windows, key=lambda window: window[0]):
+        last_s = found[-1][1] if found else -math.inf
+        if last_s is not None and start_s > last_s:
+            found.append((start_s, end_s))
+        elif last_s is not None:
+            found[-1] = (found[-1][0], None if end_s is None else max(last_s, end_s))
+    return tuple(found)
 
 
 SIGHT = (Kind.OBSERVATION_RESTORED, Kind.OBSERVATION_LOST)

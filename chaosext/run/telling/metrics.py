@@ -21,7 +21,8 @@ from chaosext.model.result import Lane
 from chaosext.model.timeline import Kind
 from chaosext.model.veil import veiled
 from chaosext.model.verdict import Outcome
-from chaosext.run.telling.picture import FROM_THE_API_SERVER, lasts, merged
+from chaosext.observe.outages import united
+from chaosext.run.telling.picture import FROM_THE_API_SERVER, lasts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -256,4 +257,4 @@ def _by(name: str, help_: str, label: str, values: Mapping[str, float]) -> Metri
 
 def _total_s(windows: Iterable[Window], picture: Picture) -> float:
     now_s = picture.now_s or 0.0
-    return sum((now_s if end_s is None else end_s) - start_s for start_s, end_s in merged(windows))
+    return sum((now_s if end_s is None else end_s) - start_s for start_s, end_s in united(windows))

@@ -14,7 +14,7 @@ from chaosext.model.verdict import Outcome
 from chaosext.observe.outages import outages, unobserved
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from chaosext.model.clock import Moment
     from chaosext.model.result import Briefing, Outages, RunResult, Window
@@ -138,15 +138,3 @@ def _left_s(until: Moment | None) -> float:
 def lasts(windows: Sequence[Window]) -> bool:
     """Whether the last of `windows` is open."""
     return bool(windows) and windows[-1][1] is None
-
-
-def merged(windows: Iterable[Window]) -> tuple[Window, ...]:
-    """The time that any of `windows` covers, as windows that don't touch, in their order."""
-    found: list[Window] = []
-    for start_s, end_s in sorted(windows, key=lambda window: window[0]):
-        last_s = found[-1][1] if found else -math.inf
-        if last_s is not None and start_s > last_s:
-            found.append((start_s, end_s))
-        elif last_s is not None:
-            found[-1] = (found[-1][0], None if end_s is None else max(last_s, end_s))
-    return tuple(found)

@@ -16,7 +16,7 @@ from chaosext.cli.lanes import STEPS_S, Axis, Cell, rows
 from chaosext.cli.live import frame, suits
 from chaosext.model.result import Lane
 from chaosext.model.veil import hide
-from chaosext.run.telling.picture import merged
+from chaosext.observe.outages import united
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -156,5 +156,5 @@ def test_lanes_grow_only_where_a_person_watches(environment: Any, terminal: bool
 
 
 def test_windows_that_overlap_count_once() -> None:
-    assert merged([(5, 6), (1, 3), (2, 4), (5.5, None), (9, 10)]) == ((1, 4), (5, None))
-    assert merged([]) == ()
+    assert united([(5, 6), (1, 3), (2, 4), (5.5, None), (9, 10)]) == ((1, 4), (5, None))
+    assert united([]) == ()
