@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import subprocess
 from dataclasses import replace
+from datetime import UTC, datetime
 from ipaddress import ip_network
 from typing import Any
 
+from chaosext.cluster.daemonset import Sentinels
 from chaosext.model import clock
 from chaosext.model.claim import LockFacts
 from chaosext.model.holder import Holder, me
 from chaosext.partition.nft import DropFacts, PeerFacts, TableFacts
 from chaosext.partition.reports import NodeTables
+from chaosext.run.cutting.leftovers import FoundSentinels
 from chaosext.safety.intent import Outstanding
 
 ALIVE, ELSEWHERE = me(), replace(me(), host="far", boot="12345678")
@@ -46,6 +49,15 @@ def lock(run: str, holder: Holder | None, remaining_s: int = 41) -> LockFacts:
 
 def node(name: str, *cuts: TableFacts, lock: LockFacts | None = None, problem: str = "") -> NodeTables:
     return NodeTables(node=name, tables=cuts, lock=lock, problem=problem)
+
+
+def sentinels(
+    run: str, holder: Holder | None, *, lock: LockFacts | None = None, context: str = "kind-chaosext"
+) -> FoundSentinels:
+    """On the cluster of `context`, whose Lease is `lock`."""
+    since = datetime(2026, 11, 23, 23, 4, 30, tzinfo=UTC)
+    there = Sentinels(run=run, owner="alice@laptop", holder=holder, since=since, uid="uid-1")
+    return FoundSentinels(context=context, sentinels=there, lock=lock)
 
 
 def unfinished(

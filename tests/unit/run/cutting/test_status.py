@@ -18,7 +18,7 @@ from chaosext.run.cutting import status
 from chaosext.run.cutting.status import Overview, Runner, look
 from chaosext.safety.intent import IntentLog, intent_log
 
-from .overviews import ALIVE, DEAD, ELSEWHERE, cut, lock, node, unfinished
+from .overviews import ALIVE, DEAD, ELSEWHERE, cut, lock, node, sentinels, unfinished
 
 if TYPE_CHECKING:
     from chaosext.model.claim import LockFacts
@@ -63,6 +63,8 @@ ASKED, HUNG = node("cp"), node("cp", problem="cp: no answer within 10 s")
         ({"nodes": (node("cp", lock=lock("a", None, 0)),)}, 10),
         ({"nodes": (node("cp", lock=lock("a", DEAD)),)}, 10),
         ({"nodes": (ASKED,), "unfinished": (unfinished("a", "cp"),)}, 10),
+        ({"nodes": (ASKED,), "sentinels": (sentinels("a", ALIVE),)}, 10),
+        ({"nodes": (ASKED,), "sentinels": (sentinels("a", None),)}, 10),
         ({"nodes": (HUNG,)}, 30),
         ({"problems": ("docker can't be asked",)}, 30),
         ({"nodes": (HUNG,), "unfinished": (unfinished("a", "cp", age_s=100),)}, 30),
@@ -102,6 +104,7 @@ BUSY = Overview(
     ),
     unfinished=(unfinished("20261123t230300ab12", "chaosext-control-plane", "cp-3"),),
     holders={"20261123t230300ab12": DEAD},
+    sentinels=(sentinels("20261123t230300ab12", DEAD),),
     problems=("docker can't be asked for kind's nodes (…): name them with --node",),
 )
 CALM = Overview(nodes=(node("cp", cut("a", 30), lock=lock("a", ALIVE)), node("w")))

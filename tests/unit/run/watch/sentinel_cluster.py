@@ -1,0 +1,143 @@
+"""A cluster with one DaemonSet, kept in memory: it makes a Pod on each node, which does what the test says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chaosext.cluster.client import Answer, Conflict, NotFound
+from chaosext.cluster.daemonset import APP, RUN
+from chaosext.cluster.objects import Event, Node
+from chaosext.model.errors import Unreachable
+
+RUNNING = {
+    "phase": "Running",
+    "conditions": [{"type": "Ready", "status": "True"}],
+    "containerStatuses": [{"name": "sentinel", "state": {"running": {}}}],
+}
+STARTING = {"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "True"}]}
+
+
+def ended(code: int, message: str) -> dict[str, Any]:
+    state = {"terminated": {"exitCode": code, "message": message}}
+    return {"phase": "Running", "containerStatuses": [{"name": "sentinel", "lastState": state}]}
+
+
+def waiting(reason: str, message: str = "") -> dict[str, Any]:
+    state = {"waiting": {"reason": reason, "message": message}}
+    return {"phase": "Pending", "containerStatuses": [{"name": "sentinel", "state": state}]}
+
+
+def node(name: str, *, ready: bool = True, os: str = "linux") -> dict[str, Any]:
+    conditions = [{"type": "Ready", "status": "True" if ready else "False"}]
+    return {
+        "metadata": {"name": name, "uid": name, "labels": {"kubernetes.io/os": os}},
+        "status": {"conditions": conditions},
+    }
+
+
+class SentinelCluster:
+    """`pods_do`: node -> the status of its Pod (default: it runs). `lingering`: nodes whose Pods never go.
+
+    `silent`: how many requests are not answered yet. `lease`: who has it, as the API serves it.
+    """
+
+    context = "kind-bed"
+
+    def __init__(self, *names: str) -> None:
+        self.nodes_are = [node(name) for name in names or ("cp", "w1", "w2")]
+        self.pods_do: dict[str, dict[str, Any]] = {}
+        self.lingering: set[str] = set()
+        self.events_are: list[Event] = []
+        self.lease: dict[str, Any] | None = None
+        self.calico = True
+        self.forbidden = False
+        self.silent = 0
+        self.daemon_set: dict[str, Any] | None = None
+        self.made: list[dict[str, Any]] = []
+        self.deleted: list[str] = []
+        self._left: list[dict[str, Any]] = []
+
+    def request(self, method: str, path: str, *, body: Any = None, timeout_s: float | None = None) -> Any:
+        assert "daemonsets" in path
+        self._answer()
+        return getattr(self, f"_{method.lower()}")(body)
+
+    def ask(self, method: str, path: str, *, timeout_s: float | None = None) -> Answer:
+        assert (method, path.rpartition("/")[0][-6:]) == ("GET", "leases")
+        self._answer()
+        return Answer(status=200, body=self.lease) if self.lease else Answer(status=404, body={})
+
+    def pages(self, kind: str, *, namespace: str, labelSelector: str, timeout_s: float | None = None) -> Any:
+        assert (kind, namespace) == ("pods", "kube-system")
+        self._answer()
+        wanted = dict(pair.split("=") for pair in labelSelector.split(","))
+        yield {"items": [pod for pod in self._pods() if wanted.items() <= pod["metadata"]["labels"].items()]}
+
+    def nodes(self) -> tuple[Node, ...]:
+        return tuple(map(Node.from_json, self.nodes_are))
+
+    def events(self, namespace: str, field_selector: str) -> tuple[Event, ...]:
+        uid = field_selector.removeprefix("involvedObject.uid=")
+        return tuple(each for each in self.events_are if each.involved_uid == uid)
+
+    def ippools(self) -> tuple[()]:
+        if not self.calico:
+            raise NotFound("no such kind")
+        return ()
+
+    def left_by(self, run: str, **annotations: str) -> None:
+        """As if `run` had placed its sentinels and died."""
+        self._post(
+            {
+                "metadata": {"labels": {**APP, RUN: run}, "annotations": annotations},
+                "spec": {"template": {"metadata": {"labels": {**APP, RUN: run}}}},
+            }
+        )
+        self.made.clear()
+
+    def _answer(self) -> None:
+        if self.silent:
+            self.silent -= 1
+            raise Unreachable("API server did not answer")
+
+    def _get(self, _: Any) -> dict[str, Any]:
+        if self.daemon_set is None:
+            raise NotFound("no DaemonSet")
+        return self.daemon_set
+
+    def _post(self, body: dict[str, Any]) -> dict[str, Any]:
+        if self.daemon_set is not None:
+            raise Conflict("it exists")
+        self.made.append(body)
+        metadata = {**body["metadata"], "uid": f"uid-{len(self.deleted)}"}
+        metadata["creationTimestamp"] = "2026-11-23T23:03:00Z"
+        self.daemon_set = {**body, "metadata": metadata}
+        return self.daemon_set
+
+    def _delete(self, body: dict[str, Any]) -> dict[str, Any]:
+        there = self._get(None)
+        if body["preconditions"]["uid"] != there["metadata"]["uid"]:
+            raise Conflict("another one")
+        assert body["propagationPolicy"] == "Background"
+        self._left = [pod for pod in self._pods() if pod["spec"]["nodeName"] in self.lingering]
+        self.deleted.append(there["metadata"]["labels"][RUN])
+        self.daemon_set = None
+        return {}
+
+    def _pods(self) -> list[dict[str, Any]]:
+        if self.daemon_set is None or self.forbidden:
+            return self._left
+        labels = self.daemon_set["spec"]["template"]["metadata"]["labels"]
+        made = [
+            {
+                "metadata": {"name": f"s-{each['metadata']['name']}", "labels": labels},
+                "spec": {"nodeName": each["metadata"]["name"]},
+                "status": {
+                    "hostIP": f"10.0.0.{index}",
+                    **self.pods_do.get(each["metadata"]["name"], RUNNING),
+                },
+            }
+            for index, each in enumerate(self.nodes_are)
+            if each["metadata"]["labels"]["kubernetes.io/os"] == "linux"
+        ]
+        return [*self._left, *made]
