@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from chaosext.model.timeline import Kind
@@ -28,19 +29,19 @@ ON_NODE = re.compile(r" on ([^\s,]+)")
 DNS_TARGET = re.compile(r":53/(?:udp|tcp)$")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Account:
-    """`result`, and what its events say about a moment of it."""
+    """`result`, and what its events say about a moment of it. What is asked for each event is looked for once."""
 
     result: RunResult
 
-    @property
+    @cached_property
     def heal_s(self) -> float:
         """When the network was back; never, where it was not healed."""
         found = healed_s(self.result.events)
         return math.inf if found is None else found
 
-    @property
+    @cached_property
     def end_s(self) -> float:
         """When the last was seen."""
         return max((event.t_s for event in self.result.events), default=0.0)
@@ -50,7 +51,7 @@ class Account:
         """The nodes that had no BGP session before the cut."""
         return self.result.briefing.unpeered_nodes if self.result.briefing else ()
 
-    @property
+    @cached_property
     def watched(self) -> frozenset[str]:
         """The nodes that had a sentinel."""
         spoke = {
