@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from chaosext.model.result import Lane
 from chaosext.report.html.moments import cut_windows
+from chaosext.report.owners import by_owner
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ ROWS = 24
 """So many lanes are drawn, those that were out longest first."""
 
 OUT, FINE, UNSEEN, CUT = "#", ".", "?", "="
-LEGEND = "`=` cut  `#` out  `.` no outage seen  `?` nobody looked"
+LEGEND = "`=` cut  `#` out  `.` no outage seen  `?` nobody looked  `-*` any of the Pods of one owner"
 
 DRAWN = (Lane.DNS, Lane.DNS_KEPT_SOCKET, Lane.XDS, Lane.SIDECAR_READY, Lane.PROBES, Lane.BGP, Lane.NODE_READY)
 """Lanes in the order of the chart; the others are in the table of outages."""
@@ -47,22 +48,22 @@ Axis = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the chart: a name, and a character for each slice of time."""
+class _Drawn:
+    """One line of the chart: a slice of time gets the character of the first layer that has a window in it."""
 
     name: str
-    cells: str
+    layers: tuple[tuple[str, Sequence[Window]], ...]
 
 
 def chart(result: RunResult) -> tuple[str, ...]:
     """The lines of the chart, its axis first; none where nothing was out."""
     axis = _axis(result)
-    rows = tuple(_rows(result, axis))
-    if not rows:
+    lanes = tuple(_lanes(result, axis))
+    if not lanes:
         return ()
-    cut = Row("cut", _cells(axis, ((CUT, cut_windows(result.events)),)))
-    told = [f"{row.name:<{LABEL}} {row.cells}" for row in (cut, *rows[:ROWS])]
-    more = [f"… and {len(rows) - ROWS} more"] if len(rows) > ROWS else []
+    cut = _Drawn("cut", ((CUT, cut_windows(result.events)),))
+    told = [f"{_fitted(each.name):<{LABEL}} {_cells(axis, each.layers)}" for each in (cut, *lanes[:ROWS])]
+    more = [f"… and {len(lanes) - ROWS} more"] if len(lanes) > ROWS else []
     return (_scale(axis), *told, *more)
 
 
@@ -78,13 +79,18 @@ def _scale(axis: Axis) -> str:
     return f"{'seconds after the cut':<{LABEL}} " + "".join(f"{mark:<{COLUMNS // 6}.0f}" for mark in marks)
 
 
-def _rows(result: RunResult, axis: Axis) -> Iterator[Row]:
+def _lanes(result: RunResult, axis: Axis) -> Iterator[_Drawn]:
+    """Lane by lane what was out, the longest first; the Pods of one owner together."""
     for lane in DRAWN:
         found = {**_blind(result, lane), **result.outages.get(lane, {})}
-        for name in sorted(found, key=lambda name: (-_total_s(found[name], axis), name)):
-            blind = () if lane in TOLD_BY_OTHERS else result.unobserved.get(_node(name), ())
-            cells = _cells(axis, ((OUT, found[name]), (UNSEEN, blind)))
-            yield Row(_fitted(f"{NAMES[lane]} {name.rpartition('/')[2]}"), cells)
+        together = {
+            owner: tuple(window for name in names for window in found[name])
+            for owner, names in by_owner(found).items()
+        }
+        for name in sorted(together, key=lambda name: (-_longest_s(together[name], axis), name)):
+            unseen = () if lane in TOLD_BY_OTHERS else result.unobserved.get(_node(name), ())
+            bare = name.rpartition("/")[2]
+            yield _Drawn(f"{NAMES[lane]} {bare}", ((OUT, together[name]), (UNSEEN, unseen)))
 
 
 def _blind(result: RunResult, lane: Lane) -> Mapping[str, tuple[Window, ...]]:
@@ -92,24 +98,22 @@ def _blind(result: RunResult, lane: Lane) -> Mapping[str, tuple[Window, ...]]:
     return {f"Node/{node}": () for node in result.unobserved} if lane is Lane.DNS else {}
 
 
-def _cells(axis: Axis, layers: Iterable[tuple[str, Sequence[Window]]]) -> str:
-    """A character a slice: that of the first layer that has a window in it."""
+def _cells(axis: Axis, layers: Sequence[tuple[str, Sequence[Window]]]) -> str:
     start_s, end_s = axis
     step_s = (end_s - start_s) / COLUMNS
-    layers = tuple(layers)
     edges = [start_s + step_s * column for column in range(COLUMNS)]
     return "".join(_cell(layers, edge, edge + step_s) for edge in edges)
 
 
-def _cell(layers: Iterable[tuple[str, Sequence[Window]]], from_s: float, to_s: float) -> str:
+def _cell(layers: Sequence[tuple[str, Sequence[Window]]], from_s: float, to_s: float) -> str:
     for mark, windows in layers:
         if any(start_s < to_s and (end_s is None or end_s > from_s) for start_s, end_s in windows):
             return mark
     return FINE
 
 
-def _total_s(windows: Iterable[Window], axis: Axis) -> float:
-    return sum((axis[1] if end_s is None else end_s) - start_s for start_s, end_s in windows)
+def _longest_s(windows: Iterable[Window], axis: Axis) -> float:
+    return max(((axis[1] if end_s is None else end_s) - start_s for start_s, end_s in windows), default=0.0)
 
 
 def _node(name: str) -> str:

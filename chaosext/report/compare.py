@@ -5,7 +5,6 @@ Pods are new in every run, so they are compared by what made them: `Pod/shop/car
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from chaosext.model.timeline import Kind
 from chaosext.model.verdict import Outcome
 from chaosext.report.answers import FELT
 from chaosext.report.html.foresight import foresight
+from chaosext.report.owners import lasting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,14 +30,6 @@ NOISE_SHARE = 0.1
 
 RULED = (Outcome.REFUSED, Outcome.NOT_KNOWN)
 """After these nobody knows what else would have been out."""
-
-_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
-"""What Kubernetes makes names of (apimachinery, util/rand)."""
-
-_SUFFIX = rf"(?:-[{_LETTERS}]{{6,10}})?-[{_LETTERS}]{{5}}"
-_POD = re.compile(rf"(Pod/[^/]+/.+?){_SUFFIX}")
-_ENDPOINT = re.compile(rf"(.+ → .+?){_SUFFIX}( on \S+) \S*?(:\d+/\w+)?")
-"""A node's way to a Pod, whose address is new in every run as well."""
 
 
 class Change(StrEnum):
@@ -238,19 +230,10 @@ def _lengths(result: RunResult, lane: Lane) -> Mapping[str, Length]:
     for name, windows in result.outages.get(lane, {}).items():
         seconds = sum((end_s if end is None else end) - start for start, end in windows)
         length = Length(seconds, windows)
-        owner = _lasting(name)
+        owner = lasting(name)
         if owner not in longest or longest[owner].seconds < seconds:
             longest[owner] = length
     return longest
-
-
-def _lasting(name: str) -> str:
-    """An object's name without what is new in every run."""
-    if pod := _POD.fullmatch(name):
-        return f"{pod[1]}-*"
-    if way := _ENDPOINT.fullmatch(name):
-        return f"{way[1]}-*{way[2]}{way[3] or ''}"
-    return name
 
 
 def _difference(

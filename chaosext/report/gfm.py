@@ -29,8 +29,11 @@ def points(lines: Iterable[str]) -> tuple[str, ...]:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    for row in (head, ["---"] * len(head), *rows):
-        yield f"| {' | '.join(row)} |"
+    yield from map(row, (head, ["---"] * len(head), *rows))
+
+
+def row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def plain(text: str) -> str:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from chaosext.report.answers import answers, headline
 from chaosext.report.chart import LEGEND, NAMES, chart
-from chaosext.report.gfm import capital, folded, plain, points, section, table
+from chaosext.report.gfm import capital, folded, plain, points, row, section, table
+from chaosext.report.owners import by_owner
 from chaosext.report.story import chain_of_causes
 from chaosext.report.units import duration, names, window
 from chaosext.report.unseen import unseen
@@ -15,13 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from chaosext.model.result import RunResult, Window
+    from chaosext.model.timeline import Event
     from chaosext.report.run_data import RunData
 
 OBJECTS = 8
 """So many objects of a lane have a row of their own, those that were out longest; the others share one."""
 
-EVENTS = 400
-"""So many events are told. A pull request's comment holds 65 536 characters; timeline.jsonl has them all."""
+ROOM = 30_000
+"""So many characters of timeline are told: a comment of a pull request holds 65 536. timeline.jsonl has all of it."""
 
 SAID = 110
 """Of an event's detail so many characters are told."""
@@ -78,26 +80,30 @@ def _outages(result: RunResult) -> Iterator[str]:
         yield from table(("what", "where", "out for", "seconds after the cut"), rows)
 
 
-def _lane(name: str, found: Mapping[str, Sequence[Window]], result: RunResult) -> Iterator[tuple[str, ...]]:
-    """The objects of a lane, worst first; what is too many for a row each shares the last one."""
+def _lane(lane: str, found: Mapping[str, Sequence[Window]], result: RunResult) -> Iterator[tuple[str, ...]]:
+    """The objects of a lane, worst first: Pods of one owner share a row, and so does what is too many for one each."""
     end_s = max((event.t_s for event in result.events), default=0.0)
     out_s = {
-        each: sum((end_s if end is None else end) - start for start, end in found[each]) for each in found
+        name: sum((end_s if end is None else end) - start for start, end in windows)
+        for name, windows in found.items()
     }
-    worst = sorted(out_s, key=lambda each: (-out_s[each], each))
-    for each in worst[:OBJECTS]:
-        lasting = "" if found[each][-1][1] is not None else ", not back"
-        yield name, plain(names([each])), f"{duration(out_s[each])}{lasting}", _windows(found[each])
-    rest = worst[OBJECTS:]
-    if rest:
-        open_ended = sum(found[each][-1][1] is None for each in rest)
-        back = f", {open_ended} not back" if open_ended else ""
-        yield (
-            name,
-            f"{len(rest)} more",
-            f"{duration(out_s[rest[-1]])} to {duration(out_s[rest[0]])}{back}",
-            "",
-        )
+    owners = by_owner(sorted(out_s, key=lambda name: (-out_s[name], name)))
+    rows = [(_owner(owner, own), own) for owner, own in owners.items()]
+    rest = tuple(name for _, own in rows[OBJECTS:] for name in own)
+    for where, own in (*rows[:OBJECTS], *([(f"{len(rest)} more", rest)] if rest else [])):
+        yield lane, where, _how_long(own, out_s, found), _windows(found[own[0]]) if len(own) == 1 else ""
+
+
+def _owner(owner: str, own: Sequence[str]) -> str:
+    return plain(names([owner])) + (f" ({len(own)})" if len(own) > 1 else "")
+
+
+def _how_long(own: Sequence[str], out_s: Mapping[str, float], found: Mapping[str, Sequence[Window]]) -> str:
+    longest, shortest = (duration(pick(out_s[name] for name in own)) for pick in (max, min))
+    open_ended = sum(found[name][-1][1] is None for name in own)
+    many = f"{open_ended} " if len(own) > 1 else ""
+    span = longest if longest == shortest else f"{shortest} to {longest}"
+    return f"{span}, {many}not back" if open_ended else span
 
 
 def _windows(windows: Sequence[Window]) -> str:
@@ -137,20 +143,25 @@ def _briefing(result: RunResult) -> Iterator[str]:
 
 
 def _timeline(result: RunResult) -> Iterator[str]:
-    told = result.events[:EVENTS]
-    rows = [
-        (
-            f"{event.t_s:.1f}",
-            event.kind.value.replace("_", " "),
-            plain(event.object),
-            plain(_short(event.detail)),
-        )
-        for event in told
-    ]
-    if rows:
-        yield from table(("s", "what", "where", "how"), rows)
-    if len(result.events) > len(told):
-        yield f"\n… and {len(result.events) - len(told)} more in timeline.jsonl."
+    """As many events as there is room for; of a run of hours the others are not even put into words."""
+    rest, room = len(result.events), ROOM
+    if not rest:
+        return
+    yield from table(("s", "what", "where", "how"), ())
+    for event in result.events:
+        line = row(_event(event))
+        room -= len(line) + 1
+        if room < 0:
+            break
+        yield line
+        rest -= 1
+    if rest:
+        yield f"\n… and {rest} more in timeline.jsonl."
+
+
+def _event(event: Event) -> tuple[str, ...]:
+    what = event.kind.value.replace("_", " ")
+    return f"{event.t_s:.1f}", what, plain(event.object), plain(_short(event.detail))
 
 
 def _short(text: str) -> str:

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 from runs import RUNS
-from stories import STORIES
+from stories import STORIES, event
 
-from chaosext.model.result import ForeignRules
+from chaosext.model.result import ForeignRules, Lane, NodeClock
+from chaosext.model.timeline import Kind
 from chaosext.report.compare import compare
 from chaosext.report.comparison import markdown
 from chaosext.report.html.page import page
@@ -122,6 +123,25 @@ def test_no_golden_file_is_forgotten() -> None:
     expected["comparison"] = {f"{each}.md" for each in COMPARED}
     for folder, names in expected.items():
         assert {path.name for path in (GOLDEN / folder).iterdir()} == names
+
+
+def test_a_long_run_of_many_nodes_fits_a_comment_of_a_pull_request() -> None:
+    """GitHub takes 65 536 characters."""
+    nodes = [f"Node/worker-{n}" for n in range(100)]
+    events = tuple(
+        event(float(t_s), Kind.DNS_DEAD, name, "10.2.112.10:53/udp timed out")
+        for t_s in range(50)
+        for name in nodes
+    )
+    outages = {lane: dict.fromkeys(nodes, ((1.0, 9.0), (12.0, 15.0), (20.0, None))) for lane in Lane}
+    blind = {name.removeprefix("Node/"): ((3.0, 4.0),) * 9 for name in nodes}
+    clocks = {
+        name.removeprefix("Node/"): NodeClock(offset_s=1.0, error_s=0.1, wall_skew_s=90.0) for name in nodes
+    }
+    run = replace(STORIES["passed"], events=events, outages=outages, unobserved=blind, clocks=clocks)
+    text = summary(RunData(result=run))
+    assert len(text) < 65_536
+    assert "more in timeline.jsonl" in text
 
 
 def test_changes_of_foreign_rules_are_told_by_author_and_none_is_hidden() -> None:
