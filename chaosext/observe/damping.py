@@ -62,8 +62,8 @@ class Streak:
 class Damper:
     """What people hear of a question. Good news are news only to who has heard bad ones.
 
-    Changes beyond `PER_MINUTE` are held back: the worst of them is said once a minute, with their number, and holds
-    until a calm minute has passed; then it ended when it was last left.
+    Where more than `PER_MINUTE` changes were within the last minute they are held back: the worst of them is said once
+    a minute, with their number, and holds until it is calmer; then it ended when it was last left.
     """
 
     question: Question
@@ -72,6 +72,8 @@ class Damper:
     _changes: deque[tuple[float, Kind]] = field(default_factory=deque)
     _held: Kind | None = None
     """While changes are held back: the worst of them, which is what people have heard."""
+    _left_s: float = 0.0
+    """When what is held was last left for something else, where it is something else."""
     _due_s: float = 0.0
 
     @property
@@ -82,56 +84,48 @@ class Damper:
         """It has been `kind` since `at_s`."""
         if not self._is_news(kind):
             return
+        before = self._changes[-1][1] if self._changes else kind
         self._changes.append((at_s, kind))
-        if self._held is None:
-            self._forget(at_s)
-            if len(self._changes) > PER_MINUTE:
-                yield from self._hold(at_s, max(kind, self._changes[-2][1], key=self._badness))
-            else:
-                yield from self._say(at_s, kind, words)
-        elif self._badness(kind) > self._badness(self._held):
-            self._held = kind
+        self._forget(at_s)
+        if self._held is None and len(self._changes) > PER_MINUTE:
+            yield from self._hold(at_s, max(kind, before, key=self._badness))
+        elif self._held is None or self._badness(kind) > self._badness(self._held):
+            self._held = self._held and kind
             yield from self._say(at_s, kind, words)
+        elif before is self._held:
+            self._left_s = at_s
 
     def tick(self, at_s: float, now: Kind | None, words: str) -> Iterator[Said]:
-        """A sample's time has come, with `now` decided: what was held back is due once a minute."""
-        if self._held is None or at_s < self._due_s:
+        """A sample's time has come, with `now` decided."""
+        if self._held is None:
             return
-        left_s = self._left_s(at_s)
         self._forget(at_s)
-        if len(self._changes) > PER_MINUTE:
+        if len(self._changes) <= PER_MINUTE:
+            yield from self.let_go(now, words)
+        elif at_s >= self._due_s:
             worst = max((kind for _, kind in self._changes), key=self._badness)
-            yield from self._hold(at_s, worst, left_s=None if worst is self._held else left_s)
-        else:
-            yield from self._release(left_s, now, words)
+            yield from self._hold(at_s, worst)
 
-    def let_go(self, at_s: float, now: Kind | None, words: str) -> Iterator[Said]:
-        """Hold nothing back any more: at `at_s` it is `now`."""
-        yield from self._release(self._left_s(at_s), now, words)
+    def let_go(self, now: Kind | None, words: str) -> Iterator[Said]:
+        """Hold nothing back any more: it is `now`."""
+        held, self._held = self._held, None
+        if held and now and now is not held:
+            yield from self._say(self._left_s, now, words)
 
     def blind(self) -> None:
         """Nobody looked for a while: whatever is seen next begins anew."""
         self._changes.clear()
         self._held = None
 
-    def _hold(self, at_s: float, kind: Kind, left_s: float | None = None) -> Iterator[Said]:
+    def _hold(self, at_s: float, kind: Kind) -> Iterator[Said]:
         """Say `kind` in place of all changes of a minute: since it was last so, or since worse was left."""
+        milder = self._held not in (None, kind)
+        since_s = self._left_s if milder else max(since_s for since_s, each in self._changes if each is kind)
         self._held, self._due_s = kind, at_s + MINUTE_S
-        last_s = max(since_s for since_s, each in self._changes if each is kind)
+        for (_, before), (next_s, _) in pairwise(self._changes):
+            self._left_s = next_s if before is kind else self._left_s
         words = f"flapping: changed {len(self._changes)} times within a minute, said once a minute"
-        yield from self._say(last_s if left_s is None else left_s, kind, words)
-
-    def _release(self, left_s: float, now: Kind | None, words: str) -> Iterator[Said]:
-        held, self._held = self._held, None
-        if held and now and now is not held:
-            yield from self._say(left_s, now, words)
-
-    def _left_s(self, at_s: float) -> float:
-        """When what is held was last left for something else; `at_s` where it still is so."""
-        left_s = at_s
-        for (_, kind), (next_s, _) in pairwise(self._changes):
-            left_s = next_s if kind is self._held else left_s
-        return left_s
+        yield from self._say(since_s, kind, words)
 
     def _is_news(self, kind: Kind) -> bool:
         return self._unseen or kind is not self.question.manner.restored or self.heard not in (None, kind)

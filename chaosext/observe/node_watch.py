@@ -93,7 +93,7 @@ class NodeWatch:
 
     def _end(self, head: Head, at_s: float) -> Iterator[Dated]:
         for track in self._tracks.values():
-            yield from ((head, since_s, note) for since_s, note in track.let_go(at_s))
+            yield from ((head, since_s, note) for since_s, note in track.let_go())
         seen, last = self._seen or (head, None)
         if last is None:
             yield from self._lost(head, head.mono_s, "the sentinel's record has no sample")
@@ -133,9 +133,9 @@ class _Track:
         self._streak = Streak(in_a_row=self._in_a_row, well=manner.restored, first_sign=manner.first_sign)
         self._damper.blind()
 
-    def let_go(self, at_s: float) -> Iterator[Said]:
+    def let_go(self) -> Iterator[Said]:
         """The run ends: say what it is."""
-        yield from self._damper.let_go(at_s, self._streak.decided, self._words)
+        yield from self._damper.let_go(self._streak.decided, self._words)
 
     def drop(self, at_s: float) -> Iterator[Said]:
         """It is in the plan no more: who has heard that it is lost must not wait for word that it is back."""

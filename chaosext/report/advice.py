@@ -75,8 +75,9 @@ def _stale_sockets(result: RunResult) -> Iterator[str]:
     stale = result.outages.get(Lane.DNS_KEPT_SOCKET, {})
     if not stale:
         return
-    lasting = [name for name, found in stale.items() if found[-1][1] is None]
-    when = f"Now, on {names(lasting)}" if lasting else f"After a cutover, on nodes such as {names(stale)}"
+    nodes = {name.partition(" → ")[0]: found[-1][1] is None for name, found in stale.items()}
+    lasting = [node for node, lasts in nodes.items() if lasts]
+    when = f"Now, on {names(lasting)}" if lasting else f"After a cutover, on nodes such as {names(nodes)}"
     yield (
         f"{when}: restart clients that keep a UDP socket to kube-dns open, or delete its stale entries "
         "(`conntrack -D -p udp --dport 53`)."

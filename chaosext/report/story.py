@@ -252,15 +252,15 @@ def _xds(account: Account) -> Iterator[Step]:
     if pods := first_each(each for each in lost if each.object.startswith("Pod/")):
         green = [event for event in pods if event.detail.endswith(FALSE_GREEN)]
         falsely = f" On {len(green)} of them 15021 still said ready: a false green." if green else ""
-        yield _step(pods, f"{_sidecars(pods)} lost their istiod{_without_istiod(account, pods)}.{falsely}")
+        yield _step(pods, f"{_sidecars(pods)} had no istiod{_without_istiod(account, pods)}.{falsely}")
 
 
 def _without_istiod(account: Account, pods: Sequence[Event]) -> str:
     """What was out on all their nodes when they lost it."""
-    nodes = {event.source.removeprefix(SOURCE): event.t_s for event in pods}
-    if all(_istiod_was_out(account, node, at_s) for node, at_s in nodes.items()):
+    nodes = {(event.source.removeprefix(SOURCE), event.t_s) for event in pods}
+    if all(_istiod_was_out(account, node, at_s) for node, at_s in nodes):
         return ", which could not be reached from their nodes"
-    if all(account.is_out(Lane.DNS, f"Node/{node}", at_s) for node, at_s in nodes.items()):
+    if all(account.is_out(Lane.DNS, f"Node/{node}", at_s) for node, at_s in nodes):
         return ", whose name nobody could look up on their nodes"
     return ""
 

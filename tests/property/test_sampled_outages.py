@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 DNS = Signal(kind=Watched.DNS_UDP, target="10.2.112.10", label="kube-dns")
 ROUTE = Signal(kind=Watched.ROUTE, target="10.244.1.2")
+PLANS = {(DNS,): (ROUTE, DNS), (ROUTE, DNS): (DNS, ROUTE), (DNS, ROUTE): (DNS,)}
+"""Each plan, and the one that comes after it."""
+
 ENOUGH = IN_A_ROW
 
 answers = st.lists(st.booleans(), max_size=60)
@@ -55,14 +58,14 @@ def record(given_looks: Sequence[Look]) -> Iterator[Head | Sample]:
         if look.before == "gap":
             n, at_s = n + 4, at_s + 4
         if look.before in ("restart", "reboot", "plan"):
-            signals = (ROUTE, DNS) if look.before == "plan" and head.signals == (DNS,) else (DNS,)
+            signals = PLANS[head.signals] if look.before == "plan" else (DNS,)
             boot = str(int(head.boot) + (look.before == "reboot"))
             head = replace(head, boot=boot, mono_s=at_s, signals=signals)
             yield head
         if look.before in ("restart", "reboot"):
             n, at_s = 0, at_s + 3
         for mark in look.row:
-            yield Sample(n, at_s, mark if head.signals == (DNS,) else f"+{mark}")
+            yield Sample(n, at_s, "".join(mark if each is DNS else "+" for each in head.signals))
             n, at_s = n + 1, at_s + 1
 
 
