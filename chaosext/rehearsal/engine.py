@@ -335,14 +335,10 @@ class _Play:
 
     def _roll_back(self) -> None:
         """kube-dns' Pods are deleted, and scheduled anew."""
-        mine, service, t = (
-            [pod for pod in self._scene.dns if pod.there],
-            self._stage.world.dns,
-            self._scene.now,
-        )
-        if service is None or not mine:
-            return
-        self._scene.mark(t, Kind.ROLLBACK, service.subject, f"deleting {len(mine)} kube-dns Pods", PLAN)
+        mine, t = [pod for pod in self._scene.dns if pod.there], self._scene.now
+        if mine:
+            deleting = f"deleting {len(mine)} kube-dns Pods"
+            self._scene.mark(t, Kind.ROLLBACK, self._stage.named(*mine[0].key), deleting, PLAN)
         for pod in mine:
             t += self._between(0.01, 0.05)
             self._scene.mark(t, Kind.POD_DELETED, pod.subject, f"on {self._scene.name(pod.node)}", PLAN)

@@ -34,6 +34,9 @@ WAIT_S, KILL_S = 60.0, 8.0
 BEGINS_S = 3.0
 """From a container's start to Ready where nothing is missing."""
 
+REFUSED_BEFORE_S = (2.0, 6.0)
+"""A second life's end: the application, running by then, is refused so long before its sidecar's back-off is told."""
+
 FIRST_PROBE_S = (8.0, 14.0)
 """After the failed wait, until the application's container runs and kubelet reports its first failed probe."""
 

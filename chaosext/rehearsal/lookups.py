@@ -87,7 +87,7 @@ class Lookups:
 
     def view(self, number: int) -> Dns:
         """How lookups from this observer go now."""
-        if self._stage.world.dns is None:
+        if self._stage.world.dns is None or not self._scene.dns:
             return Dns.UNKNOWN
         known = [pod for pod in self._scene.dns if pod.ready] if number in self._synced else self._frozen
         answers = [self._answers(number, pod) for pod in known]

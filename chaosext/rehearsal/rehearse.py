@@ -311,7 +311,7 @@ def _workloads(stage: Stage, plays: Weighted) -> dict[str, Any]:
             ("stuck", trace.stuck),
         ):
             for (namespace, owner), number in counts.items():
-                row = found.setdefault(_named(stage.world, namespace, owner), {})
+                row = found.setdefault(stage.named(namespace, owner), {})
                 row[field_] = row.get(field_, 0.0) + weight * number
     others = sum(weight * trace.others_evicted for weight, trace in plays)
     rows = {
@@ -319,11 +319,3 @@ def _workloads(stage: Stage, plays: Weighted) -> dict[str, Any]:
         for name, row in sorted(found.items())
     }
     return rows | ({"(others)": {"evicted": round(others, 1)}} if others else {})
-
-
-def _named(world: World, namespace: str, owner: str) -> str:
-    """The workload that people know: a ReplicaSet's Deployment; a bare Pod itself."""
-    known = world.workloads.get((namespace, owner))
-    top = known.owner if known and known.owner else owner
-    kind, _, name = top.partition("/")
-    return top if kind == "Pod" else f"{kind}/{namespace}/{name}"

@@ -95,7 +95,9 @@ class Sidecars:
         at, between = self._scene.at, self._scene.between
         at(t + between(*kubelet.first_failure_s(pod.sidecar)), self._fail, pod)
         crash_s = kubelet.crash_loop_s(pod.sidecar, t)
-        at(inf if crash_s is None else crash_s, self._crash, pod)
+        if crash_s is not None:
+            at(crash_s - between(*kubelet.REFUSED_BEFORE_S), self._fail, pod)
+            at(crash_s, self._crash, pod)
 
     def _can_configure(self, pod: Followed) -> bool:
         """A new sidecar resolves istiod's name, and finds it ready."""

@@ -183,6 +183,13 @@ class Stage:
         workers = tuple(n for n in self.observers if not self.world.nodes[n].control_plane)
         return workers or self.observers
 
+    def named(self, namespace: str, owner: str) -> str:
+        """The workload that people know: a ReplicaSet's Deployment, a bare Pod itself."""
+        known = self.world.workloads.get((namespace, owner))
+        top = known.owner if known and known.owner else owner
+        kind, _, name = top.partition("/")
+        return top if kind == "Pod" else f"{kind}/{namespace}/{name}"
+
     @cached_property
     def meshed(self) -> tuple[Pod, ...]:
         """Pods with a sidecar, on cut nodes."""

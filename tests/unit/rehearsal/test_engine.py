@@ -1,0 +1,319 @@
+"""Whole rehearsals: the story of the night, what would have prevented it, and what a cut does to each kind of Pod."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from worlds import (
+    ACCELERATED,
+    CALICO,
+    KUBE_DNS,
+    PRODUCTION,
+    ROUTED,
+    app_spec,
+    cluster,
+    dns_spec,
+    node,
+    off_control_plane,
+    spread_over,
+    unreachable_for,
+    workers_of,
+)
+
+from chaosext.model.errors import Refused
+from chaosext.model.timeline import Kind
+from chaosext.rehearsal.plan import Plan
+from chaosext.rehearsal.prediction import Dns, Forecast, PredictedEvent, Prediction
+from chaosext.rehearsal.rehearse import rehearse
+from chaosext.rehearsal.world import Mesh, Network, Pod, PodSpec, World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def rehearsed(
+    world: World, cut_for_s: float = 60.0, horizon_s: float = 400.0, samples: int | None = 60, **more: float
+) -> Prediction:
+    plan = Plan(cut_nodes=workers_of(world), cut_for_s=cut_for_s, horizon_s=horizon_s, **more)
+    return rehearse(world, plan, samples=samples)
+
+
+def lines(prediction: Prediction, kind: Kind, of: str = "", at_least: float = 0.5) -> list[PredictedEvent]:
+    return [
+        event
+        for event in prediction.timeline
+        if event.kind is kind and of in event.object and event.probability >= at_least
+    ]
+
+
+def chance(prediction: Prediction, state: Dns) -> float:
+    return sum(outcome.probability for outcome in prediction.outcomes if outcome.dns_after_heal is state)
+
+
+@pytest.fixture(scope="module")
+def story() -> Prediction:
+    return rehearsed(cluster(sidecar="holding"), 57.3, rollback_s=192.0)
+
+
+def test_the_story_of_the_night(story: Prediction) -> None:
+    assert story.verdict is Forecast.DEVIATED
+    assert story.self_heals is False
+    assert story.dns.during_cut is Dns.RESOLVABLE
+    assert story.dns.after_heal is Dns.DEAD
+    assert story.dns.after_rollback is Dns.RESOLVABLE
+    assert "cp-1" in story.outcomes[0].why
+    assert chance(story, Dns.RESOLVABLE) == 0
+
+
+def test_the_storys_order(story: Prediction) -> None:
+    firsts = [
+        lines(story, kind, of)[0].t_s
+        for kind, of in (
+            (Kind.CUT, ""),
+            (Kind.NODE_NOT_READY, ""),
+            (Kind.NODE_TAINTED, ""),
+            (Kind.POD_BOUND, "coredns"),
+            (Kind.POD_READY, "coredns"),
+            (Kind.HEAL, ""),
+            (Kind.DNS_DEAD, "Node/worker"),
+            (Kind.PROBE_FAILING, "shop"),
+            (Kind.ROLLBACK, ""),
+            (Kind.DNS_RESTORED, "Node/worker"),
+            (Kind.XDS_RESTORED, ""),
+        )
+    ]
+    assert firsts == sorted(firsts)
+
+
+def test_control_plane_nodes_lose_dns_with_the_cut(story: Prediction) -> None:
+    assert story.dns_per_node["cp-1"].during_cut is Dns.DEAD
+    assert story.dns_per_node["cp-1"].after_heal is Dns.RESOLVABLE
+    assert story.dns_per_node["worker-1"].during_cut is Dns.RESOLVABLE
+    assert story.dns_per_node["worker-1"].after_heal is Dns.DEAD
+
+
+def test_kube_dns_kept_off_unpeered_nodes_heals_with_the_network() -> None:
+    """Fact 11: replacements Pending until the heal, then well."""
+    found = rehearsed(cluster(affinity=off_control_plane()), 57.3)
+    assert found.verdict is Forecast.PASSED
+    assert found.self_heals
+    assert lines(found, Kind.POD_PENDING, "coredns")
+    assert all(event.t_min_s > 57.3 for event in lines(found, Kind.POD_BOUND, "coredns"))
+    assert all("cp-1" not in event.nodes for event in lines(found, Kind.POD_BOUND, "coredns"))
+
+
+@pytest.mark.parametrize("network", [ROUTED, replace(CALICO, peers=(), full_mesh=True)])
+def test_where_every_pod_is_reached_only_scheduling_stops(network: Network) -> None:
+    assert rehearsed(cluster(network=network)).verdict is Forecast.PASSED
+
+
+def test_one_and_three_may_go_each_way() -> None:
+    found = rehearsed(cluster(workers=3, control_plane=PRODUCTION), 480, 900, samples=None)
+    assert 0.4 < chance(found, Dns.PARTIAL) < 0.8
+    assert 0.2 < chance(found, Dns.RESOLVABLE) < 0.55
+    assert chance(found, Dns.DEAD) < 0.1
+    assert sum(outcome.probability for outcome in found.outcomes) == pytest.approx(1.0)
+
+
+def test_zones_of_their_own_are_emptied() -> None:
+    """Fact 4: as in the story."""
+    assert chance(rehearsed(cluster(workers=3, zones="abc"), 90), Dns.DEAD) > 0.9
+
+
+def test_a_cut_shorter_than_the_tolerations_evicts_nobody() -> None:
+    found = rehearsed(cluster(control_plane=PRODUCTION), 300)
+    assert not lines(found, Kind.POD_EVICTED, at_least=0)
+    assert found.verdict is Forecast.PASSED
+
+
+def test_default_timings_move_kube_dns_after_350_seconds() -> None:
+    moved = lines(rehearsed(cluster(control_plane=PRODUCTION), 480, 900), Kind.POD_EVICTED, "coredns")
+    assert all(340 < event.t_min_s < event.t_max_s < 390 for event in moved)
+    assert moved
+
+
+def test_native_sidecars_hang_without_crashing() -> None:
+    found = rehearsed(cluster(sidecar="native"), 57.3)
+    assert lines(found, Kind.PROBE_FAILING, "shop")[0].t_min_s < 75
+    assert not lines(found, Kind.CRASH_LOOP, at_least=0)
+    assert found.mesh["stuck_pods"] > 7
+
+
+def test_held_applications_crash_loop(story: Prediction) -> None:
+    without_rollback = rehearsed(cluster(sidecar="holding"), 57.3)
+    assert len(lines(without_rollback, Kind.CRASH_LOOP, "shop")) == 8
+    assert without_rollback.mesh["stuck_pods"] > 7
+
+
+def test_meshed_pods_are_created_only_after_the_heal(story: Prediction) -> None:
+    """The injection webhook can't be asked while istiod is cut off (recorded: 1.2 to 2.0 s after the heal)."""
+    created = lines(story, Kind.POD_CREATED, "shop")
+    assert len(created) == 8
+    assert all(event.t_min_s > 57.3 for event in created)
+    assert created[0].t_min_s < 58.5 < created[-1].t_max_s
+
+
+def test_a_webhook_without_endpoints_leaves_replicasets_backing_off() -> None:
+    world = cluster(sidecar="holding", affinity=off_control_plane())
+    settings = world.mesh
+    assert isinstance(settings, Mesh)
+    refused = replace(
+        world, mesh=replace(settings, istiod=replace(settings.istiod, publishes_not_ready=False))
+    )
+    created = lines(rehearsed(refused, 57.3), Kind.POD_CREATED, "shop", at_least=0.3)
+    assert max(event.t_max_s for event in created) > max(
+        event.t_max_s for event in lines(rehearsed(world, 57.3), Kind.POD_CREATED, "shop", at_least=0.3)
+    )
+
+
+def owned(owner: str, spec: PodSpec | None = None, node_name: str = "worker-1") -> Pod:
+    what = spec or PodSpec(labels={"app": "x"}, tolerations=unreachable_for(20))
+    return Pod(namespace="db", name="x-0", node=node_name, spec=what, owner=owner)
+
+
+def with_pods(world: World, pods: Iterable[Pod]) -> World:
+    return replace(world, pods=(*world.pods, *pods))
+
+
+def test_a_replica_sets_pod_is_replaced_while_the_old_one_is_terminating() -> None:
+    found = rehearsed(with_pods(cluster(), [owned("ReplicaSet/x-1")]))
+    assert lines(found, Kind.POD_CREATED, "Pod/db/x-1-*")[0].t_s < 60
+    assert lines(found, Kind.POD_GONE, "Pod/db/x-0")[0].t_min_s > 60
+
+
+def test_a_stateful_sets_pod_waits_until_the_old_one_is_gone() -> None:
+    found = rehearsed(with_pods(cluster(), [owned("StatefulSet/x")]))
+    assert lines(found, Kind.POD_EVICTED, "Pod/db/x-0")[0].t_max_s < 66
+    assert lines(found, Kind.POD_CREATED, "Pod/db/x-0")[0].t_min_s > 60
+
+
+def test_a_bare_pod_is_lost() -> None:
+    found = rehearsed(with_pods(cluster(), [owned("")]))
+    assert lines(found, Kind.POD_EVICTED, "Pod/db/x-0")
+    assert not lines(found, Kind.POD_CREATED, "Pod/db", at_least=0)
+    assert found.workloads["Pod/db/x-0"]["evicted"] > 0.9
+
+
+@pytest.mark.parametrize("owner", ["DaemonSet/x", "Node/worker-1", "ReplicaSet/x-1"])
+def test_who_tolerates_for_ever_stays(owner: str) -> None:
+    spec = PodSpec(labels={"app": "x"}, tolerations=unreachable_for(None))
+    assert not lines(
+        rehearsed(with_pods(cluster(), [owned(owner, spec)])), Kind.POD_EVICTED, "Pod/db", at_least=0
+    )
+
+
+def test_new_pods_go_to_cut_nodes_that_are_not_marked_yet() -> None:
+    """Fact 8: the black hole. With a toleration of 0 s the first node's Pods go to the other cut one, if unmarked."""
+    spec = PodSpec(labels={"app": "x"}, tolerations=unreachable_for(0))
+    bound = lines(
+        rehearsed(with_pods(cluster(), [owned("ReplicaSet/x-1", spec)])), Kind.POD_BOUND, "db", at_least=0
+    )
+    assert any("worker-2" in event.nodes and event.t_min_s < 60 for event in bound)
+
+
+def test_endpoints_leave_though_nobody_is_evicted() -> None:
+    """Facts 5 and 6: no ready endpoint from Unknown until after the heal, kube-dns where it was."""
+    world = cluster(workers=60, control_planes=3, control_plane=PRODUCTION)
+    found = rehearse(world, Plan(cut_nodes=workers_of(world), cut_for_s=480, horizon_s=700), samples=40)
+    gone = [event for event in lines(found, Kind.ENDPOINTS_CHANGED) if "no ready" in event.detail]
+    assert gone[0].t_s < 75
+    assert chance(found, Dns.RESOLVABLE) > 0.7
+
+
+def test_a_partial_cut_touches_only_its_nodes() -> None:
+    world = cluster(workers=3)
+    found = rehearse(world, Plan(cut_nodes=frozenset({"worker-1"}), cut_for_s=60, horizon_s=300))
+    assert {event.object for event in lines(found, Kind.NODE_NOT_READY, at_least=0)} == {"Node/worker-1"}
+    assert {event.object for event in lines(found, Kind.POD_EVICTED, at_least=0)} == {
+        "Pod/kube-system/coredns-66bc5c9577-0"
+    }
+
+
+def test_nodelocal_dns_keeps_names_outside_of_the_cluster() -> None:
+    assert rehearsed(cluster(network=replace(CALICO, nodelocal_dns=True))).dns.after_heal is Dns.PARTIAL
+
+
+def test_host_network_kube_dns_is_reached_everywhere() -> None:
+    host = replace(dns_spec(20), host_network=True)
+    world = cluster()
+    pods = [pod for pod in world.pods if pod.owner.startswith("DaemonSet")]
+    moved = spread_over(["worker-1", "worker-2"], 2, "ReplicaSet/coredns-1", "kube-system", host)
+    assert rehearsed(replace(world, pods=(*pods, *moved))).verdict is Forecast.PASSED
+
+
+@pytest.mark.parametrize(
+    "world",
+    [
+        replace(cluster(), dns=None),
+        cluster(network=Network()),
+        replace(cluster(), missing=frozenset({"BGPPeer"})),
+    ],
+)
+def test_what_cannot_be_known_is_unknown_and_says_why(world: World) -> None:
+    found = rehearsed(world)
+    assert found.verdict is Forecast.UNKNOWN
+    assert found.self_heals is None
+    assert found.outcomes[0].dns_after_heal is Dns.UNKNOWN
+    assert any("unknown" in each for each in found.assumptions)
+
+
+def test_a_selector_that_matches_no_pod_is_no_outage() -> None:
+    world = replace(cluster(), dns=replace(KUBE_DNS, selector={"k8s-app": "nobody"}))
+    assert rehearsed(world).verdict is Forecast.UNKNOWN
+
+
+def test_all_nodes_cut_is_master_disruption_and_evicts_nobody() -> None:
+    world = replace(cluster(), nodes=cluster().nodes[1:])
+    found = rehearsed(world)
+    assert not lines(found, Kind.POD_EVICTED, at_least=0)
+    assert any("outside" in each for each in found.assumptions)
+
+
+def test_nodes_lost_before_the_cut_are_said_to_be() -> None:
+    world = cluster(workers=3)
+    nodes = (*world.nodes[:3], replace(world.nodes[3], ready="Unknown"))
+    found = rehearsed(replace(world, nodes=nodes))
+    assert "Node/worker-3" not in {event.object for event in lines(found, Kind.NODE_NOT_READY)}
+    assert any("worker-3" in each for each in found.assumptions)
+
+
+def test_an_unknown_node_is_refused_with_names_that_are_there() -> None:
+    with pytest.raises(Refused, match=r"worker-9.*cp-1"):
+        rehearse(cluster(), Plan(cut_nodes=frozenset({"worker-9"})))
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"cut_nodes": frozenset()},
+        {"cut_nodes": frozenset({"a"}), "cut_for_s": 0.0},
+        {"cut_nodes": frozenset({"a"}), "cut_for_s": 900.0, "horizon_s": 60.0},
+        {"cut_nodes": frozenset({"a"}), "cut_for_s": 60.0, "rollback_s": 30.0},
+    ],
+)
+def test_a_plan_that_cannot_be_played_is_refused(bad: dict[str, object]) -> None:
+    with pytest.raises(Refused):
+        Plan(**bad)  # type: ignore[arg-type]
+
+
+def test_other_workloads_are_counted_where_they_are_too_many() -> None:
+    world = cluster(workers=8, apps=800)
+    found = rehearse(world, Plan(cut_nodes=workers_of(world), cut_for_s=60, horizon_s=300), samples=10)
+    assert found.workloads["(others)"]["evicted"] > 50
+    assert not [event for event in found.timeline if "/web/" in event.object]
+
+
+def test_a_drained_cluster_has_room_for_nobody() -> None:
+    """kube-dns stays Pending while the only node left is full."""
+    full = replace(node("cp-1", control_plane=True), max_pods=1)
+    world = cluster(control_plane=ACCELERATED)
+    found = rehearsed(replace(world, nodes=(full, *world.nodes[1:])))
+    assert lines(found, Kind.POD_PENDING, "coredns")
+    assert found.verdict is Forecast.PASSED
+
+
+def test_the_spec_of_an_app_is_shared() -> None:
+    spec = app_spec("web")
+    assert all(pod.spec is spec for pod in spread_over(["a"], 3, "ReplicaSet/web", "shop", spec))

@@ -1,0 +1,91 @@
+"""How sidecars fail without configuration, come back, and hold up injection; how lookups add up."""
+
+from __future__ import annotations
+
+from itertools import islice, pairwise
+
+import pytest
+from worlds import app_spec
+
+from chaosext.rehearsal import dns
+from chaosext.rehearsal.kubelet import BACKOFF_MAX_S, crash_loop_s, first_failure_s, lives, resumes_s
+from chaosext.rehearsal.mesh import Sidecar, retry_after_s, sidecar
+from chaosext.rehearsal.prediction import Dns
+
+
+def test_back_off_doubles_from_ten_seconds_to_five_minutes() -> None:
+    pauses = [later[0] - earlier[1] for earlier, later in pairwise(islice(lives(0.0), 9))]
+    assert pauses == [0, 10, 20, 40, 80, 160, 300, 300]
+    assert max(pauses) == BACKOFF_MAX_S
+
+
+def test_a_held_application_fails_as_on_the_testbed() -> None:
+    """Recorded: bound at 67.0 s, first probe refused at 138.1 s, CrashLoopBackOff at 205.9 s."""
+    low, high = first_failure_s(Sidecar.HOLDING)
+    assert 69 + low <= 138.1 <= 69 + high + 3
+    assert crash_loop_s(Sidecar.HOLDING, 69.0) == pytest.approx(205.9, abs=3)
+
+
+@pytest.mark.parametrize("kind", [Sidecar.NATIVE, Sidecar.CLASSIC])
+def test_others_fail_at_once_and_do_not_crash(kind: Sidecar) -> None:
+    assert first_failure_s(kind)[1] < 10
+    assert crash_loop_s(kind, 0.0) is None
+
+
+def test_configuration_in_time_saves_a_life_and_too_late_costs_a_back_off() -> None:
+    (_, first_end), (second, second_end), (third, _) = islice(lives(0.0), 3)
+    assert resumes_s(Sidecar.HOLDING, 0.0, 30.0) == 30.0
+    assert resumes_s(Sidecar.HOLDING, 0.0, first_end - 1) == pytest.approx(second + 3)
+    assert resumes_s(Sidecar.HOLDING, 0.0, second_end - 1) == pytest.approx(third + 3)
+    assert resumes_s(Sidecar.NATIVE, 0.0, 500.0) == 500.0
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("none", Sidecar.NONE),
+        ("holding", Sidecar.HOLDING),
+        ("classic", Sidecar.CLASSIC),
+        ("native", Sidecar.NATIVE),
+    ],
+)
+def test_sidecars_are_told_apart(name: str, kind: Sidecar) -> None:
+    assert sidecar(app_spec("web", sidecar=name)) is kind
+
+
+def test_refused_controllers_back_off_up_to_a_thousand_seconds() -> None:
+    assert retry_after_s(1) == pytest.approx(0.01)
+    assert retry_after_s(15) == pytest.approx(163.84)
+    assert retry_after_s(40) == 1000.0
+
+
+@pytest.mark.parametrize(
+    ("answers", "cached", "state"),
+    [
+        ((True, True), False, Dns.RESOLVABLE),
+        ((True, False), False, Dns.PARTIAL),
+        ((False, False), False, Dns.DEAD),
+        ((), False, Dns.DEAD),
+        ((), True, Dns.PARTIAL),
+        ((False,), True, Dns.PARTIAL),
+        ((True, None), False, Dns.UNKNOWN),
+        ((None,), True, Dns.UNKNOWN),
+    ],
+)
+def test_lookups_of_one_node(answers: tuple[bool | None, ...], cached: bool, state: Dns) -> None:
+    assert dns.state(answers, cached=cached) is state
+
+
+@pytest.mark.parametrize(
+    ("states", "all_together"),
+    [
+        ((Dns.RESOLVABLE, Dns.RESOLVABLE), Dns.RESOLVABLE),
+        ((Dns.DEAD, Dns.DEAD), Dns.DEAD),
+        ((Dns.DEAD, Dns.RESOLVABLE), Dns.PARTIAL),
+        ((Dns.UNKNOWN, Dns.RESOLVABLE), Dns.UNKNOWN),
+        ((Dns.UNKNOWN, Dns.DEAD), Dns.PARTIAL),
+        ((), Dns.UNKNOWN),
+    ],
+)
+def test_lookups_of_all_nodes(states: tuple[Dns, ...], all_together: Dns) -> None:
+    assert dns.overall(states) is all_together

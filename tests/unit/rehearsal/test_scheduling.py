@@ -1,0 +1,193 @@
+"""Which nodes a Pod may go to, and which it prefers: filters and scores of the scheduler's default plugins."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from worlds import CONTROL_PLANE_LABEL, app_spec, node, spread_over
+
+from chaosext.cluster.objects import Taint
+from chaosext.rehearsal.chance import Sampled
+from chaosext.rehearsal.scheduling import Board, Placement
+from chaosext.rehearsal.world import (
+    Affinity,
+    LabelSelector,
+    Node,
+    NodeTerm,
+    Pod,
+    PodSpec,
+    PodTerm,
+    Requirement,
+    Resources,
+    Spread,
+    Toleration,
+    World,
+)
+
+ZONE = "topology.kubernetes.io/zone"
+HOST = "kubernetes.io/hostname"
+ANYWHERE = PodSpec(labels={"app": "new"})
+
+
+def like(**labels: str) -> LabelSelector:
+    return LabelSelector(
+        requirements=tuple(
+            Requirement(key=key, operator="In", values=(value,)) for key, value in labels.items()
+        )
+    )
+
+
+def placement(nodes: tuple[Node, ...], pods: tuple[Pod, ...] = ()) -> Placement:
+    return Placement(Board(World(nodes=nodes, pods=pods)), Sampled(0, 0, 1))
+
+
+def feasible(
+    where: Placement, spec: PodSpec, namespace: str = "shop", closed: tuple[int, ...] = ()
+) -> list[str]:
+    group = where.board.group(namespace, spec)
+    return [where.board.nodes[n].name for n in where.feasible(group, lambda n: n in closed)]
+
+
+def best(where: Placement, spec: PodSpec, namespace: str = "shop") -> list[str]:
+    group = where.board.group(namespace, spec)
+    chosen = where.best(group, where.feasible(group, lambda _: False))
+    return [where.board.nodes[n].name for n in chosen]
+
+
+THREE = (node("a", zone="x"), node("b", zone="x"), node("c", zone="y"))
+
+
+def on(name: str, spec: PodSpec, namespace: str = "shop") -> Pod:
+    return Pod(namespace=namespace, name=f"on-{name}", node=name, spec=spec)
+
+
+def test_taints_keep_pods_away_and_tolerations_let_them_in() -> None:
+    nodes = (node("cp", control_plane=True), node("a"), replace(node("b"), unschedulable=True))
+    assert feasible(placement(nodes), ANYWHERE) == ["a"]
+    spec = PodSpec(tolerations=(Toleration(key=CONTROL_PLANE_LABEL, effect="NoSchedule"),))
+    assert feasible(placement(nodes), spec) == ["cp", "a"]
+    assert feasible(placement(nodes), PodSpec(tolerations=(Toleration(operator="Exists"),))) == [
+        "cp",
+        "a",
+        "b",
+    ]
+
+
+def test_nodes_tainted_by_now_are_left_out() -> None:
+    assert feasible(placement(THREE), ANYWHERE, closed=(0, 2)) == ["b"]
+
+
+def test_node_selector_and_required_affinity() -> None:
+    assert feasible(placement(THREE), PodSpec(node_selector={ZONE: "x"})) == ["a", "b"]
+    term = NodeTerm(requirements=(Requirement(key=ZONE, operator="NotIn", values=("x",)),))
+    named = NodeTerm(names=("a",))
+    spec = PodSpec(affinity=Affinity(required_nodes=(term, named)))
+    assert feasible(placement(THREE), spec) == ["a", "c"]
+    assert feasible(placement(THREE), PodSpec(affinity=Affinity(required_nodes=()))) == []
+
+
+def test_requests_must_fit() -> None:
+    small = replace(node("a"), allocatable=Resources(cpu_m=1000, memory_bytes=1 << 30))
+    held = on("a", PodSpec(requests=Resources(cpu_m=900)))
+    where = placement((small, node("b")), (held,))
+    assert feasible(where, PodSpec(requests=Resources(cpu_m=200))) == ["b"]
+    assert feasible(where, PodSpec(requests=Resources(cpu_m=100))) == ["a", "b"]
+    assert feasible(where, PodSpec(requests=Resources(extended=(("nvidia.com/gpu", 1),)))) == []
+
+
+def test_a_full_node_takes_no_more_pods_until_one_is_gone() -> None:
+    where = placement((replace(node("a"), max_pods=1),), (on("a", ANYWHERE),))
+    assert feasible(where, ANYWHERE) == []
+    where.leave(where.board.group("shop", ANYWHERE), 0)
+    assert feasible(where, ANYWHERE) == []
+    where.add(where.board.group("shop", ANYWHERE), 0, -1)
+    assert feasible(where, ANYWHERE) == ["a"]
+
+
+def test_a_host_port_is_there_once() -> None:
+    spec = PodSpec(host_ports=(("TCP", 443),))
+    assert feasible(placement(THREE, (on("a", spec),)), spec) == ["b", "c"]
+
+
+def test_required_anti_affinity_holds_both_ways() -> None:
+    apart = Affinity(forbidden_pods=(PodTerm(topology_key=ZONE, selector=like(app="new")),))
+    spec = PodSpec(labels={"app": "new"}, affinity=apart)
+    assert feasible(placement(THREE, (on("a", spec),)), spec) == ["c"]
+    assert feasible(placement(THREE, (on("a", spec),)), ANYWHERE) == ["c"]
+    assert feasible(placement(THREE, (on("a", spec, "other"),)), spec) == ["a", "b", "c"]
+
+
+def test_terminating_pods_still_repel() -> None:
+    """They are on their node until their kubelet has heard: on a cut node that is after the heal."""
+    apart = Affinity(forbidden_pods=(PodTerm(topology_key=HOST, selector=like(app="new")),))
+    spec = PodSpec(labels={"app": "new"}, affinity=apart)
+    where = placement(THREE, (on("a", spec),))
+    where.leave(where.board.group("shop", spec), 0)
+    assert feasible(where, spec) == ["b", "c"]
+
+
+def test_required_affinity_wants_company_and_the_first_may_start() -> None:
+    together = Affinity(required_pods=(PodTerm(topology_key=ZONE, selector=like(app="new")),))
+    spec = PodSpec(labels={"app": "new"}, affinity=together)
+    assert feasible(placement(THREE, (on("c", ANYWHERE),)), spec) == ["c"]
+    assert feasible(placement(THREE), spec) == ["a", "b", "c"]
+    stranger = PodSpec(labels={"app": "other"}, affinity=together)
+    assert feasible(placement(THREE), stranger) == []
+
+
+def test_spread_that_must_hold() -> None:
+    spread = Spread(max_skew=1, topology_key=ZONE, required=True, selector=like(app="new"))
+    spec = PodSpec(labels={"app": "new"}, spreads=(spread,))
+    assert feasible(placement(THREE, (on("a", spec),)), spec) == ["c"]
+    assert feasible(placement((*THREE, node("no-zone"))), spec) == ["a", "b", "c"]
+
+
+def test_spread_does_not_count_terminating_pods() -> None:
+    spread = Spread(max_skew=1, topology_key=ZONE, required=True, selector=like(app="new"))
+    spec = PodSpec(labels={"app": "new"}, spreads=(spread,))
+    where = placement(THREE, (on("a", spec),))
+    where.leave(where.board.group("shop", spec), 0)
+    assert feasible(where, spec) == ["a", "b", "c"]
+
+
+def test_preferred_anti_affinity_spreads() -> None:
+    apart = Affinity(avoided_pods=((100, PodTerm(topology_key=HOST, selector=like(app="new"))),))
+    spec = PodSpec(labels={"app": "new"}, affinity=apart)
+    assert best(placement(THREE, (on("a", spec), on("b", spec))), spec) == ["c"]
+
+
+def test_preferred_node_affinity_wins_over_room() -> None:
+    wish = Affinity(
+        preferred_nodes=(
+            (100, NodeTerm(requirements=(Requirement(key=ZONE, operator="In", values=("y",)),))),
+        )
+    )
+    busy = on("c", PodSpec(requests=Resources(cpu_m=500, memory_bytes=6 << 30)))
+    assert best(placement(THREE, (busy,)), PodSpec(affinity=wish)) == ["c"]
+
+
+def test_prefer_no_schedule_is_avoided() -> None:
+    soft = replace(node("a"), taints=(Taint(key="old", value="", effect="PreferNoSchedule"),))
+    assert best(placement((soft, node("b"))), ANYWHERE) == ["b"]
+
+
+def test_more_room_is_better_and_equal_nodes_tie() -> None:
+    spec = PodSpec(requests=Resources(cpu_m=100, memory_bytes=1 << 30))
+    busy = on("a", PodSpec(requests=Resources(cpu_m=1000, memory_bytes=12 << 30)))
+    nodes = (node("a"), node("b"), node("c"))
+    assert best(placement(nodes, (busy,)), spec) == ["b", "c"]
+
+
+def test_pods_of_one_template_spread_by_default() -> None:
+    spec = app_spec("web", sidecar="none")
+    nodes = (node("a"), node("b"), node("c"))
+    pods = spread_over(["a", "b"], 8, "ReplicaSet/web-1", "shop", spec)
+    assert best(placement(nodes, pods), spec) == ["c"]
+
+
+@pytest.mark.parametrize(("count", "wanted"), [(99, 99), (100, 100), (400, 188), (5000, 500), (6000, 300)])
+def test_large_clusters_are_not_searched_through(count: int, wanted: int) -> None:
+    """pkg/scheduler/schedule_one.go, `numFeasibleNodesToFind`."""
+    nodes = tuple(node(f"n{at}") for at in range(count))
+    assert len(feasible(placement(nodes), ANYWHERE)) == wanted
