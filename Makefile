@@ -8,7 +8,7 @@ KIND_TESTS ?= tests/kind
 EXPERIMENT := experiments/control-plane-partition.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help engine-or-root machine gameday test lint unit trust kind-test bench lock down clean
+.PHONY: help engine-or-root machine gameday test lint unit browser-test trust kind-test bench lock down clean
 
 help: ## What there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -50,6 +50,10 @@ lint: $(VENV)/.installed
 unit: $(VENV)/.installed
 	$(BIN)/pytest -q
 
+browser-test: PACKAGES += chromium:chromium
+browser-test: machine $(VENV)/.installed ## The HTML report in a real Chromium: sizes, schemes, keyboard, accessibility
+	$(BIN)/pytest -q tests/browser
+
 trust: engine-or-root machine $(VENV)/.installed ## The trust table: every promise tried, in numbers (under 30 minutes)
 	$(BIN)/chaosext testbed up
 	$(BIN)/python -m tests.trust
@@ -67,7 +71,7 @@ lock: $(VENV)/.tools ## Renew the lock files
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile -q pyproject.toml --python-version 3.11 --generate-hashes \
 	  --custom-compile-command "make lock" -o requirements.lock
-	$(BIN)/uv pip compile -q pyproject.toml --extra dev --python-version 3.11 --generate-hashes \
+	$(BIN)/uv pip compile -q pyproject.toml --extra dev --extra browser --python-version 3.11 --generate-hashes \
 	  --custom-compile-command "make lock" -c requirements.lock -o requirements-dev.lock
 
 clean: ## Remove the virtual environment
