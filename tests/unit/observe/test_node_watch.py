@@ -320,8 +320,8 @@ def test_dns_that_dies_no_more_but_still_loses_lookups_is_degraded_since_it_was_
     assert [each for each in dns if each[1] in (Kind.DNS_DEGRADED, Kind.DNS_DEAD) and each[0] >= 15] == [
         (15, Kind.DNS_DEGRADED, True),
         (15, Kind.DNS_DEAD, False),
+        (21, Kind.DNS_DEAD, True),
         (24, Kind.DNS_DEGRADED, True),
-        (131, Kind.DNS_DEGRADED, True),
     ]
 
 
