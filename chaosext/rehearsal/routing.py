@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from chaosext.cluster.peering import peer_address, selects
 from chaosext.cluster.selector import matches
 from chaosext.rehearsal.world import Plugin
 
@@ -65,7 +66,9 @@ class Routes:
     def _external(self) -> frozenset[int]:
         """Nodes that announce to the fabric: a peer that is no node of the cluster."""
         peers = [
-            peer for peer in self._network.peers if peer.peer_ip and _address(peer.peer_ip) not in self._ips
+            peer
+            for peer in self._network.peers
+            if peer.peer_ip and peer_address(peer.peer_ip) not in self._ips
         ]
         return frozenset(number for peer in peers for number in self._local(peer))
 
@@ -74,14 +77,12 @@ class Routes:
         return frozenset(number for number, node in enumerate(self._nodes) if node.reflector_cluster)
 
     def _local(self, peer: BgpPeer) -> frozenset[int]:
-        if peer.node:
-            return frozenset(number for number, node in enumerate(self._nodes) if node.name == peer.node)
-        return self._matching(peer.node_selector)
+        return frozenset(number for number, node in enumerate(self._nodes) if selects(peer, node))
 
     def _remote(self, peer: BgpPeer) -> frozenset[int]:
         if peer.peer_selector:
             return self._matching(peer.peer_selector)
-        number = self._ips.get(_address(peer.peer_ip))
+        number = self._ips.get(peer_address(peer.peer_ip))
         return frozenset() if number is None else frozenset((number,))
 
     def _matching(self, selector: str) -> frozenset[int]:
@@ -136,13 +137,6 @@ class Routes:
             number in self._reflectors,
             *(number in end for session in self._sessions for end in session),
         )
-
-
-def _address(peer_ip: str) -> str:
-    """A BGPPeer's peerIP without its port: `172.18.0.5`, `172.18.0.5:179`, `[fc00::5]:179`."""
-    if peer_ip.startswith("["):
-        return peer_ip[1:].partition("]")[0]
-    return peer_ip.partition(":")[0] if peer_ip.count(":") == 1 else peer_ip
 
 
 def unannounced(routes: Routes, nodes: tuple[Node, ...]) -> tuple[str, ...]:

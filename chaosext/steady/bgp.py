@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
-from chaosext.cluster.selector import matches
+from chaosext.cluster.peering import expected_peers
 from chaosext.model.errors import Unreachable
 from chaosext.model.finding import Evidence, Finding, Status, worst
 from chaosext.nodes.frr import parse_summary
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from chaosext.cluster.client import Cluster
-    from chaosext.cluster.objects import BgpPeer, Node
     from chaosext.nodes.shell import NodeShell
 
 ASK_TIMEOUT_S = 5.0
@@ -112,47 +111,6 @@ def parse_frr(text: str) -> tuple[Session, ...]:
     except ValueError as error:
         raise Unreachable(f"the leaf did not answer in JSON ({text.strip()[:80]!r})") from error
     return tuple(Session(peer=each.ip, established=each.established, state=each.state) for each in peers)
-
-
-def peered_nodes(nodes: Iterable[Node], peers: Iterable[BgpPeer], mesh: bool) -> tuple[str, ...]:
-    """Names of the nodes that have a BGP peer by configuration: where kube-dns may live and be heard of."""
-    everyone, configured = tuple(nodes), tuple(peers)
-    return tuple(node.name for node in everyone if expected_peers(node, everyone, configured, mesh))
-
-
-def expected_peers(
-    node: Node, nodes: Sequence[Node], peers: Sequence[BgpPeer], mesh: bool
-) -> tuple[str, ...]:
-    """Addresses with which Calico's configuration gives `node` a session, sorted; empty for none.
-
-    A BGPPeer with a peerSelector makes a session for both ends (Calico's reference, "BGP peer").
-    """
-    found = {_address(peer.peer_ip) for peer in peers if peer.peer_ip and _selects(peer, node)}
-    others = [other for other in nodes if other.name != node.name]
-    for peer in (each for each in peers if each.peer_selector):
-        for other in others:
-            if _joins(peer, node, other) or _joins(peer, other, node):
-                found.update(other.internal_ips[:1])
-    if mesh:
-        found.update(ip for other in others for ip in other.internal_ips[:1])
-    return tuple(sorted(found))
-
-
-def _selects(peer: BgpPeer, node: Node) -> bool:
-    if peer.node:
-        return peer.node == node.name
-    return matches(peer.node_selector, node.labels)
-
-
-def _joins(peer: BgpPeer, local: Node, remote: Node) -> bool:
-    return _selects(peer, local) and matches(peer.peer_selector, remote.labels)
-
-
-def _address(peer_ip: str) -> str:
-    """A BGPPeer's peerIP without its port: `172.18.0.5`, `172.18.0.5:179`, `[fc00::5]:179`."""
-    if peer_ip.startswith("["):
-        return peer_ip[1:].partition("]")[0]
-    return peer_ip.partition(":")[0] if peer_ip.count(":") == 1 else peer_ip
 
 
 def judge(evidence: BgpEvidence) -> Finding:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from chaosext.cluster.peering import peered_nodes
 from chaosext.model.finding import Evidence, Finding, Status, worst
-from chaosext.steady.bgp import peered_nodes
 from chaosext.steady.dns import NAMESPACE, SERVICE
 from chaosext.steady.names import PLACEMENT
 

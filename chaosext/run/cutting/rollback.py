@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from chaosext.cluster.client import Cluster, NotFound
 from chaosext.cluster.lease import LEASE, look_at_lease
+from chaosext.cluster.peering import peered_nodes
 from chaosext.model.crash import crash_point
 from chaosext.model.errors import ChaosextError, Inconclusive, Unreachable
 from chaosext.model.finding import Status
@@ -17,7 +18,6 @@ from chaosext.run.reach import connect_to_act, surroundings
 from chaosext.run.watch.waiting import POLL_S
 from chaosext.safety.audit import Event
 from chaosext.steady import names
-from chaosext.steady.bgp import peered_nodes
 from chaosext.steady.placement import KUBE_DNS_SELECTOR
 from chaosext.steady.suite import run_checks
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from chaosext.cluster.client import NotFound
+from chaosext.cluster.peering import expected_peers
 from chaosext.model.errors import Refused
 from chaosext.sentinel.plan import Named, Plan, Sidecar
 from chaosext.steady import dns
-from chaosext.steady.bgp import expected_peers
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence

@@ -8,17 +8,16 @@ from typing import Any
 import pytest
 from steady_worlds import NOW, ScriptedShell, bgp_peer, endpoint, node, pod
 
+from chaosext.cluster.peering import expected_peers, peered_nodes
 from chaosext.model.errors import Unreachable
 from chaosext.model.finding import Status
 from chaosext.nodes.shell import ShellResult
 from chaosext.sentinel.bird import Session, parse_bird
 from chaosext.steady.bgp import (
     BgpEvidence,
-    expected_peers,
     gather,
     judge,
     parse_frr,
-    peered_nodes,
 )
 from chaosext.steady.placement import PlacementEvidence
 from chaosext.steady.placement import judge as judge_placement
