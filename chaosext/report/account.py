@@ -26,6 +26,9 @@ NODE_IN_DETAIL = re.compile(r"(?:to|from|on) ([^\s,]+)")
 ON_NODE = re.compile(r" on ([^\s,]+)")
 """`10.244.0.7 on cp-1, 10.244.0.8 on cp-1`; `coredns-x on cp-1 10.244.0.7`."""
 
+ROUND_S = 1.0
+"""A sample bears the time when its round began: what the cut did may be dated by so much before it."""
+
 DNS_TARGET = re.compile(r":53/(?:udp|tcp)$")
 
 
@@ -68,8 +71,12 @@ class Account:
         )
 
     def first_of(self, *kinds: Kind) -> list[Event]:
-        """The first since the cut of each object."""
-        return first_each(event for event in self.of(*kinds) if event.t_s > 0)
+        """The first of each object that the cut may have done."""
+        return first_each(self.since_cut(*kinds))
+
+    def since_cut(self, *kinds: Kind) -> list[Event]:
+        """Those that the cut may have done, in the order of time."""
+        return [event for event in self.of(*kinds) if event.t_s > -ROUND_S]
 
     def is_out(self, lane: Lane, name: str, at_s: float) -> bool:
         return any(covers(each, at_s) for each in self.result.outages.get(lane, {}).get(name, ()))

@@ -101,4 +101,5 @@ def _unobserved(result: RunResult) -> Iterator[str]:
         if len(blind) == 1
         else ""
     )
-    yield f"Don't take {names(blind)} for healthy while nobody observed them{when}: look there, or run again."
+    them = "it" if len(blind) == 1 else "them"
+    yield f"Don't take {names(blind)} for healthy while nobody observed {them}{when}: look there, or run again."

@@ -140,7 +140,7 @@ def _healed(account: Account) -> Iterator[Step]:
 
 def _dns(account: Account) -> Iterator[Step]:
     """What died during the cut and what died after the heal have different causes."""
-    dead = [event for event in account.of(Kind.DNS_DEAD) if event.t_s > 0]
+    dead = account.since_cut(Kind.DNS_DEAD)
     during = first_each(event for event in dead if event.t_s < account.heal_s)
     after = first_each(event for event in dead if event.t_s >= account.heal_s)
     if during:
@@ -216,11 +216,11 @@ def _unseen(account: Account, events: Sequence[Event]) -> str:
 
 def _blind(account: Account) -> Iterator[Step]:
     """When sight of nodes was lost; many are told in one step."""
-    lost = {
-        event: found
+    windows = {
+        event: account.blind(event.object.removeprefix("Node/"), event.t_s)
         for event in account.of(Kind.OBSERVATION_LOST)
-        if event.t_s > 0 and (found := account.blind(event.object.removeprefix("Node/"), event.t_s))
     }
+    lost = {event: found for event, found in windows.items() if found and (found[1] is None or found[1] > 0)}
     if len(lost) > FEW:
         first = next(iter(lost))
         yield _step(list(lost), f"{_names(list(lost))} were not observed for a while: {first.detail}.")
@@ -246,7 +246,7 @@ def _sockets(account: Account) -> Iterator[Step]:
 
 
 def _xds(account: Account) -> Iterator[Step]:
-    lost = [event for event in account.of(Kind.XDS_LOST) if event.t_s > 0]
+    lost = account.since_cut(Kind.XDS_LOST)
     for event in (each for each in lost if not each.object.startswith("Pod/")):
         yield _step([event], f"sidecars were without xDS: {event.detail.partition('; ')[0]}.")
     if pods := first_each(each for each in lost if each.object.startswith("Pod/")):

@@ -1,0 +1,188 @@
+"""The chain of causes: every sentence has its evidence, and "because" is said only where the cause was seen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from stories import CP, CUT, DEAD_SEEN, HEALED, MOVED, NO_WAY, ONE, STORIES, TWO, event, result, seen, verdict
+
+from chaosext.model.timeline import Event, Kind
+from chaosext.model.verdict import Outcome
+from chaosext.observe.outages import outages
+from chaosext.report.advice import what_to_do
+from chaosext.report.story import Step, causes, chain_of_causes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from chaosext.model.result import RunResult
+
+SEEN = STORIES["deviated-rollback-verified"]
+
+
+def run(*events: Event) -> RunResult:
+    return result(verdict(Outcome.DEVIATED, "dns_resolvable", verified=True), *events)
+
+
+def without(kind: Kind, of: Iterable[Event] = SEEN.events) -> RunResult:
+    return run(*(each for each in of if each.kind is not kind))
+
+
+def step(of: RunResult, kind: Kind, after_s: float = 0.0) -> Step:
+    """The step that an event of `kind` is evidence of."""
+    return next(
+        each
+        for each in causes(of)
+        if each.t_s >= after_s and any(event.kind is kind for event in each.evidence)
+    )
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_each_sentence_has_its_evidence_and_its_time(story: str) -> None:
+    steps = causes(STORIES[story])
+    assert [each.t_s for each in steps] == sorted(each.t_s for each in steps)
+    for each in steps:
+        assert each.evidence
+        assert set(each.evidence) <= set(STORIES[story].events)
+        assert min(event.t_s for event in each.evidence) <= each.t_s
+        assert each.text.endswith((".", ")"))
+    assert len(chain_of_causes(STORIES[story])) == len(steps)
+
+
+def test_the_night_is_told_to_its_end() -> None:
+    told = "\n".join(chain_of_causes(SEEN))
+    for link in (
+        f"kube-dns was re-created on {CP}, which has no BGP session",
+        f"{ONE} and {TWO} had no route to kube-dns on {CP}",
+        f"because kube-dns was on {CP} and no route led there",
+        "Lookups timed out, they were not refused",
+        f"On {CP} lookups were answered: kube-dns was well, the way to it was not",
+        f"UDP sockets from before got no DNS answers on {ONE}",
+        "15021 still said ready: a false green",
+        "whose sidecars were without xDS",
+        f"DNS was back on {ONE} and {TWO}",
+    ):
+        assert link in told
+
+
+def test_no_route_is_claimed_that_nobody_saw_missing() -> None:
+    story = without(Kind.ROUTE_LOST)
+    assert not any("no route" in each.text for each in causes(story))
+    assert f": by then kube-dns was on {CP}, which has no BGP session." in step(story, Kind.DNS_DEAD, 54).text
+
+
+def test_a_route_that_only_some_were_seen_without_is_told_of_those() -> None:
+    story = run(
+        *(each for each in SEEN.events if each.kind is not Kind.ROUTE_LOST or ONE + " " in each.object)
+    )
+    assert f"which has no BGP session; {ONE} had no route there." in step(story, Kind.DNS_DEAD, 54).text
+
+
+def test_kube_dns_is_blamed_for_nothing_when_it_is_where_it_should_be() -> None:
+    story = run(*CUT, *HEALED, *DEAD_SEEN)
+    text = step(story, Kind.DNS_DEAD, 54).text
+    assert text.startswith(f"DNS died on {ONE} and {TWO}. ")
+    assert "kube-dns" not in text
+
+
+def test_a_node_that_died_too_did_not_get_answers() -> None:
+    also = seen(55.0, Kind.DNS_DEAD, CP, f"Node/{CP}", "10.2.112.10:53/udp timed out")
+    story = run(*CUT, *MOVED, *NO_WAY, *HEALED, *DEAD_SEEN, also)
+    assert "lookups were answered" not in step(story, Kind.DNS_DEAD, 54).text
+
+
+def test_a_node_that_nobody_observed_is_not_said_to_get_answers() -> None:
+    blind = seen(50.0, Kind.OBSERVATION_LOST, CP, f"Node/{CP}", "the sentinel's record ends here")
+    text = step(run(*SEEN.events, blind), Kind.DNS_DEAD, 54).text
+    assert "lookups were answered" not in text
+    assert f"Nobody saw {CP} then (from 50.0 s on)." in text
+
+
+def test_refused_is_told_from_timed_out() -> None:
+    refused = [replace(each, detail=each.detail.replace("timed out", "refused")) for each in DEAD_SEEN]
+    text = step(run(*CUT, *HEALED, *refused), Kind.DNS_DEAD).text
+    assert "Lookups were refused: the host was there" in text
+    mixed = [*refused[:2], *DEAD_SEEN[2:]]
+    assert "Lookups" not in step(run(*CUT, *HEALED, *mixed), Kind.DNS_DEAD).text
+
+
+def test_only_a_cut_node_is_said_to_be_cut_off() -> None:
+    dead = seen(5.0, Kind.DNS_DEAD, ONE, f"Node/{ONE}", "10.2.112.10:53/udp timed out")
+    text = step(run(*CUT, dead), Kind.DNS_DEAD).text
+    assert text.startswith(f"DNS died on {ONE} while the cut was in force.")
+    assert ", cut off from kube-dns." in step(SEEN, Kind.DNS_DEAD).text
+
+
+def test_sidecars_are_said_to_lack_what_was_seen_missing_on_their_nodes() -> None:
+    assert "whose name nobody could look up" in step(SEEN, Kind.XDS_LOST, 61).text
+    lost = [
+        seen(58.0, Kind.TARGET_LOST, node, f"Node/{node} → istiod 10.2.0.15:15012", "timed out")
+        for node in (ONE, TWO)
+    ]
+    assert "which could not be reached" in step(run(*SEEN.events, *lost), Kind.XDS_LOST, 61).text
+    alive = without(Kind.DNS_DEAD)
+    assert step(alive, Kind.XDS_LOST, 61).text.startswith("2 sidecars had no istiod.")
+
+
+def test_probes_are_refused_for_no_reason_where_nobody_saw_one() -> None:
+    assert "refused by 2 Pods (first" in step(without(Kind.XDS_LOST), Kind.PROBE_FAILING).text
+
+
+def test_dns_that_was_last_seen_dead_is_not_called_back() -> None:
+    blind = [
+        seen(60.0, Kind.OBSERVATION_LOST, node, f"Node/{node}", "the sentinel's record ends here")
+        for node in (ONE, TWO)
+    ]
+    steps = causes(run(*CUT, *HEALED, *DEAD_SEEN, *blind))
+    assert not any("was back" in each.text and "DNS" in each.text for each in steps)
+    assert steps[-1].text == f"the run was over, and DNS was not seen back on {ONE} and {TWO}."
+
+
+def test_what_nobody_observed_is_told() -> None:
+    half = STORIES["deviated-half-seen"]
+    assert step(half, Kind.OBSERVATION_LOST).text == (
+        f"nobody observed {TWO} any more until 75.9 s: the sentinel was started anew."
+    )
+    many = [
+        seen(3.0, Kind.OBSERVATION_LOST, f"n{index}", f"Node/n{index}", "5 samples are missing")
+        for index in range(60)
+    ]
+    blind = [each for each in causes(run(*CUT, *many)) if each.evidence[0].kind is Kind.OBSERVATION_LOST]
+    assert [each.text for each in blind] == [
+        "n0, n1, n2, n3, n4, n5 and 54 more were not observed for a while: 5 samples are missing."
+    ]
+
+
+def test_advice_follows_what_outlasts_a_recovery() -> None:
+    told = "\n".join(what_to_do(SEEN))
+    assert f"After a cutover, on nodes such as {ONE}: restart clients that keep a UDP socket" in told
+    assert "Don't take a sidecar's readiness (15021) for its health" in told
+    half = "\n".join(what_to_do(STORIES["deviated-half-seen"]))
+    assert f"Now, on {ONE}: restart clients" in half
+    assert f"Don't take {TWO} for healthy while nobody observed it (48.4 s to 75.9 s)" in half
+
+
+def test_a_run_that_passed_unseen_is_not_called_nothing_to_do() -> None:
+    passed = STORIES["passed"]
+    assert what_to_do(passed)[0].startswith("Nothing.")
+    assert not any(
+        line.startswith("Nothing") for line in what_to_do(replace(passed, unobserved={"w": ((1.0, None),)}))
+    )
+
+
+def test_before_there_were_sentinels_the_chain_was_as_readable() -> None:
+    old = STORIES["deviated-rollback-not-verified"]
+    assert f"DNS died on {ONE} and {TWO}: by then kube-dns was on {CP}" in step(old, Kind.DNS_DEAD).text
+    assert outages(old.events) == old.outages
+
+
+def test_a_session_that_went_down_is_told_with_its_peers() -> None:
+    lost = [
+        seen(3.0, Kind.BGP_LOST, ONE, f"Node/{ONE} → 172.18.0.5", "not established"),
+        event(3.5, Kind.BGP_LOST, f"Leaf/leaf → {ONE} 172.18.0.3", "Active", "leaf"),
+    ]
+    assert step(run(*CUT, *lost), Kind.BGP_LOST).text == (
+        f"BGP sessions of {ONE} and leaf went down (with 172.18.0.5 and {ONE} 172.18.0.3)."
+    )
