@@ -120,7 +120,7 @@ def _written(texts: Mapping[str, str], places: Mapping[str, str]) -> dict[str, s
 
     for name, place in places.items():
         if place == STDOUT:
-            click.echo(texts[name], nl=False)
+            click.echo(texts[name].encode(errors="backslashreplace"), nl=False)
             continue
         try:
             Path(place).parent.mkdir(parents=True, exist_ok=True)

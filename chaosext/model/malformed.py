@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chaosext.model.errors import Unreachable
 
@@ -12,6 +13,14 @@ if TYPE_CHECKING:
 
 MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What is raised by reading a value whose shape isn't the one that was expected (deep nesting: RecursionError)."""
+
+
+def finite(value: Any) -> float:
+    """`value` as a number to reckon with. Raises TypeError, ValueError or OverflowError; NaN and infinity are none."""
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{value!r} is no finite number")
+    return number
 
 
 @contextmanager

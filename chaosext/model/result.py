@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
 from chaosext.model.finding import Status
+from chaosext.model.malformed import finite
 from chaosext.model.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -139,9 +140,9 @@ class NodeClock:
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Raises KeyError, TypeError or ValueError for what `to_json` did not write."""
         return cls(
-            offset_s=float(value["offset_s"]),
-            error_s=float(value["error_s"]),
-            wall_skew_s=float(value["wall_skew_s"]),
+            offset_s=finite(value["offset_s"]),
+            error_s=finite(value["error_s"]),
+            wall_skew_s=finite(value["wall_skew_s"]),
             boots=int(value["boots"]),
         )
 
@@ -168,7 +169,7 @@ class Timing:
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Raises TypeError or ValueError for what `to_json` did not write."""
         known = {name: value[name] for name in cls.__slots__ if value.get(name) is not None}
-        return cls(**{name: float(seconds) for name, seconds in known.items()})
+        return cls(**{name: finite(seconds) for name, seconds in known.items()})
 
 
 def _rounded(seconds: float | None) -> float | None:
@@ -292,7 +293,7 @@ class RunResult:
             run=str(value["run"]),
             experiment=str(value["experiment"]),
             started_at=str(value["started_at"]),
-            duration_s=float(value["duration_s"]),
+            duration_s=finite(value["duration_s"]),
             verdict=Verdict.from_json(value),
             events=events,
             rulings=tuple(map(Ruling.from_json, value.get("rules", ()))),
@@ -318,12 +319,14 @@ def _outages(value: Mapping[str, Any]) -> Outages:
 
 
 def _windows_in(value: Mapping[str, Any]) -> dict[str, tuple[Window, ...]]:
-    return {
-        str(name): tuple(
-            (float(start_s), None if end_s is None else float(end_s)) for start_s, end_s in found
-        )
-        for name, found in value.items()
-    }
+    return {str(name): tuple(_window(*window) for window in found) for name, found in value.items() if found}
+
+
+def _window(start_s: Any, end_s: Any) -> Window:
+    start, end = finite(start_s), None if end_s is None else finite(end_s)
+    if end is not None and end < start:
+        raise ValueError(f"a window that ends before it begins: {start}, {end}")
+    return start, end
 
 
 def _windows(found: Mapping[str, tuple[Window, ...]]) -> dict[str, list[list[float | None]]]:

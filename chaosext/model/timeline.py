@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
+from chaosext.model.malformed import finite
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -80,7 +82,7 @@ class Event:
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Raises KeyError, TypeError or ValueError for what `to_json` did not write."""
         return cls(
-            t_s=float(value["t_s"]),
+            t_s=finite(value["t_s"]),
             kind=Kind(value["kind"]),
             object=str(value["object"]),
             detail=str(value["detail"]),
@@ -106,7 +108,7 @@ class Predicted:
         chance = value.get("probability")
         return cls(
             event=Event.from_json(value),
-            t_min_s=float(value["t_min_s"]),
-            t_max_s=float(value["t_max_s"]),
-            probability=None if chance is None else float(chance),
+            t_min_s=finite(value["t_min_s"]),
+            t_max_s=finite(value["t_max_s"]),
+            probability=None if chance is None else finite(chance),
         )

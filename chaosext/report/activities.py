@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from chaosext.model.finding import Status
+from chaosext.model.malformed import MALFORMED, finite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -59,16 +60,23 @@ def _activities(journal: Mapping[str, Any]) -> Iterator[Activity]:
 
 def _activity(phase: Phase, run: Mapping[str, Any]) -> Activity:
     finding = _finding(run)
-    duration = run.get("duration")
     return Activity(
         phase=phase,
         name=str(_mapping(run.get("activity")).get("name", "an activity without a name")),
         status=_status(run, finding),
         said=_said(run, finding),
-        duration_s=float(duration) if isinstance(duration, int | float) else 0.0,
+        duration_s=_seconds(run.get("duration")),
         ended=run.get("status") == "succeeded",
         began_at=str(run.get("start") or ""),
     )
+
+
+def _seconds(value: Any) -> float:
+    """Of an activity that was broken off there is no duration."""
+    try:
+        return finite(value)
+    except MALFORMED:
+        return 0.0
 
 
 def _status(run: Mapping[str, Any], finding: Mapping[str, Any]) -> Status:

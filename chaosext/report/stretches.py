@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from chaosext.model.malformed import MALFORMED
+from chaosext.model.malformed import MALFORMED, finite
 from chaosext.model.signal import Head, Mark, Sample, Signal
 from chaosext.observe.windows import signal_windows
 from chaosext.sentinel.record import parse_line
@@ -137,7 +137,7 @@ def _clocks(text: str) -> Clocks:
     if value["schema"] != CLOCKS_SCHEMA:
         raise ValueError(f"schema {value['schema']!r}, not {CLOCKS_SCHEMA}")
     return {
-        str(node): {str(boot): float(clock["from_cut_s"]) for boot, clock in boots.items()}
+        str(node): {str(boot): finite(clock["from_cut_s"]) for boot, clock in boots.items()}
         for node, boots in value["nodes"].items()
     }
 

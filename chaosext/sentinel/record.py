@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from chaosext.model.malformed import MALFORMED
+from chaosext.model.malformed import MALFORMED, finite
 from chaosext.model.signal import Head, Sample, Signal
 
 if TYPE_CHECKING:
@@ -48,16 +48,16 @@ def parse_line(line: str) -> Head | Sample:
     try:
         value = json.loads(line)
         if "m" in value:
-            return Sample(int(value["n"]), float(value["t"]), str(value["m"]))
+            return Sample(int(value["n"]), finite(value["t"]), str(value["m"]))
         if value["sentinel"] != SCHEMA:
             raise ValueError(f"schema {value['sentinel']!r}, not {SCHEMA}")
         return Head(
             run=str(value["run"]),
             node=str(value["node"]),
             boot=str(value["boot"]),
-            mono_s=float(value["mono_s"]),
-            wall_s=float(value["wall_s"]),
-            interval_s=float(value["interval_s"]),
+            mono_s=finite(value["mono_s"]),
+            wall_s=finite(value["wall_s"]),
+            interval_s=finite(value["interval_s"]),
             signals=tuple(Signal.from_json(each) for each in value["signals"]),
             lost=str(value.get("lost", "")),
         )

@@ -55,6 +55,13 @@ def test_one_format_goes_to_stdout(path: Path, capsys: pytest.CaptureFixture[str
     assert not (path / "summary.md").exists()
 
 
+def test_half_a_letter_in_a_title_is_printed(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = json.loads((path / "result.json").read_text())
+    (path / "result.json").write_text(json.dumps({**result, "experiment": "half \ud800 a letter"}))
+    assert invoke(["report", "latest", "--format", "json", "-o", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["result"]["experiment"] == "half \ud800 a letter"
+
+
 def test_formats_go_to_a_file_or_a_directory(path: Path, tmp_path: Path) -> None:
     assert invoke(["report", "latest", "--format", "junit", "-o", str(tmp_path / "new" / "ci.xml")]) == 0
     assert (tmp_path / "new" / "ci.xml").read_text().startswith("<?xml")
