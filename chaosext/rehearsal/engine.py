@@ -281,7 +281,29 @@ class _Play:
         if pod not in self._pending:
             self._pending.append(pod)
             self._scene.mark(t, Kind.POD_PENDING, pod.subject, "no node can take it", SCHEDULER)
+        if pod.group.spec.may_preempt and not pod.has_preempted:
+            self._preempt(t, pod)
         self._wait_for_opening(t)
+
+    def _preempt(self, t: float, pod: Followed) -> None:
+        """Room is made where it costs least: lower priorities, then fewer Pods (`pickOneNodeForPreemption`)."""
+        spec, closed = pod.group.spec, self._closed(pod.group, t)
+        choices = [
+            (victims[-1].spec.priority, len(victims), node, victims)
+            for node in self._stage.board.allowed(spec)
+            if not closed(node) and (victims := self._placement.victims(spec, node))
+        ]
+        if not choices:
+            return
+        pod.has_preempted = True
+        *_, node, victims = min(choices, key=lambda choice: choice[:3])
+        for group in victims:
+            victim = self._scene.somebody(group, node)
+            if victim is not None:
+                self._scene.mark(
+                    t, Kind.POD_DELETED, victim.subject, f"preempted by {pod.subject}", SCHEDULER
+                )
+                self._delete(t, victim)
 
     def _wait_for_opening(self, t: float) -> None:
         """Pending Pods are tried again when a node loses its taint."""

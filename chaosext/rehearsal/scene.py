@@ -69,6 +69,7 @@ class Followed:
     gone: bool = False
     waits_since: float = inf
     failures: int = 0
+    has_preempted: bool = False
 
     @property
     def namespace(self) -> str:
@@ -123,6 +124,13 @@ class Scene:
             runs=pod.phase == "Running" and node >= 0,
             leaving=pod.terminating,
         )
+
+    def somebody(self, group: Group, node: int) -> Followed | None:
+        """A Pod of that group on that node that is not on its way out."""
+        for pod in self.stage.residents(node):
+            if pod.spec is group.spec and pod.namespace == group.namespace:
+                self.follow(pod)
+        return next((pod for pod in self.on.get(node, ()) if pod.group is group and pod.there), None)
 
     def settle(self, pod: Followed, node: int) -> None:
         """It is on this node from now on."""

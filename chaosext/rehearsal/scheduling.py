@@ -43,6 +43,11 @@ class Group:
     spec: PodSpec
 
 
+def is_over(pod: Pod) -> bool:
+    """It has ended, and takes no room."""
+    return pod.phase in ("Succeeded", "Failed")
+
+
 class Board:
     """Nodes and what runs on them before the cut; made once, never changed."""
 
@@ -57,7 +62,7 @@ class Board:
         self.where: dict[Group, Counter[int]] = defaultdict(Counter)
         self._static: dict[int, tuple[int, ...]] = {}
         for pod in world.pods:
-            if pod.phase not in ("Succeeded", "Failed"):
+            if not is_over(pod):
                 self._place(pod)
 
     def _place(self, pod: Pod) -> None:
@@ -159,6 +164,27 @@ class Placement:
             for group in self.board.groups.values()
             if group.spec.host_ports
         )
+
+    def victims(self, spec: PodSpec, node: int) -> list[Group]:
+        """Whose Pods would have to go, lowest priority first, so that one of `spec` fits; none where that can't be.
+
+        plugins/defaultpreemption/default_preemption.go (`SelectVictimsOnNode`), without disruption budgets.
+        """
+        lower = [
+            group
+            for group in self.board.groups.values()
+            for _ in range(self.counts(group, staying=True)[node])
+            if group.spec.priority < spec.priority
+        ]
+        lower.sort(key=lambda group: group.spec.priority)
+        taken: list[Group] = []
+        while lower and not self.free_for(spec, node):
+            taken.append(lower.pop(0))
+            self.add(taken[-1], node, -1)
+        enough = self.free_for(spec, node)
+        for group in taken:
+            self.add(group, node)
+        return taken if enough else []
 
     # -- one Pod -------------------------------------------------------------------------------------------
 

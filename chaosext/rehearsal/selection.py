@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from chaosext.rehearsal.world import Affinity, Labels, LabelSelector, Node, NodeTerm, Requirement
+    from chaosext.rehearsal.world import (
+        Affinity,
+        Labels,
+        LabelSelector,
+        Node,
+        NodeTerm,
+        Pod,
+        Requirement,
+        Service,
+    )
+
+OVER = ("Succeeded", "Failed")
+"""Phases of Pods that don't run any more."""
 
 
 def meets(requirement: Requirement, labels: Labels) -> bool:
@@ -47,6 +59,19 @@ def selects(selector: LabelSelector | None, labels: Labels) -> bool:
 def has_all(wanted: Labels, labels: Labels) -> bool:
     """A Service's selector, or a nodeSelector: every label, by value."""
     return all(labels.get(key) == value for key, value in wanted.items())
+
+
+def behind(service: Service | None, pods: Iterable[Pod]) -> tuple[Pod, ...]:
+    """The Pods that a Service leads to, or would if they were ready; an empty selector leads to nobody."""
+    if service is None or not service.selector:
+        return ()
+    return tuple(
+        pod
+        for pod in pods
+        if pod.namespace == service.namespace
+        and pod.phase not in OVER
+        and has_all(service.selector, pod.spec.labels)
+    )
 
 
 def fits_term(term: NodeTerm, node: Node) -> bool:

@@ -11,15 +11,15 @@ from chaosext.rehearsal.eviction import NO_EXECUTE, stays_s
 from chaosext.rehearsal.lifecycle import EXCLUDED_LABEL, RENEWAL_JITTER, Fleet
 from chaosext.rehearsal.mesh import Sidecar, sidecar
 from chaosext.rehearsal.routing import Routes
-from chaosext.rehearsal.scheduling import Board
-from chaosext.rehearsal.selection import has_all
+from chaosext.rehearsal.scheduling import Board, is_over
+from chaosext.rehearsal.selection import behind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from chaosext.cluster.objects import Taint
     from chaosext.rehearsal.plan import Plan
-    from chaosext.rehearsal.world import Node, Pod, Service, World
+    from chaosext.rehearsal.world import Node, Pod, World
 
 WATCH_ALL_PODS = 500
 """Up to so many Pods on cut nodes, each of them is followed; beyond, only kube-dns' and istiod's."""
@@ -47,6 +47,7 @@ class Stage:
         self.is_cut = [node.name in plan.cut_nodes for node in world.nodes]
         self.living = tuple(n for n in self.cut if world.nodes[n].ready == "True")
         self.fleet_of = {number: at for at, number in enumerate(self.living)}
+        self._residents: dict[int, list[Pod]] = {}
         self._reaches: dict[tuple[int, int], bool | None] = {}
 
     @cached_property
@@ -56,22 +57,11 @@ class Stage:
 
     @cached_property
     def dns_pods(self) -> tuple[Pod, ...]:
-        return self._behind(self.world.dns)
+        return behind(self.world.dns, self.world.pods)
 
     @cached_property
     def istiod_pods(self) -> tuple[Pod, ...]:
-        return self._behind(self.world.mesh.istiod if self.world.mesh else None)
-
-    def _behind(self, service: Service | None) -> tuple[Pod, ...]:
-        if service is None or not service.selector:
-            return ()
-        return tuple(
-            pod
-            for pod in self.world.pods
-            if pod.namespace == service.namespace
-            and pod.phase not in ("Succeeded", "Failed")
-            and has_all(service.selector, pod.spec.labels)
-        )
+        return behind(self.world.mesh.istiod if self.world.mesh else None, self.world.pods)
 
     @cached_property
     def pods_on(self) -> dict[int, list[Pod]]:
@@ -79,9 +69,18 @@ class Stage:
         found: dict[int, list[Pod]] = defaultdict(list)
         for pod in self.world.pods:
             number = self.board.number.get(pod.node, -1)
-            if number >= 0 and self.is_cut[number] and pod.phase not in ("Succeeded", "Failed"):
+            if number >= 0 and self.is_cut[number] and not is_over(pod):
                 found[number].append(pod)
         return found
+
+    def residents(self, number: int) -> list[Pod]:
+        """What runs on a node, cut or not."""
+        if number not in self._residents:
+            name = self.world.nodes[number].name
+            self._residents[number] = [
+                pod for pod in self.world.pods if pod.node == name and not is_over(pod)
+            ]
+        return self._residents[number]
 
     @cached_property
     def follows_all(self) -> bool:

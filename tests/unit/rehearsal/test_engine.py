@@ -27,7 +27,7 @@ from chaosext.model.timeline import Kind
 from chaosext.rehearsal.plan import Plan
 from chaosext.rehearsal.prediction import Dns, Forecast, PredictedEvent, Prediction
 from chaosext.rehearsal.rehearse import rehearse
-from chaosext.rehearsal.world import Mesh, Network, Pod, PodSpec, World
+from chaosext.rehearsal.world import Mesh, Network, Pod, PodSpec, Toleration, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -312,6 +312,27 @@ def test_a_drained_cluster_has_room_for_nobody() -> None:
     found = rehearsed(replace(world, nodes=(full, *world.nodes[1:])))
     assert lines(found, Kind.POD_PENDING, "coredns")
     assert found.verdict is Forecast.PASSED
+
+
+def test_kube_dns_preempts_what_matters_less() -> None:
+    full = replace(node("cp-1", control_plane=True), max_pods=2)
+    world = cluster()
+    tolerant = PodSpec(labels={"app": "batch"}, tolerations=(Toleration(operator="Exists"),))
+    batch = Pod(namespace="web", name="batch-0", node="cp-1", spec=tolerant, owner="ReplicaSet/batch-1")
+    found = rehearsed(with_pods(replace(world, nodes=(full, *world.nodes[1:])), [batch]))
+    assert "preempted" in lines(found, Kind.POD_DELETED, "Pod/web/batch-0")[0].detail
+    assert "cp-1" in lines(found, Kind.POD_BOUND, "coredns", at_least=0.3)[0].nodes
+
+
+def test_pods_of_equal_priority_are_left_alone() -> None:
+    full = replace(node("cp-1", control_plane=True), max_pods=2)
+    world = cluster()
+    equal = PodSpec(
+        labels={"app": "batch"}, priority=2_000_000_000, tolerations=(Toleration(operator="Exists"),)
+    )
+    batch = Pod(namespace="web", name="batch-0", node="cp-1", spec=equal, owner="ReplicaSet/batch-1")
+    found = rehearsed(with_pods(replace(world, nodes=(full, *world.nodes[1:])), [batch]))
+    assert not [event for event in lines(found, Kind.POD_DELETED, at_least=0) if "batch" in event.object]
 
 
 def test_the_spec_of_an_app_is_shared() -> None:

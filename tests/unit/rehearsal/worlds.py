@@ -129,7 +129,10 @@ def spread_over(
 
 def daemons(nodes: Sequence[str]) -> tuple[Pod, ...]:
     spec = PodSpec(
-        labels={"k8s-app": "calico-node"}, tolerations=(Toleration(operator="Exists"),), host_network=True
+        labels={"k8s-app": "calico-node"},
+        tolerations=(Toleration(operator="Exists"),),
+        host_network=True,
+        priority=2_000_001_000,
     )
     return tuple(
         Pod(
