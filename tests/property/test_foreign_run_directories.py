@@ -48,7 +48,7 @@ def require_reported(change: Callable[[Path], None]) -> None:
             assert compared(compare(read_run(other), data))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.sampled_from((*JSON, *LINES)), st.floats(0, 1), st.binary(max_size=8))
 def test_bytes_in_the_middle_of_a_file(name: str, where: float, junk: bytes) -> None:
     def tear(path: Path) -> None:
@@ -59,7 +59,7 @@ def test_bytes_in_the_middle_of_a_file(name: str, where: float, junk: bytes) -> 
     require_reported(tear)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.sampled_from((*JSON, *LINES)), st.data())
 def test_another_value_in_any_place(name: str, data: st.DataObject) -> None:
     def swap(path: Path) -> None:
@@ -74,7 +74,7 @@ def test_another_value_in_any_place(name: str, data: st.DataObject) -> None:
     require_reported(swap)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.permutations((*JSON, *LINES)))
 def test_files_under_other_names(names: list[str]) -> None:
     def mix(path: Path) -> None:
