@@ -65,12 +65,16 @@ class Routes:
     @cached_property
     def _external(self) -> frozenset[int]:
         """Nodes that announce to the fabric: a peer that is no node of the cluster."""
-        peers = [
+        return frozenset(number for peer in self.fabric_peers for number in self._local(peer))
+
+    @cached_property
+    def fabric_peers(self) -> tuple[BgpPeer, ...]:
+        """Those BGPPeers whose other end is no node of the cluster."""
+        return tuple(
             peer
             for peer in self._network.peers
             if peer.peer_ip and peer_address(peer.peer_ip) not in self._ips
-        ]
-        return frozenset(number for peer in peers for number in self._local(peer))
+        )
 
     @cached_property
     def _reflectors(self) -> frozenset[int]:
