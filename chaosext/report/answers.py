@@ -27,7 +27,7 @@ LOST = {
     Lane.DNS: "DNS failed on {}",
     Lane.DNS_KEPT_SOCKET: "UDP sockets that were kept open got no DNS answers on {}",
     Lane.DNS_TCP: "DNS over TCP failed on {}",
-    Lane.XDS: "sidecars were without their configuration (xDS): {}",
+    Lane.XDS: "{} were without their configuration (xDS)",
     Lane.SIDECAR_READY: "sidecars said that they are not ready: {}",
     Lane.PROBES: "kubelet's probes failed on {}",
     Lane.TARGETS: "connections failed from {}",
@@ -77,9 +77,15 @@ def headline(result: RunResult) -> str:
         return f"{UNTOUCHED[result.verdict.outcome]}."
     felt = _felt(result)
     if not felt:
-        return "Nothing broke." if result.verdict.outcome is Outcome.PASSED else "No outage was seen."
+        return _CALM.get(result.verdict.outcome, "No outage was seen.")
     lane, lost = next(iter(felt.items()))
     return _sentence(f"{_lost(lane, lost)} for {duration(_seconds(_longest(result, lost), _last_s(result)))}")
+
+
+_CALM = {
+    Outcome.PASSED: "Nothing broke.",
+    Outcome.INTERRUPTED: "The run was ended early; no outage was seen until then.",
+}
 
 
 def _broke(result: RunResult) -> Iterator[str]:
@@ -157,7 +163,9 @@ def _lost(lane: Lane, lost: Lost) -> str:
     """What broke, and on how many; that sidecars are without xDS is also istiod's word, of which there is one."""
     pods = [name for name in lost if name.startswith("Pod/")]
     places = {name.partition(" → ")[0] for name in lost}
-    return LOST[lane].format(count(pods if lane is Lane.XDS and pods else places))
+    if lane is Lane.XDS:
+        return LOST[lane].format(f"sidecars of {count(pods)}" if pods else "sidecars")
+    return LOST[lane].format(count(places))
 
 
 def _seconds(found: Window, last_s: float) -> float:
@@ -226,4 +234,8 @@ def _felt(result: RunResult) -> dict[Lane, Lost]:
 
 
 def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+    """With a capital at its head, unless that is a name such as `ipv6` or `dns_resolvable`, and a full stop."""
+    first = text.partition(" ")[0]
+    named = any(letter.isdecimal() or letter == "_" for letter in first)
+    head = text[:1] if named else text[:1].upper()
+    return f"{head}{text[1:].rstrip('.')}."

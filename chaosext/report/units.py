@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,9 @@ SPELT = {"dns": "DNS", "xds": "xDS", "bgp": "BGP", "pod": "Pod"}
 PRECISE_S = 180.0
 """Below this, tenths of a second are told: a sentinel looks once a second, an API watch hears at once."""
 
+LONG_S = 600.0
+"""From here on moments are told in minutes, as the reports' axes are."""
+
 
 def duration(seconds: float) -> str:
     """How long: `82.2 s`, `3 min 20 s`, `1 h 02 min`."""
@@ -33,7 +37,12 @@ def duration(seconds: float) -> str:
 def window(found: Window) -> str:
     """From when to when, in seconds after the cut: `55.0 s to 137.2 s`, `from 55.0 s on`."""
     start_s, end_s = found
-    return f"from {start_s:.1f} s on" if end_s is None else f"{start_s:.1f} s to {end_s:.1f} s"
+    return f"from {moment(start_s)} on" if end_s is None else f"{moment(start_s)} to {moment(end_s)}"
+
+
+def moment(t_s: float) -> str:
+    """When, after the cut: `55.0 s`, and of a long run `35 min 06 s`."""
+    return duration(t_s) if t_s >= LONG_S else f"{t_s:.1f} s"
 
 
 def count(objects: Collection[str]) -> str:
@@ -43,9 +52,16 @@ def count(objects: Collection[str]) -> str:
 
 
 def names(objects: Collection[str], at_most: int = 6) -> str:
-    """The objects' bare names; from `at_most` on the rest is counted: `a, b and 62 more`."""
+    """The objects' bare names; of more than `at_most` the first by name, and how many more: `a, b and 62 more`."""
     bare = list(dict.fromkeys(name.partition("/")[2] or name for name in objects))
-    return listed(bare if len(bare) <= at_most else [*bare[:at_most], f"{len(bare) - at_most} more"])
+    if len(bare) <= at_most:
+        return listed(bare)
+    return listed([*sorted(bare, key=natural)[:at_most], f"{len(bare) - at_most} more"])
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """A key that sorts worker-2 before worker-10, and `worker → x` before `worker2 → x`."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+| → )", name)]
 
 
 def listed(words: Iterable[str]) -> str:

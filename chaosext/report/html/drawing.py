@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from chaosext.model.signal import MEANING, Mark
@@ -22,11 +23,14 @@ if TYPE_CHECKING:
     from chaosext.model.result import Window
     from chaosext.report.run_data import RunData
 
-MOST_BARS = 300
-"""Of one line: as many as can be told apart on a wide screen."""
-MOST_BARS_OF_ALL = 9000
-"""Of all lines that groups stand for, so that the file stays small whatever flaps."""
-FEWEST_BARS = 24
+MOST_BARS = 240
+"""Of one line: as many as can be told apart on a screen."""
+MOST_BARS_OF_A_MEMBER = 60
+MOST_MEMBERS = 100
+"""So many lines of one lane are drawn for those that groups stand for, each group its share of them, the worst first:
+the file stays small whatever flaps. The others are counted."""
+FEW = 12
+"""So many lines are drawn even though nothing happened to them, where nothing happened to any."""
 FLAG_PX, TICK_PX = 15, 22
 """How high one level of flags is, and the labels of the axis below them."""
 MOST_TOLD = 8
@@ -35,7 +39,7 @@ MOST_TOLD = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A line with its name before it and, behind it, how long it was out. `members`: whom it stands for."""
+    """A line, its name before it, and behind it how long it was out. `members`: the worst of whom it stands for."""
 
     name: str
     tag: str
@@ -43,7 +47,9 @@ class Row:
     out: str
     blind: str
     windows: str
+    mild: bool = False
     members: tuple[Row, ...] = ()
+    of: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +75,7 @@ class Drawing:
     lanes: tuple[LaneRows, ...]
     letters: tuple[tuple[str, str], ...]
     states: frozenset[State]
+    grouped: bool
     guessed: bool
 
 
@@ -82,6 +89,8 @@ def draw(run: RunData) -> Drawing | None:
     bars = [bar for track in tracks for bar in track.bars]
     cuts = cut_windows(run.result.events)
     letters = {bar.letter for bar in bars if bar.state is State.OUT}
+    quiet = all(track.calm for track in tracks) and len(tracks) <= FEW
+    lanes = tuple(_lane(swim, axis, fold=not quiet) for swim in found)
     flagged = flags(run.result.events, axis)
     return Drawing(
         ticks=tuple((axis.percent(t_s), label) for t_s, label in axis.ticks()),
@@ -89,7 +98,8 @@ def draw(run: RunData) -> Drawing | None:
         cuts_said=", ".join(map(window, cuts)) or "nothing was cut",
         flags=flagged,
         flag_height=FLAG_PX * (1 + max((flag.level for flag in flagged), default=0)) + TICK_PX,
-        lanes=tuple(_lane(swim, axis, len(tracks)) for swim in found),
+        lanes=lanes,
+        grouped=any(row.members for lane in lanes for row in lane.rows),
         letters=tuple((mark.value, MEANING[mark]) for mark in Mark if mark.value in letters),
         states=frozenset(bar.state for bar in bars),
         guessed=any(track.guesses for track in tracks),
@@ -114,35 +124,41 @@ def _percents(found: Window, axis: Axis) -> tuple[float, float]:
     return start, end - start
 
 
-def _lane(swim: Swim, axis: Axis, lines: int) -> LaneRows:
+def _lane(swim: Swim, axis: Axis, *, fold: bool) -> LaneRows:
     groups = folded(swim.tracks, axis.length_s)
-    most = max(FEWEST_BARS, MOST_BARS_OF_ALL // lines)
-    member = Manner(axis=axis, most_bars=min(MOST_BARS, most), stops=False)
-    calm = all(track.calm for track in swim.tracks)
+    share = min(1.0, MOST_MEMBERS / len(swim.tracks))
+    calm = fold and all(track.calm for track in swim.tracks)
     return LaneRows(
         key=swim.key,
         title=swim.title,
         caption=swim.caption,
         calm=f"nothing out, of {len(swim.tracks)} watched" if calm else "",
-        rows=tuple(_row(group, Manner(axis=axis, most_bars=MOST_BARS), member) for group in groups),
+        rows=tuple(_row(group, axis, math.ceil(len(group.members) * share)) for group in groups),
     )
 
 
-def _row(group: Group, manner: Manner, member: Manner | None = None) -> Row:
-    track = group.track
-    out_s = max(_out_s(each, manner.axis) for each in group.members or (track,))
+def _row(group: Group, axis: Axis, shown: int) -> Row:
+    track, alike = group.track, group.members or (group.track,)
+    out_s = max(_out_s(each, axis) for each in alike)
     lasting = ", not back" if track.windows and track.windows[-1][1] is None else ""
-    blind_s = max(each.seconds(State.UNSEEN) for each in group.members or (track,))
+    blind_s = max(each.seconds(State.UNSEEN) for each in alike)
     upto = "up to " if group.members else ""
     return Row(
         name=track.name,
         tag=track.tag,
-        svg=line(track, manner),
+        svg=line(track, Manner(axis=axis, most_bars=MOST_BARS)),
         out=f"{upto}{duration(out_s)}{lasting}" if out_s else "",
         blind=f"{upto}{duration(blind_s)}" if blind_s else "",
         windows=_windows(track),
-        members=tuple(_row(Group(track=each), member or manner) for each in group.members),
+        mild=all(bar.state is not State.OUT for bar in track.bars),
+        members=tuple(_member(each, axis) for each in group.members[:shown]),
+        of=len(group.members),
     )
+
+
+def _member(track: Track, axis: Axis) -> Row:
+    row = _row(Group(track=track), axis, 0)
+    return replace(row, svg=line(track, Manner(axis=axis, most_bars=MOST_BARS_OF_A_MEMBER, stops=False)))
 
 
 def _out_s(track: Track, axis: Axis) -> float:

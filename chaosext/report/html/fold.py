@@ -6,12 +6,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chaosext.report.html.tracks import State, Track, worst
+from chaosext.observe.outages import united
+from chaosext.report.html.tracks import BACKGROUND, State, Track, worst
+from chaosext.report.units import natural
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from chaosext.model.result import Window
+    from collections.abc import Collection, Sequence
 
 UNFOLDED = 12
 """As many lines of one lane are taken in at a glance."""
@@ -21,7 +21,8 @@ ALIKE_SHARE = 0.02
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """One line of a lane; `members` are the tracks that it stands for, none where it is a track itself."""
+    """One line of a lane; `members` are the tracks that it stands for, the worst first; none where it is a
+    track itself."""
 
     track: Track
     members: tuple[Track, ...] = ()
@@ -38,28 +39,17 @@ def folded(tracks: Sequence[Track], length_s: float) -> tuple[Group, ...]:
 
 
 def ranged(names: Sequence[str]) -> str:
-    """Many names as one: `worker-1 … worker-64` where they run on, else the first few."""
-    ordered = sorted(set(names), key=natural)
+    """Many names as one: `worker-1 … worker-64` where they run on, else the first few; before and after an arrow."""
+    sides = [name.partition(" → ") for name in names]
+    here, there = (_ranged({side[at] for side in sides if side[at]}) for at in (0, 2))
+    return f"{here} → {there}" if there else here
+
+
+def _ranged(names: Collection[str]) -> str:
+    ordered = sorted(names, key=natural)
     if len(ordered) < 3:
         return ", ".join(ordered)
     return f"{ordered[0]} … {ordered[-1]}" if _run_on(ordered) else f"{ordered[0]}, {ordered[1]}, …"
-
-
-def natural(name: str) -> list[tuple[int, str]]:
-    """A key that sorts worker-2 before worker-10."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+| → )", name)]
-
-
-def united(windows: Iterable[Window]) -> tuple[Window, ...]:
-    """The moments that lie in at least one of the windows."""
-    found: list[Window] = []
-    for start_s, end_s in sorted(windows, key=lambda window: window[0]):
-        if found and (found[-1][1] is None or start_s <= found[-1][1]):
-            ends = (found[-1][1], end_s)
-            found[-1] = (found[-1][0], None if None in ends else max(end for end in ends if end is not None))
-        else:
-            found.append((start_s, end_s))
-    return tuple(found)
 
 
 def _run_on(ordered: Sequence[str]) -> bool:
@@ -74,23 +64,26 @@ def _run_on(ordered: Sequence[str]) -> bool:
 
 
 Shape = tuple[tuple[State, float, float], ...]
-"""What is seen of a track from afar: its bars that are no background, without those too short to be seen."""
+"""What is seen of a track from afar: its bars that are no background; those too short to be seen only by their kind."""
 
 
 def _alike(tracks: Sequence[Track], within_s: float) -> list[list[Track]]:
     groups: list[tuple[Shape, list[Track]]] = []
     for track in tracks:
-        shape = tuple(
-            (bar.state, bar.start_s, bar.end_s)
-            for bar in track.bars
-            if bar.state not in (State.GOOD, State.QUIET) and bar.end_s - bar.start_s >= within_s
-        )
+        shape = _shape(track, within_s)
         group = next((members for first, members in groups if _same(first, shape, within_s)), None)
         if group is None:
             groups.append((shape, [track]))
         else:
             group.append(track)
     return [members for _, members in groups]
+
+
+def _shape(track: Track, within_s: float) -> Shape:
+    loud = [(bar.state, bar.start_s, bar.end_s) for bar in track.bars if bar.state not in BACKGROUND]
+    seen = [each for each in loud if each[2] - each[1] >= within_s]
+    hints = {each[0] for each in loud} - {each[0] for each in seen}
+    return (*seen, *((state, 0.0, 0.0) for state in State if state in hints))
 
 
 def _same(one: Shape, other: Shape, within_s: float) -> bool:
@@ -101,17 +94,18 @@ def _same(one: Shape, other: Shape, within_s: float) -> bool:
 
 
 def _badness(group: Sequence[Track]) -> tuple[float, float, int]:
-    return (
-        max(track.seconds(State.OUT) for track in group),
-        max(track.seconds(State.UNSEEN) for track in group),
-        len(group),
-    )
+    return (*max(map(_bad, group)), len(group))
+
+
+def _bad(track: Track) -> tuple[float, float]:
+    return track.seconds(State.OUT), track.seconds(State.UNSEEN)
 
 
 def _group(members: Sequence[Track]) -> Group:
     if len(members) == 1:
         return Group(track=members[0])
-    ordered = tuple(sorted(members, key=lambda track: natural(track.name)))
+    by_name = sorted(members, key=lambda track: natural(track.name))
+    ordered = tuple(sorted(by_name, key=_bad, reverse=True))
     track = Track(
         name=ranged([track.name for track in ordered]),
         tag=f"{len(ordered)}",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from chaosext.model.timeline import Kind
 from chaosext.report.account import is_kube_dns, node_of
-from chaosext.report.html.tracks import Bar, State, worst
+from chaosext.report.html.tracks import Bar, State, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -37,7 +37,7 @@ def placements(result: RunResult, axis: Axis) -> Mapping[str, tuple[Bar, ...]]:
 
 
 def _bars(stays: Iterable[tuple[float, float]], state: State) -> tuple[Bar, ...]:
-    return worst([[Bar(start_s, end_s, state)] for start_s, end_s in stays], counted=True)
+    return counted([[Bar(start_s, end_s, state)] for start_s, end_s in stays])
 
 
 class _Stays:

@@ -11,10 +11,9 @@ from chaosext.model.signal import Head, Mark
 from chaosext.model.timeline import Kind
 from chaosext.observe.questions import questions
 from chaosext.report.account import is_kube_dns, node_of
-from chaosext.report.html.fold import natural
 from chaosext.report.html.placement import placements
-from chaosext.report.html.tracks import Bar, Dot, Guess, State, Swim, Track, joined, worst
-from chaosext.report.units import words
+from chaosext.report.html.tracks import Bar, Dot, Guess, State, Swim, Track, coarse, joined, layered
+from chaosext.report.units import natural, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,6 +25,9 @@ if TYPE_CHECKING:
     from chaosext.report.stretches import Stretch, Stretches
 
 PLACEMENT = "placement"
+
+FINEST = 1200
+"""So many bars of one object are kept at most: a screen has no more columns."""
 
 TITLES = {
     Lane.NODE_READY: ("Nodes", "as the control plane sees them: Ready or not"),
@@ -128,13 +130,18 @@ class _Lanes:
         for lane, found in self._result.outages.items():
             for name, windows in found.items():
                 blind = self._result.unobserved.get(name.removeprefix("Node/"), ())
-                self._bars[lane][name] = self._told(windows, () if lane is Lane.NODE_READY else blind)
+                away = lane is Lane.NODE_READY
+                self._bars[lane][name] = (
+                    self._told(windows, (), State.AWAY) if away else self._told(windows, blind)
+                )
 
-    def _told(self, windows: Iterable[Window], blind: Iterable[Window]) -> tuple[Bar, ...]:
-        out = [Bar(start_s, self._end_s(end_s), State.OUT) for start_s, end_s in windows]
+    def _told(
+        self, windows: Iterable[Window], blind: Iterable[Window], state: State = State.OUT
+    ) -> tuple[Bar, ...]:
+        out = [Bar(start_s, self._end_s(end_s), state) for start_s, end_s in windows]
         loud = [*out, *self._blind(blind)]
         quiet = Bar(self._axis.start_s, self._axis.end_s, State.QUIET)
-        return worst([[quiet], *([bar] for bar in loud)])
+        return layered([[quiet], *([bar] for bar in loud)])
 
     def _take_stretches(self, stretches: Stretches) -> None:
         """What the sentinels saw takes the place of what events told."""
@@ -145,7 +152,8 @@ class _Lanes:
                 blind = self._blind(self._result.unobserved.get(node, ()))
                 late = [bar for bar in blind if bar.end_s > seen[-1].end_s]
                 after = [replace(bar, start_s=max(bar.start_s, seen[-1].end_s)) for bar in late]
-                self._bars[question.manner.lane][question.object] = joined([*seen, *after])
+                fine = coarse(joined([*seen, *after]), self._axis.length_s, FINEST)
+                self._bars[question.manner.lane][question.object] = fine
 
     def _take_dots(self, events: Iterable[Event]) -> None:
         for event in events:

@@ -10,7 +10,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from chaosext.model.result import Window
 
@@ -21,6 +21,8 @@ class State(StrEnum):
     OUT = "out"
     UNSEEN = "unobserved"
     """Nobody looked: never drawn as if it had been good."""
+    AWAY = "NotReady"
+    """A node that the control plane does not hear: what a cut means, so that it is no alarm."""
     HERE = "here"
     """Where kube-dns is placed."""
     ASTRAY = "here, and no route leads here"
@@ -30,18 +32,25 @@ class State(StrEnum):
     """Watched by events only: none told of an outage."""
 
 
+BACKGROUND = (State.GOOD, State.QUIET)
+"""What is not worth a look."""
+
 WORST_FIRST = tuple(State)
 RANKS = {state: rank for rank, state in enumerate(WORST_FIRST)}
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """`state` from `start_s` to `end_s`; `letter` is drawn on it: a `Mark`, or how many."""
+    """`state` from `start_s` to `end_s`; `letter` is drawn on it: a `Mark`, or how many.
+
+    `share`: of a group, how many of its members were so: up to a quarter, half, three quarters, or all of them.
+    """
 
     start_s: float
     end_s: float
     state: State
     letter: str = ""
+    share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +111,8 @@ def joined(bars: Iterable[Bar]) -> tuple[Bar, ...]:
 def _joined(bars: Iterable[Bar]) -> Iterator[Bar]:
     last: Bar | None = None
     for bar in bars:
-        if last and bar.start_s <= last.end_s and (bar.state, bar.letter) == (last.state, last.letter):
-            last = Bar(last.start_s, max(last.end_s, bar.end_s), last.state, last.letter)
+        if last and bar.start_s <= last.end_s and _look(bar) == _look(last):
+            last = _moved(last, last.start_s, max(last.end_s, bar.end_s))
             continue
         if last:
             yield last
@@ -112,17 +121,57 @@ def _joined(bars: Iterable[Bar]) -> Iterator[Bar]:
         yield last
 
 
-def worst(tracks: Sequence[Sequence[Bar]], *, counted: bool = False) -> tuple[Bar, ...]:
-    """At each moment the worst of the tracks, with the commonest letter; `counted`: with how many are so instead."""
-    edges = sorted(_edges(tracks))
+def _look(bar: Bar) -> tuple[State, str, float]:
+    return bar.state, bar.letter, bar.share
+
+
+def _moved(bar: Bar, start_s: float, end_s: float) -> Bar:
+    return Bar(start_s, end_s, bar.state, bar.letter, bar.share)
+
+
+def worst(tracks: Sequence[Sequence[Bar]]) -> tuple[Bar, ...]:
+    """At each moment the worst of the tracks, and how many of them are so: its share, and the commonest letter."""
+    return joined(
+        Bar(start_s, end_s, state, max(letters, key=lambda each: letters[each]), _share(letters, len(tracks)))
+        for start_s, end_s, state, letters in _worst(tracks)
+    )
+
+
+def layered(layers: Sequence[Sequence[Bar]]) -> tuple[Bar, ...]:
+    """At each moment the worst of what several sources say of one thing."""
+    return joined(
+        Bar(start_s, end_s, state, max(letters)) for start_s, end_s, state, letters in _worst(layers)
+    )
+
+
+def counted(tracks: Sequence[Sequence[Bar]]) -> tuple[Bar, ...]:
+    """At each moment the worst of the tracks, with how many are so as the letter."""
+    found = _worst(tracks)
+    return joined(
+        Bar(start_s, end_s, state, str(sum(letters.values()))) for start_s, end_s, state, letters in found
+    )
+
+
+def _share(letters: Mapping[str, int], of: int) -> float:
+    return math.ceil(sum(letters.values()) / of * 4) / 4
+
+
+def _worst(tracks: Sequence[Sequence[Bar]]) -> Iterator[tuple[float, float, State, Mapping[str, int]]]:
+    """Between any two edges the worst state, and letter -> how many of the tracks are so."""
     now: dict[tuple[State, str], int] = {}
-    found: list[Bar] = []
-    moments = [(t_s, list(each)) for t_s, each in groupby(edges, key=itemgetter(0))]
+    moments = [(t_s, list(each)) for t_s, each in groupby(sorted(_edges(tracks)), key=itemgetter(0))]
     for (t_s, each), (next_s, _) in pairwise(moments):
         for _, state, letter, step in each:
             now[state, letter] = now.get((state, letter), 0) + step
-        found += _worst_now(now, t_s, next_s, counted)
-    return joined(found)
+        worst_now = min((RANKS[state] for (state, _), count in now.items() if count), default=None)
+        if worst_now is not None:
+            state = WORST_FIRST[worst_now]
+            yield (
+                t_s,
+                next_s,
+                state,
+                {key[1]: count for key, count in now.items() if key[0] is state and count},
+            )
 
 
 def _edges(tracks: Sequence[Sequence[Bar]]) -> Iterator[tuple[float, State, str, int]]:
@@ -130,17 +179,6 @@ def _edges(tracks: Sequence[Sequence[Bar]]) -> Iterator[tuple[float, State, str,
         for bar in bars:
             yield bar.start_s, bar.state, bar.letter, 1
             yield bar.end_s, bar.state, bar.letter, -1
-
-
-def _worst_now(
-    now: dict[tuple[State, str], int], start_s: float, end_s: float, counted: bool
-) -> Iterator[Bar]:
-    for state in WORST_FIRST:
-        letters = {letter: count for (each, letter), count in now.items() if each is state and count}
-        if letters:
-            commonest = max(letters, key=lambda each: letters[each])
-            yield Bar(start_s, end_s, state, str(sum(letters.values())) if counted else commonest)
-            return
 
 
 def coarse(bars: Sequence[Bar], length_s: float, at_most: int) -> tuple[Bar, ...]:
@@ -153,8 +191,8 @@ def coarse(bars: Sequence[Bar], length_s: float, at_most: int) -> tuple[Bar, ...
         for cell in range(math.floor(bar.start_s / width_s), math.ceil(bar.end_s / width_s)):
             cells[cell] = min(cells.get(cell, bar), bar, key=_rank)
     edges = ((cells[cell], cell * width_s, (cell + 1) * width_s) for cell in sorted(cells))
-    return joined(Bar(start_s, end_s, bar.state, bar.letter) for bar, start_s, end_s in edges)
+    return joined(_moved(bar, start_s, end_s) for bar, start_s, end_s in edges)
 
 
-def _rank(bar: Bar) -> int:
-    return RANKS[bar.state]
+def _rank(bar: Bar) -> tuple[int, float]:
+    return RANKS[bar.state], -bar.share

@@ -11,7 +11,7 @@ from chaosext.model.result import Rule
 from chaosext.model.timeline import Kind
 from chaosext.model.verdict import Outcome
 from chaosext.report.html.tracks import State
-from chaosext.report.units import duration
+from chaosext.report.units import duration, moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -46,6 +46,7 @@ RULES = {
 LEGEND = (
     (State.OUT, "out"),
     (State.UNSEEN, "nobody looked"),
+    (State.AWAY, "NotReady, as a cut makes nodes"),
     (State.GOOD, "seen to be good"),
     (State.QUIET, "no outage told of"),
     (State.HERE, "kube-dns is here, and how many of its Pods"),
@@ -107,19 +108,19 @@ def skewed(clocks: Mapping[str, NodeClock]) -> str:
 
 def at(t_s: float) -> str:
     """A moment, in seconds from the cut."""
-    return f"{t_s:.1f} s"
+    return moment(t_s)
 
 
 def capital(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}"
 
 
-def day(moment: str) -> str:
+def day(when: str) -> str:
     """`23 November 2026, 23:03 UTC`; what is no moment stays as it is."""
     try:
-        return f"{datetime.fromisoformat(moment):%-d %B %Y, %H:%M %Z}".strip()
+        return f"{datetime.fromisoformat(when):%-d %B %Y, %H:%M %Z}".strip()
     except ValueError:
-        return moment
+        return when
 
 
 def prose(text: str) -> Markup:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from importlib.resources import files
 
 import pytest
 from stories import CP, ONE, STORIES, TWO, event
@@ -14,15 +15,16 @@ from chaosext.model.timeline import Event, Kind, Predicted
 from chaosext.report.html.axis import MOST_TICKS, Axis, axis_of
 from chaosext.report.html.chronicle import chapters
 from chaosext.report.html.drawing import draw
-from chaosext.report.html.fold import UNFOLDED, folded, natural, ranged, united
+from chaosext.report.html.fold import UNFOLDED, folded, ranged
 from chaosext.report.html.foresight import foresight
-from chaosext.report.html.lanes import Manner, line, said
+from chaosext.report.html.lanes import SHAPES, Manner, line, said
 from chaosext.report.html.moments import cut_windows, flags
 from chaosext.report.html.placement import placements
 from chaosext.report.html.swims import swims
 from chaosext.report.html.tracks import Bar, Dot, State, Track
 from chaosext.report.run_data import RunData
 from chaosext.report.stretches import Stretch
+from chaosext.report.units import natural
 
 AXIS = Axis(0.0, 100.0)
 MANNER = Manner(axis=AXIS, most_bars=100)
@@ -122,13 +124,17 @@ def test_a_prediction_is_compared_with_the_first_that_came_of_it() -> None:
 # One line
 
 
-def test_each_state_has_a_shape_of_its_own() -> None:
-    shapes = set()
+def test_each_state_is_told_without_its_colour() -> None:
+    """By where its bar lies and how high it is; where that is alike, by a pattern or by being hollow."""
+    style = (files("chaosext.report.html") / "style.css").read_text(encoding="utf-8")
+    looks = []
     for state in State:
-        svg = line(Track(name="x", bars=(Bar(10.0, 50.0, state),)), MANNER)
-        shapes.add(re.sub(r'class="."', "", re.search(r"<rect [^>]*>", svg)[0]))  # type: ignore[index]
-    patterned = {State.UNSEEN, State.HERE, State.ASTRAY}
-    assert len(shapes) >= len(State) - len(patterned) + 1
+        css, top, height = SHAPES[state]
+        rule = re.search(rf"(?m)(?:^| )\.{css} \{{ fill: ([^;]*);", style)
+        assert rule, state
+        fill = rule[1] if "url(" in rule[1] or rule[1] == "var(--paper)" else "solid"
+        looks.append((top, height, fill))
+    assert len(set(looks)) == len(State)
 
 
 def test_what_is_out_can_be_read_and_reached_with_the_keyboard() -> None:
@@ -196,13 +202,30 @@ def test_where_everyone_went_their_own_way_the_rest_share_the_last_line() -> Non
     assert sum(max(1, len(group.members)) for group in groups) == 30
 
 
-def test_a_group_shows_what_any_of_its_members_did_not_see() -> None:
+def test_who_was_not_observed_for_a_moment_is_not_folded_among_the_well() -> None:
     tracks = [Track(name=f"n{n}", bars=(Bar(0, 100, State.GOOD),)) for n in range(20)]
-    tracks[7] = Track(
-        name="n7", bars=(Bar(0, 50, State.GOOD), Bar(50, 50.5, State.UNSEEN), Bar(50.5, 100, State.GOOD))
-    )
-    (group,) = folded(tracks, 100)
-    assert State.UNSEEN in {bar.state for bar in group.track.bars}
+    gap = (Bar(0, 50, State.GOOD), Bar(50, 50.5, State.UNSEEN), Bar(50.5, 100, State.GOOD))
+    tracks[7] = Track(name="n7", bars=gap)
+    first, rest = folded(tracks, 100)
+    assert (first.track.name, first.track.bars) == ("n7", gap)
+    assert [bar.state for bar in rest.track.bars] == [State.GOOD]
+
+
+def test_what_a_few_of_a_group_went_through_is_drawn_no_higher_than_they_are_many() -> None:
+    flapping = [
+        Track(name=f"n{n}", bars=(Bar(n, n + 1, State.OUT, "t"), Bar(n + 1, 100, State.GOOD)))
+        for n in range(20)
+    ]
+    (group,) = folded(flapping, 100)
+    bar = group.track.bars[0]
+    assert (bar.state, bar.share) == (State.OUT, 0.25)
+    svg = line(group.track, MANNER)
+    assert 'y="15" height="4"' in svg
+    assert "on up to a quarter of them" in svg
+
+
+def test_a_group_is_named_by_its_nodes_and_by_where_they_looked() -> None:
+    assert ranged([f"w-{n} → dns {t}" for n in range(1, 9) for t in "ab"]) == "w-1 … w-8 → dns a, dns b"
 
 
 @pytest.mark.parametrize(
@@ -221,10 +244,6 @@ def test_many_names_as_one(names: list[str], one: str) -> None:
 def test_names_are_in_the_order_of_their_numbers() -> None:
     names = ["worker2 → a", "worker → b", "worker10 → a", "worker → a"]
     assert sorted(names, key=natural) == ["worker → a", "worker → b", "worker2 → a", "worker10 → a"]
-
-
-def test_windows_that_overlap_are_one_and_one_that_lasts_swallows_the_later() -> None:
-    assert united([(5, 9), (1, 2), (8, 12), (20, None), (30, 40)]) == ((1, 2), (5, 12), (20, None))
 
 
 # The axis and the run's own doings
