@@ -39,7 +39,7 @@ CALL_S = 0.005
 TAINTING_PERIOD_S = 0.1
 """`NodeEvictionPeriod`."""
 
-WATCH_LAG_S = 0.01
+WATCH_LAG_S = 0.006
 """How long a cache lags behind a write. A node whose turn comes in this time still looks Ready, and its token is lost
 (`doNoExecuteTaintingPass`: "Node was in a taint queue, but it's ready now").
 """
@@ -49,6 +49,11 @@ QUEUED_AGAIN = 0.01
 
 PASS_S, PASS_PER_NODE_S = 0.002, 2e-5
 """A pass's own length, and its share for each node, as seen; the next one comes a period after its end."""
+
+LOOKS_S = (0.0, WATCH_LAG_S, 0.03, 0.06, TAINTING_PERIOD_S)
+"""Bounds, from a node's queueing, of the first look at it; looks are equally likely at any time of their period."""
+
+LOOK_WEIGHTS = tuple(later - earlier for earlier, later in pairwise(LOOKS_S))
 
 RENEWAL_JITTER = 0.04
 """Lease renewals are up to this share late (k8s.io/component-helpers/apimachinery/lease/controller.go)."""
@@ -391,8 +396,19 @@ class _Controller:
         """The first look at the queue that finds a node and a token; drawn once, as it may be asked for often."""
         free = self._limiters[zone].free_from(self._added_s[zone])
         if not free <= self._polls_s[zone] <= free + TAINTING_PERIOD_S:
-            self._polls_s[zone] = free + self._draw.random.uniform(0, TAINTING_PERIOD_S)
+            self._polls_s[zone] = free + self._poll_after(free <= self._added_s[zone])
         return self._polls_s[zone]
+
+    def _poll_after(self, is_fresh: bool) -> float:
+        """From a token to the next look.
+
+        Right after a node was queued it decides much: too early for the cache, before the pass ends and finds the zone
+        disrupted, or after that. So it is a choice.
+        """
+        if not is_fresh:
+            return self._draw.random.uniform(0.0, TAINTING_PERIOD_S)
+        at = self._draw.choose(LOOK_WEIGHTS)
+        return self._draw.random.uniform(LOOKS_S[at], LOOKS_S[at + 1])
 
     def _take_turn(self, queue: list[int], poll: float) -> None:
         index = self._draw.choose([1.0] * len(queue)) if self._unordered else 0

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 Weighted: TypeAlias = "list[tuple[float, Trace]]"
 """Plays with their probabilities, which sum to 1."""
 
-ENUMERATED_NODES = 4
-"""Up to so many cut nodes are enumerated: there are at most 5 * 3^4 ways for their leases alone."""
+ENUMERATED_NODES = 3
+"""Up to so many cut nodes are enumerated: a thousand ways, most of them of their leases and of the first tokens."""
 
 MAX_PATHS, ENOUGH_PLAYS = 3000, 600
 
