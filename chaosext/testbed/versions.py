@@ -30,6 +30,7 @@ COREDNS_VERSION = "v1.14.3"
 CALICO_VERSION = "v3.28.5"
 ISTIO_VERSION = "1.31-alpha"  # a commit of Istio's main branch: its releases are not tagged as Go modules
 ENVOY_VERSION = "1.40.0"
+KWOK_VERSION = "v0.8.0"
 
 GO_VERSION = "1.26.8"
 # Go publishes its toolchains as modules, for its own `toolchain` lines (go.dev/doc/toolchain).
@@ -39,6 +40,7 @@ KUBERNETES = GoModule(path="k8s.io/kubernetes", version=KUBERNETES_VERSION)
 ETCD = GoModule(path="go.etcd.io/etcd/server/v3", version=ETCD_VERSION)
 COREDNS = GoModule(path="github.com/coredns/coredns", version=COREDNS_VERSION)
 HELM = GoModule(path="helm.sh/helm/v3", version="v3.18.6")
+KWOK = GoModule(path="sigs.k8s.io/kwok", version=KWOK_VERSION)  # nodes that only an API server sees, for the oracle
 # v3.28.5 by commit: Go knows Calico's repository only under the tags of the CNI plugin it once was.
 CALICO = GoModule(
     path="github.com/projectcalico/calico", version="v1.11.0-cni-plugin.0.20250813170300-a0db560f0520"

@@ -65,6 +65,17 @@ def etcd() -> GoBuild:
     return GoBuild(name="etcd", module=versions.ETCD, commands={versions.ETCD.path: "etcd"})
 
 
+def kwok() -> GoBuild:
+    """KWOK's controller, which plays the kubelets of nodes that aren't there."""
+    path = versions.KWOK.path
+    return GoBuild(
+        name="kwok",
+        module=versions.KWOK,
+        commands={f"{path}/cmd/kwok": "kwok"},
+        replaces=module_replaces(versions.KWOK),
+    )
+
+
 def coredns() -> GoBuild:
     """CoreDNS with the plugins that kubeadm's Corefile names: without the cloud plugins it is a third of the size."""
     path = versions.COREDNS.path
