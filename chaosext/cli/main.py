@@ -19,6 +19,10 @@ from chaosext.model.veil import veiled
 COMMANDS = {
     "testbed": ("chaosext.cli.testbed:testbed", "Bring the kind/Calico/Istio testbed up and down."),
     "preflight": ("chaosext.cli.run:preflight", "Say what a cut would lead to here; touch nothing."),
+    "rehearse": (
+        "chaosext.cli.rehearse:rehearse",
+        "Predict from a snapshot what a cut leads to; touch nothing.",
+    ),
     "run": ("chaosext.cli.run:run", "Run an experiment strictly: verdict, exit code, timeline."),
     "report": ("chaosext.cli.report:report", "Tell a run's story, or what differs between two runs."),
     "check": ("chaosext.cli.check:check", "Ask one check, or all of the steady state."),

@@ -1,0 +1,143 @@
+"""A prediction for people: what it comes to, what happens when and how likely, DNS per node, what would help."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from chaosext.report.units import names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from chaosext.rehearsal.prediction import Advice, DnsView, PredictedEvent, Prediction
+
+TOGETHER_S = 10.0
+"""Lines that say the same of several objects are one line if they begin within this time."""
+
+HEALS = {
+    True: "it heals by itself",
+    False: "it does not heal by itself",
+    None: "whether it heals is not known",
+}
+
+
+def prediction_lines(found: Prediction, *, whole: bool = False) -> Iterator[str]:
+    """All of it; with `whole` a line for each event and each node."""
+    yield from headline(found)
+    yield from _block("assumed", found.assumptions)
+    yield from _block("what happens", timeline_lines(found.timeline, whole=whole))
+    yield from _block(
+        "DNS per node (during the cut, after the heal, after a rollback)", _dns_lines(found, whole=whole)
+    )
+    yield from _block("workloads (Pods, on average)", _workload_lines(found))
+    yield from _block("advice", advice_lines(found.advice))
+
+
+def headline(found: Prediction) -> Iterator[str]:
+    """What it comes to, and with which timings, in a few lines."""
+    yield f"prediction: {found.verdict.value}, {HEALS[found.self_heals]}"
+    for outcome in found.outcomes:
+        yield f"  {outcome.probability:>4.0%}  DNS after the heal: {outcome.dns_after_heal.value}: {outcome.why}"
+    timings = found.timings
+    yield (
+        f"timings: nodes are lost after {timings['node_monitor_grace_period_s']:g} s, "
+        f"Pods evicted {timings['default_toleration_s']:g} s later ({timings['source']})"
+    )
+    yield f"played: {found.method}"
+
+
+def timeline_lines(events: Sequence[PredictedEvent], *, whole: bool = False) -> Iterator[str]:
+    """A table: when, at the earliest and the latest, how likely, what, to whom, and who does it."""
+    rows = [_Row([event]) for event in events] if whole else _folded(events)
+    yield f"{'typically':>10}  {'earliest to latest':>20}  {'likely':>6}  {'what':<18} to whom, how [who]"
+    for row in rows:
+        yield str(row)
+
+
+@dataclass(slots=True)
+class _Row:
+    """Events that say the same of one object or more."""
+
+    events: list[PredictedEvent] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        first = self.events[0]
+        earliest, latest = min(e.t_min_s for e in self.events), max(e.t_max_s for e in self.events)
+        span = f"{earliest:.1f} to {latest:.1f} s"
+        likely = max(event.probability for event in self.events)
+        whom = _whom([event.object for event in self.events])
+        return (
+            f"{first.t_s:8.1f} s  {span:>20}  {likely:>6.0%}  {first.kind.value:<18} {whom}"
+            f"{': ' + first.detail if first.detail else ''} [{first.source}]"
+        )
+
+
+def _folded(events: Iterable[PredictedEvent]) -> list[_Row]:
+    rows: list[_Row] = []
+    newest: dict[tuple[str, str, str], _Row] = {}
+    for event in events:
+        key = (event.kind.value, event.detail, event.source)
+        row = newest.get(key)
+        if row is None or event.t_s - row.events[0].t_s > TOGETHER_S:
+            row = newest[key] = _Row()
+            rows.append(row)
+        row.events.append(event)
+    return rows
+
+
+def _whom(objects: Sequence[str]) -> str:
+    distinct = list(dict.fromkeys(objects))
+    if len(distinct) == 1:
+        return f"{distinct[0]}{f' ({len(objects)} times)' if len(objects) > 1 else ''}"
+    kind = distinct[0].partition("/")[0]
+    return f"{len(objects)} × {kind}: {names(distinct, at_most=2)}"
+
+
+def _dns_lines(found: Prediction, *, whole: bool) -> Iterator[str]:
+    alike: dict[object, list[str]] = defaultdict(list)
+    for node, view in sorted(found.dns_per_node.items()):
+        alike[node if whole else view].append(node)
+    for nodes in alike.values():
+        said = f"{len(nodes)} nodes, " if len(nodes) > 1 else ""
+        yield f"{_states(found.dns_per_node[nodes[0]])}  {said}{names(nodes, at_most=3)}"
+
+
+def _states(view: DnsView) -> str:
+    states = (view.during_cut, view.after_heal, view.after_rollback)
+    return "  ".join(f"{state.value if state else '':<10}" for state in states)
+
+
+def _workload_lines(found: Prediction) -> Iterator[str]:
+    for name, counts in found.workloads.items():
+        hit = {what: number for what, number in counts.items() if round(number, 1)}
+        if hit:
+            yield f"{name}: " + ", ".join(f"{number:.1f} {what}" for what, number in hit.items())
+
+
+def advice_lines(advice: Iterable[Advice]) -> Iterator[str]:
+    """Each mitigation, what it leads to, and what to apply, the most helpful first."""
+    for rank, each in enumerate(advice, start=1):
+        yield f"{rank}. {each.mitigation}: {each.effect}"
+        yield from (f"     {line}" for line in each.how.splitlines())
+
+
+def sweep_lines(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """A line for each scenario, and how many end how."""
+    verdicts: Counter[str] = Counter()
+    yield f"{'verdict':<9} {'nodes':>6} {'cut':>7}  {'DNS during':<11} {'after the heal':<24} scenario"
+    for row in rows:
+        verdicts[row["verdict"]] += 1
+        after = ", ".join(f"{each['dns_after_heal']} {each['probability']:.0%}" for each in row["outcomes"])
+        added = f" with {', '.join(row['with'])}" if row["with"] else ""
+        what = f"{row['verdict']:<9} {row['cut_nodes']:>6} {row['cut_for_s']:>5g} s"
+        yield f"{what}  {row['dns']['during_cut']:<11} {after:<24} {row['name']}{added}"
+    yield "in all: " + ", ".join(f"{number} {verdict}" for verdict, number in sorted(verdicts.items()))
+
+
+def _block(title: str, lines: Iterable[str]) -> Iterator[str]:
+    found = list(lines)
+    if found:
+        yield f"{title}:"
+        yield from (f"  {line}" for line in found)

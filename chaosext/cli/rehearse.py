@@ -1,0 +1,254 @@
+"""`chaosext rehearse`: what a cut would lead to, from a snapshot, touching nothing."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from chaosext.rehearsal.prediction import Prediction
+    from chaosext.rehearsal.scenarios import Scenario
+    from chaosext.rehearsal.world import World
+
+MITIGATIONS = (
+    "dns-affinity",
+    "bgp-on-control-plane",
+    "nodelocal-dns",
+    "longer-tolerations",
+    "zones",
+    "spread",
+)
+"""As `chaosext.rehearsal.mitigations` has them; said here so that `--help` loads none."""
+
+FAILS_WITH = {"deviated": 10, "unknown": 30}
+"""--fail-on -> exit code."""
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg]
+    """Seconds, as Go writes them ("1h2m3s", "480s", "500ms"), or a bare number."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        from chaosext.rehearsal.scenarios import seconds
+
+        try:
+            return seconds(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Instant(click.ParamType):  # type: ignore[type-arg]
+    """A moment, as ISO 8601 with its offset."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no moment; write e.g. 2026-11-23T21:00:00Z", param, ctx)
+        if moment.tzinfo is None:
+            self.fail(f"{value!r} has no offset; write e.g. {value}Z", param, ctx)
+        return moment
+
+
+@click.command()
+@click.option(
+    "--snapshot",
+    "snapshots",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    required=True,
+    help="A file by `chaosext snapshot`, or by `kubectl get … -o json`; gzip too (repeatable: together one snapshot).",
+)
+@click.option(
+    "--cut-nodes",
+    metavar="NODES",
+    default="",
+    help="Which nodes lose the control plane: names, or a label selector.  [default: all without its role]",
+)
+@click.option("--cut-for", type=Duration(), default="480s", show_default=True, help="How long.")
+@click.option(
+    "--horizon", type=Duration(), default="900s", show_default=True, help="How far to look, from the cut."
+)
+@click.option(
+    "--rollback-at", type=Duration(), help="When kube-dns' Pods are deleted to be placed anew, from the cut."
+)
+@click.option(
+    "--cut-at",
+    type=Instant(),
+    help="When it is cut, where the snapshot is as old: its leases then say how old they were.",
+)
+@click.option(
+    "--controller-manager-arg",
+    "controller_manager_args",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="An argument of kube-controller-manager in force, e.g. node-monitor-grace-period=40s (repeatable).",
+)
+@click.option(
+    "--apiserver-arg",
+    "apiserver_args",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="The same of kube-apiserver, e.g. default-unreachable-toleration-seconds=60 (repeatable).",
+)
+@click.option(
+    "--with",
+    "mitigations",
+    type=click.Choice(MITIGATIONS),
+    multiple=True,
+    help="As if this were in place (repeatable).",
+)
+@click.option(
+    "--sweep",
+    type=click.Path(path_type=Path),
+    help="Play the scenarios in FILE (JSON or YAML), a line of result each.",
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(1, 100_000),
+    help="Random plays.  [default: enumerated where few, else by size]",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of all that is chance.")
+@click.option(
+    "--advice/--no-advice", default=True, help="Play every mitigation, too, and rank them.  [default: advice]"
+)
+@click.option("--verbose", "-v", is_flag=True, help="A line for each event and each node.")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON, schema chaosext.rehearsal/v1.")
+@click.option(
+    "--fail-on",
+    "fail_on",
+    type=click.Choice(list(FAILS_WITH)),
+    multiple=True,
+    help="End with 10 for deviated, 30 for unknown (repeatable).",
+)
+def rehearse(
+    snapshots: tuple[Path, ...],
+    cut_nodes: str,
+    cut_for: float,
+    horizon: float,
+    rollback_at: float | None,
+    cut_at: datetime | None,
+    controller_manager_args: tuple[str, ...],
+    apiserver_args: tuple[str, ...],
+    mitigations: tuple[str, ...],
+    sweep: Path | None,
+    samples: int | None,
+    seed: int,
+    advice: bool,
+    verbose: bool,
+    as_json: bool,
+    fail_on: tuple[str, ...],
+) -> int:
+    """Predict what a cut leads to: what happens when, whether it heals, whom it hits, what would prevent it.
+
+    Reads a snapshot of the cluster, and nothing else: no cluster, no network. What the snapshot doesn't tell is assumed
+    aloud, or unknown. Two calls with the same input print the same bytes.
+
+    \b
+    Examples:
+      chaosext rehearse --snapshot examples/snapshots/story.json.gz --cut-for 120s
+      kubectl get nodes,pods,services,namespaces,deployments,replicasets,daemonsets,statefulsets,\\
+        poddisruptionbudgets,bgppeers,bgpconfigurations,ippools -A -o json > cluster.json
+      chaosext rehearse --snapshot cluster.json --cut-nodes 'topology.kubernetes.io/zone=b' --cut-for 8m
+      chaosext rehearse --snapshot cluster.json --with dns-affinity         would this change prevent it?
+      chaosext rehearse --snapshot cluster.json --json --fail-on deviated   for a pipeline
+      chaosext rehearse --snapshot cluster.json --sweep scenarios.yaml
+
+    \b
+    A scenario in --sweep's FILE, a list of them: {name: b-lost, cut_nodes: zone=b, cut_for: 8m, with: [dns-affinity]};
+    what it leaves out is as on the command line.
+
+    \b
+    Exit code:
+      0   predicted
+      10  --fail-on deviated, and it is predicted to deviate (in a sweep: any scenario)
+      20  refused: the snapshot or an option can't be used; the message names it
+      30  --fail-on unknown, and what comes of it can't be known
+    """
+    from chaosext.rehearsal.scenarios import Scenario
+    from chaosext.rehearsal.snapshot import read_snapshot
+
+    world = read_snapshot(
+        snapshots, controller_manager_args=controller_manager_args, apiserver_args=apiserver_args
+    )
+    wanted = Scenario(
+        cut_nodes=cut_nodes,
+        cut_for_s=cut_for,
+        horizon_s=horizon,
+        rollback_s=rollback_at,
+        cut_at=cut_at,
+        mitigations=mitigations,
+        seed=seed,
+    )
+    if sweep is not None:
+        return _exit_code(_swept(world, sweep, wanted, samples, as_json=as_json), fail_on)
+    found = _predicted(world, wanted, samples, advice=advice)
+    click.echo("\n".join(_lines(found, as_json=as_json, verbose=verbose)))
+    return _exit_code([found.verdict.value], fail_on)
+
+
+def _predicted(world: World, wanted: Scenario, samples: int | None, *, advice: bool) -> Prediction:
+    from chaosext.rehearsal.advice import advised
+    from chaosext.rehearsal.mitigations import mitigated
+    from chaosext.rehearsal.rehearse import rehearse as predict
+
+    plan = wanted.plan(world)
+    world = mitigated(world, plan, wanted.mitigations)
+    found = predict(world, plan, samples=samples, seed=wanted.seed)
+    return advised(found, world, plan, samples=samples, seed=wanted.seed) if advice else found
+
+
+def _lines(found: Prediction, *, as_json: bool, verbose: bool) -> Iterator[str]:
+    from chaosext.cli.foretelling import prediction_lines
+
+    if as_json:
+        yield json.dumps(found.to_json(), indent=2, ensure_ascii=False)
+        return
+    yield from prediction_lines(found, whole=verbose)
+
+
+def _swept(
+    world: World, file: Path, wanted: Scenario, samples: int | None, *, as_json: bool
+) -> Sequence[str]:
+    """Plays a file of scenarios and prints what comes of them; their verdicts."""
+    from chaosext.cli.foretelling import sweep_lines
+    from chaosext.cli.playing import play_all
+    from chaosext.rehearsal.scenarios import SCHEMA, scenarios_from
+
+    rows = list(play_all(world, scenarios_from(_plain(file), wanted), samples))
+    if as_json:
+        said = {"schema": SCHEMA, "assumptions": list(world.assumptions), "scenarios": rows}
+        click.echo(json.dumps(said, indent=2, ensure_ascii=False))
+    else:
+        click.echo("\n".join(sweep_lines(rows)))
+    return [row["verdict"] for row in rows]
+
+
+def _plain(file: Path) -> object:
+    """What a YAML or JSON file holds."""
+    import yaml
+
+    from chaosext.model.errors import Refused
+
+    try:
+        return yaml.safe_load(file.read_bytes())
+    except OSError as error:
+        raise Refused(f"--sweep {file}: {error.strerror}", "name a file of scenarios") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        said = " ".join(str(error).split())
+        raise Refused(f"--sweep {file}: neither YAML nor JSON ({said:.160})", "mend the file") from None
+
+
+def _exit_code(verdicts: Sequence[str], fail_on: Sequence[str]) -> int:
+    """Of what came about that --fail-on names: deviated, which is known, before unknown."""
+    failed = (code for word, code in FAILS_WITH.items() if word in fail_on and word in verdicts)
+    return next(failed, 0)
