@@ -37,6 +37,8 @@ ENUMERATED_NODES = 3
 
 MAX_PATHS, ENOUGH_PLAYS = 3000, 600
 
+DEFAULT_SCHEDULER = "default-scheduler"
+
 RAREST = 0.001
 """What is rarer is left out of the timeline; it still counts in the outcomes."""
 
@@ -277,6 +279,10 @@ def _assumptions(stage: Stage) -> Iterable[str]:
         yield "no node keeps the control plane: it is taken to run outside of the snapshot's nodes"
     if lost := [world.nodes[n].name for n in stage.cut if n not in stage.fleet_of]:
         yield f"{_few(lost)}: not Ready before the cut, and taken to stay so"
+    if masters := [world.nodes[n].name for n in stage.cut if world.nodes[n].control_plane]:
+        yield f"{_few(masters)}: the leading controller-manager and scheduler are taken to run on a node that isn't cut"
+    if strangers := {pod.spec.scheduler for pod in stage.dns_pods} - {DEFAULT_SCHEDULER}:
+        yield f"kube-dns is placed by {_few(strangers)}, taken to choose as {DEFAULT_SCHEDULER} does"
     if not stage.follows_all:
         yield f"more than {WATCH_ALL_PODS} Pods on cut nodes: all but kube-dns and istiod are counted, not placed"
     if any(age is None for age in stage.fleet.ages_s):

@@ -279,6 +279,22 @@ def test_nodes_lost_before_the_cut_are_said_to_be() -> None:
     assert any("worker-3" in each for each in found.assumptions)
 
 
+def test_a_cut_control_plane_node_is_not_taken_for_the_leader() -> None:
+    world = cluster(control_planes=3)
+    found = rehearse(world, Plan(cut_nodes=frozenset({"cp-1"}), cut_for_s=60, horizon_s=300), samples=20)
+    assert any("cp-1" in each and "controller-manager" in each for each in found.assumptions)
+    assert found.verdict is Forecast.PASSED
+
+
+def test_another_scheduler_is_an_assumption() -> None:
+    world = cluster()
+    own = replace(dns_spec(20), scheduler="batch-scheduler")
+    found = rehearsed(
+        replace(world, pods=spread_over(["worker-1"], 1, "ReplicaSet/dns-1", "kube-system", own))
+    )
+    assert any("batch-scheduler" in each for each in found.assumptions)
+
+
 def test_an_unknown_node_is_refused_with_names_that_are_there() -> None:
     with pytest.raises(Refused, match=r"worker-9.*cp-1"):
         rehearse(cluster(), Plan(cut_nodes=frozenset({"worker-9"})))
