@@ -13,7 +13,7 @@ from chaosext.observe.node_watch import SOURCE
 from chaosext.observe.outages import healed_s
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from chaosext.model.result import Lane, RunResult, Window
     from chaosext.model.timeline import Event
@@ -28,6 +28,9 @@ ON_NODE = re.compile(r" on ([^\s,]+)")
 
 ROUND_S = 1.0
 """A sample bears the time when its round began: what the cut did may be dated by so much before it."""
+
+HIDING_S = 3.0
+"""What is lost or back is called so after this long (`observe.node_watch`): a shorter gap hides no outage whole."""
 
 DNS_TARGET = re.compile(r":53/(?:udp|tcp)$")
 
@@ -85,16 +88,27 @@ class Account:
         """The window in which nobody observed `node`, where `at_s` lies in it."""
         return next((each for each in self.result.unobserved.get(node, ()) if covers(each, at_s)), None)
 
+    def gaps(self) -> Mapping[str, tuple[Window, ...]]:
+        """Node -> when nobody observed it for so long that an outage could have come and gone."""
+        long = {
+            node: tuple(each for each in found if each[1] is None or each[1] - each[0] >= HIDING_S)
+            for node, found in self.result.unobserved.items()
+        }
+        return {node: found for node, found in long.items() if found}
+
     def bound(self) -> list[Event]:
         """Where kube-dns' Pods were put since the cut."""
         return [event for event in self.of(Kind.POD_BOUND) if is_kube_dns(event) and event.t_s > 0]
 
-    def homes(self, at_s: float) -> list[str]:
-        """The nodes that kube-dns' addresses led to at `at_s`: by its endpoints, else by where its Pods were put."""
+    def homes(self, at_s: float) -> Sequence[str]:
+        """The nodes that kube-dns' addresses led to at `at_s`: by its endpoints, by where its Pods were put, or before
+        the cut.
+        """
         endpoints = [event for event in self.of(Kind.ENDPOINTS_CHANGED) if event.t_s <= at_s]
         if endpoints:
             return sorted(set(ON_NODE.findall(endpoints[-1].detail)))
-        return sorted({node_of(event) for event in self.bound() if event.t_s <= at_s})
+        bound = sorted({node_of(event) for event in self.bound() if event.t_s <= at_s})
+        return bound or (self.result.briefing.kube_dns_nodes if self.result.briefing else ())
 
 
 def covers(window: Window, at_s: float) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from chaosext.model.result import Lane
 from chaosext.model.timeline import Kind
 from chaosext.model.verdict import Outcome
+from chaosext.report.account import Account
 from chaosext.report.units import names, window
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def _false_greens(result: RunResult) -> Iterator[str]:
 
 
 def _unobserved(result: RunResult) -> Iterator[str]:
-    blind = result.unobserved
+    blind = Account(result).gaps()
     if not blind:
         return
     when = (

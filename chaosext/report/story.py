@@ -29,7 +29,7 @@ from chaosext.report.units import listed, names, window
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from chaosext.model.result import RunResult
+    from chaosext.model.result import RunResult, Window
 
 FEW = 3
 """So many steps of one sort are told one by one."""
@@ -128,7 +128,7 @@ def _without_route(account: Account) -> Mapping[str, list[Event]]:
     for event in account.first_of(Kind.ROUTE_LOST):
         home = ON_NODE.search(goal(event))
         died = any(each.object == f"Node/{origin(event)}" and each.t_s >= event.t_s for each in dead)
-        if home and (died or not event.object.startswith("Node/")):
+        if home and home[1] in account.homes(event.t_s) and (died or not event.object.startswith("Node/")):
             found[home[1]].append(event)
     return found
 
@@ -216,11 +216,12 @@ def _unseen(account: Account, events: Sequence[Event]) -> str:
 
 def _blind(account: Account) -> Iterator[Step]:
     """When sight of nodes was lost; many are told in one step."""
-    windows = {
-        event: account.blind(event.object.removeprefix("Node/"), event.t_s)
-        for event in account.of(Kind.OBSERVATION_LOST)
-    }
-    lost = {event: found for event, found in windows.items() if found and (found[1] is None or found[1] > 0)}
+    lost: dict[Event, Window] = {}
+    for event in account.of(Kind.OBSERVATION_LOST):
+        gaps = account.gaps().get(event.object.removeprefix("Node/"), ())
+        found = next((each for each in gaps if each[0] == event.t_s), None)
+        if found and (found[1] is None or found[1] > 0):
+            lost[event] = found
     if len(lost) > FEW:
         first = next(iter(lost))
         yield _step(list(lost), f"{_names(list(lost))} were not observed for a while: {first.detail}.")
@@ -342,11 +343,11 @@ _CHAPTERS = (
 
 def _names(events: Sequence[Event]) -> str:
     """The objects' bare names, each once."""
-    return names([event.object.rpartition("/")[2] for event in events])
+    return names(sorted(event.object.rpartition("/")[2] for event in events))
 
 
 def _origins(events: Iterable[Event]) -> str:
-    return names(list(map(origin, events)))
+    return names(sorted(map(origin, events)))
 
 
 def _sidecars(pods: Collection[object]) -> str:

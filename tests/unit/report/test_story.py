@@ -155,6 +155,24 @@ def test_what_nobody_observed_is_told() -> None:
     ]
 
 
+def test_a_gap_too_short_to_hide_an_outage_is_no_link_of_the_chain() -> None:
+    short = (
+        seen(170.0, Kind.OBSERVATION_LOST, TWO, f"Node/{TWO}", "1 sample is missing"),
+        seen(171.0, Kind.OBSERVATION_RESTORED, TWO, f"Node/{TWO}", "the sentinel's record goes on"),
+    )
+    story = run(*SEEN.events, *short)
+    assert story.unobserved == {TWO: ((170.0, 171.0),)}
+    assert chain_of_causes(story) == chain_of_causes(SEEN)
+    assert not any("nobody observed" in line for line in what_to_do(story))
+
+
+def test_a_pod_that_is_no_endpoint_any_more_is_missed_by_nobody() -> None:
+    old = seen(
+        56.0, Kind.ROUTE_LOST, TWO, f"Node/{TWO} → coredns-old on {ONE} 10.244.1.2", "no route of its own"
+    )
+    assert chain_of_causes(run(*SEEN.events, old)) == chain_of_causes(SEEN)
+
+
 def test_advice_follows_what_outlasts_a_recovery() -> None:
     told = "\n".join(what_to_do(SEEN))
     assert f"After a cutover, on nodes such as {ONE}: restart clients that keep a UDP socket" in told
