@@ -12,7 +12,7 @@ from chaosext.model.timeline import Kind
 from chaosext.model.verdict import Outcome
 from chaosext.report.advice import what_to_do
 from chaosext.report.story import causes
-from chaosext.report.units import count, duration, listed, names, window
+from chaosext.report.units import capital, count, duration, listed, names, window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -234,8 +234,4 @@ def _felt(result: RunResult) -> dict[Lane, Lost]:
 
 
 def _sentence(text: str) -> str:
-    """With a capital at its head, unless that is a name such as `ipv6` or `dns_resolvable`, and a full stop."""
-    first = text.partition(" ")[0]
-    named = any(letter.isdecimal() or letter == "_" for letter in first)
-    head = text[:1] if named else text[:1].upper()
-    return f"{head}{text[1:].rstrip('.')}."
+    return f"{capital(text).rstrip('.')}."

@@ -64,6 +64,12 @@ def natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+| → )", name)]
 
 
+def capital(text: str) -> str:
+    """With a capital at its head, unless that is a name such as `kube-dns`, `ipv6` or `dns_resolvable`."""
+    first = text.partition(" ")[0]
+    return text if re.search(r"[-_\d]", first) else f"{text[:1].upper()}{text[1:]}"
+
+
 def listed(words: Iterable[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     *most, last = [*words] or [""]

@@ -17,7 +17,7 @@ from chaosext.report.html.chronicle import chapters
 from chaosext.report.html.drawing import draw
 from chaosext.report.html.foresight import foresight
 from chaosext.report.story import causes
-from chaosext.report.units import duration, listed, words
+from chaosext.report.units import capital, duration, listed, words
 from chaosext.report.unseen import unseen
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "at": wording.at,
-        "capital": wording.capital,
+        "capital": capital,
         "day": wording.day,
         "duration": duration,
         "flavour": wording.flavour,

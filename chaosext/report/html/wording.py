@@ -111,10 +111,6 @@ def at(t_s: float) -> str:
     return moment(t_s)
 
 
-def capital(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}"
-
-
 def day(when: str) -> str:
     """`23 November 2026, 23:03 UTC`; what is no moment stays as it is."""
     try:
