@@ -1,0 +1,142 @@
+"""`python -m oracle`: scenarios on real control planes, compared with what the rehearsal predicts. 1 on a miss.
+
+`--replay DIR` compares recordings that were made before, in seconds and without any control plane.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chaosext.model.errors import ChaosextError
+from chaosext.testbed.progress import Progress
+from oracle.calibration import calibrations
+from oracle.controlplane import Programs
+from oracle.judge import compare
+from oracle.play import play
+from oracle.recording import Recording
+from oracle.scenarios import SCENARIOS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from oracle.calibration import Calibration
+    from oracle.judge import Comparison
+    from oracle.scenarios import Scenario
+
+LIKELIEST_SHARE = 0.9
+"""Of the scenarios that were repeated: in so many the outcome seen most often is the one predicted likeliest."""
+
+
+def main() -> int:
+    """0 when everything was predicted, 1 on a miss, 20 for options that say nothing to play."""
+    options = _options()
+    recordings = list(_recordings(options))
+    if not recordings:
+        print(
+            "no scenario of that name; known: " + ", ".join(each.name for each in SCENARIOS), file=sys.stderr
+        )
+        return 20
+    comparisons = [compare(each) for each in recordings]
+    counts, likeliest = calibrations(comparisons), _likeliest(comparisons)
+    _print(comparisons, counts, likeliest)
+    if options.json:
+        said = {"comparisons": [asdict(each) for each in comparisons], "calibration": [*map(asdict, counts)]}
+        options.json.write_text(json.dumps(said, indent=1) + "\n")
+    right = all(each.is_foreseen and not each.misses for each in comparisons)
+    return 0 if right and likeliest >= LIKELIEST_SHARE and all(each.holds for each in counts) else 1
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="oracle", description=__doc__)
+    parser.add_argument(
+        "--scenarios", nargs="*", default=["*"], metavar="PATTERN", help="by name; default: all"
+    )
+    parser.add_argument("--repeats", type=int, default=1, help="plays of each; default: 1")
+    parser.add_argument("--seed", type=int, default=1, help="of the first repeat; default: 1")
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="control planes at a time, 400 MiB each; default: 1"
+    )
+    parser.add_argument("--record", type=Path, metavar="DIR", help="keep recordings there")
+    parser.add_argument("--replay", type=Path, metavar="DIR", help="compare recordings that are there")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the comparison there")
+    return parser.parse_args()
+
+
+def _recordings(options: argparse.Namespace) -> Iterator[Recording]:
+    if options.replay:
+        found = map(Recording.load, sorted(options.replay.glob("*.json.gz")))
+        yield from (each for each in found if _is_wanted(each.scenario, options.scenarios))
+        return
+    wanted = [each for each in SCENARIOS if _is_wanted(each.name, options.scenarios)]
+    seeds = range(options.seed, options.seed + options.repeats)
+    plays = [(scenario, seed) for seed in seeds for scenario in wanted]
+    if plays:
+        yield from _played(plays, options)
+
+
+def _is_wanted(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatch(name, pattern) for pattern in patterns)
+
+
+def _played(plays: Sequence[tuple[Scenario, int]], options: argparse.Namespace) -> Iterator[Recording]:
+    """Longest first, so that they don't keep the others waiting at the end."""
+    progress = Progress()
+    programs = Programs.built(progress)
+
+    def one(scenario: Scenario, seed: int, directory: Path) -> Recording | None:
+        try:
+            with progress.stage(f"{scenario.name}, seed {seed}"):
+                recording = play(scenario, seed, programs, directory)
+        except ChaosextError as error:
+            progress.line(f"{scenario.name}, seed {seed}: {error}")
+            return None
+        if options.record:
+            recording.save(options.record)
+        return recording
+
+    with tempfile.TemporaryDirectory(prefix="oracle-") as home, ThreadPoolExecutor(options.jobs) as pool:
+        plays = sorted(plays, key=lambda each: -each[0].cut_for_s)
+        started = [
+            pool.submit(one, *each, Path(home, str(number))) for number, each in enumerate(plays, start=1)
+        ]
+        yield from filter(None, (each.result() for each in started))
+
+
+def _likeliest(comparisons: Iterable[Comparison]) -> float:
+    """The share of scenarios whose outcome seen most often is the one predicted likeliest."""
+    votes: dict[str, list[Comparison]] = defaultdict(list)
+    for each in comparisons:
+        votes[each.scenario].append(each)
+    return sum(sum(each.is_likeliest for each in many) * 2 >= len(many) for many in votes.values()) / len(
+        votes
+    )
+
+
+def _print(comparisons: Iterable[Comparison], counts: Iterable[Calibration], likeliest: float) -> None:
+    for each in comparisons:
+        ways = ", ".join(f"{state} {chance:.0%}" for state, chance in each.outcomes)
+        word = "ok  " if each.is_foreseen and not each.misses else "MISS"
+        late = f", CPU {each.late_s:.1f} s late" if each.late_s >= 1 else ""
+        print(f"{word} {each.scenario}: {each.observed} (predicted {ways}), {each.events} events{late}")
+        for miss in each.misses:
+            print(f"       {miss}")
+    print(f"the likeliest outcome came most often in {likeliest:.0%} of the scenarios")
+    for count in counts:
+        word = "ok  " if count.holds else "MISS"
+        print(
+            f"{word} {count.what}: {count.count} of {count.repeats}, predicted {count.probability:.0%}"
+            f" (p = {count.p_value:.2f})"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

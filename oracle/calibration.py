@@ -1,0 +1,60 @@
+"""Whether predicted probabilities are what they say: how often things happened in repeats of one scenario. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from math import comb
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from oracle.judge import Comparison
+
+SURPRISE = 0.01
+"""A count is a miss when one as far out, or further, had at most this probability (two-sided)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """One thing that may happen: seen `count` times in `repeats`, with the mean predicted `probability`."""
+
+    what: str
+    count: int
+    repeats: int
+    probability: float
+
+    @property
+    def p_value(self) -> float:
+        """How likely a count at most as likely as this one is, if the probability is right (exact binomial test)."""
+        chances = [_binomial(count, self.repeats, self.probability) for count in range(self.repeats + 1)]
+        return min(1.0, sum(chance for chance in chances if chance <= chances[self.count] * (1 + 1e-9)))
+
+    @property
+    def holds(self) -> bool:
+        return self.p_value > SURPRISE
+
+
+def calibrations(comparisons: Iterable[Comparison]) -> tuple[Calibration, ...]:
+    """For each outcome of each scenario, how often it came and how often it was to come."""
+    by_scenario: dict[str, list[Comparison]] = defaultdict(list)
+    for each in comparisons:
+        by_scenario[each.scenario].append(each)
+    return tuple(made for repeats in by_scenario.values() for made in _of_one(repeats))
+
+
+def _of_one(repeats: list[Comparison]) -> Iterable[Calibration]:
+    states = sorted({state for each in repeats for state, _ in each.outcomes})
+    for state in states:
+        predicted = [dict(each.outcomes).get(state, 0.0) for each in repeats]
+        yield Calibration(
+            what=f"{repeats[0].scenario}: DNS {state} after the heal",
+            count=sum(each.observed is state for each in repeats),
+            repeats=len(repeats),
+            probability=sum(predicted) / len(predicted),
+        )
+
+
+def _binomial(count: int, of: int, probability: float) -> float:
+    return comb(of, count) * float(probability**count * (1 - probability) ** (of - count))
