@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from chaosext.model.timeline import Event, Kind, Predicted
     from chaosext.report.run_data import RunData
@@ -36,10 +37,28 @@ def foresight(run: RunData) -> tuple[Expected, ...]:
 
 
 def _expected(run: RunData) -> Iterator[Expected]:
-    first: dict[tuple[Kind, str], Event] = {}
+    """Of several expectations of the same, the first is about the first that came true, and so on."""
+    seen: dict[Kind, list[Event]] = {}
     for event in sorted(run.result.events, key=lambda event: event.t_s):
         if event.t_s >= 0:
-            first.setdefault((event.kind, event.object), event)
+            seen.setdefault(event.kind, []).append(event)
+    told: Counter[tuple[Kind, str]] = Counter()
     for each in run.prediction:
-        seen = first.get((each.event.kind, each.event.object))
-        yield Expected(predicted=each, observed_s=seen.t_s if seen else None)
+        kind, name = each.event.kind, each.event.object
+        times = [event.t_s for event in _first_each(seen.get(kind, ())) if _is_about(name, event.object)]
+        nth = told[kind, name]
+        told[kind, name] += 1
+        yield Expected(predicted=each, observed_s=times[nth] if nth < len(times) else None)
+
+
+def _first_each(events: Iterable[Event]) -> Iterator[Event]:
+    names: set[str] = set()
+    for event in events:
+        if event.object not in names:
+            names.add(event.object)
+            yield event
+
+
+def _is_about(expected: str, observed: str) -> bool:
+    """A Pod that did not exist yet was named after its owner, `Pod/shop/cart-6c9f7d5b8-*`."""
+    return observed.startswith(expected[:-1]) if expected.endswith("-*") else observed == expected
