@@ -108,9 +108,9 @@ def _documents(data: bytes | mmap, path: Path) -> Iterator[Listing]:
 
 
 def _end_of_first(error: Exception) -> int:
-    """Where the first of several values ends; 0 where something else is wrong."""
+    """Where the next of several values begins (msgspec counts one further); 0 where something else is wrong."""
     match = _TRAILING.search(str(error))
-    return int(match[1]) if match else 0
+    return int(match[1]) - 1 if match else 0
 
 
 def _refusal(path: Path, data: bytes | mmap, offset: int, error: Exception) -> Refused:
