@@ -42,10 +42,11 @@ def _expected(run: RunData) -> Iterator[Expected]:
     for event in sorted(run.result.events, key=lambda event: event.t_s):
         if event.t_s >= 0:
             seen.setdefault(event.kind, []).append(event)
+    first = {kind: tuple(_first_each(events)) for kind, events in seen.items()}
     told: Counter[tuple[Kind, str]] = Counter()
     for each in run.prediction:
         kind, name = each.event.kind, each.event.object
-        times = [event.t_s for event in _first_each(seen.get(kind, ())) if _is_about(name, event.object)]
+        times = [event.t_s for event in first.get(kind, ()) if _is_about(name, event.object)]
         nth = told[kind, name]
         told[kind, name] += 1
         yield Expected(predicted=each, observed_s=times[nth] if nth < len(times) else None)
