@@ -55,7 +55,7 @@ CLOCKS_EVERY_S = 10.0
 COLLECT_S, REMOVE_S = 10.0, 5.0
 """What collecting the records, and taking the sentinels away, may take at the end of a run."""
 
-SHORTEST_END_S = 0.3
+SHORTEST_END_S = 0.2
 """What both have together, even when a run that was told to leave has no time left: a request takes 0.1 s."""
 
 LOOK_S, RETRY_S = 0.05, 0.5
@@ -117,15 +117,17 @@ class Sentinels:
             raise
 
     def finish(self, within_s: float | None = None) -> None:
-        """Collect what is missing, say how each record ends, and take them away. Bounded, never raises.
+        """Collect what is missing, say how each record ends, and take them away. Bounded, never raises; once.
 
         `within_s`: what is left of the time of a run that was told to leave; None where it has time.
         """
+        if self._stop.is_set():
+            return
         self._stop.set()
         over_s = time.monotonic()
-        collect_s, remove_s = (COLLECT_S, REMOVE_S) if within_s is None else _shared(within_s)
-        self._collect(collect_s)
-        self._remove(remove_s)
+        whole_s = COLLECT_S + REMOVE_S if within_s is None else max(SHORTEST_END_S, within_s)
+        self._collect(min(COLLECT_S, whole_s / 2))
+        self._remove(min(REMOVE_S, over_s + whole_s - time.monotonic()))
         for reading in self._readings.values():
             reading.close(over_s)
         for node, clock in self.clocks.items():
@@ -259,12 +261,6 @@ def _end(reading: NodeReading, deadline_s: float) -> None:
         except Unreachable:
             time.sleep(RETRY_S)
     return None
-
-
-def _shared(within_s: float) -> tuple[float, float]:
-    """Collecting's and removing's parts of what little time there is."""
-    half_s = max(SHORTEST_END_S, within_s) / 2
-    return half_s, half_s
 
 
 def _in_words(clock: NodeClock) -> str:

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from chaosext.model.result import NodeClock
 from chaosext.model.timeline import Kind
 from chaosext.model.verdict import Outcome, Verdict
 from chaosext.run import context as contexts
-from chaosext.run.judging.finish import result_of
+from chaosext.run.judging import finish as finish_module
+from chaosext.run.judging.finish import finish, result_of
+from chaosext.run.leaving import END_S, Leaving
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from chaosext.model.result import RunResult
+    from chaosext.observe.recorder import Recorder
+
+CLOCK = NodeClock(offset_s=1.0, error_s=0.001, wall_skew_s=90.0)
 
 
 def test_a_lock_that_was_lost_is_a_reason(tmp_path: Path) -> None:
@@ -20,3 +30,62 @@ def test_a_lock_that_was_lost_is_a_reason(tmp_path: Path) -> None:
     run.recorder.close()
     result = result_of(run, {}, Verdict(outcome=Outcome.PASSED, reasons=("the steady state held",)))
     assert result.verdict.reasons[-1] == "the lock was lost: cp: run b of bob@desk took it over"
+
+
+class Sentinels:
+    """Notes when they are asked for what."""
+
+    def __init__(self, said: list[str], recorder: Recorder) -> None:
+        self.problems, self.clocks = ["the sentinels were not seen gone"], {"a": CLOCK}
+        self.within_s: float | None = None
+        self._said, self._recorder = said, recorder
+
+    def finish(self, within_s: float | None = None) -> None:
+        self.within_s = within_s
+        self._said.append("collected")
+        self._recorder.say(Kind.OBSERVATION_LOST, "Node/a", "its record ends here")
+
+    def write_clocks(self) -> None:
+        self._said.append(f"clocks written, zero known: {self._recorder.zero_s is not None}")
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What a run's end does, in its order; its reports are rendered last."""
+    steps: list[str] = []
+
+    def healed(*_: Any) -> tuple[str, ...]:
+        steps.append("healed")
+        return ()
+
+    monkeypatch.setattr(finish_module, "_last_heal", healed)
+    monkeypatch.setattr(finish_module, "_unlock", lambda *_: steps.append("unlocked"))
+    return steps
+
+
+def ended(said: list[str], tmp_path: Path, left: Leaving | None = None) -> tuple[RunResult, Sentinels]:
+    run = contexts.start(root=tmp_path)
+    run.cuts.append(None)  # type: ignore[arg-type]
+    run.sentinels = sentinels = Sentinels(said, run.recorder)  # type: ignore[assignment]
+    result = finish(run, {}, briefing=None, render=lambda *_: said.append("rendered"), left=left)
+    return result, sentinels
+
+
+def test_a_run_heals_first_and_collects_what_the_sentinels_saw_while_it_has_the_cluster(
+    said: list[str], tmp_path: Path
+) -> None:
+    result, sentinels = ended(said, tmp_path)
+    assert said == ["healed", "collected", "unlocked", "clocks written, zero known: True", "rendered"]
+    assert sentinels.within_s is None
+    assert result.clocks == {"a": CLOCK}
+    assert result.unobserved["a"][0][1] is None
+    assert "the sentinels were not seen gone" in result.verdict.reasons
+
+
+def test_a_run_that_was_told_to_leave_has_little_time_for_them(said: list[str], tmp_path: Path) -> None:
+    left = Leaving()
+    left.hear(15)
+    _, sentinels = ended(said, tmp_path, left)
+    assert sentinels.within_s is not None
+    assert sentinels.within_s <= END_S
+    assert said.index("healed") < said.index("collected")
