@@ -17,6 +17,8 @@ from stories import ONE, TWO
 
 from chaosext.model.result import NodeClock
 from chaosext.model.signal import Mark, Signal, Watched
+from chaosext.report.compare import compare
+from chaosext.report.html import beside
 from chaosext.report.html.page import page
 from chaosext.report.stretches import Stretch
 
@@ -35,12 +37,18 @@ STORIES = (
     "killed",
     "hundred",
     "watched",
+    "compared",
 )
 WIDE, NARROW = 1280, 390
 
 
 @cache
 def html(story: str) -> str:
+    if story == "compared":
+        first, second = (
+            RUNS[each] for each in ("deviated-rollback-verified", "deviated-rollback-not-verified")
+        )
+        return beside.page(compare(first, second))
     return page({"hundred": hundred, "watched": watched}.get(story, lambda: RUNS[story])())
 
 
