@@ -6,12 +6,19 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 SOURCES := pyproject.toml kind-config.yaml README.md $(shell find chaosext experiments -type f -not -name '*.pyc')
 KIND_TESTS ?= tests/kind
 EXPERIMENT := experiments/control-plane-partition.yaml
+SNAPSHOTS := $(addprefix examples/snapshots/,story.json mitigated.json larger.json.gz)
 
 .DEFAULT_GOAL := help
-.PHONY: help engine-or-root machine gameday test lint unit browser-test trust kind-test bench lock down clean
+.PHONY: help engine-or-root machine rehearse gameday test lint unit browser-test trust kind-test bench oracle lock down clean
 
 help: ## What there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+rehearse: $(VENV)/.installed ## Predict a cut of the bundled snapshots: no cluster, no Docker, no root, seconds
+	@for each in $(SNAPSHOTS); do \
+	  echo "== $$each: every node loses the control plane for 8 minutes"; \
+	  $(BIN)/chaosext rehearse --snapshot $$each --cut-for 8m || exit; echo; \
+	done
 
 gameday: engine-or-root machine $(VENV)/.installed ## Testbed up, cut, heal, roll back, verify; ends with 0 when the story was reproduced
 	$(BIN)/chaosext testbed up
@@ -63,6 +70,10 @@ kind-test: $(VENV)/.installed ## Tests on the real testbed, which must be up
 
 bench: $(VENV)/.installed ## Benchmarks on the real testbed: ratios against baselines of the same run
 	$(BIN)/python -m benchmarks
+
+# ORACLE: e.g. --scenarios "1+3" --repeats 20 --jobs 4
+oracle: $(VENV)/.installed ## The rehearsal against a real control plane, scenario by scenario (docs/oracle.md)
+	$(BIN)/python -m oracle $(ORACLE)
 
 down: $(VENV)/.installed ## Take the testbed away; what was built is kept in the cache
 	$(BIN)/chaosext testbed down

@@ -26,7 +26,7 @@ from oracle.recording import Recording
 from oracle.scenarios import SCENARIOS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from oracle.calibration import Calibration
     from oracle.judge import Comparison
@@ -39,19 +39,19 @@ LIKELIEST_SHARE = 0.9
 def main() -> int:
     """0 when everything was predicted, 1 on a miss, 20 for options that say nothing to play."""
     options = _options()
-    recordings = list(_recordings(options))
-    if not recordings:
+    found = _recordings(options)
+    if not found:
         print(
             "no scenario of that name; known: " + ", ".join(each.name for each in SCENARIOS), file=sys.stderr
         )
         return 20
-    comparisons = [compare(each) for each in recordings]
+    comparisons = [compare(each) for each in found if each]
     counts, likeliest = calibrations(comparisons), _likeliest(comparisons)
     _print(comparisons, counts, likeliest)
     if options.json:
         said = {"comparisons": [asdict(each) for each in comparisons], "calibration": [*map(asdict, counts)]}
         options.json.write_text(json.dumps(said, indent=1) + "\n")
-    right = all(each.is_foreseen and not each.misses for each in comparisons)
+    right = None not in found and all(each.is_foreseen and not each.misses for each in comparisons)
     return 0 if right and likeliest >= LIKELIEST_SHARE and all(each.holds for each in counts) else 1
 
 
@@ -71,23 +71,22 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _recordings(options: argparse.Namespace) -> Iterator[Recording]:
+def _recordings(options: argparse.Namespace) -> list[Recording | None]:
+    """None for each play that came to nothing."""
     if options.replay:
         found = map(Recording.load, sorted(options.replay.glob("*.json.gz")))
-        yield from (each for each in found if _is_wanted(each.scenario, options.scenarios))
-        return
+        return [each for each in found if _is_wanted(each.scenario, options.scenarios)]
     wanted = [each for each in SCENARIOS if _is_wanted(each.name, options.scenarios)]
     seeds = range(options.seed, options.seed + options.repeats)
     plays = [(scenario, seed) for seed in seeds for scenario in wanted]
-    if plays:
-        yield from _played(plays, options)
+    return _played(plays, options) if plays else []
 
 
 def _is_wanted(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatch(name, pattern) for pattern in patterns)
 
 
-def _played(plays: Sequence[tuple[Scenario, int]], options: argparse.Namespace) -> Iterator[Recording]:
+def _played(plays: Sequence[tuple[Scenario, int]], options: argparse.Namespace) -> list[Recording | None]:
     """Longest first, so that they don't keep the others waiting at the end."""
     progress = Progress()
     programs = Programs.built(progress)
@@ -108,7 +107,7 @@ def _played(plays: Sequence[tuple[Scenario, int]], options: argparse.Namespace) 
         started = [
             pool.submit(one, *each, Path(home, str(number))) for number, each in enumerate(plays, start=1)
         ]
-        yield from filter(None, (each.result() for each in started))
+        return [each.result() for each in started]
 
 
 def _likeliest(comparisons: Iterable[Comparison]) -> float:

@@ -34,7 +34,7 @@ SETTLED_WITHIN_S = 120.0
 STAGGER_S = 10.0
 """Nodes join at random over a lease's renewal, so that leases have any age at the cut."""
 
-BREATHER_S = (12.0, 22.0)
+BREATHER_S = (10.5, 16.0)
 """Before the cut: every lease was renewed once, and the monitor's passes have any phase to the cut."""
 
 PLURALS = {"Deployment": "deployments", "StatefulSet": "statefulsets", "DaemonSet": "daemonsets"} | {

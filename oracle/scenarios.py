@@ -50,7 +50,7 @@ class Scenario:
     workloads: tuple[Manifest, ...]
     cut: tuple[str, ...] = ("worker-*",)
     cut_for_s: float = 60.0
-    after_s: float = 15.0
+    after_s: float = 12.0
     grace_s: int = 20
     toleration_s: int = 20
     flags: tuple[str, ...] = ()
@@ -66,8 +66,7 @@ class Scenario:
 
     @property
     def apiserver(self) -> tuple[str, ...]:
-        effects = ("unreachable", "not-ready")
-        return tuple(f"--default-{each}-toleration-seconds={self.toleration_s}" for each in effects)
+        return (f"--default-unreachable-toleration-seconds={self.toleration_s}",)
 
 
 def workers(count: int, *, zones: tuple[str, ...] = (), **more: object) -> tuple[Manifest, ...]:
