@@ -11,7 +11,7 @@ from chaosext.report.html.axis import Axis, axis_of
 from chaosext.report.html.fold import Group, folded
 from chaosext.report.html.lanes import Manner, line
 from chaosext.report.html.moments import Flag, cut_windows, flags
-from chaosext.report.html.swims import swims
+from chaosext.report.html.swims import ENDPOINTS, swims
 from chaosext.report.html.tracks import State, Swim, Track
 from chaosext.report.units import duration, window
 
@@ -54,12 +54,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneRows:
-    """A lane as it is drawn; `calm`: nothing to see, so that it may be folded away."""
+    """A lane as it is drawn. `folded`: what is said of it where it is folded away, "" where it is not."""
 
     key: str
     title: str
     caption: str
-    calm: str
+    folded: str
     rows: tuple[Row, ...]
 
 
@@ -128,11 +128,13 @@ def _lane(swim: Swim, axis: Axis, *, fold: bool) -> LaneRows:
     groups = folded(swim.tracks, axis.length_s)
     share = min(1.0, MOST_MEMBERS / len(swim.tracks))
     calm = fold and all(track.calm for track in swim.tracks)
+    loud = sum(not track.calm for track in swim.tracks)
+    hidden = f"{loud} of {len(swim.tracks)} lines were out for a while" if swim.key == ENDPOINTS else ""
     return LaneRows(
         key=swim.key,
         title=swim.title,
         caption=swim.caption,
-        calm=f"nothing out, of {len(swim.tracks)} watched" if calm else "",
+        folded=f"nothing out, of {len(swim.tracks)} watched" if calm else hidden,
         rows=tuple(_row(group, axis, math.ceil(len(group.members) * share)) for group in groups),
     )
 

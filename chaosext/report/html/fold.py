@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from chaosext.observe.outages import united
 from chaosext.report.html.tracks import BACKGROUND, State, Track, worst
+from chaosext.report.owners import lasting
 from chaosext.report.units import natural
 
 if TYPE_CHECKING:
@@ -47,6 +48,9 @@ def ranged(names: Sequence[str]) -> str:
 
 def _ranged(names: Collection[str]) -> str:
     ordered = sorted(names, key=natural)
+    owners = sorted({lasting(f"Pod/{name}").removeprefix("Pod/") for name in names}, key=natural)
+    if len(owners) < len(ordered):
+        return _ranged(owners)
     if len(ordered) < 3:
         return ", ".join(ordered)
     return f"{ordered[0]} … {ordered[-1]}" if _run_on(ordered) else f"{ordered[0]}, {ordered[1]}, …"

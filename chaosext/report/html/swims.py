@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
     from chaosext.report.stretches import Stretch, Stretches
 
 PLACEMENT = "placement"
+ENDPOINTS = "endpoints"
+
+LOOKUPS = (Lane.TARGETS, Lane.DNS_KEPT_SOCKET, Lane.DNS_TCP)
+ON_A_NODE = re.compile(r"( → )\S+ on (\S+ \S+)")
+"""`worker → coredns-66bc5c9577-xbx9p on cp-1 10.244.35.0:53/udp`: an address is enough to tell a Pod from another."""
 
 FINEST = 1200
 """So many bars of one object are kept at most: a screen has no more columns."""
@@ -33,14 +39,18 @@ TITLES = {
     Lane.NODE_READY: ("Nodes", "as the control plane sees them: Ready or not"),
     PLACEMENT: ("kube-dns", "where the control plane places it"),
     Lane.DNS: ("DNS", "lookups at kube-dns' Service address from each node, a fresh UDP socket each time"),
-    Lane.DNS_KEPT_SOCKET: ("DNS, kept socket", "the same from one UDP socket that is kept open throughout"),
+    Lane.DNS_KEPT_SOCKET: (
+        "DNS, kept socket",
+        "the same from one UDP socket that is kept open; the seconds are those in which a fresh one worked",
+    ),
     Lane.DNS_TCP: ("DNS over TCP", "the same over TCP"),
-    Lane.ROUTES: ("Routes", "a route of its own leads there"),
+    Lane.ROUTES: ("Routes", "whether a route of its own leads from the node to each kube-dns Pod"),
     Lane.BGP: ("BGP", "sessions between node and leaf"),
     Lane.XDS: ("Mesh configuration", "sidecars that have their istiod (xDS)"),
     Lane.SIDECAR_READY: ("Sidecars", "what their own 15021 says, which may be falsely ready"),
     Lane.PROBES: ("Probes", "kubelet's probes of Pods, and containers that crash-loop"),
-    Lane.TARGETS: ("Reachability", "TCP connects, and lookups at each kube-dns endpoint"),
+    Lane.TARGETS: ("Reachability", "TCP connects from each node"),
+    ENDPOINTS: ("kube-dns, Pod by Pod", "lookups at each Pod's own address, which is gone with its Pod"),
 }
 """Lane -> its title and what is seen in it; in this order they are drawn."""
 
@@ -98,6 +108,7 @@ class _Lanes:
         self._result, self._axis = run.result, axis
         self._unpeered = run.result.briefing.unpeered_nodes if run.result.briefing else ()
         self._bars: dict[str, dict[str, tuple[Bar, ...]]] = defaultdict(dict)
+        self._windows: dict[str, dict[str, tuple[Window, ...]]] = defaultdict(dict)
         self._dots: dict[str, dict[str, list[Dot]]] = defaultdict(lambda: defaultdict(list))
         self._guesses: dict[str, dict[str, list[Guess]]] = defaultdict(lambda: defaultdict(list))
         self._take_windows(known_nodes(run))
@@ -112,15 +123,14 @@ class _Lanes:
         return tuple(self._track(lane, each) for each in sorted(objects, key=natural))
 
     def _track(self, lane: str, name: str) -> Track:
-        bare = name.partition("/")[2] or name
-        windows = {} if lane == PLACEMENT else self._result.outages.get(Lane(lane), {})
+        bare = ON_A_NODE.sub(r"\1\2", name.partition("/")[2] or name)
         return Track(
             name=bare,
             tag="no BGP" if lane == PLACEMENT and bare in self._unpeered else "",
             bars=self._bars[lane].get(name, ()),
             dots=tuple(self._dots[lane][name]),
             guesses=tuple(self._guesses[lane][name]),
-            windows=windows.get(name, ()),
+            windows=self._windows[lane].get(name, ()),
         )
 
     def _take_windows(self, nodes: Iterable[str]) -> None:
@@ -130,10 +140,11 @@ class _Lanes:
         for lane, found in self._result.outages.items():
             for name, windows in found.items():
                 blind = self._result.unobserved.get(name.removeprefix("Node/"), ())
+                place = _line_of(lane, name)
+                self._windows[place[0]][place[1]] = windows
                 away = lane is Lane.NODE_READY
-                self._bars[lane][name] = (
-                    self._told(windows, (), State.AWAY) if away else self._told(windows, blind)
-                )
+                told = self._told(windows, (), State.AWAY) if away else self._told(windows, blind)
+                self._bars[place[0]][place[1]] = told
 
     def _told(
         self, windows: Iterable[Window], blind: Iterable[Window], state: State = State.OUT
@@ -153,7 +164,8 @@ class _Lanes:
                 late = [bar for bar in blind if bar.end_s > seen[-1].end_s]
                 after = [replace(bar, start_s=max(bar.start_s, seen[-1].end_s)) for bar in late]
                 fine = coarse(joined([*seen, *after]), self._axis.length_s, FINEST)
-                self._bars[question.manner.lane][question.object] = fine
+                lane, name = _line_of(question.manner.lane, question.object)
+                self._bars[lane][name] = fine
 
     def _take_dots(self, events: Iterable[Event]) -> None:
         for event in events:
@@ -177,6 +189,13 @@ class _Lanes:
 
     def _end_s(self, end_s: float | None) -> float:
         return self._axis.end_s if end_s is None else end_s
+
+
+def _line_of(lane: Lane, name: str) -> tuple[str, str]:
+    """The lane and line that an object stands in: one kube-dns Pod's own address tells nothing of what users feel."""
+    if lane in LOOKUPS and ON_A_NODE.search(name):
+        return ENDPOINTS, f"{name}, kept socket" if lane is Lane.DNS_KEPT_SOCKET else name
+    return lane, name
 
 
 def _place(event: Event, lane: str) -> str:

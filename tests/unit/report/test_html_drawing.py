@@ -121,6 +121,22 @@ def test_a_prediction_is_compared_with_the_first_that_came_of_it() -> None:
     assert [each.verdict for each in foresight(run)] == ["as predicted", "45.0 s later", "not seen"]
 
 
+def test_a_single_kube_dns_pods_address_stands_aside_of_what_users_ask() -> None:
+    pod = Signal(kind=Watched.DNS_UDP, target="10.244.0.7", label=f"coredns-7d764666f9-nbq7m on {CP}")
+    kept = replace(pod, kind=Watched.DNS_UDP_KEPT)
+    good, out = seen((0, 80, "+")), seen((0, 80, "t"))
+    run = RunData(
+        result=replace(STORIES["passed"], outages={}), stretches={ONE: {DNS: good, pod: out, kept: out}}
+    )
+    there = f"{ONE} → {CP} 10.244.0.7:53/udp"
+    assert set(lane_of(run, Lane.DNS)) == {ONE}
+    assert set(lane_of(run, "endpoints")) == {there, f"{there}, kept socket"}
+    drawing = draw(run)
+    assert drawing
+    (aside,) = (lane for lane in drawing.lanes if lane.key == "endpoints")
+    assert aside.folded == "2 of 2 lines were out for a while"
+
+
 # One line
 
 
@@ -234,6 +250,10 @@ def test_a_group_is_named_by_its_nodes_and_by_where_they_looked() -> None:
         (["w-1", "w-2", "w-10"], "w-1, w-2, …"),
         (["w-2", "w-1", "w-3"], "w-1 … w-3"),
         (["a", "b"], "a, b"),
+        (
+            ["shop/cart-6c9f7d5b8-kx2vn", "shop/cart-6c9f7d5b8-zz2vn", "shop/front-5d8c9b7c4-p9w7t"],
+            "shop/cart-*, shop/front-*",
+        ),
         (["worker", "worker2", "worker3"], "worker, worker2, …"),
     ],
 )
@@ -306,4 +326,4 @@ def test_a_calm_lane_is_folded_away_and_one_with_a_gap_is_not() -> None:
         drawing = draw(run)
         assert drawing
         (dns,) = (lane for lane in drawing.lanes if lane.key == Lane.DNS)
-        assert bool(dns.calm) is folded_away
+        assert bool(dns.folded) is folded_away
