@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from chaosext.model.timeline import Kind
+from chaosext.rehearsal.prediction import NO_EFFECT
 from chaosext.report.units import names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from chaosext.rehearsal.prediction import Advice, DnsView, PredictedEvent, Prediction
 
 TOGETHER_S = 10.0
 """Lines that say the same of several objects are one line if they begin within this time."""
+
+MANY_ROWS = 80
+
+USUAL = 0.5
+"""Endpoints that are rarer than this are told together: which of many Pods is lost first is chance."""
 
 HEALS = {
     True: "it heals by itself",
@@ -58,30 +65,38 @@ def timeline_lines(events: Sequence[PredictedEvent], *, whole: bool = False) -> 
 
 @dataclass(slots=True)
 class _Row:
-    """Events that say the same of one object or more."""
+    """Events told together, as they are of one kind."""
 
-    events: list[PredictedEvent] = field(default_factory=list)
+    events: list[PredictedEvent]
 
     def __str__(self) -> str:
         first = self.events[0]
         earliest, latest = min(e.t_min_s for e in self.events), max(e.t_max_s for e in self.events)
-        span = f"{earliest:.1f} to {latest:.1f} s"
         likely = max(event.probability for event in self.events)
+        details = {event.detail for event in self.events}
+        said = first.detail if len(details) == 1 else f"{len(details)} different ways"
         whom = _whom([event.object for event in self.events])
         return (
-            f"{first.t_s:8.1f} s  {span:>20}  {likely:>6.0%}  {first.kind.value:<18} {whom}"
-            f"{': ' + first.detail if first.detail else ''} [{first.source}]"
+            f"{first.t_s:8.1f} s  {f'{earliest:.1f} to {latest:.1f} s':>20}  {likely:>6.0%}  "
+            f"{first.kind.value:<18} {whom}{': ' + said if said else ''} [{first.source}]"
         )
 
 
-def _folded(events: Iterable[PredictedEvent]) -> list[_Row]:
+def _folded(events: Sequence[PredictedEvent]) -> list[_Row]:
+    """As few rows as people read: told together is what says the same, in large clusters what is of one kind."""
+    fine = _rows(events, lambda event: event.detail)
+    return fine if len(fine) <= MANY_ROWS else _rows(events, lambda event: "")
+
+
+def _rows(events: Iterable[PredictedEvent], detail: Callable[[PredictedEvent], str]) -> list[_Row]:
     rows: list[_Row] = []
-    newest: dict[tuple[str, str, str], _Row] = {}
+    newest: dict[tuple[str, ...], _Row] = {}
     for event in events:
-        key = (event.kind.value, event.detail, event.source)
+        by_chance = event.kind is Kind.ENDPOINTS_CHANGED and event.probability < USUAL
+        key = (event.kind.value, event.source, event.object if by_chance else detail(event))
         row = newest.get(key)
         if row is None or event.t_s - row.events[0].t_s > TOGETHER_S:
-            row = newest[key] = _Row()
+            row = newest[key] = _Row([])
             rows.append(row)
         row.events.append(event)
     return rows
@@ -120,7 +135,8 @@ def advice_lines(advice: Iterable[Advice]) -> Iterator[str]:
     """Each mitigation, what it leads to, and what to apply, the most helpful first."""
     for rank, each in enumerate(advice, start=1):
         yield f"{rank}. {each.mitigation}: {each.effect}"
-        yield from (f"     {line}" for line in each.how.splitlines())
+        if each.effect != NO_EFFECT:
+            yield from (f"     {line}" for line in each.how.splitlines())
 
 
 def sweep_lines(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:

@@ -155,7 +155,7 @@ def rehearse(
 
     \b
     Examples:
-      chaosext rehearse --snapshot examples/snapshots/story.json.gz --cut-for 120s
+      chaosext rehearse --snapshot examples/snapshots/story.json
       kubectl get nodes,pods,services,namespaces,deployments,replicasets,daemonsets,statefulsets,\\
         poddisruptionbudgets,bgppeers,bgpconfigurations,ippools -A -o json > cluster.json
       chaosext rehearse --snapshot cluster.json --cut-nodes 'topology.kubernetes.io/zone=b' --cut-for 8m

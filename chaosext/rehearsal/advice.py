@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chaosext.rehearsal.mitigations import MITIGATIONS
-from chaosext.rehearsal.prediction import Advice, Dns, Forecast
+from chaosext.rehearsal.prediction import NO_EFFECT, Advice, Dns, Forecast
 from chaosext.rehearsal.rehearse import rehearse
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ FEWER_FROM_NODES, FEW_SAMPLES = 1000, 3
 Score = tuple[bool, float, float]
 """It passes; probability of resolvable DNS after the heal, less that of dead DNS; stuck and pending Pods, negative."""
 
-LEAST = 0.02
+LEAST = 0.05
 """A difference in probability that chance alone may make."""
 
 
@@ -73,7 +73,7 @@ def _pods(found: Prediction, *whats: str) -> float:
 
 
 def _advice(each: Mitigation, then: Prediction, before: Prediction, world: World, plan: Plan) -> Advice:
-    effect = "; ".join(_effects(then, before)) or "changes nothing about this cut"
+    effect = "; ".join(_effects(then, before)) or NO_EFFECT
     return Advice(mitigation=each.name, effect=effect, how=each.how(world, plan))
 
 

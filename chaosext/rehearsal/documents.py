@@ -6,20 +6,27 @@ msgspec passes over everything else, so that a List of 150,000 Pods is read in s
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Raw, Struct, field
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Strings = dict[str, str]
 
 
-class Owner(Struct):
+class Document(Struct, omit_defaults=True):
+    """Read and written without what is as usual: the defaults are the API's own."""
+
+
+class Owner(Document):
     kind: str = ""
     name: str = ""
     controller: bool | None = None
 
 
-class Meta(Struct):
+class Meta(Document):
     name: str = ""
     namespace: str = ""
     labels: Strings | None = None
@@ -37,7 +44,7 @@ class NodeMeta(Meta):
     annotations: Strings | None = None
 
 
-class Head(Struct):
+class Head(Document):
     """What an object says it is."""
 
     kind: str = ""
@@ -45,7 +52,7 @@ class Head(Struct):
     metadata: Meta = field(default_factory=Meta)
 
 
-class Listing(Struct):
+class Listing(Document):
     """The outside of a List, or of anything else. `chaosext` is what `chaosext snapshot` adds about itself."""
 
     kind: str = ""
@@ -54,45 +61,45 @@ class Listing(Struct):
     chaosext: dict[str, Any] | None = None
 
 
-class Condition(Struct):
+class Condition(Document):
     type: str = ""
     status: str = ""
 
 
-class Taint(Struct):
+class Taint(Document):
     key: str = ""
     value: str = ""
     effect: str = ""
 
 
-class Address(Struct):
+class Address(Document):
     type: str = ""
     address: str = ""
 
 
-class NodeInfo(Struct):
+class NodeInfo(Document):
     kubeletVersion: str = ""
 
 
-class NodeSpec(Struct):
+class NodeSpec(Document):
     unschedulable: bool = False
     taints: list[Taint] | None = None
 
 
-class NodeStatus(Struct):
+class NodeStatus(Document):
     conditions: list[Condition] | None = None
     addresses: list[Address] | None = None
     allocatable: dict[str, str | int] | None = None
     nodeInfo: NodeInfo = field(default_factory=NodeInfo)
 
 
-class Node(Struct):
+class Node(Document):
     metadata: NodeMeta = field(default_factory=NodeMeta)
     spec: NodeSpec = field(default_factory=NodeSpec)
     status: NodeStatus = field(default_factory=NodeStatus)
 
 
-class Toleration(Struct):
+class Toleration(Document):
     key: str = ""
     operator: str = "Equal"
     value: str = ""
@@ -100,60 +107,60 @@ class Toleration(Struct):
     tolerationSeconds: int | None = None
 
 
-class Expression(Struct):
+class Expression(Document):
     key: str = ""
     operator: str = ""
     values: list[str] | None = None
 
 
-class Selector(Struct):
+class Selector(Document):
     matchLabels: Strings | None = None
     matchExpressions: list[Expression] | None = None
 
 
-class NodeTerm(Struct):
+class NodeTerm(Document):
     matchExpressions: list[Expression] | None = None
     matchFields: list[Expression] | None = None
 
 
-class NodeTerms(Struct):
+class NodeTerms(Document):
     nodeSelectorTerms: list[NodeTerm] | None = None
 
 
-class PreferredNode(Struct):
+class PreferredNode(Document):
     weight: int = 1
     preference: NodeTerm = field(default_factory=NodeTerm)
 
 
-class NodeAffinity(Struct):
+class NodeAffinity(Document):
     requiredDuringSchedulingIgnoredDuringExecution: NodeTerms | None = None
     preferredDuringSchedulingIgnoredDuringExecution: list[PreferredNode] | None = None
 
 
-class PodTerm(Struct):
+class PodTerm(Document):
     topologyKey: str = ""
     labelSelector: Selector | None = None
     namespaces: list[str] | None = None
     namespaceSelector: Selector | None = None
 
 
-class PreferredPod(Struct):
+class PreferredPod(Document):
     weight: int = 1
     podAffinityTerm: PodTerm = field(default_factory=PodTerm)
 
 
-class PodAffinity(Struct):
+class PodAffinity(Document):
     requiredDuringSchedulingIgnoredDuringExecution: list[PodTerm] | None = None
     preferredDuringSchedulingIgnoredDuringExecution: list[PreferredPod] | None = None
 
 
-class Affinity(Struct):
+class Affinity(Document):
     nodeAffinity: NodeAffinity | None = None
     podAffinity: PodAffinity | None = None
     podAntiAffinity: PodAffinity | None = None
 
 
-class Spread(Struct):
+class Spread(Document):
     maxSkew: int = 1
     topologyKey: str = ""
     whenUnsatisfiable: str = "DoNotSchedule"
@@ -162,11 +169,11 @@ class Spread(Struct):
     nodeAffinityPolicy: str = "Honor"
 
 
-class PortAction(Struct):
+class PortAction(Document):
     port: int | str = 0
 
 
-class Probe(Struct):
+class Probe(Document):
     periodSeconds: int = 10
     timeoutSeconds: int = 1
     failureThreshold: int = 3
@@ -177,20 +184,20 @@ class Probe(Struct):
     grpc: PortAction | None = None
 
 
-class Port(Struct):
+class Port(Document):
     hostPort: int = 0
     protocol: str = "TCP"
 
 
-class ResourceWishes(Struct):
+class ResourceWishes(Document):
     requests: dict[str, str | int] | None = None
 
 
-class Lifecycle(Struct):
+class Lifecycle(Document):
     postStart: dict[str, Any] | None = None
 
 
-class Container(Struct):
+class Container(Document):
     name: str = ""
     restartPolicy: str = ""
     resources: ResourceWishes | None = None
@@ -201,7 +208,7 @@ class Container(Struct):
     livenessProbe: Probe | None = None
 
 
-class PodSpec(Struct):
+class PodSpec(Document):
     nodeName: str = ""
     containers: list[Container] | None = None
     initContainers: list[Container] | None = None
@@ -219,79 +226,93 @@ class PodSpec(Struct):
     dnsPolicy: str = "ClusterFirst"
 
 
-class PodStatus(Struct):
+class PodStatus(Document):
     phase: str = "Running"
     conditions: list[Condition] | None = None
 
 
-class Pod(Struct):
+class Pod(Document):
     metadata: Meta = field(default_factory=Meta)
     spec: PodSpec = field(default_factory=PodSpec)
     status: PodStatus = field(default_factory=PodStatus)
 
 
-class WorkloadSpec(Struct):
+class WorkloadSpec(Document):
     replicas: int | None = None
     parallelism: int | None = None
     podManagementPolicy: str = "OrderedReady"
 
 
-class Workload(Struct):
+class Workload(Document):
     metadata: Meta = field(default_factory=Meta)
     spec: WorkloadSpec = field(default_factory=WorkloadSpec)
 
 
-class ServiceSpec(Struct):
+class ServiceSpec(Document):
     selector: Strings | None = None
     clusterIP: str = ""
     clusterIPs: list[str] | None = None
     publishNotReadyAddresses: bool = False
 
 
-class Service(Struct):
+class Service(Document):
     metadata: Meta = field(default_factory=Meta)
     spec: ServiceSpec = field(default_factory=ServiceSpec)
 
 
-class BudgetSpec(Struct):
+class BudgetSpec(Document):
     selector: Selector | None = None
     minAvailable: int | str = ""
     maxUnavailable: int | str = ""
 
 
-class Budget(Struct):
+class Budget(Document):
     metadata: Meta = field(default_factory=Meta)
     spec: BudgetSpec = field(default_factory=BudgetSpec)
 
 
-class LeaseSpec(Struct):
+class LeaseSpec(Document):
     renewTime: str = ""
 
 
-class Lease(Struct):
+class Lease(Document):
     metadata: Meta = field(default_factory=Meta)
     spec: LeaseSpec = field(default_factory=LeaseSpec)
 
 
-class Webhook(Struct):
+class Webhook(Document):
     failurePolicy: str = "Fail"
     namespaceSelector: Selector | None = None
 
 
-class WebhookConfiguration(Struct):
+class WebhookConfiguration(Document):
     metadata: Meta = field(default_factory=Meta)
     webhooks: list[Webhook] | None = None
 
 
-class CalicoBgp(Struct):
+class CalicoBgp(Document):
     ipv4Address: str = ""
     routeReflectorClusterID: str = ""
 
 
-class CalicoNodeSpec(Struct):
+class CalicoNodeSpec(Document):
     bgp: CalicoBgp | None = None
 
 
-class CalicoNode(Struct):
+class CalicoNode(Document):
     metadata: Meta = field(default_factory=Meta)
     spec: CalicoNodeSpec = field(default_factory=CalicoNodeSpec)
+
+
+_OF_A_KIND: Mapping[str, type[Document]] = {
+    "Node": Node,
+    "Pod": Pod,
+    "Service": Service,
+    "PodDisruptionBudget": Budget,
+    "Lease": Lease,
+    "MutatingWebhookConfiguration": WebhookConfiguration,
+}
+_WITHOUT_MORE = ("Namespace", "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job")
+
+KINDS: Mapping[str, type[Document]] = {**_OF_A_KIND, **dict.fromkeys(_WITHOUT_MORE, Workload)}
+"""Kind -> its document, of those that have one."""

@@ -96,6 +96,9 @@ class DnsView:
         return said | ({"after_rollback": self.after_rollback.value} if self.after_rollback else {})
 
 
+NO_EFFECT = "changes nothing about this cut"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advice:
     """A change that would help: what it leads to, and how to make it (the patch or command to apply)."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,10 +13,11 @@ from chaosext.cluster.objects import (
     Taint,
     node_to_node_mesh,
 )
-from chaosext.cluster.timings import DEFAULT_GRACE_S, flags_from, timings_of
+from chaosext.cluster.timings import flags_from
 from chaosext.model.errors import Refused
 from chaosext.model.malformed import MALFORMED
 from chaosext.rehearsal import documents as doc
+from chaosext.rehearsal.flags import control_plane, minor
 from chaosext.rehearsal.listing import HOW_TO, Listed, plain, read_files
 from chaosext.rehearsal.specs import Specs, resources, selector
 from chaosext.rehearsal.world import (
@@ -265,19 +265,17 @@ class _World:
     # -- control plane --
 
     def _control_plane(self, given: Sequence[str]) -> ControlPlane:
-        static = self._static
-        flags = {**flags_from(map(plain, static)), **_given(given)}
-        version = self._version()
-        timings = timings_of(flags, grace_s=_grace_s(version), source=_source(static, given, version))
-        if not static:
-            self._assume(f"no static Pod of the control plane in the snapshot: {timings.source}")
-        return ControlPlane(timings=timings, version=version, **_rates(flags))
+        static = flags_from(map(plain, self._static)) if self._static else None
+        made = control_plane(static, given, self._version())
+        if static is None:
+            self._assume(f"no static Pod of the control plane in the snapshot: {made.timings.source}")
+        return made
 
     def _version(self) -> str:
         if self._listed.version:
             return self._listed.version
         kubelets = {each.status.nodeInfo.kubeletVersion for each in self._listed.of("Node", doc.Node)} - {""}
-        return max(kubelets, key=_minor, default="")
+        return max(kubelets, key=minor, default="")
 
 
 def _node(found: doc.Node, bgp: doc.CalicoBgp | None, leases: Mapping[str, datetime | None]) -> Node:
@@ -361,50 +359,3 @@ def _injects(labels: Mapping[str, str]) -> bool:
 
 def _moment(text: str) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
-
-
-def _given(flags: Sequence[str]) -> dict[str, str]:
-    """`--name=value` each. Raises `Refused` for what is no flag."""
-    found = {}
-    for flag in flags:
-        match = re.fullmatch(r"-{0,2}([a-z][a-z0-9-]*)=(.+)", flag)
-        if not match:
-            raise Refused(
-                f"{flag!r} is no argument of a component", "write e.g. node-monitor-grace-period=40s"
-            )
-        found[match[1]] = match[2]
-    return found
-
-
-def _source(static: Sequence[object], given: Sequence[str], version: str) -> str:
-    if given:
-        return "arguments given on the command line, over those of the snapshot"
-    if static:
-        return "arguments of the static Pods kube-controller-manager and kube-apiserver, and Kubernetes' defaults"
-    return (
-        f"the defaults of Kubernetes {version}" if version else "Kubernetes' defaults, of an unknown version"
-    )
-
-
-def _minor(version: str) -> tuple[int, int]:
-    match = re.match(r"v?(\d+)\.(\d+)", version)
-    return (int(match[1]), int(match[2])) if match else (0, 0)
-
-
-def _grace_s(version: str) -> float:
-    """--node-monitor-grace-period's default: 40 s before 1.32 (its changelog), 50 s since, and where it isn't known."""
-    return 40.0 if (0, 0) < _minor(version) < (1, 32) else DEFAULT_GRACE_S
-
-
-_RATES: Mapping[str, tuple[str, type[float] | type[int]]] = {
-    "node-eviction-rate": ("eviction_rate", float),
-    "secondary-node-eviction-rate": ("secondary_eviction_rate", float),
-    "unhealthy-zone-threshold": ("unhealthy_threshold", float),
-    "large-cluster-size-threshold": ("large_cluster_size", int),
-    "kube-api-qps": ("api_qps", float),
-    "kube-api-burst": ("api_burst", int),
-}
-
-
-def _rates(flags: Mapping[str, str]) -> dict[str, Any]:
-    return {name: number(flags[flag]) for flag, (name, number) in _RATES.items() if flag in flags}

@@ -1,0 +1,110 @@
+"""The least of each object that a rehearsal needs: what `chaosext snapshot` keeps, and nothing else.
+
+So no Secret, no environment, no image, no annotation but Calico's addresses is ever written.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from chaosext.rehearsal import documents as doc
+from chaosext.rehearsal.flags import TIMING_FLAGS
+from chaosext.rehearsal.listing import CALICO
+from chaosext.rehearsal.snapshot import NODE_LEASES, WITH_TIMINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_FLAG = re.compile(r"--([a-z-]+)=.*")
+
+_CALICO_SPECS = {
+    "BGPPeer": ("peerIP", "node", "nodeSelector", "peerSelector", "asNumber"),
+    "BGPConfiguration": ("nodeToNodeMeshEnabled",),
+    "IPPool": ("cidr", "ipipMode", "vxlanMode", "disabled"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A kind of object: how a request and a List name it, and in which namespace it is wanted ("" for all)."""
+
+    plural: str
+    kind: str
+    api_version: str
+    namespace: str = ""
+
+
+WANTED = (
+    Wanted(plural="nodes", kind="Node", api_version="v1"),
+    Wanted(plural="namespaces", kind="Namespace", api_version="v1"),
+    Wanted(plural="services", kind="Service", api_version="v1"),
+    Wanted(plural="deployments", kind="Deployment", api_version="apps/v1"),
+    Wanted(plural="replicasets", kind="ReplicaSet", api_version="apps/v1"),
+    Wanted(plural="statefulsets", kind="StatefulSet", api_version="apps/v1"),
+    Wanted(plural="daemonsets", kind="DaemonSet", api_version="apps/v1"),
+    Wanted(plural="jobs", kind="Job", api_version="batch/v1"),
+    Wanted(plural="poddisruptionbudgets", kind="PodDisruptionBudget", api_version="policy/v1"),
+    Wanted(
+        plural="mutatingwebhookconfigurations",
+        kind="MutatingWebhookConfiguration",
+        api_version="admissionregistration.k8s.io/v1",
+    ),
+    Wanted(plural="bgppeers", kind="BGPPeer", api_version="crd.projectcalico.org/v1"),
+    Wanted(plural="bgpconfigurations", kind="BGPConfiguration", api_version="crd.projectcalico.org/v1"),
+    Wanted(plural="ippools", kind="IPPool", api_version="crd.projectcalico.org/v1"),
+    Wanted(plural="pods", kind="Pod", api_version="v1"),
+    Wanted(plural="leases", kind="Lease", api_version="coordination.k8s.io/v1", namespace=NODE_LEASES),
+)
+"""Everything that a rehearsal can make use of; leases last, so that they are as fresh as the snapshot."""
+
+
+def least(wanted: Wanted, item: Mapping[str, Any]) -> dict[str, Any]:
+    """The object with its kind and only the fields that are needed. Raises MALFORMED errors for what is none."""
+    said = {"apiVersion": wanted.api_version, "kind": wanted.kind}
+    if wanted.kind in _CALICO_SPECS:
+        return said | _calico(wanted.kind, item)
+    kept: dict[str, Any] = msgspec.to_builtins(msgspec.convert(item, doc.KINDS[wanted.kind]))
+    if wanted.kind == "Pod":
+        _complete_pod(kept, item)
+    elif wanted.kind == "Node":
+        _complete_node(kept)
+    return said | kept
+
+
+def _calico(kind: str, item: Mapping[str, Any]) -> dict[str, Any]:
+    spec = item.get("spec") or {}
+    return {
+        "metadata": {"name": item["metadata"]["name"]},
+        "spec": {name: spec[name] for name in _CALICO_SPECS[kind] if name in spec},
+    }
+
+
+def _complete_pod(kept: dict[str, Any], item: Mapping[str, Any]) -> None:
+    """A phase is said, though it be the usual one; of the control plane's arguments only those of its timings stay."""
+    status = kept.setdefault("status", {})
+    status["phase"] = (item.get("status") or {}).get("phase") or "Unknown"
+    if "conditions" in status:
+        status["conditions"] = [each for each in status["conditions"] if each.get("type") == "Ready"]
+    if item["metadata"]["name"].startswith(WITH_TIMINGS):
+        for container, whole in zip(kept["spec"]["containers"], item["spec"]["containers"], strict=True):
+            container["command"] = [each for each in _words(whole) if _is_timing(each)]
+
+
+def _words(container: Mapping[str, Any]) -> list[str]:
+    return [*(container.get("command") or ()), *(container.get("args") or ())]
+
+
+def _is_timing(word: str) -> bool:
+    match = _FLAG.fullmatch(word)
+    return match is not None and match[1] in TIMING_FLAGS
+
+
+def _complete_node(kept: dict[str, Any]) -> None:
+    meta = kept["metadata"]
+    notes = {key: text for key, text in (meta.pop("annotations", None) or {}).items() if CALICO in key}
+    if notes:
+        meta["annotations"] = notes
