@@ -23,6 +23,10 @@ COMMANDS = {
         "chaosext.cli.rehearse:rehearse",
         "Predict from a snapshot what a cut leads to; touch nothing.",
     ),
+    "snapshot": (
+        "chaosext.cli.snapshot:snapshot",
+        "Write down what a rehearsal needs of a cluster; touch nothing.",
+    ),
     "run": ("chaosext.cli.run:run", "Run an experiment strictly: verdict, exit code, timeline."),
     "report": ("chaosext.cli.report:report", "Tell a run's story, or what differs between two runs."),
     "check": ("chaosext.cli.check:check", "Ask one check, or all of the steady state."),

@@ -1,0 +1,80 @@
+"""A snapshot, taken from a live cluster: read-only, page by page, only the fields that a rehearsal needs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from chaosext.cluster.client import NotFound
+from chaosext.model.errors import Refused
+from chaosext.model.malformed import understood
+from chaosext.rehearsal.least import WANTED, least
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from chaosext.cluster.client import Cluster
+    from chaosext.rehearsal.least import Wanted
+
+NEEDED = ("nodes", "pods")
+"""Without these there is no snapshot; whatever else can't be had is said, and a rehearsal assumes."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Taking:
+    """A snapshot in the making. `kinds`: those that were asked for and answered; `counts`: objects of each.
+
+    `missed`: kind -> why the cluster has none, or doesn't show it.
+    """
+
+    cluster: Cluster
+    page_s: float
+    kinds: list[str] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    missed: dict[str, str] = field(default_factory=dict)
+
+    def items(self) -> Iterator[dict[str, Any]]:
+        """Every object, as little of it as is needed.
+
+        Raises `Refused` where nodes or Pods may not be read, and `Unreachable` where a page takes longer than `page_s`.
+        """
+        for wanted in WANTED:
+            try:
+                yield from self._of(wanted)
+            except NotFound:
+                self.missed[wanted.kind] = "the cluster doesn't know this kind"
+            except Refused as error:
+                if wanted.plural in NEEDED:
+                    raise
+                self.missed[wanted.kind] = error.message
+            else:
+                self.kinds.append(wanted.kind)
+
+    def _of(self, wanted: Wanted) -> Iterator[dict[str, Any]]:
+        self.counts[wanted.kind] = 0
+        pages = self.cluster.pages(wanted.plural, namespace=wanted.namespace or None, timeout_s=self.page_s)
+        for page in pages:
+            with understood(f"the API server of context {self.cluster.context}"):
+                kept = [least(wanted, item) for item in page.get("items") or ()]
+            self.counts[wanted.kind] += len(kept)
+            yield from kept
+
+    def about(self) -> dict[str, Any]:
+        """What the snapshot says of itself, once all items are taken."""
+        version = self.cluster.request("GET", "/version", timeout_s=self.page_s).get("gitVersion")
+        return {
+            "taken_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "version": str(version or ""),
+            "kinds": self.kinds,
+        }
+
+    def text(self) -> Iterator[str]:
+        """The whole snapshot as a Kubernetes List, an object a line."""
+        between = ""
+        yield '{"apiVersion":"v1","kind":"List","items":['
+        for item in self.items():
+            yield f"{between}\n{json.dumps(item, separators=(',', ':'))}"
+            between = ","
+        yield f'\n],"chaosext":{json.dumps(self.about())}}}\n'
