@@ -70,6 +70,35 @@ def pretend(monkeypatch: pytest.MonkeyPatch, **answers: Any) -> None:
         monkeypatch.setattr(f"{module}.{name}", activity)
 
 
+def test_sentinels_are_placed_after_the_gate_and_before_the_method(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(strict, "place_sentinels", lambda *_: crash_activities.mark("placed"))
+    asked = act("mark", kind="probe", word="asked") | {"tolerance": "asked"}
+    play(experiment([act("mark", word="method")], probes=[asked]))
+    assert crash_activities.marks()[:3] == ["asked", "placed", "method"]
+
+
+def test_a_gate_that_fails_places_no_sentinel(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(strict, "place_sentinels", lambda *_: crash_activities.mark("placed"))
+    play(experiment([act("mark", word="method")], probes=[gate("ill")]))
+    assert crash_activities.marks() == []
+
+
+@pytest.mark.parametrize("error", [Refused("no sentinel on worker-2"), Unreachable("no API server")])
+def test_where_no_sentinel_can_be_placed_the_run_is_refused_and_gives_its_lock_back(
+    play: Play, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def refused(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(strict, "place_sentinels", refused)
+    monkeypatch.setattr(strict, "unlock_cluster", lambda _: crash_activities.mark("unlocked"))
+    with pytest.raises(Refused):
+        play(experiment([act("mark", word="method")]))
+    assert crash_activities.marks() == ["unlocked"]
+
+
 def test_what_holds_from_beginning_to_end_passes(play: Play) -> None:
     result = play(experiment([act("mark", word="method")]))
     assert (result.verdict.outcome, result.verdict.exit_code) == (Outcome.PASSED, 0)

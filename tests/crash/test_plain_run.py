@@ -1,0 +1,89 @@
+"""Plain Chaos Toolkit with our control: sentinels after the gate and before the method, or nothing is played."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import crash_activities
+import pytest
+from crash_stage import BRIEFING, act, experiment, gate
+
+from chaosext import controls
+from chaosext.model.errors import Refused
+from chaosext.run import attended
+from chaosext.run import context as contexts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Play = Callable[..., dict[str, Any]]
+
+CONTROL = {"name": "chaosext", "provider": {"type": "python", "module": "chaosext.controls"}}
+
+
+@pytest.fixture
+def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Play:
+    """Run an experiment as `chaos run` does; the result that our control writes."""
+    monkeypatch.setenv(crash_activities.LOG, str(tmp_path / "log"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("CHAOSEXT_RUN_DIR", str(tmp_path / "run"))
+    monkeypatch.setattr(contexts, "_current", None)
+    monkeypatch.setattr(controls, "_attended", None)
+    cluster = SimpleNamespace(context="kind-nowhere", namespace_uid=lambda _: "uid")
+    monkeypatch.setattr(attended, "connect", lambda _: cluster)
+    monkeypatch.setattr(attended, "brief", lambda *_: BRIEFING)
+    monkeypatch.setattr(attended, "surroundings", lambda _: None)
+    watching = SimpleNamespace(__enter__=lambda: None, __exit__=lambda: None)
+    monkeypatch.setattr(attended, "Watching", lambda *_: watching)
+    monkeypatch.setattr(attended, "lock_cluster", lambda *_: crash_activities.mark("locked"))
+    monkeypatch.setattr(attended, "place_sentinels", lambda *_: crash_activities.mark("placed"))
+
+    def playing(value: dict[str, Any]) -> dict[str, Any]:
+        from chaoslib.experiment import run_experiment
+
+        run_experiment({**value, "controls": [CONTROL]})
+        result: dict[str, Any] = json.loads((tmp_path / "run" / "latest" / "result.json").read_text())
+        return result
+
+    return playing
+
+
+def whole(**configuration: Any) -> dict[str, Any]:
+    asked = act("mark", kind="probe", word="asked") | {"tolerance": "asked"}
+    return experiment(
+        [act("mark", word="method")], probes=[asked], rollbacks=[act("mark", word="back")], **configuration
+    )
+
+
+def test_they_are_placed_after_the_gate_and_before_the_method(play: Play) -> None:
+    result = play(whole())
+    assert crash_activities.marks()[:4] == ["asked", "locked", "placed", "method"]
+    assert result["verdict"] == "passed"
+
+
+def test_a_run_that_wants_none_takes_no_lock_before_its_cut(play: Play) -> None:
+    play(whole(chaosext_sentinel=False))
+    assert crash_activities.marks()[:2] == ["asked", "method"]
+
+
+def test_a_gate_that_fails_places_none(play: Play) -> None:
+    value = whole()
+    value["steady-state-hypothesis"]["probes"] = [gate("ill")]
+    play(value)
+    assert "placed" not in crash_activities.marks()
+
+
+def test_where_they_can_t_be_placed_nothing_is_played_and_the_result_says_why(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Any) -> None:
+        raise Refused("no sentinel on worker-2", "mend it")
+
+    monkeypatch.setattr(attended, "place_sentinels", refused)
+    result = play(whole())
+    assert crash_activities.marks() == ["asked", "locked"]
+    assert result["verdict"] == "inconclusive"
+    assert "no sentinel on worker-2: mend it" in result["reasons"]
