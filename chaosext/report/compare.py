@@ -13,7 +13,7 @@ from chaosext.model.result import Lane
 from chaosext.model.timeline import Kind
 from chaosext.model.verdict import Outcome
 from chaosext.report.answers import FELT
-from chaosext.report.html.foresight import foresight
+from chaosext.report.foresight import foresight
 from chaosext.report.owners import lasting
 
 if TYPE_CHECKING:

@@ -198,6 +198,6 @@ def test_the_lanes_and_their_table_tell_the_same(opened: Open) -> None:
     with opened(html("watched"), width=WIDE, scheme="light") as found:
         found.page.locator("#outages > summary").click()
         rows = found.page.locator("#outages tbody tr")
-        drawn = [each for each in found.page.locator(".plot .row .sum b").all_inner_texts() if each]
-        told = [each for each in rows.locator("td:nth-child(3)").all_inner_texts() if each != "–"]
+        drawn = [each for each in found.page.locator(".plot .row .sum b").all_text_contents() if each]
+        told = [each for each in rows.locator("td:nth-child(3)").all_text_contents() if each != "–"]
         assert drawn == told

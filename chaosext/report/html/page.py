@@ -12,10 +12,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from chaosext.report.answers import answers, headline
+from chaosext.report.foresight import foresight
 from chaosext.report.html import wording
 from chaosext.report.html.chronicle import chapters
 from chaosext.report.html.drawing import draw
-from chaosext.report.html.foresight import foresight
 from chaosext.report.story import causes
 from chaosext.report.units import capital, duration, listed, words
 from chaosext.report.unseen import unseen

@@ -12,11 +12,11 @@ from stories import CP, ONE, STORIES, TWO, event
 from chaosext.model.result import Lane
 from chaosext.model.signal import Mark, Signal, Watched
 from chaosext.model.timeline import Event, Kind, Predicted
+from chaosext.report.foresight import foresight
 from chaosext.report.html.axis import MOST_TICKS, Axis, axis_of
 from chaosext.report.html.chronicle import chapters
 from chaosext.report.html.drawing import draw
 from chaosext.report.html.fold import UNFOLDED, folded, ranged
-from chaosext.report.html.foresight import foresight
 from chaosext.report.html.lanes import SHAPES, Manner, line, said
 from chaosext.report.html.moments import cut_windows, flags
 from chaosext.report.html.placement import placements
