@@ -97,8 +97,8 @@ def _plan() -> Plan:
         run=RUN,
         dns_servers=(
             Named(target="10.2.112.10", label="kube-dns"),
-            Named(target="10.244.0.7", label="coredns-a"),
-            Named(target="10.244.0.8", label="coredns-b"),
+            Named(target="10.244.0.7", label="coredns-66bc5c9577-xbx9p on cp-1"),
+            Named(target="10.244.0.8", label="coredns-66bc5c9577-q8t6h on cp-1"),
         ),
         tcp=tuple(Named(target=f"10.2.0.{n}:443", label=f"service-{n}") for n in range(5)),
         sidecars=tuple(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -97,12 +98,14 @@ def _same(one: Shape, other: Shape, within_s: float) -> bool:
     )
 
 
-def _badness(group: Sequence[Track]) -> tuple[float, float, int]:
+def _badness(group: Sequence[Track]) -> tuple[float, float, float, int]:
     return (*max(map(_bad, group)), len(group))
 
 
-def _bad(track: Track) -> tuple[float, float]:
-    return track.seconds(State.OUT), track.seconds(State.UNSEEN)
+def _bad(track: Track) -> tuple[float, float, float]:
+    """What was called an outage weighs more than answers that were missed now and then."""
+    lost_s = sum((math.inf if end_s is None else end_s) - start_s for start_s, end_s in track.windows)
+    return lost_s, track.seconds(State.OUT), track.seconds(State.UNSEEN)
 
 
 def _group(members: Sequence[Track]) -> Group:
