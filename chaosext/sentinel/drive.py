@@ -43,8 +43,8 @@ def writable(sock: socket) -> Probe[None]:
 def drive(probes: Iterable[Probe[T]], until_s: float) -> list[T | None]:
     """What each probe returns, in their order, none of them later than `until_s` (monotonic).
 
-    None for one that could not be measured: this process was stopped, or its machine too busy, until time was over,
-    and only then could the probe begin to wait. What it waits for isn't to blame.
+    None for one that could not be measured: it raised; or this process was stopped, or its machine too busy, until time
+    was over, and only then could the probe begin to wait. What it waits for isn't to blame.
     """
     with DefaultSelector() as selector:
         run = _Run(list(probes), until_s, selector)
@@ -98,12 +98,17 @@ class _Run(Generic[T]):
         return waited
 
     def _step(self, index: int, answer: bool | None) -> None:
-        """Let a probe go on until it waits again, or is done. `answer` is None for its beginning."""
+        """Let a probe go on until it waits again, or is done. `answer` is None for its beginning.
+
+        One that raises was not measured: what a server answers must not blind a node to all the others.
+        """
         probe = self.probes[index]
         try:
             wait = next(probe) if answer is None else probe.send(answer)
+            self.selector.register(wait.sock, wait.events, index)
         except StopIteration as end:
             self.results[index] = end.value
-            return
-        self.selector.register(wait.sock, wait.events, index)
-        self.waiting[index] = _Waiting(wait.sock, time.monotonic(), min(wait.until_s, self.until_s))
+        except Exception:
+            probe.close()
+        else:
+            self.waiting[index] = _Waiting(wait.sock, time.monotonic(), min(wait.until_s, self.until_s))

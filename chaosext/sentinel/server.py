@@ -18,6 +18,7 @@ import time
 from collections import deque
 from contextlib import suppress
 from http import HTTPStatus
+from http.client import LineTooLong
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
@@ -27,6 +28,7 @@ from chaosext.sentinel.plan import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from io import BufferedIOBase
 
     from chaosext.sentinel.journal import Journal
     from chaosext.sentinel.sentinel import Sentinel
@@ -36,6 +38,9 @@ IDLE_S = 10.0
 
 CONNECTIONS = 8
 """At once; a further one ends the oldest, so that nobody can keep the runner out by holding on to them."""
+
+LARGEST_HEAD_BYTES = 16 << 10
+"""Of one request's headers. The standard library takes 6 MiB, with which anybody could fill a sentinel's memory."""
 
 LARGEST_PLAN_BYTES = 4 << 20
 LARGEST_OFFSET = 1 << 53
@@ -82,6 +87,13 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = IDLE_S
     server_version, sys_version = "chaosext-sentinel", ""
+
+    def parse_request(self) -> bool:
+        whole, self.rfile = self.rfile, _Head(self.rfile)  # type: ignore[assignment]
+        try:
+            return super().parse_request()
+        finally:
+            self.rfile = whole
 
     def do_GET(self) -> None:
         self._route({"/v1/health": self._health, "/v1/record": self._record, "/v1/clock": self._clock})
@@ -157,6 +169,20 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: a line each second would be all there is in the log."""
+
+
+class _Head:
+    """The lines of one request's head, up to `LARGEST_HEAD_BYTES`; the base class answers a longer one with 431."""
+
+    def __init__(self, file: BufferedIOBase) -> None:
+        self._file, self._left = file, LARGEST_HEAD_BYTES
+
+    def readline(self, limit: int) -> bytes:
+        line = self._file.readline(min(limit, self._left + 1))
+        self._left -= len(line)
+        if self._left < 0:
+            raise LineTooLong("head")
+        return line
 
 
 def _json(value: dict[str, object]) -> bytes:

@@ -36,7 +36,7 @@ FRAMES_BYTES = 1024
 
 LARGEST = 1 << 16
 
-_STAT = re.compile(rb"^envoy_cluster_upstream_(\w+)\{[^}]*\"xds-grpc\"[^}]*\} (\d+)", re.MULTILINE)
+_STAT = re.compile(rb"^envoy_cluster_upstream_(\w+)\{[^}]*\"xds-grpc\"[^}]*\} (\d{1,18})\b", re.MULTILINE)
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
 
 

@@ -77,12 +77,12 @@ def planned_anew(plan: Plan, dns_endpoints: Iterable[Endpoint], meshed: Iterable
     """`plan` with these Pods behind kube-dns, and these sidecars.
 
     What is behind kube-dns and not ready is watched only if it was before: whether it answers still is worth knowing.
+    An address that is there twice (another Pod has it already, or slices overlap for a while) is watched once.
     """
     watched = {each.target for each in plan.dns_servers}
+    by_address = {each.ip: each for each in sorted(dns_endpoints, key=lambda each: (each.ip, each.ready))}
     behind = tuple(
-        Named(target=each.ip, label=pod_on(each))
-        for each in dns_endpoints
-        if each.ready or each.ip in watched
+        Named(target=ip, label=pod_on(each)) for ip, each in by_address.items() if each.ready or ip in watched
     )
     return replace(
         plan,

@@ -77,6 +77,20 @@ def test_one_that_hears_nothing_ends_with_the_round_and_holds_up_no_other(
     assert 0.2 <= time.monotonic() - began_s < 0.6
 
 
+def test_one_that_breaks_was_not_measured_and_breaks_no_other(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    left, right = pair
+
+    def broken() -> Probe[bytes]:
+        yield from hears(left)
+        raise KeyError("whatever a server may answer")
+
+    left.send(b"world")
+    right.send(b"hello")
+    assert drive([broken(), hears(right), hears(right)], time.monotonic() + 0.5) == [None, b"world", None]
+
+
 def test_a_probe_may_wait_for_less_than_the_round(pair: tuple[socket.socket, socket.socket]) -> None:
     def impatient() -> Probe[bool]:
         return (yield Wait(pair[0], EVENT_READ, time.monotonic() + 0.05))

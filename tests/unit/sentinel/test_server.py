@@ -18,7 +18,7 @@ from chaosext.sentinel.journal import Journal
 from chaosext.sentinel.plan import Named, Plan
 from chaosext.sentinel.record import parse_record
 from chaosext.sentinel.sentinel import Sentinel
-from chaosext.sentinel.server import CONNECTIONS, Server
+from chaosext.sentinel.server import CONNECTIONS, LARGEST_HEAD_BYTES, Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -170,6 +170,15 @@ def test_a_plan_that_is_too_large_is_not_even_read(server: Server) -> None:
     answer = ask(server, "PUT", "/v1/plan", b"x", **{"Content-Length": str(1 << 30)})
     assert answer.status == 413
     assert ask(server, "PUT", "/v1/plan", b"x", **{"Content-Length": "-1"}).status == 413
+
+
+def test_a_head_that_is_too_long_is_not_kept_in_memory(server: Server) -> None:
+    """Whoever reaches the port may send one: 8 connections with what the standard library takes are 130 MiB."""
+    with socket.create_connection(server.server_address[:2], timeout=2) as stranger:
+        stranger.sendall(b"GET /v1/health HTTP/1.1\r\n" + b"X: %s\r\n" % (b"a" * LARGEST_HEAD_BYTES))
+        assert stranger.recv(1 << 16).split()[1] == b"431"
+    lines = {f"X-{number}": "a" * 1000 for number in range(8)}
+    assert ask(server, "GET", "/v1/clock", **lines).status == 200
 
 
 def test_strangers_who_hold_on_to_connections_do_not_keep_the_runner_out(server: Server) -> None:

@@ -34,6 +34,7 @@ def test_envoys_statistics_are_read_and_anything_else_is_not() -> None:
     assert parse_stats(ANSWER) == Stats(active=1, opened=21, received=227408)
     assert parse_stats(b"HTTP/1.1 503 Service Unavailable\r\n\r\n") is None
     assert parse_stats(ANSWER.replace(b"xds-grpc", b"outbound|80")) is None
+    assert parse_stats(ANSWER.replace(b"227408", b"9" * 5000)) is None
 
 
 def test_a_stream_that_was_there_at_the_first_look_is_believed() -> None:

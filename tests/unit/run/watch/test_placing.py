@@ -116,6 +116,14 @@ def test_a_plan_that_is_too_long_for_an_environment_comes_later() -> None:
     assert len(environment(cluster.made[0])["CHAOSEXT_PLAN"]) < 128 * 1024
 
 
+def test_a_mesh_of_a_hundred_nodes_fits_into_an_environment() -> None:
+    nodes = {f"node-{n}.example.internal": f"10.20.30.{n}" for n in range(100, 200)}
+    peers = {node: tuple(ip for other, ip in nodes.items() if other != node) for node in nodes}
+    cluster: Any = SentinelCluster()
+    put(cluster, plan=Plan(run="mine", bgp_peers=peers))
+    assert len(environment(cluster.made[0])["CHAOSEXT_PLAN"]) < 128 * 1024
+
+
 def test_the_token_is_said_nowhere() -> None:
     token = new_token()
     assert token != new_token()

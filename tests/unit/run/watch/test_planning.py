@@ -164,6 +164,14 @@ def test_a_server_that_is_not_ready_any_more_is_still_asked_and_one_that_never_w
     assert [each.target for each in plan.routes] == ["10.244.1.2"]
 
 
+def test_an_address_that_another_pod_has_by_now_is_watched_once() -> None:
+    """Two signals at one kept socket can't be waited for."""
+    was, now = endpoint("10.244.1.2", "w1", "dns-1"), endpoint("10.244.1.2", "w1", "dns-9")
+    was = replace(was, ready=False)
+    plan = planned_anew(plan_of(World()), [now, was, now], [])
+    assert [str(each.label) for each in plan.dns_servers[1:]] == ["dns-9 on w1"]
+
+
 def test_the_same_objects_in_another_order_are_the_same_plan() -> None:
     world, plan = World(), plan_of(World())
     pods = [pod("b", node="w1", ips=("10.244.1.8",)), pod("a", node="w1", ips=("10.244.1.9",))]
