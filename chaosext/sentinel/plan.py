@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from chaosext.model.malformed import MALFORMED
@@ -60,6 +60,12 @@ class Plan:
     interval_s: float = INTERVAL_S
     timeout_s: float = TIMEOUT_S
     ends_after_s: float = 3600.0
+
+    def only(self, node: str) -> Self:
+        """What of it is `node`'s own business: short, however many others there are."""
+        mine = {node: self.bgp_peers[node]} if node in self.bgp_peers else {}
+        sidecars = tuple(each for each in self.sidecars if each.node == node)
+        return replace(self, sidecars=sidecars, bgp_peers=mine)
 
     def signals(self, node: str) -> tuple[Signal, ...]:
         """What the sentinel on `node` watches, in the order of a sample's marks."""

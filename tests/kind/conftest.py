@@ -23,6 +23,9 @@ ROOT = Path(__file__).parents[2]
 EXPERIMENT = ROOT / "experiments" / "control-plane-partition.yaml"
 BIN = Path(sys.executable).parent
 
+PATIENCE_S = 360
+"""Longer than the longest CrashLoopBackOff (5 min, kubelet's MaxContainerBackOff)."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
@@ -172,3 +175,10 @@ def _written(value: dict[str, Any], directory: Path) -> str:
     path = directory / "kubeconfig"
     path.write_text(yaml.safe_dump(value))
     return str(path)
+
+
+@pytest.fixture
+def steady_afterwards(command: Callable[..., Outcome]) -> Iterator[None]:
+    """A test that leaves kube-dns astray must not spoil the next one."""
+    yield
+    assert command("chaosext", "testbed", "up", timeout_s=PATIENCE_S).exit_code == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,24 +9,11 @@ import pytest
 from .conftest import EXPERIMENT, NAME, kubectl, rulesets, without
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from .conftest import Outcome
 
-
-PATIENCE_S = 360
-"""Longer than the longest CrashLoopBackOff (5 min, kubelet's MaxContainerBackOff)."""
-
-
-@pytest.fixture(autouse=True)
-def steady_afterwards(command: Callable[..., Outcome]) -> Iterator[None]:
-    """A test that leaves kube-dns astray must not spoil the next one."""
-    yield
-    if command("chaosext", "check", "all").exit_code:
-        kubectl("-n", "kube-system", "delete", "pod", "-l", "k8s-app=kube-dns")
-    deadline_s = time.monotonic() + PATIENCE_S
-    while command("chaosext", "check", "all").exit_code and time.monotonic() < deadline_s:
-        time.sleep(5)
+pytestmark = pytest.mark.usefixtures("steady_afterwards")
 
 
 def _dns_nodes() -> set[str]:

@@ -44,7 +44,10 @@ class NodeReading:
         self._reader, self._recorder = reader, recorder
         self._file = Kept(kept)
         self._watch = NodeWatch(reader.node)
-        self._plan: Plan | None = plan
+        self._whole, self._mine = plan, plan.only(reader.node)
+        self._plan: Plan | None = self._mine
+        """What its sentinel goes by; None: by which one it goes is not known."""
+
         self._offset = 0
         self._head: Head | None = None
         self._undated: list[Dated] = []
@@ -53,14 +56,12 @@ class NodeReading:
         self._closed = False
 
     def visit(self, plan: Plan) -> None:
-        """Read what is new, and have the sentinel watch by `plan`. Raises `Unreachable`."""
+        """Read what is new, and have the sentinel watch by its part of `plan`. Raises `Unreachable`."""
         with self._turn:
             if time.monotonic() >= self._clock_due_s:
                 self._measure()
             self._read_on()
-            if self._plan != plan:
-                self._reader.put_plan(plan)
-                self._plan = plan
+            self._put(plan)
 
     def end(self) -> None:
         """Read the rest, tell the sentinel to sample no more, and read what came meanwhile. Raises `Unreachable`."""
@@ -84,6 +85,13 @@ class NodeReading:
             words = f"{len(self._undated)} observations of a boot whose clock was never measured"
             lost = Note(kind=Kind.OBSERVATION_LOST, object=f"Node/{self.node}", detail=words)
             self._recorder.note(lost, self._watch.source)
+
+    def _put(self, plan: Plan) -> None:
+        if plan is not self._whole:
+            self._whole, self._mine = plan, plan.only(self.node)
+        if self._plan != self._mine:
+            self._reader.put_plan(self._mine)
+            self._plan = self._mine
 
     def _read_on(self) -> None:
         """Read the record as far as it goes by now. Raises `Unreachable`."""

@@ -40,6 +40,13 @@ def test_a_node_watches_what_is_its_own() -> None:
     assert not any(each.kind is Watched.BGP for each in PLAN.signals("b"))
 
 
+@pytest.mark.parametrize("node", ["a", "b", "c"])
+def test_a_node_s_own_part_of_a_plan_watches_the_same_and_names_no_other_node(node: str) -> None:
+    mine = PLAN.only(node)
+    assert mine.signals(node) == PLAN.signals(node)
+    assert {each.node for each in mine.sidecars} | set(mine.bgp_peers) <= {node}
+
+
 def test_a_plan_survives_its_json() -> None:
     assert Plan.parse(json.dumps(PLAN.to_json())) == PLAN
 

@@ -22,7 +22,7 @@ from chaosext.run.watch import node_reading, placing, sentinels
 from chaosext.run.watch.node_reading import NodeReading
 from chaosext.run.watch.sentinels import Expected, Sentinels
 from chaosext.safety.audit import audit_log
-from chaosext.sentinel.plan import Plan
+from chaosext.sentinel.plan import Plan, Sidecar
 from chaosext.sentinel.record import parse_record
 
 if TYPE_CHECKING:
@@ -226,6 +226,20 @@ def test_a_plan_that_has_changed_is_put_to_every_node_and_to_one_that_started_an
     wait_for(lambda: heads(run, "a") >= 4)  # placed with, put; started anew with the first, put again
     assert last_head(run, "a").signals == ()
     assert run.gaps("b") == ()
+    run.sentinels.finish()
+
+
+def test_a_node_that_a_change_is_not_about_is_left_alone(
+    run: Run, lab: SentinelLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = replace(lab.plan, sidecars=(Sidecar(node="a", pod="Pod/shop/cart", address="127.0.0.9"),))
+    monkeypatch.setattr(sentinels, "planned_anew", lambda *_: other)
+    run.objects.dns_endpoints = run.objects.meshed = ()
+    run.place()
+    run.objects.has_begun = True
+    wait_for(lambda: heads(run, "a") == 2)
+    time.sleep(0.5)
+    assert (heads(run, "a"), heads(run, "b")) == (2, 1)
     run.sentinels.finish()
 
 
