@@ -69,12 +69,14 @@ def _cut(account: Account) -> Iterator[Step]:
 
 
 def _targets(account: Account) -> Iterator[Step]:
-    """What could not be connected to any more, each target once; lookups are told by what they led to."""
-    by_goal: dict[tuple[str, str], list[Event]] = defaultdict(list)
+    """What could not be connected to any more, each target once during the cut and once after it, as the causes differ;
+    lookups are told by what they led to.
+    """
+    by_goal: dict[tuple[str, str, bool], list[Event]] = defaultdict(list)
     for event in account.first_of(Kind.TARGET_LOST):
         if not DNS_TARGET.search(event.object):
-            by_goal[goal(event), event.detail].append(event)
-    for (target, detail), lost in by_goal.items():
+            by_goal[goal(event), event.detail, event.t_s >= account.heal_s].append(event)
+    for (target, detail, _), lost in by_goal.items():
         how = _FAILED.get(detail, f"failed ({detail})")
         yield _step(lost, f"connections from {_origins(lost)} to {target} {how}.")
 

@@ -204,3 +204,14 @@ def test_a_session_that_went_down_is_told_with_its_peers() -> None:
     assert step(run(*CUT, *lost), Kind.BGP_LOST).text == (
         f"BGP sessions of {ONE} and leaf went down (with 172.18.0.5 and {ONE} 172.18.0.3)."
     )
+
+
+def test_what_was_lost_during_the_cut_is_not_told_with_what_was_lost_after_it() -> None:
+    shop = "→ shop/catalog 10.2.121.161:8080"
+    during = seen(0.7, Kind.TARGET_LOST, CP, f"Node/{CP} {shop}", "timed out")
+    after = seen(70.0, Kind.TARGET_LOST, ONE, f"Node/{ONE} {shop}", "timed out")
+    told = [each.text for each in causes(run(*CUT, *HEALED, during, after)) if "connections" in each.text]
+    assert len(told) == 2
+    assert CP in told[0]
+    assert ONE not in told[0]
+    assert ONE in told[1]
