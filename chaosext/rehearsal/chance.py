@@ -28,6 +28,9 @@ class Draw(Protocol):
     def random(self) -> Random:
         """For what only moves details."""
 
+    def between(self, low: float, high: float) -> float:
+        """How long something takes, by a rule that says from where to where."""
+
     def phase(self) -> float:
         """A point in [0, 1) of a period that nobody knows."""
 
@@ -38,10 +41,11 @@ class Draw(Protocol):
 class Sampled:
     """One random play of `count`; phases are stratified, so that a few plays already cover a period."""
 
-    __slots__ = ("_index", "_stratum", "random")
+    __slots__ = ("_index", "_stratum", "between", "random")
 
-    def __init__(self, seed: int, index: int, count: int) -> None:
+    def __init__(self, seed: int, index: int, count: int, lean: float | None = None) -> None:
         self.random = Random(seed * 1_000_003 + index)  # noqa: S311  # a simulation, not a secret
+        self.between = _between(self.random, lean)
         self._index, self._stratum = index, 1.0 / count
 
     def phase(self) -> float:
@@ -59,11 +63,12 @@ class _Path:
     The generator starts anew with every choice, from what was chosen so far: paths agree as far as their choices do.
     """
 
-    __slots__ = ("_prefix", "_seed", "branches", "random", "weight")
+    __slots__ = ("_prefix", "_seed", "between", "branches", "random", "weight")
 
-    def __init__(self, prefix: tuple[int, ...], seed: int) -> None:
+    def __init__(self, prefix: tuple[int, ...], seed: int, lean: float | None) -> None:
         self._prefix, self._seed = prefix, seed
         self.random = Random(seed)  # noqa: S311
+        self.between = _between(self.random, lean)
         self.weight = 1.0
         self.branches: list[tuple[int, int]] = []
 
@@ -83,14 +88,24 @@ class _Path:
         return possible[taken]
 
 
+def _between(random: Random, lean: float | None) -> Callable[[float, float], float]:
+    """Anywhere in a range, or always at the same share of it: 0 for as soon as can be, 1 for as late as can be."""
+    if lean is None:
+        return random.uniform
+    return lambda low, high: low + (high - low) * lean
+
+
 def enumerate_all(
-    play: Callable[[Draw], Value], seed: int, limit: int
+    play: Callable[[Draw], Value], seed: int, limit: int, lean: float | None = None
 ) -> tuple[list[tuple[float, Value]], bool]:
-    """Every path's weight and result, and whether they are all there: at most `limit` paths are played."""
+    """Every path's weight and result, and whether they are all there: at most `limit` paths are played.
+
+    `lean`: the share of its range at which everything takes place, None for anywhere.
+    """
     results: list[tuple[float, Value]] = []
     prefix: tuple[int, ...] | None = ()
     while prefix is not None and len(results) < limit:
-        path = _Path(prefix, seed)
+        path = _Path(prefix, seed, lean)
         value = play(path)
         results.append((path.weight, value))
         prefix = _next(path.branches)
@@ -106,7 +121,9 @@ def _next(branches: list[tuple[int, int]]) -> tuple[int, ...] | None:
     return None
 
 
-def samples(play: Callable[[Draw], Value], seed: int, count: int) -> Iterator[tuple[float, Value]]:
-    """`count` random plays of equal weight."""
+def samples(
+    play: Callable[[Draw], Value], seed: int, count: int, lean: float | None = None
+) -> Iterator[tuple[float, Value]]:
+    """`count` random plays of equal weight. `lean` as in `enumerate_all`."""
     for index in range(count):
-        yield 1.0 / count, play(Sampled(seed, index, count))
+        yield 1.0 / count, play(Sampled(seed, index, count, lean))

@@ -128,7 +128,8 @@ class _Play:
             (lives.unknown_s[at], Kind.NODE_NOT_READY, "Ready is Unknown", LIFECYCLE, ""),
             (lives.ready_s[at], Kind.NODE_READY, "Ready is True again", KUBELET, ""),
         ]
-        for t, effect in ((lives.no_schedule_s[at], "NoSchedule"), (lives.no_execute_s[at], "NoExecute")):
+        executed = [(since, "NoExecute") for since, _ in self._no_execute(at)]
+        for t, effect in ((lives.no_schedule_s[at], "NoSchedule"), *executed):
             detail = f"node.kubernetes.io/unreachable:{effect}"
             lines.append((t, Kind.NODE_TAINTED, detail, LIFECYCLE, effect))
         for t, kind, detail, source, label in lines:
@@ -149,11 +150,17 @@ class _Play:
         if number in scene.on:
             scene.at(lives.unknown_s[at], self._lose, number)
             scene.at(lives.ready_s[at], self._return, number)
-        since, off = lives.no_execute_s[at], lives.no_execute_off_s[at]
-        if since < inf:
+        for since, off in self._no_execute(at):
             for stays, pods, others in self._stage.evictable[number]:
                 if since + stays < min(off, self._plan.horizon_s):
                     scene.at(since + stays, self._evict_all, pods, others)
+
+    def _no_execute(self, at: int) -> list[tuple[float, float]]:
+        """From when to when the node has its NoExecute taint; master disruption mode takes it away for a while."""
+        lives = self._lives
+        untied = [(since, until) for node, since, until in lives.untied if node == at]
+        last = (lives.no_execute_s[at], lives.no_execute_off_s[at])
+        return [*untied, last] if last[0] < inf else untied
 
     def _lose(self, t: float, number: int) -> None:
         ready = [pod for pod in self._scene.on[number] if pod.ready]

@@ -194,11 +194,11 @@ class _Controller:
         self._unmarked = list(range(count))
         self._first_pass_s = draw.phase() * timings.monitor_period_s
         self._seen_s = self._last_seen()
-        uniform, within = draw.random.uniform, back_within_s(plan.cut_for_s)
+        between, within = draw.between, back_within_s(plan.cut_for_s)
         late_s = min(RENEWED_S, max(0.0, plan.cut_for_s - REQUEST_S))
-        self._lives.back_s[:] = [plan.cut_for_s + uniform(*within) for _ in range(count)]
-        self._posted_s = [back + uniform(0.0, POSTED_S) for back in self._lives.back_s]
-        renewed_s = (back + uniform(0.0, late_s) for back in self._lives.back_s)
+        self._lives.back_s[:] = [plan.cut_for_s + between(*within) for _ in range(count)]
+        self._posted_s = [back + between(0.0, POSTED_S) for back in self._lives.back_s]
+        renewed_s = (back + between(0.0, late_s) for back in self._lives.back_s)
         self._alive_s = [min(pair) for pair in zip(self._posted_s, renewed_s, strict=True)]
 
     def _last_seen(self) -> list[float]:
@@ -289,7 +289,7 @@ class _Controller:
         if not self._unordered:
             self._taint_until(marked)
         self._lives.unknown_s[node] = marked
-        self._lives.no_schedule_s[node] = marked + self._draw.random.uniform(0.01, 0.1)
+        self._lives.no_schedule_s[node] = marked + self._draw.between(0.01, 0.1)
         self._queues[zone].append(node)
         self._added_s[zone] = marked
         paid = self._api.take((1 + NO_SCHEDULE_CALLS + pods) * EVENT_SHARE, start)
@@ -307,10 +307,10 @@ class _Controller:
                     self._well_again(node, at)
 
     def _well_again(self, node: int, at: float) -> None:
-        lives, uniform = self._lives, self._draw.random.uniform
+        lives, between = self._lives, self._draw.between
         lives.ready_s[node] = max(self._posted_s[node], lives.unknown_s[node] + CALL_S)
-        lives.schedulable_s[node] = lives.ready_s[node] + uniform(0.01, 0.3)
-        lives.no_execute_off_s[node] = at + uniform(0.005, 0.05)
+        lives.schedulable_s[node] = lives.ready_s[node] + between(0.01, 0.3)
+        lives.no_execute_off_s[node] = at + between(0.005, 0.05)
         queue = self._queues[self._fleet.zone_of[node]]
         if node in queue:
             queue.remove(node)

@@ -39,6 +39,9 @@ MAX_PATHS, ENOUGH_PLAYS = 3000, 600
 
 DEFAULT_SCHEDULER = "default-scheduler"
 
+EDGE_PLAYS = 60
+"""Up to so many plays each in which everything takes as short, or as long, as it can: a random one never does."""
+
 RAREST = 0.001
 """What is rarer is left out of the timeline; it still counts in the outcomes."""
 
@@ -61,7 +64,7 @@ class Rehearsal:
         """As `rehearse`."""
         stage = Stage(self._world, plan, self._board)
         plays, method = _play(stage, samples, seed)
-        return _merged(stage, plays, method)
+        return _merged(stage, plays, _edges(stage, seed, len(plays)), method)
 
 
 def _play(stage: Stage, samples: int | None, seed: int) -> tuple[Weighted, str]:
@@ -74,6 +77,13 @@ def _play(stage: Stage, samples: int | None, seed: int) -> tuple[Weighted, str]:
             )
     count = samples or _samples(len(stage.living))
     return list(sampled(partial(simulate, stage), seed, count)), f"{count} random plays, seed {seed}"
+
+
+def _edges(stage: Stage, seed: int, plays: int) -> Weighted:
+    """Plays without weight, which only say between which times an event may lie."""
+    count = max(1, min(EDGE_PLAYS, plays // 10))
+    both = (sampled(partial(simulate, stage), seed, count, lean) for lean in (0.0, 1.0))
+    return [(0.0, trace) for plays in both for _, trace in plays]
 
 
 def _enumerated(stage: Stage, seed: int) -> tuple[Weighted, bool]:
@@ -90,7 +100,7 @@ def _samples(nodes: int) -> int:
     return max(12, min(300, 9000 // max(1, nodes)))
 
 
-def _merged(stage: Stage, plays: Weighted, method: str) -> Prediction:
+def _merged(stage: Stage, plays: Weighted, edges: Weighted, method: str) -> Prediction:
     outcomes, likeliest = _outcomes(stage, plays)
     per_node = _per_node(stage, plays)
     judged = [per_node[stage.world.nodes[number].name] for number in stage.judged]
@@ -103,7 +113,7 @@ def _merged(stage: Stage, plays: Weighted, method: str) -> Prediction:
     return Prediction(
         assumptions=(*stage.world.assumptions, *_assumptions(stage)),
         timings=stage.world.control_plane.to_json(),
-        timeline=_timeline(plays),
+        timeline=_timeline([*plays, *edges]),
         dns=view,
         dns_per_node=per_node,
         mesh=_mesh(stage, plays),
@@ -132,12 +142,11 @@ class _Seen:
 
     def event(self) -> PredictedEvent:
         self.times.sort()
-        low, high = self.times[0][0], self.times[-1][0]
-        beyond = (high - low) / max(1, len(self.times) - 1)
+        low, high = self._range()
         return PredictedEvent(
             t_s=_median(self.times),
-            t_min_s=max(0.0, low - beyond) if low > 0 else low,
-            t_max_s=high + beyond,
+            t_min_s=min(low, self.times[0][0]),
+            t_max_s=max(high, self.times[-1][0]),
             probability=self.probability,
             kind=self.mark.kind,
             object=self.mark.object,
@@ -145,6 +154,13 @@ class _Seen:
             source=self.mark.source,
             nodes=dict(self.nodes) if self.mark.kind in (Kind.POD_BOUND, Kind.POD_READY) else {},
         )
+
+    def _range(self) -> tuple[float, float]:
+        """Of the plays with weight, and as much beyond as they lie apart."""
+        played = [time for time, weight in self.times if weight > 0]
+        low, high = played[0], played[-1]
+        beyond = (high - low) / max(1, len(played) - 1)
+        return (max(0.0, low - beyond) if low > 0 else low), high + beyond
 
     def _detail(self) -> str:
         if self.mark.kind not in (Kind.POD_BOUND, Kind.POD_READY) or len(self.nodes) < 2:

@@ -90,7 +90,7 @@ class Scene:
     """The clock, the tape, and who is where in one play."""
 
     def __init__(self, stage: Stage, draw: Draw) -> None:
-        self.stage, self.draw, self.between = stage, draw, draw.random.uniform
+        self.stage, self.draw, self.between = stage, draw, draw.between
         self.lives = live(stage.fleet, stage.world.control_plane, stage.plan, draw)
         self.trace, self.quiet, self.now = Trace(), False, 0.0
         self._heap: list[tuple[float, int, Callable[..., None], tuple[object, ...]]] = []
