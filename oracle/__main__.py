@@ -9,7 +9,6 @@ import argparse
 import json
 import sys
 import tempfile
-from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from fnmatch import fnmatch
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from chaosext.model.errors import ChaosextError
 from chaosext.testbed.progress import Progress
-from oracle.calibration import calibrations
+from oracle.calibration import calibrations, likeliest_share, reliability
 from oracle.controlplane import Programs
 from oracle.judge import compare
 from oracle.play import play
@@ -46,7 +45,7 @@ def main() -> int:
         )
         return 20
     comparisons = [compare(each) for each in found if each]
-    counts, likeliest = calibrations(comparisons), _likeliest(comparisons)
+    counts, likeliest = calibrations(comparisons), likeliest_share(comparisons)
     _print(comparisons, counts, likeliest)
     if options.json:
         said = {"comparisons": [asdict(each) for each in comparisons], "calibration": [*map(asdict, counts)]}
@@ -110,17 +109,7 @@ def _played(plays: Sequence[tuple[Scenario, int]], options: argparse.Namespace) 
         return [each.result() for each in started]
 
 
-def _likeliest(comparisons: Iterable[Comparison]) -> float:
-    """The share of scenarios whose outcome seen most often is the one predicted likeliest."""
-    votes: dict[str, list[Comparison]] = defaultdict(list)
-    for each in comparisons:
-        votes[each.scenario].append(each)
-    return sum(sum(each.is_likeliest for each in many) * 2 >= len(many) for many in votes.values()) / len(
-        votes
-    )
-
-
-def _print(comparisons: Iterable[Comparison], counts: Iterable[Calibration], likeliest: float) -> None:
+def _print(comparisons: Sequence[Comparison], counts: Iterable[Calibration], likeliest: float) -> None:
     for each in comparisons:
         ways = ", ".join(f"{state} {chance:.0%}" for state, chance in each.outcomes)
         word = "ok  " if each.is_foreseen and not each.misses else "MISS"
@@ -128,7 +117,11 @@ def _print(comparisons: Iterable[Comparison], counts: Iterable[Calibration], lik
         print(f"{word} {each.scenario}: {each.observed} (predicted {ways}), {each.events} events{late}")
         for miss in each.misses:
             print(f"       {miss}")
-    print(f"the likeliest outcome came most often in {likeliest:.0%} of the scenarios")
+    for level in reliability(comparisons):
+        print(f"     {level.what}: {level.count} of {level.repeats} came, {level.probability:.0%} predicted")
+    hits = sum(each.is_likeliest for each in comparisons)
+    print(f"     the likeliest outcome came in {hits} of {len(comparisons)} plays,")
+    print(f"     most often in {likeliest:.0%} of the repeated scenarios")
     for count in counts:
         word = "ok  " if count.holds else "MISS"
         print(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -12,7 +12,7 @@ from chaosext.rehearsal.rehearse import rehearse
 from oracle.manifests import CONTROL_PLANE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from chaosext.model.timeline import Event
     from chaosext.rehearsal.prediction import PredictedEvent, Prediction
@@ -62,6 +62,8 @@ class Comparison:
     outcomes: tuple[tuple[Dns, float], ...]
     events: int
     misses: tuple[str, ...]
+    chances: tuple[tuple[float, bool], ...]
+    """Of each event that was neither certain nor out of the recording's time: its probability, and whether it came."""
     late_s: float
 
     @property
@@ -77,12 +79,14 @@ def compare(recording: Recording, prediction: Prediction | None = None) -> Compa
     """A recording against what the engine makes of its snapshot (or against `prediction`)."""
     predicted = prediction or rehearse(recording.world, recording.plan)
     seen = tuple(event for event in recording.events if _is_judged(event))
+    match = _Match(recording, predicted.timeline, seen)
     return Comparison(
         scenario=recording.scenario,
         observed=outcome(recording),
         outcomes=tuple((each.dns_after_heal, each.probability) for each in predicted.outcomes),
         events=len(seen),
-        misses=tuple(_misses(recording, predicted.timeline, seen)),
+        misses=tuple(match.misses()),
+        chances=tuple(match.chances()),
         late_s=recording.late_s,
     )
 
@@ -102,32 +106,47 @@ def _is_judged(event: Event) -> bool:
     return event.kind in JUDGED
 
 
-def _misses(
-    recording: Recording, predicted: Iterable[PredictedEvent], seen: Iterable[Event]
-) -> Iterator[str]:
-    known = {f"Pod/{each.namespace}/{each.name}" for each in recording.world.pods}
-    lines: dict[Name, list[PredictedEvent]] = {}
-    for line in predicted:
-        lines.setdefault(_name(line, line.object), []).append(line)
-    turns: Counter[Name] = Counter()
-    for event in seen:
-        name = _name(event, _as_predicted(event.object, known))
-        yield from _miss(event, lines.get(name, ()), turns[name])
-        turns[name] += 1
-    for name, expected in lines.items():
-        for line in expected[turns[name] :]:
-            if _is_missed(line, recording.watched_s) and name[0] in JUDGED:
+class _Match:
+    """Predicted lines and seen events by name, each in their turn."""
+
+    def __init__(
+        self, recording: Recording, predicted: Iterable[PredictedEvent], seen: Iterable[Event]
+    ) -> None:
+        known = {f"Pod/{each.namespace}/{each.name}" for each in recording.world.pods}
+        self._until_s = recording.watched_s
+        self._lines: dict[Name, list[PredictedEvent]] = defaultdict(list)
+        self._seen: dict[Name, list[Event]] = defaultdict(list)
+        for line in sorted(predicted, key=_turn):
+            self._lines[_name(line, line.object)].append(line)
+        for event in seen:
+            self._seen[_name(event, _as_predicted(event.object, known))].append(event)
+
+    def misses(self) -> Iterator[str]:
+        for name, events in self._seen.items():
+            for turn, event in enumerate(events):
+                yield from _miss(event, self._lines.get(name, ()), turn)
+        for line, came in self._judged():
+            if line.probability >= CERTAIN and not came:
                 yield f"{line.kind} {line.object} {line.detail}: certain by {line.t_max_s:.1f} s, never seen"
 
+    def chances(self) -> Iterator[tuple[float, bool]]:
+        return ((line.probability, came) for line, came in self._judged() if line.probability < CERTAIN)
 
-def _miss(event: Event, lines: Iterable[PredictedEvent], turn: int) -> Iterator[str]:
+    def _judged(self) -> Iterator[tuple[PredictedEvent, bool]]:
+        """Each predicted line whose time is over before the recording is, and whether it came."""
+        for name, lines in self._lines.items():
+            for turn, line in enumerate(lines):
+                if name[0] in JUDGED and line.t_max_s + SLACK_S < self._until_s:
+                    yield line, turn < len(self._seen.get(name, ()))
+
+
+def _miss(event: Event, lines: Sequence[PredictedEvent], turn: int) -> Iterator[str]:
     """The n-th time that it happens is the n-th predicted line of it."""
     said = f"{event.t_s:.2f} s {event.kind} {event.object} {event.detail}"
-    expected = sorted(lines, key=lambda line: (-line.probability, line.t_s))
-    if turn >= len(expected):
+    if turn >= len(lines):
         yield f"{said}: not predicted" + (f" {turn + 1} times" if turn else "")
         return
-    line = expected[turn]
+    line = lines[turn]
     if not line.t_min_s - SLACK_S <= event.t_s <= line.t_max_s + SLACK_S:
         yield f"{said}: predicted from {line.t_min_s:.2f} to {line.t_max_s:.2f} s"
     node = event.detail.removeprefix("to ")
@@ -135,8 +154,9 @@ def _miss(event: Event, lines: Iterable[PredictedEvent], turn: int) -> Iterator[
         yield f"{said}: predicted {line.detail}"
 
 
-def _is_missed(line: PredictedEvent, until_s: float) -> bool:
-    return line.probability >= CERTAIN and line.t_max_s + SLACK_S < until_s
+def _turn(line: PredictedEvent) -> tuple[float, float]:
+    """The second time is never likelier than the first, nor earlier."""
+    return -round(line.probability, 6), line.t_s
 
 
 def _name(event: Event | PredictedEvent, subject: str) -> Name:

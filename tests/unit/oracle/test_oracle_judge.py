@@ -11,7 +11,7 @@ import pytest
 from chaosext.model.timeline import Event, Kind
 from chaosext.rehearsal.prediction import Dns, PredictedEvent, Prediction
 from chaosext.rehearsal.rehearse import rehearse
-from oracle.calibration import Calibration, calibrations
+from oracle.calibration import Calibration, calibrations, reliability
 from oracle.judge import compare, outcome
 from oracle.manifests import kube_dns, node
 from oracle.recording import Recording
@@ -149,8 +149,23 @@ def test_a_count_that_chance_makes_too_rarely_is_a_miss(
 def test_each_outcome_of_each_scenario_is_counted() -> None:
     seen = compare(recording(SEEN), predicted())
     both = replace(seen, observed=Dns.DEAD, outcomes=((Dns.DEAD, 0.75), (Dns.PARTIAL, 0.25)))
-    counted = calibrations([both, replace(both, observed=Dns.PARTIAL)])
-    assert [(each.count, each.repeats, each.probability) for each in counted] == [(1, 2, 0.75), (1, 2, 0.25)]
+    counted = calibrations([*[both] * 4, replace(both, observed=Dns.PARTIAL)])
+    assert [(each.count, each.repeats, each.probability) for each in counted] == [(4, 5, 0.75), (1, 5, 0.25)]
+
+
+def test_a_few_plays_say_nothing_about_frequencies() -> None:
+    assert calibrations([compare(recording(SEEN), predicted())] * 4) == ()
+
+
+def test_events_that_may_come_are_counted_by_their_probability() -> None:
+    may, never = predicted(probability=0.7), predicted(probability=0.1)
+    found = reliability(
+        [compare(recording(SEEN), may), compare(recording(), may), compare(recording(), never)]
+    )
+    assert [(each.count, each.repeats, round(each.probability, 6)) for each in found] == [
+        (0, 1, 0.1),
+        (1, 2, 0.7),
+    ]
 
 
 def test_zone_states_are_read_from_the_controllers_own_log(tmp_path: Path) -> None:
