@@ -66,7 +66,7 @@ class Offset:
 
 @dataclass(slots=True)
 class Clocks:
-    """One node's, as measurements come in."""
+    """One node's, as measurements come in. One thread takes them; any may ask meanwhile."""
 
     _boots: dict[str, deque[Measured]] = field(default_factory=dict)
     _best: dict[str, Measured] = field(default_factory=dict)
@@ -84,7 +84,7 @@ class Clocks:
 
     def offsets(self) -> Mapping[str, Offset]:
         """Boot -> what is known of it, in the order in which the boots were met."""
-        return {boot: self._offset(boot) for boot in self._boots}
+        return {boot: self._offset(boot) for boot in tuple(self._boots)}
 
     def summary(self) -> NodeClock | None:
         """The last boot's, and how many there were; None where nothing was ever answered."""
@@ -104,7 +104,7 @@ class Clocks:
 
         The wall clock's skew is the last one measured: unlike the offset it may be set at any moment.
         """
-        best, measured = self._best[boot], self._boots[boot]
+        best, measured = self._best[boot], tuple(self._boots[boot])
         drift_s = max(abs(each.offset_s - best.offset_s) - each.error_s for each in measured)
         return Offset(
             offset_s=best.offset_s,

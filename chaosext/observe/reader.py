@@ -1,14 +1,18 @@
-"""Reading one sentinel, over its node's address: no API server is asked, and no call takes long."""
+"""Reading one sentinel, over its node's address: no API server is asked, and no call takes long, or much memory.
+
+What listens there may be anything by now, so that neither its answers' ends nor their sizes are left to it.
+"""
 
 from __future__ import annotations
 
 import json
+import socket
 import time
 from http.client import HTTPConnection, HTTPException, HTTPResponse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chaosext.model.errors import Unreachable
-from chaosext.model.malformed import MALFORMED
+from chaosext.model.malformed import MALFORMED, finite
 from chaosext.observe.clocks import Measured
 
 if TYPE_CHECKING:
@@ -18,6 +22,28 @@ TIMEOUT_S = 2.0
 """What one call may take; a node of the same datacenter answers within milliseconds."""
 
 PIECE_BYTES = 1 << 16
+LARGEST_BYTES = 16 << 20
+"""Of one answer: twice what a sentinel keeps of its record. The rest of a longer one is asked for again."""
+
+LONGEST_BOOT_ID = 64
+"""A boot's id is a UUID (random(4), /proc/sys/kernel/random/boot_id)."""
+
+
+class _Timed(socket.socket):
+    """What is asked over it is answered within the time that it is given, however little comes at once."""
+
+    _over_s = 0.0
+
+    def give(self, within_s: float) -> None:
+        self.settimeout(within_s)
+        self._over_s = time.monotonic() + within_s
+
+    def recv_into(self, *arguments: Any) -> int:
+        left_s = self._over_s - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError
+        self.settimeout(left_s)
+        return super().recv_into(*arguments)
 
 
 class Reader:
@@ -47,9 +73,9 @@ class Reader:
         try:
             value = json.loads(said)
             return Measured(
-                boot=str(value["boot"]),
-                mono_s=float(value["mono_s"]),
-                wall_s=float(value["wall_s"]),
+                boot=str(value["boot"])[:LONGEST_BOOT_ID],
+                mono_s=finite(value["mono_s"]),
+                wall_s=finite(value["wall_s"]),
                 sent_s=sent_s,
                 answered_s=answered_s,
                 own_wall_s=wall_s + (answered_s - sent_s) / 2,
@@ -83,26 +109,34 @@ class Reader:
             raise Unreachable(f"{self.node}: its sentinel did not answer ({_cause(error)})") from error
 
     def _answer(self, method: str, path: str, body: bytes | None) -> tuple[bytes, HTTPResponse]:
-        deadline_s = time.monotonic() + TIMEOUT_S
+        self._connected().give(TIMEOUT_S)
         self._connection.request(method, path, body, self._headers)
         response = self._connection.getresponse()
-        said = self._body(response, deadline_s)
+        said = self._body(response)
         if response.status // 100 != 2:
             raise Unreachable(
                 f"{self.node}: its sentinel answered {method} {path} with HTTP {response.status}"
             )
         return said, response
 
-    def _body(self, response: HTTPResponse, deadline_s: float) -> bytes:
-        """The body, or its beginning: what trickles in is left at the deadline, and the connection with it."""
-        pieces = []
-        while piece := response.read1(PIECE_BYTES):
-            pieces.append(piece)
-            if time.monotonic() > deadline_s:
-                self._connection.close()
-                break
+    def _connected(self) -> _Timed:
+        if not isinstance(self._connection.sock, _Timed):
+            self._connection.connect()
+            self._connection.sock = _Timed(fileno=self._connection.sock.detach())
+        return self._connection.sock
+
+    def _body(self, response: HTTPResponse) -> bytes:
+        """The body, or its beginning: what does not come in time is left, and the connection with it."""
+        said = bytearray()
+        try:
+            while len(said) < LARGEST_BYTES and (piece := response.read1(PIECE_BYTES)):
+                said += piece
+        except TimeoutError:
+            self._connection.close()
+        if len(said) >= LARGEST_BYTES:
+            self._connection.close()
         response.close()  # `read1` leaves it open at its end, and then the connection could not be used again
-        return b"".join(pieces)
+        return bytes(said)
 
 
 def _cause(error: Exception) -> str:

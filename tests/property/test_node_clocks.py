@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -83,3 +86,20 @@ def test_what_is_written_down_leads_from_a_sample_to_seconds_from_the_cut() -> N
 def test_nothing_is_known_of_a_node_that_never_answered() -> None:
     assert Clocks().summary() is None
     assert Clocks().offsets() == {}
+
+
+def test_they_can_be_asked_while_another_thread_measures() -> None:
+    """Reading all nodes ended for good when a measurement came in just then."""
+    clocks, stop = Clocks(), threading.Event()
+
+    def measure() -> None:
+        while not stop.is_set():
+            clocks.take(Measured(boot="b", mono_s=1, wall_s=1, sent_s=1, answered_s=1.1, own_wall_s=1))
+
+    thread = threading.Thread(target=measure, daemon=True)
+    thread.start()
+    until_s = time.monotonic() + 1
+    while time.monotonic() < until_s:
+        assert len(clocks.offsets()) <= 1
+    stop.set()
+    thread.join()

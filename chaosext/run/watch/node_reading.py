@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from chaosext.model.errors import Unreachable
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from chaosext.observe.reader import Reader
     from chaosext.observe.recorder import Recorder
     from chaosext.sentinel.plan import Plan
+
+LARGEST_RECORD_BYTES = 64 << 20
+"""Days of samples. What grows beyond that is no record, and must not fill the disk of the run."""
 
 MEASURED_OFTEN = 3
 CLOCK_EVERY_S = 5.0
@@ -53,6 +57,7 @@ class NodeReading:
         self._undated: list[Dated] = []
         self._measured, self._clock_due_s = 0, 0.0
         self._turn = threading.Lock()
+        self._taking = threading.Lock()
         self._closed = False
 
     def visit(self, plan: Plan) -> None:
@@ -65,12 +70,11 @@ class NodeReading:
 
     def end(self) -> None:
         """Read the rest, tell the sentinel to sample no more, and read what came meanwhile. Raises `Unreachable`."""
-        with self._turn:
+        with self._turn, closing(self._reader):
             self._measure()
             self._read_on()
             self._reader.end()
             self._read_on()
-            self._reader.close()
 
     def close(self, over_s: float) -> None:
         """Nothing more is read: say what is still to be said. A record that ended before `over_s` (the runner's
@@ -79,8 +83,9 @@ class NodeReading:
         Whoever still waits for the node notes nothing any more.
         """
         offset = self.clocks.offsets().get(self._head.boot) if self._head else None
-        self._note(self._watch.close(over_s + (offset.offset_s if offset else 0.0)))
-        self._closed = True
+        with self._taking:
+            self._note(self._watch.close(over_s + (offset.offset_s if offset else 0.0)))
+            self._closed = True
         if self._undated:
             words = f"{len(self._undated)} observations of a boot whose clock was never measured"
             lost = Note(kind=Kind.OBSERVATION_LOST, object=f"Node/{self.node}", detail=words)
@@ -94,9 +99,13 @@ class NodeReading:
             self._plan = self._mine
 
     def _read_on(self) -> None:
-        """Read the record as far as it goes by now. Raises `Unreachable`."""
+        """Read the record as far as it goes by now. Raises `Unreachable`, and `ValueError` for one without an end."""
         size = self._offset + 1
         while self._offset < size:
+            if self._offset >= LARGEST_RECORD_BYTES:
+                raise ValueError(
+                    f"its record has more than {LARGEST_RECORD_BYTES >> 20} MiB, and is read no further"
+                )
             said, size = self._reader.read_from(self._offset)
             whole = said[: said.rfind(b"\n") + 1]  # a line that came in part is asked for again
             if not whole:
@@ -113,25 +122,28 @@ class NodeReading:
 
     def _take(self, said: bytes) -> None:
         for entry in parse_record(said.decode(errors="replace").splitlines()):
-            if isinstance(entry, Head):
-                self._begin(entry)
-            else:
-                self._hear(entry)
-            self._note(self._watch.take(entry))
+            mine = self._begin(entry) if isinstance(entry, Head) else self._hear(entry)
+            with self._taking:
+                self._note(self._watch.take(mine))
 
-    def _begin(self, head: Head) -> None:
-        """Another head. A sentinel that started anew goes by the plan that it was placed with."""
-        self._head = head
+    def _begin(self, said: Head) -> Head:
+        """Another head, of this node whatever it says. A sentinel that started anew goes by the plan that it was
+        placed with.
+        """
+        head = self._head = replace(said, node=self.node)
         if head.boot not in self.clocks.offsets():
             with suppress(Unreachable):
                 self._measure()
         if self._plan and head.signals != self._plan.signals(self.node):
             self._plan = None
+        return head
 
-    def _hear(self, sample: Sample) -> None:
+    def _hear(self, sample: Sample) -> Sample:
+        """Nobody is heard of later than now, whatever the node's clock has come to."""
         self.samples += 1
-        if self._head:
-            self.heard_s = self.clocks.to_runner_s(self._head.boot, sample.mono_s)
+        at_s = self.clocks.to_runner_s(self._head.boot, sample.mono_s) if self._head else None
+        self.heard_s = None if at_s is None else min(at_s, time.monotonic())
+        return sample
 
     def _note(self, dated: Iterable[Dated]) -> None:
         """Note what can be dated; the rest waits for a measurement of its boot's clock."""

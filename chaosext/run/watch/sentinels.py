@@ -42,7 +42,8 @@ SAMPLES, SAMPLED_S = 3, 15.0
 """The method begins when each sentinel has sampled so often: what was well before the cut must be known."""
 
 EVERY_S = 1.0
-HANDS = 16
+HANDS = 64
+"""Of 100 nodes with most of them out of reach, 2 s each, the others are read often enough still."""
 
 CALM_S = 1.0
 """Another plan is put when nothing has changed for so long: endpoints come and go in bursts."""
@@ -91,6 +92,7 @@ class Sentinels:
         self._readings: dict[str, NodeReading] = {}
         self._troubled: set[str] = set()
         self._stop = threading.Event()
+        self._is_over = False
 
     @property
     def clocks(self) -> dict[str, NodeClock]:
@@ -105,15 +107,14 @@ class Sentinels:
         """
         token = placing.new_token()
         plan = plan_for(gather(self._cluster, settings.namespaces), self._context.id, ends_after_s)
-        placed = self._placed(settings, plan, token)
         try:
+            placed = self._placed(settings, plan, token)
             self._readings = self._readings_of(placed, token)
             expected = Expected(plan, objects)
             threading.Thread(target=self._go_on, args=(expected,), name="sentinels", daemon=True).start()
             self._require_samples(settings.sentinel_port)
         except ChaosextError:
-            self._stop.set()
-            placing.remove(self._cluster, self._context.id, within_s=REMOVE_S)
+            self._give_up()
             raise
 
     def finish(self, within_s: float | None = None) -> None:
@@ -121,9 +122,22 @@ class Sentinels:
 
         `within_s`: what is left of the time of a run that was told to leave; None where it has time.
         """
-        if self._stop.is_set():
+        if self._is_over:
             return
+        self._is_over = True
         self._stop.set()
+        try:
+            self._finish(within_s)
+        except Exception as error:  # a verdict waits for them no more than a heal does
+            self.problems.append(f"the sentinels' records may not be whole: {type(error).__name__}: {error}")
+
+    def _give_up(self) -> None:
+        """Take away what was placed; what is left of it is one of the `problems`."""
+        self._stop.set()
+        self._remove(REMOVE_S)
+        self._is_over = True
+
+    def _finish(self, within_s: float | None) -> None:
         over_s = time.monotonic()
         whole_s = COLLECT_S + REMOVE_S if within_s is None else max(SHORTEST_END_S, within_s)
         self._collect(min(COLLECT_S, whole_s / 2))
@@ -159,7 +173,12 @@ class Sentinels:
 
     def _readings_of(self, placed: Placed, token: str) -> dict[str, NodeReading]:
         folder = self._context.directory.path / FOLDER
-        folder.mkdir(exist_ok=True)
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise Refused(
+                f"run directory {folder}: {error.strerror}", "make room there, then run again"
+            ) from None
         return {
             node: NodeReading(
                 Reader(node, address, placed.port, token),
@@ -174,13 +193,21 @@ class Sentinels:
         """Visit every node each second, until the run is over."""
         hands, due_s, written_s = Hands(min(HANDS, len(self._readings))), time.monotonic(), 0.0
         while not self._stop.wait(max(0.0, due_s - time.monotonic())):
-            plan = expected.look()
+            plan = self._plan_by_now(expected)
             hands.give((node, partial(self._visit, each, plan)) for node, each in self._readings.items())
             due_s = max(due_s + EVERY_S, time.monotonic())
             if time.monotonic() - written_s >= CLOCKS_EVERY_S:
                 self.write_clocks()
                 written_s = time.monotonic()
         hands.dismiss()
+
+    def _plan_by_now(self, expected: Expected) -> Plan:
+        """Whatever the API server tells, the sentinels are read."""
+        try:
+            return expected.look()
+        except Exception as error:
+            self._say_once("what to watch", f"{type(error).__name__}: {error}")
+            return expected.plan
 
     def _visit(self, reading: NodeReading, plan: Plan) -> None:
         """A node that can't be read now will be later; whatever else goes wrong is said once."""
@@ -189,14 +216,14 @@ class Sentinels:
         except Unreachable:
             pass
         except Exception as error:
-            self._say_once(reading.node, f"{type(error).__name__}: {error}")
+            self._say_once(f"sentinel on {reading.node}", f"{type(error).__name__}: {error}")
         if reading.heard_s is not None:
             self._context.heard[reading.node] = reading.heard_s
 
-    def _say_once(self, node: str, trouble: str) -> None:
-        if node not in self._troubled:
-            self._troubled.add(node)
-            self._context.recorder.say(Kind.OBSERVATION_LOST, f"Watch/sentinel on {node}", trouble)
+    def _say_once(self, what: str, trouble: str) -> None:
+        if what not in self._troubled:
+            self._troubled.add(what)
+            self._context.recorder.say(Kind.OBSERVATION_LOST, f"Watch/{what}", trouble)
 
     def _require_samples(self, port: int) -> None:
         """The main thread waits here: a run that is told to leave leaves."""
@@ -208,10 +235,14 @@ class Sentinels:
             time.sleep(LOOK_S)
 
     def _collect(self, within_s: float) -> None:
-        deadline_s = time.monotonic() + within_s
-        hands = Hands(min(HANDS, len(self._readings)))
-        hands.give((node, partial(_end, each, deadline_s)) for node, each in self._readings.items())
-        hands.wait(within_s)
+        """Have the whole record of each node, which may come back only now; none waits for those that don't answer."""
+        deadline_s, missing = time.monotonic() + within_s, dict(self._readings)
+        hands = Hands(min(HANDS, len(missing)))
+        while missing and (left_s := deadline_s - time.monotonic()) > 0:
+            hands.give((node, partial(_end, each, missing)) for node, each in missing.copy().items())
+            if hands.wait(min(RETRY_S, left_s)) and missing:
+                time.sleep(min(RETRY_S, max(0.0, deadline_s - time.monotonic())))
+        missing.clear()
         hands.dismiss()
 
     def _remove(self, within_s: float) -> None:
@@ -253,14 +284,11 @@ class Expected:
         return planned_anew(self.plan, self.objects.dns_endpoints, self.objects.meshed)
 
 
-def _end(reading: NodeReading, deadline_s: float) -> None:
-    """Have the whole record of a node, which may come back only now."""
-    while time.monotonic() < deadline_s:
-        try:
-            return reading.end()
-        except Unreachable:
-            time.sleep(RETRY_S)
-    return None
+def _end(reading: NodeReading, missing: dict[str, NodeReading]) -> None:
+    """Have the whole record of a node, while it is `missing`: then it is so no more. Raises `Unreachable`."""
+    if reading.node in missing:
+        reading.end()
+        missing.pop(reading.node, None)
 
 
 def _in_words(clock: NodeClock) -> str:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -169,3 +172,42 @@ def test_what_trickles_in_is_taken_as_far_as_it_came(
     assert 0 < len(said) < size
     server.mood = ""
     assert asking.read_from(0) == (RECORD, len(RECORD))
+
+
+def liar(said: bytes, *more: bytes, every_s: float = 0.0) -> int:
+    """A port at which one connection is answered by `said`, and then `more` of it again and again."""
+
+    def answer() -> None:
+        with listening, listening.accept()[0] as connection, suppress(OSError):
+            connection.recv(1 << 16)
+            connection.sendall(said)
+            for piece in cycle(more):
+                connection.sendall(piece)
+                time.sleep(every_s)
+
+    listening = socket.create_server(("127.0.0.1", 0))
+    threading.Thread(target=answer, daemon=True).start()
+    return int(listening.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    ("said", "more"),
+    [
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\nX-Record-Size: ", b"1"),
+    ],
+)
+def test_an_answer_whose_head_never_ends_is_none(
+    said: bytes, more: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "TIMEOUT_S", 0.3)
+    asking, began_s = Reader("w", "127.0.0.1", liar(said, more, every_s=0.1), "secret"), time.monotonic()
+    with pytest.raises(Unreachable, match="w: its sentinel did not answer"):
+        asking.read_from(0)
+    assert time.monotonic() - began_s < 1
+
+
+def test_an_answer_without_end_fills_no_memory() -> None:
+    head = b"HTTP/1.1 200 OK\r\nX-Record-Size: 99999999999\r\nContent-Length: 99999999999\r\n\r\n"
+    said, size = Reader("w", "127.0.0.1", liar(head, bytes(1 << 20)), "secret").read_from(0)
+    assert len(said) < 2 * reader.LARGEST_BYTES < size

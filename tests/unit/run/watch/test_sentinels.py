@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import pytest
 from loopback_lab import TOKEN, SentinelLab, run_context, wait_for
 
 from chaosext.model.errors import Refused, Unreachable
-from chaosext.model.signal import Head, Sample
+from chaosext.model.signal import Head, Sample, Signal, Watched
 from chaosext.model.timeline import Kind
 from chaosext.observe.clocks import Measured
 from chaosext.observe.outages import outages, unobserved
@@ -23,7 +24,7 @@ from chaosext.run.watch.node_reading import NodeReading
 from chaosext.run.watch.sentinels import Expected, Sentinels
 from chaosext.safety.audit import audit_log
 from chaosext.sentinel.plan import Plan, Sidecar
-from chaosext.sentinel.record import parse_record
+from chaosext.sentinel.record import head_line, parse_record, sample_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from chaosext.model.timeline import Event
 
 NODES = ("a", "b")
+DNS = Signal(kind=Watched.DNS_UDP, target="10.2.112.10", label="kube-dns")
 
 
 @pytest.fixture
@@ -210,6 +212,85 @@ def test_a_run_that_must_leave_waits_for_no_node_and_no_api_server(
     run.sentinels.finish(within_s=-1.0)
     assert time.monotonic() - left_s < sentinels.SHORTEST_END_S + 0.5
     assert "chaosext sweep" in run.sentinels.problems[0]
+
+
+def test_nodes_that_are_gone_keep_no_other_from_being_collected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More of them than there are hands, each waited for as long as may be."""
+    ended = []
+
+    class Reading:
+        def __init__(self, node: str) -> None:
+            self.node = node
+
+        def end(self) -> None:
+            if self.node != "z":
+                time.sleep(0.2)
+                raise Unreachable("gone")
+            ended.append(self.node)
+
+    monkeypatch.setattr(sentinels, "HANDS", 4)
+    gathering: Any = Sentinels(run_context(Recorder(), tmp_path), cluster=None)  # type: ignore[arg-type]
+    gathering._readings = {node: Reading(node) for node in "abcdefghz"}
+    gathering._collect(1.5)
+    assert ended == ["z"]
+
+
+def test_whatever_goes_wrong_at_the_end_no_verdict_is_lost(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run.place()
+    monkeypatch.setattr(NodeReading, "close", lambda *_: 1 / 0)
+    run.sentinels.finish()
+    assert run.sentinels.problems == [
+        "the sentinels' records may not be whole: ZeroDivisionError: division by zero"
+    ]
+
+
+def test_whatever_the_api_server_tells_the_sentinels_are_read(run: Run) -> None:
+    run.objects = SimpleNamespace(has_begun=True, dns_endpoints=None, meshed=())
+    run.place()
+    before = len(samples(run.entries("a")))
+    wait_for(lambda: len(samples(run.entries("a"))) > before + 10)
+    run.sentinels.finish()
+    assert [event.object for event in run.of(Kind.OBSERVATION_LOST)] == ["Watch/what to watch"]
+
+
+def test_a_record_without_an_end_fills_no_disk(
+    run: Run, lab: SentinelLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.place()
+    monkeypatch.setattr(node_reading, "LARGEST_RECORD_BYTES", len(run.kept("a")) + 100)
+    wait_for(lambda: len(run.of(Kind.OBSERVATION_LOST)) == 2)
+    assert {event.object for event in run.of(Kind.OBSERVATION_LOST)} == {
+        "Watch/sentinel on a",
+        "Watch/sentinel on b",
+    }
+    size = len(run.kept("a"))
+    time.sleep(1)
+    run.sentinels.finish()
+    assert len(run.kept("a")) == size
+    assert run.gaps("a")[-1][1] is None
+
+
+def test_a_head_is_of_the_node_that_it_was_read_from_and_nobody_is_heard_of_later_than_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else one node could say of another that it is well, and be well itself for good."""
+    now = Measured(boot="b", mono_s=0, wall_s=0, sent_s=0, answered_s=0, own_wall_s=0)
+    head = Head(run="r1", node="another", boot="b", mono_s=0, wall_s=0, signals=(DNS,))
+    lines = [head_line(head), *(sample_line(Sample(n, 1e6 + n, "t")) for n in range(3))]
+    said = "".join(f"{line}\n" for line in lines).encode()
+    monkeypatch.setattr(Reader, "clock", lambda _: now)
+    monkeypatch.setattr(Reader, "read_from", lambda _, offset: (said[offset:], len(said)))
+    recorder = Recorder()
+    recorder.set_zero(0.0)
+    plan = Plan(run="r1")
+    reading = NodeReading(Reader("a", "127.0.0.1", 9, TOKEN), tmp_path / "a.jsonl", recorder, plan)
+    with suppress(Unreachable):
+        reading.visit(plan)  # which it can't be told
+    assert {event.object for event in recorder.events if event.kind is Kind.DNS_DEAD} == {"Node/a"}
+    assert reading.heard_s is not None
+    assert reading.heard_s <= time.monotonic()
 
 
 def test_a_plan_that_has_changed_is_put_to_every_node_and_to_one_that_started_anew(
