@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from chaoslib.types import Dry
+
 from chaosext.model.errors import ChaosextError
 from chaosext.run.briefing import brief
 from chaosext.run.context import current
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from chaosext.run.reading.experiment import Experiment
     from chaosext.run.reading.resolve import Resolved
 
+NOTHING_IS_CUT = (Dry.ACTIONS, Dry.ACTIVITIES)
+"""Those of `chaos run --dry` that play no action."""
+
 
 @dataclass(slots=True)
 class Attended:
@@ -40,12 +45,12 @@ class Attended:
         return self.briefing.outlook
 
     def begin_method(self) -> None:
-        """Place the sentinels, for which the run must have its cluster for itself from now on.
+        """Place the sentinels, for which the run must have its cluster for itself from now on; a dry run needs none.
 
         Raises `Refused` (or `Unreachable`) where a cut would be, or one can't be placed: nothing was touched.
         """
         resolved, run = self.resolved, current()
-        if not resolved.settings.sentinel:
+        if not resolved.settings.sentinel or resolved.experiment.get("dry") in NOTHING_IS_CUT:
             return
         try:
             cuts = [prepare(resolved.settings, wish, run).cut for _, wish in resolved.wishes()]

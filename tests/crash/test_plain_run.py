@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import crash_activities
 import pytest
+from chaoslib.types import Dry
 from crash_stage import BRIEFING, act, experiment, gate
 
 from chaosext import controls
@@ -67,6 +68,16 @@ def test_they_are_placed_after_the_gate_and_before_the_method(play: Play) -> Non
 def test_a_run_that_wants_none_takes_no_lock_before_its_cut(play: Play) -> None:
     play(whole(chaosext_sentinel=False))
     assert crash_activities.marks()[:2] == ["asked", "method"]
+
+
+@pytest.mark.parametrize(
+    ("dry", "touched"),
+    [(Dry.ACTIONS, False), (Dry.ACTIVITIES, False), (Dry.PROBES, True), (Dry.PAUSE, True)],
+)
+def test_a_dry_run_that_plays_no_action_touches_nothing(play: Play, dry: Dry, touched: bool) -> None:
+    play({**whole(), "dry": dry})
+    assert ("placed" in crash_activities.marks()) is touched
+    assert ("locked" in crash_activities.marks()) is touched
 
 
 def test_a_gate_that_fails_places_none(play: Play) -> None:
