@@ -55,6 +55,27 @@ def headline(found: Prediction) -> Iterator[str]:
     yield f"played: {found.method}"
 
 
+BRIEFLY = (
+    Kind.NODE_NOT_READY,
+    Kind.POD_EVICTED,
+    Kind.DNS_DEAD,
+    Kind.DNS_RESTORED,
+    Kind.XDS_LOST,
+    Kind.XDS_RESTORED,
+    Kind.CRASH_LOOP,
+    Kind.HEAL,
+    Kind.ROLLBACK,
+)
+"""What people should know before a cut is made."""
+
+
+def brief_lines(found: Prediction) -> Iterator[str]:
+    """The prediction before a run: what it comes to, and its milestones."""
+    yield from headline(found)
+    told = [event for event in found.timeline if event.kind in BRIEFLY and event.probability >= USUAL]
+    yield from (f"  {line}" for line in timeline_lines(told))
+
+
 def timeline_lines(events: Sequence[PredictedEvent], *, whole: bool = False) -> Iterator[str]:
     """A table: when, at the earliest and the latest, how likely, what, to whom, and who does it."""
     rows = [_Row([event]) for event in events] if whole else _folded(events)

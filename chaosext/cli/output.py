@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING
 
 from chaosext.model.veil import veiled
@@ -112,6 +113,18 @@ def result_lines(result: RunResult, details: Path) -> Iterator[str]:
         yield f"longest DNS outage of a node: {result.longest_dns_outage_s:.1f} s{_open_end(result)}"
     yield from _block("what to do", what_to_do(result))
     yield f"details: {details}"
+
+
+def hindsight_lines(directory: Path) -> Iterator[str]:
+    """Where the run's own rehearsal was right and wrong; nothing where it had none, or can't be read."""
+    from chaosext.model.errors import Refused
+    from chaosext.report.hindsight import hindsight
+    from chaosext.report.hindsight import hindsight_lines as lines
+    from chaosext.report.run_data import read_run
+
+    with suppress(Refused):
+        if found := hindsight(read_run(directory)):
+            yield from lines(found)
 
 
 def finding_lines(finding: Finding, *, verbose: bool) -> Iterator[str]:

@@ -131,7 +131,13 @@ def _run(resolved: Resolved, telling: Telling, expect: str | None, run_dir: Path
 
     try:
         result = run_strictly(
-            resolved, context, render=ending, tell=telling.briefing, expected=expected, forsaken=forsaken
+            resolved,
+            context,
+            render=ending,
+            tell=telling.briefing,
+            foretell=telling.foretold,
+            expected=expected,
+            forsaken=forsaken,
         )
     except Refused as error:
         result = _refused(resolved, context, error, expect)

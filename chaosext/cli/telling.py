@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
-from chaosext.cli.output import Plain, result_lines
+from chaosext.cli.output import Plain, hindsight_lines, result_lines
 from chaosext.model.veil import veiled
 from chaosext.model.verdict import Outcome
 from chaosext.report import otlp
@@ -17,6 +17,7 @@ from chaosext.report import otlp
 if TYPE_CHECKING:
     from chaosext.model.result import Briefing, RunResult
     from chaosext.model.timeline import Event
+    from chaosext.rehearsal.prediction import Prediction
     from chaosext.report.ending import Ending
     from chaosext.report.spans import Span
     from chaosext.run.context import RunContext
@@ -58,6 +59,12 @@ class Telling:
         self._scene.briefing = briefing
         self._shown.briefing(briefing)
 
+    def foretold(self, prediction: Prediction | None, problem: str) -> None:
+        """Tell what the cut is expected to do, or why that isn't known."""
+        from chaosext.cli.foretelling import brief_lines
+
+        self._shown.lines(brief_lines(prediction) if prediction else filter(None, [problem]))
+
     def end(self, result: RunResult, ending: Ending) -> None:
         """Tell the result and where its reports are, then what of the telling went wrong."""
         self._scene.result = result
@@ -66,6 +73,8 @@ class Telling:
             printed = {**result.to_json(), "report": str(best or "") or None}
             click.echo(veiled(json.dumps(printed, indent=2, ensure_ascii=False)), file=self._out)
         self._shown.lines(result_lines(result, best or self._scene.run.directory.path))
+        if result.verdict.outcome is not Outcome.INTERRUPTED:
+            self._shown.lines(hindsight_lines(self._scene.run.directory.path))
         self._shown.lines(ending.problems)
         metrics = self._exporter.close() if self._exporter else ""
         self._shown.lines(filter(None, [metrics, self._traced(result)]))

@@ -31,14 +31,15 @@ class RunData:
 
     `result.verdict` is NOT_KNOWN where the run was killed before it judged. `stretches`: what each node's sentinel
     saw; empty where there was none, as it is meant to be where `sentinels` is False. `prediction`: the rehearsal's
-    timeline, in its order. `activities`: what was asked and done. `missing`: what is not there, or could not be read,
-    each a line for people.
+    timeline, in its order; `forecast`: its verdict, "" where there was none. `activities`: what was asked and done.
+    `missing`: what is not there, or could not be read, each a line for people.
     """
 
     result: RunResult
     sentinels: bool = True
     stretches: Stretches = field(default_factory=dict)
     prediction: tuple[Predicted, ...] = ()
+    forecast: str = ""
     activities: tuple[Activity, ...] = ()
     missing: tuple[str, ...] = ()
 
@@ -53,12 +54,14 @@ def read_run(path: Path) -> RunData:
     result = directory.result(journal, events)
     stretches, unseen = read_stretches(path, result.run)
     watched = _has_sentinels(journal)
+    prediction, forecast = directory.rehearsal()
     expected = watched and result.verdict.outcome is not Outcome.REFUSED
     return RunData(
         result=result,
         sentinels=watched,
         stretches=stretches,
-        prediction=directory.prediction(),
+        prediction=prediction,
+        forecast=forecast,
         activities=activities(journal),
         missing=(*directory.missing, *(unseen if expected else ())),
     )
@@ -118,17 +121,18 @@ class _Directory:
         self.missing += [f"{TIMELINE}: {torn} of its lines can't be read"] if torn else []
         return tuple(sorted(events, key=lambda event: event.t_s))
 
-    def prediction(self) -> tuple[Predicted, ...]:
+    def rehearsal(self) -> tuple[tuple[Predicted, ...], str]:
+        """Its timeline and its verdict."""
         value = self.json(REHEARSAL, needed=False)
         if not value:
-            return ()
+            return (), ""
         try:
             if value["schema"] != REHEARSAL_SCHEMA:
                 raise ValueError(f"schema {value['schema']!r}, not {REHEARSAL_SCHEMA}")
-            return tuple(map(Predicted.from_json, value["timeline"]))
+            return tuple(map(Predicted.from_json, value["timeline"])), str(value.get("verdict", ""))
         except MALFORMED as error:
             self._unreadable(REHEARSAL, error)
-            return ()
+            return (), ""
 
     def _unreadable(self, name: str, error: Exception) -> None:
         self.missing.append(

@@ -9,6 +9,7 @@ what the journal shows.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,17 +28,23 @@ from chaosext.run.judging.finish import Renderer, finish
 from chaosext.run.leaving import Leaving, leaving_on_signals
 from chaosext.run.reach import connect, surroundings
 from chaosext.run.reading.experiment import calls
+from chaosext.run.rehearsing import rehearse_run
 from chaosext.run.watch.sentinels import LONGEST_PLACING_S, place_sentinels
 from chaosext.run.watch.watching import Watching
 from chaosext.safety.intent import intent_log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from chaosext.model.result import Briefing, RunResult
+    from chaosext.rehearsal.prediction import Prediction
     from chaosext.run.context import RunContext
     from chaosext.run.reading.experiment import Experiment
     from chaosext.run.reading.resolve import Resolved
+
+
+Foretelling = Callable[["Prediction | None", str], None]
+"""Is given the prediction, or None and why there is none."""
 
 
 def ready(resolved: Resolved, run: RunContext) -> Briefing:
@@ -61,17 +68,21 @@ def run_strictly(
     *,
     render: Renderer,
     tell: Callable[[Briefing], None],
+    foretell: Foretelling | None = None,
     expected: Outcome | None = None,
     forsaken: Callable[[RunResult], NoReturn] | None = None,
 ) -> RunResult:
     """The whole experiment: refuse, gate, method, hypothesis, rollbacks; then heal what is left and judge.
 
-    `tell` is given what is known before the cut, before it is made. `forsaken` ends the process with the result where
+    `tell` is given what is known before the cut, before it is made, and `foretell` what the cut is expected to do, or
+    why that isn't known; without it nothing is rehearsed. `forsaken` ends the process with the result where
     the main thread can't be made to leave what it plays; without it such an activity is waited for.
     """
     journal = _journal(resolved.experiment)
     with leaving_on_signals() as left:
-        playing = _Playing(resolved=resolved, run=run, journal=journal, left=left, tell=tell)
+        playing = _Playing(
+            resolved=resolved, run=run, journal=journal, left=left, tell=tell, foretell=foretell
+        )
 
         def end() -> RunResult:
             return finish(
@@ -98,6 +109,7 @@ class _Playing:
     journal: dict[str, Any]
     left: Leaving
     tell: Callable[[Briefing], None]
+    foretell: Foretelling | None
     briefing: Briefing | None = None
 
     def to_its_end(self) -> None:
@@ -117,6 +129,8 @@ class _Playing:
             intent_log().require_writable()
             self.briefing, around = ready(self.resolved, self.run), surroundings(self.resolved.settings)
         self.tell(self.briefing)
+        if self.foretell:
+            self.foretell(*rehearse_run(self.resolved, self.run.directory))
         with Watching(around, self.run.recorder) as watching:
             self.run.objects = watching.objects
             _play(self.resolved, self.journal, self.run, self.left, watching)

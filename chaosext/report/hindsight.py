@@ -1,0 +1,206 @@
+"""Where a run's own rehearsal was right, and where it was wrong. Pure.
+
+After the heal, and again after the rollback, expectations are counted from what was really done and when: that an
+experiment healed later than foreseen is no fault of the prediction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from chaosext.model.timeline import Kind
+from chaosext.report.units import moment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from chaosext.model.timeline import Event, Predicted
+    from chaosext.report.run_data import RunData
+
+COMPARED = frozenset(
+    {
+        Kind.NODE_NOT_READY,
+        Kind.NODE_TAINTED,
+        Kind.NODE_READY,
+        Kind.POD_EVICTED,
+        Kind.POD_CREATED,
+        Kind.POD_BOUND,
+        Kind.POD_PENDING,
+        Kind.POD_READY,
+        Kind.POD_GONE,
+        Kind.DNS_DEAD,
+        Kind.DNS_RESTORED,
+        Kind.XDS_LOST,
+        Kind.XDS_RESTORED,
+        Kind.PROBE_FAILING,
+        Kind.CRASH_LOOP,
+    }
+)
+"""What a rehearsal predicts and a run sees, both."""
+
+USUAL = 0.5
+"""What is less likely than this was no expectation, and surprises nobody when it happens."""
+
+SLACK_S, SLACK_SHARE = 3.0, 0.1
+"""How far outside of its range an event still counts as in time: the recorder's own delay, and a share of its time."""
+
+MOST_LINES = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hindsight:
+    """`right`: how many expectations came true in time.
+
+    `late`: those that did at another time, and when, as the prediction counts. `missing`: those that did not come true;
+    `surprises`: what happened and was not foreseen at all.
+    """
+
+    right: int = 0
+    late: tuple[tuple[Predicted, float], ...] = ()
+    missing: tuple[Predicted, ...] = ()
+    surprises: tuple[Event, ...] = ()
+    forecast: str = ""
+    outcome: str = ""
+
+    @property
+    def expectations(self) -> int:
+        return self.right + len(self.late) + len(self.missing)
+
+
+def hindsight(run: RunData) -> Hindsight | None:
+    """The run beside its rehearsal; None where it has none, or where nothing was cut."""
+    seen = [event for event in run.result.events if event.t_s >= 0 and event.kind in COMPARED]
+    if not run.prediction or not any(event.kind is Kind.CUT for event in run.result.events):
+        return None
+    compared = _Compared(seen, _shifts(run), max(event.t_s for event in run.result.events))
+    compared.take([each for each in run.prediction if each.event.kind in COMPARED and each.event.t_s >= 0])
+    return Hindsight(
+        right=compared.right,
+        late=tuple(compared.late),
+        missing=tuple(compared.missing),
+        surprises=tuple(_surprises(seen, run.prediction)),
+        forecast=run.forecast,
+        outcome=run.result.verdict.outcome.value,
+    )
+
+
+class _Compared:
+    """Expectations beside what was seen: those in time first, as what they explain is no other's delay."""
+
+    def __init__(self, seen: Sequence[Event], shift: Callable[[float], float], last_s: float) -> None:
+        self._seen, self._shift, self._last_s = seen, shift, last_s
+        self._explained: set[int] = set()
+        self.right = 0
+        self.late: list[tuple[Predicted, float]] = []
+        self.missing: list[Predicted] = []
+
+    def take(self, expected: Iterable[Predicted]) -> None:
+        """Only what was likely is expected, and what should have been over by the end of the run."""
+        left = []
+        for each in expected:
+            low_s, high_s = (t_s + self._shift(each.event.t_s) for t_s in (each.t_min_s, each.t_max_s))
+            slack_s = max(SLACK_S, SLACK_SHARE * high_s)
+            found = self._found(each, low_s - slack_s, high_s + slack_s)
+            self._explained.update(map(id, found))
+            if (each.probability or 0.0) < USUAL or high_s > self._last_s:
+                continue
+            self.right += bool(found)
+            left += [] if found else [each]
+        for each in left:
+            self._miss(each)
+
+    def _found(self, each: Predicted, low_s: float, high_s: float) -> list[Event]:
+        return [event for event in self._seen if low_s <= event.t_s <= high_s and is_same(each, event)]
+
+    def _miss(self, each: Predicted) -> None:
+        shift_s = self._shift(each.event.t_s)
+        times = [
+            event.t_s - shift_s
+            for event in self._seen
+            if id(event) not in self._explained and is_same(each, event)
+        ]
+        if times:
+            self.late.append((each, min(times, key=lambda t_s: abs(t_s - each.event.t_s))))
+        elif self._is_watched(each):
+            self.missing.append(each)
+
+    def _is_watched(self, each: Predicted) -> bool:
+        """Somebody looked for such things there at all: a Pod's namespace, an object of that kind."""
+        return any(_where(each.event.object) == _where(event.object) for event in self._seen)
+
+
+def _where(name: str) -> str:
+    """`Pod/shop` for a Pod, `Node` for a node."""
+    return name.rpartition("/")[0]
+
+
+def is_same(each: Predicted, event: Event) -> bool:
+    """The event is one that was predicted, whenever. Of a node's taints each effect is one of its own."""
+    expected, observed = each.event, event
+    if expected.kind is not observed.kind or not _is_about(expected.object, observed.object):
+        return False
+    return expected.kind is not Kind.NODE_TAINTED or _effect(expected) == _effect(observed)
+
+
+def _effect(event: Event) -> str:
+    return event.detail.rpartition(":")[2]
+
+
+def _is_about(expected: str, observed: str) -> bool:
+    """A Pod that did not exist yet was named after its owner, `Pod/shop/cart-6c9f7d5b8-*`."""
+    return observed.startswith(expected[:-1]) if expected.endswith("-*") else observed == expected
+
+
+def _surprises(seen: Iterable[Event], prediction: Sequence[Predicted]) -> Iterator[Event]:
+    told: set[tuple[Kind, str]] = set()
+    for event in seen:
+        if (event.kind, event.object) not in told and not any(is_same(each, event) for each in prediction):
+            told.add((event.kind, event.object))
+            yield event
+
+
+def _shifts(run: RunData) -> Callable[[float], float]:
+    """How much later than foreseen what is expected at a time has to be: by as much as the heal, or the rollback."""
+    shifts = []
+    for kind in (Kind.HEAL, Kind.ROLLBACK):
+        foreseen = [each.event.t_s for each in run.prediction if each.event.kind is kind]
+        happened = [event.t_s for event in run.result.events if event.kind is kind]
+        if foreseen and happened:
+            shifts.append((foreseen[0], happened[0] - foreseen[0]))
+
+    def shift(t_s: float) -> float:
+        passed = [later_s for since_s, later_s in shifts if t_s >= since_s]
+        return passed[-1] if passed else 0.0
+
+    return shift
+
+
+def hindsight_lines(found: Hindsight) -> Iterator[str]:
+    """For people: how right the rehearsal was, then what differed."""
+    yield (
+        f"rehearsal: {found.right} of {found.expectations} expectations came true in time; "
+        f"predicted {found.forecast or 'nothing'}, ended {found.outcome}"
+    )
+    yield from _at_most([f"{_timing(each, t_s)}" for each, t_s in found.late])
+    yield from _at_most([f"expected, but not seen: {_named(each.event)}" for each in found.missing])
+    yield from _at_most(
+        [f"seen, but not expected: {_named(event)} after {moment(event.t_s)}" for event in found.surprises]
+    )
+
+
+def _timing(each: Predicted, t_s: float) -> str:
+    earlier = t_s < each.event.t_s
+    span = f"{moment(each.t_min_s)} to {moment(each.t_max_s)}"
+    return f"{'earlier' if earlier else 'later'} than expected: {_named(each.event)} after {moment(t_s)}, not {span}"
+
+
+def _named(event: Event) -> str:
+    effect = f" {_effect(event)}" if event.kind is Kind.NODE_TAINTED else ""
+    return f"{event.kind.value}{effect} of {event.object}"
+
+
+def _at_most(lines: Sequence[str]) -> Iterator[str]:
+    yield from (f"  {line}" for line in lines[:MOST_LINES])
+    if len(lines) > MOST_LINES:
+        yield f"  … and {len(lines) - MOST_LINES} more like that"

@@ -1,0 +1,154 @@
+"""A run's own rehearsal: before the cut, from a snapshot of the same cluster, what it is expected to do.
+
+Read-only and bounded. A rehearsal that fails is a line, and never a reason not to run.
+"""
+
+from __future__ import annotations
+
+import gzip
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from chaosext.model.errors import ChaosextError, Refused, Unreachable
+from chaosext.model.timeline import Kind
+from chaosext.rehearsal.plan import Plan
+from chaosext.rehearsal.rehearse import Rehearsal
+from chaosext.rehearsal.selection import behind
+from chaosext.rehearsal.snapshot import read_snapshot
+from chaosext.rehearsal.targets import cut_nodes
+from chaosext.run.judging.facts import HEAL, KUBE_DNS_MOVED, RESCHEDULE, STEADY_STATE
+from chaosext.run.reach import connect
+from chaosext.run.reading.experiment import calls
+from chaosext.run.taking import Taking
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from chaosext.cluster.client import Cluster
+    from chaosext.rehearsal.prediction import Prediction
+    from chaosext.rehearsal.world import World
+    from chaosext.run.directory import RunDirectory
+    from chaosext.run.reading.resolve import Resolved
+
+SNAPSHOT, REHEARSAL = "snapshot.json.gz", "rehearsal.json"
+
+TAKEN_WITHIN_S = 8.0
+MOST_PODS = 20_000
+"""What is larger is rehearsed apart, by `chaosext rehearse`: a run should not wait for it."""
+
+SKETCH = 60
+"""Plays that tell when kube-dns will have moved."""
+
+NOTICED_S = 2.0
+"""From kube-dns' last move to the heal: the probe looks once a second, and healing takes its time, too."""
+
+AFTERWARDS_S = 240.0
+"""How long is looked at after a rollback."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """How long an experiment's parts take. `moves_s`: how long it waits for kube-dns to be moved before it heals.
+
+    None: it doesn't wait for that, or the cut just runs out. `settle_s`: from the heal to the rollback; None: none.
+    """
+
+    ttl_s: float
+    moves_s: float | None = None
+    settle_s: float | None = None
+
+    def plan(self, nodes: frozenset[str], cut_for_s: float) -> Plan:
+        """The plan in which the cut takes so long."""
+        rollback_s = None if self.settle_s is None else cut_for_s + self.settle_s
+        horizon_s = (rollback_s or cut_for_s) + AFTERWARDS_S
+        return Plan(cut_nodes=nodes, cut_for_s=cut_for_s, horizon_s=horizon_s, rollback_s=rollback_s)
+
+
+def rehearse_run(resolved: Resolved, directory: RunDirectory) -> tuple[Prediction | None, str]:
+    """The prediction, and why there is none. Leaves `snapshot.json.gz` and `rehearsal.json` in the run's directory."""
+    try:
+        course = course_of(resolved)
+        if course is None:
+            return None, ""
+        path = directory.path / SNAPSHOT
+        _take(connect(resolved.settings), path)
+        prediction = _predict(path, course)
+        directory.write_json(REHEARSAL, prediction.to_json())
+    except Exception as error:  # whatever it is, the run goes on without
+        said = f": {error}" if isinstance(error, ChaosextError) else ""
+        return None, f"not rehearsed: {type(error).__name__}{said}"
+    return prediction, ""
+
+
+def course_of(resolved: Resolved) -> Course | None:
+    """What the experiment's arguments say of its course; None where it cuts nothing."""
+    ttls = [wish.ttl_s for _, wish in resolved.wishes()]
+    if not ttls:
+        return None
+    heals = any(place.startswith("method") for place, _ in calls(resolved.experiment, HEAL))
+    rolls_back = any(True for _ in calls(resolved.experiment, RESCHEDULE))
+    return Course(
+        ttl_s=max(ttls),
+        moves_s=_argument(resolved, KUBE_DNS_MOVED, "timeout_s") if heals else None,
+        settle_s=(_argument(resolved, STEADY_STATE, "settle_s") or 0.0) if rolls_back else None,
+    )
+
+
+def _argument(resolved: Resolved, func: str, name: str) -> float | None:
+    """The argument of the method's first call of `func`."""
+    from chaoslib import substitute
+
+    for place, activity in calls(resolved.experiment, func):
+        if place.startswith("method"):
+            given: dict[str, Any] = activity["provider"].get("arguments", {})
+            arguments = substitute(given, resolved.configuration, resolved.secrets)
+            return float(arguments[name]) if name in arguments else None
+    return None
+
+
+def _take(cluster: Cluster, path: Path) -> None:
+    """Raises `Unreachable` where it takes too long, `Refused` where the cluster is too large or may not be read."""
+    with gzip.open(path, "wt", encoding="utf-8") as file:
+        file.writelines(_bounded(Taking(cluster=cluster, page_s=TAKEN_WITHIN_S)))
+
+
+def _bounded(taking: Taking) -> Iterator[str]:
+    end_s = time.monotonic() + TAKEN_WITHIN_S
+    for text in taking.text():
+        left_s = end_s - time.monotonic()
+        if left_s <= 0:
+            raise Unreachable(f"no snapshot within {TAKEN_WITHIN_S:g} s")
+        if taking.counts.get("Pod", 0) > MOST_PODS:
+            raise Refused(
+                f"more than {MOST_PODS} Pods", "rehearse apart: chaosext snapshot, chaosext rehearse"
+            )
+        taking.page_s = left_s
+        yield text
+
+
+def _predict(path: Path, course: Course) -> Prediction:
+    """Where the experiment heals once kube-dns has moved, when that is has to be predicted first."""
+    world = read_snapshot([path])
+    nodes, rehearsal = cut_nodes(world), Rehearsal(world)
+    if course.moves_s is None:
+        return rehearsal.of(course.plan(nodes, course.ttl_s))
+    waits_s = min(course.ttl_s, course.moves_s)
+    first = rehearsal.of(replace(course, settle_s=None).plan(nodes, waits_s), samples=SKETCH)
+    return rehearsal.of(course.plan(nodes, min(waits_s, moved_s(first, world, nodes, waits_s) + NOTICED_S)))
+
+
+def moved_s(found: Prediction, world: World, nodes: frozenset[str], waits_s: float) -> float:
+    """When kube-dns is expected to have left the nodes that are cut, and to be Ready or Pending elsewhere.
+
+    `waits_s` where it is not expected to leave them all by then.
+    """
+    pods = behind(world.dns, world.pods)
+    heirs = {f"Pod/{pod.namespace}/{pod.owner.partition('/')[2]}-*" for pod in pods}
+    leavers = {pod.subject for pod in pods if pod.node in nodes}
+    usual = [event for event in found.timeline if event.probability > 0.5 and event.t_s < waits_s]
+    left = [event.t_s for event in usual if event.kind is Kind.POD_EVICTED and event.object in leavers]
+    settled = (Kind.POD_READY, Kind.POD_PENDING)
+    back = [event.t_s for event in usual if event.kind in settled and event.object in heirs]
+    return max(*left, *back) if leavers and len(left) == len(leavers) <= len(back) else waits_s
