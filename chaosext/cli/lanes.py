@@ -14,9 +14,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from chaosext.model.result import Lane, Window
-from chaosext.model.timeline import Kind
-from chaosext.observe.outages import united
-from chaosext.run.telling.picture import FROM_THE_API_SERVER, lasts
+from chaosext.observe.outages import cut_windows, lasts, united
+from chaosext.observe.placement import stays
+from chaosext.run.telling.picture import FROM_THE_API_SERVER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -193,13 +193,7 @@ def _lanes(picture: Picture, axis: Axis) -> Iterator[Sequence[Row]]:
 
 
 def _cut_row(picture: Picture, axis: Axis) -> Row:
-    windows: list[Window] = []
-    for event in picture.events:
-        if event.kind is Kind.CUT and not lasts(windows):
-            windows.append((event.t_s, None))
-        if event.kind is Kind.HEAL and lasts(windows):
-            windows[-1] = (windows[-1][0], event.t_s)
-    cells = axis.cells((Cell.OUT, windows), otherwise=Cell.GOOD)
+    cells = axis.cells((Cell.OUT, cut_windows(picture.events)), otherwise=Cell.GOOD)
     return Row(lane="network", who="", cells=cells, says="cut" if picture.in_force else "open")
 
 
@@ -230,18 +224,30 @@ def _unseen(picture: Picture, lane: Lane, who: str) -> Sequence[Window]:
 
 def _count_row(picture: Picture, axis: Axis, lane: Lane) -> Row:
     out = _counted(picture.outages.get(lane, {}))
-    unseen = _unseen_by_all(picture, lane)
+    unseen = _unseen_somewhere(picture, lane)
     now = sum(map(lasts, out.values()))
-    says = f"{now} out" if now else f"{len(out)} were out" if out else "good"
+    says = f"{now} out" if now else _blindness(picture, lane) or (f"{len(out)} were out" if out else "good")
     cells = axis.counts(out.values(), otherwise=axis.cells((Cell.UNSEEN, unseen), otherwise=Cell.GOOD))
-    return Row(lane=NAMES[lane], who="", cells=cells, says="unseen" if lasts(unseen) and not now else says)
+    return Row(lane=NAMES[lane], who="", cells=cells, says=says)
 
 
-def _unseen_by_all(picture: Picture, lane: Lane) -> Sequence[Window]:
-    """Since when nobody at all looks at what is counted."""
+def _unseen_somewhere(picture: Picture, lane: Lane) -> Sequence[Window]:
+    """When something of what is counted was not looked at: what was out there nobody knows."""
     if lane in FROM_THE_API_SERVER:
         return picture.unheard()
-    return () if any(map(picture.is_observed, picture.nodes)) else ((0.0, None),)
+    if not picture.nodes:
+        return ((0.0, None),)
+    return united(window for node in picture.nodes for window in picture.unseen(node))
+
+
+def _blindness(picture: Picture, lane: Lane) -> str:
+    """How many of the nodes nobody looks at now, "" for none."""
+    if lane in FROM_THE_API_SERVER:
+        return "unseen" * (not picture.is_api_server_heard)
+    blind = sum(not picture.is_observed(node) for node in picture.nodes)
+    if blind == len(picture.nodes):
+        return "unseen"
+    return f"{blind}/{len(picture.nodes)} unseen" if blind else ""
 
 
 def _counted(out: Mapping[str, Sequence[Window]]) -> Mapping[str, Sequence[Window]]:
@@ -270,41 +276,23 @@ def _until(windows: Iterable[Window], end_s: float) -> Sequence[Window]:
 
 
 NODE = re.compile(r"Node/([^ ,]+)")
-ENDPOINT = re.compile(r"\S+ on ([^\s,]+)")
-"""As `observe.changes.endpoints_note` writes each endpoint."""
 
 
 def _placement(picture: Picture, axis: Axis) -> list[Row]:
-    """Where kube-dns' ready endpoints were, by what the API server said."""
-    here = _here(picture)
+    """Where kube-dns' Pods were, by what the API server said."""
+    before = picture.briefing.kube_dns_nodes if picture.briefing else ()
     unpeered = picture.briefing.unpeered_nodes if picture.briefing else ()
-    found = []
-    for node, windows in sorted(here.items()):
-        astray = node in unpeered
-        cells = axis.cells((Cell.ASTRAY if astray else Cell.HERE, windows), otherwise=Cell.NOTHING)
-        says = "here" + ", no BGP" * astray if lasts(windows) else "gone"
-        found.append(Row(lane="kube-dns", who=node, cells=cells, says=says))
-    return found
+    here = stays(picture.events, before, 0.0)
+    return [_placed(picture, axis, node, united(here[node]), node in unpeered) for node in sorted(here)]
 
 
-def _here(picture: Picture) -> Mapping[str, list[Window]]:
-    """Node -> the windows in which it had ready endpoints of kube-dns."""
-    here: dict[str, list[Window]] = {}
-    for node in picture.briefing.kube_dns_nodes if picture.briefing else ():
-        here[node] = [(0.0, None)]
-    for event in picture.events:
-        if event.kind is Kind.ENDPOINTS_CHANGED:
-            _moved(here, set(ENDPOINT.findall(event.detail)), event.t_s)
-    return here
-
-
-def _moved(here: dict[str, list[Window]], nodes: set[str], at_s: float) -> None:
-    for node in nodes | here.keys():
-        windows = here.setdefault(node, [])
-        if node in nodes and not lasts(windows):
-            windows.append((at_s, None))
-        if node not in nodes and lasts(windows):
-            windows[-1] = (windows[-1][0], at_s)
+def _placed(picture: Picture, axis: Axis, node: str, here: Sequence[Window], astray: bool) -> Row:
+    unheard = picture.unheard()
+    known = _until(here, unheard[-1][0]) if unheard else here
+    cell = Cell.ASTRAY if astray else Cell.HERE
+    cells = axis.cells((cell, known), (Cell.UNSEEN, unheard), otherwise=Cell.NOTHING)
+    says = "here" + ", no BGP" * astray if lasts(here) else "gone"
+    return Row(lane="kube-dns", who=node, cells=cells, says="unseen" if unheard else says)
 
 
 def seconds(number: float) -> str:

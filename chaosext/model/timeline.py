@@ -69,6 +69,12 @@ class Event:
     detail: str
     source: str
 
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The nodes that it is about, or seen from: of `Node/cp-1,cp-2` both, of `Node/w → istiod 10.2.0.5` w."""
+        kind, _, names = self.object.partition("/")
+        return tuple(names.partition(" ")[0].split(",")) if kind == "Node" else ()
+
     def to_json(self) -> dict[str, Any]:
         return {
             "t_s": round(self.t_s, 3),

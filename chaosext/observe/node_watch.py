@@ -9,7 +9,7 @@ from chaosext.model.signal import Head, Mark, Sample, Signal, Watched
 from chaosext.model.timeline import Kind
 from chaosext.observe.changes import Note
 from chaosext.observe.damping import Damper, Streak
-from chaosext.observe.gaps import gap, is_stale, overdue_s, seen_until_s
+from chaosext.observe.gaps import IN_A_ROW, gap, is_stale, overdue_s, seen_until_s
 from chaosext.observe.questions import questions
 from chaosext.observe.windows import marks_of
 
@@ -24,9 +24,6 @@ Dated = tuple[Head, float, Note]
 
 SOURCE = "sentinel on "
 """How the source of all that a sentinel sees begins; its node's name follows."""
-
-IN_A_ROW = 3
-"""Samples in a row that must fail before something is called lost (and succeed before it is restored)."""
 
 SOCKETS_APART_S = 3.0
 """So long a kept and a fresh socket must differ: while kube-proxy's rules change, they may for a moment."""

@@ -16,7 +16,7 @@ from chaosext.model.result import Lane, Timing
 from chaosext.model.timeline import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from chaosext.model.result import Outages, Window
     from chaosext.model.timeline import Event
@@ -76,10 +76,9 @@ def unobserved(events: Iterable[Event]) -> Mapping[str, tuple[Window, ...]]:
         if event.kind not in SIGHT or node == event.object or " " in node:
             continue
         windows = found.setdefault(node, [])
-        lasts = bool(windows) and windows[-1][1] is None
-        if event.kind is Kind.OBSERVATION_LOST and not lasts:
+        if event.kind is Kind.OBSERVATION_LOST and not lasts(windows):
             windows.append((event.t_s, None))
-        elif event.kind is Kind.OBSERVATION_RESTORED and lasts:
+        elif event.kind is Kind.OBSERVATION_RESTORED and lasts(windows):
             windows[-1] = (windows[-1][0], event.t_s)
     return {node: tuple(windows) for node, windows in found.items() if windows}
 
@@ -106,11 +105,33 @@ def timing(events: Iterable[Event]) -> Timing:
 
 def healed_s(events: Iterable[Event]) -> float | None:
     """When the network was back, on the last of the nodes that were cut; None: it was not."""
+    cut: set[str] = set()
     heals: dict[str, float] = {}
     for event in events:
-        if event.kind is Kind.HEAL:
-            heals.setdefault(event.object, event.t_s)
-    return max(heals.values(), default=None)
+        if event.kind is Kind.CUT:
+            cut.update(event.nodes)
+        elif event.kind is Kind.HEAL:
+            heals = dict.fromkeys(event.nodes, event.t_s) | heals
+    return max(heals.values(), default=None) if cut <= heals.keys() else None
+
+
+def cut_windows(events: Iterable[Event]) -> tuple[Window, ...]:
+    """When the network was cut: from the first node's cut to the last node's heal; no end where one was not healed."""
+    found: list[Window] = []
+    cut: set[str] = set()
+    for event in sorted(events, key=lambda event: event.t_s):
+        if event.kind is Kind.CUT:
+            found += [] if cut else [(event.t_s, None)]
+            cut.update(event.nodes)
+        elif event.kind is Kind.HEAL and cut:
+            cut.difference_update(event.nodes)
+            found[-1] = (found[-1][0], None if cut else event.t_s)
+    return tuple(found)
+
+
+def lasts(windows: Sequence[Window]) -> bool:
+    """Whether the last of `windows` is open."""
+    return bool(windows) and windows[-1][1] is None
 
 
 def united(windows: Iterable[Window]) -> tuple[Window, ...]:

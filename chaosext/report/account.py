@@ -9,8 +9,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from chaosext.model.timeline import Kind
+from chaosext.observe.gaps import hiding
 from chaosext.observe.node_watch import SOURCE
 from chaosext.observe.outages import healed_s
+from chaosext.observe.placement import is_kube_dns, node_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -18,19 +20,11 @@ if TYPE_CHECKING:
     from chaosext.model.result import Lane, RunResult, Window
     from chaosext.model.timeline import Event
 
-KUBE_DNS_POD_PREFIXES = ("Pod/kube-system/coredns-", "Pod/kube-system/kube-dns-")
-
-NODE_IN_DETAIL = re.compile(r"(?:to|from|on) ([^\s,]+)")
-"""`to worker`, `from worker, which is not ready`, `on worker`: see `observe.changes`."""
-
 ON_NODE = re.compile(r" on ([^\s,]+)")
 """`10.244.0.7 on cp-1, 10.244.0.8 on cp-1`; `coredns-x on cp-1 10.244.0.7`."""
 
 ROUND_S = 1.0
 """A sample bears the time when its round began: what the cut did may be dated by so much before it."""
-
-HIDING_S = 3.0
-"""What is lost or back is called so after this long (`observe.node_watch`): a shorter gap hides no outage whole."""
 
 DNS_TARGET = re.compile(r":53/(?:udp|tcp)$")
 
@@ -90,11 +84,8 @@ class Account:
 
     def gaps(self) -> Mapping[str, tuple[Window, ...]]:
         """Node -> when nobody observed it for so long that an outage could have come and gone."""
-        long = {
-            node: tuple(each for each in found if each[1] is None or each[1] - each[0] >= HIDING_S)
-            for node, found in self.result.unobserved.items()
-        }
-        return {node: found for node, found in long.items() if found}
+        found = {node: hiding(windows) for node, windows in self.result.unobserved.items()}
+        return {node: windows for node, windows in found.items() if windows}
 
     def bound(self) -> list[Event]:
         """Where kube-dns' Pods were put since the cut."""
@@ -114,17 +105,6 @@ class Account:
 def covers(window: Window, at_s: float) -> bool:
     start_s, end_s = window
     return start_s <= at_s and (end_s is None or at_s < end_s)
-
-
-def is_kube_dns(event: Event) -> bool:
-    """Whether it is about a Pod of kube-dns."""
-    return event.object.startswith(KUBE_DNS_POD_PREFIXES)
-
-
-def node_of(event: Event) -> str:
-    """The node that an event's detail names, "" for none."""
-    found = NODE_IN_DETAIL.match(event.detail)
-    return found[1] if found else ""
 
 
 def origin(event: Event) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chaosext.model.result import Lane
-from chaosext.report.html.moments import cut_windows
+from chaosext.observe.outages import cut_windows
 from chaosext.report.owners import by_owner
 
 if TYPE_CHECKING:

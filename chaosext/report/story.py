@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING
 from chaosext.model.result import Lane
 from chaosext.model.timeline import Event, Kind
 from chaosext.observe.node_watch import SOURCE
+from chaosext.observe.placement import is_kube_dns, node_of
 from chaosext.report.account import (
     DNS_TARGET,
     ON_NODE,
     Account,
     first_each,
     goal,
-    is_kube_dns,
-    node_of,
     origin,
 )
 from chaosext.report.advice import FALSE_GREEN
@@ -161,7 +160,7 @@ def _dns(account: Account) -> Iterator[Step]:
 
 def _cut_off(account: Account, dead: Sequence[Event]) -> str:
     """Only cut nodes are cut off; what the others had is not known to come of it."""
-    cut = {name for event in account.of(Kind.CUT) for name in event.object.removeprefix("Node/").split(",")}
+    cut = {name for event in account.of(Kind.CUT) for name in event.nodes}
     return (
         ", cut off from kube-dns"
         if {origin(event) for event in dead} <= cut

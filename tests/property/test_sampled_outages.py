@@ -17,7 +17,8 @@ from chaosext.model.signal import Head, Mark, Sample, Signal, Watched
 from chaosext.model.timeline import Event, Kind
 from chaosext.observe import damping
 from chaosext.observe.damping import Streak
-from chaosext.observe.node_watch import IN_A_ROW, NodeWatch
+from chaosext.observe.gaps import IN_A_ROW
+from chaosext.observe.node_watch import NodeWatch
 from chaosext.observe.outages import outages, unobserved
 from chaosext.observe.windows import signal_windows
 

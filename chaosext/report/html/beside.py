@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from chaosext.observe.outages import cut_windows
 from chaosext.report.compare import Change, end_of
 from chaosext.report.comparison import gist, length
 from chaosext.report.html import wording
 from chaosext.report.html.axis import Axis, axis_of
 from chaosext.report.html.lanes import Manner, line
-from chaosext.report.html.moments import cut_windows
 from chaosext.report.html.page import render
 from chaosext.report.html.swims import TITLES
 from chaosext.report.html.tracks import Bar, State, Track

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from chaosext.model.signal import MEANING, Mark
+from chaosext.observe.outages import cut_windows
 from chaosext.report.html.axis import Axis, axis_of
 from chaosext.report.html.fold import Group, folded
 from chaosext.report.html.lanes import Manner, line
-from chaosext.report.html.moments import Flag, cut_windows, flags
+from chaosext.report.html.moments import Flag, flags
 from chaosext.report.html.swims import ENDPOINTS, swims
 from chaosext.report.html.tracks import State, Swim, Track
 from chaosext.report.units import duration, window

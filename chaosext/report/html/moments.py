@@ -1,4 +1,4 @@
-"""What the run itself did, over all lanes: when the network was cut, and the flags along the top. Pure."""
+"""What the run itself did, over all lanes: the flags along the top. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from chaosext.report.units import LONG_S, duration
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from chaosext.model.result import Window
     from chaosext.model.timeline import Event
     from chaosext.report.html.axis import Axis
 
@@ -43,17 +42,6 @@ class Flag:
     def leftwards(self) -> bool:
         """Where there is no more room to the right of it."""
         return self.percent + len(self.label) * CHARACTER_PERCENT > 100
-
-
-def cut_windows(events: Iterable[Event]) -> tuple[Window, ...]:
-    """When the network was cut: from the first node's cut to the last node's heal; no end where no heal was seen."""
-    found: list[Window] = []
-    for event in sorted(events, key=lambda event: event.t_s):
-        if event.kind is Kind.CUT and (not found or found[-1][1] is not None):
-            found.append((event.t_s, None))
-        elif event.kind is Kind.HEAL and found:
-            found[-1] = (found[-1][0], event.t_s)
-    return tuple(found)
 
 
 def flags(events: Iterable[Event], axis: Axis) -> tuple[Flag, ...]:

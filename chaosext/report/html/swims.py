@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING
 from chaosext.model.result import Lane
 from chaosext.model.signal import Head, Mark
 from chaosext.model.timeline import Kind
+from chaosext.observe.placement import is_kube_dns, node_of, stays
 from chaosext.observe.questions import questions
-from chaosext.report.account import is_kube_dns, node_of
-from chaosext.report.html.placement import placements
-from chaosext.report.html.tracks import Bar, Dot, Guess, State, Swim, Track, coarse, joined, layered
+from chaosext.report.html.tracks import Bar, Dot, Guess, State, Swim, Track, coarse, counted, joined, layered
 from chaosext.report.units import natural, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from chaosext.model.result import Window
+    from chaosext.model.result import RunResult, Window
     from chaosext.model.timeline import Event, Predicted
     from chaosext.report.html.axis import Axis
     from chaosext.report.run_data import RunData
@@ -96,9 +95,8 @@ def swims(run: RunData, axis: Axis) -> tuple[Swim, ...]:
 
 def known_nodes(run: RunData) -> tuple[str, ...]:
     """Every node that anything is known of, by name."""
-    told = {event.object for event in run.result.events if event.object.startswith("Node/")}
-    bare = {name.removeprefix("Node/").partition(" ")[0] for name in told}
-    return tuple(sorted(bare | set(run.stretches) | set(run.result.unobserved), key=natural))
+    told = {node for event in run.result.events for node in event.nodes}
+    return tuple(sorted(told | set(run.stretches) | set(run.result.unobserved), key=natural))
 
 
 class _Lanes:
@@ -113,7 +111,7 @@ class _Lanes:
         self._guesses: dict[str, dict[str, list[Guess]]] = defaultdict(lambda: defaultdict(list))
         self._take_windows(known_nodes(run))
         self._take_stretches(run.stretches)
-        self._bars[PLACEMENT].update(placements(run.result, axis))
+        self._take_placement(run.result)
         self._take_dots(run.result.events)
         self._take_guesses(run.prediction)
 
@@ -166,6 +164,14 @@ class _Lanes:
                 fine = coarse(joined([*seen, *after]), self._axis.length_s, FINEST)
                 lane, name = _line_of(question.manner.lane, question.object)
                 self._bars[lane][name] = fine
+
+    def _take_placement(self, result: RunResult) -> None:
+        """When kube-dns' Pods were on a node, and how many as the bars' letter."""
+        before = result.briefing.kube_dns_nodes if result.briefing else ()
+        for node, windows in stays(result.events, before, self._axis.start_s).items():
+            state = State.ASTRAY if node in self._unpeered else State.HERE
+            pods = [[Bar(start_s, self._end_s(end_s), state)] for start_s, end_s in windows]
+            self._bars[PLACEMENT][f"Node/{node}"] = counted(pods)
 
     def _take_dots(self, events: Iterable[Event]) -> None:
         for event in events:

@@ -26,11 +26,13 @@ def note_cut(context: RunContext, report: ArmReport) -> None:
 
 
 def note_heal(context: RunContext, report: HealReport) -> None:
-    """The network is back when the rules are taken away, or before that, when the kernel let go of the peers."""
+    """The network is back when the rules are seen gone, or before that, when the kernel let go of the peers."""
+    healed = {node.node for node in report.nodes if node.gone}
     at, detail = clock.now(), f"cut taken away in {report.elapsed_s:.2f} s"
     if clock.is_over(context.let_go):
+        healed = {node.node for node in report.nodes}
         at, detail = context.let_go, "the kernel let go at the cut's TTL"
-    note = Note(kind=Kind.HEAL, object=_objects({node.node for node in report.nodes}), detail=detail)
+    note = Note(kind=Kind.HEAL, object=_objects(healed), detail=detail)
     context.recorder.note(note, "chaosext", at_s=_monotonic_s(at))
 
 

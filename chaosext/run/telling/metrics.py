@@ -21,8 +21,8 @@ from chaosext.model.result import Lane
 from chaosext.model.timeline import Kind
 from chaosext.model.veil import veiled
 from chaosext.model.verdict import Outcome
-from chaosext.observe.outages import united
-from chaosext.run.telling.picture import FROM_THE_API_SERVER, lasts
+from chaosext.observe.outages import lasts, united
+from chaosext.run.telling.picture import FROM_THE_API_SERVER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

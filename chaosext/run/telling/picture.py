@@ -11,7 +11,7 @@ from chaosext.model import clock
 from chaosext.model.result import Lane
 from chaosext.model.timeline import Event, Kind
 from chaosext.model.verdict import Outcome
-from chaosext.observe.outages import outages, unobserved
+from chaosext.observe.outages import cut_windows, lasts, outages, unobserved
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -126,15 +126,10 @@ def _may_cut(run: RunContext, events: Sequence[Event], result: RunResult | None)
     """Whether a cut was begun that was not seen gone."""
     if result:
         return result.verdict.outcome is Outcome.UNSAFE
-    seen = [event.kind for event in events if event.kind in (Kind.CUT, Kind.HEAL)]
-    return len(run.cuts) > seen.count(Kind.CUT) or seen[-1:] == [Kind.CUT]
+    told = sum(event.kind is Kind.CUT for event in events)
+    return len(run.cuts) > told or lasts(cut_windows(events))
 
 
 def _left_s(until: Moment | None) -> float:
     age_s = until.age_s() if until else None
     return 0.0 if age_s is None else max(0.0, -age_s)
-
-
-def lasts(windows: Sequence[Window]) -> bool:
-    """Whether the last of `windows` is open."""
-    return bool(windows) and windows[-1][1] is None

@@ -16,7 +16,6 @@ from chaosext.cli.lanes import STEPS_S, Axis, Cell, rows
 from chaosext.cli.live import frame, suits
 from chaosext.model.result import Lane
 from chaosext.model.veil import hide
-from chaosext.observe.outages import united
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -92,6 +91,19 @@ def test_what_the_api_server_would_tell_is_not_drawn_as_well_while_it_is_not_hea
     assert cells["DNS", ONE].cells == Cell.GOOD * 50
 
 
+def test_where_kube_dns_is_nobody_knows_while_the_api_server_is_not_heard_of() -> None:
+    deaf = replace(night(50.0), api_server_heard_s=6.0)
+    found = {row.who: row for row in rows(deaf, width=50, height=99) if row.lane == "kube-dns"}
+    assert found[CP].cells[40:] == Cell.ASTRAY * 4 + Cell.UNSEEN * 6
+    assert {row.says for row in found.values()} == {"unseen"}
+
+
+def test_what_is_counted_over_all_nodes_is_not_well_while_one_of_them_is_not_observed() -> None:
+    picture = replace(night(50.0), outages={}, heard_s={CP: 0.1, ONE: 0.1, TWO: 20.0})
+    (xds,) = (row for row in rows(picture, width=50, height=99) if row.lane == "xDS")
+    assert (xds.cells, xds.says) == (Cell.GOOD * 30 + Cell.UNSEEN * 20, "1/3 unseen")
+
+
 def test_a_node_that_was_never_ready_is_not_drawn_as_well() -> None:
     (row,) = (
         row
@@ -153,8 +165,3 @@ def test_lanes_grow_only_where_a_person_watches(environment: Any, terminal: bool
             return terminal
 
     assert suits(Stream(), environment) is suitable  # type: ignore[arg-type]
-
-
-def test_windows_that_overlap_count_once() -> None:
-    assert united([(5, 6), (1, 3), (2, 4), (5.5, None), (9, 10)]) == ((1, 4), (5, None))
-    assert united([]) == ()

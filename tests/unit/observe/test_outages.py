@@ -6,7 +6,7 @@ import pytest
 
 from chaosext.model.result import Lane, Timing
 from chaosext.model.timeline import Event, Kind
-from chaosext.observe.outages import outages, timing, unobserved
+from chaosext.observe.outages import cut_windows, healed_s, outages, timing, united, unobserved
 
 W = "sentinel on w"
 
@@ -118,3 +118,26 @@ def test_times() -> None:
     )
     assert timing(events[:-2]) == Timing(detect_s=20, heal_to_outage_s=2)
     assert timing(events[:1]) == timing(()) == Timing()
+
+
+def test_the_cut_lasts_from_the_first_node_to_the_last_heal_and_each_cut_is_one() -> None:
+    events = [
+        event(0.0, Kind.CUT, "Node/a"),
+        event(0.1, Kind.CUT, "Node/b"),
+        event(50.0, Kind.HEAL, "Node/a"),
+        event(51.0, Kind.HEAL, "Node/b"),
+        event(90.0, Kind.CUT, "Node/a"),
+    ]
+    assert cut_windows(events) == ((0.0, 51.0), (90.0, None))
+
+
+def test_a_cut_that_one_node_was_not_healed_of_is_not_over() -> None:
+    events = [event(0.0, Kind.CUT, "Node/cp-1,cp-2"), event(50.0, Kind.HEAL, "Node/cp-1")]
+    assert (cut_windows(events), healed_s(events)) == (((0.0, None),), None)
+    events.append(event(60.0, Kind.HEAL, "Node/cp-1,cp-2"))
+    assert (cut_windows(events), healed_s(events)) == (((0.0, 60.0),), 60.0)
+
+
+def test_windows_are_united_where_they_touch() -> None:
+    assert united([(5, 6), (1, 3), (2, 4), (5.5, None), (9, 10)]) == ((1, 4), (5, None))
+    assert united([]) == ()

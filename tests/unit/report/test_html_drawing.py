@@ -18,8 +18,7 @@ from chaosext.report.html.chronicle import chapters
 from chaosext.report.html.drawing import draw
 from chaosext.report.html.fold import UNFOLDED, folded, ranged
 from chaosext.report.html.lanes import SHAPES, Manner, line, said
-from chaosext.report.html.moments import cut_windows, flags
-from chaosext.report.html.placement import placements
+from chaosext.report.html.moments import flags
 from chaosext.report.html.swims import swims
 from chaosext.report.html.tracks import Bar, Dot, State, Track
 from chaosext.report.run_data import RunData
@@ -80,11 +79,12 @@ def test_without_a_sentinel_the_time_around_an_outage_is_not_drawn_as_seen() -> 
 
 
 def test_kube_dns_is_drawn_where_it_was_and_astray_where_no_route_leads() -> None:
-    found = placements(STORY, Axis(-5.0, 200.0))
-    there = [(bar.start_s, bar.end_s, bar.state, bar.letter) for bar in found[f"Node/{CP}"]]
+    lanes = {swim.key: swim for swim in swims(RunData(result=STORY), Axis(-5.0, 200.0))}
+    found = {track.name: track.bars for track in lanes["placement"].tracks}
+    there = [(bar.start_s, bar.end_s, bar.state, bar.letter) for bar in found[CP]]
     assert there[0] == (40.9, 50.8, State.ASTRAY, "1")
     assert there[1][2:] == (State.ASTRAY, "2")
-    assert [(bar.start_s, bar.end_s, bar.state) for bar in found[f"Node/{ONE}"]] == [
+    assert [(bar.start_s, bar.end_s, bar.state) for bar in found[ONE]] == [
         (-5.0, 40.8, State.HERE),
         (132.4, 200.0, State.HERE),
     ]
@@ -279,17 +279,6 @@ def test_the_axis_has_a_handful_of_round_labels_at_any_length(end_s: float) -> N
 
 def test_a_long_gate_does_not_squeeze_what_came_after_the_cut() -> None:
     assert axis_of([-500.0, 0.0, 100.0]).start_s == -8.0
-
-
-def test_the_cut_lasts_from_the_first_node_to_the_last_heal_and_each_cut_is_one() -> None:
-    events = [
-        event(0.0, Kind.CUT, "Node/a", ""),
-        event(0.1, Kind.CUT, "Node/b", ""),
-        event(50.0, Kind.HEAL, "Node/a", ""),
-        event(51.0, Kind.HEAL, "Node/b", ""),
-        event(90.0, Kind.CUT, "Node/a", ""),
-    ]
-    assert cut_windows(events) == ((0.0, 51.0), (90.0, None))
 
 
 def test_flags_do_not_lie_on_one_another() -> None:

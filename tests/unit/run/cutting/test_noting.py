@@ -1,0 +1,44 @@
+"""What the timeline says of our own doing must not be calmer than what was seen of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from chaosext.model.clock import Moment, now
+from chaosext.partition.reports import HealedNode, HealReport
+from chaosext.run.cutting.noting import note_heal
+
+if TYPE_CHECKING:
+    from chaosext.observe.changes import Note
+    from chaosext.run.context import RunContext
+
+
+class Told:
+    """As much of a run as noting needs."""
+
+    def __init__(self, let_go: Moment) -> None:
+        self.let_go = let_go
+        self.recorder = self
+        self.notes: list[Note] = []
+
+    def note(self, note: Note, source: str, **when: Any) -> None:
+        self.notes.append(note)
+
+
+@pytest.mark.parametrize(("left_s", "healed"), [(60.0, "Node/cp-1"), (-1.0, "Node/cp-1,cp-2")])
+def test_a_node_that_was_not_seen_open_is_not_said_to_be_healed_before_its_ttl(
+    left_s: float, healed: str
+) -> None:
+    report = HealReport(
+        run="20261123t230300ab12",
+        nodes=(
+            HealedNode(node="cp-1", gone=True),
+            HealedNode(node="cp-2", gone=False, problem="no answer within 10 s"),
+        ),
+        elapsed_s=10.0,
+    )
+    run = Told(let_go=now().later(left_s))
+    note_heal(cast("RunContext", run), report)
+    assert [note.object for note in run.notes] == [healed]
