@@ -128,9 +128,9 @@ class _Playing:
             require_room(state_home(), "state", "XDG_STATE_HOME")
             intent_log().require_writable()
             self.briefing, around = ready(self.resolved, self.run), surroundings(self.resolved.settings)
-        self.tell(self.briefing)
         if self.foretell:
             self.foretell(*rehearse_run(self.resolved, self.run.directory))
+        self.tell(self.briefing)
         with Watching(around, self.run.recorder) as watching:
             self.run.objects = watching.objects
             _play(self.resolved, self.journal, self.run, self.left, watching)
