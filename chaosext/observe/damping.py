@@ -26,7 +26,11 @@ Said = tuple[float, Note]
 
 @dataclass(slots=True, kw_only=True)
 class Streak:
-    """Answers in a row: `in_a_row` alike decide what is so. `decided` is None until then."""
+    """Answers in a row: `in_a_row` alike decide what is so. `decided` is None until then.
+
+    A row of bad answers goes on over what was not measured (fewer than `in_a_row`): that vouches for nothing. A row of
+    good ones does not.
+    """
 
     in_a_row: int
     well: Kind
@@ -37,17 +41,24 @@ class Streak:
 
     _answer: Kind | None = None
     _count: int = 0
+    _blanks: list[float] = field(default_factory=list)
+    """When nothing was measured since the last bad answer of the row."""
 
     @property
     def settled(self) -> bool:
         """Whether more of the same would change nothing."""
-        return self._count >= self.in_a_row
+        return self._count >= self.in_a_row and not self._blanks
 
     def take(self, at_s: float, answer: Kind) -> bool:
         """Whether the answer at `at_s` decides something new."""
-        if answer is not self._answer:
+        if answer is Kind.OBSERVATION_LOST and self._answer not in (None, self.well, answer):
+            self._blanks.append(at_s)
+            if len(self._blanks) < self.in_a_row:
+                return False
+            self._answer, self._count, self.since_s = answer, len(self._blanks) - 1, self._blanks[0]
+        elif answer is not self._answer:
             self._answer, self._count, self.since_s = answer, 0, at_s
-        self._count += 1
+        self._count, self._blanks = self._count + 1, []
         before, self.decided = self.decided, self._decision(answer)
         return self.decided is not before
 

@@ -180,12 +180,20 @@ def test_two_bad_samples_are_no_outage() -> None:
 
 
 def test_what_is_not_measured_neither_kills_nor_restores() -> None:
-    told = Told().sample(3).sample(2, **at(BGP, "-")).sample(1, **at(BGP, "?")).sample(2, **at(BGP, "-"))
+    told = Told().sample(3).sample(2, **at(BGP, "-")).sample(2, **at(BGP, "?")).sample(3)
     assert told.news == []
-    told.sample(1, **at(BGP, "-"))
-    assert told.kinds() == [(6, Kind.BGP_LOST)]
-    told.sample(2).sample(1, **at(BGP, "?")).sample(2)
-    assert told.kinds() == [(6, Kind.BGP_LOST)]
+    told.sample(3, **at(BGP, "-")).sample(2).sample(1, **at(BGP, "?")).sample(2)
+    assert told.kinds() == [(10, Kind.BGP_LOST)]
+
+
+def test_what_is_not_measured_between_bad_answers_does_not_make_it_well() -> None:
+    """A busy node measures every other second: what never answered well was out since it first did not."""
+    told = Told().sample(3)
+    for _ in range(3):
+        told.sample(1, **at(BGP, "-")).sample(2, **at(BGP, "?"))
+    assert told.kinds() == [(3, Kind.BGP_LOST)]
+    told.sample(1, **at(BGP, "?"))
+    assert told.kinds()[1:] == [(10, Kind.OBSERVATION_LOST)]
 
 
 def test_a_signal_that_is_measured_no_more_is_lost_sight_of_alone() -> None:
