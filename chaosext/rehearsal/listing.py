@@ -29,6 +29,9 @@ CALICO = "projectcalico.org"
 
 _TRAILING = re.compile(r"trailing characters \(byte (\d+)\)")
 
+UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
+"""What msgspec raises for bytes that are no JSON of the wanted shape."""
+
 Document = TypeVar("Document")
 
 
@@ -50,7 +53,7 @@ class Listed:
         for index, (file, raw) in enumerate(self.items.get(kind, ())):
             try:
                 yield decode(raw)
-            except (msgspec.MsgspecError, RecursionError) as error:
+            except UNREADABLE as error:
                 name = _name(raw) or f"number {index + 1}"
                 raise Refused(f"{file}: {kind} {name}: {error}", HOW_TO) from None
 
@@ -97,7 +100,7 @@ def _documents(data: bytes | mmap, path: Path) -> Iterator[Listing]:
         try:
             yield decode(rest)
             return
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             end = _end_of_first(error)
             if not end:
                 raise _refusal(path, data, offset, error) from None
@@ -142,7 +145,7 @@ def _take(listed: Listed, document: Listing, file: str) -> None:
     for index, raw in enumerate(document.items):
         try:
             said = head(raw)
-        except (msgspec.MsgspecError, RecursionError) as error:
+        except UNREADABLE as error:
             raise Refused(f"{file}: item {index + 1} is no Kubernetes object ({error})", HOW_TO) from None
         name = _kind(said.kind or kind, said.apiVersion or document.apiVersion)
         if not name:
@@ -157,7 +160,7 @@ def _kind(kind: str, api_version: str) -> str:
 def _name(raw: bytes | memoryview) -> str:
     try:
         meta = msgspec.json.decode(raw, type=Head).metadata
-    except (msgspec.MsgspecError, RecursionError):
+    except UNREADABLE:
         return ""
     return "/".join(part for part in (meta.namespace, meta.name) if part)
 
