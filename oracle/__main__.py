@@ -9,10 +9,12 @@ import argparse
 import json
 import sys
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from fnmatch import fnmatch
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from chaosext.model.errors import ChaosextError
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 
 LIKELIEST_SHARE = 0.9
 """Of the scenarios that were repeated: in so many the outcome seen most often is the one predicted likeliest."""
+
+APART_S = 6.0
+"""Between two starts: a control plane that comes up takes a core for itself."""
 
 
 def main() -> int:
@@ -87,10 +92,12 @@ def _is_wanted(name: str, patterns: Iterable[str]) -> bool:
 
 def _played(plays: Sequence[tuple[Scenario, int]], options: argparse.Namespace) -> list[Recording | None]:
     """Longest first, so that they don't keep the others waiting at the end."""
-    progress = Progress()
+    progress, gate = Progress(), Lock()
     programs = Programs.built(progress)
 
     def one(scenario: Scenario, seed: int, directory: Path) -> Recording | None:
+        with gate:
+            time.sleep(APART_S if options.jobs > 1 else 0)
         try:
             with progress.stage(f"{scenario.name}, seed {seed}"):
                 recording = play(scenario, seed, programs, directory)
