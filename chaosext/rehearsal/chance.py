@@ -7,8 +7,10 @@ is asked with `between`, and always comes from a generator with a fixed seed.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from random import Random
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -43,7 +45,7 @@ class Sampled:
 
     __slots__ = ("_index", "_stratum", "between", "random")
 
-    def __init__(self, seed: int, index: int, count: int, lean: float | None = None) -> None:
+    def __init__(self, seed: int, index: int, count: int, lean: float | None) -> None:
         self.random = Random(seed * 1_000_003 + index)  # noqa: S311  # a simulation, not a secret
         self.between = _between(self.random, lean)
         self._index, self._stratum = index, 1.0 / count
@@ -57,10 +59,20 @@ class Sampled:
         return self.random.choices(range(len(weights)), weights)[0]
 
 
+@dataclass(frozen=True, slots=True)
+class Played(Generic[Value]):
+    """One play: how likely it is, what it came to, and the draw to play it again, leaning to one side or not."""
+
+    weight: float
+    value: Value
+    redraw: Callable[[float | None], Draw]
+
+
 class _Path:
     """One path through the tree of choices: follows `prefix`, then takes every first branch, and notes the others.
 
     The generator starts anew with every choice, from what was chosen so far: paths agree as far as their choices do.
+    Played again with other times, it may come to choices that it had not; there it takes what is left.
     """
 
     __slots__ = ("_prefix", "_seed", "between", "branches", "random", "weight")
@@ -80,7 +92,7 @@ class _Path:
         if len(possible) == 1:
             return possible[0]
         depth = len(self.branches)
-        taken = self._prefix[depth] if depth < len(self._prefix) else 0
+        taken = min(self._prefix[depth], len(possible) - 1) if depth < len(self._prefix) else 0
         self.branches.append((taken, len(possible)))
         self._seed = hash((self._seed, taken))
         self.random.seed(self._seed)
@@ -89,25 +101,29 @@ class _Path:
 
 
 def _between(random: Random, lean: float | None) -> Callable[[float, float], float]:
-    """Anywhere in a range, or always at the same share of it: 0 for as soon as can be, 1 for as late as can be."""
+    """Anywhere in a range, or always at the same share of it: 0 for as soon as can be, 1 for as late as can be.
+
+    Either takes one number from the generator, so that what else is random stays as it is.
+    """
     if lean is None:
         return random.uniform
-    return lambda low, high: low + (high - low) * lean
+
+    def leaning(low: float, high: float) -> float:
+        random.random()
+        return low + (high - low) * lean
+
+    return leaning
 
 
-def enumerate_all(
-    play: Callable[[Draw], Value], seed: int, limit: int, lean: float | None = None
-) -> tuple[list[tuple[float, Value]], bool]:
-    """Every path's weight and result, and whether they are all there: at most `limit` paths are played.
-
-    `lean`: the share of its range at which everything takes place, None for anywhere.
-    """
-    results: list[tuple[float, Value]] = []
+def enumerate_all(play: Callable[[Draw], Value], seed: int, limit: int) -> tuple[list[Played[Value]], bool]:
+    """Every path, and whether they are all there: at most `limit` paths are played."""
+    results: list[Played[Value]] = []
     prefix: tuple[int, ...] | None = ()
     while prefix is not None and len(results) < limit:
-        path = _Path(prefix, seed, lean)
+        path = _Path(prefix, seed, None)
         value = play(path)
-        results.append((path.weight, value))
+        taken = tuple(index for index, _ in path.branches)
+        results.append(Played(path.weight, value, partial(_Path, taken, seed)))
         prefix = _next(path.branches)
     return results, prefix is None
 
@@ -121,9 +137,8 @@ def _next(branches: list[tuple[int, int]]) -> tuple[int, ...] | None:
     return None
 
 
-def samples(
-    play: Callable[[Draw], Value], seed: int, count: int, lean: float | None = None
-) -> Iterator[tuple[float, Value]]:
-    """`count` random plays of equal weight. `lean` as in `enumerate_all`."""
+def samples(play: Callable[[Draw], Value], seed: int, count: int) -> Iterator[Played[Value]]:
+    """`count` random plays of equal weight."""
     for index in range(count):
-        yield 1.0 / count, play(Sampled(seed, index, count, lean))
+        redraw = partial(Sampled, seed, index, count)
+        yield Played(1.0 / count, play(redraw(None)), redraw)

@@ -44,9 +44,6 @@ SCHEDULER = "kube-scheduler"
 KUBELET = "kubelet"
 PLAN = "the plan"
 
-POD_STATUS_S = 0.05
-"""Between the Pods of one node that lose their Ready, one call each, as seen on a busy machine."""
-
 CREATES_WITHIN_S, BINDS_WITHIN_S = (0.01, 0.3), (0.01, 0.15)
 """A controller's reaction to a deletion, and the scheduler's to a new Pod, as seen."""
 
@@ -165,7 +162,7 @@ class _Play:
     def _lose(self, t: float, number: int) -> None:
         ready = [pod for pod in self._scene.on[number] if pod.ready]
         for turn, pod in enumerate(ready, start=1):
-            self._scene.at(t + turn * POD_STATUS_S, self._unready, pod)
+            self._scene.at(t + turn * self._lives.call_s, self._unready, pod)
 
     def _unready(self, t: float, pod: Followed) -> None:
         if pod.ready:

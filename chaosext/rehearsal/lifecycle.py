@@ -30,18 +30,25 @@ EVENT_SHARE = 17 / 16
 client's queue (`StartRecordingToSink` with the controller's own client).
 """
 
-NO_SCHEDULE_CALLS = 2
+TAINT_CALLS = 2
 """A Get and a Patch (pkg/controller/controller_utils.go, `AddOrUpdateTaintOnNode`)."""
 
-CALL_S = 0.005
-"""A call's length where the client's limit doesn't rule, as seen."""
+CALL_S = (0.005, 0.03)
+"""A call's length where the client's limit doesn't rule: as seen, from an idle machine to a busy one.
+
+A pass that marks nodes is as long as the calls for a node and its Pods, one after the other; that decides whether the
+zone's second token comes before a later pass finds the zone disrupted.
+"""
 
 TAINTING_PERIOD_S = 0.1
 """`NodeEvictionPeriod`."""
 
-WATCH_LAG_S = 0.006
-"""How long a cache lags behind a write. A node whose turn comes in this time still looks Ready, and its token is lost
-(`doNoExecuteTaintingPass`: "Node was in a taint queue, but it's ready now").
+LOOK_SLIP_S = (0.0002, 0.0015)
+"""How much later than its period each look is, as seen: after a token's 10 s the looks have lost their phase."""
+
+WATCH_LAG_S = (0.002, 0.02)
+"""How long a cache lags behind a write, as seen. A node whose turn comes in this time still looks Ready, and its token
+is lost (`doNoExecuteTaintingPass`: "Node was in a taint queue, but it's ready now").
 """
 
 QUEUED_AGAIN = 0.01
@@ -50,8 +57,8 @@ QUEUED_AGAIN = 0.01
 PASS_S, PASS_PER_NODE_S = 0.002, 2e-5
 """A pass's own length, and its share for each node, as seen; the next one comes a period after its end."""
 
-LOOKS_S = (0.0, WATCH_LAG_S, 0.03, 0.06, TAINTING_PERIOD_S)
-"""Bounds, from a node's queueing, of the first look at it; looks are equally likely at any time of their period."""
+LOOKS_S = (0.0, *WATCH_LAG_S, 0.05, TAINTING_PERIOD_S)
+"""Bounds, from the first node's queueing, of the look at it; looks are equally likely at any time of their period."""
 
 LOOK_WEIGHTS = tuple(later - earlier for earlier, later in pairwise(LOOKS_S))
 
@@ -97,6 +104,8 @@ class Fleet:
 class Lives:
     """When what happened to each cut node, in seconds; inf: never. `zones` are (time, zone, state)."""
 
+    call_s: float
+    """How long a call of the controller takes in this play."""
     unknown_s: list[float]
     no_schedule_s: list[float]
     no_execute_s: list[float]
@@ -110,9 +119,9 @@ class Lives:
     """NoExecute taints that master disruption mode took away: (node, since, until)."""
 
     @classmethod
-    def of(cls, count: int) -> Self:
+    def of(cls, count: int, call_s: float) -> Self:
         """So many nodes to which nothing has happened."""
-        return cls(*[[inf] * count for _ in range(7)])  # type: ignore[arg-type]
+        return cls(call_s, *[[inf] * count for _ in range(7)])  # type: ignore[arg-type]
 
 
 class Bucket:
@@ -142,6 +151,29 @@ class Bucket:
         left = self.level(t) - count
         self._level, self._at = left, max(t, self._at)
         return self._at if left >= 0 else self._at + -left / self.rate
+
+
+class _Looks:
+    """`doNoExecuteTaintingPass`: one goroutine looks at all zones' queues, so what one look misses all zones miss.
+
+    Where the first look falls decides much: too early for the cache, before the pass ends and finds the zone
+    disrupted, or after that. So it is a choice.
+    """
+
+    __slots__ = ("_draw", "_every_s", "_one_s")
+
+    def __init__(self, draw: Draw) -> None:
+        self._draw, self._every_s = draw, TAINTING_PERIOD_S + draw.random.uniform(*LOOK_SLIP_S)
+        self._one_s: float | None = None
+
+    def first_from(self, t: float) -> float:
+        """The first one at `t` or later; inf where `t` is."""
+        if t == inf:
+            return inf
+        if self._one_s is None:
+            at = self._draw.choose(LOOK_WEIGHTS)
+            self._one_s = t + self._draw.random.uniform(LOOKS_S[at], LOOKS_S[at + 1])
+        return self._one_s + self._every_s * ceil((t - self._one_s) / self._every_s)
 
 
 def phases_of_lease(
@@ -176,30 +208,34 @@ class _Controller:
     """Monitor passes, zone states and the zones' queues of one play."""
 
     def __init__(self, fleet: Fleet, control_plane: ControlPlane, plan: Plan, draw: Draw) -> None:
-        count, zones, timings = len(fleet.zone_of), range(len(fleet.zone_names)), control_plane.timings
-        self._fleet, self._settings, self._draw, self._plan = fleet, control_plane, draw, plan
+        count, timings, self._draw = len(fleet.zone_of), control_plane.timings, draw
+        self._fleet, self._settings, self._plan = fleet, control_plane, plan
         self._sizes = Counter(
             zone for zone, counts in zip(fleet.zone_of, fleet.counted, strict=True) if counts
         )
         everybody = count + sum(fleet.others_ready) + sum(fleet.others_lost)
         self._period_s = timings.monitor_period_s + PASS_S + PASS_PER_NODE_S * everybody
-        self._api = Bucket(control_plane.api_qps, control_plane.api_burst)
-        self._limiters = [Bucket(control_plane.eviction_rate, 1) for _ in zones]
-        self._queues: list[list[int]] = [[] for _ in zones]
-        self._again: list[int] = []
-        self._unordered = True
-        self._states = [ZoneState.NORMAL for _ in zones]
-        self._added_s, self._polls_s = [0.0 for _ in zones], [-inf for _ in zones]
-        self._lives = Lives.of(count)
-        self._unmarked = list(range(count))
         self._first_pass_s = draw.phase() * timings.monitor_period_s
         self._seen_s = self._last_seen()
-        between, within = draw.between, back_within_s(plan.cut_for_s)
-        late_s = min(RENEWED_S, max(0.0, plan.cut_for_s - REQUEST_S))
-        self._lives.back_s[:] = [plan.cut_for_s + between(*within) for _ in range(count)]
-        self._posted_s = [back + between(0.0, POSTED_S) for back in self._lives.back_s]
-        renewed_s = (back + between(0.0, late_s) for back in self._lives.back_s)
-        self._alive_s = [min(pair) for pair in zip(self._posted_s, renewed_s, strict=True)]
+        self._call_s, self._lag_s = draw.random.uniform(*CALL_S), draw.random.uniform(*WATCH_LAG_S)
+        self._api = Bucket(control_plane.api_qps, control_plane.api_burst)
+        self._lives, self._looks = Lives.of(count, self._call_s), _Looks(draw)
+        self._states = self._at_first = self._zone_states(-inf, -inf)
+        self._queues: list[dict[int, float]] = [{} for _ in fleet.zone_names]
+        self._limiters = [Bucket(rate, 1) for rate in self._rates(self._states)]
+        self._again: list[int] = []
+        self._unmarked = list(range(count))
+        self._posted_s, self._alive_s = self._heard_again()
+
+    def _heard_again(self) -> tuple[list[float], list[float]]:
+        """When each node's status, and when anything of it, arrives after the heal."""
+        between, heal = self._draw.between, self._plan.cut_for_s
+        late_s = min(RENEWED_S, max(0.0, heal - REQUEST_S))
+        back_s = self._lives.back_s = [heal + between(*back_within_s(heal)) for _ in self._unmarked]
+        posted_s = [back + between(0.0, POSTED_S) for back in back_s]
+        return posted_s, [
+            min(posted, back + between(0.0, late_s)) for posted, back in zip(posted_s, back_s, strict=True)
+        ]
 
     def _last_seen(self) -> list[float]:
         first, period = self._first_pass_s, self._period_s
@@ -210,12 +246,13 @@ class _Controller:
         ]
 
     def play(self) -> Lives:
-        at = self._first_expiry()
+        at = self._first_expiry() if self._unmarked else inf
         while at <= self._plan.horizon_s and not self._over(at):
             end = self._pass(at)
             self._disruption(at, end)
             self._taint_until(end + self._period_s)
             at = self._next_pass(end)
+            self._requeue(end + self._period_s)
             self._taint_until(at)
         return self._lives
 
@@ -240,7 +277,7 @@ class _Controller:
         return all(since == inf or off < inf for since, off in lives) and not self._unwell()
 
     def _unwell(self) -> bool:
-        return any(state is not ZoneState.NORMAL for state in self._states)
+        return self._states != self._at_first
 
     # -- a monitor pass ------------------------------------------------------------------------------------
 
@@ -248,12 +285,10 @@ class _Controller:
         """Plays one pass; the moment of its end."""
         if at >= self._plan.cut_for_s:
             self._recover(at)
-        self._requeue(at)
         due = [node for node in self._unmarked if self._may_expire(node, at)]
         if not due:
             return at
-        self._unordered = len(due) <= WORKERS
-        if not self._unordered:
+        if len(due) > WORKERS:
             self._draw.random.shuffle(due)
         end = self._mark(due, at)
         self._unmarked = [node for node in self._unmarked if self._lives.unknown_s[node] == inf]
@@ -285,15 +320,12 @@ class _Controller:
 
     def _turn_unknown(self, node: int, start: float) -> float:
         """The node is Unknown and queued, its Pods lose their Ready; when the worker is done with it."""
-        pods, zone, marked = self._fleet.ready_pods[node], self._fleet.zone_of[node], start + CALL_S
-        if not self._unordered:
-            self._taint_until(marked)
+        pods, zone, marked = self._fleet.ready_pods[node], self._fleet.zone_of[node], start + self._call_s
         self._lives.unknown_s[node] = marked
         self._lives.no_schedule_s[node] = marked + self._draw.between(0.01, 0.1)
-        self._queues[zone].append(node)
-        self._added_s[zone] = marked
-        paid = self._api.take((1 + NO_SCHEDULE_CALLS + pods) * EVENT_SHARE, start)
-        return max(marked + pods * CALL_S, paid)
+        self._queues[zone][node] = marked
+        paid = self._api.take((1 + TAINT_CALLS + pods) * EVENT_SHARE, start)
+        return max(marked + pods * self._call_s, paid)
 
     def _recover(self, at: float) -> None:
         """Nodes whose Lease arrived are seen again; those whose status arrived are Ready, and untied by the pass."""
@@ -308,60 +340,63 @@ class _Controller:
 
     def _well_again(self, node: int, at: float) -> None:
         lives, between = self._lives, self._draw.between
-        lives.ready_s[node] = max(self._posted_s[node], lives.unknown_s[node] + CALL_S)
+        lives.ready_s[node] = max(self._posted_s[node], lives.unknown_s[node] + self._call_s)
         lives.schedulable_s[node] = lives.ready_s[node] + between(0.01, 0.3)
         lives.no_execute_off_s[node] = at + between(0.005, 0.05)
-        queue = self._queues[self._fleet.zone_of[node]]
-        if node in queue:
-            queue.remove(node)
+        self._queues[self._fleet.zone_of[node]].pop(node, None)
 
     def _requeue(self, at: float) -> None:
         """Every pass queues all lost nodes without NoExecute again, in whichever order it meets them."""
-        self._unordered = True
         for node in self._again:
             if self._lives.ready_s[node] == inf:
-                zone = self._fleet.zone_of[node]
-                self._queues[zone].append(node)
-                self._added_s[zone] = at
+                self._queues[self._fleet.zone_of[node]][node] = at
         self._again.clear()
+        for queue in self._queues:
+            queue.update(dict.fromkeys(queue, at))
 
     # -- zone states ---------------------------------------------------------------------------------------
 
     def _disruption(self, at: float, end: float) -> None:
         """`handleDisruption` at the end of a pass, by what the pass saw."""
-        states = self._zone_states(at, end)
-        everything, before = (
-            all(each is ZoneState.FULL_DISRUPTION for each in all_) for all_ in (states, self._states)
-        )
-        if everything and not before:
+        states, before = self._zone_states(at, end), self._states
+        if states == before:
+            return
+        self._taint_until(end)
+        if _all_lost(states):
             self._enter_master_disruption(end)
-        if before and not everything:
+        if _all_lost(before):
             self._seen_s = [max(seen, end) for seen in self._seen_s]
-        for zone, state in enumerate(states):
-            if state is not self._states[zone]:
-                self._taint_until(end)
-                self._lives.zones.append((end, zone, state))
-                self._swap_limiter(zone, 0.0 if everything else self._rate(zone, state), end)
+        self._lives.zones += [(end, zone, new) for zone, new in states.items() if new is not before[zone]]
+        for zone, rate in enumerate(self._rates(states)):
+            self._swap_limiter(zone, rate, end)
         self._states = states
 
-    def _zone_states(self, at: float, end: float) -> list[ZoneState]:
+    def _zone_states(self, at: float, end: float) -> dict[int, ZoneState]:
+        """Of each zone of which any node counts."""
         fleet, lost = self._fleet, Counter[int]()
         for node, since in enumerate(self._lives.unknown_s):
             if since <= end and self._lives.ready_s[node] > at and fleet.counted[node]:
                 lost[fleet.zone_of[node]] += 1
-        return [
-            zone_state(
+        return {
+            zone: zone_state(
                 ready + self._sizes[zone] - lost[zone], bad + lost[zone], self._settings.unhealthy_threshold
             )
             for zone, (ready, bad) in enumerate(zip(fleet.others_ready, fleet.others_lost, strict=True))
-        ]
+            if ready + bad + self._sizes[zone]
+        }
 
     def _swap_limiter(self, zone: int, rate: float, at: float) -> None:
         """`SwapLimiter`: the new limiter starts empty where the old one was."""
         old = self._limiters[zone]
         if old.rate != rate:
             full = rate > 0 < old.rate and old.free_from(at) <= at
-            self._limiters[zone], self._polls_s[zone] = Bucket(rate, 1, 1.0 if full else 0.0, at), -inf
+            self._limiters[zone] = Bucket(rate, 1, 1.0 if full else 0.0, at)
+
+    def _rates(self, states: dict[int, ZoneState]) -> list[float]:
+        """Nodes per second that each zone's limiter lets through."""
+        if _all_lost(states):
+            return [0.0 for _ in self._queues]
+        return [self._rate(zone, states.get(zone, ZoneState.NORMAL)) for zone, _ in enumerate(self._queues)]
 
     def _rate(self, zone: int, state: ZoneState) -> float:
         settings, fleet = self._settings, self._fleet
@@ -372,7 +407,6 @@ class _Controller:
 
     def _enter_master_disruption(self, at: float) -> None:
         """Every zone lost: the controller takes the fault for its own, unties what it tainted, and evicts nothing."""
-        self._taint_until(at)
         for node, since in enumerate(self._lives.no_execute_s):
             if since < inf:
                 self._lives.untied.append((node, since, at))
@@ -386,42 +420,29 @@ class _Controller:
 
     def _taint_until(self, limit: float) -> None:
         """NoExecute for whoever's turn comes before `limit`."""
-        for zone, queue in enumerate(self._queues):
-            while queue and (poll := self._next_poll(zone)) < limit:
-                self._limiters[zone].take(1, poll)
-                self._polls_s[zone] = -inf
-                self._take_turn(queue, poll)
+        for queue, limiter in zip(self._queues, self._limiters, strict=True):
+            while queue:
+                look = self._looks.first_from(limiter.free_from(min(queue.values())))
+                if look >= limit:
+                    break
+                limiter.take(1, look)
+                self._take_turn(queue, look)
 
-    def _next_poll(self, zone: int) -> float:
-        """The first look at the queue that finds a node and a token; drawn once, as it may be asked for often."""
-        free = self._limiters[zone].free_from(self._added_s[zone])
-        if not free <= self._polls_s[zone] <= free + TAINTING_PERIOD_S:
-            self._polls_s[zone] = free + self._poll_after(free <= self._added_s[zone])
-        return self._polls_s[zone]
-
-    def _poll_after(self, is_fresh: bool) -> float:
-        """From a token to the next look.
-
-        Right after a node was queued it decides much: too early for the cache, before the pass ends and finds the zone
-        disrupted, or after that. So it is a choice.
-        """
-        if not is_fresh:
-            return self._draw.random.uniform(0.0, TAINTING_PERIOD_S)
-        at = self._draw.choose(LOOK_WEIGHTS)
-        return self._draw.random.uniform(LOOKS_S[at], LOOKS_S[at + 1])
-
-    def _take_turn(self, queue: list[int], poll: float) -> None:
-        index = self._draw.choose([1.0] * len(queue)) if self._unordered else 0
-        node = queue.pop(index)
+    def _take_turn(self, queue: dict[int, float], look: float) -> None:
+        """Who was queued first; of those that were at the same time, any."""
+        first = min(queue.values())
+        those = [node for node, since in queue.items() if since == first]
+        node = those[self._draw.choose([1.0] * len(those))]
+        del queue[node]
         if self._lives.no_execute_s[node] < inf:
             return
-        if poll - self._lives.unknown_s[node] < WATCH_LAG_S:
+        if look - self._lives.unknown_s[node] < self._lag_s:
             self._again.append(node)
             return
-        self._lives.no_execute_s[node] = poll + CALL_S
+        self._lives.no_execute_s[node] = look + TAINT_CALLS * self._call_s
         if self._draw.random.random() < QUEUED_AGAIN:
-            queue.append(node)
+            queue[node] = look
 
 
-def _all_lost(states: Sequence[ZoneState]) -> bool:
-    return all(state is ZoneState.FULL_DISRUPTION for state in states)
+def _all_lost(states: dict[int, ZoneState]) -> bool:
+    return all(state is ZoneState.FULL_DISRUPTION for state in states.values())

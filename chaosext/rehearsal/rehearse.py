@@ -7,7 +7,7 @@ random plays stands for them. Plays are merged event by event: the n-th line of 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -23,14 +23,17 @@ from chaosext.rehearsal.scheduling import Board
 from chaosext.rehearsal.stage import WATCH_ALL_PODS, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from chaosext.rehearsal.chance import Played
     from chaosext.rehearsal.plan import Plan
     from chaosext.rehearsal.scene import Mark, Trace
     from chaosext.rehearsal.world import World
 
 Weighted: TypeAlias = "list[tuple[float, Trace]]"
 """Plays with their probabilities, which sum to 1."""
+
+_Name: TypeAlias = "tuple[Kind, str, str, int]"
 
 ENUMERATED_NODES = 3
 """Up to so many cut nodes are enumerated: a thousand ways, most of them of their leases and of the first tokens."""
@@ -40,7 +43,9 @@ MAX_PATHS, ENOUGH_PLAYS = 3000, 600
 DEFAULT_SCHEDULER = "default-scheduler"
 
 EDGE_PLAYS = 60
-"""Up to so many plays each in which everything takes as short, or as long, as it can: a random one never does."""
+"""Up to so many plays are played again in which everything takes as short as it can, and as many as long as it can:
+a random one never does.
+"""
 
 RAREST = 0.001
 """What is rarer is left out of the timeline; it still counts in the outcomes."""
@@ -63,11 +68,12 @@ class Rehearsal:
     def of(self, plan: Plan, *, samples: int | None = None, seed: int = 0) -> Prediction:
         """As `rehearse`."""
         stage = Stage(self._world, plan, self._board)
-        plays, method = _play(stage, samples, seed)
-        return _merged(stage, plays, _edges(stage, seed, len(plays)), method)
+        played, method = _play(stage, samples, seed)
+        plays = [(each.weight, each.value) for each in played]
+        return _merged(stage, plays, _edges(stage, played), method)
 
 
-def _play(stage: Stage, samples: int | None, seed: int) -> tuple[Weighted, str]:
+def _play(stage: Stage, samples: int | None, seed: int) -> tuple[list[Played[Trace]], str]:
     if len(stage.living) <= ENUMERATED_NODES and samples is None:
         plays, complete = _enumerated(stage, seed)
         if complete:
@@ -79,20 +85,30 @@ def _play(stage: Stage, samples: int | None, seed: int) -> tuple[Weighted, str]:
     return list(sampled(partial(simulate, stage), seed, count)), f"{count} random plays, seed {seed}"
 
 
-def _edges(stage: Stage, seed: int, plays: int) -> Weighted:
-    """Plays without weight, which only say between which times an event may lie."""
-    count = max(1, min(EDGE_PLAYS, plays // 10))
-    both = (sampled(partial(simulate, stage), seed, count, lean) for lean in (0.0, 1.0))
-    return [(0.0, trace) for plays in both for _, trace in plays]
+def _edges(stage: Stage, played: Sequence[Played[Trace]]) -> Weighted:
+    """Plays without weight, which only say between which times an event may lie.
+
+    Where an event came first it could have come earlier still, and later where it came last: rare ones before others,
+    as those have few plays to show their range.
+    """
+    count = max(1, min(EDGE_PLAYS, len(played) // 10))
+    seen: dict[_Name, list[tuple[float, int]]] = defaultdict(list)
+    for at, each in enumerate(played):
+        for name, mark in _named(each.value):
+            seen[name].append((mark.t_s, at))
+    times = sorted(seen.values(), key=len)
+    firsts, lasts = (list(dict.fromkeys(end(each)[1] for each in times))[:count] for end in (min, max))
+    both = [(at, 0.0) for at in firsts] + [(at, 1.0) for at in lasts]
+    return [(0.0, simulate(stage, played[at].redraw(lean))) for at, lean in both]
 
 
-def _enumerated(stage: Stage, seed: int) -> tuple[Weighted, bool]:
+def _enumerated(stage: Stage, seed: int) -> tuple[list[Played[Trace]], bool]:
     """All paths, again where they are few: what isn't enumerated, races within a second, differs each time."""
     plays, complete = enumerate_all(partial(simulate, stage), seed, MAX_PATHS)
     rounds = max(1, ENOUGH_PLAYS // len(plays)) if complete else 1
     for another in range(1, rounds):
         plays += enumerate_all(partial(simulate, stage), seed + another, MAX_PATHS)[0]
-    return [(weight / rounds, trace) for weight, trace in plays], complete
+    return [replace(each, weight=each.weight / rounds) for each in plays], complete
 
 
 def _samples(nodes: int) -> int:
@@ -177,14 +193,20 @@ def _median(times: Sequence[tuple[float, float]]) -> float:
     return next(time for (time, _), upto in zip(times, sums, strict=True) if upto * 2 >= sums[-1])
 
 
+def _named(trace: Trace) -> Iterator[tuple[_Name, Mark]]:
+    """Each line with what it is over all plays: the n-th of its kind about its object."""
+    turns: Counter[tuple[Kind, str, str]] = Counter()
+    for mark in trace.marks:
+        about = (mark.kind, mark.object, mark.label)
+        turns[about] += 1
+        yield (*about, turns[about]), mark
+
+
 def _timeline(plays: Weighted) -> tuple[PredictedEvent, ...]:
-    seen: dict[tuple[Kind, str, str, int], _Seen] = {}
+    seen: dict[_Name, _Seen] = {}
     for weight, trace in plays:
-        turns: Counter[tuple[Kind, str, str]] = Counter()
-        for mark in trace.marks:
-            name = (mark.kind, mark.object, mark.label)
-            turns[name] += 1
-            entry = seen.setdefault((*name, turns[name]), _Seen(mark))
+        for name, mark in _named(trace):
+            entry = seen.setdefault(name, _Seen(mark))
             entry.times.append((mark.t_s, weight))
             if mark.node:
                 entry.nodes[mark.node] += weight

@@ -18,7 +18,7 @@ def test_every_way_is_played_once_with_its_weight() -> None:
     plays, complete = enumerate_all(two_dice, 0, 100)
     assert complete
     expected = {(0, 0): 0.25, (1, 0): 0.25, (1, 1): 0.25, **{(2, each): 0.25 / 3 for each in range(3)}}
-    assert {result: weight for weight, result in plays} == pytest.approx(expected)
+    assert {each.value: each.weight for each in plays} == pytest.approx(expected)
 
 
 def test_too_many_ways_are_said_to_be_incomplete() -> None:
@@ -29,14 +29,14 @@ def test_too_many_ways_are_said_to_be_incomplete() -> None:
 
 def test_a_choice_of_no_weight_is_never_made() -> None:
     plays, _ = enumerate_all(lambda draw: draw.choose([0.0, 1.0]), 0, 10)
-    assert plays == [(1.0, 1)]
+    assert [(each.weight, each.value) for each in plays] == [(1.0, 1)]
 
 
 def test_details_before_a_choice_do_not_depend_on_it() -> None:
     def play(draw: Draw) -> tuple[float, int, float]:
         return draw.random.random(), draw.choose([1.0, 1.0]), draw.random.random()
 
-    (_, left), (_, right) = enumerate_all(play, 7, 10)[0]
+    left, right = (each.value for each in enumerate_all(play, 7, 10)[0])
     assert left[0] == right[0]
     assert left[2] != right[2]
 
@@ -51,11 +51,24 @@ def test_samples_cover_the_period_and_repeat_themselves() -> None:
     def play(draw: Draw) -> tuple[float, int]:
         return draw.phase(), draw.choose([1.0, 3.0])
 
-    first = list(samples(play, 1, 40))
-    assert first == list(samples(play, 1, 40))
-    assert first != list(samples(play, 2, 40))
-    assert sum(weight for weight, _ in first) == pytest.approx(1.0)
-    assert [int(phase * 40) for _, (phase, _) in first] == list(range(40))
+    first, again, other = ([each.value for each in samples(play, seed, 40)] for seed in (1, 1, 2))
+    assert first == again != other
+    assert sum(each.weight for each in samples(play, 1, 40)) == pytest.approx(1.0)
+    assert [int(phase * 40) for phase, _ in first] == list(range(40))
+
+
+@pytest.mark.parametrize("way", ["enumerated", "sampled"])
+def test_a_play_is_played_again_with_the_same_choices_as_soon_or_as_late_as_can_be(way: str) -> None:
+    def play(draw: Draw) -> tuple[float, int, float, float]:
+        return draw.phase(), draw.choose([1.0] * 3), draw.between(10.0, 20.0), draw.random.random()
+
+    played = enumerate_all(play, 3, 100)[0] if way == "enumerated" else list(samples(play, 3, 20))
+    for each in played:
+        phase, chosen, between, detail = each.value
+        assert 10 < between < 20
+        assert play(each.redraw(None)) == each.value
+        assert play(each.redraw(0.0)) == (phase, chosen, 10.0, detail)
+        assert play(each.redraw(1.0)) == (phase, chosen, 20.0, detail)
 
 
 def test_three_leases_are_enumerated_exactly() -> None:
@@ -68,4 +81,4 @@ def test_three_leases_are_enumerated_exactly() -> None:
 
     plays, _ = enumerate_all(play, 0, 1000)
     assert len(plays) == len(PHASES) * len(list(product(range(3), repeat=3)))
-    assert sum(weight for weight, same in plays if same) == pytest.approx(2 / 32 + 1 / 8, abs=1e-6)
+    assert sum(each.weight for each in plays if each.value) == pytest.approx(2 / 32 + 1 / 8, abs=1e-6)

@@ -185,7 +185,7 @@ def test_a_replica_sets_pod_is_replaced_while_the_old_one_is_terminating() -> No
 
 def test_a_stateful_sets_pod_waits_until_the_old_one_is_gone() -> None:
     found = rehearsed(with_pods(cluster(), [owned("StatefulSet/x")]))
-    assert lines(found, Kind.POD_EVICTED, "Pod/db/x-0")[0].t_max_s < 66
+    assert lines(found, Kind.POD_EVICTED, "Pod/db/x-0")[0].t_s < 60
     assert lines(found, Kind.POD_CREATED, "Pod/db/x-0")[0].t_min_s > 60
 
 

@@ -45,8 +45,10 @@ def plays(
 ) -> list[tuple[float, Lives]]:
     plan = Plan(cut_nodes=frozenset({"any"}), cut_for_s=cut_for_s, horizon_s=cut_for_s + 300)
     if len(what.zone_of) <= 4:
-        return enumerate_all(lambda draw: live(what, settings, plan, draw), 0, 5000)[0]
-    return list(samples(lambda draw: live(what, settings, plan, draw), 0, count))
+        played = enumerate_all(lambda draw: live(what, settings, plan, draw), 0, 5000)[0]
+    else:
+        played = list(samples(lambda draw: live(what, settings, plan, draw), 0, count))
+    return [(each.weight, each.value) for each in played]
 
 
 def tainted(lives: Lives) -> int:

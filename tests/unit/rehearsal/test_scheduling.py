@@ -39,7 +39,7 @@ def like(**labels: str) -> LabelSelector:
 
 
 def placement(nodes: tuple[Node, ...], pods: tuple[Pod, ...] = ()) -> Placement:
-    return Placement(Board(World(nodes=nodes, pods=pods)), Sampled(0, 0, 1))
+    return Placement(Board(World(nodes=nodes, pods=pods)), Sampled(0, 0, 1, None))
 
 
 def feasible(
