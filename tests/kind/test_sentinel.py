@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -40,6 +41,7 @@ AGREE_S = 1.5
 """By how much the sentinels' windows may differ from what was seen 20 times a second, at both ends."""
 
 MOST_OF_A_CORE, MOST_BYTES = 0.02, 64 << 20
+LEFT_S = 5.0
 SETTLED_S = 10.0
 """kubelet takes a Pod's directory away some seconds after the Pod."""
 
@@ -316,3 +318,26 @@ def test_what_a_killed_sentinel_and_a_restarted_node_did_not_see_is_said_and_cou
     assert sum(isinstance(each, Head) for each in placed.entries(WORKER)) >= 2
     assert gaps.get(f"{NAME}-control-plane", ()) == ()
     assert outages(events) is not None
+
+
+@pytest.mark.usefixtures("steady_afterwards")
+def test_a_run_that_is_told_to_leave_heals_first_and_leaves_in_time_with_what_was_seen(
+    tmp_path: Path,
+) -> None:
+    argv = [str(BIN / "chaosext"), "run", str(EXPERIMENT), "--run-dir", str(tmp_path)]
+    timeline = tmp_path / "latest" / "timeline.jsonl"
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        wait_until(lambda: timeline.exists() and '"cut"' in timeline.read_text(), 90)
+        time.sleep(5)
+        process.send_signal(signal.SIGINT)
+        told_s = time.monotonic()
+        said, _ = process.communicate(timeout=30)
+        took_s = time.monotonic() - told_s
+    night = Night((tmp_path / "latest").resolve(), process.returncode, Witnesses(), Cost())
+    assert took_s < LEFT_S, said
+    assert process.returncode == 130, said
+    healed_s = next(event["t_s"] for event in night.events if event["kind"] == "heal")
+    for node in node_names():
+        assert night.samples(node)[-1].mono_s > healed_s - 2
+    assert night.result["dns_outages_s"][f"Node/{NAME}-control-plane"]
+    wait_until(lambda: residue() == [], SETTLED_S)
