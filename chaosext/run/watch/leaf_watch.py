@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from chaosext.run.watch.object_watch import ObjectWatch
 
 EVERY_S = 2.0
-RETRY_S = 5.0
+RETRY_S = 3.0
 
 Asked = tuple["Endpoint", ...]
 
@@ -40,9 +41,11 @@ class LeafWatch:
             try:
                 self._follow(stop)
             except (ChaosextError, ValueError) as error:
+                at_s = time.monotonic()
+                if stop.wait(RETRY_S):  # a run that is left ends what runs on nodes: that is no news
+                    return
                 for note in self._view.blind(str(error)):
-                    self._recorder.note(note, SOURCE)
-                stop.wait(RETRY_S)
+                    self._recorder.note(note, SOURCE, at_s=at_s)
 
     def _follow(self, stop: threading.Event) -> None:
         asked = self._endpoints()
