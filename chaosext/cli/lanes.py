@@ -211,8 +211,14 @@ def _lane(picture: Picture, axis: Axis, lane: Lane) -> Sequence[Row]:
 def _row(picture: Picture, axis: Axis, lane: Lane, who: str, out: Sequence[Window]) -> Row:
     unseen = _unseen(picture, lane, who)
     known = _until(out, unseen[-1][0]) if lasts(unseen) else out
-    cells = axis.cells((Cell.OUT, known), (Cell.UNSEEN, unseen), otherwise=Cell.GOOD)
-    return Row(lane=NAMES[lane], who=who, cells=cells, says=_says(out, unseen, axis.now_s))
+    unknown = united((*unseen, *_unmeasured(picture, lane, who)))
+    cells = axis.cells((Cell.OUT, known), (Cell.UNSEEN, unknown), otherwise=Cell.GOOD)
+    return Row(
+        lane=NAMES[lane],
+        who=who,
+        cells=cells,
+        says=_says(out, () if lasts(known) else unknown, axis.now_s),
+    )
 
 
 def _unseen(picture: Picture, lane: Lane, who: str) -> Sequence[Window]:
@@ -220,6 +226,13 @@ def _unseen(picture: Picture, lane: Lane, who: str) -> Sequence[Window]:
     if lane in FROM_THE_API_SERVER:
         return picture.unheard()
     return picture.unseen(who) if who in picture.nodes else ()
+
+
+def _unmeasured(picture: Picture, lane: Lane, who: str = "") -> Iterator[Window]:
+    """When what is seen of `who` ("": of anybody) was not measured, though the node was observed."""
+    for name, windows in picture.unmeasured.get(lane, {}).items():
+        if who in ("", _who(name)):
+            yield from windows
 
 
 def _count_row(picture: Picture, axis: Axis, lane: Lane) -> Row:
@@ -237,17 +250,21 @@ def _unseen_somewhere(picture: Picture, lane: Lane) -> Sequence[Window]:
         return picture.unheard()
     if not picture.nodes:
         return ((0.0, None),)
-    return united(window for node in picture.nodes for window in picture.unseen(node))
+    blind = (window for node in picture.nodes for window in picture.unseen(node))
+    return united((*blind, *_unmeasured(picture, lane)))
 
 
 def _blindness(picture: Picture, lane: Lane) -> str:
-    """How many of the nodes nobody looks at now, "" for none."""
+    """How many of the nodes nobody looks at now, or else of what is looked at there; "" for none."""
     if lane in FROM_THE_API_SERVER:
         return "unseen" * (not picture.is_api_server_heard)
     blind = sum(not picture.is_observed(node) for node in picture.nodes)
     if blind == len(picture.nodes):
         return "unseen"
-    return f"{blind}/{len(picture.nodes)} unseen" if blind else ""
+    if blind:
+        return f"{blind}/{len(picture.nodes)} unseen"
+    unmeasured = sum(map(lasts, picture.unmeasured.get(lane, {}).values()))
+    return f"{unmeasured} unseen" if unmeasured else ""
 
 
 def _counted(out: Mapping[str, Sequence[Window]]) -> Mapping[str, Sequence[Window]]:

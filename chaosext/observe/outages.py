@@ -53,6 +53,9 @@ BACK: Mapping[Kind, tuple[Lane, ...]] = {
 """Which kinds of news close a window: a Pod that leaves is out no more. The probes' windows end with `steady`, too:
 kubelet never says that a probe succeeds again."""
 
+LASTING = frozenset({Lane.DNS, Lane.XDS, Lane.SIDECAR_READY, Lane.BGP})
+"""The lanes whose objects are watched as long as they are there; kube-dns' addresses come and go with its Pods."""
+
 DNS_OVER_TCP = ":53/tcp"
 """How the object of a lookup over TCP ends, whatever it is called."""
 
@@ -75,12 +78,29 @@ def unobserved(events: Iterable[Event]) -> Mapping[str, tuple[Window, ...]]:
         node = event.object.removeprefix("Node/")
         if event.kind not in SIGHT or node == event.object or " " in node:
             continue
-        windows = found.setdefault(node, [])
-        if event.kind is Kind.OBSERVATION_LOST and not lasts(windows):
-            windows.append((event.t_s, None))
-        elif event.kind is Kind.OBSERVATION_RESTORED and lasts(windows):
-            windows[-1] = (windows[-1][0], event.t_s)
+        _turn(found.setdefault(node, []), event)
     return {node: tuple(windows) for node, windows in found.items() if windows}
+
+
+def unmeasured(events: Iterable[Event]) -> Outages:
+    """As `outages`: when objects of `LASTING` lanes were not measured, though their nodes were observed."""
+    found: dict[Lane, dict[str, list[Window]]] = {lane: {} for lane in LASTING}
+    for event in sorted(events, key=_in_order):
+        one = IN_LANE.fullmatch(event.object) if event.kind in SIGHT else None
+        if one and one["lane"] in LASTING:
+            _turn(found[Lane(one["lane"])].setdefault(one["object"], []), event)
+        elif event.kind is Kind.POD_GONE:
+            for lane in BACK[event.kind]:
+                _turn(found.get(lane, {}).get(event.object, []), event)
+    return {lane: {name: tuple(each) for name, each in names.items()} for lane, names in found.items()}
+
+
+def _turn(windows: list[Window], event: Event) -> None:
+    """Open a window where sight is lost, or close the one that lasts."""
+    if event.kind is Kind.OBSERVATION_LOST and not lasts(windows):
+        windows.append((event.t_s, None))
+    elif event.kind is not Kind.OBSERVATION_LOST and lasts(windows):
+        windows[-1] = (windows[-1][0], event.t_s)
 
 
 def timing(events: Iterable[Event]) -> Timing:

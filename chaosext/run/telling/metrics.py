@@ -206,20 +206,29 @@ def _nodes(picture: Picture) -> Iterator[Metric]:
     if picture.now_s is None:
         return
     dns = picture.outages.get(Lane.DNS, {})
-    up = {node: not lasts(dns.get(f"Node/{node}", ())) for node, seen in observed.items() if seen}
+    known = [node for node, seen in observed.items() if seen and not _is_unmeasured(picture, node)]
+    up = {node: not lasts(dns.get(f"Node/{node}", ())) for node in known}
     yield _by(
         "chaosext_dns_up", "1 where kube-dns answers on the node; absent where nobody looks.", "node", up
     )
     if picture.is_api_server_heard and not picture.verdict:
         said = "1 where the control plane calls the node Ready."
         yield _by("chaosext_node_ready", said, "node", picture.ready)
-    if any(observed.values()):
-        synced = not any(map(lasts, picture.outages.get(Lane.XDS, {}).values()))
-        yield _gauge("chaosext_xds_synced", "1 while no sidecar is known to be without xDS.", synced)
+    lost = any(map(lasts, picture.outages.get(Lane.XDS, {}).values()))
+    unknown = any(map(lasts, picture.unmeasured.get(Lane.XDS, {}).values()))
+    if any(observed.values()) and (lost or (all(observed.values()) and not unknown)):
+        yield _gauge(
+            "chaosext_xds_synced", "1 while every sidecar has its xDS, 0 while one is without.", not lost
+        )
     out_s = {node: _total_s(dns.get(f"Node/{node}", ()), picture) for node in observed}
     yield _by("chaosext_dns_outage_seconds", "In which kube-dns was dead on the node.", "node", out_s)
     unseen_s = {node: _total_s(picture.unseen(node), picture) for node in observed}
     yield _by("chaosext_unobserved_seconds", "In which nobody observed the node.", "node", unseen_s)
+
+
+def _is_unmeasured(picture: Picture, node: str) -> bool:
+    """Whether its sentinel can't tell how DNS is, though it is heard of."""
+    return lasts(picture.unmeasured.get(Lane.DNS, {}).get(f"Node/{node}", ()))
 
 
 def _lanes(picture: Picture) -> Iterator[Metric]:

@@ -11,7 +11,7 @@ from chaosext.model import clock
 from chaosext.model.result import Lane
 from chaosext.model.timeline import Event, Kind
 from chaosext.model.verdict import Outcome
-from chaosext.observe.outages import cut_windows, lasts, outages, unobserved
+from chaosext.observe.outages import cut_windows, lasts, outages, unmeasured, unobserved
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,6 +54,7 @@ class Picture:
     events: tuple[Event, ...] = ()
     outages: Outages = field(default_factory=dict)
     unobserved: Mapping[str, tuple[Window, ...]] = field(default_factory=dict)
+    unmeasured: Outages = field(default_factory=dict)
     verdict: Verdict | None = None
 
     @property
@@ -118,6 +119,7 @@ class Scene:
             events=events,
             outages=outages(events),
             unobserved=unobserved(events),
+            unmeasured=unmeasured(events),
             verdict=self.result.verdict if self.result else None,
         )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pictures import CP, ONE, PICTURES, SIZES, TWO, hundred, night
+from pictures import CART, CP, ONE, PICTURES, SIZES, TWO, hundred, night
 
 from chaosext.cli.lanes import STEPS_S, Axis, Cell, rows
 from chaosext.cli.live import frame, suits
@@ -81,6 +81,15 @@ def test_what_nobody_observes_is_never_drawn_as_well() -> None:
     assert cells["DNS", ONE].cells == Cell.GOOD * 20 + Cell.UNSEEN * 30
     assert cells["DNS", TWO].cells == Cell.UNSEEN * 50
     assert (cells["DNS", TWO].says, cells["BGP", TWO].says) == ("unseen", "unseen")
+
+
+def test_what_is_looked_at_and_can_not_be_measured_is_never_drawn_as_well() -> None:
+    blanks = {Lane.DNS: {f"Node/{ONE}": ((30.0, None),)}, Lane.XDS: {CART: ((30.0, None),)}}
+    picture = replace(night(50.0), outages={}, unmeasured=blanks)
+    found = {(row.lane, row.who): row for row in rows(picture, width=50, height=99)}
+    for row, said in ((found["DNS", ONE], "unseen"), (found["xDS", ""], "1 unseen")):
+        assert (row.cells, row.says) == (Cell.GOOD * 30 + Cell.UNSEEN * 20, said)
+    assert found["DNS", TWO].says == "good"
 
 
 def test_what_the_api_server_would_tell_is_not_drawn_as_well_while_it_is_not_heard_of() -> None:

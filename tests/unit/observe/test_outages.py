@@ -6,7 +6,7 @@ import pytest
 
 from chaosext.model.result import Lane, Timing
 from chaosext.model.timeline import Event, Kind
-from chaosext.observe.outages import cut_windows, healed_s, outages, timing, united, unobserved
+from chaosext.observe.outages import cut_windows, healed_s, outages, timing, united, unmeasured, unobserved
 
 W = "sentinel on w"
 
@@ -141,3 +141,22 @@ def test_a_cut_that_one_node_was_not_healed_of_is_not_over() -> None:
 def test_windows_are_united_where_they_touch() -> None:
     assert united([(5, 6), (1, 3), (2, 4), (5.5, None), (9, 10)]) == ((1, 4), (5, None))
     assert united([]) == ()
+
+
+def test_what_was_not_measured_on_a_node_that_was_observed_has_windows_of_its_own() -> None:
+    """A Pod that is gone is not waited for; nor is an address of kube-dns, which is in the plan while it is one."""
+    events = [
+        event(1, Kind.OBSERVATION_LOST, "Node/w (dns)"),
+        event(4, Kind.OBSERVATION_RESTORED, "Node/w (dns)"),
+        event(5, Kind.OBSERVATION_LOST, "Node/w → 172.18.0.5 (bgp)"),
+        event(6, Kind.OBSERVATION_LOST, "Pod/shop/cart (xds)"),
+        event(8, Kind.POD_GONE, "Pod/shop/cart", "api-server"),
+        event(9, Kind.OBSERVATION_LOST, "Node/w → a on w 10.244.1.2:53/udp (targets)"),
+    ]
+    found = {lane: windows for lane, windows in unmeasured(events).items() if windows}
+    assert found == {
+        Lane.DNS: {"Node/w": ((1, 4),)},
+        Lane.BGP: {"Node/w → 172.18.0.5": ((5, None),)},
+        Lane.XDS: {"Pod/shop/cart": ((6, 8),)},
+    }
+    assert unobserved(events) == {}

@@ -125,6 +125,16 @@ def test_what_nobody_observes_is_absent_and_never_up(scraped: Any) -> None:
     assert {label for name, label in blind if name == "chaosext_out"} == {"node_ready", "probes"}
 
 
+def test_what_is_looked_at_and_can_not_be_measured_is_absent_too(scraped: Any) -> None:
+    everybody = {"heard_s": dict.fromkeys(PICTURE.heard_s, 0.5), "outages": {}}
+    assert (found := scraped(**everybody))["chaosext_xds_synced", ""] == 1
+    assert found["chaosext_dns_up", "cp-1"] == 1
+    blanks = {Lane.DNS: {"Node/cp-1": ((9.0, None),)}, Lane.XDS: {"Pod/shop/cart-1": ((9.0, None),)}}
+    found = scraped(**everybody, unmeasured=blanks)
+    assert not {("chaosext_xds_synced", ""), ("chaosext_dns_up", "cp-1")} & found.keys()
+    assert found["chaosext_dns_up", "worker-1"] == 1
+
+
 def test_while_the_api_server_is_not_heard_of_no_node_is_said_to_be_ready(scraped: Any) -> None:
     found = scraped()
     assert (found["chaosext_node_ready", "worker-1"], found["chaosext_node_ready", "worker-2"]) == (1, 0)
