@@ -20,6 +20,12 @@ Window = tuple[float, float | None]
 """Start and end in seconds from the cut; the end is None while it lasts."""
 
 
+def length_s(window: Window, end_s: float) -> float:
+    """How long a window is; one that lasts is counted up to `end_s`."""
+    start_s, closed_s = window
+    return max(0.0, (end_s if closed_s is None else closed_s) - start_s)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Briefing:
     """What was known before the cut. `timings` as in `Timings.to_json`; `outlook` are lines for people."""
@@ -246,6 +252,11 @@ class RunResult:
     audit: Mapping[str, Any] | None = None
 
     @property
+    def end_s(self) -> float:
+        """When the last was seen, in seconds from the cut."""
+        return max((event.t_s for event in self.events), default=0.0)
+
+    @property
     def dns_outages(self) -> Mapping[str, tuple[Window, ...]]:
         """`Node/<name>` -> the windows in which its DNS was dead."""
         return self.outages.get(Lane.DNS, {})
@@ -253,9 +264,9 @@ class RunResult:
     @property
     def longest_dns_outage_s(self) -> float:
         """The longest window of any node; one that never ended is counted up to the last event."""
-        end_s = max((event.t_s for event in self.events), default=0.0)
+        end_s = self.end_s
         windows = (window for found in self.dns_outages.values() for window in found)
-        return max(((end_s if end is None else end) - start for start, end in windows), default=0.0)
+        return max((length_s(window, end_s) for window in windows), default=0.0)
 
     def to_json(self) -> dict[str, Any]:
         return {

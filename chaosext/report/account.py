@@ -44,7 +44,14 @@ class Account:
     @cached_property
     def end_s(self) -> float:
         """When the last was seen."""
-        return max((event.t_s for event in self.result.events), default=0.0)
+        return self.result.end_s
+
+    @cached_property
+    def nodes(self) -> frozenset[str]:
+        """Every node that anything is known of."""
+        told = {node for event in self.result.events for node in event.nodes}
+        before = self.result.briefing.kube_dns_nodes if self.result.briefing else ()
+        return frozenset(told.union(self.watched, self.unpeered, before))
 
     @property
     def unpeered(self) -> Sequence[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from chaosext.model.result import Lane
@@ -14,9 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from chaosext.model.result import RunResult
+    from chaosext.model.verdict import Verdict
 
 FALSE_GREEN = "though 15021 says ready"
 """How a sidecar's `xds_lost` ends that looked ready: see `observe.questions`."""
+
+
+COMMAND = re.compile(r"\bdocker exec [^;`]+(?<![\s.])")
+"""As `partition.reports.how_to_remove` writes them."""
 
 
 def what_to_do(result: RunResult) -> tuple[str, ...]:
@@ -36,18 +42,29 @@ def what_to_do(result: RunResult) -> tuple[str, ...]:
                 *more,
             )
         case Outcome.UNSAFE:
-            return ("Remove what is left, as the reason says, before anything else.", *more)
-        case Outcome.INTERRUPTED:
+            first = "; ".join(f"`{command}`" for command in removal(result.verdict))
             return (
-                "The cut was healed, but rollbacks were not played: check with `chaosext check all`.",
+                f"Before anything else, take away what is left: {first}; then see `chaosext status`.",
                 *more,
             )
+        case Outcome.INTERRUPTED:
+            cut = any(event.kind is Kind.CUT for event in result.events)
+            played = "The cut was healed, but rollbacks were not played" if cut else "Nothing had been cut"
+            return (f"{played}: check with `chaosext check all`, then run again.", *more)
         case Outcome.NOT_KNOWN:
             return (
                 "Look for what is left with `chaosext status`, take it away with `chaosext sweep`, then "
                 "`chaosext check all`.",
                 *more,
             )
+
+
+def removal(verdict: Verdict) -> tuple[str, ...]:
+    """The commands that take away what an unsafe run may have left, as its reasons name them; none of others."""
+    if verdict.outcome is not Outcome.UNSAFE:
+        return ()
+    named = [command for reason in verdict.reasons for command in COMMAND.findall(reason)]
+    return tuple(dict.fromkeys(named)) or ("chaosext sweep",)
 
 
 def _prevent(result: RunResult) -> tuple[str, ...]:

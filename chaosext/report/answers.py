@@ -1,40 +1,30 @@
-"""The first screen of every report: the six questions of whoever was asleep, answered from what was observed. Pure."""
+"""The first screen of every report: the six questions of whoever was asleep, answered from what was observed. Pure.
+
+That something was not there is said only where it would have been seen; else it is not known.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chaosext.model.result import Lane
+from chaosext.model.result import length_s
 from chaosext.model.timeline import Kind
 from chaosext.model.verdict import Outcome
+from chaosext.report.account import Account
 from chaosext.report.advice import what_to_do
+from chaosext.report.losses import FELT, SHORT, losses
 from chaosext.report.story import causes
-from chaosext.report.units import capital, count, duration, listed, names, window
+from chaosext.report.units import capital, count, duration
+from chaosext.report.unseen import doubt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from chaosext.model.result import RunResult, Window
+    from chaosext.model.result import RunResult
+    from chaosext.report.losses import Loss
+    from chaosext.report.run_data import RunData
     from chaosext.report.story import Step
-
-FELT = (Lane.DNS, Lane.XDS, Lane.PROBES)
-"""The lanes whose outages users of the cluster feel; the others are causes, or how it looks to the control plane."""
-
-LOST = {
-    Lane.DNS: "DNS failed on {}",
-    Lane.DNS_KEPT_SOCKET: "UDP sockets that were kept open got no DNS answers on {}",
-    Lane.DNS_TCP: "DNS over TCP failed on {}",
-    Lane.XDS: "{} were without their configuration (xDS)",
-    Lane.SIDECAR_READY: "sidecars said that they are not ready: {}",
-    Lane.PROBES: "kubelet's probes failed on {}",
-    Lane.TARGETS: "connections failed from {}",
-    Lane.BGP: "BGP sessions were lost on {}",
-    Lane.ROUTES: "routes were lost on {}",
-}
-"""What is said of a lane in which something was out. That nodes are NotReady is what a cut means: it is no news."""
 
 UNTOUCHED = {
     Outcome.REFUSED: "Nothing was touched",
@@ -42,12 +32,6 @@ UNTOUCHED = {
     Outcome.NOT_KNOWN: "How it ended is not known",
     Outcome.UNSAFE: "Something of ours may be left",
 }
-
-Lost = Mapping[str, tuple["Window", ...]]
-"""Object -> the windows in which it was out."""
-
-FEW = 3
-"""So many Pods are named; their names say little."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,59 +42,74 @@ class Answer:
     lines: tuple[str, ...]
 
 
-def answers(result: RunResult) -> tuple[Answer, ...]:
+def answers(data: RunData) -> tuple[Answer, ...]:
     """What broke, why, for how long, for whom, is it over, what now: in this order."""
+    result = data.result
     asked = {
-        "What broke?": _broke(result),
+        "What broke?": _broke(data),
         "Why?": _why(result),
-        "For how long?": _how_long(result),
-        "For whom?": _whom(result),
+        "For how long?": _how_long(data),
+        "For whom?": _whom(data),
         "Is it over?": (_over(result),),
         "What now?": what_to_do(result),
     }
     return tuple(Answer(question=question, lines=tuple(lines)) for question, lines in asked.items())
 
 
-def headline(result: RunResult) -> str:
-    """One sentence: what users felt, and for how long."""
-    if result.verdict.outcome in UNTOUCHED:
-        return f"{UNTOUCHED[result.verdict.outcome]}."
-    felt = _felt(result)
+def headline(data: RunData) -> str:
+    """One sentence: what users felt, where, and for how long."""
+    outcome = data.result.verdict.outcome
+    if outcome in UNTOUCHED:
+        return f"{UNTOUCHED[outcome]}."
+    felt = _felt(data.result)
     if not felt:
-        return _CALM.get(result.verdict.outcome, "No outage was seen.")
-    lane, lost = next(iter(felt.items()))
-    return _sentence(f"{_lost(lane, lost)} for {duration(_seconds(_longest(result, lost), _last_s(result)))}")
+        return _calm(data)
+    first, *_ = felt
+    over = f"; {first.ending}" if first.ending else ""
+    return _sentence(f"{first.text} for {first.how_long}{over}")
 
 
-_CALM = {
-    Outcome.PASSED: "Nothing broke.",
-    Outcome.INTERRUPTED: "The run was ended early; no outage was seen until then.",
-}
+def _calm(data: RunData) -> str:
+    unsure = doubt(data)
+    match data.result.verdict.outcome:
+        case Outcome.INTERRUPTED:
+            return "The run was ended early; no outage was seen until then."
+        case Outcome.PASSED if not unsure:
+            return "Nothing broke."
+        case Outcome.PASSED:
+            return f"No outage was seen, but {unsure}."
+        case _:
+            return "The steady state did not hold; no outage was seen."
 
 
-def _broke(result: RunResult) -> Iterator[str]:
+def _broke(data: RunData) -> Iterator[str]:
     """What users feel line by line, and whatever else was out in one."""
-    lost = {lane: _lost(lane, found) for lane in LOST if (found := result.outages.get(lane))}
-    yield from (_sentence(text) for lane, text in lost.items() if lane in FELT)
-    looping = {event.object for event in result.events if event.kind is Kind.CRASH_LOOP}
+    found = losses(Account(data.result))
+    yield from (_sentence(each.text) for each in found if each.lane in FELT)
+    looping = {event.object for event in data.result.events if event.kind is Kind.CRASH_LOOP}
     if looping:
         yield _sentence(f"containers crash-looped in {count(looping)}")
-    beside = [text for lane, text in lost.items() if lane not in FELT]
+    beside = [each.text for each in found if each.lane not in FELT]
     if beside:
         yield _sentence("; ".join(beside))
-    if not (lost or looping):
-        yield _SEEN_NOTHING[result.verdict.outcome]
+    if not (found or looping):
+        yield _nothing(data)
 
 
-_SEEN_NOTHING = {
-    Outcome.PASSED: "Nothing: no outage was seen on anything that was watched.",
-    Outcome.DEVIATED: "The steady state did not hold; no outage was seen on its way.",
-    Outcome.REFUSED: "Nothing: the run was refused before anything was touched.",
-    Outcome.INCONCLUSIVE: "Not known: the run proved nothing.",
-    Outcome.NOT_KNOWN: "Not known: no outage is in what the run left.",
-    Outcome.UNSAFE: "The clean-up: the cut could not be seen gone.",
-    Outcome.INTERRUPTED: "Nothing that was seen: the run was ended before its time.",
-}
+def _nothing(data: RunData) -> str:
+    """What is said where no outage was seen."""
+    unsure = doubt(data)
+    match data.result.verdict.outcome:
+        case Outcome.REFUSED:
+            return "Nothing: the run was refused before anything was touched."
+        case Outcome.UNSAFE:
+            return "The clean-up: the cut could not be seen gone."
+        case Outcome.DEVIATED:
+            return "The steady state did not hold; no outage was seen on its way."
+        case _:
+            return (
+                f"Not known: no outage was seen, but {unsure}." if unsure else "Nothing: no outage was seen."
+            )
 
 
 def _why(result: RunResult) -> tuple[str, ...]:
@@ -129,76 +128,36 @@ def _last(steps: Iterable[Step], kind: Kind) -> Step | None:
     return found[-1] if found else None
 
 
-def _how_long(result: RunResult) -> Iterator[str]:
-    felt = _felt(result)
-    for lane, lost in felt.items():
-        yield f"{SHORT[lane]}: {_at_most(result, lost)}."
+def _how_long(data: RunData) -> Iterator[str]:
+    felt = _felt(data.result)
+    yield from (f"{SHORT[each.lane]}: {each.worst}." for each in felt)
     if not felt:
-        yield "There was no outage to measure."
-    if result.unobserved:
-        last_s = _last_s(result)
-        blind = sum(_seconds(each, last_s) for found in result.unobserved.values() for each in found)
-        nodes = count([f"Node/{node}" for node in result.unobserved])
-        yield f"{duration(blind)} of {nodes} were not observed: it may have been longer."
+        yield _not_felt(data, "There was no outage to measure.")
+        return
+    account = Account(data.result)
+    blind = account.gaps()
+    if blind:
+        lost_s = sum(length_s(each, account.end_s) for found in blind.values() for each in found)
+        nodes = count([f"Node/{node}" for node in blind])
+        yield f"Nobody observed {nodes} for {duration(lost_s)} in all: it may have been longer."
 
 
-SHORT = {Lane.DNS: "DNS", Lane.XDS: "Mesh configuration (xDS)", Lane.PROBES: "Probes"}
-
-
-def _at_most(result: RunResult, lost: Lost) -> str:
-    """`82.2 s at the longest, 55.0 s to 137.2 s after the cut`."""
-    longest = _longest(result, lost)
-    over = "" if longest[1] is not None else "; not back when the run ended"
-    many = " at the longest" if sum(map(len, lost.values())) > 1 else ""
-    return f"{duration(_seconds(longest, _last_s(result)))}{many}, {window(longest)} after the cut{over}"
-
-
-def _longest(result: RunResult, lost: Lost) -> Window:
-    """The longest window of any object."""
-    last_s = _last_s(result)
-    return max((each for found in lost.values() for each in found), key=lambda each: _seconds(each, last_s))
-
-
-def _lost(lane: Lane, lost: Lost) -> str:
-    """What broke, and on how many; that sidecars are without xDS is also istiod's word, of which there is one."""
-    pods = [name for name in lost if name.startswith("Pod/")]
-    places = {name.partition(" → ")[0] for name in lost}
-    if lane is Lane.XDS:
-        return LOST[lane].format(f"sidecars of {count(pods)}" if pods else "sidecars")
-    return LOST[lane].format(count(places))
-
-
-def _seconds(found: Window, last_s: float) -> float:
-    """How long a window is; one that lasts, to when the last was seen."""
-    start_s, end_s = found
-    return max(0.0, (last_s if end_s is None else end_s) - start_s)
-
-
-def _last_s(result: RunResult) -> float:
-    return max((event.t_s for event in result.events), default=0.0)
-
-
-def _whom(result: RunResult) -> Iterator[str]:
-    felt = _felt(result)
-    for lane, lost in felt.items():
-        yield f"{SHORT[lane]}: {_who(lost)}."
+def _whom(data: RunData) -> Iterator[str]:
+    felt = _felt(data.result)
+    yield from (f"{SHORT[each.lane]}: {each.whom}." for each in felt)
+    unsure = doubt(data)
     if not felt:
-        yield (
-            "Nobody that was watched."
-            if result.verdict.outcome is Outcome.PASSED
-            else "Nobody that is known."
-        )
+        yield _not_felt(data, "Nobody that was watched.")
+    elif unsure:
+        yield f"Maybe others, too: {unsure}."
 
 
-def _who(lost: Lost) -> str:
-    """By name where they are few; of many Pods how many there are in which namespace."""
-    pods = Counter(name.split("/")[1] for name in lost if name.startswith("Pod/"))
-    if pods.total() <= FEW:
-        return names(lost)
-    others = [names([name]) for name in lost if not name.startswith("Pod/")]
-    return listed(
-        [*others, *(f"{many} Pod{'s' * (many > 1)} in {namespace}" for namespace, many in pods.items())]
-    )
+def _not_felt(data: RunData, calm: str) -> str:
+    """`calm` only where an outage would have been seen."""
+    if data.result.verdict.outcome is Outcome.REFUSED:
+        return "Nothing was touched."
+    unsure = doubt(data)
+    return f"Not known: {unsure}." if unsure else calm
 
 
 def _over(result: RunResult) -> str:
@@ -216,21 +175,26 @@ def _over(result: RunResult) -> str:
         case Outcome.REFUSED:
             return "Yes: it never began."
         case Outcome.UNSAFE:
-            return "No: rules of ours may still be in force. See why, and take them away."
+            return "No: rules of ours may still be in force until they are taken away, or their TTL is over."
         case Outcome.INCONCLUSIVE | Outcome.INTERRUPTED | Outcome.NOT_KNOWN:
             return _healed(result)
 
 
 def _healed(result: RunResult) -> str:
-    heals = [event.t_s for event in result.events if event.kind is Kind.HEAL]
-    if heals:
-        return f"The cut is: it was healed at {heals[-1]:.1f} s. Nobody asserted the steady state after it."
-    cut = any(event.kind is Kind.CUT for event in result.events)
-    return "Not known: no heal was seen." if cut else "Yes: nothing was cut."
+    """A run that was killed may have cut before it could say so."""
+    account = Account(result)
+    if not account.of(Kind.CUT):
+        killed = result.verdict.outcome is Outcome.NOT_KNOWN
+        return "Not known: the run left no word of a cut." if killed else "Yes: nothing was cut."
+    if account.heal_s <= account.end_s:
+        return (
+            f"The cut is: it was healed at {account.heal_s:.1f} s. Nobody asserted the steady state after it."
+        )
+    return "Not known: no heal was seen."
 
 
-def _felt(result: RunResult) -> dict[Lane, Lost]:
-    return {lane: found for lane in FELT if (found := result.outages.get(lane))}
+def _felt(result: RunResult) -> list[Loss]:
+    return [each for each in losses(Account(result)) if each.lane in FELT]
 
 
 def _sentence(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chaosext.model.result import Lane
+from chaosext.model.result import Lane, length_s
 from chaosext.observe.outages import cut_windows
 from chaosext.report.owners import by_owner
 
@@ -113,7 +113,7 @@ def _cell(layers: Sequence[tuple[str, Sequence[Window]]], from_s: float, to_s: f
 
 
 def _longest_s(windows: Iterable[Window], axis: Axis) -> float:
-    return max(((axis[1] if end_s is None else end_s) - start_s for start_s, end_s in windows), default=0.0)
+    return max((length_s(each, axis[1]) for each in windows), default=0.0)
 
 
 def _node(name: str) -> str:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from chaosext.model.result import Lane
+from chaosext.model.result import Lane, length_s
 from chaosext.model.timeline import Kind
 from chaosext.model.verdict import Outcome
-from chaosext.report.answers import FELT
 from chaosext.report.foresight import foresight
+from chaosext.report.losses import FELT
 from chaosext.report.owners import lasting
 
 if TYPE_CHECKING:
@@ -225,10 +225,10 @@ def _outages(first: RunData, second: RunData) -> list[Outage]:
 
 def _lengths(result: RunResult, lane: Lane) -> Mapping[str, Length]:
     """How long each object was out, all its windows together; of the Pods of one owner the longest counts."""
-    end_s = end_of(result)
+    end_s = result.end_s
     longest: dict[str, Length] = {}
     for name, windows in result.outages.get(lane, {}).items():
-        seconds = sum((end_s if end is None else end) - start for start, end in windows)
+        seconds = sum(length_s(each, end_s) for each in windows)
         length = Length(seconds, windows)
         owner = lasting(name)
         if owner not in longest or longest[owner].seconds < seconds:
@@ -272,13 +272,8 @@ _CHANGES_OF_ENDLESS = {
 def _is_blind(data: RunData, name: str, elsewhere: Length | None) -> bool:
     """Whether `data` can't tell of an outage of the object that the other run had: nobody looked, or it was over."""
     node = name.removeprefix("Node/").partition(" ")[0]
-    over = elsewhere is not None and all(start_s > end_of(data.result) for start_s, _ in elsewhere.windows)
+    over = elsewhere is not None and all(start_s > data.result.end_s for start_s, _ in elsewhere.windows)
     return over or data.result.verdict.outcome in RULED or bool(data.result.unobserved.get(node))
-
-
-def end_of(result: RunResult) -> float:
-    """When the run was over, as far as its timeline tells, in seconds from the cut."""
-    return max((event.t_s for event in result.events), default=0.0)
 
 
 def _place(outage: Outage) -> tuple[bool, int, float, str, str]:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from chaosext.report.chart import NAMES
 from chaosext.report.compare import Change
-from chaosext.report.gfm import capital, plain, points, section, table
-from chaosext.report.units import duration, names
+from chaosext.report.gfm import plain, points, section, table
+from chaosext.report.units import capital, duration, names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -21,8 +21,8 @@ def document(data: RunData) -> dict[str, Any]:
     """The document, as docs/schemas/report.schema.json has it."""
     return {
         "schema": SCHEMA,
-        "headline": headline(data.result),
-        "answers": [{"question": each.question, "lines": list(each.lines)} for each in answers(data.result)],
+        "headline": headline(data),
+        "answers": [{"question": each.question, "lines": list(each.lines)} for each in answers(data)],
         "causes": [_step(step) for step in causes(data.result)],
         "result": data.result.to_json(),
         "activities": [_activity(each) for each in data.activities],

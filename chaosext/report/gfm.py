@@ -24,6 +24,10 @@ def folded(title: str, lines: Iterable[str]) -> str:
     )
 
 
+def fenced(lines: Iterable[str]) -> tuple[str, ...]:
+    return ("```text", *(line.rstrip() for line in lines), "```")
+
+
 def points(lines: Iterable[str]) -> tuple[str, ...]:
     return tuple(f"- {plain(line)}" for line in lines)
 
@@ -52,7 +56,3 @@ def _escaped(text: str) -> str:
 def _in_code(text: str) -> str:
     """GitHub takes a bar for the end of a table's cell even there."""
     return text.replace("|", r"\|")
-
-
-def capital(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}"

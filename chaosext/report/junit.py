@@ -14,7 +14,7 @@ from chaosext.model.verdict import Outcome
 from chaosext.report.activities import Activity, Phase
 from chaosext.report.advice import what_to_do
 from chaosext.report.story import chain_of_causes
-from chaosext.report.unseen import unseen
+from chaosext.report.unseen import hiding, unseen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,13 +105,16 @@ def _rules(result: RunResult) -> Iterator[Case]:
 
 
 def _watched(data: RunData) -> Case:
+    """A gap that is too short to hide an outage is told, but makes nothing red."""
     status: Status | None = Status.HEALTHY
-    holes = tuple(unseen(data))
-    if holes:
+    said = "; ".join(unseen(data))
+    if any(hiding(data)):
         status = None if _is_refusal(data.result) else Status.UNKNOWN
     elif not data.stretches:
-        status, holes = None, ("no sentinel watched from the nodes",)
-    return Case(group="rule", name="the watch had no hole", status=status, said="; ".join(holes))
+        status, said = None, "no sentinel watched from the nodes"
+    elif said:
+        said = f"too short to hide an outage: {said}"
+    return Case(group="rule", name="the watch had no hole", status=status, said=said)
 
 
 def _verdict(result: RunResult) -> Case:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from chaosext.model.result import length_s
+from chaosext.report.advice import removal
 from chaosext.report.answers import answers, headline
 from chaosext.report.chart import LEGEND, NAMES, chart
-from chaosext.report.gfm import capital, folded, plain, points, row, section, table
+from chaosext.report.gfm import fenced, folded, plain, points, row, section, table
 from chaosext.report.owners import by_owner
 from chaosext.report.story import chain_of_causes
-from chaosext.report.units import duration, names, window
+from chaosext.report.units import capital, duration, names, window
 from chaosext.report.unseen import unseen
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     from chaosext.model.result import RunResult, Window
     from chaosext.model.timeline import Event
+    from chaosext.model.verdict import Verdict
     from chaosext.report.run_data import RunData
 
 OBJECTS = 8
@@ -35,8 +38,8 @@ def summary(data: RunData) -> str:
     """`summary.md`: the six answers, the chain of causes, outages, what is not known, the timeline."""
     result = data.result
     sections = (
-        _head(result),
-        _answers(result),
+        _head(data),
+        _answers(data),
         section(
             "Chain of causes", (f"{n}. {plain(line)}" for n, line in enumerate(chain_of_causes(result), 1))
         ),
@@ -52,25 +55,35 @@ def summary(data: RunData) -> str:
     return "\n".join(section for section in sections if section)
 
 
-def _head(result: RunResult) -> str:
-    verdict = result.verdict
+def _head(data: RunData) -> str:
+    result, verdict = data.result, data.result.verdict
     on = f" on {plain(result.briefing.context)}" if result.briefing else ""
     started = f", started {result.started_at[:19].replace('T', ' ')} UTC" if result.started_at else ""
     return (
-        f"# {capital(verdict.headline)} (exit {verdict.exit_code})\n\n**{plain(headline(result))}**\n\n"
+        f"# {capital(verdict.headline)} (exit {verdict.exit_code})\n\n**{plain(headline(data))}**\n\n"
+        f"{_removal(verdict)}"
         f"{plain(result.experiment) or 'A run'}{on}: run `{result.run}`{started}, "
         f"took {duration(result.duration_s)}.\n"
     )
 
 
-def _answers(result: RunResult) -> str:
-    rows = [(f"**{each.question}**", "<br>".join(map(plain, each.lines))) for each in answers(result)]
+def _removal(verdict: Verdict) -> str:
+    commands = removal(verdict)
+    return (
+        "\n".join(("Take it away before anything else:", "", *fenced(commands), "")) + "\n"
+        if commands
+        else ""
+    )
+
+
+def _answers(data: RunData) -> str:
+    rows = [(f"**{each.question}**", "<br>".join(map(plain, each.lines))) for each in answers(data)]
     return "\n".join((*table(("", ""), rows), ""))
 
 
 def _chart(result: RunResult) -> tuple[str, ...]:
     lines = chart(result)
-    return ("```text", *(line.rstrip() for line in lines), "```", "", LEGEND, "") if lines else ()
+    return (*fenced(lines), "", LEGEND, "") if lines else ()
 
 
 def _outages(result: RunResult) -> Iterator[str]:
@@ -82,11 +95,8 @@ def _outages(result: RunResult) -> Iterator[str]:
 
 def _lane(lane: str, found: Mapping[str, Sequence[Window]], result: RunResult) -> Iterator[tuple[str, ...]]:
     """The objects of a lane, worst first: Pods of one owner share a row, and so does what is too many for one each."""
-    end_s = max((event.t_s for event in result.events), default=0.0)
-    out_s = {
-        name: sum((end_s if end is None else end) - start for start, end in windows)
-        for name, windows in found.items()
-    }
+    end_s = result.end_s
+    out_s = {name: sum(length_s(each, end_s) for each in windows) for name, windows in found.items()}
     owners = by_owner(sorted(out_s, key=lambda name: (-out_s[name], name)))
     rows = [(_owner(owner, own), own) for owner, own in owners.items()]
     rest = tuple(name for _, own in rows[OBJECTS:] for name in own)

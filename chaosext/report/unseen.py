@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chaosext.report.units import duration, window
+from chaosext.model.verdict import Outcome
+from chaosext.report.account import Account
+from chaosext.report.units import duration, names, window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from chaosext.model.result import Window
     from chaosext.report.run_data import RunData
@@ -15,11 +17,41 @@ if TYPE_CHECKING:
 TOLD = 3
 """So many holes of a node are told one by one."""
 
+CUT_SHORT = {
+    Outcome.NOT_KNOWN: "the run left no result",
+    Outcome.INTERRUPTED: "the run was ended before its time",
+    Outcome.INCONCLUSIVE: "the run proved nothing",
+    Outcome.UNSAFE: "the run did not come to its end",
+}
+"""After these nobody knows what else would have been out."""
+
 
 def unseen(data: RunData) -> Iterator[str]:
     """Lines for people, each of something that is not known and must not be taken for healthy."""
     yield from data.missing
-    for node, windows in sorted(data.result.unobserved.items()):
+    yield from _blind(data.result.unobserved)
+
+
+def hiding(data: RunData) -> Iterator[str]:
+    """Those of `unseen` that can hide an outage: all but gaps that are too short for one."""
+    yield from data.missing
+    yield from _blind(Account(data.result).gaps())
+
+
+def doubt(data: RunData) -> str:
+    """Why what was not seen may have been there all the same, "" where all was watched, up to the end."""
+    if data.result.verdict.outcome in CUT_SHORT:
+        return CUT_SHORT[data.result.verdict.outcome]
+    if not data.stretches:
+        return "nobody watched from the nodes"
+    blind = Account(data.result).gaps()
+    if blind:
+        return f"{names(blind)} {'was' if len(blind) == 1 else 'were'} not always watched"
+    return "not all that the run wrote can be read" if data.missing else ""
+
+
+def _blind(unobserved: Mapping[str, Sequence[Window]]) -> Iterator[str]:
+    for node, windows in sorted(unobserved.items()):
         if windows:
             yield f"{node} was not observed {_holes(windows)}"
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chaosext.observe.outages import cut_windows
-from chaosext.report.compare import Change, end_of
+from chaosext.report.compare import Change
 from chaosext.report.comparison import gist, length
 from chaosext.report.html import wording
 from chaosext.report.html.axis import Axis, axis_of
@@ -58,7 +58,7 @@ class Outages:
 
 def page(comparison: Comparison) -> str:
     """The comparison as HTML, UTF-8; the same text for the same two runs."""
-    ends_s = end_of(comparison.first.result), end_of(comparison.second.result)
+    ends_s = comparison.first.result.end_s, comparison.second.result.end_s
     axis = axis_of(_moments(comparison))
     changed = [each for each in comparison.outages if each.change is not Change.SAME]
     told = {

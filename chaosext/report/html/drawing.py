@@ -6,11 +6,12 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from chaosext.model.result import length_s
 from chaosext.model.signal import MEANING, Mark
 from chaosext.observe.outages import cut_windows
 from chaosext.report.html.axis import Axis, axis_of
 from chaosext.report.html.fold import Group, folded
-from chaosext.report.html.lanes import Manner, line
+from chaosext.report.html.lanes import GLYPHS, SIGNS, Manner, line
 from chaosext.report.html.moments import Flag, flags
 from chaosext.report.html.swims import ENDPOINTS, swims
 from chaosext.report.html.tracks import State, Swim, Track
@@ -66,7 +67,7 @@ class LaneRows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawing:
-    """Everything with a place on the axis; places are per cent of its width."""
+    """Everything with a place on the axis; places are per cent of its width. `signs`: name, path, and what it says."""
 
     ticks: tuple[tuple[float, str], ...]
     cuts: tuple[tuple[float, float], ...]
@@ -76,6 +77,7 @@ class Drawing:
     lanes: tuple[LaneRows, ...]
     letters: tuple[tuple[str, str], ...]
     states: frozenset[State]
+    signs: tuple[tuple[str, str, str], ...]
     grouped: bool
     guessed: bool
 
@@ -90,6 +92,7 @@ def draw(run: RunData) -> Drawing | None:
     bars = [bar for track in tracks for bar in track.bars]
     cuts = cut_windows(run.result.events)
     letters = {bar.letter for bar in bars if bar.state is State.OUT}
+    glyphs = {dot.glyph for track in tracks for dot in track.dots}
     quiet = all(track.calm for track in tracks) and len(tracks) <= FEW
     lanes = tuple(_lane(swim, axis, fold=not quiet) for swim in found)
     flagged = flags(run.result.events, axis)
@@ -103,6 +106,7 @@ def draw(run: RunData) -> Drawing | None:
         grouped=any(row.members for lane in lanes for row in lane.rows),
         letters=tuple((mark.value, MEANING[mark]) for mark in Mark if mark.value in letters),
         states=frozenset(bar.state for bar in bars),
+        signs=tuple((sign, GLYPHS[sign], text) for sign, text in SIGNS.items() if sign in glyphs),
         guessed=any(track.guesses for track in tracks),
     )
 
@@ -166,7 +170,7 @@ def _member(track: Track, axis: Axis) -> Row:
 
 def _out_s(track: Track, axis: Axis) -> float:
     """As the outages say; one that did not end is counted to the end of the axis."""
-    return sum((axis.end_s if end_s is None else end_s) - start_s for start_s, end_s in track.windows)
+    return sum(length_s(each, axis.end_s) for each in track.windows)
 
 
 def _windows(track: Track) -> str:

@@ -46,6 +46,14 @@ GLYPHS = {
 }
 """Sign -> its path, around the moment it stands at."""
 
+SIGNS = {
+    "probe": "kubelet's probe failed",
+    "crash": "a container crash-loops",
+    "evicted": "a kube-dns Pod was evicted",
+    "pending": "a kube-dns Pod found no node",
+}
+"""Sign -> what it says."""
+
 THINNEST_PERCENT = 0.15
 """What was out ever so shortly stays visible."""
 LETTERED_PERCENT = 2.2

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from chaosext.report.advice import removal
 from chaosext.report.answers import answers, headline
 from chaosext.report.foresight import foresight
 from chaosext.report.html import wording
@@ -50,8 +51,9 @@ def _told(run: RunData) -> Mapping[str, Any]:
         "verdict": result.verdict,
         "tone": wording.tone(result.verdict),
         "means": wording.MEANS[result.verdict.headline],
-        "headline": headline(result),
-        "answers": answers(result),
+        "removal": removal(result.verdict),
+        "headline": headline(run),
+        "answers": answers(run),
         "steps": causes(result),
         "drawing": draw(run),
         "expected": foresight(run),

@@ -12,6 +12,7 @@ from chaosext.model.signal import Head, Mark
 from chaosext.model.timeline import Kind
 from chaosext.observe.placement import is_kube_dns, node_of, stays
 from chaosext.observe.questions import questions
+from chaosext.report.account import Account
 from chaosext.report.html.tracks import Bar, Dot, Guess, State, Swim, Track, coarse, counted, joined, layered
 from chaosext.report.units import natural, words
 
@@ -93,12 +94,6 @@ def swims(run: RunData, axis: Axis) -> tuple[Swim, ...]:
     )
 
 
-def known_nodes(run: RunData) -> tuple[str, ...]:
-    """Every node that anything is known of, by name."""
-    told = {node for event in run.result.events for node in event.nodes}
-    return tuple(sorted(told | set(run.stretches) | set(run.result.unobserved), key=natural))
-
-
 class _Lanes:
     """Collects what is known of each object of each lane."""
 
@@ -109,7 +104,7 @@ class _Lanes:
         self._windows: dict[str, dict[str, tuple[Window, ...]]] = defaultdict(dict)
         self._dots: dict[str, dict[str, list[Dot]]] = defaultdict(lambda: defaultdict(list))
         self._guesses: dict[str, dict[str, list[Guess]]] = defaultdict(lambda: defaultdict(list))
-        self._take_windows(known_nodes(run))
+        self._take_windows(Account(run.result).nodes | run.stretches.keys())
         self._take_stretches(run.stretches)
         self._take_placement(run.result)
         self._take_dots(run.result.events)
@@ -124,12 +119,17 @@ class _Lanes:
         bare = ON_A_NODE.sub(r"\1\2", name.partition("/")[2] or name)
         return Track(
             name=bare,
-            tag="no BGP" if lane == PLACEMENT and bare in self._unpeered else "",
+            tag=self._tag(lane, name, bare),
             bars=self._bars[lane].get(name, ()),
             dots=tuple(self._dots[lane][name]),
             guesses=tuple(self._guesses[lane][name]),
             windows=self._windows[lane].get(name, ()),
         )
+
+    def _tag(self, lane: str, name: str, bare: str) -> str:
+        if lane == PLACEMENT and bare in self._unpeered:
+            return "no BGP"
+        return "" if name in self._bars[lane] or name in self._dots[lane] else "predicted only"
 
     def _take_windows(self, nodes: Iterable[str]) -> None:
         """What events tell: where they tell nothing, that is all that is known."""

@@ -27,8 +27,8 @@ MEANS = {
     "deviated": "The steady state did not hold after the network came back.",
     "inconclusive": "The cut, or an observation, could not be proven: this says nothing about the cluster.",
     "refused": "A precondition was not met, so nothing was begun.",
-    "unsafe": "Take it away before anything else: why and how is said below.",
-    "interrupted": "The run was ended from outside before it could judge. Its cut was healed first.",
+    "unsafe": "Take it away before anything else:",
+    "interrupted": "The run was ended from outside before it could judge; what it had cut was healed first.",
     "not known": "The run left no result of its own: it was killed, or is still going on.",
 }
 """A verdict's headline -> what it means, for who reads it the first time."""

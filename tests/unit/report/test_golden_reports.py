@@ -17,6 +17,8 @@ from stories import STORIES, event
 
 from chaosext.model.result import ForeignRules, Lane, NodeClock
 from chaosext.model.timeline import Kind
+from chaosext.model.verdict import Outcome, Verdict
+from chaosext.report.advice import removal
 from chaosext.report.compare import compare
 from chaosext.report.comparison import markdown
 from chaosext.report.html.page import page
@@ -64,14 +66,14 @@ FACTS = {
     "passed": ("exit 0", "no outage was seen", "Yes"),
     "deviated-rollback-verified": (
         "exit 10",
-        "DNS failed on 3 nodes",
+        "DNS failed on all 3 nodes for up to 82.2 s",
         "no BGP session",
         "82.2 s",
         "chaosext-worker2",
         "Yes, since 190.4 s",
         "node affinity",
     ),
-    "deviated-half-seen": ("exit 10", "27.5 s of 1 node were not observed", "it may have been longer"),
+    "deviated-half-seen": ("exit 10", "Nobody observed 1 node for 27.5 s in all: it may have been longer"),
     "deviated-rollback-not-verified": (
         "exit 11",
         "no BGP session",
@@ -84,11 +86,19 @@ FACTS = {
         "exit 40",
         "chaosext-control-plane",
         "nft delete table",
+        "Take it away before anything else:",
         "No: rules of ours may still be in force",
+        "Not known: the run did not come to its end",
     ),
     "refused": ("exit 20", "the run was refused before anything was touched", "max_ttl_s"),
-    "interrupted": ("exit 143", "Signal 15", "healed at 23.0 s", "check all"),
-    "killed": ("Not known", "result.json", "no heal was seen", "chaosext sweep"),
+    "interrupted": (
+        "exit 143",
+        "Not known: the run was ended before its time",
+        "Signal 15",
+        "healed at 23.0 s",
+        "check all",
+    ),
+    "killed": ("Not known: the run left no result", "result.json", "no heal was seen", "chaosext sweep"),
 }
 """Run -> what a reader at three in the morning has to find at once."""
 
@@ -106,6 +116,18 @@ def test_the_first_screen_answers_the_six_questions(story: str) -> None:
         assert places == sorted(places), form
         for fact in FACTS[story]:
             assert plain(fact) in plain(screen), (form, fact)
+
+
+def test_after_an_unsafe_run_the_command_that_makes_it_safe_comes_first() -> None:
+    reports = summary(RUNS["unsafe"]), text_of(page(RUNS["unsafe"]))
+    for text in reports:
+        command = text.index("docker exec chaosext-control-plane nft delete table inet chaosext_")
+        assert command < text.index("What broke?")
+
+
+def test_what_is_left_and_nobody_has_a_command_for_is_swept() -> None:
+    verdict = Verdict(outcome=Outcome.UNSAFE, reasons=("something went wrong",))
+    assert removal(verdict) == ("chaosext sweep",)
 
 
 def text_of(html: str) -> str:

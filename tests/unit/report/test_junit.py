@@ -134,6 +134,24 @@ def test_a_hole_in_the_watch_is_an_error_even_of_a_pass() -> None:
     assert (watched.status, watched.said) == (Status.UNKNOWN, "worker was not observed from 1.0 s to 4.0 s")
 
 
+def test_a_gap_that_hides_no_outage_is_told_and_makes_nothing_red() -> None:
+    data = RUNS["passed"]
+    short = replace(data, result=replace(data.result, unobserved={"worker": ((1.0, 2.0), (9.0, 11.0))}))
+    watched = next(case for case in cases(short) if case.name == "the watch had no hole")
+    assert watched.status is Status.HEALTHY
+    assert watched.said == (
+        "too short to hide an outage: worker was not observed from 1.0 s to 2.0 s, from 9.0 s to 11.0 s"
+    )
+    assert colour(short) == "green"
+    assert watched.said in junit(short)
+
+
+def test_short_gaps_that_together_let_nothing_be_seen_are_a_hole() -> None:
+    data = RUNS["passed"]
+    often = {"worker": tuple((float(n), n + 1.0) for n in range(2, 60, 3))}
+    assert colour(replace(data, result=replace(data.result, unobserved=often))) == "red"
+
+
 def test_what_was_watched_during_the_cut_is_no_failure() -> None:
     """A probe of the method is there to look: only that it could not is an error."""
     looked = activity(Phase.METHOD, "DNS resolves", Status.UNHEALTHY, "0 of 2 nodes resolve")
