@@ -82,19 +82,21 @@ def _with_dns(world: World, change: Callable[[PodSpec], PodSpec]) -> World:
     specs = {id(pod.spec): change(pod.spec) for pod in pods}
     if all(specs[id(pod.spec)] is pod.spec for pod in pods):
         return world
-    changed = {id(pod): replace(pod, spec=specs[id(pod.spec)]) for pod in pods}
-    moved = {key: _moved(world, pod, changed.values()) for key, pod in changed.items()}
-    return replace(world, pods=tuple(moved.get(id(pod), pod) for pod in world.pods))
+    taken = Counter(pod.node for pod in pods)
+    changed = {id(pod): _moved(world, replace(pod, spec=specs[id(pod.spec)]), taken) for pod in pods}
+    return replace(world, pods=tuple(changed.get(id(pod), pod) for pod in world.pods))
 
 
-def _moved(world: World, pod: Pod, all_of_them: Iterable[Pod]) -> Pod:
+def _moved(world: World, pod: Pod, taken: Counter[str]) -> Pod:
+    """The Pod where its template allows; `taken` is kept up to date."""
     allowed = [
         node.name for node in world.nodes if fits_node(pod.spec.node_selector, pod.spec.affinity, node)
     ]
     if not pod.node or pod.node in allowed or not allowed:
         return pod
-    taken = Counter(other.node for other in all_of_them)
-    return replace(pod, node=min(allowed, key=lambda name: (taken[name], name)))
+    home = min(allowed, key=lambda name: (taken[name], name))
+    taken[home] += 1
+    return replace(pod, node=home)
 
 
 def _patch_dns(world: World, spec: Mapping[str, Any]) -> str:

@@ -1,0 +1,85 @@
+"""What a snapshot keeps: enough that the rehearsal is the same, and nothing that is nobody's business."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from listings import SMALL, Item, item, listed, node, pod, written
+
+from chaosext.rehearsal.least import WANTED, least
+from chaosext.rehearsal.plan import Plan
+from chaosext.rehearsal.rehearse import rehearse
+from chaosext.rehearsal.snapshot import read_snapshot
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from chaosext.rehearsal.world import World
+
+KNOWN = {wanted.kind: wanted for wanted in WANTED}
+
+
+def kept(each: Item) -> Item:
+    return least(KNOWN[each["kind"]], each)
+
+
+def world_of(path: Path, *items: Item) -> World:
+    return read_snapshot([written(path, listed(*items))])
+
+
+def test_the_rehearsal_of_what_is_kept_is_the_same(tmp_path: Path) -> None:
+    whole = world_of(tmp_path / "whole.json", *SMALL)
+    little = world_of(tmp_path / "little.json", *map(kept, SMALL))
+    plan = Plan(cut_nodes=frozenset({"worker-1", "worker-2"}))
+    assert rehearse(little, plan, samples=8).to_json() == rehearse(whole, plan, samples=8).to_json()
+
+
+SECRETS = ("hunter2", "PASSWORD", "registry.example", "last-applied", "s3cr3t", "caBundle", "volume")
+
+
+def test_nothing_secret_is_kept() -> None:
+    made = pod("app", "worker-1", volumes=[{"name": "volume", "secret": {"secretName": "s3cr3t"}}])
+    made["metadata"]["annotations"] = {"kubectl.kubernetes.io/last-applied-configuration": "s3cr3t"}
+    made["spec"]["initContainers"] = [
+        {"name": "i", "command": ["sh", "-c", "echo s3cr3t"], "args": ["s3cr3t"]}
+    ]
+    webhook = {"name": "w", "failurePolicy": "Fail", "clientConfig": {"caBundle": "s3cr3t"}}
+    hook = item("MutatingWebhookConfiguration", "istio-sidecar-injector", webhooks=[webhook])
+    text = json.dumps([kept(made), kept(hook)])
+    assert not [word for word in SECRETS if word in text]
+
+
+def test_of_the_control_planes_arguments_only_timings_are_kept(tmp_path: Path) -> None:
+    made = pod("kube-controller-manager-cp-1", "cp-1", "kube-system", "Node/cp-1")
+    made["spec"]["containers"][0]["command"] = [
+        "kube-controller-manager",
+        "--node-monitor-grace-period=20s",
+        "--token-auth-file=/s3cr3t",
+    ]
+    text = json.dumps(kept(made))
+    assert "s3cr3t" not in text
+    world = world_of(tmp_path / "c.json", *map(kept, (*SMALL, made)))
+    assert world.control_plane.timings.grace_s == 20.0
+
+
+def test_of_a_nodes_annotations_only_calicos_are_kept() -> None:
+    made = node("worker-1")
+    made["metadata"]["annotations"] = {"projectcalico.org/IPv4Address": "10.0.0.2/24", "csi": "s3cr3t"}
+    assert kept(made)["metadata"]["annotations"] == {"projectcalico.org/IPv4Address": "10.0.0.2/24"}
+
+
+def test_a_bgp_peers_password_is_not_even_named() -> None:
+    peer = item(
+        "BGPPeer", "leaf", spec={"peerIP": "10.0.0.1", "password": {"secretKeyRef": {"name": "s3cr3t"}}}
+    )
+    assert kept(peer)["spec"] == {"peerIP": "10.0.0.1"}
+
+
+@pytest.mark.parametrize("wanted", WANTED, ids=lambda wanted: wanted.kind)
+def test_every_kind_says_what_it_is(wanted: object) -> None:
+    each = KNOWN[wanted.kind]  # type: ignore[attr-defined]
+    found = least(each, {"metadata": {"name": "x"}})
+    assert (found["kind"], found["apiVersion"]) == (each.kind, each.api_version)
+    assert found["metadata"] == {"name": "x"}

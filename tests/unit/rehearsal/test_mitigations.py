@@ -1,0 +1,208 @@
+"""Mitigations: what each changes, that the patch says the same, and how they are ranked."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from worlds import CALICO, CONTROL_PLANE_LABEL, PRODUCTION, ROUTED, cluster, dns_spec, workers_of
+
+from chaosext.rehearsal.advice import advised, chance_of, score
+from chaosext.rehearsal.mitigations import MITIGATIONS, mitigated
+from chaosext.rehearsal.plan import Plan
+from chaosext.rehearsal.prediction import NO_EFFECT, Dns, Forecast
+from chaosext.rehearsal.rehearse import rehearse
+from chaosext.rehearsal.world import NodeTerm, Requirement
+
+if TYPE_CHECKING:
+    from chaosext.rehearsal.prediction import Prediction
+    from chaosext.rehearsal.world import World
+
+STORY = cluster()
+
+
+def plan_of(world: World, cut_for_s: float = 120.0) -> Plan:
+    return Plan(cut_nodes=workers_of(world), cut_for_s=cut_for_s, horizon_s=400.0)
+
+
+def with_(name: str, world: World = STORY) -> Prediction:
+    return rehearse(mitigated(world, plan_of(world), [name]), plan_of(world), samples=12)
+
+
+def patch_of(name: str, world: World = STORY) -> dict[str, Any]:
+    """kube-dns' template as the patch would have it."""
+    command = MITIGATIONS[name].how(world, plan_of(world))
+    assert command.startswith("kubectl --namespace kube-system patch deployment coredns --type strategic")
+    match = re.search(r"--patch '([^']*)'", command)
+    assert match
+    found: dict[str, Any] = json.loads(match[1])["spec"]["template"]["spec"]
+    return found
+
+
+# -- what they change ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["dns-affinity", "bgp-on-control-plane", "longer-tolerations"])
+def test_what_keeps_the_story_from_happening(name: str) -> None:
+    assert rehearse(STORY, plan_of(STORY), samples=12).verdict is Forecast.DEVIATED
+    found = with_(name)
+    assert found.verdict is Forecast.PASSED
+    assert chance_of(found, Dns.RESOLVABLE) == pytest.approx(1.0)
+    assert f"as if {name} were in place" in found.assumptions
+
+
+@pytest.mark.parametrize("name", ["nodelocal-dns", "spread"])
+def test_what_makes_it_half_as_bad(name: str) -> None:
+    assert chance_of(with_(name), Dns.PARTIAL) == pytest.approx(1.0)
+
+
+def test_control_plane_nodes_in_the_nodes_zone_stop_evictions() -> None:
+    world = cluster(workers=3, zones=("a",))
+    assert rehearse(world, plan_of(world), samples=12).dns.after_heal is Dns.DEAD
+    changed = MITIGATIONS["zones"].apply(world, plan_of(world))
+    assert {node.zone for node in changed.nodes} == {":\x00:a"}
+    assert chance_of(with_("zones", world), Dns.DEAD) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "world"),
+    [
+        ("dns-affinity", cluster(network=ROUTED)),
+        ("dns-affinity", replace(STORY, dns=None)),
+        ("bgp-on-control-plane", cluster(network=ROUTED)),
+        ("bgp-on-control-plane", cluster(network=replace(CALICO, peers=()))),
+        ("nodelocal-dns", cluster(network=replace(CALICO, nodelocal_dns=True))),
+        (
+            "longer-tolerations",
+            replace(STORY, pods=tuple(replace(p, spec=dns_spec(None)) for p in STORY.pods)),
+        ),
+        ("zones", STORY),
+        ("zones", cluster(zones=("a", "b"))),
+        ("spread", replace(STORY, dns=None)),
+    ],
+)
+def test_what_does_not_apply_leaves_the_world_as_it_is_and_says_why(name: str, world: World) -> None:
+    assert MITIGATIONS[name].apply(world, plan_of(world)) is world
+    assert f"{name} changes nothing: " in mitigated(world, plan_of(world), [name]).assumptions[-1]
+
+
+@pytest.mark.parametrize("name", MITIGATIONS)
+def test_in_place_already_it_changes_nothing_more(name: str) -> None:
+    world = cluster(workers=3, zones=("a",))
+    once = MITIGATIONS[name].apply(world, plan_of(world))
+    assert once is not world
+    assert MITIGATIONS[name].apply(once, plan_of(world)) is once
+
+
+def test_kube_dns_that_must_leave_is_elsewhere() -> None:
+    pods = tuple(replace(pod, node="cp-1") if "coredns" in pod.name else pod for pod in STORY.pods)
+    changed = mitigated(replace(STORY, pods=pods), plan_of(STORY), ["dns-affinity"])
+    assert sorted(pod.node for pod in changed.pods if "coredns" in pod.name) == ["worker-1", "worker-2"]
+
+
+# -- what to apply -------------------------------------------------------------------------------------------
+
+
+def test_kube_dns_is_kept_off_by_the_label_that_only_those_nodes_have() -> None:
+    affinity = patch_of("dns-affinity")["affinity"]["nodeAffinity"]
+    assert affinity["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"] == [
+        {"matchExpressions": [{"key": CONTROL_PLANE_LABEL, "operator": "DoesNotExist"}]}
+    ]
+
+
+def test_it_is_kept_off_by_name_where_no_label_tells_them_apart() -> None:
+    selector = "kubernetes.io/hostname == 'worker-1'"
+    world = cluster(network=replace(CALICO, peers=(replace(CALICO.peers[0], node_selector=selector),)))
+    terms = patch_of("dns-affinity", world)["affinity"]["nodeAffinity"][
+        "requiredDuringSchedulingIgnoredDuringExecution"
+    ]["nodeSelectorTerms"]
+    wanted = {"key": "kubernetes.io/hostname", "operator": "NotIn", "values": ["cp-1", "worker-2"]}
+    assert terms == [{"matchExpressions": [wanted]}]
+
+
+def test_what_it_required_before_stays_required() -> None:
+    linux = Requirement(key="kubernetes.io/os", operator="In", values=("linux",))
+    spec = dns_spec()
+    assert spec.affinity
+    own = replace(spec, affinity=replace(spec.affinity, required_nodes=(NodeTerm(requirements=(linux,)),)))
+    pods = tuple(replace(pod, spec=own) if "coredns" in pod.name else pod for pod in STORY.pods)
+    affinity = patch_of("dns-affinity", replace(STORY, pods=pods))["affinity"]["nodeAffinity"]
+    (term,) = affinity["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    assert [each["key"] for each in term["matchExpressions"]] == ["kubernetes.io/os", CONTROL_PLANE_LABEL]
+
+
+def test_longer_tolerations_keep_the_others() -> None:
+    tolerations = patch_of("longer-tolerations")["tolerations"]
+    assert {"key": CONTROL_PLANE_LABEL, "operator": "Equal", "effect": "NoSchedule"} in tolerations
+    longer = [each for each in tolerations if "tolerationSeconds" in each]
+    assert [each["tolerationSeconds"] for each in longer] == [3600, 3600]
+
+
+def test_they_outlast_a_long_cut() -> None:
+    world = cluster(control_plane=PRODUCTION)
+    plan = Plan(cut_nodes=workers_of(world), cut_for_s=7200, horizon_s=8000)
+    assert '"tolerationSeconds":14460' in MITIGATIONS["longer-tolerations"].how(world, plan)
+
+
+def test_the_peer_is_an_object_that_could_be_applied() -> None:
+    command = MITIGATIONS["bgp-on-control-plane"].how(STORY, plan_of(STORY))
+    applied = json.loads(command.splitlines()[2])
+    assert applied["kind"] == "BGPPeer"
+    assert applied["spec"] == {
+        "peerIP": "172.18.0.5",
+        "asNumber": 64512,
+        "nodeSelector": f"has({CONTROL_PLANE_LABEL})",
+    }
+
+
+def test_a_zone_is_a_label() -> None:
+    world = cluster(workers=3, zones=("a",))
+    assert "kubectl label node cp-1 topology.kubernetes.io/zone=a --overwrite" in MITIGATIONS["zones"].how(
+        world, plan_of(world)
+    )
+
+
+def test_nodelocal_dns_is_given_kube_dns_address() -> None:
+    assert "s/__PILLAR__DNS__SERVER__/10.2.112.10/g" in MITIGATIONS["nodelocal-dns"].how(
+        STORY, plan_of(STORY)
+    )
+
+
+# -- advice --------------------------------------------------------------------------------------------------
+
+
+def test_advice_begins_with_what_prevents_it() -> None:
+    plan = plan_of(STORY)
+    found = advised(rehearse(STORY, plan, samples=12), STORY, plan, samples=12)
+    names = [each.mitigation for each in found.advice]
+    assert names[:3] == ["dns-affinity", "bgp-on-control-plane", "longer-tolerations"]
+    assert set(names[3:]) == {"nodelocal-dns", "spread"}
+    assert "passed instead of deviated" in found.advice[0].effect
+    assert all(each.how for each in found.advice)
+
+
+def test_its_order_is_that_of_the_scores() -> None:
+    plan = plan_of(STORY)
+    found = advised(rehearse(STORY, plan, samples=12), STORY, plan, samples=12)
+    scores = [score(with_(each.mitigation)) for each in found.advice]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_nothing_is_advised_where_it_heals_by_itself_or_nothing_is_known() -> None:
+    healed = cluster(network=ROUTED)
+    unknown = replace(STORY, dns=None)
+    for world in (healed, unknown):
+        plan = plan_of(world)
+        assert advised(rehearse(world, plan, samples=8), world, plan).advice == ()
+
+
+def test_what_changes_nothing_says_so() -> None:
+    pods = tuple(replace(pod, node="cp-1") if "coredns" in pod.name else pod for pod in STORY.pods)
+    world = replace(STORY, pods=pods)
+    plan = plan_of(world)
+    found = advised(rehearse(world, plan, samples=8), world, plan, samples=8)
+    effects = {each.mitigation: each.effect for each in found.advice}
+    assert effects["longer-tolerations"] == NO_EFFECT

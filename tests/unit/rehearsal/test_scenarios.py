@@ -1,0 +1,94 @@
+"""A sweep's scenarios: read strictly, played each as if alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from worlds import cluster
+
+from chaosext.model.errors import Refused
+from chaosext.rehearsal.rehearse import rehearse
+from chaosext.rehearsal.scenarios import Scenario, Sweep, scenarios_from, seconds
+
+WORLD = cluster(zones=("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("text", "means"), [("480s", 480), ("8m", 480), ("1h2m3s", 3723), ("500ms", 0.5), ("90", 90), (7.5, 7.5)]
+)
+def test_durations_are_gos_or_seconds(text: object, means: float) -> None:
+    assert seconds(text) == means
+
+
+@pytest.mark.parametrize("text", ["", "soon", "5 m", "-3s", "1m-2s", True, None, "1e3", "nan"])
+def test_what_is_no_duration_is_none(text: object) -> None:
+    with pytest.raises(ValueError, match="no duration"):
+        seconds(text)
+
+
+def test_a_scenario_takes_what_it_leaves_out_from_the_command_line() -> None:
+    given = [{"cut_for": "30s"}, {"name": "b", "cut_nodes": ["worker-1", "worker-2"], "with": "dns-affinity"}]
+    first, second = scenarios_from(given, Scenario(cut_nodes="worker-2", horizon_s=300, seed=7))
+    assert (first.name, first.cut_nodes, first.cut_for_s, first.horizon_s, first.seed) == (
+        "1",
+        "worker-2",
+        30,
+        300,
+        7,
+    )
+    assert (second.name, second.cut_nodes, second.mitigations) == (
+        "b",
+        "worker-1,worker-2",
+        ("dns-affinity",),
+    )
+
+
+def test_a_mapping_of_scenarios_is_a_list_of_them() -> None:
+    assert len(scenarios_from({"scenarios": [{}, {}]}, Scenario())) == 2
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        {},
+        [],
+        "x",
+        [3],
+        [{"cut-nodes": "x"}],
+        [{"cut_for": "long"}],
+        [{"with": ["luck"]}],
+        [{"seed": "x"}],
+        [{"seed": True}],
+        [{1: 2}],
+    ],
+)
+def test_what_is_no_list_of_scenarios_is_refused(value: Any) -> None:
+    with pytest.raises(Refused, match="scenario") as refused:
+        scenarios_from(value, Scenario())
+    assert refused.value.fix
+
+
+def test_each_is_played_as_if_alone() -> None:
+    sweep = Sweep(WORLD, samples=8)
+    wanted = Scenario(name="x", cut_for_s=120, horizon_s=300)
+    for each in (wanted, Scenario(name="y", cut_nodes="worker-1", cut_for_s=60, horizon_s=300), wanted):
+        alone = rehearse(WORLD, each.plan(WORLD), samples=8).to_json()
+        row = sweep.play(each)
+        assert (row["verdict"], row["outcomes"]) == (alone["verdict"], alone["outcomes"])
+
+
+def test_one_with_a_mitigation_leaves_the_others_alone() -> None:
+    sweep, plain = Sweep(WORLD, samples=8), Scenario(cut_for_s=120, horizon_s=300)
+    kept_off = Scenario(cut_for_s=120, horizon_s=300, mitigations=("dns-affinity",))
+    assert [sweep.play(each)["verdict"] for each in (plain, kept_off, plain)] == [
+        "deviated",
+        "passed",
+        "deviated",
+    ]
+
+
+def test_a_scenario_that_cant_be_played_is_named() -> None:
+    with pytest.raises(Refused, match="scenario odd: --cut-nodes"):
+        Sweep(WORLD).play(Scenario(name="odd", cut_nodes="worker-9"))

@@ -1,0 +1,42 @@
+"""Which nodes --cut-nodes means: names, or a label selector as kubectl has them."""
+
+from __future__ import annotations
+
+import pytest
+from worlds import cluster
+
+from chaosext.model.errors import Refused
+from chaosext.rehearsal.targets import cut_nodes
+
+WORLD = cluster(workers=4, zones=("a", "b"))
+WORKERS = {"worker-1", "worker-2", "worker-3", "worker-4"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "means"),
+    [
+        ("", WORKERS),
+        ("worker-1", {"worker-1"}),
+        (" cp-1, worker-2 ", {"cp-1", "worker-2"}),
+        ("topology.kubernetes.io/zone=b", {"worker-2", "worker-4"}),
+        ("topology.kubernetes.io/zone == b", {"worker-2", "worker-4"}),
+        ("topology.kubernetes.io/zone!=b", {"cp-1", "worker-1", "worker-3"}),
+        ("topology.kubernetes.io/zone in (a, b)", WORKERS),
+        ("topology.kubernetes.io/zone notin (a),topology.kubernetes.io/zone", {"worker-2", "worker-4"}),
+        ("node-role.kubernetes.io/control-plane", {"cp-1"}),
+        ("!node-role.kubernetes.io/control-plane", WORKERS),
+        (
+            "kubernetes.io/hostname in (worker-1,worker-3),topology.kubernetes.io/zone=a",
+            {"worker-1", "worker-3"},
+        ),
+    ],
+)
+def test_nodes_are_named_or_selected(wanted: str, means: set[str]) -> None:
+    assert cut_nodes(WORLD, wanted) == means
+
+
+@pytest.mark.parametrize("wanted", ["worker-9", "worker-1,worker-9", "zone=b", "a in b", "(", "x=(y)"])
+def test_what_means_no_node_is_refused(wanted: str) -> None:
+    with pytest.raises(Refused, match="--cut-nodes") as refused:
+        cut_nodes(WORLD, wanted)
+    assert "cp-1" in refused.value.fix
