@@ -1,0 +1,194 @@
+"""`chaosext rehearse` as people and pipelines call it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chaosext.cli.main import invoke
+from chaosext.cli.rehearse import MITIGATIONS
+from chaosext.rehearsal import mitigations
+
+SNAPSHOTS = Path(__file__).parents[3] / "examples" / "snapshots"
+STORY, MITIGATED = str(SNAPSHOTS / "story.json"), str(SNAPSHOTS / "mitigated.json")
+LARGER = str(SNAPSHOTS / "larger.json.gz")
+SHORT = ("--cut-for", "120s", "--horizon", "300s", "--samples", "12")
+
+
+@pytest.fixture
+def rehearse(capsys: pytest.CaptureFixture[str]) -> Any:
+    def calling(*arguments: str) -> tuple[int, str]:
+        code = invoke(["rehearse", *arguments])
+        said = capsys.readouterr()
+        return code, said.out + said.err
+
+    return calling
+
+
+def test_the_bundled_snapshots_tell_the_story(rehearse: Any) -> None:
+    verdicts = {}
+    for path in (STORY, MITIGATED, LARGER):
+        code, said = rehearse("--snapshot", path, "--no-advice", "--json", "--samples", "12")
+        assert code == 0
+        found = json.loads(said)
+        verdicts[path] = found["verdict"], found["dns"]["after_heal"], found["self_heals"]
+    assert verdicts[STORY] == ("deviated", "dead", False)
+    assert verdicts[MITIGATED] == ("passed", "resolvable", True)
+    assert verdicts[LARGER][1] in ("partial", "resolvable")
+
+
+def test_the_json_is_as_the_schema_says(rehearse: Any) -> None:
+    _, said = rehearse("--snapshot", STORY, *SHORT, "--json")
+    found = json.loads(said)
+    keys = {
+        "schema",
+        "assumptions",
+        "timings",
+        "timeline",
+        "dns",
+        "mesh",
+        "workloads",
+        "self_heals",
+        "verdict",
+    }
+    assert keys | {"advice", "outcomes", "method"} == found.keys()
+    assert found["schema"] == "chaosext.rehearsal/v1"
+    assert {"during_cut", "after_heal", "per_node"} <= found["dns"].keys()
+    for event in found["timeline"]:
+        assert event["t_min_s"] <= event["t_s"] <= event["t_max_s"]
+        assert 0 < event["probability"] <= 1
+    assert sum(each["probability"] for each in found["outcomes"]) == pytest.approx(1.0, abs=0.01)
+    assert {"mitigation", "effect", "how"} == found["advice"][0].keys()
+
+
+def test_people_read_when_what_how_likely_why_and_what_would_help(rehearse: Any) -> None:
+    _, said = rehearse("--snapshot", STORY, *SHORT)
+    for wanted in (
+        "prediction: deviated, it does not heal by itself",
+        "DNS after the heal: dead: 2 of 2 kube-dns Pods on cp-1",
+        "node_not_ready",
+        "2 × Node: worker-1 and worker-2: Ready is Unknown [kube-controller-manager: node lifecycle controller]",
+        "resolvable  dead        resolvable  2 nodes, worker-1 and worker-2",
+        "1. dns-affinity: passed instead of deviated",
+        "kubectl --namespace kube-system patch deployment coredns",
+    ):
+        assert wanted in said
+
+
+def test_two_runs_print_the_same_bytes() -> None:
+    """In processes of their own, whose hashes differ."""
+    command = [sys.executable, "-c", "from chaosext.cli.main import main; main()", "rehearse", "--json"]
+    outputs = {
+        subprocess.run(
+            [*command, "--snapshot", path, *SHORT],
+            capture_output=True,
+            check=True,
+            timeout=120,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        ).stdout
+        for path in (STORY,)
+        for seed in ("1", "2")
+    }
+    assert len(outputs) == 1
+
+
+def test_the_network_is_not_touched(rehearse: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a rehearsal opened a socket")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setenv("KUBECONFIG", "/nowhere")
+    assert rehearse("--snapshot", STORY, *SHORT)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ((STORY, "--fail-on", "deviated"), 10),
+        ((STORY, "--fail-on", "unknown"), 0),
+        ((STORY, "--with", "dns-affinity", "--fail-on", "deviated"), 0),
+        ((MITIGATED, "--fail-on", "deviated", "--fail-on", "unknown"), 0),
+    ],
+)
+def test_a_pipeline_is_told_by_the_exit_code(rehearse: Any, arguments: tuple[str, ...], code: int) -> None:
+    assert rehearse("--snapshot", *arguments, *SHORT, "--no-advice")[0] == code
+
+
+def test_what_cant_be_known_can_fail_a_pipeline_too(rehearse: Any, tmp_path: Path) -> None:
+    listed = json.loads(Path(STORY).read_text())
+    listed["items"] = [each for each in listed["items"] if each["kind"] != "BGPPeer"]
+    path = tmp_path / "without.json"
+    path.write_text(json.dumps(listed))
+    code, said = rehearse("--snapshot", str(path), *SHORT, "--fail-on", "unknown")
+    assert code == 30
+    assert "whether it heals is not known" in said
+    assert "no BGPPeer in the snapshot" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--snapshot", "/nowhere.json"), "/nowhere.json"),
+        (("--snapshot", STORY, "--cut-nodes", "worker-9"), "--cut-nodes"),
+        (("--snapshot", STORY, "--cut-for", "soon"), "--cut-for"),
+        (("--snapshot", STORY, "--cut-for", "0s"), "--cut-for"),
+        (("--snapshot", STORY, "--cut-for", "400s", "--horizon", "300s"), "--horizon"),
+        (("--snapshot", STORY, "--rollback-at", "10s"), "rollback"),
+        (("--snapshot", STORY, "--with", "luck"), "--with"),
+        (("--snapshot", STORY, "--controller-manager-arg", "x=1"), "--controller-manager-arg"),
+        (("--snapshot", STORY, "--cut-at", "2026-11-23T10:00:00"), "--cut-at"),
+        (("--snapshot", STORY, "--samples", "0"), "--samples"),
+        (("--snapshot", STORY, "--sweep", "/nowhere.yaml"), "--sweep"),
+        ((), "--snapshot"),
+    ],
+)
+def test_bad_input_is_refused_with_its_field(rehearse: Any, arguments: tuple[str, ...], says: str) -> None:
+    code, said = rehearse(*arguments)
+    assert code == 20
+    assert says in said
+
+
+def test_a_sweep_has_a_line_for_each_scenario_in_their_order(rehearse: Any, tmp_path: Path) -> None:
+    path = tmp_path / "scenarios.yaml"
+    path.write_text("- {name: all, cut_for: 120s}\n- {name: helped, cut_for: 120s, with: [dns-affinity]}\n")
+    code, said = rehearse("--snapshot", STORY, *SHORT, "--sweep", str(path), "--fail-on", "deviated")
+    assert code == 10
+    lines = said.splitlines()
+    assert lines[1].startswith("deviated")
+    assert lines[1].endswith("all")
+    assert lines[2].startswith("passed")
+    assert lines[-1] == "in all: 1 deviated, 1 passed"
+
+
+def test_many_scenarios_on_all_cores_are_as_one_by_one(rehearse: Any, tmp_path: Path) -> None:
+    path = tmp_path / "scenarios.json"
+    wanted = [{"cut_for": f"{30 + 10 * at}s", "seed": at} for at in range(12)]
+    path.write_text(json.dumps(wanted))
+    _, said = rehearse("--snapshot", STORY, *SHORT, "--sweep", str(path), "--json")
+    together = json.loads(said)["scenarios"]
+    path.write_text(json.dumps(wanted[5:7]))
+    _, said = rehearse("--snapshot", STORY, *SHORT, "--sweep", str(path), "--json")
+    alone = json.loads(said)["scenarios"]
+    unnamed = [{**row, "name": ""} for row in together[5:7]]
+    assert unnamed == [{**row, "name": ""} for row in alone]
+
+
+@pytest.mark.parametrize("text", ["{", "a: [", "x", "- {cut_nodez: a}", "\x00"])
+def test_a_file_that_holds_no_scenarios_is_refused(rehearse: Any, tmp_path: Path, text: str) -> None:
+    path = tmp_path / "scenarios.yaml"
+    path.write_text(text)
+    code, said = rehearse("--snapshot", STORY, "--sweep", str(path))
+    assert code == 20
+    assert "scenario" in said
+
+
+def test_the_mitigations_on_offer_are_those_that_there_are() -> None:
+    assert tuple(mitigations.MITIGATIONS) == MITIGATIONS

@@ -1,0 +1,167 @@
+"""`chaosext snapshot` against a little API server: paged, whole or not at all, and nothing secret in it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlparse
+
+import pytest
+
+from chaosext.cli.main import invoke
+from chaosext.cluster import client
+from chaosext.cluster.client import PATHS, Cluster
+from chaosext.rehearsal.least import WANTED
+from chaosext.rehearsal.snapshot import read_snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STORY = Path(__file__).parents[3] / "examples" / "snapshots" / "story.json"
+CALICOS = ("BGPPeer", "BGPConfiguration", "IPPool")
+PAGE = 5
+
+
+class Api(ThreadingHTTPServer):
+    """Serves the story's objects in pages. `missing`: kinds that it answers 404 to; `forbidden`: 403."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.missing: set[str] = set()
+        self.forbidden: set[str] = set()
+        self.asked: list[str] = []
+        self.items = json.loads(STORY.read_text())["items"]
+        self.kinds = {_path(each.plural, each.namespace): each.kind for each in WANTED}
+
+    def reply(self, path: str, query: dict[str, list[str]]) -> tuple[int, dict[str, Any]]:
+        self.asked.append(path)
+        if path == "/version":
+            return 200, {"gitVersion": "v1.34.4"}
+        kind = self.kinds[path]
+        if kind in self.missing or kind in self.forbidden:
+            return 404 if kind in self.missing else 403, {"message": f"no {kind}"}
+        found = [_with_secrets(each) for each in self.items if each["kind"] == kind]
+        start = int(query.get("continue", ["0"])[0])
+        more = str(start + PAGE) if start + PAGE < len(found) else ""
+        return 200, {
+            "kind": f"{kind}List",
+            "metadata": {"continue": more},
+            "items": found[start : start + PAGE],
+        }
+
+
+def _path(plural: str, namespace: str) -> str:
+    return PATHS[plural].format(ns=f"namespaces/{namespace}/" if namespace else "")
+
+
+def _with_secrets(each: dict[str, Any]) -> dict[str, Any]:
+    made = json.loads(json.dumps(each))
+    made["metadata"].setdefault("annotations", {})["note"] = "s3cr3t"
+    for container in made.get("spec", {}).get("containers") or ():
+        container["env"] = [{"name": "PASSWORD", "value": "s3cr3t"}]
+    return {key: value for key, value in made.items() if key not in ("kind", "apiVersion")}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Api
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        asked = urlparse(self.path)
+        status, said = self.server.reply(asked.path, parse_qs(asked.query))
+        data = json.dumps(said).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+@pytest.fixture
+def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+    from kubernetes.client import Configuration
+
+    server = Api()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    configuration = Configuration(host=f"http://127.0.0.1:{server.server_port}")
+    cluster = Cluster(context="kind-test", configuration=configuration)
+    monkeypatch.setattr(client.Cluster, "connect", lambda *_, **__: cluster)
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_snapshot_is_a_plain_list_that_is_rehearsed_like_the_cluster(api: Api, tmp_path: Path) -> None:
+    path = tmp_path / "c.json"
+    assert invoke(["snapshot", "-o", str(path)]) == 0
+    listed = json.loads(path.read_text())
+    assert (listed["kind"], listed["apiVersion"]) == ("List", "v1")
+    assert "s3cr3t" not in path.read_text()
+    taken, bundled = read_snapshot([path]), read_snapshot([STORY])
+    assert [pod.subject for pod in taken.pods] == [pod.subject for pod in bundled.pods]
+    assert taken.nodes == bundled.nodes
+    assert taken.network == bundled.network
+    assert taken.control_plane.version == "v1.34.4"
+    assert taken.taken_at is not None
+    assert taken.missing == frozenset()
+
+
+def test_it_is_asked_for_page_by_page(api: Api, tmp_path: Path) -> None:
+    invoke(["snapshot", "-o", str(tmp_path / "c.json")])
+    pods = sum(each["kind"] == "Pod" for each in api.items)
+    assert api.asked.count("/api/v1/pods") == -(-pods // PAGE)
+
+
+def test_it_is_zipped_where_its_name_says_so(api: Api, tmp_path: Path) -> None:
+    path = tmp_path / "c.json.gz"
+    assert invoke(["snapshot", "-o", str(path)]) == 0
+    assert json.loads(gzip.decompress(path.read_bytes()))["kind"] == "List"
+
+
+def test_without_calico_it_says_so_and_is_written(
+    api: Api, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    api.missing.update(CALICOS)
+    assert invoke(["snapshot", "-o", str(tmp_path / "c.json")]) == 0
+    assert "not in the snapshot: BGPPeer (the cluster doesn't know this kind)" in capsys.readouterr().err
+    assert "BGPPeer" in " ".join(read_snapshot([tmp_path / "c.json"]).missing)
+
+
+def test_what_may_not_be_read_is_said(api: Api, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    api.forbidden.add("PodDisruptionBudget")
+    assert invoke(["snapshot", "-o", str(tmp_path / "c.json")]) == 0
+    assert "not in the snapshot: PodDisruptionBudget" in capsys.readouterr().err
+    assert "PodDisruptionBudget" in read_snapshot([tmp_path / "c.json"]).missing
+
+
+@pytest.mark.parametrize("kind", ["Node", "Pod"])
+def test_without_nodes_or_pods_there_is_none_and_no_half_file(api: Api, tmp_path: Path, kind: str) -> None:
+    api.forbidden.add(kind)
+    assert invoke(["snapshot", "-o", str(tmp_path / "c.json")]) == 20
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cant_be_written_is_refused(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["snapshot", "-o", "/nowhere/c.json"]) == 20
+    assert "--output /nowhere/c.json" in capsys.readouterr().err
+
+
+def test_it_may_go_to_stdout(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["snapshot", "-o", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["kind"] == "List"
+
+
+def test_the_documented_rights_are_those_that_it_needs() -> None:
+    import yaml
+
+    role = yaml.safe_load((STORY.parents[2] / "deploy" / "rehearsal" / "rbac.yaml").read_text())
+    granted = {name for rule in role["rules"] for name in rule["resources"]}
+    assert granted == {each.plural for each in WANTED}
+    assert {verb for rule in role["rules"] for verb in rule["verbs"]} == {"get", "list"}
