@@ -110,8 +110,12 @@ def _argument(resolved: Resolved, func: str, name: str) -> float | None:
 
 def _take(cluster: Cluster, path: Path) -> None:
     """Raises `Unreachable` where it takes too long, `Refused` where the cluster is too large or may not be read."""
-    with gzip.open(path, "wt", encoding="utf-8") as file:
-        file.writelines(_bounded(Taking(cluster=cluster, page_s=TAKEN_WITHIN_S)))
+    try:
+        with gzip.open(path, "wt", encoding="utf-8") as file:
+            file.writelines(_bounded(Taking(cluster=cluster, page_s=TAKEN_WITHIN_S)))
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _bounded(taking: Taking) -> Iterator[str]:

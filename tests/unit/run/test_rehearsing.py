@@ -1,0 +1,139 @@
+"""A run's own rehearsal: of the cut that the experiment makes, bounded, and never a reason not to run."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from chaosext.model.errors import Unreachable
+from chaosext.model.timeline import Kind
+from chaosext.run import rehearsing
+from chaosext.run.directory import RunDirectory
+from chaosext.run.reading.experiment import load_experiment
+from chaosext.run.reading.resolve import resolve
+from chaosext.run.rehearsing import Course, course_of, rehearse_run
+
+if TYPE_CHECKING:
+    from chaosext.run.reading.resolve import Resolved
+
+ROOT = Path(__file__).parents[3]
+SNAPSHOTS = ROOT / "examples" / "snapshots"
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> RunDirectory:
+    return RunDirectory("20261123t000000abcd", tmp_path)
+
+
+@pytest.fixture
+def resolved() -> Resolved:
+    return resolve(load_experiment(ROOT / "experiments" / "control-plane-partition.yaml"))
+
+
+@pytest.fixture
+def of(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The cluster shows what a bundled snapshot has."""
+
+    def showing(name: str) -> None:
+        def take(_: object, path: Path) -> None:
+            with gzip.open(path, "wb") as file, (SNAPSHOTS / name).open("rb") as source:
+                shutil.copyfileobj(source, file)
+
+        monkeypatch.setattr(rehearsing, "connect", lambda _: None)
+        monkeypatch.setattr(rehearsing, "_take", take)
+
+    return showing
+
+
+def test_the_experiments_course_is_read_from_its_arguments(
+    resolved: Resolved, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert course_of(resolved) == Course(ttl_s=120, moves_s=90, settle_s=120)
+    monkeypatch.setenv("CHAOSEXT_TTL_S", "600")
+    longer = resolve(resolved.experiment)
+    assert course_of(longer) == Course(ttl_s=600, moves_s=90, settle_s=120)
+
+
+def test_the_storys_heal_is_expected_once_kube_dns_has_moved(
+    resolved: Resolved, directory: RunDirectory, of: Any
+) -> None:
+    of("story.json")
+    found, problem = rehearse_run(resolved, directory)
+    assert problem == ""
+    assert found
+    assert found.verdict.value == "deviated"
+    times = {event.kind: event.t_s for event in found.timeline if event.kind in (Kind.HEAL, Kind.ROLLBACK)}
+    assert 40 < times[Kind.HEAL] < 65
+    assert times[Kind.ROLLBACK] == times[Kind.HEAL] + 120
+    said = json.loads((directory.path / "rehearsal.json").read_text())
+    assert said == json.loads(json.dumps(found.to_json()))
+    assert (directory.path / "snapshot.json.gz").exists()
+
+
+def test_where_kube_dns_stays_pending_the_heal_comes_when_all_of_it_is_gone(
+    resolved: Resolved, directory: RunDirectory, of: Any
+) -> None:
+    of("mitigated.json")
+    found, _ = rehearse_run(resolved, directory)
+    assert found
+    assert found.verdict.value == "passed"
+    assert next(event.t_s for event in found.timeline if event.kind is Kind.HEAL) < 65
+
+
+@pytest.mark.parametrize("error", [Unreachable("no answer"), KeyError("items"), OSError(28, "No space left")])
+def test_a_rehearsal_that_fails_is_a_line(
+    resolved: Resolved, directory: RunDirectory, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(rehearsing, "connect", fail)
+    found, problem = rehearse_run(resolved, directory)
+    assert found is None
+    assert problem.startswith(f"not rehearsed: {type(error).__name__}")
+    assert not (directory.path / "rehearsal.json").exists()
+
+
+def test_what_cuts_nothing_is_not_rehearsed(resolved: Resolved, directory: RunDirectory) -> None:
+    resolved.experiment["method"] = []
+    assert rehearse_run(resolved, directory) == (None, "")
+    assert list(directory.path.iterdir()) == []
+
+
+class Slow:
+    """A cluster that answers for ever."""
+
+    context = "kind-slow"
+
+    def pages(self, plural: str, **_: Any) -> Any:
+        while True:
+            yield {"items": [{"metadata": {"name": "x", "namespace": "y"}}] * 500}
+
+    def request(self, *_: Any, **__: Any) -> dict[str, Any]:
+        return {}
+
+
+def test_it_waits_for_no_cluster_longer_than_it_may(
+    resolved: Resolved, directory: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rehearsing, "connect", lambda _: Slow())
+    monkeypatch.setattr(rehearsing, "TAKEN_WITHIN_S", 0.2)
+    found, problem = rehearse_run(resolved, directory)
+    assert found is None
+    assert "no snapshot within 0.2 s" in problem
+    assert list(directory.path.iterdir()) == []
+
+
+def test_where_it_does_not_move_the_heal_comes_when_the_experiment_stops_waiting(
+    resolved: Resolved, directory: RunDirectory, of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of("story.json")
+    monkeypatch.setenv("CHAOSEXT_MOVE_TIMEOUT_S", "20")
+    found, _ = rehearse_run(resolve(resolved.experiment), directory)
+    assert found
+    assert next(event.t_s for event in found.timeline if event.kind is Kind.HEAL) == 20
