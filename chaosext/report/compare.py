@@ -10,11 +10,15 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from chaosext.model.result import Lane, length_s
-from chaosext.model.timeline import Kind
 from chaosext.model.verdict import Outcome
+from chaosext.observe.leaf_view import SOURCE as LEAF
+from chaosext.observe.placement import node_of
+from chaosext.report.account import Account
+from chaosext.report.chart import TOLD_BY_OTHERS
 from chaosext.report.foresight import foresight
 from chaosext.report.losses import FELT
 from chaosext.report.owners import lasting
+from chaosext.report.stretches import lanes_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -147,7 +151,7 @@ def _doubts(first: RunData, second: RunData) -> Iterator[str]:
     for which, data in (("first", first), ("second", second)):
         if data.result.verdict.outcome in RULED:
             yield f"the {which} run is {data.result.verdict.outcome.value}: what it has no outage of may well fail"
-        if data.result.unobserved:
+        if Account(data.result).gaps():
             yield f"in the {which} run not everything was observed: what is missing there is no health"
     if bool(first.stretches) != bool(second.stretches):
         yield "sentinels watched in one of the two only"
@@ -175,14 +179,9 @@ def _unpeered(result: RunResult) -> str | None:
 
 def _moved_to(result: RunResult) -> str | None:
     """The nodes on which kube-dns was placed between cut and heal."""
-    heal_s = next((event.t_s for event in result.events if event.kind is Kind.HEAL), float("inf"))
-    bound = (
-        event.detail.removeprefix("to ")
-        for event in result.events
-        if event.kind is Kind.POD_BOUND and "/kube-system/" in event.object and 0 < event.t_s < heal_s
-        if "dns" in event.object
-    )
-    return ", ".join(sorted(set(bound))) or None
+    account = Account(result)
+    bound = {node_of(event) for event in account.bound() if event.t_s < account.heal_s}
+    return ", ".join(sorted(bound)) or None
 
 
 def _timing(first: RunData, second: RunData) -> Iterator[Pair]:
@@ -244,15 +243,17 @@ def _difference(
         name=name,
         first=one,
         second=two,
-        change=_change(one, two, name, runs),
+        change=_change(one, two, (lane, name), runs),
     )
 
 
-def _change(one: Length | None, two: Length | None, name: str, runs: tuple[RunData, RunData]) -> Change:
+def _change(
+    one: Length | None, two: Length | None, what: tuple[Lane, str], runs: tuple[RunData, RunData]
+) -> Change:
     """That there was no outage is said only of a run that looked; how long one was, only where its end was seen."""
     if one is None or two is None:
         change, found, other = (Change.NEW, two, runs[0]) if one is None else (Change.GONE, one, runs[1])
-        return Change.NOT_KNOWN if _is_blind(other, name, found) else change
+        return Change.NOT_KNOWN if _is_blind(other, *what, found) else change
     if one.is_open or two.is_open:
         return _CHANGES_OF_ENDLESS[one.is_open, two.is_open]
     apart_s = two.seconds - one.seconds
@@ -269,11 +270,22 @@ _CHANGES_OF_ENDLESS = {
 """By whether it was not back when the first run ended, and the second."""
 
 
-def _is_blind(data: RunData, name: str, elsewhere: Length | None) -> bool:
+def _is_blind(data: RunData, lane: Lane, name: str, elsewhere: Length | None) -> bool:
     """Whether `data` can't tell of an outage of the object that the other run had: nobody looked, or it was over."""
-    node = name.removeprefix("Node/").partition(" ")[0]
     over = elsewhere is not None and all(start_s > data.result.end_s for start_s, _ in elsewhere.windows)
-    return over or data.result.verdict.outcome in RULED or bool(data.result.unobserved.get(node))
+    return over or data.result.verdict.outcome in RULED or not _watched(data, lane, name)
+
+
+def _watched(data: RunData, lane: Lane, name: str) -> bool:
+    """Whether somebody looked all the time: a sentinel for that lane, the leaf's watch, or the API server's."""
+    if lane in TOLD_BY_OTHERS or name.startswith("Service/"):
+        return True
+    if name.startswith("Leaf/"):
+        return any(event.source == LEAF for event in data.result.events)
+    node = name.removeprefix("Node/").partition(" ")[0] if name.startswith("Node/") else ""
+    watching = {each for each, signals in data.stretches.items() if lane in lanes_of(signals)}
+    blind = Account(data.result).gaps().keys() & ({node} if node else watching)
+    return bool({node} & watching if node else watching) and not blind
 
 
 def _place(outage: Outage) -> tuple[bool, int, float, str, str]:

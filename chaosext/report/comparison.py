@@ -23,8 +23,7 @@ def markdown(comparison: Comparison) -> str:
     first, second = comparison.first.result, comparison.second.result
     changed = [each for each in comparison.outages if each.change is not Change.SAME]
     sections = (
-        f"# {capital(second.verdict.headline)}, where it was {first.verdict.headline}\n\n{gist(comparison)}\n\n"
-        f"First: `{first.run}`, second: `{second.run}`.\n",
+        f"# {title(comparison)}\n\n{gist(comparison)}\n\nFirst: `{first.run}`, second: `{second.run}`.\n",
         section("Hardly comparable", points(comparison.doubts)),
         section("Outages that changed", _outages(changed)),
         section("How long it took", _times(comparison.timing)),
@@ -32,6 +31,12 @@ def markdown(comparison: Comparison) -> str:
         section("The same in both", points(_same(comparison))),
     )
     return "\n".join(each for each in sections if each)
+
+
+def title(comparison: Comparison) -> str:
+    """What became of the verdict."""
+    first, second = (each.result.verdict.headline for each in (comparison.first, comparison.second))
+    return capital(f"{second}, both times" if first == second else f"{second}, where it was {first}")
 
 
 def gist(comparison: Comparison) -> str:
@@ -43,7 +48,7 @@ def gist(comparison: Comparison) -> str:
 
 def _outages(changed: list[Outage]) -> Iterator[str]:
     rows = [
-        (NAMES[each.lane], plain(names([each.name])), each.change.value, *_lengths(each))
+        (NAMES[each.lane], plain(names([each.name])), each.change.value, *lengths(each), _ratio(each))
         for each in changed[:TOLD]
     ]
     if rows:
@@ -52,14 +57,19 @@ def _outages(changed: list[Outage]) -> Iterator[str]:
         yield f"\n… and {len(changed) - TOLD} more."
 
 
-def _lengths(outage: Outage) -> tuple[str, str, str]:
-    ratio = "" if outage.ratio is None else f"× {outage.ratio:.2f}"
-    return length(outage.first), length(outage.second), ratio
+def lengths(outage: Outage) -> tuple[str, str]:
+    """How long something was out in each run, in words."""
+    none = "not known" if outage.change is Change.NOT_KNOWN else "–"
+    first, second = (_length(each) if each else none for each in (outage.first, outage.second))
+    return first, second
 
 
-def length(found: Length | None) -> str:
-    """How long something was out in one run, in words."""
-    return "–" if found is None else f"{duration(found.seconds)}{', not back' * found.is_open}"
+def _length(found: Length) -> str:
+    return f"{duration(found.seconds)}{', not back' * found.is_open}"
+
+
+def _ratio(outage: Outage) -> str:
+    return "" if outage.ratio is None else f"× {outage.ratio:.2f}"
 
 
 def _times(pairs: Iterable[Pair]) -> Iterator[str]:

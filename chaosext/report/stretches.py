@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from chaosext.model.malformed import MALFORMED, finite
 from chaosext.model.signal import Head, Mark, Sample, Signal
+from chaosext.observe.questions import questions
 from chaosext.observe.windows import signal_windows
 from chaosext.sentinel.record import parse_line
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from chaosext.model.result import Lane
     from chaosext.observe.windows import Span
 
 SENTINELS = "sentinels"
@@ -41,6 +43,12 @@ Stretches = Mapping[str, Mapping[Signal, tuple[Stretch, ...]]]
 
 Clocks = Mapping[str, Mapping[str, float]]
 """Node -> boot -> seconds to add to a time on the node's monotonic clock for seconds from the cut."""
+
+
+def lanes_of(signals: Iterable[Signal]) -> frozenset[Lane]:
+    """The lanes that a node's signals are watched for."""
+    head = Head(run="", node="", boot="", mono_s=0.0, wall_s=0.0, signals=tuple(signals))
+    return frozenset(question.manner.lane for question in questions(head))
 
 
 def read_stretches(run_directory: Path, run: str) -> tuple[Stretches, tuple[str, ...]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from chaosext.observe.outages import cut_windows
 from chaosext.report.compare import Change
-from chaosext.report.comparison import gist, length
+from chaosext.report.comparison import gist, lengths, title
 from chaosext.report.html import wording
 from chaosext.report.html.axis import Axis, axis_of
 from chaosext.report.html.lanes import Manner, line
@@ -65,6 +65,7 @@ def page(comparison: Comparison) -> str:
         "comparison": comparison,
         "runs": (comparison.first.result, comparison.second.result),
         "tones": [wording.tone(each.result.verdict) for each in (comparison.first, comparison.second)],
+        "title": title(comparison),
         "gist": gist(comparison),
         "lanes": tuple(_lanes(changed[:MOST_DRAWN], axis, ends_s)),
         "more": max(0, len(changed) - MOST_DRAWN),
@@ -98,21 +99,30 @@ def _lanes(changed: list[Outage], axis: Axis, ends_s: tuple[float, float]) -> It
 def _both(outage: Outage, axis: Axis, ends_s: tuple[float, float]) -> Both:
     name = names([outage.name])
     first, second = (
-        line(_track(f"{which}: {name}", found, axis, over_s), Manner(axis=axis, most_bars=MOST_BARS))
-        for which, found, over_s in (("first", outage.first, ends_s[0]), ("second", outage.second, ends_s[1]))
+        line(_track(f"{which}: {name}", found, bars), Manner(axis=axis, most_bars=MOST_BARS))
+        for which, found, bars in (
+            ("first", outage.first, _drawn(outage.change, outage.first, axis, ends_s[0])),
+            ("second", outage.second, _drawn(outage.change, outage.second, axis, ends_s[1])),
+        )
     )
     return Both(
         name=name,
         change=outage.change,
         ratio="" if outage.ratio is None else f"× {outage.ratio:.2f}",
         lines=(first, second),
-        said=(length(outage.first), length(outage.second)),
+        said=lengths(outage),
     )
 
 
-def _track(name: str, found: Length | None, axis: Axis, over_s: float) -> Track:
-    windows = found.windows if found else ()
-    return Track(name=name, bars=tuple(_bars(windows, axis, over_s)), windows=windows)
+def _track(name: str, found: Length | None, bars: Iterable[Bar]) -> Track:
+    return Track(name=name, bars=tuple(bars), windows=found.windows if found else ())
+
+
+def _drawn(change: Change, found: Length | None, axis: Axis, over_s: float) -> Iterable[Bar]:
+    """What is not known of a run was not seen in it."""
+    if found is None and change is Change.NOT_KNOWN:
+        return (Bar(axis.start_s, axis.end_s, State.UNSEEN),)
+    return _bars(found.windows if found else (), axis, over_s)
 
 
 def _bars(windows: Iterable[Window], axis: Axis, over_s: float) -> Iterator[Bar]:

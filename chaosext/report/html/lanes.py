@@ -98,7 +98,8 @@ def said(track: Track) -> str:
     more = f" and {len(track.windows) - MOST_STOPS} times more" if len(track.windows) > MOST_STOPS else ""
     unseen_s = track.seconds(State.UNSEEN)
     blind = f"; not observed for {duration(unseen_s)}" if unseen_s else ""
-    return f"{track.name}: {f'out {out}{more}' if out else 'no outage'}{blind}"
+    none = "no outage seen" if any(bar.state is not State.UNSEEN for bar in track.bars) else "nothing seen"
+    return f"{track.name}: {f'out {out}{more}' if out else none}{blind}"
 
 
 def _bar(bar: Bar, track: Track, axis: Axis) -> str:

@@ -12,8 +12,10 @@ from runs import RUNS
 from stories import BRIEFING, ONE, TWO
 
 from chaosext.model.result import Lane
+from chaosext.report.chart import TOLD_BY_OTHERS
 from chaosext.report.compare import Change, compare
 from chaosext.report.comparison import markdown
+from chaosext.report.html.beside import page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,24 +56,42 @@ def test_what_differs_by_less_than_a_sentinel_can_see_is_the_same(
 
 
 def test_what_came_and_what_went() -> None:
-    out, well = with_dns({"Node/a": ((0.0, 60.0),)}), with_dns({})
+    out, well = with_dns({f"Node/{ONE}": ((0.0, 60.0),)}), with_dns({})
     assert change(well, out) is Change.NEW
     assert change(out, well) is Change.GONE
 
 
 def test_an_outage_is_not_called_gone_where_nobody_looked() -> None:
-    out = with_dns({"Node/a": ((0.0, 60.0),)})
+    out = with_dns({f"Node/{ONE}": ((0.0, 60.0),)})
     well = with_dns({})
-    blind = replace(well, result=replace(well.result, unobserved={"a": ((10.0, 20.0),)}))
+    blind = replace(well, result=replace(well.result, unobserved={ONE: ((10.0, 20.0),)}))
+    assert change(out, well) is Change.GONE
     assert change(out, blind) is Change.NOT_KNOWN
     assert change(out, with_dns({}, RUNS["killed"])) is Change.NOT_KNOWN
     assert change(with_dns({}, RUNS["refused"]), out) is Change.NOT_KNOWN
 
 
+@pytest.mark.parametrize("lane", sorted(set(Lane) - {Lane.DNS, *TOLD_BY_OTHERS}))
+@pytest.mark.parametrize("name", [f"Node/{ONE}", "Pod/shop/cart-6c9f7d5b8-kx2vn", "Leaf/leaf → x"])
+def test_what_a_run_did_not_watch_is_not_called_gone_nor_new(lane: Lane, name: str) -> None:
+    """These runs' sentinels watched DNS, and nothing else."""
+    out = replace(WHOLE, result=replace(WHOLE.result, outages={lane: {name: ((0.0, 60.0),)}}))
+    assert change(out, with_dns({})) is Change.NOT_KNOWN
+    assert change(with_dns({}), out) is Change.NOT_KNOWN
+    assert "| 60.0 s | not known |" in markdown(compare(out, with_dns({})))
+    assert "nobody looked" in page(compare(out, with_dns({})))
+
+
+@pytest.mark.parametrize("lane", TOLD_BY_OTHERS)
+def test_what_the_api_server_tells_of_needs_no_sentinel(lane: Lane) -> None:
+    out = replace(WHOLE, result=replace(WHOLE.result, outages={lane: {"Pod/shop/cart": ((0.0, 60.0),)}}))
+    assert change(out, replace(with_dns({}), stretches={})) is Change.GONE
+
+
 def test_an_outage_is_not_called_gone_where_the_run_was_over_before_it() -> None:
     """The interrupted run ended after 23 s."""
-    over, again = with_dns({}, RUNS["interrupted"]), with_dns({"Node/a": ((20.0, 60.0),)})
-    assert change(with_dns({"Node/a": ((50.0, 60.0),)}), over) is Change.NOT_KNOWN
+    over, again = with_dns({}, RUNS["interrupted"]), with_dns({f"Node/{ONE}": ((20.0, 60.0),)})
+    assert change(with_dns({f"Node/{ONE}": ((50.0, 60.0),)}), over) is Change.NOT_KNOWN
     assert change(again, over) is Change.GONE
 
 
