@@ -13,6 +13,7 @@ from chaosext.cluster.lease import HOLDER, OWNER
 from chaosext.cluster.objects import parse_time
 from chaosext.model.claim import parsed
 from chaosext.model.errors import Refused
+from chaosext.sentinel.bird import SOCKETS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +35,7 @@ RUN = "chaosext/run"
 LINUX = ("kubernetes.io/os", "linux")
 
 RECORD_DIR = "/var/lib/chaosext"
-BIRD_DIR = "/var/run/calico"
+BIRD_DIR = SOCKETS
 """Where calico-node's BIRD has its control socket (Calico's manifest, volume `var-run-calico`); it belongs to root."""
 
 ROOT, NOBODY = 0, 65534

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from chaosext.cluster.client import NotFound
 from chaosext.cluster.peering import expected_peers
 from chaosext.model.errors import Refused
+from chaosext.run.watch.hindrances import WITHOUT
 from chaosext.sentinel.plan import Named, Plan, Sidecar
 from chaosext.steady import dns
 
@@ -114,7 +115,7 @@ def _dns_service(cluster: Cluster) -> str:
     if not addresses:
         raise Refused(
             f"Service {dns.NAMESPACE}/{dns.SERVICE} has no address, so there is no cluster DNS to watch",
-            "give it one, or set configuration.chaosext_sentinel: false to go without sentinels",
+            f"give it one, or {WITHOUT}",
         )
     return addresses[0]
 

@@ -20,6 +20,7 @@ from chaosext.observe.reader import Reader
 from chaosext.run.reach import connect_to_act
 from chaosext.run.watch import placing
 from chaosext.run.watch.hands import Hands
+from chaosext.run.watch.hindrances import WITHOUT
 from chaosext.run.watch.node_reading import NodeReading
 from chaosext.run.watch.planning import gather, plan_for, planned_anew
 from chaosext.safety.audit import Event
@@ -62,8 +63,6 @@ SHORTEST_END_S = 0.2
 LOOK_S, RETRY_S = 0.05, 0.5
 
 SWEEP = "`chaosext sweep` takes them away"
-NO_SENTINEL = "set configuration.chaosext_sentinel: false to go without"
-
 
 LONGEST_PLACING_S = PLACED_S + SAMPLED_S + REMOVE_S + 10.0
 """All of placing, with what asks the cluster before and cleans up after it."""
@@ -230,7 +229,7 @@ class Sentinels:
         deadline_s = time.monotonic() + SAMPLED_S
         while late := [node for node, each in self._readings.items() if each.samples < SAMPLES]:
             if time.monotonic() > deadline_s:
-                fix = f"let this machine reach every node at TCP port {port}, or {NO_SENTINEL}"
+                fix = f"let this machine reach every node at TCP port {port}, or {WITHOUT}"
                 raise Refused(f"the sentinels on {', '.join(late)} can't be read, or don't sample", fix)
             time.sleep(LOOK_S)
 
