@@ -238,7 +238,7 @@ def all_is_well() -> None:
 
 
 def _draw_api(rng: Random) -> dict[str, bytes]:
-    kind = rng.choice([kind for kind in PATHS if sample()["api"][kind]])
+    kind = rng.choice([kind for kind in PATHS if sample()["api"].get(kind)])
     found = sample()["api"][kind]
     single = kind in ("services", "namespaces")
     good = rng.choice(found) if single and rng.random() < 0.7 else {"items": found, "metadata": {}}

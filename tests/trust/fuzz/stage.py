@@ -49,7 +49,7 @@ class Api(Cluster):
             self.touched.append(f"{method} {path}")
         if kind in self.spoilt:
             return Answer(status=200, body=_decode(self.spoilt[kind], CONTEXT))
-        found = sample()["api"][kind]
+        found = sample()["api"].get(kind, [])
         if not name:
             return Answer(status=200, body={"items": _selected(found, path, more.get("query") or {})})
         named = [each for each in found if each["metadata"]["name"] == name]
