@@ -63,3 +63,11 @@ def test_a_process_is_in_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_an_owner_fits_into_a_comment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("getpass.getuser", lambda: 'a"; drop\n' * 9)
     assert re.fullmatch(r"[A-Za-z0-9@._-]{1,40}", context.owner())
+
+
+def test_a_file_in_a_folder_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    directory = RunDirectory("r1", tmp_path)
+    (directory.path / "sentinels").mkdir()
+    directory.write_json("sentinels/clocks.json", {"nodes": {}})
+    assert [each.name for each in (directory.path / "sentinels").iterdir()] == ["clocks.json"]
+    assert json.loads((directory.path / "sentinels" / "clocks.json").read_text()) == {"nodes": {}}

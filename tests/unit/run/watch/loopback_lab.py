@@ -69,6 +69,8 @@ class SentinelLab:
         self.plan = Plan(run="r1", tcp=(self.target.named,), interval_s=INTERVAL_S, timeout_s=INTERVAL_S / 2)
         self.addresses = {node: f"127.0.0.{number}" for number, node in enumerate(nodes, start=2)}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.more: dict[str, dict[str, str]] = {}
+        """Node -> variables of its sentinel's environment."""
 
     def start(self, *nodes: str) -> None:
         for node in nodes or self.addresses:
@@ -83,7 +85,9 @@ class SentinelLab:
                 "CHAOSEXT_RECORD_DIR": str(directory),
             }
             argv = [sys.executable, "-m", "chaosext.sentinel"]
-            self.processes[node] = subprocess.Popen(argv, env=os.environ | environment)
+            self.processes[node] = subprocess.Popen(
+                argv, env=os.environ | environment | self.more.get(node, {})
+            )
 
     def reader(self, node: str) -> Reader:
         return Reader(node, self.addresses[node], self.port, TOKEN)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -28,12 +30,12 @@ from chaosext.sentinel.record import head_line, parse_record, sample_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from chaosext.model.result import Window
     from chaosext.model.timeline import Event
 
 NODES = ("a", "b")
+FAKETIME = next(map(str, Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), "")
 DNS = Signal(kind=Watched.DNS_UDP, target="10.2.112.10", label="kube-dns")
 
 
@@ -214,6 +216,21 @@ def test_a_run_that_must_leave_waits_for_no_node_and_no_api_server(
     assert "chaosext sweep" in run.sentinels.problems[0]
 
 
+def test_a_run_that_is_hurried_at_its_end_waits_for_them_no_longer(
+    run: Run, lab: SentinelLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.place()
+    lab.stop("a")
+    monkeypatch.setattr(placing, "remove", lambda *_, **__: time.sleep(30))
+    monkeypatch.setattr(sentinels, "COLLECT_S", 20.0)
+    hurried = threading.Event()
+    threading.Timer(0.5, hurried.set).start()
+    left_s = time.monotonic()
+    run.sentinels.finish(hurried=hurried)
+    assert time.monotonic() - left_s < 3
+    assert "chaosext sweep" in run.sentinels.problems[0]
+
+
 def test_nodes_that_are_gone_keep_no_other_from_being_collected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -342,6 +359,22 @@ def test_a_plan_is_put_when_nothing_changes_any_more(monkeypatch: pytest.MonkeyP
     assert [expected.look() for _ in range(4)] == [plans[0]] * 4
     time.sleep(0.15)
     assert expected.look() == plans[-1]
+
+
+@pytest.mark.skipif(not FAKETIME, reason="libfaketime is not here: apt-get install faketime")
+def test_a_node_whose_wall_clock_is_90_s_ahead_is_told_so_and_its_news_are_in_time(
+    run: Run, lab: SentinelLab
+) -> None:
+    faked = {"LD_PRELOAD": FAKETIME, "FAKETIME": "+90s", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    lab.more["a"] = faked
+    run.place()
+    closed_s = run.now_s()
+    lab.target.close()
+    wait_for(lambda: len(run.of(Kind.TARGET_LOST)) == 2)
+    run.sentinels.finish()
+    skews = {node: clock.wall_skew_s for node, clock in run.sentinels.clocks.items()}
+    assert skews == {"a": pytest.approx(90, abs=1), "b": pytest.approx(0, abs=1)}
+    assert [event.t_s for event in run.of(Kind.TARGET_LOST)] == [pytest.approx(closed_s, abs=0.5)] * 2
 
 
 def test_the_clocks_are_stated_and_written_down(run: Run) -> None:
