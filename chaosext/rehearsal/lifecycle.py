@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from heapq import heapreplace
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from math import ceil, inf
 from typing import TYPE_CHECKING, Self
 
@@ -57,7 +57,7 @@ QUEUED_AGAIN = 0.01
 PASS_S, PASS_PER_NODE_S = 0.002, 2e-5
 """A pass's own length, and its share for each node, as seen; the next one comes a period after its end."""
 
-LOOKS_S = (0.0, *WATCH_LAG_S, 0.05, TAINTING_PERIOD_S)
+LOOKS_S = (0.0, WATCH_LAG_S[1], 0.06, TAINTING_PERIOD_S)
 """Bounds, from the first node's queueing, of the look at it; looks are equally likely at any time of their period."""
 
 LOOK_WEIGHTS = tuple(later - earlier for earlier, later in pairwise(LOOKS_S))
@@ -221,8 +221,8 @@ class _Controller:
         self._api = Bucket(control_plane.api_qps, control_plane.api_burst)
         self._lives, self._looks = Lives.of(count, self._call_s), _Looks(draw)
         self._states = self._at_first = self._zone_states(-inf, -inf)
-        self._queues: list[dict[int, float]] = [{} for _ in fleet.zone_names]
-        self._limiters = [Bucket(rate, 1) for rate in self._rates(self._states)]
+        self._queues: list[dict[int, float]] = [{} for _ in fleet.zone_names]  # node -> since when, in order
+        self._limiters = [Bucket(rate, 1, 1.0 if rate else 0.0) for rate in self._rates(self._states)]
         self._again: list[int] = []
         self._unmarked = list(range(count))
         self._posted_s, self._alive_s = self._heard_again()
@@ -271,7 +271,7 @@ class _Controller:
 
     def _over(self, at: float) -> bool:
         """Nothing is left to come: after the heal every node is well again, or was never lost."""
-        if at < max(self._alive_s) or any(self._again):
+        if at < max(self._alive_s) or self._again:
             return False
         lives = zip(self._lives.unknown_s, self._lives.no_execute_off_s, strict=True)
         return all(since == inf or off < inf for since, off in lives) and not self._unwell()
@@ -422,7 +422,7 @@ class _Controller:
         """NoExecute for whoever's turn comes before `limit`."""
         for queue, limiter in zip(self._queues, self._limiters, strict=True):
             while queue:
-                look = self._looks.first_from(limiter.free_from(min(queue.values())))
+                look = self._looks.first_from(limiter.free_from(next(iter(queue.values()))))
                 if look >= limit:
                     break
                 limiter.take(1, look)
@@ -430,8 +430,8 @@ class _Controller:
 
     def _take_turn(self, queue: dict[int, float], look: float) -> None:
         """Who was queued first; of those that were at the same time, any."""
-        first = min(queue.values())
-        those = [node for node, since in queue.items() if since == first]
+        first = next(iter(queue.values()))
+        those = [node for node, _ in takewhile(lambda each: each[1] == first, queue.items())]
         node = those[self._draw.choose([1.0] * len(those))]
         del queue[node]
         if self._lives.no_execute_s[node] < inf:
@@ -441,7 +441,7 @@ class _Controller:
             return
         self._lives.no_execute_s[node] = look + TAINT_CALLS * self._call_s
         if self._draw.random.random() < QUEUED_AGAIN:
-            queue[node] = look
+            self._again.append(node)
 
 
 def _all_lost(states: dict[int, ZoneState]) -> bool:

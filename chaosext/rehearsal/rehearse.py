@@ -38,7 +38,7 @@ _Name: TypeAlias = "tuple[Kind, str, str, int]"
 ENUMERATED_NODES = 3
 """Up to so many cut nodes are enumerated: a thousand ways, most of them of their leases and of the first tokens."""
 
-MAX_PATHS, ENOUGH_PLAYS = 3000, 600
+MAX_PATHS, ENOUGH_PLAYS = 3000, 300
 
 DEFAULT_SCHEDULER = "default-scheduler"
 
@@ -113,7 +113,7 @@ def _enumerated(stage: Stage, seed: int) -> tuple[list[Played[Trace]], bool]:
 
 def _samples(nodes: int) -> int:
     """As many plays as a size can afford; small ones show rarer things."""
-    return max(12, min(300, 9000 // max(1, nodes)))
+    return max(12, min(500, 6000 // max(1, nodes)))
 
 
 def _merged(stage: Stage, plays: Weighted, edges: Weighted, method: str) -> Prediction:
@@ -151,10 +151,17 @@ class _Seen:
     mark: Mark
     times: list[tuple[float, float]] = field(default_factory=list)
     nodes: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    weight: float = 0.0
+
+    def add(self, mark: Mark, weight: float) -> None:
+        self.times.append((mark.t_s, weight))
+        self.weight += weight
+        if mark.node:
+            self.nodes[mark.node] += weight
 
     @property
     def probability(self) -> float:
-        return min(1.0, sum(weight for _, weight in self.times))
+        return min(1.0, self.weight)
 
     def event(self) -> PredictedEvent:
         self.times.sort()
@@ -206,10 +213,9 @@ def _timeline(plays: Weighted) -> tuple[PredictedEvent, ...]:
     seen: dict[_Name, _Seen] = {}
     for weight, trace in plays:
         for name, mark in _named(trace):
-            entry = seen.setdefault(name, _Seen(mark))
-            entry.times.append((mark.t_s, weight))
-            if mark.node:
-                entry.nodes[mark.node] += weight
+            if name not in seen:
+                seen[name] = _Seen(mark)
+            seen[name].add(mark, weight)
     events = [entry.event() for entry in seen.values() if entry.probability >= RAREST]
     return tuple(sorted(events, key=lambda each: (each.t_s, each.kind, each.object, each.t_min_s)))
 

@@ -354,3 +354,23 @@ def test_pods_of_equal_priority_are_left_alone() -> None:
 def test_the_spec_of_an_app_is_shared() -> None:
     spec = app_spec("web")
     assert all(pod.spec is spec for pod in spread_over(["a"], 3, "ReplicaSet/web", "shop", spec))
+
+
+@pytest.mark.parametrize("ready", ["Unknown", "False", ""])
+def test_cut_nodes_that_were_lost_before_change_nothing(ready: str) -> None:
+    """Their Ready is Unknown, or nobody ever posted one: the prediction says so, and that nothing happens to them."""
+    world = cluster(workers=3)
+    nodes = tuple(each if each.control_plane else replace(each, ready=ready) for each in world.nodes)
+    found = rehearsed(replace(world, nodes=nodes))
+    assert any("not Ready before the cut" in line for line in found.assumptions)
+    assert {event.kind for event in found.timeline} <= {Kind.CUT, Kind.HEAL, Kind.DNS_DEAD, Kind.DNS_RESTORED}
+    assert sum(outcome.probability for outcome in found.outcomes) == pytest.approx(1.0)
+
+
+def test_rare_events_have_the_range_of_their_rules() -> None:
+    """A node is back at once or after 10 s, also where only a few plays come to the event."""
+    found = rehearsed(cluster(workers=6, zones="ab", apps=3))
+    rare = [event for event in found.timeline if event.kind is Kind.POD_READY and event.probability < 0.05]
+    assert rare
+    for event in rare:
+        assert event.t_min_s < 61

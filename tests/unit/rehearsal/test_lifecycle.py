@@ -26,8 +26,10 @@ def fleet(
     pods: int = 5,
     ages: tuple[float | None, ...] | None = None,
     counted: bool = True,
+    lost: int = 0,
 ) -> Fleet:
-    """So many cut nodes over `zones`, and so many that aren't cut in a zone of their own (or in the only one)."""
+    """So many cut nodes over `zones`, and so many that aren't cut in a zone of their own (or in the only one), with
+    `lost` ones that were lost before."""
     names = tuple(f"z{at}" for at in range(zones)) + (() if zones == 1 else ("cp",))
     return Fleet(
         zone_of=tuple(at % zones for at in range(cut)),
@@ -36,7 +38,7 @@ def fleet(
         ages_s=ages or (None,) * cut,
         zone_names=names,
         others_ready=(ready,) if zones == 1 else (*(0 for _ in range(zones)), ready),
-        others_lost=(0,) * len(names),
+        others_lost=(*(0 for _ in names[1:]), lost),
     )
 
 
@@ -105,6 +107,57 @@ def test_three_of_four_nodes_are_partially_disrupted_after_one_or_two_taints() -
     assert chances[3] < 0.05
 
 
+def test_the_second_token_races_the_pass_that_finds_the_zone_disrupted() -> None:
+    """Nodes found in three successive passes, 10 s and the passes' lengths apart: the second token is there before the
+    third pass is over in some plays and not in others (recorded: 10.0 s after the first look, in the third pass)."""
+    seen = {pods: dict.fromkeys(range(4), 0.0) for pods in (0, 3, 12)}
+    for pods, chances in seen.items():
+        for weight, lives in plays(fleet(3, 1, pods=pods), ACCELERATED, 60):
+            if max(lives.unknown_s) - min(lives.unknown_s) > 9:
+                chances[tainted(lives)] += weight
+    twice = {pods: chances[2] / sum(chances.values()) for pods, chances in seen.items()}
+    assert twice[0] < twice[3] < twice[12]
+    assert 0.3 < twice[3] < 0.95
+
+
+def test_a_pass_is_as_long_as_its_calls() -> None:
+    """One call for the node and one for each of its Pods, then the period: recorded 5.04 s for three Pods."""
+    for _, lives in plays(fleet(2, 3, pods=9, ages=(9.9, 0.1)), ACCELERATED, 60):
+        first, second = sorted(lives.unknown_s)
+        beyond = (second - first) % 5.0
+        assert first == second or beyond == pytest.approx(10 * lives.call_s, abs=0.01)
+
+
+def test_all_zones_miss_the_same_look() -> None:
+    """Recorded: six nodes of two zones Unknown at once, no NoExecute for 10 s, then one of either zone at once."""
+    missed = 0.0
+    for weight, lives in plays(fleet(4, 1, zones=2, ages=(5.0,) * 4), ACCELERATED, 60):
+        waited = [min(lives.no_execute_s[zone::2]) - lives.unknown_s[zone] for zone in (0, 1)]
+        assert waited[0] == pytest.approx(waited[1], abs=0.03)
+        missed += weight * (waited[0] > 9.9)
+    assert 0.02 < missed < 0.25
+
+
+def test_who_was_found_by_an_earlier_pass_is_tainted_before_whom_this_one_finds() -> None:
+    """Every pass queues those it knows before it has marked new ones (unless a lost token moves them all)."""
+    for _, lives in plays(fleet(3, 4, ages=(10.1, 5.1, 0.1)), ACCELERATED, 60):
+        if min(lives.no_execute_s) - min(lives.unknown_s) < 1:
+            order = sorted(range(3), key=lives.no_execute_s.__getitem__)
+            assert [lives.unknown_s[node] for node in order] == sorted(lives.unknown_s)
+
+
+def test_zones_are_disrupted_by_who_was_lost_before() -> None:
+    """Three of four were lost already: PartialDisruption from the start, so nothing is tainted any more."""
+    for _, lives in plays(fleet(1, 1, lost=3), ACCELERATED, 60):
+        assert min(lives.unknown_s) < inf
+        assert not tainted(lives)
+        assert not lives.zones
+
+
+def test_nobody_is_left_to_lose() -> None:
+    assert all(not lives.unknown_s for _, lives in plays(fleet(0, 1, lost=2), ACCELERATED, 60))
+
+
 def test_a_zone_of_its_own_is_fully_disrupted_and_emptied() -> None:
     """Fact 4: FullDisruption, and 0.1/s goes on."""
     for _, lives in plays(fleet(3, 1, zones=3), ACCELERATED, 110):
@@ -170,6 +223,12 @@ def test_excluded_nodes_do_not_count_in_their_zone() -> None:
     for _, lives in plays(fleet(3, 1, counted=False), ACCELERATED, 110):
         assert not lives.zones
         assert tainted(lives) == 3
+
+
+def test_a_zone_of_which_no_node_counts_has_no_state() -> None:
+    for _, lives in plays(fleet(2, 1, zones=2, counted=False), ACCELERATED, 110):
+        assert not lives.zones
+        assert tainted(lives) == 2
 
 
 def test_after_the_heal_every_node_is_untied_by_a_pass() -> None:
