@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import latency, report, sentinel, testbed, whole_run
+from benchmarks import latency, rehearsal, report, sentinel, testbed, whole_run
 
 BENCHMARKS = {
     "testbed": testbed.main,
     "latency": latency.main,
     "run": whole_run.main,
     "report": report.main,
+    "rehearsal": rehearsal.main,
     "sentinel": sentinel.main,
 }
 """In this order, because the first one measures best while no other testbed is up; the next two bring one up."""

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from chaosext.cli.main import invoke
 from chaosext.cli.rehearse import MITIGATIONS
 from chaosext.rehearsal import mitigations
 
 SNAPSHOTS = Path(__file__).parents[3] / "examples" / "snapshots"
+SCHEMA = Path(__file__).parents[3] / "docs" / "schemas" / "rehearsal.schema.json"
 STORY, MITIGATED = str(SNAPSHOTS / "story.json"), str(SNAPSHOTS / "mitigated.json")
 LARGER = str(SNAPSHOTS / "larger.json.gz")
 SHORT = ("--cut-for", "120s", "--horizon", "300s", "--samples", "12")
@@ -59,6 +61,7 @@ def test_the_json_is_as_the_schema_says(rehearse: Any) -> None:
         "verdict",
     }
     assert keys | {"advice", "outcomes", "method"} == found.keys()
+    Draft202012Validator(json.loads(SCHEMA.read_text())).validate(found)
     assert found["schema"] == "chaosext.rehearsal/v1"
     assert {"during_cut", "after_heal", "per_node"} <= found["dns"].keys()
     for event in found["timeline"]:
