@@ -89,6 +89,17 @@ class Account:
         """The window in which nobody observed `node`, where `at_s` lies in it."""
         return next((each for each in self.result.unobserved.get(node, ()) if covers(each, at_s)), None)
 
+    @cached_property
+    def _seen_by(self) -> Mapping[str, str]:
+        """What sentinels told of -> the node of the last that did."""
+        told = (event for event in self.result.events if event.source.startswith(SOURCE))
+        return {event.object: event.source.removeprefix(SOURCE) for event in told}
+
+    def unseen(self, name: str) -> Sequence[Window]:
+        """When nobody observed an object such as `Node/worker → istiod 10.2.0.15:15012` or `Pod/shop/cart-x`."""
+        node = origin(name).partition(" ")[0] if name.startswith("Node/") else self._seen_by.get(name, "")
+        return self.result.unobserved.get(node, ())
+
     def gaps(self) -> Mapping[str, tuple[Window, ...]]:
         """Node -> when nobody observed it for so long that an outage could have come and gone."""
         found = {node: hiding(windows) for node, windows in self.result.unobserved.items()}
@@ -114,9 +125,9 @@ def covers(window: Window, at_s: float) -> bool:
     return start_s <= at_s and (end_s is None or at_s < end_s)
 
 
-def origin(event: Event) -> str:
+def origin(name: str) -> str:
     """Where an object such as `Node/worker → istiod 10.2.0.15:15012` is seen from, without its kind: `worker`."""
-    return event.object.partition(" → ")[0].partition("/")[2]
+    return name.partition(" → ")[0].partition("/")[2]
 
 
 def goal(event: Event) -> str:

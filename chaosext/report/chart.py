@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from chaosext.model.result import Lane, length_s
 from chaosext.observe.outages import cut_windows
+from chaosext.report.account import Account
 from chaosext.report.owners import by_owner
 
 if TYPE_CHECKING:
@@ -81,16 +84,18 @@ def _scale(axis: Axis) -> str:
 
 def _lanes(result: RunResult, axis: Axis) -> Iterator[_Drawn]:
     """Lane by lane what was out, the longest first; the Pods of one owner together."""
+    account = Account(result)
     for lane in DRAWN:
         found = {**_blind(result, lane), **result.outages.get(lane, {})}
-        together = {
-            owner: tuple(window for name in names for window in found[name])
-            for owner, names in by_owner(found).items()
-        }
-        for name in sorted(together, key=lambda name: (-_longest_s(together[name], axis), name)):
-            unseen = () if lane in TOLD_BY_OTHERS else result.unobserved.get(_node(name), ())
-            bare = name.rpartition("/")[2]
-            yield _Drawn(f"{NAMES[lane]} {bare}", ((OUT, together[name]), (UNSEEN, unseen)))
+        owners = by_owner(found)
+        out = {owner: tuple(each for name in own for each in found[name]) for owner, own in owners.items()}
+        for owner in sorted(owners, key=lambda owner: (-_longest_s(out[owner], axis), owner)):
+            unseen = (
+                ()
+                if lane in TOLD_BY_OTHERS
+                else [each for name in owners[owner] for each in account.unseen(name)]
+            )
+            yield _Drawn(f"{NAMES[lane]} {owner.rpartition('/')[2]}", ((OUT, out[owner]), (UNSEEN, unseen)))
 
 
 def _blind(result: RunResult, lane: Lane) -> Mapping[str, tuple[Window, ...]]:
@@ -99,10 +104,11 @@ def _blind(result: RunResult, lane: Lane) -> Mapping[str, tuple[Window, ...]]:
 
 
 def _cells(axis: Axis, layers: Sequence[tuple[str, Sequence[Window]]]) -> str:
+    """What begins with the last that was seen is in the last cell."""
     start_s, end_s = axis
     step_s = (end_s - start_s) / COLUMNS
-    edges = [start_s + step_s * column for column in range(COLUMNS)]
-    return "".join(_cell(layers, edge, edge + step_s) for edge in edges)
+    edges = [*(start_s + step_s * column for column in range(COLUMNS)), math.inf]
+    return "".join(_cell(layers, *each) for each in pairwise(edges))
 
 
 def _cell(layers: Sequence[tuple[str, Sequence[Window]]], from_s: float, to_s: float) -> str:
@@ -114,11 +120,6 @@ def _cell(layers: Sequence[tuple[str, Sequence[Window]]], from_s: float, to_s: f
 
 def _longest_s(windows: Iterable[Window], axis: Axis) -> float:
     return max((length_s(each, axis[1]) for each in windows), default=0.0)
-
-
-def _node(name: str) -> str:
-    """The node that an object is seen from; a Pod's is not in its name."""
-    return name.removeprefix("Node/").partition(" ")[0]
 
 
 def _fitted(name: str) -> str:

@@ -64,10 +64,11 @@ class Loss:
 
     @property
     def how_long(self) -> str:
-        """`82.2 s`; `up to 82.2 s` where others were out for a shorter time."""
+        """`82.2 s`; `up to 82.2 s` where others were out for a shorter time; `at least 82.2 s` where some still are."""
         end_s = self.account.end_s
         lengths = {duration(length_s(each, end_s)) for found in self._felt().values() for each in found}
-        return f"{'up to ' * (len(lengths) > 1)}{duration(self.longest_s)}"
+        bound = "at least " if self.ending else "up to " if len(lengths) > 1 else ""
+        return f"{bound}{duration(self.longest_s)}"
 
     @property
     def worst(self) -> str:

@@ -128,7 +128,7 @@ def _without_route(account: Account) -> Mapping[str, list[Event]]:
     dead = account.of(Kind.DNS_DEAD)
     for event in account.first_of(Kind.ROUTE_LOST):
         home = ON_NODE.search(goal(event))
-        died = any(each.object == f"Node/{origin(event)}" and each.t_s >= event.t_s for each in dead)
+        died = any(each.object == f"Node/{origin(event.object)}" and each.t_s >= event.t_s for each in dead)
         if home and home[1] in account.homes(event.t_s) and (died or not event.object.startswith("Node/")):
             found[home[1]].append(event)
     return found
@@ -163,7 +163,7 @@ def _cut_off(account: Account, dead: Sequence[Event]) -> str:
     cut = {name for event in account.of(Kind.CUT) for name in event.nodes}
     return (
         ", cut off from kube-dns"
-        if {origin(event) for event in dead} <= cut
+        if {origin(event.object) for event in dead} <= cut
         else " while the cut was in force"
     )
 
@@ -177,8 +177,8 @@ def _astray(account: Account, dead: Sequence[Event]) -> list[str]:
 def _because(account: Account, dead: Sequence[Event], homes: Sequence[str]) -> str:
     if not homes:
         return ""
-    routeless = {origin(event) for home in homes for event in _without_route(account).get(home, ())}
-    seen = [event for event in dead if origin(event) in routeless]
+    routeless = {origin(event.object) for home in homes for event in _without_route(account).get(home, ())}
+    seen = [event for event in dead if origin(event.object) in routeless]
     if len(seen) == len(dead):
         return f", because kube-dns was on {listed(homes)} and no route led there"
     but = f"; {_names(seen)} had no route there" if seen else ""
@@ -196,7 +196,7 @@ def _lookups(dead: Sequence[Event]) -> str:
 def _spared(account: Account, dead: Sequence[Event]) -> str:
     """Nodes on which DNS was seen to work meanwhile: then it is the way that is broken, not kube-dns."""
     at_s = max(event.t_s for event in dead)
-    died = {origin(event) for event in dead}
+    died = {origin(event.object) for event in dead}
     well = [
         node
         for node in sorted(account.watched - died)
@@ -348,7 +348,7 @@ def _names(events: Sequence[Event]) -> str:
 
 
 def _origins(events: Iterable[Event]) -> str:
-    return names(sorted(map(origin, events)))
+    return names(sorted(origin(event.object) for event in events))
 
 
 def _sidecars(pods: Collection[object]) -> str:

@@ -98,13 +98,13 @@ class _Lanes:
     """Collects what is known of each object of each lane."""
 
     def __init__(self, run: RunData, axis: Axis) -> None:
-        self._result, self._axis = run.result, axis
+        self._result, self._axis, self._account = run.result, axis, Account(run.result)
         self._unpeered = run.result.briefing.unpeered_nodes if run.result.briefing else ()
         self._bars: dict[str, dict[str, tuple[Bar, ...]]] = defaultdict(dict)
         self._windows: dict[str, dict[str, tuple[Window, ...]]] = defaultdict(dict)
         self._dots: dict[str, dict[str, list[Dot]]] = defaultdict(lambda: defaultdict(list))
         self._guesses: dict[str, dict[str, list[Guess]]] = defaultdict(lambda: defaultdict(list))
-        self._take_windows(Account(run.result).nodes | run.stretches.keys())
+        self._take_windows(self._account.nodes | run.stretches.keys())
         self._take_stretches(run.stretches)
         self._take_placement(run.result)
         self._take_dots(run.result.events)
@@ -137,7 +137,7 @@ class _Lanes:
             self._bars[Lane.NODE_READY][f"Node/{node}"] = self._told((), ())
         for lane, found in self._result.outages.items():
             for name, windows in found.items():
-                blind = self._result.unobserved.get(name.removeprefix("Node/"), ())
+                blind = self._account.unseen(name)
                 place = _line_of(lane, name)
                 self._windows[place[0]][place[1]] = windows
                 away = lane is Lane.NODE_READY

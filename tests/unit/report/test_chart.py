@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from stories import STORIES
 
 from chaosext.model.result import Lane
+from chaosext.model.timeline import Event, Kind
 from chaosext.report.chart import COLUMNS, FINE, LABEL, OUT, ROWS, UNSEEN, chart
 
 if TYPE_CHECKING:
@@ -50,6 +51,24 @@ def test_what_lasts_is_drawn_to_the_end() -> None:
 def test_a_node_that_nobody_saw_has_a_row_though_nothing_was_out() -> None:
     blind = replace(RUN, outages={}, unobserved={"a": ((0.0, None),)})
     assert cells(blind, "DNS a") == UNSEEN * COLUMNS
+
+
+def test_what_lies_behind_an_unobserved_node_is_not_drawn_as_fine() -> None:
+    """A Pod's node is not in its name: the sentinel that told of it is."""
+    pod, way = "Pod/shop/cart-6c9f7d5b8-kx2vn", "Node/a → 172.18.0.5"
+    told = Event(t_s=1.0, kind=Kind.XDS_LOST, object=pod, detail="", source="sentinel on a")
+    blind = replace(
+        RUN,
+        events=(told, *RUN.events),
+        outages={Lane.XDS: {pod: ((1.0, 9.0),)}, Lane.BGP: {way: ((1.0, 9.0),)}},
+        unobserved={"a": ((9.0, None),)},
+    )
+    for name in ("xDS cart-6c9f7d5b8-kx2vn", "BGP a → 172.18.0.5"):
+        assert FINE not in cells(blind, name)[10:]
+
+
+def test_what_goes_out_with_the_last_that_was_seen_is_drawn() -> None:
+    assert cells(out((END_S, None)), "DNS a") == FINE * (COLUMNS - 1) + OUT
 
 
 def test_the_control_planes_view_is_not_blind_where_a_sentinel_is() -> None:

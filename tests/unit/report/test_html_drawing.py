@@ -17,9 +17,9 @@ from chaosext.report.html.axis import MOST_TICKS, Axis, axis_of
 from chaosext.report.html.chronicle import chapters
 from chaosext.report.html.drawing import draw
 from chaosext.report.html.fold import UNFOLDED, folded, ranged
-from chaosext.report.html.lanes import SHAPES, Manner, line, said
+from chaosext.report.html.lanes import GLYPHS, SHAPES, SIGNS, Manner, line, said
 from chaosext.report.html.moments import flags
-from chaosext.report.html.swims import swims
+from chaosext.report.html.swims import DOTS, swims
 from chaosext.report.html.tracks import Bar, Dot, State, Track
 from chaosext.report.run_data import RunData
 from chaosext.report.stretches import Stretch
@@ -69,6 +69,34 @@ def test_after_a_record_that_ends_early_nothing_is_drawn_as_good() -> None:
     assert track.bars[-1].state is State.UNSEEN
     assert track.bars[-1].start_s == 80.0
     assert track.bars[-1].end_s > 200.0
+
+
+@pytest.mark.parametrize(
+    ("lane", "name", "shown"),
+    [
+        (Lane.XDS, "Pod/shop/cart-6c9f7d5b8-kx2vn", "shop/cart-6c9f7d5b8-kx2vn"),
+        (Lane.BGP, f"Node/{ONE} → 172.18.0.5", f"{ONE} → 172.18.0.5"),
+    ],
+)
+def test_where_a_record_can_not_be_read_what_its_node_did_not_see_is_not_quiet(
+    lane: Lane, name: str, shown: str
+) -> None:
+    result = replace(STORY, outages={lane: {name: ((61.0, 70.0),)}}, unobserved={ONE: ((70.0, 190.0),)})
+    assert (70.0, 190.0, State.UNSEEN) in states(lane_of(RunData(result=result), lane)[shown])
+
+
+def test_the_lines_of_what_is_predicted_only_say_so() -> None:
+    run = RunData(result=STORY, prediction=(expected(70.0, Kind.PROBE_FAILING, "Pod/shop/never-failed"),))
+    lane = lane_of(run, Lane.PROBES)
+    assert lane["shop/never-failed"].tag == "predicted only"
+    assert {track.tag for name, track in lane.items() if name != "shop/never-failed"} == {""}
+
+
+def test_every_sign_that_is_drawn_is_in_the_legend() -> None:
+    drawing = draw(RunData(result=STORY))
+    assert drawing
+    assert {name for name, _, _ in drawing.signs} == {"probe", "crash", "evicted"}
+    assert SIGNS.keys() == GLYPHS.keys() == {glyph for _, glyph in DOTS.values()}
 
 
 def test_without_a_sentinel_the_time_around_an_outage_is_not_drawn_as_seen() -> None:
