@@ -8,6 +8,8 @@ import zlib
 from collections import defaultdict
 from dataclasses import dataclass, field
 from mmap import ACCESS_READ, mmap
+from os import fstat
+from stat import S_ISREG
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -77,12 +79,12 @@ def _read_file(listed: Listed, path: Path) -> None:
 
 
 def _contents(path: Path) -> bytes | mmap:
-    """A file's bytes: mapped rather than read, as half a gigabyte is usual for a large cluster."""
+    """A file's bytes: mapped rather than read, as half a gigabyte is usual for a large cluster; a pipe's are read."""
     try:
         with path.open("rb") as file:
-            if file.read(2) == GZIP_MAGIC:
-                return gzip.decompress(path.read_bytes())
-            return mmap(file.fileno(), 0, access=ACCESS_READ)
+            is_file = S_ISREG(fstat(file.fileno()).st_mode)
+            data = mmap(file.fileno(), 0, access=ACCESS_READ) if is_file else file.read()
+            return gzip.decompress(data) if data[:2] == GZIP_MAGIC else data
     except ValueError:  # nothing to map
         return b""
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:

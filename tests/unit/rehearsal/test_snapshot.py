@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -84,6 +86,19 @@ def test_a_gzip_file_is_read_whatever_its_name(tmp_path: Path, read: Read) -> No
     path = tmp_path / "cluster.json"
     path.write_bytes(gzip.compress(json.dumps(listed(*SMALL)).encode()))
     assert_same(read_snapshot([path]), read(*SMALL))
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_a_pipe_is_read_to_its_end(tmp_path: Path, read: Read, pack: Callable[[bytes], bytes]) -> None:
+    """As the shell's `<(kubectl get … -o json)` is one."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    data = pack(json.dumps(listed(*SMALL), indent=4).encode() + b" " * 200_000)
+    writer = threading.Thread(target=pipe.write_bytes, args=(data,))
+    writer.start()
+    found = read_snapshot([pipe])
+    writer.join()
+    assert_same(found, read(*SMALL))
 
 
 def test_lists_of_one_kind_as_the_api_gives_them_are_read(tmp_path: Path, read: Read) -> None:
