@@ -8,7 +8,8 @@ A main thread that does not come for `PATIENCE_S` is forsaken: the thread that s
 
 What a signal means depends on what it finds. While anything is played (gate, cut, hold, heal, rollback, dwell), that is
 left and nothing more is played; the cut is healed once more, and looked at. A second signal changes nothing, nor does
-the first once the run is at its end: it heals, judges and writes, which takes seconds and is what was asked for.
+the first once the run is at its end, but that nobody is waited for any more who only has evidence (`hurried`): it
+heals, judges and writes, which takes seconds and is what was asked for.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ class Leaving:
     signal_number: int | None = None
     overdue: str = ""
     forsaken: Callable[[], None] | None = None
+    hurried: threading.Event = field(default_factory=threading.Event)
     _told_s: float = math.inf
     _due: dict[int, tuple[float, str]] = field(default_factory=dict)
     _gap: tuple[float, str] = (math.inf, "")
@@ -80,8 +82,10 @@ class Leaving:
             raise SystemExit(SKIP_ROLLBACKS)
 
     def hear(self, number: int) -> None:
-        """A signal came: the first one that finds the run being played is why it ends."""
-        if number in self.heeded and not self.told and not self.ending:
+        """A signal came: the first one that finds the run being played is why it ends; at its end it hurries it."""
+        if number in self.heeded and self.ending:
+            self.hurried.set()
+        elif number in self.heeded and not self.told:
             self._told_s, self.signal_number = time.monotonic(), number
 
     def leave(self) -> None:

@@ -57,7 +57,7 @@ def finish(
     context.doing = "the end: heal, collect, judge, report", time.monotonic()
     remains = _last_heal(context, left) if context.cuts else None
     if context.sentinels:
-        context.sentinels.finish(END_S - left.told_for_s if left.told else None)
+        context.sentinels.finish(END_S - left.told_for_s if left.told else None, hurried=left.hurried)
     _unlock(context, left)
     context.recorder.close()
     if context.sentinels:

@@ -60,6 +60,9 @@ COLLECT_S, REMOVE_S = 10.0, 5.0
 SHORTEST_END_S = 0.2
 """What both have together, even when a run that was told to leave has no time left: a request takes 0.1 s."""
 
+HURRIED_S = 0.5
+"""So that they are asked to go at the least."""
+
 LOOK_S, RETRY_S = 0.05, 0.5
 
 SWEEP = "`chaosext sweep` takes them away"
@@ -91,7 +94,7 @@ class Sentinels:
         self._readings: dict[str, NodeReading] = {}
         self._troubled: set[str] = set()
         self._stop = threading.Event()
-        self._is_over = False
+        self._is_over, self._hurried = False, threading.Event()
 
     @property
     def clocks(self) -> dict[str, NodeClock]:
@@ -116,14 +119,15 @@ class Sentinels:
             self._give_up()
             raise
 
-    def finish(self, within_s: float | None = None) -> None:
+    def finish(self, within_s: float | None = None, *, hurried: threading.Event | None = None) -> None:
         """Collect what is missing, say how each record ends, and take them away. Bounded, never raises; once.
 
-        `within_s`: what is left of the time of a run that was told to leave; None where it has time.
+        `within_s`: what is left of the time of a run that was told to leave; None where it has time. Once `hurried` is
+        set nothing is waited for any more.
         """
         if self._is_over:
             return
-        self._is_over = True
+        self._is_over, self._hurried = True, hurried or self._hurried
         self._stop.set()
         try:
             self._finish(within_s)
@@ -237,10 +241,10 @@ class Sentinels:
         """Have the whole record of each node, which may come back only now; none waits for those that don't answer."""
         deadline_s, missing = time.monotonic() + within_s, dict(self._readings)
         hands = Hands(min(HANDS, len(missing)))
-        while missing and (left_s := deadline_s - time.monotonic()) > 0:
+        while missing and not self._hurried.is_set() and (left_s := deadline_s - time.monotonic()) > 0:
             hands.give((node, partial(_end, each, missing)) for node, each in missing.copy().items())
             if hands.wait(min(RETRY_S, left_s)) and missing:
-                time.sleep(min(RETRY_S, max(0.0, deadline_s - time.monotonic())))
+                self._hurried.wait(min(RETRY_S, max(0.0, deadline_s - time.monotonic())))
         missing.clear()
         hands.dismiss()
 
@@ -252,7 +256,10 @@ class Sentinels:
             target=lambda: gone.append(placing.remove(cluster, run, within_s=within_s)), daemon=True
         )
         removing.start()
-        removing.join(within_s)
+        began_s = time.monotonic()
+        while removing.is_alive() and time.monotonic() < began_s + within_s:
+            removing.join(LOOK_S)
+            within_s = min(within_s, HURRIED_S) if self._hurried.is_set() else within_s
         if any(gone):
             self._context.trail.note(Event.SENTINELS_REMOVED)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +16,7 @@ from chaosext.run.judging.finish import finish, result_of
 from chaosext.run.leaving import END_S, Leaving
 
 if TYPE_CHECKING:
+    import threading
     from pathlib import Path
 
     from chaosext.model.result import RunResult
@@ -40,8 +42,8 @@ class Sentinels:
         self.within_s: float | None = None
         self._said, self._recorder = said, recorder
 
-    def finish(self, within_s: float | None = None) -> None:
-        self.within_s = within_s
+    def finish(self, within_s: float | None = None, *, hurried: threading.Event) -> None:
+        self.within_s, self.hurried = within_s, hurried
         self._said.append("collected")
         self._recorder.say(Kind.OBSERVATION_LOST, "Node/a", "its record ends here")
 
@@ -89,3 +91,13 @@ def test_a_run_that_was_told_to_leave_has_little_time_for_them(said: list[str], 
     assert sentinels.within_s is not None
     assert sentinels.within_s <= END_S
     assert said.index("healed") < said.index("collected")
+
+
+def test_a_signal_at_the_end_changes_nothing_but_hurries_it(said: list[str], tmp_path: Path) -> None:
+    left = Leaving()
+    left.claim()
+    left.hear(signal.SIGTERM)
+    result, sentinels = ended(said, tmp_path, left)
+    assert sentinels.hurried.is_set()
+    assert (left.told, sentinels.within_s) == (False, None)
+    assert result.verdict.outcome is not Outcome.INTERRUPTED
