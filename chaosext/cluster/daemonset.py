@@ -167,7 +167,6 @@ def _pod(process: Process) -> dict[str, Any]:
         "dnsPolicy": "Default",
         "nodeSelector": dict([LINUX]),
         "tolerations": [{"operator": "Exists"}],
-        "priorityClassName": "system-node-critical",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": 1,
@@ -186,7 +185,8 @@ def _container(process: Process) -> dict[str, Any]:
         "imagePullPolicy": "IfNotPresent",
         "env": _environment(process),
         "ports": [{"containerPort": process.port}],
-        "resources": {"requests": {"cpu": "10m", "memory": "24Mi"}, "limits": {"memory": "64Mi"}},
+        # It asks for nothing and has no priority: on a full node no Pod of anybody's makes room for it.
+        "resources": {"requests": {"cpu": "0", "memory": "0"}, "limits": {"memory": "64Mi"}},
         "securityContext": {
             "runAsUser": ROOT if process.with_bird else NOBODY,
             "privileged": False,

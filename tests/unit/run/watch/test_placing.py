@@ -90,6 +90,16 @@ def test_it_is_given_what_it_needs_and_may_do_nothing_else() -> None:
     assert made["spec"]["template"]["metadata"]["labels"]["sidecar.istio.io/inject"] == "false"
 
 
+def test_no_pod_of_anybodys_makes_room_for_it() -> None:
+    cluster: Any = SentinelCluster()
+    put(cluster)
+
+    (made,) = cluster.made
+    pod = made["spec"]["template"]["spec"]
+    assert {"priority", "priorityClassName"}.isdisjoint(pod)
+    assert pod["containers"][0]["resources"]["requests"] == {"cpu": "0", "memory": "0"}
+
+
 @pytest.mark.parametrize(("calico", "user", "mounted"), [(True, 0, ["/var/run/calico"]), (False, 65534, [])])
 def test_it_is_root_only_where_birds_socket_is(calico: bool, user: int, mounted: list[str]) -> None:
     cluster: Any = SentinelCluster()
