@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 LARGEST_RECORD_BYTES = 64 << 20
 """Days of samples. What grows beyond that is no record, and must not fill the disk of the run."""
 
+AWAY_S = 3.0
+"""Asking a node that is away takes a hand 2 s: what others there are need it more."""
+
 MEASURED_OFTEN = 3
 CLOCK_EVERY_S = 5.0
 """The clocks are measured `MEASURED_OFTEN` times at first, then each `CLOCK_EVERY_S`: each costs one call more."""
@@ -56,17 +59,32 @@ class NodeReading:
         self._head: Head | None = None
         self._undated: list[Dated] = []
         self._measured, self._clock_due_s = 0, 0.0
+        self._failures, self._due_s = 0, 0.0
         self._turn = threading.Lock()
         self._taking = threading.Lock()
         self._closed = False
 
+    @property
+    def is_due(self) -> bool:
+        """Whether to visit it by now: one that did not answer time and again is left alone for a while."""
+        return time.monotonic() >= self._due_s
+
     def visit(self, plan: Plan) -> None:
         """Read what is new, and have the sentinel watch by its part of `plan`. Raises `Unreachable`."""
         with self._turn:
-            if time.monotonic() >= self._clock_due_s:
-                self._measure()
-            self._read_on()
-            self._put(plan)
+            try:
+                self._visit(plan)
+            except Unreachable:
+                self._failures += 1
+                self._due_s = time.monotonic() + (AWAY_S if self._failures > 1 else 0.0)
+                raise
+            self._failures = 0
+
+    def _visit(self, plan: Plan) -> None:
+        if time.monotonic() >= self._clock_due_s:
+            self._measure()
+        self._read_on()
+        self._put(plan)
 
     def end(self) -> None:
         """Read the rest, tell the sentinel to sample no more, and read what came meanwhile. Raises `Unreachable`."""

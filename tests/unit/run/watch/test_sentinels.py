@@ -254,6 +254,23 @@ def test_nodes_that_are_gone_keep_no_other_from_being_collected(
     assert ended == ["z"]
 
 
+def test_a_node_that_is_away_is_asked_less_often_and_one_that_hiccups_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, plan = Reader("a", "127.0.0.1", 9, TOKEN), Plan(run="r1")  # where nobody listens
+    reading = NodeReading(reader, tmp_path / "a.jsonl", Recorder(), plan)
+    dues = []
+    for _ in range(2):
+        with pytest.raises(Unreachable):
+            reading.visit(plan)
+        dues.append(reading.is_due)
+    assert dues == [True, False]
+    monkeypatch.setattr(node_reading, "AWAY_S", 0.0)
+    with pytest.raises(Unreachable):
+        reading.visit(plan)
+    assert reading.is_due
+
+
 def test_whatever_goes_wrong_at_the_end_no_verdict_is_lost(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run.place()
     monkeypatch.setattr(NodeReading, "close", lambda *_: 1 / 0)
