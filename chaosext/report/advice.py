@@ -21,6 +21,11 @@ FALSE_GREEN = "though 15021 says ready"
 """How a sidecar's `xds_lost` ends that looked ready: see `observe.questions`."""
 
 
+UNWATCHED = (
+    "Run it with sentinels (`chaosext_sentinel: true`): without them nobody saw what the nodes' users would."
+)
+"""Where no node's clock was measured, no sentinel was heard of."""
+
 COMMAND = re.compile(r"\bdocker exec [^;`]+(?<![\s.])")
 """As `partition.reports.how_to_remove` writes them."""
 
@@ -28,10 +33,15 @@ COMMAND = re.compile(r"\bdocker exec [^;`]+(?<![\s.])")
 def what_to_do(result: RunResult) -> tuple[str, ...]:
     """The next steps for whoever reads the result; at least one."""
     more = (*_stale_sockets(result), *_false_greens(result), *_unobserved(result))
+    unwatched = () if result.clocks else (UNWATCHED,)
     match result.verdict.outcome:
         case Outcome.PASSED:
-            nothing = "" if more else "Nothing. "
-            return (*more, f"{nothing}Keep rehearsing: zones, sizes and versions change what a cutover does.")
+            nothing = "" if more or unwatched else "Nothing. "
+            return (
+                *more,
+                *unwatched,
+                f"{nothing}Keep rehearsing: zones, sizes and versions change what a cutover does.",
+            )
         case Outcome.DEVIATED:
             return (*_prevent(result), *_recover(result), *more)
         case Outcome.REFUSED:

@@ -42,9 +42,10 @@ def doubt(data: RunData) -> str:
     """Why what was not seen may have been there all the same, "" where all was watched, up to the end."""
     if data.result.verdict.outcome in CUT_SHORT:
         return CUT_SHORT[data.result.verdict.outcome]
+    account = Account(data.result)
     if not data.stretches:
-        return "nobody watched from the nodes"
-    blind = Account(data.result).gaps()
+        return "what the sentinels saw can't be read" if account.watched else "nobody watched from the nodes"
+    blind = account.gaps()
     if blind:
         return f"{names(blind)} {'was' if len(blind) == 1 else 'were'} not always watched"
     return "not all that the run wrote can be read" if data.missing else ""

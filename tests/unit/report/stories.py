@@ -283,6 +283,7 @@ STORIES = {
             duration_s=113.0,
         ),
         foreign_rules=ForeignRules(changed_by={}),
+        clocks=CLOCKS,
     ),
     "deviated-rollback-verified": result(
         verdict(

@@ -23,6 +23,10 @@ def told(data: RunData) -> dict[str, str]:
     return {each.question: " ".join(each.lines) for each in answers(data)}
 
 
+UNWATCHED = replace(PASSED, stretches={}, sentinels=False, result=replace(PASSED.result, clocks={}))
+UNREADABLE = replace(PASSED, stretches={}, missing=("sentinels/clocks.json can't be read",))
+
+
 def blind(*windows: tuple[float, float | None]) -> RunData:
     return replace(PASSED, result=replace(PASSED.result, unobserved={TWO: windows}))
 
@@ -39,7 +43,8 @@ def test_a_run_that_did_not_come_to_its_end_says_nothing_calm(story: str) -> Non
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (replace(PASSED, stretches={}), "nobody watched from the nodes"),
+        (UNWATCHED, "nobody watched from the nodes"),
+        (UNREADABLE, "what the sentinels saw can't be read"),
         (blind((30.0, 50.0)), f"{TWO} was not always watched"),
         (blind((70.0, None)), f"{TWO} was not always watched"),
         (replace(PASSED, missing=("sentinels/x.jsonl: 3 lines can't be read",)), "can be read"),
@@ -52,6 +57,11 @@ def test_a_pass_that_was_not_watched_whole_is_not_said_to_be_without_outage(data
     for question in ("What broke?", "For how long?", "For whom?"):
         assert said[question].startswith("Not known: "), question
         assert why in said[question], question
+
+
+def test_a_pass_without_sentinels_leaves_something_to_do() -> None:
+    assert told(PASSED)["What now?"].startswith("Nothing. ")
+    assert told(UNWATCHED)["What now?"].startswith("Run it with sentinels")
 
 
 @pytest.mark.parametrize("data", [PASSED, blind((30.0, 31.0))])
