@@ -40,7 +40,9 @@ KUBERNETES = GoModule(path="k8s.io/kubernetes", version=KUBERNETES_VERSION)
 ETCD = GoModule(path="go.etcd.io/etcd/server/v3", version=ETCD_VERSION)
 COREDNS = GoModule(path="github.com/coredns/coredns", version=COREDNS_VERSION)
 HELM = GoModule(path="helm.sh/helm/v3", version="v3.18.6")
-KWOK = GoModule(path="sigs.k8s.io/kwok", version=KWOK_VERSION)  # nodes that only an API server sees, for the oracle
+KWOK = GoModule(
+    path="sigs.k8s.io/kwok", version=KWOK_VERSION
+)  # nodes that only an API server sees, for the oracle
 # v3.28.5 by commit: Go knows Calico's repository only under the tags of the CNI plugin it once was.
 CALICO = GoModule(
     path="github.com/projectcalico/calico", version="v1.11.0-cni-plugin.0.20250813170300-a0db560f0520"
