@@ -25,6 +25,10 @@ CONNECTION_DIES_WITHIN_S = (5.0, 45.0)
 CONFIGURED_WITHIN_S = (1.0, 12.0)
 """From working DNS and a ready istiod to a sidecar's configuration: Envoy backs off before it asks again."""
 
+LOSS_SEEN_WITHIN_S = (0.0, 15.0)
+"""From a loss of xDS to its being seen: asking an istiod on a cut node takes 10 s to fail, and is done again 5 s later.
+"""
+
 SYNCED_WITHIN_S = (0.5, 10.0)
 """From all sidecars in sync to its being seen."""
 

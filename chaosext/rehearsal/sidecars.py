@@ -31,7 +31,7 @@ class Sidecars:
         self._mesh = scene.stage.world.mesh
         self._waiting: list[Followed] = []
         self._awaited: set[Followed] = set()
-        self._broken = False
+        self._broken = self._told = False
 
     def begin(self) -> None:
         """Sidecars lose their stream where the cut lies between them and every istiod."""
@@ -129,15 +129,20 @@ class Sidecars:
     # -- xDS as people see it --------------------------------------------------------------------------------
 
     def _watch(self, t: float) -> None:
-        if self._mesh is None or not self._stage.meshed:
+        if self._mesh is None or not self._stage.meshed or self._scene.trace.xds_back_s < inf:
             return
         trace, is_ready = self._scene.trace, any(pod.ready for pod in self._scene.istiod)
         if trace.xds_lost_s == inf and (self._broken or not is_ready):
             trace.xds_lost_s = t
             detail = "sidecars are cut off from istiod" if is_ready else "no istiod is ready"
-            self._scene.mark(t, Kind.XDS_LOST, self._mesh.istiod.subject, detail, ISTIOD)
+            self._scene.at(t + self._scene.between(*mesh.LOSS_SEEN_WITHIN_S), self._tell_lost, detail)
         if trace.xds_lost_s < inf and self._in_sync():
             self._scene.at(t + self._scene.between(*mesh.SYNCED_WITHIN_S), self._restore)
+
+    def _tell_lost(self, t: float, detail: str) -> None:
+        if self._mesh is not None and self._scene.trace.xds_back_s == inf:
+            self._scene.mark(t, Kind.XDS_LOST, self._mesh.istiod.subject, detail, ISTIOD)
+            self._told = True
 
     def _in_sync(self) -> bool:
         """istiod is ready, no new sidecar is missing, and those that were cut off found it again."""
@@ -149,6 +154,6 @@ class Sidecars:
         trace = self._scene.trace
         if trace.xds_back_s == inf and self._in_sync() and self._mesh is not None:
             trace.xds_back_s = t
-            self._scene.mark(
-                t, Kind.XDS_RESTORED, self._mesh.istiod.subject, "all sidecars are in sync", ISTIOD
-            )
+            detail = "all sidecars are in sync"
+            if self._told:
+                self._scene.mark(t, Kind.XDS_RESTORED, self._mesh.istiod.subject, detail, ISTIOD)
