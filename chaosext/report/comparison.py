@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from chaosext.report.changes import Change
 from chaosext.report.chart import NAMES
-from chaosext.report.compare import Change
 from chaosext.report.gfm import plain, points, section, table
 from chaosext.report.units import capital, duration, names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from chaosext.report.compare import Comparison, Length, Outage, Pair
+    from chaosext.report.changes import Length, Outage
+    from chaosext.report.compare import Comparison, Pair
 
 TOLD = 40
 """So many changed outages have a row of their own, the largest change first."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chaosext.observe.outages import cut_windows
-from chaosext.report.compare import Change
+from chaosext.report.changes import Change
 from chaosext.report.comparison import gist, lengths, title
 from chaosext.report.html import wording
 from chaosext.report.html.axis import Axis, axis_of
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
     from chaosext.model.result import Lane, Window
-    from chaosext.report.compare import Comparison, Length, Outage
+    from chaosext.report.changes import Length, Outage
+    from chaosext.report.compare import Comparison
     from chaosext.report.run_data import RunData
 
 MOST_DRAWN = 200

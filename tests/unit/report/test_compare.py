@@ -12,8 +12,9 @@ from runs import RUNS
 from stories import BRIEFING, ONE, TWO
 
 from chaosext.model.result import Lane
+from chaosext.report.changes import Change
 from chaosext.report.chart import TOLD_BY_OTHERS
-from chaosext.report.compare import Change, compare
+from chaosext.report.compare import compare
 from chaosext.report.comparison import markdown
 from chaosext.report.html.beside import page
 

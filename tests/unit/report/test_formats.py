@@ -16,7 +16,8 @@ from chaosext.model.result import Lane, Rule
 from chaosext.model.signal import Mark, Watched
 from chaosext.model.timeline import Kind
 from chaosext.model.verdict import Outcome
-from chaosext.report.compare import Change, compare
+from chaosext.report.changes import Change
+from chaosext.report.compare import compare
 from chaosext.report.document import document
 from chaosext.report.formats import as_json
 
