@@ -30,43 +30,45 @@ COMMAND = re.compile(r"\bdocker exec [^;`]+(?<![\s.])")
 """As `partition.reports.how_to_remove` writes them."""
 
 
+NEXT = {
+    Outcome.REFUSED: "Mend what the reason names, then run again. Nothing was touched.",
+    Outcome.INCONCLUSIVE: "The run proved nothing about your cluster. Mend the cut or the observation, then run again.",
+    Outcome.NOT_KNOWN: "Look for what is left with `chaosext status`, take it away with `chaosext sweep`, then "
+    "`chaosext check all`.",
+}
+"""What is to be done whatever was seen."""
+
+
 def what_to_do(result: RunResult) -> tuple[str, ...]:
     """The next steps for whoever reads the result; at least one."""
     more = (*_stale_sockets(result), *_false_greens(result), *_unobserved(result))
-    unwatched = () if result.clocks else (UNWATCHED,)
     match result.verdict.outcome:
         case Outcome.PASSED:
-            nothing = "" if more or unwatched else "Nothing. "
-            return (
-                *more,
-                *unwatched,
-                f"{nothing}Keep rehearsing: zones, sizes and versions change what a cutover does.",
-            )
+            return _rehearse(result, more)
         case Outcome.DEVIATED:
             return (*_prevent(result), *_recover(result), *more)
-        case Outcome.REFUSED:
-            return ("Mend what the reason names, then run again. Nothing was touched.",)
-        case Outcome.INCONCLUSIVE:
-            return (
-                "The run proved nothing about your cluster. Mend the cut or the observation, then run again.",
-                *more,
-            )
         case Outcome.UNSAFE:
-            first = "; ".join(f"`{command}`" for command in removal(result.verdict))
+            commands = "; ".join(f"`{command}`" for command in removal(result.verdict))
             return (
-                f"Before anything else, take away what is left: {first}; then see `chaosext status`.",
+                f"Before anything else, take away what is left: {commands}; then see `chaosext status`.",
                 *more,
             )
         case Outcome.INTERRUPTED:
-            cut = any(event.kind is Kind.CUT for event in result.events)
-            played = "The cut was healed, but rollbacks were not played" if cut else "Nothing had been cut"
-            return (f"{played}: check with `chaosext check all`, then run again.", *more)
-        case Outcome.NOT_KNOWN:
-            return (
-                "Look for what is left with `chaosext status`, take it away with `chaosext sweep`, then "
-                "`chaosext check all`.",
-                *more,
-            )
+            return (_check(result), *more)
+        case outcome:
+            return (NEXT[outcome], *more)
+
+
+def _rehearse(result: RunResult, more: tuple[str, ...]) -> tuple[str, ...]:
+    steps = more if result.clocks else (*more, UNWATCHED)
+    nothing = "" if steps else "Nothing. "
+    return (*steps, f"{nothing}Keep rehearsing: zones, sizes and versions change what a cutover does.")
+
+
+def _check(result: RunResult) -> str:
+    cut = any(event.kind is Kind.CUT for event in result.events)
+    played = "The cut was healed, but rollbacks were not played" if cut else "Nothing had been cut"
+    return f"{played}: check with `chaosext check all`, then run again."
 
 
 def removal(verdict: Verdict) -> tuple[str, ...]:
