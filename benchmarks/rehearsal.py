@@ -23,7 +23,7 @@ LEAST_MB = 400.0
 
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 ZONES = ("a", "b", "c")
-PER_REPLICA_SET = 30
+PER_REPLICA_SET, DNS_PODS = 30, 8
 
 Item = dict[str, Any]
 
@@ -112,7 +112,7 @@ def _items(nodes: int, pods: int) -> Iterator[Item]:
     yield _made("v1", "Service", "kube-system", "kube-dns", spec=dns)
     yield from _calico()
     workers = names[MASTERS:]
-    for at in range(pods):
+    for at in range(pods + PER_REPLICA_SET - DNS_PODS):
         yield from _workload(at, workers[at % len(workers)])
 
 
@@ -152,6 +152,8 @@ def _calico() -> Iterator[Item]:
 def _workload(at: int, node: str) -> Iterator[Item]:
     """A Pod, and before the first of a ReplicaSet that and its Deployment. The first one is kube-dns."""
     app, member = divmod(at, PER_REPLICA_SET)
+    if not app and member >= DNS_PODS:
+        return
     namespace = f"team-{app % 200}" if app else "kube-system"
     name, labels = (f"app-{app}", {"app": f"app-{app}"}) if app else ("coredns", {"k8s-app": "kube-dns"})
     owner = f"{name}-6c9f7d5b8"

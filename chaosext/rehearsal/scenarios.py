@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 SCHEMA = "chaosext.rehearsal-sweep/v1"
 
+SAMPLES = 12
+"""Plays of each scenario, where nobody says otherwise: many scenarios, each with its chances told roughly."""
+
 UNITS_S = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 FIX = (
@@ -117,7 +120,7 @@ class Sweep:
     """One world that scenarios are played on; what doesn't depend on them is prepared once."""
 
     def __init__(self, world: World, samples: int | None = None) -> None:
-        self._world, self._samples = world, samples
+        self._world, self._samples = world, samples or SAMPLES
         self._rehearsal = Rehearsal(world)
 
     def play(self, scenario: Scenario) -> dict[str, Any]:
