@@ -115,7 +115,7 @@ class Instant(click.ParamType):  # type: ignore[type-arg]
 @click.option(
     "--samples",
     type=click.IntRange(1, 100_000),
-    help="Random plays.  [default: enumerated where few, else by size; in a sweep 12]",
+    help="Random plays.  [default: enumerated where few, else by size; in a sweep 8]",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of all that is chance.")
 @click.option(

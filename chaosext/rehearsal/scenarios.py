@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 SCHEMA = "chaosext.rehearsal-sweep/v1"
 
-SAMPLES = 12
-"""Plays of each scenario, where nobody says otherwise: many scenarios, each with its chances told roughly."""
+SAMPLES = 8
+"""Plays of each scenario, where nobody says otherwise: there are many, each with its chances told roughly."""
 
 UNITS_S = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
