@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from chaosext.rehearsal.prediction import Prediction
     from chaosext.rehearsal.world import World
 
-SAMPLES = 60
+SAMPLES = 30
 """Plays of each mitigation: enough to rank them."""
 
 FEWER_FROM_NODES, FEW_SAMPLES = 1000, 3

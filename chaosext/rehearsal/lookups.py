@@ -47,7 +47,7 @@ class Lookups:
 
     def _learn(self, t: float, number: int) -> None:
         self._synced.add(number)
-        if self._looks_otherwise(t, number):
+        if self._notes(t, number, self.view(number)):
             self._changed(t)
 
     def pod_changed(self, t: float) -> None:
@@ -66,17 +66,13 @@ class Lookups:
     def _look(self, t: float) -> None:
         """Every observer looks."""
         if self._stage.world.dns is not None:
-            for number in self._stage.observers:
-                self._looks_otherwise(t, number)
+            for number, view in self.views().items():
+                self._notes(t, number, view)
             self._changed(t)
 
-    def _looks_otherwise(self, t: float, number: int) -> bool:
-        """One observer looks: what differs is told, and the worst of the cut is kept."""
-        view, before, during = (
-            self.view(number),
-            self._views.get(number, Dns.RESOLVABLE),
-            self._scene.trace.during,
-        )
+    def _notes(self, t: float, number: int, view: Dns) -> bool:
+        """One observer's view: what differs is told, and the worst of the cut is kept."""
+        before, during = self._views.get(number, Dns.RESOLVABLE), self._scene.trace.during
         self._views[number] = view
         if self._scene.is_cut:
             during[number] = dns.worst((view, during.get(number, Dns.RESOLVABLE)))
@@ -94,7 +90,16 @@ class Lookups:
         return dns.state(answers, cached=self._stage.world.network.nodelocal_dns)
 
     def views(self) -> dict[int, Dns]:
-        return {number: self.view(number) for number in self._stage.observers}
+        """Every observer's; those of one kind that host no kube-dns and know the same see the same."""
+        hosts, kinds = {pod.node for pod in self._scene.dns}, self._stage.kinds
+        seen: dict[object, Dns] = {}
+        found = {}
+        for number in self._stage.observers:
+            key = number if number in hosts else (kinds[number], number in self._synced)
+            if key not in seen:
+                seen[key] = self.view(number)
+            found[number] = seen[key]
+        return found
 
     def _answers(self, client: int, pod: Followed) -> bool | None:
         if not pod.runs or pod.node < 0:

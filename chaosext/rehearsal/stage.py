@@ -168,13 +168,17 @@ class Stage:
         first: dict[tuple[object, ...], int] = {}
         hosts = {pod.node for pod in self.dns_pods}
         return {
-            number: first.setdefault(self._kind(number, node, hosts), number)
-            for number, node in enumerate(self.world.nodes)
+            number: first.setdefault((kind, name if name in hosts else ""), number)
+            for number, (kind, name) in enumerate(zip(self.kinds, self.board.number, strict=True))
         }
 
-    def _kind(self, number: int, node: Node, hosts: set[str]) -> tuple[object, ...]:
-        at_home = node.name if node.name in hosts else ""
-        return self.is_cut[number], node.control_plane, at_home, self.routes.kind(number)
+    @cached_property
+    def kinds(self) -> tuple[tuple[object, ...], ...]:
+        """Of each node: two of one kind reach the same others, cut or not."""
+        return tuple(
+            (self.is_cut[number], node.control_plane, self.routes.kind(number))
+            for number, node in enumerate(self.world.nodes)
+        )
 
     @cached_property
     def judged(self) -> tuple[int, ...]:

@@ -99,3 +99,24 @@ def test_leaf_is_external_only_while_no_node_has_its_address() -> None:
     found = Routes(replace(world, nodes=taken))
     assert found.reaches(ONE, CP)
     assert not found.reaches(ONE, TWO)
+
+
+TO_REFLECTORS = (peer(peer_selector="role == 'rr'", node_selector="all()"),)
+OF_ONE = (LEAF, peer(node="worker-1", peer_selector="rack == 'b'"))
+
+
+@pytest.mark.parametrize("peers", [(LEAF,), TO_REFLECTORS, OF_ONE])
+def test_nodes_of_one_kind_reach_the_same_others(peers: tuple[BgpPeer, ...]) -> None:
+    """A look at DNS is made once for each kind."""
+    nodes = (
+        node("cp-1", control_plane=True),
+        *(replace(node(f"rr-{at}", role="rr"), reflector_cluster="1.0.0.1") for at in (1, 2)),
+        *(node(f"worker-{at}", rack="ab"[at % 2]) for at in range(1, 6)),
+    )
+    found = routes(replace(CALICO, peers=peers), nodes=nodes)
+    everyone = range(len(nodes))
+    alike = [(one, other) for one in everyone for other in range(one) if found.kind(one) == found.kind(other)]
+    assert alike
+    for one, other in alike:
+        hosts = [host for host in everyone if host not in (one, other)]
+        assert [found.reaches(one, host) for host in hosts] == [found.reaches(other, host) for host in hosts]
