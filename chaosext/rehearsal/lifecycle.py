@@ -46,9 +46,9 @@ TAINTING_PERIOD_S = 0.1
 LOOK_SLIP_S = (0.0002, 0.0015)
 """How much later than its period each look is, as seen: after a token's 10 s the looks have lost their phase."""
 
-WATCH_LAG_S = (0.002, 0.02)
-"""How long a cache lags behind a write, as seen. A node whose turn comes in this time still looks Ready, and its token
-is lost (`doNoExecuteTaintingPass`: "Node was in a taint queue, but it's ready now").
+WATCH_LAG_S = (0.001, 0.014)
+"""How long a cache lags behind a write: so, one first token in 13 is lost (seen: 3 of 64). A node whose turn comes in
+this time still looks Ready (`doNoExecuteTaintingPass`: "Node was in a taint queue, but it's ready now").
 """
 
 QUEUED_AGAIN = 0.01
