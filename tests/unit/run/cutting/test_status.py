@@ -67,7 +67,7 @@ ASKED, HUNG = node("cp"), node("cp", problem="cp: no answer within 10 s")
         ({"nodes": (ASKED,), "sentinels": (sentinels("a", None),)}, 10),
         ({"nodes": (HUNG,)}, 30),
         ({"problems": ("docker can't be asked",)}, 30),
-        ({"nodes": (HUNG,), "unfinished": (unfinished("a", "cp", age_s=100),)}, 30),
+        ({"nodes": (HUNG,), "unfinished": (unfinished("a", "cp", age_s=100, ttl_s=60),)}, 30),
         ({"nodes": (HUNG,), "unfinished": (unfinished("a", "other"),)}, 30),
         ({"nodes": (HUNG,), "unfinished": (unfinished("a", "cp"),)}, 40),
         ({"nodes": (HUNG,), "unfinished": (unfinished("a", "cp", age_s=100, ttl_s=None),)}, 40),

@@ -208,10 +208,10 @@ def test_what_cuts_nothing_and_stays_is_no_danger(world: World, left: NodeTables
     ("run", "exit_code", "written"),
     [
         (unfinished("a", "n1"), 40, []),
-        (unfinished("a", "n1", age_s=100), 30, [("a", ["n1"])]),
+        (unfinished("a", "n1", age_s=100, ttl_s=60), 30, [("a", ["n1"])]),
         (unfinished("a", "n1", age_s=100, ttl_s=None), 40, []),
         (unfinished("a", "n1", holder=ALIVE), 30, []),
-        (unfinished("a", "n1", holder=ALIVE, age_s=100), 30, [("a", ["n1"])]),
+        (unfinished("a", "n1", holder=ALIVE, age_s=100, ttl_s=60), 30, [("a", ["n1"])]),
         (unfinished("a", "elsewhere"), 30, []),
     ],
 )
@@ -238,13 +238,13 @@ def test_a_named_run_is_healed_even_where_the_node_can_not_say_what_it_has(
 
 def test_a_named_run_whose_time_is_over_is_no_danger_where_it_can_not_be_seen(world: World) -> None:
     world.stuck = {"n1"}
-    runs = (unfinished("a", "n1", age_s=100),)
+    runs = (unfinished("a", "n1", age_s=100, ttl_s=60),)
     swept = world.sweep(overview(node("n1", problem=HUNG), runs=runs), run="a")
     assert (swept.exit_code, swept.may_cut, gone()) == (30, {}, [("a", ["n1"])])
 
 
 def test_what_was_seen_to_cut_after_its_time_was_renewed_and_is_not_over(world: World) -> None:
-    runs = (unfinished("a", "n1", "n2", holder=ALIVE, age_s=100),)
+    runs = (unfinished("a", "n1", "n2", holder=ALIVE, age_s=100, ttl_s=60),)
     swept = world.sweep(overview(node("n1", cut("a")), node("n2"), runs=runs))
     assert ([each.node for each in swept.left], gone()) == (["n1"], [("a", ["n2"])])
     world.stuck = {"n1"}
