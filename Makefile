@@ -55,7 +55,7 @@ lint: $(VENV)/.installed
 	$(BIN)/lint-imports
 
 unit: $(VENV)/.installed
-	$(BIN)/pytest -q -n auto
+	$(BIN)/pytest -q -n auto --dist loadfile
 
 browser-test: PACKAGES += chromium:chromium
 browser-test: machine $(VENV)/.installed ## The HTML report in a real Chromium: sizes, schemes, keyboard, accessibility
