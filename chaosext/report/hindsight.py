@@ -70,7 +70,7 @@ class Hindsight:
 
 def hindsight(run: RunData) -> Hindsight | None:
     """The run beside its rehearsal; None where it has none, or where nothing was cut."""
-    seen = [event for event in run.result.events if event.t_s >= 0 and event.kind in COMPARED]
+    seen = [event for event in run.result.events if event.t_s >= 0 and _is_comparable(event)]
     if not run.prediction or not any(event.kind is Kind.CUT for event in run.result.events):
         return None
     compared = _Compared(seen, _shifts(run), max(event.t_s for event in run.result.events))
@@ -83,6 +83,12 @@ def hindsight(run: RunData) -> Hindsight | None:
         forecast=run.forecast,
         outcome=run.result.verdict.outcome.value,
     )
+
+
+def _is_comparable(event: Event) -> bool:
+    """Of xDS a rehearsal tells for all sidecars at once, by their istiod; sentinels tell it of each Pod, too."""
+    of_one_pod = event.kind in (Kind.XDS_LOST, Kind.XDS_RESTORED) and event.object.startswith("Pod/")
+    return event.kind in COMPARED and not of_one_pod
 
 
 class _Compared:
@@ -131,8 +137,9 @@ class _Compared:
 
 
 def _where(name: str) -> str:
-    """`Pod/shop` for a Pod, `Node` for a node."""
-    return name.rpartition("/")[0]
+    """`Pod/shop` for a Pod, `Node` for a node; of kube-system's Pods, of which a run watches kube-dns', the owner."""
+    place, _, own = name.rpartition("/")
+    return f"{place}/{own.rpartition('-')[0]}" if place == "Pod/kube-system" else place
 
 
 def is_same(each: Predicted, event: Event) -> bool:

@@ -118,3 +118,20 @@ def test_without_a_rehearsal_or_a_cut_there_is_nothing_to_say() -> None:
     assert hindsight(replace(data, prediction=())) is None
     uncut = replace(data.result, events=())
     assert hindsight(replace(data, result=uncut, prediction=(foreseen(1, 2, Kind.HEAL),))) is None
+
+
+def test_pods_of_kube_system_that_nobody_watches_are_not_missed() -> None:
+    dns, proxy = "Pod/kube-system/coredns-66bc5c9577-aaaaa", "Pod/kube-system/kube-proxy-bbbbb"
+    found = beside(
+        [foreseen(20, 25, Kind.POD_READY, proxy), foreseen(20, 25, Kind.POD_READY, dns)],
+        [seen(5.0, Kind.POD_EVICTED, dns)],
+    )
+    assert [each.event.object for each in found.missing] == [dns]
+
+
+def test_each_pods_xds_is_no_surprise_beside_that_of_all() -> None:
+    found = beside(
+        [foreseen(5, 9, Kind.NODE_READY)],
+        [seen(5.0, Kind.XDS_LOST, "Pod/shop/cart-1"), seen(6.0, Kind.CRASH_LOOP, "Pod/shop/cart-1")],
+    )
+    assert [each.kind for each in found.surprises] == [Kind.CRASH_LOOP]
