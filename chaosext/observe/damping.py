@@ -29,7 +29,8 @@ class Streak:
     """Answers in a row: `in_a_row` alike decide what is so. `decided` is None until then.
 
     A row of bad answers goes on over what was not measured (fewer than `in_a_row`): that vouches for nothing. A row of
-    good ones does not.
+    good ones does not. What has a `first_sign` shows no more than that once two of `in_a_row` answers were good again,
+    with a bad one between them: it was lost until the first of the two.
     """
 
     in_a_row: int
@@ -41,6 +42,11 @@ class Streak:
 
     _answer: Kind | None = None
     _count: int = 0
+    dated_s: float = 0.0
+    """Since when what was decided last holds."""
+
+    _last: deque[tuple[float, Kind]] = field(default_factory=deque)
+    """The answers before this one, as many as may count with it."""
     _blanks: list[float] = field(default_factory=list)
     """When nothing was measured since the last bad answer of the row."""
 
@@ -59,14 +65,26 @@ class Streak:
         elif answer is not self._answer:
             self._answer, self._count, self.since_s = answer, 0, at_s
         self._count, self._blanks = self._count + 1, []
-        before, self.decided = self.decided, self._decision(answer)
+        before, self.dated_s = self.decided, self.since_s
+        self.decided = self._decision(answer)
+        self._last.append((at_s, answer))
+        while len(self._last) >= self.in_a_row:
+            self._last.popleft()
         return self.decided is not before
 
     def _decision(self, answer: Kind) -> Kind | None:
         if self.settled:
             return answer
+        if self._answers_again(answer):
+            self.dated_s = next(at_s for at_s, each in self._last if each is self.well)
+            return self.first_sign
         alarming = self.decided in (None, self.well) and answer not in (self.well, Kind.OBSERVATION_LOST)
         return self.first_sign if alarming and self.first_sign else self.decided
+
+    def _answers_again(self, answer: Kind) -> bool:
+        lost = self.decided not in (None, self.well, self.first_sign, Kind.OBSERVATION_LOST)
+        new_row = answer is self.well and self._count == 1
+        return bool(self.first_sign) and lost and new_row and any(each is self.well for _, each in self._last)
 
 
 @dataclass(slots=True)

@@ -121,7 +121,7 @@ class _Track:
         question, beside = self._question, self._question.beside
         self._marks = (marks[question.signal], marks[beside] if beside else Mark.UNKNOWN)
         if self._streak.take(at_s, question.answer(*self._marks)) and self._streak.decided:
-            yield from self._damper.change(self._streak.since_s, self._streak.decided, self._words)
+            yield from self._damper.change(self._streak.dated_s, self._streak.decided, self._words)
         yield from self._damper.tick(at_s, self._streak.decided, self._words)
 
     def blind(self) -> None:

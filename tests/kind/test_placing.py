@@ -122,14 +122,7 @@ def test_a_quota_is_quoted() -> None:
         "apiVersion": "v1",
         "kind": "ResourceQuota",
         "metadata": {"name": SPACE, "namespace": "kube-system"},
-        "spec": {
-            "hard": {"pods": "0"},
-            "scopeSelector": {
-                "matchExpressions": [
-                    {"scopeName": "PriorityClass", "operator": "In", "values": ["system-node-critical"]}
-                ]
-            },
-        },
+        "spec": {"hard": {"pods": "0"}},
     }
     apply(json.dumps(quota))
     try:

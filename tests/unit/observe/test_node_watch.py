@@ -77,6 +77,18 @@ def test_dns_dies_and_comes_back_dated_to_the_first_lookup_of_each() -> None:
     ]
 
 
+def test_dns_is_dead_no_more_from_the_first_answer_on_though_one_more_is_lost_after_it() -> None:
+    lost = {**at(UDP, "t"), **at(KEPT, "t")}
+    told = Told().sample(2).sample(4, **lost).sample(1).sample(1, **lost).sample(4)
+    assert told.kinds()[1:] == [(2, Kind.DNS_DEAD), (6, Kind.DNS_DEGRADED), (8, Kind.DNS_RESTORED)]
+
+
+def test_one_answer_among_many_that_are_lost_ends_no_outage() -> None:
+    lost = {**at(UDP, "t"), **at(KEPT, "t")}
+    told = Told().sample(2).sample(4, **lost).sample(1).sample(4, **lost)
+    assert [kind for _, kind in told.kinds()] == [Kind.DNS_DEGRADED, Kind.DNS_DEAD]
+
+
 def test_dns_that_is_dead_from_the_start_is_news_and_a_good_start_is_none() -> None:
     assert Told().sample(9).news == []
     dead = Told().sample(3, **at(UDP, "r"), **at(KEPT, "r")).kinds()
