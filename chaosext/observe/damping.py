@@ -40,11 +40,11 @@ class Streak:
     since_s: float = 0.0
     """When the row that the last answer stands in began."""
 
-    _answer: Kind | None = None
-    _count: int = 0
     dated_s: float = 0.0
     """Since when what was decided last holds."""
 
+    _answer: Kind | None = None
+    _count: int = 0
     _last: deque[tuple[float, Kind]] = field(default_factory=deque)
     """The answers before this one, as many as may count with it."""
     _blanks: list[float] = field(default_factory=list)
@@ -68,7 +68,7 @@ class Streak:
         before, self.dated_s = self.decided, self.since_s
         self.decided = self._decision(answer)
         self._last.append((at_s, answer))
-        while len(self._last) >= self.in_a_row:
+        if len(self._last) >= self.in_a_row:
             self._last.popleft()
         return self.decided is not before
 

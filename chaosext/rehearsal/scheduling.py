@@ -13,7 +13,7 @@ from math import log
 from typing import TYPE_CHECKING
 
 from chaosext.rehearsal.eviction import UNSCHEDULABLE, admits, tolerates
-from chaosext.rehearsal.selection import fits_node, fits_term, selects
+from chaosext.rehearsal.selection import fits_node, fits_term, is_over, selects
 from chaosext.rehearsal.world import LabelSelector, PodTerm, Requirement, Spread
 
 if TYPE_CHECKING:
@@ -41,11 +41,6 @@ class Group:
 
     namespace: str
     spec: PodSpec
-
-
-def is_over(pod: Pod) -> bool:
-    """It has ended, and takes no room."""
-    return pod.phase in ("Succeeded", "Failed")
 
 
 class Board:

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
         Service,
     )
 
-OVER = ("Succeeded", "Failed")
-"""Phases of Pods that don't run any more."""
+
+def is_over(pod: Pod) -> bool:
+    """It has ended, and takes no room."""
+    return pod.phase in ("Succeeded", "Failed")
 
 
 def meets(requirement: Requirement, labels: Labels) -> bool:
@@ -69,7 +71,7 @@ def behind(service: Service | None, pods: Iterable[Pod]) -> tuple[Pod, ...]:
         pod
         for pod in pods
         if pod.namespace == service.namespace
-        and pod.phase not in OVER
+        and not is_over(pod)
         and has_all(service.selector, pod.spec.labels)
     )
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from chaosext.cluster.objects import (
     CONTROL_PLANE_LABELS,
+    PROXY_CONTAINER,
     ZONE_LABEL,
     BgpPeer,
     IpPool,
     Taint,
     node_to_node_mesh,
+    parse_time,
 )
 from chaosext.cluster.timings import flags_from
 from chaosext.model.errors import Refused
@@ -34,6 +35,7 @@ from chaosext.rehearsal.world import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
     from pathlib import Path
 
     from chaosext.rehearsal.world import Pod
@@ -53,7 +55,6 @@ WITH_TIMINGS = ("kube-controller-manager-", "kube-apiserver-")
 
 NODE_LEASES = "kube-node-lease"
 DNS_LABEL = ("k8s-app", "kube-dns")
-SIDECAR = "istio-proxy"
 
 PLUGINS: Mapping[str, Plugin] = {
     "calico-node": Plugin.CALICO,
@@ -114,7 +115,7 @@ class _World:
             network=self._network(pods),
             mesh=self._mesh(services, pods),
             control_plane=self._control_plane(flags),
-            taken_at=_moment(self._listed.taken_at),
+            taken_at=parse_time(self._listed.taken_at),
             missing=frozenset(self._missing),
             assumptions=tuple(self._assumptions),
         )
@@ -148,7 +149,7 @@ class _World:
     def _leases(self) -> Mapping[str, datetime | None]:
         leases = self._listed.of("Lease", doc.Lease)
         return {
-            each.metadata.name: _moment(each.spec.renewTime)
+            each.metadata.name: parse_time(each.spec.renewTime)
             for each in leases
             if each.metadata.namespace == NODE_LEASES
         }
@@ -234,7 +235,9 @@ class _World:
     def _mesh(
         self, services: Iterable[tuple[Service, Mapping[str, str]]], pods: Sequence[Pod]
     ) -> Mesh | None:
-        meshed = {pod.namespace for pod in pods if any(each.name == SIDECAR for each in pod.spec.containers)}
+        meshed = {
+            pod.namespace for pod in pods if any(each.name == PROXY_CONTAINER for each in pod.spec.containers)
+        }
         istiod = next((service for service, _ in services if service.name == "istiod"), None)
         if istiod is None and not meshed:
             return None
@@ -355,7 +358,3 @@ def _injects(labels: Mapping[str, str]) -> bool:
     return labels.get("istio-injection") == "enabled" or (
         "istio.io/rev" in labels and labels.get("istio-injection") != "disabled"
     )
-
-
-def _moment(text: str) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None

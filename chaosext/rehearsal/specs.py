@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ from chaosext.rehearsal.world import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from chaosext.rehearsal import documents as doc
 
@@ -146,22 +147,21 @@ def _asked(container: doc.Container) -> Resources:
 
 
 def _sum(one: Resources, other: Resources) -> Resources:
-    names = dict.fromkeys(name for name, _ in (*one.extended, *other.extended))
-    first, second = dict(one.extended), dict(other.extended)
-    extended = tuple(sorted((name, first.get(name, 0) + second.get(name, 0)) for name in names))
-    return Resources(
-        cpu_m=one.cpu_m + other.cpu_m, memory_bytes=one.memory_bytes + other.memory_bytes, extended=extended
-    )
+    return _joined(one, other, operator.add)
 
 
 def _most(one: Resources, other: Resources) -> Resources:
-    names = dict.fromkeys(name for name, _ in (*one.extended, *other.extended))
+    return _joined(one, other, max)
+
+
+def _joined(one: Resources, other: Resources, join: Callable[[int, int], int]) -> Resources:
     first, second = dict(one.extended), dict(other.extended)
-    extended = tuple(sorted((name, max(first.get(name, 0), second.get(name, 0))) for name in names))
     return Resources(
-        cpu_m=max(one.cpu_m, other.cpu_m),
-        memory_bytes=max(one.memory_bytes, other.memory_bytes),
-        extended=extended,
+        cpu_m=join(one.cpu_m, other.cpu_m),
+        memory_bytes=join(one.memory_bytes, other.memory_bytes),
+        extended=tuple(
+            (name, join(first.get(name, 0), second.get(name, 0))) for name in sorted(first | second)
+        ),
     )
 
 

@@ -11,8 +11,8 @@ from chaosext.rehearsal.eviction import NO_EXECUTE, stays_s
 from chaosext.rehearsal.lifecycle import EXCLUDED_LABEL, RENEWAL_JITTER, Fleet
 from chaosext.rehearsal.mesh import Sidecar, sidecar
 from chaosext.rehearsal.routing import Routes
-from chaosext.rehearsal.scheduling import Board, is_over
-from chaosext.rehearsal.selection import behind
+from chaosext.rehearsal.scheduling import Board
+from chaosext.rehearsal.selection import behind, is_over
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

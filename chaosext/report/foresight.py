@@ -46,7 +46,7 @@ def _expected(run: RunData) -> Iterator[Expected]:
     told: Counter[tuple[Kind, str]] = Counter()
     for each in run.prediction:
         kind, name = each.event.kind, each.event.object
-        times = [event.t_s for event in first.get(kind, ()) if _is_about(name, event.object)]
+        times = [event.t_s for event in first.get(kind, ()) if is_about(name, event.object)]
         nth = told[kind, name]
         told[kind, name] += 1
         yield Expected(predicted=each, observed_s=times[nth] if nth < len(times) else None)
@@ -60,6 +60,6 @@ def _first_each(events: Iterable[Event]) -> Iterator[Event]:
             yield event
 
 
-def _is_about(expected: str, observed: str) -> bool:
+def is_about(expected: str, observed: str) -> bool:
     """A Pod that did not exist yet was named after its owner, `Pod/shop/cart-6c9f7d5b8-*`."""
     return observed.startswith(expected[:-1]) if expected.endswith("-*") else observed == expected

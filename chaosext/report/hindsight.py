@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chaosext.model.timeline import Kind
+from chaosext.report.foresight import is_about
 from chaosext.report.units import moment
 
 if TYPE_CHECKING:
@@ -145,18 +146,13 @@ def _where(name: str) -> str:
 def is_same(each: Predicted, event: Event) -> bool:
     """The event is one that was predicted, whenever. Of a node's taints each effect is one of its own."""
     expected, observed = each.event, event
-    if expected.kind is not observed.kind or not _is_about(expected.object, observed.object):
+    if expected.kind is not observed.kind or not is_about(expected.object, observed.object):
         return False
     return expected.kind is not Kind.NODE_TAINTED or _effect(expected) == _effect(observed)
 
 
 def _effect(event: Event) -> str:
     return event.detail.rpartition(":")[2]
-
-
-def _is_about(expected: str, observed: str) -> bool:
-    """A Pod that did not exist yet was named after its owner, `Pod/shop/cart-6c9f7d5b8-*`."""
-    return observed.startswith(expected[:-1]) if expected.endswith("-*") else observed == expected
 
 
 def _surprises(seen: Iterable[Event], prediction: Sequence[Predicted]) -> Iterator[Event]:

@@ -119,9 +119,8 @@ def result_of(
     """The result as a value, from the journal, the timeline, the foreign rules and the audit log."""
     started_at = str(journal.get("start", ""))
     foreign = foreign_rules(context.foreign_before, context.foreign_after) if context.cuts else None
-    lost = (
-        f"the lock was lost: {each.detail}" for each in context.recorder.events if each.kind is Kind.LOCK_LOST
-    )
+    events = context.recorder.events  # put in order each time it is asked for
+    lost = (f"the lock was lost: {each.detail}" for each in events if each.kind is Kind.LOCK_LOST)
     unseen = context.sentinels.problems if context.sentinels else ()
     reasons = (
         *verdict.reasons,
@@ -137,10 +136,10 @@ def result_of(
         started_at=started_at,
         duration_s=_age_s(started_at),
         verdict=verdict,
-        events=context.recorder.events,
-        outages=outages(context.recorder.events),
-        unobserved=unobserved(context.recorder.events),
-        timing=timing(context.recorder.events),
+        events=events,
+        outages=outages(events),
+        unobserved=unobserved(events),
+        timing=timing(events),
         clocks=context.sentinels.clocks if context.sentinels else {},
         briefing=briefing,
         expected=expected,
