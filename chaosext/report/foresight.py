@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
+
+from chaosext.model.timeline import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from chaosext.model.timeline import Event, Kind, Predicted
+    from chaosext.model.timeline import Event, Predicted
     from chaosext.report.run_data import RunData
+
+Sort: TypeAlias = tuple[Kind, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,17 +42,17 @@ def foresight(run: RunData) -> tuple[Expected, ...]:
 
 def _expected(run: RunData) -> Iterator[Expected]:
     """Of several expectations of the same, the first is about the first that came true, and so on."""
-    seen: dict[Kind, list[Event]] = {}
+    seen: defaultdict[Sort, list[Event]] = defaultdict(list)
     for event in sorted(run.result.events, key=lambda event: event.t_s):
         if event.t_s >= 0:
-            seen.setdefault(event.kind, []).append(event)
-    first = {kind: tuple(_first_each(events)) for kind, events in seen.items()}
-    told: Counter[tuple[Kind, str]] = Counter()
+            seen[sort_of(event)].append(event)
+    first = {sort: tuple(_first_each(events)) for sort, events in seen.items()}
+    told: Counter[tuple[Sort, str]] = Counter()
     for each in run.prediction:
-        kind, name = each.event.kind, each.event.object
-        times = [event.t_s for event in first.get(kind, ()) if is_about(name, event.object)]
-        nth = told[kind, name]
-        told[kind, name] += 1
+        sort, name = sort_of(each.event), each.event.object
+        times = [event.t_s for event in first.get(sort, ()) if is_about(name, event.object)]
+        nth = told[sort, name]
+        told[sort, name] += 1
         yield Expected(predicted=each, observed_s=times[nth] if nth < len(times) else None)
 
 
@@ -58,6 +62,16 @@ def _first_each(events: Iterable[Event]) -> Iterator[Event]:
         if event.object not in names:
             names.add(event.object)
             yield event
+
+
+def is_same(expected: Event, observed: Event) -> bool:
+    """The event is the one that was predicted, whenever it came."""
+    return sort_of(expected) == sort_of(observed) and is_about(expected.object, observed.object)
+
+
+def sort_of(event: Event) -> Sort:
+    """Its kind, and of a taint the effect: each is one of its own."""
+    return event.kind, event.detail.rpartition(":")[2] if event.kind is Kind.NODE_TAINTED else ""
 
 
 def is_about(expected: str, observed: str) -> bool:

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chaosext.model.timeline import Kind
-from chaosext.report.foresight import is_about
+from chaosext.report.foresight import is_same, sort_of
 from chaosext.report.units import moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from chaosext.model.timeline import Event, Predicted
+    from chaosext.report.foresight import Sort
     from chaosext.report.run_data import RunData
 
 COMPARED = frozenset(
@@ -118,14 +119,14 @@ class _Compared:
             self._miss(each)
 
     def _found(self, each: Predicted, low_s: float, high_s: float) -> list[Event]:
-        return [event for event in self._seen if low_s <= event.t_s <= high_s and is_same(each, event)]
+        return [event for event in self._seen if low_s <= event.t_s <= high_s and is_same(each.event, event)]
 
     def _miss(self, each: Predicted) -> None:
         shift_s = self._shift(each.event.t_s)
         times = [
             event.t_s - shift_s
             for event in self._seen
-            if id(event) not in self._explained and is_same(each, event)
+            if id(event) not in self._explained and is_same(each.event, event)
         ]
         if times:
             self.late.append((each, min(times, key=lambda t_s: abs(t_s - each.event.t_s))))
@@ -143,23 +144,12 @@ def _where(name: str) -> str:
     return f"{place}/{own.rpartition('-')[0]}" if place == "Pod/kube-system" else place
 
 
-def is_same(each: Predicted, event: Event) -> bool:
-    """The event is one that was predicted, whenever. Of a node's taints each effect is one of its own."""
-    expected, observed = each.event, event
-    if expected.kind is not observed.kind or not is_about(expected.object, observed.object):
-        return False
-    return expected.kind is not Kind.NODE_TAINTED or _effect(expected) == _effect(observed)
-
-
-def _effect(event: Event) -> str:
-    return event.detail.rpartition(":")[2]
-
-
 def _surprises(seen: Iterable[Event], prediction: Sequence[Predicted]) -> Iterator[Event]:
-    told: set[tuple[Kind, str]] = set()
+    told: set[tuple[Sort, str]] = set()
     for event in seen:
-        if (event.kind, event.object) not in told and not any(is_same(each, event) for each in prediction):
-            told.add((event.kind, event.object))
+        about = sort_of(event), event.object
+        if about not in told and not any(is_same(each.event, event) for each in prediction):
+            told.add(about)
             yield event
 
 
@@ -199,8 +189,8 @@ def _timing(each: Predicted, t_s: float) -> str:
 
 
 def _named(event: Event) -> str:
-    effect = f" {_effect(event)}" if event.kind is Kind.NODE_TAINTED else ""
-    return f"{event.kind.value}{effect} of {event.object}"
+    kind, effect = sort_of(event)
+    return f"{kind.value}{' ' if effect else ''}{effect} of {event.object}"
 
 
 def _at_most(lines: Sequence[str]) -> Iterator[str]:

@@ -41,3 +41,16 @@ def test_neither_another_kind_nor_another_owner_nor_what_was_before_the_cut_coun
         (-4.0, Kind.POD_BOUND, f"{REPLICAS}vhhl4"),
     ]
     assert observed(*lines, expected=[f"{REPLICAS}*"]) == [None]
+
+
+def test_a_node_s_taints_are_each_an_expectation_of_its_own() -> None:
+    effects = {"NoSchedule": 40.2, "NoExecute": 60.0}
+    taints = {effect: f"node.kubernetes.io/unreachable:{effect}" for effect in effects}
+    expected = [event(40.0, Kind.NODE_TAINTED, "Node/w", taints[effect], "rehearsal") for effect in effects]
+    happened = [event(t_s, Kind.NODE_TAINTED, "Node/w", taints[effect]) for effect, t_s in effects.items()]
+    data = replace(
+        RUNS["passed"],
+        result=replace(RUNS["passed"].result, events=tuple(reversed(happened))),
+        prediction=tuple(Predicted(event=each, t_min_s=30.0, t_max_s=70.0) for each in expected),
+    )
+    assert [each.observed_s for each in foresight(data)] == list(effects.values())
