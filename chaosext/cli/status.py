@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from chaosext.nodes.transport import DEFAULT, TRANSPORTS
+from chaosext.nodes.transport import DEFAULT, TRANSPORTS, Way
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,7 +71,7 @@ def status(
     from chaosext.run.cutting.leftovers import with_sentinels
     from chaosext.run.cutting.status import look
 
-    overview = with_sentinels(look(nodes, cluster=cluster, transport=transport).overview, contexts)
+    overview = with_sentinels(look(nodes, cluster=cluster, way=Way(transport=transport)).overview, contexts)
     click.echo(json.dumps(overview.to_json(), indent=2) if as_json else "\n".join(status_lines(overview)))
     return overview.exit_code
 

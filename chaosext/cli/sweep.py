@@ -57,6 +57,7 @@ def sweep(
           says which, where, and how to remove it
     """
     from chaosext.model.errors import Refused
+    from chaosext.nodes.transport import Way
     from chaosext.run.cutting.leftovers import sweep_sentinels
     from chaosext.run.cutting.status import look
     from chaosext.run.cutting.sweep import Wanted
@@ -65,7 +66,7 @@ def sweep(
     if run and everything:
         raise Refused("--run and --all: one excludes the other", "leave one of them out")
     wanted = Wanted(run=run, nodes=nodes, everything=everything)
-    surveyed = look(nodes, cluster=cluster, transport=transport)
+    surveyed = look(nodes, cluster=cluster, way=Way(transport=transport))
     swept = take_away(surveyed, wanted, dry_run=dry_run)
     swept = sweep_sentinels(swept, surveyed.overview, wanted, contexts=contexts)
     click.echo(json.dumps(swept.to_json(), indent=2) if as_json else "\n".join(sweep_lines(swept)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chaosext.model.errors import Refused
@@ -26,20 +27,30 @@ KIND_LABEL = "io.x-k8s.kind.cluster"
 DISCOVERY_S = 10.0
 
 
-def shells(names: Iterable[str], transport: str = DEFAULT) -> Mapping[str, NodeShell]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """How nodes are entered: all that is needed to come back to them later, from another process."""
+
+    transport: str = DEFAULT
+
+
+BY_DOCKER = Way()
+
+
+def shells(names: Iterable[str], way: Way = BY_DOCKER) -> Mapping[str, NodeShell]:
     """A shell on every node named, sorted. Raises `Refused` for a transport that there is not."""
-    if transport not in TRANSPORTS:
-        raise Refused(f"transport: {transport!r} is not known", f"known are {', '.join(TRANSPORTS)}")
-    return {name: TRANSPORTS[transport](name) for name in sorted(set(names))}
+    if way.transport not in TRANSPORTS:
+        raise Refused(f"transport: {way.transport!r} is not known", f"known are {', '.join(TRANSPORTS)}")
+    return {name: TRANSPORTS[way.transport](name) for name in sorted(set(names))}
 
 
-def discover(transport: str = DEFAULT, cluster: str | None = None) -> tuple[str, ...]:
+def discover(way: Way = BY_DOCKER, cluster: str | None = None) -> tuple[str, ...]:
     """The nodes that can be found without asking any cluster: of kind's `cluster`, or of all of them.
 
     Stopped ones too. Network namespaces have no mark that would tell nodes from others, so none is found.
     Raises `Refused` where docker is not here or does not answer.
     """
-    if transport != "docker":
+    if way.transport != "docker":
         return ()
     label = f"label={KIND_LABEL}={cluster}" if cluster else f"label={KIND_LABEL}"
     argv = ["docker", "ps", "--all", "--filter", label, "--format", "{{.Names}}"]

@@ -8,7 +8,7 @@ import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from chaosext.nodes.transport import DEFAULT
+from chaosext.nodes.transport import BY_DOCKER, Way
 from chaosext.observe.recorder import Recorder
 from chaosext.run.directory import RunDirectory, new_run_id
 from chaosext.run.trail import Trail
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 class RunContext:
     """One run. `cuts` are those that it meant to arm; by `let_go` the kernel has let go of all of them.
 
-    `in_force`: a cut was read back on its nodes, and not yet healed. `transport` is the way into their nodes;
+    `in_force`: a cut was read back on its nodes, and not yet healed. `way` leads into their nodes;
     `renewing` keeps a cut with a dead man's switch in force. `before` is what the paths were like before the cut;
     `foreign_before` and `foreign_after` are all rules of the cut nodes, then and after the last heal (None: not to
     be had). `prepared` is a cut made ready: for which wish, and when (monotonic seconds). `lock` is the run's hold
@@ -53,7 +53,7 @@ class RunContext:
     cuts: list[Cut] = field(default_factory=list)
     let_go: Moment | None = None
     in_force: bool = False
-    transport: str = DEFAULT
+    way: Way = BY_DOCKER
     renewing: Renewing | None = None
     lock: ClusterLock | None = None
     trail: Trail = field(init=False)

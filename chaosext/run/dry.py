@@ -70,7 +70,7 @@ def dry_run(resolved: Resolved) -> DryRun:
 
 def _feasible(settings: Settings, wish: Wish, run: str) -> Cut:
     cut = plan(settings, wish, run=run, owner=owner()).cut
-    require_free(cut, shells((node.node for node in cut.nodes), settings.transport))
+    require_free(cut, shells((node.node for node in cut.nodes), settings.way))
     return cut
 
 

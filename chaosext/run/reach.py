@@ -109,8 +109,8 @@ def surroundings(settings: Settings) -> Surroundings:
     cluster = connect(settings)
     return Surroundings(
         cluster=cluster,
-        shells=shells((node.name for node in cluster.nodes()), settings.transport),
-        leaf=shells([settings.leaf_container], settings.transport)[settings.leaf_container],
+        shells=shells((node.name for node in cluster.nodes()), settings.way),
+        leaf=shells([settings.leaf_container], settings.way)[settings.leaf_container],
         namespaces=settings.namespaces,
         dns_lookups=settings.lookups,
     )

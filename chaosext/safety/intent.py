@@ -14,7 +14,7 @@ from chaosext.model.clock import Moment
 from chaosext.model.errors import Inconclusive, Refused
 from chaosext.model.holder import Holder, me
 from chaosext.model.places import state_home
-from chaosext.nodes.transport import DEFAULT
+from chaosext.nodes.transport import DEFAULT, Way
 from chaosext.partition.apply import ARMING_S
 from chaosext.safety.durable import open_to_append, sync_directory, write_whole
 
@@ -46,9 +46,9 @@ class Outstanding:
     intent: Entry
 
     @property
-    def transport(self) -> str:
+    def way(self) -> Way:
         """The way into its nodes."""
-        return str(self.intent.get("transport", DEFAULT))
+        return Way(transport=str(self.intent.get("transport", DEFAULT)))
 
     @property
     def context(self) -> str:

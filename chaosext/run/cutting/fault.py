@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from chaosext.cluster.client import Cluster
     from chaosext.cluster.objects import Node
     from chaosext.model.clock import Moment
+    from chaosext.nodes.transport import Way
     from chaosext.partition.cut import Cut
     from chaosext.run.context import RunContext
     from chaosext.run.reading.settings import Settings
@@ -57,7 +58,7 @@ def plan(settings: Settings, wish: Wish, *, run: str, owner: str) -> Planned:
     Touches nothing. Raises `Refused` naming the limit or field.
     """
     cluster = connect_to_act(settings)
-    ground = survey(cluster, settings.transport)
+    ground = survey(cluster, settings.way)
     cut = plan_cut(wish, ground, run=run, owner=owner)
     require_within_limits(settings, cut, cluster, ground.nodes)
     return Planned(cut=cut, nodes=ground.nodes, paths=ground.paths, blind=ground.blind)
@@ -67,9 +68,9 @@ def prepare(settings: Settings, wish: Wish, context: RunContext) -> Planned:
     """As `plan`, for this run; and what the paths are like before the cut."""
     planned = plan(settings, wish, run=context.id, owner=context.owner)
     sources = {path.source for path in planned.paths}
-    context.transport = settings.transport
-    context.before = cut_check.gather(planned.paths, shells(sources, context.transport), blind=planned.blind)
-    nodes = shells((node.node for node in planned.cut.nodes), context.transport)
+    context.way = settings.way
+    context.before = cut_check.gather(planned.paths, shells(sources, context.way), blind=planned.blind)
+    nodes = shells((node.node for node in planned.cut.nodes), context.way)
     context.foreign_before = listings(nodes) | context.foreign_before
     context.prepared = (wish, planned, time.monotonic())
     return planned
@@ -89,7 +90,7 @@ def sever(settings: Settings, wish: Wish, context: RunContext, *, prove: bool = 
     cluster_uid = cluster.namespace_uid("kube-system")
     context.trail.context, context.trail.cluster_uid = cluster.context, cluster_uid
     context.trail.require(Event.ARMING, **_touched(cut))
-    _write_intent(cut, cluster, context.transport)
+    _write_intent(cut, cluster, context.way)
     report = _armed(cut, context)
     command_to_cut_s = time.monotonic() - started_s
     _keep_baseline(cluster_uid, context)
@@ -122,7 +123,7 @@ def _armed(cut: Cut, context: RunContext) -> ArmReport:
     context.cuts.append(cut)
     before = context.let_go
     context.let_go = _later(before, clock.now().later(ARMING_S + cut.ttl_s))
-    on = shells((node.node for node in cut.nodes), context.transport)
+    on = shells((node.node for node in cut.nodes), context.way)
     report = arm(cut, on)
     context.in_force = True
     crash_point("armed")
@@ -168,7 +169,7 @@ def _prepared(settings: Settings, wish: Wish, context: RunContext) -> Planned:
     return prepare(settings, wish, context)
 
 
-def _write_intent(cut: Cut, cluster: Cluster, transport: str) -> None:
+def _write_intent(cut: Cut, cluster: Cluster, way: Way) -> None:
     entry = {
         "run": cut.run,
         "event": INTENT,
@@ -176,7 +177,7 @@ def _write_intent(cut: Cut, cluster: Cluster, transport: str) -> None:
         "owner": cut.owner,
         "nodes": [node.node for node in cut.nodes],
         "ttl_s": cut.ttl_s,
-        "transport": transport,
+        "transport": way.transport,
     }
     intent_log().write(entry)
     crash_point("intent-written")

@@ -47,7 +47,7 @@ def _undo(context: RunContext, timeout_s: float) -> HealReport:
     context.in_force = False
     if context.renewing:
         context.renewing.stop()
-    on = shells(nodes_of(context.cuts), context.transport)
+    on = shells(nodes_of(context.cuts), context.way)
     report = heal_nodes(context.id, on, context.let_go, timeout_s)
     if any(
         node.gone and node.was_there is not False for node in report.nodes

@@ -70,4 +70,4 @@ def _lock(settings: Settings, context: RunContext, on: Mapping[str, NodeShell]) 
 
 
 def _shells(settings: Settings, cuts: Sequence[Cut]) -> Mapping[str, NodeShell]:
-    return shells(nodes_of(cuts), settings.transport)
+    return shells(nodes_of(cuts), settings.way)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from chaosext.cluster.objects import Node
+    from chaosext.nodes.transport import Way
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,10 +103,10 @@ def _prefixes(wish: Wish, peers: Sequence[str], pools: Sequence[str]) -> tuple[s
     return named if wish.peers else (*named, *pools)
 
 
-def survey(cluster: Cluster, transport: str) -> Ground:
+def survey(cluster: Cluster, way: Way) -> Ground:
     """Ask each node once for its addresses and its kubelet's API server, and the cluster for the Pods' prefixes."""
     nodes = cluster.nodes()
-    shells_of_nodes = shells((node.name for node in nodes), transport)
+    shells_of_nodes = shells((node.name for node in nodes), way)
     networks = read_networks(shells_of_nodes, {node.name: node.internal_ips for node in nodes})
     seen = tuple(replace(node, internal_ips=networks[node.name].addresses) for node in nodes)
     return Ground(nodes=seen, networks=networks, pools=pod_prefixes(cluster))

@@ -12,6 +12,7 @@ from chaosext.steady.suite import unknown
 
 if TYPE_CHECKING:
     from chaosext.model.finding import Finding
+    from chaosext.nodes.transport import Way
     from chaosext.run.context import RunContext
 
 
@@ -19,7 +20,7 @@ def proof(context: RunContext) -> Finding:
     """Are the paths that were open before the cut blocked? Raises `Inconclusive` where none was measured before it."""
     if context.before is None:
         raise Inconclusive("no path was measured before the cut", "nothing can be proven without it")
-    return cut_check.judge(context.before, _paths_now(context.before, context.transport))
+    return cut_check.judge(context.before, _paths_now(context.before, context.way))
 
 
 def healed_finding(context: RunContext) -> Finding | None:
@@ -30,11 +31,11 @@ def healed_finding(context: RunContext) -> Finding | None:
     if context.before is None or not context.cuts:
         return None
     try:
-        return cut_check.judge_healed(context.before, _paths_now(context.before, context.transport))
+        return cut_check.judge_healed(context.before, _paths_now(context.before, context.way))
     except ChaosextError as error:  # the cut is healed whatever the paths say
         return unknown(HEALED, str(error))
 
 
-def _paths_now(before: cut_check.CutEvidence, transport: str) -> cut_check.CutEvidence:
+def _paths_now(before: cut_check.CutEvidence, way: Way) -> cut_check.CutEvidence:
     """The same paths, measured now, from the nodes themselves."""
-    return cut_check.gather(before.paths, shells((path.source for path in before.paths), transport))
+    return cut_check.gather(before.paths, shells((path.source for path in before.paths), way))

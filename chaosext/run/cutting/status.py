@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from chaosext.model.errors import ChaosextError, Inconclusive, Refused, Unsafe
-from chaosext.nodes.transport import DEFAULT, discover, shells
+from chaosext.nodes.transport import BY_DOCKER, discover, shells
 from chaosext.partition.apply import inspect
 from chaosext.partition.cut import check_node
 from chaosext.safety.intent import INTENT, Outstanding, intent_log, outstanding, placed
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from chaosext.model.claim import LockFacts
     from chaosext.model.holder import Holder
     from chaosext.nodes.shell import NodeShell
+    from chaosext.nodes.transport import Way
     from chaosext.partition.nft import TableFacts
     from chaosext.partition.reports import NodeTables
     from chaosext.run.cutting.leftovers import FoundSentinels
@@ -201,18 +202,18 @@ class Surveyed:
     shells: Mapping[str, NodeShell]
 
 
-def look(named: Collection[str] = (), *, cluster: str | None = None, transport: str = DEFAULT) -> Surveyed:
+def look(named: Collection[str] = (), *, cluster: str | None = None, way: Way = BY_DOCKER) -> Surveyed:
     """Ask every node that can be found: kind's (of `cluster`, or of all), those `named`, and the intent log's.
 
     What can't be asked is in the answer. Raises `Refused` for a transport that there is not, or what names no node.
     """
     named = [check_node(name) for name in named]
     log, problems = _entries()
-    found, docker = _discovered(transport, cluster, named)
+    found, docker = _discovered(way, cluster, named)
     unfinished = _of(cluster, outstanding(log), (*found, *named))
-    on = dict(shells((*found, *named), transport))
+    on = dict(shells((*found, *named), way))
     for run in unfinished:
-        on |= {name: shell for name, shell in shells(run.nodes, run.transport).items() if name not in on}
+        on |= {name: shell for name, shell in shells(run.nodes, run.way).items() if name not in on}
     overview = Overview(
         nodes=tuple(sorted(inspect(on), key=lambda node: node.node)),
         unfinished=unfinished,
@@ -232,11 +233,11 @@ def _entries() -> tuple[tuple[Entry, ...], tuple[str, ...]]:
 
 
 def _discovered(
-    transport: str, cluster: str | None, named: Collection[str]
+    way: Way, cluster: str | None, named: Collection[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The nodes that docker shows, or why it can't; who names nodes has no need of it."""
     try:
-        return discover(transport, cluster), ()
+        return discover(way, cluster), ()
     except Refused as error:
         return (), () if named else (str(error),)
 

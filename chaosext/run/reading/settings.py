@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from chaosext.model.errors import Refused
-from chaosext.nodes.transport import DEFAULT, TRANSPORTS
+from chaosext.nodes.transport import DEFAULT, TRANSPORTS, Way
 from chaosext.run.reading.limits import LimitKeys
 
 PREFIX = "chaosext_"
@@ -42,6 +42,11 @@ class Settings(LimitKeys):
         "", description="The sentinel's image; empty: the one that `testbed up` brings"
     )
     sentinel_port: int = Field(9853, ge=1, le=65535, description="Where a sentinel listens on its node")
+
+    @property
+    def way(self) -> Way:
+        """The way into the nodes."""
+        return Way(transport=self.transport)
 
     @property
     def leaf_container(self) -> str:

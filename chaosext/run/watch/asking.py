@@ -49,7 +49,7 @@ def _before(settings: Settings) -> CutEvidence:
     kept = baseline.load(cluster.namespace_uid("kube-system"))
     if kept is not None:
         return kept
-    ground = survey(cluster, settings.transport)
+    ground = survey(cluster, settings.way)
     return CutEvidence(paths=ground.paths, connects={}, blind=ground.blind)
 
 

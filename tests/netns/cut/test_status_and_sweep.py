@@ -29,14 +29,14 @@ ROLES = ("n0", "n1", "n2")
 RUNNER = """
 import os, signal, sys, time
 from chaosext.model.claim import Claim
-from chaosext.nodes.transport import shells
+from chaosext.nodes.transport import Way, shells
 from chaosext.partition.apply import arm
 from chaosext.partition.cut import Cut, NodeCut, peers_of
 from chaosext.partition.lock import lock_nodes
 from chaosext.safety.intent import intent_log
 
 run, ttl_s, does, *names = sys.argv[1:]
-on = shells(names, "netns")
+on = shells(names, Way(transport="netns"))
 if "lock" in does:
     lock_nodes(Claim(run=run, owner="t@t"), on)
 if "log" in does:

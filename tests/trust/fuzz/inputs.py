@@ -184,7 +184,9 @@ def _pins(path: Path) -> None:
 def _intents(path: Path) -> None:
     for each in IntentLog(path).outstanding():
         assert isinstance(each.is_running, bool)
-        assert all(isinstance(text, str) and text for text in (each.run, each.transport, *each.nodes)), each
+        assert all(isinstance(text, str) and text for text in (each.run, each.way.transport, *each.nodes)), (
+            each
+        )
 
 
 def _baseline(path: Path) -> None:

@@ -16,6 +16,7 @@ from chaosext.model.claim import Claim
 from chaosext.model.crash import crash_point
 from chaosext.model.errors import Inconclusive, Refused
 from chaosext.model.places import state_home
+from chaosext.nodes.transport import Way
 from chaosext.partition.apply import arm, heal, renew
 from chaosext.partition.cut import FAMILIES, Cut, NodeCut, peers_of
 from chaosext.partition.lock import lock_nodes, remove_lock, renew_lock
@@ -235,7 +236,7 @@ class Nodes(RuleBasedStateMachine):
     @step
     def sweep(self) -> None:
         begun_s = time.monotonic()
-        swept = sweep(look(self.world.names, transport="netns"), Wanted())
+        swept = sweep(look(self.world.names, way=Way(transport="netns")), Wanted())
         span = (begun_s, time.monotonic())
         self.require(swept.exit_code == 0, f"swept with {swept.exit_code}")
         removed = {(each.run, each.node) for each in swept.removed if each.kind is Kind.CUT}

@@ -14,6 +14,7 @@ from chaosext.model import clock
 from chaosext.model.errors import Inconclusive, Refused, Unsafe
 from chaosext.model.finding import Finding, Status
 from chaosext.model.places import state_home
+from chaosext.nodes.transport import Way
 from chaosext.partition.apply import TIMEOUT_S
 from chaosext.partition.cut import Cut, NodeCut, peers_of
 from chaosext.partition.reports import ArmReport, HealedNode, HealReport
@@ -92,7 +93,7 @@ def steps(run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch) -> Steps:
         "survey": GROUND,
         "plan_cut": lambda _wish, _ground, *, run, owner: made.cut(run, owner),
         "require_within_limits": None,
-        "shells": lambda names, transport: {name: f"{transport} of {name}" for name in sorted(names)},
+        "shells": lambda names, way: {name: f"{way.transport} of {name}" for name in sorted(names)},
         "listings": lambda on: dict.fromkeys(on, "now"),
         "lock_cluster": None,
         "arm": armed,
@@ -121,7 +122,7 @@ def test_a_plan_is_made_of_the_ground_and_held_against_the_limits(steps: Steps) 
     assert planned == Planned(cut=cut, nodes=GROUND.nodes, paths=PATHS, blind=("w2",))  # type: ignore[arg-type]
     assert steps.calls == [
         ("connect_to_act", SETTINGS),
-        ("survey", CLUSTER, "netns"),
+        ("survey", CLUSTER, Way(transport="netns")),
         ("plan_cut", WISH, GROUND, ("run", "r1"), ("owner", "a@b")),
         ("require_within_limits", SETTINGS, cut, CLUSTER, GROUND.nodes),
     ]
@@ -135,7 +136,7 @@ def test_preparing_measures_the_paths_and_lists_the_rules(steps: Steps, run: con
     sources = {"w1": "netns of w1", "w2": "netns of w2"}
     assert steps.named("gather") == [(PATHS, sources, ("blind", ("w2",)))]
     assert steps.named("listings") == [(SHELLS,)]
-    assert (run.transport, run.before) == ("netns", BEFORE)
+    assert (run.way, run.before) == (Way(transport="netns"), BEFORE)
     assert run.foreign_before == {"cp1": "as it was at first", "cp2": "now"}
     assert run.prepared
     assert run.prepared[:2] == (WISH, planned)
@@ -267,14 +268,14 @@ def test_an_old_baseline_is_measured_anew(
 @pytest.fixture
 def healing(run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch) -> Steps:
     made = Steps()
-    run.cuts, run.transport, run.let_go = [made.cut(run.id, "a@b")], "netns", clock.now().later(60.0)
+    run.cuts, run.way, run.let_go = [made.cut(run.id, "a@b")], Way(transport="netns"), clock.now().later(60.0)
     run.in_force = True
     nodes = tuple(
         HealedNode(node=name, gone=True, was_there=True, foreign_changes=(), foreign_after=f"rules of {name}")
         for name in SHELLS
     )
     answers = {
-        "shells": lambda names, transport: {name: f"{transport} of {name}" for name in sorted(names)},
+        "shells": lambda names, way: {name: f"{way.transport} of {name}" for name in sorted(names)},
         "heal": lambda run, on, timeout_s: HealReport(run=run, nodes=nodes, elapsed_s=0.2),
         "note_heal": None,
         "crash_point": None,

@@ -23,6 +23,7 @@ from .overviews import ALIVE, DEAD, ELSEWHERE, cut, lock, node, sentinels, unfin
 if TYPE_CHECKING:
     from chaosext.model.claim import LockFacts
     from chaosext.model.holder import Holder
+    from chaosext.nodes.transport import Way
     from chaosext.partition.reports import NodeTables
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "cli"
@@ -141,10 +142,10 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         found["asked"] = {name: type(shell).__name__ for name, shell in shells.items()}
         return tuple(node(name) for name in reversed(shells))
 
-    def discover(transport: str, cluster: str | None) -> tuple[str, ...]:
+    def discover(way: Way, cluster: str | None) -> tuple[str, ...]:
         if isinstance(found["docker"], Exception):
             raise found["docker"]
-        return found["docker"] if transport == "docker" else ()
+        return found["docker"] if way.transport == "docker" else ()
 
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setattr(status, "inspect", inspect)
