@@ -115,7 +115,8 @@ class Advice:
 class Prediction:
     """All of it. `outcomes` are sorted, likeliest first, and sum to 1. `self_heals` None: it can't be known.
 
-    `mesh` and `workloads` are as in JSON: name -> facts. `method` says how chance was treated, in words.
+    `mesh` and `workloads` are as in JSON: name -> facts. `method` says how chance was treated, in words; `samples` is
+    the number of random plays, 0 where every way was played. `chances`: how likely each verdict is; they sum to 1.
     """
 
     assumptions: tuple[str, ...]
@@ -130,6 +131,8 @@ class Prediction:
     verdict: Forecast
     method: str
     advice: tuple[Advice, ...] = ()
+    chances: Mapping[Forecast, float] = field(default_factory=dict)
+    samples: int = 0
 
     def advised(self, advice: tuple[Advice, ...]) -> Self:
         """The same with advice, ranked by its maker."""

@@ -38,6 +38,8 @@ _Name: TypeAlias = "tuple[Kind, str, str, int]"
 ENUMERATED_NODES = 3
 """Up to so many cut nodes are enumerated: a thousand ways, most of them of their leases and of the first tokens."""
 
+ENUMERATED = "plays of all lease ages, monitor phases and turns, by their probability"
+
 MAX_PATHS, ENOUGH_PLAYS = 3000, 300
 
 DEFAULT_SCHEDULER = "default-scheduler"
@@ -68,21 +70,20 @@ class Rehearsal:
     def of(self, plan: Plan, *, samples: int | None = None, seed: int = 0) -> Prediction:
         """As `rehearse`."""
         stage = Stage(self._world, plan, self._board)
-        played, method = _play(stage, samples, seed)
+        played, count = _play(stage, samples, seed)
         plays = [(each.weight, each.value) for each in played]
-        return _merged(stage, plays, _edges(stage, played), method)
+        method = f"{count} random plays, seed {seed}" if count else f"{len(plays)} {ENUMERATED}"
+        return replace(_merged(stage, plays, _edges(stage, played), method), samples=count)
 
 
-def _play(stage: Stage, samples: int | None, seed: int) -> tuple[list[Played[Trace]], str]:
+def _play(stage: Stage, samples: int | None, seed: int) -> tuple[list[Played[Trace]], int]:
+    """The plays, and how many of them are random: 0 where every way is among them."""
     if len(stage.living) <= ENUMERATED_NODES and samples is None:
         plays, complete = _enumerated(stage, seed)
         if complete:
-            return (
-                plays,
-                f"{len(plays)} plays of all lease ages, monitor phases and turns, by their probability",
-            )
+            return plays, 0
     count = samples or _samples(len(stage.living))
-    return list(sampled(partial(simulate, stage), seed, count)), f"{count} random plays, seed {seed}"
+    return list(sampled(partial(simulate, stage), seed, count)), count
 
 
 def _edges(stage: Stage, played: Sequence[Played[Trace]]) -> Weighted:
@@ -125,7 +126,8 @@ def _merged(stage: Stage, plays: Weighted, edges: Weighted, method: str) -> Pred
         after_heal=likeliest,
         after_rollback=_likeliest(stage, plays, "rolled_back"),
     )
-    verdict = _verdict(stage, plays)
+    chances = _chances(stage, plays)
+    verdict = max(sorted(chances), key=chances.__getitem__)
     return Prediction(
         assumptions=(*stage.world.assumptions, *_assumptions(stage)),
         timings=stage.world.control_plane.to_json(),
@@ -138,6 +140,7 @@ def _merged(stage: Stage, plays: Weighted, edges: Weighted, method: str) -> Pred
         self_heals=None if verdict is Forecast.UNKNOWN else verdict is Forecast.PASSED,
         verdict=verdict,
         method=method,
+        chances=chances,
     )
 
 
@@ -293,11 +296,12 @@ def _node_view(number: int, plays: Weighted) -> DnsView:
 # -- what it comes to ----------------------------------------------------------------------------------------
 
 
-def _verdict(stage: Stage, plays: Weighted) -> Forecast:
+def _chances(stage: Stage, plays: Weighted) -> dict[Forecast, float]:
     weights: dict[Forecast, float] = defaultdict(float)
+    total = sum(weight for weight, _ in plays)
     for weight, trace in plays:
-        weights[_forecast(_overall(stage, trace.after), trace)] += weight
-    return max(sorted(weights), key=weights.__getitem__)
+        weights[_forecast(_overall(stage, trace.after), trace)] += weight / total
+    return dict(weights)
 
 
 def _forecast(state: Dns, trace: Trace) -> Forecast:

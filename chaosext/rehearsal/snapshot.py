@@ -305,6 +305,7 @@ def _node(found: doc.Node, bgp: doc.CalicoBgp | None, leases: Mapping[str, datet
             each.address for each in found.status.addresses or () if each.type == "InternalIP"
         ),
         lease_renewed=leases.get(meta.name),
+        kubelet_version=found.status.nodeInfo.kubeletVersion,
         bgp_address=(bgp.ipv4Address if bgp else "") or notes.get("projectcalico.org/IPv4Address", ""),
         reflector_cluster=(bgp.routeReflectorClusterID if bgp else "")
         or notes.get("projectcalico.org/RouteReflectorClusterID", ""),

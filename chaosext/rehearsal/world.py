@@ -217,6 +217,8 @@ class Node:
     lease_renewed: datetime | None = None
     bgp_address: str = ""
     reflector_cluster: str = ""
+    kubelet_version: str = ""
+    """As "v1.34.4"; "" when it isn't known."""
 
     @property
     def subject(self) -> str:
