@@ -23,6 +23,7 @@ _IN = re.compile(rf"{_KEY}\s+(in|notin)\s+\(([^()]*)\)")
 _EQUALS = re.compile(rf"{_KEY}\s*(==|!=|=)\s*([A-Za-z0-9._-]*)")
 _THERE = re.compile(rf"(!?)\s*{_KEY}")
 
+FIELD = "--cut-nodes"
 FIX = "name nodes (cp-1,worker-1), or a label selector (topology.kubernetes.io/zone in (a,b),!gpu)"
 
 
@@ -37,24 +38,30 @@ def cut_nodes(world: World, wanted: str = "") -> frozenset[str]:
     parts = [part.strip() for part in _BETWEEN.split(wanted) if part.strip()]
     if known.intersection(parts):
         return _named(parts, known)
-    selector = LabelSelector(requirements=tuple(map(_requirement, parts)))
-    found = frozenset(node.name for node in world.nodes if selects(selector, node.labels))
+    found = matching(world, wanted, FIELD)
     if not found:
         some = ", ".join(sorted(known)[:3])
         raise Refused(
-            f"--cut-nodes {wanted!r} is no node's name, and no node's labels match it",
+            f"{FIELD} {wanted!r} is no node's name, and no node's labels match it",
             f"{FIX}; nodes are {some}, …",
         )
     return found
 
 
+def matching(world: World, selector: str, field: str) -> frozenset[str]:
+    """Names of the nodes whose labels match. Raises `Refused`, naming `field`, for what is no label selector."""
+    parts = [part.strip() for part in _BETWEEN.split(selector) if part.strip()]
+    wanted = LabelSelector(requirements=tuple(_requirement(part, field) for part in parts))
+    return frozenset(node.name for node in world.nodes if selects(wanted, node.labels))
+
+
 def _named(parts: list[str], known: set[str]) -> frozenset[str]:
     if unknown := sorted(set(parts) - known):
-        raise Refused(f"--cut-nodes: {', '.join(unknown)}: no such node", FIX)
+        raise Refused(f"{FIELD}: {', '.join(unknown)}: no such node", FIX)
     return frozenset(parts)
 
 
-def _requirement(part: str) -> Requirement:
+def _requirement(part: str, field: str) -> Requirement:
     if match := _IN.fullmatch(part):
         values = tuple(value.strip() for value in match[3].split(","))
         return Requirement(key=match[1], operator="In" if match[2] == "in" else "NotIn", values=values)
@@ -62,4 +69,4 @@ def _requirement(part: str) -> Requirement:
         return Requirement(key=match[1], operator="NotIn" if match[2] == "!=" else "In", values=(match[3],))
     if match := _THERE.fullmatch(part):
         return Requirement(key=match[2], operator="DoesNotExist" if match[1] else "Exists")
-    raise Refused(f"--cut-nodes: {part!r} is neither a node's name nor a label selector", FIX)
+    raise Refused(f"{field}: {part!r} is neither a node's name nor a label selector", FIX)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from chaosext.model.errors import Refused
-from chaosext.run.reading.settings import did_you_mean
+from chaosext.model.spelling import did_you_mean
 
 # Chaos Toolkit's experiment specification, https://chaostoolkit.org/reference/api/experiment/
 _EXPERIMENT = frozenset(

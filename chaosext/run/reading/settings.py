@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field, ValidationError
 
 from chaosext.model.errors import Refused
+from chaosext.model.spelling import did_you_mean
 from chaosext.nodes.transport import DEFAULT, TRANSPORTS, Way
 from chaosext.run.reading.limits import LimitKeys
 
@@ -88,13 +88,4 @@ def _refusal(error: ValidationError) -> Refused:
         return Refused(f"{key}: {first['msg']}", f"it is {first['input']!r} now")
     return Refused(
         f"{key}: unknown key", did_you_mean(field, set(Settings.model_fields) - {"context"}, prefix=PREFIX)
-    )
-
-
-def did_you_mean(word: str, known: Any, *, prefix: str = "") -> str:
-    """A hint for a mistyped `word`: the nearest known one, else all of them."""
-    names = sorted(str(name) for name in known)
-    near = difflib.get_close_matches(word, names, n=1)
-    return (
-        f"did you mean {prefix}{near[0]}?" if near else f"known: {', '.join(prefix + name for name in names)}"
     )
