@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from chaosext.model.errors import ChaosextError, Refused, Unreachable
-from chaosext.testbed import containers, kubeconfig, leaf, sentinel
+from chaosext.testbed import containers, delivery, kubeconfig, leaf
 from chaosext.testbed.commands import CommandFailed
 from chaosext.testbed.config import differences
 from chaosext.testbed.kubectl import Kubectl, first_control_plane
@@ -33,7 +33,7 @@ def up(blueprint: Blueprint, images: ImageSet, progress: Progress) -> BedStatus:
     """
     with _alone(blueprint.name, progress):
         claim(blueprint, images)
-        _deliver_sentinel(blueprint.name, images, progress)
+        _deliver_images(blueprint.name, images, progress)
         found = _status_if_up(blueprint.name)
         if found and found.steady and kubeconfig.has_context(blueprint.context):
             progress.line(f"Testbed {blueprint.name} is up and steady")
@@ -54,12 +54,12 @@ def _bring_up(blueprint: Blueprint, images: ImageSet, progress: Progress) -> Bed
     return BringUp(blueprint, images, progress, lambda: status(blueprint.name)).run()
 
 
-def _deliver_sentinel(name: str, images: ImageSet, progress: Progress) -> None:
-    """A testbed that is up needs no more than this for another version of the sentinel."""
+def _deliver_images(name: str, images: ImageSet, progress: Progress) -> None:
+    """A testbed that is up needs no more than this for other versions of our own images."""
     machines = containers.cluster_containers(name)
     if machines and all(each.running for each in machines):
         with suppress(CommandFailed):  # nodes that can't take it now are brought up first
-            sentinel.deliver(machines, images.sentinel, progress.stage)
+            delivery.deliver(machines, images.delivered, progress.stage)
 
 
 def claim(blueprint: Blueprint, images: ImageSet) -> None:

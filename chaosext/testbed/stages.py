@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from chaosext.model.errors import ChaosextError, Unreachable
-from chaosext.testbed import calico, containers, istio, kind, kubeconfig, kubedns, leaf, sentinel, shop
+from chaosext.testbed import calico, containers, delivery, istio, kind, kubeconfig, kubedns, leaf, shop
 from chaosext.testbed.commands import CommandFailed
 from chaosext.testbed.kubectl import Kubectl, first_control_plane
 from chaosext.testbed.manifests import namespace, parse_documents
@@ -93,7 +93,7 @@ class BringUp:
                 applied,
                 ready,
                 pool.submit(self.unpack_images, leaf_ip),
-                pool.submit(self.deliver_sentinel, leaf_ip),
+                pool.submit(self.deliver_images, leaf_ip),
                 pool.submit(self.route_pods, api, leaf_ip),
                 pool.submit(self.await_sessions, ready),
                 pool.submit(self.place_kube_dns, held, ready),
@@ -163,9 +163,9 @@ class BringUp:
                 with suppress(CommandFailed):
                     containers.node_script(machine.name, script, timeout_s=UNPACK_S)
 
-    def deliver_sentinel(self, leaf_ip: Future[str]) -> None:
+    def deliver_images(self, leaf_ip: Future[str]) -> None:
         leaf_ip.result()  # the nodes' containers are there
-        sentinel.deliver(self.machines(), self.images.sentinel, self.stage)
+        delivery.deliver(self.machines(), self.images.delivered, self.stage)
 
     def route_pods(self, api: Future[None], leaf_ip: Future[str]) -> None:
         script = route_script(pod_subnet=self.blueprint.pod_subnet, leaf_ip=leaf_ip.result())

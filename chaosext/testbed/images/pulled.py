@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
 from chaosext.model.places import cache_home
+from chaosext.nodes.image import libraries_lock, shipped
 from chaosext.testbed import versions
 from chaosext.testbed.commands import CommandFailed, run_command
 from chaosext.testbed.images import recipes
-from chaosext.testbed.images.cache import kept, key_of
+from chaosext.testbed.images.cache import is_kept, kept, key_of, log_file
 from chaosext.testbed.images.components import LOCAL
 from chaosext.testbed.images.docker import (
     ARCHIVE_NAME,
@@ -31,6 +32,7 @@ from chaosext.testbed.images.docker import (
 from chaosext.testbed.images.gobuild import ensure_go_commands, module_directory
 from chaosext.testbed.images.golang import ensure_go
 from chaosext.testbed.images.imageset import ImageSet
+from chaosext.testbed.images.runner import runner_over
 from chaosext.testbed.images.sentinel import sentinel_image
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ DOCKER_HUB = "docker.io"
 ANSWER_TIMEOUT_S = 4.0
 PULL_TIMEOUT_S = 1800.0
 INFO_TIMEOUT_S = 20.0
+RUNNER_TREE = "tree-runner"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +130,7 @@ def pull_images(progress: Progress, *, registry: str | None) -> ImageSet:
         shop_image=shop_image,
         client_image=shop_image,
         sentinel=sentinel_image(_tree_of(PYTHON)),
+        runner=runner_over(_runner_tree(progress)),
         kind=kind,
         helm=helm,
         calico_manifests=module_directory(versions.CALICO) / "manifests",
@@ -168,6 +172,28 @@ def _tree_of(image: OfficialImage) -> Path:
     inputs = image_field(image.name, "{{.Id}}")
     name = f"tree-{image.path.rsplit('/', 1)[-1]}"
     return kept(name, inputs, lambda target: export_tree(image.name, target / "tree.tar")) / "tree.tar"
+
+
+def _runner_tree(progress: Progress) -> Path:
+    """What a runner's image stands on, made as deploy/runner/Dockerfile says, as one tar file."""
+    recipe = shipped("deploy/runner/Dockerfile")
+    inputs = [image_field(PYTHON.name, "{{.Id}}"), recipe.read_text(), libraries_lock()]
+    if not is_kept(RUNNER_TREE, inputs):
+        with progress.stage("Put the base of the runner's image together"):
+            kept(RUNNER_TREE, inputs, lambda target: _build_runner_tree(recipe, target))
+    return kept(RUNNER_TREE, inputs, lambda _: None) / "tree.tar"
+
+
+def _build_runner_tree(recipe: Path, target: Path) -> None:
+    name = f"{LOCAL}/{RUNNER_TREE}"
+    with tempfile.TemporaryDirectory(dir=cache_home()) as context:
+        Path(context, "requirements.lock").write_text(libraries_lock())
+        argv: list[str | Path] = [
+            "docker", "build", "--quiet", "--target", "base", "--build-arg", f"PYTHON={PYTHON.name}",
+            "--file", recipe, "--tag", name, context,
+        ]  # fmt: skip
+        run_command(argv, timeout_s=PULL_TIMEOUT_S, log=log_file(RUNNER_TREE))
+    export_tree(name, target / "tree.tar")
 
 
 def _ensure_node(preloaded: tuple[str, ...], progress: Progress) -> str:

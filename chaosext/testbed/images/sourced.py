@@ -30,6 +30,7 @@ from chaosext.testbed.images.gobuild import ensure_go_commands, module_directory
 from chaosext.testbed.images.golang import ensure_go
 from chaosext.testbed.images.imageset import ImageSet
 from chaosext.testbed.images.rootfs import ensure_rootfs
+from chaosext.testbed.images.runner import runner_over, runner_tree
 from chaosext.testbed.images.sentinel import sentinel_image
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Parts:
     tools_tree: Path
     leaf_tree: Path
     python_tree: Path
+    runner_tree: Path
 
 
 def build_images(progress: Progress) -> ImageSet:
@@ -97,6 +99,7 @@ def build_images(progress: Progress) -> ImageSet:
         shop_image=shop[0].names[0],
         client_image=shop[1].names[0],
         sentinel=sentinel_image(parts.python_tree),
+        runner=runner_over(parts.runner_tree),
         kind=parts.kind / "kind",
         helm=parts.helm / "helm",
         calico_manifests=module_directory(versions.CALICO) / "manifests",
@@ -112,6 +115,7 @@ def build_parts(progress: Progress) -> Parts:
         tools_tree=ensure_rootfs(trees.tools_tree(), progress),
         leaf_tree=ensure_rootfs(trees.leaf_tree(), progress),
         python_tree=ensure_rootfs(trees.python_tree(), progress),
+        runner_tree=ensure_rootfs(runner_tree(), progress),
         envoy=ensure_envoy(progress),
         kubernetes=ensure_go_commands(recipes.kubernetes(), progress),
         etcd=ensure_go_commands(recipes.etcd(), progress),

@@ -16,6 +16,7 @@ IMAGES = ImageSet(
     shop_image="shop:1",
     client_image="client:1",
     sentinel=Image(names=("sentinel:1",), layers=()),
+    runner=Image(names=("runner:1",), layers=()),
     kind=Path("kind"),
     helm=Path("helm"),
     calico_manifests=Path("calico"),

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from chaosext.cli.testbed import testbed as command
 from chaosext.model.errors import Refused
 from chaosext.safety.pin import Pin, read_pins, write_pin
-from chaosext.testbed import cluster, containers, kubeconfig, leaf, sentinel, waiting
+from chaosext.testbed import cluster, containers, delivery, kubeconfig, leaf, waiting
 from chaosext.testbed.commands import CommandFailed
 from chaosext.testbed.config import make_blueprint, read_kind_config
 from chaosext.testbed.lock import locked
@@ -71,7 +71,7 @@ class Machine:
         monkeypatch.setattr(containers, "network_in_use", lambda: False)
         monkeypatch.setattr(containers, "docker", lambda *words: self.note(*words))
         monkeypatch.setattr(cluster, "read_status", self.is_silent)
-        monkeypatch.setattr(sentinel, "deliver", lambda *_: None)
+        monkeypatch.setattr(delivery, "deliver", lambda *_: None)
         monkeypatch.setattr(leaf, "make_leaf", lambda *_: self.note("make leaf"))
         monkeypatch.setattr(kubeconfig, "forget_context", lambda name: self.note("forget", name))
 

@@ -12,7 +12,7 @@ import pytest
 from bed_images import IMAGES
 
 from chaosext.sentinel.image import ENTRYPOINT, HOME, image_name, sources
-from chaosext.testbed import sentinel
+from chaosext.testbed import delivery
 from chaosext.testbed.commands import CommandFailed
 from chaosext.testbed.containers import Container
 from chaosext.testbed.images.archive import write_archive
@@ -40,8 +40,8 @@ class Nodes:
         self.has, self.broken = has, broken
         self.brought: list[str] = []
         self.stages: list[str] = []
-        monkeypatch.setattr(sentinel, "node_script", self.script)
-        monkeypatch.setattr(sentinel, "docker", self.docker)
+        monkeypatch.setattr(delivery, "node_script", self.script)
+        monkeypatch.setattr(delivery, "docker", self.docker)
 
     def script(self, node: str, script: str, *, timeout_s: float) -> str:
         assert f"name=={IMAGES.sentinel.names[0]}" in script
@@ -71,24 +71,24 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_it_is_brought_to_every_kubernetes_node_that_lacks_it(monkeypatch: pytest.MonkeyPatch) -> None:
     nodes = Nodes(monkeypatch, has=set())
-    sentinel.deliver(MACHINES, IMAGES.sentinel, nodes.stage)
+    delivery.deliver(MACHINES, {"sentinel": IMAGES.sentinel}, nodes.stage)
     assert sorted(nodes.brought) == ["bed-control-plane", "bed-worker"]
 
     nodes = Nodes(monkeypatch, has={"bed-worker"})
-    sentinel.deliver(MACHINES, IMAGES.sentinel, nodes.stage)
+    delivery.deliver(MACHINES, {"sentinel": IMAGES.sentinel}, nodes.stage)
     assert nodes.brought == ["bed-control-plane"]
 
 
 def test_nodes_that_have_it_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     nodes = Nodes(monkeypatch, has={"bed-control-plane", "bed-worker"})
-    sentinel.deliver(MACHINES, IMAGES.sentinel, nodes.stage)
+    delivery.deliver(MACHINES, {"sentinel": IMAGES.sentinel}, nodes.stage)
     assert (nodes.brought, nodes.stages) == ([], [])
 
 
 def test_a_node_that_can_not_take_it_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     nodes = Nodes(monkeypatch, has=set(), broken="bed-worker")
     with pytest.raises(CommandFailed, match="bed-worker: no space left"):
-        sentinel.deliver(MACHINES, IMAGES.sentinel, nodes.stage)
+        delivery.deliver(MACHINES, {"sentinel": IMAGES.sentinel}, nodes.stage)
 
 
 def test_the_image_is_our_sources_over_a_python(tmp_path: Path) -> None:

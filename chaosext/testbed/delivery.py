@@ -1,4 +1,4 @@
-"""The sentinel's image on the nodes: looked for, and brought into their containerd while they run."""
+"""Our own images on the nodes: looked for, and brought into their containerd while they run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chaosext.testbed.containers import docker, node_script
 from chaosext.testbed.images.archive import write_archive
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from chaosext.testbed.containers import Container
@@ -41,19 +41,22 @@ def nodes_without(machines: Iterable[Container], image: str) -> tuple[str, ...]:
 def load(nodes: Sequence[str], image: Image) -> None:
     """Bring `image` into the containerd of `nodes`, all of them at once. Raises `CommandFailed`."""
     with tempfile.TemporaryDirectory(dir=cache_home()) as aside:
-        archive = Path(aside) / "sentinel.tar"
+        archive = Path(aside) / "image.tar"
         write_archive(archive, [image])
         with ThreadPoolExecutor(max_workers=NODES_AT_ONCE) as pool:
             list(pool.map(partial(_import, archive), nodes))
 
 
 def deliver(
-    machines: Iterable[Container], image: Image, stage: Callable[[str], AbstractContextManager[object]]
+    machines: Sequence[Container],
+    images: Mapping[str, Image],
+    stage: Callable[[str], AbstractContextManager[object]],
 ) -> None:
-    """Bring `image` to the nodes that lack it, if any: that is a `stage` then. Raises `CommandFailed`."""
-    if lacking := nodes_without(machines, image.names[0]):
-        with stage("Bring the sentinel's image to the nodes"):
-            load(lacking, image)
+    """Bring `images`, by what they are of, to the nodes that lack them: a `stage` each. Raises `CommandFailed`."""
+    for whose, image in images.items():
+        if lacking := nodes_without(machines, image.names[0]):
+            with stage(f"Bring the {whose}'s image to the nodes"):
+                load(lacking, image)
 
 
 def _import(archive: Path, node: str) -> None:

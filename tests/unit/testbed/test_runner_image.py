@@ -1,0 +1,73 @@
+"""One image for runner and node Pods: its names follow from what is in it; both its recipes make the same of it."""
+
+from __future__ import annotations
+
+import json
+import re
+import tarfile
+from pathlib import Path
+
+import pytest
+
+import chaosext
+from chaosext.nodes import image
+from chaosext.nodes.image import HOME, TOOLS, USER, runner_image, shell_image, sources
+from chaosext.testbed.images.runner import COMMAND, PACKAGES, runner_over
+
+ROOT = Path(__file__).parents[3]
+DOCKERFILE = (ROOT / "deploy/runner/Dockerfile").read_text()
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "chaosext").mkdir()
+
+
+def test_other_sources_make_another_runner_and_the_same_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = runner_image(), shell_image()
+    monkeypatch.setattr(image, "sources", lambda: {"chaosext/__init__.py": "changed"})
+    assert runner_image() != before[0]
+    assert shell_image() == before[1]
+
+
+def test_other_tools_make_another_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = shell_image()
+    monkeypatch.setattr(image, "TOOLS", (*TOOLS, "tcpdump"))
+    assert shell_image() != before
+
+
+def test_all_of_the_package_is_in_it_and_the_experiments(tmp_path: Path) -> None:
+    tree = tmp_path / "tree.tar"
+    tree.write_bytes(b"a tree")
+    made = runner_over(tree)
+
+    assert made.names == (runner_image(), shell_image())
+    assert made.layers[0] == tree
+    with tarfile.open(made.layers[1]) as layer:
+        names = set(layer.getnames())
+        assert layer.getmember("usr/local/bin/chaosext").mode == 0o755
+    package = Path(chaosext.__file__).parent
+    modules = {f"{HOME}/{path.relative_to(package.parent)}" for path in package.rglob("*.py")}
+    assert names >= modules | {f"{HOME}/chaosext/experiments/control-plane-partition.yaml"}
+    assert not [name for name in names if "__pycache__" in name]
+    assert made.config["User"] == f"{USER}:{USER}"
+
+
+def test_the_dockerfile_for_other_clusters_makes_the_same() -> None:
+    (installed,) = re.findall(r"--no-install-recommends (.*?) \\", DOCKERFILE)
+    assert tuple(installed.split()) == TOOLS
+    assert set(PACKAGES) == {*TOOLS, "ca-certificates", "python3"}  # the last two are Python's own image's
+
+    assert f"USER {USER}:{USER}" in DOCKERFILE
+    assert f"PYTHONPATH=/{HOME} " in DOCKERFILE
+    assert json.loads(DOCKERFILE.rsplit("ENTRYPOINT", 1)[1]) == ["chaosext"]
+    assert "--require-hashes" in DOCKERFILE
+    (printed,) = re.findall(r"printf '(.*)' > /usr/local/bin/chaosext", DOCKERFILE)
+    assert printed.replace("\\n", "\n") == COMMAND
+
+
+def test_the_sources_of_a_source_tree_and_of_a_wheel_are_the_same_experiments() -> None:
+    assert [name for name in sources() if name.startswith("chaosext/experiments/")] == [
+        f"chaosext/experiments/{path.name}" for path in sorted((ROOT / "experiments").glob("*.yaml"))
+    ]
