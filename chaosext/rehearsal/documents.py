@@ -165,6 +165,8 @@ class Spread(Document):
     topologyKey: str = ""
     whenUnsatisfiable: str = "DoNotSchedule"
     labelSelector: Selector | None = None
+    matchLabelKeys: list[str] | None = None
+    minDomains: int | None = None
     nodeTaintsPolicy: str = "Ignore"
     nodeAffinityPolicy: str = "Honor"
 

@@ -31,9 +31,9 @@ from chaosext.rehearsal.stage import HERE_TO_STAY
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from chaosext.rehearsal.board import Group
     from chaosext.rehearsal.chance import Draw
     from chaosext.rehearsal.scene import Followed, Trace
-    from chaosext.rehearsal.scheduling import Group
     from chaosext.rehearsal.stage import Stage
     from chaosext.rehearsal.world import Pod
 
@@ -276,11 +276,12 @@ class _Play:
     # -- placing ---------------------------------------------------------------------------------------------
 
     def _bind(self, t: float, pod: Followed) -> None:
-        nodes = self._placement.feasible(pod.group, self._closed(pod.group, t))
+        closed = self._closed(pod.group, t)
+        nodes = self._placement.feasible(pod.group, closed)
         if nodes:
             if pod in self._pending:
                 self._pending.remove(pod)
-            self._settle(t, pod, self._pick(pod, self._placement.best(pod.group, nodes)))
+            self._settle(t, pod, self._pick(pod, self._placement.best(pod.group, nodes, closed)))
             return
         if pod not in self._pending:
             self._pending.append(pod)
@@ -294,7 +295,7 @@ class _Play:
         spec, closed = pod.group.spec, self._closed(pod.group, t)
         choices = [
             (victims[-1].spec.priority, len(victims), node, victims)
-            for node in self._stage.board.allowed(spec)
+            for node in self._stage.board.standing(spec).allowed
             if not closed(node) and (victims := self._placement.victims(spec, node))
         ]
         if not choices:

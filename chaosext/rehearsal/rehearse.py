@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from chaosext.model.timeline import Kind
 from chaosext.rehearsal import dns
+from chaosext.rehearsal.board import Board
 from chaosext.rehearsal.chance import enumerate_all
 from chaosext.rehearsal.chance import samples as sampled
 from chaosext.rehearsal.engine import simulate
 from chaosext.rehearsal.mesh import Sidecar, sidecar
 from chaosext.rehearsal.prediction import Dns, DnsView, Forecast, Outcome, PredictedEvent, Prediction
-from chaosext.rehearsal.scheduling import Board
 from chaosext.rehearsal.stage import WATCH_ALL_PODS, Stage
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from chaosext.model.timeline import Kind
+    from chaosext.rehearsal.board import Group
     from chaosext.rehearsal.chance import Draw
     from chaosext.rehearsal.prediction import Dns
-    from chaosext.rehearsal.scheduling import Group
     from chaosext.rehearsal.stage import Stage
     from chaosext.rehearsal.world import Pod as WorldPod
 

@@ -7,91 +7,25 @@ lies where is not in a snapshot.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from dataclasses import dataclass
-from math import log
+from collections import Counter
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from chaosext.rehearsal.eviction import UNSCHEDULABLE, admits, tolerates
-from chaosext.rehearsal.selection import fits_node, fits_term, is_over, selects
-from chaosext.rehearsal.world import LabelSelector, PodTerm, Requirement, Spread
+from chaosext.rehearsal import spreading
+from chaosext.rehearsal.pod_affinity import PodAffinity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
+    from chaosext.rehearsal.board import Board, Group, Standing
     from chaosext.rehearsal.chance import Draw
-    from chaosext.rehearsal.world import Node, Pod, PodSpec, World
-
-HOSTNAME = "kubernetes.io/hostname"
-ZONE = "topology.kubernetes.io/zone"
+    from chaosext.rehearsal.world import PodSpec
 
 TAINTS_WEIGHT, AFFINITY_WEIGHT, SPREAD_WEIGHT, PODS_WEIGHT = 3, 2, 2, 2
 BEST = 100
 
-DEFAULT_SPREADS = ((HOSTNAME, 3), (ZONE, 5))
-"""plugins/podtopologyspread/plugin.go, `systemDefaultConstraints`: preferred, for Pods that name none."""
-
 ALL_NODES_BELOW = 100
 """`minFeasibleNodesToFind`: up to so many feasible nodes, all of them are compared."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Group:
-    """Pods of one template in one namespace, as selectors see them; compared by identity."""
-
-    namespace: str
-    spec: PodSpec
-
-
-class Board:
-    """Nodes and what runs on them before the cut; made once, never changed."""
-
-    def __init__(self, world: World) -> None:
-        self.nodes = world.nodes
-        self.number = {node.name: number for number, node in enumerate(world.nodes)}
-        count = len(world.nodes)
-        self.cpu, self.memory, self.pods = [0] * count, [0] * count, [0] * count
-        self.scored_cpu, self.scored_memory = [0] * count, [0] * count
-        self.extended: dict[tuple[int, str], int] = {}
-        self.groups: dict[tuple[str, int], Group] = {}
-        self.where: dict[Group, Counter[int]] = defaultdict(Counter)
-        self._static: dict[int, tuple[int, ...]] = {}
-        for pod in world.pods:
-            if not is_over(pod):
-                self._place(pod)
-
-    def _place(self, pod: Pod) -> None:
-        group, number = self.group(pod.namespace, pod.spec), self.number.get(pod.node)
-        if number is None:
-            return
-        spec, scored = pod.spec, pod.spec.scored_requests or pod.spec.requests
-        self.cpu[number] += spec.requests.cpu_m
-        self.memory[number] += spec.requests.memory_bytes
-        self.pods[number] += 1
-        self.scored_cpu[number] += scored.cpu_m
-        self.scored_memory[number] += scored.memory_bytes
-        for name, amount in spec.requests.extended:
-            self.extended[number, name] = self.extended.get((number, name), 0) + amount
-        self.where[group][number] += 1
-
-    def group(self, namespace: str, spec: PodSpec) -> Group:
-        key = (namespace, id(spec))
-        if key not in self.groups:
-            self.groups[key] = Group(namespace, spec)
-        return self.groups[key]
-
-    def allowed(self, spec: PodSpec) -> tuple[int, ...]:
-        """Nodes that selectors, affinity to nodes and lasting taints allow."""
-        key = id(spec)
-        if key not in self._static:
-            self._static[key] = tuple(n for n, node in enumerate(self.nodes) if _allows(node, spec))
-        return self._static[key]
-
-
-def _allows(node: Node, spec: PodSpec) -> bool:
-    if node.unschedulable and not admits(spec.tolerations, (UNSCHEDULABLE,)):
-        return False
-    return admits(spec.tolerations, node.taints) and fits_node(spec.node_selector, spec.affinity, node)
 
 
 class Placement:
@@ -104,6 +38,8 @@ class Placement:
         self._extended: dict[tuple[int, str], int] = {}
         self._moved: dict[Group, Counter[int]] = {}
         self._leaving: dict[Group, Counter[int]] = {}
+        self._changed: set[int] = set()
+        self._affinities: dict[Group, PodAffinity] = {}
 
     def add(self, group: Group, node: int, by: int = 1) -> None:
         """A Pod more on a node, or one gone with `by` -1."""
@@ -117,6 +53,8 @@ class Placement:
         for name, amount in spec.requests.extended:
             self._extended[node, name] = self._extended.get((node, name), 0) + by * amount
         self._moved.setdefault(group, Counter())[node] += by
+        self._changed.add(node)
+        self._affinities.clear()
 
     def leave(self, group: Group, node: int, by: int = 1) -> None:
         """A Pod there is Terminating: it takes room, and spreading doesn't count it any more."""
@@ -133,6 +71,18 @@ class Placement:
 
     def free_for(self, spec: PodSpec, node: int) -> bool:
         """plugins/noderesources/fit.go, `fitsRequest`; ports: plugins/nodeports."""
+        return self._fits(self.board.standing(spec), spec, node)
+
+    def _fits(self, standing: Standing, spec: PodSpec, node: int) -> bool:
+        """Asked once, until something on the node changes."""
+        found = None if node in self._changed else standing.fits[node]
+        if found is None:
+            found = self._has_room(spec, node)
+            if node not in self._changed:
+                standing.fits[node] = found
+        return found and (not spec.host_ports or self._ports_free(spec, node))
+
+    def _has_room(self, spec: PodSpec, node: int) -> bool:
         held, given = self.board.nodes[node], spec.requests
         if self._pods[node] >= held.max_pods:
             return False
@@ -140,7 +90,7 @@ class Placement:
             return False
         if given.memory_bytes and self._memory[node] + given.memory_bytes > held.allocatable.memory_bytes:
             return False
-        return self._extended_fit(spec, node) and self._ports_free(spec, node)
+        return not given.extended or self._extended_fit(spec, node)
 
     def _extended_fit(self, spec: PodSpec, node: int) -> bool:
         there = dict(self.board.nodes[node].allocatable.extended)
@@ -151,8 +101,6 @@ class Placement:
         )
 
     def _ports_free(self, spec: PodSpec, node: int) -> bool:
-        if not spec.host_ports:
-            return True
         wanted = set(spec.host_ports)
         return not any(
             wanted & set(group.spec.host_ports) and self.counts(group)[node] > 0
@@ -185,50 +133,75 @@ class Placement:
 
     def feasible(self, group: Group, is_closed: Callable[[int], bool]) -> list[int]:
         """Nodes that the filters leave, as many as the scheduler looks for; `is_closed`: tainted by now."""
-        spec = group.spec
-        allowed = self.board.allowed(spec)
-        wanted = _wanted(len(self.board.nodes))
+        spec, standing = group.spec, self.board.standing(group.spec)
+        allowed, wanted = standing.allowed, _wanted(len(self.board.nodes))
         if wanted < len(allowed):
             start = self._draw.random.randrange(len(allowed))
             allowed = allowed[start:] + allowed[:start]
-        fits = _Pods(self, group).allows
-        found: list[int] = []
-        for node in allowed:
-            if not is_closed(node) and self.free_for(spec, node) and fits(node):
-                found.append(node)
-                if len(found) >= wanted:
-                    break
-        return found
+        suits = self._suits(group, is_closed)
+        found = (
+            node
+            for node in allowed
+            if not is_closed(node) and self._fits(standing, spec, node) and suits(node)
+        )
+        return list(islice(found, wanted))
 
-    def best(self, group: Group, nodes: Sequence[int]) -> list[int]:
+    def _suits(self, group: Group, is_closed: Callable[[int], bool]) -> Callable[[int], bool]:
+        """Whether other Pods leave a node to one of the group."""
+        affinity, nodes = self._affinity(group), self.board.nodes
+        limits = [
+            spreading.Limit(self, group, spread, is_closed)
+            for spread in group.spec.spreads
+            if spread.required
+        ]
+        if not limits and not affinity.minds:
+            return lambda _: True
+        return lambda node: (
+            affinity.allows(nodes[node].labels) and all(each.allows(nodes[node].labels) for each in limits)
+        )
+
+    def _affinity(self, group: Group) -> PodAffinity:
+        if group not in self._affinities:
+            self._affinities[group] = PodAffinity(self, group)
+        return self._affinities[group]
+
+    def best(self, group: Group, nodes: Sequence[int], is_closed: Callable[[int], bool]) -> list[int]:
         """Those with the highest score: the scheduler takes any of them."""
         if len(nodes) < 2:
             return list(nodes)
-        totals = self._totals(group, nodes)
+        totals = self._totals(group, nodes, is_closed)
         highest = max(totals)
         return [node for node, total in zip(nodes, totals, strict=True) if total == highest]
 
-    def _totals(self, group: Group, nodes: Sequence[int]) -> list[int]:
-        taints = _reversed([self._unloved(group.spec, node) for node in nodes])
-        wishes = _scaled([_preference(group.spec, self.board.nodes[node]) for node in nodes])
-        spread, pods = _spread_scores(self, group, nodes), _Pods(self, group).scores(nodes)
+    def _totals(self, group: Group, nodes: Sequence[int], is_closed: Callable[[int], bool]) -> list[int]:
+        standing = self.board.standing(group.spec)
+        each = zip(
+            nodes,
+            _reversed([standing.unloved[node] for node in nodes]),
+            _scaled([standing.wishes[node] for node in nodes]),
+            spreading.scores(self, group, nodes, is_closed),
+            self._affinity(group).scores(nodes),
+            strict=True,
+        )
         return [
-            TAINTS_WEIGHT * taints[at]
-            + AFFINITY_WEIGHT * wishes[at]
-            + SPREAD_WEIGHT * spread[at]
-            + PODS_WEIGHT * pods[at]
-            + self._room(group.spec, node)
-            for at, node in enumerate(nodes)
+            TAINTS_WEIGHT * taints
+            + AFFINITY_WEIGHT * wishes
+            + SPREAD_WEIGHT * spread
+            + PODS_WEIGHT * pods
+            + self._room(standing, group.spec, node)
+            for node, taints, wishes, spread, pods in each
         ]
 
-    def _unloved(self, spec: PodSpec, node: int) -> int:
-        return sum(
-            taint.effect == "PreferNoSchedule"
-            and not any(tolerates(each, taint) for each in spec.tolerations)
-            for taint in self.board.nodes[node].taints
-        )
+    def _room(self, standing: Standing, spec: PodSpec, node: int) -> int:
+        """Asked once, until something on the node changes."""
+        if node in self._changed:
+            return self._room_now(spec, node)
+        found = standing.room[node]
+        if found is None:
+            standing.room[node] = found = self._room_now(spec, node)
+        return found
 
-    def _room(self, spec: PodSpec, node: int) -> int:
+    def _room_now(self, spec: PodSpec, node: int) -> int:
         """Least allocated and balanced allocation, each with weight 1 (plugins/noderesources)."""
         scored, held = spec.scored_requests or spec.requests, self.board.nodes[node].allocatable
         least = (
@@ -267,209 +240,3 @@ def _scaled(scores: Sequence[int]) -> list[int]:
 def _reversed(scores: Sequence[int]) -> list[int]:
     highest = max(scores)
     return [BEST - score * BEST // highest for score in scores] if highest else [BEST] * len(scores)
-
-
-def _preference(spec: PodSpec, node: Node) -> int:
-    wishes = spec.affinity.preferred_nodes if spec.affinity else ()
-    return sum(weight for weight, term in wishes if fits_term(term, node))
-
-
-class _Pods:
-    """Affinity and anti-affinity between Pods (plugins/interpodaffinity)."""
-
-    def __init__(self, placement: Placement, group: Group) -> None:
-        self._placement, self._board, self._group = placement, placement.board, group
-        affinity = group.spec.affinity
-        self._required = [self._domains(term) for term in affinity.required_pods] if affinity else []
-        self._forbidden = [self._domains(term) for term in affinity.forbidden_pods] if affinity else []
-        self._guards = list(self._guarded())
-        self._spreads = [_Limit(placement, group, spread) for spread in group.spec.spreads if spread.required]
-
-    def _matching(self, term: PodTerm, own: str) -> Iterator[Group]:
-        for group in self._board.groups.values():
-            if _names(term, own, group.namespace) and selects(term.selector, group.spec.labels):
-                yield group
-
-    def _domains(self, term: PodTerm) -> tuple[str, Counter[str], bool]:
-        """(topology key, value -> matching Pods, whether the Pod matches its own term)."""
-        counts: Counter[str] = Counter()
-        for group in self._matching(term, self._group.namespace):
-            self._by_value(term.topology_key, group, 1, counts)
-        own = _names(term, self._group.namespace, self._group.namespace)
-        return term.topology_key, counts, own and selects(term.selector, self._group.spec.labels)
-
-    def _by_value(self, key: str, group: Group, weight: int, into: Counter[str]) -> None:
-        for node, count in self._placement.counts(group).items():
-            value = self._board.nodes[node].labels.get(key)
-            if value is not None and count > 0:
-                into[value] += weight * count
-
-    def _guarded(self) -> Iterator[tuple[str, Counter[str]]]:
-        """Where other Pods' required anti-affinity keeps this one away."""
-        for group in self._board.groups.values():
-            for term in group.spec.affinity.forbidden_pods if group.spec.affinity else ():
-                if self._is_meant(term, group.namespace):
-                    counts: Counter[str] = Counter()
-                    self._by_value(term.topology_key, group, 1, counts)
-                    yield term.topology_key, counts
-
-    def _is_meant(self, term: PodTerm, own: str) -> bool:
-        return _names(term, own, self._group.namespace) and selects(term.selector, self._group.spec.labels)
-
-    def allows(self, node: int) -> bool:
-        labels = self._board.nodes[node].labels
-        if any(counts[labels[key]] for key, counts in self._guards if key in labels):
-            return False
-        if any(counts[labels[key]] for key, counts, _ in self._forbidden if key in labels):
-            return False
-        return self._together(labels) and all(limit.allows(labels) for limit in self._spreads)
-
-    def _together(self, labels: Mapping[str, str]) -> bool:
-        """The first Pod of a group that wants its own company may go anywhere (filtering.go, `satisfyPodAffinity`)."""
-        if any(key not in labels for key, _, _ in self._required):
-            return False
-        if all(counts[labels[key]] for key, counts, _ in self._required):
-            return True
-        return all(not counts and itself for _, counts, itself in self._required)
-
-    def scores(self, nodes: Sequence[int]) -> list[int]:
-        weights: dict[str, Counter[str]] = defaultdict(Counter)
-        for weight, term in self._wishes():
-            for group in self._matching(term, self._group.namespace):
-                self._by_value(term.topology_key, group, weight, weights[term.topology_key])
-        for group in self._board.groups.values():
-            for weight, term in _others_wishes(group.spec):
-                if self._is_meant(term, group.namespace):
-                    self._by_value(term.topology_key, group, weight, weights[term.topology_key])
-        labels = [self._board.nodes[node].labels for node in nodes]
-        raw = [sum(counts[each[key]] for key, counts in weights.items() if key in each) for each in labels]
-        low, high = min(raw), max(raw)
-        return [BEST * (score - low) // (high - low) if high > low else 0 for score in raw]
-
-    def _wishes(self) -> Iterator[tuple[int, PodTerm]]:
-        affinity = self._group.spec.affinity
-        if affinity:
-            yield from affinity.preferred_pods
-            yield from ((-weight, term) for weight, term in affinity.avoided_pods)
-
-
-def _others_wishes(spec: PodSpec) -> Iterator[tuple[int, PodTerm]]:
-    """What a Pod that is already there wishes for others; a required affinity counts 1 (`HardPodAffinityWeight`)."""
-    if spec.affinity:
-        yield from ((1, term) for term in spec.affinity.required_pods)
-        yield from spec.affinity.preferred_pods
-        yield from ((-weight, term) for weight, term in spec.affinity.avoided_pods)
-
-
-def _names(term: PodTerm, own: str, namespace: str) -> bool:
-    if not term.namespaces:
-        return own == namespace
-    return namespace in term.namespaces or term.namespaces == ("*",)
-
-
-# -- topology spread -------------------------------------------------------------------------------------------
-
-
-def _spread_counts(placement: Placement, group: Group, spread: Spread) -> Counter[int]:
-    """Node -> Pods of the group's namespace that the constraint counts."""
-    counts: Counter[int] = Counter()
-    for other in placement.board.groups.values():
-        if other.namespace == group.namespace and selects(spread.selector, other.spec.labels):
-            counts.update(placement.counts(other, staying=True))
-    return counts
-
-
-class _Limit:
-    """A constraint that must hold (plugins/podtopologyspread/filtering.go)."""
-
-    __slots__ = ("_domains", "_itself", "_least", "_spread")
-
-    def __init__(self, placement: Placement, group: Group, spread: Spread) -> None:
-        self._spread, self._domains = spread, _domains_of(placement, group, spread)
-        self._itself = selects(spread.selector, group.spec.labels)
-        self._least = min(self._domains.values(), default=0)
-
-    def allows(self, labels: Mapping[str, str]) -> bool:
-        value = labels.get(self._spread.topology_key)
-        if value is None:
-            return False
-        return self._domains[value] + self._itself - self._least <= self._spread.max_skew
-
-
-def _domains_of(placement: Placement, group: Group, spread: Spread) -> Counter[str]:
-    """Value -> Pods, over the nodes that the constraint's inclusion policies count."""
-    counts, domains = _spread_counts(placement, group, spread), Counter[str]()
-    for number, node in enumerate(placement.board.nodes):
-        value = node.labels.get(spread.topology_key)
-        if value is not None and _included(node, group.spec, spread):
-            domains[value] += counts[number]
-    return domains
-
-
-def _included(node: Node, spec: PodSpec, spread: Spread) -> bool:
-    if spread.honours_affinity and not fits_node(spec.node_selector, spec.affinity, node):
-        return False
-    return not spread.honours_taints or admits(spec.tolerations, node.taints)
-
-
-def _preferred_spreads(group: Group) -> Iterable[Spread]:
-    """Its own, or the scheduler's default ones, which count Pods of the same template."""
-    if group.spec.spreads:
-        return [spread for spread in group.spec.spreads if not spread.required]
-    if not group.spec.labels:
-        return ()
-    labels = tuple(
-        Requirement(key=k, operator="In", values=(v,)) for k, v in sorted(group.spec.labels.items())
-    )
-    selector = LabelSelector(requirements=labels)
-    return [
-        Spread(max_skew=skew, topology_key=key, required=False, selector=selector)
-        for key, skew in DEFAULT_SPREADS
-    ]
-
-
-def _spread_scores(placement: Placement, group: Group, nodes: Sequence[int]) -> list[int]:
-    """plugins/podtopologyspread/scoring.go: fewer Pods of the kind in a node's domain are better."""
-    spreads = list(_preferred_spreads(group))
-    if not spreads:
-        return [0] * len(nodes)
-    own = bool(group.spec.spreads)
-    labels = [placement.board.nodes[node].labels for node in nodes]
-    ignored = [own and any(spread.topology_key not in each for spread in spreads) for each in labels]
-    raw = [0.0] * len(nodes)
-    for spread in spreads:
-        _add_spread(placement, group, spread, nodes, ignored, raw)
-    return _spread_normalised([round(score) for score in raw], ignored)
-
-
-def _add_spread(
-    placement: Placement,
-    group: Group,
-    spread: Spread,
-    nodes: Sequence[int],
-    ignored: Sequence[bool],
-    raw: list[float],
-) -> None:
-    key = spread.topology_key
-    counts = _spread_counts(placement, group, spread)
-    values = [placement.board.nodes[node].labels.get(key) for node in nodes]
-    domains: Counter[str] = Counter()
-    if key != HOSTNAME:
-        domains = _domains_of(placement, group, spread)
-        size = len({value for value, out in zip(values, ignored, strict=True) if not out})
-    else:
-        size = len(nodes) - sum(ignored)
-    weight = log(size + 2)
-    for at, (node, value) in enumerate(zip(nodes, values, strict=True)):
-        if value is not None and not ignored[at]:
-            count = counts[node] if key == HOSTNAME else domains[value]
-            raw[at] += count * weight + spread.max_skew - 1
-
-
-def _spread_normalised(scores: Sequence[int], ignored: Sequence[bool]) -> list[int]:
-    kept = [score for score, out in zip(scores, ignored, strict=True) if not out]
-    low, high = min(kept, default=0), max(kept, default=0)
-    return [
-        0 if out else BEST * (high + low - score) // high if high else BEST
-        for score, out in zip(scores, ignored, strict=True)
-    ]

@@ -106,7 +106,7 @@ def _made(labels: dict[str, str], spec: doc.PodSpec) -> PodSpec:
         tolerations=tuple(map(_toleration, spec.tolerations or ())),
         node_selector=spec.nodeSelector or {},
         affinity=_affinity(spec.affinity) if spec.affinity else None,
-        spreads=tuple(map(_spread, spec.topologySpreadConstraints or ())),
+        spreads=tuple(_spread(each, labels) for each in spec.topologySpreadConstraints or ()),
         requests=_requests(main, init, spec.overhead),
         priority=spec.priority,
         may_preempt=spec.preemptionPolicy != "Never",
@@ -256,12 +256,24 @@ def _preferred(found: doc.PodAffinity | None) -> tuple[tuple[int, PodTerm], ...]
     return tuple((each.weight, _pod_term(each.podAffinityTerm)) for each in terms or ())
 
 
-def _spread(found: doc.Spread) -> Spread:
+def _spread(found: doc.Spread, labels: Mapping[str, str]) -> Spread:
     return Spread(
         max_skew=found.maxSkew,
         topology_key=found.topologyKey,
         required=found.whenUnsatisfiable == "DoNotSchedule",
-        selector=selector(found.labelSelector),
+        selector=_also(selector(found.labelSelector), found.matchLabelKeys or (), labels),
+        min_domains=found.minDomains or 1,
         honours_taints=found.nodeTaintsPolicy == "Honor",
         honours_affinity=found.nodeAffinityPolicy == "Honor",
     )
+
+
+def _also(
+    chosen: LabelSelector | None, keys: Iterable[str], labels: Mapping[str, str]
+) -> LabelSelector | None:
+    """matchLabelKeys: only Pods that have the same as the Pod's own labels there."""
+    own = {key: labels[key] for key in keys if key in labels}
+    if chosen is None or not own:
+        return chosen
+    same = (Requirement(key=key, operator="In", values=(value,)) for key, value in own.items())
+    return LabelSelector(requirements=(*chosen.requirements, *same))

@@ -7,11 +7,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from chaosext.model.errors import Refused
+from chaosext.rehearsal.board import Board
 from chaosext.rehearsal.eviction import NO_EXECUTE, stays_s
 from chaosext.rehearsal.lifecycle import EXCLUDED_LABEL, RENEWAL_JITTER, Fleet
 from chaosext.rehearsal.mesh import Sidecar, sidecar
 from chaosext.rehearsal.routing import Routes
-from chaosext.rehearsal.scheduling import Board
 from chaosext.rehearsal.selection import behind, is_over
 
 if TYPE_CHECKING:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 Labels = Mapping[str, str]
 
+HOSTNAME, ZONE = "kubernetes.io/hostname", "topology.kubernetes.io/zone"
+"""Labels of nodes (k8s.io/api core/v1/well_known_labels.go)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
@@ -81,12 +84,13 @@ class Affinity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
-    """A topologySpreadConstraint; `required` is whenUnsatisfiable DoNotSchedule."""
+    """A topologySpreadConstraint; `required` is whenUnsatisfiable DoNotSchedule; `selector` has its matchLabelKeys."""
 
     max_skew: int
     topology_key: str
     required: bool
     selector: LabelSelector | None
+    min_domains: int = 1
     honours_taints: bool = False
     honours_affinity: bool = True
 

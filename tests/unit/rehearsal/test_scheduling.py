@@ -8,8 +8,9 @@ import pytest
 from worlds import CONTROL_PLANE_LABEL, app_spec, node, spread_over
 
 from chaosext.cluster.objects import Taint
+from chaosext.rehearsal.board import Board
 from chaosext.rehearsal.chance import Sampled
-from chaosext.rehearsal.scheduling import Board, Placement
+from chaosext.rehearsal.scheduling import Placement
 from chaosext.rehearsal.world import (
     Affinity,
     LabelSelector,
@@ -51,7 +52,7 @@ def feasible(
 
 def best(where: Placement, spec: PodSpec, namespace: str = "shop") -> list[str]:
     group = where.board.group(namespace, spec)
-    chosen = where.best(group, where.feasible(group, lambda _: False))
+    chosen = where.best(group, where.feasible(group, lambda _: False), lambda _: False)
     return [where.board.nodes[n].name for n in chosen]
 
 
