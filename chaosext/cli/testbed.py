@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from chaosext.testbed.config import Blueprint
+    from chaosext.testbed.pair import EntryStatus, PairStatus
     from chaosext.testbed.progress import Progress
     from chaosext.testbed.status import BedStatus
 
@@ -22,6 +24,7 @@ Examples:
   chaosext testbed up
   chaosext testbed up --timings production --workers 3
   chaosext testbed up --mitigation dns-affinity --sidecars native
+  chaosext testbed up --clusters 2       a second cluster, NAME-b, an entry before both, and its customers
 """
 
 
@@ -63,6 +66,12 @@ def testbed() -> None:
     metavar="dns-affinity",
     help="dns-affinity keeps kube-dns off nodes without BGP.",
 )
+@click.option(
+    "--clusters",
+    type=click.IntRange(1, 2),
+    help="2: a second, smaller cluster with the same shop, an entry in front of both, and steady customers.  "
+    "[default: as it is, 1]",
+)
 @click.option("--workers", type=int, help="Number of workers.  [default: as the configuration says, 2]")
 @click.option(
     "--config",
@@ -84,6 +93,7 @@ def up(
     timings: str,
     sidecars: str,
     mitigations: tuple[str, ...],
+    clusters: int | None,
     workers: int | None,
     config: Path | None,
     install_engine: bool,
@@ -93,10 +103,8 @@ def up(
 
     Its cluster is then pinned: a context of that name that leads elsewhere is refused, here and by every action.
     """
-    from chaosext.run.reach import pin_made
     from chaosext.testbed.bringup import bring_up
     from chaosext.testbed.config import make_blueprint, read_kind_config
-    from chaosext.testbed.kubectl import Kubectl, first_control_plane
     from chaosext.testbed.progress import Progress
 
     blueprint = make_blueprint(
@@ -107,26 +115,63 @@ def up(
         mitigations=mitigations,
         workers=workers,
     )
+    second = _second(blueprint, clusters)
     progress = Progress()
     status = bring_up(
-        blueprint, progress, images=images, registry=registry, may_install_engine=install_engine
+        blueprint,
+        progress,
+        second=second,
+        images=images,
+        registry=registry,
+        may_install_engine=install_engine,
     )
-    node = Kubectl(first_control_plane(name))
-    pin_made(status.context, kube_system_uid=node.kube_system_uid(), ca_sha256=node.ca_sha256())
-    _require_steady_state(status.context, progress)
+    for each in filter(None, (blueprint, second)):
+        _pin(each)
+        _require_steady_state(each.context, progress)
     _show(status, as_json=as_json)
+
+
+def _second(blueprint: Blueprint, clusters: int | None) -> Blueprint | None:
+    """The second cluster, where one is there or asked for. Raises `Refused` where it is there, and 1 is asked for."""
+    from chaosext.model.errors import Refused
+    from chaosext.testbed import pair
+    from chaosext.testbed.commands import CommandFailed
+    from chaosext.testbed.config import second_blueprint, second_name
+
+    try:
+        there = pair.has_second(blueprint.name)
+    except CommandFailed:  # no engine yet, so no cluster either
+        there = False
+    if there and clusters == 1:
+        fix = f"run `chaosext testbed down --name {second_name(blueprint.name)}`, or leave --clusters out"
+        raise Refused(f"testbed {blueprint.name} has a second cluster", fix)
+    return second_blueprint(blueprint) if there or clusters == 2 else None
+
+
+def _pin(blueprint: Blueprint) -> None:
+    from chaosext.run.reach import pin_made
+    from chaosext.testbed.kubectl import Kubectl, first_control_plane
+
+    node = Kubectl(first_control_plane(blueprint.name))
+    pin_made(blueprint.context, kube_system_uid=node.kube_system_uid(), ca_sha256=node.ca_sha256())
 
 
 @testbed.command()
 @NAME
 def down(name: str) -> None:
-    """Take the testbed away: nodes, leaf, kubeconfig context and pin. Built images are kept."""
+    """Take the testbed away: nodes, leaf, kubeconfig context and pin; its entry and second cluster, too.
+
+    Built images are kept.
+    """
     from chaosext.safety.pin import remove_pin
-    from chaosext.testbed import cluster
-    from chaosext.testbed.config import checked_name
+    from chaosext.testbed import cluster, pair
+    from chaosext.testbed.config import checked_name, second_name
     from chaosext.testbed.progress import Progress
 
-    if cluster.down(checked_name(name), Progress()):
+    progress = Progress()
+    if pair.take_down(checked_name(name), progress):
+        remove_pin(f"kind-{second_name(name)}")
+    if cluster.down(name, progress):
         remove_pin(f"kind-{name}")
     else:
         click.echo(f"There is no testbed named {name}.")
@@ -136,14 +181,14 @@ def down(name: str) -> None:
 @NAME
 @JSON
 def status(name: str, as_json: bool) -> None:
-    """Show nodes, BGP sessions, kube-dns, istiod, the shop, mitigations and timings.
+    """Show nodes, BGP sessions, kube-dns, istiod, the shop, mitigations and timings; of both clusters, and the entry.
 
     Exit code 0 in the steady state, 10 when something is missing, 20 when there is no such testbed.
     """
-    from chaosext.testbed import cluster
+    from chaosext.testbed import cluster, pair
     from chaosext.testbed.config import checked_name
 
-    found = cluster.status(checked_name(name))
+    found = pair.status(checked_name(name)) if pair.has_second(name) else cluster.status(checked_name(name))
     _show(found, as_json=as_json)
     if not found.steady:
         click.get_current_context().exit(NOT_STEADY)
@@ -182,13 +227,28 @@ def _require_steady_state(context: str, progress: Progress) -> None:
         )
 
 
-def _show(status: BedStatus, *, as_json: bool) -> None:
+def _show(status: BedStatus | PairStatus, *, as_json: bool) -> None:
     import json
+
+    from chaosext.testbed.pair import PairStatus
 
     if as_json:
         click.echo(json.dumps(status.to_json(), indent=2))
+    elif isinstance(status, PairStatus):
+        parts = (_lines(status.first), _lines(status.second), _entry_lines(status.entry))
+        click.echo("\n".join(line for part in parts for line in part))
     else:
         click.echo("\n".join(_lines(status)))
+
+
+def _entry_lines(status: EntryStatus) -> list[str]:
+    return [
+        f"Entry {status.name}",
+        *(f"  {each.cluster} {each.state}" for each in status.members),
+        f"  {status.customers}: {status.ok} of {status.requests} requests answered in the last seconds",
+        *(f"  missing: {line}" for line in status.missing),
+        "  steady" if status.steady else "  not steady",
+    ]
 
 
 def _lines(status: BedStatus) -> list[str]:

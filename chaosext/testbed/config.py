@@ -10,7 +10,7 @@ import hashlib
 import ipaddress
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,6 +26,10 @@ KindConfig = dict[str, Any]
 """kind's configuration (kind.x-k8s.io/v1alpha4), as parsed from YAML."""
 
 DEFAULT_NAME = "chaosext"
+SECOND_OF = "second of"
+"""In the record of a testbed's second cluster: the testbed's name."""
+SECOND_WORKERS = 1
+"""The second cluster is there to take over, not to be cut: as small as it can be."""
 KIND_API_VERSION = "kind.x-k8s.io/v1alpha4"
 # What kind takes when the file says nothing (kind 0.33, pkg/internal/apis/config/default.go).
 DEFAULT_POD_SUBNET = "10.244.0.0/16"
@@ -70,13 +74,17 @@ class Mitigation(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blueprint:
-    """A testbed as it shall be. `kind_config` already carries the number of workers and the timings."""
+    """A testbed as it shall be. `kind_config` already carries the number of workers and the timings.
+
+    `second_of`: the testbed that shares an entry with this one, and that this one comes and goes with; "" for none.
+    """
 
     name: str
     kind_config: KindConfig
     timings: Timings = Timings.ACCELERATED
     sidecars: Sidecars = Sidecars.CLASSIC
     mitigations: tuple[Mitigation, ...] = ()
+    second_of: str = ""
 
     @property
     def control_planes(self) -> int:
@@ -120,6 +128,7 @@ class Blueprint:
             "node image": node_image,
             "kind configuration": digest[:16],
             **timings_in_force(self.kind_config),
+            **({SECOND_OF: self.second_of} if self.second_of else {}),
         }
 
 
@@ -148,6 +157,23 @@ def make_blueprint(
         sidecars=_choice(Sidecars, sidecars, "sidecars"),
         mitigations=tuple(sorted({_choice(Mitigation, each, "mitigation") for each in mitigations})),
     )
+
+
+def second_name(name: str) -> str:
+    """What the second cluster of the testbed `name` is called."""
+    return f"{name}-b"
+
+
+def second_blueprint(first: Blueprint) -> Blueprint:
+    """The smaller cluster that shares an entry with `first`: the same in all but size.
+
+    Raises `Refused` where its name would be too long.
+    """
+    control_plane = nodes_of(first.kind_config, "control-plane")[:1]
+    workers = nodes_of(with_workers(first.kind_config, SECOND_WORKERS), "worker")
+    config = {**copy.deepcopy(first.kind_config), "nodes": copy.deepcopy([*control_plane, *workers])}
+    name = checked_name(second_name(first.name))
+    return replace(first, name=name, kind_config=config, second_of=first.name)
 
 
 def read_kind_config(path: Path | None = None) -> str:

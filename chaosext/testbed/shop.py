@@ -9,6 +9,8 @@ CLIENTS_NAMESPACE = "clients"
 SERVICES = ("storefront", "catalog")
 CLIENT = "client"
 PORT = 8080
+NODE_PORT = 30080
+"""Where an entry in front of several clusters finds the storefront, on every node."""
 REPLICAS_PER_WORKER = 2
 """More than one replica per node, so that a node's loss re-packs them on another."""
 
@@ -21,6 +23,20 @@ def shop_objects(*, image: str, workers: int) -> list[Manifest]:
         namespace(NAMESPACE, labels={"istio-injection": "enabled"}),
         *_service(storefront, image, replicas, calls=catalog),
         *_service(catalog, image, replicas, calls=storefront),
+    ]
+
+
+def entry_objects() -> list[Manifest]:
+    """The storefront for an entry in front of the cluster: any node leads there, whichever its Pods are on."""
+    storefront = SERVICES[0]
+    port = {"name": "http", "port": PORT, "targetPort": PORT, "nodePort": NODE_PORT}
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": f"{storefront}-entry", "namespace": NAMESPACE, "labels": {"app": storefront}},
+            "spec": {"type": "NodePort", "selector": {"app": storefront}, "ports": [port]},
+        }
     ]
 
 

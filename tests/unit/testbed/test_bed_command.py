@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from chaosext.cli.testbed import testbed as command
 from chaosext.model.errors import Refused
-from chaosext.testbed import bringup, cluster, engine
+from chaosext.testbed import bringup, cluster, engine, pair
 from chaosext.testbed.config import make_blueprint, read_kind_config
 from chaosext.testbed.containers import unpack_script
 from chaosext.testbed.progress import Progress
@@ -33,6 +33,11 @@ STATUS = BedStatus(
     pods=(),
     workloads=(),
 )
+
+
+@pytest.fixture(autouse=True)
+def _one_cluster(monkeypatch):
+    monkeypatch.setattr(pair, "has_second", lambda _: False)
 
 
 def invoke(*words):

@@ -62,7 +62,7 @@ class Machine:
 
     def __init__(self, monkeypatch, *, leaf_container=None, nodes=()):
         self.done = []
-        monkeypatch.setattr(containers, "find_container", lambda _name: leaf_container)
+        monkeypatch.setattr(containers, "find_container", {"chaosext-leaf": leaf_container}.get)
         monkeypatch.setattr(containers, "cluster_containers", lambda _name: tuple(nodes))
         monkeypatch.setattr(
             containers, "remove", lambda gone: self.note("remove", *(each.name for each in gone))

@@ -3,11 +3,13 @@
 //	customers buy     -url URL [-rate 20] [-timeout 2s] [-keep 15m] [-listen 127.0.0.1:8081]
 //	customers results [-within 10s]
 //	customers follow
+//	customers ask     URL
 //
 // buy starts -rate requests a second, each on a connection of its own, whatever became of those before: a customer
 // who waits does not keep others from coming. It remembers those that ended within -keep.
 // results prints what ended within the last so many seconds, as one JSON array, the oldest first.
 // follow prints a JSON line a second: what ended in it.
+// ask prints what a URL answers: Envoy's admin interface is asked so, in the entry's container.
 //
 // served_by is the response's header x-served-by: the cluster that the entry chose.
 package main
@@ -64,7 +66,7 @@ type memory struct {
 
 func main() {
 	if len(os.Args) < 2 {
-		log.Fatal("usage: customers buy|results|follow [flags]")
+		log.Fatal("usage: customers buy|results|follow|ask [flags]")
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
@@ -76,11 +78,13 @@ func main() {
 		flags := flag.NewFlagSet("results", flag.ExitOnError)
 		within := flags.Duration("within", 10*time.Second, "how long ago a request may have ended")
 		_ = flags.Parse(os.Args[2:])
-		err = show(ctx, "/results?within="+url.QueryEscape(within.String()))
+		err = show(ctx, "http://"+address+"/results?within="+url.QueryEscape(within.String()))
 	case "follow":
-		err = show(ctx, "/follow")
+		err = show(ctx, "http://"+address+"/follow")
+	case "ask":
+		err = show(ctx, os.Args[len(os.Args)-1])
 	default:
-		err = fmt.Errorf("unknown command %q: buy, results or follow", os.Args[1])
+		err = fmt.Errorf("unknown command %q: buy, results, follow or ask", os.Args[1])
 	}
 	if err != nil && ctx.Err() == nil {
 		log.Fatal(err)
@@ -231,9 +235,9 @@ func summed(ended []result) second {
 	return sum
 }
 
-// show copies what `buy` answers to stdout.
-func show(ctx context.Context, path string) error {
-	asked, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+path, nil)
+// show copies what a URL answers to stdout.
+func show(ctx context.Context, target string) error {
+	asked, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,208 @@
+"""The door to an entry: what chaosext asks of whatever stands in front of several clusters, and Envoy behind it.
+
+Another entry (HAProxy, an appliance, a DNS load balancer) is another class with these methods.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import TYPE_CHECKING, Protocol
+
+from chaosext.model.entry import Failover, Member, Request, Second
+from chaosext.model.errors import Refused, Unreachable
+from chaosext.model.malformed import MALFORMED, understood
+from chaosext.nodes.envoy import assignment, parse_assignment, parse_drained, parse_healthy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from chaosext.nodes.shell import NodeShell
+
+ASSIGNMENT = "/etc/envoy/assignment.json"
+ADMIN_PORT = 9901
+
+ASK_S = 10.0
+"""How long one answer is waited for."""
+TAKE_S = 5.0
+"""How long Envoy may take to follow a new assignment: it hears of it from the kernel (inotify), within milliseconds."""
+POLL_S = 0.2
+ATTEMPTS = 3
+
+TAB = "\t"
+CHANGED_MEANWHILE = 76
+
+LOOK = f"""
+look() {{
+  tr -d '\\n' < {ASSIGNMENT} && printf '\\t' &&
+  customers ask 'http://127.0.0.1:{ADMIN_PORT}/clusters?format=json' | tr -d '\\n' && echo
+}}
+"""
+"""One line: the assignment, a tab, and what Envoy says of its addresses. JSON has no bare tab."""
+
+PUT = f"""
+exec 9> {ASSIGNMENT}.lock && flock -w 5 9 || exit 75
+[ "$(sha256sum < {ASSIGNMENT} | cut -d ' ' -f 1)" = "$expected" ] || exit {CHANGED_MEANWHILE}
+cat > {ASSIGNMENT}.new && mv {ASSIGNMENT}.new {ASSIGNMENT}
+"""
+"""Replaces the assignment by stdin, in one step, unless somebody else has changed it since it was read."""
+
+FOLLOW = """
+customers follow & follower=$!
+trap 'kill $follower 2>/dev/null' EXIT
+while kill -0 $follower 2>/dev/null; do
+  IFS= read -r -t 1 _
+  (( $? > 128 )) || break
+done
+"""
+LOOK_ON = """
+while :; do
+  look || exit
+  IFS= read -r -t 1 _
+  (( $? > 128 )) || break
+done
+"""
+
+
+class Entry(Protocol):
+    """What stands in front of several clusters. All methods are bounded; `Unreachable` where it doesn't answer."""
+
+    @property
+    def name(self) -> str: ...
+
+    def look(self) -> tuple[Member, ...]:
+        """The clusters behind it, as it deems them now, by name."""
+
+    def change(self, cluster: str, *, drained: bool | None = None, failover: Failover | None = None) -> None:
+        """Drain `cluster` (no new request is sent to it, those in flight end) or send it requests again; and say who
+        else may take it out. None: as it is. Seen in force when this returns. Raises `Refused` for an unknown cluster.
+        """
+
+    def requests(self, window_s: float) -> tuple[Request, ...]:
+        """The customers' requests that ended within the last `window_s` seconds, the oldest first."""
+
+    def looks(self) -> AbstractContextManager[Iterator[tuple[Member, ...]]]:
+        """`look`, once a second."""
+
+    def seconds(self) -> AbstractContextManager[Iterator[Second]]:
+        """What became of the customers' requests, a second after the other; `t_s` is monotonic here."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnvoyEntry:
+    """Envoy in a container of its own, and the customers in another one: the testbed's (docs/entry.md)."""
+
+    envoy: NodeShell
+    customers: NodeShell
+
+    @property
+    def name(self) -> str:
+        return self.envoy.node
+
+    def look(self) -> tuple[Member, ...]:
+        members, _ = self._read()
+        return members
+
+    def change(self, cluster: str, *, drained: bool | None = None, failover: Failover | None = None) -> None:
+        for _ in range(ATTEMPTS):
+            members, text = self._read()
+            wanted = tuple(changed(each, cluster, drained, failover) for each in members)
+            if cluster not in {each.cluster for each in members}:
+                raise _unknown(self.name, cluster, members)
+            if wanted == members or self._put(wanted, text):
+                return self._await(wanted)
+        raise Unreachable(f"{self.name}: its assignment was changed by others, {ATTEMPTS} times in a row")
+
+    def requests(self, window_s: float) -> tuple[Request, ...]:
+        done = self.customers.run(f"customers results -within {window_s:g}s", timeout_s=ASK_S)
+        if done.exit_code:
+            raise Unreachable(f"{self.customers.node}: {_last_line(done.stderr)}")
+        with understood(self.customers.node):
+            return tuple(map(Request.from_json, json.loads(done.stdout)))
+
+    @contextmanager
+    def looks(self) -> Iterator[Iterator[tuple[Member, ...]]]:
+        with self.envoy.stream(LOOK + LOOK_ON) as lines:
+            yield (self._understood(line)[0] for line in lines)
+
+    @contextmanager
+    def seconds(self) -> Iterator[Iterator[Second]]:
+        with self.customers.stream(FOLLOW) as lines:
+            yield (self._second(line) for line in lines)
+
+    def _second(self, line: str) -> Second:
+        with understood(self.customers.node):
+            return Second.from_json(json.loads(line), t_s=time.monotonic())
+
+    def _read(self) -> tuple[tuple[Member, ...], str]:
+        done = self.envoy.run(f"{LOOK}\nlook", timeout_s=ASK_S)
+        if done.exit_code:
+            raise Unreachable(f"{self.name}: {_last_line(done.stderr)}")
+        return self._understood(done.stdout.rstrip("\n"))
+
+    def _understood(self, line: str) -> tuple[tuple[Member, ...], str]:
+        """The members, and the assignment as it is written."""
+        text, _, said = line.partition(TAB)
+        with understood(self.name):
+            healthy = parse_healthy(said)
+            found = parse_assignment(text)
+        return tuple(replace(each, healthy=healthy.get(each.cluster, 0)) for each in found), text
+
+    def _put(self, members: tuple[Member, ...], before: str) -> bool:
+        """Whether the assignment is now of `members`; False where it is not `before` any more."""
+        expected = f"expected={sha256(before.encode()).hexdigest()}\n"
+        done = self.envoy.run(expected + PUT, stdin=assignment(members), timeout_s=ASK_S)
+        if done.exit_code not in (0, CHANGED_MEANWHILE):
+            raise Unreachable(f"{self.name}: {_last_line(done.stderr) or 'its assignment is locked'}")
+        return done.exit_code == 0
+
+    def _await(self, wanted: tuple[Member, ...]) -> None:
+        """Until Envoy itself says that it drains those addresses, and no others."""
+        out = {address for each in wanted if each.drained for address in each.addresses}
+        deadline_s = time.monotonic() + TAKE_S
+        while time.monotonic() < deadline_s:
+            done = self.envoy.run(f"{LOOK}\nlook", timeout_s=ASK_S)
+            if done.exit_code == 0 and _drains(done.stdout, out):
+                return
+            time.sleep(POLL_S)
+        raise Unreachable(f"{self.name}: Envoy did not follow its new assignment within {TAKE_S:g} s")
+
+
+def changed(member: Member, cluster: str, drained: bool | None, failover: Failover | None) -> Member:
+    """`member` as it is to be; only the one named `cluster` changes. Pure."""
+    if member.cluster != cluster:
+        return member
+    return replace(
+        member,
+        drained=member.drained if drained is None else drained,
+        failover=failover or member.failover,
+    )
+
+
+def when(entry: Entry, holds: Callable[[tuple[Member, ...]], bool], within_s: float) -> tuple[Member, ...]:
+    """The members as soon as `holds` is true of them, else as they are after `within_s` seconds."""
+    deadline_s = time.monotonic() + within_s
+    while not holds(members := entry.look()) and time.monotonic() < deadline_s:
+        time.sleep(POLL_S)
+    return members
+
+
+def _drains(line: str, addresses: set[str]) -> bool:
+    try:
+        return parse_drained(line.partition(TAB)[2]) == addresses
+    except MALFORMED:
+        return False
+
+
+def _unknown(entry: str, cluster: str, members: tuple[Member, ...]) -> Refused:
+    known = ", ".join(each.cluster for each in members)
+    return Refused(f"cluster {cluster!r} is not behind the entry {entry}", f"behind it are: {known}")
+
+
+def _last_line(stderr: str) -> str:
+    lines = stderr.strip().splitlines()
+    return lines[-1] if lines else "no answer"

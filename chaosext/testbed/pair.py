@@ -1,0 +1,165 @@
+"""Two testbeds behind one entry: up, status and down of the second cluster, of the entry, and of its customers."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+from chaosext.model.errors import ChaosextError, Unreachable
+from chaosext.testbed import cluster, containers, entry, leaf, shop
+from chaosext.testbed.config import SECOND_OF, second_name
+from chaosext.testbed.images.entry import ensure_entry_image
+from chaosext.testbed.kubectl import Kubectl, first_control_plane
+from chaosext.testbed.lock import locked
+from chaosext.testbed.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from chaosext.model.entry import Member, Request
+    from chaosext.testbed.progress import Progress
+    from chaosext.testbed.status import BedStatus
+
+STEADY_S = 90
+WINDOW_S = 3.0
+"""The entry is steady when all that customers asked within this time was answered well."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryStatus:
+    """The entry as it is. `ok` of `requests` customers' requests within `WINDOW_S` seconds were answered with 200."""
+
+    name: str
+    customers: str
+    members: tuple[Member, ...]
+    requests: int
+    ok: int
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """One line for each thing that is not as it should be; empty in the steady state."""
+        return tuple(_missing(self))
+
+    @property
+    def steady(self) -> bool:
+        return not self.missing
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "customers": self.customers,
+            "members": [each.to_json() for each in self.members],
+            "requests": self.requests,
+            "ok": self.ok,
+            "steady": self.steady,
+            "missing": list(self.missing),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairStatus:
+    """Both clusters and what is in front of them."""
+
+    first: BedStatus
+    second: BedStatus
+    entry: EntryStatus
+
+    @property
+    def steady(self) -> bool:
+        return self.first.steady and self.second.steady and self.entry.steady
+
+    def to_json(self) -> dict[str, Any]:
+        """The first cluster's JSON as ever, with the second one's and the entry's in it."""
+        parts = {"second": self.second.to_json(), "entry": self.entry.to_json()}
+        return {**self.first.to_json(), **parts, "steady": self.steady}
+
+
+def has_second(name: str) -> bool:
+    """Whether the testbed has a second cluster, be it half made. Raises `CommandFailed`."""
+    mark = containers.find_container(leaf.leaf_name(second_name(name)))
+    return mark is not None and (leaf.recorded(mark) or {}).get(SECOND_OF) == name
+
+
+def join(name: str, progress: Progress) -> EntryStatus:
+    """Put the entry in front of both clusters, which are up, and wait until it serves from both.
+
+    Raises `NotInTime` saying what is missing, `CommandFailed`.
+    """
+    clusters = (name, second_name(name))
+    image = ensure_entry_image(progress)
+    with _alone(name), progress.stage("Put the entry in front of both clusters"):
+        for each in clusters:
+            Kubectl(first_control_plane(each)).apply(shop.entry_objects())
+        entry.ensure_entry(name, image, entry.members(clusters))
+    with progress.stage("Wait until customers are served from both"):
+        return wait_until(
+            lambda: _steady(name),
+            what=f"an entry that serves all customers from {' and '.join(clusters)}",
+            look=f"see `chaosext testbed status --name {name}` and `docker logs {entry.entry_name(name)}`",
+            timeout_s=STEADY_S, stop=Event(),
+        )  # fmt: skip
+
+
+def entry_status(name: str) -> EntryStatus:
+    """The entry's status. Raises `Unreachable` when it, or its customers, don't answer."""
+    door = entry.door(name)
+    if sorted(each.name for each in entry.found(name) if each.running) != sorted(_names(name)):
+        raise Unreachable(f"{' and '.join(_names(name))} are not both running", _up_again(name))
+    return judged(name, door.look(), door.requests(WINDOW_S))
+
+
+def judged(name: str, members: tuple[Member, ...], requests: Iterable[Request]) -> EntryStatus:
+    """The status from what the entry and its customers say. Pure."""
+    seen = tuple(requests)
+    return EntryStatus(
+        name=entry.entry_name(name),
+        customers=entry.customers_name(name),
+        members=members,
+        requests=len(seen),
+        ok=sum(each.ok for each in seen),
+    )
+
+
+def status(name: str) -> PairStatus:
+    """Everything's status. Raises as `cluster.status` and `entry_status`."""
+    second = cluster.status(second_name(name))
+    return PairStatus(first=cluster.status(name), second=second, entry=entry_status(name))
+
+
+def take_down(name: str, progress: Progress) -> bool:
+    """Take the entry, its customers and the second cluster away; whether anything was there."""
+    with _alone(name), progress.stage("Take the entry away") if entry.found(name) else nullcontext():
+        containers.remove(reversed(entry.found(name)))
+        return has_second(name) and cluster.down(second_name(name), progress)
+
+
+def _steady(name: str) -> EntryStatus | None:
+    try:
+        found = entry_status(name)
+    except ChaosextError:
+        return None
+    return found if found.steady else None
+
+
+def _missing(status: EntryStatus) -> Iterable[str]:
+    for each in status.members:
+        if not each.serves:
+            yield f"{status.name} sends nobody to {each.cluster}: {each.state}"
+    if not status.requests:
+        yield f"{status.customers} requests nothing"
+    elif status.ok < status.requests:
+        yield f"{status.requests - status.ok} of {status.requests} requests of {status.customers} failed"
+
+
+def _names(name: str) -> tuple[str, str]:
+    return entry.entry_name(name), entry.customers_name(name)
+
+
+def _up_again(name: str) -> str:
+    return f"run `chaosext testbed up --name {name} --clusters 2`"
+
+
+def _alone(name: str) -> Any:
+    return locked(f"testbed-{name}-entry")
