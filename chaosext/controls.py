@@ -52,11 +52,13 @@ def configure_control(
 
     hide(known_secrets(experiment, configuration or {}, secrets or {}))
     if not current().strict:
+        from chaosext.run.approving import intended_of
         from chaosext.run.events import Scribe
 
         be_discreet()
         _at_the_end.enter_context(logging_for_ourselves())
         event_registry.register(Scribe(current().directory, {}))
+        current().intended = intended_of(experiment, configuration or {}, secrets or {})
 
 
 def cleanup_control() -> None:

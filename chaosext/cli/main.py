@@ -33,6 +33,7 @@ COMMANDS = {
     "status": ("chaosext.cli.status:status", "Say what of chaosext is on which node, whose, and until when."),
     "sweep": ("chaosext.cli.sweep:sweep", "Take away what expired, and what runs that died have left."),
     "pin": ("chaosext.cli.pin:pin", "Write down which cluster a context means; what acts needs it."),
+    "approve": ("chaosext.cli.approve:approve", "Approve an experiment for a cluster marked production."),
     "audit": ("chaosext.cli.audit:audit", "Show and verify the record of who ran what, where."),
 }
 """Command -> where it lives, and its line in `chaosext --help` (so that listing them imports none of them)."""

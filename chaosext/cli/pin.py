@@ -17,12 +17,24 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--context", help="The Kubernetes context to pin.")
 @click.option("--replace", is_flag=True, help="Pin it though it was pinned to another cluster.")
+@click.option(
+    "--production/--no-production",
+    default=None,
+    help="Mark it as production, where only approved experiments may act; or take the mark away.",
+)
 @click.option("--remove", metavar="CONTEXT", help="Forget the pin of this context.")
 @click.option(
     "--list", "as_list", is_flag=True, help="List the pins.  [default: what happens without options]"
 )
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-def pin(context: str | None, replace: bool, remove: str | None, as_list: bool, as_json: bool) -> int:
+def pin(
+    context: str | None,
+    replace: bool,
+    production: bool | None,
+    remove: str | None,
+    as_list: bool,
+    as_json: bool,
+) -> int:
     """Write down which cluster a context means: its server, certificate authority, and kube-system's UID.
 
     Nothing is cut or deleted on a context that is not pinned, or that leads to another cluster than the pinned one by
@@ -30,7 +42,7 @@ def pin(context: str | None, replace: bool, remove: str | None, as_list: bool, a
 
     \b
     Examples:
-      chaosext pin --context production-eu
+      chaosext pin --context production-eu --production     only what `chaosext approve` approved is run there
       chaosext pin --list --json
       chaosext pin --remove kind-old
     """
@@ -41,10 +53,11 @@ def pin(context: str | None, replace: bool, remove: str | None, as_list: bool, a
     ]
     if len(asked) > 1:
         raise Refused(f"{asked[0]} and {asked[1]}: one excludes the other", "ask for one thing at a time")
-    if replace and not context:
-        raise Refused("--replace: nothing to pin is named", "add --context")
+    for name, given in (("--replace", replace), ("--production", production is not None)):
+        if given and not context:
+            raise Refused(f"{name}: nothing to pin is named", "add --context")
     if context:
-        _pin(context, replace=replace, as_json=as_json)
+        _pin(context, replace=replace, production=production, as_json=as_json)
     elif remove:
         _remove(remove, as_json=as_json)
     else:
@@ -52,10 +65,10 @@ def pin(context: str | None, replace: bool, remove: str | None, as_list: bool, a
     return 0
 
 
-def _pin(context: str, *, replace: bool, as_json: bool) -> None:
+def _pin(context: str, *, replace: bool, production: bool | None, as_json: bool) -> None:
     from chaosext.run.reach import pin_context
 
-    pinned, is_new = pin_context(context, replace=replace)
+    pinned, is_new = pin_context(context, replace=replace, production=production)
     if as_json:
         click.echo(json.dumps({"changed": is_new, **asdict(pinned)}, indent=2))
     else:
@@ -92,3 +105,5 @@ def _lines(pin: Pin) -> Iterator[str]:
     yield f"  server           {pin.server}"
     yield f"  CA (SHA-256)     {pin.ca_sha256 or 'as the system trusts'}"
     yield f"  kube-system UID  {pin.kube_system_uid}"
+    if pin.production:
+        yield "  production       only approved experiments may act there"

@@ -73,7 +73,7 @@ def run(
     from chaosext.run.streams import own_streams
 
     try:
-        resolved = resolve(load_experiment(experiment), context=context)
+        resolved = resolve(load_experiment(experiment), context=context, source=str(experiment))
         exporter = _exporter(metrics) if metrics is not None and not dry_run else None
     except Refused as error:
         return _refused_at_once(error, expect, as_json)
@@ -98,7 +98,7 @@ def preflight(experiment: Path, context: str | None, as_json: bool) -> int:
     from chaosext.run.reading.experiment import load_experiment
     from chaosext.run.reading.resolve import resolve
 
-    known = dry_run(resolve(load_experiment(experiment), context=context)).briefing
+    known = dry_run(resolve(load_experiment(experiment), context=context, source=str(experiment))).briefing
     click.echo(json.dumps(known.to_json(), indent=2) if as_json else "\n".join(briefing_lines(known)))
     return 0
 

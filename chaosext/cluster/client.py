@@ -53,6 +53,9 @@ PATHS = {
 them.
 """
 
+ENVIRONMENT = "chaosext/environment"
+"""The label of the namespace kube-system that says what the cluster is for, such as `production`."""
+
 PAGE_SIZE = 500
 """Objects in one answer, as kubectl asks for them (its --chunk-size default)."""
 
@@ -204,6 +207,13 @@ class Cluster:
     def namespace_uid(self, name: str = "kube-system") -> str:
         """The namespace's uid; kube-system's names the cluster itself."""
         return str(self.get("namespaces", name)["metadata"]["uid"])
+
+    @_understood
+    def environment(self) -> str:
+        """What the cluster is for, as its namespace kube-system is labelled (or annotated); "": nothing is said."""
+        metadata = self.get("namespaces", "kube-system")["metadata"]
+        said = {**(metadata.get("annotations") or {}), **(metadata.get("labels") or {})}
+        return str(said.get(ENVIRONMENT, ""))
 
     def exec(
         self, namespace: str, pod: str, container: str, argv: Sequence[str], timeout_s: float

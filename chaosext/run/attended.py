@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from chaoslib.types import Dry
 
 from chaosext.model.errors import ChaosextError
+from chaosext.run.approving import approval_sha256, require_approved
 from chaosext.run.briefing import brief
 from chaosext.run.context import current
 from chaosext.run.cutting.fault import prepare
@@ -50,9 +51,13 @@ class Attended:
         Raises `Refused` (or `Unreachable`) where a cut would be, or one can't be placed: nothing was touched.
         """
         resolved, run = self.resolved, current()
-        if not resolved.settings.sentinel or resolved.experiment.get("dry") in NOTHING_IS_CUT:
+        if resolved.experiment.get("dry") in NOTHING_IS_CUT:
             return
         try:
+            approval = require_approved(connect(resolved.settings), run.intended)
+            run.trail.approval_sha256 = approval_sha256(approval)
+            if not resolved.settings.sentinel:
+                return
             cuts = [prepare(resolved.settings, wish, run).cut for _, wish in resolved.wishes()]
             lock_cluster(resolved.settings, run, cuts)
             place_sentinels(resolved, run, self.watching)

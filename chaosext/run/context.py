@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from chaosext.model.clock import Moment
     from chaosext.observe.teller import Sink
     from chaosext.partition.cut import Cut
+    from chaosext.run.approving import Intended
     from chaosext.run.cutting.fault import Planned
     from chaosext.run.cutting.plan import Wish
     from chaosext.run.cutting.renewing import Renewing
@@ -37,8 +38,9 @@ class RunContext:
     `foreign_before` and `foreign_after` are all rules of the cut nodes, then and after the last heal (None: not to
     be had). `prepared` is a cut made ready: for which wish, and when (monotonic seconds). `lock` is the run's hold
     on its cluster, `trail` what it tells the audit log. `gate_failed`: the steady state was not met before the
-    method, which was not played. `sentinels`: set from before they are placed. `strict` is set by `chaosext run`, which
-    derives the verdict itself; under plain `chaos run` the control does.
+    method, which was not played. `intended` is what the run plays, where that is known. `sentinels`: set from before
+    they are placed. `strict` is set by `chaosext run`, which derives the verdict itself; under plain `chaos run` the
+    control does.
 
     For who watches the run: `doing` says what is played now, and since when (monotonic seconds). `heard` is when each
     node's sentinel was last heard of: the runner's monotonic time of the newest sample that was read (node -> s).
@@ -63,6 +65,7 @@ class RunContext:
     prepared: tuple[Wish, Planned, float] | None = None
     method_began: bool = False
     gate_failed: bool = False
+    intended: Intended | None = None
     sentinels: Sentinels | None = None
     doing: tuple[str, float] = ("", 0.0)
     heard: dict[str, float] = field(default_factory=dict)

@@ -10,6 +10,7 @@ from chaosext.nodes.transport import shells
 from chaosext.partition.apply import require_free
 from chaosext.partition.cut import nodes_of
 from chaosext.partition.nft import arm_ruleset, disarm_ruleset
+from chaosext.run.approving import intended, refused_without_approval
 from chaosext.run.briefing import brief
 from chaosext.run.context import owner
 from chaosext.run.cutting.fault import plan
@@ -58,6 +59,7 @@ def dry_run(resolved: Resolved) -> DryRun:
         cuts = [_feasible(resolved.settings, wish, run) for wish in wishes]
         briefing = brief(connect(resolved.settings), max((wish.ttl_s for wish in wishes), default=None))
         held = who_holds(resolved.settings, cuts) if cuts else ()
+        held += tuple(refused_without_approval(connect(resolved.settings), intended(resolved)))
     return DryRun(
         briefing=replace(briefing, outlook=(*briefing.outlook, *held)),
         steps=tuple(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import cache
 from typing import TYPE_CHECKING
 
 from chaosext.cluster.bounds import bound_api_calls
-from chaosext.cluster.client import Cluster
+from chaosext.cluster.client import ENVIRONMENT, Cluster
 from chaosext.model.errors import Refused, Unreachable
 from chaosext.nodes.transport import shells
 from chaosext.run.context import owner
+from chaosext.safety.approval import PRODUCTION
 from chaosext.safety.audit import Deed, Event, audit_log
 from chaosext.safety.pin import Pin, read_pins, verify, write_pin
 from chaosext.steady.suite import Surroundings
@@ -68,16 +70,19 @@ def observed_pin(cluster: Cluster) -> Pin:
     )
 
 
-def pin_context(context: str, *, replace: bool = False) -> tuple[Pin, bool]:
+def pin_context(context: str, *, replace: bool = False, production: bool | None = None) -> tuple[Pin, bool]:
     """Write down which cluster `context` leads to, and whether that is new: from here on no other may have its name.
 
-    Raises `Refused` where it was pinned to another cluster, unless `replace` is asked for, or doesn't answer.
+    `production` marks it, or takes the mark away; None leaves it as it is. Raises `Refused` where it was pinned to
+    another cluster, unless `replace` is asked for, or doesn't answer.
     """
     pin, pinned = observed_pin(Cluster.connect(context)), read_pins().get(context)
-    if pin == pinned:
-        return pin, False
     if pinned is not None and not replace:
         verify(pinned, pin)
+    marked = production if production is not None else pinned is not None and pinned.production
+    pin = dataclasses.replace(pin, production=marked)
+    if pin == pinned:
+        return pin, False
     _pin(pin)
     return pin, True
 
@@ -102,6 +107,20 @@ def _pin(pin: Pin) -> None:
     deed = Deed(event=Event.PINNED, owner=owner(), context=pin.context, cluster_uid=pin.kube_system_uid)
     audit_log().append(deed)
     write_pin(pin)
+
+
+def why_production(cluster: Cluster) -> str:
+    """Why a cluster counts as production: its pin says so, or a label or annotation of its own; "": it does not.
+
+    The cluster's own mark is `chaosext/environment: production` on the namespace kube-system, which a runner elsewhere
+    knows as well.
+    """
+    pinned = read_pins().get(cluster.context)
+    if pinned is not None and pinned.production:
+        return f"context {cluster.context} is pinned as production"
+    if cluster.environment().lower() == PRODUCTION:
+        return f"the cluster of context {cluster.context} is marked {ENVIRONMENT}={PRODUCTION}"
+    return ""
 
 
 def surroundings(settings: Settings) -> Surroundings:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from chaosext.model.errors import ChaosextError, Refused, Unreachable
 from chaosext.model.places import state_home
 from chaosext.model.verdict import Outcome, Verdict
+from chaosext.run.approving import approval_sha256, intended, require_approved
 from chaosext.run.briefing import brief
 from chaosext.run.cutting.fault import prepare
 from chaosext.run.cutting.locking import lock_cluster, unlock_cluster
@@ -48,7 +49,7 @@ Foretelling = Callable[["Prediction | None", str], None]
 
 
 def ready(resolved: Resolved, run: RunContext) -> Briefing:
-    """Everything that can be refused is refused here: cluster, pin, limits, peers, lock. Takes the lock, at last."""
+    """Everything that can be refused is refused here: cluster, pin, limits, approval, lock. Takes the lock, at last."""
     cluster = connect(resolved.settings)
     require_rollback(resolved)
     cuts = []
@@ -57,6 +58,8 @@ def ready(resolved: Resolved, run: RunContext) -> Briefing:
             cuts.append(prepare(resolved.settings, wish, run).cut)
     briefing = brief(cluster, max((cut.ttl_s for cut in cuts), default=None))
     run.trail.context, run.trail.cluster_uid = cluster.context, cluster.namespace_uid("kube-system")
+    run.intended = intended(resolved)
+    run.trail.approval_sha256 = approval_sha256(require_approved(cluster, run.intended))
     run.trail.begin(resolved.experiment)
     lock_cluster(resolved.settings, run, cuts)
     return briefing

@@ -31,6 +31,7 @@ class Trail:
     context: str = ""
     cluster_uid: str = ""
     experiment_sha256: str = ""
+    approval_sha256: str = ""
     last: Receipt | None = None
     problems: list[str] = field(default_factory=list)
 
@@ -63,5 +64,6 @@ class Trail:
             context=self.context,
             cluster_uid=self.cluster_uid,
             experiment_sha256=self.experiment_sha256,
+            approval_sha256=self.approval_sha256,
             **touched,
         )

@@ -39,6 +39,8 @@ class Event(StrEnum):
     """What is written down. `placing_sentinels`, `arming`, `deleting_pods` stand before the deed, others after it."""
 
     PINNED = "pinned"
+    APPROVED = "approved"
+    APPROVAL_REVOKED = "approval_revoked"
     RUN_STARTED = "run_started"
     PLACING_SENTINELS = "placing_sentinels"
     SENTINELS_REMOVED = "sentinels_removed"
@@ -56,7 +58,8 @@ class Event(StrEnum):
 class Deed:
     """What was done, by whom (`owner`: user@host), where, and what was touched. What is not known stays empty.
 
-    `experiment_sha256` as `digest_of` gives it; `cluster_uid` is that of the namespace kube-system.
+    `experiment_sha256` as `digest_of` gives it, `approval_sha256` as `approval_digest` (safety/approval.py);
+    `cluster_uid` is that of the namespace kube-system.
     """
 
     event: Event
@@ -65,6 +68,7 @@ class Deed:
     context: str = ""
     cluster_uid: str = ""
     experiment_sha256: str = ""
+    approval_sha256: str = ""
     nodes: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
     pods: tuple[str, ...] = ()

@@ -28,3 +28,19 @@ def sync_directory(directory: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def append_durably(path: Path, line: str) -> None:
+    """Append `line`, on disk (fsync) when this returns; what a crash tore before it stays a line of its own."""
+    handle = open_to_append(path)
+    try:
+        write_whole(handle, (_line_break_if_torn(handle) + line).encode())
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    sync_directory(path.parent)
+
+
+def _line_break_if_torn(handle: int) -> str:
+    size = os.fstat(handle).st_size
+    return "\n" if size and os.pread(handle, 1, size - 1) != b"\n" else ""

@@ -16,7 +16,7 @@ from chaosext.model.holder import Holder, me
 from chaosext.model.places import state_home
 from chaosext.nodes.transport import DEFAULT, Way
 from chaosext.partition.apply import ARMING_S
-from chaosext.safety.durable import open_to_append, sync_directory, write_whole
+from chaosext.safety.durable import append_durably, open_to_append
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,7 +94,7 @@ class IntentLog:
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = json.dumps({"at": at, **clock.now().to_json(), **me().to_json(), **entry}) + "\n"
         try:
-            _append_durably(self.path, line)
+            append_durably(self.path, line)
         except OSError as error:
             kind = Refused if entry["event"] in (INTENT, PLACING) else Inconclusive
             raise kind(f"the intent log {self.path} can't be written ({error})", "permit it") from error
@@ -200,18 +200,3 @@ def _written(entry: Entry) -> Moment:
     if moment.age_s() is not None:
         return moment
     return max(clock.at_wall_clock(datetime.fromisoformat(entry["at"])), clock.booted())
-
-
-def _append_durably(path: Path, line: str) -> None:
-    handle = open_to_append(path)
-    try:
-        write_whole(handle, (_line_break_if_torn(handle) + line).encode())
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    sync_directory(path.parent)
-
-
-def _line_break_if_torn(handle: int) -> str:
-    size = os.fstat(handle).st_size
-    return "\n" if size and os.pread(handle, 1, size - 1) != b"\n" else ""

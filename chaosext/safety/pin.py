@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,22 +19,30 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+IDENTITY = ("context", "server", "ca_sha256", "kube_system_uid")
+"""The fields of a pin that tell a cluster from others."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pin:
-    """What tells a cluster from others: where its context leads, whom it trusts, and kube-system's UID."""
+    """What tells a cluster from others: where its context leads, whom it trusts, and kube-system's UID.
+
+    `production` is what its owner says of it: only approved experiments are run there (safety/approval.py).
+    """
 
     context: str
     server: str
     ca_sha256: str
     kube_system_uid: str
+    production: bool = False
 
 
 def verify(pinned: Pin, observed: Pin) -> None:
     """Raise `Refused`, naming each field that differs, when `observed` is not the pinned cluster."""
     differing = [
-        f"{field.name} is {getattr(observed, field.name)}, pinned is {getattr(pinned, field.name)}"
-        for field in fields(Pin)
-        if getattr(observed, field.name) != getattr(pinned, field.name)
+        f"{name} is {getattr(observed, name)}, pinned is {getattr(pinned, name)}"
+        for name in IDENTITY
+        if getattr(observed, name) != getattr(pinned, name)
     ]
     if differing:
         raise Refused(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from chaosext import controls
 from chaosext.model.errors import Refused
 from chaosext.run import attended
 from chaosext.run import context as contexts
+from chaosext.safety.approval import Said, Word, approval_digest, write_word
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,14 +28,23 @@ CONTROL = {"name": "chaosext", "provider": {"type": "python", "module": "chaosex
 
 
 @pytest.fixture
-def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Play:
+def environment() -> str:
+    """What the cluster is for."""
+    return ""
+
+
+@pytest.fixture
+def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: str) -> Play:
     """Run an experiment as `chaos run` does; the result that our control writes."""
     monkeypatch.setenv(crash_activities.LOG, str(tmp_path / "log"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("CHAOSEXT_RUN_DIR", str(tmp_path / "run"))
     monkeypatch.setattr(contexts, "_current", None)
     monkeypatch.setattr(controls, "_attended", None)
-    cluster = SimpleNamespace(context="kind-nowhere", namespace_uid=lambda _: "uid")
+    cluster = SimpleNamespace(
+        context="kind-nowhere", namespace_uid=lambda _: "uid", environment=lambda: environment
+    )
     monkeypatch.setattr(attended, "connect", lambda _: cluster)
     monkeypatch.setattr(attended, "brief", lambda *_: BRIEFING)
     monkeypatch.setattr(attended, "surroundings", lambda _: None)
@@ -98,3 +109,29 @@ def test_where_they_can_t_be_placed_nothing_is_played_and_the_result_says_why(
     assert crash_activities.marks() == ["asked", "locked"]
     assert result["verdict"] == "inconclusive"
     assert "no sentinel on worker-2: mend it" in result["reasons"]
+
+
+@pytest.mark.parametrize("environment", ["production"])
+def test_on_a_production_cluster_nothing_is_played_but_what_was_approved(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = play(whole())
+    assert crash_activities.marks() == ["asked"]
+    (refusal,) = [
+        reason for reason in result["reasons"] if "where only approved experiments may act" in reason
+    ]
+    digest = approval_digest({**whole(), "controls": [CONTROL]}, {})
+    assert f"digest {digest}: nobody approved it for this cluster (uid)" in refusal
+
+    approved = Word(
+        said=Said.APPROVED,
+        sha256=digest,
+        cluster_uid="uid",
+        context="kind-nowhere",
+        by="alice",
+        at=datetime.now(UTC),
+    )
+    write_word(approved)
+    monkeypatch.setattr(contexts, "_current", None)
+    assert play(whole())["verdict"] == "passed"
+    assert "method" in crash_activities.marks()

@@ -15,6 +15,7 @@ from chaosext.model.errors import Inconclusive, Refused
 from chaosext.model.finding import Finding, Status
 from chaosext.nodes.transport import shells
 from chaosext.partition.apply import ARMING_S, ArmReport, arm, listings
+from chaosext.run.approving import approval_sha256, require_approved
 from chaosext.run.cutting import baseline
 from chaosext.run.cutting.bounds import require_within_limits
 from chaosext.run.cutting.heal import heal_run
@@ -86,6 +87,7 @@ def sever(settings: Settings, wish: Wish, context: RunContext, *, prove: bool = 
     planned = _prepared(settings, wish, context)
     cut, cluster = planned.cut, connect_to_act(settings)
     require_within_limits(settings, cut, cluster, planned.nodes)
+    context.trail.approval_sha256 = approval_sha256(require_approved(cluster, context.intended, wish))
     lock_cluster(settings, context, [cut])
     cluster_uid = cluster.namespace_uid("kube-system")
     context.trail.context, context.trail.cluster_uid = cluster.context, cluster_uid

@@ -13,6 +13,7 @@ from chaosext.model.crash import crash_point
 from chaosext.model.errors import ChaosextError, Inconclusive, Unreachable
 from chaosext.model.finding import Status
 from chaosext.model.timeline import Kind
+from chaosext.run.approving import require_approved
 from chaosext.run.cutting.bounds import require_deletable
 from chaosext.run.reach import connect_to_act, surroundings
 from chaosext.run.watch.waiting import POLL_S
@@ -57,6 +58,8 @@ def reschedule(
         }
     cluster = require_reschedulable(settings)
     _require_no_other(cluster, context)
+    if not context.cuts:  # after a cut of our own the cluster needs it, whoever's approval has ended meanwhile
+        require_approved(cluster, context.intended)
     peered = peered_names(cluster)
     replicas = cluster.deployment(NAMESPACE, "coredns").replicas  # asked before anything is touched
     deleted: list[str] = []

@@ -19,12 +19,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """An experiment with its configuration and secrets looked up, and what they say about where."""
+    """An experiment with its configuration and secrets looked up, and what they say about where.
+
+    `source` is the file that it is from; "" where it is from none.
+    """
 
     experiment: Experiment
     configuration: Mapping[str, Any]
     secrets: Mapping[str, Any]
     settings: Settings
+    source: str = ""
 
     def wishes(self) -> Iterator[tuple[str, Wish]]:
         """What each sever_control_plane in the experiment asks for, with its place."""
@@ -37,7 +41,7 @@ class Resolved:
             yield place, Wish.from_arguments(arguments)
 
 
-def resolve(experiment: Experiment, *, context: str | None = None) -> Resolved:
+def resolve(experiment: Experiment, *, context: str | None = None, source: str = "") -> Resolved:
     """Look up configuration and secrets. Raises `Refused` for what can't be, or for a context other than `context`."""
     from chaoslib.configuration import load_configuration, load_dynamic_configuration
     from chaoslib.exceptions import ChaosException
@@ -63,7 +67,7 @@ def resolve(experiment: Experiment, *, context: str | None = None) -> Resolved:
             f"context {context!r} is not the one that the experiment pins ({settings.context!r})",
             "name the pinned one, or change KUBERNETES_CONTEXT in the experiment's secrets",
         )
-    return Resolved(experiment, configuration, secrets, settings)
+    return Resolved(experiment, configuration, secrets, settings, source)
 
 
 def _our_secrets(experiment: Experiment, secrets: Mapping[str, Any]) -> dict[str, Any]:

@@ -48,6 +48,8 @@ def found(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     monkeypatch.setattr(dry, "plan", lambda *_, **__: SimpleNamespace(cut=CUT))
     monkeypatch.setattr(dry, "connect", lambda _settings: None)
     monkeypatch.setattr(dry, "brief", lambda *_: briefing)
+    monkeypatch.setattr(dry, "intended", lambda resolved: resolved)
+    monkeypatch.setattr(dry, "refused_without_approval", lambda _cluster, _what: iter(["not approved"]))
     monkeypatch.setattr(dry, "who_holds", lambda _settings, cuts: ("held",) if cuts == [CUT] else ())
 
     def on_node(**facts: Any) -> None:
@@ -61,9 +63,9 @@ def test_nodes_that_are_free_are_planned(found: Callable[..., None]) -> None:
     assert list(dry.dry_run(RESOLVED).rules) == ["cp"]
 
 
-def test_a_lock_that_is_held_is_said(found: Callable[..., None]) -> None:
+def test_a_lock_that_is_held_and_a_missing_approval_are_said(found: Callable[..., None]) -> None:
     found()
-    assert dry.dry_run(RESOLVED).briefing.outlook == ("held",)
+    assert dry.dry_run(RESOLVED).briefing.outlook == ("held", "not approved")
 
 
 def test_a_cut_in_force_is_refused(found: Callable[..., None]) -> None:

@@ -1,5 +1,6 @@
 """Pinning, and what a pin is for: whatever acts looks again at which cluster its context leads to."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -130,3 +131,27 @@ def test_pins_that_can_not_be_read_are_no_permission(bed):
     with pytest.raises(Refused, match="can't be read"):
         reach.connect_to_act(SETTINGS)
     assert bed["connected"] == 0
+
+
+def test_a_mark_stays_until_it_is_taken_away(bed):
+    reach.pin_context("kind-bed", production=True)
+    assert reach.pin_context("kind-bed") == (replace(OURS, production=True), False)
+    assert reach.connect(SETTINGS).context == "kind-bed"
+    assert reach.pin_context("kind-bed", production=False) == (OURS, True)
+    assert read_pins() == {"kind-bed": OURS}
+
+
+@pytest.mark.parametrize(
+    ("pinned", "said", "why"),
+    [
+        (True, "", "context kind-bed is pinned as production"),
+        (False, "Production", "the cluster of context kind-bed is marked chaosext/environment=production"),
+        (False, "staging", ""),
+        (None, "", ""),
+    ],
+)
+def test_a_cluster_is_production_by_its_pin_or_by_its_own_mark(pinned, said, why):
+    if pinned is not None:
+        write_pin(replace(OURS, production=pinned))
+    cluster = SimpleNamespace(context="kind-bed", environment=lambda: said)
+    assert reach.why_production(cluster) == why

@@ -123,7 +123,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
         return Finding(check="cut_effective", status=made.proof, summary=f"it is {made.proof}")
 
     monkeypatch.setattr(fault, "prepare", prepare)
-    cluster = SimpleNamespace(context="kind-nowhere", namespace_uid=lambda _name: UID)
+    cluster = SimpleNamespace(context="kind-nowhere", namespace_uid=lambda _name: UID, environment=lambda: "")
     monkeypatch.setattr(fault, "connect_to_act", lambda _settings: cluster)
     monkeypatch.setattr(fault, "require_within_limits", made.within_limits)
     monkeypatch.setattr(fault, "lock_cluster", made.lock)

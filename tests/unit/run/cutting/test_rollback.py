@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -47,6 +48,12 @@ class Bench:
         self.deployed = True
         self.deleted: list[str] = []
 
+    context = "kind-nowhere"
+    environment_said = ""
+
+    def environment(self) -> str:
+        return self.environment_said
+
     def pods(self, *_: Any) -> tuple[Pod, ...]:
         return tuple(self.rounds[0])
 
@@ -83,6 +90,18 @@ def reschedule(bench: Bench, run: contexts.RunContext, monkeypatch: pytest.Monke
 
 
 BEFORE = (pod("a", "cp"), pod("b", "cp"))
+
+
+def test_on_a_production_cluster_an_unknown_experiment_moves_no_pod_unless_it_cut_before(
+    run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(BEFORE, (pod("c", "w"), pod("d", "w")))
+    bench.environment_said = "production"
+    with pytest.raises(Refused, match="only approved experiments may act"):
+        reschedule(bench, run, monkeypatch)
+    assert bench.deleted == []
+    run.cuts.append(SimpleNamespace())  # type: ignore[arg-type]
+    assert reschedule(bench, run, monkeypatch)["deleted"] == ["a", "b"]
 
 
 def test_without_its_deployment_nothing_is_touched(

@@ -34,7 +34,9 @@ WISH = Wish(ttl_s=60.0)
 NODES = tuple(NodeCut(node=name, uplinks=("eth0",)) for name in ("cp1", "cp2"))
 PATHS = tuple(SimpleNamespace(source=name) for name in ("w1", "w2", "w1"))
 GROUND = SimpleNamespace(nodes=("all", "nodes"), paths=PATHS, blind=("w2",))
-CLUSTER = SimpleNamespace(context="kind-a", namespace_uid=lambda name: f"uid of {name}")
+CLUSTER = SimpleNamespace(
+    context="kind-a", namespace_uid=lambda name: f"uid of {name}", environment=lambda: ""
+)
 BEFORE = SimpleNamespace(paths=("before",))
 PROVEN = Finding(check="cut_effective", status=Status.HEALTHY, summary="8 of 8 paths blocked")
 

@@ -1,0 +1,240 @@
+"""`chaosext approve`: which experiments may be run on a cluster that is marked production."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from chaosext.cluster.client import Cluster
+    from chaosext.safety.approval import Word
+
+CONFIG_MAP, KEY = "chaosext-approvals", "approvals.jsonl"
+"""What a runner in the cluster mounts, with $CHAOSEXT_APPROVALS naming the file."""
+
+
+@click.command()
+@click.argument("experiment", type=click.Path(path_type=Path), required=False)
+@click.option("--context", help="The cluster's Kubernetes context.  [default: the one that EXPERIMENT names]")
+@click.option("--by", help="Who approves.  [default: user@host]")
+@click.option("--until", metavar="WHEN", help="Until then: 2026-12-24T06:00+01:00, or from now on: 8h, 30d.")
+@click.option("--note", default="", help="Why, such as the number of a change.")
+@click.option(
+    "--revoke", metavar="DIGEST", help="Take the approval with this digest (or its beginning) back."
+)
+@click.option(
+    "--list", "as_list", is_flag=True, help="List the approvals; with --context those of its cluster."
+)
+@click.option("--dry-run", is_flag=True, help="Print the digest and what it stands for; approve nothing.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(("text", "json", "yaml")),
+    default="text",
+    help="yaml: a ConfigMap with every approval of the cluster, for a runner inside of it.",
+)
+@click.option(
+    "--namespace", default="chaosext", show_default=True, help="The ConfigMap's, for --output yaml."
+)
+def approve(
+    experiment: Path | None,
+    context: str | None,
+    by: str | None,
+    until: str | None,
+    note: str,
+    revoke: str | None,
+    as_list: bool,
+    dry_run: bool,
+    output: str,
+    namespace: str,
+) -> int:
+    """Approve EXPERIMENT, as it is now, for a cluster that is marked production. Nothing else may be run there.
+
+    What is approved is a digest: of all that the experiment does, with each value of its configuration as it is looked
+    up now, from the environment too. Whatever changes one of them needs another approval. It holds for one cluster, by
+    the UID of its namespace kube-system, until it ends or is revoked. A cluster is marked by
+    `chaosext pin --context CONTEXT --production`, or for every runner by
+    `kubectl label namespace kube-system chaosext/environment=production`.
+
+    \b
+    Examples:
+      chaosext run gameday.yaml --dry-run                 what would be done
+      chaosext approve gameday.yaml --until 30d --note CHG-4711
+      CHAOSEXT_TTL_S=300 chaosext approve gameday.yaml    with the environment that it will be run with
+      chaosext approve --list
+      chaosext approve --revoke 3f8a11c0
+      chaosext approve --list --context prod-eu -o yaml | kubectl --context prod-eu apply -f -
+    """
+    from chaosext.model.errors import Refused
+
+    asked = [
+        name
+        for name, given in (("EXPERIMENT", experiment), ("--revoke", revoke), ("--list", as_list))
+        if given
+    ]
+    if len(asked) != 1:
+        said = " and ".join(asked) or "nothing"
+        raise Refused(
+            f"{said}: exactly one thing is to be asked for", "name an experiment, --revoke or --list"
+        )
+    if experiment:
+        words = _approve(experiment, context, by=by, until=until, note=note, dry_run=dry_run)
+    elif revoke:
+        words = _revoke(revoke, context, by=by, note=note)
+    else:
+        words = _in_force(_uid(context))
+    if output == "yaml" and not as_list:
+        words = _in_force(words[0].cluster_uid)
+    click.echo(_printed(words, output, namespace))
+    return 0
+
+
+def _approve(
+    experiment: Path, context: str | None, *, by: str | None, until: str | None, note: str, dry_run: bool
+) -> list[Word]:
+    from chaosext.run.approving import intended
+    from chaosext.run.context import owner
+    from chaosext.run.reading.experiment import load_experiment
+    from chaosext.run.reading.resolve import resolve
+    from chaosext.safety.approval import Said, Word, shown_values
+
+    now = datetime.now(UTC)
+    ends = _moment(until, now) if until is not None else None
+    resolved = resolve(load_experiment(experiment), source=str(experiment))
+    context = context or resolved.settings.context
+    word = Word(
+        said=Said.APPROVED,
+        sha256=intended(resolved).sha256,
+        cluster_uid=_pinned(context).namespace_uid("kube-system"),
+        context=context,
+        by=by or owner(),
+        at=now,
+        title=str(resolved.experiment["title"]),
+        values=shown_values(resolved.configuration),
+        until=ends,
+        note=note,
+    )
+    if not dry_run:
+        _write(word)
+    return [word]
+
+
+def _revoke(digest: str, context: str | None, *, by: str | None, note: str) -> list[Word]:
+    """The last approval that begins so is taken back; of several clusters, that of `context`."""
+    import dataclasses
+
+    from chaosext.model.errors import Refused
+    from chaosext.run.context import owner
+    from chaosext.safety.approval import Said
+
+    found = [word for word in _in_force(_uid(context)) if word.sha256.startswith(digest.lower())]
+    if len(found) != 1:
+        what = "no approval" if not found else f"{len(found)} approvals"
+        raise Refused(f"--revoke: {what} in force begin(s) with {digest!r}", "see `chaosext approve --list`")
+    word = dataclasses.replace(
+        found[0], said=Said.REVOKED, by=by or owner(), at=datetime.now(UTC), until=None, note=note
+    )
+    _write(word)
+    return [word]
+
+
+def _write(word: Word) -> None:
+    """First into the audit log: what can't be written there is not approved, nor revoked."""
+    from chaosext.run.context import owner
+    from chaosext.safety.approval import Said, write_word
+    from chaosext.safety.audit import Deed, Event, audit_log
+
+    event = Event.APPROVED if word.said is Said.APPROVED else Event.APPROVAL_REVOKED
+    deed = Deed(
+        event=event,
+        owner=owner(),
+        context=word.context,
+        cluster_uid=word.cluster_uid,
+        approval_sha256=word.sha256,
+    )
+    audit_log().append(deed)
+    write_word(word)
+
+
+def _in_force(cluster_uid: str) -> list[Word]:
+    """The approvals that hold, of a cluster or ("") of all."""
+    from chaosext.safety.approval import last_words, read_words
+
+    now = datetime.now(UTC)
+    return [
+        word
+        for word in last_words(read_words()).values()
+        if word.holds(now) and cluster_uid in ("", word.cluster_uid)
+    ]
+
+
+def _uid(context: str | None) -> str:
+    return _pinned(context).namespace_uid("kube-system") if context else ""
+
+
+def _pinned(context: str) -> Cluster:
+    from chaosext.run.reach import connect_to_act
+    from chaosext.run.reading.settings import Settings
+
+    return connect_to_act(Settings.model_validate({"context": context}))
+
+
+def _moment(text: str, now: datetime) -> datetime:
+    """`2026-12-24T06:00+01:00`, or `8h` and `30d` from now on. Raises `Refused` for anything else, and for the past."""
+    from chaosext.model.errors import Refused
+
+    try:
+        moment = _from_now(text, now) or datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        raise Refused(f"--until: {text!r} is no moment", "write 2026-12-24T06:00+01:00, 8h or 30d") from None
+    if moment.tzinfo is None:
+        raise Refused(f"--until: {text!r} has no time zone", f"write {text}Z or {text}+01:00")
+    if moment <= now:
+        raise Refused(f"--until: {text!r} is over", "name a moment to come")
+    return moment.astimezone(UTC)
+
+
+def _from_now(text: str, now: datetime) -> datetime | None:
+    unit = {"m": "minutes", "h": "hours", "d": "days"}.get(text[-1:])
+    return now + timedelta(**{unit: float(text[:-1])}) if unit else None
+
+
+def _printed(words: list[Word], output: str, namespace: str) -> str:
+    if output == "json":
+        return json.dumps([word.to_json() for word in words], indent=2, ensure_ascii=False)
+    if output == "yaml":
+        return _config_map(words, namespace)
+    return "\n".join(line for word in words for line in _lines(word)) or "no approval is in force"
+
+
+def _config_map(words: Iterable[Word], namespace: str) -> str:
+    import yaml
+
+    from chaosext.safety.approval import as_line
+
+    made: dict[str, Any] = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": CONFIG_MAP, "namespace": namespace},
+        "data": {KEY: "".join(map(as_line, words))},
+    }
+    text: str = yaml.safe_dump(made, sort_keys=False, allow_unicode=True, width=10**6)
+    return text.rstrip("\n")
+
+
+def _lines(word: Word) -> Iterator[str]:
+    until = f"until {word.until:%Y-%m-%d %H:%M} UTC" if word.until else "until it is revoked"
+    yield f"{word.said.value}: {word.title}"
+    yield f"  digest   {word.sha256}"
+    yield f"  cluster  {word.cluster_uid} (context {word.context})"
+    yield f"  by       {word.by}, {word.at:%Y-%m-%d %H:%M} UTC, {until}"
+    if word.values:
+        yield f"  with     {', '.join(f'{name} {value}' for name, value in sorted(word.values.items()))}"
+    if word.note:
+        yield f"  note     {word.note}"

@@ -1,0 +1,116 @@
+"""Nothing is cut or deleted on a cluster marked production but by an experiment that was approved for it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from chaosext.model.errors import Refused
+from chaosext.model.veil import veiled
+from chaosext.run.cutting.plan import Wish
+from chaosext.run.judging.facts import SEVER
+from chaosext.run.reach import why_production
+from chaosext.run.reading.experiment import calls
+from chaosext.safety.approval import approval_digest, read_words, require_approval
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from chaosext.cluster.client import Cluster
+    from chaosext.run.reading.experiment import Experiment
+    from chaosext.run.reading.resolve import Resolved
+    from chaosext.safety.approval import Word
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intended:
+    """What a run is about to play: its digest (safety/approval.py), every cut in it, and the command that approves it.
+
+    The command lacks its context.
+    """
+
+    sha256: str
+    cuts: tuple[Wish, ...]
+    command: str
+
+
+def intended(resolved: Resolved, source: str = "EXPERIMENT") -> Intended:
+    """As `intended_of`, of an experiment that is looked up already; `source` is the file that it is from."""
+    return intended_of(
+        resolved.experiment, resolved.configuration, resolved.secrets, resolved.source or source
+    )
+
+
+def intended_of(
+    experiment: Experiment,
+    configuration: Mapping[str, Any],
+    secrets: Mapping[str, Any],
+    source: str = "EXPERIMENT",
+) -> Intended:
+    """What `experiment` does with these values. Raises `Refused` for a cut whose arguments are none."""
+    words = ["chaosext", "approve", *([shlex.quote(source)] if source != "EXPERIMENT" else [source])]
+    return Intended(
+        sha256=approval_digest(experiment, configuration),
+        cuts=tuple(_cuts(experiment, configuration, secrets)),
+        command=" ".join([*_variables(experiment), *words]),
+    )
+
+
+def require_approved(cluster: Cluster, what: Intended | None, *wishes: Wish) -> Word | None:
+    """The approval of `what` where the cluster is production; None where it is not, and none is needed.
+
+    Raises `Refused`, with the digest and the command that approves it; also for a wish that is no cut of `what`, and
+    where nobody knows what is played (None).
+    """
+    why = why_production(cluster)
+    if not why:
+        return None
+    only = f"{why}, where only approved experiments may act"
+    if what is None:
+        raise Refused(
+            f"{only}, and which experiment this is is not known",
+            "use `chaosext run`, or name the control chaosext.controls in the experiment",
+        )
+    if any(wish not in what.cuts for wish in wishes):
+        raise Refused(f"{only}: this cut is none of the experiment's own", "write it into the experiment")
+    now, uid = datetime.now(UTC), cluster.namespace_uid("kube-system")
+    try:
+        return require_approval(read_words(), sha256=what.sha256, cluster_uid=uid, now=now)
+    except Refused as error:
+        fix = error.fix or f"whoever may: `{what.command} --context {cluster.context}`"
+        raise Refused(f"{only}: {error.message}", fix) from None
+
+
+def approval_sha256(word: Word | None) -> str:
+    """What the audit log says of an approval; "" where none was needed."""
+    return word.sha256 if word else ""
+
+
+def refused_without_approval(cluster: Cluster, what: Intended) -> Iterator[str]:
+    """A line where a run would be refused now, for who looks before it is approved."""
+    try:
+        require_approved(cluster, what)
+    except Refused as error:
+        yield f"a run would be refused now: {error}"
+
+
+def _cuts(
+    experiment: Experiment, configuration: Mapping[str, Any], secrets: Mapping[str, Any]
+) -> Iterable[Wish]:
+    from chaoslib import substitute
+
+    for _, activity in calls(experiment, SEVER):
+        given = activity["provider"].get("arguments", {})
+        yield Wish.from_arguments(substitute(given, configuration, secrets))
+
+
+def _variables(experiment: Experiment) -> Iterator[str]:
+    """The environment that the digest depends on, as a shell takes it; what is secret is not said."""
+    for value in (experiment.get("configuration") or {}).values():
+        name = value.get("key") if isinstance(value, dict) and value.get("type") == "env" else None
+        said = os.environ.get(str(name), "")
+        if said and veiled(said) == said:
+            yield f"{name}={shlex.quote(said)}"
