@@ -58,7 +58,7 @@ def reschedule(
         }
     cluster = require_reschedulable(settings)
     _require_no_other(cluster, context)
-    if not context.cuts:  # after a cut of our own the cluster needs it, whoever's approval has ended meanwhile
+    if not context.cuts:  # else the cluster needs it, though the approval may have ended meanwhile
         require_approved(cluster, context.intended)
     peered = peered_names(cluster)
     replicas = cluster.deployment(NAMESPACE, "coredns").replicas  # asked before anything is touched
