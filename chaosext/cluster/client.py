@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 from urllib.parse import urlencode
 
 from chaosext.cluster import objects
-from chaosext.cluster.execute import ExecResult, execute
+from chaosext.cluster.execute import Exec, ExecResult
 from chaosext.cluster.kubeconfig import kubeconfig_files, kubeconfig_paths
 from chaosext.model.errors import Refused, Unreachable
 from chaosext.model.malformed import understood
@@ -219,10 +219,25 @@ class Cluster:
         self, namespace: str, pod: str, container: str, argv: Sequence[str], timeout_s: float
     ) -> ExecResult:
         """Run `argv` in a container : its exit code and output; `timeout_s` bounds the whole call."""
+        with self.open_exec(namespace, pod, container, argv, timeout_s=timeout_s) as running:
+            return running.result()
+
+    def open_exec(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        argv: Sequence[str],
+        *,
+        stdin: bool = False,
+        timeout_s: float | None,
+    ) -> Exec:
+        """Begin to run `argv` in a container, with a `stdin` or without one; `timeout_s` bounds all of it."""
         query = [("container", container), ("stdout", "true"), ("stderr", "true")]
+        query += [("stdin", "true")] if stdin else []
         query += [("command", word) for word in argv]
         path = f"{resource_path('pods', pod, namespace=namespace)}/exec?{urlencode(query)}"
-        return execute(self._configuration, self.server + path, self._credentials(), timeout_s=timeout_s)
+        return Exec(self._configuration, self.server + path, self._credentials(), timeout_s=timeout_s)
 
     def get(self, kind: str, name: str, *, namespace: str | None = None) -> dict[str, Any]:
         """One object as the API serves it."""

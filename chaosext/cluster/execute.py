@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import socket
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +18,31 @@ if TYPE_CHECKING:
 
 PROTOCOL = "v4.channel.k8s.io"
 """Kubernetes' remote command protocol: every message starts with its channel's number; 3 ends with a Status
-object.
+object. It can't close stdin alone: what a command is to read must tell its own end.
 """
 
-STDOUT, STDERR, ERROR = 1, 2, 3
+STDIN, STDOUT, STDERR, ERROR = 0, 1, 2, 3
+
+CHUNK = 32 * 1024
+"""Bytes of stdin in a message, as kubectl sends them (client-go, tools/remotecommand/websocket.go)."""
+
+NO_CONTAINER = (
+    "container not found",
+    "completed pod",
+    "does not have a host assigned",
+    "is not available",
+    "is not running",
+    "is not created or running",
+    "task not found",
+    "failed to exec in container",
+)
+"""What the API server (registry/core/pod/strategy.go), a kubelet or a container runtime says where nothing runs that
+could be entered; 404 apart.
+"""
+
+
+class NoContainer(Unreachable):
+    """There is no such Pod, or nothing of it runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,73 +54,148 @@ class ExecResult:
     stderr: str
 
 
-def execute(configuration: Any, url: str, headers: Mapping[str, str], *, timeout_s: float) -> ExecResult:
-    """Run the command that `url` (an https Pod exec address with its query) names.
+_open: set[Exec] = set()
+"""Every exec that was begun and not yet closed, whichever thread it is for."""
 
-    Raises `Unreachable` when it can't be reached, doesn't end within `timeout_s`, or the connection breaks
-    before its end; `Refused` when we may not, or there is no such Pod or container.
+
+def end_all() -> None:
+    """Break every connection at once: who waits for one hears that it was `Unreachable`."""
+    for each in tuple(_open):
+        each.break_off()
+
+
+class Exec:
+    """The command that `url` (an https Pod exec address with its query) names, while it runs.
+
+    Leaving its context ends the connection, and with it the command's stdin. Raises `Unreachable` when it can't be
+    reached, doesn't end within `timeout_s`, or the connection breaks before its end, as `NoContainer` where there is
+    nothing to enter; `Refused` when we may not.
     """
-    from websocket import WebSocketBadStatusException, WebSocketException
 
-    deadline = monotonic() + timeout_s
-    try:
-        return _converse(configuration, url, headers, deadline)
-    except WebSocketBadStatusException as error:
-        raise _refusal(error) from error
-    except (WebSocketException, OSError) as error:
-        raise Unreachable(f"exec in a container gave no answer ({type(error).__name__}: {error})") from error
+    def __init__(
+        self, configuration: Any, url: str, headers: Mapping[str, str], *, timeout_s: float | None
+    ) -> None:
+        from websocket import WebSocket
 
+        self._deadline_s = monotonic() + timeout_s if timeout_s is not None else inf
+        self._timeout_s = timeout_s
+        self._channels = {STDOUT: bytearray(), STDERR: bytearray(), ERROR: bytearray()}
+        self._connection = WebSocket(sslopt=_tls(configuration))
+        _open.add(self)
+        try:
+            self._connect(url.replace("http", "ws", 1), headers)
+        except BaseException:
+            self.close()
+            raise
 
-def _converse(configuration: Any, url: str, headers: Mapping[str, str], deadline: float) -> ExecResult:
-    from websocket import ABNF, create_connection
+    def __enter__(self) -> Exec:
+        return self
 
-    channels = {STDOUT: bytearray(), STDERR: bytearray(), ERROR: bytearray()}
-    connection = create_connection(
-        url.replace("http", "ws", 1),
-        timeout=_left_s(deadline),
-        header=[f"{key}: {value}" for key, value in headers.items()],
-        subprotocols=[PROTOCOL],
-        sslopt=_tls(configuration),
-    )
-    try:
-        while not channels[ERROR]:
-            connection.settimeout(_left_s(deadline))
-            opcode, frame = connection.recv_data()
-            if opcode == ABNF.OPCODE_CLOSE:
-                break
-            if not frame:
-                continue
-            channels.get(frame[0], bytearray()).extend(frame[1:])
-    finally:
-        connection.shutdown()  # type: ignore[no-untyped-call]
-    return ExecResult(
-        exit_code=exit_code(bytes(channels[ERROR])),
-        stdout=channels[STDOUT].decode(errors="replace"),
-        stderr=channels[STDERR].decode(errors="replace"),
-    )
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def send(self, text: str) -> None:
+        """Feed `text` to the command. One that has ended meanwhile says so when it is read."""
+        from websocket import ABNF, WebSocketException
+
+        data = text.encode()
+        with suppress(WebSocketException, OSError):
+            for start in range(0, len(data), CHUNK):
+                self._connection.settimeout(self._left_s())
+                self._connection.send(bytes([STDIN]) + data[start : start + CHUNK], ABNF.OPCODE_BINARY)
+
+    def line(self) -> str | None:
+        """The next line of its stdout, once it has come, without its newline; None when it has ended."""
+        said = self._channels[STDOUT]
+        while not self._has_ended and b"\n" not in said:
+            self._receive()
+        if not said:
+            return None
+        line = bytes(said[: said.find(b"\n") + 1 or len(said)])
+        del said[: len(line)]
+        return line.decode(errors="replace").rstrip("\n")
+
+    def result(self) -> ExecResult:
+        """How it ended, with what was not yet read of its stdout."""
+        while not self._has_ended:
+            self._receive()
+        return ExecResult(
+            exit_code=exit_code(bytes(self._channels[ERROR])),
+            stdout=self._channels[STDOUT].decode(errors="replace"),
+            stderr=self._channels[STDERR].decode(errors="replace"),
+        )
+
+    def close(self) -> None:
+        _open.discard(self)
+        with suppress(OSError):
+            self._connection.shutdown()  # type: ignore[no-untyped-call]
+
+    def break_off(self) -> None:
+        """From another thread: a read that waits comes back at once, which closing the descriptor would not do."""
+        if transport := self._connection.sock:
+            with suppress(OSError, ValueError):
+                socket.socket.shutdown(transport, socket.SHUT_RDWR)
+
+    @property
+    def _has_ended(self) -> bool:
+        return bool(self._channels[ERROR])
+
+    def _connect(self, url: str, headers: Mapping[str, str]) -> None:
+        from websocket import WebSocketBadStatusException, WebSocketException
+
+        given = [f"{key}: {value}" for key, value in headers.items()]
+        try:
+            self._connection.settimeout(self._left_s())
+            self._connection.connect(url, header=given, subprotocols=[PROTOCOL])
+        except WebSocketBadStatusException as error:
+            raise _refusal(error) from error
+        except (WebSocketException, OSError) as error:
+            raise self._silence(error) from error
+
+    def _receive(self) -> None:
+        from websocket import ABNF, WebSocketException
+
+        try:
+            self._connection.settimeout(self._left_s())
+            opcode, frame = self._connection.recv_data()
+        except (WebSocketException, OSError) as error:
+            raise self._silence(error) from error
+        if opcode == ABNF.OPCODE_CLOSE:
+            exit_code(b"")  # nothing was said of its end
+        if frame and frame[0] in self._channels:
+            self._channels[frame[0]].extend(frame[1:])
+
+    def _left_s(self) -> float | None:
+        left_s = self._deadline_s - monotonic()
+        if left_s <= 0:
+            raise TimeoutError("timed out")
+        return None if left_s == inf else left_s
+
+    def _silence(self, error: Exception) -> Unreachable:
+        if self._timeout_s is not None and monotonic() >= self._deadline_s:
+            return Unreachable(f"exec in a container: no answer within {self._timeout_s:g} s")
+        return Unreachable(f"exec in a container gave no answer ({type(error).__name__}: {error})")
 
 
 def exit_code(status: bytes) -> int:
     """The command's exit code in the Status object that ends an exec. Raises `Unreachable` when there is
-    none.
+    none, `NoContainer` when it says that nothing runs there.
     """
     verdict = json.loads(status) if status else {}
     if verdict.get("status") == "Success":
         return 0
     causes = (verdict.get("details") or {}).get("causes") or ()
     codes = [cause["message"] for cause in causes if cause.get("reason") == "ExitCode"]
-    if not codes:
-        raise Unreachable(
-            f"exec broke off ({verdict.get('message') or 'the connection closed before its end'})"
-        )
-    return int(codes[0])
+    if codes:
+        return int(codes[0])
+    message = verdict.get("message") or "the connection closed before its end"
+    raise _no_container(message) or Unreachable(f"exec broke off ({message})")
 
 
-def _left_s(deadline: float) -> float:
-    left = deadline - monotonic()
-    if left <= 0:
-        raise TimeoutError("timed out")
-    return left
+def _no_container(message: str) -> NoContainer | None:
+    if any(phrase in message for phrase in NO_CONTAINER):
+        return NoContainer(f"exec: {message}", "check that the Pod runs")
+    return None
 
 
 def _tls(configuration: Any) -> dict[str, Any]:
@@ -120,6 +219,10 @@ def _refusal(error: Any) -> Exception:
         message = body[:200]
     if error.status_code in (401, 403):
         return Refused(f"missing permission: {message}", "grant create on pods/exec to this user")
+    if error.status_code == 404:
+        return NoContainer(f"exec: {message}", "check namespace, Pod and container")
+    if found := _no_container(message):
+        return found
     if 400 <= error.status_code < 500:
         return Refused(f"exec: {message}", "check namespace, Pod and container")
     return Unreachable(f"exec: {message} (HTTP {error.status_code})")

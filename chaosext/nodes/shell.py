@@ -1,4 +1,4 @@
-"""A shell on a node that needs no API server: what every transport (docker, netns, later pod) offers."""
+"""A shell on a node: what every transport (docker, netns, pod) offers."""
 
 from __future__ import annotations
 

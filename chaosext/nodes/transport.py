@@ -15,11 +15,8 @@ if TYPE_CHECKING:
 
     from chaosext.nodes.shell import NodeShell
 
-TRANSPORTS: dict[str, Callable[[str], NodeShell]] = {"docker": DockerShell, "netns": NetnsShell}
-"""Name -> what makes a shell of a node's name. docker: a kind node is a container with the node's name; netns: a
-network namespace with that name plays the node."""
-
-DEFAULT = "docker"
+DOCKER, NETNS, POD = "docker", "netns", "pod"
+DEFAULT = DOCKER
 
 KIND_LABEL = "io.x-k8s.kind.cluster"
 """What kind labels its nodes' containers with (kind's pkg/cluster/internal/providers/docker, clusterLabelKey)."""
@@ -29,9 +26,25 @@ DISCOVERY_S = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """How nodes are entered: all that is needed to come back to them later, from another process."""
+    """How nodes are entered: all that is needed to come back to them later, from another process.
+
+    What follows the transport is for `pod` alone: the context of the API server that is asked, and the Pods in which
+    one arrives, by their namespace, image and run. `with_bird`: they are to see BIRD's socket. `start_s`: what a Pod
+    may take to run. `only`: the nodes that can be entered now, the others being cut off; None: all of them.
+    """
 
     transport: str = DEFAULT
+    context: str = ""
+    namespace: str = ""
+    image: str = ""
+    run: str = ""
+    with_bird: bool = False
+    start_s: float = 60.0
+    only: frozenset[str] | None = None
+
+    @property
+    def asks_the_api_server(self) -> bool:
+        return self.transport == POD
 
 
 BY_DOCKER = Way()
@@ -41,7 +54,31 @@ def shells(names: Iterable[str], way: Way = BY_DOCKER) -> Mapping[str, NodeShell
     """A shell on every node named, sorted. Raises `Refused` for a transport that there is not."""
     if way.transport not in TRANSPORTS:
         raise Refused(f"transport: {way.transport!r} is not known", f"known are {', '.join(TRANSPORTS)}")
-    return {name: TRANSPORTS[way.transport](name) for name in sorted(set(names))}
+    return {name: TRANSPORTS[way.transport](name, way) for name in sorted(set(names))}
+
+
+def _pod_shell(node: str, way: Way) -> NodeShell:
+    from chaosext.nodes.pod import PodShell
+
+    return PodShell(node, way)
+
+
+TRANSPORTS: dict[str, Callable[[str, Way], NodeShell]] = {
+    DOCKER: lambda node, _: DockerShell(node),
+    NETNS: lambda node, _: NetnsShell(node),
+    POD: _pod_shell,
+}
+"""Name -> what makes a shell of a node's name. docker: a kind node is a container with the node's name; netns: a
+network namespace with that name plays the node; pod: a Pod of ours in the node's own network is entered by exec."""
+
+
+def end_all() -> None:
+    """End at once what runs on nodes for us: what waits for it hears that it was `Unreachable`, or ended early."""
+    from chaosext.cluster import execute
+    from chaosext.nodes import process
+
+    process.end_all()
+    execute.end_all()
 
 
 def discover(way: Way = BY_DOCKER, cluster: str | None = None) -> tuple[str, ...]:
@@ -50,7 +87,7 @@ def discover(way: Way = BY_DOCKER, cluster: str | None = None) -> tuple[str, ...
     Stopped ones too. Network namespaces have no mark that would tell nodes from others, so none is found.
     Raises `Refused` where docker is not here or does not answer.
     """
-    if way.transport != "docker":
+    if way.transport != DOCKER:
         return ()
     label = f"label={KIND_LABEL}={cluster}" if cluster else f"label={KIND_LABEL}"
     argv = ["docker", "ps", "--all", "--filter", label, "--format", "{{.Names}}"]

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from chaosext.model.errors import Unsafe
-from chaosext.nodes.process import end_all
+from chaosext.nodes.transport import end_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -102,7 +102,7 @@ def main() -> None:
     logging.disable()
     with tempfile.TemporaryDirectory() as folder:
         bed, nodes = Bed(Path(folder)), Nodes()
-        transport.TRANSPORTS["netns"] = nodes.__getitem__
+        transport.TRANSPORTS["netns"] = lambda node, _: nodes[node]
         bed.up()
         print(json.dumps(play(bed, nodes)))
 

@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from chaosext.cluster.client import Cluster, Expired, NotFound
-from chaosext.cluster.execute import exit_code
+from chaosext.cluster.execute import NoContainer, exit_code
 from chaosext.cluster.watch import watch
 from chaosext.model.errors import Refused, Unreachable
 
@@ -323,7 +323,7 @@ def test_an_exec_that_does_not_end_is_bounded(api: Server, cluster: Cluster) -> 
 
 
 @pytest.mark.parametrize(
-    ("status", "error"), [(400, Refused), (403, Refused), (404, Refused), (500, Unreachable)]
+    ("status", "error"), [(400, Refused), (403, Refused), (404, NoContainer), (500, Unreachable)]
 )
 def test_an_exec_that_is_refused_says_why(
     api: Server, cluster: Cluster, status: int, error: type[Exception]
@@ -334,7 +334,9 @@ def test_an_exec_that_is_refused_says_why(
 
 
 def test_a_status_without_exit_code_is_no_result() -> None:
-    with pytest.raises(Unreachable, match="container not found"):
+    with pytest.raises(Unreachable, match="broke off"):
+        exit_code(b'{"status":"Failure","message":"the node is at its end"}')
+    with pytest.raises(NoContainer, match="container not found"):
         exit_code(b'{"status":"Failure","message":"container not found"}')
 
 
