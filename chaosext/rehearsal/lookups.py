@@ -9,7 +9,7 @@ from chaosext.rehearsal import dns
 from chaosext.rehearsal.prediction import Dns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from chaosext.rehearsal.scene import Followed, Scene
 
@@ -83,30 +83,35 @@ class Lookups:
 
     def view(self, number: int) -> Dns:
         """How lookups from this observer go now."""
-        if self._stage.world.dns is None or not self._scene.dns:
-            return Dns.UNKNOWN
-        known = [pod for pod in self._scene.dns if pod.ready] if number in self._synced else self._frozen
-        answers = [self._answers(number, pod) for pod in known]
-        return dns.state(answers, cached=self._stage.world.network.nodelocal_dns)
+        return self._view(number, self._usable(self._known(number in self._synced)))
 
     def views(self) -> dict[int, Dns]:
         """Every observer's; those of one kind that host no kube-dns and know the same see the same."""
         hosts, kinds = {pod.node for pod in self._scene.dns}, self._stage.kinds
+        usable = {synced: self._usable(self._known(synced)) for synced in (True, False)}
         seen: dict[object, Dns] = {}
         found = {}
         for number in self._stage.observers:
-            key = number if number in hosts else (kinds[number], number in self._synced)
+            synced = number in self._synced
+            key = number if number in hosts else (kinds[number], synced)
             if key not in seen:
-                seen[key] = self.view(number)
+                seen[key] = self._view(number, usable[synced])
             found[number] = seen[key]
         return found
 
-    def _answers(self, client: int, pod: Followed) -> bool | None:
-        if not pod.runs or pod.node < 0:
-            return False
-        if self._scene.is_cut and self._stage.separated(client, pod.node):
-            return False
-        return True if pod.group.spec.host_network else self._stage.reaches(client, pod.node)
+    def _known(self, synced: bool) -> list[Followed]:
+        return [pod for pod in self._scene.dns if pod.ready] if synced else self._frozen
+
+    def _usable(self, known: Iterable[Followed]) -> list[tuple[int, bool]]:
+        """Of endpoints: (node, or -1 where nothing runs, whether it has that node's address)."""
+        return [(pod.node if pod.runs else -1, pod.group.spec.host_network) for pod in known]
+
+    def _view(self, number: int, usable: Iterable[tuple[int, bool]]) -> Dns:
+        if self._stage.world.dns is None or not self._scene.dns:
+            return Dns.UNKNOWN
+        answers, is_cut = self._stage.answers, self._scene.is_cut
+        each = [node >= 0 and answers[number, node, own, is_cut] for node, own in usable]
+        return dns.state(each, cached=self._stage.world.network.nodelocal_dns)
 
     def hosts(self) -> tuple[tuple[str, bool], ...]:
         """Where ready kube-dns Pods are, and whether every judged node has an answer from there."""
@@ -114,4 +119,6 @@ class Lookups:
         return tuple(sorted((self._scene.name(pod.node), self._answers_all(pod)) for pod in ready))
 
     def _answers_all(self, pod: Followed) -> bool:
-        return all(self._answers(client, pod) is not False for client in self._stage.judged)
+        answers, is_cut, own = self._stage.answers, self._scene.is_cut, pod.group.spec.host_network
+        judged = self._stage.judged
+        return pod.runs and all(answers[client, pod.node, own, is_cut] is not False for client in judged)

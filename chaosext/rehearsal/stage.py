@@ -31,6 +31,24 @@ HERE_TO_STAY = frozenset({"DaemonSet", "Node"})
 """Owners that bind a Pod to its node: nobody re-creates it elsewhere."""
 
 
+class Answers(dict[tuple[int, int, bool, bool], "bool | None"]):
+    """(client, host, the Pod has its node's address, during the cut) -> whether a Pod there answers a client, None
+    where nobody knows.
+    """
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+
+    def __missing__(self, key: tuple[int, int, bool, bool]) -> bool | None:
+        client, host, own_address, is_cut = key
+        if is_cut and self._stage.separated(client, host):
+            found: bool | None = False
+        else:
+            found = True if own_address else self._stage.routes.reaches(client, host)
+        self[key] = found
+        return found
+
+
 class Stage:
     """A world and a plan, prepared. Raises `Refused` where the plan names nodes that the world doesn't have."""
 
@@ -48,7 +66,7 @@ class Stage:
         self.living = tuple(n for n in self.cut if world.nodes[n].ready == "True")
         self.fleet_of = {number: at for at, number in enumerate(self.living)}
         self._residents: dict[int, list[Pod]] = {}
-        self._reaches: dict[tuple[int, int], bool | None] = {}
+        self.answers = Answers(self)
 
     @cached_property
     def hubs(self) -> tuple[Node, ...]:
@@ -145,13 +163,6 @@ class Stage:
             return False
         hub = other if self.is_cut[one] else one
         return self.world.nodes[hub].control_plane
-
-    def reaches(self, client: int, host: int) -> bool | None:
-        """By routes alone, whatever is cut."""
-        key = (client, host)
-        if key not in self._reaches:
-            self._reaches[key] = self.routes.reaches(client, host)
-        return self._reaches[key]
 
     @cached_property
     def observers(self) -> tuple[int, ...]:
