@@ -1,0 +1,1 @@
+"""For people who write tests of their own: the pytest plugin's fixtures, and what they give."""

@@ -1,0 +1,206 @@
+"""The pytest plugin: rehearse a cutover on a testbed, and assert what came of it.
+
+    def test_the_shop_survives_a_cutover(chaosext_run):
+        run = chaosext_run("control-plane-partition")
+        assert run.outcome == "passed"
+        assert run.longest_outage_s("dns") < 30
+
+Whoever has chaosext installed has this loaded by each pytest, so it imports nothing of it before a test asks.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Mapping
+    from types import FrameType
+
+    from chaosext.testing.bed import Testbed, Wish
+    from chaosext.testing.command import Command
+    from chaosext.testing.run import Run
+
+RUNS = pytest.StashKey[list["Run"]]()
+"""What a test has run so far."""
+
+VALUES = {
+    "--chaosext-testbed": (
+        "NAME",
+        "testbed to use; where it isn't there, it is brought up and taken down  [chaosext]",
+    ),
+    "--chaosext-run-dir": ("DIR", "where run/<id>/ is made  [$CHAOSEXT_RUN_DIR, or ./run]"),
+}
+FLAGS = {
+    "--keep-cluster": "leave the testbed that was brought up, for looking at or for the next session",
+    "--chaosext-require": "fail, instead of skipping, where no Docker Engine answers: for CI",
+}
+PASSED_ON = ("workers", "mitigation", "sidecars", "timings", "images", "registry")
+"""Options of `chaosext testbed up`, here with `--chaosext-` before them."""
+
+
+class Runner(Protocol):
+    """What the fixture `chaosext_run` is."""
+
+    def __call__(
+        self,
+        experiment: str | Path | Mapping[str, Any],
+        *,
+        expect: str | None = None,
+        **environment: str | float,
+    ) -> Run: ...
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("chaosext", "rehearsals of a network cutover, on a testbed")
+    for name, (metavar, text) in VALUES.items():
+        group.addoption(name, metavar=metavar, help=text)
+    for name, text in FLAGS.items():
+        group.addoption(name, action="store_true", help=text)
+    for name in PASSED_ON:
+        text = f"as --{name} of `chaosext testbed up`"
+        group.addoption(f"--chaosext-{name}", metavar=name.upper(), action="append", default=[], help=text)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "chaosext: needs a testbed, thus Docker Engine; set on each test that uses its fixtures"
+    )
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if "chaosext_testbed" in getattr(item, "fixturenames", ()):
+        item.add_marker(pytest.mark.chaosext)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("chaosext") is None:
+        return
+    from chaosext.testbed.engine import engine_problem
+
+    if problem := engine_problem():
+        why = f"chaosext needs Docker Engine, and none answers: {problem}"
+        pytest.fail(why, pytrace=False) if item.config.getoption("chaosext_require") else pytest.skip(why)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure is told with what its runs came to."""
+    report = yield
+    if report.when == "call" and report.failed:
+        runs = item.stash.get(RUNS, [])
+        report.sections += [(f"chaosext run {run.result.run}".rstrip(), run.summary) for run in runs]
+    return report
+
+
+@pytest.fixture(scope="session")
+def chaosext_testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
+    """A kind cluster with Calico, a BGP leaf, Istio and a shop, in its steady state; see --chaosext-testbed.
+
+    One that was there before is used, and stays; else it is brought up, and taken down after the last test.
+    """
+    from chaosext.model.errors import ChaosextError
+    from chaosext.testing.bed import testbed
+
+    config = request.config
+    _require_one_worker(config)
+    try:
+        with _leaving_in_order(), testbed(_wish(config), _command(config)) as found:
+            yield found
+    except ChaosextError as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture
+def chaosext_run(request: pytest.FixtureRequest, chaosext_testbed: Testbed, tmp_path: Path) -> Runner:
+    """Run an experiment on the testbed, as `chaosext run` does: a file, one that comes along, or a dict.
+
+    `expect` fails the test unless that is the verdict (passed, deviated, inconclusive, refused), with the rollback, if
+    there was one, verified. Without it a run must have come to an answer, passed or deviated. Other keywords are
+    environment variables, such as `CHAOSEXT_TTL_S=60`.
+    """
+    from chaosext.testing.run import ANSWERS, run
+
+    config, node = request.config, request.node
+
+    def start(
+        experiment: str | Path | Mapping[str, Any], *, expect: str | None = None, **environment: str | float
+    ) -> Run:
+        __tracebackhide__ = True
+        done = run(
+            experiment,
+            _command(config),
+            context=chaosext_testbed.context,
+            expect=expect,
+            root=_run_directory(config),
+            scratch=tmp_path,
+            environment={name: str(value) for name, value in environment.items()},
+        )
+        node.stash.setdefault(RUNS, []).append(done)
+        node.user_properties.append(("chaosext_run", repr(done)))
+        met = done.exit_code == 0 if expect else done.outcome in ANSWERS
+        if not met:
+            pytest.fail(f"the run ended {done.verdict.headline}, not {expect or 'with an answer'}: {done!r}")
+        return done
+
+    return start
+
+
+def _command(config: pytest.Config) -> Command:
+    from chaosext.testing.command import Command
+
+    capturing: Any = config.pluginmanager.getplugin("capturemanager")
+    return Command(capturing.global_and_fixture_disabled if capturing else nullcontext)
+
+
+def _run_directory(config: pytest.Config) -> Path:
+    """As `chaosext run` has it."""
+    wanted = config.getoption("chaosext_run_dir") or os.environ.get("CHAOSEXT_RUN_DIR") or "run"
+    return Path(wanted).absolute()
+
+
+def _wish(config: pytest.Config) -> Wish:
+    from chaosext.testing.bed import Wish
+
+    given = [(f"--{name}", value) for name in PASSED_ON for value in config.getoption(f"chaosext_{name}")]
+    return Wish(
+        name=config.getoption("chaosext_testbed") or "chaosext",
+        options=tuple(word for option in given for word in option),
+        keep=config.getoption("keep_cluster"),
+    )
+
+
+def _require_one_worker(config: pytest.Config) -> None:
+    """Workers of pytest-xdist would cut the same cluster, and take it from under each other.
+
+    Its `--dist loadgroup` is no way out: with pytest 9.2 pytest-xdist 3.8 loses the groups.
+    """
+    worker: Mapping[str, Any] = getattr(config, "workerinput", {})
+    if worker.get("workercount", 1) > 1:
+        fix = 'run them by themselves, `pytest -m chaosext -n 0`, and the others with -m "not chaosext"'
+        pytest.fail(f"tests of one testbed run one at a time: {fix}", pytrace=False)
+
+
+@contextmanager
+def _leaving_in_order() -> Iterator[None]:
+    """What ends a process ends the session like Ctrl-C does: fixtures take away what they brought."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt(signal.Signals(number).name)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
