@@ -83,7 +83,16 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; every error of ours becomes one line with its fix, and its exit code."""
-    _leave(invoke(arguments))
+    exit_code = invoke(arguments)
+    _leave_nodes()
+    _leave(exit_code)
+
+
+def _leave_nodes() -> None:
+    """Where a command has put Pods on nodes to enter them (transport `pod`), it takes them away, however it ended."""
+    entering = sys.modules.get("chaosext.run.entering")
+    for unseen in entering.leave() if entering else ():
+        click.echo(veiled(f"chaosext: {unseen}"), err=True)
 
 
 def _leave(exit_code: int) -> NoReturn:

@@ -146,7 +146,7 @@ class Exec:
         given = [f"{key}: {value}" for key, value in headers.items()]
         try:
             self._connection.settimeout(self._left_s())
-            self._connection.connect(url, header=given, subprotocols=[PROTOCOL])
+            self._connection.connect(url, header=given, subprotocols=[PROTOCOL])  # type: ignore[no-untyped-call]
         except WebSocketBadStatusException as error:
             raise _refusal(error) from error
         except (WebSocketException, OSError) as error:

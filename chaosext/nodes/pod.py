@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING
 
 from chaosext.cluster import nodepod
@@ -154,14 +153,26 @@ def _next(node: str, way: Way) -> NodePod:
     return pod_on(node, way)
 
 
-@cache
-def _cluster(context: str) -> Cluster:
-    return Cluster.connect(context)
+_clusters: dict[str, Cluster] = {}
+"""By context: who runs was told which cluster that is, once."""
+
+
+def reach_by(cluster: Cluster) -> None:
+    """From now on the nodes of its context are entered through `cluster`."""
+    _clusters[cluster.context] = cluster
 
 
 def cluster_of(way: Way) -> Cluster:
-    """The cluster of its context, which is looked up once: who runs was told then which cluster that is."""
-    return _cluster(way.context)
+    """The cluster of its context. Raises as `Cluster.connect` does."""
+    if way.context not in _clusters:
+        reach_by(Cluster.connect(way.context))
+    return _clusters[way.context]
+
+
+def make(way: Way, node: str) -> None:
+    """Make the Pod of `way` on `node`, and don't wait for it. Raises `Refused` where it may not be made."""
+    cluster = cluster_of(way)
+    _create(cluster, pod_on(node, way), cluster.request_timeout_s)
 
 
 def put(way: Way, node: str, *, within_s: float) -> None:

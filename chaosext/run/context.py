@@ -6,10 +6,13 @@ import getpass
 import re
 import socket
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING
 
+from chaosext.model import clock
 from chaosext.nodes.transport import BY_DOCKER, Way
 from chaosext.observe.recorder import Recorder
+from chaosext.partition.cut import nodes_of
 from chaosext.run.directory import RunDirectory, new_run_id
 from chaosext.run.trail import Trail
 
@@ -71,6 +74,12 @@ class RunContext:
     heard: dict[str, float] = field(default_factory=dict)
     objects: ObjectWatch | None = None
 
+    @property
+    def reachable(self) -> frozenset[str] | None:
+        """The nodes whose kubelets an API server still reaches; None: all of them."""
+        cut = self.in_force and not clock.is_over(self.let_go)
+        return frozenset(nodes_of(self.cuts)) if cut else None
+
     def __post_init__(self) -> None:
         self.trail = Trail(run=self.id, owner=self.owner)
 
@@ -91,6 +100,21 @@ def start(*, strict: bool = False, root: Path | None = None, sink: Sink | None =
 def current() -> RunContext:
     """The run of this process; begun now where there is none yet."""
     return _current or start()
+
+
+@cache
+def _run_of_no_run() -> str:
+    return new_run_id()
+
+
+def run_id() -> str:
+    """The run of this process; where there is none, what it does goes by an id of its own."""
+    return _current.id if _current else _run_of_no_run()
+
+
+def reachable() -> frozenset[str] | None:
+    """As the current run's `reachable`."""
+    return _current.reachable if _current else None
 
 
 def owner() -> str:

@@ -16,6 +16,7 @@ from chaosext.run.context import owner
 from chaosext.run.cutting.fault import plan
 from chaosext.run.cutting.locking import who_holds
 from chaosext.run.directory import new_run_id
+from chaosext.run.entering import way_into
 from chaosext.run.reach import connect
 from chaosext.run.reading.experiment import activities
 from chaosext.run.strict import require_rollback, unreachable_is_refused
@@ -72,7 +73,7 @@ def dry_run(resolved: Resolved) -> DryRun:
 
 def _feasible(settings: Settings, wish: Wish, run: str) -> Cut:
     cut = plan(settings, wish, run=run, owner=owner()).cut
-    require_free(cut, shells((node.node for node in cut.nodes), settings.way))
+    require_free(cut, shells((node.node for node in cut.nodes), way_into(settings)))
     return cut
 
 

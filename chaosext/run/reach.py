@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING
 from chaosext.cluster.bounds import bound_api_calls
 from chaosext.cluster.client import ENVIRONMENT, Cluster
 from chaosext.model.errors import Refused, Unreachable
+from chaosext.nodes.docker import DockerShell
 from chaosext.nodes.transport import shells
 from chaosext.run.context import owner
+from chaosext.run.entering import way_into
 from chaosext.safety.approval import PRODUCTION
 from chaosext.safety.audit import Deed, Event, audit_log
 from chaosext.safety.pin import Pin, read_pins, verify, write_pin
 from chaosext.steady.suite import Surroundings
 
 if TYPE_CHECKING:
+    from chaosext.nodes.shell import NodeShell
     from chaosext.run.reading.settings import Settings
 
 
@@ -123,13 +126,20 @@ def why_production(cluster: Cluster) -> str:
     return ""
 
 
+def _leaf(settings: Settings) -> NodeShell | None:
+    """A shell on the leaf; with transport `pod` only where one is named: what is no node has no Pod."""
+    if not settings.way.asks_the_api_server:
+        return shells([settings.leaf_container], settings.way)[settings.leaf_container]
+    return DockerShell(settings.leaf) if settings.leaf else None
+
+
 def surroundings(settings: Settings) -> Surroundings:
     """What the checks look at."""
     cluster = connect(settings)
     return Surroundings(
         cluster=cluster,
-        shells=shells((node.name for node in cluster.nodes()), settings.way),
-        leaf=shells([settings.leaf_container], settings.way)[settings.leaf_container],
+        shells=shells((node.name for node in cluster.nodes()), way_into(settings, strictly=False)),
+        leaf=_leaf(settings),
         namespaces=settings.namespaces,
         dns_lookups=settings.lookups,
     )

@@ -14,7 +14,7 @@ from chaosext.model.clock import Moment
 from chaosext.model.errors import Inconclusive, Refused
 from chaosext.model.holder import Holder, me
 from chaosext.model.places import state_home
-from chaosext.nodes.transport import DEFAULT, Way
+from chaosext.nodes.transport import DEFAULT, POD, Way
 from chaosext.partition.apply import ARMING_S
 from chaosext.safety.durable import append_durably, open_to_append
 
@@ -28,10 +28,13 @@ GONE = "gone"
 """Event: the run's table was seen gone on `nodes`, or the kernel has let go of it at its TTL."""
 
 PLACING = "placing"
-"""Event: sentinels are about to be placed on the cluster of `context`. They cut nothing: `nodes` is empty."""
+"""Event: `what` is about to be placed on the cluster of `context`. It cuts nothing: `nodes` is empty."""
 
 REMOVED = "removed"
-"""Event: the run's sentinels were seen gone."""
+"""Event: the run's `what` was seen gone."""
+
+SENTINELS, PODS = "sentinels", "pods"
+"""What is placed: sentinels (where an entry doesn't say), or the Pods through which nodes are entered."""
 
 Entry = Mapping[str, Any]
 """One line: `{"at": "2026-10-02T12:00:00+00:00", "event": "intent", "run": "…", "nodes": ["…"], …}`."""
@@ -48,12 +51,21 @@ class Outstanding:
     @property
     def way(self) -> Way:
         """The way into its nodes."""
-        return Way(transport=str(self.intent.get("transport", DEFAULT)))
+        transport = self._told("transport", DEFAULT)
+        if transport != POD:
+            return Way(transport=transport)
+        namespace, image = self._told("namespace"), self._told("image")
+        return Way(transport=POD, context=self.context, namespace=namespace, image=image)
+
+    @property
+    def what(self) -> str:
+        """What was placed."""
+        return what_of(self.intent)
 
     @property
     def context(self) -> str:
         """Its cluster's context; "" where the intent doesn't say."""
-        return str(self.intent.get("context", ""))
+        return self._told("context")
 
     @property
     def let_go(self) -> Moment | None:
@@ -67,6 +79,9 @@ class Outstanding:
             return Holder.from_json(self.intent)
         except (KeyError, ValueError):
             return None
+
+    def _told(self, key: str, otherwise: str = "") -> str:
+        return str(self.intent.get(key, otherwise))
 
     @property
     def is_over(self) -> bool:
@@ -153,14 +168,19 @@ def outstanding(entries: Iterable[Entry]) -> tuple[Outstanding, ...]:
 
 
 def placed(entries: Iterable[Entry]) -> tuple[Outstanding, ...]:
-    """The runs whose sentinels were placed on the cluster of their context, and not seen gone since."""
-    placings: dict[str, Entry] = {}
+    """The runs that have placed something on the cluster of their context, and it was not seen gone since."""
+    placings: dict[tuple[str, str], Entry] = {}
     for entry in entries:
         if entry["event"] == PLACING:
-            placings[entry["run"]] = entry
+            placings[entry["run"], what_of(entry)] = entry
         elif entry["event"] == REMOVED:
-            placings.pop(entry["run"], None)
-    return tuple(Outstanding(run=run, nodes=(), intent=entry) for run, entry in placings.items())
+            placings.pop((entry["run"], what_of(entry)), None)
+    return tuple(Outstanding(run=run, nodes=(), intent=entry) for (run, _), entry in placings.items())
+
+
+def what_of(entry: Entry) -> str:
+    """What an entry says was placed, or seen gone."""
+    return str(entry.get("what", SENTINELS))
 
 
 def _entry(line: str) -> Entry | None:

@@ -24,6 +24,7 @@ from chaosext.run.cutting.noting import note_cut
 from chaosext.run.cutting.plan import Wish, plan_cut, survey
 from chaosext.run.cutting.proof import proof
 from chaosext.run.cutting.renewing import Renewing
+from chaosext.run.entering import way_into
 from chaosext.run.reach import connect_to_act
 from chaosext.run.trail import table_on
 from chaosext.safety.audit import Event
@@ -59,7 +60,7 @@ def plan(settings: Settings, wish: Wish, *, run: str, owner: str) -> Planned:
     Touches nothing. Raises `Refused` naming the limit or field.
     """
     cluster = connect_to_act(settings)
-    ground = survey(cluster, settings.way)
+    ground = survey(cluster, way_into(settings))
     cut = plan_cut(wish, ground, run=run, owner=owner)
     require_within_limits(settings, cut, cluster, ground.nodes)
     return Planned(cut=cut, nodes=ground.nodes, paths=ground.paths, blind=ground.blind)
@@ -69,7 +70,7 @@ def prepare(settings: Settings, wish: Wish, context: RunContext) -> Planned:
     """As `plan`, for this run; and what the paths are like before the cut."""
     planned = plan(settings, wish, run=context.id, owner=context.owner)
     sources = {path.source for path in planned.paths}
-    context.way = settings.way
+    context.way = way_into(settings)
     context.before = cut_check.gather(planned.paths, shells(sources, context.way), blind=planned.blind)
     nodes = shells((node.node for node in planned.cut.nodes), context.way)
     context.foreign_before = listings(nodes) | context.foreign_before
@@ -180,6 +181,7 @@ def _write_intent(cut: Cut, cluster: Cluster, way: Way) -> None:
         "nodes": [node.node for node in cut.nodes],
         "ttl_s": cut.ttl_s,
         "transport": way.transport,
+        **({"namespace": way.namespace, "image": way.image} if way.asks_the_api_server else {}),
     }
     intent_log().write(entry)
     crash_point("intent-written")

@@ -11,6 +11,7 @@ from chaosext.model.timeline import Kind
 from chaosext.nodes.transport import shells
 from chaosext.partition.apply import inspect, require_free
 from chaosext.partition.cut import nodes_of
+from chaosext.run.entering import way_into
 from chaosext.run.reach import connect, connect_to_act
 from chaosext.safety.lock import ClusterLock
 
@@ -70,4 +71,4 @@ def _lock(settings: Settings, context: RunContext, on: Mapping[str, NodeShell]) 
 
 
 def _shells(settings: Settings, cuts: Sequence[Cut]) -> Mapping[str, NodeShell]:
-    return shells(nodes_of(cuts), settings.way)
+    return shells(nodes_of(cuts), way_into(settings))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from chaosext.model.errors import ChaosextError, Inconclusive
@@ -20,7 +21,7 @@ def proof(context: RunContext) -> Finding:
     """Are the paths that were open before the cut blocked? Raises `Inconclusive` where none was measured before it."""
     if context.before is None:
         raise Inconclusive("no path was measured before the cut", "nothing can be proven without it")
-    return cut_check.judge(context.before, _paths_now(context.before, context.way))
+    return cut_check.judge(context.before, _paths_now(context.before, replace(context.way, only=context.reachable)))
 
 
 def healed_finding(context: RunContext) -> Finding | None:

@@ -18,6 +18,7 @@ from chaosext.observe.outages import outages, timing, unobserved
 from chaosext.partition.apply import STRAGGLER_S
 from chaosext.run.cutting.heal import PARTING_S, left_behind
 from chaosext.run.cutting.locking import unlock_cluster
+from chaosext.run.entering import leave
 from chaosext.run.judging.facts import facts_of
 from chaosext.run.judging.foreign import foreign_rules
 from chaosext.run.judging.redaction import redacted
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 UNLOCK_S = 0.5
 """What giving back the locks has at the end of a run that was told to leave: 0.1 s is usual."""
+
+LEAVING_S = 0.5
+"""What taking away the Pods on the nodes has then: to ask for it takes 0.1 s."""
 
 REPORT_S = 20.0
 PARTING_REPORT_S = 0.7
@@ -59,6 +63,7 @@ def finish(
     if context.sentinels:
         context.sentinels.finish(END_S - left.told_for_s if left.told else None, hurried=left.hurried)
     _unlock(context, left)
+    unseen = _leave_nodes(left)
     context.recorder.close()
     if context.sentinels:
         context.sentinels.write_clocks()
@@ -68,6 +73,7 @@ def finish(
     facts = facts_of(shown, left_behind=remains, signal_number=left.signal_number, overdue=left.overdue)
     verdict = derive(facts)
     context.trail.end(verdict)
+    verdict = replace(verdict, reasons=(*verdict.reasons, *unseen))
     result = replace(result_of(context, shown, verdict, briefing, expected), rulings=rulings(facts))
     result = write_result(context, result, shown)
     render(context.directory.path, PARTING_REPORT_S if left.told else REPORT_S)
@@ -91,6 +97,13 @@ def _unlock(context: RunContext, left: Leaving) -> None:
     unlocking = threading.Thread(target=unlock_cluster, args=(context,), daemon=True)
     unlocking.start()
     unlocking.join(UNLOCK_S if left.told else None)
+
+
+def _leave_nodes(left: Leaving) -> tuple[str, ...]:
+    """Take away the Pods through which nodes were entered, last of all; what is not seen gone is swept later."""
+    if not left.told:
+        return leave(hurried=left.hurried)
+    return leave(max(LEAVING_S, END_S - left.told_for_s), hurried=left.hurried)
 
 
 def write_result(context: RunContext, result: RunResult, journal: Mapping[str, Any]) -> RunResult:

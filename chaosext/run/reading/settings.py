@@ -9,7 +9,8 @@ from pydantic import Field, ValidationError
 
 from chaosext.model.errors import Refused
 from chaosext.model.spelling import did_you_mean
-from chaosext.nodes.transport import DEFAULT, TRANSPORTS, Way
+from chaosext.nodes.image import shell_image
+from chaosext.nodes.transport import DEFAULT, POD, TRANSPORTS, Way
 from chaosext.run.reading.limits import LimitKeys
 
 PREFIX = "chaosext_"
@@ -24,8 +25,13 @@ class Settings(LimitKeys):
 
     context: str = Field(min_length=1, description="Kubernetes context; never the current one implicitly")
     transport: str = Field(DEFAULT, pattern=f"^({'|'.join(TRANSPORTS)})$", description="The way into a node")
+    namespace: str = Field(
+        "chaosext", min_length=1, description="Where the Pods of transport `pod` are made; it must be there"
+    )
+    node_image: str = Field("", description="Their image; empty: the one that `testbed up` brings")
     leaf: str = Field(
-        "", description="Container of the leaf router; empty: `<cluster>-leaf` on a kind context"
+        "",
+        description="Container of the leaf router; empty: `<cluster>-leaf` on a kind context, none by transport `pod`",
     )
     namespaces: tuple[str, ...] = Field(("shop",), description="Whose Pods `probes_healthy` asks for")
     request_timeout_s: float = Field(10.0, gt=0, le=120, description="Bound of one API call, seconds")
@@ -45,8 +51,12 @@ class Settings(LimitKeys):
 
     @property
     def way(self) -> Way:
-        """The way into the nodes."""
-        return Way(transport=self.transport)
+        """The way into the nodes, as it is told; `entering.way_into` opens it."""
+        if self.transport != POD:
+            return Way(transport=self.transport)
+        return Way(
+            transport=POD, context=self.context, namespace=self.namespace, image=self.node_image or shell_image()
+        )
 
     @property
     def leaf_container(self) -> str:

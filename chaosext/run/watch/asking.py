@@ -10,6 +10,7 @@ from chaosext.model.finding import Finding, Status
 from chaosext.model.timeline import Kind
 from chaosext.run.cutting import baseline
 from chaosext.run.cutting.plan import survey
+from chaosext.run.entering import way_into
 from chaosext.run.reach import connect, surroundings
 from chaosext.run.watch.waiting import settle
 from chaosext.steady.cut import CutEvidence
@@ -49,7 +50,7 @@ def _before(settings: Settings) -> CutEvidence:
     kept = baseline.load(cluster.namespace_uid("kube-system"))
     if kept is not None:
         return kept
-    ground = survey(cluster, settings.way)
+    ground = survey(cluster, way_into(settings))
     return CutEvidence(paths=ground.paths, connects={}, blind=ground.blind)
 
 

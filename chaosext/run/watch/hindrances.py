@@ -1,4 +1,4 @@
-"""What keeps a sentinel from starting, in the cluster's own words, and what to do about it. Pure."""
+"""What keeps a Pod of ours from starting, in the cluster's own words, and what to do about it. Pure."""
 
 from __future__ import annotations
 
@@ -13,13 +13,25 @@ if TYPE_CHECKING:
     from chaosext.cluster.objects import Event, JsonObject, Node
 
 WITHOUT = "set configuration.chaosext_sentinel: false to go without"
-BRING = (
-    "`chaosext testbed up` brings it to a testbed's nodes; for another cluster see deploy/sentinel/Dockerfile and set "
-    "configuration.chaosext_sentinel_image"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fixes:
+    """What helps where an image lacks (`bring`), its process ended, it is not permitted, or a node is ill."""
+
+    bring: str
+    ended: str
+    permit: str
+    repair: str
+
+
+SENTINEL = Fixes(
+    bring="`chaosext testbed up` brings it to a testbed's nodes; for another cluster see "
+    "deploy/sentinel/Dockerfile and set configuration.chaosext_sentinel_image",
+    ended="see what its node says; where its port is taken, set configuration.chaosext_sentinel_port",
+    permit=f"permit it in namespace kube-system, or {WITHOUT}",
+    repair=f"repair that node, or {WITHOUT}",
 )
-MOVE = "see what its node says; where its port is taken, set configuration.chaosext_sentinel_port"
-PERMIT = f"permit it in namespace kube-system, or {WITHOUT}"
-REPAIR = f"repair that node, or {WITHOUT}"
 
 NO_IMAGE = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "ImageInspectError"}
@@ -33,7 +45,7 @@ SHOWN = 120
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hindrance:
-    """Why there is no sentinel on `node` ("": on none)."""
+    """Why no Pod of ours runs on `node` ("": on none)."""
 
     node: str
     why: str
@@ -57,14 +69,14 @@ def addresses(pods: Iterable[JsonObject]) -> dict[str, str]:
     return {node_of(pod): str(pod["status"]["hostIP"]) for pod in pods if _samples(pod)}
 
 
-def hindrance(pod: JsonObject) -> Hindrance | None:
+def hindrance(pod: JsonObject, fixes: Fixes = SENTINEL) -> Hindrance | None:
     """What won't go away by waiting; None where the Pod may start yet, or has."""
     status = pod.get("status") or {}
     if status.get("phase") == "Failed":
         said = f"{status.get('reason', 'its Pod failed')}: {status.get('message', '')}".rstrip(": ")
-        return Hindrance(node=node_of(pod), why=said, fix=REPAIR)
+        return Hindrance(node=node_of(pod), why=said, fix=fixes.repair)
     for container in status.get("containerStatuses") or ():
-        if found := _of_container(container):
+        if found := _of_container(container, fixes):
             return Hindrance(node=node_of(pod), why=found[0], fix=found[1])
     return None
 
@@ -74,11 +86,11 @@ def not_created(events: Iterable[Event]) -> Hindrance | None:
     refused = [event for event in events if event.reason == "FailedCreate"]
     if not refused:
         return None
-    return Hindrance(node="", why=refused[-1].message, fix=PERMIT)
+    return Hindrance(node="", why=refused[-1].message, fix=SENTINEL.permit)
 
 
-def still_missing(node: Node, pods: Iterable[JsonObject]) -> Hindrance:
-    """Why there was no sentinel on `node` in time, as far as can be told."""
+def still_missing(node: Node, pods: Iterable[JsonObject], fixes: Fixes = SENTINEL) -> Hindrance:
+    """Why nothing ran on `node` in time, as far as can be told."""
     pod = next((each for each in pods if node_of(each) == node.name), None)
     if node.ready != "True":
         why = "the node is not Ready"
@@ -89,17 +101,17 @@ def still_missing(node: Node, pods: Iterable[JsonObject]) -> Hindrance:
             _condition(pod, "PodScheduled")
             or f"its Pod is {(pod.get('status') or {}).get('phase', 'Pending')}"
         )
-    return Hindrance(node=node.name, why=why, fix=REPAIR)
+    return Hindrance(node=node.name, why=why, fix=fixes.repair)
 
 
-def refusal(found: Iterable[Hindrance], image: str) -> Refused:
+def refusal(found: Iterable[Hindrance], what: str) -> Refused:
     """One error of all: nodes that are hindered alike are named together."""
     nodes: dict[tuple[str, str], list[str]] = {}
     for each in found:
         nodes.setdefault((each.why, each.fix), []).append(each.node or "every node")
     told = "; ".join(f"{', '.join(names)}: {why}" for (why, _), names in nodes.items())
     fixes = dict.fromkeys(fix for _, fix in nodes)
-    return Refused(f"sentinel {image} does not start on {told}", "; ".join(fixes))
+    return Refused(f"{what} does not start on {told}", "; ".join(fixes))
 
 
 def _samples(pod: JsonObject) -> bool:
@@ -112,17 +124,17 @@ def _samples(pod: JsonObject) -> bool:
     )
 
 
-def _of_container(status: Mapping[str, JsonObject]) -> tuple[str, str] | None:
+def _of_container(status: Mapping[str, JsonObject], fixes: Fixes) -> tuple[str, str] | None:
     state, last = status.get("state") or {}, status.get("lastState") or {}
     waiting, ended = state.get("waiting") or {}, state.get("terminated") or last.get("terminated")
     reason, message = waiting.get("reason", ""), waiting.get("message", "")
     if reason in NO_IMAGE:
-        return f"{reason} ({_last_words(message)})", BRING
+        return f"{reason} ({_last_words(message)})", fixes.bring
     if ended:
         said = _last_words(str(ended.get("message") or ended.get("reason") or ""))
-        return f"it ended with exit code {ended.get('exitCode')}: {said}", MOVE
+        return f"it ended with exit code {ended.get('exitCode')}: {said}", fixes.ended
     if reason in NOT_STARTED:
-        return f"{reason} ({_last_words(message)})", REPAIR
+        return f"{reason} ({_last_words(message)})", fixes.repair
     return None
 
 

@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from chaosext.cluster.client import NotFound
 from chaosext.cluster.daemonset import (
     LINUX,
     NAMESPACE,
@@ -21,6 +20,7 @@ from chaosext.cluster.daemonset import (
     sentinel_pods,
 )
 from chaosext.cluster.lease import look_at_lease
+from chaosext.cluster.calico import has_calico
 from chaosext.model.errors import Refused, Unreachable
 from chaosext.model.veil import hide
 from chaosext.run.watch.hindrances import (
@@ -92,7 +92,7 @@ def place(
         port=port,
         token=token,
         plan=json.dumps(given.to_json()),
-        with_bird=_has_calico(cluster),
+        with_bird=has_calico(cluster),
     )
     nodes = [node for node in cluster.nodes() if node.labels.get(LINUX[0], LINUX[1]) == LINUX[1]]
     intent_log().write(
@@ -162,7 +162,7 @@ def _await_all(
                 raise
         else:
             if hindrances:
-                raise refusal(hindrances, image)
+                raise refusal(hindrances, f"sentinel {image}")
             if len(where) == len(nodes):
                 return where
         time.sleep(POLL_S)
@@ -182,14 +182,6 @@ def _look(
     if is_late and not hindrances:
         hindrances = [still_missing(node, pods) for node in nodes if node.name not in where]
     return where, hindrances
-
-
-def _has_calico(cluster: Cluster) -> bool:
-    try:
-        cluster.ippools()
-    except NotFound:
-        return False
-    return True
 
 
 def _short_enough(plan: Plan) -> Plan:

@@ -1,0 +1,213 @@
+"""The way into the nodes, opened: in the transport `pod` our Pods are put on them first, and taken away at the end.
+
+It is opened where it is first needed, once a process, and by whoever reads a node as well: there is no other way in.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from chaosext.cluster import nodepod
+from chaosext.cluster.daemonset import LINUX
+from chaosext.cluster.calico import has_calico
+from chaosext.model.errors import ChaosextError, Refused
+from chaosext.nodes import pod
+from chaosext.nodes.transport import shells
+from chaosext.run import context as contexts
+from chaosext.run.watch.hindrances import Fixes, Hindrance, hindrance, refusal, still_missing
+from chaosext.safety.intent import PLACING, PODS, REMOVED, intent_log
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from chaosext.cluster.client import Cluster
+    from chaosext.cluster.objects import JsonObject, Node
+    from chaosext.nodes.transport import Way
+    from chaosext.run.reading.settings import Settings
+
+POLL_S = 0.3
+AT_ONCE = 16
+PROVE_S = 10.0
+
+REMOVE_S = 15.0
+"""What taking the Pods away may take: they have a second to end, and their kubelets clear up after them."""
+
+LEAST_S = 0.3
+
+FIXES = Fixes(
+    bring="`chaosext testbed up` brings it to a testbed's nodes; for another cluster see deploy/runner/Dockerfile and "
+    "set configuration.chaosext_node_image",
+    ended="see what its node says, and that the image holds bash (deploy/runner/Dockerfile)",
+    permit="permit it in that namespace",
+    repair="repair that node",
+)
+
+PROOF = "nft list tables >/dev/null && command -v ip ss base64 timeout >/dev/null"
+"""Shows that nft may ask the kernel, for which it needs NET_ADMIN there, and that the other tools are in the image."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A way that is open, and by node what hinders it where it is not."""
+
+    way: Way
+    cluster: Cluster
+    hindered: Mapping[str, Hindrance]
+
+
+_opened: dict[tuple[str, str], Opened] = {}
+"""Context and run -> the way that this process has opened."""
+
+_opening = threading.RLock()
+
+
+def way_into(settings: Settings, *, strictly: bool = True) -> Way:
+    """The way into the nodes, open from now on.
+
+    `strictly`: raises `Refused`, with the node, what hinders it and a fix, where a node can't be entered; nothing is
+    left then. Else that node's shell says so. Also raises it where something may not be done at all, and for a context
+    that is not pinned.
+    """
+    if not settings.way.asks_the_api_server:
+        return settings.way
+    with _opening:
+        opened = _opened.get((settings.context, contexts.run_id())) or _open(settings)
+    if strictly and opened.hindered:
+        leave()
+        raise refusal(opened.hindered.values(), f"transport pod: {opened.way.image}")
+    return replace(opened.way, only=contexts.reachable())
+
+
+def leave(within_s: float = REMOVE_S, *, hurried: threading.Event | None = None) -> tuple[str, ...]:
+    """Take away every Pod that this process has put on a node; what was not seen gone, a line each.
+
+    Bounded, never raises, may be repeated. Once `hurried` is set nothing is waited for any more.
+    """
+    with _opening:
+        left = tuple(_opened.values())
+        _opened.clear()
+    return tuple(filter(None, (_left(each, within_s, hurried or threading.Event()) for each in left)))
+
+
+def remove(
+    cluster: Cluster, namespace: str, run: str, *, within_s: float, hurried: threading.Event | None = None
+) -> bool:
+    """Take the Pods of `run` away; whether they were seen gone in time. Never raises, may be repeated."""
+    deadline_s = time.monotonic() + within_s
+    while True:
+        left_s = max(LEAST_S, deadline_s - time.monotonic())
+        with suppress(Exception):  # whatever the API server answers: it is asked again
+            if not _still_there(cluster, namespace, run, left_s):
+                _write_removed(run)
+                return True
+        if time.monotonic() + POLL_S > deadline_s or (hurried and hurried.is_set()):
+            return False
+        time.sleep(POLL_S)
+
+
+def _open(settings: Settings) -> Opened:
+    from chaosext.run.reach import connect_to_act
+
+    cluster = connect_to_act(settings)
+    way = replace(settings.way, run=contexts.run_id(), with_bird=has_calico(cluster))
+    pod.reach_by(cluster)
+    nodes = [node for node in cluster.nodes() if node.labels.get(LINUX[0], LINUX[1]) == LINUX[1]]
+    intent_log().write(
+        {
+            "event": PLACING,
+            "what": PODS,
+            "run": way.run,
+            "owner": contexts.owner(),
+            "nodes": [],
+            "context": way.context,
+            "namespace": way.namespace,
+        }
+    )
+    opened = Opened(way, cluster, {})
+    _opened[way.context, way.run] = opened
+    try:
+        opened = replace(opened, hindered=_place(opened, nodes))
+    except BaseException:
+        leave()
+        raise
+    _opened[way.context, way.run] = opened
+    return opened
+
+
+def _place(opened: Opened, nodes: Iterable[Node]) -> Mapping[str, Hindrance]:
+    """Put a Pod on every node, wait until they run, and see that each can do what it is for. What hinders which."""
+    nodes = tuple(nodes)
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+        list(pool.map(lambda node: pod.make(opened.way, node.name), nodes))
+        running, hindered = _await_all(opened, nodes)
+        proofs = pool.map(lambda node: _proven(opened.way, node), running)
+        return {**hindered, **{each.node: each for each in proofs if each is not None}}
+
+
+def _await_all(opened: Opened, nodes: tuple[Node, ...]) -> tuple[list[str], dict[str, Hindrance]]:
+    deadline_s = time.monotonic() + opened.way.start_s
+    while True:
+        pods = {
+            str(each["spec"]["nodeName"]): each
+            for each in nodepod.list_pods(opened.cluster, opened.way.namespace, opened.way.run)
+        }
+        running = [node.name for node in nodes if node.name in pods and nodepod.is_running(pods[node.name])]
+        hindered = _hindered(nodes, pods)
+        waiting = [node for node in nodes if node.name not in running and node.name not in hindered]
+        if not waiting:
+            return running, hindered
+        if time.monotonic() > deadline_s:
+            late = {node.name: still_missing(node, pods.values(), FIXES) for node in waiting}
+            return running, {**hindered, **late}
+        time.sleep(POLL_S)
+
+
+def _hindered(nodes: Iterable[Node], pods: Mapping[str, JsonObject]) -> dict[str, Hindrance]:
+    found = {node.name: hindrance(pods[node.name], FIXES) for node in nodes if node.name in pods}
+    ill = {
+        node.name: still_missing(node, (), FIXES)
+        for node in nodes
+        if node.ready != "True" and not (node.name in pods and nodepod.is_running(pods[node.name]))
+    }
+    return {**ill, **{name: each for name, each in found.items() if each is not None}}
+
+
+def _proven(way: Way, node: str) -> Hindrance | None:
+    """Raises `Refused` where no node may be entered at all."""
+    try:
+        result = shells([node], way)[node].run(PROOF, timeout_s=PROVE_S)
+    except Refused:
+        raise
+    except ChaosextError as error:
+        return Hindrance(node=node, why=error.message, fix=error.fix or FIXES.repair)
+    if result.exit_code == 0:
+        return None
+    said = result.stderr.strip().splitlines() or ["a tool is missing in it"]
+    return Hindrance(node=node, why=f"its Pod can't do its work there: {said[-1]}", fix=FIXES.ended)
+
+
+def _left(opened: Opened, within_s: float, hurried: threading.Event) -> str:
+    way = opened.way
+    if remove(opened.cluster, way.namespace, way.run, within_s=within_s, hurried=hurried):
+        return ""
+    return (
+        f"the Pods of run {way.run} were not seen gone from {way.namespace}: `chaosext sweep` takes them away"
+    )
+
+
+def _still_there(cluster: Cluster, namespace: str, run: str, within_s: float) -> bool:
+    pods = nodepod.list_pods(cluster, namespace, run, timeout_s=within_s)
+    doomed = [each["metadata"]["name"] for each in pods if not each["metadata"].get("deletionTimestamp")]
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+        list(pool.map(lambda name: nodepod.delete(cluster, namespace, name, timeout_s=within_s), doomed))
+    return bool(pods)
+
+
+def _write_removed(run: str) -> None:
+    with suppress(ChaosextError):  # then a sweep looks once more
+        intent_log().write({"event": REMOVED, "what": PODS, "run": run, "nodes": []})
