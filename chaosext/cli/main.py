@@ -27,6 +27,7 @@ COMMANDS = {
         "chaosext.cli.snapshot:snapshot",
         "Write down what a rehearsal needs of a cluster; touch nothing.",
     ),
+    "gate": ("chaosext.cli.gate:gate", "Say go or no-go to a planned cutover, why, and what would mend it."),
     "run": ("chaosext.cli.run:run", "Run an experiment strictly: verdict, exit code, timeline."),
     "report": ("chaosext.cli.report:report", "Tell a run's story, or what differs between two runs."),
     "check": ("chaosext.cli.check:check", "Ask one check, or all of the steady state."),
@@ -34,6 +35,8 @@ COMMANDS = {
     "sweep": ("chaosext.cli.sweep:sweep", "Take away what expired, and what runs that died have left."),
     "pin": ("chaosext.cli.pin:pin", "Write down which cluster a context means; what acts needs it."),
     "approve": ("chaosext.cli.approve:approve", "Approve an experiment for a cluster marked production."),
+    "schedule": ("chaosext.cli.schedule:schedule", "Write the manifests of scheduled game days."),
+    "gameday": ("chaosext.cli.gameday:gameday", "Have a game day, as its Job in the cluster does."),
     "audit": ("chaosext.cli.audit:audit", "Show and verify the record of who ran what, where."),
 }
 """Command -> where it lives, and its line in `chaosext --help` (so that listing them imports none of them)."""

@@ -14,6 +14,7 @@ from chaosext.cluster.objects import parse_time
 from chaosext.model.claim import parsed
 from chaosext.model.errors import Refused
 from chaosext.sentinel.bird import SOCKETS
+from chaosext.sentinel.image import ENTRYPOINT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -183,6 +184,7 @@ def _container(process: Process) -> dict[str, Any]:
         "name": "sentinel",
         "image": process.image,
         "imagePullPolicy": "IfNotPresent",
+        "command": list(ENTRYPOINT),  # the runner's image has it as well, with another entrypoint
         "env": _environment(process),
         "ports": [{"containerPort": process.port}],
         # It asks for nothing and has no priority: on a full node no Pod of anybody's makes room for it.

@@ -1,0 +1,103 @@
+"""`chaosext gameday`: what the Job of a scheduled game day runs; also by hand."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from chaosext.gameday.announcing import Subject
+    from chaosext.gameday.playing import GameDay
+    from chaosext.gameday.running import Told
+    from chaosext.gameday.settings import Settings
+
+
+@click.command()
+@click.option(
+    "--settings",
+    "path",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The settings, as deploy/gameday.yaml.",
+)
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path),
+    default=Path("gameday-results"),
+    show_default=True,
+    help="Where run directories, audit log and intent log are kept.",
+)
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Only what can be refused without a run: cluster, every permission, experiment.",
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the outcome as JSON, schema chaosext.gameday/v1."
+)
+def gameday(path: Path, results: Path, check: bool, as_json: bool) -> int:
+    """Have the game day of a settings file: check, sweep what earlier runs left, run, keep and send on the outcome.
+
+    In a Pod it uses its ServiceAccount, and pins the cluster by the settings' UID; elsewhere your kubeconfig, whose
+    context must be pinned. Nodes are entered through short-lived Pods. The outcome is an Event on the Job, a line in
+    gamedays.jsonl, and what the settings' webhook is sent.
+
+    \b
+    Examples:
+      kubectl -n chaosext create job --from=cronjob/night-cutover now       in the cluster, now
+      chaosext gameday --settings gameday.yaml --check                      would it be refused?
+      chaosext gameday --settings gameday.yaml
+
+    Exit code: the verdict's, as of `chaosext run`.
+    """
+    from chaosext.gameday.running import Told
+    from chaosext.gameday.seat import is_in_cluster, seated
+    from chaosext.gameday.settings import read_settings
+    from chaosext.gameday.telling import tell
+
+    settings, told = read_settings(path), Told()
+    seat = seated(settings, results.absolute()) if is_in_cluster(os.environ) else nullcontext()
+    with told.heeded(), seat:
+        day = _day(settings, path.parent, results.absolute(), told)
+        if check:
+            day.check()
+            click.echo(f"{settings.namespace}/{settings.name}: nothing is in its way")
+            return 0
+        record = tell(day, day.play())
+    click.echo(json.dumps(record.to_json(), indent=2, ensure_ascii=False) if as_json else record.headline)
+    for problem in record.problems:
+        click.echo(f"problem: {problem}", err=True)
+    return record.exit_code
+
+
+def _day(settings: Settings, beside: Path, results: Path, told: Told) -> GameDay:
+    from chaosext.gameday.playing import GameDay
+    from chaosext.gameday.sending import Addresses
+
+    return GameDay(
+        settings=settings,
+        beside=beside,
+        results=results,
+        subject=_subject(settings),
+        addresses=Addresses(settings=settings),
+        told=told,
+        say=lambda line: click.echo(line, err=True),
+    )
+
+
+def _subject(settings: Settings) -> Subject:
+    """The Job, as the Pod's environment names it; by hand the CronJob."""
+    from chaosext.gameday.announcing import Subject
+
+    job = os.environ.get("CHAOSEXT_JOB", "")
+    return Subject(
+        kind="Job" if job else "CronJob",
+        name=job or settings.name,
+        namespace=settings.namespace,
+        uid=os.environ.get("CHAOSEXT_JOB_UID", ""),
+    )

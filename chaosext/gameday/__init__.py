@@ -1,0 +1,1 @@
+"""Game days from inside a cluster: the settings, the manifests made of them, and what the Job does."""

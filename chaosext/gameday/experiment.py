@@ -1,0 +1,97 @@
+"""What a game day runs: an experiment with the settings in it. Whoever approves it approves this, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chaosext.model.errors import Refused
+from chaosext.model.spelling import did_you_mean
+from chaosext.run.patience import limit_s, longest_pause_s
+from chaosext.run.reading.experiment import activities, load_experiment
+from chaosext.run.reading.resolve import resolve
+from chaosext.run.reading.settings import PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from chaosext.gameday.settings import Settings
+    from chaosext.run.reading.experiment import Experiment
+
+CONTEXT = "KUBERNETES_CONTEXT"
+
+BEYOND_S = 180.0
+"""For what an experiment doesn't wait for on purpose: the Pod's start, the gate, placing, healing, the report."""
+
+
+def effective(settings: Settings, beside: Path) -> Experiment:
+    """The experiment that `settings` name, found in the directory `beside` or among the bundled ones, with its values.
+
+    Nodes are entered by Pods of our own, and every activity asks the cluster of the settings. Raises `Refused`.
+    """
+    experiment = load_experiment(_found(settings.experiment, beside))
+    made = {
+        **experiment,
+        "configuration": {**experiment.get("configuration", {}), **_values(settings, experiment)},
+        "secrets": {name: _here(group, settings) for name, group in experiment.get("secrets", {}).items()},
+    }
+    _require_time(made, settings)
+    return made
+
+
+def _found(name: str, beside: Path) -> Path:
+    path = beside / name
+    return path if path.exists() else Path(name)
+
+
+def _values(settings: Settings, experiment: Experiment) -> dict[str, Any]:
+    known = set(experiment.get("configuration", {}))
+    for key in settings.configuration:
+        if key not in known and not key.startswith(PREFIX):
+            raise Refused(f"configuration.{key}: the experiment has no such key", did_you_mean(key, known))
+    return {**settings.configuration, **_ours(settings)}
+
+
+def _ours(settings: Settings) -> dict[str, Any]:
+    """What follows from the settings, whatever the experiment says."""
+    values: dict[str, Any] = {"transport": "pod", "namespace": settings.namespace}
+    if settings.image:
+        values |= {"node_image": settings.image, "sentinel_image": settings.image}
+    if settings.stop_conditions:
+        values["stop_conditions"] = list(settings.stop_conditions)
+    return {f"{PREFIX}{key}": value for key, value in values.items() if key not in _said(settings)}
+
+
+def _said(settings: Settings) -> set[str]:
+    """A sentinel's image may be another, smaller one."""
+    return {"sentinel_image"} & {key.removeprefix(PREFIX) for key in settings.configuration}
+
+
+def _here(group: Any, settings: Settings) -> Any:
+    if isinstance(group, dict) and CONTEXT in group:
+        return {**group, CONTEXT: settings.cluster.context}
+    return group
+
+
+def _require_time(experiment: Experiment, settings: Settings) -> None:
+    """Raise `Refused` where the Job would be ended before the experiment can be over."""
+    needed_s = longest_s(experiment)
+    if settings.deadline_s < needed_s:
+        raise Refused(
+            f"deadline_s: {settings.deadline_s} s end the Job before the experiment is over",
+            f"it may take {needed_s:.0f} s: set deadline_s to as much or more",
+        )
+
+
+def longest_s(experiment: Experiment) -> float:
+    """How long all that the experiment waits for on purpose can take, and `BEYOND_S`."""
+    configuration = resolve(experiment).configuration
+    return BEYOND_S + sum(_purpose_s(activity, configuration) for _, activity in activities(experiment))
+
+
+def _purpose_s(activity: Mapping[str, Any], configuration: Mapping[str, Any]) -> float:
+    from chaoslib import substitute
+
+    given = (activity.get("provider") or {}).get("arguments", {})
+    arguments = substitute(given, configuration, {})
+    return limit_s(activity, arguments, 0.0) + longest_pause_s(activity.get("pauses") or {})

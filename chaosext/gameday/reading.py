@@ -1,0 +1,70 @@
+"""A YAML file as a typed value: whatever is wrong with it is refused by file, field and fix."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from chaosext.model.errors import Refused
+from chaosext.model.spelling import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read_model(path: Path, model: type[Model], example: str) -> Model:
+    """The file at `path` as a `model`; `example` is where the fields are told. Raises `Refused`."""
+    return as_model(_mapping(path, example), model, str(path), example)
+
+
+def as_model(value: Any, model: type[Model], place: str, example: str) -> Model:
+    """`value`, which is from `place`, as a `model`. Raises `Refused`, naming the first field at fault."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise _refusal(error, model, place, example) from None
+
+
+def _mapping(path: Path, example: str) -> Any:
+    import yaml
+
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except Exception as error:  # PyYAML raises ValueError and KeyError as well as its own
+        problem = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise Refused(f"{path} can't be read as YAML ({problem})", f"compare with {example}") from None
+    if not isinstance(value, dict):
+        raise Refused(f"{path} is no mapping", f"compare with {example}")
+    return value
+
+
+def _refusal(error: ValidationError, model: type[BaseModel], place: str, example: str) -> Refused:
+    first = error.errors()[0]
+    where = [str(part) for part in first["loc"]]
+    field = ".".join(where) or "as a whole"
+    if first["type"] == "extra_forbidden":
+        hint = did_you_mean(where[-1], _fields_at(model, where[:-1]))
+        return Refused(f"{place}: {field}: unknown field", hint)
+    if first["type"] == "missing":
+        return Refused(f"{place}: {field} is not set", f"set it; compare with {example}")
+    said = str(first["msg"]).removeprefix("Value error, ")
+    return Refused(f"{place}: {field}: {said}", f"it is {first['input']!r:.80} now")
+
+
+def _fields_at(model: type[BaseModel], path: list[str]) -> list[str]:
+    """The fields of the model that is at `path` inside of `model`; of the last one on the way that is a model."""
+    for name in path:
+        field = model.model_fields.get(name)
+        model = next(_models(field.annotation), model) if field else model
+    return list(model.model_fields)
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models that an annotation is, or has among its alternatives."""
+    for each in get_args(annotation) or (annotation,):
+        if isinstance(each, type) and issubclass(each, BaseModel):
+            yield each

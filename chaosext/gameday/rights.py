@@ -1,0 +1,160 @@
+"""What a runner may do, as data: the RBAC manifests are made of it, and a game day asks for each of it beforehand.
+
+No wildcard, no Secret, nothing of a node but to read it. `create` can't be limited to a name, nor `list` and `watch`
+(kubernetes.io, RBAC, "Referring to resources").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+OWN = "(own)"
+"""Stands for the namespace that runner and node Pods are in."""
+
+EVERYWHERE = ""
+READ = ("get", "list", "watch")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A rule of a Role in `namespace`, or of the ClusterRole (`EVERYWHERE`). `why`: what can't be done without."""
+
+    why: str
+    resources: tuple[str, ...]
+    verbs: tuple[str, ...]
+    group: str = ""
+    namespace: str = EVERYWHERE
+    names: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        named = {"resourceNames": list(self.names)} if self.names else {}
+        return {
+            "apiGroups": [self.group],
+            "resources": list(self.resources),
+            **named,
+            "verbs": list(self.verbs),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Right:
+    """One verb on one resource, as a SelfSubjectAccessReview asks for it."""
+
+    why: str
+    verb: str
+    resource: str
+    group: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        """As `kubectl auth can-i` takes it: `delete daemonsets.apps/chaosext-sentinel in kube-system`."""
+        group, name = f".{self.group}" if self.group else "", f"/{self.name}" if self.name else ""
+        where = f" in {self.namespace}" if self.namespace else ""
+        return f"{self.verb} {self.resource}{group}{name}{where}"
+
+    def attributes(self) -> dict[str, str]:
+        resource, _, subresource = self.resource.partition("/")
+        asked = {
+            "verb": self.verb, "group": self.group, "resource": resource, "subresource": subresource,
+            "namespace": self.namespace, "name": self.name,
+        }  # fmt: skip
+        return {key: value for key, value in asked.items() if value}
+
+
+def rules(game_day: str) -> tuple[Rule, ...]:
+    """Everything that the runner of the CronJob `game_day` may do."""
+    return (
+        Rule(why="read the nodes, what runs on them, and what became of it", resources=("nodes", "pods"), verbs=READ),
+        Rule(why="know the cluster by kube-system's UID", resources=("namespaces",), verbs=("get", "list")),
+        Rule(why="see evictions and failing probes as they come", resources=("events",), verbs=("list", "watch")),
+        Rule(why="find kube-dns' address", resources=("services",), verbs=("get", "list")),
+        Rule(
+            why="see where kube-dns' endpoints are",
+            group="discovery.k8s.io",
+            resources=("endpointslices",),
+            verbs=("list", "watch"),
+        ),
+        Rule(why="read the workloads", group="apps", resources=("deployments",), verbs=("get", "list")),
+        Rule(
+            why="read the workloads",
+            group="apps",
+            resources=("replicasets", "statefulsets", "daemonsets"),
+            verbs=("list",),
+        ),
+        Rule(why="rehearse before the cut", group="batch", resources=("jobs",), verbs=("list",)),
+        Rule(
+            why="rehearse before the cut", group="policy", resources=("poddisruptionbudgets",), verbs=("list",)
+        ),
+        Rule(
+            why="know whose Pods get a sidecar",
+            group="admissionregistration.k8s.io",
+            resources=("mutatingwebhookconfigurations",),
+            verbs=("list",),
+        ),
+        Rule(
+            why="know which nodes have BGP sessions",
+            group="crd.projectcalico.org",
+            resources=("bgppeers", "bgpconfigurations", "ippools"),
+            verbs=("list",),
+        ),
+        Rule(
+            why="know when the nodes' leases are renewed",
+            group="coordination.k8s.io",
+            resources=("leases",),
+            verbs=("list",),
+            namespace="kube-node-lease",
+        ),
+        Rule(why="ask istiod who is synced", resources=("pods/exec",), verbs=("get",), namespace="istio-system"),
+        Rule(
+            why="take the lock", group="coordination.k8s.io", resources=("leases",), verbs=("create",),
+            namespace="kube-system",
+        ),
+        Rule(
+            why="take, renew and give back the lock",
+            group="coordination.k8s.io",
+            resources=("leases",),
+            names=("chaosext",),
+            verbs=("get", "update", "delete"),
+            namespace="kube-system",
+        ),
+        Rule(
+            why="place the sentinels", group="apps", resources=("daemonsets",), verbs=("create",),
+            namespace="kube-system",
+        ),
+        Rule(
+            why="see and remove the sentinels",
+            group="apps",
+            resources=("daemonsets",),
+            names=("chaosext-sentinel",),
+            verbs=("get", "delete"),
+            namespace="kube-system",
+        ),
+        Rule(why="reschedule kube-dns", resources=("pods",), verbs=("delete",), namespace="kube-system"),
+        Rule(why="enter the nodes", resources=("pods",), verbs=("create", "delete"), namespace=OWN),
+        Rule(why="enter the nodes", resources=("pods/exec",), verbs=("get",), namespace=OWN),
+        Rule(why="tell what came of it", resources=("events",), verbs=("create",), namespace=OWN),
+        Rule(
+            why="see whether it is suspended",
+            group="batch",
+            resources=("cronjobs",),
+            names=(game_day,),
+            verbs=("get",),
+            namespace=OWN,
+        ),
+    )  # fmt: skip
+
+
+def rights(game_day: str, own: str) -> Iterator[Right]:
+    """Every right in the rules; `own` is the namespace of runner and node Pods."""
+    for rule in rules(game_day):
+        for verb, resource, name in product(rule.verbs, rule.resources, rule.names or ("",)):
+            namespace = own if rule.namespace == OWN else rule.namespace
+            yield Right(
+                why=rule.why, verb=verb, resource=resource, group=rule.group, namespace=namespace, name=name
+            )

@@ -1,0 +1,106 @@
+"""Where a runner in a Pod sits: a kubeconfig of its ServiceAccount, a pin, limits and approvals, and where it writes.
+
+All of it is files, in a directory that goes with the process, and the environment variables that name them: the run is
+the same as anybody's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chaosext.cluster.client import Cluster
+from chaosext.gameday.manifests import APPROVALS_DIR
+from chaosext.model.errors import Refused
+from chaosext.run.directory import ROOT_VARIABLE
+from chaosext.run.reach import observed_pin
+from chaosext.run.reading.limits import VARIABLE as LIMITS_VARIABLE
+from chaosext.safety.approval import VARIABLE as APPROVALS_VARIABLE
+from chaosext.safety.pin import Pin, write_pin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from chaosext.gameday.settings import ClusterKeys, Settings
+
+ACCOUNT_DIR = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+"""Where a Pod finds its token and the API server's authority (kubernetes.io, "Accessing the API from a Pod")."""
+
+LIMITS_FILE = "limits-of-the-settings.yaml"
+"""What a refusal names as the place where a limit is set."""
+
+APPROVALS_FILE = Path(APPROVALS_DIR) / "approvals.jsonl"
+
+
+def is_in_cluster(environment: Mapping[str, str], account: Path = ACCOUNT_DIR) -> bool:
+    """Whether this process is in a Pod with a ServiceAccount's token."""
+    return bool(environment.get("KUBERNETES_SERVICE_HOST")) and (account / "token").is_file()
+
+
+@contextmanager
+def seated(settings: Settings, results: Path, account: Path = ACCOUNT_DIR) -> Iterator[None]:
+    """This process' environment as a runner in a Pod needs it. Raises `Refused` for the wrong cluster."""
+    with tempfile.TemporaryDirectory(prefix="chaosext-") as aside:
+        home = Path(aside)
+        os.environ |= _environment(home, results)
+        _write_private(home / "kubeconfig", kubeconfig(settings.cluster.context, os.environ, account))
+        _write_private(home / LIMITS_FILE, json.dumps(settings.limits.model_dump(exclude_defaults=True)))
+        _pin(settings.cluster)
+        yield
+
+
+def _environment(home: Path, results: Path) -> dict[str, str]:
+    approvals = {APPROVALS_VARIABLE: str(APPROVALS_FILE)} if APPROVALS_FILE.exists() else {}
+    return {
+        "KUBECONFIG": str(home / "kubeconfig"),
+        "XDG_CONFIG_HOME": str(home / "config"),
+        "XDG_STATE_HOME": str(results / "state"),
+        LIMITS_VARIABLE: str(home / LIMITS_FILE),
+        ROOT_VARIABLE: str(results / "run"),
+        **approvals,
+    }
+
+
+def kubeconfig(context: str, environment: Mapping[str, str], account: Path = ACCOUNT_DIR) -> str:
+    """A kubeconfig (JSON is YAML) with the one context. The token is named by its file: the kubelet renews it there."""
+    host, port = environment["KUBERNETES_SERVICE_HOST"], environment.get("KUBERNETES_SERVICE_PORT", "443")
+    address = f"[{host}]" if ":" in host else host
+    cluster = {"server": f"https://{address}:{port}", "certificate-authority": str(account / "ca.crt")}
+    named = {"cluster": context, "user": context}
+    return json.dumps(
+        {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": context, "cluster": cluster}],
+            "users": [{"name": context, "user": {"tokenFile": str(account / "token")}}],
+            "contexts": [{"name": context, "context": named}],
+        }
+    )
+
+
+def _pin(wanted: ClusterKeys) -> None:
+    """The cluster that the settings mean is pinned, with the server and authority that this Pod was given."""
+    observed = observed_pin(Cluster.connect(wanted.context))
+    require_meant(wanted, observed)
+    write_pin(Pin(**{**asdict(observed), "production": wanted.production}))
+
+
+def require_meant(wanted: ClusterKeys, observed: Pin) -> None:
+    """Raise `Refused` unless this is the cluster that the settings mean."""
+    if observed.kube_system_uid != wanted.kube_system_uid:
+        raise Refused(
+            f"cluster.kube_system_uid: this cluster's is {observed.kube_system_uid}, and"
+            f" {wanted.kube_system_uid} is meant",
+            "these settings are another cluster's: see `kubectl get namespace kube-system -o yaml`",
+        )
+
+
+def _write_private(path: Path, text: str) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)

@@ -1,0 +1,113 @@
+"""Results sent on, to URLs that are secrets: bounded, tried again, and never in a log."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chaosext.gameday.manifests import UPLOAD_DIR, WEBHOOK_DIR
+from chaosext.model.errors import Refused
+from chaosext.model.veil import hide
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from chaosext.gameday.settings import Settings
+
+PAUSES_S = (1.0, 3.0, 9.0)
+"""Between attempts: kube-dns may need a while, after what the game day did to it."""
+
+ANSWER_S = 10.0
+SCHEMES = ("https://", "http://")
+AUTHORITY = "ca.crt"
+"""The key beside a URL that says whom to trust, where the system's authorities don't know the server."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Addresses:
+    """Where results are sent on: the URLs in the Secrets that are mounted under `root`; "" for nowhere."""
+
+    settings: Settings
+    root: Path = Path("/")
+    webhook: str = ""
+    upload: str = ""
+
+    def read(self) -> None:
+        """Raises `Refused` where a Secret that the settings name has no URL."""
+        if hook := self.settings.webhook:
+            self.webhook = read_url(self._directory(WEBHOOK_DIR), hook.key, "webhook")
+        if store := self.settings.results.upload:
+            self.upload = read_url(self._directory(UPLOAD_DIR), store.key, "results.upload")
+
+    @property
+    def webhook_authority(self) -> Path:
+        return self._directory(WEBHOOK_DIR) / AUTHORITY
+
+    @property
+    def upload_authority(self) -> Path:
+        return self._directory(UPLOAD_DIR) / AUTHORITY
+
+    def _directory(self, mounted: str) -> Path:
+        return self.root / mounted.lstrip("/")
+
+
+def read_url(directory: Path, key: str, field: str) -> str:
+    """The URL in a mounted Secret; from here on nobody says it. Raises `Refused` where there is none."""
+    try:
+        url = (directory / key).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        problem = getattr(error, "strerror", None) or type(error).__name__
+        raise Refused(
+            f"{field}: the Secret has no readable key {key!r} ({problem})",
+            f"kubectl create secret generic … --from-literal={key}=https://…",
+        ) from None
+    hide([url])
+    if not url.startswith(SCHEMES):
+        raise Refused(f"{field}: what key {key!r} of the Secret holds is no http(s) URL", "put a URL there")
+    return url
+
+
+def send(
+    url: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    *,
+    method: str = "POST",
+    authority: Path | None = None,
+    pause: Callable[[float], None] = time.sleep,
+) -> str:
+    """Send `body`, with TLS verified (by `authority`, a PEM file, where it is there): why it was not taken, or "".
+
+    Redirects are not followed: a secret URL is for one place.
+    """
+    trusted = authority if authority is not None and authority.is_file() else None
+    problem = ""
+    for pause_s in (*PAUSES_S, None):
+        problem, final = _attempt(url, body, headers, method, trusted)
+        if final or pause_s is None:
+            break
+        pause(pause_s)
+    return problem
+
+
+def _attempt(
+    url: str, body: bytes, headers: Mapping[str, str], method: str, authority: Path | None
+) -> tuple[str, bool]:
+    """What went wrong, "" for nothing; and whether another attempt would be the same."""
+    import urllib3
+
+    pool = urllib3.PoolManager(cert_reqs="CERT_REQUIRED", ca_certs=str(authority) if authority else None)
+    timeout = urllib3.Timeout(total=ANSWER_S)
+    try:
+        answer = pool.request(
+            method, url, body=body, headers=dict(headers), timeout=timeout, retries=False, redirect=False
+        )
+    except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        return f"no answer ({type(error).__name__})", False
+    finally:
+        pool.clear()
+    if 200 <= answer.status < 300:
+        return "", True
+    return f"HTTP {answer.status}", 300 <= answer.status < 500 and answer.status not in (408, 429)

@@ -1,0 +1,36 @@
+"""Settings of a game day, as the tests here begin with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from chaosext.gameday.settings import Settings
+
+ROOT = Path(__file__).parents[3]
+EXPERIMENTS = ROOT / "experiments"
+
+UID = "0b6c1f9e-1111-2222-3333-444455556666"
+
+
+def values(**changes: Any) -> dict[str, Any]:
+    """As they are written in a file."""
+    least = {
+        "name": "night",
+        "schedule": "30 2 * * Tue",
+        "cluster": {"context": "prod-eu", "kube_system_uid": UID},
+        "experiment": "control-plane-partition.yaml",
+    }
+    return {**least, **changes}
+
+
+def settings(**changes: Any) -> Settings:
+    return Settings.model_validate(values(**changes))
+
+
+def written(directory: Path, **changes: Any) -> Path:
+    path = directory / "settings.yaml"
+    path.write_text(yaml.safe_dump(values(**changes)))
+    return path
