@@ -1,4 +1,4 @@
-"""Chaos Toolkit actions: sever the control plane, heal it, reschedule kube-dns.
+"""Chaos Toolkit actions: sever the control plane, heal it, reschedule kube-dns; drain a cluster from the entry.
 
 Each takes the pinned cluster from `secrets` (chaostoolkit-kubernetes' `KUBERNETES_CONTEXT`) and its settings from the
 `chaosext_*` keys of `configuration`. All guards are inside, so plain `chaos run` has them as well.
@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from chaoslib.types import Configuration, Secrets
 
-__all__ = ["heal_control_plane", "reschedule_kube_dns", "sever_control_plane"]
+__all__ = [
+    "drain_cluster_from_entry",
+    "heal_control_plane",
+    "reschedule_kube_dns",
+    "restore_cluster_to_entry",
+    "set_entry_failover",
+    "sever_control_plane",
+]
 
 
 def sever_control_plane(
@@ -114,3 +121,80 @@ def reschedule_kube_dns(
 
     settings = settings_from(configuration, secrets)
     return reschedule(settings, current(), timeout_s=timeout_s, only_if_needed=only_if_needed)
+
+
+def set_entry_failover(
+    mode: str | None = None, configuration: Configuration = None, secrets: Secrets = None
+) -> dict[str, Any]:
+    """Say who may take this cluster out of the entry in front of several: its own health check, or people only.
+
+    Put back as it was by `restore_cluster_to_entry`, and at the run's end.
+
+    Arguments:
+        mode: `health_check` or `by_hand`; by default what the setting `chaosext_failover` says.
+
+    Returns a JSON object: cluster, failover, before.
+
+    Raises (as ActivityFailed): Refused for an unknown mode, or where there is no entry with that cluster.
+    """
+    from chaosext.run.context import current
+    from chaosext.run.failover.acting import failover_named, set_failover
+    from chaosext.run.reading.settings import settings_from
+
+    return set_failover(settings_from(configuration, secrets), current(), failover_named(mode))
+
+
+def drain_cluster_from_entry(
+    cluster: str | None = None,
+    patience_s: float = 60.0,
+    only_if_needed: bool = True,
+    configuration: Configuration = None,
+    secrets: Secrets = None,
+) -> dict[str, Any]:
+    """See that the entry sends no new request to a cluster; those in flight end as they would. Idempotent.
+
+    Where the entry's own health check may take the cluster out, that is waited for first; the drain then keeps it out
+    until `restore_cluster_to_entry`. A run that ends without that ends `unsafe`, saying how to put it back.
+
+    Arguments:
+        cluster: what the entry calls it; by default the cluster of the context, without its `kind-`.
+        patience_s: seconds that the entry's own health check has to take it out before hands do.
+        only_if_needed: do nothing where the cluster serves and every customer was served in the last 5 s.
+
+    Returns a JSON object: cluster, by (`health_check` or `by_hand`), waited_s; or skipped (why).
+
+    Raises (as ActivityFailed): Refused where no other cluster would serve; Unreachable where the entry does not answer.
+    """
+    from chaosext.run.context import current
+    from chaosext.run.failover.acting import drain
+    from chaosext.run.reading.settings import settings_from
+
+    settings = settings_from(configuration, secrets)
+    return drain(settings, current(), cluster, patience_s=patience_s, only_if_needed=only_if_needed)
+
+
+def restore_cluster_to_entry(
+    cluster: str | None = None,
+    settle_s: float = 240.0,
+    dwell_s: float = 15.0,
+    configuration: Configuration = None,
+    secrets: Secrets = None,
+) -> dict[str, Any]:
+    """Take a cluster back in at the entry, but only once its steady state has held through a dwell. Idempotent.
+
+    Arguments:
+        cluster: what the entry calls it; by default, and at most, the cluster of the context.
+        settle_s: seconds that its steady state may take to come.
+        dwell_s: seconds on end that it must then hold.
+
+    Returns a JSON object: cluster, settled_after_s, dwelt_s; or skipped (why).
+
+    Raises (as ActivityFailed): Inconclusive where it is not steady, and then it stays drained; or where the entry's
+    own health check does not let it in.
+    """
+    from chaosext.run.context import current
+    from chaosext.run.failover.acting import restore
+    from chaosext.run.reading.settings import settings_from
+
+    settings = settings_from(configuration, secrets)
+    return restore(settings, current(), cluster, settle_s=settle_s, dwell_s=dwell_s)

@@ -15,6 +15,8 @@ __all__ = [
     "bgp_established",
     "cut_effective",
     "dns_resolvable",
+    "entry_serves_from",
+    "entry_success_ratio",
     "kube_dns_moved",
     "kube_dns_on_peered_nodes",
     "probes_healthy",
@@ -91,6 +93,74 @@ def tcp_reachability(
         secrets,
         tcp_targets=tuple(parse_target(target) for target in targets),
     )
+
+
+def entry_success_ratio(
+    at_least: float = 0.999,
+    below: float | None = None,
+    window_s: float = 5.0,
+    within_s: float = 0.0,
+    after_drain_s: float | None = None,
+    configuration: Configuration = None,
+    secrets: Secrets = None,
+) -> dict[str, Any]:
+    """How many of the customers' requests at the entry succeed (status 200 in time)? Asked until it is as wanted.
+
+    Arguments:
+        at_least: the success ratio (0 to 1) that is healthy.
+        below: instead, a ratio below which it must fall: that customers feel an outage.
+        window_s: seconds; requests that ended within them count.
+        within_s: seconds that it may take.
+        after_drain_s: instead of `window_s`, all requests count that ended since this run drained a cluster and as
+            many seconds more.
+
+    Returns a finding; without any request it is unknown.
+    """
+    from chaosext.run.context import current
+    from chaosext.run.failover.asking import ask_ratio
+    from chaosext.run.reading.settings import settings_from
+
+    return ask_ratio(
+        settings_from(configuration, secrets),
+        current(),
+        at_least=at_least,
+        below=below,
+        window_s=window_s,
+        within_s=within_s,
+        after_drain_s=after_drain_s,
+    ).to_json()
+
+
+def entry_serves_from(
+    cluster: str | None = None,
+    at_least: float = 0.0,
+    at_most: float = 1.0,
+    window_s: float = 5.0,
+    within_s: float = 0.0,
+    configuration: Configuration = None,
+    secrets: Secrets = None,
+) -> dict[str, Any]:
+    """Which share of the customers' answered requests did a cluster serve? Asked until it is as wanted.
+
+    Arguments:
+        cluster: what the entry calls it; by default the cluster of the context, without its `kind-`.
+        at_least, at_most: the share (0 to 1) that is healthy; at most 0: it serves nobody.
+        window_s: seconds; requests that ended within them count.
+        within_s: seconds that it may take.
+
+    Returns a finding; where no cluster answered any request it is unknown.
+    """
+    from chaosext.run.failover.asking import ask_serves
+    from chaosext.run.reading.settings import settings_from
+
+    return ask_serves(
+        settings_from(configuration, secrets),
+        cluster=cluster,
+        at_least=at_least,
+        at_most=at_most,
+        window_s=window_s,
+        within_s=within_s,
+    ).to_json()
 
 
 def steady_state(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from chaosext.model.result import Lane, Window
 from chaosext.observe.outages import cut_windows, lasts, united
 from chaosext.observe.placement import stays
-from chaosext.run.telling.picture import FROM_THE_API_SERVER
+from chaosext.run.telling.picture import FROM_THE_API_SERVER, FROM_THE_ENTRY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -51,9 +51,19 @@ NAMES = {
     Lane.ROUTES: "routes",
     Lane.SIDECAR_READY: "sidecars",
     Lane.TARGETS: "targets",
+    Lane.CUSTOMERS: "customers",
+    Lane.ENTRY: "entry",
 }
 ALWAYS = (Lane.DNS, Lane.XDS, Lane.BGP, Lane.PROBES)
-WITH_NEWS = (Lane.DNS_KEPT_SOCKET, Lane.DNS_TCP, Lane.ROUTES, Lane.SIDECAR_READY, Lane.TARGETS)
+WITH_NEWS = (
+    Lane.CUSTOMERS,
+    Lane.ENTRY,
+    Lane.DNS_KEPT_SOCKET,
+    Lane.DNS_TCP,
+    Lane.ROUTES,
+    Lane.SIDECAR_READY,
+    Lane.TARGETS,
+)
 """What is shown besides the nodes' readiness and kube-dns' places: at all times, and once something was out."""
 
 BY_NODE = frozenset({Lane.NODE_READY, Lane.DNS, Lane.DNS_KEPT_SOCKET, Lane.BGP, Lane.ROUTES})
@@ -248,6 +258,8 @@ def _unseen_somewhere(picture: Picture, lane: Lane) -> Sequence[Window]:
     """When something of what is counted was not looked at: what was out there nobody knows."""
     if lane in FROM_THE_API_SERVER:
         return picture.unheard()
+    if lane in FROM_THE_ENTRY:
+        return ()
     if not picture.nodes:
         return ((0.0, None),)
     blind = (window for node in picture.nodes for window in picture.unseen(node))
@@ -258,6 +270,8 @@ def _blindness(picture: Picture, lane: Lane) -> str:
     """How many of the nodes nobody looks at now, or else of what is looked at there; "" for none."""
     if lane in FROM_THE_API_SERVER:
         return "unseen" * (not picture.is_api_server_heard)
+    if lane in FROM_THE_ENTRY:
+        return ""
     blind = sum(not picture.is_observed(node) for node in picture.nodes)
     if blind == len(picture.nodes):
         return "unseen"

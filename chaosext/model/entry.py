@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+SECONDS_FILE = "customers.jsonl"
+"""In a run's directory: a `Second` a line."""
+
+
 class Failover(StrEnum):
     """Who takes a cluster out of the entry when it can't serve."""
 

@@ -113,6 +113,10 @@ class Lane(StrEnum):
     TARGETS = "targets"
     BGP = "bgp"
     ROUTES = "routes"
+    CUSTOMERS = "customers"
+    """Requests at the entry in front of several clusters."""
+    ENTRY = "entry"
+    """Clusters that it sends nobody to, which is what it is there for."""
     NODE_READY = "node_ready"
     PROBES = "probes"
 

@@ -29,6 +29,8 @@ LOST: Mapping[Kind, Lane] = {
     Kind.TARGET_LOST: Lane.TARGETS,
     Kind.BGP_LOST: Lane.BGP,
     Kind.ROUTE_LOST: Lane.ROUTES,
+    Kind.ENTRY_DEGRADED: Lane.CUSTOMERS,
+    Kind.ENTRY_DRAINED: Lane.ENTRY,
     Kind.NODE_NOT_READY: Lane.NODE_READY,
     Kind.PROBE_FAILING: Lane.PROBES,
 }
@@ -44,6 +46,8 @@ BACK: Mapping[Kind, tuple[Lane, ...]] = {
     Kind.TARGET_RESTORED: (Lane.TARGETS, Lane.DNS_TCP),
     Kind.BGP_RESTORED: (Lane.BGP,),
     Kind.ROUTE_RESTORED: (Lane.ROUTES,),
+    Kind.ENTRY_RESTORED: (Lane.CUSTOMERS,),
+    Kind.ENTRY_TAKEN_BACK: (Lane.ENTRY,),
     Kind.NODE_READY: (Lane.NODE_READY,),
     Kind.POD_READY: (Lane.PROBES,),
     Kind.POD_EVICTED: (Lane.PROBES,),

@@ -28,7 +28,17 @@ ROWS = 24
 OUT, FINE, UNSEEN, CUT = "#", ".", "?", "="
 LEGEND = "`=` cut  `#` out  `.` no outage seen  `?` nobody looked  `-*` any of the Pods of one owner"
 
-DRAWN = (Lane.DNS, Lane.DNS_KEPT_SOCKET, Lane.XDS, Lane.SIDECAR_READY, Lane.PROBES, Lane.BGP, Lane.NODE_READY)
+DRAWN = (
+    Lane.CUSTOMERS,
+    Lane.ENTRY,
+    Lane.DNS,
+    Lane.DNS_KEPT_SOCKET,
+    Lane.XDS,
+    Lane.SIDECAR_READY,
+    Lane.PROBES,
+    Lane.BGP,
+    Lane.NODE_READY,
+)
 """Lanes in the order of the chart; the others are in the table of outages."""
 
 NAMES = {
@@ -40,12 +50,14 @@ NAMES = {
     Lane.TARGETS: "TCP target",
     Lane.BGP: "BGP",
     Lane.ROUTES: "route",
+    Lane.CUSTOMERS: "customers of",
+    Lane.ENTRY: "served by",
     Lane.NODE_READY: "node Ready",
     Lane.PROBES: "probes",
 }
 
-TOLD_BY_OTHERS = (Lane.NODE_READY, Lane.PROBES)
-"""The API server tells of these, whether a sentinel looks or not."""
+TOLD_BY_OTHERS = (Lane.NODE_READY, Lane.PROBES, Lane.CUSTOMERS, Lane.ENTRY)
+"""The API server, or the entry, tells of these, whether a sentinel looks or not."""
 
 Axis = tuple[float, float]
 

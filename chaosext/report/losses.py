@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from chaosext.model.result import Window
     from chaosext.report.account import Account
 
-FELT = (Lane.DNS, Lane.XDS, Lane.PROBES)
+FELT = (Lane.CUSTOMERS, Lane.DNS, Lane.XDS, Lane.PROBES)
 """The lanes whose outages users of the cluster feel; the others are causes, or how it looks to the control plane."""
 
 LOST = {
+    Lane.CUSTOMERS: "customers' requests failed at {}",
     Lane.DNS: "DNS failed on {}",
     Lane.DNS_KEPT_SOCKET: "UDP sockets that were kept open got no DNS answers on {}",
     Lane.DNS_TCP: "DNS over TCP failed on {}",
@@ -32,7 +33,12 @@ LOST = {
 }
 """What is said of a lane in which something was out. That nodes are NotReady is what a cut means: it is no news."""
 
-SHORT = {Lane.DNS: "DNS", Lane.XDS: "Mesh configuration (xDS)", Lane.PROBES: "Probes"}
+SHORT = {
+    Lane.CUSTOMERS: "Customers",
+    Lane.DNS: "DNS",
+    Lane.XDS: "Mesh configuration (xDS)",
+    Lane.PROBES: "Probes",
+}
 
 FEW = 3
 """So many Pods are named; their names say little."""

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from chaosext.model.entry import SECONDS_FILE, Second
 from chaosext.model.errors import Refused
 from chaosext.model.malformed import MALFORMED
 from chaosext.model.result import RunResult
@@ -30,7 +31,8 @@ class RunData:
     """One run, as its directory tells it.
 
     `result.verdict` is NOT_KNOWN where the run was killed before it judged. `stretches`: what each node's sentinel
-    saw; empty where there was none, as it is meant to be where `sentinels` is False. `prediction`: the rehearsal's
+    saw; empty where there was none, as it is meant to be where `sentinels` is False. `seconds`: what became of the
+    requests of an entry's customers; empty where there is no entry. `prediction`: the rehearsal's
     timeline, in its order; `forecast`: its verdict, "" where there was none. `activities`: what was asked and done.
     `missing`: what is not there, or could not be read, each a line for people.
     """
@@ -38,6 +40,7 @@ class RunData:
     result: RunResult
     sentinels: bool = True
     stretches: Stretches = field(default_factory=dict)
+    seconds: tuple[Second, ...] = ()
     prediction: tuple[Predicted, ...] = ()
     forecast: str = ""
     activities: tuple[Activity, ...] = ()
@@ -60,6 +63,7 @@ def read_run(path: Path) -> RunData:
         result=result,
         sentinels=watched,
         stretches=stretches,
+        seconds=directory.seconds(),
         prediction=prediction,
         forecast=forecast,
         activities=activities(journal),
@@ -120,6 +124,15 @@ class _Directory:
             self.missing.append(f"{self._path.name} has no {TIMELINE} ({error.strerror})")
         self.missing += [f"{TIMELINE}: {torn} of its lines can't be read"] if torn else []
         return tuple(sorted(events, key=lambda event: event.t_s))
+
+    def seconds(self) -> tuple[Second, ...]:
+        """What became of customers' requests, in the order of time; () where nobody watched an entry."""
+        found: list[Second] = []
+        with suppress(OSError), (self._path / SECONDS_FILE).open(encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                with suppress(*MALFORMED):  # torn by a kill, at most the last one
+                    found.append(Second.from_json(json.loads(line)))
+        return tuple(sorted(found, key=lambda second: second.t_s))
 
     def rehearsal(self) -> tuple[tuple[Predicted, ...], str]:
         """Its timeline and its verdict."""

@@ -12,7 +12,14 @@ if TYPE_CHECKING:
     from chaosext.model.result import Window
     from chaosext.model.timeline import Kind
 
-KINDS = {"Node": "node", "Service": "Service", "Leaf": "leaf", "Cluster": "cluster", "Zone": "zone"}
+KINDS = {
+    "Node": "node",
+    "Service": "Service",
+    "Leaf": "leaf",
+    "Cluster": "cluster",
+    "Zone": "zone",
+    "Entry": "entry",
+}
 """What the objects' kinds are called in a sentence, where that is not their own name."""
 
 SPELT = {"dns": "DNS", "xds": "xDS", "bgp": "BGP", "pod": "Pod"}

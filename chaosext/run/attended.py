@@ -81,6 +81,6 @@ def attend(experiment: Experiment) -> Attended:
     briefing = brief(cluster, ttl_s)
     trail.context, trail.cluster_uid = cluster.context, cluster.namespace_uid("kube-system")
     trail.begin(experiment)
-    watching = Watching(surroundings(resolved.settings), current().recorder)
+    watching = Watching(surroundings(resolved.settings), current().recorder, current().directory.path)
     watching.__enter__()
     return Attended(resolved, briefing, watching)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from chaosext.run.cutting.fault import Planned
     from chaosext.run.cutting.plan import Wish
     from chaosext.run.cutting.renewing import Renewing
+    from chaosext.run.failover.acting import Held
     from chaosext.run.watch.object_watch import ObjectWatch
     from chaosext.run.watch.sentinels import Sentinels
     from chaosext.safety.lock import ClusterLock
@@ -42,8 +43,8 @@ class RunContext:
     be had). `prepared` is a cut made ready: for which wish, and when (monotonic seconds). `lock` is the run's hold
     on its cluster, `trail` what it tells the audit log. `gate_failed`: the steady state was not met before the
     method, which was not played. `intended` is what the run plays, where that is known. `sentinels`: set from before
-    they are placed. `strict` is set by `chaosext run`, which derives the verdict itself; under plain `chaos run` the
-    control does.
+    they are placed. `held` is what it has changed at the entry in front of several clusters. `strict` is set by
+    `chaosext run`, which derives the verdict itself; under plain `chaos run` the control does.
 
     For who watches the run: `doing` says what is played now, and since when (monotonic seconds). `heard` is when each
     node's sentinel was last heard of: the runner's monotonic time of the newest sample that was read (node -> s).
@@ -70,6 +71,7 @@ class RunContext:
     gate_failed: bool = False
     intended: Intended | None = None
     sentinels: Sentinels | None = None
+    held: Held | None = None
     doing: tuple[str, float] = ("", 0.0)
     heard: dict[str, float] = field(default_factory=dict)
     objects: ObjectWatch | None = None

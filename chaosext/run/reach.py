@@ -13,6 +13,7 @@ from chaosext.nodes.docker import DockerShell
 from chaosext.nodes.transport import shells
 from chaosext.run.context import owner
 from chaosext.run.entering import way_into
+from chaosext.run.failover.door import entry_of
 from chaosext.safety.approval import PRODUCTION
 from chaosext.safety.audit import Deed, Event, audit_log
 from chaosext.safety.pin import Pin, read_pins, verify, write_pin
@@ -140,6 +141,7 @@ def surroundings(settings: Settings) -> Surroundings:
         cluster=cluster,
         shells=shells((node.name for node in cluster.nodes()), way_into(settings, strictly=False)),
         leaf=_leaf(settings),
+        entry=entry_of(settings),
         namespaces=settings.namespaces,
         dns_lookups=settings.lookups,
     )

@@ -134,7 +134,7 @@ class _Playing:
         if self.foretell:
             self.foretell(*rehearse_run(self.resolved, self.run.directory))
         self.tell(self.briefing)
-        with Watching(around, self.run.recorder) as watching:
+        with Watching(around, self.run.recorder, self.run.directory.path) as watching:
             self.run.objects = watching.objects
             _play(self.resolved, self.journal, self.run, self.left, watching)
 

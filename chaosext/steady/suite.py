@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from chaosext.cluster.client import Cluster
+    from chaosext.nodes.entry import Entry
     from chaosext.nodes.shell import NodeShell
     from chaosext.steady.cut import CutEvidence
     from chaosext.steady.tcp import Target
@@ -29,7 +30,7 @@ class Surroundings:
     probe failures older than this are history. `dns_lookups`: per node and address, UDP and TCP in turn.
     `dns_names`: looked up in turn; empty means the API server's name, and istiod's where there is one.
     `tcp_targets`: what `tcp_reachability` connects to, from every shell. `cut_before`: what `cut_effective`
-    measured before the cut; without it the cut can't be proven.
+    measured before the cut; without it the cut can't be proven. `entry`: what stands in front of several clusters.
     """
 
     cluster: Cluster
@@ -41,6 +42,7 @@ class Surroundings:
     dns_names: tuple[str, ...] = ()
     tcp_targets: tuple[Target, ...] = ()
     cut_before: CutEvidence | None = None
+    entry: Entry | None = None
 
 
 def run_checks(

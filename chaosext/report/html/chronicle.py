@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 UNFOLDED = 500
 SHOWN_OF_A_KIND = 3
 """So many events of one kind and minute are shown of a timeline that is folded; the others are counted."""
-NEVER_FOLDED = (Kind.CUT, Kind.HEAL, Kind.ROLLBACK, Kind.STEADY, Kind.LOCK_LOST)
+NEVER_FOLDED = (
+    Kind.CUT,
+    Kind.HEAL,
+    Kind.ROLLBACK,
+    Kind.STEADY,
+    Kind.LOCK_LOST,
+    Kind.ENTRY_DRAINED,
+    Kind.ENTRY_TAKEN_BACK,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,7 @@ GUESSED_HEIGHT_PX = 36
 
 SHAPES = {
     State.OUT: ("o", 3, 16),
+    State.FAILING: ("o", 3, 16),
     State.UNSEEN: ("u", 3, 16),
     State.AWAY: ("w", 5, 12),
     State.HERE: ("h", 5, 12),
@@ -155,6 +156,8 @@ SHARES = {0.25: "a quarter", 0.5: "half", 0.75: "three quarters"}
 
 
 def _some(bar: Bar) -> str:
+    if bar.state is State.FAILING:
+        return f", up to {bar.share:.0%} of them"
     return f" on up to {SHARES[bar.share]} of them" if bar.share in SHARES else ""
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 FLAGGED = {
     Kind.CUT: "cut",
     Kind.HEAL: "heal",
+    Kind.ENTRY_DRAINED: "drained",
+    Kind.ENTRY_TAKEN_BACK: "taken back",
     Kind.ROLLBACK: "rollback",
     Kind.STEADY: "steady",
     Kind.LOCK_LOST: "lock lost",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import defaultdict
 from dataclasses import replace
@@ -17,8 +18,9 @@ from chaosext.report.html.tracks import Bar, Dot, Guess, State, Swim, Track, coa
 from chaosext.report.units import natural, words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
+    from chaosext.model.entry import Second
     from chaosext.model.result import RunResult, Window
     from chaosext.model.timeline import Event, Predicted
     from chaosext.report.html.axis import Axis
@@ -32,10 +34,18 @@ LOOKUPS = (Lane.TARGETS, Lane.DNS_KEPT_SOCKET, Lane.DNS_TCP)
 ON_A_NODE = re.compile(r"( → )\S+ on (\S+ \S+)")
 """`worker → coredns-66bc5c9577-xbx9p on cp-1 10.244.35.0:53/udp`: an address is enough to tell a Pod from another."""
 
+HOLE_S = 1.5
+"""Between two seconds told by customers who are busy lies less."""
+
 FINEST = 1200
 """So many bars of one object are kept at most: a screen has no more columns."""
 
 TITLES = {
+    Lane.CUSTOMERS: (
+        "Customers",
+        "their requests at the entry in front of several clusters: the higher the bar, the more of them fail",
+    ),
+    Lane.ENTRY: ("Entry", "clusters that it sends customers to, or not"),
     Lane.NODE_READY: ("Nodes", "as the control plane sees them: Ready or not"),
     PLACEMENT: ("kube-dns", "where the control plane places it"),
     Lane.DNS: ("DNS", "lookups at kube-dns' Service address from each node, a fresh UDP socket each time"),
@@ -106,6 +116,7 @@ class _Lanes:
         self._guesses: dict[str, dict[str, list[Guess]]] = defaultdict(lambda: defaultdict(list))
         self._take_windows(self._account.nodes | run.stretches.keys())
         self._take_stretches(run.stretches)
+        self._take_customers(run.seconds)
         self._take_placement(run.result)
         self._take_dots(run.result.events)
         self._take_guesses(run.prediction)
@@ -165,6 +176,14 @@ class _Lanes:
                 lane, name = _line_of(question.manner.lane, question.object)
                 self._bars[lane][name] = fine
 
+    def _take_customers(self, seconds: Iterable[Second]) -> None:
+        """What became of their requests, second by second, takes the place of what events told."""
+        shown = [each for each in seconds if each.t_s > self._axis.start_s]
+        bars = coarse(joined(_with_holes(shown)), self._axis.length_s, FINEST)
+        if bars:
+            name = next(iter(self._bars[Lane.CUSTOMERS]), "Entry/customers")
+            self._bars[Lane.CUSTOMERS][name] = bars
+
     def _take_placement(self, result: RunResult) -> None:
         """When kube-dns' Pods were on a node, and how many as the bars' letter."""
         before = result.briefing.kube_dns_nodes if result.briefing else ()
@@ -210,6 +229,26 @@ def _place(event: Event, lane: str) -> str:
         return event.object
     node = node_of(event) if is_kube_dns(event) else ""
     return f"Node/{node}" if node else ""
+
+
+def _with_holes(seconds: Iterable[Second]) -> Iterator[Bar]:
+    """Between seconds that don't follow one another nobody looked."""
+    last_s = None
+    for second in seconds:
+        began_s = second.t_s - 1.0
+        if last_s is not None and began_s - last_s > HOLE_S:
+            yield Bar(last_s, began_s, State.UNSEEN)
+        if second.ratio is not None:
+            yield _of_second(second)
+        last_s = second.t_s
+
+
+def _of_second(second: Second) -> Bar:
+    """A second of customers' requests; in steps of a tenth, so that seconds that are alike are one bar."""
+    began_s, failed = second.t_s - 1.0, second.failed / (second.ok + second.failed)
+    if not failed:
+        return Bar(began_s, second.t_s, State.GOOD)
+    return Bar(began_s, second.t_s, State.FAILING, share=math.ceil(failed * 10) / 10)
 
 
 def _bar(stretch: Stretch) -> Bar:

@@ -21,6 +21,8 @@ class State(StrEnum):
     OUT = "out"
     UNSEEN = "unobserved"
     """Nobody looked: never drawn as if it had been good."""
+    FAILING = "requests fail"
+    """Of customers at an entry; the share is how many of them."""
     AWAY = "NotReady"
     """A node that the control plane does not hear: what a cut means, so that it is no alarm."""
     HERE = "here"

@@ -19,6 +19,7 @@ from chaosext.partition.apply import STRAGGLER_S
 from chaosext.run.cutting.heal import PARTING_S, left_behind
 from chaosext.run.cutting.locking import unlock_cluster
 from chaosext.run.entering import leave
+from chaosext.run.failover.acting import left_at_entry
 from chaosext.run.judging.facts import facts_of
 from chaosext.run.judging.foreign import foreign_rules
 from chaosext.run.judging.redaction import redacted
@@ -60,6 +61,8 @@ def finish(
     left = left or Leaving()
     context.doing = "the end: heal, collect, judge, report", time.monotonic()
     remains = _last_heal(context, left) if context.cuts else None
+    if at_entry := left_at_entry(context):
+        remains = (*(remains or ()), *at_entry)
     if context.sentinels:
         context.sentinels.finish(END_S - left.told_for_s if left.told else None, hurried=left.hurried)
     _unlock(context, left)

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
+from chaosext.model.entry import Failover
 from chaosext.model.errors import Refused
 from chaosext.model.spelling import did_you_mean
 from chaosext.nodes.image import shell_image
@@ -14,6 +15,7 @@ from chaosext.nodes.transport import DEFAULT, POD, TRANSPORTS, Way
 from chaosext.run.reading.limits import LimitKeys
 
 PREFIX = "chaosext_"
+AUTO = "auto"
 
 
 class Settings(LimitKeys):
@@ -32,6 +34,20 @@ class Settings(LimitKeys):
     leaf: str = Field(
         "",
         description="Container of the leaf router; empty: `<cluster>-leaf` on a kind context, none by transport `pod`",
+    )
+    entry: str = Field(
+        "",
+        description="Container of the entry in front of several clusters; `auto`: `<cluster>-entry` on a kind context; "
+        "empty: there is none",
+    )
+    entry_customers: str = Field(
+        "", description="Container of the entry's customers; empty: `<cluster>-customers`, as of the entry's name"
+    )
+    entry_cluster: str = Field(
+        "", description="What the entry calls this cluster; empty: the context without its `kind-`"
+    )
+    failover: Failover = Field(
+        Failover.HEALTH_CHECK, description="Who takes a cluster out of the entry: `health_check` or `by_hand`"
     )
     namespaces: tuple[str, ...] = Field(("shop",), description="Whose Pods `probes_healthy` asks for")
     request_timeout_s: float = Field(10.0, gt=0, le=120, description="Bound of one API call, seconds")
@@ -62,6 +78,21 @@ class Settings(LimitKeys):
     def leaf_container(self) -> str:
         """The leaf's container: as set, or the testbed's name for it."""
         return self.leaf or f"{self.context.removeprefix('kind-')}-leaf"
+
+    @property
+    def entry_container(self) -> str:
+        """The entry's container: as set, or the testbed's name for it; "" for none."""
+        return f"{self.cluster_at_entry}-entry" if self.entry == AUTO else self.entry
+
+    @property
+    def customers_container(self) -> str:
+        """The container of the entry's customers."""
+        return self.entry_customers or f"{self.entry_container.removesuffix('-entry')}-customers"
+
+    @property
+    def cluster_at_entry(self) -> str:
+        """What the entry calls the cluster of the context."""
+        return self.entry_cluster or self.context.removeprefix("kind-")
 
 
 def settings_from(configuration: Mapping[str, Any] | None, secrets: Mapping[str, Any] | None) -> Settings:

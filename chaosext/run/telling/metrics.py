@@ -22,7 +22,7 @@ from chaosext.model.timeline import Kind
 from chaosext.model.veil import veiled
 from chaosext.model.verdict import Outcome
 from chaosext.observe.outages import lasts, united
-from chaosext.run.telling.picture import FROM_THE_API_SERVER
+from chaosext.run.telling.picture import FROM_THE_API_SERVER, FROM_THE_ENTRY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -250,6 +250,8 @@ def _is_watched(picture: Picture, lane: Lane) -> bool:
         return True
     if lane in FROM_THE_API_SERVER:
         return picture.is_api_server_heard and not picture.verdict
+    if lane in FROM_THE_ENTRY:
+        return False
     return any(_observed(picture).values())
 
 

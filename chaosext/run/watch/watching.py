@@ -11,6 +11,7 @@ from chaosext.model.errors import Unreachable
 from chaosext.model.finding import Status
 from chaosext.model.timeline import Kind
 from chaosext.observe.changes import Note
+from chaosext.run.watch.entry_watch import EntryWatch
 from chaosext.run.watch.leaf_watch import LeafWatch
 from chaosext.run.watch.object_watch import ObjectWatch
 from chaosext.steady.names import XDS
@@ -18,6 +19,7 @@ from chaosext.steady.suite import run_checks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from chaosext.observe.recorder import Recorder
     from chaosext.steady.suite import Surroundings
@@ -31,12 +33,13 @@ PARTING_S = 3.0
 class Watching:
     """A context manager: while it lives, what happens is noted in `recorder`."""
 
-    def __init__(self, around: Surroundings, recorder: Recorder) -> None:
+    def __init__(self, around: Surroundings, recorder: Recorder, directory: Path | None = None) -> None:
+        """What becomes of customers' requests is kept in `directory`, the run's, where one is given."""
         self.objects = ObjectWatch(around.namespaces)
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=target, name=name, daemon=True)
-            for name, target in _watchers(self.objects, around, recorder, self._stop)
+            for name, target in _watchers(self.objects, around, recorder, directory, self._stop)
         ]
 
     def __enter__(self) -> Watching:
@@ -52,7 +55,11 @@ class Watching:
 
 
 def _watchers(
-    objects: ObjectWatch, around: Surroundings, recorder: Recorder, stop: threading.Event
+    objects: ObjectWatch,
+    around: Surroundings,
+    recorder: Recorder,
+    directory: Path | None,
+    stop: threading.Event,
 ) -> Iterable[tuple[str, Callable[[], None]]]:
     for following in objects.followings:
         follow = partial(following.follow, around.cluster, recorder, stop)
@@ -61,6 +68,10 @@ def _watchers(
     yield "xds", partial(_repeat, "xds", xds.look, XDS_POLL_S, recorder, stop)
     if around.leaf:
         yield "leaf", partial(LeafWatch(around.leaf, objects, recorder).watch, stop)
+    if around.entry:
+        watch = EntryWatch(around.entry, recorder, directory)
+        yield "entry", partial(watch.watch_clusters, stop)
+        yield "customers", partial(watch.watch_customers, stop)
 
 
 def _repeat(

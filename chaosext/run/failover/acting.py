@@ -1,0 +1,217 @@
+"""Taking a cluster out of the entry, and back: guarded, written down before, put back or said at the end."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from chaosext.model.entry import Failover
+from chaosext.model.errors import ChaosextError, Inconclusive, Refused
+from chaosext.model.finding import Status
+from chaosext.model.timeline import Kind
+from chaosext.nodes.entry import when
+from chaosext.run.failover.door import require_entry, require_member
+from chaosext.run.watch.asking import ask_steady_state
+from chaosext.safety.entry_log import Changed, write_as_found, write_changing
+from chaosext.steady.entry import judge_ratio
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from chaosext.model.entry import Member
+    from chaosext.nodes.entry import Entry
+    from chaosext.run.context import RunContext
+    from chaosext.run.reading.settings import Settings
+
+WELL_S = 5.0
+"""Customers who were all served for this long need no failover."""
+SERVE_S = 30.0
+"""How long the entry's own check may take to let a cluster in again: three checks in a row, 2 s apart, on the testbed.
+"""
+
+SKIPPED = "the steady state was not met before the method, so this run leaves the entry as it is"
+
+
+@dataclass(slots=True)
+class Held:
+    """What a run has changed at its entry. `found`: the clusters as they were before, by name.
+
+    `out_s`: since when (monotonic seconds) the entry is known to send nobody to the drained one; None: it was not
+    drained by this run.
+    """
+
+    entry: Entry
+    found: dict[str, Member] = field(default_factory=dict)
+    out_s: float | None = None
+
+
+def failover_named(mode: str | None) -> Failover | None:
+    """The mode of that name. Raises `Refused` for an unknown one."""
+    try:
+        return None if mode is None else Failover(mode)
+    except ValueError:
+        raise Refused(f"mode: {mode!r} is unknown", f"use one of: {', '.join(Failover)}") from None
+
+
+def set_failover(settings: Settings, context: RunContext, mode: Failover | None) -> dict[str, Any]:
+    """Say who may take the context's cluster out: `mode`, by default what `chaosext_failover` says."""
+    entry, wanted = require_entry(settings), mode or settings.failover
+    mine = require_member(entry, settings.cluster_at_entry)
+    if mine.failover is not wanted:
+        _remember(context, entry, mine)
+        entry.change(mine.cluster, failover=wanted)
+    return {"cluster": mine.cluster, "failover": wanted.value, "before": mine.failover.value}
+
+
+def drain(
+    settings: Settings, context: RunContext, cluster: str | None, *, patience_s: float, only_if_needed: bool
+) -> dict[str, Any]:
+    """See that no new request is sent to `cluster`.
+
+    Where the entry's own check may take it out, that has `patience_s` seconds to do so; the drain then keeps it out,
+    until it is taken back. Raises `Refused` where no other cluster would serve.
+    """
+    if context.gate_failed:
+        return {"skipped": SKIPPED}
+    entry = require_entry(settings)
+    mine = require_member(entry, cluster or settings.cluster_at_entry)
+    if mine.drained:
+        return {"cluster": mine.cluster, "skipped": "it was drained already"}
+    if only_if_needed and mine.serves and _customers_are_well(entry):
+        return {"cluster": mine.cluster, "skipped": f"every request of the last {WELL_S:g} s succeeded"}
+    began_s = time.monotonic()
+    by_check = mine.failover is Failover.HEALTH_CHECK and _await_check(entry, mine.cluster, patience_s)
+    waited_s = time.monotonic() - began_s
+    _require_others(entry, mine.cluster)
+    _remember(context, entry, mine)
+    out_s = time.monotonic()
+    context.recorder.say(Kind.ENTRY_DRAINED, _object(entry, mine.cluster), _who(by_check, waited_s))
+    entry.change(mine.cluster, drained=True)
+    if context.held:
+        context.held.out_s = context.held.out_s or out_s
+    return {"cluster": mine.cluster, "by": _by(by_check), "waited_s": round(waited_s, 1)}
+
+
+def restore(
+    settings: Settings, context: RunContext, cluster: str | None, *, settle_s: float, dwell_s: float
+) -> dict[str, Any]:
+    """Have requests sent to `cluster` again, once its steady state has held for `dwell_s` seconds on end.
+
+    Raises `Inconclusive` where it does not within `settle_s` seconds (then it stays drained), or where the entry's own
+    check does not let it in; `Refused` for another cluster than the context's, whose steady state nobody could ask.
+    """
+    entry, name = require_entry(settings), cluster or settings.cluster_at_entry
+    if name != settings.cluster_at_entry:
+        raise Refused(
+            f"cluster {name!r} is not that of context {settings.context}", "restore it by its own run"
+        )
+    mine = require_member(entry, name)
+    found = context.held.found.get(name) if context.held else None
+    failover = found.failover if found else mine.failover
+    if not mine.drained:
+        entry.change(name, failover=failover)
+        _forget(context, entry, name)
+        return {"cluster": name, "skipped": "it was not drained"}
+    asked = ask_steady_state(settings, context, None, settle_s=settle_s, dwell_s=dwell_s)
+    if asked["status"] != Status.HEALTHY.value:
+        raise Inconclusive(
+            f"cluster {name} is not taken back into {entry.name}, and stays drained: {asked['summary']}",
+            f"once it is well, `chaosext entry restore {name} --entry {entry.name}`",
+        )
+    take_back(entry, name, failover)
+    context.recorder.say(Kind.ENTRY_TAKEN_BACK, _object(entry, name), f"after {asked['summary']}")
+    _forget(context, entry, name)
+    return {"cluster": name, "settled_after_s": asked["settled_after_s"], "dwelt_s": asked["dwelt_s"]}
+
+
+def take_back(entry: Entry, cluster: str, failover: Failover | None = None) -> None:
+    """Have requests sent to `cluster` again. Raises `Inconclusive` where the entry's own check does not let it in."""
+    entry.change(cluster, drained=False, failover=failover)
+    members = when(entry, lambda members: _of(members, cluster).serves, SERVE_S)
+    if not _of(members, cluster).serves:
+        raise Inconclusive(
+            f"{entry.name} does not send customers to {cluster}: {_of(members, cluster).state}",
+            f"see what its storefront answers, then `chaosext entry show --entry {entry.name}`",
+        )
+
+
+def left_at_entry(context: RunContext) -> tuple[str, ...]:
+    """What this run leaves changed at the entry, and how to put it back; who may take a cluster out is put back now.
+
+    A cluster that is drained stays so: whether it is well was asked by nobody.
+    """
+    held = context.held
+    if held is None:
+        return ()
+    try:
+        now = {each.cluster: each for each in held.entry.look()}
+        return tuple(line for each in held.found.values() for line in _left(context, held.entry, each, now))
+    except ChaosextError as error:
+        return tuple(
+            f"{_change(context, held.entry, name).said} (the entry can't be asked: {error.message})"
+            for name in held.found
+        )
+
+
+def _left(context: RunContext, entry: Entry, found: Member, now: dict[str, Member]) -> Iterable[str]:
+    mine = now.get(found.cluster, found)
+    if mine.failover is not found.failover:
+        entry.change(found.cluster, failover=found.failover)
+    if mine.drained and not found.drained:
+        yield _change(context, entry, found.cluster).said
+    else:
+        write_as_found(_change(context, entry, found.cluster))
+
+
+def _customers_are_well(entry: Entry) -> bool:
+    return judge_ratio(entry.name, entry.requests(WELL_S)).status is Status.HEALTHY
+
+
+def _await_check(entry: Entry, cluster: str, patience_s: float) -> bool:
+    """Whether the entry's own check has taken the cluster out within that time."""
+    members = when(entry, lambda members: not _of(members, cluster).serves, patience_s)
+    return not _of(members, cluster).serves
+
+
+def _require_others(entry: Entry, cluster: str) -> None:
+    if not any(each.serves for each in entry.look() if each.cluster != cluster):
+        raise Refused(
+            f"no cluster but {cluster} serves at {entry.name}, so draining it would leave customers with nobody",
+            f"look at the others: `chaosext entry show --entry {entry.name}`",
+        )
+
+
+def _remember(context: RunContext, entry: Entry, member: Member) -> None:
+    """Once per cluster, before it is changed. Raises `Inconclusive` where that can't be written down."""
+    held = context.held = context.held or Held(entry)
+    if member.cluster not in held.found:
+        write_changing(_change(context, entry, member.cluster))
+        held.found[member.cluster] = member
+
+
+def _forget(context: RunContext, entry: Entry, cluster: str) -> None:
+    if context.held and context.held.found.pop(cluster, None):
+        write_as_found(_change(context, entry, cluster))
+
+
+def _change(context: RunContext, entry: Entry, cluster: str) -> Changed:
+    return Changed(run=context.id, entry=entry.name, cluster=cluster)
+
+
+def _of(members: Iterable[Member], cluster: str) -> Member:
+    return next(each for each in members if each.cluster == cluster)
+
+
+def _object(entry: Entry, cluster: str) -> str:
+    return f"Entry/{entry.name} → {cluster}"
+
+
+def _by(check: bool) -> str:
+    return Failover.HEALTH_CHECK.value if check else Failover.BY_HAND.value
+
+
+def _who(check: bool, waited_s: float) -> str:
+    if check:
+        return f"the entry's own check took it out within {waited_s:.1f} s; drained, so that it stays out"
+    return "drained by hand"
