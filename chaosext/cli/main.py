@@ -33,6 +33,7 @@ COMMANDS = {
     "check": ("chaosext.cli.check:check", "Ask one check, or all of the steady state."),
     "status": ("chaosext.cli.status:status", "Say what of chaosext is on which node, whose, and until when."),
     "sweep": ("chaosext.cli.sweep:sweep", "Take away what expired, and what runs that died have left."),
+    "entry": ("chaosext.cli.entry:entry", "Drain a cluster from the entry before several, and take it back."),
     "pin": ("chaosext.cli.pin:pin", "Write down which cluster a context means; what acts needs it."),
     "approve": ("chaosext.cli.approve:approve", "Approve an experiment for a cluster marked production."),
     "schedule": ("chaosext.cli.schedule:schedule", "Write the manifests of scheduled game days."),

@@ -83,7 +83,7 @@ def drain(
     began_s = time.monotonic()
     by_check = mine.failover is Failover.HEALTH_CHECK and _await_check(entry, mine.cluster, patience_s)
     waited_s = time.monotonic() - began_s
-    _require_others(entry, mine.cluster)
+    require_others(entry, mine.cluster)
     _remember(context, entry, mine)
     out_s = time.monotonic()
     context.recorder.say(Kind.ENTRY_DRAINED, _object(entry, mine.cluster), _who(by_check, waited_s))
@@ -174,7 +174,7 @@ def _await_check(entry: Entry, cluster: str, patience_s: float) -> bool:
     return not _of(members, cluster).serves
 
 
-def _require_others(entry: Entry, cluster: str) -> None:
+def require_others(entry: Entry, cluster: str) -> None:
     if not any(each.serves for each in entry.look() if each.cluster != cluster):
         raise Refused(
             f"no cluster but {cluster} serves at {entry.name}, so draining it would leave customers with nobody",
