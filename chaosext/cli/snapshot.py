@@ -51,7 +51,7 @@ def snapshot(context: str, output: str, page_s: float) -> int:
     from chaosext.run.taking import Taking
 
     taking = Taking(cluster=Cluster.connect(context), page_s=page_s)
-    with _written(output) as file:
+    with written(output) as file:
         file.writelines(taking.text())
     for kind, why in taking.missed.items():
         click.echo(f"not in the snapshot: {kind} ({why})", err=True)
@@ -61,7 +61,7 @@ def snapshot(context: str, output: str, page_s: float) -> int:
 
 
 @contextmanager
-def _written(output: str) -> Iterator[IO[str]]:
+def written(output: str) -> Iterator[IO[str]]:
     """A file that is there whole or not at all. Raises `Refused` where it can't be written."""
     from chaosext.model.errors import Refused
 

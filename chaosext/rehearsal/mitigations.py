@@ -42,6 +42,8 @@ LOST = ("node.kubernetes.io/not-ready", NO_EXECUTE.key)
 LONG_S = 3600
 """What a longer toleration is at the least."""
 
+ROLLED_OUT_WITHIN = "5m"
+
 CRD_GROUP = "crd.projectcalico.org/v1"
 
 NODELOCAL_IP = "169.254.20.10"
@@ -52,10 +54,12 @@ NODELOCAL_IP = "169.254.20.10"
 class Mitigation:
     """`apply` gives the world with it in place; `how` the commands for it, given the world without it.
 
-    `idle` says why it may change nothing.
+    `idle` says why it may change nothing. `reach` ranks how much it changes: 1 kube-dns' own template, 2 the fabric's
+    routes, 3 labels that steer more than this, 4 what runs on every node.
     """
 
     name: str
+    reach: int
     apply: Callable[[World, Plan], World]
     how: Callable[[World, Plan], str]
     idle: str
@@ -100,12 +104,14 @@ def _moved(world: World, pod: Pod, taken: Counter[str]) -> Pod:
 
 
 def _patch_dns(world: World, spec: Mapping[str, Any]) -> str:
-    """A strategic merge patch of kube-dns' template."""
+    """A strategic merge patch of kube-dns' template, and the wait for it to be rolled out."""
     pod = behind(world.dns, world.pods)[0]
     kind, name = _template_of(world, pod)
     patch = json.dumps({"spec": {"template": {"spec": spec}}}, separators=(",", ":"))
+    kubectl = f"kubectl --namespace {pod.namespace}"
     return (
-        f"kubectl --namespace {pod.namespace} patch {kind.lower()} {name} --type strategic --patch '{patch}'"
+        f"{kubectl} patch {kind.lower()} {name} --type strategic --patch '{patch}'\n"
+        f"{kubectl} rollout status {kind.lower()}/{name} --timeout {ROLLED_OUT_WITHIN}"
     )
 
 
@@ -345,36 +351,42 @@ MITIGATIONS: Mapping[str, Mitigation] = {
     for each in (
         Mitigation(
             name="dns-affinity",
+            reach=1,
             apply=_keep_off,
             how=_how_to_keep_off,
             idle="kube-dns is kept off already, or no node is known to be one whose Pods nobody hears of",
         ),
         Mitigation(
             name="bgp-on-control-plane",
+            reach=2,
             apply=_peer_all,
             how=_how_to_peer,
             idle="every node's Pods are announced, or nothing is known of a leaf that could learn them",
         ),
         Mitigation(
             name="nodelocal-dns",
+            reach=4,
             apply=_cache_locally,
             how=_how_to_cache,
             idle="NodeLocal DNSCache runs already, or there is no kube-dns",
         ),
         Mitigation(
             name="longer-tolerations",
+            reach=1,
             apply=_stay_longer,
             how=_how_to_stay,
             idle="kube-dns stays that long already, or there is no kube-dns",
         ),
         Mitigation(
             name="zones",
+            reach=3,
             apply=_share_zones,
             how=_how_to_share,
             idle="no zone would be lost whole, or no control-plane node stays that could be in it",
         ),
         Mitigation(
             name="spread",
+            reach=1,
             apply=_spread_out,
             how=_how_to_spread,
             idle="kube-dns is spread already, or there is no kube-dns",

@@ -38,9 +38,9 @@ def page(run: RunData) -> str:
     return render("page.html.jinja", _told(run))
 
 
-def render(template: str, told: Mapping[str, Any]) -> str:
+def render(template: str, told: Mapping[str, Any], *, style: str = "style.css") -> str:
     """A page from `template`, given `told` and what stands in every page."""
-    return _environment().get_template(template).render(**told, **_inlined())
+    return _environment().get_template(template).render(**told, **_inlined(style))
 
 
 def _told(run: RunData) -> Mapping[str, Any]:
@@ -64,9 +64,9 @@ def _told(run: RunData) -> Mapping[str, Any]:
     }
 
 
-def _inlined() -> Mapping[str, Any]:
+def _inlined(style_file: str) -> Mapping[str, Any]:
     """What stands in every page, and the policy that lets nothing else be loaded or run."""
-    style, script = _file("style.css"), _file("script.js")
+    style, script = _file(style_file), _file("script.js")
     policy = f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'"
     return {
         "style": Markup(style),  # noqa: S704  our own files

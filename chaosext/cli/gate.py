@@ -1,0 +1,263 @@
+"""`chaosext gate`: may this cutover be made on this cluster?"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from chaosext.cli.rehearse import Instant
+from chaosext.model.veil import veiled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from chaosext.gate.cutover import Cutover
+    from chaosext.gate.sheet import Sheet
+    from chaosext.model.finding import Finding
+
+SUFFIXES = (".md", ".html", ".json")
+
+GZIP_MAGIC = b"\x1f\x8b"
+BLOCK_BYTES = 1 << 20
+
+
+@click.command()
+@click.option(
+    "--cutover",
+    "plan",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The plan: which nodes, how long, when, what is acceptable (YAML or JSON).",
+)
+@click.option("--context", default="", help="Kubernetes context of the live cluster; it must be pinned.")
+@click.option(
+    "--snapshot",
+    "snapshots",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Ask a snapshot instead (repeatable: together one snapshot).",
+)
+@click.option(
+    "--report",
+    "reports",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Write the page for the change ticket: FILE.md, FILE.html or FILE.json (repeatable).",
+)
+@click.option(
+    "--keep-snapshot",
+    "keep",
+    type=click.Path(path_type=Path),
+    help="Keep what the live cluster showed, so that the verdict can be verified; gzip where it ends in .gz.",
+)
+@click.option(
+    "--at", "at", type=Instant(), help="Now, where it should be another time: a plan must begin later."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of all that is chance.")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON, schema chaosext.gate/v1.")
+def gate(
+    plan: Path,
+    context: str,
+    snapshots: tuple[Path, ...],
+    reports: tuple[Path, ...],
+    keep: Path | None,
+    at: datetime | None,
+    seed: int,
+    as_json: bool,
+) -> int:
+    """Say go or no-go to a planned cutover, why, and which patches would turn no-go into go. Touches nothing.
+
+    Reads the live cluster (or a snapshot of it), checks that it is well, rehearses the cut, and compares what is
+    expected with what the plan accepts. What can't be asked or known is a no-go, unless the plan waives it by name.
+
+    \b
+    Needs what `chaosext snapshot` needs, get and list of events, and exec into istiod (else xds_synced must be waived).
+
+    \b
+    Examples:
+      chaosext gate --cutover cutover.yaml --context production-eu --report ticket.html
+      chaosext gate --cutover cutover.yaml --context production-eu --keep-snapshot seen.json.gz --report ticket.md
+      chaosext gate --cutover examples/cutovers/all-workers.yaml --snapshot examples/snapshots/story.json
+      chaosext gate --cutover cutover.yaml --snapshot seen.json.gz --json      for a pipeline
+
+    \b
+    Exit code:
+      0   go
+      10  no-go
+      20  refused: the plan, the snapshot or an option can't be used; the message names the field and its fix
+      30  no-go, as it can't be known; the reasons say what can't
+    """
+    from chaosext.run.reading.cutover import read_cutover
+
+    _check_options(context, snapshots, reports, keep)
+    moment = at or datetime.now(UTC).replace(microsecond=0)
+    cutover, plan_bytes = read_cutover(plan, moment)
+    with _seen(cutover, context, snapshots, keep) as seen:
+        sheet = _judged(
+            cutover, seen, seed, at=moment, plan=str(plan), plan_sha256=sha256(plan_bytes).hexdigest()
+        )
+    for place in reports:
+        _write(place, sheet)
+    _say(sheet, as_json=as_json)
+    return sheet.decision.exit_code
+
+
+def _check_options(
+    context: str, snapshots: tuple[Path, ...], reports: tuple[Path, ...], keep: Path | None
+) -> None:
+    from chaosext.model.errors import Refused
+
+    if bool(context) == bool(snapshots):
+        said = "both given" if context else "neither given"
+        raise Refused(
+            f"--context and --snapshot: {said}", "name a live cluster's context, or a snapshot of one"
+        )
+    if keep and snapshots:
+        raise Refused("--keep-snapshot: a snapshot is kept already", "leave it out")
+    for place in reports:
+        if place.suffix not in SUFFIXES:
+            raise Refused(f"--report {place}: of no known form", f"let it end in {', '.join(SUFFIXES)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """What was asked: a snapshot in `files`, of which `kept` stay, and what the live cluster said besides."""
+
+    files: tuple[Path, ...]
+    kept: tuple[Path, ...]
+    context: str = ""
+    uid: str = ""
+    live: Mapping[str, Finding] = field(default_factory=dict)
+    missed: Mapping[str, str] = field(default_factory=dict)
+
+
+@contextmanager
+def _seen(cutover: Cutover, context: str, snapshots: tuple[Path, ...], keep: Path | None) -> Iterator[_Seen]:
+    """A live cluster's snapshot is in a file of its own for as long as it is needed, or for good in `keep`."""
+    if snapshots:
+        yield _Seen(files=snapshots, kept=snapshots)
+        return
+    with tempfile.TemporaryDirectory(prefix="chaosext-gate-") as directory:
+        yield _asked_live(cutover, context, keep or Path(directory) / "snapshot.json", keep)
+
+
+def _asked_live(cutover: Cutover, context: str, file: Path, keep: Path | None) -> _Seen:
+    from chaosext.cli.snapshot import written
+    from chaosext.model.errors import Refused
+    from chaosext.run.surveying import Survey
+
+    if cutover.context not in ("", context):
+        raise Refused(f"--context {context}: the plan is for context {cutover.context}", "name the plan's")
+    survey = Survey.of(context)
+    if cutover.cluster_uid not in ("", survey.uid):
+        raise Refused(
+            f"cluster.uid: context {context} leads to the cluster {survey.uid}, the plan is for {cutover.cluster_uid}",
+            "name the context of the plan's cluster",
+        )
+    click.echo(f"asking {context}, read-only …", err=True)
+    with written(str(file)) as out:
+        out.writelines(survey.snapshot())
+    live = survey.findings(cutover.namespaces)
+    return _Seen(
+        files=(file,),
+        kept=(keep,) if keep else (),
+        context=context,
+        uid=survey.uid,
+        live=live,
+        missed=survey.missed,
+    )
+
+
+def _judged(cutover: Cutover, seen: _Seen, seed: int, *, at: datetime, plan: str, plan_sha256: str) -> Sheet:
+    from chaosext.gate.judge import judge
+    from chaosext.gate.remedies import Search
+    from chaosext.gate.sheet import Asked, Sheet
+    from chaosext.rehearsal.snapshot import read_snapshot
+    from chaosext.run.context import owner
+
+    world = read_snapshot(seen.files)
+    click.echo(f"rehearsing on {len(world.nodes)} nodes, {len(world.pods)} Pods …", err=True)
+    found = judge(world, cutover, seen.live, seed=seed)
+    search = Search(
+        world=world,
+        cutover=cutover,
+        before=found,
+        live=seen.live,
+        context=seen.context,
+        seed=seed,
+        tell=lambda what: click.echo(f"rehearsing with {what} …", err=True),
+    )
+    asked = Asked(
+        at=at,
+        by=cutover.by or owner(),
+        plan=plan,
+        plan_sha256=plan_sha256,
+        snapshot_sha256=_digest(seen.files),
+        files=tuple(map(str, seen.kept)),
+        taken_at=world.taken_at,
+        context=seen.context,
+        uid=seen.uid,
+        missed=tuple(seen.missed.items()),
+    )
+    return Sheet(
+        asked=asked,
+        cutover=cutover,
+        judgement=found,
+        remedies=search.remedies(),
+        version=world.control_plane.version,
+        node_count=len(world.nodes),
+        meshed=world.mesh is not None,
+    )
+
+
+def _digest(files: tuple[Path, ...]) -> str:
+    """Of their texts, uncompressed, one after the other: `cat FILE… | sha256sum`, or `zcat`."""
+    digest = sha256()
+    for path in files:
+        with path.open("rb") as file:
+            zipped = file.read(2) == GZIP_MAGIC
+        with gzip.open(path) if zipped else path.open("rb") as file:
+            while block := file.read(BLOCK_BYTES):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _write(place: Path, sheet: Sheet) -> None:
+    from chaosext.model.errors import Refused
+    from chaosext.report.formats import as_json, write_whole
+
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(
+            place, as_json(sheet.to_json()) if place.suffix == ".json" else _page(place.suffix, sheet)
+        )
+    except OSError as error:
+        raise Refused(f"--report {place}: {error.strerror}", "name a file that you may write") from None
+
+
+def _page(suffix: str, sheet: Sheet) -> str:
+    if suffix == ".md":
+        from chaosext.report.cutover import markdown
+
+        return markdown(sheet)
+    from chaosext.report.html.cutover import page
+
+    return page(sheet)
+
+
+def _say(sheet: Sheet, *, as_json: bool) -> None:
+    from chaosext.report.cutover import text_lines
+
+    said = (
+        json.dumps(sheet.to_json(), indent=2, ensure_ascii=False) if as_json else "\n".join(text_lines(sheet))
+    )
+    click.echo(veiled(said))

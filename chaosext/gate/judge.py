@@ -1,0 +1,62 @@
+"""The gate as a whole: a world and a plan in, a judgement out. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from chaosext.gate.checks import findings
+from chaosext.gate.decide import Decision, Weighed, decide, weighed
+from chaosext.gate.rehearsing import Rehearsed, rehearsed
+from chaosext.gate.selection import nodes_of
+from chaosext.steady.names import XDS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from chaosext.gate.cutover import Cutover
+    from chaosext.model.finding import Finding
+    from chaosext.rehearsal.world import World
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What the gate says of a plan on a world. `nodes` are cut; `weighed` all findings; `rehearsed` a cut each."""
+
+    nodes: frozenset[str]
+    decision: Decision
+    weighed: tuple[Weighed, ...]
+    rehearsed: tuple[Rehearsed, ...]
+
+    @property
+    def against(self) -> tuple[Weighed, ...]:
+        """What stands against a go."""
+        return tuple(each for each in self.weighed if each.stands_against)
+
+
+def judge(
+    world: World,
+    cutover: Cutover,
+    live: Mapping[str, Finding] | None = None,
+    *,
+    seed: int = 0,
+    hopeful: bool = False,
+) -> Judgement:
+    """`live`: findings of the cluster itself by check, which stand in the place of the snapshot's. `hopeful` as in
+    `rehearsed`.
+
+    Raises `Refused` where the plan doesn't fit the world.
+    """
+    nodes = nodes_of(world, cutover.selection)
+    asked = {each.check: each for each in findings(world, cutover, nodes)} | _of(world, live or {})
+    plays = rehearsed(world, cutover, nodes, seed, hopeful=hopeful)
+    all_weighed = (
+        *(weighed(finding, cutover, play.cut_for_s) for play in plays for finding in play.findings),
+        *(weighed(finding, cutover) for finding in asked.values()),
+    )
+    return Judgement(nodes=nodes, decision=decide(all_weighed), weighed=all_weighed, rehearsed=plays)
+
+
+def _of(world: World, live: Mapping[str, Finding]) -> dict[str, Finding]:
+    """Without Istio nothing needs to be in sync."""
+    return {name: finding for name, finding in live.items() if name != XDS or world.mesh is not None}

@@ -1,0 +1,141 @@
+"""The plan, rehearsed: as long as planned and as long as it may take, with as many plays as its tolerance needs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from chaosext.model.finding import Finding, Status
+from chaosext.rehearsal import dns
+from chaosext.rehearsal.advice import chance_of
+from chaosext.rehearsal.prediction import Dns, Forecast
+from chaosext.rehearsal.rehearse import ENUMERATED_NODES, Rehearsal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from chaosext.gate.cutover import Acceptance, Cutover
+    from chaosext.rehearsal.prediction import Prediction
+    from chaosext.rehearsal.world import World
+
+DNS_AFTER_HEAL = "dns_after_heal"
+DNS_DURING_CUT = "dns_during_cut"
+SELF_HEALS = "self_heals"
+EVICTED_PODS = "evicted_pods"
+
+MOST_PLAYS = 5000
+"""More random plays are not made: a probability that would need them can't be known."""
+
+FEW, FAR = 30, 0.1
+"""So many plays tell what is at least so far from acceptable."""
+
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsed:
+    """A prediction of the plan with a cut of `cut_for_s`, and how it compares with what is acceptable."""
+
+    cut_for_s: float
+    prediction: Prediction
+    findings: tuple[Finding, ...]
+
+
+def needed_plays(probability: float) -> int:
+    """Random plays without a failure that show this probability with 95 % confidence (the rule of three)."""
+    short = 1 - probability
+    return math.ceil(3 / short - ROUNDING) if short > 0 else MOST_PLAYS + 1
+
+
+def rehearsed(
+    world: World, cutover: Cutover, nodes: frozenset[str], seed: int = 0, *, hopeful: bool = False
+) -> tuple[Rehearsed, ...]:
+    """For each duration of the plan what is expected, and whether it is acceptable.
+
+    What is not acceptable by the usual number of plays won't be by more; what is must be shown by enough. `hopeful`:
+    it is expected to be, so that there are enough from the beginning.
+    """
+    rehearsal, needed = Rehearsal(world), needed_plays(cutover.accept.probability)
+    first = needed if hopeful and len(nodes) > ENUMERATED_NODES and needed <= MOST_PLAYS else None
+
+    def play(cut_for_s: float) -> Rehearsed:
+        plan, accept = cutover.plan(nodes, cut_for_s), cutover.accept
+        found = rehearsal.of(plan, samples=first, seed=seed)
+        if 0 < found.samples < needed <= MOST_PLAYS and not falls_short(found, accept):
+            found = rehearsal.of(plan, samples=needed, seed=seed)
+        return Rehearsed(cut_for_s=cut_for_s, prediction=found, findings=tuple(compared(found, accept)))
+
+    return tuple(map(play, cutover.durations_s))
+
+
+def is_hopeless(world: World, cutover: Cutover, nodes: frozenset[str], seed: int = 0) -> bool:
+    """By a few plays it is so far from acceptable that no more need be made."""
+    accept = replace(cutover.accept, probability=max(0.0, cutover.accept.probability - FAR))
+    found = Rehearsal(world).of(cutover.plan(nodes, cutover.at_most_s), samples=FEW, seed=seed)
+    return falls_short(found, accept)
+
+
+def falls_short(found: Prediction, accept: Acceptance) -> bool:
+    """Something is not as the plan wants it."""
+    return any(finding.status is Status.UNHEALTHY for finding in compared(found, accept))
+
+
+def compared(found: Prediction, accept: Acceptance) -> Iterator[Finding]:
+    """A finding for each thing that the plan wants to be so."""
+    yield _likely(DNS_AFTER_HEAL, found, accept, *_dns_chances(found, accept.dns_after_heal))
+    if accept.self_heals:
+        passes, unknown = (found.chances.get(each, 0.0) for each in (Forecast.PASSED, Forecast.UNKNOWN))
+        yield _likely(SELF_HEALS, found, accept, passes, unknown, "all is well again without help")
+    if accept.dns_during_cut is not None:
+        yield _during(found, accept.dns_during_cut)
+    if accept.evicted_pods is not None:
+        yield _evicted(found, accept.evicted_pods)
+
+
+def _dns_chances(found: Prediction, at_worst: Dns) -> tuple[float, float, str]:
+    said = f"DNS {at_worst.value}{' or better' * (at_worst is not Dns.RESOLVABLE)} after the heal"
+    return chance_of(found, *_as_good_as(at_worst)), chance_of(found, Dns.UNKNOWN), said
+
+
+def _as_good_as(at_worst: Dns) -> Iterable[Dns]:
+    return (Dns.RESOLVABLE,) if at_worst is Dns.RESOLVABLE else (Dns.RESOLVABLE, Dns.PARTIAL)
+
+
+def _likely(
+    check: str, found: Prediction, accept: Acceptance, chance: float, unknown: float, what: str
+) -> Finding:
+    """Healthy where it is likely enough, and enough plays show it."""
+    said = f"{what} in {percent(chance)}, wanted {percent(accept.probability)}"
+    if chance + unknown < accept.probability - ROUNDING:
+        return Finding(check=check, status=Status.UNHEALTHY, summary=said)
+    if chance < accept.probability - ROUNDING:
+        return Finding(check=check, status=Status.UNKNOWN, summary=f"{said}; unknown in {percent(unknown)}")
+    if 0 < found.samples < needed_plays(accept.probability):
+        said = f"{said}, which {found.samples} random plays don't show"
+        return Finding(check=check, status=Status.UNKNOWN, summary=said)
+    return Finding(check=check, status=Status.HEALTHY, summary=said)
+
+
+def _during(found: Prediction, at_worst: Dns) -> Finding:
+    state = found.dns.during_cut
+    good = dns.SEVERITY.index(state) <= dns.SEVERITY.index(at_worst)
+    status = Status.UNKNOWN if state is Dns.UNKNOWN else Status.HEALTHY if good else Status.UNHEALTHY
+    said = f"DNS {state.value} during the cut, wanted {at_worst.value}"
+    return Finding(check=DNS_DURING_CUT, status=status, summary=said)
+
+
+def _evicted(found: Prediction, at_most: int) -> Finding:
+    evicted = sum(float(each.get("evicted", 0.0)) for each in found.workloads.values())
+    status = Status.HEALTHY if evicted <= at_most else Status.UNHEALTHY
+    said = f"{evicted:.1f} Pods evicted on average, wanted {at_most} at the most"
+    return Finding(check=EVICTED_PODS, status=status, summary=said)
+
+
+def percent(share: float) -> str:
+    """100 % and 0 % only for what is certain: `99.9 %`, `<0.1 %`."""
+    if 0 < share < 0.001:
+        return "<0.1 %"
+    if 0.999 < share < 1 - ROUNDING:
+        return ">99.9 %"
+    return f"{round(100 * share, 1):g} %"
