@@ -12,7 +12,7 @@ from oracle.kubelets import CUT, KEPT, SIDE
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from chaosext.cluster.client import Cluster
     from oracle.manifests import Manifest
@@ -23,8 +23,9 @@ SETTLED_WITHIN_S = 120.0
 STAGGER_S = 10.0
 """Nodes join at random over a lease's renewal, so that leases have any age at the cut."""
 
-PLURALS = {"Deployment": "deployments", "StatefulSet": "statefulsets", "DaemonSet": "daemonsets"} | {
-    kind: f"{kind.lower()}s" for kind in ("Node", "Pod", "Service", "Namespace")
+PLURALS = {f"{kind}Set": f"{kind.lower()}sets" for kind in ("Replica", "Stateful", "Daemon")} | {
+    kind: f"{kind.lower()}s"
+    for kind in ("Node", "Pod", "Service", "Namespace", "Deployment", "PodDisruptionBudget")
 }
 
 
@@ -64,13 +65,19 @@ def _has_accounts(cluster: Cluster) -> bool:
 
 def _is_settled(cluster: Cluster, nodes: Sequence[Manifest]) -> bool:
     pods = list(cluster.items("pods"))
-    wanted = sum(_replicas(each) for kind in ("deployments", "statefulsets") for each in cluster.items(kind))
+    wanted = sum(map(_replicas, _workloads(cluster)))
     wanted += len(nodes) * len(list(cluster.items("daemonsets")))
     bare = sum(not each["metadata"].get("ownerReferences") for each in pods)
     ready = all(
         each.ready == "True" and len(each.taints) == _own_taints(nodes, each.name) for each in cluster.nodes()
     )
     return ready and len(pods) == wanted + bare and all(each.ready for each in cluster.pods())
+
+
+def _workloads(cluster: Cluster) -> Iterator[dict[str, Any]]:
+    """Those that nobody else made."""
+    for kind in ("deployments", "replicasets", "statefulsets"):
+        yield from (each for each in cluster.items(kind) if not each["metadata"].get("ownerReferences"))
 
 
 def _replicas(obj: dict[str, Any]) -> int:

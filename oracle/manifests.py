@@ -25,17 +25,21 @@ def node(
     taints: tuple[str, ...] = (),
     cpu: str = "8",
     pods: int = 110,
+    cordoned: bool = False,
 ) -> Manifest:
     """A node as its kubelet registers it. `taints` read "key=value:Effect"."""
     own = {HOSTNAME: name, **(labels or {})} | ({ZONE: zone} if zone else {})
     if control_plane:
         own[CONTROL_PLANE], taints = "", (*taints, f"{CONTROL_PLANE}=:NoSchedule")
+    if cordoned:
+        taints = (*taints, "node.kubernetes.io/unschedulable=:NoSchedule")
     room = {"cpu": cpu, "memory": "32Gi", "pods": str(pods)}
     return {
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": {"name": name, "labels": own},
-        "spec": {"taints": [_taint(each) for each in taints]} if taints else {},
+        "spec": ({"taints": [_taint(each) for each in taints]} if taints else {})
+        | ({"unschedulable": True} if cordoned else {}),
         "status": {
             "capacity": room,
             "allocatable": room,
@@ -49,14 +53,17 @@ def pod_spec(
     tolerations: list[Manifest] | None = None,
     affinity: Manifest | None = None,
     cpu: str = "20m",
+    host_port: int = 0,
     **more: Any,
 ) -> Manifest:
     """A Pod with one container; `more` are fields of its spec."""
-    container = {
+    container: Manifest = {
         "name": "app",
         "image": "app",
         "resources": {"requests": {"cpu": cpu, "memory": "70Mi"}},
     }
+    if host_port:
+        container["ports"] = [{"containerPort": host_port, "hostPort": host_port}]
     spec: Manifest = {"containers": [container], **more}
     if tolerations is not None:
         spec["tolerations"] = tolerations
@@ -107,6 +114,16 @@ def bare_pod(name: str, **spec: Any) -> Manifest:
     """A Pod that nobody makes again."""
     metadata = {"name": name, "namespace": "shop", "labels": {"app": name}}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": pod_spec(**spec)}
+
+
+def budget(name: str, labels: dict[str, str], **spec: Any) -> Manifest:
+    """A PodDisruptionBudget."""
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": name, "namespace": "shop"},
+        "spec": {"selector": {"matchLabels": labels}, **spec},
+    }
 
 
 def kube_dns(replicas: int = 2, *, affinity: Manifest | None = None, **more: Any) -> list[Manifest]:
@@ -171,15 +188,16 @@ def rather_on(key: str, value: str, weight: int = 50) -> Manifest:
 
 
 def spread(
-    labels: dict[str, str], key: str = HOSTNAME, *, hard: bool = True, skew: int = 1
+    labels: dict[str, str], key: str = HOSTNAME, *, hard: bool = True, skew: int = 1, **more: Any
 ) -> list[Manifest]:
-    """Evenly over the values of a node's label."""
+    """Evenly over the values of a node's label; `more` are fields of the constraint."""
     return [
         {
             "maxSkew": skew,
             "topologyKey": key,
             "whenUnsatisfiable": "DoNotSchedule" if hard else "ScheduleAnyway",
             "labelSelector": {"matchLabels": labels},
+            **more,
         }
     ]
 

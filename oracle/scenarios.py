@@ -15,17 +15,20 @@ from oracle.manifests import (
     DNS_LABELS,
     ZONE,
     bare_pod,
+    budget,
     daemon_set,
     deployment,
     kube_dns,
     node,
     only_on,
+    pod_spec,
     preferred,
     rather_on,
     required,
     spread,
     stateful_set,
     unreachable_for,
+    workload,
 )
 
 if TYPE_CHECKING:
@@ -93,6 +96,21 @@ def _scenario(name: str, about: str, count: int = 3, **more: object) -> Scenario
 
 STORY, DAEMONS = kube_dns(), daemon_set()
 CART = {"app": "cart"}
+
+DNS_APART = {**only_on(WITHOUT_ROLE), "podAntiAffinity": required(DNS_LABELS)}
+FULL = {"cpu": "950m", "nodeSelector": {"pool": "shop"}}
+"""Of a node of one CPU, so much that kube-dns has no room beside it."""
+
+
+def full_pool() -> tuple[Manifest, ...]:
+    """Two nodes for kube-dns, and two that a shop fills."""
+    shop = (node(f"worker-{at}", cpu="1", labels={"pool": "shop"}) for at in (3, 4))
+    return (*workers(2), *shop)
+
+
+def toleration(**fields: object) -> list[Manifest]:
+    return [{"effect": "NoExecute", **fields}]
+
 
 SCENARIOS = (
     # -- zones -------------------------------------------------------------------------------------------
@@ -337,5 +355,125 @@ SCENARIOS = (
         "--node-eviction-rate 0.5",
         nodes=workers(8, zones=("a",)),
         flags=("--node-eviction-rate=0.5",),
+    ),
+    # -- what clusters also have --------------------------------------------------------------------------
+    _scenario(
+        "1+4 preemption",
+        "kube-dns makes itself room on full nodes",
+        nodes=full_pool(),
+        cut=("worker-[12]",),
+        workloads=(*kube_dns(affinity=DNS_APART), deployment("cart", 2, **FULL)),
+    ),
+    _scenario(
+        "1+4 preemption beside a budget",
+        "who has no budget gives way",
+        nodes=full_pool(),
+        cut=("worker-1",),
+        workloads=(
+            *kube_dns(affinity=DNS_APART),
+            budget("till", {"app": "till"}, minAvailable=1),
+            deployment("till", 1, **FULL),
+            deployment("cart", 1, **FULL),
+        ),
+    ),
+    _scenario(
+        "1+4 spread honours taints",
+        "a lost zone isn't counted: its Pods go to the other one",
+        nodes=workers(4, zones=("a", "b")),
+        cut=("worker-1", "worker-3"),
+        workloads=(
+            *STORY,
+            deployment("cart", 4, topologySpreadConstraints=spread(CART, ZONE, nodeTaintsPolicy="Honor")),
+        ),
+    ),
+    _scenario(
+        "1+4 spread over two zones at least",
+        "minDomains: the zone that is left is one too few",
+        nodes=workers(4, zones=("a", "b")),
+        cut=("worker-1", "worker-3"),
+        workloads=(
+            *STORY,
+            deployment(
+                "cart",
+                4,
+                topologySpreadConstraints=spread(
+                    CART, ZONE, nodeTaintsPolicy="Honor", minDomains=2, matchLabelKeys=["pod-template-hash"]
+                ),
+            ),
+        ),
+    ),
+    _scenario(
+        "1+4 dns spread over zones",
+        "kube-dns waits for its zone",
+        nodes=workers(4, zones=("a", "b")),
+        cut=("worker-1", "worker-3"),
+        workloads=(*kube_dns(topologySpreadConstraints=spread(DNS_LABELS, ZONE)), deployment("cart", 3)),
+    ),
+    _scenario(
+        "1+2 odd tolerations",
+        "without key, without operator, negative, two for one taint, for everything",
+        count=2,
+        workloads=(
+            *STORY,
+            deployment("keyless", 1, tolerations=toleration(operator="Exists", tolerationSeconds=3)),
+            deployment(
+                "equal", 1, tolerations=toleration(key="node.kubernetes.io/unreachable", tolerationSeconds=7)
+            ),
+            deployment("negative", 1, tolerations=unreachable_for(-5)),
+            deployment("twice", 1, tolerations=[*unreachable_for(30), *unreachable_for(10)]),
+            deployment("anything", 1, tolerations=[{"operator": "Exists"}]),
+        ),
+    ),
+    _scenario(
+        "1+5 host ports and a cordoned node",
+        "one gate a node, and a node that takes none",
+        nodes=(*workers(4), node("worker-5", cordoned=True)),
+        cut=("worker-[12]",),
+        workloads=(*STORY, deployment("gate", 3, host_port=8443)),
+    ),
+    _scenario(
+        "1+4 nodes that don't count",
+        "with exclude-disruption two of a zone's five are no disruption",
+        nodes=(
+            *workers(2),
+            *(
+                node(f"rack-{at}.shop.example", labels={"node.kubernetes.io/exclude-disruption": ""})
+                for at in (1, 2)
+            ),
+        ),
+        cut=("worker-*", "rack-*"),
+    ),
+    _scenario(
+        "1+4 rather elsewhere",
+        "PreferNoSchedule: the other node first",
+        nodes=(*workers(3), node("worker-4", taints=("old=:PreferNoSchedule",))),
+        cut=("worker-[12]",),
+        workloads=(*STORY, deployment("cart", 4), DAEMONS),
+    ),
+    _scenario(
+        "2+12 a zone and a half",
+        "one of three zones lost whole, half of another",
+        nodes=workers(12, zones=("a", "b", "c")),
+        late=control_planes(2),
+        cut=("worker-1", "worker-4", "worker-7", "worker-10", "worker-2", "worker-5"),
+        workloads=(*kube_dns(3), deployment("cart", 12)),
+    ),
+    _scenario(
+        "1+3 other flags",
+        "the monitor looks every 2 s, and 75 % is no disruption",
+        flags=("--node-monitor-period=2s", "--unhealthy-zone-threshold=0.8"),
+    ),
+    _scenario(
+        "1+3 more owners",
+        "a StatefulSet that needn't keep order, a ReplicaSet of its own, within a budget",
+        cut=("worker-[12]",),
+        workloads=(
+            *STORY,
+            budget("db", {"app": "db"}, maxUnavailable=1),
+            workload(
+                "StatefulSet", "db", pod_spec(), replicas=4, serviceName="db", podManagementPolicy="Parallel"
+            ),
+            workload("ReplicaSet", "cart", pod_spec(), replicas=3),
+        ),
     ),
 )

@@ -50,7 +50,7 @@ def _tried(world: World, plan: Plan, samples: int, seed: int) -> Iterator[tuple[
     for each in MITIGATIONS.values():
         changed = each.apply(world, plan)
         if changed is not world:
-            yield each, rehearse(changed, plan, samples=samples, seed=seed)
+            yield each, rehearse(changed, plan, samples=samples, seed=seed, with_timeline=False)
 
 
 def chance_of(found: Prediction, *states: Dns) -> float:

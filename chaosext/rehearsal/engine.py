@@ -29,7 +29,7 @@ from chaosext.rehearsal.sidecars import Sidecars
 from chaosext.rehearsal.stage import HERE_TO_STAY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from chaosext.rehearsal.board import Group
     from chaosext.rehearsal.chance import Draw
@@ -49,6 +49,9 @@ CREATES_WITHIN_S, BINDS_WITHIN_S = (0.01, 0.3), (0.01, 0.15)
 
 AFTER_ROLLBACK_S = 60.0
 """How long a rollback that is only imagined is played."""
+
+LOWEST_BELOW_ZERO = 2**31
+"""`minSumPrioritiesScoreFunc` adds it to each priority, so that fewer Pods are always cheaper."""
 
 FEW_TIES = 4
 """Up to so many equally good nodes for kube-dns, each of them is played."""
@@ -291,18 +294,21 @@ class _Play:
         self._wait_for_opening(t)
 
     def _preempt(self, t: float, pod: Followed) -> None:
-        """Room is made where it costs least: lower priorities, then fewer Pods (`pickOneNodeForPreemption`)."""
+        """Room is made where it costs least (`pickOneNodeForPreemption`): lower priorities, then fewer Pods. The last
+        rule, by Pods' start times, is as good as chance.
+        """
         spec, closed = pod.group.spec, self._closed(pod.group, t)
-        choices = [
-            (victims[-1].spec.priority, len(victims), node, victims)
+        choices = {
+            node: victims
             for node in self._stage.board.standing(spec).allowed
             if not closed(node) and (victims := self._placement.victims(spec, node))
-        ]
+        }
         if not choices:
             return
         pod.has_preempted = True
-        *_, node, victims = min(choices, key=lambda choice: choice[:3])
-        for group in victims:
+        costs = {node: _cost(victims) for node, victims in choices.items()}
+        node = self._pick(pod, [node for node, cost in costs.items() if cost == min(costs.values())])
+        for group in choices[node]:
             victim = self._scene.somebody(group, node)
             if victim is not None:
                 self._scene.mark(
@@ -370,3 +376,9 @@ class _Play:
             t += self._between(0.01, 0.05)
             self._scene.mark(t, Kind.POD_DELETED, pod.subject, f"on {self._scene.name(pod.node)}", PLAN)
             self._delete(t, pod)
+
+
+def _cost(victims: Sequence[Group]) -> tuple[int, int, int]:
+    """The highest priority among them, the sum of all (from 0 for the lowest there is), and how many they are."""
+    priorities = [group.spec.priority for group in victims]
+    return max(priorities), sum(each + LOWEST_BELOW_ZERO for each in priorities), len(priorities)

@@ -134,7 +134,7 @@ class Sweep:
     def _prediction(self, scenario: Scenario, plan: Plan) -> Prediction:
         world = mitigated(self._world, plan, scenario.mitigations)
         rehearsal = self._rehearsal if world is self._world else Rehearsal(world)
-        return rehearsal.of(plan, samples=self._samples, seed=scenario.seed)
+        return rehearsal.of(plan, samples=self._samples, seed=scenario.seed, with_timeline=False)
 
 
 def _row(scenario: Scenario, plan: Plan, found: Prediction) -> dict[str, Any]:

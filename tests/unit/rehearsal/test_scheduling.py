@@ -152,6 +152,38 @@ def test_spread_does_not_count_terminating_pods() -> None:
     assert feasible(where, spec) == ["a", "b", "c"]
 
 
+def test_a_lost_node_is_no_domain_where_taints_count() -> None:
+    """matchNodeInclusionPolicies in plugins/podtopologyspread/common.go; Ignore is the default."""
+    honours = Spread(
+        max_skew=1, topology_key=ZONE, required=True, selector=like(app="new"), honours_taints=True
+    )
+    spec = PodSpec(labels={"app": "new"}, spreads=(honours,))
+    assert feasible(placement(THREE, (on("a", spec),)), spec, closed=(2,)) == ["a", "b"]
+    ignores = replace(spec, spreads=(replace(honours, honours_taints=False),))
+    assert feasible(placement(THREE, (on("a", ignores),)), ignores, closed=(2,)) == []
+
+
+def test_too_few_domains_are_as_empty_ones() -> None:
+    """minDomains: `minMatchNum` in plugins/podtopologyspread/filtering.go."""
+    spread = Spread(max_skew=1, topology_key=ZONE, required=True, selector=like(app="new"), min_domains=3)
+    spec = PodSpec(labels={"app": "new"}, spreads=(spread,))
+    assert feasible(placement(THREE, (on("a", spec), on("c", spec))), spec) == []
+    enough = replace(spec, spreads=(replace(spread, min_domains=2),))
+    assert feasible(placement(THREE, (on("a", enough), on("c", enough))), enough) == ["a", "b", "c"]
+
+
+def test_what_is_known_of_a_board_is_forgotten_where_a_pod_came() -> None:
+    """Another play of the same board finds it as it was."""
+    spec = PodSpec(labels={"app": "new"}, requests=Resources(cpu_m=1500))
+    board = Board(World(nodes=THREE, pods=()))
+    group = board.group("shop", spec)
+    first, second = (Placement(board, Sampled(0, 0, 1, None)) for _ in range(2))
+    assert feasible(first, spec) == ["a", "b", "c"]
+    first.add(group, 0)
+    assert (feasible(first, spec), feasible(second, spec)) == (["b", "c"], ["a", "b", "c"])
+    assert (best(first, spec), best(second, spec)) == (["c"], ["a", "b", "c"])
+
+
 def test_preferred_anti_affinity_spreads() -> None:
     apart = Affinity(avoided_pods=((100, PodTerm(topology_key=HOST, selector=like(app="new"))),))
     spec = PodSpec(labels={"app": "new"}, affinity=apart)
