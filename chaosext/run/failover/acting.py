@@ -11,7 +11,7 @@ from chaosext.model.errors import ChaosextError, Inconclusive, Refused
 from chaosext.model.finding import Status
 from chaosext.model.timeline import Kind
 from chaosext.nodes.entry import when
-from chaosext.run.failover.door import require_entry, require_member
+from chaosext.run.failover.door import require_entry_to_act, require_member
 from chaosext.run.watch.asking import ask_steady_state
 from chaosext.safety.entry_log import Changed, write_as_found, write_changing
 from chaosext.steady.entry import judge_ratio
@@ -56,7 +56,7 @@ def failover_named(mode: str | None) -> Failover | None:
 
 def set_failover(settings: Settings, context: RunContext, mode: Failover | None) -> dict[str, Any]:
     """Say who may take the context's cluster out: `mode`, by default what `chaosext_failover` says."""
-    entry, wanted = require_entry(settings), mode or settings.failover
+    entry, wanted = require_entry_to_act(settings), mode or settings.failover
     mine = require_member(entry, settings.cluster_at_entry)
     if mine.failover is not wanted:
         _remember(context, entry, mine)
@@ -74,7 +74,7 @@ def drain(
     """
     if context.gate_failed:
         return {"skipped": SKIPPED}
-    entry = require_entry(settings)
+    entry = require_entry_to_act(settings)
     mine = require_member(entry, cluster or settings.cluster_at_entry)
     if mine.drained:
         return {"cluster": mine.cluster, "skipped": "it was drained already"}
@@ -101,7 +101,7 @@ def restore(
     Raises `Inconclusive` where it does not within `settle_s` seconds (then it stays drained), or where the entry's own
     check does not let it in; `Refused` for another cluster than the context's, whose steady state nobody could ask.
     """
-    entry, name = require_entry(settings), cluster or settings.cluster_at_entry
+    entry, name = require_entry_to_act(settings), cluster or settings.cluster_at_entry
     if name != settings.cluster_at_entry:
         raise Refused(
             f"cluster {name!r} is not that of context {settings.context}", "restore it by its own run"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from chaosext.model.errors import Refused
 from chaosext.nodes.docker import DockerShell
 from chaosext.nodes.entry import EnvoyEntry
+from chaosext.safety.pin import read_pins
 
 if TYPE_CHECKING:
     from chaosext.model.entry import Member
@@ -34,6 +35,19 @@ def require_entry(settings: Settings) -> Entry:
             "name its container, or `auto` on a testbed that is up with --clusters 2",
         )
     return entry
+
+
+def require_entry_to_act(settings: Settings) -> Entry:
+    """The entry, for whoever changes it. Raises `Refused` where the context is not pinned, too.
+
+    No API server is asked: a drain is what helps while one doesn't answer.
+    """
+    if settings.context not in read_pins():
+        raise Refused(
+            f"context {settings.context} is not pinned, so nothing says which cluster is meant",
+            f"look at it, then `chaosext pin --context {settings.context}`",
+        )
+    return require_entry(settings)
 
 
 def require_member(entry: Entry, cluster: str) -> Member:
