@@ -13,6 +13,7 @@ from chaosext.model.timeline import Kind
 from chaosext.model.verdict import Outcome
 from chaosext.report.account import Account
 from chaosext.report.advice import what_to_do
+from chaosext.report.customers import told
 from chaosext.report.losses import FELT, SHORT, losses
 from chaosext.report.story import causes
 from chaosext.report.units import capital, count, duration
@@ -131,6 +132,7 @@ def _last(steps: Iterable[Step], kind: Kind) -> Step | None:
 def _how_long(data: RunData) -> Iterator[str]:
     felt = _felt(data.result)
     yield from (f"{SHORT[each.lane]}: {each.worst}." for each in felt)
+    yield from told(data)
     if not felt:
         yield _not_felt(data, "There was no outage to measure.")
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from chaosext.report.answers import answers, headline
+from chaosext.report.customers import way_out
 from chaosext.report.story import causes
 from chaosext.report.unseen import unseen
 
@@ -28,6 +29,7 @@ def document(data: RunData) -> dict[str, Any]:
         "activities": [_activity(each) for each in data.activities],
         "prediction": [_predicted(each) for each in data.prediction],
         "sentinels": data.sentinels,
+        "customers": found.to_json() if (found := way_out(data)) else None,
         "not_known": list(unseen(data)),
     }
 
