@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from chaosext.cluster.objects import ZONE_LABEL, BgpPeer
 from chaosext.rehearsal.eviction import NO_EXECUTE
+from chaosext.rehearsal.nodelocal import NAME, NAMESPACE, manifests
 from chaosext.rehearsal.routing import Routes, unannounced
 from chaosext.rehearsal.selection import behind, fits_node
 from chaosext.rehearsal.world import (
@@ -45,9 +46,6 @@ LONG_S = 3600
 ROLLED_OUT_WITHIN = "5m"
 
 CRD_GROUP = "crd.projectcalico.org/v1"
-
-NODELOCAL_IP = "169.254.20.10"
-"""The address that Kubernetes' own manifest suggests (cluster/addons/dns/nodelocaldns)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,14 +227,12 @@ def _cache_locally(world: World, plan: Plan) -> World:
 
 def _how_to_cache(world: World, plan: Plan) -> str:
     address = next(iter(world.dns.cluster_ips), "") if world.dns else ""
-    names = {"LOCAL__DNS": NODELOCAL_IP, "DNS__DOMAIN": "cluster.local", "DNS__SERVER": address}
-    edits = "; ".join(f"s/__PILLAR__{name}__/{value}/g" for name, value in names.items())
-    version = world.control_plane.version or "your version"
+    objects = manifests(address, dict(world.dns.selector) if world.dns else {})
     return "\n".join(
         (
-            f"# nodelocaldns.yaml: cluster/addons/dns/nodelocaldns in Kubernetes' sources of {version}",
-            "# (for kube-proxy in iptables mode; for IPVS see Kubernetes' documentation of NodeLocal DNSCache)",
-            f"sed '{edits}' nodelocaldns.yaml | kubectl apply --filename -",
+            "# for kube-proxy in iptables or nftables mode; the nodes must be able to pull the image",
+            f"kubectl apply --filename - <<'EOF'\n{json.dumps(objects, separators=(',', ':'))}\nEOF",
+            f"kubectl --namespace {NAMESPACE} rollout status daemonset/{NAME} --timeout {ROLLED_OUT_WITHIN}",
         )
     )
 

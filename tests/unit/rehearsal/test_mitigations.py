@@ -166,9 +166,13 @@ def test_a_zone_is_a_label() -> None:
 
 
 def test_nodelocal_dns_is_given_kube_dns_address() -> None:
-    assert "s/__PILLAR__DNS__SERVER__/10.2.112.10/g" in MITIGATIONS["nodelocal-dns"].how(
-        STORY, plan_of(STORY)
-    )
+    how = MITIGATIONS["nodelocal-dns"].how(STORY, plan_of(STORY)).splitlines()
+    assert how[1] == "kubectl apply --filename - <<'EOF'"
+    objects = {each["kind"]: each for each in json.loads(how[2])["items"]}
+    assert "bind 169.254.20.10 10.2.112.10\n" in objects["ConfigMap"]["data"]["Corefile"]
+    (cache,) = objects["DaemonSet"]["spec"]["template"]["spec"]["containers"]
+    assert "169.254.20.10,10.2.112.10" in cache["args"]
+    assert objects["Service"]["spec"]["selector"] == STORY.dns.selector if STORY.dns else False
 
 
 # -- advice --------------------------------------------------------------------------------------------------
