@@ -77,6 +77,7 @@ def kustomize(composed: Composed) -> dict[str, str]:
 def helm_values(composed: Composed) -> dict[str, str]:
     """`helm install -f values.yaml … deploy/helm/chaosext`: the settings with all defaults, and the files."""
     settings = composed.settings.model_dump(mode="json")
+    settings["limits"] = composed.settings.limits.model_dump(mode="json", exclude_defaults=True)
     image = settings["image"] or runner_image()
     return {"values.yaml": as_yaml({**settings, "image": image, "files": composed.files})}
 

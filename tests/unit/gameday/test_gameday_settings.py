@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from gamedays import EXPERIMENTS, ROOT, UID, settings, values, written
 
 from chaosext.cli.main import cli, invoke
-from chaosext.gameday.composing import compose
+from chaosext.gameday.composing import compose, helm_values
 from chaosext.gameday.experiment import effective
 from chaosext.gameday.settings import Settings, read_settings
 from chaosext.model.errors import Refused
@@ -205,6 +205,6 @@ class TestCommand:
 def test_defaults_are_those_that_the_chart_has() -> None:
     chart = yaml.safe_load((ROOT / "deploy/helm/chaosext/values.yaml").read_text())
     assert chart.pop("create_namespace") is False
-    given = settings().model_dump(mode="json")
-    required = {*values(), "image"}
-    assert {**chart, "limits": given["limits"]} == {key: given[key] for key in given if key not in required}
+    given = yaml.safe_load(helm_values(compose(settings(), EXPERIMENTS))["values.yaml"])
+    required = {*values(), "image", "files", "node_selector"}  # Helm would merge the last
+    assert chart == {key: given[key] for key in given if key not in required}
