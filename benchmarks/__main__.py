@@ -1,10 +1,10 @@
-"""`python -m benchmarks [testbed|latency|run|sentinel …]`: all of them by default."""
+"""`python -m benchmarks [testbed|latency|run|rehearsal|oracle …]`: all of them by default."""
 
 from __future__ import annotations
 
 import sys
 
-from benchmarks import latency, rehearsal, report, sentinel, testbed, whole_run
+from benchmarks import latency, oracle, rehearsal, report, sentinel, testbed, whole_run
 
 BENCHMARKS = {
     "testbed": testbed.main,
@@ -12,6 +12,7 @@ BENCHMARKS = {
     "run": whole_run.main,
     "report": report.main,
     "rehearsal": rehearsal.main,
+    "oracle": oracle.main,
     "sentinel": sentinel.main,
 }
 """In this order, because the first one measures best while no other testbed is up; the next two bring one up."""

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 LIKELIEST_SHARE = 0.9
 """Of the scenarios that were repeated: in so many the outcome seen most often is the one predicted likeliest."""
 
+LATE_S, ATTEMPTS = 1.0, 3
+"""A machine so late says little about Kubernetes' times: the scenario is played again, so often in all."""
+
 APART_S = 6.0
 """Between two starts: a control plane that comes up takes a core for itself."""
 
@@ -100,7 +103,7 @@ def _played(plays: Sequence[tuple[Scenario, int]], options: argparse.Namespace) 
             time.sleep(APART_S if options.jobs > 1 else 0)
         try:
             with progress.stage(f"{scenario.name}, seed {seed}"):
-                recording = play(scenario, seed, programs, directory)
+                recording = _punctual(scenario, seed, programs, directory, progress)
         except ChaosextError as error:
             progress.line(f"{scenario.name}, seed {seed}: {error}")
             return None
@@ -116,11 +119,24 @@ def _played(plays: Sequence[tuple[Scenario, int]], options: argparse.Namespace) 
         return [each.result() for each in started]
 
 
+def _punctual(
+    scenario: Scenario, seed: int, programs: Programs, directory: Path, progress: Progress
+) -> Recording:
+    """Played again where the machine was too late to say anything about Kubernetes' times; the most punctual one."""
+    found: list[Recording] = []
+    while len(found) < ATTEMPTS and not any(each.late_s < LATE_S for each in found):
+        found.append(play(scenario, seed, programs, directory / str(len(found))))
+        if found[-1].late_s >= LATE_S:
+            late = f"the CPU came {found[-1].late_s:.1f} s late; fewer --jobs help"
+            progress.line(f"{scenario.name}, seed {seed}: {late}")
+    return min(found, key=lambda each: each.late_s)
+
+
 def _print(comparisons: Sequence[Comparison], counts: Iterable[Calibration], likeliest: float) -> None:
     for each in comparisons:
         ways = ", ".join(f"{state} {chance:.0%}" for state, chance in each.outcomes)
         word = "ok  " if each.is_foreseen and not each.misses else "MISS"
-        late = f", CPU {each.late_s:.1f} s late" if each.late_s >= 1 else ""
+        late = f", CPU {each.late_s:.1f} s late" if each.late_s >= LATE_S else ""
         print(f"{word} {each.scenario}: {each.observed} (predicted {ways}), {each.events} events{late}")
         for miss in each.misses:
             print(f"       {miss}")

@@ -16,6 +16,7 @@ from chaosext.cluster.client import Cluster
 from chaosext.model.errors import ChaosextError, Unreachable
 from chaosext.testbed.commands import run_command
 from chaosext.testbed.images import recipes
+from chaosext.testbed.images.cache import is_kept
 from chaosext.testbed.images.gobuild import ensure_go_commands
 
 if TYPE_CHECKING:
@@ -59,6 +60,12 @@ class Programs:
             kubernetes=ensure_go_commands(recipes.kubernetes(), progress),
             kwok=ensure_go_commands(recipes.kwok(), progress),
         )
+
+    @classmethod
+    def are_built(cls) -> bool:
+        """They are kept from before."""
+        builds = (recipes.etcd(), recipes.kubernetes(), recipes.kwok())
+        return all(is_kept(build.name, build.inputs) for build in builds)
 
 
 class ControlPlane:
