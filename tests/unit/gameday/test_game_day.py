@@ -1,0 +1,325 @@
+"""A game day: what is refused touches nothing and is told, as is what was run, and what earlier runs had left."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from gamedays import EXPERIMENTS, UID, settings
+
+from chaosext.cluster.client import Cluster, NotFound
+from chaosext.gameday import playing
+from chaosext.gameday.announcing import LONGEST_NOTE, Subject, event
+from chaosext.gameday.permissions import REVIEWS
+from chaosext.gameday.playing import GameDay
+from chaosext.gameday.rights import rights
+from chaosext.gameday.running import Ran, Told, run_experiment
+from chaosext.gameday.seat import is_in_cluster, kubeconfig
+from chaosext.gameday.sending import Addresses
+from chaosext.gameday.telling import tell
+from chaosext.model.errors import Unreachable, Unsafe
+
+if TYPE_CHECKING:
+    from chaosext.gameday.settings import Settings
+
+JOB = Subject(kind="Job", name="night-1", namespace="chaosext", uid="u-1")
+
+
+@dataclass
+class FakeCluster:
+    """An API server that grants all but `denied`, has the CronJob or not, and keeps Events."""
+
+    uid: str = UID
+    denied: frozenset[str] = frozenset()
+    cron_job: dict[str, Any] | None = None
+    events: list[dict[str, Any]] = field(default_factory=list)
+    takes_events: bool = True
+    context: str = "prod-eu"
+    server: str = "https://10.0.0.1"
+    ca_sha256: str = ""
+
+    def namespace_uid(self, _name: str) -> str:
+        return self.uid
+
+    def request(self, method: str, path: str, *, body: Any = None, **_: Any) -> dict[str, Any]:
+        if path == REVIEWS:
+            asked = body["spec"]["resourceAttributes"]
+            named = next(str(each) for each in rights("night", "chaosext") if each.attributes() == asked)
+            return {"status": {"allowed": named not in self.denied}}
+        if path.endswith("/events"):
+            if not self.takes_events:
+                raise Unreachable("no answer")
+            self.events.append(body)
+            return body
+        if self.cron_job is None:
+            raise NotFound("no such CronJob")
+        return self.cron_job
+
+    @property
+    def said(self) -> list[tuple[str, str, str]]:
+        return [(each["reason"], each["type"], each["message"]) for each in self.events]
+
+
+@dataclass
+class Clear:
+    done: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    unsafe: bool = False
+
+    def require_clear(self) -> None:
+        if self.unsafe:
+            raise Unsafe("run x may still cut cp-1", "nft delete table …")
+
+
+@dataclass
+class Day:
+    """A game day with everything around it played."""
+
+    monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path
+    cluster: FakeCluster = field(default_factory=FakeCluster)
+    sweeps: list[Clear] = field(default_factory=lambda: [Clear()])
+    ran: Ran = field(default_factory=lambda: Ran(exit_code=0, result=RESULT))
+    runs: list[tuple[Path, tuple[str, ...]]] = field(default_factory=list)
+
+    def play(self, wanted: Settings | None = None) -> dict[str, Any]:
+        sweeps = iter(self.sweeps)
+        self.monkeypatch.setattr(Cluster, "connect", lambda *_: self.cluster)
+        self.monkeypatch.setattr(playing, "sweep_earlier", lambda *_: next(sweeps))
+        self.monkeypatch.setattr(playing, "run_experiment", self._run)
+        day = GameDay(
+            settings=wanted or settings(),
+            beside=EXPERIMENTS,
+            results=self.tmp_path,
+            subject=JOB,
+            addresses=Addresses(settings=wanted or settings(), root=self.tmp_path),
+            told=Told(),
+            say=lambda _: None,
+        )
+        return tell(day, day.play()).to_json()
+
+    def _run(self, path: Path, options: list[str], _told: Told) -> Ran:
+        self.runs.append((path, tuple(options)))
+        return self.ran
+
+
+RESULT = {"verdict": "passed", "reasons": [], "run": "r1", "experiment": "Control plane", "duration_s": 3.5}
+
+
+@pytest.fixture
+def day(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Day:
+    return Day(monkeypatch, tmp_path)
+
+
+class TestRefusals:
+    def refused(self, day: Day, wanted: Settings | None = None) -> str:
+        record = day.play(wanted)
+        assert (record["verdict"], record["exit_code"], record["run"]) == ("refused", 20, "")
+        assert day.runs == []
+        ((reason, kind, message),) = day.cluster.said
+        assert (reason, kind) == ("GameDayRefused", "Warning")
+        assert record["reasons"][0] in message
+        return message
+
+    def test_another_cluster(self, day: Day) -> None:
+        day.cluster.uid = "another"
+        assert "cluster.kube_system_uid: this cluster's is another" in self.refused(day)
+
+    def test_suspended_in_the_settings(self, day: Day) -> None:
+        assert "suspend: game day chaosext/night is suspended" in self.refused(day, settings(suspend=True))
+
+    def test_suspended_by_hand(self, day: Day) -> None:
+        day.cluster.cron_job = {"spec": {"suspend": True}}
+        assert "is suspended" in self.refused(day)
+
+    def test_a_webhook_that_has_no_secret(self, day: Day) -> None:
+        assert "webhook: the Secret has no readable key" in self.refused(
+            day, settings(webhook={"secret": "hook"})
+        )
+
+    def test_an_experiment_that_is_not_there(self, day: Day) -> None:
+        assert "none.yaml" in self.refused(day, settings(experiment="none.yaml"))
+
+    @pytest.mark.parametrize("right", list(rights("night", "chaosext")), ids=str)
+    def test_each_permission_by_its_name(self, day: Day, right: Any) -> None:
+        day.cluster.denied = frozenset({str(right)})
+        assert f"missing permission: {right} (to {right.why})" in self.refused(day)
+
+
+def test_what_may_still_cut_is_unsafe_and_nothing_is_run(day: Day) -> None:
+    day.sweeps = [Clear(unsafe=True)]
+    record = day.play()
+    assert (record["verdict"], record["exit_code"], day.runs) == ("unsafe", 40, [])
+    assert day.cluster.said[-1][:2] == ("GameDayUnsafe", "Warning")
+
+
+class TestRun:
+    def test_it_is_the_experiment_with_the_settings_in_it(self, day: Day) -> None:
+        record = day.play(settings(configuration={"ttl_s": 60}, expect="deviated"))
+        ((path, options),) = day.runs
+        assert yaml.safe_load(path.read_text())["configuration"]["ttl_s"] == 60
+        assert options == ("--context", "prod-eu", "--expect", "deviated")
+        assert (record["verdict"], record["exit_code"], record["run"]) == ("passed", 0, "r1")
+        assert [each[:2] for each in day.cluster.said] == [
+            ("GameDayBegins", "Normal"),
+            ("GameDayPassed", "Normal"),
+        ]
+
+    def test_its_exit_code_and_reasons_are_the_game_days(self, day: Day) -> None:
+        day.ran = Ran(exit_code=10, result={**RESULT, "verdict": "deviated", "reasons": ["DNS died"]})
+        record = day.play()
+        assert (record["verdict"], record["exit_code"], record["reasons"]) == ("deviated", 10, ["DNS died"])
+        assert day.cluster.said[-1] == ("GameDayDeviated", "Warning", "deviated (exit 10): DNS died")
+
+    def test_what_it_refuses_itself_is_told_as_well(self, day: Day) -> None:
+        day.ran = Ran(exit_code=20, result={"verdict": "refused", "reasons": ["stop condition is true"]})
+        record = day.play()
+        assert (record["verdict"], record["run"], record["facts"]) == ("refused", "", None)
+        assert day.cluster.said[-1][0] == "GameDayRefused"
+
+    def test_what_earlier_runs_left_is_told_first(self, day: Day) -> None:
+        day.sweeps = [Clear(done=("swept: cut of run r0 on cp-1 (expired)",))]
+        record = day.play()
+        assert record["swept"] == ["swept: cut of run r0 on cp-1 (expired)"]
+        assert day.cluster.said[0] == ("EarlierRunSwept", "Warning", "swept: cut of run r0 on cp-1 (expired)")
+
+    def test_one_that_is_killed_is_swept_after_at_once(self, day: Day) -> None:
+        day.ran = Ran(exit_code=-9, result=None)
+        day.sweeps = [Clear(), Clear(done=("swept: cut of run r1 on cp-1 (orphaned)",))]
+        record = day.play()
+        assert (record["verdict"], record["exit_code"]) == ("inconclusive", 30)
+        assert record["swept"] == ["swept: cut of run r1 on cp-1 (orphaned)"]
+        assert "without a result (-9)" in record["reasons"][0]
+
+
+class TestKeeping:
+    def test_each_game_day_is_a_line(self, day: Day) -> None:
+        first, second = day.play(), None
+        day.sweeps = [Clear()]
+        second = day.play()
+        lines = (day.tmp_path / "gamedays.jsonl").read_text().splitlines()
+        assert [json.loads(line) for line in lines] == [first, second]
+
+    def test_only_the_newest_runs_are_kept(self, day: Day) -> None:
+        runs = day.tmp_path / "run"
+        for number in range(5):
+            (runs / f"r{number}").mkdir(parents=True)
+        (runs / "latest").symlink_to("r4")
+        day.play(settings(results={"keep": 2}))
+        assert sorted(path.name for path in runs.iterdir()) == ["latest", "r3", "r4"]
+
+    def test_no_event_is_no_reason_for_another_verdict(self, day: Day) -> None:
+        day.cluster.takes_events = False
+        record = day.play()
+        assert record["exit_code"] == 0
+        assert record["problems"] == [
+            "no Event GameDayBegins: no answer",
+            "no Event GameDayPassed: no answer",
+        ]
+
+
+def test_an_event_is_never_longer_than_it_may_be() -> None:
+    from datetime import UTC, datetime
+
+    made = event(JOB, "GameDayRefused", "ä" * 5000, warning=True, at=datetime(2026, 11, 23, tzinfo=UTC))
+    assert len(made["message"].encode()) <= LONGEST_NOTE
+    assert made["involvedObject"]["uid"] == "u-1"
+
+
+class TestProcess:
+    def child(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: str) -> None:
+        """`python -m chaosext` is this code."""
+        (tmp_path / "chaosext").mkdir()
+        (tmp_path / "chaosext" / "__init__.py").touch()
+        (tmp_path / "chaosext" / "__main__.py").write_text(code)
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    def test_its_result_is_what_it_prints(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        self.child(
+            monkeypatch,
+            tmp_path,
+            "import json, sys; print(json.dumps(sys.argv[1:])[:0] + '{}'); sys.exit(11)",
+        )
+        assert run_experiment(Path("x.yaml"), ["--context", "c"], Told()) == Ran(exit_code=11, result={})
+
+    def test_one_that_is_killed_has_none(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        self.child(monkeypatch, tmp_path, "import os; print('{'); os.kill(os.getpid(), 9)")
+        ran = run_experiment(Path("x.yaml"), [], Told())
+        assert (ran.exit_code, ran.was_killed) == (-9, True)
+
+    def test_a_refusal_without_a_word_has_left_nothing(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        self.child(monkeypatch, tmp_path, "import sys; sys.exit(20)")
+        assert not run_experiment(Path("x.yaml"), [], Told()).was_killed
+
+    def test_what_the_game_day_is_told_its_run_hears(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        self.child(
+            monkeypatch,
+            tmp_path,
+            "import signal, sys, pathlib\n"
+            'def heal(*_):\n    print(\'{"verdict": "interrupted"}\'); sys.exit(143)\n'
+            "signal.signal(signal.SIGTERM, heal); pathlib.Path('up').touch(); signal.pause()",
+        )
+        told = Told()
+
+        def tell_it() -> None:
+            while not Path("up").exists():
+                time.sleep(0.02)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        with told.heeded():
+            threading.Thread(target=tell_it).start()
+            ran = run_experiment(Path("x.yaml"), [], told)
+        assert (ran.exit_code, ran.result) == (143, {"verdict": "interrupted"})
+
+    def test_before_its_run_it_ends_where_it_is(self, tmp_path: Path) -> None:
+        code = (
+            "import time; from pathlib import Path; from chaosext.gameday.running import Told\n"
+            "with Told().heeded():\n    Path('up').touch(); time.sleep(60)"
+        )
+        process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path)
+        while not (tmp_path / "up").exists():
+            time.sleep(0.02)
+        process.terminate()
+        assert process.wait(30) == 143
+
+
+class TestSeat:
+    def test_the_kubeconfig_names_the_token_by_its_file_and_is_one_of_the_librarys(
+        self, tmp_path: Path
+    ) -> None:
+        account = tmp_path / "account"
+        account.mkdir()
+        (account / "token").write_text("a-token")
+        (account / "ca.crt").write_text("")
+        environment = {"KUBERNETES_SERVICE_HOST": "fd00::1", "KUBERNETES_SERVICE_PORT": "6443"}
+        path = tmp_path / "kubeconfig"
+        path.write_text(kubeconfig("prod-eu", environment, account))
+        assert "a-token" not in path.read_text()
+        cluster = Cluster.connect("prod-eu", str(path))
+        assert cluster.server == "https://[fd00::1]:6443"
+        assert cluster._credentials()["authorization"] == "Bearer a-token"
+
+    @pytest.mark.parametrize(
+        ("host", "token", "inside"), [("10.0.0.1", True, True), ("", True, False), ("x", False, False)]
+    )
+    def test_it_knows_whether_it_is_in_a_pod(
+        self, tmp_path: Path, host: str, token: bool, inside: bool
+    ) -> None:
+        if token:
+            (tmp_path / "token").touch()
+        assert is_in_cluster({"KUBERNETES_SERVICE_HOST": host}, tmp_path) is inside
