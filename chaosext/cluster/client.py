@@ -325,7 +325,8 @@ class Cluster:
 
         words = {key: value for key, value in (query or {}).items() if value}
         url = f"{self.server}{path}?{urlencode(words)}" if words else f"{self.server}{path}"
-        headers = {**self._credentials(), "Accept": "application/json", "Content-Type": "application/json"}
+        content = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        headers = {**self._credentials(), "Accept": "application/json", "Content-Type": content}
         try:
             response: BaseHTTPResponse = self._pool.request(
                 method,

@@ -6,9 +6,10 @@ answers), so that a runner's clock that is wrong takes no lock from anybody.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from chaosext.cluster.client import Conflict, raise_for, resource_path
 from chaosext.model.claim import LOCK_S, Claim, LockFacts, parsed
@@ -25,6 +26,10 @@ DELETE = f"kubectl -n {NAMESPACE} delete lease {NAME}"
 OWNER, HOLDER = "chaosext/owner", "chaosext/holder"
 """Annotations: `user@host`, and the process (model/holder.py)."""
 
+ABORT, ANSWER, CUT = "chaosext/abort", "chaosext/abort-answer", "chaosext/cut"
+"""Annotations: that the run is to be ended, and why, by whoever may patch the Lease; what came of it, by the runner;
+and what is in force meanwhile (`InForce`)."""
+
 ATTEMPTS = 3
 """A Lease that changes while we look is tried for again: it may be free by then."""
 
@@ -39,6 +44,81 @@ class _Look:
     lease: Mapping[str, Any] | None
     lock: LockFacts | None
     now: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InForce:
+    """A cut: when its TTL is over, by the API server's clock, and its dead man's switch in seconds (0: none)."""
+
+    until: datetime
+    dead_man_s: float
+
+    def __str__(self) -> str:
+        return f"until={self.until:%Y-%m-%dT%H:%M:%SZ},dead_man_s={self.dead_man_s:g}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """What `str` wrote. Raises ValueError or KeyError for anything else."""
+        said = dict(part.split("=", 1) for part in text.split(","))
+        return cls(until=datetime.fromisoformat(said["until"]), dead_man_s=float(said["dead_man_s"]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notes:
+    """What a Lease says beside who holds it. `abort` and `answer`: "" where nobody asked, or answered.
+
+    `in_force`: the cut of its run; None: none, as far as the Lease knows. `now`: the API server's clock.
+    """
+
+    lock: LockFacts | None
+    now: datetime
+    abort: str = ""
+    answer: str = ""
+    in_force: InForce | None = None
+
+
+def look_at_notes(cluster: Cluster, *, timeout_s: float | None = None) -> Notes:
+    """The Lease's notes; those of nobody where there is none. Raises as the cluster's `request` does."""
+    look = _look(cluster, timeout_s)
+    said = _annotations(look.lease or {})
+    return Notes(
+        lock=look.lock,
+        now=look.now,
+        abort=said.get(ABORT, ""),
+        answer=said.get(ANSWER, ""),
+        in_force=_in_force(said.get(CUT, "")),
+    )
+
+
+def _in_force(text: str) -> InForce | None:
+    try:
+        return InForce.parse(text)
+    except (ValueError, KeyError):
+        return None
+
+
+def request_abort(cluster: Cluster, reason: str, *, timeout_s: float | None = None) -> None:
+    """Ask whoever holds the Lease to heal and to end, as `kubectl annotate` would. Raises as `request` does."""
+    patch = {"metadata": {"annotations": {ABORT: reason, ANSWER: None}}}
+    cluster.request("PATCH", _ONE, body=patch, timeout_s=timeout_s)
+
+
+def write_notes(
+    cluster: Cluster, run: str, notes: Mapping[str, str], *, timeout_s: float | None = None
+) -> None:
+    """Put annotations on the run's own Lease; on no other's. Raises as the cluster's `request` does."""
+    for _ in range(ATTEMPTS):
+        look = _look(cluster, timeout_s)
+        if look.lease is None or look.lock is None or look.lock.run != run:
+            return
+        metadata = {**look.lease["metadata"], "annotations": {**_annotations(look.lease), **notes}}
+        with suppress(Conflict):
+            cluster.request("PUT", _ONE, body={**look.lease, "metadata": metadata}, timeout_s=timeout_s)
+            return
+
+
+def _annotations(lease: Mapping[str, Any]) -> dict[str, str]:
+    return dict((lease.get("metadata") or {}).get("annotations") or {})
 
 
 def look_at_lease(cluster: Cluster, *, timeout_s: float | None = None) -> LockFacts | None:
@@ -68,26 +148,29 @@ def renew_lease(cluster: Cluster, claim: Claim, *, timeout_s: float | None = Non
 
     Raises `Refused` and `Unreachable` when nobody answers: then it is what it was.
     """
-    look = _look(cluster, timeout_s)
-    if look.lock is None:
-        return f"{LEASE} is gone"
-    if look.lock.run == claim.run:
-        try:
+    for _ in range(ATTEMPTS):  # who asks for an abort changes it as well
+        look = _look(cluster, timeout_s)
+        if look.lock is None:
+            return f"{LEASE} is gone"
+        if look.lock.run != claim.run:
+            return f"{look.lock} took {LEASE} over"
+        with suppress(Conflict):
             _write(cluster, claim, look, timeout_s)
-        except Conflict:
-            return f"{LEASE} was changed by another"
-        return ""
-    return f"{look.lock} took {LEASE} over"
+            return ""
+    return f"{LEASE} was changed by another"
 
 
 def release_lease(cluster: Cluster, run: str, *, timeout_s: float | None = None) -> None:
     """Delete the Lease where it is the run's, and exactly as it was seen; may be repeated."""
-    look = _look(cluster, timeout_s)
-    if look.lease is None or look.lock is None or look.lock.run != run:
-        return
-    seen = {key: look.lease["metadata"][key] for key in ("uid", "resourceVersion")}
-    options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": seen}
-    raise_for(cluster.ask("DELETE", _ONE, body=options, timeout_s=timeout_s), "DELETE", _ONE)
+    for _ in range(ATTEMPTS):
+        look = _look(cluster, timeout_s)
+        if look.lease is None or look.lock is None or look.lock.run != run:
+            return
+        seen = {key: look.lease["metadata"][key] for key in ("uid", "resourceVersion")}
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": seen}
+        with suppress(Conflict):
+            raise_for(cluster.ask("DELETE", _ONE, body=options, timeout_s=timeout_s), "DELETE", _ONE)
+            return
 
 
 def _look(cluster: Cluster, timeout_s: float | None) -> _Look:
@@ -104,7 +187,7 @@ def facts_of_lease(lease: Mapping[str, Any], now: datetime) -> LockFacts:
 
     One that is held until nobody knows when is held.
     """
-    spec, notes = lease.get("spec") or {}, lease["metadata"].get("annotations") or {}
+    spec, notes = lease.get("spec") or {}, _annotations(lease)
     is_held, remaining_s = bool(spec.get("holderIdentity")), _remaining_s(spec, now)
     return LockFacts(
         run=spec.get("holderIdentity") or "",
@@ -139,7 +222,10 @@ def _held(lease: Mapping[str, Any], claim: Claim, now: datetime) -> dict[str, An
     metadata, spec = lease["metadata"], lease.get("spec") or {}
     time = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")  # metav1.MicroTime
     mine = spec.get("holderIdentity") == claim.run
-    notes = {**(metadata.get("annotations") or {}), OWNER: claim.owner, HOLDER: str(claim.holder)}
+    kept = _annotations(lease)
+    if not mine:  # an abort of the run before is none of this one's
+        kept = {key: value for key, value in kept.items() if key not in (ABORT, ANSWER, CUT)}
+    notes = {**kept, OWNER: claim.owner, HOLDER: str(claim.holder)}
     return {
         **lease,
         "metadata": {**metadata, "annotations": notes},

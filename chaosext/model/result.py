@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from chaosext.model.finding import Status
 from chaosext.model.malformed import finite
+from chaosext.model.stopped import Stopped
 from chaosext.model.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -235,7 +236,8 @@ class RunResult:
     nothing, which is never healthy. `clocks`: node -> how its clocks stood to the runner's. `rulings`: what the verdict
     was derived from; empty in results of before there were any.
 
-    `audit` is the number and hash of the run's last entry in the audit log (`seq`, `hash`); None: it has none there.
+    `stopped`: by what it was ended before its end, if it was. `audit` is the number and hash of the run's last entry in
+    the audit log (`seq`, `hash`); None: it has none there.
     """
 
     run: str
@@ -254,6 +256,7 @@ class RunResult:
     kube_dns_moved: str | None = None
     foreign_rules: ForeignRules | None = None
     audit: Mapping[str, Any] | None = None
+    stopped: Stopped | None = None
 
     @property
     def end_s(self) -> float:
@@ -291,6 +294,7 @@ class RunResult:
             "longest_dns_outage_s": round(self.longest_dns_outage_s, 1),
             "foreign_rules": self.foreign_rules.to_json() if self.foreign_rules else None,
             "audit": dict(self.audit) if self.audit else None,
+            "stopped": self.stopped.to_json() if self.stopped else None,
             **(self.briefing.to_json() if self.briefing else {}),
         }
 
@@ -321,6 +325,7 @@ class RunResult:
             kube_dns_moved=_text(value.get("kube_dns_moved")),
             foreign_rules=ForeignRules.from_json(foreign) if foreign else None,
             audit=dict(audit) if audit else None,
+            stopped=Stopped.from_json(value["stopped"]) if value.get("stopped") else None,
         )
 
 

@@ -63,6 +63,10 @@ class Kind(StrEnum):
     CLOCK = "clock"
     """How a node's clocks stand to the runner's, measured."""
     LOCK_LOST = "lock_lost"
+    STOP_CONDITION = "stop_condition"
+    """A stop condition came true: the run is healed and ends here."""
+    ABORT = "abort"
+    """Somebody asked for the run to be healed, and to end here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -85,9 +85,10 @@ class Verdict:
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Raises KeyError, TypeError or ValueError for what `to_json` did not write."""
         outcome, verified = Outcome(value["verdict"]), value["rollback_verified"]
+        by_signal = outcome is Outcome.INTERRUPTED and not value.get("stopped")
         return cls(
             outcome=outcome,
             reasons=tuple(map(str, value["reasons"])),
             rollback_verified=None if verified is None else bool(verified),
-            signal_number=int(value["exit_code"]) - 128 if outcome is Outcome.INTERRUPTED else None,
+            signal_number=int(value["exit_code"]) - 128 if by_signal else None,
         )

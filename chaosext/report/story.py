@@ -297,6 +297,11 @@ def _unsynced(account: Account, refused: Sequence[Event]) -> str:
     return ", whose sidecars were without xDS" if lost else ""
 
 
+def _stopped(account: Account) -> Iterator[Step]:
+    for stop in account.of(Kind.STOP_CONDITION, Kind.ABORT):
+        yield _step([stop], f"the run was ended before its end: {stop.detail}.")
+
+
 def _rolled_back(account: Account) -> Iterator[Step]:
     for rollback in account.of(Kind.ROLLBACK):
         yield _step([rollback], f"the rollback began: {rollback.detail}.")
@@ -325,6 +330,7 @@ def _steady(account: Account) -> Iterator[Step]:
 
 _CHAPTERS = (
     _cut,
+    _stopped,
     _targets,
     _not_ready,
     _moved,

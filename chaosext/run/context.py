@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from chaosext.model.clock import Moment
+    from chaosext.model.stopped import Stopped
     from chaosext.observe.teller import Sink
     from chaosext.partition.cut import Cut
     from chaosext.run.approving import Intended
@@ -42,8 +43,8 @@ class RunContext:
     `foreign_before` and `foreign_after` are all rules of the cut nodes, then and after the last heal (None: not to
     be had). `prepared` is a cut made ready: for which wish, and when (monotonic seconds). `lock` is the run's hold
     on its cluster, `trail` what it tells the audit log. `gate_failed`: the steady state was not met before the
-    method, which was not played. `intended` is what the run plays, where that is known. `sentinels`: set from before
-    they are placed. `held` is what it has changed at the entry in front of several clusters. `strict` is set by
+    method, which was not played. `intended` is what the run plays, where that is known; `stopped`
+    why it was stopped before its end, if it was. `sentinels`: set from before they are placed. `held` is what it has changed at the entry in front of several clusters. `strict` is set by
     `chaosext run`, which derives the verdict itself; under plain `chaos run` the control does.
 
     For who watches the run: `doing` says what is played now, and since when (monotonic seconds). `heard` is when each
@@ -70,6 +71,7 @@ class RunContext:
     method_began: bool = False
     gate_failed: bool = False
     intended: Intended | None = None
+    stopped: Stopped | None = None
     sentinels: Sentinels | None = None
     held: Held | None = None
     doing: tuple[str, float] = ("", 0.0)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from chaoslib import substitute
 from chaoslib.run import RunEventHandler
 
+from chaosext.run.cutting.heal import left_behind
 from chaosext.run.judging.redaction import redacted
 from chaosext.run.patience import limit_s, longest_pause_s
 from chaosext.run.reading.experiment import activities
@@ -40,6 +41,12 @@ class InTime(RunEventHandler):  # type: ignore[misc]
     def started(self, experiment: Any, journal: Any) -> None:
         """chaoslib has installed its own handlers when its runner starts; this puts ours back."""
         self._left.install()
+
+    def start_method(self, experiment: Any) -> None:
+        self._left.in_method = True
+
+    def start_rollbacks(self, experiment: Any) -> None:
+        self._left.restore()
 
     def start_activity(self, activity: Any) -> None:
         self._left.leave()
@@ -77,6 +84,17 @@ def _looked_up(resolved: Resolved, values: Any) -> Mapping[str, Any]:
         return {}
     found: dict[str, Any] = substitute(values, resolved.configuration, resolved.secrets)
     return found
+
+
+class HealsFirst(RunEventHandler):  # type: ignore[misc]
+    """Heals once more before the rollbacks of a run that was stopped: it may have been arming a cut just then."""
+
+    def __init__(self, run: RunContext) -> None:
+        self._run = run
+
+    def start_rollbacks(self, experiment: Any) -> None:
+        if self._run.stopped:
+            left_behind(self._run)
 
 
 class Announcer(RunEventHandler):  # type: ignore[misc]

@@ -10,6 +10,9 @@ What a signal means depends on what it finds. While anything is played (gate, cu
 left and nothing more is played; the cut is healed once more, and looked at. A second signal changes nothing, nor does
 the first once the run is at its end, but that nobody is waited for any more who only has evidence (`hurried`): it
 heals, judges and writes, which takes seconds and is what was asked for.
+
+A stop (a stop condition, an abort) is gentler: the activity that is played is left, the method goes no further, and the
+rollbacks are played, as they restore the steady state. A signal or a deadline in the middle of that leaves as ever.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING
 
 from chaosext.model.errors import Unsafe
@@ -29,12 +33,18 @@ from chaosext.nodes.transport import end_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import FrameType
+    from types import CodeType, FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
 SKIP_ROLLBACKS = 30
 """The code of chaoslib's SIGUSR2 (chaoslib/exit.py): leave now, play no rollbacks. Healing is our own business."""
+
+PLAY_ROLLBACKS = 20
+"""The code of its SIGUSR1: leave now, and play the rollbacks."""
+
+STOP_S = 10.0
+"""How long what is played may take to end once the run was stopped; then it is left as one that is overdue."""
 
 ASK_AGAIN_S = 0.25
 """How often a run that was told to leave is told again, and how often the deadlines are looked at."""
@@ -53,18 +63,24 @@ SHORTEST_HEAL_S = 1.2
 class Leaving:
     """Why a run is left: the first signal, or `overdue`, the activity whose time is up, with how long it had.
 
-    `forsaken` ends the run, and the process, without the main thread.
+    `stopped`: its method goes no further; from when on its rollbacks are played it is `restoring`, and can't be stopped
+    any more. `in_method`: chaoslib plays, which must not be disturbed between two activities. `forsaken` ends the run,
+    and the process, without the main thread.
     """
 
     heeded: tuple[signal.Signals, ...] = SIGNALS
     signal_number: int | None = None
     overdue: str = ""
     forsaken: Callable[[], None] | None = None
+    stopped: bool = False
+    in_method: bool = False
+    restoring: bool = False
     hurried: threading.Event = field(default_factory=threading.Event)
     _told_s: float = math.inf
     _due: dict[int, tuple[float, str]] = field(default_factory=dict)
     _gap: tuple[float, str] = (math.inf, "")
     _ended: threading.Lock = field(default_factory=threading.Lock)
+    _turning: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def told(self) -> bool:
@@ -80,6 +96,8 @@ class Leaving:
         self.hear(number)
         if self.told and _is_played(frame):
             raise SystemExit(SKIP_ROLLBACKS)
+        if self._stops and (_is_inside_an_activity(frame) if self.in_method else _is_played(frame)):
+            raise SystemExit(PLAY_ROLLBACKS)
 
     def hear(self, number: int) -> None:
         """A signal came: the first one that finds the run being played is why it ends; at its end it hurries it."""
@@ -92,6 +110,34 @@ class Leaving:
         """Leave here if told so; for whoever is about to play something, in whichever thread."""
         if self.told:
             raise SystemExit(SKIP_ROLLBACKS)
+        if self._stops:
+            raise SystemExit(PLAY_ROLLBACKS)
+
+    def stop(self) -> bool:
+        """Let nothing more of the method begin; whether there was a run to stop. `interrupt` ends what plays."""
+        with self._turning:
+            may_stop = not (self.told or self.ending or self.restoring or self.stopped)
+            self.stopped = self.stopped or may_stop
+        return may_stop
+
+    def interrupt(self) -> None:
+        """End what is played, however often it has to be told, until the rollbacks are played or the run has ended."""
+        main = threading.main_thread().ident or 0
+        self._due[main] = _due("what was played when the run was stopped", STOP_S)
+        end_all()
+        while self._stops and not self.told and not self.ending:
+            with suppress(ProcessLookupError):
+                signal.pthread_kill(main, signal.SIGALRM)
+            time.sleep(ASK_AGAIN_S)
+
+    def restore(self) -> None:
+        """The rollbacks are about to be played: from here on nothing stops the run but a signal, or a deadline."""
+        with self._turning:
+            self.restoring = True
+
+    @property
+    def _stops(self) -> bool:
+        return self.stopped and not self.restoring
 
     def begin(self, what: str, within_s: float) -> None:
         """This thread does `what`, and will be done with it in time, or the run is left."""
@@ -171,11 +217,28 @@ def _played(what: Callable[[], None]) -> None:
 
 
 def _is_played(frame: FrameType | None) -> bool:
+    return _is_inside(_played.__code__, frame)
+
+
+def _is_inside_an_activity(frame: FrameType | None) -> bool:
+    return _is_inside(_activity(), frame)
+
+
+def _is_inside(code: CodeType, frame: FrameType | None) -> bool:
     while frame is not None:
-        if frame.f_code is _played.__code__:
+        if frame.f_code is code:
             return True
         frame = frame.f_back
     return False
+
+
+@cache
+def _activity() -> CodeType:
+    """chaoslib's own frame around an activity, its pauses and its controls."""
+    from chaoslib.activity import execute_activity
+
+    code: CodeType = execute_activity.__code__
+    return code
 
 
 def _stand_by(left: Leaving, heard: socket.socket) -> None:

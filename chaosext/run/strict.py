@@ -30,6 +30,9 @@ from chaosext.run.leaving import Leaving, leaving_on_signals
 from chaosext.run.reach import connect, surroundings
 from chaosext.run.reading.experiment import calls
 from chaosext.run.rehearsing import rehearse_run
+from chaosext.run.stopping.conditions import watched
+from chaosext.run.stopping.stop import watch_for_stops
+from chaosext.run.stopping.watch import require_none_true
 from chaosext.run.watch.sentinels import LONGEST_PLACING_S, place_sentinels
 from chaosext.run.watch.watching import Watching
 from chaosext.safety.intent import intent_log
@@ -130,11 +133,16 @@ class _Playing:
         with unreachable_is_refused():
             require_room(state_home(), "state", "XDG_STATE_HOME")
             intent_log().require_writable()
+            conditions = watched(self.resolved)
+            require_none_true(conditions)
             self.briefing, around = ready(self.resolved, self.run), surroundings(self.resolved.settings)
         if self.foretell:
             self.foretell(*rehearse_run(self.resolved, self.run.directory))
         self.tell(self.briefing)
-        with Watching(around, self.run.recorder, self.run.directory.path) as watching:
+        stops = watch_for_stops(
+            self.resolved.settings, self.run, conditions, may_stop=self.left.stop, leave=self.left.interrupt
+        )
+        with stops, Watching(around, self.run.recorder, self.run.directory.path) as watching:
             self.run.objects = watching.objects
             _play(self.resolved, self.journal, self.run, self.left, watching)
 
@@ -178,7 +186,7 @@ def _play(
     from chaoslib.run import Runner
     from chaoslib.types import Strategy
 
-    from chaosext.run.events import Announcer, InTime, Scribe
+    from chaosext.run.events import Announcer, HealsFirst, InTime, Scribe
 
     _quieten()
     cache_activities(resolved.experiment)  # what a `ref` is looked up in
@@ -188,6 +196,7 @@ def _play(
         runner.register_event_handler(scribe)
         runner.register_event_handler(Announcer(run))
         runner.register_event_handler(in_time)
+        runner.register_event_handler(HealsFirst(run))
         if _gate_holds(resolved, journal, runner.event_registry):
             with in_time.during("placing the sentinels", LONGEST_PLACING_S), unreachable_is_refused():
                 place_sentinels(resolved, run, watching)

@@ -60,4 +60,4 @@ def without_a_cluster(setattr_: Any = setattr) -> None:
     """Put away what a strict run asks a cluster for; everything else of it is real."""
     setattr_(strict, "ready", lambda _resolved, _run: BRIEFING)
     setattr_(strict, "surroundings", lambda _settings: None)
-    setattr_(strict, "Watching", lambda _around, _recorder: nullcontext(SimpleNamespace(objects=None)))
+    setattr_(strict, "Watching", lambda *_: nullcontext(SimpleNamespace(objects=None)))

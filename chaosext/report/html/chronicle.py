@@ -24,6 +24,8 @@ NEVER_FOLDED = (
     Kind.ROLLBACK,
     Kind.STEADY,
     Kind.LOCK_LOST,
+    Kind.STOP_CONDITION,
+    Kind.ABORT,
     Kind.ENTRY_DRAINED,
     Kind.ENTRY_TAKEN_BACK,
 )

@@ -22,6 +22,8 @@ FLAGGED = {
     Kind.ROLLBACK: "rollback",
     Kind.STEADY: "steady",
     Kind.LOCK_LOST: "lock lost",
+    Kind.STOP_CONDITION: "stopped",
+    Kind.ABORT: "aborted",
 }
 NEAR_PERCENT = 2.0
 """Flags of one kind that stand closer are one."""

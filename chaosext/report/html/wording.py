@@ -28,6 +28,8 @@ MEANS = {
     "inconclusive": "The cut, or an observation, could not be proven: this says nothing about the cluster.",
     "refused": "A precondition was not met, so nothing was begun.",
     "unsafe": "Take it away before anything else:",
+    "interrupted, rollback verified": "It was stopped on purpose, and healed; the rollback was verified.",
+    "interrupted, rollback not verified": "It was stopped on purpose, and healed; nobody saw the cluster whole again.",
     "interrupted": "The run was ended from outside before it could judge; what it had cut was healed first.",
     "not known": "The run left no result of its own: it was killed, or is still going on.",
 }
@@ -82,6 +84,8 @@ FLAVOURS = {
     Kind.CRASH_LOOP: "bad",
     Kind.TARGET_LOST: "bad",
     Kind.OBSERVATION_LOST: "blind",
+    Kind.STOP_CONDITION: "heal",
+    Kind.ABORT: "heal",
 }
 
 

@@ -31,11 +31,13 @@ def facts_of(
     left_behind: Sequence[str] | None = None,
     signal_number: int | None = None,
     overdue: str = "",
+    stopped: str = "",
 ) -> Facts:
     """The facts of a finished (or interrupted) run.
 
-    `left_behind`, `signal_number` and `overdue` are what the runner itself saw; a journal cannot know them. Who looked
-    at the end (`left_behind` is not None) knows what is left: what an activity feared before that came to nothing.
+    `left_behind`, `signal_number`, `overdue` and `stopped` are what the runner itself saw; a journal cannot know them.
+    Who looked at the end (`left_behind` is not None) knows what is left: what an activity feared before that came to
+    nothing.
     """
     states = _mapping(journal.get("steady_states"))
     method, rollbacks = _runs(journal.get("run")), _runs(journal.get("rollbacks"))
@@ -53,6 +55,7 @@ def facts_of(
         feared=() if left_behind is None else feared,
         signal_number=signal_number,
         overdue=overdue,
+        stopped=stopped,
     )
 
 

@@ -73,7 +73,13 @@ def finish(
     shown = redacted(
         {**journal, "status": journal.get("status") or ("interrupted" if left.told else "failed")}
     )
-    facts = facts_of(shown, left_behind=remains, signal_number=left.signal_number, overdue=left.overdue)
+    facts = facts_of(
+        shown,
+        left_behind=remains,
+        signal_number=left.signal_number,
+        overdue=left.overdue,
+        stopped=str(context.stopped or ""),
+    )
     verdict = derive(facts)
     context.trail.end(verdict)
     verdict = replace(verdict, reasons=(*verdict.reasons, *unseen))
@@ -161,6 +167,7 @@ def result_of(
         expected=expected,
         kube_dns_moved=facts_of(journal).moved,
         foreign_rules=foreign,
+        stopped=context.stopped,
         audit=context.trail.last.to_json() if context.trail.last else None,
     )
 

@@ -30,6 +30,7 @@ class Facts:
     `left_behind`: what of ours could not be seen gone, with how to remove it.
     `feared`: what an activity could not see gone, and was seen gone at the end.
     `signal_number`: the signal that ended the run. `overdue`: the activity that did, not ending in time.
+    `stopped`: the stop condition, or the abort, that ended its method; its rollbacks were played.
     """
 
     gate: Answer | None = None
@@ -44,6 +45,7 @@ class Facts:
     feared: tuple[str, ...] = ()
     signal_number: int | None = None
     overdue: str = ""
+    stopped: str = ""
 
 
 def derive(facts: Facts) -> Verdict:
@@ -60,6 +62,8 @@ def _derive(facts: Facts) -> Verdict:
         return Verdict(outcome=Outcome.UNSAFE, reasons=(*facts.left_behind, *_what_ended_it(facts)))
     if facts.signal_number is not None:
         return _interrupted(facts)
+    if facts.stopped:
+        return _stopped(facts)
     if facts.overdue:
         return Verdict(outcome=Outcome.INCONCLUSIVE, reasons=(f"{facts.overdue}; {_what_became(facts)}",))
     if facts.gate is not None and facts.gate.status is not Status.HEALTHY:
@@ -128,10 +132,19 @@ def _interrupted(facts: Facts) -> Verdict:
     return Verdict(outcome=Outcome.INTERRUPTED, reasons=(reason,), signal_number=facts.signal_number)
 
 
+def _stopped(facts: Facts) -> Verdict:
+    """Ended as asked for; after a cut it matters whether the rollbacks brought the steady state back."""
+    reason = f"{facts.stopped}; {_what_became(facts)}"
+    if facts.cut is None:
+        return Verdict(outcome=Outcome.INTERRUPTED, reasons=(reason,))
+    doubts = _rollback_doubts(facts)
+    verified = doubts or ("rollback verified: the steady state holds again",)
+    return Verdict(outcome=Outcome.INTERRUPTED, reasons=(reason, *verified), rollback_verified=not doubts)
+
+
 def _what_ended_it(facts: Facts) -> tuple[str, ...]:
-    ended = (
-        f"signal {facts.signal_number} ended the run" if facts.signal_number is not None else facts.overdue
-    )
+    signalled = f"signal {facts.signal_number} ended the run" if facts.signal_number is not None else ""
+    ended = signalled or facts.stopped or facts.overdue
     return (ended,) if ended else ()
 
 

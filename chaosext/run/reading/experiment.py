@@ -166,6 +166,25 @@ def _sequence(place: str, value: Any) -> None:
         )
 
 
+def require_probe(place: str, probe: dict[str, Any]) -> None:
+    """Raise `Refused`, naming `place`, where this is no probe with a tolerance that can be asked."""
+    from chaoslib.activity import ensure_activity_is_valid
+    from chaoslib.hypothesis import ensure_hypothesis_tolerance_is_valid
+
+    _check_activity(place, probe)
+    if str((probe.get("provider") or {}).get("module", "")).startswith("chaosext.actions"):
+        raise Refused(
+            f"{place}: an action is no probe", "name a function of chaosext.probes, or another probe"
+        )
+    try:
+        ensure_activity_is_valid(probe)
+        ensure_hypothesis_tolerance_is_valid(probe["tolerance"])
+    except Exception as error:  # chaoslib trips over some malformed values instead of naming them
+        raise Refused(
+            f"{place}: {type(error).__name__}: {error}", "compare with a hypothesis' probe"
+        ) from None
+
+
 def _check_by_chaoslib(experiment: Experiment) -> None:
     """Chaos Toolkit's own validation: modules and functions exist, arguments fit their signatures."""
     from chaoslib.exceptions import ChaosException

@@ -11,8 +11,9 @@ from chaosext.model.entry import Failover
 from chaosext.model.errors import Refused
 from chaosext.model.spelling import did_you_mean
 from chaosext.nodes.image import shell_image
-from chaosext.nodes.transport import DEFAULT, POD, TRANSPORTS, Way
+from chaosext.nodes.transport import DEFAULT, NAMESPACE, POD, TRANSPORTS, Way
 from chaosext.run.reading.limits import LimitKeys
+from chaosext.run.reading.stops import StopCondition
 
 PREFIX = "chaosext_"
 AUTO = "auto"
@@ -28,7 +29,7 @@ class Settings(LimitKeys):
     context: str = Field(min_length=1, description="Kubernetes context; never the current one implicitly")
     transport: str = Field(DEFAULT, pattern=f"^({'|'.join(TRANSPORTS)})$", description="The way into a node")
     namespace: str = Field(
-        "chaosext", min_length=1, description="Where the Pods of transport `pod` are made; it must be there"
+        NAMESPACE, min_length=1, description="Where the Pods of transport `pod` are made; it must be there"
     )
     node_image: str = Field("", description="Their image; empty: the one that `testbed up` brings")
     leaf: str = Field(
@@ -41,7 +42,8 @@ class Settings(LimitKeys):
         "empty: there is none",
     )
     entry_customers: str = Field(
-        "", description="Container of the entry's customers; empty: `<cluster>-customers`, as of the entry's name"
+        "",
+        description="Container of the entry's customers; empty: `<cluster>-customers`, as of the entry's name",
     )
     entry_cluster: str = Field(
         "", description="What the entry calls this cluster; empty: the context without its `kind-`"
@@ -62,6 +64,9 @@ class Settings(LimitKeys):
     )
     sentinel_image: str = Field(
         "", description="The sentinel's image; empty: the one that `testbed up` brings"
+    )
+    stop_conditions: tuple[StopCondition, ...] = Field(
+        (), max_length=20, description="What heals at once and ends the run when it comes true"
     )
     sentinel_port: int = Field(9853, ge=1, le=65535, description="Where a sentinel listens on its node")
 
@@ -115,10 +120,19 @@ def settings_from(configuration: Mapping[str, Any] | None, secrets: Mapping[str,
             "secrets.KUBERNETES_CONTEXT is not set",
             "name the context in the experiment's secrets and list them in the activity's provider.secrets",
         )
+    if "stop_conditions" in values:
+        values["stop_conditions"] = _looked_up(values["stop_conditions"], configuration or {})
     try:
         return Settings.model_validate({"context": context, **values})
     except ValidationError as error:
         raise _refusal(error) from None
+
+
+def _looked_up(value: Any, configuration: Mapping[str, Any]) -> Any:
+    """`${…}` in stop conditions is looked up as in an activity's arguments."""
+    from chaoslib import substitute
+
+    return substitute(value, configuration, None)
 
 
 def _refusal(error: ValidationError) -> Refused:
@@ -127,6 +141,8 @@ def _refusal(error: ValidationError) -> Refused:
     key = "secrets.KUBERNETES_CONTEXT" if field == "context" else f"configuration.{PREFIX}{field}"
     if first["type"] != "extra_forbidden":
         return Refused(f"{key}: {first['msg']}", f"it is {first['input']!r} now")
+    if len(first["loc"]) > 1:
+        return Refused(f"{key}: unknown key", did_you_mean(str(first["loc"][-1]), StopCondition.model_fields))
     return Refused(
         f"{key}: unknown key", did_you_mean(field, set(Settings.model_fields) - {"context"}, prefix=PREFIX)
     )

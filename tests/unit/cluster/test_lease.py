@@ -150,8 +150,7 @@ def test_what_was_taken_over_meanwhile_is_not_deleted(api: LeaseApi, monkeypatch
         return ask(method, *rest, **more)
 
     monkeypatch.setattr(cluster, "ask", slow)
-    with pytest.raises(Refused):
-        release_lease(cluster, A.run)
+    release_lease(cluster, A.run)
     assert holder(api) == "bbb"
 
 
