@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from chaosext.nodes.transport import DEFAULT, TRANSPORTS, Way
+from chaosext.model.errors import Refused
+from chaosext.nodes.transport import DEFAULT, NAMESPACE, POD, TRANSPORTS, Way
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +30,14 @@ transport_option = click.option(
     type=click.Choice(list(TRANSPORTS)),
     default=DEFAULT,
     show_default=True,
-    help="The way into the nodes: containers, or network namespaces.",
+    help="The way into the nodes: containers, network namespaces, or Pods of ours, made for it by --context's API "
+    "server and taken away again.",
+)
+namespace_option = click.option(
+    "--namespace",
+    default=NAMESPACE,
+    show_default=True,
+    help="Where the Pods of transport `pod` are made.",
 )
 context_option = click.option(
     "--context",
@@ -39,14 +47,29 @@ context_option = click.option(
 )
 
 
+def way_by(transport: str, contexts: tuple[str, ...], namespace: str) -> Way:
+    """The way that a command line names. Raises `Refused` for one through an API server that it doesn't name."""
+    if transport != POD:
+        return Way(transport=transport)
+    if len(contexts) != 1:
+        raise Refused("--transport pod asks one cluster's API server", "name it with --context, once")
+    return Way(transport=POD, context=contexts[0], namespace=namespace)
+
+
 @click.command()
 @node_option
 @cluster_option
 @context_option
 @transport_option
+@namespace_option
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON, schema chaosext.status/v1.")
 def status(
-    nodes: tuple[str, ...], cluster: str | None, contexts: tuple[str, ...], transport: str, as_json: bool
+    nodes: tuple[str, ...],
+    cluster: str | None,
+    contexts: tuple[str, ...],
+    transport: str,
+    namespace: str,
+    as_json: bool,
 ) -> int:
     """Say what of chaosext is on which node, whose, and until when. Touches nothing.
 
@@ -54,10 +77,14 @@ def status(
     journal or experiment is needed for them. Only where the intent log has sentinels that were not seen gone, or
     --context is given, is that cluster's API server asked. What can't be asked is named.
 
+    With --transport pod the control-plane nodes of --context are asked, through Pods in --namespace; the context must
+    be pinned, as Pods are made.
+
     \b
     Examples:
       chaosext status
       chaosext status --node cp-1 --node cp-2 --json
+      chaosext status --transport pod --context prod
 
     \b
     Exit code:
@@ -71,7 +98,8 @@ def status(
     from chaosext.run.cutting.leftovers import with_sentinels
     from chaosext.run.cutting.status import look
 
-    overview = with_sentinels(look(nodes, cluster=cluster, way=Way(transport=transport)).overview, contexts)
+    way = way_by(transport, contexts, namespace)
+    overview = with_sentinels(look(nodes, cluster=cluster, way=way).overview, contexts)
     click.echo(json.dumps(overview.to_json(), indent=2) if as_json else "\n".join(status_lines(overview)))
     return overview.exit_code
 

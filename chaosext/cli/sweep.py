@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from chaosext.cli.status import RUNNERS, cluster_option, context_option, node_option, transport_option
+from chaosext.cli.status import (
+    RUNNERS,
+    cluster_option,
+    context_option,
+    namespace_option,
+    node_option,
+    transport_option,
+    way_by,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -24,6 +32,7 @@ if TYPE_CHECKING:
 @cluster_option
 @context_option
 @transport_option
+@namespace_option
 @click.option("--dry-run", is_flag=True, help="Say what would be taken away; touch nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON, schema chaosext.sweep/v1.")
 def sweep(
@@ -33,6 +42,7 @@ def sweep(
     cluster: str | None,
     contexts: tuple[str, ...],
     transport: str,
+    namespace: str,
     dry_run: bool,
     as_json: bool,
 ) -> int:
@@ -47,6 +57,7 @@ def sweep(
       chaosext sweep
       chaosext sweep --run 20261123t230300ab12 --node cp-1
       chaosext sweep --all --dry-run
+      chaosext sweep --transport pod --context prod
 
     \b
     Exit code:
@@ -57,7 +68,6 @@ def sweep(
           says which, where, and how to remove it
     """
     from chaosext.model.errors import Refused
-    from chaosext.nodes.transport import Way
     from chaosext.run.cutting.leftovers import sweep_sentinels
     from chaosext.run.cutting.status import look
     from chaosext.run.cutting.sweep import Wanted
@@ -66,7 +76,7 @@ def sweep(
     if run and everything:
         raise Refused("--run and --all: one excludes the other", "leave one of them out")
     wanted = Wanted(run=run, nodes=nodes, everything=everything)
-    surveyed = look(nodes, cluster=cluster, way=Way(transport=transport))
+    surveyed = look(nodes, cluster=cluster, way=way_by(transport, contexts, namespace))
     swept = take_away(surveyed, wanted, dry_run=dry_run)
     swept = sweep_sentinels(swept, surveyed.overview, wanted, contexts=contexts)
     click.echo(json.dumps(swept.to_json(), indent=2) if as_json else "\n".join(sweep_lines(swept)))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from chaosext.cluster.client import Conflict, NotFound, resource_path
 from chaosext.cluster.lease import HOLDER, OWNER
 from chaosext.cluster.objects import parse_time
-from chaosext.model.claim import parsed
+from chaosext.model.claim import attended, parsed
 from chaosext.model.errors import Refused
 from chaosext.sentinel.bird import SOCKETS
 from chaosext.sentinel.image import ENTRYPOINT
@@ -76,10 +76,8 @@ class Sentinels:
         )
 
     def is_attended(self, lock: LockFacts | None) -> bool:
-        """Whether its run may live: `lock` is the cluster's Lease, and its run's, or its process is seen here."""
-        if self.holder is not None and self.holder.is_here:
-            return not self.holder.is_dead
-        return lock is not None and lock.run == self.run and not lock.may_be_taken
+        """Whether its run may live, by the cluster's Lease `lock`."""
+        return attended(self.run, self.holder, lock)
 
     def __str__(self) -> str:
         since = f", since {self.since:%Y-%m-%d %H:%M:%S} UTC" if self.since else ""

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from chaosext.cluster.client import NotFound, resource_path
 from chaosext.cluster.daemonset import BIRD_DIR, RUN
-from chaosext.cluster.lease import HOLDER
+from chaosext.cluster.lease import HOLDER, OWNER
 from chaosext.cluster.objects import parse_time
-from chaosext.model.claim import parsed
+from chaosext.model.claim import attended, parsed
 from chaosext.model.holder import me
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from chaosext.cluster.client import Cluster
     from chaosext.cluster.objects import JsonObject
+    from chaosext.model.claim import LockFacts
     from chaosext.model.holder import Holder
 
-NAMESPACE = "chaosext"
 APP = {"app.kubernetes.io/name": "chaosext-node"}
 CONTAINER = "node"
 
@@ -45,6 +45,7 @@ class NodePod:
     """
 
     run: str
+    owner: str
     node: str
     namespace: str
     image: str
@@ -69,7 +70,7 @@ class NodePod:
                 "name": self.name,
                 "namespace": self.namespace,
                 "labels": {**labels(self.run), "sidecar.istio.io/inject": "false"},
-                "annotations": {HOLDER: str(me())},
+                "annotations": {OWNER: self.owner, HOLDER: str(me())},
             },
             "spec": self._spec(),
         }
@@ -120,22 +121,34 @@ class NodePod:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundPods:
-    """The Pods of `run` as found in `namespace`: on which nodes, since when, for which process (None: unreadable)."""
+    """The Pods of `run` as found in `namespace`: on which nodes, since when. `owner` and `holder` as in `LockFacts`."""
 
     run: str
+    owner: str
     namespace: str
     nodes: tuple[str, ...]
     holder: Holder | None
     since: datetime | None
 
+    def is_attended(self, lock: LockFacts | None) -> bool:
+        """As of sentinels: whether its run may live."""
+        return attended(self.run, self.holder, lock)
+
+    def __str__(self) -> str:
+        since = f", since {self.since:%Y-%m-%d %H:%M:%S} UTC" if self.since else ""
+        where = f"on {', '.join(self.nodes)} in namespace {self.namespace}"
+        return f"Pods of run {self.run} of {self.owner or 'unknown'} {where}{since}"
+
     @classmethod
     def of(cls, run: str, pods: list[JsonObject]) -> Self:
         first = pods[0]["metadata"]
+        notes = first.get("annotations") or {}
         return cls(
             run=run,
+            owner=notes.get(OWNER, ""),
             namespace=first["namespace"],
             nodes=tuple(sorted(pod["spec"].get("nodeName", "") for pod in pods)),
-            holder=parsed((first.get("annotations") or {}).get(HOLDER)),
+            holder=parsed(notes.get(HOLDER)),
             since=parse_time(first.get("creationTimestamp")),
         )
 

@@ -73,6 +73,13 @@ def parsed(text: str | None) -> Holder | None:
         return None
 
 
+def attended(run: str, holder: Holder | None, lock: LockFacts | None) -> bool:
+    """Whether `run` may live: its process (`holder`) is seen here, or the cluster's Lease (`lock`) is its own."""
+    if holder is not None and holder.is_here:
+        return not holder.is_dead
+    return lock is not None and lock.run == run and not lock.may_be_taken
+
+
 def shortened(holder: Holder, length: int) -> Holder:
     """The same process, its host's name cut so that `str` of it has `length` characters at the most."""
     beyond = len(str(holder)) - length

@@ -29,8 +29,21 @@ printf '\n--\n%s\n' "$url"
 host=${{url#*://}} host=${{host%%/*}}
 if [[ $host == \[* ]]; then host=${{host#\[}} host=${{host%%\]*}}; else host=${{host%:*}}; fi
 [[ -z $host ]] || timeout 5 getent ahosts "$host" | cut -d ' ' -f 1 | sort -u
+read -r -a ports
+if [[ -z $url && -n ${{ports[*]}} ]]; then
+  printf 'sockets\n'
+  led=$(printf ' or dport = :%s' "${{ports[@]}}")
+  ss -Htn state established "( ${{led# or }} )" |
+    while read -r _ _ _ peer _; do printf '%s\n' "$peer"; done | sort -u
+fi
 """
-"""Prints the interfaces, `--`, the URL of the kubelet's API server, and its addresses as this node resolves them."""
+"""Prints the interfaces, `--`, the URL of the kubelet's API server, and its addresses as this node resolves them.
+
+A Pod sees no file of its node's: then, behind `sockets`, to whom TCP connections of the node are up that lead to one of
+the API servers' ports, which stand in a line on stdin. What else of the node talks to an API server is among them.
+"""
+
+SOCKETS = "sockets"
 
 TIMEOUT_S = 10.0
 
@@ -70,9 +83,12 @@ def node_network(node: str, internal_ips: Iterable[str], links: Iterable[Mapping
     return NodeNetwork(node=node, uplinks=tuple(sorted(carriers)), addresses=addresses)
 
 
-def read_network(shell: NodeShell, internal_ips: Iterable[str]) -> NodeNetwork:
-    """Ask the node itself. Raises `Unreachable` when it can't be entered or answers nonsense."""
-    result = shell.run(SCRIPT, timeout_s=TIMEOUT_S)
+def read_network(shell: NodeShell, internal_ips: Iterable[str], api_ports: Iterable[int] = ()) -> NodeNetwork:
+    """Ask the node itself; `api_ports`: where API servers listen, for a node whose kubelet's files can't be seen.
+
+    Raises `Unreachable` when it can't be entered or answers nonsense.
+    """
+    result = shell.run(SCRIPT, stdin=" ".join(map(str, api_ports)) + "\n", timeout_s=TIMEOUT_S)
     listed, _, kubelet = result.stdout.partition("\n--\n")
     try:
         links = json.loads(listed)
@@ -86,21 +102,33 @@ def read_network(shell: NodeShell, internal_ips: Iterable[str]) -> NodeNetwork:
 
 
 def api_servers(said: str) -> tuple[tuple[str, int], ...]:
-    """Address and port for each address in what `SCRIPT` says last: a URL, then a line an address."""
+    """Address and port for each address in what `SCRIPT` says last: a URL, then a line an address; or sockets."""
     url, *addresses = said.split() or [""]
     try:
+        if url == SOCKETS:
+            return tuple(dict.fromkeys(map(_peer, addresses)))
         port = urlsplit(url).port or 443
         return tuple((str(ip_address(address)), port) for address in addresses)
     except ValueError:  # no such URL leads anywhere, so nothing is known
         return ()
 
 
+def _peer(socket: str) -> tuple[str, int]:
+    """`172.18.0.2:6443`, `[fc00::2]:6443` or `[::ffff:172.18.0.2]:6443`, as ss writes them. Raises ValueError."""
+    host, _, port = socket.rpartition(":")
+    address = ip_address(host.strip("[]"))
+    return str(getattr(address, "ipv4_mapped", None) or address), int(port)
+
+
 def read_networks(
-    shells: Mapping[str, NodeShell], internal_ips: Mapping[str, Iterable[str]]
+    shells: Mapping[str, NodeShell], internal_ips: Mapping[str, Iterable[str]], api_ports: Iterable[int] = ()
 ) -> dict[str, NodeNetwork]:
-    """Ask every node in `internal_ips` (name -> its InternalIPs) at once."""
+    """Ask every node in `internal_ips` (name -> its InternalIPs) at once, each as `read_network` does."""
+    ports = tuple(api_ports)
     with ThreadPoolExecutor(max_workers=max(1, min(16, len(internal_ips)))) as pool:
-        asked = {name: pool.submit(read_network, shells[name], ips) for name, ips in internal_ips.items()}
+        asked = {
+            name: pool.submit(read_network, shells[name], ips, ports) for name, ips in internal_ips.items()
+        }
         return {name: future.result() for name, future in asked.items()}
 
 

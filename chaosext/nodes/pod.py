@@ -58,6 +58,8 @@ class PodShell:
             yield PodStream(self, running)
 
     def _enter(self, script: str, timeout_s: float | None) -> Exec:
+        if self.way.closed:
+            raise Unreachable(self.way.closed)
         if self.way.only is not None and self.node not in self.way.only:
             raise Unreachable("it is cut off, so that no API server reaches its kubelet")
         deadline_s = time.monotonic() + (self.way.start_s if timeout_s is None else timeout_s)
@@ -139,6 +141,7 @@ def pod_on(node: str, way: Way) -> NodePod:
     """The Pod of `way` on `node`, there or not."""
     return NodePod(
         run=way.run,
+        owner=way.owner,
         node=node,
         namespace=way.namespace,
         image=way.image,

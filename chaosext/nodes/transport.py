@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 DOCKER, NETNS, POD = "docker", "netns", "pod"
 DEFAULT = DOCKER
 
+NAMESPACE = "chaosext"
+"""Where the Pods of transport `pod` are made, unless another is named."""
+
 KIND_LABEL = "io.x-k8s.kind.cluster"
 """What kind labels its nodes' containers with (kind's pkg/cluster/internal/providers/docker, clusterLabelKey)."""
 
@@ -29,8 +32,9 @@ class Way:
     """How nodes are entered: all that is needed to come back to them later, from another process.
 
     What follows the transport is for `pod` alone: the context of the API server that is asked, and the Pods in which
-    one arrives, by their namespace, image and run. `with_bird`: they are to see BIRD's socket. `start_s`: what a Pod
-    may take to run. `only`: the nodes that can be entered now, the others being cut off; None: all of them.
+    one arrives, by their namespace, image, run and owner. `with_bird`: they are to see BIRD's socket. `start_s`: what a
+    Pod may take to run. `only`: the nodes that can be entered now, the others being cut off; None: all of them. `closed`:
+    why none can be, "" where some can.
     """
 
     transport: str = DEFAULT
@@ -38,9 +42,11 @@ class Way:
     namespace: str = ""
     image: str = ""
     run: str = ""
+    owner: str = ""
     with_bird: bool = False
     start_s: float = 60.0
     only: frozenset[str] | None = None
+    closed: str = ""
 
     @property
     def asks_the_api_server(self) -> bool:
@@ -70,6 +76,11 @@ TRANSPORTS: dict[str, Callable[[str, Way], NodeShell]] = {
 }
 """Name -> what makes a shell of a node's name. docker: a kind node is a container with the node's name; netns: a
 network namespace with that name plays the node; pod: a Pod of ours in the node's own network is entered by exec."""
+
+
+def way_of(on: Mapping[str, NodeShell]) -> Way:
+    """The way of these shells, as far as they tell."""
+    return next((way for shell in on.values() if isinstance(way := getattr(shell, "way", None), Way)), BY_DOCKER)
 
 
 def end_all() -> None:

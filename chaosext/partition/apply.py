@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from chaosext.model import clock
 from chaosext.model.crash import crash_point
 from chaosext.model.errors import Inconclusive, Refused, Unreachable, Unsafe
+from chaosext.nodes.transport import way_of
 from chaosext.partition.cut import SHORTEST_TTL_S
 from chaosext.partition.foreign import changes
 from chaosext.partition.locktable import parse_lock
@@ -99,7 +100,7 @@ def heal(run: str, shells: Mapping[str, NodeShell], *, timeout_s: float = TIMEOU
     started, told = time.monotonic(), heal_input(run, timeout_s)
     crash_point("healing")
     nodes = on_each(shells.values(), lambda shell: _heal_node(run, told, shell, timeout_s))
-    return HealReport(run=run, nodes=nodes, elapsed_s=time.monotonic() - started)
+    return HealReport(run=run, nodes=nodes, elapsed_s=time.monotonic() - started, way=way_of(shells))
 
 
 def inspect(shells: Mapping[str, NodeShell], *, timeout_s: float = TIMEOUT_S) -> tuple[NodeTables, ...]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from chaosext.model import clock
 from chaosext.model.errors import Inconclusive, Unsafe
+from chaosext.nodes.transport import BY_DOCKER, Way
 from chaosext.partition.nft import TableFacts, table_of
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class HealReport:
     run: str
     nodes: tuple[HealedNode, ...]
     elapsed_s: float
+    way: Way = BY_DOCKER
 
     @property
     def left(self) -> tuple[str, ...]:
@@ -107,7 +109,7 @@ class HealReport:
         """
         if self.may_cut(let_go=let_go):
             what = f"the cut of run {self.run} may still be in force on {self._unseen()}"
-            raise Unsafe(f"{what}{_until(let_go)}", how_to_remove(self.run, self.left))
+            raise Unsafe(f"{what}{_until(let_go)}", how_to_remove(self.run, self.left, self.way))
 
     def require_seen(self) -> None:
         """Raise `Inconclusive`, naming the nodes, when the kernel has let go of what could not be seen gone."""
@@ -144,9 +146,13 @@ class NodeTables:
     problem: str = ""
 
 
-def how_to_remove(run: str, nodes: Iterable[str]) -> str:
+def how_to_remove(run: str, nodes: Iterable[str], way: Way = BY_DOCKER) -> str:
     """The commands that remove the run's table by hand."""
-    return "; ".join(f"docker exec {node} nft delete table inet {table_of(run)}" for node in nodes)
+    delete = f"nft delete table inet {table_of(run)}"
+    if way.asks_the_api_server:
+        sweep = f"chaosext sweep --run {run} --transport {way.transport} --context {way.context}"
+        return f"{sweep}; or by root on {', '.join(nodes)}: `{delete}`"
+    return "; ".join(f"docker exec {node} {delete}" for node in nodes)
 
 
 def _until(let_go: Moment | None) -> str:

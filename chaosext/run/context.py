@@ -15,8 +15,10 @@ from chaosext.observe.recorder import Recorder
 from chaosext.partition.cut import nodes_of
 from chaosext.run.directory import RunDirectory, new_run_id
 from chaosext.run.trail import Trail
+from chaosext.steady.cut import Shut
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from chaosext.model.clock import Moment
@@ -84,6 +86,13 @@ class RunContext:
         cut = self.in_force and not clock.is_over(self.let_go)
         return frozenset(nodes_of(self.cuts)) if cut else None
 
+    def shut(self, names: Iterable[str]) -> Shut | None:
+        """Which of the nodes `names` the cut keeps us from entering; None where it keeps us from none."""
+        if not self.way.asks_the_api_server or self.reachable is None:
+            return None
+        peers = tuple(peer for cut in self.cuts for peer in cut.peers)
+        return Shut(nodes=frozenset(names) - self.reachable, peers=peers)
+
     def __post_init__(self) -> None:
         self.trail = Trail(run=self.id, owner=self.owner)
 
@@ -119,6 +128,11 @@ def run_id() -> str:
 def reachable() -> frozenset[str] | None:
     """As the current run's `reachable`."""
     return _current.reachable if _current else None
+
+
+def shut(names: Iterable[str]) -> Shut | None:
+    """As the current run's `shut`."""
+    return _current.shut(names) if _current else None
 
 
 def owner() -> str:

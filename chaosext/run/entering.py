@@ -9,21 +9,22 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from chaosext.cluster import nodepod
-from chaosext.cluster.daemonset import LINUX
 from chaosext.cluster.calico import has_calico
+from chaosext.cluster.daemonset import LINUX
 from chaosext.model.errors import ChaosextError, Refused
 from chaosext.nodes import pod
-from chaosext.nodes.transport import shells
+from chaosext.nodes.transport import NAMESPACE, shells
 from chaosext.run import context as contexts
+from chaosext.run.reading.settings import settings_from
 from chaosext.run.watch.hindrances import Fixes, Hindrance, hindrance, refusal, still_missing
 from chaosext.safety.intent import PLACING, PODS, REMOVED, intent_log
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from chaosext.cluster.client import Cluster
     from chaosext.cluster.objects import JsonObject, Node
@@ -51,23 +52,25 @@ PROOF = "nft list tables >/dev/null && command -v ip ss base64 timeout >/dev/nul
 """Shows that nft may ask the kernel, for which it needs NET_ADMIN there, and that the other tools are in the image."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Opened:
-    """A way that is open, and by node what hinders it where it is not."""
+    """A way that this process has opened: on which nodes (`on_all`?), and what hinders it on which others."""
 
     way: Way
     cluster: Cluster
-    hindered: Mapping[str, Hindrance]
+    on_all: bool = False
+    nodes: set[str] = field(default_factory=set)
+    hindered: dict[str, Hindrance] = field(default_factory=dict)
 
 
 _opened: dict[tuple[str, str], Opened] = {}
-"""Context and run -> the way that this process has opened."""
+"""Context and namespace -> the way there."""
 
 _opening = threading.RLock()
 
 
 def way_into(settings: Settings, *, strictly: bool = True) -> Way:
-    """The way into the nodes, open from now on.
+    """The way into all nodes of the cluster, open from now on.
 
     `strictly`: raises `Refused`, with the node, what hinders it and a fix, where a node can't be entered; nothing is
     left then. Else that node's shell says so. Also raises it where something may not be done at all, and for a context
@@ -75,12 +78,23 @@ def way_into(settings: Settings, *, strictly: bool = True) -> Way:
     """
     if not settings.way.asks_the_api_server:
         return settings.way
-    with _opening:
-        opened = _opened.get((settings.context, contexts.run_id())) or _open(settings)
+    opened = _open(settings)
     if strictly and opened.hindered:
         leave()
         raise refusal(opened.hindered.values(), f"transport pod: {opened.way.image}")
     return replace(opened.way, only=contexts.reachable())
+
+
+def way_back(way: Way, named: Collection[str] = ()) -> tuple[Way, tuple[str, ...]]:
+    """The way to what a run may have left on a cluster, open from now on; and the nodes it leads to.
+
+    Those are the control plane's, and those `named`. Raises as `way_into` does, and `Unreachable` for no answer.
+    """
+    given = {"chaosext_transport": way.transport, "chaosext_namespace": way.namespace or NAMESPACE}
+    image = {"chaosext_node_image": way.image} if way.image else {}
+    settings = settings_from({**given, **image}, {"KUBERNETES_CONTEXT": way.context})
+    opened = _open(settings, lambda node: node.is_control_plane or node.name in named)
+    return opened.way, tuple(sorted(opened.nodes | opened.hindered.keys()))
 
 
 def leave(within_s: float = REMOVE_S, *, hurried: threading.Event | None = None) -> tuple[str, ...]:
@@ -110,38 +124,45 @@ def remove(
         time.sleep(POLL_S)
 
 
-def _open(settings: Settings) -> Opened:
-    from chaosext.run.reach import connect_to_act
-
-    cluster = connect_to_act(settings)
-    way = replace(settings.way, run=contexts.run_id(), with_bird=has_calico(cluster))
-    pod.reach_by(cluster)
-    nodes = [node for node in cluster.nodes() if node.labels.get(LINUX[0], LINUX[1]) == LINUX[1]]
-    intent_log().write(
-        {
-            "event": PLACING,
-            "what": PODS,
-            "run": way.run,
-            "owner": contexts.owner(),
-            "nodes": [],
-            "context": way.context,
-            "namespace": way.namespace,
-        }
-    )
-    opened = Opened(way, cluster, {})
-    _opened[way.context, way.run] = opened
-    try:
-        opened = replace(opened, hindered=_place(opened, nodes))
-    except BaseException:
-        leave()
-        raise
-    _opened[way.context, way.run] = opened
+def _open(settings: Settings, wanted: Callable[[Node], bool] | None = None) -> Opened:
+    """What is open by now, on the nodes that are `wanted` (None: on all of them, asked for once) as well."""
+    with _opening:
+        opened = _opened.get((settings.context, settings.namespace)) or _begun(settings)
+        if not opened.on_all:
+            try:
+                _enter(opened, wanted or _is_linux)
+            except BaseException:
+                leave()
+                raise
+            opened.on_all = wanted is None
     return opened
 
 
-def _place(opened: Opened, nodes: Iterable[Node]) -> Mapping[str, Hindrance]:
-    """Put a Pod on every node, wait until they run, and see that each can do what it is for. What hinders which."""
-    nodes = tuple(nodes)
+def _enter(opened: Opened, wanted: Callable[[Node], bool]) -> None:
+    nodes = [node for node in opened.cluster.nodes() if wanted(node) and node.name not in opened.nodes]
+    opened.hindered |= _place(opened, nodes)
+    opened.nodes |= {node.name for node in nodes} - opened.hindered.keys()
+
+
+def _begun(settings: Settings) -> Opened:
+    """Known to the intent log, and nothing made yet."""
+    from chaosext.run.reach import connect_to_act
+
+    cluster = connect_to_act(settings)
+    way = replace(settings.way, run=contexts.run_id(), owner=contexts.owner(), with_bird=has_calico(cluster))
+    pod.reach_by(cluster)
+    whose = {"run": way.run, "owner": way.owner, "context": way.context, "namespace": way.namespace}
+    intent_log().write({"event": PLACING, "what": PODS, "nodes": [], **whose})
+    _opened[way.context, way.namespace] = Opened(way, cluster)
+    return _opened[way.context, way.namespace]
+
+
+def _is_linux(node: Node) -> bool:
+    return node.labels.get(LINUX[0], LINUX[1]) == LINUX[1]
+
+
+def _place(opened: Opened, nodes: Collection[Node]) -> Mapping[str, Hindrance]:
+    """Put a Pod on each of `nodes`, wait until they run, and see that each can do its work. What hinders which."""
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
         list(pool.map(lambda node: pod.make(opened.way, node.name), nodes))
         running, hindered = _await_all(opened, nodes)
@@ -149,7 +170,7 @@ def _place(opened: Opened, nodes: Iterable[Node]) -> Mapping[str, Hindrance]:
         return {**hindered, **{each.node: each for each in proofs if each is not None}}
 
 
-def _await_all(opened: Opened, nodes: tuple[Node, ...]) -> tuple[list[str], dict[str, Hindrance]]:
+def _await_all(opened: Opened, nodes: Collection[Node]) -> tuple[list[str], dict[str, Hindrance]]:
     deadline_s = time.monotonic() + opened.way.start_s
     while True:
         pods = {

@@ -11,7 +11,7 @@ from chaosext.cluster.client import ENVIRONMENT, Cluster
 from chaosext.model.errors import Refused, Unreachable
 from chaosext.nodes.docker import DockerShell
 from chaosext.nodes.transport import shells
-from chaosext.run.context import owner
+from chaosext.run.context import owner, shut
 from chaosext.run.entering import way_into
 from chaosext.run.failover.door import entry_of
 from chaosext.safety.approval import PRODUCTION
@@ -137,9 +137,11 @@ def _leaf(settings: Settings) -> NodeShell | None:
 def surroundings(settings: Settings) -> Surroundings:
     """What the checks look at."""
     cluster = connect(settings)
+    names = [node.name for node in cluster.nodes()]
     return Surroundings(
         cluster=cluster,
-        shells=shells((node.name for node in cluster.nodes()), way_into(settings, strictly=False)),
+        shells=shells(names, way_into(settings, strictly=False)),
+        shut=shut(names),
         leaf=_leaf(settings),
         entry=entry_of(settings),
         namespaces=settings.namespaces,

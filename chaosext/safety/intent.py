@@ -54,8 +54,8 @@ class Outstanding:
         transport = self._told("transport", DEFAULT)
         if transport != POD:
             return Way(transport=transport)
-        namespace, image = self._told("namespace"), self._told("image")
-        return Way(transport=POD, context=self.context, namespace=namespace, image=image)
+        image = self._told("image")
+        return Way(transport=POD, context=self.context, namespace=self.namespace, image=image)
 
     @property
     def what(self) -> str:
@@ -66,6 +66,11 @@ class Outstanding:
     def context(self) -> str:
         """Its cluster's context; "" where the intent doesn't say."""
         return self._told("context")
+
+    @property
+    def namespace(self) -> str:
+        """Where its Pods are, if it has any."""
+        return self._told("namespace")
 
     @property
     def let_go(self) -> Moment | None:

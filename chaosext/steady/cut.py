@@ -6,6 +6,7 @@ A connect that fails proves a cut only when the same connect worked before it; s
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from chaosext.model.finding import Evidence, Finding, Status, worst
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from chaosext.cluster.objects import Node
     from chaosext.nodes.shell import NodeShell
+    from chaosext.partition.cut import Network
 
 API_SERVER_PORT = 6443
 """Where kubeadm's API servers listen (kubeadm's localAPIEndpoint.bindPort)."""
@@ -48,12 +50,27 @@ class Path:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shut:
+    """What can't be measured because it works: `nodes` that can't be entered while they are cut off from `peers`."""
+
+    nodes: frozenset[str] = frozenset()
+    peers: tuple[Network, ...] = ()
+
+
+NOTHING_SHUT = Shut()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CutEvidence:
-    """How each path behaved at one moment. `blind`: the nodes of which nobody knows where their kubelet connects."""
+    """How each path behaved at one moment. `blind`: the nodes of which nobody knows where their kubelet connects.
+
+    `shut`: the nodes from which nothing could be measured then, and was not tried.
+    """
 
     paths: tuple[Path, ...]
     connects: Mapping[Path, Connect]
     blind: tuple[str, ...] = ()
+    shut: Shut = NOTHING_SHUT
 
 
 def paths_between(
@@ -93,11 +110,17 @@ def gather(
     *,
     timeout_s: float = CONNECT_TIMEOUT_S,
     blind: Sequence[str] = (),
+    shut: Shut = NOTHING_SHUT,
 ) -> CutEvidence:
-    """Try every path once, with one shell call a node (two where kubelets connect to no node). Asks no API server."""
-    direct = _measure([path for path in paths if path.towards], shells, timeout_s, request=False)
-    elsewhere = _measure([path for path in paths if not path.towards], shells, timeout_s, request=True)
-    return CutEvidence(paths=tuple(paths), connects={**direct, **elsewhere}, blind=tuple(blind))
+    """Try every path once, with one shell call a node (two where kubelets connect to no node).
+
+    No path from a node that is `shut` is tried.
+    """
+    tried = [path for path in paths if path.source not in shut.nodes]
+    direct = _measure([path for path in tried if path.towards], shells, timeout_s, request=False)
+    elsewhere = _measure([path for path in tried if not path.towards], shells, timeout_s, request=True)
+    connects = {**direct, **elsewhere}
+    return CutEvidence(paths=tuple(paths), connects=connects, blind=tuple(blind), shut=shut)
 
 
 def _measure(
@@ -116,10 +139,12 @@ def judge(before: CutEvidence, after: CutEvidence) -> Finding:
 
     One that still answers (open, refused or reset) is unhealthy, whatever it was before, and the summary names it
     with its family. One that wasn't open before, or that couldn't be measured, proves nothing: unknown. So is a node
-    whose kubelet may connect anywhere.
+    whose kubelet may connect anywhere. A path from a node that is shut is as cut as the way back to it.
     """
 
     def row(path: Path) -> Evidence:
+        if path.source in after.shut.nodes:
+            return _evidence(path, *_by_the_way_back(path, before, after))
         blocked = BLOCKED if path.towards else UNANSWERED
         return _evidence(path, *_was_cut(before.connects.get(path), after.connects.get(path), blocked))
 
@@ -162,6 +187,40 @@ def _was_cut(before: Connect | None, after: Connect | None, blocked: Sequence[Re
         said = before.reach if before else Reach.UNKNOWN
         return Status.UNKNOWN, f"was {said} before the cut, so it proves nothing"
     return Status.HEALTHY, f"open before, {after.reach} now"
+
+
+def _by_the_way_back(path: Path, before: CutEvidence, after: CutEvidence) -> tuple[Status, str]:
+    """The rules drop both directions alike: a node to which nothing gets through can't be answered either.
+
+    That says nothing of an address that is no node's own and is not dropped: its own word is missing there.
+    """
+    if before.connects.get(path) is None or before.connects[path].reach is not Reach.OPEN:
+        return _was_cut(
+            before.connects.get(path),
+            Connect(node=path.source, target=path.target, reach=Reach.TIMED_OUT),
+            BLOCKED,
+        )
+    if not path.towards and not _is_dropped(path.target.host, after.shut):
+        return (
+            Status.UNKNOWN,
+            "its kubelet connects there, the cut does not drop it, and it can't be entered now",
+        )
+    backs = [
+        _was_cut(before.connects.get(each), after.connects.get(each), BLOCKED)
+        for each in after.paths
+        if each.towards == path.source and family(each.target.host) == family(path.target.host)
+    ]
+    if not backs:
+        return Status.UNKNOWN, "it can't be entered while it is cut off, and no way back to it was measured"
+    status = worst(status for status, _ in backs)
+    said = next(said for each, said in backs if each is status)
+    return status, f"can't be entered while it is cut off; the way back: {said}"
+
+
+def _is_dropped(host: str, shut: Shut) -> bool:
+    """Whether the cut drops it; what is the node's own (a proxy there) has to come by the dropped ways."""
+    address = ip_address(host)
+    return address.is_loopback or any(address in peer for peer in shut.peers)
 
 
 def _is_back(before: Connect | None, after: Connect | None) -> tuple[Status, str]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from chaosext.cluster.client import Cluster
     from chaosext.nodes.entry import Entry
     from chaosext.nodes.shell import NodeShell
-    from chaosext.steady.cut import CutEvidence
+    from chaosext.steady.cut import CutEvidence, Shut
     from chaosext.steady.tcp import Target
 
 
@@ -30,7 +30,8 @@ class Surroundings:
     probe failures older than this are history. `dns_lookups`: per node and address, UDP and TCP in turn.
     `dns_names`: looked up in turn; empty means the API server's name, and istiod's where there is one.
     `tcp_targets`: what `tcp_reachability` connects to, from every shell. `cut_before`: what `cut_effective`
-    measured before the cut; without it the cut can't be proven. `entry`: what stands in front of several clusters.
+    measured before the cut; without it the cut can't be proven. `shut`: what the cut
+    keeps us from entering. `entry`: what stands in front of several clusters.
     """
 
     cluster: Cluster
@@ -42,6 +43,7 @@ class Surroundings:
     dns_names: tuple[str, ...] = ()
     tcp_targets: tuple[Target, ...] = ()
     cut_before: CutEvidence | None = None
+    shut: Shut | None = None
     entry: Entry | None = None
 
 
@@ -122,7 +124,8 @@ def _cut(around: Surroundings) -> Finding:
 
     if around.cut_before is None:
         return unknown(names.CUT, "nothing was measured before the cut, so nothing can be proven")
-    return cut.judge(around.cut_before, cut.gather(around.cut_before.paths, around.shells))
+    paths, shut = around.cut_before.paths, around.shut or cut.NOTHING_SHUT
+    return cut.judge(around.cut_before, cut.gather(paths, around.shells, shut=shut))
 
 
 def _tcp(around: Surroundings) -> Finding:

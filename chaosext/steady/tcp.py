@@ -81,7 +81,7 @@ class Target:
     port: int
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._:-]*[A-Za-z0-9.:])?|::", self.host):
+        if not re.fullmatch(r"(::)?[A-Za-z0-9]([A-Za-z0-9._:-]*[A-Za-z0-9.:])?|::", self.host):
             raise Refused(f"target host {self.host!r} is no address and no name", "write HOST:PORT")
         if not 0 < self.port < 65536:
             raise Refused(f"target port {self.port} is out of range", "use 1-65535")

@@ -1,4 +1,4 @@
-"""Sentinels that a dead run has left on a cluster: looked for after the nodes, and taken away.
+"""Sentinels and Pods on nodes that a dead run has left on a cluster: looked for after the nodes, and taken away.
 
 The intent log says which API servers are asked, and the pins do not: one is asked only where something of ours may be,
 so that a sweep of the nodes waits for none, and nobody has to log in to a cluster that was not touched. What another
@@ -10,13 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from chaosext.cluster.daemonset import DAEMON_SET, DELETE, look_at_sentinels
+from chaosext.cluster.daemonset import DAEMON_SET, DELETE, RUN, look_at_sentinels
 from chaosext.cluster.lease import look_at_lease
+from chaosext.cluster.nodepod import FoundPods, list_pods
+from chaosext.cluster.nodepod import found as found_pods
 from chaosext.model.errors import ChaosextError
-from chaosext.run.context import owner
+from chaosext.run.context import owner, run_id
 from chaosext.run.cutting.sweep import Found, Kind, Why
 from chaosext.safety.audit import Deed, Event, note
-from chaosext.safety.intent import REMOVED, intent_log
+from chaosext.safety.intent import PODS, REMOVED, intent_log
 from chaosext.safety.pin import read_pins
 
 if TYPE_CHECKING:
@@ -37,11 +39,15 @@ REMOVE_S = 15.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundSentinels:
-    """Sentinels on the cluster of `context`; `lock` is who has its Lease."""
+    """Sentinels, or the Pods by which a run enters nodes, on the cluster of `context`; `lock`: who has its Lease."""
 
     context: str
-    sentinels: Sentinels
+    sentinels: Sentinels | FoundPods
     lock: LockFacts | None
+
+    @property
+    def kind(self) -> Kind:
+        return Kind.PODS if isinstance(self.sentinels, FoundPods) else Kind.SENTINELS
 
 
 def with_sentinels(overview: Overview, contexts: Collection[str] = ()) -> Overview:
@@ -53,7 +59,7 @@ def with_sentinels(overview: Overview, contexts: Collection[str] = ()) -> Overvi
     found, clusters, problems = [], set(), list(overview.problems)
     for context in _to_ask(overview, contexts, problems):
         try:
-            found += _look(_settings(context))
+            found += _look(_settings(context), _namespaces(overview, context))
             clusters.add(context)
         except ChaosextError as error:
             problems.append(f"sentinels on {context}: {error.message}")
@@ -67,7 +73,7 @@ def sweep_sentinels(
     overview = with_sentinels(overview, contexts)
     found = decide(overview, wanted)
     doomed = tuple(each for each in found if each.why)
-    failed = {} if swept.dry_run else _remove(doomed)
+    failed = {} if swept.dry_run else _remove(doomed, _namespaces_of(overview))
     removed = tuple(each for each in doomed if each not in failed)
     unaudited = () if swept.dry_run else tuple(filter(None, map(_unaudited, removed)))
     if not swept.dry_run:
@@ -89,7 +95,7 @@ def decide(overview: Overview, wanted: Wanted) -> tuple[Found, ...]:
     """
     return tuple(
         Found(
-            kind=Kind.SENTINELS,
+            kind=each.kind,
             run=each.sentinels.run,
             node=each.context,
             live=overview.runner_of(each).attends,
@@ -105,6 +111,15 @@ def _why(wanted: Wanted, run: str, *, attended: bool) -> Why | None:
     if wanted.names(run):
         return Why.NAMED
     return None if attended else Why.ORPHANED
+
+
+def _namespaces_of(overview: Overview) -> Mapping[tuple[str, str], str]:
+    """Context and run -> the namespace of its Pods."""
+    return {
+        (each.context, each.sentinels.run): each.sentinels.namespace
+        for each in overview.sentinels
+        if isinstance(each.sentinels, FoundPods)
+    }
 
 
 def _to_ask(overview: Overview, named: Collection[str], problems: list[str]) -> list[str]:
@@ -123,33 +138,51 @@ def _settings(context: str) -> Settings:
     return settings_from({"chaosext_request_timeout_s": ASK_S}, {"KUBERNETES_CONTEXT": context})
 
 
-def _look(settings: Settings) -> list[FoundSentinels]:
+def _namespaces(overview: Overview, context: str) -> tuple[str, ...]:
+    """Where Pods may be on that cluster, as the intent log says."""
+    pods = (run for run in overview.placed if run.context == context and run.what == PODS)
+    return tuple(sorted({run.namespace for run in pods}))
+
+
+def _look(settings: Settings, namespaces: Iterable[str]) -> list[FoundSentinels]:
+    """Those of other processes: this one takes away its own."""
     from chaosext.run.reach import connect
 
     cluster = connect(settings)
-    there = look_at_sentinels(cluster)
-    if there is None:
-        return []
-    return [FoundSentinels(context=settings.context, sentinels=there, lock=look_at_lease(cluster))]
+    there: list[Sentinels | FoundPods] = [
+        each
+        for namespace in namespaces
+        for each in found_pods(list_pods(cluster, namespace))
+        if each.run != run_id()
+    ]
+    if sentinels := look_at_sentinels(cluster):
+        there.append(sentinels)
+    lock = look_at_lease(cluster) if there else None
+    return [FoundSentinels(context=settings.context, sentinels=each, lock=lock) for each in there]
 
 
-def _remove(doomed: Iterable[Found]) -> Mapping[Found, str]:
+def _remove(doomed: Iterable[Found], namespaces: Mapping[tuple[str, str], str]) -> Mapping[Found, str]:
     """Take them away; what was not seen gone, and why."""
-    problems = {each: _removed(each) for each in doomed}
+    problems = {each: _removed(each, namespaces.get((each.node, each.run), "")) for each in doomed}
     return {each: problem for each, problem in problems.items() if problem}
 
 
-def _removed(found: Found) -> str:
+def _removed(found: Found, namespace: str) -> str:
+    from chaosext.run import entering
     from chaosext.run.reach import connect_to_act
-    from chaosext.run.watch.placing import remove
+    from chaosext.run.watch import placing
 
     try:
         cluster = connect_to_act(_settings(found.node))
     except ChaosextError as error:
         return str(error)
-    if remove(cluster, found.run, within_s=REMOVE_S):
-        return ""
-    return f"{DAEMON_SET} was not seen gone within {REMOVE_S:g} s: `{DELETE} --context {found.node}`"
+    if found.kind is Kind.PODS:
+        gone = entering.remove(cluster, namespace, found.run, within_s=REMOVE_S)
+        what, delete = f"Pods in {namespace}", f"kubectl -n {namespace} delete pods -l {RUN}={found.run}"
+    else:
+        gone = placing.remove(cluster, found.run, within_s=REMOVE_S)
+        what, delete = f"{DAEMON_SET}", DELETE
+    return "" if gone else f"{what} not seen gone within {REMOVE_S:g} s: `{delete} --context {found.node}`"
 
 
 def _unaudited(found: Found) -> str:
@@ -163,8 +196,8 @@ def _forget(overview: Overview) -> None:
 
     Raises `Inconclusive` when the intent log can't be written.
     """
-    there = {(each.context, each.sentinels.run) for each in overview.sentinels}
+    there = {(each.context, each.sentinels.run, each.kind.value) for each in overview.sentinels}
     for run in overview.placed:
         lives = run.holder is not None and run.holder.is_here and not run.holder.is_dead
-        if run.context in overview.clusters and (run.context, run.run) not in there and not lives:
-            intent_log().write({"event": REMOVED, "run": run.run, "nodes": []})
+        if run.context in overview.clusters and (run.context, run.run, run.what) not in there and not lives:
+            intent_log().write({"event": REMOVED, "what": run.what, "run": run.run, "nodes": []})

@@ -107,9 +107,16 @@ def survey(cluster: Cluster, way: Way) -> Ground:
     """Ask each node once for its addresses and its kubelet's API server, and the cluster for the Pods' prefixes."""
     nodes = cluster.nodes()
     shells_of_nodes = shells((node.name for node in nodes), way)
-    networks = read_networks(shells_of_nodes, {node.name: node.internal_ips for node in nodes})
+    ports = _api_ports(cluster) if way.asks_the_api_server else ()
+    networks = read_networks(shells_of_nodes, {node.name: node.internal_ips for node in nodes}, ports)
     seen = tuple(replace(node, internal_ips=networks[node.name].addresses) for node in nodes)
     return Ground(nodes=seen, networks=networks, pools=pod_prefixes(cluster))
+
+
+def _api_ports(cluster: Cluster) -> tuple[int, ...]:
+    """Where the API servers listen, as they themselves say in the EndpointSlices of default/kubernetes."""
+    servers = cluster.endpoint_slices("default", "kubernetes")
+    return tuple(sorted({port.port for server in servers for port in server.ports}))
 
 
 def pod_prefixes(cluster: Cluster) -> tuple[str, ...]:

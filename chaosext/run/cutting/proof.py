@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from chaosext.model.errors import ChaosextError, Inconclusive
@@ -13,7 +12,6 @@ from chaosext.steady.suite import unknown
 
 if TYPE_CHECKING:
     from chaosext.model.finding import Finding
-    from chaosext.nodes.transport import Way
     from chaosext.run.context import RunContext
 
 
@@ -21,7 +19,7 @@ def proof(context: RunContext) -> Finding:
     """Are the paths that were open before the cut blocked? Raises `Inconclusive` where none was measured before it."""
     if context.before is None:
         raise Inconclusive("no path was measured before the cut", "nothing can be proven without it")
-    return cut_check.judge(context.before, _paths_now(context.before, replace(context.way, only=context.reachable)))
+    return cut_check.judge(context.before, _paths_now(context.before, context))
 
 
 def healed_finding(context: RunContext) -> Finding | None:
@@ -32,11 +30,13 @@ def healed_finding(context: RunContext) -> Finding | None:
     if context.before is None or not context.cuts:
         return None
     try:
-        return cut_check.judge_healed(context.before, _paths_now(context.before, context.way))
+        return cut_check.judge_healed(context.before, _paths_now(context.before, context))
     except ChaosextError as error:  # the cut is healed whatever the paths say
         return unknown(HEALED, str(error))
 
 
-def _paths_now(before: cut_check.CutEvidence, way: Way) -> cut_check.CutEvidence:
+def _paths_now(before: cut_check.CutEvidence, context: RunContext) -> cut_check.CutEvidence:
     """The same paths, measured now, from the nodes themselves."""
-    return cut_check.gather(before.paths, shells((path.source for path in before.paths), way))
+    sources = {path.source for path in before.paths}
+    shut = context.shut(sources) or cut_check.NOTHING_SHUT
+    return cut_check.gather(before.paths, shells(sources, context.way), shut=shut)

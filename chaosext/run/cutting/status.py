@@ -5,7 +5,7 @@ What of ours is on a cluster (sentinels) is looked for in leftovers.py, after th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from chaosext.model.errors import ChaosextError, Inconclusive, Refused, Unsafe
 from chaosext.nodes.transport import BY_DOCKER, discover, shells
 from chaosext.partition.apply import inspect
 from chaosext.partition.cut import check_node
+from chaosext.run.entering import way_back
 from chaosext.safety.intent import INTENT, Outstanding, intent_log, outstanding, placed
 
 if TYPE_CHECKING:
@@ -203,23 +204,24 @@ class Surveyed:
 
 
 def look(named: Collection[str] = (), *, cluster: str | None = None, way: Way = BY_DOCKER) -> Surveyed:
-    """Ask every node that can be found: kind's (of `cluster`, or of all), those `named`, and the intent log's.
+    """Ask every node that can be found: kind's (of `cluster`, or of all), by the transport `pod` the control plane's;
+    those `named`, and the intent log's.
 
     What can't be asked is in the answer. Raises `Refused` for a transport that there is not, or what names no node.
     """
     named = [check_node(name) for name in named]
     log, problems = _entries()
-    found, docker = _discovered(way, cluster, named)
+    way, found, unfound = _discovered(way, cluster, named)
     unfinished = _of(cluster, outstanding(log), (*found, *named))
     on = dict(shells((*found, *named), way))
     for run in unfinished:
-        on |= {name: shell for name, shell in shells(run.nodes, run.way).items() if name not in on}
+        on |= {name: shell for name, shell in _shells_of(run).items() if name not in on}
     overview = Overview(
         nodes=tuple(sorted(inspect(on), key=lambda node: node.node)),
         unfinished=unfinished,
         holders=dict(_holders(log)),
         placed=tuple(run for run in placed(log) if cluster is None or run.context == f"kind-{cluster}"),
-        problems=(*problems, *docker),
+        problems=(*problems, *unfound),
     )
     return Surveyed(overview, on)
 
@@ -234,12 +236,31 @@ def _entries() -> tuple[tuple[Entry, ...], tuple[str, ...]]:
 
 def _discovered(
     way: Way, cluster: str | None, named: Collection[str]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The nodes that docker shows, or why it can't; who names nodes has no need of it."""
+) -> tuple[Way, tuple[str, ...], tuple[str, ...]]:
+    """The way, opened, and the nodes that docker or the API server shows, or why they can't.
+
+    Who names nodes has no need of docker.
+    """
+    if way.asks_the_api_server:
+        return _by_api_server(way, named)
     try:
-        return discover(way, cluster), ()
+        return way, discover(way, cluster), ()
     except Refused as error:
-        return (), () if named else (str(error),)
+        return way, (), () if named else (str(error),)
+
+
+def _by_api_server(way: Way, named: Collection[str]) -> tuple[Way, tuple[str, ...], tuple[str, ...]]:
+    """Pods of ours are put on the nodes for as long as this process lives: there is no other way to look at them."""
+    try:
+        opened, nodes = way_back(way, named)
+    except ChaosextError as error:
+        return replace(way, closed=str(error)), (), (str(error),)
+    return opened, nodes, ()
+
+
+def _shells_of(run: Outstanding) -> Mapping[str, NodeShell]:
+    way = _by_api_server(run.way, run.nodes)[0] if run.way.asks_the_api_server else run.way
+    return shells(run.nodes, way)
 
 
 def _of(cluster: str | None, runs: Iterable[Outstanding], nodes: Collection[str]) -> tuple[Outstanding, ...]:

@@ -37,6 +37,7 @@ class Kind(StrEnum):
     CUT = "cut"
     LOCK = "lock"
     SENTINELS = "sentinels"
+    PODS = "pods"
 
 
 class Why(StrEnum):

@@ -130,7 +130,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
     monkeypatch.setattr(fault, "arm", made.arm)
     monkeypatch.setattr(heal, "heal", made.heal)
     monkeypatch.setattr(proof.cut_check, "judge", judge)
-    monkeypatch.setattr(proof.cut_check, "gather", lambda *_: made.now)
+    monkeypatch.setattr(proof.cut_check, "gather", lambda *_, **__: made.now)
     return made
 
 
@@ -346,7 +346,7 @@ def test_a_heal_whose_paths_can_not_be_measured_is_a_heal(
 ) -> None:
     stage.sever()
 
-    def hindered(*_: Any) -> CutEvidence:
+    def hindered(*_: Any, **__: Any) -> CutEvidence:
         raise Unreachable("no docker")
 
     monkeypatch.setattr(proof.cut_check, "gather", hindered)
