@@ -1,0 +1,213 @@
+"""Go or no-go: what counts, what is waived, how likely it must be, and that unknown is never a go."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from worlds import ACCELERATED, CALICO, cluster, off_control_plane
+
+from chaosext.gate.cutover import Acceptance, Cutover, Selection
+from chaosext.gate.decide import Decision
+from chaosext.gate.judge import judge
+from chaosext.gate.rehearsing import compared, needed_plays, percent
+from chaosext.gate.remedies import Search, led_to
+from chaosext.model.finding import Finding, Status
+from chaosext.rehearsal.prediction import Dns, DnsView, Forecast, Outcome, Prediction
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from chaosext.gate.remedies import Remedy
+    from chaosext.rehearsal.world import World
+
+PLAN = Cutover(
+    title="t",
+    selection=Selection(selector="!node-role.kubernetes.io/control-plane"),
+    cut_for_s=90,
+    at_most_s=90,
+)
+
+
+def versioned(world: World) -> World:
+    return replace(world, nodes=tuple(replace(node, kubelet_version="v1.34.4") for node in world.nodes))
+
+
+STORY = versioned(cluster())
+MITIGATED = versioned(cluster(affinity=off_control_plane()))
+
+
+def finding(check: str, status: Status) -> dict[str, Finding]:
+    return {check: Finding(check=check, status=status, summary="said")}
+
+
+def search(
+    world: World, plan: Cutover = PLAN, live: Mapping[str, Finding] | None = None
+) -> tuple[Remedy, ...]:
+    before = judge(world, plan, live)
+    return Search(world=world, cutover=plan, before=before, live=live or {}, context="a b").remedies()
+
+
+# -- a prediction against a tolerance ------------------------------------------------------------------------
+
+
+def prediction(
+    passed: float, *, unknown: float = 0.0, samples: int = 0, during: Dns = Dns.RESOLVABLE
+) -> Prediction:
+    chances = {Forecast.PASSED: passed, Forecast.UNKNOWN: unknown, Forecast.DEVIATED: 1 - passed - unknown}
+    states = {Dns.RESOLVABLE: passed, Dns.UNKNOWN: unknown, Dns.PARTIAL: 1 - passed - unknown}
+    return Prediction(
+        assumptions=(),
+        timings={},
+        timeline=(),
+        dns=DnsView(during_cut=during, after_heal=Dns.RESOLVABLE),
+        dns_per_node={},
+        mesh={},
+        workloads={"Deployment/a/b": {"evicted": 2.5}},
+        outcomes=tuple(Outcome(dns_after_heal=s, probability=p, why="") for s, p in states.items()),
+        self_heals=None,
+        verdict=Forecast.PASSED,
+        method="",
+        chances=chances,
+        samples=samples,
+    )
+
+
+def statuses(found: Prediction, **accept: object) -> dict[str, str]:
+    return {each.check: each.status.value for each in compared(found, Acceptance(**accept))}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("found", "status"),
+    [
+        (prediction(1.0), "healthy"),
+        (prediction(0.99), "healthy"),
+        (prediction(0.9899), "unhealthy"),
+        (prediction(0.5, unknown=0.5), "unknown"),
+        (prediction(0.5, unknown=0.4), "unhealthy"),
+        (prediction(0.0, unknown=1.0), "unknown"),
+        (prediction(1.0, samples=299), "unknown"),
+        (prediction(1.0, samples=300), "healthy"),
+        (prediction(0.5, samples=12), "unhealthy"),
+    ],
+)
+def test_it_must_be_likely_enough_and_enough_plays_must_show_it(found: Prediction, status: str) -> None:
+    assert statuses(found) == {"dns_after_heal": status, "self_heals": status}
+
+
+def test_a_plan_says_what_is_acceptable() -> None:
+    found = prediction(0.4)
+    assert statuses(found, dns_after_heal=Dns.PARTIAL, self_heals=False) == {"dns_after_heal": "healthy"}
+    assert statuses(prediction(1.0), dns_during_cut=Dns.RESOLVABLE)["dns_during_cut"] == "healthy"
+    dead = prediction(1.0, during=Dns.DEAD)
+    assert statuses(dead, dns_during_cut=Dns.PARTIAL)["dns_during_cut"] == "unhealthy"
+    nobody_knows = prediction(1.0, during=Dns.UNKNOWN)
+    assert statuses(nobody_knows, dns_during_cut=Dns.PARTIAL)["dns_during_cut"] == "unknown"
+    assert statuses(prediction(1.0), evicted_pods=2)["evicted_pods"] == "unhealthy"
+    assert statuses(prediction(1.0), evicted_pods=3)["evicted_pods"] == "healthy"
+
+
+def test_plays_that_are_needed_follow_from_the_rule_of_three() -> None:
+    assert [needed_plays(p) for p in (0.5, 0.9, 0.99, 0.999)] == [6, 30, 300, 3000]
+    assert needed_plays(1.0) > 5000
+
+
+def test_percents_are_certain_only_where_it_is() -> None:
+    said = [percent(share) for share in (0, 0.0004, 0.41, 0.9994, 1.0)]
+    assert said == ["0 %", "<0.1 %", "41 %", ">99.9 %", "100 %"]
+
+
+# -- worlds --------------------------------------------------------------------------------------------------
+
+
+def test_the_story_is_no_go_and_mitigated_it_is_go() -> None:
+    no_go, go = judge(STORY, PLAN), judge(MITIGATED, PLAN)
+    assert (no_go.decision, go.decision) == (Decision.NO_GO, Decision.GO)
+    assert {each.finding.check for each in no_go.against} == {"dns_after_heal", "self_heals"}
+    assert not go.against
+
+
+def test_a_cut_that_may_take_longer_is_judged_by_its_longest() -> None:
+    short = replace(PLAN, cut_for_s=5, at_most_s=5)
+    assert judge(STORY, short).decision is Decision.GO
+    longer = judge(STORY, replace(short, at_most_s=90))
+    assert longer.decision is Decision.NO_GO
+    assert {each.cut_for_s for each in longer.against} == {90}
+
+
+@pytest.mark.parametrize(
+    ("live", "waived", "decision"),
+    [
+        ({}, {}, Decision.GO),
+        (finding("probes_healthy", Status.UNHEALTHY), {}, Decision.NO_GO),
+        (finding("probes_healthy", Status.UNKNOWN), {}, Decision.NOT_KNOWN),
+        (finding("probes_healthy", Status.UNKNOWN), {"probes_healthy": "known"}, Decision.GO),
+        (finding("probes_healthy", Status.UNHEALTHY), {"probes_healthy": "known"}, Decision.GO),
+        (finding("xds_synced", Status.UNKNOWN), {}, Decision.GO),
+    ],
+)
+def test_what_is_not_well_or_not_known_stands_against_it_unless_it_is_waived(
+    live: Mapping[str, Finding], waived: Mapping[str, str], decision: Decision
+) -> None:
+    """There is no Istio in this cluster: whether xDS is in sync is no question."""
+    assert judge(MITIGATED, replace(PLAN, waived=waived), live).decision is decision
+
+
+def test_without_istiod_s_word_a_meshed_cluster_is_not_known() -> None:
+    world = versioned(cluster(affinity=off_control_plane(), sidecar="classic"))
+    assert judge(world, PLAN, finding("xds_synced", Status.UNKNOWN)).decision is Decision.NOT_KNOWN
+
+
+def test_a_remark_counts_where_the_plan_requires_it() -> None:
+    lone = versioned(cluster(affinity=off_control_plane(), dns_replicas=1))
+    assert judge(lone, PLAN).decision is Decision.GO
+    assert judge(lone, replace(PLAN, required=("kube_dns_redundant",))).decision is Decision.NO_GO
+
+
+def test_an_unknown_network_is_not_known() -> None:
+    world = replace(MITIGATED, missing=frozenset({"BGPPeer"}))
+    found = judge(world, PLAN)
+    assert found.decision is Decision.NOT_KNOWN
+    assert found.decision.exit_code == 30
+
+
+# -- remedies ------------------------------------------------------------------------------------------------
+
+
+def test_each_patch_that_turns_it_to_go_is_named_the_smallest_first() -> None:
+    found = search(STORY)
+    assert [each.mitigations for each in found] == [
+        ("dns-affinity",),
+        ("longer-tolerations",),
+        ("bgp-on-control-plane",),
+    ]
+    assert {each.decision for each in found} == {Decision.GO}
+
+
+def test_a_patch_that_mends_the_cut_but_not_the_rest_says_what_remains() -> None:
+    found = search(STORY, live=finding("probes_healthy", Status.UNHEALTHY))
+    assert found[0].decision is Decision.NO_GO
+    assert found[0].remains == ("probes_healthy",)
+
+
+def test_where_nothing_is_wrong_with_the_cut_no_patch_is_looked_for() -> None:
+    assert search(MITIGATED) == ()
+    assert search(MITIGATED, live=finding("probes_healthy", Status.UNHEALTHY)) == ()
+
+
+def test_two_patches_together_are_tried_where_none_is_enough() -> None:
+    """Nothing may be evicted, and kube-dns must not end on a node that nobody hears of."""
+    world = versioned(cluster(workers=2, control_plane=ACCELERATED, network=replace(CALICO, peers=())))
+    tried: list[str] = []
+    before = judge(world, PLAN)
+    Search(world=world, cutover=PLAN, before=before, live={}, tell=tried.append).remedies()
+    assert any(" and " in each for each in tried)
+    assert tried.index(next(each for each in tried if " and " in each)) >= 2
+
+
+def test_commands_lead_to_the_cluster_that_was_asked() -> None:
+    how = "# see\nkubectl apply --filename - <<'EOF'\n{}\nEOF\nkubectl get nodes"
+    assert led_to("", how) == how
+    assert led_to("a b", how).count("kubectl --context 'a b' ") == 2
+    assert all("kubectl --context 'a b' " in each.how[0] for each in search(STORY))
