@@ -6,6 +6,7 @@ Another entry (HAProxy, an appliance, a DNS load balancer) is another class with
 from __future__ import annotations
 
 import json
+import math
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from chaosext.model.entry import Failover, Member, Request, Second
 from chaosext.model.errors import Refused, Unreachable
-from chaosext.model.malformed import MALFORMED, understood
+from chaosext.model.malformed import MALFORMED, finite, understood
 from chaosext.nodes.envoy import assignment, parse_assignment, parse_drained, parse_healthy
 
 if TYPE_CHECKING:
@@ -39,10 +40,12 @@ CHANGED_MEANWHILE = 76
 LOOK = f"""
 look() {{
   tr -d '\\n' < {ASSIGNMENT} && printf '\\t' &&
-  customers ask 'http://127.0.0.1:{ADMIN_PORT}/clusters?format=json' | tr -d '\\n' && echo
+  customers ask 'http://127.0.0.1:{ADMIN_PORT}/clusters?format=json' | tr -d '\\n' &&
+  read -r up _ < /proc/uptime && printf '\\t%s\\n' "$up"
 }}
 """
-"""One line: the assignment, a tab, and what Envoy says of its addresses. JSON has no bare tab."""
+"""One line: the assignment, what Envoy says of its addresses, and when (seconds of uptime, a clock that nobody sets);
+between them tabs, as JSON has no bare ones."""
 
 PUT = f"""
 exec 9> {ASSIGNMENT}.lock && flock -w 5 9 || exit 75
@@ -68,6 +71,25 @@ done
 """
 
 
+Look = tuple[float, tuple[Member, ...]]
+"""When somebody looked at an entry (monotonic seconds), and the clusters behind it."""
+
+
+@dataclass(slots=True)
+class Times:
+    """From another clock to ours: what it tells arrives late, by how much varies, and never early.
+
+    So of all that came the least late one says how the clocks stand to one another.
+    """
+
+    _ahead_s: float = math.inf
+
+    def here(self, there_s: float, arrived_s: float) -> float:
+        """When it was here, of what was told at `there_s` and arrived at `arrived_s`."""
+        self._ahead_s = min(self._ahead_s, arrived_s - there_s)
+        return there_s + self._ahead_s
+
+
 class Entry(Protocol):
     """What stands in front of several clusters. All methods are bounded; `Unreachable` where it doesn't answer."""
 
@@ -85,8 +107,8 @@ class Entry(Protocol):
     def requests(self, window_s: float) -> tuple[Request, ...]:
         """The customers' requests that ended within the last `window_s` seconds, the oldest first."""
 
-    def looks(self) -> AbstractContextManager[Iterator[tuple[Member, ...]]]:
-        """`look`, once a second."""
+    def looks(self) -> AbstractContextManager[Iterator[Look]]:
+        """`look`, once a second, each with when that was, monotonic here."""
 
     def seconds(self) -> AbstractContextManager[Iterator[Second]]:
         """What became of the customers' requests, a second after the other; `t_s` is monotonic here."""
@@ -125,18 +147,26 @@ class EnvoyEntry:
             return tuple(map(Request.from_json, json.loads(done.stdout)))
 
     @contextmanager
-    def looks(self) -> Iterator[Iterator[tuple[Member, ...]]]:
+    def looks(self) -> Iterator[Iterator[Look]]:
+        times = Times()
         with self.envoy.stream(LOOK + LOOK_ON) as lines:
-            yield (self._understood(line)[0] for line in lines)
+            yield (self._dated(line, times) for line in lines)
 
     @contextmanager
     def seconds(self) -> Iterator[Iterator[Second]]:
+        times = Times()
         with self.customers.stream(FOLLOW) as lines:
-            yield (self._second(line) for line in lines)
+            yield (self._second(line, times) for line in lines)
 
-    def _second(self, line: str) -> Second:
+    def _dated(self, line: str, times: Times) -> Look:
+        members, _ = self._understood(line)
+        with understood(self.name):
+            return times.here(finite(line.rsplit(TAB, 1)[1]), time.monotonic()), members
+
+    def _second(self, line: str, times: Times) -> Second:
         with understood(self.customers.node):
-            return Second.from_json(json.loads(line), t_s=time.monotonic())
+            value = json.loads(line)
+            return Second.from_json(value, t_s=times.here(finite(value["up_s"]), time.monotonic()))
 
     def _read(self) -> tuple[tuple[Member, ...], str]:
         done = self.envoy.run(f"{LOOK}\nlook", timeout_s=ASK_S)
@@ -146,8 +176,8 @@ class EnvoyEntry:
 
     def _understood(self, line: str) -> tuple[tuple[Member, ...], str]:
         """The members, and the assignment as it is written."""
-        text, _, said = line.partition(TAB)
         with understood(self.name):
+            text, said, _ = line.split(TAB)
             healthy = parse_healthy(said)
             found = parse_assignment(text)
         return tuple(replace(each, healthy=healthy.get(each.cluster, 0)) for each in found), text
@@ -193,7 +223,7 @@ def when(entry: Entry, holds: Callable[[tuple[Member, ...]], bool], within_s: fl
 
 def _drains(line: str, addresses: set[str]) -> bool:
     try:
-        return parse_drained(line.partition(TAB)[2]) == addresses
+        return parse_drained(line.split(TAB)[1]) == addresses
     except MALFORMED:
         return False
 

@@ -86,11 +86,13 @@ def drain(
     require_others(entry, mine.cluster)
     _remember(context, entry, mine)
     out_s = time.monotonic()
-    context.recorder.say(Kind.ENTRY_DRAINED, _object(entry, mine.cluster), _who(by_check, waited_s))
+    if not by_check:  # else the entry itself has said when it was
+        context.recorder.say(Kind.ENTRY_DRAINED, _object(entry, mine.cluster), "drained by hand")
     entry.change(mine.cluster, drained=True)
     if context.held:
         context.held.out_s = context.held.out_s or out_s
-    return {"cluster": mine.cluster, "by": _by(by_check), "waited_s": round(waited_s, 1)}
+    by = Failover.HEALTH_CHECK if by_check else Failover.BY_HAND
+    return {"cluster": mine.cluster, "by": by.value, "waited_s": round(waited_s, 1)}
 
 
 def restore(
@@ -120,7 +122,6 @@ def restore(
             f"once it is well, `chaosext entry restore {name} --entry {entry.name}`",
         )
     take_back(entry, name, failover)
-    context.recorder.say(Kind.ENTRY_TAKEN_BACK, _object(entry, name), f"after {asked['summary']}")
     _forget(context, entry, name)
     return {"cluster": name, "settled_after_s": asked["settled_after_s"], "dwelt_s": asked["dwelt_s"]}
 
@@ -205,13 +206,3 @@ def _of(members: Iterable[Member], cluster: str) -> Member:
 
 def _object(entry: Entry, cluster: str) -> str:
     return f"Entry/{entry.name} → {cluster}"
-
-
-def _by(check: bool) -> str:
-    return Failover.HEALTH_CHECK.value if check else Failover.BY_HAND.value
-
-
-def _who(check: bool, waited_s: float) -> str:
-    if check:
-        return f"the entry's own check took it out within {waited_s:.1f} s; drained, so that it stays out"
-    return "drained by hand"

@@ -80,10 +80,10 @@ class EntryWatch:
 
     def _follow_clusters(self, stop: threading.Event) -> None:
         with self._entry.looks() as looks:
-            for members in looks:
+            for at_s, members in looks:
                 self._see(ENTRY)
                 for note in self._view.take(members):
-                    self._recorder.note(note, ENTRY)
+                    self._recorder.note(note, ENTRY, at_s=at_s)
                 if stop.is_set():
                     return
         raise Unreachable(f"{self._entry.name} says nothing more")

@@ -5,8 +5,10 @@ import json
 import pytest
 
 from chaosext.model.entry import Failover, Member
-from chaosext.nodes.entry import changed
+from chaosext.model.errors import Refused, Unreachable
+from chaosext.nodes.entry import EnvoyEntry, Times, changed
 from chaosext.nodes.envoy import assignment, parse_assignment, parse_drained, parse_healthy
+from chaosext.nodes.shell import ShellResult
 
 WAY = Member(cluster="way", addresses=("172.18.0.3:30080", "172.18.0.4:30080"))
 OTHER = Member(cluster="way-b", addresses=("172.18.0.7:30080",))
@@ -87,3 +89,79 @@ def test_a_member_says_whether_customers_are_sent_to_it(member, serves, said):
 
     assert found.serves is serves
     assert found.state.startswith(said)
+
+
+def test_what_comes_late_is_dated_by_what_came_least_late():
+    times = Times()
+
+    assert times.here(10.0, 1010.5) == 1010.5
+    assert times.here(11.0, 1011.1) == pytest.approx(1011.1)
+    assert times.here(12.0, 1019.0) == pytest.approx(1012.1)
+
+
+class Shell:
+    """A container that answers `lines` to whoever asks; `after` each change of the assignment."""
+
+    node = "way-entry"
+
+    def __init__(self, members):
+        self.text, self.put = assignment(members), 0
+        self.follows = True
+        self.others = 0
+        self.shown = self.text
+
+    def run(self, script, *, stdin="", timeout_s):
+        if stdin and self.others:
+            self.others -= 1
+            self.text = self.shown = assignment(parse_assignment(self.text)[::-1])
+            return ShellResult(76, "", "")
+        if stdin:
+            self.text, self.put = stdin, self.put + 1
+            self.shown = stdin if self.follows else self.shown
+            return ShellResult(0, "", "")
+        hosts = [
+            host(address, each.cluster, eds_health_status="DRAINING" if each.drained else "HEALTHY")
+            for each in parse_assignment(self.shown)
+            for address in each.addresses
+        ]
+        return ShellResult(0, f"{self.text}\t{statuses(*hosts)}\t12.5\n", "")
+
+
+def test_a_change_is_put_once_and_seen_in_force():
+    shell = Shell([WAY, OTHER])
+    entry = EnvoyEntry(envoy=shell, customers=shell)
+
+    entry.change("way", drained=True)
+    entry.change("way", drained=True)
+
+    assert shell.put == 1
+    assert [(each.cluster, each.drained, each.healthy) for each in entry.look()] == [
+        ("way", True, 2),
+        ("way-b", False, 1),
+    ]
+
+
+def test_a_change_that_others_came_before_is_made_on_what_they_left():
+    shell = Shell([WAY, OTHER])
+    shell.others = 1
+
+    EnvoyEntry(envoy=shell, customers=shell).change("way", drained=True)
+
+    assert shell.put == 1
+
+
+def test_an_envoy_that_does_not_follow_is_not_believed(monkeypatch):
+    monkeypatch.setattr("chaosext.nodes.entry.TAKE_S", 0.0)
+    shell = Shell([WAY, OTHER])
+    shell.follows = False
+
+    with pytest.raises(Unreachable, match="did not follow"):
+        EnvoyEntry(envoy=shell, customers=shell).change("way", drained=True)
+
+
+def test_an_unknown_cluster_is_refused_by_name():
+    shell = Shell([WAY, OTHER])
+
+    with pytest.raises(Refused, match="behind it are: way, way-b"):
+        EnvoyEntry(envoy=shell, customers=shell).change("elsewhere", drained=True)
+    assert shell.put == 0

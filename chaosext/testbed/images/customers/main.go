@@ -48,7 +48,9 @@ type result struct {
 	ended    time.Time
 }
 
+// UpS is when the second ended, since this process began: who reads it knows when that was, however late it comes.
 type second struct {
+	UpS      float64        `json:"up_s"`
 	OK       int            `json:"ok"`
 	Failed   int            `json:"failed"`
 	ServedBy map[string]int `json:"served_by"`
@@ -63,6 +65,8 @@ type memory struct {
 	forgotten int
 	keep      time.Duration
 }
+
+var began = time.Now()
 
 func main() {
 	if len(os.Args) < 2 {
@@ -214,7 +218,7 @@ func (past *memory) tellSeconds(w http.ResponseWriter, r *http.Request) {
 }
 
 func summed(ended []result) second {
-	sum := second{ServedBy: map[string]int{}}
+	sum := second{UpS: time.Since(began).Seconds(), ServedBy: map[string]int{}}
 	for _, each := range ended {
 		sum.SlowestS = max(sum.SlowestS, each.TookS)
 		if each.ServedBy != "" {
