@@ -34,10 +34,12 @@ COMMANDS = {
     "status": ("chaosext.cli.status:status", "Say what of chaosext is on which node, whose, and until when."),
     "sweep": ("chaosext.cli.sweep:sweep", "Take away what expired, and what runs that died have left."),
     "entry": ("chaosext.cli.entry:entry", "Drain a cluster from the entry before several, and take it back."),
+    "abort": ("chaosext.cli.abort:abort", "Heal a run's cut now, from anywhere, and end the run."),
     "pin": ("chaosext.cli.pin:pin", "Write down which cluster a context means; what acts needs it."),
     "approve": ("chaosext.cli.approve:approve", "Approve an experiment for a cluster marked production."),
     "schedule": ("chaosext.cli.schedule:schedule", "Write the manifests of scheduled game days."),
     "gameday": ("chaosext.cli.gameday:gameday", "Have a game day, as its Job in the cluster does."),
+    "fleet": ("chaosext.cli.fleet:fleet", "Rehearse one cluster of a fleet, as its Job does, or sum them up."),
     "audit": ("chaosext.cli.audit:audit", "Show and verify the record of who ran what, where."),
 }
 """Command -> where it lives, and its line in `chaosext --help` (so that listing them imports none of them)."""

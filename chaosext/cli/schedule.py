@@ -1,4 +1,4 @@
-"""`chaosext schedule`: the manifests of scheduled game days, from one settings file."""
+"""`chaosext schedule`: the manifests of scheduled game days, or of a fleet's rehearsal, from one settings file."""
 
 from __future__ import annotations
 
@@ -11,16 +11,20 @@ if TYPE_CHECKING:
     from chaosext.gameday.composing import Composed
 
 FORMATS = ("plain", "kustomize", "helm-values")
-SHOWN = 3
 
 
 @click.command()
 @click.option(
     "--settings",
     "path",
-    required=True,
     type=click.Path(path_type=Path),
-    help="The settings, as deploy/gameday.yaml.",
+    help="A game day's settings, as deploy/gameday.yaml.",
+)
+@click.option(
+    "--fleet",
+    "fleet",
+    type=click.Path(path_type=Path),
+    help="Instead, the settings of many clusters that are rehearsed by one Indexed Job, as deploy/fleet.yaml.",
 )
 @click.option(
     "--output",
@@ -36,7 +40,9 @@ SHOWN = 3
 @click.option(
     "--context", help="Also ask this context's API server whether it would take the objects (dryRun)."
 )
-def schedule(path: Path, directory: Path | None, form: str, check: bool, context: str | None) -> int:
+def schedule(
+    path: Path | None, fleet: Path | None, directory: Path | None, form: str, check: bool, context: str | None
+) -> int:
     """Write what runs game days in a cluster: ServiceAccount, least-privilege RBAC, CronJob, settings.
 
     Everything is checked before anything is written: the schedule and its time zone, the experiment with its values,
@@ -48,6 +54,7 @@ def schedule(path: Path, directory: Path | None, form: str, check: bool, context
       chaosext schedule --settings deploy/gameday.yaml | kubectl apply -f -
       chaosext schedule --settings deploy/gameday.yaml --format kustomize -o gameday && kubectl apply -k gameday
       chaosext schedule --settings deploy/gameday.yaml --format helm-values > values.yaml
+      chaosext schedule --fleet deploy/fleet.yaml | kubectl apply -f -
 
     With --output the experiment is written as well, as experiment.yaml: it is what runs, and what
     `chaosext approve` approves for a production cluster.
@@ -55,22 +62,35 @@ def schedule(path: Path, directory: Path | None, form: str, check: bool, context
     Exit code: 0 written, 20 refused (the message names field and fix), 30 the API server did not answer.
     """
     from chaosext.gameday.composing import FORMATS as MAKERS
-    from chaosext.gameday.composing import compose
     from chaosext.gameday.manifests import EXPERIMENT_FILE
-    from chaosext.gameday.settings import read_settings
 
-    composed = compose(read_settings(path), path.parent)
+    composed = _composed(path, fleet)
     files = MAKERS[form](composed)
     if context:
         _ask_server(composed, context)
-    _tell(composed)
+    click.echo(composed.said, err=True)  # stdout may go to kubectl
     if check:
         return 0
     if directory is None:
         _print(files, form)
-        return 0
-    _write(directory, {**files, EXPERIMENT_FILE: composed.files[EXPERIMENT_FILE]})
+    else:
+        _write(directory, {**files, **({EXPERIMENT_FILE: composed.approved} if composed.approved else {})})
     return 0
+
+
+def _composed(path: Path | None, fleet: Path | None) -> Composed:
+    from chaosext.gameday.composing import compose, compose_fleet
+    from chaosext.gameday.fleet import read_fleet
+    from chaosext.gameday.settings import read_settings
+    from chaosext.model.errors import Refused
+
+    if path and not fleet:
+        return compose(read_settings(path), path.parent)
+    if fleet and not path:
+        return compose_fleet(read_fleet(fleet), fleet.parent)
+    raise Refused(
+        "--settings and --fleet: exactly one is to be given", "name deploy/gameday.yaml or deploy/fleet.yaml"
+    )
 
 
 def _ask_server(composed: Composed, context: str) -> None:
@@ -84,16 +104,6 @@ def _ask_server(composed: Composed, context: str) -> None:
         click.echo(problem, err=True)
     if refused:
         raise Refused(f"the API server of {context} would not take {len(refused)} of the objects", refused[0])
-
-
-def _tell(composed: Composed) -> None:
-    """When the next game days would begin, on stderr: stdout may go to kubectl."""
-    settings = composed.settings
-    times = ", ".join(f"{time:%a %Y-%m-%d %H:%M}" for time in settings.next_times(SHOWN))
-    suspended = " (suspended)" if settings.suspend else ""
-    click.echo(
-        f"{settings.namespace}/{settings.name}: next {times} {settings.time_zone}{suspended}", err=True
-    )
 
 
 def _print(files: dict[str, str], form: str) -> None:

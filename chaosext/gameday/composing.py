@@ -5,62 +5,71 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from chaosext.gameday import fleet as fleets
+from chaosext.gameday import manifests
 from chaosext.gameday.experiment import effective
-from chaosext.gameday.manifests import EXPERIMENT_FILE, SETTINGS_FILE, objects
+from chaosext.gameday.manifests import EXPERIMENT_FILE, SETTINGS_FILE
+from chaosext.gameday.reading import as_yaml
+from chaosext.model.errors import Refused
 from chaosext.nodes.image import runner_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from chaosext.gameday.fleet import Fleet
     from chaosext.gameday.manifests import Manifest
     from chaosext.gameday.settings import Settings
     from chaosext.run.reading.experiment import Experiment
 
 
+SHOWN = 3
+"""How many of its next times a schedule is told with."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Composed:
-    """A game day as it is applied. `experiment` is what is approved, and what `chaosext run` would run as well."""
+    """What is applied. `said`: a line for people; `values`: the chart's, none for what it does not make.
 
-    settings: Settings
-    experiment: Experiment
+    `approved`: the experiment as it is run, which is what `chaosext approve` approves; "" where nothing is run.
+    """
 
-    @property
-    def files(self) -> dict[str, str]:
-        """What the ConfigMap holds. The values are in the experiment already, and stay in the settings for people."""
-        named = self.settings.model_copy(update={"experiment": EXPERIMENT_FILE})
-        settings = named.model_dump(mode="json", exclude_defaults=True)
-        return {SETTINGS_FILE: as_yaml(settings), EXPERIMENT_FILE: as_yaml(self.experiment)}
-
-    @property
-    def objects(self) -> list[Manifest]:
-        return objects(self.settings, self.files)
+    objects: list[Manifest]
+    said: str
+    values: dict[str, Any] | None = None
+    approved: str = ""
 
 
 def compose(settings: Settings, beside: Path) -> Composed:
-    """`beside` is where the settings' experiment is looked for. Raises `Refused`."""
-    return Composed(settings=settings, experiment=effective(settings, beside))
+    """A game day. `beside` is where the settings' experiment is looked for. Raises `Refused`."""
+    files = files_of(settings, effective(settings, beside))
+    return Composed(
+        objects=manifests.objects(settings, files),
+        said=_said(settings),
+        values=_values(settings, files),
+        approved=files[EXPERIMENT_FILE],
+    )
 
 
-def as_yaml(*documents: Any) -> str:
-    """Texts of several lines stay texts of several lines, so that a ConfigMap can be read."""
-    import yaml
-
-    class Dumper(yaml.SafeDumper):
-        pass
-
-    Dumper.add_representer(str, _text)
-    text: str = yaml.dump_all(documents, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=10**6)
-    return text
+def compose_fleet(fleet: Fleet, beside: Path) -> Composed:
+    """A fleet's rehearsal. `beside` is where its plan is looked for. Raises `Refused`."""
+    when = f"{fleet.schedule} {fleet.time_zone}" if fleet.schedule else "once, now"
+    return Composed(
+        objects=fleets.objects(fleet, fleets.files_of(fleet, beside)),
+        said=f"{fleet.namespace}/{fleet.name}: {len(fleet.clusters)} clusters, {when}",
+    )
 
 
-def _text(dumper: Any, text: str) -> Any:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+def files_of(settings: Settings, experiment: Experiment) -> dict[str, str]:
+    """What the ConfigMap holds. The values are in the experiment already, and stay in the settings for people."""
+    named = settings.model_copy(update={"experiment": EXPERIMENT_FILE})
+    plainly = named.model_dump(mode="json", exclude_defaults=True)
+    return {SETTINGS_FILE: as_yaml(plainly), EXPERIMENT_FILE: as_yaml(experiment)}
 
 
 def plain(composed: Composed) -> dict[str, str]:
-    """`kubectl apply -f gameday.yaml`."""
-    return {"gameday.yaml": as_yaml(*composed.objects)}
+    """`kubectl apply -f chaosext.yaml`."""
+    return {"chaosext.yaml": as_yaml(*composed.objects)}
 
 
 def kustomize(composed: Composed) -> dict[str, str]:
@@ -75,11 +84,10 @@ def kustomize(composed: Composed) -> dict[str, str]:
 
 
 def helm_values(composed: Composed) -> dict[str, str]:
-    """`helm install -f values.yaml … deploy/helm/chaosext`: the settings with all defaults, and the files."""
-    settings = composed.settings.model_dump(mode="json")
-    settings["limits"] = composed.settings.limits.model_dump(mode="json", exclude_defaults=True)
-    image = settings["image"] or runner_image()
-    return {"values.yaml": as_yaml({**settings, "image": image, "files": composed.files})}
+    """`helm install -f values.yaml … deploy/helm/chaosext`. Raises `Refused` for what the chart does not make."""
+    if composed.values is None:
+        raise Refused("--format helm-values: the chart is of game days", "use plain or kustomize for a fleet")
+    return {"values.yaml": as_yaml(composed.values)}
 
 
 FORMATS: Mapping[str, Callable[[Composed], dict[str, str]]] = {
@@ -94,3 +102,16 @@ def file_name(each: Manifest) -> str:
     """`rolebinding-kube-system.yaml`: the kind, and the namespace of a role."""
     where = f"-{each['metadata']['namespace']}" if each["kind"] in ("Role", "RoleBinding") else ""
     return f"{each['kind'].lower()}{where}.yaml"
+
+
+def _said(settings: Settings) -> str:
+    times = ", ".join(f"{time:%a %Y-%m-%d %H:%M}" for time in settings.next_times(SHOWN))
+    suspended = " (suspended)" if settings.suspend else ""
+    return f"{settings.namespace}/{settings.name}: next {times} {settings.time_zone}{suspended}"
+
+
+def _values(settings: Settings, files: dict[str, str]) -> dict[str, Any]:
+    """The settings with all defaults, and the files."""
+    said = settings.model_dump(mode="json")
+    said["limits"] = settings.limits.model_dump(mode="json", exclude_defaults=True)
+    return {**said, "image": settings.image or runner_image(), "files": files}

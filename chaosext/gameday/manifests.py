@@ -16,7 +16,7 @@ Manifest = dict[str, Any]
 
 RBAC = "rbac.authorization.k8s.io"
 SETTINGS_DIR, SETTINGS_FILE, EXPERIMENT_FILE = "/etc/chaosext/gameday", "settings.yaml", "experiment.yaml"
-RESULTS_DIR = "/var/lib/chaosext"
+RESULTS_DIR, TMP = "/var/lib/chaosext", "/tmp"  # noqa: S108 (the Pod's own)
 WEBHOOK_DIR, UPLOAD_DIR = "/etc/chaosext/webhook", "/etc/chaosext/upload"
 APPROVALS, APPROVALS_DIR = "chaosext-approvals", "/etc/chaosext/approvals"
 """The ConfigMap that `chaosext approve --list -o yaml` prints."""
@@ -177,7 +177,7 @@ def _container(settings: Settings) -> Manifest:
     }
 
 
-WRITTEN = (RESULTS_DIR, "/tmp")  # noqa: S108 (the Pod's own)
+WRITTEN = (RESULTS_DIR, TMP)
 
 
 def _environment(settings: Settings) -> list[Manifest]:
@@ -187,7 +187,7 @@ def _environment(settings: Settings) -> list[Manifest]:
         "CHAOSEXT_JOB": controller.format("job-name"),
         "CHAOSEXT_JOB_UID": controller.format("controller-uid"),
     }
-    fixed = {"HOME": "/tmp", "USER": settings.name}  # noqa: S108
+    fixed = {"HOME": TMP, "USER": settings.name}
     return [
         *({"name": name, "value": value} for name, value in fixed.items()),
         *({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in from_pod.items()),
@@ -206,7 +206,7 @@ def _mounted(settings: Settings) -> dict[str, Manifest]:
         SETTINGS_DIR: {"name": "settings", "configMap": {"name": settings.name}},
         APPROVALS_DIR: {"name": "approvals", "configMap": {"name": APPROVALS, "optional": True}},
         RESULTS_DIR: {"name": "results", **kept},
-        "/tmp": {"name": "tmp", "emptyDir": {}},  # noqa: S108
+        TMP: {"name": "tmp", "emptyDir": {}},
     }
     for path, name, secret in (
         (WEBHOOK_DIR, "webhook", settings.webhook),

@@ -1,4 +1,4 @@
-"""A YAML file as a typed value: whatever is wrong with it is refused by file, field and fix."""
+"""YAML as a typed value, whatever is wrong with it being refused by file, field and fix; and values as YAML."""
 
 from __future__ import annotations
 
@@ -68,3 +68,19 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
     for each in get_args(annotation) or (annotation,):
         if isinstance(each, type) and issubclass(each, BaseModel):
             yield each
+
+
+def as_yaml(*documents: Any) -> str:
+    """Texts of several lines stay texts of several lines, so that a ConfigMap can be read."""
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        pass
+
+    Dumper.add_representer(str, _text)
+    text: str = yaml.dump_all(documents, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=10**6)
+    return text
+
+
+def _text(dumper: Any, text: str) -> Any:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)

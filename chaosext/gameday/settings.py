@@ -33,12 +33,14 @@ QUANTITY = r"^[0-9]+(\.[0-9]+)?([KMGT]i?)?$"
 Name = Annotated[str, Field(pattern=DNS_LABEL, max_length=63)]
 
 
-def _schedule(text: str) -> str:
+def is_schedule(text: str) -> str:
+    """The text itself, for pydantic. Raises ValueError."""
     Cron.parse(text)
     return text
 
 
-def _zone(name: str) -> str:
+def is_zone(name: str) -> str:
+    """The name itself, for pydantic. Raises ValueError."""
     try:
         ZoneInfo(name)
     except (ValueError, OSError, KeyError):
@@ -48,11 +50,13 @@ def _zone(name: str) -> str:
     return name
 
 
-class _Group(BaseModel):
+class Group(BaseModel):
+    """Keys of a file that belong together: none that is not known."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class ClusterKeys(_Group):
+class ClusterKeys(Group):
     """Which cluster is meant, whatever the API server that the runner finds says of itself."""
 
     context: str = Field(
@@ -64,21 +68,21 @@ class ClusterKeys(_Group):
     production: bool = Field(default=False, description="Only approved experiments may act there")
 
 
-class History(_Group):
+class History(Group):
     """How many Jobs that are over a CronJob keeps."""
 
     successful: int = Field(default=3, ge=0, le=100)
     failed: int = Field(default=5, ge=0, le=100)
 
 
-class InSecret(_Group):
+class InSecret(Group):
     """A key of a Secret in the runner's namespace; the kubelet mounts it, so that nobody needs a right to read it."""
 
     secret: Name
     key: str = Field(default="url", pattern=KEY, max_length=253)
 
 
-class Results(_Group):
+class Results(Group):
     """Where run directories, audit log and intent log are kept.
 
     `claim`: a PersistentVolumeClaim that is there. `size`: one that is made, of `storage_class` ("": the cluster's
@@ -103,7 +107,7 @@ class Results(_Group):
         return self
 
 
-class Settings(_Group):
+class Settings(Group):
     """The file that `chaosext schedule` and `chaosext gameday` read."""
 
     name: Annotated[
@@ -112,8 +116,8 @@ class Settings(_Group):
             pattern=DNS_LABEL, max_length=52, description="The CronJob's; 52 letters, as Kubernetes demands"
         ),
     ]
-    schedule: Annotated[str, AfterValidator(_schedule), Field(description="As a CronJob's: `30 2 * * Tue`")]
-    time_zone: Annotated[str, AfterValidator(_zone), Field(description="IANA name, for the schedule")] = (
+    schedule: Annotated[str, AfterValidator(is_schedule), Field(description="As a CronJob's: `30 2 * * Tue`")]
+    time_zone: Annotated[str, AfterValidator(is_zone), Field(description="IANA name, for the schedule")] = (
         "Etc/UTC"
     )
     suspend: bool = Field(default=False, description="No game day, neither on time nor by hand")

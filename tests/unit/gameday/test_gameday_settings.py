@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from gamedays import EXPERIMENTS, ROOT, UID, settings, values, written
 
 from chaosext.cli.main import cli, invoke
-from chaosext.gameday.composing import compose, helm_values
+from chaosext.gameday.composing import compose, files_of, helm_values
 from chaosext.gameday.experiment import effective
 from chaosext.gameday.settings import Settings, read_settings
 from chaosext.model.errors import Refused
@@ -102,7 +102,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 
 def test_the_example_is_understood() -> None:
     found = read_settings(ROOT / "deploy/gameday.yaml")
-    assert compose(found, ROOT / "deploy").experiment["configuration"]["ttl_s"] == 120
+    assert effective(found, ROOT / "deploy")["configuration"]["ttl_s"] == 120
 
 
 def test_the_documented_schema_is_the_settings_own() -> None:
@@ -131,11 +131,12 @@ class TestExperiment:
     def test_made_again_of_what_was_made_it_is_the_same_so_that_its_approval_holds(
         self, tmp_path: Path
     ) -> None:
-        first = compose(settings(configuration={"ttl_s": 60}), EXPERIMENTS)
-        for name, text in first.files.items():
+        wanted = settings(configuration={"ttl_s": 60})
+        first = effective(wanted, EXPERIMENTS)
+        for name, text in files_of(wanted, first).items():
             (tmp_path / name).write_text(text)
         again = effective(read_settings(tmp_path / "settings.yaml"), tmp_path)
-        assert approval_digest(again, {}) == approval_digest(first.experiment, {})
+        assert approval_digest(again, {}) == approval_digest(first, {})
 
     def test_a_value_that_it_has_no_key_for_is_refused(self) -> None:
         with pytest.raises(

@@ -1,0 +1,73 @@
+"""`chaosext fleet`: one cluster of a fleet, as an index of its Job asks it; or what came of all of them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import click
+
+INDEX = "JOB_COMPLETION_INDEX"
+"""What Kubernetes sets in the Pods of an Indexed Job."""
+
+
+@click.command()
+@click.option(
+    "--settings",
+    "path",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The fleet, as deploy/fleet.yaml.",
+)
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path),
+    default=Path("fleet-results"),
+    show_default=True,
+    help="Where each cluster has a directory: snapshot, answer, summary.",
+)
+@click.option("--index", type=int, help=f"Which cluster, from 0 on.  [default: ${INDEX}]")
+@click.option(
+    "--kubeconfigs", type=click.Path(path_type=Path), help="A directory of kubeconfigs, by cluster."
+)
+@click.option(
+    "--summary", "summed", is_flag=True, help="Ask nobody: a line for each cluster, of what is in --results."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON, schema chaosext.fleet/v1.")
+def fleet(
+    path: Path, results: Path, index: int | None, kubeconfigs: Path | None, summed: bool, as_json: bool
+) -> int:
+    """Rehearse one cluster of a fleet from a snapshot of it (or ask the gate): read-only, nothing is touched.
+
+    \b
+    Examples:
+      chaosext schedule --fleet deploy/fleet.yaml | kubectl apply -f -      one Indexed Job for all of them
+      chaosext fleet --settings fleet.yaml --index 0 --kubeconfigs ~/clusters
+      chaosext fleet --settings fleet.yaml --results fleet-results --summary
+
+    Exit code: as of `chaosext rehearse` or `chaosext gate`; with --summary the highest of them.
+    """
+    from chaosext.gameday.asking import ask, member_at, summary, worst
+    from chaosext.gameday.fleet import CLUSTERS_DIR, read_fleet
+
+    known = read_fleet(path)
+    if summed:
+        lines = list(summary(known, results))
+    else:
+        member = member_at(known, _index() if index is None else index)
+        lines = [ask(known, member, path.parent, results, kubeconfigs or Path(CLUSTERS_DIR))]
+    for line in lines:
+        click.echo(json.dumps(line.to_json()) if as_json else str(line))
+    return worst(lines)
+
+
+def _index() -> int:
+    from chaosext.model.errors import Refused
+
+    said = os.environ.get(INDEX, "")
+    if not said.isdigit():
+        raise Refused(
+            f"--index is not set, nor is ${INDEX}", "name a cluster by its place in the settings, from 0 on"
+        )
+    return int(said)

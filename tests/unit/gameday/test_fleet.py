@@ -1,0 +1,150 @@
+"""A fleet: an index a cluster; one that can't be asked fails alone, and the summary says so."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from gamedays import ROOT
+
+from chaosext.cli.main import invoke
+from chaosext.gameday import asking
+from chaosext.gameday.fleet import Fleet, files_of, objects, read_fleet
+from chaosext.model.errors import Refused
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SNAPSHOTS = ROOT / "examples" / "snapshots"
+
+
+def values(**changes: Any) -> dict[str, Any]:
+    clusters = [
+        {"name": name, "context": f"ctx-{name}", "kubeconfig": {"secret": f"{name}-kubeconfig"}}
+        for name in ("story", "mitigated", "gone")
+    ]
+    return {"name": "fleet", "clusters": clusters, "rehearse": {"fail_on": ["deviated"]}, **changes}
+
+
+@pytest.fixture
+def fleet_file(tmp_path: Path) -> Path:
+    path = tmp_path / "fleet.yaml"
+    path.write_text(yaml.safe_dump(values()))
+    return path
+
+
+@pytest.fixture
+def kubeconfigs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Of two clusters; taking a snapshot of one is to copy the one of that name that comes along."""
+    directory = tmp_path / "kubeconfigs"
+    directory.mkdir()
+    for name in ("story", "mitigated"):
+        (directory / name).write_text("{}")
+    command = asking._command
+
+    def play(words: list[str], kubeconfig: Path) -> Any:
+        if words[0] != "snapshot":
+            return command(words, kubeconfig)
+        shutil.copy(SNAPSHOTS / f"{kubeconfig.name}.json", words[-1].removesuffix(".gz"))
+        return command(["rehearse", "--help"], kubeconfig)
+
+    monkeypatch.setattr(asking, "_command", play)
+    monkeypatch.setattr(asking, "SNAPSHOT_FILE", "snapshot.json")
+    return directory
+
+
+def test_each_index_rehearses_its_cluster_and_the_summary_tells_of_all(
+    fleet_file: Path, kubeconfigs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--settings", str(fleet_file), "--results", str(tmp_path / "kept")]
+    codes = [
+        invoke(["fleet", *words, "--index", str(index), "--kubeconfigs", str(kubeconfigs)])
+        for index in range(3)
+    ]
+    assert codes == [10, 0, 20]
+    assert json.loads((tmp_path / "kept/story/answer.json").read_text())["verdict"] == "deviated"
+
+    capsys.readouterr()
+    assert invoke(["fleet", *words, "--summary"]) == 20
+    story, mitigated, gone = capsys.readouterr().out.splitlines()
+    assert story.startswith("story: deviated (exit 10)")
+    assert mitigated.startswith("mitigated: passed (exit 0)")
+    assert gone == "gone: failed (exit 20): Secret gone-kubeconfig has no kubeconfig"
+
+
+def test_a_cluster_that_was_not_asked_yet_is_not_well(fleet_file: Path, tmp_path: Path) -> None:
+    assert (
+        invoke(["fleet", "--settings", str(fleet_file), "--results", str(tmp_path / "none"), "--summary"])
+        == 30
+    )
+
+
+@pytest.mark.parametrize("index", ["3", "-1", "x", ""])
+def test_an_index_that_there_is_not_is_refused(
+    fleet_file: Path, index: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("JOB_COMPLETION_INDEX", index)
+    assert invoke(["fleet", "--settings", str(fleet_file)]) == 20
+    assert "index" in capsys.readouterr().err
+
+
+class TestJob:
+    def job(self, **changes: Any) -> dict[str, Any]:
+        return objects(Fleet.model_validate(values(**changes)), {})[-1]
+
+    def test_it_has_an_index_a_cluster_and_none_fails_the_others(self) -> None:
+        spec = self.job(parallelism=2)["spec"]
+        assert (spec["completionMode"], spec["completions"], spec["parallelism"]) == ("Indexed", 3, 2)
+        assert spec["backoffLimitPerIndex"] == 1
+        assert spec["maxFailedIndexes"] == 3
+        (rule,) = spec["podFailurePolicy"]["rules"]
+        assert rule == {"action": "FailIndex", "onExitCodes": {"operator": "In", "values": [10, 20]}}
+
+    def test_each_kubeconfig_is_mounted_by_its_clusters_name_and_no_token_is(self) -> None:
+        pod = self.job()["spec"]["template"]["spec"]
+        assert pod["automountServiceAccountToken"] is False
+        (clusters,) = (volume for volume in pod["volumes"] if volume["name"] == "clusters")
+        assert [source["secret"]["items"][0]["path"] for source in clusters["projected"]["sources"]] == [
+            "story",
+            "mitigated",
+            "gone",
+        ]
+
+    def test_with_a_schedule_it_is_a_cron_job(self) -> None:
+        made = self.job(schedule="0 6 * * Mon", time_zone="Europe/Berlin")
+        assert (made["kind"], made["spec"]["timeZone"]) == ("CronJob", "Europe/Berlin")
+        assert made["spec"]["jobTemplate"]["spec"] == self.job()["spec"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"clusters": []}, "clusters: Tuple should have at least 1 item"),
+        ({"clusters": [values()["clusters"][0]] * 2}, "clusters: story is there twice"),
+        ({"clusters": [{"name": "a", "context": "b"}]}, "clusters.0.kubeconfig is not set"),
+        ({"rehearse": {"cut_for": "8 minutes"}}, "rehearse.cut_for: String should match"),
+        ({"rehearse": {"cut_nods": "x"}}, "rehearse.cut_nods: unknown field"),
+        ({"schedule": "never"}, "schedule: five fields"),
+        ({"time_zone": "Mars"}, "time_zone: there is no time zone"),
+        ({"parallelism": 0}, "parallelism: Input should be greater"),
+    ],
+)
+def test_a_bad_value_is_refused_by_field(fleet_file: Path, changes: dict[str, Any], problem: str) -> None:
+    fleet_file.write_text(yaml.safe_dump(values(**changes)))
+    with pytest.raises(Refused, match=problem):
+        read_fleet(fleet_file)
+
+
+def test_the_plan_of_a_cutover_goes_along(tmp_path: Path) -> None:
+    (tmp_path / "plan.yaml").write_text("title: x\n")
+    fleet = Fleet.model_validate(values(cutover="plan.yaml"))
+    assert files_of(fleet, tmp_path)["cutover.yaml"] == "title: x\n"
+    with pytest.raises(Refused, match=r"cutover: .*none\.yaml can't be read"):
+        files_of(Fleet.model_validate(values(cutover="none.yaml")), tmp_path)
+
+
+def test_the_example_is_understood() -> None:
+    assert len(read_fleet(ROOT / "deploy/fleet.yaml").clusters) == 2
