@@ -17,7 +17,9 @@ import yaml
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-NAME = "chaosext"
+NAME = os.environ.get("CHAOSEXT_TESTBED", "chaosext")
+"""The testbed that they use."""
+
 CONTEXT = f"kind-{NAME}"
 ROOT = Path(__file__).parents[2]
 EXPERIMENT = ROOT / "experiments" / "control-plane-partition.yaml"
