@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from chaosext.rehearsal.documents import KWOK
 from chaosext.testbed.versions import KUBERNETES_VERSION
 
 Manifest = dict[str, Any]
@@ -37,7 +38,7 @@ def node(
     return {
         "apiVersion": "v1",
         "kind": "Node",
-        "metadata": {"name": name, "labels": own},
+        "metadata": {"name": name, "labels": own, "annotations": {KWOK: "fake"}},
         "spec": ({"taints": [_taint(each) for each in taints]} if taints else {})
         | ({"unschedulable": True} if cordoned else {}),
         "status": {

@@ -44,6 +44,10 @@ class NodeMeta(Meta):
     annotations: Strings | None = None
 
 
+KWOK = "kwok.x-k8s.io/node"
+"""The annotation of a node that KWOK plays (KWOK, pkg/utils: `kwok.x-k8s.io/node: fake`)."""
+
+
 class Head(Document):
     """What an object says it is."""
 

@@ -105,6 +105,7 @@ def _is_timing(word: str) -> bool:
 
 def _complete_node(kept: dict[str, Any]) -> None:
     meta = kept["metadata"]
-    notes = {key: text for key, text in (meta.pop("annotations", None) or {}).items() if CALICO in key}
+    given = meta.pop("annotations", None) or {}
+    notes = {key: text for key, text in given.items() if CALICO in key or key == doc.KWOK}
     if notes:
         meta["annotations"] = notes

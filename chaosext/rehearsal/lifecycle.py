@@ -78,9 +78,13 @@ apimachinery/lease/controller.go, `backoffEnsureLease`; pkg/kubelet/kubelet_node
 """
 
 
-def back_within_s(cut_for_s: float) -> tuple[float, float]:
+KWOK_BACK_S, KWOK_POSTED_S = (0.0, 2.0), 0.5
+"""The same of a node that KWOK plays: what is due is done as soon as the process runs again, as seen."""
+
+
+def back_within_s(cut_for_s: float, *, simulated: bool) -> tuple[float, float]:
     """From the heal to a node's connection: retransmissions double, so a short cut is over soon after its end."""
-    return 0.1, min(BACK_S, max(0.5, cut_for_s))
+    return KWOK_BACK_S if simulated else (0.1, min(BACK_S, max(0.5, cut_for_s)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +93,7 @@ class Fleet:
 
     `zone_of[node]` numbers a zone; `ready_pods[node]` Pods lose their Ready with it; `counted[node]`: in zone states.
     `others_ready`, `others_lost`: nodes of each zone that aren't cut. `ages_s[node]`: a known lease age, None.
+    `simulated`: those that KWOK plays.
     """
 
     zone_of: tuple[int, ...]
@@ -98,6 +103,7 @@ class Fleet:
     zone_names: tuple[str, ...]
     others_ready: tuple[int, ...]
     others_lost: tuple[int, ...]
+    simulated: frozenset[int] = frozenset()
 
 
 @dataclass(slots=True)
@@ -231,8 +237,13 @@ class _Controller:
         """When each node's status, and when anything of it, arrives after the heal."""
         between, heal = self._draw.between, self._plan.cut_for_s
         late_s = min(RENEWED_S, max(0.0, heal - REQUEST_S))
-        back_s = self._lives.back_s = [heal + between(*back_within_s(heal)) for _ in self._unmarked]
-        posted_s = [back + between(0.0, POSTED_S) for back in back_s]
+        played = self._fleet.simulated
+        back_s = [heal + between(*back_within_s(heal, simulated=node in played)) for node in self._unmarked]
+        posted_s = [
+            back + between(0.0, KWOK_POSTED_S if node in played else POSTED_S)
+            for node, back in enumerate(back_s)
+        ]
+        self._lives.back_s = back_s
         return posted_s, [
             min(posted, back + between(0.0, late_s)) for posted, back in zip(posted_s, back_s, strict=True)
         ]

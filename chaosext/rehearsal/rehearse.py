@@ -333,6 +333,8 @@ def _assumptions(stage: Stage) -> Iterable[str]:
         yield "no node keeps the control plane: it is taken to run outside of the snapshot's nodes"
     if lost := [world.nodes[n].name for n in stage.cut if n not in stage.fleet_of]:
         yield f"{_few(lost)}: not Ready before the cut, and taken to stay so"
+    if stage.fleet.simulated:
+        yield f"KWOK plays {len(stage.fleet.simulated)} of the cut nodes: they are back as soon as it goes on"
     if masters := [world.nodes[n].name for n in stage.cut if world.nodes[n].control_plane]:
         yield f"{_few(masters)}: the leading controller-manager and scheduler are taken to run on a node that isn't cut"
     if strangers := {pod.spec.scheduler for pod in stage.dns_pods} - {DEFAULT_SCHEDULER}:

@@ -184,7 +184,11 @@ class Scene:
             return self.now
         at = self.stage.fleet_of.get(node)
         heal = self.stage.plan.cut_for_s
-        back = heal + self.between(*back_within_s(heal)) if at is None else self.lives.back_s[at]
+        if at is None:
+            within_s = back_within_s(heal, simulated=self.stage.world.nodes[node].simulated)
+            back = heal + self.between(*within_s)
+        else:
+            back = self.lives.back_s[at]
         return max(self.now, back + self.between(*kubelet.HEARS_WITHIN_S))
 
     def is_lost(self, node: int) -> bool:

@@ -306,6 +306,7 @@ def _node(found: doc.Node, bgp: doc.CalicoBgp | None, leases: Mapping[str, datet
         ),
         lease_renewed=leases.get(meta.name),
         kubelet_version=found.status.nodeInfo.kubeletVersion,
+        simulated=doc.KWOK in notes,
         bgp_address=(bgp.ipv4Address if bgp else "") or notes.get("projectcalico.org/IPv4Address", ""),
         reflector_cluster=(bgp.routeReflectorClusterID if bgp else "")
         or notes.get("projectcalico.org/RouteReflectorClusterID", ""),

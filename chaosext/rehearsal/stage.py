@@ -147,6 +147,7 @@ class Stage:
             zone_names=tuple(zones),
             others_ready=tuple(ready),
             others_lost=tuple(lost),
+            simulated=frozenset(at for at, n in enumerate(self.living) if nodes[n].simulated),
         )
 
     def _age_s(self, node: Node) -> float | None:

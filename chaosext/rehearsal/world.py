@@ -223,6 +223,8 @@ class Node:
     reflector_cluster: str = ""
     kubelet_version: str = ""
     """As "v1.34.4"; "" when it isn't known."""
+    simulated: bool = False
+    """KWOK plays its kubelet."""
 
     @property
     def subject(self) -> str:

@@ -36,6 +36,14 @@ def test_the_rehearsal_of_what_is_kept_is_the_same(tmp_path: Path) -> None:
     assert rehearse(little, plan, samples=8).to_json() == rehearse(whole, plan, samples=8).to_json()
 
 
+def test_that_kwok_plays_a_node_is_kept(tmp_path: Path) -> None:
+    made = node("worker-1")
+    made["metadata"]["annotations"] = {"kwok.x-k8s.io/node": "fake", "kubectl.kubernetes.io/x": "y"}
+    little = kept(made)
+    assert little["metadata"]["annotations"] == {"kwok.x-k8s.io/node": "fake"}
+    assert [each.simulated for each in world_of(tmp_path / "one.json", little).nodes] == [True]
+
+
 SECRETS = ("hunter2", "PASSWORD", "registry.example", "last-applied", "s3cr3t", "caBundle", "volume")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from math import inf
 
@@ -239,6 +240,14 @@ def test_after_the_heal_every_node_is_untied_by_a_pass() -> None:
         ):
             assert 110 < ready < open_again < ready + 0.31
             assert ready < off < ready + 5.2
+
+
+def test_a_simulated_node_is_back_at_once() -> None:
+    """KWOK does what is due as soon as it goes on; a kubelet's connection has to be tried again first."""
+    simulated = replace(fleet(2, 3), simulated=frozenset({0}))
+    back = [(lives.ready_s[0], lives.ready_s[1]) for _, lives in plays(simulated, ACCELERATED, 110)]
+    assert all(110 < kwok < 112.6 for kwok, _ in back)
+    assert max(kubelet for _, kubelet in back) > 117
 
 
 def test_a_token_is_sometimes_lost_on_a_node_that_has_its_taint() -> None:
