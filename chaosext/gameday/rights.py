@@ -18,6 +18,9 @@ OWN = "(own)"
 
 EVERYWHERE = ""
 READ = ("get", "list", "watch")
+EXEC = ("get", "create")
+"""Over a WebSocket `get` is asked for up to Kubernetes 1.34, and `create` from 1.35 on (feature gate
+AuthorizePodWebsocketUpgradeCreatePermission)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +113,7 @@ def rules(game_day: str) -> tuple[Rule, ...]:
             verbs=("list",),
             namespace="kube-node-lease",
         ),
-        Rule(why="ask istiod who is synced", resources=("pods/exec",), verbs=("get",), namespace="istio-system"),
+        Rule(why="ask istiod who is synced", resources=("pods/exec",), verbs=EXEC, namespace="istio-system"),
         Rule(
             why="take the lock", group="coordination.k8s.io", resources=("leases",), verbs=("create",),
             namespace="kube-system",
@@ -137,7 +140,7 @@ def rules(game_day: str) -> tuple[Rule, ...]:
         ),
         Rule(why="reschedule kube-dns", resources=("pods",), verbs=("delete",), namespace="kube-system"),
         Rule(why="enter the nodes", resources=("pods",), verbs=("create", "delete"), namespace=OWN),
-        Rule(why="enter the nodes", resources=("pods/exec",), verbs=("get",), namespace=OWN),
+        Rule(why="enter the nodes", resources=("pods/exec",), verbs=EXEC, namespace=OWN),
         Rule(why="tell what came of it", resources=("events",), verbs=("create",), namespace=OWN),
         Rule(
             why="see whether it is suspended",

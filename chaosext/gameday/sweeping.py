@@ -9,6 +9,7 @@ from chaosext.run.cutting.leftovers import sweep_sentinels
 from chaosext.run.cutting.status import look
 from chaosext.run.cutting.sweep import Wanted
 from chaosext.run.cutting.sweep import sweep as take_away
+from chaosext.run.entering import leave
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,10 +32,13 @@ class Clearance:
 
 
 def sweep_earlier(context: str, way: Way) -> Clearance:
-    """Sweep the cluster of `context`, whose nodes are entered by `way`."""
-    surveyed = look((), way=way)
-    swept = take_away(surveyed, Wanted())
-    swept = sweep_sentinels(swept, surveyed.overview, Wanted(), contexts=(context,))
+    """Sweep the cluster of `context`, whose nodes are entered by `way`: our own Pods are gone when this returns."""
+    try:
+        surveyed = look((), way=way)
+        swept = take_away(surveyed, Wanted())
+        swept = sweep_sentinels(swept, surveyed.overview, Wanted(), contexts=(context,))
+    finally:
+        leave()
     return Clearance(swept=swept, done=tuple(_done(swept)), problems=tuple(_problems(swept)))
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from chaosext.testbed.images.archive import Image
 
 CONTAINERD_S = 60
-IMPORT_S = 120
+IMPORT_S = 600
 NODES_AT_ONCE = 8
 IMPORT = ("ctr", "--namespace", "k8s.io", "images", "import", "-")
 
