@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,14 @@ from chaosext.model.errors import ChaosextError
 from chaosext.model.result import Lane, RunResult, length_s
 from chaosext.model.timeline import Kind
 from chaosext.model.verdict import Outcome, Verdict
+from chaosext.run.reading.experiment import bundled
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from chaosext.model.result import Window
     from chaosext.model.timeline import Event
     from chaosext.testing.command import Command, Done
+
+CONTEXT_KEY = "KUBERNETES_CONTEXT"
 
 ANSWERS = (Outcome.PASSED, Outcome.DEVIATED)
 """What a run ends with that found an answer; any other must have been expected."""
@@ -100,7 +102,7 @@ def run(
     """
     words = [
         "run",
-        _named(experiment, scratch),
+        _named(experiment, context, scratch),
         "--context",
         context,
         "--run-dir",
@@ -114,13 +116,35 @@ def run(
     return _read(done, root)
 
 
-def _named(experiment: str | Path | Mapping[str, Any], scratch: Path) -> str:
-    """How the command names it: a path, one that comes along, or a value that is written down for it."""
-    if isinstance(experiment, str | Path):
-        return str(experiment)
-    path = scratch / "experiment.yaml"
-    path.write_text(yaml.safe_dump(dict(experiment), sort_keys=False), encoding="utf-8")
-    return str(path)
+def _named(experiment: str | Path | Mapping[str, Any], context: str, scratch: Path) -> str:
+    """How the command names it: as the test does, or a copy for the testbed `context`, whatever else it was for."""
+    value = experiment if isinstance(experiment, Mapping) else _value(Path(experiment))
+    here = _on(context, value)
+    if isinstance(experiment, Mapping) or here != value:
+        path = scratch / "experiment.yaml"
+        path.write_text(yaml.safe_dump(here, sort_keys=False), encoding="utf-8")
+        return str(path)
+    return str(experiment)
+
+
+def _value(path: Path) -> Any:
+    """What is written there; None where that can't be read, which the command will say better."""
+    with suppress(OSError, ValueError, yaml.YAMLError):
+        found = path if path.exists() else bundled(path.name) or path
+        return yaml.safe_load(found.read_text(encoding="utf-8"))
+    return None
+
+
+def _on(context: str, value: Any) -> Any:
+    """The experiment `value` with its secrets' contexts set to `context`."""
+    secrets = value.get("secrets") if isinstance(value, Mapping) else None
+    if not isinstance(secrets, Mapping):
+        return value
+    moved = {
+        name: {**each, CONTEXT_KEY: context} if isinstance(each, Mapping) and CONTEXT_KEY in each else each
+        for name, each in secrets.items()
+    }
+    return {**value, "secrets": moved}
 
 
 def _read(done: Done, root: Path) -> Run:

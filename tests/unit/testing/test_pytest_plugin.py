@@ -157,6 +157,15 @@ class TestARun:
         path = calls(here)[1].split()[1]
         assert Path(path).read_text() == "title: mine\n"
 
+    def test_is_on_the_sessions_testbed_whatever_it_was_written_for(
+        self, pytester: pytest.Pytester, here: Path
+    ) -> None:
+        play(pytester, "--chaosext-testbed", "mine").assert_outcomes(passed=1)
+        _, path, *words = calls(here)[1].split()
+        assert words == ["--context", "kind-mine"]
+        assert "KUBERNETES_CONTEXT: kind-mine" in Path(path).read_text()
+        assert "kind-chaosext" not in Path(path).read_text()
+
     def test_that_ends_otherwise_than_expected_fails(self, pytester: pytest.Pytester) -> None:
         result = play(pytester, arguments="expect='passed'")
         result.assert_outcomes(failed=1)

@@ -1,0 +1,62 @@
+"""The wheel: what users get, which is not the checkout."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from workflow_tools import ROOT
+
+ASK = """
+from importlib.metadata import entry_points
+from chaosext.run.reading.experiment import bundled
+from chaosext.testbed.config import shipped_kind_config
+print(bundled("control-plane-partition"), shipped_kind_config(), sep="\\n")
+print([each.value for each in entry_points(group="pytest11", name="chaosext")][0])
+"""
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, unpacked where nothing else is."""
+    work = tmp_path_factory.mktemp("wheel")
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    options = ["--no-deps", "--no-build-isolation"]
+    subprocess.run([*pip, "wheel", *options, "--wheel-dir", str(work), str(ROOT)], check=True)
+    (wheel,) = work.glob("chaosext-*.whl")
+    subprocess.run([*pip, "install", "--no-deps", "--target", str(work / "site"), str(wheel)], check=True)
+    return work / "site"
+
+
+def python(installed: Path, *words: str) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    argv = [sys.executable, *words]
+    done = subprocess.run(
+        argv, env=environment, cwd=installed.parent, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def test_experiments_and_testbed_configuration_come_with_it(installed: Path) -> None:
+    experiment, configuration, plugin = python(installed, "-c", ASK).splitlines()
+    assert Path(experiment).read_text() == (ROOT / "experiments/control-plane-partition.yaml").read_text()
+    assert Path(experiment).is_relative_to(installed)
+    assert Path(configuration).is_relative_to(installed)
+    assert plugin == "chaosext.testing.plugin"
+
+
+def test_every_file_of_the_package_comes_with_it(installed: Path) -> None:
+    """Templates, styles and Go sources are read at run time, and missed by no test that runs from a checkout."""
+    tracked = subprocess.run(
+        ["git", "ls-files", "chaosext"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    there = [name for name in tracked.stdout.splitlines() if (ROOT / name).exists()]
+    assert len(there) > 200
+    assert [name for name in there if not (installed / name).is_file()] == []
+
+
+def test_its_command_runs(installed: Path) -> None:
+    assert python(installed, "-P", "-m", "chaosext", "--help").startswith("Usage: chaosext")

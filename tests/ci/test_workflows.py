@@ -1,0 +1,153 @@
+"""The nightly workflow and the action: linted; each step's script as it is; a dry run from end to end."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from workflow_tools import ACTION, ACTIONLINT, BIN, ROOT, STEPS, WORKFLOWS, built, pins, played
+
+EXPERIMENT = ROOT / "experiments" / "control-plane-partition.yaml"
+SCRIPTS = sorted(each for each in STEPS.iterdir() if os.access(each, os.X_OK))
+
+
+def finds_nothing(*argv: str | Path) -> None:
+    done = subprocess.run([str(each) for each in argv], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+class TestLint:
+    def test_actionlint_finds_nothing(self) -> None:
+        finds_nothing(built(ACTIONLINT), "-shellcheck", BIN / "shellcheck", *WORKFLOWS)
+
+    def test_zizmor_finds_nothing(self) -> None:
+        finds_nothing(
+            BIN / "zizmor", "--quiet", "--offline", "--persona=pedantic", "--strict-collection",
+            "--format=plain", "--no-progress", ACTION, *WORKFLOWS,
+        )  # fmt: skip
+
+    def test_shellcheck_finds_nothing(self) -> None:
+        finds_nothing(BIN / "shellcheck", "--external-sources", f"--source-path={STEPS}", *SCRIPTS)
+
+    def test_what_is_used_of_others_is_pinned_by_its_commit(self) -> None:
+        assert [each for each in pins() if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", each)] == []
+
+    def test_no_input_is_pasted_into_a_script(self) -> None:
+        documents = [yaml.safe_load(path.read_text()) for path in (ACTION, *WORKFLOWS)]
+        jobs = [job for each in documents for job in (*each.get("jobs", {}).values(), each.get("runs", {}))]
+        scripts = [step["run"] for job in jobs for step in job.get("steps", []) if "run" in step]
+        assert len(scripts) >= 6
+        assert [script for script in scripts if "${{" in script] == []
+
+    def test_an_input_reaches_each_script_that_reads_it(self) -> None:
+        """A step's `env` that its script doesn't read, or the other way round, is a slip of the pen."""
+        for step in yaml.safe_load(ACTION.read_text())["runs"]["steps"]:
+            if "run" in step:
+                text = (STEPS / step["run"].strip("'\"").rsplit("/", 1)[1]).read_text()
+                read = set(re.findall(r"\$\{?([A-Z][A-Z_]+)", text + (STEPS / "common").read_text()))
+                assert set(step["env"]) <= read, step["name"]
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> dict[str, str]:
+    """What GitHub's runner tells a step, and a machine without Docker Engine and without state."""
+    files = {name: str(tmp_path / name) for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY", "GITHUB_PATH")}
+    places = {f"XDG_{kind}_HOME": str(tmp_path / kind) for kind in ("STATE", "CONFIG", "CACHE")}
+    for path in files.values():
+        Path(path).touch()
+    return {
+        **os.environ, **files, **places, "PATH": f"{BIN}:{os.environ['PATH']}", "RUNNER_TEMP": str(tmp_path),
+        "RUN_DIR": str(tmp_path / "run"), "KUBECONFIG": str(tmp_path / "none"),
+        "DOCKER_HOST": f"unix://{tmp_path}/none",
+    }  # fmt: skip
+
+
+def step(name: str, told: dict[str, str], **environment: str) -> subprocess.CompletedProcess[str]:
+    """The step's script, run as a composite action runs it."""
+    argv = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", f'"{STEPS}/{name}"']
+    return subprocess.run(
+        argv,
+        env={**told, **environment},
+        cwd=told["RUNNER_TEMP"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def outputs(told: dict[str, str]) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in Path(told["GITHUB_OUTPUT"]).read_text().splitlines())
+
+
+class TestSteps:
+    def test_a_run_tells_its_verdict_its_directory_and_its_summary(self, told: dict[str, str]) -> None:
+        assert step("run", told, EXPERIMENT=str(EXPERIMENT)).returncode == 20
+        found = outputs(told)
+        assert (found["verdict"], found["exit-code"]) == ("refused", "20")
+        assert Path(found["run-dir"], "junit.xml").is_file()
+        assert Path(found["report"]) == Path(found["run-dir"], "report.html")
+        assert Path(told["GITHUB_STEP_SUMMARY"]).read_text().startswith("# Refused (exit 20)")
+
+    def test_a_run_that_ends_as_expected_is_green(self, told: dict[str, str]) -> None:
+        assert step("run", told, EXPERIMENT=str(EXPERIMENT), EXPECT="refused").returncode == 0
+        assert outputs(told)["verdict"] == "refused"
+
+    def test_what_was_refused_before_it_had_a_directory_says_why(self, told: dict[str, str]) -> None:
+        assert step("run", told, EXPERIMENT="no-such-experiment").returncode == 20
+        assert (outputs(told)["verdict"], outputs(told)["run-dir"]) == ("refused", "")
+        assert "no-such-experiment" in Path(told["GITHUB_STEP_SUMMARY"]).read_text()
+
+    @pytest.mark.parametrize("name", ["$(touch broken)", "`touch broken`", "x; touch broken", "a'b\"c"])
+    def test_an_input_is_never_executed(self, told: dict[str, str], name: str, tmp_path: Path) -> None:
+        assert step("run", told, EXPERIMENT=name).returncode == 20
+        assert step("install", told, VERSION=name).returncode == 20
+        assert step("up", told, TESTBED=name).returncode == 20
+        assert not (tmp_path / "broken").exists()
+
+    def test_up_fails_where_there_can_be_no_testbed_and_says_it_was_not_there(
+        self, told: dict[str, str]
+    ) -> None:
+        done = step("up", told, WORKERS="3", MITIGATION="dns-affinity")
+        assert done.returncode == 20
+        assert "no engine answers there" in done.stderr
+        assert outputs(told) == {"was-there": "false"}
+
+    def test_up_passes_every_input_on(self, told: dict[str, str]) -> None:
+        inputs = {
+            "WORKERS": "3",
+            "MITIGATION": "dns-affinity, b",
+            "SIDECARS": "native",
+            "TIMINGS": "production",
+        }
+        said = step("up", told, DRY_RUN="true", **inputs).stderr
+        words = "--sidecars native --timings production --workers 3 --mitigation dns-affinity --mitigation b"
+        assert f"would run: chaosext testbed up --name chaosext {words}" in said.replace("'", "")
+
+    def test_down_leaves_a_testbed_that_was_there(self, told: dict[str, str]) -> None:
+        for was_there, down in (("true", False), ("", False), ("false", True)):
+            said = step("down", told, DRY_RUN="true", WAS_THERE=was_there).stderr
+            assert "'sweep'" in said
+            assert ("'down'" in said) is down
+
+    def test_down_is_as_red_as_the_sweep(self, told: dict[str, str]) -> None:
+        assert step("down", told, WAS_THERE="true").returncode == 30
+
+    def test_down_has_nothing_to_do_where_nothing_was_installed(self, told: dict[str, str]) -> None:
+        assert step("down", {**told, "PATH": "/usr/bin:/bin"}, WAS_THERE="").returncode == 0
+
+
+def test_a_dry_run_of_the_nightly_workflow_passes(tmp_path: Path) -> None:
+    """By `act`, in a copy of this checkout: the action is installed with what it needs, its experiment validated."""
+    done = played(tmp_path, "cutover", "--input", "dry-run=true", matrix="name:mitigated")
+    assert done.returncode == 0, done.stdout
+    assert "Job succeeded" in done.stdout
+    for said in (
+        "experiment syntax and semantic look valid",
+        "'--mitigation' 'dns-affinity'",
+        "'--expect' 'passed'",
+    ):
+        assert said in done.stdout
