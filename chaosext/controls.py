@@ -118,6 +118,12 @@ def before_method_control(**kwargs: Any) -> None:
             raise SystemExit(SKIP_ROLLBACKS) from None
 
 
+def before_rollback_control(**kwargs: Any) -> None:
+    """From here on no stop condition is asked any more."""
+    if _attended is not None:
+        _attended.begin_rollbacks()
+
+
 def after_experiment_control(context: Experiment, state: Journal, **kwargs: Any) -> None:
     """Heal what is left, derive the verdict, write the run's directory, and say so in the log.
 

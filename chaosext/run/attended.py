@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,21 +14,27 @@ from chaosext.run.approving import approval_sha256, require_approved
 from chaosext.run.briefing import brief
 from chaosext.run.context import current
 from chaosext.run.cutting.fault import prepare
+from chaosext.run.cutting.heal import left_behind
 from chaosext.run.cutting.locking import lock_cluster
 from chaosext.run.judging.facts import ABORT_REASON
 from chaosext.run.judging.finish import finish
 from chaosext.run.reach import connect, surroundings
 from chaosext.run.reading.resolve import resolve
+from chaosext.run.stopping.conditions import watched
+from chaosext.run.stopping.stop import watch_for_stops
+from chaosext.run.stopping.watch import require_none_true
 from chaosext.run.watch.sentinels import place_sentinels
 from chaosext.run.watch.watching import Watching
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from chaosext.model.result import Briefing, RunResult
     from chaosext.run.judging.finish import Renderer
     from chaosext.run.reading.experiment import Experiment
     from chaosext.run.reading.resolve import Resolved
+    from chaosext.run.stopping.conditions import Watched
+    from chaosext.run.stopping.watch import StopWatch
 
 NOTHING_IS_CUT = (Dry.ACTIONS, Dry.ACTIVITIES)
 """Those of `chaos run --dry` that play no action."""
@@ -34,12 +42,17 @@ NOTHING_IS_CUT = (Dry.ACTIONS, Dry.ACTIVITIES)
 
 @dataclass(slots=True)
 class Attended:
-    """What was known before the cut, and the watch that goes on until `finish`. `refused`: why nothing was played."""
+    """What was known before the cut, and the watch that goes on until `finish`. `refused`: why nothing was played.
+
+    `stops` watches for what may stop the run, until it is `restoring`: its rollbacks are played, or it has ended.
+    """
 
     resolved: Resolved
     briefing: Briefing
     watching: Watching
     refused: str = ""
+    stops: StopWatch | None = None
+    restoring: bool = False
 
     @property
     def outlook(self) -> tuple[str, ...]:
@@ -56,17 +69,47 @@ class Attended:
         try:
             approval = require_approved(connect(resolved.settings), run.intended)
             run.trail.approval_sha256 = approval_sha256(approval)
-            if not resolved.settings.sentinel:
-                return
-            cuts = [prepare(resolved.settings, wish, run).cut for _, wish in resolved.wishes()]
-            lock_cluster(resolved.settings, run, cuts)
-            place_sentinels(resolved, run, self.watching)
+            conditions = watched(resolved)
+            require_none_true(conditions)
+            if resolved.settings.sentinel:
+                cuts = [prepare(resolved.settings, wish, run).cut for _, wish in resolved.wishes()]
+                lock_cluster(resolved.settings, run, cuts)
+                place_sentinels(resolved, run, self.watching)
+            self._watch_for_stops(conditions)
         except ChaosextError as error:
             self.refused = str(error)
             raise
 
+    def _watch_for_stops(self, conditions: Sequence[Watched]) -> None:
+        self.stops = watch_for_stops(
+            self.resolved.settings,
+            current(),
+            conditions,
+            abortable=any(self.resolved.wishes()),
+            may_stop=lambda: not self.restoring,
+            leave=self._leave,
+        )
+        self.stops.__enter__()
+
+    def _leave(self) -> None:
+        """As chaoslib wants it: SIGUSR1 ends what is played; rollbacks follow as `--rollback-strategy` says."""
+        if not self.restoring:
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+    def begin_rollbacks(self) -> None:
+        """From here on nothing is stopped any more; a run that was is healed once more, as it may have been arming."""
+        self._end_stops()
+        if current().stopped:
+            left_behind(current())
+
+    def _end_stops(self) -> None:
+        self.restoring = True
+        if self.stops:
+            self.stops.__exit__()
+
     def finish(self, journal: Mapping[str, Any], *, render: Renderer) -> RunResult:
         """Stop watching, heal what is left, judge and write everything down."""
+        self._end_stops()
         self.watching.__exit__()
         if self.refused:
             journal = {**journal, ABORT_REASON: self.refused}

@@ -140,7 +140,12 @@ class _Playing:
             self.foretell(*rehearse_run(self.resolved, self.run.directory))
         self.tell(self.briefing)
         stops = watch_for_stops(
-            self.resolved.settings, self.run, conditions, may_stop=self.left.stop, leave=self.left.interrupt
+            self.resolved.settings,
+            self.run,
+            conditions,
+            abortable=self.run.lock is not None,
+            may_stop=self.left.stop,
+            leave=self.left.interrupt,
         )
         with stops, Watching(around, self.run.recorder, self.run.directory.path) as watching:
             self.run.objects = watching.objects

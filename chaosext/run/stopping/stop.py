@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING
 
 from chaosext.model.stopped import Stopper
@@ -28,20 +27,22 @@ def watch_for_stops(
     context: RunContext,
     conditions: Sequence[Watched],
     *,
+    abortable: bool,
     may_stop: Callable[[], bool],
     leave: Callable[[], None],
 ) -> StopWatch:
     """What stops the run by the first of `conditions` that calls for it, or when it is asked to on its Lease.
 
-    `may_stop` says whether the run is still there to be stopped; `leave` ends what is played, once the cut is healed.
+    `abortable`: it cuts, and so has a Lease. `may_stop` says whether the run is still there to be stopped; `leave` ends
+    what is played, once the cut is healed.
     """
-    abort = Abort(connect(settings), context) if context.lock else None
+    abort = Abort(connect(settings), context) if abortable else None
 
     def stop(why: Stopped) -> None:
         if may_stop():
             remains = _heal_at_once(context, why)
             if abort and why.by is Stopper.ABORT:
-                threading.Thread(target=abort.answer, args=(remains,), name="answer", daemon=True).start()
+                abort.answer(remains)
             leave()
 
     return StopWatch((*conditions, *([abort.watched] if abort else [])), stop)

@@ -64,6 +64,15 @@ class LeaseApi(ThreadingHTTPServer):
             return 409, {"message": "the object has been modified"}
         return self._keep(body, uid=self.lease["metadata"]["uid"])
 
+    def PATCH(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """A JSON merge patch (RFC 7386) of annotations."""
+        if self.lease is None:
+            return 404, {"message": "not found"}
+        metadata = self.lease["metadata"]
+        merged = {**(metadata.get("annotations") or {}), **body["metadata"]["annotations"]}
+        notes = {key: value for key, value in merged.items() if value is not None}
+        return self._keep({**self.lease, "metadata": {**metadata, "annotations": notes}}, uid=metadata["uid"])
+
     def DELETE(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         if self.lease is None:
             return 404, {"message": "not found"}
@@ -97,7 +106,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    do_GET = do_POST = do_PUT = do_DELETE = answer
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer
 
 
 def _same(wanted: dict[str, Any], found: dict[str, Any]) -> bool:

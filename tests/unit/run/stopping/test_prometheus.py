@@ -1,0 +1,169 @@
+"""What Prometheus answers, and all that is no answer."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import subprocess
+import threading
+import time
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from chaosext.run.stopping.prometheus import LONGEST, Query, judged
+from chaosext.run.stopping.standing import Says
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+def said(kind: str, result: Any, **more: Any) -> bytes:
+    return json.dumps({"status": "success", "data": {"resultType": kind, "result": result}, **more}).encode()
+
+
+def series(count: int) -> list[dict[str, Any]]:
+    return [
+        {"metric": {"__name__": "up", "job": "shop", "pod": f"p{n}"}, "value": [1.5, "0"]}
+        for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "says", "detail"),
+    [
+        (said("vector", []), Says.FALSE, "it yields nothing"),
+        (said("vector", series(1)), Says.TRUE, 'up{job="shop",pod="p0"} 0'),
+        (said("vector", series(5)), Says.TRUE, 'up{job="shop",pod="p2"} 0 and 2 more'),
+        (said("vector", series(1), warnings=["w"]), Says.TRUE, "up{"),
+        (said("vector", [], warnings=["store gone"]), Says.UNKNOWN, "the answer is incomplete: store gone"),
+        (said("vector", [], infos=["i"]), Says.FALSE, "it yields nothing"),
+        (said("scalar", [1.5, "1"]), Says.UNKNOWN, "it yields a scalar"),
+        (said("matrix", []), Says.UNKNOWN, "it yields a matrix"),
+        (
+            b'{"status":"error","errorType":"bad_data","error":"parse error"}',
+            Says.UNKNOWN,
+            "bad_data: parse error",
+        ),
+        (b"<html>", Says.UNKNOWN, "no answer of Prometheus' HTTP API"),
+        (b"[]", Says.UNKNOWN, "no answer of Prometheus' HTTP API"),
+        (b'{"status":"success"}', Says.UNKNOWN, "no answer of Prometheus' HTTP API"),
+        (said("vector", [1]), Says.UNKNOWN, "no answer of Prometheus' HTTP API"),
+        (b" " * (LONGEST + 1), Says.UNKNOWN, "longer than"),
+    ],
+)
+def test_only_a_whole_answer_is_one(body: bytes, says: Says, detail: str) -> None:
+    reply = judged(200, body)
+    assert reply.says is says
+    assert detail in reply.detail
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, answer: Callable[[BaseHTTPRequestHandler], None]) -> None:
+        self.answer, self.paths, self.tokens = answer, list[str](), list[str | None]()
+        super().__init__(("127.0.0.1", 0), _Handler)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self.server.paths.append(self.path)
+        self.server.tokens.append(self.headers.get("Authorization"))
+        self.server.answer(self)
+
+
+@contextmanager
+def serving(
+    answer: Callable[[BaseHTTPRequestHandler], None], tls: ssl.SSLContext | None = None
+) -> Iterator[Server]:
+    server = Server(answer)
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def nothing(handler: BaseHTTPRequestHandler) -> None:
+    body = said("vector", [])
+    handler.send_response(200)
+    handler.send_header("Content-Length", str(len(body)))
+    handler.end_headers()
+    handler.wfile.write(body)
+
+
+def test_the_expression_and_the_token_are_sent(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("one\n")
+    with serving(nothing) as server:
+        url = f"http://127.0.0.1:{server.server_port}/prometheus/"
+        query = Query(promql='up{job="shop"} == 0', url=url, timeout_s=5.0, token_file=str(token))
+        assert query.ask().says is Says.FALSE
+        token.write_text("two\n")
+        assert query.ask().says is Says.FALSE
+    parts = urlsplit(server.paths[0])
+    assert (parts.path, parse_qs(parts.query)) == (
+        "/prometheus/api/v1/query",
+        {"query": ['up{job="shop"} == 0'], "timeout": ["5s"]},
+    )
+    assert server.tokens == ["Bearer one", "Bearer two"]
+
+
+def test_a_redirect_is_not_followed_with_the_token() -> None:
+    def elsewhere(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(302)
+        handler.send_header("Location", "/api/v1/query?elsewhere")
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    with serving(elsewhere) as server:
+        url = f"http://127.0.0.1:{server.server_port}"
+        query = Query(promql="up", url=url, timeout_s=5.0, token="t")  # noqa: S106
+        assert query.ask().says is Says.UNKNOWN
+        assert len(server.paths) == 1
+
+
+def test_what_hangs_is_left_in_time() -> None:
+    with serving(lambda _: time.sleep(3)) as server:
+        began_s = time.monotonic()
+        reply = Query(promql="up", url=f"http://127.0.0.1:{server.server_port}", timeout_s=0.5).ask()
+        assert (reply.says, time.monotonic() - began_s < 2.5) == (Says.UNKNOWN, True)
+
+
+def test_nobody_there_and_a_token_that_is_not_there_are_unknown(tmp_path: Path) -> None:
+    assert Query(promql="up", url="http://127.0.0.1:9", timeout_s=1.0).ask().says is Says.UNKNOWN
+    missing = Query(promql="up", url="http://h", timeout_s=1.0, token_file=str(tmp_path / "none"))
+    assert "FileNotFoundError" in missing.ask().detail
+
+
+def test_a_certificate_is_verified(tmp_path: Path) -> None:
+    made = tmp_path / "key.pem", tmp_path / "cert.pem"
+    subprocess.run(
+        (
+            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
+            f" -addext subjectAltName=DNS:localhost -keyout {made[0]} -out {made[1]}"
+        ).split(),
+        check=True,
+        capture_output=True,
+    )
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(made[1], made[0])
+    with serving(nothing, tls) as server:
+        url = f"https://localhost:{server.server_port}"
+        untrusted = Query(promql="up", url=url, timeout_s=5.0).ask()
+        assert (untrusted.says, "Error" in untrusted.detail) == (Says.UNKNOWN, True)
+        trusted = Query(promql="up", url=url, timeout_s=5.0, ca_file=str(made[1]))
+        assert trusted.ask().says is Says.FALSE
