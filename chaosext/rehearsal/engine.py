@@ -47,6 +47,9 @@ PLAN = "the plan"
 CREATES_WITHIN_S, BINDS_WITHIN_S = (0.01, 0.3), (0.01, 0.15)
 """A controller's reaction to a deletion, and the scheduler's to a new Pod, as seen."""
 
+DELETES_WITHIN_S = (0.02, 0.15)
+"""From one deletion of a rollback to the next, as seen."""
+
 AFTER_ROLLBACK_S = 60.0
 """How long a rollback that is only imagined is played."""
 
@@ -163,14 +166,15 @@ class _Play:
         return [*untied, last] if last[0] < inf else untied
 
     def _lose(self, t: float, number: int) -> None:
-        ready = [pod for pod in self._scene.on[number] if pod.ready]
-        for turn, pod in enumerate(ready, start=1):
+        serving = [pod for pod in self._scene.on[number] if pod.serving]
+        for turn, pod in enumerate(serving, start=1):
             self._scene.at(t + turn * self._lives.call_s, self._unready, pod)
 
     def _unready(self, t: float, pod: Followed) -> None:
-        if pod.ready:
-            pod.ready = False
-            self._scene.mark(t, Kind.POD_NOT_READY, pod.subject, "its node is lost", LIFECYCLE)
+        if pod.serving:
+            if pod.ready:
+                self._scene.mark(t, Kind.POD_NOT_READY, pod.subject, "its node is lost", LIFECYCLE)
+            pod.serving = False
             self._pod_changed(t, pod)
 
     def _return(self, t: float, number: int) -> None:
@@ -182,8 +186,19 @@ class _Play:
         for number in self._stage.cut:
             for pod in self._scene.on.get(number, ()):
                 if pod.leaving and not pod.gone:
-                    self._stop_later(pod)
+                    self._leave(number, pod)
         self._sidecars.look(t)
+
+    def _leave(self, number: int, pod: Followed) -> None:
+        """Connected again, its kubelet stops it; until then it may tell that the Pod is Ready after all."""
+        hears_s = self._scene.hears_s(number)
+        self._scene.at(hears_s + self._between(*kubelet.STOPS_WITHIN_S), self._stop, pod)
+        self._scene.at(hears_s + self._between(*kubelet.RECONCILED_WITHIN_S), self._serve, pod)
+
+    def _serve(self, t: float, pod: Followed) -> None:
+        if pod.runs and not pod.serving:
+            pod.serving = True
+            self._pod_changed(t, pod)
 
     def _closed(self, group: Group, t: float) -> Callable[[int], bool]:
         """Whether a node's taints keep the Pod away now."""
@@ -227,7 +242,7 @@ class _Play:
     def _delete(self, t: float, pod: Followed) -> None:
         """Terminating: it leaves the endpoints, its owner replaces it, and it is gone once its kubelet has heard."""
         self._sidecars.arrived(pod)
-        pod.leaving, pod.ready, pod.waits_since = True, False, inf
+        pod.leaving, pod.waits_since = True, inf
         self._placement.leave(pod.group, pod.node)
         self._pod_changed(t, pod)
         if not (self._scene.is_cut and self._stage.is_cut[pod.node]):
@@ -244,7 +259,7 @@ class _Play:
     def _stop(self, t: float, pod: Followed) -> None:
         if pod.gone:
             return
-        pod.gone, pod.runs = True, False
+        pod.gone, pod.runs, pod.serving = True, False, False
         self._scene.mark(t, Kind.POD_GONE, pod.subject, f"was on {self._scene.name(pod.node)}", KUBELET)
         self._placement.add(pod.group, pod.node, -1)
         self._placement.leave(pod.group, pod.node, -1)
@@ -358,7 +373,7 @@ class _Play:
     def _ready(self, t: float, pod: Followed) -> None:
         if pod.ready or not pod.there or self._scene.is_lost(pod.node):
             return
-        pod.ready = True
+        pod.serving = True
         name = self._scene.name(pod.node)
         self._scene.mark(t, Kind.POD_READY, pod.subject, f"on {name}", KUBELET, node=name)
         self._sidecars.arrived(pod)
@@ -373,7 +388,7 @@ class _Play:
             deleting = f"deleting {len(mine)} kube-dns Pods"
             self._scene.mark(t, Kind.ROLLBACK, self._stage.named(*mine[0].key), deleting, PLAN)
         for pod in mine:
-            t += self._between(0.01, 0.05)
+            t += self._between(*DELETES_WITHIN_S)
             self._scene.mark(t, Kind.POD_DELETED, pod.subject, f"on {self._scene.name(pod.node)}", PLAN)
             self._delete(t, pod)
 

@@ -26,6 +26,10 @@ STOPS_WITHIN_S = (0.2, 6.0)
 CAUGHT_UP_WITHIN_S = (0.1, 4.0)
 """After its node is Ready, until kubelet has reported a running Pod Ready again."""
 
+RECONCILED_WITHIN_S = (0.0, 10.0)
+"""Until kubelet mends what the API says of a Pod: it looks every 10 s (pkg/kubelet/status, `syncPeriod`).
+"""
+
 BACKOFF_S, BACKOFF_MAX_S = 10.0, 300.0
 
 WAIT_S, KILL_S = 60.0, 8.0

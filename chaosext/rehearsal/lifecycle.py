@@ -65,6 +65,9 @@ LOOK_WEIGHTS = tuple(later - earlier for earlier, later in pairwise(LOOKS_S))
 RENEWAL_JITTER = 0.04
 """Lease renewals are up to this share late (k8s.io/component-helpers/apimachinery/lease/controller.go)."""
 
+MOMENTS = (1.0,) * 12
+"""Where in the time that a cut may take to come it does: one of so many parts, equally likely."""
+
 EXCLUDED_LABEL = "node.kubernetes.io/exclude-disruption"
 """Nodes with it don't count in their zone's state."""
 
@@ -92,8 +95,8 @@ class Fleet:
     """The cut nodes, by number, and what else counts in their zones.
 
     `zone_of[node]` numbers a zone; `ready_pods[node]` Pods lose their Ready with it; `counted[node]`: in zone states.
-    `others_ready`, `others_lost`: nodes of each zone that aren't cut. `ages_s[node]`: a known lease age, None.
-    `simulated`: those that KWOK plays.
+    `others_ready`, `others_lost`: nodes of each zone that aren't cut. `ages_s[node]`: how long ago, at the plan's
+    `cut_at`, its Lease is known to have been renewed; None where it isn't known. `simulated`: those that KWOK plays.
     """
 
     zone_of: tuple[int, ...]
@@ -253,8 +256,27 @@ class _Controller:
         passes, weights = phases_of_lease(first, period, self._settings.lease_renewal_s)
         return [
             passes[self._draw.choose(weights)] if age is None else seen_by(age, first, period)
-            for age in self._fleet.ages_s
+            for age in self._ages()
         ]
+
+    def _ages(self) -> list[float | None]:
+        """Of the leases at the cut: leases go on being renewed from when that was known, each in its own step."""
+        known = self._fleet.ages_s
+        later_s = self._later() if known.count(None) < len(known) else 0.0
+        return [None if age is None else self._renewed(age + later_s) for age in known]
+
+    def _later(self) -> float:
+        """How long after `cut_at` the cut comes."""
+        within_s = self._plan.cut_within_s
+        if not within_s:
+            return 0.0
+        return within_s * (self._draw.choose(MOMENTS) + self._draw.random.random()) / len(MOMENTS)
+
+    def _renewed(self, age_s: float) -> float:
+        period_s = self._settings.lease_renewal_s
+        while age_s > period_s * (1 + RENEWAL_JITTER):
+            age_s -= period_s * (1 + self._draw.random.uniform(0, RENEWAL_JITTER))
+        return age_s
 
     def play(self) -> Lives:
         at = self._first_expiry() if self._unmarked else inf

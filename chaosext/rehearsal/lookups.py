@@ -1,4 +1,7 @@
-"""DNS in one play: which endpoints each node's kube-proxy knows, which of them answer it, and what people notice."""
+"""DNS in one play: which endpoints each node's kube-proxy knows, which of them answer it, and what people notice.
+
+Source: Kubernetes v1.34 pkg/proxy/topology.go.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ class Lookups:
 
     def __init__(self, scene: Scene, changed: Callable[[float], None]) -> None:
         self._scene, self._stage, self._changed = scene, scene.stage, changed
-        self._frozen = [pod for pod in scene.dns if pod.ready]
+        self._frozen = self._endpoints()
         self._synced = {number for number in scene.stage.observers if not scene.stage.is_cut[number]}
         self._views: dict[int, Dns] = {}
         self._told: tuple[str, ...] = ()
@@ -100,7 +103,14 @@ class Lookups:
         return found
 
     def _known(self, synced: bool) -> list[Followed]:
-        return [pod for pod in self._scene.dns if pod.ready] if synced else self._frozen
+        return self._endpoints() if synced else self._frozen
+
+    def _endpoints(self) -> list[Followed]:
+        """Ready ones; where there are none, those that still serve while they end (`CategorizeEndpoints`)."""
+        ready = [pod for pod in self._scene.dns if pod.ready]
+        if ready or not self._stage.uses_ending:
+            return ready
+        return [pod for pod in self._scene.dns if pod.serving]
 
     def _usable(self, known: Iterable[Followed]) -> list[tuple[int, bool]]:
         """Of endpoints: (node, or -1 where nothing runs, whether it has that node's address)."""

@@ -18,7 +18,8 @@ class Plan:
     """A cut of the nodes named in `cut_nodes` from the control plane, from 0 s to `cut_for_s`.
 
     `rollback_s`: when kube-dns is rescheduled (its Pods deleted), None for never.
-    `cut_at`: the moment of the cut, where leases in the snapshot lie close enough to it to say how old they were.
+    `cut_at`: the moment of the cut, or up to `cut_within_s` before it, where leases in the snapshot lie close enough to
+    it to say how old they were, or at least which of them are renewed together.
     Raises `Refused` for what can't be played.
     """
 
@@ -27,6 +28,7 @@ class Plan:
     horizon_s: float = 900.0
     rollback_s: float | None = None
     cut_at: datetime | None = None
+    cut_within_s: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.cut_nodes:

@@ -56,14 +56,14 @@ class Trace:
 
 @dataclass(slots=True, eq=False)
 class Followed:
-    """A followed Pod. `ready` is what the API says, `runs` what is; `waits_since`: its sidecar has no configuration."""
+    """A followed Pod. `serving`: Ready, as the API says; `runs` is what is; `waits_since`: its sidecar waits."""
 
     group: Group
     subject: str
     owner: str
     sidecar: Sidecar = Sidecar.NONE
     node: int = -1
-    ready: bool = False
+    serving: bool = False
     runs: bool = False
     leaving: bool = False
     gone: bool = False
@@ -79,6 +79,11 @@ class Followed:
     def key(self) -> tuple[str, str]:
         """(namespace, owner), or itself where it has none."""
         return self.namespace, self.owner or self.subject
+
+    @property
+    def ready(self) -> bool:
+        """A ready endpoint; one that is Ready but on its way out is serving only (endpointslice/utils.go)."""
+        return self.serving and not self.leaving
 
     @property
     def there(self) -> bool:
@@ -120,7 +125,7 @@ class Scene:
             owner=pod.owner,
             sidecar=sidecar(pod.spec) if self.stage.world.mesh else Sidecar.NONE,
             node=node,
-            ready=pod.ready,
+            serving=pod.ready,
             runs=pod.phase == "Running" and node >= 0,
             leaving=pod.terminating,
         )

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from chaosext.model.errors import Refused
 from chaosext.rehearsal.board import Board
 from chaosext.rehearsal.eviction import NO_EXECUTE, stays_s
-from chaosext.rehearsal.lifecycle import EXCLUDED_LABEL, RENEWAL_JITTER, Fleet
+from chaosext.rehearsal.flags import minor
+from chaosext.rehearsal.lifecycle import EXCLUDED_LABEL, Fleet
 from chaosext.rehearsal.mesh import Sidecar, sidecar
 from chaosext.rehearsal.routing import Routes
 from chaosext.rehearsal.selection import behind, is_over
@@ -26,6 +27,9 @@ WATCH_ALL_PODS = 500
 
 WATCH_ALL_NODES = 100
 """Up to so many nodes, DNS is followed on each of them; beyond, on one of each kind."""
+
+FRESH_S = 300.0
+"""Up to so long after a known renewal the next ones are followed: each is up to 0.4 s late, so that they lose step."""
 
 HERE_TO_STAY = frozenset({"DaemonSet", "Node"})
 """Owners that bind a Pod to its node: nobody re-creates it elsewhere."""
@@ -151,12 +155,16 @@ class Stage:
         )
 
     def _age_s(self, node: Node) -> float | None:
-        """How old the node's lease is at the cut, where the snapshot is fresh enough to say so."""
+        """How old the node's lease is at `cut_at` if nobody renews it, where the snapshot is fresh enough to say so."""
         if self.plan.cut_at is None or node.lease_renewed is None:
             return None
         age = (self.plan.cut_at - node.lease_renewed).total_seconds()
-        renewal = self.world.control_plane.lease_renewal_s * (1 + RENEWAL_JITTER)
-        return age if 0 <= age <= renewal else None
+        return age if 0 <= age <= FRESH_S else None
+
+    @cached_property
+    def uses_ending(self) -> bool:
+        """kube-proxy falls back to endpoints that end: feature ProxyTerminatingEndpoints, on since 1.26."""
+        return not (0, 0) < minor(self.world.control_plane.version) < (1, 26)
 
     def separated(self, one: int, other: int) -> bool:
         """The cut lies between them: it sits on the control plane's nodes and drops what the cut nodes say."""

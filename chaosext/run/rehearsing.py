@@ -44,6 +44,9 @@ SKETCH = 60
 NOTICED_S = 2.0
 """From kube-dns' last move to the heal: the probe looks once a second, and healing takes its time, too."""
 
+CUT_WITHIN_S = 60.0
+"""From the snapshot to the cut: the gate is asked in between."""
+
 AFTERWARDS_S = 240.0
 """How long is looked at after a rollback."""
 
@@ -59,11 +62,18 @@ class Course:
     moves_s: float | None = None
     settle_s: float | None = None
 
-    def plan(self, nodes: frozenset[str], cut_for_s: float) -> Plan:
-        """The plan in which the cut takes so long."""
+    def plan(self, world: World, nodes: frozenset[str], cut_for_s: float) -> Plan:
+        """The plan in which the cut takes so long, and comes soon after the snapshot."""
         rollback_s = None if self.settle_s is None else cut_for_s + self.settle_s
         horizon_s = (rollback_s or cut_for_s) + AFTERWARDS_S
-        return Plan(cut_nodes=nodes, cut_for_s=cut_for_s, horizon_s=horizon_s, rollback_s=rollback_s)
+        return Plan(
+            cut_nodes=nodes,
+            cut_for_s=cut_for_s,
+            horizon_s=horizon_s,
+            rollback_s=rollback_s,
+            cut_at=world.taken_at,
+            cut_within_s=CUT_WITHIN_S,
+        )
 
 
 def rehearse_run(resolved: Resolved, directory: RunDirectory) -> tuple[Prediction | None, str]:
@@ -137,10 +147,12 @@ def _predict(path: Path, course: Course) -> Prediction:
     world = read_snapshot([path])
     nodes, rehearsal = cut_nodes(world), Rehearsal(world)
     if course.moves_s is None:
-        return rehearsal.of(course.plan(nodes, course.ttl_s))
+        return rehearsal.of(course.plan(world, nodes, course.ttl_s))
     waits_s = min(course.ttl_s, course.moves_s)
-    first = rehearsal.of(replace(course, settle_s=None).plan(nodes, waits_s), samples=SKETCH)
-    return rehearsal.of(course.plan(nodes, min(waits_s, moved_s(first, world, nodes, waits_s) + NOTICED_S)))
+    first = rehearsal.of(replace(course, settle_s=None).plan(world, nodes, waits_s), samples=SKETCH)
+    return rehearsal.of(
+        course.plan(world, nodes, min(waits_s, moved_s(first, world, nodes, waits_s) + NOTICED_S))
+    )
 
 
 def moved_s(found: Prediction, world: World, nodes: frozenset[str], waits_s: float) -> float:

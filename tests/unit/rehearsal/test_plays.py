@@ -374,3 +374,17 @@ def test_rare_events_have_the_range_of_their_rules() -> None:
     assert rare
     for event in rare:
         assert event.t_min_s < 61
+
+
+def test_the_control_plane_keeps_its_answers_through_a_rollback_as_its_pods_end_slower_than_others_start(
+    story: Prediction,
+) -> None:
+    """`CategorizeEndpoints`: where none is ready, kube-proxy goes on with those that end and still serve."""
+    died = [event.t_s for event in lines(story, Kind.DNS_DEAD, "cp-1", at_least=0.2)]
+    assert died == [0.0]
+
+
+def test_before_1_26_endpoints_that_end_are_used_no_more() -> None:
+    world = cluster(control_plane=replace(ACCELERATED, version="v1.25.9"))
+    died = lines(rehearsed(world, 57.3, rollback_s=192.0), Kind.DNS_DEAD, "cp-1")
+    assert [event.t_s > 192.0 for event in died] == [False, True]

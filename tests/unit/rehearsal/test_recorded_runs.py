@@ -1,4 +1,4 @@
-"""Real runs on the testbed, event by event, against their rehearsal: the right events, nodes and times."""
+"""Real runs on the testbed, event by event, against their rehearsal: the right events, nodes, times and verdict."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from recordings import KEPT, compare, read_kept, rehearsed
 from worlds import cluster, workers_of
 
 from chaosext.rehearsal.plan import Plan
+from chaosext.rehearsal.prediction import Forecast
 from chaosext.rehearsal.rehearse import rehearse
 
 if TYPE_CHECKING:
@@ -24,6 +26,9 @@ NODES = {"chaosext-control-plane": "cp-1", "chaosext-worker2": "worker-2", "chao
 APPS = {"storefront-6975d6b4c7": "storefront-1", "catalog-d98bdf558": "catalog-1"}
 SEEN_AT_ONCE_ONLY = {"dns_degraded", "steady", "cut"}
 """What the recorder tells beside another line (degraded, then dead), or what no rehearsal predicts."""
+
+POSSIBLE = 0.1
+"""A verdict that chance decides, as of 1 + 3 nodes that are lost together, was no surprise."""
 
 EVICTED = re.compile(r'"pod_evicted", "object": "(Pod/\S+-)(\w+)", "detail": "from worker-(\d)')
 
@@ -76,6 +81,19 @@ def test_every_event_of_a_real_run_was_predicted_for_its_time_and_node(run: str)
             misses.append(f"{seen['t_s']} {seen['kind']} {seen['object']} {seen['detail']}")
         turns[seen["kind"], subject, label] += 1
     assert misses == []
+
+
+@pytest.mark.parametrize(
+    "name", sorted(path.name.removesuffix(".json.gz") for path in KEPT.glob("*.json.gz"))
+)
+def test_a_real_run_came_as_it_is_rehearsed_from_its_own_snapshot(name: str) -> None:
+    """What was seen was predicted for its time and node, in that order, and what is sure to come came."""
+    run = read_kept(name)
+    prediction = rehearsed(run)
+    found = compare(run, prediction.timeline)
+    assert (found.unforeseen, found.unseen, found.swapped()) == ([], [], [])
+    assert len(found.right) > 60
+    assert prediction.chances[Forecast(run.verdict)] > POSSIBLE
 
 
 @pytest.mark.parametrize("run", RUNS)
