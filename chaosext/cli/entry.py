@@ -9,6 +9,7 @@ import click
 
 if TYPE_CHECKING:
     from chaosext.model.entry import Member
+    from chaosext.safety.entry_log import Changed
 
 NOT_ALL_SERVE = 10
 WINDOW_S = 5.0
@@ -94,7 +95,7 @@ def drain(cluster: str, entry: str) -> None:
 def restore(
     cluster: str, entry: str, context: str | None, settle_s: float, dwell_s: float, unasked: bool
 ) -> None:
-    """Send requests to CLUSTER again, once its steady state has held. Idempotent.
+    """Send requests to CLUSTER again, once its steady state has held; as a run found it that has left it. Idempotent.
 
     \b
     Examples:
@@ -103,15 +104,28 @@ def restore(
     """
     from chaosext.run.failover.acting import take_back
     from chaosext.run.failover.door import entry_in, require_member
-    from chaosext.safety.entry_log import Changed, write_as_found
+    from chaosext.safety.entry_log import write_as_found
 
-    door = entry_in(entry)
+    door, found = entry_in(entry), _left(entry, cluster)
+    failover = found.failover if found else None
     if require_member(door, cluster).drained:
         if not unasked:
             _require_steady(cluster, context or f"kind-{cluster}", settle_s=settle_s, dwell_s=dwell_s)
-        take_back(door, cluster)
-        write_as_found(Changed(run="by-hand", entry=entry, cluster=cluster))
+        take_back(door, cluster, failover)
+    elif failover:
+        door.change(cluster, failover=failover)
+    if found:
+        write_as_found(found)
     click.echo(_line(require_member(door, cluster)))
+
+
+def _left(entry: str, cluster: str) -> Changed | None:
+    """What a run has left changed there."""
+    from chaosext.safety.entry_log import changed
+    from chaosext.safety.intent import intent_log
+
+    left = changed(intent_log().entries())
+    return next((each for each in left if (each.entry, each.cluster) == (entry, cluster)), None)
 
 
 def _require_steady(cluster: str, context: str, *, settle_s: float, dwell_s: float) -> None:

@@ -125,9 +125,11 @@ def headlines(overview: Overview) -> Iterator[str]:
         yield f"UNATTENDED: run {cut.run} cuts {node} off, for {cut.remaining_s} s more at the most; {runner}"
     for node, run in overview.in_doubt:
         yield f"IN DOUBT: run {run.run} may cut {node} off, {_until(run)}, and {node} could not be asked"
+    for each in overview.left_drained:
+        yield f"DRAINED: {each.said}"
     for named in dict.fromkeys([cut.run for _, cut in overview.orphans]):
         yield f"     fix: chaosext sweep --run {named}"
-    if not overview.orphans and not overview.in_doubt:
+    if not (overview.orphans or overview.in_doubt or overview.left_drained):
         yield _all_is_well(overview)
 
 

@@ -17,6 +17,7 @@ from chaosext.observe.placement import is_kube_dns, node_of
 from chaosext.report.account import (
     DNS_TARGET,
     ON_NODE,
+    ROUND_S,
     Account,
     first_each,
     goal,
@@ -302,6 +303,25 @@ def _stopped(account: Account) -> Iterator[Step]:
         yield _step([stop], f"the run was ended before its end: {stop.detail}.")
 
 
+def _customers(account: Account) -> Iterator[Step]:
+    """What they felt at the entry in front of several clusters, and when it sent them elsewhere and back."""
+    for event in account.since_cut(Kind.ENTRY_DEGRADED):
+        yield _step([event], f"customers' requests began to fail at {_names([event])}: {event.detail}.")
+    for event in account.since_cut(Kind.ENTRY_DRAINED):
+        if account.is_out(Lane.ENTRY, event.object, event.t_s - ROUND_S):
+            continue  # it was out already, and is kept so
+        yield _step([event], f"{_at_entry(event)} was taken out of the entry: {event.detail}.")
+    for event in account.since_cut(Kind.ENTRY_RESTORED):
+        yield _step([event], f"all customers were served at {_names([event])} again.")
+    for event in account.since_cut(Kind.ENTRY_TAKEN_BACK):
+        yield _step([event], f"{_at_entry(event)} was taken back in at the entry.")
+
+
+def _at_entry(event: Event) -> str:
+    """`way`, of `Entry/way-entry → way`."""
+    return event.object.rpartition(" → ")[2]
+
+
 def _rolled_back(account: Account) -> Iterator[Step]:
     for rollback in account.of(Kind.ROLLBACK):
         yield _step([rollback], f"the rollback began: {rollback.detail}.")
@@ -342,6 +362,7 @@ _CHAPTERS = (
     _sockets,
     _xds,
     _probes,
+    _customers,
     _rolled_back,
     _dns_back,
     _steady,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from chaosext.model.entry import Failover
 from chaosext.safety.intent import intent_log
 
 if TYPE_CHECKING:
@@ -21,19 +22,24 @@ AS_FOUND = "entry_as_found"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changed:
-    """A cluster that a run has changed at an entry, and not put back since."""
+    """A cluster that a run has changed at an entry, and not put back. `failover`: who might take it out before."""
 
     run: str
     entry: str
     cluster: str
+    failover: Failover = Failover.HEALTH_CHECK
 
     @property
     def said(self) -> str:
         """What is left, and how to put it back."""
         return (
-            f"run {self.run} has left cluster {self.cluster} drained from the entry {self.entry}: once it is well, "
-            f"`chaosext entry restore {self.cluster} --entry {self.entry}`"
+            f"run {self.run} has left cluster {self.cluster} drained from the entry {self.entry}: {self.fix}"
         )
+
+    @property
+    def fix(self) -> str:
+        """How to put it back."""
+        return f"once it is well, `chaosext entry restore {self.cluster} --entry {self.entry}`"
 
 
 def write_changing(change: Changed) -> None:
@@ -52,7 +58,7 @@ def changed(entries: Iterable[Entry]) -> tuple[Changed, ...]:
     for entry in entries:
         if entry["event"] not in (CHANGING, AS_FOUND):
             continue
-        change = Changed(run=entry["run"], entry=str(entry.get("entry")), cluster=str(entry.get("cluster")))
+        change = _read(entry)
         if entry["event"] == CHANGING:
             found[change] = None
         else:  # whoever put it back: it is no run's any more
@@ -62,6 +68,16 @@ def changed(entries: Iterable[Entry]) -> tuple[Changed, ...]:
     return tuple(found)
 
 
+def _read(entry: Entry) -> Changed:
+    failover = entry.get("failover")
+    return Changed(
+        run=entry["run"],
+        entry=str(entry.get("entry")),
+        cluster=str(entry.get("cluster")),
+        failover=Failover(failover) if failover in tuple(Failover) else Failover.HEALTH_CHECK,
+    )
+
+
 def _write(event: str, change: Changed) -> None:
-    where = {"entry": change.entry, "cluster": change.cluster}
-    intent_log().write({"event": event, "run": change.run, "nodes": [], **where})
+    what = {"entry": change.entry, "cluster": change.cluster, "failover": change.failover.value}
+    intent_log().write({"event": event, "run": change.run, "nodes": [], **what})

@@ -14,6 +14,7 @@ from chaosext.nodes.transport import BY_DOCKER, discover, shells
 from chaosext.partition.apply import inspect
 from chaosext.partition.cut import check_node
 from chaosext.run.entering import way_back
+from chaosext.safety.entry_log import CHANGING, changed
 from chaosext.safety.intent import INTENT, Outstanding, intent_log, outstanding, placed
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from chaosext.partition.nft import TableFacts
     from chaosext.partition.reports import NodeTables
     from chaosext.run.cutting.leftovers import FoundSentinels
+    from chaosext.safety.entry_log import Changed
     from chaosext.safety.intent import Entry
 
 SCHEMA = "chaosext.status/v1"
@@ -54,7 +56,8 @@ class Overview:
 
     `holders`: run -> the process that meant to cut, as far as the intent log knows. `placed`: the runs in the intent
     log whose sentinels were not yet seen gone; `sentinels`: those found on `clusters`, the contexts whose API servers
-    were asked. `problems`: why not every place could be looked at, nodes apart (they have their own).
+    were asked. `drained`: clusters that runs have changed at the entry in front of several, and not put back.
+    `problems`: why not every place could be looked at, nodes apart (they have their own).
     """
 
     nodes: tuple[NodeTables, ...] = ()
@@ -63,6 +66,7 @@ class Overview:
     placed: tuple[Outstanding, ...] = ()
     sentinels: tuple[FoundSentinels, ...] = ()
     clusters: frozenset[str] = frozenset()
+    drained: tuple[Changed, ...] = ()
     problems: tuple[str, ...] = ()
 
     @property
@@ -117,9 +121,14 @@ class Overview:
         )
 
     @property
+    def left_drained(self) -> tuple[Changed, ...]:
+        """Those of `drained` that nobody will put back."""
+        return tuple(each for each in self.drained if not self.runner(each.run).attends)
+
+    @property
     def exit_code(self) -> int:
         """As in `SOMETHING_EXIT_CODE`; the worst counts. To have asked no node is not to have seen nothing."""
-        if self.orphans or self.in_doubt:
+        if self.orphans or self.in_doubt or self.left_drained:
             return Unsafe.exit_code
         if self.unasked or self.problems or not self.nodes:
             return Inconclusive.exit_code
@@ -128,16 +137,17 @@ class Overview:
     @property
     def has_something(self) -> bool:
         """Whether anything of ours was found, or is in the intent log."""
-        return any((*self.cuts, *self.locks, *self.unfinished, *self.sentinels))
+        return any((*self.cuts, *self.locks, *self.unfinished, *self.sentinels, *self.drained))
 
     def to_json(self) -> dict[str, Any]:
-        """`chaosext.status/v1`: nodes (cuts, lock, problem), unfinished runs, sentinels, problems, exit_code."""
+        """`chaosext.status/v1`: nodes (cuts, lock, problem), unfinished, sentinels, drained, problems, exit_code."""
         return {
             "schema": SCHEMA,
             "exit_code": self.exit_code,
             "nodes": [self._node(node) for node in self.nodes],
             "unfinished": [self._unfinished(run) for run in self.unfinished],
             "sentinels": [self._sentinels(found) for found in self.sentinels],
+            "drained": [self._drained(each) for each in self.drained],
             "problems": list(self.problems),
         }
 
@@ -177,6 +187,14 @@ class Overview:
             "let_go": run.let_go.as_wall_clock().isoformat(timespec="seconds") if run.let_go else None,
             "over": run.is_over,
             "runner": self.runner(run.run).value,
+        }
+
+    def _drained(self, found: Changed) -> dict[str, Any]:
+        return {
+            "run": found.run,
+            "entry": found.entry,
+            "cluster": found.cluster,
+            "runner": self.runner(found.run).value,
         }
 
     def _sentinels(self, found: FoundSentinels) -> dict[str, Any]:
@@ -220,6 +238,7 @@ def look(named: Collection[str] = (), *, cluster: str | None = None, way: Way = 
         nodes=tuple(sorted(inspect(on), key=lambda node: node.node)),
         unfinished=unfinished,
         holders=dict(_holders(log)),
+        drained=changed(log),
         placed=tuple(run for run in placed(log) if cluster is None or run.context == f"kind-{cluster}"),
         problems=(*problems, *unfound),
     )
@@ -274,7 +293,7 @@ def _of(cluster: str | None, runs: Iterable[Outstanding], nodes: Collection[str]
 
 def _holders(log: Iterable[Entry]) -> Iterator[tuple[str, Holder]]:
     for entry in log:
-        if entry["event"] == INTENT:
+        if entry["event"] in (INTENT, CHANGING):
             holder = Outstanding(run=entry["run"], nodes=(), intent=entry).holder
             if holder:
                 yield entry["run"], holder

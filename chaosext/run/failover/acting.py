@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from chaosext.model.entry import Failover
@@ -187,7 +187,8 @@ def _remember(context: RunContext, entry: Entry, member: Member) -> None:
     """Once per cluster, before it is changed. Raises `Inconclusive` where that can't be written down."""
     held = context.held = context.held or Held(entry)
     if member.cluster not in held.found:
-        write_changing(_change(context, entry, member.cluster))
+        change = _change(context, entry, member.cluster)
+        write_changing(replace(change, failover=member.failover))
         held.found[member.cluster] = member
 
 

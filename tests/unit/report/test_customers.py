@@ -8,12 +8,14 @@ from runs import RUNS
 
 from chaosext.model.entry import Second
 from chaosext.model.timeline import Event, Kind
+from chaosext.observe.outages import outages
 from chaosext.report.answers import answers
 from chaosext.report.customers import way_out
 from chaosext.report.document import document
 from chaosext.report.html.axis import Axis
 from chaosext.report.html.swims import swims
 from chaosext.report.html.tracks import State
+from chaosext.report.story import chain_of_causes
 
 ENTRY = "Entry/way-entry"
 
@@ -87,3 +89,17 @@ def test_the_lane_is_as_high_as_requests_fail_and_shows_where_nobody_looked():
     (failing,) = (bar for bar in track.bars if bar.state is State.FAILING)
     assert (failing.start_s, failing.end_s, failing.share) == (10, 20, 0.5)
     assert [(bar.start_s, bar.end_s) for bar in track.bars if bar.state is State.UNSEEN] == [(40, 49)]
+
+
+def test_the_chain_of_causes_has_the_way_out_once():
+    again = event(30, Kind.ENTRY_DRAINED, f"{ENTRY} → way")
+    told = run(events=(event(0, Kind.CUT, "Node/cp"), *EVENTS, again)).result
+    told = replace(told, outages=outages(told.events))
+
+    lines = chain_of_causes(told)
+
+    assert [line for line in lines if "taken out of the entry" in line] == [
+        "At 18.0 s way was taken out of the entry: ."
+    ]
+    assert any("customers' requests began to fail at way-entry" in line for line in lines)
+    assert any(line == "At 60.0 s way was taken back in at the entry." for line in lines)

@@ -16,6 +16,7 @@ from chaosext.model.clock import Moment
 from chaosext.model.errors import Refused
 from chaosext.run.cutting import status
 from chaosext.run.cutting.status import Overview, Runner, look
+from chaosext.safety.entry_log import Changed
 from chaosext.safety.intent import IntentLog, intent_log
 
 from .overviews import ALIVE, DEAD, ELSEWHERE, cut, lock, node, sentinels, unfinished
@@ -50,6 +51,7 @@ def test_what_is_known_of_a_runner(found: LockFacts | None, intended: Holder | N
     assert overview.runner("a") is runner
 
 
+DRAINED = Changed(run="a", entry="way-entry", cluster="way")
 ASKED, HUNG = node("cp"), node("cp", problem="cp: no answer within 10 s")
 
 
@@ -66,6 +68,9 @@ ASKED, HUNG = node("cp"), node("cp", problem="cp: no answer within 10 s")
         ({"nodes": (ASKED,), "unfinished": (unfinished("a", "cp"),)}, 10),
         ({"nodes": (ASKED,), "sentinels": (sentinels("a", ALIVE),)}, 10),
         ({"nodes": (ASKED,), "sentinels": (sentinels("a", None),)}, 10),
+        ({"nodes": (ASKED,), "drained": (DRAINED,)}, 40),
+        ({"nodes": (ASKED,), "drained": (DRAINED,), "holders": {"a": ALIVE}}, 10),
+        ({"nodes": (ASKED,), "drained": (DRAINED,), "holders": {"a": DEAD}}, 40),
         ({"nodes": (HUNG,)}, 30),
         ({"problems": ("docker can't be asked",)}, 30),
         ({"nodes": (HUNG,), "unfinished": (unfinished("a", "cp", age_s=100, ttl_s=60),)}, 30),

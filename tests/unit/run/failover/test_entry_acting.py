@@ -14,6 +14,7 @@ from chaosext.run import context as contexts
 from chaosext.run.failover import acting, asking, door
 from chaosext.run.reading.settings import Settings
 from chaosext.safety.entry_log import changed as left_changed
+from chaosext.safety.entry_log import write_as_found
 from chaosext.safety.intent import intent_log
 from chaosext.safety.pin import Pin
 
@@ -236,3 +237,15 @@ def test_since_a_drain_only_what_ended_after_it_counts(
 
     assert asking.ask_ratio(SETTINGS, run, after_drain_s=0).status == "healthy"
     assert asking.ask_ratio(SETTINGS, run, after_drain_s=60).status == "unknown"
+
+
+def test_what_a_dead_run_has_left_drained_is_named_until_somebody_takes_it_back(
+    entry: FakeEntry, run: contexts.RunContext
+) -> None:
+    acting.set_failover(SETTINGS, run, Failover.BY_HAND)
+    drain(run)
+
+    (found,) = left_changed(intent_log().entries())
+    assert (found.run, found.cluster, found.failover) == (run.id, "way", Failover.HEALTH_CHECK)
+    write_as_found(found)
+    assert left() == []
