@@ -137,7 +137,9 @@ class _World:
             raise Refused("the snapshot holds no Node, so there is nothing to rehearse", HOW_TO)
         calico = {each.metadata.name: each.spec.bgp for each in self._listed.of("CalicoNode", doc.CalicoNode)}
         leases = self._leases()
-        nodes = tuple(_node(each, calico.get(each.metadata.name), leases) for each in found)
+        made = {each.metadata.name: _node(each, calico.get(each.metadata.name), leases) for each in found}
+        self._tell_doubles("Node", len(found) - len(made))
+        nodes = tuple(made.values())
         if not any(node.zone for node in nodes):
             self._assume("no node has a zone label: all are in one zone")
         if not any(node.control_plane for node in nodes):
@@ -145,6 +147,10 @@ class _World:
                 "no node has a control-plane role: the control plane is taken to run outside the cluster's nodes"
             )
         return tuple(sorted(nodes, key=lambda node: node.name))
+
+    def _tell_doubles(self, kind: str, count: int) -> None:
+        if count:
+            self._assume(f"{count} {kind}s are there more than once: the last of each counts")
 
     def _leases(self) -> Mapping[str, datetime | None]:
         leases = self._listed.of("Lease", doc.Lease)
@@ -156,13 +162,16 @@ class _World:
 
     def _pods(self) -> tuple[Pod, ...]:
         """All of them; those of the control plane's components are kept as they are, for their arguments."""
-        make, pods = Specs().pod, []
+        pods: dict[tuple[str, str], Pod] = {}
+        make, count = Specs().pod, 0
         found = zip(self._listed.of("Pod", doc.Pod), self._listed.items.get("Pod", ()), strict=True)
         for each, (_, raw) in found:
             if each.metadata.namespace == "kube-system" and each.metadata.name.startswith(WITH_TIMINGS):
                 self._static.append(raw)
-            pods.append(make(each))
-        return tuple(pods)
+            pods[each.metadata.namespace, each.metadata.name] = make(each)
+            count += 1
+        self._tell_doubles("Pod", count - len(pods))
+        return tuple(pods.values())
 
     def _workloads(self) -> dict[tuple[str, str], Workload]:
         found = (_workload(kind, each) for kind in WORKLOADS for each in self._listed.of(kind, doc.Workload))

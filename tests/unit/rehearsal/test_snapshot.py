@@ -356,5 +356,17 @@ def test_a_directory_is_refused(tmp_path: Path) -> None:
         read_snapshot([tmp_path])
 
 
+def test_what_two_files_both_hold_is_there_once(tmp_path: Path) -> None:
+    """kubectl was asked twice, a little apart: the later answer is the truer one."""
+    files = [written(tmp_path / name, listed(*SMALL)) for name in ("one.json", "again.json")]
+    once, twice = read_snapshot(files[:1]), read_snapshot(files)
+    assert (twice.nodes, len(twice.pods)) == (once.nodes, len(once.pods))
+    doubled = [each for each in twice.assumptions if "more than once" in each]
+    assert doubled == [
+        f"{len(once.nodes)} Nodes are there more than once: the last of each counts",
+        f"{len(once.pods)} Pods are there more than once: the last of each counts",
+    ]
+
+
 def test_two_coredns_pods_on_one_node_are_two(read: Read) -> None:
     assert len(read(*SMALL, coredns(3, "worker-1")).pods) == 3
