@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 from chaosext.cluster.client import NotFound
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from chaosext.cluster.client import Cluster
+    from chaosext.cluster.objects import JsonObject
 
 
 def has_calico(cluster: Cluster) -> bool:
@@ -17,3 +20,27 @@ def has_calico(cluster: Cluster) -> bool:
     except NotFound:
         return False
     return True
+
+
+def pod_blocks(cluster: Cluster, nodes: Iterable[str]) -> tuple[str, ...]:
+    """The prefixes from which `nodes` give their Pods addresses, sorted; none where there is no Calico.
+
+    Calico's IPAM hands them out block by block (BlockAffinity); without it, a node has its podCIDRs.
+    """
+    names = set(nodes)
+    try:
+        blocks = tuple(map(_block, cluster.items("blockaffinities")))
+    except NotFound:
+        blocks = ()
+    if not blocks:
+        return tuple(
+            sorted(cidr for node in cluster.nodes() if node.name in names for cidr in node.pod_cidrs)
+        )
+    return tuple(sorted(cidr for node, cidr in blocks if node in names and cidr))
+
+
+def _block(obj: JsonObject) -> tuple[str, str]:
+    """Whose it is, and its prefix, "" for one that is given up (projectcalico.org, BlockAffinitySpec: `deleted`)."""
+    spec = obj.get("spec") or {}
+    given_up = str(spec.get("deleted", "")).lower() == "true"
+    return str(spec.get("node", "")), "" if given_up else str(spec.get("cidr", ""))

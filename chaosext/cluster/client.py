@@ -48,6 +48,7 @@ PATHS = {
     "bgppeers": "/apis/crd.projectcalico.org/v1/bgppeers",
     "bgpconfigurations": "/apis/crd.projectcalico.org/v1/bgpconfigurations",
     "ippools": "/apis/crd.projectcalico.org/v1/ippools",
+    "blockaffinities": "/apis/crd.projectcalico.org/v1/blockaffinities",
 }
 """Kind (plural, as in a kubectl command) -> its path; `{ns}` becomes `namespaces/NAME/`, or "" for all of
 them.

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, cast
 
+from chaosext.cluster.calico import pod_blocks
 from chaosext.cluster.client import Cluster, NotFound
 from chaosext.model.errors import Refused
 from chaosext.nodes.network import NodeNetwork, read_networks
 from chaosext.nodes.transport import shells
-from chaosext.partition.cut import FAMILIES, Cut, Family, NodeCut, peers_of
+from chaosext.partition.cut import FAMILIES, Cut, Family, Network, NodeCut, peers_of
 from chaosext.steady.cut import Path, paths_between
 from chaosext.steady.tcp import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from chaosext.cluster.objects import Node
     from chaosext.nodes.transport import Way
@@ -50,11 +52,15 @@ class Wish:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ground:
-    """What a plan is made on. `nodes` carry the addresses of both families, as their kernels tell them."""
+    """What a plan is made on. `nodes` carry the addresses of both families, as their kernels tell them.
+
+    `pools`: the Pods' prefixes; `spared`: those of the control-plane nodes' own Pods, where there are several of them.
+    """
 
     nodes: tuple[Node, ...]
     networks: Mapping[str, NodeNetwork]
     pools: tuple[str, ...]
+    spared: tuple[str, ...] = ()
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -90,17 +96,33 @@ def plan_cut(wish: Wish, ground: Ground, *, run: str, owner: str) -> Cut:
             NodeCut(node=node.name, uplinks=wish.uplinks or ground.networks[node.name].uplinks)
             for node in control_plane
         ),
-        peers=peers_of((peer for peer in peers if "/" not in peer), _prefixes(wish, peers, ground.pools)),
+        peers=peers_of((peer for peer in peers if "/" not in peer), _prefixes(wish, peers, ground)),
         ttl_s=wish.ttl_s,
         families=cast("tuple[Family, ...]", wish.families),
         dead_man_s=wish.dead_man_s,
     )
 
 
-def _prefixes(wish: Wish, peers: Sequence[str], pools: Sequence[str]) -> tuple[str, ...]:
+def _prefixes(wish: Wish, peers: Sequence[str], ground: Ground) -> tuple[str, ...]:
     """The prefixes among `peers`; the Pods' too, unless the user named the peers himself."""
     named = tuple(peer for peer in peers if "/" in peer)
-    return named if wish.peers else (*named, *pools)
+    return named if wish.peers else (*named, *without(ground.pools, ground.spared))
+
+
+def without(pools: Iterable[str], spared: Iterable[str]) -> tuple[str, ...]:
+    """The prefixes `pools`, with those that are `spared` cut out of them: what talks across stays together."""
+    rest = [ip_network(pool, strict=False) for pool in pools]
+    for block in (ip_network(each, strict=False) for each in spared):
+        rest = [part for pool in rest for part in _cut_out(pool, block)]
+    return tuple(map(str, rest))
+
+
+def _cut_out(pool: Network, block: Network) -> tuple[Network, ...]:
+    if pool.version != block.version or not pool.overlaps(block):
+        return (pool,)
+    if pool.prefixlen >= block.prefixlen:  # all of it
+        return ()
+    return tuple(pool.address_exclude(block))  # type: ignore[arg-type]
 
 
 def survey(cluster: Cluster, way: Way) -> Ground:
@@ -110,7 +132,13 @@ def survey(cluster: Cluster, way: Way) -> Ground:
     ports = _api_ports(cluster) if way.asks_the_api_server else ()
     networks = read_networks(shells_of_nodes, {node.name: node.internal_ips for node in nodes}, ports)
     seen = tuple(replace(node, internal_ips=networks[node.name].addresses) for node in nodes)
-    return Ground(nodes=seen, networks=networks, pools=pod_prefixes(cluster))
+    return Ground(nodes=seen, networks=networks, pools=pod_prefixes(cluster), spared=_spared(cluster, nodes))
+
+
+def _spared(cluster: Cluster, nodes: Sequence[Node]) -> tuple[str, ...]:
+    """Between control-plane nodes goes what API servers and etcd say to each other, and to Pods of their own."""
+    control_plane = [node.name for node in nodes if node.is_control_plane]
+    return pod_blocks(cluster, control_plane) if len(control_plane) > 1 else ()
 
 
 def _api_ports(cluster: Cluster) -> tuple[int, ...]:

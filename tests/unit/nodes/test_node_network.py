@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -122,12 +123,40 @@ def test_without_a_kubeconfig_nothing_is_known(tmp_path: Path) -> None:
     assert run_script(tmp_path / "absent").endswith("\n--\n\n")
 
 
-def run_script(conf: Path) -> str:
+def run_script(conf: Path, ports: str = "\n") -> str:
     script = SCRIPT.replace(KUBELET_CONF, str(conf))
-    return subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=20).stdout
+    done = subprocess.run(["bash", "-c", script], input=ports, capture_output=True, text=True, timeout=20)
+    return done.stdout
 
 
 def test_nonsense_is_no_answer() -> None:
     shell: Any = Shell("a", "", "bash: ip: command not found\n")
     with pytest.raises(Unreachable, match=r"gave no JSON \(bash: ip: command not found\)"):
         read_network(shell, ["172.18.0.3"])
+
+
+@pytest.mark.parametrize(
+    ("said", "known"),
+    [
+        (
+            "sockets\n172.18.0.2:6443\n[::ffff:172.18.0.2]:6443\n[fc00::2]:6443\n",
+            (("172.18.0.2", 6443), ("fc00::2", 6443)),
+        ),
+        ("sockets\n", ()),
+        ("sockets\nno-address:6443\n", ()),
+        ("sockets\n127.0.0.1:6443\n", (("127.0.0.1", 6443),)),
+    ],
+)
+def test_where_a_nodes_connections_lead_stands_in_for_a_file_that_can_not_be_seen(
+    said: str, known: tuple[tuple[str, int], ...]
+) -> None:
+    assert api_servers(said) == known
+
+
+def test_the_script_finds_the_connections_that_are_up(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert run_script(tmp_path / "none", f"{port} 6443\n").endswith("\n--\n\nsockets\n")
+        with socket.create_connection(("127.0.0.1", port)), server.accept()[0]:
+            said = run_script(tmp_path / "none", f"{port} 6443\n")
+    assert said.endswith(f"\n--\n\nsockets\n127.0.0.1:{port}\n")

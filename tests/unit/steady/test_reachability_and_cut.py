@@ -17,8 +17,9 @@ from steady_worlds import ScriptedShell, node
 from chaosext.model.errors import Refused, Unreachable
 from chaosext.model.finding import Status
 from chaosext.nodes.shell import ShellResult
+from chaosext.partition.cut import peers_of
 from chaosext.steady import cut
-from chaosext.steady.cut import CutEvidence, Path, judge_healed, paths_between
+from chaosext.steady.cut import CutEvidence, Path, Shut, judge_healed, paths_between
 from chaosext.steady.tcp import (
     MEANING,
     Connect,
@@ -416,3 +417,49 @@ def test_gathering_asks_each_node_for_its_paths_and_keeps_them() -> None:
     late = {path: Connect(node="w1", target=path.target, reach=Reach.TIMED_OUT) for path in paths}
     assert found == CutEvidence(paths=paths, connects=late, blind=("w2",))
     assert shell.asked == ["7 16 0.1 -\n0 172.18.0.2 6443\n", "7 16 0.1 request\n0 172.18.0.9 6443\n"]
+
+
+SHUT = Shut(nodes=frozenset({"w1", "w2"}), peers=peers_of(["172.18.0.3", "172.18.0.4", "fc00::3", "fc00::4"]))
+
+
+def seen_from_the_control_plane(reach: Reach, *more: Path, shut: Shut = SHUT) -> CutEvidence:
+    """Only what goes out from the control plane was measured; the workers can't be entered."""
+    back = {path: found for path, found in measured(reach).connects.items() if path.source not in shut.nodes}
+    return CutEvidence(paths=(*PATHS, *more), connects=back, shut=shut)
+
+
+def test_a_node_that_can_not_be_entered_is_cut_off_as_the_way_back_is() -> None:
+    finding = cut.judge(OPEN, seen_from_the_control_plane(Reach.TIMED_OUT))
+    assert (finding.status, finding.summary) == (Status.HEALTHY, "8 of 8 paths blocked")
+    assert "can't be entered while it is cut off; the way back: open before" in finding.evidence[0].detail
+
+
+def test_a_way_back_that_is_open_leaves_the_way_there_open_too() -> None:
+    finding = cut.judge(OPEN, seen_from_the_control_plane(Reach.OPEN))
+    assert finding.status is Status.UNHEALTHY
+
+
+def test_a_way_back_that_was_not_open_before_proves_nothing_of_the_way_there() -> None:
+    before = replace(
+        OPEN, connects={**OPEN.connects, PATHS[-1]: connect(PATHS[-1].target, Reach.REFUSED, "cp")}
+    )
+    assert cut.judge(before, seen_from_the_control_plane(Reach.TIMED_OUT)).status is Status.UNKNOWN
+    alone = CutEvidence(paths=PATHS[:1], connects={}, shut=SHUT)
+    assert cut.judge(OPEN, alone).status is Status.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("172.18.0.9", Status.UNKNOWN), ("172.18.0.4", Status.HEALTHY), ("127.0.0.1", Status.HEALTHY)],
+)
+def test_where_a_shut_nodes_kubelet_connects_must_be_dropped_or_its_own(host: str, status: Status) -> None:
+    """A load balancer that is not dropped may well serve it: nobody can look."""
+    there = Path(source="w1", towards="", target=Target(host, 6443))
+    opened = {there: connect(there.target, Reach.OPEN, "w1")}
+    before = CutEvidence(paths=(*PATHS, there), connects={**OPEN.connects, **opened})
+    assert cut.judge(before, seen_from_the_control_plane(Reach.TIMED_OUT, there)).status is status
+
+
+def test_nothing_is_tried_from_a_node_that_is_shut() -> None:
+    evidence = cut.gather(PATHS, {}, timeout_s=0.1, shut=SHUT)
+    assert {path.source for path in evidence.connects} == {"cp"}

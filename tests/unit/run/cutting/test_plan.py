@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from chaosext.cluster.objects import Node
 from chaosext.model.errors import Refused
 from chaosext.nodes.network import NodeNetwork
-from chaosext.run.cutting.plan import Ground, Wish, plan_cut
+from chaosext.run.cutting.plan import Ground, Wish, plan_cut, without
 from chaosext.steady.cut import Path
 from chaosext.steady.tcp import Target
 
@@ -112,3 +113,20 @@ def test_a_wish_in_arguments() -> None:
 def test_arguments_that_mean_nothing_are_refused(arguments: dict[str, Any], field: str) -> None:
     with pytest.raises(Refused, match=f"^{field}: "):
         Wish.from_arguments(arguments)
+
+
+def test_control_plane_nodes_keep_talking_to_one_anothers_pods() -> None:
+    second = node("cp2", "172.18.0.5", control_plane=True)
+    several = replace(
+        ground(CP, second, *WORKERS), spared=("10.244.0.0/26", "10.244.255.192/26", "fd00::/64")
+    )
+    cut = plan_cut(Wish(ttl_s=60), several, run="r1", owner="a@b")
+    dropped = [peer for peer in cut.peers if peer.version == 4]
+    spared = ["172.18.0.2", "172.18.0.5", "10.244.0.1", "10.244.0.63", "10.244.255.192", "10.244.255.255"]
+    assert not any(ip_address(each) in peer for each in spared for peer in dropped)
+    others = ["172.18.0.3", "10.244.0.64", "10.244.1.1", "10.244.255.191"]
+    assert all(any(ip_address(each) in peer for peer in dropped) for each in others)
+
+
+def test_a_pool_that_is_all_a_control_planes_own_is_not_dropped() -> None:
+    assert without(("10.0.0.0/24", "10.1.0.0/24"), ("10.0.0.0/16",)) == ("10.1.0.0/24",)
