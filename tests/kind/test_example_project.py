@@ -6,14 +6,17 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.kind.conftest import NAME, ROOT
+from .conftest import NAME, ROOT
 
 sys.path.append(str(ROOT / "tests" / "ci"))
 from workflow_tools import played
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.usefixtures("steady_afterwards")
 
