@@ -68,6 +68,13 @@ def test_the_examples_can_be_read(path: Path) -> None:
     assert read_cutover(path, datetime.now(UTC))[0].start
 
 
+def test_the_plan_in_the_documentation_can_be_read(tmp_path: Path) -> None:
+    text = (PLANS.parents[1] / "docs" / "gate.md").read_text()
+    cutover = read(tmp_path, text.partition("```yaml\n")[2].partition("```")[0])
+    assert cutover.at_most_s == 900
+    assert cutover.accept.evicted_pods == 20
+
+
 def changed(**parts: object) -> str:
     return yaml.safe_dump({"title": "t", "cut": {"nodes": ["a"], "for": "8m"}} | parts)
 
@@ -106,7 +113,10 @@ BAD = {
         changed(cut={"nodes": ["a"], "zones": ["b"], "for": "8m"}),
         "cut: nodes and zones at once",
     ),
-    "a rack's label alone": (changed(cut={"nodes": ["a"], "rack_label": "r", "for": "8m"}), "cut: rack_label"),
+    "a rack's label alone": (
+        changed(cut={"nodes": ["a"], "rack_label": "r", "for": "8m"}),
+        "cut: rack_label",
+    ),
     "a list of a cut": (changed(cut=["a"]), "cut: a mapping is expected"),
     "over": (changed(when={"start": "2026-11-22 22:00", "timezone": "Europe/Berlin"}), "when.start: "),
     "now": (changed(when={"start": AT.isoformat()}), "when.start: "),
@@ -133,14 +143,23 @@ BAD = {
     "dead DNS accepted": (changed(accept={"dns_after_heal": "dead"}), "accept.dns_after_heal: "),
     "partial that heals": (changed(accept={"dns_after_heal": "partial"}), "accept: dns_after_heal: partial"),
     "percents": (changed(accept={"probability_at_least": 99}), "accept.probability_at_least: "),
-    "a probability as text": (changed(accept={"probability_at_least": "99%"}), "accept.probability_at_least: "),
+    "a probability as text": (
+        changed(accept={"probability_at_least": "99%"}),
+        "accept.probability_at_least: ",
+    ),
     "no probability": (changed(accept={"probability_at_least": 0}), "accept.probability_at_least: "),
     "half a Pod": (changed(accept={"evicted_pods_at_most": 0.5}), "accept.evicted_pods_at_most: "),
     "perhaps": (changed(accept={"self_heals": "perhaps"}), "accept.self_heals: "),
-    "a waiver of nothing": (changed(waive={"xds_sync": "x"}), "waive.xds_sync: no such check: did you mean xds_synced?"),
+    "a waiver of nothing": (
+        changed(waive={"xds_sync": "x"}),
+        "waive.xds_sync: no such check: did you mean xds_synced?",
+    ),
     "a waiver without reason": (changed(waive={"xds_synced": ""}), "waive.xds_synced: it is empty"),
     "waivers as a list": (changed(waive=["xds_synced"]), "waive: a mapping is expected"),
-    "the cut waived": (changed(waive={"dns_after_heal": "x"}), "waive.dns_after_heal: what is expected of the cut"),
+    "the cut waived": (
+        changed(waive={"dns_after_heal": "x"}),
+        "waive.dns_after_heal: what is expected of the cut",
+    ),
     "a remark of nothing": (changed(require=["luck"]), "require: luck is no remark"),
 }
 
@@ -155,7 +174,7 @@ def test_a_bad_plan_is_refused_by_its_field(tmp_path: Path, case: str) -> None:
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="--cutover .*nowhere"):
+    with pytest.raises(Refused, match=r"--cutover .*nowhere"):
         read_cutover(tmp_path / "nowhere.yaml", AT)
 
 
