@@ -53,10 +53,11 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: str) -> P
     monkeypatch.setattr(attended, "lock_cluster", lambda *_: crash_activities.mark("locked"))
     monkeypatch.setattr(attended, "place_sentinels", lambda *_: crash_activities.mark("placed"))
 
-    def playing(value: dict[str, Any]) -> dict[str, Any]:
+    def playing(value: dict[str, Any], strategy: str = "default") -> dict[str, Any]:
         from chaoslib.experiment import run_experiment
 
-        run_experiment({**value, "controls": [CONTROL]})
+        settings = {"runtime": {"rollbacks": {"strategy": strategy}}}
+        run_experiment({**value, "controls": [CONTROL]}, settings)
         result: dict[str, Any] = json.loads((tmp_path / "run" / "latest" / "result.json").read_text())
         return result
 
@@ -135,3 +136,31 @@ def test_on_a_production_cluster_nothing_is_played_but_what_was_approved(
     monkeypatch.setattr(contexts, "_current", None)
     assert play(whole())["verdict"] == "passed"
     assert "method" in crash_activities.marks()
+
+
+def stopping(*answers: str) -> dict[str, Any]:
+    """An experiment whose method sleeps, and whose stop condition is asked each second."""
+    probe = {**act("answer_in_turn", kind="probe", values=list(answers)), "tolerance": "well"}
+    condition = {"name": "wellness", "probe": probe, "every_s": 1}
+    return experiment(
+        [act("snooze", word="asleep", seconds=60), act("mark", word="next")],
+        rollbacks=[act("mark", word="back")],
+        chaosext_sentinel=False,
+        chaosext_stop_conditions=[condition],
+    )
+
+
+@pytest.mark.parametrize(("strategy", "restored"), [("always", True), ("default", False)])
+def test_a_stop_condition_ends_the_method_and_leaves_the_rollbacks_to_chaos_toolkits_strategy(
+    play: Play, strategy: str, restored: bool
+) -> None:
+    result = play(stopping("well", "ill"), strategy)
+    marks = [word for word in crash_activities.marks() if word != "asked"]
+    assert marks == ["asleep", *(["back"] if restored else [])]
+    assert (result["verdict"], result["stopped"]["name"]) == ("interrupted", "wellness")
+
+
+def test_a_stop_condition_that_is_true_already_keeps_the_method_from_being_played(play: Play) -> None:
+    result = play(stopping("ill"))
+    assert crash_activities.marks() == ["asked"]
+    assert any("stop condition 'wellness' is true already" in reason for reason in result["reasons"])

@@ -129,6 +129,8 @@ class World:
             _require(there["metadata"], wanted)
         if method == "DELETE":
             return self.leases.pop(name)
+        if method == "PATCH":
+            return self._keep_lease(name, _patched(there, body), uid=there["metadata"]["uid"])
         if method != "PUT":
             raise Problem(HTTPStatus.METHOD_NOT_ALLOWED, "MethodNotAllowed")
         return self._keep_lease(name, body, uid=there["metadata"]["uid"])
@@ -137,6 +139,13 @@ class World:
         metadata = {**body.get("metadata", {}), "uid": uid, "resourceVersion": str(next(self.numbers))}
         self.leases[name] = {**body, "metadata": metadata}
         return self.leases[name]
+
+
+def _patched(there: Json, patch: Json) -> Json:
+    """A JSON merge patch (RFC 7386) of annotations."""
+    merged = {**there["metadata"].get("annotations", {}), **patch["metadata"]["annotations"]}
+    notes = {key: value for key, value in merged.items() if value is not None}
+    return {**there, "metadata": {**there["metadata"], "annotations": notes}}
 
 
 def _require(there: Json, wanted: Json) -> None:
