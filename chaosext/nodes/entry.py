@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 ASSIGNMENT = "/etc/envoy/assignment.json"
 ADMIN_PORT = 9901
 
-ASK_S = 10.0
-"""How long one answer is waited for."""
+ASK_S = 20.0
+"""How long one answer is waited for: `docker exec` takes 0.3 s, and on a machine that is overloaded ten."""
 TAKE_S = 5.0
 """How long Envoy may take to follow a new assignment: it hears of it from the kernel (inotify), within milliseconds."""
 POLL_S = 0.2
@@ -214,11 +214,20 @@ def changed(member: Member, cluster: str, drained: bool | None, failover: Failov
 
 
 def when(entry: Entry, holds: Callable[[tuple[Member, ...]], bool], within_s: float) -> tuple[Member, ...]:
-    """The members as soon as `holds` is true of them, else as they are after `within_s` seconds."""
+    """The members as soon as `holds` is true of them, else as they are after `within_s` seconds.
+
+    An entry that does not answer for a moment is asked again; raises `Unreachable` for one that does not at the end.
+    """
     deadline_s = time.monotonic() + within_s
-    while not holds(members := entry.look()) and time.monotonic() < deadline_s:
+    while True:
+        try:
+            members = entry.look()
+            if holds(members) or time.monotonic() >= deadline_s:
+                return members
+        except Unreachable:
+            if time.monotonic() >= deadline_s:
+                raise
         time.sleep(POLL_S)
-    return members
 
 
 def _drains(line: str, addresses: set[str]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -137,11 +138,22 @@ def take_back(entry: Entry, cluster: str, failover: Failover | None = None) -> N
         )
 
 
-def left_at_entry(context: RunContext) -> tuple[str, ...]:
+def left_at_entry(context: RunContext, within_s: float | None = None) -> tuple[str, ...]:
     """What this run leaves changed at the entry, and how to put it back; who may take a cluster out is put back now.
 
-    A cluster that is drained stays so: whether it is well was asked by nobody.
+    A cluster that is drained stays so: whether it is well was asked by nobody. What is not known `within_s` seconds
+    (None: as long as it takes) is said to be left.
     """
+    if context.held is None:
+        return ()
+    found: list[tuple[str, ...]] = []
+    looking = threading.Thread(target=lambda: found.append(_look_at_what_is_left(context)), daemon=True)
+    looking.start()
+    looking.join(within_s)
+    return found[0] if found else _not_known(context, "it did not answer in time")
+
+
+def _look_at_what_is_left(context: RunContext) -> tuple[str, ...]:
     held = context.held
     if held is None:
         return ()
@@ -149,10 +161,17 @@ def left_at_entry(context: RunContext) -> tuple[str, ...]:
         now = {each.cluster: each for each in held.entry.look()}
         return tuple(line for each in held.found.values() for line in _left(context, held.entry, each, now))
     except ChaosextError as error:
-        return tuple(
-            f"{_change(context, held.entry, name).said} (the entry can't be asked: {error.message})"
-            for name in held.found
-        )
+        return _not_known(context, error.message)
+
+
+def _not_known(context: RunContext, why: str) -> tuple[str, ...]:
+    held = context.held
+    found = held.found if held else {}
+    return tuple(
+        f"{_change(context, held.entry, name).said} (the entry can't be asked: {why})"
+        for name in found
+        if held
+    )
 
 
 def _left(context: RunContext, entry: Entry, found: Member, now: dict[str, Member]) -> Iterable[str]:

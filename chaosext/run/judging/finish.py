@@ -61,7 +61,7 @@ def finish(
     left = left or Leaving()
     context.doing = "the end: heal, collect, judge, report", time.monotonic()
     remains = _last_heal(context, left) if context.cuts else None
-    if at_entry := left_at_entry(context):
+    if at_entry := left_at_entry(context, left.within_s(END_S) if left.told else None):
         remains = (*(remains or ()), *at_entry)
     if context.sentinels:
         context.sentinels.finish(END_S - left.told_for_s if left.told else None, hurried=left.hurried)

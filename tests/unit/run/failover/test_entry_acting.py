@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -249,3 +250,12 @@ def test_what_a_dead_run_has_left_drained_is_named_until_somebody_takes_it_back(
     assert (found.run, found.cluster, found.failover) == (run.id, "way", Failover.HEALTH_CHECK)
     write_as_found(found)
     assert left() == []
+
+
+def test_a_run_that_is_left_does_not_wait_for_an_entry(entry: FakeEntry, run: contexts.RunContext) -> None:
+    drain(run)
+    answered = threading.Event()
+    entry.look = lambda: answered.wait(30) and ()  # type: ignore[method-assign, assignment, return-value]
+
+    assert "did not answer in time" in acting.left_at_entry(run, 0.01)[0]
+    answered.set()
