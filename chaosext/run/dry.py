@@ -19,6 +19,7 @@ from chaosext.run.directory import new_run_id
 from chaosext.run.entering import way_into
 from chaosext.run.reach import connect
 from chaosext.run.reading.experiment import activities
+from chaosext.run.stopping.conditions import watched
 from chaosext.run.strict import require_rollback, unreachable_is_refused
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def dry_run(resolved: Resolved) -> DryRun:
     wishes = [wish for _, wish in resolved.wishes()]
     with unreachable_is_refused():
         require_rollback(resolved)
+        watched(resolved)  # those that are none are refused; none is asked
         cuts = [_feasible(resolved.settings, wish, run) for wish in wishes]
         briefing = brief(connect(resolved.settings), max((wish.ttl_s for wish in wishes), default=None))
         held = who_holds(resolved.settings, cuts) if cuts else ()
