@@ -200,6 +200,7 @@ class Overview:
     def _sentinels(self, found: FoundSentinels) -> dict[str, Any]:
         since = found.sentinels.since
         return {
+            "what": found.kind.value,
             "run": found.sentinels.run,
             "owner": found.sentinels.owner,
             "context": found.context,
