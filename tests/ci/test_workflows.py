@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,14 @@ class TestLint:
                 assert set(step["env"]) <= read, step["name"]
 
 
+SLOW = """#!/usr/bin/env bash
+trap 'sleep 1; echo healed > cut; echo "{\\"verdict\\": \\"interrupted\\"}"; exit 143' TERM
+touch cut
+while true; do sleep 0.1; done
+"""
+"""A run that takes its time to leave."""
+
+
 @pytest.fixture
 def told(tmp_path: Path) -> dict[str, str]:
     """What GitHub's runner tells a step, and a machine without Docker Engine and without state."""
@@ -95,6 +105,21 @@ class TestSteps:
     def test_a_run_that_ends_as_expected_is_green(self, told: dict[str, str]) -> None:
         assert step("run", told, EXPERIMENT=str(EXPERIMENT), EXPECT="refused").returncode == 0
         assert outputs(told)["verdict"] == "refused"
+
+    def test_a_cancelled_job_lets_its_run_heal(self, told: dict[str, str], tmp_path: Path) -> None:
+        """GitHub's runner sends INT to the step's process alone, and kills it 10 s later."""
+        (tmp_path / "bin").mkdir()
+        slow = tmp_path / "bin" / "chaosext"
+        slow.write_text(SLOW)
+        slow.chmod(0o755)
+        environment = {**told, "PATH": f"{slow.parent}:{told['PATH']}"}
+        with subprocess.Popen([STEPS / "run"], env=environment, cwd=tmp_path) as process:
+            while not (tmp_path / "cut").exists():
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+        assert (tmp_path / "cut").read_text() == "healed\n"
+        assert process.returncode == 143
+        assert (outputs(told)["verdict"], outputs(told)["exit-code"]) == ("interrupted", "143")
 
     def test_what_was_refused_before_it_had_a_directory_says_why(self, told: dict[str, str]) -> None:
         assert step("run", told, EXPERIMENT="no-such-experiment").returncode == 20
