@@ -310,11 +310,11 @@ def _customers(account: Account) -> Iterator[Step]:
     for event in account.since_cut(Kind.ENTRY_DRAINED):
         if account.is_out(Lane.ENTRY, event.object, event.t_s - ROUND_S):
             continue  # it was out already, and is kept so
-        yield _step([event], f"{_at_entry(event)} was taken out of the entry: {event.detail}.")
+        yield _step([event], f"cluster {_at_entry(event)} was taken out of the entry: {event.detail}.")
     for event in account.since_cut(Kind.ENTRY_RESTORED):
         yield _step([event], f"all customers were served at {_names([event])} again.")
     for event in account.since_cut(Kind.ENTRY_TAKEN_BACK):
-        yield _step([event], f"{_at_entry(event)} was taken back in at the entry.")
+        yield _step([event], f"cluster {_at_entry(event)} was taken back in at the entry.")
 
 
 def _at_entry(event: Event) -> str:

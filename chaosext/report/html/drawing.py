@@ -157,7 +157,7 @@ def _row(group: Group, axis: Axis, shown: int) -> Row:
         out=f"{upto}{duration(out_s)}{lasting}" if out_s else "",
         blind=f"{upto}{duration(blind_s)}" if blind_s else "",
         windows=_windows(track),
-        mild=any(bar.state is State.AWAY for bar in track.bars),
+        mild=any(bar.state in (State.AWAY, State.DRAINED) for bar in track.bars),
         members=tuple(_member(each, axis) for each in group.members[:shown]),
         of=len(group.members),
     )

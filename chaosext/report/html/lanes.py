@@ -27,9 +27,10 @@ GUESSED_HEIGHT_PX = 36
 
 SHAPES = {
     State.OUT: ("o", 3, 16),
-    State.FAILING: ("o", 3, 16),
+    State.FAILING: ("o", 1, 20),
     State.UNSEEN: ("u", 3, 16),
     State.AWAY: ("w", 5, 12),
+    State.DRAINED: ("w", 7, 8),
     State.HERE: ("h", 5, 12),
     State.ASTRAY: ("a", 5, 12),
     State.GOOD: ("g", 9, 4),

@@ -34,6 +34,9 @@ LOOKUPS = (Lane.TARGETS, Lane.DNS_KEPT_SOCKET, Lane.DNS_TCP)
 ON_A_NODE = re.compile(r"( → )\S+ on (\S+ \S+)")
 """`worker → coredns-66bc5c9577-xbx9p on cp-1 10.244.35.0:53/udp`: an address is enough to tell a Pod from another."""
 
+MILD = {Lane.NODE_READY: State.AWAY, Lane.ENTRY: State.DRAINED}
+"""How what is out in these lanes is drawn: it is what the cut, or the entry, is there for."""
+
 HOLE_S = 1.5
 """Between two seconds told by customers who are busy lies less."""
 
@@ -151,8 +154,8 @@ class _Lanes:
                 blind = self._account.unseen(name)
                 place = _line_of(lane, name)
                 self._windows[place[0]][place[1]] = windows
-                away = lane is Lane.NODE_READY
-                told = self._told(windows, (), State.AWAY) if away else self._told(windows, blind)
+                mild = MILD.get(lane)
+                told = self._told(windows, (), mild) if mild else self._told(windows, blind)
                 self._bars[place[0]][place[1]] = told
 
     def _told(

@@ -25,6 +25,8 @@ class State(StrEnum):
     """Of customers at an entry; the share is how many of them."""
     AWAY = "NotReady"
     """A node that the control plane does not hear: what a cut means, so that it is no alarm."""
+    DRAINED = "drained"
+    """A cluster that an entry sends nobody to: what an entry is there for, so that it is no alarm."""
     HERE = "here"
     """Where kube-dns is placed."""
     ASTRAY = "here, and no route leads here"

@@ -48,7 +48,9 @@ RULES = {
 LEGEND = (
     (State.OUT, "out"),
     (State.UNSEEN, "nobody looked"),
+    (State.FAILING, "customers' requests fail, the more the higher"),
     (State.AWAY, "NotReady, as a cut makes nodes"),
+    (State.DRAINED, "the entry sends no customers there"),
     (State.GOOD, "seen to be good"),
     (State.QUIET, "no outage told of"),
     (State.HERE, "kube-dns is here, and how many of its Pods"),

@@ -99,7 +99,7 @@ def test_the_chain_of_causes_has_the_way_out_once():
     lines = chain_of_causes(told)
 
     assert [line for line in lines if "taken out of the entry" in line] == [
-        "At 18.0 s way was taken out of the entry: ."
+        "At 18.0 s cluster way was taken out of the entry: ."
     ]
     assert any("customers' requests began to fail at way-entry" in line for line in lines)
-    assert any(line == "At 60.0 s way was taken back in at the entry." for line in lines)
+    assert any(line == "At 60.0 s cluster way was taken back in at the entry." for line in lines)
