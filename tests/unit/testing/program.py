@@ -35,7 +35,7 @@ match words:
         sys.exit(10)
     case ["run", *_] if (here / "hangs").exists():
         (here / "hanging").touch()
-        time.sleep(60)
+        time.sleep(600)
     case ["run", *_] if (here / "killed").exists():
         os.kill(os.getpid(), signal.SIGKILL)
     case ["run", *_] if (here / "refusal.json").exists():
