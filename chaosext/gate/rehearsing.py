@@ -27,6 +27,9 @@ EVICTED_PODS = "evicted_pods"
 MOST_PLAYS = 5000
 """More random plays are not made: a probability that would need them can't be known."""
 
+CONFIDENCE_Z = 1.645
+"""The standard normal's 95 % quantile."""
+
 FEW, FAR = 30, 0.1
 """So many plays tell what is at least so far from acceptable."""
 
@@ -43,9 +46,20 @@ class Rehearsed:
 
 
 def needed_plays(probability: float) -> int:
-    """Random plays without a failure that show this probability with 95 % confidence (the rule of three)."""
-    short = 1 - probability
-    return math.ceil(3 / short - ROUNDING) if short > 0 else MOST_PLAYS + 1
+    """Random plays without a failure that show this probability."""
+    if probability >= 1:
+        return MOST_PLAYS + 1
+    return math.ceil(CONFIDENCE_Z**2 * probability / (1 - probability) - ROUNDING)
+
+
+def lower_bound(share: float, plays: int) -> float:
+    """What is at the least as likely, with 95 % confidence, where `share` of so many plays was so: Wilson's interval,
+    one-sided (E. B. Wilson, 1927).
+    """
+    z = CONFIDENCE_Z
+    middle = share + z**2 / (2 * plays)
+    spread = z * math.sqrt(share * (1 - share) / plays + z**2 / (4 * plays**2))
+    return (middle - spread) / (1 + z**2 / plays)
 
 
 def rehearsed(
@@ -53,20 +67,36 @@ def rehearsed(
 ) -> tuple[Rehearsed, ...]:
     """For each duration of the plan what is expected, and whether it is acceptable.
 
-    What is not acceptable by the usual number of plays won't be by more; what is must be shown by enough. `hopeful`:
-    it is expected to be, so that there are enough from the beginning.
+    Random plays are made until they show what is acceptable, or that it isn't. `hopeful`: it is expected to be, so that
+    there are as many as it takes from the beginning.
     """
-    rehearsal, needed = Rehearsal(world), needed_plays(cutover.accept.probability)
+    rehearsal, accept = Rehearsal(world), cutover.accept
+    needed = needed_plays(accept.probability)
     first = needed if hopeful and len(nodes) > ENUMERATED_NODES and needed <= MOST_PLAYS else None
 
     def play(cut_for_s: float) -> Rehearsed:
-        plan, accept = cutover.plan(nodes, cut_for_s), cutover.accept
+        plan = cutover.plan(nodes, cut_for_s)
         found = rehearsal.of(plan, samples=first, seed=seed)
-        if 0 < found.samples < needed <= MOST_PLAYS and not falls_short(found, accept):
-            found = rehearsal.of(plan, samples=needed, seed=seed)
+        while _needs_more(found, accept):
+            count = min(MOST_PLAYS, max(needed, 2 * found.samples))
+            found = rehearsal.of(plan, samples=count, seed=seed)
         return Rehearsed(cut_for_s=cut_for_s, prediction=found, findings=tuple(compared(found, accept)))
 
     return tuple(map(play, cutover.durations_s))
+
+
+def _needs_more(found: Prediction, accept: Acceptance) -> bool:
+    """It looks acceptable, which so few plays don't show yet."""
+    if not 0 < found.samples < MOST_PLAYS or needed_plays(accept.probability) > MOST_PLAYS:
+        return False
+    exact = replace(found, samples=0)
+    return _all_are(compared(exact, accept), Status.HEALTHY) and not _all_are(
+        compared(found, accept), Status.HEALTHY
+    )
+
+
+def _all_are(findings: Iterable[Finding], status: Status) -> bool:
+    return all(finding.status is status for finding in findings)
 
 
 def is_hopeless(world: World, cutover: Cutover, nodes: frozenset[str], seed: int = 0) -> bool:
@@ -111,7 +141,7 @@ def _likely(
         return Finding(check=check, status=Status.UNHEALTHY, summary=said)
     if chance < accept.probability - ROUNDING:
         return Finding(check=check, status=Status.UNKNOWN, summary=f"{said}; unknown in {percent(unknown)}")
-    if 0 < found.samples < needed_plays(accept.probability):
+    if found.samples and lower_bound(chance, found.samples) < accept.probability - ROUNDING:
         said = f"{said}, which {found.samples} random plays don't show"
         return Finding(check=check, status=Status.UNKNOWN, summary=said)
     return Finding(check=check, status=Status.HEALTHY, summary=said)

@@ -226,8 +226,8 @@ def test_what_selects_none_or_the_control_plane_is_refused(selection: Selection,
 
 
 def test_racks_need_a_label_that_names_them() -> None:
-    with pytest.raises(Refused, match="no node has a label called rack: name it as cut.rack_label"):
+    with pytest.raises(Refused, match=r"no node has a label called rack: name it as cut\.rack_label"):
         nodes_of(ZONED, Selection(racks=("r1",)))
     two = replace(RACKED, nodes=(replace(RACKED.nodes[0], labels={"rack": "x"}), *RACKED.nodes[1:]))
-    with pytest.raises(Refused, match="example.com/rack, rack all could be it"):
+    with pytest.raises(Refused, match=r"example\.com/rack, rack all could be it"):
         nodes_of(two, Selection(racks=("r1",)))

@@ -11,7 +11,7 @@ from worlds import ACCELERATED, CALICO, cluster, off_control_plane
 from chaosext.gate.cutover import Acceptance, Cutover, Selection
 from chaosext.gate.decide import Decision
 from chaosext.gate.judge import judge
-from chaosext.gate.rehearsing import compared, needed_plays, percent
+from chaosext.gate.rehearsing import compared, lower_bound, needed_plays, percent
 from chaosext.gate.remedies import Search, led_to
 from chaosext.model.finding import Finding, Status
 from chaosext.rehearsal.prediction import Dns, DnsView, Forecast, Outcome, Prediction
@@ -87,8 +87,10 @@ def statuses(found: Prediction, **accept: object) -> dict[str, str]:
         (prediction(0.5, unknown=0.5), "unknown"),
         (prediction(0.5, unknown=0.4), "unhealthy"),
         (prediction(0.0, unknown=1.0), "unknown"),
-        (prediction(1.0, samples=299), "unknown"),
-        (prediction(1.0, samples=300), "healthy"),
+        (prediction(1.0, samples=267), "unknown"),
+        (prediction(1.0, samples=268), "healthy"),
+        (prediction(0.995, samples=1000), "unknown"),
+        (prediction(0.995, samples=2000), "healthy"),
         (prediction(0.5, samples=12), "unhealthy"),
     ],
 )
@@ -108,9 +110,13 @@ def test_a_plan_says_what_is_acceptable() -> None:
     assert statuses(prediction(1.0), evicted_pods=3)["evicted_pods"] == "healthy"
 
 
-def test_plays_that_are_needed_follow_from_the_rule_of_three() -> None:
-    assert [needed_plays(p) for p in (0.5, 0.9, 0.99, 0.999)] == [6, 30, 300, 3000]
+def test_plays_that_are_needed_are_those_whose_lower_bound_is_as_likely() -> None:
+    for probability in (0.5, 0.9, 0.99, 0.999):
+        plays = needed_plays(probability)
+        assert lower_bound(1.0, plays) >= probability - 1e-9
+        assert lower_bound(1.0, plays - 1) < probability
     assert needed_plays(1.0) > 5000
+    assert lower_bound(0.9, 100) == pytest.approx(0.8392, abs=1e-3)
 
 
 def test_percents_are_certain_only_where_it_is() -> None:
