@@ -1,0 +1,36 @@
+"""The gate on the snapshots that real runs took before their cuts: go where the run passed, no-go where it deviated."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from chaosext.gate.cutover import Cutover, Selection
+from chaosext.gate.decide import Decision
+from chaosext.gate.judge import judge
+from chaosext.rehearsal.snapshot import read_snapshot
+
+RECORDED = sorted((Path(__file__).parents[2] / "golden" / "rehearsal").glob("*.json.gz"))
+PLAN = Cutover(
+    title="t",
+    selection=Selection(selector="!node-role.kubernetes.io/control-plane"),
+    cut_for_s=120,
+    at_most_s=120,
+)
+AGREES = {"passed": Decision.GO, "deviated": Decision.NO_GO}
+
+BY_LUCK = {"1+3-native"}
+"""A run that passed by the chance of one in three that no node slipped through: a gate doesn't count on it."""
+
+
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.name)
+def test_the_gate_agrees_with_the_real_run(path: Path, tmp_path: Path) -> None:
+    recording = json.loads(gzip.decompress(path.read_bytes()))
+    snapshot = tmp_path / "snapshot.json"
+    snapshot.write_text(json.dumps(recording["snapshot"]))
+    lucky = path.name.removesuffix(".json.gz") in BY_LUCK
+    wanted = Decision.NO_GO if lucky else AGREES[recording["verdict"]]
+    assert judge(read_snapshot([snapshot]), PLAN).decision is wanted
