@@ -171,10 +171,22 @@ def down(name: str) -> None:
     progress = Progress()
     if pair.take_down(checked_name(name), progress):
         remove_pin(f"kind-{second_name(name)}")
+    _forget_drains(name)
     if cluster.down(name, progress):
         remove_pin(f"kind-{name}")
     else:
         click.echo(f"There is no testbed named {name}.")
+
+
+def _forget_drains(name: str) -> None:
+    """What runs have left drained at an entry that is gone is drained no more."""
+    from chaosext.safety.entry_log import changed, write_as_found
+    from chaosext.safety.intent import intent_log
+    from chaosext.testbed.entry import entry_name
+
+    for each in changed(intent_log().entries()):
+        if each.entry == entry_name(name):
+            write_as_found(each)
 
 
 @testbed.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 from threading import Event
 from typing import TYPE_CHECKING, Any
@@ -130,8 +129,10 @@ def status(name: str) -> PairStatus:
 
 def take_down(name: str, progress: Progress) -> bool:
     """Take the entry, its customers and the second cluster away; whether anything was there."""
-    with _alone(name), progress.stage("Take the entry away") if entry.found(name) else nullcontext():
-        containers.remove(reversed(entry.found(name)))
+    with _alone(name):
+        if there := entry.found(name):
+            with progress.stage("Take the entry away"):
+                containers.remove(reversed(there))
         return has_second(name) and cluster.down(second_name(name), progress)
 
 

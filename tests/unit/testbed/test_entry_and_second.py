@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
+from click.testing import CliRunner
 
+from chaosext.cli.testbed import testbed as command
 from chaosext.model.entry import Failover, Member, Request
 from chaosext.model.errors import Refused
-from chaosext.testbed import containers, entry, leaf, pair, shop
+from chaosext.safety.entry_log import Changed, changed, write_changing
+from chaosext.safety.intent import intent_log
+from chaosext.testbed import cluster, containers, entry, leaf, pair, shop
 from chaosext.testbed.config import make_blueprint, nodes_of, read_kind_config, second_blueprint
 
 WAY = Member(cluster="way", addresses=("172.18.0.3:30080",), healthy=1)
@@ -139,3 +143,17 @@ def test_an_entry_is_made_anew_for_another_configuration_only():
 
 def test_a_member_that_nobody_checks_serves_whatever_its_check_said():
     assert Member(cluster="w", addresses=("a:1",), healthy=1, failover=Failover.BY_HAND).serves
+
+
+def test_what_was_left_drained_is_forgotten_with_its_entry(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setattr(pair, "take_down", lambda *_: False)
+    monkeypatch.setattr(cluster, "down", lambda *_: False)
+    ours, others = (Changed(run="a", entry=f"{name}-entry", cluster=name) for name in ("way", "another"))
+    write_changing(ours)
+    write_changing(others)
+
+    CliRunner().invoke(command, ["down", "--name", "way"], catch_exceptions=False)
+
+    assert changed(intent_log().entries()) == (others,)
