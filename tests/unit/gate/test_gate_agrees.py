@@ -31,6 +31,8 @@ def test_the_gate_agrees_with_the_real_run(path: Path, tmp_path: Path) -> None:
     recording = json.loads(gzip.decompress(path.read_bytes()))
     snapshot = tmp_path / "snapshot.json"
     snapshot.write_text(json.dumps(recording["snapshot"]))
+    if recording["verdict"] not in AGREES:
+        pytest.skip(f"the run ended as {recording['verdict']}: there is nothing to agree with")
     lucky = path.name.removesuffix(".json.gz") in BY_LUCK
     wanted = Decision.NO_GO if lucky else AGREES[recording["verdict"]]
     assert judge(read_snapshot([snapshot]), PLAN).decision is wanted
