@@ -61,9 +61,10 @@ def gameday(path: Path, results: Path, check: bool, as_json: bool) -> int:
     from chaosext.gameday.telling import tell
 
     settings, told = read_settings(path), Told()
-    seat = seated(settings, results.absolute()) if is_in_cluster(os.environ) else nullcontext()
+    in_pod = is_in_cluster(os.environ)
+    seat = seated(settings, results.absolute()) if in_pod else nullcontext()
     with told.heeded(), seat:
-        day = _day(settings, path.parent, results.absolute(), told)
+        day = _day(settings, path.parent, results.absolute(), told, in_pod=in_pod)
         if check:
             day.check()
             click.echo(f"{settings.namespace}/{settings.name}: nothing is in its way")
@@ -75,7 +76,7 @@ def gameday(path: Path, results: Path, check: bool, as_json: bool) -> int:
     return record.exit_code
 
 
-def _day(settings: Settings, beside: Path, results: Path, told: Told) -> GameDay:
+def _day(settings: Settings, beside: Path, results: Path, told: Told, *, in_pod: bool) -> GameDay:
     from chaosext.gameday.playing import GameDay
     from chaosext.gameday.sending import Addresses
 
@@ -86,6 +87,7 @@ def _day(settings: Settings, beside: Path, results: Path, told: Told) -> GameDay
         subject=_subject(settings),
         addresses=Addresses(settings=settings),
         told=told,
+        in_pod=in_pod,
         say=lambda line: click.echo(line, err=True),
     )
 

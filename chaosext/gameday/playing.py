@@ -14,7 +14,7 @@ from chaosext.gameday.permissions import require_rights
 from chaosext.gameday.record import Record, facts_of
 from chaosext.gameday.rights import rights
 from chaosext.gameday.running import Ran, run_experiment
-from chaosext.gameday.seat import require_meant
+from chaosext.gameday.seat import pin_meant, require_meant
 from chaosext.gameday.sweeping import sweep_earlier
 from chaosext.model.errors import ChaosextError, Refused, Unsafe
 from chaosext.model.verdict import Outcome
@@ -43,7 +43,10 @@ OUTCOMES = {
 
 @dataclass(slots=True, kw_only=True)
 class GameDay:
-    """One game day. `beside`: the settings' directory; `say` tells a line to whoever reads the Pod's log."""
+    """One game day. `beside`: the settings' directory; `say` tells a line to whoever reads the Pod's log.
+
+    `in_pod`: the cluster is pinned as the settings say; by hand it is pinned, or not, by whoever does it.
+    """
 
     settings: Settings
     beside: Path
@@ -52,6 +55,7 @@ class GameDay:
     addresses: Addresses
     told: Told
     say: Callable[[str], None]
+    in_pod: bool = False
     cluster: Cluster | None = None
     swept: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -71,8 +75,8 @@ class GameDay:
     def check(self) -> Resolved:
         """Refuse whatever can be refused without a run, nothing being touched: the experiment that is to be run."""
         self.cluster = Cluster.connect(self.settings.cluster.context)
-        require_meant(self.settings.cluster, observed_pin(self.cluster))
         require_rights(self.cluster, rights(self.settings.name, self.settings.namespace))
+        (pin_meant if self.in_pod else require_meant)(self.settings.cluster, observed_pin(self.cluster))
         self._require_not_suspended(self.cluster)
         self.addresses.read()
         return resolve(effective(self.settings, self.beside), context=self.settings.cluster.context)

@@ -10,23 +10,22 @@ import json
 import os
 import tempfile
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chaosext.cluster.client import Cluster
 from chaosext.gameday.manifests import APPROVALS_DIR
 from chaosext.model.errors import Refused
 from chaosext.run.directory import ROOT_VARIABLE
-from chaosext.run.reach import observed_pin
 from chaosext.run.reading.limits import VARIABLE as LIMITS_VARIABLE
 from chaosext.safety.approval import VARIABLE as APPROVALS_VARIABLE
-from chaosext.safety.pin import Pin, write_pin
+from chaosext.safety.pin import write_pin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from chaosext.gameday.settings import ClusterKeys, Settings
+    from chaosext.safety.pin import Pin
 
 ACCOUNT_DIR = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where a Pod finds its token and the API server's authority (kubernetes.io, "Accessing the API from a Pod")."""
@@ -44,13 +43,12 @@ def is_in_cluster(environment: Mapping[str, str], account: Path = ACCOUNT_DIR) -
 
 @contextmanager
 def seated(settings: Settings, results: Path, account: Path = ACCOUNT_DIR) -> Iterator[None]:
-    """This process' environment as a runner in a Pod needs it. Raises `Refused` for the wrong cluster."""
+    """This process' environment as a runner in a Pod needs it."""
     with tempfile.TemporaryDirectory(prefix="chaosext-") as aside:
         home = Path(aside)
         os.environ |= _environment(home, results)
         _write_private(home / "kubeconfig", kubeconfig(settings.cluster.context, os.environ, account))
         _write_private(home / LIMITS_FILE, json.dumps(settings.limits.model_dump(exclude_defaults=True)))
-        _pin(settings.cluster)
         yield
 
 
@@ -83,13 +81,6 @@ def kubeconfig(context: str, environment: Mapping[str, str], account: Path = ACC
     )
 
 
-def _pin(wanted: ClusterKeys) -> None:
-    """The cluster that the settings mean is pinned, with the server and authority that this Pod was given."""
-    observed = observed_pin(Cluster.connect(wanted.context))
-    require_meant(wanted, observed)
-    write_pin(Pin(**{**asdict(observed), "production": wanted.production}))
-
-
 def require_meant(wanted: ClusterKeys, observed: Pin) -> None:
     """Raise `Refused` unless this is the cluster that the settings mean."""
     if observed.kube_system_uid != wanted.kube_system_uid:
@@ -98,6 +89,12 @@ def require_meant(wanted: ClusterKeys, observed: Pin) -> None:
             f" {wanted.kube_system_uid} is meant",
             "these settings are another cluster's: see `kubectl get namespace kube-system -o yaml`",
         )
+
+
+def pin_meant(wanted: ClusterKeys, observed: Pin) -> None:
+    """Pin the cluster that the settings mean, with the server and authority that this Pod was given."""
+    require_meant(wanted, observed)
+    write_pin(replace(observed, production=wanted.production))
 
 
 def _write_private(path: Path, text: str) -> None:

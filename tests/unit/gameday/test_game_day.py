@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +24,11 @@ from chaosext.gameday.permissions import REVIEWS
 from chaosext.gameday.playing import GameDay
 from chaosext.gameday.rights import rights
 from chaosext.gameday.running import Ran, Told, run_experiment
-from chaosext.gameday.seat import is_in_cluster, kubeconfig
+from chaosext.gameday.seat import is_in_cluster, kubeconfig, pin_meant
 from chaosext.gameday.sending import Addresses
 from chaosext.gameday.telling import tell
-from chaosext.model.errors import Unreachable, Unsafe
+from chaosext.model.errors import Refused, Unreachable, Unsafe
+from chaosext.safety.pin import Pin, read_pins
 
 if TYPE_CHECKING:
     from chaosext.gameday.settings import Settings
@@ -323,3 +324,14 @@ class TestSeat:
         if token:
             (tmp_path / "token").touch()
         assert is_in_cluster({"KUBERNETES_SERVICE_HOST": host}, tmp_path) is inside
+
+    def test_the_cluster_that_is_meant_is_pinned_and_no_other(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+        seen = Pin(context="prod-eu", server="https://10.0.0.1:443", ca_sha256="ab", kube_system_uid=UID)
+        wanted = settings(cluster={"context": "prod-eu", "kube_system_uid": UID, "production": True}).cluster
+        pin_meant(wanted, seen)
+        assert read_pins() == {"prod-eu": replace(seen, production=True)}
+        with pytest.raises(Refused, match="this cluster's is another"):
+            pin_meant(wanted, replace(seen, kube_system_uid="another"))
