@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chaosext.model.crash import crash_point
+from chaosext.model.finding import Status
 from chaosext.model.result import Briefing, RunResult
 from chaosext.model.timeline import Kind
 from chaosext.model.veil import veiled
 from chaosext.observe.outages import outages, timing, unobserved
 from chaosext.partition.apply import STRAGGLER_S
+from chaosext.partition.cut import nodes_of
 from chaosext.run.cutting.heal import PARTING_S, left_behind
 from chaosext.run.cutting.locking import unlock_cluster
 from chaosext.run.entering import leave
@@ -24,7 +26,7 @@ from chaosext.run.judging.facts import facts_of
 from chaosext.run.judging.foreign import foreign_rules
 from chaosext.run.judging.redaction import redacted
 from chaosext.run.judging.rulings import rulings
-from chaosext.run.judging.verdict import derive
+from chaosext.run.judging.verdict import Answer, derive
 from chaosext.run.leaving import END_S, Leaving
 
 if TYPE_CHECKING:
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 
 UNLOCK_S = 0.5
 """What giving back the locks has at the end of a run that was told to leave: 0.1 s is usual."""
+
+EDGE_S = 2.0
+"""A sample that began so soon after the cut, or before its end, says nothing about it: it takes up to a second."""
 
 LEAVING_S = 0.5
 """What taking away the Pods on the nodes has then: to ask for it takes 0.1 s."""
@@ -80,6 +85,7 @@ def finish(
         overdue=left.overdue,
         stopped=str(context.stopped or ""),
     )
+    facts = replace(facts, cut=_as_seen_there(context, facts.cut))
     verdict = derive(facts)
     context.trail.end(verdict)
     verdict = replace(verdict, reasons=(*verdict.reasons, *unseen))
@@ -106,6 +112,26 @@ def _unlock(context: RunContext, left: Leaving) -> None:
     unlocking = threading.Thread(target=unlock_cluster, args=(context,), daemon=True)
     unlocking.start()
     unlocking.join(UNLOCK_S if left.told else None)
+
+
+def _as_seen_there(context: RunContext, cut: Answer | None) -> Answer | None:
+    """What proved the cut where nodes can't be entered while they are cut off, held against their sentinels' word.
+
+    One that reached an API server inside the cut was not cut off, whatever the way back to it was like.
+    """
+    zero_s, heals = (
+        context.recorder.zero_s,
+        [each.t_s for each in context.recorder.events if each.kind is Kind.HEAL],
+    )
+    if cut is None or zero_s is None or not heals or not context.sentinels or not context.before:
+        return cut
+    entered = nodes_of(context.cuts) if context.way.asks_the_api_server else ()
+    shut = {path.source for path in context.before.paths} - set(entered) if entered else set()
+    reached = context.sentinels.reached(shut, zero_s + EDGE_S, zero_s + heals[0] - EDGE_S)
+    if cut.status is not Status.HEALTHY or not reached:
+        return cut
+    said = ", ".join(f"{node} ({count} times)" for node, count in sorted(reached.items()))
+    return Answer(status=Status.UNKNOWN, reason=f"an API server was reached inside the cut from {said}")
 
 
 def _leave_nodes(left: Leaving) -> tuple[str, ...]:

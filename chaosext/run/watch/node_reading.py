@@ -14,6 +14,7 @@ from chaosext.model.timeline import Kind
 from chaosext.observe.changes import Note
 from chaosext.observe.clocks import Clocks
 from chaosext.observe.node_watch import NodeWatch
+from chaosext.observe.reached import samples_reached
 from chaosext.sentinel.record import parse_record
 
 if TYPE_CHECKING:
@@ -109,6 +110,15 @@ class NodeReading:
             lost = Note(kind=Kind.OBSERVATION_LOST, object=f"Node/{self.node}", detail=words)
             self._recorder.note(lost, self._watch.source)
 
+    def samples_reached(self, since_s: float, until_s: float) -> int:
+        """In how many samples between these moments (the runner's monotonic time) it reached an API server."""
+
+        def is_within(boot: str, mono_s: float) -> bool:
+            at_s = self.clocks.to_runner_s(boot, mono_s)
+            return at_s is not None and since_s <= at_s <= until_s
+
+        return samples_reached(parse_record(self._file.lines()), is_within)
+
     def _put(self, plan: Plan) -> None:
         if plan is not self._whole:
             self._whole, self._mine = plan, plan.only(self.node)
@@ -181,6 +191,13 @@ class Kept:
 
     def __init__(self, path: Path) -> None:
         self._path, self._written, self._waiting = path, 0, b""
+
+    def lines(self) -> list[str]:
+        """What was kept so far; nothing where it can't be read."""
+        try:
+            return self._path.read_text(errors="replace").splitlines()
+        except OSError:
+            return []
 
     def append(self, said: bytes) -> None:
         self._waiting += said

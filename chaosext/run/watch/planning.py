@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from chaosext.cluster.client import NotFound
 from chaosext.cluster.peering import expected_peers
 from chaosext.model.errors import Refused
+from chaosext.observe.reached import API_SERVER
 from chaosext.run.watch.hindrances import WITHOUT
 from chaosext.sentinel.plan import Named, Plan, Sidecar
 from chaosext.steady import dns
@@ -139,7 +140,7 @@ def _bgp_peers(cluster: Cluster) -> Mapping[str, tuple[str, ...]]:
 def _api_servers(endpoints: Iterable[Endpoint]) -> Iterator[Named]:
     for each in endpoints:
         port = next((port.port for port in each.ports if port.name == "https"), 443)
-        yield Named(target=_host_port(each.ip, port), label="API server")
+        yield Named(target=_host_port(each.ip, port), label=API_SERVER)
 
 
 def _istiod_target(istiod: Service | None) -> tuple[Named, ...]:

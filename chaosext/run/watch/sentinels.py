@@ -26,6 +26,8 @@ from chaosext.run.watch.planning import gather, plan_for, planned_anew
 from chaosext.safety.audit import Event
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from chaosext.cluster.client import Cluster
     from chaosext.model.result import NodeClock
     from chaosext.run.context import RunContext
@@ -149,6 +151,15 @@ class Sentinels:
             reading.close(over_s)
         for node, clock in self.clocks.items():
             self._context.recorder.say(Kind.CLOCK, f"Node/{node}", _in_words(clock))
+
+    def reached(self, nodes: Collection[str], since_s: float, until_s: float) -> dict[str, int]:
+        """Node -> in how many samples it reached an API server between these moments (monotonic), of those that did."""
+        counted = {
+            node: reading.samples_reached(since_s, until_s)
+            for node, reading in self._readings.items()
+            if node in nodes
+        }
+        return {node: count for node, count in counted.items() if count}
 
     def write_clocks(self) -> None:
         """Write clocks.json, by which the samples in the records become seconds from the cut."""
