@@ -318,7 +318,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def around(world: World) -> Any:
-    return SimpleNamespace(cluster=world, namespaces=("shop",), shells={}, leaf=None)
+    return SimpleNamespace(cluster=world, namespaces=("shop",), shells={}, leaf=None, entry=None)
 
 
 @pytest.mark.usefixtures("hasty")
