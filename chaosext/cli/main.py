@@ -39,7 +39,10 @@ COMMANDS = {
     "approve": ("chaosext.cli.approve:approve", "Approve an experiment for a cluster marked production."),
     "schedule": ("chaosext.cli.schedule:schedule", "Write the manifests of scheduled game days."),
     "gameday": ("chaosext.cli.gameday:gameday", "Have a game day, as its Job in the cluster does."),
-    "fleet": ("chaosext.cli.fleet:fleet", "Rehearse one cluster of a fleet, as its Job does, or sum them up."),
+    "fleet": (
+        "chaosext.cli.fleet:fleet",
+        "Rehearse one cluster of a fleet, as its Job does, or sum them up.",
+    ),
     "audit": ("chaosext.cli.audit:audit", "Show and verify the record of who ran what, where."),
 }
 """Command -> where it lives, and its line in `chaosext --help` (so that listing them imports none of them)."""

@@ -80,7 +80,9 @@ network namespace with that name plays the node; pod: a Pod of ours in the node'
 
 def way_of(on: Mapping[str, NodeShell]) -> Way:
     """The way of these shells, as far as they tell."""
-    return next((way for shell in on.values() if isinstance(way := getattr(shell, "way", None), Way)), BY_DOCKER)
+    return next(
+        (way for shell in on.values() if isinstance(way := getattr(shell, "way", None), Way)), BY_DOCKER
+    )
 
 
 def end_all() -> None:

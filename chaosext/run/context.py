@@ -46,7 +46,8 @@ class RunContext:
     be had). `prepared` is a cut made ready: for which wish, and when (monotonic seconds). `lock` is the run's hold
     on its cluster, `trail` what it tells the audit log. `gate_failed`: the steady state was not met before the
     method, which was not played. `intended` is what the run plays, where that is known; `stopped`
-    why it was stopped before its end, if it was. `sentinels`: set from before they are placed. `held` is what it has changed at the entry in front of several clusters. `strict` is set by
+    why it was stopped before its end, if it was. `sentinels`: set from before
+    they are placed. `held` is what it has changed at the entry in front of several clusters. `strict` is set by
     `chaosext run`, which derives the verdict itself; under plain `chaos run` the control does.
 
     For who watches the run: `doing` says what is played now, and since when (monotonic seconds). `heard` is when each

@@ -34,7 +34,11 @@ def entry_objects() -> list[Manifest]:
         {
             "apiVersion": "v1",
             "kind": "Service",
-            "metadata": {"name": f"{storefront}-entry", "namespace": NAMESPACE, "labels": {"app": storefront}},
+            "metadata": {
+                "name": f"{storefront}-entry",
+                "namespace": NAMESPACE,
+                "labels": {"app": storefront},
+            },
             "spec": {"type": "NodePort", "selector": {"app": storefront}, "ports": [port]},
         }
     ]

@@ -100,5 +100,7 @@ def left_behind(context: RunContext, timeout_s: float = PARTING_S) -> tuple[str,
     except Exception as error:  # a fault of ours, or a machine at its end: nothing was seen gone
         nodes = nodes_of(context.cuts)
         what = f"the cut of run {context.id} may still be in force on {', '.join(nodes)}"
-        return (f"{what} ({type(error).__name__} while healing): {how_to_remove(context.id, nodes, context.way)}",)
+        return (
+            f"{what} ({type(error).__name__} while healing): {how_to_remove(context.id, nodes, context.way)}",
+        )
     return ()

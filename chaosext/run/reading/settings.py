@@ -76,7 +76,10 @@ class Settings(LimitKeys):
         if self.transport != POD:
             return Way(transport=self.transport)
         return Way(
-            transport=POD, context=self.context, namespace=self.namespace, image=self.node_image or shell_image()
+            transport=POD,
+            context=self.context,
+            namespace=self.namespace,
+            image=self.node_image or shell_image(),
         )
 
     @property
