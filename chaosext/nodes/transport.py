@@ -33,8 +33,8 @@ class Way:
 
     What follows the transport is for `pod` alone: the context of the API server that is asked, and the Pods in which
     one arrives, by their namespace, image, run and owner. `with_bird`: they are to see BIRD's socket. `start_s`: what a
-    Pod may take to run. `only`: the nodes that can be entered now, the others being cut off; None: all of them. `closed`:
-    why none can be, "" where some can.
+    Pod may take to run. `only`: the nodes that can be entered now, the others being cut off; None: all of them.
+    `closed`: why none can be, "" where some can.
     """
 
     transport: str = DEFAULT

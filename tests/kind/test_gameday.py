@@ -235,14 +235,8 @@ class TestRefusals:
         assert "nobody approved it for this cluster" in self.refused(scheduled("r4", cluster=cluster))
 
     def test_a_stop_condition_that_is_true(self, scheduled: Any) -> None:
-        condition = {
-            "name": "already",
-            "type": "probe",
-            "tolerance": True,
-            "provider": {"type": "python", "module": "builtins", "func": "bool", "arguments": {}},
-        }
-        said = self.refused(scheduled("r5", stop_conditions=[condition]))
-        assert "stop" in said
+        condition = {"check": "kube_dns_on_peered_nodes", "must_be": "unhealthy"}
+        assert "stop condition" in self.refused(scheduled("r5", stop_conditions=[condition]))
 
     def test_another_cluster(self, scheduled: Any) -> None:
         other = {"context": CONTEXT, "kube_system_uid": "00000000-0000-0000-0000-000000000000"}

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from chaosext.cluster.calico import has_calico
 from chaosext.cluster.daemonset import (
     LINUX,
     NAMESPACE,
@@ -20,7 +21,6 @@ from chaosext.cluster.daemonset import (
     sentinel_pods,
 )
 from chaosext.cluster.lease import look_at_lease
-from chaosext.cluster.calico import has_calico
 from chaosext.model.errors import Refused, Unreachable
 from chaosext.model.veil import hide
 from chaosext.run.watch.hindrances import (
