@@ -85,7 +85,7 @@ class TestOneSource:
 
         without = by_name(printed(tool("helm"), *words))
         assert set(by_name(composed.objects)) - set(without) == {
-            ("Namespace", "", composed.settings.namespace)
+            ("Namespace", "", settings(**VARIANTS[variant]).namespace)
         }
 
     def test_the_kustomization_is_what_schedule_writes(self, tmp_path: Path, variant: str) -> None:
