@@ -192,7 +192,7 @@ class _Play:
     def _leave(self, number: int, pod: Followed) -> None:
         """Connected again, its kubelet stops it; until then it may tell that the Pod is Ready after all."""
         hears_s = self._scene.hears_s(number)
-        self._scene.at(hears_s + self._between(*kubelet.STOPS_WITHIN_S), self._stop, pod)
+        self._scene.at(hears_s + self._stops_after_s(pod), self._stop, pod)
         self._scene.at(hears_s + self._between(*kubelet.RECONCILED_WITHIN_S), self._serve, pod)
 
     def _serve(self, t: float, pod: Followed) -> None:
@@ -252,9 +252,10 @@ class _Play:
             self._replace(t, pod)
 
     def _stop_later(self, pod: Followed) -> None:
-        self._scene.at(
-            self._scene.hears_s(pod.node) + self._between(*kubelet.STOPS_WITHIN_S), self._stop, pod
-        )
+        self._scene.at(self._scene.hears_s(pod.node) + self._stops_after_s(pod), self._stop, pod)
+
+    def _stops_after_s(self, pod: Followed) -> float:
+        return kubelet.stops_after_s(self._between(0.0, 1.0), pod.group.spec.termination_grace_s)
 
     def _stop(self, t: float, pod: Followed) -> None:
         if pod.gone:
