@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
+from codecs import BOM_UTF8
 from collections import defaultdict
 from dataclasses import dataclass, field
 from mmap import ACCESS_READ, mmap
@@ -94,10 +95,10 @@ def _contents(path: Path) -> bytes | mmap:
 
 
 def _documents(data: bytes | mmap, path: Path) -> Iterator[Listing]:
-    """The JSON values that stand one after the other in a file."""
-    rest = memoryview(data)
+    """The JSON values that stand one after the other in a file, after the mark that some shells begin it with."""
+    begins = len(BOM_UTF8) if data[:3] == BOM_UTF8 else 0
+    rest, offset = memoryview(data)[begins:], begins
     decode = msgspec.json.Decoder(Listing).decode
-    offset = 0
     while bytes(rest[:64]).strip() or len(rest) > 64:
         try:
             yield decode(rest)
@@ -108,7 +109,7 @@ def _documents(data: bytes | mmap, path: Path) -> Iterator[Listing]:
                 raise _refusal(path, data, offset, error) from None
         yield decode(rest[:end])
         rest, offset = rest[end:], offset + end
-    if not offset:
+    if offset == begins:
         raise Refused(f"{path}: the file is empty", HOW_TO)
 
 

@@ -88,6 +88,12 @@ def test_a_gzip_file_is_read_whatever_its_name(tmp_path: Path, read: Read) -> No
     assert_same(read_snapshot([path]), read(*SMALL))
 
 
+def test_a_file_that_a_shell_began_with_a_byte_order_mark_is_read(tmp_path: Path, read: Read) -> None:
+    path = tmp_path / "marked.json"
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(listed(*SMALL)).encode())
+    assert_same(read_snapshot([path]), read(*SMALL))
+
+
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
 def test_a_pipe_is_read_to_its_end(tmp_path: Path, read: Read, pack: Callable[[bytes], bytes]) -> None:
     """As the shell's `<(kubectl get … -o json)` is one."""
