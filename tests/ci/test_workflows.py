@@ -113,7 +113,8 @@ class TestSteps:
         slow.write_text(SLOW)
         slow.chmod(0o755)
         environment = {**told, "PATH": f"{slow.parent}:{told['PATH']}"}
-        with subprocess.Popen([STEPS / "run"], env=environment, cwd=tmp_path) as process:
+        step_alone = ["env", "--default-signal=INT", STEPS / "run"]  # whoever runs the tests may ignore it
+        with subprocess.Popen(step_alone, env=environment, cwd=tmp_path) as process:
             while not (tmp_path / "cut").exists():
                 time.sleep(0.05)
             process.send_signal(signal.SIGINT)
