@@ -255,7 +255,9 @@ class _Play:
         self._scene.at(self._scene.hears_s(pod.node) + self._stops_after_s(pod), self._stop, pod)
 
     def _stops_after_s(self, pod: Followed) -> float:
-        return kubelet.stops_after_s(self._between(0.0, 1.0), pod.group.spec.termination_grace_s)
+        simulated = self._stage.world.nodes[pod.node].simulated
+        grace_s = pod.group.spec.termination_grace_s
+        return kubelet.stops_after_s(self._between(0.0, 1.0), grace_s, simulated=simulated)
 
     def _stop(self, t: float, pod: Followed) -> None:
         if pod.gone:

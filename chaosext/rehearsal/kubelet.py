@@ -28,6 +28,9 @@ STOPS_SLOWLY, KILLED_WITHIN_S = 0.02, 2.0
 (pkg/kubelet/kuberuntime, `killContainer`); seen on a testbed whose nodes had no CPU to spare.
 """
 
+KWOK_STOPS_WITHIN_S = 0.3
+"""KWOK runs nothing that would have to end: a Pod is gone before its controller has made another, as seen."""
+
 CAUGHT_UP_WITHIN_S = (0.1, 4.0)
 """After its node is Ready, until kubelet has reported a running Pod Ready again."""
 
@@ -96,8 +99,13 @@ def resumes_s(sidecar: Sidecar, started_s: float, configured_s: float) -> float:
     raise AssertionError("lives never end")
 
 
-def stops_after_s(share: float, grace_s: float) -> float:
-    """From kubelet's hearing of a deletion to the Pod's end: `share` 0 is as soon as can be, 1 as late as can be."""
+def stops_after_s(share: float, grace_s: float, *, simulated: bool) -> float:
+    """From kubelet's hearing of a deletion to the Pod's end: `share` 0 is as soon as can be, 1 as late as can be.
+
+    `simulated`: on a node that KWOK plays.
+    """
+    if simulated:
+        return KWOK_STOPS_WITHIN_S * share
     low_s, high_s = STOPS_WITHIN_S
     usual_s = low_s + (high_s - low_s) * share
     late = max(0.0, share - (1.0 - STOPS_SLOWLY)) / STOPS_SLOWLY

@@ -8,7 +8,14 @@ import pytest
 from worlds import app_spec
 
 from chaosext.rehearsal import dns
-from chaosext.rehearsal.kubelet import BACKOFF_MAX_S, crash_loop_s, first_failure_s, lives, resumes_s
+from chaosext.rehearsal.kubelet import (
+    BACKOFF_MAX_S,
+    crash_loop_s,
+    first_failure_s,
+    lives,
+    resumes_s,
+    stops_after_s,
+)
 from chaosext.rehearsal.mesh import Sidecar, retry_after_s, sidecar
 from chaosext.rehearsal.prediction import Dns
 
@@ -89,3 +96,18 @@ def test_lookups_of_one_node(answers: tuple[bool | None, ...], cached: bool, sta
 )
 def test_lookups_of_all_nodes(states: tuple[Dns, ...], all_together: Dns) -> None:
     assert dns.overall(states) is all_together
+
+
+class TestStopping:
+    @pytest.mark.parametrize(("share", "after_s"), [(0.0, 0.2), (0.5, 3.1), (1.0, 32.0)])
+    def test_most_pods_end_soon_and_the_last_when_their_grace_period_is_over(
+        self, share: float, after_s: float
+    ) -> None:
+        assert stops_after_s(share, 30.0, simulated=False) == pytest.approx(after_s)
+
+    def test_a_short_grace_period_makes_no_pod_end_sooner_than_the_others(self) -> None:
+        assert stops_after_s(1.0, 0.0, simulated=False) == pytest.approx(6.0)
+
+    def test_what_kwok_plays_has_nothing_to_end(self) -> None:
+        assert stops_after_s(0.0, 30.0, simulated=True) == 0.0
+        assert stops_after_s(1.0, 30.0, simulated=True) < 1.0
