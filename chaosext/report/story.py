@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING
 
 from chaosext.model.result import Lane
@@ -136,7 +137,8 @@ def _without_route(account: Account) -> Mapping[str, list[Event]]:
 
 
 def _healed(account: Account) -> Iterator[Step]:
-    if heals := account.of(Kind.HEAL):
+    heals = account.of(Kind.HEAL)
+    if heals and account.heal_s < inf:  # it may have been cut once more, and never healed
         yield Step(account.heal_s, "the network was back.", tuple(heals))
 
 

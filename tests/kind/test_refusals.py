@@ -38,7 +38,7 @@ def _misspell_argument(experiment: dict[str, Any]) -> None:
 
 
 def _misspell_setting(experiment: dict[str, Any]) -> None:
-    experiment["configuration"]["chaosext_namespace"] = ["shop"]
+    experiment["configuration"]["chaosext_namespacs"] = ["shop"]
 
 
 def _other_context(experiment: dict[str, Any]) -> None:

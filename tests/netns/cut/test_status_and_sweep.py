@@ -144,7 +144,7 @@ def test_the_intent_log_knows_the_nodes_and_the_dead(
     assert (exit_code, kinds(told["removed"])) == (0, {("cut", "logged", "orphaned")})
     assert (intent_log().outstanding(), rules(nodes)) == ((), ["", "", ""])
     exit_code, told = chaosext("status", named=False)
-    empty: dict[str, Any] = {key: [] for key in ("nodes", "unfinished", "sentinels", "problems")}
+    empty: dict[str, Any] = {key: [] for key in ("nodes", "unfinished", "sentinels", "drained", "problems")}
     assert (exit_code, told) == (30, {"schema": "chaosext.status/v1", "exit_code": 30, **empty})
 
 

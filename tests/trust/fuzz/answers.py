@@ -14,6 +14,7 @@ from chaosext.model.finding import Status
 from chaosext.model.holder import Holder
 from chaosext.nodes.network import SCRIPT as NETWORK
 from chaosext.nodes.network import read_network
+from chaosext.nodes.transport import Way
 from chaosext.partition.apply import arm, heal, inspect, require_free
 from chaosext.partition.cut import Cut, NodeCut, peers_of
 from chaosext.partition.lock import lock_nodes, remove_lock
@@ -251,7 +252,7 @@ def _api(spoilt: dict[str, bytes]) -> None:
     api = Api(spoilt)
     run_checks(STEADY_STATE, _around({}, api))
     try:
-        survey(api, "netns")
+        survey(api, Way(transport="netns"))
         brief(api, 30.0)
     finally:
         assert not api.touched

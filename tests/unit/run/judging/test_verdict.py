@@ -55,6 +55,26 @@ CASES: dict[str, tuple[dict[str, Any], tuple[Outcome, tuple[str, ...], bool | No
         {"overdue": "p took 9 s", "cut": None, "gate": BAD},
         (Outcome.INCONCLUSIVE, ("p took 9 s; nothing had been cut",), None, None),
     ),
+    "stopped, and rolled back": (
+        {"stopped": "p is true", "overdue": "p took 9 s", "after": BAD},
+        (Outcome.INTERRUPTED, ("p is true; the cut was healed", VERIFIED), True, None),
+    ),
+    "stopped, and rolled back in vain": (
+        {"stopped": "p is true", "rolled_back": None},
+        (Outcome.INTERRUPTED, ("p is true; the cut was healed", NOT_ASSERTED), False, None),
+    ),
+    "stopped before the cut": (
+        {"stopped": "p is true", "cut": None},
+        (Outcome.INTERRUPTED, ("p is true; nothing had been cut",), None, None),
+    ),
+    "stopped, then ended by a signal": (
+        {"stopped": "p is true", "signal_number": 15},
+        (Outcome.INTERRUPTED, ("signal 15 ended the run; the cut was healed",), None, 15),
+    ),
+    "left behind, stopped": (
+        {"left_behind": ("cp1",), "stopped": "p is true"},
+        (Outcome.UNSAFE, ("cp1", "p is true"), None, None),
+    ),
     "gate not met": (
         {"gate": BAD, "refusals": ("no",)},
         (Outcome.REFUSED, ("steady state not met: dns: dead; xds: lost",), None, None),
