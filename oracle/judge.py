@@ -114,6 +114,7 @@ class _Match:
     ) -> None:
         known = {f"Pod/{each.namespace}/{each.name}" for each in recording.world.pods}
         self._until_s = recording.watched_s
+        self._lost_all = {each.name for each in recording.world.nodes} <= set(recording.cut_nodes)
         self._lines: dict[Name, list[PredictedEvent]] = defaultdict(list)
         self._seen: dict[Name, list[Event]] = defaultdict(list)
         for line in sorted(predicted, key=_turn):
@@ -136,8 +137,17 @@ class _Match:
         """Each predicted line whose time is over before the recording is, and whether it came."""
         for name, lines in self._lines.items():
             for turn, line in enumerate(lines):
-                if name[0] in JUDGED and line.t_max_s + SLACK_S < self._until_s:
+                if self._is_told(line) and line.t_max_s + SLACK_S < self._until_s:
                     yield line, turn < len(self._seen.get(name, ()))
+
+    def _is_told(self, line: PredictedEvent) -> bool:
+        """On leaving master disruption mode the controller says so, and no zone's state
+        (node_lifecycle_controller.go, `handleDisruption`).
+        """
+        silent = (
+            self._lost_all and line.kind is Kind.ZONE_STATE and not line.detail.endswith("FullDisruption")
+        )
+        return line.kind in JUDGED and not silent
 
 
 def _miss(event: Event, lines: Sequence[PredictedEvent], turn: int) -> Iterator[str]:
