@@ -17,13 +17,13 @@ from chaosext.rehearsal.rehearse import Rehearsal
 from chaosext.rehearsal.selection import behind
 from chaosext.rehearsal.snapshot import read_snapshot
 from chaosext.rehearsal.targets import cut_nodes
-from chaosext.run.judging.facts import HEAL, KUBE_DNS_MOVED, RESCHEDULE, STEADY_STATE
+from chaosext.run.judging.facts import CUT_EFFECTIVE, HEAL, KUBE_DNS_MOVED, RESCHEDULE, SEVER, STEADY_STATE
 from chaosext.run.reach import connect
-from chaosext.run.reading.experiment import calls
+from chaosext.run.reading.experiment import activities, calls
 from chaosext.run.taking import Taking
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from chaosext.cluster.client import Cluster
@@ -44,6 +44,9 @@ SKETCH = 60
 NOTICED_S = 2.0
 """From kube-dns' last move to the heal: the probe looks once a second, and healing takes its time, too."""
 
+PROVEN_S = 5.0
+"""What `cut_effective` takes: connections that are dropped time out, and then the other direction is asked."""
+
 CUT_WITHIN_S = 60.0
 """From the snapshot to the cut: the gate is asked in between."""
 
@@ -53,12 +56,14 @@ AFTERWARDS_S = 240.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
-    """How long an experiment's parts take. `moves_s`: how long it waits for kube-dns to be moved before it heals.
+    """How long an experiment's parts take, in seconds.
 
-    None: it doesn't wait for that, or the cut just runs out. `settle_s`: from the heal to the rollback; None: none.
+    `lasts_s`: the cut, as far as the experiment says it: until it heals, or the kernel does.
+    `moves_s`: how long it waits for kube-dns to be moved before it heals; None: it doesn't wait for that.
+    `settle_s`: from the heal to the rollback; None: none.
     """
 
-    ttl_s: float
+    lasts_s: float
     moves_s: float | None = None
     settle_s: float | None = None
 
@@ -97,13 +102,45 @@ def course_of(resolved: Resolved) -> Course | None:
     ttls = [wish.ttl_s for _, wish in resolved.wishes()]
     if not ttls:
         return None
-    heals = any(place.startswith("method") for place, _ in calls(resolved.experiment, HEAL))
+    held = _while_cut(resolved)
+    moves_s = _argument(resolved, KUBE_DNS_MOVED, "timeout_s") if held else None
     rolls_back = any(True for _ in calls(resolved.experiment, RESCHEDULE))
     return Course(
-        ttl_s=max(ttls),
-        moves_s=_argument(resolved, KUBE_DNS_MOVED, "timeout_s") if heals else None,
+        lasts_s=max(ttls) if moves_s is not None else min(max(ttls), _held_s(resolved, held)),
+        moves_s=moves_s,
         settle_s=(_argument(resolved, STEADY_STATE, "settle_s") or 0.0) if rolls_back else None,
     )
+
+
+def _while_cut(resolved: Resolved) -> tuple[dict[str, Any], ...]:
+    """The method's activities from the cut to the heal, both included; none where it never heals."""
+    method = [activity for place, activity in activities(resolved.experiment) if place.startswith("method")]
+    funcs = [(activity.get("provider") or {}).get("func") for activity in method]
+    if SEVER not in funcs or HEAL not in funcs[funcs.index(SEVER) :]:
+        return ()
+    sever = funcs.index(SEVER)
+    return tuple(method[sever : funcs.index(HEAL, sever) + 1])
+
+
+def _held_s(resolved: Resolved, held: Sequence[dict[str, Any]]) -> float:
+    """How long these take, as far as is known: pauses, and proving the cut. Without end where they aren't all ours."""
+    if not held or not all(_is_ours(activity) for activity in held):
+        return float("inf")
+    after = sum(_pause_s(resolved, activity, "after") for activity in held[:-1])
+    before = sum(_pause_s(resolved, activity, "before") for activity in held[1:])
+    return after + before + PROVEN_S * sum(each["provider"]["func"] == CUT_EFFECTIVE for each in held)
+
+
+def _is_ours(activity: dict[str, Any]) -> bool:
+    return str((activity.get("provider") or {}).get("module", "")).startswith("chaosext.")
+
+
+def _pause_s(resolved: Resolved, activity: dict[str, Any], when: str) -> float:
+    """Chaos Toolkit's `pauses` (seconds), which may be named in the configuration."""
+    from chaoslib import substitute
+
+    pauses = substitute(activity.get("pauses") or {}, resolved.configuration, resolved.secrets)
+    return float(pauses.get(when) or 0.0)
 
 
 def _argument(resolved: Resolved, func: str, name: str) -> float | None:
@@ -147,8 +184,8 @@ def _predict(path: Path, course: Course) -> Prediction:
     world = read_snapshot([path])
     nodes, rehearsal = cut_nodes(world), Rehearsal(world)
     if course.moves_s is None:
-        return rehearsal.of(course.plan(world, nodes, course.ttl_s))
-    waits_s = min(course.ttl_s, course.moves_s)
+        return rehearsal.of(course.plan(world, nodes, course.lasts_s))
+    waits_s = min(course.lasts_s, course.moves_s)
     first = rehearsal.of(replace(course, settle_s=None).plan(world, nodes, waits_s), samples=SKETCH)
     return rehearsal.of(
         course.plan(world, nodes, min(waits_s, moved_s(first, world, nodes, waits_s) + NOTICED_S))

@@ -53,10 +53,50 @@ def of(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_the_experiments_course_is_read_from_its_arguments(
     resolved: Resolved, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert course_of(resolved) == Course(ttl_s=120, moves_s=90, settle_s=120)
+    assert course_of(resolved) == Course(lasts_s=120, moves_s=90, settle_s=120)
     monkeypatch.setenv("CHAOSEXT_TTL_S", "600")
     longer = resolve(resolved.experiment)
-    assert course_of(longer) == Course(ttl_s=600, moves_s=90, settle_s=120)
+    assert course_of(longer) == Course(lasts_s=600, moves_s=90, settle_s=120)
+
+
+def method(*activities: dict[str, Any]) -> Any:
+    """The resolved experiment with a cut of 100 s, these, and a heal."""
+    ours = {"type": "python", "module": "chaosext.actions", "secrets": ["kubernetes"]}
+    sever = {**ours, "func": "sever_control_plane", "arguments": {"ttl_s": 100}}
+    experiment = load_experiment(ROOT / "experiments" / "control-plane-partition.yaml")
+    heal = {"type": "action", "name": "heal", "provider": {**ours, "func": "heal_control_plane"}}
+    experiment["method"] = [{"type": "action", "name": "cut", "provider": sever}, *activities, heal]
+    return resolve(experiment)
+
+
+PROOF = {
+    "type": "probe",
+    "name": "effective",
+    "provider": {
+        "type": "python",
+        "module": "chaosext.probes",
+        "func": "cut_effective",
+        "secrets": ["kubernetes"],
+    },
+}
+SLEEP = {
+    "type": "action",
+    "name": "sleep",
+    "provider": {"type": "process", "path": "sleep", "arguments": "3"},
+}
+
+
+def test_a_cut_that_is_healed_soon_is_rehearsed_as_a_short_one() -> None:
+    assert course_of(method(PROOF)) == Course(lasts_s=5, settle_s=0)
+    paused = {**PROOF, "pauses": {"before": 1, "after": 12}}
+    assert course_of(method(paused)) == Course(lasts_s=18, settle_s=0)
+
+
+def test_where_nobody_knows_how_long_the_method_holds_the_cut_it_is_rehearsed_until_the_kernel_heals() -> (
+    None
+):
+    assert course_of(method(PROOF, SLEEP)) == Course(lasts_s=100, settle_s=0)
+    assert course_of(method({**PROOF, "pauses": {"after": 500}})) == Course(lasts_s=100, settle_s=0)
 
 
 def test_the_storys_heal_is_expected_once_kube_dns_has_moved(
