@@ -214,6 +214,8 @@ def _hindrance_to_arming(cut: Cut, found: tuple[TableFacts, ...]) -> str:
 
 
 def _hindrance_to_renewing(cut: Cut, found: tuple[TableFacts, ...]) -> str:
+    if cut.delay_s:
+        return f"run {cut.run} has a cut with a delay, which is not renewed"
     live = any(table.run == cut.run and table.is_live for table in found)
     return "" if live else f"run {cut.run} is not in force any more, it was healed or its TTL is over"
 

@@ -77,6 +77,8 @@ class Cut:
     `peers` are addresses (as /32 and /128) and prefixes; duplicates and overlaps are merged, because
     an nftables interval set refuses them. `families` leaves one family open when it names only the other.
     `dead_man_s` makes the kernel let go that long after the runner's last sign of life instead of at the TTL.
+    `delay_s` makes it begin to drop only so long after arming, and let go `ttl_s` later: for nodes that nobody reaches
+    while they are cut, so that all of them are armed, and read back, before any is.
 
     Raises `Refused` naming the field and the fix.
     """
@@ -88,6 +90,7 @@ class Cut:
     ttl_s: float
     families: tuple[Family, ...] = FAMILIES
     dead_man_s: float | None = None
+    delay_s: float = 0.0
 
     def __post_init__(self) -> None:
         check_run(self.run)
@@ -95,6 +98,7 @@ class Cut:
         _check_nodes(self.nodes)
         _check_ttl(self.ttl_s)
         _check_dead_man(self.dead_man_s)
+        _check_delay(self)
         _check_families(self.families)
         object.__setattr__(self, "peers", merged(self.peers))
         _check_peers(self)
@@ -104,9 +108,14 @@ class Cut:
         """How long the kernel holds the cut unless it is renewed."""
         return self.ttl_s if self.dead_man_s is None else min(self.ttl_s, self.dead_man_s)
 
+    @property
+    def armed_for_s(self) -> float:
+        """From arming until the kernel lets go, unless it is renewed."""
+        return self.delay_s + self.step_s
+
     def expires_at(self, armed_at: datetime) -> datetime:
         """When the kernel lets go of a cut that was armed at `armed_at`, unless it is renewed."""
-        return armed_at + timedelta(seconds=self.step_s)
+        return armed_at + timedelta(seconds=self.armed_for_s)
 
     def peers_in(self, family: Family) -> tuple[Network, ...]:
         """The peers that are cut in this family: none when the family is left open."""
@@ -186,6 +195,15 @@ def _check_dead_man(dead_man_s: float | None) -> None:
             f"dead_man_s: a cut can't be renewed every {dead_man_s} s",
             f"give {SHORTEST_DEAD_MAN_S:g} s or more, or leave it out",
         )
+
+
+def _check_delay(cut: Cut) -> None:
+    if not math.isfinite(cut.delay_s) or (cut.delay_s and cut.delay_s < SHORTEST_TTL_S):
+        raise Refused(
+            f"delay_s: a cut can't begin after {cut.delay_s} s", f"give 0, or {SHORTEST_TTL_S:g} s or more"
+        )
+    if cut.delay_s and cut.dead_man_s is not None:
+        raise Refused("dead_man_s: a cut with a delay is not renewed", "leave it out")
 
 
 def _check_families(families: tuple[Family, ...]) -> None:

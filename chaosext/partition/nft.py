@@ -7,7 +7,8 @@ connection tracking (-200, see linux/netfilter_ipv4.h) and all else, so that est
 - outbound at postrouting sees what goes out, the node's own or forwarded, after a Service's address was
   translated into the peer's (an output hook would still see the Service's address).
 
-The peers are set elements with a timeout: the kernel lets go of them whatever has died.
+The peers are set elements with a timeout: the kernel lets go of them whatever has died. Where the cut has a delay,
+they are in a second set as well, by which they pass until they expire there: so the kernel begins by itself, too.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class _Dialect:
     protocol: str
     type: str
     set: str
+    open: str
 
 
 _WAYS: dict[Direction, _Way] = {
@@ -56,9 +58,13 @@ _WAYS: dict[Direction, _Way] = {
     "out": _Way("outbound", "postrouting", "oifname", "daddr"),
 }
 _DIALECTS: dict[Family, _Dialect] = {
-    "ipv4": _Dialect("ip", "ipv4_addr", "peers4"),
-    "ipv6": _Dialect("ip6", "ipv6_addr", "peers6"),
+    "ipv4": _Dialect("ip", "ipv4_addr", "peers4", "open4"),
+    "ipv6": _Dialect("ip6", "ipv6_addr", "peers6", "open6"),
 }
+
+PEERS: Mapping[Family, str] = {family: dialect.set for family, dialect in _DIALECTS.items()}
+OPEN: Mapping[Family, str] = {family: dialect.open for family, dialect in _DIALECTS.items()}
+"""The sets of what is dropped, and of what is not dropped yet."""
 
 # A cutover takes the routed network, not the wire. ARP passes by an inet table, its IPv6 sibling would not,
 # and a neighbour forgotten during the cut would delay the recovery by its retransmission timer (RFC 4861).
@@ -114,29 +120,32 @@ def _families(cut: Cut) -> list[Family]:
 
 
 def _set(cut: Cut, family: Family) -> Iterable[str]:
-    yield f"  set {_DIALECTS[family].set} {{"
-    yield f"    type {_DIALECTS[family].type}; flags interval, timeout;"
-    yield f"    elements = {{ {_timed(cut, family)} }}"
-    yield "  }"
+    dialect = _DIALECTS[family]
+    for name, timeout_s in ((dialect.set, cut.armed_for_s), (dialect.open, cut.delay_s)):
+        if timeout_s:
+            yield f"  set {name} {{"
+            yield f"    type {dialect.type}; flags interval, timeout;"
+            yield f"    elements = {{ {_timed(cut, family, timeout_s)} }}"
+            yield "  }"
 
 
 def _exchange(cut: Cut, family: Family) -> Iterable[str]:
     where = f"element inet {table_of(cut.run)} {_DIALECTS[family].set}"
     yield f"delete {where} {{ {', '.join(map(_spell, cut.peers_in(family)))} }}"
-    yield f"add {where} {{ {_timed(cut, family)} }}"
+    yield f"add {where} {{ {_timed(cut, family, cut.step_s)} }}"
 
 
-def _timed(cut: Cut, family: Family) -> str:
-    timeout_ms = round(cut.step_s * 1000)
+def _timed(cut: Cut, family: Family, timeout_s: float) -> str:
+    timeout_ms = round(timeout_s * 1000)
     return ", ".join(f"{_spell(peer)} timeout {timeout_ms}ms" for peer in cut.peers_in(family))
 
 
 def _chains(cut: Cut, node: NodeCut, label: str) -> Iterable[str]:
-    return (line for direction in _WAYS for line in _chain(direction, _families(cut), node, label))
+    return (line for direction in _WAYS for line in _chain(direction, cut, node, label))
 
 
-def _chain(direction: Direction, families: list[Family], node: NodeCut, label: str) -> Iterable[str]:
-    way = _WAYS[direction]
+def _chain(direction: Direction, cut: Cut, node: NodeCut, label: str) -> Iterable[str]:
+    way, families = _WAYS[direction], _families(cut)
     uplinks = f"{way.interface} {{ {', '.join(_quoted(uplink) for uplink in node.uplinks)} }}"
     yield f"  chain {way.chain} {{"
     yield f"    type filter hook {way.hook} priority {PRIORITY}; policy accept;"
@@ -144,8 +153,10 @@ def _chain(direction: Direction, families: list[Family], node: NodeCut, label: s
         yield f"    {uplinks} {_NEIGHBOURS}"
     for family in families:
         dialect = _DIALECTS[family]
-        match = f"{uplinks} {dialect.protocol} {way.address} @{dialect.set}"
-        yield f'    {match} counter drop comment "{label} {direction} {family}"'
+        match = f"{uplinks} {dialect.protocol} {way.address}"
+        if cut.delay_s:
+            yield f"    {match} @{dialect.open} counter accept"
+        yield f'    {match} @{dialect.set} counter drop comment "{label} {direction} {family}"'
     yield "  }"
 
 
@@ -173,8 +184,8 @@ class PeerFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DropFacts:
-    """A rule that drops, hooked where it must be, and how many packets it has dropped so far."""
+class RuleFacts:
+    """A rule that drops, or lets pass, hooked where it must be, and how many packets it has met so far."""
 
     direction: Direction
     family: Family
@@ -184,17 +195,22 @@ class DropFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableFacts:
-    """A table of ours as found on a node. `owner` and `until` are "" and None when unreadable."""
+    """A table of ours as found on a node. `owner` and `until` are "" and None when unreadable.
+
+    `still_open` are the peers that a cut with a delay does not drop yet, `passes` the rules by which they pass.
+    """
 
     run: str
     owner: str
     until: datetime | None
     peers: tuple[PeerFacts, ...]
-    drops: tuple[DropFacts, ...]
+    drops: tuple[RuleFacts, ...]
+    still_open: tuple[PeerFacts, ...] = ()
+    passes: tuple[RuleFacts, ...] = ()
 
     @property
     def is_live(self) -> bool:
-        """Whether it still cuts: after the TTL the rules stay, but the kernel has emptied the sets."""
+        """Whether it still cuts, or is about to: after the TTL the rules stay, but the kernel has emptied the sets."""
         return bool(self.peers)
 
     @property
@@ -233,9 +249,23 @@ def _compared(cut: Cut, node: NodeCut, facts: TableFacts) -> Iterable[tuple[str,
     yield "owner", cut.owner, facts.owner
     wanted = {peer for family in FAMILIES for peer in cut.peers_in(family)}
     yield "peers", wanted, set(merged(peer.network for peer in facts.peers))
-    yield "timeouts", {int(round(cut.step_s * 1000) / 1000)}, {peer.timeout_s for peer in facts.peers}
+    yield "timeouts", {_in_whole_s(cut.armed_for_s)}, {peer.timeout_s for peer in facts.peers}
     rules = {(way, family, node.uplinks) for way in _WAYS for family in FAMILIES if cut.peers_in(family)}
     yield "rules", rules, {(drop.direction, drop.family, drop.uplinks) for drop in facts.drops}
+    late = bool(cut.delay_s)
+    passing = set(merged(peer.network for peer in facts.still_open))
+    yield "delayed peers", wanted if late else set(), passing
+    yield (
+        "delays",
+        {_in_whole_s(cut.delay_s)} if late else set(),
+        {peer.timeout_s for peer in facts.still_open},
+    )
+    passes = {(each.direction, each.family, each.uplinks) for each in facts.passes}
+    yield "delaying rules", rules if late else set(), passes
+
+
+def _in_whole_s(seconds: float) -> int:
+    return int(round(seconds * 1000) / 1000)
 
 
 def _shown(value: object) -> str:
@@ -252,14 +282,16 @@ def _table_facts(name: str, items: list[dict[str, Any]]) -> TableFacts:
         parts = (item[kind] for item in items if kind in item)
         return [part for part in parts if part["family"] == "inet" and part["table"] == name]
 
-    rules = own("rule")
+    rules, chains = own("rule"), {chain["name"]: chain for chain in own("chain")}
     owner, until = _signature(rules)
     return TableFacts(
         run=name.removeprefix(TABLE_PREFIX),
         owner=owner,
         until=until,
-        peers=tuple(_peer(element) for each in own("set") for element in each.get("elem", ())),
-        drops=_drops(rules, {chain["name"]: chain for chain in own("chain")}),
+        peers=_peers(each for each in own("set") if each["name"] not in OPEN.values()),
+        drops=_rules(rules, chains, PEERS, "drop"),
+        still_open=_peers(each for each in own("set") if each["name"] in OPEN.values()),
+        passes=_rules(rules, chains, OPEN, "accept"),
     )
 
 
@@ -272,6 +304,10 @@ def _signature(rules: list[dict[str, Any]]) -> tuple[str, datetime | None]:
         if found := _SIGNATURE.match(rule.get("comment", "")):
             return found["owner"], datetime.fromisoformat(found["until"])
     return "", None
+
+
+def _peers(sets: Iterable[dict[str, Any]]) -> tuple[PeerFacts, ...]:
+    return tuple(_peer(element) for each in sets for element in each.get("elem", ()))
 
 
 def _peer(element: Any) -> PeerFacts:
@@ -293,30 +329,40 @@ def _element_network(value: Any) -> Network:
     return ip_network(value)
 
 
-def _drops(rules: list[dict[str, Any]], chains: Mapping[str, dict[str, Any]]) -> tuple[DropFacts, ...]:
+def _rules(
+    rules: list[dict[str, Any]],
+    chains: Mapping[str, dict[str, Any]],
+    sets: Mapping[Family, str],
+    verdict: str,
+) -> tuple[RuleFacts, ...]:
     found = (
-        _drop(rule["expr"], chains[rule["chain"]], direction, family)
+        _rule(rule["expr"], chains[rule["chain"]], direction, family, sets[family], verdict)
         for rule in rules
         for direction in _WAYS
         for family in FAMILIES
     )
-    return tuple(drop for drop in found if drop)
+    return tuple(rule for rule in found if rule)
 
 
-def _drop(
-    expressions: list[dict[str, Any]], chain: dict[str, Any], direction: Direction, family: Family
-) -> DropFacts | None:
-    """The rule as our drop of this direction and family, if it is exactly that and rightly hooked."""
+def _rule(
+    expressions: list[dict[str, Any]],
+    chain: dict[str, Any],
+    direction: Direction,
+    family: Family,
+    name: str,
+    wanted: str,
+) -> RuleFacts | None:
+    """The rule as ours of this direction and family, on the set `name`, if it is exactly that and rightly hooked."""
     way, dialect = _WAYS[direction], _DIALECTS[family]
     if (chain.get("hook"), chain.get("prio"), len(expressions)) != (way.hook, PRIORITY, 4):
         return None
     interface, address, counter, verdict = expressions
     uplinks = _matched(interface, {"meta": {"key": way.interface}})
     peers = _matched(address, {"payload": {"protocol": dialect.protocol, "field": way.address}})
-    if not uplinks or peers != (f"@{dialect.set}",) or "drop" not in verdict:
+    if not uplinks or peers != (f"@{name}",) or wanted not in verdict:
         return None
     packets = _whole(counter["counter"]["packets"])
-    return DropFacts(direction=direction, family=family, uplinks=uplinks, packets=packets)
+    return RuleFacts(direction=direction, family=family, uplinks=uplinks, packets=packets)
 
 
 def _matched(expression: dict[str, Any], left: dict[str, Any]) -> tuple[str, ...]:

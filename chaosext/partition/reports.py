@@ -46,13 +46,23 @@ class ArmReport:
 
     @property
     def armed_at(self) -> Moment:
-        """When the first node was cut."""
+        """When the first node was armed."""
         return min(node.armed_at for node in self.nodes)
+
+    @property
+    def cut_at(self) -> Moment:
+        """When the first node was cut: where the cut has a delay, after that."""
+        return self.armed_at.later(self.cut.delay_s)
+
+    @property
+    def all_cut_at(self) -> Moment:
+        """When the last node was cut."""
+        return max(node.armed_at for node in self.nodes).later(self.cut.delay_s)
 
     @property
     def let_go(self) -> Moment:
         """When the kernel of the last node lets go, at the latest, unless the cut is renewed."""
-        return max(node.armed_at for node in self.nodes).later(self.cut.step_s)
+        return max(node.armed_at for node in self.nodes).later(self.cut.armed_for_s)
 
     @property
     def foreign_identical(self) -> bool:

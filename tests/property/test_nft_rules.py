@@ -71,6 +71,23 @@ def test_merging_keeps_exactly_the_same_addresses_without_overlap(peers: tuple, 
     assert merged(reversed(result)) == result
 
 
+@given(peers=PEERS, ttl_s=st.floats(1, 900), delay_s=st.floats(1, 60))
+def test_a_delayed_peer_passes_first_and_is_dropped_for_as_long_as_any(
+    peers: tuple, ttl_s: float, delay_s: float
+) -> None:
+    node = NodeCut(node="w", uplinks=("eth0",))
+    cut = Cut(run="r", owner="o", nodes=(node,), peers=peers, ttl_s=ttl_s, delay_s=delay_s)
+    text = arm_ruleset(cut, node, ARMED_AT)
+    timed = re.findall(r"(\S+) timeout (\d+)ms", text)
+    wanted = [(round((delay_s + ttl_s) * 1000), round(delay_s * 1000))] * len(cut.peers)
+    by_peer = {peer: tuple(int(ms) for each, ms in timed if each == peer) for peer, _ in timed}
+    assert list(by_peer.values()) == wanted
+    verdicts = re.findall(r"@(open|peers)([46]) counter (\w+)", text)
+    assert [(each[0], each[2]) for each in verdicts] == [("open", "accept"), ("peers", "drop")] * (
+        len(verdicts) // 2
+    )
+
+
 @given(peers=PEERS, ttl_s=st.floats(1, 900))
 def test_every_peer_is_in_the_rules_once_with_the_ttl(peers: tuple, ttl_s: float) -> None:
     node = NodeCut(node="cp", uplinks=("eth0",))

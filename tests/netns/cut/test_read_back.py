@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
@@ -65,6 +66,17 @@ def test_the_kernels_answer_is_the_cut_again_armed_and_renewed(lab: Lab, cut: Cu
         assert discrepancies(cut, cut.nodes[0], facts) == ()
         assert 0 < (facts.until - cut.expires_at(armed_at)).total_seconds() <= 1
         assert fingerprint(lab.rules(NODE)) == ""
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cut=cuts(), delay_s=st.floats(15, 60))
+def test_a_delay_is_read_back_as_well(lab: Lab, cut: Cut, delay_s: float) -> None:
+    lab.nft(NODE, "flush ruleset\n")
+    late = replace(cut, delay_s=delay_s)
+    lab.nft(NODE, arm_ruleset(late, late.nodes[0], datetime.now(UTC)))
+    (facts,) = parse_tables(lab.inside_run(NODE, "nft", "-j", "list", "ruleset"))
+    assert discrepancies(late, late.nodes[0], facts) == ()
+    assert discrepancies(cut, cut.nodes[0], facts) != ()
 
 
 def test_the_rules_load_as_a_check_on_any_nft(lab: Lab) -> None:

@@ -201,3 +201,15 @@ def test_the_nodes_of_several_cuts_are_named_once_and_in_order() -> None:
     other = NodeCut(node="cp-0", uplinks=("eth0",))
     assert nodes_of([a_cut(), a_cut(nodes=(NODE, other))]) == ("cp-0", "cp-1")
     assert nodes_of([]) == ()
+
+
+@pytest.mark.parametrize("delay_s", [-1.0, 0.5, float("nan"), float("inf")])
+def test_a_cut_begins_at_once_or_a_second_later_at_the_least(delay_s: float) -> None:
+    with pytest.raises(Refused, match=r"^delay_s: "):
+        a_cut(delay_s=delay_s)
+
+
+def test_a_cut_with_a_delay_lasts_its_ttl_and_is_not_renewed() -> None:
+    assert a_cut(ttl_s=60.0, delay_s=15.0).armed_for_s == 75.0
+    with pytest.raises(Refused, match=r"^dead_man_s: a cut with a delay is not renewed"):
+        a_cut(delay_s=15.0, dead_man_s=30.0)

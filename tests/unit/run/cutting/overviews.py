@@ -12,7 +12,7 @@ from chaosext.cluster.daemonset import Sentinels
 from chaosext.model import clock
 from chaosext.model.claim import LockFacts
 from chaosext.model.holder import Holder, me
-from chaosext.partition.nft import DropFacts, PeerFacts, TableFacts
+from chaosext.partition.nft import RuleFacts, PeerFacts, TableFacts
 from chaosext.partition.reports import NodeTables
 from chaosext.run.cutting.leftovers import FoundSentinels
 from chaosext.safety.intent import Outstanding
@@ -33,8 +33,8 @@ def cut(run: str, remaining_s: int = 74, packets: int = 3, owner: str = "alice@l
     """Live, but for `remaining_s` 0."""
     peer = PeerFacts(network=ip_network("172.18.0.3/32"), timeout_s=120, remaining_s=remaining_s)
     drops = (
-        DropFacts(direction="in", family="ipv4", uplinks=("eth0",), packets=packets),
-        DropFacts(direction="out", family="ipv4", uplinks=("eth0", "eth1"), packets=packets),
+        RuleFacts(direction="in", family="ipv4", uplinks=("eth0",), packets=packets),
+        RuleFacts(direction="out", family="ipv4", uplinks=("eth0", "eth1"), packets=packets),
     )
     return TableFacts(run=run, owner=owner, until=None, peers=(peer,) if remaining_s else (), drops=drops)
 
