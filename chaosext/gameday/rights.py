@@ -107,6 +107,12 @@ def rules(game_day: str) -> tuple[Rule, ...]:
             verbs=("list",),
         ),
         Rule(
+            why="spare the Pods of several control-plane nodes",
+            group="crd.projectcalico.org",
+            resources=("blockaffinities",),
+            verbs=("list",),
+        ),
+        Rule(
             why="know when the nodes' leases are renewed",
             group="coordination.k8s.io",
             resources=("leases",),

@@ -52,13 +52,15 @@ TIMEOUT_S = 10.0
 class NodeNetwork:
     """The interface(s) that carry a node's InternalIPs, and every global address on them, of both families.
 
-    `api_servers`: the addresses and port that its kubelet connects to; empty where that is not known.
+    `api_servers`: the addresses and port that its kubelet connects to; empty where that is not known. `own`: every
+    address that it answers to by itself, on whatever interface: a virtual one that it holds now, as well.
     """
 
     node: str
     uplinks: tuple[str, ...]
     addresses: tuple[str, ...]
     api_servers: tuple[tuple[str, int], ...] = ()
+    own: frozenset[str] = frozenset()
 
     def address(self, version: int) -> str | None:
         """The first address of IP `version` (4 or 6); None where the node has none."""
@@ -80,7 +82,8 @@ def node_network(node: str, internal_ips: Iterable[str], links: Iterable[Mapping
             "name the interfaces in the action's argument `uplinks`",
         )
     addresses = tuple(dict.fromkeys(address for found in carriers.values() for address in found))
-    return NodeNetwork(node=node, uplinks=tuple(sorted(carriers)), addresses=addresses)
+    own = frozenset(str(ip_address(info["local"])) for link in links for info in link.get("addr_info", ()))
+    return NodeNetwork(node=node, uplinks=tuple(sorted(carriers)), addresses=addresses, own=own)
 
 
 def read_network(shell: NodeShell, internal_ips: Iterable[str], api_ports: Iterable[int] = ()) -> NodeNetwork:

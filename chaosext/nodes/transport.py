@@ -24,6 +24,9 @@ NAMESPACE = "chaosext"
 KIND_LABEL = "io.x-k8s.kind.cluster"
 """What kind labels its nodes' containers with (kind's pkg/cluster/internal/providers/docker, clusterLabelKey)."""
 
+KIND_ROLE_LABEL, KIND_ROLES = "io.x-k8s.kind.role", ("control-plane", "worker")
+"""What the nodes are by their label (nodeRoleLabelKey); the load balancer before several API servers is none."""
+
 DISCOVERY_S = 10.0
 
 
@@ -103,11 +106,20 @@ def discover(way: Way = BY_DOCKER, cluster: str | None = None) -> tuple[str, ...
     if way.transport != DOCKER:
         return ()
     label = f"label={KIND_LABEL}={cluster}" if cluster else f"label={KIND_LABEL}"
-    argv = ["docker", "ps", "--all", "--filter", label, "--format", "{{.Names}}"]
+    argv = [
+        "docker",
+        "ps",
+        "--all",
+        "--filter",
+        label,
+        "--format",
+        f'{{{{.Names}}}} {{{{.Label "{KIND_ROLE_LABEL}"}}}}',
+    ]
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=DISCOVERY_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Refused(f"docker can't be asked for kind's nodes ({error})", "name them with --node") from None
     if done.returncode:
         raise Refused(f"docker: {done.stderr.strip()}", "start the Docker Engine, or name nodes with --node")
-    return tuple(sorted(done.stdout.split()))
+    listed = (line.partition(" ") for line in done.stdout.splitlines())
+    return tuple(sorted(name for name, _, role in listed if role in KIND_ROLES))

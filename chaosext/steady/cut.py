@@ -76,12 +76,14 @@ class CutEvidence:
 def paths_between(
     nodes: Iterable[Node],
     kubelets: Mapping[str, Sequence[Target]] | None = None,
+    held: Mapping[str, str] | None = None,
     *,
     api_port: int = API_SERVER_PORT,
     kubelet_port: int = KUBELET_PORT,
 ) -> tuple[Path, ...]:
     """Every worker to every control-plane node's API server and back to its kubelet, on each internal
-    address; and to wherever its kubelet connects (`kubelets`: worker -> targets), if that is elsewhere.
+    address; and to wherever its kubelet connects (`kubelets`: worker -> targets), if that is elsewhere, such as
+    at another address that a control-plane node has (`held`: address -> node).
     """
     everyone = tuple(nodes)
     masters = [node for node in everyone if node.is_control_plane]
@@ -90,7 +92,7 @@ def paths_between(
     to_workers = (path for master in masters for path in _paths(master, workers, kubelet_port))
     own = {Target(ip, api_port) for master in masters for ip in master.internal_ips}
     elsewhere = (
-        Path(source=worker.name, towards="", target=target)
+        Path(source=worker.name, towards=(held or {}).get(target.host, ""), target=target)
         for worker in workers
         for target in (kubelets or {}).get(worker.name, ())
         if target not in own

@@ -35,12 +35,6 @@ def create_cluster(kind: Path, blueprint: Blueprint, node_image: str) -> None:
     run_command([*_dies_with_us(), *argv], timeout_s=CREATE_TIMEOUT_S, input=blueprint.kind_yaml())
 
 
-def api_host(blueprint: Blueprint) -> str:
-    """The host name of the API server on kind's network (pkg/cluster/internal/create/actions/config)."""
-    behind_balancer = blueprint.control_planes > 1
-    return f"{blueprint.name}-{'external-load-balancer' if behind_balancer else 'control-plane'}"
-
-
 def export_kubeconfig(kind: Path, name: str) -> None:
     """Write context `kind-NAME` into the user's kubeconfig. Raises `CommandFailed`."""
     run_command([kind, "export", "kubeconfig", "--name", name], timeout_s=EXPORT_TIMEOUT_S)

@@ -49,13 +49,36 @@ def without_context(config: dict[str, Any], context: str) -> dict[str, Any]:
     return kept
 
 
+def leading_to(config: dict[str, Any], context: str, server: str) -> dict[str, Any]:
+    """A kubeconfig whose cluster of that name has the API server `server`. Pure."""
+
+    def led(entry: dict[str, Any]) -> dict[str, Any]:
+        here = entry.get("name") == context
+        return {**entry, "cluster": {**entry["cluster"], "server": server}} if here else entry
+
+    return {**config, "clusters": [led(entry) for entry in config.get("clusters") or ()]}
+
+
 def print_kubeconfig(containers: tuple[Container, ...], context: str) -> str:
     """A standalone kubeconfig of the running cluster. Raises `CommandFailed`."""
     control_plane = next(each for each in containers if each.role == "control-plane")
-    door = next((each for each in containers if each.role == "external-load-balancer"), control_plane)
-    address = docker("port", door.name, API_PORT).splitlines()[0].strip()
     admin_conf = docker("exec", control_plane.name, "cat", ADMIN_CONF)
-    return standalone(admin_conf, context=context, server=f"https://{address}")
+    return standalone(admin_conf, context=context, server=server_of(control_plane.name))
+
+
+def server_of(control_plane: str) -> str:
+    """Where the API server of that node answers on this machine. Raises `CommandFailed`.
+
+    Also where kind has put a load balancer before several of them: a cut closes that door.
+    """
+    return f"https://{docker('port', control_plane, API_PORT).splitlines()[0].strip()}"
+
+
+def lead_to(context: str, server: str) -> None:
+    """Make the user's context lead to `server`; files that have no such cluster are not touched."""
+    for path in kubeconfig_files():
+        if _names(config := _load(path), context, ("clusters",)):
+            _replace(path, yaml.safe_dump(leading_to(config, context, server), sort_keys=False))
 
 
 def has_context(context: str) -> bool:

@@ -1,6 +1,7 @@
 """kubectl, run on the control-plane node: it is there already, in the right version, with credentials.
 
-It therefore works before kind has written any kubeconfig, and while the node's uplink is cut.
+It therefore works before kind has written any kubeconfig, and while the node's uplink is cut: it asks the API server
+that is beside it, not the load balancer before several of them.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from chaosext.testbed.manifests import Manifest
 
 ADMIN_CONF = "/etc/kubernetes/admin.conf"
+SERVER = "https://localhost:6443"
+"""One of the names in every API server's certificate (kind 0.33, pkg/cluster/internal/kubeadm/config.go, certSANs)."""
 CA_CERTIFICATE = "/etc/kubernetes/pki/ca.crt"
 FIELD_MANAGER = "chaosext"
 READ_TIMEOUT_S = 15
@@ -38,8 +41,8 @@ class Kubectl:
     def run(self, *words: str, input: str | None = None, timeout_s: float = READ_TIMEOUT_S) -> str:
         """Run one kubectl command and return what it printed."""
         return docker(
-            "exec", "--interactive", self.control_plane, "kubectl", f"--kubeconfig={ADMIN_CONF}", *words,
-            input=input, timeout_s=timeout_s,
+            "exec", "--interactive", self.control_plane, "kubectl", f"--kubeconfig={ADMIN_CONF}",
+            f"--server={SERVER}", *words, input=input, timeout_s=timeout_s,
         )  # fmt: skip
 
     def get(self, *words: str) -> Any:

@@ -144,6 +144,8 @@ class BringUp:
                 kind.create_cluster(self.images.kind, self.blueprint, self.images.node_image)
         elif not kubeconfig.has_context(self.blueprint.context):
             kind.export_kubeconfig(self.images.kind, name)
+        if self.blueprint.control_planes > 1:
+            kubeconfig.lead_to(self.blueprint.context, kubeconfig.server_of(self.kubectl.control_plane))
 
     def start_leaf(self) -> str:
         """Start the leaf as soon as the nodes have addresses; its own address is what the nodes peer with."""
@@ -183,10 +185,11 @@ class BringUp:
             node_image=self.images.calico_node_image,
             cni_image=self.images.calico_cni_image,
         )
-        endpoint = calico.api_endpoint(kind.api_host(self.blueprint))
+        endpoint = calico.api_endpoint(self.kubectl.control_plane)
+        endpoints = [endpoint] if self.blueprint.control_planes == 1 else []
         api.result()
         with self.stage("Apply Calico"):
-            self.kubectl.apply([*definitions, endpoint, *others])
+            self.kubectl.apply([*definitions, *endpoints, *others])
             names = [f"crd/{each['metadata']['name']}" for each in definitions]
             self.kubectl.wait("--for=condition=Established", *names, timeout_s=DEFINED_S)
             self.kubectl.apply(calico.bgp_objects(leaf_ip.result()))

@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from chaosext.nodes.transport import discover
+from chaosext.testbed.kubectl import SERVER
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -61,8 +64,7 @@ def docker(*words: str, timeout_s: float = 30) -> str:
 
 
 def node_names() -> list[str]:
-    names = docker("ps", "--format", "{{.Names}}", "--filter", f"label=io.x-k8s.kind.cluster={NAME}").split()
-    return sorted(name for name in names if not name.endswith("-leaf"))
+    return list(discover(cluster=NAME))
 
 
 def rulesets() -> dict[str, str]:
@@ -71,10 +73,8 @@ def rulesets() -> dict[str, str]:
 
 
 def kubectl(*words: str, timeout_s: float = 60) -> str:
-    node = f"{NAME}-control-plane"
-    return docker(
-        "exec", node, "kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", *words, timeout_s=timeout_s
-    )
+    asking = ("kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", f"--server={SERVER}")
+    return docker("exec", f"{NAME}-control-plane", *asking, *words, timeout_s=timeout_s)
 
 
 SHIM = """#!/bin/sh

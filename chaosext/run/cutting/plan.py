@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any, cast
 
 from chaosext.cluster.calico import pod_blocks
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 class Wish:
     """What the user asked for. None means: find out.
 
-    `peers`: addresses and prefixes instead of the other nodes' own. `uplinks`: interfaces instead of those that
-    carry the node's InternalIP. `dead_man_s`: see `Cut`.
+    `peers`: addresses and prefixes instead of the other nodes' own and those of load balancers before the API servers.
+    `uplinks`: interfaces instead of those that carry the node's InternalIP. `dead_man_s`: see `Cut`.
     """
 
     ttl_s: float
@@ -69,13 +69,34 @@ class Ground:
             name: [Target(*server) for server in network.api_servers]
             for name, network in self.networks.items()
         }
-        return paths_between(self.nodes, kubelets)
+        return paths_between(self.nodes, kubelets, self._held)
+
+    @property
+    def _held(self) -> Mapping[str, str]:
+        """Every address of a control-plane node, wherever it has it (a virtual one, too) -> the node."""
+        masters = [node.name for node in self.nodes if node.is_control_plane]
+        return {address: name for name in masters for address in self.networks[name].own}
+
+    @property
+    def balancers(self) -> tuple[str, ...]:
+        """Where workers' kubelets find an API server at an address that no node has: load balancers'.
+
+        What a node has itself needs no mention: whoever comes there by an uplink comes from a peer.
+        """
+        own = {
+            address for network in self.networks.values() for address in (*network.addresses, *network.own)
+        }
+        used = {host for name in self.workers for host, _ in self.networks[name].api_servers}
+        return tuple(sorted(host for host in used - own if not ip_address(host).is_loopback))
+
+    @property
+    def workers(self) -> tuple[str, ...]:
+        return tuple(node.name for node in self.nodes if not node.is_control_plane)
 
     @property
     def blind(self) -> tuple[str, ...]:
         """The workers of which it is not known where their kubelet connects."""
-        workers = [node.name for node in self.nodes if not node.is_control_plane]
-        return tuple(name for name in workers if not self.networks[name].api_servers)
+        return tuple(name for name in self.workers if not self.networks[name].api_servers)
 
 
 def plan_cut(wish: Wish, ground: Ground, *, run: str, owner: str) -> Cut:
@@ -88,7 +109,8 @@ def plan_cut(wish: Wish, ground: Ground, *, run: str, owner: str) -> Cut:
             f"nodes: the cluster shows no {missing}",
             "chaosext cuts between the two kinds; see `kubectl get nodes`",
         )
-    peers = wish.peers or tuple(address for node in others for address in node.internal_ips)
+    found = (*(address for node in others for address in node.internal_ips), *ground.balancers)
+    peers = wish.peers or found
     return Cut(
         run=run,
         owner=owner,

@@ -48,7 +48,10 @@ LINKS: list[dict[str, Any]] = [
 def test_the_uplink_carries_the_internal_ip() -> None:
     network = node_network("worker", ["172.18.0.3"], LINKS)
     assert network == NodeNetwork(
-        node="worker", uplinks=("eth0",), addresses=("172.18.0.3", "fc00:f853:ccd:e793::3")
+        node="worker",
+        uplinks=("eth0",),
+        addresses=("172.18.0.3", "fc00:f853:ccd:e793::3"),
+        own=frozenset(info["local"] for link in LINKS for info in link.get("addr_info", ())),
     )
     assert (network.address(4), network.address(6)) == ("172.18.0.3", "fc00:f853:ccd:e793::3")
 

@@ -100,3 +100,16 @@ def test_a_context_that_was_deleted_is_gone_even_if_its_cluster_and_user_stayed(
     assert not kubeconfig.has_context("kind-bed")
     kubeconfig.forget_context("kind-bed")
     assert [each["name"] for each in yaml.safe_load(path.read_text())["clusters"]] == ["prod"]
+
+
+def test_a_context_is_led_to_another_server_and_no_other_one_is(tmp_path, monkeypatch):
+    path, other = users_file(tmp_path / "config"), tmp_path / "other"
+    other.write_text("clusters: [{name: prod, cluster: {server: here}}]\n")
+    monkeypatch.setenv("KUBECONFIG", f"{other}:{path}")
+
+    kubeconfig.lead_to("kind-bed", "https://127.0.0.1:2")
+
+    clusters = {each["name"]: each["cluster"] for each in yaml.safe_load(path.read_text())["clusters"]}
+    assert clusters["kind-bed"] == {"server": "https://127.0.0.1:2", "certificate-authority-data": "Q0E="}
+    assert clusters["prod"] == {}
+    assert other.read_text() == "clusters: [{name: prod, cluster: {server: here}}]\n"

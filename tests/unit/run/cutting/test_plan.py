@@ -68,6 +68,45 @@ def test_a_kubelets_load_balancer_is_a_path_and_a_node_is_none_twice() -> None:
     assert (found.blind, known.blind) == ((), ("w1", "w2"))
 
 
+def used(known: Ground, *servers: str) -> Ground:
+    """The same, with all workers' kubelets at `servers`, and a virtual address that the control-plane node has."""
+    held = {"cp": frozenset({"172.18.0.100"})}
+    networks = {
+        name: replace(
+            network,
+            api_servers=tuple((server, 6443) for server in servers),
+            own=held.get(name, frozenset()),
+        )
+        for name, network in known.networks.items()
+    }
+    return replace(known, networks=networks)
+
+
+def dropped(found: Ground, wish: Wish) -> set[str]:
+    return {str(peer) for peer in plan_cut(wish, found, run="r1", owner="a@b").peers}
+
+
+def test_a_load_balancer_before_the_api_servers_is_cut_as_well() -> None:
+    balanced = used(ground(CP, *WORKERS), "172.18.0.9", "fc00::9", "172.18.0.2")
+    added = dropped(balanced, Wish(ttl_s=60)) - dropped(ground(CP, *WORKERS), Wish(ttl_s=60))
+    assert added == {"172.18.0.9/32", "fc00::9/128"}
+    assert dropped(balanced, Wish(ttl_s=60, peers=("192.0.2.9",))) == {"192.0.2.9/32"}
+
+
+@pytest.mark.parametrize("server", ["172.18.0.100", "127.0.0.1", "::1"])
+def test_a_virtual_address_of_a_control_plane_node_and_a_proxy_on_ones_own_stay_open_to_the_control_plane(
+    server: str,
+) -> None:
+    assert dropped(used(ground(CP, *WORKERS), server), Wish(ttl_s=60)) == dropped(
+        ground(CP, *WORKERS), Wish(ttl_s=60)
+    )
+
+
+def test_a_virtual_address_leads_to_the_node_that_has_it() -> None:
+    found = used(ground(CP, *WORKERS), "172.18.0.100")
+    assert {path.towards for path in found.paths if path.target.host == "172.18.0.100"} == {"cp"}
+
+
 def test_named_peers_are_all_that_is_cut() -> None:
     peers, nodes = planned(peers=("192.0.2.9", "198.51.100.0/24"), uplinks=("bond0", "bond1"))
     assert peers == {"192.0.2.9/32", "198.51.100.0/24"}
