@@ -106,15 +106,8 @@ def discover(way: Way = BY_DOCKER, cluster: str | None = None) -> tuple[str, ...
     if way.transport != DOCKER:
         return ()
     label = f"label={KIND_LABEL}={cluster}" if cluster else f"label={KIND_LABEL}"
-    argv = [
-        "docker",
-        "ps",
-        "--all",
-        "--filter",
-        label,
-        "--format",
-        f'{{{{.Names}}}} {{{{.Label "{KIND_ROLE_LABEL}"}}}}',
-    ]
+    shown = f'{{{{.Names}}}} {{{{.Label "{KIND_ROLE_LABEL}"}}}}'
+    argv = ["docker", "ps", "--all", "--filter", label, "--format", shown]
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=DISCOVERY_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:

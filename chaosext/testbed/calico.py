@@ -54,8 +54,8 @@ def calico_objects(
 def api_endpoint(host: str) -> Manifest:
     """Where calico-node and the CNI plugin find the API server, without waiting for kube-proxy at every start.
 
-    Calico reads this ConfigMap if there is one (calico.yaml, `envFrom`). With several control-plane nodes there is none:
-    each of them shall find an API server through kube-proxy, not through the load balancer that a cut takes away.
+    Calico reads this ConfigMap if there is one (calico.yaml, `envFrom`). With several control-plane nodes there is
+    none: they shall find an API server through kube-proxy, not through the load balancer, which a cut takes away.
     """
     return {
         "apiVersion": "v1",
