@@ -171,13 +171,18 @@ def volume() -> Iterator[None]:
     docker("exec", CONTROL_PLANE, "mkdir", "-p", KEPT)
     apply(VOLUME)
     yield
-    kubectl("delete", "namespace", SPACE, "--ignore-not-found", "--wait=true", timeout_s=180)
+    take_away()
     kubectl("delete", "pv", "chaosext-results", "--ignore-not-found", "--wait=false")
+    docker("exec", CONTROL_PLANE, "rm", "-rf", KEPT)
+
+
+def take_away() -> None:
+    """All that `schedule` has applied."""
+    kubectl("delete", "namespace", SPACE, "--ignore-not-found", "--wait=true", timeout_s=180)
     for kind in ("role", "rolebinding"):
         for space in ("kube-system", "kube-node-lease", "istio-system"):
             kubectl("-n", space, "delete", kind, "-l", "app.kubernetes.io/name=chaosext")
     kubectl("delete", "clusterrole,clusterrolebinding", "-l", "app.kubernetes.io/name=chaosext")
-    docker("exec", CONTROL_PLANE, "rm", "-rf", KEPT)
 
 
 @pytest.fixture
@@ -259,6 +264,15 @@ def test_of_two_schedules_at_once_one_runs(scheduled: Any) -> None:
     require_nothing_left()
 
 
+def next_run_tells(name: str, **changes: Any) -> str:
+    """A refused game day sweeps as well: what is refused later than that is the run."""
+    schedule(settings(limits={"allowed_hours": [_not_now()]}, schedule="30 3 * * *", **changes))
+    job = Job.begin(name)
+    assert job.ended(REFUSED_S) == 20, job.log()
+    require_nothing_left()
+    return job.said("EarlierRunSwept")
+
+
 class TestDeath:
     def begun(self, job: Job) -> None:
         wait("the cut", partial(cut_on, CONTROL_PLANE), 400, every_s=0.5)
@@ -269,14 +283,6 @@ class TestDeath:
         wait("the cut gone", lambda: not _in_force(CONTROL_PLANE), seconds, every_s=0.2)
         return time.monotonic() - began_s
 
-    def next_run_tells(self, name: str) -> str:
-        """A refused game day sweeps as well: what is refused later than that is the run."""
-        schedule(settings(limits={"allowed_hours": [_not_now()]}, schedule="30 3 * * *"))
-        job = Job.begin(name)
-        assert job.ended(REFUSED_S) == 20, job.log()
-        require_nothing_left()
-        return job.said("EarlierRunSwept")
-
     def test_the_runner_is_killed(self, scheduled: Any) -> None:
         job = scheduled("killed")
         self.begun(job)
@@ -285,7 +291,7 @@ class TestDeath:
             "exec", CONTROL_PLANE, "ctr", "-n", "k8s.io", "tasks", "kill", "--all", "-s", "SIGKILL", container
         )
         self.healed_within(TTL_S + 1)
-        assert "run " in self.next_run_tells("after-kill")
+        assert "run " in next_run_tells("after-kill")
 
     def test_the_namespace_is_deleted(self, scheduled: Any) -> None:
         job = scheduled("gone", results={})
@@ -293,7 +299,7 @@ class TestDeath:
         kubectl("delete", "namespace", SPACE, "--wait=false")
         self.healed_within(TTL_S + 1)
         kubectl("wait", "--for=delete", f"namespace/{SPACE}", "--timeout=180s", timeout_s=190)
-        assert "run " in self.next_run_tells("after-namespace")
+        assert "run " in next_run_tells("after-namespace")
 
     def test_its_helpers_are_evicted(self, scheduled: Any) -> None:
         job = scheduled("evicted")

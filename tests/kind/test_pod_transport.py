@@ -39,11 +39,15 @@ def state(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def namespace(state: Path) -> Iterator[None]:
     """Its own namespace, whatever a test has done to it."""
+    make_namespace()
+    yield
+    chaosext("sweep", "--all", "--cluster", NAME, state=state)
+
+
+def make_namespace() -> None:
     made = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
     made["metadata"]["labels"] = {"pod-security.kubernetes.io/enforce": "privileged"}  # type: ignore[index]
     apply(json.dumps(made))
-    yield
-    chaosext("sweep", "--all", "--cluster", NAME, state=state)
 
 
 def apply(manifest: str) -> None:
@@ -70,12 +74,12 @@ def experiment(directory: Path, *, ttl_s: float = TTL_S, whole: bool = False) ->
 
 
 @contextmanager
-def running(path: Path, state: Path) -> Iterator[subprocess.Popen[str]]:
+def running(path: Path, state: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
     """`chaosext run` as a process of its own, in whose log one reads when it has cut."""
     environment = {**os.environ, "XDG_STATE_HOME": str(state)}
     with (path.parent / "log").open("w+") as log:
         process = subprocess.Popen(
-            [CHAOSEXT, "run", str(path)],
+            [CHAOSEXT, "run", str(path), *words],
             cwd=path.parent,
             env=environment,
             stdout=log,
@@ -102,20 +106,20 @@ echo $(( ${EPOCHREALTIME/./} - due ))
 """Runs on the node: by how many microseconds the kernel outlasts our peers' timeout; negative where it was healed."""
 
 
-def live() -> bool:
-    """Whether a table of ours on the control-plane node drops anything now."""
-    said = docker("exec", CONTROL_PLANE, "nft", "list", "ruleset")
+def live(node: str = CONTROL_PLANE) -> bool:
+    """Whether a table of ours on the node drops anything now."""
+    said = docker("exec", node, "nft", "list", "ruleset")
     return any(part.startswith("inet chaosext_") and "expires" in part for part in said.split("table "))
 
 
 @contextmanager
-def cut_seen(within_s: float = 300) -> Iterator[Callable[[], float]]:
-    """Wait for a cut on the control-plane node; the answer waits for its end, and is how late the kernel was (s)."""
+def cut_seen(within_s: float = 300, node: str = CONTROL_PLANE) -> Iterator[Callable[[], float]]:
+    """Wait for a cut on the node; the answer waits for its end, and is how late the kernel was (s)."""
     deadline_s = time.monotonic() + within_s
-    while not live():
+    while not live(node):
         assert time.monotonic() < deadline_s, "nothing was cut"
         time.sleep(0.2)
-    argv = ["docker", "exec", CONTROL_PLANE, "bash", "-c", WATCH]
+    argv = ["docker", "exec", node, "bash", "-c", WATCH]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as watch:
 
         def late_s() -> float:
