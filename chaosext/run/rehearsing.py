@@ -128,7 +128,8 @@ def _held_s(resolved: Resolved, held: Sequence[dict[str, Any]]) -> float:
         return float("inf")
     after = sum(_pause_s(resolved, activity, "after") for activity in held[:-1])
     before = sum(_pause_s(resolved, activity, "before") for activity in held[1:])
-    return after + before + PROVEN_S * sum(each["provider"]["func"] == CUT_EFFECTIVE for each in held)
+    proofs = [each for each in held if each["provider"]["func"] == CUT_EFFECTIVE]
+    return after + before + PROVEN_S * len(proofs)
 
 
 def _is_ours(activity: dict[str, Any]) -> bool:

@@ -17,7 +17,7 @@ from chaosext.gameday.composing import as_yaml, compose
 from chaosext.gameday.rights import OWN, Rule, rules
 from chaosext.gameday.settings import Settings
 from chaosext.nodes.image import REGISTRY, runner_image
-from tests.kind.conftest import CONTEXT, NAME, ROOT, docker, kubectl, node_names, rulesets
+from tests.kind.conftest import CONTEXT, NAME, PATIENCE_S, ROOT, docker, kubectl, node_names, rulesets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -274,6 +274,11 @@ def next_run_tells(name: str, **changes: Any) -> str:
 
 
 class TestDeath:
+    @pytest.fixture(autouse=True)
+    def steady(self, command: Any) -> None:
+        """The death before this one left kube-dns astray."""
+        assert command("chaosext", "testbed", "up", "--name", NAME, timeout_s=PATIENCE_S).exit_code == 0
+
     def begun(self, job: Job) -> None:
         wait("the cut", partial(cut_on, CONTROL_PLANE), 400, every_s=0.5)
         time.sleep(3)

@@ -139,9 +139,12 @@ def _settings(context: str) -> Settings:
 
 
 def _namespaces(overview: Overview, context: str) -> tuple[str, ...]:
-    """Where Pods may be on that cluster, as the intent log says."""
-    pods = (run for run in overview.placed if run.context == context and run.what == PODS)
-    return tuple(sorted({run.namespace for run in pods}))
+    """Where Pods may be on that cluster: as the intent log says, and where ours are.
+
+    A runner in a cluster has no intent log of those before it, and all of them use the same namespace.
+    """
+    noted = {run.namespace for run in overview.placed if run.context == context and run.what == PODS}
+    return tuple(sorted(noted | {overview.entered} - {""}))
 
 
 def _look(settings: Settings, namespaces: Iterable[str]) -> list[FoundSentinels]:

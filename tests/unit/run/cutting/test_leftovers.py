@@ -8,13 +8,15 @@ import pytest
 
 from chaosext.cli.status import status_lines
 from chaosext.cli.sweep import sweep_lines
+from chaosext.cluster.daemonset import RUN
+from chaosext.cluster.lease import HOLDER
 from chaosext.model.errors import Refused, Unreachable
 from chaosext.model.holder import me
-from chaosext.run import reach
+from chaosext.run import entering, reach
 from chaosext.run.cutting import leftovers
 from chaosext.run.cutting.leftovers import sweep_sentinels, with_sentinels
 from chaosext.run.cutting.status import Overview, Runner, Surveyed
-from chaosext.run.cutting.sweep import Wanted, Why, sweep
+from chaosext.run.cutting.sweep import Kind, Wanted, Why, sweep
 from chaosext.run.watch import placing
 from chaosext.safety.audit import audit_log
 from chaosext.safety.intent import intent_log, placed
@@ -57,7 +59,7 @@ class World:
 
     def look_at_lease(self, context: str) -> LockFacts | None:
         found: Any = self.there[context]
-        return found.lock  # type: ignore[no-any-return]
+        return found.lock if found else None
 
     def remove(self, context: str, run: str, *, within_s: float) -> bool:
         self.removed.append((context, run))
@@ -130,6 +132,34 @@ def test_one_is_asked_where_the_intent_log_says_so_or_the_caller(world: World) -
     seen = with_sentinels(overview(), [PROD])
     assert world.asked == [BED, PROD]
     assert [(each.context, each.sentinels.run) for each in seen.sentinels] == [(BED, "a")]
+
+
+def test_pods_of_a_run_that_no_log_here_knows_are_found_where_one_enters_itself(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pod = {
+        "metadata": {
+            "name": "node-a",
+            "namespace": "chaosext",
+            "labels": {RUN: "a"},
+            "annotations": {HOLDER: str(ELSEWHERE)},
+        },
+        "spec": {"nodeName": "cp"},
+    }
+    there = {"chaosext": (pod,)}
+    monkeypatch.setattr(leftovers, "list_pods", lambda _, namespace: there.get(namespace, ()))
+    removed: list[tuple[str, str]] = []
+
+    def remove(_: object, namespace: str, run: str, **__: Any) -> bool:
+        removed.append((namespace, run))
+        return True
+
+    monkeypatch.setattr(entering, "remove", remove)
+    world.there = {PROD: None}
+    assert swept(overview(), PROD).removed == ()
+    (found,) = swept(overview(entered="chaosext"), PROD).removed
+    assert (found.kind, found.why) == (Kind.PODS, Why.ORPHANED)
+    assert removed == [("chaosext", "a")]
 
 
 def test_a_cluster_that_is_not_pinned_any_more_is_left_in_peace(world: World) -> None:
