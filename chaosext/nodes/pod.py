@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from chaosext.cluster import nodepod
@@ -56,6 +56,17 @@ class PodShell:
             running = self._enter(script, timeout_s)
         with running:
             yield PodStream(self, running)
+
+    def is_reached(self, *, timeout_s: float) -> bool | None:
+        """Whether an API server gets through to this node's kubelet, cut off or not; None where that can't be said."""
+        way = replace(self.way, only=None)
+        try:
+            PodShell(self.node, way)._begun("", timeout_s).close()
+        except NoContainer:
+            return None
+        except Unreachable:
+            return False if _answers(way, timeout_s) else None
+        return True
 
     def _enter(self, script: str, timeout_s: float | None) -> Exec:
         if self.way.closed:
@@ -154,6 +165,15 @@ def _next(node: str, way: Way) -> NodePod:
     """Another Pod in the place of one that is over."""
     _turns[way.context, way.run, node] = pod_on(node, way).turn + 1
     return pod_on(node, way)
+
+
+def _answers(way: Way, timeout_s: float) -> bool:
+    """Whether the API server itself answers."""
+    try:
+        cluster_of(way).ask("GET", "/version", timeout_s=timeout_s)
+    except Unreachable:
+        return False
+    return True
 
 
 _clusters: dict[str, Cluster] = {}

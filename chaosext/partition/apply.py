@@ -62,6 +62,10 @@ TAKE_BACK_S = 2.0
 ARMING_S = TIMEOUT_S + STRAGGLER_S
 """By then, counted from the call of `arm`, no rule of it can come into force any more."""
 
+DELAY_S = 15.0
+"""The delay of a cut whose nodes nobody reaches meanwhile: by then each of them has answered, or what was sent to the
+others was taken back (`TIMEOUT_S`, then `STRAGGLER_S` and `TAKE_BACK_S`)."""
+
 PARTING_S = 1.0
 """How long an interrupted arming waits for the nodes' last word: 0.2 s is usual, and then nothing is in doubt."""
 

@@ -6,6 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from ipaddress import (
     IPv4Network,
     IPv6Network,
@@ -23,6 +24,14 @@ Family = Literal["ipv4", "ipv6"]
 Network = IPv4Network | IPv6Network
 
 FAMILIES: tuple[Family, ...] = ("ipv4", "ipv6")
+
+
+class Side(StrEnum):
+    """Whose nodes carry the rules: the control plane's, or those that lose it."""
+
+    CONTROL_PLANE = "control-plane"
+    NODES = "nodes"
+
 
 SHORTEST_TTL_S = 1.0
 """nft's JSON speaks of timeouts in whole seconds (nft 1.0.6), so a shorter one could not be read back."""

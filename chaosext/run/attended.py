@@ -121,7 +121,7 @@ def attend(experiment: Experiment) -> Attended:
     resolved = resolve(experiment)
     ttl_s = max((wish.ttl_s for _, wish in resolved.wishes()), default=None)
     cluster, trail = connect(resolved.settings), current().trail
-    briefing = brief(cluster, ttl_s)
+    briefing = brief(cluster, resolved.settings, ttl_s)
     trail.context, trail.cluster_uid = cluster.context, cluster.namespace_uid("kube-system")
     trail.begin(experiment)
     watching = Watching(surroundings(resolved.settings), current().recorder, current().directory.path)

@@ -9,7 +9,9 @@ from chaosext.cluster.timings import Timings, timings_from
 from chaosext.model.malformed import understood
 from chaosext.model.result import Briefing
 from chaosext.rehearsal.disruption import outlook
+from chaosext.run.cutting.nodeside import chosen
 from chaosext.run.cutting.rollback import peered_names
+from chaosext.run.cutting.sealed import meaning
 from chaosext.steady.placement import KUBE_DNS_SELECTOR
 
 if TYPE_CHECKING:
@@ -17,23 +19,25 @@ if TYPE_CHECKING:
 
     from chaosext.cluster.client import Cluster
     from chaosext.cluster.objects import Node
+    from chaosext.run.reading.settings import Settings
 
 CONTROL_PLANE_PODS = "component in (kube-controller-manager,kube-apiserver)"
 
 
-def brief(cluster: Cluster, ttl_s: float | None) -> Briefing:
-    """Ask the API server what bears on a cut of every node without a control-plane role, for `ttl_s`."""
+def brief(cluster: Cluster, settings: Settings, ttl_s: float | None) -> Briefing:
+    """Ask the API server what bears on a cut for `ttl_s` (None: there is none) of the nodes that are to lose it."""
     nodes = cluster.nodes()
     pods = cluster.pods("kube-system", KUBE_DNS_SELECTOR)
     dns_nodes = sorted({pod.node for pod in pods if pod.node and not pod.terminating})
     with understood(f"the API server of context {cluster.context}"):
         static = cluster.items("pods", namespace="kube-system", labelSelector=CONTROL_PLANE_PODS)
         timings = timings_from(static)
-    lost = {node.name for node in nodes if not node.is_control_plane}
+    lost = chosen(nodes, settings.cut_nodes)
+    lasting = meaning(lost, ttl_s) if settings.is_sealed and ttl_s is not None else ()
     return Briefing(
         context=cluster.context,
         timings=timings.to_json(),
-        outlook=tuple(chain(outlook(nodes, lost, dns_nodes).lines, _ttl_lines(timings, ttl_s))),
+        outlook=tuple(chain(outlook(nodes, lost, dns_nodes).lines, _ttl_lines(timings, ttl_s), lasting)),
         unpeered_nodes=unpeered(nodes, peered_names(cluster)),
         kube_dns_nodes=tuple(dns_nodes),
     )

@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 class RunContext:
     """One run. `cuts` are those that it meant to arm; by `let_go` the kernel has let go of all of them.
 
-    `in_force`: a cut was read back on its nodes, and not yet healed. `way` leads into their nodes;
+    `in_force`: a cut was read back on its nodes, and not yet healed. `way` leads into their nodes, `nodes` are all of
+    the cluster's;
     `renewing` keeps a cut with a dead man's switch in force. `before` is what the paths were like before the cut;
     `foreign_before` and `foreign_after` are all rules of the cut nodes, then and after the last heal (None: not to
     be had). `prepared` is a cut made ready: for which wish, and when (monotonic seconds). `lock` is the run's hold
@@ -64,6 +65,7 @@ class RunContext:
     let_go: Moment | None = None
     in_force: bool = False
     way: Way = BY_DOCKER
+    nodes: frozenset[str] = frozenset()
     renewing: Renewing | None = None
     lock: ClusterLock | None = None
     trail: Trail = field(init=False)
@@ -84,8 +86,16 @@ class RunContext:
     @property
     def reachable(self) -> frozenset[str] | None:
         """The nodes whose kubelets an API server still reaches; None: all of them."""
-        cut = self.in_force and not clock.is_over(self.let_go)
-        return frozenset(nodes_of(self.cuts)) if cut else None
+        if not self.in_force or clock.is_over(self.let_go):
+            return None
+        carriers = frozenset(nodes_of(self.cuts))
+        return self.nodes - carriers if self.sealed_until else carriers
+
+    @property
+    def sealed_until(self) -> Moment | None:
+        """When the nodes of a cut in force can be entered again, which it keeps everybody from; None: it does not."""
+        sealed = self.in_force and any(cut.delay_s for cut in self.cuts)
+        return self.let_go if sealed and not clock.is_over(self.let_go) else None
 
     def shut(self, names: Iterable[str]) -> Shut | None:
         """Which of the nodes `names` the cut keeps us from entering; None where it keeps us from none."""

@@ -60,7 +60,8 @@ def dry_run(resolved: Resolved) -> DryRun:
         require_rollback(resolved)
         watched(resolved)  # those that are none are refused; none is asked
         cuts = [_feasible(resolved.settings, wish, run) for wish in wishes]
-        briefing = brief(connect(resolved.settings), max((wish.ttl_s for wish in wishes), default=None))
+        ttl_s = max((wish.ttl_s for wish in wishes), default=None)
+        briefing = brief(connect(resolved.settings), resolved.settings, ttl_s)
         held = who_holds(resolved.settings, cuts) if cuts else ()
         held += tuple(refused_without_approval(connect(resolved.settings), intended(resolved)))
     return DryRun(

@@ -59,7 +59,7 @@ def ready(resolved: Resolved, run: RunContext) -> Briefing:
     for place, wish in resolved.wishes():
         with refused_at(place):
             cuts.append(prepare(resolved.settings, wish, run).cut)
-    briefing = brief(cluster, max((cut.ttl_s for cut in cuts), default=None))
+    briefing = brief(cluster, resolved.settings, max((cut.ttl_s for cut in cuts), default=None))
     run.trail.context, run.trail.cluster_uid = cluster.context, cluster.namespace_uid("kube-system")
     run.intended = intended(resolved)
     run.trail.approval_sha256 = approval_sha256(require_approved(cluster, run.intended))

@@ -108,7 +108,7 @@ class Limits:
                 "max_node_share",
                 f"{share:.0%}",
                 f"nodes: rules on {count} of {asked.total_nodes} nodes are too many",
-                "cut on the side with fewer nodes, such as the control plane's",
+                "cut on the side with fewer nodes, such as the control plane's, or fewer of them",
             )
 
     def _check_nodes(self, asked: Footprint) -> None:
@@ -130,7 +130,7 @@ class Limits:
                 )
 
     def _check_hours(self, asked: Footprint) -> None:
-        until = asked.at + timedelta(seconds=asked.cut.ttl_s)
+        until = asked.at + timedelta(seconds=asked.cut.delay_s + asked.cut.ttl_s)
         if self.allowed_hours and not fits(self.allowed_hours, asked.at, until):
             raise self._refused(
                 "allowed_hours",

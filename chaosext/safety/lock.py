@@ -37,13 +37,21 @@ RELEASE_S = 2.0
 class ClusterLock:
     """The lock of one run, kept by a thread of its own from `hold` to `release`.
 
-    `tell` is given a line, once, when the lock turns out to be another's (or nobody's) any more.
+    `tell` is given a line, once, when the lock turns out to be another's (or nobody's) any more. The nodes' own locks
+    outlast `sealed_s` seconds in which nobody can renew them.
     """
 
     def __init__(
-        self, claim: Claim, cluster: Cluster, shells: Mapping[str, NodeShell], *, tell: Callable[[str], None]
+        self,
+        claim: Claim,
+        cluster: Cluster,
+        shells: Mapping[str, NodeShell],
+        *,
+        tell: Callable[[str], None],
+        sealed_s: float = 0.0,
     ) -> None:
         self._claim, self._cluster, self._shells, self._tell = claim, cluster, shells, tell
+        self._on_nodes_s = LOCK_S + sealed_s
         self._over = threading.Event()
         self._keeper: threading.Thread | None = None
         self._renewed_s = 0.0
@@ -76,7 +84,7 @@ class ClusterLock:
         try:
             take_lease(self._cluster, self._claim)
             crash_point("lease-taken")
-            lock_nodes(self._claim, self._shells)
+            lock_nodes(self._claim, self._shells, ttl_s=self._on_nodes_s)
         except BaseException:
             self.release()
             raise
@@ -110,4 +118,4 @@ class ClusterLock:
         self._lost = lost
 
     def _renew_nodes(self) -> dict[str, str]:
-        return renew_lock(self._claim, self._shells, timeout_s=ASK_S)
+        return renew_lock(self._claim, self._shells, ttl_s=self._on_nodes_s, timeout_s=ASK_S)

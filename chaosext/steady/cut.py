@@ -5,6 +5,7 @@ A connect that fails proves a cut only when the same connect worked before it; s
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
@@ -27,6 +28,11 @@ API_SERVER_PORT = 6443
 KUBELET_PORT = 10250
 """Where kubelets serve logs, exec and metrics (kubelet's --port)."""
 
+THROUGH_S = 5.0
+"""What an exec has to get through: 0.3 s is usual, and a kubelet that is cut off never answers."""
+
+AT_ONCE = 16
+
 BLOCKED = (Reach.TIMED_OUT, Reach.NO_ROUTE)
 """What a cut path looks like. No route as well: with its peers' packets dropped, IPv6 neighbour discovery
 fails, and
@@ -41,7 +47,8 @@ class Path:
     """A way that a packet may take: from a node to an address and port of the other side's node `towards`.
 
     `towards` is "" where a kubelet connects to no node's own address, but to a load balancer, a virtual address or a
-    proxy on its own node: something that may well accept while nobody is behind it.
+    proxy on its own node: something that may well accept while nobody is behind it. `source` is "" for an API server
+    that is no node of the cluster: then the way is that of an exec, to the kubelet of `towards`.
     """
 
     source: str
@@ -100,6 +107,20 @@ def paths_between(
     return (*to_masters, *to_workers, *elsewhere)
 
 
+def paths_of_api_servers(nodes: Iterable[Node], *, kubelet_port: int = KUBELET_PORT) -> tuple[Path, ...]:
+    """An API server that is no node, to the kubelet of each of `nodes`, at the address that Kubernetes uses first."""
+    return tuple(
+        Path(source="", towards=node.name, target=Target(node.internal_ips[0], kubelet_port))
+        for node in nodes
+        if node.internal_ips
+    )
+
+
+def entered(paths: Iterable[Path]) -> set[str]:
+    """The nodes from which `paths` are measured: where an API server begins one, the node at its end."""
+    return {path.source or path.towards for path in paths}
+
+
 def _paths(source: Node, others: Iterable[Node], port: int) -> Iterable[Path]:
     for other in others:
         for ip in other.internal_ips:
@@ -118,11 +139,28 @@ def gather(
 
     No path from a node that is `shut` is tried.
     """
-    tried = [path for path in paths if path.source not in shut.nodes]
+    tried = [path for path in paths if path.source and path.source not in shut.nodes]
+    through = _reached([path for path in paths if not path.source], shells)
     direct = _measure([path for path in tried if path.towards], shells, timeout_s, request=False)
     elsewhere = _measure([path for path in tried if not path.towards], shells, timeout_s, request=True)
-    connects = {**direct, **elsewhere}
+    connects = {**direct, **elsewhere, **through}
     return CutEvidence(paths=tuple(paths), connects=connects, blind=tuple(blind), shut=shut)
+
+
+def _reached(paths: Sequence[Path], shells: Mapping[str, NodeShell]) -> dict[Path, Connect]:
+    """From an API server that is no node: who is entered through it is reached by it."""
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+        return dict(
+            zip(paths, pool.map(lambda path: _through(path, shells[path.towards]), paths), strict=True)
+        )
+
+
+def _through(path: Path, shell: NodeShell) -> Connect:
+    from chaosext.nodes.pod import PodShell
+
+    is_reached = shell.is_reached(timeout_s=THROUGH_S) if isinstance(shell, PodShell) else None
+    reach = {True: Reach.OPEN, False: Reach.TIMED_OUT, None: Reach.UNKNOWN}[is_reached]
+    return Connect(node=path.source, target=path.target, reach=reach, detail="by exec, through an API server")
 
 
 def _measure(
@@ -238,19 +276,23 @@ def _is_back(before: Connect | None, after: Connect | None) -> tuple[Status, str
 
 def _evidence(path: Path, status: Status, detail: str) -> Evidence:
     towards = f"Node/{path.towards}" if path.towards else "its kubelet's API server"
-    subject = f"Node/{path.source} → {path.target} ({towards}, {family(path.target.host)})"
+    subject = f"{_begins(path)} → {path.target} ({towards}, {family(path.target.host)})"
     return Evidence(subject=subject, status=status, detail=detail)
 
 
+def _begins(path: Path) -> str:
+    return f"Node/{path.source}" if path.source else "an API server"
+
+
 def _left_open(path: Path) -> str:
-    said = f"{family(path.target.host)} left open: Node/{path.source} → {path.target} answers"
+    said = f"{family(path.target.host)} left open: {_begins(path)} → {path.target} answers"
     if path.towards:
         return said
     return f"{said}, and its kubelet connects there (name a load balancer's address in `peers`, beside all others)"
 
 
 def _still_blocked(path: Path) -> str:
-    return f"not back: Node/{path.source} → {path.target}"
+    return f"not back: {_begins(path)} → {path.target}"
 
 
 def _unseen(node: str) -> Evidence:

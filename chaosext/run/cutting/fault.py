@@ -15,8 +15,9 @@ from chaosext.model.errors import Inconclusive, Refused
 from chaosext.model.finding import Finding, Status
 from chaosext.nodes.transport import shells
 from chaosext.partition.apply import ARMING_S, ArmReport, arm, listings
+from chaosext.partition.cut import Side
 from chaosext.run.approving import approval_sha256, require_approved
-from chaosext.run.cutting import baseline
+from chaosext.run.cutting import baseline, sealed
 from chaosext.run.cutting.bounds import require_within_limits
 from chaosext.run.cutting.heal import heal_run
 from chaosext.run.cutting.locking import lock_cluster
@@ -60,8 +61,10 @@ def plan(settings: Settings, wish: Wish, *, run: str, owner: str) -> Planned:
     Touches nothing. Raises `Refused` naming the limit or field.
     """
     cluster = connect_to_act(settings)
-    ground = survey(cluster, way_into(settings))
+    ground = survey(cluster, way_into(settings), settings)
     cut = plan_cut(wish, ground, run=run, owner=owner)
+    if ground.side is Side.NODES:
+        sealed.require_elsewhere(cut, ground.nodes, cluster)
     require_within_limits(settings, cut, cluster, ground.nodes)
     return Planned(cut=cut, nodes=ground.nodes, paths=ground.paths, blind=ground.blind)
 
@@ -69,9 +72,9 @@ def plan(settings: Settings, wish: Wish, *, run: str, owner: str) -> Planned:
 def prepare(settings: Settings, wish: Wish, context: RunContext) -> Planned:
     """As `plan`, for this run; and what the paths are like before the cut."""
     planned = plan(settings, wish, run=context.id, owner=context.owner)
-    sources = {path.source for path in planned.paths}
-    context.way = way_into(settings)
-    context.before = cut_check.gather(planned.paths, shells(sources, context.way), blind=planned.blind)
+    context.way, context.nodes = way_into(settings), frozenset(node.name for node in planned.nodes)
+    entered = shells(cut_check.entered(planned.paths), context.way)
+    context.before = cut_check.gather(planned.paths, entered, blind=planned.blind)
     nodes = shells((node.node for node in planned.cut.nodes), context.way)
     context.foreign_before = listings(nodes) | context.foreign_before
     context.prepared = (wish, planned, time.monotonic())
@@ -125,13 +128,15 @@ def _armed(cut: Cut, context: RunContext) -> ArmReport:
     """The cut in force; from before its first rule on, the run knows that it has something to heal."""
     context.cuts.append(cut)
     before = context.let_go
-    context.let_go = _later(before, clock.now().later(ARMING_S + cut.ttl_s))
+    context.let_go = _later(before, clock.now().later(ARMING_S + cut.delay_s + cut.ttl_s))
     on = shells((node.node for node in cut.nodes), context.way)
     report = arm(cut, on)
-    context.in_force = True
     crash_point("armed")
     until = report.let_go.later(cut.ttl_s - cut.step_s)
     context.let_go = _later(before, until)
+    if cut.delay_s:
+        sealed.await_begin(context, report.all_cut_at)
+    context.in_force = True
     if cut.step_s < cut.ttl_s:
         renewed = partial(context.trail.note, Event.RENEWED, **_touched(cut))
         context.renewing = Renewing(cut, on, until=until, renewed=renewed)
@@ -156,9 +161,10 @@ def _proven(context: RunContext) -> Finding:
     if finding.status is Status.HEALTHY:
         crash_point("proven")
         return finding
+    how = "nobody could heal it before its TTL was over" if context.sealed_until else "it was healed at once"
     heal_run(context)
     raise Inconclusive(
-        f"the cut can't be proven, so it was healed at once: {finding.summary}",
+        f"the cut can't be proven, so {how}: {finding.summary}",
         "see the evidence of cut_effective",
     )
 
@@ -179,7 +185,8 @@ def _write_intent(cut: Cut, cluster: Cluster, way: Way) -> None:
         "context": cluster.context,
         "owner": cut.owner,
         "nodes": [node.node for node in cut.nodes],
-        "ttl_s": cut.ttl_s,
+        "ttl_s": cut.delay_s + cut.ttl_s,
+        "sealed": bool(cut.delay_s),
         "transport": way.transport,
         **({"namespace": way.namespace, "image": way.image} if way.asks_the_api_server else {}),
     }

@@ -12,6 +12,7 @@ from chaosext.nodes.transport import shells
 from chaosext.partition.apply import TIMEOUT_S, heal, how_to_remove
 from chaosext.partition.cut import nodes_of
 from chaosext.run.cutting.noting import note_heal
+from chaosext.run.cutting.sealed import await_end, unhealable
 from chaosext.run.trail import table_on
 from chaosext.safety.audit import NOTE_S, Event
 from chaosext.safety.intent import GONE, intent_log
@@ -32,8 +33,9 @@ def heal_run(context: RunContext, timeout_s: float = TIMEOUT_S) -> HealReport:
     """Take away what this run has armed; a run that armed nothing has nothing to heal. Asks no API server.
 
     Raises `Unsafe` when something can't be seen gone; `Inconclusive` when the kernel has let go of it meanwhile, or
-    when the cut was gone before.
+    when the cut was gone before. One that nobody can heal is waited for: it ends by itself.
     """
+    await_end(context)
     was_in_force = context.in_force
     report = _undo(context, timeout_s)
     report.require_seen()
@@ -43,7 +45,9 @@ def heal_run(context: RunContext, timeout_s: float = TIMEOUT_S) -> HealReport:
 
 
 def _undo(context: RunContext, timeout_s: float) -> HealReport:
-    """As `heal_run`, but content where the kernel has let go, seen or not."""
+    """As `heal_run`, but content where the kernel has let go, seen or not; it waits for nothing."""
+    if until := context.sealed_until:
+        raise unhealable(context, until)
     context.in_force = False
     if context.renewing:
         context.renewing.stop()

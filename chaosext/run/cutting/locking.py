@@ -36,7 +36,7 @@ def lock_cluster(settings: Settings, context: RunContext, cuts: Sequence[Cut]) -
         on = _shells(settings, cuts)
         for cut in cuts:
             require_free(cut, on)
-        context.lock = _lock(settings, context, on)
+        context.lock = _lock(settings, context, on, max(cut.delay_s and cut.armed_for_s for cut in cuts))
     context.lock.hold()
 
 
@@ -61,13 +61,16 @@ def _held(locks: Mapping[str, LockFacts | None]) -> Iterator[str]:
             yield f"a run would be refused now: {lock.refusal(where).message}"
 
 
-def _lock(settings: Settings, context: RunContext, on: Mapping[str, NodeShell]) -> ClusterLock:
+def _lock(
+    settings: Settings, context: RunContext, on: Mapping[str, NodeShell], sealed_s: float
+) -> ClusterLock:
+    """`sealed_s`: for how long nobody can come to the nodes to renew their locks."""
     cluster = connect_to_act(settings)
 
     def tell(lost: str) -> None:
         context.recorder.say(Kind.LOCK_LOST, f"Cluster/{cluster.context}", lost)
 
-    return ClusterLock(Claim(run=context.id, owner=context.owner), cluster, on, tell=tell)
+    return ClusterLock(Claim(run=context.id, owner=context.owner), cluster, on, tell=tell, sealed_s=sealed_s)
 
 
 def _shells(settings: Settings, cuts: Sequence[Cut]) -> Mapping[str, NodeShell]:

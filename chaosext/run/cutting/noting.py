@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 def note_cut(context: RunContext, report: ArmReport) -> None:
     """The timeline counts from the moment when the first node was cut."""
-    armed_s = _monotonic_s(report.armed_at)
+    armed_s = _monotonic_s(report.cut_at)
     context.recorder.set_zero(armed_s)
     names = _objects({node.node for node in report.nodes})
     peers = ", ".join(str(peer) for peer in report.cut.peers)
-    note = Note(kind=Kind.CUT, object=names, detail=f"drops {peers} for {report.cut.ttl_s:g} s at the most")
+    lasts = "; nobody can end it earlier" if report.cut.delay_s else " at the most"
+    note = Note(kind=Kind.CUT, object=names, detail=f"drops {peers} for {report.cut.ttl_s:g} s{lasts}")
     context.recorder.note(note, "chaosext", at_s=armed_s)
 
 

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 from chaosext.cluster.calico import pod_blocks
 from chaosext.cluster.client import Cluster, NotFound
+from chaosext.cluster.kubeconfig import addresses_of
 from chaosext.model.errors import Refused
 from chaosext.nodes.network import NodeNetwork, read_networks
 from chaosext.nodes.transport import shells
-from chaosext.partition.cut import FAMILIES, Cut, Family, Network, NodeCut, peers_of
-from chaosext.steady.cut import Path, paths_between
+from chaosext.partition.apply import DELAY_S
+from chaosext.partition.cut import FAMILIES, Cut, Family, Network, NodeCut, Side, peers_of
+from chaosext.run.cutting import nodeside
+from chaosext.steady.cut import Path, paths_between, paths_of_api_servers
 from chaosext.steady.tcp import Target
 
 if TYPE_CHECKING:
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
     from chaosext.cluster.objects import Node
     from chaosext.nodes.transport import Way
+    from chaosext.run.reading.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,27 +59,55 @@ class Ground:
     """What a plan is made on. `nodes` carry the addresses of both families, as their kernels tell them.
 
     `pools`: the Pods' prefixes; `spared`: those of the control-plane nodes' own Pods, where there are several of them.
+    `workers`: the nodes that are to lose the control plane. `side`: who carries the rules; on the nodes' side it
+    matters where API servers are that are no nodes: `published` by the cluster, or `named` by the user. `is_sealed`:
+    the nodes that carry rules can't be entered meanwhile.
     """
 
     nodes: tuple[Node, ...]
     networks: Mapping[str, NodeNetwork]
     pools: tuple[str, ...]
+    workers: tuple[str, ...]
     spared: tuple[str, ...] = ()
+    side: Side = Side.CONTROL_PLANE
+    published: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
+    is_sealed: bool = False
 
     @property
     def paths(self) -> tuple[Path, ...]:
         """Every path between control plane and nodes, those that the kubelets really take among them."""
-        kubelets = {
-            name: [Target(*server) for server in network.api_servers]
-            for name, network in self.networks.items()
-        }
-        return paths_between(self.nodes, kubelets, self._held)
+        kubelets = {name: [Target(*server) for server in self.servers_of(name)] for name in self.workers}
+        lost = tuple(node for node in self.nodes if node.name in self.workers)
+        direct = paths_between((*self.control_plane, *lost), kubelets, self._held)
+        outside = self.is_sealed and not self.control_plane
+        return (*direct, *paths_of_api_servers(lost)) if outside else direct
+
+    @property
+    def control_plane(self) -> tuple[Node, ...]:
+        return tuple(node for node in self.nodes if node.is_control_plane)
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """Addresses (and prefixes) of API servers: of the nodes that are such, published, or named."""
+        own = (address for node in self.control_plane for address in node.internal_ips)
+        return (*own, *self.published, *self.named)
+
+    def servers_of(self, worker: str) -> tuple[tuple[str, int], ...]:
+        """Where its kubelet finds an API server."""
+        found = self.networks[worker].api_servers
+        return nodeside.believed(found, self.known) if self.side is Side.NODES else found
 
     @property
     def _held(self) -> Mapping[str, str]:
         """Every address of a control-plane node, wherever it has it (a virtual one, too) -> the node."""
-        masters = [node.name for node in self.nodes if node.is_control_plane]
-        return {address: name for name in masters for address in self.networks[name].own}
+        return {address: node.name for node in self.control_plane for address in self.networks[node.name].own}
+
+    @property
+    def used(self) -> frozenset[str]:
+        """Where workers' kubelets find an API server, but for proxies on the node itself."""
+        hosts = (host for name in self.workers for host, _ in self.servers_of(name))
+        return frozenset(host for host in hosts if not ip_address(host).is_loopback)
 
     @property
     def balancers(self) -> tuple[str, ...]:
@@ -86,49 +118,52 @@ class Ground:
         own = {
             address for network in self.networks.values() for address in (*network.addresses, *network.own)
         }
-        used = {host for name in self.workers for host, _ in self.networks[name].api_servers}
-        return tuple(sorted(host for host in used - own if not ip_address(host).is_loopback))
-
-    @property
-    def workers(self) -> tuple[str, ...]:
-        return tuple(node.name for node in self.nodes if not node.is_control_plane)
+        return tuple(sorted(self.used - own))
 
     @property
     def blind(self) -> tuple[str, ...]:
         """The workers of which it is not known where their kubelet connects."""
-        return tuple(name for name in self.workers if not self.networks[name].api_servers)
+        return tuple(name for name in self.workers if not (self.named or self.servers_of(name)))
 
 
 def plan_cut(wish: Wish, ground: Ground, *, run: str, owner: str) -> Cut:
-    """The cut that severs the control-plane nodes from the others. Pure. Raises `Refused` naming the field."""
-    control_plane = [node for node in ground.nodes if node.is_control_plane]
-    others = [node for node in ground.nodes if not node.is_control_plane]
-    if not control_plane or not others:
-        missing = "control-plane node" if not control_plane else "node without a control-plane role"
-        raise Refused(
-            f"nodes: the cluster shows no {missing}",
-            "chaosext cuts between the two kinds; see `kubectl get nodes`",
-        )
-    found = (*(address for node in others for address in node.internal_ips), *ground.balancers)
-    peers = wish.peers or found
+    """The cut that severs the control plane from the other nodes. Pure. Raises `Refused` naming the field."""
+    on_nodes = ground.side is Side.NODES
+    (nodeside.require_plannable if on_nodes else _require_two_sides)(wish, ground)
+    carriers = ground.workers if on_nodes else tuple(node.name for node in ground.control_plane)
+    peers = wish.peers or (nodeside.peers(ground) if on_nodes else _others(ground))
     return Cut(
         run=run,
         owner=owner,
         nodes=tuple(
-            NodeCut(node=node.name, uplinks=wish.uplinks or ground.networks[node.name].uplinks)
-            for node in control_plane
+            NodeCut(node=name, uplinks=wish.uplinks or ground.networks[name].uplinks) for name in carriers
         ),
-        peers=peers_of((peer for peer in peers if "/" not in peer), _prefixes(wish, peers, ground)),
+        peers=peers_of((peer for peer in peers if "/" not in peer), (peer for peer in peers if "/" in peer)),
         ttl_s=wish.ttl_s,
         families=cast("tuple[Family, ...]", wish.families),
         dead_man_s=wish.dead_man_s,
+        delay_s=DELAY_S if ground.is_sealed else 0.0,
     )
 
 
-def _prefixes(wish: Wish, peers: Sequence[str], ground: Ground) -> tuple[str, ...]:
-    """The prefixes among `peers`; the Pods' too, unless the user named the peers himself."""
-    named = tuple(peer for peer in peers if "/" in peer)
-    return named if wish.peers else (*named, *without(ground.pools, ground.spared))
+def _require_two_sides(wish: Wish, ground: Ground) -> None:
+    if not ground.workers:
+        raise Refused(
+            "nodes: the cluster shows no node without a control-plane role",
+            "chaosext cuts between the two kinds; see `kubectl get nodes`",
+        )
+    if not ground.control_plane:
+        raise Refused(
+            "nodes: the cluster shows no control-plane node",
+            "a control plane that is no node (a managed one) is cut off on the nodes' side: "
+            "configuration.chaosext_cut_side: nodes (docs/safety.md)",
+        )
+
+
+def _others(ground: Ground) -> tuple[str, ...]:
+    """What control-plane nodes are cut off from: the others, their Pods, and what leads these to API servers."""
+    others = (address for node in ground.nodes if not node.is_control_plane for address in node.internal_ips)
+    return (*others, *ground.balancers, *without(ground.pools, ground.spared))
 
 
 def without(pools: Iterable[str], spared: Iterable[str]) -> tuple[str, ...]:
@@ -147,26 +182,44 @@ def _cut_out(pool: Network, block: Network) -> tuple[Network, ...]:
     return tuple(pool.address_exclude(block))  # type: ignore[arg-type]
 
 
-def survey(cluster: Cluster, way: Way) -> Ground:
+def survey(cluster: Cluster, way: Way, settings: Settings) -> Ground:
     """Ask each node once for its addresses and its kubelet's API server, and the cluster for the Pods' prefixes."""
-    nodes = cluster.nodes()
+    nodes, on_nodes = cluster.nodes(), settings.cut_side is Side.NODES
+    _require_of_that_side(settings)
+    workers = nodeside.chosen(nodes, settings.cut_nodes)
     shells_of_nodes = shells((node.name for node in nodes), way)
-    ports = _api_ports(cluster) if way.asks_the_api_server else ()
+    servers = cluster.endpoint_slices("default", "kubernetes") if way.asks_the_api_server or on_nodes else ()
+    ports = sorted({port.port for server in servers for port in server.ports})
     networks = read_networks(shells_of_nodes, {node.name: node.internal_ips for node in nodes}, ports)
     seen = tuple(replace(node, internal_ips=networks[node.name].addresses) for node in nodes)
-    return Ground(nodes=seen, networks=networks, pools=pod_prefixes(cluster), spared=_spared(cluster, nodes))
+    managed = on_nodes and not any(node.is_control_plane for node in nodes)
+    return Ground(
+        nodes=seen,
+        networks=networks,
+        pools=pod_prefixes(cluster),
+        workers=workers,
+        spared=_spared(cluster, nodes),
+        side=settings.cut_side,
+        published=(*(server.ip for server in servers), *(addresses_of(cluster.server) if managed else ())),
+        named=settings.control_plane_addresses,
+        is_sealed=settings.is_sealed,
+    )
+
+
+def _require_of_that_side(settings: Settings) -> None:
+    """Raise `Refused` for a setting that the side in force makes nothing of."""
+    for key in ("cut_nodes", "control_plane_addresses"):
+        if getattr(settings, key) and settings.cut_side is not Side.NODES:
+            raise Refused(
+                f"configuration.chaosext_{key}: the cut is on the control plane's side",
+                "leave it out, or set chaosext_cut_side to nodes",
+            )
 
 
 def _spared(cluster: Cluster, nodes: Sequence[Node]) -> tuple[str, ...]:
     """Between control-plane nodes goes what API servers and etcd say to each other, and to Pods of their own."""
     control_plane = [node.name for node in nodes if node.is_control_plane]
     return pod_blocks(cluster, control_plane) if len(control_plane) > 1 else ()
-
-
-def _api_ports(cluster: Cluster) -> tuple[int, ...]:
-    """Where the API servers listen, as they themselves say in the EndpointSlices of default/kubernetes."""
-    servers = cluster.endpoint_slices("default", "kubernetes")
-    return tuple(sorted({port.port for server in servers for port in server.ports}))
 
 
 def pod_prefixes(cluster: Cluster) -> tuple[str, ...]:

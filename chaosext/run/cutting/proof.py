@@ -37,6 +37,6 @@ def healed_finding(context: RunContext) -> Finding | None:
 
 def _paths_now(before: cut_check.CutEvidence, context: RunContext) -> cut_check.CutEvidence:
     """The same paths, measured now, from the nodes themselves."""
-    sources = {path.source for path in before.paths}
-    shut = context.shut(sources) or cut_check.NOTHING_SHUT
-    return cut_check.gather(before.paths, shells(sources, context.way), shut=shut)
+    nodes = cut_check.entered(before.paths)
+    shut = context.shut(nodes) or cut_check.NOTHING_SHUT
+    return cut_check.gather(before.paths, shells(nodes, context.way), shut=shut)

@@ -20,6 +20,7 @@ from chaosext.partition.apply import STRAGGLER_S
 from chaosext.partition.cut import nodes_of
 from chaosext.run.cutting.heal import PARTING_S, left_behind
 from chaosext.run.cutting.locking import unlock_cluster
+from chaosext.run.cutting.sealed import await_end
 from chaosext.run.entering import leave
 from chaosext.run.failover.acting import left_at_entry
 from chaosext.run.judging.facts import facts_of
@@ -65,6 +66,8 @@ def finish(
     """
     left = left or Leaving()
     context.doing = "the end: heal, collect, judge, report", time.monotonic()
+    if not left.told:
+        await_end(context, hurried=left.hurried)
     remains = _last_heal(context, left) if context.cuts else None
     if at_entry := left_at_entry(context, left.within_s(END_S) if left.told else None):
         remains = (*(remains or ()), *at_entry)
@@ -125,13 +128,21 @@ def _as_seen_there(context: RunContext, cut: Answer | None) -> Answer | None:
     )
     if cut is None or zero_s is None or not heals or not context.sentinels or not context.before:
         return cut
-    entered = nodes_of(context.cuts) if context.way.asks_the_api_server else ()
-    shut = {path.source for path in context.before.paths} - set(entered) if entered else set()
+    shut = _shut(context, {path.source for path in context.before.paths})
     reached = context.sentinels.reached(shut, zero_s + EDGE_S, zero_s + heals[0] - EDGE_S)
     if cut.status is not Status.HEALTHY or not reached:
         return cut
     said = ", ".join(f"{node} ({count} times)" for node, count in sorted(reached.items()))
     return Answer(status=Status.UNKNOWN, reason=f"an API server was reached inside the cut from {said}")
+
+
+def _shut(context: RunContext, measured: set[str]) -> set[str]:
+    """Those of the `measured` nodes that could not be entered during the cut."""
+    if not context.way.asks_the_api_server:
+        return set()
+    carriers = set(nodes_of(context.cuts))
+    sealed = any(cut.delay_s for cut in context.cuts)
+    return measured & carriers if sealed else measured - carriers
 
 
 def _leave_nodes(left: Leaving) -> tuple[str, ...]:

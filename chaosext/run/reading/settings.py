@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from ipaddress import ip_network
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from chaosext.model.entry import Failover
 from chaosext.model.errors import Refused
 from chaosext.model.spelling import did_you_mean
 from chaosext.nodes.image import shell_image
 from chaosext.nodes.transport import DEFAULT, NAMESPACE, POD, TRANSPORTS, Way
-from chaosext.run.reading.limits import LimitKeys
+from chaosext.partition.cut import Side
+from chaosext.run.reading.limits import LimitKeys, Names
 from chaosext.run.reading.stops import StopCondition
 
 PREFIX = "chaosext_"
+
+
+def _addresses(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Addresses and prefixes; a refusal is pydantic's, which knows the key."""
+    for text in texts:
+        ip_network(text)
+    return texts
+
+
+Addresses = Annotated[Names, AfterValidator(_addresses)]
+
 AUTO = "auto"
 
 
@@ -32,6 +45,15 @@ class Settings(LimitKeys):
         NAMESPACE, min_length=1, description="Where the Pods of transport `pod` are made; it must be there"
     )
     node_image: str = Field("", description="Their image; empty: the one that `testbed up` brings")
+    cut_side: Side = Field(
+        Side.CONTROL_PLANE, description="Whose nodes carry the rules of a cut: `control-plane` or `nodes`"
+    )
+    cut_nodes: Names = Field(
+        (), description="On the side `nodes`: which; empty: every node without a control-plane role"
+    )
+    control_plane_addresses: Addresses = Field(
+        (), description="On the side `nodes`: addresses of API servers, beside those that can be known"
+    )
     leaf: str = Field(
         "",
         description="Container of the leaf router; empty: `<cluster>-leaf` on a kind context, none by transport `pod`",
@@ -81,6 +103,11 @@ class Settings(LimitKeys):
             namespace=self.namespace,
             image=self.node_image or shell_image(),
         )
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether a cut keeps everybody from the nodes that carry it: an API server leads there, or nobody."""
+        return self.cut_side is Side.NODES and self.transport == POD
 
     @property
     def leaf_container(self) -> str:

@@ -50,7 +50,7 @@ def _before(settings: Settings) -> CutEvidence:
     kept = baseline.load(cluster.namespace_uid("kube-system"))
     if kept is not None:
         return kept
-    ground = survey(cluster, way_into(settings))
+    ground = survey(cluster, way_into(settings), settings)
     return CutEvidence(paths=ground.paths, connects={}, blind=ground.blind)
 
 

@@ -21,6 +21,7 @@ from chaosext.partition.lock import lock_nodes, remove_lock
 from chaosext.partition.scripts import ARM, HEAL, INSPECT, LOCK
 from chaosext.run.briefing import brief
 from chaosext.run.cutting.plan import survey
+from chaosext.run.reading.settings import Settings
 from chaosext.steady import cut as cut_check
 from chaosext.steady import names
 from chaosext.steady.bgp import BIRD_SCRIPT, LEAF_SCRIPT
@@ -43,6 +44,7 @@ CUT = Cut(
     peers=peers_of(["10.0.0.1", "fd00::1"], ["10.244.0.0/16"]),
     ttl_s=30.0,
 )
+SETTINGS = Settings(context="c")
 CLAIM = Claim(
     run="r1",
     owner="a@b",
@@ -252,8 +254,8 @@ def _api(spoilt: dict[str, bytes]) -> None:
     api = Api(spoilt)
     run_checks(STEADY_STATE, _around({}, api))
     try:
-        survey(api, Way(transport="netns"))
-        brief(api, 30.0)
+        survey(api, Way(transport="netns"), SETTINGS)
+        brief(api, SETTINGS, 30.0)
     finally:
         assert not api.touched
 

@@ -195,7 +195,8 @@ def test_the_built_in_share_gives_way_to_the_operator_only(
 def test_each_refusal_says_what_to_do() -> None:
     shares = refusal(limits(max_node_share=0.5), asked(nodes=3, total_nodes=4))
     assert shares.fix == (
-        "cut on the side with fewer nodes, such as the control plane's, or change max_node_share there if you may"
+        "cut on the side with fewer nodes, such as the control plane's, or fewer of them, "
+        "or change max_node_share there if you may"
     )
     hours = refusal(limits(allowed_hours=(Hours.parse("Tue 09:00-10:00 UTC"),)), asked())
     assert hours.fix == ("come back then, or ask for a shorter cut, or change allowed_hours there if you may")

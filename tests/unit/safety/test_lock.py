@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chaosext.model.claim import Claim
+from chaosext.model.claim import LOCK_S, Claim
 from chaosext.model.errors import ChaosextError, Refused, Unreachable
 from chaosext.safety import lock as locks
 from chaosext.safety.lock import ClusterLock
@@ -168,8 +168,8 @@ def test_each_is_asked_of_the_right_one_and_bounded(stage: Stage) -> None:
     stage.lock.release()
     assert stage.given == {
         "take_lease": (CLUSTER, CLAIM),
-        "lock_nodes": (CLAIM, SHELLS),
-        "renew_lock": (CLAIM, SHELLS, ("timeout_s", locks.ASK_S)),
+        "lock_nodes": (CLAIM, SHELLS, ("ttl_s", LOCK_S)),
+        "renew_lock": (CLAIM, SHELLS, ("ttl_s", LOCK_S), ("timeout_s", locks.ASK_S)),
         "renew_lease": (CLUSTER, CLAIM, ("timeout_s", locks.ASK_S / 2)),
         "remove_lock": ("aaa", SHELLS, ("timeout_s", locks.RELEASE_S)),
         "release_lease": (CLUSTER, "aaa", ("timeout_s", locks.RELEASE_S / 2)),

@@ -12,7 +12,7 @@ from chaosext.cluster.daemonset import Sentinels
 from chaosext.model import clock
 from chaosext.model.claim import LockFacts
 from chaosext.model.holder import Holder, me
-from chaosext.partition.nft import RuleFacts, PeerFacts, TableFacts
+from chaosext.partition.nft import PeerFacts, RuleFacts, TableFacts
 from chaosext.partition.reports import NodeTables
 from chaosext.run.cutting.leftovers import FoundSentinels
 from chaosext.safety.intent import Outstanding

@@ -81,7 +81,7 @@ class Stage:
             raise self.arming
         return SimpleNamespace(
             cut=cut,
-            armed_at=self.armed_at,
+            cut_at=self.armed_at,
             nodes=cut.nodes,
             foreign_identical=True,
             let_go=self.armed_at.later(cut.ttl_s),

@@ -36,7 +36,9 @@ class Stage:
         self.free = True
         self.tell: Any = None
 
-    def lock(self, claim: Claim, _cluster: Any, shells: Mapping[str, Any], *, tell: Any) -> Any:
+    def lock(
+        self, claim: Claim, _cluster: Any, shells: Mapping[str, Any], *, tell: Any, sealed_s: float
+    ) -> Any:
         self.done.append(f"{claim.run == self.run.id} {claim.owner == self.run.owner} {', '.join(shells)}")
         self.tell = tell
         return SimpleNamespace(

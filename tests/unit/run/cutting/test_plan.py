@@ -36,7 +36,8 @@ def ground(*nodes: Node, pools: tuple[str, ...] = ("10.244.0.0/16",)) -> Ground:
         each.name: NodeNetwork(node=each.name, uplinks=("eth0",), addresses=each.internal_ips)
         for each in nodes
     }
-    return Ground(nodes=nodes, networks=networks, pools=pools)
+    workers = tuple(each.name for each in nodes if not each.is_control_plane)
+    return Ground(nodes=nodes, networks=networks, pools=pools, workers=workers)
 
 
 def planned(**wish: Any) -> tuple[set[str], list[tuple[str, tuple[str, ...]]]]:

@@ -16,7 +16,7 @@ from chaosext.model.finding import Finding, Status
 from chaosext.model.places import state_home
 from chaosext.nodes.transport import Way
 from chaosext.partition.apply import TIMEOUT_S
-from chaosext.partition.cut import Cut, NodeCut, peers_of
+from chaosext.partition.cut import Cut, NodeCut, Side, peers_of
 from chaosext.partition.reports import ArmReport, HealedNode, HealReport
 from chaosext.run import context as contexts
 from chaosext.run.cutting import baseline, fault, heal
@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 SETTINGS = Settings(context="kind-a", transport="netns")
 WISH = Wish(ttl_s=60.0)
 NODES = tuple(NodeCut(node=name, uplinks=("eth0",)) for name in ("cp1", "cp2"))
-PATHS = tuple(SimpleNamespace(source=name) for name in ("w1", "w2", "w1"))
-GROUND = SimpleNamespace(nodes=("all", "nodes"), paths=PATHS, blind=("w2",))
+ALL = tuple(SimpleNamespace(name=name) for name in ("cp1", "cp2", "w1", "w2"))
+PATHS = tuple(SimpleNamespace(source=name, towards="") for name in ("w1", "w2", "w1"))
+GROUND = SimpleNamespace(nodes=ALL, paths=PATHS, blind=("w2",), side=Side.CONTROL_PLANE)
 CLUSTER = SimpleNamespace(
     context="kind-a", namespace_uid=lambda name: f"uid of {name}", environment=lambda: ""
 )
@@ -124,7 +125,7 @@ def test_a_plan_is_made_of_the_ground_and_held_against_the_limits(steps: Steps) 
     assert planned == Planned(cut=cut, nodes=GROUND.nodes, paths=PATHS, blind=("w2",))  # type: ignore[arg-type]
     assert steps.calls == [
         ("connect_to_act", SETTINGS),
-        ("survey", CLUSTER, Way(transport="netns")),
+        ("survey", CLUSTER, Way(transport="netns"), SETTINGS),
         ("plan_cut", WISH, GROUND, ("run", "r1"), ("owner", "a@b")),
         ("require_within_limits", SETTINGS, cut, CLUSTER, GROUND.nodes),
     ]
