@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import suppress
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from chaosext.model.errors import Refused, Unreachable
 from chaosext.run.reading.limits import limits_in_force
@@ -24,8 +28,26 @@ def require_within_limits(settings: Settings, cut: Cut, cluster: Cluster, nodes:
     limits = limits_in_force(settings)
     asked = footprint(cut, nodes, _protected_pods(limits, cluster), datetime.now(UTC))
     check_peers(cut)
+    if settings.way.asks_the_api_server:
+        check_way(cut, cluster.server)
     for each in limits:
         each.check(asked)
+
+
+def check_way(cut: Cut, server: str) -> None:
+    """Raise `Refused` when `cut` drops the address by which we reach the API server: nothing else leads to the nodes.
+
+    A name that does not resolve, and a server on this very machine, say nothing of where they lead.
+    """
+    parts = urlsplit(server)
+    with suppress(OSError):
+        found = socket.getaddrinfo(parts.hostname, parts.port, proto=socket.IPPROTO_TCP)
+        for address in {ip_address(str(sockaddr[0])) for *_, sockaddr in found}:
+            if any(address in peer for peer in cut.peers):
+                raise Refused(
+                    f"peers: the cut drops {address}, by which the API server is reached, and with it the way to heal",
+                    "name the address of a control-plane node as the context's server, or run beside an API server",
+                )
 
 
 def require_deletable(settings: Settings, namespace: str) -> None:
