@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from chaosext.model.errors import Refused
 from chaosext.model.spelling import did_you_mean
+from chaosext.run.events import sealed_s
 from chaosext.run.patience import limit_s, longest_pause_s
 from chaosext.run.reading.experiment import activities, load_experiment
 from chaosext.run.reading.resolve import resolve
@@ -85,8 +86,9 @@ def _require_time(experiment: Experiment, settings: Settings) -> None:
 
 def longest_s(experiment: Experiment) -> float:
     """How long all that the experiment waits for on purpose can take, and `BEYOND_S`."""
-    configuration = resolve(experiment).configuration
-    return BEYOND_S + sum(_purpose_s(activity, configuration) for _, activity in activities(experiment))
+    resolved = resolve(experiment)
+    played = (activity for _, activity in activities(experiment))
+    return BEYOND_S + sealed_s(resolved) + sum(_purpose_s(each, resolved.configuration) for each in played)
 
 
 def _purpose_s(activity: Mapping[str, Any], configuration: Mapping[str, Any]) -> float:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from chaosext.gameday.rights import OWN, rules
 from chaosext.nodes.image import USER, runner_image
+from chaosext.run.cutting.sealed import NODE_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -186,6 +187,7 @@ def _environment(settings: Settings) -> list[Manifest]:
     from_pod = {
         "CHAOSEXT_JOB": controller.format("job-name"),
         "CHAOSEXT_JOB_UID": controller.format("controller-uid"),
+        NODE_VARIABLE: "spec.nodeName",
     }
     fixed = {"HOME": TMP, "USER": settings.name}
     return [

@@ -37,7 +37,8 @@ class Way:
     What follows the transport is for `pod` alone: the context of the API server that is asked, and the Pods in which
     one arrives, by their namespace, image, run and owner. `with_bird`: they are to see BIRD's socket. `start_s`: what a
     Pod may take to run. `only`: the nodes that can be entered now, the others being cut off; None: all of them.
-    `closed`: why none can be, "" where some can.
+    `closed`: why none can be, "" where some can. `on_nodes`: cuts are on the nodes' side, so one may have left
+    something on any of them.
     """
 
     transport: str = DEFAULT
@@ -50,6 +51,7 @@ class Way:
     start_s: float = 60.0
     only: frozenset[str] | None = None
     closed: str = ""
+    on_nodes: bool = False
 
     @property
     def asks_the_api_server(self) -> bool:

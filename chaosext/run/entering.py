@@ -24,12 +24,15 @@ from chaosext.run.watch.hindrances import Fixes, Hindrance, hindrance, refusal, 
 from chaosext.safety.intent import PLACING, PODS, REMOVED, intent_log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from chaosext.cluster.client import Cluster
     from chaosext.cluster.objects import JsonObject, Node
     from chaosext.nodes.transport import Way
     from chaosext.run.reading.settings import Settings
+
+    Wanted = Callable[[Sequence[Node]], Iterable[Node]]
+    """Which of a cluster's nodes are to be entered."""
 
 POLL_S = 0.3
 AT_ONCE = 16
@@ -88,12 +91,18 @@ def way_into(settings: Settings, *, strictly: bool = True) -> Way:
 def way_back(way: Way, named: Collection[str] = ()) -> tuple[Way, tuple[str, ...]]:
     """The way to what a run may have left on a cluster, open from now on; and the nodes it leads to.
 
-    Those are the control plane's, and those `named`. Raises as `way_into` does, and `Unreachable` for no answer.
+    Those are the control plane's, and those `named`; or all of them, where cuts are on the nodes' side, as they must be
+    where the control plane is no nodes. Raises as `way_into` does, and `Unreachable` for no answer.
     """
     given = {"chaosext_transport": way.transport, "chaosext_namespace": way.namespace or NAMESPACE}
     image = {"chaosext_node_image": way.image} if way.image else {}
     settings = settings_from({**given, **image}, {"KUBERNETES_CONTEXT": way.context})
-    opened = _open(settings, lambda node: node.is_control_plane or node.name in named)
+
+    def wanted(nodes: Sequence[Node]) -> Iterable[Node]:
+        masters = [] if way.on_nodes else [node for node in nodes if node.is_control_plane]
+        return [node for node in nodes if node in masters or node.name in named] if masters else _linux(nodes)
+
+    opened = _open(settings, wanted)
     return opened.way, tuple(sorted(opened.nodes | opened.hindered.keys()))
 
 
@@ -124,13 +133,13 @@ def remove(
         time.sleep(POLL_S)
 
 
-def _open(settings: Settings, wanted: Callable[[Node], bool] | None = None) -> Opened:
+def _open(settings: Settings, wanted: Wanted | None = None) -> Opened:
     """What is open by now, on the nodes that are `wanted` (None: on all of them, asked for once) as well."""
     with _opening:
         opened = _opened.get((settings.context, settings.namespace)) or _begun(settings)
         if not opened.on_all:
             try:
-                _enter(opened, wanted or _is_linux)
+                _enter(opened, wanted or _linux)
             except BaseException:
                 leave()
                 raise
@@ -138,8 +147,8 @@ def _open(settings: Settings, wanted: Callable[[Node], bool] | None = None) -> O
     return opened
 
 
-def _enter(opened: Opened, wanted: Callable[[Node], bool]) -> None:
-    nodes = [node for node in opened.cluster.nodes() if wanted(node) and node.name not in opened.nodes]
+def _enter(opened: Opened, wanted: Wanted) -> None:
+    nodes = [node for node in wanted(opened.cluster.nodes()) if node.name not in opened.nodes]
     opened.hindered |= _place(opened, nodes)
     opened.nodes |= {node.name for node in nodes} - opened.hindered.keys()
 
@@ -157,8 +166,8 @@ def _begun(settings: Settings) -> Opened:
     return _opened[way.context, way.namespace]
 
 
-def _is_linux(node: Node) -> bool:
-    return node.labels.get(LINUX[0], LINUX[1]) == LINUX[1]
+def _linux(nodes: Sequence[Node]) -> Iterable[Node]:
+    return [node for node in nodes if node.labels.get(LINUX[0], LINUX[1]) == LINUX[1]]
 
 
 def _place(opened: Opened, nodes: Collection[Node]) -> Mapping[str, Hindrance]:

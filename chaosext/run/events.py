@@ -11,6 +11,8 @@ from chaoslib import substitute
 from chaoslib.run import RunEventHandler
 
 from chaosext.run.cutting.heal import left_behind
+from chaosext.run.cutting.sealed import lasting_s
+from chaosext.run.judging.facts import HEAL, SEVER
 from chaosext.run.judging.redaction import redacted
 from chaosext.run.patience import limit_s, longest_pause_s
 from chaosext.run.reading.experiment import activities
@@ -71,8 +73,17 @@ def longest_s(resolved: Resolved) -> float:
 
 
 def _limit_s(resolved: Resolved, activity: Mapping[str, Any]) -> float:
-    arguments = _looked_up(resolved, (activity.get("provider") or {}).get("arguments"))
-    return limit_s(activity, arguments, resolved.settings.activity_timeout_s)
+    provider = activity.get("provider") or {}
+    own_s = limit_s(
+        activity, _looked_up(resolved, provider.get("arguments")), resolved.settings.activity_timeout_s
+    )
+    return own_s + (sealed_s(resolved) if provider.get("func") in (SEVER, HEAL) else 0.0)
+
+
+def sealed_s(resolved: Resolved) -> float:
+    """How long a cut may be waited for that nobody can heal; 0 where there is none."""
+    ttls = [wish.ttl_s for _, wish in resolved.wishes()] if resolved.settings.is_sealed else []
+    return lasting_s(max(ttls)) if ttls else 0.0
 
 
 def _pause_s(resolved: Resolved, activity: Mapping[str, Any]) -> float:

@@ -89,7 +89,7 @@ def rehearse_run(resolved: Resolved, directory: RunDirectory) -> tuple[Predictio
             return None, ""
         path = directory.path / SNAPSHOT
         _take(connect(resolved.settings), path)
-        prediction = _predict(path, course)
+        prediction = _predict(path, course, ",".join(resolved.settings.cut_nodes))
         directory.write_json(REHEARSAL, prediction.to_json())
     except Exception as error:  # whatever it is, the run goes on without
         said = f": {error}" if isinstance(error, ChaosextError) else ""
@@ -102,7 +102,7 @@ def course_of(resolved: Resolved) -> Course | None:
     ttls = [wish.ttl_s for _, wish in resolved.wishes()]
     if not ttls:
         return None
-    held = _while_cut(resolved)
+    held = () if resolved.settings.is_sealed else _while_cut(resolved)  # which nothing ends but its TTL
     moves_s = _argument(resolved, KUBE_DNS_MOVED, "timeout_s") if held else None
     rolls_back = any(True for _ in calls(resolved.experiment, RESCHEDULE))
     return Course(
@@ -180,10 +180,10 @@ def _bounded(taking: Taking) -> Iterator[str]:
         yield text
 
 
-def _predict(path: Path, course: Course) -> Prediction:
+def _predict(path: Path, course: Course, wanted: str = "") -> Prediction:
     """Where the experiment heals once kube-dns has moved, when that is has to be predicted first."""
     world = read_snapshot([path])
-    nodes, rehearsal = cut_nodes(world), Rehearsal(world)
+    nodes, rehearsal = cut_nodes(world, wanted), Rehearsal(world)
     if course.moves_s is None:
         return rehearsal.of(course.plan(world, nodes, course.lasts_s))
     waits_s = min(course.lasts_s, course.moves_s)

@@ -94,6 +94,11 @@ class Outstanding:
         return clock.is_over(self.let_go)
 
     @property
+    def is_sealed(self) -> bool:
+        """Whether its nodes can't be entered yet, whoever comes: only the kernel's timeout ends that."""
+        return self.intent.get("sealed") is True and not self.is_over
+
+    @property
     def is_running(self) -> bool:
         """Whether the process that meant to cut may live and the cut be in force: then it heals itself."""
         return not self.is_over and self.holder is not None and not self.holder.is_dead

@@ -49,6 +49,11 @@ def meaning(nodes: Collection[str], ttl_s: float) -> tuple[str, ...]:
     )
 
 
+def lasting_s(ttl_s: float) -> float:
+    """From arming until its nodes can be entered again, at the latest."""
+    return DELAY_S + ttl_s + SETTLE_S + BACK_S
+
+
 def unhealable(context: RunContext, until: Moment) -> Unsafe:
     """The error of whoever wants to heal it earlier."""
     nodes, left_s = nodes_of(context.cuts), max(0.0, -(until.age_s() or 0.0))

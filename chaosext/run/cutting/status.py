@@ -282,8 +282,18 @@ def _by_api_server(way: Way, named: Collection[str]) -> tuple[Way, tuple[str, ..
 
 
 def _shells_of(run: Outstanding) -> Mapping[str, NodeShell]:
-    way = _by_api_server(run.way, run.nodes)[0] if run.way.asks_the_api_server else run.way
-    return shells(run.nodes, way)
+    return shells(run.nodes, _way_of(run))
+
+
+def _way_of(run: Outstanding) -> Way:
+    if not run.way.asks_the_api_server:
+        return run.way
+    if run.is_sealed and run.let_go:
+        until = f"until {run.let_go.as_wall_clock():%H:%M:%S} UTC at the latest"
+        return replace(
+            run.way, closed=f"cut off {until}: no API server leads there, nobody can heal it earlier"
+        )
+    return _by_api_server(run.way, run.nodes)[0]
 
 
 def _of(cluster: str | None, runs: Iterable[Outstanding], nodes: Collection[str]) -> tuple[Outstanding, ...]:

@@ -102,6 +102,7 @@ class Settings(LimitKeys):
             context=self.context,
             namespace=self.namespace,
             image=self.node_image or shell_image(),
+            on_nodes=self.cut_side is Side.NODES,
         )
 
     @property
