@@ -237,10 +237,11 @@ def _plain(file: Path) -> object:
     """What a YAML or JSON file holds."""
     import yaml
 
+    from chaosext.model.documents import parse_yaml
     from chaosext.model.errors import Refused
 
     try:
-        return yaml.safe_load(file.read_bytes())
+        return parse_yaml(file.read_bytes())
     except OSError as error:
         raise Refused(f"--sweep {file}: {error.strerror}", "name a file of scenarios") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:

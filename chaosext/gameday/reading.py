@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from chaosext.model.documents import parse_yaml
 from chaosext.model.errors import Refused
 from chaosext.model.spelling import did_you_mean
 
@@ -30,10 +31,8 @@ def as_model(value: Any, model: type[Model], place: str, example: str) -> Model:
 
 
 def _mapping(path: Path, example: str) -> Any:
-    import yaml
-
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        value = parse_yaml(path.read_text(encoding="utf-8"))
     except Exception as error:  # PyYAML raises ValueError and KeyError as well as its own
         problem = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise Refused(f"{path} can't be read as YAML ({problem})", f"compare with {example}") from None

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
+from chaosext.model.documents import parse_yaml
 from chaosext.model.errors import Refused
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ def shipped_kind_config() -> Path:
 def parse_kind_config(text: str) -> KindConfig:
     """The parsed configuration. Raises `Refused` unless it is a kind cluster with nodes."""
     try:
-        config = yaml.safe_load(text)
+        config = parse_yaml(text)
     except yaml.YAMLError as error:
         raise Refused(f"the kind configuration is no YAML ({error})", "repair the file") from error
     if not isinstance(config, dict) or config.get("kind") != "Cluster":

@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from chaosext.gate.checks import REMARKS
 from chaosext.gate.cutover import AFTERWARDS_S, Acceptance, Cutover, Selection
 from chaosext.gate.decide import REHEARSED, WAIVABLE
+from chaosext.model.documents import parse_yaml
 from chaosext.model.errors import Refused
 from chaosext.model.spelling import did_you_mean
 from chaosext.rehearsal.plan import MAX_HORIZON_S
@@ -181,11 +182,9 @@ def read_cutover(path: Path, at: datetime) -> tuple[Cutover, bytes]:
 
 
 def _plain(path: Path) -> tuple[bytes, dict[str, Any]]:
-    import yaml
-
     try:
         data = path.read_bytes()
-        value = yaml.safe_load(data)
+        value = parse_yaml(data)
     except OSError as error:
         raise Refused(f"--cutover {path}: {error.strerror}", "name a readable file") from None
     except (

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from chaosext.model.documents import parse_yaml
 from chaosext.model.errors import Refused
 from chaosext.model.spelling import did_you_mean
 
@@ -107,10 +108,8 @@ def calls(experiment: Experiment, func: str) -> Iterator[tuple[str, dict[str, An
 
 
 def _parse(path: Path) -> Experiment:
-    import yaml
-
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        value = parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise Refused(
             f"experiment {path}: {getattr(error, 'strerror', None) or error}", "name a readable file"

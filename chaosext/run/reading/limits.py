@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from chaosext.model.documents import parse_yaml
 from chaosext.model.errors import Refused
 from chaosext.model.places import config_home
 from chaosext.safety.hours import Hours
@@ -117,10 +118,8 @@ def read_limits(path: Path) -> Limits:
 
 def _mapping(path: Path) -> Any:
     """An empty file is no limits by mistake: it is refused as every other value that is no mapping."""
-    import yaml
-
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        value = parse_yaml(path.read_text(encoding="utf-8"))
     except (
         Exception
     ) as error:  # PyYAML raises ValueError and KeyError as well; an unread limit is not "no limit"
