@@ -17,7 +17,7 @@ from chaosext.gameday.composing import as_yaml, compose
 from chaosext.gameday.rights import OWN, Rule, rules
 from chaosext.gameday.settings import Settings
 from chaosext.nodes.image import REGISTRY, runner_image
-from tests.kind.conftest import CONTEXT, NAME, PATIENCE_S, ROOT, docker, kubectl, node_names, rulesets
+from .conftest import CONTEXT, NAME, PATIENCE_S, ROOT, docker, kubectl, node_names, rulesets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
