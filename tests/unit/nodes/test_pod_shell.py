@@ -178,6 +178,24 @@ def test_a_node_without_a_pod_that_runs_is_unreachable_and_says_where_to_look(ap
     assert "kubectl -n ns describe pod node-r1-" in error.value.fix
 
 
+def test_whether_an_api_server_gets_through_is_tried_cut_off_or_not(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(WAY, "w1", within_s=1)
+    cut_off = shell(replace(WAY, only=frozenset()), "w1")
+    assert cut_off.is_reached(timeout_s=5) is True
+    assert shell(WAY, "w2").is_reached(timeout_s=5) is None, "nothing runs there"
+
+    def silent(*_: object, **__: object) -> None:
+        raise Unreachable("no answer within 5 s")
+
+    monkeypatch.setattr(api, "open_exec", silent)
+    monkeypatch.setattr(api, "ask", lambda *_, **__: None, raising=False)
+    assert cut_off.is_reached(timeout_s=5) is False
+    monkeypatch.setattr(api, "ask", silent, raising=False)
+    assert cut_off.is_reached(timeout_s=5) is None, "nobody answers at all"
+
+
 def test_what_is_cut_off_or_closed_is_not_tried(api: Api) -> None:
     with pytest.raises(Unreachable, match="w1: it is cut off"):
         shell(replace(WAY, only=frozenset(["cp1"])), "w1").run("true", timeout_s=5)
