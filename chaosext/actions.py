@@ -36,6 +36,10 @@ def sever_control_plane(
     The kernel of each control-plane node drops what its uplinks exchange with the peers: both directions, forwarded
     traffic too, IPv4 and IPv6, established flows included. At `ttl_s` the kernel lets go, whatever has died.
 
+    With `chaosext_cut_side: nodes` the others' kernels drop the control plane's addresses instead. Where they are
+    entered by Pods nobody can heal that before its TTL is over (docs/safety.md, "Managed clusters"); `dead_man_s` is
+    refused then.
+
     Arguments:
         ttl_s: seconds, 1 to the limit `chaosext_max_ttl_s` (900 by default).
         peers: addresses and prefixes to drop; by default every address of the other nodes' uplinks, the Pods' prefixes
@@ -72,6 +76,8 @@ def sever_control_plane(
 
 def heal_control_plane(configuration: Configuration = None, secrets: Secrets = None) -> dict[str, Any]:
     """Take this run's cut away, on every node that it was meant for. Idempotent, bounded, asks no API server.
+
+    A cut whose nodes nobody reaches meanwhile (`chaosext_cut_side: nodes`, by Pods) is waited for: it ends at its TTL.
 
     Returns a JSON object: run, nodes (each with gone, was_there), elapsed_s, finding (whether the paths that were
     open before the cut are open again, measured once after the heal; null where this run cut nothing).

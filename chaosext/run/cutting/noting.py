@@ -21,7 +21,8 @@ def note_cut(context: RunContext, report: ArmReport) -> None:
     context.recorder.set_zero(armed_s)
     names = _objects({node.node for node in report.nodes})
     peers = ", ".join(str(peer) for peer in report.cut.peers)
-    lasts = "; nobody can end it earlier" if report.cut.delay_s else " at the most"
+    until = f"{report.let_go.as_wall_clock():%H:%M:%S} UTC"
+    lasts = f", until {until}: nobody can end it earlier" if report.cut.delay_s else " at the most"
     note = Note(kind=Kind.CUT, object=names, detail=f"drops {peers} for {report.cut.ttl_s:g} s{lasts}")
     context.recorder.note(note, "chaosext", at_s=armed_s)
 
