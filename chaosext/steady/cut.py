@@ -232,6 +232,7 @@ def _was_cut(before: Connect | None, after: Connect | None, blocked: Sequence[Re
 def _by_the_way_back(path: Path, before: CutEvidence, after: CutEvidence) -> tuple[Status, str]:
     """The rules drop both directions alike: a node to which nothing gets through can't be answered either.
 
+    Each family has rules of its own; but an API server that is no node comes by one of them only.
     That says nothing of an address that is no node's own and is not dropped: its own word is missing there.
     """
     if before.connects.get(path) is None or before.connects[path].reach is not Reach.OPEN:
@@ -248,13 +249,17 @@ def _by_the_way_back(path: Path, before: CutEvidence, after: CutEvidence) -> tup
     backs = [
         _was_cut(before.connects.get(each), after.connects.get(each), BLOCKED)
         for each in after.paths
-        if each.towards == path.source and family(each.target.host) == family(path.target.host)
+        if each.towards == path.source and (not each.source or _alike(each, path))
     ]
     if not backs:
         return Status.UNKNOWN, "it can't be entered while it is cut off, and no way back to it was measured"
     status = worst(status for status, _ in backs)
     said = next(said for each, said in backs if each is status)
     return status, f"can't be entered while it is cut off; the way back: {said}"
+
+
+def _alike(path: Path, other: Path) -> bool:
+    return family(path.target.host) == family(other.target.host)
 
 
 def _is_dropped(host: str, shut: Shut) -> bool:

@@ -161,6 +161,7 @@ def test_a_kubeconfigs_server_has_addresses_but_not_this_machine_nor_a_service(
 
 BACK = Path(source="", towards="w1", target=Target("172.18.0.3", 10250))
 OUT = Path(source="w1", towards="", target=Target(SERVER, HTTPS))
+OUT6 = Path(source="w1", towards="", target=Target("2001:db8::7", HTTPS))
 
 
 def test_where_no_node_is_left_to_measure_from_the_api_server_is_asked_itself() -> None:
@@ -186,15 +187,16 @@ def test_where_no_node_is_left_to_measure_from_the_api_server_is_asked_itself() 
 )
 def test_it_is_proven_by_the_way_back_through_the_api_server(through: Reach, status: Status) -> None:
     def measured(**reaches: Reach) -> CutEvidence:
-        ways = {"back": BACK, "out": OUT}
+        ways = {"back": BACK, "out": OUT, "out6": OUT6}
         connects = {
             ways[name]: Connect(node=ways[name].source, target=ways[name].target, reach=reach)
             for name, reach in reaches.items()
         }
-        return CutEvidence(paths=(BACK, OUT), connects=connects)
+        return CutEvidence(paths=tuple(ways.values()), connects=connects)
 
-    before = measured(back=Reach.OPEN, out=Reach.OPEN)
-    shut = Shut(nodes=frozenset({"w1"}), peers=cut_of(managed((SERVER, HTTPS))).peers)
+    before = measured(back=Reach.OPEN, out=Reach.OPEN, out6=Reach.OPEN)
+    ground = managed((SERVER, HTTPS), named=("2001:db8::/32",))
+    shut = Shut(nodes=frozenset({"w1"}), peers=cut_of(ground).peers)
     finding = judge(before, replace(measured(back=through), shut=shut))
     assert finding.status is status
     assert any(each.subject.startswith("an API server → 172.18.0.3:10250") for each in finding.evidence)
