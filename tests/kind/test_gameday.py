@@ -16,7 +16,9 @@ import pytest
 from chaosext.gameday.composing import as_yaml, compose
 from chaosext.gameday.rights import OWN, Rule, rules
 from chaosext.gameday.settings import Settings
+from chaosext.model.claim import LOCK_S
 from chaosext.nodes.image import REGISTRY, runner_image
+
 from .conftest import CONTEXT, NAME, PATIENCE_S, ROOT, docker, kubectl, node_names, rulesets
 
 if TYPE_CHECKING:
@@ -266,6 +268,8 @@ def test_of_two_schedules_at_once_one_runs(scheduled: Any) -> None:
 
 def next_run_tells(name: str, **changes: Any) -> str:
     """A refused game day sweeps as well: what is refused later than that is the run."""
+    time.sleep(LOCK_S)  # as long as the dead runner's Lease is good, its Pods may be somebody's
+    kubectl("wait", "--for=condition=Ready", "nodes", "--all", "--timeout=120s", timeout_s=130)
     schedule(settings(limits={"allowed_hours": [_not_now()]}, schedule="30 3 * * *", **changes))
     job = Job.begin(name)
     assert job.ended(REFUSED_S) == 20, job.log()
