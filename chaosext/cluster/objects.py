@@ -165,6 +165,10 @@ class Container(_Typed):
         )
 
 
+REPLACING_OWNERS = ("ReplicaSet", "ReplicationController", "StatefulSet", "DaemonSet", "Job")
+"""Controllers that replace a Failed Pod by another one, so that the failed one is only a record."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pod(_Typed):
     """A Pod. `node` is "" while it is unbound; `owner` reads "ReplicaSet/coredns-66bc5c9577", "" for a bare
@@ -201,6 +205,12 @@ class Pod(_Typed):
     @property
     def terminating(self) -> bool:
         return self.deletion is not None
+
+    @property
+    def is_record(self) -> bool:
+        """Whether it is over for good, and nothing but a record: completed, or failed and its owner's to replace."""
+        failed = self.phase == "Failed" and self.owner.partition("/")[0] in REPLACING_OWNERS
+        return failed or self.phase == "Succeeded"
 
     @property
     def restarts(self) -> int:

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 WINDOW_S = 10.0
 """Failures older than this are history: twice the usual probe period of 5 s."""
 
-REPLACING_OWNERS = ("ReplicaSet", "ReplicationController", "StatefulSet", "DaemonSet", "Job")
-"""Controllers that replace a Failed Pod by another one, so that the failed one is only a record."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeFailure:
@@ -154,11 +151,10 @@ def _shortfall(workload: Workload) -> Evidence:
 def _why_not_counted(pod: Pod) -> str:
     if pod.terminating:
         return "terminating"
-    if pod.phase == "Succeeded":
-        return "completed"
-    if pod.phase == "Failed" and pod.owner.partition("/")[0] in REPLACING_OWNERS:
-        return f"failed ({pod.reason or 'no reason given'}) and replaced by its owner"
-    return ""
+    if not pod.is_record:
+        return ""
+    failed = f"failed ({pod.reason or 'no reason given'}) and replaced by its owner"
+    return "completed" if pod.phase == "Succeeded" else failed
 
 
 def _bystander(pod: Pod) -> Evidence:

@@ -151,7 +151,9 @@ def make_status(
         leaf_ip=leaf_ip,
         nodes=tuple(_node_status(each, known.get(each.name), bgp.get(each.ipv4)) for each in machines),
         pods=tuple(
-            _pod_status(pod) for pod in map(Pod.from_json, by_kind.get("Pod", [])) if not pod.terminating
+            _pod_status(pod)
+            for pod in map(Pod.from_json, by_kind.get("Pod", []))
+            if not pod.terminating and not pod.is_record
         ),
         workloads=tuple(_workload_status(each) for each in workloads),
         without_sentinel=without_sentinel,

@@ -124,3 +124,13 @@ def test_a_worker_without_an_established_session_is_named(state):
 
 def test_a_silent_leaf_is_not_a_healthy_one():
     assert len(status(bgp={}).missing) == 2
+
+
+def test_what_a_job_has_left_is_no_pod_that_is_missing():
+    failed = pod("night-x", "bed-worker", ready="False")
+    failed["status"]["phase"] = "Failed"
+    bare = {**failed, "metadata": {**failed["metadata"]}}
+    failed["metadata"]["ownerReferences"] = [{"kind": "Job", "name": "night", "controller": True}]
+
+    assert status({**steady_objects(), "night-x": failed}).missing == ()
+    assert status({**steady_objects(), "night-x": bare}).missing != ()
