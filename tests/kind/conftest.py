@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from chaosext.nodes.image import REGISTRY, runner_image
 from chaosext.nodes.transport import discover
 from chaosext.testbed.kubectl import SERVER
 
@@ -65,6 +66,13 @@ def docker(*words: str, timeout_s: float = 30) -> str:
 
 def node_names() -> list[str]:
     return list(discover(cluster=NAME))
+
+
+def brought_image() -> str:
+    """The runner's on the nodes, where the sources went on since `testbed up`; else "": the one that is usual."""
+    listed = docker("exec", f"{NAME}-control-plane", "ctr", "-n", "k8s.io", "images", "ls", "-q").split()
+    brought = [name for name in listed if name.startswith(f"{REGISTRY}/chaosext:")]
+    return "" if runner_image() in brought else brought[-1]
 
 
 def rulesets() -> dict[str, str]:

@@ -17,9 +17,8 @@ from chaosext.gameday.composing import as_yaml, compose
 from chaosext.gameday.rights import OWN, Rule, rules
 from chaosext.gameday.settings import Settings
 from chaosext.model.claim import LOCK_S
-from chaosext.nodes.image import REGISTRY, runner_image
 
-from .conftest import CONTEXT, NAME, PATIENCE_S, ROOT, docker, kubectl, node_names, rulesets
+from .conftest import CONTEXT, NAME, PATIENCE_S, ROOT, brought_image, docker, kubectl, node_names, rulesets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,20 +52,13 @@ def uid() -> str:
     return kubectl("get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}")
 
 
-def image() -> str:
-    """The runner's on the nodes; where the sources went on since `testbed up`, the one that it brought."""
-    listed = docker("exec", CONTROL_PLANE, "ctr", "-n", "k8s.io", "images", "ls", "-q").split()
-    brought = [name for name in listed if name.startswith(f"{REGISTRY}/chaosext:")]
-    return "" if runner_image() in brought else brought[-1]
-
-
 def settings(**changes: Any) -> Settings:
     """Never by itself: game days are begun by hand here."""
     values: dict[str, Any] = {
         "name": DAY,
         "namespace": SPACE,
         "schedule": "0 0 1 1 *",
-        "image": image(),
+        "image": brought_image(),
         "deadline_s": 1800,
         "cluster": {"context": CONTEXT, "kube_system_uid": uid()},
         "experiment": "control-plane-partition.yaml",
