@@ -47,7 +47,8 @@ class RunContext:
     be had). `prepared` is a cut made ready: for which wish, and when (monotonic seconds). `lock` is the run's hold
     on its cluster, `trail` what it tells the audit log. `gate_failed`: the steady state was not met before the
     method, which was not played. `intended` is what the run plays, where that is known; `stopped`
-    why it was stopped before its end, if it was. `sentinels`: set from before
+    why it was stopped before its end, if it was. From `all_cut_s` to `healing_s` (monotonic seconds) its first cut was
+    in force on all of its nodes: each is cut, and healed, in its own time. `sentinels`: set from before
     they are placed. `held` is what it has changed at the entry in front of several clusters. `strict` is set by
     `chaosext run`, which derives the verdict itself; under plain `chaos run` the control does.
 
@@ -64,6 +65,8 @@ class RunContext:
     cuts: list[Cut] = field(default_factory=list)
     let_go: Moment | None = None
     in_force: bool = False
+    all_cut_s: float | None = None
+    healing_s: float | None = None
     way: Way = BY_DOCKER
     nodes: frozenset[str] = frozenset()
     renewing: Renewing | None = None

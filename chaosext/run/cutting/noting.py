@@ -19,6 +19,8 @@ def note_cut(context: RunContext, report: ArmReport) -> None:
     """The timeline counts from the moment when the first node was cut."""
     armed_s = _monotonic_s(report.cut_at)
     context.recorder.set_zero(armed_s)
+    if context.all_cut_s is None:
+        context.all_cut_s = _monotonic_s(report.all_cut_at)
     names = _objects({node.node for node in report.nodes})
     peers = ", ".join(str(peer) for peer in report.cut.peers)
     until = f"{report.let_go.as_wall_clock():%H:%M:%S} UTC"
@@ -31,9 +33,13 @@ def note_heal(context: RunContext, report: HealReport) -> None:
     """The network is back when the rules are seen gone, or before that, when the kernel let go of the peers."""
     healed = {node.node for node in report.nodes if node.gone}
     at, detail = clock.now(), f"cut taken away in {report.elapsed_s:.2f} s"
+    took_s = report.elapsed_s
     if clock.is_over(context.let_go):
         healed = {node.node for node in report.nodes}
         at, detail = context.let_go, "the kernel let go at the cut's TTL"
+        took_s = (context.all_cut_s or 0.0) - (context.recorder.zero_s or 0.0)  # as armed, so let go
+    if context.healing_s is None:
+        context.healing_s = _monotonic_s(at) - took_s
     note = Note(kind=Kind.HEAL, object=_objects(healed), detail=detail)
     context.recorder.note(note, "chaosext", at_s=_monotonic_s(at))
 

@@ -122,14 +122,11 @@ def _as_seen_there(context: RunContext, cut: Answer | None) -> Answer | None:
 
     One that reached an API server inside the cut was not cut off, whatever the way back to it was like.
     """
-    zero_s, heals = (
-        context.recorder.zero_s,
-        [each.t_s for each in context.recorder.events if each.kind is Kind.HEAL],
-    )
-    if cut is None or zero_s is None or not heals or not context.sentinels or not context.before:
+    began_s, ended_s = context.all_cut_s, context.healing_s
+    if cut is None or began_s is None or ended_s is None or not context.sentinels or not context.before:
         return cut
     shut = _shut(context, {path.source for path in context.before.paths})
-    reached = context.sentinels.reached(shut, zero_s + EDGE_S, zero_s + heals[0] - EDGE_S)
+    reached = context.sentinels.reached(shut, began_s + EDGE_S, ended_s - EDGE_S)
     if cut.status is not Status.HEALTHY or not reached:
         return cut
     said = ", ".join(f"{node} ({count} times)" for node, count in sorted(reached.items()))

@@ -82,6 +82,7 @@ class Stage:
         return SimpleNamespace(
             cut=cut,
             cut_at=self.armed_at,
+            all_cut_at=self.armed_at,
             nodes=cut.nodes,
             foreign_identical=True,
             let_go=self.armed_at.later(cut.ttl_s),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -22,6 +23,9 @@ class Told:
         self.let_go = let_go
         self.recorder = self
         self.notes: list[Note] = []
+        self.zero_s: float | None = None
+        self.all_cut_s: float | None = None
+        self.healing_s: float | None = None
 
     def note(self, note: Note, source: str, **when: Any) -> None:
         self.notes.append(note)
@@ -42,3 +46,16 @@ def test_a_node_that_was_not_seen_open_is_not_said_to_be_healed_before_its_ttl(
     run = Told(let_go=now().later(left_s))
     note_heal(cast("RunContext", run), report)
     assert [note.object for note in run.notes] == [healed]
+
+
+@pytest.mark.parametrize(("left_s", "began_s"), [(60.0, -10.0), (-1.0, -1.0 - 4.0)])
+def test_a_cut_is_whole_until_its_first_node_may_be_healed(left_s: float, began_s: float) -> None:
+    """By us, from the moment when healing began; by the kernels, in the order in which they were armed."""
+    report = HealReport(run="r1", nodes=(HealedNode(node="cp-1", gone=True),), elapsed_s=10.0)
+    run = Told(let_go=now().later(left_s))
+    run.zero_s, run.all_cut_s = 100.0, 104.0
+    note_heal(cast("RunContext", run), report)
+    assert run.healing_s is not None
+    assert run.healing_s == pytest.approx(time.monotonic() + began_s, abs=0.5)
+    note_heal(cast("RunContext", run), report)
+    assert run.healing_s == pytest.approx(time.monotonic() + began_s, abs=0.5), "the first heal counts"

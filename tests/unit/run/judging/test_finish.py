@@ -7,13 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from chaosext.model.finding import Status
 from chaosext.model.result import NodeClock
 from chaosext.model.timeline import Kind
 from chaosext.model.verdict import Outcome, Verdict
+from chaosext.nodes.transport import Way
 from chaosext.run import context as contexts
 from chaosext.run.judging import finish as finish_module
 from chaosext.run.judging.finish import finish, result_of
+from chaosext.run.judging.verdict import Answer
 from chaosext.run.leaving import END_S, Leaving
+from chaosext.steady.cut import CutEvidence
+from chaosext.steady.cut import Path as Across
+from chaosext.steady.tcp import Target
 
 if TYPE_CHECKING:
     import threading
@@ -101,3 +107,36 @@ def test_a_signal_at_the_end_changes_nothing_but_hurries_it(said: list[str], tmp
     assert sentinels.hurried.is_set()
     assert (left.told, sentinels.within_s) == (False, None)
     assert result.verdict.outcome is not Outcome.INTERRUPTED
+
+
+class Reached:
+    """Sentinels of nodes that reached an API server at these moments (monotonic seconds)."""
+
+    def __init__(self, **at_s: float) -> None:
+        self._at_s = at_s
+
+    def reached(self, nodes: set[str], since_s: float, until_s: float) -> dict[str, int]:
+        return {node: 1 for node, at_s in self._at_s.items() if node in nodes and since_s < at_s < until_s}
+
+
+PROVEN = Answer(status=Status.HEALTHY, reason="")
+
+
+@pytest.mark.parametrize(
+    ("at_s", "proven"),
+    [(103.0, True), (110.0, False), (144.0, True), (150.0, True)],
+    ids=["while the nodes are cut one by one", "inside", "while they are healed one by one", "after it"],
+)
+def test_what_reaches_an_api_server_while_all_nodes_are_cut_was_not_cut_off(
+    at_s: float, proven: bool, tmp_path: Path
+) -> None:
+    run: Any = contexts.start(root=tmp_path)
+    run.way, run.all_cut_s, run.healing_s = Way(transport="pod"), 105.0, 145.0
+    run.before = CutEvidence(
+        paths=(Across(source="w1", towards="cp", target=Target("10.0.0.1", 6443)),), connects={}
+    )
+    run.sentinels = Reached(w1=at_s)
+    seen = finish_module._as_seen_there(run, PROVEN)
+    assert seen is not None
+    assert seen.status is (Status.HEALTHY if proven else Status.UNKNOWN)
+    assert proven or seen.reason == "an API server was reached inside the cut from w1 (1 times)"
