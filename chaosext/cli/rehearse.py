@@ -237,7 +237,7 @@ def _plain(file: Path) -> object:
     """What a YAML or JSON file holds."""
     import yaml
 
-    from chaosext.model.documents import parse_yaml
+    from chaosext.cluster.documents import parse_yaml
     from chaosext.model.errors import Refused
 
     try:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from chaosext.model.documents import parse_yaml
+from chaosext.cluster.documents import parse_yaml
 from chaosext.model.errors import Refused
 from chaosext.model.spelling import did_you_mean
 

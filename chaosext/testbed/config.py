@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
-from chaosext.model.documents import parse_yaml
+from chaosext.cluster.documents import parse_yaml
 from chaosext.model.errors import Refused
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from chaosext.cluster.documents import parse_yaml
 from chaosext.gate.checks import REMARKS
 from chaosext.gate.cutover import AFTERWARDS_S, Acceptance, Cutover, Selection
 from chaosext.gate.decide import REHEARSED, WAIVABLE
-from chaosext.model.documents import parse_yaml
 from chaosext.model.errors import Refused
 from chaosext.model.spelling import did_you_mean
 from chaosext.rehearsal.plan import MAX_HORIZON_S

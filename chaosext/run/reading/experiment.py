@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from chaosext.model.documents import parse_yaml
+from chaosext.cluster.documents import parse_yaml
 from chaosext.model.errors import Refused
 from chaosext.model.spelling import did_you_mean
 

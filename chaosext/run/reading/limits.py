@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from chaosext.model.documents import parse_yaml
+from chaosext.cluster.documents import parse_yaml
 from chaosext.model.errors import Refused
 from chaosext.model.places import config_home
 from chaosext.safety.hours import Hours
