@@ -314,7 +314,7 @@ class TestDeath:
         assert "run " in next_run_tells("after-namespace", results={})  # the volume was the deleted claim's
 
     def test_its_helpers_are_evicted(self, scheduled: Any) -> None:
-        job = scheduled("evicted")
+        job = scheduled("evicted", results={})
         self.begun(job)
         for name in kubectl(
             "-n", SPACE, "get", "pods", "-l", "!job-name", "-o", "jsonpath={.items[*].metadata.name}"
