@@ -104,12 +104,14 @@ def _unproven(facts: Facts) -> tuple[str, ...]:
 
 
 def _deviated(facts: Facts, reason: str) -> Verdict:
+    return _with_rollback(facts, Outcome.DEVIATED, _parts(reason))
+
+
+def _with_rollback(facts: Facts, outcome: Outcome, reasons: tuple[str, ...]) -> Verdict:
+    """The verdict, with whether the rollback brought the steady state back, or what makes that doubtful."""
     doubts = _rollback_doubts(facts)
-    return Verdict(
-        outcome=Outcome.DEVIATED,
-        reasons=(*_parts(reason), *(doubts or ("rollback verified: the steady state holds again",))),
-        rollback_verified=not doubts,
-    )
+    told = doubts or ("rollback verified: the steady state holds again",)
+    return Verdict(outcome=outcome, reasons=(*reasons, *told), rollback_verified=not doubts)
 
 
 def _parts(reason: str) -> tuple[str, ...]:
@@ -137,9 +139,7 @@ def _stopped(facts: Facts) -> Verdict:
     reason = f"{facts.stopped}; {_what_became(facts)}"
     if facts.cut is None:
         return Verdict(outcome=Outcome.INTERRUPTED, reasons=(reason,))
-    doubts = _rollback_doubts(facts)
-    verified = doubts or ("rollback verified: the steady state holds again",)
-    return Verdict(outcome=Outcome.INTERRUPTED, reasons=(reason, *verified), rollback_verified=not doubts)
+    return _with_rollback(facts, Outcome.INTERRUPTED, (reason,))
 
 
 def _what_ended_it(facts: Facts) -> tuple[str, ...]:
