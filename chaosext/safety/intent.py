@@ -95,8 +95,13 @@ class Outstanding:
 
     @property
     def is_sealed(self) -> bool:
-        """Whether its nodes can't be entered yet, whoever comes: only the kernel's timeout ends that."""
-        return self.intent.get("sealed") is True and not self.is_over
+        """Whether its nodes can't be entered yet, whoever comes: only the kernel's timeout ends that.
+
+        From the moment on at which that may be over it is worth trying.
+        """
+        if self.intent.get("sealed") is not True or self.let_go is None:
+            return False
+        return not clock.is_over(self.let_go.later(-ARMING_S))
 
     @property
     def is_running(self) -> bool:

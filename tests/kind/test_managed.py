@@ -88,6 +88,10 @@ def require_nothing_left() -> None:
     await_no_pods()
 
 
+def await_ready() -> None:
+    kubectl("wait", "--for=condition=Ready", "nodes", "--all", "--timeout=50s")
+
+
 def await_all(holds: Callable[[str], bool], process: subprocess.Popen[str], within_s: float = 240) -> None:
     deadline_s = time.monotonic() + within_s
     while not all(holds(node) for node in workers()):
@@ -167,8 +171,8 @@ def test_without_any_control_plane_node_it_is_proven_through_the_api_server(
     tmp_path: Path, state: Path
 ) -> None:
     script = "ip -json -6 address show dev eth0 scope global"
-    (link,) = (each for each in json.loads(docker("exec", CONTROL_PLANE, "bash", "-c", script)) if each)
-    second = [info["local"] for info in link["addr_info"]]
+    links = json.loads(docker("exec", CONTROL_PLANE, "bash", "-c", script))
+    second = [info["local"] for link in links if link for info in link["addr_info"] if info]
     refused = chaosext("run", str(experiment(tmp_path, cut_side="control-plane")), state=state)
     assert refused.returncode == 20
     assert "chaosext_cut_side: nodes" in refused.stdout + refused.stderr
@@ -201,6 +205,7 @@ def test_a_runner_that_is_killed_mid_cut_leaves_it_to_the_kernel_and_the_next_sw
     assert "nobody can heal it earlier" in meanwhile.stdout
     assert not any(is_armed(node) for node in workers())
     assert all(map(connects, workers()))
+    await_ready()
     swept = chaosext("sweep", "--transport=pod", f"--context={CONTEXT}", state=state)
     assert swept.returncode == 0, swept.stdout + swept.stderr
     assert f"on {first}" in swept.stdout
@@ -219,6 +224,7 @@ def test_a_signal_mid_cut_ends_the_run_and_says_when_it_heals_by_itself(tmp_path
             assert "can't be healed early" in said
             assert "it heals by itself at" in said
             assert late_s() <= LATEST_S
+    await_ready()
     assert chaosext("sweep", "--transport=pod", f"--context={CONTEXT}", state=state).returncode == 0
     require_nothing_left()
 
