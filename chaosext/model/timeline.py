@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+ON_NODES = "on the nodes' side: "
+"""How the detail of a cut begins whose rules are on the nodes that lose the control plane."""
+
+
 class Kind(StrEnum):
     """What happened. Shared by the recorder (observed) and the rehearsal (predicted)."""
 

@@ -87,7 +87,8 @@ class Cut:
     an nftables interval set refuses them. `families` leaves one family open when it names only the other.
     `dead_man_s` makes the kernel let go that long after the runner's last sign of life instead of at the TTL.
     `delay_s` makes it begin to drop only so long after arming, and let go `ttl_s` later: for nodes that nobody reaches
-    while they are cut, so that all of them are armed, and read back, before any is.
+    while they are cut, so that all of them are armed, and read back, before any is. `side` says whose `nodes` are; the
+    rules are the same.
 
     Raises `Refused` naming the field and the fix.
     """
@@ -100,6 +101,7 @@ class Cut:
     families: tuple[Family, ...] = FAMILIES
     dead_man_s: float | None = None
     delay_s: float = 0.0
+    side: Side = Side.CONTROL_PLANE
 
     def __post_init__(self) -> None:
         check_run(self.run)

@@ -12,7 +12,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from chaosext.model.result import Lane
-from chaosext.model.timeline import Event, Kind
+from chaosext.model.timeline import ON_NODES, Event, Kind
 from chaosext.observe.node_watch import SOURCE
 from chaosext.observe.placement import is_kube_dns, node_of
 from chaosext.report.account import (
@@ -66,7 +66,10 @@ def _step(events: Sequence[Event], text: str) -> Step:
 
 def _cut(account: Account) -> Iterator[Step]:
     if cuts := account.of(Kind.CUT):
-        yield _step(cuts, f"the control plane ({_names(cuts)}) was cut off from the nodes.")
+        if cuts[0].detail.startswith(ON_NODES):
+            yield _step(cuts, f"{_names(cuts)} lost the control plane: the cut was on their own side.")
+        else:
+            yield _step(cuts, f"the control plane ({_names(cuts)}) was cut off from the nodes.")
 
 
 def _targets(account: Account) -> Iterator[Step]:

@@ -6,8 +6,9 @@ import time
 from typing import TYPE_CHECKING
 
 from chaosext.model import clock
-from chaosext.model.timeline import Kind
+from chaosext.model.timeline import ON_NODES, Kind
 from chaosext.observe.changes import Note
+from chaosext.partition.cut import Side
 
 if TYPE_CHECKING:
     from chaosext.model.clock import Moment
@@ -24,8 +25,9 @@ def note_cut(context: RunContext, report: ArmReport) -> None:
     names = _objects({node.node for node in report.nodes})
     peers = ", ".join(str(peer) for peer in report.cut.peers)
     until = f"{report.let_go.as_wall_clock():%H:%M:%S} UTC"
+    where = ON_NODES if report.cut.side is Side.NODES else ""
     lasts = f", until {until}: nobody can end it earlier" if report.cut.delay_s else " at the most"
-    note = Note(kind=Kind.CUT, object=names, detail=f"drops {peers} for {report.cut.ttl_s:g} s{lasts}")
+    note = Note(kind=Kind.CUT, object=names, detail=f"{where}drops {peers} for {report.cut.ttl_s:g} s{lasts}")
     context.recorder.note(note, "chaosext", at_s=armed_s)
 
 

@@ -143,6 +143,7 @@ def plan_cut(wish: Wish, ground: Ground, *, run: str, owner: str) -> Cut:
         families=cast("tuple[Family, ...]", wish.families),
         dead_man_s=wish.dead_man_s,
         delay_s=DELAY_S if ground.is_sealed else 0.0,
+        side=ground.side,
     )
 
 
