@@ -127,7 +127,8 @@ def pod_connects(node: str) -> bool:
     script = f"""
     for each in /proc/[0-9]*; do
       [[ $(readlink $each/ns/net) != $(readlink /proc/1/ns/net) ]] || continue
-      timeout 2 nsenter -t ${{each#/proc/}} -n bash -c '</dev/tcp/{api_server()}/6443' 2>/dev/null && echo open || echo closed
+      try=(timeout 2 nsenter -t ${{each#/proc/}} -n bash -c '</dev/tcp/{api_server()}/6443')
+      "${{try[@]}}" 2>/dev/null && echo open || echo closed
       exit
     done
     echo none
