@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from stories import CP, CUT, DEAD_SEEN, HEALED, MOVED, NO_WAY, ONE, STORIES, TWO, event, result, seen, verdict
 
-from chaosext.model.timeline import Event, Kind
+from chaosext.model.timeline import ON_NODES, Event, Kind
 from chaosext.model.verdict import Outcome
 from chaosext.observe.outages import outages
 from chaosext.report.advice import what_to_do
@@ -28,6 +28,17 @@ def run(*events: Event) -> RunResult:
 
 def without(kind: Kind, of: Iterable[Event] = SEEN.events) -> RunResult:
     return run(*(each for each in of if each.kind is not kind))
+
+
+def test_whose_side_the_cut_was_on_is_told() -> None:
+    def first(detail: str) -> str:
+        (cut,) = (each for each in SEEN.events if each.kind is Kind.CUT)
+        return causes(run(replace(cut, detail=detail), *without(Kind.CUT).events))[0].text
+
+    assert first("drops 10.0.0.9/32").startswith("the control plane (")
+    assert first(f"{ON_NODES}drops 10.0.0.9/32").endswith(
+        "lost the control plane: the cut was on their own side."
+    )
 
 
 def step(of: RunResult, kind: Kind, after_s: float = 0.0) -> Step:
