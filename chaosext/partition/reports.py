@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from chaosext.model import clock
 from chaosext.model.errors import Inconclusive, Unsafe
-from chaosext.nodes.transport import BY_DOCKER, Way
+from chaosext.nodes.transport import BY_DOCKER, NAMESPACE, Way
 from chaosext.partition.nft import TableFacts, table_of
 
 if TYPE_CHECKING:
@@ -160,9 +160,18 @@ def how_to_remove(run: str, nodes: Iterable[str], way: Way = BY_DOCKER) -> str:
     """The commands that remove the run's table by hand."""
     delete = f"nft delete table inet {table_of(run)}"
     if way.asks_the_api_server:
-        sweep = f"chaosext sweep --run {run} --transport {way.transport} --context {way.context}"
-        return f"{sweep}; or by root on {', '.join(nodes)}: `{delete}`"
+        return f"{how_to_sweep(run, way)}; or by root on {', '.join(nodes)}: `{delete}`"
     return "; ".join(f"docker exec {node} {delete}" for node in nodes)
+
+
+def how_to_sweep(run: str, way: Way = BY_DOCKER) -> str:
+    """The command of ours that looks for what the run has left, and takes it away."""
+    command = f"chaosext sweep --run {run}"
+    if not way.asks_the_api_server:
+        return command
+    elsewhere = way.namespace not in ("", NAMESPACE)
+    where = f" --namespace {way.namespace}" if elsewhere else ""
+    return f"{command} --transport {way.transport} --context {way.context}{where}"
 
 
 def _until(let_go: Moment | None) -> str:

@@ -144,7 +144,8 @@ def _namespaces(overview: Overview, context: str) -> tuple[str, ...]:
     A runner in a cluster has no intent log of those before it, and all of them use the same namespace.
     """
     noted = {run.namespace for run in overview.placed if run.context == context and run.what == PODS}
-    return tuple(sorted(noted | {overview.entered} - {""}))
+    ours = {overview.way.namespace} if overview.way.asks_the_api_server else set()
+    return tuple(sorted(noted | ours))
 
 
 def _look(settings: Settings, namespaces: Iterable[str]) -> list[FoundSentinels]:

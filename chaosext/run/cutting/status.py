@@ -55,9 +55,9 @@ class Overview:
     """What was found. `unfinished`: the runs in the intent log that were not yet seen gone.
 
     `holders`: run -> the process that meant to cut, as far as the intent log knows. `placed`: the runs in the intent
-    log whose sentinels were not yet seen gone; `entered`: the namespace from which Pods entered the nodes to look, ""
-    where none did; `sentinels`: those found on `clusters`, the contexts whose API servers were asked. `drained`:
-    clusters that runs have changed at the entry in front of several, and not put back.
+    log whose sentinels were not yet seen gone; `way`: how nodes were entered to look; `sentinels`: those found on
+    `clusters`, the contexts whose API servers were asked. `drained`: clusters that runs have changed at the entry in
+    front of several, and not put back.
     `problems`: why not every place could be looked at, nodes apart (they have their own).
     """
 
@@ -65,7 +65,7 @@ class Overview:
     unfinished: tuple[Outstanding, ...] = ()
     holders: Mapping[str, Holder] = field(default_factory=dict)
     placed: tuple[Outstanding, ...] = ()
-    entered: str = ""
+    way: Way = BY_DOCKER
     sentinels: tuple[FoundSentinels, ...] = ()
     clusters: frozenset[str] = frozenset()
     drained: tuple[Changed, ...] = ()
@@ -242,7 +242,7 @@ def look(named: Collection[str] = (), *, cluster: str | None = None, way: Way = 
         unfinished=unfinished,
         holders=dict(_holders(log)),
         drained=changed(log),
-        entered=way.namespace if way.asks_the_api_server else "",
+        way=way,
         placed=tuple(run for run in placed(log) if cluster is None or run.context == f"kind-{cluster}"),
         problems=(*problems, *unfound),
     )

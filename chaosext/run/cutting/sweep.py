@@ -10,10 +10,12 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from chaosext.model.errors import Inconclusive, Refused, Unsafe
+from chaosext.nodes.transport import BY_DOCKER
 from chaosext.partition.apply import heal, how_to_remove
 from chaosext.partition.cut import check_run
 from chaosext.partition.lock import remove_lock
 from chaosext.partition.nft import LOCK_TABLE, table_of
+from chaosext.partition.reports import how_to_sweep
 from chaosext.run.context import owner
 from chaosext.run.cutting.status import Runner
 from chaosext.safety.audit import Deed, Event, note
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from chaosext.model.claim import LockFacts
     from chaosext.nodes.shell import NodeShell
+    from chaosext.nodes.transport import Way
     from chaosext.partition.nft import TableFacts
     from chaosext.run.cutting.status import Overview, Surveyed
 
@@ -102,7 +105,7 @@ class Swept:
 
     `finished`: run -> the nodes on which it is over now, that the intent log had as unfinished; `in_doubt`: run -> the
     nodes that may be cut by it and could not be asked. `unasked`: every node that could not be asked, and why.
-    `unaudited`: why the audit log does not have what was removed.
+    `unaudited`: why the audit log does not have what was removed; `way`: how the nodes were entered.
     """
 
     dry_run: bool
@@ -114,6 +117,7 @@ class Swept:
     unasked: Mapping[str, str]
     problems: tuple[str, ...]
     unaudited: tuple[str, ...] = ()
+    way: Way = BY_DOCKER
 
     @property
     def may_cut(self) -> Mapping[str, tuple[str, ...]]:
@@ -142,7 +146,7 @@ class Swept:
             cuts = "; ".join(f"run {run} on {', '.join(nodes)}" for run, nodes in left.items())
             spared = {found.run for found in self._unattended}
             fix = "; ".join(
-                f"chaosext sweep --run {run}" if run in spared else how_to_remove(run, nodes)
+                how_to_sweep(run, self.way) if run in spared else how_to_remove(run, nodes, self.way)
                 for run, nodes in left.items()
             )
             raise Unsafe(f"cuts may still be in force: {cuts}", fix)
@@ -190,6 +194,7 @@ def sweep(surveyed: Surveyed, wanted: Wanted, *, dry_run: bool = False) -> Swept
         unasked=overview.unasked,
         problems=overview.problems,
         unaudited=unaudited,
+        way=overview.way,
     )
 
 

@@ -12,6 +12,7 @@ from chaosext.cluster.daemonset import RUN
 from chaosext.cluster.lease import HOLDER
 from chaosext.model.errors import Refused, Unreachable
 from chaosext.model.holder import me
+from chaosext.nodes.transport import Way
 from chaosext.run import entering, reach
 from chaosext.run.cutting import leftovers
 from chaosext.run.cutting.leftovers import sweep_sentinels, with_sentinels
@@ -157,7 +158,7 @@ def test_pods_of_a_run_that_no_log_here_knows_are_found_where_one_enters_itself(
     monkeypatch.setattr(entering, "remove", remove)
     world.there = {PROD: None}
     assert swept(overview(), PROD).removed == ()
-    (found,) = swept(overview(entered="chaosext"), PROD).removed
+    (found,) = swept(overview(way=Way(transport="pod", context=PROD, namespace="chaosext")), PROD).removed
     assert (found.kind, found.why) == (Kind.PODS, Why.ORPHANED)
     assert removed == [("chaosext", "a")]
 

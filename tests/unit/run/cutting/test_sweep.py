@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from chaosext.cli.main import invoke
 from chaosext.cli.sweep import sweep_lines
 from chaosext.model.errors import Refused, Unsafe
+from chaosext.nodes.transport import Way
 from chaosext.partition.reports import HealedNode, HealReport
 from chaosext.run.cutting import status, sweep
 from chaosext.run.cutting.status import Overview, Surveyed
@@ -195,6 +197,11 @@ def test_what_is_not_seen_gone_is_not_written_off_and_is_unsafe(world: World) ->
     with pytest.raises(Unsafe, match="run a on n2") as unsafe:
         swept.require_gone()
     assert unsafe.value.fix == "docker exec n2 nft delete table inet chaosext_a"
+    by_pod = replace(swept, way=Way(transport="pod", context="prod", namespace="night"))
+    with pytest.raises(Unsafe) as unsafe:
+        by_pod.require_gone()
+    sweep_it = "chaosext sweep --run a --transport pod --context prod --namespace night"
+    assert unsafe.value.fix == f"{sweep_it}; or by root on n2: `nft delete table inet chaosext_a`"
 
 
 @pytest.mark.parametrize("left", [node("n1", cut("a", 0)), node("n1", lock=lock("a", DEAD))])
