@@ -47,13 +47,14 @@ def endpoint_slice(ip: str, *, ready: bool = True, serving: bool = True) -> Obje
     return {"metadata": {"name": "kube-dns", "uid": "kube-dns"}, "endpoints": endpoints}
 
 
-def failure(message: str, *, seen: str = "2026-11-23T23:04:00Z", times: int = 1) -> Object:
+def failure(message: str, *, seen: str = "", times: int = 1) -> Object:
+    """A failed probe, just `seen` unless it is said when."""
     return {
         "reason": "Unhealthy",
         "message": message,
         "type": "Warning",
         "count": times,
-        "lastTimestamp": seen,
+        "lastTimestamp": seen or datetime.now(UTC).isoformat(),
         "involvedObject": {"kind": "Pod", "namespace": "shop", "name": "cart", "uid": "cart"},
         "metadata": {"name": "e", "uid": message},
     }
