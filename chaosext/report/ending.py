@@ -27,7 +27,7 @@ class Ending:
         writing.start()
         writing.join(within_s)
         if writing.is_alive():
-            self.problems.append(f"the report was not ready within {within_s:g} s: chaosext report {path}")
+            self.problems.append(f"the report was not ready within {within_s:.1f} s: chaosext report {path}")
 
     def best(self) -> Path | None:
         """What a person should open."""

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from chaosext.model.verdict import Verdict
     from chaosext.run.context import RunContext
 
-UNLOCK_S = 0.5
+UNLOCK_S = 0.4
 """What giving back the locks has at the end of a run that was told to leave: 0.1 s is usual."""
 
 EDGE_S = 2.0
@@ -44,8 +44,13 @@ LEAVING_S = 0.5
 """What taking away the Pods on the nodes has then: to ask for it takes 0.1 s."""
 
 REPORT_S = 20.0
-PARTING_REPORT_S = 0.7
-"""What the reports have at the end of a run, and of one that was told to leave: 0.3 s is usual."""
+"""What the reports have at the end of a run."""
+
+WRITTEN_S = 4.5
+SHORTEST_REPORT_S = 0.1
+"""By then, counted from when the run was told to leave, its reports are there (0.3 s is usual) or are left to
+`chaosext report`: the process has 5 s, and takes some of it to end.
+"""
 
 Renderer = Callable[[Path, float], None]
 """Writes the reports of the run in a directory, within so many seconds, and raises nothing."""
@@ -94,8 +99,12 @@ def finish(
     verdict = replace(verdict, reasons=(*verdict.reasons, *unseen))
     result = replace(result_of(context, shown, verdict, briefing, expected), rulings=rulings(facts))
     result = write_result(context, result, shown)
-    render(context.directory.path, PARTING_REPORT_S if left.told else REPORT_S)
+    render(context.directory.path, _report_within_s(left))
     return result
+
+
+def _report_within_s(left: Leaving) -> float:
+    return max(SHORTEST_REPORT_S, WRITTEN_S - left.told_for_s) if left.told else REPORT_S
 
 
 def _last_heal(context: RunContext, left: Leaving) -> tuple[str, ...]:

@@ -50,6 +50,16 @@ def with_dns(**changes: object) -> World:
     return replace(WELL, pods=tuple(replace(p, **changes) if p is first else p for p in WELL.pods))
 
 
+def with_one_more_dns(**changes: object) -> World:
+    """kube-dns has another Pod than its Deployment wants."""
+    first = next(pod for pod in WELL.pods if "coredns" in pod.name)
+    return replace(WELL, pods=(*WELL.pods, replace(first, name="coredns-old", **changes)))
+
+
+ROLLED_OUT = with_one_more_dns(owner="ReplicaSet/coredns-old", node="cp-1", terminating=True)
+"""The printed patch is rolled out, and an old Pod uses up its grace period."""
+
+
 def budgeted(**said: str) -> World:
     selector = LabelSelector(requirements=(Requirement(key="app", operator="In", values=("web",)),))
     budget = DisruptionBudget(namespace="web", name="web", selector=selector, **said)
@@ -78,7 +88,7 @@ def test_every_check_is_known_by_its_name() -> None:
         (checks.NODES_READY, with_node("worker-2", unschedulable=True), HEALTHY, "cordoned: worker-2"),
         (checks.KUBE_DNS_READY, replace(WELL, dns=None), UNKNOWN, "no kube-dns"),
         (checks.KUBE_DNS_READY, with_dns(ready=False), UNHEALTHY, "coredns-66bc5c9577-0: is not Ready"),
-        (checks.KUBE_DNS_READY, with_dns(terminating=True), UNHEALTHY, "is terminating"),
+        (checks.KUBE_DNS_READY, with_dns(terminating=True), UNHEALTHY, "1 of 2 Pods behind it are Ready"),
         (checks.KUBE_DNS_READY, with_dns(node=""), UNHEALTHY, "is on no node yet"),
         (
             checks.KUBE_DNS_READY,
@@ -86,6 +96,8 @@ def test_every_check_is_known_by_its_name() -> None:
             UNHEALTHY,
             "1 of 2 Pods behind it are Ready",
         ),
+        (checks.KUBE_DNS_READY, ROLLED_OUT, HEALTHY, "2 of 2 kube-dns Pods Ready; 1 more terminating"),
+        (PLACEMENT, ROLLED_OUT, HEALTHY, "2 kube-dns Pods on"),
         (PLACEMENT, with_dns(node="cp-1"), UNHEALTHY, "on Node/cp-1: nobody learns its address"),
         (PLACEMENT, replace(with_dns(node="cp-1"), network=ROUTED), HEALTHY, "announced"),
         (PLACEMENT, replace(WELL, network=Network()), UNKNOWN, "no network plugin"),
