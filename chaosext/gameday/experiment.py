@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from chaosext.gameday.settings import Settings
     from chaosext.run.reading.experiment import Experiment
+    from chaosext.run.reading.resolve import Resolved
 
 CONTEXT = "KUBERNETES_CONTEXT"
 
@@ -88,12 +89,9 @@ def longest_s(experiment: Experiment) -> float:
     """How long all that the experiment waits for on purpose can take, and `BEYOND_S`."""
     resolved = resolve(experiment)
     played = (activity for _, activity in activities(experiment))
-    return BEYOND_S + sealed_s(resolved) + sum(_purpose_s(each, resolved.configuration) for each in played)
+    return BEYOND_S + sealed_s(resolved) + sum(_purpose_s(resolved, each) for each in played)
 
 
-def _purpose_s(activity: Mapping[str, Any], configuration: Mapping[str, Any]) -> float:
-    from chaoslib import substitute
-
-    given = (activity.get("provider") or {}).get("arguments", {})
-    arguments = substitute(given, configuration, {})
-    return limit_s(activity, arguments, 0.0) + longest_pause_s(activity.get("pauses") or {})
+def _purpose_s(resolved: Resolved, activity: Mapping[str, Any]) -> float:
+    arguments = resolved.looked_up((activity.get("provider") or {}).get("arguments"))
+    return limit_s(activity, arguments, 0.0) + longest_pause_s(resolved.looked_up(activity.get("pauses")))

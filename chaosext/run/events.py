@@ -7,7 +7,6 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from chaoslib import substitute
 from chaoslib.run import RunEventHandler
 
 from chaosext.run.cutting.heal import left_behind
@@ -74,9 +73,8 @@ def longest_s(resolved: Resolved) -> float:
 
 def _limit_s(resolved: Resolved, activity: Mapping[str, Any]) -> float:
     provider = activity.get("provider") or {}
-    own_s = limit_s(
-        activity, _looked_up(resolved, provider.get("arguments")), resolved.settings.activity_timeout_s
-    )
+    arguments = resolved.looked_up(provider.get("arguments"))
+    own_s = limit_s(activity, arguments, resolved.settings.activity_timeout_s)
     return own_s + (sealed_s(resolved) if provider.get("func") in (SEVER, HEAL) else 0.0)
 
 
@@ -87,14 +85,7 @@ def sealed_s(resolved: Resolved) -> float:
 
 
 def _pause_s(resolved: Resolved, activity: Mapping[str, Any]) -> float:
-    return longest_pause_s(_looked_up(resolved, activity.get("pauses")))
-
-
-def _looked_up(resolved: Resolved, values: Any) -> Mapping[str, Any]:
-    if not isinstance(values, dict):
-        return {}
-    found: dict[str, Any] = substitute(values, resolved.configuration, resolved.secrets)
-    return found
+    return longest_pause_s(resolved.looked_up(activity.get("pauses")))
 
 
 class HealsFirst(RunEventHandler):  # type: ignore[misc]

@@ -6,6 +6,8 @@ import importlib
 import inspect
 from typing import TYPE_CHECKING, Any
 
+from chaosext.run.reading.experiment import is_ours
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -27,7 +29,8 @@ def limit_s(activity: Mapping[str, Any], arguments: Mapping[str, Any], default_s
     if own > 0:
         return own
     provider = activity.get("provider") or {}
-    return default_s + _on_purpose_s(provider, arguments) + _seconds(provider.get("timeout"))
+    on_purpose_s = _on_purpose_s(provider, arguments) if is_ours(activity) else 0.0
+    return default_s + on_purpose_s + _seconds(provider.get("timeout"))
 
 
 def longest_pause_s(pauses: Mapping[str, Any]) -> float:
@@ -36,11 +39,7 @@ def longest_pause_s(pauses: Mapping[str, Any]) -> float:
 
 
 def _on_purpose_s(provider: Mapping[str, Any], arguments: Mapping[str, Any]) -> float:
-    waits = (
-        WAITS.get(str(provider.get("func")), {})
-        if str(provider.get("module", "")).startswith("chaosext.")
-        else {}
-    )
+    waits = WAITS.get(str(provider.get("func")), {})
     if not waits:
         return 0.0
     function = getattr(importlib.import_module(provider["module"]), provider["func"])

@@ -19,7 +19,7 @@ from chaosext.rehearsal.snapshot import read_snapshot
 from chaosext.rehearsal.targets import cut_nodes
 from chaosext.run.judging.facts import CUT_EFFECTIVE, HEAL, KUBE_DNS_MOVED, RESCHEDULE, SEVER, STEADY_STATE
 from chaosext.run.reach import connect
-from chaosext.run.reading.experiment import activities, calls
+from chaosext.run.reading.experiment import activities, calls, is_ours
 from chaosext.run.taking import Taking
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _while_cut(resolved: Resolved) -> tuple[dict[str, Any], ...]:
 
 def _held_s(resolved: Resolved, held: Sequence[dict[str, Any]]) -> float:
     """How long these take, as far as is known: pauses, and proving the cut. Without end where they aren't all ours."""
-    if not held or not all(_is_ours(activity) for activity in held):
+    if not held or not all(is_ours(activity) for activity in held):
         return float("inf")
     after = sum(_pause_s(resolved, activity, "after") for activity in held[:-1])
     before = sum(_pause_s(resolved, activity, "before") for activity in held[1:])
@@ -132,26 +132,16 @@ def _held_s(resolved: Resolved, held: Sequence[dict[str, Any]]) -> float:
     return after + before + PROVEN_S * len(proofs)
 
 
-def _is_ours(activity: dict[str, Any]) -> bool:
-    return str((activity.get("provider") or {}).get("module", "")).startswith("chaosext.")
-
-
 def _pause_s(resolved: Resolved, activity: dict[str, Any], when: str) -> float:
     """Chaos Toolkit's `pauses` (seconds), which may be named in the configuration."""
-    from chaoslib import substitute
-
-    pauses = substitute(activity.get("pauses") or {}, resolved.configuration, resolved.secrets)
-    return float(pauses.get(when) or 0.0)
+    return float(resolved.looked_up(activity.get("pauses")).get(when) or 0.0)
 
 
 def _argument(resolved: Resolved, func: str, name: str) -> float | None:
     """The argument of the method's first call of `func`."""
-    from chaoslib import substitute
-
     for place, activity in calls(resolved.experiment, func):
         if place.startswith("method"):
-            given: dict[str, Any] = activity["provider"].get("arguments", {})
-            arguments = substitute(given, resolved.configuration, resolved.secrets)
+            arguments = resolved.looked_up(activity["provider"].get("arguments"))
             return float(arguments[name]) if name in arguments else None
     return None
 

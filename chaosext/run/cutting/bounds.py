@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import socket
-from contextlib import suppress
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
+from chaosext.cluster.kubeconfig import addresses_of
 from chaosext.model.errors import Refused, Unreachable
 from chaosext.run.reading.limits import limits_in_force
 from chaosext.safety.limits import check_peers, footprint
@@ -39,15 +37,12 @@ def check_way(cut: Cut, server: str) -> None:
 
     A name that does not resolve, and a server on this very machine, say nothing of where they lead.
     """
-    parts = urlsplit(server)
-    with suppress(OSError):
-        found = socket.getaddrinfo(parts.hostname, parts.port, proto=socket.IPPROTO_TCP)
-        for address in {ip_address(str(sockaddr[0])) for *_, sockaddr in found}:
-            if any(address in peer for peer in cut.peers):
-                raise Refused(
-                    f"peers: the cut drops {address}, by which the API server is reached, and with it the way to heal",
-                    "name the address of a control-plane node as the context's server, or run beside an API server",
-                )
+    for address in map(ip_address, addresses_of(server)):
+        if any(address in peer for peer in cut.peers):
+            raise Refused(
+                f"peers: the cut drops {address}, by which the API server is reached, and with it the way to heal",
+                "name the address of a control-plane node as the context's server, or run beside an API server",
+            )
 
 
 def require_deletable(settings: Settings, namespace: str) -> None:

@@ -102,9 +102,13 @@ def activities(experiment: Experiment) -> Iterator[tuple[str, dict[str, Any]]]:
 def calls(experiment: Experiment, func: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """The activities that call chaosext's `func`."""
     for place, activity in activities(experiment):
-        provider = activity.get("provider") or {}
-        if provider.get("func") == func and str(provider.get("module", "")).startswith("chaosext."):
+        if is_ours(activity) and activity["provider"].get("func") == func:
             yield place, activity
+
+
+def is_ours(activity: Mapping[str, Any]) -> bool:
+    """Whether it calls a function of chaosext's."""
+    return str((activity.get("provider") or {}).get("module", "")).startswith("chaosext.")
 
 
 def _parse(path: Path) -> Experiment:

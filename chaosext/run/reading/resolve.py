@@ -32,13 +32,17 @@ class Resolved:
 
     def wishes(self) -> Iterator[tuple[str, Wish]]:
         """What each sever_control_plane in the experiment asks for, with its place."""
+        for place, activity in calls(self.experiment, SEVER):
+            yield place, Wish.from_arguments(self.looked_up(activity["provider"].get("arguments")))
+
+    def looked_up(self, values: Any) -> Mapping[str, Any]:
+        """An activity's arguments, or its pauses, with every `${…}` looked up; nothing of what is no mapping."""
         from chaoslib import substitute
 
-        for place, activity in calls(self.experiment, SEVER):
-            arguments = substitute(
-                activity["provider"].get("arguments", {}), self.configuration, self.secrets
-            )
-            yield place, Wish.from_arguments(arguments)
+        if not isinstance(values, dict):
+            return {}
+        found: dict[str, Any] = substitute(values, self.configuration, self.secrets)
+        return found
 
 
 def resolve(experiment: Experiment, *, context: str | None = None, source: str = "") -> Resolved:

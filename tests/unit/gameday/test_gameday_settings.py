@@ -13,9 +13,10 @@ from gamedays import EXPERIMENTS, ROOT, UID, settings, values, written
 
 from chaosext.cli.main import cli, invoke
 from chaosext.gameday.composing import compose, files_of, helm_values
-from chaosext.gameday.experiment import effective
+from chaosext.gameday.experiment import effective, longest_s
 from chaosext.gameday.settings import Settings, read_settings
 from chaosext.model.errors import Refused
+from chaosext.run.reading.experiment import load_experiment
 from chaosext.safety.approval import approval_digest
 
 if TYPE_CHECKING:
@@ -155,6 +156,13 @@ class TestExperiment:
         effective(settings(deadline_s=enough), EXPERIMENTS)
         with pytest.raises(Refused):
             effective(settings(deadline_s=enough - 1), EXPERIMENTS)
+
+    def test_a_pause_that_the_configuration_names_takes_its_time(self) -> None:
+        experiment = load_experiment(EXPERIMENTS / "control-plane-partition.yaml")
+        without_s = longest_s(experiment)
+        experiment["configuration"]["lull_s"] = 300
+        experiment["method"][0]["pauses"] = {"after": "${lull_s}"}
+        assert longest_s(experiment) == without_s + 300
 
     def test_one_that_is_not_there_is_refused(self) -> None:
         with pytest.raises(Refused, match=r"nowhere.yaml"):
