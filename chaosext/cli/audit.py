@@ -137,8 +137,9 @@ def _as_json(log: AuditLog, chain: Chain, lost: list[str]) -> str:
 def _entry_line(says: Mapping[str, Any]) -> str:
     """`12  2026-11-23T23:03:00.120+00:00  armed  run …  by alice@laptop  on kind-x  nodes cp-1  tables …`."""
     known = {"run": "run", "owner": "by", "context": "on", "verdict": "verdict", "exit_code": "exit"}
-    touched = {"nodes": "nodes", "tables": "tables", "pods": "Pods", "experiment_sha256": "experiment"}
-    parts = [f"{word} {_text(says[key])}" for key, word in (known | touched).items() if key in says]
+    touched = {"nodes": "nodes", "tables": "tables", "pods": "Pods", "at_entry": "cluster"}
+    known |= touched | {"experiment_sha256": "experiment"}
+    parts = [f"{word} {_text(says[key])}" for key, word in known.items() if key in says]
     line = "  ".join((f"{says['seq']:>5}", str(says.get("at", "")), f"{says.get('event', '')!s:<13}", *parts))
     return "".join(each if each.isprintable() else "?" for each in line)
 

@@ -9,6 +9,7 @@ import click
 
 if TYPE_CHECKING:
     from chaosext.model.entry import Member
+    from chaosext.safety.audit import Event
     from chaosext.safety.entry_log import Changed
 
 NOT_ALL_SERVE = 10
@@ -73,12 +74,14 @@ def drain(cluster: str, entry: str) -> None:
     Example:
       chaosext entry drain chaosext
     """
-    from chaosext.run.failover.acting import require_others
+    from chaosext.run.failover.acting import in_audit, require_others
     from chaosext.run.failover.door import entry_in, require_member
+    from chaosext.safety.audit import Event
 
     door = entry_in(entry)
     if not require_member(door, cluster).drained:
         require_others(door, cluster)
+        _note(Event.DRAINING, in_audit(door, cluster))
         door.change(cluster, drained=True)
     click.echo(_line(require_member(door, cluster)))
 
@@ -102,8 +105,9 @@ def restore(
       chaosext entry restore chaosext
       chaosext entry restore prod-eu --entry lb-1 --context prod-eu
     """
-    from chaosext.run.failover.acting import take_back
+    from chaosext.run.failover.acting import in_audit, take_back
     from chaosext.run.failover.door import entry_in, require_member
+    from chaosext.safety.audit import Event
     from chaosext.safety.entry_log import write_as_found
 
     door, found = entry_in(entry), _left(entry, cluster)
@@ -112,11 +116,21 @@ def restore(
         if not unasked:
             _require_steady(cluster, context or f"kind-{cluster}", settle_s=settle_s, dwell_s=dwell_s)
         take_back(door, cluster, failover)
+        _note(Event.TAKEN_BACK, in_audit(door, cluster))
     elif failover:
         door.change(cluster, failover=failover)
     if found:
         write_as_found(found)
     click.echo(_line(require_member(door, cluster)))
+
+
+def _note(event: Event, at_entry: str) -> None:
+    """Whoever helps customers in an outage is not held up by a log; what it did not take is said."""
+    from chaosext.run.context import owner
+    from chaosext.safety.audit import Deed, note
+
+    if isinstance(problem := note(Deed(event=event, owner=owner(), at_entry=at_entry)), str):
+        click.echo(f"not in the audit log: {event.value}: {problem}", err=True)
 
 
 def _left(entry: str, cluster: str) -> Changed | None:

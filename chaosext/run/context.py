@@ -7,7 +7,7 @@ import re
 import socket
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chaosext.model import clock
 from chaosext.nodes.transport import BY_DOCKER, Way
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from chaosext.run.failover.acting import Held
     from chaosext.run.watch.object_watch import ObjectWatch
     from chaosext.run.watch.sentinels import Sentinels
+    from chaosext.safety.audit import Event
     from chaosext.safety.lock import ClusterLock
     from chaosext.steady.cut import CutEvidence
 
@@ -106,6 +107,14 @@ class RunContext:
             return None
         peers = tuple(peer for cut in self.cuts for peer in cut.peers)
         return Shut(nodes=frozenset(names) - self.reachable, peers=peers)
+
+    def write_down(self, event: Event, **touched: Any) -> None:
+        """Before what may not wait after a cut. Without one, raises `Refused` where it can't be: then it isn't done.
+
+        After a cut the cluster, or its customers, need it, whatever the disk says.
+        """
+        write = self.trail.note if self.cuts else self.trail.require
+        write(event, **touched)
 
     def __post_init__(self) -> None:
         self.trail = Trail(run=self.id, owner=self.owner)

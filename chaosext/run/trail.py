@@ -40,7 +40,7 @@ class Trail:
         self.experiment_sha256 = digest_of(experiment)
         self.require(Event.RUN_STARTED)
 
-    def require(self, event: Event, **touched: tuple[str, ...]) -> None:
+    def require(self, event: Event, **touched: Any) -> None:
         """Write down what is about to be done. Raises `Refused` when that can't be: then it may not be done."""
         self.last = audit_log().append(self._deed(event, **touched))
 

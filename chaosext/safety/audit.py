@@ -36,7 +36,8 @@ _RETRY_S = 0.01
 
 
 class Event(StrEnum):
-    """What is written down. `placing_sentinels`, `arming`, `deleting_pods` stand before the deed, others after it."""
+    """What is written down. Before the deed stand `placing_sentinels`, `arming`, `deleting_pods` and `draining`, after
+    it all others."""
 
     PINNED = "pinned"
     APPROVED = "approved"
@@ -50,6 +51,8 @@ class Event(StrEnum):
     HEALED = "healed"
     DELETING_PODS = "deleting_pods"
     PODS_DELETED = "pods_deleted"
+    DRAINING = "draining"
+    TAKEN_BACK = "taken_back"
     SWEPT = "swept"
     RUN_ENDED = "run_ended"
 
@@ -59,7 +62,7 @@ class Deed:
     """What was done, by whom (`owner`: user@host), where, and what was touched. What is not known stays empty.
 
     `experiment_sha256` as `digest_of` gives it, `approval_sha256` as `approval_digest` (safety/approval.py);
-    `cluster_uid` is that of the namespace kube-system.
+    `cluster_uid` is that of the namespace kube-system. `at_entry`: which cluster at which entry, as `ENTRY/CLUSTER`.
     """
 
     event: Event
@@ -72,6 +75,7 @@ class Deed:
     nodes: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
     pods: tuple[str, ...] = ()
+    at_entry: str = ""
     verdict: str = ""
     exit_code: int | None = None
 

@@ -23,7 +23,7 @@ from chaosext.steady.placement import KUBE_DNS_SELECTOR
 from chaosext.steady.suite import run_checks
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from chaosext.cluster.objects import Pod
     from chaosext.run.context import RunContext
@@ -140,7 +140,7 @@ def _delete(settings: Settings, context: RunContext, victims: Sequence[Pod]) -> 
     context.recorder.say(
         Kind.ROLLBACK, f"Deployment/{NAMESPACE}/coredns", f"deleting {', '.join(pod.name for pod in victims)}"
     )
-    _write_down(context, [pod.name for pod in victims])
+    context.write_down(Event.DELETING_PODS, pods=_in_audit(pod.name for pod in victims))
     secrets = {"KUBERNETES_CONTEXT": settings.context, "KUBERNETES_VERIFY_SSL": "true"}
     crash_point("rolling-back")
     deleted = terminate_pods(
@@ -155,15 +155,7 @@ def _delete(settings: Settings, context: RunContext, victims: Sequence[Pod]) -> 
     return list(deleted)
 
 
-def _write_down(context: RunContext, pods: Sequence[str]) -> None:
-    """What can't be written down is not done; but after a cut the cluster needs it, whatever the disk says."""
-    if context.cuts:
-        context.trail.note(Event.DELETING_PODS, pods=_in_audit(pods))
-    else:
-        context.trail.require(Event.DELETING_PODS, pods=_in_audit(pods))
-
-
-def _in_audit(pods: Sequence[str]) -> tuple[str, ...]:
+def _in_audit(pods: Iterable[str]) -> tuple[str, ...]:
     return tuple(f"{NAMESPACE}/{pod}" for pod in pods)
 
 

@@ -14,6 +14,7 @@ from chaosext.model.timeline import Kind
 from chaosext.nodes.entry import when
 from chaosext.run.failover.door import require_entry_to_act, require_member
 from chaosext.run.watch.asking import ask_steady_state
+from chaosext.safety.audit import Event
 from chaosext.safety.entry_log import Changed, write_as_found, write_changing
 from chaosext.steady.entry import judge_ratio
 
@@ -89,6 +90,7 @@ def drain(
     out_s = time.monotonic()
     if not by_check:  # else the entry itself has said when it was
         context.recorder.say(Kind.ENTRY_DRAINED, _object(entry, mine.cluster), "drained by hand")
+    context.write_down(Event.DRAINING, at_entry=in_audit(entry, mine.cluster))
     entry.change(mine.cluster, drained=True)
     if context.held:
         context.held.out_s = context.held.out_s or out_s
@@ -123,6 +125,7 @@ def restore(
             f"once it is well, `chaosext entry restore {name} --entry {entry.name}`",
         )
     take_back(entry, name, failover)
+    context.trail.note(Event.TAKEN_BACK, at_entry=in_audit(entry, name))
     _forget(context, entry, name)
     return {"cluster": name, "settled_after_s": asked["settled_after_s"], "dwelt_s": asked["dwelt_s"]}
 
@@ -136,6 +139,11 @@ def take_back(entry: Entry, cluster: str, failover: Failover | None = None) -> N
             f"{entry.name} does not send customers to {cluster}: {_of(members, cluster).state}",
             f"see what its storefront answers, then `chaosext entry show --entry {entry.name}`",
         )
+
+
+def in_audit(entry: Entry, cluster: str) -> str:
+    """How the audit log names a cluster at an entry."""
+    return f"{entry.name}/{cluster}"
 
 
 def left_at_entry(context: RunContext, within_s: float | None = None) -> tuple[str, ...]:

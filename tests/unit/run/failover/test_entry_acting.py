@@ -6,14 +6,18 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from click.testing import CliRunner
 
+from chaosext.cli.entry import entry as by_hand
 from chaosext.model.entry import Failover, Member, Request
 from chaosext.model.errors import Inconclusive, Refused, Unreachable
 from chaosext.model.timeline import Kind
 from chaosext.nodes.entry import changed
+from chaosext.partition.cut import Cut, NodeCut, peers_of
 from chaosext.run import context as contexts
 from chaosext.run.failover import acting, asking, door
 from chaosext.run.reading.settings import Settings
+from chaosext.safety.audit import audit_log
 from chaosext.safety.entry_log import changed as left_changed
 from chaosext.safety.entry_log import write_as_found
 from chaosext.safety.intent import intent_log
@@ -26,6 +30,15 @@ if TYPE_CHECKING:
 SETTINGS = Settings(context="kind-way", entry="auto")
 OK = Request(ago_s=1, took_s=0.01, status=200, served_by="way")
 LOST = Request(ago_s=1, took_s=2, status=0, error="timed out")
+
+
+CUT = Cut(
+    run="r",
+    owner="o",
+    nodes=(NodeCut(node="cp", uplinks=("eth0",)),),
+    peers=peers_of(["10.0.0.1"]),
+    ttl_s=60,
+)
 
 
 class FakeEntry:
@@ -90,6 +103,11 @@ def restore(
     return acting.restore(SETTINGS, run, None, settle_s=0, dwell_s=0, **how)
 
 
+def audited() -> list[tuple[object, ...]]:
+    says = (each.says for each in audit_log().verified().entries)
+    return [(each["event"], each["at_entry"], each.get("run")) for each in says]
+
+
 def left() -> list[str]:
     return [each.cluster for each in left_changed(intent_log().entries())]
 
@@ -100,6 +118,36 @@ def test_the_contexts_cluster_is_drained_and_that_is_on_disk(
     assert drain(run)["cluster"] == "way"
     assert entry.members["way"].drained
     assert left() == ["way"]
+
+
+def test_who_drained_a_cluster_and_took_it_back_is_in_the_audit_log(
+    entry: FakeEntry, run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drain(run)
+    restore(run, monkeypatch)
+    assert audited() == [("draining", "way-entry/way", run.id), ("taken_back", "way-entry/way", run.id)]
+
+
+def test_a_drain_by_hand_is_in_the_audit_log(
+    entry: FakeEntry, run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door, "entry_in", lambda _name: entry)
+    for words in (["drain", "way"], ["restore", "way", "--unasked"]):
+        assert CliRunner().invoke(by_hand, words, catch_exceptions=False).exit_code == 0
+    assert audited() == [("draining", "way-entry/way", None), ("taken_back", "way-entry/way", None)]
+
+
+def test_customers_in_an_outage_are_helped_whatever_the_audit_log_says(
+    entry: FakeEntry, run: contexts.RunContext
+) -> None:
+    audit_log().path.mkdir(parents=True)
+    with pytest.raises(Refused, match="audit log"):
+        drain(run)
+    assert not entry.members["way"].drained
+    run.cuts.append(CUT)
+    drain(run)
+    assert entry.members["way"].drained
+    assert len(run.trail.problems) == 1
 
 
 def test_what_can_not_be_written_down_is_not_drained(
