@@ -21,6 +21,7 @@ from chaosext.nodes.transport import NAMESPACE, shells
 from chaosext.run import context as contexts
 from chaosext.run.reading.settings import settings_from
 from chaosext.run.watch.hindrances import Fixes, Hindrance, hindrance, refusal, still_missing
+from chaosext.safety.audit import Deed, Event, audit_log, note
 from chaosext.safety.intent import PLACING, PODS, REMOVED, intent_log
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def _open(settings: Settings, wanted: Wanted | None = None) -> Opened:
         opened = _opened.get((settings.context, settings.namespace)) or _begun(settings)
         if not opened.on_all:
             try:
-                _enter(opened, wanted or _linux)
+                _enter(opened, wanted)
             except BaseException:
                 leave()
                 raise
@@ -147,8 +148,10 @@ def _open(settings: Settings, wanted: Wanted | None = None) -> Opened:
     return opened
 
 
-def _enter(opened: Opened, wanted: Wanted) -> None:
-    nodes = [node for node in wanted(opened.cluster.nodes()) if node.name not in opened.nodes]
+def _enter(opened: Opened, wanted: Wanted | None) -> None:
+    nodes = [node for node in (wanted or _linux)(opened.cluster.nodes()) if node.name not in opened.nodes]
+    if nodes:
+        _write_down(_deed(Event.PLACING_PODS, opened.way, nodes), to_clean_up=wanted is not None)
     opened.hindered |= _place(opened, nodes)
     opened.nodes |= {node.name for node in nodes} - opened.hindered.keys()
 
@@ -221,9 +224,23 @@ def _proven(way: Way, node: str) -> Hindrance | None:
     return Hindrance(node=node, why=f"its Pod can't do its work there: {said[-1]}", fix=FIXES.ended)
 
 
+def _write_down(deed: Deed, *, to_clean_up: bool) -> None:
+    """Raises `Refused` where it can't be; who comes to take away what was left is held up by no log."""
+    if to_clean_up:
+        note(deed)
+    else:
+        audit_log().append(deed)
+
+
+def _deed(event: Event, way: Way, nodes: Iterable[Node]) -> Deed:
+    names = tuple(sorted(node.name for node in nodes))
+    return Deed(event=event, owner=way.owner, run=way.run, context=way.context, nodes=names)
+
+
 def _left(opened: Opened, within_s: float, hurried: threading.Event) -> str:
     way = opened.way
     if remove(opened.cluster, way.namespace, way.run, within_s=within_s, hurried=hurried):
+        note(_deed(Event.PODS_REMOVED, way, ()))
         return ""
     return (
         f"the Pods of run {way.run} were not seen gone from {way.namespace}: `chaosext sweep` takes them away"

@@ -36,13 +36,16 @@ _RETRY_S = 0.01
 
 
 class Event(StrEnum):
-    """What is written down. Before the deed stand `placing_sentinels`, `arming`, `deleting_pods` and `draining`, after
-    it all others."""
+    """What is written down. Before the deed stand `placing_pods`, `placing_sentinels`, `arming`, `deleting_pods` and
+    `draining`, after it all others.
+    """
 
     PINNED = "pinned"
     APPROVED = "approved"
     APPROVAL_REVOKED = "approval_revoked"
     RUN_STARTED = "run_started"
+    PLACING_PODS = "placing_pods"
+    PODS_REMOVED = "pods_removed"
     PLACING_SENTINELS = "placing_sentinels"
     SENTINELS_REMOVED = "sentinels_removed"
     ARMING = "arming"

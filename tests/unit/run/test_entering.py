@@ -21,6 +21,7 @@ from chaosext.run import context as contexts
 from chaosext.run import entering, reach
 from chaosext.run.entering import leave, remove, way_back, way_into
 from chaosext.run.reading.settings import Settings, settings_from
+from chaosext.safety.audit import audit_log
 from chaosext.safety.intent import intent_log, placed
 
 if TYPE_CHECKING:
@@ -72,13 +73,14 @@ class Entered:
 class Api:
     """Pods kept in memory. `do`: node -> the status of its Pod (default: it runs); `prove`: what the proof comes to.
 
-    `silent`: how many requests are not answered yet.
+    `silent`: how many requests are not answered yet. `unaudited`: the audit log takes nothing.
     """
 
     are: list[Node]
     do: dict[str, dict[str, Any]] = field(default_factory=dict)
     prove: dict[str, ShellResult] = field(default_factory=dict)
     silent: int = 0
+    unaudited: bool = False
     context: str = "kind-a"
     request_timeout_s: float = 1.0
     pods: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -104,6 +106,7 @@ class Api:
         self._answer()
         if method == "POST":
             assert placed(intent_log().entries()), "made before it was written down"
+            assert self.unaudited or audited()[-1][0] == "placing_pods", "made before it is in the audit log"
             on = body["spec"]["nodeName"]
             self.made.append(on)
             self.pods[body["metadata"]["name"]] = {**body, "status": self.do.get(on, RUNNING)}
@@ -142,6 +145,11 @@ def start_within(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Settings, "way", property(lambda self: replace(told(self), start_s=seconds)))
 
 
+def audited() -> list[tuple[str, list[str]]]:
+    entries = audit_log().verified().entries
+    return [(str(each.says["event"]), each.says.get("nodes", [])) for each in entries]
+
+
 def settings(transport: str = "pod") -> Settings:
     return settings_from({"chaosext_transport": transport, "chaosext_node_image": "img:1"}, CONTEXT)
 
@@ -164,6 +172,25 @@ def test_there_is_a_pod_on_every_linux_node_until_one_leaves(api: Api) -> None:
     assert left() == [way.run]
     assert leave() == ()
     assert (api.on, left()) == ([], [])
+
+
+def test_on_which_nodes_there_were_pods_is_in_the_audit_log(api: Api) -> None:
+    back()
+    way_into(settings())
+    leave()
+    assert audited() == [
+        ("placing_pods", ["cp1", "cp2", "w1"]),
+        ("pods_removed", []),
+    ]
+
+
+def test_who_can_not_write_it_down_may_clean_up_but_not_act(api: Api) -> None:
+    api.unaudited = True
+    audit_log().path.mkdir(parents=True)
+    with pytest.raises(Refused, match="audit log"):
+        way_into(settings())
+    assert (api.made, left()) == ([], [])
+    assert back()[1] == ("cp1", "cp2", "w1")
 
 
 def test_it_is_opened_once(api: Api) -> None:
