@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from chaosext.model.entry import Member
 from chaosext.nodes.docker import DockerShell
-from chaosext.nodes.entry import ADMIN_PORT, ASSIGNMENT, EnvoyEntry
+from chaosext.nodes.entry import ADMIN_PORT, ASSIGNMENT, EnvoyEntry, when
 from chaosext.nodes.envoy import METADATA, SERVICE, assignment
 from chaosext.testbed import containers, shop
 from chaosext.testbed.containers import docker
@@ -33,6 +33,9 @@ KEY_LABEL = "chaosext.testbed.entry"
 BOOTSTRAP = "/etc/envoy/envoy.json"
 ENVOY = ("/usr/local/bin/envoy", "--config-path", BOOTSTRAP, "--log-level", "warning", "--concurrency", "1")
 PORT = 8080
+
+ANSWERS_S = 30.0
+"""How long Envoy may take from its start to its first answer: a second, and longer on a machine that is busy."""
 
 CONNECT_S = 1
 ROUTE_S = 15
@@ -213,9 +216,9 @@ def _copy(container: str, path: str, text: str) -> None:
 
 
 def _place(testbed: str, behind: tuple[Member, ...]) -> None:
-    """Where nodes got other addresses, the entry gets them as well."""
+    """Where nodes got other addresses, the entry gets them as well. It may have been started just now."""
     entry = door(testbed)
-    before = {each.cluster: each for each in entry.look()}
+    before = {each.cluster: each for each in when(entry, lambda _: True, ANSWERS_S)}
     wanted = tuple(
         replace(before.get(each.cluster, each), addresses=each.addresses, healthy=0) for each in behind
     )
