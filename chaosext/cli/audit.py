@@ -138,8 +138,8 @@ def _entry_line(says: Mapping[str, Any]) -> str:
     """`12  2026-11-23T23:03:00.120+00:00  armed  run …  by alice@laptop  on kind-x  nodes cp-1  tables …`."""
     known = {"run": "run", "owner": "by", "context": "on", "verdict": "verdict", "exit_code": "exit"}
     touched = {"nodes": "nodes", "tables": "tables", "pods": "Pods", "at_entry": "cluster"}
-    known |= touched | {"experiment_sha256": "experiment"}
-    parts = [f"{word} {_text(says[key])}" for key, word in known.items() if key in says]
+    words = known | touched | {"experiment_sha256": "experiment"}
+    parts = [f"{word} {_text(says[key])}" for key, word in words.items() if key in says]
     line = "  ".join((f"{says['seq']:>5}", str(says.get("at", "")), f"{says.get('event', '')!s:<13}", *parts))
     return "".join(each if each.isprintable() else "?" for each in line)
 

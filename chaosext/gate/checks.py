@@ -102,7 +102,7 @@ def kube_dns_ready(world: World, cutover: Cutover, nodes: frozenset[str]) -> Fin
     """
     if world.dns is None:
         return _unknown(KUBE_DNS_READY, "the snapshot shows no kube-dns")
-    pods, leaving = _staying(world)
+    pods = _staying(world)
     bad = [_bad(pod.subject, _ailment(pod)) for pod in pods if _ailment(pod)]
     ready = sum(not _ailment(pod) for pod in pods)
     wanted = _wanted(world, pods)
@@ -110,15 +110,14 @@ def kube_dns_ready(world: World, cutover: Cutover, nodes: frozenset[str]) -> Fin
         bad.append(_bad(world.dns.subject, f"{ready} of {wanted} Pods behind it are Ready"))
     if _rolls_out(world, pods):
         bad.append(_bad(world.dns.subject, "its Pods are of several templates: a rollout is under way"))
+    leaving = len(behind(world.dns, world.pods)) - len(pods)
     more = f"; {leaving} more terminating" if leaving else ""
     return _found(KUBE_DNS_READY, bad, f"{ready} of {wanted} kube-dns Pods Ready{more}")
 
 
-def _staying(world: World) -> tuple[tuple[Pod, ...], int]:
-    """kube-dns' Pods but those that are terminating, and how many these are."""
-    pods = behind(world.dns, world.pods)
-    staying = tuple(pod for pod in pods if not pod.terminating)
-    return staying, len(pods) - len(staying)
+def _staying(world: World) -> tuple[Pod, ...]:
+    """kube-dns' Pods but those that are terminating."""
+    return tuple(pod for pod in behind(world.dns, world.pods) if not pod.terminating)
 
 
 def _wanted(world: World, pods: Iterable[Pod]) -> int:
@@ -144,7 +143,7 @@ def _ailment(pod: Pod) -> str:
 
 def placement(world: World, cutover: Cutover, nodes: frozenset[str]) -> Finding:
     """Every kube-dns Pod is on a node whose Pod addresses others learn."""
-    routes, (pods, _) = Routes(world), _staying(world)
+    routes, pods = Routes(world), _staying(world)
     if routes.unknown_why or not pods:
         return _unknown(PLACEMENT, routes.unknown_why or "the snapshot shows no kube-dns Pod")
     silent = set(unannounced(routes, world.nodes))
