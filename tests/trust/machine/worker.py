@@ -1,12 +1,14 @@
-"""`python -m tests.trust.machine.worker STEPS SEED`: one process' share of the steps; prints a line of JSON.
+"""`python -m tests.trust.machine.worker STEPS SEED LIMIT_S`: one process' share of the steps; prints a line of JSON.
 
-A process of its own, so that forking is safe, and orphans are nobody else's.
+A process of its own, so that forking is safe and it adopts no other process' orphans. It stops at its limit, says how
+far it came, and removes its network namespaces; SIGTERM ends it in the same way.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import tempfile
 from time import monotonic
@@ -19,15 +21,19 @@ from tests.trust.machine.rules import COUNT, Nodes
 from tests.trust.machine.world import World
 
 STEPS_IN_A_ROW = 50
+MOST_IN_A_ROW = 4
+"""Examples between two looks at the clock."""
 
 
-def play(steps: int, first_seed: int) -> str:
-    """Steps from an empty ruleset, again and again, until there were as many as asked for. What went wrong, or ""."""
+def play(steps: int, first_seed: int, until_s: float) -> str:
+    """Play from an empty ruleset, again and again, until all steps were made or the time is up.
+
+    Returns what went wrong, or "".
+    """
     number = first_seed
-    while Nodes.steps < steps:
-        left = max(
-            1, (steps - Nodes.steps) // (2 * STEPS_IN_A_ROW)
-        )  # what is thrown away as impossible counts as well
+    while Nodes.steps < steps and monotonic() < until_s:
+        # Hypothesis counts examples that it discards as impossible too. A few at a time, so that the limit is kept.
+        left = min(MOST_IN_A_ROW, max(1, (steps - Nodes.steps) // (2 * STEPS_IN_A_ROW)))
         try:
             run_state_machine_as_test(seed(number)(Nodes), settings=_settings(left))
         except Exception as error:
@@ -49,7 +55,8 @@ def _settings(examples: int) -> settings:
 
 
 def main() -> None:
-    steps, first_seed = map(int, sys.argv[1:])
+    steps, first_seed, limit_s = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that `finally` runs
     adopt_orphans()
     started_s = monotonic()
     Nodes.world = World(tag="w")
@@ -57,7 +64,7 @@ def main() -> None:
         os.environ["XDG_STATE_HOME"] = home
         try:
             Nodes.world.up(COUNT)
-            failure = play(steps, first_seed)
+            failure = play(steps, first_seed, started_s + limit_s)
         finally:
             Nodes.world.down()
     print(json.dumps({"steps": Nodes.steps, "failure": failure, "seconds": monotonic() - started_s}))
