@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from children import die_with_parent
+
 from chaosext.model.signal import Head, Sample, Watched
 from chaosext.sentinel.record import parse_record
 
@@ -64,7 +66,9 @@ class Running:
             self.here.node,
             *self.command,
         ]
-        self.process = subprocess.Popen(argv, env=environment, stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            argv, env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=die_with_parent
+        )
 
     def kill(self) -> None:
         if self.process:

@@ -13,6 +13,8 @@ from contextlib import closing
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from children import die_with_parent
+
 from chaosext.observe.reader import Reader
 from chaosext.run.trail import Trail
 from chaosext.run.watch.placing import Placed
@@ -86,7 +88,7 @@ class SentinelLab:
             }
             argv = [sys.executable, "-m", "chaosext.sentinel"]
             self.processes[node] = subprocess.Popen(
-                argv, env=os.environ | environment | self.more.get(node, {})
+                argv, env=os.environ | environment | self.more.get(node, {}), preexec_fn=die_with_parent
             )
 
     def reader(self, node: str) -> Reader:
