@@ -13,6 +13,8 @@ from datetime import datetime
 from ipaddress import ip_address
 from typing import Any, Self
 
+from chaosext.model.names import is_subdomain
+
 JsonObject = Mapping[str, Any]
 """One Kubernetes object, or a part of it, as decoded from JSON."""
 
@@ -109,7 +111,7 @@ class Node(_Typed):
         labels = _metadata(obj).get("labels") or {}
         ready = _condition(obj, "Ready")
         return cls(
-            name=_metadata(obj)["name"],
+            name=_node_name(_metadata(obj)["name"]),
             uid=_metadata(obj).get("uid", ""),
             is_control_plane=any(label in labels for label in CONTROL_PLANE_LABELS),
             internal_ips=_internal_ips(obj),
@@ -121,6 +123,13 @@ class Node(_Typed):
             pod_cidrs=_pod_cidrs(_spec(obj)),
             unschedulable=bool(_spec(obj).get("unschedulable")),
         )
+
+
+def _node_name(name: str) -> str:
+    """Raises ValueError for what Kubernetes allows for none: it becomes a word of commands, and a file's name."""
+    if not is_subdomain(name):
+        raise ValueError(f"{name!r:.80} is not a valid name of a node")
+    return name
 
 
 def _internal_ips(obj: JsonObject) -> tuple[str, ...]:

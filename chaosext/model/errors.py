@@ -5,6 +5,7 @@ ChaosextError
 ├── Inconclusive       exit 30: the cut or an observation could not be proven
 ├── Unsafe             exit 40: something of ours may be left; the message says what, where, how to remove it
 └── Unreachable        a node's shell or the API server did not answer in time (callers turn it into a finding)
+    └── TooLarge       it did answer, with more than is kept of one answer
 """
 
 from __future__ import annotations
@@ -51,3 +52,7 @@ class Unreachable(ChaosextError):
     """A node's shell, or the API server, gave no answer in time. Never read as healthy."""
 
     exit_code: ClassVar[int] = 30
+
+
+class TooLarge(Unreachable):
+    """Somebody answered with more than is kept of one answer (model/answers.py), so what it says is not known."""

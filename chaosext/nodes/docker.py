@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from chaosext.model.names import require_name
 from chaosext.nodes.process import ProcessStream, run_process
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class DockerShell:
 
     def _argv(self, script: str, timeout_s: float | None) -> list[str]:
         bound = ["timeout", "-k", "1", f"{timeout_s + GRACE_S:g}"] if timeout_s is not None else []
-        return ["docker", "exec", "-i", self.node, *bound, "bash", "-c", script]
+        return ["docker", "exec", "-i", "--", require_name(self.node), *bound, "bash", "-c", script]
 
 
 def not_entered(exit_code: int, stderr: str) -> bool:

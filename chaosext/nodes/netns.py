@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from chaosext.model.names import require_name
 from chaosext.nodes.process import ProcessStream, run_process
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class NetnsShell:
         return ProcessStream(self.node, self._argv(script), timeout_s=timeout_s, not_entered=not_entered)
 
     def _argv(self, script: str) -> list[str]:
-        return ["ip", "netns", "exec", self.node, "bash", "-c", script]
+        return ["ip", "netns", "exec", require_name(self.node), "bash", "-c", script]
 
 
 def not_entered(exit_code: int, stderr: str) -> bool:

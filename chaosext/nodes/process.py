@@ -1,16 +1,17 @@
-"""What the transports share: a child process of ours that enters a node, bounded in time."""
+"""What the transports share: a child process of ours that enters a node, bounded in time and in what it may say."""
 
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from tempfile import TemporaryFile
-from typing import IO
 
+from chaosext.model import child_process
+from chaosext.model.answers import LARGEST_ANSWER, MIB, MOST_LINES, too_large
+from chaosext.model.child_process import PIECE, Tail, TimeIsUp
 from chaosext.model.errors import Refused, Unreachable
 from chaosext.nodes.shell import ShellResult
 
@@ -20,32 +21,30 @@ NotEntered = Callable[[int, str], bool]
 PARTING_S = 1.0
 """How long a script has, after EOF on its stdin, before it is killed."""
 
+SEND_S = 10.0
+"""How long a script whose time is not bounded may take to read what it is sent."""
 
-_running: set[subprocess.Popen[str]] = set()
-"""Every process of ours that was not yet seen to end, whichever thread it is for."""
+LARGEST_STREAM = 48 * MIB
+"""Bytes of a stream whose time is bounded: arming lists a node's rules twice. Without an end only lines are bounded."""
 
-
-def end_all() -> None:
-    """End every process of ours at once: what waits for one hears that it was `Unreachable`, or ended early."""
-    for process in tuple(_running):
-        if process.returncode is None:  # else its number may be another's by now
-            _kill(process)
+LONGEST_LINE = 8 * MIB
 
 
 def run_process(
     node: str, argv: Sequence[str], *, stdin: str, timeout_s: float, not_entered: NotEntered
 ) -> ShellResult:
-    """Run `argv` to its end. Raises `Unreachable` on time-out or when the node was not entered."""
-    process = _start(node, argv, subprocess.PIPE)
+    """Run `argv` to its end. Raises `Unreachable` on time-out or when the node was not entered, or says too much."""
     try:
-        stdout, stderr = process.communicate(stdin, timeout=timeout_s)
-    except subprocess.TimeoutExpired:
-        raise Unreachable(f"{node}: no answer within {timeout_s:g} s") from None
-    finally:
-        _end(process)
-    if process.returncode and not_entered(process.returncode, stderr):
-        raise Unreachable(f"{node}: {_last_line(stderr)}")
-    return ShellResult(process.returncode, stdout, stderr)
+        done = child_process.run(
+            argv, stdin=stdin, timeout_s=timeout_s, whose=node, most_bytes=LARGEST_ANSWER
+        )
+    except TimeIsUp:
+        raise _late(node, timeout_s) from None
+    except OSError as error:
+        raise _not_started(node, argv[0], error) from None
+    if done.exit_code and not_entered(done.exit_code, done.stderr):
+        raise Unreachable(f"{node}: {_last_line(done.stderr)}")
+    return ShellResult(done.exit_code, done.stdout, done.stderr)
 
 
 class ProcessStream:
@@ -55,13 +54,14 @@ class ProcessStream:
         self, node: str, argv: Sequence[str], *, timeout_s: float | None = None, not_entered: NotEntered
     ) -> None:
         self._node, self._not_entered, self._timeout_s = node, not_entered, timeout_s
-        self._late = False
-        self._stderr = _spool(node)
+        self._late, self._over, self._bytes, self._lines = False, False, 0, 0
         try:
-            self._process = _start(node, argv, self._stderr)
-        except BaseException:
-            self._stderr.close()
-            raise
+            self._process = child_process.start(argv)
+        except OSError as error:
+            raise _not_started(node, argv[0], error) from None
+        self._errors = Tail()
+        self._listening = threading.Thread(target=self._listen, name="stderr", daemon=True)
+        self._listening.start()
         self._timer = threading.Timer(timeout_s, self._time_is_up) if timeout_s is not None else None
         if self._timer:
             self._timer.daemon = True
@@ -78,87 +78,77 @@ class ProcessStream:
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(PARTING_S)
         finally:  # an interrupt cuts the waiting short, and nothing else
-            _end(self._process)
-            self._stderr.close()
+            child_process.kill(self._process)
+            self._listening.join(PARTING_S)
+            self._over = True  # whoever still listens reads no other's descriptor
+            child_process.end(self._process)
 
     def __iter__(self) -> ProcessStream:
         return self
 
     def __next__(self) -> str:
         assert self._process.stdout is not None  # noqa: S101
-        line = self._process.stdout.readline()
+        line = self._process.stdout.readline(LONGEST_LINE + 1)
         if line:
-            return line.rstrip("\n")
+            self._require_bounded(line)
+            return line.decode(errors="replace").rstrip("\n")
         self._raise_if_unreachable()
         raise StopIteration
 
     def send(self, text: str) -> None:
         assert self._process.stdin is not None  # noqa: S101
-        with suppress(BrokenPipeError):  # the script is gone: reading it says so
-            self._process.stdin.write(text)
-            self._process.stdin.flush()
-        self._close_stdin()
+        if not self._process.stdin.closed:
+            deadline_s = time.monotonic() + (self._timeout_s or SEND_S)
+            child_process.write(self._process.stdin, text.encode(), deadline_s)
+
+    def _listen(self) -> None:
+        """A pipe that nobody drains would block the script."""
+        assert self._process.stderr is not None  # noqa: S101
+        descriptor = self._process.stderr.fileno()
+        while not self._over and (piece := os.read(descriptor, PIECE)):
+            self._errors.add(piece)
 
     def _close_stdin(self) -> None:
         if self._process.stdin:
-            with suppress(BrokenPipeError):
+            with suppress(OSError):
                 self._process.stdin.close()
+
+    def _require_bounded(self, line: bytes) -> None:
+        if len(line) > LONGEST_LINE:
+            child_process.kill(self._process)
+            raise too_large(f"{self._node}: a line", LONGEST_LINE)
+        self._bytes, self._lines = self._bytes + len(line), self._lines + 1
+        if self._timeout_s is not None and (self._bytes > LARGEST_STREAM or self._lines > 2 * MOST_LINES):
+            child_process.kill(self._process)
+            raise too_large(self._node, LARGEST_STREAM, 2 * MOST_LINES)
 
     def _time_is_up(self) -> None:
         self._late = True
-        _kill(self._process)
+        child_process.kill(self._process)
 
     def _raise_if_unreachable(self) -> None:
-        if self._late:
-            raise Unreachable(f"{self._node}: no answer within {self._timeout_s:g} s")
-        exit_code = self._process.wait()
-        self._stderr.seek(0)
-        stderr = self._stderr.read()
-        if exit_code and self._not_entered(exit_code, stderr):
-            raise Unreachable(f"{self._node}: {_last_line(stderr)}")
+        if self._late and self._timeout_s is not None:
+            raise _late(self._node, self._timeout_s)
+        try:
+            exit_code = self._process.wait(PARTING_S)
+        except subprocess.TimeoutExpired:  # it has closed its output, and says nothing more
+            return
+        self._listening.join(PARTING_S)
+        said = self._errors.text()
+        if exit_code and self._not_entered(exit_code, said):
+            raise Unreachable(f"{self._node}: {_last_line(said)}")
 
 
-def _spool(node: str) -> IO[str]:
-    """A file for a script's stderr: a pipe that nobody drains would block it."""
-    try:
-        return TemporaryFile("w+", errors="replace")
-    except OSError as error:  # a full disk, or no descriptor left
-        raise Unreachable(f"{node}: no temporary file for its answers ({error.strerror})") from None
+def _late(node: str, timeout_s: float) -> Unreachable:
+    return Unreachable(f"{node}: no answer within {timeout_s:g} s")
 
 
-def _start(node: str, argv: Sequence[str], stderr: int | IO[str]) -> subprocess.Popen[str]:
-    try:
-        # In a session of its own: Ctrl-C must not kill a heal, and a kill must reach all children.
-        process = subprocess.Popen(
-            argv,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
-    except FileNotFoundError:
-        raise Refused(f"{argv[0]}: no such command", "install it, it is the way into the nodes") from None
-    except OSError as error:  # no process or descriptor left, or one that may not be run
-        raise Unreachable(f"{node}: {argv[0]} can't be started ({error.strerror})") from None
-    _running.add(process)
-    return process
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    _kill(process)
-    _running.discard(process)
-    process.wait()
-    for pipe in (process.stdin, process.stdout, process.stderr):
-        if pipe:
-            with suppress(BrokenPipeError):
-                pipe.close()
-
-
-def _kill(process: subprocess.Popen[str]) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+def _not_started(node: str, command: str, error: OSError) -> Refused | Unreachable:
+    if isinstance(error, FileNotFoundError):
+        return Refused(f"{command}: no such command", "install it, it is the way into the nodes")
+    return Unreachable(
+        f"{node}: {command} can't be started ({error.strerror})"
+    )  # no process or descriptor left
 
 
 def _last_line(stderr: str) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chaosext.model.errors import Refused
+from chaosext.model import child_process
+from chaosext.model.child_process import TimeIsUp
+from chaosext.model.errors import Refused, TooLarge
+from chaosext.model.names import require_name
 from chaosext.nodes.docker import DockerShell
 from chaosext.nodes.netns import NetnsShell
 
@@ -62,10 +64,10 @@ BY_DOCKER = Way()
 
 
 def shells(names: Iterable[str], way: Way = BY_DOCKER) -> Mapping[str, NodeShell]:
-    """A shell on every node named, sorted. Raises `Refused` for a transport that there is not."""
+    """A shell on every node named, sorted. Raises `Refused` for a transport that there is not, and for a bad name."""
     if way.transport not in TRANSPORTS:
         raise Refused(f"transport: {way.transport!r} is not known", f"known are {', '.join(TRANSPORTS)}")
-    return {name: TRANSPORTS[way.transport](name, way) for name in sorted(set(names))}
+    return {name: TRANSPORTS[way.transport](require_name(name), way) for name in sorted(set(names))}
 
 
 def _pod_shell(node: str, way: Way) -> NodeShell:
@@ -93,9 +95,8 @@ def way_of(on: Mapping[str, NodeShell]) -> Way:
 def end_all() -> None:
     """End at once what runs on nodes for us: what waits for it hears that it was `Unreachable`, or ended early."""
     from chaosext.cluster import execute
-    from chaosext.nodes import process
 
-    process.end_all()
+    child_process.end_all()
     execute.end_all()
 
 
@@ -111,10 +112,11 @@ def discover(way: Way = BY_DOCKER, cluster: str | None = None) -> tuple[str, ...
     shown = f'{{{{.Names}}}} {{{{.Label "{KIND_ROLE_LABEL}"}}}}'
     argv = ["docker", "ps", "--all", "--filter", label, "--format", shown]
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=DISCOVERY_S, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise Refused(f"docker can't be asked for kind's nodes ({error})", "name them with --node") from None
-    if done.returncode:
+        done = child_process.run(argv, timeout_s=DISCOVERY_S)
+    except (OSError, TimeIsUp, TooLarge) as error:
+        said = str(error) or f"no answer within {DISCOVERY_S:g} s"
+        raise Refused(f"docker can't be asked for kind's nodes ({said})", "name them with --node") from None
+    if done.exit_code:
         raise Refused(f"docker: {done.stderr.strip()}", "start the Docker Engine, or name nodes with --node")
     listed = (line.partition(" ") for line in done.stdout.splitlines())
     return tuple(sorted(name for name, _, role in listed if role in KIND_ROLES))

@@ -32,7 +32,7 @@ def dying_send(self, text):
     if die_at == "before-send":
         os.kill(os.getpid(), signal.SIGKILL)
     if die_at == "torn-send":
-        self._process.stdin.write(text[: len(text) // 2])
+        self._process.stdin.write(text[: len(text) // 2].encode())
         self._process.stdin.flush()
         os.kill(os.getpid(), signal.SIGKILL)
     send(self, text)

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 STAND_IN = """#!/bin/bash
-[[ $1 == exec && $2 == -i ]] || { echo "unexpected: $*" >&2; exit 99; }
-node=$3; shift 3
+[[ $1 == exec && $2 == -i && $3 == -- ]] || { echo "unexpected: $*" >&2; exit 99; }
+node=$4; shift 4
 case $node in
   gone) echo 'Error response from daemon: No such container: gone' >&2; exit 1;;
   *) exec "$@";;
@@ -79,6 +79,13 @@ class TestDockerShell:
         with DockerShell("cp").stream("echo ready; sleep 30") as lines:
             next(lines)
         assert time.monotonic() - started < 10
+
+    def test_a_name_that_would_be_an_option_is_refused_and_docker_is_not_asked(self) -> None:
+        for name in ("--privileged", "-u0", "a/b", "a b", "", "x" * 254):
+            with pytest.raises(Refused, match="not a valid name of a node"):
+                DockerShell(name).run("true", timeout_s=5)
+            with pytest.raises(Refused, match="not a valid name of a node"):
+                DockerShell(name).stream("true")
 
     def test_sending_to_a_script_that_is_gone_does_no_harm(self) -> None:
         with DockerShell("cp").stream("exit 0") as lines:

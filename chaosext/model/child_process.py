@@ -1,0 +1,190 @@
+"""A child process: bounded in time and in what is kept of its output, and ended with all that it started."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, cast
+
+from chaosext.model.answers import LARGEST_ANSWER, MOST_OF_ERRORS, Collected
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+Process = subprocess.Popen[bytes]
+
+PIECE = 1 << 16
+REAPED_S = 1.0
+"""How long a killed process is waited for. One that the kernel does not let die is left behind: nobody waits longer."""
+
+_running: set[Process] = set()
+"""Every child that was not yet seen to end, whichever thread it is for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a command ended, what it printed, and the end of what it said on its standard error."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+class TimeIsUp(Exception):
+    """The command did not end in time; it was killed, with all that it had started."""
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    timeout_s: float,
+    stdin: str = "",
+    whose: str = "",
+    most_bytes: int = LARGEST_ANSWER,
+    env: Mapping[str, str] | None = None,
+    cwd: str | Path | None = None,
+) -> Ended:
+    """Run `argv` to its end, and until nobody holds its pipes any more.
+
+    Raises `TimeIsUp`, `TooLarge` (naming `whose` output it is) and OSError where it can't be started. Whatever is
+    raised, nothing that it started in its process group is left.
+    """
+    deadline_s = time.monotonic() + timeout_s
+    process = start(argv, env=env, cwd=cwd)
+    try:
+        return _Exchange(process, stdin.encode(), Collected(whose or argv[0], most_bytes=most_bytes)).until(
+            deadline_s
+        )
+    finally:
+        end(process)
+
+
+def start(
+    argv: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: str | Path | None = None
+) -> Process:
+    """Start `argv` with three pipes. Raises OSError.
+
+    It gets a session of its own: Ctrl-C must not kill a heal, and a kill must reach all children.
+    """
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(
+        argv, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True, env=env, cwd=cwd
+    )
+    _running.add(process)
+    return process
+
+
+def kill(process: Process) -> None:
+    """Kill it with its process group; whoever waits for its output hears that it has ended."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def end(process: Process) -> None:
+    """Kill what is left of it, and forget it. Bounded."""
+    kill(process)
+    _running.discard(process)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(REAPED_S)
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe:
+            with suppress(OSError):
+                pipe.close()
+
+
+def end_all() -> None:
+    """Kill every child at once: what waits for one hears that it has ended."""
+    for process in tuple(_running):
+        if process.returncode is None:  # else its number may be another's by now
+            kill(process)
+
+
+def write(pipe: IO[bytes], data: bytes, deadline_s: float | None) -> None:
+    """Write all of `data` past the pipe's buffer, by `deadline_s` (monotonic; None: whenever), and close the pipe.
+
+    A reader that is gone, or does not read in time, is nothing to raise for: reading its output says so.
+    """
+    descriptor, rest = pipe.fileno(), memoryview(data)
+    os.set_blocking(descriptor, False)
+    with selectors.DefaultSelector() as selector, suppress(BrokenPipeError):
+        selector.register(descriptor, selectors.EVENT_WRITE)
+        while rest:
+            left_s = None if deadline_s is None else deadline_s - time.monotonic()
+            if (left_s is not None and left_s <= 0) or not selector.select(left_s):
+                break
+            rest = rest[os.write(descriptor, rest[:PIECE]) :]
+    with suppress(OSError):
+        pipe.close()
+
+
+class Tail:
+    """The end of what is said on a standard error."""
+
+    def __init__(self) -> None:
+        self._kept = bytearray()
+
+    def add(self, piece: bytes) -> None:
+        self._kept += piece
+        del self._kept[:-MOST_OF_ERRORS]
+
+    def text(self) -> str:
+        return self._kept.decode(errors="replace")
+
+
+class _Exchange:
+    """Feeds a child its stdin, and takes what it says, in one thread."""
+
+    def __init__(self, process: Process, stdin: bytes, said: Collected) -> None:
+        self._process, self._said, self._errors = process, said, Tail()
+        self._rest = memoryview(stdin)
+        pipes = (process.stdin, process.stdout, process.stderr)
+        self._stdin, self._stdout, stderr = cast("tuple[IO[bytes], IO[bytes], IO[bytes]]", pipes)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._stdout, selectors.EVENT_READ)
+        self._selector.register(stderr, selectors.EVENT_READ)
+        os.set_blocking(self._stdin.fileno(), False)
+        if stdin:
+            self._selector.register(self._stdin, selectors.EVENT_WRITE)
+        else:
+            self._stdin.close()
+
+    def until(self, deadline_s: float) -> Ended:
+        with self._selector:
+            while self._selector.get_map():
+                for key, _ in self._selector.select(_left_s(deadline_s)):
+                    self._serve(key.fileobj)  # type: ignore[arg-type]
+        try:
+            exit_code = self._process.wait(_left_s(deadline_s))
+        except subprocess.TimeoutExpired:
+            raise TimeIsUp from None
+        return Ended(exit_code=exit_code, stdout=self._said.text(), stderr=self._errors.text())
+
+    def _serve(self, pipe: IO[bytes]) -> None:
+        if pipe is self._stdin:
+            self._feed()
+        elif piece := os.read(pipe.fileno(), PIECE):
+            (self._said if pipe is self._stdout else self._errors).add(piece)
+        else:
+            self._selector.unregister(pipe)
+
+    def _feed(self) -> None:
+        try:
+            self._rest = self._rest[os.write(self._stdin.fileno(), self._rest[:PIECE]) :]
+        except BrokenPipeError:  # it has read enough
+            self._rest = self._rest[:0]
+        if not self._rest:
+            self._selector.unregister(self._stdin)
+            self._stdin.close()
+
+
+def _left_s(deadline_s: float) -> float:
+    left_s = deadline_s - time.monotonic()
+    if left_s <= 0:
+        raise TimeIsUp
+    return left_s
