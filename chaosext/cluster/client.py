@@ -12,16 +12,20 @@ import json
 import ssl
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from functools import wraps
+from functools import partial, wraps
 from hashlib import sha256
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
-from chaosext.cluster import objects
+from chaosext.cluster import bounded_http, objects
+from chaosext.cluster.bounded_http import allowed, bounded, cause_of, connect, decoded
+from chaosext.cluster.bounds import bounded_plugins
 from chaosext.cluster.execute import Exec, ExecResult
 from chaosext.cluster.kubeconfig import kubeconfig_files, kubeconfig_paths
-from chaosext.model.errors import Refused, Unreachable
+from chaosext.model.answers import MIB
+from chaosext.model.errors import Refused, TooLarge, Unreachable
 from chaosext.model.malformed import understood
 
 if TYPE_CHECKING:
@@ -59,6 +63,15 @@ ENVIRONMENT = "chaosext/environment"
 
 PAGE_SIZE = 500
 """Objects in one answer, as kubectl asks for them (its --chunk-size default)."""
+
+MOST_OBJECTS = 200_000
+"""In one list; Kubernetes is made for clusters of 150,000 Pods ("Considerations for large clusters")."""
+
+LISTED_S = 600.0
+"""How long a whole list may take, however many pages it has."""
+
+PLUGIN_S = 30.0
+"""How long a credential plugin may take at first: those of clouds ask over the network. Later, what a request may."""
 
 
 class NotFound(Refused):
@@ -107,13 +120,11 @@ class Cluster:
 
     def __init__(self, *, context: str, configuration: Any, request_timeout_s: float = 10.0) -> None:
         """`configuration` is a loaded `kubernetes.client.Configuration`; people use `connect`."""
-        from kubernetes.client.rest import RESTClientObject
-
         self.context = context
         self.server: str = configuration.host.rstrip("/")
         self.request_timeout_s = request_timeout_s
         self._configuration = configuration
-        self._pool = RESTClientObject(configuration).pool_manager
+        self._pool = bounded(_pool_of(configuration))
 
     @classmethod
     def connect(cls, context: str, kubeconfig: str | None = None, request_timeout_s: float = 10.0) -> Self:
@@ -238,7 +249,13 @@ class Cluster:
         query += [("stdin", "true")] if stdin else []
         query += [("command", word) for word in argv]
         path = f"{resource_path('pods', pod, namespace=namespace)}/exec?{urlencode(query)}"
-        return Exec(self._configuration, self.server + path, self._credentials(), timeout_s=timeout_s)
+        return Exec(
+            partial(connect, self._pool),
+            self.server + path,
+            self._credentials,
+            timeout_s=timeout_s,
+            connect_s=self.request_timeout_s,
+        )
 
     def get(self, kind: str, name: str, *, namespace: str | None = None) -> dict[str, Any]:
         """One object as the API serves it."""
@@ -256,15 +273,32 @@ class Cluster:
     def pages(
         self, kind: str, *, namespace: str | None = None, timeout_s: float | None = None, **query: str | None
     ) -> Iterator[dict[str, Any]]:
-        """The List objects that make up a kind, at most `PAGE_SIZE` items each, each within `timeout_s`."""
-        path, token = resource_path(kind, namespace=namespace), ""
+        """The List objects that make up a kind, at most `PAGE_SIZE` items each, each within `timeout_s`.
+
+        Large objects come in smaller pages. Raises `Unreachable` for a list without an end.
+        """
+        path, token, size, seen = resource_path(kind, namespace=namespace), "", PAGE_SIZE, 0
+        over_s = monotonic() + LISTED_S
         while True:
-            words = {**query, "limit": str(PAGE_SIZE), "continue": token}
-            page = self.request("GET", path, query=words, timeout_s=timeout_s)
+            words = {**query, "limit": str(size), "continue": token}
+            try:
+                page = self.request("GET", path, query=words, timeout_s=timeout_s)
+            except TooLarge:
+                if size == 1:
+                    raise
+                size = max(1, size // 10)
+                continue
             yield page
-            token = (page.get("metadata") or {}).get("continue") or ""
+            before, token = token, (page.get("metadata") or {}).get("continue") or ""
+            seen += max(1, len(page.get("items") or ()))
             if not token:
                 return
+            if token == before or seen > MOST_OBJECTS or monotonic() > over_s:
+                raise TooLarge(
+                    f"API server of context {self.context}: its list of {kind} has no end "
+                    f"(more than {MOST_OBJECTS:,} objects, or {LISTED_S:g} s)",
+                    "see what answers there: `kubectl get --raw` of the same path",
+                )
 
     def request(
         self,
@@ -290,59 +324,55 @@ class Cluster:
         timeout_s: float | None = None,
     ) -> Answer:
         """One request without retries, within `timeout_s` (default: the cluster's); any status is returned."""
-        from urllib3.util import Timeout
-
-        timeout = Timeout(total=timeout_s or self.request_timeout_s)
-        response = self._send(method, path, query=query, body=body, timeout=timeout, preload=True)
+        within_s = timeout_s or self.request_timeout_s
+        with allowed(within_s):
+            reply = bounded_http.ask(
+                self._pool,
+                method,
+                self._url(path, query),
+                whose=self._whose,
+                within_s=within_s,
+                headers=self._headers(method),
+                body=None if body is None else json.dumps(body),
+            )
         return Answer(
-            status=response.status,
-            body=_decode(response.data, self.context),
-            at=_date(response.headers.get("Date")),
+            status=reply.status,
+            body=_decode(reply.status, reply.body, self._whose),
+            at=_date(reply.headers.get("Date")),
         )
 
-    def open_stream(
-        self, path: str, query: Mapping[str, str | None], *, connect_s: float, read_s: float
-    ) -> BaseHTTPResponse:
-        """A GET whose lines come as they are written (a watch); no read of it waits longer than `read_s`."""
-        from urllib3.util import Timeout
+    def open_stream(self, path: str, query: Mapping[str, str | None], *, within_s: float) -> BaseHTTPResponse:
+        """A GET whose lines come as they are written (a watch): its answer has begun within `within_s`.
 
-        timeout = Timeout(connect=connect_s, read=read_s)
-        response = self._send("GET", path, query=query, timeout=timeout, preload=False)
-        if response.status != 200:
-            raise_for(Answer(status=response.status, body=_decode(response.data, self.context)), "GET", path)
-        return response
-
-    def _send(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, str | None] | None,
-        timeout: Any,
-        preload: bool,
-        body: Mapping[str, Any] | None = None,
-    ) -> BaseHTTPResponse:
+        Each read of it needs an allowance of its own (bounded_http.py).
+        """
         from urllib3.exceptions import HTTPError
 
-        words = {key: value for key, value in (query or {}).items() if value}
-        url = f"{self.server}{path}?{urlencode(words)}" if words else f"{self.server}{path}"
-        content = "application/merge-patch+json" if method == "PATCH" else "application/json"
-        headers = {**self._credentials(), "Accept": "application/json", "Content-Type": content}
-        try:
-            response: BaseHTTPResponse = self._pool.request(
-                method,
-                url,
-                body=None if body is None else json.dumps(body),
-                headers=headers,
-                timeout=timeout,
-                retries=False,
-                preload_content=preload,
-            )
-        except (HTTPError, OSError) as error:
-            raise Unreachable(
-                f"API server of context {self.context} did not answer ({_cause(error)})"
-            ) from error
+        with allowed(within_s) as allowance:
+            try:
+                response = bounded_http.send(
+                    self._pool, "GET", self._url(path, query), headers=self._headers("GET")
+                )
+                body = b"" if response.status == 200 else response.read(MIB, decode_content=False)
+            except (HTTPError, OSError) as error:
+                raise allowance.error(self._whose, cause_of(error)) from error
+        if response.status != 200:
+            response.close()
+            answer = Answer(status=response.status, body=_decode(response.status, body, self._whose))
+            raise_for(answer, "GET", path)
         return response
+
+    @property
+    def _whose(self) -> str:
+        return f"API server of context {self.context}"
+
+    def _url(self, path: str, query: Mapping[str, str | None] | None) -> str:
+        words = {key: value for key, value in (query or {}).items() if value}
+        return f"{self.server}{path}?{urlencode(words)}" if words else f"{self.server}{path}"
+
+    def _headers(self, method: str) -> dict[str, str]:
+        content = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        return {**self._credentials(), "Accept": "application/json", "Content-Type": content}
 
     def _credentials(self) -> dict[str, str]:
         """The request's authorization header; asking anew each time lets an exec plugin renew its token."""
@@ -352,8 +382,8 @@ class Cluster:
 
 def resource_path(kind: str, name: str = "", *, namespace: str | None = None) -> str:
     """The API path of a kind (see `PATHS`), or of the object `name` of it."""
-    path = PATHS[kind].format(ns=f"namespaces/{namespace}/" if namespace else "")
-    return f"{path}/{name}" if name else path
+    path = PATHS[kind].format(ns=f"namespaces/{quote(namespace, safe='')}/" if namespace else "")
+    return f"{path}/{quote(name, safe='')}" if name else path
 
 
 def raise_for(answer: Answer, method: str, path: str) -> None:
@@ -379,15 +409,17 @@ def raise_for(answer: Answer, method: str, path: str) -> None:
     raise Refused(f"{asked}: {message} (HTTP {answer.status})", "check the request's values")
 
 
-def _decode(data: bytes, context: str) -> dict[str, Any]:
-    """The body as a JSON object; proxies and dying servers answer in prose, which becomes its `message`."""
+def _decode(status: int, data: bytes, whose: str) -> dict[str, Any]:
+    """The body as a JSON object; proxies and dying servers refuse in prose, which becomes its `message`."""
     try:
-        decoded = json.loads(data or b"{}")
+        value = decoded(data or b"{}", whose)
     except (ValueError, RecursionError):
-        return {"message": data[:200].decode(errors="replace").strip()}
-    if not isinstance(decoded, dict):
-        raise Unreachable(f"what answers for context {context} is no API server")
-    return decoded
+        value = None
+    if isinstance(value, dict):
+        return value
+    if 200 <= status < 300:  # prose is no list without items
+        raise Unreachable(f"what answers as {whose} is not an API server", "check the server's address")
+    return {"message": data[:200].decode(errors="replace").strip()}
 
 
 def _date(header: str | None) -> datetime | None:
@@ -396,14 +428,6 @@ def _date(header: str | None) -> datetime | None:
         return parsedate_to_datetime(header or "")
     except ValueError:
         return None
-
-
-def _cause(error: BaseException) -> str:
-    """The innermost reason in a few words, without addresses of Python objects."""
-    reason = getattr(error, "reason", None)
-    inner = reason if isinstance(reason, BaseException) else error
-    text = str(inner).rpartition(">: ")[2] or str(inner)
-    return f"{type(inner).__name__}: {text}"
 
 
 def _require_context(context: str, paths: str) -> None:
@@ -442,7 +466,10 @@ def _load(context: str, paths: str) -> Any:
     configuration = Configuration()
     configuration.connection_pool_maxsize = 16
     try:
-        load_kube_config(paths, context=context, client_configuration=configuration, persist_config=False)
+        with allowed(PLUGIN_S), bounded_plugins(f"context {context!r}"):
+            load_kube_config(paths, context=context, client_configuration=configuration, persist_config=False)
+    except Refused:
+        raise
     except ConfigException as error:
         raise Refused(
             f"context {context!r} can't be used ({error})", "check its cluster and user entries"
@@ -453,6 +480,19 @@ def _load(context: str, paths: str) -> Any:
             "compare its entries with those that `kubectl config view` shows",
         ) from error
     return configuration
+
+
+def _pool_of(configuration: Any) -> Any:
+    """The library's connection pool: certificates, the kubeconfig's proxy and what it is not for. Raises `Refused`."""
+    from kubernetes.client.rest import RESTClientObject
+
+    try:
+        return RESTClientObject(configuration).pool_manager
+    except (ImportError, ValueError) as error:  # a SOCKS proxy without PySocks; a scheme that is no proxy's
+        raise Refused(
+            f"the kubeconfig's proxy {configuration.proxy!r:.80} can't be used ({type(error).__name__})",
+            "name an http:// or https:// proxy in proxy-url, or install PySocks for socks5://",
+        ) from error
 
 
 def _require_verified_tls(configuration: Any, context: str) -> None:

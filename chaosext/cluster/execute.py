@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import socket
-import ssl
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from chaosext.model.errors import Refused, Unreachable
+from chaosext.cluster.bounded_http import allowed, cause_of
+from chaosext.model.answers import LARGEST_ANSWER, MIB, MOST_LINES, too_large
+from chaosext.model.errors import ChaosextError, Refused, Unreachable
+from chaosext.model.malformed import MALFORMED
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 PROTOCOL = "v4.channel.k8s.io"
 """Kubernetes' remote command protocol: every message starts with its channel's number; 3 ends with a Status
@@ -25,6 +27,12 @@ STDIN, STDOUT, STDERR, ERROR = 0, 1, 2, 3
 
 CHUNK = 32 * 1024
 """Bytes of stdin in a message, as kubectl sends them (client-go, tools/remotecommand/websocket.go)."""
+
+LARGEST_MESSAGE = 4 * MIB
+"""A kubelet sends what a command prints in messages of 32 KiB."""
+
+LARGEST_HANDSHAKE = MIB // 8
+"""Bytes of the answer's headers, or of a refusal: it is read a byte at a time."""
 
 NO_CONTAINER = (
     "container not found",
@@ -67,23 +75,33 @@ def end_all() -> None:
 class Exec:
     """The command that `url` (an https Pod exec address with its query) names, while it runs.
 
-    Leaving its context ends the connection, and with it the command's stdin. Raises `Unreachable` when it can't be
-    reached, doesn't end within `timeout_s`, or the connection breaks before its end, as `NoContainer` where there is
-    nothing to enter; `Refused` when we may not.
+    `connect` makes a connection to where a URL leads, as of every other request (bounded_http.py); `headers` are the
+    credentials of this moment. Leaving its context ends the connection, and with it the command's stdin.
+
+    Raises `Unreachable` when it can't be reached (within `connect_s`), doesn't end within `timeout_s`, says more than
+    is kept, or the connection breaks before its end, as `NoContainer` where there is nothing to enter; `Refused` when
+    we may not.
     """
 
     def __init__(
-        self, configuration: Any, url: str, headers: Mapping[str, str], *, timeout_s: float | None
+        self,
+        connect: Callable[[str], socket.socket],
+        url: str,
+        headers: Callable[[], Mapping[str, str]],
+        *,
+        timeout_s: float | None,
+        connect_s: float,
     ) -> None:
         from websocket import WebSocket
 
-        self._deadline_s = monotonic() + timeout_s if timeout_s is not None else inf
-        self._timeout_s = timeout_s
+        self._timeout_s = inf if timeout_s is None else timeout_s
+        self._deadline_s = monotonic() + self._timeout_s
         self._channels = {STDOUT: bytearray(), STDERR: bytearray(), ERROR: bytearray()}
-        self._connection = WebSocket(sslopt=_tls(configuration))
+        self._lines = 0
+        self._connection = WebSocket()
         _open.add(self)
         try:
-            self._connect(url.replace("http", "ws", 1), headers)
+            self._connect(connect, url, headers, min(connect_s, self._timeout_s))
         except BaseException:
             self.close()
             raise
@@ -99,9 +117,8 @@ class Exec:
         from websocket import ABNF, WebSocketException
 
         data = text.encode()
-        with suppress(WebSocketException, OSError):
+        with suppress(WebSocketException, OSError), allowed(self._deadline_s - monotonic()):
             for start in range(0, len(data), CHUNK):
-                self._connection.settimeout(self._left_s())
                 self._connection.send(bytes([STDIN]) + data[start : start + CHUNK], ABNF.OPCODE_BINARY)
 
     def line(self) -> str | None:
@@ -113,6 +130,7 @@ class Exec:
             return None
         line = bytes(said[: said.find(b"\n") + 1 or len(said)])
         del said[: len(line)]
+        self._lines -= line.count(b"\n")
         return line.decode(errors="replace").rstrip("\n")
 
     def result(self) -> ExecResult:
@@ -140,55 +158,83 @@ class Exec:
     def _has_ended(self) -> bool:
         return bool(self._channels[ERROR])
 
-    def _connect(self, url: str, headers: Mapping[str, str]) -> None:
-        from websocket import WebSocketBadStatusException, WebSocketException
+    def _connect(
+        self,
+        connect: Callable[[str], socket.socket],
+        url: str,
+        headers: Callable[[], Mapping[str, str]],
+        within_s: float,
+    ) -> None:
+        from websocket import WebSocketBadStatusException
 
-        given = [f"{key}: {value}" for key, value in headers.items()]
-        try:
-            self._connection.settimeout(self._left_s())
-            self._connection.connect(url, header=given, subprotocols=[PROTOCOL])  # type: ignore[no-untyped-call]
-        except WebSocketBadStatusException as error:
-            raise _refusal(error) from error
-        except (WebSocketException, OSError) as error:
-            raise self._silence(error) from error
+        with self._bounded(within_s, LARGEST_HANDSHAKE):
+            given = [f"{key}: {value}" for key, value in headers().items()]
+            sock = connect(url)
+            try:
+                self._connection.connect(  # type: ignore[no-untyped-call]
+                    url.replace("http", "ws", 1),
+                    header=given,
+                    subprotocols=[PROTOCOL],
+                    socket=sock,
+                    redirect_limit=0,  # it would take the credentials elsewhere
+                )
+            except WebSocketBadStatusException as error:
+                raise _refusal(error) from error
+            finally:
+                if self._connection.sock is not sock:
+                    sock.close()
 
     def _receive(self) -> None:
-        from websocket import ABNF, WebSocketException
+        from websocket import ABNF
 
-        try:
-            self._connection.settimeout(self._left_s())
+        with self._bounded(self._deadline_s - monotonic(), LARGEST_MESSAGE):
             opcode, frame = self._connection.recv_data()
-        except (WebSocketException, OSError) as error:
-            raise self._silence(error) from error
         if opcode == ABNF.OPCODE_CLOSE:
             exit_code(b"")  # nothing was said of its end
         if frame and frame[0] in self._channels:
-            self._channels[frame[0]].extend(frame[1:])
+            self._keep(self._channels[frame[0]], frame[1:])
 
-    def _left_s(self) -> float | None:
-        left_s = self._deadline_s - monotonic()
-        if left_s <= 0:
-            raise TimeoutError("timed out")
-        return None if left_s == inf else left_s
+    def _keep(self, said: bytearray, more: bytes) -> None:
+        """What was read line by line is no longer kept, and does not count."""
+        said.extend(more)
+        self._lines += more.count(b"\n")
+        if sum(map(len, self._channels.values())) > LARGEST_ANSWER or self._lines > MOST_LINES:
+            raise too_large("exec in a container", LARGEST_ANSWER)
 
-    def _silence(self, error: Exception) -> Unreachable:
-        if self._timeout_s is not None and monotonic() >= self._deadline_s:
-            return Unreachable(f"exec in a container: no answer within {self._timeout_s:g} s")
-        return Unreachable(f"exec in a container gave no answer ({type(error).__name__}: {error})")
+    @contextmanager
+    def _bounded(self, within_s: float, most_bytes: int) -> Iterator[None]:
+        """An allowance for what is sent and received; whatever breaks off is `Unreachable`."""
+        from urllib3.exceptions import HTTPError
+        from websocket import WebSocketException
+
+        with allowed(within_s, most_bytes) as allowance:
+            try:
+                yield
+            except ChaosextError:
+                raise
+            except (WebSocketException, HTTPError, OSError, ValueError) as error:
+                if not allowance.is_exceeded and monotonic() >= self._deadline_s:
+                    raise Unreachable(
+                        f"exec in a container: no answer within {self._timeout_s:g} s"
+                    ) from error
+                raise allowance.error("exec in a container", cause_of(error)) from error
 
 
 def exit_code(status: bytes) -> int:
     """The command's exit code in the Status object that ends an exec. Raises `Unreachable` when there is
     none, `NoContainer` when it says that nothing runs there.
     """
-    verdict = json.loads(status) if status else {}
-    if verdict.get("status") == "Success":
-        return 0
-    causes = (verdict.get("details") or {}).get("causes") or ()
-    codes = [cause["message"] for cause in causes if cause.get("reason") == "ExitCode"]
-    if codes:
-        return int(codes[0])
-    message = verdict.get("message") or "the connection closed before its end"
+    try:
+        verdict = json.loads(status) if status else {}
+        if verdict.get("status") == "Success":
+            return 0
+        causes = (verdict.get("details") or {}).get("causes") or ()
+        codes = [cause["message"] for cause in causes if cause.get("reason") == "ExitCode"]
+        if codes:
+            return int(codes[0])
+        message = str(verdict.get("message") or "the connection closed before its end")
+    except MALFORMED as error:
+        raise Unreachable(f"exec ended with something else than a Status ({type(error).__name__})") from error
     raise _no_container(message) or Unreachable(f"exec broke off ({message})")
 
 
@@ -198,24 +244,12 @@ def _no_container(message: str) -> NoContainer | None:
     return None
 
 
-def _tls(configuration: Any) -> dict[str, Any]:
-    """TLS options of the websocket, verified like every other call."""
-    options = {
-        "cert_reqs": ssl.CERT_REQUIRED,
-        "ca_certs": configuration.ssl_ca_cert,
-        "certfile": configuration.cert_file,
-        "keyfile": configuration.key_file,
-        "server_hostname": configuration.tls_server_name,
-    }
-    return {key: value for key, value in options.items() if value is not None}
-
-
-def _refusal(error: Any) -> Exception:
+def _refusal(error: Any) -> ChaosextError:
     """The error for a handshake that the API server answered with an HTTP status."""
     body = (error.resp_body or b"").decode(errors="replace")
     try:
-        message = json.loads(body).get("message", body)
-    except (ValueError, AttributeError):
+        message = str(json.loads(body).get("message", body))[:1000]
+    except (ValueError, AttributeError, RecursionError):
         message = body[:200]
     if error.status_code in (401, 403):
         return Refused(f"missing permission: {message}", "grant create on pods/exec to this user")

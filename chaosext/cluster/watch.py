@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-import json
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from chaosext.cluster.client import Cluster, Expired, resource_path
-from chaosext.model.errors import Unreachable
+from chaosext.cluster.bounded_http import PIECE, allowed, decoded
+from chaosext.cluster.client import MOST_OBJECTS, Cluster, Expired, resource_path
+from chaosext.model.answers import MIB, too_large
+from chaosext.model.errors import TooLarge, Unreachable
+from chaosext.model.malformed import understood
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from threading import Event
+
+    from urllib3.response import BaseHTTPResponse
 
 CONNECT_S, READ_S = 1.5, 2.5
 """A silent stream is left after READ_S and taken up again where it was: so `stop` is seen within 4 s."""
+
+LONGEST_LINE = 4 * MIB
+"""Bytes of one change: etcd keeps no object of more than 1.5 MiB (its --max-request-bytes)."""
+
+LINE_S = 10.0
+"""How long one change may take to come, however often a byte of it does."""
 
 RETRY_S = 0.5
 """Pause before asking again an API server that didn't answer."""
@@ -52,7 +63,7 @@ def watch(
     while not stop.is_set():
         try:
             if not version:
-                items, version = _list(cluster, kind, namespace, query)
+                items, version = _list(cluster, kind, namespace, query, stop)
                 on_answer()
                 yield from _missed(known, items)
             path = resource_path(kind, namespace=namespace)
@@ -70,14 +81,16 @@ def watch(
 
 
 def _list(
-    cluster: Cluster, kind: str, namespace: str | None, query: dict[str, str | None]
+    cluster: Cluster, kind: str, namespace: str | None, query: dict[str, str | None], stop: Event
 ) -> tuple[list[dict[str, Any]], str]:
-    """Everything there is now, and the resourceVersion from which to follow."""
+    """Everything there is now, and the resourceVersion from which to follow. Raises `Unreachable` once told to stop."""
     items: list[dict[str, Any]] = []
     version = ""
     for page in cluster.pages(kind, namespace=namespace, timeout_s=CONNECT_S + READ_S, **query):
         items += page.get("items") or ()
         version = page["metadata"]["resourceVersion"]
+        if stop.is_set():
+            raise Unreachable(f"the list of {kind} was not waited for")
     return items, version
 
 
@@ -99,11 +112,14 @@ def _missed(known: dict[str, dict[str, Any]], items: list[dict[str, Any]]) -> It
 
 
 def _remember(known: dict[str, dict[str, Any]], change: Change) -> None:
-    uid = change["object"]["metadata"]["uid"]
+    with understood("a watch"):
+        uid = change["object"]["metadata"]["uid"]
     if change["type"] == "DELETED":
         known.pop(uid, None)
-    else:
+    elif uid in known or len(known) < MOST_OBJECTS:
         known[uid] = change["object"]
+    else:
+        raise TooLarge(f"a watch knows of more than {MOST_OBJECTS:,} objects")
 
 
 def _follow(
@@ -115,38 +131,59 @@ def _follow(
     on_answer: Callable[[], None],
 ) -> Iterator[Change]:
     """The changes of one connection; it ends when the server ends it, goes silent, or `stop` is set."""
-    from urllib3.exceptions import HTTPError, ReadTimeoutError
-
     asked = {**query, "watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version}
-    response = cluster.open_stream(path, asked, connect_s=CONNECT_S, read_s=READ_S)
+    response = cluster.open_stream(path, asked, within_s=CONNECT_S + READ_S)
     on_answer()
     try:
-        for line in _lines(response.stream(1 << 16)):
+        for line in _lines(_chunks(response, path, stop), path):
             on_answer()
             yield _change(line)
-            if stop.is_set():
-                return
-    except ReadTimeoutError:
-        return
-    except (HTTPError, OSError) as error:
-        raise Unreachable(f"a watch of {path} broke off ({type(error).__name__})") from error
     finally:
         response.close()
 
 
-def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """The complete lines in a stream of chunks."""
-    rest = b""
+def _chunks(response: BaseHTTPResponse, path: str, stop: Event) -> Iterator[bytes]:
+    """What comes, as it comes, until nothing does for `READ_S`."""
+    from urllib3.exceptions import HTTPError, ReadTimeoutError
+
+    while not stop.is_set():
+        with allowed(READ_S, LONGEST_LINE) as allowance:
+            try:
+                chunk = response.read1(PIECE, decode_content=False)
+            except ReadTimeoutError:
+                return
+            except (HTTPError, OSError) as error:
+                raise allowance.error(f"a watch of {path}", type(error).__name__) from error
+        if not chunk:
+            return
+        yield chunk
+
+
+def _lines(chunks: Iterable[bytes], path: str) -> Iterator[bytes]:
+    """The complete lines in a stream of chunks. Raises `Unreachable` for one that is too long, or comes too slowly."""
+    rest, since_s = bytearray(), monotonic()
     for chunk in chunks:
-        *complete, rest = (rest + chunk).split(b"\n")
-        yield from filter(None, complete)
+        if not rest:
+            since_s = monotonic()
+        rest += chunk
+        if b"\n" in chunk:
+            *complete, last = bytes(rest).split(b"\n")
+            rest, since_s = bytearray(last), monotonic()
+            yield from filter(None, complete)
+        elif len(rest) > LONGEST_LINE:
+            raise too_large(f"a watch of {path}: one change", LONGEST_LINE)
+        elif monotonic() - since_s > LINE_S:
+            raise Unreachable(f"a watch of {path}: one change took more than {LINE_S:g} s to come")
 
 
 def _change(line: bytes) -> Change:
-    change: Change = json.loads(line)
-    if change["type"] == "ERROR":
-        status = change["object"]
-        if status.get("code") == 410:
-            raise Expired("the watch's history is gone")
-        raise Unreachable(f"a watch ended: {status.get('message', 'no reason given')}")
+    """Raises `Unreachable` for what is no change, and `Expired` where its history is gone."""
+    with understood("a watch"):
+        change: Change = decoded(line, "a watch: one change")
+        kind, about = change["type"], change["object"]
+        if kind == "ERROR":
+            if about.get("code") == 410:
+                raise Expired("the watch's history is gone")
+            raise Unreachable(f"a watch ended: {about.get('message', 'no reason given')}")
+        about["metadata"]["resourceVersion"]
     return change

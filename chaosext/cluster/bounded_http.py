@@ -1,0 +1,352 @@
+"""HTTP that is bounded as a whole: in time, from the look-up of a name to the last byte, and in size.
+
+urllib3 bounds each read by itself, so that a peer which sends a byte now and then keeps a caller for ever, and one that
+never stops sending takes all memory. Here the sockets themselves keep to the allowance of the thread that uses them,
+whatever is on top of them: TLS, a proxy's tunnel, headers, a body, a websocket.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import queue
+import socket
+import sys
+import threading
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from ipaddress import ip_address
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from chaosext.model.answers import MIB, too_large
+from chaosext.model.errors import Unreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    import urllib3
+    from urllib3.response import BaseHTTPResponse
+
+LARGEST_BODY = 8 * MIB
+"""Bytes of one answer: some 500 Pods with all their fields. Larger lists come in smaller pages (client.py)."""
+
+LARGEST_DECODED = 96 * MIB
+"""What a decoded answer may take of memory, by an estimate: `{"a":1}` takes thirty times its own size in Python."""
+
+PIECE = 1 << 16
+_allowances = threading.local()
+
+
+class Allowance:
+    """What a thread may spend on one exchange: until `deadline_s` (monotonic), and so many bytes received."""
+
+    def __init__(self, within_s: float, most_bytes: int) -> None:
+        self.within_s, self.most_bytes = within_s, most_bytes
+        self.deadline_s, self._left_bytes = monotonic() + within_s, most_bytes
+
+    @property
+    def is_exceeded(self) -> bool:
+        """Whether more was sent than it allows."""
+        return self._left_bytes < 0
+
+    @property
+    def left_s(self) -> float:
+        """Raises TimeoutError where nothing is left."""
+        left_s = self.deadline_s - monotonic()
+        if left_s <= 0:
+            raise TimeoutError("timed out")
+        return left_s
+
+    def take(self, count: int) -> None:
+        """Raises OSError where more has come than it allows."""
+        self._left_bytes -= count
+        if self.is_exceeded:
+            raise OSError("the answer is too large")
+
+    def error(self, whose: str, cause: str) -> Unreachable:
+        """Why an exchange failed: `cause`, unless this allowance was used up."""
+        if self.is_exceeded:
+            return too_large(whose, self.most_bytes)
+        if monotonic() >= self.deadline_s:
+            return Unreachable(f"{whose} did not answer within {self.within_s:g} s")
+        return Unreachable(f"{whose} did not answer ({cause})")
+
+
+@contextmanager
+def allowed(within_s: float, most_bytes: int = LARGEST_BODY) -> Iterator[Allowance]:
+    """What this thread sends and receives meanwhile takes at most so long, and is at most so large.
+
+    Within another allowance it takes at most what that one has left of its time.
+    """
+    before = current()
+    allowance = Allowance(within_s, most_bytes)
+    if before is not None:
+        allowance.deadline_s = min(allowance.deadline_s, before.deadline_s)
+    _allowances.newest = allowance
+    try:
+        yield allowance
+    finally:
+        _allowances.newest = before
+
+
+def current() -> Allowance | None:
+    """The allowance of this thread; None: it has none, and its sockets keep to their own timeouts."""
+    return getattr(_allowances, "newest", None)
+
+
+class _Metered:
+    """Mixed into a socket's class: what it sends and receives is on the allowance of whoever asks it to."""
+
+    __slots__ = ()
+
+    def recv(self, size: int = PIECE, *flags: int) -> bytes:
+        received: bytes = _on_allowance(self, super().recv, min(size, MIB), *flags)  # type: ignore[misc]
+        return received
+
+    def recv_into(self, *where: Any) -> int:
+        count: int = _on_allowance(self, super().recv_into, *where)  # type: ignore[misc]
+        return count
+
+    def send(self, *what: Any) -> int:
+        _hurry(self)
+        count: int = super().send(*what)  # type: ignore[misc]
+        return count
+
+    def sendall(self, *what: Any) -> None:
+        _hurry(self)
+        super().sendall(*what)  # type: ignore[misc]
+
+
+def _on_allowance(sock: Any, receive: Callable[..., Any], *arguments: Any) -> Any:
+    _hurry(sock)
+    received = receive(*arguments)
+    if allowance := current():
+        allowance.take(received if isinstance(received, int) else len(received))
+    return received
+
+
+def _hurry(sock: Any) -> None:
+    """Each call has what is left of the time: Python bounds a single send, and TLS a single record, as a whole."""
+    if allowance := current():
+        sock.settimeout(None if math.isinf(allowance.deadline_s) else allowance.left_s)
+
+
+@cache
+def _metered_class(kind: type) -> type:
+    return type(f"Metered{kind.__name__}", (_Metered, kind), {"__slots__": ()})
+
+
+def metered(sock: Any) -> Any:
+    """The socket itself, of whatever class it is; from now on it keeps to allowances."""
+    kind: Any = type(sock)
+    if not issubclass(kind, _Metered):
+        sock.__class__ = _metered_class(kind)
+    return sock
+
+
+class _BoundedConnection:
+    """Mixed into urllib3's connections."""
+
+    def _new_conn(self) -> Any:
+        """As urllib3's, but a name is looked up within the allowance, and each of its addresses has a share of it."""
+        allowance = current()
+        if allowance is None or hasattr(self, "_socks_options"):
+            return metered(super()._new_conn())  # type: ignore[misc]
+        from urllib3 import exceptions
+
+        here: Any = self
+        try:
+            return metered(_connected(here, allowance))
+        except socket.gaierror as error:
+            raise exceptions.NameResolutionError(here.host, here, error) from error
+        except TimeoutError as error:
+            raise exceptions.ConnectTimeoutError(here, f"connecting to {here.host} timed out") from error
+        except OSError as error:
+            raise exceptions.NewConnectionError(here, str(error)) from error
+
+    def _connect_tls_proxy(self, *arguments: Any) -> Any:
+        return metered(super()._connect_tls_proxy(*arguments))  # type: ignore[misc]
+
+    def connect(self) -> None:
+        super().connect()  # type: ignore[misc]
+        metered(self.sock)  # type: ignore[attr-defined]
+
+
+def _connected(connection: Any, allowance: Allowance) -> socket.socket:
+    from urllib3.util.connection import create_connection
+
+    failed = OSError("it has no address")
+    addresses = resolve(connection._dns_host, allowance.left_s)
+    sys.audit("http.client.connect", connection, connection.host, connection.port)
+    for position, address in enumerate(addresses):
+        try:
+            return create_connection(
+                (address, connection.port),
+                allowance.left_s / (len(addresses) - position),
+                source_address=connection.source_address,
+                socket_options=connection.socket_options,
+            )
+        except OSError as error:
+            failed = error
+    raise failed
+
+
+def resolve(host: str, within_s: float) -> tuple[str, ...]:
+    """The addresses of `host`, as this machine's resolver orders them. Raises socket.gaierror, and TimeoutError.
+
+    The resolver of the C library takes half a minute where no name server answers, and can't be interrupted.
+    """
+    with suppress(ValueError):
+        return (str(ip_address(host.strip("[]"))),)
+    answers: queue.SimpleQueue[tuple[str, ...] | OSError] = queue.SimpleQueue()
+    threading.Thread(target=_look_up, args=(host, answers), name="resolver", daemon=True).start()
+    try:
+        found = answers.get(timeout=within_s)
+    except queue.Empty:
+        raise TimeoutError(f"{host} could not be looked up within {within_s:.1f} s") from None
+    if isinstance(found, OSError):
+        raise found
+    return found
+
+
+def _look_up(host: str, answers: queue.SimpleQueue[tuple[str, ...] | OSError]) -> None:
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        answers.put(tuple(dict.fromkeys(str(each[4][0]) for each in found)))
+    except UnicodeError:  # such a name is none
+        answers.put(socket.gaierror(socket.EAI_NONAME, "no such name"))
+    except OSError as error:
+        answers.put(error)
+
+
+@cache
+def _bounded_pool(pool: Any) -> Any:
+    if issubclass(pool.ConnectionCls, _BoundedConnection):
+        return pool
+    connection = type(f"Bounded{pool.ConnectionCls.__name__}", (_BoundedConnection, pool.ConnectionCls), {})
+    return type(f"Bounded{pool.__name__}", (pool,), {"ConnectionCls": connection})
+
+
+def bounded(manager: urllib3.PoolManager) -> urllib3.PoolManager:
+    """The pool manager itself, direct or through a proxy: the connections that it makes keep to allowances."""
+    schemes = manager.pool_classes_by_scheme
+    manager.pool_classes_by_scheme = {scheme: _bounded_pool(pool) for scheme, pool in schemes.items()}
+    return manager
+
+
+def trusting(authority: str | None = None) -> urllib3.PoolManager:
+    """Bounded connections, TLS verified by the authorities in the file `authority` (None: by the system's)."""
+    import urllib3
+
+    return bounded(urllib3.PoolManager(cert_reqs="CERT_REQUIRED", ca_certs=authority))
+
+
+def connect(manager: urllib3.PoolManager, url: str) -> socket.socket:
+    """A connection of one's own to where `url` leads, by the manager's proxy and with its TLS, for what is no HTTP.
+
+    Raises what urllib3 raises, and OSError. On an allowance, like all that is said over it.
+    """
+    pool: Any = manager.connection_from_url(url)
+    connection = pool._new_conn()  # urllib3 has no public way to a connected socket
+    try:
+        if pool.proxy is not None:
+            pool._prepare_proxy(connection)
+        else:
+            connection.connect()
+    except BaseException:
+        connection.close()
+        raise
+    sock: socket.socket = connection.sock
+    return sock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What was answered to one request. `body` as it was sent: no encoding is asked for, and none undone."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def ask(
+    manager: urllib3.PoolManager,
+    method: str,
+    url: str,
+    *,
+    whose: str,
+    within_s: float,
+    headers: Mapping[str, str] | None = None,
+    body: bytes | str | None = None,
+    most_bytes: int = LARGEST_BODY,
+) -> Reply:
+    """One request, without retries or redirects, and its whole answer.
+
+    Raises `Unreachable` (`TooLarge` for more than `most_bytes`), saying `whose` answer did not come, and why.
+    """
+    from urllib3.exceptions import HTTPError
+
+    with allowed(within_s, most_bytes) as allowance:
+        try:
+            response = send(manager, method, url, headers=headers, body=body)
+            try:
+                return Reply(status=response.status, headers=response.headers, body=_whole(response))
+            finally:
+                response.close() if allowance.is_exceeded else response.release_conn()
+        except (HTTPError, OSError, ValueError) as error:
+            raise allowance.error(whose, cause_of(error)) from error
+
+
+def send(
+    manager: urllib3.PoolManager,
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str] | None,
+    body: bytes | str | None = None,
+) -> BaseHTTPResponse:
+    """The answer's head; its body is yet to be read. On the allowance of this thread, which must have one."""
+    from urllib3.util import Timeout
+
+    allowance = current()
+    assert allowance is not None, "a request without an allowance"  # noqa: S101
+    return manager.request(
+        method,
+        url,
+        body=body,
+        headers=headers,
+        timeout=Timeout(total=None if math.isinf(allowance.deadline_s) else allowance.left_s),
+        retries=False,
+        redirect=False,
+        preload_content=False,
+        decode_content=False,
+    )
+
+
+def _whole(response: BaseHTTPResponse) -> bytes:
+    """Piece by piece: a length that was only announced takes no memory."""
+    body = bytearray()
+    while piece := response.read(PIECE, decode_content=False):
+        body += piece
+    return bytes(body)
+
+
+def decoded(data: bytes, whose: str) -> Any:
+    """The JSON value in `data`. Raises ValueError or RecursionError for none, `TooLarge` where it would be huge.
+
+    Estimated by what CPython 3.11 takes: 240 bytes for a mapping with a member, 90 for a list, 60 for a value.
+    """
+    estimate = 240 * data.count(b"{") + 90 * data.count(b"[") + 60 * data.count(b",") + len(data)
+    if estimate > LARGEST_DECODED:
+        raise too_large(whose, LARGEST_DECODED)
+    return json.loads(data)
+
+
+def cause_of(error: BaseException) -> str:
+    """The innermost reason in a few words, without addresses of Python objects."""
+    reason = getattr(error, "reason", None)
+    inner = reason if isinstance(reason, BaseException) else error
+    text = str(inner).rpartition(">: ")[2] or str(inner)
+    return f"{type(inner).__name__}: {text}"
