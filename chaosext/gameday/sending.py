@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chaosext.cluster import bounded_http
 from chaosext.gameday.manifests import UPLOAD_DIR, WEBHOOK_DIR
-from chaosext.model.errors import Refused
+from chaosext.model.answers import MIB
+from chaosext.model.errors import Refused, Unreachable
 from chaosext.model.veil import hide
 
 if TYPE_CHECKING:
@@ -20,7 +22,12 @@ PAUSES_S = (1.0, 3.0, 9.0)
 """Between attempts: kube-dns may need a while, after what the game day did to it."""
 
 ANSWER_S = 10.0
-SCHEMES = ("https://", "http://")
+LARGEST_ANSWER = MIB
+"""Bytes: only its status matters."""
+
+SCHEME = "https://"
+"""The URL itself is what opens the door: it crosses no network in the clear."""
+
 AUTHORITY = "ca.crt"
 """The key beside a URL that says whom to trust, where the system's authorities don't know the server."""
 
@@ -64,8 +71,11 @@ def read_url(directory: Path, key: str, field: str) -> str:
             f"kubectl create secret generic … --from-literal={key}=https://…",
         ) from None
     hide([url])
-    if not url.startswith(SCHEMES):
-        raise Refused(f"{field}: what key {key!r} of the Secret holds is no http(s) URL", "put a URL there")
+    if not url.startswith(SCHEME):
+        raise Refused(
+            f"{field}: what key {key!r} of the Secret holds is not an https URL",
+            "put one there; `ca.crt` beside it says whom to trust where the system's authorities don't",
+        )
     return url
 
 
@@ -96,18 +106,20 @@ def _attempt(
     url: str, body: bytes, headers: Mapping[str, str], method: str, authority: Path | None
 ) -> tuple[str, bool]:
     """What went wrong, "" for nothing; and whether another attempt would be the same."""
-    import urllib3
-
-    pool = urllib3.PoolManager(cert_reqs="CERT_REQUIRED", ca_certs=str(authority) if authority else None)
-    timeout = urllib3.Timeout(total=ANSWER_S)
     try:
-        answer = pool.request(
-            method, url, body=body, headers=dict(headers), timeout=timeout, retries=False, redirect=False
-        )
-    except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-        return f"no answer ({type(error).__name__})", False
-    finally:
-        pool.clear()
+        with bounded_http.trusting(str(authority) if authority else None) as pool:
+            answer = bounded_http.ask(
+                pool,
+                method,
+                url,
+                whose="the receiver",
+                within_s=ANSWER_S,
+                headers=headers,
+                body=body,
+                most_bytes=LARGEST_ANSWER,
+            )
+    except Unreachable as error:
+        return f"no answer ({type(error.__cause__ or error).__name__})", False
     if 200 <= answer.status < 300:
         return "", True
     return f"HTTP {answer.status}", 300 <= answer.status < 500 and answer.status not in (408, 429)

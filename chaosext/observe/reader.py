@@ -22,8 +22,8 @@ TIMEOUT_S = 2.0
 """What one call may take; a node of the same datacenter answers within milliseconds."""
 
 PIECE_BYTES = 1 << 16
-LARGEST_BYTES = 16 << 20
-"""Of one answer: twice what a sentinel keeps of its record. The rest of a longer one is asked for again."""
+LARGEST_BYTES = 2 << 20
+"""Of one answer: hours of samples. The rest of a longer one is asked for again, once this was taken in."""
 
 LONGEST_BOOT_ID = 64
 """A boot's id is a UUID (random(4), /proc/sys/kernel/random/boot_id)."""

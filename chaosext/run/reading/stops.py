@@ -55,6 +55,8 @@ class StopCondition(BaseModel):
             raise ValueError("promql and url need one another")
         if self.url:
             _require_address(self.url)
+        if (self.token_file or self.token_secret) and urlsplit(self.url).scheme == "http":
+            raise ValueError("its token would be sent over plain http; use an https:// url, or no token")
         if self.kind != "promql" and (self.ca_file or self.token_file or self.token_secret):
             raise ValueError("ca_file, token_file and token_secret are for promql")
         if self.kind == "check" and self.check not in CHECKS:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
+from chaosext.cluster import bounded_http
+from chaosext.cluster.bounded_http import decoded
+from chaosext.model.errors import TooLarge, Unreachable
+from chaosext.model.malformed import MALFORMED
 from chaosext.run.stopping.standing import Reply, Says
 
 LONGEST = 1 << 20
@@ -30,50 +33,45 @@ class Query:
 
     def ask(self) -> Reply:
         """True where the expression yields any series, false where none; whatever else comes is unknown."""
-        from urllib3.exceptions import HTTPError
-
         try:
-            status, body = self._get()
-        except (HTTPError, OSError, ValueError) as error:
+            reply = self._get()
+        except TooLarge:
+            return Reply(Says.UNKNOWN, f"the answer is longer than {LONGEST} bytes")
+        except (Unreachable, OSError, ValueError) as error:
             return Reply(Says.UNKNOWN, f"{self.url} gave no answer ({_cause(error)})")
-        return judged(status, body)
+        return judged(reply.status, reply.body)
 
-    def _get(self) -> tuple[int, bytes]:
+    def _get(self) -> bounded_http.Reply:
         """No redirect is followed: it could take the token elsewhere."""
-        import urllib3
-
         words = urlencode({"query": self.promql, "timeout": f"{self.timeout_s:g}s"})
-        url = f"{self.url.rstrip('/')}/api/v1/query?{words}"
-        with urllib3.PoolManager(cert_reqs="CERT_REQUIRED", ca_certs=self.ca_file or None) as pool:
-            response = pool.request(
+        with bounded_http.trusting(self.ca_file or None) as pool:
+            return bounded_http.ask(
+                pool,
                 "GET",
-                url,
+                f"{self.url.rstrip('/')}/api/v1/query?{words}",
+                whose=self.url,
+                within_s=self.timeout_s,
                 headers=self._headers(),
-                timeout=urllib3.Timeout(total=self.timeout_s),
-                retries=False,
-                redirect=False,
-                preload_content=False,
+                most_bytes=LONGEST,
             )
-            try:
-                return response.status, response.read(LONGEST + 1, decode_content=True)
-            finally:
-                response.close()
 
     def _headers(self) -> dict[str, str]:
         token = Path(self.token_file).read_text(encoding="utf-8").strip() if self.token_file else self.token
+        if token and urlsplit(self.url).scheme != "https":
+            raise ValueError("a token is sent by https only")
         return {"Accept": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
 
 
 def judged(status: int, body: bytes) -> Reply:
     """What an answer says. One that is incomplete (`warnings`, as of Thanos) and empty is not false."""
-    if len(body) > LONGEST:
-        return Reply(Says.UNKNOWN, f"the answer is longer than {LONGEST} bytes")
     try:
-        said = json.loads(body)
+        said = decoded(body, "Prometheus")
         if said["status"] != "success":
             return Reply(Says.UNKNOWN, f"{said.get('errorType', 'error')}: {said.get('error', '')}"[:200])
         return _of_result(said["data"]["resultType"], said["data"]["result"], said.get("warnings") or ())
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except TooLarge as error:
+        return Reply(Says.UNKNOWN, error.message)
+    except MALFORMED:
         return Reply(Says.UNKNOWN, f"HTTP {status}, and no answer of Prometheus' HTTP API")
 
 
@@ -102,5 +100,6 @@ def _series(sample: Any) -> str:
 
 def _cause(error: BaseException) -> str:
     """The kind of the error: its text may quote the address with all that is in it."""
-    reason = getattr(error, "reason", None)
-    return type(reason if isinstance(reason, BaseException) else error).__name__
+    inner = error.__cause__ or error
+    reason = getattr(inner, "reason", None)
+    return type(reason if isinstance(reason, BaseException) else inner).__name__

@@ -18,7 +18,7 @@ from chaosext.observe.reached import samples_reached
 from chaosext.sentinel.record import parse_record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from chaosext.observe.node_watch import Dated
@@ -192,12 +192,10 @@ class Kept:
     def __init__(self, path: Path) -> None:
         self._path, self._written, self._waiting = path, 0, b""
 
-    def lines(self) -> list[str]:
-        """What was kept so far; nothing where it can't be read."""
-        try:
-            return self._path.read_text(errors="replace").splitlines()
-        except OSError:
-            return []
+    def lines(self) -> Iterator[str]:
+        """What was kept so far, line by line; nothing where it can't be read."""
+        with suppress(OSError), self._path.open(errors="replace") as file:
+            yield from file
 
     def append(self, said: bytes) -> None:
         self._waiting += said

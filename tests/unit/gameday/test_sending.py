@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import http.server
 import json
+import socket
 import ssl
 import subprocess
 import tarfile
 import threading
+import time
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import TYPE_CHECKING
@@ -92,6 +95,31 @@ def over_tls(authority: Path) -> Iterator[Receiver]:
 JSON = {"Content-Type": "application/json"}
 
 
+@contextmanager
+def answering(head: bytes, rest: bytes, every_s: float = 0.0) -> Iterator[str]:
+    """The URL of a server that says `head`, and then `rest` again and again."""
+
+    def attend(client: socket.socket) -> None:
+        with suppress(OSError), client:
+            client.recv(4096)
+            client.sendall(head)
+            while True:
+                client.sendall(rest)
+                time.sleep(every_s)
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=attend, args=(listener.accept()[0],), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        accepting = threading.Thread(target=accept)
+        accepting.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        listener.shutdown(socket.SHUT_RDWR)
+        accepting.join()
+
+
 class TestSending:
     def test_what_is_taken_is_taken_once(self, receiver: Receiver) -> None:
         assert send(receiver.url, b'{"a": 1}', JSON) == ""
@@ -128,11 +156,23 @@ class TestSending:
         assert "127.0.0.1" not in said
 
     def test_a_server_that_hangs_is_left(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        import socket
-
         monkeypatch.setattr(sending, "ANSWER_S", 0.2)
         with socket.create_server(("127.0.0.1", 0)) as listening:
             url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+            assert send(url, b"{}", JSON, pause=lambda _: None).startswith("no answer (")
+
+    @pytest.mark.parametrize(
+        "said", [b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n"]
+    )
+    def test_a_server_that_drips_is_left(self, monkeypatch: pytest.MonkeyPatch, said: bytes) -> None:
+        monkeypatch.setattr(sending, "ANSWER_S", 0.3)
+        started_s = time.monotonic()
+        with answering(said, b"x", every_s=0.05) as url:
+            assert send(url, b"{}", JSON, pause=lambda _: None).startswith("no answer (")
+        assert time.monotonic() - started_s < 10
+
+    def test_an_answer_without_end_is_left(self) -> None:
+        with answering(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 65536) as url:
             assert send(url, b"{}", JSON, pause=lambda _: None).startswith("no answer (")
 
     def test_a_server_that_nobody_vouches_for_gets_nothing(self, over_tls: Receiver) -> None:
@@ -165,10 +205,12 @@ class TestAddresses:
         with pytest.raises(Refused, match=r"webhook: the Secret has no readable key 'url'.*create secret"):
             Addresses(settings=settings(webhook={"secret": "hook"}), root=tmp_path).read()
 
-    @pytest.mark.parametrize("text", ["", "ftp://x", "hooks.example.com/x", "file:///etc/passwd"])
+    @pytest.mark.parametrize(
+        "text", ["", "ftp://x", "http://hooks.example.com/x", "hooks.example.com/x", "file:///etc/passwd"]
+    )
     def test_what_is_no_url_is_refused_without_saying_it(self, tmp_path: Path, text: str) -> None:
         (tmp_path / "url").write_text(text)
-        with pytest.raises(Refused, match="is no http") as refused:
+        with pytest.raises(Refused, match="not an https URL") as refused:
             read_url(tmp_path, "url", "webhook")
         assert not text or text not in str(refused.value)
 
