@@ -111,7 +111,7 @@ def _exporter(place: str) -> Exporter:
 
 def _run(resolved: Resolved, telling: Telling, expect: str | None, run_dir: Path | None) -> int:
     from chaosext.cli.main import leave_at_once
-    from chaosext.model.errors import Refused
+    from chaosext.model.errors import Refused, Unsafe
     from chaosext.model.verdict import Outcome
     from chaosext.report.ending import Ending
     from chaosext.run.context import start
@@ -129,6 +129,10 @@ def _run(resolved: Resolved, telling: Telling, expect: str | None, run_dir: Path
     def forsaken(result: RunResult) -> NoReturn:
         leave_at_once(ended(result))
 
+    def abandoned(why: str) -> NoReturn:
+        telling.abandon(f"{why}: see `chaosext status`, and {context.directory.path}")
+        leave_at_once(Unsafe.exit_code)
+
     try:
         result = run_strictly(
             resolved,
@@ -138,6 +142,7 @@ def _run(resolved: Resolved, telling: Telling, expect: str | None, run_dir: Path
             foretell=telling.foretold,
             expected=expected,
             forsaken=forsaken,
+            abandoned=abandoned,
         )
     except Refused as error:
         result = _refused(resolved, context, error, expect)

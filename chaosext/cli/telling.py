@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from typing import IO, TYPE_CHECKING
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 TRACES_S = 2.0
 PARTING_TRACES_S = 0.5
 """How long the export of a trace may hold up the end of a run, and of one that was told to leave."""
+
+
+ABANDON_S = 1.0
 
 
 class Telling:
@@ -78,6 +82,13 @@ class Telling:
         self._shown.lines(ending.problems)
         metrics = self._exporter.close() if self._exporter else ""
         self._shown.lines(filter(None, [metrics, self._traced(result)]))
+
+    def abandon(self, why: str) -> None:
+        """Tell why there is no result. Bounded: it may be the telling itself that hangs."""
+        words = [f"unsafe: {why}"]
+        saying = threading.Thread(target=self._shown.lines, args=(words,), daemon=True)
+        saying.start()
+        saying.join(ABANDON_S)
 
     def _traced(self, result: RunResult) -> str:
         """Why there is no trace of the run, where there should be one."""

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
-import socket
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from chaosext.cluster.bounded_http import resolve
+
+RESOLVED_S = 5.0
+"""How long this machine's resolver may take."""
 
 
 def kubeconfig_paths() -> str:
@@ -29,7 +33,7 @@ def addresses_of(server: str) -> tuple[str, ...]:
     if host == os.environ.get("KUBERNETES_SERVICE_HOST"):
         return ()
     try:
-        found = {str(info[4][0]) for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+        found = set(resolve(host, RESOLVED_S))
     except OSError:
         return ()
     return tuple(sorted(each for each in found if not ip_address(each).is_loopback))

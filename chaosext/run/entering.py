@@ -110,11 +110,14 @@ def way_back(way: Way, named: Collection[str] = ()) -> tuple[Way, tuple[str, ...
 def leave(within_s: float = REMOVE_S, *, hurried: threading.Event | None = None) -> tuple[str, ...]:
     """Take away every Pod that this process has put on a node; what was not seen gone, a line each.
 
-    Bounded, never raises, may be repeated. Once `hurried` is set nothing is waited for any more.
+    Bounded, never raises, may be repeated. Once `hurried` is set nothing is waited for any more. A thread that is just
+    putting Pods on nodes, and hangs, is not waited for either.
     """
-    with _opening:
-        left = tuple(_opened.values())
-        _opened.clear()
+    has_turn = _opening.acquire(timeout=min(within_s, LEAST_S))
+    left = tuple(_opened.values())
+    _opened.clear()
+    if has_turn:
+        _opening.release()
     return tuple(filter(None, (_left(each, within_s, hurried or threading.Event()) for each in left)))
 
 

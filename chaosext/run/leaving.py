@@ -5,6 +5,8 @@ does not interrupt it, and what a handler raises is lost in a destructor or in a
 So a thread of our own stands by. It hears of each signal through the wakeup descriptor (which the C handler writes,
 whoever has replaced ours in Python), watches the deadlines, and keeps interrupting the main thread until it has left.
 A main thread that does not come for `PATIENCE_S` is forsaken: the thread that stands by ends the run in its place.
+Should an end itself not come to its end (each part of it is bounded, but a disk or a terminal may hang), another thread
+ends the process: nobody is waited for without a limit.
 
 What a signal means depends on what it finds. While anything is played (gate, cut, hold, heal, rollback, dwell), that is
 left and nothing more is played; the cut is healed once more, and looked at. A second signal changes nothing, nor does
@@ -55,6 +57,12 @@ PATIENCE_S = 1.5
 END_S = 3.5
 """By then, counted from when the run was told to leave, its last heal is over; what is left of 5 s is for the rest."""
 
+GONE_S = 30.0
+"""By then, counted from when the run was told to leave, or its end to hurry, the process is gone: 5 s are usual."""
+
+FINISHED_S = 240.0
+"""What the end of a run has otherwise: to heal, to collect, to give everything back, to report. 10 s are usual."""
+
 SHORTEST_HEAL_S = 1.2
 """What a heal has even then; entering a node takes 0.3 s on an idle machine."""
 
@@ -65,18 +73,20 @@ class Leaving:
 
     `stopped`: its method goes no further; from when on its rollbacks are played it is `restoring`, and can't be stopped
     any more. `in_method`: chaoslib plays, which must not be disturbed between two activities. `forsaken` ends the run,
-    and the process, without the main thread.
+    and the process, without the main thread; `abandoned` ends the process, without the run's end.
     """
 
     heeded: tuple[signal.Signals, ...] = SIGNALS
     signal_number: int | None = None
     overdue: str = ""
     forsaken: Callable[[], None] | None = None
+    abandoned: Callable[[str], None] | None = None
     stopped: bool = False
     in_method: bool = False
     restoring: bool = False
     hurried: threading.Event = field(default_factory=threading.Event)
     _told_s: float = math.inf
+    _gone_by_s: float = math.inf
     _due: dict[int, tuple[float, str]] = field(default_factory=dict)
     _gap: tuple[float, str] = (math.inf, "")
     _ended: threading.Lock = field(default_factory=threading.Lock)
@@ -103,8 +113,10 @@ class Leaving:
         """A signal came: the first one that finds the run being played is why it ends; at its end it hurries it."""
         if number in self.heeded and self.ending:
             self.hurried.set()
+            self.be_gone_within(GONE_S)
         elif number in self.heeded and not self.told:
             self._told_s, self.signal_number = time.monotonic(), number
+            self.be_gone_within(GONE_S)
 
     def leave(self) -> None:
         """Leave here if told so; for whoever is about to play something, in whichever thread."""
@@ -153,6 +165,22 @@ class Leaving:
         for deadline_s, sentence in tuple(self._due.values()) or (self._gap,):
             if time.monotonic() >= deadline_s and not self.told and not self.ending:
                 self._told_s, self.overdue = time.monotonic(), sentence
+                self.be_gone_within(GONE_S)
+
+    def be_gone_within(self, within_s: float) -> None:
+        """The process ends by then, with or without a verdict; an earlier moment stays."""
+        self._gone_by_s = min(self._gone_by_s, time.monotonic() + within_s)
+
+    def see_out(self, over: threading.Event) -> None:
+        """Until `over`, see that nobody waits longer for the run's end than he has to."""
+        while not over.wait(ASK_AGAIN_S):
+            if time.monotonic() >= self._gone_by_s and self.abandoned:
+                try:
+                    self.abandoned(
+                        "the run did not come to its end in time, so that what is left is not known"
+                    )
+                finally:
+                    os._exit(Unsafe.exit_code)
 
     def play(self, what: Callable[[], None]) -> None:
         """Play `what` to its end or until it is left; then nobody else may end the run.
@@ -193,13 +221,16 @@ def leaving_on_signals() -> Iterator[Leaving]:
     before = {number: signal.getsignal(number) for number in left.heeded}
     heard, written = socket.socketpair()
     written.setblocking(False)
+    over = threading.Event()
     threading.Thread(target=_stand_by, args=(left, heard), name="leaving", daemon=True).start()
+    threading.Thread(target=left.see_out, args=(over,), name="last resort", daemon=True).start()
     wakeup = signal.set_wakeup_fd(written.fileno(), warn_on_full_buffer=False)
     left.install()
     try:
         yield left
     finally:
         left.claim()
+        over.set()
         # SIGALRM keeps our handler, which does nothing now: a last one may be on its way, and its default is to kill.
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -77,12 +77,14 @@ def run_strictly(
     foretell: Foretelling | None = None,
     expected: Outcome | None = None,
     forsaken: Callable[[RunResult], NoReturn] | None = None,
+    abandoned: Callable[[str], NoReturn] | None = None,
 ) -> RunResult:
     """The whole experiment: refuse, gate, method, hypothesis, rollbacks; then heal what is left and judge.
 
     `tell` is given what is known before the cut, before it is made, and `foretell` what the cut is expected to do, or
     why that isn't known; without it nothing is rehearsed. `forsaken` ends the process with the result where
-    the main thread can't be made to leave what it plays; without it such an activity is waited for.
+    the main thread can't be made to leave what it plays; without it such an activity is waited for. `abandoned` ends it
+    without one where the run's end does not come in time, and is told so.
     """
     journal = _journal(resolved.experiment)
     with leaving_on_signals() as left:
@@ -102,6 +104,7 @@ def run_strictly(
 
         if forsaken:
             left.forsaken = lambda: forsaken(end())
+        left.abandoned = abandoned
         playing.to_its_end()
         return end()
 

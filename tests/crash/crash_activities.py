@@ -97,3 +97,19 @@ def spill(said: str) -> dict[str, Any]:
 def burst(said: str) -> None:
     """An activity that says it in what it raises."""
     raise RuntimeError(said)
+
+
+def hang_the_end(word: str, within_s: float) -> None:
+    """An activity after which the run's end does not come: say that its disk hangs."""
+    from chaosext.run import leaving
+    from chaosext.run.directory import RunDirectory
+    from chaosext.run.judging import finish
+
+    def write(self: RunDirectory, name: str, value: Any) -> None:
+        if name == "result.json":
+            mark("hangs")
+            time.sleep(600)
+
+    leaving.GONE_S, finish.FINISHED_S = 1.0, within_s
+    RunDirectory.write_json = write  # type: ignore[method-assign]
+    mark(word)

@@ -112,3 +112,18 @@ def test_a_gate_that_is_killed_leaves_the_probes_that_it_had_asked(tmp_path: Pat
         run.process.wait(timeout=5)
         (asked,) = run.journal()["steady_states"]["before"]["probes"]
         assert asked["output"] == 1
+
+
+@pytest.mark.parametrize("number", [None, signal.SIGTERM, signal.SIGINT])
+def test_an_end_that_hangs_is_unsafe_and_the_process_is_gone(
+    tmp_path: Path, number: signal.Signals | None
+) -> None:
+    hangs = act("hang_the_end", word="armed", within_s=600.0 if number else 1.0)
+    with Run(tmp_path, experiment([hangs])) as run:
+        run.wait_for("hangs")
+        if number:
+            run.process.send_signal(number)
+        assert run.process.wait(timeout=15) == 40
+        said = run.process.stdout.read()  # type: ignore[union-attr]
+        assert "unsafe: the run did not come to its end in time" in said
+        assert "chaosext status" in said

@@ -12,6 +12,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from chaosext.cluster.bounded_http import resolve
+from chaosext.cluster.kubeconfig import RESOLVED_S
 from chaosext.model.errors import Refused, Unsafe
 from chaosext.nodes.transport import shells
 from chaosext.partition.apply import DELAY_S, inspect
@@ -114,10 +116,9 @@ def _own_address(server: str) -> str:
     """From which address of this machine one comes to the API server; "" where there is no way."""
     url = urlsplit(server)
     with suppress(OSError):
-        for family, kind, *_, address in socket.getaddrinfo(
-            url.hostname, url.port or 443, type=socket.SOCK_DGRAM
-        ):
-            with socket.socket(family, kind) as probe:
-                probe.connect(address)  # of a datagram socket: nothing is sent
+        for address in resolve(url.hostname or "", RESOLVED_S):
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.connect((address, url.port or 443))  # of a datagram socket: nothing is sent
                 return str(probe.getsockname()[0])
     return ""

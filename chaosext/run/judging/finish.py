@@ -28,7 +28,7 @@ from chaosext.run.judging.foreign import foreign_rules
 from chaosext.run.judging.redaction import redacted
 from chaosext.run.judging.rulings import rulings
 from chaosext.run.judging.verdict import Answer, derive
-from chaosext.run.leaving import END_S, Leaving
+from chaosext.run.leaving import END_S, FINISHED_S, Leaving
 
 if TYPE_CHECKING:
     from chaosext.model.verdict import Verdict
@@ -37,11 +37,19 @@ if TYPE_CHECKING:
 UNLOCK_S = 0.4
 """What giving back the locks has at the end of a run that was told to leave: 0.1 s is usual."""
 
+UNLOCKED_S = 15.0
+"""What it has otherwise: each request and each node has `RELEASE_S` at most (safety/lock.py)."""
+
+LOOK_S = 0.1
+
 EDGE_S = 2.0
 """A sample that began so soon after the cut, or before its end, says nothing about it: it takes up to a second."""
 
 LEAVING_S = 0.5
 """What taking away the Pods on the nodes has then: to ask for it takes 0.1 s."""
+
+AT_ENTRY_S = 60.0
+"""What putting back who may take a cluster out has: an entry that is overloaded is asked for ten seconds each time."""
 
 REPORT_S = 20.0
 """What the reports have at the end of a run."""
@@ -73,8 +81,9 @@ def finish(
     context.doing = "the end: heal, collect, judge, report", time.monotonic()
     if not left.told:
         await_end(context, hurried=left.hurried)
+        left.be_gone_within(FINISHED_S)
     remains = _last_heal(context, left) if context.cuts else None
-    if at_entry := left_at_entry(context, left.within_s(END_S) if left.told else None):
+    if at_entry := left_at_entry(context, left.within_s(END_S) if left.told else AT_ENTRY_S):
         remains = (*(remains or ()), *at_entry)
     if context.sentinels:
         context.sentinels.finish(END_S - left.told_for_s if left.told else None, hurried=left.hurried)
@@ -123,7 +132,12 @@ def _unlock(context: RunContext, left: Leaving) -> None:
     """What can't be given back while somebody waits for the end expires by itself."""
     unlocking = threading.Thread(target=unlock_cluster, args=(context,), daemon=True)
     unlocking.start()
-    unlocking.join(UNLOCK_S if left.told else None)
+    began_s = time.monotonic()
+    while unlocking.is_alive():
+        within_s = UNLOCK_S if left.told or left.hurried.is_set() else UNLOCKED_S
+        if time.monotonic() >= began_s + within_s:
+            break
+        unlocking.join(LOOK_S)
 
 
 def _as_seen_there(context: RunContext, cut: Answer | None) -> Answer | None:

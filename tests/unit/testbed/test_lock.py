@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from chaosext.model.errors import Refused
 from chaosext.testbed.lock import locked
 
 
@@ -42,3 +43,13 @@ def test_a_killed_holder_lets_go():
 
     with locked("bed", pytest.fail):
         pass
+
+
+def test_a_lock_that_is_never_let_go_is_refused_with_how_to_see_who_has_it(monkeypatch):
+    monkeypatch.setattr("chaosext.testbed.lock.WAITED_S", 0.3)
+    with (
+        locked("bed"),
+        pytest.raises(Refused, match=r"has held the lock 'bed'.*fuser .*/locks/bed"),
+        locked("bed"),
+    ):
+        pytest.fail("two held it at once")

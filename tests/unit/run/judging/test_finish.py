@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,7 +24,6 @@ from chaosext.steady.cut import Path as Across
 from chaosext.steady.tcp import Target
 
 if TYPE_CHECKING:
-    import threading
     from pathlib import Path
 
     from chaosext.model.result import RunResult
@@ -140,3 +141,15 @@ def test_what_reaches_an_api_server_while_all_nodes_are_cut_was_not_cut_off(
     assert seen is not None
     assert seen.status is (Status.HEALTHY if proven else Status.UNKNOWN)
     assert proven or seen.reason == "an API server was reached inside the cut from w1 (1 times)"
+
+
+def test_a_lock_that_can_not_be_given_back_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = threading.Event()
+    monkeypatch.setattr(finish_module, "unlock_cluster", lambda _: release.wait(60))
+    monkeypatch.setattr(finish_module, "UNLOCKED_S", 0.2)
+    began_s = time.monotonic()
+    finish(contexts.start(root=tmp_path), {}, briefing=None, render=lambda *_: None)
+    assert time.monotonic() - began_s < 30
+    release.set()
