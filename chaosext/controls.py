@@ -24,14 +24,21 @@ if TYPE_CHECKING:
 logger = logging.getLogger("chaostoolkit")
 
 _attended: Attended | None = None
+_refused = ""
+"""Why nothing of the experiment was played."""
+
 _at_the_end = ExitStack()
 
 
 def validate_control(control: dict[str, Any]) -> None:
-    """The first that Chaos Toolkit asks of a control; from here on its log says no more than it may."""
+    """The first that Chaos Toolkit asks of a control: from here on its log says no more than it may, and nothing is run
+    to look a value up before the experiment may be run.
+    """
+    from chaosext.run.attended import hold_look_ups_back
     from chaosext.run.log import be_discreet
 
     be_discreet()
+    hold_look_ups_back()
 
 
 def configure_control(
@@ -66,16 +73,33 @@ def cleanup_control() -> None:
     _at_the_end.close()
 
 
-def before_experiment_control(context: Experiment, **kwargs: Any) -> None:
-    """Begin the run: what is known before the cut is logged, and what happens is noted from now on."""
-    global _attended
+def before_experiment_control(
+    context: Experiment, configuration: dict[str, Any], secrets: dict[str, Any], **kwargs: Any
+) -> None:
+    """Begin the run: what is known before the cut is logged, and what happens is noted from now on.
+
+    Where it may not be run nothing of it is played, the steady state hypothesis neither.
+    """
+    global _attended, _refused
+    from chaosext.model.errors import ChaosextError
     from chaosext.run.attended import attend
     from chaosext.run.context import current
+    from chaosext.run.leaving import SKIP_ROLLBACKS
 
-    if not current().strict:
-        _attended = attend(context)
-        for line in _attended.outlook:
-            logger.info(f"chaosext: {line}")
+    if current().strict:
+        return
+    try:
+        _attended = attend(context, configuration or {}, secrets or {})
+    except Exception as error:  # of one that is not ours the text may hold anything
+        _refused = (
+            str(error)
+            if isinstance(error, ChaosextError)
+            else f"it can't be attended ({type(error).__name__})"
+        )
+        logger.error(f"chaosext: {_refused}")
+        raise SystemExit(SKIP_ROLLBACKS) from None  # chaoslib goes on after any other error of a control
+    for line in _attended.outlook:
+        logger.info(f"chaosext: {line}")
 
 
 def after_activity_control(context: Activity, state: Run, **kwargs: Any) -> None:
@@ -133,6 +157,7 @@ def after_experiment_control(context: Experiment, state: Journal, **kwargs: Any)
     from chaosext.model.veil import veiled_whole
     from chaosext.report.ending import Ending
     from chaosext.run.context import current
+    from chaosext.run.judging.facts import ABORT_REASON
     from chaosext.run.judging.finish import finish
     from chaosext.run.judging.redaction import redacted
 
@@ -140,10 +165,9 @@ def after_experiment_control(context: Experiment, state: Journal, **kwargs: Any)
     if run.strict:
         return
     ending = Ending()
-    if (
-        attended is None
-    ):  # what raises in `before_experiment_control` does not keep chaoslib from playing the rest
-        result = finish(run, state, briefing=None, render=ending)
+    if attended is None:
+        refused = {ABORT_REASON: _refused} if _refused else {}
+        result = finish(run, {**state, **refused}, briefing=None, render=ending)
     else:
         result = attended.finish(state, render=ending)
     shown = veiled_whole(redacted(state))

@@ -57,7 +57,8 @@ def approve(
     """Approve EXPERIMENT, as it is now, for a cluster that is marked production. Nothing else may be run there.
 
     What is approved is a digest: of all that the experiment does, with each value of its configuration as it is looked
-    up now, from the environment too. Whatever changes one of them needs another approval. It holds for one cluster, by
+    up now, from the environment too. Whatever changes one of them needs another approval. Nothing is run to look one
+    up: a configuration that a probe tells (`type: probe`) can't be approved. It holds for one cluster, by
     the UID of its namespace kube-system, until it ends or is revoked. A cluster is marked by
     `chaosext pin --context CONTEXT --production`, or for every runner by
     `kubectl label namespace kube-system chaosext/environment=production`.
@@ -107,10 +108,12 @@ def _approve(
     now = datetime.now(UTC)
     ends = _moment(until, now) if until is not None else None
     resolved = resolve(load_experiment(experiment), source=str(experiment))
+    what = intended(resolved)
+    what.require_approvable()
     context = context or resolved.settings.context
     word = Word(
         said=Said.APPROVED,
-        sha256=intended(resolved).sha256,
+        sha256=what.sha256,
         cluster_uid=_pinned(context).namespace_uid("kube-system"),
         context=context,
         by=by or owner(),

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from dataclasses import dataclass
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
+from chaoslib.run import Runner
 from chaoslib.types import Dry
 
-from chaosext.model.errors import ChaosextError
-from chaosext.run.approving import approval_sha256, require_approved
+from chaosext.model.errors import ChaosextError, Refused
+from chaosext.run.approving import approval_sha256, intended_of, require_approved
 from chaosext.run.briefing import brief
 from chaosext.run.context import current
-from chaosext.run.cutting.fault import prepare
+from chaosext.run.cutting.fault import plan, prepare
 from chaosext.run.cutting.heal import left_behind
 from chaosext.run.cutting.locking import lock_cluster
 from chaosext.run.judging.facts import ABORT_REASON
 from chaosext.run.judging.finish import finish
-from chaosext.run.reach import connect, surroundings
-from chaosext.run.reading.resolve import resolve
+from chaosext.run.reach import connect, require_pinned, surroundings
+from chaosext.run.reading.resolve import resolved_of
+from chaosext.run.reading.values import BY_HAND, Values, look_up
 from chaosext.run.stopping.conditions import watched
 from chaosext.run.stopping.stop import watch_for_stops
 from chaosext.run.stopping.watch import require_none_true
@@ -35,6 +39,8 @@ if TYPE_CHECKING:
     from chaosext.run.reading.resolve import Resolved
     from chaosext.run.stopping.conditions import Watched
     from chaosext.run.stopping.watch import StopWatch
+
+logger = logging.getLogger("chaostoolkit")
 
 NOTHING_IS_CUT = (Dry.ACTIONS, Dry.ACTIVITIES)
 """Those of `chaos run --dry` that play no action."""
@@ -59,21 +65,21 @@ class Attended:
         return self.briefing.outlook
 
     def begin_method(self) -> None:
-        """Place the sentinels, for which the run must have its cluster for itself from now on; a dry run needs none.
+        """Ask the stop conditions, and place the sentinels, for which the run must have its cluster for itself.
 
-        Raises `Refused` (or `Unreachable`) where a cut would be, or one can't be placed: nothing was touched.
+        A dry run needs neither. Raises `Refused` (or `Unreachable`) where a cut would be, where a condition is true, or
+        where a sentinel can't be placed: nothing was touched.
         """
         resolved, run = self.resolved, current()
-        if resolved.experiment.get("dry") in NOTHING_IS_CUT:
+        if _cuts_nothing(resolved.experiment):
             return
         try:
-            approval = require_approved(connect(resolved.settings), run.intended)
-            run.trail.approval_sha256 = approval_sha256(approval)
-            conditions = watched(resolved)
-            require_none_true(conditions)
             if resolved.settings.sentinel:
                 cuts = [prepare(resolved.settings, wish, run).cut for _, wish in resolved.wishes()]
                 lock_cluster(resolved.settings, run, cuts)
+            conditions = watched(resolved)
+            require_none_true(conditions)
+            if resolved.settings.sentinel:
                 place_sentinels(resolved, run, self.watching)
             self._watch_for_stops(conditions)
         except ChaosextError as error:
@@ -116,14 +122,63 @@ class Attended:
         return finish(current(), journal, briefing=self.briefing, render=render)
 
 
-def attend(experiment: Experiment) -> Attended:
-    """Begin to watch. Raises `Refused` for a cluster that can't be asked or isn't the pinned one."""
-    resolved = resolve(experiment)
+def attend(experiment: Experiment, configuration: Mapping[str, Any], secrets: Mapping[str, Any]) -> Attended:
+    """Begin to watch an experiment with the values that Chaos Toolkit has looked up, once it may be run.
+
+    Raises `Refused` where it may not: nothing of it was played. A dry run that cuts nothing may.
+    """
+    resolved = resolved_of(experiment, Values(configuration=configuration, secrets=secrets))
+    run = current()
+    cluster = connect(resolved.settings)
+    run.trail.context, run.trail.cluster_uid = cluster.context, cluster.namespace_uid("kube-system")
+    if not _cuts_nothing(experiment):
+        require_pinned(resolved.settings.context)
+        run.trail.approval_sha256 = approval_sha256(require_approved(cluster, run.intended))
+        for _, wish in resolved.wishes():
+            plan(resolved.settings, wish, run=run.id, owner=run.owner)
     ttl_s = max((wish.ttl_s for _, wish in resolved.wishes()), default=None)
-    cluster, trail = connect(resolved.settings), current().trail
     briefing = brief(cluster, resolved.settings, ttl_s)
-    trail.context, trail.cluster_uid = cluster.context, cluster.namespace_uid("kube-system")
-    trail.begin(experiment)
-    watching = Watching(surroundings(resolved.settings), current().recorder, current().directory.path)
+    run.trail.begin(experiment)
+    watching = Watching(surroundings(resolved.settings), run.recorder, run.directory.path)
     watching.__enter__()
     return Attended(resolved, briefing, watching)
+
+
+def _cuts_nothing(experiment: Experiment) -> bool:
+    return experiment.get("dry") in NOTHING_IS_CUT
+
+
+def hold_look_ups_back() -> None:
+    """From here on Chaos Toolkit runs no probe of a configuration, and asks no Vault, before the experiment may be run.
+
+    It does both before it asks any control; asked again, nothing changes. A dry run looks nothing up.
+    """
+    configure = Runner.configure
+    if getattr(configure, "held_back_by_chaosext", False):
+        return
+
+    @wraps(configure)
+    def configured(self: Any, experiment: Experiment, settings: Any, experiment_vars: Any) -> None:
+        try:
+            _require_look_ups(experiment, *(experiment_vars or (None, None)))
+        except ChaosextError as error:
+            logger.error(f"chaosext: {error}")
+            raise SystemExit(1) from None
+        configure(self, experiment, settings, experiment_vars)
+
+    configured.held_back_by_chaosext = True  # type: ignore[attr-defined]
+    Runner.configure = configured
+
+
+def _require_look_ups(experiment: Experiment, configured: Any, confided: Any) -> None:
+    """Raise `Refused` where something would have to run for a value, of an experiment that may not be run (yet)."""
+    values = look_up(experiment, configured, confided)
+    if not values.pending:
+        return
+    named = ", ".join(values.pending)
+    if _cuts_nothing(experiment):
+        raise Refused(f"{named}: a dry run runs nothing to look a value up", BY_HAND)
+    settings = resolved_of(experiment, values).settings
+    require_pinned(settings.context)
+    what = intended_of(experiment, values.configuration, values.secrets)
+    require_approved(connect(settings), what)

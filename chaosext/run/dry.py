@@ -64,6 +64,9 @@ def dry_run(resolved: Resolved) -> DryRun:
         briefing = brief(connect(resolved.settings), resolved.settings, ttl_s)
         held = who_holds(resolved.settings, cuts) if cuts else ()
         held += tuple(refused_without_approval(connect(resolved.settings), intended(resolved)))
+        held += tuple(
+            f"{place}: looked up when it is run, and not before it may be" for place in resolved.pending
+        )
     return DryRun(
         briefing=replace(briefing, outlook=(*briefing.outlook, *held)),
         steps=tuple(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import contextmanager, suppress
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
-from chaoslib.run import RunEventHandler
+from chaoslib.run import RunEventHandler, Runner
+from chaoslib.types import Strategy
 
 from chaosext.run.cutting.heal import left_behind
 from chaosext.run.cutting.sealed import lasting_s
@@ -26,6 +28,19 @@ if TYPE_CHECKING:
 
 RUNNING = "running"
 """The status of a journal whose run goes on, or was killed."""
+
+
+class Once(Runner):  # type: ignore[misc]
+    """chaoslib's runner with the values that were looked up, planned and approved: it looks none up anew."""
+
+    def __init__(self, resolved: Resolved) -> None:
+        super().__init__(Strategy.AFTER_METHOD)
+        self._resolved = resolved
+
+    def configure(self, experiment: Any, settings: Any, experiment_vars: Any) -> None:
+        self.settings = settings
+        self.config = deepcopy(dict(self._resolved.configuration))
+        self.secrets = deepcopy(dict(self._resolved.secrets))
 
 
 class InTime(RunEventHandler):  # type: ignore[misc]

@@ -44,15 +44,21 @@ def connect_to_act(settings: Settings) -> Cluster:
     Raises `Refused` for a context that is not pinned or leads to another cluster than the pinned one by now.
     """
     bound_api_calls(settings.request_timeout_s)
-    pinned = read_pins().get(settings.context)
-    if pinned is None:
-        raise Refused(
-            f"context {settings.context} is not pinned, so nothing says which cluster is meant",
-            f"look at it, then `chaosext pin --context {settings.context}`",
-        )
+    pinned = require_pinned(settings.context)
     cluster = _connect(settings)
     verify(pinned, observed_pin(cluster))
     return cluster
+
+
+def require_pinned(context: str) -> Pin:
+    """The pin of a context, by which its cluster can be told from others. Asks nobody. Raises `Refused` for none."""
+    pinned = read_pins().get(context)
+    if pinned is None:
+        raise Refused(
+            f"context {context} is not pinned, so nothing says which cluster is meant",
+            f"look at it, then `chaosext pin --context {context}`",
+        )
+    return pinned
 
 
 def _connect(settings: Settings) -> Cluster:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -27,8 +28,9 @@ from chaosext.run.directory import require_room
 from chaosext.run.judging.facts import ABORT_REASON, RESCHEDULE
 from chaosext.run.judging.finish import Renderer, finish
 from chaosext.run.leaving import Leaving, leaving_on_signals
-from chaosext.run.reach import connect, surroundings
-from chaosext.run.reading.experiment import calls
+from chaosext.run.reach import connect, require_pinned, surroundings
+from chaosext.run.reading.experiment import calls, require_playable
+from chaosext.run.reading.resolve import completed
 from chaosext.run.rehearsing import rehearse_run
 from chaosext.run.stopping.conditions import watched
 from chaosext.run.stopping.stop import watch_for_stops
@@ -52,17 +54,21 @@ Foretelling = Callable[["Prediction | None", str], None]
 
 
 def ready(resolved: Resolved, run: RunContext) -> Briefing:
-    """Everything that can be refused is refused here: cluster, pin, limits, approval, lock. Takes the lock, at last."""
+    """Pin, approval, limits and lock, in this order: until all of them hold, nothing of the experiment is run.
+
+    Raises `Refused` where one does not. Takes the lock, at last.
+    """
+    require_pinned(resolved.settings.context)
     cluster = connect(resolved.settings)
+    run.trail.context, run.trail.cluster_uid = cluster.context, cluster.namespace_uid("kube-system")
+    run.intended = intended(resolved)
+    run.trail.approval_sha256 = approval_sha256(require_approved(cluster, run.intended))
     require_rollback(resolved)
     cuts = []
     for place, wish in resolved.wishes():
         with refused_at(place):
             cuts.append(prepare(resolved.settings, wish, run).cut)
     briefing = brief(cluster, resolved.settings, max((cut.ttl_s for cut in cuts), default=None))
-    run.trail.context, run.trail.cluster_uid = cluster.context, cluster.namespace_uid("kube-system")
-    run.intended = intended(resolved)
-    run.trail.approval_sha256 = approval_sha256(require_approved(cluster, run.intended))
     run.trail.begin(resolved.experiment)
     lock_cluster(resolved.settings, run, cuts)
     return briefing
@@ -136,9 +142,13 @@ class _Playing:
         with unreachable_is_refused():
             require_room(state_home(), "state", "XDG_STATE_HOME")
             intent_log().require_writable()
+            watched(self.resolved)  # those that are none are refused before anybody is asked anything
+            self.briefing = ready(self.resolved, self.run)
+            self.resolved = completed(self.resolved)
+            require_playable(self.resolved.experiment)
             conditions = watched(self.resolved)
             require_none_true(conditions)
-            self.briefing, around = ready(self.resolved, self.run), surroundings(self.resolved.settings)
+            around = surroundings(self.resolved.settings)
         if self.foretell:
             self.foretell(*rehearse_run(self.resolved, self.run.directory))
         self.tell(self.briefing)
@@ -191,16 +201,14 @@ def _play(
 ) -> None:
     """Ask the gate; only if it holds, place the sentinels, and hand over to chaoslib for all the rest."""
     from chaoslib.caching import cache_activities
-    from chaoslib.run import Runner
-    from chaoslib.types import Strategy
 
-    from chaosext.run.events import Announcer, HealsFirst, InTime, Scribe
+    from chaosext.run.events import Announcer, HealsFirst, InTime, Once, Scribe
 
     _quieten()
     cache_activities(resolved.experiment)  # what a `ref` is looked up in
     scribe, in_time = Scribe(run.directory, journal), InTime(left, resolved)
     scribe.write()
-    with Runner(Strategy.AFTER_METHOD) as runner:
+    with Once(resolved) as runner:
         runner.register_event_handler(scribe)
         runner.register_event_handler(Announcer(run))
         runner.register_event_handler(in_time)
@@ -241,8 +249,8 @@ def _gate_holds(resolved: Resolved, journal: dict[str, Any], event_registry: Any
     try:
         state = run_steady_state_hypothesis(
             resolved.experiment,
-            resolved.configuration,
-            resolved.secrets,
+            deepcopy(resolved.configuration),
+            deepcopy(resolved.secrets),
             dry=None,
             event_registry=event_registry,
         )

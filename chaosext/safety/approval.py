@@ -80,15 +80,19 @@ class Word:
         )
 
 
-def approval_digest(experiment: Mapping[str, Any], configuration: Mapping[str, Any]) -> str:
+def approval_digest(
+    experiment: Mapping[str, Any], configuration: Mapping[str, Any], confided: Sequence[Any] = ()
+) -> str:
     """SHA-256 (hex) of what an experiment does: its content, and each value of its configuration as it is looked up.
 
-    So a variable of the environment that changes a value changes the digest. Values of secrets don't, nor does the name
-    of the context, nor what is said about the experiment only (title, description, tags).
+    So a variable of the environment that changes a value changes the digest. Values of secrets don't, but for those
+    that have a say in what chaosext itself does (`confided`: its arguments, looked up); nor does the name of the
+    context, nor what is said about the experiment only (title, description, tags).
     """
     effective = {key: value for key, value in experiment.items() if key not in _WORDS}
     secrets = {name: _nameless(group) for name, group in (experiment.get("secrets") or {}).items()}
-    return digest_of({**effective, "configuration": dict(configuration), "secrets": secrets})
+    own = {"arguments from secrets": list(confided)} if confided else {}
+    return digest_of({**effective, "configuration": dict(configuration), "secrets": secrets, **own})
 
 
 def _nameless(group: Any) -> Any:

@@ -175,6 +175,7 @@ def _prepared(settings: Settings, wish: Wish, context: RunContext) -> Planned:
         _, planned, at_s = context.prepared
         if time.monotonic() - at_s < BASELINE_AGE_S:
             return planned
+    require_approved(connect_to_act(settings), context.intended, wish)  # before any node is entered
     return prepare(settings, wish, context)
 
 

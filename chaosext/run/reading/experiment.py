@@ -1,4 +1,7 @@
-"""Reading an experiment strictly: unknown keys, unknown probes and bad arguments are refused, by place and name."""
+"""Reading an experiment strictly: unknown keys, unknown probes and bad arguments are refused, by place and name.
+
+Nothing that it names is imported or run for that: only an experiment that may act is (see `require_playable`).
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from typing import Any
 from chaosext.cluster.documents import parse_yaml
 from chaosext.model.errors import Refused
 from chaosext.model.spelling import did_you_mean
+from chaosext.run.reading import inert
+from chaosext.run.reading.signatures import misfit
 
 # Chaos Toolkit's experiment specification, https://chaostoolkit.org/reference/api/experiment/
 _EXPERIMENT = frozenset(
@@ -71,12 +76,23 @@ Experiment = dict[str, Any]
 def load_experiment(path: Path) -> Experiment:
     """The experiment in the YAML or JSON file at `path`, checked whole; raises `Refused` for the first fault found.
 
-    A bare name such as `control-plane-partition` is looked up among the experiments that come with chaosext.
+    Runs nothing of it, and imports none of the modules that it names. A bare name such as `control-plane-partition` is
+    looked up among the experiments that come with chaosext.
     """
     experiment = _parse(path if path.exists() else bundled(path.name) or path)
     _check_keys(experiment)
-    _check_by_chaoslib(experiment)
+    _check_by_chaoslib(_inert({**experiment, "configuration": {}, "secrets": {}}))
+    for place, activity in _everything(experiment):
+        _check_call(place, activity)
     return experiment
+
+
+def require_playable(experiment: Experiment) -> None:
+    """Chaos Toolkit's own validation, for an experiment that may act: imports what it names, and asks its controls.
+
+    Raises `Refused` where a module, a function or an argument is not what its source promised.
+    """
+    _check_by_chaoslib({**experiment, "configuration": {}, "secrets": {}})
 
 
 def bundled(name: str) -> Path | None:
@@ -133,14 +149,18 @@ def _check_keys(experiment: Experiment) -> None:
     hypothesis = experiment.get("steady-state-hypothesis")
     if hypothesis is not None:
         _known("steady-state-hypothesis", hypothesis, _HYPOTHESIS)
-    for name in ("method", "rollbacks"):
+    for name in ("method", "rollbacks", "controls"):
         _sequence(name, experiment.get(name))
+    for name in ("configuration", "secrets"):
+        if not isinstance(experiment.get(name), Mapping | None):
+            raise _no_mapping(name, experiment[name])
     _sequence("steady-state-hypothesis.probes", (hypothesis or {}).get("probes"))
     for place, activity in activities(experiment):
-        _check_activity(place, activity)
+        check_activity(place, activity)
 
 
-def _check_activity(place: str, activity: Any) -> None:
+def check_activity(place: str, activity: Any) -> None:
+    """Raise `Refused`, naming `place`, for a key that no activity has."""
     _known(place, activity, _ACTIVITY)
     provider = activity.get("provider")
     if provider is None:
@@ -152,14 +172,16 @@ def _check_activity(place: str, activity: Any) -> None:
 
 def _known(place: str, value: Any, known: frozenset[str]) -> None:
     if not isinstance(value, Mapping):
-        raise Refused(
-            f"{place}: a mapping is expected, not {type(value).__name__}", "see `chaosext run --help`"
-        )
+        raise _no_mapping(place, value)
     for key in value:
         if key == "dry":
             raise Refused(f"{place}.dry".lstrip(".") + ": would be ignored", "use `chaosext run --dry-run`")
         if str(key) not in known and not str(key).startswith("x-"):
             raise Refused(f"{place}.{key}".lstrip(".") + ": unknown key", did_you_mean(str(key), known))
+
+
+def _no_mapping(place: str, value: Any) -> Refused:
+    return Refused(f"{place}: a mapping is expected, not {type(value).__name__}", "see `chaosext run --help`")
 
 
 def _sequence(place: str, value: Any) -> None:
@@ -170,26 +192,67 @@ def _sequence(place: str, value: Any) -> None:
 
 
 def require_probe(place: str, probe: dict[str, Any]) -> None:
-    """Raise `Refused`, naming `place`, where this is no probe with a tolerance that can be asked."""
+    """Raise `Refused`, naming `place`, where this is no probe with a tolerance that can be asked. Imports nothing."""
     from chaoslib.activity import ensure_activity_is_valid
     from chaoslib.hypothesis import ensure_hypothesis_tolerance_is_valid
 
-    _check_activity(place, probe)
+    check_activity(place, probe)
     if str((probe.get("provider") or {}).get("module", "")).startswith("chaosext.actions"):
         raise Refused(
             f"{place}: an action is no probe", "name a function of chaosext.probes, or another probe"
         )
     try:
-        ensure_activity_is_valid(probe)
-        ensure_hypothesis_tolerance_is_valid(probe["tolerance"])
+        ensure_activity_is_valid(_inert(probe))
+        ensure_hypothesis_tolerance_is_valid(_inert(probe["tolerance"]))
     except Exception as error:  # chaoslib trips over some malformed values instead of naming them
         raise Refused(
             f"{place}: {type(error).__name__}: {error}", "compare with a hypothesis' probe"
         ) from None
+    for inner, activity in _with_tolerance(place, probe):
+        _check_call(inner, activity)
+
+
+def _everything(experiment: Experiment) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every activity, and every tolerance that is one."""
+    for place, activity in activities(experiment):
+        yield from _with_tolerance(place, activity)
+
+
+def _with_tolerance(place: str, activity: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    yield place, activity
+    tolerance = activity.get("tolerance")
+    if isinstance(tolerance, dict) and tolerance.get("type") == "probe":
+        yield f"{place}.tolerance", tolerance
+
+
+def _check_call(place: str, activity: Mapping[str, Any]) -> None:
+    """Raise `Refused` where a function is not there, or does not take its arguments, as far as its source tells."""
+    provider = activity.get("provider") or {}
+    if provider.get("type") != "python":
+        return
+    arguments = {*(provider.get("arguments") or {})}
+    if place.endswith(".tolerance"):
+        arguments |= {"value"}  # which Chaos Toolkit gives it
+    if why := misfit(str(provider["module"]), str(provider["func"]), arguments):
+        raise Refused(
+            f"{place}.provider: {why}", "compare with `chaos discover chaosext`, or install the module"
+        )
+
+
+def _inert(value: Any) -> Any:
+    """The same value, in which every Python function and control is one that does nothing."""
+    if isinstance(value, list):
+        return [_inert(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    found = {key: _inert(member) for key, member in value.items()}
+    if value.get("type") == "python" and value.get("module"):
+        found |= {"module": inert.__name__, **({"func": "anything"} if value.get("func") else {})}
+    return found
 
 
 def _check_by_chaoslib(experiment: Experiment) -> None:
-    """Chaos Toolkit's own validation: modules and functions exist, arguments fit their signatures."""
+    """Chaos Toolkit's own validation: the form of everything, and that functions take their arguments."""
     from chaoslib.exceptions import ChaosException
     from chaoslib.experiment import ensure_experiment_is_valid
 

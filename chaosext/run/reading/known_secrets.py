@@ -6,11 +6,13 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from chaosext.cluster.kubeconfig import kubeconfig_files
+from chaosext.model.errors import Refused
 from chaosext.run.judging.redaction import OWN_SETTINGS, PUBLIC
 from chaosext.run.reading.experiment import activities
 
@@ -40,9 +42,13 @@ def known_secrets(
     return found | set(_in_providers(experiment)) | set(_in_kubeconfigs())
 
 
+def _is_telling(key: str) -> bool:
+    """Headers have hyphens where variables have underscores."""
+    return TELLING.search(key.replace("-", "_")) is not None and not key.startswith(OWN_SETTINGS)
+
+
 def _tells(key: str, value: str) -> bool:
-    telling = TELLING.search(key) is not None and not key.startswith(OWN_SETTINGS)
-    return telling and len(value) >= SHORTEST and "${" not in value and not Path(value).is_absolute()
+    return _is_telling(key) and len(value) >= SHORTEST and "${" not in value and not Path(value).is_absolute()
 
 
 def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
@@ -65,6 +71,34 @@ def _in_providers(experiment: Mapping[str, Any]) -> Iterator[str]:
             if _tells(key, value):
                 yield from (value, *(word for word in value.split() if len(word) > len("Basic, Bearer")))
         yield from _in_address(str(provider.get("url", "")))
+
+
+def require_private(
+    place: str, provider: Mapping[str, Any], configuration: Mapping[str, Any], secrets: Mapping[str, Any]
+) -> None:
+    """Raise `Refused` for an HTTP call that would send what opens a door over the network in the clear."""
+    from chaoslib import substitute
+
+    if provider.get("type") != "http":
+        return
+    url = str(substitute(str(provider.get("url", "")), configuration, secrets))
+    given = {name: provider.get(name) for name in ("headers", "arguments")}
+    confides = any(_is_telling(key) for key, value in _leaves(given) if value) or any(_in_address(url))
+    if confides and is_in_the_clear(url):
+        raise Refused(
+            f"{place}.provider: it would send credentials over plain http", "use an https:// address"
+        )
+
+
+def is_in_the_clear(url: str) -> bool:
+    """Whether others than this machine can read what is sent to an address: over http, but to itself."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        is_here = host == "localhost" or ip_address(host).is_loopback
+    except ValueError:  # a name
+        is_here = False
+    return url.lstrip().lower().startswith("http:") and not is_here
 
 
 def _in_address(url: str) -> Iterator[str]:

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from chaosext.model.errors import Refused
 from chaosext.model.veil import hide
 from chaosext.run.cutting.plan import Wish
 from chaosext.run.judging.facts import SEVER
-from chaosext.run.reading.experiment import Experiment, activities, calls
-from chaosext.run.reading.known_secrets import known_secrets
+from chaosext.run.judging.redaction import OWN_SETTINGS
+from chaosext.run.reading.experiment import Experiment, activities, calls, is_ours
+from chaosext.run.reading.known_secrets import known_secrets, require_private
 from chaosext.run.reading.settings import Settings, settings_from
+from chaosext.run.reading.values import BY_HAND, Values, complete, look_up, names_in, unknown_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+
+
+CONTEXT = ".KUBERNETES_CONTEXT"
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
     """An experiment with its configuration and secrets looked up, and what they say about where.
 
-    `source` is the file that it is from; "" where it is from none.
+    `source` is the file that it is from; "" where it is from none. `pending`: the places of values that only a probe or
+    Vault will tell: they stand here as they are written, and chaosext itself needs none of them.
     """
 
     experiment: Experiment
@@ -29,6 +35,7 @@ class Resolved:
     secrets: Mapping[str, Any]
     settings: Settings
     source: str = ""
+    pending: tuple[str, ...] = ()
 
     def wishes(self) -> Iterator[tuple[str, Wish]]:
         """What each sever_control_plane in the experiment asks for, with its place."""
@@ -46,32 +53,67 @@ class Resolved:
 
 
 def resolve(experiment: Experiment, *, context: str | None = None, source: str = "") -> Resolved:
-    """Look up configuration and secrets. Raises `Refused` for what can't be, or for a context other than `context`."""
-    from chaoslib.configuration import load_configuration, load_dynamic_configuration
-    from chaoslib.exceptions import ChaosException
-    from chaoslib.secret import load_secrets
+    """What an experiment says, as the file and the environment have it. Runs nothing, and asks nobody.
 
-    try:
-        configuration = load_configuration(experiment.get("configuration", {}))
-        secrets = load_secrets(experiment.get("secrets", {}), configuration)
-        configuration = load_dynamic_configuration(configuration, secrets)
-    except ChaosException as error:
+    Raises `Refused` for what can't be looked up, for what chaosext itself would have to know only later, and for a
+    context other than `context`.
+    """
+    values = look_up(experiment)
+    _require_known_at_once(experiment, values)
+    resolved = resolved_of(experiment, values, source=source)
+    if context is not None and context != resolved.settings.context:
         raise Refused(
-            f"configuration or secrets: {error}", "set the environment variable that it names"
-        ) from None
-    except Exception as error:  # chaoslib trips over malformed values instead of naming them
-        raise Refused(
-            f"configuration or secrets: {type(error).__name__}", "compare with experiments/"
-        ) from None
-    hide(known_secrets(experiment, configuration, secrets))
-    settings = settings_from(configuration, _our_secrets(experiment, secrets))
-    _require_context(experiment, secrets, settings.context)
-    if context is not None and context != settings.context:
-        raise Refused(
-            f"context {context!r} is not the one that the experiment pins ({settings.context!r})",
+            f"context {context!r} is not the one that the experiment pins ({resolved.settings.context!r})",
             "name the pinned one, or change KUBERNETES_CONTEXT in the experiment's secrets",
         )
-    return Resolved(experiment, configuration, secrets, settings, source)
+    return resolved
+
+
+def resolved_of(experiment: Experiment, values: Values, *, source: str = "") -> Resolved:
+    """As `resolve`, of values that are looked up already: by Chaos Toolkit, under plain `chaos run`."""
+    hide(known_secrets(experiment, values.configuration, values.secrets))
+    settings = settings_from(values.configuration, _our_secrets(experiment, values.secrets))
+    _require_context(experiment, values.secrets, settings.context)
+    _require_private_calls(experiment, values)
+    return Resolved(
+        experiment, values.configuration, values.secrets, settings, source=source, pending=values.pending
+    )
+
+
+def completed(resolved: Resolved) -> Resolved:
+    """With every value looked up, for good: by running the probes of its configuration, and asking Vault.
+
+    Only for an experiment that may act. Raises `Refused` for a value that can't be had.
+    """
+    values = complete(
+        Values(configuration=resolved.configuration, secrets=resolved.secrets, pending=resolved.pending)
+    )
+    hide(known_secrets(resolved.experiment, values.configuration, values.secrets))
+    _require_private_calls(resolved.experiment, values)
+    return replace(resolved, configuration=values.configuration, secrets=values.secrets, pending=())
+
+
+def _require_known_at_once(experiment: Experiment, values: Values) -> None:
+    """What chaosext does is planned, limited and approved before anything else of the experiment is run."""
+    unknown = unknown_names(values.pending)
+    ours = {
+        f"{place}.provider.arguments": activity["provider"].get("arguments")
+        for place, activity in activities(experiment)
+        if is_ours(activity)
+    }
+    for name, value in values.configuration.items():
+        if str(name).startswith(OWN_SETTINGS):
+            ours[f"configuration.{name}"] = value
+    needed = {place: sorted(unknown.intersection(names_in(value))) for place, value in ours.items()}
+    needed |= {place: ["its value"] for place in values.pending if place in ours or place.endswith(CONTEXT)}
+    for place, names in needed.items():
+        if names:
+            raise Refused(f"{place}: {', '.join(names)} would be known only once something was run", BY_HAND)
+
+
+def _require_private_calls(experiment: Experiment, values: Values) -> None:
+    for place, activity in activities(experiment):
+        require_private(place, activity.get("provider") or {}, values.configuration, values.secrets)
 
 
 def _our_secrets(experiment: Experiment, secrets: Mapping[str, Any]) -> dict[str, Any]:

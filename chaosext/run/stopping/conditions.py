@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from chaosext.model.errors import Refused
 from chaosext.model.finding import Status
 from chaosext.model.stopped import Stopper
+from chaosext.run.reading.values import is_in_vault
 from chaosext.run.stopping.prometheus import Query
 from chaosext.run.stopping.standing import Reply, Says, Standing
 
@@ -68,6 +69,8 @@ def _secret(name: str, secrets: Mapping[str, Any], place: str) -> str:
     group, _, key = name.partition(".")
     found = secrets.get(group)
     value = found.get(key) if isinstance(found, dict) else None
+    if is_in_vault(value):  # a dry run, which asks neither Vault nor Prometheus
+        return ""
     if not isinstance(value, str) or not value:
         raise Refused(
             f"{place}: the experiment has no secret {name!r}", "name it as GROUP.KEY of its `secrets`"
@@ -92,9 +95,11 @@ def _check(condition: StopCondition, resolved: Resolved, _place: str) -> Callabl
 
 def _probe(condition: StopCondition, resolved: Resolved, place: str) -> Callable[[], Reply]:
     from chaosext.run.reading.experiment import require_probe
+    from chaosext.run.reading.known_secrets import require_private
 
     probe = {"name": condition.title, **(condition.probe or {})}
     require_probe(f"{place}.probe", probe)
+    require_private(f"{place}.probe", probe["provider"], resolved.configuration, resolved.secrets)
 
     def asked() -> Reply:
         from chaoslib.activity import run_activity

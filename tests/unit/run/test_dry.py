@@ -24,6 +24,7 @@ RESOLVED: Any = SimpleNamespace(
     settings=Settings(context="c"),
     experiment={"method": []},
     wishes=lambda: iter([("method[0]", Wish(ttl_s=60))]),
+    pending=("configuration.x",),
 )
 CUT = Cut(
     run="dry1",
@@ -65,7 +66,8 @@ def test_nodes_that_are_free_are_planned(found: Callable[..., None]) -> None:
 
 def test_a_lock_that_is_held_and_a_missing_approval_are_said(found: Callable[..., None]) -> None:
     found()
-    assert dry.dry_run(RESOLVED).briefing.outlook == ("held", "not approved")
+    looked_up = "configuration.x: looked up when it is run, and not before it may be"
+    assert dry.dry_run(RESOLVED).briefing.outlook == ("held", "not approved", looked_up)
 
 
 def test_a_cut_in_force_is_refused(found: Callable[..., None]) -> None:
@@ -103,6 +105,8 @@ def test_a_rollback_that_would_be_refused_is_refused_with_its_place(
     found()
     provider = {"module": "chaosext.actions", "func": "reschedule_kube_dns"}
     experiment = {"method": [], "rollbacks": [{"type": "action", "provider": provider}]}
-    only_that = SimpleNamespace(settings=RESOLVED.settings, experiment=experiment, wishes=lambda: iter(()))
+    only_that = SimpleNamespace(
+        settings=RESOLVED.settings, experiment=experiment, wishes=lambda: iter(()), pending=()
+    )
     with pytest.raises(Refused, match=r"^rollbacks\[0\]: context c is not pinned"):
         dry.dry_run(only_that)

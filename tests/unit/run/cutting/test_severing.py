@@ -155,6 +155,7 @@ def test_severing_step_by_step(steps: Steps, run: contexts.RunContext) -> None:
     tables = ("tables", (f"inet chaosext_{run.id}",))
     assert done == [
         ("connect_to_act", SETTINGS),
+        ("connect_to_act", SETTINGS),
         ("require_within_limits", SETTINGS, cut, CLUSTER, GROUND.nodes),
         ("connect_to_act", SETTINGS),
         ("require_within_limits", SETTINGS, cut, CLUSTER, GROUND.nodes),
