@@ -36,8 +36,10 @@ def validate_control(control: dict[str, Any]) -> None:
     """
     from chaosext.run.attended import hold_look_ups_back
     from chaosext.run.log import be_discreet
+    from chaosext.run.providers import bound_providers
 
     be_discreet()
+    bound_providers()
     hold_look_ups_back()
 
 

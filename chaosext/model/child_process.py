@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 Process = subprocess.Popen[bytes]
 
 PIECE = 1 << 16
+LONGEST_WAIT_S = 3600.0
+"""At once: the system takes no endless one."""
+
 REAPED_S = 1.0
 """How long a killed process is waited for. One that the kernel does not let die is left behind: nobody waits longer."""
 
@@ -49,11 +52,12 @@ def run(
     most_bytes: int = LARGEST_ANSWER,
     env: Mapping[str, str] | None = None,
     cwd: str | Path | None = None,
+    spares_others: bool = False,
 ) -> Ended:
     """Run `argv` to its end, and until nobody holds its pipes any more.
 
-    Raises `TimeIsUp`, `TooLarge` (naming `whose` output it is) and OSError where it can't be started. Whatever is
-    raised, nothing that it started in its process group is left.
+    Raises `TimeIsUp`, `TooLarge` (naming `whose` output it is) and OSError where it can't be started. Nothing that it
+    started in its process group is left; with `spares_others` only where something is raised.
     """
     deadline_s = time.monotonic() + timeout_s
     process = start(argv, env=env, cwd=cwd)
@@ -62,7 +66,7 @@ def run(
             deadline_s
         )
     finally:
-        end(process)
+        end(process, spares_others=spares_others and process.returncode is not None)
 
 
 def start(
@@ -86,9 +90,10 @@ def kill(process: Process) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def end(process: Process) -> None:
-    """Kill what is left of it, and forget it. Bounded."""
-    kill(process)
+def end(process: Process, *, spares_others: bool = False) -> None:
+    """Kill what is left of it and of what it has started, and forget it. Bounded."""
+    if not spares_others:
+        kill(process)
     _running.discard(process)
     with suppress(subprocess.TimeoutExpired):
         process.wait(REAPED_S)
@@ -159,10 +164,10 @@ class _Exchange:
             while self._selector.get_map():
                 for key, _ in self._selector.select(_left_s(deadline_s)):
                     self._serve(key.fileobj)  # type: ignore[arg-type]
-        try:
-            exit_code = self._process.wait(_left_s(deadline_s))
-        except subprocess.TimeoutExpired:
-            raise TimeIsUp from None
+        while True:
+            with suppress(subprocess.TimeoutExpired):
+                exit_code = self._process.wait(_left_s(deadline_s))
+                break
         return Ended(exit_code=exit_code, stdout=self._said.text(), stderr=self._errors.text())
 
     def _serve(self, pipe: IO[bytes]) -> None:
@@ -187,4 +192,4 @@ def _left_s(deadline_s: float) -> float:
     left_s = deadline_s - time.monotonic()
     if left_s <= 0:
         raise TimeIsUp
-    return left_s
+    return min(left_s, LONGEST_WAIT_S)

@@ -28,6 +28,7 @@ from chaosext.run.directory import require_room
 from chaosext.run.judging.facts import ABORT_REASON, RESCHEDULE
 from chaosext.run.judging.finish import Renderer, finish
 from chaosext.run.leaving import Leaving, leaving_on_signals
+from chaosext.run.providers import bound_providers
 from chaosext.run.reach import connect, require_pinned, surroundings
 from chaosext.run.reading.experiment import calls, require_playable
 from chaosext.run.reading.resolve import completed
@@ -139,6 +140,7 @@ class _Playing:
 
     def _play(self) -> None:
         self.left.begin("what precedes the experiment", self.resolved.settings.activity_timeout_s)
+        bound_providers()
         with unreachable_is_refused():
             require_room(state_home(), "state", "XDG_STATE_HOME")
             intent_log().require_writable()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from chaosext.model.answers import LARGEST_ANSWER, MIB
 from chaosext.model.finding import Status
 from chaosext.model.veil import REDACTED
 
@@ -24,10 +25,12 @@ OWN_SETTINGS = "chaosext_"
 FAILED = "chaoslib.exceptions.ActivityFailed: "
 """What chaoslib puts in front of the error that a Python activity raised (chaoslib/provider/python.py)."""
 
+LARGER = f"the answer is larger than {LARGEST_ANSWER // MIB} MiB"
+
 HARMLESS_ERRORS = frozenset(
-    {"activity took too long to complete", "process activity took too long to complete"}
+    {"activity took too long to complete", "process activity took too long to complete", LARGER}
 )
-"""What chaoslib itself says of an HTTP call or a command, word for word (chaoslib/provider)."""
+"""What chaoslib itself says of an HTTP call or a command, word for word (chaoslib/provider), and what we say."""
 
 _FORM = re.compile(r"\((text|list|mapping|\w+) of \d+\)")
 _REFERENCE = re.compile(r"\$\{[\w.-]+\}")
