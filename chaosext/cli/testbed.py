@@ -17,6 +17,7 @@ NOT_STEADY = 10
 STEADY_S = 60.0
 
 NAME = click.option("--name", default="chaosext", show_default=True, help="The testbed's name.")
+FORCE = click.option("--force", is_flag=True, help="Go on though a run is using the testbed.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the status as JSON.")
 
 UP_EXAMPLES = """\b
@@ -85,6 +86,7 @@ def testbed() -> None:
     show_default=True,
     help="Install and start Docker if none answers (root on Debian or Ubuntu).",
 )
+@FORCE
 @JSON
 def up(
     name: str,
@@ -97,11 +99,13 @@ def up(
     workers: int | None,
     config: Path | None,
     install_engine: bool,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Bring the testbed to its steady state; go on from wherever an earlier `up` was interrupted.
 
-    Its cluster is then pinned: a context of that name that leads elsewhere is refused, here and by every action.
+    Its cluster is then pinned: a context of that name that leads elsewhere is refused, here and by every action. While
+    a run uses the testbed, it is refused.
     """
     from chaosext.testbed.bringup import bring_up
     from chaosext.testbed.config import make_blueprint, read_kind_config
@@ -115,6 +119,7 @@ def up(
         mitigations=mitigations,
         workers=workers,
     )
+    _require_no_run(name, force=force)
     second = _second(blueprint, clusters)
     progress = Progress()
     status = bring_up(
@@ -156,18 +161,30 @@ def _pin(blueprint: Blueprint) -> None:
     pin_made(blueprint.context, kube_system_uid=node.kube_system_uid(), ca_sha256=node.ca_sha256())
 
 
+def _require_no_run(name: str, *, force: bool) -> None:
+    """Raises `Refused` while a run uses one of the testbed's clusters, unless that is meant (`force`)."""
+    from chaosext.run.cutting.locking import require_no_run
+    from chaosext.testbed.config import checked_name, second_name
+
+    if not force:
+        for each in (checked_name(name), second_name(name)):
+            require_no_run(f"kind-{each}", "or add --force, which breaks that run")
+
+
 @testbed.command()
 @NAME
-def down(name: str) -> None:
+@FORCE
+def down(name: str, force: bool) -> None:
     """Take the testbed away: nodes, leaf, kubeconfig context and pin; its entry and second cluster, too.
 
-    Built images are kept.
+    Built images are kept. While a run uses the testbed, it is refused.
     """
     from chaosext.safety.pin import remove_pin
     from chaosext.testbed import cluster, pair
     from chaosext.testbed.config import checked_name, second_name
     from chaosext.testbed.progress import Progress
 
+    _require_no_run(name, force=force)
     progress = Progress()
     if pair.take_down(checked_name(name), progress):
         remove_pin(f"kind-{second_name(name)}")

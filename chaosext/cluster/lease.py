@@ -26,9 +26,9 @@ DELETE = f"kubectl -n {NAMESPACE} delete lease {NAME}"
 OWNER, HOLDER = "chaosext/owner", "chaosext/holder"
 """Annotations: `user@host`, and the process (model/holder.py)."""
 
-ABORT, ANSWER, CUT = "chaosext/abort", "chaosext/abort-answer", "chaosext/cut"
+ABORT, ANSWER, CUT, OVER = "chaosext/abort", "chaosext/abort-answer", "chaosext/cut", "chaosext/over"
 """Annotations: that the run is to be ended, and why, by whoever may patch the Lease; what came of it, by the runner;
-and what is in force meanwhile (`InForce`)."""
+what is in force meanwhile (`InForce`); and by when the run is over."""
 
 ATTEMPTS = 3
 """A Lease that changes while we look is tried for again: it may be free by then."""
@@ -188,6 +188,7 @@ def facts_of_lease(lease: Mapping[str, Any], now: datetime) -> LockFacts:
     One that is held until nobody knows when is held.
     """
     spec, notes = lease.get("spec") or {}, _annotations(lease)
+    cut = _in_force(notes.get(CUT, ""))
     is_held, remaining_s = bool(spec.get("holderIdentity")), _remaining_s(spec, now)
     return LockFacts(
         run=spec.get("holderIdentity") or "",
@@ -196,7 +197,16 @@ def facts_of_lease(lease: Mapping[str, Any], now: datetime) -> LockFacts:
         remaining_s=max(0, int(remaining_s or 0)),
         is_live=is_held and (remaining_s is None or remaining_s > 0),
         delete_with=DELETE if is_held and remaining_s is None else "",
+        over=_moment(notes.get(OVER)),
+        cut_over=cut.until if cut else None,
     )
+
+
+def _moment(text: str | None) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC) if text else None
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def _remaining_s(spec: Mapping[str, Any], now: datetime) -> float | None:
@@ -217,6 +227,12 @@ def _write(cluster: Cluster, claim: Claim, look: _Look, timeout_s: float | None)
         cluster.request("PUT", _ONE, body=_held(look.lease, claim, look.now), timeout_s=timeout_s)
 
 
+def _over(claim: Claim, now: datetime) -> dict[str, str]:
+    if claim.lasts_s is None:
+        return {}
+    return {OVER: (now.astimezone(UTC) + timedelta(seconds=claim.lasts_s)).strftime("%Y-%m-%dT%H:%M:%SZ")}
+
+
 def _held(lease: Mapping[str, Any], claim: Claim, now: datetime) -> dict[str, Any]:
     """The Lease as `claim` holds it from `now` on."""
     metadata, spec = lease["metadata"], lease.get("spec") or {}
@@ -224,7 +240,8 @@ def _held(lease: Mapping[str, Any], claim: Claim, now: datetime) -> dict[str, An
     mine = spec.get("holderIdentity") == claim.run
     kept = _annotations(lease)
     if not mine:  # an abort of the run before is none of this one's
-        kept = {key: value for key, value in kept.items() if key not in (ABORT, ANSWER, CUT)}
+        kept = {key: value for key, value in kept.items() if key not in (ABORT, ANSWER, CUT, OVER)}
+        kept |= _over(claim, now)
     notes = {**kept, OWNER: claim.owner, HOLDER: str(claim.holder)}
     return {
         **lease,

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from chaosext.model.errors import Refused
 from chaosext.model.holder import Holder, me
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 LOCK_S = 60
 """How long a lock holds when nobody renews it, in seconds: three of its holder's renewals may fail."""
@@ -13,11 +17,15 @@ LOCK_S = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """`run` (lower-case letters and digits) of `owner` (`user@host`), for which the process `holder` acts."""
+    """`run` (lower-case letters and digits) of `owner` (`user@host`), for which the process `holder` acts.
+
+    `lasts_s`: how long the run may take, counted from when it takes its lock; None: nobody knows.
+    """
 
     run: str
     owner: str
     holder: Holder = field(default_factory=me)
+    lasts_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +34,7 @@ class LockFacts:
 
     `remaining_s`: whole seconds, rounded down. `run` is "" where none is named: live then means that it isn't ours.
     `delete_with`: the command that deletes a lock of which nobody can read until when it holds; "" for all others.
+    `over` and `cut_over`: by when its run, and the cut in force, are over; None where that is not known.
     """
 
     run: str
@@ -34,6 +43,8 @@ class LockFacts:
     remaining_s: int
     is_live: bool
     delete_with: str = ""
+    over: datetime | None = None
+    cut_over: datetime | None = None
 
     @property
     def may_be_taken(self) -> bool:
@@ -45,7 +56,7 @@ class LockFacts:
         return self.run != run and not self.may_be_taken
 
     def refusal(self, where: str) -> Refused:
-        """What to tell who wants it: who holds `where`, for how long at the most, and what to do."""
+        """What to tell who wants it: who holds `where`, by when that is over, and what to do."""
         if not self.run:
             return Refused(
                 f"lock: {where} is locked by something that chaosext did not make",
@@ -57,9 +68,18 @@ class LockFacts:
                 f"see whether that run lives (`chaosext status`); where it does not, `{self.delete_with}`",
             )
         return Refused(
-            f"lock: {self} holds {where} ({self.remaining_s} s more, unless it is renewed)",
-            f"wait for it to end, see `chaosext status`; where it died, `chaosext sweep --run {self.run}`",
+            f"lock: {self} holds {where} {self.until}",
+            f"wait for it, or end it by `chaosext abort --run {self.run}`; "
+            f"if it died, `chaosext sweep --run {self.run}`",
         )
+
+    @property
+    def until(self) -> str:
+        """By when it is over; where only the lock itself is known, how long it outlives its run."""
+        cut = f"its cut ends by {self.cut_over:%H:%M:%S} UTC, " if self.cut_over else ""
+        if self.over:
+            return f"({cut}the run is over by {self.over:%H:%M:%S} UTC)"
+        return f"({cut}renewed while the run lives, else it expires in {self.remaining_s} s)"
 
     def __str__(self) -> str:
         return f"run {self.run} of {self.owner or 'unknown'}"

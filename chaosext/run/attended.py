@@ -19,6 +19,7 @@ from chaosext.run.context import current
 from chaosext.run.cutting.fault import plan, prepare
 from chaosext.run.cutting.heal import left_behind
 from chaosext.run.cutting.locking import lock_cluster
+from chaosext.run.events import whole_s
 from chaosext.run.judging.facts import ABORT_REASON
 from chaosext.run.judging.finish import finish
 from chaosext.run.reach import connect, require_pinned, surroundings
@@ -76,6 +77,7 @@ class Attended:
         try:
             if resolved.settings.sentinel:
                 cuts = [prepare(resolved.settings, wish, run).cut for _, wish in resolved.wishes()]
+                run.lasts_s = whole_s(resolved)
                 lock_cluster(resolved.settings, run, cuts)
             conditions = watched(resolved)
             require_none_true(conditions)

@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class RunContext:
-    """One run. `cuts` are those that it meant to arm; by `let_go` the kernel has let go of all of them.
+    """One run, which may take `lasts_s` seconds from when it takes its lock (None: nobody knows).
+
+    `cuts` are those that it meant to arm; by `let_go` the kernel has let go of all of them.
 
     `in_force`: a cut was read back on its nodes, and not yet healed. `way` leads into their nodes, `nodes` are all of
     the cluster's;
@@ -63,6 +65,7 @@ class RunContext:
     directory: RunDirectory
     recorder: Recorder
     strict: bool = False
+    lasts_s: float | None = None
     cuts: list[Cut] = field(default_factory=list)
     let_go: Moment | None = None
     in_force: bool = False

@@ -15,6 +15,7 @@ from chaosext.run.cutting.heal import left_behind
 from chaosext.run.cutting.sealed import lasting_s
 from chaosext.run.judging.facts import HEAL, SEVER
 from chaosext.run.judging.redaction import redacted
+from chaosext.run.leaving import FINISHED_S
 from chaosext.run.patience import limit_s, longest_pause_s
 from chaosext.run.reading.experiment import activities
 
@@ -84,6 +85,13 @@ def longest_s(resolved: Resolved) -> float:
     """Seconds by which the experiment is over, were every activity to take all the time that it has."""
     played = [activity for _, activity in activities(resolved.experiment)]
     return sum(_limit_s(resolved, each) + _pause_s(resolved, each) for each in played)
+
+
+def whole_s(resolved: Resolved) -> float:
+    """Seconds by which a run that has just taken its lock is over: the hypothesis is asked before the method, too."""
+    gate = [activity for place, activity in activities(resolved.experiment) if place.startswith("steady")]
+    asked_s = sum(_limit_s(resolved, each) + _pause_s(resolved, each) for each in gate)
+    return asked_s + longest_s(resolved) + FINISHED_S
 
 
 def _limit_s(resolved: Resolved, activity: Mapping[str, Any]) -> float:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from chaosext.cluster.bounds import bound_api_calls
 from chaosext.cluster.client import ENVIRONMENT, Cluster
 from chaosext.model.errors import Refused, Unreachable
+from chaosext.model.names import is_container
 from chaosext.nodes.docker import DockerShell
 from chaosext.nodes.transport import shells
 from chaosext.run.context import owner, shut
@@ -134,9 +135,13 @@ def why_production(cluster: Cluster) -> str:
 
 
 def _leaf(settings: Settings) -> NodeShell | None:
-    """A shell on the leaf; with transport `pod` only where one is named: what is no node has no Pod."""
+    """A shell on the leaf; with transport `pod` only where one is named: what is no node has no Pod.
+
+    A context that is not kind's may have a name by which no container could be called: it has no leaf either.
+    """
     if not settings.way.asks_the_api_server:
-        return shells([settings.leaf_container], settings.way)[settings.leaf_container]
+        name = settings.leaf_container
+        return shells([name], settings.way)[name] if is_container(name) else None
     return DockerShell(settings.leaf) if settings.leaf else None
 
 

@@ -71,8 +71,15 @@ def ready(resolved: Resolved, run: RunContext) -> Briefing:
             cuts.append(prepare(resolved.settings, wish, run).cut)
     briefing = brief(cluster, resolved.settings, max((cut.ttl_s for cut in cuts), default=None))
     run.trail.begin(resolved.experiment)
+    run.lasts_s = _whole_s(resolved)
     lock_cluster(resolved.settings, run, cuts)
     return briefing
+
+
+def _whole_s(resolved: Resolved) -> float:
+    from chaosext.run.events import whole_s
+
+    return whole_s(resolved)
 
 
 def run_strictly(

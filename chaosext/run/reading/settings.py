@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from ipaddress import ip_network
 from typing import Annotated, Any
 
@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, ValidationError
 
 from chaosext.model.entry import Failover
 from chaosext.model.errors import Refused
+from chaosext.model.names import is_container, is_label, is_subdomain
 from chaosext.model.spelling import did_you_mean
 from chaosext.nodes.image import shell_image
 from chaosext.nodes.transport import DEFAULT, NAMESPACE, POD, TRANSPORTS, Way
@@ -29,6 +30,23 @@ def _addresses(texts: tuple[str, ...]) -> tuple[str, ...]:
 
 Addresses = Annotated[Names, AfterValidator(_addresses)]
 
+
+def _named(is_valid: Callable[[str], bool], what: str) -> AfterValidator:
+    """Names become words of commands and parts of paths: what is an option or a path there is refused, by its key."""
+
+    def named(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        for name in (value,) if isinstance(value, str) else value:
+            if name and not is_valid(name):
+                raise ValueError(f"{name!r:.80} is not a valid name of {what}")
+        return value
+
+    return AfterValidator(named)
+
+
+Container = Annotated[str, _named(is_container, "a container")]
+NodeNames = Annotated[Names, _named(is_subdomain, "a node (RFC 1123 subdomain)")]
+Namespace = Annotated[str, _named(is_label, "a namespace (RFC 1123 label)")]
+
 AUTO = "auto"
 
 
@@ -41,29 +59,29 @@ class Settings(LimitKeys):
 
     context: str = Field(min_length=1, description="Kubernetes context; never the current one implicitly")
     transport: str = Field(DEFAULT, pattern=f"^({'|'.join(TRANSPORTS)})$", description="The way into a node")
-    namespace: str = Field(
+    namespace: Namespace = Field(
         NAMESPACE, min_length=1, description="Where the Pods of transport `pod` are made; it must be there"
     )
     node_image: str = Field("", description="Their image; empty: the one that `testbed up` brings")
     cut_side: Side = Field(
         Side.CONTROL_PLANE, description="Whose nodes carry the rules of a cut: `control-plane` or `nodes`"
     )
-    cut_nodes: Names = Field(
+    cut_nodes: NodeNames = Field(
         (), description="On the side `nodes`: which; empty: every node without a control-plane role"
     )
     control_plane_addresses: Addresses = Field(
         (), description="On the side `nodes`: addresses of API servers, beside those that can be known"
     )
-    leaf: str = Field(
+    leaf: Container = Field(
         "",
         description="Container of the leaf router; empty: `<cluster>-leaf` on a kind context, none by transport `pod`",
     )
-    entry: str = Field(
+    entry: Container = Field(
         "",
         description="Container of the entry in front of several clusters; `auto`: `<cluster>-entry` on a kind context; "
         "empty: there is none",
     )
-    entry_customers: str = Field(
+    entry_customers: Container = Field(
         "",
         description="Container of the entry's customers; empty: `<cluster>-customers`, as of the entry's name",
     )
@@ -73,7 +91,7 @@ class Settings(LimitKeys):
     failover: Failover = Field(
         Failover.HEALTH_CHECK, description="Who takes a cluster out of the entry: `health_check` or `by_hand`"
     )
-    namespaces: tuple[str, ...] = Field(("shop",), description="Whose Pods `probes_healthy` asks for")
+    namespaces: tuple[Namespace, ...] = Field(("shop",), description="Whose Pods `probes_healthy` asks for")
     request_timeout_s: float = Field(10.0, gt=0, le=120, description="Bound of one API call, seconds")
     activity_timeout_s: float = Field(
         300.0, gt=0, le=3600, description="Bound of an activity, beyond what it waits on purpose, seconds"

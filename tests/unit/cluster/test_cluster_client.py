@@ -433,3 +433,17 @@ def test_a_silent_watch_ends_soon_after_stop(api: Server, cluster: Cluster) -> N
     start = time.monotonic()
     assert list(watch(cluster, "pods", stop)) == []
     assert time.monotonic() - start < 5.5
+
+
+@pytest.mark.parametrize("name", ["--privileged", "../../etc", "UPPER", "", "a b", "x" * 254])
+def test_a_node_by_a_name_that_kubernetes_does_not_allow_is_no_proper_answer(
+    api: Server, cluster: Cluster, name: str
+) -> None:
+    api.replies["/api/v1/nodes"] = {"items": [{"metadata": {"name": name}}]}
+    with pytest.raises(Unreachable, match="not a valid name of a node"):
+        cluster.nodes()
+
+
+def test_names_are_quoted_in_paths(api: Server, cluster: Cluster) -> None:
+    api.replies["/api/v1/namespaces/a%2F..%2Fb/pods/x%3Fy%23z"] = {"metadata": {"uid": "u"}}
+    assert cluster.get("pods", "x?y#z", namespace="a/../b") == {"metadata": {"uid": "u"}}

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from lease_api import LeaseApi, serving
 
-from chaosext.cluster.lease import facts_of_lease, look_at_lease, release_lease, renew_lease, take_lease
+from chaosext.cluster.lease import (
+    CUT,
+    OVER,
+    InForce,
+    facts_of_lease,
+    look_at_lease,
+    release_lease,
+    renew_lease,
+    take_lease,
+    write_notes,
+)
 from chaosext.model.claim import LOCK_S, Claim
 from chaosext.model.errors import Refused, Unreachable
 from chaosext.model.holder import me
@@ -48,7 +58,10 @@ def test_a_lease_says_whose_it_is_and_for_how_long(api: LeaseApi) -> None:
 
 def test_what_is_held_is_refused_naming_who(api: LeaseApi) -> None:
     take_lease(api.cluster(), A)
-    with pytest.raises(Refused, match=r"run aaa of alice@one holds Lease kube-system/chaosext \(\d+ s more"):
+    with pytest.raises(
+        Refused,
+        match=r"run aaa of alice@one holds Lease kube-system/chaosext \(renewed while .*, else it expires in \d+ s\)",
+    ):
         take_lease(api.cluster(), B)
     assert holder(api) == "aaa"
 
@@ -226,7 +239,7 @@ def test_its_own_run_makes_the_time_of_a_lease_readable_again(api: LeaseApi) -> 
     assert api.lease is not None
     api.lease["spec"]["renewTime"] = "yesterday"
     assert renew_lease(api.cluster(), A) == ""
-    with pytest.raises(Refused, match=r"\(\d+ s more"):
+    with pytest.raises(Refused, match=r"\(renewed while the run lives, else it expires in \d+ s\)"):
         take_lease(api.cluster(), B)
 
 
@@ -236,3 +249,43 @@ def test_a_lease_is_over_when_its_time_is(age_s: float, live: bool) -> None:
     spec = {"holderIdentity": "x", "renewTime": "2026-11-23T10:00:00.000000Z", "leaseDurationSeconds": 60}
     facts = facts_of_lease({"metadata": {}, "spec": spec}, renewed + timedelta(seconds=age_s))
     assert (facts.is_live, facts.may_be_taken) == (live, not live)
+
+
+LASTING = replace(A, lasts_s=600.0)
+
+
+def test_a_refusal_says_by_when_cut_and_run_are_over(api: LeaseApi) -> None:
+    """By the API server's own clock, and only while that run has it."""
+    api.ahead_s = 3600.0
+    take_lease(api.cluster(), LASTING)
+    now = datetime.now(UTC) + timedelta(seconds=api.ahead_s)
+    with pytest.raises(Refused, match=r"\(the run is over by \d\d:\d\d:\d\d UTC\)"):
+        take_lease(api.cluster(), B)
+    cut = InForce(until=now + timedelta(seconds=60), dead_man_s=23)
+    write_notes(api.cluster(), "aaa", {CUT: str(cut)})
+    renew_lease(api.cluster(), LASTING)
+    facts = look_at_lease(api.cluster())
+    assert facts is not None
+    assert facts.over is not None
+    assert abs((facts.over - now).total_seconds() - 600) < 30
+    until = f"its cut ends by {cut.until:%H:%M:%S} UTC, the run is over by {facts.over:%H:%M:%S} UTC"
+    with pytest.raises(Refused, match=until):
+        take_lease(api.cluster(), B)
+
+
+@pytest.mark.parametrize("said", ["", "soon", "2026-99-99T00:00:00Z", "0001-01-01T00:00:00+23:59"])
+def test_a_moment_that_can_not_be_read_is_not_known(api: LeaseApi, said: str) -> None:
+    take_lease(api.cluster(), LASTING)
+    write_notes(api.cluster(), "aaa", {OVER: said})
+    facts = look_at_lease(api.cluster())
+    assert facts is not None
+    assert facts.over is None
+
+
+def test_what_a_run_said_of_its_end_is_not_the_next_ones(api: LeaseApi) -> None:
+    take_lease(api.cluster(), LASTING)
+    api.ahead_s = 7200.0
+    take_lease(api.cluster(), B)
+    facts = look_at_lease(api.cluster())
+    assert facts is not None
+    assert (facts.run, facts.over) == (B.run, None)

@@ -3,12 +3,16 @@
 import io
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from click.testing import CliRunner
 
 from chaosext.cli.testbed import testbed as command
+from chaosext.model.claim import LockFacts
 from chaosext.model.errors import Refused
+from chaosext.run.cutting import locking
+from chaosext.safety.intent import INTENT, intent_log
 from chaosext.testbed import bringup, cluster, engine, pair
 from chaosext.testbed.config import make_blueprint, read_kind_config
 from chaosext.testbed.containers import unpack_script
@@ -122,3 +126,74 @@ def test_a_steady_status_ends_with_0(monkeypatch):
 
 def test_an_image_name_never_breaks_out_of_its_quotes():
     assert "for image in good:1 'bad; rm -rf /'; do" in unpack_script(["good:1", "bad; rm -rf /"])
+
+
+class TestDuringARun:
+    """`up` and `down` keep their hands off a testbed that a run is using."""
+
+    @pytest.fixture(autouse=True)
+    def bed(self, monkeypatch, tmp_path):
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+        monkeypatch.setattr(bringup, "bring_up", lambda *_, **__: pytest.fail("touched"))
+        monkeypatch.setattr(pair, "take_down", lambda *_: self.taken.append("second") or False)
+        monkeypatch.setattr(cluster, "down", lambda *_: self.taken.append("first") or True)
+        self.taken = []
+
+    def leased(self, monkeypatch, **facts):
+        held = {"run": "r1", "owner": "bob@two", "holder": None, "remaining_s": 43, "is_live": True, **facts}
+
+        def look(context):
+            return LockFacts(**held) if context == "kind-bed" else None
+
+        monkeypatch.setattr(locking, "_lease_of", look)
+
+    @pytest.mark.parametrize("words", [("up",), ("down",)])
+    def test_it_is_refused_with_the_run_and_how_to_go_on(self, monkeypatch, words):
+        self.leased(monkeypatch, over=datetime(2026, 1, 1, 22, 5, 10, tzinfo=UTC))
+
+        refused = invoke(*words, "--name", "bed").exception
+
+        assert isinstance(refused, Refused)
+        assert (
+            refused.message
+            == "run r1 of bob@two (the run is over by 22:05:10 UTC) is using the cluster of context kind-bed"
+        )
+        assert "chaosext abort --run r1 --context kind-bed" in refused.fix
+        assert "--force" in refused.fix
+        assert self.taken == []
+
+    def test_a_run_of_this_machine_is_known_without_any_cluster(self, monkeypatch):
+        monkeypatch.setattr(locking, "_lease_of", lambda _: None)
+        intent = {
+            "run": "r2",
+            "event": INTENT,
+            "context": "kind-bed",
+            "nodes": ["bed-control-plane"],
+            "ttl_s": 60,
+        }
+        intent_log().write(intent)
+
+        refused = invoke("down", "--name", "bed").exception
+
+        assert isinstance(refused, Refused)
+        assert "run r2 is using the cluster of context kind-bed" in refused.message
+        assert self.taken == []
+
+    @pytest.mark.parametrize("facts", [{"is_live": False}, {"run": ""}])
+    def test_a_lease_that_nobody_holds_any_more_is_no_run(self, monkeypatch, facts):
+        self.leased(monkeypatch, **facts)
+
+        assert invoke("down", "--name", "bed").exception is None
+        assert self.taken == ["second", "first"]
+
+    def test_force_takes_it_away_all_the_same(self, monkeypatch):
+        self.leased(monkeypatch)
+
+        assert invoke("down", "--name", "bed", "--force").exception is None
+        assert self.taken == ["second", "first"]
+
+    def test_a_cluster_that_is_not_there_is_nobodys(self, monkeypatch, tmp_path):
+        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+
+        assert invoke("down", "--name", "bed").exception is None
+        assert self.taken == ["second", "first"]

@@ -34,6 +34,7 @@ class Stage:
         self.run = run
         self.done: list[str] = []
         self.free = True
+        self.lease: LockFacts | None = None
         self.tell: Any = None
 
     def lock(
@@ -57,6 +58,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
     monkeypatch.setattr(locking, "ClusterLock", made.lock)
     monkeypatch.setattr(locking, "require_free", made.require_free)
     monkeypatch.setattr(locking, "connect_to_act", lambda _settings: SimpleNamespace(context="kind-nowhere"))
+    monkeypatch.setattr(locking, "look_at_lease", lambda _cluster: made.lease)
     return made
 
 
@@ -70,6 +72,15 @@ def test_who_cuts_nothing_needs_none(stage: Stage) -> None:
     locking.lock_cluster(SETTINGS, stage.run, [])
     locking.unlock_cluster(stage.run)
     assert stage.done == []
+
+
+def test_another_runs_lease_is_refused_before_any_node_is_asked(stage: Stage) -> None:
+    stage.free, stage.lease = False, LIVE
+    with pytest.raises(Refused, match="run other of bob@two holds Lease kube-system/chaosext"):
+        locking.lock_cluster(SETTINGS, stage.run, [CUT])
+    stage.free, stage.lease = True, EXPIRED
+    locking.lock_cluster(SETTINGS, stage.run, [CUT])
+    assert stage.done == ["True True cp", "hold"]
 
 
 def test_a_live_cut_of_another_run_is_refused_before_anything_is_locked(stage: Stage) -> None:
@@ -110,6 +121,7 @@ def test_who_holds_it_is_said_without_taking_it(
     monkeypatch.setattr(locking, "look_at_lease", lambda _cluster: lease)
     monkeypatch.setattr(locking, "inspect", lambda _shells: (NodeTables(node="cp", lock=node),))
     said = locking.who_holds(SETTINGS, [CUT])
-    wanted = f"a run would be refused now: lock: run other of bob@two holds {where} (43 s more, unless it is renewed)"
+    lives = "(renewed while the run lives, else it expires in 43 s)"
+    wanted = f"a run would be refused now: lock: run other of bob@two holds {where} {lives}"
     assert [line == wanted for line in said] == ([True] if where else [])
     assert stage.done == []
