@@ -7,8 +7,9 @@ on stdin with its counts:
 
 `{"nodes": […]}` begins anew with these nodes; `{"leases": {…}}` sets them (they survive `nodes`); `{"mode": M}` is
 how it behaves from now on. Modes: `serve`; `refuse`: nothing listens; `hang`: connections are accepted and never
-answered; `vanish`: not even accepted, packets get no answer; `drip`: answers a byte at a time; `lenient`: takes every
-Lease from everybody.
+answered; `vanish`: not even accepted, packets get no answer; `drip`, `dribble`, `crawl`: of the body, of the whole
+answer, of all that is sent, TLS included, comes a byte at a time; `pour`, `preface`: the body, the head has no end;
+`lenient`: takes every Lease from everybody. Watches that are open behave alike.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ import socket
 import ssl
 import sys
 import threading
+import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
@@ -33,7 +36,14 @@ from tests.trust.lab.clock import now_s
 KUBE_SYSTEM_UID = "5ca1ab1e-0000-4000-8000-000000000000"
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases"
 PODS = "/api/v1/namespaces/kube-system/pods"
+PIECE = 1 << 16
 READING = ("GET", "HEAD")
+TRICKLING = ("drip", "dribble", "crawl")
+ENDLESS = {
+    "pour": b'{"metadata":{"name":"one-more"}},' * 2048,
+    "preface": b"HTTP/1.1 100 Continue\r\n\r\n" * 2048,
+}
+ANSWERING = ("serve", "lenient", *TRICKLING, *ENDLESS)
 
 Json = dict[str, Any]
 
@@ -287,6 +297,8 @@ class ApiServer:
 
         try:
             client.settimeout(30)
+            if self.mode == "crawl":
+                client = _crawling(client)
             with self.tls.wrap_socket(client, server_side=True) as wrapped:
                 Handler(wrapped, ("127.0.0.1", 0), None)  # type: ignore[arg-type]
         except (OSError, ValueError):
@@ -312,22 +324,28 @@ class ApiServer:
         except Problem as problem:
             said, status = problem.body, problem.status.value
         data = json.dumps(said).encode()
-        request.send_response(status)
-        request.send_header("Content-Type", "application/json")
-        request.send_header("Content-Length", str(len(data)))
-        request.end_headers()
-        self._write(request, data)
+        head, mode = _head(status, f"Content-Length: {len(data)}"), self.mode
+        if mode == "pour":
+            head, data = _head(status, "Connection: close"), b'{"kind":"List","metadata":{},"items":['
+        if mode == "preface":
+            head = data = b""
+        if mode == "drip":
+            request.wfile.write(head)
+            head = b""
+        self._write(request, head + data)
+        while endless := ENDLESS.get(self.mode):
+            request.wfile.write(endless)
 
     def _write(self, request: BaseHTTPRequestHandler, data: bytes) -> None:
-        """All at once; or, where it drips, a byte each 0.2 s, so that no single read ever waits for long."""
-        while data and self.mode == "drip" and not _has_left(request):
+        """All at once; or, where it trickles, a byte each 0.2 s, so that no single read ever waits for long."""
+        while data and self.mode in TRICKLING and not _has_left(request):
             request.wfile.write(data[:1])
             data = data[1:]
         request.wfile.write(data)
 
     def _is_gone(self, request: BaseHTTPRequestHandler) -> bool:
         """On a connection from before it went away: closed where it refuses, else held without a word."""
-        if self.mode in ("serve", "lenient", "drip"):
+        if self.mode in ANSWERING:
             return False
         request.close_connection = True
         while self.mode in ("hang", "vanish") and not _has_left(request):
@@ -335,18 +353,43 @@ class ApiServer:
         return True
 
     def _be_quiet(self, request: BaseHTTPRequestHandler) -> None:
-        """A watch on which nothing happens."""
+        """A watch on which nothing happens, but for a line that never ends."""
         request.close_connection = True
-        request.send_response(200)
-        request.end_headers()
-        request.wfile.flush()
-        while not _has_left(request) and self.mode != "refuse":
-            pass
+        self._write(request, _head(200, "Connection: close"))
+        while self.mode in ENDLESS or not _has_left(request):
+            if self.mode == "refuse":
+                return
+            if self.mode not in ("hang", "vanish"):
+                request.wfile.write(ENDLESS.get(self.mode) or b" " * (self.mode in TRICKLING))
 
 
 def _has_left(request: BaseHTTPRequestHandler) -> bool:
     """Whether the client has closed its end, within 0.2 s."""
     return bool(select.select([request.connection], [], [], 0.2)[0])
+
+
+def _head(status: int, header: str) -> bytes:
+    lines = (f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", "Content-Type: application/json", header)
+    return "".join(f"{line}\r\n" for line in (*lines, "")).encode()
+
+
+def _crawling(client: socket.socket) -> socket.socket:
+    """What is said to the socket that this returns comes to the client a byte each 0.2 s."""
+    outer, inner = socket.socketpair()
+    inner.settimeout(30)
+    threading.Thread(target=_carry, args=(client, outer, PIECE), daemon=True).start()
+    threading.Thread(target=_carry, args=(outer, client, 1), daemon=True).start()
+    return inner
+
+
+def _carry(source: socket.socket, target: socket.socket, most_bytes: int) -> None:
+    with suppress(OSError):
+        while piece := source.recv(most_bytes):
+            target.sendall(piece)
+            time.sleep(0.2 if most_bytes == 1 else 0.0)
+    for each in (source, target):
+        with suppress(OSError):
+            each.shutdown(socket.SHUT_RDWR)
 
 
 def obey(server: ApiServer, order: Json) -> Json:

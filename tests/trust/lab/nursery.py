@@ -2,8 +2,9 @@
 
 It has everything imported that `chaosext` imports, and forks one process a request: a line of JSON on a connection to
 SOCKET, `{"call": "module:function" | "", "argv": [...], "env": {...}, "cwd": "...", "out": "..."}`. It answers
-`{"pid": 1}` and, when that process has ended, `{"status": -9}` (minus the signal, else the exit code). Without `call`
-the argv is executed (an interpreter of its own). The directory ETC is laid over /etc, for these processes only.
+`{"pid": 1}` and, when that process has ended, `{"status": -9, "peak_mib": 80}` (minus the signal, else the exit code;
+the most memory that it, or a child that it waited for, has held). Without `call` the argv is executed (an interpreter
+of its own). The directory ETC is laid over /etc, for these processes only.
 """
 
 from __future__ import annotations
@@ -95,9 +96,10 @@ def attend(guest: socket.socket) -> None:
         guest.close()
         live(request)
     print(json.dumps({"pid": pid}), file=lines, flush=True)
-    _, status = os.waitpid(pid, 0)
+    _, status, used = os.wait4(pid, 0)
+    ended = {"status": os.waitstatus_to_exitcode(status), "peak_mib": used.ru_maxrss / 1024}
     with contextlib.suppress(BrokenPipeError):
-        print(json.dumps({"status": os.waitstatus_to_exitcode(status)}), file=lines, flush=True)
+        print(json.dumps(ended), file=lines, flush=True)
 
 
 def live(request: dict[str, Any]) -> None:

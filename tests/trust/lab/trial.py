@@ -101,6 +101,7 @@ class Process:
     pid: int = 0
     exit_code: int | None = None
     ended_s: float = 0.0
+    peak_mib: float = 0.0
     _ended: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -111,7 +112,9 @@ class Process:
     def _wait(self) -> None:
         line = self._lines.readline()
         self.ended_s = now_s()
-        self.exit_code = json.loads(line)["status"] if line else None
+        if line:
+            ended = json.loads(line)
+            self.exit_code, self.peak_mib = ended["status"], ended["peak_mib"]
         self.guest.close()
         self._ended.set()
 
@@ -173,6 +176,11 @@ class Trial:
     def command(self, *argv: str, **environment: str) -> Process:
         """A command of chaosext's."""
         return self._begin({"call": MAIN, "argv": argv}, environment)
+
+    def program(self, *argv: str, **environment: str) -> Process:
+        """A command of chaosext's in an interpreter of its own, for what is decided when a process ends."""
+        request = {"call": "", "argv": [sys.executable, "-m", "chaosext", *argv]}
+        return self._begin(request, {"PYTHONPATH": str(ROOT), **environment})
 
     def call(self, function: str, *argv: str, **environment: str) -> Process:
         """A function `module:name` of the tests' own, given argv."""

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 
     from tests.trust.lab.trial import Trial
 
-How = Literal["fail", "die", "hang", "stall"]
-"""`fail`: ends at once with 1; `die`: is killed in the middle; `hang`: never ends; `stall`: begins `STALL_S` late."""
+How = Literal["fail", "die", "hang", "stall", "lines", "line", "errors"]
+"""`fail`: ends at once with 1; `die`: is killed in the middle; `hang`: never ends; `stall`: begins `STALL_S` late.
+
+And without an end it says: `lines`; a `line`; `errors`, lines on stderr.
+"""
 
 STALL_S = 1.5
 DIES_AFTER_S = 0.03
@@ -36,6 +39,9 @@ case $how in
 fail) exit 1 ;;
 hang) exec sleep 600 ;;
 stall) sleep STALL ;;
+lines) exec $real netns exec "$3" yes ;;
+line) exec $real netns exec "$3" cat /dev/zero ;;
+errors) exec $real netns exec "$3" yes >&2 ;;
 die)
   exec 3<&0
   $real "$@" <&3 &
