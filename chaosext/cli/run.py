@@ -28,7 +28,9 @@ context_option = click.option("--context", help="Refuse unless the experiment pi
 @context_option
 @click.option("--expect", type=click.Choice(EXPECTABLE), help="Exit 0 for exactly this verdict.")
 @click.option(
-    "--dry-run", is_flag=True, help="Print the exact rules per node and the plan; touch nothing, ask no gate."
+    "--dry-run",
+    is_flag=True,
+    help="Print the exact rules per node and the plan; touch nothing, run nothing of it, ask no gate.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON; progress goes to stderr.")
 @click.option(
@@ -59,6 +61,9 @@ def run(
       chaosext run experiments/control-plane-partition.yaml --dry-run
       chaosext run control-plane-partition                                       the one that comes along
       chaosext run control-plane-partition --metrics 9464                        scraped at 127.0.0.1:9464/metrics
+
+    Its context must be pinned (`chaosext pin`). Nothing of EXPERIMENT is run, looked up or asked before pin, approval,
+    limits and lock hold.
 
     In a terminal the lanes grow while it runs, unless CI or TERM=dumb is set or --plain is given. Where
     OTEL_EXPORTER_OTLP_ENDPOINT is set, the run is exported as a trace at its end.
@@ -91,7 +96,8 @@ def run(
 def preflight(experiment: Path, context: str | None, as_json: bool) -> int:
     """Say what the cut in EXPERIMENT would lead to on this cluster: timings, zones, evictions, kube-dns.
 
-    Read-only. Exit 20 when the run would be refused before its gate; the gate itself is not asked.
+    Read-only, and runs nothing of EXPERIMENT. Exit 20 when the run would be refused before its gate; the gate itself is
+    not asked.
     """
     from chaosext.cli.output import briefing_lines
     from chaosext.run.dry import dry_run

@@ -7,8 +7,9 @@ import shlex
 import subprocess
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import IO, TYPE_CHECKING, TextIO
 
+from chaosext.model import child_process
 from chaosext.model.errors import ChaosextError
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def run_command(
         done = _run(words, timeout_s=timeout_s, input=input, env=env, cwd=cwd, log=log)
     except FileNotFoundError as error:
         raise CommandFailed(f"{words[0]} can't be run ({error.strerror})", f"install {words[0]}") from error
-    except subprocess.TimeoutExpired as error:
+    except (subprocess.TimeoutExpired, child_process.TimeIsUp) as error:
         raise CommandFailed(f"`{_shown(words)}` took more than {timeout_s:g} s", _where(log)) from error
     if done.returncode:
         said = log.read_text(errors="replace") if log else done.stderr or done.stdout
@@ -70,23 +71,42 @@ def _run(
     cwd: Path | None,
     log: Path | None,
 ) -> subprocess.CompletedProcess[str]:
+    """Where time is up, it is ended with all that it has started; what it leaves behind otherwise may be a daemon."""
+    env = {**_home(), **os.environ, **(env or {})}
+    if log is None and not isinstance(input, Path):
+        done = child_process.run(
+            words,
+            timeout_s=timeout_s,
+            stdin=input or "",
+            whose=f"`{_shown(words)}`",
+            env=env,
+            cwd=cwd,
+            spares_others=True,
+        )
+        return subprocess.CompletedProcess(words, done.exit_code, done.stdout, done.stderr)
     with ExitStack() as files:
-        source = files.enter_context(input.open("rb")) if isinstance(input, Path) else subprocess.DEVNULL
+        source: IO[bytes] | int = subprocess.PIPE if isinstance(input, str) else subprocess.DEVNULL
+        if isinstance(input, Path):
+            source = files.enter_context(input.open("rb"))
         sink: TextIO | int = subprocess.PIPE
         if log is not None:
             sink = files.enter_context(_opened(log))
             print(f"$ {_shown(words)}", file=sink, flush=True)
-        return subprocess.run(
+        process = subprocess.Popen(
             words,
-            **({"input": input} if isinstance(input, str) else {"stdin": source}),
+            stdin=source,
             stdout=sink,
             stderr=subprocess.PIPE if log is None else subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=timeout_s,
-            env={**_home(), **os.environ, **(env or {})},
+            start_new_session=True,
+            env=env,
             cwd=cwd,
-            check=False,
+        )
+        try:
+            said = process.communicate(input.encode() if isinstance(input, str) else None, timeout=timeout_s)
+        finally:
+            child_process.end(process, spares_others=process.returncode is not None)
+        return subprocess.CompletedProcess(
+            words, process.returncode, *((part or b"").decode(errors="replace") for part in said)
         )
 
 

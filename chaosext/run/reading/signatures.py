@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import sys
 from dataclasses import dataclass
+from importlib.util import decode_source
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -59,7 +61,13 @@ def _source(module: str) -> str | None:
         return None
     read = getattr(spec.loader, "get_source", None)
     try:
-        return read(spec.name) if read else None
+        if read:
+            source: str | None = read(spec.name)
+            return source
+        is_python = spec.has_location and str(spec.origin).endswith(
+            ".py"
+        )  # a loader that changes what it loads
+        return decode_source(Path(str(spec.origin)).read_bytes()) if is_python else None
     except (ImportError, OSError):
         return None
 

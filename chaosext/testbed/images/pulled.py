@@ -5,7 +5,9 @@ Commands and manifests still come from Go modules: kind and Helm are small build
 
 from __future__ import annotations
 
+import queue
 import tempfile
+import threading
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -139,6 +141,17 @@ def pull_images(progress: Progress, *, registry: str | None) -> ImageSet:
 
 
 def _answers(url: str, timeout_s: float) -> bool:
+    """Within that time as a whole: a registry that answers a byte at a time is none."""
+    answers: queue.SimpleQueue[bool] = queue.SimpleQueue()
+    asking = threading.Thread(target=lambda: answers.put(_ask(url, timeout_s)), name="registry", daemon=True)
+    asking.start()
+    try:
+        return answers.get(timeout=timeout_s)
+    except queue.Empty:
+        return False
+
+
+def _ask(url: str, timeout_s: float) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=timeout_s):  # noqa: S310 (http and https only, see the callers)
             return True

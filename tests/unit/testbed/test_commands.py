@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from chaosext.model.errors import ChaosextError
 from chaosext.testbed.commands import CommandFailed, run_command
 
 
 def python(code: str) -> list[str]:
     return [sys.executable, "-c", code]
+
+
+def is_alive(pid: int) -> bool:
+    with suppress(OSError):
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    return False
 
 
 def test_output_and_input_are_text() -> None:
@@ -54,6 +65,31 @@ def test_missing_command_names_it() -> None:
 def test_timeout_ends_the_command() -> None:
     with pytest.raises(CommandFailed, match=r"more than 0\.2 s"):
         run_command(python("import time; time.sleep(60)"), timeout_s=0.2)
+
+
+@pytest.mark.parametrize("logged", [False, True])
+def test_timeout_ends_what_the_command_has_started_too(tmp_path: Path, logged: bool) -> None:
+    """Else it would hold the output's pipe, and the caller with it."""
+    code = "import subprocess, time; print(subprocess.Popen(['sleep', '60']).pid, flush=True); time.sleep(60)"
+    seen = tmp_path / "pid"
+    argv = ["sh", "-c", 'sleep 60 & echo $! >"$0"; exec "$@"', str(seen), *python(code)]
+    began_s = time.monotonic()
+    with pytest.raises(CommandFailed, match="more than"):
+        run_command(argv, timeout_s=1.0, log=tmp_path / "log" if logged else None)
+    assert time.monotonic() - began_s < 5
+    assert not is_alive(int(seen.read_text()))
+
+
+def test_what_a_command_leaves_behind_on_purpose_is_spared(tmp_path: Path) -> None:
+    done = run_command(["sh", "-c", "sleep 60 >/dev/null 2>&1 & echo $!"], timeout_s=20)
+    pid = int(done.stdout)
+    assert is_alive(pid)
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_output_without_an_end_is_left() -> None:
+    with pytest.raises(ChaosextError, match="larger than 32 MiB"):
+        run_command(["cat", "/dev/zero"], timeout_s=60)
 
 
 def test_log_gets_what_was_said_and_is_named_in_the_error(tmp_path: Path) -> None:

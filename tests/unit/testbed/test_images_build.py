@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import http.server
 import os
+import socket
 import threading
+import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,6 +31,14 @@ BUILD = GoBuild(
     variables={"main.version": "v1.2.3"},
     tags=("one", "two"),
 )
+
+
+def _trickle(listener: socket.socket) -> None:
+    client, _ = listener.accept()
+    with client, suppress(OSError):
+        while True:
+            client.sendall(b"H")
+            time.sleep(0.05)
 
 
 class TestGoBuild:
@@ -262,6 +273,13 @@ class TestRegistry:
 
     def test_nobody_there_is_no_answer(self) -> None:
         assert not pulled.registry_answers("127.0.0.1:1")
+
+    def test_one_that_trickles_is_no_answer(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            threading.Thread(target=_trickle, args=(listener,), daemon=True).start()
+            began_s = time.monotonic()
+            assert not pulled._answers(f"http://127.0.0.1:{listener.getsockname()[1]}/v2/", 0.5)
+            assert time.monotonic() - began_s < 2
 
     def test_docker_hub_is_where_the_engine_says(
         self, registry: tuple[str, int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pytest
@@ -126,3 +127,17 @@ def test_our_own_functions_and_those_of_chaostoolkit_kubernetes_are_known() -> N
     assert misfit("chaosext.actions", "sever_control_plane", ["ttl_s"]) == ""
     assert misfit("chaosext.actions", "sever_control_plane", ["ttl"]) == "required argument ttl_s is missing"
     assert misfit("chaosk8s.pod.actions", "delete_pods", ["nam"]) == "it takes no argument nam"
+
+
+def test_a_module_that_was_loaded_by_a_stranger_is_read_all_the_same(
+    module: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as pytest, which changes what it loads, and then has no source to give."""
+    name = module(PLAIN)
+    stranger = type(sys)(name)
+    found = find_spec(name)
+    assert found
+    found.loader = None
+    stranger.__spec__ = found
+    monkeypatch.setitem(sys.modules, name, stranger)
+    assert "nobody" in misfit(name, "act", ["a", "c", "nobody"])
