@@ -217,8 +217,8 @@ def _look_up(host: str, answers: queue.SimpleQueue[tuple[str, ...] | OSError]) -
         answers.put(tuple(dict.fromkeys(str(each[4][0]) for each in found)))
     except UnicodeError:  # such a name is none
         answers.put(socket.gaierror(socket.EAI_NONAME, "no such name"))
-    except OSError as error:
-        answers.put(error)
+    except Exception as error:  # whoever asked waits for an answer
+        answers.put(error if isinstance(error, OSError) else OSError(f"no address ({type(error).__name__})"))
 
 
 @cache

@@ -446,7 +446,7 @@ class TestVault:
     [
         {"url": "http://shop.example/", "headers": {"Authorization": "Bearer x"}},
         {"url": "http://shop.example/", "headers": {"X-Api-Key": "${key}"}},
-        {"url": "http://user:pass@shop.example/"},
+        {"url": "http://user:opensesame@shop.example/"},
         {"url": "HTTP://shop.example/?token=x12345"},
         {"url": "http://shop.example/", "arguments": {"password": "x"}},
         {"url": "${where}/", "headers": {"Cookie": "a=b"}},

@@ -93,9 +93,9 @@ def test_a_lock_is_no_foreign_rule(free: Namespaces) -> None:
 
 def test_what_is_held_is_refused_naming_who_and_where(free: Namespaces) -> None:
     lock_nodes(A, {free.name("n1"): free.shell("n1")})
-    with pytest.raises(
-        Refused, match=rf"run aaa of alice@one holds node {free.name('n1')} \(\d+ s more"
-    ) as refusal:
+    until = r"\(renewed while the run lives, else it expires in \d+ s\)"
+    whose = f"run aaa of alice@one holds node {free.name('n1')}"
+    with pytest.raises(Refused, match=f"{whose} {until}") as refusal:
         lock_nodes(B, shells(free))
     assert "chaosext sweep --run aaa" in refusal.value.fix
     assert runs(free) == [None, "aaa", None]  # what was got is given back

@@ -122,7 +122,7 @@ def test_who_holds_it_is_told_and_what_was_got_is_given_back() -> None:
     with pytest.raises(Refused) as refused:
         lock_nodes(CLAIM, nodes, timeout_s=3.0)
     assert "run theirs of bob@desk holds node n3" in refused.value.message
-    assert "42 s more" in refused.value.message
+    assert "else it expires in 42 s" in refused.value.message
     assert names(nodes) == {"n1": "", "n2": "", "n3": "theirs"}
     assert {timeout_s for node in nodes.values() for timeout_s in node.calls} == {3.0}
 

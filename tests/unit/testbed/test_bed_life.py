@@ -26,6 +26,10 @@ LOUD = Progress(TOLD)
 def _own_places(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setenv(
+        "KUBECONFIG", str(tmp_path / "none")
+    )  # the testbed that is up on this machine is another's
     TOLD.seek(0)
     TOLD.truncate()
 

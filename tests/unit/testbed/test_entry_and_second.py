@@ -148,6 +148,7 @@ def test_a_member_that_nobody_checks_serves_whatever_its_check_said():
 def test_what_was_left_drained_is_forgotten_with_its_entry(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     monkeypatch.setattr(pair, "take_down", lambda *_: False)
     monkeypatch.setattr(cluster, "down", lambda *_: False)
     ours, others = (Changed(run="a", entry=f"{name}-entry", cluster=name) for name in ("way", "another"))
