@@ -79,10 +79,14 @@ class ForeignRules:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """What a verdict must not keep to itself."""
-        unknown = [f"foreign rules were changed by nobody known: {line}" for line in self.unattributed]
-        missed = ", ".join(self.not_compared)
-        return (*unknown, *([f"foreign rules could not be compared on {missed}"] if missed else []))
+        """What a verdict must not keep to itself; what exactly was changed is in `unattributed`."""
+        split = (line.partition(": ") for line in self.unattributed)
+        nodes = ", ".join(dict.fromkeys(node for node, named, _ in split if named))
+        changed = (
+            f"foreign rules were changed by an unknown author on {nodes}: see foreign_rules in result.json"
+        )
+        missed = f"foreign rules could not be compared on {', '.join(self.not_compared)}"
+        return (*([changed] if nodes else []), *([missed] if self.not_compared else []))
 
     def to_json(self) -> dict[str, Any]:
         return {

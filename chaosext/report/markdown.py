@@ -138,7 +138,9 @@ def _foreign_rules(result: RunResult) -> Iterator[str]:
         yield "after the last heal byte for byte what they were before the cut"
     for author, lines in sorted(rules.changed_by.items()):
         yield f"changed by {author}: {lines} line{'s' * (lines > 1)}"
-    yield from rules.reasons
+    yield from (f"changed by an unknown author: {line}" for line in rules.unattributed)
+    if rules.not_compared:
+        yield f"not compared: {', '.join(rules.not_compared)}"
 
 
 def _briefing(result: RunResult) -> Iterator[str]:

@@ -177,8 +177,8 @@ def test_changes_of_foreign_rules_are_told_by_author_and_none_is_hidden() -> Non
     assert told.splitlines() == [
         "- changed by Calico: 1 line",
         "- changed by kube-proxy: 32 lines",
-        "- foreign rules were changed by nobody known: cp-1: tables: + table inet mine {",
-        "- foreign rules could not be compared on cp-2",
+        "- changed by an unknown author: cp-1: tables: + table inet mine {",
+        "- not compared: cp-2",
     ]
     assert STORIES["passed"].to_json()["foreign_rules"]["identical"] is True
     assert STORIES["unsafe"].to_json()["foreign_rules"] is None

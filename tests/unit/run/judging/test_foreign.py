@@ -47,10 +47,13 @@ def test_what_kube_proxy_and_calico_did_is_counted_and_no_reason() -> None:
 def test_what_nobody_is_known_for_is_a_reason_with_its_place() -> None:
     found = judged({"a": FOUR, "b": FOUR}, {"a": FOUR, "b": FOUR + chain("drop")})
     assert found.identical is False
+    assert found.unattributed == (
+        "b: tables: + table inet mine {",
+        "b: table inet mine: + chain c {",
+        "b: table inet mine, chain c: + drop",
+    )
     assert found.reasons == (
-        "foreign rules were changed by nobody known: b: tables: + table inet mine {",
-        "foreign rules were changed by nobody known: b: table inet mine: + chain c {",
-        "foreign rules were changed by nobody known: b: table inet mine, chain c: + drop",
+        "foreign rules were changed by an unknown author on b: see foreign_rules in result.json",
     )
 
 
