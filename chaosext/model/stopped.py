@@ -1,4 +1,4 @@
-"""Why a run was stopped before its end: a condition that came true, or somebody who asked for it."""
+"""Why a run was stopped before its end: a condition came true, an abort was asked for, the cut was lost."""
 
 from __future__ import annotations
 
@@ -11,21 +11,24 @@ if TYPE_CHECKING:
 
 
 class Stopper(StrEnum):
-    """Who stopped a run."""
+    """What stopped a run."""
 
     CONDITION = "stop_condition"
     ABORT = "abort"
+    CUT_LOST = "cut_lost"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stopped:
-    """`name` is the condition's ("" of an abort); `reason` says what was seen, or what was asked for, in a line."""
+    """`name` is the condition's, else ""; `reason` says what was seen, or what was asked for, in a line."""
 
     by: Stopper
     reason: str
     name: str = ""
 
     def __str__(self) -> str:
+        if self.by is Stopper.CUT_LOST:
+            return f"the cut was lost: {self.reason}"
         if self.by is Stopper.ABORT:
             return f"aborted: {self.reason}"
         return f"stop condition {self.name!r}: {self.reason}"

@@ -127,6 +127,10 @@ def timing(events: Iterable[Event]) -> Timing:
     )
 
 
+ENDS = (Kind.HEAL, Kind.CUT_LOST)
+"""By which the network is back on a node."""
+
+
 def healed_s(events: Iterable[Event]) -> float | None:
     """When the network was back, on the last of the nodes that were cut; None: it was not."""
     cut: set[str] = set()
@@ -134,20 +138,20 @@ def healed_s(events: Iterable[Event]) -> float | None:
     for event in events:
         if event.kind is Kind.CUT:
             cut.update(event.nodes)
-        elif event.kind is Kind.HEAL:
+        elif event.kind in ENDS:
             heals = dict.fromkeys(event.nodes, event.t_s) | heals
     return max(heals.values(), default=None) if cut <= heals.keys() else None
 
 
 def cut_windows(events: Iterable[Event]) -> tuple[Window, ...]:
-    """When the network was cut: from the first node's cut to the last node's heal; no end where one was not healed."""
+    """When the network was cut: from the first node's cut until the last node's was healed, or lost; no end else."""
     found: list[Window] = []
     cut: set[str] = set()
     for event in sorted(events, key=lambda event: event.t_s):
         if event.kind is Kind.CUT:
             found += [] if cut else [(event.t_s, None)]
             cut.update(event.nodes)
-        elif event.kind is Kind.HEAL and cut:
+        elif event.kind in ENDS and cut:
             cut.difference_update(event.nodes)
             found[-1] = (found[-1][0], None if cut else event.t_s)
     return tuple(found)

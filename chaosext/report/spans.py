@@ -11,6 +11,7 @@ from chaosext.model.finding import Status
 from chaosext.model.timeline import Kind
 from chaosext.model.veil import veiled
 from chaosext.model.verdict import Outcome
+from chaosext.observe.outages import ENDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -90,7 +91,7 @@ def _activity(activity: Activity, run_end_s: float) -> Span:
 
 def _cuts(result: RunResult, cut_at_s: float, end_s: float) -> Iterator[Span]:
     """Each cut, from when it was armed to when the network was back; to the run's end where nobody saw that."""
-    heals = [event for event in result.events if event.kind is Kind.HEAL]
+    heals = [event for event in result.events if event.kind in ENDS]
     for cut in (event for event in result.events if event.kind is Kind.CUT):
         heal = next((event for event in heals if event.t_s >= cut.t_s), None)
         told = {"chaosext.object": cut.object, "chaosext.detail": cut.detail}

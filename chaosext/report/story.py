@@ -303,6 +303,13 @@ def _unsynced(account: Account, refused: Sequence[Event]) -> str:
     return ", whose sidecars were without xDS" if lost else ""
 
 
+def _lost(account: Account) -> Iterator[Step]:
+    """What somebody did to the cut while it was in force: from then on nothing shows what the cut would have led to."""
+    for event in account.of(Kind.CUT_LOST, Kind.CUT_WEAKENED):
+        how = "ended early" if event.kind is Kind.CUT_LOST else "was not what was planned any more"
+        yield _step([event], f"the cut on {_names([event])} {how}: {event.detail}.")
+
+
 def _stopped(account: Account) -> Iterator[Step]:
     for stop in account.of(Kind.STOP_CONDITION, Kind.ABORT):
         yield _step([stop], f"the run was ended before its end: {stop.detail}.")
@@ -355,6 +362,7 @@ def _steady(account: Account) -> Iterator[Step]:
 
 _CHAPTERS = (
     _cut,
+    _lost,
     _stopped,
     _targets,
     _not_ready,

@@ -20,6 +20,8 @@ SHOWN_OF_A_KIND = 3
 """So many events of one kind and minute are shown of a timeline that is folded; the others are counted."""
 NEVER_FOLDED = (
     Kind.CUT,
+    Kind.CUT_LOST,
+    Kind.CUT_WEAKENED,
     Kind.HEAL,
     Kind.ROLLBACK,
     Kind.STEADY,

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 FLAGGED = {
     Kind.CUT: "cut",
+    Kind.CUT_LOST: "cut lost",
+    Kind.CUT_WEAKENED: "cut changed",
     Kind.HEAL: "heal",
     Kind.ENTRY_DRAINED: "drained",
     Kind.ENTRY_TAKEN_BACK: "taken back",

@@ -70,6 +70,8 @@ SKEWED_S = 1.0
 
 FLAVOURS = {
     Kind.CUT: "cut",
+    Kind.CUT_LOST: "bad",
+    Kind.CUT_WEAKENED: "bad",
     Kind.HEAL: "heal",
     Kind.ROLLBACK: "heal",
     Kind.STEADY: "good",

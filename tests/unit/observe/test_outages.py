@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from chaosext.model.result import Lane, Timing
@@ -48,7 +50,7 @@ def test_every_kind_that_says_lost_opens_a_window() -> None:
     said = [
         kind for kind in Kind if kind.value.endswith(("_lost", "_dead", "_not_ready", "_stale", "_failing"))
     ]
-    others = {Kind.OBSERVATION_LOST, Kind.LOCK_LOST, Kind.POD_NOT_READY}
+    others = {Kind.OBSERVATION_LOST, Kind.LOCK_LOST, Kind.POD_NOT_READY, Kind.CUT_LOST}
     assert {kind for kind in said if not outages([event(1, kind)])} == others
 
 
@@ -160,3 +162,13 @@ def test_what_was_not_measured_on_a_node_that_was_observed_has_windows_of_its_ow
         Lane.XDS: {"Pod/shop/cart": ((6, 8),)},
     }
     assert unobserved(events) == {}
+
+
+def test_a_cut_that_was_lost_is_drawn_until_then() -> None:
+    cut, lost = event(0, Kind.CUT, "Node/cp-1,cp-2"), event(43.2, Kind.CUT_LOST, "Node/cp-1")
+    heal = event(45, Kind.HEAL, "Node/cp-1,cp-2")
+    assert cut_windows([cut, lost, heal]) == ((0, 45),)
+    assert cut_windows([cut, lost, replace(lost, object="Node/cp-2", t_s=44)]) == ((0, 44),)
+    assert cut_windows([cut, lost]) == ((0, None),)
+    assert healed_s([cut, lost, replace(heal, object="Node/cp-2")]) == 45
+    assert healed_s([cut, replace(lost, object="Node/cp-1,cp-2"), heal]) == 43.2
