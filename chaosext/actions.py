@@ -83,14 +83,17 @@ def heal_control_plane(configuration: Configuration = None, secrets: Secrets = N
     open before the cut are open again, measured once after the heal; null where this run cut nothing).
 
     Raises (as ActivityFailed): Unsafe, when a node's rules can't be seen gone before their TTL, naming the node and
-    the command that removes them; Inconclusive, when a cut with a dead man's switch had ended before this heal.
+    the command that removes them; Inconclusive, when the cut had ended, or was changed, before this heal.
     """
     from chaosext.run.context import current
     from chaosext.run.cutting.heal import heal_run, require_kept
-    from chaosext.run.cutting.proof import healed_finding
+    from chaosext.run.cutting.verify import healed_finding, look_before_heal
 
+    look_before_heal(current())
+    was_in_force = current().in_force
     report, finding = heal_run(current()), healed_finding(current())
-    require_kept(current())
+    if was_in_force:  # else whoever has healed it has said so
+        require_kept(current())
     return {
         "run": report.run,
         "nodes": [

@@ -75,6 +75,11 @@ def uptime_s() -> float:
     return time.monotonic()
 
 
+def since_boot_s() -> float:
+    """Seconds since this machine booted, the time that it slept included: what is decided grows old meanwhile."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 @cache
 def boot_id() -> str:
     return BOOT_ID.read_text().strip()

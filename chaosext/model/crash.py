@@ -16,7 +16,7 @@ POINTS: dict[str, str] = {
     "lease-taken": "the Lease is ours, no node is locked yet",
     "first-node-locked": "the first node's lock is ours, the others' not yet",
     "nodes-locked": "every node's lock is ours",
-    "intent-written": "the intent is on disk (fsync), no node was entered",
+    "intent-written": "the intent is on disk (fsync), no node was sent its rules",
     "arming": "every node was looked at and waits for its rules",
     "first-node-sent": "the first node was sent its rules, the others maybe not",
     "committed": "the first node has said that its rules are in force; they were not read back",

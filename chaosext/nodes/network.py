@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from chaosext.model.errors import Refused, Unreachable
-from chaosext.model.malformed import understood
+from chaosext.model.malformed import MALFORMED, understood
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,6 +24,9 @@ KUBELET_CONF = "/etc/kubernetes/kubelet.conf"
 
 SCRIPT = rf"""
 ip -json address show
+printf '\n--routes\n'; ip -json route show; echo; ip -json -6 route show
+printf '\n--etcd\n'; ss -Htn state established '( dport = :2379 or dport = :2380 )' 2>/dev/null |
+  while read -r _ _ _ peer _; do printf '%s\n' "$peer"; done | sort -u
 url=$(sed -n 's/^ *server: *//p' {KUBELET_CONF} 2>/dev/null | head -n 1 | tr -d "\"'")
 printf '\n--\n%s\n' "$url"
 host=${{url#*://}} host=${{host%%/*}}
@@ -37,7 +40,9 @@ if [[ -z $url && -n ${{ports[*]}} ]]; then
     while read -r _ _ _ peer _; do printf '%s\n' "$peer"; done | sort -u
 fi
 """
-"""Prints the interfaces, `--`, the URL of the kubelet's API server, and its addresses as this node resolves them.
+"""Prints the interfaces; `--routes`; those of both families; `--etcd`: to whom TCP connections of the node are up that
+lead to etcd's ports (etcd's --listen-client-urls and --listen-peer-urls, by default); `--`; the URL of the kubelet's
+API server, and its addresses as this node resolves them.
 
 A Pod sees no file of its node's: then, behind `sockets`, to whom TCP connections of the node are up that lead to one of
 the API servers' ports, which stand in a line on stdin. What else of the node talks to an API server is among them.
@@ -53,7 +58,8 @@ class NodeNetwork:
     """The interface(s) that carry a node's InternalIPs, and every global address on them, of both families.
 
     `api_servers`: the addresses and port that its kubelet connects to; empty where that is not known. `own`: every
-    address that it answers to by itself, on whatever interface: a virtual one that it holds now, as well.
+    address that it answers to by itself, on whatever interface: a virtual one that it holds now, as well. `gateways`:
+    the next hops of its routes. `etcd`: where it is connected to an etcd.
     """
 
     node: str
@@ -61,6 +67,8 @@ class NodeNetwork:
     addresses: tuple[str, ...]
     api_servers: tuple[tuple[str, int], ...] = ()
     own: frozenset[str] = frozenset()
+    gateways: frozenset[str] = frozenset()
+    etcd: frozenset[str] = frozenset()
 
     def address(self, version: int) -> str | None:
         """The first address of IP `version` (4 or 6); None where the node has none."""
@@ -86,22 +94,40 @@ def node_network(node: str, internal_ips: Iterable[str], links: Iterable[Mapping
     return NodeNetwork(node=node, uplinks=tuple(sorted(carriers)), addresses=addresses, own=own)
 
 
+def is_up(name: str, links: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether there is an interface of that name that carries packets (ip-link(8): UP, and a carrier)."""
+    flags = next((link.get("flags", ()) for link in links if link.get("ifname") == name), ())
+    return {"UP", "LOWER_UP"} <= set(flags)
+
+
 def read_network(shell: NodeShell, internal_ips: Iterable[str], api_ports: Iterable[int] = ()) -> NodeNetwork:
     """Ask the node itself; `api_ports`: where API servers listen, for a node whose kubelet's files can't be seen.
 
     Raises `Unreachable` when it can't be entered or answers nonsense.
     """
     result = shell.run(SCRIPT, stdin=" ".join(map(str, api_ports)) + "\n", timeout_s=TIMEOUT_S)
-    listed, _, kubelet = result.stdout.partition("\n--\n")
+    of_node, _, kubelet = result.stdout.partition("\n--\n")
+    of_node, _, etcd = of_node.partition("\n--etcd\n")
+    listed, _, routes = of_node.partition("\n--routes\n")
     try:
-        links = json.loads(listed)
+        links, by_family = json.loads(listed), [json.loads(line) for line in routes.splitlines() if line]
     except (ValueError, RecursionError):
         raise Unreachable(
-            f"{shell.node}: `ip -json address show` gave no JSON ({result.stderr.strip() or 'no output'})"
+            f"{shell.node}: `ip -json` gave no JSON ({result.stderr.strip() or 'no output'})"
         ) from None
-    with understood(f"{shell.node}: `ip -json address show`"):
+    with understood(f"{shell.node}: `ip -json address show` and `route show`"):
         found = node_network(shell.node, internal_ips, links)
-    return replace(found, api_servers=api_servers(kubelet))
+        gateways = frozenset(hop for routes in by_family for route in routes for hop in _next_hops(route))
+        peers = frozenset(host for host, _ in map(_peer, etcd.split()))
+    return replace(found, api_servers=api_servers(kubelet), gateways=gateways, etcd=peers)
+
+
+def _next_hops(route: Mapping[str, Any]) -> Iterable[str]:
+    """Of `ip -json route show`: one gateway, or several next hops; `via` where it is of the other family."""
+    for each in (route, *route.get("nexthops", ())):
+        hop = each.get("gateway") or (each.get("via") or {}).get("host")
+        if hop:
+            yield str(ip_address(hop))
 
 
 def api_servers(said: str) -> tuple[tuple[str, int], ...]:
@@ -133,6 +159,25 @@ def read_networks(
             name: pool.submit(read_network, shells[name], ips, ports) for name, ips in internal_ips.items()
         }
         return {name: future.result() for name, future in asked.items()}
+
+
+def read_addresses(
+    shells: Mapping[str, NodeShell], *, timeout_s: float = TIMEOUT_S
+) -> dict[str, frozenset[str]]:
+    """Every global address that each node has now, on whatever interface. A node that does not say is left out."""
+    if not shells:
+        return {}
+    with ThreadPoolExecutor(max_workers=min(16, len(shells))) as pool:
+        answers = pool.map(lambda shell: _addresses_now(shell, timeout_s), shells.values())
+        return {name: found for name, found in zip(shells, answers, strict=True) if found is not None}
+
+
+def _addresses_now(shell: NodeShell, timeout_s: float) -> frozenset[str] | None:
+    try:
+        links = json.loads(shell.run("exec ip -json address show", timeout_s=timeout_s).stdout)
+        return frozenset(address for link in links for address in _global_addresses(link))
+    except (Unreachable, Refused, *MALFORMED):
+        return None
 
 
 def _global_addresses(link: Mapping[str, Any]) -> tuple[str, ...]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from ipaddress import (
+    IPv4Address,
     IPv4Network,
+    IPv6Address,
     IPv6Network,
     collapse_addresses,
     ip_network,
+    summarize_address_range,
 )
 from typing import TYPE_CHECKING, Literal
 
@@ -80,11 +83,13 @@ class NodeCut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
-    """The fault as a value: on `nodes`, drop what comes from and goes to `peers`, for `ttl_s` seconds.
+    """The fault as a value: on `nodes`, drop what comes from and goes to `dropped`, for `ttl_s` seconds.
 
     `run` names the run, and with it the table; `owner` is who runs it (such as `alice@laptop`).
     `peers` are addresses (as /32 and /128) and prefixes; duplicates and overlaps are merged, because
     an nftables interval set refuses them. `families` leaves one family open when it names only the other.
+    `spared` is never dropped, whatever the peers hold: what the nodes of the control plane need of each other.
+    `dropped` is the peers without it; rules, verification and undo know nothing else.
     `dead_man_s` makes the kernel let go that long after the runner's last sign of life instead of at the TTL.
     `delay_s` makes it begin to drop only so long after arming, and let go `ttl_s` later: for nodes that nobody reaches
     while they are cut, so that all of them are armed, and read back, before any is. `side` says whose `nodes` are; the
@@ -102,6 +107,8 @@ class Cut:
     dead_man_s: float | None = None
     delay_s: float = 0.0
     side: Side = Side.CONTROL_PLANE
+    spared: tuple[Network, ...] = ()
+    dropped: tuple[Network, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         check_run(self.run)
@@ -112,6 +119,8 @@ class Cut:
         _check_delay(self)
         _check_families(self.families)
         object.__setattr__(self, "peers", merged(self.peers))
+        object.__setattr__(self, "spared", merged(self.spared))
+        object.__setattr__(self, "dropped", without(self.peers, self.spared))
         _check_peers(self)
 
     @property
@@ -129,10 +138,10 @@ class Cut:
         return armed_at + timedelta(seconds=self.armed_for_s)
 
     def peers_in(self, family: Family) -> tuple[Network, ...]:
-        """The peers that are cut in this family: none when the family is left open."""
+        """What is dropped in this family: nothing when the family is left open."""
         if family not in self.families:
             return ()
-        return tuple(peer for peer in self.peers if family_of(peer) == family)
+        return tuple(peer for peer in self.dropped if family_of(peer) == family)
 
 
 def peers_of(addresses: Iterable[str], prefixes: Iterable[str] = ()) -> tuple[Network, ...]:
@@ -150,6 +159,26 @@ def merged(peers: Iterable[Network]) -> tuple[Network, ...]:
     v4 = collapse_addresses(peer for peer in peers if isinstance(peer, IPv4Network))
     v6 = collapse_addresses(peer for peer in peers if isinstance(peer, IPv6Network))
     return (*v4, *v6)
+
+
+def without(peers: Iterable[Network], spared: Iterable[Network]) -> tuple[Network, ...]:
+    """The addresses of `peers` that are not among `spared`, as the fewest prefixes."""
+    taken = merged(spared)
+    return merged(part for peer in merged(peers) for part in _cut_out(peer, taken))
+
+
+def _cut_out(peer: Network, taken: Iterable[Network]) -> Iterable[Network]:
+    """`peer` without what is `taken` (sorted, without overlaps): the gaps between."""
+    kind = IPv4Address if peer.version == 4 else IPv6Address
+    begin, end = int(peer.network_address), int(peer.broadcast_address)
+    for each in taken:
+        if each.version != peer.version or not each.overlaps(peer):
+            continue
+        if begin < int(each.network_address):
+            yield from summarize_address_range(kind(begin), kind(int(each.network_address) - 1))
+        begin = int(each.broadcast_address) + 1
+    if begin <= end:
+        yield from summarize_address_range(kind(begin), kind(end))
 
 
 def nodes_of(cuts: Iterable[Cut]) -> tuple[str, ...]:
@@ -227,6 +256,12 @@ def _check_peers(cut: Cut) -> None:
         if peer.prefixlen == 0:
             raise Refused(f"peers: {peer} is every address there is", "name the nodes' addresses or prefixes")
         _check_peer(peer)
+    if cut.peers and not cut.dropped:
+        raise Refused(
+            f"peers: nothing of {', '.join(map(str, cut.peers))} is left to cut off: the nodes that carry the rules "
+            "need all of it",
+            "name addresses of the nodes that are to be cut off",
+        )
     if not any(cut.peers_in(family) for family in cut.families):
         raise Refused(
             f"peers: none in {' or '.join(cut.families)}", "name at least one address or prefix to cut off"

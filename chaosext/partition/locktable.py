@@ -21,6 +21,9 @@ from chaosext.partition.nft import LOCK_TABLE, transaction
 SET_PREFIX = "run_"
 """A run's name may begin with a digit, nft's names may not."""
 
+_KEY = 1
+"""Of the one element."""
+
 COMMENT_LENGTH = 128
 """libnftnl's NFTNL_UDATA_COMMENT_MAXLEN, in bytes."""
 
@@ -40,6 +43,15 @@ def takeover_ruleset(claim: Claim, run: str, *, ttl_s: float = LOCK_S) -> str:
 def renew_ruleset(claim: Claim, *, ttl_s: float = LOCK_S) -> str:
     """The transaction that starts the lock's time anew. It fails as a whole where the lock is no more this run's."""
     return transaction(f"flush set inet {LOCK_TABLE} {_set(claim.run)}", _element(claim, ttl_s))
+
+
+def hold_statements(claim: Claim, *, ttl_s: float = LOCK_S) -> tuple[str, ...]:
+    """What a transaction begins with that may be applied only while the lock is this run's, and has not expired.
+
+    The kernel finds no element that has expired. The lock's time starts anew.
+    """
+    element = f"element inet {LOCK_TABLE} {_set(claim.run)}"
+    return f"delete {element} {{ {_KEY} }}", _element(claim, ttl_s)
 
 
 def release_ruleset(run: str) -> str:
@@ -74,7 +86,7 @@ def _removed(run: str) -> tuple[str, ...]:
 
 
 def _element(claim: Claim, ttl_s: float) -> str:
-    timed = f'1 timeout {round(ttl_s * 1000)}ms comment "{_comment(claim)}"'
+    timed = f'{_KEY} timeout {round(ttl_s * 1000)}ms comment "{_comment(claim)}"'
     return f"add element inet {LOCK_TABLE} {_set(claim.run)} {{ {timed} }}"
 
 

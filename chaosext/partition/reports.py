@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chaosext.model import clock
 from chaosext.model.errors import Inconclusive, Unsafe
@@ -11,7 +11,7 @@ from chaosext.nodes.transport import BY_DOCKER, NAMESPACE, Way
 from chaosext.partition.nft import TableFacts, table_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from chaosext.model.claim import LockFacts
     from chaosext.model.clock import Moment
@@ -24,13 +24,15 @@ class ArmedNode:
     """What was read back on a node after arming.
 
     `armed_at` is the runner's boot clock when the node said that the rules were in force, `elapsed_s` counts from
-    the call. `foreign_changes` says how the rules that aren't ours changed meanwhile (none: byte-identical),
-    `expired_runs` whose tables are left on the node and cut nothing any more.
+    the call, `late_s` is how long nft took: by so much may the kernel let go late. `foreign_changes` says how the rules
+    that aren't ours changed meanwhile (none: byte-identical), `expired_runs` whose tables are left on the node and cut
+    nothing any more.
     """
 
     node: str
     facts: TableFacts
     armed_at: Moment
+    late_s: float
     elapsed_s: float
     foreign_changes: tuple[Change, ...]
     expired_runs: tuple[str, ...]
@@ -38,11 +40,16 @@ class ArmedNode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmReport:
-    """A cut in force, as asked, on all its nodes. `elapsed_s` is from the call to the last read-back."""
+    """A cut in force, as asked, on all its nodes. `elapsed_s` is from the call to the last read-back.
+
+    `begins` and `ends` are when all nodes are to begin (None: at once) and to let go.
+    """
 
     cut: Cut
     nodes: tuple[ArmedNode, ...]
     elapsed_s: float
+    begins: Moment | None
+    ends: Moment
 
     @property
     def armed_at(self) -> Moment:
@@ -52,17 +59,21 @@ class ArmReport:
     @property
     def cut_at(self) -> Moment:
         """When the first node was cut: where the cut has a delay, after that."""
-        return self.armed_at.later(self.cut.delay_s)
+        return self.begins or self.armed_at
 
     @property
     def all_cut_at(self) -> Moment:
         """When the last node was cut."""
-        return max(node.armed_at for node in self.nodes).later(self.cut.delay_s)
+        return self.begins.later(self._late_s) if self.begins else max(node.armed_at for node in self.nodes)
 
     @property
     def let_go(self) -> Moment:
         """When the kernel of the last node lets go, at the latest, unless the cut is renewed."""
-        return max(node.armed_at for node in self.nodes).later(self.cut.armed_for_s)
+        return self.ends.later(self._late_s)
+
+    @property
+    def _late_s(self) -> float:
+        return max(node.late_s for node in self.nodes)
 
     @property
     def foreign_identical(self) -> bool:
@@ -74,7 +85,8 @@ class ArmReport:
 class HealedNode:
     """Whether the run's table was seen gone on a node; if not, `problem` says why.
 
-    `was_there`, `foreign_changes` (see `ArmedNode`) and `foreign_after`, nft's listing of all rules after the heal, are
+    `found` is the table as it was right before; None: there was none, or it could not be read in time. `was_there`,
+    `foreign_changes` (see `ArmedNode`) and `foreign_after`, nft's listing of all rules after the heal, are
     None where the rules could not be listed in time.
     """
 
@@ -82,6 +94,7 @@ class HealedNode:
     gone: bool
     problem: str = ""
     was_there: bool | None = None
+    found: TableFacts | None = None
     foreign_changes: tuple[Change, ...] | None = None
     foreign_after: str | None = None
 
@@ -130,29 +143,34 @@ class HealReport:
                 "see why the node could not be asked; `chaosext sweep` removes what is left",
             )
 
-    def require_was_there(self, *, let_go: Moment | None) -> None:
-        """Raise `Inconclusive`, naming the nodes, when a cut whose TTL is not over was gone before it was healed.
-
-        The node was restarted, or somebody swept it: what was seen since then proves nothing.
-        """
-        gone = [node.node for node in self.nodes if node.was_there is False]
-        if gone and not clock.is_over(let_go):
-            raise Inconclusive(
-                f"the cut of run {self.run} was gone on {', '.join(gone)} before it was healed",
-                "see `chaosext audit show` for a sweep, and whether the node was restarted",
-            )
-
     def _unseen(self) -> str:
         return ", ".join(f"{node.node} ({node.problem})" for node in self.nodes if not node.gone)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NodeCutState:
+    """A run's table on a node while it lasts (None: there is none), the node's boot, and its interfaces as `ip -json
+    address show` has them. `problem`: why the node could not say ("" when it did).
+    """
+
+    node: str
+    table: TableFacts | None = None
+    boot: str = ""
+    links: tuple[Mapping[str, Any], ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeTables:
-    """Our tables on a node, and its lock; `problem` says why the node could not be asked ("" when it was)."""
+    """Our tables on a node, and its lock; `problem` says why the node could not be asked ("" when it was).
+
+    `foreign`: tables whose names begin as ours do, and that are not.
+    """
 
     node: str
     tables: tuple[TableFacts, ...] = ()
     lock: LockFacts | None = None
+    foreign: tuple[str, ...] = ()
     problem: str = ""
 
 

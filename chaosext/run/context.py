@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from chaosext.run.cutting.fault import Planned
     from chaosext.run.cutting.plan import Wish
     from chaosext.run.cutting.renewing import Renewing
+    from chaosext.run.cutting.verify import CutWatch
     from chaosext.run.failover.acting import Held
     from chaosext.run.watch.object_watch import ObjectWatch
     from chaosext.run.watch.sentinels import Sentinels
@@ -45,15 +46,16 @@ class RunContext:
 
     `in_force`: a cut was read back on its nodes, and not yet healed. `way` leads into their nodes, `nodes` are all of
     the cluster's;
-    `renewing` keeps a cut with a dead man's switch in force. `before` is what the paths were like before the cut;
-    `foreign_before` and `foreign_after` are all rules of the cut nodes, then and after the last heal (None: not to
-    be had). `prepared` is a cut made ready: for which wish, and when (monotonic seconds). `lock` is the run's hold
-    on its cluster, `trail` what it tells the audit log. `gate_failed`: the steady state was not met before the
-    method, which was not played. `intended` is what the run plays, where that is known; `stopped`
-    why it was stopped before its end, if it was. From `all_cut_s` to `healing_s` (monotonic seconds) its first cut was
-    in force on all of its nodes: each is cut, and healed, in its own time. `sentinels`: set from before
-    they are placed. `held` is what it has changed at the entry in front of several clusters. `strict` is set by
-    `chaosext run`, which derives the verdict itself; under plain `chaos run` the control does.
+    `renewing` keeps a cut with a dead man's switch in force, `cut_watch` watches the one that is. `before` is what the
+    paths were like before the cut; `foreign_before` and `foreign_after` are all rules of the cut nodes, then and after
+    the last heal (None: not to be had). `prepared` is the cut that was made ready last, and for which wish. `lost` says
+    what became of a cut that ended, or was changed, before this run healed it. `lock` is the run's hold on its cluster,
+    `trail` what it tells the audit log. `gate_failed`: the steady state was not met before the method, which was not
+    played. `intended` is what the run plays, where that is known; `stopped` why it was stopped before its end, if it
+    was. From `all_cut_s` to `healing_s` (monotonic seconds) its first cut was in force on all of its nodes: each is
+    cut, and healed, in its own time. `sentinels`: set from before they are placed. `held` is what it has changed at the
+    entry in front of several clusters. `strict` is set by `chaosext run`, which derives the verdict itself; under plain
+    `chaos run` the control does.
 
     For who watches the run: `doing` says what is played now, and since when (monotonic seconds). `heard` is when each
     node's sentinel was last heard of: the runner's monotonic time of the newest sample that was read (node -> s).
@@ -74,12 +76,14 @@ class RunContext:
     way: Way = BY_DOCKER
     nodes: frozenset[str] = frozenset()
     renewing: Renewing | None = None
+    cut_watch: CutWatch | None = None
     lock: ClusterLock | None = None
     trail: Trail = field(init=False)
     before: CutEvidence | None = None
     foreign_before: dict[str, str | None] = field(default_factory=dict)
     foreign_after: dict[str, str | None] = field(default_factory=dict)
-    prepared: tuple[Wish, Planned, float] | None = None
+    prepared: tuple[Wish, Planned] | None = None
+    lost: list[str] = field(default_factory=list)
     method_began: bool = False
     gate_failed: bool = False
     intended: Intended | None = None
@@ -108,7 +112,7 @@ class RunContext:
         """Which of the nodes `names` the cut keeps us from entering; None where it keeps us from none."""
         if not self.way.asks_the_api_server or self.reachable is None:
             return None
-        peers = tuple(peer for cut in self.cuts for peer in cut.peers)
+        peers = tuple(peer for cut in self.cuts for peer in cut.dropped)
         return Shut(nodes=frozenset(names) - self.reachable, peers=peers)
 
     def write_down(self, event: Event, **touched: Any) -> None:

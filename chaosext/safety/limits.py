@@ -42,6 +42,7 @@ class Footprint:
     """What a cut would touch, and when: whose nodes carry rules, who is cut off, whose Pods are there.
 
     `pods`: namespace -> one of its Pods that runs on a touched node or is itself among the peers, as `NAME on NODE`.
+    It is made after `at`, and over by `until`.
     """
 
     cut: Cut
@@ -49,20 +50,32 @@ class Footprint:
     cut_off: frozenset[str]
     pods: Mapping[str, str]
     at: datetime
+    until: datetime
 
 
-def footprint(cut: Cut, nodes: Collection[Node], pods: Iterable[Pod], at: datetime) -> Footprint:
-    """The footprint of `cut` on a cluster of `nodes` (with all their addresses), among these `pods`."""
-    cut_off = frozenset(node.name for node in nodes if _among(node.internal_ips, cut.peers))
+def footprint(
+    cut: Cut,
+    nodes: Collection[Node],
+    pods: Iterable[Pod],
+    at: datetime,
+    until: datetime | None = None,
+) -> Footprint:
+    """The footprint of `cut` on a cluster of `nodes` (with all their addresses), among these `pods`.
+
+    `until`: when it is over, where that is later than its delay and TTL from `at` on.
+    """
+    soonest = at + timedelta(seconds=cut.delay_s + cut.ttl_s)
+    cut_off = frozenset(node.name for node in nodes if _among(node.internal_ips, cut.dropped))
     touched = cut_off | {node.node for node in cut.nodes}
     running = (pod for pod in pods if pod.phase not in ENDED)
-    hit = (pod for pod in running if pod.node in touched or _among(pod.ips, cut.peers))
+    hit = (pod for pod in running if pod.node in touched or _among(pod.ips, cut.dropped))
     return Footprint(
         cut=cut,
         total_nodes=len(nodes),
         cut_off=cut_off,
         pods={pod.namespace: f"{pod.name} on {pod.node}" for pod in hit},
         at=at,
+        until=max(soonest, until or soonest),
     )
 
 
@@ -130,7 +143,7 @@ class Limits:
                 )
 
     def _check_hours(self, asked: Footprint) -> None:
-        until = asked.at + timedelta(seconds=asked.cut.delay_s + asked.cut.ttl_s)
+        until = asked.until
         if self.allowed_hours and not fits(self.allowed_hours, asked.at, until):
             raise self._refused(
                 "allowed_hours",

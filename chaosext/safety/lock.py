@@ -15,6 +15,7 @@ from chaosext.model import clock
 from chaosext.model.claim import LOCK_S
 from chaosext.model.crash import crash_point
 from chaosext.model.errors import ChaosextError, Refused
+from chaosext.partition.apply import Hold
 from chaosext.partition.lock import lock_nodes, remove_lock, renew_lock
 
 if TYPE_CHECKING:
@@ -56,6 +57,11 @@ class ClusterLock:
         self._keeper: threading.Thread | None = None
         self._renewed_s = 0.0
         self._lost = ""
+
+    @property
+    def held(self) -> Hold:
+        """What a change of rules on the nodes rests on: the lock that this run has there."""
+        return Hold(claim=self._claim, ttl_s=self._on_nodes_s)
 
     def hold(self) -> None:
         """Take the lock; where it is held already, make sure that it still is.

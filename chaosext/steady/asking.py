@@ -37,7 +37,7 @@ def ask_all(shells: Mapping[str, NodeShell], ask: Callable[[NodeShell], T]) -> d
         return dict(zip(shells, pool.map(safely, shells.values()), strict=True))
 
 
-def budget_s(count: int, each_s: float, *, grace_s: float = 5.0) -> float:
-    """How long a script may take that does `count` things of at most `each_s` seconds in `LANES` lanes."""
-    rounds = -(-count // LANES)
+def budget_s(count: int, each_s: float, *, lanes: int = LANES, grace_s: float = 5.0) -> float:
+    """How long a script may take that does `count` things of at most `each_s` seconds in `lanes`."""
+    rounds = -(-count // lanes)
     return rounds * (each_s + 1.0) + grace_s

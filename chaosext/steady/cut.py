@@ -8,6 +8,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from ipaddress import ip_address
+from itertools import islice, zip_longest
 from typing import TYPE_CHECKING
 
 from chaosext.model.finding import Evidence, Finding, Status, worst
@@ -16,7 +17,7 @@ from chaosext.steady.names import CUT, HEALED
 from chaosext.steady.tcp import CONNECT_TIMEOUT_S, Connect, Reach, Target, family, gather_pairs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from chaosext.cluster.objects import Node
     from chaosext.nodes.shell import NodeShell
@@ -28,15 +29,34 @@ API_SERVER_PORT = 6443
 KUBELET_PORT = 10250
 """Where kubelets serve logs, exec and metrics (kubelet's --port)."""
 
+CONTROL_PLANE_PORTS = (API_SERVER_PORT, 2379, 2380, KUBELET_PORT)
+"""Where nodes of a control plane reach each other: also etcd's clients and its peers (kubernetes.io, "Ports and
+Protocols").
+"""
+
 THROUGH_S = 5.0
 """What an exec has to get through: 0.3 s is usual, and a kubelet that is cut off never answers."""
 
 AT_ONCE = 16
 
+LANES = 48
+"""How many connects a node tries at once. Most of them wait for an answer that does not come: processes that do
+nothing, 2.5 MiB each.
+"""
+
+MOST_FROM = 3 * LANES
+MOST_SOURCES = 64
+MOST_THROUGH = 2 * AT_ONCE
+"""How many paths of a sample begin at one node, at how many nodes, and at an API server that is no node: a blocked one
+takes `CONNECT_TIMEOUT_S`, and all of them are to be over long before the cut is.
+"""
+
 BLOCKED = (Reach.TIMED_OUT, Reach.NO_ROUTE)
 """What a cut path looks like. No route as well: with its peers' packets dropped, IPv6 neighbour discovery
 fails, and
 the kernel then says "No route to host"."""
+
+CUT_APART = "the control plane is cut apart"
 
 UNANSWERED = (*BLOCKED, Reach.RESET)
 """What a cut path through a proxy looks like: it accepts, and has nobody to pass it on to."""
@@ -68,16 +88,34 @@ NOTHING_SHUT = Shut()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """How many paths are not measured, and which nodes are at the end of none that is."""
+
+    paths: int = 0
+    nodes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        missed = f", with {len(self.nodes)} nodes ({_some(self.nodes)})" if self.nodes else ""
+        return f"{self.paths} more paths are not in the sample{missed}"
+
+
+NOTHING_LEFT_OUT = LeftOut()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CutEvidence:
     """How each path behaved at one moment. `blind`: the nodes of which nobody knows where their kubelet connects.
 
-    `shut`: the nodes from which nothing could be measured then, and was not tried.
+    `kept` are paths that the cut must leave open. `left_out`: what a sample does without. `shut`: the nodes from which
+    nothing could be measured then, and was not tried.
     """
 
     paths: tuple[Path, ...]
     connects: Mapping[Path, Connect]
     blind: tuple[str, ...] = ()
     shut: Shut = NOTHING_SHUT
+    kept: tuple[Path, ...] = ()
+    left_out: LeftOut = NOTHING_LEFT_OUT
 
 
 def paths_between(
@@ -107,6 +145,29 @@ def paths_between(
     return (*to_masters, *to_workers, *elsewhere)
 
 
+def paths_within(
+    control_plane: Iterable[Node],
+    kubelets: Mapping[str, Sequence[Target]] | None = None,
+    held: Mapping[str, str] | None = None,
+) -> tuple[Path, ...]:
+    """Every control-plane node to each internal address of the others, at the ports that these listen on; and to
+    wherever its own kubelet connects, but for its own addresses.
+    """
+    nodes = tuple(control_plane)
+    direct = [
+        path
+        for source in nodes
+        for port in CONTROL_PLANE_PORTS
+        for path in _paths(source, [node for node in nodes if node is not source], port)
+    ]
+    to_servers = (
+        Path(source=source.name, towards=(held or {}).get(target.host, ""), target=target)
+        for source in nodes
+        for target in (kubelets or {}).get(source.name, ())
+    )
+    return tuple(dict.fromkeys((*direct, *(path for path in to_servers if path.towards != path.source))))
+
+
 def paths_of_api_servers(nodes: Iterable[Node], *, kubelet_port: int = KUBELET_PORT) -> tuple[Path, ...]:
     """An API server that is no node, to the kubelet of each of `nodes`, at the address that Kubernetes uses first."""
     return tuple(
@@ -114,6 +175,56 @@ def paths_of_api_servers(nodes: Iterable[Node], *, kubelet_port: int = KUBELET_P
         for node in nodes
         if node.internal_ips
     )
+
+
+def sampled(paths: Iterable[Path], first: Collection[str]) -> tuple[tuple[Path, ...], LeftOut]:
+    """As many of `paths` as can be measured in a few seconds: of few paths all, of many always the same ones.
+
+    The nodes `first` (the control plane's) are always among those where paths begin. Every node is at the end of one,
+    and each direction and family is there, as far as they fit; what does not fit is said.
+    """
+    every = tuple(paths)
+    by_source: dict[str, list[Path]] = {}
+    for path in every:
+        by_source.setdefault(path.source, []).append(path)
+    chosen = {
+        source: _spread(own, MOST_FROM if source else MOST_THROUGH, turn)
+        for turn, (source, own) in enumerate(by_source.items())
+    }
+    heavy = [source for source in chosen if source in first or not source]
+    reached = {path.towards for source in heavy for path in chosen[source]}
+    light = sorted((source for source in chosen if source not in heavy), key=lambda name: name in reached)
+    kept = {path for source in (*heavy, *light[:MOST_SOURCES]) for path in chosen[source]}
+    nodes = {name for path in every for name in _ends(path)} - {name for path in kept for name in _ends(path)}
+    left_out = LeftOut(paths=len(set(every) - kept), nodes=tuple(sorted(nodes)))
+    return tuple(path for path in every if path in kept), left_out
+
+
+def _ends(path: Path) -> tuple[str, ...]:
+    return tuple(name for name in (path.source, path.towards) if name)
+
+
+def _spread(paths: Sequence[Path], most: int, turn: int) -> Sequence[Path]:
+    """At most so many of the paths from one node: one to each other node, by its families in turn, then the next one.
+
+    Each node that paths begin at begins with other nodes: `turn` says which one it is.
+    """
+    if len(paths) <= most:
+        return paths
+    by_end: dict[str, list[Path]] = {}
+    for path in paths:
+        by_end.setdefault(path.towards, []).append(path)
+    ends = [own[number % len(own) :] + own[: number % len(own)] for number, own in enumerate(by_end.values())]
+    begin = turn * most % len(ends)
+    in_turn = (
+        path for each in zip_longest(*ends[begin:], *ends[:begin]) for path in each if path is not None
+    )
+    return list(islice(in_turn, most))
+
+
+def _some(names: Sequence[str], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"
 
 
 def entered(paths: Iterable[Path]) -> set[str]:
@@ -134,17 +245,54 @@ def gather(
     timeout_s: float = CONNECT_TIMEOUT_S,
     blind: Sequence[str] = (),
     shut: Shut = NOTHING_SHUT,
+    kept: Sequence[Path] = (),
+    left_out: LeftOut = NOTHING_LEFT_OUT,
 ) -> CutEvidence:
-    """Try every path once, with one shell call a node (two where kubelets connect to no node).
+    """Try every path once and all at once, with one shell call a node (two where kubelets connect to no node).
 
     No path from a node that is `shut` is tried.
     """
-    tried = [path for path in paths if path.source and path.source not in shut.nodes]
-    through = _reached([path for path in paths if not path.source], shells)
-    direct = _measure([path for path in tried if path.towards], shells, timeout_s, request=False)
-    elsewhere = _measure([path for path in tried if not path.towards], shells, timeout_s, request=True)
-    connects = {**direct, **elsewhere, **through}
-    return CutEvidence(paths=tuple(paths), connects=connects, blind=tuple(blind), shut=shut)
+    tried = [path for path in (*paths, *kept) if path.source and path.source not in shut.nodes]
+    direct, elsewhere = [path for path in tried if path.towards], [path for path in tried if not path.towards]
+    with ThreadPoolExecutor(max_workers=3, thread_name_prefix="paths") as pool:
+        measured = (
+            pool.submit(_reached, [path for path in paths if not path.source], shells),
+            pool.submit(_measure, direct, shells, timeout_s, request=False),
+            pool.submit(_measure, elsewhere, shells, timeout_s, request=True),
+        )
+    connects = {path: connect for some in measured for path, connect in some.result().items()}
+    return CutEvidence(
+        paths=tuple(paths),
+        connects=connects,
+        blind=tuple(blind),
+        shut=shut,
+        kept=tuple(kept),
+        left_out=left_out,
+    )
+
+
+def gather_again(
+    before: CutEvidence, shells: Mapping[str, NodeShell], *, shut: Shut = NOTHING_SHUT
+) -> CutEvidence:
+    """The same paths, and those to be kept that were open before."""
+    kept = [path for path in before.kept if was_open(before, path)]
+    return gather(before.paths, shells, shut=shut, kept=kept)
+
+
+def answering(now: CutEvidence) -> tuple[Path, ...]:
+    """The paths at whose end something answers."""
+    return tuple(path for path in now.paths if _answers(path, now.connects.get(path)))
+
+
+def _answers(path: Path, connect: Connect | None) -> bool:
+    silent = (Reach.UNKNOWN, Reach.UNRESOLVED, *(BLOCKED if path.towards else UNANSWERED))
+    return connect is not None and connect.reach not in silent
+
+
+def was_open(before: CutEvidence, path: Path) -> bool:
+    """Whether the path was open when `before` was measured."""
+    connect = before.connects.get(path)
+    return connect is not None and connect.reach is Reach.OPEN
 
 
 def _reached(paths: Sequence[Path], shells: Mapping[str, NodeShell]) -> dict[Path, Connect]:
@@ -169,13 +317,13 @@ def _measure(
     wanted: dict[str, list[Target]] = {}
     for path in paths:
         wanted.setdefault(path.source, []).append(path.target)
-    measured = gather_pairs(shells, wanted, timeout_s=timeout_s, request=request).connects
+    measured = gather_pairs(shells, wanted, timeout_s=timeout_s, request=request, lanes=LANES).connects
     by_ends = {(connect.node, connect.target): connect for connect in measured}
     return {path: by_ends[path.source, path.target] for path in paths}
 
 
 def judge(before: CutEvidence, after: CutEvidence) -> Finding:
-    """Healthy when every path that was open before is blocked now.
+    """Healthy when every path that was open before is blocked now, and those to be kept are open.
 
     One that still answers (open, refused or reset) is unhealthy, whatever it was before, and the summary names it
     with its family. One that wasn't open before, or that couldn't be measured, proves nothing: unknown. So is a node
@@ -188,7 +336,46 @@ def judge(before: CutEvidence, after: CutEvidence) -> Finding:
         blocked = BLOCKED if path.towards else UNANSWERED
         return _evidence(path, *_was_cut(before.connects.get(path), after.connects.get(path), blocked))
 
-    return _finding(_counted(before, after), row, good="blocked", bad=_left_open, blind=before.blind)
+    return _finding(
+        _counted(before, after),
+        row,
+        good="blocked",
+        bad=_left_open,
+        beside=(*_kept(before, after), *map(_unseen, before.blind)),
+        left_out=before.left_out,
+    )
+
+
+def closed(before: CutEvidence, after: CutEvidence) -> tuple[Path, ...]:
+    """The paths between control-plane nodes that were open before, and are blocked now."""
+    return tuple(path for path in after.kept if was_open(before, path) and _is_closed(after, path))
+
+
+def _is_closed(after: CutEvidence, path: Path) -> bool:
+    connect = after.connects.get(path)
+    return connect is not None and connect.reach in (BLOCKED if path.towards else UNANSWERED)
+
+
+def _kept(before: CutEvidence, after: CutEvidence) -> Iterable[Evidence]:
+    """A row for each path to be kept that was open before, those that are closed first; and for each pair of nodes
+    between which none was: whether these stay together can't be seen.
+    """
+    gone = closed(before, after)
+    for path in (*gone, *(path for path in after.kept if path not in gone)):
+        yield _kept_row(path, after.connects.get(path), is_closed=path in gone)
+    pairs = {(path.source, path.towards) for path in before.kept if path.towards}
+    together = {(path.source, path.towards) for path in before.kept if was_open(before, path)}
+    for source, towards in sorted(pairs - together):
+        detail = "no path between them was open before the cut, so it can't be seen that they stay together"
+        yield Evidence(subject=f"Node/{source} → Node/{towards}", status=Status.UNKNOWN, detail=detail)
+
+
+def _kept_row(path: Path, connect: Connect | None, *, is_closed: bool) -> Evidence:
+    if connect is None or connect.reach is Reach.UNKNOWN:
+        return _evidence(path, Status.UNKNOWN, connect.detail if connect else "not measured")
+    if is_closed:
+        return _evidence(path, Status.UNHEALTHY, f"{CUT_APART}: open before the cut, {connect.reach} now")
+    return _evidence(path, Status.HEALTHY, "kept open")
 
 
 def judge_healed(before: CutEvidence, after: CutEvidence) -> Finding:
@@ -312,16 +499,22 @@ def _finding(
     check: str = CUT,
     good: str,
     bad: Callable[[Path], str],
-    blind: Sequence[str] = (),
+    beside: Sequence[Evidence] = (),
+    left_out: LeftOut = NOTHING_LEFT_OUT,
 ) -> Finding:
+    """A row for each path, and those `beside` them, the worst of which is named."""
     rows = {path: row(path) for path in paths}
     done = sum(each.status is Status.HEALTHY for each in rows.values())
     wrong = [bad(path) for path, each in rows.items() if each.status is Status.UNHEALTHY]
     more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
     counted = f"{done} of {len(rows)} paths {good}" if rows else "no path between control plane and nodes"
-    unseen = [_unseen(node) for node in blind]
-    parts = [f"{wrong[0]}{more}"] if wrong else []
-    parts += [counted, *(f"{each.subject}: {each.detail}" for each in unseen[:1])]
-    evidence = (*rows.values(), *unseen)
+    bad_beside, unseen = (
+        [f"{each.subject}: {each.detail}" for each in beside if each.status is status][:1]
+        for status in (Status.UNHEALTHY, Status.UNKNOWN)
+    )
+    open_ones = [f"{wrong[0]}{more}"] if wrong else []
+    sample = [str(left_out)] if left_out.paths else []
+    parts = [*bad_beside, *open_ones, counted, *sample, *unseen]
+    evidence = (*rows.values(), *beside)
     status = worst(each.status for each in evidence)
     return Finding(check=check, status=status, summary="; ".join(parts), evidence=evidence)

@@ -124,8 +124,8 @@ def _cut(around: Surroundings) -> Finding:
 
     if around.cut_before is None:
         return unknown(names.CUT, "nothing was measured before the cut, so nothing can be proven")
-    paths, shut = around.cut_before.paths, around.shut or cut.NOTHING_SHUT
-    return cut.judge(around.cut_before, cut.gather(paths, around.shells, shut=shut))
+    shut = around.shut or cut.NOTHING_SHUT
+    return cut.judge(around.cut_before, cut.gather_again(around.cut_before, around.shells, shut=shut))
 
 
 def _tcp(around: Surroundings) -> Finding:

@@ -145,14 +145,14 @@ try() {
 }
 running=0
 while read -r index host port; do
-  if (( running >= lanes )); then wait -n; fi
   try "$index" "$host" "$port" &
-  (( ++running ))
+  if (( ++running % lanes == 0 )); then wait; fi
 done
 wait
 """
-"""Runs on the node. Exit 96: closed without an answer; 97: the connect failed (bash says why); 98: no address; 124: it
-took too long.
+"""Runs on the node, `lanes` connects at a time: of many that end at one moment `wait -n` misses some (bash 5.2), and
+then waits for those that follow. Exit 96: closed without an answer; 97: the connect failed (bash says why); 98: no
+address; 124: it took too long.
 """
 
 
@@ -172,15 +172,17 @@ def gather_pairs(
     *,
     timeout_s: float = CONNECT_TIMEOUT_S,
     request: bool = False,
+    lanes: int = LANES,
 ) -> TcpEvidence:
-    """Connect from each node of `wanted` to its own targets, with one shell call a node.
+    """Connect from each node of `wanted` to its own targets, with one shell call a node, so many at once as `lanes`.
 
     With `request` only a target that answers an HTTP request is open (a TLS server answers it as well, with 400 or an
     alert): a load balancer accepts connections whether or not there is anybody behind it.
     """
     asked = {node: shells[node] for node in wanted if node in shells and wanted[node]}
     answers = ask_all(
-        asked, lambda shell: _connect_from(shell, wanted[shell.node], timeout_s, request=request)
+        asked,
+        lambda shell: _connect_from(shell, wanted[shell.node], timeout_s, request=request, lanes=lanes),
     )
     missing = Unreachable("there is no shell on it")
     return TcpEvidence(
@@ -193,11 +195,12 @@ def gather_pairs(
 
 
 def _connect_from(
-    shell: NodeShell, targets: Sequence[Target], timeout_s: float, *, request: bool
+    shell: NodeShell, targets: Sequence[Target], timeout_s: float, *, request: bool, lanes: int
 ) -> dict[int, tuple[int, str]]:
-    rows = [f"{timeout_s:g} {LANES} {LINGER_S:g} {'request' if request else '-'}"]
+    rows = [f"{timeout_s:g} {lanes} {LINGER_S:g} {'request' if request else '-'}"]
     rows += [f"{index} {target.host} {target.port}" for index, target in enumerate(targets)]
-    result = shell.run(SCRIPT, stdin="\n".join(rows) + "\n", timeout_s=budget_s(len(targets), timeout_s))
+    within_s = budget_s(len(targets), timeout_s, lanes=lanes)
+    result = shell.run(SCRIPT, stdin="\n".join(rows) + "\n", timeout_s=within_s)
     return parse_statuses(result.stdout)
 
 

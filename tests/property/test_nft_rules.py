@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chaosext.model.errors import Refused
-from chaosext.partition.cut import FAMILIES, Cut, NodeCut, merged
+from chaosext.partition.cut import FAMILIES, Cut, NodeCut, merged, without
 from chaosext.partition.nft import (
     arm_ruleset,
     disarm_ruleset,
@@ -96,3 +96,13 @@ def test_every_peer_is_in_the_rules_once_with_the_ttl(peers: tuple, ttl_s: float
     wanted = [peer for family in FAMILIES for peer in cut.peers_in(family)]
     assert [(IPv4Network if "." in a else IPv6Network)(a) for a, _ in timed] == wanted
     assert {int(ms) for _, ms in timed} == {round(ttl_s * 1000)}
+
+
+@given(peers=PEERS, spared=PEERS, probes=st.lists(st.integers(0, 2**32 - 1), max_size=8))
+def test_what_is_spared_is_in_no_rule_and_all_else_is(peers: tuple, spared: tuple, probes: list[int]) -> None:
+    result = without(peers, spared)
+    edges = [edge for each in (*peers, *spared) for edge in (each[0], each[-1])]
+    for address in (*edges, *(ip_address(0x0A000000 | probe & 0xFFFFFF) for probe in probes)):
+        wanted = any(address in peer for peer in peers) and not any(address in each for each in spared)
+        assert sum(address in peer for peer in result) == wanted
+    assert merged(result) == result

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from chaosext.model.places import state_home
-from chaosext.steady.cut import CutEvidence, Path
+from chaosext.steady.cut import CutEvidence, LeftOut, Path
 from chaosext.steady.tcp import Connect, Reach, Target
 
 if TYPE_CHECKING:
@@ -24,8 +24,10 @@ def save(cluster_uid: str, evidence: CutEvidence) -> None:
     """
     path = _path(cluster_uid)
     temporary = path.with_suffix(".tmp")
-    rows = [_row(evidence, each) for each in evidence.paths]
-    text = json.dumps({"at": time.time(), "paths": rows, "blind": evidence.blind})
+    paths, kept = ([_row(evidence, each) for each in some] for some in (evidence.paths, evidence.kept))
+    left_out = {"paths": evidence.left_out.paths, "nodes": evidence.left_out.nodes}
+    whole = {"at": time.time(), "paths": paths, "kept": kept, "blind": evidence.blind, "left_out": left_out}
+    text = json.dumps(whole)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     temporary.write_text(text)
     temporary.replace(path)
@@ -37,7 +39,7 @@ def load(cluster_uid: str) -> CutEvidence | None:
         value = json.loads(_path(cluster_uid).read_text())
         if time.time() - value["at"] > MAX_AGE_S:
             return None
-        return _evidence(value["paths"], value["blind"])
+        return _evidence(value)
     except Exception:  # whatever the file holds instead, it says nothing
         return None
 
@@ -55,12 +57,21 @@ def _row(evidence: CutEvidence, path: Path) -> dict[str, Any]:
     }
 
 
-def _evidence(rows: list[dict[str, Any]], blind: list[str]) -> CutEvidence:
-    connects = {}
-    for row in rows:
-        path = Path(source=row["source"], towards=row["towards"], target=Target(row["host"], row["port"]))
-        connects[path] = Connect(node=path.source, target=path.target, reach=Reach(row["reach"]))
-    return CutEvidence(paths=tuple(connects), connects=connects, blind=tuple(blind))
+def _evidence(value: dict[str, Any]) -> CutEvidence:
+    paths, kept = (dict(map(_connect, value[key])) for key in ("paths", "kept"))
+    left_out = LeftOut(paths=int(value["left_out"]["paths"]), nodes=tuple(value["left_out"]["nodes"]))
+    return CutEvidence(
+        paths=tuple(paths),
+        connects=paths | kept,
+        blind=tuple(value["blind"]),
+        kept=tuple(kept),
+        left_out=left_out,
+    )
+
+
+def _connect(row: dict[str, Any]) -> tuple[Path, Connect]:
+    path = Path(source=row["source"], towards=row["towards"], target=Target(row["host"], row["port"]))
+    return path, Connect(node=path.source, target=path.target, reach=Reach(row["reach"]))
 
 
 def _path(cluster_uid: str) -> pathlib.Path:

@@ -21,10 +21,20 @@ if TYPE_CHECKING:
     from chaosext.safety.limits import Limits
 
 
-def require_within_limits(settings: Settings, cut: Cut, cluster: Cluster, nodes: Collection[Node]) -> None:
-    """Raise `Refused` when `cut`, put in force now, would go beyond a limit. `nodes`: with all their addresses."""
+def require_within_limits(
+    settings: Settings,
+    cut: Cut,
+    cluster: Cluster,
+    nodes: Collection[Node],
+    *,
+    until: datetime | None = None,
+) -> None:
+    """Raise `Refused` when `cut`, put in force now, would go beyond a limit. `nodes`: with all their addresses.
+
+    `until`: when it may be over only then, because it takes a while to put it in force.
+    """
     limits = limits_in_force(settings)
-    asked = footprint(cut, nodes, _protected_pods(limits, cluster), datetime.now(UTC))
+    asked = footprint(cut, nodes, _protected_pods(limits, cluster), datetime.now(UTC), until)
     check_peers(cut)
     if settings.way.asks_the_api_server and not settings.is_sealed:  # then only the nodes lose that way
         check_way(cut, cluster.server)
@@ -38,7 +48,7 @@ def check_way(cut: Cut, server: str) -> None:
     A name that does not resolve, and a server on this very machine, say nothing of where they lead.
     """
     for address in map(ip_address, addresses_of(server)):
-        if any(address in peer for peer in cut.peers):
+        if any(address in peer for peer in cut.dropped):
             raise Refused(
                 f"peers: the cut drops {address}, by which the API server is reached, and with it the way to heal",
                 "name the address of a control-plane node as the context's server, or run beside an API server",

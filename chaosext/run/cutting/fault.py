@@ -22,17 +22,20 @@ from chaosext.run.cutting.bounds import require_within_limits
 from chaosext.run.cutting.heal import heal_run
 from chaosext.run.cutting.locking import lock_cluster
 from chaosext.run.cutting.noting import note_cut
-from chaosext.run.cutting.plan import Wish, plan_cut, survey
-from chaosext.run.cutting.proof import proof
+from chaosext.run.cutting.plan import Ground, Wish, plan_cut, survey
 from chaosext.run.cutting.renewing import Renewing
+from chaosext.run.cutting.verify import CutWatch, proof
 from chaosext.run.entering import way_into
-from chaosext.run.reach import connect_to_act
+from chaosext.run.reach import connect, connect_to_act
 from chaosext.run.trail import table_on
 from chaosext.safety.audit import Event
 from chaosext.safety.intent import INTENT, intent_log
 from chaosext.steady import cut as cut_check
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
     from chaosext.cluster.client import Cluster
     from chaosext.cluster.objects import Node
     from chaosext.model.clock import Moment
@@ -42,17 +45,33 @@ if TYPE_CHECKING:
     from chaosext.run.reading.settings import Settings
 
 BASELINE_AGE_S = 120.0
-"""What the paths were like longer ago than this says nothing about them now; they are measured anew."""
+"""What is to be cut, and what the paths were like, longer ago than this says nothing about them now."""
+
+ON_THE_WAY_S = 30.0
+"""What taking the lock and entering the nodes may take: a plan that would be too old after that is made anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """A cut that may be made, the cluster's nodes, the paths to close, and the nodes that may have other paths."""
+    """A cut that may be made, on which ground; `paths` are those to be measured, `left_out` those that are not.
+
+    `looked_s` is when that was looked up, in seconds since boot.
+    """
 
     cut: Cut
-    nodes: tuple[Node, ...]
+    ground: Ground
     paths: tuple[cut_check.Path, ...]
-    blind: tuple[str, ...]
+    left_out: cut_check.LeftOut
+    looked_s: float
+
+    @property
+    def age_s(self) -> float:
+        return clock.since_boot_s() - self.looked_s
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """All of the cluster's, with all their addresses."""
+        return self.ground.nodes
 
 
 def plan(settings: Settings, wish: Wish, *, run: str, owner: str) -> Planned:
@@ -60,24 +79,28 @@ def plan(settings: Settings, wish: Wish, *, run: str, owner: str) -> Planned:
 
     Touches nothing. Raises `Refused` naming the limit or field.
     """
-    cluster = connect_to_act(settings)
+    cluster, looked_s = connect_to_act(settings), clock.since_boot_s()
     ground = survey(cluster, way_into(settings), settings)
     cut = plan_cut(wish, ground, run=run, owner=owner)
     if ground.side is Side.NODES:
         sealed.require_elsewhere(cut, ground.nodes, cluster)
     require_within_limits(settings, cut, cluster, ground.nodes)
-    return Planned(cut=cut, nodes=ground.nodes, paths=ground.paths, blind=ground.blind)
+    paths, left_out = cut_check.sampled(ground.paths, {node.name for node in ground.control_plane})
+    return Planned(cut=cut, ground=ground, paths=paths, left_out=left_out, looked_s=looked_s)
 
 
 def prepare(settings: Settings, wish: Wish, context: RunContext) -> Planned:
     """As `plan`, for this run; and what the paths are like before the cut."""
     planned = plan(settings, wish, run=context.id, owner=context.owner)
     context.way, context.nodes = way_into(settings), frozenset(node.name for node in planned.nodes)
-    entered = shells(cut_check.entered(planned.paths), context.way)
-    context.before = cut_check.gather(planned.paths, entered, blind=planned.blind)
+    kept = planned.ground.kept_paths
+    entered = shells(cut_check.entered((*planned.paths, *kept)), context.way)
+    context.before = cut_check.gather(
+        planned.paths, entered, blind=planned.ground.blind, kept=kept, left_out=planned.left_out
+    )
     nodes = shells((node.node for node in planned.cut.nodes), context.way)
     context.foreign_before = listings(nodes) | context.foreign_before
-    context.prepared = (wish, planned, time.monotonic())
+    context.prepared = (wish, planned)
     return planned
 
 
@@ -89,17 +112,14 @@ def sever(settings: Settings, wish: Wish, context: RunContext, *, prove: bool = 
     _require_foreground()
     started_s = time.monotonic()
     planned = _prepared(settings, wish, context)
-    cut, cluster = planned.cut, connect_to_act(settings)
-    require_within_limits(settings, cut, cluster, planned.nodes)
-    context.trail.approval_sha256 = approval_sha256(require_approved(cluster, context.intended, wish))
+    cut = planned.cut
+    if context.lock is None:  # nothing of this run is there yet, and what is refused leaves nothing
+        _require_permitted(settings, wish, context, planned)
     lock_cluster(settings, context, [cut])
-    cluster_uid = cluster.namespace_uid("kube-system")
-    context.trail.context, context.trail.cluster_uid = cluster.context, cluster_uid
-    context.trail.require(Event.ARMING, **_touched(cut))
-    _write_intent(cut, cluster, context.way)
-    report = _armed(cut, context)
+    decide = partial(_decide, settings, wish, context, planned)
+    report = _armed(planned, context, decide, connect(settings).nodes)
     command_to_cut_s = time.monotonic() - started_s
-    _keep_baseline(cluster_uid, context)
+    _keep_baseline(context)
     finding = _proven(context) if prove else None
     return {
         "run": cut.run,
@@ -109,7 +129,7 @@ def sever(settings: Settings, wish: Wish, context: RunContext, *, prove: bool = 
         .as_wall_clock()
         .isoformat(timespec="seconds"),
         "nodes": [node.node for node in report.nodes],
-        "peers": [str(peer) for peer in cut.peers],
+        "peers": [str(peer) for peer in cut.dropped],
         "command_to_cut_s": round(command_to_cut_s, 3),
         "foreign_rules_identical": report.foreign_identical,
         "finding": finding.to_json() if finding else None,
@@ -124,13 +144,48 @@ def _require_foreground() -> None:
         )
 
 
-def _armed(cut: Cut, context: RunContext) -> ArmReport:
-    """The cut in force; from before its first rule on, the run knows that it has something to heal."""
+def _require_permitted(
+    settings: Settings, wish: Wish, context: RunContext, planned: Planned, until: datetime | None = None
+) -> Cluster:
+    """Raise `Refused` where this cut may not be made now: the pin, every limit, the approval. `until`: as a limit."""
+    cluster = connect_to_act(settings)
+    require_within_limits(settings, planned.cut, cluster, planned.nodes, until=until)
+    context.trail.approval_sha256 = approval_sha256(require_approved(cluster, context.intended, wish))
+    context.trail.context = cluster.context
+    context.trail.cluster_uid = cluster.namespace_uid("kube-system")
+    return cluster
+
+
+def _decide(settings: Settings, wish: Wish, context: RunContext, planned: Planned, ends: Moment) -> None:
+    """The last word on a cut whose nodes wait for their rules: they take none that come long after it.
+
+    So whatever it rests on is as fresh as that, even where the runner was stopped on the way to it. What is about to be
+    done is on disk then, and the run knows that it has something to heal.
+    """
+    if planned.age_s > BASELINE_AGE_S:
+        raise Refused(
+            f"what is to be cut was looked up {planned.age_s:.0f} s ago, and may be something else by now",
+            "run again",
+        )
+    cut = planned.cut
+    cluster = _require_permitted(settings, wish, context, planned, ends.as_wall_clock())
+    context.trail.require(Event.ARMING, **_touched(cut))
+    _write_intent(cut, cluster, context.way)
     context.cuts.append(cut)
-    before = context.let_go
-    context.let_go = _later(before, clock.now().later(ARMING_S + cut.delay_s + cut.ttl_s))
+    context.let_go = _later(context.let_go, clock.now().later(ARMING_S + cut.delay_s + cut.ttl_s))
+
+
+def _armed(
+    planned: Planned,
+    context: RunContext,
+    decide: Callable[[Moment], None],
+    ask_nodes: Callable[[], Sequence[Node]],
+) -> ArmReport:
+    """The cut in force, if `decide` does not refuse it; and watched from now on."""
+    cut, before = planned.cut, context.let_go
     on = shells((node.node for node in cut.nodes), context.way)
-    report = arm(cut, on)
+    hold = context.lock.held if context.lock else None
+    report = arm(cut, on, hold=hold, decide=decide)
     crash_point("armed")
     until = report.let_go.later(cut.ttl_s - cut.step_s)
     context.let_go = _later(before, until)
@@ -139,9 +194,10 @@ def _armed(cut: Cut, context: RunContext) -> ArmReport:
     context.in_force = True
     if cut.step_s < cut.ttl_s:
         renewed = partial(context.trail.note, Event.RENEWED, **_touched(cut))
-        context.renewing = Renewing(cut, on, until=until, renewed=renewed)
+        context.renewing = Renewing(cut, on, until=until, hold=hold, renewed=renewed)
         context.renewing.start()
     note_cut(context, report)
+    context.cut_watch = CutWatch(context, cut, planned.ground, ask_nodes)
     context.trail.note(Event.ARMED, **_touched(cut))
     return report
 
@@ -172,8 +228,8 @@ def _proven(context: RunContext) -> Finding:
 def _prepared(settings: Settings, wish: Wish, context: RunContext) -> Planned:
     """The cut made ready a moment ago for the same wish, else a fresh one."""
     if context.prepared and context.prepared[0] == wish:
-        _, planned, at_s = context.prepared
-        if time.monotonic() - at_s < BASELINE_AGE_S:
+        _, planned = context.prepared
+        if planned.age_s < BASELINE_AGE_S - ON_THE_WAY_S:
             return planned
     require_approved(connect_to_act(settings), context.intended, wish)  # before any node is entered
     return prepare(settings, wish, context)
@@ -195,8 +251,8 @@ def _write_intent(cut: Cut, cluster: Cluster, way: Way) -> None:
     crash_point("intent-written")
 
 
-def _keep_baseline(cluster_uid: str, context: RunContext) -> None:
+def _keep_baseline(context: RunContext) -> None:
     """Only for other processes, so a full disk must not end a cut that is in force and can be proven."""
     if context.before is not None:
         with suppress(OSError):
-            baseline.save(cluster_uid, context.before)
+            baseline.save(context.trail.cluster_uid, context.before)

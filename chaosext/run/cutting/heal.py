@@ -32,15 +32,12 @@ PARTING_S = 4.0
 def heal_run(context: RunContext, timeout_s: float = TIMEOUT_S) -> HealReport:
     """Take away what this run has armed; a run that armed nothing has nothing to heal. Asks no API server.
 
-    Raises `Unsafe` when something can't be seen gone; `Inconclusive` when the kernel has let go of it meanwhile, or
-    when the cut was gone before. One that nobody can heal is waited for: it ends by itself.
+    Raises `Unsafe` when something can't be seen gone; `Inconclusive` when the kernel has let go of it meanwhile. One
+    that nobody can heal is waited for: it ends by itself.
     """
     await_end(context)
-    was_in_force = context.in_force
     report = _undo(context, timeout_s)
     report.require_seen()
-    if was_in_force:
-        report.require_was_there(let_go=context.let_go)
     return report
 
 
@@ -48,11 +45,13 @@ def _undo(context: RunContext, timeout_s: float) -> HealReport:
     """As `heal_run`, but content where the kernel has let go, seen or not; it waits for nothing."""
     if until := context.sealed_until:
         raise unhealable(context, until)
-    context.in_force = False
+    was_in_force, context.in_force = context.in_force, False
     if context.renewing:
         context.renewing.stop()
     on = shells(nodes_of(context.cuts), context.way)
     report = heal_nodes(context.id, on, context.let_go, timeout_s)
+    if was_in_force and context.cut_watch:
+        context.cut_watch.look_at_heal(report)
     if any(
         node.gone and node.was_there is not False for node in report.nodes
     ):  # None: gone, but not listed before
@@ -88,9 +87,13 @@ def _write_gone(run: str, nodes: list[str]) -> None:
 
 
 def require_kept(context: RunContext) -> None:
-    """Raise `Inconclusive` when a cut that had to be renewed had ended before it was healed."""
-    if context.renewing:
-        context.renewing.require_kept()
+    """Raise `Inconclusive` when the cut had ended, or was changed, before it was healed."""
+    if context.lost:
+        raise Inconclusive(
+            f"the cut was not what was planned until it was healed: {'; '.join(context.lost)}",
+            "what was seen since then proves nothing: see what did it (a firewall that was restarted, "
+            "`chaosext audit show` for a sweep), then run again",
+        )
 
 
 def left_behind(context: RunContext, timeout_s: float = PARTING_S) -> tuple[str, ...]:

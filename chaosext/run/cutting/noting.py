@@ -11,9 +11,15 @@ from chaosext.observe.changes import Note
 from chaosext.partition.cut import Side
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from chaosext.model.clock import Moment
+    from chaosext.partition.cut import Cut, Network
     from chaosext.partition.reports import ArmReport, HealReport
     from chaosext.run.context import RunContext
+
+MOST_SHOWN = 12
+"""How many addresses and prefixes a line names."""
 
 
 def note_cut(context: RunContext, report: ArmReport) -> None:
@@ -23,12 +29,32 @@ def note_cut(context: RunContext, report: ArmReport) -> None:
     if context.all_cut_s is None:
         context.all_cut_s = _monotonic_s(report.all_cut_at)
     names = _objects({node.node for node in report.nodes})
-    peers = ", ".join(str(peer) for peer in report.cut.peers)
+    peers = shown(report.cut)
     until = f"{report.let_go.as_wall_clock():%H:%M:%S} UTC"
     where = ON_NODES if report.cut.side is Side.NODES else ""
     lasts = f", until {until}: nobody can end it earlier" if report.cut.delay_s else " at the most"
     note = Note(kind=Kind.CUT, object=names, detail=f"{where}drops {peers} for {report.cut.ttl_s:g} s{lasts}")
     context.recorder.note(note, "chaosext", at_s=armed_s)
+
+
+def shown(cut: Cut) -> str:
+    """What is dropped, as it was asked for; and what of that is not, where it is more than a few prefixes."""
+    if len(cut.dropped) <= MOST_SHOWN:
+        return ", ".join(map(str, cut.dropped))
+    spared = [
+        each for each in cut.spared if any(each.overlaps(peer) for peer in cut.peers if _alike(each, peer))
+    ]
+    without = f" without {_few(spared)}" if spared else ""
+    return f"{_few(cut.peers)}{without}"
+
+
+def _alike(one: Network, other: Network) -> bool:
+    return one.version == other.version
+
+
+def _few(networks: Sequence[Network]) -> str:
+    more = f" and {len(networks) - MOST_SHOWN} more" if len(networks) > MOST_SHOWN else ""
+    return f"{', '.join(map(str, networks[:MOST_SHOWN]))}{more}"
 
 
 def note_heal(context: RunContext, report: HealReport) -> None:

@@ -13,13 +13,13 @@ from chaosext.model.errors import Refused
 from chaosext.nodes.network import NodeNetwork, read_networks
 from chaosext.nodes.transport import shells
 from chaosext.partition.apply import DELAY_S
-from chaosext.partition.cut import FAMILIES, Cut, Family, Network, NodeCut, Side, peers_of
+from chaosext.partition.cut import FAMILIES, Cut, Family, Network, NodeCut, Side, peers_of, without
 from chaosext.run.cutting import nodeside
-from chaosext.steady.cut import Path, paths_between, paths_of_api_servers
+from chaosext.steady.cut import Path, paths_between, paths_of_api_servers, paths_within
 from chaosext.steady.tcp import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from chaosext.cluster.objects import Node
     from chaosext.nodes.transport import Way
@@ -58,17 +58,17 @@ class Wish:
 class Ground:
     """What a plan is made on. `nodes` carry the addresses of both families, as their kernels tell them.
 
-    `pools`: the Pods' prefixes; `spared`: those of the control-plane nodes' own Pods, where there are several of them.
-    `workers`: the nodes that are to lose the control plane. `side`: who carries the rules; on the nodes' side it
-    matters where API servers are that are no nodes: `published` by the cluster, or `named` by the user. `is_sealed`:
-    the nodes that carry rules can't be entered meanwhile.
+    `pools`: the Pods' prefixes; `own_pools`: those of the control-plane nodes' own Pods, where there are several of
+    them. `workers`: the nodes that are to lose the control plane. `side`: who carries the rules. Where API servers are
+    that are no nodes is `published` by the cluster, or `named` by the user. `is_sealed`: the nodes that carry rules
+    can't be entered meanwhile.
     """
 
     nodes: tuple[Node, ...]
     networks: Mapping[str, NodeNetwork]
     pools: tuple[str, ...]
     workers: tuple[str, ...]
-    spared: tuple[str, ...] = ()
+    own_pools: tuple[str, ...] = ()
     side: Side = Side.CONTROL_PLANE
     published: tuple[str, ...] = ()
     named: tuple[str, ...] = ()
@@ -84,8 +84,59 @@ class Ground:
         return (*direct, *paths_of_api_servers(lost)) if outside else direct
 
     @property
+    def kept_paths(self) -> tuple[Path, ...]:
+        """The paths between control-plane nodes that carry rules, and to their kubelets' API servers: to stay open."""
+        if self.side is Side.NODES:
+            return ()
+        spared = _networks(self.spared)
+        servers = {
+            node.name: [
+                Target(*server)
+                for server in self.networks[node.name].api_servers
+                if not ip_address(server[0]).is_loopback and _is_among(server[0], spared)
+            ]
+            for node in self.control_plane
+        }
+        return paths_within(self.control_plane, servers, self._held)
+
+    @property
     def control_plane(self) -> tuple[Node, ...]:
         return tuple(node for node in self.nodes if node.is_control_plane)
+
+    @property
+    def others(self) -> tuple[Node, ...]:
+        """The nodes without a control-plane role."""
+        return tuple(node for node in self.nodes if not node.is_control_plane)
+
+    @property
+    def spared(self) -> Mapping[str, str]:
+        """What no node drops, whatever the peers hold -> what it is.
+
+        Control-plane nodes keep each other (all their addresses), every API server and etcd, their gateways, and their
+        own Pods; but not what leads the others to them: a load balancer, even one that is a gateway as well. On the
+        nodes' side the nodes keep each other, and their gateways, unless the user says that one is the control plane.
+        """
+        if self.side is Side.NODES:
+            lost = {*self.used, *(each for each in self.known if "/" not in each)}
+            return _but({**self._gateways(self.others), **self._own(self.others)}, lost)
+        pods = dict.fromkeys(self.own_pools, "of control-plane nodes' Pods")
+        servers = dict.fromkeys(self.published, "an API server's")
+        etcd = {each: "etcd's" for node in self.control_plane for each in self.networks[node.name].etcd}
+        around = _but({**self._gateways(self.control_plane), **servers, **etcd}, self.balancers)
+        others = {address for node in self.others for address in node.internal_ips}
+        return _but({**pods, **around, **self._own(self.control_plane)}, others)
+
+    def _own(self, nodes: Iterable[Node]) -> dict[str, str]:
+        return {
+            address: f"node {node.name}'s own"
+            for node in nodes
+            for address in (*node.internal_ips, *self.networks[node.name].own)
+        }
+
+    def _gateways(self, nodes: Iterable[Node]) -> dict[str, str]:
+        return {
+            hop: f"a gateway of {node.name}" for node in nodes for hop in self.networks[node.name].gateways
+        }
 
     @property
     def known(self) -> tuple[str, ...]:
@@ -100,8 +151,16 @@ class Ground:
 
     @property
     def _held(self) -> Mapping[str, str]:
-        """Every address of a control-plane node, wherever it has it (a virtual one, too) -> the node."""
-        return {address: node.name for node in self.control_plane for address in self.networks[node.name].own}
+        """Every address of a control-plane node, wherever it has it (a virtual one, too) -> the node.
+
+        What is loopback is each node's own.
+        """
+        return {
+            address: node.name
+            for node in self.control_plane
+            for address in self.networks[node.name].own
+            if not ip_address(address).is_loopback
+        }
 
     @property
     def used(self) -> frozenset[str]:
@@ -130,6 +189,8 @@ def plan_cut(wish: Wish, ground: Ground, *, run: str, owner: str) -> Cut:
     """The cut that severs the control plane from the other nodes. Pure. Raises `Refused` naming the field."""
     on_nodes = ground.side is Side.NODES
     (nodeside.require_plannable if on_nodes else _require_two_sides)(wish, ground)
+    _require_whole_control_plane(ground)
+    _require_to_be_cut(wish, ground)
     carriers = ground.workers if on_nodes else tuple(node.name for node in ground.control_plane)
     peers = wish.peers or (nodeside.peers(ground) if on_nodes else _others(ground))
     return Cut(
@@ -144,6 +205,7 @@ def plan_cut(wish: Wish, ground: Ground, *, run: str, owner: str) -> Cut:
         dead_man_s=wish.dead_man_s,
         delay_s=DELAY_S if ground.is_sealed else 0.0,
         side=ground.side,
+        spared=_networks(ground.spared),
     )
 
 
@@ -163,24 +225,51 @@ def _require_two_sides(wish: Wish, ground: Ground) -> None:
 
 def _others(ground: Ground) -> tuple[str, ...]:
     """What control-plane nodes are cut off from: the others, their Pods, and what leads these to API servers."""
-    others = (address for node in ground.nodes if not node.is_control_plane for address in node.internal_ips)
-    return (*others, *ground.balancers, *without(ground.pools, ground.spared))
+    others = (address for node in ground.others for address in node.internal_ips)
+    return (*others, *ground.balancers, *map(str, _networks(ground.pools)))
 
 
-def without(pools: Iterable[str], spared: Iterable[str]) -> tuple[str, ...]:
-    """The prefixes `pools`, with those that are `spared` cut out of them: what talks across stays together."""
-    rest = [ip_network(pool, strict=False) for pool in pools]
-    for block in (ip_network(each, strict=False) for each in spared):
-        rest = [part for pool in rest for part in _cut_out(pool, block)]
-    return tuple(map(str, rest))
+def _require_whole_control_plane(ground: Ground) -> None:
+    """Raise `Refused` for a node that is part of the control plane without its role: the cut would part the two."""
+    theirs = {address: node.name for node in ground.others for address in node.internal_ips}
+    servers = dict.fromkeys(ground.published, "an API server")
+    etcd = {each: "an etcd" for node in ground.control_plane for each in ground.networks[node.name].etcd}
+    for address, what in {**etcd, **servers}.items():
+        if name := theirs.get(address):
+            raise Refused(
+                f"nodes: {name} ({address}) runs {what} of the control plane, and has no control-plane role",
+                f"if so: `kubectl label node {name} node-role.kubernetes.io/control-plane=`",
+            )
 
 
-def _cut_out(pool: Network, block: Network) -> tuple[Network, ...]:
-    if pool.version != block.version or not pool.overlaps(block):
-        return (pool,)
-    if pool.prefixlen >= block.prefixlen:  # all of it
-        return ()
-    return tuple(pool.address_exclude(block))  # type: ignore[arg-type]
+def _require_to_be_cut(wish: Wish, ground: Ground) -> None:
+    """Raise `Refused` for a peer that the user names and that no node would drop a single address of."""
+    spared = ground.spared
+    for text in wish.peers or ():
+        (peer,) = peers_of((), [text])
+        if not without([peer], _networks(spared)):
+            whose = next(what for each, what in spared.items() if _overlap(peer, *_networks([each])))
+            raise Refused(
+                f"peers: {text} is {whose}, which is never cut off from the nodes that carry the rules",
+                "leave it out, and name addresses of the nodes that are to be cut off",
+            )
+
+
+def _networks(texts: Iterable[str]) -> tuple[Network, ...]:
+    return tuple(ip_network(text, strict=False) for text in texts)
+
+
+def _overlap(one: Network, other: Network) -> bool:
+    return one.version == other.version and one.overlaps(other)
+
+
+def _is_among(address: str, networks: Iterable[Network]) -> bool:
+    return any(ip_address(address) in network for network in networks)
+
+
+def _but(found: Mapping[str, str], taken: Collection[str]) -> dict[str, str]:
+    gone = {str(ip_address(each)) for each in taken}
+    return {each: what for each, what in found.items() if each not in gone}
 
 
 def survey(cluster: Cluster, way: Way, settings: Settings) -> Ground:
@@ -189,8 +278,9 @@ def survey(cluster: Cluster, way: Way, settings: Settings) -> Ground:
     _require_of_that_side(settings)
     workers = nodeside.chosen(nodes, settings.cut_nodes)
     shells_of_nodes = shells((node.name for node in nodes), way)
-    servers = cluster.endpoint_slices("default", "kubernetes") if way.asks_the_api_server or on_nodes else ()
-    ports = sorted({port.port for server in servers for port in server.ports})
+    servers = cluster.endpoint_slices("default", "kubernetes")
+    unseen = way.asks_the_api_server or on_nodes  # no kubelet's file is: its connections stand in for it
+    ports = sorted({port.port for server in servers for port in server.ports}) if unseen else ()
     networks = read_networks(shells_of_nodes, {node.name: node.internal_ips for node in nodes}, ports)
     seen = tuple(replace(node, internal_ips=networks[node.name].addresses) for node in nodes)
     managed = on_nodes and not any(node.is_control_plane for node in nodes)
@@ -199,7 +289,7 @@ def survey(cluster: Cluster, way: Way, settings: Settings) -> Ground:
         networks=networks,
         pools=pod_prefixes(cluster),
         workers=workers,
-        spared=_spared(cluster, nodes),
+        own_pools=_own_pools(cluster, nodes),
         side=settings.cut_side,
         published=(*(server.ip for server in servers), *(addresses_of(cluster.server) if managed else ())),
         named=settings.control_plane_addresses,
@@ -217,7 +307,7 @@ def _require_of_that_side(settings: Settings) -> None:
             )
 
 
-def _spared(cluster: Cluster, nodes: Sequence[Node]) -> tuple[str, ...]:
+def _own_pools(cluster: Cluster, nodes: Sequence[Node]) -> tuple[str, ...]:
     """Between control-plane nodes goes what API servers and etcd say to each other, and to Pods of their own."""
     control_plane = [node.name for node in nodes if node.is_control_plane]
     return pod_blocks(cluster, control_plane) if len(control_plane) > 1 else ()

@@ -21,12 +21,15 @@ if TYPE_CHECKING:
 
     from chaosext.model.clock import Moment
     from chaosext.nodes.shell import NodeShell
+    from chaosext.partition.apply import Hold
     from chaosext.partition.cut import Cut
 
 
 @dataclass(slots=True)
 class Renewing:
-    """Renews `cut`, armed just now, on its nodes until `until`, when its TTL is over. `renewed` hears of each time.
+    """Renews `cut`, armed just now, on its nodes until `until`, when its TTL is over, while the lock `hold` is held.
+
+    `renewed` hears of each time.
 
     `held` is when the kernel lets go unless it is renewed once more. `lost` says why the cut has ended before that, ""
     while it has not.
@@ -35,6 +38,7 @@ class Renewing:
     cut: Cut
     shells: Mapping[str, NodeShell]
     until: Moment
+    hold: Hold | None = None
     renewed: Callable[[], None] = lambda: None
     lost: str = ""
     held: Moment = field(init=False)
@@ -74,7 +78,7 @@ class Renewing:
     def _renewed(self, timeout_s: float) -> bool:
         """Whether to go on: a node that did not answer in time was not touched, and may answer the next time."""
         try:
-            report = renew(self.cut, self.shells, until=self.until, timeout_s=timeout_s)
+            report = renew(self.cut, self.shells, until=self.until, hold=self.hold, timeout_s=timeout_s)
         except Unreachable:
             return True
         except Exception as error:  # whatever it is, nobody renews any more

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from chaosext.model.crash import crash_point
 from chaosext.model.finding import Status
 from chaosext.model.result import Briefing, RunResult
+from chaosext.model.stopped import Stopped, Stopper
 from chaosext.model.timeline import Kind
 from chaosext.model.veil import veiled
 from chaosext.observe.outages import outages, timing, unobserved
@@ -100,9 +101,9 @@ def finish(
         left_behind=remains,
         signal_number=left.signal_number,
         overdue=left.overdue,
-        stopped=str(context.stopped or ""),
+        stopped=_stopped_by(context.stopped),
     )
-    facts = replace(facts, cut=_as_seen_there(context, facts.cut))
+    facts = replace(facts, cut=_as_seen_there(context, facts.cut), lost=tuple(context.lost))
     verdict = derive(facts)
     context.trail.end(verdict)
     verdict = replace(verdict, reasons=(*verdict.reasons, *unseen))
@@ -110,6 +111,11 @@ def finish(
     result = write_result(context, result, shown)
     render(context.directory.path, _report_within_s(left))
     return result
+
+
+def _stopped_by(stopped: Stopped | None) -> str:
+    """What ended the run early, where that is not said by what became of its cut."""
+    return str(stopped) if stopped and stopped.by is not Stopper.CUT_LOST else ""
 
 
 def _report_within_s(left: Leaving) -> float:

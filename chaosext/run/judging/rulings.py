@@ -15,11 +15,18 @@ def rulings(facts: Facts) -> tuple[Ruling, ...]:
     """One ruling for each rule, in their order."""
     return (
         _asked(Rule.GATE, facts.gate, "the gate was not asked"),
-        _asked(Rule.CUT, facts.cut, "nothing was cut"),
+        _cut(facts),
         _asked(Rule.AFTER, facts.after, "the steady state was not asked for after the heal"),
         _rollback(facts),
         _clean(facts),
     )
+
+
+def _cut(facts: Facts) -> Ruling:
+    """A cut that was proven when it was made, and did not last, proves nothing."""
+    if facts.lost:
+        return Ruling(rule=Rule.CUT, status=Status.UNKNOWN, reason="; ".join(facts.lost))
+    return _asked(Rule.CUT, facts.cut, "nothing was cut")
 
 
 def _asked(rule: Rule, answer: Answer | None, otherwise: str) -> Ruling:

@@ -31,6 +31,7 @@ class Facts:
     `feared`: what an activity could not see gone, and was seen gone at the end.
     `signal_number`: the signal that ended the run. `overdue`: the activity that did, not ending in time.
     `stopped`: the stop condition, or the abort, that ended its method; its rollbacks were played.
+    `lost`: what became of a cut that ended, or was changed, before the run healed it.
     """
 
     gate: Answer | None = None
@@ -46,6 +47,7 @@ class Facts:
     signal_number: int | None = None
     overdue: str = ""
     stopped: str = ""
+    lost: tuple[str, ...] = ()
 
 
 def derive(facts: Facts) -> Verdict:
@@ -60,6 +62,8 @@ def derive(facts: Facts) -> Verdict:
 def _derive(facts: Facts) -> Verdict:
     if facts.left_behind:
         return Verdict(outcome=Outcome.UNSAFE, reasons=(*facts.left_behind, *_what_ended_it(facts)))
+    if facts.lost:
+        return _without_its_cut(facts)
     if facts.signal_number is not None:
         return _interrupted(facts)
     if facts.stopped:
@@ -126,6 +130,13 @@ def _rollback_doubts(facts: Facts) -> tuple[str, ...]:
     elif facts.rolled_back.status is not Status.HEALTHY:
         doubts.append(f"rollback not verified: {facts.rolled_back.reason}")
     return tuple(doubts)
+
+
+def _without_its_cut(facts: Facts) -> Verdict:
+    """Whatever was seen from then on is no answer; what the rollbacks came to matters all the same."""
+    lost = (f"the cut was not what was planned until it was healed: {each}" for each in facts.lost)
+    doubts = _rollback_doubts(facts) if facts.rolled_back or facts.rollback_failures else ()
+    return Verdict(outcome=Outcome.INCONCLUSIVE, reasons=(*lost, *_what_ended_it(facts), *doubts))
 
 
 def _interrupted(facts: Facts) -> Verdict:

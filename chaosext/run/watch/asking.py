@@ -13,7 +13,7 @@ from chaosext.run.cutting.plan import survey
 from chaosext.run.entering import way_into
 from chaosext.run.reach import connect, surroundings
 from chaosext.run.watch.waiting import settle
-from chaosext.steady.cut import CutEvidence
+from chaosext.steady.cut import CutEvidence, sampled
 from chaosext.steady.names import CUT
 from chaosext.steady.suite import STEADY_STATE, require_known, run_checks, unknown
 from chaosext.steady.tcp import parse_target
@@ -51,7 +51,8 @@ def _before(settings: Settings) -> CutEvidence:
     if kept is not None:
         return kept
     ground = survey(cluster, way_into(settings), settings)
-    return CutEvidence(paths=ground.paths, connects={}, blind=ground.blind)
+    paths, left_out = sampled(ground.paths, {node.name for node in ground.control_plane})
+    return CutEvidence(paths=paths, connects={}, blind=ground.blind, left_out=left_out)
 
 
 def ask_steady_state(

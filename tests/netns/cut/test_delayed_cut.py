@@ -37,7 +37,7 @@ def test_nothing_is_dropped_before_the_delay_is_over_all_is_then_and_nothing_aft
     with lab.flow(POD, PEER, "ipv4") as (client, server), lab.flow(PEER, NODE, "ipv6") as (c6, s6):
         report = arm(worker_side(lab), lab.shells)
         began, ends = report.cut_at, report.let_go
-        assert ends.uptime_s - began.uptime_s == pytest.approx(TTL_S, abs=0.01)
+        assert TTL_S <= ends.uptime_s - began.uptime_s < TTL_S + LATE_S
         for family in FAMILIES:
             assert all(opens(lab, source, target, family) for source, target in WAYS)
         assert arrives(client, server)
@@ -62,8 +62,8 @@ def test_nothing_is_dropped_before_the_delay_is_over_all_is_then_and_nothing_aft
 def test_the_whole_cut_is_read_back_before_it_is_in_force(lab: Lab) -> None:
     report = arm(worker_side(lab, delay_s=15, ttl_s=40), lab.shells)
     (facts,) = (node.facts for node in report.nodes)
-    assert {peer.timeout_s for peer in facts.peers} == {55}
-    assert {peer.timeout_s for peer in facts.still_open} == {15}
+    assert {peer.timeout_s for peer in facts.peers} <= {53, 54}  # of 55 s, and what it took to come there
+    assert {peer.timeout_s for peer in facts.still_open} <= {13, 14}
     assert len(facts.drops) == len(facts.passes) == 4
     assert facts.is_live
     assert facts.dropped_packets == 0

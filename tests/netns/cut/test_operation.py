@@ -16,8 +16,8 @@ from chaosext.model.errors import Inconclusive, Refused, Unreachable, Unsafe
 from chaosext.nodes.netns import NetnsShell
 from chaosext.partition.apply import arm, heal, inspect, renew, require_free
 from chaosext.partition.cut import Cut, NodeCut, peers_of
-from chaosext.partition.nft import arm_ruleset
-from chaosext.partition.scripts import ARM, LATEST_S, sections
+from chaosext.partition.nft import Lasting, arm_ruleset
+from chaosext.partition.scripts import ARM, LATEST_S, arm_input, sections
 
 from .lab import NODE, Lab, Namespaces, wait_until
 
@@ -159,7 +159,8 @@ def test_an_nft_that_is_slow_is_ended_on_its_node(
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     with nodes.shell("n0").stream(ARM, timeout_s=20) as lines:
         cut = cut_of(nodes)
-        lines.send(arm_ruleset(cut, cut.nodes[0], datetime.now(UTC)))
+        rules = arm_ruleset(cut, cut.nodes[0], datetime.now(UTC))
+        lines.send(arm_input(20_000, Lasting.of(cut), rules))
         said = sections(lines, until="end")
     assert said["failed"] == f"nft did not end within {LATEST_S} s"
     assert "committed" not in said

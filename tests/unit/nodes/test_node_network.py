@@ -16,7 +16,9 @@ from chaosext.nodes.network import (
     SCRIPT,
     NodeNetwork,
     api_servers,
+    is_up,
     node_network,
+    read_addresses,
     read_network,
     read_networks,
 )
@@ -163,3 +165,79 @@ def test_the_script_finds_the_connections_that_are_up(tmp_path: Path) -> None:
         with socket.create_connection(("127.0.0.1", port)), server.accept()[0]:
             said = run_script(tmp_path / "none", f"{port}\n")
     assert said.endswith(f"\n--\n\nsockets\n127.0.0.1:{port}\n")
+
+
+ROUTES = [
+    {"dst": "default", "gateway": "172.18.0.1", "dev": "eth0"},
+    {
+        "dst": "10.244.0.0/16",
+        "nexthops": [{"gateway": "172.18.0.7"}, {"via": {"family": "inet6", "host": "FC00::0:8"}}],
+    },
+    {"dst": "172.18.0.0/16", "dev": "eth0", "scope": "link"},
+    {"dst": "192.0.2.0/24", "via": {"family": "inet6", "host": "fe80::1"}},
+]
+
+
+def whole(routes: str, etcd: str = "") -> str:
+    return f"{json.dumps(LINKS)}\n--routes\n{routes}\n--etcd\n{etcd}\n--\n\n"
+
+
+def test_next_hops_of_both_families_and_connections_to_etcd_are_read() -> None:
+    text = whole(f"{json.dumps(ROUTES)}\n[]", "172.18.0.5:2379\n[::ffff:172.18.0.6]:2380\n")
+    network = read_network(Shell("a", text), ["172.18.0.3"])  # type: ignore[arg-type]
+    assert network.gateways == {"172.18.0.1", "172.18.0.7", "fc00::8", "fe80::1"}
+    assert network.etcd == {"172.18.0.5", "172.18.0.6"}
+    assert (network.uplinks, network.api_servers) == (("eth0",), ())
+
+
+@pytest.mark.parametrize(
+    "routes", ["Error: no such table", '[{"gateway": "no address"}]', '[{"gateway": 7.5}]', "[7]"]
+)
+def test_routes_that_can_not_be_understood_are_no_answer(routes: str) -> None:
+    with pytest.raises(Unreachable):
+        read_network(Shell("a", whole(routes)), ["172.18.0.3"])  # type: ignore[arg-type]
+
+
+def test_the_script_asks_for_routes_and_for_connections_to_etcd(tmp_path: Path) -> None:
+    listed, _, rest = run_script(tmp_path / "none").partition("\n--routes\n")
+    routes, _, rest = rest.partition("\n--etcd\n")
+    assert isinstance(json.loads(listed), list)
+    assert all(isinstance(json.loads(line), list) for line in routes.splitlines() if line)
+    assert f"\n{rest}".endswith("\n--\n\n")
+
+
+@dataclass
+class Lister:
+    node: str
+    stdout: str | Exception
+
+    def run(self, script: str, *, stdin: str = "", timeout_s: float) -> ShellResult:
+        assert script == "exec ip -json address show"
+        if isinstance(self.stdout, Exception):
+            raise self.stdout
+        return ShellResult(0, self.stdout, "")
+
+
+def test_addresses_are_those_of_all_interfaces_and_who_does_not_say_is_left_out() -> None:
+    shells: Any = {
+        "a": Lister("a", json.dumps(LINKS)),
+        "b": Lister("b", Unreachable("hung")),
+        "c": Lister("c", "Error"),
+        "d": Lister("d", "[7]"),
+    }
+    assert read_addresses(shells) == {"a": frozenset({"172.18.0.3", "fc00:f853:ccd:e793::3", "192.168.9.3"})}
+    assert read_addresses({}) == {}
+
+
+@pytest.mark.parametrize(
+    ("flags", "up"),
+    [
+        (["BROADCAST", "UP", "LOWER_UP"], True),
+        (["UP"], False),
+        (["NO-CARRIER", "LOWER_UP"], False),
+        ([], False),
+    ],
+)
+def test_an_interface_is_up_with_a_carrier(flags: list[str], up: bool) -> None:
+    assert is_up("eth0", [{"ifname": "lo"}, {"ifname": "eth0", "flags": flags}]) is up
+    assert not is_up("eth1", [{"ifname": "eth0", "flags": flags}])

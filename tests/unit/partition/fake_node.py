@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from chaosext.nodes.shell import ShellResult
-from chaosext.partition.scripts import ARM, HEAL, INSPECT
+from chaosext.partition.nft import ON_NODE
+from chaosext.partition.scripts import ARM, HEAL, INSPECT, VERIFY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 FOREIGN = (
     "table ip filter {\n\tchain INPUT {\n\t\ttype filter hook input priority filter; policy accept;\n\t}\n}"
 )
+
+
+BOOT, LINKS = "0d7f-1", '[{"ifname": "eth0", "flags": ["UP", "LOWER_UP"]}]'
 
 
 def table_json(cut: Cut, node: NodeCut, *, remaining_s: int = 29, owner: str = "", live: bool = True) -> str:
@@ -71,7 +76,8 @@ def _match(left: dict[str, Any], right: Any) -> dict[str, Any]:
 @dataclass
 class FakeNode:
     """`tables`: run -> what nft says of it. What a test sets: `trouble` (script -> what to raise or answer instead),
-    `takes`: what comes of the rules that are sent ("": as nft would).
+    `takes`: what comes of the rules that are sent ("": as nft would); `waited_ms`: how long it has waited for them by
+    then, `took_ms`: how long nft takes, `slow_s`: how long its first line takes.
     """
 
     node: str
@@ -83,13 +89,17 @@ class FakeNode:
     changed_foreign: str = FOREIGN
     calls: list[tuple[str, float | None]] = field(default_factory=list)
     sent: list[str] = field(default_factory=list)
+    allowed_ms: list[int] = field(default_factory=list)
+    waited_ms: int = 0
+    took_ms: int = 20
+    slow_s: float = 0.0
     left: int = 0
 
     def run(self, script: str, *, stdin: str = "", timeout_s: float) -> ShellResult:
         self.calls.append((_named(script), timeout_s))
         if self._trouble(script):
             return ShellResult(1, str(self.trouble[_named(script)]), "said on stderr")
-        answers = {HEAL: self._heal, INSPECT: self._inspect}
+        answers = {HEAL: self._heal, INSPECT: self._inspect, VERIFY: self._verify}
         return ShellResult(0, answers[script](stdin) if script in answers else self._all(self.foreign), "")
 
     @contextmanager
@@ -100,17 +110,26 @@ class FakeNode:
         finally:
             self.left += 1
 
-    def commit(self, transaction: str) -> str:
-        """What the script says once it was sent its rules."""
+    def commit(self, told: str) -> str:
+        """What the script says once it was sent its rules; `waited_ms` after it was ready for them."""
+        header, _, transaction = told.partition("\n")
+        within_ms, armed_ms, delay_ms = map(int, header.split())
+        self.allowed_ms.append(within_ms)
+        left_ms, wait_ms = armed_ms - self.waited_ms, delay_ms and delay_ms - self.waited_ms
+        if self.waited_ms > within_ms:
+            return f"@@chaosext late\n{self.waited_ms}\n@@chaosext end\n"
+        transaction = transaction.replace(str(ON_NODE.armed), str(left_ms)).replace(
+            str(ON_NODE.delay), str(wait_ms)
+        )
         self.sent.append(transaction)
         run = re.search(r"chaosext_(\w+)", transaction)
         if self.takes:
             return self.takes
-        timeout = re.search(r"timeout (\d+)ms", transaction)
-        if run and timeout:
-            whole_s = f'"timeout": {int(timeout[1]) // 1000}'
+        if run:
+            whole_s = f'"timeout": {left_ms // 1000}'
             self.tables[run[1]] = re.sub(r'"timeout": \d+', whole_s, self.armed_json())
-        return f"@@chaosext committed\n{self._after()}@@chaosext end\n"
+        lasting = f"@@chaosext lasting\n{left_ms} {wait_ms} {self.took_ms}\n"
+        return f"@@chaosext committed\n{lasting}{self._after()}@@chaosext end\n"
 
     def _trouble(self, script: str) -> bool:
         trouble = self.trouble.get(_named(script))
@@ -133,12 +152,17 @@ class FakeNode:
     def _heal(self, told: str) -> str:
         before = self._all(self.foreign)
         table = told.split()[1]
-        self.tables.pop(table.removeprefix("chaosext_"), None)
+        own = self.tables.pop(table.removeprefix("chaosext_"), "")
         after = self._all(self.changed_foreign)
+        own = f"@@chaosext ours-before\n{own}\n{'' if own else '@@chaosext unseen'}\n"
         return (
-            f"@@chaosext foreign-before\n{before}\n@@chaosext disarm\n@@chaosext tables\n"
+            f"@@chaosext foreign-before\n{before}\n{own}@@chaosext disarm\n@@chaosext tables\n"
             f"@@chaosext foreign-after\n{after}\n@@chaosext end\n"
         )
+
+    def _verify(self, told: str) -> str:
+        own = self.tables.get(told.strip().removeprefix("chaosext_"), "")
+        return f"@@chaosext boot\n{BOOT}\n@@chaosext links\n{LINKS}\n@@chaosext ours\n{own}\n@@chaosext end\n"
 
     def _inspect(self, _: str) -> str:
         return f"@@chaosext ours\n{self._ours()}@@chaosext lock\n@@chaosext end\n"
@@ -161,6 +185,8 @@ class Lines:
     def __next__(self) -> str:
         if isinstance(error := self.node.trouble.get("line"), Exception):
             raise error
+        slow_s, self.node.slow_s = self.node.slow_s, 0.0
+        threading.Event().wait(slow_s)
         return next(self.rest)
 
     def send(self, text: str) -> None:
@@ -171,4 +197,4 @@ class Lines:
 
 
 def _named(script: str) -> str:
-    return {ARM: "arm", HEAL: "heal", INSPECT: "inspect"}.get(script, script)
+    return {ARM: "arm", HEAL: "heal", INSPECT: "inspect", VERIFY: "verify"}.get(script, script)

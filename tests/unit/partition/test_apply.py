@@ -4,6 +4,7 @@ it may take. The same on a real kernel is in tests/netns.
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 import time
@@ -13,12 +14,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from chaosext.model import clock
+from chaosext.model.claim import Claim
 from chaosext.model.errors import Inconclusive, Refused, Unreachable, Unsafe
+from chaosext.model.holder import Holder
 from chaosext.partition import apply
 from chaosext.partition.apply import (
     STRAGGLER_S,
     TAKE_BACK_S,
     TIMEOUT_S,
+    Hold,
     arm,
     heal,
     inspect,
@@ -26,11 +30,13 @@ from chaosext.partition.apply import (
     on_each,
     renew,
     require_free,
+    verify,
 )
 from chaosext.partition.cut import Cut, NodeCut, peers_of
+from chaosext.partition.locktable import hold_statements
 from chaosext.partition.nft import arm_ruleset, disarm_ruleset, renew_ruleset
 
-from .fake_node import FOREIGN, FakeNode, table_json
+from .fake_node import BOOT, FOREIGN, FakeNode, table_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +46,14 @@ CUT = Cut(run="r1", owner="alice@laptop", nodes=NODES, peers=peers_of(["10.0.0.2
 OTHER = Cut(run="other", owner="bob@desk", nodes=NODES, peers=CUT.peers, ttl_s=30.0)
 UNTOUCHED = "nothing was touched on any node"
 TAKEN = "the cut was taken away on every node; see the cause, then repeat"
+
+
+ELEMENTS = ', "elem": [{"elem": {"val": 1, "timeout": 60, "expires": 59, "comment": "owner=bob@desk holder=h,b,1,1"}}]'
+LOCK_OF = (
+    '{{"nftables": [{{"set": {{"family": "inet", "name": "{}", "table": "chaosext.lock"'
+    + ELEMENTS.replace("{", "{{").replace("}", "}}")
+    + "}}}}]}}"
+)
 
 
 @pytest.fixture
@@ -83,9 +97,13 @@ def test_arming_sends_each_node_its_rules_and_reads_them_back(nodes: dict[str, F
 
 def test_the_rules_are_those_of_the_cut_from_now_on(nodes: dict[str, FakeNode]) -> None:
     arm(CUT, nodes)
-    kept = [line for line in nodes["cp1"].sent[0].splitlines() if "until=" not in line]
-    wanted = arm_ruleset(CUT, NODES[0], clock.now().as_wall_clock()).splitlines()
-    assert kept == [line for line in wanted if "until=" not in line]
+    assert timeless(nodes["cp1"].sent[0]) == timeless(arm_ruleset(CUT, NODES[0], clock.now().as_wall_clock()))
+
+
+def timeless(ruleset: str) -> list[str]:
+    """Without what depends on when it was sent."""
+    lines = [line for line in ruleset.splitlines() if "until=" not in line]
+    return [re.sub(r"timeout \d+ms", "timeout", line) for line in lines]
 
 
 def test_time_limits_are_handed_on(nodes: dict[str, FakeNode]) -> None:
@@ -204,6 +222,7 @@ def test_what_is_only_unreachable_is_said_so_and_a_refusal_outranks_it(nodes: di
         arm(CUT, nodes)
 
 
+LASTING = "@@chaosext lasting\n30000 0 20\n"
 AFTER = f"@@chaosext foreign-after\n{FOREIGN}\n@@chaosext end\n"
 GOOD = table_json(CUT, NODES[0])
 TAKES = {
@@ -212,14 +231,19 @@ TAKES = {
     "@@chaosext committed\n@@chaosext failed\nnft list tables\n": "nft list tables",
     "@@chaosext committed\n": "the script ended early",
     f"@@chaosext committed\n@@chaosext ours-after\n{GOOD}\n@@chaosext end\n": "the script ended early",
-    "@@chaosext committed\n" + AFTER: "the script ended early",
-    "@@chaosext committed\n@@chaosext ours-after\n"
+    f"@@chaosext committed\n{LASTING}{AFTER}": "the script ended early",
+    f"@@chaosext committed\n@@chaosext ours-after\n{GOOD}\n{AFTER}": "the script ended early",
+    f"@@chaosext committed\n@@chaosext lasting\nlong\n@@chaosext ours-after\n{GOOD}\n{AFTER}": "invalid literal",
+    f"@@chaosext committed\n{LASTING}@@chaosext ours-after\n"
     + AFTER: "nft took the rules, but there is no table chaosext_r1",
-    "@@chaosext committed\n@@chaosext ours-after\n{}\n" + AFTER: "not an answer of nft -j",
-    f"@@chaosext committed\n@@chaosext ours-after\n{GOOD.replace('10.0.0.2', '10.0.0.3')}\n{AFTER}": (
+    f"@@chaosext committed\n{LASTING}@@chaosext ours-after\n{{}}\n" + AFTER: "not an answer of nft -j",
+    f"@@chaosext committed\n{LASTING.replace('30000', '29999')}@@chaosext ours-after\n{GOOD}\n{AFTER}": (
+        "timeouts: wanted 29, found 30"
+    ),
+    f"@@chaosext committed\n{LASTING}@@chaosext ours-after\n{GOOD.replace('10.0.0.2', '10.0.0.3')}\n{AFTER}": (
         "peers: wanted 10.0.0.2/32, fd00::2/128, found 10.0.0.3/32, fd00::2/128"
     ),
-    f"@@chaosext committed\n@@chaosext ours-after\n{GOOD}\n{table_json(OTHER, NODES[0])}\n{AFTER}": (
+    f"@@chaosext committed\n{LASTING}@@chaosext ours-after\n{GOOD}\n{table_json(OTHER, NODES[0])}\n{AFTER}": (
         "run other was armed at the same moment"
     ),
 }
@@ -241,14 +265,14 @@ def test_what_did_not_come_out_as_asked_is_taken_back_on_every_node(
 
 def test_an_expired_table_beside_the_cut_is_no_problem(nodes: dict[str, FakeNode]) -> None:
     other = table_json(OTHER, NODES[0], live=False)
-    nodes["cp1"].takes = f"@@chaosext committed\n@@chaosext ours-after\n{other}\n{GOOD}\n{AFTER}"
+    nodes["cp1"].takes = f"@@chaosext committed\n{LASTING}@@chaosext ours-after\n{other}\n{GOOD}\n{AFTER}"
     assert arm(CUT, nodes).nodes[0].expired_runs == ("other",)
 
 
 def test_both_faults_of_a_node_are_told(nodes: dict[str, FakeNode]) -> None:
     other = table_json(OTHER, NODES[0])
     wrong = GOOD.replace("owner=alice@laptop", "owner=eve")
-    nodes["cp1"].takes = f"@@chaosext committed\n@@chaosext ours-after\n{wrong}\n{other}\n{AFTER}"
+    nodes["cp1"].takes = f"@@chaosext committed\n{LASTING}@@chaosext ours-after\n{wrong}\n{other}\n{AFTER}"
     with pytest.raises(Inconclusive) as inconclusive:
         arm(CUT, nodes)
     assert inconclusive.value.message == (
@@ -338,9 +362,9 @@ def test_renewing_sends_the_renewal(nodes: dict[str, FakeNode]) -> None:
     arm(CUT, nodes)
     report = renew(CUT, nodes)
     assert [node.facts.run for node in report.nodes] == ["r1", "r1"]
-    wanted = renew_ruleset(CUT, NODES[0], clock.now().as_wall_clock()).splitlines()
-    kept = [line for line in nodes["cp1"].sent[1].splitlines() if "until=" not in line]
-    assert kept == [line for line in wanted if "until=" not in line]
+    assert timeless(nodes["cp1"].sent[1]) == timeless(
+        renew_ruleset(CUT, NODES[0], clock.now().as_wall_clock())
+    )
 
 
 @pytest.mark.parametrize("there", ["nothing", "expired", "another's"])
@@ -368,17 +392,19 @@ def test_a_renewal_does_not_go_beyond_its_time(nodes: dict[str, FakeNode]) -> No
     renew(CUT, nodes, until=clock.now().later(5.0))
     assert all(4000 <= each <= 5000 for each in timeouts_ms(nodes["cp1"]))
     renew(CUT, nodes, until=clock.now().later(500.0))
-    assert timeouts_ms(nodes["cp1"]) == {30_000}
+    assert all(30_000 <= each < 35_000 for each in timeouts_ms(nodes["cp1"]))
 
 
 def test_a_long_cut_is_renewed_by_its_step(nodes: dict[str, FakeNode]) -> None:
     long = replace(CUT, ttl_s=600.0, dead_man_s=20.0)
     arm(long, nodes)
-    assert timeouts_ms(nodes["cp1"]) == {20_000}
+    assert all(20_000 <= each < 25_000 for each in timeouts_ms(nodes["cp1"]))  # from when it was ready
     for until in (None, clock.now().later(500.0)):
+        before = clock.now()
         report = renew(long, nodes, until=until)
-        assert timeouts_ms(nodes["cp1"]) == {20_000}
-    assert report.let_go == max(node.armed_at for node in report.nodes).later(20.0)
+        assert all(20_000 <= each < 25_000 for each in timeouts_ms(nodes["cp1"]))
+    assert before.later(20.0) <= report.ends <= clock.now().later(20.0)
+    assert report.let_go == report.ends.later(0.02)
 
 
 @pytest.mark.parametrize("left_s", [0.9, 0.0, -100.0])
@@ -405,13 +431,131 @@ def test_a_second_left_is_enough(nodes: dict[str, FakeNode], monkeypatch: pytest
     assert timeouts_ms(nodes["cp1"]) == {1000}
 
 
-def test_what_became_too_late_on_its_way_is_sent_with_the_shortest_time(
-    nodes: dict[str, FakeNode], monkeypatch: pytest.MonkeyPatch
-) -> None:
+# What a change rests on
+
+
+def test_all_nodes_let_go_at_one_moment_however_late_one_was_ready(nodes: dict[str, FakeNode]) -> None:
+    """Counted from when a node was ready: whoever was ready earlier is given more."""
+    nodes["cp1"].slow_s = 0.5
+    before = clock.now()
+    report = arm(CUT, nodes)
+    (late,), (early,) = timeouts_ms(nodes["cp1"]), timeouts_ms(nodes["cp2"])
+    assert early - late >= 400
+    assert before.later(30.5) <= report.ends <= clock.now().later(30.0)
+    assert report.begins is None
+
+
+def test_a_cut_with_a_delay_begins_at_one_moment(nodes: dict[str, FakeNode]) -> None:
+    for node in nodes.values():
+        node.takes = "@@chaosext failed\n"
+    with pytest.raises(Inconclusive):
+        arm(replace(CUT, delay_s=15.0), nodes)
+    for node in nodes.values():
+        delay_ms, armed_ms = sorted(timeouts_ms(node))
+        assert 15_000 <= delay_ms < 20_000
+        assert armed_ms - delay_ms in (29_999, 30_000, 30_001)
+
+
+def test_by_how_much_the_kernel_may_be_late_is_in_when_it_lets_go(nodes: dict[str, FakeNode]) -> None:
+    nodes["cp2"].took_ms = 700
+    report = arm(CUT, nodes)
+    assert report.let_go == report.ends.later(0.7)
+
+
+def test_the_last_word_is_asked_for_when_all_nodes_wait(nodes: dict[str, FakeNode]) -> None:
+    asked: list[clock.Moment] = []
+
+    def decide(by: clock.Moment) -> None:
+        assert [node.calls for node in nodes.values()] == [[("arm", TIMEOUT_S)]] * 2
+        assert [node.sent for node in nodes.values()] == [[], []]
+        asked.append(by)
+
+    before = clock.now()
+    report = arm(CUT, nodes, decide=decide)
+    (by,) = asked
+    assert before.later(30.0 + TIMEOUT_S) <= by <= clock.now().later(30.0 + TIMEOUT_S)
+    assert report.ends <= by
+
+
+def test_a_last_word_against_it_leaves_all_untouched(nodes: dict[str, FakeNode]) -> None:
+    def decide(_: clock.Moment) -> None:
+        raise Refused("not at this hour")
+
+    with pytest.raises(Refused, match="not at this hour"):
+        arm(CUT, nodes, decide=decide)
+    assert [(node.sent, node.left) for node in nodes.values()] == [([], 1)] * 2
+    assert calls(nodes, "heal") == []
+
+
+def test_rules_that_come_too_late_are_refused(nodes: dict[str, FakeNode]) -> None:
+    for node in nodes.values():
+        node.waited_ms = 10_001
+    with pytest.raises(Refused) as refused:
+        arm(CUT, nodes)
+    late = "the rules came 10.0 s after the node was ready for them: too late"
+    assert (refused.value.message, refused.value.fix) == (f"cp1: {late}; cp2: {late}", UNTOUCHED)
+    assert [node.allowed_ms for node in nodes.values()] == [[10_000], [10_000]]
+    assert calls(nodes, "heal") == []
+
+
+def test_rules_that_came_too_late_to_one_node_only_are_taken_back(nodes: dict[str, FakeNode]) -> None:
+    nodes["cp2"].waited_ms = 10_001
+    with pytest.raises(Inconclusive, match=r"cp2: the rules came 10.0 s after .*: the cut was taken away"):
+        arm(CUT, nodes)
+    assert [node.tables for node in nodes.values()] == [{}, {}]
+
+
+CLAIM = Claim(run="r1", owner="alice@laptop", holder=Holder(host="h", boot="b", pids="p", pid=7, started=3))
+HELD = Hold(claim=CLAIM, ttl_s=60)
+LOST_LOCK = "@@chaosext failed\nError: Could not process rule: No such file or directory\n@@chaosext lock\n{}"
+LOCKS = {
+    "": "the lock of this run is gone",
+    LOCK_OF.format("run_other"): "the lock of this run has expired, or is another's: run other of bob@desk",
+    LOCK_OF.format("run_r1").replace(
+        ELEMENTS, ""
+    ): "the lock of this run has expired, or is another's: run r1",
+}
+
+
+def test_the_rules_are_applied_only_with_the_lock(nodes: dict[str, FakeNode]) -> None:
+    arm(CUT, nodes, hold=HELD)
+    renew(CUT, nodes, hold=HELD)
+    first = hold_statements(CLAIM, ttl_s=60)
+    for node in nodes.values():
+        assert [tuple(text.splitlines()[:2]) for text in node.sent] == [first, first]
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_that_was_lost_is_refused(nodes: dict[str, FakeNode], lock: str) -> None:
+    for node in nodes.values():
+        node.takes = f"{LOST_LOCK.format(lock)}\n@@chaosext ours-after\n{AFTER}"
+    with pytest.raises(Refused) as refused:
+        arm(CUT, nodes, hold=HELD)
+    assert refused.value.message.startswith(f"cp1: {LOCKS[lock]}")
+    assert refused.value.fix == UNTOUCHED
+    assert calls(nodes, "heal") == []
+
+
+def test_a_lock_that_is_held_is_not_why_nft_failed(nodes: dict[str, FakeNode]) -> None:
+    for node in nodes.values():
+        own = LOCK_OF.format("run_r1")
+        node.takes = f"@@chaosext failed\nno room\n@@chaosext lock\n{own}\n@@chaosext ours-after\n{AFTER}"
+    with pytest.raises(Inconclusive, match="cp1: no room"):
+        arm(CUT, nodes, hold=HELD)
+
+
+def test_without_a_lock_to_rest_on_none_is_looked_for(nodes: dict[str, FakeNode]) -> None:
+    nodes["cp1"].takes = f"{LOST_LOCK.format('')}\n@@chaosext ours-after\n{AFTER}"
+    with pytest.raises(Inconclusive, match="cp1: Error: Could not process rule"):
+        arm(CUT, nodes)
+
+
+def test_a_cut_that_somebody_changed_is_not_renewed(nodes: dict[str, FakeNode]) -> None:
     arm(CUT, nodes)
-    monkeypatch.setattr(apply._Change, "require_in_time", lambda _: None)
-    renew(CUT, nodes, until=clock.now().later(-5.0))
-    assert timeouts_ms(nodes["cp1"]) == {1000}
+    nodes["cp2"].tables["r1"] = nodes["cp2"].tables["r1"].replace('"prerouting"', '"input"')
+    with pytest.raises(Refused, match="cp2: 2 of 4 rules of the cut were removed or changed"):
+        renew(CUT, nodes)
+    assert [len(node.sent) for node in nodes.values()] == [1, 1]
 
 
 # Places at which a test can kill the process
@@ -607,3 +751,93 @@ def test_an_error_waits_for_what_is_on_its_way_but_not_for_what_hangs() -> None:
     assert done.is_set()
     assert 0.9 < time.monotonic() - started_s < 10
     hanging.set()
+
+
+# A cut in force
+
+
+def test_verifying_says_what_is_on_each_node(nodes: dict[str, FakeNode]) -> None:
+    arm(CUT, nodes)
+    nodes["cp2"].tables.clear()
+    first, second = verify(CUT, {**nodes, "w1": FakeNode("w1")}, timeout_s=5.0)
+    assert first.table
+    assert (first.node, first.table.run, first.boot, first.problem) == ("cp1", "r1", BOOT, "")
+    assert first.links == ({"ifname": "eth0", "flags": ["UP", "LOWER_UP"]},)
+    assert (second.node, second.table, second.boot, second.problem) == ("cp2", None, BOOT, "")
+    assert calls(nodes, "verify") == [5.0] * 2
+
+
+WHOLE_ANSWER = f"@@chaosext boot\nb\n@@chaosext links\n[]\n@@chaosext ours\n{GOOD}\n@@chaosext end\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        (WHOLE_ANSWER.replace("[]", "{}"), "not an answer of ip -json"),
+        (WHOLE_ANSWER.replace("[]", "[7]"), "not an answer of ip -json"),
+        (WHOLE_ANSWER.replace("[]", "Error"), "Expecting value"),
+        (WHOLE_ANSWER.replace(GOOD, "{}"), "not an answer of nft -j"),
+        (WHOLE_ANSWER.replace("@@chaosext end\n", ""), "said on stderr"),
+        (WHOLE_ANSWER.replace("@@chaosext boot\nb\n", ""), "said on stderr"),
+        (WHOLE_ANSWER.replace("@@chaosext links\n[]\n", ""), "said on stderr"),
+        (WHOLE_ANSWER.replace("@@chaosext ours\n", ""), "said on stderr"),
+        ("@@chaosext failed\nnft list table\n", "nft list table; said on stderr"),
+    ],
+)
+def test_a_node_that_can_not_say_whether_it_is_whole_says_why(
+    nodes: dict[str, FakeNode], said: str, problem: str
+) -> None:
+    nodes["cp1"].trouble["verify"] = said
+    state = verify(CUT, nodes)[0]
+    assert (state.table, state.problem[: len(problem)]) == (None, problem)
+
+
+@pytest.mark.parametrize("error", [Unreachable("cp1: dead"), Refused("docker: no such command")])
+def test_a_node_that_is_not_entered_says_nothing_of_its_cut(
+    nodes: dict[str, FakeNode], error: Exception
+) -> None:
+    nodes["cp1"].trouble["verify"] = error
+    assert verify(CUT, nodes)[0].problem == str(error)
+    with pytest.raises(Refused, match="no shell on cp2"):
+        verify(CUT, {"cp1": nodes["cp1"]})
+
+
+def test_a_heal_says_what_it_has_found(nodes: dict[str, FakeNode]) -> None:
+    arm(CUT, nodes)
+    nodes["cp2"].tables.clear()
+    first, second = heal("r1", nodes).nodes
+    assert first.found
+    assert (first.found.run, len(first.found.drops)) == ("r1", 4)
+    assert (second.found, second.was_there) == (None, False)
+
+
+def test_a_heal_sees_that_its_table_was_dormant(nodes: dict[str, FakeNode]) -> None:
+    """nft 1.0.6 prints no JSON of it that can be read; its text says so."""
+    text = "table inet chaosext_r1 {\n\tflags dormant\n\n\tset peers4 {\n\t}\n}"
+    said = WHOLE.replace(FOREIGN, f"{FOREIGN}\n{text}", 1).replace(
+        "@@chaosext disarm", '@@chaosext ours-before\n{"nftables": [{"table": {"flags": \n@@chaosext disarm'
+    )
+    nodes["cp1"]._heal = lambda _: said + "@@chaosext end\n"  # type: ignore[method-assign]
+    (healed,) = heal("r1", {"cp1": nodes["cp1"]}).nodes
+    assert healed.found
+    assert (healed.gone, healed.was_there, healed.found.dormant) == (True, True, True)
+
+
+# Whose a table is
+
+
+def test_a_table_that_only_has_our_prefix_hinders_nobody(nodes: dict[str, FakeNode]) -> None:
+    foreign = json.loads(table_json(OTHER, NODES[0]).replace("chaosext run=other", "of another"))
+    foreign["nftables"] = [item for item in foreign["nftables"] if "rule" not in item]
+    nodes["cp1"].tables["other"] = json.dumps(foreign)
+    look = inspect(nodes)[0]
+    assert (look.tables, look.foreign) == ((), ("chaosext_other",))
+    require_free(CUT, nodes)
+    arm(CUT, nodes)
+
+
+def test_a_table_that_drops_as_ours_do_is_in_doubt_and_hinders(nodes: dict[str, FakeNode]) -> None:
+    nodes["cp1"].tables["other"] = table_json(OTHER, NODES[0]).replace("chaosext run=other", "of another")
+    assert [table.is_ours for table in inspect(nodes)[0].tables] == [False]
+    with pytest.raises(Refused, match="run other of unknown is in force"):
+        arm(CUT, nodes)

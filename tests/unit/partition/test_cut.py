@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chaosext.model.errors import Refused
-from chaosext.partition.cut import Cut, NodeCut, check_node, check_run, nodes_of, peers_of
+from chaosext.partition.cut import Cut, NodeCut, check_node, check_run, nodes_of, peers_of, without
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -213,3 +213,44 @@ def test_a_cut_with_a_delay_lasts_its_ttl_and_is_not_renewed() -> None:
     assert a_cut(ttl_s=60.0, delay_s=15.0).armed_for_s == 75.0
     with pytest.raises(Refused, match=r"^dead_man_s: a cut with a delay is not renewed"):
         a_cut(delay_s=15.0, dead_man_s=30.0)
+
+
+# What is spared
+
+
+def texts(networks: Any) -> list[str]:
+    return [str(each) for each in networks]
+
+
+@pytest.mark.parametrize(
+    ("peers", "spared", "dropped"),
+    [
+        (["10.0.0.0/30"], ["10.0.0.1"], ["10.0.0.0/32", "10.0.0.2/31"]),
+        (["10.0.0.0/30"], ["10.0.0.0", "10.0.0.3"], ["10.0.0.1/32", "10.0.0.2/32"]),
+        (["10.0.0.0/30"], ["10.0.0.0/31"], ["10.0.0.2/31"]),
+        (["10.0.0.0/30"], ["192.0.2.1", "fd00::1"], ["10.0.0.0/30"]),
+        (["10.0.0.0/30"], ["10.0.0.0/8"], []),
+        (["10.0.0.0/31", "10.0.0.4/31"], ["10.0.0.1", "10.0.0.4"], ["10.0.0.0/32", "10.0.0.5/32"]),
+        (["10.0.0.1"], ["10.0.0.1"], []),
+        (["fd00::/126"], ["fd00::1"], ["fd00::/128", "fd00::2/127"]),
+        (["255.255.255.254/31"], ["255.255.255.254"], ["255.255.255.255/32"]),
+        ([], ["10.0.0.1"], []),
+    ],
+)
+def test_without_leaves_what_is_not_spared(peers: list[str], spared: list[str], dropped: list[str]) -> None:
+    assert texts(without(peers_of((), peers), peers_of((), spared))) == dropped
+
+
+def test_a_cut_drops_its_peers_but_for_what_is_spared() -> None:
+    cut = a_cut(peers=peers_of((), ["10.0.0.0/30", "fd00::/127"]), spared=peers_of(["10.0.0.1", "fd00::"]))
+    assert texts(cut.dropped) == ["10.0.0.0/32", "10.0.0.2/31", "fd00::1/128"]
+    assert texts(cut.peers_in("ipv4")) == ["10.0.0.0/32", "10.0.0.2/31"]
+    assert texts(cut.peers_in("ipv6")) == ["fd00::1/128"]
+    assert texts(cut.peers) == ["10.0.0.0/30", "fd00::/127"]
+
+
+def test_a_cut_of_which_nothing_is_left_is_refused() -> None:
+    with pytest.raises(Refused, match=r"peers: nothing of 10.0.0.2/32, fc00::2/128 is left to cut off"):
+        a_cut(spared=peers_of((), ["10.0.0.0/8", "fc00::/7"]))
+    with pytest.raises(Refused, match="peers: none in ipv6"):
+        a_cut(spared=peers_of(["fc00::2"]), families=("ipv6",))

@@ -13,6 +13,7 @@ from chaosext.model.errors import Refused
 from chaosext.model.holder import Holder
 from chaosext.partition.foreign import fingerprint
 from chaosext.partition.locktable import (
+    hold_statements,
     parse_lock,
     release_ruleset,
     renew_ruleset,
@@ -64,6 +65,12 @@ def test_to_take_over_begins_by_deleting_the_very_one_that_was_seen() -> None:
 
 def test_to_renew_creates_nothing() -> None:
     assert statements(renew_ruleset(CLAIM)) == ["flush set inet chaosext.lock run_20261123t1", ELEMENT]
+
+
+def test_to_rest_on_it_is_to_delete_and_to_add_its_element() -> None:
+    """The kernel finds none to delete where it has expired, or is another's."""
+    assert hold_statements(CLAIM) == ("delete element inet chaosext.lock run_20261123t1 { 1 }", ELEMENT)
+    assert hold_statements(CLAIM, ttl_s=75)[1] == ELEMENT.replace("60000ms", "75000ms")
 
 
 def test_to_release_deletes_the_runs_own() -> None:

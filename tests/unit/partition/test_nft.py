@@ -16,9 +16,14 @@ import pytest
 from chaosext.model.errors import Refused
 from chaosext.partition.cut import Cut, NodeCut, peers_of
 from chaosext.partition.nft import (
+    ON_NODE,
+    Header,
+    Lasting,
+    TableFacts,
     arm_ruleset,
     disarm_ruleset,
     discrepancies,
+    lost,
     parse_tables,
     renew_ruleset,
 )
@@ -172,9 +177,10 @@ def test_after_the_ttl_the_table_cuts_nothing() -> None:
     assert facts.remaining_s == 0
 
 
-def test_a_table_whose_comments_are_unreadable_is_still_ours() -> None:
+def test_a_table_whose_comments_are_unreadable_is_seen_and_not_ours() -> None:
     (facts,) = parse_tables(json.dumps({"nftables": [{"table": {"family": "inet", "name": "chaosext_x9"}}]}))
     assert (facts.run, facts.owner, facts.until) == ("x9", "", None)
+    assert not facts.is_ours
 
 
 def test_foreign_tables_are_passed_over() -> None:
@@ -246,7 +252,7 @@ def test_elements_and_counters_as_nft_may_write_them() -> None:
         for peer in facts.peers
         if peer.network.version == 6
     }
-    assert bare == {"fc00::2/128": (0, 0), "fd00::/8": (0, 0)}
+    assert bare == {"fc00::2/128": (None, 0), "fd00::/8": (None, 0)}
 
 
 @pytest.mark.parametrize("key", ["timeout", "expires"])
@@ -282,3 +288,210 @@ def test_the_label_is_in_utc_wherever_the_runner_is(monkeypatch: pytest.MonkeyPa
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+# Rules that leave their times to the node
+
+
+def test_rules_leave_their_times_to_the_node_where_asked_to() -> None:
+    delayed = replace(DUAL, delay_s=15.0)
+    for ruleset in (arm_ruleset, renew_ruleset):
+        text = ruleset(delayed, NODE, ARMED_AT, lasting=ON_NODE)
+        literal = text.replace("@armed@", "105000").replace("@delay@", "15000")
+        assert literal == ruleset(delayed, NODE, ARMED_AT)
+        assert "@armed@" in text
+    assert Lasting.of(delayed) == Lasting(armed=105_000, delay=15_000)
+
+
+def test_a_transaction_begins_with_what_it_rests_on() -> None:
+    for ruleset in (arm_ruleset, renew_ruleset):
+        text = ruleset(DUAL, NODE, ARMED_AT, first=("delete element inet x y { 1 }",))
+        assert text == f"delete element inet x y {{ 1 }}\n{ruleset(DUAL, NODE, ARMED_AT)}"
+
+
+# Whose a table is
+
+
+def marked(answer: dict[str, Any]) -> TableFacts:
+    (facts,) = parse_tables(json.dumps(answer))
+    return facts
+
+
+def test_a_table_is_ours_by_what_is_in_it() -> None:
+    assert marked(recorded()).is_ours
+
+
+def test_a_table_of_that_name_with_rules_of_another_is_not_ours() -> None:
+    answer = json.loads(json.dumps(recorded()).replace("chaosext run=r1", "the operator's own"))
+    assert not marked(answer).is_ours
+    answer = json.loads(json.dumps(recorded()).replace("chaosext run=r1 ", "chaosext run=r2 "))
+    assert not marked(answer).is_ours
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"chain": {"family": "inet", "table": "chaosext_r1", "name": "input", "hook": "input", "prio": 0}},
+        {"set": {"family": "inet", "table": "chaosext_r1", "name": "allowed", "type": "ipv4_addr"}},
+        {
+            "map": {
+                "family": "inet",
+                "table": "chaosext_r1",
+                "name": "peers4",
+                "type": "mark",
+                "map": "verdict",
+            }
+        },
+        {"counter": {"family": "inet", "table": "chaosext_r1", "name": "mine", "packets": 0, "bytes": 0}},
+    ],
+)
+def test_a_table_that_holds_something_else_as_well_is_not_ours(part: dict[str, Any]) -> None:
+    answer = recorded()
+    answer["nftables"].append(part)
+    (kind,) = part
+    named = part[kind]["name"]
+    if kind == "map":  # a name that a set of ours may have
+        part[kind]["name"] = named = "verdicts"
+    assert marked(answer).foreign_parts == (f"{kind} {named}",)
+    assert not marked(answer).is_ours
+    assert lost(DUAL, NODE, marked(answer)) == ("rules were added to the table of the cut",)
+
+
+def test_a_table_whose_rules_are_gone_is_ours_by_its_own_comment() -> None:
+    answer = {"nftables": [item for item in recorded()["nftables"] if "rule" not in item]}
+    said = "chaosext run=r1 owner=alice@laptop until=2026-10-02T12:01:31Z unless renewed"
+    header = Header.parse(["table inet chaosext_r1 {", f'\tcomment "{said}"'])
+    (facts,) = parse_tables(json.dumps(answer), header)
+    assert (facts.is_ours, facts.owner) == (True, "alice@laptop")
+    assert not marked(answer).is_ours
+
+
+def test_what_a_renewed_rule_says_goes_before_the_comment_of_the_table() -> None:
+    header = Header(comment="chaosext run=r1 owner=bob@desk until=2020-01-01T00:00:00Z unless renewed")
+    (facts,) = parse_tables(json.dumps(recorded()), header)
+    assert facts.owner == "alice@laptop"
+
+
+# A cut that somebody changes
+
+
+def of_the_cut(answer: dict[str, Any], family: str) -> list[Any]:
+    name = {"ipv4": "peers4", "ipv6": "peers6"}[family]
+    return next(item["set"] for item in answer["nftables"] if item.get("set", {}).get("name") == name)["elem"]
+
+
+def with_policy_drop(answer: dict[str, Any]) -> None:
+    next(item for item in answer["nftables"] if "chain" in item)["chain"]["policy"] = "drop"
+
+
+def without_rules(answer: dict[str, Any]) -> None:
+    answer["nftables"] = [item for item in answer["nftables"] if "rule" not in item]
+
+
+def with_a_rule_that_accepts(answer: dict[str, Any]) -> None:
+    own = {"family": "inet", "table": "chaosext_r1", "chain": "inbound", "handle": 99}
+    answer["nftables"].insert(4, {"rule": {**own, "expr": [{"accept": None}]}})
+
+
+def without_one_peer(answer: dict[str, Any]) -> None:
+    of_the_cut(answer, "ipv4").pop(0)
+
+
+def with_another_peer(answer: dict[str, Any]) -> None:
+    of_the_cut(answer, "ipv6").append({"elem": {"val": "fc00::9", "timeout": 90, "expires": 89}})
+
+
+def with_a_peer_that_never_expires(answer: dict[str, Any]) -> None:
+    of_the_cut(answer, "ipv6")[0] = "fc00::2"
+
+
+def with_a_longer_timeout(answer: dict[str, Any]) -> None:
+    of_the_cut(answer, "ipv6")[0]["elem"]["timeout"] = 92
+
+
+def with_flags(answer: dict[str, Any]) -> None:
+    tables = (item["table"] for item in answer["nftables"] if "table" in item)
+    next(table for table in tables if table["name"] == "chaosext_r1")["flags"] = "inet"  # as nft 1.0.6 has it
+
+
+LOSSES = {
+    without_rules: "4 of 4 rules of the cut were removed or changed",
+    without_a_rule: "1 of 4 rules of the cut were removed or changed",
+    with_verdict_accept: "1 of 4 rules of the cut were removed or changed",
+    with_other_uplink: "1 of 4 rules of the cut were removed or changed",
+    with_policy_drop: "2 of 4 rules of the cut were removed or changed",
+    with_a_rule_that_accepts: "rules were added to the table of the cut",
+    without_elements: "all addresses were removed from the cut",
+    without_one_peer: "1 of 3 addresses and prefixes were removed from the cut",
+    with_another_peer: "addresses and prefixes were added to the cut (fc00::9)",
+    with_a_peer_that_never_expires: "the time at which the cut ends was changed (fc00::2)",
+    with_a_longer_timeout: "the time at which the cut ends was changed (fc00::2)",
+    with_flags: "the table of the cut was made dormant: it drops nothing",
+}
+
+
+@pytest.mark.parametrize("change", LOSSES, ids=lambda change: change.__name__)
+def test_lost_names_what_somebody_did_to_a_cut_in_force(change: Any) -> None:
+    answer = recorded()
+    change(answer)
+    (said,) = lost(DUAL, NODE, marked(answer))
+    assert said.startswith(LOSSES[change])
+
+
+def test_lost_finds_nothing_in_a_whole_cut_however_old_it_is() -> None:
+    text = json.dumps(recorded())
+    for timeout_s, expires_s in ((90, 89), (30, 2), (0, 0), (91, 90)):
+        aged = re.sub(r'"timeout": \d+', f'"timeout": {timeout_s}', text)
+        aged = re.sub(r'"expires": \d+', f'"expires": {expires_s}', aged)
+        (facts,) = parse_tables(aged)
+        assert lost(DUAL, NODE, facts) == ()
+
+
+def test_lost_names_a_table_that_is_gone() -> None:
+    assert lost(DUAL, NODE, None) == ("all rules of the cut were removed",)
+    assert lost(DUAL, NODE, None, expired=True) == ("all rules of the cut were removed",)
+
+
+def test_lost_takes_an_expired_cut_for_no_loss() -> None:
+    answer = recorded()
+    without_elements(answer)
+    assert lost(DUAL, NODE, marked(answer), expired=True) == ()
+    without_a_rule(answer)
+    assert lost(DUAL, NODE, marked(answer), expired=True) == (
+        "1 of 4 rules of the cut were removed or changed",
+    )
+
+
+def test_lost_names_rules_and_addresses_both() -> None:
+    answer = recorded()
+    without_a_rule(answer)
+    without_elements(answer)
+    assert len(lost(DUAL, NODE, marked(answer))) == 2
+
+
+@pytest.mark.parametrize("json_text", ['{"nftables": [{"table": {"family": "inet", "flags": ', "", "{}"])
+def test_a_dormant_table_that_nft_can_not_print_is_known_by_its_header(json_text: str) -> None:
+    header = Header.parse(["table inet chaosext_r1 {", "\tflags dormant"])
+    (facts,) = parse_tables(json_text, header)
+    assert (facts.run, facts.dormant, facts.is_live) == ("r1", True, False)
+    for other in (None, Header(), Header(table="filter", dormant=True), Header(table="chaosext_r1")):
+        with pytest.raises(ValueError, match="not an answer"):
+            parse_tables(json_text, other)
+
+
+def test_a_read_back_with_more_than_the_cut_is_named() -> None:
+    answer = recorded()
+    with_a_rule_that_accepts(answer)
+    assert discrepancies(DUAL, NODE, marked(answer)) == ("other rules: wanted 0, found 1",)
+    answer = recorded()
+    with_flags(answer)
+    assert discrepancies(DUAL, NODE, marked(answer)) == ("dormant: wanted False, found True",)
+
+
+def test_a_node_sets_the_times_that_it_was_told() -> None:
+    text = json.dumps(recorded()).replace('"timeout": 90', '"timeout": 88')
+    (facts,) = parse_tables(text)
+    assert discrepancies(DUAL, NODE, facts, Lasting(armed=88_990, delay=0)) == ()
+    assert discrepancies(DUAL, NODE, facts, Lasting(armed=87_990, delay=0)) == (
+        "timeouts: wanted 87, found 88",
+    )

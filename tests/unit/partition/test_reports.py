@@ -23,19 +23,37 @@ REMOVE = "docker exec cp2 nft delete table inet chaosext_r1"
 
 def armed(node: str, uptime_s: float) -> ArmedNode:
     at = Moment(boot="b", uptime_s=uptime_s)
-    return ArmedNode(node=node, facts=FACTS, armed_at=at, elapsed_s=0.1, foreign_changes=(), expired_runs=())
+    return ArmedNode(
+        node=node,
+        facts=FACTS,
+        armed_at=at,
+        late_s=uptime_s / 100,
+        elapsed_s=0.1,
+        foreign_changes=(),
+        expired_runs=(),
+    )
+
+
+def report(*nodes: ArmedNode, begins: Moment | None = None) -> ArmReport:
+    ends = Moment(boot="b", uptime_s=37.0)
+    return ArmReport(cut=CUT, nodes=nodes, elapsed_s=1.0, begins=begins, ends=ends)
 
 
 def healed(*nodes: HealedNode) -> HealReport:
     return HealReport(run="r1", nodes=nodes, elapsed_s=0.2)
 
 
-def test_a_cut_counts_from_its_first_node_and_ends_with_its_last() -> None:
-    report = ArmReport(cut=CUT, nodes=(armed("cp1", 7.0), armed("cp2", 5.0)), elapsed_s=1.0)
-    assert report.armed_at == Moment(boot="b", uptime_s=5.0)
-    assert report.let_go == Moment(boot="b", uptime_s=37.0)
-    long = replace(report, cut=replace(CUT, dead_man_s=10.0))
-    assert long.let_go == Moment(boot="b", uptime_s=17.0)
+def test_a_cut_counts_from_its_first_node_and_ends_at_one_moment() -> None:
+    both = report(armed("cp1", 7.0), armed("cp2", 5.0))
+    assert both.armed_at == both.cut_at == Moment(boot="b", uptime_s=5.0)
+    assert both.all_cut_at == Moment(boot="b", uptime_s=7.0)
+    assert both.let_go == Moment(boot="b", uptime_s=37.07)
+
+
+def test_a_cut_with_a_delay_begins_at_one_moment() -> None:
+    begins = Moment(boot="b", uptime_s=20.0)
+    delayed = report(armed("cp1", 7.0), armed("cp2", 5.0), begins=begins)
+    assert (delayed.cut_at, delayed.all_cut_at) == (begins, begins.later(0.07))
 
 
 def test_what_was_not_seen_gone_may_cut_until_its_time_is_over() -> None:
@@ -71,10 +89,10 @@ def test_foreign_rules_are_identical_changed_or_not_known() -> None:
     assert healed(GONE, LEFT).foreign_identical is None
     changed = replace(GONE, foreign_changes=("x",))  # type: ignore[arg-type]
     assert healed(changed, LEFT).foreign_identical is False
-    report = ArmReport(cut=CUT, nodes=(armed("cp1", 1.0),), elapsed_s=1.0)
-    assert report.foreign_identical
-    other = replace(report.nodes[0], foreign_changes=("x",))  # type: ignore[arg-type]
-    assert not replace(report, nodes=(*report.nodes, other)).foreign_identical
+    own = report(armed("cp1", 1.0))
+    assert own.foreign_identical
+    other = replace(own.nodes[0], foreign_changes=("x",))  # type: ignore[arg-type]
+    assert not replace(own, nodes=(*own.nodes, other)).foreign_identical
 
 
 def test_what_the_kernel_has_let_go_of_unseen_is_inconclusive() -> None:
@@ -87,20 +105,6 @@ def test_what_the_kernel_has_let_go_of_unseen_is_inconclusive() -> None:
     assert inconclusive.value.fix == (
         "see why the node could not be asked; `chaosext sweep` removes what is left"
     )
-
-
-def test_a_cut_that_was_gone_before_its_time_proves_nothing() -> None:
-    absent = replace(GONE, was_there=False)
-    report = healed(absent, GONE, replace(absent, node="cp3"), LEFT)
-    for let_go in (None, clock.now().later(60.0)):
-        with pytest.raises(Inconclusive) as inconclusive:
-            report.require_was_there(let_go=let_go)
-        assert inconclusive.value.message == "the cut of run r1 was gone on cp1, cp3 before it was healed"
-        assert inconclusive.value.fix == (
-            "see `chaosext audit show` for a sweep, and whether the node was restarted"
-        )
-    report.require_was_there(let_go=clock.now().later(-1.0))
-    healed(GONE, LEFT).require_was_there(let_go=None)
 
 
 def test_how_to_remove_by_hand() -> None:

@@ -7,7 +7,9 @@ from __future__ import annotations
 import socketserver
 import subprocess
 import threading
+from collections import Counter
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -19,8 +21,19 @@ from chaosext.model.finding import Status
 from chaosext.nodes.shell import ShellResult
 from chaosext.partition.cut import peers_of
 from chaosext.steady import cut
-from chaosext.steady.cut import CutEvidence, Path, Shut, judge_healed, paths_between
+from chaosext.steady.asking import MAX_NODES_AT_ONCE
+from chaosext.steady.cut import (
+    CutEvidence,
+    LeftOut,
+    Path,
+    Shut,
+    judge_healed,
+    paths_between,
+    paths_of_api_servers,
+    paths_within,
+)
 from chaosext.steady.tcp import (
+    CONNECT_TIMEOUT_S,
     MEANING,
     Connect,
     Reach,
@@ -32,6 +45,9 @@ from chaosext.steady.tcp import (
     judge,
     parse_target,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 NODES = (
     node("cp", "172.18.0.2", "fc00::2", control_plane=True),
@@ -416,7 +432,7 @@ def test_gathering_asks_each_node_for_its_paths_and_keeps_them() -> None:
     found = cut.gather(paths, {"w1": shell}, timeout_s=7.0, blind=["w2"])  # type: ignore[dict-item]
     late = {path: Connect(node="w1", target=path.target, reach=Reach.TIMED_OUT) for path in paths}
     assert found == CutEvidence(paths=paths, connects=late, blind=("w2",))
-    assert shell.asked == ["7 16 0.1 -\n0 172.18.0.2 6443\n", "7 16 0.1 request\n0 172.18.0.9 6443\n"]
+    assert sorted(shell.asked) == ["7 48 0.1 -\n0 172.18.0.2 6443\n", "7 48 0.1 request\n0 172.18.0.9 6443\n"]
 
 
 SHUT = Shut(nodes=frozenset({"w1", "w2"}), peers=peers_of(["172.18.0.3", "172.18.0.4", "fc00::3", "fc00::4"]))
@@ -463,3 +479,205 @@ def test_where_a_shut_nodes_kubelet_connects_must_be_dropped_or_its_own(host: st
 def test_nothing_is_tried_from_a_node_that_is_shut() -> None:
     evidence = cut.gather(PATHS, {}, timeout_s=0.1, shut=SHUT)
     assert {path.source for path in evidence.connects} == {"cp"}
+
+
+# The control plane stays together
+
+
+MASTERS = (
+    node("cp1", "172.18.0.2", "fc00::2", control_plane=True),
+    node("cp2", "172.18.0.5", "fc00::5", control_plane=True),
+)
+KEPT = tuple(path for path in paths_within(MASTERS) if path.target.port in (6443, 2380))
+
+
+def kept(reaches: dict[Path, Reach], otherwise: Reach = Reach.OPEN) -> CutEvidence:
+    """All paths to be cut are as they should be; those to be kept are so."""
+    connects = {
+        path: Connect(node=path.source, target=path.target, reach=reaches.get(path, otherwise))
+        for path in KEPT
+    }
+    return CutEvidence(paths=PATHS, connects={**measured(Reach.TIMED_OUT).connects, **connects}, kept=KEPT)
+
+
+def before_it(reaches: dict[Path, Reach] | None = None) -> CutEvidence:
+    found = kept(reaches or {})
+    return replace(found, connects={**found.connects, **measured(Reach.OPEN).connects})
+
+
+def test_a_control_plane_that_stays_together_is_told_path_by_path() -> None:
+    finding = cut.judge(before_it(), kept({}))
+    assert (finding.status, finding.summary) == (Status.HEALTHY, "8 of 8 paths blocked")
+    assert sum(row.detail == "kept open" for row in finding.evidence) == len(KEPT) == 8
+
+
+@pytest.mark.parametrize("reach", [Reach.TIMED_OUT, Reach.NO_ROUTE])
+def test_a_control_plane_that_is_cut_apart_is_unhealthy_and_said_first(reach: Reach) -> None:
+    finding = cut.judge(before_it(), kept({KEPT[0]: reach, KEPT[3]: reach}))
+    assert finding.status is Status.UNHEALTHY
+    assert finding.summary == (
+        f"Node/cp1 → 172.18.0.5:6443 (Node/cp2, IPv4): the control plane is cut apart: open before the cut, {reach} now"
+        "; 8 of 8 paths blocked"
+    )
+    assert cut.closed(before_it(), kept({KEPT[0]: reach, KEPT[3]: reach})) == (KEPT[0], KEPT[3])
+
+
+@pytest.mark.parametrize("reach", [Reach.REFUSED, Reach.RESET])
+def test_a_host_that_answers_is_reached_whatever_became_of_its_server(reach: Reach) -> None:
+    assert cut.judge(before_it(), kept({}, reach)).status is Status.HEALTHY
+
+
+def test_a_path_to_be_kept_that_was_closed_before_proves_nothing_either_way() -> None:
+    one_server = {path: Reach.REFUSED for path in KEPT if path.target.port == 2380}
+    finding = cut.judge(before_it(one_server), kept(one_server, Reach.OPEN))
+    assert finding.status is Status.HEALTHY
+    assert cut.closed(before_it(one_server), kept({}, Reach.TIMED_OUT)) == tuple(
+        path for path in KEPT if path.target.port == 6443
+    )
+
+
+def test_a_pair_between_which_nothing_was_open_is_not_known_to_stay_together() -> None:
+    shut = {path: Reach.TIMED_OUT for path in KEPT if path.source == "cp2"}
+    finding = cut.judge(before_it(shut), kept(shut))
+    assert finding.status is Status.UNKNOWN
+    assert finding.summary == (
+        "8 of 8 paths blocked; Node/cp2 → Node/cp1: no path between them was open before the cut, "
+        "so it can't be seen that they stay together"
+    )
+
+
+def test_a_path_to_be_kept_that_was_not_measured_is_unknown() -> None:
+    lost = replace(
+        kept({}),
+        connects={
+            **kept({}).connects,
+            KEPT[1]: Connect(node="cp1", target=KEPT[1].target, reach=Reach.UNKNOWN),
+        },
+    )
+    assert cut.judge(before_it(), lost).status is Status.UNKNOWN
+    missing = {path: found for path, found in kept({}).connects.items() if path != KEPT[1]}
+    assert cut.judge(before_it(), replace(kept({}), connects=missing)).status is Status.UNKNOWN
+
+
+def test_only_what_was_open_is_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(cut, "gather", lambda paths, shells, **more: asked.append((paths, shells, more)))
+    closed_before = before_it({KEPT[0]: Reach.REFUSED})
+    cut.gather_again(closed_before, {}, shut=SHUT)
+    assert asked == [(PATHS, {}, {"shut": SHUT, "kept": list(KEPT[1:])})]
+
+
+def test_paths_within_a_control_plane_go_to_all_its_ports_and_nodes() -> None:
+    third = node("cp3", "172.18.0.6", control_plane=True)
+    found = paths_within((*MASTERS, third))
+    assert len(found) == len(set(found)) == 4 * (2 + 1 + 2 + 1 + 2 + 2)
+    assert {path.target.port for path in found} == {6443, 2379, 2380, 10250}
+    assert paths_within(MASTERS[:1]) == ()
+
+
+def test_a_kubelet_of_the_control_plane_has_its_path_unless_it_leads_to_its_own_node() -> None:
+    servers = {"cp1": [Target("172.18.0.9", 6443), Target("172.18.0.2", 6443), Target("172.18.0.100", 6443)]}
+    held = {"172.18.0.2": "cp1", "172.18.0.100": "cp2"}
+    assert set(paths_within(MASTERS, servers, held)) - set(paths_within(MASTERS)) == {
+        Path(source="cp1", towards="", target=Target("172.18.0.9", 6443)),
+        Path(source="cp1", towards="cp2", target=Target("172.18.0.100", 6443)),
+    }
+
+
+def test_what_answers_although_it_is_cut_is_named() -> None:
+    reaches = [
+        Reach.OPEN,
+        Reach.REFUSED,
+        Reach.RESET,
+        Reach.TIMED_OUT,
+        Reach.NO_ROUTE,
+        Reach.UNKNOWN,
+        Reach.UNRESOLVED,
+    ]
+    connects = {
+        path: Connect(node=path.source, target=path.target, reach=reach)
+        for path, reach in zip(PATHS, reaches, strict=False)
+    }
+    balancer = {BALANCER[0]: Connect(node="w1", target=BALANCER[0].target, reach=Reach.RESET)}
+    found = CutEvidence(paths=(*PATHS, BALANCER[0]), connects={**connects, **balancer})
+    assert cut.answering(found) == PATHS[:3]
+
+
+# Of many paths a sample
+
+
+def many(workers: int, masters: int = 1) -> tuple[Path, ...]:
+    control_plane = [
+        node(f"cp{number:03}", f"10.0.{number}.1", f"fd00::{number}", control_plane=True)
+        for number in range(masters)
+    ]
+    others = [
+        node(f"w{number:03}", f"10.1.{number % 256}.{number // 256}", f"fd01::{number}")
+        for number in range(workers)
+    ]
+    return paths_between((*control_plane, *others))
+
+
+def control_plane(paths: Iterable[Path]) -> set[str]:
+    return {path.source for path in paths if path.source.startswith("cp")}
+
+
+def family(path: Path) -> int:
+    return 6 if ":" in path.target.host else 4
+
+
+def test_few_paths_are_all_measured() -> None:
+    paths = many(20, 3)
+    assert cut.sampled(paths, control_plane(paths)) == (paths, LeftOut())
+    assert cut.sampled((), set()) == ((), LeftOut())
+
+
+@pytest.mark.parametrize(("workers", "masters"), [(125, 1), (100, 3), (350, 3), (300, 5)])
+def test_of_many_paths_each_node_is_at_the_end_of_one(workers: int, masters: int) -> None:
+    paths = many(workers, masters)
+    found, left_out = cut.sampled(paths, control_plane(paths))
+    assert (len(found) + left_out.paths, left_out.nodes) == (len(paths), ())
+    assert {end for path in paths for end in (path.source, path.towards)} == {
+        end for path in found for end in (path.source, path.towards)
+    }
+    ways = {(path.source in control_plane(paths), family(path)) for path in found}
+    assert ways == {(True, 4), (True, 6), (False, 4), (False, 6)}
+    by_source = Counter(path.source for path in found)
+    assert max(by_source.values()) <= cut.MOST_FROM
+    assert len(by_source) <= cut.MOST_SOURCES + masters
+    assert cut.sampled(paths, control_plane(paths)) == (found, left_out)
+    assert left_out.paths > 0
+
+
+def test_nodes_that_no_sample_has_room_for_are_said() -> None:
+    paths = many(500)
+    found, left_out = cut.sampled(paths, {"cp000"})
+    missed = {path.source for path in paths} - {end for path in found for end in (path.source, path.towards)}
+    assert set(left_out.nodes) == missed
+    assert len(missed) == 500 - cut.MOST_FROM - cut.MOST_SOURCES
+    finding = cut.judge(
+        replace(all_reach(found, Reach.OPEN), left_out=left_out), all_reach(found, Reach.TIMED_OUT)
+    )
+    assert finding.status is Status.HEALTHY
+    assert finding.summary == (
+        f"{len(found)} of {len(found)} paths blocked; {left_out.paths} more paths are not in the sample, "
+        f"with {len(missed)} nodes ({', '.join(sorted(missed)[:5])} and {len(missed) - 5} more)"
+    )
+
+
+def all_reach(paths: tuple[Path, ...], reach: Reach) -> CutEvidence:
+    connects = {path: Connect(node=path.source, target=path.target, reach=reach) for path in paths}
+    return CutEvidence(paths=paths, connects=connects)
+
+
+def test_execs_through_an_api_server_are_fewer_as_each_takes_longer() -> None:
+    nodes = [node(f"w{number}", f"10.1.{number}.1") for number in range(100)]
+    found, left_out = cut.sampled(paths_of_api_servers(nodes), set())
+    assert (len(found), left_out.paths) == (cut.MOST_THROUGH, 100 - cut.MOST_THROUGH)
+
+
+def test_a_sample_is_over_in_seconds_however_many_paths_there_are() -> None:
+    """By its rounds: so many connects at once, of which each has its time limit."""
+    rounds = -(-cut.MOST_FROM // cut.LANES)
+    assert rounds * (CONNECT_TIMEOUT_S + 0.2) < 7
+    assert cut.MOST_SOURCES <= 2 * MAX_NODES_AT_ONCE

@@ -22,17 +22,19 @@ from chaosext.partition.apply import STRAGGLER_S, TIMEOUT_S
 from chaosext.partition.cut import Cut, NodeCut, peers_of
 from chaosext.partition.reports import HealedNode, HealReport
 from chaosext.run import context as contexts
-from chaosext.run.cutting import baseline, fault, heal, proof
-from chaosext.run.cutting.plan import Wish
+from chaosext.run.cutting import baseline, fault, heal, verify
+from chaosext.run.cutting.plan import Ground, Wish
 from chaosext.run.reading.settings import Settings
 from chaosext.safety.intent import IntentLog
-from chaosext.steady.cut import CutEvidence
+from chaosext.steady.cut import CutEvidence, LeftOut
 from chaosext.steady.cut import Path as CutPath
 from chaosext.steady.tcp import Connect, Reach, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    from chaosext.model.clock import Moment
 
 SETTINGS = Settings(context="kind-nowhere")
 WISH = Wish(ttl_s=60)
@@ -54,6 +56,7 @@ class Stage:
     def __init__(self, run: contexts.RunContext) -> None:
         self.run = run
         self.proof = Status.HEALTHY
+        self.age_s = 0.0
         self.arming: Exception | None = None
         self.armed_at = clock.now()
         self.now = measured(Reach.OPEN)
@@ -67,7 +70,17 @@ class Stage:
         node = NodeCut(node="cp", uplinks=("eth0",))
         return Cut(run=self.run.id, owner="a@b", nodes=(node,), peers=peers_of(["172.18.0.3"]), ttl_s=60)
 
-    def within_limits(self, *_: Any) -> None:
+    def planned(self) -> fault.Planned:
+        ground = Ground(nodes=(), networks={}, pools=(), workers=())
+        return fault.Planned(
+            cut=self.cut(),
+            ground=ground,
+            paths=(),
+            left_out=LeftOut(),
+            looked_s=clock.since_boot_s() - self.age_s,
+        )
+
+    def within_limits(self, *_: Any, **__: Any) -> None:
         if self.beyond_a_limit:
             raise Refused("ttl_s: 60 s is too long", "ask for less")
 
@@ -75,7 +88,11 @@ class Stage:
         if self.held_by_another:
             raise Refused("lock: run other of a@b holds node cp", "wait for it to end")
 
-    def arm(self, cut: Cut, _shells: Mapping[str, Any]) -> Any:
+    def arm(
+        self, cut: Cut, _shells: Mapping[str, Any], *, hold: Any, decide: Callable[[Moment], None]
+    ) -> Any:
+        assert hold is None
+        decide(clock.now().later(cut.ttl_s + TIMEOUT_S))
         self.done.append(f"arm after {[entry['event'] for entry in IntentLog(intent_file()).entries()]}")
         if self.arming:
             raise self.arming
@@ -118,7 +135,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
 
     def prepare(_settings: Settings, _wish: Wish, context: contexts.RunContext) -> fault.Planned:
         context.before = measured(Reach.OPEN)
-        return fault.Planned(cut=made.cut(), nodes=(), paths=(), blind=())
+        return made.planned()
 
     def judge(*_: Any) -> Finding:
         return Finding(check="cut_effective", status=made.proof, summary=f"it is {made.proof}")
@@ -126,12 +143,13 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
     monkeypatch.setattr(fault, "prepare", prepare)
     cluster = SimpleNamespace(context="kind-nowhere", namespace_uid=lambda _name: UID, environment=lambda: "")
     monkeypatch.setattr(fault, "connect_to_act", lambda _settings: cluster)
+    monkeypatch.setattr(fault, "connect", lambda _settings: SimpleNamespace(nodes=lambda: ()))
     monkeypatch.setattr(fault, "require_within_limits", made.within_limits)
     monkeypatch.setattr(fault, "lock_cluster", made.lock)
     monkeypatch.setattr(fault, "arm", made.arm)
     monkeypatch.setattr(heal, "heal", made.heal)
-    monkeypatch.setattr(proof.cut_check, "judge", judge)
-    monkeypatch.setattr(proof.cut_check, "gather", lambda *_, **__: made.now)
+    monkeypatch.setattr(verify.cut_check, "judge", judge)
+    monkeypatch.setattr(verify.cut_check, "gather", lambda *_, **__: made.now)
     return made
 
 
@@ -287,7 +305,7 @@ def test_a_second_cut_of_a_run_does_not_end_its_first(stage: Stage, refused: boo
     let_go, short = stage.run.let_go, replace(stage.cut(), ttl_s=1)
     stage.arming = Refused("cp: the run is in force") if refused else None
     with suppress(Refused):
-        fault._armed(short, stage.run)
+        fault._armed(replace(stage.planned(), cut=short), stage.run, lambda _: None, tuple)
     assert stage.run.let_go == let_go
 
 
@@ -350,7 +368,7 @@ def test_a_heal_whose_paths_can_not_be_measured_is_a_heal(
     def hindered(*_: Any, **__: Any) -> CutEvidence:
         raise Unreachable("no docker")
 
-    monkeypatch.setattr(proof.cut_check, "gather", hindered)
+    monkeypatch.setattr(verify.cut_check, "gather", hindered)
     finding = actions.heal_control_plane()["finding"]
     assert (finding["status"], finding["summary"]) == ("unknown", "no docker")
 
@@ -361,11 +379,7 @@ def test_a_heal_of_nothing_measures_nothing(stage: Stage) -> None:
 
 
 def test_the_limits_are_asked_again_at_the_moment_of_acting(stage: Stage) -> None:
-    stage.run.prepared = (
-        WISH,
-        fault.Planned(cut=stage.cut(), nodes=(), paths=(), blind=()),
-        time.monotonic(),
-    )
+    stage.run.prepared = (WISH, stage.planned())
     stage.beyond_a_limit = True
     with pytest.raises(Refused, match="too long"):
         stage.sever()
@@ -375,6 +389,19 @@ def test_the_limits_are_asked_again_at_the_moment_of_acting(stage: Stage) -> Non
 def test_without_the_lock_nothing_is_touched(stage: Stage) -> None:
     stage.held_by_another = True
     with pytest.raises(Refused, match="run other of a@b holds node cp"):
+        stage.sever()
+    assert (stage.done, stage.outstanding(), stage.run.cuts) == ([], [], [])
+
+
+def test_a_plan_that_grew_old_on_the_way_to_the_nodes_is_refused(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The runner was stopped between the two, or its machine: by then the nodes may have other addresses."""
+    awake = clock.since_boot_s
+    asked = iter([0.0, 0.0, fault.BASELINE_AGE_S + 1, fault.BASELINE_AGE_S + 1])
+    monkeypatch.setattr(clock, "since_boot_s", lambda: awake() + next(asked))
+    stage.run.prepared = (WISH, stage.planned())
+    with pytest.raises(Refused, match=r"what is to be cut was looked up 12\d s ago"):
         stage.sever()
     assert (stage.done, stage.outstanding(), stage.run.cuts) == ([], [], [])
 
@@ -393,11 +420,7 @@ def test_another_cluster_behind_the_context_by_now_is_not_touched(
         raise Refused("context kind-nowhere leads to another cluster than the pinned one", "…")
 
     monkeypatch.setattr(fault, "connect_to_act", elsewhere)
-    stage.run.prepared = (
-        WISH,
-        fault.Planned(cut=stage.cut(), nodes=(), paths=(), blind=()),
-        time.monotonic(),
-    )
+    stage.run.prepared = (WISH, stage.planned())
     with pytest.raises(Refused, match="another cluster"):
         stage.sever()
     assert (stage.done, stage.outstanding(), stage.run.cuts) == ([], [], [])
@@ -406,10 +429,14 @@ def test_another_cluster_behind_the_context_by_now_is_not_touched(
 def test_a_cut_that_was_gone_before_its_heal_proves_nothing(stage: Stage) -> None:
     stage.sever()
     stage.was_there = False
-    with pytest.raises(Inconclusive, match="was gone on cp before it was healed"):
-        heal.heal_run(stage.run)
+    heal.heal_run(stage.run)
+    with pytest.raises(
+        Inconclusive, match=r"all rules of the cut were removed on cp at \d\.\d s, by something other"
+    ):
+        heal.require_kept(stage.run)
     heal.heal_run(stage.run)
     assert heal.left_behind(stage.run) == ()
+    assert stage.kinds() == [Kind.CUT, Kind.CUT_LOST]
 
 
 def test_a_cut_that_somebody_swept_after_its_ttl_was_whole(stage: Stage) -> None:

@@ -200,3 +200,38 @@ def test_it_is_proven_by_the_way_back_through_the_api_server(through: Reach, sta
     finding = judge(before, replace(measured(back=through), shut=shut))
     assert finding.status is status
     assert any(each.subject.startswith("an API server → 172.18.0.3:10250") for each in finding.evidence)
+
+
+# What the nodes keep of each other
+
+
+def dropped(ground: Ground, address: str, **wish: Any) -> bool:
+    return any(ip_address(address) in network for network in cut_of(ground, **wish).dropped)
+
+
+def test_nodes_keep_each_other_and_their_gateways_whatever_the_control_planes_prefix_holds() -> None:
+    known = managed((SERVER, HTTPS), named=("172.18.0.0/16", "fc00::/64"))
+    networks = {
+        name: replace(each, gateways=frozenset({"172.18.0.1"})) for name, each in known.networks.items()
+    }
+    known = replace(known, networks=networks)
+    kept = ("172.18.0.3", "172.18.0.4", "fc00::3", "fc00::4", "172.18.0.1")
+    assert not any(dropped(known, address) for address in kept)
+    assert all(dropped(known, address) for address in ("172.18.0.99", "fc00::99", SERVER))
+
+
+def test_a_gateway_that_is_named_as_the_control_plane_is_dropped() -> None:
+    known = managed((SERVER, HTTPS), named=("172.18.0.0/16", "172.18.0.1"))
+    networks = {
+        name: replace(each, gateways=frozenset({"172.18.0.1"})) for name, each in known.networks.items()
+    }
+    assert dropped(replace(known, networks=networks), "172.18.0.1")
+
+
+def test_a_named_peer_that_is_a_nodes_own_is_refused() -> None:
+    with pytest.raises(Refused, match=r"peers: 172.18.0.4 is node w2's own, which is never cut off"):
+        cut_of(managed((SERVER, HTTPS)), peers=(SERVER, "172.18.0.4"))
+
+
+def test_nodes_have_no_paths_to_be_kept() -> None:
+    assert managed((SERVER, HTTPS)).kept_paths == ()

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from chaosext.model.clock import Moment, now
+from chaosext.partition.cut import Cut, NodeCut, peers_of
 from chaosext.partition.reports import HealedNode, HealReport
-from chaosext.run.cutting.noting import note_heal
+from chaosext.run.cutting.noting import note_heal, shown
 
 if TYPE_CHECKING:
     from chaosext.observe.changes import Note
@@ -59,3 +60,29 @@ def test_a_cut_is_whole_until_its_first_node_may_be_healed(left_s: float, began_
     assert run.healing_s == pytest.approx(time.monotonic() + began_s, abs=0.5)
     note_heal(cast("RunContext", run), report)
     assert run.healing_s == pytest.approx(time.monotonic() + began_s, abs=0.5), "the first heal counts"
+
+
+NODE = NodeCut(node="cp-1", uplinks=("eth0",))
+
+
+def told_of(peers: list[str], spared: list[str]) -> str:
+    cut = Cut(
+        run="r1",
+        owner="a@b",
+        nodes=(NODE,),
+        peers=peers_of((), peers),
+        spared=peers_of((), spared),
+        ttl_s=60.0,
+    )
+    return shown(cut)
+
+
+def test_what_is_dropped_is_told_address_by_address_where_they_are_few() -> None:
+    assert told_of(["10.0.0.0/30"], ["10.0.0.1"]) == "10.0.0.0/32, 10.0.0.2/31"
+
+
+def test_what_is_dropped_is_told_as_it_was_asked_for_where_they_are_many() -> None:
+    spared = ["10.0.0.1", "10.0.77.0/26", "192.0.2.1", "fd00::1"]
+    assert told_of(["10.0.0.0/16"], spared) == "10.0.0.0/16 without 10.0.0.1/32, 10.0.77.0/26"
+    many = [f"10.{number}.0.0/24" for number in range(20)]
+    assert told_of(many, []) == f"{', '.join(many[:12])} and 8 more"

@@ -11,7 +11,7 @@ import pytest
 from chaosext.cluster.objects import Node
 from chaosext.model.errors import Refused
 from chaosext.nodes.network import NodeNetwork
-from chaosext.run.cutting.plan import Ground, Wish, plan_cut, without
+from chaosext.run.cutting.plan import Ground, Wish, plan_cut
 from chaosext.steady.cut import Path
 from chaosext.steady.tcp import Target
 
@@ -42,7 +42,7 @@ def ground(*nodes: Node, pools: tuple[str, ...] = ("10.244.0.0/16",)) -> Ground:
 
 def planned(**wish: Any) -> tuple[set[str], list[tuple[str, tuple[str, ...]]]]:
     cut = plan_cut(Wish(ttl_s=60, **wish), ground(CP, *WORKERS), run="r1", owner="a@b")
-    return {str(peer) for peer in cut.peers}, [(each.node, each.uplinks) for each in cut.nodes]
+    return {str(peer) for peer in cut.dropped}, [(each.node, each.uplinks) for each in cut.nodes]
 
 
 def test_by_default_the_others_and_their_pods_are_cut_on_the_control_plane() -> None:
@@ -84,7 +84,7 @@ def used(known: Ground, *servers: str) -> Ground:
 
 
 def dropped(found: Ground, wish: Wish) -> set[str]:
-    return {str(peer) for peer in plan_cut(wish, found, run="r1", owner="a@b").peers}
+    return {str(peer) for peer in plan_cut(wish, found, run="r1", owner="a@b").dropped}
 
 
 def test_a_load_balancer_before_the_api_servers_is_cut_as_well() -> None:
@@ -158,10 +158,10 @@ def test_arguments_that_mean_nothing_are_refused(arguments: dict[str, Any], fiel
 def test_control_plane_nodes_keep_talking_to_one_anothers_pods() -> None:
     second = node("cp2", "172.18.0.5", control_plane=True)
     several = replace(
-        ground(CP, second, *WORKERS), spared=("10.244.0.0/26", "10.244.255.192/26", "fd00::/64")
+        ground(CP, second, *WORKERS), own_pools=("10.244.0.0/26", "10.244.255.192/26", "fd00::/64")
     )
     cut = plan_cut(Wish(ttl_s=60), several, run="r1", owner="a@b")
-    dropped = [peer for peer in cut.peers if peer.version == 4]
+    dropped = [peer for peer in cut.dropped if peer.version == 4]
     spared = ["172.18.0.2", "172.18.0.5", "10.244.0.1", "10.244.0.63", "10.244.255.192", "10.244.255.255"]
     assert not any(ip_address(each) in peer for each in spared for peer in dropped)
     others = ["172.18.0.3", "10.244.0.64", "10.244.1.1", "10.244.255.191"]
@@ -169,4 +169,133 @@ def test_control_plane_nodes_keep_talking_to_one_anothers_pods() -> None:
 
 
 def test_a_pool_that_is_all_a_control_planes_own_is_not_dropped() -> None:
-    assert without(("10.0.0.0/24", "10.1.0.0/24"), ("10.0.0.0/16",)) == ("10.1.0.0/24",)
+    own = replace(ground(CP, *WORKERS, pools=("10.0.0.0/24", "10.1.0.0/24")), own_pools=("10.0.0.0/16",))
+    assert {"10.1.0.0/24"} == {each for each in dropped(own, Wish(ttl_s=60)) if each.startswith("10.")}
+
+
+# What is spared
+
+SECOND = node("cp2", "172.18.0.5", "fc00::5", control_plane=True)
+
+
+def told(known: Ground, name: str, **more: Any) -> Ground:
+    """The same, with more said by one node of its network."""
+    return replace(known, networks={**known.networks, name: replace(known.networks[name], **more)})
+
+
+def spares(
+    known: Ground, *addresses: str, peers: tuple[str, ...] | None = ("172.18.0.0/16", "fc00::/64")
+) -> list[bool]:
+    cut = plan_cut(Wish(ttl_s=60, peers=peers), known, run="r1", owner="a@b")
+    return [not any(ip_address(each) in peer for peer in cut.dropped) for each in addresses]
+
+
+def several() -> Ground:
+    return ground(CP, SECOND, *WORKERS)
+
+
+def test_control_plane_nodes_keep_all_of_each_others_addresses() -> None:
+    own = frozenset({"172.18.0.2", "fc00::2", "172.18.9.9", "127.0.0.1", "fe80::1"})
+    known = told(several(), "cp", own=own)
+    assert all(spares(known, "172.18.0.2", "172.18.0.5", "fc00::2", "fc00::5", "172.18.9.9"))
+
+
+def test_a_pool_that_holds_the_nodes_own_subnet_parts_no_control_plane_nodes() -> None:
+    known = replace(several(), pools=("172.18.0.0/16", "fc00::/64"))
+    dropped_ones = dropped(known, Wish(ttl_s=60))
+    assert not {"172.18.0.2/32", "172.18.0.5/32", "172.18.0.0/16"} & dropped_ones
+    assert spares(known, "172.18.0.2", "172.18.0.5", "fc00::5", peers=None) == [True] * 3
+
+
+def test_what_the_control_plane_needs_beside_its_nodes_is_kept() -> None:
+    known = replace(
+        told(several(), "cp", gateways=frozenset({"172.18.0.1"}), etcd=frozenset({"172.18.0.50"}))
+    )
+    known = replace(known, published=("172.18.0.60",))
+    assert all(spares(known, "172.18.0.1", "172.18.0.50", "172.18.0.60"))
+    assert spares(several(), "172.18.0.1", "172.18.0.50", "172.18.0.60") == [False] * 3
+
+
+def test_what_leads_the_others_to_the_control_plane_is_dropped_even_where_it_is_a_gateway() -> None:
+    balanced = used(told(several(), "cp", gateways=frozenset({"172.18.0.9"})), "172.18.0.9")
+    balanced = replace(balanced, published=("172.18.0.9",))
+    assert spares(balanced, "172.18.0.9") == [False]
+
+
+def test_a_worker_that_is_a_gateway_is_dropped() -> None:
+    known = told(several(), "cp", gateways=frozenset({"172.18.0.3", "172.18.0.4"}))
+    assert spares(known, "172.18.0.3", "172.18.0.4") == [False, False]
+
+
+def test_a_workers_address_that_another_binds_as_well_is_dropped() -> None:
+    """kube-proxy in its IPVS mode binds a Service's external addresses on every node."""
+    known = told(several(), "cp", own=frozenset({"172.18.0.2", "172.18.0.3"}))
+    assert spares(known, "172.18.0.2", "172.18.0.3") == [True, False]
+
+
+def test_what_is_a_gateway_of_a_worker_only_is_dropped() -> None:
+    assert spares(told(several(), "w1", gateways=frozenset({"172.18.0.1"})), "172.18.0.1") == [False]
+
+
+@pytest.mark.parametrize(
+    ("peer", "whose"),
+    [
+        ("172.18.0.5", "node cp2's own"),
+        ("fc00::2/128", "node cp's own"),
+        ("172.18.0.50", "etcd's"),
+        ("172.18.0.1", "a gateway of cp"),
+        ("172.18.0.60", "an API server's"),
+        ("10.244.0.0/27", "of control-plane nodes' Pods"),
+    ],
+)
+def test_a_named_peer_that_is_all_spared_is_refused_with_whose_it_is(peer: str, whose: str) -> None:
+    known = told(several(), "cp", gateways=frozenset({"172.18.0.1"}), etcd=frozenset({"172.18.0.50"}))
+    known = replace(known, published=("172.18.0.60",), own_pools=("10.244.0.0/26",))
+    with pytest.raises(Refused) as refused:
+        plan_cut(Wish(ttl_s=60, peers=("172.18.0.3", peer)), known, run="r1", owner="a@b")
+    assert refused.value.message == (
+        f"peers: {peer} is {whose}, which is never cut off from the nodes that carry the rules"
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "what"), [({"published": ("172.18.0.3",)}, "an API server"), ({}, "an etcd")]
+)
+def test_a_worker_that_is_part_of_the_control_plane_is_refused(more: dict[str, Any], what: str) -> None:
+    known = several() if more else told(several(), "cp2", etcd=frozenset({"172.18.0.3"}))
+    with pytest.raises(Refused) as refused:
+        plan_cut(Wish(ttl_s=60), replace(known, **more), run="r1", owner="a@b")
+    assert refused.value.message == (
+        f"nodes: w1 (172.18.0.3) runs {what} of the control plane, and has no control-plane role"
+    )
+    assert "kubectl label node w1 node-role.kubernetes.io/control-plane=" in refused.value.fix
+
+
+# The paths that are to stay open
+
+
+def test_the_paths_between_control_plane_nodes_are_to_be_kept() -> None:
+    kept = several().kept_paths
+    assert {(path.source, path.towards) for path in kept} == {("cp", "cp2"), ("cp2", "cp")}
+    assert {path.target for path in kept if path.source == "cp"} == {
+        Target(host, port) for host in ("172.18.0.5", "fc00::5") for port in (6443, 2379, 2380, 10250)
+    }
+    assert ground(CP, *WORKERS).kept_paths == ()
+
+
+def test_where_a_control_plane_nodes_kubelet_connects_is_kept_unless_it_is_cut() -> None:
+    balanced = used(several(), "172.18.0.9")
+    servers = (("172.18.0.9", 6443), ("127.0.0.1", 6443), ("172.18.0.100", 6443), ("172.18.0.60", 6443))
+    known = told(balanced, "cp2", api_servers=servers)
+    known = told(replace(known, published=("172.18.0.60",)), "cp", api_servers=(("172.18.0.100", 6443),))
+    more = set(known.kept_paths) - set(several().kept_paths)
+    assert more == {
+        Path(source="cp2", towards="cp", target=Target("172.18.0.100", 6443)),
+        Path(source="cp2", towards="", target=Target("172.18.0.60", 6443)),
+    }
+
+
+def test_a_proxy_on_loopback_is_each_nodes_own() -> None:
+    known = told(used(several(), "127.0.0.1"), "cp", own=frozenset({"127.0.0.1", "172.18.0.2"}))
+    local = [path for path in known.paths if path.target.host == "127.0.0.1"]
+    assert [(path.source, path.towards) for path in local] == [("w1", ""), ("w2", "")]

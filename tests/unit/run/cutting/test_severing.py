@@ -11,30 +11,43 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chaosext.model import clock
+from chaosext.model.claim import Claim
 from chaosext.model.errors import Inconclusive, Refused, Unsafe
 from chaosext.model.finding import Finding, Status
 from chaosext.model.places import state_home
 from chaosext.nodes.transport import Way
-from chaosext.partition.apply import TIMEOUT_S
+from chaosext.partition.apply import TIMEOUT_S, Hold
 from chaosext.partition.cut import Cut, NodeCut, Side, peers_of
 from chaosext.partition.reports import ArmReport, HealedNode, HealReport
 from chaosext.run import context as contexts
 from chaosext.run.cutting import baseline, fault, heal
-from chaosext.run.cutting.fault import BASELINE_AGE_S, Planned
+from chaosext.run.cutting.fault import BASELINE_AGE_S, ON_THE_WAY_S
 from chaosext.run.cutting.plan import Wish
 from chaosext.run.reading.settings import Settings
 from chaosext.safety.audit import Event
 from chaosext.safety.intent import intent_log
+from chaosext.steady.cut import LeftOut, Path
+from chaosext.steady.tcp import Target
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from pathlib import Path as FilePath
 
 SETTINGS = Settings(context="kind-a", transport="netns")
 WISH = Wish(ttl_s=60.0)
 NODES = tuple(NodeCut(node=name, uplinks=("eth0",)) for name in ("cp1", "cp2"))
 ALL = tuple(SimpleNamespace(name=name) for name in ("cp1", "cp2", "w1", "w2"))
-PATHS = tuple(SimpleNamespace(source=name, towards="") for name in ("w1", "w2", "w1"))
-GROUND = SimpleNamespace(nodes=ALL, paths=PATHS, blind=("w2",), side=Side.CONTROL_PLANE)
+PATHS = tuple(
+    Path(source=name, towards="", target=Target("10.0.0.1", port))
+    for name, port in (("w1", 1), ("w2", 1), ("w1", 2))
+)
+GROUND = SimpleNamespace(
+    nodes=ALL,
+    paths=PATHS,
+    kept_paths=(),
+    control_plane=ALL[:2],
+    blind=("w2",),
+    side=Side.CONTROL_PLANE,
+)
 CLUSTER = SimpleNamespace(
     context="kind-a", namespace_uid=lambda name: f"uid of {name}", environment=lambda: ""
 )
@@ -74,7 +87,7 @@ class Steps:
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> contexts.RunContext:
+def run(tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch) -> contexts.RunContext:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setattr(contexts, "_current", None)
     return contexts.start(root=tmp_path / "run")
@@ -84,15 +97,19 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> contexts.RunContext:
 def steps(run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch) -> Steps:
     made = Steps()
 
-    def armed(cut: Cut, on: Any) -> ArmReport:
-        node = SimpleNamespace(node="cp1", armed_at=clock.now(), foreign_changes=())
-        return ArmReport(cut=cut, nodes=(node,), elapsed_s=0.1)  # type: ignore[arg-type]
+    def armed(cut: Cut, on: Any, *, hold: Any, decide: Any) -> ArmReport:
+        now = clock.now()
+        decide(now.later(cut.ttl_s + TIMEOUT_S))
+        node = SimpleNamespace(node="cp1", armed_at=now, late_s=0.0, foreign_changes=())
+        ends = now.later(cut.step_s)
+        return ArmReport(cut=cut, nodes=(node,), elapsed_s=0.1, begins=None, ends=ends)  # type: ignore[arg-type]
 
     def renewing(*given: Any, **more: Any) -> Any:
         return SimpleNamespace(start=made.stand_in("start"), stop=made.stand_in("stop"), given=given, **more)
 
     answers = {
         "connect_to_act": CLUSTER,
+        "connect": SimpleNamespace(nodes=tuple),
         "survey": GROUND,
         "plan_cut": lambda _wish, _ground, *, run, owner: made.cut(run, owner),
         "require_within_limits": None,
@@ -122,7 +139,9 @@ TOUCHED = ("nodes", ("cp1", "cp2"))
 def test_a_plan_is_made_of_the_ground_and_held_against_the_limits(steps: Steps) -> None:
     planned = fault.plan(SETTINGS, WISH, run="r1", owner="a@b")
     cut = steps.cut("r1", "a@b")
-    assert planned == Planned(cut=cut, nodes=GROUND.nodes, paths=PATHS, blind=("w2",))  # type: ignore[arg-type]
+    assert (planned.cut, planned.ground, planned.nodes) == (cut, GROUND, GROUND.nodes)
+    assert (planned.paths, planned.left_out) == (PATHS, LeftOut())
+    assert 0 <= planned.age_s < 60
     assert steps.calls == [
         ("connect_to_act", SETTINGS),
         ("survey", CLUSTER, Way(transport="netns"), SETTINGS),
@@ -133,17 +152,15 @@ def test_a_plan_is_made_of_the_ground_and_held_against_the_limits(steps: Steps) 
 
 def test_preparing_measures_the_paths_and_lists_the_rules(steps: Steps, run: contexts.RunContext) -> None:
     run.foreign_before = {"cp1": "as it was at first"}
-    began_s = time.monotonic()
     planned = fault.prepare(SETTINGS, WISH, run)
     assert planned.cut == steps.cut(run.id, run.owner)
     sources = {"w1": "netns of w1", "w2": "netns of w2"}
-    assert steps.named("gather") == [(PATHS, sources, ("blind", ("w2",)))]
+    asked = (("blind", ("w2",)), ("kept", ()), ("left_out", LeftOut()))
+    assert steps.named("gather") == [(PATHS, sources, *asked)]
     assert steps.named("listings") == [(SHELLS,)]
     assert (run.way, run.before) == (Way(transport="netns"), BEFORE)
     assert run.foreign_before == {"cp1": "as it was at first", "cp2": "now"}
-    assert run.prepared
-    assert run.prepared[:2] == (WISH, planned)
-    assert began_s <= run.prepared[2] <= time.monotonic()
+    assert run.prepared == (WISH, planned)
 
 
 def test_severing_step_by_step(steps: Steps, run: contexts.RunContext) -> None:
@@ -153,16 +170,27 @@ def test_severing_step_by_step(steps: Steps, run: contexts.RunContext) -> None:
         call for call in steps.calls if call[0] not in ("survey", "plan_cut", "shells", "gather", "listings")
     ]
     tables = ("tables", (f"inet chaosext_{run.id}",))
+    limits = ("require_within_limits", SETTINGS, cut, CLUSTER, GROUND.nodes)
+    (decided,) = (
+        call for call in done if call[0] == limits[0] and call[-1][1] is not None and len(call) == 6
+    )
+    (arming,) = (call for call in done if call[0] == "arm")
+    until_s = decided[-1][1].timestamp() - time.time()
+    assert 60 + TIMEOUT_S - 5 < until_s < 60 + TIMEOUT_S + 5
+    assert arming[1:4] == (cut, SHELLS, ("hold", None))
     assert done == [
         ("connect_to_act", SETTINGS),
         ("connect_to_act", SETTINGS),
-        ("require_within_limits", SETTINGS, cut, CLUSTER, GROUND.nodes),
+        limits,
         ("connect_to_act", SETTINGS),
-        ("require_within_limits", SETTINGS, cut, CLUSTER, GROUND.nodes),
+        (*limits, ("until", None)),
         ("lock_cluster", SETTINGS, run, [cut]),
+        ("connect", SETTINGS),
+        arming,
+        ("connect_to_act", SETTINGS),
+        decided,
         ("require", Event.ARMING, TOUCHED, tables),
         ("crash_point", "intent-written"),
-        ("arm", cut, SHELLS),
         ("crash_point", "armed"),
         *[call for call in done if call[0] == "note_cut"],
         ("note", Event.ARMED, TOUCHED, tables),
@@ -213,6 +241,37 @@ def test_the_intent_says_all_that_a_sweep_needs(steps: Steps, run: contexts.RunC
     assert steps.named("proof") == []
 
 
+def test_a_run_that_has_its_lock_is_permitted_once_and_arms_with_it(
+    steps: Steps, run: contexts.RunContext
+) -> None:
+    held = Hold(claim=Claim(run=run.id, owner="a@b"), ttl_s=60)
+    run.lock = SimpleNamespace(held=held)  # type: ignore[assignment]
+    fault.sever(SETTINGS, WISH, run)
+    assert [call[2] for call in steps.named("arm")] == [("hold", held)]
+    assert len(steps.named("require_within_limits")) == 2  # of the plan, and the last word
+
+
+def test_a_cut_that_is_refused_at_last_is_none(
+    steps: Steps, run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(*_: Any, until: Any = None) -> None:
+        if until:
+            raise Refused("not at this hour")
+
+    monkeypatch.setattr(fault, "require_within_limits", late)
+    with pytest.raises(Refused, match="not at this hour"):
+        fault.sever(SETTINGS, WISH, run)
+    assert (run.cuts, run.let_go, run.cut_watch) == ([], None, None)
+    assert intent_log().entries() == ()
+
+
+def test_a_cut_is_watched_once_it_is_armed(steps: Steps, run: contexts.RunContext) -> None:
+    fault.sever(SETTINGS, WISH, run)
+    watch = run.cut_watch
+    assert watch
+    assert (watch.context, watch.cut, watch.ground, watch.ask_nodes) == (run, run.cuts[0], GROUND, tuple)
+
+
 def test_a_cut_in_steps_is_renewed_until_its_end(steps: Steps, run: contexts.RunContext) -> None:
     steps.ttl_s, steps.dead_man_s = 600.0, 20.0
     answer = fault.sever(SETTINGS, WISH, run)
@@ -253,13 +312,16 @@ def test_what_was_made_ready_a_moment_ago_is_taken(steps: Steps, run: contexts.R
     assert steps.named("plan_cut")[1][0].ttl_s == 61.0
 
 
-@pytest.mark.parametrize(("age_s", "surveys"), [(BASELINE_AGE_S - 5, 0), (BASELINE_AGE_S + 5, 1)])
+@pytest.mark.parametrize(
+    ("age_s", "surveys"), [(BASELINE_AGE_S - ON_THE_WAY_S - 5, 0), (BASELINE_AGE_S - ON_THE_WAY_S + 1, 1)]
+)
 def test_an_old_baseline_is_measured_anew(
     steps: Steps, run: contexts.RunContext, age_s: float, surveys: int
 ) -> None:
     fault.prepare(SETTINGS, WISH, run)
     assert run.prepared
-    run.prepared = (*run.prepared[:2], time.monotonic() - age_s)
+    aged = replace(run.prepared[1], looked_s=clock.since_boot_s() - age_s)
+    run.prepared = (WISH, aged)
     steps.calls.clear()
     fault.sever(SETTINGS, WISH, run)
     assert len(steps.named("survey")) == surveys
@@ -385,7 +447,7 @@ def test_the_time_to_the_cut_is_told_in_milliseconds(
 ) -> None:
     fault.prepare(SETTINGS, WISH, run)
     now_s = time.monotonic()
-    times = iter([now_s, now_s, now_s + 0.12345])
+    times = iter([now_s, now_s + 0.12345])
     monkeypatch.setattr(fault, "time", SimpleNamespace(monotonic=lambda: next(times)))
     assert fault.sever(SETTINGS, WISH, run)["command_to_cut_s"] == 0.123
 

@@ -43,3 +43,9 @@ def test_what_is_left_is_named() -> None:
     ruling = rulings(facts)[-1]
     assert (ruling.rule, ruling.status) == (Rule.CLEAN, Status.UNHEALTHY)
     assert ruling.reason == "the table on cp-1; the table on cp-2"
+
+
+def test_a_cut_that_was_proven_and_did_not_last_is_not_known() -> None:
+    ruling = rulings(Facts(gate=WELL, cut=WELL, after=WELL, lost=("flushed on cp-1", "restarted")))[1]
+    assert (ruling.rule, ruling.status) == (Rule.CUT, Status.UNKNOWN)
+    assert ruling.reason == "flushed on cp-1; restarted"

@@ -19,6 +19,7 @@ NOT_ASSERTED = "rollback not verified: the steady state was not asserted after i
 UNMOVED = "kube-dns was not moved during the cut: what a longer one would lead to was not seen"
 ENDED_BADLY = "the steady state held after the heal, but the rollback did not end in it"
 WHOLE = {"gate": GOOD, "cut": GOOD, "after": GOOD, "rolled_back": GOOD}
+LOST = "the cut was not what was planned until it was healed: "
 CALMED = "seen gone at the end, though an activity could not: cp1"
 
 CASES: dict[str, tuple[dict[str, Any], tuple[Outcome, tuple[str, ...], bool | None, int | None]]] = {
@@ -39,6 +40,32 @@ CASES: dict[str, tuple[dict[str, Any], tuple[Outcome, tuple[str, ...], bool | No
         (Outcome.UNSAFE, ("cp1", "p took 9 s"), None, None),
     ),
     "feared for, but gone": ({"feared": ("cp1",)}, (Outcome.PASSED, (HELD, CALMED), None, None)),
+    "its cut was lost": (
+        {"lost": ("all rules were removed on cp1", "cp2 was restarted"), "after": BAD, "rolled_back": None},
+        (
+            Outcome.INCONCLUSIVE,
+            (f"{LOST}all rules were removed on cp1", f"{LOST}cp2 was restarted"),
+            None,
+            None,
+        ),
+    ),
+    "its cut was lost, and the rollback failed": (
+        {"lost": ("x",), "rollback_failures": ("y: z",), "rolled_back": BAD},
+        (
+            Outcome.INCONCLUSIVE,
+            (f"{LOST}x", "rollback failed: y: z", "rollback not verified: dns: dead; xds: lost"),
+            None,
+            None,
+        ),
+    ),
+    "its cut was lost, and a signal came": (
+        {"lost": ("x",), "signal_number": 15, "stopped": "p is true", "gate": BAD},
+        (Outcome.INCONCLUSIVE, (f"{LOST}x", "signal 15 ended the run"), None, None),
+    ),
+    "its cut was lost, and may still be there": (
+        {"lost": ("x",), "left_behind": ("cp1",)},
+        (Outcome.UNSAFE, ("cp1",), None, None),
+    ),
     "signal": (
         {"signal_number": 2, "overdue": "p took 9 s"},
         (Outcome.INTERRUPTED, ("signal 2 ended the run; the cut was healed",), None, 2),
