@@ -89,17 +89,21 @@ def sweep_lines(swept: Swept) -> Iterator[str]:
     yield from (f"{_done(swept)} {what}" for what in _grouped(swept.removed, lambda each: str(each.why)))
     for run, nodes in swept.finished.items():
         yield f"over: run {run} on {', '.join(nodes)}"
-    yield from (f"left: {what}" for what in _grouped(swept.left, lambda each: RUNNERS[each.runner.value]))
+    yield from (f"left: {what}" for what in _grouped(swept.left, _why_left))
     for found, problem in swept.failed.items():
         yield f"failed: {found.kind} of run {found.run} on {found.node}: {problem}"
     for node, why in swept.unasked.items():
         yield f"could not be asked: {node} ({why.removeprefix(f'{node}: ')})"
     yield from (f"not looked at: {problem}" for problem in swept.problems)
     yield from (f"not in the audit log: {problem}" for problem in swept.unaudited)
-    if swept.left:
+    if any(not found.foreign for found in swept.left):
         yield "     fix: wait for it to end, or `chaosext sweep --run …` whatever it does"
     if not (swept.removed or swept.finished or swept.failed or swept.left):
         yield "nothing to sweep"
+
+
+def _why_left(found: Found) -> str:
+    return f"not all of it is chaosext's: {found.foreign}" if found.foreign else RUNNERS[found.runner.value]
 
 
 def _done(swept: Swept) -> str:

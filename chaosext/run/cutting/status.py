@@ -13,6 +13,7 @@ from chaosext.model.errors import ChaosextError, Inconclusive, Refused, Unsafe
 from chaosext.nodes.transport import BY_DOCKER, discover, shells
 from chaosext.partition.apply import inspect
 from chaosext.partition.cut import check_node
+from chaosext.partition.reports import NodeTables
 from chaosext.run.entering import way_back
 from chaosext.safety.entry_log import CHANGING, changed
 from chaosext.safety.intent import INTENT, Outstanding, intent_log, outstanding, placed
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from chaosext.nodes.shell import NodeShell
     from chaosext.nodes.transport import Way
     from chaosext.partition.nft import TableFacts
-    from chaosext.partition.reports import NodeTables
     from chaosext.run.cutting.leftovers import FoundSentinels
     from chaosext.safety.entry_log import Changed
     from chaosext.safety.intent import Entry
@@ -235,18 +235,31 @@ def look(named: Collection[str] = (), *, cluster: str | None = None, way: Way = 
     way, found, unfound = _discovered(way, cluster, named)
     unfinished = _of(cluster, outstanding(log), (*found, *named))
     on = dict(shells((*found, *named), way))
+    nowhere: dict[str, str] = {}
     for run in unfinished:
-        on |= {name: shell for name, shell in _shells_of(run).items() if name not in on}
+        try:
+            on |= {name: shell for name, shell in _shells_of(run).items() if name not in on}
+        except ChaosextError as error:  # an entry that leads nowhere keeps no other from being looked at
+            nowhere |= dict.fromkeys(run.nodes, f"run {run.run} in the intent log: {error}")
+    missed = (NodeTables(node=name, problem=why) for name, why in nowhere.items() if name not in on)
+    asked = tuple(sorted((*inspect(on), *missed), key=lambda node: node.node))
     overview = Overview(
-        nodes=tuple(sorted(inspect(on), key=lambda node: node.node)),
+        nodes=asked,
         unfinished=unfinished,
         holders=dict(_holders(log)),
         drained=changed(log),
         way=way,
         placed=tuple(run for run in placed(log) if cluster is None or run.context == f"kind-{cluster}"),
-        problems=(*problems, *unfound),
+        problems=(*problems, *unfound, *_foreign(asked)),
     )
     return Surveyed(overview, on)
+
+
+def _foreign(nodes: Iterable[NodeTables]) -> Iterator[str]:
+    """Names that begin as ours do are nobody's privilege: what is in such a table says whose it is."""
+    for node in nodes:
+        for table in node.foreign:
+            yield f"table inet {table} on {node.node} is not chaosext's by what is in it, and is left alone"
 
 
 def _entries() -> tuple[tuple[Entry, ...], tuple[str, ...]]:
@@ -282,7 +295,8 @@ def _by_api_server(way: Way, named: Collection[str]) -> tuple[Way, tuple[str, ..
 
 
 def _shells_of(run: Outstanding) -> Mapping[str, NodeShell]:
-    return shells(run.nodes, _way_of(run))
+    """Raises `Refused` for what names no node, and for a transport that there is not."""
+    return shells(map(check_node, run.nodes), _way_of(run))
 
 
 def _way_of(run: Outstanding) -> Way:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from chaosext.model.claim import LockFacts
 from chaosext.model.errors import Inconclusive, Refused, Unsafe
 from chaosext.nodes.transport import BY_DOCKER
 from chaosext.partition.apply import heal, how_to_remove
@@ -24,7 +25,6 @@ from chaosext.safety.intent import GONE, intent_log
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
-    from chaosext.model.claim import LockFacts
     from chaosext.nodes.shell import NodeShell
     from chaosext.nodes.transport import Way
     from chaosext.partition.nft import TableFacts
@@ -55,7 +55,7 @@ class Why(StrEnum):
 class Found:
     """The cut or lock of `run` on `node`, or its sentinels on the cluster of the context that `node` is then.
 
-    `why` it is swept; None: it is left to `runner`.
+    `why` it is swept; None: it is left to `runner`, or it holds something `foreign`, which is for people to decide on.
     """
 
     kind: Kind
@@ -64,6 +64,7 @@ class Found:
     live: bool
     runner: Runner
     why: Why | None
+    foreign: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -73,6 +74,7 @@ class Found:
             "live": self.live,
             "runner": self.runner.value,
             "why": self.why.value if self.why else None,
+            **({"foreign": self.foreign} if self.foreign else {}),
         }
 
 
@@ -130,21 +132,22 @@ class Swept:
 
     @property
     def _unattended(self) -> tuple[Found, ...]:
-        """What was left, because its process is not known to be dead; but nobody is known to take it away."""
-        return tuple(found for found in self.left if not found.runner.attends)
+        """What was left, and that no process is known to remove."""
+        return tuple(found for found in self.left if found.foreign or not found.runner.attends)
 
     @property
     def exit_code(self) -> int:
-        """40: something may still cut; 30: not all could be asked or removed; 0."""
+        """40: something may still cut; 30: not all could be asked, removed, or told whose it is; 0."""
         if self.may_cut:
             return Unsafe.exit_code
-        return Inconclusive.exit_code if self.failed or self.unasked or self.problems else 0
+        doubts = any(found.foreign for found in self.left)
+        return Inconclusive.exit_code if self.failed or self.unasked or self.problems or doubts else 0
 
     def require_gone(self) -> None:
         """Raise `Unsafe`, saying what, where and how to remove it, when something may still cut."""
         if left := self.may_cut:
             cuts = "; ".join(f"run {run} on {', '.join(nodes)}" for run, nodes in left.items())
-            spared = {found.run for found in self._unattended}
+            spared = {found.run for found in self._unattended if not found.foreign}
             fix = "; ".join(
                 how_to_sweep(run, self.way) if run in spared else how_to_remove(run, nodes, self.way)
                 for run, nodes in left.items()
@@ -209,14 +212,31 @@ def decide(overview: Overview, wanted: Wanted) -> tuple[Found, ...]:
 
 
 def _found(kind: Kind, overview: Overview, wanted: Wanted, node: str, what: TableFacts | LockFacts) -> Found:
-    runner, why = overview.runner(what.run), None
+    runner, foreign = overview.runner(what.run), _foreign(what)
+    return Found(
+        kind=kind,
+        run=what.run,
+        node=node,
+        live=what.is_live,
+        runner=runner,
+        why=None if foreign else _why(wanted, what, runner),  # to delete the table would delete that, too
+        foreign=foreign,
+    )
+
+
+def _why(wanted: Wanted, what: TableFacts | LockFacts, runner: Runner) -> Why | None:
     if wanted.names(what.run):
-        why = Why.NAMED
-    elif not what.is_live:
-        why = Why.EXPIRED
-    elif runner is Runner.DEAD:
-        why = Why.ORPHANED
-    return Found(kind=kind, run=what.run, node=node, live=what.is_live, runner=runner, why=why)
+        return Why.NAMED
+    if not what.is_live:
+        return Why.EXPIRED
+    return Why.ORPHANED if runner is Runner.DEAD else None
+
+
+def _foreign(what: TableFacts | LockFacts) -> str:
+    """What in a table of ours is not ours, or that it has no mark; "" where all of it is."""
+    if isinstance(what, LockFacts) or what.is_ours:
+        return ""
+    return ", ".join(what.foreign_parts) or "no mark of a run"
 
 
 def _unseen(overview: Overview, wanted: Wanted) -> Iterator[Found]:
@@ -242,7 +262,8 @@ def _remove(doomed: Collection[Found], shells: Mapping[str, NodeShell]) -> dict[
     failed: dict[Found, str] = {}
     for kind, run in sorted({(each.kind, each.run) for each in doomed}):
         group = {each.node: each for each in doomed if (each.kind, each.run) == (kind, run)}
-        problems = _remove_on(kind, run, {node: shells[node] for node in group})
+        problems = _remove_on(kind, run, {node: shells[node] for node in group if node in shells})
+        problems |= {node: f"{node}: there is no way into it" for node in group if node not in shells}
         failed |= {group[node]: problem for node, problem in problems.items()}
     return failed
 

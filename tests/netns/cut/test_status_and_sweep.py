@@ -118,6 +118,41 @@ def test_an_expired_table_is_said_and_swept_once(chaosext: Any, runner: Any, nod
     assert chaosext("status")[0] == 0
 
 
+THEIRS = """table inet chaosext_allowlist {
+  set peers4 { type ipv4_addr . inet_service; elements = { 192.0.2.7 . 443 }; }
+  chain input { type filter hook input priority 0; policy accept; ip saddr . tcp dport @peers4 counter drop; }
+}
+"""
+
+
+def test_a_table_of_another_that_has_our_prefix_is_left_alone_and_said(
+    chaosext: Any, runner: Any, nodes: Namespaces
+) -> None:
+    runner("old", "die", ttl_s=1)
+    nodes.nft("n0", THEIRS)
+    wait_until(lambda: chaosext("status")[0] == 30, within_s=4)
+    for more in ([], ["--all"], ["--run", "allowlist"]):
+        exit_code, told = chaosext("sweep", *more)
+        (problem,) = told["problems"]
+        assert problem.startswith(f"table inet chaosext_allowlist on {nodes.name('n0')} is not chaosext's")
+        assert exit_code == 30
+        assert "ip saddr . tcp dport @peers4" in nodes.rules("n0")
+    assert [nodes.rules(role) for role in ("n1", "n2")] == ["", ""]
+    assert "chaosext_old" not in nodes.rules("n0")
+
+
+def test_a_cut_with_a_rule_of_another_in_its_table_is_left_and_named(
+    chaosext: Any, runner: Any, nodes: Namespaces
+) -> None:
+    runner("killed", "lock die")
+    nodes.nft("n0", "add chain inet chaosext_killed theirs\n")
+    exit_code, told = chaosext("sweep")
+    (left,) = told["left"]
+    assert (exit_code, left["node"], left["foreign"]) == (40, nodes.name("n0"), "chain theirs")
+    assert told["may_cut"] == {"killed": [nodes.name("n0")]}
+    assert [nodes.rules(role) for role in ("n1", "n2")] == ["", ""]
+
+
 def test_what_a_killed_runner_left_is_an_orphan_without_any_log(
     chaosext: Any, runner: Any, nodes: Namespaces
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -216,6 +217,40 @@ def test_an_intent_log_that_can_not_be_read_keeps_no_node_from_being_asked(
     overview = look().overview
     assert [each.node for each in overview.nodes] == ["kind-cp", "kind-w"]
     assert "can't be read" in overview.problems[0]
+    assert overview.exit_code == 30
+
+
+@pytest.mark.parametrize(
+    ("nodes", "more", "why"),
+    [
+        (["n1"], {"transport": "carrier-pigeon"}, "transport: 'carrier-pigeon' is not known"),
+        (["--privileged"], {}, "node: '--privileged' can not name a node"),
+        (["n1\0"], {}, "can not name a node"),
+    ],
+)
+def test_an_entry_that_leads_nowhere_keeps_no_other_node_from_being_asked(
+    world: dict[str, Any], nodes: list[str], more: dict[str, Any], why: str
+) -> None:
+    intend("broken", *nodes, **more)
+    intend("a", "n2", transport="netns")
+    overview = look().overview
+    assert world["asked"].keys() == {"kind-cp", "kind-w", "n2"}
+    assert [each.run for each in overview.unfinished] == ["broken", "a"]
+    assert overview.unasked.keys() == set(nodes)
+    assert why in overview.unasked[nodes[0]]
+    assert [(name, run.run) for name, run in overview.in_doubt] == [(nodes[0], "broken")]
+    assert overview.exit_code == 40
+
+
+def test_a_table_that_only_has_our_prefix_is_said_and_is_no_cut(
+    world: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    foreign = replace(node("kind-cp"), foreign=("chaosext_allowlist",))
+    monkeypatch.setattr(status, "inspect", lambda _: (foreign,))
+    overview = look().overview
+    assert (tuple(overview.cuts), overview.has_something) == ((), False)
+    (problem,) = overview.problems
+    assert problem.startswith("table inet chaosext_allowlist on kind-cp is not chaosext's")
     assert overview.exit_code == 30
 
 

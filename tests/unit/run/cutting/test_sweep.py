@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from chaosext.partition.nft import TableFacts
     from chaosext.partition.reports import NodeTables
     from chaosext.run.cutting.sweep import Swept
 
@@ -282,6 +283,44 @@ def test_a_table_that_only_looks_like_ours_stops_nothing(
     swept = world.sweep(overview(node("n1", cut("NOT_OURS", 0), cut("a", 0))))
     assert [each.run for each in swept.removed] == ["a"]
     assert [each.run for each in swept.failed] == ["NOT_OURS"]
+
+
+DOUBTFUL = replace(cut("mine"), foreign_parts=("chain input",))
+UNMARKED = replace(cut("mine"), is_marked=False)
+
+
+@pytest.mark.parametrize(("table", "why"), [(DOUBTFUL, "chain input"), (UNMARKED, "no mark of a run")])
+@pytest.mark.parametrize("wanted", [{}, {"run": "mine"}, {"everything": True}])
+def test_a_table_that_is_not_surely_ours_is_left_and_said(
+    world: World, table: TableFacts, why: str, wanted: dict[str, Any]
+) -> None:
+    runs = (unfinished("mine", "n1", holder=DEAD),)
+    swept = world.sweep(overview(node("n1", table, cut("other", 0)), runs=runs), **wanted)
+    assert "mine" not in [run for _, run, _ in world.removed]
+    (left,) = (found for found in swept.left if found.run == "mine")
+    assert (left.foreign, left.why) == (why, None)
+    assert left.to_json()["foreign"] == why
+    assert f"left: cut of run mine on n1 (not all of it is chaosext's: {why})" in list(sweep_lines(swept))
+    assert swept.exit_code == 40
+    with pytest.raises(Unsafe, match="run mine on n1: docker exec n1 nft delete table inet chaosext_mine"):
+        swept.require_gone()
+
+
+def test_one_that_cuts_nothing_any_more_is_no_danger_and_no_success(world: World) -> None:
+    swept = world.sweep(overview(node("n1", replace(DOUBTFUL, peers=()))))
+    assert (swept.exit_code, world.removed) == (30, [])
+    swept.require_gone()
+
+
+def test_a_run_without_a_way_into_its_nodes_is_said(world: World) -> None:
+    """The intent log has a transport for it that there is not: no shell leads there."""
+    runs = (unfinished("lost", "n9", holder=DEAD), unfinished("a", "n1", holder=DEAD))
+    found = overview(node("n1", cut("a")), node("n9", problem="run lost in the intent log: …"), runs=runs)
+    shells: Any = {"n1": "n1"}
+    swept = sweep.sweep(Surveyed(found, shells), Wanted(everything=True))
+    assert [each.run for each in swept.removed] == ["a"]
+    assert {found.run: why for found, why in swept.failed.items()} == {"lost": "n9: there is no way into it"}
+    assert swept.exit_code == 40
 
 
 def test_machines_are_told_the_same(world: World) -> None:
