@@ -92,7 +92,7 @@ def heal_control_plane(configuration: Configuration = None, secrets: Secrets = N
     look_before_heal(current())
     was_in_force = current().in_force
     report, finding = heal_run(current()), healed_finding(current())
-    if was_in_force:  # else whoever has healed it has said so
+    if was_in_force:  # else the heal that ended it has reported it
         require_kept(current())
     return {
         "run": report.run,

@@ -129,7 +129,7 @@ def arm(
     was stopped. All nodes let go at the same moment, however slow one of them is.
 
     It raises `Refused` (no shell, no nft, another cut in force, the lock lost, too late) and `Unreachable` before
-    anything is touched. Rules that were sent and did not come out as asked are taken away again on every node; then it
+    anything is touched. Rules that were sent and did not come out as asked are removed again on every node; then it
     raises `Inconclusive`, or `Unsafe` when they can't be seen gone.
     """
     change = _Change(cut=cut, ruleset=arm_ruleset, hindrance=_hindrance_to_arming, hold=hold, decide=decide)
@@ -479,7 +479,7 @@ def _heal_node(run: str, told: str, shell: NodeShell, timeout_s: float) -> Heale
 
 
 def _found_before(run: str, said: Sections) -> TableFacts | None:
-    """The run's table before it was taken away; None where there was none, or it could not be read."""
+    """The run's table before it was removed; None where there was none, or it could not be read."""
     table = f"table inet {table_of(run)} {{"
     _, _, own = said.get("foreign-before", "").partition(f"{table}\n")
     header = Header.parse([table, *takewhile(lambda line: line.startswith("\t"), own.splitlines())])

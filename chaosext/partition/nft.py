@@ -246,12 +246,12 @@ class TableFacts:
 
     @property
     def is_ours(self) -> bool:
-        """Whether chaosext made it, and nothing else is in it: a name with our prefix may be anybody's."""
+        """Whether chaosext made it, and nothing else is in it. The name alone does not say so."""
         return self.is_marked and not self.foreign_parts
 
     @property
     def may_be_ours(self) -> bool:
-        """Whether it has a mark of ours, or drops as a cut does."""
+        """Whether it has the mark of a run, or drops as a cut does."""
         return self.is_marked or bool(self.drops)
 
     @property
@@ -436,7 +436,7 @@ _KINDS = (
 
 
 def _table_facts(name: str, items: list[dict[str, Any]], header: Header) -> TableFacts:
-    """Raises what `MALFORMED` names for a table with a mark of ours that is none; another may hold anything."""
+    """Raises what `MALFORMED` names for contents that no cut has, where the table has the mark of a run."""
     run = name.removeprefix(TABLE_PREFIX)
     rules = _own(name, items, "rule")
     said = [*(str(rule.get("comment", "")) for rule in rules), header.comment]  # what was renewed first

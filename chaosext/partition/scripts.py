@@ -59,7 +59,7 @@ SHORTEST_MS = 100
 """What a cut must have left when its rules reach a node. Not 0, which nft takes for a timeout that never ends."""
 
 LATEST_S = 1
-"""How long nft may take to apply a transaction of ours: 0.05 s is usual, 0.3 s among 100,000 rules (nft 1.0.6), and
+"""How long nft may take to apply a transaction: 0.05 s is usual, 0.3 s among 100,000 rules (nft 1.0.6), and
 seconds on a node in trouble. It is ended then, on the node: the kernel would let go by so much too late, and a runner
 that has healed and left must not be followed by its own rules.
 """

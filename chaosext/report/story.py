@@ -304,7 +304,7 @@ def _unsynced(account: Account, refused: Sequence[Event]) -> str:
 
 
 def _lost(account: Account) -> Iterator[Step]:
-    """What somebody did to the cut while it was in force: from then on nothing shows what the cut would have led to."""
+    """What happened to the cut while it was in force: from then on nothing shows what the cut would have led to."""
     for event in account.of(Kind.CUT_LOST, Kind.CUT_WEAKENED):
         how = "ended early" if event.kind is Kind.CUT_LOST else "was not what was planned any more"
         yield _step([event], f"the cut on {_names([event])} {how}: {event.detail}.")

@@ -256,7 +256,7 @@ def look(named: Collection[str] = (), *, cluster: str | None = None, way: Way = 
 
 
 def _foreign(nodes: Iterable[NodeTables]) -> Iterator[str]:
-    """Names that begin as ours do are nobody's privilege: what is in such a table says whose it is."""
+    """Tables that have the prefix of a run's, and are not one by what is in them."""
     for node in nodes:
         for table in node.foreign:
             yield f"table inet {table} on {node.node} is not chaosext's by what is in it, and is left alone"

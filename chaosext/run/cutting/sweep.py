@@ -233,7 +233,7 @@ def _why(wanted: Wanted, what: TableFacts | LockFacts, runner: Runner) -> Why | 
 
 
 def _foreign(what: TableFacts | LockFacts) -> str:
-    """What in a table of ours is not ours, or that it has no mark; "" where all of it is."""
+    """What in the table is not chaosext's, or that it has no mark; "" where all of it is."""
     if isinstance(what, LockFacts) or what.is_ours:
         return ""
     return ", ".join(what.foreign_parts) or "no mark of a run"

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from chaosext.steady.cut import CutEvidence, Path
 
 VERIFY_S = 5.0
-"""How long a node may take to say what is on it, while nobody waits for it."""
+"""How long a node may take to say what is on it, while the cut lasts."""
 
 LAST_LOOK_S = 2.0
 """As much right before the heal, which waits for it."""
@@ -103,13 +103,13 @@ def look_before_heal(context: RunContext) -> None:
 class Loss:
     """What is not as it was planned any more: `what`, in words; `node`: where. `whole`: nothing is left of it there.
 
-    `by_others`: it was not the doing of chaosext, nor of the node.
+    `by_others`: the rules were changed, and not by chaosext.
     """
 
     what: str
     whole: bool
     node: str
-    by_others: bool = True
+    by_others: bool = False
 
 
 @dataclass(slots=True)
@@ -166,14 +166,14 @@ class CutWatch:
 
     @property
     def _is_to_be_whole(self) -> bool:
-        """Whether it is in force, and no heal has begun; one whose nodes nobody reaches is looked at after its end."""
+        """Whether it is in force, and no heal has begun. A cut whose nodes can't be entered is looked at later."""
         context = self.context
         is_over = context.let_go is not None and context.let_go.later(-MARGIN_S).has_passed
         return context.in_force and context.cut_watch is self and context.sealed_until is None and not is_over
 
     @property
     def _has_expired(self) -> bool:
-        """Whether the kernel may have let go of its addresses, as nobody has renewed them."""
+        """Whether the kernel may have let go of its addresses: they were not renewed in time, or its time is over."""
         renewing = self.context.renewing
         until: Moment | None = renewing.held if renewing else self.context.let_go
         return clock.is_over(until.later(-MARGIN_S) if until else None)
@@ -193,7 +193,7 @@ class CutWatch:
     def _on_node(self, node: NodeCut, state: NodeCutState) -> Iterator[Loss]:
         first = self._first.setdefault(node.node, state)
         if state.boot != first.boot:
-            yield Loss("the node was restarted, and the cut ended", True, node.node, by_others=False)
+            yield Loss("was restarted, and the cut on it ended", True, node.node)
             return
         yield from self._lost(node, state.table)
         for name in node.uplinks:
@@ -204,21 +204,21 @@ class CutWatch:
 
     def _renewal(self) -> Iterator[Loss]:
         if (renewing := self.context.renewing) and renewing.lost:
-            yield Loss(f"it could not be renewed ({renewing.lost})", True, "", by_others=False)
+            yield Loss(f"the cut could not be renewed ({renewing.lost})", True, "")
 
     def _healed(self, node: NodeCut, report: HealReport) -> Iterator[Loss]:
         healed = next((each for each in report.nodes if each.node == node.node), None)
         is_over = clock.is_over(self.context.let_go) and not self.cut.delay_s
         if healed is None or (healed.found is None and healed.was_there is not False):
             return
-        if healed.found is None and is_over:  # somebody has swept what was over
+        if healed.found is None and is_over:  # what was over was cleaned up
             return
         yield from self._lost(node, healed.found)
 
     def _lost(self, node: NodeCut, found: TableFacts | None) -> Iterator[Loss]:
         expired = self._has_expired
         for what in lost(self.cut, node, found, expired=expired):
-            yield Loss(what, drops_nothing(found, expired=expired), node.node)
+            yield Loss(what, drops_nothing(found, expired=expired), node.node, by_others=True)
 
     # Paths, nodes and addresses.
 
@@ -239,11 +239,9 @@ class CutWatch:
         if any(wrong):  # seen twice: a single connect may be unlucky
             wrong = self._wrong(before, *wrong)
         for path in wrong[0]:
-            yield Loss(f"{path.target} answers {path.source or 'an API server'} again", False, path.source)
+            yield Loss(f"{path.target} answers again", False, path.source)
         for path in wrong[1]:
-            yield Loss(
-                f"{cut_check.CUT_APART}: {path.target} answers {path.source} no more", False, path.source
-            )
+            yield Loss(f"{cut_check.CUT_APART}: {path.target} does not answer", False, path.source)
 
     def _wrong(
         self, before: CutEvidence, tried: Sequence[Path], kept: Sequence[Path]
@@ -268,7 +266,7 @@ class CutWatch:
             is_dropped = bool(node.internal_ips) and all(map(self._drops, node.internal_ips))
             apart = is_dropped if node.is_control_plane is on_nodes else on_nodes and chosen
             if not apart:
-                yield Loss("a node has joined the cluster, and is not part of the cut", False, node.name)
+                yield Loss("is new in the cluster and not cut off", False, node.name)
 
     def _moved(self, nodes: Collection[str], timeout_s: float = VERIFY_S) -> Iterator[Loss]:
         """Addresses that these nodes, and the control plane's, did not have, at which the other side reaches them."""
@@ -290,8 +288,7 @@ class CutWatch:
                 for other in others[:PROBERS]
             }
             for address in self._reached(wanted):
-                what = f"it is reached at {address}, an address that the cut was not planned for"
-                yield Loss(what, False, name)
+                yield Loss(f"its new address {address} is reached", False, name)
 
     def _reached(self, wanted: Mapping[str, Sequence[Target]]) -> Sequence[str]:
         """Which of the targets answer any of the nodes that are to connect to them."""
@@ -316,12 +313,11 @@ class CutWatch:
         named = [node for node in nodes if node]
         seen = [self._whole_s[node] for node in named if node in self._whole_s]
         last = f" (last seen whole at {self._since_cut_s(min(seen)):.1f} s)" if seen else ""
-        detail = f"{what}{BY_OTHERS if by_others else ''}{last}"
-        where = f" on {', '.join(named)}" if named else ""
-        at = f" at {self._since_cut_s(time.monotonic()):.1f} s"
+        by = BY_OTHERS if by_others else ""
         kind = Kind.CUT_LOST if whole else Kind.CUT_WEAKENED
-        self.context.recorder.say(kind, f"Node/{','.join(named or self._carriers)}", detail)
-        sentence = f"{what}{where}{at}{detail.removeprefix(what)}"
+        self.context.recorder.say(kind, f"Node/{','.join(named or self._carriers)}", f"{what}{by}{last}")
+        where = f"{', '.join(named)}: " if named else ""
+        sentence = f"{where}{what} at {self._since_cut_s(time.monotonic()):.1f} s{by}{last}"
         self.context.lost.append(sentence)
         return sentence
 

@@ -60,7 +60,7 @@ def watch_for_stops(
 
 
 def _cut_watched(context: RunContext) -> tuple[Watched, ...]:
-    """A cut that is lost, as conditions that stay unknown for as long as nobody can look."""
+    """A cut that is lost, as conditions that are false for as long as the nodes can't be asked."""
 
     def asked(look: Callable[[CutWatch], tuple[str, ...]]) -> Callable[[], Reply]:
         def ask() -> Reply:

@@ -200,7 +200,7 @@ DEEDS = {
 
 
 @pytest.mark.parametrize("deed", DEEDS)
-def test_what_somebody_does_to_a_cut_is_seen_while_it_lasts_and_at_its_heal(lab: Lab, deed: str) -> None:
+def test_a_change_of_the_cut_by_others_is_seen_while_it_lasts_and_at_its_heal(lab: Lab, deed: str) -> None:
     cut = lab.cut()
     arm(cut, lab.shells)
     lab.nft(NODE, f"{deed}\n")

@@ -5,11 +5,12 @@ kube-dns' Pods (a deleted one comes back under another name), the Deployment cor
 happens, and Leases with everything that an optimistic lock rests on. It says its port on stdout, then answers each line
 on stdin with its counts:
 
-`{"nodes": […]}` begins anew with these nodes; `{"leases": {…}}` sets them (they survive `nodes`); `{"mode": M}` is
-how it behaves from now on. Modes: `serve`; `refuse`: nothing listens; `hang`: connections are accepted and never
-answered; `vanish`: not even accepted, packets get no answer; `drip`, `dribble`, `crawl`: of the body, of the whole
-answer, of all that is sent, TLS included, comes a byte at a time; `pour`, `preface`: the body, the head has no end;
-`lenient`: takes every Lease from everybody. Watches that are open behave alike.
+`{"nodes": […]}` begins anew with these nodes; `{"join": {…}}` adds one; `{"pools": […]}` are the IPPools' prefixes;
+`{"leases": {…}}` sets them (they survive `nodes`); `{"mode": M}` is how it behaves from now on. Modes: `serve`;
+`refuse`: nothing listens; `hang`: connections are accepted and never answered; `vanish`: not even accepted, packets get
+no answer; `drip`, `dribble`, `crawl`: of the body, of the whole answer, of all that is sent, TLS included, comes a byte
+at a time; `pour`, `preface`: the body, the head has no end; `lenient`: takes every Lease from everybody. Watches that
+are open behave alike.
 """
 
 from __future__ import annotations
@@ -70,6 +71,7 @@ class World:
     nodes: list[Json] = field(default_factory=list)
     pods: dict[str, Json] = field(default_factory=dict)
     leases: dict[str, Json] = field(default_factory=dict)
+    pools: list[str] = field(default_factory=list)
     lenient: bool = False
     numbers: Any = field(default_factory=lambda: count(100))
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -78,6 +80,7 @@ class World:
         self.nodes = [_node(each) for each in nodes]
         self.worker = next(each["name"] for each in nodes if not each["control_plane"])
         self.pods.clear()
+        self.pools = []
         for _ in range(2):
             self.add_pod()
 
@@ -101,7 +104,8 @@ class World:
             "/api/v1/nodes": self.nodes,
             PODS: self._selected_pods(query.get("labelSelector", "")),
             "/api/v1/pods": list(self.pods.values()),
-            "/apis/crd.projectcalico.org/v1/ippools": [],
+            "/apis/crd.projectcalico.org/v1/ippools": [_pool(cidr) for cidr in self.pools],
+            "/apis/crd.projectcalico.org/v1/blockaffinities": [],
         }
         if path in lists:
             return _list(lists[path])
@@ -167,6 +171,10 @@ def _require(there: Json, wanted: Json) -> None:
 
 def _list(items: list[Json]) -> Json:
     return {"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": items}
+
+
+def _pool(cidr: str) -> Json:
+    return {"metadata": {"name": cidr.replace("/", "-"), "uid": cidr}, "spec": {"cidr": cidr}}
 
 
 def _node(spec: Json) -> Json:
@@ -397,6 +405,10 @@ def obey(server: ApiServer, order: Json) -> Json:
         server.world.begin(order["nodes"])
         server.counts.clear()
         server.mutations.clear()
+    if "join" in order:
+        server.world.nodes.append(_node(order["join"]))
+    if "pools" in order:
+        server.world.pools = order["pools"]
     if "mode" in order:
         server.turn(order["mode"])
     if "leases" in order:

@@ -22,6 +22,8 @@ EVENTS = ("http.client.connect", "http.client.send")
 """Audit events of http.client, which urllib3 stands on (docs.python.org, "Audit events table")."""
 
 UNDO = ("chaosext.run.cutting.heal", "chaosext.partition.apply", "chaosext.run.cutting.sweep")
+MAKING = "chaosext.run.cutting.fault"
+"""Where a cut is decided on, in the middle of its arming: pin and limits are looked up there."""
 
 
 def listen() -> None:
@@ -33,17 +35,19 @@ def listen() -> None:
 
     def note(event: str, _: tuple[Any, ...]) -> None:
         if event in EVENTS:
-            why = "undo" if _within(UNDO) else "other"
+            why = "undo" if _of_undo() else "other"
             os.write(handle, f"{now_s():.6f} {threading.current_thread().name} {why} {event}\n".encode())
 
     sys.addaudithook(note)
 
 
-def _within(modules: tuple[str, ...]) -> bool:
+def _of_undo() -> bool:
+    """Whether the innermost of these modules is one that undoes."""
     frame = sys._getframe()
     while frame:
-        if frame.f_globals.get("__name__") in modules:
-            return True
+        name = frame.f_globals.get("__name__")
+        if name in (*UNDO, MAKING):
+            return name in UNDO
         frame = frame.f_back  # type: ignore[assignment]
     return False
 

@@ -20,7 +20,7 @@ from tests.trust.lab.clock import now_s
 from tests.trust.lab.lab import CONTEXT, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from tests.trust.lab.bed import Bed
 
@@ -56,6 +56,7 @@ def experiment(
     prove: bool = True,
     dead_man_s: float | None = None,
     move: bool = True,
+    peers: Sequence[str] | None = None,
     context: str = CONTEXT,
     transport: str = "netns",
 ) -> dict[str, Any]:
@@ -65,6 +66,7 @@ def experiment(
     """
     gate = {**mine("well"), "type": "probe", "tolerance": "well"}
     severing = {"ttl_s": ttl_s, "prove": prove, **({"dead_man_s": dead_man_s} if dead_man_s else {})}
+    severing |= {"peers": list(peers)} if peers else {}
     moving = [ours("reschedule_kube_dns", timeout_s=20, only_if_needed=False)] if move else []
     return {
         "title": "a trial",
@@ -222,6 +224,13 @@ class Trial:
     def result(self) -> dict[str, Any]:
         """The newest run's result.json; {} without one."""
         return self._of_run("result.json")
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """The newest run's timeline, as far as it is written."""
+        path = self.home / "run" / "latest" / "timeline.jsonl"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [json.loads(line) for line in lines if line.endswith("}")]
 
     @property
     def journal(self) -> dict[str, Any]:

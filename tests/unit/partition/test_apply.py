@@ -435,7 +435,7 @@ def test_a_second_left_is_enough(nodes: dict[str, FakeNode], monkeypatch: pytest
 
 
 def test_all_nodes_let_go_at_one_moment_however_late_one_was_ready(nodes: dict[str, FakeNode]) -> None:
-    """Counted from when a node was ready: whoever was ready earlier is given more."""
+    """Counted from when a node was ready: a node that was ready earlier is given more."""
     nodes["cp1"].slow_s = 0.5
     before = clock.now()
     report = arm(CUT, nodes)
@@ -550,7 +550,7 @@ def test_without_a_lock_to_rest_on_none_is_looked_for(nodes: dict[str, FakeNode]
         arm(CUT, nodes)
 
 
-def test_a_cut_that_somebody_changed_is_not_renewed(nodes: dict[str, FakeNode]) -> None:
+def test_a_cut_that_others_changed_is_not_renewed(nodes: dict[str, FakeNode]) -> None:
     arm(CUT, nodes)
     nodes["cp2"].tables["r1"] = nodes["cp2"].tables["r1"].replace('"prerouting"', '"input"')
     with pytest.raises(Refused, match="cp2: 2 of 4 rules of the cut were removed or changed"):
@@ -826,7 +826,7 @@ def test_a_heal_sees_that_its_table_was_dormant(nodes: dict[str, FakeNode]) -> N
 # Whose a table is
 
 
-def test_a_table_that_only_has_our_prefix_hinders_nobody(nodes: dict[str, FakeNode]) -> None:
+def test_a_table_that_only_has_the_prefix_hinders_no_arming(nodes: dict[str, FakeNode]) -> None:
     foreign = json.loads(table_json(OTHER, NODES[0]).replace("chaosext run=other", "of another"))
     foreign["nftables"] = [item for item in foreign["nftables"] if "rule" not in item]
     nodes["cp1"].tables["other"] = json.dumps(foreign)

@@ -350,7 +350,7 @@ def test_a_table_that_holds_something_else_as_well_is_not_ours(part: dict[str, A
     answer["nftables"].append(part)
     (kind,) = part
     named = part[kind]["name"]
-    if kind == "map":  # a name that a set of ours may have
+    if kind == "map":  # a name that a set of a cut may have
         part[kind]["name"] = named = "verdicts"
     assert marked(answer).foreign_parts == (f"{kind} {named}",)
     assert not marked(answer).is_ours
@@ -372,7 +372,7 @@ def test_what_a_renewed_rule_says_goes_before_the_comment_of_the_table() -> None
     assert facts.owner == "alice@laptop"
 
 
-# A cut that somebody changes
+# A cut that others change
 
 
 def of_the_cut(answer: dict[str, Any], family: str) -> list[Any]:
@@ -431,7 +431,7 @@ LOSSES = {
 
 
 @pytest.mark.parametrize("change", LOSSES, ids=lambda change: change.__name__)
-def test_lost_names_what_somebody_did_to_a_cut_in_force(change: Any) -> None:
+def test_lost_names_what_others_did_to_a_cut_in_force(change: Any) -> None:
     answer = recorded()
     change(answer)
     (said,) = lost(DUAL, NODE, marked(answer))

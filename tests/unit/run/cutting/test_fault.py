@@ -431,7 +431,7 @@ def test_a_cut_that_was_gone_before_its_heal_proves_nothing(stage: Stage) -> Non
     stage.was_there = False
     heal.heal_run(stage.run)
     with pytest.raises(
-        Inconclusive, match=r"all rules of the cut were removed on cp at \d\.\d s, by something other"
+        Inconclusive, match=r"cp: all rules of the cut were removed at \d\.\d s, by something other"
     ):
         heal.require_kept(stage.run)
     heal.heal_run(stage.run)
