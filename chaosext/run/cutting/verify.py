@@ -58,7 +58,7 @@ MOST_NODES, PROBERS = 64, 3
 ANSWERS = (Reach.OPEN, Reach.REFUSED, Reach.RESET)
 """What a connect comes to where the host is reached."""
 
-BY_OTHERS = ", by something other than chaosext"
+BY_OTHERS = ", by something other than this run of chaosext"
 
 
 def proof(context: RunContext) -> Finding:
@@ -144,7 +144,7 @@ class CutWatch:
         if not self._is_to_be_whole:
             return ()
         nodes = self._next_nodes()
-        found = (*self._open_paths(nodes), *self._joined(), *self._moved(nodes))
+        found = (*self._open_paths(nodes), *self._reported(), *self._moved(nodes))
         return self._tell(found) if self._is_to_be_whole else ()
 
     def look_before_heal(self) -> None:
@@ -253,20 +253,36 @@ class CutWatch:
         now = cut_check.gather(tried, on, shut=shut, kept=kept)
         return cut_check.answering(now), cut_check.closed(before, now)
 
-    def _joined(self) -> Iterator[Loss]:
-        """Nodes that were not there when the cut was planned, and that it does not part as it should."""
-        known = {node.name for node in self.ground.nodes}
+    def _reported(self) -> Iterator[Loss]:
+        """Nodes and addresses that an API server did not know when the cut was planned, and that are not cut off."""
         try:
-            new = [node for node in self.ask_nodes() if node.name not in known]
+            nodes = self.ask_nodes()
         except ChaosextError:
             return  # not known now
-        on_nodes = self.cut.side is Side.NODES
-        chosen = set(self.ground.workers) != {node.name for node in self.ground.others}
-        for node in new:
-            is_dropped = bool(node.internal_ips) and all(map(self._drops, node.internal_ips))
-            apart = is_dropped if node.is_control_plane is on_nodes else on_nodes and chosen
-            if not apart:
+        known = {node.name for node in self.ground.nodes}
+        for node in nodes:
+            new = [each for each in node.internal_ips if each not in self._known and not self._drops(each)]
+            if node.name not in known and not self._parts(node):
                 yield Loss("is new in the cluster and not cut off", False, node.name)
+            elif node.name in known and self._is_dropped_side(node):
+                yield from (Loss(f"its new address {each} is not cut off", False, node.name) for each in new)
+
+    def _is_dropped_side(self, node: Node) -> bool:
+        """Whether it is of those whose addresses are dropped, and not of those that carry the rules."""
+        return node.is_control_plane is (self.cut.side is Side.NODES)
+
+    def _parts(self, node: Node) -> bool:
+        """Whether the cut parts a new node as it should, or leaves it alone as it was asked to."""
+        if self._is_dropped_side(node):
+            return bool(node.internal_ips) and all(map(self._drops, node.internal_ips))
+        chosen = set(self.ground.workers) != {each.name for each in self.ground.others}
+        return self.cut.side is Side.NODES and chosen
+
+    @property
+    def _known(self) -> frozenset[str]:
+        """All addresses that any node had when the cut was planned."""
+        planned = self.ground.networks.values()
+        return frozenset(each for network in planned for each in (*network.own, *network.addresses))
 
     def _moved(self, nodes: Collection[str], timeout_s: float = VERIFY_S) -> Iterator[Loss]:
         """Addresses that these nodes, and the control plane's, did not have, at which the other side reaches them."""
@@ -277,10 +293,8 @@ class CutWatch:
             shells((name for name in names if shut is None or name not in shut.nodes), self.context.way),
             timeout_s=timeout_s,
         )
-        planned = self.ground.networks.values()
-        known = {address for network in planned for address in (*network.own, *network.addresses)}
         for name, found in now.items():
-            new = [each for each in sorted(found - known) if not self._drops(each)]
+            new = [each for each in sorted(found - self._known) if not self._drops(each)]
             others = [each for each in now if (each in masters) != (name in masters)]
             port = cut_check.API_SERVER_PORT if name in masters else cut_check.KUBELET_PORT
             wanted = {

@@ -184,11 +184,11 @@ def test_a_cut_that_was_removed_is_lost_and_said_once_in_words(world: World) -> 
     world.states["cp2"] = replace(world.states["cp2"], table=None)
     (said,) = world.watch.look_at_rules()
     assert said.startswith("cp2: all rules of the cut were removed at 0.")
-    assert " s, by something other than chaosext (last seen whole at 0." in said
+    assert " s, by something other than this run of chaosext (last seen whole at 0." in said
     assert world.watch.look_at_rules() == ()
     assert [(kind, name) for kind, name, _ in world.events] == [(Kind.CUT_LOST, "Node/cp2")]
     assert world.events[0][2].startswith(
-        "all rules of the cut were removed, by something other than chaosext"
+        "all rules of the cut were removed, by something other than this run of chaosext"
     )
     assert world.run.lost == [said]
     with pytest.raises(Inconclusive, match="was not what was planned until it was healed: cp2: all rules"):
@@ -388,6 +388,26 @@ def test_a_node_that_joins_is_named_unless_the_cut_parts_it_too(
     assert [text.partition(" at ")[0] for text in said] == [
         "new: is new in the cluster and not cut off"
     ] * is_lost
+
+
+@pytest.mark.parametrize(
+    ("side", "changed", "is_lost"),
+    [
+        (Side.CONTROL_PLANE, a_node("w1", "10.0.0.3", "10.0.9.9"), True),
+        (Side.CONTROL_PLANE, a_node("w1", "10.0.9.9"), True),
+        (Side.CONTROL_PLANE, a_node("w1", "10.0.0.4"), False),
+        (Side.CONTROL_PLANE, a_node("cp1", "10.0.9.9", control_plane=True), False),
+        (Side.NODES, a_node("w1", "10.0.9.9"), False),
+        (Side.NODES, a_node("cp1", "10.0.9.9", control_plane=True), True),
+    ],
+)
+def test_a_new_address_that_a_node_reports_is_named_unless_it_is_cut_off(
+    world: World, side: Side, changed: Node, is_lost: bool
+) -> None:
+    world.watch.cut = replace(CUT, side=side)
+    world.nodes = [changed if each.name == changed.name else each for each in NODES]
+    said = [text.partition(" at ")[0] for text in world.watch.look_at_paths()]
+    assert said == [f"{changed.name}: its new address 10.0.9.9 is not cut off"] * is_lost
 
 
 def test_a_node_that_joins_those_that_were_not_chosen_is_none_of_the_cuts(world: World) -> None:
