@@ -42,7 +42,7 @@ class Footprint:
     """What a cut would touch, and when: whose nodes carry rules, who is cut off, whose Pods are there.
 
     `pods`: namespace -> one of its Pods that runs on a touched node or is itself among the peers, as `NAME on NODE`.
-    It is made after `at`, and over by `until`.
+    It is made after `at`; `let_go`: when it is over, where that is later than its delay and TTL from `at` on.
     """
 
     cut: Cut
@@ -50,7 +50,13 @@ class Footprint:
     cut_off: frozenset[str]
     pods: Mapping[str, str]
     at: datetime
-    until: datetime
+    let_go: datetime | None = None
+
+    @property
+    def until(self) -> datetime:
+        """When it is over."""
+        soonest = self.at + timedelta(seconds=self.cut.delay_s + self.cut.ttl_s)
+        return max(soonest, self.let_go or soonest)
 
 
 def footprint(
@@ -58,13 +64,9 @@ def footprint(
     nodes: Collection[Node],
     pods: Iterable[Pod],
     at: datetime,
-    until: datetime | None = None,
+    let_go: datetime | None = None,
 ) -> Footprint:
-    """The footprint of `cut` on a cluster of `nodes` (with all their addresses), among these `pods`.
-
-    `until`: when it is over, where that is later than its delay and TTL from `at` on.
-    """
-    soonest = at + timedelta(seconds=cut.delay_s + cut.ttl_s)
+    """The footprint of `cut` on a cluster of `nodes` (with all their addresses), among these `pods`."""
     cut_off = frozenset(node.name for node in nodes if _among(node.internal_ips, cut.dropped))
     touched = cut_off | {node.node for node in cut.nodes}
     running = (pod for pod in pods if pod.phase not in ENDED)
@@ -75,7 +77,7 @@ def footprint(
         cut_off=cut_off,
         pods={pod.namespace: f"{pod.name} on {pod.node}" for pod in hit},
         at=at,
-        until=max(soonest, until or soonest),
+        let_go=let_go,
     )
 
 

@@ -15,10 +15,12 @@ from chaosext.model.holder import Holder
 from chaosext.nodes.network import SCRIPT as NETWORK
 from chaosext.nodes.network import read_network
 from chaosext.nodes.transport import Way
-from chaosext.partition.apply import arm, heal, inspect, require_free
+from chaosext.partition.apply import arm, heal, inspect, require_free, verify
 from chaosext.partition.cut import Cut, NodeCut, peers_of
 from chaosext.partition.lock import lock_nodes, remove_lock
-from chaosext.partition.scripts import ARM, HEAL, INSPECT, LOCK
+from chaosext.partition.nft import drops_nothing
+from chaosext.partition.nft import lost as nft_lost
+from chaosext.partition.scripts import ARM, HEAL, INSPECT, LOCK, VERIFY
 from chaosext.run.briefing import brief
 from chaosext.run.cutting.plan import survey
 from chaosext.run.reading.settings import Settings
@@ -73,14 +75,21 @@ def _arm(answer: str, *, may_be_armed: bool = True) -> None:
 
 def _half_armed(rng: Random) -> str:
     """What was read back lacks something; and then the answer is damaged as well."""
-    head, mark, tail = sample()["node"]["arm"].partition("@@chaosext ours-after\n")
-    line, _, rest = tail.partition("\n")
-    found = json.loads(line)
-    items = [item for item in found["nftables"] if "metainfo" not in item]
-    gone = rng.choice([item for item in items if "set" in item or "drop" in json.dumps(item)])
-    found["nftables"].remove(gone)
-    whole = f"{head}{mark}{json.dumps(found)}\n{rest}"
+    whole = _lessened(rng, sample()["node"]["arm"])
     return whole if rng.random() < 0.2 else mutate.embedded(rng, whole)
+
+
+def _lessened(rng: Random, answer: str) -> str:
+    """The answer, with a set or a dropping rule gone from its last listing of the run's table."""
+    lines = answer.split("\n")
+    index = max(index for index, line in enumerate(lines) if line.startswith('{"nftables"'))
+    found = json.loads(lines[index])
+    items = [item for item in found["nftables"] if "metainfo" not in item]
+    found["nftables"].remove(
+        rng.choice([item for item in items if "set" in item or "drop" in json.dumps(item)])
+    )
+    lines[index] = json.dumps(found)
+    return "\n".join(lines)
 
 
 def _torn_before_the_end(rng: Random) -> str:
@@ -123,6 +132,20 @@ def _inspect(answer: str) -> None:
     (found,) = inspect(shells)
     assert found.problem or found.tables or "chaosext_r1" not in answer or found.tables == ()
     require_free(CUT, shells)
+
+
+def _verify(answer: str, *, may_be_whole: bool = True) -> None:
+    """What is said of a cut in force is that it is whole, or what it lacks, or that the node did not say."""
+    (found,) = verify(CUT, {NODE: spoilt(VERIFY, answer)})
+    if not found.problem:
+        missing = nft_lost(CUT, CUT.nodes[0], found.table)
+        assert may_be_whole or missing, "whole, though a rule or an address is gone"
+        assert drops_nothing(found.table) in (True, False)
+
+
+def _cut_lessened(rng: Random) -> str:
+    whole = _lessened(rng, sample()["node"]["verify"])
+    return whole if rng.random() < 0.2 else mutate.embedded(rng, whole)
 
 
 def _lock(answer: str) -> None:
@@ -233,6 +256,9 @@ def all_is_well() -> None:
     assert all(finding.status is Status.HEALTHY for finding in findings), findings
     arm(CUT, {NODE: node(NODE)})
     require_free(CUT, {NODE: node(NODE)})
+    (state,) = verify(CUT, {NODE: node(NODE)})
+    assert not state.problem, state
+    assert not nft_lost(CUT, CUT.nodes[0], state.table), state
     assert heal("r1", {NODE: node(NODE)}).left == ()
     assert resolved("2 2\n") == ""
 
@@ -293,6 +319,13 @@ SUBJECTS = (
         draw=lambda rng: mutate.embedded(rng, sample()["node"]["inspect"]),
         feed=_inspect,
     ),
+    Subject(
+        name="nft-verify",
+        share=40,
+        draw=lambda rng: mutate.embedded(rng, sample()["node"]["verify"]),
+        feed=_verify,
+    ),
+    Subject(name="nft-lessened", share=30, draw=_cut_lessened, feed=partial(_verify, may_be_whole=False)),
     Subject(
         name="nft-lock",
         share=40,

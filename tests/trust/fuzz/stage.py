@@ -14,7 +14,7 @@ from chaosext.cluster.client import PATHS, Answer, Cluster, _decode
 from chaosext.cluster.execute import ExecResult
 from chaosext.nodes.network import SCRIPT as NETWORK
 from chaosext.nodes.shell import ShellResult
-from chaosext.partition.scripts import ARM, HEAL, INSPECT, LOCK
+from chaosext.partition.scripts import ARM, HEAL, INSPECT, LOCK, VERIFY
 from chaosext.steady.bgp import BIRD_SCRIPT, LEAF_SCRIPT
 from chaosext.steady.dns import SCRIPT as DNS
 from chaosext.steady.tcp import SCRIPT as TCP
@@ -143,6 +143,7 @@ def answers() -> dict[str, str | Callable[[str], str]]:
         ARM: found["arm"],
         HEAL: found["heal"],
         INSPECT: FREE,
+        VERIFY: found["verify"],
         LOCK: found["lock"],
         TCP: blocked,
         DNS: resolved,

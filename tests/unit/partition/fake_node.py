@@ -90,6 +90,7 @@ class FakeNode:
     calls: list[tuple[str, float | None]] = field(default_factory=list)
     sent: list[str] = field(default_factory=list)
     allowed_ms: list[int] = field(default_factory=list)
+    delays_ms: list[int] = field(default_factory=list)
     waited_ms: int = 0
     took_ms: int = 20
     slow_s: float = 0.0
@@ -115,6 +116,7 @@ class FakeNode:
         header, _, transaction = told.partition("\n")
         within_ms, armed_ms, delay_ms = map(int, header.split())
         self.allowed_ms.append(within_ms)
+        self.delays_ms.append(delay_ms)
         left_ms, wait_ms = armed_ms - self.waited_ms, delay_ms and delay_ms - self.waited_ms
         if self.waited_ms > within_ms:
             return f"@@chaosext late\n{self.waited_ms}\n@@chaosext end\n"

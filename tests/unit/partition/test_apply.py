@@ -442,7 +442,7 @@ def test_all_nodes_let_go_at_one_moment_however_late_one_was_ready(nodes: dict[s
     (late,), (early,) = timeouts_ms(nodes["cp1"]), timeouts_ms(nodes["cp2"])
     assert early - late >= 400
     assert before.later(30.5) <= report.ends <= clock.now().later(30.0)
-    assert report.begins is None
+    assert (report.begins, nodes["cp1"].delays_ms, nodes["cp2"].delays_ms) == (None, [0], [0])
 
 
 def test_a_cut_with_a_delay_begins_at_one_moment(nodes: dict[str, FakeNode]) -> None:
@@ -454,6 +454,16 @@ def test_a_cut_with_a_delay_begins_at_one_moment(nodes: dict[str, FakeNode]) -> 
         delay_ms, armed_ms = sorted(timeouts_ms(node))
         assert 15_000 <= delay_ms < 20_000
         assert armed_ms - delay_ms in (29_999, 30_000, 30_001)
+
+
+def test_when_a_cut_with_a_delay_begins_is_said(
+    nodes: dict[str, FakeNode], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chaosext.partition.apply.discrepancies", lambda *_: ())
+    before = clock.now()
+    report = arm(replace(CUT, delay_s=15.0), nodes)
+    assert report.begins
+    assert before.later(15.0) <= report.begins <= clock.now().later(15.0)
 
 
 def test_by_how_much_the_kernel_may_be_late_is_in_when_it_lets_go(nodes: dict[str, FakeNode]) -> None:
@@ -556,6 +566,10 @@ def test_a_cut_that_others_changed_is_not_renewed(nodes: dict[str, FakeNode]) ->
     with pytest.raises(Refused, match="cp2: 2 of 4 rules of the cut were removed or changed"):
         renew(CUT, nodes)
     assert [len(node.sent) for node in nodes.values()] == [1, 1]
+    peers = nodes["cp2"].tables["r1"].replace('"10.0.0.2"', '"10.0.0.3"')
+    nodes["cp2"].tables["r1"] = peers
+    with pytest.raises(Refused, match=r"were removed or changed; 1 of 2 addresses and prefixes were removed"):
+        renew(CUT, nodes)
 
 
 # Places at which a test can kill the process
@@ -789,7 +803,7 @@ def test_a_node_that_can_not_say_whether_it_is_whole_says_why(
 ) -> None:
     nodes["cp1"].trouble["verify"] = said
     state = verify(CUT, nodes)[0]
-    assert (state.table, state.problem[: len(problem)]) == (None, problem)
+    assert (state.node, state.table, state.problem[: len(problem)]) == ("cp1", None, problem)
 
 
 @pytest.mark.parametrize("error", [Unreachable("cp1: dead"), Refused("docker: no such command")])
@@ -797,9 +811,16 @@ def test_a_node_that_is_not_entered_says_nothing_of_its_cut(
     nodes: dict[str, FakeNode], error: Exception
 ) -> None:
     nodes["cp1"].trouble["verify"] = error
-    assert verify(CUT, nodes)[0].problem == str(error)
+    state = verify(CUT, nodes)[0]
+    assert (state.node, state.problem) == ("cp1", str(error))
     with pytest.raises(Refused, match="no shell on cp2"):
         verify(CUT, {"cp1": nodes["cp1"]})
+
+
+def test_a_node_that_does_not_say_the_whole_without_a_word(nodes: dict[str, FakeNode]) -> None:
+    nodes["cp1"]._verify = lambda _: ""  # type: ignore[method-assign]
+    state = verify(CUT, nodes)[0]
+    assert (state.node, state.problem) == ("cp1", "the script ended early")
 
 
 def test_a_heal_says_what_it_has_found(nodes: dict[str, FakeNode]) -> None:
@@ -809,6 +830,9 @@ def test_a_heal_says_what_it_has_found(nodes: dict[str, FakeNode]) -> None:
     assert first.found
     assert (first.found.run, len(first.found.drops)) == ("r1", 4)
     assert (second.found, second.was_there) == (None, False)
+    said = WHOLE.replace("@@chaosext disarm", '@@chaosext ours-before\n{"nftables": []}\n@@chaosext disarm')
+    nodes["cp1"]._heal = lambda _: said + "@@chaosext end\n"  # type: ignore[method-assign]
+    assert heal("r1", nodes).nodes[0].found is None
 
 
 def test_a_heal_sees_that_its_table_was_dormant(nodes: dict[str, FakeNode]) -> None:

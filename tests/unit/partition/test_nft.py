@@ -23,6 +23,7 @@ from chaosext.partition.nft import (
     arm_ruleset,
     disarm_ruleset,
     discrepancies,
+    drops_nothing,
     lost,
     parse_tables,
     renew_ruleset,
@@ -401,6 +402,11 @@ def with_another_peer(answer: dict[str, Any]) -> None:
     of_the_cut(answer, "ipv6").append({"elem": {"val": "fc00::9", "timeout": 90, "expires": 89}})
 
 
+def with_other_peers(answer: dict[str, Any]) -> None:
+    with_another_peer(answer)
+    of_the_cut(answer, "ipv6").append({"elem": {"val": "fc00::b", "timeout": 90, "expires": 89}})
+
+
 def with_a_peer_that_never_expires(answer: dict[str, Any]) -> None:
     of_the_cut(answer, "ipv6")[0] = "fc00::2"
 
@@ -422,7 +428,8 @@ LOSSES = {
     with_policy_drop: "2 of 4 rules of the cut were removed or changed",
     with_a_rule_that_accepts: "rules were added to the table of the cut",
     without_elements: "all addresses were removed from the cut",
-    without_one_peer: "1 of 3 addresses and prefixes were removed from the cut",
+    without_one_peer: "1 of 3 addresses and prefixes were removed from the cut (",
+    with_other_peers: "addresses and prefixes were added to the cut (fc00::9 and 1 more)",
     with_another_peer: "addresses and prefixes were added to the cut (fc00::9)",
     with_a_peer_that_never_expires: "the time at which the cut ends was changed (fc00::2)",
     with_a_longer_timeout: "the time at which the cut ends was changed (fc00::2)",
@@ -469,6 +476,30 @@ def test_lost_names_rules_and_addresses_both() -> None:
     assert len(lost(DUAL, NODE, marked(answer))) == 2
 
 
+NOTHING_DROPPED = (without_rules, without_elements, with_flags)
+
+
+@pytest.mark.parametrize("change", LOSSES, ids=lambda change: change.__name__)
+def test_some_losses_leave_nothing_of_the_cut(change: Any) -> None:
+    answer = recorded()
+    change(answer)
+    assert drops_nothing(marked(answer)) is (change in NOTHING_DROPPED)
+    assert drops_nothing(marked(answer), expired=True) is (change in (without_rules, with_flags))
+
+
+def test_a_whole_cut_drops_and_one_that_is_gone_does_not() -> None:
+    assert drops_nothing(None) is True
+    assert drops_nothing(None, expired=True) is True
+    for expired in (False, True):
+        assert drops_nothing(marked(recorded()), expired=expired) is False
+
+
+def test_what_the_text_of_a_table_says_of_it() -> None:
+    lines = ["table inet chaosext_r1 {", "\tflags owner,dormant", '\tcomment "chaosext run=r1 owner=X"', "}"]
+    assert Header.parse(lines) == Header(table="chaosext_r1", comment="chaosext run=r1 owner=X", dormant=True)
+    assert Header.parse(["chain x {", "\tflags owner"]) == Header(table="", comment="", dormant=False)
+
+
 @pytest.mark.parametrize("json_text", ['{"nftables": [{"table": {"family": "inet", "flags": ', "", "{}"])
 def test_a_dormant_table_that_nft_can_not_print_is_known_by_its_header(json_text: str) -> None:
     header = Header.parse(["table inet chaosext_r1 {", "\tflags dormant"])
@@ -486,6 +517,41 @@ def test_a_read_back_with_more_than_the_cut_is_named() -> None:
     answer = recorded()
     with_flags(answer)
     assert discrepancies(DUAL, NODE, marked(answer)) == ("dormant: wanted False, found True",)
+
+
+DELAYED, LATER = replace(DUAL, delay_s=15.0), Lasting(armed=90_900, delay=15_900)
+
+
+def delayed() -> TableFacts:
+    """As the cut, and its peers still pass: for 15 s."""
+    facts = marked(recorded())
+    still_open = tuple(replace(peer, timeout_s=15) for peer in facts.peers)
+    return replace(facts, still_open=still_open, passes=facts.drops)
+
+
+def test_a_cut_with_a_delay_lets_its_peers_pass_until_then() -> None:
+    assert discrepancies(DELAYED, NODE, delayed(), LATER) == ()
+
+
+@pytest.mark.parametrize(
+    ("changed", "cut", "named"),
+    [
+        ({"still_open": ()}, DELAYED, ("delayed peers", "delays")),
+        ({"passes": ()}, DELAYED, ("delaying rules",)),
+        ({}, DUAL, ("delayed peers", "delays", "delaying rules")),
+        ({"foreign_parts": ("map m",)}, DELAYED, ("other parts",)),
+    ],
+)
+def test_a_delay_that_is_not_as_asked_is_named(
+    changed: dict[str, Any], cut: Cut, named: tuple[str, ...]
+) -> None:
+    found = discrepancies(cut, NODE, replace(delayed(), **changed), LATER)
+    assert tuple(each.partition(":")[0] for each in found) == named
+
+
+def test_another_delay_is_named_in_whole_seconds() -> None:
+    (found,) = discrepancies(DELAYED, NODE, delayed(), Lasting(armed=90_900, delay=16_000))
+    assert found == "delays: wanted 16, found 15"
 
 
 def test_a_node_sets_the_times_that_it_was_told() -> None:

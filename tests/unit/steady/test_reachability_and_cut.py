@@ -49,6 +49,8 @@ from chaosext.steady.tcp import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from chaosext.model.finding import Finding
+
 NODES = (
     node("cp", "172.18.0.2", "fc00::2", control_plane=True),
     node("w1", "172.18.0.3", "fc00::3"),
@@ -481,6 +483,12 @@ def test_nothing_is_tried_from_a_node_that_is_shut() -> None:
     assert {path.source for path in evidence.connects} == {"cp"}
 
 
+def test_evidence_says_what_it_is_of() -> None:
+    kept, left_out = (Path(source="w1", towards="w2", target=Target("172.18.0.9", 22)),), LeftOut(paths=3)
+    found = cut.gather((), {}, blind=("w9",), shut=SHUT, kept=kept, left_out=left_out)
+    assert (found.blind, found.shut, found.kept, found.left_out) == (("w9",), SHUT, kept, left_out)
+
+
 # The control plane stays together
 
 
@@ -508,7 +516,8 @@ def before_it(reaches: dict[Path, Reach] | None = None) -> CutEvidence:
 def test_a_control_plane_that_stays_together_is_told_path_by_path() -> None:
     finding = cut.judge(before_it(), kept({}))
     assert (finding.status, finding.summary) == (Status.HEALTHY, "8 of 8 paths blocked")
-    assert sum(row.detail == "kept open" for row in finding.evidence) == len(KEPT) == 8
+    open_still = [row.status for row in finding.evidence if row.detail == "kept open"]
+    assert open_still == [Status.HEALTHY] * len(KEPT) == [Status.HEALTHY] * 8
 
 
 @pytest.mark.parametrize("reach", [Reach.TIMED_OUT, Reach.NO_ROUTE])
@@ -551,12 +560,32 @@ def test_a_path_to_be_kept_that_was_not_measured_is_unknown() -> None:
         kept({}),
         connects={
             **kept({}).connects,
-            KEPT[1]: Connect(node="cp1", target=KEPT[1].target, reach=Reach.UNKNOWN),
+            KEPT[1]: Connect(node="cp1", target=KEPT[1].target, reach=Reach.UNKNOWN, detail="not answered"),
         },
     )
-    assert cut.judge(before_it(), lost).status is Status.UNKNOWN
+    finding = cut.judge(before_it(), lost)
+    assert (finding.status, said_of(KEPT[1], finding)) == (Status.UNKNOWN, "not answered")
     missing = {path: found for path, found in kept({}).connects.items() if path != KEPT[1]}
-    assert cut.judge(before_it(), replace(kept({}), connects=missing)).status is Status.UNKNOWN
+    finding = cut.judge(before_it(), replace(kept({}), connects=missing))
+    assert (finding.status, said_of(KEPT[1], finding)) == (Status.UNKNOWN, "not measured")
+
+
+def said_of(path: Path, finding: Finding) -> str:
+    return next(row.detail for row in finding.evidence if f"{path.source} → {path.target} (" in row.subject)
+
+
+def test_a_way_through_a_proxy_is_closed_where_it_is_reset() -> None:
+    """A load balancer accepts, and has nobody to pass it on to."""
+    through = Path(source="cp1", towards="", target=Target("172.18.0.100", 6443))
+    opened = connect(through.target, Reach.OPEN, "cp1")
+    before = replace(before_it(), connects={**before_it().connects, through: opened})
+    for reach, is_closed in ((Reach.RESET, True), (Reach.TIMED_OUT, True), (Reach.REFUSED, False)):
+        after = replace(
+            kept({}),
+            kept=(*KEPT, through),
+            connects={**kept({}).connects, through: connect(through.target, reach, "cp1")},
+        )
+        assert cut.closed(before, after) == ((through,) if is_closed else ())
 
 
 def test_only_what_was_open_is_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -663,6 +692,20 @@ def test_nodes_that_no_sample_has_room_for_are_said() -> None:
         f"{len(found)} of {len(found)} paths blocked; {left_out.paths} more paths are not in the sample, "
         f"with {len(missed)} nodes ({', '.join(sorted(missed)[:5])} and {len(missed) - 5} more)"
     )
+
+
+@pytest.mark.parametrize(
+    ("nodes", "missed"),
+    [
+        (0, ""),
+        (2, ", with 2 nodes (w0, w1)"),
+        (5, ", with 5 nodes (w0, w1, w2, w3, w4)"),
+        (6, ", with 6 nodes (w0, w1, w2, w3, w4 and 1 more)"),
+    ],
+)
+def test_what_a_sample_does_without_is_said(nodes: int, missed: str) -> None:
+    left_out = LeftOut(paths=7, nodes=tuple(f"w{number}" for number in range(nodes)))
+    assert str(left_out) == f"7 more paths are not in the sample{missed}"
 
 
 def all_reach(paths: tuple[Path, ...], reach: Reach) -> CutEvidence:
