@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from chaosext.rehearsal.eviction import UNSCHEDULABLE, admits, tolerates
 from chaosext.rehearsal.selection import fits_node, fits_term, is_over, selects
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from chaosext.rehearsal.world import LabelSelector, Node, Pod, PodSpec, Spread, World
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Group:
-    """Pods of one template in one namespace, as selectors see them; compared by identity."""
+    """Pods of one template in one namespace, as selectors see them; compared by identity. `turn`: as first met."""
 
     namespace: str
     spec: PodSpec
+    turn: int
 
 
 class Board:
@@ -33,7 +37,10 @@ class Board:
         self.extended: dict[tuple[int, str], int] = {}
         self.groups: dict[tuple[str, int], Group] = {}
         self.with_affinity: list[Group] = []
+        self.with_ports: list[Group] = []
         self.where: dict[Group, Counter[int]] = defaultdict(Counter)
+        self.lowest_priority = 0
+        """Of all groups; 0 where it is higher."""
         self._standings: dict[int, Standing] = {}
         self._values: dict[str, list[str | None]] = {}
         self._kin: dict[tuple[str, LabelSelector], tuple[Group, ...]] = {}
@@ -58,11 +65,23 @@ class Board:
     def group(self, namespace: str, spec: PodSpec) -> Group:
         key = (namespace, id(spec))
         if key not in self.groups:
-            self.groups[key] = made = Group(namespace, spec)
+            self.groups[key] = made = Group(namespace, spec, len(self.groups))
             self._kin.clear()
+            self.lowest_priority = min(self.lowest_priority, spec.priority)
             if spec.affinity:
                 self.with_affinity.append(made)
+            if spec.host_ports:
+                self.with_ports.append(made)
         return self.groups[key]
+
+    @cached_property
+    def on(self) -> Mapping[int, Mapping[Group, int]]:
+        """Node -> Pods of each group there; nodes without Pods are missing."""
+        found: dict[int, dict[Group, int]] = defaultdict(dict)
+        for group, counts in self.where.items():
+            for node, count in counts.items():
+                found[node][group] = count
+        return dict(found)
 
     def kin(self, namespace: str, selector: LabelSelector | None) -> tuple[Group, ...]:
         """Groups of a namespace that a selector selects."""
@@ -93,16 +112,17 @@ class Board:
 class Standing:
     """What each node is to Pods of one template in every play: by node, or by constraint.
 
-    `allowed`: nodes that selectors, affinity to nodes and lasting taints allow. `unloved` counts a node's
+    `allows`: whether selectors, affinity to nodes and lasting taints do; `allowed`: those nodes. `unloved` counts a node's
     PreferNoSchedule taints, `wishes` are weights of preferred node affinity. `fits` and `room` are None until somebody
     has asked, and hold while nothing on the node has changed.
     """
 
-    __slots__ = ("_board", "_places", "_spec", "allowed", "fits", "room", "unloved", "wishes")
+    __slots__ = ("_board", "_places", "_spec", "allowed", "allows", "fits", "room", "unloved", "wishes")
 
     def __init__(self, board: Board, spec: PodSpec) -> None:
         self._board, self._spec = board, spec
-        self.allowed = tuple(n for n, node in enumerate(board.nodes) if _allows(node, spec))
+        self.allows = [_allows(node, spec) for node in board.nodes]
+        self.allowed = tuple(number for number, allowed in enumerate(self.allows) if allowed)
         self.unloved = [_unloved(node, spec) for node in board.nodes]
         self.wishes = [_wish(node, spec) for node in board.nodes]
         self.fits: list[bool | None] = [None] * len(board.nodes)

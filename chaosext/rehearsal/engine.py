@@ -5,7 +5,6 @@ them.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import Counter
 from math import inf
 from typing import TYPE_CHECKING
@@ -56,6 +55,9 @@ AFTER_ROLLBACK_S = 60.0
 LOWEST_BELOW_ZERO = 2**31
 """`minSumPrioritiesScoreFunc` adds it to each priority, so that fewer Pods are always cheaper."""
 
+OPENED_S = 0.001
+"""From a node's losing its taint to the scheduler's trying the Pods that wait for one."""
+
 FEW_TIES = 4
 """Up to so many equally good nodes for kube-dns, each of them is played."""
 
@@ -76,9 +78,8 @@ class _Play:
         self._evictor = Bucket(settings.api_qps, settings.api_burst)
         self._lookups = Lookups(scene, self._dns_changed)
         self._sidecars = Sidecars(scene, self._lookups, self._ready)
-        self._pending: list[Followed] = []
-        self._refused: dict[tuple[str, str], list[Followed]] = {}
-        self._openings = sorted(t for t in scene.lives.schedulable_s if t < inf)
+        self._pending: dict[Followed, None] = {}
+        self._refused: dict[tuple[str, str], dict[Followed, None]] = {}
 
     def run(self) -> Trace:
         scene, end, rollback = self._scene, self._plan.horizon_s, self._plan.rollback_s
@@ -109,6 +110,8 @@ class _Play:
         for at, number in enumerate(self._stage.living):
             self._tell(at, number)
             self._schedule(at, number)
+        for t in set(self._lives.schedulable_s):
+            scene.at(t + OPENED_S, self._retry_pending)
         self._tell_zones()
         self._lookups.begin()
         self._sidecars.begin()
@@ -267,11 +270,10 @@ class _Play:
         self._placement.add(pod.group, pod.node, -1)
         self._placement.leave(pod.group, pod.node, -1)
         self._pod_changed(t, pod)
-        for waiting in tuple(self._refused.get(pod.key, ())):
-            self._scene.at(t + self._between(*CREATES_WITHIN_S), self._create_again, waiting)
+        self._look_at_refused(t, pod.key)
         if pod.owner.startswith("StatefulSet/"):
             self._replace(t, pod)
-        self._retry_pending(t)
+        self._retry_pending(t, pod.node)
 
     def _replace(self, t: float, pod: Followed) -> None:
         made = self._scene.born_like(pod)
@@ -280,52 +282,70 @@ class _Play:
 
     def _create(self, t: float, pod: Followed) -> None:
         if not self._sidecars.injects(pod):
-            pod.failures += 1
-            self._refused.setdefault(pod.key, []).append(pod)
-            self._scene.at(self._sidecars.asks_again_s(t, pod.failures), self._create_again, pod)
+            self._refuse(t, pod)
             return
         self._scene.mark(t, Kind.POD_CREATED, pod.subject, f"by {pod.owner}", CONTROLLER)
         self._scene.at(t + self._between(*BINDS_WITHIN_S), self._bind, pod)
 
-    def _create_again(self, t: float, pod: Followed) -> None:
-        """After a refusal: when its time has come, or earlier, as a Pod of the same owner changed."""
-        waiting = self._refused.get(pod.key, [])
+    def _refuse(self, t: float, pod: Followed) -> None:
+        """Its controller asks again after its back-off. Of two such times the earlier one counts, as in client-go's
+        util/workqueue/delaying_queue.go (`insert`), so that however often a Pod is refused, one is to come.
+        """
+        pod.failures += 1
+        self._refused.setdefault(pod.key, {})[pod] = None
+        again = self._sidecars.asks_again_s(t, pod.failures)
+        if not t < pod.retry_s <= again:
+            pod.retry_s = again
+            self._scene.at(again, self._retry, pod)
+
+    def _retry(self, t: float, pod: Followed) -> None:
+        if t == pod.retry_s:
+            self._create_refused(t, pod)
+
+    def _look_at_refused(self, t: float, key: tuple[str, str]) -> None:
+        """A Pod of the same owner changed, so its controller asks at once for those that it was refused."""
+        for pod in self._refused.get(key, ()):
+            soon = t + self._between(*CREATES_WITHIN_S)
+            if not t < pod.looked_at_s <= soon:
+                pod.looked_at_s = soon
+                self._scene.at(soon, self._look_at, pod)
+
+    def _look_at(self, t: float, pod: Followed) -> None:
+        if t == pod.looked_at_s:
+            self._create_refused(t, pod)
+
+    def _create_refused(self, t: float, pod: Followed) -> None:
+        waiting = self._refused[pod.key]
         if pod in waiting:
-            waiting.remove(pod)
+            del waiting[pod]
             self._create(t, pod)
 
     # -- placing ---------------------------------------------------------------------------------------------
 
-    def _bind(self, t: float, pod: Followed) -> None:
+    def _bind(self, t: float, pod: Followed) -> bool:
+        """Put a Pod onto a node, or make room for it. False where neither can be done: it changed nothing."""
         closed = self._closed(pod.group, t)
         nodes = self._placement.feasible(pod.group, closed)
         if nodes:
-            if pod in self._pending:
-                self._pending.remove(pod)
+            self._pending.pop(pod, None)
             self._settle(t, pod, self._pick(pod, self._placement.best(pod.group, nodes, closed)))
-            return
+            return True
         if pod not in self._pending:
-            self._pending.append(pod)
+            self._pending[pod] = None
             self._scene.mark(t, Kind.POD_PENDING, pod.subject, "no node can take it", SCHEDULER)
-        if pod.group.spec.may_preempt and not pod.has_preempted:
-            self._preempt(t, pod)
-        self._wait_for_opening(t)
+        return not pod.has_preempted and self._preempt(t, pod)
 
-    def _preempt(self, t: float, pod: Followed) -> None:
+    def _preempt(self, t: float, pod: Followed) -> bool:
         """Room is made where it costs least (`pickOneNodeForPreemption`): lower priorities, then fewer Pods. The last
-        rule, by Pods' start times, is as good as chance.
+        rule, by Pods' start times, is as good as chance. False where no node has room for it even so.
         """
-        spec, closed = pod.group.spec, self._closed(pod.group, t)
-        choices = {
-            node: victims
-            for node in self._stage.board.standing(spec).allowed
-            if not closed(node) and (victims := self._placement.victims(spec, node))
-        }
+        choices = self._placement.preemptions(pod.group, self._closed(pod.group, t))
         if not choices:
-            return
+            return False
         pod.has_preempted = True
         costs = {node: _cost(victims) for node, victims in choices.items()}
-        node = self._pick(pod, [node for node, cost in costs.items() if cost == min(costs.values())])
+        least = min(costs.values())
+        node = self._pick(pod, [node for node, cost in costs.items() if cost == least])
         for group in choices[node]:
             victim = self._scene.somebody(group, node)
             if victim is not None:
@@ -333,16 +353,26 @@ class _Play:
                     t, Kind.POD_DELETED, victim.subject, f"preempted by {pod.subject}", SCHEDULER
                 )
                 self._delete(t, victim)
+        return True
 
-    def _wait_for_opening(self, t: float) -> None:
-        """Pending Pods are tried again when a node loses its taint."""
-        following = bisect_right(self._openings, t)
-        if following < len(self._openings):
-            self._scene.at(self._openings[following] + 0.001, self._retry_pending)
+    def _retry_pending(self, t: float, freed: int | None = None) -> None:
+        """Pods that wait are tried again, by priority, when a node is open again, or has room: the one `freed`.
 
-    def _retry_pending(self, t: float) -> None:
+        Of Pods of one template the next one fares as the one before it did, unless that changed something.
+        """
+        hopeless: dict[tuple[Group, bool], bool] = {}
         for pod in sorted(self._pending, key=lambda pod: -pod.group.spec.priority):
-            self._bind(t, pod)
+            alike = pod.group, pod.has_preempted
+            if alike not in hopeless:
+                hopeless[alike] = freed is not None and not self._may_help(t, pod.group, freed)
+            if not hopeless[alike]:
+                hopeless[alike] = not self._bind(t, pod)
+
+    def _may_help(self, t: float, group: Group, freed: int) -> bool:
+        """Whether what left a node may let a Pod of the group onto it, or onto another."""
+        return self._placement.minds_others(group) or (
+            not self._closed(group, t)(freed) and self._placement.may_take(group.spec, freed)
+        )
 
     def _pick(self, pod: Followed, best: list[int]) -> int:
         """A tie goes anywhere; where it decides how DNS ends, every way is played."""

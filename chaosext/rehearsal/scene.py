@@ -56,7 +56,10 @@ class Trace:
 
 @dataclass(slots=True, eq=False)
 class Followed:
-    """A followed Pod. `serving`: Ready, as the API says; `runs` is what is; `waits_since`: its sidecar waits."""
+    """A followed Pod. `serving`: Ready, as the API says; `runs` is what is; `waits_since`: its sidecar waits.
+
+    `retry_s`, `looked_at_s`: when its controller, which was refused, asks for it again: by its back-off, and sooner.
+    """
 
     group: Group
     subject: str
@@ -69,6 +72,8 @@ class Followed:
     gone: bool = False
     waits_since: float = inf
     failures: int = 0
+    retry_s: float = -inf
+    looked_at_s: float = -inf
     has_preempted: bool = False
 
     @property
@@ -132,7 +137,7 @@ class Scene:
 
     def somebody(self, group: Group, node: int) -> Followed | None:
         """A Pod of that group on that node that is not on its way out."""
-        for pod in self.stage.residents(node):
+        for pod in self.stage.residents.get(node, ()):
             if pod.spec is group.spec and pod.namespace == group.namespace:
                 self.follow(pod)
         return next((pod for pod in self.on.get(node, ()) if pod.group is group and pod.there), None)

@@ -7,7 +7,7 @@ lies where is not in a snapshot.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -38,11 +38,19 @@ class Placement:
         self._extended: dict[tuple[int, str], int] = {}
         self._moved: dict[Group, Counter[int]] = {}
         self._leaving: dict[Group, Counter[int]] = {}
+        self._stay: dict[int, Counter[Group]] = defaultdict(Counter)  # what differs from the board, by node
         self._changed: set[int] = set()
         self._affinities: dict[Group, PodAffinity] = {}
 
     def add(self, group: Group, node: int, by: int = 1) -> None:
         """A Pod more on a node, or one gone with `by` -1."""
+        self._shift(group, node, by)
+        self._stay[node][group] += by
+        self._changed.add(node)
+        self._affinities.clear()
+
+    def _shift(self, group: Group, node: int, by: int) -> None:
+        """What a Pod takes of a node, as long as that is so."""
         spec = group.spec
         scored = spec.scored_requests or spec.requests
         self._cpu[node] += by * spec.requests.cpu_m
@@ -53,12 +61,11 @@ class Placement:
         for name, amount in spec.requests.extended:
             self._extended[node, name] = self._extended.get((node, name), 0) + by * amount
         self._moved.setdefault(group, Counter())[node] += by
-        self._changed.add(node)
-        self._affinities.clear()
 
     def leave(self, group: Group, node: int, by: int = 1) -> None:
         """A Pod there is Terminating: it takes room, and spreading doesn't count it any more."""
         self._leaving.setdefault(group, Counter())[node] += by
+        self._stay[node][group] -= by
 
     def counts(self, group: Group, *, staying: bool = False) -> Counter[int]:
         """Node -> Pods of the group; with `staying` without Terminating ones."""
@@ -69,12 +76,19 @@ class Placement:
             found.update(change)
         return found
 
-    def free_for(self, spec: PodSpec, node: int) -> bool:
-        """plugins/noderesources/fit.go, `fitsRequest`; ports: plugins/nodeports."""
-        return self._fits(self.board.standing(spec), spec, node)
+    def _count_on(self, group: Group, node: int) -> int:
+        there, moved = self.board.where.get(group), self._moved.get(group)
+        return (there[node] if there else 0) + (moved[node] if moved else 0)
+
+    def may_take(self, spec: PodSpec, node: int) -> bool:
+        """Whether one of `spec` may be on a node, and has room there."""
+        standing = self.board.standing(spec)
+        return standing.allows[node] and self._fits(standing, spec, node)
 
     def _fits(self, standing: Standing, spec: PodSpec, node: int) -> bool:
-        """Asked once, until something on the node changes."""
+        """plugins/noderesources/fit.go, `fitsRequest`; ports: plugins/nodeports. Asked once, until something on the
+        node changes.
+        """
         found = None if node in self._changed else standing.fits[node]
         if found is None:
             found = self._has_room(spec, node)
@@ -103,31 +117,50 @@ class Placement:
     def _ports_free(self, spec: PodSpec, node: int) -> bool:
         wanted = set(spec.host_ports)
         return not any(
-            wanted & set(group.spec.host_ports) and self.counts(group)[node] > 0
-            for group in self.board.groups.values()
-            if group.spec.host_ports
+            wanted & set(group.spec.host_ports) and self._count_on(group, node) > 0
+            for group in self.board.with_ports
         )
 
-    def victims(self, spec: PodSpec, node: int) -> list[Group]:
-        """Whose Pods would have to go, lowest priority first, so that one of `spec` fits; none where that can't be.
+    # -- preemption ----------------------------------------------------------------------------------------
+
+    def preemptions(self, group: Group, is_closed: Callable[[int], bool]) -> dict[int, list[Group]]:
+        """Node -> whose Pods would have to go, lowest priority first, so that one of the group has room there.
 
         plugins/defaultpreemption/default_preemption.go (`SelectVictimsOnNode`), without disruption budgets.
         """
-        lower = [
-            group
-            for group in self.board.groups.values()
-            for _ in range(self.counts(group, staying=True)[node])
-            if group.spec.priority < spec.priority
-        ]
-        lower.sort(key=lambda group: group.spec.priority)
+        spec = group.spec
+        if not spec.may_preempt or spec.priority <= self.board.lowest_priority:
+            return {}
+        allowed = self.board.standing(spec).allowed
+        found = ((node, self._victims(spec, node)) for node in allowed if not is_closed(node))
+        return {node: victims for node, victims in found if victims}
+
+    def _victims(self, spec: PodSpec, node: int) -> list[Group]:
+        """None where it has room already, or none even so."""
         taken: list[Group] = []
-        while lower and not self.free_for(spec, node):
-            taken.append(lower.pop(0))
-            self.add(taken[-1], node, -1)
-        enough = self.free_for(spec, node)
+        for group in self._below(spec.priority, node):
+            if self._is_free(spec, node):
+                break
+            self._shift(group, node, -1)
+            taken.append(group)
+        enough = self._is_free(spec, node)
         for group in taken:
-            self.add(group, node)
+            self._shift(group, node, 1)
         return taken if enough else []
+
+    def _is_free(self, spec: PodSpec, node: int) -> bool:
+        return self._has_room(spec, node) and (not spec.host_ports or self._ports_free(spec, node))
+
+    def _below(self, priority: int, node: int) -> list[Group]:
+        """Each Pod on a node that stays and matters less, as its group; what matters least first."""
+        there, differs = self.board.on.get(node, {}), self._stay.get(node, {})
+        counts = {group: count + differs.get(group, 0) for group, count in there.items()}
+        counts |= {group: count for group, count in differs.items() if group not in there}
+        lower = sorted(
+            (group for group in counts if group.spec.priority < priority),
+            key=lambda group: (group.spec.priority, group.turn),
+        )
+        return [group for group in lower for _ in range(counts[group])]
 
     # -- one Pod -------------------------------------------------------------------------------------------
 
@@ -145,6 +178,10 @@ class Placement:
             if not is_closed(node) and self._fits(standing, spec, node) and suits(node)
         )
         return list(islice(found, wanted))
+
+    def minds_others(self, group: Group) -> bool:
+        """Whether where other Pods are may keep one of the group off a node."""
+        return any(spread.required for spread in group.spec.spreads) or self._affinity(group).minds
 
     def _suits(self, group: Group, is_closed: Callable[[int], bool]) -> Callable[[int], bool]:
         """Whether other Pods leave a node to one of the group."""

@@ -69,7 +69,6 @@ class Stage:
         self.is_cut = [node.name in plan.cut_nodes for node in world.nodes]
         self.living = tuple(n for n in self.cut if world.nodes[n].ready == "True")
         self.fleet_of = {number: at for at, number in enumerate(self.living)}
-        self._residents: dict[int, list[Pod]] = {}
         self.answers = Answers(self)
 
     @cached_property
@@ -88,21 +87,16 @@ class Stage:
     @cached_property
     def pods_on(self) -> dict[int, list[Pod]]:
         """Cut node -> what runs there."""
+        return {number: pods for number, pods in self.residents.items() if number >= 0 and self.is_cut[number]}
+
+    @cached_property
+    def residents(self) -> dict[int, list[Pod]]:
+        """Node, cut or not -> what runs there."""
         found: dict[int, list[Pod]] = defaultdict(list)
         for pod in self.world.pods:
-            number = self.board.number.get(pod.node, -1)
-            if number >= 0 and self.is_cut[number] and not is_over(pod):
-                found[number].append(pod)
+            if not is_over(pod):
+                found[self.board.number.get(pod.node, -1)].append(pod)
         return found
-
-    def residents(self, number: int) -> list[Pod]:
-        """What runs on a node, cut or not."""
-        if number not in self._residents:
-            name = self.world.nodes[number].name
-            self._residents[number] = [
-                pod for pod in self.world.pods if pod.node == name and not is_over(pod)
-            ]
-        return self._residents[number]
 
     @cached_property
     def follows_all(self) -> bool:
