@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from chaosext.rehearsal.eviction import UNSCHEDULABLE, admits, tolerates
+from chaosext.rehearsal import pod_affinity
+from chaosext.rehearsal.eviction import NO_EXECUTE, NO_SCHEDULE, UNSCHEDULABLE, admits, tolerates
 from chaosext.rehearsal.selection import fits_node, fits_term, is_over, selects
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Board:
         self._standings: dict[int, Standing] = {}
         self._values: dict[str, list[str | None]] = {}
         self._kin: dict[tuple[str, LabelSelector], tuple[Group, ...]] = {}
+        self._minding: dict[Group, bool] = {}
         for pod in world.pods:
             if not is_over(pod):
                 self._place(pod)
@@ -67,6 +69,7 @@ class Board:
         if key not in self.groups:
             self.groups[key] = made = Group(namespace, spec, len(self.groups))
             self._kin.clear()
+            self._minding.clear()
             self.lowest_priority = min(self.lowest_priority, spec.priority)
             if spec.affinity:
                 self.with_affinity.append(made)
@@ -96,6 +99,17 @@ class Board:
             )
         return self._kin[key]
 
+    def minds_others(self, group: Group) -> bool:
+        """Whether where other Pods are may keep one of the group off a node."""
+        if group not in self._minding:
+            spec, affinity = group.spec, group.spec.affinity
+            self._minding[group] = (
+                any(spread.required for spread in spec.spreads)
+                or (affinity is not None and bool(affinity.required_pods or affinity.forbidden_pods))
+                or any(True for _ in pod_affinity.guards(self, group))
+            )
+        return self._minding[group]
+
     def values(self, key: str) -> list[str | None]:
         """By node: what its label says, None where it has none."""
         if key not in self._values:
@@ -113,16 +127,21 @@ class Standing:
     """What each node is to Pods of one template in every play: by node, or by constraint.
 
     `allows`: whether selectors, affinity to nodes and lasting taints do; `allowed`: those nodes. `unloved` counts a node's
-    PreferNoSchedule taints, `wishes` are weights of preferred node affinity. `fits` and `room` are None until somebody
+    PreferNoSchedule taints, `wishes` are weights of preferred node affinity. `minds`: whether the taints NoSchedule and
+    NoExecute of a lost node keep such Pods off it. `fits` and `room` are None until somebody
     has asked, and hold while nothing on the node has changed.
     """
 
-    __slots__ = ("_board", "_places", "_spec", "allowed", "allows", "fits", "room", "unloved", "wishes")
+    __slots__ = ("_board", "_places", "_spec", "allowed", "allows", "fits", "minds", "room", "unloved", "wishes")
 
     def __init__(self, board: Board, spec: PodSpec) -> None:
         self._board, self._spec = board, spec
         self.allows = [_allows(node, spec) for node in board.nodes]
         self.allowed = tuple(number for number, allowed in enumerate(self.allows) if allowed)
+        self.minds = (
+            not admits(spec.tolerations, (NO_SCHEDULE,)),
+            not admits(spec.tolerations, (NO_EXECUTE,)),
+        )
         self.unloved = [_unloved(node, spec) for node in board.nodes]
         self.wishes = [_wish(node, spec) for node in board.nodes]
         self.fits: list[bool | None] = [None] * len(board.nodes)

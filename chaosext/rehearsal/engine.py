@@ -15,15 +15,13 @@ from chaosext.rehearsal.eviction import (
     EVICTION_CALLS,
     EVICTION_LAG_S,
     NO_EXECUTE,
-    NO_SCHEDULE,
-    admits,
     stays_s,
 )
 from chaosext.rehearsal.lifecycle import Bucket
 from chaosext.rehearsal.lookups import Lookups
 from chaosext.rehearsal.mesh import Sidecar
 from chaosext.rehearsal.scene import Scene
-from chaosext.rehearsal.scheduling import Placement
+from chaosext.rehearsal.scheduling import Placement, keeps_off
 from chaosext.rehearsal.sidecars import Sidecars
 from chaosext.rehearsal.stage import HERE_TO_STAY
 
@@ -110,8 +108,6 @@ class _Play:
         for at, number in enumerate(self._stage.living):
             self._tell(at, number)
             self._schedule(at, number)
-        for t in set(self._lives.schedulable_s):
-            scene.at(t + OPENED_S, self._retry_pending)
         self._tell_zones()
         self._lookups.begin()
         self._sidecars.begin()
@@ -156,6 +152,8 @@ class _Play:
         if number in scene.on:
             scene.at(lives.unknown_s[at], self._lose, number)
             scene.at(lives.ready_s[at], self._return, number)
+        for opened in (lives.schedulable_s[at], lives.no_execute_off_s[at]):
+            scene.at(opened + OPENED_S, self._opened, number)
         for since, off in self._no_execute(at):
             for stays, pods, others in self._stage.evictable[number]:
                 if since + stays < min(off, self._plan.horizon_s):
@@ -205,20 +203,8 @@ class _Play:
 
     def _closed(self, group: Group, t: float) -> Callable[[int], bool]:
         """Whether a node's taints keep the Pod away now."""
-        lives, fleet_of, tolerations = self._lives, self._stage.fleet_of, group.spec.tolerations
-        minds_schedule, minds_execute = (
-            not admits(tolerations, (taint,)) for taint in (NO_SCHEDULE, NO_EXECUTE)
-        )
-
-        def closed(number: int) -> bool:
-            at = fleet_of.get(number)
-            if at is None:
-                return False
-            if minds_schedule and lives.no_schedule_s[at] <= t < lives.schedulable_s[at]:
-                return True
-            return minds_execute and lives.no_execute_s[at] <= t < lives.no_execute_off_s[at]
-
-        return closed
+        lost, minds = self._lost, self._stage.board.standing(group.spec).minds
+        return lambda number: keeps_off(minds, lost(number, t))
 
     # -- eviction, and what comes instead ----------------------------------------------------------------------
 
@@ -355,24 +341,32 @@ class _Play:
                 self._delete(t, victim)
         return True
 
-    def _retry_pending(self, t: float, freed: int | None = None) -> None:
-        """Pods that wait are tried again, by priority, when a node is open again, or has room: the one `freed`.
+    def _opened(self, t: float, number: int) -> None:
+        """A node lost a taint: whoever is there may be preempted now, too."""
+        self._retry_pending(t, number, lambda pod: not pod.has_preempted)
+
+    def _retry_pending(
+        self, t: float, number: int, preempts: Callable[[Followed], bool] = lambda _: False
+    ) -> None:
+        """Pods that wait are tried again, by priority, where a node is open now, or has more room.
 
         Of Pods of one template the next one fares as the one before it did, unless that changed something.
         """
-        hopeless: dict[tuple[Group, bool], bool] = {}
+        hopeless: set[tuple[Group, bool]] = set()
+        lost, may_help = self._lost(number, t), self._placement.may_help
         for pod in sorted(self._pending, key=lambda pod: -pod.group.spec.priority):
             alike = pod.group, pod.has_preempted
-            if alike not in hopeless:
-                hopeless[alike] = freed is not None and not self._may_help(t, pod.group, freed)
-            if not hopeless[alike]:
-                hopeless[alike] = not self._bind(t, pod)
+            if alike in hopeless:
+                continue
+            if not may_help(pod.group, number, lost, preempts=preempts(pod)) or not self._bind(t, pod):
+                hopeless.add(alike)
 
-    def _may_help(self, t: float, group: Group, freed: int) -> bool:
-        """Whether what left a node may let a Pod of the group onto it, or onto another."""
-        return self._placement.minds_others(group) or (
-            not self._closed(group, t)(freed) and self._placement.may_take(group.spec, freed)
-        )
+    def _lost(self, number: int, t: float) -> tuple[bool, bool]:
+        """Whether a node has its NoSchedule taint, and its NoExecute taint."""
+        at = self._stage.fleet_of.get(number)
+        if at is None:
+            return False, False
+        return self._lives.is_unschedulable(at, t), self._lives.is_emptied(at, t)
 
     def _pick(self, pod: Followed, best: list[int]) -> int:
         """A tie goes anywhere; where it decides how DNS ends, every way is played."""

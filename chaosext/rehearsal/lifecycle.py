@@ -132,6 +132,14 @@ class Lives:
         """So many nodes to which nothing has happened."""
         return cls(call_s, *[[inf] * count for _ in range(7)])  # type: ignore[arg-type]
 
+    def is_unschedulable(self, node: int, t: float) -> bool:
+        """It has its NoSchedule taint then."""
+        return self.no_schedule_s[node] <= t < self.schedulable_s[node]
+
+    def is_emptied(self, node: int, t: float) -> bool:
+        """It has its NoExecute taint then."""
+        return self.no_execute_s[node] <= t < self.no_execute_off_s[node]
+
 
 class Bucket:
     """A token bucket: `rate` tokens a second, at most `burst` (golang.org/x/time/rate). Rate 0 never gives one."""

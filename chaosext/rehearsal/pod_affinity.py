@@ -13,7 +13,7 @@ from chaosext.rehearsal.selection import selects
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from chaosext.rehearsal.board import Group
+    from chaosext.rehearsal.board import Board, Group
     from chaosext.rehearsal.spreading import Counts
     from chaosext.rehearsal.world import PodSpec, PodTerm
 
@@ -90,18 +90,28 @@ class PodAffinity:
 
     def _guarded(self) -> Iterator[tuple[str, Counter[str]]]:
         """Where other Pods' required anti-affinity keeps this one away."""
-        for group in self._board.with_affinity:
-            for term in group.spec.affinity.forbidden_pods if group.spec.affinity else ():
-                if self._is_meant(term, group.namespace):
-                    counts: Counter[str] = Counter()
-                    self._by_value(term.topology_key, group, 1, counts)
-                    yield term.topology_key, counts
+        for group, term in guards(self._board, self._group):
+            counts: Counter[str] = Counter()
+            self._by_value(term.topology_key, group, 1, counts)
+            yield term.topology_key, counts
 
     def _is_meant(self, term: PodTerm, own: str) -> bool:
-        """The new Pod is one that a term of a Pod in the namespace `own` speaks of."""
-        spaces = _namespaces(term, own)
-        meant = spaces is None or self._group.namespace in spaces
-        return meant and selects(term.selector, self._group.spec.labels)
+        return _is_meant(term, own, self._group)
+
+
+def guards(board: Board, group: Group) -> Iterator[tuple[Group, PodTerm]]:
+    """Whose required anti-affinity, and which term of it, speaks of Pods of `group`."""
+    for other in board.with_affinity:
+        for term in other.spec.affinity.forbidden_pods if other.spec.affinity else ():
+            if _is_meant(term, other.namespace, group):
+                yield other, term
+
+
+def _is_meant(term: PodTerm, own: str, group: Group) -> bool:
+    """A Pod of `group` is one that a term of a Pod in the namespace `own` speaks of."""
+    spaces = _namespaces(term, own)
+    meant = spaces is None or group.namespace in spaces
+    return meant and selects(term.selector, group.spec.labels)
 
 
 def _wishes(spec: PodSpec) -> Iterator[tuple[int, PodTerm]]:

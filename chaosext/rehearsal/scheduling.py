@@ -8,14 +8,14 @@ lies where is not in a snapshot.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from itertools import islice
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING
 
 from chaosext.rehearsal import spreading
 from chaosext.rehearsal.pod_affinity import PodAffinity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from chaosext.rehearsal.board import Board, Group, Standing
     from chaosext.rehearsal.chance import Draw
@@ -26,6 +26,11 @@ BEST = 100
 
 ALL_NODES_BELOW = 100
 """`minFeasibleNodesToFind`: up to so many feasible nodes, all of them are compared."""
+
+
+def keeps_off(minds: tuple[bool, bool], lost: tuple[bool, bool]) -> bool:
+    """Whether a lost node's taints keep Pods away that mind NoSchedule, or NoExecute."""
+    return (minds[0] and lost[0]) or (minds[1] and lost[1])
 
 
 class Placement:
@@ -39,6 +44,7 @@ class Placement:
         self._moved: dict[Group, Counter[int]] = {}
         self._leaving: dict[Group, Counter[int]] = {}
         self._stay: dict[int, Counter[Group]] = defaultdict(Counter)  # what differs from the board, by node
+        self._ranked: dict[int, list[Group]] = {}
         self._changed: set[int] = set()
         self._affinities: dict[Group, PodAffinity] = {}
 
@@ -46,6 +52,7 @@ class Placement:
         """A Pod more on a node, or one gone with `by` -1."""
         self._shift(group, node, by)
         self._stay[node][group] += by
+        self._ranked.pop(node, None)
         self._changed.add(node)
         self._affinities.clear()
 
@@ -66,6 +73,7 @@ class Placement:
         """A Pod there is Terminating: it takes room, and spreading doesn't count it any more."""
         self._leaving.setdefault(group, Counter())[node] += by
         self._stay[node][group] -= by
+        self._ranked.pop(node, None)
 
     def counts(self, group: Group, *, staying: bool = False) -> Counter[int]:
         """Node -> Pods of the group; with `staying` without Terminating ones."""
@@ -80,10 +88,17 @@ class Placement:
         there, moved = self.board.where.get(group), self._moved.get(group)
         return (there[node] if there else 0) + (moved[node] if moved else 0)
 
-    def may_take(self, spec: PodSpec, node: int) -> bool:
-        """Whether one of `spec` may be on a node, and has room there."""
+    def may_help(self, group: Group, node: int, lost: tuple[bool, bool], *, preempts: bool) -> bool:
+        """Whether a Pod of the group that found no place may find one now that a node lost a taint, or a Pod: there, or,
+        as it minds where others are, elsewhere. `lost`: the taints NoSchedule and NoExecute that the node still has.
+        """
+        if self.board.minds_others(group):
+            return True
+        spec = group.spec
+        if not self._has_room(spec, node) and not (preempts and any(self._below(spec.priority, node))):
+            return False
         standing = self.board.standing(spec)
-        return standing.allows[node] and self._fits(standing, spec, node)
+        return standing.allows[node] and not keeps_off(standing.minds, lost)
 
     def _fits(self, standing: Standing, spec: PodSpec, node: int) -> bool:
         """plugins/noderesources/fit.go, `fitsRequest`; ports: plugins/nodeports. Asked once, until something on the
@@ -151,16 +166,14 @@ class Placement:
     def _is_free(self, spec: PodSpec, node: int) -> bool:
         return self._has_room(spec, node) and (not spec.host_ports or self._ports_free(spec, node))
 
-    def _below(self, priority: int, node: int) -> list[Group]:
+    def _below(self, priority: int, node: int) -> Iterator[Group]:
         """Each Pod on a node that stays and matters less, as its group; what matters least first."""
-        there, differs = self.board.on.get(node, {}), self._stay.get(node, {})
-        counts = {group: count + differs.get(group, 0) for group, count in there.items()}
-        counts |= {group: count for group, count in differs.items() if group not in there}
-        lower = sorted(
-            (group for group in counts if group.spec.priority < priority),
-            key=lambda group: (group.spec.priority, group.turn),
-        )
-        return [group for group in lower for _ in range(counts[group])]
+        if node not in self._ranked:
+            counts = Counter(self.board.on.get(node, {}))
+            counts.update(self._stay.get(node, {}))
+            ranked = sorted(counts, key=lambda group: (group.spec.priority, group.turn))
+            self._ranked[node] = [group for group in ranked for _ in range(counts[group])]
+        return takewhile(lambda group: group.spec.priority < priority, self._ranked[node])
 
     # -- one Pod -------------------------------------------------------------------------------------------
 
@@ -178,10 +191,6 @@ class Placement:
             if not is_closed(node) and self._fits(standing, spec, node) and suits(node)
         )
         return list(islice(found, wanted))
-
-    def minds_others(self, group: Group) -> bool:
-        """Whether where other Pods are may keep one of the group off a node."""
-        return any(spread.required for spread in group.spec.spreads) or self._affinity(group).minds
 
     def _suits(self, group: Group, is_closed: Callable[[int], bool]) -> Callable[[int], bool]:
         """Whether other Pods leave a node to one of the group."""
