@@ -111,8 +111,9 @@ def _items(nodes: int, pods: int) -> Iterator[Item]:
     dns = {"selector": {"k8s-app": "kube-dns"}, "clusterIP": "10.96.0.10"}
     yield _made("v1", "Service", "kube-system", "kube-dns", spec=dns)
     yield from _calico()
+    yield from map(_agent, names)
     workers = names[MASTERS:]
-    for at in range(pods + PER_REPLICA_SET - DNS_PODS):
+    for at in range(pods - nodes + PER_REPLICA_SET - DNS_PODS):
         yield from _workload(at, workers[at % len(workers)])
 
 
@@ -147,6 +148,14 @@ def _calico() -> Iterator[Item]:
     yield _made(api, "IPPool", "", "pods", spec={"cidr": "10.244.0.0/14", "ipipMode": "Never"})
     spec = {"peerIP": "10.255.0.1", "asNumber": 64512, "nodeSelector": f"!has({CONTROL_PLANE})"}
     yield _made(api, "BGPPeer", "", "leaf", spec=spec)
+
+
+def _agent(node: str) -> Item:
+    """Calico's, which shows that its routes are those of Pod traffic."""
+    pod = _pod("kube-system", f"calico-node-{node}", node, {"k8s-app": "calico-node"}, "calico-node")
+    pod["metadata"]["ownerReferences"][0].update(kind="DaemonSet", apiVersion="apps/v1")
+    pod["spec"].update(hostNetwork=True, tolerations=[{"operator": "Exists"}])
+    return pod
 
 
 def _workload(at: int, node: str) -> Iterator[Item]:

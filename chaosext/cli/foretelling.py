@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from chaosext.model.timeline import Kind
-from chaosext.rehearsal.prediction import NO_EFFECT
+from chaosext.rehearsal.prediction import NO_EFFECT, NO_TIME
 from chaosext.report.units import names
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ HEALS = {
 def prediction_lines(found: Prediction, *, whole: bool = False) -> Iterator[str]:
     """All of it; with `whole` a line for each event and each node."""
     yield from headline(found)
+    yield from _block("routes are not proven", map(str, found.routes.doubts))
     yield from _block("assumed", found.assumptions)
     yield from _block("what happens", timeline_lines(found.timeline, whole=whole))
     yield from _block(
@@ -147,16 +148,19 @@ def _states(view: DnsView) -> str:
 
 def _workload_lines(found: Prediction) -> Iterator[str]:
     for name, counts in found.workloads.items():
-        hit = {what: number for what, number in counts.items() if round(number, 1)}
+        hit = {what: number for what, number in counts.items() if number is None or round(number, 1)}
         if hit:
-            yield f"{name}: " + ", ".join(f"{number:.1f} {what}" for what, number in hit.items())
+            yield f"{name}: " + ", ".join(
+                f"{what} unknown" if number is None else f"{number:.1f} {what}"
+                for what, number in hit.items()
+            )
 
 
 def advice_lines(advice: Iterable[Advice]) -> Iterator[str]:
     """Each mitigation, what it leads to, and what to apply, the most helpful first."""
     for rank, each in enumerate(advice, start=1):
         yield f"{rank}. {each.mitigation}: {each.effect}"
-        if each.effect != NO_EFFECT:
+        if each.effect not in (NO_EFFECT, NO_TIME):
             yield from (f"     {line}" for line in each.how.splitlines())
 
 

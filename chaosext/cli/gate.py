@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from chaosext.cli.rehearse import Instant
+from chaosext.cli.rehearse import Instant, time_budget_option
 from chaosext.model.veil import veiled
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from chaosext.model.finding import Finding
 
 SUFFIXES = (".md", ".html", ".json")
+
+WITHOUT_PATCHES = 0.7
+"""The share of the time budget until patches are looked for, where any would be."""
 
 GZIP_MAGIC = b"\x1f\x8b"
 BLOCK_BYTES = 1 << 20
@@ -63,6 +66,7 @@ BLOCK_BYTES = 1 << 20
     "--at", "at", type=Instant(), help="Now, where it should be another time: a plan must begin later."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of all that is chance.")
+@time_budget_option
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON, schema chaosext.gate/v1.")
 def gate(
     plan: Path,
@@ -72,12 +76,14 @@ def gate(
     keep: Path | None,
     at: datetime | None,
     seed: int,
+    time_budget_s: float,
     as_json: bool,
 ) -> int:
     """Say go or no-go to a planned cutover, why, and which patches would turn no-go into go. Touches nothing.
 
     Reads the live cluster (or a snapshot of it), checks that it is well, rehearses the cut, and compares what is
-    expected with what the plan accepts. What can't be asked or known is a no-go, unless the plan waives it by name.
+    expected with what the plan accepts. What can't be asked or known is a no-go, unless the plan waives it by name. No
+    plan can waive that the network's routes are proven, and that enough is simulated within the time budget.
 
     \b
     Needs what `chaosext snapshot` needs, get and list of events, and exec into istiod (else xds_synced must be waived).
@@ -103,7 +109,13 @@ def gate(
     cutover, plan_bytes = read_cutover(plan, moment)
     with _seen(cutover, context, snapshots, keep) as seen:
         sheet = _judged(
-            cutover, seen, seed, at=moment, plan=str(plan), plan_sha256=sha256(plan_bytes).hexdigest()
+            cutover,
+            seen,
+            seed,
+            time_budget_s,
+            at=moment,
+            plan=str(plan),
+            plan_sha256=sha256(plan_bytes).hexdigest(),
         )
     for place in reports:
         _write(place, sheet)
@@ -177,16 +189,27 @@ def _asked_live(cutover: Cutover, context: str, file: Path, keep: Path | None) -
     )
 
 
-def _judged(cutover: Cutover, seen: _Seen, seed: int, *, at: datetime, plan: str, plan_sha256: str) -> Sheet:
+def _judged(
+    cutover: Cutover,
+    seen: _Seen,
+    seed: int,
+    time_budget_s: float,
+    *,
+    at: datetime,
+    plan: str,
+    plan_sha256: str,
+) -> Sheet:
     from chaosext.gate.judge import judge
     from chaosext.gate.remedies import Search
     from chaosext.gate.sheet import Asked, Sheet
     from chaosext.rehearsal.snapshot import read_snapshot
+    from chaosext.rehearsal.time_budget import TimeBudget
     from chaosext.run.context import owner
 
     world = read_snapshot(seen.files)
     click.echo(f"rehearsing on {len(world.nodes)} nodes, {len(world.pods)} Pods …", err=True)
-    found = judge(world, cutover, seen.live, seed=seed)
+    budget = TimeBudget.of(time_budget_s)
+    found = judge(world, cutover, seen.live, seed=seed, budget=budget.share(WITHOUT_PATCHES))
     search = Search(
         world=world,
         cutover=cutover,
@@ -195,7 +218,8 @@ def _judged(cutover: Cutover, seen: _Seen, seed: int, *, at: datetime, plan: str
         context=seen.context,
         seed=seed,
         tell=lambda what: click.echo(f"rehearsing with {what} …", err=True),
-    )
+        budget=budget,
+    ).search()
     asked = Asked(
         at=at,
         by=cutover.by or owner(),
@@ -212,7 +236,8 @@ def _judged(cutover: Cutover, seen: _Seen, seed: int, *, at: datetime, plan: str
         asked=asked,
         cutover=cutover,
         judgement=found,
-        remedies=search.remedies(),
+        remedies=search.remedies,
+        untried=search.untried,
         version=world.control_plane.version,
         node_count=len(world.nodes),
         meshed=world.mesh is not None,

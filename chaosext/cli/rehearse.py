@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from chaosext.rehearsal.prediction import Prediction
     from chaosext.rehearsal.scenarios import Scenario
+    from chaosext.rehearsal.time_budget import TimeBudget
     from chaosext.rehearsal.world import World
 
 MITIGATIONS = (
@@ -25,6 +26,9 @@ MITIGATIONS = (
     "spread",
 )
 """As `chaosext.rehearsal.mitigations` has them; said here so that `--help` loads none."""
+
+WITHOUT_ADVICE = 0.7
+"""The share of the time budget that the prediction itself may take, where advice is to follow."""
 
 FAILS_WITH = {"deviated": 10, "unknown": 30}
 """--fail-on -> exit code."""
@@ -42,6 +46,28 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
             return seconds(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+class Positive(Duration):
+    """A duration above zero."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        found = super().convert(value, param, ctx)
+        if not 0 < found < float("inf"):
+            self.fail(f"{value!r} leaves no time; write e.g. 5m", param, ctx)
+        return found
+
+
+TIME_BUDGET = "5m"
+
+time_budget_option = click.option(
+    "--time-budget",
+    "time_budget_s",
+    type=Positive(),
+    default=TIME_BUDGET,
+    show_default=True,
+    help="Stop simulating after this time; what was not simulated by then is unknown.",
+)
 
 
 class Instant(click.ParamType):  # type: ignore[type-arg]
@@ -121,6 +147,7 @@ class Instant(click.ParamType):  # type: ignore[type-arg]
 @click.option(
     "--advice/--no-advice", default=True, help="Play every mitigation, too, and rank them.  [default: advice]"
 )
+@time_budget_option
 @click.option("--verbose", "-v", is_flag=True, help="A line for each event and each node.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON, schema chaosext.rehearsal/v1.")
 @click.option(
@@ -144,6 +171,7 @@ def rehearse(
     samples: int | None,
     seed: int,
     advice: bool,
+    time_budget_s: float,
     verbose: bool,
     as_json: bool,
     fail_on: tuple[str, ...],
@@ -151,14 +179,16 @@ def rehearse(
     """Predict what a cut leads to: what happens when, whether it heals, whom it hits, what would prevent it.
 
     Reads a snapshot of the cluster, and nothing else: no cluster, no network. What the snapshot doesn't tell is assumed
-    aloud, or unknown. Two calls with the same input print the same bytes.
+    aloud, or unknown. Two calls with the same input print the same bytes, unless the time budget is over before all is
+    simulated: then the output says how many simulations were made of how many, and what these don't show is unknown.
 
     \b
     Examples:
       chaosext rehearse --snapshot examples/snapshots/story.json
       kubectl get nodes,pods,services,namespaces,deployments,replicasets,daemonsets,statefulsets,\\
-        poddisruptionbudgets,bgppeers,bgpconfigurations,ippools -A -o json > cluster.json
-      chaosext rehearse --snapshot cluster.json --cut-nodes 'topology.kubernetes.io/zone=b' --cut-for 8m
+        poddisruptionbudgets -A -o json > cluster.json
+      kubectl get bgppeers,bgpconfigurations,ippools -o json > calico.json       where Calico runs
+      chaosext rehearse --snapshot cluster.json --snapshot calico.json --cut-nodes 'topology.kubernetes.io/zone=b'
       chaosext rehearse --snapshot cluster.json --with dns-affinity         would this change prevent it?
       chaosext rehearse --snapshot cluster.json --json --fail-on deviated   for a pipeline
       chaosext rehearse --snapshot cluster.json --sweep scenarios.yaml
@@ -176,6 +206,7 @@ def rehearse(
     """
     from chaosext.rehearsal.scenarios import Scenario
     from chaosext.rehearsal.snapshot import read_snapshot
+    from chaosext.rehearsal.time_budget import TimeBudget
 
     world = read_snapshot(
         snapshots, controller_manager_args=controller_manager_args, apiserver_args=apiserver_args
@@ -189,22 +220,28 @@ def rehearse(
         mitigations=mitigations,
         seed=seed,
     )
+    budget = TimeBudget.of(time_budget_s)
     if sweep is not None:
-        return _exit_code(_swept(world, sweep, wanted, samples, as_json=as_json), fail_on)
-    found = _predicted(world, wanted, samples, advice=advice)
+        return _exit_code(_swept(world, sweep, wanted, samples, budget, as_json=as_json), fail_on)
+    found = _predicted(world, wanted, samples, budget, advice=advice)
     click.echo("\n".join(_lines(found, as_json=as_json, verbose=verbose)))
     return _exit_code([found.verdict.value], fail_on)
 
 
-def _predicted(world: World, wanted: Scenario, samples: int | None, *, advice: bool) -> Prediction:
+def _predicted(
+    world: World, wanted: Scenario, samples: int | None, budget: TimeBudget, *, advice: bool
+) -> Prediction:
     from chaosext.rehearsal.advice import advised
     from chaosext.rehearsal.mitigations import mitigated
     from chaosext.rehearsal.rehearse import rehearse as predict
 
     plan = wanted.plan(world)
     world = mitigated(world, plan, wanted.mitigations)
-    found = predict(world, plan, samples=samples, seed=wanted.seed)
-    return advised(found, world, plan, samples=samples, seed=wanted.seed) if advice else found
+    first = budget.share(WITHOUT_ADVICE if advice else 1.0)
+    found = predict(world, plan, samples=samples, seed=wanted.seed, budget=first)
+    if not advice:
+        return found
+    return advised(found, world, plan, samples=samples, seed=wanted.seed, budget=budget)
 
 
 def _lines(found: Prediction, *, as_json: bool, verbose: bool) -> Iterator[str]:
@@ -217,14 +254,20 @@ def _lines(found: Prediction, *, as_json: bool, verbose: bool) -> Iterator[str]:
 
 
 def _swept(
-    world: World, file: Path, wanted: Scenario, samples: int | None, *, as_json: bool
+    world: World,
+    file: Path,
+    wanted: Scenario,
+    samples: int | None,
+    budget: TimeBudget,
+    *,
+    as_json: bool,
 ) -> Sequence[str]:
     """Plays a file of scenarios and prints what comes of them; their verdicts."""
     from chaosext.cli.foretelling import sweep_lines
     from chaosext.cli.playing import play_all
     from chaosext.rehearsal.scenarios import SCHEMA, scenarios_from
 
-    rows = list(play_all(world, scenarios_from(_plain(file), wanted), samples))
+    rows = list(play_all(world, scenarios_from(_plain(file), wanted), samples, budget))
     if as_json:
         said = {"schema": SCHEMA, "assumptions": list(world.assumptions), "scenarios": rows}
         click.echo(json.dumps(said, indent=2, ensure_ascii=False))

@@ -32,13 +32,15 @@ STDOUT = "-"
 def snapshot(context: str, output: str, page_s: float) -> int:
     """Write down what `chaosext rehearse` needs of a cluster, as a plain Kubernetes List. Read-only.
 
-    Kept are only the fields that bear on a prediction: no Secret, no ConfigMap, no environment, no image, no annotation
-    but Calico's addresses, and of the control plane's arguments those that set timings.
+    Kept are only the fields that bear on a prediction: no Secret, no environment, no image, no ConfigMap but how Cilium
+    routes, no annotation but Calico's addresses and flannel's backend, and of the control plane's arguments those that
+    set timings.
 
     \b
     Needs get and list of nodes, pods, namespaces, services, deployments, replicasets, statefulsets, daemonsets, jobs,
     poddisruptionbudgets, mutatingwebhookconfigurations, leases (in kube-node-lease), and Calico's bgppeers,
-    bgpconfigurations, ippools: deploy/rehearsal/rbac.yaml. What may not be read is said, and then assumed.
+    bgpconfigurations, ippools, felixconfigurations, and get of the ConfigMap cilium-config in kube-system:
+    deploy/rehearsal/rbac.yaml. What may not be read is said, and then assumed, or unknown.
 
     \b
     Examples:

@@ -39,6 +39,7 @@ PATHS = {
     "namespaces": "/api/v1/namespaces",
     "pods": "/api/v1/{ns}pods",
     "events": "/api/v1/{ns}events",
+    "configmaps": "/api/v1/{ns}configmaps",
     "services": "/api/v1/{ns}services",
     "deployments": "/apis/apps/v1/{ns}deployments",
     "replicasets": "/apis/apps/v1/{ns}replicasets",
@@ -52,6 +53,7 @@ PATHS = {
     "bgppeers": "/apis/crd.projectcalico.org/v1/bgppeers",
     "bgpconfigurations": "/apis/crd.projectcalico.org/v1/bgpconfigurations",
     "ippools": "/apis/crd.projectcalico.org/v1/ippools",
+    "felixconfigurations": "/apis/crd.projectcalico.org/v1/felixconfigurations",
     "blockaffinities": "/apis/crd.projectcalico.org/v1/blockaffinities",
 }
 """Kind (plural, as in a kubectl command) -> its path; `{ns}` becomes `namespaces/NAME/`, or "" for all of

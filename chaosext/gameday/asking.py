@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 SNAPSHOT_FILE, ANSWER_FILE, SUMMARY_FILE = "snapshot.json.gz", "answer.json", "summary.json"
 SAID = 3
 
+UNKNOWN = "unknown"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
@@ -96,16 +98,25 @@ def _command(words: list[str], kubeconfig: Path) -> subprocess.CompletedProcess[
 def _answer(member: Member, done: subprocess.CompletedProcess[str], kept: Path) -> Line:
     try:
         said = json.loads(done.stdout)
-        line = Line(
-            cluster=member.name,
-            verdict=str(said["verdict"]),
-            exit_code=done.returncode,
-            why=tuple(map(str, said.get("reasons") or ())),
-        )
+        verdict, why = _of_gate(said) if "decision" in said else _of_rehearsal(said)
+        line = Line(cluster=member.name, verdict=verdict, exit_code=done.returncode, why=why)
     except (ValueError, KeyError, TypeError):
         return _failed(member, done.returncode, done.stderr)
     (kept / ANSWER_FILE).write_text(veiled(done.stdout), encoding="utf-8")
     return line
+
+
+def _of_gate(said: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
+    decision = str(said["decision"])
+    why = tuple(f"{each['check']}: {each['summary']}" for each in said["reasons"])
+    return (decision if said["known"] else f"{decision}, not known"), why
+
+
+def _of_rehearsal(said: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
+    """What is unknown says why: the likeliest of what is."""
+    verdict = str(said["verdict"])
+    unknown = (str(each["why"]) for each in said["outcomes"] if each["dns_after_heal"] == UNKNOWN)
+    return verdict, tuple(unknown) if verdict == UNKNOWN else ()
 
 
 def _failed(member: Member, exit_code: int, why: str) -> Line:

@@ -1,6 +1,7 @@
 """What a snapshot says about a cluster that is about to be cut: one finding a question, its evidence what is not well.
 
-Those of `MUST` decide; `REMARKS` decide only where the plan requires them. Pure.
+Those of `PROVEN` and `MUST` decide, and no plan can waive the former; `REMARKS` decide only where the plan requires
+them. Pure.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING
 from chaosext.model.finding import Evidence, Finding, Status, worst
 from chaosext.rehearsal.eviction import admits
 from chaosext.rehearsal.flags import minor
-from chaosext.rehearsal.routing import Routes, unannounced
+from chaosext.rehearsal.network.model import routes_of
+from chaosext.rehearsal.network.routes import unannounced
 from chaosext.rehearsal.selection import behind, fits_node, is_over, selects
 from chaosext.rehearsal.stage import HERE_TO_STAY
 from chaosext.steady.names import PLACEMENT, PROBES, XDS
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 NODES_READY = "nodes_ready"
 KUBE_DNS_READY = "kube_dns_ready"
 ANNOUNCED = "cut_nodes_announced"
+ROUTES = "pod_routes"
 VERSION_SKEW = "version_skew"
 TIMINGS = "timings_as_planned"
 
@@ -33,6 +36,7 @@ ISTIOD_REDUNDANT = "istiod_redundant"
 BUDGETS = "disruption_budgets"
 PODS_MOVABLE = "pods_movable"
 
+PROVEN = (ROUTES,)
 MUST = (NODES_READY, KUBE_DNS_READY, PLACEMENT, ANNOUNCED, PROBES, XDS, VERSION_SKEW, TIMINGS)
 REMARKS = (KUBE_DNS_REDUNDANT, ISTIOD_REDUNDANT, BUDGETS, PODS_MOVABLE)
 
@@ -80,11 +84,20 @@ def _skew(node: Node, server: str) -> Evidence | None:
     return _bad(node.subject, f"kubelet {node.kubelet_version} is {side} than the API server {server}")
 
 
+def pod_routes(world: World, cutover: Cutover, nodes: frozenset[str]) -> Finding:
+    """Who reaches whose Pods, during the cut and after it, is proven by what the snapshot says of the network."""
+    proof = routes_of(world, nodes).proof
+    if proof.holds:
+        return _found(ROUTES, (), proof.rests_on)
+    rows = tuple(_unsure(f"{each.subject} {each.key}".strip(), each.why) for each in proof.doubts)
+    return Finding(check=ROUTES, status=Status.UNKNOWN, summary=proof.why_not, evidence=rows)
+
+
 def announced(world: World, cutover: Cutover, nodes: frozenset[str]) -> Finding:
     """The Pod addresses of the nodes that are cut are known to others, by the configuration of their network."""
-    routes = Routes(world)
-    if routes.unknown_why:
-        return _unknown(ANNOUNCED, routes.unknown_why)
+    routes = routes_of(world, nodes)
+    if not routes.proof.holds:
+        return _unknown(ANNOUNCED, routes.proof.why_not)
     silent = unannounced(routes, world.nodes)
     bad = [_bad(f"Node/{name}", "nobody learns its Pods' addresses") for name in silent if name in nodes]
     others = [name for name in silent if name not in nodes]
@@ -143,9 +156,9 @@ def _ailment(pod: Pod) -> str:
 
 def placement(world: World, cutover: Cutover, nodes: frozenset[str]) -> Finding:
     """Every kube-dns Pod is on a node whose Pod addresses others learn."""
-    routes, pods = Routes(world), _staying(world)
-    if routes.unknown_why or not pods:
-        return _unknown(PLACEMENT, routes.unknown_why or "the snapshot shows no kube-dns Pod")
+    routes, pods = routes_of(world, nodes), _staying(world)
+    if not routes.proof.holds or not pods:
+        return _unknown(PLACEMENT, routes.proof.why_not or "the snapshot shows no kube-dns Pod")
     silent = set(unannounced(routes, world.nodes))
     bad = [
         _bad(pod.subject, f"on Node/{pod.node}: nobody learns its address")
@@ -281,6 +294,7 @@ CHECKS: tuple[Callable[[World, Cutover, frozenset[str]], Finding], ...] = (
     nodes_ready,
     kube_dns_ready,
     placement,
+    pod_routes,
     announced,
     probes_healthy,
     version_skew,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from chaosext.gate.checks import MUST, REMARKS
+from chaosext.gate.checks import MUST, PROVEN, REMARKS
 from chaosext.gate.rehearsing import DNS_AFTER_HEAL, DNS_DURING_CUT, EVICTED_PODS, SELF_HEALS
 from chaosext.model.finding import Status
 
@@ -65,7 +65,7 @@ class Weighed:
 def weighed(finding: Finding, cutover: Cutover, cut_for_s: float | None = None) -> Weighed:
     """What the plan makes of a finding. A waiver of what is healthy isn't needed, and isn't one."""
     waiver = cutover.waived.get(finding.check, "")
-    counts = finding.check in (*MUST, *REHEARSED, *cutover.required)
+    counts = finding.check in (*PROVEN, *MUST, *REHEARSED, *cutover.required)
     weight = Weight.COUNTS if counts else Weight.REMARK
     if waiver and counts and finding.status is not Status.HEALTHY:
         weight = Weight.WAIVED

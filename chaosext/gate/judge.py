@@ -9,6 +9,7 @@ from chaosext.gate.checks import findings
 from chaosext.gate.decide import Decision, Weighed, decide, weighed
 from chaosext.gate.rehearsing import Rehearsed, rehearsed
 from chaosext.gate.selection import nodes_of
+from chaosext.rehearsal.time_budget import UNBOUNDED
 from chaosext.steady.names import XDS
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from chaosext.gate.cutover import Cutover
     from chaosext.model.finding import Finding
+    from chaosext.rehearsal.time_budget import TimeBudget
     from chaosext.rehearsal.world import World
 
 
@@ -41,15 +43,16 @@ def judge(
     *,
     seed: int = 0,
     hopeful: bool = False,
+    budget: TimeBudget = UNBOUNDED,
 ) -> Judgement:
-    """`live`: findings of the cluster itself by check, which stand in the place of the snapshot's. `hopeful` as in
-    `rehearsed`.
+    """`live`: findings of the cluster itself by check, which stand in the place of the snapshot's. `hopeful` and
+    `budget` as in `rehearsed`.
 
     Raises `Refused` where the plan doesn't fit the world.
     """
     nodes = nodes_of(world, cutover.selection)
     asked = {each.check: each for each in findings(world, cutover, nodes)} | _of(world, live or {})
-    plays = rehearsed(world, cutover, nodes, seed, hopeful=hopeful)
+    plays = rehearsed(world, cutover, nodes, seed, hopeful=hopeful, budget=budget)
     all_weighed = (
         *(weighed(finding, cutover, play.cut_for_s) for play in plays for finding in play.findings),
         *(weighed(finding, cutover) for finding in asked.values()),

@@ -10,13 +10,16 @@ from chaosext.model.finding import Finding, Status
 from chaosext.rehearsal import dns
 from chaosext.rehearsal.advice import chance_of
 from chaosext.rehearsal.prediction import Dns, Forecast
-from chaosext.rehearsal.rehearse import ENUMERATED_NODES, Rehearsal
+from chaosext.rehearsal.rehearse import Rehearsal
+from chaosext.rehearsal.simulations import ENUMERATED_NODES
+from chaosext.rehearsal.time_budget import UNBOUNDED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from chaosext.gate.cutover import Acceptance, Cutover
     from chaosext.rehearsal.prediction import Prediction
+    from chaosext.rehearsal.time_budget import TimeBudget
     from chaosext.rehearsal.world import World
 
 DNS_AFTER_HEAL = "dns_after_heal"
@@ -63,9 +66,15 @@ def lower_bound(share: float, plays: int) -> float:
 
 
 def rehearsed(
-    world: World, cutover: Cutover, nodes: frozenset[str], seed: int = 0, *, hopeful: bool = False
+    world: World,
+    cutover: Cutover,
+    nodes: frozenset[str],
+    seed: int = 0,
+    *,
+    hopeful: bool = False,
+    budget: TimeBudget = UNBOUNDED,
 ) -> tuple[Rehearsed, ...]:
-    """For each duration of the plan what is expected, and whether it is acceptable.
+    """For each duration of the plan what is expected, and whether it is acceptable; each has its share of the budget.
 
     Random plays are made until they show what is acceptable, or that it isn't. `hopeful`: it is expected to be, so that
     there are as many as it takes from the beginning.
@@ -74,20 +83,28 @@ def rehearsed(
     needed = needed_plays(accept.probability)
     first = needed if hopeful and len(nodes) > ENUMERATED_NODES and needed <= MOST_PLAYS else None
 
-    def play(cut_for_s: float) -> Rehearsed:
+    def play(cut_for_s: float, budget: TimeBudget) -> Rehearsed:
         plan = cutover.plan(nodes, cut_for_s)
-        found = rehearsal.of(plan, samples=first, seed=seed)
+        found = rehearsal.of(plan, samples=first, seed=seed, budget=budget)
         while _needs_more(found, accept):
             count = min(MOST_PLAYS, max(needed, 2 * found.samples))
-            found = rehearsal.of(plan, samples=count, seed=seed)
+            more = rehearsal.of(plan, samples=count, seed=seed, budget=budget)
+            if not more.simulations.is_whole:
+                break
+            found = more
         return Rehearsed(cut_for_s=cut_for_s, prediction=found, findings=tuple(compared(found, accept)))
 
-    return tuple(map(play, cutover.durations_s))
+    left = len(cutover.durations_s)
+    return tuple(
+        play(cut_for_s, budget.share(1 / (left - at))) for at, cut_for_s in enumerate(cutover.durations_s)
+    )
 
 
 def _needs_more(found: Prediction, accept: Acceptance) -> bool:
     """It looks acceptable, which so few plays don't show yet."""
     if not 0 < found.samples < MOST_PLAYS or needed_plays(accept.probability) > MOST_PLAYS:
+        return False
+    if not found.simulations.is_whole:
         return False
     exact = replace(found, samples=0)
     return _all_are(compared(exact, accept), Status.HEALTHY) and not _all_are(
@@ -99,10 +116,13 @@ def _all_are(findings: Iterable[Finding], status: Status) -> bool:
     return all(finding.status is status for finding in findings)
 
 
-def is_hopeless(world: World, cutover: Cutover, nodes: frozenset[str], seed: int = 0) -> bool:
+def is_hopeless(
+    world: World, cutover: Cutover, nodes: frozenset[str], seed: int = 0, budget: TimeBudget = UNBOUNDED
+) -> bool:
     """By a few plays it is so far from acceptable that no more need be made."""
     accept = replace(cutover.accept, probability=max(0.0, cutover.accept.probability - FAR))
-    found = Rehearsal(world).of(cutover.plan(nodes, cutover.at_most_s), samples=FEW, seed=seed)
+    plan = cutover.plan(nodes, cutover.at_most_s)
+    found = Rehearsal(world).of(plan, samples=FEW, seed=seed, with_timeline=False, budget=budget)
     return falls_short(found, accept)
 
 
@@ -139,8 +159,9 @@ def _likely(
     said = f"{what} in {percent(chance)}, wanted {percent(accept.probability)}"
     if chance + unknown < accept.probability - ROUNDING:
         return Finding(check=check, status=Status.UNHEALTHY, summary=said)
-    if chance < accept.probability - ROUNDING:
-        return Finding(check=check, status=Status.UNKNOWN, summary=f"{said}; unknown in {percent(unknown)}")
+    if chance < accept.probability - ROUNDING or not found.simulations.made:
+        why = f"unknown in {percent(unknown)}" if found.simulations.is_whole else _few(found)
+        return Finding(check=check, status=Status.UNKNOWN, summary=f"{said}; {why}")
     if found.samples and lower_bound(chance, found.samples) < accept.probability - ROUNDING:
         said = f"{said}, which {found.samples} random plays don't show"
         return Finding(check=check, status=Status.UNKNOWN, summary=said)
@@ -152,6 +173,8 @@ def _during(found: Prediction, at_worst: Dns) -> Finding:
     good = dns.SEVERITY.index(state) <= dns.SEVERITY.index(at_worst)
     status = Status.UNKNOWN if state is Dns.UNKNOWN else Status.HEALTHY if good else Status.UNHEALTHY
     said = f"DNS {state.value} during the cut, wanted {at_worst.value}"
+    if not found.simulations.is_whole and status is Status.HEALTHY:
+        status, said = Status.UNKNOWN, f"{said}; {_few(found)}"
     return Finding(check=DNS_DURING_CUT, status=status, summary=said)
 
 
@@ -159,7 +182,13 @@ def _evicted(found: Prediction, at_most: int) -> Finding:
     evicted = sum(float(each.get("evicted", 0.0)) for each in found.workloads.values())
     status = Status.HEALTHY if evicted <= at_most else Status.UNHEALTHY
     said = f"{evicted:.1f} Pods evicted on average, wanted {at_most} at the most"
+    if not found.simulations.is_whole:
+        status, said = Status.UNKNOWN, f"{said}; {_few(found)}"
     return Finding(check=EVICTED_PODS, status=status, summary=said)
+
+
+def _few(found: Prediction) -> str:
+    return f"only {found.simulations.made} of {found.simulations.wanted} simulations were made in time"
 
 
 def percent(share: float) -> str:

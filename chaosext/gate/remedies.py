@@ -12,13 +12,15 @@ from chaosext.gate.judge import judge
 from chaosext.gate.rehearsing import is_hopeless
 from chaosext.model.finding import Status
 from chaosext.rehearsal.mitigations import MITIGATIONS
+from chaosext.rehearsal.time_budget import UNBOUNDED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from chaosext.gate.cutover import Cutover
     from chaosext.gate.judge import Judgement
     from chaosext.model.finding import Finding
+    from chaosext.rehearsal.time_budget import TimeBudget
     from chaosext.rehearsal.world import World
 
 
@@ -36,9 +38,17 @@ class Remedy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Searched:
+    """What was found, and what was `untried` when the time was up."""
+
+    remedies: tuple[Remedy, ...] = ()
+    untried: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
     """What remedies are looked for: a judgement, and what it was made of. `context`: where their commands lead, ""
-    for wherever kubectl does. `tell` is called with what is about to be tried.
+    for wherever kubectl does. `tell` is called with what is about to be tried. `budget`: how long that may take.
     """
 
     world: World
@@ -48,28 +58,39 @@ class Search:
     context: str = ""
     seed: int = 0
     tell: Callable[[str], None] = lambda _: None
+    budget: TimeBudget = UNBOUNDED
 
-    def remedies(self) -> tuple[Remedy, ...]:
+    def search(self) -> Searched:
         """What makes the cut itself acceptable; nothing where it is so already, or can't be known."""
         if not any(_is_about_the_cut(each.finding) for each in self.before.against):
-            return ()
+            return Searched()
         names = sorted(MITIGATIONS, key=lambda name: MITIGATIONS[name].reach)
-        alone = tuple(self._tried([(name,) for name in names]))
-        return alone or tuple(self._tried(_pairs(names)))
+        alone = self._tried([(name,) for name in names])
+        return alone if alone.remedies or alone.untried else self._tried(_pairs(names))
 
-    def _tried(self, choices: Sequence[tuple[str, ...]]) -> Iterator[Remedy]:
+    def _tried(self, choices: Sequence[tuple[str, ...]]) -> Searched:
         """Those choices by which nothing about the cut stands against a go any more."""
+        found, untried = [], []
         for names in choices:
             changed, how = self._applied(names)
             if len(how) < len(names):
                 continue
-            self.tell(" and ".join(names))
-            if is_hopeless(changed, self.cutover, self.before.nodes, self.seed):
-                continue
-            after = judge(changed, self.cutover, self.live, seed=self.seed, hopeful=True)
-            remains = tuple(dict.fromkeys(each.finding.check for each in after.against))
-            if not set(remains) & set(REHEARSED):
-                yield Remedy(mitigations=names, how=how, decision=after.decision, remains=remains)
+            remedy = None if self.budget.is_over else self._remedy(names, how, changed)
+            if remedy:
+                found.append(remedy)
+            elif self.budget.is_over:
+                untried.append(" with ".join(names))
+        return Searched(remedies=tuple(found), untried=tuple(untried))
+
+    def _remedy(self, names: tuple[str, ...], how: tuple[str, ...], changed: World) -> Remedy | None:
+        self.tell(" and ".join(names))
+        if is_hopeless(changed, self.cutover, self.before.nodes, self.seed, self.budget):
+            return None
+        after = judge(changed, self.cutover, self.live, seed=self.seed, hopeful=True, budget=self.budget)
+        remains = tuple(dict.fromkeys(each.finding.check for each in after.against))
+        if set(remains) & set(REHEARSED):
+            return None
+        return Remedy(mitigations=names, how=how, decision=after.decision, remains=remains)
 
     def _applied(self, names: Sequence[str]) -> tuple[World, tuple[str, ...]]:
         """The world with all of them in place, and the commands of those that change something, in their order."""

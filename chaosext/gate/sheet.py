@@ -50,12 +50,16 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sheet:
-    """All of it. `version` is Kubernetes'; `node_count` counts all nodes; `assumptions` are the rehearsal's."""
+    """All of it. `version` is Kubernetes'; `node_count` counts all nodes; `assumptions` are the rehearsal's.
+
+    `untried`: mitigations that the time budget left no time for.
+    """
 
     asked: Asked
     cutover: Cutover
     judgement: Judgement
     remedies: tuple[Remedy, ...]
+    untried: tuple[str, ...]
     version: str
     node_count: int
     meshed: bool
@@ -76,6 +80,11 @@ class Sheet:
             BGP,
             "the sessions themselves need a shell on nodes and leaf; their configuration was read",
         )
+        if self.untried:
+            yield (
+                "patches",
+                f"the time budget was over before these were simulated: {', '.join(self.untried)}",
+            )
         if not self.asked.live:
             if self.meshed:
                 yield XDS, "only a live istiod can say; a snapshot was asked"
@@ -181,8 +190,10 @@ def _rehearsed(each: Rehearsed) -> dict[str, Any]:
         "chances": {verdict.value: round(chance, 6) for verdict, chance in sorted(found.chances.items())},
         "outcomes": [outcome.to_json() for outcome in found.outcomes],
         "dns": found.dns.to_json(),
-        "workloads": dict(found.workloads),
+        "workloads": dict(found.workloads) if found.simulations.made else None,
         "method": found.method,
+        "simulations": {"made": found.simulations.made, "wanted": found.simulations.wanted},
+        "routes": found.routes.to_json(),
     }
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chaosext.rehearsal.mitigations import MITIGATIONS
-from chaosext.rehearsal.prediction import NO_EFFECT, Advice, Dns, Forecast
+from chaosext.rehearsal.prediction import NO_EFFECT, NO_TIME, Advice, Dns, Forecast
 from chaosext.rehearsal.rehearse import rehearse
+from chaosext.rehearsal.time_budget import UNBOUNDED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from chaosext.rehearsal.mitigations import Mitigation
     from chaosext.rehearsal.plan import Plan
     from chaosext.rehearsal.prediction import Prediction
+    from chaosext.rehearsal.time_budget import TimeBudget
     from chaosext.rehearsal.world import World
 
 SAMPLES = 30
@@ -30,27 +32,45 @@ LEAST = 0.05
 
 
 def advised(
-    found: Prediction, world: World, plan: Plan, *, samples: int | None = None, seed: int = 0
+    found: Prediction,
+    world: World,
+    plan: Plan,
+    *,
+    samples: int | None = None,
+    seed: int = 0,
+    budget: TimeBudget = UNBOUNDED,
 ) -> Prediction:
-    """The prediction with its advice, the most helpful first; none where there is nothing to mend, or nothing known."""
+    """The prediction with its advice, the most helpful first; none where there is nothing to mend, or nothing known.
+
+    What the budget leaves no time for comes last, and says so.
+    """
     if found.verdict is Forecast.UNKNOWN or _is_well(found):
         return found
     count = min(samples or SAMPLES, FEW_SAMPLES if len(world.nodes) >= FEWER_FROM_NODES else SAMPLES)
-    tried = list(_tried(world, plan, count, seed))
-    ranked = sorted(tried, key=lambda pair: score(pair[1]), reverse=True)
-    return found.advised(tuple(_advice(each, then, found, world, plan) for each, then in ranked))
+    tried = list(_tried(world, plan, count, seed, budget))
+    known = [(each, then) for each, then in tried if then.simulations.is_whole]
+    ranked = sorted(known, key=lambda pair: score(pair[1]), reverse=True)
+    untried = [
+        Advice(mitigation=each.name, effect=NO_TIME, how=each.how(world, plan))
+        for each, then in tried
+        if not then.simulations.is_whole
+    ]
+    return found.advised((*(_advice(each, then, found, world, plan) for each, then in ranked), *untried))
 
 
 def _is_well(found: Prediction) -> bool:
     return found.verdict is Forecast.PASSED and chance_of(found, Dns.RESOLVABLE) > 1 - LEAST
 
 
-def _tried(world: World, plan: Plan, samples: int, seed: int) -> Iterator[tuple[Mitigation, Prediction]]:
+def _tried(
+    world: World, plan: Plan, samples: int, seed: int, budget: TimeBudget
+) -> Iterator[tuple[Mitigation, Prediction]]:
     """What the mitigations that apply here lead to."""
     for each in MITIGATIONS.values():
         changed = each.apply(world, plan)
         if changed is not world:
-            yield each, rehearse(changed, plan, samples=samples, seed=seed, with_timeline=False)
+            then = rehearse(changed, plan, samples=samples, seed=seed, with_timeline=False, budget=budget)
+            yield each, then
 
 
 def chance_of(found: Prediction, *states: Dns) -> float:

@@ -126,13 +126,24 @@ class Board:
 class Standing:
     """What each node is to Pods of one template in every play: by node, or by constraint.
 
-    `allows`: whether selectors, affinity to nodes and lasting taints do; `allowed`: those nodes. `unloved` counts a node's
-    PreferNoSchedule taints, `wishes` are weights of preferred node affinity. `minds`: whether the taints NoSchedule and
-    NoExecute of a lost node keep such Pods off it. `fits` and `room` are None until somebody
-    has asked, and hold while nothing on the node has changed.
+    `allows`: whether selectors, affinity to nodes and lasting taints do; `allowed`: those nodes. `unloved` counts a
+    node's PreferNoSchedule taints, `wishes` are weights of preferred node affinity. `minds`: whether the taints
+    NoSchedule and NoExecute of a lost node keep such Pods off it. `fits` and `room` are None until they are asked for,
+    and hold while nothing on the node has changed.
     """
 
-    __slots__ = ("_board", "_places", "_spec", "allowed", "allows", "fits", "minds", "room", "unloved", "wishes")
+    __slots__ = (
+        "_board",
+        "_places",
+        "_spec",
+        "allowed",
+        "allows",
+        "fits",
+        "minds",
+        "room",
+        "unloved",
+        "wishes",
+    )
 
     def __init__(self, board: Board, spec: PodSpec) -> None:
         self._board, self._spec = board, spec

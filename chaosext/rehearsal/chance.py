@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from random import Random
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -61,8 +62,11 @@ class Sampled:
 
 @dataclass(frozen=True, slots=True)
 class Played(Generic[Value]):
-    """One play: how likely it is, what it came to, and the draw to play it again, leaning to one side or not."""
+    """One play: its place among all, how likely it is, what it came to, and the draw to play it again, leaning to one
+    side or not.
+    """
 
+    turn: int
     weight: float
     value: Value
     redraw: Callable[[float | None], Draw]
@@ -115,17 +119,17 @@ def _between(random: Random, lean: float | None) -> Callable[[float, float], flo
     return leaning
 
 
-def enumerate_all(play: Callable[[Draw], Value], seed: int, limit: int) -> tuple[list[Played[Value]], bool]:
-    """Every path, and whether they are all there: at most `limit` paths are played."""
-    results: list[Played[Value]] = []
+def paths(play: Callable[[Draw], Value], seed: int) -> Iterator[Played[Value]]:
+    """Every path, depth first: only all of them together have the weights of chance."""
     prefix: tuple[int, ...] | None = ()
-    while prefix is not None and len(results) < limit:
+    for turn in count():
+        if prefix is None:
+            return
         path = _Path(prefix, seed, None)
         value = play(path)
         taken = tuple(index for index, _ in path.branches)
-        results.append(Played(path.weight, value, partial(_Path, taken, seed)))
+        yield Played(turn, path.weight, value, partial(_Path, taken, seed))
         prefix = _next(path.branches)
-    return results, prefix is None
 
 
 def _next(branches: list[tuple[int, int]]) -> tuple[int, ...] | None:
@@ -137,8 +141,15 @@ def _next(branches: list[tuple[int, int]]) -> tuple[int, ...] | None:
     return None
 
 
-def samples(play: Callable[[Draw], Value], seed: int, count: int) -> Iterator[Played[Value]]:
-    """`count` random plays of equal weight."""
-    for index in range(count):
-        redraw = partial(Sampled, seed, index, count)
-        yield Played(1.0 / count, play(redraw(None)), redraw)
+def samples(play: Callable[[Draw], Value], seed: int, number: int) -> Iterator[Played[Value]]:
+    """So many random plays of equal weight, in an order in which the first ones cover a period evenly, too."""
+    for index in _evenly(number):
+        redraw = partial(Sampled, seed, index, number)
+        yield Played(index, 1.0 / number, play(redraw(None)), redraw)
+
+
+def _evenly(number: int) -> Iterator[int]:
+    """0 to `number` - 1 by their bits in reverse order (van der Corput's sequence)."""
+    bits = max(1, (number - 1).bit_length())
+    reverse = (int(f"{each:0{bits}b}"[::-1], 2) for each in range(1 << bits))
+    return (each for each in reverse if each < number)

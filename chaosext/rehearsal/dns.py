@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from chaosext.rehearsal.prediction import Dns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable
 
 SEVERITY = (Dns.RESOLVABLE, Dns.UNKNOWN, Dns.PARTIAL, Dns.DEAD)
 
 
-def state(answers: Sequence[bool | None], *, cached: bool = False) -> Dns:
+def state(answers: Collection[bool | None], *, cached: bool = False) -> Dns:
     """Of one node: `answers` has an entry for each endpoint that its kube-proxy knows, None where nobody knows.
 
     With NodeLocal DNSCache (`cached`) names outside the cluster still resolve, and those of the cluster don't once

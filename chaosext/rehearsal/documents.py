@@ -277,6 +277,11 @@ class Budget(Document):
     spec: BudgetSpec = field(default_factory=BudgetSpec)
 
 
+class ConfigMap(Document):
+    metadata: Meta = field(default_factory=Meta)
+    data: Strings | None = None
+
+
 class LeaseSpec(Document):
     renewTime: str = ""
 
@@ -298,6 +303,7 @@ class WebhookConfiguration(Document):
 
 class CalicoBgp(Document):
     ipv4Address: str = ""
+    ipv6Address: str = ""
     routeReflectorClusterID: str = ""
 
 
@@ -316,6 +322,7 @@ _OF_A_KIND: Mapping[str, type[Document]] = {
     "Service": Service,
     "PodDisruptionBudget": Budget,
     "Lease": Lease,
+    "ConfigMap": ConfigMap,
     "MutatingWebhookConfiguration": WebhookConfiguration,
 }
 _WITHOUT_MORE = ("Namespace", "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job")

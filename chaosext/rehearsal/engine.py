@@ -21,9 +21,10 @@ from chaosext.rehearsal.lifecycle import Bucket
 from chaosext.rehearsal.lookups import Lookups
 from chaosext.rehearsal.mesh import Sidecar
 from chaosext.rehearsal.scene import Scene
-from chaosext.rehearsal.scheduling import Placement, keeps_off
+from chaosext.rehearsal.scheduling import Placement
 from chaosext.rehearsal.sidecars import Sidecars
 from chaosext.rehearsal.stage import HERE_TO_STAY
+from chaosext.rehearsal.time_budget import UNBOUNDED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from chaosext.rehearsal.chance import Draw
     from chaosext.rehearsal.scene import Followed, Trace
     from chaosext.rehearsal.stage import Stage
+    from chaosext.rehearsal.time_budget import TimeBudget
     from chaosext.rehearsal.world import Pod
 
 LIFECYCLE = "kube-controller-manager: node lifecycle controller"
@@ -60,9 +62,9 @@ FEW_TIES = 4
 """Up to so many equally good nodes for kube-dns, each of them is played."""
 
 
-def simulate(stage: Stage, draw: Draw) -> Trace:
-    """One play, by one draw of chance."""
-    return _Play(Scene(stage, draw)).run()
+def simulate(stage: Stage, draw: Draw, budget: TimeBudget = UNBOUNDED) -> Trace:
+    """One play, by one draw of chance. Raises `TimeIsUp` where the budget is over before it."""
+    return _Play(Scene(stage, draw, budget)).run()
 
 
 class _Play:
@@ -180,7 +182,7 @@ class _Play:
 
     def _return(self, t: float, number: int) -> None:
         for pod in self._scene.on[number]:
-            if pod.runs and pod.there and pod.waits_since == inf:
+            if pod.runs and pod.there and not pod.ails and pod.waits_since == inf:
                 self._scene.at(t + self._between(*kubelet.CAUGHT_UP_WITHIN_S), self._ready, pod)
 
     def _heal(self, t: float) -> None:
@@ -197,14 +199,24 @@ class _Play:
         self._scene.at(hears_s + self._between(*kubelet.RECONCILED_WITHIN_S), self._serve, pod)
 
     def _serve(self, t: float, pod: Followed) -> None:
-        if pod.runs and not pod.serving:
+        if pod.runs and not pod.serving and not pod.ails:
             pod.serving = True
             self._pod_changed(t, pod)
 
     def _closed(self, group: Group, t: float) -> Callable[[int], bool]:
         """Whether a node's taints keep the Pod away now."""
-        lost, minds = self._lost, self._stage.board.standing(group.spec).minds
-        return lambda number: keeps_off(minds, lost(number, t))
+        lives, fleet_of = self._lives, self._stage.fleet_of
+        minds_schedule, minds_execute = self._stage.board.standing(group.spec).minds
+
+        def closed(number: int) -> bool:
+            at = fleet_of.get(number)
+            if at is None:
+                return False
+            return (minds_schedule and lives.is_unschedulable(at, t)) or (
+                minds_execute and lives.is_emptied(at, t)
+            )
+
+        return closed
 
     # -- eviction, and what comes instead ----------------------------------------------------------------------
 
@@ -267,11 +279,13 @@ class _Play:
         self._scene.at(t + self._between(*CREATES_WITHIN_S), self._create, made)
 
     def _create(self, t: float, pod: Followed) -> None:
-        if not self._sidecars.injects(pod):
-            self._refuse(t, pod)
+        is_let_in = self._sidecars.injects(pod)
+        if not is_let_in:
+            if is_let_in is False:
+                self._refuse(t, pod)
             return
         self._scene.mark(t, Kind.POD_CREATED, pod.subject, f"by {pod.owner}", CONTROLLER)
-        self._scene.at(t + self._between(*BINDS_WITHIN_S), self._bind, pod)
+        self._scene.at(t + self._between(*BINDS_WITHIN_S), self._bind_first, pod)
 
     def _refuse(self, t: float, pod: Followed) -> None:
         """Its controller asks again after its back-off. Of two such times the earlier one counts, as in client-go's
@@ -307,6 +321,9 @@ class _Play:
             self._create(t, pod)
 
     # -- placing ---------------------------------------------------------------------------------------------
+
+    def _bind_first(self, t: float, pod: Followed) -> None:
+        self._bind(t, pod)
 
     def _bind(self, t: float, pod: Followed) -> bool:
         """Put a Pod onto a node, or make room for it. False where neither can be done: it changed nothing."""
@@ -352,6 +369,8 @@ class _Play:
 
         Of Pods of one template the next one fares as the one before it did, unless that changed something.
         """
+        if not self._pending:
+            return
         hopeless: set[tuple[Group, bool]] = set()
         lost, may_help = self._lost(number, t), self._placement.may_help
         for pod in sorted(self._pending, key=lambda pod: -pod.group.spec.priority):

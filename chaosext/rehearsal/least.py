@@ -1,6 +1,7 @@
 """The least of each object that a rehearsal needs: what `chaosext snapshot` keeps, and nothing else.
 
-So no Secret, no environment, no image, no annotation but Calico's addresses is ever written.
+So no Secret, no environment, no image is ever written, no ConfigMap but how Cilium routes, and no annotation but
+Calico's addresses and flannel's backend.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import msgspec
 from chaosext.rehearsal import documents as doc
 from chaosext.rehearsal.flags import TIMING_FLAGS
 from chaosext.rehearsal.listing import CALICO
+from chaosext.rehearsal.network.detection import BACKEND, CILIUM_KEYS, HARMLESS, READ
 from chaosext.rehearsal.snapshot import NODE_LEASES, WITH_TIMINGS
 
 if TYPE_CHECKING:
@@ -21,21 +23,21 @@ if TYPE_CHECKING:
 
 _FLAG = re.compile(r"--([a-z-]+)=.*")
 
-_CALICO_SPECS = {
-    "BGPPeer": ("peerIP", "node", "nodeSelector", "peerSelector", "asNumber"),
-    "BGPConfiguration": ("nodeToNodeMeshEnabled",),
-    "IPPool": ("cidr", "ipipMode", "vxlanMode", "disabled"),
-}
+_CALICO_KINDS = ("BGPPeer", "BGPConfiguration", "IPPool", "FelixConfiguration")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """A kind of object: how a request and a List name it, and in which namespace it is wanted ("" for all)."""
+    """A kind of object: how a request and a List name it, and in which namespace it is wanted ("" for all).
+
+    `name`: only the object of this name is wanted, "" for all.
+    """
 
     plural: str
     kind: str
     api_version: str
     namespace: str = ""
+    name: str = ""
 
 
 WANTED = (
@@ -56,6 +58,10 @@ WANTED = (
     Wanted(plural="bgppeers", kind="BGPPeer", api_version="crd.projectcalico.org/v1"),
     Wanted(plural="bgpconfigurations", kind="BGPConfiguration", api_version="crd.projectcalico.org/v1"),
     Wanted(plural="ippools", kind="IPPool", api_version="crd.projectcalico.org/v1"),
+    Wanted(plural="felixconfigurations", kind="FelixConfiguration", api_version="crd.projectcalico.org/v1"),
+    Wanted(
+        plural="configmaps", kind="ConfigMap", api_version="v1", namespace="kube-system", name="cilium-config"
+    ),
     Wanted(plural="pods", kind="Pod", api_version="v1"),
     Wanted(plural="leases", kind="Lease", api_version="coordination.k8s.io/v1", namespace=NODE_LEASES),
 )
@@ -65,21 +71,26 @@ WANTED = (
 def least(wanted: Wanted, item: Mapping[str, Any]) -> dict[str, Any]:
     """The object with its kind and only the fields that are needed. Raises MALFORMED errors for what is none."""
     said = {"apiVersion": wanted.api_version, "kind": wanted.kind}
-    if wanted.kind in _CALICO_SPECS:
+    if wanted.kind in _CALICO_KINDS:
         return said | _calico(wanted.kind, item)
     kept: dict[str, Any] = msgspec.to_builtins(msgspec.convert(item, doc.KINDS[wanted.kind]))
     if wanted.kind == "Pod":
         _complete_pod(kept, item)
     elif wanted.kind == "Node":
         _complete_node(kept)
+    elif wanted.kind == "ConfigMap":
+        kept["data"] = {key: kept.get("data", {})[key] for key in CILIUM_KEYS if key in kept.get("data", {})}
     return said | kept
 
 
 def _calico(kind: str, item: Mapping[str, Any]) -> dict[str, Any]:
+    """What is read of it; of a field that nothing here knows only that it is there, as it may change routes."""
     spec = item.get("spec") or {}
+    read = {name: value for name, value in spec.items() if name in READ[kind]}
+    unknown = spec.keys() - read.keys() - HARMLESS[kind] if kind in HARMLESS else ()
     return {
         "metadata": {"name": item["metadata"]["name"]},
-        "spec": {name: spec[name] for name in _CALICO_SPECS[kind] if name in spec},
+        "spec": read | dict.fromkeys(sorted(unknown)),
     }
 
 
@@ -106,6 +117,6 @@ def _is_timing(word: str) -> bool:
 def _complete_node(kept: dict[str, Any]) -> None:
     meta = kept["metadata"]
     given = meta.pop("annotations", None) or {}
-    notes = {key: text for key, text in given.items() if CALICO in key or key == doc.KWOK}
+    notes = {key: text for key, text in given.items() if CALICO in key or key in (doc.KWOK, BACKEND)}
     if notes:
         meta["annotations"] = notes

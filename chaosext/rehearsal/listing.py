@@ -30,6 +30,9 @@ HOW_TO = "make one with `chaosext snapshot -o FILE`, or with `kubectl get nodes,
 CALICO = "projectcalico.org"
 """Part of the apiVersion of Calico's kinds, in both of its API groups."""
 
+CALICO_KINDS = ("BGPPeer", "BGPConfiguration", "IPPool", "FelixConfiguration")
+"""Kinds that other projects have as well, and that count in Calico's groups only."""
+
 _TRAILING = re.compile(r"trailing characters \(byte (\d+)\)")
 
 UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
@@ -43,10 +46,12 @@ class Listed:
     """The items of all files by kind, each as its own bytes; Calico's Node is `CalicoNode`.
 
     `declared`: kinds that a file says it looked for, though there may be none. `taken_at`: as a file says, "".
+    `others`: (API group, kind) -> the first object of each, of those that aren't Kubernetes' own.
     """
 
     items: dict[str, list[tuple[str, bytes | memoryview]]] = field(default_factory=lambda: defaultdict(list))
     declared: set[str] = field(default_factory=set)
+    others: dict[tuple[str, str], str] = field(default_factory=dict)
     taken_at: str = ""
     version: str = ""
 
@@ -150,14 +155,23 @@ def _take(listed: Listed, document: Listing, file: str) -> None:
             said = head(raw)
         except UNREADABLE as error:
             raise Refused(f"{file}: item {index + 1} is no Kubernetes object ({error})", HOW_TO) from None
-        name = _kind(said.kind or kind, said.apiVersion or document.apiVersion)
+        version = said.apiVersion or document.apiVersion
+        name = _kind(said.kind or kind, version)
         if not name:
             raise Refused(f"{file}: item {index + 1} says no kind, so it is no Kubernetes object", HOW_TO)
+        group = version.partition("/")[0]
+        if "." in group and not group.endswith("k8s.io"):
+            listed.others.setdefault((group, said.kind or kind), f"{said.kind or kind}/{said.metadata.name}")
         listed.items[name].append((file, memoryview(raw)))
 
 
 def _kind(kind: str, api_version: str) -> str:
-    return "CalicoNode" if kind == "Node" and CALICO in api_version else kind
+    """What an object's kind is called here: one that another project has as well is told apart by its API group."""
+    if kind == "Node" and CALICO in api_version:
+        return "CalicoNode"
+    group = api_version.partition("/")[0]
+    is_foreign = kind in CALICO_KINDS and group and CALICO not in group
+    return f"{kind}.{group}" if is_foreign else kind
 
 
 def _name(raw: bytes | memoryview) -> str:

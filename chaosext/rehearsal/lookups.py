@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from chaosext.rehearsal.scene import Followed, Scene
+    from chaosext.rehearsal.stage import Stage
 
 SLICES_WITHIN_S = (0.01, 0.15)
 """From a Pod's change to the EndpointSlice's (pkg/controller/endpointslice)."""
@@ -42,8 +43,8 @@ class Lookups:
     def begin(self) -> None:
         """From the cut on: nodes that are cut off know what they knew, until they are connected again."""
         scene, heal = self._scene, self._stage.plan.cut_for_s
-        scene.at(0.0, self._look)
-        scene.at(heal, self._look)
+        for t in self._stage.epochs_s:
+            scene.at(t, self._look)
         for number in self._stage.observers:
             if self._stage.is_cut[number]:
                 scene.at(max(heal, scene.hears_s(number)), self._learn, number)
@@ -86,24 +87,31 @@ class Lookups:
 
     def view(self, number: int) -> Dns:
         """How lookups from this observer go now."""
-        return self._view(number, self._usable(self._known(number in self._synced)))
+        return self.viewer()(number)
 
     def views(self) -> dict[int, Dns]:
-        """Every observer's; those of one kind that host no kube-dns and know the same see the same."""
-        hosts, kinds = {pod.node for pod in self._scene.dns}, self._stage.kinds
-        usable = {synced: self._usable(self._known(synced)) for synced in (True, False)}
-        seen: dict[object, Dns] = {}
-        found = {}
-        for number in self._stage.observers:
-            synced = number in self._synced
-            key = number if number in hosts else (kinds[number], synced)
-            if key not in seen:
-                seen[key] = self._view(number, usable[synced])
-            found[number] = seen[key]
-        return found
+        """Every observer's."""
+        viewer = self.viewer()
+        return {number: viewer(number) for number in self._stage.observers}
 
-    def _known(self, synced: bool) -> list[Followed]:
-        return self._endpoints() if synced else self._frozen
+    def viewer(self) -> Callable[[int], Dns]:
+        """How lookups go, as of now. Observers of one kind that host no kube-dns and know the same see the same."""
+        stage, synced = self._stage, self._synced
+        if not stage.knows_dns:
+            return lambda _: Dns.UNKNOWN
+        fresh, old = _Endpoints(self._endpoints(), stage), _Endpoints(self._frozen, stage)
+        epoch, kinds, seen = stage.epoch(self._scene.now), stage.kinds, dict[tuple[int, bool], Dns]()
+
+        def view(number: int) -> Dns:
+            endpoints = fresh if number in synced else old
+            if number in endpoints.hosts:
+                return endpoints.view(number, epoch)
+            key = kinds[number], endpoints is fresh
+            if key not in seen:
+                seen[key] = endpoints.view(number, epoch)
+            return seen[key]
+
+        return view
 
     def _endpoints(self) -> list[Followed]:
         """Ready ones; where there are none, those that still serve while they end (`CategorizeEndpoints`)."""
@@ -112,23 +120,40 @@ class Lookups:
             return ready
         return [pod for pod in self._scene.dns if pod.serving]
 
-    def _usable(self, known: Iterable[Followed]) -> list[tuple[int, bool]]:
-        """Of endpoints: (node, or -1 where nothing runs, whether it has that node's address)."""
-        return [(pod.node if pod.runs else -1, pod.group.spec.host_network) for pod in known]
-
-    def _view(self, number: int, usable: Iterable[tuple[int, bool]]) -> Dns:
-        if self._stage.world.dns is None or not self._scene.dns:
-            return Dns.UNKNOWN
-        answers, is_cut = self._stage.answers, self._scene.is_cut
-        each = [node >= 0 and answers[number, node, own, is_cut] for node, own in usable]
-        return dns.state(each, cached=self._stage.world.network.nodelocal_dns)
-
     def hosts(self) -> tuple[tuple[str, bool], ...]:
         """Where ready kube-dns Pods are, and whether every judged node has an answer from there."""
         ready = [pod for pod in self._scene.dns if pod.ready]
         return tuple(sorted((self._scene.name(pod.node), self._answers_all(pod)) for pod in ready))
 
     def _answers_all(self, pod: Followed) -> bool:
-        answers, is_cut, own = self._stage.answers, self._scene.is_cut, pod.group.spec.host_network
-        judged = self._stage.judged
-        return pod.runs and all(answers[client, pod.node, own, is_cut] is not False for client in judged)
+        stage, own = self._stage, pod.group.spec.host_network
+        epoch = stage.epoch(self._scene.now)
+        return pod.runs and all(
+            stage.answers(client, pod.node, own, epoch) is not False for client in stage.judged
+        )
+
+
+class _Endpoints:
+    """kube-dns' endpoints as a kube-proxy knows them, those on nodes of one kind together."""
+
+    def __init__(self, known: Iterable[Followed], stage: Stage) -> None:
+        self._stage, self._is_any_silent = stage, False
+        self._alike: dict[tuple[int, bool], dict[int, None]] = {}
+        for pod in known:
+            if pod.runs:
+                own = pod.group.spec.host_network
+                self._alike.setdefault((stage.kinds[pod.node], own), {})[pod.node] = None
+            else:
+                self._is_any_silent = True
+        self.hosts = {number for numbers in self._alike.values() for number in numbers}
+
+    def view(self, number: int, epoch: int) -> Dns:
+        """How lookups from a node go."""
+        found: set[bool | None] = {False} if self._is_any_silent else set()
+        for (_, own), hosts in self._alike.items():
+            if number in hosts:
+                found.add(True)
+            other = next((host for host in hosts if host != number), None)
+            if other is not None:
+                found.add(self._stage.answers(number, other, own, epoch))
+        return dns.state(found, cached=self._stage.world.network.nodelocal_dns)

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from chaosext.cluster.objects import ZONE_LABEL, BgpPeer
 from chaosext.rehearsal.eviction import NO_EXECUTE
+from chaosext.rehearsal.network.calico import CalicoRoutes
+from chaosext.rehearsal.network.model import routes_of
+from chaosext.rehearsal.network.routes import unannounced
 from chaosext.rehearsal.nodelocal import NAME, NAMESPACE, manifests
-from chaosext.rehearsal.routing import Routes, unannounced
 from chaosext.rehearsal.selection import behind, fits_node
 from chaosext.rehearsal.world import (
     Affinity,
     LabelSelector,
     NodeTerm,
-    Plugin,
     PodSpec,
     Requirement,
     Spread,
@@ -126,7 +127,7 @@ def _template_of(world: World, pod: Pod) -> tuple[str, str]:
 
 
 def _keep_off(world: World, plan: Plan) -> World:
-    shunned = unannounced(Routes(world), world.nodes)
+    shunned = unannounced(routes_of(world, plan.cut_nodes), world.nodes)
     if not shunned or len(shunned) == len(world.nodes):
         return world
     apart = _apart_from(world.nodes, frozenset(shunned))
@@ -180,21 +181,20 @@ def _requirement_json(each: Requirement) -> dict[str, Any]:
 
 
 def _peer_all(world: World, plan: Plan) -> World:
-    peer = _another_peer(world)
+    peer = _another_peer(world, plan)
     if peer is None:
         return world
     return replace(world, network=replace(world.network, peers=(*world.network.peers, peer)))
 
 
-def _another_peer(world: World) -> BgpPeer | None:
+def _another_peer(world: World, plan: Plan) -> BgpPeer | None:
     """A session with the leaf for those that have none; None where there is no leaf, or nobody lacks it."""
-    routes = Routes(world)
-    lacking, leaves = unannounced(routes, world.nodes), routes.fabric_peers
-    if world.network.plugin is not Plugin.CALICO or not lacking or not leaves:
+    routes = routes_of(world, plan.cut_nodes)
+    lacking = unannounced(routes, world.nodes)
+    if not isinstance(routes, CalicoRoutes) or not lacking or not routes.fabric_peers:
         return None
-    return replace(
-        leaves[0], name=f"{leaves[0].name}-for-all", node="", node_selector=_calico_selector(world, lacking)
-    )
+    leaf = routes.fabric_peers[0]
+    return replace(leaf, name=f"{leaf.name}-for-all", node="", node_selector=_calico_selector(world, lacking))
 
 
 def _calico_selector(world: World, lacking: Sequence[str]) -> str:
@@ -205,7 +205,7 @@ def _calico_selector(world: World, lacking: Sequence[str]) -> str:
 
 
 def _how_to_peer(world: World, plan: Plan) -> str:
-    peer = _another_peer(world)
+    peer = _another_peer(world, plan)
     if peer is None:
         return ""
     spec = {"peerIP": peer.peer_ip, "asNumber": peer.as_number, "nodeSelector": peer.node_selector}

@@ -10,6 +10,8 @@ from chaosext.model.errors import Refused
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from chaosext.rehearsal.world import Doubt
+
 MAX_HORIZON_S = 86_400.0
 
 
@@ -20,6 +22,7 @@ class Plan:
     `rollback_s`: when kube-dns is rescheduled (its Pods deleted), None for never.
     `cut_at`: the moment of the cut, or up to `cut_within_s` before it, where leases in the snapshot lie close enough to
     it to say how old they were, or at least which of them are renewed together.
+    `doubts`: why the cut is another one than is modelled; what comes of it is unknown then.
     Raises `Refused` for what can't be played.
     """
 
@@ -29,6 +32,7 @@ class Plan:
     rollback_s: float | None = None
     cut_at: datetime | None = None
     cut_within_s: float = 0.0
+    doubts: tuple[Doubt, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.cut_nodes:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
+from chaosext.rehearsal.network.routes import Proof
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -96,7 +98,20 @@ class DnsView:
         return said | ({"after_rollback": self.after_rollback.value} if self.after_rollback else {})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Simulated:
+    """How many simulations a prediction rests on, and how many were wanted: more, where the time budget was over."""
+
+    made: int
+    wanted: int
+
+    @property
+    def is_whole(self) -> bool:
+        return self.made >= self.wanted
+
+
 NO_EFFECT = "changes nothing about this cut"
+NO_TIME = "not simulated: the time budget was over"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +132,8 @@ class Prediction:
 
     `mesh` and `workloads` are as in JSON: name -> facts. `method` says how chance was treated, in words; `samples` is
     the number of random plays, 0 where every way was played. `chances`: how likely each verdict is; they sum to 1.
+    `simulations` that are missing count as unknown in `outcomes`, `chances` and `dns`. `routes`: whether, and by what,
+    it is proven who reaches whose Pods.
     """
 
     assumptions: tuple[str, ...]
@@ -133,6 +150,8 @@ class Prediction:
     advice: tuple[Advice, ...] = ()
     chances: Mapping[Forecast, float] = field(default_factory=dict)
     samples: int = 0
+    simulations: Simulated = Simulated(made=1, wanted=1)
+    routes: Proof = field(default_factory=Proof)
 
     def advised(self, advice: tuple[Advice, ...]) -> Self:
         """The same with advice, ranked by its maker."""
@@ -146,12 +165,14 @@ class Prediction:
             "verdict": self.verdict.value,
             "self_heals": self.self_heals,
             "method": self.method,
+            "simulations": {"made": self.simulations.made, "wanted": self.simulations.wanted},
+            "routes": self.routes.to_json(),
             "assumptions": list(self.assumptions),
             "timings": dict(self.timings),
             "outcomes": [outcome.to_json() for outcome in self.outcomes],
             "dns": {**self.dns.to_json(), "per_node": per_node},
             "mesh": dict(self.mesh),
-            "workloads": dict(self.workloads),
+            "workloads": dict(self.workloads) if self.simulations.made else None,
             "timeline": [event.to_json() for event in self.timeline],
             "advice": [each.to_json() for each in self.advice],
         }

@@ -11,12 +11,14 @@ from chaosext.rehearsal.mitigations import MITIGATIONS, mitigated
 from chaosext.rehearsal.plan import Plan
 from chaosext.rehearsal.rehearse import Rehearsal
 from chaosext.rehearsal.targets import cut_nodes
+from chaosext.rehearsal.time_budget import UNBOUNDED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from chaosext.rehearsal.prediction import Prediction
+    from chaosext.rehearsal.time_budget import TimeBudget
     from chaosext.rehearsal.world import World
 
 SCHEMA = "chaosext.rehearsal-sweep/v1"
@@ -117,10 +119,13 @@ _FIELDS: Mapping[str, tuple[str, Callable[[object], object]]] = {
 
 
 class Sweep:
-    """One world that scenarios are played on; what doesn't depend on them is prepared once."""
+    """One world that scenarios are played on; what doesn't depend on them is prepared once.
 
-    def __init__(self, world: World, samples: int | None = None) -> None:
-        self._world, self._samples = world, samples or SAMPLES
+    All of them share the budget: those that it is over for are unknown.
+    """
+
+    def __init__(self, world: World, samples: int | None = None, budget: TimeBudget = UNBOUNDED) -> None:
+        self._world, self._samples, self._budget = world, samples or SAMPLES, budget
         self._rehearsal = Rehearsal(world)
 
     def play(self, scenario: Scenario) -> dict[str, Any]:
@@ -134,7 +139,9 @@ class Sweep:
     def _prediction(self, scenario: Scenario, plan: Plan) -> Prediction:
         world = mitigated(self._world, plan, scenario.mitigations)
         rehearsal = self._rehearsal if world is self._world else Rehearsal(world)
-        return rehearsal.of(plan, samples=self._samples, seed=scenario.seed, with_timeline=False)
+        return rehearsal.of(
+            plan, samples=self._samples, seed=scenario.seed, with_timeline=False, budget=self._budget
+        )
 
 
 def _row(scenario: Scenario, plan: Plan, found: Prediction) -> dict[str, Any]:
@@ -148,5 +155,6 @@ def _row(scenario: Scenario, plan: Plan, found: Prediction) -> dict[str, Any]:
         "self_heals": said["self_heals"],
         "dns": {key: state for key, state in said["dns"].items() if key != "per_node"},
         "outcomes": said["outcomes"],
+        "simulations": said["simulations"],
         "workloads": said["workloads"],
     }

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     from chaosext.rehearsal.chance import Draw
     from chaosext.rehearsal.prediction import Dns
     from chaosext.rehearsal.stage import Stage
+    from chaosext.rehearsal.time_budget import TimeBudget
     from chaosext.rehearsal.world import Pod as WorldPod
+
+
+CHECKED_EACH = 64
+"""Events from one look at the time budget to the next."""
 
 
 class Mark(NamedTuple):
@@ -58,6 +63,7 @@ class Trace:
 class Followed:
     """A followed Pod. `serving`: Ready, as the API says; `runs` is what is; `waits_since`: its sidecar waits.
 
+    `ails`: it ran before the cut, and was not Ready; nothing that is known here will make it so.
     `retry_s`, `looked_at_s`: when its controller, which was refused, asks for it again: by its back-off, and sooner.
     """
 
@@ -70,6 +76,7 @@ class Followed:
     runs: bool = False
     leaving: bool = False
     gone: bool = False
+    ails: bool = False
     waits_since: float = inf
     failures: int = 0
     retry_s: float = -inf
@@ -99,16 +106,17 @@ class Followed:
 class Scene:
     """The clock, the tape, and who is where in one play."""
 
-    def __init__(self, stage: Stage, draw: Draw) -> None:
-        self.stage, self.draw, self.between = stage, draw, draw.between
+    def __init__(self, stage: Stage, draw: Draw, budget: TimeBudget) -> None:
+        budget.check()
+        self.stage, self.draw, self.between, self._budget = stage, draw, draw.between, budget
         self.lives = live(stage.fleet, stage.world.control_plane, stage.plan, draw)
         self.trace, self.quiet, self.now = Trace(), False, 0.0
         self._heap: list[tuple[float, int, Callable[..., None], tuple[object, ...]]] = []
         self._turn = count()
         self._known: dict[tuple[str, str], Followed] = {}
         self.on: dict[int, list[Followed]] = {}
-        self.dns = [self.follow(pod) for pod in stage.dns_pods]
-        self.istiod = [self.follow(pod) for pod in stage.istiod_pods]
+        self.dns = dict.fromkeys(map(self.follow, stage.dns_pods))
+        self.istiod = dict.fromkeys(map(self.follow, stage.istiod_pods))
         if stage.follows_all:
             for pods in stage.pods_on.values():
                 for pod in pods:
@@ -133,6 +141,7 @@ class Scene:
             serving=pod.ready,
             runs=pod.phase == "Running" and node >= 0,
             leaving=pod.terminating,
+            ails=not pod.ready,
         )
 
     def somebody(self, group: Group, node: int) -> Followed | None:
@@ -154,7 +163,7 @@ class Scene:
         made = Followed(group=pod.group, subject=subject, owner=pod.owner, sidecar=pod.sidecar)
         for members in (self.dns, self.istiod):
             if pod in members:
-                members.append(made)
+                members[made] = None
         return made
 
     # -- the clock and the tape ------------------------------------------------------------------------------
@@ -165,11 +174,13 @@ class Scene:
             heappush(self._heap, (t, next(self._turn), act, about))
 
     def until(self, limit: float) -> None:
-        """Plays all that comes up to `limit`."""
+        """Plays all that comes up to `limit`. Raises `TimeIsUp` where the budget is over before."""
         while self._heap and self._heap[0][0] <= limit:
-            t, _, act, about = heappop(self._heap)
+            t, turn, act, about = heappop(self._heap)
             self.now = t
             act(t, *about)
+            if turn % CHECKED_EACH == 0:
+                self._budget.check()
         self.now = limit
 
     def mark(

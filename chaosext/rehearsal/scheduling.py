@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from itertools import islice, takewhile
+from operator import and_
 from typing import TYPE_CHECKING
 
 from chaosext.rehearsal import spreading
@@ -26,11 +27,6 @@ BEST = 100
 
 ALL_NODES_BELOW = 100
 """`minFeasibleNodesToFind`: up to so many feasible nodes, all of them are compared."""
-
-
-def keeps_off(minds: tuple[bool, bool], lost: tuple[bool, bool]) -> bool:
-    """Whether a lost node's taints keep Pods away that mind NoSchedule, or NoExecute."""
-    return (minds[0] and lost[0]) or (minds[1] and lost[1])
 
 
 class Placement:
@@ -89,8 +85,8 @@ class Placement:
         return (there[node] if there else 0) + (moved[node] if moved else 0)
 
     def may_help(self, group: Group, node: int, lost: tuple[bool, bool], *, preempts: bool) -> bool:
-        """Whether a Pod of the group that found no place may find one now that a node lost a taint, or a Pod: there, or,
-        as it minds where others are, elsewhere. `lost`: the taints NoSchedule and NoExecute that the node still has.
+        """Whether a Pod of the group that found no place may find one now that a node lost a taint, or a Pod: there, or
+        elsewhere where it minds other Pods. `lost`: the taints NoSchedule and NoExecute that the node still has.
         """
         if self.board.minds_others(group):
             return True
@@ -98,7 +94,7 @@ class Placement:
         if not self._has_room(spec, node) and not (preempts and any(self._below(spec.priority, node))):
             return False
         standing = self.board.standing(spec)
-        return standing.allows[node] and not keeps_off(standing.minds, lost)
+        return standing.allows[node] and not any(map(and_, standing.minds, lost))
 
     def _fits(self, standing: Standing, spec: PodSpec, node: int) -> bool:
         """plugins/noderesources/fit.go, `fitsRequest`; ports: plugins/nodeports. Asked once, until something on the

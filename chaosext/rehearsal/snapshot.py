@@ -20,6 +20,7 @@ from chaosext.model.malformed import MALFORMED
 from chaosext.rehearsal import documents as doc
 from chaosext.rehearsal.flags import control_plane, minor
 from chaosext.rehearsal.listing import HOW_TO, Listed, plain, read_files
+from chaosext.rehearsal.network.detection import BACKEND, CILIUM_CONFIG, READ, Sighting, detect
 from chaosext.rehearsal.specs import Specs, resources, selector
 from chaosext.rehearsal.world import (
     ControlPlane,
@@ -56,22 +57,6 @@ WITH_TIMINGS = ("kube-controller-manager-", "kube-apiserver-")
 NODE_LEASES = "kube-node-lease"
 DNS_LABEL = ("k8s-app", "kube-dns")
 
-PLUGINS: Mapping[str, Plugin] = {
-    "calico-node": Plugin.CALICO,
-    "canal": Plugin.OVERLAY,
-    "flannel": Plugin.OVERLAY,
-    "kube-flannel-ds": Plugin.OVERLAY,
-    "weave-net": Plugin.OVERLAY,
-    "cilium": Plugin.OVERLAY,
-    "kindnet": Plugin.OVERLAY,
-    "antrea": Plugin.OVERLAY,
-    "ovnkube-node": Plugin.OVERLAY,
-    "aws-node": Plugin.ROUTED,
-    "azure-cns": Plugin.ROUTED,
-}
-"""Value of a Pod's label k8s-app, app or name -> who carries Pod traffic on its node. kindnet routes node to node by
-what it learns from the API server, which needs no announcement either."""
-
 
 def read_snapshot(
     paths: Sequence[Path],
@@ -100,6 +85,7 @@ class _World:
         self._assumptions: list[str] = []
         self._missing: set[str] = set()
         self._static: list[bytes | memoryview] = []
+        self._backends: dict[str, str] = {}
 
     def made(self, flags: Sequence[str]) -> World:
         nodes = self._nodes()
@@ -112,7 +98,7 @@ class _World:
             workloads=self._workloads(),
             budgets=tuple(map(_budget, self._listed.of("PodDisruptionBudget", doc.Budget))),
             dns=self._dns(services, pods),
-            network=self._network(pods),
+            network=self._network(nodes, pods),
             mesh=self._mesh(services, pods),
             control_plane=self._control_plane(flags),
             taken_at=parse_time(self._listed.taken_at),
@@ -137,6 +123,11 @@ class _World:
             raise Refused("the snapshot holds no Node, so there is nothing to rehearse", HOW_TO)
         calico = {each.metadata.name: each.spec.bgp for each in self._listed.of("CalicoNode", doc.CalicoNode)}
         leases = self._leases()
+        self._backends = {
+            each.metadata.name: backend
+            for each in found
+            if (backend := (each.metadata.annotations or {}).get(BACKEND, ""))
+        }
         made = {each.metadata.name: _node(each, calico.get(each.metadata.name), leases) for each in found}
         self._tell_doubles("Node", len(found) - len(made))
         nodes = tuple(made.values())
@@ -207,33 +198,45 @@ class _World:
 
     # -- network --
 
-    def _network(self, pods: Sequence[Pod]) -> Network:
-        names = {pod.spec.labels.get(label, "") for pod in pods for label in ("k8s-app", "app", "name")}
-        nodelocal = "node-local-dns" in names
-        plugin = self._plugin(names)
-        absent = [kind for kind in CALICO_KINDS if not self._listed.has(kind)]
-        if plugin is Plugin.CALICO:
-            self._missing.update(absent)
+    def _network(self, nodes: Sequence[Node], pods: Sequence[Pod]) -> Network:
+        found = detect(self._sighting(nodes, pods))
+        if found.plugin is Plugin.CALICO:
+            self._missing.update(kind for kind in CALICO_KINDS if not self._listed.has(kind))
         return Network(
-            plugin=plugin,
+            plugin=found.plugin,
+            shown=found.shown,
+            doubts=found.doubts,
+            bgp_doubts=found.bgp_doubts,
+            bgp_enabled=found.bgp_enabled,
             peers=tuple(self._plain("BGPPeer", BgpPeer)),
-            full_mesh=node_to_node_mesh(
-                plain(raw) for _, raw in self._listed.items.get("BGPConfiguration", ())
-            ),
-            pools=tuple(pool for pool in self._plain("IPPool", IpPool) if not pool.disabled),
-            nodelocal_dns=nodelocal,
+            full_mesh=self._full_mesh(),
+            pools=tuple(self._plain("IPPool", IpPool)),
+            nodelocal_dns=any(_is_named(pod, "node-local-dns") for pod in pods),
         )
 
-    def _plugin(self, names: set[str]) -> Plugin:
-        if any(self._listed.items.get(kind) for kind in CALICO_KINDS):
-            return Plugin.CALICO
-        found = next((plugin for name, plugin in PLUGINS.items() if name in names), Plugin.UNKNOWN)
-        if found in (Plugin.OVERLAY, Plugin.ROUTED):
-            who = ", ".join(sorted(names & PLUGINS.keys()))
-            self._assume(
-                f"{who} carries Pod traffic: every node reaches every Pod without an announcement by BGP"
-            )
-        return found
+    def _full_mesh(self) -> bool | None:
+        said = self._listed.items.get("BGPConfiguration", ())
+        return node_to_node_mesh(plain(raw) for _, raw in said) if said else None
+
+    def _sighting(self, nodes: Sequence[Node], pods: Sequence[Pod]) -> Sighting:
+        objects = {
+            kind: [_name_and_spec(plain(raw)) for _, raw in self._listed.items.get(kind, ())] for kind in READ
+        }
+        configs = {
+            (each.metadata.namespace, each.metadata.name): each.data or {}
+            for each in self._listed.of("ConfigMap", doc.ConfigMap)
+            if each.metadata.name == CILIUM_CONFIG
+        }
+        daemon_sets = self._listed.of("DaemonSet", doc.Workload)
+        return Sighting(
+            nodes=nodes,
+            pods=pods,
+            daemon_sets=[each.metadata.name for each in daemon_sets],
+            others=self._listed.others,
+            objects=objects,
+            configs=configs,
+            backends=self._backends,
+        )
 
     def _plain(self, kind: str, value: type[Custom]) -> Iterator[Custom]:
         for _, raw in self._listed.items.get(kind, ()):
@@ -313,14 +316,32 @@ def _node(found: doc.Node, bgp: doc.CalicoBgp | None, leases: Mapping[str, datet
         internal_ips=tuple(
             each.address for each in found.status.addresses or () if each.type == "InternalIP"
         ),
+        other_ips=tuple(each.address for each in found.status.addresses or () if each.type != "InternalIP"),
         lease_renewed=leases.get(meta.name),
         kubelet_version=found.status.nodeInfo.kubeletVersion,
         simulated=doc.KWOK in notes,
-        bgp_address=(bgp.ipv4Address if bgp else "") or notes.get("projectcalico.org/IPv4Address", ""),
+        bgp_addresses=_bgp_addresses(bgp, notes),
         reflector_cluster=(bgp.routeReflectorClusterID if bgp else "")
         or notes.get("projectcalico.org/RouteReflectorClusterID", ""),
         **more,
     )
+
+
+def _bgp_addresses(bgp: doc.CalicoBgp | None, notes: Mapping[str, str]) -> tuple[str, ...]:
+    """As Calico's own Node says, or else the annotations of Kubernetes'."""
+    own = (bgp.ipv4Address, bgp.ipv6Address) if bgp else ("", "")
+    noted = (notes.get(f"projectcalico.org/IPv{family}Address", "") for family in (4, 6))
+    return tuple(address for pair in zip(own, noted, strict=True) if (address := pair[0] or pair[1]))
+
+
+def _is_named(pod: Pod, name: str) -> bool:
+    return any(pod.spec.labels.get(label) == name for label in ("k8s-app", "app", "name"))
+
+
+def _name_and_spec(value: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """Of a Calico object. Raises MALFORMED errors for what is none."""
+    spec = value.get("spec") or {}
+    return str(value["metadata"]["name"]), dict(spec)
 
 
 def _zone(labels: Mapping[str, str]) -> str:

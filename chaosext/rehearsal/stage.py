@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -12,8 +13,9 @@ from chaosext.rehearsal.eviction import NO_EXECUTE, stays_s
 from chaosext.rehearsal.flags import minor
 from chaosext.rehearsal.lifecycle import EXCLUDED_LABEL, Fleet
 from chaosext.rehearsal.mesh import Sidecar, sidecar
-from chaosext.rehearsal.routing import Routes
+from chaosext.rehearsal.network.model import routes_of
 from chaosext.rehearsal.selection import behind, is_over
+from chaosext.rehearsal.targets import separation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,22 +37,28 @@ HERE_TO_STAY = frozenset({"DaemonSet", "Node"})
 """Owners that bind a Pod to its node: nobody re-creates it elsewhere."""
 
 
-class Answers(dict[tuple[int, int, bool, bool], "bool | None"]):
-    """(client, host, the Pod has its node's address, during the cut) -> whether a Pod there answers a client, None
-    where nobody knows.
-    """
+class Answers:
+    """Whether Pods on a node answer a client on another: asked once for all nodes of two kinds."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
+        self._known: dict[tuple[object, object, bool, int], bool | None] = {}
 
-    def __missing__(self, key: tuple[int, int, bool, bool]) -> bool | None:
-        client, host, own_address, is_cut = key
-        if is_cut and self._stage.separated(client, host):
-            found: bool | None = False
-        else:
-            found = True if own_address else self._stage.routes.reaches(client, host)
-        self[key] = found
-        return found
+    def __call__(self, client: int, host: int, own_address: bool, epoch: int) -> bool | None:
+        """None where nobody knows. `own_address`: the Pod has its node's; `epoch` as in `Stage.epoch`."""
+        if client == host:
+            return True
+        kinds = self._stage.kinds
+        key = kinds[client], kinds[host], own_address, epoch
+        if key not in self._known:
+            self._known[key] = self._found(client, host, own_address, epoch)
+        return self._known[key]
+
+    def _found(self, client: int, host: int, own_address: bool, epoch: int) -> bool | None:
+        t_s = self._stage.epochs_s[epoch]
+        if t_s < self._stage.plan.cut_for_s and self._stage.separated(client, host):
+            return False
+        return True if own_address else self._stage.routes.reaches(client, host, t_s)
 
 
 class Stage:
@@ -59,7 +67,7 @@ class Stage:
     def __init__(self, world: World, plan: Plan, board: Board | None = None) -> None:
         self.world, self.plan = world, plan
         self.board = board or Board(world)
-        self.routes = Routes(world)
+        self.routes = routes_of(world, plan.cut_nodes, plan.doubts)
         if unknown := sorted(plan.cut_nodes - self.board.number.keys()):
             raise Refused(
                 f"--cut-nodes: {', '.join(unknown[:5])} is no node of the snapshot",
@@ -67,6 +75,7 @@ class Stage:
             )
         self.cut = tuple(n for n, node in enumerate(world.nodes) if node.name in plan.cut_nodes)
         self.is_cut = [node.name in plan.cut_nodes for node in world.nodes]
+        self.separated = separation(world.nodes, plan.cut_nodes)
         self.living = tuple(n for n in self.cut if world.nodes[n].ready == "True")
         self.fleet_of = {number: at for at, number in enumerate(self.living)}
         self.answers = Answers(self)
@@ -81,13 +90,20 @@ class Stage:
         return behind(self.world.dns, self.world.pods)
 
     @cached_property
+    def knows_dns(self) -> bool:
+        """There is a kube-dns that answered before the cut; of another one nothing can be said about the cut."""
+        return self.world.dns is not None and any(pod.ready and not pod.terminating for pod in self.dns_pods)
+
+    @cached_property
     def istiod_pods(self) -> tuple[Pod, ...]:
         return behind(self.world.mesh.istiod if self.world.mesh else None, self.world.pods)
 
     @cached_property
     def pods_on(self) -> dict[int, list[Pod]]:
         """Cut node -> what runs there."""
-        return {number: pods for number, pods in self.residents.items() if number >= 0 and self.is_cut[number]}
+        return {
+            number: pods for number, pods in self.residents.items() if number >= 0 and self.is_cut[number]
+        }
 
     @cached_property
     def residents(self) -> dict[int, list[Pod]]:
@@ -160,12 +176,14 @@ class Stage:
         """kube-proxy falls back to endpoints that end: feature ProxyTerminatingEndpoints, on since 1.26."""
         return not (0, 0) < minor(self.world.control_plane.version) < (1, 26)
 
-    def separated(self, one: int, other: int) -> bool:
-        """The cut lies between them: it sits on the control plane's nodes and drops what the cut nodes say."""
-        if self.is_cut[one] == self.is_cut[other]:
-            return False
-        hub = other if self.is_cut[one] else one
-        return self.world.nodes[hub].control_plane
+    @cached_property
+    def epochs_s(self) -> tuple[float, ...]:
+        """When each stretch begins in which the same nodes reach each other: the cut, the heal, and route changes."""
+        return tuple(sorted({0.0, self.plan.cut_for_s, *self.routes.changes_s}))
+
+    def epoch(self, t_s: float) -> int:
+        """Which of these it is then."""
+        return bisect_right(self.epochs_s, t_s) - 1
 
     @cached_property
     def observers(self) -> tuple[int, ...]:
@@ -179,7 +197,7 @@ class Stage:
         """Node -> the observer that sees what it sees."""
         if len(self.world.nodes) <= WATCH_ALL_NODES:
             return {number: number for number in range(len(self.world.nodes))}
-        first: dict[tuple[object, ...], int] = {}
+        first: dict[tuple[int, str], int] = {}
         hosts = {pod.node for pod in self.dns_pods}
         return {
             number: first.setdefault((kind, name if name in hosts else ""), number)
@@ -187,12 +205,14 @@ class Stage:
         }
 
     @cached_property
-    def kinds(self) -> tuple[tuple[object, ...], ...]:
-        """Of each node: two of one kind reach the same others, cut or not."""
-        return tuple(
+    def kinds(self) -> tuple[int, ...]:
+        """Of each node, its kind's number: two of one kind reach the same others, cut or not."""
+        numbers: dict[tuple[object, ...], int] = {}
+        kinds = (
             (self.is_cut[number], node.control_plane, self.routes.kind(number))
             for number, node in enumerate(self.world.nodes)
         )
+        return tuple(numbers.setdefault(kind, len(numbers)) for kind in kinds)
 
     @cached_property
     def judged(self) -> tuple[int, ...]:

@@ -13,7 +13,9 @@ from chaosext.rehearsal.selection import selects
 from chaosext.rehearsal.world import LabelSelector, Requirement
 
 if TYPE_CHECKING:
-    from chaosext.rehearsal.world import World
+    from collections.abc import Callable, Collection, Sequence
+
+    from chaosext.rehearsal.world import Node, World
 
 _BETWEEN = re.compile(r",(?![^(]*\))")
 """A comma that stands in no parentheses."""
@@ -53,6 +55,20 @@ def matching(world: World, selector: str, field: str) -> frozenset[str]:
     parts = [part.strip() for part in _BETWEEN.split(selector) if part.strip()]
     wanted = LabelSelector(requirements=tuple(_requirement(part, field) for part in parts))
     return frozenset(node.name for node in world.nodes if selects(wanted, node.labels))
+
+
+def separation(nodes: Sequence[Node], cut: Collection[str]) -> Callable[[int, int], bool]:
+    """Whether the cut of the nodes named in `cut` lies between two nodes, by number: it sits on the control plane's
+    nodes, and drops what the cut nodes say.
+    """
+    is_cut = [node.name in cut for node in nodes]
+
+    def separated(one: int, other: int) -> bool:
+        if is_cut[one] == is_cut[other]:
+            return False
+        return nodes[other if is_cut[one] else one].control_plane
+
+    return separated
 
 
 def _named(parts: list[str], known: set[str]) -> frozenset[str]:

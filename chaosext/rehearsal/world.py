@@ -205,7 +205,8 @@ class Node:
     """A node. `zone` is the controller's zone key, made of region and zone labels, "" for none.
 
     `ready` is "True", "False" or "Unknown". `lease_renewed` is the node's Lease's renewTime.
-    `bgp_address` is Calico's own, with its prefix ("10.0.0.4/24"); `reflector_cluster` its routeReflectorClusterID.
+    `other_ips` are its other addresses. `bgp_addresses` are Calico's own, with their prefixes ("10.0.0.4/24");
+    `reflector_cluster` is its routeReflectorClusterID.
     """
 
     name: str
@@ -219,12 +220,18 @@ class Node:
     allocatable: Resources = Resources(cpu_m=1_000_000, memory_bytes=1 << 50)
     max_pods: int = 110
     lease_renewed: datetime | None = None
-    bgp_address: str = ""
+    other_ips: tuple[str, ...] = ()
+    bgp_addresses: tuple[str, ...] = ()
     reflector_cluster: str = ""
     kubelet_version: str = ""
     """As "v1.34.4"; "" when it isn't known."""
     simulated: bool = False
     """KWOK plays its kubelet."""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """All that are known; some with a prefix."""
+        return (*self.internal_ips, *self.other_ips, *self.bgp_addresses)
 
     @property
     def subject(self) -> str:
@@ -259,24 +266,46 @@ class DisruptionBudget:
     max_unavailable: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubt:
+    """Something that keeps a snapshot from showing who reaches whose Pods.
+
+    `subject` is the object that it is about, `key` what of it would settle it, "" where nothing is known to.
+    """
+
+    subject: str
+    why: str
+    key: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.subject}{f' {self.key}' if self.key else ''}: {self.why}"
+
+
 class Plugin(StrEnum):
-    """Who makes Pods reachable across nodes."""
+    """Who makes Pods reachable across nodes, as far as there is a model of it."""
 
     CALICO = "calico"
     ROUTED = "routed"
-    """Pod addresses are the fabric's own (macvlan, ipvlan, a cloud's VPC): no announcement is needed."""
+    """Pod addresses are the fabric's own (a cloud's VPC): no announcement is needed."""
     OVERLAY = "overlay"
-    """Another overlay (flannel, weave, cilium in tunnel mode): node to node, no announcement is needed."""
+    """Another overlay (flannel, Cilium in tunnel mode): node to node, no announcement is needed."""
     UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """`peers` and `full_mesh` are Calico's; `pools` the enabled IP pools. `bgp_enabled` False: no BIRD at all."""
+    """What is shown of who carries Pod traffic: `shown` says by what, `doubts` what keeps it from being known.
+
+    `peers`, `pools` and `full_mesh` (None: its default, which nothing says) are Calico's; `bgp_doubts` matter where its
+    routes come by BGP. `bgp_enabled` False: no BIRD at all.
+    """
 
     plugin: Plugin = Plugin.UNKNOWN
+    shown: str = ""
+    doubts: tuple[Doubt, ...] = ()
+    bgp_doubts: tuple[Doubt, ...] = ()
     peers: tuple[BgpPeer, ...] = ()
-    full_mesh: bool = True
+    full_mesh: bool | None = True
     pools: tuple[IpPool, ...] = ()
     bgp_enabled: bool = True
     nodelocal_dns: bool = False

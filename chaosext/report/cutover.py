@@ -176,6 +176,9 @@ def _cut(each: Rehearsed) -> str:
 
 def expected(found: Prediction) -> Iterator[str]:
     """What happens when, and how it ends, with how likely that is."""
+    if not found.simulations.made:
+        yield f"nothing is known: {found.method}"
+        return
     lost = _of(found, Kind.NODE_NOT_READY)
     yield (
         f"{_when(lost)}{len(_objects(lost))} nodes count as lost"
@@ -189,7 +192,9 @@ def expected(found: Prediction) -> Iterator[str]:
         yield f"DNS after the heal, in {chance}: {outcome.dns_after_heal.value}, {outcome.why}"
     yield from _mesh(found)
     yield from _crashes(found)
-    yield f"all is well again without help: in {percent(found.chances.get(Forecast.PASSED, 0.0))}"
+    passed, unknown = (found.chances.get(each, 0.0) for each in (Forecast.PASSED, Forecast.UNKNOWN))
+    more = f"; unknown in {percent(unknown)}" if unknown else ""
+    yield f"all is well again without help: in {percent(passed)}{more}"
     if found.dns.after_rollback and any(event.kind is Kind.ROLLBACK for event in found.timeline):
         yield f"DNS after the rollback: {found.dns.after_rollback.value}"
     yield f"timings: {found.timings['source']}; {found.method}"
@@ -226,7 +231,9 @@ def _mesh(found: Prediction) -> Iterator[str]:
     if not found.mesh.get("present"):
         return
     lost, back = found.mesh["xds_lost_probability"], found.mesh["xds_restored_probability"]
-    if lost:
+    if lost is None:
+        yield "whether sidecars lose istiod, and whether Pods are stuck without it, is not known"
+    elif lost:
         yield f"sidecars lose istiod in {percent(lost)}; all are in sync again in {percent(back)}"
 
 

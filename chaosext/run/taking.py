@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from chaosext.cluster.client import NotFound
+from chaosext.cluster.client import NotFound, resource_path
 from chaosext.model.errors import Refused
 from chaosext.model.malformed import understood
 from chaosext.rehearsal.least import WANTED, least
@@ -44,7 +44,8 @@ class Taking:
             try:
                 yield from self._of(wanted)
             except NotFound:
-                self.missed[wanted.kind] = "the cluster doesn't know this kind"
+                if not wanted.name:
+                    self.missed[wanted.kind] = "the cluster doesn't know this kind"
             except Refused as error:
                 if wanted.plural in NEEDED:
                     raise
@@ -54,12 +55,19 @@ class Taking:
 
     def _of(self, wanted: Wanted) -> Iterator[dict[str, Any]]:
         self.counts[wanted.kind] = 0
-        pages = self.cluster.pages(wanted.plural, namespace=wanted.namespace or None, timeout_s=self.page_s)
-        for page in pages:
+        for page in self._pages(wanted):
             with understood(f"the API server of context {self.cluster.context}"):
                 kept = [least(wanted, item) for item in page.get("items") or ()]
             self.counts[wanted.kind] += len(kept)
             yield from kept
+
+    def _pages(self, wanted: Wanted) -> Iterator[dict[str, Any]]:
+        namespace = wanted.namespace or None
+        if wanted.name:
+            path = resource_path(wanted.plural, wanted.name, namespace=namespace)
+            yield {"items": [self.cluster.request("GET", path, timeout_s=self.page_s)]}
+            return
+        yield from self.cluster.pages(wanted.plural, namespace=namespace, timeout_s=self.page_s)
 
     def about(self) -> dict[str, Any]:
         """What the snapshot says of itself, once all items are taken."""

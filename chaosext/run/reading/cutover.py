@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from chaosext.cluster.documents import parse_yaml
-from chaosext.gate.checks import REMARKS
+from chaosext.gate.checks import PROVEN, REMARKS
 from chaosext.gate.cutover import AFTERWARDS_S, Acceptance, Cutover, Selection
 from chaosext.gate.decide import REHEARSED, WAIVABLE
 from chaosext.model.errors import Refused
@@ -157,6 +157,8 @@ class CutoverFile(_Part):
         for name in self.waive:
             if name in REHEARSED:
                 raise ValueError(f"waive.{name}: what is expected of the cut can't be waived; change accept")
+            if name in PROVEN:
+                raise ValueError(f"waive.{name}: a wrong go is worse than none; add what the reason asks for")
             if name not in WAIVABLE:
                 raise ValueError(f"waive.{name}: no such check; {did_you_mean(name, WAIVABLE)}")
         for name in self.require:

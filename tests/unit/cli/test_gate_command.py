@@ -18,6 +18,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from chaosext.cli.main import invoke
+from chaosext.gate.remedies import Search, Searched
 
 ROOT = Path(__file__).parents[3]
 SCHEMA = ROOT / "docs" / "schemas" / "gate.schema.json"
@@ -25,6 +26,9 @@ GOLDEN = ROOT / "tests" / "golden" / "gate"
 STORY, MITIGATED = "examples/snapshots/story.json", "examples/snapshots/mitigated.json"
 PLAN = "examples/cutovers/all-workers.yaml"
 AT = "2026-11-23T21:00:00+00:00"
+UNHURRIED = ("--time-budget", "1h")
+"""However busy the machine is, all is simulated."""
+
 PATCHES = ("dns-affinity", "longer-tolerations", "bgp-on-control-plane")
 
 
@@ -37,7 +41,8 @@ def in_the_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def gate(capsys: pytest.CaptureFixture[str]) -> Any:
     def calling(*arguments: str) -> tuple[int, str, str]:
-        code = invoke(["gate", *arguments])
+        budget = () if "--time-budget" in arguments else UNHURRIED
+        code = invoke(["gate", *arguments, *budget])
         said = capsys.readouterr()
         return code, said.out, said.err
 
@@ -58,7 +63,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, dict
 
 def _called(seed: str, snapshot: str, places: list[Path]) -> subprocess.CompletedProcess[bytes]:
     reports = [word for place in places for word in ("--report", str(place))]
-    arguments = ["gate", "--cutover", PLAN, "--snapshot", snapshot, "--at", AT, *reports]
+    arguments = ["gate", "--cutover", PLAN, "--snapshot", snapshot, "--at", AT, *UNHURRIED, *reports]
     program = "import sys; from chaosext.cli.main import main; main(sys.argv[1:])"
     environment = {**os.environ, "PYTHONHASHSEED": seed, "LOGNAME": "who"}
     return subprocess.run(
@@ -180,6 +185,39 @@ def test_what_cant_be_known_is_no_go_by_an_exit_code_of_its_own(gate: Any, tmp_p
     assert code == 30
     assert "no-go: what comes of it can't be known" in said
     assert "no BGPPeer in the snapshot" in said
+
+
+@pytest.mark.parametrize("snapshot", [STORY, MITIGATED])
+def test_where_the_time_budget_is_too_short_it_is_inconclusive(gate: Any, snapshot: str) -> None:
+    code, said, _ = gate(
+        "--cutover", PLAN, "--snapshot", snapshot, "--at", AT, "--time-budget", "1ms", "--json"
+    )
+    found = json.loads(said)
+    Draft202012Validator(json.loads(SCHEMA.read_text())).validate(found)
+    assert (code, found["known"]) == (30, False)
+    assert [each["simulations"]["made"] for each in found["rehearsed"]] == [0]
+    assert {each["check"] for each in found["reasons"]} >= {"dns_after_heal", "self_heals"}
+    assert "only 0 of 500 simulations were made in time" in found["reasons"][0]["summary"]
+
+
+def test_a_page_of_what_was_not_simulated_calls_nothing_well(gate: Any, tmp_path: Path) -> None:
+    for form in ("md", "html"):
+        page = tmp_path / f"page.{form}"
+        words = ("--cutover", PLAN, "--snapshot", STORY, "--at", AT, "--time-budget", "1ms")
+        assert gate(*words, "--report", str(page))[0] == 30
+        text = page.read_text()
+        assert "nothing is known: 0 of 500 random plays" in text
+        assert "no node comes to count as lost" not in text
+        assert "no Pod is evicted" not in text
+
+
+def test_patches_that_there_was_no_time_for_are_said(gate: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cut is judged; when patches are looked for, the time is up."""
+    monkeypatch.setattr(Search, "search", lambda _: Searched(untried=("dns-affinity", "spread")))
+    code, said, _ = gate("--cutover", PLAN, "--snapshot", STORY, "--at", AT, "--json")
+    found = json.loads(said)
+    assert (code, found["remedies"]) == (10, [])
+    assert "before these were simulated: dns-affinity, spread" in found["not_checked"]["patches"]
 
 
 def test_the_network_is_not_touched(gate: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ SHORT = ("--cut-for", "120s", "--horizon", "300s", "--samples", "12")
 @pytest.fixture
 def rehearse(capsys: pytest.CaptureFixture[str]) -> Any:
     def calling(*arguments: str) -> tuple[int, str]:
-        code = invoke(["rehearse", *arguments])
+        budget = () if "--time-budget" in arguments else ("--time-budget", "1h")  # on a busy machine, too
+        code = invoke(["rehearse", *arguments, *budget])
         said = capsys.readouterr()
         return code, said.out + said.err
 
@@ -60,7 +61,13 @@ def test_the_json_is_as_the_schema_says(rehearse: Any) -> None:
         "self_heals",
         "verdict",
     }
-    assert keys | {"advice", "outcomes", "method"} == found.keys()
+    assert keys | {"advice", "outcomes", "method", "simulations", "routes"} == found.keys()
+    assert found["simulations"]["made"] == found["simulations"]["wanted"]
+    assert found["routes"] == {
+        "proven": True,
+        "rests_on": "Calico's BGP sessions, none of which crosses the cut",
+        "doubts": [],
+    }
     Draft202012Validator(json.loads(SCHEMA.read_text())).validate(found)
     assert found["schema"] == "chaosext.rehearsal/v1"
     assert {"during_cut", "after_heal", "per_node"} <= found["dns"].keys()
@@ -149,6 +156,8 @@ def test_what_cant_be_known_can_fail_a_pipeline_too(rehearse: Any, tmp_path: Pat
         (("--snapshot", STORY, "--controller-manager-arg", "x=1"), "--controller-manager-arg"),
         (("--snapshot", STORY, "--cut-at", "2026-11-23T10:00:00"), "--cut-at"),
         (("--snapshot", STORY, "--samples", "0"), "--samples"),
+        (("--snapshot", STORY, "--time-budget", "0s"), "--time-budget"),
+        (("--snapshot", STORY, "--time-budget", "long"), "--time-budget"),
         (("--snapshot", STORY, "--sweep", "/nowhere.yaml"), "--sweep"),
         ((), "--snapshot"),
     ],
@@ -182,6 +191,20 @@ def test_many_scenarios_on_all_cores_are_as_one_by_one(rehearse: Any, tmp_path: 
     alone = json.loads(said)["scenarios"]
     unnamed = [{**row, "name": ""} for row in together[5:7]]
     assert unnamed == [{**row, "name": ""} for row in alone]
+
+
+def test_a_time_budget_that_is_too_short_leaves_it_unknown_and_says_how_much_was_simulated(
+    rehearse: Any,
+) -> None:
+    code, said = rehearse(
+        "--snapshot", STORY, *SHORT, "--json", "--time-budget", "1ms", "--fail-on", "unknown"
+    )
+    found = json.loads(said)
+    Draft202012Validator(json.loads(SCHEMA.read_text())).validate(found)
+    assert (code, found["verdict"], found["self_heals"], found["workloads"]) == (30, "unknown", None, None)
+    assert found["simulations"]["made"] == 0 < found["simulations"]["wanted"]
+    assert "the time budget of 0.001 s was over" in found["method"]
+    assert "played: 0 of" in rehearse("--snapshot", STORY, *SHORT, "--time-budget", "1ms")[1]
 
 
 @pytest.mark.parametrize("text", ["{", "a: [", "x", "- {cut_nodez: a}", "\x00"])

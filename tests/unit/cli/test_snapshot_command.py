@@ -14,12 +14,14 @@ import pytest
 
 from chaosext.cli.main import invoke
 from chaosext.cluster import client
-from chaosext.cluster.client import PATHS, Cluster
+from chaosext.cluster.client import Cluster, resource_path
 from chaosext.rehearsal.least import WANTED
 from chaosext.rehearsal.snapshot import read_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from chaosext.rehearsal.least import Wanted
 
 STORY = Path(__file__).parents[3] / "examples" / "snapshots" / "story.json"
 CALICOS = ("BGPPeer", "BGPConfiguration", "IPPool")
@@ -37,7 +39,7 @@ class Api(ThreadingHTTPServer):
         self.forbidden: set[str] = set()
         self.asked: list[str] = []
         self.items = json.loads(STORY.read_text())["items"]
-        self.kinds = {_path(each.plural, each.namespace): each.kind for each in WANTED}
+        self.kinds = {_path(each): each.kind for each in WANTED}
 
     def reply(self, path: str, query: dict[str, list[str]]) -> tuple[int, dict[str, Any]]:
         self.asked.append(path)
@@ -47,6 +49,8 @@ class Api(ThreadingHTTPServer):
         if kind in self.missing or kind in self.forbidden:
             return 404 if kind in self.missing else 403, {"message": f"no {kind}"}
         found = [_with_secrets(each) for each in self.items if each["kind"] == kind]
+        if kind == "ConfigMap":
+            return (200, found[0]) if found else (404, {"message": "not found"})
         start = int(query.get("continue", ["0"])[0])
         more = str(start + PAGE) if start + PAGE < len(found) else ""
         return 200, {
@@ -56,8 +60,8 @@ class Api(ThreadingHTTPServer):
         }
 
 
-def _path(plural: str, namespace: str) -> str:
-    return PATHS[plural].format(ns=f"namespaces/{namespace}/" if namespace else "")
+def _path(each: Wanted) -> str:
+    return resource_path(each.plural, each.name, namespace=each.namespace or None)
 
 
 def _with_secrets(each: dict[str, Any]) -> dict[str, Any]:
@@ -165,3 +169,23 @@ def test_the_documented_rights_are_those_that_it_needs() -> None:
     granted = {name for rule in role["rules"] for name in rule["resources"]}
     assert granted == {each.plural for each in WANTED}
     assert {verb for rule in role["rules"] for verb in rule["verbs"]} == {"get", "list"}
+    (configs,) = (rule for rule in role["rules"] if "configmaps" in rule["resources"])
+    assert (configs["resourceNames"], configs["verbs"]) == (["cilium-config"], ["get"])
+
+
+def test_of_cilium_s_settings_only_how_it_routes_is_kept(api: Api, tmp_path: Path) -> None:
+    data = {"routing-mode": "tunnel", "etcd-config": "s3cr3t", "ipam": "cluster-pool"}
+    meta = {"name": "cilium-config", "namespace": "kube-system"}
+    api.items.append({"kind": "ConfigMap", "apiVersion": "v1", "metadata": meta, "data": data})
+    assert invoke(["snapshot", "-o", str(tmp_path / "c.json")]) == 0
+    (kept,) = (
+        each for each in json.loads((tmp_path / "c.json").read_text())["items"] if each["kind"] == "ConfigMap"
+    )
+    assert kept["data"] == {"routing-mode": "tunnel", "ipam": "cluster-pool"}
+
+
+def test_where_there_is_no_cilium_nothing_is_missed(
+    api: Api, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invoke(["snapshot", "-o", str(tmp_path / "c.json")]) == 0
+    assert "ConfigMap" not in capsys.readouterr().err

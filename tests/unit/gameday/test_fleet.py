@@ -75,6 +75,56 @@ def test_each_index_rehearses_its_cluster_and_the_summary_tells_of_all(
     assert gone == "gone: failed (exit 20): Secret gone-kubeconfig has no kubeconfig"
 
 
+def without(kind: str) -> Any:
+    """The bundled snapshot of the mitigated cluster, but for a kind."""
+    listed = json.loads((SNAPSHOTS / "mitigated.json").read_text())
+    return {**listed, "items": [each for each in listed["items"] if each["kind"] != kind]}
+
+
+@pytest.mark.parametrize("plan", ["", "plan.yaml"])
+def test_a_cluster_of_which_nothing_is_known_says_why(
+    kubeconfigs: Path,
+    tmp_path: Path,
+    plan: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = asking._command
+
+    def incomplete(words: list[str], kubeconfig: Path) -> Any:
+        done = command(words, kubeconfig)
+        if words[0] == "snapshot":
+            (tmp_path / "kept" / "mitigated" / "snapshot.json").write_text(json.dumps(without("BGPPeer")))
+        return done
+
+    monkeypatch.setattr(asking, "_command", incomplete)
+    shutil.copy(ROOT / "examples" / "cutovers" / "all-workers.yaml", tmp_path / "plan.yaml")
+    settings = tmp_path / "fleet.yaml"
+    settings.write_text(yaml.safe_dump(values(cutover=plan, rehearse={"fail_on": ["unknown"]})))
+    words = ["--settings", str(settings), "--results", str(tmp_path / "kept")]
+    assert invoke(["fleet", *words, "--index", "1", "--kubeconfigs", str(kubeconfigs)]) == 30
+    said = capsys.readouterr().out
+    assert said.startswith("mitigated: no-go, not known" if plan else "mitigated: unknown")
+    assert "no BGPPeer in the snapshot" in said
+
+
+def test_the_gate_s_answer_is_a_line_as_well(
+    kubeconfigs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(ROOT / "examples" / "cutovers" / "all-workers.yaml", tmp_path / "plan.yaml")
+    settings = tmp_path / "fleet.yaml"
+    settings.write_text(yaml.safe_dump(values(cutover="plan.yaml")))
+    words = ["--settings", str(settings), "--results", str(tmp_path / "kept")]
+    codes = [
+        invoke(["fleet", *words, "--index", str(index), "--kubeconfigs", str(kubeconfigs)])
+        for index in (0, 1)
+    ]
+    story, mitigated = capsys.readouterr().out.splitlines()
+    assert codes == [10, 0]
+    assert story.startswith("story: no-go (exit 10): dns_after_heal: DNS resolvable after the heal in")
+    assert mitigated == "mitigated: go (exit 0)"
+
+
 def test_a_cluster_that_was_not_asked_yet_is_not_well(fleet_file: Path, tmp_path: Path) -> None:
     assert (
         invoke(["fleet", "--settings", str(fleet_file), "--results", str(tmp_path / "none"), "--summary"])

@@ -15,6 +15,7 @@ from chaosext.gate.rehearsing import compared, lower_bound, needed_plays, percen
 from chaosext.gate.remedies import Search, led_to
 from chaosext.model.finding import Finding, Status
 from chaosext.rehearsal.prediction import Dns, DnsView, Forecast, Outcome, Prediction
+from chaosext.rehearsal.time_budget import TimeBudget
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,7 +47,7 @@ def search(
     world: World, plan: Cutover = PLAN, live: Mapping[str, Finding] | None = None
 ) -> tuple[Remedy, ...]:
     before = judge(world, plan, live)
-    return Search(world=world, cutover=plan, before=before, live=live or {}, context="a b").remedies()
+    return Search(world=world, cutover=plan, before=before, live=live or {}, context="a b").search().remedies
 
 
 # -- a prediction against a tolerance ------------------------------------------------------------------------
@@ -207,9 +208,65 @@ def test_two_patches_together_are_tried_where_none_is_enough() -> None:
     world = versioned(cluster(workers=2, control_plane=ACCELERATED, network=replace(CALICO, peers=())))
     tried: list[str] = []
     before = judge(world, PLAN)
-    Search(world=world, cutover=PLAN, before=before, live={}, tell=tried.append).remedies()
+    Search(world=world, cutover=PLAN, before=before, live={}, tell=tried.append).search()
     assert any(" and " in each for each in tried)
     assert tried.index(next(each for each in tried if " and " in each)) >= 2
+
+
+def test_what_the_time_budget_leaves_no_time_for_is_untried() -> None:
+    before = judge(STORY, PLAN)
+    found = Search(world=STORY, cutover=PLAN, before=before, live={}, budget=TimeBudget.of(0.0)).search()
+    assert found.remedies == ()
+    assert set(found.untried) >= {"dns-affinity", "bgp-on-control-plane"}
+
+
+class Clock:
+    """Goes on by a second at each of so many looks at it, then by a day."""
+
+    def __init__(self, looks: int) -> None:
+        self.left, self.now_s = looks, 0.0
+
+    def __call__(self) -> float:
+        self.left -= 1
+        self.now_s += 1.0 if self.left > 0 else 86_400.0
+        return self.now_s
+
+
+@pytest.mark.parametrize("looks", [1, 2, 50, 300])
+@pytest.mark.parametrize("world", [STORY, MITIGATED], ids=["story", "mitigated"])
+def test_too_few_simulations_are_never_a_go(world: World, looks: int) -> None:
+    """Evicted Pods and DNS during the cut are averages: a few simulations show neither."""
+    accept = Acceptance(dns_during_cut=Dns.PARTIAL, evicted_pods=1000, probability=0.9)
+    plan = replace(PLAN, accept=accept)
+    found = judge(world, plan, budget=TimeBudget.of(3600.0, Clock(looks)))
+    assert not found.rehearsed[0].prediction.simulations.is_whole
+    assert found.decision is not Decision.GO
+    told = {each.check: each.status for each in found.rehearsed[0].findings}
+    assert told["evicted_pods"] is Status.UNKNOWN
+    assert told["dns_during_cut"] is not Status.HEALTHY
+
+
+def test_each_duration_has_its_share_of_the_time() -> None:
+    """The longer cut is simulated, though the shorter one could use up all the time."""
+    plan = replace(PLAN, cut_for_s=5, at_most_s=90)
+    budget = TimeBudget.of(100_000.0, Clock(10**9))
+    shares = [each.prediction.simulations for each in judge(MITIGATED, plan, budget=budget).rehearsed]
+    assert all(each.made > 0 for each in shares)
+
+
+def test_routes_that_are_not_proven_can_not_be_made_good_by_what_is_known() -> None:
+    """kube-dns on its nodes' network answers whatever the routes are; nobody knows of anything else."""
+    world = replace(MITIGATED, network=replace(CALICO, full_mesh=True))
+    host = tuple(
+        replace(pod, spec=replace(pod.spec, host_network=True)) if "coredns" in pod.name else pod
+        for pod in world.pods
+    )
+    waived = {"cut_nodes_announced": "known", "kube_dns_on_peered_nodes": "known"}
+    plan = replace(PLAN, accept=Acceptance(self_heals=False), waived=waived)
+    found = judge(replace(world, pods=host), plan)
+    assert found.decision is Decision.NOT_KNOWN
+    assert [each.finding.check for each in found.against] == ["pod_routes"]
+    assert "BGPConfiguration/default" in found.against[0].finding.evidence[0].subject
 
 
 def test_commands_lead_to_the_cluster_that_was_asked() -> None:

@@ -93,6 +93,14 @@ NO_MESH = item("BGPConfiguration", "default", api=CALICO_API, spec={"nodeToNodeM
 POOL = item("IPPool", "pods", api=CALICO_API, spec={"cidr": "10.244.0.0/16", "ipipMode": "Never"})
 CALICO = (LEAF, NO_MESH, POOL)
 
+
+def agent(on: str, name: str = "calico-node") -> Item:
+    """A network's agent on a node."""
+    return pod(f"{name}-{on}", on, "kube-system", f"DaemonSet/{name}", {"k8s-app": name}, hostNetwork=True)
+
+
+AGENTS = tuple(agent(name) for name in ("cp-1", "worker-1", "worker-2"))
+
 SMALL = (
     node("cp-1", ip="10.0.0.1"),
     node("worker-1", ip="10.0.0.2"),
@@ -102,6 +110,7 @@ SMALL = (
     KUBE_DNS,
     item("Namespace", "shop"),
     item("Namespace", "kube-system"),
+    *AGENTS,
     *CALICO,
 )
 """The story's cluster without a mesh, in Kubernetes' own timings."""

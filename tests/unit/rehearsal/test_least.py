@@ -6,9 +6,10 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from listings import SMALL, Item, item, listed, node, pod, written
+from listings import CALICO_API, SMALL, Item, item, listed, node, pod, written
 
 from chaosext.rehearsal.least import WANTED, least
+from chaosext.rehearsal.network.model import routes_of
 from chaosext.rehearsal.plan import Plan
 from chaosext.rehearsal.rehearse import rehearse
 from chaosext.rehearsal.snapshot import read_snapshot
@@ -83,6 +84,29 @@ def test_a_bgp_peers_password_is_not_even_named() -> None:
         "BGPPeer", "leaf", spec={"peerIP": "10.0.0.1", "password": {"secretKeyRef": {"name": "s3cr3t"}}}
     )
     assert kept(peer)["spec"] == {"peerIP": "10.0.0.1"}
+
+
+def test_of_a_field_that_nobody_here_knows_only_that_it_is_there_is_kept(tmp_path: Path) -> None:
+    """It may keep routes from being announced: without it the snapshot would prove what isn't so."""
+    filtered = item("BGPPeer", "leaf", api=CALICO_API, spec={"peerIP": "10.0.0.254", "filters": ["s3cr3t"]})
+    assert kept(filtered)["spec"] == {"peerIP": "10.0.0.254", "filters": None}
+    others = [each for each in SMALL if each["kind"] != "BGPPeer"]
+    for each in (filtered, kept(filtered)):
+        world = world_of(tmp_path / "c.json", *others, each)
+        (doubt,) = routes_of(world, frozenset({"worker-1"})).proof.doubts
+        assert (doubt.subject, doubt.key) == ("BGPPeer/leaf", "spec.filters")
+
+
+def test_flannels_backend_is_kept(tmp_path: Path) -> None:
+    """k3s runs flannel itself, so that no Pod shows it."""
+    made = node("worker-1", version="v1.34.4+k3s1")
+    made["metadata"]["annotations"] = {
+        "flannel.alpha.coreos.com/backend-type": "vxlan",
+        "flannel.alpha.coreos.com/public-ip": "10.0.0.2",
+    }
+    assert kept(made)["metadata"]["annotations"] == {"flannel.alpha.coreos.com/backend-type": "vxlan"}
+    world = world_of(tmp_path / "c.json", kept(made))
+    assert routes_of(world, frozenset()).proof.holds
 
 
 @pytest.mark.parametrize("wanted", WANTED, ids=lambda wanted: wanted.kind)

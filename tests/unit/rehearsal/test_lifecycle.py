@@ -9,7 +9,7 @@ from math import inf
 import pytest
 
 from chaosext.cluster.timings import Timings
-from chaosext.rehearsal.chance import enumerate_all, samples
+from chaosext.rehearsal.chance import paths, samples
 from chaosext.rehearsal.disruption import ZoneState
 from chaosext.rehearsal.lifecycle import Bucket, Fleet, Lives, live, phases_of_lease, seen_by
 from chaosext.rehearsal.plan import Plan
@@ -53,7 +53,7 @@ def plays(
         cut_within_s=within_s,
     )
     if len(what.zone_of) <= 4:
-        played = enumerate_all(lambda draw: live(what, settings, plan, draw), 0, 5000)[0]
+        played = list(paths(lambda draw: live(what, settings, plan, draw), 0))
     else:
         played = list(samples(lambda draw: live(what, settings, plan, draw), 0, count))
     return [(each.weight, each.value) for each in played]

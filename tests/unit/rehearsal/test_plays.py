@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import pytest
 from worlds import (
     ACCELERATED,
     CALICO,
     KUBE_DNS,
+    POOL,
     PRODUCTION,
     ROUTED,
     app_spec,
@@ -24,10 +26,14 @@ from worlds import (
 
 from chaosext.model.errors import Refused
 from chaosext.model.timeline import Kind
+from chaosext.rehearsal.chance import Sampled
+from chaosext.rehearsal.engine import simulate
 from chaosext.rehearsal.plan import Plan
 from chaosext.rehearsal.prediction import Dns, Forecast, PredictedEvent, Prediction
 from chaosext.rehearsal.rehearse import rehearse
-from chaosext.rehearsal.world import Mesh, Network, Pod, PodSpec, Toleration, World
+from chaosext.rehearsal.scene import Scene
+from chaosext.rehearsal.stage import Stage
+from chaosext.rehearsal.world import Mesh, Network, Pod, PodSpec, Resources, Toleration, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -104,7 +110,10 @@ def test_kube_dns_kept_off_unpeered_nodes_heals_with_the_network() -> None:
     assert all("cp-1" not in event.nodes for event in lines(found, Kind.POD_BOUND, "coredns"))
 
 
-@pytest.mark.parametrize("network", [ROUTED, replace(CALICO, peers=(), full_mesh=True)])
+VXLAN = replace(CALICO, pools=(replace(POOL, vxlan_mode="Always"),))
+
+
+@pytest.mark.parametrize("network", [ROUTED, VXLAN])
 def test_where_every_pod_is_reached_only_scheduling_stops(network: Network) -> None:
     assert rehearsed(cluster(network=network)).verdict is Forecast.PASSED
 
@@ -388,3 +397,30 @@ def test_before_1_26_endpoints_that_end_are_used_no_more() -> None:
     world = cluster(control_plane=replace(ACCELERATED, version="v1.25.9"))
     died = lines(rehearsed(world, 57.3, rollback_s=192.0), Kind.DNS_DEAD, "cp-1")
     assert [event.t_s > 192.0 for event in died] == [False, True]
+
+
+def events(replicas: int) -> int:
+    """So many Pods wait for three nodes, which come back one after the other."""
+    world = cluster(workers=3, control_planes=3, zones="abc", network=ROUTED)
+    big = replace(app_spec("big", sidecar="none"), requests=Resources(cpu_m=240, memory_bytes=1 << 20))
+    homes = [f"worker-{at}" for at in (1, 2, 3)]
+    pods = spread_over(homes, replicas, "ReplicaSet/big-1", "web", big)
+    stage = Stage(with_pods(world, pods), Plan(cut_nodes=workers_of(world), cut_for_s=90, horizon_s=300))
+    count = 0
+
+    def counting(scene: Scene, *arguments: Any) -> None:
+        nonlocal count
+        count += 1
+        at(scene, *arguments)
+
+    at = Scene.at
+    with patch.object(Scene, "at", counting):
+        trace = simulate(stage, Sampled(0, 0, 1, None))
+    assert sum(mark.kind is Kind.POD_PENDING for mark in trace.marks) >= replicas
+    return count
+
+
+def test_each_pod_that_waits_for_nodes_to_come_back_costs_as_much_as_any_other() -> None:
+    """Each failed attempt once made another one for all of them: N Pods, and N to the power of the nodes."""
+    few, more, many = (events(replicas) for replicas in (6, 12, 24))
+    assert many - more <= 2.2 * (more - few)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from listings import (
+    AGENTS,
     CALICO,
     KUBE_DNS,
     LEAF,
@@ -67,8 +68,9 @@ def test_a_list_of_kubectl_is_a_world(read: Read) -> None:
 
 
 def test_pods_of_one_template_share_what_is_equal(read: Read) -> None:
-    first, second = read(*SMALL).pods
+    first, second, *agents = read(*SMALL).pods
     assert first.spec is second.spec
+    assert len({id(agent.spec) for agent in agents}) == 1
 
 
 def test_files_together_are_one_snapshot(tmp_path: Path, read: Read) -> None:
@@ -119,8 +121,8 @@ def test_lists_of_one_kind_as_the_api_gives_them_are_read(tmp_path: Path, read: 
         bare = {key: value for key, value in each.items() if key not in ("kind", "apiVersion")}
         lists.setdefault((kind, api), empty)["items"].append(bare)
     world = read_snapshot([written(tmp_path / "api.json", *lists.values())])
-    assert [each.bgp_address for each in world.nodes] == ["", "10.0.0.2/24", ""]
-    assert len(world.pods) == 2
+    assert [each.bgp_addresses for each in world.nodes] == [(), ("10.0.0.2/24",), ()]
+    assert len(world.pods) == 5
     assert world.network.plugin is Plugin.CALICO
 
 
@@ -224,16 +226,9 @@ def test_kinds_that_a_file_says_it_looked_for_are_none_and_not_missing(tmp_path:
 
 
 def test_without_calico_what_is_unknown_is_unknown(read: Read) -> None:
-    world = read(*(each for each in SMALL if each not in CALICO))
+    world = read(*(each for each in SMALL if each not in (*CALICO, *AGENTS)))
     assert world.network.plugin is Plugin.UNKNOWN
     assert predicted(world).verdict is Forecast.UNKNOWN
-
-
-def test_an_overlay_needs_no_announcement(read: Read) -> None:
-    flannel = pod("flannel-x", "worker-1", "kube-flannel", "DaemonSet/kube-flannel-ds", {"app": "flannel"})
-    world = read(*(each for each in SMALL if each not in CALICO), flannel)
-    assert world.network.plugin is Plugin.OVERLAY
-    assert predicted(world).dns.after_heal is Dns.RESOLVABLE
 
 
 def test_without_kube_dns_its_fate_is_unknown(read: Read) -> None:
@@ -375,4 +370,4 @@ def test_what_two_files_both_hold_is_there_once(tmp_path: Path) -> None:
 
 
 def test_two_coredns_pods_on_one_node_are_two(read: Read) -> None:
-    assert len(read(*SMALL, coredns(3, "worker-1")).pods) == 3
+    assert len(read(*SMALL, coredns(3, "worker-1")).pods) == len(read(*SMALL).pods) + 1

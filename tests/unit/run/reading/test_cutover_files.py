@@ -156,6 +156,10 @@ BAD = {
     ),
     "a waiver without reason": (changed(waive={"xds_synced": ""}), "waive.xds_synced: it is empty"),
     "waivers as a list": (changed(waive=["xds_synced"]), "waive: a mapping is expected"),
+    "routes waived": (
+        changed(waive={"pod_routes": "we know"}),
+        "waive.pod_routes: a wrong go is worse than none",
+    ),
     "the cut waived": (
         changed(waive={"dns_after_heal": "x"}),
         "waive.dns_after_heal: what is expected of the cut",

@@ -1,0 +1,211 @@
+"""The gate never says go where it isn't proven who reaches whose Pods, nor where a snapshot lacks what would say so."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "rehearsal"))
+
+from listings import (
+    AGENTS,
+    CALICO,
+    CALICO_API,
+    LEAF,
+    NO_MESH,
+    POOL,
+    SMALL,
+    Item,
+    agent,
+    item,
+    listed,
+    written,
+)
+
+from chaosext.gate.cutover import Acceptance, Cutover, Selection
+from chaosext.gate.decide import Decision
+from chaosext.gate.judge import judge
+from chaosext.rehearsal.snapshot import read_snapshot
+
+LONG_S, SHORT_S = 480.0, 5.0
+"""After the one kube-dns has moved; the other moves nothing, so that only the routes can stand against it."""
+
+NODES = ("cp-1", "worker-1", "worker-2")
+BARE = tuple(each for each in SMALL if each not in (*CALICO, *AGENTS))
+
+
+def agents(name: str, **labels: str) -> tuple[Item, ...]:
+    made = tuple(agent(on, name) for on in NODES)
+    for each in made:
+        each["metadata"]["labels"] = labels or {"k8s-app": name}
+    return made
+
+
+def annotated(key: str, value: str) -> tuple[Item, ...]:
+    """The bare cluster, its nodes with an annotation."""
+    return tuple(
+        {**each, "metadata": {**each["metadata"], "annotations": {key: value}}}
+        if each["kind"] == "Node"
+        else each
+        for each in BARE
+    )
+
+
+def flannel(backend: str) -> tuple[Item, ...]:
+    return (
+        *annotated("flannel.alpha.coreos.com/backend-type", backend),
+        *agents("kube-flannel-ds", app="flannel"),
+    )
+
+
+def peer(name: str, **spec: Any) -> Item:
+    return item("BGPPeer", name, api=CALICO_API, spec={"asNumber": 64512, **spec})
+
+
+def pool(**spec: Any) -> Item:
+    return item("IPPool", "pods", api=CALICO_API, spec={"cidr": "10.244.0.0/16", **spec})
+
+
+def config(**data: str) -> Item:
+    return item("ConfigMap", "cilium-config", "kube-system", data=data)
+
+
+MESH = item("BGPConfiguration", "default", api=CALICO_API, spec={"nodeToNodeMeshEnabled": True})
+REFLECTOR = item(
+    "Node",
+    "cp-1",
+    api="projectcalico.org/v3",
+    spec={"bgp": {"ipv4Address": "10.0.0.1/24", "routeReflectorClusterID": "1.0.0.1"}},
+)
+BY_LABEL = peer("rr", peerSelector="has(node-role.kubernetes.io/control-plane)")
+FROM_THE_OTHER_SIDE = (
+    peer("a", node="cp-1", peerIP="10.0.0.2"),
+    peer("b", node="cp-1", peerIP="10.0.0.3"),
+)
+NATIVE, TUNNEL = {"routing-mode": "native"}, {"routing-mode": "tunnel"}
+SPEAKING = {"enable-bgp-control-plane": "true"}
+CILIUM_BGP = item("CiliumBGPClusterConfig", "rack0", api="cilium.io/v2alpha1", spec={})
+
+NOT_GO: dict[str, tuple[tuple[Item, ...], float]] = {
+    "the story": (SMALL, LONG_S),
+    "Calico's mesh": ((*BARE, *AGENTS, MESH, POOL, LEAF), SHORT_S),
+    "reflectors by label": (
+        (*BARE, *AGENTS, NO_MESH, POOL, REFLECTOR, BY_LABEL),
+        SHORT_S,
+    ),
+    "peers by a node's address": (
+        (*BARE, *AGENTS, NO_MESH, POOL, *(peer(on, node=on, peerIP="10.0.0.1") for on in NODES[1:])),
+        SHORT_S,
+    ),
+    "peers the other way round": (
+        (*BARE, *AGENTS, NO_MESH, POOL, *FROM_THE_OTHER_SIDE),
+        SHORT_S,
+    ),
+    "IPIP": ((*BARE, *AGENTS, NO_MESH, LEAF, pool(ipipMode="Always")), SHORT_S),
+    "IPIP between subnets": ((*BARE, *AGENTS, NO_MESH, LEAF, pool(ipipMode="CrossSubnet")), SHORT_S),
+    "VXLAN between subnets": ((*BARE, *AGENTS, NO_MESH, LEAF, pool(vxlanMode="CrossSubnet")), SHORT_S),
+    "Canal": (
+        (*annotated("flannel.alpha.coreos.com/backend-type", "vxlan"), *agents("canal"), *CALICO),
+        SHORT_S,
+    ),
+    "Calico for policy only": ((*BARE, *AGENTS, *agents("aws-node"), *CALICO), SHORT_S),
+    "Cilium": ((*BARE, *agents("cilium"), config(ipam="kubernetes")), SHORT_S),
+    "Cilium's native routing": (
+        (*BARE, *agents("cilium"), config(**NATIVE, **SPEAKING), CILIUM_BGP),
+        SHORT_S,
+    ),
+    "Cilium's BGP beside tunnels": (
+        (*BARE, *agents("cilium"), config(**TUNNEL, **SPEAKING), CILIUM_BGP),
+        SHORT_S,
+    ),
+    "flannel's host-gw": (flannel("host-gw"), SHORT_S),
+    "kube-router": ((*BARE, *agents("kube-router")), SHORT_S),
+    "kindnet": ((*BARE, *agents("kindnet")), SHORT_S),
+    "Antrea": ((*BARE, *agents("antrea-agent", app="antrea")), SHORT_S),
+    "OVN-Kubernetes": ((*BARE, *agents("ovnkube-node")), SHORT_S),
+    "nothing": (BARE, SHORT_S),
+}
+
+GO: dict[str, tuple[Item, ...]] = {
+    "Calico with its leaf": SMALL,
+    "Calico's VXLAN": (*BARE, *AGENTS, pool(vxlanMode="Always")),
+    "Cilium's tunnels": (*BARE, *agents("cilium"), config(**TUNNEL)),
+    "flannel's VXLAN": flannel("vxlan"),
+    "Amazon's VPC": (*BARE, *agents("aws-node")),
+}
+
+
+@cache
+def plan(cut_for_s: float) -> Cutover:
+    return Cutover(
+        title="t",
+        selection=Selection(selector="!node-role.kubernetes.io/control-plane"),
+        cut_for_s=cut_for_s,
+        at_most_s=cut_for_s,
+        accept=Acceptance(probability=0.5),
+    )
+
+
+def decided(items: tuple[Item, ...], cut_for_s: float) -> Decision:
+    with tempfile.TemporaryDirectory() as directory:
+        world = read_snapshot([written(Path(directory) / "c.json", listed(*items))])
+    return judge(world, plan(cut_for_s)).decision
+
+
+@pytest.mark.parametrize("name", GO)
+def test_where_routes_are_proven_a_cut_that_moves_nothing_is_a_go(name: str) -> None:
+    assert decided(GO[name], SHORT_S) is Decision.GO
+
+
+@pytest.mark.parametrize("name", NOT_GO)
+def test_where_they_are_not_it_is_none(name: str) -> None:
+    expected = Decision.NO_GO if name == "the story" else Decision.NOT_KNOWN
+    assert decided(*NOT_GO[name]) is expected
+
+
+def describes_the_network(each: Item) -> bool:
+    kinds = ("BGPPeer", "BGPConfiguration", "IPPool", "ConfigMap", "CiliumBGPClusterConfig")
+    agent_of = each["kind"] == "Pod" and each["metadata"]["name"].endswith(NODES)
+    return each["kind"] in kinds or agent_of or each in (REFLECTOR,)
+
+
+def without_annotations(each: Item) -> Item:
+    return {**each, "metadata": {key: v for key, v in each["metadata"].items() if key != "annotations"}}
+
+
+@st.composite
+def incomplete(draw: st.DrawFn) -> tuple[str, tuple[Item, ...], float]:
+    """A snapshot that wasn't a go, less one object, one kind, or what one node says of its network."""
+    name = draw(st.sampled_from(sorted(NOT_GO)))
+    items, cut_for_s = NOT_GO[name]
+    about = [each for each in items if describes_the_network(each)]
+    how = draw(st.sampled_from(["object", "kind", "annotation"]))
+    if how == "annotation" or not about:
+        node = draw(st.sampled_from(NODES))
+        return (
+            name,
+            tuple(without_annotations(each) if each["metadata"]["name"] == node else each for each in items),
+            cut_for_s,
+        )
+    gone = draw(st.sampled_from(about))
+    if how == "kind":
+        return (
+            name,
+            tuple(each for each in items if each["kind"] != gone["kind"] or each not in about),
+            cut_for_s,
+        )
+    return name, tuple(each for each in items if each is not gone), cut_for_s
+
+
+@given(incomplete())
+@settings(max_examples=60)
+def test_what_is_left_out_never_turns_it_to_go(case: tuple[str, tuple[Item, ...], float]) -> None:
+    name, items, cut_for_s = case
+    assert decided(items, cut_for_s) is not Decision.GO, name
