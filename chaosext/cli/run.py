@@ -94,10 +94,10 @@ def run(
 @context_option
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def preflight(experiment: Path, context: str | None, as_json: bool) -> int:
-    """Say what the cut in EXPERIMENT would lead to on this cluster: timings, zones, evictions, kube-dns.
+    """Say what the cut in EXPERIMENT would lead to on this cluster, as the run's own rehearsal expects it.
 
-    Read-only, and runs nothing of EXPERIMENT. Exit 20 when the run would be refused before its gate; the gate itself is
-    not asked.
+    Read-only, and runs nothing of EXPERIMENT: a snapshot is taken, and the cut simulated on it. Exit 20 when the run
+    would be refused before its gate; the gate itself is not asked.
     """
     from chaosext.cli.output import briefing_lines
     from chaosext.run.dry import dry_run

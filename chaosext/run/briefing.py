@@ -1,14 +1,15 @@
-"""What is known before anything is touched: timings in force, nodes without BGP, and what the cut will lead to."""
+"""What is known before anything is touched: timings in force, nodes without BGP, how long the cut lasts.
+
+What it leads to is the rehearsal's to say.
+"""
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import TYPE_CHECKING
 
-from chaosext.cluster.timings import Timings, timings_from
+from chaosext.cluster.timings import timings_from
 from chaosext.model.malformed import understood
 from chaosext.model.result import Briefing
-from chaosext.rehearsal.disruption import outlook
 from chaosext.run.cutting.nodeside import chosen
 from chaosext.run.cutting.rollback import peered_names
 from chaosext.run.cutting.sealed import meaning
@@ -37,7 +38,7 @@ def brief(cluster: Cluster, settings: Settings, ttl_s: float | None) -> Briefing
     return Briefing(
         context=cluster.context,
         timings=timings.to_json(),
-        outlook=tuple(chain(outlook(nodes, lost, dns_nodes).lines, _ttl_lines(timings, ttl_s), lasting)),
+        outlook=(*_ttl_lines(ttl_s), *lasting),
         unpeered_nodes=unpeered(nodes, peered_names(cluster)),
         kube_dns_nodes=tuple(dns_nodes),
     )
@@ -48,13 +49,5 @@ def unpeered(nodes: Collection[Node], peered: Collection[str]) -> tuple[str, ...
     return tuple(sorted(node.name for node in nodes if node.name not in peered))
 
 
-def _ttl_lines(timings: Timings, ttl_s: float | None) -> tuple[str, ...]:
-    """A cut that ends before the first evictions are due shows nothing of the story; people should know."""
-    due = f"evictions are due up to {timings.eviction_s:g} s after the cut"
-    if ttl_s is None:
-        return (due,)
-    if ttl_s < timings.eviction_s:
-        return (
-            f"{due}, but the cut lasts {ttl_s:g} s at the most: kube-dns may not be moved; raise ttl_s to see it",
-        )
-    return (f"{due}; the cut lasts {ttl_s:g} s at the most",)
+def _ttl_lines(ttl_s: float | None) -> tuple[str, ...]:
+    return () if ttl_s is None else (f"the cut lasts {ttl_s:g} s at most",)

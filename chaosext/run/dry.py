@@ -19,6 +19,7 @@ from chaosext.run.directory import new_run_id
 from chaosext.run.entering import way_into
 from chaosext.run.reach import connect
 from chaosext.run.reading.experiment import activities
+from chaosext.run.rehearsing import rehearse_apart
 from chaosext.run.stopping.conditions import watched
 from chaosext.run.strict import require_rollback, unreachable_is_refused
 
@@ -62,13 +63,14 @@ def dry_run(resolved: Resolved) -> DryRun:
         cuts = [_feasible(resolved.settings, wish, run) for wish in wishes]
         ttl_s = max((wish.ttl_s for wish in wishes), default=None)
         briefing = brief(connect(resolved.settings), resolved.settings, ttl_s)
+        expected = rehearse_apart(resolved)
         held = who_holds(resolved.settings, cuts) if cuts else ()
         held += tuple(refused_without_approval(connect(resolved.settings), intended(resolved)))
         held += tuple(
             f"{place}: looked up when it is run, and not before it may be" for place in resolved.pending
         )
     return DryRun(
-        briefing=replace(briefing, outlook=(*briefing.outlook, *held)),
+        briefing=replace(briefing, outlook=(*expected.lines, *briefing.outlook, *held)),
         steps=tuple(
             f"{place}: {activity.get('name', '')}" for place, activity in activities(resolved.experiment)
         ),

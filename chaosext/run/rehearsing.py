@@ -1,45 +1,54 @@
 """A run's own rehearsal: before the cut, from a snapshot of the same cluster, what it is expected to do.
 
-Read-only and bounded. A rehearsal that fails is a line, and never a reason not to run.
+Read-only and bounded, also for a preflight. A rehearsal that fails is a line, and never a reason not to run.
 """
 
 from __future__ import annotations
 
 import gzip
+import tempfile
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chaosext.model.errors import ChaosextError, Refused, Unreachable
 from chaosext.model.timeline import Kind
+from chaosext.partition.cut import FAMILIES
+from chaosext.rehearsal.outlook import outlook
 from chaosext.rehearsal.plan import Plan
 from chaosext.rehearsal.rehearse import Rehearsal
 from chaosext.rehearsal.selection import behind
 from chaosext.rehearsal.snapshot import read_snapshot
 from chaosext.rehearsal.targets import cut_nodes
+from chaosext.rehearsal.time_budget import TimeBudget
+from chaosext.rehearsal.world import Doubt
 from chaosext.run.judging.facts import CUT_EFFECTIVE, HEAL, KUBE_DNS_MOVED, RESCHEDULE, SEVER, STEADY_STATE
 from chaosext.run.reach import connect
 from chaosext.run.reading.experiment import activities, calls, is_ours
 from chaosext.run.taking import Taking
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Sequence
 
     from chaosext.cluster.client import Cluster
     from chaosext.rehearsal.prediction import Prediction
     from chaosext.rehearsal.world import World
+    from chaosext.run.cutting.plan import Wish
     from chaosext.run.directory import RunDirectory
     from chaosext.run.reading.resolve import Resolved
 
 SNAPSHOT, REHEARSAL = "snapshot.json.gz", "rehearsal.json"
 
 TAKEN_WITHIN_S = 8.0
+SIMULATED_WITHIN_S = 30.0
+"""A run waits no longer for simulations; what was not simulated by then is unknown."""
+
 MOST_PODS = 20_000
 """What is larger is rehearsed apart, by `chaosext rehearse`: a run should not wait for it."""
 
-SKETCH = 60
-"""Plays that tell when kube-dns will have moved."""
+SKETCH, SKETCHED = 60, 0.3
+"""Plays that tell when kube-dns will have moved, and their share of that time."""
 
 NOTICED_S = 2.0
 """From kube-dns' last move to the heal: the probe looks once a second, and healing takes its time, too."""
@@ -61,11 +70,13 @@ class Course:
     `lasts_s`: the cut, as far as the experiment says it: until it heals, or the kernel does.
     `moves_s`: how long it waits for kube-dns to be moved before it heals; None: it doesn't wait for that.
     `settle_s`: from the heal to the rollback; None: none.
+    `doubts`: why what is cut is something else than is rehearsed.
     """
 
     lasts_s: float
     moves_s: float | None = None
     settle_s: float | None = None
+    doubts: tuple[Doubt, ...] = ()
 
     def plan(self, world: World, nodes: frozenset[str], cut_for_s: float) -> Plan:
         """The plan in which the cut takes so long, and comes soon after the snapshot."""
@@ -78,28 +89,54 @@ class Course:
             rollback_s=rollback_s,
             cut_at=world.taken_at,
             cut_within_s=CUT_WITHIN_S,
+            doubts=self.doubts,
         )
 
 
-def rehearse_run(resolved: Resolved, directory: RunDirectory) -> tuple[Prediction | None, str]:
-    """The prediction, and why there is none. Leaves `snapshot.json.gz` and `rehearsal.json` in the run's directory."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsed:
+    """What a cut is expected to do, and that in lines for people; without a prediction the line says why."""
+
+    prediction: Prediction | None = None
+    lines: tuple[str, ...] = ()
+
+
+def rehearse_run(resolved: Resolved, directory: RunDirectory) -> Rehearsed:
+    """The run's rehearsal. Leaves `snapshot.json.gz` and `rehearsal.json` in its directory."""
+
+    def keep(prediction: Prediction) -> None:
+        directory.write_json(REHEARSAL, prediction.to_json())
+
+    return _rehearsed(resolved, directory.path, keep)
+
+
+def rehearse_apart(resolved: Resolved) -> Rehearsed:
+    """The same of a run that isn't made now. Leaves nothing."""
+    with tempfile.TemporaryDirectory(prefix="chaosext-preflight-") as directory:
+        return _rehearsed(resolved, Path(directory), lambda _: None)
+
+
+def _rehearsed(resolved: Resolved, directory: Path, keep: Callable[[Prediction], None]) -> Rehearsed:
     try:
         course = course_of(resolved)
         if course is None:
-            return None, ""
-        path = directory.path / SNAPSHOT
+            return Rehearsed()
+        path = directory / SNAPSHOT
         _take(connect(resolved.settings), path)
-        prediction = _predict(path, course, ",".join(resolved.settings.cut_nodes))
-        directory.write_json(REHEARSAL, prediction.to_json())
-    except Exception as error:  # whatever it is, the run goes on without
+        world = read_snapshot([path])
+        nodes = cut_nodes(world, ",".join(resolved.settings.cut_nodes))
+        prediction = _predict(world, nodes, course)
+        keep(prediction)
+    except Exception as error:  # whatever it is, a run goes on without
         said = f": {error}" if isinstance(error, ChaosextError) else ""
-        return None, f"not rehearsed: {type(error).__name__}{said}"
-    return prediction, ""
+        return Rehearsed(lines=(f"not rehearsed: {type(error).__name__}{said}",))
+    return Rehearsed(prediction=prediction, lines=outlook(prediction, world, nodes))
 
 
 def course_of(resolved: Resolved) -> Course | None:
     """What the experiment's arguments say of its course; None where it cuts nothing."""
-    ttls = [wish.ttl_s for _, wish in resolved.wishes()]
+    wishes = [wish for _, wish in resolved.wishes()]
+    ttls = [wish.ttl_s for wish in wishes]
     if not ttls:
         return None
     held = () if resolved.settings.is_sealed else _while_cut(resolved)  # which nothing ends but its TTL
@@ -109,7 +146,23 @@ def course_of(resolved: Resolved) -> Course | None:
         lasts_s=max(ttls) if moves_s is not None else min(max(ttls), _held_s(resolved, held)),
         moves_s=moves_s,
         settle_s=(_argument(resolved, STEADY_STATE, "settle_s") or 0.0) if rolls_back else None,
+        doubts=tuple(_doubts(wishes)),
     )
+
+
+def _doubts(wishes: Sequence[Wish]) -> Iterator[Doubt]:
+    """A rehearsal is of one cut, which drops all traffic between the control plane and the nodes that are cut."""
+    subject = "the experiment"
+    if len(wishes) > 1:
+        yield Doubt(subject=subject, why=f"it makes {len(wishes)} cuts, and a rehearsal is of one")
+    if any(wish.peers for wish in wishes):
+        yield Doubt(
+            subject=subject, key="peers", why="it names what is cut off, and a rehearsal is of all nodes"
+        )
+    if any(set(wish.families) != set(FAMILIES) for wish in wishes):
+        yield Doubt(
+            subject=subject, key="families", why="it cuts one family of addresses, and a rehearsal is of both"
+        )
 
 
 def _while_cut(resolved: Resolved) -> tuple[dict[str, Any], ...]:
@@ -170,17 +223,16 @@ def _bounded(taking: Taking) -> Iterator[str]:
         yield text
 
 
-def _predict(path: Path, course: Course, wanted: str = "") -> Prediction:
+def _predict(world: World, nodes: frozenset[str], course: Course) -> Prediction:
     """Where the experiment heals once kube-dns has moved, when that is has to be predicted first."""
-    world = read_snapshot([path])
-    nodes, rehearsal = cut_nodes(world, wanted), Rehearsal(world)
+    rehearsal, budget = Rehearsal(world), TimeBudget.of(SIMULATED_WITHIN_S)
     if course.moves_s is None:
-        return rehearsal.of(course.plan(world, nodes, course.lasts_s))
+        return rehearsal.of(course.plan(world, nodes, course.lasts_s), budget=budget)
     waits_s = min(course.lasts_s, course.moves_s)
-    first = rehearsal.of(replace(course, settle_s=None).plan(world, nodes, waits_s), samples=SKETCH)
-    return rehearsal.of(
-        course.plan(world, nodes, min(waits_s, moved_s(first, world, nodes, waits_s) + NOTICED_S))
-    )
+    sketched = replace(course, settle_s=None).plan(world, nodes, waits_s)
+    first = rehearsal.of(sketched, samples=SKETCH, budget=budget.share(SKETCHED))
+    heals_s = min(waits_s, moved_s(first, world, nodes, waits_s) + NOTICED_S)
+    return rehearsal.of(course.plan(world, nodes, heals_s), budget=budget)
 
 
 def moved_s(found: Prediction, world: World, nodes: frozenset[str], waits_s: float) -> float:
@@ -188,6 +240,8 @@ def moved_s(found: Prediction, world: World, nodes: frozenset[str], waits_s: flo
 
     `waits_s` where it is not expected to leave them all by then.
     """
+    if not found.simulations.is_whole:
+        return waits_s
     pods = behind(world.dns, world.pods)
     heirs = {f"Pod/{pod.namespace}/{pod.owner.partition('/')[2]}-*" for pod in pods}
     leavers = {pod.subject for pod in pods if pod.node in nodes}

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -32,7 +32,7 @@ from chaosext.run.providers import bound_providers
 from chaosext.run.reach import connect, require_pinned, surroundings
 from chaosext.run.reading.experiment import calls, require_playable
 from chaosext.run.reading.resolve import completed
-from chaosext.run.rehearsing import rehearse_run
+from chaosext.run.rehearsing import Rehearsed, rehearse_run
 from chaosext.run.stopping.conditions import watched
 from chaosext.run.stopping.stop import watch_for_stops
 from chaosext.run.stopping.watch import require_none_true
@@ -158,9 +158,11 @@ class _Playing:
             conditions = watched(self.resolved)
             require_none_true(conditions)
             around = surroundings(self.resolved.settings)
+        expected = rehearse_run(self.resolved, self.run.directory) if self.foretell else Rehearsed()
         if self.foretell:
-            self.foretell(*rehearse_run(self.resolved, self.run.directory))
+            self.foretell(expected.prediction, "" if expected.prediction else "; ".join(expected.lines))
         self.tell(self.briefing)
+        self.briefing = replace(self.briefing, outlook=(*expected.lines, *self.briefing.outlook))
         stops = watch_for_stops(
             self.resolved.settings,
             self.run,

@@ -16,6 +16,7 @@ from chaosext.partition.reports import NodeTables
 from chaosext.run import dry, strict
 from chaosext.run.cutting.plan import Wish
 from chaosext.run.reading.settings import Settings
+from chaosext.run.rehearsing import Rehearsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,6 +50,7 @@ def found(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     monkeypatch.setattr(dry, "plan", lambda *_, **__: SimpleNamespace(cut=CUT))
     monkeypatch.setattr(dry, "connect", lambda _settings: None)
     monkeypatch.setattr(dry, "brief", lambda *_: briefing)
+    monkeypatch.setattr(dry, "rehearse_apart", lambda _resolved: Rehearsed(lines=("rehearsal: passed",)))
     monkeypatch.setattr(dry, "intended", lambda resolved: resolved)
     monkeypatch.setattr(dry, "refused_without_approval", lambda _cluster, _what: iter(["not approved"]))
     monkeypatch.setattr(dry, "who_holds", lambda _settings, cuts: ("held",) if cuts == [CUT] else ())
@@ -67,7 +69,8 @@ def test_nodes_that_are_free_are_planned(found: Callable[..., None]) -> None:
 def test_a_lock_that_is_held_and_a_missing_approval_are_said(found: Callable[..., None]) -> None:
     found()
     looked_up = "configuration.x: looked up when it is run, and not before it may be"
-    assert dry.dry_run(RESOLVED).briefing.outlook == ("held", "not approved", looked_up)
+    expected = ("rehearsal: passed", "held", "not approved", looked_up)
+    assert dry.dry_run(RESOLVED).briefing.outlook == expected
 
 
 def test_a_cut_in_force_is_refused(found: Callable[..., None]) -> None:

@@ -16,13 +16,19 @@ from chaosext.run import rehearsing
 from chaosext.run.directory import RunDirectory
 from chaosext.run.reading.experiment import load_experiment
 from chaosext.run.reading.resolve import resolve
-from chaosext.run.rehearsing import Course, course_of, rehearse_run
+from chaosext.run.rehearsing import Course, Rehearsed, course_of, rehearse_apart, rehearse_run
 
 if TYPE_CHECKING:
     from chaosext.run.reading.resolve import Resolved
 
 ROOT = Path(__file__).parents[3]
 SNAPSHOTS = ROOT / "examples" / "snapshots"
+
+
+@pytest.fixture(autouse=True)
+def no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy the machine is, all is simulated."""
+    monkeypatch.setattr(rehearsing, "SIMULATED_WITHIN_S", float("inf"))
 
 
 @pytest.fixture
@@ -103,9 +109,10 @@ def test_the_storys_heal_is_expected_once_kube_dns_has_moved(
     resolved: Resolved, directory: RunDirectory, of: Any
 ) -> None:
     of("story.json")
-    found, problem = rehearse_run(resolved, directory)
-    assert problem == ""
+    rehearsed = rehearse_run(resolved, directory)
+    found = rehearsed.prediction
     assert found
+    assert rehearsed.lines[0].startswith("rehearsal: deviated, it does not heal by itself")
     assert found.verdict.value == "deviated"
     times = {event.kind: event.t_s for event in found.timeline if event.kind in (Kind.HEAL, Kind.ROLLBACK)}
     assert 40 < times[Kind.HEAL] < 65
@@ -119,7 +126,7 @@ def test_where_kube_dns_stays_pending_the_heal_comes_when_all_of_it_is_gone(
     resolved: Resolved, directory: RunDirectory, of: Any
 ) -> None:
     of("mitigated.json")
-    found, _ = rehearse_run(resolved, directory)
+    found = rehearse_run(resolved, directory).prediction
     assert found
     assert found.verdict.value == "passed"
     assert next(event.t_s for event in found.timeline if event.kind is Kind.HEAL) < 65
@@ -133,15 +140,15 @@ def test_a_rehearsal_that_fails_is_a_line(
         raise error
 
     monkeypatch.setattr(rehearsing, "connect", fail)
-    found, problem = rehearse_run(resolved, directory)
-    assert found is None
-    assert problem.startswith(f"not rehearsed: {type(error).__name__}")
+    found = rehearse_run(resolved, directory)
+    assert found.prediction is None
+    assert found.lines[0].startswith(f"not rehearsed: {type(error).__name__}")
     assert not (directory.path / "rehearsal.json").exists()
 
 
 def test_what_cuts_nothing_is_not_rehearsed(resolved: Resolved, directory: RunDirectory) -> None:
     resolved.experiment["method"] = []
-    assert rehearse_run(resolved, directory) == (None, "")
+    assert rehearse_run(resolved, directory) == Rehearsed()
     assert list(directory.path.iterdir()) == []
 
 
@@ -163,9 +170,9 @@ def test_it_waits_for_no_cluster_longer_than_it_may(
 ) -> None:
     monkeypatch.setattr(rehearsing, "connect", lambda _: Slow())
     monkeypatch.setattr(rehearsing, "TAKEN_WITHIN_S", 0.2)
-    found, problem = rehearse_run(resolved, directory)
-    assert found is None
-    assert "no snapshot within 0.2 s" in problem
+    found = rehearse_run(resolved, directory)
+    assert found.prediction is None
+    assert "no snapshot within 0.2 s" in found.lines[0]
     assert list(directory.path.iterdir()) == []
 
 
@@ -174,6 +181,71 @@ def test_where_it_does_not_move_the_heal_comes_when_the_experiment_stops_waiting
 ) -> None:
     of("story.json")
     monkeypatch.setenv("CHAOSEXT_MOVE_TIMEOUT_S", "20")
-    found, _ = rehearse_run(resolve(resolved.experiment), directory)
+    found = rehearse_run(resolve(resolved.experiment), directory).prediction
     assert found
     assert next(event.t_s for event in found.timeline if event.kind is Kind.HEAL) == 20
+
+
+# -- what is cut is another thing than is rehearsed ------------------------------------------------------------
+
+
+def cuts(*arguments: dict[str, Any]) -> Any:
+    """The experiment with cuts of these arguments, one after the other."""
+    experiment = load_experiment(ROOT / "experiments" / "control-plane-partition.yaml")
+    sever = next(
+        each for each in experiment["method"] if each["provider"].get("func") == "sever_control_plane"
+    )
+    others = [
+        {**sever, "provider": {**sever["provider"], "arguments": {"ttl_s": 100, **each}}}
+        for each in arguments
+    ]
+    experiment["method"] = [*others, *(each for each in experiment["method"] if each is not sever)]
+    return resolve(experiment)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (({}, {}), "the experiment: it makes 2 cuts, and a rehearsal is of one"),
+        (({"peers": ["172.18.0.4"]},), "the experiment peers: it names what is cut off"),
+        (({"families": ["ipv4"]},), "the experiment families: it cuts one family of addresses"),
+    ],
+)
+def test_what_is_not_the_cut_that_is_rehearsed_is_unknown(
+    directory: RunDirectory, of: Any, arguments: tuple[dict[str, Any], ...], says: str
+) -> None:
+    of("mitigated.json")
+    found = rehearse_run(cuts(*arguments), directory).prediction
+    assert found
+    assert (found.verdict.value, found.self_heals) == ("unknown", None)
+    assert says in found.routes.why_not
+
+
+def test_a_rehearsal_that_takes_too_long_says_how_much_was_simulated(
+    resolved: Resolved, directory: RunDirectory, of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of("story.json")
+    monkeypatch.setattr(rehearsing, "SIMULATED_WITHIN_S", 0.0)
+    rehearsed = rehearse_run(resolved, directory)
+    assert rehearsed.prediction
+    assert rehearsed.prediction.verdict.value == "unknown"
+    assert rehearsed.prediction.simulations.made == 0
+    assert "0 of 500 random plays" in rehearsed.lines[0]
+    said = json.loads((directory.path / "rehearsal.json").read_text())
+    assert (said["simulations"], said["workloads"]) == ({"made": 0, "wanted": 500}, None)
+
+
+# -- a preflight says the same -----------------------------------------------------------------------------------
+
+
+def test_a_preflight_says_what_the_runs_own_rehearsal_says_and_leaves_nothing(
+    resolved: Resolved, directory: RunDirectory, of: Any
+) -> None:
+    of("story.json")
+    apart, own = rehearse_apart(resolved), rehearse_run(resolved, directory)
+    assert apart == own
+    assert "to cp-1" in apart.lines[-4]
+    assert apart.lines[-3:-1] == (
+        "DNS during the cut: resolvable",
+        "DNS after the heal, in 96%: dead, 2 of 2 kube-dns Pods on cp-1, whose Pod addresses nobody announces",
+    )
