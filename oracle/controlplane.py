@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from chaosext.cluster.client import Cluster
 from chaosext.model.errors import ChaosextError, Unreachable
+from chaosext.testbed.cache import is_kept
 from chaosext.testbed.commands import run_command
 from chaosext.testbed.images import recipes
-from chaosext.testbed.images.cache import is_kept
 from chaosext.testbed.images.gobuild import ensure_go_commands
 
 if TYPE_CHECKING:

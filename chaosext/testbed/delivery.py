@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chaosext.model.places import cache_home
+from chaosext.testbed.archive import write_archive
 from chaosext.testbed.containers import docker, node_script
-from chaosext.testbed.images.archive import write_archive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from chaosext.testbed.archive import Image
     from chaosext.testbed.containers import Container
-    from chaosext.testbed.images.archive import Image
 
 CONTAINERD_S = 60
 IMPORT_S = 600

@@ -17,8 +17,8 @@ from chaosext.nodes.docker import DockerShell
 from chaosext.nodes.entry import ADMIN_PORT, ASSIGNMENT, EnvoyEntry, when
 from chaosext.nodes.envoy import METADATA, SERVICE, assignment
 from chaosext.testbed import containers, shop
+from chaosext.testbed.cache import key_of
 from chaosext.testbed.containers import docker
-from chaosext.testbed.images.cache import key_of
 from chaosext.testbed.images.entry import CUSTOMERS
 from chaosext.testbed.leaf import TESTBED_LABEL
 

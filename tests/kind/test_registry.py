@@ -18,9 +18,9 @@ import pytest
 
 from chaosext.sentinel.image import image_name
 from chaosext.testbed import versions
+from chaosext.testbed.archive import Image
 from chaosext.testbed.commands import CommandFailed, run_command
 from chaosext.testbed.images import ensure_images, pulled, sourced
-from chaosext.testbed.images.archive import Image
 from chaosext.testbed.images.components import calico_components, istio_components, kubernetes_components
 from chaosext.testbed.images.docker import is_loaded, load_images, preload_node
 from chaosext.testbed.images.pulled import (
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from chaosext.testbed.images.components import Component
+    from chaosext.testbed.archive import Component
 
 BUILT_HERE = (LOADBALANCER,)  # under its official name in source mode, too: kind fixes it
 

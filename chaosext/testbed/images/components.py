@@ -3,46 +3,18 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from chaosext.testbed import versions
-from chaosext.testbed.images.archive import Entry, Image, write_layer
-from chaosext.testbed.images.cache import kept
+from chaosext.testbed.archive import SEARCH_PATH, Component, Entry
 from chaosext.testbed.images.gobuild import module_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
 LOCAL = "chaosext.local"  # the registry part of names that no registry serves: never mistaken for the official image
-SEARCH_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ISTIO_USER = 1337  # istio.io/istio, docker/Dockerfile.base: the sidecar's own traffic is told by this user
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Component:
-    """An image to be: `entries` as one layer over `base` (a tree's tar file; None: over nothing)."""
-
-    names: tuple[str, ...]
-    entries: tuple[Entry, ...]
-    base: Path | None = None
-    config: Mapping[str, object] = field(default_factory=dict)
-
-    @property
-    def inputs(self) -> object:
-        """Everything that decides what comes out; kept files carry their key in their path."""
-        return [self.names, [repr(entry) for entry in self.entries], str(self.base), dict(self.config)]
-
-    def image(self) -> Image:
-        """Write the layer, unless it is kept from before, and name what is in the image."""
-        name = f"layer-{self.names[0].rsplit('/', 1)[-1].split(':')[0]}"
-        inputs = [repr(entry) for entry in self.entries]
-        layer = (
-            kept(name, inputs, lambda target: write_layer(target / "layer.tar", self.entries)) / "layer.tar"
-        )
-        layers = (layer,) if self.base is None else (self.base, layer)
-        return Image(names=self.names, layers=layers, config={"Env": [SEARCH_PATH], **self.config})
 
 
 def kubernetes_components(

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chaosext.model.places import cache_home
+from chaosext.testbed.archive import write_archive
 from chaosext.testbed.commands import CommandFailed, run_command
-from chaosext.testbed.images.archive import write_archive
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from chaosext.testbed.images.archive import Image
+    from chaosext.testbed.archive import Image
 
 LOAD_TIMEOUT_S = 600.0
 ARCHIVE_NAME = "images.tar"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chaosext.testbed import versions
+from chaosext.testbed.cache import key_of
 from chaosext.testbed.images import recipes
-from chaosext.testbed.images.cache import key_of
 from chaosext.testbed.images.components import LOCAL
 from chaosext.testbed.images.docker import commit_with_file, image_field, is_loaded
 from chaosext.testbed.images.gobuild import ensure_go_commands

@@ -7,8 +7,8 @@ import zipfile
 from typing import TYPE_CHECKING
 
 from chaosext.testbed import versions
+from chaosext.testbed.cache import is_kept, kept
 from chaosext.testbed.commands import run_command
-from chaosext.testbed.images.cache import is_kept, kept
 from chaosext.testbed.images.pip import pip
 
 if TYPE_CHECKING:

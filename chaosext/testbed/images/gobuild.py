@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chaosext.model.errors import Refused
+from chaosext.testbed.cache import is_kept, kept, log_file
 from chaosext.testbed.commands import run_command
-from chaosext.testbed.images.cache import is_kept, kept, log_file
 from chaosext.testbed.images.golang import find_go
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from chaosext.model.errors import Refused
 from chaosext.model.places import cache_home
 from chaosext.testbed import versions
+from chaosext.testbed.cache import kept, key_of
 from chaosext.testbed.commands import run_command
 from chaosext.testbed.engine import install_packages, is_debian
-from chaosext.testbed.images.cache import kept, key_of
 
 if TYPE_CHECKING:
     from chaosext.testbed.progress import Progress

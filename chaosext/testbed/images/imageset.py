@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from chaosext.testbed.images.archive import Image
+    from chaosext.testbed.archive import Image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,9 +18,9 @@ from urllib.parse import urljoin
 from chaosext.model.places import cache_home
 from chaosext.nodes.image import libraries_lock, shipped
 from chaosext.testbed import versions
+from chaosext.testbed.cache import is_kept, kept, key_of, log_file
 from chaosext.testbed.commands import CommandFailed, run_command
 from chaosext.testbed.images import recipes
-from chaosext.testbed.images.cache import is_kept, kept, key_of, log_file
 from chaosext.testbed.images.components import LOCAL
 from chaosext.testbed.images.docker import (
     ARCHIVE_NAME,

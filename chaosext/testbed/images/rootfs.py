@@ -10,9 +10,9 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from chaosext.model.errors import Refused
+from chaosext.testbed.cache import is_kept, kept, log_file
 from chaosext.testbed.commands import CommandFailed, run_command
 from chaosext.testbed.engine import install_packages, is_debian
-from chaosext.testbed.images.cache import is_kept, kept, log_file
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,17 +16,16 @@ from chaosext.nodes.image import (
     sources,
 )
 from chaosext.testbed import versions
+from chaosext.testbed.archive import SEARCH_PATH, Component, Entry
+from chaosext.testbed.cache import kept
 from chaosext.testbed.commands import run_command
-from chaosext.testbed.images.archive import Entry
-from chaosext.testbed.images.cache import kept
-from chaosext.testbed.images.components import SEARCH_PATH, Component
 from chaosext.testbed.images.pip import pip
 from chaosext.testbed.images.rootfs import RootFs
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from chaosext.testbed.images.archive import Image
+    from chaosext.testbed.archive import Image
 
 PACKAGES = (*TOOLS, "ca-certificates", "python3")
 LIBC = ("manylinux2014", "manylinux_2_28")  # wheels for what bookworm's glibc 2.36 runs

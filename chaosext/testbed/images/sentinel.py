@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chaosext.sentinel.image import ENTRYPOINT, HOME, image_name, sources
-from chaosext.testbed.images.archive import Entry
-from chaosext.testbed.images.components import SEARCH_PATH, Component
+from chaosext.testbed.archive import SEARCH_PATH, Component, Entry
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from chaosext.testbed.images.archive import Image
+    from chaosext.testbed.archive import Image
 
 
 def sentinel_image(python: Path) -> Image:

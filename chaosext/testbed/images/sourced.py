@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chaosext.testbed import versions
+from chaosext.testbed.archive import SEARCH_PATH, Component, Entry, Image
+from chaosext.testbed.cache import key_of
 from chaosext.testbed.images import recipes, trees
-from chaosext.testbed.images.archive import Entry, Image
-from chaosext.testbed.images.cache import key_of
 from chaosext.testbed.images.components import (
     LOCAL,
-    SEARCH_PATH,
-    Component,
     calico_components,
     istio_components,
     kubernetes_components,

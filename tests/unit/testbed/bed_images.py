@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from chaosext.testbed.images.archive import Image
+from chaosext.testbed.archive import Image
 from chaosext.testbed.images.imageset import ImageSet
 
 IMAGES = ImageSet(

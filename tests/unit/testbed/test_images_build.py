@@ -14,8 +14,8 @@ import pytest
 
 from chaosext.model.errors import Refused
 from chaosext.testbed import images, versions
+from chaosext.testbed.archive import Component, Entry
 from chaosext.testbed.images import components, gobuild, golang, pulled, recipes, rootfs, sourced, trees
-from chaosext.testbed.images.archive import Entry
 from chaosext.testbed.images.gobuild import GoBuild
 from chaosext.testbed.progress import Progress
 
@@ -221,9 +221,9 @@ class TestComponents:
 
     def test_tag_follows_what_is_inside(self, tmp_path: Path) -> None:
         def tagged(binary: str) -> str:
-            def make(tag: str) -> tuple[components.Component, components.Component]:
+            def make(tag: str) -> tuple[Component, Component]:
                 entry = Entry(path="bin/x", source=tmp_path / binary)
-                one = components.Component(names=(f"local/x:{tag}",), entries=(entry,))
+                one = Component(names=(f"local/x:{tag}",), entries=(entry,))
                 return one, one
 
             return sourced._tagged("v1", make)[0].names[0]

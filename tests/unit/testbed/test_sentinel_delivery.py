@@ -13,9 +13,9 @@ from bed_images import IMAGES
 
 from chaosext.sentinel.image import ENTRYPOINT, HOME, image_name, sources
 from chaosext.testbed import delivery
+from chaosext.testbed.archive import write_archive
 from chaosext.testbed.commands import CommandFailed
 from chaosext.testbed.containers import Container
-from chaosext.testbed.images.archive import write_archive
 from chaosext.testbed.images.sentinel import sentinel_image
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chaosext.model.places import cache_home
-from chaosext.testbed.images.cache import is_kept, kept, key_of
+from chaosext.testbed.cache import is_kept, kept, key_of
 
 
 @pytest.fixture(autouse=True)

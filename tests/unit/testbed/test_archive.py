@@ -7,7 +7,7 @@ import json
 import tarfile
 from typing import TYPE_CHECKING
 
-from chaosext.testbed.images.archive import Entry, Image, write_archive, write_layer
+from chaosext.testbed.archive import Entry, Image, write_archive, write_layer
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,6 +12,7 @@ import tarfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from chaosext.testbed.cache import kept
 from chaosext.testbed.versions import ARCHITECTURE
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 EPOCH = "1970-01-01T00:00:00Z"  # the same inputs make the same image
+SEARCH_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,29 @@ class Image:
     config: Mapping[str, object] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Component:
+    """An image to be: `entries` as one layer over `base` (a tree's tar file; None: over nothing)."""
+
+    names: tuple[str, ...]
+    entries: tuple[Entry, ...]
+    base: Path | None = None
+    config: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def inputs(self) -> object:
+        """Everything that decides what comes out; kept files carry their key in their path."""
+        return [self.names, [repr(entry) for entry in self.entries], str(self.base), dict(self.config)]
+
+    def image(self) -> Image:
+        """Write the layer, unless it is kept from before, and name what is in the image."""
+        name = f"layer-{self.names[0].rsplit('/', 1)[-1].split(':')[0]}"
+        inputs = [repr(entry) for entry in self.entries]
+        layer = kept(name, inputs, lambda target: write_layer(target / "layer.tar", self.entries))
+        layers = (layer / "layer.tar",) if self.base is None else (self.base, layer / "layer.tar")
+        return Image(names=self.names, layers=layers, config={"Env": [SEARCH_PATH], **self.config})
+
+
 def write_layer(target: Path, entries: Iterable[Entry]) -> None:
     """Write `entries` as one uncompressed layer; owners are numbers, times are zero."""
     with tarfile.open(target, "w", format=tarfile.GNU_FORMAT) as layer:
@@ -61,7 +86,7 @@ def write_archive(target: Path, images: Iterable[Image]) -> None:
         for image in images:
             for layer in image.layers:
                 if layer not in digests:
-                    digests[layer] = _digest(layer)
+                    digests[layer] = digest_of(layer)
                     archive.add(layer, arcname=f"{digests[layer]}.tar", filter=_anonymous)
             diff_ids = [digests[layer] for layer in image.layers]
             config = image_config(image, diff_ids)
@@ -70,6 +95,12 @@ def write_archive(target: Path, images: Iterable[Image]) -> None:
             layers = [f"{digest}.tar" for digest in diff_ids]
             manifest.append({"Config": name, "RepoTags": list(image.names), "Layers": layers})
         _add_bytes(archive, "manifest.json", json.dumps(manifest).encode())
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def image_config(image: Image, diff_ids: Iterable[str]) -> bytes:
@@ -119,8 +150,3 @@ def _anonymous(info: tarfile.TarInfo) -> tarfile.TarInfo:
     info.uname = info.gname = ""
     info.mode = 0o644
     return info
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
