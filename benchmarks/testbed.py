@@ -31,11 +31,9 @@ def main() -> None:
 
 
 def _timed_bare(environment: dict[str, str]) -> float:
-    from chaosext.testbed.engine import ensure_engine
-    from chaosext.testbed.images import ensure_images
+    from chaosext.testbed.bringup import ensure_images
     from chaosext.testbed.progress import Progress
 
-    ensure_engine(Progress(), may_install=False)
     images = ensure_images("auto", Progress())
     roles = [{"role": "control-plane"}, {"role": "worker"}, {"role": "worker"}]
     networking = {"disableDefaultCNI": True}  # the node image carries Calico instead of kindnet

@@ -16,8 +16,8 @@ from chaosext.cluster.client import Cluster
 from chaosext.model.errors import ChaosextError, Unreachable
 from chaosext.testbed.cache import is_kept
 from chaosext.testbed.commands import run_command
-from chaosext.testbed.images import recipes
-from chaosext.testbed.images.gobuild import ensure_go_commands
+from hack.images import recipes
+from hack.images.go import ensure_go_commands
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

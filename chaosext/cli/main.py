@@ -119,10 +119,12 @@ def leave_at_once(exit_code: int) -> NoReturn:
     os._exit(exit_code)
 
 
-def invoke(arguments: list[str] | None = None) -> int:
-    """As `main`, but returns the exit code."""
+def invoke(
+    arguments: list[str] | None = None, command: click.Command | None = None, *, name: str = "chaosext"
+) -> int:
+    """Run `command`, by default chaosext itself, and return its exit code; errors are printed as `main` says."""
     try:
-        outcome: Any = cli.main(args=arguments, prog_name="chaosext", standalone_mode=False)
+        outcome: Any = (command or cli).main(args=arguments, prog_name=name, standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return EXIT_REFUSED

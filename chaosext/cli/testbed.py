@@ -24,6 +24,7 @@ UP_EXAMPLES = """\b
 Examples:
   chaosext testbed up
   chaosext testbed up --timings production --workers 3
+  chaosext testbed up --images bundle-full.tar
   chaosext testbed up --mitigation dns-affinity --sidecars native
   chaosext testbed up --clusters 2       a second cluster, NAME-b, an entry before both, and its customers
 """
@@ -40,8 +41,9 @@ def testbed() -> None:
     "--images",
     default="auto",
     show_default=True,
-    metavar="auto|registry|source",
-    help="Pull images, build them from source, or pull if the registry answers.",
+    metavar="auto|registry|PATH",
+    help="Pull images, take them from an image bundle (a directory, or a tar file of one), or, with auto, pull where "
+    "the registry answers and else take the newest bundle in the cache that fits.",
 )
 @click.option(
     "--registry", metavar="HOST:PORT", help="Pull from this mirror instead of the official registries."
@@ -177,7 +179,7 @@ def _require_no_run(name: str, *, force: bool) -> None:
 def down(name: str, force: bool) -> None:
     """Take the testbed away: nodes, leaf, kubeconfig context and pin; its entry and second cluster, too.
 
-    Built images are kept. While a run uses the testbed, it is refused.
+    Images stay: in the Docker Engine, and image bundles in the cache. While a run uses the testbed, it is refused.
     """
     from chaosext.safety.pin import remove_pin
     from chaosext.testbed import cluster, pair

@@ -57,6 +57,11 @@ def shipped(name: str) -> Path:
     return inside if inside.exists() else package.parent / name
 
 
+def base_key() -> str:
+    """A key of what the package stands on: the libraries and the tools."""
+    return _digest([TOOLS, libraries_lock()])
+
+
 def runner_image() -> str:
     """`chaosext.local/chaosext:<version>-<digest>`: other sources, libraries or tools, another name."""
     content = [TOOLS, libraries_lock(), dict(sources())]

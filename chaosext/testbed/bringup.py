@@ -1,20 +1,26 @@
-"""All of `chaosext testbed up`: the engine, the images, the cluster; and a second one, with an entry before both."""
+"""All of `chaosext testbed up`: the images, the cluster; and a second one, with an entry before both."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from chaosext.model.errors import Refused
-from chaosext.testbed import cluster, pair
+from chaosext.testbed import bundle, cluster, pair
 from chaosext.testbed.engine import ensure_engine
+from chaosext.testbed.images import load_bundle
+from chaosext.testbed.lock import locked
+from chaosext.testbed.registry import pull_images, registry_answers
 
 if TYPE_CHECKING:
+    from chaosext.testbed.bundle import Bundle
     from chaosext.testbed.config import Blueprint
+    from chaosext.testbed.images import ImageSet
     from chaosext.testbed.pair import PairStatus
     from chaosext.testbed.progress import Progress
     from chaosext.testbed.status import BedStatus
 
-IMAGE_MODES: tuple[Literal["auto", "registry", "source"], ...] = ("auto", "registry", "source")
+AUTO, REGISTRY = "auto", "registry"
 
 
 def bring_up(
@@ -22,23 +28,61 @@ def bring_up(
     progress: Progress,
     *,
     second: Blueprint | None = None,
-    images: str = "auto",
+    images: str = AUTO,
     registry: str | None = None,
     may_install_engine: bool = True,
 ) -> BedStatus | PairStatus:
     """Bring the testbed to its steady state, with a `second` cluster one after the other, and an entry before both.
 
-    `registry` is a mirror, HOST:PORT. Raises `ChaosextError`s.
+    `images` and `registry` are those of `ensure_images`. Raises `ChaosextError`s.
     """
-    from chaosext.testbed.images import ensure_images
-
-    mode = next((each for each in IMAGE_MODES if each == images), None)
-    if mode is None:
-        raise Refused(f"images {images!r} is unknown", f"use one of: {', '.join(IMAGE_MODES)}")
-    ensure_engine(progress, may_install=may_install_engine)
-    image_set = ensure_images(mode, progress, registry=registry)
+    image_set = ensure_images(images, progress, registry=registry, may_install_engine=may_install_engine)
     found = cluster.up(blueprint, image_set, progress)
     if second is None:
         return found
     other = cluster.up(second, image_set, progress)
-    return pair.PairStatus(first=found, second=other, entry=pair.join(blueprint.name, progress))
+    return pair.PairStatus(first=found, second=other, entry=pair.join(blueprint.name, image_set, progress))
+
+
+def ensure_images(
+    images: str, progress: Progress, *, registry: str | None = None, may_install_engine: bool = False
+) -> ImageSet:
+    """Have every image, command and manifest that the testbed needs on this machine.
+
+    `images` "registry" pulls the official images (`registry` as `HOST:PORT` stands in for all of their registries);
+    "auto" does so where the registry answers within seconds, and else takes the newest image bundle in the user's
+    cache; anything else is the path of an image bundle. A second call takes a second or two.
+
+    Raises `Refused` before anything is touched: a bundle that is damaged or does not fit, none at all, no engine.
+    Raises `CommandFailed` when an image can't be pulled or loaded.
+    """
+    given = None if images in (AUTO, REGISTRY) else bundle.open_bundle(Path(images).expanduser(), progress)
+    if given and registry and given.manifest.profile == "full":
+        raise Refused(f"--registry is given, and {images} holds all images", "leave one of them out")
+    ensure_engine(progress, may_install=may_install_engine)
+    with locked("images", lambda: progress.line("Waiting for another `up` to have its images")):
+        if given and given.manifest.profile == "full":
+            return load_bundle(given, progress)
+        if images != AUTO or registry_answers(registry):
+            return pull_images(given or _kept_tools(progress), progress, registry=registry)
+        return load_bundle(_kept_bundle(progress), progress)
+
+
+def _kept_tools(progress: Progress) -> Bundle:
+    try:
+        found = bundle.newest_bundle(full=False)
+    except Refused as error:
+        why = f"kind, Helm, manifests and charts come from no registry, and {error.message}"
+        raise Refused(why, error.fix) from error
+    bundle.check_content(found, progress)
+    return found
+
+
+def _kept_bundle(progress: Progress) -> Bundle:
+    try:
+        found = bundle.newest_bundle(full=True)
+    except Refused as error:
+        raise Refused(f"no image registry answers, and {error.message}", error.fix) from error
+    progress.line(f"No image registry answers: images come from {found.label}")
+    bundle.check_content(found, progress)
+    return found

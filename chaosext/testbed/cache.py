@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from chaosext.model.places import cache_home
@@ -12,9 +13,11 @@ from chaosext.testbed.lock import locked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
 KEY_DIGITS = 12
+PARTIAL = ".partial"
 
 
 def key_of(inputs: object) -> str:
@@ -30,15 +33,21 @@ def log_file(name: str) -> Path:
     return path
 
 
-def kept(name: str, inputs: object, build: Callable[[Path], None]) -> Path:
+def kept(
+    name: str,
+    inputs: object,
+    build: Callable[[Path], object],
+    announce: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> Path:
     """The directory `name-KEY`, filled by `build` (given an empty directory) unless it is there already.
 
-    A build that fails or is interrupted leaves nothing under that name. Two processes don't build the same at once.
+    `announce` gives what is entered while `build` runs, such as a stage of a `Progress`. A build that fails or is
+    interrupted leaves nothing under that name. Two processes don't build the same at once.
     """
-    target = cache_home() / f"{name}-{key_of(inputs)}"
+    target = _place(name, inputs)
     if target.is_dir():
         return target
-    with locked(target.name):
+    with announce(), locked(target.name):
         if not target.is_dir():
             _build_aside(target, build)
     return target
@@ -46,11 +55,16 @@ def kept(name: str, inputs: object, build: Callable[[Path], None]) -> Path:
 
 def is_kept(name: str, inputs: object) -> bool:
     """Whether `kept` would return at once."""
-    return (cache_home() / f"{name}-{key_of(inputs)}").is_dir()
+    return _place(name, inputs).is_dir()
 
 
-def _build_aside(target: Path, build: Callable[[Path], None]) -> None:
-    aside = target.with_name(f"{target.name}.partial")
+def _place(name: str, inputs: object) -> Path:
+    return cache_home() / f"{name}-{key_of(inputs)}"
+
+
+def _build_aside(target: Path, build: Callable[[Path], object]) -> None:
+    """What a failed build leaves stays for looking at, as `target`.partial, and goes with the next attempt."""
+    aside = target.with_name(f"{target.name}{PARTIAL}")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     build(aside)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from chaosext.testbed.config import Blueprint
     from chaosext.testbed.containers import Container
-    from chaosext.testbed.images.imageset import ImageSet
+    from chaosext.testbed.images import ImageSet
     from chaosext.testbed.progress import Progress
 
 

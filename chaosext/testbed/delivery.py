@@ -1,4 +1,7 @@
-"""Our own images on the nodes: looked for, and brought into their containerd while they run."""
+"""Our own images, made of this package's sources, and their way into the containerd of nodes that run.
+
+They are not part of the node image: another line of source costs seconds, not a node image.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chaosext.model.places import cache_home
-from chaosext.testbed.archive import write_archive
+from chaosext.nodes import image as runner
+from chaosext.sentinel import image as sentinel
+from chaosext.testbed.archive import SEARCH_PATH, Component, Entry, write_archive
 from chaosext.testbed.containers import docker, node_script
 
 if TYPE_CHECKING:
@@ -24,6 +29,29 @@ CONTAINERD_S = 60
 IMPORT_S = 600
 NODES_AT_ONCE = 8
 IMPORT = ("ctr", "--namespace", "k8s.io", "images", "import", "-")
+RUNNER_COMMAND = """#!/bin/sh
+exec python3 -c "from chaosext.cli.main import main; main()" "$@"
+"""
+
+
+def sentinel_image_over(python: Path) -> Image:
+    """The sentinel's image over the tree `python` (a tar file), in which `python3` is on the search path."""
+    config = {"Env": _environment(sentinel.HOME), "Entrypoint": list(sentinel.ENTRYPOINT)}
+    entries = _files(sentinel.HOME, sentinel.sources())
+    return Component(names=(sentinel.image_name(),), base=python, entries=entries, config=config).image()
+
+
+def runner_image_over(base: Path) -> Image:
+    """The image of runner and node Pods over the tree `base` (a tar file): tools, a Python and the libraries."""
+    config = {
+        "Env": _environment(runner.HOME),
+        "User": f"{runner.USER}:{runner.USER}",
+        "Entrypoint": ["chaosext"],
+    }
+    command = Entry(path="usr/local/bin/chaosext", text=RUNNER_COMMAND)
+    entries = (*_files(runner.HOME, runner.sources()), command)
+    names = (runner.runner_image(), runner.shell_image())
+    return Component(names=names, base=base, entries=entries, config=config).image()
 
 
 def nodes_without(machines: Iterable[Container], image: str) -> tuple[str, ...]:
@@ -57,6 +85,14 @@ def deliver(
         if lacking := nodes_without(machines, image.names[0]):
             with stage(f"Bring the {whose}'s image to the nodes"):
                 load(lacking, image)
+
+
+def _files(home: str, sources: Mapping[str, str]) -> tuple[Entry, ...]:
+    return tuple(Entry(path=f"{home}/{path}", text=text, mode=0o644) for path, text in sources.items())
+
+
+def _environment(home: str) -> list[str]:
+    return [SEARCH_PATH, f"PYTHONPATH=/{home}", "PYTHONDONTWRITEBYTECODE=1"]
 
 
 def _import(archive: Path, node: str) -> None:

@@ -19,7 +19,7 @@ from chaosext.nodes.envoy import METADATA, SERVICE, assignment
 from chaosext.testbed import containers, shop
 from chaosext.testbed.cache import key_of
 from chaosext.testbed.containers import docker
-from chaosext.testbed.images.entry import CUSTOMERS
+from chaosext.testbed.images import CUSTOMERS
 from chaosext.testbed.leaf import TESTBED_LABEL
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from chaosext.model.errors import ChaosextError, Unreachable
 from chaosext.testbed import cluster, containers, entry, leaf, shop
 from chaosext.testbed.config import SECOND_OF, second_name
-from chaosext.testbed.images.entry import ensure_entry_image
+from chaosext.testbed.images import ensure_entry_image
 from chaosext.testbed.kubectl import Kubectl, first_control_plane
 from chaosext.testbed.lock import locked
 from chaosext.testbed.waiting import wait_until
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from chaosext.model.entry import Member, Request
+    from chaosext.testbed.images import ImageSet
     from chaosext.testbed.progress import Progress
     from chaosext.testbed.status import BedStatus
 
@@ -81,13 +82,13 @@ def has_second(name: str) -> bool:
     return mark is not None and (leaf.recorded(mark) or {}).get(SECOND_OF) == name
 
 
-def join(name: str, progress: Progress) -> EntryStatus:
+def join(name: str, images: ImageSet, progress: Progress) -> EntryStatus:
     """Put the entry in front of both clusters, which are up, and wait until it serves from both.
 
     Raises `NotInTime` saying what is missing, `CommandFailed`.
     """
     clusters = (name, second_name(name))
-    image = ensure_entry_image(progress)
+    image = ensure_entry_image(images, progress)
     with _alone(name), progress.stage("Put the entry in front of both clusters"):
         for each in clusters:
             Kubectl(first_control_plane(each)).apply(shop.entry_objects())

@@ -49,13 +49,40 @@ def test_experiments_and_testbed_configuration_come_with_it(installed: Path) -> 
 
 
 def test_every_file_of_the_package_comes_with_it(installed: Path) -> None:
-    """Templates, styles and Go sources are read at run time, and missed by no test that runs from a checkout."""
+    """Templates and styles are read at run time, and missed by no test that runs from a checkout."""
     tracked = subprocess.run(
         ["git", "ls-files", "chaosext"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     there = [name for name in tracked.stdout.splitlines() if (ROOT / name).exists()]
     assert len(there) > 200
     assert [name for name in there if not (installed / name).is_file()] == []
+
+
+def test_nothing_that_builds_comes_with_it(installed: Path) -> None:
+    """hack/ builds image bundles; the wheel only reads what came of it."""
+    files = {path.relative_to(installed): path for path in installed.rglob("*") if path.is_file()}
+    assert {name.parts[0] for name in files} == {"bin", "chaosext", next(installed.glob("*.dist-info")).name}
+    assert [name for name in files if name.suffix in (".go", ".mod", ".sum", ".sh")] == []
+    sources = {name: path.read_text() for name, path in files.items() if name.suffix == ".py"}
+    for word in ("mmdebstrap", "mod download", '"build", *', "import hack", "from hack"):
+        assert [str(name) for name, text in sources.items() if word in text] == [], word
+
+
+def test_testbed_up_without_images_says_how_to_get_them(installed: Path, tmp_path: Path) -> None:
+    docker = tmp_path / "bin" / "docker"
+    docker.parent.mkdir()
+    docker.write_text('#!/bin/sh\n[ "$1" = ps ] || echo http://127.0.0.1:9/\n')
+    docker.chmod(0o755)
+    environment = {
+        **os.environ, "PYTHONPATH": str(installed), "PATH": str(docker.parent), "XDG_CACHE_HOME": str(tmp_path),
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "chaosext", "testbed", "up"],
+        env=environment, cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 20, done.stderr
+    assert "no image registry answers" in done.stderr
+    assert "fix: run `make images`" in done.stderr
 
 
 def test_its_command_runs(installed: Path) -> None:

@@ -150,6 +150,7 @@ class TestSteps:
             "TIMINGS": "production",
         }
         said = step("up", told, DRY_RUN="true", **inputs).stderr
+        assert "would run: python -m hack.images build --profile auto" in said
         words = "--sidecars native --timings production --workers 3 --mitigation dns-affinity --mitigation b"
         assert f"would run: chaosext testbed up --name chaosext {words}" in said.replace("'", "")
 

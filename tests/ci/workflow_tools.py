@@ -11,9 +11,8 @@ import pytest
 import yaml
 
 from chaosext.model.errors import Refused
-from chaosext.testbed.images.gobuild import GoBuild, ensure_go_commands
 from chaosext.testbed.progress import Progress
-from chaosext.testbed.versions import GoModule
+from hack.images.go import GoBuild, GoModule, ensure_go_commands
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent

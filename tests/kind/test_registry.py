@@ -1,6 +1,7 @@
-"""The pull path for real: a registry on loopback serves what was built from source under the official paths.
+"""The pull path for real: a registry on loopback serves what was built here under the official paths.
 
-Needs Debian's `docker-registry` and images built from source; takes two minutes and 3 GiB of disk, and gives them back.
+Needs Debian's `docker-registry` and the parts of an image bundle; takes two minutes and 3 GiB of disk, and gives them
+back.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from chaosext.sentinel.image import image_name
+from chaosext.testbed import registry as registry_images
 from chaosext.testbed import versions
 from chaosext.testbed.archive import Image
+from chaosext.testbed.bringup import ensure_images
 from chaosext.testbed.commands import CommandFailed, run_command
-from chaosext.testbed.images import ensure_images, pulled, sourced
-from chaosext.testbed.images.components import calico_components, istio_components, kubernetes_components
-from chaosext.testbed.images.docker import is_loaded, load_images, preload_node
-from chaosext.testbed.images.pulled import (
+from chaosext.testbed.images import is_loaded, load_image, preload_node
+from chaosext.testbed.progress import Progress
+from chaosext.testbed.registry import (
     BUSYBOX,
     CALICO_CNI,
     CALICO_NODE,
@@ -37,7 +39,8 @@ from chaosext.testbed.images.pulled import (
     OfficialImage,
     registry_answers,
 )
-from chaosext.testbed.progress import Progress
+from hack.images import builder
+from hack.images.components import calico_components, istio_components, kubernetes_components
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +48,8 @@ if TYPE_CHECKING:
 
     from chaosext.testbed.archive import Component
 
-BUILT_HERE = (LOADBALANCER,)  # under its official name in source mode, too: kind fixes it
+
+BUILT_HERE = (LOADBALANCER,)  # under its official name from a bundle, too: kind fixes it
 
 
 def docker(*words: str) -> str:
@@ -93,23 +97,24 @@ def own_images() -> Iterator[list[str]]:
             docker("rmi", name)
 
 
-def push(registry: str, own_images: list[str]) -> sourced.Parts:
-    """Push what is built from source under the official paths, and forget it here. Returns what it was made of."""
+def push(registry: str, own_images: list[str]) -> builder.Parts:
+    """Push what is built here under the official paths, and forget it here. Returns what it was made of."""
     progress = Progress(sys.stderr)
-    parts = sourced.build_parts(progress)
-    pairs: list[tuple[Component, OfficialImage]] = []
+    parts = builder.build_parts(progress)
     calico = calico_components(calico=parts.calico, tools=parts.tools_tree, tag="x")
     istio = istio_components(istio=parts.istio, envoy=parts.envoy, tools=parts.tools_tree, tag="x")
-    shell = dataclasses.replace(
-        calico[1], base=parts.tools_tree
-    )  # stands in for BusyBox: any tree with a shell
-    pairs += zip(
-        (*calico, *istio, shell), (CALICO_NODE, CALICO_CNI, ISTIO_PILOT, ISTIO_PROXY, BUSYBOX), strict=True
-    )
-    load_images([dataclasses.replace(made, names=(image.source(registry),)).image() for made, image in pairs])
-    load_images([Image(names=(PYTHON.source(registry),), layers=(parts.python_tree,))])
-    base = sourced.node_base(parts)
-    load_images([base.image()])
+    shell = dataclasses.replace(calico[1], base=parts.tools_tree)  # for BusyBox: any tree with a shell
+    made: list[tuple[Component, OfficialImage]] = [
+        *zip((*calico, *istio), (CALICO_NODE, CALICO_CNI, ISTIO_PILOT, ISTIO_PROXY), strict=True),
+        (shell, BUSYBOX),
+        (builder.load_balancer(parts), LOADBALANCER),
+    ]
+    for component, official in made:
+        load_image(component.image(), official.source(registry))
+    load_image(Image(names=(), layers=(parts.python_tree,)), PYTHON.source(registry))
+    load_image(builder.leaf(parts), LEAF.source(registry))
+    base = builder.node_base(parts)
+    load_image(base.image(), base.names[0])
     kubernetes = kubernetes_components(
         kubernetes=parts.kubernetes,
         etcd=parts.etcd,
@@ -118,9 +123,6 @@ def push(registry: str, own_images: list[str]) -> sourced.Parts:
         tools=parts.tools_tree,
     )
     preload_node(NODE.source(registry), base.names[0], [component.image() for component in kubernetes])
-    built = ensure_images("source", progress)
-    docker("tag", built.leaf_image, LEAF.source(registry))
-    docker("tag", versions.KIND_LOADBALANCER_IMAGE, LOADBALANCER.source(registry))
     own_images += [image.source(registry) for image in OFFICIAL_IMAGES]
     for image in OFFICIAL_IMAGES:
         docker("push", "--quiet", image.source(registry))
@@ -128,12 +130,13 @@ def push(registry: str, own_images: list[str]) -> sourced.Parts:
     return parts
 
 
-def test_images_come_from_a_registry_of_ours(
+def test_auto_pulls_from_a_registry_that_answers(
     registry: str, own_images: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parts = push(registry, own_images)
     # The stand-in for Python's image has no apt and no pip, which deploy/runner/Dockerfile calls.
-    monkeypatch.setattr(pulled, "_runner_tree", lambda _progress: parts.runner_tree)
+    monkeypatch.setattr(registry_images, "_runner_tree", lambda _progress: parts.runner_tree)
+    builder.build_bundle("tools", Progress(sys.stderr))
     own_images += [image.name for image in OFFICIAL_IMAGES if image not in BUILT_HERE]
     images = ensure_images("auto", Progress(sys.stderr), registry=registry)
     own_images += [images.shop_image, images.node_image]
@@ -152,7 +155,7 @@ def test_images_come_from_a_registry_of_ours(
     shutil.rmtree(images.sentinel.layers[0].parent)
 
 
-def test_a_registry_without_the_images_fails_by_name(registry: str, own_images: list[str]) -> None:
+def test_pull_fails_by_name_when_the_registry_lacks_an_image(registry: str, own_images: list[str]) -> None:
     with pytest.raises(CommandFailed, match=f"{registry}/kindest/node"):
         ensure_images("registry", Progress(sys.stderr), registry=registry)
     assert own_images == []

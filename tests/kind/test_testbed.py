@@ -58,6 +58,11 @@ def status():
     return json.loads(shown.stdout)
 
 
+def images(status):
+    """The option with which `up` finds the images that the testbed was brought up with."""
+    return "--images=registry" if status["record"]["images"] == "registry" else "--images=auto"
+
+
 def workers(status):
     return [node for node in status["nodes"] if node["role"] == "worker"]
 
@@ -153,7 +158,7 @@ def test_calico_lives_through_its_own_probes():
 def test_up_again_only_looks(status):
     before = {pod["metadata"]["uid"] for pod in pods("kube-system")}
     started = time.monotonic()
-    again = command(CHAOSEXT, "testbed", "up", f"--name={NAME}", f"--images={status['record']['images']}")
+    again = command(CHAOSEXT, "testbed", "up", f"--name={NAME}", images(status))
 
     assert "up and steady" in again.stderr
     assert time.monotonic() - started < 15
@@ -161,7 +166,7 @@ def test_up_again_only_looks(status):
 
 
 def test_another_configuration_is_refused_with_the_difference_and_the_fix(status):
-    options = (f"--name={NAME}", f"--images={status['record']['images']}", "--workers=7")
+    options = (f"--name={NAME}", images(status), "--workers=7")
     refused = command(CHAOSEXT, "testbed", "up", *options, check=False)
 
     assert refused.returncode == 20

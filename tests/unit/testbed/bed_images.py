@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from chaosext.testbed.archive import Image
-from chaosext.testbed.images.imageset import ImageSet
+from chaosext.testbed.images import ImageSet
 
 IMAGES = ImageSet(
-    source="source",
+    source="bundle",
     node_image="node:1",
     leaf_image="leaf:1",
     calico_node_image="calico-node:1",
@@ -19,6 +19,7 @@ IMAGES = ImageSet(
     runner=Image(names=("runner:1",), layers=()),
     kind=Path("kind"),
     helm=Path("helm"),
+    customers=Path("customers"),
     calico_manifests=Path("calico"),
     istio_charts=Path("istio"),
 )

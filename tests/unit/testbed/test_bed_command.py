@@ -1,6 +1,5 @@
 """`chaosext testbed`, as people and scripts meet it."""
 
-import io
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,10 +12,8 @@ from chaosext.model.claim import LockFacts
 from chaosext.model.errors import Refused
 from chaosext.run.cutting import locking
 from chaosext.safety.intent import INTENT, intent_log
-from chaosext.testbed import bringup, cluster, engine, pair
-from chaosext.testbed.config import make_blueprint, read_kind_config
+from chaosext.testbed import bringup, cluster, pair
 from chaosext.testbed.containers import unpack_script
-from chaosext.testbed.progress import Progress
 from chaosext.testbed.status import BedStatus, NodeStatus
 
 WORKER = NodeStatus(
@@ -81,15 +78,6 @@ def test_a_bad_name_is_refused_before_docker_is_asked(monkeypatch):
     refused = invoke("status", "--name", "no/such")
 
     assert isinstance(refused.exception, Refused)
-
-
-def test_unknown_image_modes_are_refused_before_an_engine_is_touched(monkeypatch):
-    monkeypatch.setattr(engine, "ensure_engine", lambda *_, **__: pytest.fail("touched"))
-    monkeypatch.setattr(bringup, "ensure_engine", lambda *_, **__: pytest.fail("touched"))
-    blueprint = make_blueprint(config_text=read_kind_config())
-
-    with pytest.raises(Refused, match="auto, registry, source"):
-        bringup.bring_up(blueprint, Progress(io.StringIO()), images="cloud")
 
 
 @pytest.mark.parametrize("name", ["up", "down", "status", "kubeconfig"])

@@ -12,7 +12,8 @@ import pytest
 import chaosext
 from chaosext.nodes import image
 from chaosext.nodes.image import HOME, TOOLS, USER, runner_image, shell_image, sources
-from chaosext.testbed.images.runner import COMMAND, PACKAGES, runner_over
+from chaosext.testbed.delivery import RUNNER_COMMAND, runner_image_over
+from hack.images.debian import RUNNER_PACKAGES
 
 ROOT = Path(__file__).parents[3]
 DOCKERFILE = (ROOT / "deploy/runner/Dockerfile").read_text()
@@ -40,7 +41,7 @@ def test_other_tools_make_another_shell(monkeypatch: pytest.MonkeyPatch) -> None
 def test_all_of_the_package_is_in_it_and_the_experiments(tmp_path: Path) -> None:
     tree = tmp_path / "tree.tar"
     tree.write_bytes(b"a tree")
-    made = runner_over(tree)
+    made = runner_image_over(tree)
 
     assert made.names == (runner_image(), shell_image())
     assert made.layers[0] == tree
@@ -57,14 +58,18 @@ def test_all_of_the_package_is_in_it_and_the_experiments(tmp_path: Path) -> None
 def test_the_dockerfile_for_other_clusters_makes_the_same() -> None:
     (installed,) = re.findall(r"--no-install-recommends (.*?) \\", DOCKERFILE)
     assert tuple(installed.split()) == TOOLS
-    assert set(PACKAGES) == {*TOOLS, "ca-certificates", "python3"}  # the last two are Python's own image's
+    assert set(RUNNER_PACKAGES) == {
+        *TOOLS,
+        "ca-certificates",
+        "python3",
+    }  # the last two are Python's own image's
 
     assert f"USER {USER}:{USER}" in DOCKERFILE
     assert f"PYTHONPATH=/{HOME} " in DOCKERFILE
     assert json.loads(DOCKERFILE.rsplit("ENTRYPOINT", 1)[1]) == ["chaosext"]
     assert "--require-hashes" in DOCKERFILE
     (printed,) = re.findall(r"printf '(.*)' > /usr/local/bin/chaosext", DOCKERFILE)
-    assert printed.replace("\\n", "\n") == COMMAND
+    assert printed.replace("\\n", "\n") == RUNNER_COMMAND
 
 
 def test_the_sources_of_a_source_tree_and_of_a_wheel_are_the_same_experiments() -> None:

@@ -16,7 +16,7 @@ from chaosext.testbed import delivery
 from chaosext.testbed.archive import write_archive
 from chaosext.testbed.commands import CommandFailed
 from chaosext.testbed.containers import Container
-from chaosext.testbed.images.sentinel import sentinel_image
+from chaosext.testbed.delivery import sentinel_image_over
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,7 +94,7 @@ def test_a_node_that_can_not_take_it_is_an_error(monkeypatch: pytest.MonkeyPatch
 def test_the_image_is_our_sources_over_a_python(tmp_path: Path) -> None:
     python = tmp_path / "python.tar"
     python.write_bytes(b"a tree")
-    image = sentinel_image(python)
+    image = sentinel_image_over(python)
     archive = tmp_path / "image.tar"
     write_archive(archive, [image])
 
@@ -108,7 +108,7 @@ def test_the_image_is_our_sources_over_a_python(tmp_path: Path) -> None:
     assert config["Entrypoint"] == ["python3", "-m", "chaosext.sentinel"]
     assert "PYTHONPATH=/opt/chaosext" in config["Env"]
     first = archive.read_bytes()
-    write_archive(archive, [sentinel_image(python)])
+    write_archive(archive, [sentinel_image_over(python)])
     assert archive.read_bytes() == first
 
 

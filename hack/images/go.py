@@ -1,11 +1,14 @@
-"""Builds commands from Go modules: a small module of our own requires upstream's, so that `replace` is ours to say.
+"""Builds commands from Go modules, with a Go toolchain that is new enough.
 
-Static (CGO off), trimmed and stripped: the binaries need nothing but a kernel and are the same in every directory.
+A small module of our own requires upstream's, so that `replace` is ours to say. Static (CGO off), trimmed and stripped:
+the binaries need nothing but a kernel and are the same in every directory.
 """
 
 from __future__ import annotations
 
+import functools
 import json
+import os
 import re
 import shutil
 from dataclasses import dataclass, field
@@ -13,15 +16,34 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chaosext.model.errors import Refused
-from chaosext.testbed.cache import is_kept, kept, log_file
+from chaosext.model.places import cache_home
+from chaosext.testbed.cache import kept, key_of, log_file
 from chaosext.testbed.commands import run_command
-from chaosext.testbed.images.golang import find_go
+from chaosext.testbed.engine import install_packages, is_debian
+from chaosext.testbed.versions import ARCHITECTURE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from chaosext.testbed.progress import Progress
-    from chaosext.testbed.versions import GoModule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoModule:
+    """A Go module at one version, as `go mod download PATH@VERSION` takes it."""
+
+    path: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.path}@{self.version}"
+
+
+MINIMUM_GO = (1, 26)  # Istio's go.mod says `go 1.26.0`; the other modules ask for less
+GO_VERSION = "1.26.8"
+# Go publishes its toolchains as modules, for its own `toolchain` lines (go.dev/doc/toolchain).
+TOOLCHAIN = str(GoModule(path="golang.org/toolchain", version=f"v0.0.1-go{GO_VERSION}.linux-{ARCHITECTURE}"))
+USUAL_PLACE = "/usr/local/go/bin"  # where go.dev/doc/install puts it, often not on root's PATH
 
 DOWNLOAD_TIMEOUT_S = 900
 BUILD_TIMEOUT_S = 3600
@@ -74,10 +96,12 @@ class GoBuild:
 
 def ensure_go_commands(build: GoBuild, progress: Progress) -> Path:
     """The directory that holds the commands of `build`, built now unless they are kept from before."""
-    if is_kept(build.name, build.inputs):
-        return kept(build.name, build.inputs, lambda _: None)
-    with progress.stage(f"Build {build.title} from source"):
-        return kept(build.name, build.inputs, lambda target: _build(build, target))
+    return kept(
+        build.name,
+        build.inputs,
+        lambda target: _build(build, target),
+        lambda: progress.stage(f"Build {build.title} from source"),
+    )
 
 
 def module_directory(module: GoModule) -> Path:
@@ -111,7 +135,7 @@ def _refuse_without_space(directory: Path) -> None:
     if free_gib < NEEDED_GIB:
         raise Refused(
             f"building from source needs {NEEDED_GIB} GiB, and {directory} has {free_gib:.1f} GiB free",
-            "free some space (`go clean -cache` helps) or use `--images registry`",
+            "free some space: `go clean -cache` helps",
         )
 
 
@@ -134,3 +158,75 @@ def _built_name(package: str) -> str:
     """The file name that `go build` chooses: the last element that isn't a major version."""
     parts = [part for part in package.split("/") if not re.fullmatch(r"v[0-9]+", part)]
     return parts[-1]
+
+
+def ensure_go(progress: Progress) -> None:
+    """Have a Go of at least `MINIMUM_GO`; on Debian as root, one is fetched when there is none.
+
+    Debian's own Go is too old to build with, but fetches the official toolchain, checked against Go's checksum
+    database like every module. Raises `Refused` where neither is possible.
+    """
+    if _new_enough() is None:
+        with progress.stage(f"Get Go {GO_VERSION}"):
+            older = _any_go() or _install_older_go()
+            kept("go", TOOLCHAIN, lambda target: _fetch(older, target))
+    find_go.cache_clear()
+
+
+@functools.cache
+def find_go() -> str:
+    """The `go` command to build with. Raises `Refused` when there is none; see `ensure_go`."""
+    go = _new_enough()
+    if go is None:
+        raise Refused("building from source needs Go, and there is none that is new enough", _fix())
+    return go
+
+
+def parse_version(text: str) -> tuple[int, ...]:
+    """`(1, 26)` for `go1.26.8`, `go1.26rc1` or `go1.26-custom`; `(0,)` for what isn't a release."""
+    parts = text.strip().removeprefix("go").split(".")[:2]
+    digits = ["".join(_leading_digits(part)) for part in parts]
+    return tuple(int(part) for part in digits) if all(digits) else (0,)
+
+
+def _leading_digits(text: str) -> str:
+    return text[: len(text) - len(text.lstrip("0123456789"))]
+
+
+def _new_enough() -> str | None:
+    candidates = (shutil.which("go"), shutil.which("go", path=USUAL_PLACE), _kept_go())
+    return next((go for go in candidates if go and _version(go) >= MINIMUM_GO), None)
+
+
+def _any_go() -> str | None:
+    return shutil.which("go") or shutil.which("go", path=USUAL_PLACE)
+
+
+def _kept_go() -> str | None:
+    return shutil.which("go", path=str(cache_home() / f"go-{key_of(TOOLCHAIN)}" / "bin"))
+
+
+def _version(go: str) -> tuple[int, ...]:
+    return parse_version(run_command([go, "env", "GOVERSION"], timeout_s=60).stdout)
+
+
+def _install_older_go() -> str:
+    if os.geteuid() != 0 or not is_debian():
+        raise Refused("building from source needs Go, and there is none", _fix())
+    install_packages(("golang-go", "ca-certificates"))
+    go = _any_go()
+    if go is None:
+        raise Refused("golang-go was installed, and still there is no `go` on PATH", _fix())
+    return go
+
+
+def _fetch(older: str, target: Path) -> None:
+    argv = [older, "mod", "download", "-json", TOOLCHAIN]
+    said = run_command(argv, timeout_s=DOWNLOAD_TIMEOUT_S, env={"GOFLAGS": "-modcacherw"}).stdout
+    shutil.copytree(Path(json.loads(said)["Dir"]), target, dirs_exist_ok=True)
+    for command in (*(target / "bin").iterdir(), *(target / "pkg/tool").glob("*/*")):
+        command.chmod(0o755)  # a module's files are never executable
+
+
+def _fix() -> str:
+    return f"install Go {MINIMUM_GO[0]}.{MINIMUM_GO[1]} or newer and put it on PATH"

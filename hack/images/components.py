@@ -5,15 +5,20 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from chaosext.nodes.image import REGISTRY
 from chaosext.testbed import versions
 from chaosext.testbed.archive import SEARCH_PATH, Component, Entry
-from chaosext.testbed.images.gobuild import module_directory
+from hack.images import recipes
+from hack.images.go import module_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-LOCAL = "chaosext.local"  # the registry part of names that no registry serves: never mistaken for the official image
+# What kubeadm 1.34.4 asks for (cmd/kubeadm/app/constants), and the sandbox that kind's containerd config names.
+KUBEADM_COREDNS_TAG = "v1.12.1"
+KUBEADM_ETCD_TAG = "3.6.5-0"
+PAUSE_TAGS = ("3.10", "3.10.1")
 ISTIO_USER = 1337  # istio.io/istio, docker/Dockerfile.base: the sidecar's own traffic is told by this user
 
 
@@ -27,14 +32,14 @@ def kubernetes_components(
     return (
         *(_binary(f"{registry}/{name}:{version}", kubernetes / name) for name in static),
         _binary(f"{registry}/kube-proxy:{version}", kubernetes / "kube-proxy", base=tools),
-        _binary(f"{registry}/etcd:{versions.KUBEADM_ETCD_TAG}", etcd / "etcd", base=tools),
+        _binary(f"{registry}/etcd:{KUBEADM_ETCD_TAG}", etcd / "etcd", base=tools),
         Component(
-            names=(f"{registry}/coredns/coredns:{versions.KUBEADM_COREDNS_TAG}",),
+            names=(f"{registry}/coredns/coredns:{KUBEADM_COREDNS_TAG}",),
             entries=(Entry(path="coredns", source=coredns / "coredns"),),
             config={"Entrypoint": ["/coredns"]},
         ),
         Component(
-            names=tuple(f"{registry}/pause:{tag}" for tag in versions.PAUSE_TAGS),
+            names=tuple(f"{registry}/pause:{tag}" for tag in PAUSE_TAGS),
             entries=(Entry(path="pause", source=pause / "pause"),),
             config={"Entrypoint": ["/pause"]},
         ),
@@ -44,16 +49,16 @@ def kubernetes_components(
 def calico_components(*, calico: Path, tools: Path, tag: str) -> tuple[Component, Component]:
     """calico-node (Felix, confd and BIRD under runit) and the CNI plugin with its installer."""
     node = Component(
-        names=(f"{LOCAL}/calico/node:{tag}",),
+        names=(f"{REGISTRY}/calico/node:{tag}",),
         base=tools,
         entries=(
             Entry(path="usr/bin/calico-node", source=calico / "calico-node"),
-            *_calico_files(module_directory(versions.CALICO)),
+            *_calico_files(module_directory(recipes.CALICO)),
         ),
         config={"Env": [SEARCH_PATH, "SVDIR=/etc/service/enabled"], "Cmd": ["start_runit"]},
     )
     cni = Component(
-        names=(f"{LOCAL}/calico/cni:{tag}",),
+        names=(f"{REGISTRY}/calico/cni:{tag}",),
         entries=(
             Entry(path="opt/cni/bin/calico", source=calico / "calico"),
             Entry(path="opt/cni/bin/calico-ipam", hardlink="opt/cni/bin/calico"),
@@ -66,15 +71,15 @@ def calico_components(*, calico: Path, tools: Path, tag: str) -> tuple[Component
 
 def istio_components(*, istio: Path, envoy: Path, tools: Path, tag: str) -> tuple[Component, Component]:
     """istiod and the sidecar (Dockerfile.pilot and Dockerfile.proxyv2 in Istio's pilot/docker)."""
-    bootstrap = module_directory(versions.ISTIO) / "tools/packaging/common/envoy_bootstrap.json"
+    bootstrap = module_directory(recipes.ISTIO) / "tools/packaging/common/envoy_bootstrap.json"
     pilot = Component(
-        names=(f"{LOCAL}/istio/pilot:{tag}",),
+        names=(f"{REGISTRY}/istio/pilot:{tag}",),
         base=tools,
         entries=(Entry(path="usr/local/bin/pilot-discovery", source=istio / "pilot-discovery"),),
         config={"User": f"{ISTIO_USER}:{ISTIO_USER}", "Entrypoint": ["/usr/local/bin/pilot-discovery"]},
     )
     proxy = Component(
-        names=(f"{LOCAL}/istio/proxyv2:{tag}",),
+        names=(f"{REGISTRY}/istio/proxyv2:{tag}",),
         base=tools,
         entries=(
             Entry(path="usr/local/bin/envoy", source=envoy),
@@ -93,9 +98,9 @@ def shop_components(*, shop: Path, tools: Path, tag: str) -> tuple[Component, Co
     entry = Entry(path="usr/local/bin/shop", source=shop / "shop")
     command = {"Entrypoint": ["/usr/local/bin/shop"], "User": "65532:65532"}
     return (
-        Component(names=(f"{LOCAL}/shop:{tag}",), entries=(entry,), config={**command, "Cmd": ["serve"]}),
+        Component(names=(f"{REGISTRY}/shop:{tag}",), entries=(entry,), config={**command, "Cmd": ["serve"]}),
         Component(
-            names=(f"{LOCAL}/client:{tag}",),
+            names=(f"{REGISTRY}/client:{tag}",),
             base=tools,
             entries=(entry,),
             config={**command, "Cmd": ["client"]},

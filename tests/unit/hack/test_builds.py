@@ -1,23 +1,18 @@
-"""What is asked of Go, Debian and a registry, as data; nothing is built or downloaded here."""
+"""What is asked of Go and Debian, as data; nothing is built or downloaded here."""
 
 from __future__ import annotations
 
-import http.server
 import os
-import socket
-import threading
-import time
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
 from chaosext.model.errors import Refused
-from chaosext.testbed import images, versions
+from chaosext.testbed import cache
 from chaosext.testbed.archive import Component, Entry
-from chaosext.testbed.images import components, gobuild, golang, pulled, recipes, rootfs, sourced, trees
-from chaosext.testbed.images.gobuild import GoBuild
 from chaosext.testbed.progress import Progress
+from hack.images import builder, components, debian, go, recipes
+from hack.images.go import GoBuild, GoModule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,20 +20,12 @@ if TYPE_CHECKING:
 
 BUILD = GoBuild(
     name="tool",
-    module=versions.GoModule(path="example.org/tool", version="v1.2.3"),
+    module=GoModule(path="example.org/tool", version="v1.2.3"),
     commands={"example.org/tool/v2/cmd/tool": "tool"},
     replaces={"example.org/b": "example.org/b v0.1.0", "example.org/a": "example.org/c v0.2.0"},
     variables={"main.version": "v1.2.3"},
     tags=("one", "two"),
 )
-
-
-def _trickle(listener: socket.socket) -> None:
-    client, _ = listener.accept()
-    with client, suppress(OSError):
-        while True:
-            client.sendall(b"H")
-            time.sleep(0.05)
 
 
 class TestGoBuild:
@@ -48,7 +35,7 @@ class TestGoBuild:
             "replace (\n\texample.org/a => example.org/c v0.2.0\n\texample.org/b => example.org/b v0.1.0\n)\n"
         )
 
-    def test_flags_are_those_of_a_small_reproducible_binary(self) -> None:
+    def test_flags_make_a_small_reproducible_binary(self) -> None:
         assert BUILD.flags == [
             "-mod=mod",
             "-trimpath",
@@ -65,11 +52,11 @@ class TestGoBuild:
             ("example.org/v2", "example.org"),
         ],
     )
-    def test_name_that_go_build_chooses(self, package: str, name: str) -> None:
-        assert gobuild._built_name(package) == name
+    def test_built_name_is_the_one_that_go_build_chooses(self, package: str, name: str) -> None:
+        assert go._built_name(package) == name
 
-    @pytest.mark.parametrize("name", ["pause", "shop"])
-    def test_our_own_commands_need_no_module(self, name: str) -> None:
+    @pytest.mark.parametrize("name", ["pause", "shop", "customers"])
+    def test_own_command_needs_no_module(self, name: str) -> None:
         build = recipes.own(name)
         assert "require" not in build.go_mod
         assert build.main.startswith("// Command " + name)
@@ -87,17 +74,17 @@ class TestGoBuild:
         required = {"k8s.io/api": "v0.0.0", "k8s.io/klog/v2": "v2.130.1", "sigs.k8s.io/yaml": "v1.6.0"}
         monkeypatch.setattr(recipes, "module_requirements", lambda module: required)
         assert recipes.kubernetes().replaces == {
-            "k8s.io/api": f"k8s.io/api {versions.KUBERNETES_STAGING_VERSION}"
+            "k8s.io/api": f"k8s.io/api {recipes.KUBERNETES_STAGING_VERSION}"
         }
 
-    def test_full_disk_is_refused_before_go_starts(
+    def test_build_is_refused_before_go_starts_when_the_disk_is_full(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-        monkeypatch.setattr(gobuild, "NEEDED_GIB", 10**9)
-        monkeypatch.setattr(gobuild, "find_go", pytest.fail)
+        monkeypatch.setattr(go, "NEEDED_GIB", 10**9)
+        monkeypatch.setattr(go, "find_go", pytest.fail)
         with pytest.raises(Refused, match="GiB free"):
-            gobuild.ensure_go_commands(BUILD, Progress())
+            go.ensure_go_commands(BUILD, Progress())
 
 
 class TestGo:
@@ -112,17 +99,17 @@ class TestGo:
             ("", (0,)),
         ],
     )
-    def test_version(self, text: str, version: tuple[int, ...]) -> None:
-        assert golang.parse_version(text) == version
+    def test_version_is_parsed(self, text: str, version: tuple[int, ...]) -> None:
+        assert go.parse_version(text) == version
 
     @pytest.fixture
     def path(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         monkeypatch.setenv("PATH", str(tmp_path))
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-        monkeypatch.setattr(golang, "USUAL_PLACE", str(tmp_path / "none"))
-        golang.find_go.cache_clear()
+        monkeypatch.setattr(go, "USUAL_PLACE", str(tmp_path / "none"))
+        go.find_go.cache_clear()
         yield tmp_path
-        golang.find_go.cache_clear()
+        go.find_go.cache_clear()
 
     def put_go(self, directory: Path, version: str) -> Path:
         directory.mkdir(parents=True, exist_ok=True)
@@ -130,36 +117,32 @@ class TestGo:
         (directory / "go").chmod(0o755)
         return directory / "go"
 
-    def test_new_enough_one_is_taken(self, path: Path) -> None:
-        go = self.put_go(path, "go1.26.0")
-        golang.ensure_go(Progress())
-        assert golang.find_go() == str(go)
+    def test_go_of_the_machine_is_taken_when_new_enough(self, path: Path) -> None:
+        found = self.put_go(path, "go1.26.0")
+        go.ensure_go(Progress())
+        assert go.find_go() == str(found)
 
-    def test_old_one_is_passed_by_for_a_fetched_one(self, path: Path) -> None:
+    def test_go_of_the_machine_is_passed_by_for_a_fetched_one_when_old(self, path: Path) -> None:
         self.put_go(path, "go1.19.8")
         with pytest.raises(Refused, match="new enough"):
-            golang.find_go()
-        kept = self.put_go(
-            path / "cache/chaosext" / f"go-{golang.key_of(golang.TOOLCHAIN)}" / "bin", "go1.26.8"
-        )
-        assert golang.find_go() == str(kept)
+            go.find_go()
+        kept = self.put_go(path / "cache/chaosext" / f"go-{cache.key_of(go.TOOLCHAIN)}" / "bin", "go1.26.8")
+        assert go.find_go() == str(kept)
 
     @pytest.mark.usefixtures("path")
-    def test_without_any_and_not_root_it_says_what_to_install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_go_refusal_names_what_to_install_when_not_root(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os, "geteuid", lambda: 1000)
         with pytest.raises(Refused) as caught:
-            golang.ensure_go(Progress())
+            go.ensure_go(Progress())
         assert "install Go 1.26" in caught.value.fix
 
 
 class TestTrees:
-    def test_source_images_are_refused_without_root(
-        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
+    def test_tree_is_refused_when_not_root(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
         monkeypatch.setattr(os, "geteuid", lambda: 1000)
         with pytest.raises(Refused, match="needs root"):
-            rootfs.ensure_rootfs(trees.tools_tree(), Progress())
+            debian.ensure_rootfs(debian.tools_tree(), Progress())
 
     def test_trees_come_from_the_mirrors_that_apt_uses(self) -> None:
         listed = (
@@ -169,11 +152,11 @@ class TestTrees:
             "Debian|main|http://second.example/debian/\n"
             "Debian-Security|main|http://mirror.example/security/\n"
         )
-        assert rootfs.sources_at(listed) == (
+        assert debian.sources_at(listed) == (
             "deb http://mirror.example/debian bookworm main",
             "deb http://mirror.example/security bookworm-security main",
         )
-        assert rootfs.sources_at("Ubuntu|main|http://mirror.example/ubuntu/\n") == ()
+        assert debian.sources_at("Ubuntu|main|http://mirror.example/ubuntu/\n") == ()
 
     @pytest.mark.usefixtures("_forgotten_sources")
     def test_apt_is_asked_after_an_update_when_it_has_no_lists(
@@ -187,25 +170,25 @@ class TestTrees:
         apt.chmod(0o755)
         monkeypatch.setenv("PATH", str(tmp_path))
         monkeypatch.setattr(os, "geteuid", lambda: 0)
-        assert rootfs.debian_sources() == ("deb http://mirror.example/debian bookworm main",)
+        assert debian.debian_sources() == ("deb http://mirror.example/debian bookworm main",)
 
     @pytest.mark.usefixtures("_forgotten_sources")
-    def test_without_apt_the_mirror_is_left_to_mmdebstrap(
+    def test_mirror_is_left_to_mmdebstrap_when_there_is_no_apt(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         monkeypatch.setenv("PATH", str(tmp_path))
-        assert rootfs.debian_sources() == ()
+        assert debian.debian_sources() == ()
 
     @pytest.fixture
     def _forgotten_sources(self) -> Iterator[None]:
-        rootfs.debian_sources.cache_clear()
+        debian.debian_sources.cache_clear()
         yield
-        rootfs.debian_sources.cache_clear()
+        debian.debian_sources.cache_clear()
 
-    def test_what_goes_in_decides_the_key(self) -> None:
-        one = rootfs.RootFs(name="x", packages=("a",), setup="")
-        assert one.inputs != rootfs.RootFs(name="x", packages=("a", "b"), setup="").inputs
-        assert one.inputs != rootfs.RootFs(name="x", packages=("a",), setup="true").inputs
+    def test_tree_inputs_follow_packages_and_setup(self) -> None:
+        one = debian.RootFs(name="x", packages=("a",), setup="")
+        assert one.inputs != debian.RootFs(name="x", packages=("a", "b"), setup="").inputs
+        assert one.inputs != debian.RootFs(name="x", packages=("a",), setup="true").inputs
 
 
 class TestComponents:
@@ -219,14 +202,14 @@ class TestComponents:
             "accept;",
         ]
 
-    def test_tag_follows_what_is_inside(self, tmp_path: Path) -> None:
+    def test_tag_follows_the_content(self, tmp_path: Path) -> None:
         def tagged(binary: str) -> str:
             def make(tag: str) -> tuple[Component, Component]:
                 entry = Entry(path="bin/x", source=tmp_path / binary)
                 one = Component(names=(f"local/x:{tag}",), entries=(entry,))
                 return one, one
 
-            return sourced._tagged("v1", make)[0].names[0]
+            return builder.tagged("v1", make)[0].names[0]
 
         assert tagged("a").startswith("local/x:v1-")
         assert tagged("a") == tagged("a") != tagged("b")
@@ -246,81 +229,3 @@ class TestComponents:
             "registry.k8s.io/pause:3.10.1",
             "registry.k8s.io/etcd:3.6.5-0",
         }
-
-
-class TestRegistry:
-    @pytest.fixture(params=[200, 401, 404, 500])
-    def registry(self, request: pytest.FixtureRequest) -> Iterator[tuple[str, int]]:
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.send_response(request.param if self.path == "/v2/" else 418)
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"127.0.0.1:{server.server_port}", request.param
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-    def test_registry_answers_with_yes_or_log_in_first(self, registry: tuple[str, int]) -> None:
-        address, status = registry
-        assert pulled.registry_answers(address) is (status in (200, 401))
-
-    def test_nobody_there_is_no_answer(self) -> None:
-        assert not pulled.registry_answers("127.0.0.1:1")
-
-    def test_one_that_trickles_is_no_answer(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            threading.Thread(target=_trickle, args=(listener,), daemon=True).start()
-            began_s = time.monotonic()
-            assert not pulled._answers(f"http://127.0.0.1:{listener.getsockname()[1]}/v2/", 0.5)
-            assert time.monotonic() - began_s < 2
-
-    def test_docker_hub_is_where_the_engine_says(
-        self, registry: tuple[str, int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
-        address, status = registry
-        docker = tmp_path / "docker"
-        docker.write_text(f"#!/bin/sh\necho http://127.0.0.1:1/v1/ http://{address}/\n")
-        docker.chmod(0o755)
-        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-        assert pulled.hub_addresses() == ("http://127.0.0.1:1/v2/", f"http://{address}/v2/")
-        assert pulled.registry_answers(None) is (status in (200, 401))
-
-    def test_an_engine_that_says_nothing_knows_no_hub(
-        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
-        monkeypatch.setenv("PATH", str(tmp_path))
-        assert not pulled.registry_answers(None)
-
-    def test_a_mirror_is_asked_for_the_same_path_by_tag(self) -> None:
-        assert pulled.NODE.source("host:5000") == f"host:5000/kindest/node:{versions.KINDEST_NODE_VERSION}"
-        assert pulled.CALICO_NODE.source("host:5000") == "host:5000/calico/node:v3.28.5"
-
-    def test_docker_hub_is_asked_by_digest_where_one_is_known(self) -> None:
-        assert pulled.NODE.source(None) == f"{pulled.NODE.name}@{versions.KINDEST_NODE_DIGEST}"
-        assert pulled.CALICO_NODE.source(None) == "docker.io/calico/node:v3.28.5"
-
-    @pytest.mark.parametrize(
-        ("mode", "answers", "chosen"),
-        [
-            ("auto", True, "registry"),
-            ("auto", False, "source"),
-            ("source", True, "source"),
-            ("registry", False, "registry"),
-        ],
-    )
-    def test_mode(
-        self, monkeypatch: pytest.MonkeyPatch, mode: images.Mode, answers: bool, chosen: str
-    ) -> None:
-        called: list[str] = []
-        monkeypatch.setattr(pulled, "registry_answers", lambda registry: answers)
-        monkeypatch.setattr(pulled, "pull_images", lambda progress, registry: called.append("registry"))
-        monkeypatch.setattr(sourced, "build_images", lambda progress: called.append("source"))
-        images.ensure_images(mode, Progress())
-        assert called == [chosen]

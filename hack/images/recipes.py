@@ -5,9 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 
 from chaosext.testbed import versions
-from chaosext.testbed.images.gobuild import GoBuild, module_replaces, module_requirements
+from hack.images.go import GoBuild, GoModule, module_replaces, module_requirements
 
-CALICO_PATH = versions.CALICO.path
+KUBERNETES_STAGING_VERSION = "v0.34.4"  # k8s.io/api and its sisters are released as v0.<minor>.<patch>
+
+KIND = GoModule(path="sigs.k8s.io/kind", version=versions.KIND_VERSION)
+KUBERNETES = GoModule(path="k8s.io/kubernetes", version=versions.KUBERNETES_VERSION)
+ETCD = GoModule(path="go.etcd.io/etcd/server/v3", version="v3.6.5")
+COREDNS = GoModule(path="github.com/coredns/coredns", version="v1.14.3")
+HELM = GoModule(path="helm.sh/helm/v3", version=versions.HELM_VERSION)
+KWOK = GoModule(
+    path="sigs.k8s.io/kwok", version="v0.8.0"
+)  # nodes that only an API server sees, for the oracle
+# v3.28.5 by commit: Go knows Calico's repository only under the tags of the CNI plugin it once was.
+CALICO = GoModule(
+    path="github.com/projectcalico/calico", version="v1.11.0-cni-plugin.0.20250813170300-a0db560f0520"
+)
+ISTIO = GoModule(path="istio.io/istio", version="v0.0.0-20260827124520-eed52ebb66ad")
+
 COREDNS_PLUGINS = (  # in CoreDNS' own order; those of kubeadm's Corefile, and log and whoami to look around with
     ("ready", "ready"),
     ("health", "health"),
@@ -26,12 +41,12 @@ COREDNS_PLUGINS = (  # in CoreDNS' own order; those of kubeadm's Corefile, and l
 
 def kind() -> GoBuild:
     """The `kind` command."""
-    return GoBuild(name="kind", module=versions.KIND, commands={versions.KIND.path: "kind"})
+    return GoBuild(name="kind", module=KIND, commands={KIND.path: "kind"})
 
 
 def helm() -> GoBuild:
     """The `helm` command."""
-    return GoBuild(name="helm", module=versions.HELM, commands={f"{versions.HELM.path}/cmd/helm": "helm"})
+    return GoBuild(name="helm", module=HELM, commands={f"{HELM.path}/cmd/helm": "helm"})
 
 
 def kubernetes() -> GoBuild:
@@ -49,7 +64,7 @@ def kubernetes() -> GoBuild:
     version = "k8s.io/component-base/version"
     return GoBuild(
         name="kubernetes",
-        module=versions.KUBERNETES,
+        module=KUBERNETES,
         commands={f"k8s.io/kubernetes/cmd/{command}": command for command in commands},
         replaces=_staging_replaces(),
         variables={
@@ -62,38 +77,38 @@ def kubernetes() -> GoBuild:
 
 def etcd() -> GoBuild:
     """The etcd server."""
-    return GoBuild(name="etcd", module=versions.ETCD, commands={versions.ETCD.path: "etcd"})
+    return GoBuild(name="etcd", module=ETCD, commands={ETCD.path: "etcd"})
 
 
 def kwok() -> GoBuild:
     """KWOK's controller, which plays the kubelets of nodes that aren't there."""
-    path = versions.KWOK.path
+    path = KWOK.path
     return GoBuild(
         name="kwok",
-        module=versions.KWOK,
+        module=KWOK,
         commands={f"{path}/cmd/kwok": "kwok"},
-        replaces=module_replaces(versions.KWOK),
+        replaces=module_replaces(KWOK),
     )
 
 
 def coredns() -> GoBuild:
     """CoreDNS with the plugins that kubeadm's Corefile names: without the cloud plugins it is a third of the size."""
-    path = versions.COREDNS.path
+    path = COREDNS.path
     imports = "".join(f'\t_ "{path}/plugin/{package}"\n' for _, package in COREDNS_PLUGINS)
     directives = ", ".join(f'"{directive}"' for directive, _ in COREDNS_PLUGINS)
     main = (
         f'package main\n\nimport (\n\t"{path}/core/dnsserver"\n\t"{path}/coremain"\n{imports})\n\n'
         f"func init() {{ dnsserver.Directives = []string{{{directives}}} }}\n\nfunc main() {{ coremain.Run() }}\n"
     )
-    return GoBuild(name="coredns", module=versions.COREDNS, main=main)
+    return GoBuild(name="coredns", module=COREDNS, main=main)
 
 
 def calico() -> GoBuild:
     """calico-node (Felix, confd, BGP status …), the CNI plugin and its installer."""
     replaces = {
-        **module_replaces(versions.CALICO),
+        **module_replaces(CALICO),
         # The release keeps its API in a directory (`=> ./api`), which a module's zip leaves out.
-        f"{versions.CALICO.path.removesuffix('/calico')}/api": (
+        f"{CALICO.path.removesuffix('/calico')}/api": (
             "github.com/projectcalico/api v0.0.0-20240708202104-e3f70b269c2c"
         ),
         # Replaced modules lose the minimum that upstream's go.sum pinned: say the versions that it builds with.
@@ -104,29 +119,29 @@ def calico() -> GoBuild:
     }
     return GoBuild(
         name="calico",
-        module=versions.CALICO,
+        module=CALICO,
         commands={
-            f"{CALICO_PATH}/cni-plugin/cmd/calico": "calico",
-            f"{CALICO_PATH}/cni-plugin/cmd/install": "install",
-            f"{CALICO_PATH}/node/cmd/calico-node": "calico-node",
+            f"{CALICO.path}/cni-plugin/cmd/calico": "calico",
+            f"{CALICO.path}/cni-plugin/cmd/install": "install",
+            f"{CALICO.path}/node/cmd/calico-node": "calico-node",
         },
         replaces=replaces,
         variables={
             "main.VERSION": versions.CALICO_VERSION,
-            f"{CALICO_PATH}/node/pkg/lifecycle/startup.VERSION": versions.CALICO_VERSION,
-            f"{CALICO_PATH}/node/buildinfo.GitVersion": versions.CALICO_VERSION,
+            f"{CALICO.path}/node/pkg/lifecycle/startup.VERSION": versions.CALICO_VERSION,
+            f"{CALICO.path}/node/buildinfo.GitVersion": versions.CALICO_VERSION,
         },
     )
 
 
 def istio() -> GoBuild:
     """istiod (pilot-discovery) and the sidecar's agent, with the build tags of Istio's own Makefile."""
-    path = f"{versions.ISTIO.path}/pilot/cmd"
+    path = f"{ISTIO.path}/pilot/cmd"
     return GoBuild(
         name="istio",
-        module=versions.ISTIO,
+        module=ISTIO,
         commands={f"{path}/pilot-discovery": "pilot-discovery", f"{path}/pilot-agent": "pilot-agent"},
-        replaces=module_replaces(versions.ISTIO),
+        replaces=module_replaces(ISTIO),
         variables={"istio.io/istio/pkg/version.buildVersion": versions.ISTIO_VERSION},
         tags=("vtprotobuf", "disable_pgv"),
         language="1.26.0",
@@ -134,15 +149,17 @@ def istio() -> GoBuild:
 
 
 def own(name: str) -> GoBuild:
-    """A command of our own: `pause`, the sandbox of every Pod, or `shop`, the sample application."""
-    return GoBuild(name=name, module=None, main=(Path(__file__).parent / name / "main.go").read_text())
+    """A command of our own: `pause`, the sandbox of every Pod, `shop`, the sample application, or its `customers`."""
+    return GoBuild(
+        name=name, module=None, main=(Path(__file__).parent / "cmd" / name / "main.go").read_text()
+    )
 
 
 def _staging_replaces() -> dict[str, str]:
     """k8s.io/kubernetes requires its staging modules as v0.0.0: their released twins stand in."""
-    requirements = module_requirements(versions.KUBERNETES)
+    requirements = module_requirements(KUBERNETES)
     return {
-        path: f"{path} {versions.KUBERNETES_STAGING_VERSION}"
+        path: f"{path} {KUBERNETES_STAGING_VERSION}"
         for path, version in requirements.items()
         if path.startswith("k8s.io/") and version == "v0.0.0"
     }

@@ -1,6 +1,6 @@
 """Official images, pulled by tag from Docker Hub or from a registry that mirrors it under the same paths.
 
-Commands and manifests still come from Go modules: kind and Helm are small builds.
+Commands, manifests and charts are in no registry: they come from an image bundle of either profile.
 """
 
 from __future__ import annotations
@@ -16,28 +16,24 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
 from chaosext.model.places import cache_home
-from chaosext.nodes.image import libraries_lock, shipped
+from chaosext.nodes.image import REGISTRY, libraries_lock, shipped
 from chaosext.testbed import versions
-from chaosext.testbed.cache import is_kept, kept, key_of, log_file
+from chaosext.testbed.cache import kept, key_of, log_file
 from chaosext.testbed.commands import CommandFailed, run_command
-from chaosext.testbed.images import recipes
-from chaosext.testbed.images.components import LOCAL
-from chaosext.testbed.images.docker import (
+from chaosext.testbed.delivery import runner_image_over, sentinel_image_over
+from chaosext.testbed.images import (
     ARCHIVE_NAME,
     IMPORT_SCRIPT,
+    ImageSet,
     commit_with_file,
     export_tree,
     image_field,
     is_loaded,
     preload_node_from,
 )
-from chaosext.testbed.images.gobuild import ensure_go_commands, module_directory
-from chaosext.testbed.images.golang import ensure_go
-from chaosext.testbed.images.imageset import ImageSet
-from chaosext.testbed.images.runner import runner_over
-from chaosext.testbed.images.sentinel import sentinel_image
 
 if TYPE_CHECKING:
+    from chaosext.testbed.bundle import Bundle
     from chaosext.testbed.progress import Progress
 
 DOCKER_HUB = "docker.io"
@@ -108,18 +104,14 @@ def hub_addresses() -> tuple[str, ...]:
     return tuple(dict.fromkeys(urljoin(url, "/v2/") for url in said.split()))
 
 
-def pull_images(progress: Progress, *, registry: str | None) -> ImageSet:
+def pull_images(tools: Bundle, progress: Progress, *, registry: str | None) -> ImageSet:
     """Pull what isn't here yet, put the in-cluster images into the node image, and say what everything is called.
 
-    Raises `CommandFailed` when an image can't be pulled or a command can't be built.
+    Raises `CommandFailed` when an image can't be pulled.
     """
-    ensure_go(progress)
-    kind = ensure_go_commands(recipes.kind(), progress) / "kind"
-    helm = ensure_go_commands(recipes.helm(), progress) / "helm"
-    shop = ensure_go_commands(recipes.own("shop"), progress) / "shop"
     for image in OFFICIAL_IMAGES:
         _ensure_pulled(image, registry, progress)
-    shop_image = _ensure_shop(shop)
+    shop_image = _ensure_shop(tools)
     preloaded = (CALICO_NODE.name, CALICO_CNI.name, ISTIO_PILOT.name, ISTIO_PROXY.name, shop_image)
     return ImageSet(
         source="registry",
@@ -131,12 +123,13 @@ def pull_images(progress: Progress, *, registry: str | None) -> ImageSet:
         istio_tag=ISTIO_PILOT.tag,
         shop_image=shop_image,
         client_image=shop_image,
-        sentinel=sentinel_image(_tree_of(PYTHON)),
-        runner=runner_over(_runner_tree(progress)),
-        kind=kind,
-        helm=helm,
-        calico_manifests=module_directory(versions.CALICO) / "manifests",
-        istio_charts=module_directory(versions.ISTIO) / "manifests/charts",
+        sentinel=sentinel_image_over(_tree_of(PYTHON)),
+        runner=runner_image_over(_runner_tree(progress)),
+        kind=tools.file("bin/kind"),
+        helm=tools.file("bin/helm"),
+        customers=tools.file("bin/customers"),
+        calico_manifests=tools.file("calico"),
+        istio_charts=tools.file("istio"),
     )
 
 
@@ -171,12 +164,12 @@ def _ensure_pulled(image: OfficialImage, registry: str | None, progress: Progres
         run_command(["docker", "tag", source, image.name], timeout_s=60)
 
 
-def _ensure_shop(shop: Path) -> str:
+def _ensure_shop(tools: Bundle) -> str:
     """The sample application over BusyBox, for services and client alike: a shell and wget to look around with."""
-    name = f"{LOCAL}/shop:{key_of([str(shop), image_field(BUSYBOX.name, '{{.Id}}')])}"
+    name = f"{REGISTRY}/shop:{key_of([tools.digest('bin/shop'), image_field(BUSYBOX.name, '{{.Id}}')])}"
     if not is_loaded(name):
         changes = ('ENTRYPOINT ["/usr/local/bin/shop"]', 'CMD ["serve"]', "USER 65532:65532")
-        commit_with_file(name, BUSYBOX.name, shop, "/usr/local/bin/shop", changes)
+        commit_with_file(name, BUSYBOX.name, tools.file("bin/shop"), "/usr/local/bin/shop", changes)
     return name
 
 
@@ -191,14 +184,17 @@ def _runner_tree(progress: Progress) -> Path:
     """What a runner's image stands on, made as deploy/runner/Dockerfile says, as one tar file."""
     recipe = shipped("deploy/runner/Dockerfile")
     inputs = [image_field(PYTHON.name, "{{.Id}}"), recipe.read_text(), libraries_lock()]
-    if not is_kept(RUNNER_TREE, inputs):
-        with progress.stage("Put the base of the runner's image together"):
-            kept(RUNNER_TREE, inputs, lambda target: _build_runner_tree(recipe, target))
-    return kept(RUNNER_TREE, inputs, lambda _: None) / "tree.tar"
+    tree = kept(
+        RUNNER_TREE,
+        inputs,
+        lambda target: _build_runner_tree(recipe, target),
+        lambda: progress.stage("Put the base of the runner's image together"),
+    )
+    return tree / "tree.tar"
 
 
 def _build_runner_tree(recipe: Path, target: Path) -> None:
-    name = f"{LOCAL}/{RUNNER_TREE}"
+    name = f"{REGISTRY}/{RUNNER_TREE}"
     with tempfile.TemporaryDirectory(dir=cache_home()) as context:
         Path(context, "requirements.lock").write_text(libraries_lock())
         argv: list[str | Path] = [
@@ -211,7 +207,7 @@ def _build_runner_tree(recipe: Path, target: Path) -> None:
 
 def _ensure_node(preloaded: tuple[str, ...], progress: Progress) -> str:
     ids = [image_field(name, "{{.Id}}") for name in (NODE.name, *preloaded)]
-    name = f"{LOCAL}/node:{NODE.tag}-{key_of([ids, preloaded, IMPORT_SCRIPT])}"
+    name = f"{REGISTRY}/node:{NODE.tag}-{key_of([ids, preloaded, IMPORT_SCRIPT])}"
     if not is_loaded(name):
         with (
             progress.stage("Put the node image together"),

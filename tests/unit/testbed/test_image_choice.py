@@ -1,0 +1,152 @@
+"""Where `testbed up` takes its images from, and what it refuses before anything is touched."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from bed_images import IMAGES
+from bundles import manifest, write
+
+from chaosext.cli.main import invoke
+from chaosext.model.errors import Refused
+from chaosext.testbed import bringup
+from chaosext.testbed.bringup import ensure_images
+from chaosext.testbed.progress import Progress
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from chaosext.testbed.bundle import Bundle
+    from chaosext.testbed.images import ImageSet
+
+
+class Sources:
+    """Stand-ins for a registry and for the loading of a bundle; they note what they were asked for."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.answers = False
+        self.asked: list[tuple[str, Any]] = []
+        self.progress = io.StringIO()
+        monkeypatch.setattr(bringup, "registry_answers", self.registry_answers)
+        monkeypatch.setattr(bringup, "pull_images", self.pull)
+        monkeypatch.setattr(bringup, "load_bundle", self.load)
+        monkeypatch.setattr(bringup, "ensure_engine", lambda *_, **__: None)
+
+    def registry_answers(self, _: str | None) -> bool:
+        return self.answers
+
+    def pull(self, tools: Bundle, _: Progress, *, registry: str | None) -> ImageSet:
+        self.asked.append(("pull", (tools.path, registry)))
+        return IMAGES
+
+    def load(self, bundle: Bundle, _: Progress) -> ImageSet:
+        self.asked.append(("load", bundle.path))
+        return IMAGES
+
+    def ensure(self, images: str, registry: str | None = None) -> tuple[str, Any]:
+        ensure_images(images, Progress(self.progress), registry=registry)
+        (only,) = self.asked
+        return only
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "cache/chaosext").mkdir(parents=True)
+    return tmp_path / "cache/chaosext"
+
+
+@pytest.fixture
+def sources(monkeypatch: pytest.MonkeyPatch, cache: Path) -> Sources:
+    return Sources(monkeypatch)
+
+
+class TestChoice:
+    def test_auto_pulls_when_the_registry_answers(self, sources: Sources, cache: Path) -> None:
+        sources.answers = True
+        tools = write(cache / "bundle-tools-1", manifest("tools"))
+        assert sources.ensure("auto", "mirror:5000") == ("pull", (tools, "mirror:5000"))
+
+    def test_auto_takes_tools_of_a_full_bundle_when_there_is_no_other(
+        self, sources: Sources, cache: Path
+    ) -> None:
+        sources.answers = True
+        full = write(cache / "bundle-full-1")
+        assert sources.ensure("auto") == ("pull", (full, None))
+
+    def test_auto_loads_the_kept_bundle_when_no_registry_answers(self, sources: Sources, cache: Path) -> None:
+        kept = write(cache / "bundle-full-1")
+        assert sources.ensure("auto") == ("load", kept)
+        assert str(kept) in sources.progress.getvalue()
+
+    def test_auto_is_refused_when_there_is_neither(self, sources: Sources, cache: Path) -> None:
+        write(cache / "bundle-tools-1", manifest("tools"))
+        with pytest.raises(Refused, match="no image registry answers") as caught:
+            sources.ensure("auto")
+        assert "make images" in caught.value.fix
+        assert "--images PATH" in caught.value.fix
+        assert sources.asked == []
+
+    def test_auto_is_refused_when_the_kept_bundle_is_damaged(self, sources: Sources, cache: Path) -> None:
+        (write(cache / "bundle-full-1") / "bin/kind").write_text("bin/kinx")
+        with pytest.raises(Refused, match="bin/kind is damaged"):
+            sources.ensure("auto")
+        assert sources.asked == []
+
+    def test_registry_is_pulled_from_whether_it_answers_or_not(self, sources: Sources, cache: Path) -> None:
+        tools = write(cache / "bundle-tools-1", manifest("tools"))
+        assert sources.ensure("registry") == ("pull", (tools, None))
+
+    def test_registry_is_refused_when_there_are_no_tools(self, sources: Sources) -> None:
+        with pytest.raises(Refused, match="kind, Helm, manifests and charts come from no registry") as caught:
+            sources.ensure("registry")
+        assert "make images" in caught.value.fix
+
+    def test_path_of_a_full_bundle_is_loaded(self, sources: Sources, tmp_path: Path) -> None:
+        sources.answers = True
+        path = write(tmp_path / "mine")
+        assert sources.ensure(str(path)) == ("load", path)
+
+    def test_path_of_a_tools_bundle_goes_with_the_registry(self, sources: Sources, tmp_path: Path) -> None:
+        path = write(tmp_path / "mine", manifest("tools"))
+        assert sources.ensure(str(path), "mirror:5000") == ("pull", (path, "mirror:5000"))
+
+    def test_path_may_begin_at_home(
+        self, sources: Sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HOME", str(tmp_path))
+        path = write(tmp_path / "mine")
+        assert sources.ensure("~/mine") == ("load", path)
+
+    def test_mirror_is_refused_beside_a_full_bundle(self, sources: Sources, tmp_path: Path) -> None:
+        with pytest.raises(Refused, match="--registry"):
+            sources.ensure(str(write(tmp_path / "mine")), "mirror:5000")
+
+
+class TestCommand:
+    """`chaosext testbed up` on a machine without Docker."""
+
+    @pytest.fixture(autouse=True)
+    def _machine(self, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "bin").mkdir()
+        monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+        monkeypatch.delenv("DOCKER_HOST", raising=False)
+        monkeypatch.chdir(tmp_path)
+
+    @pytest.mark.parametrize("word", ["cloud", "source", "AUTO", "", "bundle.tar"])
+    def test_up_refuses_images_that_are_not_there(
+        self, word: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert invoke(["testbed", "up", "--images", word]) == 20
+        said = capsys.readouterr().err
+        assert "image bundle" in said
+        assert "fix:" in said
+
+    def test_up_refuses_a_damaged_bundle_by_its_file(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (write(tmp_path / "mine") / "calico/calico.yaml").write_text("calico/calico.yams")
+        assert invoke(["testbed", "up", "--images", "mine"]) == 20
+        assert "calico/calico.yaml" in capsys.readouterr().err
