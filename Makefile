@@ -9,7 +9,7 @@ EXPERIMENT := experiments/control-plane-partition.yaml
 SNAPSHOTS := $(addprefix examples/snapshots/,story.json mitigated.json larger.json.gz)
 
 .DEFAULT_GOAL := help
-.PHONY: help engine-or-root machine images needed-images rehearse gameday test lint unit browser-test trust kind-test bench oracle lock down clean
+.PHONY: help engine-or-root machine engine images needed-images rehearse gameday test lint unit browser-test trust kind-test bench oracle lock down clean
 
 help: ## What there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -20,7 +20,7 @@ rehearse: $(VENV)/.installed ## Predict a cut of the bundled snapshots: no clust
 	  $(BIN)/chaosext rehearse --snapshot $$each --cut-for 8m || exit; echo; \
 	done
 
-gameday: engine-or-root machine $(VENV)/.installed needed-images ## Testbed up, cut, heal, roll back, verify; ends with 0 when the story was reproduced
+gameday: engine-or-root machine $(VENV)/.installed engine needed-images ## Testbed up, cut, heal, roll back, verify; ends with 0 when the story was reproduced
 	$(BIN)/chaosext testbed up
 	$(BIN)/chaosext run $(EXPERIMENT) --expect deviated
 
@@ -30,12 +30,15 @@ engine-or-root:
 	  echo "chaosext: no Docker Engine answers, and only root may install one"; \
 	  echo "     fix: apt-get install docker.io and join the group docker, or run make gameday as root"; exit 20; }
 
+engine: $(VENV)/.installed ## A Docker Engine: where none answers, one is installed and started (root on Debian or Ubuntu)
+	$(BIN)/python -m hack.docker_engine
+
 # PROFILE: full, or tools for what is needed beside a registry's images; OUTPUT: a copy, as a directory or FILE.tar
 PROFILE ?= full
 images: $(VENV)/.installed ## The image bundle that `testbed up` takes where no registry answers: an hour the first time
 	$(BIN)/python -m hack.images build --profile $(PROFILE) $(if $(OUTPUT),--output $(OUTPUT))
 
-needed-images: $(VENV)/.installed
+needed-images: $(VENV)/.installed | engine
 	@$(BIN)/python -m hack.images build --profile auto >/dev/null
 
 # What the tests' network namespaces and Python's venv need, on Debian or Ubuntu as root; elsewhere it is only said.
@@ -69,7 +72,7 @@ browser-test: PACKAGES += chromium:chromium
 browser-test: machine $(VENV)/.installed ## The HTML report in a real Chromium: sizes, schemes, keyboard, accessibility
 	$(BIN)/pytest -q tests/browser
 
-trust: engine-or-root machine $(VENV)/.installed needed-images ## The trust table: every promise tried, in numbers (under 30 minutes)
+trust: engine-or-root machine $(VENV)/.installed engine needed-images ## The trust table: every promise tried, in numbers (under 30 minutes)
 	$(BIN)/chaosext testbed up
 	$(BIN)/python -m tests.trust
 

@@ -1,1 +1,1 @@
-"""What builds the testbed's image bundles. Run by make; not in the wheel."""
+"""What builds the testbed's image bundles, and installs a Docker Engine for it. Run by make; not in the wheel."""

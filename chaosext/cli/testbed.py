@@ -82,12 +82,6 @@ def testbed() -> None:
     metavar="FILE",
     help="Another kind configuration than the one that comes along.",
 )
-@click.option(
-    "--install-engine/--no-install-engine",
-    default=True,
-    show_default=True,
-    help="Install and start Docker if none answers (root on Debian or Ubuntu).",
-)
 @FORCE
 @JSON
 def up(
@@ -100,7 +94,6 @@ def up(
     clusters: int | None,
     workers: int | None,
     config: Path | None,
-    install_engine: bool,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -124,14 +117,7 @@ def up(
     _require_no_run(name, force=force)
     second = _second(blueprint, clusters)
     progress = Progress()
-    status = bring_up(
-        blueprint,
-        progress,
-        second=second,
-        images=images,
-        registry=registry,
-        may_install_engine=install_engine,
-    )
+    status = bring_up(blueprint, progress, second=second, images=images, registry=registry)
     for each in filter(None, (blueprint, second)):
         _pin(each)
         _require_steady_state(each.context, progress)

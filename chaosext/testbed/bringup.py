@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from chaosext.model.errors import Refused
 from chaosext.testbed import bundle, cluster, pair
-from chaosext.testbed.engine import ensure_engine
+from chaosext.testbed.containers import require_engine
 from chaosext.testbed.images import load_bundle
 from chaosext.testbed.lock import locked
 from chaosext.testbed.registry import pull_images, registry_answers
@@ -30,13 +30,12 @@ def bring_up(
     second: Blueprint | None = None,
     images: str = AUTO,
     registry: str | None = None,
-    may_install_engine: bool = True,
 ) -> BedStatus | PairStatus:
     """Bring the testbed to its steady state, with a `second` cluster one after the other, and an entry before both.
 
     `images` and `registry` are those of `ensure_images`. Raises `ChaosextError`s.
     """
-    image_set = ensure_images(images, progress, registry=registry, may_install_engine=may_install_engine)
+    image_set = ensure_images(images, progress, registry=registry)
     found = cluster.up(blueprint, image_set, progress)
     if second is None:
         return found
@@ -44,9 +43,7 @@ def bring_up(
     return pair.PairStatus(first=found, second=other, entry=pair.join(blueprint.name, image_set, progress))
 
 
-def ensure_images(
-    images: str, progress: Progress, *, registry: str | None = None, may_install_engine: bool = False
-) -> ImageSet:
+def ensure_images(images: str, progress: Progress, *, registry: str | None = None) -> ImageSet:
     """Have every image, command and manifest that the testbed needs on this machine.
 
     `images` "registry" pulls the official images (`registry` as `HOST:PORT` stands in for all of their registries);
@@ -59,7 +56,7 @@ def ensure_images(
     given = None if images in (AUTO, REGISTRY) else bundle.open_bundle(Path(images).expanduser(), progress)
     if given and registry and given.manifest.profile == "full":
         raise Refused(f"--registry is given, and {images} holds all images", "leave one of them out")
-    ensure_engine(progress, may_install=may_install_engine)
+    require_engine()
     with locked("images", lambda: progress.line("Waiting for another `up` to have its images")):
         if given and given.manifest.profile == "full":
             return load_bundle(given, progress)

@@ -1,12 +1,15 @@
-"""The testbed's containers, as Docker tells: kind's nodes and the leaf."""
+"""Docker Engine, and the testbed's containers in it: kind's nodes and the leaf."""
 
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from chaosext.model.errors import Refused
 from chaosext.testbed.commands import CommandFailed, run_command
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ KIND_NETWORK = "kind"
 NEVER = "0001-01-01T00:00:00Z"
 """Docker's `FinishedAt` of a container that has not stopped yet (Go's zero time)."""
 
+ENGINE_TIMEOUT_S = 20
 DOCKER_TIMEOUT_S = 30
 START_TIMEOUT_S = 60
 REMOVE_TIMEOUT_S = 120
@@ -47,6 +51,43 @@ class Container:
     def is_kubernetes_node(self) -> bool:
         """Whether a kubelet runs in it (kind's load balancer has none)."""
         return self.role in ("control-plane", "worker")
+
+
+def engine_problem() -> str:
+    """Why no Docker Engine answers the `docker` command, in its own words; "" when one does."""
+    try:
+        version = docker("info", "--format", "{{.ServerVersion}}", timeout_s=ENGINE_TIMEOUT_S)
+    except CommandFailed as error:
+        return error.message
+    return "" if version.strip() else "`docker info` names no server"
+
+
+def require_engine() -> None:
+    """Raise `Refused` saying what is missing and how to get it, unless a Docker Engine answers."""
+    problem = engine_problem()
+    if not problem:
+        return
+    if refusal := engine_elsewhere(problem):
+        raise refusal
+    installed = shutil.which("dockerd") is not None
+    raise Refused(
+        "Docker Engine is installed and does not answer" if installed else "Docker Engine is missing",
+        "install Docker Engine 20.10 or newer (Debian, Ubuntu: apt-get install docker.io) and start it; "
+        "in a checkout of chaosext, `make engine` as root does both",
+    )
+
+
+def engine_elsewhere(problem: str) -> Refused | None:
+    """The refusal where `problem`, in the engine's words, is that of an engine which is not ours to start."""
+    if "permission denied" in problem:
+        return Refused(
+            "this user may not use Docker Engine", "add it to the group `docker`, or run this as root"
+        )
+    if host := os.environ.get("DOCKER_HOST"):
+        return Refused(
+            f"DOCKER_HOST names {host}, and no engine answers there", "start it or unset DOCKER_HOST"
+        )
+    return None
 
 
 def parse_inspect(output: str) -> tuple[Container, ...]:

@@ -78,7 +78,7 @@ def _is_there(name: str) -> bool:
 
 
 def _bring_up(wish: Wish, chaosext: Command) -> None:
-    words = ("testbed", "up", "--name", wish.name, "--no-install-engine", "--json", *wish.options)
+    words = ("testbed", "up", "--name", wish.name, "--json", *wish.options)
     if exit_code := chaosext(*words).exit_code:
         said = f"`chaosext {' '.join(words)}` ended with exit code {exit_code}"
         raise ChaosextError(said, "see what it said above")

@@ -83,7 +83,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("chaosext") is None:
         return
-    from chaosext.testbed.engine import engine_problem
+    from chaosext.testbed.containers import engine_problem
 
     if problem := engine_problem():
         why = f"chaosext needs Docker Engine, and none answers: {problem}"

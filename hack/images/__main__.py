@@ -13,7 +13,7 @@ import click
 from chaosext.cli.main import invoke
 from chaosext.model.errors import Refused
 from chaosext.testbed.bundle import kept_bundles, misfits, newest_bundle, read_bundle
-from chaosext.testbed.engine import ensure_engine
+from chaosext.testbed.containers import require_engine
 from chaosext.testbed.progress import Progress
 from chaosext.testbed.registry import registry_answers
 from hack.images.builder import build_bundle, export_bundle, refuse_output
@@ -70,7 +70,7 @@ def list_bundles() -> None:
 
 def _needed(progress: Progress) -> Path:
     """The bundle that `testbed up` needs; where none can be built, one that is there and fits will do."""
-    ensure_engine(progress, may_install=False)
+    require_engine()
     profile: Profile = "tools" if registry_answers(None) else "full"
     try:
         return build_bundle(profile, progress)

@@ -17,7 +17,7 @@ from chaosext.model.errors import Refused
 from chaosext.nodes.image import HOME, TOOLS
 from chaosext.testbed.cache import kept, log_file
 from chaosext.testbed.commands import CommandFailed, run_command
-from chaosext.testbed.engine import install_packages, is_debian
+from hack.apt import install_packages, is_debian
 from hack.images import recipes
 from hack.images.go import module_directory
 from hack.images.pypi import runner_libraries

@@ -19,8 +19,8 @@ from chaosext.model.errors import Refused
 from chaosext.model.places import cache_home
 from chaosext.testbed.cache import kept, key_of, log_file
 from chaosext.testbed.commands import run_command
-from chaosext.testbed.engine import install_packages, is_debian
 from chaosext.testbed.versions import ARCHITECTURE
+from hack.apt import install_packages, is_debian
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

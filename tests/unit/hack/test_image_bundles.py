@@ -236,7 +236,7 @@ class TestCommand:
         self, monkeypatch: pytest.MonkeyPatch, answers: bool, built: str, tmp_path: Path
     ) -> None:
         asked: list[str] = []
-        monkeypatch.setattr(command, "ensure_engine", lambda *_, **__: None)
+        monkeypatch.setattr(command, "require_engine", lambda: None)
         monkeypatch.setattr(command, "registry_answers", lambda _: answers)
         monkeypatch.setattr(command, "build_bundle", lambda profile, _: asked.append(profile) or tmp_path)
         assert self.run("build", "--profile", "auto") == 0
@@ -250,7 +250,7 @@ class TestCommand:
         def refuse(*_: object) -> None:
             raise Refused("building needs root", "be root")
 
-        monkeypatch.setattr(command, "ensure_engine", lambda *_, **__: None)
+        monkeypatch.setattr(command, "require_engine", lambda: None)
         monkeypatch.setattr(command, "registry_answers", lambda _: True)
         monkeypatch.setattr(command, "build_bundle", refuse)
         assert self.run("build", "--profile", "auto") == 0
@@ -258,6 +258,14 @@ class TestCommand:
         monkeypatch.setattr(command, "registry_answers", lambda _: False)
         assert self.run("build", "--profile", "auto") == 20
         assert "building needs root" in capsys.readouterr().err
+
+    def test_auto_is_refused_when_no_engine_answers(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(command, "build_bundle", pytest.fail)
+        monkeypatch.delenv("DOCKER_HOST", raising=False)
+        assert self.run("build", "--profile", "auto") == 20
+        assert "Docker Engine is missing" in capsys.readouterr().err
 
     def test_output_is_refused_before_anything_is_built(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

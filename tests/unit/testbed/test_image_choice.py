@@ -11,7 +11,7 @@ from bundles import manifest, write
 
 from chaosext.cli.main import invoke
 from chaosext.model.errors import Refused
-from chaosext.testbed import bringup
+from chaosext.testbed import bringup, containers
 from chaosext.testbed.bringup import ensure_images
 from chaosext.testbed.progress import Progress
 
@@ -32,7 +32,7 @@ class Sources:
         monkeypatch.setattr(bringup, "registry_answers", self.registry_answers)
         monkeypatch.setattr(bringup, "pull_images", self.pull)
         monkeypatch.setattr(bringup, "load_bundle", self.load)
-        monkeypatch.setattr(bringup, "ensure_engine", lambda *_, **__: None)
+        monkeypatch.setattr(bringup, "require_engine", lambda: None)
 
     def registry_answers(self, _: str | None) -> bool:
         return self.answers
@@ -150,3 +150,51 @@ class TestCommand:
         (write(tmp_path / "mine") / "calico/calico.yaml").write_text("calico/calico.yams")
         assert invoke(["testbed", "up", "--images", "mine"]) == 20
         assert "calico/calico.yaml" in capsys.readouterr().err
+
+    def test_up_says_how_to_get_an_engine(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert invoke(["testbed", "up"]) == 20
+        said = capsys.readouterr().err
+        assert "Docker Engine is missing" in said
+        assert "apt-get install docker.io" in said
+        assert "make engine" in said
+
+
+class TestEngine:
+    @pytest.fixture(autouse=True)
+    def docker(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """The `docker` command, all of PATH."""
+        (tmp_path / "bin").mkdir()
+        monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+        monkeypatch.delenv("DOCKER_HOST", raising=False)
+        return tmp_path / "bin/docker"
+
+    def says(self, docker: Path, script: str) -> None:
+        docker.write_text(f"#!/bin/sh\n{script}\n")
+        docker.chmod(0o755)
+
+    def test_engine_is_accepted_when_it_answers(self, docker: Path) -> None:
+        self.says(docker, "echo 20.10.24")
+        containers.require_engine()
+
+    @pytest.mark.parametrize("script", ["exit 1", "echo ''"])
+    def test_engine_is_refused_when_only_the_client_is_there(self, docker: Path, script: str) -> None:
+        self.says(docker, script)
+        with pytest.raises(Refused, match="Docker Engine is missing"):
+            containers.require_engine()
+
+    def test_engine_is_refused_when_installed_and_silent(self, docker: Path) -> None:
+        self.says(docker, "exit 1")
+        docker.with_name("dockerd").symlink_to(docker)
+        with pytest.raises(Refused, match="installed and does not answer"):
+            containers.require_engine()
+
+    def test_engine_is_refused_when_the_user_may_not_use_it(self, docker: Path) -> None:
+        self.says(docker, "echo 'permission denied while trying to connect' >&2; exit 1")
+        with pytest.raises(Refused, match="may not use") as caught:
+            containers.require_engine()
+        assert "group" in caught.value.fix
+
+    def test_engine_is_refused_when_docker_host_names_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("DOCKER_HOST", "tcp://10.0.0.1:2375")
+        with pytest.raises(Refused, match=r"10\.0\.0\.1"):
+            containers.require_engine()

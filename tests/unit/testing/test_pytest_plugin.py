@@ -25,11 +25,11 @@ SLOW_S = 300.0
 PROGRAM = Path(__file__).with_name("program.py")
 
 CONFTEST = f"""
-import chaosext.testbed.engine as engine, chaosext.testing.bed as bed, chaosext.testing.command as command
+import chaosext.testbed.containers as containers, chaosext.testing.bed as bed, chaosext.testing.command as command
 from pathlib import Path
 command.PROGRAM = ({sys.executable!r}, {str(PROGRAM)!r})
 here = Path(__file__).parent
-engine.engine_problem = lambda: "no docker here" if (here / "no-engine").exists() else ""
+containers.engine_problem = lambda: "no docker here" if (here / "no-engine").exists() else ""
 bed._is_there = lambda name: (here / "there").exists()
 """
 
@@ -63,7 +63,7 @@ def play(
     return pytester.runpytest_inprocess("-W", "error", "--strict-markers", *words)
 
 
-UP = "testbed up --name chaosext --no-install-engine --json"
+UP = "testbed up --name chaosext --json"
 DOWN = "testbed down --name chaosext"
 STATUS = "testbed status --name chaosext --json"
 RUN = "run control-plane-partition --context kind-chaosext"

@@ -1,6 +1,8 @@
-"""A Docker engine that answers: the one that runs already, or else one installed and started by us, when told to.
+"""A Docker Engine that answers: the one that runs already, or else one that is installed and started.
 
-An engine that runs, or that somebody configured, is never restarted and never reconfigured.
+An engine that runs, or that has a configuration of its own, is never restarted and never reconfigured.
+
+    python -m hack.docker_engine        (make engine)
 """
 
 from __future__ import annotations
@@ -9,19 +11,26 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
+from chaosext.cli.main import invoke
 from chaosext.model.errors import ChaosextError, Refused
 from chaosext.model.places import state_home
-from chaosext.testbed.commands import CommandFailed, run_command
+from chaosext.testbed.commands import run_command
+from chaosext.testbed.containers import engine_elsewhere, engine_problem
+from chaosext.testbed.progress import Progress
+from hack.apt import install_packages, is_debian
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from chaosext.testbed.progress import Progress, Stage
+    from chaosext.testbed.progress import Stage
 
 CAP_SYS_RESOURCE = 24  # linux/capability.h
 DAEMON_CONFIGURATION = Path("/etc/docker/daemon.json")
@@ -34,7 +43,6 @@ PID_FILES = {
 """dockerd's own, and that of the containerd that it runs -> the command each is of."""
 
 START_TIMEOUT_S = 60.0
-APT_TIMEOUT_S = 900.0
 ENGINE_PACKAGES = ("docker.io", "iptables")
 
 WRAPPER_SCRIPT = """\
@@ -58,19 +66,20 @@ exec runc "$@"
 """
 
 
-def ensure_engine(progress: Progress, *, may_install: bool) -> None:
-    """Return when `docker info` answers, after installing and starting Docker if `may_install` and it is needed.
+def ensure_engine(progress: Progress) -> None:
+    """Return when `docker info` answers, after installing and starting Docker where that is needed.
 
     A dockerd that runs already is waited for. Raises `Refused`, before anything is touched, when there will be no
     engine here: it says what is missing and how to get it.
     """
     if not (problem := engine_problem()):
         return
-    refuse_unless_ours_to_use(problem)
+    if refusal := engine_elsewhere(problem):
+        raise refusal
     if pid := running_daemon():
         await_daemon(pid, progress)
         return
-    refuse_unless_installable(may_install=may_install)
+    refuse_unless_installable()
     with progress.stage("Start Docker Engine") as stage:
         if lacks_sys_resource(Path("/proc/self/status").read_text()):
             stage.note("CAP_SYS_RESOURCE is missing here: containers start without it")
@@ -79,20 +88,6 @@ def ensure_engine(progress: Progress, *, may_install: bool) -> None:
             stage.note("installing docker.io with apt-get")
             install_packages(ENGINE_PACKAGES)
         _start(stage)
-
-
-def engine_answers() -> bool:
-    """Whether a Docker engine answers the `docker` command."""
-    return not engine_problem()
-
-
-def engine_problem() -> str:
-    """Why no Docker engine answers the `docker` command, in its own words; "" when one does."""
-    try:
-        done = run_command(["docker", "info", "--format", "{{.ServerVersion}}"], timeout_s=20)
-    except CommandFailed as error:
-        return error.message
-    return "" if done.stdout.strip() else "`docker info` names no server"
 
 
 def running_daemon(proc: Path = Path("/proc")) -> int | None:
@@ -120,38 +115,15 @@ def await_daemon(pid: int, progress: Progress) -> None:
             )
 
 
-def refuse_unless_ours_to_use(problem: str) -> None:
-    """Raise `Refused` when `problem`, in the engine's words, is that of somebody else's engine."""
-    if "permission denied" in problem:
-        raise Refused(
-            "this user may not use Docker Engine", "add it to the group `docker`, or run this as root"
-        )
-    if host := os.environ.get("DOCKER_HOST"):
-        raise Refused(
-            f"DOCKER_HOST names {host}, and no engine answers there", "start it or unset DOCKER_HOST"
-        )
-
-
-def refuse_unless_installable(*, may_install: bool) -> None:
-    """Raise `Refused` with the first reason why we can't install and start an engine on this machine."""
+def refuse_unless_installable() -> None:
+    """Raise `Refused` with the first reason why no engine can be installed and started on this machine."""
     fix = "install Docker Engine 20.10 or newer (Debian: apt-get install docker.io), start it, and run this again"
     installed = shutil.which("dockerd") is not None
-    missing = "Docker Engine is installed but does not answer" if installed else "Docker Engine is missing"
+    missing = "Docker Engine is installed and does not answer" if installed else "Docker Engine is missing"
     if os.geteuid() != 0:
         raise Refused(f"{missing}, and only root may install and start it", f"{fix}, or run this as root")
-    if not may_install:
-        raise Refused(f"{missing}, and --no-install-engine was given", fix)
     if not installed and not is_debian():
-        raise Refused(f"{missing}, and it is installed for you on Debian and Ubuntu only", fix)
-
-
-def is_debian(os_release: Path = Path("/etc/os-release")) -> bool:
-    """Whether `os_release` describes Debian or a descendant of it that has apt-get."""
-    if not os_release.is_file() or shutil.which("apt-get") is None:
-        return False
-    fields = dict(line.split("=", 1) for line in os_release.read_text().splitlines() if "=" in line)
-    names = f"{fields.get('ID', '')} {fields.get('ID_LIKE', '')}".replace('"', "").split()
-    return not {"debian", "ubuntu"}.isdisjoint(names)
+        raise Refused(f"{missing}, and this installs it on Debian and Ubuntu only", fix)
 
 
 def lacks_sys_resource(process_status: str) -> bool:
@@ -160,14 +132,6 @@ def lacks_sys_resource(process_status: str) -> bool:
         if line.startswith("CapBnd:"):
             return not int(line.split()[1], 16) >> CAP_SYS_RESOURCE & 1
     return False
-
-
-def install_packages(packages: Sequence[str]) -> None:
-    """Install Debian `packages` without questions. Raises `CommandFailed` when apt-get fails."""
-    quiet = {"DEBIAN_FRONTEND": "noninteractive"}
-    run_command(["apt-get", "update", "-qq"], timeout_s=APT_TIMEOUT_S, env=quiet)
-    install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages]
-    run_command(install, timeout_s=APT_TIMEOUT_S, env=quiet)
 
 
 def install_runtime_wrapper() -> None:
@@ -182,7 +146,7 @@ def install_runtime_wrapper() -> None:
     text = json.dumps(configuration, indent=2) + "\n"
     if DAEMON_CONFIGURATION.exists() and DAEMON_CONFIGURATION.read_text() != text:
         raise Refused(
-            f"CAP_SYS_RESOURCE is missing here, and {DAEMON_CONFIGURATION} is somebody else's",
+            f"CAP_SYS_RESOURCE is missing here, and {DAEMON_CONFIGURATION} is not chaosext's",
             f"add to it: {json.dumps(configuration)}, and start dockerd",
         )
     RUNTIME_WRAPPER.parent.mkdir(parents=True, exist_ok=True)
@@ -238,9 +202,19 @@ def _answers_in_time(ended: Callable[[], bool] = lambda: False) -> bool:
     """Whether an engine answers within START_TIMEOUT_S; False at once when its process has `ended`."""
     deadline_s = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline_s:
-        if engine_answers():
+        if not engine_problem():
             return True
         if ended():
             return False
         time.sleep(0.3)
     return False
+
+
+@click.command()
+def main() -> None:
+    """Have a Docker Engine answer: install and start one on Debian or Ubuntu, as root, where none does."""
+    ensure_engine(Progress())
+
+
+if __name__ == "__main__":
+    sys.exit(invoke(None, main, name="python -m hack.docker_engine"))

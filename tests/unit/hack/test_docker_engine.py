@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from chaosext.model.errors import Refused
-from chaosext.testbed import engine
 from chaosext.testbed.progress import Progress
+from hack import apt
+from hack import docker_engine as engine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,54 +40,41 @@ def install(directory: Path, name: str, script: str) -> None:
     (directory / name).chmod(0o755)
 
 
-def test_engine_that_answers_is_left_alone(commands: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_engine_is_left_alone_when_it_answers(commands: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(commands, "docker", "echo 20.10.24")
     monkeypatch.setattr(engine, "refuse_unless_installable", pytest.fail)
-    engine.ensure_engine(Progress(), may_install=False)
-
-
-@pytest.mark.parametrize("script", ["exit 1", "echo ''"])
-def test_client_without_engine_does_not_count(commands: Path, script: str) -> None:
-    install(commands, "docker", script)
-    assert not engine.engine_answers()
+    engine.ensure_engine(Progress())
 
 
 @pytest.mark.usefixtures("commands")
-def test_refuses_when_nobody_allowed_to_install() -> None:
-    with pytest.raises(Refused, match="--no-install-engine") as caught:
-        engine.ensure_engine(Progress(), may_install=False)
-    assert "apt-get install docker.io" in caught.value.fix
-
-
-@pytest.mark.usefixtures("commands")
-def test_refuses_when_not_root(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_engine_is_refused_when_not_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(Refused, match="Docker Engine is missing, and only root"):
-        engine.ensure_engine(Progress(), may_install=True)
+        engine.ensure_engine(Progress())
 
 
-def test_refuses_a_user_who_may_not_use_the_engine(commands: Path) -> None:
+def test_engine_is_refused_when_the_user_may_not_use_it(commands: Path) -> None:
     install(commands, "docker", "echo 'permission denied while trying to connect' >&2; exit 1")
     with pytest.raises(Refused, match="may not use") as caught:
-        engine.ensure_engine(Progress(), may_install=True)
+        engine.ensure_engine(Progress())
     assert "group" in caught.value.fix
 
 
 @pytest.mark.usefixtures("commands")
-def test_refuses_where_there_is_no_apt() -> None:
+def test_engine_is_refused_when_there_is_no_apt() -> None:
     with pytest.raises(Refused, match="Debian and Ubuntu only"):
-        engine.ensure_engine(Progress(), may_install=True)
+        engine.ensure_engine(Progress())
 
 
 @pytest.mark.usefixtures("commands")
-def test_refuses_to_replace_an_engine_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_engine_is_refused_when_docker_host_names_another(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "tcp://10.0.0.1:2375")
     with pytest.raises(Refused, match=r"10\.0\.0\.1"):
-        engine.ensure_engine(Progress(), may_install=True)
+        engine.ensure_engine(Progress())
 
 
 @pytest.mark.parametrize("is_root", [True, False])
-def test_a_daemon_that_is_slow_is_waited_for_and_nothing_else_is_touched(
+def test_daemon_is_waited_for_when_slow_and_nothing_else_is_touched(
     commands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_root: bool
 ) -> None:
     install(commands, "docker", f"[ -e {tmp_path}/asked ] && echo 20.10.24; : > {tmp_path}/asked")
@@ -95,18 +83,18 @@ def test_a_daemon_that_is_slow_is_waited_for_and_nothing_else_is_touched(
     monkeypatch.setattr(engine, "install_runtime_wrapper", lambda: pytest.fail("touched"))
     monkeypatch.setattr(engine, "_spawn_daemon", lambda _: pytest.fail("a second daemon"))
     said = io.StringIO()
-    engine.ensure_engine(Progress(said), may_install=True)
+    engine.ensure_engine(Progress(said))
     assert "process 4711" in said.getvalue()
 
 
-def test_a_daemon_that_stays_silent_is_refused_by_its_process(
+def test_daemon_is_refused_by_its_process_when_it_stays_silent(
     commands: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(commands, "docker", "exit 1")
     monkeypatch.setattr(engine, "running_daemon", lambda: 4711)
     monkeypatch.setattr(engine, "START_TIMEOUT_S", 0.1)
     with pytest.raises(Refused, match="process 4711"):
-        engine.ensure_engine(Progress(io.StringIO()), may_install=True)
+        engine.ensure_engine(Progress(io.StringIO()))
 
 
 def process(proc: Path, pid: int, command: str, ns_pids: str) -> None:
@@ -115,7 +103,7 @@ def process(proc: Path, pid: int, command: str, ns_pids: str) -> None:
     (proc / str(pid) / "status").write_text(f"Name:\t{command}\nPid:\t{pid}\nNSpid:\t{ns_pids}\n")
 
 
-def test_the_daemon_is_found_among_the_processes_but_not_in_a_container(tmp_path: Path) -> None:
+def test_daemon_is_found_among_the_processes_but_not_in_a_container(tmp_path: Path) -> None:
     process(tmp_path, 1, "init", "1")
     process(tmp_path, 20, "dockerd", "20\t7")
     assert engine.running_daemon(tmp_path) is None
@@ -123,7 +111,7 @@ def test_the_daemon_is_found_among_the_processes_but_not_in_a_container(tmp_path
     assert engine.running_daemon(tmp_path) == 30
 
 
-def test_only_pid_files_of_other_processes_are_removed(
+def test_pid_files_are_removed_when_of_other_processes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process(tmp_path, 30, "dockerd", "30")
@@ -145,21 +133,23 @@ def test_only_pid_files_of_other_processes_are_removed(
         ('ID="fedora"\nNAME="not debian"\n', False),
     ],
 )
-def test_debian_and_its_descendants(commands: Path, tmp_path: Path, os_release: str, debian: bool) -> None:
+def test_debian_and_its_descendants_are_recognised(
+    commands: Path, tmp_path: Path, os_release: str, debian: bool
+) -> None:
     install(commands, "apt-get", "")
     (tmp_path / "os-release").write_text(os_release)
-    assert engine.is_debian(tmp_path / "os-release") is debian
+    assert apt.is_debian(tmp_path / "os-release") is debian
 
 
-def test_debian_without_os_release(commands: Path, tmp_path: Path) -> None:
+def test_debian_is_not_assumed_when_there_is_no_os_release(commands: Path, tmp_path: Path) -> None:
     install(commands, "apt-get", "")
-    assert not engine.is_debian(tmp_path / "missing")
+    assert not apt.is_debian(tmp_path / "missing")
 
 
 @pytest.mark.parametrize(
     ("status", "lacks"), [(WITH_ALL, False), (WITHOUT_SYS_RESOURCE, True), ("Name:\tx\n", False)]
 )
-def test_reads_the_bounding_set(status: str, lacks: bool) -> None:
+def test_bounding_set_is_read(status: str, lacks: bool) -> None:
     assert engine.lacks_sys_resource(status) is lacks
 
 
@@ -180,7 +170,7 @@ def test_wrapper_becomes_the_default_runtime_and_may_be_installed_twice(places: 
     assert (places / "lib" / "wrapper").stat().st_mode & stat.S_IXOTH
 
 
-def test_daemon_configuration_of_somebody_else_is_not_touched(places: Path) -> None:
+def test_daemon_configuration_is_not_touched_when_foreign(places: Path) -> None:
     foreign = places / "etc" / "daemon.json"
     foreign.parent.mkdir()
     foreign.write_text('{"data-root": "/srv/docker"}')
@@ -214,7 +204,7 @@ class TestWrapper:
         return done.stdout.splitlines()
 
     @pytest.mark.parametrize("command", ["create", "exec"])
-    def test_takes_the_capability_out(self, wrapper: Path, tmp_path: Path, command: str) -> None:
+    def test_wrapper_removes_the_capability(self, wrapper: Path, tmp_path: Path, command: str) -> None:
         file = tmp_path / "config.json"
         file.write_text(json.dumps(self.specification(), separators=(",", ":")))
         option = ("--bundle", str(tmp_path)) if command == "create" else ("--process", str(file))
@@ -229,5 +219,5 @@ class TestWrapper:
         assert process["oomScoreAdj"] == 0
         assert process["env"] == ['WORDS="CAP_SYS_RESOURCE",', "PATH=/bin"]
 
-    def test_other_commands_pass_through(self, wrapper: Path) -> None:
+    def test_wrapper_passes_other_commands_through(self, wrapper: Path) -> None:
         assert self.run(wrapper, "state", "an id") == ["state", "an id"]
