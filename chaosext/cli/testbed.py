@@ -42,8 +42,8 @@ def testbed() -> None:
     default="auto",
     show_default=True,
     metavar="auto|registry|PATH",
-    help="Pull images, take them from an image bundle (a directory, or a tar file of one), or, with auto, pull where "
-    "the registry answers and else take the newest bundle in the cache that fits.",
+    help="Where images come from: a registry, or an image bundle (PATH: a directory, or a tar file of one). auto: the "
+    "registry where it answers, else the newest bundle in the cache that fits.",
 )
 @click.option(
     "--registry", metavar="HOST:PORT", help="Pull from this mirror instead of the official registries."

@@ -13,6 +13,7 @@ import stat
 import tarfile
 from contextlib import suppress
 from dataclasses import dataclass
+from lzma import LZMAError
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from zlib import error as ZlibError
@@ -67,7 +68,7 @@ SAFE_NAME = re.compile(r"[\w@+-][\w@+.-]*(/[\w@+-][\w@+.-]*)*", re.ASCII)
 
 HOW_TO_GET = "run `make images` in a checkout of this version of chaosext, or name a bundle: --images PATH"
 AGAIN = "fetch the bundle again, or remove it and run `make images` in a checkout of this version of chaosext"
-UNREADABLE = (OSError, EOFError, tarfile.TarError, ZlibError)
+UNREADABLE = (OSError, EOFError, tarfile.TarError, ZlibError, LZMAError)
 
 
 class BundleFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,7 +169,7 @@ def open_bundle(path: Path, progress: Progress) -> Bundle:
     A tar file is unpacked into the user's cache. Raises `Refused` naming the file that is wrong and the fix.
     """
     if path.is_dir():
-        return _checked(path, str(path), progress)
+        return _checked(path.absolute(), str(path), progress)
     if path.is_file():
         return _unpacked(path, progress)
     problem = "is neither a directory nor a file" if path.exists() else "does not exist"

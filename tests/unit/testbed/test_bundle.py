@@ -60,6 +60,14 @@ class TestContent:
         assert image.config == {"Cmd": ["calico-node"]}
         assert found.manifest.istio == ("local/istio", "1")
 
+    def test_bundle_has_absolute_paths_when_named_by_a_relative_one(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write(tmp_path / "bundle")
+        monkeypatch.chdir(tmp_path)
+        found = open_bundle(Path("bundle"), QUIET)
+        assert (found.path, found.label) == (tmp_path / "bundle", "bundle")
+
     def test_bundle_tells_images_of_nodes_from_those_of_the_engine(self, tmp_path: Path) -> None:
         found = open_bundle(write(tmp_path / "bundle"), QUIET)
         assert set(found.node_images) == set(IMAGES) - {"node-base", "leaf", "load-balancer"}
@@ -263,8 +271,9 @@ class TestTar:
         refusal(path)
         assert not list(cache.glob("bundle-*"))
 
-    def test_tar_is_refused_when_compression_is_damaged(self, tmp_path: Path, cache: Path) -> None:
-        path = packed(tmp_path, mode="w:gz")
+    @pytest.mark.parametrize("mode", ["w:gz", "w:xz", "w:bz2"])
+    def test_tar_is_refused_when_compression_is_damaged(self, tmp_path: Path, cache: Path, mode: str) -> None:
+        path = packed(tmp_path, mode=mode)
         content = bytearray(path.read_bytes())
         content[200:210] = b"0123456789"
         path.write_bytes(content)
