@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from chaosext.model.errors import Refused
 from chaosext.testbed import bundle, cluster, pair
+from chaosext.testbed.cache import writable_cache
 from chaosext.testbed.containers import require_engine
 from chaosext.testbed.images import load_bundle
 from chaosext.testbed.lock import locked
@@ -51,9 +52,14 @@ def ensure_images(images: str, progress: Progress, *, registry: str | None = Non
     cache; anything else is the path of an image bundle. A second call takes a second or two.
 
     Raises `Refused` before anything is touched: a bundle that is damaged or does not fit, none at all, no engine.
-    Raises `CommandFailed` when an image can't be pulled or loaded.
+    Raises `CommandFailed` when an image can't be pulled or loaded, `ChaosextError` when the cache is full or read-only.
     """
-    given = None if images in (AUTO, REGISTRY) else bundle.open_bundle(Path(images).expanduser(), progress)
+    with writable_cache():
+        return _ensure_images(images, progress, registry)
+
+
+def _ensure_images(images: str, progress: Progress, registry: str | None) -> ImageSet:
+    given = None if images in (AUTO, REGISTRY) else bundle.open_bundle(Path(images), progress)
     if given and registry and given.manifest.profile == "full":
         raise Refused(f"--registry is given, and {images} holds all images", "leave one of them out")
     require_engine()

@@ -67,6 +67,7 @@ SAFE_NAME = re.compile(r"[\w@+-][\w@+.-]*(/[\w@+-][\w@+.-]*)*", re.ASCII)
 """A relative path without `.`, `..` and hidden names."""
 
 HOW_TO_GET = "run `make images` in a checkout of this version of chaosext, or name a bundle: --images PATH"
+CHOICES = "use --images auto, registry, or the path of an image bundle"
 AGAIN = "fetch the bundle again, or remove it and run `make images` in a checkout of this version of chaosext"
 UNREADABLE = (OSError, EOFError, tarfile.TarError, ZlibError, LZMAError)
 
@@ -168,14 +169,19 @@ def open_bundle(path: Path, progress: Progress) -> Bundle:
 
     A tar file is unpacked into the user's cache. Raises `Refused` naming the file that is wrong and the fix.
     """
-    if path.is_dir():
-        return _checked(path.absolute(), str(path), progress)
-    if path.is_file():
-        return _unpacked(path, progress)
-    problem = "is neither a directory nor a file" if path.exists() else "does not exist"
-    raise Refused(
-        f"image bundle {path} {problem}", "use --images auto, registry, or the path of an image bundle"
-    )
+    try:
+        found = path.expanduser()
+        mode = found.stat().st_mode
+    except (OSError, RuntimeError, ValueError) as error:  # no such user's home; a byte that no path may hold
+        missing = isinstance(error, FileNotFoundError)
+        raise Refused(
+            f"image bundle {path}: {'does not exist' if missing else _reason(error)}", CHOICES
+        ) from error
+    if stat.S_ISDIR(mode):
+        return _checked(found.absolute(), str(path), progress)
+    if stat.S_ISREG(mode):
+        return _unpacked(found, progress)
+    raise Refused(f"image bundle {path}: neither a directory nor a file", CHOICES)
 
 
 def newest_bundle(*, full: bool) -> Bundle:
@@ -218,8 +224,7 @@ def read_bundle(path: Path, label: str = "") -> Bundle:
     try:
         manifest = _read_manifest(path / MANIFEST)
     except (OSError, ValueError, RecursionError, msgspec.MsgspecError) as error:
-        why = getattr(error, "strerror", None) or str(error)
-        raise Refused(f"{label} is not an image bundle: {MANIFEST}: {why}", AGAIN) from error
+        raise Refused(f"{label} is not an image bundle: {MANIFEST}: {_reason(error)}", AGAIN) from error
     if problem := next(_problems(manifest), ""):
         raise Refused(f"image bundle {label}: {MANIFEST}: {problem}", AGAIN)
     return Bundle(path=path, manifest=manifest, label=label)
@@ -364,9 +369,15 @@ def _unpack(tar: Path, target: Path) -> None:
                     shutil.copyfileobj(content, file, 2**20)
                 path.chmod(0o755 if path.parent.name == "bin" else 0o644)
     except UNREADABLE as error:
-        why = getattr(error, "strerror", None) or str(error)
+        # tarfile lists every format that it tried, a line each.
+        why = "not a tar file" if "\n" in str(error) else _reason(error)
         raise Refused(f"image bundle {tar} cannot be unpacked: {why}", AGAIN) from error
     _lift(target)
+
+
+def _reason(error: Exception) -> str:
+    """What an error says, in one line."""
+    return getattr(error, "strerror", None) or " ".join(str(error).split())
 
 
 def _members(archive: tarfile.TarFile, tar: Path) -> Iterator[tuple[tarfile.TarInfo, str]]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
+from chaosext.model.errors import ChaosextError
 from chaosext.model.places import cache_home
 from chaosext.testbed.lock import locked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -24,6 +25,18 @@ def key_of(inputs: object) -> str:
     """A short hash of JSON-like `inputs`: the same inputs, the same key."""
     text = json.dumps(inputs, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:KEY_DIGITS]
+
+
+@contextmanager
+def writable_cache() -> Iterator[None]:
+    """Raise `ChaosextError` with the path and a fix where the file system fails: full, read-only, not permitted."""
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or cache_home()
+        raise ChaosextError(
+            f"{where}: {error.strerror or error}", f"check space and permissions of {cache_home()}"
+        ) from error
 
 
 def log_file(name: str) -> Path:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 WAITED_S = 3600.0
-"""How long a later process waits: `testbed up` takes minutes, and half an hour where it builds everything itself."""
+"""How long a later process waits: `testbed up` takes minutes, and the longest build of `hack/images` half an hour."""
 
 LOOK_S = 0.2
 

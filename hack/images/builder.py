@@ -13,7 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import chaosext
-from chaosext.model.errors import ChaosextError, Refused
+from chaosext.model.errors import Refused
 from chaosext.model.places import cache_home
 from chaosext.nodes.image import REGISTRY
 from chaosext.testbed import versions
@@ -29,7 +29,7 @@ from chaosext.testbed.bundle import (
     read_bundle,
     wanted_versions,
 )
-from chaosext.testbed.cache import PARTIAL, kept, key_of
+from chaosext.testbed.cache import PARTIAL, kept, key_of, writable_cache
 from chaosext.testbed.images import NODE_ENTRYPOINT
 from hack.images import debian, pypi, recipes
 from hack.images.components import (
@@ -106,7 +106,7 @@ def build_bundle(profile: Profile, progress: Progress) -> Path:
     It becomes the newest bundle, which is the one that `testbed up` takes. Raises `Refused` without Go, and for images
     when not root or not on Debian; `CommandFailed`, naming its log, when a build fails.
     """
-    try:
+    with writable_cache():
         ensure_go(progress)
         contents = _full(progress) if profile == "full" else _tools(build_tools(progress))
         path = kept(
@@ -116,11 +116,6 @@ def build_bundle(profile: Profile, progress: Progress) -> Path:
             lambda: progress.stage(f"Put the image bundle together (profile {profile})"),
         )
         os.utime(path)
-    except OSError as error:
-        where = error.filename or cache_home()
-        raise ChaosextError(
-            f"{where}: {error.strerror}", f"check space and permissions of {cache_home()}"
-        ) from error
     return path
 
 

@@ -75,6 +75,7 @@ def test_testbed_up_without_images_says_how_to_get_them(installed: Path, tmp_pat
     docker.chmod(0o755)
     environment = {
         **os.environ, "PYTHONPATH": str(installed), "PATH": str(docker.parent), "XDG_CACHE_HOME": str(tmp_path),
+        "XDG_CONFIG_HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path), "KUBECONFIG": str(tmp_path / "none"),
     }  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-P", "-m", "chaosext", "testbed", "up"],

@@ -114,6 +114,7 @@ def push(registry: str, own_images: list[str]) -> builder.Parts:
     load_image(Image(names=(), layers=(parts.python_tree,)), PYTHON.source(registry))
     load_image(builder.leaf(parts), LEAF.source(registry))
     base = builder.node_base(parts)
+    own_images.append(base.names[0])
     load_image(base.image(), base.names[0])
     kubernetes = kubernetes_components(
         kubernetes=parts.kubernetes,

@@ -241,6 +241,22 @@ class TestFit:
         os.mkfifo(tmp_path / "fifo")
         assert "neither a directory nor a file" in refusal(tmp_path / "fifo").message
 
+    @pytest.mark.parametrize(
+        ("path", "said"),
+        [
+            ("a" * 300, "File name too long"),
+            ("bundle.tar/manifest.json", "Not a directory"),
+            ("~nosuchuser/bundle", "home directory"),
+            ("bundle\0", "null byte"),
+        ],
+    )
+    def test_path_is_refused_when_it_cannot_be_looked_at(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, said: str
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        packed(tmp_path).rename("bundle.tar")
+        assert said in refusal(Path(path)).message
+
 
 class TestTar:
     @pytest.mark.parametrize(
@@ -288,7 +304,7 @@ class TestTar:
 
     def test_tar_is_refused_when_it_is_not_one(self, tmp_path: Path) -> None:
         (tmp_path / "text").write_text("hello\n" * 1000)
-        assert "cannot be unpacked" in refusal(tmp_path / "text").message
+        assert refusal(tmp_path / "text").message.endswith("cannot be unpacked: not a tar file")
 
     @pytest.mark.parametrize("name", ["../../escaped", "/escaped", "bin/../../../escaped"])
     def test_tar_is_refused_when_a_name_leads_outside(self, tmp_path: Path, cache: Path, name: str) -> None:

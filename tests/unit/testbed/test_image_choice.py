@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,7 +11,7 @@ from bed_images import IMAGES
 from bundles import manifest, write
 
 from chaosext.cli.main import invoke
-from chaosext.model.errors import Refused
+from chaosext.model.errors import ChaosextError, Refused
 from chaosext.testbed import bringup, containers
 from chaosext.testbed.bringup import ensure_images
 from chaosext.testbed.progress import Progress
@@ -113,6 +114,38 @@ class TestChoice:
         path = write(tmp_path / "mine", manifest("tools"))
         assert sources.ensure(str(path), "mirror:5000") == ("pull", (path, "mirror:5000"))
 
+    def test_path_of_a_tar_is_unpacked_and_loaded(
+        self, sources: Sources, cache: Path, tmp_path: Path
+    ) -> None:
+        packed = shutil.make_archive(str(tmp_path / "mine"), "tar", write(tmp_path / "mine"))
+        asked, path = sources.ensure(packed)
+        assert (asked, path.parent) == ("load", cache)
+        assert (path / "bin/kind").read_text() == "bin/kind"
+
+    def test_path_may_have_the_name_of_a_choice(
+        self, sources: Sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        path = write(tmp_path / "registry")
+        assert sources.ensure("./registry") == ("load", path)
+
+    def test_path_is_loaded_rather_than_the_kept_bundle(
+        self, sources: Sources, cache: Path, tmp_path: Path
+    ) -> None:
+        write(cache / "bundle-full-1")
+        path = write(tmp_path / "mine")
+        assert sources.ensure(str(path)) == ("load", path)
+
+    def test_cache_is_named_when_it_cannot_be_written(
+        self, sources: Sources, cache: Path, tmp_path: Path
+    ) -> None:
+        cache.rmdir()
+        cache.write_text("not a directory")
+        with pytest.raises(ChaosextError, match=str(cache)) as caught:
+            sources.ensure(str(write(tmp_path / "mine")))
+        assert "space and permissions" in caught.value.fix
+        assert sources.asked == []
+
     def test_path_may_begin_at_home(
         self, sources: Sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -126,13 +159,16 @@ class TestChoice:
 
 
 class TestCommand:
-    """`chaosext testbed up` on a machine without Docker."""
+    """`chaosext testbed up` on a machine without Docker, and without the testbed that may be up on this one."""
 
     @pytest.fixture(autouse=True)
     def _machine(self, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "bin").mkdir()
         monkeypatch.setenv("PATH", str(tmp_path / "bin"))
         monkeypatch.delenv("DOCKER_HOST", raising=False)
+        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
         monkeypatch.chdir(tmp_path)
 
     @pytest.mark.parametrize("word", ["cloud", "source", "AUTO", "", "bundle.tar"])
@@ -150,6 +186,22 @@ class TestCommand:
         (write(tmp_path / "mine") / "calico/calico.yaml").write_text("calico/calico.yams")
         assert invoke(["testbed", "up", "--images", "mine"]) == 20
         assert "calico/calico.yaml" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        "words", [["auto"], ["registry"], ["mine"], ["full", "--registry", "mirror:5000"]]
+    )
+    def test_up_changes_nothing_in_the_engine_when_it_refuses(
+        self, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (write(tmp_path / "mine") / "bin/helm").unlink()
+        write(tmp_path / "full")
+        docker = tmp_path / "bin/docker"
+        docker.write_text(f'#!/bin/sh\necho "$1" >> {tmp_path}/asked\n[ "$1" = version ] && echo 20.10.24\n')
+        docker.chmod(0o755)
+        assert invoke(["testbed", "up", "--images", *words]) == 20
+        assert "fix:" in capsys.readouterr().err
+        asked = tmp_path / "asked"
+        assert set(asked.read_text().split() if asked.exists() else ()) <= {"version", "info", "ps"}
 
     def test_up_says_how_to_get_an_engine(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert invoke(["testbed", "up"]) == 20
