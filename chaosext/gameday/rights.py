@@ -103,8 +103,15 @@ def rules(game_day: str) -> tuple[Rule, ...]:
         Rule(
             why="know which nodes have BGP sessions",
             group="crd.projectcalico.org",
-            resources=("bgppeers", "bgpconfigurations", "ippools"),
+            resources=("bgppeers", "bgpconfigurations", "ippools", "felixconfigurations"),
             verbs=("list",),
+        ),
+        Rule(
+            why="know how Cilium routes",
+            resources=("configmaps",),
+            names=("cilium-config",),
+            verbs=("get",),
+            namespace="kube-system",
         ),
         Rule(
             why="spare the Pods of several control-plane nodes",

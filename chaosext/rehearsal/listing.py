@@ -45,12 +45,14 @@ Document = TypeVar("Document")
 class Listed:
     """The items of all files by kind, each as its own bytes; Calico's Node is `CalicoNode`.
 
-    `declared`: kinds that a file says it looked for, though there may be none. `taken_at`: as a file says, "".
+    `declared`: kinds that a file says it looked for, though there may be none; `missed`: kind -> why it could not.
+    `taken_at`: as a file says, "".
     `others`: (API group, kind) -> the first object of each, of those that aren't Kubernetes' own.
     """
 
     items: dict[str, list[tuple[str, bytes | memoryview]]] = field(default_factory=lambda: defaultdict(list))
     declared: set[str] = field(default_factory=set)
+    missed: dict[str, str] = field(default_factory=dict)
     others: dict[tuple[str, str], str] = field(default_factory=dict)
     taken_at: str = ""
     version: str = ""
@@ -142,6 +144,7 @@ def _refusal(path: Path, data: bytes | mmap, offset: int, error: Exception) -> R
 def _take(listed: Listed, document: Listing, file: str) -> None:
     about = document.chaosext or {}
     listed.declared.update(map(str, about.get("kinds") or ()))
+    listed.missed.update(_missed(about.get("missed")))
     listed.taken_at = listed.taken_at or str(about.get("taken_at") or "")
     listed.version = listed.version or str(about.get("version") or "")
     if document.items is None:
@@ -163,6 +166,10 @@ def _take(listed: Listed, document: Listing, file: str) -> None:
         if "." in group and not group.endswith("k8s.io"):
             listed.others.setdefault((group, said.kind or kind), f"{said.kind or kind}/{said.metadata.name}")
         listed.items[name].append((file, memoryview(raw)))
+
+
+def _missed(said: Any) -> Mapping[str, str]:
+    return {str(kind): str(why) for kind, why in said.items()} if isinstance(said, dict) else {}
 
 
 def _kind(kind: str, api_version: str) -> str:

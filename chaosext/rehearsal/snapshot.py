@@ -236,6 +236,7 @@ class _World:
             objects=objects,
             configs=configs,
             backends=self._backends,
+            missed={kind: why for kind, why in self._listed.missed.items() if not self._listed.has(kind)},
         )
 
     def _plain(self, kind: str, value: type[Custom]) -> Iterator[Custom]:

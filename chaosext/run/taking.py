@@ -76,6 +76,7 @@ class Taking:
             "taken_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "version": str(version or ""),
             "kinds": self.kinds,
+            "missed": self.missed,
         }
 
     def text(self) -> Iterator[str]:

@@ -126,7 +126,7 @@ class Sighting:
 
     `others`: (API group, kind) -> one object of each, of those that aren't Kubernetes' own; `objects`: kind ->
     (name, spec) of Calico's; `configs`: (namespace, ConfigMap) -> its data; `backends`: node -> what flanneld wrote
-    onto it.
+    onto it; `missed`: kind -> why whoever took the snapshot could not read it.
     """
 
     nodes: Sequence[Node]
@@ -136,6 +136,7 @@ class Sighting:
     objects: Mapping[str, Sequence[tuple[str, Values]]] = field(default_factory=dict)
     configs: Mapping[tuple[str, str], Mapping[str, str]] = field(default_factory=dict)
     backends: Mapping[str, str] = field(default_factory=dict)
+    missed: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,6 +273,9 @@ def _of_bgp(seen: Sighting) -> Iterator[Doubt]:
 
 
 def _settings(seen: Sighting) -> Iterator[Doubt]:
+    if why := seen.missed.get("FelixConfiguration"):
+        said = f"it could not be read ({why}), and may turn VXLAN off, or eBPF on"
+        yield Doubt(subject="FelixConfiguration", why=said)
     for name, spec in seen.objects.get("FelixConfiguration", ()):
         if spec.get("bpfEnabled"):
             said = "what Felix' eBPF programs do in a cut isn't modelled"

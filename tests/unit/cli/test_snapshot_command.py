@@ -138,6 +138,13 @@ def test_without_calico_it_says_so_and_is_written(
     assert "BGPPeer" in " ".join(read_snapshot([tmp_path / "c.json"]).missing)
 
 
+def test_what_it_may_not_read_it_says_in_the_snapshot_too(api: Api, tmp_path: Path) -> None:
+    api.forbidden.add("FelixConfiguration")
+    assert invoke(["snapshot", "-o", str(tmp_path / "c.json")]) == 0
+    doubts = read_snapshot([tmp_path / "c.json"]).network.doubts
+    assert [each.subject for each in doubts] == ["FelixConfiguration"]
+
+
 def test_what_may_not_be_read_is_said(api: Api, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     api.forbidden.add("PodDisruptionBudget")
     assert invoke(["snapshot", "-o", str(tmp_path / "c.json")]) == 0

@@ -481,6 +481,18 @@ def test_a_kind_that_another_project_has_as_well_counts_in_calicos_group_only(re
     assert "BGPPeer" in read(*(each for each in SMALL if each is not LEAF), metallb).missing
 
 
+def test_what_could_not_be_read_is_not_taken_to_be_absent(tmp_path: Path) -> None:
+    """Without the right to read it, a snapshot doesn't show that eBPF is off."""
+    about = {"missed": {"FelixConfiguration": "forbidden"}}
+    path = written(tmp_path / "cluster.json", listed(*SMALL, chaosext=about))
+    assert (
+        "FelixConfiguration: it could not be read" in routes_of(read_snapshot([path]), WORKERS).proof.why_not
+    )
+    felix = listed(extra("FelixConfiguration", bpfEnabled=False))
+    both = written(tmp_path / "both.json", listed(*SMALL, chaosext=about), felix)
+    assert routes_of(read_snapshot([both]), WORKERS).proof.holds
+
+
 def test_a_pod_that_has_ended_is_not_an_agent(read: Read) -> None:
     ended = agent("worker-2")
     ended["status"] = {"phase": "Failed"}
