@@ -37,7 +37,7 @@ namespace_option = click.option(
     "--namespace",
     default=NAMESPACE,
     show_default=True,
-    help="Where the Pods of transport `pod` are made.",
+    help="The namespace of chaosext's own Pods: sentinels, and those of transport `pod`.",
 )
 context_option = click.option(
     "--context",
@@ -50,7 +50,7 @@ context_option = click.option(
 def way_by(transport: str, contexts: tuple[str, ...], namespace: str) -> Way:
     """The way that a command line names. Raises `Refused` for one through an API server that it doesn't name."""
     if transport != POD:
-        return Way(transport=transport)
+        return Way(transport=transport, namespace=namespace)
     if len(contexts) != 1:
         raise Refused("--transport pod asks one cluster's API server", "name it with --context, once")
     return Way(transport=POD, context=contexts[0], namespace=namespace)

@@ -1,4 +1,4 @@
-"""One DaemonSet for the whole cluster, `kube-system/chaosext-sentinel` (apps/v1): the sentinels of one run.
+"""One DaemonSet for the whole cluster, `chaosext-sentinel` in chaosext's own namespace: the sentinels of one run.
 
 It needs get, create and delete of that one object, list of the Pods and events in its namespace, and get of Leases.
 """
@@ -25,9 +25,13 @@ if TYPE_CHECKING:
     from chaosext.model.claim import Claim, LockFacts
     from chaosext.model.holder import Holder
 
-NAMESPACE, NAME = "kube-system", "chaosext-sentinel"
-DAEMON_SET = f"DaemonSet {NAMESPACE}/{NAME}"
-DELETE = f"kubectl -n {NAMESPACE} delete daemonset {NAME}"
+NAME = "chaosext-sentinel"
+
+FORMER = "kube-system"
+"""Where earlier versions of chaosext placed their sentinels: what one of them left is still found and removed."""
+
+PRIVILEGED = {"pod-security.kubernetes.io/enforce": "privileged"}
+"""The only Pod Security Standard that admits Pods in their node's network (kubernetes.io, "Pod Security Standards")."""
 
 APP = {"app.kubernetes.io/name": NAME}
 RUN = "chaosext/run"
@@ -44,15 +48,13 @@ ROOT, NOBODY = 0, 65534
 START_S = 60
 """How long a sentinel may take to its first sample before its kubelet starts it anew."""
 
-_ALL = resource_path("daemonsets", namespace=NAMESPACE)
-_ONE = resource_path("daemonsets", NAME, namespace=NAMESPACE)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sentinels:
-    """The DaemonSet as found: the sentinels of `run`. `owner` and `holder` as in `LockFacts`."""
+    """The DaemonSet as found in `namespace`: the sentinels of `run`. `owner` and `holder` as in `LockFacts`."""
 
     run: str
+    namespace: str
     owner: str
     holder: Holder | None
     since: datetime | None
@@ -65,10 +67,12 @@ class Sentinels:
         labels, notes = metadata.get("labels") or {}, metadata.get("annotations") or {}
         if not APP.items() <= labels.items() or RUN not in labels:
             raise Refused(
-                f"{DAEMON_SET} was not made by chaosext", "see whose it is, and rename or delete it"
+                f"{daemon_set(metadata['namespace'])} was not made by chaosext",
+                "see whose it is, and rename or delete it",
             )
         return cls(
             run=labels[RUN],
+            namespace=metadata["namespace"],
             owner=notes.get(OWNER, ""),
             holder=parsed(notes.get(HOLDER)),
             since=parse_time(metadata.get("creationTimestamp")),
@@ -81,7 +85,8 @@ class Sentinels:
 
     def __str__(self) -> str:
         since = f", since {self.since:%Y-%m-%d %H:%M:%S} UTC" if self.since else ""
-        return f"sentinels of run {self.run} of {self.owner or 'unknown'}{since}"
+        where = f" in namespace {self.namespace}"
+        return f"sentinels of run {self.run} of {self.owner or 'unknown'}{where}{since}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,54 +100,99 @@ class Process:
     with_bird: bool
 
 
-def look_at_sentinels(cluster: Cluster, *, timeout_s: float | None = None) -> Sentinels | None:
-    """Whose sentinels are there; None where there are none. Raises as the cluster's `request` does."""
+def daemon_set(namespace: str) -> str:
+    """The DaemonSet's name in a sentence."""
+    return f"DaemonSet {namespace}/{NAME}"
+
+
+def delete_command(namespace: str) -> str:
+    """The command that deletes it."""
+    return f"kubectl -n {namespace} delete daemonset {NAME}"
+
+
+def look_at_sentinels(
+    cluster: Cluster, namespace: str, *, timeout_s: float | None = None
+) -> Sentinels | None:
+    """Whose sentinels are in `namespace`; None where there are none. Raises as the cluster's `request` does."""
     try:
-        return Sentinels.from_json(cluster.request("GET", _ONE, timeout_s=timeout_s))
+        return Sentinels.from_json(cluster.request("GET", _path(namespace), timeout_s=timeout_s))
     except NotFound:
         return None
 
 
 def create_sentinels(cluster: Cluster, manifest: Mapping[str, Any]) -> str:
-    """The uid of what was created. Raises `Conflict` where there is one already."""
-    return str(cluster.request("POST", _ALL, body=manifest)["metadata"]["uid"])
+    """Create the DaemonSet and return its uid. Raises `Conflict` if there is one already.
+
+    A namespace that is missing is created, and stays: nothing else that may be in it by then is ever deleted.
+    """
+    namespace = manifest["metadata"]["namespace"]
+    path = resource_path("daemonsets", namespace=namespace)
+    try:
+        made = cluster.request("POST", path, body=manifest)
+    except NotFound:
+        _create_namespace(cluster, namespace)
+        made = cluster.request("POST", path, body=manifest)
+    return str(made["metadata"]["uid"])
 
 
-def delete_sentinels(cluster: Cluster, uid: str, *, timeout_s: float | None = None) -> None:
-    """Delete the DaemonSet with this `uid`; its Pods follow by themselves. May be repeated."""
+def _create_namespace(cluster: Cluster, namespace: str) -> None:
+    """Raises `Refused` with the commands if we may not."""
+    labels = {"app.kubernetes.io/name": "chaosext", **PRIVILEGED}
+    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}}
+    try:
+        cluster.request("POST", resource_path("namespaces"), body=body)
+    except Conflict:  # created meanwhile
+        return
+    except Refused as error:
+        fix = f"`kubectl create namespace {namespace}; {label_command(namespace)}`, or apply deploy/"
+        raise Refused(f"namespace {namespace} is missing: {error.message}", fix) from None
+
+
+def label_command(namespace: str) -> str:
+    """The command that lets Pods in their node's network into `namespace`."""
+    ((key, value),) = PRIVILEGED.items()
+    return f"kubectl label --overwrite namespace {namespace} {key}={value}"
+
+
+def delete_sentinels(cluster: Cluster, found: Sentinels, *, timeout_s: float | None = None) -> None:
+    """Delete the DaemonSet that was `found`, and no other; its Pods follow by themselves. May be repeated."""
     options = {
         "apiVersion": "v1",
         "kind": "DeleteOptions",
         "propagationPolicy": "Background",
-        "preconditions": {"uid": uid},
+        "preconditions": {"uid": found.uid},
     }
     try:
-        cluster.request("DELETE", _ONE, body=options, timeout_s=timeout_s)
+        cluster.request("DELETE", _path(found.namespace), body=options, timeout_s=timeout_s)
     except (NotFound, Conflict):  # gone, or there is another one by now
         return
 
 
 def sentinel_pods(
-    cluster: Cluster, run: str = "", *, timeout_s: float | None = None
+    cluster: Cluster, namespace: str, run: str = "", *, timeout_s: float | None = None
 ) -> tuple[JsonObject, ...]:
-    """The Pods of the sentinels of `run` ("": of any), as the API serves them."""
+    """The Pods of the sentinels of `run` ("": of any) in `namespace`, as the API serves them."""
     ours = ",".join(f"{key}={value}" for key, value in labels(run).items())
-    pages = cluster.pages("pods", namespace=NAMESPACE, labelSelector=ours, timeout_s=timeout_s)
+    pages = cluster.pages("pods", namespace=namespace, labelSelector=ours, timeout_s=timeout_s)
     return tuple(pod for page in pages for pod in page.get("items") or ())
+
+
+def _path(namespace: str) -> str:
+    return resource_path("daemonsets", NAME, namespace=namespace)
 
 
 def labels(run: str) -> dict[str, str]:
     return {**APP, RUN: run} if run else APP
 
 
-def manifest(claim: Claim, process: Process) -> dict[str, Any]:
+def manifest(claim: Claim, process: Process, namespace: str) -> dict[str, Any]:
     """The DaemonSet: a sentinel on every Linux node, whatever its taints, in the node's own network. Pure."""
     return {
         "apiVersion": "apps/v1",
         "kind": "DaemonSet",
         "metadata": {
             "name": NAME,
-            "namespace": NAMESPACE,
+            "namespace": namespace,
             "labels": labels(claim.run),
             "annotations": {OWNER: claim.owner, HOLDER: str(claim.holder)},
         },

@@ -21,7 +21,7 @@ DOCKER, NETNS, POD = "docker", "netns", "pod"
 DEFAULT = DOCKER
 
 NAMESPACE = "chaosext"
-"""Where the Pods of transport `pod` are made, unless another is named."""
+"""The namespace of chaosext's own Pods (sentinels, and those of transport `pod`), unless another is named."""
 
 KIND_LABEL = "io.x-k8s.kind.cluster"
 """What kind labels its nodes' containers with (kind's pkg/cluster/internal/providers/docker, clusterLabelKey)."""

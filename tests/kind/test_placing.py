@@ -9,15 +9,18 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
 from chaosext.cluster.client import Cluster
-from chaosext.cluster.daemonset import look_at_sentinels
+from chaosext.cluster.daemonset import FORMER, Process, look_at_sentinels, manifest
 from chaosext.model.claim import Claim
 from chaosext.model.errors import Refused
+from chaosext.model.holder import me
+from chaosext.nodes.transport import NAMESPACE
 from chaosext.run.watch.placing import new_token, place, remove
 from chaosext.sentinel.image import image_name
 from chaosext.sentinel.plan import Plan
@@ -46,17 +49,35 @@ time.sleep(600)
 
 SPACE = "chaosext-rbac-test"
 
+DEAD = replace(me(), pid=2**22 - 1, started=1)
+PROCESS = Process(
+    image=IMAGE, port=PORT, token=new_token(), plan=json.dumps(Plan(run="old").to_json()), with_bird=False
+)
+"""As an earlier version of chaosext placed it."""
+
 
 def put(run: str, *, image: str = IMAGE, port: int = PORT, context: str = CONTEXT) -> Placed:
     claim, plan = Claim(run=run, owner="tests@kind"), Plan(run=run)
     return place(
-        Cluster.connect(context), claim, image=image, port=port, token=new_token(), plan=plan, within_s=60
+        Cluster.connect(context),
+        claim,
+        namespace=NAMESPACE,
+        image=image,
+        port=port,
+        token=new_token(),
+        plan=plan,
+        within_s=60,
     )
+
+
+def taken(run: str, *, context: str = CONTEXT) -> bool:
+    """Whether the sentinels of `run` were removed."""
+    return remove(Cluster.connect(context), NAMESPACE, run, within_s=30)
 
 
 def pods() -> list[str]:
     selector = "--selector=app.kubernetes.io/name=chaosext-sentinel"
-    return kubectl("get", "daemonsets,pods", "--namespace=kube-system", selector, "--output=name").split()
+    return kubectl("get", "daemonsets,pods", "--all-namespaces", selector, "--output=name").split()
 
 
 @pytest.fixture(autouse=True)
@@ -67,9 +88,9 @@ def _nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     try:
         assert pods() == []
     finally:
-        there = look_at_sentinels(Cluster.connect(CONTEXT))
+        there = look_at_sentinels(Cluster.connect(CONTEXT), NAMESPACE)
         if there is not None:
-            remove(Cluster.connect(CONTEXT), there.run, within_s=30)
+            taken(there.run)
 
 
 def test_every_node_has_one_that_answers_and_none_is_left() -> None:
@@ -80,7 +101,7 @@ def test_every_node_has_one_that_answers_and_none_is_left() -> None:
             url = f"http://{address}:{PORT}/v1/health"
             assert docker("exec", node, "curl", "--silent", "--fail", "--max-time", "2", url)
     finally:
-        assert remove(Cluster.connect(CONTEXT), "placed", within_s=30)
+        assert taken("placed")
     for node in node_names():
         assert f":{PORT}" not in docker("exec", node, "ss", "-Hltn")
 
@@ -100,7 +121,7 @@ def test_they_hold_no_privilege() -> None:
                 if line.split()[1] == "/" and line.split()[3].startswith("ro")
             )
     finally:
-        remove(Cluster.connect(CONTEXT), "modest", within_s=30)
+        taken("modest")
 
 
 def test_a_port_that_is_taken_is_a_refusal_that_leaves_nothing() -> None:
@@ -121,17 +142,18 @@ def test_a_quota_is_quoted() -> None:
     quota = {
         "apiVersion": "v1",
         "kind": "ResourceQuota",
-        "metadata": {"name": SPACE, "namespace": "kube-system"},
+        "metadata": {"name": SPACE, "namespace": NAMESPACE},
         "spec": {"hard": {"pods": "0"}},
     }
+    apply(json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}))
     apply(json.dumps(quota))
     try:
         with pytest.raises(Refused) as refused:
             put("frugal")
     finally:
-        kubectl("delete", "resourcequota", SPACE, "--namespace=kube-system")
+        kubectl("delete", "resourcequota", SPACE, f"--namespace={NAMESPACE}")
     assert "exceeded quota" in refused.value.message
-    assert "permit it in namespace kube-system" in refused.value.fix
+    assert f"permit it in namespace {NAMESPACE}" in refused.value.fix
 
 
 @contextmanager
@@ -164,7 +186,22 @@ def test_the_next_run_replaces_what_a_killed_one_left() -> None:
     try:
         assert put("next").run == "next"
     finally:
-        assert remove(Cluster.connect(CONTEXT), "next", within_s=30)
+        assert taken("next")
+
+
+def test_a_missing_namespace_is_created_and_stays() -> None:
+    kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=120s", timeout_s=130)
+    put("first")
+    assert taken("first")
+    label = "-o=jsonpath={.metadata.labels.pod-security\\.kubernetes\\.io/enforce}"
+    assert kubectl("get", "namespace", NAMESPACE, label) == "privileged"
+
+
+def test_sentinels_that_an_earlier_version_left_are_named_and_swept() -> None:
+    apply(json.dumps(manifest(Claim(run="old", owner="tests@kind", holder=DEAD), PROCESS, FORMER)))
+    said = chaosext("status", "--cluster", NAME, "--context", CONTEXT)
+    assert "sentinels of run old of tests@kind in namespace kube-system" in said
+    chaosext("sweep", "--cluster", NAME, "--context", CONTEXT)
 
 
 def test_the_documented_rights_are_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +212,7 @@ def test_the_documented_rights_are_enough(tmp_path: Path, monkeypatch: pytest.Mo
             changed.setenv("KUBECONFIG", str(kubeconfig_of_a_runner(tmp_path)))
             assert "exit code 0" in chaosext("check", "all", "--context", SPACE, "--leaf", f"{NAME}-leaf")
             put("granted", context=SPACE)
-            assert remove(Cluster.connect(SPACE), "granted", within_s=30)
+            assert taken("granted", context=SPACE)
             with pytest.raises(Refused, match="missing permission"):
                 Cluster.connect(SPACE).request("GET", "/api/v1/namespaces/kube-system/secrets")
     finally:

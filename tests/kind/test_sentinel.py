@@ -205,7 +205,7 @@ class Placed:
         self.run.recorder.set_zero(self.zero_s)
         self._watching = Watching(surroundings(self.settings), self.run.recorder)
         self._watching.__enter__()
-        self.sentinels = Sentinels(self.run, connect_to_act(self.settings))
+        self.sentinels = Sentinels(self.run, connect_to_act(self.settings), self.settings.namespace)
         self.sentinels.place(self.settings, self._watching.objects, 900.0)
         return self
 

@@ -133,7 +133,7 @@ def sentinels() -> dict[str, Sentinel]:
 
 def residue(port: int = 9853) -> list[str]:
     """Whatever of a sentinel is still somewhere, but for its log, which kubelet deletes within a minute."""
-    listed = kubectl("-n", "kube-system", "get", "daemonsets,pods", "-o", "name").splitlines()
+    listed = kubectl("get", "daemonsets,pods", "--all-namespaces", "-o", "name").splitlines()
     left = [line for line in listed if "chaosext-sentinel" in line]
     left += [f"process on {node}" for node in sentinels()]
     for name in node_names():

@@ -10,11 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from chaosext.cluster.daemonset import DAEMON_SET, DELETE, RUN, look_at_sentinels
+from chaosext.cluster.daemonset import FORMER, RUN, daemon_set, delete_command, look_at_sentinels
 from chaosext.cluster.lease import look_at_lease
 from chaosext.cluster.nodepod import FoundPods, list_pods
 from chaosext.cluster.nodepod import found as found_pods
 from chaosext.model.errors import ChaosextError
+from chaosext.nodes.transport import NAMESPACE
 from chaosext.run.context import owner, run_id
 from chaosext.run.cutting.sweep import Found, Kind, Why
 from chaosext.safety.audit import Deed, Event, note
@@ -59,7 +60,7 @@ def with_sentinels(overview: Overview, contexts: Collection[str] = ()) -> Overvi
     found, clusters, problems = [], set(), list(overview.problems)
     for context in _to_ask(overview, contexts, problems):
         try:
-            found += _look(_settings(context), _namespaces(overview, context))
+            found += _look(_settings(context), _places(overview, context))
             clusters.add(context)
         except ChaosextError as error:
             problems.append(f"sentinels on {context}: {error.message}")
@@ -113,12 +114,10 @@ def _why(wanted: Wanted, run: str, *, attended: bool) -> Why | None:
     return None if attended else Why.ORPHANED
 
 
-def _namespaces_of(overview: Overview) -> Mapping[tuple[str, str], str]:
-    """Context and run -> the namespace of its Pods."""
+def _namespaces_of(overview: Overview) -> Mapping[tuple[str, str, Kind], str]:
+    """Context, run and kind -> the namespace."""
     return {
-        (each.context, each.sentinels.run): each.sentinels.namespace
-        for each in overview.sentinels
-        if isinstance(each.sentinels, FoundPods)
+        (each.context, each.sentinels.run, each.kind): each.sentinels.namespace for each in overview.sentinels
     }
 
 
@@ -138,36 +137,50 @@ def _settings(context: str) -> Settings:
     return settings_from({"chaosext_request_timeout_s": ASK_S}, {"KUBERNETES_CONTEXT": context})
 
 
-def _namespaces(overview: Overview, context: str) -> tuple[str, ...]:
-    """Where Pods may be on that cluster: as the intent log says, and where ours are.
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """The namespaces of a cluster in which Pods on nodes, and sentinels, may have been left."""
 
-    A runner in a cluster has no intent log of those before it, and all of them use the same namespace.
+    pods: tuple[str, ...]
+    sentinels: tuple[str, ...]
+
+
+def _places(overview: Overview, context: str) -> _Places:
+    """As the intent log says, and where this process would put its own.
+
+    A runner in a cluster has no intent log of those before it, and all of them use the same namespace. Earlier
+    versions of chaosext placed sentinels in `FORMER`.
     """
-    noted = {run.namespace for run in overview.placed if run.context == context and run.what == PODS}
-    ours = {overview.way.namespace} if overview.way.asks_the_api_server else set()
-    return tuple(sorted(noted | ours))
+    noted = [run for run in overview.placed if run.context == context]
+    pods = {run.namespace for run in noted if run.what == PODS}
+    sentinels = {run.namespace for run in noted if run.what != PODS and run.namespace}
+    own = overview.way.namespace or NAMESPACE
+    return _Places(
+        pods=tuple(sorted(pods | ({own} if overview.way.asks_the_api_server else set()))),
+        sentinels=tuple(sorted(sentinels | {own, FORMER})),
+    )
 
 
-def _look(settings: Settings, namespaces: Iterable[str]) -> list[FoundSentinels]:
+def _look(settings: Settings, places: _Places) -> list[FoundSentinels]:
     """Those of other processes: this one takes away its own."""
     from chaosext.run.reach import connect
 
     cluster = connect(settings)
     there: list[Sentinels | FoundPods] = [
         each
-        for namespace in namespaces
+        for namespace in places.pods
         for each in found_pods(list_pods(cluster, namespace))
         if each.run != run_id()
     ]
-    if sentinels := look_at_sentinels(cluster):
-        there.append(sentinels)
+    found = (look_at_sentinels(cluster, namespace) for namespace in places.sentinels)
+    there += [each for each in found if each]
     lock = look_at_lease(cluster) if there else None
     return [FoundSentinels(context=settings.context, sentinels=each, lock=lock) for each in there]
 
 
-def _remove(doomed: Iterable[Found], namespaces: Mapping[tuple[str, str], str]) -> Mapping[Found, str]:
+def _remove(doomed: Iterable[Found], namespaces: Mapping[tuple[str, str, Kind], str]) -> Mapping[Found, str]:
     """Take them away; what was not seen gone, and why."""
-    problems = {each: _removed(each, namespaces.get((each.node, each.run), "")) for each in doomed}
+    problems = {each: _removed(each, namespaces[each.node, each.run, each.kind]) for each in doomed}
     return {each: problem for each, problem in problems.items() if problem}
 
 
@@ -184,8 +197,8 @@ def _removed(found: Found, namespace: str) -> str:
         gone = entering.remove(cluster, namespace, found.run, within_s=REMOVE_S)
         what, delete = f"Pods in {namespace}", f"kubectl -n {namespace} delete pods -l {RUN}={found.run}"
     else:
-        gone = placing.remove(cluster, found.run, within_s=REMOVE_S)
-        what, delete = f"{DAEMON_SET}", DELETE
+        gone = placing.remove(cluster, namespace, found.run, within_s=REMOVE_S)
+        what, delete = daemon_set(namespace), delete_command(namespace)
     return "" if gone else f"{what} not seen gone within {REMOVE_S:g} s: `{delete} --context {found.node}`"
 
 

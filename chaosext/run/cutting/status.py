@@ -206,6 +206,7 @@ class Overview:
             "run": found.sentinels.run,
             "owner": found.sentinels.owner,
             "context": found.context,
+            "namespace": found.sentinels.namespace,
             "since": since.isoformat(timespec="seconds") if since else None,
             "runner": self.runner_of(found).value,
         }

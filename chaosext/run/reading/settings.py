@@ -60,7 +60,9 @@ class Settings(LimitKeys):
     context: str = Field(min_length=1, description="Kubernetes context; never the current one implicitly")
     transport: str = Field(DEFAULT, pattern=f"^({'|'.join(TRANSPORTS)})$", description="The way into a node")
     namespace: Namespace = Field(
-        NAMESPACE, min_length=1, description="Where the Pods of transport `pod` are made; it must be there"
+        NAMESPACE,
+        min_length=1,
+        description="The namespace of chaosext's own Pods: sentinels, and those of transport `pod`",
     )
     node_image: str = Field("", description="Their image; empty: the one that `testbed up` brings")
     cut_side: Side = Field(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from chaosext.cluster.daemonset import label_command
 from chaosext.model.errors import Refused
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ SENTINEL = Fixes(
     bring="`chaosext testbed up` brings it to a testbed's nodes; for another cluster see "
     "deploy/sentinel/Dockerfile and set configuration.chaosext_sentinel_image",
     ended="see what its node says; where its port is taken, set configuration.chaosext_sentinel_port",
-    permit=f"permit it in namespace kube-system, or {WITHOUT}",
+    permit=f"permit it in that namespace, or {WITHOUT}",
     repair=f"repair that node, or {WITHOUT}",
 )
 
@@ -81,12 +82,14 @@ def hindrance(pod: JsonObject, fixes: Fixes = SENTINEL) -> Hindrance | None:
     return None
 
 
-def not_created(events: Iterable[Event]) -> Hindrance | None:
-    """What forbids the DaemonSet its Pods (a quota, an admission), as its newest event says."""
+def not_created(events: Iterable[Event], namespace: str) -> Hindrance | None:
+    """What forbids the DaemonSet its Pods (a quota, an admission) in `namespace`, as its newest event says."""
     refused = [event for event in events if event.reason == "FailedCreate"]
     if not refused:
         return None
-    return Hindrance(node="", why=refused[-1].message, fix=SENTINEL.permit)
+    why = refused[-1].message
+    fix = f"`{label_command(namespace)}`" if "PodSecurity" in why else f"permit it in namespace {namespace}"
+    return Hindrance(node="", why=why, fix=f"{fix}, or {WITHOUT}")
 
 
 def still_missing(node: Node, pods: Iterable[JsonObject], fixes: Fixes = SENTINEL) -> Hindrance:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from chaosext.cluster.calico import has_calico
 from chaosext.cluster.daemonset import (
+    FORMER,
     LINUX,
-    NAMESPACE,
+    NAME,
     Process,
     create_sentinels,
     delete_sentinels,
@@ -76,16 +77,26 @@ def new_token() -> str:
 
 
 def place(
-    cluster: Cluster, claim: Claim, *, image: str, port: int, token: str, plan: Plan, within_s: float
+    cluster: Cluster,
+    claim: Claim,
+    *,
+    namespace: str,
+    image: str,
+    port: int,
+    token: str,
+    plan: Plan,
+    within_s: float,
 ) -> Placed:
     """Place a sentinel on every Linux node and wait until all of them sample.
 
-    `image`: "" for the one that the testbed brings. What a dead run left is replaced. Raises `Refused` with the
-    node, what hinders it and a fix; nothing of it is left then, or `chaosext sweep` knows of it. `Unreachable` when
-    the API server doesn't answer. Who leaves while this waits (a signal) calls `remove`.
+    `namespace`: created if it is missing. `image`: "" for the one that the testbed brings. What a dead run left is
+    replaced. Raises `Refused` with the node, what hinders it and a fix; no sentinel is left then, or `chaosext sweep`
+    knows of it. `Unreachable` when the API server doesn't answer. A caller that leaves while this waits (a signal)
+    calls `remove`.
     """
     deadline_s = time.monotonic() + within_s
-    _make_way(cluster, claim, deadline_s)
+    for where in dict.fromkeys((namespace, FORMER)):
+        _make_way(cluster, claim, where, deadline_s)
     given = _short_enough(plan)
     process = Process(
         image=image or image_name(),
@@ -95,19 +106,19 @@ def place(
         with_bird=has_calico(cluster),
     )
     nodes = [node for node in cluster.nodes() if node.labels.get(LINUX[0], LINUX[1]) == LINUX[1]]
-    intent_log().write(
-        {"event": PLACING, "run": claim.run, "owner": claim.owner, "nodes": [], "context": cluster.context}
-    )
+    whose = {"run": claim.run, "owner": claim.owner, "context": cluster.context, "namespace": namespace}
+    intent_log().write({"event": PLACING, "nodes": [], **whose})
     try:
-        uid = create_sentinels(cluster, manifest(claim, process))
-        where = _await_all(cluster, claim.run, uid, nodes, process.image, deadline_s)
+        uid = create_sentinels(cluster, manifest(claim, process, namespace))
+        placed = _Placement(cluster, namespace, claim.run, uid, process.image)
+        found = _await_all(placed, nodes, deadline_s)
     except Exception:
-        remove(cluster, claim.run, within_s=UNDO_S)
+        remove(cluster, namespace, claim.run, within_s=UNDO_S)
         raise
-    return Placed(run=claim.run, addresses=where, port=port, plan=given)
+    return Placed(run=claim.run, addresses=found, port=port, plan=given)
 
 
-def remove(cluster: Cluster, run: str, *, within_s: float) -> bool:
+def remove(cluster: Cluster, namespace: str, run: str, *, within_s: float) -> bool:
     """Take the sentinels of `run` away; whether they were seen gone within `within_s`. Never raises, may be repeated.
 
     What was not seen gone is known to `chaosext sweep`.
@@ -116,7 +127,7 @@ def remove(cluster: Cluster, run: str, *, within_s: float) -> bool:
 
     def gone() -> bool:
         with suppress(Exception):  # whatever the API server answers: it is asked again
-            return _taken_away(cluster, run, deadline_s)
+            return _taken_away(cluster, namespace, run, deadline_s)
         return False
 
     if not _until(gone, deadline_s):
@@ -126,58 +137,69 @@ def remove(cluster: Cluster, run: str, *, within_s: float) -> bool:
     return True
 
 
-def _taken_away(cluster: Cluster, run: str, deadline_s: float) -> bool:
-    there = look_at_sentinels(cluster, timeout_s=_left_s(deadline_s))
+def _taken_away(cluster: Cluster, namespace: str, run: str, deadline_s: float) -> bool:
+    there = look_at_sentinels(cluster, namespace, timeout_s=_left_s(deadline_s))
     if there is not None and there.run == run:
-        delete_sentinels(cluster, there.uid, timeout_s=_left_s(deadline_s))
-    return not sentinel_pods(cluster, run, timeout_s=_left_s(deadline_s))
+        delete_sentinels(cluster, there, timeout_s=_left_s(deadline_s))
+    return not sentinel_pods(cluster, namespace, run, timeout_s=_left_s(deadline_s))
 
 
-def _make_way(cluster: Cluster, claim: Claim, deadline_s: float) -> None:
-    """Take away what a run that died has left: its Pods have the port that ours need."""
-    there = look_at_sentinels(cluster)
+def _make_way(cluster: Cluster, claim: Claim, namespace: str, deadline_s: float) -> None:
+    """Remove what a run that died has left: its Pods have the port that ours need."""
+    there = look_at_sentinels(cluster, namespace)
     if there is not None:
         if there.run != claim.run and there.is_attended(look_at_lease(cluster)):
             raise Refused(
                 f"{there} are there, and that run lives", "wait for it to end, see `chaosext status`"
             )
-        delete_sentinels(cluster, there.uid)
-    if not _until(lambda: not sentinel_pods(cluster), deadline_s):
+        delete_sentinels(cluster, there)
+    if not _until(lambda: not sentinel_pods(cluster, namespace), deadline_s):
         raise Refused(
             f"Pods of {there or 'an earlier run'} do not go away",
-            f"see `kubectl -n {NAMESPACE} get pods -l app.kubernetes.io/name=chaosext-sentinel -o wide`",
+            f"see `kubectl -n {namespace} get pods -l app.kubernetes.io/name={NAME} -o wide`",
         )
 
 
-def _await_all(
-    cluster: Cluster, run: str, uid: str, nodes: Sequence[Node], image: str, deadline_s: float
-) -> Mapping[str, str]:
+@dataclass(frozen=True, slots=True)
+class _Placement:
+    """A DaemonSet that was just created, by its `uid`."""
+
+    cluster: Cluster
+    namespace: str
+    run: str
+    uid: str
+    image: str
+
+
+def _await_all(placed: _Placement, nodes: Sequence[Node], deadline_s: float) -> Mapping[str, str]:
     """Node -> address, once there is a sentinel that samples on each of `nodes`. Raises `Refused`."""
     while True:
         is_late = time.monotonic() > deadline_s
         try:
-            where, hindrances = _look(cluster, run, uid, nodes, is_late=is_late)
+            where, hindrances = _look(placed, nodes, is_late=is_late)
         except Unreachable:
             if is_late:
                 raise
         else:
             if hindrances:
-                raise refusal(hindrances, f"sentinel {image}")
+                raise refusal(hindrances, f"sentinel {placed.image}")
             if len(where) == len(nodes):
                 return where
         time.sleep(POLL_S)
 
 
 def _look(
-    cluster: Cluster, run: str, uid: str, nodes: Sequence[Node], *, is_late: bool
+    placed: _Placement, nodes: Sequence[Node], *, is_late: bool
 ) -> tuple[Mapping[str, str], list[Hindrance]]:
     """Where sentinels sample, and what hinders the others; whatever it is, once it `is_late`."""
-    pods = sentinel_pods(cluster, run)
+    cluster, namespace = placed.cluster, placed.namespace
+    pods = sentinel_pods(cluster, namespace, placed.run)
     everywhere = addresses(pods)
     where = {node.name: everywhere[node.name] for node in nodes if node.name in everywhere}
     found = [hindrance(pod) for pod in pods if node_of(pod) not in where]
     if len(pods) < len(nodes):
-        found.append(not_created(cluster.events(NAMESPACE, f"involvedObject.uid={uid}")))
+        about = f"involvedObject.uid={placed.uid}"
+        found.append(not_created(cluster.events(namespace, about), namespace))
     hindrances = [each for each in found if each is not None]
     if is_late and not hindrances:
         hindrances = [still_missing(node, pods) for node in nodes if node.name not in where]

@@ -83,16 +83,16 @@ def place_sentinels(resolved: Resolved, context: RunContext, watching: Watching)
     if resolved.settings.sentinel and context.lock is not None:
         cluster = connect_to_act(resolved.settings)
         context.trail.require(Event.PLACING_SENTINELS)
-        context.sentinels = Sentinels(context, cluster)
+        context.sentinels = Sentinels(context, cluster, resolved.settings.namespace)
         context.sentinels.place(resolved.settings, watching.objects, longest_s(resolved))
 
 
 class Sentinels:
     """Those of the run `context`, on `cluster`. `problems`: what went wrong, a line each for the verdict."""
 
-    def __init__(self, context: RunContext, cluster: Cluster) -> None:
+    def __init__(self, context: RunContext, cluster: Cluster, namespace: str) -> None:
         self.problems: list[str] = []
-        self._context, self._cluster = context, cluster
+        self._context, self._cluster, self._namespace = context, cluster, namespace
         self._readings: dict[str, NodeReading] = {}
         self._troubled: set[str] = set()
         self._stop = threading.Event()
@@ -178,6 +178,7 @@ class Sentinels:
         return placing.place(
             self._cluster,
             Claim(run=self._context.id, owner=self._context.owner),
+            namespace=self._namespace,
             image=settings.sentinel_image,
             port=settings.sentinel_port,
             token=token,
@@ -263,9 +264,10 @@ class Sentinels:
     def _remove(self, within_s: float) -> None:
         """What is not seen gone samples no more, and is swept later."""
         gone: list[bool] = []
-        run, cluster = self._context.id, self._cluster
+        run, cluster, namespace = self._context.id, self._cluster, self._namespace
         removing = threading.Thread(
-            target=lambda: gone.append(placing.remove(cluster, run, within_s=within_s)), daemon=True
+            target=lambda: gone.append(placing.remove(cluster, namespace, run, within_s=within_s)),
+            daemon=True,
         )
         removing.start()
         began_s = time.monotonic()

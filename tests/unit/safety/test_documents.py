@@ -79,7 +79,7 @@ def test_the_status_is_as_described() -> None:
     lock = LockFacts(run="r", owner="o", holder=None, remaining_s=1, is_live=True)
     node = NodeTables(node="n", tables=(cut,), lock=lock)
     run = Outstanding(run="r", nodes=("n",), intent={})
-    there = Sentinels(run="r", owner="o", holder=None, since=None, uid="u")
+    there = Sentinels(run="r", namespace="n", owner="o", holder=None, since=None, uid="u")
     sentinels = FoundSentinels(context="c", sentinels=there, lock=None)
     overview = Overview(nodes=(node,), unfinished=(run,), sentinels=(sentinels,))
     said: dict[str, Any] = overview.to_json()

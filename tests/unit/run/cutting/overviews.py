@@ -52,11 +52,17 @@ def node(name: str, *cuts: TableFacts, lock: LockFacts | None = None, problem: s
 
 
 def sentinels(
-    run: str, holder: Holder | None, *, lock: LockFacts | None = None, context: str = "kind-chaosext"
+    run: str,
+    holder: Holder | None,
+    *,
+    lock: LockFacts | None = None,
+    context: str = "kind-chaosext",
+    namespace: str = "chaosext",
 ) -> FoundSentinels:
     """On the cluster of `context`, whose Lease is `lock`."""
     since = datetime(2026, 11, 23, 23, 4, 30, tzinfo=UTC)
-    there = Sentinels(run=run, owner="alice@laptop", holder=holder, since=since, uid="uid-1")
+    whose: dict[str, Any] = {"run": run, "owner": "alice@laptop", "holder": holder, "since": since}
+    there = Sentinels(namespace=namespace, uid="uid-1", **whose)
     return FoundSentinels(context=context, sentinels=there, lock=lock)
 
 

@@ -54,15 +54,16 @@ class World:
             raise found
         return settings.context
 
-    def look(self, context: str) -> Sentinels | None:
+    def look(self, context: str, namespace: str) -> Sentinels | None:
         found: Any = self.there.get(context)
-        return found.sentinels if found else None
+        return found.sentinels if found and found.sentinels.namespace == namespace else None
 
     def look_at_lease(self, context: str) -> LockFacts | None:
         found: Any = self.there[context]
         return found.lock if found else None
 
-    def remove(self, context: str, run: str, *, within_s: float) -> bool:
+    def remove(self, context: str, namespace: str, run: str, *, within_s: float) -> bool:
+        assert self.look(context, namespace) is not None
         self.removed.append((context, run))
         return not self.stuck
 
@@ -169,6 +170,26 @@ def test_a_cluster_that_is_not_pinned_any_more_is_left_in_peace(world: World) ->
     assert world.asked == []
 
 
+@pytest.mark.parametrize("namespace", ["chaosext", "kube-system"])
+def test_sentinels_are_found_in_their_own_namespace_and_where_earlier_versions_put_them(
+    world: World, namespace: str
+) -> None:
+    world.there = {PROD: sentinels("a", DEAD, context=PROD, namespace=namespace)}
+    assert [each.run for each in swept(overview(), PROD).removed] == ["a"]
+    assert world.removed == [(PROD, "a")]
+
+
+def test_sentinels_are_found_in_a_namespace_that_only_the_intent_log_or_the_command_line_names(
+    world: World,
+) -> None:
+    world.there = {BED: sentinels("a", DEAD, context=BED, namespace="chaos")}
+    assert with_sentinels(overview(), [BED]).sentinels == ()
+    assert with_sentinels(overview(way=Way(namespace="chaos")), [BED]).sentinels
+    noted = {"event": "placing", "run": "a", "nodes": [], "context": BED, "namespace": "chaos"}
+    intent_log().write({**noted, **DEAD.to_json()})
+    assert with_sentinels(overview()).sentinels
+
+
 def test_those_of_the_dead_go_and_are_forgotten(world: World) -> None:
     place("a")
     world.there = {BED: sentinels("a", DEAD, context=BED)}
@@ -210,7 +231,7 @@ def test_what_was_not_seen_gone_is_said_with_its_fix(world: World) -> None:
     world.stuck = True
     done = swept(overview(), BED)
     assert done.exit_code == 30
-    assert any("kubectl -n kube-system delete daemonset" in line for line in sweep_lines(done))
+    assert any("kubectl -n chaosext delete daemonset" in line for line in sweep_lines(done))
 
 
 def test_an_api_server_that_does_not_answer_is_said_and_the_nodes_are_swept_all_the_same(
@@ -252,6 +273,6 @@ def test_status_says_whose_they_are_and_since_when() -> None:
     assert lines == [
         "no live cut seen; something of ours is left (nodes asked: 1)",
         "cp: nothing of ours",
-        "kind-chaosext: sentinels of run a of alice@laptop, since 2026-11-23 23:04:30 UTC; its process is dead; "
-        "`chaosext sweep` takes them away",
+        "kind-chaosext: sentinels of run a of alice@laptop in namespace chaosext, since 2026-11-23 23:04:30 UTC; its "
+        "process is dead; `chaosext sweep` takes them away",
     ]

@@ -6,9 +6,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sentinel_cluster import STARTING, SentinelCluster, ended, node, waiting
+from sentinel_cluster import OWN, STARTING, SentinelCluster, ended, node, waiting
 
-from chaosext.cluster.daemonset import DAEMON_SET
+from chaosext.cluster.daemonset import FORMER
 from chaosext.cluster.objects import Event
 from chaosext.model.claim import Claim
 from chaosext.model.errors import Refused, Unreachable
@@ -36,7 +36,9 @@ def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def put(cluster: Any, *, image: str = "", within_s: float = 0.05, plan: Plan | None = None) -> Placed:
     plan = plan or Plan(run="mine")
-    return place(cluster, MINE, image=image, port=9853, token=TOKEN, plan=plan, within_s=within_s)
+    return place(
+        cluster, MINE, namespace=OWN, image=image, port=9853, token=TOKEN, plan=plan, within_s=within_s
+    )
 
 
 def left() -> list[tuple[str, str]]:
@@ -47,6 +49,11 @@ def left() -> list[tuple[str, str]]:
 def environment(made: dict[str, Any]) -> dict[str, str]:
     (container,) = made["spec"]["template"]["spec"]["containers"]
     return {each["name"]: each.get("value", "") for each in container["env"]}
+
+
+def failed_create(message: str, about: str = "uid-0") -> Event:
+    said = {"reason": "FailedCreate", "message": message}
+    return Event.from_json({"involvedObject": {"uid": about}, **said})
 
 
 def test_there_is_one_on_every_linux_node() -> None:
@@ -185,17 +192,15 @@ def test_nodes_that_are_hindered_alike_are_named_together() -> None:
 def test_a_cluster_that_forbids_its_pods_is_quoted() -> None:
     cluster: Any = SentinelCluster()
     cluster.forbidden = True
-    said = {"reason": "FailedCreate", "message": "forbidden: exceeded quota: pods"}
-    older = {"reason": "FailedCreate", "message": "of another DaemonSet"}
     cluster.events_are = [
-        Event.from_json({"involvedObject": {"uid": uid}, **each})
-        for uid, each in (("uid-0", said), ("uid-9", older))
+        failed_create("forbidden: exceeded quota: pods"),
+        failed_create("of another DaemonSet", about="uid-9"),
     ]
 
     with pytest.raises(Refused, match="every node: forbidden: exceeded quota: pods") as refused:
         put(cluster, within_s=60)
 
-    assert "permit it in namespace kube-system" in refused.value.fix
+    assert "permit it in namespace chaosext" in refused.value.fix
     assert cluster.daemon_set is None
 
 
@@ -244,9 +249,60 @@ def test_a_strangers_daemon_set_is_left_alone() -> None:
     cluster: Any = SentinelCluster()
     cluster.left_by("x")
     cluster.daemon_set["metadata"]["labels"] = {"app": "mine"}
-    with pytest.raises(Refused, match=f"{DAEMON_SET} was not made by chaosext"):
+    with pytest.raises(Refused, match="DaemonSet chaosext/chaosext-sentinel was not made by chaosext"):
         put(cluster)
     assert cluster.deleted == []
+
+
+def test_sentinels_of_an_earlier_version_are_replaced_in_their_own_namespace() -> None:
+    cluster: Any = SentinelCluster()
+    cluster.left_by("dead", FORMER)
+    assert put(cluster).run == "mine"
+    assert cluster.deleted == ["dead"]
+    assert list(cluster.daemon_sets) == [OWN]
+
+
+def test_sentinels_of_a_living_run_of_an_earlier_version_are_left_alone() -> None:
+    cluster: Any = SentinelCluster()
+    cluster.left_by("theirs", FORMER, **{"chaosext/owner": "bob@host", "chaosext/holder": str(me())})
+    with pytest.raises(Refused, match=r"in namespace kube-system.* are there, and that run lives"):
+        put(cluster)
+    assert list(cluster.daemon_sets) == [FORMER]
+
+
+def test_a_missing_namespace_is_created_with_the_label_that_admits_sentinels() -> None:
+    cluster: Any = SentinelCluster()
+    del cluster.namespaces[OWN]
+    put(cluster)
+    assert cluster.namespaces[OWN]["pod-security.kubernetes.io/enforce"] == "privileged"
+    assert remove(cluster, OWN, "mine", within_s=0.05)
+    assert OWN in cluster.namespaces
+
+
+def test_a_missing_namespace_that_may_not_be_created_is_a_refusal_with_the_commands() -> None:
+    cluster: Any = SentinelCluster()
+    del cluster.namespaces[OWN]
+    cluster.may_create_namespaces = False
+    with pytest.raises(Refused, match="namespace chaosext is missing: missing permission") as refused:
+        put(cluster)
+    assert "`kubectl create namespace chaosext; kubectl label --overwrite namespace" in refused.value.fix
+    assert cluster.made == []
+
+
+def test_a_pod_security_standard_that_keeps_sentinels_out_is_named_with_its_label() -> None:
+    cluster: Any = SentinelCluster()
+    cluster.forbidden = True
+    said = 'pods "x" is forbidden: violates PodSecurity "baseline:latest": host namespaces'
+    cluster.events_are = [failed_create(said)]
+    with pytest.raises(Refused, match="violates PodSecurity") as refused:
+        put(cluster, within_s=60)
+    assert "pod-security.kubernetes.io/enforce=privileged" in refused.value.fix
+
+
+def test_the_intent_log_says_in_which_namespace_they_are() -> None:
+    cluster: Any = SentinelCluster()
+    put(cluster)
+    assert [each.namespace for each in placed(intent_log().entries())] == [OWN]
 
 
 def test_pods_that_do_not_go_away_keep_ours_out() -> None:
@@ -261,14 +317,14 @@ def test_pods_that_do_not_go_away_keep_ours_out() -> None:
 def test_an_api_server_that_is_silent_for_a_moment_is_asked_again() -> None:
     cluster: Any = SentinelCluster()
     create = cluster._post
-    cluster._post = lambda body: (create(body), setattr(cluster, "silent", 2))[0]
+    cluster._post = lambda *made: (create(*made), setattr(cluster, "silent", 2))[0]
     assert put(cluster, within_s=60).addresses.keys() == {"cp", "w1", "w2"}
 
 
 def test_an_api_server_that_falls_silent_leaves_a_note_for_the_sweep() -> None:
     cluster: Any = SentinelCluster()
     create = cluster._post
-    cluster._post = lambda body: (create(body), setattr(cluster, "silent", 10**6))[0]
+    cluster._post = lambda *made: (create(*made), setattr(cluster, "silent", 10**6))[0]
     with pytest.raises(Unreachable):
         put(cluster)
     assert left() == [("mine", "kind-bed")]
@@ -285,16 +341,16 @@ def test_what_can_not_be_written_down_is_not_placed(tmp_path: Path) -> None:
 def test_removing_may_be_repeated_and_forgets_what_was_placed() -> None:
     cluster: Any = SentinelCluster()
     put(cluster)
-    assert remove(cluster, "mine", within_s=0.05)
+    assert remove(cluster, OWN, "mine", within_s=0.05)
     assert left() == []
-    assert remove(cluster, "mine", within_s=0.05)
+    assert remove(cluster, OWN, "mine", within_s=0.05)
     assert cluster.deleted == ["mine"]
 
 
 def test_removing_takes_no_other_runs_sentinels() -> None:
     cluster: Any = SentinelCluster()
     cluster.left_by("theirs")
-    assert remove(cluster, "mine", within_s=0.05)
+    assert remove(cluster, OWN, "mine", within_s=0.05)
     assert cluster.deleted == []
 
 
@@ -302,7 +358,7 @@ def test_pods_that_were_not_seen_gone_are_remembered() -> None:
     cluster: Any = SentinelCluster()
     put(cluster)
     cluster.lingering = {"w2"}
-    assert not remove(cluster, "mine", within_s=0.05)
+    assert not remove(cluster, OWN, "mine", within_s=0.05)
     assert cluster.deleted == ["mine"]
     assert left() == [("mine", "kind-bed")]
 
@@ -311,7 +367,7 @@ def test_removing_never_raises() -> None:
     cluster: Any = SentinelCluster()
     put(cluster)
     cluster.silent = 10**6
-    assert not remove(cluster, "mine", within_s=0.05)
+    assert not remove(cluster, OWN, "mine", within_s=0.05)
     cluster.silent = 0
-    cluster._get = lambda _: {"metadata": "torn"}
-    assert not remove(cluster, "mine", within_s=0.05)
+    cluster._get = lambda *_: {"metadata": "torn"}
+    assert not remove(cluster, OWN, "mine", within_s=0.05)

@@ -63,7 +63,7 @@ class Run:
         self.recorder.set_zero(self.zero_s)
         self.context = run_context(self.recorder, directory)
         self.objects: Any = SimpleNamespace(has_begun=False)
-        self.sentinels = Sentinels(self.context, cluster=None)  # type: ignore[arg-type]
+        self.sentinels = Sentinels(self.context, cluster=None, namespace="chaosext")  # type: ignore[arg-type]
         self.lab, self.directory = lab, directory
 
     def place(self) -> Run:
@@ -250,7 +250,7 @@ def test_nodes_that_are_gone_keep_no_other_from_being_collected(
             ended.append(self.node)
 
     monkeypatch.setattr(sentinels, "HANDS", 4)
-    gathering: Any = Sentinels(run_context(Recorder(), tmp_path), cluster=None)  # type: ignore[arg-type]
+    gathering: Any = Sentinels(run_context(Recorder(), tmp_path), cluster=None, namespace="chaosext")  # type: ignore[arg-type]
     gathering._readings = {node: Reading(node) for node in "abcdefghz"}
     gathering._collect(1.5)
     assert ended == ["z"]
