@@ -76,6 +76,10 @@ PLUGIN_S = 30.0
 """How long a credential plugin may take at first: those of clouds ask over the network. Later, what a request may."""
 
 
+AT_ADMISSION = ("ValidatingAdmissionPolicy", "admission webhook", "violates PodSecurity")
+"""What an API server says where admission refuses what RBAC permits (k8s.io/apiserver, pkg/admission/plugin)."""
+
+
 class NotFound(Refused):
     """The object, or the kind itself, doesn't exist in this cluster."""
 
@@ -397,6 +401,10 @@ def raise_for(answer: Answer, method: str, path: str) -> None:
     if answer.status == 401:
         raise Refused(
             f"{asked}: the API server rejects our credentials", "log in again or renew the kubeconfig"
+        )
+    if answer.status in (403, 422) and any(each in message for each in AT_ADMISSION):
+        raise Refused(
+            f"{asked}: refused by the cluster: {message}", "satisfy that policy, or have it changed or lifted"
         )
     if answer.status == 403:
         raise Refused(f"missing permission: {message}", "grant that verb on that resource to this user")

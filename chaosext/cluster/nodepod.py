@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 APP = {"app.kubernetes.io/name": "chaosext-node"}
 CONTAINER = "node"
+PREFIX = "node-"
+"""How the names of these Pods begin."""
 
 LIFE_S = 24 * 3600
 """Its kubelet ends a Pod that is older, should nobody have taken it away."""
@@ -55,7 +57,7 @@ class NodePod:
     @property
     def name(self) -> str:
         """A node's own name may be too long for it."""
-        return f"node-{self.run}-{sha256(self.node.encode()).hexdigest()[:NAME_DIGITS]}-{self.turn}"
+        return f"{PREFIX}{self.run}-{sha256(self.node.encode()).hexdigest()[:NAME_DIGITS]}-{self.turn}"
 
     @property
     def path(self) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from chaosext.gameday import fleet as fleets
 from chaosext.gameday import manifests
-from chaosext.gameday.experiment import effective
+from chaosext.gameday.experiment import agents_of, effective
 from chaosext.gameday.manifests import EXPERIMENT_FILE, SETTINGS_FILE
 from chaosext.gameday.reading import as_yaml
 from chaosext.model.errors import Refused
@@ -42,11 +42,12 @@ class Composed:
 
 def compose(settings: Settings, beside: Path) -> Composed:
     """A game day. `beside` is where the settings' experiment is looked for. Raises `Refused`."""
-    files = files_of(settings, effective(settings, beside))
+    experiment = effective(settings, beside)
+    files, agents = files_of(settings, experiment), agents_of(settings, experiment)
     return Composed(
-        objects=manifests.objects(settings, files),
+        objects=manifests.objects(settings, files, agents),
         said=_said(settings),
-        values=_values(settings, files),
+        values=_values(settings, files, list(manifests.admission(settings, agents))),
         approved=files[EXPERIMENT_FILE],
     )
 
@@ -99,9 +100,12 @@ FORMATS: Mapping[str, Callable[[Composed], dict[str, str]]] = {
 
 
 def file_name(each: Manifest) -> str:
-    """`rolebinding-kube-system.yaml`: the kind, and the namespace of a role."""
-    where = f"-{each['metadata']['namespace']}" if each["kind"] in ("Role", "RoleBinding") else ""
-    return f"{each['kind'].lower()}{where}.yaml"
+    """`rolebinding-kube-system.yaml`: the kind, and the namespace of a role, or the end of a policy's name."""
+    kind, metadata = each["kind"], each["metadata"]
+    which = {
+        "Role": metadata.get("namespace"), "ValidatingAdmissionPolicy": metadata["name"].rpartition("-")[2],
+    }.get(kind.removesuffix("Binding"))  # fmt: skip
+    return f"{kind.lower()}-{which}.yaml" if which else f"{kind.lower()}.yaml"
 
 
 def _said(settings: Settings) -> str:
@@ -110,8 +114,8 @@ def _said(settings: Settings) -> str:
     return f"{settings.namespace}/{settings.name}: next {times} {settings.time_zone}{suspended}"
 
 
-def _values(settings: Settings, files: dict[str, str]) -> dict[str, Any]:
-    """The settings with all defaults, and the files."""
+def _values(settings: Settings, files: dict[str, str], admission: list[Manifest]) -> dict[str, Any]:
+    """The settings with all defaults, the files, and the policies, which a chart's templates can't derive."""
     said = settings.model_dump(mode="json")
     said["limits"] = settings.limits.model_dump(mode="json", exclude_defaults=True)
-    return {**said, "image": settings.image or runner_image(), "files": files}
+    return {**said, "image": settings.image or runner_image(), "files": files, "admission": admission}

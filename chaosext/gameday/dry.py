@@ -58,4 +58,5 @@ def collection(each: Manifest) -> str:
     version, namespace = each["apiVersion"], each["metadata"].get("namespace")
     root = f"/apis/{version}" if "/" in version else f"/api/{version}"
     where = f"/namespaces/{namespace}" if namespace else ""
-    return f"{root}{where}/{each['kind'].lower()}s"
+    kind = each["kind"].lower()
+    return f"{root}{where}/{f'{kind[:-1]}ies' if kind.endswith('y') else f'{kind}s'}"

@@ -5,13 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chaosext.gameday.admission import Agents
 from chaosext.model.errors import Refused
 from chaosext.model.spelling import did_you_mean
+from chaosext.nodes.image import shell_image
 from chaosext.run.events import sealed_s
 from chaosext.run.patience import limit_s, longest_pause_s
 from chaosext.run.reading.experiment import activities, load_experiment
 from chaosext.run.reading.resolve import resolve
 from chaosext.run.reading.settings import PREFIX
+from chaosext.run.reading.settings import Settings as RunSettings
+from chaosext.sentinel.image import image_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +25,8 @@ if TYPE_CHECKING:
     from chaosext.run.reading.resolve import Resolved
 
 CONTEXT = "KUBERNETES_CONTEXT"
+
+AGENT_KEYS = ("node_image", "sentinel_image", "sentinel_port")
 
 BEYOND_S = 180.0
 """For what an experiment doesn't wait for on purpose: the Pod's start, the gate, placing, healing, the report."""
@@ -39,6 +45,26 @@ def effective(settings: Settings, beside: Path) -> Experiment:
     }
     _require_time(made, settings)
     return made
+
+
+def agents_of(settings: Settings, experiment: Experiment) -> Agents:
+    """The Pods on nodes that the `effective` experiment needs. Raises `Refused` if only its run would know them."""
+    said = experiment.get("configuration", {})
+    given = {key: said[f"{PREFIX}{key}"] for key in AGENT_KEYS if f"{PREFIX}{key}" in said}
+    for key, value in given.items():
+        if not isinstance(value, str | int):
+            raise Refused(
+                f"configuration.{PREFIX}{key}: it is looked up when the experiment runs",
+                "write the value itself: the admission policies name it",
+            )
+    run = RunSettings.model_validate({"context": settings.cluster.context, **given})
+    return Agents(
+        namespace=settings.namespace,
+        node_image=run.node_image or shell_image(),
+        sentinel_image=run.sentinel_image or image_name(),
+        sentinel_port=run.sentinel_port,
+        pull_secrets=settings.image_pull_secrets,
+    )
 
 
 def _found(name: str, beside: Path) -> Path:

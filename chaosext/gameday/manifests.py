@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from chaosext.cluster.daemonset import PRIVILEGED
+from chaosext.gameday.admission import VERSION as POLICIES
+from chaosext.gameday.admission import policies
 from chaosext.gameday.rights import OWN, rules
 from chaosext.nodes.image import USER, runner_image
 from chaosext.run.cutting.sealed import NODE_VARIABLE
@@ -11,6 +14,7 @@ from chaosext.run.cutting.sealed import NODE_VARIABLE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from chaosext.gameday.admission import Agents
     from chaosext.gameday.settings import Settings
 
 Manifest = dict[str, Any]
@@ -28,10 +32,14 @@ GRACE_S = 60
 MEMORY = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
 
 
-def objects(settings: Settings, files: dict[str, str]) -> list[Manifest]:
-    """Everything, in the order in which it can be applied. `files`: those of the ConfigMap, by name."""
+def objects(settings: Settings, files: dict[str, str], agents: Agents) -> list[Manifest]:
+    """Everything, in the order in which it can be applied: the runner's account is confined before it may do anything.
+
+    `files`: those of the ConfigMap, by name.
+    """
     return [
         _namespace(settings),
+        *admission(settings, agents),
         _named("v1", "ServiceAccount", settings, settings.name) | {"automountServiceAccountToken": False},
         *_access(settings),
         _named("v1", "ConfigMap", settings, settings.name) | {"data": files},
@@ -52,13 +60,19 @@ def _named(version: str, kind: str, settings: Settings, name: str, namespace: st
 
 
 def _namespace(settings: Settings) -> Manifest:
-    """Node Pods use their node's network and NET_ADMIN, which only the `privileged` Pod Security Standard lets in."""
+    """Sentinels and node Pods use their node's network, which only the `privileged` Pod Security Standard admits."""
     made = _named("v1", "Namespace", settings, settings.namespace, "")
-    made["metadata"]["labels"] = {
-        "app.kubernetes.io/name": "chaosext",
-        "pod-security.kubernetes.io/enforce": "privileged",
-    }
+    made["metadata"]["labels"] = {"app.kubernetes.io/name": "chaosext", **PRIVILEGED}
     return made
+
+
+def admission(settings: Settings, agents: Agents) -> Iterator[Manifest]:
+    """The policies that confine the runner's account, each with its binding."""
+    for name, spec in policies(settings.name, agents):
+        yield _named(POLICIES, "ValidatingAdmissionPolicy", settings, name, "") | {"spec": spec}
+        yield _named(POLICIES, "ValidatingAdmissionPolicyBinding", settings, name, "") | {
+            "spec": {"policyName": name, "validationActions": ["Deny"]}
+        }
 
 
 def _access(settings: Settings) -> Iterator[Manifest]:

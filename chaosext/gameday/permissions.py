@@ -1,4 +1,4 @@
-"""Whether a runner has every right that it needs, asked before anything is touched."""
+"""Whether a runner has every right that it needs, and no more than those: asked before anything is touched."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
+from chaosext.gameday.admission import trials
 from chaosext.model.errors import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from chaosext.cluster.client import Cluster
+    from chaosext.gameday.admission import Agents
     from chaosext.gameday.rights import Right
 
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
@@ -38,6 +40,24 @@ def require_rights(cluster: Cluster, needed: Iterable[Right]) -> None:
         raise Refused(
             f"missing permission: {said}{more}",
             "apply what `chaosext schedule` writes, or grant it to the runner's ServiceAccount",
+        )
+
+
+def require_confined(cluster: Cluster, name: str, agents: Agents) -> None:
+    """Raise `Refused` unless each admission policy of the game day `name` is in force.
+
+    Asked by creating, as a dry run, what the policy must refuse. Without them the account is root on every node.
+    """
+    for policy, path, body in trials(name, agents):
+        try:
+            cluster.request("POST", path, query={"dryRun": "All"}, body=body)
+        except Refused as error:
+            if f"ValidatingAdmissionPolicy '{policy}'" in error.message:
+                continue
+            raise Refused(f"admission policy {policy} can't be tested: {error.message}", error.fix) from None
+        raise Refused(
+            f"admission policy {policy} is not in force: this account may create more than a game day needs",
+            "apply what `chaosext schedule` writes, with its policies and their bindings (Kubernetes 1.30 or newer)",
         )
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from chaosext.cluster.client import Cluster, NotFound
 from chaosext.gameday.announcing import announce
-from chaosext.gameday.experiment import effective
+from chaosext.gameday.experiment import agents_of, effective
 from chaosext.gameday.manifests import EXPERIMENT_FILE
-from chaosext.gameday.permissions import require_rights
+from chaosext.gameday.permissions import require_confined, require_rights
 from chaosext.gameday.record import Record, facts_of
 from chaosext.gameday.rights import rights
 from chaosext.gameday.running import Ran, run_experiment
@@ -79,7 +79,10 @@ class GameDay:
         (pin_meant if self.in_pod else require_meant)(self.settings.cluster, observed_pin(self.cluster))
         self._require_not_suspended(self.cluster)
         self.addresses.read()
-        return resolve(effective(self.settings, self.beside), context=self.settings.cluster.context)
+        experiment = effective(self.settings, self.beside)
+        if self.in_pod:
+            require_confined(self.cluster, self.settings.name, agents_of(self.settings, experiment))
+        return resolve(experiment, context=self.settings.cluster.context)
 
     def sweep(self, way_in: RunSettings) -> None:
         """Take away what earlier runs left, and say so. Raises `Unsafe` where something of theirs may still cut."""

@@ -1,7 +1,7 @@
 """What a runner may do, as data: the RBAC manifests are made of it, and a game day asks for each of it beforehand.
 
-No wildcard, no Secret, nothing of a node but to read it. `create` can't be limited to a name, nor `list` and `watch`
-(kubernetes.io, RBAC, "Referring to resources").
+No wildcard, no Secret, nothing of a node but to read it. RBAC can't limit `create` to a name, an exec to a container,
+or a deletion to a label (kubernetes.io, RBAC, "Referring to resources"): the admission policies do (admission.py).
 """
 
 from __future__ import annotations
@@ -10,6 +10,15 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+from chaosext.cluster import nodepod
+from chaosext.cluster.daemonset import FORMER, NAME
+from chaosext.cluster.lease import NAME as LEASE_NAME
+from chaosext.cluster.lease import NAMESPACE as KUBE_SYSTEM
+from chaosext.gameday.announcing import COMPONENT
+from chaosext.gameday.cel import literal
+from chaosext.steady.placement import KUBE_DNS_SELECTOR
+from chaosext.steady.xds import ISTIO_NAMESPACE, ISTIOD_CONTAINER, SYNCZ
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -17,6 +26,9 @@ OWN = "(own)"
 """Stands for the namespace that runner and node Pods are in."""
 
 EVERYWHERE = ""
+NODE_PODS = "=".join(*nodepod.APP.items())
+"""The label of the Pods through which nodes are entered, as a selector."""
+
 READ = ("get", "list", "watch")
 EXEC = ("get", "create")
 """Over a WebSocket `get` is asked for up to Kubernetes 1.34, and `create` from 1.35 on (feature gate
@@ -25,7 +37,11 @@ AuthorizePodWebsocketUpgradeCreatePermission)."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """A rule of a Role in `namespace`, or of the ClusterRole (`EVERYWHERE`). `why`: what can't be done without."""
+    """A rule of a Role in `namespace`, or of the ClusterRole (`EVERYWHERE`). `why`: what can't be done without it.
+
+    `only`: what admission allows of it, as CEL over `request`, `object` and `oldObject`; "" for no further limit there.
+    `limited`: the same in words.
+    """
 
     why: str
     resources: tuple[str, ...]
@@ -33,6 +49,13 @@ class Rule:
     group: str = ""
     namespace: str = EVERYWHERE
     names: tuple[str, ...] = ()
+    only: str = ""
+    limited: str = ""
+
+    @property
+    def writes(self) -> bool:
+        """Whether it can change or enter anything."""
+        return not set(self.verbs) <= set(READ) or any("/" in each for each in self.resources)
 
     def to_json(self) -> dict[str, Any]:
         named = {"resourceNames": list(self.names)} if self.names else {}
@@ -126,35 +149,73 @@ def rules(game_day: str) -> tuple[Rule, ...]:
             verbs=("list",),
             namespace="kube-node-lease",
         ),
-        Rule(why="ask istiod who is synced", resources=("pods/exec",), verbs=EXEC, namespace="istio-system"),
+        Rule(
+            why="ask istiod who is synced",
+            resources=("pods/exec",),
+            verbs=EXEC,
+            namespace=ISTIO_NAMESPACE,
+            only=f'request.name.startsWith("istiod-") && object.container == "{ISTIOD_CONTAINER}" && '
+            f'object.command == {literal(SYNCZ)} && !(has(object.stdin) && object.stdin)',
+            limited=f"`{' '.join(SYNCZ)}` in istiod",
+        ),
         Rule(
             why="take the lock", group="coordination.k8s.io", resources=("leases",), verbs=("create",),
-            namespace="kube-system",
+            namespace=KUBE_SYSTEM,
+            only=f"object.metadata.name == {literal(LEASE_NAME)}",
+            limited=f"the Lease `{LEASE_NAME}`",
         ),
         Rule(
             why="take, renew and give back the lock",
             group="coordination.k8s.io",
             resources=("leases",),
-            names=("chaosext",),
+            names=(LEASE_NAME,),
             verbs=("get", "update", "delete"),
-            namespace="kube-system",
+            namespace=KUBE_SYSTEM,
         ),
         Rule(
-            why="place the sentinels", group="apps", resources=("daemonsets",), verbs=("create",),
-            namespace="kube-system",
+            why="reschedule kube-dns", resources=("pods",), verbs=("delete",), namespace=KUBE_SYSTEM,
+            only=_labelled("oldObject", KUBE_DNS_SELECTOR),
+            limited=f"Pods labelled `{KUBE_DNS_SELECTOR}`",
+        ),
+        Rule(
+            why="see and remove sentinels of earlier versions",
+            group="apps",
+            resources=("daemonsets",),
+            names=(NAME,),
+            verbs=("get", "delete"),
+            namespace=FORMER,
+        ),
+        Rule(
+            why="place the sentinels", group="apps", resources=("daemonsets",), verbs=("create",), namespace=OWN,
+            limited="each field is what chaosext sets",
         ),
         Rule(
             why="see and remove the sentinels",
             group="apps",
             resources=("daemonsets",),
-            names=("chaosext-sentinel",),
+            names=(NAME,),
             verbs=("get", "delete"),
-            namespace="kube-system",
+            namespace=OWN,
         ),
-        Rule(why="reschedule kube-dns", resources=("pods",), verbs=("delete",), namespace="kube-system"),
-        Rule(why="enter the nodes", resources=("pods",), verbs=("create", "delete"), namespace=OWN),
-        Rule(why="enter the nodes", resources=("pods/exec",), verbs=EXEC, namespace=OWN),
-        Rule(why="tell what came of it", resources=("events",), verbs=("create",), namespace=OWN),
+        Rule(
+            why="put Pods on the nodes", resources=("pods",), verbs=("create",), namespace=OWN,
+            limited="each field is what chaosext sets",
+        ),
+        Rule(
+            why="enter the nodes", resources=("pods/exec",), verbs=EXEC, namespace=OWN,
+            only=f'request.name.startsWith("{nodepod.PREFIX}") && object.container == "{nodepod.CONTAINER}"',
+            limited=f"container `{nodepod.CONTAINER}` of Pods named `{nodepod.PREFIX}…`",
+        ),
+        Rule(
+            why="remove its Pods from the nodes", resources=("pods",), verbs=("delete",), namespace=OWN,
+            only=_labelled("oldObject", NODE_PODS),
+            limited=f"Pods labelled `{NODE_PODS}`",
+        ),
+        Rule(
+            why="tell what came of it", resources=("events",), verbs=("create",), namespace=OWN,
+            only=f'object.involvedObject.kind in ["Job", "CronJob"] && object.source.component == "{COMPONENT}"',
+            limited="about Jobs and CronJobs",
+        ),
         Rule(
             why="see whether it is suspended",
             group="batch",
@@ -164,6 +225,13 @@ def rules(game_day: str) -> tuple[Rule, ...]:
             namespace=OWN,
         ),
     )  # fmt: skip
+
+
+def _labelled(at: str, selector: str) -> str:
+    """CEL: whether the object `at` has the label of a selector `key=value`."""
+    key, value = map(literal, selector.split("="))
+    labels = f"{at}.metadata.labels"
+    return f"has({labels}) && {key} in {labels} && {labels}[{key}] == {value}"
 
 
 def rights(game_day: str, own: str) -> Iterator[Right]:

@@ -33,6 +33,15 @@ QUANTITY = r"^[0-9]+(\.[0-9]+)?([KMGT]i?)?$"
 Name = Annotated[str, Field(pattern=DNS_LABEL, max_length=63)]
 
 
+def is_own(namespace: str) -> str:
+    """The name itself, for pydantic. Raises ValueError for a namespace that others need, too."""
+    if namespace in ("default", "istio-system") or namespace.startswith("kube-"):
+        raise ValueError(
+            f"{namespace} is not chaosext's own; name a namespace with nothing else in it, such as chaosext"
+        )
+    return namespace
+
+
 def is_schedule(text: str) -> str:
     """The text itself, for pydantic. Raises ValueError."""
     Cron.parse(text)
@@ -134,7 +143,7 @@ class Settings(Group):
         description="Of runner and node Pods; empty: the one that `testbed up` brings",
     )
     image_pull_secrets: tuple[Name, ...] = ()
-    namespace: Name = "chaosext"
+    namespace: Annotated[Name, AfterValidator(is_own)] = "chaosext"
     node_selector: dict[str, str] = Field(default=CONTROL_PLANE, description="Where the runner's Pod may be")
     cluster: ClusterKeys
     experiment: str = Field(

@@ -213,6 +213,28 @@ def test_each_refusal_of_the_server_has_its_error(
         cluster.nodes()
 
 
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (
+            403,
+            "pods \"x\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'p' denied request: hostPID",
+        ),
+        (422, "ValidatingAdmissionPolicy 'p' with binding 'p' denied request: expression resulted in error"),
+        (403, 'admission webhook "v.example" denied the request: no'),
+        (403, 'pods "x" is forbidden: violates PodSecurity "baseline:latest": host namespaces'),
+    ],
+)
+def test_what_admission_refuses_is_not_called_a_missing_permission(
+    api: Server, cluster: Cluster, status: int, message: str
+) -> None:
+    api.replies["/api/v1/nodes"] = (status, {"kind": "Status", "message": message})
+    with pytest.raises(Refused, match="refused by the cluster") as refused:
+        cluster.nodes()
+    assert "missing permission" not in refused.value.message
+    assert "grant" not in refused.value.fix
+
+
 def test_prose_in_place_of_json_is_no_crash(api: Server, cluster: Cluster) -> None:
     def reply(request: Api) -> None:
         request.send_response(503)

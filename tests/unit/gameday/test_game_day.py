@@ -38,13 +38,17 @@ JOB = Subject(kind="Job", name="night-1", namespace="chaosext", uid="u-1")
 
 @dataclass
 class FakeCluster:
-    """An API server that grants all but `denied`, has the CronJob or not, and keeps Events."""
+    """An API server that grants all but `denied`, has the CronJob or not, and keeps Events.
+
+    `loose`: the kinds that no admission policy confines.
+    """
 
     uid: str = UID
     denied: frozenset[str] = frozenset()
     cron_job: dict[str, Any] | None = None
     events: list[dict[str, Any]] = field(default_factory=list)
     takes_events: bool = True
+    loose: frozenset[str] = frozenset()
     context: str = "prod-eu"
     server: str = "https://10.0.0.1"
     ca_sha256: str = ""
@@ -52,11 +56,13 @@ class FakeCluster:
     def namespace_uid(self, _name: str) -> str:
         return self.uid
 
-    def request(self, method: str, path: str, *, body: Any = None, **_: Any) -> dict[str, Any]:
+    def request(self, method: str, path: str, *, body: Any = None, **more: Any) -> dict[str, Any]:
         if path == REVIEWS:
             asked = body["spec"]["resourceAttributes"]
             named = next(str(each) for each in rights("night", "chaosext") if each.attributes() == asked)
             return {"status": {"allowed": named not in self.denied}}
+        if method == "POST" and more.get("query") == {"dryRun": "All"}:
+            return self._trial(path, body)
         if path.endswith("/events"):
             if not self.takes_events:
                 raise Unreachable("no answer")
@@ -65,6 +71,13 @@ class FakeCluster:
         if self.cron_job is None:
             raise NotFound("no such CronJob")
         return self.cron_job
+
+    def _trial(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        kind = path.rpartition("/")[2]
+        if kind in self.loose:
+            return body
+        end = {"leases": "requests", "pods": "pods", "daemonsets": "sentinels"}[kind]
+        raise Refused(f"forbidden: ValidatingAdmissionPolicy 'chaosext-night-{end}' denied request: no")
 
     @property
     def said(self) -> list[tuple[str, str, str]]:
@@ -92,6 +105,7 @@ class Day:
     sweeps: list[Clear] = field(default_factory=lambda: [Clear()])
     ran: Ran = field(default_factory=lambda: Ran(exit_code=0, result=RESULT))
     runs: list[tuple[Path, tuple[str, ...]]] = field(default_factory=list)
+    in_pod: bool = False
 
     def play(self, wanted: Settings | None = None) -> dict[str, Any]:
         sweeps = iter(self.sweeps)
@@ -106,6 +120,7 @@ class Day:
             addresses=Addresses(settings=wanted or settings(), root=self.tmp_path),
             told=Told(),
             say=lambda _: None,
+            in_pod=self.in_pod,
         )
         return tell(day, day.play()).to_json()
 
@@ -155,6 +170,37 @@ class TestRefusals:
     def test_each_permission_by_its_name(self, day: Day, right: Any) -> None:
         day.cluster.denied = frozenset({str(right)})
         assert f"missing permission: {right} (to {right.why})" in self.refused(day)
+
+
+class TestConfinement:
+    """In a Pod the account is the settings' own, and its policies must be in force; by hand it is somebody's."""
+
+    @pytest.fixture(autouse=True)
+    def _pinned(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(playing, "pin_meant", lambda *_: None)
+
+    @pytest.mark.parametrize(
+        ("kind", "policy"),
+        [
+            ("leases", "chaosext-night-requests"),
+            ("pods", "chaosext-night-pods"),
+            ("daemonsets", "chaosext-night-sentinels"),
+        ],
+    )
+    def test_an_account_that_may_create_more_is_refused(self, day: Day, kind: str, policy: str) -> None:
+        day.in_pod, day.cluster.loose = True, frozenset({kind})
+        record = day.play()
+        assert (record["verdict"], day.runs) == ("refused", [])
+        assert f"admission policy {policy} is not in force" in record["reasons"][0]
+        assert "apply what `chaosext schedule` writes" in record["reasons"][0]
+
+    def test_a_confined_account_runs(self, day: Day) -> None:
+        day.in_pod = True
+        assert day.play()["verdict"] == "passed"
+
+    def test_by_hand_nobodys_account_is_tried(self, day: Day) -> None:
+        day.cluster.loose = frozenset({"leases", "pods", "daemonsets"})
+        assert day.play()["verdict"] == "passed"
 
 
 def test_what_may_still_cut_is_unsafe_and_nothing_is_run(day: Day) -> None:

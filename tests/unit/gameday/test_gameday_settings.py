@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     [
         ({"name": "Night"}, "name: String should match", "'Night'"),
         ({"name": "n" * 53}, "name: String should have at most 52", "nnn"),
+        ({"namespace": "kube-system"}, "namespace: kube-system is not chaosext's own", "kube-system"),
+        ({"namespace": "istio-system"}, "namespace: istio-system is not chaosext's own", "istio"),
+        ({"namespace": "default"}, "namespace: default is not chaosext's own", "default"),
         ({"schedule": "61 2 * * *"}, "schedule: minute: '61' is none of 0 to 59", "61 2"),
         ({"schedule": 5}, "schedule: Input should be a valid string", "5"),
         ({"time_zone": "Europe/Berlim"}, "time_zone: there is no time zone 'Europe/Berlim'", "Berlim"),
@@ -215,5 +218,5 @@ def test_defaults_are_those_that_the_chart_has() -> None:
     chart = yaml.safe_load((ROOT / "deploy/helm/chaosext/values.yaml").read_text())
     assert chart.pop("create_namespace") is False
     given = yaml.safe_load(helm_values(compose(settings(), EXPERIMENTS))["values.yaml"])
-    required = {*values(), "image", "files", "node_selector"}  # Helm would merge the last
+    required = {*values(), "image", "files", "admission", "node_selector"}  # Helm would merge the last
     assert chart == {key: given[key] for key in given if key not in required}

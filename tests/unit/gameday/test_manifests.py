@@ -178,7 +178,44 @@ class TestRights:
             ]
 
 
+class TestAdmission:
+    def test_the_account_is_confined_before_it_is_granted_anything(self) -> None:
+        kinds = [each["kind"] for each in compose(settings(), EXPERIMENTS).objects]
+        last_policy = max(index for index, kind in enumerate(kinds) if kind.startswith("ValidatingAdmission"))
+        assert last_policy < min(kinds.index(kind) for kind in ("ClusterRoleBinding", "RoleBinding"))
+
+    def test_each_policy_is_bound_to_deny(self) -> None:
+        objects = made()
+        names = {name for kind, _, name in objects if kind == "ValidatingAdmissionPolicy"}
+        bound = {
+            each["spec"]["policyName"]: each["spec"]["validationActions"]
+            for (kind, _, _), each in objects.items()
+            if kind == "ValidatingAdmissionPolicyBinding"
+        }
+        assert bound == {name: ["Deny"] for name in names}
+        assert len(names) == 3
+
+    @pytest.mark.parametrize(
+        ("words", "problem"),
+        [
+            (["--set", "name=other"], "is about another account"),
+            (["--set", "namespace=other"], "is about another account"),
+            (["--set", "admission=null"], "make the values with"),
+            (["--set-json", "admission=[]"], "make the values with"),
+        ],
+    )
+    def test_a_chart_whose_policies_confine_another_account_or_none_is_not_rendered(
+        self, tmp_path: Path, words: list[str], problem: str
+    ) -> None:
+        values = tmp_path / "values.yaml"
+        values.write_text(helm_values(compose(settings(), EXPERIMENTS))["values.yaml"])
+        argv = [tool("helm"), "template", "x", str(CHART), "--kube-version", "v1.34.0", "-f", str(values)]
+        done = subprocess.run([*argv, *words], capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode != 0
+        assert problem in done.stderr
+
+
 def test_the_values_of_the_chart_are_settings_again() -> None:
     values = yaml.safe_load(helm_values(compose(settings(), EXPERIMENTS))["values.yaml"])
-    del values["files"]
+    del values["files"], values["admission"]
     assert Settings.model_validate(values).name == "night"
