@@ -198,11 +198,17 @@ def _build_runner_tree(recipe: Path, target: Path) -> None:
     with tempfile.TemporaryDirectory(dir=cache_home()) as context:
         Path(context, "requirements.lock").write_text(libraries_lock())
         argv: list[str | Path] = [
-            "docker", "build", "--quiet", "--target", "base", "--build-arg", f"PYTHON={PYTHON.name}",
+            "docker", "build", "--quiet", "--target", "base", *_base_arguments(PYTHON),
             "--file", recipe, "--tag", name, context,
         ]  # fmt: skip
         run_command(argv, timeout_s=PULL_TIMEOUT_S, log=log_file(RUNNER_TREE))
     export_tree(name, target / "tree.tar")
+
+
+def _base_arguments(image: OfficialImage) -> list[str]:
+    """What a Dockerfile of ours needs to stand on the very image that was pulled."""
+    repository, _, digest = image_field(image.name, "{{index .RepoDigests 0}}").partition("@sha256:")
+    return ["--build-arg", f"PYTHON={repository}", "--build-arg", f"PYTHON_SHA256={digest}"]
 
 
 def _ensure_node(preloaded: tuple[str, ...], progress: Progress) -> str:

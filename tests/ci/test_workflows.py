@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import time
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,14 @@ SCRIPTS = sorted(each for each in STEPS.iterdir() if os.access(each, os.X_OK))
 def finds_nothing(*argv: str | Path) -> None:
     done = subprocess.run([str(each) for each in argv], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def needs(package: str) -> set[str]:
+    """What it requires, as its own metadata says for this Python."""
+    from packaging.requirements import Requirement
+
+    said = map(Requirement, metadata.requires(package) or ())
+    return {each.name for each in said if each.marker is None or each.marker.evaluate({"extra": ""})}
 
 
 class TestLint:
@@ -45,10 +54,36 @@ class TestLint:
         assert len(scripts) >= 6
         assert [script for script in scripts if "${{" in script] == []
 
+    def test_every_package_is_installed_by_hash_or_from_this_checkout(self) -> None:
+        """A name alone is whatever somebody has put under it on the index by then."""
+        texts = [path.read_text() for path in (*SCRIPTS, STEPS / "common")]
+        calls = [line for text in texts for line in text.splitlines() if re.search(r"/pip[\"']? ", line)]
+        assert len(calls) == 4
+        for call in calls:
+            words = call.split()
+            if "--require-hashes" not in words:
+                assert words[-1] in ('"$source"', '"$work"/dist/chaosext-*.whl'), call
+                assert "--no-deps" in words
+                assert "--no-build-isolation" in words or words[-1].endswith(".whl"), call
+
+    def test_what_is_locked_for_building_and_testing_has_hashes_and_is_complete(self, tmp_path: Path) -> None:
+        """pip itself refuses what is needed and not named; nothing is downloaded."""
+        for names in ("BUILD", "PYTEST"):
+            script = f'. "{STEPS}/common"; locked "${{{names}[@]}}"'
+            listed = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout
+            entries = re.split(r"\n(?=\S)", listed.strip())
+            wanted = subprocess.run(
+                ["bash", "-c", f'. "{STEPS}/common"; printf "%s\\n" "${{{names}[@]}}"'],
+                capture_output=True, text=True, check=True,
+            ).stdout.split()  # fmt: skip
+            assert [each.partition("==")[0] for each in entries] == wanted
+            assert all("--hash=sha256:" in each for each in entries)
+            assert {need for name in wanted for need in needs(name)} <= set(wanted)
+
     def test_an_input_reaches_each_script_that_reads_it(self) -> None:
         """A step's `env` that its script doesn't read, or the other way round, is a slip of the pen."""
         for step in yaml.safe_load(ACTION.read_text())["runs"]["steps"]:
-            if "run" in step:
+            if "run" in step and "env" in step:
                 text = (STEPS / step["run"].strip("'\"").rsplit("/", 1)[1]).read_text()
                 read = set(re.findall(r"\$\{?([A-Z][A-Z_]+)", text + (STEPS / "common").read_text()))
                 assert set(step["env"]) <= read, step["name"]
@@ -130,7 +165,6 @@ class TestSteps:
     @pytest.mark.parametrize("name", ["$(touch broken)", "`touch broken`", "x; touch broken", "a'b\"c"])
     def test_an_input_is_never_executed(self, told: dict[str, str], name: str, tmp_path: Path) -> None:
         assert step("run", told, EXPERIMENT=name).returncode == 20
-        assert step("install", told, VERSION=name).returncode == 20
         assert step("up", told, TESTBED=name).returncode == 20
         assert not (tmp_path / "broken").exists()
 

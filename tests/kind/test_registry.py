@@ -42,6 +42,8 @@ from chaosext.testbed.registry import (
 from hack.images import builder
 from hack.images.components import calico_components, istio_components, kubernetes_components
 
+from .conftest import ROOT
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -160,3 +162,50 @@ def test_pull_fails_by_name_when_the_registry_lacks_an_image(registry: str, own_
     with pytest.raises(CommandFailed, match=f"{registry}/kindest/node"):
         ensure_images("registry", Progress(sys.stderr), registry=registry)
     assert own_images == []
+
+
+@pytest.fixture
+def base(registry: str, tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """An image in the registry that holds one file: its repository, and its digest without `sha256:`."""
+    (tmp_path / "file").write_text("a base image")
+    with tarfile.open(tmp_path / "base.tar", "w") as tree:
+        tree.add(tmp_path / "file", "file")
+    name = f"{registry}/base:1"
+    docker("import", str(tmp_path / "base.tar"), name)
+    docker("push", "--quiet", name)
+    (pushed,) = docker("inspect", "--format", "{{range .RepoDigests}}{{.}} {{end}}", name).split()
+    docker("rmi", name)
+    repository, _, digest = pushed.partition("@sha256:")
+    yield repository, digest
+    docker("rmi", "--force", pushed)
+
+
+def build(*arguments: str) -> str:
+    words = [word for each in arguments for word in ("--build-arg", each)]
+    return docker(
+        "build", "--quiet", "--file", str(ROOT / "deploy/sentinel/Dockerfile"), *words, str(ROOT)
+    ).strip()
+
+
+def test_our_dockerfiles_build_on_the_digest_that_was_named(base: tuple[str, str]) -> None:
+    repository, digest = base
+    image = build(f"PYTHON={repository}", f"PYTHON_SHA256={digest}")
+    try:
+        assert docker("inspect", "--format", "{{.Config.Entrypoint}}", image).startswith(
+            "[python3 -m chaosext"
+        )
+    finally:
+        docker("rmi", image)
+
+
+def test_our_dockerfiles_build_on_no_tag_and_on_no_other_digest(base: tuple[str, str]) -> None:
+    repository, digest = base
+    for arguments in (
+        [f"PYTHON={repository}:1"],
+        [f"PYTHON={repository}:1", "PYTHON_SHA256="],
+        [f"PYTHON={repository}@sha256:{digest}"],
+        [f"PYTHON={repository}", f"PYTHON_SHA256={'0' * 64}"],
+        [],
+    ):
+        with pytest.raises(CommandFailed):
+            build(*arguments)

@@ -12,6 +12,7 @@ import pytest
 import chaosext
 from chaosext.nodes import image
 from chaosext.nodes.image import HOME, TOOLS, USER, runner_image, shell_image, sources
+from chaosext.testbed import registry
 from chaosext.testbed.delivery import RUNNER_COMMAND, runner_image_over
 from hack.images.debian import RUNNER_PACKAGES
 
@@ -70,6 +71,29 @@ def test_the_dockerfile_for_other_clusters_makes_the_same() -> None:
     assert "--require-hashes" in DOCKERFILE
     (printed,) = re.findall(r"printf '(.*)' > /usr/local/bin/chaosext", DOCKERFILE)
     assert printed.replace("\\n", "\n") == RUNNER_COMMAND
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "deploy").glob("*/Dockerfile")), ids=lambda path: path.parent.name
+)
+def test_every_base_image_is_named_by_a_digest_that_has_no_default(path: Path) -> None:
+    """What a tag names today may be another image tomorrow, and no digest that is committed here could be reviewed."""
+    text = path.read_text()
+    stages = set(re.findall(r"^FROM \S+ AS (\S+)$", text, re.MULTILINE))
+    bases = [base for base in re.findall(r"^FROM (\S+)", text, re.MULTILINE) if base not in stages]
+    assert bases == ["${PYTHON}@sha256:${PYTHON_SHA256}"]
+    assert "ARG PYTHON_SHA256" in text.splitlines()
+    assert not re.search(r"^(COPY|ADD) .*(--from=|https?:)", text, re.MULTILINE)
+
+
+def test_the_testbed_builds_on_the_very_image_that_was_pulled(monkeypatch: pytest.MonkeyPatch) -> None:
+    digest = "a" * 64
+    monkeypatch.setattr(
+        registry, "image_field", lambda *_: f"mirror.example:5000/library/python@sha256:{digest}"
+    )
+    assert registry._base_arguments(registry.PYTHON) == [
+        "--build-arg", "PYTHON=mirror.example:5000/library/python", "--build-arg", f"PYTHON_SHA256={digest}",
+    ]  # fmt: skip
 
 
 def test_the_sources_of_a_source_tree_and_of_a_wheel_are_the_same_experiments() -> None:
