@@ -6,6 +6,7 @@ The runner's image is the testbed's own, so `chaosext testbed up` first, after e
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,16 +14,37 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
+from chaosext.cluster.client import Answer, Cluster
+from chaosext.cluster.daemonset import Process, manifest
+from chaosext.cluster.nodepod import NodePod
 from chaosext.gameday.composing import as_yaml, compose
-from chaosext.gameday.rights import OWN, Rule, rules
+from chaosext.gameday.dry import collection
+from chaosext.gameday.experiment import agents_of, effective
+from chaosext.gameday.permissions import require_confined
+from chaosext.gameday.rights import OWN, Rule, rights, rules
 from chaosext.gameday.settings import Settings
-from chaosext.model.claim import LOCK_S
+from chaosext.model.claim import LOCK_S, Claim
 
-from .conftest import CONTEXT, NAME, PATIENCE_S, ROOT, brought_image, docker, kubectl, node_names, rulesets
+from .conftest import (
+    BIN,
+    CONTEXT,
+    EXPERIMENT,
+    NAME,
+    PATIENCE_S,
+    ROOT,
+    brought_image,
+    docker,
+    kubectl,
+    node_names,
+    rulesets,
+)
+from .recorded_requests import recorded, recorder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 SPACE, DAY = "chaosext", "night"
 CONTROL_PLANE = f"{NAME}-control-plane"
@@ -167,7 +189,8 @@ def require_nothing_left() -> None:
     for node in node_names():
         assert "chaosext" not in docker("exec", node, "nft", "list", "tables"), node
     assert kubectl("-n", SPACE, "get", "pods", "-l", "!job-name", "-o", "name").split() == []
-    assert kubectl("-n", "kube-system", "get", "daemonset", "chaosext-sentinel", "--ignore-not-found") == ""
+    named = "--field-selector=metadata.name=chaosext-sentinel"
+    assert kubectl("get", "daemonsets", "--all-namespaces", named, "-o", "name") == ""
     assert not lease_is_held()
 
 
@@ -187,7 +210,8 @@ def take_away() -> None:
     for kind in ("role", "rolebinding"):
         for space in ("kube-system", "kube-node-lease", "istio-system"):
             kubectl("-n", space, "delete", kind, "-l", "app.kubernetes.io/name=chaosext")
-    kubectl("delete", "clusterrole,clusterrolebinding", "-l", "app.kubernetes.io/name=chaosext")
+    everywhere = "clusterrole,clusterrolebinding,validatingadmissionpolicy,validatingadmissionpolicybinding"
+    kubectl("delete", everywhere, "-l", "app.kubernetes.io/name=chaosext")
 
 
 @pytest.fixture
@@ -344,7 +368,11 @@ def _in_force(node: str) -> bool:
 FORBIDDEN = (
     "get secrets -A", "list secrets -n chaosext", "create secrets -n chaosext", "delete nodes", "patch nodes",
     "delete pods -n shop", "create pods -n shop", "create pods -n kube-system", "create pods/exec -n shop",
-    "create pods/exec -n kube-system", "'*' '*' -A", "get configmaps -n chaosext", "create daemonsets -n chaosext",
+    "create pods/exec -n kube-system", "'*' '*' -A", "get configmaps -n chaosext", "create daemonsets -n kube-system",
+    "update daemonsets -n chaosext", "patch daemonsets -n chaosext", "patch pods -n chaosext",
+    "patch pods --subresource=ephemeralcontainers -n chaosext", "create pods --subresource=eviction -n kube-system",
+    "create pods --subresource=attach -n chaosext", "deletecollection pods -n kube-system", "create jobs -n chaosext",
+    "create validatingadmissionpolicybindings", "delete validatingadmissionpolicies", "patch namespaces/chaosext",
     "delete leases/other -n kube-system", "update leases -n kube-node-lease", "update cronjobs -n chaosext",
     "delete daemonsets/kube-proxy -n kube-system", "create clusterrolebindings", "impersonate users", "proxy nodes",
     "create serviceaccounts/token -n chaosext", "delete namespaces", "patch deployments -n kube-system",
@@ -380,6 +408,123 @@ class TestRights:
         who = f"--as=system:serviceaccount:{SPACE}:{DAY}"
         asked = f"kubectl --kubeconfig=/etc/kubernetes/admin.conf auth can-i {who} {question} || true"
         assert docker("exec", CONTROL_PLANE, "sh", "-c", asked).strip().splitlines()[-1] == "no"
+
+
+class TestRightsAreUsed:
+    """Least privilege, the other way round: a whole game day asks for each of its rights."""
+
+    ONLY_ELSEWHERE = frozenset(
+        {
+            "create pods/exec in istio-system",  # Kubernetes 1.35 and newer
+            "create pods/exec in chaosext",
+            "list blockaffinities.crd.projectcalico.org",  # several control-plane nodes
+        }
+    )
+
+    def test_a_whole_game_day_uses_every_right_and_needs_no_other(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        wanted = settings(cluster={"context": SPACE, "kube_system_uid": uid()}, results={})
+        schedule(wanted)
+        path = tmp_path / "settings.yaml"
+        plain = wanted.model_dump(mode="json", exclude_defaults=True)
+        path.write_text(as_yaml(plain | {"experiment": str(EXPERIMENT)}))
+        monkeypatch.setenv("KUBECONFIG", str(kubeconfig_of(tmp_path)))
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+        assert chaosext("pin", "--context", SPACE).returncode == 0
+        for key, value in recorder(tmp_path).items():
+            monkeypatch.setenv(key, value)
+        done = chaosext("gameday", "--settings", str(path), "--results", str(tmp_path / "results"))
+        assert done.returncode == 0, done.stdout + done.stderr
+        asked = set(recorded(tmp_path))
+        known = list(rights(DAY, SPACE))
+        unused = {str(right) for right in known if not any(each.needs(right) for each in asked)}
+        assert unused == self.ONLY_ELSEWHERE
+        beyond = [each for each in asked if not any(each.needs(right) for right in known)]
+        assert [each for each in beyond if each.resource != "selfsubjectaccessreviews"] == []
+
+
+def kubeconfig_of(directory: Path) -> Path:
+    """One whose only context, `SPACE`, is the game day's account."""
+    shown = subprocess.run(
+        [BIN / "chaosext", "testbed", "kubeconfig"], capture_output=True, text=True, check=True, timeout=30
+    )
+    config: dict[str, Any] = yaml.safe_load(shown.stdout)
+    token = kubectl("create", "token", DAY, f"--namespace={SPACE}", "--duration=1h").strip()
+    config["users"] = [{"name": DAY, "user": {"token": token}}]
+    named = {"cluster": config["clusters"][0]["name"], "user": DAY}
+    config["contexts"] = [{"name": SPACE, "context": named}]
+    path = directory / "kubeconfig.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def chaosext(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [BIN / "chaosext", *words], capture_output=True, text=True, check=False, timeout=WHOLE_S
+    )
+
+
+class TestAdmission:
+    """The policies on the testbed's API server, which has a cluster behind it; field by field: tests/apiserver."""
+
+    @pytest.fixture
+    def runner(self, tmp_path: Path) -> Cluster:
+        schedule(settings(results={}))
+        return Cluster.connect(SPACE, str(kubeconfig_of(tmp_path)))
+
+    def create(self, runner: Cluster, made: dict[str, Any]) -> Answer:
+        return runner.ask("POST", collection(made), query={"dryRun": "All"}, body=made)
+
+    def test_what_a_run_creates_is_admitted_and_what_deviates_is_refused_by_field(
+        self, runner: Cluster
+    ) -> None:
+        agents = agents_of(settings(), effective(settings(), ROOT / "experiments"))
+        pod = NodePod(
+            run="r", owner="o", node=CONTROL_PLANE, namespace=SPACE, image=agents.node_image, with_bird=True
+        ).manifest()
+        process = Process(
+            image=agents.sentinel_image, port=agents.sentinel_port, token="", plan="{}", with_bird=True
+        )  # fmt: skip
+        sentinels = manifest(Claim(run="r", owner="o"), process, SPACE)
+        require_confined(runner, DAY, agents)
+        for made, spec in ((pod, pod["spec"]), (sentinels, sentinels["spec"]["template"]["spec"])):
+            wait("the policies", lambda made=made: self.create(runner, made).status == 201, 30)
+            for field, value in (
+                ("hostPID", True), ("serviceAccountName", DAY), ("initContainers", spec["containers"]),
+                ("volumes", [*spec["volumes"], {"name": "root", "hostPath": {"path": "/"}}]),
+                ("priorityClassName", "system-node-critical"),
+            ):  # fmt: skip
+                before = dict(spec)
+                spec[field] = value
+                answer = self.create(runner, made)
+                assert answer.status in (403, 422), field
+                assert "ValidatingAdmissionPolicy" in answer.body["message"], answer.body["message"]
+                spec.clear()
+                spec.update(before)
+
+    def test_no_expression_is_doubtful_to_the_api_server(self, runner: Cluster) -> None:
+        def statuses() -> list[dict[str, Any]]:
+            labelled = ("-l", "app.kubernetes.io/name=chaosext", "-o", "json")
+            return [each.get("status", {}) for each in json.loads(kubectl("get", POLICY, *labelled))["items"]]
+
+        wait("the policies' status", lambda: all("typeChecking" in each for each in statuses()), 60)
+        assert all(not each["typeChecking"].get("expressionWarnings") for each in statuses())
+
+    @pytest.mark.parametrize("end", ["requests", "pods", "sentinels"])
+    def test_a_game_day_is_refused_while_a_policy_is_not_bound(self, runner: Cluster, end: str) -> None:
+        name = f"{SPACE}-{DAY}-{end}"
+        kubectl("delete", f"{POLICY}binding", name)
+        try:
+            job = Job.begin(f"unbound-{end}")
+            assert job.ended(REFUSED_S) == 20, job.log()
+            assert f"admission policy {name} is not in force" in job.said("GameDayRefused")
+        finally:
+            schedule(settings(results={}))
+
+
+POLICY = "validatingadmissionpolicy"
 
 
 def role_of(rule: Rule, *, less: Rule | None = None) -> dict[str, Any]:
