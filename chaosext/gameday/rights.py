@@ -29,7 +29,7 @@ EVERYWHERE = ""
 NODE_PODS = "=".join(*nodepod.APP.items())
 """The label of the Pods through which nodes are entered, as a selector."""
 
-READ = ("get", "list", "watch")
+READ = frozenset({"get", "list", "watch"})
 EXEC = ("get", "create")
 """Over a WebSocket `get` is asked for up to Kubernetes 1.34, and `create` from 1.35 on (feature gate
 AuthorizePodWebsocketUpgradeCreatePermission)."""
@@ -55,7 +55,7 @@ class Rule:
     @property
     def writes(self) -> bool:
         """Whether it can change or enter anything."""
-        return not set(self.verbs) <= set(READ) or any("/" in each for each in self.resources)
+        return not set(self.verbs) <= READ or any("/" in each for each in self.resources)
 
     def to_json(self) -> dict[str, Any]:
         named = {"resourceNames": list(self.names)} if self.names else {}
@@ -96,7 +96,11 @@ class Right:
 def rules(game_day: str) -> tuple[Rule, ...]:
     """Everything that the runner of the CronJob `game_day` may do."""
     return (
-        Rule(why="read the nodes, what runs on them, and what became of it", resources=("nodes", "pods"), verbs=READ),
+        Rule(
+            why="read the nodes, what runs on them, and what became of it",
+            resources=("nodes", "pods"),
+            verbs=("list", "watch"),
+        ),
         Rule(why="know the cluster by kube-system's UID", resources=("namespaces",), verbs=("get", "list")),
         Rule(why="see evictions and failing probes as they come", resources=("events",), verbs=("list", "watch")),
         Rule(why="find kube-dns' address", resources=("services",), verbs=("get", "list")),
@@ -198,7 +202,7 @@ def rules(game_day: str) -> tuple[Rule, ...]:
             namespace=OWN,
         ),
         Rule(
-            why="put Pods on the nodes", resources=("pods",), verbs=("create",), namespace=OWN,
+            why="put Pods on the nodes", resources=("pods",), verbs=("create", "get"), namespace=OWN,
             limited="each field is what chaosext sets",
         ),
         Rule(

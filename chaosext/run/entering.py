@@ -48,7 +48,6 @@ FIXES = Fixes(
     bring="`chaosext testbed up` brings it to a testbed's nodes; for another cluster see deploy/runner/Dockerfile and "
     "set configuration.chaosext_node_image",
     ended="see what its node says, and that the image holds bash (deploy/runner/Dockerfile)",
-    permit="permit it in that namespace",
     repair="repair that node",
 )
 

@@ -18,11 +18,10 @@ WITHOUT = "set configuration.chaosext_sentinel: false to go without"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fixes:
-    """What helps where an image lacks (`bring`), its process ended, it is not permitted, or a node is ill."""
+    """What helps where an image lacks (`bring`), its process ended, or a node is ill."""
 
     bring: str
     ended: str
-    permit: str
     repair: str
 
 
@@ -30,7 +29,6 @@ SENTINEL = Fixes(
     bring="`chaosext testbed up` brings it to a testbed's nodes; for another cluster see "
     "deploy/sentinel/Dockerfile and set configuration.chaosext_sentinel_image",
     ended="see what its node says; where its port is taken, set configuration.chaosext_sentinel_port",
-    permit=f"permit it in that namespace, or {WITHOUT}",
     repair=f"repair that node, or {WITHOUT}",
 )
 
