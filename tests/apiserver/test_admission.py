@@ -20,7 +20,6 @@ from chaosext.gameday.manifests import admission
 from chaosext.gameday.permissions import require_confined
 from chaosext.model.claim import Claim
 from chaosext.model.errors import Refused
-from chaosext.run.directory import new_run_id
 from chaosext.steady.xds import SYNCZ
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
 Manifest = dict[str, Any]
 
-RUN = new_run_id()
+RUN = "20261123t230300ab12"
 NODE_POD = NodePod(run=RUN, owner="", node="node-1.example", namespace=SPACE, image="").name
 RBAC = "rbac.authorization.k8s.io"
 POLICIES = "/apis/admissionregistration.k8s.io/v1"
@@ -287,11 +286,12 @@ class TestWhatARunCreates:
         finally:
             bed.admin.request("PATCH", account, body={"imagePullSecrets": None})
 
-    def test_a_default_priority_is_admitted(self, bed: Bed) -> None:
+    @pytest.mark.parametrize("name", ["usual", "systems", "sy", "system"])
+    def test_a_default_priority_is_admitted(self, bed: Bed, name: str) -> None:
         given = {
             "apiVersion": "scheduling.k8s.io/v1",
             "kind": "PriorityClass",
-            "metadata": {"name": "usual"},
+            "metadata": {"name": name},
             "value": 1000,
             "globalDefault": True,
         }
@@ -299,9 +299,10 @@ class TestWhatARunCreates:
         bed.admin.request("POST", path, body=given)
         try:
             within(lambda: _priority(bed) == 1000, "the default priority")
-            assert bed.create(node_pod(), dry=True, by=bed.runner).status == 201
+            answer = bed.create(node_pod(), dry=True, by=bed.runner)
+            assert answer.status == 201, answer.body
         finally:
-            bed.admin.request("DELETE", f"{path}/usual")
+            bed.admin.request("DELETE", f"{path}/{name}")
             within(lambda: _priority(bed) == 0, "no default priority")
 
     def test_the_lock_is_admitted_and_may_be_renewed_and_given_back(self, bed: Bed) -> None:
