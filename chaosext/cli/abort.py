@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from chaosext.model.printable import say
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -52,7 +54,7 @@ def abort(run_id: str, context: str | None, reason: str, wait_s: float) -> int:
 
     said = f"{reason} ({owner()})"
     cluster = Cluster.connect(context or _only_context(run_id))
-    return Asking(cluster=cluster, reason=said, run=run_id, wait_s=wait_s, tell=click.echo).through()
+    return Asking(cluster=cluster, reason=said, run=run_id, wait_s=wait_s, tell=say).through()
 
 
 def _only_context(run_id: str) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from chaosext.model.printable import say_document, say_json, say_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -92,7 +93,7 @@ def approve(
         words = _in_force(_uid(context))
     if output == "yaml" and not as_list:
         words = _in_force(words[0].cluster_uid)
-    click.echo(_printed(words, output, namespace))
+    _say(words, output, namespace)
     return 0
 
 
@@ -208,12 +209,13 @@ def _from_now(text: str, now: datetime) -> datetime | None:
     return now + timedelta(**{unit: float(text[:-1])}) if unit else None
 
 
-def _printed(words: list[Word], output: str, namespace: str) -> str:
+def _say(words: list[Word], output: str, namespace: str) -> None:
     if output == "json":
-        return json.dumps([word.to_json() for word in words], indent=2, ensure_ascii=False)
-    if output == "yaml":
-        return _config_map(words, namespace)
-    return "\n".join(line for word in words for line in _lines(word)) or "no approval is in force"
+        say_json([word.to_json() for word in words])
+    elif output == "yaml":
+        say_document(_config_map(words, namespace))
+    else:
+        say_lines([line for word in words for line in _lines(word)] or ["no approval is in force"])
 
 
 def _config_map(words: Iterable[Word], namespace: str) -> str:
@@ -228,7 +230,7 @@ def _config_map(words: Iterable[Word], namespace: str) -> str:
         "data": {KEY: "".join(map(as_line, words))},
     }
     text: str = yaml.safe_dump(made, sort_keys=False, allow_unicode=True, width=10**6)
-    return text.rstrip("\n")
+    return text
 
 
 def _lines(word: Word) -> Iterator[str]:

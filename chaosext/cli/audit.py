@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from chaosext.model.printable import say, say_answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -59,7 +60,7 @@ def verify_log(log: Path | None, results: tuple[Path, ...], as_json: bool) -> in
     chain = found.verified()
     receipts = [(path, receipt_in(path)) for path in results]
     lost = [f"{path}: {problem}" for path, each in receipts if (problem := lost_receipt(chain, each))]
-    click.echo(_as_json(found, chain, lost) if as_json else "\n".join(_lines(found, chain, lost)))
+    say_answer(_as_json(found, chain, lost), _lines(found, chain, lost), as_json=as_json)
     return EXIT_BROKEN if chain.fault or lost else 0
 
 
@@ -78,9 +79,9 @@ def show(log: Path | None, run_id: str | None, as_json: bool) -> int:
 
     chain = (_log(log) or audit_log()).verified()
     entries = [entry.says for entry in chain.entries if run_id in (None, entry.says.get("run"))]
-    click.echo(json.dumps(entries, indent=2) if as_json else "\n".join(map(_entry_line, entries)))
+    say_answer(entries, map(_entry_line, entries), as_json=as_json)
     if chain.fault:
-        click.echo(f"chaosext: the log is broken from here on: {chain.fault}", err=True)
+        say(f"chaosext: the log is broken from here on: {chain.fault}", err=True)
     return EXIT_BROKEN if chain.fault else 0
 
 
@@ -91,7 +92,7 @@ def digest(experiment: Path) -> int:
     from chaosext.run.reading.experiment import load_experiment
     from chaosext.safety.audit import digest_of
 
-    click.echo(digest_of(load_experiment(experiment)))
+    say(digest_of(load_experiment(experiment)))
     return 0
 
 
@@ -119,19 +120,16 @@ def _lines(log: AuditLog, chain: Chain, lost: list[str]) -> Iterator[str]:
     yield from (f"missing: {problem}" for problem in lost)
 
 
-def _as_json(log: AuditLog, chain: Chain, lost: list[str]) -> str:
-    return json.dumps(
-        {
-            "log": str(log.path),
-            "whole": chain.fault is None and not lost,
-            "entries": len(chain.entries),
-            "last": chain.entries[-1].end.to_json() if chain.entries else None,
-            "torn_bytes": len(chain.torn),
-            "fault": chain.fault.to_json() if chain.fault else None,
-            "lost": lost,
-        },
-        indent=2,
-    )
+def _as_json(log: AuditLog, chain: Chain, lost: list[str]) -> dict[str, Any]:
+    return {
+        "log": str(log.path),
+        "whole": chain.fault is None and not lost,
+        "entries": len(chain.entries),
+        "last": chain.entries[-1].end.to_json() if chain.entries else None,
+        "torn_bytes": len(chain.torn),
+        "fault": chain.fault.to_json() if chain.fault else None,
+        "lost": lost,
+    }
 
 
 def _entry_line(says: Mapping[str, Any]) -> str:
@@ -140,8 +138,7 @@ def _entry_line(says: Mapping[str, Any]) -> str:
     touched = {"nodes": "nodes", "tables": "tables", "pods": "Pods", "at_entry": "cluster"}
     words = known | touched | {"experiment_sha256": "experiment"}
     parts = [f"{word} {_text(says[key])}" for key, word in words.items() if key in says]
-    line = "  ".join((f"{says['seq']:>5}", str(says.get("at", "")), f"{says.get('event', '')!s:<13}", *parts))
-    return "".join(each if each.isprintable() else "?" for each in line)
+    return "  ".join((f"{says['seq']:>5}", str(says.get("at", "")), f"{says.get('event', '')!s:<13}", *parts))
 
 
 def _text(value: Any) -> str:

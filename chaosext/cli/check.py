@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import sys
-
 import click
+
+from chaosext.model.printable import say_answer
 
 EXIT_CODES = {"healthy": 0, "unhealthy": 10, "unknown": 30}
 
@@ -65,9 +64,6 @@ def check(
         configuration["chaosext_namespaces"] = list(namespaces)
     settings = settings_from(configuration, {"KUBERNETES_CONTEXT": context})
     findings = ask_now(settings, name, targets)
-    if as_json:
-        click.echo(json.dumps([finding.to_json() for finding in findings], indent=2, ensure_ascii=False))
-    else:
-        for finding in findings:
-            sys.stdout.writelines(f"{line}\n" for line in finding_lines(finding, verbose=verbose))
+    lines = (line for finding in findings for line in finding_lines(finding, verbose=verbose))
+    say_answer([finding.to_json() for finding in findings], lines, as_json=as_json)
     return EXIT_CODES[worst(finding.status for finding in findings).value]

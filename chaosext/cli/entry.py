@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import click
+
+from chaosext.model.printable import say, say_json
 
 if TYPE_CHECKING:
     from chaosext.model.entry import Member
@@ -56,9 +57,9 @@ def show(entry: str, as_json: bool) -> int:
             "members": [each.to_json() for each in members],
             "customers": finding.to_json(),
         }
-        click.echo(json.dumps({**said, "well": well}, indent=2, ensure_ascii=False))
+        say_json({**said, "well": well})
     else:
-        click.echo("\n".join([*map(_line, members), f"customers: {finding.summary}"]))
+        say(*map(_line, members), f"customers: {finding.summary}")
     return 0 if well else NOT_ALL_SERVE
 
 
@@ -83,7 +84,7 @@ def drain(cluster: str, entry: str) -> None:
         require_others(door, cluster)
         _note(Event.DRAINING, in_audit(door, cluster))
         door.change(cluster, drained=True)
-    click.echo(_line(require_member(door, cluster)))
+    say(_line(require_member(door, cluster)))
 
 
 @entry.command()
@@ -121,7 +122,7 @@ def restore(
         door.change(cluster, failover=failover)
     if found:
         write_as_found(found)
-    click.echo(_line(require_member(door, cluster)))
+    say(_line(require_member(door, cluster)))
 
 
 def _note(event: Event, at_entry: str) -> None:
@@ -130,7 +131,7 @@ def _note(event: Event, at_entry: str) -> None:
     from chaosext.safety.audit import Deed, note
 
     if isinstance(problem := note(Deed(event=event, owner=owner(), at_entry=at_entry)), str):
-        click.echo(f"not in the audit log: {event.value}: {problem}", err=True)
+        say(f"not in the audit log: {event.value}: {problem}", err=True)
 
 
 def _left(entry: str, cluster: str) -> Changed | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
 import click
+
+from chaosext.model.printable import say, say_json
 
 INDEX = "JOB_COMPLETION_INDEX"
 """What Kubernetes sets in the Pods of an Indexed Job."""
@@ -58,7 +59,10 @@ def fleet(
         member = member_at(known, _index() if index is None else index)
         lines = [ask(known, member, path.parent, results, kubeconfigs or Path(CLUSTERS_DIR))]
     for line in lines:
-        click.echo(json.dumps(line.to_json()) if as_json else str(line))
+        if as_json:
+            say_json(line.to_json(), indent=None)
+        else:
+            say(str(line))
     return worst(lines)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from chaosext.model.printable import say, say_answer
 
 if TYPE_CHECKING:
     from chaosext.gameday.announcing import Subject
@@ -67,12 +68,12 @@ def gameday(path: Path, results: Path, check: bool, as_json: bool) -> int:
         day = _day(settings, path.parent, results.absolute(), told, in_pod=in_pod)
         if check:
             day.check()
-            click.echo(f"{settings.namespace}/{settings.name}: nothing is in its way")
+            say(f"{settings.namespace}/{settings.name}: nothing is in its way")
             return 0
         record = tell(day, day.play())
-    click.echo(json.dumps(record.to_json(), indent=2, ensure_ascii=False) if as_json else record.headline)
+    say_answer(record.to_json(), [record.headline], as_json=as_json)
     for problem in record.problems:
-        click.echo(f"problem: {problem}", err=True)
+        say(f"problem: {problem}", err=True)
     return record.exit_code
 
 
@@ -88,7 +89,7 @@ def _day(settings: Settings, beside: Path, results: Path, told: Told, *, in_pod:
         addresses=Addresses(settings=settings),
         told=told,
         in_pod=in_pod,
-        say=lambda line: click.echo(line, err=True),
+        say=lambda line: say(line, err=True),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from chaosext.cli.rehearse import Instant, time_budget_option
-from chaosext.model.veil import veiled
+from chaosext.model.printable import say, say_answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -163,7 +162,7 @@ def _seen(cutover: Cutover, context: str, snapshots: tuple[Path, ...], keep: Pat
 
 
 def _asked_live(cutover: Cutover, context: str, file: Path, keep: Path | None) -> _Seen:
-    from chaosext.cli.snapshot import written
+    from chaosext.cli.snapshot import write_snapshot
     from chaosext.model.errors import Refused
     from chaosext.run.surveying import Survey
 
@@ -175,9 +174,8 @@ def _asked_live(cutover: Cutover, context: str, file: Path, keep: Path | None) -
             f"cluster.uid: context {context} leads to the cluster {survey.uid}, the plan is for {cutover.cluster_uid}",
             "name the context of the plan's cluster",
         )
-    click.echo(f"asking {context}, read-only …", err=True)
-    with written(str(file)) as out:
-        out.writelines(survey.snapshot())
+    say(f"asking {context}, read-only …", err=True)
+    write_snapshot(str(file), survey.snapshot())
     live = survey.findings(cutover.namespaces)
     return _Seen(
         files=(file,),
@@ -207,7 +205,7 @@ def _judged(
     from chaosext.run.context import owner
 
     world = read_snapshot(seen.files)
-    click.echo(f"rehearsing on {len(world.nodes)} nodes, {len(world.pods)} Pods …", err=True)
+    say(f"rehearsing on {len(world.nodes)} nodes, {len(world.pods)} Pods …", err=True)
     budget = TimeBudget.of(time_budget_s)
     found = judge(world, cutover, seen.live, seed=seed, budget=budget.share(WITHOUT_PATCHES))
     search = Search(
@@ -217,7 +215,7 @@ def _judged(
         live=seen.live,
         context=seen.context,
         seed=seed,
-        tell=lambda what: click.echo(f"rehearsing with {what} …", err=True),
+        tell=lambda what: say(f"rehearsing with {what} …", err=True),
         budget=budget,
     ).search()
     asked = Asked(
@@ -258,11 +256,10 @@ def _digest(files: tuple[Path, ...]) -> str:
 
 def _write(place: Path, sheet: Sheet) -> None:
     from chaosext.model.errors import Refused
-    from chaosext.report.formats import as_json, write_whole
+    from chaosext.report.formats import as_json, write_report
 
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(
+        write_report(
             place, as_json(sheet.to_json()) if place.suffix == ".json" else _page(place.suffix, sheet)
         )
     except OSError as error:
@@ -282,7 +279,4 @@ def _page(suffix: str, sheet: Sheet) -> str:
 def _say(sheet: Sheet, *, as_json: bool) -> None:
     from chaosext.report.cutover import text_lines
 
-    said = (
-        json.dumps(sheet.to_json(), indent=2, ensure_ascii=False) if as_json else "\n".join(text_lines(sheet))
-    )
-    click.echo(veiled(said))
+    say_answer(sheet.to_json(), text_lines(sheet), as_json=as_json)

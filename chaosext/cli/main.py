@@ -8,13 +8,14 @@ import sys
 import threading
 import traceback
 from contextlib import suppress
+from io import StringIO
 from typing import Any, NoReturn
 
 import click
 
 from chaosext import __version__
 from chaosext.model.errors import ChaosextError, Refused
-from chaosext.model.veil import veiled
+from chaosext.model.printable import say, say_document
 
 COMMANDS = {
     "testbed": ("chaosext.cli.testbed:testbed", "Bring the kind/Calico/Istio testbed up and down."),
@@ -101,7 +102,7 @@ def _leave_nodes() -> None:
     """Where a command has put Pods on nodes to enter them (transport `pod`), it takes them away, however it ended."""
     entering = sys.modules.get("chaosext.run.entering")
     for unseen in entering.leave() if entering else ():
-        click.echo(veiled(f"chaosext: {unseen}"), err=True)
+        say(f"chaosext: {unseen}", err=True)
 
 
 def _leave(exit_code: int) -> NoReturn:
@@ -126,22 +127,24 @@ def invoke(
     try:
         outcome: Any = (command or cli).main(args=arguments, prog_name=name, standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        said = StringIO()
+        error.show(said)
+        say_document(said.getvalue(), err=True)
         return EXIT_REFUSED
     except ChaosextError as error:
-        click.echo(veiled(f"chaosext: {error.message}"), err=True)
+        say(f"chaosext: {error.message}", err=True)
         if error.fix:
-            click.echo(veiled(f"     fix: {error.fix}"), err=True)
+            say(f"     fix: {error.fix}", err=True)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("chaosext: interrupted", err=True)
+        say("chaosext: interrupted", err=True)
         return 130
     except Exception as error:  # a fault of ours: it must end in no exit code that means something else
-        click.echo(veiled(f"chaosext: internal error, {type(error).__name__}: {error}"), err=True)
-        click.echo(
+        say(f"chaosext: internal error, {type(error).__name__}: {error}", err=True)
+        say(
             "     fix: please report it, with the output of the same command under CHAOSEXT_DEBUG=1", err=True
         )
         if os.environ.get("CHAOSEXT_DEBUG"):
-            click.echo(veiled(traceback.format_exc()), err=True)
+            say_document(traceback.format_exc(), err=True)
         return ChaosextError.exit_code
     return outcome if isinstance(outcome, int) else 0

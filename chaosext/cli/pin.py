@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
+
+from chaosext.model.printable import say_answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -69,30 +70,24 @@ def _pin(context: str, *, replace: bool, production: bool | None, as_json: bool)
     from chaosext.run.reach import pin_context
 
     pinned, is_new = pin_context(context, replace=replace, production=production)
-    if as_json:
-        click.echo(json.dumps({"changed": is_new, **asdict(pinned)}, indent=2))
-    else:
-        click.echo("\n".join(("pinned:" if is_new else "pinned already:", *_lines(pinned))))
+    lines = ("pinned:" if is_new else "pinned already:", *_lines(pinned))
+    say_answer({"changed": is_new, **asdict(pinned)}, lines, as_json=as_json)
 
 
 def _remove(context: str, *, as_json: bool) -> None:
     from chaosext.safety.pin import remove_pin
 
     was_there = remove_pin(context)
-    if as_json:
-        click.echo(json.dumps({"changed": was_there, "context": context}, indent=2))
-    else:
-        click.echo(f"{context}: {'its pin is forgotten' if was_there else 'was not pinned'}")
+    line = f"{context}: {'its pin is forgotten' if was_there else 'was not pinned'}"
+    say_answer({"changed": was_there, "context": context}, [line], as_json=as_json)
 
 
 def _list(*, as_json: bool) -> None:
     from chaosext.safety.pin import pins_path, read_pins
 
     pins = read_pins()
-    if as_json:
-        click.echo(json.dumps({name: asdict(each) for name, each in sorted(pins.items())}, indent=2))
-    else:
-        click.echo("\n".join(_listed(pins)) or f"no context is pinned in {pins_path()}")
+    lines = tuple(_listed(pins)) or (f"no context is pinned in {pins_path()}",)
+    say_answer({name: asdict(each) for name, each in sorted(pins.items())}, lines, as_json=as_json)
 
 
 def _listed(pins: Mapping[str, Pin]) -> Iterator[str]:

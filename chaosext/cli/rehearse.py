@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from chaosext.model.printable import say_answer
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from chaosext.rehearsal.prediction import Prediction
     from chaosext.rehearsal.scenarios import Scenario
@@ -204,6 +205,7 @@ def rehearse(
       20  refused: the snapshot or an option can't be used; the message names it
       30  --fail-on unknown, and what comes of it can't be known
     """
+    from chaosext.cli.foretelling import prediction_lines
     from chaosext.rehearsal.scenarios import Scenario
     from chaosext.rehearsal.snapshot import read_snapshot
     from chaosext.rehearsal.time_budget import TimeBudget
@@ -224,7 +226,7 @@ def rehearse(
     if sweep is not None:
         return _exit_code(_swept(world, sweep, wanted, samples, budget, as_json=as_json), fail_on)
     found = _predicted(world, wanted, samples, budget, advice=advice)
-    click.echo("\n".join(_lines(found, as_json=as_json, verbose=verbose)))
+    say_answer(found.to_json(), prediction_lines(found, whole=verbose), as_json=as_json)
     return _exit_code([found.verdict.value], fail_on)
 
 
@@ -244,15 +246,6 @@ def _predicted(
     return advised(found, world, plan, samples=samples, seed=wanted.seed, budget=budget)
 
 
-def _lines(found: Prediction, *, as_json: bool, verbose: bool) -> Iterator[str]:
-    from chaosext.cli.foretelling import prediction_lines
-
-    if as_json:
-        yield json.dumps(found.to_json(), indent=2, ensure_ascii=False)
-        return
-    yield from prediction_lines(found, whole=verbose)
-
-
 def _swept(
     world: World,
     file: Path,
@@ -268,11 +261,8 @@ def _swept(
     from chaosext.rehearsal.scenarios import SCHEMA, scenarios_from
 
     rows = list(play_all(world, scenarios_from(_plain(file), wanted), samples, budget))
-    if as_json:
-        said = {"schema": SCHEMA, "assumptions": list(world.assumptions), "scenarios": rows}
-        click.echo(json.dumps(said, indent=2, ensure_ascii=False))
-    else:
-        click.echo("\n".join(sweep_lines(rows)))
+    said = {"schema": SCHEMA, "assumptions": list(world.assumptions), "scenarios": rows}
+    say_answer(said, sweep_lines(rows), as_json=as_json)
     return [row["verdict"] for row in rows]
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from chaosext.model.printable import say, say_document, say_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,21 +53,13 @@ def report(
     Exit code: 0 reported, 20 there is no such run, or nothing could be written.
     """
     from chaosext.report.run_data import read_run
+    from chaosext.run.directory import found_run
 
-    path = _found(run, run_dir)
+    path = found_run(run, run_dir)
     if other is None:
         return _report(path, read_run(path), formats or FORMATS, output, as_json)
-    second = _found(other, run_dir)
+    second = found_run(other, run_dir)
     return _compare(read_run(path), second, read_run(second), formats or COMPARED, output, as_json)
-
-
-def _found(run: str, run_dir: Path | None) -> Path:
-    """The directory of a run: as named, else under the run root. A link is followed: its name is not the run's."""
-    from chaosext.run.directory import DEFAULT_ROOT, ROOT_VARIABLE
-
-    root = run_dir or Path(os.environ.get(ROOT_VARIABLE, DEFAULT_ROOT))
-    path = Path(run) if Path(run).is_dir() else root / run
-    return path.resolve() if path.exists() else path
 
 
 def _report(path: Path, data: RunData, formats: tuple[str, ...], output: str | None, as_json: bool) -> int:
@@ -97,7 +90,7 @@ def _compare(
     _say(second, written, as_json)
     if not as_json and STDOUT not in written.values():
         for doubt in comparison.doubts:
-            click.echo(f"hardly comparable: {doubt}")
+            say(f"hardly comparable: {doubt}")
     return 0
 
 
@@ -116,15 +109,14 @@ def _places(names: Mapping[str, str], output: str | None, directory: Path) -> di
 
 def _written(texts: Mapping[str, str], places: Mapping[str, str]) -> dict[str, str]:
     from chaosext.model.errors import Refused
-    from chaosext.report.formats import write_whole
+    from chaosext.report.formats import write_report
 
     for name, place in places.items():
         if place == STDOUT:
-            click.echo(texts[name].encode(errors="backslashreplace"), nl=False)
+            say_document(texts[name])
             continue
         try:
-            Path(place).parent.mkdir(parents=True, exist_ok=True)
-            write_whole(Path(place), texts[name])
+            write_report(Path(place), texts[name])
         except OSError as error:
             raise Refused(f"{place}: {error.strerror}", "name another place by -o") from None
     return dict(places)
@@ -137,11 +129,10 @@ def _say(data: RunData, written: Mapping[str, str], as_json: bool) -> None:
         return
     result, missing = data.result, tuple(unseen(data))
     if as_json:
-        told = {"run": result.run, **result.verdict.to_json(), "written": written, "not_known": missing}
-        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        say_json({"run": result.run, **result.verdict.to_json(), "written": written, "not_known": missing})
         return
-    click.echo(f"{result.run}: {result.verdict.headline} (exit {result.verdict.exit_code})")
+    say(f"{result.run}: {result.verdict.headline} (exit {result.verdict.exit_code})")
     for line in missing:
-        click.echo(f"not known: {line}")
+        say(f"not known: {line}")
     for place in written.values():
-        click.echo(place)
+        say(place)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
+
+from chaosext.model.printable import say, say_answer, say_json
 
 if TYPE_CHECKING:
     from chaosext.cli.telling import Telling
@@ -105,7 +106,7 @@ def preflight(experiment: Path, context: str | None, as_json: bool) -> int:
     from chaosext.run.reading.resolve import resolve
 
     known = dry_run(resolve(load_experiment(experiment), context=context, source=str(experiment))).briefing
-    click.echo(json.dumps(known.to_json(), indent=2) if as_json else "\n".join(briefing_lines(known)))
+    say_answer(known.to_json(), briefing_lines(known), as_json=as_json)
     return 0
 
 
@@ -162,10 +163,10 @@ def _refused_at_once(error: Refused, expect: str | None, as_json: bool) -> int:
     from chaosext.run.strict import refusal
 
     if as_json:
-        click.echo(json.dumps({**refusal(error).to_json(), "expected": expect}, indent=2, ensure_ascii=False))
+        say_json({**refusal(error).to_json(), "expected": expect})
     if expect != Outcome.REFUSED:
         raise error
-    click.echo(f"verdict: refused, as expected: {error}", err=as_json)
+    say(f"verdict: refused, as expected: {error}", err=as_json)
     return 0
 
 
@@ -187,7 +188,5 @@ def _dry_run(resolved: Resolved, as_json: bool) -> int:
     from chaosext.run.dry import dry_run
 
     plan = dry_run(resolved)
-    click.echo(json.dumps(plan.to_json(), indent=2) if as_json else "\n".join(briefing_lines(plan.briefing)))
-    if not as_json:
-        click.echo("\n".join(plan_lines(plan)))
+    say_answer(plan.to_json(), (*briefing_lines(plan.briefing), *plan_lines(plan)), as_json=as_json)
     return 0

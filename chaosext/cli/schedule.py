@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from chaosext.model.printable import say, say_document
+
 if TYPE_CHECKING:
     from chaosext.gameday.composing import Composed
 
@@ -68,7 +70,7 @@ def schedule(
     files = MAKERS[form](composed)
     if context:
         _ask_server(composed, context)
-    click.echo(composed.said, err=True)  # stdout may go to kubectl
+    say(composed.said, err=True)  # stdout may go to kubectl
     if check:
         return 0
     if directory is None:
@@ -101,7 +103,7 @@ def _ask_server(composed: Composed, context: str) -> None:
     problems = list(untaken(Cluster.connect(context), composed.objects))
     refused = [problem for problem in problems if ": not checked" not in problem]
     for problem in problems:
-        click.echo(problem, err=True)
+        say(problem, err=True)
     if refused:
         raise Refused(f"the API server of {context} would not take {len(refused)} of the objects", refused[0])
 
@@ -111,18 +113,19 @@ def _print(files: dict[str, str], form: str) -> None:
 
     if len(files) > 1:
         raise Refused(f"--format {form} makes {len(files)} files", "name a directory with --output")
-    click.echo("".join(files.values()), nl=False)
+    say_document("".join(files.values()))
 
 
 def _write(directory: Path, files: dict[str, str]) -> None:
     from chaosext.model.errors import Refused
+    from chaosext.model.files import write_whole
 
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
-            (directory / name).write_text(text, encoding="utf-8")
+            write_whole(directory / name, text, fsync=False)
     except OSError as error:
         raise Refused(
             f"--output {directory}: {error.strerror}", "name a directory that you may write to"
         ) from None
-    click.echo(f"written to {directory}: {', '.join(files)}", err=True)
+    say(f"written to {directory}: {', '.join(files)}", err=True)

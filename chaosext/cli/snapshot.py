@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
-import sys
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import click
 
+from chaosext.model.printable import say, say_document
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
 
 STDOUT = "-"
 
@@ -53,37 +52,26 @@ def snapshot(context: str, output: str, page_s: float) -> int:
     from chaosext.run.taking import Taking
 
     taking = Taking(cluster=Cluster.connect(context), page_s=page_s)
-    with written(output) as file:
-        file.writelines(taking.text())
+    write_snapshot(output, taking.text())
     for kind, why in taking.missed.items():
-        click.echo(f"not in the snapshot: {kind} ({why})", err=True)
+        say(f"not in the snapshot: {kind} ({why})", err=True)
     counted = ", ".join(f"{number} {kind}" for kind, number in taking.counts.items() if number)
-    click.echo(f"snapshot of {context}: {counted}", err=True)
+    say(f"snapshot of {context}: {counted}", err=True)
     return 0
 
 
-@contextmanager
-def written(output: str) -> Iterator[IO[str]]:
-    """A file that is there whole or not at all. Raises `Refused` where it can't be written."""
+def write_snapshot(output: str, pieces: Iterable[str]) -> None:
+    """Put a snapshot into a file whole or not at all, or on stdout. Raises `Refused` where it can't be written."""
     from chaosext.model.errors import Refused
+    from chaosext.model.files import write_pieces
 
     if output == STDOUT:
-        yield sys.stdout
+        for piece in pieces:
+            say_document(piece)
         return
-    target = Path(output)
-    beside = target.with_name(f".{target.name}.tmp")
     try:
-        try:
-            with _opened(beside, zipped=target.suffix == ".gz") as file:
-                yield file
-            beside.replace(target)
-        finally:
-            beside.unlink(missing_ok=True)
+        write_pieces(Path(output), pieces, fsync=False, gzipped=output.endswith(".gz"))
     except OSError as error:
         raise Refused(
             f"--output {output}: {error.strerror or error}", "name a file that you may write"
         ) from None
-
-
-def _opened(path: Path, *, zipped: bool) -> IO[str]:
-    return gzip.open(path, "wt", encoding="utf-8") if zipped else path.open("w", encoding="utf-8")

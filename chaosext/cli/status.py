@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import click
 
 from chaosext.model.errors import Refused
+from chaosext.model.printable import say_answer
 from chaosext.nodes.transport import DEFAULT, NAMESPACE, POD, TRANSPORTS, Way
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def status(
 
     way = way_by(transport, contexts, namespace)
     overview = with_sentinels(look(nodes, cluster=cluster, way=way).overview, contexts)
-    click.echo(json.dumps(overview.to_json(), indent=2) if as_json else "\n".join(status_lines(overview)))
+    say_answer(overview.to_json(), status_lines(overview), as_json=as_json)
     return overview.exit_code
 
 

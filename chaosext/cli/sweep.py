@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import click
@@ -16,6 +15,7 @@ from chaosext.cli.status import (
     transport_option,
     way_by,
 )
+from chaosext.model.printable import say_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -79,7 +79,7 @@ def sweep(
     surveyed = look(nodes, cluster=cluster, way=way_by(transport, contexts, namespace))
     swept = take_away(surveyed, wanted, dry_run=dry_run)
     swept = sweep_sentinels(swept, surveyed.overview, wanted, contexts=contexts)
-    click.echo(json.dumps(swept.to_json(), indent=2) if as_json else "\n".join(sweep_lines(swept)))
+    say_answer(swept.to_json(), sweep_lines(swept), as_json=as_json)
     swept.require_gone()
     return swept.exit_code
 

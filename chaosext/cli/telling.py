@@ -8,10 +8,8 @@ import threading
 import time
 from typing import IO, TYPE_CHECKING
 
-import click
-
 from chaosext.cli.output import Plain, hindsight_lines, result_lines
-from chaosext.model.veil import veiled
+from chaosext.model.printable import say_json
 from chaosext.model.verdict import Outcome
 from chaosext.report import otlp
 
@@ -75,7 +73,7 @@ class Telling:
         best = ending.best()
         if self._out:
             printed = {**result.to_json(), "report": str(best or "") or None}
-            click.echo(veiled(json.dumps(printed, indent=2, ensure_ascii=False)), file=self._out)
+            say_json(printed, to=self._out)
         self._shown.lines(result_lines(result, best or self._scene.run.directory.path))
         if result.verdict.outcome is not Outcome.INTERRUPTED:
             self._shown.lines(hindsight_lines(self._scene.run.directory.path))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from chaosext.model.printable import say, say_document, say_json, say_lines
+
 if TYPE_CHECKING:
     from chaosext.testbed.config import Blueprint
     from chaosext.testbed.pair import EntryStatus, PairStatus
@@ -180,7 +182,7 @@ def down(name: str, force: bool) -> None:
     if cluster.down(name, progress):
         remove_pin(f"kind-{name}")
     else:
-        click.echo(f"There is no testbed named {name}.")
+        say(f"There is no testbed named {name}.")
 
 
 def _forget_drains(name: str) -> None:
@@ -223,7 +225,7 @@ def kubeconfig(name: str) -> None:
     from chaosext.testbed import cluster
     from chaosext.testbed.config import checked_name
 
-    click.echo(cluster.standalone_kubeconfig(checked_name(name)), nl=False)
+    say_document(cluster.standalone_kubeconfig(checked_name(name)))
 
 
 def _require_steady_state(context: str, progress: Progress) -> None:
@@ -245,17 +247,16 @@ def _require_steady_state(context: str, progress: Progress) -> None:
 
 
 def _show(status: BedStatus | PairStatus, *, as_json: bool) -> None:
-    import json
 
     from chaosext.testbed.pair import PairStatus
 
     if as_json:
-        click.echo(json.dumps(status.to_json(), indent=2))
+        say_json(status.to_json())
     elif isinstance(status, PairStatus):
         parts = (_lines(status.first), _lines(status.second), _entry_lines(status.entry))
-        click.echo("\n".join(line for part in parts for line in part))
+        say_lines(line for part in parts for line in part)
     else:
-        click.echo("\n".join(_lines(status)))
+        say_lines(_lines(status))
 
 
 def _entry_lines(status: EntryStatus) -> list[str]:

@@ -1,30 +1,109 @@
-"""YAML (or JSON, which is YAML as well) as people write it, read strictly. Pure: text in, value out."""
+"""YAML (or JSON, which is YAML as well) as people write it, read strictly and within bounds."""
 
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from chaosext.model.files import read_file
+from chaosext.model.untrusted import MOST_DEPTH, MOST_VALUES, BeyondBounds, number_fits, parse_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+INT, FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
 MERGE = "tag:yaml.org,2002:merge"
 """`<<`, which may stand in a mapping more than once (YAML's type repository, merge)."""
 
 
-def parse_yaml(text: str | bytes) -> Any:
-    """The one document in `text`. A key that stands twice in a mapping is an error: the last one would win in silence.
+def read_yaml(path: Path) -> tuple[bytes, Any]:
+    """The one document in a file that a person named, and the file's bytes.
 
-    Raises what PyYAML raises: its own errors, and ValueError or KeyError for such as `2001-99-99` or `!!bool maybe`.
+    Raises OSError where the file can't be read (`strerror` says why), and ValueError as `parse_yaml`.
+    """
+    data = read_file(path)
+    return data, parse_yaml(data)
+
+
+def parse_yaml(data: str | bytes) -> Any:
+    """The one document in `data`. A key that stands twice in a mapping is an error: the last one would win in silence.
+
+    Raises ValueError, whose text is one line, for whatever is neither YAML nor JSON, or beyond the bounds: depth,
+    number of values with aliases counted as often as they are used, an alias within what it stands for.
     """
     import yaml
 
-    return yaml.load(text, Loader=_strict())  # noqa: S506  a SafeLoader, stricter
+    try:
+        text = data if isinstance(data, str) else data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 at byte {error.start:,}") from None
+    if text.lstrip()[:1] in ("{", "["):
+        try:
+            return parse_json(text)
+        except BeyondBounds:
+            raise
+        except ValueError:
+            pass  # YAML's own flow style, or a fault that YAML's parser names with its line
+    try:
+        return _loader()(text).get_single_data()
+    except BeyondBounds:
+        raise
+    except LookupError as error:  # as for `!!bool maybe`
+        raise ValueError(f"{error} is no value of its tag") from None
+    except (yaml.YAMLError, ArithmeticError, RecursionError, TypeError, ValueError) as error:
+        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from None
 
 
 @cache
-def _strict() -> Any:
+def _loader() -> Any:
     import yaml
+    from yaml.composer import Composer
+    from yaml.constructor import SafeConstructor
+    from yaml.resolver import Resolver
 
-    class Strict(yaml.SafeLoader):
-        def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+    class Loader(Composer, SafeConstructor, Resolver):
+        """PyYAML's SafeLoader, with bounds; what is an event of YAML is told by its C library where that is there."""
+
+        def __init__(self, text: str) -> None:
+            events = _event_parser()(text)
+            self.check_event, self.peek_event = events.check_event, events.peek_event
+            self.get_event = events.get_event
+            Composer.__init__(self)
+            SafeConstructor.__init__(self)
+            Resolver.__init__(self)
+            self._values = 0
+            self._heights = [0]
+            self._measures: dict[int, tuple[int, int]] = {}
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.events.AliasEvent):
+                return self._alias(super().compose_node(parent, index))
+            before = self._values
+            self._take(1, 1)
+            self._heights.append(0)
+            node = super().compose_node(parent, index)
+            height = self._heights.pop() + 1
+            self._heights[-1] = max(self._heights[-1], height)
+            self._measures[id(node)] = self._values - before, height
+            return node
+
+        def _alias(self, node: Any) -> Any:
+            """What an alias stands for is measured once, and counted as often as it is used."""
+            if id(node) not in self._measures:
+                raise BeyondBounds(f"line {node.start_mark.line + 1}: an alias stands within its own anchor")
+            values, height = self._measures[id(node)]
+            self._take(values, height)
+            self._heights[-1] = max(self._heights[-1], height)
+            return node
+
+        def _take(self, values: int, height: int) -> None:
+            self._values += values
+            if self._values > MOST_VALUES:
+                raise BeyondBounds(f"more than {MOST_VALUES:,} values, aliases counted where they are used")
+            if len(self._heights) - 1 + height > MOST_DEPTH:
+                raise BeyondBounds(f"nested more than {MOST_DEPTH} deep")
+
+        def compose_mapping_node(self, anchor: Any) -> Any:
             node = super().compose_mapping_node(anchor)
             seen: set[tuple[str, str]] = set()
             for key, _ in node.value:
@@ -32,9 +111,38 @@ def _strict() -> Any:
                     _once((key.tag, key.value), seen, key.start_mark)
             return node
 
+        def _int(self, node: Any) -> int:
+            number_fits(node.value)
+            return int(self.construct_yaml_int(node))
+
+        def _float(self, node: Any) -> float:
+            number_fits(node.value)
+            return float(self.construct_yaml_float(node))
+
+        yaml_constructors: ClassVar = {**SafeConstructor.yaml_constructors, INT: _int, FLOAT: _float}
+
     def _once(key: tuple[str, str], seen: set[tuple[str, str]], mark: Any) -> None:
         if key in seen:
             raise yaml.composer.ComposerError(None, None, f"key {key[1]!r} stands there twice", mark)
         seen.add(key)
 
-    return Strict
+    return Loader
+
+
+def _event_parser() -> Any:
+    """What makes events of a text: libyaml, else PyYAML's own, which is ten times slower."""
+    try:
+        from yaml.cyaml import CParser  # type: ignore[attr-defined]
+    except ImportError:
+        from yaml.parser import Parser
+        from yaml.reader import Reader
+        from yaml.scanner import Scanner
+
+        class PureParser(Reader, Scanner, Parser):
+            def __init__(self, text: str) -> None:
+                Reader.__init__(self, text)
+                Scanner.__init__(self)
+                Parser.__init__(self)
+
+        return PureParser
+    return CParser

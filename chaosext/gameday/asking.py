@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from chaosext.gameday.fleet import CLUSTERS_DIR
 from chaosext.model.errors import Refused, Unreachable
+from chaosext.model.files import write_whole
+from chaosext.model.printable import json_text
 from chaosext.model.veil import veiled
 
 if TYPE_CHECKING:
@@ -76,7 +78,7 @@ def ask(
         line = _failed(member, taken.returncode, taken.stderr)
     else:
         line = _answer(member, _command(_question(fleet, snapshot, beside), kubeconfig), kept)
-    (kept / SUMMARY_FILE).write_text(json.dumps(line.to_json(), indent=2) + "\n", encoding="utf-8")
+    write_whole(kept / SUMMARY_FILE, json_text(line.to_json()) + "\n", fsync=True)
     return line
 
 
@@ -102,7 +104,7 @@ def _answer(member: Member, done: subprocess.CompletedProcess[str], kept: Path) 
         line = Line(cluster=member.name, verdict=verdict, exit_code=done.returncode, why=why)
     except (ValueError, KeyError, TypeError):
         return _failed(member, done.returncode, done.stderr)
-    (kept / ANSWER_FILE).write_text(veiled(done.stdout), encoding="utf-8")
+    write_whole(kept / ANSWER_FILE, veiled(done.stdout), fsync=True)
     return line
 
 

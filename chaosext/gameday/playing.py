@@ -17,6 +17,7 @@ from chaosext.gameday.running import Ran, run_experiment
 from chaosext.gameday.seat import pin_meant, require_meant
 from chaosext.gameday.sweeping import sweep_earlier
 from chaosext.model.errors import ChaosextError, Refused, Unsafe
+from chaosext.model.files import write_whole
 from chaosext.model.verdict import Outcome
 from chaosext.run.reach import observed_pin
 from chaosext.run.reading.resolve import resolve
@@ -157,7 +158,8 @@ def _write(path: Path, experiment: Experiment) -> None:
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(yaml.safe_dump(experiment, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        text = yaml.safe_dump(experiment, sort_keys=False, allow_unicode=True)
+        write_whole(path, text, fsync=False)
     except OSError as error:
         raise Refused(
             f"results: {path} can't be written ({error.strerror})",

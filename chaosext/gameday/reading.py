@@ -8,6 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from chaosext.cluster.documents import parse_yaml
 from chaosext.model.errors import Refused
+from chaosext.model.printable import printable
 from chaosext.model.spelling import did_you_mean
 
 if TYPE_CHECKING:
@@ -70,15 +71,23 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def as_yaml(*documents: Any) -> str:
-    """Texts of several lines stay texts of several lines, so that a ConfigMap can be read."""
+    """Texts of several lines stay texts of several lines, so that a ConfigMap can be read; what can't be shown is an
+    escape."""
     import yaml
 
     class Dumper(yaml.SafeDumper):
         pass
 
     Dumper.add_representer(str, _text)
-    text: str = yaml.dump_all(documents, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=10**6)
-    return text
+
+    def dumped(*, allow_unicode: bool) -> str:
+        text: str = yaml.dump_all(
+            documents, Dumper=Dumper, sort_keys=False, allow_unicode=allow_unicode, width=10**6
+        )
+        return text
+
+    text = dumped(allow_unicode=True)
+    return text if printable(text) == text else dumped(allow_unicode=False)
 
 
 def _text(dumper: Any, text: str) -> Any:

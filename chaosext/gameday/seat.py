@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from chaosext.gameday.manifests import APPROVALS_DIR
 from chaosext.model.errors import Refused
+from chaosext.model.files import OWNER_ONLY, write_whole
 from chaosext.run.directory import ROOT_VARIABLE
 from chaosext.run.reading.limits import VARIABLE as LIMITS_VARIABLE
 from chaosext.safety.approval import VARIABLE as APPROVALS_VARIABLE
@@ -47,8 +48,10 @@ def seated(settings: Settings, results: Path, account: Path = ACCOUNT_DIR) -> It
     with tempfile.TemporaryDirectory(prefix="chaosext-") as aside:
         home = Path(aside)
         os.environ |= _environment(home, results)
-        _write_private(home / "kubeconfig", kubeconfig(settings.cluster.context, os.environ, account))
-        _write_private(home / LIMITS_FILE, json.dumps(settings.limits.model_dump(exclude_defaults=True)))
+        config = kubeconfig(settings.cluster.context, os.environ, account)
+        write_whole(home / "kubeconfig", config, fsync=False, mode=OWNER_ONLY)
+        limits = json.dumps(settings.limits.model_dump(exclude_defaults=True))
+        write_whole(home / LIMITS_FILE, limits, fsync=False, mode=OWNER_ONLY)
         yield
 
 
@@ -95,9 +98,3 @@ def pin_meant(wanted: ClusterKeys, observed: Pin) -> None:
     """Pin the cluster that the settings mean, with the server and authority that this Pod was given."""
     require_meant(wanted, observed)
     write_pin(replace(observed, production=wanted.production))
-
-
-def _write_private(path: Path, text: str) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)

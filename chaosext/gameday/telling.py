@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tarfile
 from dataclasses import replace
@@ -10,8 +9,9 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 from chaosext.gameday.sending import send
+from chaosext.model.files import append
+from chaosext.model.printable import json_text
 from chaosext.model.veil import veiled
-from chaosext.safety.durable import append_durably
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +40,7 @@ def _sent(day: GameDay, record: Record) -> list[str]:
     """The webhook takes the record as JSON."""
     if not day.addresses.webhook:
         return []
-    body = veiled(json.dumps(record.to_json(), ensure_ascii=False)).encode()
+    body = veiled(json_text(record.to_json(), indent=None)).encode()
     headers = {"Content-Type": "application/json"}
     problem = send(day.addresses.webhook, body, headers, authority=day.addresses.webhook_authority)
     return [f"webhook: {problem}"] if problem else []
@@ -70,7 +70,8 @@ def packed(directory: Path) -> bytes:
 
 def _kept(path: Path, record: Record) -> list[str]:
     try:
-        append_durably(path, veiled(json.dumps(record.to_json(), ensure_ascii=False)) + "\n")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        append(path, veiled(json_text(record.to_json(), indent=None)) + "\n", fsync=True)
     except OSError as error:
         return [f"results: {path.name} can't be written ({error.strerror})"]
     return []

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from chaosext.model.files import append, write_whole
+from chaosext.model.printable import json_text
 from chaosext.model.timeline import Event, Kind
 from chaosext.model.veil import veiled
 from chaosext.observe.changes import Note
@@ -78,9 +79,7 @@ class Recorder:
     def _put_in_order(self) -> None:
         if self._path:
             ordered = sorted(self._events, key=lambda event: event.t_s)
-            temporary = self._path.with_suffix(".tmp")
-            temporary.write_text("".join(map(_line, ordered)), encoding="utf-8", errors="backslashreplace")
-            temporary.replace(self._path)
+            write_whole(self._path, "".join(map(_line, ordered)), fsync=False)
 
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -104,9 +103,8 @@ class Recorder:
 
     def _append(self, event: Event) -> None:
         if self._path:
-            with self._path.open("a", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(_line(event))
+            append(self._path, _line(event), fsync=False)
 
 
 def _line(event: Event) -> str:
-    return json.dumps(event.to_json(), ensure_ascii=False) + "\n"
+    return json_text(event.to_json(), indent=None) + "\n"

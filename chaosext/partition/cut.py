@@ -19,6 +19,7 @@ from ipaddress import (
 from typing import TYPE_CHECKING, Literal
 
 from chaosext.model.errors import Refused
+from chaosext.model.run_id import RunId
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,7 +41,6 @@ SHORTEST_TTL_S = 1.0
 """nft's JSON speaks of timeouts in whole seconds (nft 1.0.6), so a shorter one could not be read back."""
 
 # A rule's comment holds run, owner and expiry: 128 bytes at most (libnftnl's NFTNL_UDATA_COMMENT_MAXLEN).
-_RUN = re.compile(r"[a-z0-9]{1,20}")
 _OWNER = re.compile(r"[A-Za-z0-9@._-]{1,40}")
 # Kubernetes names nodes by DNS-1123 subdomains; IFNAMSIZ leaves an interface 15 characters.
 _NODE = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
@@ -192,9 +192,12 @@ def family_of(network: Network) -> Family:
 
 def check_run(run: str) -> str:
     """`run` itself, when it can name a run (and a table). Raises `Refused` otherwise."""
-    if not _RUN.fullmatch(run):
-        raise Refused(f"run: {run!r} can not name a run", "use 1 to 20 lower-case letters and digits")
-    return run
+    try:
+        return RunId(run)
+    except ValueError:
+        raise Refused(
+            f"run: {run!r} can not name a run", "use 1 to 20 lower-case letters and digits"
+        ) from None
 
 
 def check_node(node: str) -> str:

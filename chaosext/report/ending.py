@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from chaosext.report.formats import FILES, FORMATS, write_whole
+from chaosext.report.formats import FILES, FORMATS, write_report
 from chaosext.report.run_data import read_run
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Ending:
             return
         for name, render in FORMATS.items():
             try:
-                write_whole(path / FILES[name], render(data))
+                write_report(path / FILES[name], render(data))
                 self.written[name] = path / FILES[name]
             except Exception as error:  # as above, and the other formats may well succeed
                 self.problems.append(f"no {FILES[name]}: {type(error).__name__}: {error}")

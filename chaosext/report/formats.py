@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
+from chaosext.model.files import write_whole
+from chaosext.model.printable import json_text
 from chaosext.model.veil import veiled
 
 if TYPE_CHECKING:
@@ -75,16 +76,14 @@ COMPARISONS: Mapping[str, Callable[[Comparison], str]] = {
 """Format -> what makes its text of two runs."""
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write `text`, without what must not be said, whole or not at all. Raises OSError."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        temporary.write_text(veiled(text), encoding="utf-8", errors="backslashreplace")
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)  # on a full disk even half a file is in the way
-        raise
+def write_report(path: Path, text: str) -> None:
+    """Write `text`, without what must not be said, whole or not at all. Raises OSError.
+
+    The directory is made where there is none; in one that is somebody else's nothing that lies there is followed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, veiled(text), fsync=False)
 
 
 def as_json(value: object) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    return json_text(value) + "\n"

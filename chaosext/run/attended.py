@@ -141,7 +141,7 @@ def attend(experiment: Experiment, configuration: Mapping[str, Any], secrets: Ma
     ttl_s = max((wish.ttl_s for _, wish in resolved.wishes()), default=None)
     briefing = brief(cluster, resolved.settings, ttl_s)
     run.trail.begin(experiment)
-    watching = Watching(surroundings(resolved.settings), run.recorder, run.directory.path)
+    watching = Watching(surroundings(resolved.settings), run.recorder, run.directory.inside)
     watching.__enter__()
     return Attended(resolved, briefing, watching)
 

@@ -10,10 +10,11 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from chaosext.model import clock
+from chaosext.model.run_id import RunId
 from chaosext.nodes.transport import BY_DOCKER, Way
 from chaosext.observe.recorder import Recorder
 from chaosext.partition.cut import nodes_of
-from chaosext.run.directory import RunDirectory, new_run_id
+from chaosext.run.directory import RunDirectory
 from chaosext.run.trail import Trail
 from chaosext.steady.cut import Shut
 
@@ -133,9 +134,9 @@ _current: RunContext | None = None
 def start(*, strict: bool = False, root: Path | None = None, sink: Sink | None = None) -> RunContext:
     """Begin a run of its own. Raises `Refused` when its directory can't be made."""
     global _current
-    run = new_run_id()
+    run = RunId.new()
     directory = RunDirectory(run, root)
-    recorder = Recorder(directory.path / "timeline.jsonl", sink=sink)
+    recorder = Recorder(directory.inside / "timeline.jsonl", sink=sink)
     _current = RunContext(id=run, owner=owner(), directory=directory, recorder=recorder, strict=strict)
     return _current
 
@@ -147,7 +148,7 @@ def current() -> RunContext:
 
 @cache
 def _run_of_no_run() -> str:
-    return new_run_id()
+    return RunId.new()
 
 
 def run_id() -> str:

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
-import secrets
-import time
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chaosext.model.errors import Refused
+from chaosext.model.files import Folder, write_whole
+from chaosext.model.printable import json_text
+from chaosext.model.run_id import RunId
 from chaosext.model.veil import veiled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 DEFAULT_ROOT = Path("run")
 ROOT_VARIABLE = "CHAOSEXT_RUN_DIR"
-
-
-def new_run_id() -> str:
-    """A run's id: UTC time and a little chance, `20261123t230300ab12`; sorts by time and fits a table's name."""
-    return time.strftime("%Y%m%dt%H%M%S", time.gmtime()) + secrets.token_hex(2)
-
+LATEST = "latest"
 
 ROOM_BYTES = 256 * 1024
 """What must fit on a disk before anything is touched: ten times what a run of minutes was seen to write."""
@@ -27,59 +26,83 @@ ROOM_BYTES = 256 * 1024
 
 def require_room(directory: Path, what: str, setting: str) -> None:
     """Raise `Refused`, naming `what` is kept there and the `setting` that moves it, unless there are `ROOM_BYTES`."""
-    probe = directory / f".room.{secrets.token_hex(4)}"
-    try:
+    with _refused(f"{what} directory {directory}", setting):
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        try:
-            with probe.open("wb") as file:
-                file.write(bytes(ROOM_BYTES))
-                file.flush()
-                os.fsync(file.fileno())
-        finally:
-            probe.unlink(missing_ok=True)
+        with Folder(directory) as folder:
+            folder.require_room(ROOM_BYTES)
+
+
+@contextmanager
+def _refused(what: str, setting: str) -> Iterator[None]:
+    """Within it, an OSError is a refusal that names `what` and the `setting` that names another directory."""
+    try:
+        yield
     except OSError as error:
         fix = f"set {setting} to a directory that you may write to, with {ROOM_BYTES // 1024} KiB free"
-        raise Refused(f"{what} directory {directory}: {error.strerror}", fix) from None
+        raise Refused(f"{what}: {error.strerror}", fix) from None
+
+
+def found_run(name: str, root: Path | None = None) -> Path:
+    """The directory of the run that a person named by its directory, its id, or `latest`.
+
+    Raises `Refused` for what is none of these, and for a name among the runs that leads elsewhere.
+    """
+    if Path(name).is_dir():
+        return Path(name).resolve()
+    root = root or default_root()
+    try:
+        found = root / RunId(_newest(root) if name == LATEST else name)
+        _require_own_link(found)
+    except ValueError:
+        what = f"{name}: neither a directory nor the id of a run beside it"
+        raise Refused(what, f"name a run's directory, its id, or `{LATEST}`") from None
+    except OSError as error:
+        raise Refused(f"{root / name}: {error.strerror}", "name the run's directory") from None
+    return found.resolve()
+
+
+def _newest(root: Path) -> str:
+    """The run that `latest` is, or leads to."""
+    link = root / LATEST
+    return str(link.readlink()) if link.is_symlink() else LATEST
+
+
+def default_root() -> Path:
+    """`$CHAOSEXT_RUN_DIR`, by default `run` in the working directory."""
+    return Path(os.environ.get(ROOT_VARIABLE, DEFAULT_ROOT))
 
 
 class RunDirectory:
-    """The directory of one run. Raises `Refused` where it can't be made, before anything is touched."""
+    """The directory of one run. Raises `Refused` where it can't be made, before anything is touched.
+
+    `path` is its name for people; `inside` is the same directory as it was made, whatever becomes of its name.
+    """
 
     def __init__(self, run: str, root: Path | None = None) -> None:
-        self.run = run
-        self.root = (root or Path(os.environ.get(ROOT_VARIABLE, DEFAULT_ROOT))).absolute()
+        self.run = RunId(run)
+        self.root = (root or default_root()).absolute()
         self.path = self.root / run
-        setting = f"{ROOT_VARIABLE} or --run-dir"
-        try:
-            self.path.mkdir(parents=True)
-            self._link_latest()
-        except OSError as error:
-            fix = f"set {setting} to a directory that you may write to"
-            raise Refused(f"run directory {self.path}: {error.strerror}", fix) from None
-        require_room(self.path, "run", setting)
+        with _refused(f"run directory {self.path}", f"{ROOT_VARIABLE} or --run-dir"):
+            self.root.mkdir(parents=True, exist_ok=True)
+            _require_own_link(self.root)
+            with Folder(self.root) as root_folder:
+                self._folder = root_folder.make_folder(run)
+                root_folder.link(LATEST, run)
+            if self._folder.owner != os.geteuid():
+                raise PermissionError(0, "another user has put a directory of his in its place")
+            self._folder.require_room(ROOM_BYTES)
+        self.inside = self._folder.inside
 
     def write_json(self, name: str, value: Any) -> None:
         """Write `value` to the file `name` whole or not at all."""
-        self.write_text(
-            name, json.dumps(value, indent=2, default=str, skipkeys=True, ensure_ascii=False) + "\n"
-        )
+        self.write_text(name, json_text(value, default=str, skipkeys=True) + "\n")
 
     def write_text(self, name: str, text: str) -> None:
         """Write `text`, without what must not be said, to the file `name` whole or not at all."""
-        target = self.path / name
-        temporary = target.with_name(f".{target.name}.tmp")
-        try:
-            with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(veiled(text))
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(target)
-        except OSError:
-            temporary.unlink(missing_ok=True)  # on a full disk even half a file is in the way
-            raise
+        write_whole(self.inside / name, veiled(text), fsync=True)
 
-    def _link_latest(self) -> None:
-        link = self.root / "latest"
-        temporary = self.root / f".latest.{self.run}"
-        temporary.symlink_to(self.run)
-        temporary.replace(link)
+
+def _require_own_link(path: Path) -> None:
+    """Raise OSError for a link that another user has put where runs are kept, as anybody can in /tmp."""
+    if path.is_symlink() and path.lstat().st_uid not in (0, os.geteuid()):
+        raise PermissionError(0, f"{path} is a link that another user made")

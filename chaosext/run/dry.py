@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from chaosext.model.run_id import RunId
 from chaosext.nodes.transport import shells
 from chaosext.partition.apply import require_free
 from chaosext.partition.cut import nodes_of
@@ -15,7 +16,6 @@ from chaosext.run.briefing import brief
 from chaosext.run.context import owner
 from chaosext.run.cutting.fault import plan
 from chaosext.run.cutting.locking import who_holds
-from chaosext.run.directory import new_run_id
 from chaosext.run.entering import way_into
 from chaosext.run.reach import connect
 from chaosext.run.reading.experiment import activities
@@ -55,7 +55,7 @@ def dry_run(resolved: Resolved) -> DryRun:
 
     Raises `Refused` for whatever the run itself would be refused for, but for its gate: that is not asked.
     """
-    run = new_run_id()
+    run = RunId.new()
     wishes = [wish for _, wish in resolved.wishes()]
     with unreachable_is_refused():
         require_rollback(resolved)

@@ -5,7 +5,6 @@ Read-only and bounded, also for a preflight. A rehearsal that fails is a line, a
 
 from __future__ import annotations
 
-import gzip
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chaosext.model.errors import ChaosextError, Refused, Unreachable
+from chaosext.model.files import write_pieces
 from chaosext.model.timeline import Kind
 from chaosext.partition.cut import FAMILIES
 from chaosext.rehearsal.outlook import outlook
@@ -107,7 +107,7 @@ def rehearse_run(resolved: Resolved, directory: RunDirectory) -> Rehearsed:
     def keep(prediction: Prediction) -> None:
         directory.write_json(REHEARSAL, prediction.to_json())
 
-    return _rehearsed(resolved, directory.path, keep)
+    return _rehearsed(resolved, directory.inside, keep)
 
 
 def rehearse_apart(resolved: Resolved) -> Rehearsed:
@@ -201,12 +201,8 @@ def _argument(resolved: Resolved, func: str, name: str) -> float | None:
 
 def _take(cluster: Cluster, path: Path) -> None:
     """Raises `Unreachable` where it takes too long, `Refused` where the cluster is too large or may not be read."""
-    try:
-        with gzip.open(path, "wt", encoding="utf-8") as file:
-            file.writelines(_bounded(Taking(cluster=cluster, page_s=TAKEN_WITHIN_S)))
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
+    pieces = _bounded(Taking(cluster=cluster, page_s=TAKEN_WITHIN_S))
+    write_pieces(path, pieces, fsync=False, gzipped=True)
 
 
 def _bounded(taking: Taking) -> Iterator[str]:

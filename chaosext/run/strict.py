@@ -171,7 +171,7 @@ class _Playing:
             may_stop=self.left.stop,
             leave=self.left.interrupt,
         )
-        with stops, Watching(around, self.run.recorder, self.run.directory.path) as watching:
+        with stops, Watching(around, self.run.recorder, self.run.directory.inside) as watching:
             self.run.objects = watching.objects
             _play(self.resolved, self.journal, self.run, self.left, watching)
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from chaosext.model.errors import Refused
+from chaosext.model.files import OWNER_ONLY, append
 from chaosext.model.places import config_home
 from chaosext.safety.audit import digest_of
-from chaosext.safety.durable import append_durably
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -177,7 +177,8 @@ def write_word(word: Word, path: Path | None = None) -> None:
     """Append `word`; it is on disk (fsync) when this returns. Raises `Refused` when it can't be."""
     path = path or own_approvals()
     try:
-        append_durably(path, as_line(word))
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        append(path, as_line(word), fsync=True, mode=OWNER_ONLY)
     except OSError as error:
         raise Refused(
             f"the approvals {path} can't be written ({error})", "permit it, or make room"

@@ -18,9 +18,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from chaosext.model.errors import Inconclusive, Refused
+from chaosext.model.files import OWNER_ONLY, open_to_append, write_all, write_whole
 from chaosext.model.places import state_home
 from chaosext.safety.chain import Chain, Fault, Head, Wrong, account_for, link, read, verify
-from chaosext.safety.durable import open_to_append, sync_directory, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -166,7 +166,7 @@ class AuditLog:
         if size < head.size or tail.fault or len(tail.entries) > 1:
             raise self._broken(tail.fault)
         if tail.unended:
-            write_whole(handle, b"\n")
+            write_all(handle, b"\n")
         if tail.entries:
             head = tail.entries[0].end
             self._keep(head)
@@ -180,22 +180,14 @@ class AuditLog:
 
     def _write(self, handle: int, head: Head, says: Mapping[str, Any], *, first: bytes = b"") -> Head:
         line, head = link(says, head)
-        write_whole(handle, first + line)
+        write_all(handle, first + line)
         os.fsync(handle)
         self._keep(head)
         return head
 
     def _keep(self, head: Head) -> None:
         """The line is on disk before its head is: after a crash the head may be one behind, never before."""
-        temporary = self.head_path.with_suffix(".tmp")
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            write_whole(handle, json.dumps(head.to_json()).encode() + b"\n")
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        temporary.replace(self.head_path)
-        sync_directory(self.path.parent)
+        write_whole(self.head_path, json.dumps(head.to_json()) + "\n", fsync=True, mode=OWNER_ONLY)
 
     def _head(self) -> Head | None:
         """Raises ValueError for a file that is no head."""
@@ -265,7 +257,7 @@ def _sortable(value: Any) -> Any:
 @contextmanager
 def _locked(path: Path, wait_s: float) -> Iterator[int]:
     """The log, open for appending, and nobody else's meanwhile. Raises OSError (TimeoutError after `wait_s`)."""
-    handle = open_to_append(path)
+    handle = open_to_append(path, mode=OWNER_ONLY)
     try:
         with _flocked(handle, fcntl.LOCK_EX, wait_s):
             yield handle

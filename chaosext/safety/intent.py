@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from chaosext.model import clock
 from chaosext.model.clock import Moment
 from chaosext.model.errors import Inconclusive, Refused
+from chaosext.model.files import OWNER_ONLY, append, open_to_append
 from chaosext.model.holder import Holder, me
 from chaosext.model.places import state_home
 from chaosext.nodes.transport import DEFAULT, POD, Way
 from chaosext.partition.apply import ARMING_S
-from chaosext.safety.durable import append_durably, open_to_append
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -124,7 +124,8 @@ class IntentLog:
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = json.dumps({"at": at, **clock.now().to_json(), **me().to_json(), **entry}) + "\n"
         try:
-            append_durably(self.path, line)
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            append(self.path, line, fsync=True, mode=OWNER_ONLY)
         except OSError as error:
             kind = Refused if entry["event"] in (INTENT, PLACING) else Inconclusive
             raise kind(f"the intent log {self.path} can't be written ({error})", "permit it") from error
@@ -132,7 +133,7 @@ class IntentLog:
     def require_writable(self) -> None:
         """Raise `Refused` where no line could be appended. Appends none."""
         try:
-            os.close(open_to_append(self.path))
+            os.close(open_to_append(self.path, mode=OWNER_ONLY))
         except OSError as error:
             raise Refused(f"the intent log {self.path} can't be written ({error})", "permit it") from error
 

@@ -6,17 +6,16 @@ Pure but for its file: the caller observes what the cluster is like.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chaosext.model.errors import Refused
+from chaosext.model.files import OWNER_ONLY, write_whole
 from chaosext.model.places import config_home
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 
 IDENTITY = ("context", "server", "ca_sha256", "kube_system_uid")
@@ -88,13 +87,4 @@ def remove_pin(context: str, path: Path | None = None) -> bool:
 
 def _replace(path: Path, content: Mapping[str, object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)  # created with mode 0600
-    try:
-        with os.fdopen(handle, "w") as file:
-            json.dump(content, file, indent=2)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_whole(path, json.dumps(content, indent=2), fsync=True, mode=OWNER_ONLY)

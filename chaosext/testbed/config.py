@@ -199,7 +199,7 @@ def parse_kind_config(text: str) -> KindConfig:
     """The parsed configuration. Raises `Refused` unless it is a kind cluster with nodes."""
     try:
         config = parse_yaml(text)
-    except yaml.YAMLError as error:
+    except ValueError as error:
         raise Refused(f"the kind configuration is no YAML ({error})", "repair the file") from error
     if not isinstance(config, dict) or config.get("kind") != "Cluster":
         raise Refused(

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from chaosext.cluster.kubeconfig import kubeconfig_files
+from chaosext.model.files import OWNER_ONLY, write_whole
 from chaosext.testbed.containers import Container, docker
 from chaosext.testbed.kubectl import ADMIN_CONF
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
 API_PORT = "6443/tcp"
 SECTIONS = ("clusters", "contexts", "users")
@@ -107,9 +107,4 @@ def _load(path: Path) -> dict[str, Any]:
 
 def _replace(path: Path, text: str) -> None:
     """Replace a file in one step, keeping its secrets to its owner."""
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.resolve().parent, prefix=".kubeconfig-", delete=False
-    ) as sink:
-        sink.write(text)
-    Path(sink.name).chmod(0o600)
-    Path(sink.name).replace(path.resolve())
+    write_whole(path.resolve(), text, fsync=True, mode=OWNER_ONLY)

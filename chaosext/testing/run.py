@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from chaosext.model.errors import ChaosextError
+from chaosext.model.files import write_whole
 from chaosext.model.result import Lane, RunResult, length_s
 from chaosext.model.timeline import Kind
 from chaosext.model.verdict import Outcome, Verdict
@@ -122,7 +123,7 @@ def _named(experiment: str | Path | Mapping[str, Any], context: str, scratch: Pa
     here = _on(context, value)
     if isinstance(experiment, Mapping) or here != value:
         path = scratch / "experiment.yaml"
-        path.write_text(yaml.safe_dump(here, sort_keys=False), encoding="utf-8")
+        write_whole(path, yaml.safe_dump(here, sort_keys=False), fsync=False)
         return str(path)
     return str(experiment)
 

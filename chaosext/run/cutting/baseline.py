@@ -6,6 +6,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
+from chaosext.model.files import OWNER_ONLY, write_whole
 from chaosext.model.places import state_home
 from chaosext.steady.cut import CutEvidence, LeftOut, Path
 from chaosext.steady.tcp import Connect, Reach, Target
@@ -23,14 +24,12 @@ def save(cluster_uid: str, evidence: CutEvidence) -> None:
     Raises OSError when it can't be written.
     """
     path = _path(cluster_uid)
-    temporary = path.with_suffix(".tmp")
     paths, kept = ([_row(evidence, each) for each in some] for some in (evidence.paths, evidence.kept))
     left_out = {"paths": evidence.left_out.paths, "nodes": evidence.left_out.nodes}
     whole = {"at": time.time(), "paths": paths, "kept": kept, "blind": evidence.blind, "left_out": left_out}
     text = json.dumps(whole)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary.write_text(text)
-    temporary.replace(path)
+    write_whole(path, text, fsync=False, mode=OWNER_ONLY)
 
 
 def load(cluster_uid: str) -> CutEvidence | None:

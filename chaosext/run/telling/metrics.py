@@ -12,11 +12,12 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, start_http_server, write_to_textfile
+from prometheus_client import CollectorRegistry, generate_latest, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.registry import Collector
 
 from chaosext.model.errors import Refused
+from chaosext.model.files import write_whole
 from chaosext.model.result import Lane
 from chaosext.model.timeline import Kind
 from chaosext.model.veil import veiled
@@ -135,7 +136,7 @@ class FileExporter(Exporter):
     def _write(self) -> None:
         """A disk that is full now may not be so the next time."""
         try:
-            write_to_textfile(str(self._path), self._registry)
+            write_whole(self._path, generate_latest(self._registry), fsync=False)
             self._problem = ""
         except Exception as error:  # whatever it is, the run goes on
             self._problem = getattr(error, "strerror", None) or type(error).__name__

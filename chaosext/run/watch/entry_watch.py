@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from chaosext.model.entry import SECONDS_FILE
 from chaosext.model.errors import ChaosextError, Unreachable
+from chaosext.model.files import append
 from chaosext.model.timeline import Kind
 from chaosext.observe.changes import Note
 from chaosext.observe.entry_view import CUSTOMERS, ENTRY, CustomersView, EntryView
@@ -110,6 +111,5 @@ class EntryWatch:
 
 
 def _append(path: Path, seconds: Iterable[Second], zero_s: float) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        for each in seconds:
-            file.write(json.dumps({**each.to_json(), "t_s": round(each.t_s - zero_s, 3)}) + "\n")
+    lines = ({**each.to_json(), "t_s": round(each.t_s - zero_s, 3)} for each in seconds)
+    append(path, "".join(f"{json.dumps(line)}\n" for line in lines), fsync=False)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from chaosext.model.errors import Unreachable
+from chaosext.model.files import append
 from chaosext.model.signal import Head, Sample
 from chaosext.model.timeline import Kind
 from chaosext.observe.changes import Note
@@ -200,7 +201,5 @@ class Kept:
     def append(self, said: bytes) -> None:
         self._waiting += said
         with suppress(OSError):
-            with self._path.open("r+b" if self._written else "wb") as file:
-                file.seek(self._written)  # over what a disk took in part
-                file.write(self._waiting)
+            append(self._path, self._waiting, fsync=False, after=self._written)
             self._written, self._waiting = self._written + len(self._waiting), b""

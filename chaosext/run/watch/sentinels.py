@@ -187,12 +187,13 @@ class Sentinels:
         )
 
     def _readings_of(self, placed: Placed, token: str) -> dict[str, NodeReading]:
-        folder = self._context.directory.path / FOLDER
+        folder = self._context.directory.inside / FOLDER
         try:
             folder.mkdir(exist_ok=True)
         except OSError as error:
+            path = self._context.directory.path / FOLDER
             raise Refused(
-                f"run directory {folder}: {error.strerror}", "make room there, then run again"
+                f"run directory {path}: {error.strerror}", "make room there, then run again"
             ) from None
         return {
             node: NodeReading(

@@ -30,7 +30,7 @@ PARTITION = Scope(
     tests=("tests/unit/partition",),
 )
 SAFETY = Scope(
-    sources=tuple(f"chaosext/safety/{name}.py" for name in ("durable", "intent", "limits", "lock", "pin")),
+    sources=tuple(f"chaosext/safety/{name}.py" for name in ("intent", "limits", "lock", "pin")),
     tests=tuple(f"tests/unit/safety/test_{name}.py" for name in ("intent", "limits", "lock", "pin")),
 )
 PROOF = Scope(sources=("chaosext/steady/cut.py",), tests=("tests/unit/steady/test_reachability_and_cut.py",))

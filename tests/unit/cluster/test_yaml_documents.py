@@ -15,7 +15,7 @@ from chaosext.cluster.documents import parse_yaml
 VALUES = st.recursive(
     st.none()
     | st.booleans()
-    | st.integers()
+    | st.integers(-(2**63), 2**64)
     | st.text(st.characters(codec="ascii", exclude_categories=["Cc"])),
     lambda inner: (
         st.lists(inner) | st.dictionaries(st.text(st.characters(codec="ascii", categories=["L"])), inner)
@@ -42,7 +42,7 @@ def test_it_reads_what_yaml_and_json_write(value: Any) -> None:
 def test_a_key_that_stands_twice_is_an_error_that_names_it_and_its_line(
     text: str, key: str, line: int
 ) -> None:
-    with pytest.raises(yaml.YAMLError, match=f"key '{key}' stands there twice") as caught:
+    with pytest.raises(ValueError, match=f"key '{key}' stands there twice") as caught:
         parse_yaml(text)
     assert f"line {line}," in str(caught.value)
 

@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING
 import pytest
 
 from chaosext.model.errors import Refused
+from chaosext.model.run_id import RunId
 from chaosext.partition.cut import check_run
 from chaosext.run import context
-from chaosext.run.directory import RunDirectory, new_run_id
+from chaosext.run.directory import RunDirectory
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 def test_a_run_id_names_a_table_and_sorts_by_time() -> None:
-    run = new_run_id()
+    run = RunId.new()
     assert check_run(run) == run
     assert re.fullmatch(r"\d{8}t\d{6}[0-9a-f]{4}", run)
-    assert new_run_id() != run
+    assert RunId.new() != run
 
 
 def test_latest_points_to_the_newest(tmp_path: Path) -> None:

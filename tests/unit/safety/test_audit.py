@@ -68,7 +68,11 @@ def test_a_line_is_on_disk_before_its_head_and_both_before_append_returns(
 
     monkeypatch.setattr(os, "fsync", recording)
     log.append(deed())
-    assert synced == ["audit.jsonl", "audit.head.tmp", "state"]
+    assert [name.partition(".json.")[0].lstrip(".") for name in synced] == [
+        "audit.jsonl",
+        "audit.head",
+        "state",
+    ]
 
 
 WRITER = """

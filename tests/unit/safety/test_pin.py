@@ -1,17 +1,14 @@
 from __future__ import annotations
 
+import os
 import stat
-import tempfile
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from chaosext.model.errors import Refused
 from chaosext.safety.pin import IDENTITY, Pin, pins_path, read_pins, remove_pin, verify, write_pin
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PIN = Pin(context="kind-a", server="https://127.0.0.1:6443", ca_sha256="ab12", kube_system_uid="0000-1111")
 
@@ -131,16 +128,18 @@ def test_the_file_is_for_people_too_and_its_directory_private(tmp_path: Path) ->
 
 def test_the_new_file_is_made_beside_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that it replaces it at once, whatever file system holds temporary files."""
-    made: list[dict[str, object]] = []
-    mkstemp = tempfile.mkstemp
+    renamed: list[tuple[str, Path, Path]] = []
+    replace = os.replace
 
-    def spy(**asked: object) -> tuple[int, str]:
-        made.append(asked)
-        return mkstemp(**asked)  # type: ignore[call-overload,no-any-return]
+    def spy(old: str, new: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+        renamed.append(
+            (new, *(Path(f"/proc/self/fd/{each}").readlink() for each in (src_dir_fd, dst_dir_fd)))
+        )
+        replace(old, new, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
-    monkeypatch.setattr(tempfile, "mkstemp", spy)
+    monkeypatch.setattr(os, "replace", spy)
     write_pin(PIN, tmp_path / "pins.json")
-    assert made == [{"dir": tmp_path, "prefix": "pins.json"}]
+    assert renamed == [("pins.json", tmp_path, tmp_path)]
 
 
 def test_directories_are_made_as_deep_as_it_takes(tmp_path: Path) -> None:

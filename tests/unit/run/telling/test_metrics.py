@@ -215,7 +215,7 @@ def test_what_could_not_be_written_at_the_end_is_said(tmp_path: Path, scene: Sce
     (tmp_path / "chaosext.prom").unlink()
     (tmp_path / "chaosext.prom").mkdir()
     exporter.follow(scene)  # type: ignore[arg-type]
-    assert exporter.close() == f"--metrics {tmp_path}/chaosext.prom: Is a directory"
+    assert exporter.close() == f"--metrics {tmp_path}/chaosext.prom: is a directory, and would be replaced"
 
 
 def test_a_disk_that_hangs_holds_up_no_end(
@@ -223,7 +223,7 @@ def test_a_disk_that_hangs_holds_up_no_end(
 ) -> None:
     exporter = open_metrics(str(tmp_path / "chaosext.prom"))
     hangs = threading.Event()
-    monkeypatch.setattr(metrics, "write_to_textfile", lambda *_: hangs.wait(10))
+    monkeypatch.setattr(metrics, "write_whole", lambda *_, **__: hangs.wait(10))
     monkeypatch.setattr(metrics, "PARTING_S", 0.1)
     exporter.follow(scene)  # type: ignore[arg-type]
     began_s = time.monotonic()

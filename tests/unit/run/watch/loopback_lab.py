@@ -151,5 +151,5 @@ def run_context(recorder: Recorder, directory: Path) -> Any:
         recorder=recorder,
         trail=Trail(run="r1", owner="somebody@here"),
         heard={},
-        directory=SimpleNamespace(path=directory, write_json=write_json),
+        directory=SimpleNamespace(path=directory, inside=directory, write_json=write_json),
     )
