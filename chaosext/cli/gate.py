@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,9 +26,6 @@ SUFFIXES = (".md", ".html", ".json")
 
 WITHOUT_PATCHES = 0.7
 """The share of the time budget until patches are looked for, where any would be."""
-
-GZIP_MAGIC = b"\x1f\x8b"
-BLOCK_BYTES = 1 << 20
 
 
 @click.command()
@@ -244,13 +240,11 @@ def _judged(
 
 def _digest(files: tuple[Path, ...]) -> str:
     """Of their texts, uncompressed, one after the other: `cat FILE… | sha256sum`, or `zcat`."""
+    from chaosext.rehearsal.listing import contents
+
     digest = sha256()
     for path in files:
-        with path.open("rb") as file:
-            zipped = file.read(2) == GZIP_MAGIC
-        with gzip.open(path) if zipped else path.open("rb") as file:
-            while block := file.read(BLOCK_BYTES):
-                digest.update(block)
+        digest.update(contents(path))
     return digest.hexdigest()
 
 

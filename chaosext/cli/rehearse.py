@@ -258,28 +258,14 @@ def _swept(
     """Plays a file of scenarios and prints what comes of them; their verdicts."""
     from chaosext.cli.foretelling import sweep_lines
     from chaosext.cli.playing import play_all
+    from chaosext.cluster.documents import read_document
     from chaosext.rehearsal.scenarios import SCHEMA, scenarios_from
 
-    rows = list(play_all(world, scenarios_from(_plain(file), wanted), samples, budget))
+    scenarios = scenarios_from(read_document(file, "--sweep")[0], wanted)
+    rows = list(play_all(world, scenarios, samples, budget))
     said = {"schema": SCHEMA, "assumptions": list(world.assumptions), "scenarios": rows}
     say_answer(said, sweep_lines(rows), as_json=as_json)
     return [row["verdict"] for row in rows]
-
-
-def _plain(file: Path) -> object:
-    """What a YAML or JSON file holds."""
-    import yaml
-
-    from chaosext.cluster.documents import parse_yaml
-    from chaosext.model.errors import Refused
-
-    try:
-        return parse_yaml(file.read_bytes())
-    except OSError as error:
-        raise Refused(f"--sweep {file}: {error.strerror}", "name a file of scenarios") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        said = " ".join(str(error).split())
-        raise Refused(f"--sweep {file}: neither YAML nor JSON ({said:.160})", "mend the file") from None
 
 
 def _exit_code(verdicts: Sequence[str], fail_on: Sequence[str]) -> int:

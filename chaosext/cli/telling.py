@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import time
 from typing import IO, TYPE_CHECKING
 
 from chaosext.cli.output import Plain, hindsight_lines, result_lines
+from chaosext.model.files import read_file
 from chaosext.model.printable import say_json
+from chaosext.model.untrusted import JSON_BYTES, parse_json
 from chaosext.model.verdict import Outcome
 from chaosext.report import otlp
 
@@ -100,7 +101,7 @@ class Telling:
         from chaosext.report.spans import trace
 
         run = self._scene.run
-        journal = json.loads((run.directory.path / "journal.json").read_text(encoding="utf-8"))
+        journal = parse_json(read_file(run.directory.inside / "journal.json", most=JSON_BYTES))
         zero_s = run.recorder.zero_s
         ago_s = 0.0 if zero_s is None else time.monotonic() - zero_s
         return trace(result, activities(journal), cut_at_s=time.time() - ago_s)

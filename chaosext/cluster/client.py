@@ -22,11 +22,12 @@ from urllib.parse import quote, urlencode
 from chaosext.cluster import bounded_http, objects
 from chaosext.cluster.bounded_http import allowed, bounded, cause_of, connect, decoded
 from chaosext.cluster.bounds import bounded_plugins
+from chaosext.cluster.documents import read_document
 from chaosext.cluster.execute import Exec, ExecResult
 from chaosext.cluster.kubeconfig import kubeconfig_files, kubeconfig_paths
 from chaosext.model.answers import MIB
 from chaosext.model.errors import Refused, TooLarge, Unreachable
-from chaosext.model.malformed import understood
+from chaosext.model.malformed import MALFORMED, understood
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -455,15 +456,13 @@ def _known_contexts(paths: str) -> list[str]:
     """Names of the contexts in the kubeconfigs `paths` (separated as in $KUBECONFIG); files that lack are
     skipped.
     """
-    import yaml
-
     names: list[str] = []
     for path in kubeconfig_files(paths):
         if path.is_file():
+            config, _ = read_document(path, "kubeconfig")
             try:
-                config = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-                names += [str(item["name"]) for item in config.get("contexts") or ()]
-            except Exception as error:  # PyYAML raises ValueError and KeyError as well as its own
+                names += [str(item["name"]) for item in (config or {}).get("contexts") or ()]
+            except MALFORMED as error:
                 raise Refused(f"{path} is not a kubeconfig", "check the file, or name another one") from error
     return names
 

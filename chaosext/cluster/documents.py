@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from chaosext.model.errors import Refused
 from chaosext.model.files import read_file
 from chaosext.model.untrusted import MOST_DEPTH, MOST_VALUES, BeyondBounds, number_fits, parse_json
 
@@ -16,13 +17,28 @@ MERGE = "tag:yaml.org,2002:merge"
 """`<<`, which may stand in a mapping more than once (YAML's type repository, merge)."""
 
 
-def read_yaml(path: Path) -> tuple[bytes, Any]:
-    """The one document in a file that a person named, and the file's bytes.
+def read_mapping(path: Path, what: str, example: str) -> tuple[dict[str, Any], bytes]:
+    """The mapping in a file that a person named as `what` (an experiment, limits), and the file's bytes.
 
-    Raises OSError where the file can't be read (`strerror` says why), and ValueError as `parse_yaml`.
+    Raises `Refused`, naming the file, what is wrong and how to repair it; `example` says what a mapping looks like.
     """
-    data = read_file(path)
-    return data, parse_yaml(data)
+    value, data = read_document(path, what)
+    if not isinstance(value, dict):
+        raise Refused(f"{what} {path}: a mapping is expected", example)
+    return value, data
+
+
+def read_document(path: Path, what: str) -> tuple[Any, bytes]:
+    """As `read_mapping`, for a document of any kind."""
+    try:
+        data = read_file(path)
+        return parse_yaml(data), data
+    except OSError as error:
+        raise Refused(f"{what} {path}: {error.strerror}", "name a readable file") from None
+    except BeyondBounds as error:
+        raise Refused(f"{what} {path}: {error}", "make it smaller, and write out its aliases") from None
+    except ValueError as error:
+        raise Refused(f"{what} {path}: neither YAML nor JSON: {error!s:.300}", "repair the file") from None
 
 
 def parse_yaml(data: str | bytes) -> Any:
@@ -48,8 +64,8 @@ def parse_yaml(data: str | bytes) -> Any:
         return _loader()(text).get_single_data()
     except BeyondBounds:
         raise
-    except LookupError as error:  # as for `!!bool maybe`
-        raise ValueError(f"{error} is no value of its tag") from None
+    except (AttributeError, LookupError):  # as for `!!bool maybe` and `!!timestamp soon`
+        raise ValueError("a value is not what its tag says") from None
     except (yaml.YAMLError, ArithmeticError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(" ".join(str(error).split()) or type(error).__name__) from None
 

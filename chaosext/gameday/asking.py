@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from chaosext.gameday.fleet import CLUSTERS_DIR
 from chaosext.model.errors import Refused, Unreachable
-from chaosext.model.files import write_whole
+from chaosext.model.files import read_file, write_whole
 from chaosext.model.printable import json_text
+from chaosext.model.untrusted import parse_json
 from chaosext.model.veil import veiled
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def summary(fleet: Fleet, results: Path) -> Iterator[Line]:
     """A line for each cluster, of what is in `results`; one that has not been asked yet says so."""
     for member in fleet.clusters:
         try:
-            said = json.loads((results / member.name / SUMMARY_FILE).read_text(encoding="utf-8"))
+            said = parse_json(read_file(results / member.name / SUMMARY_FILE))
             yield Line(
                 cluster=member.name,
                 verdict=str(said["verdict"]),

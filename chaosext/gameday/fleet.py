@@ -10,6 +10,7 @@ from chaosext.gameday.manifests import MEMORY, RESULTS_DIR, SETTINGS_DIR, SETTIN
 from chaosext.gameday.reading import as_yaml, read_model
 from chaosext.gameday.settings import DNS_LABEL, KEY, Group, Name, Results, is_schedule, is_zone
 from chaosext.model.errors import Refused
+from chaosext.model.files import read_file
 from chaosext.nodes.image import USER, runner_image
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def files_of(fleet: Fleet, beside: Path) -> dict[str, str]:
         return settings
     path = beside / fleet.cutover
     try:
-        return {**settings, CUTOVER_FILE: path.read_text(encoding="utf-8")}
+        return {**settings, CUTOVER_FILE: read_file(path).decode()}
     except (OSError, UnicodeDecodeError) as error:
         problem = getattr(error, "strerror", None) or type(error).__name__
         raise Refused(

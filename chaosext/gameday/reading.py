@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from chaosext.cluster.documents import parse_yaml
+from chaosext.cluster.documents import read_mapping
 from chaosext.model.errors import Refused
 from chaosext.model.printable import printable
 from chaosext.model.spelling import did_you_mean
@@ -20,7 +20,8 @@ Model = TypeVar("Model", bound=BaseModel)
 
 def read_model(path: Path, model: type[Model], example: str) -> Model:
     """The file at `path` as a `model`; `example` is where the fields are told. Raises `Refused`."""
-    return as_model(_mapping(path, example), model, str(path), example)
+    value, _ = read_mapping(path, "settings", f"compare with {example}")
+    return as_model(value, model, str(path), example)
 
 
 def as_model(value: Any, model: type[Model], place: str, example: str) -> Model:
@@ -29,17 +30,6 @@ def as_model(value: Any, model: type[Model], place: str, example: str) -> Model:
         return model.model_validate(value)
     except ValidationError as error:
         raise _refusal(error, model, place, example) from None
-
-
-def _mapping(path: Path, example: str) -> Any:
-    try:
-        value = parse_yaml(path.read_text(encoding="utf-8"))
-    except Exception as error:  # PyYAML raises ValueError and KeyError as well as its own
-        problem = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise Refused(f"{path} can't be read as YAML ({problem})", f"compare with {example}") from None
-    if not isinstance(value, dict):
-        raise Refused(f"{path} is no mapping", f"compare with {example}")
-    return value
 
 
 def _refusal(error: ValidationError, model: type[BaseModel], place: str, example: str) -> Refused:

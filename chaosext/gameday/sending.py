@@ -11,6 +11,7 @@ from chaosext.cluster import bounded_http
 from chaosext.gameday.manifests import UPLOAD_DIR, WEBHOOK_DIR
 from chaosext.model.answers import MIB
 from chaosext.model.errors import Refused, Unreachable
+from chaosext.model.files import read_file
 from chaosext.model.veil import hide
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Addresses:
 def read_url(directory: Path, key: str, field: str) -> str:
     """The URL in a mounted Secret; from here on nobody says it. Raises `Refused` where there is none."""
     try:
-        url = (directory / key).read_text(encoding="utf-8").strip()
+        url = read_file(directory / key).decode().strip()
     except (OSError, UnicodeDecodeError) as error:
         problem = getattr(error, "strerror", None) or type(error).__name__
         raise Refused(

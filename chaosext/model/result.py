@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from chaosext.model.finding import Status
 from chaosext.model.malformed import finite
+from chaosext.model.run_id import RunId
 from chaosext.model.stopped import Stopped
 from chaosext.model.verdict import Verdict
 
@@ -313,7 +314,7 @@ class RunResult:
             raise ValueError(f"schema {value['schema']!r}, not {SCHEMA}")
         foreign, audit = value.get("foreign_rules"), value.get("audit")
         return cls(
-            run=str(value["run"]),
+            run=RunId(value["run"]),
             experiment=str(value["experiment"]),
             started_at=str(value["started_at"]),
             duration_s=finite(value["duration_s"]),

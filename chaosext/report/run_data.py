@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from chaosext.model.entry import SECONDS_FILE, Second
 from chaosext.model.errors import Refused
+from chaosext.model.files import Folder
 from chaosext.model.malformed import MALFORMED
 from chaosext.model.result import RunResult
+from chaosext.model.run_id import UNKNOWN, RunId
 from chaosext.model.timeline import Event, Predicted
+from chaosext.model.untrusted import JSON_BYTES, parse_json
 from chaosext.model.verdict import Outcome, Verdict
 from chaosext.observe.outages import outages, timing, unobserved
 from chaosext.report.activities import Activity, activities
 from chaosext.report.stretches import Stretches, read_stretches
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 RESULT, JOURNAL, TIMELINE, REHEARSAL = "result.json", "journal.json", "timeline.jsonl", "rehearsal.json"
 REHEARSAL_SCHEMA = "chaosext.rehearsal/v1"
 SENTINEL_SETTING = "chaosext_sentinel"
+
+LINES_BYTES = 64 << 20
+LONGEST_LINE = 64 << 10
+MOST_LINES = 200_000
+"""Of a timeline: a run of an hour on 100 nodes has 10,000 events; a report on more takes minutes, and gigabytes."""
+
+Line = TypeVar("Line", Event, Second)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,14 +57,25 @@ class RunData:
 
 
 def read_run(path: Path) -> RunData:
-    """The run in the directory `path`. Raises `Refused` where there is none; what can't be read of one is `missing`."""
-    directory = _Directory(path)
-    if not any((path / name).is_file() for name in (RESULT, JOURNAL, TIMELINE)):
-        here = "no run is there" if path.is_dir() else "there is no such directory"
-        raise Refused(f"{path}: {here}", "name a run's directory, its id, or `latest`")
+    """The run in the directory `path`. Raises `Refused` where there is none; what can't be read of one is `missing`.
+
+    Nothing that lies in it is followed out of it, waited for, or read beyond bounds, whoever made it.
+    """
+    try:
+        with Folder(path) as folder:
+            if any(folder.has(name) for name in (RESULT, JOURNAL, TIMELINE)):
+                return _read(folder)
+        here = "no run is there"
+    except OSError as error:
+        here = "there is no such directory" if not path.exists() else f"can't be opened ({error.strerror})"
+    raise Refused(f"{path}: {here}", "name a run's directory, its id, or `latest`")
+
+
+def _read(folder: Folder) -> RunData:
+    directory = _Directory(folder)
     journal, events = directory.json(JOURNAL), directory.events()
     result = directory.result(journal, events)
-    stretches, unseen = read_stretches(path, result.run)
+    stretches, unseen = read_stretches(folder, result.run)
     watched = _has_sentinels(journal)
     prediction, forecast = directory.rehearsal()
     expected = watched and result.verdict.outcome is not Outcome.REFUSED
@@ -81,16 +101,16 @@ def _has_sentinels(journal: Mapping[str, Any]) -> bool:
 class _Directory:
     """Reads a run's files; what is not there, or can't be understood, becomes a line of `missing`."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, folder: Folder) -> None:
+        self._folder, self._name = folder, folder.path.name
         self.missing: list[str] = []
 
     def json(self, name: str, *, needed: bool = True) -> Mapping[str, Any]:
         """The JSON object in a file; empty where there is none."""
         try:
-            value = json.loads((self._path / name).read_text(encoding="utf-8"))
+            value = parse_json(self._folder.read(name, most=JSON_BYTES))
         except FileNotFoundError:
-            self.missing += [f"{self._path.name} has no {name}"] if needed else []
+            self.missing += [f"{self._name} has no {name}"] if needed else []
             return {}
         except (OSError, *MALFORMED) as error:
             self._unreadable(name, error)
@@ -107,32 +127,36 @@ class _Directory:
                 return _whole(RunResult.from_json(value, events), value)
             except MALFORMED as error:
                 self._unreadable(RESULT, error)
-        return _without_end(self._path.name, journal, events)
+        return _without_end(self._name, journal, events)
 
     def events(self) -> tuple[Event, ...]:
         """The timeline in the order of time: a run that was killed left it in the order of writing."""
-        events: list[Event] = []
-        torn = 0
-        try:
-            with (self._path / TIMELINE).open(encoding="utf-8", errors="replace") as lines:
-                for line in lines:
-                    try:
-                        events.append(Event.from_json(json.loads(line)))
-                    except MALFORMED:
-                        torn += 1
-        except OSError as error:
-            self.missing.append(f"{self._path.name} has no {TIMELINE} ({error.strerror})")
-        self.missing += [f"{TIMELINE}: {torn} of its lines can't be read"] if torn else []
-        return tuple(sorted(events, key=lambda event: event.t_s))
+        return tuple(sorted(self._lines(TIMELINE, Event.from_json), key=lambda event: event.t_s))
 
     def seconds(self) -> tuple[Second, ...]:
         """What became of customers' requests, in the order of time; () where nobody watched an entry."""
-        found: list[Second] = []
-        with suppress(OSError), (self._path / SECONDS_FILE).open(encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                with suppress(*MALFORMED):  # torn by a kill, at most the last one
-                    found.append(Second.from_json(json.loads(line)))
+        found = self._lines(SECONDS_FILE, Second.from_json, needed=False)
         return tuple(sorted(found, key=lambda second: second.t_s))
+
+    def _lines(self, name: str, made: Callable[[Any], Line], *, needed: bool = True) -> list[Line]:
+        """A value of each line of a file that can be understood, up to `MOST_LINES` of them."""
+        found: list[Line] = []
+        torn = 0
+        try:
+            for line in self._folder.lines(name, longest=LONGEST_LINE, most=LINES_BYTES):
+                if len(found) + torn >= MOST_LINES:
+                    raise OSError(0, f"has more than {MOST_LINES:,} lines, and is read no further")
+                try:
+                    found.append(made(parse_json(line)))
+                except MALFORMED:
+                    torn += 1
+        except FileNotFoundError as error:
+            self.missing += [f"{self._name} has no {name} ({error.strerror})"] if needed else []
+        except OSError as error:
+            self.missing.append(f"{name} {error.strerror}")
+        if torn and needed:
+            self.missing.append(f"{name}: {torn} of its lines can't be read")
+        return found
 
     def rehearsal(self) -> tuple[tuple[Predicted, ...], str]:
         """Its timeline and its verdict."""
@@ -148,9 +172,9 @@ class _Directory:
             return (), ""
 
     def _unreadable(self, name: str, error: Exception) -> None:
-        self.missing.append(
-            f"{name} can't be read ({type(error).__name__}: {' '.join(str(error).split()):.120})"
-        )
+        said = error.strerror if isinstance(error, OSError) else None
+        why = said or f"{type(error).__name__}: {' '.join(str(error).split()):.120}"
+        self.missing.append(f"{name} can't be read ({why})")
 
 
 def _whole(result: RunResult, value: Mapping[str, Any]) -> RunResult:
@@ -160,9 +184,13 @@ def _whole(result: RunResult, value: Mapping[str, Any]) -> RunResult:
     return replace(result, outages=outages(result.events), timing=timing(result.events))
 
 
-def _without_end(run: str, journal: Mapping[str, Any], events: tuple[Event, ...]) -> RunResult:
+def _without_end(name: str, journal: Mapping[str, Any], events: tuple[Event, ...]) -> RunResult:
     """What can be said of a run that left no result: what its timeline shows, and no verdict."""
     experiment = journal.get("experiment")
+    try:
+        run = RunId(name)
+    except ValueError:
+        run = UNKNOWN
     reason = f"the run left no readable {RESULT}: it was killed before it could judge, or is still going on"
     return RunResult(
         run=run,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,20 +9,32 @@ from typing import TYPE_CHECKING, Any
 
 from chaosext.model.malformed import MALFORMED, finite
 from chaosext.model.signal import Head, Mark, Sample, Signal
+from chaosext.model.untrusted import JSON_BYTES, parse_json
 from chaosext.observe.questions import questions
 from chaosext.observe.windows import signal_windows
 from chaosext.sentinel.record import parse_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
+    from chaosext.model.files import Folder
     from chaosext.model.result import Lane
     from chaosext.observe.windows import Span
 
 SENTINELS = "sentinels"
 CLOCKS = "clocks.json"
 CLOCKS_SCHEMA = "chaosext.clocks/v1"
+
+RECORD = ".jsonl"
+
+MOST_RECORDS = 10_000
+MOST_RECORD_BYTES = 64 << 20
+MOST_BYTES = 256 << 20
+"""Of a node's record, and of all together: 1,000 nodes that are watched for an hour write 160 MiB."""
+
+LONGEST_LINE = 256 << 10
+MOST_TORN = 10_000
+"""A head names each signal; a line that can't be read is a rare thing, and a file of them is no record."""
 
 HAIR_S = 0.001
 """What lies closer together than a record's own digits leaves no hole."""
@@ -51,22 +62,33 @@ def lanes_of(signals: Iterable[Signal]) -> frozenset[Lane]:
     return frozenset(question.manner.lane for question in questions(head))
 
 
-def read_stretches(run_directory: Path, run: str) -> tuple[Stretches, tuple[str, ...]]:
+def read_stretches(run_folder: Folder, run: str) -> tuple[Stretches, tuple[str, ...]]:
     """What the sentinels of `run` saw; and what of it is missing, lines for people. Reads one record at a time."""
-    records = sorted((run_directory / SENTINELS).glob("*.jsonl"))
-    if not records:
-        return {}, (f"{SENTINELS}/ holds no record: nobody watched from the nodes",)
+    none = f"{SENTINELS}/ holds no record: nobody watched from the nodes"
     try:
-        clocks = _clocks((run_directory / SENTINELS / CLOCKS).read_text(encoding="utf-8"))
+        with run_folder.folder(SENTINELS) as folder:
+            names = folder.names(RECORD, most=MOST_RECORDS)
+            return _read_all(folder, names, run) if names else ({}, (none,))
+    except FileNotFoundError:
+        return {}, (none,)
+    except OSError as error:
+        return {}, (f"{SENTINELS}/ can't be read ({error.strerror})",)
+
+
+def _read_all(folder: Folder, names: Iterable[str], run: str) -> tuple[Stretches, tuple[str, ...]]:
+    try:
+        clocks = _clocks(folder.read(CLOCKS, most=JSON_BYTES))
     except (OSError, *MALFORMED) as error:
         without = "when the sentinels saw what they saw is not known"
         return {}, (f"{SENTINELS}/{CLOCKS} can't be read ({type(error).__name__}): {without}",)
     found: dict[str, Mapping[Signal, tuple[Stretch, ...]]] = {}
     missing: list[str] = []
-    for path in records:
-        record = _Record(run=run, node=path.stem)
-        found[path.stem] = _read(path, record, clocks.get(path.stem, {}))
+    left = MOST_BYTES
+    for name in names:
+        record = _Record(run=run, node=name.removesuffix(RECORD))
+        found[record.node] = _read(folder, record, clocks.get(record.node, {}), min(left, MOST_RECORD_BYTES))
         missing += record.missing()
+        left -= record.size
     return {node: signals for node, signals in found.items() if signals}, tuple(missing)
 
 
@@ -74,18 +96,22 @@ class _Record:
     """One node's record: its readable lines that are of this run, and a count of the others."""
 
     def __init__(self, *, run: str, node: str) -> None:
-        self._run, self._node = run, node
+        self._run, self.node = run, node
         self._foreign = False
+        self.size = 0
         self.torn = self.foreign = 0
         self.without_clock: set[str] = set()
         self.lost: list[str] = []
 
     def entries(self, lines: Iterable[str]) -> Iterator[Head | Sample]:
         for line in lines:
+            self.size += len(line) + 1
             try:
                 entry = parse_line(line)
             except ValueError:
                 self.torn += 1
+                if self.torn > MOST_TORN:
+                    raise OSError(0, f"more than {MOST_TORN:,} of its lines can't be read") from None
                 continue
             if isinstance(entry, Head):
                 self._take(entry)
@@ -94,12 +120,12 @@ class _Record:
                 yield entry
 
     def _take(self, head: Head) -> None:
-        self._foreign = (head.run, head.node) != (self._run, self._node)
+        self._foreign = (head.run, head.node) != (self._run, self.node)
         if head.lost and not self._foreign:
             self.lost.append(head.lost)
 
     def missing(self) -> Iterator[str]:
-        name = f"{SENTINELS}/{self._node}.jsonl"
+        name = f"{SENTINELS}/{self.node}{RECORD}"
         if self.torn:
             yield f"{name}: {_lines(self.torn)} can't be read"
         if self.foreign:
@@ -110,12 +136,14 @@ class _Record:
             yield f"{name}: {lost}"
 
 
-def _read(path: Path, record: _Record, clocks: Mapping[str, float]) -> Mapping[Signal, tuple[Stretch, ...]]:
+def _read(
+    folder: Folder, record: _Record, clocks: Mapping[str, float], most: int
+) -> Mapping[Signal, tuple[Stretch, ...]]:
     try:
-        with path.open(encoding="utf-8", errors="replace") as lines:
-            windows = signal_windows(record.entries(lines))
+        lines = folder.lines(f"{record.node}{RECORD}", longest=LONGEST_LINE, most=most)
+        windows = signal_windows(record.entries(lines))
     except OSError as error:
-        record.lost.append(f"could not be read: {error.strerror}")
+        record.lost.append(f"could not be read whole: {error.strerror}")
         return {}
     dated = {signal: tuple(_dated(spans, clocks, record)) for signal, spans in windows.items()}
     return {signal: stretches for signal, stretches in dated.items() if stretches}
@@ -140,8 +168,8 @@ def _dated(spans: Iterable[Span], clocks: Mapping[str, float], record: _Record) 
             end_s = until_s
 
 
-def _clocks(text: str) -> Clocks:
-    value: Any = json.loads(text)
+def _clocks(text: bytes) -> Clocks:
+    value: Any = parse_json(text)
     if value["schema"] != CLOCKS_SCHEMA:
         raise ValueError(f"schema {value['schema']!r}, not {CLOCKS_SCHEMA}")
     return {

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from chaosext.model.errors import Refused
-from chaosext.model.files import OWNER_ONLY, append
+from chaosext.model.files import OWNER_ONLY, append, read_file
 from chaosext.model.places import config_home
+from chaosext.model.untrusted import parse_json
 from chaosext.safety.audit import digest_of
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def read_words(paths: Sequence[Path] | None = None) -> tuple[Word, ...]:
 
 def _read(path: Path) -> Iterable[Word]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_file(path).decode().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         problem = getattr(error, "strerror", None) or type(error).__name__
         raise Refused(
@@ -165,7 +166,7 @@ def _read(path: Path) -> Iterable[Word]:
 
 def _parsed(path: Path, number: int, line: str) -> Word:
     try:
-        return Word.from_json(json.loads(line))
+        return Word.from_json(parse_json(line))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Refused(
             f"{path}: line {number} is no approval ({type(error).__name__})",

@@ -18,8 +18,18 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from chaosext.model.errors import Inconclusive, Refused
-from chaosext.model.files import OWNER_ONLY, open_to_append, write_all, write_whole
+from chaosext.model.files import (
+    OWNER_ONLY,
+    open_to_append,
+    opened,
+    read_file,
+    read_opened,
+    write_all,
+    write_whole,
+)
+from chaosext.model.malformed import MALFORMED
 from chaosext.model.places import state_home
+from chaosext.model.untrusted import JSON_BYTES, parse_json
 from chaosext.safety.chain import Chain, Fault, Head, Wrong, account_for, link, read, verify
 
 if TYPE_CHECKING:
@@ -33,6 +43,9 @@ NOTE_S = 1.0
 """How long a deed that was done waits for its entry: no heal may hang on a disk, or on a process that was stopped."""
 
 _RETRY_S = 0.01
+
+LOG_BYTES = 256 << 20
+"""A run writes about 4 KiB: 60,000 runs."""
 
 
 class Event(StrEnum):
@@ -105,10 +118,10 @@ def receipt_in(result: Path) -> Receipt | None:
     Raises `Refused` for what is no result.json.
     """
     try:
-        kept = json.loads(result.read_bytes())["audit"]
+        kept = parse_json(read_file(result, most=JSON_BYTES))["audit"]
         return None if kept is None else Receipt(seq=int(kept["seq"]), hash=str(kept["hash"]))
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        problem = type(error).__name__
+    except (OSError, *MALFORMED) as error:
+        problem = getattr(error, "strerror", None) or type(error).__name__
         raise Refused(f"{result}: no result of a run ({problem})", "name a run's result.json") from None
 
 
@@ -151,8 +164,8 @@ class AuditLog:
         try:
             if not self.path.exists():
                 return verify(b"", self._head())
-            with self.path.open("rb") as file, _flocked(file.fileno(), fcntl.LOCK_SH, LOCK_S):
-                return verify(file.read(), self._head())
+            with opened(self.path) as file, _flocked(file.fileno(), fcntl.LOCK_SH, LOCK_S):
+                return verify(read_opened(file, self.path, most=LOG_BYTES, within_s=LOCK_S), self._head())
         except ValueError:
             fault = Fault(line=0, what=Wrong.ALTERED, detail=f"{self.head_path} is no head of an audit log")
             return Chain(entries=(), fault=fault)
@@ -192,10 +205,10 @@ class AuditLog:
     def _head(self) -> Head | None:
         """Raises ValueError for a file that is no head."""
         try:
-            return Head.from_json(json.loads(self.head_path.read_bytes()))
+            return Head.from_json(parse_json(read_file(self.head_path)))
         except FileNotFoundError:
             return None
-        except (AttributeError, RecursionError) as error:
+        except AttributeError as error:
             raise ValueError from error
 
     def _head_or_refuse(self) -> Head | None:

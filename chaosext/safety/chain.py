@@ -14,6 +14,8 @@ from enum import StrEnum
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+from chaosext.model.untrusted import parse_json
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -229,10 +231,10 @@ def _entry(line: bytes) -> tuple[dict[str, Any], str] | None:
     if rest != digest + _HASH_END or hashlib.sha256(body + b"}").hexdigest().encode() != digest:
         return None
     try:
-        says = json.loads(body + b"}")
-    except (ValueError, RecursionError):
+        says = parse_json(body + b"}")
+    except ValueError:
         return None
-    whole = isinstance(says.get("seq"), int) and isinstance(says.get("prev"), str)
+    whole = isinstance(says, dict) and isinstance(says.get("seq"), int) and isinstance(says.get("prev"), str)
     return (says, digest.decode()) if whole else None
 
 

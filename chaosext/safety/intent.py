@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from chaosext.model import clock
 from chaosext.model.clock import Moment
 from chaosext.model.errors import Inconclusive, Refused
-from chaosext.model.files import OWNER_ONLY, append, open_to_append
+from chaosext.model.files import OWNER_ONLY, append, open_to_append, read_file
 from chaosext.model.holder import Holder, me
 from chaosext.model.places import state_home
+from chaosext.model.untrusted import parse_json
 from chaosext.nodes.transport import DEFAULT, POD, Way
 from chaosext.partition.apply import ARMING_S
 
@@ -35,6 +36,9 @@ REMOVED = "removed"
 
 SENTINELS, PODS = "sentinels", "pods"
 """What is placed: sentinels (where an entry doesn't say), or the Pods through which nodes are entered."""
+
+LOG_BYTES = 256 << 20
+"""A run writes about a KiB, so that this is for more runs than any runner lives to see."""
 
 Entry = Mapping[str, Any]
 """One line: `{"at": "2026-10-02T12:00:00+00:00", "event": "intent", "run": "…", "nodes": ["…"], …}`."""
@@ -140,7 +144,7 @@ class IntentLog:
     def entries(self) -> tuple[Entry, ...]:
         """All entries, oldest first; none without a file. Raises `Inconclusive` when it can't be read."""
         try:
-            return parse(self.path.read_text(errors="replace"))
+            return parse(read_file(self.path, most=LOG_BYTES).decode(errors="replace"))
         except FileNotFoundError:
             return ()
         except OSError as error:
@@ -161,7 +165,7 @@ def parse(text: str) -> tuple[Entry, ...]:
 
     A line that was torn by a crash is passed over: its `write` had not returned, so no rule had followed it.
     """
-    entries = (_entry(line) for line in text.splitlines())
+    entries = (_entry(line) for line in text.split("\n"))
     return tuple(entry for entry in entries if entry is not None)
 
 
@@ -201,7 +205,7 @@ def what_of(entry: Entry) -> str:
 
 def _entry(line: str) -> Entry | None:
     try:
-        entry = json.loads(line)
+        entry = parse_json(line)
     except (ValueError, RecursionError):
         return None
     return entry if isinstance(entry, dict) and _is_whole(entry) else None

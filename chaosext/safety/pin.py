@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from chaosext.model.errors import Refused
-from chaosext.model.files import OWNER_ONLY, write_whole
+from chaosext.model.files import OWNER_ONLY, read_file, write_whole
 from chaosext.model.places import config_home
+from chaosext.model.untrusted import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,7 +60,7 @@ def read_pins(path: Path | None = None) -> dict[str, Pin]:
     """The pins by context; none when there is no file. Raises `Refused` when it can't be read as pins."""
     path = path or pins_path()
     try:
-        return {context: Pin(**pin) for context, pin in json.loads(path.read_text()).items()}
+        return {context: Pin(**pin) for context, pin in parse_json(read_file(path)).items()}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from chaosext.cluster.documents import parse_yaml
 from chaosext.cluster.kubeconfig import kubeconfig_files
-from chaosext.model.files import OWNER_ONLY, write_whole
+from chaosext.model.files import OWNER_ONLY, read_file, write_whole
 from chaosext.testbed.containers import Container, docker
 from chaosext.testbed.kubectl import ADMIN_CONF
 
@@ -99,8 +100,8 @@ def _names(config: dict[str, Any], context: str, sections: Iterable[str]) -> boo
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        config = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError):
+        config = parse_yaml(read_file(path))
+    except (OSError, ValueError):
         return {}
     return config if isinstance(config, dict) else {}
 

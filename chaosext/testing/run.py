@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from chaosext.cluster.documents import parse_yaml
 from chaosext.model.errors import ChaosextError
-from chaosext.model.files import write_whole
+from chaosext.model.files import read_file, write_whole
 from chaosext.model.result import Lane, RunResult, length_s
+from chaosext.model.run_id import RunId
 from chaosext.model.timeline import Kind
 from chaosext.model.verdict import Outcome, Verdict
 from chaosext.run.reading.experiment import bundled
@@ -77,7 +79,7 @@ class Run:
         """The run in Markdown, down to its chain of causes; its reasons where no report was written."""
         if self.directory is not None:
             with suppress(OSError):
-                text = (self.directory / "summary.md").read_text(encoding="utf-8")
+                text = read_file(self.directory / "summary.md").decode()
                 return f"{text.partition('## Outages')[0].rstrip()}\n\n{self.directory / 'report.html'}"
         return "\n".join([f"{self.verdict.headline} (exit {self.verdict.exit_code})", *self.verdict.reasons])
 
@@ -130,9 +132,9 @@ def _named(experiment: str | Path | Mapping[str, Any], context: str, scratch: Pa
 
 def _value(path: Path) -> Any:
     """What is written there; None where that can't be read, which the command will say better."""
-    with suppress(OSError, ValueError, yaml.YAMLError):
+    with suppress(OSError, ValueError):
         found = path if path.exists() else bundled(path.name) or path
-        return yaml.safe_load(found.read_text(encoding="utf-8"))
+        return parse_yaml(read_file(found))
     return None
 
 
@@ -156,7 +158,7 @@ def _read(done: Done, root: Path) -> Run:
     except ValueError:
         raise ChaosextError(f"chaosext run ended with exit code {done.exit_code}, and no result") from None
     if "run" in printed:
-        directory = root / printed["run"]
+        directory = root / RunId(printed["run"])
         return Run(result=read_run(directory).result, exit_code=done.exit_code, directory=directory)
     return Run(result=_refused_at_once(printed), exit_code=done.exit_code, directory=None)
 

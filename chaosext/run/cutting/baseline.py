@@ -6,8 +6,9 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from chaosext.model.files import OWNER_ONLY, write_whole
+from chaosext.model.files import OWNER_ONLY, read_file, write_whole
 from chaosext.model.places import state_home
+from chaosext.model.untrusted import JSON_BYTES, parse_json
 from chaosext.steady.cut import CutEvidence, LeftOut, Path
 from chaosext.steady.tcp import Connect, Reach, Target
 
@@ -35,7 +36,7 @@ def save(cluster_uid: str, evidence: CutEvidence) -> None:
 def load(cluster_uid: str) -> CutEvidence | None:
     """The newest evidence for that cluster; None where there is none, or none that still says anything."""
     try:
-        value = json.loads(_path(cluster_uid).read_text())
+        value = parse_json(read_file(_path(cluster_uid), most=JSON_BYTES))
         if time.time() - value["at"] > MAX_AGE_S:
             return None
         return _evidence(value)

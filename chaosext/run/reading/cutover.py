@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from chaosext.cluster.documents import parse_yaml
+from chaosext.cluster.documents import read_mapping
 from chaosext.gate.checks import PROVEN, REMARKS
 from chaosext.gate.cutover import AFTERWARDS_S, Acceptance, Cutover, Selection
 from chaosext.gate.decide import REHEARSED, WAIVABLE
@@ -169,7 +169,7 @@ class CutoverFile(_Part):
 
 def read_cutover(path: Path, at: datetime) -> tuple[Cutover, bytes]:
     """The plan in a file, and its bytes. `at`: now, after which it must begin. Raises `Refused`, naming the field."""
-    data, value = _plain(path)
+    value, data = read_mapping(path, "--cutover", EXAMPLE)
     try:
         read = CutoverFile.model_validate(value)
     except ValidationError as error:
@@ -181,22 +181,6 @@ def read_cutover(path: Path, at: datetime) -> tuple[Cutover, bytes]:
             "name the moment at which it will begin",
         )
     return cutover, data
-
-
-def _plain(path: Path) -> tuple[bytes, dict[str, Any]]:
-    try:
-        data = path.read_bytes()
-        value = parse_yaml(data)
-    except OSError as error:
-        raise Refused(f"--cutover {path}: {error.strerror}", "name a readable file") from None
-    except (
-        Exception
-    ) as error:  # PyYAML raises ValueError and KeyError as well, for `2001-99-99` or `!!bool maybe`
-        said = " ".join(str(error).split())
-        raise Refused(f"--cutover {path}: neither YAML nor JSON ({said:.160})", "mend the file") from None
-    if not isinstance(value, dict):
-        raise Refused(f"--cutover {path}: a mapping is expected", EXAMPLE)
-    return data, value
 
 
 # -- refusals ------------------------------------------------------------------------------------------------

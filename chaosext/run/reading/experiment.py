@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from chaosext.cluster.documents import parse_yaml
+from chaosext.cluster.documents import read_mapping
 from chaosext.model.errors import Refused
 from chaosext.model.spelling import did_you_mean
 from chaosext.run.reading import inert
@@ -128,20 +128,7 @@ def is_ours(activity: Mapping[str, Any]) -> bool:
 
 
 def _parse(path: Path) -> Experiment:
-    try:
-        value = parse_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise Refused(
-            f"experiment {path}: {getattr(error, 'strerror', None) or error}", "name a readable file"
-        ) from None
-    except (
-        Exception
-    ) as error:  # PyYAML raises ValueError and KeyError as well, for `2001-99-99` or `!!bool maybe`
-        problem = " ".join(str(error).split())
-        raise Refused(f"experiment {path}: not YAML or JSON: {problem}", "mend the file's syntax") from None
-    if not isinstance(value, dict):
-        raise Refused(f"experiment {path}: a mapping is expected", "start with `title:` and `method:`")
-    return value
+    return read_mapping(path, "experiment", "start with `title:` and `method:`")[0]
 
 
 def _check_keys(experiment: Experiment) -> None:

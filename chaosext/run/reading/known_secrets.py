@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from chaosext.cluster.documents import parse_yaml
 from chaosext.cluster.kubeconfig import kubeconfig_files
 from chaosext.model.errors import Refused
+from chaosext.model.files import read_file
+from chaosext.model.malformed import MALFORMED
 from chaosext.run.judging.redaction import OWN_SETTINGS, PUBLIC
 from chaosext.run.reading.experiment import activities
 
@@ -116,13 +119,9 @@ def _in_address(url: str) -> Iterator[str]:
 
 def _in_kubeconfigs() -> Iterator[str]:
     """Of every user and server in $KUBECONFIG (else ~/.kube/config); what can't be read holds none for us."""
-    import yaml
-
     for path in kubeconfig_files():
-        with suppress(
-            OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, TypeError, KeyError, ValueError
-        ):
-            config = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+        with suppress(OSError, *MALFORMED):
+            config = parse_yaml(read_file(path))
             for each in config.get("users") or ():
                 yield from _of_user(each.get("user") or {})
             for each in config.get("clusters") or ():
@@ -137,4 +136,4 @@ def _of_user(user: Mapping[str, Any]) -> Iterator[str]:
         yield str(variable.get("value", ""))
     for key in ("client-key", "tokenFile"):
         with suppress(OSError, TypeError, UnicodeDecodeError):
-            yield Path(user[key]).read_text(encoding="utf-8").strip() if key in user else ""
+            yield read_file(Path(user[key])).decode().strip() if key in user else ""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from chaosext.cluster.documents import parse_yaml
+from chaosext.cluster.documents import read_mapping
 from chaosext.model.errors import Refused
 from chaosext.model.places import config_home
 from chaosext.safety.hours import Hours
@@ -106,25 +106,15 @@ def _is_missing(path: Path) -> bool:
 
 
 def read_limits(path: Path) -> Limits:
-    """The limits in a YAML file. Raises `Refused`, naming file and key, for what is not understood."""
+    """The limits in a YAML file. Raises `Refused`, naming file and key, for what is not understood.
+
+    An empty file is no limits by mistake: it is refused as every other value that is no mapping.
+    """
     try:
-        return LimitKeys.model_validate(_mapping(path)).limits(str(path))
+        keys, _ = read_mapping(path, "limits", "write lines such as `max_ttl_s: 300`")
+        return LimitKeys.model_validate(keys).limits(str(path))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         known = ", ".join(LimitKeys.model_fields)
         raise Refused(f"{path}: {key}: {first['msg']}", f"known keys are {known}") from None
-
-
-def _mapping(path: Path) -> Any:
-    """An empty file is no limits by mistake: it is refused as every other value that is no mapping."""
-    try:
-        value = parse_yaml(path.read_text(encoding="utf-8"))
-    except (
-        Exception
-    ) as error:  # PyYAML raises ValueError and KeyError as well; an unread limit is not "no limit"
-        problem = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise Refused(f"the limits in {path} can't be read ({problem})", "mend the file") from None
-    if not isinstance(value, dict):
-        raise Refused(f"the limits in {path} are no mapping", "write lines such as `max_ttl_s: 300`")
-    return value

@@ -10,6 +10,7 @@ from urllib.parse import urlencode, urlsplit
 from chaosext.cluster import bounded_http
 from chaosext.cluster.bounded_http import decoded
 from chaosext.model.errors import TooLarge, Unreachable
+from chaosext.model.files import read_file
 from chaosext.model.malformed import MALFORMED
 from chaosext.run.stopping.standing import Reply, Says
 
@@ -56,7 +57,7 @@ class Query:
             )
 
     def _headers(self) -> dict[str, str]:
-        token = Path(self.token_file).read_text(encoding="utf-8").strip() if self.token_file else self.token
+        token = read_file(Path(self.token_file)).decode().strip() if self.token_file else self.token
         if token and urlsplit(self.url).scheme != "https":
             raise ValueError("a token is sent by https only")
         return {"Accept": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}

@@ -70,7 +70,7 @@ def test_no_file_takes_the_place_of_another(home: Path, monkeypatch: pytest.Monk
 
 def test_a_file_that_can_not_be_looked_at_is_not_passed_over(home: Path) -> None:
     (home / "etc").symlink_to(home / "etc")
-    with pytest.raises(Refused, match="can't be read"):
+    with pytest.raises(Refused, match=r"limits .*/limits\.yaml: (Too many|No such|Permission)"):
         in_force()
 
 
@@ -100,10 +100,10 @@ def test_without_a_file_the_built_in_limits_hold() -> None:
         ("allowed_hours: []", "allowed_hours: Value error, none is given"),
         ("protected_nodes: [1]", "protected_nodes.0: Input should be a valid string"),
         ("protected_nodes:", "protected_nodes: Input should be"),
-        ("", "are no mapping"),
-        ("- max_ttl_s", "are no mapping"),
-        ("{", "can't be read"),
-        ("max_ttl_s: 2001-99-99", "can't be read"),
+        ("", "a mapping is expected"),
+        ("- max_ttl_s", "a mapping is expected"),
+        ("{", "neither YAML nor JSON"),
+        ("max_ttl_s: 2001-99-99", "neither YAML nor JSON"),
     ],
 )
 def test_a_file_that_is_not_understood_is_refused_by_name(home: Path, text: str, said: str) -> None:
@@ -118,12 +118,12 @@ def test_a_file_that_is_not_understood_is_refused_by_name(home: Path, text: str,
 def test_a_file_that_is_named_has_to_be_there(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(home / "etc" / "limits.yaml", WHOLE)
     monkeypatch.setenv(limits.VARIABLE, str(home / "gone.yaml"))
-    with pytest.raises(Refused, match=r"gone\.yaml can't be read \(No such file"):
+    with pytest.raises(Refused, match=r"limits .*gone\.yaml: No such file"):
         in_force()
 
 
 def test_a_file_that_leads_nowhere_is_not_passed_over(home: Path) -> None:
     (home / "etc").mkdir()
     (home / "etc" / "limits.yaml").symlink_to(home / "nowhere")
-    with pytest.raises(Refused, match="can't be read"):
+    with pytest.raises(Refused, match=r"limits .*/limits\.yaml: (Too many|No such|Permission)"):
         in_force()
