@@ -9,6 +9,7 @@ isn't there.
 from __future__ import annotations
 
 import re
+from collections import deque
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     Predicate = Callable[[Mapping[str, str]], bool]
+
+MOST_DEPTH = 50
+"""Of parentheses and negations in each other."""
 
 TOKEN = re.compile(
     r"""\s*(?:
@@ -61,7 +65,7 @@ def _tokens(selector: str) -> list[tuple[str, str]]:
 
 
 def _unreadable(selector: str) -> Refused:
-    return Refused(f"can't read the Calico selector {selector!r}", "correct the BGPPeer's selector")
+    return Refused(f"can't read the Calico selector {selector!r:.200}", "correct the BGPPeer's selector")
 
 
 class _Parser:
@@ -69,7 +73,8 @@ class _Parser:
 
     def __init__(self, selector: str) -> None:
         self._selector = selector
-        self._rest = _tokens(selector)
+        self._rest = deque(_tokens(selector))
+        self._depth = 0
 
     def parse(self) -> Predicate:
         predicate = self._any_of()
@@ -90,6 +95,14 @@ class _Parser:
         return lambda labels: all(term(labels) for term in terms)
 
     def _atom(self) -> Predicate:
+        self._depth += 1
+        if self._depth > MOST_DEPTH:
+            raise _unreadable(self._selector)
+        predicate = self._atom_within()
+        self._depth -= 1
+        return predicate
+
+    def _atom_within(self) -> Predicate:
         if self._took("!"):
             inner = self._atom()
             return lambda labels: not inner(labels)
@@ -141,12 +154,12 @@ class _Parser:
     def _next(self) -> tuple[str, str]:
         if not self._rest:
             raise _unreadable(self._selector)
-        return self._rest.pop(0)
+        return self._rest.popleft()
 
     def _took(self, operator: str) -> bool:
-        if self._rest[:1] != [("operator", operator)]:
+        if not self._rest or self._rest[0] != ("operator", operator):
             return False
-        self._rest.pop(0)
+        self._rest.popleft()
         return True
 
     def _expect(self, operator: str) -> None:

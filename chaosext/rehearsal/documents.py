@@ -6,14 +6,18 @@ msgspec passes over everything else, so that a List of 150,000 Pods is read in s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
-from msgspec import Raw, Struct, field
+from msgspec import Meta as Bounds
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Strings = dict[str, str]
+Int32 = Annotated[int, Bounds(ge=-(2**31), le=2**31 - 1)]
+Int64 = Annotated[int, Bounds(ge=-(2**63), le=2**63 - 1)]
+"""As the API has them: a number beyond that is no cluster's, and a loop over it would not end."""
 
 
 class Document(Struct, omit_defaults=True):
@@ -56,15 +60,6 @@ class Head(Document):
     metadata: Meta = field(default_factory=Meta)
 
 
-class Listing(Document):
-    """The outside of a List, or of anything else. `chaosext` is what `chaosext snapshot` adds about itself."""
-
-    kind: str = ""
-    apiVersion: str = ""
-    items: list[Raw] | None = None
-    chaosext: dict[str, Any] | None = None
-
-
 class Condition(Document):
     type: str = ""
     status: str = ""
@@ -93,7 +88,7 @@ class NodeSpec(Document):
 class NodeStatus(Document):
     conditions: list[Condition] | None = None
     addresses: list[Address] | None = None
-    allocatable: dict[str, str | int] | None = None
+    allocatable: dict[str, str | Int64] | None = None
     nodeInfo: NodeInfo = field(default_factory=NodeInfo)
 
 
@@ -108,7 +103,7 @@ class Toleration(Document):
     operator: str = "Equal"
     value: str = ""
     effect: str = ""
-    tolerationSeconds: int | None = None
+    tolerationSeconds: Int64 | None = None
 
 
 class Expression(Document):
@@ -132,7 +127,7 @@ class NodeTerms(Document):
 
 
 class PreferredNode(Document):
-    weight: int = 1
+    weight: Int32 = 1
     preference: NodeTerm = field(default_factory=NodeTerm)
 
 
@@ -149,7 +144,7 @@ class PodTerm(Document):
 
 
 class PreferredPod(Document):
-    weight: int = 1
+    weight: Int32 = 1
     podAffinityTerm: PodTerm = field(default_factory=PodTerm)
 
 
@@ -165,42 +160,46 @@ class Affinity(Document):
 
 
 class Spread(Document):
-    maxSkew: int = 1
+    maxSkew: Int32 = 1
     topologyKey: str = ""
     whenUnsatisfiable: str = "DoNotSchedule"
     labelSelector: Selector | None = None
     matchLabelKeys: list[str] | None = None
-    minDomains: int | None = None
+    minDomains: Int32 | None = None
     nodeTaintsPolicy: str = "Ignore"
     nodeAffinityPolicy: str = "Honor"
 
 
 class PortAction(Document):
-    port: int | str = 0
+    port: Int32 | str = 0
 
 
 class Probe(Document):
-    periodSeconds: int = 10
-    timeoutSeconds: int = 1
-    failureThreshold: int = 3
-    successThreshold: int = 1
-    initialDelaySeconds: int = 0
+    periodSeconds: Int32 = 10
+    timeoutSeconds: Int32 = 1
+    failureThreshold: Int32 = 3
+    successThreshold: Int32 = 1
+    initialDelaySeconds: Int32 = 0
     httpGet: PortAction | None = None
     tcpSocket: PortAction | None = None
     grpc: PortAction | None = None
 
 
 class Port(Document):
-    hostPort: int = 0
+    hostPort: Int32 = 0
     protocol: str = "TCP"
 
 
 class ResourceWishes(Document):
-    requests: dict[str, str | int] | None = None
+    requests: dict[str, str | Int64] | None = None
+
+
+class Hook(Document):
+    """That there is one; what it runs, and with which headers, is nobody's business."""
 
 
 class Lifecycle(Document):
-    postStart: dict[str, Any] | None = None
+    postStart: Hook | None = None
 
 
 class Container(Document):
@@ -222,12 +221,12 @@ class PodSpec(Document):
     nodeSelector: Strings | None = None
     affinity: Affinity | None = None
     topologySpreadConstraints: list[Spread] | None = None
-    overhead: dict[str, str | int] | None = None
-    priority: int = 0
+    overhead: dict[str, str | Int64] | None = None
+    priority: Int32 = 0
     preemptionPolicy: str = ""
     hostNetwork: bool = False
     restartPolicy: str = "Always"
-    terminationGracePeriodSeconds: int = 30
+    terminationGracePeriodSeconds: Int64 = 30
     schedulerName: str = "default-scheduler"
     dnsPolicy: str = "ClusterFirst"
 
@@ -244,8 +243,8 @@ class Pod(Document):
 
 
 class WorkloadSpec(Document):
-    replicas: int | None = None
-    parallelism: int | None = None
+    replicas: Int32 | None = None
+    parallelism: Int32 | None = None
     podManagementPolicy: str = "OrderedReady"
 
 
@@ -268,8 +267,8 @@ class Service(Document):
 
 class BudgetSpec(Document):
     selector: Selector | None = None
-    minAvailable: int | str = ""
-    maxUnavailable: int | str = ""
+    minAvailable: Int32 | str = ""
+    maxUnavailable: Int32 | str = ""
 
 
 class Budget(Document):

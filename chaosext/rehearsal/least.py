@@ -1,7 +1,7 @@
 """The least of each object that a rehearsal needs: what `chaosext snapshot` keeps, and nothing else.
 
-So no Secret, no environment, no image is ever written, no ConfigMap but how Cilium routes, and no annotation but
-Calico's addresses and flannel's backend.
+Every field is named, here or in documents.py: no Secret, no environment, no image, no command, no hook's or probe's
+headers, no ConfigMap but how Cilium routes, no annotation but Calico's addresses and flannel's backend is ever written.
 """
 
 from __future__ import annotations
@@ -14,16 +14,32 @@ import msgspec
 
 from chaosext.rehearsal import documents as doc
 from chaosext.rehearsal.flags import TIMING_FLAGS
-from chaosext.rehearsal.listing import CALICO
 from chaosext.rehearsal.network.detection import BACKEND, CILIUM_KEYS, HARMLESS, READ
-from chaosext.rehearsal.snapshot import NODE_LEASES, WITH_TIMINGS
+from chaosext.rehearsal.snapshot import DNS_LABEL, NODE_LEASES, WITH_TIMINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 _FLAG = re.compile(r"--([a-z-]+)=.*")
 
 _CALICO_KINDS = ("BGPPeer", "BGPConfiguration", "IPPool", "FelixConfiguration")
+
+_LABELS = {
+    "Service": frozenset({DNS_LABEL[0]}),
+    "Namespace": frozenset({"istio-injection", "istio.io/rev"}),
+}
+"""Kind -> the labels that are read. Those of Nodes and Pods are all kept: any may be in a selector."""
+
+_WITH_ALL_LABELS = ("Node", "Pod")
+
+_ANNOTATIONS = (
+    "projectcalico.org/IPv4Address",
+    "projectcalico.org/IPv6Address",
+    "projectcalico.org/RouteReflectorClusterID",
+    BACKEND,
+    doc.KWOK,
+)
+"""Of a Node."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,24 +90,40 @@ def least(wanted: Wanted, item: Mapping[str, Any]) -> dict[str, Any]:
     if wanted.kind in _CALICO_KINDS:
         return said | _calico(wanted.kind, item)
     kept: dict[str, Any] = msgspec.to_builtins(msgspec.convert(item, doc.KINDS[wanted.kind]))
+    if wanted.kind not in _WITH_ALL_LABELS:
+        _keep(kept["metadata"], "labels", _LABELS.get(wanted.kind, ()))
     if wanted.kind == "Pod":
         _complete_pod(kept, item)
     elif wanted.kind == "Node":
-        _complete_node(kept)
+        _keep(kept["metadata"], "annotations", _ANNOTATIONS)
     elif wanted.kind == "ConfigMap":
-        kept["data"] = {key: kept.get("data", {})[key] for key in CILIUM_KEYS if key in kept.get("data", {})}
+        _keep(kept, "data", CILIUM_KEYS)
     return said | kept
+
+
+def _keep(kept: dict[str, Any], name: str, keys: Collection[str]) -> None:
+    """Of the mapping `name` in `kept` only what has one of the `keys`."""
+    given = kept.pop(name, None) or {}
+    if found := {key: given[key] for key in keys if key in given}:
+        kept[name] = found
 
 
 def _calico(kind: str, item: Mapping[str, Any]) -> dict[str, Any]:
     """What is read of it; of a field that nothing here knows only that it is there, as it may change routes."""
     spec = item.get("spec") or {}
-    read = {name: value for name, value in spec.items() if name in READ[kind]}
+    read = {name: _plain(value) for name, value in spec.items() if name in READ[kind]}
     unknown = spec.keys() - read.keys() - HARMLESS[kind] if kind in HARMLESS else ()
     return {
-        "metadata": {"name": item["metadata"]["name"]},
+        "metadata": {"name": str(item["metadata"]["name"])},
         "spec": read | dict.fromkeys(sorted(unknown)),
     }
+
+
+def _plain(value: Any) -> str | int:
+    """A text, a number or a switch, which is all that these fields are. Raises TypeError for anything else."""
+    if not isinstance(value, str | int):
+        raise TypeError(f"a {type(value).__name__} where a text or a number is meant")
+    return value
 
 
 def _complete_pod(kept: dict[str, Any], item: Mapping[str, Any]) -> None:
@@ -112,11 +144,3 @@ def _words(container: Mapping[str, Any]) -> list[str]:
 def _is_timing(word: str) -> bool:
     match = _FLAG.fullmatch(word)
     return match is not None and match[1] in TIMING_FLAGS
-
-
-def _complete_node(kept: dict[str, Any]) -> None:
-    meta = kept["metadata"]
-    given = meta.pop("annotations", None) or {}
-    notes = {key: text for key, text in given.items() if CALICO in key or key in (doc.KWOK, BACKEND)}
-    if notes:
-        meta["annotations"] = notes

@@ -170,7 +170,7 @@ def _container(found: doc.Container, *, init: bool = False) -> Container:
         name=found.name,
         init=init,
         native=init and found.restartPolicy == "Always",
-        post_start=bool(found.lifecycle and found.lifecycle.postStart),
+        post_start=found.lifecycle is not None and found.lifecycle.postStart is not None,
         startup=_probe(found.startupProbe),
         readiness=_probe(found.readinessProbe),
         liveness=_probe(found.livenessProbe),

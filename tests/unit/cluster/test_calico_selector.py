@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 
 import pytest
@@ -76,3 +77,18 @@ def test_any_text_is_either_read_or_refused(selector: str) -> None:
 def test_a_selector_and_its_negation_never_agree(labels: dict[str, str]) -> None:
     for selector in ("has(a)", "a == 'b'", "a in {'b', 'c'}", "a != 'b' && has(c)"):
         assert matches(selector, labels) != matches(f"!({selector})", labels)
+
+
+@pytest.mark.parametrize(
+    "selector", ["(" * 60 + "all()" + ")" * 60, "!" * 60 + "all()", "(" * 200_000, "!" * 200_000]
+)
+def test_a_selector_that_is_nested_too_deeply_is_refused(selector: str) -> None:
+    with pytest.raises(Refused, match="can't read the Calico selector") as refused:
+        matches(selector, {})
+    assert len(refused.value.message) < 300
+
+
+def test_a_long_selector_is_read_in_no_time() -> None:
+    began_s = time.process_time()
+    assert matches(" && ".join(["has(a)"] * 50_000), {"a": ""})
+    assert time.process_time() - began_s < 5

@@ -48,6 +48,60 @@ def test_that_kwok_plays_a_node_is_kept(tmp_path: Path) -> None:
 SECRETS = ("hunter2", "PASSWORD", "registry.example", "last-applied", "s3cr3t", "caBundle", "volume")
 
 
+def test_of_a_hook_only_that_there_is_one_is_kept(tmp_path: Path) -> None:
+    made = pod("app", "worker-1")
+    secret = {
+        "httpGet": {
+            "port": 80,
+            "httpHeaders": [{"name": "Authorization", "value": "s3cr3t"}],
+            "path": "/s3cr3t",
+        }
+    }
+    probe = {**secret, "exec": {"command": ["s3cr3t"]}}
+    made["spec"]["containers"][0] |= {
+        "lifecycle": {"postStart": {"exec": {"command": ["curl", "-H", "s3cr3t"]}}, "preStop": secret},
+        **{f"{when}Probe": probe for when in ("startup", "readiness", "liveness")},
+    }
+    little = kept(made)
+    assert "s3cr3t" not in json.dumps(little)
+    (container,) = little["spec"]["containers"]
+    assert container["lifecycle"] == {"postStart": {}}
+    assert container["readinessProbe"] == {"httpGet": {"port": 80}}
+    world = world_of(tmp_path / "c.json", *map(kept, SMALL), little)
+    (known,) = (each for each in world.pods if each.name == made["metadata"]["name"])
+    assert known.spec.containers[0].post_start
+
+
+@pytest.mark.parametrize("wanted", WANTED, ids=lambda wanted: wanted.kind)
+def test_of_every_kind_only_named_fields_are_kept(wanted: object) -> None:
+    """Whatever a cluster puts into an object, at whatever depth, stays there unless its field is named."""
+    each = KNOWN[wanted.kind]  # type: ignore[attr-defined]
+    secret = {"s3cr3t": "s3cr3t"}
+    parts = {
+        "clientConfig": secret,
+        "data": secret,
+        "env": [secret],
+        "annotations": secret,
+        "managedFields": [secret],
+    }
+    made = {
+        "metadata": {"name": "x", "namespace": "y", "uid": "s3cr3t", **parts},
+        "spec": {"containers": [{"name": "c", **parts}], "template": parts, "password": secret, **parts},
+        "status": {"conditions": [{"type": "Ready", "status": "True", "message": "s3cr3t"}], **parts},
+        "webhooks": [{"name": "s3cr3t", "failurePolicy": "Fail", **parts}],
+        **parts,
+    }
+    if each.kind not in ("Node", "Pod"):
+        made["metadata"]["labels"] = secret  # type: ignore[index]
+    assert "s3cr3t" not in json.dumps(least(each, made))
+
+
+@pytest.mark.parametrize("value", [{"a": "s3cr3t"}, ["s3cr3t"], None, 1.5])
+def test_a_field_of_another_type_is_no_field(value: object) -> None:
+    with pytest.raises(TypeError, match="where a text or a number is meant"):
+        kept(item("BGPPeer", "leaf", spec={"peerIP": value}))
+
+
 def test_nothing_secret_is_kept() -> None:
     made = pod("app", "worker-1", volumes=[{"name": "volume", "secret": {"secretName": "s3cr3t"}}])
     made["metadata"]["annotations"] = {"kubectl.kubernetes.io/last-applied-configuration": "s3cr3t"}
@@ -75,8 +129,9 @@ def test_of_the_control_planes_arguments_only_timings_are_kept(tmp_path: Path) -
 
 def test_of_a_nodes_annotations_only_calicos_are_kept() -> None:
     made = node("worker-1")
-    made["metadata"]["annotations"] = {"projectcalico.org/IPv4Address": "10.0.0.2/24", "csi": "s3cr3t"}
-    assert kept(made)["metadata"]["annotations"] == {"projectcalico.org/IPv4Address": "10.0.0.2/24"}
+    addresses = {f"projectcalico.org/IPv{family}Address": "10.0.0.2/24" for family in (4, 6)}
+    made["metadata"]["annotations"] = {**addresses, "csi": "s3cr3t"}
+    assert kept(made)["metadata"]["annotations"] == addresses
 
 
 def test_a_bgp_peers_password_is_not_even_named() -> None:
