@@ -103,6 +103,7 @@ def _approve(
     from chaosext.run.approving import intended
     from chaosext.run.context import owner
     from chaosext.run.reading.experiment import load_experiment
+    from chaosext.run.reading.known_secrets import TELLING
     from chaosext.run.reading.resolve import resolve
     from chaosext.safety.approval import Said, Word, shown_values
 
@@ -120,7 +121,7 @@ def _approve(
         by=by or owner(),
         at=now,
         title=str(resolved.experiment["title"]),
-        values=shown_values(resolved.configuration),
+        values=shown_values({k: v for k, v in resolved.configuration.items() if not TELLING.search(str(k))}),
         until=ends,
         note=note,
     )

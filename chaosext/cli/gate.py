@@ -14,6 +14,7 @@ import click
 
 from chaosext.cli.rehearse import Instant, time_budget_option
 from chaosext.model.printable import say, say_answer
+from chaosext.model.veil import veiled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -264,10 +265,10 @@ def _page(suffix: str, sheet: Sheet) -> str:
     if suffix == ".md":
         from chaosext.report.cutover import markdown
 
-        return markdown(sheet)
+        return veiled(markdown(sheet))
     from chaosext.report.html.cutover import page
 
-    return page(sheet)
+    return veiled(page(sheet))
 
 
 def _say(sheet: Sheet, *, as_json: bool) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from chaosext.gameday.sending import send
 from chaosext.model.files import append
 from chaosext.model.printable import json_text
-from chaosext.model.veil import veiled
+from chaosext.model.veil import veiled_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +40,7 @@ def _sent(day: GameDay, record: Record) -> list[str]:
     """The webhook takes the record as JSON."""
     if not day.addresses.webhook:
         return []
-    body = veiled(json_text(record.to_json(), indent=None)).encode()
+    body = json_text(veiled_whole(record.to_json()), indent=None).encode()
     headers = {"Content-Type": "application/json"}
     problem = send(day.addresses.webhook, body, headers, authority=day.addresses.webhook_authority)
     return [f"webhook: {problem}"] if problem else []
@@ -71,7 +71,7 @@ def packed(directory: Path) -> bytes:
 def _kept(path: Path, record: Record) -> list[str]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        append(path, veiled(json_text(record.to_json(), indent=None)) + "\n", fsync=True)
+        append(path, json_text(veiled_whole(record.to_json()), indent=None) + "\n", fsync=True)
     except OSError as error:
         return [f"results: {path.name} can't be written ({error.strerror})"]
     return []

@@ -11,7 +11,7 @@ import re
 import sys
 from typing import IO, TYPE_CHECKING, Any
 
-from chaosext.model.veil import veiled
+from chaosext.model.veil import veiled, veiled_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -64,7 +64,7 @@ def say_document(text: str, *, err: bool = False, to: IO[str] | None = None) -> 
 
 def say_json(value: Any, *, indent: int | None = 2, to: IO[str] | None = None) -> None:
     """Print `value` as JSON."""
-    _put(f"{veiled(json_text(value, indent=indent))}\n", err=False, to=to)
+    _put(f"{json_text(veiled_whole(value), indent=indent)}\n", err=False, to=to)
 
 
 def say_answer(value: Any, lines: Iterable[str], *, as_json: bool) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from chaosext.model.files import write_whole
 from chaosext.model.printable import json_text
-from chaosext.model.veil import veiled
+from chaosext.model.veil import veiled, veiled_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 def _html(data: RunData) -> str:
     from chaosext.report.html.page import page
 
-    return page(data)
+    return veiled(page(data))
 
 
 def _markdown(data: RunData) -> str:
     from chaosext.report.markdown import summary
 
-    return summary(data)
+    return veiled(summary(data))
 
 
 def _junit(data: RunData) -> str:
     from chaosext.report.junit import junit
 
-    return junit(data)
+    return veiled(junit(data))
 
 
 def _json(data: RunData) -> str:
@@ -55,13 +55,13 @@ FILES = {"html": "report.html", "markdown": "summary.md", "junit": "junit.xml", 
 def _compared_html(comparison: Comparison) -> str:
     from chaosext.report.html.beside import page
 
-    return page(comparison)
+    return veiled(page(comparison))
 
 
 def _compared_markdown(comparison: Comparison) -> str:
     from chaosext.report.comparison import markdown
 
-    return markdown(comparison)
+    return veiled(markdown(comparison))
 
 
 def _compared_json(comparison: Comparison) -> str:
@@ -77,13 +77,14 @@ COMPARISONS: Mapping[str, Callable[[Comparison], str]] = {
 
 
 def write_report(path: Path, text: str) -> None:
-    """Write `text`, without what must not be said, whole or not at all. Raises OSError.
+    """Write `text`, which is veiled already, whole or not at all. Raises OSError.
 
     The directory is made where there is none; in one that is somebody else's nothing that lies there is followed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, veiled(text), fsync=False)
+    write_whole(path, text, fsync=False)
 
 
 def as_json(value: object) -> str:
-    return json_text(value) + "\n"
+    """As JSON without what must not be said. In its text a number that is secret could not be told from any other."""
+    return json_text(veiled_whole(value)) + "\n"

@@ -11,7 +11,7 @@ from chaosext.model.errors import Refused
 from chaosext.model.files import Folder, write_whole
 from chaosext.model.printable import json_text
 from chaosext.model.run_id import RunId
-from chaosext.model.veil import veiled
+from chaosext.model.veil import veiled, veiled_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +47,7 @@ def found_run(name: str, root: Path | None = None) -> Path:
 
     Raises `Refused` for what is none of these, and for a name among the runs that leads elsewhere.
     """
-    if Path(name).is_dir():
+    if name and Path(name).is_dir():
         return Path(name).resolve()
     root = root or default_root()
     try:
@@ -94,12 +94,9 @@ class RunDirectory:
         self.inside = self._folder.inside
 
     def write_json(self, name: str, value: Any) -> None:
-        """Write `value` to the file `name` whole or not at all."""
-        self.write_text(name, json_text(value, default=str, skipkeys=True) + "\n")
-
-    def write_text(self, name: str, text: str) -> None:
-        """Write `text`, without what must not be said, to the file `name` whole or not at all."""
-        write_whole(self.inside / name, veiled(text), fsync=True)
+        """Write `value`, without what must not be said, to the file `name` whole or not at all."""
+        text = json_text(veiled_whole(value), default=lambda each: veiled(str(each)))
+        write_whole(self.inside / name, f"{text}\n", fsync=True)
 
 
 def _require_own_link(path: Path) -> None:

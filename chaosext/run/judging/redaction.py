@@ -1,7 +1,8 @@
-"""What may be kept of a journal, by an allow-list: what is known to be harmless stays, of all else its kind and size.
+"""What may be kept of a journal, by an allow-list of names and their types; of all else its kind and size are kept.
 
-Whole are names, statuses, tolerances and times, and what chaosext's own activities were given, answered and raised.
-Of everybody else's arguments, answers and errors, of configuration, secrets, headers and addresses, only the form is.
+A number or a switch is as good a secret as a text. Whole are names, statuses, tolerances and times, and what chaosext's
+own activities were given, answered and raised. Of everybody else's arguments, answers and errors, of configuration,
+secrets, headers and addresses, only the form is.
 Pure; redacting twice changes nothing.
 """
 
@@ -32,7 +33,12 @@ HARMLESS_ERRORS = frozenset(
 )
 """What chaoslib itself says of an HTTP call or a command, word for word (chaoslib/provider), and what we say."""
 
-_FORM = re.compile(r"\((text|list|mapping|\w+) of \d+\)")
+NUMBER, SWITCH = "(number)", "(yes or no)"
+
+HIGHEST_STATUS = 599
+"""Of HTTP (RFC 9110, section 15), and of a process, which ends with 255 at most."""
+
+_FORM = re.compile(rf"\(\w+ of \d+\)|{re.escape(NUMBER)}|{re.escape(SWITCH)}")
 _REFERENCE = re.compile(r"\$\{[\w.-]+\}")
 _ERROR = re.compile(r"([A-Za-z_][\w.]*)(?::|$)")
 
@@ -45,16 +51,23 @@ def redacted(journal: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def form(value: Any) -> Any:
-    """What is said of a value that may be secret: itself where it can't be one, else its kind and size."""
-    if value is None or isinstance(value, bool | int | float):
-        return value
+    """What is said of a value that may be secret: its kind and size, and of an answer its status."""
+    if value is None:
+        return None
+    if isinstance(value, bool | int | float):
+        return SWITCH if isinstance(value, bool) else NUMBER
     if isinstance(value, str):
         return value if _FORM.fullmatch(value) or value in tuple(Status) else f"(text of {len(value)})"
     if isinstance(value, Mapping):
-        status = form(value.get("status"))
-        told = status is not None and (not isinstance(status, str) or status in tuple(Status))
-        return {"status": status} if told else f"(mapping of {len(value)})"
+        status = value.get("status")
+        return {"status": status} if _is_status(status) else f"(mapping of {len(value)})"
     return f"(list of {len(value)})" if isinstance(value, list | tuple) else f"({type(value).__name__} of 1)"
+
+
+def _is_status(value: Any) -> bool:
+    if isinstance(value, str):
+        return value in tuple(Status)
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= HIGHEST_STATUS
 
 
 def error_form(text: str) -> str:
@@ -88,9 +101,18 @@ def _members(keep: Keep) -> Keep:
     return lambda value: [keep(each) for each in value] if isinstance(value, list) else form(value)
 
 
-def _plain(value: Any) -> Any:
-    """A text, a number or a date that people wrote or chaoslib measured, to be read."""
-    return value if value is None or isinstance(value, str | bool | int | float) else form(value)
+def _text(value: Any) -> Any:
+    """A name, a status or a date that people wrote or chaoslib measured, to be read."""
+    return value if isinstance(value, str) else form(value)
+
+
+def _number(value: Any) -> Any:
+    """How long something takes or took, or where that is named."""
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else _reference(value)
+
+
+def _switch(value: Any) -> Any:
+    return value if isinstance(value, bool) else form(value)
 
 
 def _tolerance(value: Any) -> Any:
@@ -114,8 +136,9 @@ def _as_it_is(value: Any) -> Any:
 
 
 def _exception(value: Any) -> Any:
-    last = value[-1] if isinstance(value, list) and value else ""
-    return [error_form(last)] if isinstance(last, str) else form(value)
+    if isinstance(value, list) and value and isinstance(value[-1], str):
+        return [error_form(value[-1])]
+    return form(value)
 
 
 def _arguments(value: Any) -> Any:
@@ -156,7 +179,7 @@ def _configuration(value: Any) -> Any:
 
 def _setting(value: Any) -> Any:
     if isinstance(value, Mapping) and value.get("type") == "env":
-        return _kept(value, {"type": _plain, "key": _plain, "env_var_type": _plain})
+        return _kept(value, dict.fromkeys(("type", "key", "env_var_type"), _text))
     return _activity(value) if isinstance(value, Mapping) and value.get("type") == "probe" else form(value)
 
 
@@ -176,28 +199,33 @@ def _group(members: Any) -> Any:
     }
 
 
-_PAUSES: dict[str, Keep] = {"before": _reference, "after": _reference}
+_PAUSES: dict[str, Keep] = {"before": _number, "after": _number}
 _CONTROL: dict[str, Keep] = {
-    "name": _plain,
-    "provider": lambda value: _kept(value, dict.fromkeys(("type", "module"), _plain)),
+    "name": _text,
+    "provider": lambda value: _kept(value, dict.fromkeys(("type", "module"), _text)),
 }
 _PROVIDER: dict[str, Keep] = {
-    **dict.fromkeys(("type", "module", "func", "method", "path"), _plain),
-    "secrets": _members(_plain),
+    **dict.fromkeys(("type", "module", "func", "method", "path"), _text),
+    **dict.fromkeys(("timeout", "expected_status", "max_retries"), _number),
+    "verify_tls": _switch,
+    "secrets": _members(_text),
     "headers": _headers,
     "url": _address,
     "arguments": _arguments,
 }
 _OWN_PROVIDER: dict[str, Keep] = {**_PROVIDER, "arguments": _as_it_is}
 _ACTIVITY: dict[str, Keep] = {
-    **dict.fromkeys(("type", "name", "ref"), _plain),
+    **dict.fromkeys(("type", "name", "ref"), _text),
+    "background": _switch,
     "tolerance": _tolerance,
     "pauses": lambda value: _kept(value, _PAUSES),
     "provider": lambda value: _kept(value, _PROVIDER),
     "controls": _members(lambda value: _kept(value, _CONTROL)),
 }
 _RUN: dict[str, Keep] = {
-    **dict.fromkeys(("status", "start", "end", "duration", "tolerance_met"), _plain),
+    **dict.fromkeys(("status", "start", "end"), _text),
+    "duration": _number,
+    "tolerance_met": _switch,
     "activity": _activity,
     "exception": _exception,
 }
@@ -208,13 +236,13 @@ _STATES: dict[str, Keep] = {
     "during": _members(lambda value: _kept(value, _STATE)),
 }
 _HYPOTHESIS: dict[str, Keep] = {
-    "title": _plain,
+    "title": _text,
     "probes": _members(_activity),
     "controls": _members(lambda value: _kept(value, _CONTROL)),
 }
 _EXPERIMENT: dict[str, Keep] = {
-    **dict.fromkeys(("version", "title", "description"), _plain),
-    "tags": _members(_plain),
+    **dict.fromkeys(("version", "title", "description"), _text),
+    "tags": _members(_text),
     "configuration": _configuration,
     "secrets": _secrets,
     "steady-state-hypothesis": lambda value: _kept(value, _HYPOTHESIS),
@@ -222,19 +250,11 @@ _EXPERIMENT: dict[str, Keep] = {
     "rollbacks": _members(_activity),
     "controls": _members(lambda value: _kept(value, _CONTROL)),
 }
-_TOLD = (
-    "chaoslib-version",
-    "platform",
-    "node",
-    "start",
-    "end",
-    "duration",
-    "status",
-    "deviated",
-    "abort_reason",
-)
+_TOLD = ("chaoslib-version", "platform", "node", "start", "end", "status", "abort_reason")
 _JOURNAL: dict[str, Keep] = {
-    **dict.fromkeys(_TOLD, _plain),
+    **dict.fromkeys(_TOLD, _text),
+    "duration": _number,
+    "deviated": _switch,
     "experiment": lambda value: _kept(value, _EXPERIMENT),
     "steady_states": lambda value: _kept(value, _STATES),
     "run": _members(_run),

@@ -55,9 +55,11 @@ def _tells(key: str, value: str) -> bool:
 
 
 def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """Every text in `value`, with the name that it goes by."""
+    """Every text and every number in `value`, as a text, with the name that it goes by."""
     if isinstance(value, str):
         yield key, value
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield key, str(value)
     elif isinstance(value, Mapping):
         for name, member in value.items():
             yield from _leaves(member, str(name))

@@ -83,7 +83,12 @@ def test_of_others_only_the_form_is_kept() -> None:
         "type": "http",
         "url": "https://entry.example:8443",
         "headers": {"Authorization": "(redacted)"},
-        "arguments": {"password": "(text of 6)", "count": 3, "from": "${token}", "nested": "(mapping of 1)"},
+        "arguments": {
+            "password": "(text of 6)",
+            "count": "(number)",
+            "from": "${token}",
+            "nested": "(mapping of 1)",
+        },
         "proxies": "(mapping of 1)",
         "timeout": "(list of 2)",
     }
@@ -93,13 +98,17 @@ def test_of_others_only_the_form_is_kept() -> None:
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        (True, True),
+        (True, "(yes or no)"),
         (None, None),
-        (2.5, 2.5),
+        (2.5, "(number)"),
+        (12345678, "(number)"),
         ("healthy", "healthy"),
         ("s3cr3t", "(text of 6)"),
         (["s3cr3t"], "(list of 1)"),
         ({"status": 200, "body": "s3cr3t"}, {"status": 200}),
+        ({"status": 12345678}, "(mapping of 1)"),
+        ({"status": True}, "(mapping of 1)"),
+        ({"status": 200.5}, "(mapping of 1)"),
         ({"status": "unknown", "summary": "s3cr3t"}, {"status": "unknown"}),
         ({"status": "s3cr3t"}, "(mapping of 1)"),
         ({"status": {"status": "s3cr3t"}}, "(mapping of 1)"),
@@ -127,6 +136,68 @@ def test_the_form_of_an_error(text: str, said: str) -> None:
     assert error_form(FAILED + said) == FAILED + said
 
 
+SECRET = 73310427
+
+
+def hidden(secret: Any) -> dict[str, Any]:
+    """A journal with a secret of any type in every place that is nobody's to read."""
+    probe = {
+        "type": "probe",
+        "name": secret,
+        "tolerance": {
+            "type": "probe",
+            "name": "t",
+            "provider": {"type": "http", "arguments": {"pin": secret}},
+        },
+        "provider": {
+            "type": "http",
+            "module": secret,
+            "timeout": {"s": secret},
+            "arguments": {"pin": secret, "more": [secret]},
+            "headers": {"pin": secret},
+            "verify_tls": [secret],
+            "unknown": secret,
+        },
+        "background": [secret],
+        "controls": [{"name": secret}],
+    }
+    run = {"activity": probe, "output": secret, "status": secret, "start": secret, "exception": [secret]}
+    return {
+        "node": secret,
+        "abort_reason": secret,
+        "unknown": secret,
+        "experiment": {
+            "title": secret,
+            "tags": [secret],
+            "configuration": {"pin": secret, "of": {"type": "env", "key": secret, "default": secret}},
+            "secrets": {"g": {"pin": secret, "KUBERNETES_CONTEXT": secret}, "bare": secret},
+            "method": [probe],
+            "runtime": {"pin": secret},
+        },
+        "run": [run, {**run, "output": {"status": secret, "body": secret}}, {**run, "output": [secret]}],
+    }
+
+
+@pytest.mark.parametrize("secret", [SECRET, float(SECRET), {"pin": SECRET}, [SECRET]], ids=str)
+def test_a_number_is_as_good_a_secret_as_a_text(secret: Any) -> None:
+    kept = redacted(hidden(secret))
+    assert str(SECRET) not in json.dumps(kept)
+    assert redacted(kept) == kept
+
+
+def test_a_switch_stands_only_where_it_is_named() -> None:
+    text = json.dumps(redacted(hidden(True)))
+    assert "true" not in text
+
+
+def test_times_and_switches_that_are_named_stay() -> None:
+    activity = {"name": "a", "background": True, "pauses": {"before": 1, "after": "${pause}"}}
+    provider = {"type": "http", "timeout": 3, "verify_tls": True}
+    run = {"activity": {**activity, "provider": provider}, "duration": 2.5, "tolerance_met": False}
+    journal = {"duration": 9.5, "deviated": False, "run": [run]}
+    assert redacted(journal) == journal
+
+
 def test_configuration_keeps_our_own_settings_and_where_the_others_come_from() -> None:
     configuration = {
         "chaosext_namespaces": ["shop"],
@@ -142,5 +213,5 @@ def test_configuration_keeps_our_own_settings_and_where_the_others_come_from() -
     kept = redacted({"experiment": {"configuration": configuration}})["experiment"]["configuration"]
     assert "s3cr3t" not in json.dumps(kept)
     assert kept["chaosext_namespaces"] == ["shop"]
-    assert kept["ttl_s"] == configuration["ttl_s"]
+    assert kept["ttl_s"] == {**configuration["ttl_s"], "default": "(number)"}  # type: ignore[dict-item]
     assert kept["token"] == {"type": "env", "key": "TOKEN", "default": "(text of 6)"}
