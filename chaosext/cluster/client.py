@@ -22,6 +22,7 @@ from urllib.parse import quote, urlencode
 from chaosext.cluster import bounded_http, objects
 from chaosext.cluster.bounded_http import allowed, bounded, cause_of, connect, decoded
 from chaosext.cluster.bounds import bounded_plugins
+from chaosext.cluster.credentials import keep_keys_in_memory
 from chaosext.cluster.documents import read_document
 from chaosext.cluster.execute import Exec, ExecResult
 from chaosext.cluster.kubeconfig import kubeconfig_files, kubeconfig_paths
@@ -472,6 +473,7 @@ def _load(context: str, paths: str) -> Any:
     from kubernetes.client import Configuration
     from kubernetes.config import ConfigException, load_kube_config
 
+    keep_keys_in_memory()
     configuration = Configuration()
     configuration.connection_pool_maxsize = 16
     try:
