@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from chaosext.cli.rehearse import Instant, time_budget_option
-from chaosext.model.printable import say, say_answer
-from chaosext.model.veil import veiled
+from chaosext.model.printable import say, say_answer, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -265,10 +264,10 @@ def _page(suffix: str, sheet: Sheet) -> str:
     if suffix == ".md":
         from chaosext.report.cutover import markdown
 
-        return veiled(markdown(sheet))
+        return shown(markdown(sheet))
     from chaosext.report.html.cutover import page
 
-    return veiled(page(sheet))
+    return shown(page(sheet))
 
 
 def _say(sheet: Sheet, *, as_json: bool) -> None:

@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING
 
 from chaosext.cli.lanes import Axis, Cell, Row, rows
 from chaosext.cli.output import COLOURS, Plain, event_line
+from chaosext.model.printable import one_line
 from chaosext.model.veil import veiled
 
 if TYPE_CHECKING:
@@ -211,8 +212,7 @@ def _shortened(name: str, width: int) -> str:
 
 
 def _text(said: str, style: str = "") -> Text:
-    """As it may be said, on one line, without what would move the cursor."""
+    """As it may be said, on one line, without what would move the cursor: a tab does."""
     from rich.text import Text
 
-    shown = veiled(said)
-    return Text("".join(char if char.isprintable() else "·" for char in shown), style=style, no_wrap=True)
+    return Text(one_line(veiled(said)).expandtabs(4), style=style, no_wrap=True)

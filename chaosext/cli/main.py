@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 import threading
@@ -93,9 +94,26 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; every error of ours becomes one line with its fix, and its exit code."""
+    _show_as_we_do()
     exit_code = invoke(arguments)
     _leave_nodes()
     _leave(exit_code)
+
+
+class _Shown(logging.Handler):
+    """Shows what libraries log, such as what a credential plugin answered, as everything else is shown."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(Exception):  # nobody is to see a traceback for a line that can't be formatted
+            say(f"chaosext: {record.name}: {record.getMessage()}", err=True)
+
+
+def _show_as_we_do() -> None:
+    """What libraries log and what ends a thread quotes other people's texts: none of it reaches a terminal as it is."""
+    logging.getLogger().addHandler(_Shown(logging.WARNING))
+    threading.excepthook = lambda ended: say_document(
+        "".join(traceback.format_exception(ended.exc_type, ended.exc_value, ended.exc_traceback)), err=True
+    )
 
 
 def _leave_nodes() -> None:

@@ -6,6 +6,7 @@ import os
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING
 
+from chaosext.model.printable import one_line
 from chaosext.model.veil import veiled
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Plain:
                 self.quiet = True
                 os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
-        self._console = Unread(file=stream, highlight=False, soft_wrap=True)
+        self._console = Unread(file=stream, highlight=False, soft_wrap=True, emoji=False)
 
     def begin(self, scene: Scene) -> None:
         self.scene = scene
@@ -69,7 +70,7 @@ class Plain:
             self._print(line, _verdict_style(line))
 
     def _print(self, text: str, style: str = "") -> None:
-        self._console.print(veiled(text), style=style, markup=False)
+        self._console.print(one_line(veiled(text)), style=style, markup=False)
 
 
 def event_line(event: Event) -> str:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from chaosext.model.errors import ChaosextError
+from chaosext.model.printable import one_line
 from chaosext.model.veil import veiled
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def event(subject: Subject, reason: str, note: str, *, warning: bool, at: dateti
         "metadata": {"generateName": f"{subject.name[:50]}-", "namespace": subject.namespace},
         "involvedObject": subject.to_json(),
         "reason": reason,
-        "message": _cut(veiled(note)),
+        "message": _cut(one_line(veiled(note))),
         "type": "Warning" if warning else "Normal",
         "source": {"component": COMPONENT},
         "reportingComponent": COMPONENT,

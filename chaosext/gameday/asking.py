@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from chaosext.gameday.fleet import CLUSTERS_DIR
 from chaosext.model.errors import Refused, Unreachable
 from chaosext.model.files import read_file, write_whole
-from chaosext.model.printable import json_text
+from chaosext.model.printable import json_text, printable
 from chaosext.model.untrusted import parse_json
 from chaosext.model.veil import veiled
 
@@ -105,7 +105,7 @@ def _answer(member: Member, done: subprocess.CompletedProcess[str], kept: Path) 
         line = Line(cluster=member.name, verdict=verdict, exit_code=done.returncode, why=why)
     except (ValueError, KeyError, TypeError):
         return _failed(member, done.returncode, done.stderr)
-    write_whole(kept / ANSWER_FILE, veiled(done.stdout), fsync=True)
+    write_whole(kept / ANSWER_FILE, printable(veiled(done.stdout)), fsync=True)
     return line
 
 

@@ -40,6 +40,11 @@ def printable(text: str) -> str:
     return _IN_DOCUMENT.sub(_escape, text)
 
 
+def shown(text: str) -> str:
+    """A document as it may leave: without secrets, and `printable`."""
+    return printable(veiled(text))
+
+
 def json_text(value: Any, *, indent: int | None = 2, **options: Any) -> str:
     """`value` as JSON that shows as what it is: the same value, in which everything unseen is written as an escape."""
     text = json.dumps(value, indent=indent, ensure_ascii=False, **options)
@@ -59,7 +64,7 @@ def say_lines(lines: Iterable[str], *, err: bool = False, to: IO[str] | None = N
 
 def say_document(text: str, *, err: bool = False, to: IO[str] | None = None) -> None:
     """Print a text that has line breaks of its own and ends with one, such as YAML or Markdown."""
-    _put(printable(veiled(text)), err=err, to=to)
+    _put(shown(text), err=err, to=to)
 
 
 def say_json(value: Any, *, indent: int | None = 2, to: IO[str] | None = None) -> None:

@@ -10,7 +10,7 @@ from chaosext.gate.rehearsing import percent
 from chaosext.model.finding import Status
 from chaosext.model.timeline import Kind
 from chaosext.rehearsal.prediction import Forecast
-from chaosext.report.gfm import plain, points, section, table
+from chaosext.report.gfm import fenced, plain, points, section, table
 from chaosext.report.units import duration, listed, names
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def markdown(sheet: Sheet) -> str:
 
 def _remedies(sheet: Sheet) -> Iterator[str]:
     for number, remedy in enumerate(sheet.remedies, start=1):
-        yield from (f"{number}. {plain(effect(remedy))}", "", "```sh", *remedy.how, "```", "")
+        yield from (f"{number}. {plain(effect(remedy))}", "", *fenced(remedy.how, "sh"), "")
 
 
 def _row(each: Weighed) -> tuple[str, str, str]:

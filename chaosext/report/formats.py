@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chaosext.model.files import write_whole
-from chaosext.model.printable import json_text
-from chaosext.model.veil import veiled, veiled_whole
+from chaosext.model.printable import json_text, shown
+from chaosext.model.veil import veiled_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 def _html(data: RunData) -> str:
     from chaosext.report.html.page import page
 
-    return veiled(page(data))
+    return shown(page(data))
 
 
 def _markdown(data: RunData) -> str:
     from chaosext.report.markdown import summary
 
-    return veiled(summary(data))
+    return shown(summary(data))
 
 
 def _junit(data: RunData) -> str:
     from chaosext.report.junit import junit
 
-    return veiled(junit(data))
+    return shown(junit(data))
 
 
 def _json(data: RunData) -> str:
@@ -55,13 +55,13 @@ FILES = {"html": "report.html", "markdown": "summary.md", "junit": "junit.xml", 
 def _compared_html(comparison: Comparison) -> str:
     from chaosext.report.html.beside import page
 
-    return veiled(page(comparison))
+    return shown(page(comparison))
 
 
 def _compared_markdown(comparison: Comparison) -> str:
     from chaosext.report.comparison import markdown
 
-    return veiled(markdown(comparison))
+    return shown(markdown(comparison))
 
 
 def _compared_json(comparison: Comparison) -> str:
@@ -77,7 +77,7 @@ COMPARISONS: Mapping[str, Callable[[Comparison], str]] = {
 
 
 def write_report(path: Path, text: str) -> None:
-    """Write `text`, which is veiled already, whole or not at all. Raises OSError.
+    """Write `text`, as its maker has `shown` it, whole or not at all. Raises OSError.
 
     The directory is made where there is none; in one that is somebody else's nothing that lies there is followed.
     """

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import datetime
 from io import BytesIO
 from typing import TYPE_CHECKING
 
 from chaosext.model.finding import Status
+from chaosext.model.printable import printable
 from chaosext.model.result import Rule
 from chaosext.model.verdict import Outcome
 from chaosext.report.activities import Activity, Phase
@@ -37,9 +37,6 @@ PROMISED = (Rule.GATE, Rule.CUT, Rule.ROLLBACK, Rule.CLEAN)
 
 ASKED = (Phase.GATE, Phase.AFTER)
 """The phases that ask the hypothesis: what is found there is judged. Elsewhere it is watched, and has its own rule."""
-
-_UNFIT = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What an XML 1.0 document must not hold (https://www.w3.org/TR/xml/#charsets)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,5 +210,5 @@ def _timestamp(started_at: str) -> str:
 
 
 def _fit(text: str) -> str:
-    """`text` without what XML can't carry: a control character is shown as U+FFFD."""
-    return _UNFIT.sub("\ufffd", text)
+    """`text` with what XML can't carry, or a viewer would obey, as its escape."""
+    return printable(text)

@@ -58,7 +58,7 @@ def summary(data: RunData) -> str:
 def _head(data: RunData) -> str:
     result, verdict = data.result, data.result.verdict
     on = f" on {plain(result.briefing.context)}" if result.briefing else ""
-    started = f", started {result.started_at[:19].replace('T', ' ')} UTC" if result.started_at else ""
+    started = f", started {plain(result.started_at[:19].replace('T', ' '))} UTC" if result.started_at else ""
     return (
         f"# {capital(verdict.headline)} (exit {verdict.exit_code})\n\n**{plain(headline(data))}**\n\n"
         f"{_removal(verdict)}"

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from chaosext.model.finding import Status
+from chaosext.model.printable import one_line
 from chaosext.model.timeline import Kind
 from chaosext.model.veil import veiled
 from chaosext.model.verdict import Outcome
@@ -131,8 +132,8 @@ def _sayable(attributes: Mapping[str, Value]) -> Mapping[str, Value]:
 
 def _veiled(value: Value) -> Value:
     if isinstance(value, str):
-        return veiled(value)
-    return value if isinstance(value, bool | int | float) else [veiled(each) for each in value]
+        return one_line(veiled(value))
+    return value if isinstance(value, bool | int | float) else [one_line(veiled(each)) for each in value]
 
 
 def _unix_s(at: str, *, otherwise: float) -> float:

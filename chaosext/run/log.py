@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chaosext.model.printable import one_line
 from chaosext.model.veil import veiled
 from chaosext.run.judging.redaction import FAILED, error_form, form
 from chaosext.run.streams import own_streams
@@ -51,7 +52,7 @@ class Discreet(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[0] if record.exc_info else None
         named = f" ({error.__name__})" if error else ""
-        record.msg, record.args = veiled(_sayable(record) + named), ()
+        record.msg, record.args = one_line(veiled(_sayable(record) + named)), ()
         record.exc_info = record.exc_text = record.stack_info = None
         return True
 

@@ -12,6 +12,7 @@ from threading import Thread
 from typing import NoReturn
 
 from chaosext.model.errors import Refused
+from chaosext.model.printable import say
 from chaosext.sentinel.journal import Journal
 from chaosext.sentinel.sentinel import Sentinel
 from chaosext.sentinel.server import Server
@@ -29,7 +30,7 @@ def main() -> NoReturn:
         sentinel = Sentinel(settings.node, settings.plan, journal)
         server = _listen(settings, sentinel, journal)
     except Refused as refused:
-        print(f"chaosext.sentinel: {refused}", file=sys.stderr)
+        say(f"chaosext.sentinel: {refused}", err=True)
         sys.exit(refused.exit_code)
     Thread(target=server.serve_forever, daemon=True).start()
     sentinel.run()

@@ -8,6 +8,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
+from chaosext.model.printable import say
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -55,8 +57,7 @@ class Progress:
         stream = sys.stderr if self._stream is None else self._stream
         with self._lock:
             try:
-                stream.write(f"[{self._clock() - self._started_s:7.1f} s] {text}\n")
-                stream.flush()
+                say(f"[{self._clock() - self._started_s:7.1f} s] {text}", to=stream)
             except (OSError, ValueError):
                 return
 

@@ -10,6 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from chaosext.model.printable import say
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
@@ -60,7 +62,7 @@ class Command:
     def say(self, line: str) -> None:
         """Tell the person who waits."""
         with self.shown():
-            print(f"chaosext: {line}", file=sys.stderr, flush=True)
+            say(f"chaosext: {line}", err=True)
 
 
 def _end(process: subprocess.Popen[str]) -> None:
