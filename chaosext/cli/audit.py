@@ -44,21 +44,36 @@ def audit() -> None:
     multiple=True,
     help="A run's result.json, whose last entry must be in the log (repeatable).",
 )
+@click.option(
+    "--results",
+    "folders",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="The same for each run kept in a directory, such as run (repeatable).",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-def verify_log(log: Path | None, results: tuple[Path, ...], as_json: bool) -> int:
+def verify_log(log: Path | None, results: tuple[Path, ...], folders: tuple[Path, ...], as_json: bool) -> int:
     """Check the log's chain of hashes from its first line to its head.
 
     Found are lines that were altered, taken out, put elsewhere or cut off at the end. A line torn by a crash is told
-    from these. Whoever can write the log and its head file can write both anew: what shows that are the number and
-    hash that each run's result.json keeps of its last entry (--result), so keep those elsewhere.
+    from these. Whoever can write the log and its head file can write both anew, put both back, or remove both: what
+    shows that are the number and hash that each run's result.json keeps of its last entry (--result, --results), so
+    keep those elsewhere.
 
-    Exit code: 0 whole, 10 broken, 30 could not be read.
+    Exit code: 0 whole, 10 broken, 30 could not be read, or there is no log.
     """
+    from chaosext.model.errors import Inconclusive
     from chaosext.safety.audit import audit_log, lost_receipt, receipt_in
 
     found = _log(log) or audit_log()
+    paths = (*results, *(path for folder in folders for path in _results_in(folder)))
+    if not found.exists and not paths:
+        raise Inconclusive(
+            f"there is no audit log {found.path}: nothing was written yet, or it was removed together with its head",
+            "hold it against the results of runs: chaosext audit verify --results run",
+        )
     chain = found.verified()
-    receipts = [(path, receipt_in(path)) for path in results]
+    receipts = [(path, receipt_in(path)) for path in paths]
     lost = [f"{path}: {problem}" for path, each in receipts if (problem := lost_receipt(chain, each))]
     say_answer(_as_json(found, chain, lost), _lines(found, chain, lost), as_json=as_json)
     return EXIT_BROKEN if chain.fault or lost else 0
@@ -94,6 +109,16 @@ def digest(experiment: Path) -> int:
 
     say(digest_of(load_experiment(experiment)))
     return 0
+
+
+def _results_in(folder: Path) -> list[Path]:
+    """Each run's result.json in a directory of runs. Raises `Refused` where there is none."""
+    from chaosext.model.errors import Refused
+
+    found = sorted(path for path in folder.glob("*/result.json") if not path.parent.is_symlink())
+    if not found:
+        raise Refused(f"--results {folder}: no run's result.json is there", "name where run/<id>/ is")
+    return found
 
 
 def _log(path: Path | None) -> AuditLog | None:

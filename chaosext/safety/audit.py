@@ -137,9 +137,18 @@ def lost_receipt(chain: Chain, receipt: Receipt | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class AuditLog:
-    """The log at `path`, and beside it its head: the last entry's number and hash, which shows a cut-off end."""
+    """The log at `path`, and beside it its head: the last entry's number and hash, which shows a cut-off end.
+
+    A log of any length without its head is broken. Both can be removed, or put back to what they were: what shows that
+    is kept elsewhere (`lost_receipt`).
+    """
 
     path: Path
+
+    @property
+    def exists(self) -> bool:
+        """Whether anything is there, be it the head alone."""
+        return self.path.exists() or self.head_path.exists()
 
     @property
     def head_path(self) -> Path:
@@ -174,7 +183,7 @@ class AuditLog:
 
     def _settled_head(self, handle: int) -> Head:
         """The head, after what a process that died has left behind it was accounted for."""
-        head, size = self._head_or_refuse() or Head(), os.fstat(handle).st_size
+        head, size = self._head_or_begin(handle), os.fstat(handle).st_size
         tail = read(os.pread(handle, max(0, size - head.size), head.size), after=head)
         if size < head.size or tail.fault or len(tail.entries) > 1:
             raise self._broken(tail.fault)
@@ -211,11 +220,18 @@ class AuditLog:
         except AttributeError as error:
             raise ValueError from error
 
-    def _head_or_refuse(self) -> Head | None:
+    def _head_or_begin(self, handle: int) -> Head:
+        """The head; that of an empty log is written before its first entry, so that none is ever without one."""
         try:
-            return self._head()
+            head = self._head()
         except ValueError:
             raise self._broken(None) from None
+        if head is not None:
+            return head
+        if os.fstat(handle).st_size:
+            raise self._broken(None)
+        self._keep(Head())
+        return Head()
 
     def _broken(self, fault: Fault | None) -> Refused:
         detail = f" ({fault})" if fault else ""

@@ -2,7 +2,8 @@
 
 A line is `{"seq":7,"prev":"<hash of entry 6>","at":…,"event":…,…,"hash":"<64 hex digits>"}`; `hash` is the SHA-256 of
 the line without that last member, byte for byte. A chain alone does not show that its end was cut off: that takes
-the `Head`, and what is kept elsewhere (each run's result.json has its last entry's number and hash).
+the `Head`, and, where that was cut back as well, what is kept elsewhere (each run's result.json has its last entry's
+number and hash).
 """
 
 from __future__ import annotations
@@ -121,7 +122,7 @@ def read(data: bytes, *, after: Head | None = None) -> Chain:
 def verify(data: bytes, head: Head | None) -> Chain:
     """The chain in a whole log, held against its head; `head` is None where there is no head file.
 
-    The head is written after its line, so that after a crash it may be one entry behind.
+    A log begins with its head, and each line is followed by it: after a crash it may be one entry behind.
     """
     chain = read(data)
     fault = chain.fault or (_beheaded(chain) if head is None else _against(chain, head, len(data)))
@@ -129,7 +130,7 @@ def verify(data: bytes, head: Head | None) -> Chain:
 
 
 def _beheaded(chain: Chain) -> Fault | None:
-    if len(chain.entries) <= 1:
+    if not chain.entries and not chain.torn:
         return None
     return _fault(len(chain.entries) + 1, Wrong.TRUNCATED, "the head file is missing: the end may be cut off")
 
@@ -155,7 +156,7 @@ class _Reading:
     def __init__(self, data: bytes, after: Head) -> None:
         self.data, self.head = data, after
         self.entries: list[Entry] = []
-        self.torn = b""
+        self.torn = bytearray()
         self.torn_line = 0
 
     def chain(self) -> Chain:
@@ -165,7 +166,7 @@ class _Reading:
                 break
         fault = fault or self._torn_end()
         unended = bool(self.entries) and not self.torn and not self.data.endswith(b"\n")
-        return Chain(entries=tuple(self.entries), torn=self.torn, unended=unended, fault=fault)
+        return Chain(entries=tuple(self.entries), torn=bytes(self.torn), unended=unended, fault=fault)
 
     def _take(self, number: int, raw: bytes) -> Fault | None:
         found = _entry(raw.removesuffix(b"\n"))
@@ -179,7 +180,7 @@ class _Reading:
         size = self.head.size + len(self.torn) + len(raw.removesuffix(b"\n")) + 1
         self.head = Head(seq=self.head.seq + 1, hash=digest, size=size)
         self.entries.append(Entry(line=number, says=says, end=self.head))
-        self.torn, self.torn_line = b"", 0
+        self.torn, self.torn_line = bytearray(), 0
         return None
 
     def _unaccounted(self, number: int, says: Mapping[str, Any]) -> Fault | None:
@@ -187,7 +188,7 @@ class _Reading:
         if self.torn and not accounted:
             what = Wrong.TORN if self._may_be_torn() else Wrong.ALTERED
             return _fault(self.torn_line, what, "no whole entry, and the next one does not account for it")
-        expected = account_for(self.torn)
+        expected = account_for(bytes(self.torn))
         if accounted and any(says.get(key) != value for key, value in expected.items()):
             return _fault(self.torn_line or number, Wrong.ALTERED, "not the torn line that was accounted for")
         return None
@@ -216,7 +217,7 @@ class _Reading:
         Blocks that a machine lost before they were on disk may read as zeros.
         """
         start = _text({"seq": self.head.seq + 1, "prev": self.head.hash})[:-1] + b","
-        lines = self.torn.removesuffix(b"\n").split(b"\n")
+        lines = bytes(self.torn).removesuffix(b"\n").split(b"\n")
         return all(line and _begins_alike(line.rstrip(b"\0"), start) for line in lines)
 
     def _numbers(self) -> Iterator[int]:

@@ -24,7 +24,6 @@ PRINTS = {
 WRITES = {
     "model/files.py": "the one way",
     "run/streams.py": "/dev/null",
-    "nodes/process.py": "a spool without a name",
     "cluster/credentials.py": "a file in memory",
     "sentinel/journal.py": "on the node, in a directory of its own",
     "cli/output.py": "/dev/null",

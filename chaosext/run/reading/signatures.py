@@ -9,6 +9,8 @@ from importlib.util import decode_source
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chaosext.model.files import read_file
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from importlib.machinery import ModuleSpec
@@ -67,7 +69,7 @@ def _source(module: str) -> str | None:
         is_python = spec.has_location and str(spec.origin).endswith(
             ".py"
         )  # a loader that changes what it loads
-        return decode_source(Path(str(spec.origin)).read_bytes()) if is_python else None
+        return decode_source(read_file(Path(str(spec.origin)))) if is_python else None
     except (ImportError, OSError):
         return None
 

@@ -73,6 +73,34 @@ def test_a_result_whose_entry_is_not_there_is_broken(
     assert said(capsys, "verify", "--result", str(tmp_path / "none"))[0] == 20
 
 
+def test_the_results_of_all_runs_in_a_directory_are_held_against_the_log(
+    log: AuditLog, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    ends = [entry.end for entry in log.verified().entries]
+    for run, end in (("r1", ends[1]), ("r2", ends[3])):
+        (tmp_path / "run" / run).mkdir(parents=True)
+        (tmp_path / "run" / run / "result.json").write_text(json.dumps({"audit": end.to_json()}))
+    (tmp_path / "run" / "latest").symlink_to("r2")
+    assert said(capsys, "verify", "--results", str(tmp_path / "run"))[0] == 0
+    log.path.write_bytes(log.path.read_bytes().splitlines(keepends=True)[0])
+    log.head_path.write_text(json.dumps(ends[0].to_json()))
+    assert said(capsys, "verify")[0] == 0  # both were cut back: only what is kept elsewhere shows it
+    code, text = said(capsys, "verify", "--results", str(tmp_path / "run"))
+    assert (code, text.count("missing: ")) == (10, 2)
+    assert said(capsys, "verify", "--results", str(tmp_path))[0] == 20
+
+
+def test_no_log_is_no_whole_one(log: AuditLog, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    result = tmp_path / "result.json"
+    result.write_text(json.dumps({"audit": log.verified().entries[0].end.to_json()}))
+    log.path.unlink()
+    assert said(capsys, "verify")[0] == 10  # its head is there
+    log.head_path.unlink()
+    assert invoke(["audit", "verify"]) == 30
+    assert "or it was removed together with its head" in capsys.readouterr().err
+    assert said(capsys, "verify", "--result", str(result))[0] == 10
+
+
 def test_entries_are_shown_by_run(log: AuditLog, capsys: pytest.CaptureFixture[str]) -> None:
     code, text = said(capsys, "show", "--run", "r2")
     assert code == 0

@@ -16,7 +16,7 @@ import pytest
 
 from chaosext.model.errors import Inconclusive, Refused
 from chaosext.safety.audit import AuditLog, Deed, Event, digest_of, lost_receipt, receipt_in
-from chaosext.safety.chain import Wrong
+from chaosext.safety.chain import NOTHING, Wrong
 
 
 def deed(run: str = "r1", event: Event = Event.ARMED) -> Deed:
@@ -59,6 +59,7 @@ def test_a_hash_is_that_of_the_line_without_its_last_member(log: AuditLog) -> No
 def test_a_line_is_on_disk_before_its_head_and_both_before_append_returns(
     log: AuditLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    log.append(deed())
     synced: list[str] = []
     fsync = os.fsync
 
@@ -211,6 +212,43 @@ def test_a_head_that_is_missing_or_no_head_is_no_proof(log: AuditLog) -> None:
     assert fault.what is Wrong.TRUNCATED
     with pytest.raises(Refused, match="audit verify"):
         log.append(deed())
+
+
+@pytest.mark.parametrize("entries", [1, 2, 3])
+def test_a_log_cut_to_its_first_entry_is_broken_with_its_head_or_without(log: AuditLog, entries: int) -> None:
+    for number in range(entries):
+        log.append(deed(f"r{number}"))
+    first = log.path.read_bytes().splitlines(keepends=True)[0]
+    log.path.write_bytes(first)
+    if entries > 1:
+        assert log.verified().fault is not None
+    log.head_path.unlink()
+    fault = log.verified().fault
+    assert fault is not None
+    assert (fault.line, fault.what) == (2, Wrong.TRUNCATED)
+    with pytest.raises(Refused, match="audit verify"):
+        log.append(deed())
+
+
+def test_a_log_begins_with_its_head(log: AuditLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whenever it crashes on its first entry, the next one goes on, and no log with an entry is without a head."""
+    write = os.write
+
+    def dies(handle: int, data: bytes) -> int:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", dies)
+        with pytest.raises(KeyboardInterrupt):
+            log.append(deed("r1"))
+    assert json.loads(log.head_path.read_text()) == {"seq": 0, "hash": NOTHING, "size": 0}
+    assert whole(log) == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", lambda handle, data: write(handle, data[:20]))
+        with pytest.raises(Refused):
+            log.append(deed("r1"))
+    log.append(deed("r2"))
+    assert whole(log) == 2  # what was torn is accounted for
 
 
 def test_where_nothing_was_written_nothing_is_wrong(log: AuditLog) -> None:
