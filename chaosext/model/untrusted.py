@@ -13,7 +13,7 @@ from typing import Any
 MOST_DEPTH = 100
 """Of mappings and lists in each other. Kubernetes' own objects have less than 30, a journal has 12."""
 
-MOST_VALUES = 200_000
+MOST_VALUES = 100_000
 """Of one document that people write, aliases counted as often as they are used."""
 
 LONGEST_NUMBER = 32

@@ -45,19 +45,18 @@ def _refused(what: str, setting: str) -> Iterator[None]:
 def found_run(name: str, root: Path | None = None) -> Path:
     """The directory of the run that a person named by its directory, its id, or `latest`.
 
-    Raises `Refused` for what is none of these, and for a name among the runs that leads elsewhere.
+    Raises `Refused` for what is none of these, and for a link that another user has made, or that leads no run.
     """
-    if name and Path(name).is_dir():
-        return Path(name).resolve()
     root = root or default_root()
     try:
-        found = root / RunId(_newest(root) if name == LATEST else name)
+        is_path = name and Path(name).is_dir()
+        found = Path(name) if is_path else root / RunId(_newest(root) if name == LATEST else name)
         _require_own_link(found)
     except ValueError:
         what = f"{name}: neither a directory nor the id of a run beside it"
         raise Refused(what, f"name a run's directory, its id, or `{LATEST}`") from None
     except OSError as error:
-        raise Refused(f"{root / name}: {error.strerror}", "name the run's directory") from None
+        raise Refused(f"{name}: {error.strerror}", "name the run's directory itself") from None
     return found.resolve()
 
 

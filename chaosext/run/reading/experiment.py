@@ -5,6 +5,7 @@ Nothing that it names is imported or run for that: only an experiment that may a
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ def load_experiment(path: Path) -> Experiment:
     Runs nothing of it, and imports none of the modules that it names. A bare name such as `control-plane-partition` is
     looked up among the experiments that come with chaosext.
     """
-    experiment = _parse(path if path.exists() else bundled(path.name) or path)
+    experiment = _parse(path if os.path.lexists(path) else bundled(path.name) or path)
     _check_keys(experiment)
     _check_by_chaoslib(_inert({**experiment, "configuration": {}, "secrets": {}}))
     for place, activity in _everything(experiment):
@@ -99,7 +100,8 @@ def bundled(name: str) -> Path | None:
     """The file of an experiment that comes with chaosext, by its name without `.yaml`; None where there is none."""
     package = Path(__file__).parents[2]
     places = (package / "experiments", package.parent / "experiments")  # in a wheel, in a checkout
-    return next((found for place in places if (found := place / f"{name}.yaml").is_file()), None)
+    found = (place / f"{name}.yaml" for place in places)
+    return next((path for path in found if os.path.isfile(path)), None)  # noqa: PTH113  no name is too long for it
 
 
 def activities(experiment: Experiment) -> Iterator[tuple[str, dict[str, Any]]]:
