@@ -31,9 +31,9 @@ STDOUT = "-"
 def snapshot(context: str, output: str, page_s: float) -> int:
     """Write down what `chaosext rehearse` needs of a cluster, as a plain Kubernetes List. Read-only.
 
-    Kept are only the fields that bear on a prediction: no Secret, no environment, no image, no ConfigMap but how Cilium
-    routes, no annotation but Calico's addresses and flannel's backend, and of the control plane's arguments those that
-    set timings.
+    Only the fields that bear on a prediction are kept: no Secret, no environment, no image, no command, no header of a
+    hook or probe, no ConfigMap but how Cilium routes, no annotation but Calico's addresses and flannel's backend, and
+    of the control plane's arguments those that set timings.
 
     \b
     Needs get and list of nodes, pods, namespaces, services, deployments, replicasets, statefulsets, daemonsets, jobs,

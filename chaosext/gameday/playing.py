@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chaosext.cluster.client import Cluster, NotFound
 from chaosext.gameday.announcing import announce
@@ -18,12 +18,13 @@ from chaosext.gameday.seat import pin_meant, require_meant
 from chaosext.gameday.sweeping import sweep_earlier
 from chaosext.model.errors import ChaosextError, Refused, Unsafe
 from chaosext.model.files import write_whole
+from chaosext.model.run_id import RunId
 from chaosext.model.verdict import Outcome
 from chaosext.run.reach import observed_pin
 from chaosext.run.reading.resolve import resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from chaosext.gameday.announcing import Subject
@@ -145,11 +146,19 @@ class GameDay:
             verdict=str(result["verdict"]),
             exit_code=ran.exit_code,
             reasons=tuple(map(str, result["reasons"])),
-            run=str(result.get("run", "")),
+            run=_run_of(result),
             swept=tuple(self.swept),
             facts=facts_of(result) if "run" in result else None,
             problems=tuple(self.problems),
         )
+
+
+def _run_of(result: Mapping[str, Any]) -> str:
+    """The run's id, which its directory is found by; "" where none is told."""
+    try:
+        return RunId(result.get("run"))
+    except ValueError:
+        return ""
 
 
 def _write(path: Path, experiment: Experiment) -> None:

@@ -336,7 +336,7 @@ def _checked(handle: int, name: Path, *, or_pipe: bool = False) -> int:
 def _whole(file: io.BufferedIOBase, most: int, name: Path) -> bytes:
     if os.fstat(file.fileno()).st_size > most:  # a sparse file costs whoever made it nothing
         raise _too_large(most, name)
-    data = file.read(most + 1)
+    data = file.read(most + 1) or b""  # None: one of the kernel's own files, which has nothing to say yet
     if len(data) > most:
         raise _too_large(most, name)
     return data

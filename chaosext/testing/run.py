@@ -14,6 +14,7 @@ import yaml
 from chaosext.cluster.documents import parse_yaml
 from chaosext.model.errors import ChaosextError
 from chaosext.model.files import read_file, write_whole
+from chaosext.model.printable import one_line
 from chaosext.model.result import Lane, RunResult, length_s
 from chaosext.model.run_id import RunId
 from chaosext.model.timeline import Kind
@@ -81,11 +82,12 @@ class Run:
             with suppress(OSError):
                 text = read_file(self.directory / "summary.md").decode()
                 return f"{text.partition('## Outages')[0].rstrip()}\n\n{self.directory / 'report.html'}"
-        return "\n".join([f"{self.verdict.headline} (exit {self.verdict.exit_code})", *self.verdict.reasons])
+        reasons = map(one_line, self.verdict.reasons)
+        return "\n".join([f"{self.verdict.headline} (exit {self.verdict.exit_code})", *reasons])
 
     def __repr__(self) -> str:
         if self.directory is None:
-            return f"<no run, {'; '.join([self.verdict.headline, *self.verdict.reasons])}>"
+            return one_line(f"<no run, {'; '.join([self.verdict.headline, *self.verdict.reasons])}>")
         return f"<run {self.result.run}: {self.verdict.headline}>"
 
 

@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 
 from chaosext.model.errors import Refused
 from chaosext.model.files import write_whole
+from chaosext.model.printable import one_line
 from chaosext.model.result import Lane
 from chaosext.model.timeline import Kind
 from chaosext.model.veil import veiled
@@ -169,7 +170,7 @@ def _run(picture: Picture) -> Iterator[Metric]:
         "experiment": picture.experiment,
         "context": picture.briefing.context if picture.briefing else "",
     }
-    said = {name: veiled(value) for name, value in info.items()}
+    said = {name: one_line(veiled(value)) for name, value in info.items()}
     yield InfoMetricFamily("chaosext_run", "The run that these metrics are of.", value=said)
     yield _gauge(
         "chaosext_run_over", "1 once the run has ended and its verdict is known.", bool(picture.verdict)

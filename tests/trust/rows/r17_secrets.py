@@ -27,8 +27,10 @@ HOW = ("run", "run --json", "chaos run")
 
 ENVIRONMENT = ("DB_PASSWORD", "API_TOKEN", "GREETING")
 KUBECONFIG = ("token", "password", "client-key-data", "exec-env", "server-password")
+NUMBERS = ("number in the configuration", "number among secrets", "number as an argument")
 PLACES = (
     *ENVIRONMENT,
+    *NUMBERS,
     "configuration from the environment",
     "configuration in the file",
     "secret from the environment",
@@ -50,7 +52,7 @@ PLACES = (
     "print of a child",
     "log",
 )
-"""Where a secret is planted, each of its own: 27 places."""
+"""Where a secret is planted, each of its own: 30 places."""
 
 Item = tuple[str, int]
 
@@ -64,6 +66,7 @@ def planted(trial: Trial, item: Item) -> Outcome:
     how, _ = item
     outcome = Outcome()
     plants = {place: f"Zq{secrets.token_hex(12)}" for place in PLACES}
+    plants |= {place: str(10**14 + secrets.randbelow(10**15)) for place in NUMBERS}
     environment = _plant(trial, plants)
     path = str(trial.write(_experiment(plants), "planted.json"))
     if how == "chaos run":
@@ -105,10 +108,12 @@ def _experiment(plants: dict[str, str]) -> dict[str, Any]:
     value["configuration"] |= {
         "token": {"type": "env", "key": "FROM_CONFIGURATION"},
         "password": plants["configuration in the file"],
+        "pin": int(plants["number in the configuration"]),
     }
     value["secrets"]["vault"] = {
         "sesame": {"type": "env", "key": "FROM_SECRET"},
         "open": plants["secret in the file"],
+        "pin": int(plants["number among secrets"]),
     }
     value["secrets"]["k8s"]["KUBERNETES_API_KEY"] = plants["secret of Kubernetes"]
     value["controls"] = [{"name": "chaosext", "provider": {"type": "python", "module": "chaosext.controls"}}]
@@ -125,7 +130,7 @@ def _call(plants: dict[str, str]) -> Activity:
         "type": "http",
         "url": f"http://{where}",
         "headers": {"Authorization": f"Bearer {plants['header']}", "Cookie": plants["cookie"]},
-        "arguments": {"password": plants["HTTP argument"]},
+        "arguments": {"password": plants["HTTP argument"], "pin": int(plants["number as an argument"])},
         "timeout": 1,
     }
     return {"type": "probe", "name": "a call", "provider": provider}
