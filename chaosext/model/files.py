@@ -143,8 +143,8 @@ class Folder:
     def write(self, name: str, content: str | bytes, *, fsync: bool, mode: int = BY_UMASK) -> None:
         """Put `content` into the file `name`, whole or not at all; `fsync`: it outlives a crash of the machine.
 
-        Whatever link was there is replaced, never followed; what is neither a file nor a link stays, and is an
-        `UnfitFile`.
+        A link to a file, or to nothing, is replaced and never followed. What else is there, or is led to, stays, and is
+        an `UnfitFile`.
         """
         with self.replacement(name, fsync=fsync, mode=mode) as file:
             file.write(_bytes(content))
@@ -152,7 +152,7 @@ class Folder:
     @contextmanager
     def replacement(self, name: str, *, fsync: bool, mode: int = BY_UMASK) -> Iterator[io.BufferedWriter]:
         """As `write`, for a content that comes in pieces: the file appears when the block ends without an error."""
-        self._require_replaceable(name)
+        self._require_replaceable(name, with_target=True)
         temporary = f".{name[:100]}.{secrets.token_hex(8)}.tmp"
         handle = os.open(temporary, _NEW, mode, dir_fd=self._descriptor)
         try:
@@ -205,13 +205,15 @@ class Folder:
     def _kind(self, name: str) -> int:
         return os.stat(_single(name), dir_fd=self._descriptor, follow_symlinks=False).st_mode
 
-    def _require_replaceable(self, name: str) -> None:
+    def _require_replaceable(self, name: str, *, with_target: bool = False) -> None:
+        """Raise `UnfitFile` for what is neither a file nor a link, and for a link to such a thing, as /dev/stdout is."""
         with suppress(FileNotFoundError):
             kind = stat.S_IFMT(self._kind(name))
+            if kind == stat.S_IFLNK and with_target:
+                kind = stat.S_IFMT(os.stat(name, dir_fd=self._descriptor).st_mode)
             if kind not in (stat.S_IFREG, stat.S_IFLNK):
-                raise UnfitFile(
-                    f"is {_KINDS.get(kind, 'not a file')}, and would be replaced", self.path / name
-                )
+                what = f"is {_KINDS.get(kind, 'not a file')}, and would be replaced"
+                raise UnfitFile(what, self.path / name)
 
     @contextmanager
     def _opened(self, name: str) -> Iterator[io.BufferedReader]:

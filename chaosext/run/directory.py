@@ -53,7 +53,7 @@ def found_run(name: str, root: Path | None = None) -> Path:
         found = Path(name) if is_path else root / RunId(_newest(root) if name == LATEST else name)
         _require_own_link(found)
     except ValueError:
-        what = f"{name}: neither a directory nor the id of a run beside it"
+        what = f"{name}: neither a directory nor the id of a run"
         raise Refused(what, f"name a run's directory, its id, or `{LATEST}`") from None
     except OSError as error:
         raise Refused(f"{name}: {error.strerror}", "name the run's directory itself") from None

@@ -82,6 +82,16 @@ def test_write_refuses_to_replace_what_is_not_a_file(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["target", "victim"]
 
 
+@pytest.mark.parametrize("leads_to", ["/dev/null", "/dev/full", "/tmp", "out"])
+def test_write_replaces_no_link_to_a_device_a_directory_or_itself(tmp_path: Path, leads_to: str) -> None:
+    """`-o /dev/stdout`, as root, would leave a machine without one."""
+    (tmp_path / "out").symlink_to(leads_to)
+    with pytest.raises(OSError):
+        write_whole(tmp_path / "out", "x", fsync=False)
+    assert (tmp_path / "out").is_symlink()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
 def test_write_uses_a_name_that_nobody_can_plant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names: list[str] = []
     replace = os.replace

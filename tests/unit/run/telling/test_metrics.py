@@ -102,7 +102,7 @@ def scraped(scene: Scene, exporters: list[Exporter]) -> Any:
 
 def test_a_scrape_tells_how_the_run_stands(scraped: Any) -> None:
     found = scraped()
-    assert found["chaosext_run_info", 'kind-x,the "night"\n,20261123t230300ab12'] == 1
+    assert found["chaosext_run_info", 'kind-x,the "night"\\n,20261123t230300ab12'] == 1
     assert (found["chaosext_cut_in_force", ""], found["chaosext_cut_ttl_seconds", ""]) == (1, 70)
     assert found["chaosext_cut_let_go_seconds", ""] == 20
     assert (found["chaosext_dns_up", "cp-1"], found["chaosext_dns_up", "worker-1"]) == (1, 0)
