@@ -206,7 +206,7 @@ class Folder:
         return os.stat(_single(name), dir_fd=self._descriptor, follow_symlinks=False).st_mode
 
     def _require_replaceable(self, name: str, *, with_target: bool = False) -> None:
-        """Raise `UnfitFile` for what is neither a file nor a link, and for a link to such a thing, as /dev/stdout is."""
+        """Raise `UnfitFile` for what is neither a file nor a link, and for a link to such a thing, as /dev/stdout."""
         with suppress(FileNotFoundError):
             kind = stat.S_IFMT(self._kind(name))
             if kind == stat.S_IFLNK and with_target:

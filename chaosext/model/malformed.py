@@ -15,11 +15,15 @@ MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeE
 """What is raised by reading a value whose shape isn't the one that was expected (deep nesting: RecursionError)."""
 
 
+BEYOND = 1e15
+"""No time, count or ratio is as large: sums of such numbers are infinite, and no integers."""
+
+
 def finite(value: Any) -> float:
-    """`value` as a number to reckon with. Raises TypeError, ValueError or OverflowError; NaN and infinity are none."""
+    """`value` as a number to reckon with. Raises TypeError, ValueError or OverflowError; NaN is none."""
     number = float(value)
-    if not math.isfinite(number):
-        raise ValueError(f"{value!r} is no finite number")
+    if not math.isfinite(number) or abs(number) > BEYOND:
+        raise ValueError(f"{value!r:.40} is no number to reckon with")
     return number
 
 

@@ -52,12 +52,13 @@ def found_run(name: str, root: Path | None = None) -> Path:
         is_path = name and Path(name).is_dir()
         found = Path(name) if is_path else root / RunId(_newest(root) if name == LATEST else name)
         _require_own_link(found)
+        return found.resolve()
     except ValueError:
         what = f"{name}: neither a directory nor the id of a run"
         raise Refused(what, f"name a run's directory, its id, or `{LATEST}`") from None
-    except OSError as error:
-        raise Refused(f"{name}: {error.strerror}", "name the run's directory itself") from None
-    return found.resolve()
+    except (OSError, RuntimeError) as error:  # a link that leads to itself is an error of either kind
+        why = getattr(error, "strerror", None) or "a link that leads to itself"
+        raise Refused(f"{name}: {why}", "name the run's directory itself") from None
 
 
 def _newest(root: Path) -> str:

@@ -277,7 +277,11 @@ def _events(rng: Random, path: Path, _: Path) -> None:
             about = rng.choice(
                 (f"Node/w{at}", f"Pod/a/b-{at % 7}-c", rng.choice(TEXTS), f"Node/{rng.choice(TEXTS)}")
             )
-            made = {"t_s": rng.choice((at, -at, 1e308, 1e-9)), "kind": rng.choice(kinds), "object": about}
+            made = {
+                "t_s": rng.choice((at, -at, 1e308, 9e14, -9e14, 1e9, 1e-9)),
+                "kind": rng.choice(kinds),
+                "object": about,
+            }
             file.write(json.dumps({**made, "detail": rng.choice(TEXTS), "source": rng.choice(TEXTS)}) + "\n")
 
 
