@@ -19,6 +19,7 @@ import yaml
 
 from chaosext.cluster.documents import parse_yaml
 from chaosext.model.errors import Refused
+from chaosext.model.files import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -181,11 +182,10 @@ def read_kind_config(path: Path | None = None) -> str:
     """The text of `path`, or of the kind-config.yaml that came with chaosext. Raises `Refused`."""
     chosen = path or shipped_kind_config()
     try:
-        return chosen.read_text()
-    except OSError as error:
-        raise Refused(
-            f"--config {chosen} can't be read ({error.strerror})", "name a kind configuration"
-        ) from error
+        return read_file(chosen).decode()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "not UTF-8"
+        raise Refused(f"--config {chosen} can't be read ({why})", "name a kind configuration") from error
 
 
 def shipped_kind_config() -> Path:
@@ -322,9 +322,17 @@ def _flags(config: KindConfig, component: str) -> dict[str, str]:
     """All extra flags that the configuration's patches give to a control-plane component."""
     found: dict[str, str] = {}
     for text in _patches(config):
-        for document in yaml.safe_load_all(text):
+        for document in _documents(text):
             found |= _extra_args(document, component)
     return found
+
+
+def _documents(patch: str) -> list[Any]:
+    try:
+        return list(yaml.safe_load_all(patch))
+    except (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        said = " ".join(str(error).split())
+        raise Refused(f"kubeadmConfigPatches: not YAML: {said:.200}", "repair the patch") from None
 
 
 def _patches(config: KindConfig) -> list[str]:
@@ -355,7 +363,7 @@ def _map_patches(config: KindConfig, change: Callable[[str], str]) -> KindConfig
 
 def _without_timings(text: str) -> str:
     """A patch without the accelerating flags, "" when nothing is left of it."""
-    documents = [_strip(document) for document in yaml.safe_load_all(text) if document]
+    documents = [_strip(document) for document in _documents(text) if isinstance(document, dict)]
     return yaml.safe_dump_all((each for each in documents if set(each) - {"kind"}), sort_keys=False)
 
 
