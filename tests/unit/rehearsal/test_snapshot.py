@@ -304,7 +304,7 @@ WHOLE = json.dumps(listed(*SMALL)).encode()
         (b'{"kind": "List", "items": [', "cut off"),
         (b'{"kind": "List", 5: 6}', "no Kubernetes List"),
         (b'{"kind": "List" \x00', "no JSON at byte"),
-        (gzip.compress(bytes(200 << 20)), "expands to more than 100 times"),
+        (gzip.compress(bytes(200 << 20)), "expands to more than 200 times"),
         (b'{"kind": "List", "items": []}', "no Node"),
         (b"\xff\xfe{\x00}", "no JSON"),
         (b'{"kind": "List", "items": [{"kind": "Node", "metadata": {"name": "\xff"}}]}', "c.json"),
