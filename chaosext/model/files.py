@@ -76,6 +76,7 @@ class Folder:
         name = path if inside is None else path.name
         self._descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | follow, dir_fd=inside)
         self.close = weakref.finalize(self, os.close, self._descriptor)
+        self.close.atexit = False  # a thread may still be writing; the process' end closes it as well
 
     def __enter__(self) -> Self:
         return self
