@@ -229,7 +229,7 @@ _RUN: dict[str, Keep] = {
     "activity": _activity,
     "exception": _exception,
 }
-_STATE: dict[str, Keep] = {"probes": _members(_run)}
+_STATE: dict[str, Keep] = {"steady_state_met": _switch, "probes": _members(_run)}
 _STATES: dict[str, Keep] = {
     "before": lambda value: _kept(value, _STATE),
     "after": lambda value: _kept(value, _STATE),

@@ -194,7 +194,9 @@ def test_times_and_switches_that_are_named_stay() -> None:
     activity = {"name": "a", "background": True, "pauses": {"before": 1, "after": "${pause}"}}
     provider = {"type": "http", "timeout": 3, "verify_tls": True}
     run = {"activity": {**activity, "provider": provider}, "duration": 2.5, "tolerance_met": False}
-    journal = {"duration": 9.5, "deviated": False, "run": [run]}
+    state = {"steady_state_met": True, "probes": [run]}
+    states = {"before": state, "after": {**state, "steady_state_met": None}, "during": [state]}
+    journal = {"duration": 9.5, "deviated": False, "run": [run], "steady_states": states}
     assert redacted(journal) == journal
 
 
