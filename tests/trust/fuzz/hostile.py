@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from tests.trust.fuzz.subject import Subject
 
-LONGEST_S, LONGEST_WAIT_S = 10.0, 60.0
-"""Of one input: of a processor's time, which no other load on the machine is in; and on the wall."""
+LONGEST_S = 10.0
+"""Of one input, of a processor's time, which no other load on the machine is in. What waits for ever ends the row."""
 
 MOST_MIB = 300
 ENOUGH = 40
@@ -90,11 +90,9 @@ class Played:
     def feed(self, subject: Subject, seed: str) -> None:
         from tests.trust.fuzz.subject import try_one
 
-        began_s, computed_s = monotonic(), process_time()
+        began_s = process_time()
         wrong = try_one(subject, seed)
-        waited_s, took_s = monotonic() - began_s, process_time() - computed_s
-        if waited_s > LONGEST_WAIT_S:
-            wrong = wrong or f"{subject.name}/{seed}: not done within {LONGEST_WAIT_S:g} s"
+        took_s = process_time() - began_s
         self.fed[subject.name] = self.fed.get(subject.name, 0) + 1
         if took_s > self.longest_s:
             self.longest_s, self.longest = took_s, f"{subject.name}/{seed}"
