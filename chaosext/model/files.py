@@ -40,6 +40,8 @@ EXPANSION_FREE_BYTES = 64 << 20
 """A content that is smaller than this may expand as it likes."""
 
 GZIP_MAGIC = b"\x1f\x8b"
+_GZIP = zlib.MAX_WBITS | 16
+"""zlib's own sign for a gzip header and trailer (zlib.h, inflateInit2)."""
 
 OWNER_ONLY = 0o600
 BY_UMASK = 0o666
@@ -303,21 +305,30 @@ def read_opened(file: io.BufferedReader, path: Path, *, most: int, within_s: flo
     return _whole(file, most, path)
 
 
-def unzipped(file: io.BufferedIOBase, size: int, name: Path) -> Iterator[bytes]:
-    """The content of an open gzip file of `size` bytes, block by block.
+def unzipped(file: io.BufferedIOBase, name: Path) -> Iterator[bytes]:
+    """The content of an open gzip file, block by block, also where several were put together or zeros follow.
 
-    Raises OSError for a file that is damaged or cut off; `UnfitFile` where it expands beyond reason, before it did.
+    Raises `UnfitFile` for a file that is damaged or cut off, and where it expands beyond reason, before it did.
     """
-    total = 0
+    taken = made = 0
+    member = zlib.decompressobj(_GZIP)
     try:
-        with gzip.GzipFile(fileobj=file, mode="rb") as content:
-            while block := content.read(BLOCK_BYTES):
-                total += len(block)
-                if total > max(EXPANSION_FREE_BYTES, EXPANSION * min(size, file.tell())):
+        while rest := file.read(BLOCK_BYTES):
+            taken += len(rest)
+            while rest:
+                content = member.decompress(rest, BLOCK_BYTES)
+                made += len(content)
+                rest = member.unconsumed_tail
+                if made > max(EXPANSION_FREE_BYTES, EXPANSION * (taken - len(rest))):
                     raise UnfitFile(f"expands to more than {EXPANSION} times its size", name)
-                yield block
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UnfitFile(f"the gzip file is cut off or damaged ({error})", name) from None
+                if content:
+                    yield content
+                if member.eof and (rest := member.unused_data.lstrip(b"\0")):
+                    member = zlib.decompressobj(_GZIP)
+    except zlib.error as error:
+        raise UnfitFile(f"the gzip file is damaged ({error})", name) from None
+    if not member.eof:
+        raise UnfitFile("the gzip file is cut off", name)
 
 
 def _single(name: str) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import msgspec
 
 from chaosext.model.errors import Refused
-from chaosext.model.files import GZIP_MAGIC, opened, read_opened, unzipped
+from chaosext.model.files import GZIP_MAGIC, UnfitFile, opened, read_opened, unzipped
 from chaosext.rehearsal.documents import Head
 
 if TYPE_CHECKING:
@@ -30,8 +30,11 @@ CALICO = "projectcalico.org"
 CALICO_KINDS = ("BGPPeer", "BGPConfiguration", "IPPool", "FelixConfiguration")
 """Kinds that other projects have as well, and that count in Calico's groups only."""
 
-LARGEST_PIPE, PIPE_S = 2 << 30, 600.0
-"""Of what comes out of a pipe: `kubectl get` may take minutes to begin."""
+PIPE_S = 600.0
+"""How long a pipe may take: `kubectl get` may need minutes to begin."""
+
+LARGEST_ZIPPED = 2 << 30
+"""Bytes of a gzip file, and of what comes out of a pipe, neither of which can be mapped."""
 
 MOST_ITEMS = 1_000_000
 """Of a List. A cluster has 150,000 Pods at most (kubernetes.io, "Considerations for large clusters")."""
@@ -95,15 +98,15 @@ def contents(path: Path) -> bytes | mmap:
     """
     try:
         with opened(path) as file:
-            is_file = S_ISREG(fstat(file.fileno()).st_mode)
-            data = (
-                mmap(file.fileno(), 0, access=ACCESS_READ)
-                if is_file
-                else read_opened(file, path, most=LARGEST_PIPE, within_s=PIPE_S)
-            )
-            if data[:2] != GZIP_MAGIC:
-                return data
-            return b"".join(unzipped(BytesIO(data), len(data), path))
+            about = fstat(file.fileno())
+            if not S_ISREG(about.st_mode):
+                data = read_opened(file, path, most=LARGEST_ZIPPED, within_s=PIPE_S)
+                return b"".join(unzipped(BytesIO(data), path)) if data[:2] == GZIP_MAGIC else data
+            if file.peek(2)[:2] != GZIP_MAGIC:
+                return mmap(file.fileno(), 0, access=ACCESS_READ)
+            if about.st_size > LARGEST_ZIPPED:
+                raise UnfitFile(f"has more than {LARGEST_ZIPPED >> 30} GiB", path)
+            return b"".join(unzipped(file, path))
     except ValueError:  # nothing to map
         return b""
     except OSError as error:
