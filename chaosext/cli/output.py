@@ -107,7 +107,7 @@ def result_lines(result: RunResult, details: Path) -> Iterator[str]:
 
     verdict = result.verdict
     yield ""
-    yield f"verdict: {verdict.headline} (exit {verdict.exit_code})"
+    yield f"verdict: {result.ending}"
     yield from (f"  {reason}" for reason in verdict.reasons)
     yield from _block("chain of causes", chain_of_causes(result))
     if result.dns_outages:

@@ -129,9 +129,16 @@ def _say(data: RunData, written: Mapping[str, str], as_json: bool) -> None:
         return
     result, missing = data.result, tuple(unseen(data))
     if as_json:
-        say_json({"run": result.run, **result.verdict.to_json(), "written": written, "not_known": missing})
+        told = {
+            "run": result.run,
+            **result.verdict.to_json(),
+            "exit_code": result.exit_code,
+            "written": written,
+            "not_known": missing,
+        }
+        say_json(told)
         return
-    say(f"{result.run}: {result.verdict.headline} (exit {result.verdict.exit_code})")
+    say(f"{result.run}: {result.ending}")
     for line in missing:
         say(f"not known: {line}")
     for place in written.values():

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from chaosext.cli.telling import Telling
     from chaosext.model.errors import Refused
     from chaosext.model.result import RunResult
+    from chaosext.model.verdict import Outcome
     from chaosext.run.context import RunContext
     from chaosext.run.reading.resolve import Resolved
     from chaosext.run.telling.metrics import Exporter
@@ -74,20 +75,22 @@ def run(
     """
     from chaosext.cli.telling import Telling
     from chaosext.model.errors import Refused
+    from chaosext.model.verdict import Outcome
     from chaosext.run.reading.experiment import load_experiment
     from chaosext.run.reading.resolve import resolve
     from chaosext.run.streams import own_streams
 
+    expected = Outcome(expect) if expect else None
     try:
         resolved = resolve(load_experiment(experiment), context=context, source=str(experiment))
         exporter = _exporter(metrics) if metrics is not None and not dry_run else None
     except Refused as error:
-        return _refused_at_once(error, expect, as_json)
+        return _refused_at_once(error, expected, as_json)
     if dry_run:
         return _dry_run(resolved, as_json)
     with own_streams() as (out, err):
         telling = Telling(out, err, as_json=as_json, plain=plain, exporter=exporter)
-        return _run(resolved, telling, expect, run_dir)
+        return _run(resolved, telling, expected, run_dir)
 
 
 @click.command()
@@ -116,22 +119,20 @@ def _exporter(place: str) -> Exporter:
     return open_metrics(place)
 
 
-def _run(resolved: Resolved, telling: Telling, expect: str | None, run_dir: Path | None) -> int:
+def _run(resolved: Resolved, telling: Telling, expected: Outcome | None, run_dir: Path | None) -> int:
     from chaosext.cli.main import leave_at_once
     from chaosext.model.errors import Refused, Unsafe
-    from chaosext.model.verdict import Outcome
     from chaosext.report.ending import Ending
     from chaosext.run.context import start
     from chaosext.run.judging.finish import REPORT_S
     from chaosext.run.strict import run_strictly
 
-    expected = Outcome(expect) if expect else None
     context, ending = start(strict=True, root=run_dir, sink=telling.event), Ending()
     telling.begin(context, resolved.experiment["title"])
 
     def ended(result: RunResult) -> int:
         telling.end(result, ending)
-        return result.verdict.exit_code_for(expected)
+        return result.exit_code
 
     def forsaken(result: RunResult) -> NoReturn:
         leave_at_once(ended(result))
@@ -152,25 +153,26 @@ def _run(resolved: Resolved, telling: Telling, expect: str | None, run_dir: Path
             abandoned=abandoned,
         )
     except Refused as error:
-        result = _refused(resolved, context, error, expect)
+        result = _refused(resolved, context, error, expected)
         ending(context.directory.path, REPORT_S)
     return ended(result)
 
 
-def _refused_at_once(error: Refused, expect: str | None, as_json: bool) -> int:
+def _refused_at_once(error: Refused, expected: Outcome | None, as_json: bool) -> int:
     """There is no run yet, so its reason is all there is to say; unless it was expected, it is the command's error."""
-    from chaosext.model.verdict import Outcome
     from chaosext.run.strict import refusal
 
+    verdict = refusal(error)
     if as_json:
-        say_json({**refusal(error).to_json(), "expected": expect})
-    if expect != Outcome.REFUSED:
+        code = verdict.exit_code_for(expected)
+        say_json({**verdict.to_json(), "exit_code": code, "expected": expected})
+    if verdict.exit_code_for(expected):
         raise error
     say(f"verdict: refused, as expected: {error}", err=as_json)
     return 0
 
 
-def _refused(resolved: Resolved, context: RunContext, error: Refused, expect: str | None) -> RunResult:
+def _refused(resolved: Resolved, context: RunContext, error: Refused, expected: Outcome | None) -> RunResult:
     """A run that was refused before it began leaves its reason in its directory as well."""
     from chaosext.run.judging.finish import result_of, write_result
     from chaosext.run.strict import refusal
@@ -178,8 +180,8 @@ def _refused(resolved: Resolved, context: RunContext, error: Refused, expect: st
     journal = {"experiment": resolved.experiment, "start": datetime.now(UTC).isoformat()}
     context.recorder.close()
     context.trail.context = resolved.settings.context
-    context.trail.end(refusal(error))
-    result = result_of(context, journal, refusal(error), expected=expect)
+    context.trail.end(refusal(error), expected)
+    result = result_of(context, journal, refusal(error), expected=expected)
     return write_result(context, result, journal)
 
 

@@ -11,7 +11,7 @@ from chaosext.model.finding import Status
 from chaosext.model.malformed import finite
 from chaosext.model.run_id import RunId
 from chaosext.model.stopped import Stopped
-from chaosext.model.verdict import Verdict
+from chaosext.model.verdict import Outcome, Verdict
 
 if TYPE_CHECKING:
     from chaosext.model.timeline import Event
@@ -241,8 +241,8 @@ class RunResult:
     nothing, which is never healthy. `clocks`: node -> how its clocks stood to the runner's. `rulings`: what the verdict
     was derived from; empty in results of before there were any.
 
-    `stopped`: by what it was ended before its end, if it was. `audit` is the number and hash of the run's last entry in
-    the audit log (`seq`, `hash`); None: it has none there.
+    `expected`: the verdict that `--expect` asked for. `stopped`: by what it was ended before its end, if it was.
+    `audit` is the number and hash of the run's last entry in the audit log (`seq`, `hash`); None: it has none there.
     """
 
     run: str
@@ -257,11 +257,21 @@ class RunResult:
     clocks: Mapping[str, NodeClock] = field(default_factory=dict)
     timing: Timing = field(default_factory=Timing)
     briefing: Briefing | None = None
-    expected: str | None = None
+    expected: Outcome | None = None
     kube_dns_moved: str | None = None
     foreign_rules: ForeignRules | None = None
     audit: Mapping[str, Any] | None = None
     stopped: Stopped | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of the run's process, by its verdict and what was expected. Every output shows this one."""
+        return self.verdict.exit_code_for(self.expected)
+
+    @property
+    def ending(self) -> str:
+        """The verdict with its exit code: `deviated, rollback verified (exit 0, as expected)`."""
+        return self.verdict.ending(self.expected)
 
     @property
     def end_s(self) -> float:
@@ -288,8 +298,9 @@ class RunResult:
             "started_at": self.started_at,
             "duration_s": round(self.duration_s, 1),
             **self.verdict.to_json(),
+            "exit_code": self.exit_code,
             "rules": [ruling.to_json() for ruling in self.rulings],
-            "expected": self.expected,
+            "expected": self.expected.value if self.expected else None,
             "kube_dns_moved": self.kube_dns_moved,
             "dns_outages_s": _windows(self.dns_outages),
             "outages_s": {lane.value: _windows(found) for lane, found in self.outages.items()},
@@ -326,7 +337,7 @@ class RunResult:
             clocks={str(node): NodeClock.from_json(each) for node, each in value.get("clocks", {}).items()},
             timing=Timing.from_json(value.get("timing", {})),
             briefing=Briefing.from_json(value) if "context" in value else None,
-            expected=_text(value.get("expected")),
+            expected=Outcome(value["expected"]) if value.get("expected") else None,
             kube_dns_moved=_text(value.get("kube_dns_moved")),
             foreign_rules=ForeignRules.from_json(foreign) if foreign else None,
             audit=dict(audit) if audit else None,

@@ -73,6 +73,12 @@ class Verdict:
             return 0
         return self.exit_code or EXPECTATION_NOT_MET_EXIT_CODE
 
+    def ending(self, expected: Outcome | None) -> str:
+        """The headline with the exit code for `expected`: `deviated, rollback verified (exit 0, as expected)`."""
+        exit_code = self.exit_code_for(expected)
+        as_expected = ", as expected" if expected and exit_code == 0 else ""
+        return f"{self.headline} (exit {exit_code}{as_expected})"
+
     def to_json(self) -> dict[str, Any]:
         return {
             "verdict": self.outcome.value,

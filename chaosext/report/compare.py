@@ -92,7 +92,7 @@ def _doubts(first: RunData, second: RunData) -> Iterator[str]:
 
 def _facts(first: RunResult, second: RunResult) -> Iterator[Pair]:
     yield Pair(name="verdict", first=first.verdict.headline, second=second.verdict.headline)
-    yield Pair(name="exit code", first=first.verdict.exit_code, second=second.verdict.exit_code)
+    yield Pair(name="exit code", first=first.exit_code, second=second.exit_code)
     yield Pair(name="kube-dns before", first=_before(first), second=_before(second))
     yield Pair(name="kube-dns moved", first=first.kube_dns_moved, second=second.kube_dns_moved)
     yield Pair(name="kube-dns moved to", first=_moved_to(first), second=_moved_to(second))
@@ -152,6 +152,7 @@ def _identity(result: RunResult) -> dict[str, Any]:
         "started_at": result.started_at,
         "context": result.briefing.context if result.briefing else None,
         **result.verdict.to_json(),
+        "exit_code": result.exit_code,
     }
 
 

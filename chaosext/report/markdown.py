@@ -60,7 +60,7 @@ def _head(data: RunData) -> str:
     on = f" on {plain(result.briefing.context)}" if result.briefing else ""
     started = f", started {plain(result.started_at[:19].replace('T', ' '))} UTC" if result.started_at else ""
     return (
-        f"# {capital(verdict.headline)} (exit {verdict.exit_code})\n\n**{plain(headline(data))}**\n\n"
+        f"# {capital(result.ending)}\n\n**{plain(headline(data))}**\n\n"
         f"{_removal(verdict)}"
         f"{plain(result.experiment) or 'A run'}{on}: run `{result.run}`{started}, "
         f"took {duration(result.duration_s)}.\n"

@@ -11,7 +11,6 @@ from chaosext.model.finding import Status
 from chaosext.model.printable import one_line
 from chaosext.model.timeline import Kind
 from chaosext.model.veil import veiled
-from chaosext.model.verdict import Outcome
 from chaosext.observe.outages import ENDS
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def trace(result: RunResult, activities: Iterable[Activity], *, cut_at_s: float)
         start_s=start_s,
         end_s=end_s,
         attributes=_sayable(_of_run(result)),
-        well=result.verdict.outcome is Outcome.PASSED,
+        well=result.exit_code == 0,
         within=(*played, *_cuts(result, cut_at_s, end_s), *_outages(result, cut_at_s, end_s)),
     )
 
@@ -61,7 +60,7 @@ def _of_run(result: RunResult) -> Mapping[str, Value]:
         "chaosext.experiment": result.experiment,
         "chaosext.context": result.briefing.context if result.briefing else "",
         "chaosext.verdict": verdict.outcome.value,
-        "chaosext.exit_code": verdict.exit_code,
+        "chaosext.exit_code": result.exit_code,
         "chaosext.reasons": verdict.reasons,
         "chaosext.unobserved_nodes": sorted(result.unobserved),
         **{f"chaosext.{name}": seconds for name, seconds in timing.items() if seconds is not None},

@@ -113,7 +113,7 @@ def run_strictly(
                 briefing=playing.briefing,
                 render=render,
                 left=left,
-                expected=expected.value if expected else None,
+                expected=expected,
             )
 
         if forsaken:

@@ -11,7 +11,7 @@ from chaosext.safety.audit import Deed, Event, Receipt, audit_log, digest_of, no
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from chaosext.model.verdict import Verdict
+    from chaosext.model.verdict import Outcome, Verdict
 
 
 def table_on(run: str, nodes: Iterable[str]) -> dict[str, tuple[str, ...]]:
@@ -52,9 +52,9 @@ class Trail:
         else:
             self.problems.append(f"not in the audit log: {event.value}: {receipt}")
 
-    def end(self, verdict: Verdict) -> None:
-        """The last entry."""
-        self.note(Event.RUN_ENDED, verdict=verdict.headline, exit_code=verdict.exit_code)
+    def end(self, verdict: Verdict, expected: Outcome | None = None) -> None:
+        """The last entry; its exit code is the process's."""
+        self.note(Event.RUN_ENDED, verdict=verdict.headline, exit_code=verdict.exit_code_for(expected))
 
     def _deed(self, event: Event, **touched: Any) -> Deed:
         return Deed(

@@ -82,8 +82,7 @@ class Run:
             with suppress(OSError):
                 text = read_file(self.directory / "summary.md").decode()
                 return f"{text.partition('## Outages')[0].rstrip()}\n\n{self.directory / 'report.html'}"
-        reasons = map(one_line, self.verdict.reasons)
-        return "\n".join([f"{self.verdict.headline} (exit {self.verdict.exit_code})", *reasons])
+        return "\n".join([self.result.ending, *map(one_line, self.verdict.reasons)])
 
     def __repr__(self) -> str:
         if self.directory is None:

@@ -32,7 +32,7 @@ from chaosext.run.judging.verdict import Answer, derive
 from chaosext.run.leaving import END_S, FINISHED_S, Leaving
 
 if TYPE_CHECKING:
-    from chaosext.model.verdict import Verdict
+    from chaosext.model.verdict import Outcome, Verdict
     from chaosext.run.context import RunContext
 
 UNLOCK_S = 0.4
@@ -72,7 +72,7 @@ def finish(
     briefing: Briefing | None,
     render: Renderer,
     left: Leaving | None = None,
-    expected: str | None = None,
+    expected: Outcome | None = None,
 ) -> RunResult:
     """Heal, unlock, judge and write `result.json` and `journal.json` into the run's directory; then have it rendered.
 
@@ -105,7 +105,7 @@ def finish(
     )
     facts = replace(facts, cut=_as_seen_there(context, facts.cut), lost=tuple(context.lost))
     verdict = derive(facts)
-    context.trail.end(verdict)
+    context.trail.end(verdict, expected)
     verdict = replace(verdict, reasons=(*verdict.reasons, *unseen))
     result = replace(result_of(context, shown, verdict, briefing, expected), rulings=rulings(facts))
     result = write_result(context, result, shown)
@@ -199,7 +199,7 @@ def result_of(
     journal: Mapping[str, Any],
     verdict: Verdict,
     briefing: Briefing | None = None,
-    expected: str | None = None,
+    expected: Outcome | None = None,
 ) -> RunResult:
     """The result as a value, from the journal, the timeline, the foreign rules and the audit log."""
     started_at = str(journal.get("start", ""))

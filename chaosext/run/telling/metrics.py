@@ -178,10 +178,8 @@ def _run(picture: Picture) -> Iterator[Metric]:
     if picture.verdict:
         verdicts = {outcome.value: outcome is picture.verdict.outcome for outcome in Outcome}
         yield _by("chaosext_verdict", "1 for the run's verdict, at its end.", "verdict", verdicts)
-        code = picture.verdict.exit_code
-        yield _gauge(
-            "chaosext_exit_code", "The exit code that goes with the verdict, at the run's end.", code
-        )
+        code = picture.verdict.exit_code_for(picture.expected)
+        yield _gauge("chaosext_exit_code", "The exit code of the run's process, at its end.", code)
 
 
 def _cut(picture: Picture) -> Iterator[Metric]:

@@ -37,7 +37,7 @@ class Picture:
     none yet. `in_force`: the cut may be in force; the kernel lets go of it in `let_go_s` seconds unless it is renewed,
     and after `ttl_s` seconds whatever happens. `ready`: which nodes the control plane calls Ready, by its last word,
     heard `api_server_heard_s` seconds ago. `heard_s`: node -> seconds since its sentinel was last heard of.
-    `verdict` is None while the run goes on.
+    `verdict` is None while the run goes on; `expected` is what `--expect` asked for.
     """
 
     run: str
@@ -57,6 +57,7 @@ class Picture:
     unobserved: Mapping[str, tuple[Window, ...]] = field(default_factory=dict)
     unmeasured: Outages = field(default_factory=dict)
     verdict: Verdict | None = None
+    expected: Outcome | None = None
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -122,6 +123,7 @@ class Scene:
             unobserved=unobserved(events),
             unmeasured=unmeasured(events),
             verdict=self.result.verdict if self.result else None,
+            expected=self.result.expected if self.result else None,
         )
 
 

@@ -166,7 +166,7 @@ def test_a_run_that_is_refused_at_the_door_leaves_its_reason(
     report = Path(printed.pop("report"))
     assert report.parent == (tmp_path / "latest").resolve()
     assert printed == json.loads((tmp_path / "latest" / "result.json").read_text())
-    assert (printed["verdict"], printed["exit_code"], printed["expected"]) == ("refused", 20, expect)
+    assert (printed["verdict"], printed["exit_code"], printed["expected"]) == ("refused", exit_code, expect)
     assert printed["reasons"] == ["context kind-chaosext: no such cluster: chaosext testbed up"]
     assert (tmp_path / "latest" / "summary.md").exists()
     assert (tmp_path / "latest" / "journal.json").exists()

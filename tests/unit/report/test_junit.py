@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import product
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from runs import RUNS, activity
+from stories import DNS_IS_DEAD
 
+from chaosext.cli.output import result_lines
 from chaosext.model.finding import Status
-from chaosext.model.verdict import Outcome
+from chaosext.model.verdict import Outcome, Verdict
 from chaosext.report.activities import Phase
+from chaosext.report.compare import compare
+from chaosext.report.document import document
+from chaosext.report.html.page import page
 from chaosext.report.junit import cases, junit
+from chaosext.report.markdown import summary
 from chaosext.report.run_data import RunData
+from chaosext.report.spans import trace
 
 RESULTS = {"failure", "error", "skipped"}
 
@@ -83,28 +92,49 @@ def colour(data: RunData) -> str:
     return "red" if statuses & {Status.UNHEALTHY, Status.UNKNOWN} else "green"
 
 
+VERIFIED = (None, True, False)
+EXPECTED = (None, *Outcome)
+
+
+@pytest.mark.parametrize("expected", EXPECTED)
 @pytest.mark.parametrize("story", RUNS)
-def test_it_is_red_exactly_where_the_exit_code_says_so(story: str) -> None:
-    """But that a refused run, which says nothing about the cluster, is skipped."""
-    data = RUNS[story]
-    exit_code = data.result.verdict.exit_code
-    assert colour(data) == ("green" if exit_code in (0, 20) else "red")
+def test_junit_is_red_exactly_where_the_exit_code_is_not_zero(story: str, expected: Outcome | None) -> None:
+    """Every story, with whatever verdict and rollback, and whatever was expected: one judgement in every output."""
+    for outcome, verified in product(Outcome, VERIFIED):
+        verdict = replace(RUNS[story].result.verdict, outcome=outcome, rollback_verified=verified)
+        result = replace(RUNS[story].result, verdict=verdict, expected=expected)
+        data = replace(RUNS[story], result=result)
+        assert colour(data) == ("red" if result.exit_code else "green"), (outcome, verified)
 
 
-def test_what_was_expected_is_green() -> None:
+@pytest.mark.parametrize("expected", EXPECTED)
+@pytest.mark.parametrize("outcome", Outcome)
+def test_every_output_shows_the_exit_code_of_the_process(outcome: Outcome, expected: Outcome | None) -> None:
+    verdict = Verdict(outcome=outcome, reasons=("why",), rollback_verified=None)
+    result = replace(RUNS["passed"].result, verdict=verdict, expected=expected)
+    data = replace(RUNS["passed"], result=result)
+    code = verdict.exit_code_for(expected)
+    assert result.to_json()["exit_code"] == code
+    assert document(data)["result"]["exit_code"] == code
+    assert f"(exit {code}" in summary(data).partition("\n")[0]
+    assert f">exit {code}<" in page(data)
+    assert f"(exit {code}" in list(root_of(data).iter("testcase"))[-1].attrib["name"]
+    assert {"name": "exit_code", "value": str(code)} in [
+        each.attrib for each in root_of(data).iter("property")
+    ]
+    span = trace(result, (), cut_at_s=0.0)
+    assert (span.attributes["chaosext.exit_code"], span.well) == (code, code == 0)
+    assert any(f"(exit {code}" in line for line in result_lines(result, Path("run")))
+    (facts,) = (pair for pair in compare(data, data).facts if pair.name == "exit code")
+    assert facts.first == code
+
+
+def test_an_expected_deviation_keeps_its_reasons_as_skipped_cases() -> None:
     data = RUNS["deviated-rollback-verified"]
-    expected = replace(data, result=replace(data.result, expected="deviated"))
-    assert (colour(data), colour(expected)) == ("red", "green")
-
-
-def test_a_rollback_that_was_not_verified_is_red_though_the_deviation_was_expected() -> None:
-    data = RUNS["deviated-rollback-not-verified"]
-    assert colour(replace(data, result=replace(data.result, expected="deviated"))) == "red"
-
-
-def test_a_pass_that_nobody_expected_is_red() -> None:
-    data = RUNS["passed"]
-    assert colour(replace(data, result=replace(data.result, expected="deviated"))) == "red"
+    expected = replace(data, result=replace(data.result, expected=Outcome.DEVIATED))
+    after = [case for case in cases(expected) if case.name.startswith("the steady state held after")]
+    assert [case.status for case in after] == [None]
+    assert DNS_IS_DEAD in after[0].said
 
 
 @pytest.mark.parametrize(
@@ -116,7 +146,7 @@ def test_a_pass_that_nobody_expected_is_red() -> None:
         ("inconclusive", "error"),
         ("interrupted", "error"),
         ("killed", "error"),
-        ("refused", "skipped"),
+        ("refused", "error"),
     ],
 )
 def test_the_verdict_is_a_case_with_its_reasons(story: str, tag: str) -> None:
@@ -127,17 +157,19 @@ def test_the_verdict_is_a_case_with_its_reasons(story: str, tag: str) -> None:
     assert outcome.attrib["message"] == "; ".join(RUNS[story].result.verdict.reasons)
 
 
-def test_a_hole_in_the_watch_is_an_error_even_of_a_pass() -> None:
-    data = RUNS["passed"]
+@pytest.mark.parametrize("story", ["passed", "deviated-rollback-verified"])
+def test_a_hole_in_the_watch_is_skipped_and_never_passed(story: str) -> None:
+    data = RUNS[story]
     blind = replace(data, result=replace(data.result, unobserved={"worker": ((1.0, 4.0),)}))
-    watched = next(case for case in cases(blind) if case.name == "the watch had no hole")
-    assert (watched.status, watched.said) == (Status.UNKNOWN, "worker was not observed from 1.0 s to 4.0 s")
+    watched = next(case for case in cases(blind) if case.name == "observation was complete")
+    assert (watched.status, watched.said) == (None, "worker was not observed from 1.0 s to 4.0 s")
+    assert colour(blind) == colour(data)
 
 
 def test_a_gap_that_hides_no_outage_is_told_and_makes_nothing_red() -> None:
     data = RUNS["passed"]
     short = replace(data, result=replace(data.result, unobserved={"worker": ((1.0, 2.0), (9.0, 11.0))}))
-    watched = next(case for case in cases(short) if case.name == "the watch had no hole")
+    watched = next(case for case in cases(short) if case.name == "observation was complete")
     assert watched.status is Status.HEALTHY
     assert watched.said == (
         "too short to hide an outage: worker was not observed from 1.0 s to 2.0 s, from 9.0 s to 11.0 s"
@@ -149,15 +181,17 @@ def test_a_gap_that_hides_no_outage_is_told_and_makes_nothing_red() -> None:
 def test_short_gaps_that_together_let_nothing_be_seen_are_a_hole() -> None:
     data = RUNS["passed"]
     often = {"worker": tuple((float(n), n + 1.0) for n in range(2, 60, 3))}
-    assert colour(replace(data, result=replace(data.result, unobserved=often))) == "red"
+    blind = replace(data, result=replace(data.result, unobserved=often))
+    watched = next(case for case in cases(blind) if case.name == "observation was complete")
+    assert watched.status is None
 
 
 def test_what_was_watched_during_the_cut_is_no_failure() -> None:
-    """A probe of the method is there to look: only that it could not is an error."""
+    """A probe of the method is there to look: only that it could not be asked is an error."""
     looked = activity(Phase.METHOD, "DNS resolves", Status.UNHEALTHY, "0 of 2 nodes resolve")
     raised = activity(Phase.METHOD, "DNS resolves", Status.UNKNOWN, "Unreachable: no answer", ended=False)
     found = {
-        each.ended: next(cases(replace(RUNS["passed"], activities=(each,)))).status
+        each.ended: next(cases(replace(RUNS["interrupted"], activities=(each,)))).status
         for each in (looked, raised)
     }
     assert found == {True: Status.HEALTHY, False: Status.UNKNOWN}
