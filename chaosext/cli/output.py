@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING
 
 from chaosext.model.printable import one_line
 from chaosext.model.veil import veiled
+from chaosext.report.units import tenths
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -31,6 +32,7 @@ COLOURS = {
     "xds_restored": "green",
     "node_not_ready": "yellow",
     "node_ready": "green",
+    "node_rebooted": "red",
     "probe_failing": "red",
     "crash_loop": "red",
 }
@@ -75,7 +77,7 @@ class Plain:
 
 def event_line(event: Event) -> str:
     """One line of the live timeline: when, what, to whom, how."""
-    return f"{event.t_s:+8.1f} s  {event.kind.value:<18} {event.object}  {event.detail}"
+    return f"{tenths(event.t_s, '+'):>8} s  {event.kind.value:<18} {event.object}  {event.detail}"
 
 
 def briefing_lines(briefing: Briefing) -> Iterator[str]:

@@ -86,7 +86,7 @@ class Taint(_Typed):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node(_Typed):
     """A node. `ready` is the Ready condition's status, "True", "False" or "Unknown" (also when it is
-    absent).
+    absent). `boot_id` is the kernel's, another one after each boot; "" where kubelet has not reported it.
     """
 
     name: str
@@ -100,6 +100,7 @@ class Node(_Typed):
     labels: Mapping[str, str]
     pod_cidrs: tuple[str, ...]
     unschedulable: bool
+    boot_id: str = ""
 
     @property
     def subject(self) -> str:
@@ -122,6 +123,7 @@ class Node(_Typed):
             labels=labels,
             pod_cidrs=_pod_cidrs(_spec(obj)),
             unschedulable=bool(_spec(obj).get("unschedulable")),
+            boot_id=(_status(obj).get("nodeInfo") or {}).get("bootID", ""),
         )
 
 

@@ -367,6 +367,8 @@ def _window(start_s: Any, end_s: Any) -> Window:
 
 def _windows(found: Mapping[str, tuple[Window, ...]]) -> dict[str, list[list[float | None]]]:
     return {
-        name: [[None if moment is None else round(moment, 3) for moment in window] for window in windows]
+        name: [
+            [None if moment is None else round(moment, 3) + 0.0 for moment in window] for window in windows
+        ]
         for name, windows in found.items()
     }

@@ -22,6 +22,8 @@ class Kind(StrEnum):
     CUT = "cut"
     NODE_NOT_READY = "node_not_ready"
     NODE_TAINTED = "node_tainted"
+    NODE_REBOOTED = "node_rebooted"
+    """Its boot ID is another one, as kubelet reports it to the API server, or as its sentinel's record shows."""
     ZONE_STATE = "zone_state"
     POD_EVICTED = "pod_evicted"
     POD_CREATED = "pod_created"
@@ -95,7 +97,7 @@ class Event:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "t_s": round(self.t_s, 3),
+            "t_s": round(self.t_s, 3) + 0.0,  # never -0.0
             "kind": self.kind.value,
             "object": self.object,
             "detail": self.detail,

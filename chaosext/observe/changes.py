@@ -29,6 +29,8 @@ def node_notes(before: Node | None, after: Node) -> Iterator[Note]:
     was_ready = before is None or before.ready == "True"
     if was_ready and after.ready in NOT_READY_LIKE:
         yield Note(kind=Kind.NODE_NOT_READY, object=after.subject, detail=f"Ready is {after.ready}")
+    if before and before.boot_id and after.boot_id not in ("", before.boot_id):
+        yield Note(kind=Kind.NODE_REBOOTED, object=after.subject, detail="kubelet reports another boot ID")
     if not was_ready and after.ready == "True":
         yield Note(kind=Kind.NODE_READY, object=after.subject, detail="Ready is True again")
     known = set(before.taints) if before else set(after.taints)

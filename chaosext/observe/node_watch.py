@@ -80,6 +80,12 @@ class NodeWatch:
             return
         next_s = sample.mono_s if head.boot == before.boot else None
         yield from self._lost(before, seen_until_s(before, last, next_s), _joined(why, head.lost))
+        if head.boot != before.boot:
+            yield (
+                head,
+                head.mono_s,
+                self._note(Kind.NODE_REBOOTED, "its sentinel's record goes on in another boot"),
+            )
         yield head, sample.mono_s, self._note(Kind.OBSERVATION_RESTORED, "the sentinel's record goes on")
 
     def _lost(self, head: Head, at_s: float, why: str) -> Iterator[Dated]:

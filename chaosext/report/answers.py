@@ -16,7 +16,7 @@ from chaosext.report.advice import what_to_do
 from chaosext.report.customers import told
 from chaosext.report.losses import FELT, SHORT, losses
 from chaosext.report.story import causes
-from chaosext.report.units import capital, count, duration
+from chaosext.report.units import capital, count, duration, moment
 from chaosext.report.unseen import doubt
 
 if TYPE_CHECKING:
@@ -116,17 +116,22 @@ def _nothing(data: RunData) -> str:
 def _why(result: RunResult) -> tuple[str, ...]:
     """The steps of the chain that led to what users felt, where that is what the run is about; else its reasons."""
     steps = causes(result)
-    dead = _last(steps, Kind.DNS_DEAD) or _last(steps, Kind.XDS_LOST) or _last(steps, Kind.PROBE_FAILING)
-    if result.verdict.outcome is not Outcome.DEVIATED or dead is None:
+    felt = next(filter(None, (_about(kind, steps) for kind in FELT_FIRST)), [])
+    if result.verdict.outcome is not Outcome.DEVIATED or not felt:
         return tuple(map(_sentence, result.verdict.reasons)) or ("No reason was given.",)
-    moved = _last((step for step in steps if step.t_s < dead.t_s), Kind.POD_BOUND)
-    return tuple(f"At {step.t_s:.1f} s {step.text}" for step in (moved, dead) if step)
+    heal_s = Account(result).heal_s
+    shown = [step for step in felt if (step.t_s < heal_s) == (felt[-1].t_s < heal_s)]
+    moved = _about(Kind.POD_BOUND, (step for step in steps if step.t_s < shown[0].t_s))[-1:]
+    return tuple(map(str, (*moved, *shown)))
 
 
-def _last(steps: Iterable[Step], kind: Kind) -> Step | None:
-    """The last of the steps that an event of `kind` is evidence of."""
-    found = [step for step in steps if any(event.kind is kind for event in step.evidence)]
-    return found[-1] if found else None
+FELT_FIRST = (Kind.DNS_DEAD, Kind.XDS_LOST, Kind.PROBE_FAILING)
+"""Of what users feel, the one that led to the others comes first."""
+
+
+def _about(kind: Kind, steps: Iterable[Step]) -> list[Step]:
+    """The steps that an event of `kind` is evidence of."""
+    return [step for step in steps if any(event.kind is kind for event in step.evidence)]
 
 
 def _how_long(data: RunData) -> Iterator[str]:
@@ -166,7 +171,7 @@ def _over(result: RunResult) -> str:
     """Whether what broke is whole again, as far as somebody looked."""
     verified = result.verdict.rollback_verified
     steady = [event.t_s for event in result.events if event.kind is Kind.STEADY and event.t_s > 0]
-    since = f", since {steady[-1]:.1f} s" if steady else ""
+    since = f", since {moment(steady[-1])}" if steady else ""
     match result.verdict.outcome:
         case Outcome.PASSED:
             return f"Yes{since}: the steady state held after the heal, without help."
@@ -189,9 +194,7 @@ def _healed(result: RunResult) -> str:
         killed = result.verdict.outcome is Outcome.NOT_KNOWN
         return "Not known: the run left no word of a cut." if killed else "Yes: nothing was cut."
     if account.heal_s <= account.end_s:
-        return (
-            f"The cut is: it was healed at {account.heal_s:.1f} s. Nobody asserted the steady state after it."
-        )
+        return f"The cut is: it was healed at {moment(account.heal_s)}. Nobody asserted the steady state after it."
     return "Not known: no heal was seen."
 
 

@@ -91,7 +91,9 @@ def _scale(axis: Axis) -> str:
     """Seconds after the cut, at the left edge of every sixth of the chart."""
     start_s, end_s = axis
     marks = [start_s + (end_s - start_s) * part / 6 for part in range(6)]
-    return f"{'seconds after the cut':<{LABEL}} " + "".join(f"{mark:<{COLUMNS // 6}.0f}" for mark in marks)
+    return f"{'seconds after the cut':<{LABEL}} " + "".join(
+        f"{round(mark):<{COLUMNS // 6}}" for mark in marks
+    )
 
 
 def _lanes(result: RunResult, axis: Axis) -> Iterator[_Drawn]:

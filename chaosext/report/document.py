@@ -36,7 +36,8 @@ def document(data: RunData) -> dict[str, Any]:
 
 def _step(step: Step) -> dict[str, Any]:
     evidence = [event.to_json() for event in step.evidence]
-    return {"t_s": round(step.t_s, 3), "text": step.text, "evidence": evidence}
+    until_s = None if step.until_s is None else round(step.until_s, 3)
+    return {"t_s": round(step.t_s, 3) + 0.0, "until_s": until_s, "text": step.text, "evidence": evidence}
 
 
 def _activity(activity: Activity) -> dict[str, Any]:

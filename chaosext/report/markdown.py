@@ -11,7 +11,7 @@ from chaosext.report.chart import LEGEND, NAMES, chart
 from chaosext.report.gfm import fenced, folded, plain, points, row, section, table
 from chaosext.report.owners import by_owner
 from chaosext.report.story import chain_of_causes
-from chaosext.report.units import capital, duration, names, window
+from chaosext.report.units import capital, duration, names, tenths, window
 from chaosext.report.unseen import unseen
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def _timeline(result: RunResult) -> Iterator[str]:
 
 def _event(event: Event) -> tuple[str, ...]:
     what = event.kind.value.replace("_", " ")
-    return f"{event.t_s:.1f}", what, plain(event.object), plain(_short(event.detail))
+    return tenths(event.t_s), what, plain(event.object), plain(_short(event.detail))
 
 
 def _short(text: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -25,15 +26,20 @@ from chaosext.report.account import (
     origin,
 )
 from chaosext.report.advice import FALSE_GREEN
-from chaosext.report.units import listed, names, window
+from chaosext.report.units import listed, moment, names, window
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from chaosext.model.result import RunResult, Window
 
 FEW = 3
 """So many steps of one sort are told one by one."""
+
+TOGETHER_S = 2.0
+"""What happened to several objects within so many seconds is one step. Its span is told where it is longer than a
+sentinel's round, `ROUND_S`.
+"""
 
 LOOKUP = re.compile(r"\S+:53/udp (.+)")
 """The detail of a lookup that failed: `10.2.112.10:53/udp timed out`."""
@@ -41,16 +47,28 @@ LOOKUP = re.compile(r"\S+:53/udp (.+)")
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A link of the chain: when what it tells of began (seconds from the cut), and the events that say so."""
+    """A link of the chain: when it happened (seconds from the cut), and the events that say so.
+
+    `until_s`: when the last of it happened, where that was more than `ROUND_S` after the first.
+    """
 
     t_s: float
     text: str
     evidence: tuple[Event, ...] = ()
+    until_s: float | None = None
+
+    @property
+    def when(self) -> str:
+        """`32.8 s`, `0.7 s to 92.4 s`."""
+        return moment(self.t_s) if self.until_s is None else window((self.t_s, self.until_s))
+
+    def __str__(self) -> str:
+        return f"{'At' if self.until_s is None else 'From'} {self.when} {self.text}"
 
 
 def chain_of_causes(result: RunResult) -> tuple[str, ...]:
     """`causes` as lines."""
-    return tuple(f"At {step.t_s:.1f} s {step.text}" for step in causes(result))
+    return tuple(map(str, causes(result)))
 
 
 def causes(result: RunResult) -> tuple[Step, ...]:
@@ -61,15 +79,36 @@ def causes(result: RunResult) -> tuple[Step, ...]:
 
 
 def _step(events: Sequence[Event], text: str) -> Step:
-    return Step(events[0].t_s, text, tuple(events))
+    first_s, last_s = events[0].t_s, events[-1].t_s
+    return Step(first_s, text, tuple(events), last_s if last_s - first_s > ROUND_S else None)
+
+
+def _steps(events: Iterable[Event], tell: Callable[[Sequence[Event]], str]) -> Iterator[Step]:
+    """A step for each moment at which it happened, so that no object bears the time of another; of many, one span."""
+    groups = _together(events)
+    if len(groups) > FEW:
+        groups = [[event for group in groups for event in group]]
+    return (_step(group, tell(group)) for group in groups)
+
+
+def _together(events: Iterable[Event]) -> list[list[Event]]:
+    """The events in the order of time, those within `TOGETHER_S` of the first of them as one group."""
+    groups: list[list[Event]] = []
+    for event in sorted(events, key=lambda each: each.t_s):
+        if groups and event.t_s - groups[-1][0].t_s <= TOGETHER_S:
+            groups[-1].append(event)
+        else:
+            groups.append([event])
+    return groups
 
 
 def _cut(account: Account) -> Iterator[Step]:
-    if cuts := account.of(Kind.CUT):
+    def told(cuts: Sequence[Event]) -> str:
         if cuts[0].detail.startswith(ON_NODES):
-            yield _step(cuts, f"{_names(cuts)} lost the control plane: the cut was on their own side.")
-        else:
-            yield _step(cuts, f"the control plane ({_names(cuts)}) was cut off from the nodes.")
+            return f"{_names(cuts)} lost the control plane: the cut was on their own side."
+        return f"the control plane ({_names(cuts)}) was cut off from the nodes."
+
+    yield from _steps(account.of(Kind.CUT), told)
 
 
 def _targets(account: Account) -> Iterator[Step]:
@@ -81,8 +120,11 @@ def _targets(account: Account) -> Iterator[Step]:
         if not DNS_TARGET.search(event.object):
             by_goal[goal(event), event.detail, event.t_s >= account.heal_s].append(event)
     for (target, detail, _), lost in by_goal.items():
-        how = _FAILED.get(detail, f"failed ({detail})")
-        yield _step(lost, f"connections from {_origins(lost)} to {target} {how}.")
+        yield from _steps(lost, partial(_unconnected, target, _FAILED.get(detail, f"failed ({detail})")))
+
+
+def _unconnected(target: str, how: str, lost: Sequence[Event]) -> str:
+    return f"connections from {_origins(lost)} to {target} {how}."
 
 
 _FAILED = {
@@ -94,37 +136,49 @@ _FAILED = {
 
 
 def _not_ready(account: Account) -> Iterator[Step]:
-    if lost := account.first_of(Kind.NODE_NOT_READY):
-        yield _step(lost, f"the control plane marked {_names(lost)} NotReady.")
+    lost = account.first_of(Kind.NODE_NOT_READY)
+    return _steps(lost, lambda group: f"the control plane marked {_names(group)} NotReady.")
+
+
+def _rebooted(account: Account) -> Iterator[Step]:
+    return _steps(account.first_of(Kind.NODE_REBOOTED), lambda group: f"{_names(group)} was rebooted.")
 
 
 def _moved(account: Account) -> Iterator[Step]:
     evicted = [event for event in account.of(Kind.POD_EVICTED) if is_kube_dns(event)]
     bound = [event for event in account.bound() if event.t_s < account.heal_s]
-    if evicted:
-        yield _step(evicted, f"the control plane evicted kube-dns ({_names(evicted)}).")
+    yield from _steps(evicted, lambda group: f"the control plane evicted kube-dns ({_names(group)}).")
     for node in sorted({node_of(event) for event in bound}):
-        why = (
-            ", which has no BGP session: nothing advertises a route to it" if node in account.unpeered else ""
-        )
         here = [event for event in bound if node_of(event) == node]
-        yield _step(here, f"kube-dns was re-created on {node}{why}.")
+        yield from _steps(here, partial(_created_anew, account, node))
     pending = [event for event in account.of(Kind.POD_PENDING) if is_kube_dns(event)]
     if evicted and pending and not bound:
         yield _step(pending, f"kube-dns' replacements found no node and stayed Pending: {pending[0].detail}.")
 
 
+def _created_anew(account: Account, node: str, bound: Sequence[Event]) -> str:
+    astray = node in account.unpeered
+    why = ", which has no BGP session: nothing advertises a route to it" if astray else ""
+    return f"kube-dns was re-created on {node}{why} ({_names(bound)})."
+
+
 def _sessions(account: Account) -> Iterator[Step]:
-    if lost := account.first_of(Kind.BGP_LOST):
+    def told(lost: Sequence[Event]) -> str:
         peers = listed(dict.fromkeys(map(goal, lost)))
-        yield _step(lost, f"BGP sessions of {_origins(lost)} went down (with {peers}).")
+        return f"BGP sessions of {_origins(lost)} went down (with {peers})."
+
+    return _steps(account.first_of(Kind.BGP_LOST), told)
 
 
 def _routes(account: Account) -> Iterator[Step]:
     """Who had no route to kube-dns. Where DNS went on all the same, it is no link of the chain."""
     for home, lost in _without_route(account).items():
-        why = ", which has no BGP session" if home in account.unpeered else ""
-        yield _step(lost, f"{_origins(lost)} had no route to kube-dns on {home}{why}.")
+        yield from _steps(lost, partial(_routeless, account, home))
+
+
+def _routeless(account: Account, home: str, lost: Sequence[Event]) -> str:
+    why = ", which has no BGP session" if home in account.unpeered else ""
+    return f"{_origins(lost)} had no route to kube-dns on {home}{why}."
 
 
 def _without_route(account: Account) -> Mapping[str, list[Event]]:
@@ -150,18 +204,20 @@ def _dns(account: Account) -> Iterator[Step]:
     dead = account.since_cut(Kind.DNS_DEAD)
     during = first_each(event for event in dead if event.t_s < account.heal_s)
     after = first_each(event for event in dead if event.t_s >= account.heal_s)
-    if during:
-        yield _step(
-            during,
-            f"DNS died on {_names(during)}{_cut_off(account, during)}.{_lookups(during)}{_unseen(account, during)}",
-        )
-    if after:
-        homes = _astray(account, after)
-        because = _because(account, after, homes)
-        spared = _spared(account, after) if homes else ""
-        yield _step(
-            after, f"DNS died on {_names(after)}{because}.{_lookups(after)}{spared}{_unseen(account, after)}"
-        )
+    yield from _steps(during, partial(_died_in_the_cut, account))
+    yield from _steps(after, partial(_died_after_it, account))
+
+
+def _died_in_the_cut(account: Account, dead: Sequence[Event]) -> str:
+    how = f"{_cut_off(account, dead)}.{_lookups(dead)}{_unseen(account, dead)}"
+    return f"DNS died on {_names(dead)}{how}"
+
+
+def _died_after_it(account: Account, dead: Sequence[Event]) -> str:
+    homes = _astray(account, dead)
+    spared = _spared(account, dead) if homes else ""
+    how = f"{_because(account, dead, homes)}.{_lookups(dead)}{spared}{_unseen(account, dead)}"
+    return f"DNS died on {_names(dead)}{how}"
 
 
 def _cut_off(account: Account, dead: Sequence[Event]) -> str:
@@ -234,33 +290,36 @@ def _blind(account: Account) -> Iterator[Step]:
         yield _step(list(lost), f"{_names(list(lost))} were not observed for a while: {first.detail}.")
         return
     for event, (_, end_s) in lost.items():
-        until = "" if end_s is None else f" until {end_s:.1f} s"
+        until = "" if end_s is None else f" until {moment(end_s)}"
         yield _step([event], f"nobody observed {_names([event])} any more{until}: {event.detail}.")
 
 
 def _sockets(account: Account) -> Iterator[Step]:
-    if stale := account.first_of(Kind.DNS_SOCKET_STALE):
-        yield _step(
-            stale,
-            f"UDP sockets from before got no DNS answers on {_origins(stale)}, where fresh ones did: "
-            "the kernel sends a socket's packets where its first one went.",
-        )
-    if kept := account.first_of(Kind.DNS_ONLY_KEPT_SOCKET):
-        yield _step(
-            kept,
-            f"only UDP sockets from before still got DNS answers on {_origins(kept)}: "
-            "the kernel sends a socket's packets where its first one went.",
-        )
+    why = "the kernel sends a socket's packets where its first one went."
+    yield from _steps(
+        account.first_of(Kind.DNS_SOCKET_STALE),
+        lambda on: (
+            f"UDP sockets from before got no DNS answers on {_origins(on)}, where fresh ones did: {why}"
+        ),
+    )
+    yield from _steps(
+        account.first_of(Kind.DNS_ONLY_KEPT_SOCKET),
+        lambda on: f"only UDP sockets from before still got DNS answers on {_origins(on)}: {why}",
+    )
 
 
 def _xds(account: Account) -> Iterator[Step]:
     lost = account.since_cut(Kind.XDS_LOST)
     for event in (each for each in lost if not each.object.startswith("Pod/")):
         yield _step([event], f"sidecars were without xDS: {event.detail.partition('; ')[0]}.")
-    if pods := first_each(each for each in lost if each.object.startswith("Pod/")):
-        green = [event for event in pods if event.detail.endswith(FALSE_GREEN)]
-        falsely = f" On {len(green)} of them 15021 still said ready: a false green." if green else ""
-        yield _step(pods, f"{_sidecars(pods)} had no istiod{_without_istiod(account, pods)}.{falsely}")
+    pods = first_each(each for each in lost if each.object.startswith("Pod/"))
+    yield from _steps(pods, partial(_without_xds, account))
+
+
+def _without_xds(account: Account, pods: Sequence[Event]) -> str:
+    green = [event for event in pods if event.detail.endswith(FALSE_GREEN)]
+    falsely = f" On {len(green)} of them 15021 still said ready: a false green." if green else ""
+    return f"{_sidecars(pods)} had no istiod{_without_istiod(account, pods)}.{falsely}"
 
 
 def _without_istiod(account: Account, pods: Sequence[Event]) -> str:
@@ -281,15 +340,17 @@ def _istiod_was_out(account: Account, node: str, at_s: float) -> bool:
 
 def _probes(account: Account) -> Iterator[Step]:
     refused = [event for event in account.of(Kind.PROBE_FAILING) if "refused" in event.detail]
-    if refused:
-        first = f"first {refused[0].object}: {refused[0].detail}"
-        pods = _pods({event.object for event in refused})
-        yield _step(
-            refused, f"kubelet's probes were refused by {pods}{_unsynced(account, refused)} ({first})."
-        )
+    yield from _steps(first_each(refused), partial(_refused, account))
     looping = first_each(account.of(Kind.CRASH_LOOP))
-    if looping:
-        yield _step(looping, f"containers began to crash-loop ({_pods(looping)}, first {looping[0].object}).")
+    yield from _steps(
+        looping, lambda group: f"containers began to crash-loop ({_pods(group)}, first {group[0].object})."
+    )
+
+
+def _refused(account: Account, refused: Sequence[Event]) -> str:
+    first = f"first {refused[0].object}: {refused[0].detail}"
+    pods = _pods({event.object for event in refused})
+    return f"kubelet's probes were refused by {pods}{_unsynced(account, refused)} ({first})."
 
 
 def _unsynced(account: Account, refused: Sequence[Event]) -> str:
@@ -346,8 +407,7 @@ def _dns_back(account: Account) -> Iterator[Step]:
         event for event in last.values() if event.kind is Kind.DNS_RESTORED and event.t_s >= account.heal_s
     ]
     dead = [event for event in last.values() if event.kind is Kind.DNS_DEAD]
-    if back:
-        yield Step(max(event.t_s for event in back), f"DNS was back on {_names(back)}.", tuple(back))
+    yield from _steps(back, lambda group: f"DNS was back on {_names(group)}.")
     if dead:
         yield Step(
             account.end_s, f"the run was over, and DNS was not seen back on {_names(dead)}.", tuple(dead)
@@ -366,6 +426,7 @@ _CHAPTERS = (
     _stopped,
     _targets,
     _not_ready,
+    _rebooted,
     _moved,
     _sessions,
     _routes,

@@ -31,10 +31,15 @@ LONG_S = 600.0
 """From here on moments are told in minutes, as the reports' axes are."""
 
 
+def tenths(seconds: float, sign: str = "") -> str:
+    """Seconds with one decimal; what rounds to zero has no minus. `sign` "+": with a plus where it has no minus."""
+    return f"{round(seconds, 1) + 0.0:{sign}.1f}"
+
+
 def duration(seconds: float) -> str:
     """How long: `82.2 s`, `3 min 20 s`, `1 h 02 min`."""
     if seconds < PRECISE_S:
-        return f"{seconds:.1f} s"
+        return f"{tenths(seconds)} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
         return f"{minutes} min {rest:02} s"
@@ -49,7 +54,7 @@ def window(found: Window) -> str:
 
 def moment(t_s: float) -> str:
     """When, after the cut: `55.0 s`, and of a long run `35 min 06 s`."""
-    return duration(t_s) if t_s >= LONG_S else f"{t_s:.1f} s"
+    return duration(t_s) if t_s >= LONG_S else f"{tenths(t_s)} s"
 
 
 def count(objects: Collection[str]) -> str:

@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 
 from chaosext.model.signal import MEANING, Mark
 from chaosext.report.html.tracks import BACKGROUND, Bar, Dot, Guess, State, Track, coarse
-from chaosext.report.units import duration, window
+from chaosext.report.units import duration, moment, window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -172,15 +172,15 @@ def _apart(dots: Iterable[Dot], axis: Axis) -> Iterator[Dot]:
 
 
 def _dot(dot: Dot, axis: Axis) -> str:
-    text = escape(f"{dot.t_s:.1f} s: {dot.text}")
+    text = escape(f"{moment(dot.t_s)}: {dot.text}")
     at = f'x="{axis.percent(dot.t_s):.2f}%" overflow="visible"'
     return f'<svg {at}><title>{text}</title><path class="d d-{dot.glyph}" d="{GLYPHS[dot.glyph]}"/></svg>'
 
 
 def _guess(guess: Guess, axis: Axis, *, stop: bool) -> str:
     left, at, right = map(axis.percent, (guess.t_min_s, guess.t_s, guess.t_max_s))
-    span = f"{guess.t_min_s:.0f} s to {guess.t_max_s:.0f} s"
-    text = escape(f"predicted: {guess.text}, at {guess.t_s:.0f} s ({span})")
+    span = f"{round(guess.t_min_s)} s to {round(guess.t_max_s)} s"
+    text = escape(f"predicted: {guess.text}, at {round(guess.t_s)} s ({span})")
     whisker = f'<line class="p" x1="{left:.2f}%" x2="{right:.2f}%" y1="28" y2="28"/>'
     diamond = f'<svg x="{at:.2f}%" overflow="visible"><path class="pd" d="{DIAMOND}"/></svg>'
     reach = f' tabindex="0" role="img" aria-label="{text}"' if stop else ""

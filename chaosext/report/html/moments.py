@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from chaosext.model.timeline import Kind
-from chaosext.report.units import LONG_S, duration
+from chaosext.report.units import LONG_S, duration, moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -69,12 +69,12 @@ def _flag(event: Event, axis: Axis) -> Flag | None:
         return None
     label = name if event.t_s == 0 else f"{name} {_short(event.t_s)}"
     return Flag(
-        axis.percent(event.t_s), event.kind, label, f"{event.t_s:.1f} s: {event.object}: {event.detail}"
+        axis.percent(event.t_s), event.kind, label, f"{moment(event.t_s)}: {event.object}: {event.detail}"
     )
 
 
 def _short(t_s: float) -> str:
-    return f"{t_s:.0f} s" if t_s < LONG_S else duration(t_s)
+    return f"{round(t_s)} s" if t_s < LONG_S else duration(t_s)
 
 
 def _levelled(found: Iterable[Flag]) -> tuple[Flag, ...]:

@@ -86,6 +86,7 @@ FLAVOURS = {
     Kind.XDS_LOST: "bad",
     Kind.PROBE_FAILING: "bad",
     Kind.CRASH_LOOP: "bad",
+    Kind.NODE_REBOOTED: "bad",
     Kind.TARGET_LOST: "bad",
     Kind.OBSERVATION_LOST: "blind",
     Kind.STOP_CONDITION: "heal",

@@ -11,12 +11,12 @@ from chaosext.model.timeline import Kind
 from chaosext.observe.changes import Note, endpoints_note, gone_note, node_notes, pod_notes
 
 
-def node(ready: str = "True", *taints: str) -> Node:
+def node(ready: str = "True", *taints: str, boot: str = "one") -> Node:
     return Node.from_json(
         {
             "metadata": {"name": "worker"},
             "spec": {"taints": [{"key": taint, "effect": "NoExecute"} for taint in taints]},
-            "status": {"conditions": [{"type": "Ready", "status": ready}]},
+            "status": {"conditions": [{"type": "Ready", "status": ready}], "nodeInfo": {"bootID": boot}},
         }
     )
 
@@ -52,6 +52,14 @@ def said(notes: Any) -> list[tuple[Kind, str]]:
 def test_a_node_is_lost_and_comes_back(ready: str) -> None:
     assert said(node_notes(node(), node(ready))) == [(Kind.NODE_NOT_READY, f"Ready is {ready}")]
     assert said(node_notes(node(ready), node())) == [(Kind.NODE_READY, "Ready is True again")]
+
+
+def test_a_node_with_another_boot_id_was_rebooted() -> None:
+    said_of = said(node_notes(node(), node(boot="two")))
+    assert said_of == [(Kind.NODE_REBOOTED, "kubelet reports another boot ID")]
+    for before, after in ((node(), node()), (node(boot=""), node()), (node(), node(boot=""))):
+        assert said(node_notes(before, after)) == []
+    assert said(node_notes(None, node())) == []
 
 
 def test_from_one_kind_of_lost_to_another_is_no_news() -> None:

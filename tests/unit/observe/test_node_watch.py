@@ -277,6 +277,7 @@ def test_a_node_that_was_started_anew_is_dated_by_each_boots_own_clock() -> None
     said = [each for n in range(3) for each in told.watch.take(Sample(n, 5.0 + n, "+" * told.width))]
     assert [(each.boot, at_s, note.kind, note.detail) for each, at_s, note in said] == [
         ("one", 103.0, Kind.OBSERVATION_LOST, "the node was started anew"),
+        ("two", 4.0, Kind.NODE_REBOOTED, "its sentinel's record goes on in another boot"),
         ("two", 5.0, Kind.OBSERVATION_RESTORED, "the sentinel's record goes on"),
         ("two", 5.0, Kind.TARGET_RESTORED, "open"),
     ]

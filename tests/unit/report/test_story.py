@@ -226,3 +226,68 @@ def test_what_was_lost_during_the_cut_is_not_told_with_what_was_lost_after_it() 
     assert CP in told[0]
     assert ONE not in told[0]
     assert ONE in told[1]
+
+
+def dns_dead(node: str, t_s: float) -> Event:
+    return seen(t_s, Kind.DNS_DEAD, node, f"Node/{node}", "10.2.112.10:53/udp timed out")
+
+
+def told_of(kind: Kind, *events: Event) -> list[str]:
+    return [str(each) for each in causes(run(*events)) if any(event.kind is kind for event in each.evidence)]
+
+
+def test_causes_bear_each_node_s_own_time() -> None:
+    told = told_of(Kind.DNS_DEAD, CUT[0], dns_dead(CP, 0.7), dns_dead(ONE, 32.8))[:2]
+    assert [line.partition(",")[0] for line in told] == [
+        f"At 0.7 s DNS died on {CP}",
+        f"At 32.8 s DNS died on {ONE} while the cut was in force. Lookups timed out",
+    ]
+
+
+def test_causes_span_what_happened_at_many_moments() -> None:
+    nodes = [f"worker-{n:02}" for n in range(12)]
+    lost = [
+        event(20.0 + 5 * n, Kind.NODE_NOT_READY, f"Node/{node}", "Unknown") for n, node in enumerate(nodes)
+    ]
+    (told,) = told_of(Kind.NODE_NOT_READY, CUT[0], *lost)
+    assert told.startswith("From 20.0 s to 75.0 s the control plane marked worker-00")
+
+
+def test_causes_within_a_round_have_one_time_and_longer_ones_a_span() -> None:
+    assert told_of(Kind.DNS_DEAD, CUT[0], dns_dead(CP, 5.0), dns_dead(ONE, 6.0))[0].startswith("At 5.0 s DNS")
+    assert told_of(Kind.DNS_DEAD, CUT[0], dns_dead(CP, 5.0), dns_dead(ONE, 6.5))[0].startswith(
+        "From 5.0 s to 6.5 s DNS"
+    )
+
+
+@pytest.mark.parametrize(
+    "kind", [Kind.BGP_LOST, Kind.TARGET_LOST, Kind.DNS_SOCKET_STALE, Kind.CRASH_LOOP, Kind.PROBE_FAILING]
+)
+def test_no_cause_dates_an_object_before_its_own_event(kind: Kind) -> None:
+    """Whatever the kind of news, what happened half a minute later is not told with the first."""
+    apart = [
+        event(t_s, kind, f"Node/{node} → x", "connection refused") for t_s, node in ((1.0, ONE), (31.0, TWO))
+    ]
+    for told, node in zip(told_of(kind, CUT[0], *apart), (ONE, TWO), strict=True):
+        assert node in told or "1 Pod" in told
+        assert told.startswith("At 1.0 s" if node == ONE else "At 31.0 s")
+
+
+def test_dns_is_said_to_be_back_only_where_it_was_by_then() -> None:
+    dead = (dns_dead(ONE, 54.0), dns_dead(TWO, 54.0))
+    back = tuple(
+        seen(t_s, Kind.DNS_RESTORED, node, f"Node/{node}", "answered")
+        for t_s, node in ((137.2, ONE), (138.9, TWO))
+    )
+    (told,) = told_of(Kind.DNS_RESTORED, CUT[0], *HEALED, *dead, *back)
+    assert told == f"From 137.2 s to 138.9 s DNS was back on {ONE} and {TWO}."
+
+
+def test_a_rebooted_node_is_named_once_though_two_saw_it() -> None:
+    by_kubelet = event(61.0, Kind.NODE_REBOOTED, f"Node/{ONE}", "kubelet reports another boot ID")
+    by_sentinel = seen(
+        58.5, Kind.NODE_REBOOTED, ONE, f"Node/{ONE}", "its sentinel's record goes on in another boot"
+    )
+    assert told_of(Kind.NODE_REBOOTED, *CUT, *HEALED, by_kubelet, by_sentinel) == [
+        f"At 58.5 s {ONE} was rebooted."
+    ]
