@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from stories import CP, CUT, ONE, STORIES, TWO, result
 
 from chaosext.model.finding import Status
-from chaosext.model.result import Rule, Ruling
+from chaosext.model.result import Lane, Rule, Ruling
 from chaosext.model.signal import Mark, Signal, Watched
 from chaosext.model.timeline import Event, Kind, Predicted
 from chaosext.model.verdict import Outcome, Verdict
+from chaosext.report.account import covers
 from chaosext.report.activities import Activity, Phase
 from chaosext.report.run_data import RunData
 from chaosext.report.stretches import Stretch
@@ -92,13 +94,26 @@ def run(story: str) -> RunData:
     cut = story not in ("refused", "inconclusive")
     return RunData(
         result=judged,
-        stretches={node: {DNS: (Stretch(-5.0, end_s(judged), Mark.GOOD),)} for node in (CP, ONE, TWO)}
-        if cut
-        else {},
+        stretches={node: {DNS: stretches(judged, node)} for node in (CP, ONE, TWO)} if cut else {},
         sentinels=story != "inconclusive",
         prediction=FORESEEN if story.startswith("deviated") else (),
         activities=PLAYED.get(story, ()),
     )
+
+
+def stretches(judged: RunResult, node: str) -> tuple[Stretch, ...]:
+    """What the sentinel on `node` saw of DNS: what the run's result says of it, second by second."""
+    dead = judged.outages.get(Lane.DNS, {}).get(f"Node/{node}", ())
+    blind = judged.unobserved.get(node, ())
+    last_s = end_s(judged)
+    edges = {-5.0, last_s, *(last_s if at_s is None else at_s for each in (*dead, *blind) for at_s in each)}
+
+    def mark(at_s: float) -> Mark:
+        if any(covers(each, at_s) for each in blind):
+            return Mark.UNKNOWN
+        return Mark.TIMED_OUT if any(covers(each, at_s) for each in dead) else Mark.GOOD
+
+    return tuple(Stretch(start_s, until_s, mark(start_s)) for start_s, until_s in pairwise(sorted(edges)))
 
 
 def end_s(judged: RunResult) -> float:

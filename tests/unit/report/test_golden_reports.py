@@ -18,10 +18,14 @@ from stories import STORIES, event
 from chaosext.model.result import ForeignRules, Lane, NodeClock
 from chaosext.model.timeline import Kind
 from chaosext.model.verdict import Outcome, Verdict
+from chaosext.report.account import covers
 from chaosext.report.advice import removal
 from chaosext.report.compare import compare
 from chaosext.report.comparison import markdown
+from chaosext.report.html.axis import axis_of
 from chaosext.report.html.page import page
+from chaosext.report.html.swims import swims
+from chaosext.report.html.tracks import State
 from chaosext.report.junit import junit
 from chaosext.report.markdown import summary
 from chaosext.report.run_data import RunData
@@ -138,6 +142,20 @@ def text_of(html: str) -> str:
 
 def plain(text: str) -> str:
     return re.sub(r"[\\`*]|\s+", "", text)
+
+
+@pytest.mark.parametrize("story", RUNS)
+def test_no_lane_is_drawn_good_while_its_dns_was_dead(story: str) -> None:
+    """The page that shows an outage in red is made of what the sentinels saw: fixture and result must agree."""
+    data = RUNS[story]
+    lanes = {swim.key: swim.tracks for swim in swims(data, axis_of(each.t_s for each in data.result.events))}
+    dead = {name.removeprefix("Node/"): windows for name, windows in data.result.dns_outages.items()}
+    drawn = {track.name: track.bars for track in lanes.get(Lane.DNS, ())}
+    assert dead.keys() <= drawn.keys()
+    for node, windows in dead.items():
+        red = [(bar.start_s, bar.end_s) for bar in drawn[node] if bar.state is State.OUT]
+        assert len(red) == len(windows)
+        assert all(any(covers((start_s, end_s), each[0]) for start_s, end_s in red) for each in windows)
 
 
 def test_no_golden_file_is_forgotten() -> None:
