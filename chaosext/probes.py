@@ -19,11 +19,26 @@ __all__ = [
     "entry_success_ratio",
     "kube_dns_moved",
     "kube_dns_on_peered_nodes",
+    "kubelets_connected",
+    "nodes_ready",
     "probes_healthy",
     "steady_state",
     "tcp_reachability",
     "xds_synced",
 ]
+
+
+def nodes_ready(configuration: Configuration = None, secrets: Secrets = None) -> dict[str, Any]:
+    """Does the control plane call every node Ready? Returns a finding that names the others, and cordoned ones."""
+    return _check("nodes_ready", configuration, secrets)
+
+
+def kubelets_connected(configuration: Configuration = None, secrets: Secrets = None) -> dict[str, Any]:
+    """Does every kubelet reach the API server: has it renewed its Lease while it held, and written its node's status?
+
+    Ages are by the API server's clock. A node can be called Ready long after its kubelet was lost. Returns a finding.
+    """
+    return _check("kubelets_connected", configuration, secrets)
 
 
 def dns_resolvable(configuration: Configuration = None, secrets: Secrets = None) -> dict[str, Any]:

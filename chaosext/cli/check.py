@@ -43,8 +43,8 @@ def check(
     """Ask the check NAME, or `all` of the steady state.
 
     \b
-    NAME is one of dns_resolvable, xds_synced, probes_healthy, bgp_established, kube_dns_on_peered_nodes,
-    cut_effective, tcp_reachability, all.
+    NAME is one of nodes_ready, kubelets_connected, dns_resolvable, xds_synced, probes_healthy, bgp_established,
+    kube_dns_on_peered_nodes, cut_effective, tcp_reachability, all.
 
     \b
     Examples:

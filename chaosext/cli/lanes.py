@@ -42,6 +42,7 @@ STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
 
 NAMES = {
     Lane.NODE_READY: "NodeReady",
+    Lane.KUBELET: "kubelet",
     Lane.DNS: "DNS",
     Lane.XDS: "xDS",
     Lane.BGP: "BGP",
@@ -63,10 +64,11 @@ WITH_NEWS = (
     Lane.ROUTES,
     Lane.SIDECAR_READY,
     Lane.TARGETS,
+    Lane.KUBELET,
 )
 """What is shown besides the nodes' readiness and kube-dns' places: at all times, and once something was out."""
 
-BY_NODE = frozenset({Lane.NODE_READY, Lane.DNS, Lane.DNS_KEPT_SOCKET, Lane.BGP, Lane.ROUTES})
+BY_NODE = frozenset({Lane.NODE_READY, Lane.KUBELET, Lane.DNS, Lane.DNS_KEPT_SOCKET, Lane.BGP, Lane.ROUTES})
 """The lanes with a row for each node; of the others it is shown how many objects were out."""
 
 

@@ -33,6 +33,9 @@ COLOURS = {
     "node_not_ready": "yellow",
     "node_ready": "green",
     "node_rebooted": "red",
+    "node_deleted": "red",
+    "kubelet_lost": "red",
+    "kubelet_restored": "green",
     "probe_failing": "red",
     "crash_loop": "red",
 }

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import ssl
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import partial, wraps
 from hashlib import sha256
@@ -64,6 +65,9 @@ them.
 
 ENVIRONMENT = "chaosext/environment"
 """The label of the namespace kube-system that says what the cluster is for, such as `production`."""
+
+NODE_LEASES = "kube-node-lease"
+"""The namespace of the Leases that kubelets renew."""
 
 PAGE_SIZE = 500
 """Objects in one answer, as kubectl asks for them (its --chunk-size default)."""
@@ -159,6 +163,18 @@ class Cluster:
     @_understood
     def nodes(self) -> tuple[objects.Node, ...]:
         return tuple(objects.Node.from_json(obj) for obj in self.items("nodes"))
+
+    @_understood
+    def node_leases(self) -> tuple[objects.NodeLease, ...]:
+        """The Leases that kubelets renew."""
+        found = self.items("leases", namespace=NODE_LEASES)
+        return tuple(objects.NodeLease.from_json(obj) for obj in found)
+
+    def now(self) -> datetime | None:
+        """The API server's own clock, to the second; None where its answers bear no date."""
+        answer = self.ask("GET", "/version")
+        raise_for(answer, "GET", "/version")
+        return answer.at
 
     @_understood
     def pods(
@@ -435,9 +451,9 @@ def _decode(status: int, data: bytes, whose: str) -> dict[str, Any]:
 
 
 def _date(header: str | None) -> datetime | None:
-    """An HTTP date (RFC 9110, section 5.6.7); None for none."""
+    """An HTTP date (RFC 9110, section 5.6.7), which is always UTC; None for none."""
     try:
-        return parsedate_to_datetime(header or "")
+        return parsedate_to_datetime(header or "").replace(tzinfo=UTC)
     except ValueError:
         return None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Any, Self
 
@@ -50,7 +50,8 @@ class _Typed:
 
 def parse_time(text: str | None) -> datetime | None:
     """A Kubernetes Time or MicroTime (RFC 3339, UTC) as an aware datetime; None when it is absent."""
-    return datetime.fromisoformat(text) if text else None
+    moment = datetime.fromisoformat(text) if text else None
+    return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment
 
 
 def _metadata(obj: JsonObject) -> JsonObject:
@@ -70,6 +71,25 @@ def _condition(obj: JsonObject, kind: str) -> JsonObject:
     return next((item for item in conditions if item.get("type") == kind), {})
 
 
+HEARTBEAT = ("f:status", "f:conditions", 'k:{"type":"Ready"}', "f:lastHeartbeatTime")
+RENEWAL = ("f:spec", "f:renewTime")
+"""Fields that only a kubelet writes, as managed fields name them (FieldsV1)."""
+
+
+def _written(obj: JsonObject, path: tuple[str, ...]) -> datetime | None:
+    """When the field at `path` was last written, by the API server's clock: it dates managed fields itself."""
+    entries = _metadata(obj).get("managedFields") or ()
+    times = (parse_time(each.get("time")) for each in entries if _has(each.get("fieldsV1") or {}, path))
+    return max((time for time in times if time), default=None)
+
+
+def _has(fields: JsonObject, path: tuple[str, ...]) -> bool:
+    if not path:
+        return True
+    inner = fields.get(path[0])
+    return isinstance(inner, Mapping) and _has(inner, path[1:])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taint(_Typed):
     """A taint of a node; `effect` is NoSchedule, PreferNoSchedule or NoExecute."""
@@ -87,6 +107,7 @@ class Taint(_Typed):
 class Node(_Typed):
     """A node. `ready` is the Ready condition's status, "True", "False" or "Unknown" (also when it is
     absent). `boot_id` is the kernel's, another one after each boot; "" where kubelet has not reported it.
+    `heartbeat` is when kubelet last wrote the node's status, by the API server's clock where that is known.
     """
 
     name: str
@@ -101,6 +122,7 @@ class Node(_Typed):
     pod_cidrs: tuple[str, ...]
     unschedulable: bool
     boot_id: str = ""
+    heartbeat: datetime | None = None
 
     @property
     def subject(self) -> str:
@@ -124,6 +146,7 @@ class Node(_Typed):
             pod_cidrs=_pod_cidrs(_spec(obj)),
             unschedulable=bool(_spec(obj).get("unschedulable")),
             boot_id=(_status(obj).get("nodeInfo") or {}).get("bootID", ""),
+            heartbeat=_written(obj, HEARTBEAT) or parse_time(ready.get("lastHeartbeatTime")),
         )
 
 
@@ -143,6 +166,30 @@ def _internal_ips(obj: JsonObject) -> tuple[str, ...]:
 def _pod_cidrs(spec: JsonObject) -> tuple[str, ...]:
     single = spec.get("podCIDR")
     return tuple(spec.get("podCIDRs") or ((single,) if single else ()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeLease(_Typed):
+    """What a kubelet renews in kube-node-lease, under its node's name.
+
+    `renewed` is by the API server's clock, or by the node's own where the Lease has no managed fields.
+    """
+
+    name: str
+    duration_s: int
+    renewed: datetime | None
+
+    @classmethod
+    def from_json(cls, obj: JsonObject) -> Self:
+        return cls(
+            name=_metadata(obj)["name"],
+            duration_s=_spec(obj).get("leaseDurationSeconds") or LEASE_S,
+            renewed=_written(obj, RENEWAL) or parse_time(_spec(obj).get("renewTime")),
+        )
+
+
+LEASE_S = 40
+"""kubelet's default nodeLeaseDurationSeconds (pkg/kubelet/apis/config/v1beta1/defaults.go); it renews each quarter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

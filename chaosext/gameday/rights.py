@@ -147,10 +147,10 @@ def rules(game_day: str) -> tuple[Rule, ...]:
             verbs=("list",),
         ),
         Rule(
-            why="know when the nodes' leases are renewed",
+            why="see that kubelets renew their nodes' leases",
             group="coordination.k8s.io",
             resources=("leases",),
-            verbs=("list",),
+            verbs=("list", "watch"),
             namespace="kube-node-lease",
         ),
         Rule(

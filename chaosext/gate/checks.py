@@ -16,7 +16,8 @@ from chaosext.rehearsal.network.model import routes_of
 from chaosext.rehearsal.network.routes import unannounced
 from chaosext.rehearsal.selection import behind, fits_node, is_over, selects
 from chaosext.rehearsal.stage import HERE_TO_STAY
-from chaosext.steady.names import PLACEMENT, PROBES, XDS
+from chaosext.steady.names import KUBELETS, PLACEMENT, PROBES, XDS
+from chaosext.steady.names import NODES as NODES_READY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from chaosext.gate.cutover import Cutover
     from chaosext.rehearsal.world import DisruptionBudget, Node, Pod, Service, World
 
-NODES_READY = "nodes_ready"
 KUBE_DNS_READY = "kube_dns_ready"
 ANNOUNCED = "cut_nodes_announced"
 ROUTES = "pod_routes"
@@ -37,7 +37,7 @@ BUDGETS = "disruption_budgets"
 PODS_MOVABLE = "pods_movable"
 
 PROVEN = (ROUTES,)
-MUST = (NODES_READY, KUBE_DNS_READY, PLACEMENT, ANNOUNCED, PROBES, XDS, VERSION_SKEW, TIMINGS)
+MUST = (NODES_READY, KUBELETS, KUBE_DNS_READY, PLACEMENT, ANNOUNCED, PROBES, XDS, VERSION_SKEW, TIMINGS)
 REMARKS = (KUBE_DNS_REDUNDANT, ISTIOD_REDUNDANT, BUDGETS, PODS_MOVABLE)
 
 KUBELET_SKEW, OLD_KUBELET_SKEW = 3, 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from chaosext.steady.names import BGP, DNS, PROBES, XDS
+from chaosext.steady.names import BGP, DNS, KUBELETS, PROBES, XDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,6 +86,7 @@ class Sheet:
                 f"the time budget was over before these were simulated: {', '.join(self.untried)}",
             )
         if not self.asked.live:
+            yield KUBELETS, "how old their Leases are, only a live API server can say; a snapshot was asked"
             if self.meshed:
                 yield XDS, "only a live istiod can say; a snapshot was asked"
             yield PROBES, "kubelets' events of failed probes are in no snapshot; the Pods' readiness was read"

@@ -124,6 +124,8 @@ class Lane(StrEnum):
     ENTRY = "entry"
     """Clusters that it sends nobody to, which is what it is there for."""
     NODE_READY = "node_ready"
+    KUBELET = "kubelet"
+    """Kubelets that reach no API server, by the Leases that they renew."""
     PROBES = "probes"
 
 

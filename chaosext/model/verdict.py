@@ -76,7 +76,7 @@ class Verdict:
     def ending(self, expected: Outcome | None) -> str:
         """The headline with the exit code for `expected`: `deviated, rollback verified (exit 0, as expected)`."""
         exit_code = self.exit_code_for(expected)
-        as_expected = ", as expected" if expected and exit_code == 0 else ""
+        as_expected = ", as expected" if exit_code == 0 and self.exit_code else ""
         return f"{self.headline} (exit {exit_code}{as_expected})"
 
     def to_json(self) -> dict[str, Any]:

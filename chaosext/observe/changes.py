@@ -24,19 +24,29 @@ class Note:
     detail: str
 
 
-def node_notes(before: Node | None, after: Node) -> Iterator[Note]:
-    """What happened to a node; its first sighting says only what is wrong with it."""
-    was_ready = before is None or before.ready == "True"
+def node_notes(before: Node | None, after: Node, *, returned: bool = False) -> Iterator[Note]:
+    """What happened to a node; its first sighting says only what is wrong with it.
+
+    `returned`: its Node object had been deleted, so that a Ready one is news.
+    """
+    was_ready = not returned if before is None else before.ready == "True"
     if was_ready and after.ready in NOT_READY_LIKE:
         yield Note(kind=Kind.NODE_NOT_READY, object=after.subject, detail=f"Ready is {after.ready}")
     if before and before.boot_id and after.boot_id not in ("", before.boot_id):
         yield Note(kind=Kind.NODE_REBOOTED, object=after.subject, detail="kubelet reports another boot ID")
     if not was_ready and after.ready == "True":
-        yield Note(kind=Kind.NODE_READY, object=after.subject, detail="Ready is True again")
+        detail = "registered again, and Ready" if before is None else "Ready is True again"
+        yield Note(kind=Kind.NODE_READY, object=after.subject, detail=detail)
     known = set(before.taints) if before else set(after.taints)
     for taint in after.taints:
         if taint not in known:
             yield Note(kind=Kind.NODE_TAINTED, object=after.subject, detail=f"{taint.key}:{taint.effect}")
+
+
+def deleted_note(node: Node) -> Note:
+    """The API server no longer knows the node."""
+    detail = "its Node object was deleted; kubelet registers one only when it starts"
+    return Note(kind=Kind.NODE_DELETED, object=node.subject, detail=detail)
 
 
 def zone_notes(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Note]:

@@ -32,6 +32,8 @@ LOST: Mapping[Kind, Lane] = {
     Kind.ENTRY_DEGRADED: Lane.CUSTOMERS,
     Kind.ENTRY_DRAINED: Lane.ENTRY,
     Kind.NODE_NOT_READY: Lane.NODE_READY,
+    Kind.NODE_DELETED: Lane.NODE_READY,
+    Kind.KUBELET_LOST: Lane.KUBELET,
     Kind.PROBE_FAILING: Lane.PROBES,
 }
 """Which kinds of news open a window, and of which lane. TCP targets that are DNS have a lane of their own."""
@@ -49,6 +51,7 @@ BACK: Mapping[Kind, tuple[Lane, ...]] = {
     Kind.ENTRY_RESTORED: (Lane.CUSTOMERS,),
     Kind.ENTRY_TAKEN_BACK: (Lane.ENTRY,),
     Kind.NODE_READY: (Lane.NODE_READY,),
+    Kind.KUBELET_RESTORED: (Lane.KUBELET,),
     Kind.POD_READY: (Lane.PROBES,),
     Kind.POD_EVICTED: (Lane.PROBES,),
     Kind.POD_DELETED: (Lane.PROBES,),

@@ -38,6 +38,7 @@ DRAWN = (
     Lane.PROBES,
     Lane.BGP,
     Lane.NODE_READY,
+    Lane.KUBELET,
 )
 """Lanes in the order of the chart; the others are in the table of outages."""
 
@@ -53,10 +54,11 @@ NAMES = {
     Lane.CUSTOMERS: "customers of",
     Lane.ENTRY: "served by",
     Lane.NODE_READY: "node Ready",
+    Lane.KUBELET: "kubelet",
     Lane.PROBES: "probes",
 }
 
-TOLD_BY_OTHERS = (Lane.NODE_READY, Lane.PROBES, Lane.CUSTOMERS, Lane.ENTRY)
+TOLD_BY_OTHERS = (Lane.NODE_READY, Lane.KUBELET, Lane.PROBES, Lane.CUSTOMERS, Lane.ENTRY)
 """The API server, or the entry, tells of these, whether a sentinel looks or not."""
 
 Axis = tuple[float, float]

@@ -140,6 +140,20 @@ def _not_ready(account: Account) -> Iterator[Step]:
     return _steps(lost, lambda group: f"the control plane marked {_names(group)} NotReady.")
 
 
+def _kubelets(account: Account) -> Iterator[Step]:
+    """A cut does so to those that it cuts off; of others it is news."""
+    lost = [event for event in account.first_of(Kind.KUBELET_LOST) if event.t_s >= account.heal_s]
+    return _steps(lost, lambda group: f"kubelet on {_names(group)} reached no API server.")
+
+
+def _deleted(account: Account) -> Iterator[Step]:
+    why = "kubelet registers it only when it starts"
+    return _steps(
+        account.first_of(Kind.NODE_DELETED),
+        lambda group: f"the Node object of {_names(group)} was deleted: {why}.",
+    )
+
+
 def _rebooted(account: Account) -> Iterator[Step]:
     return _steps(account.first_of(Kind.NODE_REBOOTED), lambda group: f"{_names(group)} was rebooted.")
 
@@ -426,7 +440,9 @@ _CHAPTERS = (
     _stopped,
     _targets,
     _not_ready,
+    _deleted,
     _rebooted,
+    _kubelets,
     _moved,
     _sessions,
     _routes,

@@ -10,7 +10,7 @@ from chaosext.model.errors import Refused
 from chaosext.run.reach import observed_pin
 from chaosext.run.taking import Taking
 from chaosext.safety.pin import read_pins, verify
-from chaosext.steady.names import PROBES, XDS
+from chaosext.steady.names import KUBELETS, PROBES, XDS
 from chaosext.steady.suite import Surroundings, run_checks
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from chaosext.model.finding import Finding
 
-LIVE = (PROBES, XDS)
-"""Checks whose answers no snapshot holds: kubelets' events, and what istiod says."""
+LIVE = (KUBELETS, PROBES, XDS)
+"""Checks whose answers no snapshot holds: kubelets' Leases as of now, their events, and what istiod says."""
 
 
 PAGE_S = 60.0

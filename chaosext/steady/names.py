@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+NODES = "nodes_ready"
+KUBELETS = "kubelets_connected"
 DNS = "dns_resolvable"
 XDS = "xds_synced"
 PROBES = "probes_healthy"

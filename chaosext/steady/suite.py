@@ -85,6 +85,18 @@ def unknown(name: str, why: str) -> Finding:
     return Finding(check=name, status=Status.UNKNOWN, summary=why, evidence=evidence)
 
 
+def _nodes(around: Surroundings) -> Finding:
+    from chaosext.steady import nodes
+
+    return nodes.judge_ready(around.cluster.nodes())
+
+
+def _kubelets(around: Surroundings) -> Finding:
+    from chaosext.steady import nodes
+
+    return nodes.judge_kubelets(nodes.gather_kubelets(around.cluster))
+
+
 def _dns(around: Surroundings) -> Finding:
     from chaosext.steady import dns
 
@@ -142,8 +154,18 @@ CHECKS: Mapping[str, Callable[[Surroundings], Finding]] = {
     names.PLACEMENT: _placement,
     names.CUT: _cut,
     names.TCP: _tcp,
+    names.NODES: _nodes,
+    names.KUBELETS: _kubelets,
 }
 """Name -> check."""
 
-STEADY_STATE = (names.DNS, names.XDS, names.PROBES, names.BGP, names.PLACEMENT)
+STEADY_STATE = (
+    names.NODES,
+    names.KUBELETS,
+    names.DNS,
+    names.XDS,
+    names.PROBES,
+    names.BGP,
+    names.PLACEMENT,
+)
 """The hypothesis: what must hold before a cut, and again after it."""

@@ -34,7 +34,7 @@ LOOKUPS = (Lane.TARGETS, Lane.DNS_KEPT_SOCKET, Lane.DNS_TCP)
 ON_A_NODE = re.compile(r"( → )\S+ on (\S+ \S+)")
 """`worker → coredns-66bc5c9577-xbx9p on cp-1 10.244.35.0:53/udp`: an address is enough to tell a Pod from another."""
 
-MILD = {Lane.NODE_READY: State.AWAY, Lane.ENTRY: State.DRAINED}
+MILD = {Lane.NODE_READY: State.AWAY, Lane.KUBELET: State.AWAY, Lane.ENTRY: State.DRAINED}
 """How what is out in these lanes is drawn: it is what the cut, or the entry, is there for."""
 
 HOLE_S = 1.5
@@ -50,6 +50,7 @@ TITLES = {
     ),
     Lane.ENTRY: ("Entry", "clusters that it sends customers to, or not"),
     Lane.NODE_READY: ("Nodes", "as the control plane sees them: Ready or not"),
+    Lane.KUBELET: ("Kubelets", "whether they reach an API server, by the Leases that they renew"),
     PLACEMENT: ("kube-dns", "where the control plane places it"),
     Lane.DNS: ("DNS", "lookups at kube-dns' Service address from each node, a fresh UDP socket each time"),
     Lane.DNS_KEPT_SOCKET: (

@@ -87,6 +87,8 @@ FLAVOURS = {
     Kind.PROBE_FAILING: "bad",
     Kind.CRASH_LOOP: "bad",
     Kind.NODE_REBOOTED: "bad",
+    Kind.NODE_DELETED: "bad",
+    Kind.KUBELET_LOST: "bad",
     Kind.TARGET_LOST: "bad",
     Kind.OBSERVATION_LOST: "blind",
     Kind.STOP_CONDITION: "heal",

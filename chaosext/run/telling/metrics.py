@@ -248,6 +248,8 @@ def _lanes(picture: Picture) -> Iterator[Metric]:
 def _is_watched(picture: Picture, lane: Lane) -> bool:
     if picture.outages.get(lane):
         return True
+    if lane is Lane.KUBELET:  # who may not watch Leases knows nothing of them
+        return False
     if lane in FROM_THE_API_SERVER:
         return picture.is_api_server_heard and not picture.verdict
     if lane in FROM_THE_ENTRY:

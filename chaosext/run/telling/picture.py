@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 STALE_S = 5.0
 """Who was not heard of for longer is not observed: samples come each second, a reading may take 2 s."""
 
-FROM_THE_API_SERVER = frozenset({Lane.NODE_READY, Lane.PROBES})
+FROM_THE_API_SERVER = frozenset({Lane.NODE_READY, Lane.KUBELET, Lane.PROBES})
 FROM_THE_ENTRY = frozenset({Lane.CUSTOMERS, Lane.ENTRY})
 """Whatever else is seen is seen by the sentinels."""
 

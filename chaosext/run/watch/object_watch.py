@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from chaosext.cluster import objects
 from chaosext.cluster.objects import Endpoint, Event, Node, Pod
 from chaosext.cluster.watch import Change, watch
-from chaosext.observe.changes import endpoints_note, gone_note, node_notes, pod_notes, probe_note, zone_notes
+from chaosext.observe.changes import (
+    deleted_note,
+    endpoints_note,
+    gone_note,
+    node_notes,
+    pod_notes,
+    probe_note,
+    zone_notes,
+)
 from chaosext.observe.recorder import Recorder
 from chaosext.rehearsal.disruption import zone_states
 from chaosext.run.watch.planning import has_sidecar
@@ -93,6 +101,7 @@ class ObjectWatch:
         self._namespaces = tuple(namespaces)
         self._followings = tuple(self._all())
         self._nodes: Mapping[str, Node] = {}
+        self._deleted: frozenset[str] = frozenset()
         self._pods: dict[str, Pod] = {}
         self._slices: Mapping[str, objects.JsonObject] = {}
         self._failures: set[tuple[str, str]] = set()
@@ -109,8 +118,9 @@ class ObjectWatch:
 
     @property
     def ready(self) -> Mapping[str, bool]:
-        """Which nodes the control plane calls Ready, by the last word of it."""
-        return {node.name: node.ready == "True" for node in self._nodes.values()}
+        """Which nodes the control plane calls Ready, by the last word of it; one that was deleted it does not."""
+        known = {node.name: node.ready == "True" for node in self._nodes.values()}
+        return dict.fromkeys(self._deleted, False) | known
 
     @property
     def answered_s(self) -> float:
@@ -159,7 +169,12 @@ class ObjectWatch:
     def take_node(self, change: Change, recorder: Recorder) -> None:
         node, before = Node.from_json(change["object"]), self._nodes
         self._nodes = _changed(before, node.name, None if _is_gone(change) else node)
-        _note(recorder, node_notes(before.get(node.name), node))
+        if _is_gone(change):
+            self._deleted |= {node.name}
+            _note(recorder, [deleted_note(node)])
+        else:
+            returned, self._deleted = node.name in self._deleted, self._deleted - {node.name}
+            _note(recorder, node_notes(before.get(node.name), node, returned=returned))
         _note(recorder, zone_notes(_zones(before), _zones(self._nodes)))
 
     def take_pod(self, change: Change, recorder: Recorder) -> None:

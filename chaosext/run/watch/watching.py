@@ -12,6 +12,7 @@ from chaosext.model.finding import Status
 from chaosext.model.timeline import Kind
 from chaosext.observe.changes import Note
 from chaosext.run.watch.entry_watch import EntryWatch
+from chaosext.run.watch.kubelet_watch import KubeletWatch
 from chaosext.run.watch.leaf_watch import LeafWatch
 from chaosext.run.watch.object_watch import ObjectWatch
 from chaosext.steady.names import XDS
@@ -64,6 +65,10 @@ def _watchers(
     for following in objects.followings:
         follow = partial(following.follow, around.cluster, recorder, stop)
         yield following.name, partial(_repeat, following.name, follow, POLL_S, recorder, stop)
+    kubelets = KubeletWatch()
+    follow = partial(kubelets.following.follow, around.cluster, recorder, stop)
+    yield "leases", partial(_repeat, "leases", follow, POLL_S, recorder, stop)
+    yield "kubelets", partial(_repeat, "kubelets", partial(kubelets.look, recorder), POLL_S, recorder, stop)
     xds = XdsWatch(around, recorder)
     yield "xds", partial(_repeat, "xds", xds.look, XDS_POLL_S, recorder, stop)
     if around.leaf:

@@ -73,7 +73,7 @@ def test_a_cluster_that_is_well_has_nothing_against_it_but_pods_that_are_bound_t
 
 def test_every_check_is_known_by_its_name() -> None:
     names = [each.check for each in checks.findings(WELL, PLAN, workers_of(WELL))]
-    assert {*names, "xds_synced"} == {*checks.PROVEN, *checks.MUST, *checks.REMARKS}
+    assert {*names, "xds_synced", "kubelets_connected"} == {*checks.PROVEN, *checks.MUST, *checks.REMARKS}
 
 
 @pytest.mark.parametrize(
