@@ -21,6 +21,7 @@ __all__ = [
     "kube_dns_on_peered_nodes",
     "kubelets_connected",
     "nodes_ready",
+    "nothing_missing",
     "probes_healthy",
     "steady_state",
     "tcp_reachability",
@@ -39,6 +40,15 @@ def kubelets_connected(configuration: Configuration = None, secrets: Secrets = N
     Ages are by the API server's clock. A node can be called Ready long after its kubelet was lost. Returns a finding.
     """
     return _check("kubelets_connected", configuration, secrets)
+
+
+def nothing_missing(configuration: Configuration = None, secrets: Secrets = None) -> dict[str, Any]:
+    """Does everything still stand that stood when the run began: nodes, workloads with their replicas, Services, Pods?
+
+    What is gone, or of what there is less, is named. `steady_state` asks this as well. Returns a finding; unknown where
+    no run has begun.
+    """
+    return _check("nothing_missing", configuration, secrets)
 
 
 def dns_resolvable(configuration: Configuration = None, secrets: Secrets = None) -> dict[str, Any]:

@@ -42,9 +42,12 @@ def check(
 ) -> int:
     """Ask the check NAME, or `all` of the steady state.
 
+    Where a run or `chaosext baseline save` took a baseline of the cluster within a day, `all` compares with it: what
+    stood then and is gone, or of what there is less, is unhealthy (nothing_missing).
+
     \b
     NAME is one of nodes_ready, kubelets_connected, dns_resolvable, xds_synced, probes_healthy, bgp_established,
-    kube_dns_on_peered_nodes, cut_effective, tcp_reachability, all.
+    kube_dns_on_peered_nodes, nothing_missing, cut_effective, tcp_reachability, all.
 
     \b
     Examples:

@@ -34,6 +34,8 @@ COLOURS = {
     "node_ready": "green",
     "node_rebooted": "red",
     "node_deleted": "red",
+    "object_missing": "red",
+    "object_back": "green",
     "kubelet_lost": "red",
     "kubelet_restored": "green",
     "probe_failing": "red",

@@ -66,6 +66,9 @@ them.
 ENVIRONMENT = "chaosext/environment"
 """The label of the namespace kube-system that says what the cluster is for, such as `production`."""
 
+SERVICE_LABEL = "kubernetes.io/service-name"
+"""The label by which an EndpointSlice names its Service."""
+
 NODE_LEASES = "kube-node-lease"
 """The namespace of the Leases that kubelets renew."""
 
@@ -204,7 +207,7 @@ class Cluster:
     @_understood
     def endpoint_slices(self, namespace: str, service: str) -> tuple[objects.Endpoint, ...]:
         """Every address behind the Service, ready or not."""
-        selector = f"kubernetes.io/service-name={service}"
+        selector = f"{SERVICE_LABEL}={service}"
         return objects.endpoints(self.items("endpointslices", namespace=namespace, labelSelector=selector))
 
     @_understood
@@ -223,6 +226,27 @@ class Cluster:
         return tuple(
             objects.Deployment.from_json(obj) for obj in self.items("statefulsets", namespace=namespace)
         )
+
+    @_understood
+    def daemon_sets(self, namespace: str | None = None) -> tuple[objects.DaemonSet, ...]:
+        found = self.items("daemonsets", namespace=namespace)
+        return tuple(objects.DaemonSet.from_json(obj) for obj in found)
+
+    @_understood
+    def namespaces(self) -> tuple[str, ...]:
+        return tuple(str(obj["metadata"]["name"]) for obj in self.items("namespaces"))
+
+    @_understood
+    def endpoints_by_service(
+        self, namespace: str | None = None
+    ) -> dict[tuple[str, str], tuple[objects.Endpoint, ...]]:
+        """Namespace and name of each Service -> every address behind it, ready or not."""
+        slices: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        for obj in self.items("endpointslices", namespace=namespace):
+            metadata = obj["metadata"]
+            name = (metadata.get("labels") or {}).get(SERVICE_LABEL, "")
+            slices.setdefault((metadata.get("namespace", ""), name), []).append(obj)
+        return {service: objects.endpoints(each) for service, each in slices.items()}
 
     @_understood
     def bgppeers(self) -> tuple[objects.BgpPeer, ...]:

@@ -234,6 +234,7 @@ class Pod(_Typed):
 
     `ready` is the Ready condition; `ready_detail` says why not, in the cluster's words.
     `deletion` is the moment until which it may take its time to go, None while nobody deleted it.
+    `finite`: it is meant to run to an end.
     """
 
     namespace: str
@@ -254,6 +255,7 @@ class Pod(_Typed):
     started: datetime | None
     deletion: datetime | None
     host_network: bool
+    finite: bool = False
 
     @property
     def subject(self) -> str:
@@ -303,6 +305,7 @@ class Pod(_Typed):
             started=parse_time(status.get("startTime")),
             deletion=parse_time(metadata.get("deletionTimestamp")),
             host_network=bool(spec.get("hostNetwork")),
+            finite=spec.get("restartPolicy", "Always") != "Always",
         )
 
 
@@ -516,6 +519,25 @@ class Deployment(_Typed):
             settled=observed and total == updated == available == replicas,
             selector=(spec.get("selector") or {}).get("matchLabels") or {},
             template=spec.get("template") or {},
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonSet(_Typed):
+    """A DaemonSet; `desired` is on how many nodes a Pod of it should run."""
+
+    namespace: str
+    name: str
+    desired: int
+    labels: Mapping[str, str]
+
+    @classmethod
+    def from_json(cls, obj: JsonObject) -> Self:
+        return cls(
+            namespace=_metadata(obj).get("namespace", ""),
+            name=_metadata(obj)["name"],
+            desired=int(_status(obj).get("desiredNumberScheduled") or 0),
+            labels=_metadata(obj).get("labels") or {},
         )
 
 

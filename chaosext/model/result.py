@@ -205,6 +205,8 @@ class Rule(StrEnum):
     """The steady state held after the heal, without help."""
     ROLLBACK = "rollback"
     """The steady state held after the rollback."""
+    COMPLETE = "complete"
+    """Everything that stood at the baseline stood at the end."""
     CLEAN = "clean"
     """Whatever the run put anywhere was seen gone at its end."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from chaosext.model.result import Lane
 from chaosext.model.timeline import Kind
 from chaosext.model.verdict import Outcome
+from chaosext.observe.outages import lasts
 from chaosext.report.account import Account
 from chaosext.report.units import names, window
 
@@ -46,7 +47,7 @@ def what_to_do(result: RunResult) -> tuple[str, ...]:
         case Outcome.PASSED:
             return _rehearse(result, more)
         case Outcome.DEVIATED:
-            return (*_prevent(result), *_recover(result), *more)
+            return (*_deleted(result), *_prevent(result), *_recover(result), *more)
         case Outcome.UNSAFE:
             commands = "; ".join(f"`{command}`" for command in removal(result.verdict))
             return (
@@ -77,6 +78,17 @@ def removal(verdict: Verdict) -> tuple[str, ...]:
         return ()
     named = [command for reason in verdict.reasons for command in COMMAND.findall(reason)]
     return tuple(dict.fromkeys(named)) or ("chaosext sweep",)
+
+
+def _deleted(result: RunResult) -> Iterator[str]:
+    """Nodes whose Node object was deleted, and not registered again."""
+    out = result.outages.get(Lane.NODE_READY, {})
+    deleted = dict.fromkeys(event.object for event in result.events if event.kind is Kind.NODE_DELETED)
+    for node in (name for name in deleted if lasts(out.get(name, ()))):
+        yield (
+            f"Now, on {names([node])}: restart kubelet (`systemctl restart kubelet`), which registers its Node only "
+            "when it starts."
+        )
 
 
 def _prevent(result: RunResult) -> tuple[str, ...]:

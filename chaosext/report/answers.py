@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chaosext.model.result import length_s
+from chaosext.model.finding import Status
+from chaosext.model.result import Rule, length_s
 from chaosext.model.timeline import Kind
 from chaosext.model.verdict import Outcome
 from chaosext.report.account import Account
@@ -177,6 +178,8 @@ def _over(result: RunResult) -> str:
             return f"Yes{since}: the steady state held after the heal, without help."
         case Outcome.DEVIATED if verified:
             return f"Yes{since}: the rollback brought the steady state back, and it held."
+        case Outcome.DEVIATED if lost := _lost(result):
+            return f"No: since the baseline {lost}."
         case Outcome.DEVIATED:
             return "No, or nobody knows: the steady state was not seen again."
         case Outcome.REFUSED:
@@ -185,6 +188,12 @@ def _over(result: RunResult) -> str:
             return "No: rules of ours may still be in force until they are taken away, or their TTL is over."
         case Outcome.INCONCLUSIVE | Outcome.INTERRUPTED | Outcome.NOT_KNOWN:
             return _healed(result)
+
+
+def _lost(result: RunResult) -> str:
+    """What stood at the baseline and was missing at the end; "" for nothing."""
+    found = (each for each in result.rulings if each.rule is Rule.COMPLETE)
+    return next((each.reason for each in found if each.status is Status.UNHEALTHY), "")
 
 
 def _healed(result: RunResult) -> str:

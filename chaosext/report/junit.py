@@ -33,6 +33,7 @@ RULES = {
     Rule.CUT: "the cut was proven from both sides",
     Rule.AFTER: "the steady state held after the heal, without help",
     Rule.ROLLBACK: "the rollback ended in the steady state",
+    Rule.COMPLETE: "everything that stood at the baseline stood at the end",
     Rule.CLEAN: "nothing of ours was left behind",
 }
 ASKED = (Phase.GATE, Phase.AFTER)

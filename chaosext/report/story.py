@@ -154,6 +154,21 @@ def _deleted(account: Account) -> Iterator[Step]:
     )
 
 
+def _missing(account: Account) -> Iterator[Step]:
+    """What stood at the baseline and was found gone or smaller; a deleted node has a step of its own."""
+    deleted = {event.object for event in account.of(Kind.NODE_DELETED)}
+    found = [each for each in account.of(Kind.OBJECT_MISSING) if each.object not in deleted]
+    return _steps(
+        found,
+        lambda group: f"since the baseline {listed(f'{_named(each)} {each.detail}' for each in group)}.",
+    )
+
+
+def _named(event: Event) -> str:
+    """`Deployment shop/cart`."""
+    return event.object.replace("/", " ", 1)
+
+
 def _rebooted(account: Account) -> Iterator[Step]:
     return _steps(account.first_of(Kind.NODE_REBOOTED), lambda group: f"{_names(group)} was rebooted.")
 
@@ -441,6 +456,7 @@ _CHAPTERS = (
     _targets,
     _not_ready,
     _deleted,
+    _missing,
     _rebooted,
     _kubelets,
     _moved,

@@ -20,6 +20,7 @@ from chaosext.run.cutting.fault import plan, prepare
 from chaosext.run.cutting.heal import left_behind
 from chaosext.run.cutting.locking import lock_cluster
 from chaosext.run.events import whole_s
+from chaosext.run.judging.baseline import Baseline, keep
 from chaosext.run.judging.facts import ABORT_REASON
 from chaosext.run.judging.finish import finish
 from chaosext.run.reach import connect, require_pinned, surroundings
@@ -79,6 +80,7 @@ class Attended:
                 cuts = [prepare(resolved.settings, wish, run).cut for _, wish in resolved.wishes()]
                 run.lasts_s = whole_s(resolved)
                 lock_cluster(resolved.settings, run, cuts)
+                keep(run)
             conditions = watched(resolved)
             require_none_true(conditions)
             if resolved.settings.sentinel:
@@ -140,6 +142,7 @@ def attend(experiment: Experiment, configuration: Mapping[str, Any], secrets: Ma
             plan(resolved.settings, wish, run=run.id, owner=run.owner)
     ttl_s = max((wish.ttl_s for _, wish in resolved.wishes()), default=None)
     briefing = brief(cluster, resolved.settings, ttl_s)
+    run.baseline = Baseline.take(cluster, resolved.settings.namespaces)
     run.trail.begin(experiment)
     watching = Watching(surroundings(resolved.settings), run.recorder, run.directory.inside)
     watching.__enter__()

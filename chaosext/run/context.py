@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from chaosext.run.cutting.renewing import Renewing
     from chaosext.run.cutting.verify import CutWatch
     from chaosext.run.failover.acting import Held
+    from chaosext.run.judging.baseline import Baseline
     from chaosext.run.watch.object_watch import ObjectWatch
     from chaosext.run.watch.sentinels import Sentinels
     from chaosext.safety.audit import Event
@@ -55,8 +56,8 @@ class RunContext:
     played. `intended` is what the run plays, where that is known; `stopped` why it was stopped before its end, if it
     was. From `all_cut_s` to `healing_s` (monotonic seconds) its first cut was in force on all of its nodes: each is
     cut, and healed, in its own time. `sentinels`: set from before they are placed. `held` is what it has changed at the
-    entry in front of several clusters. `strict` is set by `chaosext run`, which derives the verdict itself; under plain
-    `chaos run` the control does.
+    entry in front of several clusters. `baseline` is what stood before its gate. `strict` is set by `chaosext run`,
+    which derives the verdict itself; under plain `chaos run` the control does.
 
     For who watches the run: `doing` says what is played now, and since when (monotonic seconds). `heard` is when each
     node's sentinel was last heard of: the runner's monotonic time of the newest sample that was read (node -> s).
@@ -91,6 +92,7 @@ class RunContext:
     stopped: Stopped | None = None
     sentinels: Sentinels | None = None
     held: Held | None = None
+    baseline: Baseline | None = None
     doing: tuple[str, float] = ("", 0.0)
     heard: dict[str, float] = field(default_factory=dict)
     objects: ObjectWatch | None = None
@@ -154,6 +156,11 @@ def _run_of_no_run() -> str:
 def run_id() -> str:
     """The run of this process; where there is none, what it does goes by an id of its own."""
     return _current.id if _current else _run_of_no_run()
+
+
+def baseline() -> Baseline | None:
+    """The current run's baseline; None where there is no run, or it has taken none yet."""
+    return _current.baseline if _current else None
 
 
 def reachable() -> frozenset[str] | None:

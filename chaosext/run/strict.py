@@ -25,6 +25,7 @@ from chaosext.run.cutting.fault import prepare
 from chaosext.run.cutting.locking import lock_cluster, unlock_cluster
 from chaosext.run.cutting.rollback import require_reschedulable
 from chaosext.run.directory import require_room
+from chaosext.run.judging.baseline import Baseline, keep
 from chaosext.run.judging.facts import ABORT_REASON, RESCHEDULE
 from chaosext.run.judging.finish import Renderer, finish
 from chaosext.run.leaving import Leaving, leaving_on_signals
@@ -73,6 +74,8 @@ def ready(resolved: Resolved, run: RunContext) -> Briefing:
     run.trail.begin(resolved.experiment)
     run.lasts_s = _whole_s(resolved)
     lock_cluster(resolved.settings, run, cuts)
+    run.baseline = Baseline.take(cluster, resolved.settings.namespaces)
+    keep(run)
     return briefing
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from chaosext.nodes.entry import Entry
     from chaosext.nodes.shell import NodeShell
     from chaosext.steady.cut import CutEvidence, Shut
+    from chaosext.steady.inventory import Inventory
     from chaosext.steady.tcp import Target
 
 
@@ -31,7 +32,8 @@ class Surroundings:
     `dns_names`: looked up in turn; empty means the API server's name, and istiod's where there is one.
     `tcp_targets`: what `tcp_reachability` connects to, from every shell. `cut_before`: what `cut_effective`
     measured before the cut; without it the cut can't be proven. `shut`: what the cut
-    keeps us from entering. `entry`: what stands in front of several clusters.
+    keeps us from entering. `entry`: what stands in front of several clusters. `baseline`: what stood before,
+    and `nothing_missing` compares with; without it nothing is known to be missing, or not to be.
     """
 
     cluster: Cluster
@@ -45,6 +47,7 @@ class Surroundings:
     cut_before: CutEvidence | None = None
     shut: Shut | None = None
     entry: Entry | None = None
+    baseline: Inventory | None = None
 
 
 def run_checks(
@@ -95,6 +98,16 @@ def _kubelets(around: Surroundings) -> Finding:
     from chaosext.steady import nodes
 
     return nodes.judge_kubelets(nodes.gather_kubelets(around.cluster))
+
+
+def _missing(around: Surroundings) -> Finding:
+    from chaosext.steady import inventory
+
+    if around.baseline is None:
+        return unknown(
+            names.MISSING, "no baseline is known: no run took one, nor did `chaosext baseline save`"
+        )
+    return inventory.judge(around.baseline, inventory.gather(around.cluster, around.baseline.namespaces))
 
 
 def _dns(around: Surroundings) -> Finding:
@@ -156,6 +169,7 @@ CHECKS: Mapping[str, Callable[[Surroundings], Finding]] = {
     names.TCP: _tcp,
     names.NODES: _nodes,
     names.KUBELETS: _kubelets,
+    names.MISSING: _missing,
 }
 """Name -> check."""
 

@@ -50,6 +50,7 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: str) -> P
     write_pin(pin, tmp_path / "config" / "chaosext" / "pins.json")
     monkeypatch.setattr(attended, "connect", lambda _: cluster)
     monkeypatch.setattr(attended, "brief", lambda *_: BRIEFING)
+    monkeypatch.setattr(attended.Baseline, "take", lambda *_: None)
     monkeypatch.setattr(attended, "surroundings", lambda _: None)
     watching = SimpleNamespace(__enter__=lambda: None, __exit__=lambda: None)
     monkeypatch.setattr(attended, "Watching", lambda *_: watching)

@@ -42,6 +42,7 @@ RULES = {
     Rule.CUT: "The cut was proven",
     Rule.AFTER: "Steady after the heal, without help",
     Rule.ROLLBACK: "Steady after the rollback",
+    Rule.COMPLETE: "Complete, as at the baseline",
     Rule.CLEAN: "Nothing of ours is left",
 }
 
@@ -88,6 +89,8 @@ FLAVOURS = {
     Kind.CRASH_LOOP: "bad",
     Kind.NODE_REBOOTED: "bad",
     Kind.NODE_DELETED: "bad",
+    Kind.OBJECT_MISSING: "bad",
+    Kind.OBJECT_BACK: "good",
     Kind.KUBELET_LOST: "bad",
     Kind.TARGET_LOST: "bad",
     Kind.OBSERVATION_LOST: "blind",

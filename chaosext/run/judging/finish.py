@@ -84,6 +84,7 @@ def finish(
         await_end(context, hurried=left.hurried)
         left.be_gone_within(FINISHED_S)
     remains = _last_heal(context, left) if context.cuts else None
+    missing = _missing(context, journal, left)
     if at_entry := left_at_entry(context, left.within_s(END_S) if left.told else AT_ENTRY_S):
         remains = (*(remains or ()), *at_entry)
     if context.sentinels:
@@ -103,7 +104,7 @@ def finish(
         overdue=left.overdue,
         stopped=_stopped_by(context.stopped),
     )
-    facts = replace(facts, cut=_as_seen_there(context, facts.cut), lost=tuple(context.lost))
+    facts = replace(facts, cut=_as_seen_there(context, facts.cut), lost=tuple(context.lost), missing=missing)
     verdict = derive(facts)
     context.trail.end(verdict, expected)
     verdict = replace(verdict, reasons=(*verdict.reasons, *unseen))
@@ -132,6 +133,13 @@ def _last_heal(context: RunContext, left: Leaving) -> tuple[str, ...]:
         left_behind(context, left.within_s(STRAGGLER_S))
         time.sleep(max(0.0, STRAGGLER_S - left.told_for_s))
     return left_behind(context, left.within_s(END_S) if left.told else PARTING_S)
+
+
+def _missing(context: RunContext, journal: Mapping[str, Any], left: Leaving) -> Answer | None:
+    """What of the baseline is missing once all is done; a run that began no method, or has no time left, asks not."""
+    if context.baseline is None or left.told or not journal.get("run"):
+        return None
+    return context.baseline.last_look(context.recorder, left.hurried)
 
 
 def _unlock(context: RunContext, left: Leaving) -> None:

@@ -18,6 +18,7 @@ def rulings(facts: Facts) -> tuple[Ruling, ...]:
         _cut(facts),
         _asked(Rule.AFTER, facts.after, "the steady state was not asked for after the heal"),
         _rollback(facts),
+        _asked(Rule.COMPLETE, facts.missing, "what stood at the baseline was not asked for at the end"),
         _clean(facts),
     )
 

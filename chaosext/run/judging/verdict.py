@@ -24,6 +24,7 @@ class Facts:
     `cut`: was the cut proven; None: the experiment cuts nothing.
     `after`: the hypothesis after the heal; None: never asked.
     `rolled_back`: the steady state after the rollbacks; None: never asked.
+    `missing`: whether all that stood at the baseline stands at the end; None: never asked.
     `method_failures`, `rollback_failures`: activities that raised, as `name: error`.
     `refusals`: why an action refused before it touched anything.
     `moved`: how much of kube-dns was moved during the cut (`all`, `some`, `none`); None: nobody looked.
@@ -38,6 +39,7 @@ class Facts:
     cut: Answer | None = None
     after: Answer | None = None
     rolled_back: Answer | None = None
+    missing: Answer | None = None
     method_failures: tuple[str, ...] = ()
     rollback_failures: tuple[str, ...] = ()
     refusals: tuple[str, ...] = ()
@@ -53,10 +55,20 @@ class Facts:
 def derive(facts: Facts) -> Verdict:
     """The one verdict that `facts` allow. What is worse for the cluster's owner is asked first."""
     verdict = _derive(facts)
+    verdict = replace(verdict, reasons=(*verdict.reasons, *_unsaid(facts, verdict.reasons)))
     if facts.left_behind or not facts.feared:
         return verdict
     calmed = (f"seen gone at the end, though an activity could not: {each}" for each in facts.feared)
     return replace(verdict, reasons=(*verdict.reasons, *calmed))
+
+
+def _unsaid(facts: Facts, reasons: tuple[str, ...]) -> tuple[str, ...]:
+    """What is missing is a reason of every verdict, also of one that something else decides."""
+    missing = facts.missing
+    if missing is None or missing.status is not Status.UNHEALTHY:
+        return ()
+    said = any(missing.reason in each for each in reasons)
+    return () if said else (f"missing since the baseline: {missing.reason}",)
 
 
 def _derive(facts: Facts) -> Verdict:
@@ -82,6 +94,8 @@ def _derive(facts: Facts) -> Verdict:
 def _judge_aftermath(facts: Facts) -> Verdict:
     if facts.after is not None and facts.after.status is Status.UNHEALTHY:
         return _deviated(facts, facts.after.reason)
+    if facts.missing is not None and facts.missing.status is Status.UNHEALTHY:
+        return _deviated(facts, f"missing since the baseline: {facts.missing.reason}")
     unproven = _unproven(facts)
     if unproven:
         return Verdict(outcome=Outcome.INCONCLUSIVE, reasons=unproven)
@@ -104,6 +118,8 @@ def _unproven(facts: Facts) -> tuple[str, ...]:
         reasons.append("the hypothesis was not asked after the method")
     elif facts.after.status is Status.UNKNOWN:
         reasons.append(facts.after.reason)
+    if facts.missing is not None and facts.missing.status is Status.UNKNOWN:
+        reasons.append(f"whether all of the baseline still stands is not known: {facts.missing.reason}")
     return tuple(reasons)
 
 
@@ -129,7 +145,9 @@ def _rollback_doubts(facts: Facts) -> tuple[str, ...]:
         doubts.append("rollback not verified: the steady state was not asserted after it")
     elif facts.rolled_back.status is not Status.HEALTHY:
         doubts.append(f"rollback not verified: {facts.rolled_back.reason}")
-    return tuple(doubts)
+    if facts.missing is not None and facts.missing.status is not Status.HEALTHY:
+        doubts.append(f"rollback not verified: {facts.missing.reason}")
+    return tuple(dict.fromkeys(doubts))
 
 
 def _without_its_cut(facts: Facts) -> Verdict:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from chaosext.model.errors import Unreachable
 from chaosext.model.finding import Finding, Status
 from chaosext.model.timeline import Kind
+from chaosext.run import context as contexts
 from chaosext.run.cutting import baseline
 from chaosext.run.cutting.plan import survey
 from chaosext.run.entering import way_into
+from chaosext.run.judging.baseline import kept
 from chaosext.run.reach import connect, surroundings
 from chaosext.run.watch.waiting import settle
 from chaosext.steady.cut import CutEvidence, sampled
-from chaosext.steady.names import CUT
+from chaosext.steady.names import CUT, MISSING
 from chaosext.steady.suite import STEADY_STATE, require_known, run_checks, unknown
 from chaosext.steady.tcp import parse_target
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from chaosext.run.context import RunContext
+    from chaosext.run.judging.baseline import Kept
     from chaosext.run.reading.settings import Settings
 
 
@@ -36,7 +40,25 @@ def ask_now(settings: Settings, name: str, targets: Sequence[str] = ()) -> tuple
     """What a person asks for: one check by its name, or `all` of the steady state."""
     names = STEADY_STATE if name == "all" else (name,)
     require_known(names)
-    return _ask(names, settings, tcp_targets=tuple(parse_target(target) for target in targets))
+    more: dict[str, Any] = {"tcp_targets": tuple(parse_target(target) for target in targets)}
+    last = _kept(settings) if name in ("all", MISSING) else None
+    if last is None:
+        return _ask(names, settings, **more)
+    names = tuple(dict.fromkeys((*names, MISSING)))
+    return tuple(_dated(each, last) for each in _ask(names, settings, baseline=last.inventory, **more))
+
+
+def _kept(settings: Settings) -> Kept | None:
+    """What stood at the cluster's newest baseline: the last run's, or the one that was saved since."""
+    with suppress(Unreachable):  # then every answer is unknown, and says why
+        return kept(connect(settings).namespace_uid("kube-system"))
+    return None
+
+
+def _dated(finding: Finding, last: Kept) -> Finding:
+    if finding.check != MISSING:
+        return finding
+    return replace(finding, summary=f"{finding.summary}; the baseline is of {last.at:%Y-%m-%d %H:%M} UTC")
 
 
 def ask_cut(settings: Settings, before: CutEvidence | None) -> Finding:
@@ -61,7 +83,8 @@ def ask_steady_state(
     """Settle and dwell on `checks` (None: the whole steady state); the finding, JSON-ready, with its parts."""
     names = tuple(checks) if checks is not None else STEADY_STATE
     require_known(names)
-    settling = settle(lambda: _ask(names, settings), settle_s=settle_s, dwell_s=dwell_s)
+    whole = names if context.baseline is None else tuple(dict.fromkeys((*names, MISSING)))
+    settling = settle(lambda: _ask(whole, settings), settle_s=settle_s, dwell_s=dwell_s)
     finding = settling.finding
     if finding.status is Status.HEALTHY and set(STEADY_STATE) <= set(names):  # less is not the steady state
         context.recorder.say(Kind.STEADY, f"Cluster/{settings.context}", finding.summary)
@@ -78,7 +101,14 @@ def _ask(names: Sequence[str], settings: Settings, **more: Any) -> tuple[Finding
     try:
         if CUT in names and more.get("cut_before") is None:
             more["cut_before"] = _before(settings)
+        run = contexts.baseline()
+        if run and MISSING in names:
+            more["baseline"] = run.inventory
         around = replace(surroundings(settings), **more)
     except Unreachable as error:
         return tuple(unknown(name, str(error)) for name in names)
-    return run_checks(names, around)
+    findings = run_checks(names, around)
+    if run:
+        for finding in findings:
+            run.note(finding, contexts.current().recorder)
+    return findings

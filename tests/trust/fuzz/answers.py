@@ -25,7 +25,7 @@ from chaosext.run.briefing import brief
 from chaosext.run.cutting.plan import survey
 from chaosext.run.reading.settings import Settings
 from chaosext.steady import cut as cut_check
-from chaosext.steady import names
+from chaosext.steady import inventory, names
 from chaosext.steady.bgp import BIRD_SCRIPT, LEAF_SCRIPT
 from chaosext.steady.dns import SCRIPT as DNS
 from chaosext.steady.suite import STEADY_STATE, Surroundings, run_checks
@@ -252,7 +252,8 @@ def _require_not_healthy(check: str, around: Surroundings) -> None:
 
 def all_is_well() -> None:
     """The sample itself is healthy, armed, healed and free: or what is fuzzed would not be what is meant."""
-    findings = run_checks((names.DNS, names.XDS, names.BGP, names.PLACEMENT), _around({}))
+    asked = (names.NODES, names.KUBELETS, names.DNS, names.XDS, names.BGP, names.PLACEMENT)
+    findings = run_checks(asked, _around({}))
     assert all(finding.status is Status.HEALTHY for finding in findings), findings
     arm(CUT, {NODE: node(NODE)})
     require_free(CUT, {NODE: node(NODE)})
@@ -282,6 +283,7 @@ def _api(spoilt: dict[str, bytes]) -> None:
     try:
         survey(api, Way(transport="netns"), SETTINGS)
         brief(api, SETTINGS, 30.0)
+        inventory.gather(api, ("shop",))
     finally:
         assert not api.touched
 

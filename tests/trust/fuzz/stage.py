@@ -6,6 +6,7 @@ import json
 from base64 import b64decode, b64encode
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 CONTEXT = "kind-chaosext"
+NOW = datetime(2026, 11, 23, 11, 0, tzinfo=UTC)
+"""The API server's clock: the sample's Leases were renewed some seconds before."""
 SAMPLE = Path(__file__).parent / "sample.json"
 
 
@@ -44,6 +47,8 @@ class Api(Cluster):
     ca_sha256 = "c0ffee"
 
     def ask(self, method: str, path: str, **more: Any) -> Answer:
+        if path == "/version":
+            return Answer(status=200, body={}, at=NOW)
         kind, name = _asked(path)
         if method != "GET":
             self.touched.append(f"{method} {path}")

@@ -45,6 +45,8 @@ ENDLESS = {
     "preface": b"HTTP/1.1 100 Continue\r\n\r\n" * 2048,
 }
 ANSWERING = ("serve", "lenient", *TRICKLING, *ENDLESS)
+NONE_OF = ("/endpointslices", "/services", "/deployments", "/statefulsets", "/daemonsets")
+"""Kinds of which there is nothing, unless it is said where."""
 
 Json = dict[str, Any]
 
@@ -106,6 +108,9 @@ class World:
             "/api/v1/pods": list(self.pods.values()),
             "/apis/crd.projectcalico.org/v1/ippools": [_pool(cidr) for cidr in self.pools],
             "/apis/crd.projectcalico.org/v1/blockaffinities": [],
+            "/api/v1/namespaces": [{"metadata": {"name": "kube-system"}}, {"metadata": {"name": "shop"}}],
+            "/apis/apps/v1/namespaces/kube-system/deployments": [_deployment()],
+            "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases": [],
         }
         if path in lists:
             return _list(lists[path])
@@ -113,7 +118,7 @@ class World:
             return {"kind": "Namespace", "metadata": {"name": "kube-system", "uid": KUBE_SYSTEM_UID}}
         if path == "/apis/apps/v1/namespaces/kube-system/deployments/coredns":
             return _deployment()
-        if path.startswith("/api/v1/namespaces/shop/") or path.endswith("/endpointslices"):
+        if path.startswith("/api/v1/namespaces/shop/") or path.endswith(NONE_OF):
             return _list([])
         raise Problem(HTTPStatus.NOT_FOUND, "NotFound", f"there is no {path}")
 

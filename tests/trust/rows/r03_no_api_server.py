@@ -22,6 +22,9 @@ TTL_S = 30.0
 AT_MOST_S = 2.0
 """The undo takes some 0.05 s here; whoever waited for an API server would take its time limit (2 s) at least."""
 
+UNKNOWN = 30
+"""What still stands of the baseline can't be asked for at the end, so the run proved nothing."""
+
 Item = tuple[str, int]
 
 
@@ -40,7 +43,7 @@ def without_api_server(trial: Trial, item: Item) -> Outcome:
     if outcome.expect("held" in trial.marks and is_open(lab.eye), f"not healed: {trial.out[-300:]!r}"):
         outcome.figure = (lab.eye.open_s or 0.0) - trial.marks["held"]
         outcome.expect(0 <= outcome.figure <= AT_MOST_S, f"healed after {outcome.figure:.2f} s")
-    outcome.expect(code == 0, f"exit {code}: {trial.out[-300:]!r}")
+    outcome.expect(code == UNKNOWN, f"exit {code}: {trial.out[-300:]!r}")
     made = calls(noted)
     outcome.failures += [f"the undo asked: {call.line}" for call in made if call.of_undo]
     outcome.expect(any(call.at_s < gone_s for call in made), "no request was noted at all: nothing is proven")

@@ -26,14 +26,14 @@ WELL = "every probe of the hypothesis is within its tolerance"
 DEAD = "dns_resolvable: 0 of 2 nodes resolve (10.2.112.10:53 timed out)"
 
 STATUSES: dict[str, tuple[Status | None, ...]] = {
-    "passed": (GOOD, GOOD, GOOD, GOOD, GOOD),
-    "deviated-rollback-verified": (GOOD, GOOD, BAD, GOOD, GOOD),
-    "deviated-half-seen": (GOOD, GOOD, BAD, GOOD, GOOD),
-    "deviated-rollback-not-verified": (GOOD, GOOD, BAD, UNKNOWN, GOOD),
-    "inconclusive": (GOOD, UNKNOWN, NEVER, NEVER, GOOD),
-    "unsafe": (GOOD, GOOD, NEVER, NEVER, BAD),
-    "refused": (NEVER, NEVER, NEVER, NEVER, GOOD),
-    "interrupted": (GOOD, GOOD, NEVER, NEVER, GOOD),
+    "passed": (GOOD, GOOD, GOOD, GOOD, GOOD, GOOD),
+    "deviated-rollback-verified": (GOOD, GOOD, BAD, GOOD, GOOD, GOOD),
+    "deviated-half-seen": (GOOD, GOOD, BAD, GOOD, GOOD, GOOD),
+    "deviated-rollback-not-verified": (GOOD, GOOD, BAD, UNKNOWN, GOOD, GOOD),
+    "inconclusive": (GOOD, UNKNOWN, NEVER, NEVER, GOOD, GOOD),
+    "unsafe": (GOOD, GOOD, NEVER, NEVER, NEVER, BAD),
+    "refused": (NEVER, NEVER, NEVER, NEVER, NEVER, GOOD),
+    "interrupted": (GOOD, GOOD, NEVER, NEVER, NEVER, GOOD),
 }
 """Story -> how each rule was met."""
 

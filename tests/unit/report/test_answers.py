@@ -8,9 +8,11 @@ import pytest
 from runs import RUNS, run
 from stories import CP, ONE, STORIES, TWO, event, result, verdict
 
-from chaosext.model.result import Lane
-from chaosext.model.timeline import Kind
+from chaosext.model.finding import Status
+from chaosext.model.result import Lane, Rule, Ruling
+from chaosext.model.timeline import Event, Kind
 from chaosext.model.verdict import Outcome
+from chaosext.observe.outages import outages
 from chaosext.report.answers import answers, headline
 from chaosext.report.run_data import RunData
 
@@ -125,3 +127,19 @@ def test_a_service_is_nobody_who_feels_it_where_its_pods_are_known() -> None:
     said = told(RUNS["deviated-rollback-verified"])
     assert "istiod" not in said["For whom?"]
     assert "istiod" not in said["For how long?"]
+
+
+def test_what_is_missing_is_why_it_is_not_over_and_what_to_do_about_it() -> None:
+    data = RUNS["deviated-rollback-not-verified"]
+    gone = event(60.0, Kind.NODE_DELETED, f"Node/{TWO}", "its Node object was deleted")
+    back = event(90.0, Kind.NODE_READY, f"Node/{TWO}", "registered again, and Ready")
+    lost = Ruling(rule=Rule.COMPLETE, status=Status.UNHEALTHY, reason=f"Node/{TWO} is gone (1 of 9 objects)")
+
+    def said(*events: Event) -> dict[str, str]:
+        ordered = tuple(sorted((*data.result.events, *events), key=lambda each: each.t_s))
+        judged = replace(data.result, events=ordered, outages=outages(ordered), rulings=(lost,))
+        return told(replace(data, result=judged))
+
+    assert said(gone)["Is it over?"] == f"No: since the baseline Node/{TWO} is gone (1 of 9 objects)."
+    assert f"on {TWO}: restart kubelet (`systemctl restart kubelet`)" in said(gone)["What now?"]
+    assert "restart kubelet" not in said(gone, back)["What now?"]

@@ -291,3 +291,25 @@ def test_a_rebooted_node_is_named_once_though_two_saw_it() -> None:
     assert told_of(Kind.NODE_REBOOTED, *CUT, *HEALED, by_kubelet, by_sentinel) == [
         f"At 58.5 s {ONE} was rebooted."
     ]
+
+
+def test_what_is_missing_since_the_baseline_is_told_and_a_deleted_node_once() -> None:
+    gone = event(12.0, Kind.NODE_DELETED, f"Node/{TWO}", "its Node object was deleted")
+    found = [
+        event(60.0, Kind.OBJECT_MISSING, f"Node/{TWO}", "is gone", "chaosext"),
+        event(60.0, Kind.OBJECT_MISSING, "Deployment/shop/cart", "has 1 of 2 replicas wanted", "chaosext"),
+    ]
+    told = chain_of_causes(run(CUT[0], gone, *HEALED, *found))
+    assert (
+        f"At 12.0 s the Node object of {TWO} was deleted: kubelet registers it only when it starts." in told
+    )
+    assert "At 60.0 s since the baseline Deployment shop/cart has 1 of 2 replicas wanted." in told
+    assert not any("is gone" in line for line in told)
+
+
+def test_a_kubelet_that_fell_silent_after_the_heal_is_told() -> None:
+    during = event(10.0, Kind.KUBELET_LOST, f"Node/{ONE}", "has not renewed its Lease for 40 s")
+    after = event(90.0, Kind.KUBELET_LOST, f"Node/{TWO}", "has not renewed its Lease for 40 s")
+    assert told_of(Kind.KUBELET_LOST, CUT[0], *HEALED, during, after) == [
+        f"At 90.0 s kubelet on {TWO} reached no API server."
+    ]

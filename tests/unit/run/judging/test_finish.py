@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chaosext.model.finding import Status
-from chaosext.model.result import NodeClock
+from chaosext.model.result import NodeClock, Rule
 from chaosext.model.timeline import Kind
 from chaosext.model.verdict import Outcome, Verdict
 from chaosext.nodes.transport import Way
@@ -39,6 +39,71 @@ def test_a_lock_that_was_lost_is_a_reason(tmp_path: Path) -> None:
     run.recorder.close()
     result = result_of(run, {}, Verdict(outcome=Outcome.PASSED, reasons=("the steady state held",)))
     assert result.verdict.reasons[-1] == "the lock was lost: cp: run b of bob@desk took it over"
+
+
+class Standing:
+    """A baseline of which this is found at the end."""
+
+    def __init__(self, status: Status) -> None:
+        self._answer = Answer(status=status, reason="Node/worker2 is gone (1 of 9 objects of the baseline)")
+        self.asked = 0
+
+    def last_look(self, recorder: Recorder, hurried: threading.Event) -> Answer:
+        self.asked += 1
+        assert recorder.events == ()  # what it finds still gets into the timeline
+        recorder.say(Kind.OBJECT_MISSING, "Node/worker2", "is gone")
+        return self._answer
+
+
+WELL = {"check": "steady_state", "status": "healthy", "summary": "steady after 0.1 s"}
+STEADY = {
+    "activity": {"name": "a", "type": "probe", "provider": {"module": "chaosext.probes", "func": "steady_state"}},
+    "status": "succeeded",
+    "output": WELL,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome", "verified"),
+    [
+        (Status.HEALTHY, Outcome.PASSED, None),
+        (Status.UNHEALTHY, Outcome.DEVIATED, False),
+        (Status.UNKNOWN, Outcome.INCONCLUSIVE, None),
+    ],
+)
+def test_what_is_missing_at_the_end_is_in_the_verdict(
+    tmp_path: Path, status: Status, outcome: Outcome, verified: bool | None
+) -> None:
+    """Every check that was asked is green: two of three nodes resolve, are synced and ready, and none is the third."""
+    run = contexts.start(root=tmp_path)
+    run.baseline = Standing(status)  # type: ignore[assignment]
+    journal = {"run": [STEADY], "rollbacks": [STEADY], "status": "completed"}
+    result = finish(run, journal, briefing=None, render=lambda *_: None)
+    assert (result.verdict.outcome, result.verdict.rollback_verified) == (outcome, verified)
+    assert any("Node/worker2 is gone" in reason for reason in result.verdict.reasons) == (
+        status is not Status.HEALTHY
+    )
+    (complete,) = (each for each in result.rulings if each.rule is Rule.COMPLETE)
+    assert complete.status is status
+    assert [(event.kind, event.object) for event in result.events] == [(Kind.OBJECT_MISSING, "Node/worker2")]
+
+
+def test_a_rollback_is_not_verified_while_something_of_the_baseline_is_missing(tmp_path: Path) -> None:
+    run = contexts.start(root=tmp_path)
+    run.baseline = Standing(Status.UNHEALTHY)  # type: ignore[assignment]
+    deviated = {**STEADY, "output": {**WELL, "status": "unhealthy", "summary": "dns_resolvable: dead"}}
+    journal = {"run": [deviated], "rollbacks": [STEADY], "status": "completed"}
+    result = finish(run, journal, briefing=None, render=lambda *_: None)
+    assert (result.verdict.exit_code, result.verdict.rollback_verified) == (11, False)
+    assert "rollback not verified: Node/worker2 is gone" in result.verdict.reasons[-1]
+
+
+def test_a_run_that_is_told_to_leave_or_began_no_method_does_not_look(tmp_path: Path) -> None:
+    for journal, left in (({"run": [STEADY]}, Leaving(signal_number=15)), ({}, None)):
+        run = contexts.start(root=tmp_path)
+        run.baseline = standing = Standing(Status.HEALTHY)  # type: ignore[assignment]
+        finish(run, journal, briefing=None, render=lambda *_: None, left=left)
+        assert standing.asked == 0
 
 
 class Sentinels:

@@ -16,7 +16,7 @@ def statuses(facts: Facts) -> dict[Rule, Status | None]:
 
 
 def test_a_whole_run_has_an_answer_to_every_rule() -> None:
-    facts = Facts(gate=WELL, cut=WELL, after=WELL, rolled_back=WELL)
+    facts = Facts(gate=WELL, cut=WELL, after=WELL, rolled_back=WELL, missing=WELL)
     assert statuses(facts) == dict.fromkeys(Rule, Status.HEALTHY)
 
 

@@ -18,8 +18,10 @@ VERIFIED = "rollback verified: the steady state holds again"
 NOT_ASSERTED = "rollback not verified: the steady state was not asserted after it"
 UNMOVED = "kube-dns was not moved during the cut: what a longer one would lead to was not seen"
 ENDED_BADLY = "the steady state held after the heal, but the rollback did not end in it"
-WHOLE = {"gate": GOOD, "cut": GOOD, "after": GOOD, "rolled_back": GOOD}
+WHOLE = {"gate": GOOD, "cut": GOOD, "after": GOOD, "rolled_back": GOOD, "missing": GOOD}
 LOST = "the cut was not what was planned until it was healed: "
+GONE = Answer(status=Status.UNHEALTHY, reason="Node/w is gone (1 of 9)")
+NOT_KNOWN = "whether all of the baseline still stands is not known: nobody answers"
 CALMED = "seen gone at the end, though an activity could not: cp1"
 
 CASES: dict[str, tuple[dict[str, Any], tuple[Outcome, tuple[str, ...], bool | None, int | None]]] = {
@@ -54,6 +56,24 @@ CASES: dict[str, tuple[dict[str, Any], tuple[Outcome, tuple[str, ...], bool | No
         (
             Outcome.INCONCLUSIVE,
             (f"{LOST}x", "rollback failed: y: z", "rollback not verified: dns: dead; xds: lost"),
+            None,
+            None,
+        ),
+    ),
+    "its cut was lost, and a node is gone": (
+        {"lost": ("x",), "missing": GONE, "rolled_back": None},
+        (
+            Outcome.INCONCLUSIVE,
+            (f"{LOST}x", "missing since the baseline: Node/w is gone (1 of 9)"),
+            None,
+            None,
+        ),
+    ),
+    "cut unknown, and a node is gone": (
+        {"cut": DARK, "missing": GONE},
+        (
+            Outcome.INCONCLUSIVE,
+            ("nobody answers", "missing since the baseline: Node/w is gone (1 of 9)"),
             None,
             None,
         ),
@@ -142,6 +162,54 @@ CASES: dict[str, tuple[dict[str, Any], tuple[Outcome, tuple[str, ...], bool | No
     "rollback failed": (
         {"rollback_failures": ("r: x",)},
         (Outcome.DEVIATED, (ENDED_BADLY, "rollback failed: r: x"), False, None),
+    ),
+    "something is missing, though every check is green": (
+        {"missing": GONE},
+        (
+            Outcome.DEVIATED,
+            (
+                "missing since the baseline: Node/w is gone (1 of 9)",
+                "rollback not verified: Node/w is gone (1 of 9)",
+            ),
+            False,
+            None,
+        ),
+    ),
+    "deviated, and something is missing": (
+        {"after": BAD, "missing": GONE},
+        (
+            Outcome.DEVIATED,
+            ("dns: dead", "xds: lost", "rollback not verified: Node/w is gone (1 of 9)"),
+            False,
+            None,
+        ),
+    ),
+    "deviated, and missing to the rollback's checks as well": (
+        {"after": BAD, "rolled_back": GONE, "missing": GONE},
+        (
+            Outcome.DEVIATED,
+            ("dns: dead", "xds: lost", "rollback not verified: Node/w is gone (1 of 9)"),
+            False,
+            None,
+        ),
+    ),
+    "deviated, and what still stands is not known": (
+        {"after": BAD, "missing": DARK},
+        (Outcome.DEVIATED, ("dns: dead", "xds: lost", "rollback not verified: nobody answers"), False, None),
+    ),
+    "what still stands is not known": (
+        {"missing": DARK, "method_failures": ("p: x",)},
+        (Outcome.INCONCLUSIVE, ("p: x", NOT_KNOWN), None, None),
+    ),
+    "what still stands was not asked for": ({"missing": None}, (Outcome.PASSED, (HELD,), None, None)),
+    "stopped, and something is missing": (
+        {"stopped": "p is true", "missing": GONE},
+        (
+            Outcome.INTERRUPTED,
+            ("p is true; the cut was healed", "rollback not verified: Node/w is gone (1 of 9)"),
+            False,
+            None,
+        ),
     ),
     "rolled back into trouble": (
         {"rolled_back": BAD},
