@@ -108,7 +108,7 @@ def _approve(
     from chaosext.safety.approval import Said, Word, shown_values
 
     now = datetime.now(UTC)
-    ends = _moment(until, now) if until is not None else None
+    ends = moment(until, now) if until is not None else None
     resolved = resolve(load_experiment(experiment), source=str(experiment))
     what = intended(resolved)
     what.require_approvable()
@@ -190,19 +190,19 @@ def _pinned(context: str) -> Cluster:
     return connect_to_act(Settings.model_validate({"context": context}))
 
 
-def _moment(text: str, now: datetime) -> datetime:
+def moment(text: str, now: datetime) -> datetime:
     """`2026-12-24T06:00+01:00`, or `8h` and `30d` from now on. Raises `Refused` for anything else, and for the past."""
     from chaosext.model.errors import Refused
 
     try:
-        moment = _from_now(text, now) or datetime.fromisoformat(text)
+        found = _from_now(text, now) or datetime.fromisoformat(text)
     except (ValueError, OverflowError):
         raise Refused(f"--until: {text!r} is no moment", "write 2026-12-24T06:00+01:00, 8h or 30d") from None
-    if moment.tzinfo is None:
+    if found.tzinfo is None:
         raise Refused(f"--until: {text!r} has no time zone", f"write {text}Z or {text}+01:00")
-    if moment <= now:
+    if found <= now:
         raise Refused(f"--until: {text!r} is over", "name a moment to come")
-    return moment.astimezone(UTC)
+    return found.astimezone(UTC)
 
 
 def _from_now(text: str, now: datetime) -> datetime | None:

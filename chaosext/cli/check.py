@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import click
 
 from chaosext.model.printable import say_answer
@@ -28,6 +31,11 @@ EXIT_CODES = {"healthy": 0, "unhealthy": 10, "unknown": 30}
     show_default=True,
     help="DNS lookups per node and address, UDP and TCP in turn.",
 )
+@click.option(
+    "--known",
+    type=click.Path(path_type=Path),
+    help="What is known to be unhealthy, as `chaosext baseline save` writes it: no worse is well enough.",
+)
 @click.option("--verbose", "-v", is_flag=True, help="Print all evidence.")
 @click.option("--json", "as_json", is_flag=True, help="Print findings as JSON.")
 def check(
@@ -37,6 +45,7 @@ def check(
     targets: tuple[str, ...],
     leaf: str,
     lookups: int,
+    known: Path | None,
     verbose: bool,
     as_json: bool,
 ) -> int:
@@ -59,12 +68,15 @@ def check(
     """
     from chaosext.cli.output import finding_lines
     from chaosext.model.finding import worst
+    from chaosext.run.reading.known import SETTING, with_entries
     from chaosext.run.reading.settings import settings_from
     from chaosext.run.watch.asking import ask_now
 
-    configuration = {"chaosext_leaf": leaf, "chaosext_lookups": lookups}
+    configuration: dict[str, Any] = {"chaosext_leaf": leaf, "chaosext_lookups": lookups}
     if namespaces:
         configuration["chaosext_namespaces"] = list(namespaces)
+    if known:
+        configuration = with_entries({**configuration, SETTING: str(known)}, Path())
     settings = settings_from(configuration, {"KUBERNETES_CONTEXT": context})
     findings = ask_now(settings, name, targets)
     lines = (line for finding in findings for line in finding_lines(finding, verbose=verbose))

@@ -33,6 +33,10 @@ COMMANDS = {
     "run": ("chaosext.cli.run:run", "Run an experiment strictly: verdict, exit code, timeline."),
     "report": ("chaosext.cli.report:report", "Tell a run's story, or what differs between two runs."),
     "check": ("chaosext.cli.check:check", "Ask one check, or all of the steady state."),
+    "baseline": (
+        "chaosext.cli.baseline:baseline",
+        "Save what is known to be unhealthy, to judge as before or better.",
+    ),
     "status": ("chaosext.cli.status:status", "Say what of chaosext is on which node, whose, and until when."),
     "sweep": ("chaosext.cli.sweep:sweep", "Take away what expired, and what runs that died have left."),
     "entry": ("chaosext.cli.entry:entry", "Drain a cluster from the entry before several, and take it back."),

@@ -119,6 +119,7 @@ def result_lines(result: RunResult, details: Path) -> Iterator[str]:
     yield from _block("chain of causes", chain_of_causes(result))
     if result.dns_outages:
         yield f"longest DNS outage of a node: {result.longest_dns_outage_s:.1f} s{_open_end(result)}"
+    yield from _block("known to be unhealthy", (each.said for each in result.known))
     yield from _block("what to do", what_to_do(result))
     yield f"details: {details}"
 
@@ -140,7 +141,8 @@ def finding_lines(finding: Finding, *, verbose: bool) -> Iterator[str]:
     yield f"{finding.status.value:<9} {finding.check}: {finding.summary}"
     for item in finding.evidence:
         if verbose or item.status is not finding.status or finding.status.value != "healthy":
-            yield f"            {item.status.value:<9} {item.subject}: {item.detail}"
+            known = f" (known: {item.known})" if item.known else ""
+            yield f"            {item.status.value:<9} {item.subject}: {item.detail}{known}"
 
 
 def _open_end(result: RunResult) -> str:

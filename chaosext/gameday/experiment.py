@@ -12,6 +12,7 @@ from chaosext.nodes.image import shell_image
 from chaosext.run.events import sealed_s
 from chaosext.run.patience import limit_s, longest_pause_s
 from chaosext.run.reading.experiment import activities, load_experiment
+from chaosext.run.reading.known import with_entries
 from chaosext.run.reading.resolve import resolve
 from chaosext.run.reading.settings import PREFIX
 from chaosext.run.reading.settings import Settings as RunSettings
@@ -40,7 +41,10 @@ def effective(settings: Settings, beside: Path) -> Experiment:
     experiment = load_experiment(_found(settings.experiment, beside))
     made = {
         **experiment,
-        "configuration": {**experiment.get("configuration", {}), **_values(settings, experiment)},
+        "configuration": {
+            **experiment.get("configuration", {}),
+            **with_entries(_values(settings, experiment), beside),
+        },
         "secrets": {name: _here(group, settings) for name, group in experiment.get("secrets", {}).items()},
     }
     _require_time(made, settings)

@@ -7,6 +7,7 @@ them. Pure.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from chaosext.model.finding import Evidence, Finding, Status, worst
@@ -56,10 +57,12 @@ def findings(world: World, cutover: Cutover, nodes: frozenset[str]) -> tuple[Fin
 
 def nodes_ready(world: World, cutover: Cutover, nodes: frozenset[str]) -> Finding:
     """Every node is Ready; a cordoned one is named."""
-    bad = [_bad(node.subject, f"Ready is {node.ready}") for node in world.nodes if node.ready != "True"]
+    rows = [
+        _row(node.subject, "" if node.ready == "True" else f"Ready is {node.ready}") for node in world.nodes
+    ]
     cordoned = [node.name for node in world.nodes if node.unschedulable]
     more = f"; cordoned: {', '.join(cordoned)}" if cordoned else ""
-    return _found(NODES_READY, bad, f"{len(world.nodes)} nodes Ready{more}")
+    return _found(NODES_READY, rows, f"{len(world.nodes)} nodes Ready{more}")
 
 
 def version_skew(world: World, cutover: Cutover, nodes: frozenset[str]) -> Finding:
@@ -116,16 +119,17 @@ def kube_dns_ready(world: World, cutover: Cutover, nodes: frozenset[str]) -> Fin
     if world.dns is None:
         return _unknown(KUBE_DNS_READY, "the snapshot shows no kube-dns")
     pods = _staying(world)
-    bad = [_bad(pod.subject, _ailment(pod)) for pod in pods if _ailment(pod)]
+    rows = [_row(pod.subject, _ailment(pod)) for pod in pods]
     ready = sum(not _ailment(pod) for pod in pods)
     wanted = _wanted(world, pods)
     if ready < wanted:
-        bad.append(_bad(world.dns.subject, f"{ready} of {wanted} Pods behind it are Ready"))
+        short = _bad(world.dns.subject, f"{ready} of {wanted} Pods behind it are Ready")
+        rows.append(replace(short, share=(ready, wanted), vital=ready == 0))
     if _rolls_out(world, pods):
-        bad.append(_bad(world.dns.subject, "its Pods are of several templates: a rollout is under way"))
+        rows.append(_bad(world.dns.subject, "its Pods are of several templates: a rollout is under way"))
     leaving = len(behind(world.dns, world.pods)) - len(pods)
     more = f"; {leaving} more terminating" if leaving else ""
-    return _found(KUBE_DNS_READY, bad, f"{ready} of {wanted} kube-dns Pods Ready{more}")
+    return _found(KUBE_DNS_READY, rows, f"{ready} of {wanted} kube-dns Pods Ready{more}")
 
 
 def _staying(world: World) -> tuple[Pod, ...]:
@@ -196,8 +200,8 @@ def _redundant(check: str, world: World, service: Service | None, name: str) -> 
 def probes_healthy(world: World, cutover: Cutover, nodes: frozenset[str]) -> Finding:
     """Every Pod that should run is Ready, of the plan's namespaces or of all."""
     pods = [pod for pod in world.pods if _counts(pod, cutover)]
-    bad = [_bad(pod.subject, _ailment(pod)) for pod in pods if _ailment(pod)]
-    return _found(PROBES, bad, f"{len(pods)} Pods Ready") if pods else _unknown(PROBES, "no Pod to judge")
+    rows = [_row(pod.subject, _ailment(pod)) for pod in pods]
+    return _found(PROBES, rows, f"{len(pods)} Pods Ready") if pods else _unknown(PROBES, "no Pod to judge")
 
 
 def _counts(pod: Pod, cutover: Cutover) -> bool:
@@ -309,11 +313,12 @@ CHECKS: tuple[Callable[[World, Cutover, frozenset[str]], Finding], ...] = (
 # -- findings ------------------------------------------------------------------------------------------------
 
 
-def _found(check: str, bad: Iterable[Evidence], good: str) -> Finding:
+def _found(check: str, found: Iterable[Evidence], good: str) -> Finding:
     """As bad as its worst row, and healthy without any; `good` is what it then says."""
-    rows = tuple(bad)
+    rows = tuple(found)
     status = worst(row.status for row in rows) if rows else Status.HEALTHY
-    return Finding(check=check, status=status, summary="; ".join(_first(rows)) or good, evidence=rows)
+    bad = tuple(row for row in rows if row.status is not Status.HEALTHY)
+    return Finding(check=check, status=status, summary="; ".join(_first(bad)) or good, evidence=rows)
 
 
 def _first(rows: tuple[Evidence, ...]) -> Iterator[str]:
@@ -324,6 +329,12 @@ def _first(rows: tuple[Evidence, ...]) -> Iterator[str]:
 
 def _unknown(check: str, why: str) -> Finding:
     return Finding(check=check, status=Status.UNKNOWN, summary=why)
+
+
+def _row(subject: str, ailment: str) -> Evidence:
+    """What is well has a row as well, so that what is known to be unhealthy can be compared with how it was."""
+    status = Status.UNHEALTHY if ailment else Status.HEALTHY
+    return Evidence(subject=subject, status=status, detail=ailment or "Ready")
 
 
 def _bad(subject: str, detail: str) -> Evidence:

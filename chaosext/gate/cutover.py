@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from chaosext.model.known import KnownUnhealthy
+
 AFTERWARDS_S = 600.0
 """How long is looked at after the heal: beyond kubelet's longest CrashLoopBackOff, 5 min."""
 
@@ -52,7 +54,8 @@ class Cutover:
     `rollback_s`: when kube-dns would be rescheduled, from the heal; None for never. `start`: None where nothing is
     planned yet. `grace_s`, `toleration_s`: the timings that the plan was made for, None for whatever is in force.
     `namespaces`: whose Pods must be well before, empty for all. `waived`: check -> why its answer doesn't count.
-    `required`: remarks that count.
+    `known`: objects that are known to be unhealthy, and don't count while they are no worse. `required`: remarks that
+    count.
     """
 
     title: str
@@ -71,6 +74,7 @@ class Cutover:
     namespaces: tuple[str, ...] = ()
     accept: Acceptance = Acceptance()
     waived: Mapping[str, str] = field(default_factory=dict)
+    known: tuple[KnownUnhealthy, ...] = ()
     required: tuple[str, ...] = ()
 
     @property

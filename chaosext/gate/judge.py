@@ -9,26 +9,33 @@ from chaosext.gate.checks import findings
 from chaosext.gate.decide import Decision, Weighed, decide, weighed
 from chaosext.gate.rehearsing import Rehearsed, rehearsed
 from chaosext.gate.selection import nodes_of
+from chaosext.model.finding import Status
+from chaosext.model.known import Known
 from chaosext.rehearsal.time_budget import UNBOUNDED
-from chaosext.steady.names import XDS
+from chaosext.steady.names import NODES, XDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from chaosext.gate.cutover import Cutover
     from chaosext.model.finding import Finding
+    from chaosext.model.known import KnownUnhealthy
     from chaosext.rehearsal.time_budget import TimeBudget
     from chaosext.rehearsal.world import World
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """What the gate says of a plan on a world. `nodes` are cut; `weighed` all findings; `rehearsed` a cut each."""
+    """What the gate says of a plan on a world. `nodes` are cut; `weighed` all findings; `rehearsed` a cut each.
+
+    `unmatched`: what the plan knows to be unhealthy, and nothing of which is so.
+    """
 
     nodes: frozenset[str]
     decision: Decision
     weighed: tuple[Weighed, ...]
     rehearsed: tuple[Rehearsed, ...]
+    unmatched: tuple[KnownUnhealthy, ...] = ()
 
     @property
     def against(self) -> tuple[Weighed, ...]:
@@ -52,12 +59,32 @@ def judge(
     """
     nodes = nodes_of(world, cutover.selection)
     asked = {each.check: each for each in findings(world, cutover, nodes)} | _of(world, live or {})
+    known = Known(entries=cutover.known, dead=_dead(world, cutover))
+    asked = {name: known.excuse(finding, otherwise=Status.HEALTHY) for name, finding in asked.items()}
     plays = rehearsed(world, cutover, nodes, seed, hopeful=hopeful, budget=budget)
     all_weighed = (
         *(weighed(finding, cutover, play.cut_for_s) for play in plays for finding in play.findings),
         *(weighed(finding, cutover) for finding in asked.values()),
     )
-    return Judgement(nodes=nodes, decision=decide(all_weighed), weighed=all_weighed, rehearsed=plays)
+    return Judgement(
+        nodes=nodes,
+        decision=decide(all_weighed),
+        weighed=all_weighed,
+        rehearsed=plays,
+        unmatched=tuple(entry for entry in cutover.known if not _matches(entry, asked)),
+    )
+
+
+def _matches(entry: KnownUnhealthy, asked: Mapping[str, Finding]) -> bool:
+    rows = asked[entry.check].evidence if entry.check in asked else ()
+    return any(entry.covers(row.subject) and row.status is not Status.HEALTHY for row in rows)
+
+
+def _dead(world: World, cutover: Cutover) -> frozenset[str]:
+    """The nodes that are NotReady, and known to be so."""
+    named = [entry for entry in cutover.known if entry.check == NODES]
+    dead = (node.subject for node in world.nodes if node.ready != "True")
+    return frozenset(subject for subject in dead if any(entry.covers(subject) for entry in named))
 
 
 def _of(world: World, live: Mapping[str, Finding]) -> dict[str, Finding]:

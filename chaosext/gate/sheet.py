@@ -126,6 +126,7 @@ class Sheet:
             "checks": [_check(each) for each in judgement.weighed],
             "rehearsed": [_rehearsed(each) for each in judgement.rehearsed],
             "remedies": [_remedy(each) for each in self.remedies],
+            "unmatched": [str(entry) for entry in judgement.unmatched],
             "not_checked": dict(self.not_checked()),
             "assumptions": list(self.assumptions),
         }
@@ -151,6 +152,7 @@ def _cutover(cutover: Cutover, nodes: frozenset[str]) -> dict[str, Any]:
             "probability_at_least": accept.probability,
         },
         "waived": dict(cutover.waived),
+        "known_unhealthy": [entry.to_json() for entry in cutover.known],
         "required": list(cutover.required),
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,15 +23,29 @@ class Status(StrEnum):
 class Evidence:
     """One observation under a finding: of what, how it was, and the detail that a person wants to read.
 
-    `subject` is written as `Node/worker-1 → 10.2.112.10:53/udp` or `Pod/shop/cart-abc`.
+    `subject` is written as `Node/worker-1 → 10.2.112.10:53/udp` or `Pod/shop/cart-abc`. `counts`: it decides, and is
+    not only told of. `share`: how much of it is well, such as 1 of 3 replicas; None: all or nothing, as `status` has
+    it. `vital`: no known-unhealthy entry excuses it. `known`: why such an entry excuses it; "" where none does.
     """
 
     subject: str
     status: Status
     detail: str
+    counts: bool = True
+    share: tuple[int, int] | None = None
+    vital: bool = False
+    known: str = ""
 
-    def to_json(self) -> dict[str, str]:
-        return {"subject": self.subject, "status": self.status.value, "detail": self.detail}
+    @property
+    def well(self) -> Fraction:
+        """How much of it is well, from 0 to 1."""
+        return Fraction(*self.share) if self.share else Fraction(self.status is Status.HEALTHY)
+
+    def to_json(self) -> dict[str, Any]:
+        said: dict[str, Any] = {"subject": self.subject, "status": self.status.value, "detail": self.detail}
+        return (
+            said | ({} if self.counts else {"counts": False}) | ({"known": self.known} if self.known else {})
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
 from chaosext.model.finding import Status
+from chaosext.model.known import KnownObject
 from chaosext.model.malformed import finite
 from chaosext.model.run_id import RunId
 from chaosext.model.stopped import Stopped
@@ -246,6 +247,7 @@ class RunResult:
     was derived from; empty in results of before there were any.
 
     `expected`: the verdict that `--expect` asked for. `stopped`: by what it was ended before its end, if it was.
+    `known`: what was known to be unhealthy, and what became of it.
     `audit` is the number and hash of the run's last entry in the audit log (`seq`, `hash`); None: it has none there.
     """
 
@@ -266,6 +268,7 @@ class RunResult:
     foreign_rules: ForeignRules | None = None
     audit: Mapping[str, Any] | None = None
     stopped: Stopped | None = None
+    known: tuple[KnownObject, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -315,6 +318,7 @@ class RunResult:
             "foreign_rules": self.foreign_rules.to_json() if self.foreign_rules else None,
             "audit": dict(self.audit) if self.audit else None,
             "stopped": self.stopped.to_json() if self.stopped else None,
+            "known_unhealthy": [each.to_json() for each in self.known],
             **(self.briefing.to_json() if self.briefing else {}),
         }
 
@@ -346,6 +350,7 @@ class RunResult:
             foreign_rules=ForeignRules.from_json(foreign) if foreign else None,
             audit=dict(audit) if audit else None,
             stopped=Stopped.from_json(value["stopped"]) if value.get("stopped") else None,
+            known=tuple(map(KnownObject.from_json, value.get("known_unhealthy", ()))),
         )
 
 

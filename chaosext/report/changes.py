@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from chaosext.model.lasting import lasting
 from chaosext.model.result import Lane, length_s
 from chaosext.model.verdict import Outcome
 from chaosext.observe.leaf_view import SOURCE as LEAF
 from chaosext.report.account import Account
 from chaosext.report.chart import TOLD_BY_OTHERS
 from chaosext.report.losses import FELT
-from chaosext.report.owners import lasting
 from chaosext.report.stretches import lanes_of
 
 if TYPE_CHECKING:

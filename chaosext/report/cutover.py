@@ -58,6 +58,7 @@ def text_lines(sheet: Sheet) -> Iterator[str]:
             f"{number}. {effect(remedy)}", (line for how in remedy.how for line in how.splitlines())
         )
     yield from _block("remarks", remarks(sheet))
+    yield from _block("known to be unhealthy", known(sheet))
     yield from _block("not checked", not_checked(sheet))
 
 
@@ -80,6 +81,7 @@ def markdown(sheet: Sheet) -> str:
         ),
         section("What would make it a go", _remedies(sheet)),
         section("Checks", table(("check", "answer", ""), map(_row, sheet.judgement.weighed))),
+        section("Known to be unhealthy", points(known(sheet))),
         section("Not checked", points(not_checked(sheet))),
         section("Assumed", points(sheet.assumptions)),
         section("To verify this later", points(digests(sheet))),
@@ -255,6 +257,13 @@ def remarks(sheet: Sheet) -> Iterator[str]:
     for each in sheet.judgement.weighed:
         if each.weight is Weight.REMARK and each.finding.status is not Status.HEALTHY:
             yield f"{each.finding.check}: {_short(each.finding.summary)}"
+
+
+def known(sheet: Sheet) -> Iterator[str]:
+    """What the plan accepts as it is, and what of it nothing was found of."""
+    for entry in sheet.cutover.known:
+        unmatched = "matches nothing; " if entry in sheet.judgement.unmatched else ""
+        yield f"{entry}: {unmatched}{_short(entry.reason)}, until {entry.until:%Y-%m-%d %H:%M} UTC"
 
 
 def not_checked(sheet: Sheet) -> Iterator[str]:

@@ -11,6 +11,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 from chaosext.model.finding import Status
+from chaosext.model.known import Became
 from chaosext.model.printable import printable
 from chaosext.model.result import Rule
 from chaosext.model.verdict import Outcome
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from junitparser import TestCase, TestSuite
     from junitparser.junitparser import FinalResult
 
+    from chaosext.model.known import KnownObject
     from chaosext.model.result import RunResult
     from chaosext.report.run_data import RunData
 
@@ -68,6 +70,7 @@ def cases(data: RunData) -> Iterator[Case]:
         *(_asked(data.result, activity) for activity in data.activities),
         *_rules(data.result),
         _watched(data),
+        *(_known(each) for each in data.result.known),
         _verdict(data.result),
     )
     yield from map(_accepted, found) if data.result.exit_code == 0 else found
@@ -117,6 +120,12 @@ def _watched(data: RunData) -> Case:
     elif said:
         said = f"too short to hide an outage: {said}"
     return Case(group="rule", name="observation was complete", status=status, said=said)
+
+
+def _known(known: KnownObject) -> Case:
+    """What is known to be unhealthy is never passed; one that got worse is in its check, and so in the verdict."""
+    status = Status.UNHEALTHY if known.became is Became.WORSE else None
+    return Case(group="known", name=f"{known.entry} is no worse than before", status=status, said=known.said)
 
 
 def _verdict(result: RunResult) -> Case:

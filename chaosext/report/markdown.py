@@ -47,6 +47,7 @@ def summary(data: RunData) -> str:
         section(
             "Not known", points(unseen(data)) if data.sentinels else (NO_SENTINEL, *points(unseen(data)))
         ),
+        section("Known to be unhealthy", points(each.said for each in result.known)),
         folded("Clocks of the nodes", _clocks(result)),
         folded("Rules that are not ours", points(_foreign_rules(result))),
         folded("Known before the cut", points(_briefing(result))),

@@ -142,7 +142,7 @@ def attend(experiment: Experiment, configuration: Mapping[str, Any], secrets: Ma
             plan(resolved.settings, wish, run=run.id, owner=run.owner)
     ttl_s = max((wish.ttl_s for _, wish in resolved.wishes()), default=None)
     briefing = brief(cluster, resolved.settings, ttl_s)
-    run.baseline = Baseline.take(cluster, resolved.settings.namespaces)
+    run.baseline = Baseline.take(cluster, resolved.settings)
     run.trail.begin(experiment)
     watching = Watching(surroundings(resolved.settings), run.recorder, run.directory.inside)
     watching.__enter__()

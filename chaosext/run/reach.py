@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING
 
 from chaosext.cluster.bounds import bound_api_calls
 from chaosext.cluster.client import ENVIRONMENT, Cluster
 from chaosext.model.errors import Refused, Unreachable
+from chaosext.model.known import Known
 from chaosext.model.names import is_container
 from chaosext.nodes.docker import DockerShell
 from chaosext.nodes.transport import shells
-from chaosext.run.context import owner, shut
+from chaosext.run.context import baseline, owner, shut
 from chaosext.run.entering import way_into
 from chaosext.run.failover.door import entry_of
+from chaosext.run.reading.known import require_in_force
 from chaosext.safety.approval import PRODUCTION
 from chaosext.safety.audit import Deed, Event, audit_log
 from chaosext.safety.pin import Pin, read_pins, verify, write_pin
@@ -157,4 +160,14 @@ def surroundings(settings: Settings) -> Surroundings:
         entry=entry_of(settings),
         namespaces=settings.namespaces,
         dns_lookups=settings.lookups,
+        known=_known(settings),
     )
+
+
+def _known(settings: Settings) -> Known | None:
+    """What is known to be unhealthy: by the run's baseline, else by the settings. Raises `Refused` for what expired."""
+    run = baseline()
+    if run is not None:
+        return run.known
+    require_in_force(settings.known, datetime.now(UTC))
+    return Known(entries=settings.known) if settings.known else None

@@ -74,7 +74,7 @@ def ready(resolved: Resolved, run: RunContext) -> Briefing:
     run.trail.begin(resolved.experiment)
     run.lasts_s = _whole_s(resolved)
     lock_cluster(resolved.settings, run, cuts)
-    run.baseline = Baseline.take(cluster, resolved.settings.namespaces)
+    run.baseline = Baseline.take(cluster, resolved.settings)
     keep(run)
     return briefing
 

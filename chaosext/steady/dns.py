@@ -329,13 +329,29 @@ STRANGE = (Outcome.NXDOMAIN, Outcome.EMPTY, Outcome.WRONG)
 
 def judge(evidence: DnsEvidence) -> Finding:
     """Healthy when every lookup of every judged node was answered, over UDP and TCP, at every address."""
-    rows = {(node, key): _evidence(node, key, group) for (node, key), group in _groups(evidence.answers)}
+    rows = [
+        _evidence(node, key, group, counts=node in evidence.judged)
+        for (node, key), group in _groups(evidence.answers)
+    ]
     if not evidence.endpoints:
-        rows["", SERVICE] = _no_endpoint()
-    deciding = [row for (node, _), row in rows.items() if node in ("", *evidence.judged)]
-    status = worst(row.status for row in deciding) if evidence.answers else Status.UNKNOWN
-    summary = _summary(evidence, [row for row in deciding if row.status is not Status.HEALTHY])
-    return Finding(check=DNS, status=status, summary=summary, evidence=tuple(rows.values()))
+        rows.append(_of_service(Status.UNHEALTHY, "no address behind it"))
+    summary = _summary(evidence, [row for row in rows if row.counts and row.status is not Status.HEALTHY])
+    rows += _dead_everywhere(evidence)
+    status = worst(row.status for row in rows if row.counts) if evidence.answers else Status.UNKNOWN
+    return Finding(check=DNS, status=status, summary=summary, evidence=tuple(rows))
+
+
+def _dead_everywhere(evidence: DnsEvidence) -> Iterator[Evidence]:
+    """That no judged node resolves at the Service's address, which no entry of what is known excuses."""
+    behind = {each.ip for each in evidence.endpoints}
+    asked = [
+        answer.outcome
+        for answer in evidence.answers
+        if answer.node in evidence.judged and answer.lookup.address not in behind
+    ]
+    if asked and Outcome.ANSWERED not in asked:
+        status = Status.UNKNOWN if set(asked) == {Outcome.UNKNOWN} else Status.UNHEALTHY
+        yield _of_service(status, "no node resolves at its address")
 
 
 def _groups(answers: Iterable[Answer]) -> Iterable[tuple[tuple[str, str], list[Answer]]]:
@@ -348,7 +364,7 @@ def _groups(answers: Iterable[Answer]) -> Iterable[tuple[tuple[str, str], list[A
     return found.items()
 
 
-def _evidence(node: str, key: str, answers: Sequence[Answer]) -> Evidence:
+def _evidence(node: str, key: str, answers: Sequence[Answer], *, counts: bool) -> Evidence:
     outcomes = Counter(answer.outcome for answer in answers)
     good = outcomes.pop(Outcome.ANSWERED, 0)
     failures = ", ".join(f"{times} {outcome}" for outcome, times in outcomes.most_common())
@@ -359,6 +375,8 @@ def _evidence(node: str, key: str, answers: Sequence[Answer]) -> Evidence:
         subject=f"Node/{node} → {key}",
         status=_status(good, outcomes),
         detail=": ".join([counted, *notes]),
+        counts=counts,
+        share=(2 if good == len(answers) else int(good > 0), 2),
     )
 
 
@@ -377,9 +395,8 @@ def _status(answered: int, failures: Counter[Outcome]) -> Status:
     return Status.HEALTHY if answered and not failures else Status.UNKNOWN
 
 
-def _no_endpoint() -> Evidence:
-    subject = f"Service/{NAMESPACE}/{SERVICE}"
-    return Evidence(subject=subject, status=Status.UNHEALTHY, detail="no address behind it")
+def _of_service(status: Status, detail: str) -> Evidence:
+    return Evidence(subject=f"Service/{NAMESPACE}/{SERVICE}", status=status, detail=detail, vital=True)
 
 
 def _summary(evidence: DnsEvidence, bad: Sequence[Evidence]) -> str:

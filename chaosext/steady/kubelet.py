@@ -145,7 +145,8 @@ def judge(evidence: ProbesEvidence) -> Finding:
 
 def _shortfall(workload: Workload) -> Evidence:
     detail = f"{workload.available} of {workload.wanted} available"
-    return Evidence(subject=workload.subject, status=Status.UNHEALTHY, detail=detail)
+    share = (min(workload.available, workload.wanted), workload.wanted)
+    return Evidence(subject=workload.subject, status=Status.UNHEALTHY, detail=detail, share=share)
 
 
 def _why_not_counted(pod: Pod) -> str:
@@ -159,7 +160,7 @@ def _why_not_counted(pod: Pod) -> str:
 
 def _bystander(pod: Pod) -> Evidence:
     detail = f"{_why_not_counted(pod)}: not counted"
-    return Evidence(subject=pod.subject, status=Status.UNKNOWN, detail=detail)
+    return Evidence(subject=pod.subject, status=Status.UNKNOWN, detail=detail, counts=False)
 
 
 def _evidence(pod: Pod, failures: Iterable[ProbeFailure], evidence: ProbesEvidence) -> Evidence:
@@ -170,7 +171,8 @@ def _evidence(pod: Pod, failures: Iterable[ProbeFailure], evidence: ProbesEviden
         faults.append(f"not Ready ({pod.phase}): {pod.ready_detail}")
     faults += _in_words(recent)
     status = Status.UNHEALTHY if faults else Status.HEALTHY
-    return Evidence(subject=pod.subject, status=status, detail="; ".join(faults) or "Ready")
+    well = 2 if not faults else int(pod.ready and not loops)
+    return Evidence(subject=pod.subject, status=status, detail="; ".join(faults) or "Ready", share=(well, 2))
 
 
 def _is_recent(failure: ProbeFailure, evidence: ProbesEvidence) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from chaosext.model.errors import ChaosextError, Refused
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from chaosext.cluster.client import Cluster
+    from chaosext.model.known import Known
     from chaosext.nodes.entry import Entry
     from chaosext.nodes.shell import NodeShell
     from chaosext.steady.cut import CutEvidence, Shut
@@ -33,7 +34,8 @@ class Surroundings:
     `tcp_targets`: what `tcp_reachability` connects to, from every shell. `cut_before`: what `cut_effective`
     measured before the cut; without it the cut can't be proven. `shut`: what the cut
     keeps us from entering. `entry`: what stands in front of several clusters. `baseline`: what stood before,
-    and `nothing_missing` compares with; without it nothing is known to be missing, or not to be.
+    and `nothing_missing` compares with; without it nothing is known to be missing, or not to be. `known`: what is
+    accepted to be unhealthy as it is.
     """
 
     cluster: Cluster
@@ -48,6 +50,7 @@ class Surroundings:
     shut: Shut | None = None
     entry: Entry | None = None
     baseline: Inventory | None = None
+    known: Known | None = None
 
 
 def run_checks(
@@ -63,7 +66,24 @@ def run_checks(
     running = [pool.submit(CHECKS[name], surroundings) for name in checks]
     wait(running, timeout=timeout_s)
     pool.shutdown(wait=False, cancel_futures=True)
-    return tuple(_finding_of(name, future, timeout_s) for name, future in zip(checks, running, strict=True))
+    findings = [_finding_of(name, future, timeout_s) for name, future in zip(checks, running, strict=True)]
+    if surroundings.known is None:
+        return tuple(findings)
+    known = replace(surroundings.known, dead=_dead_nodes(surroundings))
+    return tuple(known.excuse(finding) for finding in findings)
+
+
+def _dead_nodes(around: Surroundings) -> frozenset[str]:
+    """The nodes that are NotReady, and known to be so: what can't be asked from there is no surprise."""
+    named = [entry for entry in (around.known.entries if around.known else ()) if entry.check == names.NODES]
+    if not named:
+        return frozenset()
+    try:
+        nodes = around.cluster.nodes()
+    except ChaosextError:
+        return frozenset()
+    dead = (node.subject for node in nodes if node.ready != "True")
+    return frozenset(subject for subject in dead if any(entry.covers(subject) for entry in named))
 
 
 def require_known(checks: Sequence[str]) -> None:

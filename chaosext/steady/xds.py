@@ -219,12 +219,14 @@ def _standing(pod: Pod, proxies: Sequence[Proxy], evidence: XdsEvidence) -> tupl
 
 def _silences(evidence: XdsEvidence) -> Iterable[Evidence]:
     for name, why in evidence.silent.items():
-        yield Evidence(subject=f"Pod/{ISTIO_NAMESPACE}/{name}", status=Status.UNKNOWN, detail=why)
+        subject = f"Pod/{ISTIO_NAMESPACE}/{name}"
+        yield Evidence(subject=subject, status=Status.UNKNOWN, detail=why, counts=False)
 
 
 def _leaver(pod: Pod) -> Evidence:
     state = "terminating" if pod.terminating else pod.phase
-    return Evidence(subject=pod.subject, status=Status.UNKNOWN, detail=f"{state}: not counted")
+    detail = f"{state}: not counted"
+    return Evidence(subject=pod.subject, status=Status.UNKNOWN, detail=detail, counts=False)
 
 
 def _nobody(evidence: XdsEvidence) -> Finding:

@@ -33,10 +33,14 @@ def page(sheet: Sheet) -> str:
         "remedies": [(words.effect(each), "\n".join(each.how)) for each in sheet.remedies[:MOST_REMEDIES]],
         "remedies_left_off": max(0, len(sheet.remedies) - MOST_REMEDIES),
         "checks": [(each, words.mark(each)) for each in sheet.judgement.weighed],
-        "notes": shortened((*words.not_checked(sheet), *sheet.assumptions), MOST_NOTES),
+        "notes": shortened((*_known(sheet), *words.not_checked(sheet), *sheet.assumptions), MOST_NOTES),
         "digests": tuple(words.digests(sheet)),
     }
     return render("cutover.html.jinja", told, style="sheet.css")
+
+
+def _known(sheet: Sheet) -> tuple[str, ...]:
+    return tuple(f"known to be unhealthy: {line}" for line in words.known(sheet))
 
 
 def shortened(lines: tuple[str, ...], most: int) -> tuple[str, ...]:

@@ -7,9 +7,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from chaosext.model.lasting import lasting
 from chaosext.observe.outages import united
 from chaosext.report.html.tracks import BACKGROUND, State, Track, worst
-from chaosext.report.owners import lasting
 from chaosext.report.units import natural
 
 if TYPE_CHECKING:

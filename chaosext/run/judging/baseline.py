@@ -5,28 +5,36 @@ from __future__ import annotations
 import json
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from chaosext.model.errors import Refused
+from chaosext.model.files import OWNER_ONLY, read_file, write_whole
 from chaosext.model.finding import Status
+from chaosext.model.known import Known, became, entries_of, measure
 from chaosext.model.malformed import MALFORMED
 from chaosext.model.places import state_home
 from chaosext.model.timeline import Kind
+from chaosext.model.untrusted import JSON_BYTES, parse_json
 from chaosext.run.judging.verdict import Answer
+from chaosext.run.reach import surroundings
 from chaosext.steady import inventory
 from chaosext.steady.inventory import Inventory
 from chaosext.steady.names import MISSING
-from chaosext.steady.suite import Surroundings, run_checks
+from chaosext.steady.suite import STEADY_STATE, Surroundings, run_checks
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Mapping
     from pathlib import Path
 
     from chaosext.cluster.client import Cluster
     from chaosext.model.finding import Finding
+    from chaosext.model.known import KnownObject, KnownUnhealthy, Measured
     from chaosext.observe.recorder import Recorder
     from chaosext.run.context import RunContext
+    from chaosext.run.reading.settings import Settings
 
 KEPT_S = 24 * 3600.0
 """After so long a baseline is not that of anything a person still asks about."""
@@ -37,19 +45,48 @@ LAST_LOOK_S, POLL_S = 15.0, 2.0
 
 @dataclass(slots=True, kw_only=True)
 class Baseline:
-    """What stood on `cluster` when the run began, and what of it was found missing since."""
+    """What stood on `cluster` when the run began, and what of it was found missing since.
+
+    `entries`: what is known to be unhealthy; `before` how it was then, where it was so, and `after` how it was last.
+    """
 
     cluster: Cluster
     inventory: Inventory
+    entries: tuple[KnownUnhealthy, ...] = ()
+    before: Mapping[KnownUnhealthy, Measured] = field(default_factory=dict)
+    after: dict[KnownUnhealthy, Measured] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def take(cls, cluster: Cluster, namespaces: tuple[str, ...]) -> Baseline:
-        """Count what stands. Raises `Refused` where that may not be read, `Unreachable` for no answer."""
-        return cls(cluster=cluster, inventory=inventory.gather(cluster, namespaces))
+    def take(cls, cluster: Cluster, settings: Settings) -> Baseline:
+        """Count what stands, and see how what is known to be unhealthy is.
+
+        Raises `Refused` where something may not be read, `Unreachable` for no answer.
+        """
+        return cls(
+            cluster=cluster,
+            inventory=inventory.gather(cluster, settings.namespaces),
+            entries=settings.known,
+            before=_measured(settings),
+        )
+
+    @property
+    def known(self) -> Known | None:
+        """What is excused from here on: what is known, while it is no worse than it was."""
+        if not self.entries:
+            return None
+        return Known(entries=self.entries, before={entry: each.share for entry, each in self.before.items()})
+
+    @property
+    def objects(self) -> tuple[KnownObject, ...]:
+        """What became of each entry."""
+        return tuple(became(entry, self.before.get(entry), self.after.get(entry)) for entry in self.entries)
 
     def note(self, finding: Finding, recorder: Recorder) -> None:
-        """Say in the timeline what a finding of `nothing_missing` shows to be missing, and what is back, each once."""
+        """Keep how what is known is by `finding`; of `nothing_missing` say what is missing, and back, each once."""
+        for entry in self.entries:
+            if found := measure(entry, finding):
+                self.after[entry] = found
         if finding.check != MISSING or finding.status is Status.UNKNOWN:
             return
         now = dict(inventory.lasting(finding))
@@ -74,6 +111,62 @@ class Baseline:
         return Answer(status=finding.status, reason=finding.summary)
 
 
+def _measured(settings: Settings) -> dict[KnownUnhealthy, Measured]:
+    """How what is known to be unhealthy is now, where it is so; what can't be told is left out, and so must be well."""
+    checks = tuple(dict.fromkeys(entry.check for entry in settings.known))
+    if not checks:
+        return {}
+    around = surroundings(settings)
+    findings = {finding.check: finding for finding in run_checks(checks, around)}
+    found = {entry: measure(entry, findings[entry.check]) for entry in settings.known}
+    return {
+        entry: each
+        for entry, each in found.items()
+        if each and (each.unhealthy or each.unknown) and (not each.unknown or _is_excused(entry, findings))
+    }
+
+
+def _is_excused(entry: KnownUnhealthy, findings: Mapping[str, Finding]) -> bool:
+    """Whether all that is not healthy of it is excused, as it is of a node that is known to be dead."""
+    rows = (row for row in findings[entry.check].evidence if row.counts and entry.covers(row.subject))
+    return all(row.known or row.status is Status.HEALTHY for row in rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What is unhealthy on a cluster now, as entries; and what is unknown, a line each."""
+
+    entries: tuple[KnownUnhealthy, ...]
+    unknown: tuple[str, ...]
+
+
+def observe(settings: Settings, until: datetime, reason: str) -> Seen:
+    """Ask the whole steady state, excusing nothing, and keep what stands as the cluster's baseline.
+
+    Raises `Refused` where cluster DNS is dead on every node: that is no state to be accepted.
+    """
+    around = replace(surroundings(settings), known=None)
+    findings = run_checks(STEADY_STATE, around)
+    rows = [(finding.check, row) for finding in findings for row in finding.evidence if row.counts]
+    for _, row in rows:
+        if row.vital and row.status is not Status.HEALTHY:
+            raise Refused(
+                f"{row.subject}: {row.detail}: that can't be accepted as known",
+                "repair cluster DNS, then save the baseline",
+            )
+    entries = entries_of(findings, until=until, reason=reason)
+    write(around.cluster.namespace_uid("kube-system"), inventory.gather(around.cluster, settings.namespaces))
+    return Seen(
+        entries=entries,
+        unknown=tuple(
+            f"{check}: {row.subject}: {row.detail}"
+            for check, row in rows
+            if row.status is Status.UNKNOWN
+            and not any(entry.check == check and entry.covers(row.subject) for entry in entries)
+        ),
+    )
+
+
 def keep(run: RunContext) -> None:
     """Keep the baseline of a run that has its cluster to itself: `chaosext check all` compares with it later."""
     if run.baseline is not None:
@@ -86,11 +179,10 @@ def write(cluster_uid: str, found: Inventory) -> None:
     A disk that is full is no reason not to run: then nobody compares with it later.
     """
     path = _path(cluster_uid)
-    temporary = path.with_suffix(".tmp")
+    text = json.dumps({"at": time.time(), **found.to_json()})
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary.write_text(json.dumps({"at": time.time(), **found.to_json()}), encoding="utf-8")
-        temporary.replace(path)
+        write_whole(path, text, fsync=False, mode=OWNER_ONLY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +196,7 @@ class Kept:
 def kept(cluster_uid: str) -> Kept | None:
     """The newest baseline of that cluster; None where there is none, or it is too old."""
     with suppress(OSError, *MALFORMED):
-        value = json.loads(_path(cluster_uid).read_text(encoding="utf-8"))
+        value = parse_json(read_file(_path(cluster_uid), most=JSON_BYTES))
         if 0 <= time.time() - value["at"] <= KEPT_S:
             return Kept(Inventory.from_json(value), datetime.fromtimestamp(value["at"], UTC))
     return None

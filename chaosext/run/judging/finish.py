@@ -239,6 +239,7 @@ def result_of(
         kube_dns_moved=facts_of(journal).moved,
         foreign_rules=foreign,
         stopped=context.stopped,
+        known=context.baseline.objects if context.baseline else (),
         audit=context.trail.last.to_json() if context.trail.last else None,
     )
 

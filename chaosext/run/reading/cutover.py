@@ -17,6 +17,7 @@ from chaosext.model.spelling import did_you_mean
 from chaosext.rehearsal.plan import MAX_HORIZON_S
 from chaosext.rehearsal.prediction import Dns
 from chaosext.rehearsal.scenarios import seconds
+from chaosext.run.reading.known import KEY, KnownEntries, KnownEntry, read_entries, require_in_force
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -150,6 +151,7 @@ class CutoverFile(_Part):
     namespaces: Texts | None = None
     accept: Accept = Accept()
     waive: dict[str, Text] = Field(default_factory=dict)
+    known_unhealthy: KnownEntries = ()
     require: tuple[str, ...] = ()
 
     @model_validator(mode="after")
@@ -161,6 +163,10 @@ class CutoverFile(_Part):
                 raise ValueError(f"waive.{name}: a wrong go is worse than none; add what the reason asks for")
             if name not in WAIVABLE:
                 raise ValueError(f"waive.{name}: no such check; {did_you_mean(name, WAIVABLE)}")
+        for at, entry in enumerate(self.known_unhealthy):
+            if entry.check not in WAIVABLE:
+                place = f"known_unhealthy[{at}].check"
+                raise ValueError(f"{place}: no such check; {did_you_mean(entry.check, WAIVABLE)}")
         for name in self.require:
             if name not in REMARKS:
                 raise ValueError(f"require: {name} is no remark; {did_you_mean(name, REMARKS)}")
@@ -170,11 +176,14 @@ class CutoverFile(_Part):
 def read_cutover(path: Path, at: datetime) -> tuple[Cutover, bytes]:
     """The plan in a file, and its bytes. `at`: now, after which it must begin. Raises `Refused`, naming the field."""
     value, data = read_mapping(path, "--cutover", EXAMPLE)
+    if isinstance(value.get(KEY), str):
+        value = {**value, KEY: read_entries(path.parent / value[KEY])}
     try:
         read = CutoverFile.model_validate(value)
     except ValidationError as error:
         raise _refusal(path, error) from None
     cutover = _cutover(read)
+    require_in_force(cutover.known, at, KEY)
     if cutover.start is not None and cutover.start <= at:
         raise Refused(
             f"when.start: {cutover.start.isoformat()} is over (it is {at.isoformat(timespec='seconds')})",
@@ -185,7 +194,7 @@ def read_cutover(path: Path, at: datetime) -> tuple[Cutover, bytes]:
 
 # -- refusals ------------------------------------------------------------------------------------------------
 
-_PARTS: Mapping[tuple[str, ...], type[_Part]] = {
+_PARTS: Mapping[tuple[str, ...], type[BaseModel]] = {
     (): CutoverFile,
     ("cluster",): ClusterName,
     ("when",): When,
@@ -193,6 +202,7 @@ _PARTS: Mapping[tuple[str, ...], type[_Part]] = {
     ("expect",): Expect,
     ("rollback",): Rollback,
     ("accept",): Accept,
+    (KEY,): KnownEntry,
 }
 """Place in the file -> what may stand there."""
 
@@ -211,9 +221,8 @@ def _refusal(path: Path, error: ValidationError) -> Refused:
     first = error.errors()[0]
     place = _place(first["loc"])
     if first["type"] == "extra_forbidden":
-        fix = did_you_mean(
-            str(first["loc"][-1]), _keys(_PARTS.get(tuple(map(str, first["loc"][:-1])), CutoverFile))
-        )
+        part = tuple(str(each) for each in first["loc"][:-1] if not isinstance(each, int))
+        fix = did_you_mean(str(first["loc"][-1]), _keys(_PARTS.get(part, CutoverFile)))
         return Refused(f"{path}: {place}: unknown key", fix)
     said, _, fix = first["msg"].removeprefix("Value error, ").partition("; ")
     said = _EXPECTED.get(first["type"], said)
@@ -232,7 +241,7 @@ def _place(loc: Sequence[int | str]) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
 
 
-def _keys(part: type[_Part]) -> list[str]:
+def _keys(part: type[BaseModel]) -> list[str]:
     return [field.alias or name for name, field in part.model_fields.items()]
 
 
@@ -264,6 +273,7 @@ def _cutover(read: CutoverFile) -> Cutover:
         namespaces=read.namespaces or (),
         accept=_accepted(read.accept),
         waived=read.waive,
+        known=tuple(entry.value for entry in read.known_unhealthy),
         required=read.require,
     )
 

@@ -14,6 +14,7 @@ from chaosext.cluster.documents import read_mapping
 from chaosext.model.errors import Refused
 from chaosext.model.spelling import did_you_mean
 from chaosext.run.reading import inert
+from chaosext.run.reading.known import with_entries
 from chaosext.run.reading.signatures import misfit
 
 # Chaos Toolkit's experiment specification, https://chaostoolkit.org/reference/api/experiment/
@@ -80,8 +81,11 @@ def load_experiment(path: Path) -> Experiment:
     Runs nothing of it, and imports none of the modules that it names. A bare name such as `control-plane-partition` is
     looked up among the experiments that come with chaosext.
     """
-    experiment = _parse(path if os.path.lexists(path) else bundled(path.name) or path)
+    found = path if os.path.lexists(path) else bundled(path.name) or path
+    experiment = _parse(found)
     _check_keys(experiment)
+    if isinstance(experiment.get("configuration"), dict):
+        experiment["configuration"] = with_entries(experiment["configuration"], found.parent)
     _check_by_chaoslib(_inert({**experiment, "configuration": {}, "secrets": {}}))
     for place, activity in _everything(experiment):
         _check_call(place, activity)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from chaosext.model.errors import Refused
@@ -11,6 +12,7 @@ from chaosext.run.cutting.plan import Wish
 from chaosext.run.judging.facts import SEVER
 from chaosext.run.judging.redaction import OWN_SETTINGS
 from chaosext.run.reading.experiment import Experiment, activities, calls, is_ours
+from chaosext.run.reading.known import require_in_force
 from chaosext.run.reading.known_secrets import known_secrets, require_private
 from chaosext.run.reading.settings import Settings, settings_from
 from chaosext.run.reading.values import BY_HAND, Values, complete, look_up, names_in, unknown_names
@@ -73,6 +75,7 @@ def resolved_of(experiment: Experiment, values: Values, *, source: str = "") -> 
     """As `resolve`, of values that are looked up already: by Chaos Toolkit, under plain `chaos run`."""
     hide(known_secrets(experiment, values.configuration, values.secrets))
     settings = settings_from(values.configuration, _our_secrets(experiment, values.secrets))
+    require_in_force(settings.known, datetime.now(UTC))
     _require_context(experiment, values.secrets, settings.context)
     _require_private_calls(experiment, values)
     return Resolved(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from ipaddress import ip_network
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationError
 
@@ -15,8 +15,12 @@ from chaosext.model.spelling import did_you_mean
 from chaosext.nodes.image import shell_image
 from chaosext.nodes.transport import DEFAULT, NAMESPACE, POD, TRANSPORTS, Way
 from chaosext.partition.cut import Side
+from chaosext.run.reading.known import KEY, KnownEntry, SteadyEntries
 from chaosext.run.reading.limits import LimitKeys, Names
 from chaosext.run.reading.stops import StopCondition
+
+if TYPE_CHECKING:
+    from chaosext.model.known import KnownUnhealthy
 
 PREFIX = "chaosext_"
 
@@ -110,6 +114,9 @@ class Settings(LimitKeys):
     stop_conditions: tuple[StopCondition, ...] = Field(
         (), max_length=20, description="What heals at once and ends the run when it comes true"
     )
+    known_unhealthy: SteadyEntries = Field(
+        (), description="Objects that are known to be unhealthy, and accepted as they are until a date"
+    )
     sentinel_port: int = Field(9853, ge=1, le=65535, description="Where a sentinel listens on its node")
 
     @property
@@ -124,6 +131,11 @@ class Settings(LimitKeys):
             image=self.node_image or shell_image(),
             on_nodes=self.cut_side is Side.NODES,
         )
+
+    @property
+    def known(self) -> tuple[KnownUnhealthy, ...]:
+        """What is known to be unhealthy, whether or not it is in force."""
+        return tuple(entry.value for entry in self.known_unhealthy)
 
     @property
     def is_sealed(self) -> bool:
@@ -193,7 +205,8 @@ def _refusal(error: ValidationError) -> Refused:
     if first["type"] != "extra_forbidden":
         return Refused(f"{key}: {first['msg']}", f"it is {first['input']!r} now")
     if len(first["loc"]) > 1:
-        return Refused(f"{key}: unknown key", did_you_mean(str(first["loc"][-1]), StopCondition.model_fields))
+        fields = KnownEntry.model_fields if first["loc"][0] == KEY else StopCondition.model_fields
+        return Refused(f"{key}: unknown key", did_you_mean(str(first["loc"][-1]), fields))
     return Refused(
         f"{key}: unknown key", did_you_mean(field, set(Settings.model_fields) - {"context"}, prefix=PREFIX)
     )

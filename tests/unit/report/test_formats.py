@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator
 from runs import RUNS
 from stories import STORIES
 
+from chaosext.model.known import Became
 from chaosext.model.result import Lane, Rule
 from chaosext.model.signal import Mark, Watched
 from chaosext.model.timeline import Kind
@@ -80,6 +81,7 @@ def enums(value: Any) -> list[set[str | None]]:
         ("result", Lane),
         ("result", Outcome),
         ("result", Rule),
+        ("result", Became),
         ("comparison", Lane),
         ("comparison", Change),
         ("sentinel", Watched),

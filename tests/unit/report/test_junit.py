@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
 from xml.etree import ElementTree
@@ -11,11 +13,14 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 from runs import RUNS, activity
 from stories import DNS_IS_DEAD
 
 from chaosext.cli.output import result_lines
 from chaosext.model.finding import Status
+from chaosext.model.known import Became, KnownObject, KnownUnhealthy
+from chaosext.model.result import RunResult
 from chaosext.model.verdict import Outcome, Verdict
 from chaosext.report.activities import Phase
 from chaosext.report.compare import compare
@@ -201,3 +206,30 @@ def test_every_outcome_has_a_colour() -> None:
     for outcome in Outcome:
         verdict = replace(RUNS["passed"].result.verdict, outcome=outcome)
         assert list(cases(RunData(result=replace(RUNS["passed"].result, verdict=verdict))))
+
+
+@pytest.mark.parametrize(
+    ("became", "tag"), [(Became.SAME, "skipped"), (Became.NO_MATCH, "skipped"), (Became.WORSE, "failure")]
+)
+def test_what_is_known_to_be_unhealthy_is_a_case_that_never_passes(became: Became, tag: str) -> None:
+    entry = KnownUnhealthy(
+        check="probes_healthy",
+        object="Pod/shop/cart-*",
+        reason="CHG-1",
+        until=datetime(2026, 12, 24, tzinfo=UTC),
+    )
+    known = KnownObject(entry=entry, at_baseline="1 of 2", at_end="1 of 2", became=became)
+    data = RUNS["deviated-rollback-verified"]
+    with_known = replace(data, result=replace(data.result, known=(known,)))
+    (case,) = (
+        each for each in root_of(with_known).iter("testcase") if each.attrib["classname"] == "chaosext.known"
+    )
+    (outcome,) = case
+    assert outcome.tag == tag
+    assert outcome.attrib["message"] == known.said
+    for text in (summary(with_known).replace("\\", ""), page(with_known)):
+        assert known.said in text
+    assert f"  {known.said}" in tuple(result_lines(with_known.result, Path("run")))
+    assert RunResult.from_json(with_known.result.to_json(), ()).known == (known,)
+    schema = json.loads((Path(__file__).parents[3] / "docs/schemas/result.schema.json").read_text())
+    Draft202012Validator(schema).validate(with_known.result.to_json())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from chaosext.report.owners import by_owner, lasting
+from chaosext.model.lasting import lasting
+from chaosext.report.owners import by_owner
 
 
 @pytest.mark.parametrize(

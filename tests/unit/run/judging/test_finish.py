@@ -44,6 +44,8 @@ def test_a_lock_that_was_lost_is_a_reason(tmp_path: Path) -> None:
 class Standing:
     """A baseline of which this is found at the end."""
 
+    objects = ()
+
     def __init__(self, status: Status) -> None:
         self._answer = Answer(status=status, reason="Node/worker2 is gone (1 of 9 objects of the baseline)")
         self.asked = 0

@@ -1,0 +1,119 @@
+"""`chaosext baseline`: what a cluster is judged by that is never fully healthy."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from chaosext.model.printable import say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from chaosext.model.known import KnownUnhealthy
+    from chaosext.run.reading.settings import Settings
+
+
+@click.group()
+def baseline() -> None:
+    """Save what is known to be unhealthy on a cluster, so that runs and the gate judge "as before or better".
+
+    \b
+    Examples:
+      chaosext baseline save --context production-eu -o known.yaml --until 14d --reason CHG-4711
+      chaosext check all --context production-eu --known known.yaml
+    """
+
+
+@baseline.command()
+@click.option("--context", help="Kubernetes context.  [default: kind-chaosext, or the experiment's]")
+@click.option(
+    "--namespace",
+    "-n",
+    "namespaces",
+    multiple=True,
+    help="Whose Pods are judged (repeatable).  [default: shop, or the experiment's]",
+)
+@click.option(
+    "--experiment",
+    type=click.Path(path_type=Path),
+    help="Take context and settings (namespaces, the way into nodes) from this experiment.",
+)
+@click.option("--output", "-o", required=True, help="The file, YAML; - for stdout.")
+@click.option(
+    "--until",
+    required=True,
+    metavar="WHEN",
+    help="Accepted until then, 90 days at most: 2026-12-24T06:00+01:00, or from now on: 8h, 14d.",
+)
+@click.option("--reason", default="", help="Why, such as the number of a change.  [default: who saved it]")
+def save(
+    context: str | None,
+    namespaces: tuple[str, ...],
+    experiment: Path | None,
+    output: str,
+    until: str,
+    reason: str,
+) -> int:
+    """Save every object that is unhealthy now as known until a date. Changes nothing on the cluster.
+
+    The file is named by an experiment's `chaosext_known_unhealthy`, or by `known_unhealthy` in a cutover plan: what
+    stays as it was, or gets better, then neither refuses nor deviates; what gets worse does, and so does an entry that
+    has expired. Edit the reasons: they are in every report. From here on `chaosext check all` also compares with what
+    stands now.
+
+    What is unknown can't be known to be unhealthy; nor is cluster DNS that is dead on every node.
+
+    \b
+    Examples:
+      chaosext baseline save -o known.yaml --until 14d
+      chaosext baseline save --experiment experiments/control-plane-partition.yaml -o known.yaml --until 14d
+
+    Exit code: 0 saved, 20 refused, 30 saved, but something is unknown and not in the file.
+    """
+    from chaosext.cli.approve import moment
+    from chaosext.cli.snapshot import write_snapshot
+    from chaosext.run.context import owner
+    from chaosext.run.judging.baseline import observe
+    from chaosext.run.reading.known import require_in_force
+
+    now = datetime.now(UTC)
+    ends, settings = moment(until, now), _settings(context, namespaces, experiment)
+    seen = observe(settings, ends, reason or f"unhealthy when {owner()} saved the baseline")
+    require_in_force(seen.entries, now, "--until")
+    write_snapshot(output, [_text(seen.entries, settings.context, now)])
+    for entry in seen.entries:
+        say(f"known until {ends:%Y-%m-%d %H:%M} UTC: {entry} ({entry.was} well)", err=True)
+    for line in seen.unknown:
+        say(f"unknown, so not in the file: {line}", err=True)
+    if not seen.entries:
+        say("nothing is unhealthy: there is nothing to be known", err=True)
+    return 30 if seen.unknown else 0
+
+
+def _settings(context: str | None, namespaces: tuple[str, ...], experiment: Path | None) -> Settings:
+    from chaosext.run.reading.experiment import load_experiment
+    from chaosext.run.reading.known import SETTING
+    from chaosext.run.reading.resolve import resolve
+    from chaosext.run.reading.settings import settings_from
+
+    if experiment:
+        loaded = load_experiment(experiment)
+        (loaded.get("configuration") or {}).pop(SETTING, None)  # what it knows is saved anew, expired or not
+        settings = resolve(loaded, context=context, source=str(experiment)).settings
+        return settings.model_copy(update={"namespaces": namespaces}) if namespaces else settings
+    configuration = {"chaosext_namespaces": list(namespaces)} if namespaces else {}
+    return settings_from(configuration, {"KUBERNETES_CONTEXT": context or "kind-chaosext"})
+
+
+def _text(entries: Iterable[KnownUnhealthy], context: str, now: datetime) -> str:
+    import yaml
+
+    head = (
+        f"# Known to be unhealthy on {context}, saved {now:%Y-%m-%d %H:%M} UTC by `chaosext baseline save`.\n"
+    )
+    body = {"known_unhealthy": [entry.to_json() for entry in entries]}
+    return head + str(yaml.safe_dump(body, sort_keys=False, allow_unicode=True, width=110))
