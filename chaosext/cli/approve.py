@@ -62,7 +62,7 @@ def approve(
     up: a configuration that a probe tells (`type: probe`) can't be approved. It holds for one cluster, by
     the UID of its namespace kube-system, until it ends or is revoked. A cluster is marked by
     `chaosext pin --context CONTEXT --production`, or for every runner by
-    `kubectl label namespace kube-system chaosext/environment=production`.
+    `kubectl label namespace kube-system chaosext/environment=production --overwrite`.
 
     \b
     Examples:

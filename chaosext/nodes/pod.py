@@ -232,7 +232,7 @@ def _create(cluster: Cluster, pod: NodePod, timeout_s: float) -> None:
 
 def _refusal(error: ChaosextError, pod: NodePod) -> Refused:
     namespace, fix = pod.namespace, error.fix
-    label = f"kubectl label namespace {namespace} pod-security.kubernetes.io/enforce=privileged"
+    label = f"kubectl label namespace {namespace} pod-security.kubernetes.io/enforce=privileged --overwrite"
     if "PodSecurity" in error.message:
         fix = f"its namespace must allow hostNetwork and NET_ADMIN: `{label}`"
     elif f'namespaces "{namespace}" not found' in error.message:

@@ -238,7 +238,7 @@ def _require_whole_control_plane(ground: Ground) -> None:
         if name := theirs.get(address):
             raise Refused(
                 f"nodes: {name} ({address}) runs {what} of the control plane, and has no control-plane role",
-                f"if so: `kubectl label node {name} node-role.kubernetes.io/control-plane=`",
+                f"if so: `kubectl label node {name} node-role.kubernetes.io/control-plane= --overwrite`",
             )
 
 
