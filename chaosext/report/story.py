@@ -26,7 +26,7 @@ from chaosext.report.account import (
     origin,
 )
 from chaosext.report.advice import FALSE_GREEN
-from chaosext.report.units import listed, moment, names, window
+from chaosext.report.units import duration, listed, moment, names, window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -315,8 +315,11 @@ def _blind(account: Account) -> Iterator[Step]:
         if found and (found[1] is None or found[1] > 0):
             lost[event] = found
     if len(lost) > FEW:
-        first = next(iter(lost))
-        yield _step(list(lost), f"{_names(list(lost))} were not observed for a while: {first.detail}.")
+        length_s = sum(
+            (account.end_s if end_s is None else end_s) - start_s for start_s, end_s in lost.values()
+        )
+        times = f"{len(lost)} times, for {duration(length_s)} in all"
+        yield _step(list(lost), f"{_names(list(lost))} were not observed: {times}.")
         return
     for event, (_, end_s) in lost.items():
         until = "" if end_s is None else f" until {moment(end_s)}"
@@ -430,8 +433,12 @@ def _rolled_back(account: Account) -> Iterator[Step]:
 
 
 def _dns_back(account: Account) -> Iterator[Step]:
-    """Where DNS had died for good, or after the heal: the last that was seen of it."""
-    last = {event.object: event for event in account.of(Kind.DNS_DEAD, Kind.DNS_RESTORED)}
+    """Where DNS had died for good, or after the heal: the last that was seen of it; slow lookups are no death."""
+    last: dict[str, Event] = {}
+    for event in account.of(Kind.DNS_DEAD, Kind.DNS_RESTORED):
+        was = last.get(event.object)
+        if event.kind is Kind.DNS_DEAD or (was is not None and was.kind is Kind.DNS_DEAD):
+            last[event.object] = event
     back = [
         event for event in last.values() if event.kind is Kind.DNS_RESTORED and event.t_s >= account.heal_s
     ]

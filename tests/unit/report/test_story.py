@@ -162,7 +162,7 @@ def test_what_nobody_observed_is_told() -> None:
     ]
     blind = [each for each in causes(run(*CUT, *many)) if each.evidence[0].kind is Kind.OBSERVATION_LOST]
     assert [each.text for each in blind] == [
-        "n0, n1, n2, n3, n4, n5 and 54 more were not observed for a while: 5 samples are missing."
+        "n0, n1, n2, n3, n4, n5 and 54 more were not observed: 60 times, for 27 min 30 s in all."
     ]
 
 
@@ -281,6 +281,14 @@ def test_dns_is_said_to_be_back_only_where_it_was_by_then() -> None:
     )
     (told,) = told_of(Kind.DNS_RESTORED, CUT[0], *HEALED, *dead, *back)
     assert told == f"From 137.2 s to 138.9 s DNS was back on {ONE} and {TWO}."
+
+
+def test_an_answer_after_a_slow_one_brings_no_dns_back() -> None:
+    answered = (54.0, 80.0, 120.0)
+    back = [seen(t_s, Kind.DNS_RESTORED, ONE, f"Node/{ONE}", "answered") for t_s in answered]
+    (told,) = told_of(Kind.DNS_RESTORED, CUT[0], *HEALED, dns_dead(ONE, 54.0), *back[1:])
+    assert told == f"At 80.0 s DNS was back on {ONE}."
+    assert told_of(Kind.DNS_RESTORED, CUT[0], *HEALED, *back) == []
 
 
 def test_a_rebooted_node_is_named_once_though_two_saw_it() -> None:
