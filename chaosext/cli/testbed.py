@@ -229,8 +229,13 @@ def kubeconfig(name: str) -> None:
 
 
 def _require_steady_state(context: str, progress: Progress) -> None:
-    """Ask the checks that an experiment will ask; raises `NotInTime` with what they find wrong."""
+    """Ask the checks that an experiment will ask; raises `NotInTime` with what they find wrong.
+
+    What stands then is what a testbed is, whatever else somebody had put there: the baseline from here on.
+    """
     from chaosext.model.finding import Status
+    from chaosext.run.judging.baseline import renew
+    from chaosext.run.reach import connect
     from chaosext.run.reading.settings import settings_from
     from chaosext.run.watch.asking import ask_now
     from chaosext.run.watch.waiting import settle
@@ -238,12 +243,15 @@ def _require_steady_state(context: str, progress: Progress) -> None:
 
     settings = settings_from({}, {"KUBERNETES_CONTEXT": context})
     with progress.stage("Ask every check of the steady state"):
-        asked = settle(lambda: ask_now(settings, "all"), settle_s=STEADY_S, dwell_s=0, interval_s=0.5)
+        asked = settle(
+            lambda: ask_now(settings, "all", compared=False), settle_s=STEADY_S, dwell_s=0, interval_s=0.5
+        )
     if asked.finding.status is not Status.HEALTHY:
         raise NotInTime(
             f"{context} is up, but not steady after {STEADY_S:g} s: {asked.finding.summary}",
             f"see `chaosext check all --verbose --context {context}`",
         )
+    renew(connect(settings), settings)
 
 
 def _show(status: BedStatus | PairStatus, *, as_json: bool) -> None:

@@ -155,7 +155,7 @@ def observe(settings: Settings, until: datetime, reason: str) -> Seen:
                 "repair cluster DNS, then save the baseline",
             )
     entries = entries_of(findings, until=until, reason=reason)
-    write(around.cluster.namespace_uid("kube-system"), inventory.gather(around.cluster, settings.namespaces))
+    renew(around.cluster, settings)
     return Seen(
         entries=entries,
         unknown=tuple(
@@ -171,6 +171,11 @@ def keep(run: RunContext) -> None:
     """Keep the baseline of a run that has its cluster to itself: `chaosext check all` compares with it later."""
     if run.baseline is not None:
         write(run.trail.cluster_uid, run.baseline.inventory)
+
+
+def renew(cluster: Cluster, settings: Settings) -> None:
+    """What stands now is the cluster's baseline from here on. Raises as `gather` does."""
+    write(cluster.namespace_uid("kube-system"), inventory.gather(cluster, settings.namespaces))
 
 
 def write(cluster_uid: str, found: Inventory) -> None:

@@ -36,12 +36,14 @@ def ask(settings: Settings, name: str, **more: Any) -> Finding:
     return finding
 
 
-def ask_now(settings: Settings, name: str, targets: Sequence[str] = ()) -> tuple[Finding, ...]:
-    """What a person asks for: one check by its name, or `all` of the steady state."""
+def ask_now(
+    settings: Settings, name: str, targets: Sequence[str] = (), *, compared: bool = True
+) -> tuple[Finding, ...]:
+    """What a person asks for: one check by its name, or `all` of the steady state, `compared` with the baseline."""
     names = STEADY_STATE if name == "all" else (name,)
     require_known(names)
     more: dict[str, Any] = {"tcp_targets": tuple(parse_target(target) for target in targets)}
-    last = _kept(settings) if name in ("all", MISSING) else None
+    last = _kept(settings) if compared and name in ("all", MISSING) else None
     if last is None:
         return _ask(names, settings, **more)
     names = tuple(dict.fromkeys((*names, MISSING)))
@@ -58,7 +60,10 @@ def _kept(settings: Settings) -> Kept | None:
 def _dated(finding: Finding, last: Kept) -> Finding:
     if finding.check != MISSING:
         return finding
-    return replace(finding, summary=f"{finding.summary}; the baseline is of {last.at:%Y-%m-%d %H:%M} UTC")
+    anew = "" if finding.status is Status.HEALTHY else " (`chaosext baseline save` takes a new one)"
+    return replace(
+        finding, summary=f"{finding.summary}; the baseline is of {last.at:%Y-%m-%d %H:%M} UTC{anew}"
+    )
 
 
 def ask_cut(settings: Settings, before: CutEvidence | None) -> Finding:

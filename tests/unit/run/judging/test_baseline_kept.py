@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from chaosext.cli.testbed import _require_steady_state
 from chaosext.model.errors import Unreachable
 from chaosext.model.finding import Status
 from chaosext.model.timeline import Kind
 from chaosext.observe.recorder import Recorder
 from chaosext.run import context as contexts
+from chaosext.run import reach
 from chaosext.run.judging import baseline as module
 from chaosext.run.judging.baseline import KEPT_S, Baseline, keep, kept, write
 from chaosext.run.reading.settings import settings_from
@@ -21,6 +23,7 @@ from chaosext.run.watch import asking
 from chaosext.steady import inventory
 from chaosext.steady.inventory import ENDPOINTS, REPLICAS, THERE, Inventory
 from chaosext.steady.suite import STEADY_STATE, Surroundings
+from chaosext.testbed.progress import Progress
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -185,8 +188,30 @@ def test_check_all_compares_with_the_last_baseline(asked: list[tuple[Any, ...]])
     assert finding.status is Status.UNHEALTHY
     assert "Node/w is gone" in finding.summary
     assert "; the baseline is of 20" in finding.summary
+    assert finding.summary.endswith(" UTC (`chaosext baseline save` takes a new one)")
     asking.ask_now(SETTINGS, "dns_resolvable")
     assert asked[-1] == (("dns_resolvable",), None)
+
+
+def test_a_testbed_that_is_up_is_its_own_baseline(
+    asked: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody may have tried something on it, and taken it away again."""
+    write(UID, BEFORE)
+    well = inventory.judge(BEFORE, BEFORE)
+
+    def run_checks(names: Any, around: Surroundings) -> tuple[Any, ...]:
+        asked.append((tuple(names), around.baseline))
+        return (well,)
+
+    monkeypatch.setattr(asking, "run_checks", run_checks)
+    monkeypatch.setattr(reach, "connect", lambda _: Cluster())
+    monkeypatch.setattr(inventory, "gather", lambda *_: less(node=0))
+    _require_steady_state("kind-x", Progress())
+    assert asked == [(STEADY_STATE, None)]
+    last = kept(UID)
+    assert last is not None
+    assert last.inventory.counts == less(node=0).counts
 
 
 def test_every_steady_state_of_a_run_has_its_baseline_as_denominator(
