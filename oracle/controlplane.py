@@ -6,14 +6,17 @@ import json
 import secrets
 import shutil
 import socket
+import ssl
 import subprocess
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
+from http import HTTPStatus
+from http.client import HTTPException, HTTPSConnection
 from typing import TYPE_CHECKING
 
 from chaosext.cluster.client import Cluster
-from chaosext.model.errors import ChaosextError, Unreachable
+from chaosext.model.errors import ChaosextError
 from chaosext.testbed.cache import is_kept
 from chaosext.testbed.commands import run_command
 from hack.images import recipes
@@ -122,15 +125,19 @@ class ControlPlane:
         server = [*_apiserver_flags(self._directory, etcd, api, key), *self._apiserver]
         started = self.run("kube-apiserver", [self._programs.kubernetes / "kube-apiserver", *server])
         self._write_kubeconfig(api, token, started)
-        self._wait(started)
+        self._wait(api, started)
         manager = [*_manager_flags(self.kubeconfig, key), *self._controller_manager]
         self.run("kube-controller-manager", [self._programs.kubernetes / "kube-controller-manager", *manager])
         scheduler = [f"--kubeconfig={self.kubeconfig}", "--leader-elect=false", "--secure-port=0"]
         self.run("kube-scheduler", [self._programs.kubernetes / "kube-scheduler", *scheduler])
 
+    @property
+    def _certificate(self) -> Path:
+        return self._directory / "certificates" / "apiserver.crt"
+
     def _write_kubeconfig(self, port: int, token: str, server: subprocess.Popen[bytes]) -> None:
         """As soon as the API server has signed itself a certificate."""
-        certificate = self._directory / "certificates" / "apiserver.crt"
+        certificate = self._certificate
         for _ in self._tries(server):
             if certificate.exists() and certificate.read_text().count("END CERTIFICATE") == 2:
                 break
@@ -148,11 +155,14 @@ class ControlPlane:
             )
         )
 
-    def _wait(self, server: subprocess.Popen[bytes]) -> None:
-        cluster = self.cluster
+    def _wait(self, port: int, server: subprocess.Popen[bytes]) -> None:
+        """Until it calls itself ready; it does so in prose, and to everybody."""
+        trusted = ssl.create_default_context(cafile=self._certificate)
         for _ in self._tries(server):
-            with suppress(Unreachable):
-                if cluster.ask("GET", "/readyz", timeout_s=5).status == 200:
+            asking = HTTPSConnection("127.0.0.1", port, timeout=5, context=trusted)
+            with closing(asking), suppress(OSError, HTTPException):
+                asking.request("GET", "/readyz")
+                if asking.getresponse().status == HTTPStatus.OK:
                     return
 
     def _tries(self, server: subprocess.Popen[bytes]) -> Iterator[None]:

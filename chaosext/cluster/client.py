@@ -345,7 +345,7 @@ class Cluster:
                 raise TooLarge(
                     f"API server of context {self.context}: its list of {kind} has no end "
                     f"(more than {MOST_OBJECTS:,} objects, or {LISTED_S:g} s)",
-                    "see what answers there: `kubectl get --raw` of the same path",
+                    f"see what answers there: `kubectl get --raw {resource_path(kind, namespace=namespace)}`",
                 )
 
     def request(
