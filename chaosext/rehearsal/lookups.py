@@ -87,7 +87,13 @@ class Lookups:
 
     def view(self, number: int) -> Dns:
         """How lookups from this observer go now."""
-        return self.viewer()(number)
+        if not self._stage.knows_dns:
+            return Dns.UNKNOWN
+        return self._known_to(number).view(number, self._stage.epoch(self._scene.now))
+
+    def _known_to(self, number: int) -> _Endpoints:
+        """A node that is cut off knows what it knew before."""
+        return _Endpoints(self._endpoints() if number in self._synced else self._frozen, self._stage)
 
     def views(self) -> dict[int, Dns]:
         """Every observer's."""

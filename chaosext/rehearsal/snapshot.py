@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from chaosext.rehearsal.world import Pod
+    from chaosext.rehearsal.world import Pod, PodSpec
 
 Custom = TypeVar("Custom", BgpPeer, IpPool)
 
@@ -199,7 +199,7 @@ class _World:
     # -- network --
 
     def _network(self, nodes: Sequence[Node], pods: Sequence[Pod]) -> Network:
-        found = detect(self._sighting(nodes, pods))
+        found, specs = detect(self._sighting(nodes, pods)), {id(pod.spec): pod.spec for pod in pods}
         if found.plugin is Plugin.CALICO:
             self._missing.update(kind for kind in CALICO_KINDS if not self._listed.has(kind))
         return Network(
@@ -211,7 +211,7 @@ class _World:
             peers=tuple(self._plain("BGPPeer", BgpPeer)),
             full_mesh=self._full_mesh(),
             pools=tuple(self._plain("IPPool", IpPool)),
-            nodelocal_dns=any(_is_named(pod, "node-local-dns") for pod in pods),
+            nodelocal_dns=any(_is_named(spec, "node-local-dns") for spec in specs.values()),
         )
 
     def _full_mesh(self) -> bool | None:
@@ -335,8 +335,8 @@ def _bgp_addresses(bgp: doc.CalicoBgp | None, notes: Mapping[str, str]) -> tuple
     return tuple(address for pair in zip(own, noted, strict=True) if (address := pair[0] or pair[1]))
 
 
-def _is_named(pod: Pod, name: str) -> bool:
-    return any(pod.spec.labels.get(label) == name for label in ("k8s-app", "app", "name"))
+def _is_named(spec: PodSpec, name: str) -> bool:
+    return any(spec.labels.get(label) == name for label in ("k8s-app", "app", "name"))
 
 
 def _name_and_spec(value: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:

@@ -79,6 +79,7 @@ class Stage:
         self.living = tuple(n for n in self.cut if world.nodes[n].ready == "True")
         self.fleet_of = {number: at for at, number in enumerate(self.living)}
         self.answers = Answers(self)
+        self._stays: dict[tuple[int, tuple[Taint, ...]], float] = {}
 
     @cached_property
     def hubs(self) -> tuple[Node, ...]:
@@ -135,10 +136,17 @@ class Stage:
         taints = (NO_EXECUTE, *_no_execute(self.world.nodes[number]))
         after: dict[float, list[Pod]] = defaultdict(list)
         for pod in self.pods_on.get(number, ()):
-            stays = stays_s(pod.spec.tolerations, taints)
+            stays = self._stays_s(pod, taints)
             if stays < float("inf") and not pod.terminating:
                 after[stays].append(pod)
         return [(stays, *self._split(pods)) for stays, pods in sorted(after.items())]
+
+    def _stays_s(self, pod: Pod, taints: tuple[Taint, ...]) -> float:
+        """As `stays_s`, which is the same for all Pods of a template."""
+        alike = id(pod.spec), taints
+        if alike not in self._stays:
+            self._stays[alike] = stays_s(pod.spec.tolerations, taints)
+        return self._stays[alike]
 
     def _split(self, pods: list[Pod]) -> tuple[list[Pod], int]:
         known = [pod for pod in pods if (pod.namespace, pod.name) in self.watched]
