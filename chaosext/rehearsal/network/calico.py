@@ -19,6 +19,7 @@ from chaosext.rehearsal.world import Doubt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from ipaddress import IPv4Address, IPv6Address
 
     from chaosext.cluster.objects import BgpPeer, IpPool
     from chaosext.rehearsal.world import World
@@ -98,8 +99,8 @@ class CalicoRoutes(Routes):
                 subject=subject, key=key, why=f"{peer.peer_ip!r} is not an address that is known here"
             )
             return
-        if any(address in ip_network(pool.cidr, strict=False) for pool in self._network.pools if pool.cidr):
-            yield Doubt(subject=subject, key=key, why="its peer is a Pod, whose place may change in a cut")
+        for pool in self._network.pools:
+            yield from _doubts_of_range(pool, address, subject, key)
 
     def _crosses(self, one: frozenset[int], other: frozenset[int]) -> bool:
         """The cut lies between some of the one and some of the other."""
@@ -205,6 +206,17 @@ def _doubts_of_pool(pool: IpPool) -> Iterator[Doubt]:
     if pool.vxlan_mode != NEVER:
         said = f"is {pool.vxlan_mode}, and not every Pod's traffic goes through a VXLAN tunnel"
         yield Doubt(subject=subject, key="spec.vxlanMode", why=said)
+
+
+def _doubts_of_range(
+    pool: IpPool, address: IPv4Address | IPv6Address, subject: str, key: str
+) -> Iterator[Doubt]:
+    try:
+        if pool.cidr and address in ip_network(pool.cidr, strict=False):
+            yield Doubt(subject=subject, key=key, why="its peer is a Pod, whose place may change in a cut")
+    except ValueError:
+        said = f"{pool.cidr!r:.80} is not a network: whether BGPPeers are in it is not known"
+        yield Doubt(subject=f"IPPool/{pool.name}", key="spec.cidr", why=said)
 
 
 def _plain(address: str) -> str:

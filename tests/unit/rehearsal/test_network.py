@@ -182,6 +182,10 @@ CROSSING: dict[str, tuple[Network, str]] = {
         replace(CALICO_NETWORK, peers=(peer(peer_ip="10.244.7.7"),)),
         "BGPPeer/p spec.peerIP",
     ),
+    "no network": (
+        replace(CALICO_NETWORK, pools=(replace(PLAIN_POOL, cidr="</details>"),)),
+        "IPPool/pool spec.cidr",
+    ),
     "no address": (
         replace(CALICO_NETWORK, peers=(peer(peer_ip="leaf.example"),)),
         "BGPPeer/p spec.peerIP",
