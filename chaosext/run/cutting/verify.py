@@ -227,7 +227,7 @@ class CutWatch:
         count = min(AT_A_TIME, -(-len(names) // ALL_AFTER))
         begin = self._turn * count % len(names)
         self._turn += 1
-        return tuple((names * 2)[begin : begin + count])
+        return tuple((names + names)[begin : begin + count])
 
     def _open_paths(self, nodes: Collection[str]) -> Iterator[Loss]:
         before = self.context.before

@@ -29,8 +29,11 @@ COPIED = (
     "README.md",
     "pyproject.toml",
 )
-SURVIVED, NOBODY_CALLED = 0, 33
-"""mutmut's exit codes of a mutant that the tests passed with, and of one that no test comes by."""
+SURVIVED, NOBODY_CALLED, REFUSED_BY_TYPE = 0, 33, 37
+"""mutmut's exit codes of a mutant: the tests passed with it, no test comes by it, mypy refuses it."""
+
+TYPE_CHECK = ("-m", "mypy", "--output=json", "--no-warn-unused-ignores")
+"""What `make lint` runs as well: a change that it refuses is noticed, without a test. What mutmut adds is ignored."""
 
 CONFIGURATION = """
 [tool.mutmut]
@@ -39,6 +42,7 @@ only_mutate = {sources}
 pytest_add_cli_args = ["-p", "no:cacheprovider", "-p", "no:xdist"]
 pytest_add_cli_args_test_selection = {tests}
 also_copy = ["experiments", "kind-config.yaml", "README.md"]
+type_check_command = {types}
 use_git_change_detection = false
 track_dependencies = false
 """
@@ -46,12 +50,16 @@ track_dependencies = false
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mutant:
-    """A change: in which function (dotted, with its class), and the lines that it took and put, without indentation."""
+    """A change: in which function (dotted, with its class), and the lines that it took and put, without indentation.
+
+    `noticed`: by a test, or `by_type`: by mypy.
+    """
 
     function: str
     was: str
     becomes: str
     noticed: bool
+    by_type: bool
 
 
 def mutants(scope: Scope, folder: Path, *, children: int, limit_s: float) -> list[Mutant]:
@@ -71,7 +79,10 @@ def _copy(scope: Scope, folder: Path) -> None:
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(ROOT / name, folder / name)
-    text = CONFIGURATION.format(sources=json.dumps(scope.sources), tests=json.dumps(scope.tests))
+    types = [sys.executable, *TYPE_CHECK, *scope.sources]
+    text = CONFIGURATION.format(
+        sources=json.dumps(scope.sources), tests=json.dumps(scope.tests), types=json.dumps(types)
+    )
     with (folder / "pyproject.toml").open("a") as file:
         file.write(text)
 
@@ -86,7 +97,11 @@ def _read(mutated: Path) -> Iterator[Mutant]:
         was, becomes = _change(_functions(mutated)[original], _functions(mutated)[name])
         function = f"{module}.{_plain(original)}"
         yield Mutant(
-            function=function, was=was, becomes=becomes, noticed=code not in (SURVIVED, NOBODY_CALLED)
+            function=function,
+            was=was,
+            becomes=becomes,
+            noticed=code not in (SURVIVED, NOBODY_CALLED),
+            by_type=code == REFUSED_BY_TYPE,
         )
 
 

@@ -21,7 +21,10 @@ class Scope:
 VERDICT = Scope(
     sources=("chaosext/run/judging/verdict.py",), tests=("tests/unit/run/judging/test_verdict.py",)
 )
-FACTS = Scope(sources=("chaosext/run/judging/facts.py",), tests=("tests/unit/run/judging/test_facts.py",))
+JUDGING = Scope(
+    sources=tuple(f"chaosext/run/judging/{name}.py" for name in ("facts", "rulings", "foreign")),
+    tests=tuple(f"tests/unit/run/judging/test_{name}.py" for name in ("facts", "rulings", "foreign")),
+)
 PARTITION = Scope(
     sources=tuple(
         f"chaosext/partition/{name}.py"
@@ -35,8 +38,8 @@ SAFETY = Scope(
 )
 PROOF = Scope(sources=("chaosext/steady/cut.py",), tests=("tests/unit/steady/test_reachability_and_cut.py",))
 CUTTING = Scope(
-    sources=("chaosext/run/cutting/fault.py", "chaosext/run/cutting/heal.py"),
-    tests=tuple(f"tests/unit/run/cutting/test_{name}.py" for name in ("severing", "fault")),
+    sources=tuple(f"chaosext/run/cutting/{name}.py" for name in ("fault", "heal", "verify")),
+    tests=tuple(f"tests/unit/run/cutting/test_{name}.py" for name in ("severing", "fault", "verify")),
 )
 
-SCOPES = {Effort.FAST: VERDICT, Effort.FULL: VERDICT + FACTS + PARTITION + SAFETY + PROOF + CUTTING}
+SCOPES = {Effort.FAST: VERDICT, Effort.FULL: VERDICT + JUDGING + PARTITION + SAFETY + PROOF + CUTTING}

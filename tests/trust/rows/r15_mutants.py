@@ -19,10 +19,10 @@ def measure(effort: Effort) -> Measured:
     scope = SCOPES[effort]
     with tempfile.TemporaryDirectory() as folder:
         tried = mutants(scope, Path(folder), children=os.cpu_count() or 1, limit_s=LIMIT_S)
-    noticed = sum(mutant.noticed for mutant in tried)
+    noticed, by_type = sum(mutant.noticed for mutant in tried), sum(mutant.by_type for mutant in tried)
     return Measured(
         trials=len(tried),
-        worst=f"{noticed} of {len(tried)} noticed, {len(tried) - noticed} survive",
+        worst=f"{noticed} of {len(tried)} noticed ({by_type} by mypy), {len(tried) - noticed} survive",
         failures=tuple(differences(tried, argued(), scope.sources)),
     )
 

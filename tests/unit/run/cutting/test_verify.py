@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,11 @@ import pytest
 from chaosext.cluster.objects import Node
 from chaosext.model import clock
 from chaosext.model.errors import Inconclusive, Unreachable
+from chaosext.model.finding import Status
 from chaosext.model.stopped import Stopper
 from chaosext.model.timeline import Kind
 from chaosext.nodes.network import NodeNetwork
+from chaosext.nodes.transport import Way
 from chaosext.partition.cut import Cut, NodeCut, Side, peers_of
 from chaosext.partition.nft import PeerFacts, RuleFacts, TableFacts
 from chaosext.partition.reports import HealedNode, HealReport, NodeCutState
@@ -24,11 +27,12 @@ from chaosext.run.cutting.plan import Ground
 from chaosext.run.cutting.verify import CutWatch
 from chaosext.run.stopping import stop
 from chaosext.run.stopping.standing import Says
-from chaosext.steady.cut import CutEvidence, Path
+from chaosext.steady.cut import NOTHING_SHUT, CutEvidence, Path, Shut, entered
+from chaosext.steady.suite import unknown
 from chaosext.steady.tcp import Connect, Reach, Target, TcpEvidence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path as FilePath
 
 CARRIERS = ("cp1", "cp2")
@@ -95,10 +99,14 @@ class World:
     closed: set[Path] = field(default_factory=set)
     once: bool = False
     tried: list[set[Path]] = field(default_factory=list)
+    shut: list[Shut] = field(default_factory=list)
+    no_answer: str = ""
     addresses: dict[str, set[str]] = field(default_factory=dict)
     reached: set[str] = field(default_factory=set)
     asked: list[Mapping[str, Sequence[Target]]] = field(default_factory=list)
     nodes: Sequence[Node] | Exception = NODES
+    patience_s: list[float] = field(default_factory=list)
+    read: list[tuple[str, ...]] = field(default_factory=list)
 
     @property
     def run(self) -> contexts.RunContext:
@@ -112,8 +120,12 @@ class World:
         assert (cut, list(on), timeout_s) == (CUT, list(CARRIERS), verify.VERIFY_S)
         return tuple(self.states[name] for name in on)
 
-    def gather(self, paths: Sequence[Path], on: Any, *, shut: Any, kept: Sequence[Path]) -> CutEvidence:
+    def gather(self, paths: Sequence[Path], on: Any, *, shut: Shut, kept: Sequence[Path]) -> CutEvidence:
+        if self.no_answer:
+            raise Unreachable(self.no_answer)
+        assert set(on) >= entered((*paths, *kept)) - shut.nodes
         self.tried.append({*paths, *kept})
+        self.shut.append(shut)
         connects = {}
         for path in (*paths, *kept):
             is_open = path in self.answers if path in paths else path not in self.closed
@@ -123,10 +135,17 @@ class World:
             self.answers, self.closed = set(), set()
         return CutEvidence(paths=tuple(paths), connects=connects, kept=tuple(kept))
 
+    def shells(self, names: Iterable[str], way: Way) -> dict[str, None]:
+        assert way is self.run.way
+        return dict.fromkeys(sorted(names))
+
     def read_addresses(self, on: Iterable[str], timeout_s: float) -> dict[str, frozenset[str]]:
+        self.patience_s.append(timeout_s)
+        self.read.append(tuple(on))
         return {name: frozenset({ADDRESSES[name]} | self.addresses.get(name, set())) for name in on}
 
-    def gather_pairs(self, _: Any, wanted: Mapping[str, Sequence[Target]]) -> TcpEvidence:
+    def gather_pairs(self, on: Any, wanted: Mapping[str, Sequence[Target]]) -> TcpEvidence:
+        assert set(on) == set(wanted)
         self.asked.append(wanted)
         return TcpEvidence(
             connects=tuple(
@@ -164,7 +183,7 @@ def world(tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(verify.cut_check, "gather", made.gather)
     monkeypatch.setattr(verify, "read_addresses", made.read_addresses)
     monkeypatch.setattr(verify, "gather_pairs", made.gather_pairs)
-    monkeypatch.setattr(verify, "shells", lambda names, _way: dict.fromkeys(sorted(names)))
+    monkeypatch.setattr(verify, "shells", made.shells)
     return made
 
 
@@ -174,6 +193,65 @@ def test_a_whole_cut_is_looked_at_without_a_word(world: World) -> None:
         assert world.watch.look_at_paths() == ()
     world.watch.look_before_heal()
     assert (world.events, world.run.lost) == ([], [])
+
+
+# Its proof, and that of its heal
+
+
+@pytest.mark.parametrize(
+    ("answers", "closed", "status"),
+    [
+        (set(), set(), Status.HEALTHY),
+        ({PATHS[0]}, set(), Status.UNHEALTHY),
+        (set(), {*KEPT}, Status.UNHEALTHY),
+    ],
+    ids=["all blocked", "one left open", "the control plane apart"],
+)
+def test_a_cut_is_proven_by_all_paths_as_they_are_now(
+    world: World, answers: set[Path], closed: set[Path], status: Status
+) -> None:
+    world.answers, world.closed = answers, closed
+    assert verify.proof(world.run).status is status
+    assert (world.tried, world.shut) == ([{*PATHS, *KEPT}], [NOTHING_SHUT])
+
+
+def test_a_cut_can_not_be_proven_without_a_measurement_before_it(world: World) -> None:
+    world.run.before = None
+    with pytest.raises(Inconclusive) as raised:
+        verify.proof(world.run)
+    assert raised.value.message == "no path was measured before the cut"
+    assert raised.value.fix == "nothing can be proven without it"
+
+
+def test_from_nodes_that_can_not_be_entered_nothing_is_measured(world: World) -> None:
+    world.run.way = Way(transport="pod")
+    assert verify.proof(world.run).status is Status.HEALTHY
+    assert world.watch.look_at_paths() == ()
+    first_two = Shut(nodes=frozenset(WORKERS[:2]), peers=CUT.dropped)
+    assert world.shut == [Shut(nodes=frozenset(WORKERS), peers=CUT.dropped), first_two]
+    assert world.read == [CARRIERS]
+
+
+@pytest.mark.parametrize(("answers", "status"), [(PATHS, Status.HEALTHY), (PATHS[1:], Status.UNHEALTHY)])
+def test_a_cut_is_healed_when_all_of_its_paths_are_open_again(
+    world: World, answers: Sequence[Path], status: Status
+) -> None:
+    world.answers = set(answers)
+    found = verify.healed_finding(world.run)
+    assert found
+    assert (found.check, found.status) == ("cut_healed", status)
+
+
+def test_whether_a_cut_is_healed_is_not_known_where_nothing_can_be_measured(world: World) -> None:
+    world.no_answer = "w1: no answer within 5 s"
+    assert verify.healed_finding(world.run) == unknown("cut_healed", "w1: no answer within 5 s")
+
+
+def test_without_a_cut_or_a_measurement_before_it_nothing_is_healed(world: World) -> None:
+    world.run.cuts = []
+    assert verify.healed_finding(world.run) is None
+    world.run.cuts, world.run.before = [CUT], None
+    assert verify.healed_finding(world.run) is None
 
 
 # Its rules
@@ -304,6 +382,21 @@ def test_a_cut_that_is_healed_while_it_is_looked_at_is_not_lost(
     assert world.events == []
 
 
+@pytest.mark.parametrize("look", [CutWatch.look_at_paths, CutWatch.look_before_heal])
+def test_a_cut_that_is_healed_while_its_addresses_are_looked_at_is_not_lost(
+    world: World, monkeypatch: pytest.MonkeyPatch, look: Callable[[CutWatch], object]
+) -> None:
+    world.addresses, world.reached = {"w1": {"10.0.7.7"}}, {"10.0.7.7"}
+
+    def read(on: Iterable[str], timeout_s: float) -> dict[str, frozenset[str]]:
+        world.run.in_force = False
+        return world.read_addresses(on, timeout_s)
+
+    monkeypatch.setattr(verify, "read_addresses", read)
+    assert not look(world.watch)
+    assert world.events == []
+
+
 @dataclass
 class Renewing:
     held: clock.Moment
@@ -313,8 +406,9 @@ class Renewing:
 def test_a_cut_that_could_not_be_renewed_is_lost(world: World) -> None:
     world.run.renewing = Renewing(clock.now().later(9), "cp1: the lock of this run is gone")  # type: ignore[assignment]
     (said,) = world.watch.look_at_rules()
-    assert said.startswith("the cut could not be renewed (cp1: the lock of this run is gone) at ")
-    assert world.events[0][:2] == (Kind.CUT_LOST, "Node/cp1,cp2")
+    what = "the cut could not be renewed (cp1: the lock of this run is gone)"
+    assert re.fullmatch(rf"{re.escape(what)} at \d+\.\d s", said)
+    assert world.events == [(Kind.CUT_LOST, "Node/cp1,cp2", what)]
 
 
 @pytest.mark.parametrize(("left_s", "lost"), [(9.0, 1), (verify.MARGIN_S - 0.1, 0)])
@@ -323,6 +417,16 @@ def test_addresses_that_were_not_renewed_in_time_have_expired(world: World, left
     first = world.states["cp1"]
     world.states["cp1"] = replace(first, table=changed(first.table, peers=()))
     assert len(world.watch.look_at_rules()) == lost
+
+
+def test_rules_that_were_added_to_a_cut_whose_addresses_have_expired_leave_something_of_it(
+    world: World,
+) -> None:
+    world.run.renewing = Renewing(clock.now().later(-1))  # type: ignore[assignment]
+    first = world.states["cp1"]
+    world.states["cp1"] = replace(first, table=changed(first.table, peers=(), foreign_rules=1))
+    assert world.watch.look_at_rules()[0].startswith("cp1: rules were added")
+    assert world.events[0][0] is Kind.CUT_WEAKENED
 
 
 # Its paths
@@ -335,6 +439,13 @@ def test_each_look_tries_some_nodes_paths_and_all_are_tried_in_turn(world: World
     for tried in world.tried:
         assert set(KEPT) <= tried
         assert len(tried - set(KEPT)) == 2 * 2
+
+
+def test_each_look_begins_where_the_last_one_ended(world: World) -> None:
+    for _ in range(4):
+        world.watch.look_at_paths()
+    workers = [sorted({*entered(tried)} & set(WORKERS)) for tried in world.tried]
+    assert workers == [["w1", "w2"], ["w3", "w4"], ["w5", "w6"], ["w1", "w7"]]
 
 
 def test_a_path_that_answers_again_is_named(world: World) -> None:
@@ -388,6 +499,7 @@ def test_a_node_that_joins_is_named_unless_the_cut_parts_it_too(
     assert [text.partition(" at ")[0] for text in said] == [
         "new: is new in the cluster and not cut off"
     ] * is_lost
+    assert [each[0] for each in world.events] == [Kind.CUT_WEAKENED] * is_lost
 
 
 @pytest.mark.parametrize(
@@ -408,6 +520,7 @@ def test_a_new_address_that_a_node_reports_is_named_unless_it_is_cut_off(
     world.nodes = [changed if each.name == changed.name else each for each in NODES]
     said = [text.partition(" at ")[0] for text in world.watch.look_at_paths()]
     assert said == [f"{changed.name}: its new address 10.0.9.9 is not cut off"] * is_lost
+    assert [each[0] for each in world.events] == [Kind.CUT_WEAKENED] * is_lost
 
 
 def test_a_node_that_joins_those_that_were_not_chosen_is_none_of_the_cuts(world: World) -> None:
@@ -458,7 +571,7 @@ def test_right_before_the_heal_all_addresses_are_looked_at(world: World) -> None
     world.nodes = AssertionError("no API server is asked")
     verify.look_before_heal(world.run)
     assert [each[:2] for each in world.events] == [(Kind.CUT_WEAKENED, "Node/w7")]
-    assert world.tried == []
+    assert (world.tried, world.patience_s) == ([], [verify.LAST_LOOK_S])
 
 
 # Its heal
@@ -489,6 +602,11 @@ def test_what_a_heal_finds_gone_or_changed_is_named(world: World) -> None:
 def test_what_a_heal_could_not_read_says_nothing(world: World) -> None:
     assert healed(world, was_there=None, found=None) == []
     assert healed(world, was_there=True, found=None) == []
+
+
+def test_a_node_of_which_a_heal_says_nothing_is_no_loss(world: World) -> None:
+    world.watch.look_at_heal(HealReport(run="r1", nodes=(), elapsed_s=0.1))
+    assert world.run.lost == []
 
 
 def test_after_its_time_a_table_without_addresses_and_one_that_was_swept_are_whole(world: World) -> None:

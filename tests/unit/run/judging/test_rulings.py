@@ -20,10 +20,30 @@ def test_a_whole_run_has_an_answer_to_every_rule() -> None:
     assert statuses(facts) == dict.fromkeys(Rule, Status.HEALTHY)
 
 
+def told(facts: Facts) -> list[tuple[Rule, Status | None, str]]:
+    return [(ruling.rule, ruling.status, ruling.reason) for ruling in rulings(facts)]
+
+
 def test_what_was_never_asked_is_neither_well_nor_unwell() -> None:
-    found = statuses(Facts(gate=DEAD))
-    assert found[Rule.GATE] is Status.UNHEALTHY
-    assert found[Rule.CUT] is found[Rule.AFTER] is found[Rule.ROLLBACK] is None
+    assert told(Facts()) == [
+        (Rule.GATE, None, "the gate was not asked"),
+        (Rule.CUT, None, "nothing was cut"),
+        (Rule.AFTER, None, "the steady state was not asked for after the heal"),
+        (Rule.ROLLBACK, None, "the steady state was not asserted after a rollback"),
+        (Rule.COMPLETE, None, "what stood at the baseline was not asked for at the end"),
+        (Rule.CLEAN, Status.HEALTHY, "nothing was put anywhere"),
+    ]
+
+
+def test_what_was_asked_is_told_as_it_was_answered() -> None:
+    assert told(Facts(gate=DEAD, cut=WELL, after=DEAD, rolled_back=WELL, missing=DEAD)) == [
+        (Rule.GATE, Status.UNHEALTHY, "DNS is dead"),
+        (Rule.CUT, Status.HEALTHY, "well"),
+        (Rule.AFTER, Status.UNHEALTHY, "DNS is dead"),
+        (Rule.ROLLBACK, Status.HEALTHY, "well"),
+        (Rule.COMPLETE, Status.UNHEALTHY, "DNS is dead"),
+        (Rule.CLEAN, Status.HEALTHY, "the cut was seen gone on every node"),
+    ]
 
 
 def test_a_rollback_that_was_needed_and_not_looked_at_is_not_known() -> None:
@@ -32,10 +52,10 @@ def test_a_rollback_that_was_needed_and_not_looked_at_is_not_known() -> None:
 
 def test_a_rollback_that_raised_did_not_end_in_the_steady_state() -> None:
     facts = Facts(
-        gate=WELL, cut=WELL, after=DEAD, rolled_back=WELL, rollback_failures=("reschedule: refused",)
+        gate=WELL, cut=WELL, after=DEAD, rolled_back=WELL, rollback_failures=("reschedule: refused", "x: y")
     )
     ruling = next(each for each in rulings(facts) if each.rule is Rule.ROLLBACK)
-    assert (ruling.status, ruling.reason) == (Status.UNHEALTHY, "reschedule: refused")
+    assert (ruling.status, ruling.reason) == (Status.UNHEALTHY, "reschedule: refused; x: y")
 
 
 def test_what_is_left_is_named() -> None:

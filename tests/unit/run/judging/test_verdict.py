@@ -60,6 +60,14 @@ CASES: dict[str, tuple[dict[str, Any], tuple[Outcome, tuple[str, ...], bool | No
             None,
         ),
     ),
+    "its cut was lost, and the rollback raised": (
+        {"lost": ("x",), "rollback_failures": ("y: z",), "rolled_back": None},
+        (Outcome.INCONCLUSIVE, (f"{LOST}x", "rollback failed: y: z", NOT_ASSERTED), None, None),
+    ),
+    "its cut was lost, and the rollback ended badly": (
+        {"lost": ("x",), "rolled_back": BAD},
+        (Outcome.INCONCLUSIVE, (f"{LOST}x", "rollback not verified: dns: dead; xds: lost"), None, None),
+    ),
     "its cut was lost, and a node is gone": (
         {"lost": ("x",), "missing": GONE, "rolled_back": None},
         (
