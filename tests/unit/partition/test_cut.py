@@ -137,6 +137,10 @@ def test_the_expiry_follows_from_the_moment_of_arming() -> None:
     )
 
 
+def test_a_cut_of_the_shortest_ttl_can_be() -> None:
+    assert a_cut(ttl_s=1.0).ttl_s == 1.0
+
+
 UPLINK = "name the interface towards the other nodes"
 ADDRESSES = "name at least one address or prefix to cut off"
 WORDS: dict[str, Callable[[], object]] = {
@@ -160,6 +164,8 @@ WORDS: dict[str, Callable[[], object]] = {
     "dead_man_s: a cut can't be renewed every 2 s: give 3 s or more, or leave it out": lambda: a_cut(
         dead_man_s=2
     ),
+    "delay_s: a cut can't begin after 0.5 s: give 0, or 1 s or more": lambda: a_cut(delay_s=0.5),
+    "dead_man_s: a cut with a delay is not renewed: leave it out": lambda: a_cut(delay_s=15.0, dead_man_s=30),
     "families: ('ipv5',) is not understood: name ipv4, ipv6 or both": lambda: a_cut(families=("ipv5",)),
     "peers: 0.0.0.0/0 is every address there is: name the nodes' addresses or prefixes": lambda: a_cut(
         peers=peers_of([], ["0.0.0.0/0"])
@@ -209,10 +215,9 @@ def test_a_cut_begins_at_once_or_a_second_later_at_the_least(delay_s: float) -> 
         a_cut(delay_s=delay_s)
 
 
-def test_a_cut_with_a_delay_lasts_its_ttl_and_is_not_renewed() -> None:
-    assert a_cut(ttl_s=60.0, delay_s=15.0).armed_for_s == 75.0
-    with pytest.raises(Refused, match=r"^dead_man_s: a cut with a delay is not renewed"):
-        a_cut(delay_s=15.0, dead_man_s=30.0)
+@pytest.mark.parametrize("delay_s", [0.0, 1.0, 15.0])
+def test_a_cut_with_a_delay_lasts_its_ttl(delay_s: float) -> None:
+    assert a_cut(ttl_s=60.0, delay_s=delay_s).armed_for_s == 60.0 + delay_s
 
 
 # What is spared

@@ -9,9 +9,10 @@ import pytest
 from chaosext.model import clock
 from chaosext.model.clock import Moment
 from chaosext.model.errors import Inconclusive, Unsafe
+from chaosext.nodes.transport import NAMESPACE, Way
 from chaosext.partition.cut import Cut, NodeCut, peers_of
 from chaosext.partition.nft import TableFacts
-from chaosext.partition.reports import ArmedNode, ArmReport, HealedNode, HealReport, how_to_remove
+from chaosext.partition.reports import ArmedNode, ArmReport, HealedNode, HealReport, how_to_remove, how_to_sweep
 
 NODES = (NodeCut(node="cp1", uplinks=("eth0",)), NodeCut(node="cp2", uplinks=("eth0",)))
 CUT = Cut(run="r1", owner="a@b", nodes=NODES, peers=peers_of(["10.0.0.2"]), ttl_s=30.0)
@@ -109,3 +110,29 @@ def test_what_the_kernel_has_let_go_of_unseen_is_inconclusive() -> None:
 
 def test_how_to_remove_by_hand() -> None:
     assert how_to_remove("r1", ["cp1", "cp2"]) == f"{REMOVE.replace('cp2', 'cp1')}; {REMOVE}"
+
+
+POD = Way(transport="pod", context="prod")
+
+
+@pytest.mark.parametrize(
+    ("way", "more"),
+    [
+        (Way(), ""),
+        (POD, " --transport pod --context prod"),
+        (replace(POD, namespace=NAMESPACE), " --transport pod --context prod"),
+        (replace(POD, namespace="chaos"), " --transport pod --context prod --namespace chaos"),
+    ],
+)
+def test_a_sweep_is_told_how_nodes_are_entered(way: Way, more: str) -> None:
+    assert how_to_sweep("r1", way) == f"chaosext sweep --run r1{more}"
+
+
+def test_nodes_that_are_entered_through_an_api_server_are_swept_or_cleaned_by_root() -> None:
+    assert how_to_remove("r1", ["w1", "w2"], POD) == (
+        "chaosext sweep --run r1 --transport pod --context prod; "
+        "or by root on w1, w2: `nft delete table inet chaosext_r1`"
+    )
+    with pytest.raises(Unsafe) as unsafe:
+        replace(healed(LEFT), way=POD).require_gone()
+    assert unsafe.value.fix == how_to_remove("r1", ["cp2"], POD)
