@@ -254,7 +254,7 @@ def gather(
     """
     tried = [path for path in (*paths, *kept) if path.source and path.source not in shut.nodes]
     direct, elsewhere = [path for path in tried if path.towards], [path for path in tried if not path.towards]
-    with ThreadPoolExecutor(max_workers=3, thread_name_prefix="paths") as pool:
+    with ThreadPoolExecutor(max_workers=3) as pool:
         measured = (
             pool.submit(_reached, [path for path in paths if not path.source], shells),
             pool.submit(_measure, direct, shells, timeout_s, request=False),
@@ -298,9 +298,8 @@ def was_open(before: CutEvidence, path: Path) -> bool:
 def _reached(paths: Sequence[Path], shells: Mapping[str, NodeShell]) -> dict[Path, Connect]:
     """From an API server that is no node: who is entered through it is reached by it."""
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-        return dict(
-            zip(paths, pool.map(lambda path: _through(path, shells[path.towards]), paths), strict=True)
-        )
+        asked = {path: pool.submit(_through, path, shells[path.towards]) for path in paths}
+    return {path: answer.result() for path, answer in asked.items()}
 
 
 def _through(path: Path, shell: NodeShell) -> Connect:

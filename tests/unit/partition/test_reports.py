@@ -12,7 +12,14 @@ from chaosext.model.errors import Inconclusive, Unsafe
 from chaosext.nodes.transport import NAMESPACE, Way
 from chaosext.partition.cut import Cut, NodeCut, peers_of
 from chaosext.partition.nft import TableFacts
-from chaosext.partition.reports import ArmedNode, ArmReport, HealedNode, HealReport, how_to_remove, how_to_sweep
+from chaosext.partition.reports import (
+    ArmedNode,
+    ArmReport,
+    HealedNode,
+    HealReport,
+    how_to_remove,
+    how_to_sweep,
+)
 
 NODES = (NodeCut(node="cp1", uplinks=("eth0",)), NodeCut(node="cp2", uplinks=("eth0",)))
 CUT = Cut(run="r1", owner="a@b", nodes=NODES, peers=peers_of(["10.0.0.2"]), ttl_s=30.0)

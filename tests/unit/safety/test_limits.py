@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -207,6 +207,14 @@ def test_each_refusal_says_what_to_do() -> None:
 
 def test_a_footprint_counts_all_nodes_of_the_cluster() -> None:
     assert footprint(a_cut(), NODES, (), MONDAY).total_nodes == 3
+
+
+@pytest.mark.parametrize(("let_go_s", "until_s"), [(None, 60), (59, 60), (61, 61)])
+def test_a_cut_is_over_when_its_nodes_let_go_and_no_sooner_than_its_ttl(
+    let_go_s: float | None, until_s: float
+) -> None:
+    let_go = None if let_go_s is None else MONDAY + timedelta(seconds=let_go_s)
+    assert footprint(a_cut(), NODES, (), MONDAY, let_go).until == MONDAY + timedelta(seconds=until_s)
 
 
 def test_every_protected_node_that_is_touched_is_named() -> None:

@@ -8,7 +8,7 @@ import socketserver
 import subprocess
 import threading
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +18,9 @@ from steady_worlds import ScriptedShell, node
 
 from chaosext.model.errors import Refused, Unreachable
 from chaosext.model.finding import Status
+from chaosext.nodes.pod import PodShell
 from chaosext.nodes.shell import ShellResult
+from chaosext.nodes.transport import Way
 from chaosext.partition.cut import peers_of
 from chaosext.steady import cut
 from chaosext.steady.asking import MAX_NODES_AT_ONCE
@@ -664,17 +666,18 @@ def test_few_paths_are_all_measured() -> None:
 @pytest.mark.parametrize(("workers", "masters"), [(125, 1), (100, 3), (350, 3), (300, 5)])
 def test_of_many_paths_each_node_is_at_the_end_of_one(workers: int, masters: int) -> None:
     paths = many(workers, masters)
-    found, left_out = cut.sampled(paths, control_plane(paths))
+    first = control_plane(paths)
+    found, left_out = cut.sampled(paths, first)
     assert (len(found) + left_out.paths, left_out.nodes) == (len(paths), ())
     assert {end for path in paths for end in (path.source, path.towards)} == {
         end for path in found for end in (path.source, path.towards)
     }
-    ways = {(path.source in control_plane(paths), family(path)) for path in found}
+    ways = {(path.source in first, family(path)) for path in found}
     assert ways == {(True, 4), (True, 6), (False, 4), (False, 6)}
     by_source = Counter(path.source for path in found)
     assert max(by_source.values()) <= cut.MOST_FROM
     assert len(by_source) <= cut.MOST_SOURCES + masters
-    assert cut.sampled(paths, control_plane(paths)) == (found, left_out)
+    assert cut.sampled(paths, first) == (found, left_out)
     assert left_out.paths > 0
 
 
@@ -724,3 +727,199 @@ def test_a_sample_is_over_in_seconds_however_many_paths_there_are() -> None:
     rounds = -(-cut.MOST_FROM // cut.LANES)
     assert rounds * (CONNECT_TIMEOUT_S + 0.2) < 7
     assert cut.MOST_SOURCES <= 2 * MAX_NODES_AT_ONCE
+
+
+def test_of_many_paths_these_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few enough to be seen at a glance: one to each other node first, its families in turn, and all nodes in turn."""
+    monkeypatch.setattr(cut, "MOST_FROM", 3)
+    monkeypatch.setattr(cut, "MOST_SOURCES", 2)
+    monkeypatch.setattr(cut, "MOST_THROUGH", 2)
+    workers = [node(f"w{number}", f"10.1.0.{number}", f"fd01::{number}") for number in range(1, 6)]
+    masters = [node("cp1", "10.0.0.1", control_plane=True), node("cp2", "10.0.0.2", control_plane=True)]
+    paths = (*paths_between((*masters, *workers)), *paths_of_api_servers(workers))
+    found, left_out = cut.sampled(paths, {"cp1", "cp2"})
+    assert [f"{path.source or 'api'} {path.target.host}" for path in found] == FEW_OF_MANY
+    assert left_out == LeftOut(paths=len(paths) - len(found), nodes=())
+    alone = [path for path in paths if path.source not in ("", "cp1", "cp2")]
+    found, left_out = cut.sampled(alone, set())
+    assert {path.source for path in found} == {"w1", "w2"}
+    assert left_out == LeftOut(paths=len(alone) - len(found), nodes=("w3", "w4", "w5"))
+
+
+FEW_OF_MANY = [
+    "w1 10.0.0.1",
+    "w1 10.0.0.2",
+    "w2 10.0.0.1",
+    "w2 10.0.0.2",
+    "cp1 10.1.0.1",
+    "cp1 fd01::2",
+    "cp1 10.1.0.3",
+    "cp2 10.1.0.1",
+    "cp2 fd01::4",
+    "cp2 10.1.0.5",
+    "api 10.1.0.1",
+    "api 10.1.0.5",
+]
+
+
+def test_nodes_at_the_end_of_no_path_yet_come_first_of_those_where_paths_begin(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cut, "MOST_FROM", 3)
+    monkeypatch.setattr(cut, "MOST_SOURCES", 2)
+    workers = [node(f"w{number}", f"10.1.0.{number}") for number in range(1, 9)]
+    found, left_out = cut.sampled(
+        paths_between((node("cp", "10.0.0.1", control_plane=True), *workers)), {"cp"}
+    )
+    assert [(path.source, path.towards) for path in found] == [
+        ("w4", "cp"),
+        ("w5", "cp"),
+        ("cp", "w1"),
+        ("cp", "w2"),
+        ("cp", "w3"),
+    ]
+    assert left_out == LeftOut(paths=11, nodes=("w6", "w7", "w8"))
+
+
+# From an API server that is no node
+
+
+POD = Way(transport="pod")
+
+
+@dataclass(frozen=True)
+class EnteredPod(PodShell):
+    """A node that is entered through an API server, which reaches its kubelet, does not, or can't be asked."""
+
+    node: str
+    way: Way = POD
+    answer: bool | None = True
+    meeting: threading.Barrier | None = None
+
+    def is_reached(self, *, timeout_s: float) -> bool | None:
+        assert timeout_s == cut.THROUGH_S
+        if self.meeting:
+            self.meeting.wait()
+        return self.answer
+
+
+def test_an_api_server_has_a_path_to_the_first_address_of_each_kubelet() -> None:
+    nodes = (node("w1", "10.0.0.1", "fc00::1"), node("w2"), node("w3", "fc00::3"))
+    assert paths_of_api_servers(nodes) == (
+        Path(source="", towards="w1", target=Target("10.0.0.1", 10250)),
+        Path(source="", towards="w3", target=Target("fc00::3", 10250)),
+    )
+    assert [path.target.port for path in paths_of_api_servers(nodes, kubelet_port=7)] == [7, 7]
+
+
+@pytest.mark.parametrize(
+    ("answer", "reach"), [(True, Reach.OPEN), (False, Reach.TIMED_OUT), (None, Reach.UNKNOWN)]
+)
+def test_what_an_api_server_reaches_is_told_by_whether_it_enters(answer: bool | None, reach: Reach) -> None:
+    (path,) = paths_of_api_servers([node("w1", "10.0.0.1")])
+    found = cut.gather([path], {"w1": EnteredPod("w1", answer=answer)})
+    said = "by exec, through an API server"
+    assert found.connects == {path: Connect(node="", target=path.target, reach=reach, detail=said)}
+    by_docker = cut.gather([path], {"w1": LocalShell()})  # type: ignore[dict-item]
+    assert by_docker.connects[path].reach is Reach.UNKNOWN
+
+
+def test_an_api_server_is_asked_to_enter_many_nodes_at_once() -> None:
+    meeting = threading.Barrier(cut.AT_ONCE, timeout=20)
+    nodes = [node(f"w{number}", f"10.0.0.{number}") for number in range(cut.AT_ONCE)]
+    found = cut.gather(
+        paths_of_api_servers(nodes), {each.name: EnteredPod(each.name, meeting=meeting) for each in nodes}
+    )
+    assert [each.reach for each in found.connects.values()] == [Reach.OPEN] * cut.AT_ONCE
+
+
+THROUGH = Path(source="", towards="w1", target=Target("172.18.0.3", 10250))
+
+
+def through(reach: Reach) -> CutEvidence:
+    return CutEvidence(paths=(THROUGH,), connects={THROUGH: connect(THROUGH.target, reach, "")})
+
+
+def test_a_way_from_an_api_server_is_named_as_such() -> None:
+    finding = cut.judge(through(Reach.OPEN), through(Reach.OPEN))
+    assert finding.summary == "IPv4 left open: an API server → 172.18.0.3:10250 answers; 0 of 1 paths blocked"
+    assert finding.evidence[0].subject == "an API server → 172.18.0.3:10250 (Node/w1, IPv4)"
+    assert cut.entered([THROUGH, PATHS[-1]]) == {"w1", "cp"}
+
+
+WAY_THERE = {4: PATHS[0], 6: PATHS[1]}
+WAYS_BACK = {4: PATHS[4], 6: PATHS[5]}
+
+
+def judged_by_the_way_back(there: Path, back: Path, before: Reach, after: Reach) -> tuple[Status, str]:
+    opened = {there: connect(there.target, Reach.OPEN, "w1"), back: connect(back.target, before, back.source)}
+    now = {back: connect(back.target, after, back.source)}
+    finding = cut.judge(
+        CutEvidence(paths=(there, back), connects=opened),
+        CutEvidence(paths=(there, back), connects=now, shut=SHUT),
+    )
+    return finding.evidence[0].status, finding.evidence[0].detail
+
+
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize(
+    ("before", "after", "status", "said"),
+    [
+        (Reach.OPEN, Reach.TIMED_OUT, Status.HEALTHY, "open before, timed out now"),
+        (Reach.OPEN, Reach.RESET, Status.UNHEALTHY, "still answers: reset"),
+        (Reach.REFUSED, Reach.NO_ROUTE, Status.UNKNOWN, "was refused before the cut, so it proves nothing"),
+    ],
+)
+def test_a_way_back_of_the_same_family_tells_of_the_way_there(
+    family: int, before: Reach, after: Reach, status: Status, said: str
+) -> None:
+    cut_off = "can't be entered while it is cut off; the way back: "
+    for back in (WAYS_BACK[family], THROUGH):
+        found = judged_by_the_way_back(WAY_THERE[family], back, before, after)
+        assert found == (status, f"{cut_off}{said}")
+    nothing = "it can't be entered while it is cut off, and no way back to it was measured"
+    other = judged_by_the_way_back(WAY_THERE[family], WAYS_BACK[10 - family], before, after)
+    assert other == (Status.UNKNOWN, nothing)
+
+
+def test_of_several_ways_back_the_worst_is_told() -> None:
+    there, backs = PATHS[0], (PATHS[4], THROUGH)
+    before = {path: connect(path.target, Reach.OPEN, path.source) for path in (there, *backs)}
+    now = {
+        PATHS[4]: connect(PATHS[4].target, Reach.TIMED_OUT, "cp"),
+        THROUGH: connect(THROUGH.target, Reach.OPEN, ""),
+    }
+    paths = (there, *backs)
+    finding = cut.judge(
+        CutEvidence(paths=paths, connects=before), CutEvidence(paths=paths, connects=now, shut=SHUT)
+    )
+    assert finding.evidence[0].detail.endswith("; the way back: still answers: open")
+
+
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [
+        ({}, "was not measured before the cut, so it proves nothing"),
+        ({PATHS[0]: Reach.REFUSED}, "was refused before the cut, so it proves nothing"),
+    ],
+)
+def test_a_way_there_that_was_never_open_proves_nothing_whatever_the_way_back(
+    before: dict[Path, Reach], said: str
+) -> None:
+    known = {path: connect(path.target, reach, "w1") for path, reach in before.items()}
+    closed_now = {PATHS[4]: connect(PATHS[4].target, Reach.TIMED_OUT, "cp")}
+    paths = (PATHS[0], PATHS[4])
+    opened = {PATHS[4]: connect(PATHS[4].target, Reach.OPEN, "cp")}
+    finding = cut.judge(
+        CutEvidence(paths=paths, connects={**opened, **known}),
+        CutEvidence(paths=paths, connects=closed_now, shut=SHUT),
+    )
+    assert (finding.evidence[0].status, finding.evidence[0].detail) == (Status.UNKNOWN, said)
+
+
+def test_where_a_shut_nodes_kubelet_connects_that_is_not_dropped_is_said() -> None:
+    there = Path(source="w1", towards="", target=Target("172.18.0.9", 6443))
+    assert judged_by_the_way_back(there, WAYS_BACK[4], Reach.OPEN, Reach.TIMED_OUT) == (
+        Status.UNKNOWN,
+        "its kubelet connects there, the cut does not drop it, and it can't be entered now",
+    )

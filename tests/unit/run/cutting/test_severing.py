@@ -429,6 +429,34 @@ def test_whatever_breaks_while_healing_is_said_with_what_to_do(
     assert heal.left_behind(run) == ()
 
 
+def test_what_broke_while_healing_through_an_api_server_is_cleaned_up_through_it(
+    healing: Steps, run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.way = Way(transport="pod", context="prod")
+
+    def broken(*_: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(heal, "shells", broken)
+    (said,) = heal.left_behind(run)
+    assert f"chaosext sweep --run {run.id} --transport pod --context prod; or by root on cp1, cp2: " in said
+
+
+def test_a_cut_that_was_not_kept_proves_nothing(run: contexts.RunContext) -> None:
+    heal.require_kept(run)
+    run.lost = ["cp1: all rules of the cut were removed at 3.1 s", "cp2: was restarted"]
+    with pytest.raises(Inconclusive) as inconclusive:
+        heal.require_kept(run)
+    assert inconclusive.value.message == (
+        "the cut was not what was planned until it was healed: cp1: all rules of the cut were removed at 3.1 s; "
+        "cp2: was restarted"
+    )
+    assert inconclusive.value.fix == (
+        "what was seen since then proves nothing: see what did it (a firewall that was restarted, "
+        "`chaosext audit show` for a sweep), then run again"
+    )
+
+
 def test_what_is_left_is_unsafe(
     healing: Steps, run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
