@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,20 @@ import pytest
 
 from chaosext.model import clock
 from chaosext.model.errors import Inconclusive, Refused
+from chaosext.model.holder import me
+from chaosext.model.places import state_home
+from chaosext.nodes.transport import Way
 from chaosext.partition.apply import ARMING_S
-from chaosext.safety.intent import IntentLog, outstanding, parse, placed
+from chaosext.safety.intent import (
+    PODS,
+    SENTINELS,
+    IntentLog,
+    Outstanding,
+    intent_log,
+    outstanding,
+    parse,
+    placed,
+)
 
 
 def intent(run: str, *nodes: str) -> dict[str, Any]:
@@ -245,3 +258,70 @@ def test_what_is_wrong_with_the_log_is_told(tmp_path: Path, monkeypatch: pytest.
         other.entries()
     assert inconclusive.value.message.startswith(f"the intent log {tmp_path} can't be read ([Errno")
     assert inconclusive.value.fix == "permit it"
+
+
+def test_what_was_placed_is_told_apart_from_the_sentinels() -> None:
+    def there(*entries: dict[str, Any]) -> list[tuple[str, str]]:
+        return [(each.run, each.what) for each in placed(entries)]
+
+    pods, gone_pods = {**placing("a"), "what": PODS}, {**removed("a"), "what": PODS}
+    assert there(placing("a"), pods) == [("a", SENTINELS), ("a", PODS)]
+    assert there(placing("a"), pods, removed("a")) == [("a", PODS)]
+    assert there(placing("a"), pods, gone_pods) == [("a", SENTINELS)]
+
+
+def test_the_way_into_its_nodes_is_told() -> None:
+    told = {"context": "prod", "namespace": "chaos", "image": "img:1"}
+    (by_docker,) = outstanding([{**intent("a", "n1"), **told}])
+    assert (by_docker.way, by_docker.context, by_docker.namespace) == (Way(), "prod", "chaos")
+    (netns,) = outstanding([{**intent("a", "n1"), "transport": "netns"}])
+    assert netns.way == Way(transport="netns")
+    (pod,) = outstanding([{**intent("a", "n1"), **told, "transport": "pod"}])
+    assert pod.way == Way(transport="pod", **told)
+    (untold,) = outstanding([{**intent("a", "n1"), "transport": "pod"}])
+    assert untold.way == Way(transport="pod")
+
+
+def written(**more: Any) -> Outstanding:
+    at = {"at": datetime.now(UTC).isoformat(), **clock.now().to_json(), **me().to_json()}
+    (found,) = outstanding([{**intent("a", "n1"), **at, **more}])
+    return found
+
+
+def test_a_run_whose_process_lives_and_whose_time_is_not_over_is_running() -> None:
+    assert written().holder == me()
+    assert written().is_running
+    assert not written(ttl_s=-ARMING_S - 1).is_running
+    assert written(ttl_s=-ARMING_S - 1).is_over
+    assert not written(holder=str(replace(me(), pid=2**22 + 1))).is_running
+    assert not written(holder="nobody").is_running
+    assert written(holder="nobody").holder is None
+
+
+@pytest.mark.parametrize(
+    ("more", "is_sealed"),
+    [
+        ({"sealed": True}, True),
+        ({"sealed": True, "ttl_s": 1}, True),
+        ({"sealed": True, "ttl_s": -1}, False),
+        ({"sealed": True, "ttl_s": "long"}, False),
+        ({"sealed": 1}, False),
+        ({}, False),
+    ],
+)
+def test_nodes_are_sealed_until_the_cut_may_be_over(more: dict[str, Any], is_sealed: bool) -> None:
+    assert written(**more).is_sealed is is_sealed
+
+
+def test_a_log_that_is_larger_than_any_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = IntentLog(tmp_path / "intent.jsonl")
+    log.write(intent("a", "n1"))
+    monkeypatch.setattr("chaosext.safety.intent.LOG_BYTES", log.path.stat().st_size)
+    assert len(log.entries()) == 1
+    monkeypatch.setattr("chaosext.safety.intent.LOG_BYTES", log.path.stat().st_size - 1)
+    with pytest.raises(Inconclusive, match="can't be read"):
+        log.entries()
+
+
+def test_the_log_is_among_what_this_user_keeps() -> None:
+    assert intent_log().path == state_home() / "intent.jsonl"
