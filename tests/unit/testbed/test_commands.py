@@ -75,8 +75,8 @@ def test_timeout_ends_what_the_command_has_started_too(tmp_path: Path, logged: b
     argv = ["sh", "-c", 'sleep 60 & echo $! >"$0"; exec "$@"', str(seen), *python(code)]
     began_s = time.monotonic()
     with pytest.raises(CommandFailed, match="more than"):
-        run_command(argv, timeout_s=1.0, log=tmp_path / "log" if logged else None)
-    assert time.monotonic() - began_s < 5
+        run_command(argv, timeout_s=5.0, log=tmp_path / "log" if logged else None)
+    assert time.monotonic() - began_s < 30
     assert not is_alive(int(seen.read_text()))
 
 

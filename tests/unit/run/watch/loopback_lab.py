@@ -31,7 +31,7 @@ INTERVAL_S = 0.2
 """The shortest that a sentinel takes."""
 
 
-def wait_for(true: Callable[[], bool], within_s: float = 15) -> None:
+def wait_for(true: Callable[[], bool], within_s: float = 60) -> None:
     deadline_s = time.monotonic() + within_s
     while not true():
         assert time.monotonic() < deadline_s, "it did not come to be so"
