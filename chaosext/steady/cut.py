@@ -254,7 +254,7 @@ def gather(
     """
     tried = [path for path in (*paths, *kept) if path.source and path.source not in shut.nodes]
     direct, elsewhere = [path for path in tried if path.towards], [path for path in tried if not path.towards]
-    with ThreadPoolExecutor(max_workers=3) as pool:
+    with ThreadPoolExecutor() as pool:
         measured = (
             pool.submit(_reached, [path for path in paths if not path.source], shells),
             pool.submit(_measure, direct, shells, timeout_s, request=False),

@@ -150,6 +150,51 @@ def test_a_plan_is_made_of_the_ground_and_held_against_the_limits(steps: Steps) 
     ]
 
 
+def test_a_cut_on_the_nodes_side_is_planned_from_elsewhere_only(
+    steps: Steps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ground = SimpleNamespace(**{**vars(GROUND), "side": Side.NODES})
+    monkeypatch.setattr(fault, "survey", steps.stand_in("survey", ground))
+    monkeypatch.setattr(fault.sealed, "require_elsewhere", steps.stand_in("require_elsewhere"))
+    fault.plan(SETTINGS, WISH, run="r1", owner="a@b")
+    assert steps.named("require_elsewhere") == [(steps.cut("r1", "a@b"), ALL, CLUSTER)]
+
+
+def test_a_cut_with_a_delay_is_in_force_when_it_has_begun(
+    steps: Steps, run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = fault.plan(SETTINGS, WISH, run=run.id, owner=run.owner)
+    delayed = replace(planned, cut=replace(planned.cut, delay_s=15.0))
+    in_force: list[bool] = []
+
+    def await_begin(context: contexts.RunContext, _: object) -> None:
+        in_force.append(context.in_force)
+
+    monkeypatch.setattr(fault.sealed, "await_begin", steps.stand_in("await_begin", await_begin))
+    report = fault._armed(delayed, run, lambda _: None, tuple)
+    assert steps.named("await_begin") == [(run, report.all_cut_at)]
+    assert (in_force, run.in_force) == ([False], True)
+
+
+@pytest.mark.parametrize(("age_s", "is_refused"), [(BASELINE_AGE_S, False), (BASELINE_AGE_S + 1, True)])
+def test_the_last_word_on_a_cut_is_no_to_what_was_looked_up_long_ago(
+    steps: Steps, run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch, age_s: float, is_refused: bool
+) -> None:
+    planned = replace(fault.plan(SETTINGS, WISH, run=run.id, owner=run.owner), looked_s=1000.0)
+    monkeypatch.setattr(clock, "since_boot_s", lambda: 1000.0 + age_s)
+    ends = clock.now().later(70.0)
+    if not is_refused:
+        fault._decide(SETTINGS, WISH, run, planned, ends)
+        assert run.cuts == [planned.cut]
+        return
+    with pytest.raises(Refused) as refused:
+        fault._decide(SETTINGS, WISH, run, planned, ends)
+    assert refused.value.message == (
+        "what is to be cut was looked up 121 s ago, and may be something else by now"
+    )
+    assert (refused.value.fix, run.cuts) == ("run again", [])
+
+
 def test_preparing_measures_the_paths_and_lists_the_rules(steps: Steps, run: contexts.RunContext) -> None:
     run.foreign_before = {"cp1": "as it was at first"}
     planned = fault.prepare(SETTINGS, WISH, run)
@@ -225,19 +270,36 @@ def _seconds(at: str) -> float:
     return datetime.fromisoformat(at).timestamp()
 
 
-def test_the_intent_says_all_that_a_sweep_needs(steps: Steps, run: contexts.RunContext) -> None:
-    fault.sever(SETTINGS, WISH, run, prove=False)
+@pytest.mark.parametrize(
+    ("transport", "delay_s", "more"),
+    [
+        ("netns", 0.0, {"ttl_s": 60.0, "sealed": False}),
+        ("pod", 15.0, {"ttl_s": 75.0, "sealed": True, "namespace": "chaos", "image": "img:1"}),
+    ],
+)
+def test_the_intent_says_all_that_a_sweep_needs(
+    steps: Steps, run: contexts.RunContext, transport: str, delay_s: float, more: dict[str, Any]
+) -> None:
+    way = Way(transport=transport, namespace="chaos", image="img:1")
+    fault._write_intent(replace(steps.cut(run.id, run.owner), delay_s=delay_s), CLUSTER, way)
     (entry,) = intent_log().entries()
-    wanted = {
+    assert {key: entry[key] for key in entry if key not in ("at", "boot", "uptime_s", "holder")} == {
         "event": "intent",
         "run": run.id,
         "context": "kind-a",
         "owner": run.owner,
         "nodes": ["cp1", "cp2"],
-        "ttl_s": 60.0,
-        "transport": "netns",
+        "transport": transport,
+        **more,
     }
-    assert {key: entry[key] for key in wanted} == wanted
+    assert steps.calls == [("crash_point", "intent-written")]
+
+
+def test_an_intent_is_written_before_a_cut_that_need_not_be_proven(
+    steps: Steps, run: contexts.RunContext
+) -> None:
+    fault.sever(SETTINGS, WISH, run, prove=False)
+    assert [entry["event"] for entry in intent_log().entries()] == ["intent"]
     assert steps.named("proof") == []
 
 
@@ -301,6 +363,20 @@ def test_a_cut_that_can_not_be_proven_is_healed(steps: Steps, run: contexts.RunC
     assert inconclusive.value.message == ("the cut can't be proven, so it was healed at once: nobody answers")
     assert inconclusive.value.fix == "see the evidence of cut_effective"
     assert ("crash_point", "proven") not in steps.calls
+
+
+def test_a_cut_that_nobody_can_heal_is_over_before_it_is_said_that_it_can_not_be_proven(
+    steps: Steps, run: contexts.RunContext
+) -> None:
+    steps.finding = replace(PROVEN, status=Status.UNKNOWN, summary="nobody answers")
+    run.cuts, run.in_force = [replace(steps.cut(run.id, "a@b"), delay_s=15.0)], True
+    run.let_go = clock.now().later(60.0)
+    with pytest.raises(Inconclusive) as inconclusive:
+        fault._proven(run)
+    assert steps.named("heal_run") == [(run,)]
+    assert inconclusive.value.message == (
+        "the cut can't be proven, so nobody could heal it before its TTL was over: nobody answers"
+    )
 
 
 def test_what_was_made_ready_a_moment_ago_is_taken(steps: Steps, run: contexts.RunContext) -> None:
