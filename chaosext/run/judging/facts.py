@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 from chaosext.model.errors import ChaosextError, Refused, Unsafe
@@ -139,8 +140,7 @@ def _rolled_back(rollbacks: Sequence[Run]) -> Answer | None:
 
 
 def _before(runs: Sequence[Run], func: str) -> Sequence[Run]:
-    end = next((index for index, run in enumerate(runs) if _func(run) == func), len(runs))
-    return runs[:end]
+    return tuple(takewhile(lambda run: _func(run) != func, runs))
 
 
 def _worst_answer(answers: Iterable[Answer | None]) -> Answer | None:
@@ -199,7 +199,7 @@ def _name(run: Run) -> str:
 
 def _func(run: Run) -> str:
     provider = _mapping(_activity(run).get("provider"))
-    module, func = str(provider.get("module", "")), str(provider.get("func", ""))
+    module, func = str(provider.get("module")), str(provider.get("func"))
     return func if module.startswith("chaosext.") else f"{module}.{func}"
 
 

@@ -16,7 +16,7 @@ from chaosext.model.errors import Inconclusive, Refused, Unsafe
 from chaosext.model.finding import Finding, Status
 from chaosext.model.places import state_home
 from chaosext.nodes.transport import Way
-from chaosext.partition.apply import TIMEOUT_S, Hold
+from chaosext.partition.apply import ARMING_S, TIMEOUT_S, Hold
 from chaosext.partition.cut import Cut, NodeCut, Side, peers_of
 from chaosext.partition.reports import ArmReport, HealedNode, HealReport
 from chaosext.run import context as contexts
@@ -195,6 +195,38 @@ def test_the_last_word_on_a_cut_is_no_to_what_was_looked_up_long_ago(
     assert (refused.value.fix, run.cuts) == ("run again", [])
 
 
+@pytest.mark.parametrize(("before_s", "until_s"), [(None, 60.0 + 15.0 + ARMING_S), (1000.0, 1000.0)])
+def test_the_last_word_says_until_when_something_may_cut(
+    steps: Steps,
+    run: contexts.RunContext,
+    monkeypatch: pytest.MonkeyPatch,
+    before_s: float | None,
+    until_s: float,
+) -> None:
+    now = clock.now()
+    monkeypatch.setattr(clock, "now", lambda: now)
+    planned = fault.plan(SETTINGS, WISH, run=run.id, owner=run.owner)
+    delayed = replace(planned, cut=replace(planned.cut, delay_s=15.0))
+    run.let_go = None if before_s is None else now.later(before_s)
+    fault._decide(SETTINGS, WISH, run, delayed, now.later(70.0))
+    assert run.let_go == now.later(until_s)
+
+
+def test_an_approval_is_asked_for_of_what_the_run_intends(
+    steps: Steps, run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fault, "require_approved", steps.stand_in("require_approved", "the approval"))
+    monkeypatch.setattr(fault, "approval_sha256", steps.stand_in("approval_sha256", "ab12"))
+    run.intended = "what the run intends"  # type: ignore[assignment]
+    asked = ("require_approved", CLUSTER, run.intended, WISH)
+    planned = fault._prepared(SETTINGS, WISH, run)
+    assert steps.calls[:2] == [("connect_to_act", SETTINGS), asked]
+    steps.calls.clear()
+    fault._require_permitted(SETTINGS, WISH, run, planned)
+    assert steps.calls[-2:] == [asked, ("approval_sha256", "the approval")]
+    assert run.trail.approval_sha256 == "ab12"
+
+
 def test_preparing_measures_the_paths_and_lists_the_rules(steps: Steps, run: contexts.RunContext) -> None:
     run.foreign_before = {"cp1": "as it was at first"}
     planned = fault.prepare(SETTINGS, WISH, run)
@@ -336,8 +368,11 @@ def test_a_cut_is_watched_once_it_is_armed(steps: Steps, run: contexts.RunContex
 
 def test_a_cut_in_steps_is_renewed_until_its_end(steps: Steps, run: contexts.RunContext) -> None:
     steps.ttl_s, steps.dead_man_s = 600.0, 20.0
+    held = Hold(claim=Claim(run=run.id, owner="a@b"), ttl_s=60)
+    run.lock = SimpleNamespace(held=held)  # type: ignore[assignment]
     answer = fault.sever(SETTINGS, WISH, run)
     renewing: Any = run.renewing
+    assert renewing.hold is held
     assert renewing.given == (run.cuts[0], SHELLS)
     assert renewing.until == run.let_go
     left_s = -(renewing.until.age_s() or 0.0)
@@ -388,16 +423,14 @@ def test_what_was_made_ready_a_moment_ago_is_taken(steps: Steps, run: contexts.R
     assert steps.named("plan_cut")[1][0].ttl_s == 61.0
 
 
-@pytest.mark.parametrize(
-    ("age_s", "surveys"), [(BASELINE_AGE_S - ON_THE_WAY_S - 5, 0), (BASELINE_AGE_S - ON_THE_WAY_S + 1, 1)]
-)
+@pytest.mark.parametrize(("more_s", "surveys"), [(-1.0, 0), (0.0, 1), (1.0, 1)])
 def test_an_old_baseline_is_measured_anew(
-    steps: Steps, run: contexts.RunContext, age_s: float, surveys: int
+    steps: Steps, run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch, more_s: float, surveys: int
 ) -> None:
     fault.prepare(SETTINGS, WISH, run)
     assert run.prepared
-    aged = replace(run.prepared[1], looked_s=clock.since_boot_s() - age_s)
-    run.prepared = (WISH, aged)
+    run.prepared = (WISH, replace(run.prepared[1], looked_s=1000.0))
+    monkeypatch.setattr(clock, "since_boot_s", lambda: 1000.0 + BASELINE_AGE_S - ON_THE_WAY_S + more_s)
     steps.calls.clear()
     fault.sever(SETTINGS, WISH, run)
     assert len(steps.named("survey")) == surveys

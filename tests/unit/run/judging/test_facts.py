@@ -187,10 +187,10 @@ def test_what_the_runner_itself_saw_is_taken_over() -> None:
         ("cp1 may be cut: chaosext.model.errors.Unsafe: again",),
         (),
     )
-    seen = facts_of(journal, left_behind=["cp2"], signal_number=15, overdue="p took 9 s")
+    seen = facts_of(journal, left_behind=["cp2"], signal_number=15, overdue="p took 9 s", stopped="p is true")
     assert (seen.left_behind, seen.feared) == (("cp2",), unseen.left_behind)
-    assert (seen.signal_number, seen.overdue) == (15, "p took 9 s")
-    assert (unseen.signal_number, unseen.overdue) == (None, "")
+    assert (seen.signal_number, seen.overdue, seen.stopped) == (15, "p took 9 s", "p is true")
+    assert (unseen.signal_number, unseen.overdue, unseen.stopped) == (None, "", "")
     assert facts_of(journal, left_behind=[]).left_behind == ()
 
 
