@@ -17,6 +17,7 @@ from chaosext.model import clock
 from chaosext.model.claim import Claim
 from chaosext.model.errors import Inconclusive, Refused, Unreachable, Unsafe
 from chaosext.model.holder import Holder
+from chaosext.nodes.transport import Way
 from chaosext.partition import apply
 from chaosext.partition.apply import (
     STRAGGLER_S,
@@ -833,6 +834,12 @@ def test_a_heal_says_what_it_has_found(nodes: dict[str, FakeNode]) -> None:
     said = WHOLE.replace("@@chaosext disarm", '@@chaosext ours-before\n{"nftables": []}\n@@chaosext disarm')
     nodes["cp1"]._heal = lambda _: said + "@@chaosext end\n"  # type: ignore[method-assign]
     assert heal("r1", nodes).nodes[0].found is None
+
+
+def test_a_heal_tells_by_which_way_its_nodes_were_entered(nodes: dict[str, FakeNode]) -> None:
+    way = Way(transport="pod", context="prod")
+    nodes["cp2"].way = way  # type: ignore[attr-defined]
+    assert heal("r1", nodes).way is way
 
 
 def test_a_heal_sees_that_its_table_was_dormant(nodes: dict[str, FakeNode]) -> None:

@@ -561,3 +561,42 @@ def test_a_node_sets_the_times_that_it_was_told() -> None:
     assert discrepancies(DUAL, NODE, facts, Lasting(armed=87_990, delay=0)) == (
         "timeouts: wanted 87, found 88",
     )
+
+
+def on_another_interface(rule: list[Any]) -> None:
+    rule[0]["match"]["left"]["meta"]["key"] = "iif"
+
+
+def of_one_type_only(rule: list[Any]) -> None:
+    rule[1]["match"]["right"]["set"].pop()
+
+
+def of_another_field(rule: list[Any]) -> None:
+    rule[1]["match"]["left"]["payload"]["field"] = "code"
+
+
+def with_a_counter(rule: list[Any]) -> None:
+    rule.insert(2, {"counter": {"packets": 0, "bytes": 0}})
+
+
+def that_drops(rule: list[Any]) -> None:
+    rule[2] = {"drop": None}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [on_another_interface, of_one_type_only, of_another_field, with_a_counter, that_drops],
+    ids=lambda change: change.__name__,
+)
+def test_a_rule_that_is_not_quite_the_neighbours_is_not_of_the_cut(
+    change: Callable[[list[Any]], None],
+) -> None:
+    answer = recorded()
+    assert marked(answer).foreign_rules == 0
+    neighbours = next(
+        item["rule"]["expr"]
+        for item in answer["nftables"]
+        if "rule" in item and "comment" not in item["rule"]
+    )
+    change(neighbours)
+    assert marked(answer).foreign_rules == 1
