@@ -439,7 +439,7 @@ def _table_facts(name: str, items: list[dict[str, Any]], header: Header) -> Tabl
     """Raises what `MALFORMED` names for contents that no cut has, where the table has the mark of a run."""
     run = name.removeprefix(TABLE_PREFIX)
     rules = _own(name, items, "rule")
-    said = [*(str(rule.get("comment", "")) for rule in rules), header.comment]  # what was renewed first
+    said = [*(str(rule.get("comment")) for rule in rules), header.comment]  # what was renewed first
     mark = next((mark for text in said if (mark := _SIGNATURE.match(text)) and mark["run"] == run), None)
     facts = TableFacts(
         run=run,

@@ -600,3 +600,36 @@ def test_a_rule_that_is_not_quite_the_neighbours_is_not_of_the_cut(
     )
     change(neighbours)
     assert marked(answer).foreign_rules == 1
+
+
+def with_a_delay(answer: dict[str, Any]) -> None:
+    """What it drops passes before that, for 15 s: by a set and a rule more for each."""
+    items = []
+    for item in answer["nftables"]:
+        (kind,) = item
+        if kind in ("set", "rule") and "peers" in json.dumps(item):
+            other = json.loads(json.dumps(item).replace("@peers", "@open"))
+            if kind == "set":
+                other["set"]["name"] = item["set"]["name"].replace("peers", "open")
+                for element in other["set"]["elem"]:
+                    element["elem"]["timeout"] = 15
+            else:
+                del other["rule"]["comment"]
+                other["rule"]["expr"][-1] = {"accept": None}
+            items.append(other)
+        items.append(item)
+    answer["nftables"] = items
+
+
+def test_a_cut_with_a_delay_is_read_back_with_what_still_passes() -> None:
+    answer = recorded()
+    with_a_delay(answer)
+    facts = marked(answer)
+    whole = marked(recorded())
+    assert facts == replace(
+        whole,
+        passes=whole.drops,
+        still_open=tuple(replace(peer, timeout_s=15) for peer in whole.peers),
+    )
+    assert (len(facts.passes), facts.foreign_rules) == (4, 0)
+    assert discrepancies(DELAYED, NODE, facts, Lasting(armed=90_000, delay=15_000)) == ()
