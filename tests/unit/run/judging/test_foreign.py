@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from chaosext.run.judging.foreign import LONGEST_LINE, MOST_LINES, foreign_rules
 
 if TYPE_CHECKING:
@@ -72,3 +74,10 @@ def test_a_flood_of_changes_is_said_in_what_one_can_read() -> None:
     assert len(found.unattributed) == MOST_LINES + 1
     assert found.unattributed[-1] == "and in 43 more places"
     assert max(map(len, found.unattributed)) <= LONGEST_LINE + 2
+
+
+@pytest.mark.parametrize(("more", "end"), [(0, ""), (1, " …")])
+def test_a_long_change_is_said_in_part(more: int, end: str) -> None:
+    place = "a: table inet mine, chain c: + "
+    found = judged({"a": chain()}, {"a": chain("x" * (LONGEST_LINE - len(place) + more))})
+    assert found.unattributed == (f"{place}{'x' * (LONGEST_LINE - len(place))}{end}",)
