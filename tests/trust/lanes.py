@@ -16,6 +16,7 @@ import traceback
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from tests.children import leave_with_parent
 from tests.trust import ROOT
 from tests.trust.row import Effort, Ground, Measured, NotHere, Row
 from tests.trust.table import rows
@@ -136,6 +137,7 @@ def attempt(part: Part, row: Row, effort: Effort) -> Tried:
 
 def main(effort: str, *parts: str) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what was made is taken away
+    leave_with_parent()
     by_number = {row.number: row for row in rows()}
     out, sys.stdout = sys.stdout, sys.stderr  # what a row prints is none of the parent's lines
     for part in map(Part.parse, parts):
