@@ -498,6 +498,7 @@ def test_what_the_text_of_a_table_says_of_it() -> None:
     lines = ["table inet chaosext_r1 {", "\tflags owner,dormant", '\tcomment "chaosext run=r1 owner=X"', "}"]
     assert Header.parse(lines) == Header(table="chaosext_r1", comment="chaosext run=r1 owner=X", dormant=True)
     assert Header.parse(["chain x {", "\tflags owner"]) == Header(table="", comment="", dormant=False)
+    assert Header.parse([]) == Header()
 
 
 @pytest.mark.parametrize("json_text", ['{"nftables": [{"table": {"family": "inet", "flags": ', "", "{}"])
