@@ -32,8 +32,10 @@ COPIED = (
 SURVIVED, NOBODY_CALLED, REFUSED_BY_TYPE = 0, 33, 37
 """mutmut's exit codes of a mutant: the tests passed with it, no test comes by it, mypy refuses it."""
 
-TYPE_CHECK = ("-m", "mypy", "--output=json", "--no-warn-unused-ignores")
-"""What `make lint` runs as well: a change that it refuses is noticed, without a test. What mutmut adds is ignored."""
+TYPE_CHECK = ("-m", "mypy", "--output=json", "--no-warn-unused-ignores", "--disable-error-code=no-redef")
+"""What `make lint` runs as well: a change that it refuses is noticed, without a test. What mutmut adds (every function
+many times, with the attributes that it declares) is no error of the change.
+"""
 
 CONFIGURATION = """
 [tool.mutmut]

@@ -10,6 +10,7 @@ import pytest
 
 from chaosext.model.claim import LOCK_S, Claim
 from chaosext.model.errors import ChaosextError, Refused, Unreachable
+from chaosext.partition.apply import Hold
 from chaosext.safety import lock as locks
 from chaosext.safety.lock import ClusterLock
 
@@ -233,3 +234,9 @@ def test_a_silent_api_server_takes_the_lock_from_nobody(
     monkeypatch.setattr(locks.clock, "uptime_s", lambda: later_s)
     stage.lock.hold()
     assert stage.done[-1] == "renew_lease"
+
+
+@pytest.mark.parametrize("sealed_s", [0.0, 75.0])
+def test_the_nodes_locks_outlast_the_time_in_which_nobody_can_renew_them(sealed_s: float) -> None:
+    lock = ClusterLock(CLAIM, CLUSTER, SHELLS, tell=print, sealed_s=sealed_s)  # type: ignore[arg-type]
+    assert lock.held == Hold(claim=CLAIM, ttl_s=LOCK_S + sealed_s)
