@@ -100,10 +100,16 @@ def _lane(part: Part, ground: Ground, effort: Effort) -> str:
 def play(of_lanes: dict[str, list[Part]], effort: Effort) -> Iterator[Tried]:
     """Each part as it comes to its end. One whose lane died is not measured."""
     done: queue.Queue[Tried] = queue.Queue()
-    for name, parts in of_lanes.items():
-        threading.Thread(target=_follow, args=(name, parts, effort, done), daemon=True).start()
+    following = [
+        threading.Thread(target=_follow, args=(name, parts, effort, done), daemon=True)
+        for name, parts in of_lanes.items()
+    ]
+    for thread in following:
+        thread.start()
     for _ in range(sum(map(len, of_lanes.values()))):
         yield done.get()
+    for thread in following:  # a lane that has said all still removes what it made
+        thread.join()
 
 
 def _follow(name: str, parts: Sequence[Part], effort: Effort, done: queue.Queue[Tried]) -> None:

@@ -104,7 +104,13 @@ def finish(
         overdue=left.overdue,
         stopped=_stopped_by(context.stopped),
     )
-    facts = replace(facts, cut=_as_seen_there(context, facts.cut), lost=tuple(context.lost), missing=missing)
+    facts = replace(
+        facts,
+        cut=_as_seen_there(context, facts.cut),
+        lost=tuple(context.lost),
+        missing=missing,
+        armed=bool(context.cuts),
+    )
     verdict = derive(facts)
     context.trail.end(verdict, expected)
     verdict = replace(verdict, reasons=(*verdict.reasons, *unseen))

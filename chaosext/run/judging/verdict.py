@@ -33,6 +33,7 @@ class Facts:
     `signal_number`: the signal that ended the run. `overdue`: the activity that did, not ending in time.
     `stopped`: the stop condition, or the abort, that ended its method; its rollbacks were played.
     `lost`: what became of a cut that ended, or was changed, before the run healed it.
+    `armed`: whether any node was ever told to cut.
     """
 
     gate: Answer | None = None
@@ -50,6 +51,7 @@ class Facts:
     overdue: str = ""
     stopped: str = ""
     lost: tuple[str, ...] = ()
+    armed: bool = True
 
 
 def derive(facts: Facts) -> Verdict:
@@ -178,4 +180,4 @@ def _what_ended_it(facts: Facts) -> tuple[str, ...]:
 
 
 def _what_became(facts: Facts) -> str:
-    return "nothing had been cut" if facts.cut is None else "the cut was healed"
+    return "nothing had been cut" if facts.cut is None or not facts.armed else "the cut was healed"

@@ -87,10 +87,9 @@ def hung(trial: Trial, item: Item) -> Outcome:
     outcome.figure = process.ended_s - began_s - DEADLINE_S
     outcome.expect(outcome.figure <= AT_MOST_S, f"ended {outcome.figure:.1f} s after the deadline")
     said = f"{trial.result.get('reasons')} {trial.out[-200:]!r}"
-    verdict = (
-        ("unsafe", 40) if HANGS[name] is SEVER else ("inconclusive", 30)
-    )  # who can't be asked may be cut
-    outcome.expect((trial.result.get("verdict"), code) == verdict, f"exit {code}: {said}")
+    outcome.expect((trial.result.get("verdict"), code) == ("inconclusive", 30), f"exit {code}: {said}")
+    if HANGS[name] is SEVER:  # no node is told to cut before all of them are ready
+        outcome.expect("nothing had been cut" in said, f"a cut is claimed: {said}")
     named = f"{HANGS[name]['type']} '{HANGS[name]['name']}' did not end within {DEADLINE_S:g} s"
     outcome.expect(named in said, f"{named!r} is not said: {said}")
     outcome.expect(not {"next", "rolling"} & trial.marks.keys(), f"was still played: {list(trial.marks)}")

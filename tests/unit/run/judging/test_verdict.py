@@ -110,6 +110,10 @@ CASES: dict[str, tuple[dict[str, Any], tuple[Outcome, tuple[str, ...], bool | No
         {"overdue": "p took 9 s", "cut": None, "gate": BAD},
         (Outcome.INCONCLUSIVE, ("p took 9 s; nothing had been cut",), None, None),
     ),
+    "overdue while no node was told to cut yet": (
+        {"overdue": "p took 9 s", "armed": False},
+        (Outcome.INCONCLUSIVE, ("p took 9 s; nothing had been cut",), None, None),
+    ),
     "stopped, and rolled back": (
         {"stopped": "p is true", "overdue": "p took 9 s", "after": BAD},
         (Outcome.INTERRUPTED, ("p is true; the cut was healed", VERIFIED), True, None),
