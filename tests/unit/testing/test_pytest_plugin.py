@@ -18,6 +18,8 @@ from directories import whole
 from chaosext.cli.main import invoke
 from chaosext.model.errors import Refused
 from chaosext.run.strict import refusal
+from chaosext.testbed import containers
+from chaosext.testing import bed, command
 
 SLOW_S = 300.0
 """What a pytest may take to start or to end on a crowded machine."""
@@ -44,6 +46,10 @@ def test_cutover(chaosext_run, chaosext_testbed):
 def here(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A user's project, with a stand-in for the command, which has a deviated run prepared."""
     pytester.makeconftest(CONFTEST)
+    for module, patched in ((containers, "engine_problem"), (bed, "_is_there"), (command, "PROGRAM")):
+        monkeypatch.setattr(
+            module, patched, getattr(module, patched)
+        )  # the conftest's, undone after this test
     for name in ("CHAOSEXT_RUN_DIR", "CI", "PYTEST_ADDOPTS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PROGRAM_HERE", str(pytester.path))

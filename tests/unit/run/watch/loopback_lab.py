@@ -127,8 +127,9 @@ class SentinelLab:
         self.target.close()
 
     def record(self, node: str) -> bytes:
-        """As the sentinel itself keeps it."""
-        return (self.records / node / "record.jsonl").read_bytes()
+        """As the sentinel itself keeps it; empty until it began one."""
+        path = self.records / node / "record.jsonl"
+        return path.read_bytes() if path.exists() else b""
 
     def _answers(self, address: str) -> bool:
         try:

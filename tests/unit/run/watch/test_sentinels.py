@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -441,17 +441,16 @@ def test_observations_of_a_boot_whose_clock_was_never_asked_are_said(
 ) -> None:
     elsewhere = Measured(boot="other", mono_s=0, wall_s=0, sent_s=0, answered_s=0, own_wall_s=0)
     monkeypatch.setattr(Reader, "clock", lambda _: elsewhere)
-    lab, recorder = SentinelLab(tmp_path, "a"), Recorder()
+    recorder = Recorder()
     recorder.set_zero(time.monotonic())
-    lab.placed()
-    reader = lab.reader("a")
-    reading = NodeReading(reader, tmp_path / "a.jsonl", recorder, lab.plan)
-    lab.target.close()
-    wait_for(lambda: lab.record("a").count(b'"r"') > 3)
-    reading.visit(lab.plan)
-    reading.close(time.monotonic())
-    reader.close()
-    lab.close()
+    with closing(SentinelLab(tmp_path, "a")) as lab:
+        lab.placed()
+        lab.target.close()
+        with closing(lab.reader("a")) as reader:
+            reading = NodeReading(reader, tmp_path / "a.jsonl", recorder, lab.plan)
+            wait_for(lambda: lab.record("a").count(b'"r"') > 3)
+            reading.visit(lab.plan)
+            reading.close(time.monotonic())
     (lost,) = recorder.events
     assert (lost.kind, lost.object) == (Kind.OBSERVATION_LOST, "Node/a")
     assert "never measured" in lost.detail
