@@ -127,10 +127,12 @@ class Ground:
         return _but({**pods, **around, **self._own(self.control_plane)}, others)
 
     def _own(self, nodes: Iterable[Node]) -> dict[str, str]:
+        """Loopback is no peer of anybody's, which a cut says itself."""
         return {
             address: f"node {node.name}'s own"
             for node in nodes
             for address in (*node.internal_ips, *self.networks[node.name].own)
+            if not ip_address(address).is_loopback
         }
 
     def _gateways(self, nodes: Iterable[Node]) -> dict[str, str]:
