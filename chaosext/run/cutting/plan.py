@@ -127,12 +127,10 @@ class Ground:
         return _but({**pods, **around, **self._own(self.control_plane)}, others)
 
     def _own(self, nodes: Iterable[Node]) -> dict[str, str]:
-        """Loopback is no peer of anybody's, which a cut says itself."""
         return {
             address: f"node {node.name}'s own"
             for node in nodes
             for address in (*node.internal_ips, *self.networks[node.name].own)
-            if not ip_address(address).is_loopback
         }
 
     def _gateways(self, nodes: Iterable[Node]) -> dict[str, str]:
@@ -270,8 +268,13 @@ def _is_among(address: str, networks: Iterable[Network]) -> bool:
 
 
 def _but(found: Mapping[str, str], taken: Collection[str]) -> dict[str, str]:
+    """`found` without `taken`, and without loopback addresses: a cut refuses those by that name."""
     gone = {str(ip_address(each)) for each in taken}
-    return {each: what for each, what in found.items() if each not in gone}
+    return {
+        each: what
+        for each, what in found.items()
+        if each not in gone and not ip_network(each, strict=False).is_loopback
+    }
 
 
 def survey(cluster: Cluster, way: Way, settings: Settings) -> Ground:

@@ -260,7 +260,7 @@ def test_a_named_peer_that_is_all_spared_is_refused_with_whose_it_is(peer: str, 
 
 @pytest.mark.parametrize("peer", ["127.0.0.1", "::1"])
 def test_a_loopback_address_as_a_peer_is_refused_as_that(peer: str) -> None:
-    known = told(several(), "cp", own=frozenset({"127.0.0.1", "::1", "172.18.0.2"}))
+    known = told(several(), "cp", own=frozenset({"127.0.0.1", "::1", "172.18.0.2"}), etcd=frozenset({peer}))
     with pytest.raises(Refused, match="loopback"):
         plan_cut(Wish(ttl_s=60, peers=("172.18.0.3", peer)), known, run="r1", owner="a@b")
 
