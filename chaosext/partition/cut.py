@@ -19,6 +19,7 @@ from ipaddress import (
 from typing import TYPE_CHECKING, Literal
 
 from chaosext.model.errors import Refused
+from chaosext.model.names import is_subdomain
 from chaosext.model.run_id import RunId
 
 if TYPE_CHECKING:
@@ -42,8 +43,7 @@ SHORTEST_TTL_S = 1.0
 
 # A rule's comment holds run, owner and expiry: 128 bytes at most (libnftnl's NFTNL_UDATA_COMMENT_MAXLEN).
 _OWNER = re.compile(r"[A-Za-z0-9@._-]{1,40}")
-# Kubernetes names nodes by DNS-1123 subdomains; IFNAMSIZ leaves an interface 15 characters.
-_NODE = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+# IFNAMSIZ leaves an interface 15 characters.
 _INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}")
 
 SHORTEST_DEAD_MAN_S = 3 * SHORTEST_TTL_S
@@ -202,7 +202,7 @@ def check_run(run: str) -> str:
 
 def check_node(node: str) -> str:
     """`node` itself, when Kubernetes could have named a node so. Raises `Refused` otherwise."""
-    if not _NODE.fullmatch(node):
+    if not is_subdomain(node):
         raise Refused(f"node: {node!r} can not name a node", "use the name that `kubectl get nodes` prints")
     return node
 

@@ -16,7 +16,7 @@ from time import monotonic
 def main() -> None:
     count, seed, *names = sys.argv[1:]
     with tempfile.TemporaryDirectory() as directory:
-        _move_into(directory)
+        move_into(directory)
         from tests.trust.fuzz.play import again, play
 
         started_s = monotonic()
@@ -24,7 +24,7 @@ def main() -> None:
     print(json.dumps({**played, "seconds": round(monotonic() - started_s, 1)}))
 
 
-def _move_into(directory: str) -> None:
+def move_into(directory: str) -> None:
     """Nothing of this machine's owner may be read, nor any command be found."""
     logging.disable()
     for name in [name for name in os.environ if name.startswith(("CHAOSEXT_", "KUBE", "XDG_"))]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from time import monotonic, process_time
 from typing import TYPE_CHECKING, Any
 
-from tests.trust.fuzz.__main__ import _move_into as move_into
+from tests.trust.fuzz.__main__ import move_into
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -103,12 +103,12 @@ class Played:
 def play(count: int, seed: str, names: Sequence[str] = ()) -> dict[str, Any]:
     """Feed `count` inputs, shared out among the subjects."""
     from tests.trust.fuzz import hostile_directories, hostile_documents, hostile_terminal
-    from tests.trust.fuzz.subject import shares
+    from tests.trust.fuzz.subject import replay, shares
 
     every = (*hostile_directories.SUBJECTS, *hostile_documents.SUBJECTS, *hostile_terminal.SUBJECTS)
     played = Played()
     if not count:
-        return again(every, seed)
+        return replay(every, seed)
     for subject, share in shares(tuple(each for each in every if not names or each.name in names), count):
         for index in range(share):
             played.feed(subject, f"{seed}-{index}")
@@ -124,21 +124,6 @@ def play(count: int, seed: str, names: Sequence[str] = ()) -> dict[str, Any]:
         "longest": played.longest,
         "mib": round(mib),
     }
-
-
-def again(every: Sequence[Subject], named: str) -> dict[str, Any]:
-    """One input once more, with its traceback."""
-    from random import Random
-
-    name, _, seed = named.partition("/")
-    subject = next(each for each in every if each.name == name)
-    drawn = subject.draw(Random(f"{name}/{seed}"))
-    print(repr(drawn)[:4000])
-    try:
-        subject.feed(drawn)
-    except subject.allowed as error:
-        return {"raised": f"{type(error).__name__}: {error}"}
-    return {"raised": ""}
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from chaosext.safety.pin import Pin, write_pin
 from chaosext.steady import xds
 from tests.trust.fuzz import answers, inputs
 from tests.trust.fuzz.stage import Api, node
-from tests.trust.fuzz.subject import shares, try_one
+from tests.trust.fuzz.subject import replay, shares, try_one
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,17 +43,7 @@ def play(count: int, seed: str, names: Sequence[str] = ()) -> dict[str, Any]:
 def again(named: str) -> dict[str, Any]:
     """One input once more, with its traceback where it raises what it must not."""
     _set_stage()
-    from random import Random
-
-    name, _, seed = named.partition("/")
-    subject = next(each for each in SUBJECTS if each.name == name)
-    drawn = subject.draw(Random(f"{name}/{seed}"))
-    print(repr(drawn)[:4000])
-    try:
-        subject.feed(drawn)
-    except subject.allowed as error:
-        return {"raised": f"{type(error).__name__}: {error}"}
-    return {"raised": ""}
+    return replay(SUBJECTS, named)
 
 
 def _set_stage() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from chaosext.model.errors import ChaosextError, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +40,19 @@ def try_one(subject: Subject, seed: str) -> str:
 
 def _told(subject: Subject, seed: str, drawn: object, what: str) -> str:
     return f"{subject.name}/{seed}: {what}; given {repr(drawn)[:300]}"
+
+
+def replay(every: Sequence[Subject], named: str) -> dict[str, Any]:
+    """The input `named` (SUBJECT/SEED) once more, with its traceback where it raises what it must not."""
+    name, _, seed = named.partition("/")
+    subject = next(each for each in every if each.name == name)
+    drawn = subject.draw(Random(f"{name}/{seed}"))
+    print(repr(drawn)[:4000])
+    try:
+        subject.feed(drawn)
+    except subject.allowed as error:
+        return {"raised": f"{type(error).__name__}: {error}"}
+    return {"raised": ""}
 
 
 def shares(subjects: tuple[Subject, ...], count: int) -> list[tuple[Subject, int]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import shutil
 import signal
 import ssl
 import subprocess
@@ -41,25 +40,10 @@ class Api(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
 
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A certificate, which is its own authority and both sides', and its key."""
-    if not shutil.which("openssl"):
-        pytest.skip("needs openssl")
-    folder = tmp_path_factory.mktemp("pair")
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-         "-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=api", "-addext", "subjectAltName=IP:127.0.0.1"],
-        check=True, capture_output=True, timeout=30,
-    )  # fmt: skip
-    return cert, key
-
-
 @pytest.fixture
-def kubeconfig(pair: tuple[Path, Path], tmp_path: Path) -> Iterator[Path]:
+def kubeconfig(certificate: tuple[Path, Path], tmp_path: Path) -> Iterator[Path]:
     """A server that wants to see the client's certificate, and who may go there, keys and all as data."""
-    cert, key = pair
+    cert, key = certificate
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(cert, key)
     tls.load_verify_locations(cert)
@@ -68,7 +52,7 @@ def kubeconfig(pair: tuple[Path, Path], tmp_path: Path) -> Iterator[Path]:
     server.daemon_threads = True
     server.socket = tls.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    cert_data, key_data = (base64.b64encode(path.read_bytes()).decode() for path in pair)
+    cert_data, key_data = (base64.b64encode(path.read_bytes()).decode() for path in certificate)
     url = f"https://127.0.0.1:{server.server_port}"
     made = {
         "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
@@ -119,9 +103,9 @@ def test_a_key_is_used_and_left_on_no_disk_by_a_process_that_is_killed(
     assert list(temporary.rglob("*")) == []
 
 
-def test_the_pin_is_of_the_authority_in_memory(kubeconfig: Path, pair: tuple[Path, Path]) -> None:
+def test_the_pin_is_of_the_authority_in_memory(kubeconfig: Path, certificate: tuple[Path, Path]) -> None:
     cluster = Cluster.connect("c", str(kubeconfig))
-    der = ssl.PEM_cert_to_DER_cert(pair[0].read_text())
+    der = ssl.PEM_cert_to_DER_cert(certificate[0].read_text())
     assert cluster.ca_sha256 == sha256(der).hexdigest()
 
 
