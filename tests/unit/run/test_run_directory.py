@@ -115,8 +115,10 @@ def test_nobody_else_may_write_into_a_run_whatever_the_umask(tmp_path: Path) -> 
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make what another user has made")
-def test_a_link_of_another_user_leads_no_run(tmp_path: Path) -> None:
+def test_a_link_of_another_user_leads_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "victim").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")  # a checkout in which a game day was played has a `run`
     (tmp_path / "run").symlink_to(tmp_path / "victim")
     os.lchown(tmp_path / "run", 65534, 65534)
     with pytest.raises(Refused, match="a link that another user made"):
