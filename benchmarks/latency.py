@@ -39,8 +39,8 @@ def main() -> None:
 
 def _give_the_lock_back() -> None:
     """What a run's end does; these rounds have none."""
-    from chaosext.run.context import current
-    from chaosext.run.cutting.locking import unlock_cluster
+    from chaosext.run.fault.run_lock import unlock_cluster
+    from chaosext.run.session.run_context import current
 
     unlock_cluster(current())
 

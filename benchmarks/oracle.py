@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chaosext.model.errors import ChaosextError
-from chaosext.testbed.progress import Progress
+from chaosext.testbed.stage_progress import Progress
 
 if TYPE_CHECKING:
     from oracle.controlplane import Programs

@@ -18,9 +18,9 @@ from chaosext.model.result import Briefing, RunResult
 from chaosext.model.signal import Head, Sample
 from chaosext.model.timeline import Event, Kind
 from chaosext.model.verdict import Outcome, Verdict
-from chaosext.observe.outages import outages, timing, unobserved
-from chaosext.sentinel.plan import Named, Plan, Sidecar
-from chaosext.sentinel.record import head_line, sample_line
+from chaosext.sentinel.sample_log import head_line, sample_line
+from chaosext.sentinel.watch_plan import Named, Plan, Sidecar
+from chaosext.timeline.outages import outages, timing, unobserved
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +59,7 @@ def _timed(directory: Path) -> tuple[float, float, float]:
     """Seconds, CPU seconds and peak MiB of a process of its own that reads the run and writes the page."""
     program = (
         "import resource, sys, time; from pathlib import Path; began = time.monotonic(); run = Path(sys.argv[1]);"
-        "from chaosext.report.run_data import read_run; from chaosext.report.html.page import page;"
+        "from chaosext.report.data.run_data import read_run; from chaosext.report.render.html.page import page;"
         "(run / 'report.html').write_text(page(read_run(run)), encoding='utf-8');"
         "used = resource.getrusage(resource.RUSAGE_SELF);"
         "print(time.monotonic() - began, time.process_time(), used.ru_maxrss / 1024)"

@@ -54,7 +54,7 @@ def inside() -> None:
 
 
 def _environment(directory: str) -> dict[str, str]:
-    from chaosext.sentinel.plan import Named, Plan, Sidecar
+    from chaosext.sentinel.watch_plan import Named, Plan, Sidecar
 
     plan = Plan(
         run="benchmark",
@@ -79,8 +79,8 @@ def _environment(directory: str) -> dict[str, str]:
 
 def _measure(pid: int) -> None:
     from chaosext.model.signal import Sample
-    from chaosext.observe.reader import Reader
-    from chaosext.sentinel.record import parse_record
+    from chaosext.sentinel.sample_log import parse_record
+    from chaosext.timeline.sentinel_client import Reader
 
     reader, said = Reader("node", HOST, PORT, WORD), b""
     time.sleep(WARM_UP_S)

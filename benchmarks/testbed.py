@@ -32,7 +32,7 @@ def main() -> None:
 
 def _timed_bare(environment: dict[str, str]) -> float:
     from chaosext.testbed.bringup import ensure_images
-    from chaosext.testbed.progress import Progress
+    from chaosext.testbed.stage_progress import Progress
 
     images = ensure_images("auto", Progress())
     roles = [{"role": "control-plane"}, {"role": "worker"}, {"role": "worker"}]

@@ -57,12 +57,12 @@ def sever_control_plane(
     Raises (as ActivityFailed): Refused, when nothing was touched; Inconclusive, when the cut could not be proven;
     Unsafe, when something may be left, with how to remove it.
     """
-    from chaosext.run.context import current
-    from chaosext.run.cutting.fault import sever
-    from chaosext.run.cutting.plan import Wish
-    from chaosext.run.reading.settings import settings_from
+    from chaosext.experiment.cut_request import CutRequest
+    from chaosext.experiment.settings import settings_from
+    from chaosext.run.fault.inject import sever
+    from chaosext.run.session.run_context import current
 
-    wish = Wish.from_arguments(
+    wish = CutRequest.from_arguments(
         {
             "ttl_s": ttl_s,
             "peers": peers,
@@ -85,9 +85,9 @@ def heal_control_plane(configuration: Configuration = None, secrets: Secrets = N
     Raises (as ActivityFailed): Unsafe, when a node's rules can't be seen gone before their TTL, naming the node and
     the command that removes them; Inconclusive, when the cut had ended, or was changed, before this heal.
     """
-    from chaosext.run.context import current
-    from chaosext.run.cutting.heal import heal_run, require_kept
-    from chaosext.run.cutting.verify import healed_finding, look_before_heal
+    from chaosext.run.fault.heal import heal_run, require_kept
+    from chaosext.run.fault.verify import healed_finding, look_before_heal
+    from chaosext.run.session.run_context import current
 
     look_before_heal(current())
     was_in_force = current().in_force
@@ -124,9 +124,9 @@ def reschedule_kube_dns(
     Raises (as ActivityFailed): Refused for the wrong cluster; Inconclusive, when kube-dns is not Ready in time or
     still misplaced after the second attempt, naming Pod and node.
     """
-    from chaosext.run.context import current
-    from chaosext.run.cutting.rollback import reschedule
-    from chaosext.run.reading.settings import settings_from
+    from chaosext.experiment.settings import settings_from
+    from chaosext.run.rollback.kube_dns import reschedule
+    from chaosext.run.session.run_context import current
 
     settings = settings_from(configuration, secrets)
     return reschedule(settings, current(), timeout_s=timeout_s, only_if_needed=only_if_needed)
@@ -146,9 +146,9 @@ def set_entry_failover(
 
     Raises (as ActivityFailed): Refused for an unknown mode, or where there is no entry with that cluster.
     """
-    from chaosext.run.context import current
-    from chaosext.run.failover.acting import failover_named, set_failover
-    from chaosext.run.reading.settings import settings_from
+    from chaosext.experiment.settings import settings_from
+    from chaosext.run.rollback.cluster_drain import failover_named, set_failover
+    from chaosext.run.session.run_context import current
 
     return set_failover(settings_from(configuration, secrets), current(), failover_named(mode))
 
@@ -174,9 +174,9 @@ def drain_cluster_from_entry(
 
     Raises (as ActivityFailed): Refused where no other cluster would serve; Unreachable where the entry does not answer.
     """
-    from chaosext.run.context import current
-    from chaosext.run.failover.acting import drain
-    from chaosext.run.reading.settings import settings_from
+    from chaosext.experiment.settings import settings_from
+    from chaosext.run.rollback.cluster_drain import drain
+    from chaosext.run.session.run_context import current
 
     settings = settings_from(configuration, secrets)
     return drain(settings, current(), cluster, patience_s=patience_s, only_if_needed=only_if_needed)
@@ -201,9 +201,9 @@ def restore_cluster_to_entry(
     Raises (as ActivityFailed): Inconclusive where it is not steady, and then it stays drained; or where the entry's
     own health check does not let it in.
     """
-    from chaosext.run.context import current
-    from chaosext.run.failover.acting import restore
-    from chaosext.run.reading.settings import settings_from
+    from chaosext.experiment.settings import settings_from
+    from chaosext.run.rollback.cluster_drain import restore
+    from chaosext.run.session.run_context import current
 
     settings = settings_from(configuration, secrets)
     return restore(settings, current(), cluster, settle_s=settle_s, dwell_s=dwell_s)

@@ -19,7 +19,7 @@ from chaoslib.exceptions import InterruptExecution
 if TYPE_CHECKING:
     from chaoslib.types import Activity, Experiment, Journal, Run
 
-    from chaosext.run.attended import Attended
+    from chaosext.run.chaostoolkit import Attended
 
 logger = logging.getLogger("chaostoolkit")
 
@@ -34,9 +34,9 @@ def validate_control(control: dict[str, Any]) -> None:
     """The first that Chaos Toolkit asks of a control: from here on its log says no more than it may, and nothing is run
     to look a value up before the experiment may be run.
     """
-    from chaosext.run.attended import hold_look_ups_back
-    from chaosext.run.log import be_discreet
+    from chaosext.run.chaostoolkit import hold_look_ups_back
     from chaosext.run.providers import bound_providers
+    from chaosext.run.stdio import be_discreet
 
     be_discreet()
     bound_providers()
@@ -54,15 +54,15 @@ def configure_control(
 
     What activities print is not shown from here on: it may be anything.
     """
-    from chaosext.model.veil import hide
-    from chaosext.run.context import current
-    from chaosext.run.log import be_discreet, logging_for_ourselves
-    from chaosext.run.reading.known_secrets import known_secrets
+    from chaosext.experiment.known_secrets import known_secrets
+    from chaosext.model.redact import hide
+    from chaosext.run.session.run_context import current
+    from chaosext.run.stdio import be_discreet, logging_for_ourselves
 
     hide(known_secrets(experiment, configuration or {}, secrets or {}))
     if not current().strict:
-        from chaosext.run.approving import intended_of
-        from chaosext.run.events import Scribe
+        from chaosext.run.hooks import Scribe
+        from chaosext.run.session.approval import intended_of
 
         be_discreet()
         _at_the_end.enter_context(logging_for_ourselves())
@@ -84,9 +84,9 @@ def before_experiment_control(
     """
     global _attended, _refused
     from chaosext.model.errors import ChaosextError
-    from chaosext.run.attended import attend
-    from chaosext.run.context import current
-    from chaosext.run.leaving import SKIP_ROLLBACKS
+    from chaosext.run.chaostoolkit import attend
+    from chaosext.run.session.run_context import current
+    from chaosext.run.shutdown import SKIP_ROLLBACKS
 
     if current().strict:
         return
@@ -113,7 +113,7 @@ def after_activity_control(context: Activity, state: Run, **kwargs: Any) -> None
     provider = context.get("provider", {})
     severed = provider.get("module") == "chaosext.actions" and provider.get("func") == "sever_control_plane"
     if severed and state.get("status") != "succeeded":
-        from chaosext.run.leaving import SKIP_ROLLBACKS
+        from chaosext.run.shutdown import SKIP_ROLLBACKS
 
         if "model.errors.Refused: " in "".join(state.get("exception") or ()):
             raise SystemExit(SKIP_ROLLBACKS)
@@ -122,7 +122,7 @@ def after_activity_control(context: Activity, state: Run, **kwargs: Any) -> None
 
 def after_hypothesis_control(state: dict[str, Any], **kwargs: Any) -> None:
     """A gate that failed is remembered: stock chaoslib skips the method then, but plays the rollbacks."""
-    from chaosext.run.context import current
+    from chaosext.run.session.run_context import current
 
     run = current()
     if not run.method_began and not state.get("steady_state_met"):
@@ -132,8 +132,8 @@ def after_hypothesis_control(state: dict[str, Any], **kwargs: Any) -> None:
 def before_method_control(**kwargs: Any) -> None:
     """From here on a hypothesis that isn't met is no gate; and the sentinels look on, or nothing is played."""
     from chaosext.model.errors import ChaosextError
-    from chaosext.run.context import current
-    from chaosext.run.leaving import SKIP_ROLLBACKS
+    from chaosext.run.session.run_context import current
+    from chaosext.run.shutdown import SKIP_ROLLBACKS
 
     current().method_began = True
     if _attended is not None:
@@ -156,12 +156,12 @@ def after_experiment_control(context: Experiment, state: Journal, **kwargs: Any)
     The journal, which `chaos run` writes and sends to whoever is to be notified, is left without what may be secret.
     """
     global _attended
-    from chaosext.model.veil import veiled_whole
-    from chaosext.report.ending import Ending
-    from chaosext.run.context import current
-    from chaosext.run.judging.facts import ABORT_REASON
-    from chaosext.run.judging.finish import finish
-    from chaosext.run.judging.redaction import redacted
+    from chaosext.experiment.journal_redaction import redacted
+    from chaosext.model.redact import veiled_whole
+    from chaosext.report.render.formats import Ending
+    from chaosext.run.finish import finish
+    from chaosext.run.session.run_context import current
+    from chaosext.run.verdict.facts import ABORT_REASON
 
     run, attended, _attended = current(), _attended, None
     if run.strict:

@@ -95,9 +95,9 @@ def cut_effective(configuration: Configuration = None, secrets: Secrets = None) 
 
     Compared with what the paths were like before this run's cut; an open one is named. Returns a finding.
     """
-    from chaosext.run.context import current
-    from chaosext.run.reading.settings import settings_from
-    from chaosext.run.watch.asking import ask_cut
+    from chaosext.experiment.settings import settings_from
+    from chaosext.run.monitor.steady_state import ask_cut
+    from chaosext.run.session.run_context import current
 
     return ask_cut(settings_from(configuration, secrets), current().before).to_json()
 
@@ -110,7 +110,7 @@ def tcp_reachability(
     Says what each means, and whose port it is where Envoy or istiod owns it. Returns a finding, healthy where all
     are open.
     """
-    from chaosext.steady.tcp import parse_target
+    from chaosext.checks.tcp_reachability import parse_target
 
     return _check(
         "tcp_reachability",
@@ -141,9 +141,9 @@ def entry_success_ratio(
 
     Returns a finding; without any request it is unknown.
     """
-    from chaosext.run.context import current
-    from chaosext.run.failover.asking import ask_ratio
-    from chaosext.run.reading.settings import settings_from
+    from chaosext.experiment.settings import settings_from
+    from chaosext.run.rollback.drain_checks import ask_ratio
+    from chaosext.run.session.run_context import current
 
     return ask_ratio(
         settings_from(configuration, secrets),
@@ -175,8 +175,8 @@ def entry_serves_from(
 
     Returns a finding; where no cluster answered any request it is unknown.
     """
-    from chaosext.run.failover.asking import ask_serves
-    from chaosext.run.reading.settings import settings_from
+    from chaosext.experiment.settings import settings_from
+    from chaosext.run.rollback.drain_checks import ask_serves
 
     return ask_serves(
         settings_from(configuration, secrets),
@@ -204,9 +204,9 @@ def steady_state(
 
     Returns a finding (check `steady_state`) with `settled_after_s` (seconds, null: never) and `findings`.
     """
-    from chaosext.run.context import current
-    from chaosext.run.reading.settings import settings_from
-    from chaosext.run.watch.asking import ask_steady_state
+    from chaosext.experiment.settings import settings_from
+    from chaosext.run.monitor.steady_state import ask_steady_state
+    from chaosext.run.session.run_context import current
 
     settings = settings_from(configuration, secrets)
     return ask_steady_state(settings, current(), checks, settle_s=settle_s, dwell_s=dwell_s)
@@ -220,16 +220,16 @@ def kube_dns_moved(
     Returns a JSON object: moved (`all`, `some`, `none`), settled, placement (Pod on node), waited_s. That nothing
     moved is an answer too, not a failure.
     """
-    from chaosext.run.reach import connect
-    from chaosext.run.reading.settings import settings_from
-    from chaosext.run.watch.waiting import wait_for_movement
+    from chaosext.experiment.settings import settings_from
+    from chaosext.run.monitor.wait_steady import wait_for_movement
+    from chaosext.run.session.connection import connect
 
     seen, waited_s = wait_for_movement(connect(settings_from(configuration, secrets)), timeout_s)
     return {**seen.to_json(), "waited_s": round(waited_s, 1)}
 
 
 def _check(name: str, configuration: Configuration, secrets: Secrets, **more: Any) -> dict[str, Any]:
-    from chaosext.run.reading.settings import settings_from
-    from chaosext.run.watch.asking import ask
+    from chaosext.experiment.settings import settings_from
+    from chaosext.run.monitor.steady_state import ask
 
     return ask(settings_from(configuration, secrets), name, **more).to_json()

@@ -21,16 +21,16 @@ import click
 
 from chaosext.cli.main import invoke
 from chaosext.model.errors import ChaosextError, Refused
-from chaosext.model.places import state_home
+from chaosext.model.paths import state_home
 from chaosext.testbed.commands import run_command
 from chaosext.testbed.containers import engine_elsewhere, engine_problem
-from chaosext.testbed.progress import Progress
+from chaosext.testbed.stage_progress import Progress
 from hack.apt import install_packages, is_debian
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from chaosext.testbed.progress import Stage
+    from chaosext.testbed.stage_progress import Stage
 
 CAP_SYS_RESOURCE = 24  # linux/capability.h
 DAEMON_CONFIGURATION = Path("/etc/docker/daemon.json")

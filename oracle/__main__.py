@@ -18,7 +18,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from chaosext.model.errors import ChaosextError
-from chaosext.testbed.progress import Progress
+from chaosext.testbed.stage_progress import Progress
 from oracle.calibration import calibrations, likeliest_share, reliability
 from oracle.controlplane import Programs
 from oracle.judge import compare

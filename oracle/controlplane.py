@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from chaosext.testbed.progress import Progress
+    from chaosext.testbed.stage_progress import Progress
 
 CONTEXT = "oracle"
 READY_WITHIN_S, STOP_WITHIN_S = 120.0, 10.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from chaosext.rehearsal.documents import KWOK
+from chaosext.rehearsal.snapshot.documents import KWOK
 from chaosext.testbed.versions import KUBERNETES_VERSION
 
 Manifest = dict[str, Any]

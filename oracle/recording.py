@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from chaosext.model.timeline import Event
-from chaosext.rehearsal.plan import Plan
-from chaosext.rehearsal.snapshot import read_snapshot
+from chaosext.rehearsal.simulate.planned_cut import Plan
+from chaosext.rehearsal.snapshot.reader import read_snapshot
 
 if TYPE_CHECKING:
-    from chaosext.rehearsal.world import World
+    from chaosext.rehearsal.snapshot.world import World
 
 BEYOND_S = 30.0
 """The rehearsal's horizon lies so far beyond the end of a recording: ranges that reach over it stay whole."""

@@ -49,8 +49,8 @@ def abort(run_id: str, context: str | None, reason: str, wait_s: float) -> int:
       40  not seen over in time: what is left, and what heals it, is said
     """
     from chaosext.cluster.client import Cluster
-    from chaosext.run.context import owner
-    from chaosext.run.stopping.requesting import Asking
+    from chaosext.run.session.run_context import owner
+    from chaosext.run.stop.abort_request import Asking
 
     said = f"{reason} ({owner()})"
     cluster = Cluster.connect(context or _only_context(run_id))
@@ -60,7 +60,7 @@ def abort(run_id: str, context: str | None, reason: str, wait_s: float) -> int:
 def _only_context(run_id: str) -> str:
     from chaosext.model.errors import Refused
     from chaosext.safety.intent import intent_log
-    from chaosext.safety.pin import read_pins
+    from chaosext.safety.pins import read_pins
 
     live = [each for each in intent_log().outstanding() if each.is_running and run_id in ("", each.run)]
     found = _distinct(each.context for each in live) or _distinct(read_pins())

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from chaosext.cluster.client import Cluster
-    from chaosext.safety.approval import Word
+    from chaosext.safety.approvals import Word
 
 CONFIG_MAP, KEY = "chaosext-approvals", "approvals.jsonl"
 """What a runner in the cluster mounts, with $CHAOSEXT_APPROVALS naming the file."""
@@ -100,12 +100,12 @@ def approve(
 def _approve(
     experiment: Path, context: str | None, *, by: str | None, until: str | None, note: str, dry_run: bool
 ) -> list[Word]:
-    from chaosext.run.approving import intended
-    from chaosext.run.context import owner
-    from chaosext.run.reading.experiment import load_experiment
-    from chaosext.run.reading.known_secrets import TELLING
-    from chaosext.run.reading.resolve import resolve
-    from chaosext.safety.approval import Said, Word, shown_values
+    from chaosext.experiment.known_secrets import TELLING
+    from chaosext.experiment.load import load_experiment
+    from chaosext.experiment.resolve import resolve
+    from chaosext.run.session.approval import intended
+    from chaosext.run.session.run_context import owner
+    from chaosext.safety.approvals import Said, Word, shown_values
 
     now = datetime.now(UTC)
     ends = moment(until, now) if until is not None else None
@@ -135,8 +135,8 @@ def _revoke(digest: str, context: str | None, *, by: str | None, note: str) -> l
     import dataclasses
 
     from chaosext.model.errors import Refused
-    from chaosext.run.context import owner
-    from chaosext.safety.approval import Said
+    from chaosext.run.session.run_context import owner
+    from chaosext.safety.approvals import Said
 
     found = [word for word in _in_force(_uid(context)) if word.sha256.startswith(digest.lower())]
     if len(found) != 1:
@@ -151,8 +151,8 @@ def _revoke(digest: str, context: str | None, *, by: str | None, note: str) -> l
 
 def _write(word: Word) -> None:
     """First into the audit log: what can't be written there is not approved, nor revoked."""
-    from chaosext.run.context import owner
-    from chaosext.safety.approval import Said, write_word
+    from chaosext.run.session.run_context import owner
+    from chaosext.safety.approvals import Said, write_word
     from chaosext.safety.audit import Deed, Event, audit_log
 
     event = Event.APPROVED if word.said is Said.APPROVED else Event.APPROVAL_REVOKED
@@ -169,7 +169,7 @@ def _write(word: Word) -> None:
 
 def _in_force(cluster_uid: str) -> list[Word]:
     """The approvals that hold, of a cluster or ("") of all."""
-    from chaosext.safety.approval import last_words, read_words
+    from chaosext.safety.approvals import last_words, read_words
 
     now = datetime.now(UTC)
     return [
@@ -184,8 +184,8 @@ def _uid(context: str | None) -> str:
 
 
 def _pinned(context: str) -> Cluster:
-    from chaosext.run.reach import connect_to_act
-    from chaosext.run.reading.settings import Settings
+    from chaosext.experiment.settings import Settings
+    from chaosext.run.session.connection import connect_to_act
 
     return connect_to_act(Settings.model_validate({"context": context}))
 
@@ -222,7 +222,7 @@ def _say(words: list[Word], output: str, namespace: str) -> None:
 def _config_map(words: Iterable[Word], namespace: str) -> str:
     import yaml
 
-    from chaosext.safety.approval import as_line
+    from chaosext.safety.approvals import as_line
 
     made: dict[str, Any] = {
         "apiVersion": "v1",

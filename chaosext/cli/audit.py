@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from chaosext.safety.audit import AuditLog
-    from chaosext.safety.chain import Chain
+    from chaosext.safety.hash_chain import Chain
 
 EXIT_BROKEN = 10
 
@@ -104,7 +104,7 @@ def show(log: Path | None, run_id: str | None, as_json: bool) -> int:
 @click.argument("experiment", type=click.Path(path_type=Path))
 def digest(experiment: Path) -> int:
     """Print the digest by which the log names EXPERIMENT: SHA-256 of its content, the same for YAML and JSON."""
-    from chaosext.run.reading.experiment import load_experiment
+    from chaosext.experiment.load import load_experiment
     from chaosext.safety.audit import digest_of
 
     say(digest_of(load_experiment(experiment)))

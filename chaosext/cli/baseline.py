@@ -13,8 +13,8 @@ from chaosext.model.printable import say
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from chaosext.model.known import KnownUnhealthy
-    from chaosext.run.reading.settings import Settings
+    from chaosext.experiment.settings import Settings
+    from chaosext.model.known_unhealthy import KnownUnhealthy
 
 
 @click.group()
@@ -76,9 +76,9 @@ def save(
     """
     from chaosext.cli.approve import moment
     from chaosext.cli.snapshot import write_snapshot
-    from chaosext.run.context import owner
-    from chaosext.run.judging.baseline import observe
-    from chaosext.run.reading.known import require_in_force
+    from chaosext.experiment.known_unhealthy_entries import require_in_force
+    from chaosext.run.session.run_context import owner
+    from chaosext.run.verdict.steady_baseline import observe
 
     now = datetime.now(UTC)
     ends, settings = moment(until, now), _settings(context, namespaces, experiment)
@@ -95,10 +95,10 @@ def save(
 
 
 def _settings(context: str | None, namespaces: tuple[str, ...], experiment: Path | None) -> Settings:
-    from chaosext.run.reading.experiment import load_experiment
-    from chaosext.run.reading.known import SETTING
-    from chaosext.run.reading.resolve import resolve
-    from chaosext.run.reading.settings import settings_from
+    from chaosext.experiment.known_unhealthy_entries import SETTING
+    from chaosext.experiment.load import load_experiment
+    from chaosext.experiment.resolve import resolve
+    from chaosext.experiment.settings import settings_from
 
     if experiment:
         loaded = load_experiment(experiment)

@@ -67,10 +67,10 @@ def check(
     Exit code: 0 healthy, 10 unhealthy, 30 unknown, 20 refused.
     """
     from chaosext.cli.output import finding_lines
-    from chaosext.model.finding import worst
-    from chaosext.run.reading.known import SETTING, with_entries
-    from chaosext.run.reading.settings import settings_from
-    from chaosext.run.watch.asking import ask_now
+    from chaosext.experiment.known_unhealthy_entries import SETTING, with_entries
+    from chaosext.experiment.settings import settings_from
+    from chaosext.model.findings import worst
+    from chaosext.run.monitor.steady_state import ask_now
 
     configuration: dict[str, Any] = {"chaosext_leaf": leaf, "chaosext_lookups": lookups}
     if namespaces:

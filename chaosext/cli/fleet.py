@@ -49,8 +49,7 @@ def fleet(
 
     Exit code: as of `chaosext rehearse` or `chaosext gate`; with --summary the highest of them.
     """
-    from chaosext.gameday.asking import ask, member_at, summary, worst
-    from chaosext.gameday.fleet import CLUSTERS_DIR, read_fleet
+    from chaosext.gameday.cluster_fleet import CLUSTERS_DIR, ask, member_at, read_fleet, summary, worst
 
     known = read_fleet(path)
     if summed:

@@ -12,10 +12,9 @@ import click
 from chaosext.model.printable import say, say_answer
 
 if TYPE_CHECKING:
-    from chaosext.gameday.announcing import Subject
-    from chaosext.gameday.playing import GameDay
-    from chaosext.gameday.running import Told
-    from chaosext.gameday.settings import Settings
+    from chaosext.gameday.announcements import Subject
+    from chaosext.gameday.game_day import GameDay, Told
+    from chaosext.gameday.gameday_settings import Settings
 
 
 @click.command()
@@ -56,10 +55,10 @@ def gameday(path: Path, results: Path, check: bool, as_json: bool) -> int:
 
     Exit code: the verdict's, as of `chaosext run`.
     """
-    from chaosext.gameday.running import Told
-    from chaosext.gameday.seat import is_in_cluster, seated
-    from chaosext.gameday.settings import read_settings
-    from chaosext.gameday.telling import tell
+    from chaosext.gameday.game_day import Told
+    from chaosext.gameday.gameday_settings import read_settings
+    from chaosext.gameday.in_cluster import is_in_cluster, seated
+    from chaosext.gameday.notify import tell
 
     settings, told = read_settings(path), Told()
     in_pod = is_in_cluster(os.environ)
@@ -78,8 +77,8 @@ def gameday(path: Path, results: Path, check: bool, as_json: bool) -> int:
 
 
 def _day(settings: Settings, beside: Path, results: Path, told: Told, *, in_pod: bool) -> GameDay:
-    from chaosext.gameday.playing import GameDay
-    from chaosext.gameday.sending import Addresses
+    from chaosext.gameday.game_day import GameDay
+    from chaosext.gameday.senders import Addresses
 
     return GameDay(
         settings=settings,
@@ -95,7 +94,7 @@ def _day(settings: Settings, beside: Path, results: Path, told: Told, *, in_pod:
 
 def _subject(settings: Settings) -> Subject:
     """The Job, as the Pod's environment names it; by hand the CronJob."""
-    from chaosext.gameday.announcing import Subject
+    from chaosext.gameday.announcements import Subject
 
     job = os.environ.get("CHAOSEXT_JOB", "")
     return Subject(

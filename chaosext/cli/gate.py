@@ -18,9 +18,9 @@ from chaosext.model.printable import say, say_answer, shown
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from chaosext.gate.cutover import Cutover
-    from chaosext.gate.sheet import Sheet
-    from chaosext.model.finding import Finding
+    from chaosext.gate.cutover_plan import Cutover
+    from chaosext.gate.ticket import Sheet
+    from chaosext.model.findings import Finding
 
 SUFFIXES = (".md", ".html", ".json")
 
@@ -97,7 +97,7 @@ def gate(
       20  refused: the plan, the snapshot or an option can't be used; the message names the field and its fix
       30  no-go, as it can't be known; the reasons say what can't
     """
-    from chaosext.run.reading.cutover import read_cutover
+    from chaosext.experiment.cutover_plan_file import read_cutover
 
     _check_options(context, snapshots, reports, keep)
     moment = at or datetime.now(UTC).replace(microsecond=0)
@@ -160,7 +160,7 @@ def _seen(cutover: Cutover, context: str, snapshots: tuple[Path, ...], keep: Pat
 def _asked_live(cutover: Cutover, context: str, file: Path, keep: Path | None) -> _Seen:
     from chaosext.cli.snapshot import write_snapshot
     from chaosext.model.errors import Refused
-    from chaosext.run.surveying import Survey
+    from chaosext.run.session.live_snapshot import Survey
 
     if cutover.context not in ("", context):
         raise Refused(f"--context {context}: the plan is for context {cutover.context}", "name the plan's")
@@ -195,10 +195,10 @@ def _judged(
 ) -> Sheet:
     from chaosext.gate.judge import judge
     from chaosext.gate.remedies import Search
-    from chaosext.gate.sheet import Asked, Sheet
-    from chaosext.rehearsal.snapshot import read_snapshot
-    from chaosext.rehearsal.time_budget import TimeBudget
-    from chaosext.run.context import owner
+    from chaosext.gate.ticket import Asked, Sheet
+    from chaosext.rehearsal.simulate.time_budget import TimeBudget
+    from chaosext.rehearsal.snapshot.reader import read_snapshot
+    from chaosext.run.session.run_context import owner
 
     world = read_snapshot(seen.files)
     say(f"rehearsing on {len(world.nodes)} nodes, {len(world.pods)} Pods …", err=True)
@@ -240,7 +240,7 @@ def _judged(
 
 def _digest(files: tuple[Path, ...]) -> str:
     """Of their texts, uncompressed, one after the other: `cat FILE… | sha256sum`, or `zcat`."""
-    from chaosext.rehearsal.listing import contents
+    from chaosext.rehearsal.snapshot.snapshot_files import contents
 
     digest = sha256()
     for path in files:
@@ -250,7 +250,7 @@ def _digest(files: tuple[Path, ...]) -> str:
 
 def _write(place: Path, sheet: Sheet) -> None:
     from chaosext.model.errors import Refused
-    from chaosext.report.formats import as_json, write_report
+    from chaosext.report.render.formats import as_json, write_report
 
     try:
         write_report(
@@ -262,15 +262,15 @@ def _write(place: Path, sheet: Sheet) -> None:
 
 def _page(suffix: str, sheet: Sheet) -> str:
     if suffix == ".md":
-        from chaosext.report.cutover import markdown
+        from chaosext.report.sentences.gate_text import markdown
 
         return shown(markdown(sheet))
-    from chaosext.report.html.cutover import page
+    from chaosext.report.render.html.gate_page import render_gate_page
 
-    return shown(page(sheet))
+    return shown(render_gate_page(sheet))
 
 
 def _say(sheet: Sheet, *, as_json: bool) -> None:
-    from chaosext.report.cutover import text_lines
+    from chaosext.report.sentences.gate_text import text_lines
 
     say_answer(sheet.to_json(), text_lines(sheet), as_json=as_json)

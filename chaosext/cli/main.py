@@ -38,8 +38,11 @@ COMMANDS = {
         "Save what is known to be unhealthy, to judge as before or better.",
     ),
     "status": ("chaosext.cli.status:status", "Say what of chaosext is on which node, whose, and until when."),
-    "sweep": ("chaosext.cli.sweep:sweep", "Take away what expired, and what runs that died have left."),
-    "entry": ("chaosext.cli.entry:entry", "Drain a cluster from the entry before several, and take it back."),
+    "sweep": ("chaosext.cli.cleanup:sweep", "Take away what expired, and what runs that died have left."),
+    "entry": (
+        "chaosext.cli.failover:entry",
+        "Drain a cluster from the entry before several, and take it back.",
+    ),
     "abort": ("chaosext.cli.abort:abort", "Heal a run's cut now, from anywhere, and end the run."),
     "pin": ("chaosext.cli.pin:pin", "Write down which cluster a context means; what acts needs it."),
     "approve": ("chaosext.cli.approve:approve", "Approve an experiment for a cluster marked production."),
@@ -122,7 +125,7 @@ def _show_as_we_do() -> None:
 
 def _leave_nodes() -> None:
     """Where a command has put Pods on nodes to enter them (transport `pod`), it takes them away, however it ended."""
-    entering = sys.modules.get("chaosext.run.entering")
+    entering = sys.modules.get("chaosext.run.agents.node_pods")
     for unseen in entering.leave() if entering else ():
         say(f"chaosext: {unseen}", err=True)
 

@@ -7,18 +7,18 @@ from contextlib import suppress
 from typing import IO, TYPE_CHECKING
 
 from chaosext.model.printable import one_line
-from chaosext.model.veil import veiled
-from chaosext.report.units import tenths
+from chaosext.model.redact import veiled
+from chaosext.report.sentences.units import tenths
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from chaosext.model.finding import Finding
+    from chaosext.model.findings import Finding
     from chaosext.model.result import Briefing, RunResult
     from chaosext.model.timeline import Event
-    from chaosext.run.dry import DryRun
-    from chaosext.run.telling.picture import Scene
+    from chaosext.run.dry_run import DryRun
+    from chaosext.run.monitor.progress import Scene
 
 COLOURS = {
     "cut": "bold red",
@@ -109,8 +109,8 @@ def plan_lines(plan: DryRun) -> Iterator[str]:
 
 def result_lines(result: RunResult, details: Path) -> Iterator[str]:
     """The end of a run: verdict, why, the chain of causes, what to do, where to read on."""
-    from chaosext.report.advice import what_to_do
-    from chaosext.report.story import chain_of_causes
+    from chaosext.report.sentences.root_cause import chain_of_causes
+    from chaosext.report.sentences.what_to_do import what_to_do
 
     verdict = result.verdict
     yield ""
@@ -127,9 +127,9 @@ def result_lines(result: RunResult, details: Path) -> Iterator[str]:
 def hindsight_lines(directory: Path) -> Iterator[str]:
     """Where the run's own rehearsal was right and wrong; nothing where it had none, or can't be read."""
     from chaosext.model.errors import Refused
-    from chaosext.report.hindsight import hindsight
-    from chaosext.report.hindsight import hindsight_lines as lines
-    from chaosext.report.run_data import read_run
+    from chaosext.report.data.prediction_review import hindsight
+    from chaosext.report.data.prediction_review import hindsight_lines as lines
+    from chaosext.report.data.run_data import read_run
 
     with suppress(Refused):
         if found := hindsight(read_run(directory)):

@@ -12,7 +12,7 @@ from chaosext.model.printable import say_answer
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from chaosext.safety.pin import Pin
+    from chaosext.safety.pins import Pin
 
 
 @click.command()
@@ -67,7 +67,7 @@ def pin(
 
 
 def _pin(context: str, *, replace: bool, production: bool | None, as_json: bool) -> None:
-    from chaosext.run.reach import pin_context
+    from chaosext.run.session.connection import pin_context
 
     pinned, is_new = pin_context(context, replace=replace, production=production)
     lines = ("pinned:" if is_new else "pinned already:", *_lines(pinned))
@@ -75,7 +75,7 @@ def _pin(context: str, *, replace: bool, production: bool | None, as_json: bool)
 
 
 def _remove(context: str, *, as_json: bool) -> None:
-    from chaosext.safety.pin import remove_pin
+    from chaosext.safety.pins import remove_pin
 
     was_there = remove_pin(context)
     line = f"{context}: {'its pin is forgotten' if was_there else 'was not pinned'}"
@@ -83,7 +83,7 @@ def _remove(context: str, *, as_json: bool) -> None:
 
 
 def _list(*, as_json: bool) -> None:
-    from chaosext.safety.pin import pins_path, read_pins
+    from chaosext.safety.pins import pins_path, read_pins
 
     pins = read_pins()
     lines = tuple(_listed(pins)) or (f"no context is pinned in {pins_path()}",)

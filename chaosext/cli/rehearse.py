@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chaosext.model.printable import say_answer
+from chaosext.rehearsal.predict.scenarios import Sweep
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from chaosext.rehearsal.prediction import Prediction
-    from chaosext.rehearsal.scenarios import Scenario
-    from chaosext.rehearsal.time_budget import TimeBudget
-    from chaosext.rehearsal.world import World
+    from chaosext.rehearsal.predict.prediction import Prediction
+    from chaosext.rehearsal.predict.scenarios import Scenario
+    from chaosext.rehearsal.simulate.time_budget import TimeBudget
+    from chaosext.rehearsal.snapshot.world import World
 
 MITIGATIONS = (
     "dns-affinity",
@@ -26,7 +30,7 @@ MITIGATIONS = (
     "zones",
     "spread",
 )
-"""As `chaosext.rehearsal.mitigations` has them; said here so that `--help` loads none."""
+"""As `chaosext.rehearsal.mitigate.mitigations` has them; said here so that `--help` loads none."""
 
 WITHOUT_ADVICE = 0.7
 """The share of the time budget that the prediction itself may take, where advice is to follow."""
@@ -41,7 +45,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        from chaosext.rehearsal.scenarios import seconds
+        from chaosext.rehearsal.predict.scenarios import seconds
 
         try:
             return seconds(value)
@@ -205,10 +209,10 @@ def rehearse(
       20  refused: the snapshot or an option can't be used; the message names it
       30  --fail-on unknown, and what comes of it can't be known
     """
-    from chaosext.cli.foretelling import prediction_lines
-    from chaosext.rehearsal.scenarios import Scenario
-    from chaosext.rehearsal.snapshot import read_snapshot
-    from chaosext.rehearsal.time_budget import TimeBudget
+    from chaosext.cli.prediction_text import prediction_lines
+    from chaosext.rehearsal.predict.scenarios import Scenario
+    from chaosext.rehearsal.simulate.time_budget import TimeBudget
+    from chaosext.rehearsal.snapshot.reader import read_snapshot
 
     world = read_snapshot(
         snapshots, controller_manager_args=controller_manager_args, apiserver_args=apiserver_args
@@ -233,9 +237,9 @@ def rehearse(
 def _predicted(
     world: World, wanted: Scenario, samples: int | None, budget: TimeBudget, *, advice: bool
 ) -> Prediction:
-    from chaosext.rehearsal.advice import advised
-    from chaosext.rehearsal.mitigations import mitigated
-    from chaosext.rehearsal.rehearse import rehearse as predict
+    from chaosext.rehearsal.mitigate.mitigations import mitigated
+    from chaosext.rehearsal.mitigate.recommendations import advised
+    from chaosext.rehearsal.predict.predict import rehearse as predict
 
     plan = wanted.plan(world)
     world = mitigated(world, plan, wanted.mitigations)
@@ -256,10 +260,9 @@ def _swept(
     as_json: bool,
 ) -> Sequence[str]:
     """Plays a file of scenarios and prints what comes of them; their verdicts."""
-    from chaosext.cli.foretelling import sweep_lines
-    from chaosext.cli.playing import play_all
-    from chaosext.cluster.documents import read_document
-    from chaosext.rehearsal.scenarios import SCHEMA, scenarios_from
+    from chaosext.cli.prediction_text import sweep_lines
+    from chaosext.cluster.object_files import read_document
+    from chaosext.rehearsal.predict.scenarios import SCHEMA, scenarios_from
 
     scenarios = scenarios_from(read_document(file, "--sweep")[0], wanted)
     rows = list(play_all(world, scenarios, samples, budget))
@@ -272,3 +275,34 @@ def _exit_code(verdicts: Sequence[str], fail_on: Sequence[str]) -> int:
     """Of what came about that --fail-on names: deviated, which is known, before unknown."""
     failed = (code for word, code in FAILS_WITH.items() if word in fail_on and word in verdicts)
     return next(failed, 0)
+
+
+ALONE = 8
+"""Up to so many scenarios are played by this process alone."""
+
+CHUNKS = 8
+"""How many portions a worker takes, so that no core is left idle at the end."""
+
+_sweep: Sweep
+
+
+def play_all(
+    world: World, scenarios: Sequence[Scenario], samples: int | None, budget: TimeBudget
+) -> Iterator[dict[str, Any]]:
+    """A result a scenario, in their order. Raises `Refused` for the first that can't be played."""
+    workers = min(len(os.sched_getaffinity(0)), len(scenarios))
+    if workers < 2 or len(scenarios) <= ALONE:
+        yield from map(Sweep(world, samples, budget).play, scenarios)
+        return
+    how = multiprocessing.get_context("fork")  # the world is there already, however large
+    with ProcessPoolExecutor(workers, how, _prepare, (world, samples, budget)) as pool:
+        yield from pool.map(_play, scenarios, chunksize=max(1, len(scenarios) // (workers * CHUNKS)))
+
+
+def _prepare(world: World, samples: int | None, budget: TimeBudget) -> None:
+    global _sweep
+    _sweep = Sweep(world, samples, budget)
+
+
+def _play(scenario: Scenario) -> dict[str, Any]:
+    return _sweep.play(scenario)

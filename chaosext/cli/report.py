@@ -13,10 +13,10 @@ from chaosext.model.printable import say, say_document, say_json
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from chaosext.report.run_data import RunData
+    from chaosext.report.data.run_data import RunData
 
 FORMATS = ("html", "markdown", "junit", "json")
-"""As `chaosext.report.formats` has them; said here so that `--help` draws nothing."""
+"""As `chaosext.report.render.formats` has them; said here so that `--help` draws nothing."""
 
 COMPARED = ("html", "markdown", "json")
 
@@ -52,8 +52,8 @@ def report(
     A run that was killed is reported, too, as far as it got: its verdict is not known, and what is missing is said.
     Exit code: 0 reported, 20 there is no such run, or nothing could be written.
     """
-    from chaosext.report.run_data import read_run
-    from chaosext.run.directory import found_run
+    from chaosext.report.data.run_data import read_run
+    from chaosext.run.session.run_directory import found_run
 
     path = found_run(run, run_dir)
     if other is None:
@@ -63,8 +63,8 @@ def report(
 
 
 def _report(path: Path, data: RunData, formats: tuple[str, ...], output: str | None, as_json: bool) -> int:
-    from chaosext.report.formats import FILES
-    from chaosext.report.formats import FORMATS as RENDER
+    from chaosext.report.render.formats import FILES
+    from chaosext.report.render.formats import FORMATS as RENDER
 
     texts = {name: RENDER[name](data) for name in formats}
     places = _places({name: FILES[name] for name in formats}, output, path)
@@ -77,8 +77,8 @@ def _compare(
     first: RunData, path: Path, second: RunData, formats: tuple[str, ...], output: str | None, as_json: bool
 ) -> int:
     from chaosext.model.errors import Refused
-    from chaosext.report.compare import compare
-    from chaosext.report.formats import COMPARISONS
+    from chaosext.report.data.run_comparison import compare
+    from chaosext.report.render.formats import COMPARISONS
 
     if "junit" in formats:
         raise Refused("--format junit: a comparison is no test", f"one of {', '.join(COMPARED)}")
@@ -109,7 +109,7 @@ def _places(names: Mapping[str, str], output: str | None, directory: Path) -> di
 
 def _written(texts: Mapping[str, str], places: Mapping[str, str]) -> dict[str, str]:
     from chaosext.model.errors import Refused
-    from chaosext.report.formats import write_report
+    from chaosext.report.render.formats import write_report
 
     for name, place in places.items():
         if place == STDOUT:
@@ -123,7 +123,7 @@ def _written(texts: Mapping[str, str], places: Mapping[str, str]) -> dict[str, s
 
 
 def _say(data: RunData, written: Mapping[str, str], as_json: bool) -> None:
-    from chaosext.report.unseen import unseen
+    from chaosext.report.data.coverage_gaps import unseen
 
     if STDOUT in written.values():
         return

@@ -11,13 +11,13 @@ import click
 from chaosext.model.printable import say, say_answer, say_json
 
 if TYPE_CHECKING:
-    from chaosext.cli.telling import Telling
+    from chaosext.cli.listeners import Telling
+    from chaosext.experiment.resolve import Resolved
     from chaosext.model.errors import Refused
     from chaosext.model.result import RunResult
     from chaosext.model.verdict import Outcome
-    from chaosext.run.context import RunContext
-    from chaosext.run.reading.resolve import Resolved
-    from chaosext.run.telling.metrics import Exporter
+    from chaosext.run.monitor.metrics import Exporter
+    from chaosext.run.session.run_context import RunContext
 
 EXPECTABLE = ("passed", "deviated", "inconclusive", "refused")
 
@@ -73,12 +73,12 @@ def run(
     Writes run/<id>/result.json, journal.json, timeline.jsonl, and its report: report.html, summary.md, junit.xml and
     report.json; run/latest points to the newest. `chaosext report` makes the report again.
     """
-    from chaosext.cli.telling import Telling
+    from chaosext.cli.listeners import Telling
+    from chaosext.experiment.load import load_experiment
+    from chaosext.experiment.resolve import resolve
     from chaosext.model.errors import Refused
     from chaosext.model.verdict import Outcome
-    from chaosext.run.reading.experiment import load_experiment
-    from chaosext.run.reading.resolve import resolve
-    from chaosext.run.streams import own_streams
+    from chaosext.run.stdio import own_streams
 
     expected = Outcome(expect) if expect else None
     try:
@@ -104,9 +104,9 @@ def preflight(experiment: Path, context: str | None, as_json: bool) -> int:
     would be refused before its gate; the gate itself is not asked.
     """
     from chaosext.cli.output import briefing_lines
-    from chaosext.run.dry import dry_run
-    from chaosext.run.reading.experiment import load_experiment
-    from chaosext.run.reading.resolve import resolve
+    from chaosext.experiment.load import load_experiment
+    from chaosext.experiment.resolve import resolve
+    from chaosext.run.dry_run import dry_run
 
     known = dry_run(resolve(load_experiment(experiment), context=context, source=str(experiment))).briefing
     say_answer(known.to_json(), briefing_lines(known), as_json=as_json)
@@ -114,7 +114,7 @@ def preflight(experiment: Path, context: str | None, as_json: bool) -> int:
 
 
 def _exporter(place: str) -> Exporter:
-    from chaosext.run.telling.metrics import open_metrics
+    from chaosext.run.monitor.metrics import open_metrics
 
     return open_metrics(place)
 
@@ -122,10 +122,10 @@ def _exporter(place: str) -> Exporter:
 def _run(resolved: Resolved, telling: Telling, expected: Outcome | None, run_dir: Path | None) -> int:
     from chaosext.cli.main import leave_at_once
     from chaosext.model.errors import Refused, Unsafe
-    from chaosext.report.ending import Ending
-    from chaosext.run.context import start
-    from chaosext.run.judging.finish import REPORT_S
-    from chaosext.run.strict import run_strictly
+    from chaosext.report.render.formats import Ending
+    from chaosext.run.finish import REPORT_S
+    from chaosext.run.runner import run_strictly
+    from chaosext.run.session.run_context import start
 
     context, ending = start(strict=True, root=run_dir, sink=telling.event), Ending()
     telling.begin(context, resolved.experiment["title"])
@@ -160,7 +160,7 @@ def _run(resolved: Resolved, telling: Telling, expected: Outcome | None, run_dir
 
 def _refused_at_once(error: Refused, expected: Outcome | None, as_json: bool) -> int:
     """There is no run yet, so its reason is all there is to say; unless it was expected, it is the command's error."""
-    from chaosext.run.strict import refusal
+    from chaosext.run.runner import refusal
 
     verdict = refusal(error)
     if as_json:
@@ -174,8 +174,8 @@ def _refused_at_once(error: Refused, expected: Outcome | None, as_json: bool) ->
 
 def _refused(resolved: Resolved, context: RunContext, error: Refused, expected: Outcome | None) -> RunResult:
     """A run that was refused before it began leaves its reason in its directory as well."""
-    from chaosext.run.judging.finish import result_of, write_result
-    from chaosext.run.strict import refusal
+    from chaosext.run.finish import result_of, write_result
+    from chaosext.run.runner import refusal
 
     journal = {"experiment": resolved.experiment, "start": datetime.now(UTC).isoformat()}
     context.recorder.close()
@@ -187,7 +187,7 @@ def _refused(resolved: Resolved, context: RunContext, error: Refused, expected: 
 
 def _dry_run(resolved: Resolved, as_json: bool) -> int:
     from chaosext.cli.output import briefing_lines, plan_lines
-    from chaosext.run.dry import dry_run
+    from chaosext.run.dry_run import dry_run
 
     plan = dry_run(resolved)
     say_answer(plan.to_json(), (*briefing_lines(plan.briefing), *plan_lines(plan)), as_json=as_json)

@@ -10,7 +10,7 @@ import click
 from chaosext.model.printable import say, say_document
 
 if TYPE_CHECKING:
-    from chaosext.gameday.composing import Composed
+    from chaosext.gameday.bundle_of_manifests import Composed
 
 FORMATS = ("plain", "kustomize", "helm-values")
 
@@ -63,7 +63,7 @@ def schedule(
 
     Exit code: 0 written, 20 refused (the message names field and fix), 30 the API server did not answer.
     """
-    from chaosext.gameday.composing import FORMATS as MAKERS
+    from chaosext.gameday.bundle_of_manifests import FORMATS as MAKERS
     from chaosext.gameday.manifests import EXPERIMENT_FILE
 
     composed = _composed(path, fleet)
@@ -81,9 +81,9 @@ def schedule(
 
 
 def _composed(path: Path | None, fleet: Path | None) -> Composed:
-    from chaosext.gameday.composing import compose, compose_fleet
-    from chaosext.gameday.fleet import read_fleet
-    from chaosext.gameday.settings import read_settings
+    from chaosext.gameday.bundle_of_manifests import compose, compose_fleet
+    from chaosext.gameday.cluster_fleet import read_fleet
+    from chaosext.gameday.gameday_settings import read_settings
     from chaosext.model.errors import Refused
 
     if path and not fleet:
@@ -97,7 +97,7 @@ def _composed(path: Path | None, fleet: Path | None) -> Composed:
 
 def _ask_server(composed: Composed, context: str) -> None:
     from chaosext.cluster.client import Cluster
-    from chaosext.gameday.dry import untaken
+    from chaosext.gameday.dry_run import untaken
     from chaosext.model.errors import Refused
 
     problems = list(untaken(Cluster.connect(context), composed.objects))

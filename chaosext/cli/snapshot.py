@@ -49,7 +49,7 @@ def snapshot(context: str, output: str, page_s: float) -> int:
     Exit code: 0 written, 20 refused (nodes or Pods may not be read, or the file not written), 30 no answer.
     """
     from chaosext.cluster.client import Cluster
-    from chaosext.run.taking import Taking
+    from chaosext.run.session.live_snapshot import Taking
 
     taking = Taking(cluster=Cluster.connect(context), page_s=page_s)
     write_snapshot(output, taking.text())

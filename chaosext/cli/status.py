@@ -8,15 +8,16 @@ import click
 
 from chaosext.model.errors import Refused
 from chaosext.model.printable import say_answer
-from chaosext.nodes.transport import DEFAULT, NAMESPACE, POD, TRANSPORTS, Way
+from chaosext.nodes.access import DEFAULT, NAMESPACE, POD, NodeAccess
+from chaosext.nodes.transport import TRANSPORTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from chaosext.model.claim import LockFacts
+    from chaosext.cleanup.inventory import Overview
+    from chaosext.model.owner import LockFacts
     from chaosext.partition.nft import TableFacts
     from chaosext.partition.reports import NodeTables
-    from chaosext.run.cutting.status import Overview
     from chaosext.safety.intent import Outstanding
 
 node_option = click.option(
@@ -47,13 +48,13 @@ context_option = click.option(
 )
 
 
-def way_by(transport: str, contexts: tuple[str, ...], namespace: str) -> Way:
+def way_by(transport: str, contexts: tuple[str, ...], namespace: str) -> NodeAccess:
     """The way that a command line names. Raises `Refused` for one through an API server that it doesn't name."""
     if transport != POD:
-        return Way(transport=transport, namespace=namespace)
+        return NodeAccess(transport=transport, namespace=namespace)
     if len(contexts) != 1:
         raise Refused("--transport pod asks one cluster's API server", "name it with --context, once")
-    return Way(transport=POD, context=contexts[0], namespace=namespace)
+    return NodeAccess(transport=POD, context=contexts[0], namespace=namespace)
 
 
 @click.command()
@@ -95,8 +96,8 @@ def status(
       40  see to it: a live cut of which no living run is known, or a node that the intent log says may be cut could
           not be asked; the kernel lets go by itself at the time given, `chaosext sweep` earlier
     """
-    from chaosext.run.cutting.leftovers import with_sentinels
-    from chaosext.run.cutting.status import look
+    from chaosext.cleanup.agent_pods import with_sentinels
+    from chaosext.cleanup.survey import look
 
     way = way_by(transport, contexts, namespace)
     overview = with_sentinels(look(nodes, cluster=cluster, way=way).overview, contexts)
@@ -157,7 +158,7 @@ def _all_is_well(overview: Overview) -> str:
 
 
 def _node_lines(overview: Overview, node: NodeTables) -> Iterator[str]:
-    from chaosext.run.cutting.status import uplinks
+    from chaosext.cleanup.inventory import uplinks
 
     if node.problem:
         yield f"{node.node}: could not be asked: {node.problem.removeprefix(f'{node.node}: ')}"

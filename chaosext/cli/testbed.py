@@ -11,9 +11,9 @@ from chaosext.model.printable import say, say_document, say_json, say_lines
 
 if TYPE_CHECKING:
     from chaosext.testbed.config import Blueprint
+    from chaosext.testbed.health import BedStatus
     from chaosext.testbed.pair import EntryStatus, PairStatus
-    from chaosext.testbed.progress import Progress
-    from chaosext.testbed.status import BedStatus
+    from chaosext.testbed.stage_progress import Progress
 
 NOT_STEADY = 10
 STEADY_S = 60.0
@@ -106,7 +106,7 @@ def up(
     """
     from chaosext.testbed.bringup import bring_up
     from chaosext.testbed.config import make_blueprint, read_kind_config
-    from chaosext.testbed.progress import Progress
+    from chaosext.testbed.stage_progress import Progress
 
     blueprint = make_blueprint(
         name=name,
@@ -144,7 +144,7 @@ def _second(blueprint: Blueprint, clusters: int | None) -> Blueprint | None:
 
 
 def _pin(blueprint: Blueprint) -> None:
-    from chaosext.run.reach import pin_made
+    from chaosext.run.session.connection import pin_made
     from chaosext.testbed.kubectl import Kubectl, first_control_plane
 
     node = Kubectl(first_control_plane(blueprint.name))
@@ -153,7 +153,7 @@ def _pin(blueprint: Blueprint) -> None:
 
 def _require_no_run(name: str, *, force: bool) -> None:
     """Raises `Refused` while a run uses one of the testbed's clusters, unless that is meant (`force`)."""
-    from chaosext.run.cutting.locking import require_no_run
+    from chaosext.run.fault.run_lock import require_no_run
     from chaosext.testbed.config import checked_name, second_name
 
     if not force:
@@ -169,17 +169,17 @@ def down(name: str, force: bool) -> None:
 
     Images stay: in the Docker Engine, and image bundles in the cache. While a run uses the testbed, it is refused.
     """
-    from chaosext.safety.pin import remove_pin
-    from chaosext.testbed import cluster, pair
+    from chaosext.safety.pins import remove_pin
+    from chaosext.testbed import lifecycle, pair
     from chaosext.testbed.config import checked_name, second_name
-    from chaosext.testbed.progress import Progress
+    from chaosext.testbed.stage_progress import Progress
 
     _require_no_run(name, force=force)
     progress = Progress()
     if pair.take_down(checked_name(name), progress):
         remove_pin(f"kind-{second_name(name)}")
     _forget_drains(name)
-    if cluster.down(name, progress):
+    if lifecycle.down(name, progress):
         remove_pin(f"kind-{name}")
     else:
         say(f"There is no testbed named {name}.")
@@ -187,9 +187,8 @@ def down(name: str, force: bool) -> None:
 
 def _forget_drains(name: str) -> None:
     """What runs have left drained at an entry that is gone is drained no more."""
-    from chaosext.safety.entry_log import changed, write_as_found
-    from chaosext.safety.intent import intent_log
-    from chaosext.testbed.entry import entry_name
+    from chaosext.safety.intent import changed, intent_log, write_as_found
+    from chaosext.testbed.load_balancer_nodes import entry_name
 
     for each in changed(intent_log().entries()):
         if each.entry == entry_name(name):
@@ -204,10 +203,10 @@ def status(name: str, as_json: bool) -> None:
 
     Exit code 0 in the steady state, 10 when something is missing, 20 when there is no such testbed.
     """
-    from chaosext.testbed import cluster, pair
+    from chaosext.testbed import lifecycle, pair
     from chaosext.testbed.config import checked_name
 
-    found = pair.status(checked_name(name)) if pair.has_second(name) else cluster.status(checked_name(name))
+    found = pair.status(checked_name(name)) if pair.has_second(name) else lifecycle.status(checked_name(name))
     _show(found, as_json=as_json)
     if not found.steady:
         click.get_current_context().exit(NOT_STEADY)
@@ -222,10 +221,10 @@ def kubeconfig(name: str) -> None:
     Example:
       chaosext testbed kubeconfig > testbed.yaml; kubectl --kubeconfig testbed.yaml get nodes
     """
-    from chaosext.testbed import cluster
+    from chaosext.testbed import lifecycle
     from chaosext.testbed.config import checked_name
 
-    say_document(cluster.standalone_kubeconfig(checked_name(name)))
+    say_document(lifecycle.standalone_kubeconfig(checked_name(name)))
 
 
 def _require_steady_state(context: str, progress: Progress) -> None:
@@ -233,13 +232,13 @@ def _require_steady_state(context: str, progress: Progress) -> None:
 
     What stands then is what a testbed is, whatever else somebody had put there: the baseline from here on.
     """
-    from chaosext.model.finding import Status
-    from chaosext.run.judging.baseline import renew
-    from chaosext.run.reach import connect
-    from chaosext.run.reading.settings import settings_from
-    from chaosext.run.watch.asking import ask_now
-    from chaosext.run.watch.waiting import settle
-    from chaosext.testbed.waiting import NotInTime
+    from chaosext.experiment.settings import settings_from
+    from chaosext.model.findings import Status
+    from chaosext.run.monitor.steady_state import ask_now
+    from chaosext.run.monitor.wait_steady import settle
+    from chaosext.run.session.connection import connect
+    from chaosext.run.verdict.steady_baseline import renew
+    from chaosext.testbed.wait import NotInTime
 
     settings = settings_from({}, {"KUBERNETES_CONTEXT": context})
     with progress.stage("Ask every check of the steady state"):

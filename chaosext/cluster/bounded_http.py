@@ -20,8 +20,8 @@ from ipaddress import ip_address
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from chaosext.model.answers import MIB, too_large
 from chaosext.model.errors import Unreachable
+from chaosext.model.output_bounds import MIB, too_large
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

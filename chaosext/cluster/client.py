@@ -21,15 +21,14 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 from urllib.parse import quote, urlencode
 
 from chaosext.cluster import bounded_http, objects
+from chaosext.cluster.answer_bounds import bounded_plugins
 from chaosext.cluster.bounded_http import allowed, bounded, cause_of, connect, decoded
-from chaosext.cluster.bounds import bounded_plugins
 from chaosext.cluster.credentials import keep_keys_in_memory
-from chaosext.cluster.documents import read_document
 from chaosext.cluster.execute import Exec, ExecResult
 from chaosext.cluster.kubeconfig import kubeconfig_files, kubeconfig_paths
-from chaosext.model.answers import MIB
-from chaosext.model.errors import Refused, TooLarge, Unreachable
-from chaosext.model.malformed import MALFORMED, understood
+from chaosext.cluster.object_files import read_document
+from chaosext.model.errors import MALFORMED, Refused, TooLarge, Unreachable, understood
+from chaosext.model.output_bounds import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Self
 from chaosext.cluster.client import Conflict, NotFound, resource_path
 from chaosext.cluster.lease import HOLDER, OWNER
 from chaosext.cluster.objects import parse_time
-from chaosext.model.claim import attended, parsed
 from chaosext.model.errors import Refused
-from chaosext.sentinel.bird import SOCKETS
-from chaosext.sentinel.image import ENTRYPOINT
+from chaosext.model.owner import attended, parsed
+from chaosext.sentinel.bird_sessions import SOCKETS
+from chaosext.sentinel.sentinel_image import ENTRYPOINT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
     from chaosext.cluster.client import Cluster
     from chaosext.cluster.objects import JsonObject
-    from chaosext.model.claim import Claim, LockFacts
-    from chaosext.model.holder import Holder
+    from chaosext.model.owner import Claim, Holder, LockFacts
 
 NAME = "chaosext-sentinel"
 

@@ -11,9 +11,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from chaosext.cluster.bounded_http import allowed, cause_of
-from chaosext.model.answers import LARGEST_ANSWER, MIB, MOST_LINES, too_large
-from chaosext.model.errors import ChaosextError, Refused, Unreachable
-from chaosext.model.malformed import MALFORMED
+from chaosext.model.errors import MALFORMED, ChaosextError, Refused, Unreachable
+from chaosext.model.output_bounds import LARGEST_ANSWER, MIB, MOST_LINES, too_large
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from chaosext.cluster.client import Conflict, raise_for, resource_path
-from chaosext.model.claim import LOCK_S, Claim, LockFacts, parsed
 from chaosext.model.errors import Refused
+from chaosext.model.owner import LOCK_S, Claim, LockFacts, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

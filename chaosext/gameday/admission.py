@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from chaosext.cluster import daemonset, lease, nodepod
+from chaosext.cluster import daemonset, lease, pods_on_nodes
 from chaosext.cluster.client import resource_path
 from chaosext.cluster.daemonset import RUN as RUN_LABEL
 from chaosext.cluster.daemonset import Process
 from chaosext.cluster.lease import HOLDER, OWNER
-from chaosext.cluster.nodepod import NodePod
+from chaosext.cluster.pods_on_nodes import NodePod
 from chaosext.gameday.cel import ANYTHING, Check, Maybe, Text, checks, either, literal, over
 from chaosext.gameday.rights import OWN, rules
-from chaosext.model.claim import Claim
+from chaosext.model.owner import Claim
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -108,12 +108,12 @@ def node_pod(agents: Agents) -> Shape:
         ).manifest()
         for each in (False, True)
     )
-    digits = f"[0-9a-f]{{{nodepod.NAME_DIGITS}}}"
+    digits = f"[0-9a-f]{{{pods_on_nodes.NAME_DIGITS}}}"
     secrets = [{"name": each} for each in agents.pull_secrets]
     given = {
         "metadata": {
             **METADATA,
-            "name": Text(f"{nodepod.PREFIX}{RUN}-{digits}-[0-9]+"),
+            "name": Text(f"{pods_on_nodes.PREFIX}{RUN}-{digits}-[0-9]+"),
             "labels": {RUN_LABEL: Text(RUN)},
             "annotations": {OWNER: TEXT, HOLDER: TEXT},
         },

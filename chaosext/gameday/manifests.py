@@ -8,14 +8,14 @@ from chaosext.cluster.daemonset import PRIVILEGED
 from chaosext.gameday.admission import VERSION as POLICIES
 from chaosext.gameday.admission import policies
 from chaosext.gameday.rights import OWN, rules
-from chaosext.nodes.image import USER, runner_image
-from chaosext.run.cutting.sealed import NODE_VARIABLE
+from chaosext.nodes.image_names import USER, runner_image
+from chaosext.run.fault.irrevocable import NODE_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from chaosext.gameday.admission import Agents
-    from chaosext.gameday.settings import Settings
+    from chaosext.gameday.gameday_settings import Settings
 
 Manifest = dict[str, Any]
 

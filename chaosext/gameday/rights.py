@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from chaosext.cluster import nodepod
+from chaosext.checks.kube_dns_placement import KUBE_DNS_SELECTOR
+from chaosext.checks.xds_synced import ISTIO_NAMESPACE, ISTIOD_CONTAINER, SYNCZ
+from chaosext.cluster import pods_on_nodes
 from chaosext.cluster.daemonset import FORMER, NAME
 from chaosext.cluster.lease import NAME as LEASE_NAME
 from chaosext.cluster.lease import NAMESPACE as KUBE_SYSTEM
-from chaosext.gameday.announcing import COMPONENT
+from chaosext.gameday.announcements import COMPONENT
 from chaosext.gameday.cel import literal
-from chaosext.steady.placement import KUBE_DNS_SELECTOR
-from chaosext.steady.xds import ISTIO_NAMESPACE, ISTIOD_CONTAINER, SYNCZ
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,7 @@ OWN = "(own)"
 """Stands for the namespace that runner and node Pods are in."""
 
 EVERYWHERE = ""
-NODE_PODS = "=".join(*nodepod.APP.items())
+NODE_PODS = "=".join(*pods_on_nodes.APP.items())
 """The label of the Pods through which nodes are entered, as a selector."""
 
 READ = frozenset({"get", "list", "watch"})
@@ -207,8 +207,8 @@ def rules(game_day: str) -> tuple[Rule, ...]:
         ),
         Rule(
             why="enter the nodes", resources=("pods/exec",), verbs=EXEC, namespace=OWN,
-            only=f'request.name.startsWith("{nodepod.PREFIX}") && object.container == "{nodepod.CONTAINER}"',
-            limited=f"container `{nodepod.CONTAINER}` of Pods named `{nodepod.PREFIX}…`",
+            only=f'request.name.startsWith("{pods_on_nodes.PREFIX}") && object.container == "{pods_on_nodes.CONTAINER}"',
+            limited=f"container `{pods_on_nodes.CONTAINER}` of Pods named `{pods_on_nodes.PREFIX}…`",
         ),
         Rule(
             why="remove its Pods from the nodes", resources=("pods",), verbs=("delete",), namespace=OWN,

@@ -5,23 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chaosext.gate.checks import findings
-from chaosext.gate.decide import Decision, Weighed, decide, weighed
-from chaosext.gate.rehearsing import Rehearsed, rehearsed
-from chaosext.gate.selection import nodes_of
-from chaosext.model.finding import Status
-from chaosext.model.known import Known
-from chaosext.rehearsal.time_budget import UNBOUNDED
-from chaosext.steady.names import NODES, XDS
+from chaosext.checks.check_names import NODES, XDS
+from chaosext.gate.decision import Decision, Weighed, decide, weighed
+from chaosext.gate.node_selection import nodes_of
+from chaosext.gate.rehearsed import Rehearsed, rehearsed
+from chaosext.gate.snapshot_checks import findings
+from chaosext.model.findings import Status
+from chaosext.model.known_unhealthy import Known
+from chaosext.rehearsal.simulate.time_budget import UNBOUNDED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from chaosext.gate.cutover import Cutover
-    from chaosext.model.finding import Finding
-    from chaosext.model.known import KnownUnhealthy
-    from chaosext.rehearsal.time_budget import TimeBudget
-    from chaosext.rehearsal.world import World
+    from chaosext.gate.cutover_plan import Cutover
+    from chaosext.model.findings import Finding
+    from chaosext.model.known_unhealthy import KnownUnhealthy
+    from chaosext.rehearsal.simulate.time_budget import TimeBudget
+    from chaosext.rehearsal.snapshot.world import World
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,21 +7,21 @@ from itertools import combinations
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from chaosext.gate.decide import REHEARSED, Decision
+from chaosext.gate.decision import REHEARSED, Decision
 from chaosext.gate.judge import judge
-from chaosext.gate.rehearsing import is_hopeless
-from chaosext.model.finding import Status
-from chaosext.rehearsal.mitigations import MITIGATIONS
-from chaosext.rehearsal.time_budget import UNBOUNDED
+from chaosext.gate.rehearsed import is_hopeless
+from chaosext.model.findings import Status
+from chaosext.rehearsal.mitigate.mitigations import MITIGATIONS
+from chaosext.rehearsal.simulate.time_budget import UNBOUNDED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from chaosext.gate.cutover import Cutover
+    from chaosext.gate.cutover_plan import Cutover
     from chaosext.gate.judge import Judgement
-    from chaosext.model.finding import Finding
-    from chaosext.rehearsal.time_budget import TimeBudget
-    from chaosext.rehearsal.world import World
+    from chaosext.model.findings import Finding
+    from chaosext.rehearsal.simulate.time_budget import TimeBudget
+    from chaosext.rehearsal.snapshot.world import World
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, cast
 
-from chaosext.model.answers import LARGEST_ANSWER, MOST_OF_ERRORS, Collected
+from chaosext.model.output_bounds import LARGEST_ANSWER, MOST_OF_ERRORS, Collected
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -10,7 +10,13 @@ ChaosextError
 
 from __future__ import annotations
 
-from typing import ClassVar
+import difflib
+import math
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 
 class ChaosextError(Exception):
@@ -56,3 +62,38 @@ class Unreachable(ChaosextError):
 
 class TooLarge(Unreachable):
     """Somebody answered with more than is kept of one answer (model/answers.py), so what it says is not known."""
+
+
+def did_you_mean(word: str, known: Iterable[object], *, prefix: str = "") -> str:
+    """A hint for a mistyped `word`: the nearest known one, else all of them."""
+    names = sorted(str(name) for name in known)
+    near = difflib.get_close_matches(word, names, n=1)
+    return (
+        f"did you mean {prefix}{near[0]}?" if near else f"known: {', '.join(prefix + name for name in names)}"
+    )
+
+
+MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What is raised by reading a value whose shape isn't the one that was expected (deep nesting: RecursionError)."""
+
+
+BEYOND = 1e15
+"""No time, count or ratio is as large: sums of such numbers are infinite, and no integers."""
+
+
+def finite(value: Any) -> float:
+    """`value` as a number to reckon with. Raises TypeError, ValueError or OverflowError; NaN is none."""
+    number = float(value)
+    if not math.isfinite(number) or abs(number) > BEYOND:
+        raise ValueError(f"{value!r:.40} is no number to reckon with")
+    return number
+
+
+@contextmanager
+def understood(whose: str) -> Iterator[None]:
+    """Within it, a value of the wrong shape raises `Unreachable`: `whose` answer gave no proper one."""
+    try:
+        yield
+    except MALFORMED as error:
+        said = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise Unreachable(f"{whose} gave an answer that can't be understood ({said})") from error

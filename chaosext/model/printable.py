@@ -11,7 +11,7 @@ import re
 import sys
 from typing import IO, TYPE_CHECKING, Any
 
-from chaosext.model.veil import veiled, veiled_whole
+from chaosext.model.redact import veiled, veiled_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

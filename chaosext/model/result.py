@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
-from chaosext.model.finding import Status
-from chaosext.model.known import KnownObject
-from chaosext.model.malformed import finite
+from chaosext.model.errors import finite
+from chaosext.model.findings import Status
+from chaosext.model.known_unhealthy import KnownObject
 from chaosext.model.run_id import RunId
 from chaosext.model.stopped import Stopped
 from chaosext.model.verdict import Outcome, Verdict

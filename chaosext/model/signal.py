@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
-from chaosext.model.finding import Status
+from chaosext.model.findings import Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

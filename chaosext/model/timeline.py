@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
-from chaosext.model.malformed import finite
+from chaosext.model.errors import finite
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

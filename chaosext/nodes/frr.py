@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from chaosext.model.malformed import MALFORMED
+from chaosext.model.errors import MALFORMED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chaosext.model import child_process
 from chaosext.model.child_process import TimeIsUp
 from chaosext.model.errors import Refused, TooLarge
-from chaosext.model.names import require_name
-from chaosext.nodes.docker import DockerShell
-from chaosext.nodes.netns import NetnsShell
+from chaosext.model.resource_names import require_name
+from chaosext.nodes.access import BY_DOCKER, POD, NodeAccess
+from chaosext.nodes.process_shell import DockerShell, NetnsShell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from chaosext.nodes.shell import NodeShell
-
-DOCKER, NETNS, POD = "docker", "netns", "pod"
-DEFAULT = DOCKER
-
-NAMESPACE = "chaosext"
-"""The namespace of chaosext's own Pods (sentinels, and those of transport `pod`), unless another is named."""
 
 KIND_LABEL = "io.x-k8s.kind.cluster"
 """What kind labels its nodes' containers with (kind's pkg/cluster/internal/providers/docker, clusterLabelKey)."""
@@ -32,51 +25,20 @@ KIND_ROLE_LABEL, KIND_ROLES = "io.x-k8s.kind.role", ("control-plane", "worker")
 DISCOVERY_S = 10.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Way:
-    """How nodes are entered: all that is needed to come back to them later, from another process.
-
-    What follows the transport is for `pod` alone: the context of the API server that is asked, and the Pods in which
-    one arrives, by their namespace, image, run and owner. `with_bird`: they are to see BIRD's socket. `start_s`: what a
-    Pod may take to run. `only`: the nodes that can be entered now, the others being cut off; None: all of them.
-    `closed`: why none can be, "" where some can. `on_nodes`: cuts are on the nodes' side, so one may have left
-    something on any of them.
-    """
-
-    transport: str = DEFAULT
-    context: str = ""
-    namespace: str = ""
-    image: str = ""
-    run: str = ""
-    owner: str = ""
-    with_bird: bool = False
-    start_s: float = 60.0
-    only: frozenset[str] | None = None
-    closed: str = ""
-    on_nodes: bool = False
-
-    @property
-    def asks_the_api_server(self) -> bool:
-        return self.transport == POD
-
-
-BY_DOCKER = Way()
-
-
-def shells(names: Iterable[str], way: Way = BY_DOCKER) -> Mapping[str, NodeShell]:
+def shells(names: Iterable[str], way: NodeAccess = BY_DOCKER) -> Mapping[str, NodeShell]:
     """A shell on every node named, sorted. Raises `Refused` for a transport that there is not, and for a bad name."""
     if way.transport not in TRANSPORTS:
         raise Refused(f"transport: {way.transport!r} is not known", f"known are {', '.join(TRANSPORTS)}")
     return {name: TRANSPORTS[way.transport](require_name(name), way) for name in sorted(set(names))}
 
 
-def _pod_shell(node: str, way: Way) -> NodeShell:
-    from chaosext.nodes.pod import PodShell
+def _pod_shell(node: str, way: NodeAccess) -> NodeShell:
+    from chaosext.nodes.pod_shell import PodShell
 
     return PodShell(node, way)
 
 
-TRANSPORTS: dict[str, Callable[[str, Way], NodeShell]] = {
+TRANSPORTS: dict[str, Callable[[str, NodeAccess], NodeShell]] = {
     DOCKER: lambda node, _: DockerShell(node),
     NETNS: lambda node, _: NetnsShell(node),
     POD: _pod_shell,
@@ -85,10 +47,11 @@ TRANSPORTS: dict[str, Callable[[str, Way], NodeShell]] = {
 network namespace with that name plays the node; pod: a Pod of ours in the node's own network is entered by exec."""
 
 
-def way_of(on: Mapping[str, NodeShell]) -> Way:
+def way_of(on: Mapping[str, NodeShell]) -> NodeAccess:
     """The way of these shells, as far as they tell."""
     return next(
-        (way for shell in on.values() if isinstance(way := getattr(shell, "way", None), Way)), BY_DOCKER
+        (way for shell in on.values() if isinstance(way := getattr(shell, "way", None), NodeAccess)),
+        BY_DOCKER,
     )
 
 
@@ -100,7 +63,7 @@ def end_all() -> None:
     execute.end_all()
 
 
-def discover(way: Way = BY_DOCKER, cluster: str | None = None) -> tuple[str, ...]:
+def discover(way: NodeAccess = BY_DOCKER, cluster: str | None = None) -> tuple[str, ...]:
     """The nodes that can be found without asking any cluster: of kind's `cluster`, or of all of them.
 
     Stopped ones too. Network namespaces have no mark that would tell nodes from others, so none is found.

@@ -16,8 +16,8 @@ from chaosext.model.crash import crash_point
 from chaosext.model.errors import Inconclusive, Refused, Unreachable, Unsafe
 from chaosext.nodes.transport import way_of
 from chaosext.partition.cut import SHORTEST_TTL_S
-from chaosext.partition.foreign import changes
-from chaosext.partition.locktable import hold_statements, parse_lock
+from chaosext.partition.foreign_rules import changes
+from chaosext.partition.lock_table import hold_statements, parse_lock
 from chaosext.partition.nft import (
     ON_NODE,
     TABLE_PREFIX,
@@ -56,8 +56,8 @@ from chaosext.partition.scripts import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from chaosext.model.claim import Claim
     from chaosext.model.clock import Moment
+    from chaosext.model.owner import Claim
     from chaosext.nodes.shell import NodeShell, NodeStream
     from chaosext.partition.cut import Cut, NodeCut
 

@@ -19,7 +19,7 @@ from ipaddress import (
 from typing import TYPE_CHECKING, Literal
 
 from chaosext.model.errors import Refused
-from chaosext.model.names import is_subdomain
+from chaosext.model.resource_names import is_subdomain
 from chaosext.model.run_id import RunId
 
 if TYPE_CHECKING:

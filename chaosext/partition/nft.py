@@ -20,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, Literal
 
-from chaosext.model.malformed import MALFORMED
+from chaosext.model.errors import MALFORMED
 from chaosext.partition.cut import FAMILIES, Cut, Family, Network, NodeCut, check_run, merged, without
 
 if TYPE_CHECKING:

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from chaosext.model import clock
 from chaosext.model.errors import Inconclusive, Unsafe
-from chaosext.nodes.transport import BY_DOCKER, NAMESPACE, Way
+from chaosext.nodes.access import BY_DOCKER, NAMESPACE, NodeAccess
 from chaosext.partition.nft import TableFacts, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from chaosext.model.claim import LockFacts
     from chaosext.model.clock import Moment
+    from chaosext.model.owner import LockFacts
     from chaosext.partition.cut import Cut
-    from chaosext.partition.foreign import Change
+    from chaosext.partition.foreign_rules import Change
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +106,7 @@ class HealReport:
     run: str
     nodes: tuple[HealedNode, ...]
     elapsed_s: float
-    way: Way = BY_DOCKER
+    way: NodeAccess = BY_DOCKER
 
     @property
     def left(self) -> tuple[str, ...]:
@@ -174,7 +174,7 @@ class NodeTables:
     problem: str = ""
 
 
-def how_to_remove(run: str, nodes: Iterable[str], way: Way = BY_DOCKER) -> str:
+def how_to_remove(run: str, nodes: Iterable[str], way: NodeAccess = BY_DOCKER) -> str:
     """The commands that remove the run's table by hand."""
     delete = f"nft delete table inet {table_of(run)}"
     if way.asks_the_api_server:
@@ -182,7 +182,7 @@ def how_to_remove(run: str, nodes: Iterable[str], way: Way = BY_DOCKER) -> str:
     return "; ".join(f"docker exec {node} {delete}" for node in nodes)
 
 
-def how_to_sweep(run: str, way: Way = BY_DOCKER) -> str:
+def how_to_sweep(run: str, way: NodeAccess = BY_DOCKER) -> str:
     """The command of ours that looks for what the run has left, and takes it away."""
     command = f"chaosext sweep --run {run}"
     if not way.asks_the_api_server:

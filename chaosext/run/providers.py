@@ -11,11 +11,11 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
+from chaosext.experiment.journal_redaction import LARGER
 from chaosext.model import child_process
-from chaosext.model.answers import LARGEST_ANSWER
 from chaosext.model.child_process import TimeIsUp
 from chaosext.model.errors import TooLarge
-from chaosext.run.judging.redaction import LARGER
+from chaosext.model.output_bounds import LARGEST_ANSWER
 
 logger = logging.getLogger("chaostoolkit")
 

@@ -17,7 +17,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from chaosext.model.errors import Inconclusive, Refused
+from chaosext.model.bounded_json import JSON_BYTES, parse_json
+from chaosext.model.errors import MALFORMED, Inconclusive, Refused
 from chaosext.model.files import (
     OWNER_ONLY,
     open_to_append,
@@ -27,10 +28,8 @@ from chaosext.model.files import (
     write_all,
     write_whole,
 )
-from chaosext.model.malformed import MALFORMED
-from chaosext.model.places import state_home
-from chaosext.model.untrusted import JSON_BYTES, parse_json
-from chaosext.safety.chain import Chain, Fault, Head, Wrong, account_for, link, read, verify
+from chaosext.model.paths import state_home
+from chaosext.safety.hash_chain import Chain, Fault, Head, Wrong, account_for, link, read, verify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

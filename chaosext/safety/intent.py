@@ -10,16 +10,18 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from chaosext.model import clock
+from chaosext.model.bounded_json import parse_json
 from chaosext.model.clock import Moment
 from chaosext.model.errors import Inconclusive, Refused
+from chaosext.model.failover import Failover
 from chaosext.model.files import OWNER_ONLY, append, open_to_append, read_file
-from chaosext.model.holder import Holder, me
-from chaosext.model.places import state_home
-from chaosext.model.untrusted import parse_json
-from chaosext.nodes.transport import DEFAULT, POD, Way
+from chaosext.model.owner import Holder, me
+from chaosext.model.paths import state_home
+from chaosext.nodes.access import DEFAULT, POD, NodeAccess
 from chaosext.partition.apply import ARMING_S
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 INTENT = "intent"
@@ -53,13 +55,13 @@ class Outstanding:
     intent: Entry
 
     @property
-    def way(self) -> Way:
+    def way(self) -> NodeAccess:
         """The way into its nodes."""
         transport = self._told("transport", DEFAULT)
         if transport != POD:
-            return Way(transport=transport)
+            return NodeAccess(transport=transport)
         image = self._told("image")
-        return Way(transport=POD, context=self.context, namespace=self.namespace, image=image)
+        return NodeAccess(transport=POD, context=self.context, namespace=self.namespace, image=image)
 
     @property
     def what(self) -> str:
@@ -240,3 +242,73 @@ def _written(entry: Entry) -> Moment:
     if moment.age_s() is not None:
         return moment
     return max(clock.at_wall_clock(datetime.fromisoformat(entry["at"])), clock.booted())
+
+
+CHANGING = "entry_changing"
+"""Event: a cluster is about to be drained from an entry, or left to hands. Carries `entry` and `cluster`."""
+
+AS_FOUND = "entry_as_found"
+"""Event: the entry treats the cluster again as the run had found it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """A cluster that a run has changed at an entry, and not put back. `failover`: who might take it out before."""
+
+    run: str
+    entry: str
+    cluster: str
+    failover: Failover = Failover.HEALTH_CHECK
+
+    @property
+    def said(self) -> str:
+        """What is left, and how to put it back."""
+        return (
+            f"run {self.run} has left cluster {self.cluster} drained from the entry {self.entry}: {self.fix}"
+        )
+
+    @property
+    def fix(self) -> str:
+        """How to put it back."""
+        return f"once it is well, `chaosext entry restore {self.cluster} --entry {self.entry}`"
+
+
+def write_changing(change: Changed) -> None:
+    """Raises `Inconclusive` where it can't be written: then nothing may be changed."""
+    _write(CHANGING, change)
+
+
+def write_as_found(change: Changed) -> None:
+    """Raises `Inconclusive` where it can't be written."""
+    _write(AS_FOUND, change)
+
+
+def changed(entries: Iterable[Entry]) -> tuple[Changed, ...]:
+    """What was changed at entries and not put back, the oldest first. Pure."""
+    found: dict[Changed, None] = {}
+    for entry in entries:
+        if entry["event"] not in (CHANGING, AS_FOUND):
+            continue
+        change = _read(entry)
+        if entry["event"] == CHANGING:
+            found[change] = None
+        else:  # whoever put it back: it is no run's any more
+            found = {
+                each: None for each in found if (each.entry, each.cluster) != (change.entry, change.cluster)
+            }
+    return tuple(found)
+
+
+def _read(entry: Entry) -> Changed:
+    failover = entry.get("failover")
+    return Changed(
+        run=entry["run"],
+        entry=str(entry.get("entry")),
+        cluster=str(entry.get("cluster")),
+        failover=Failover(failover) if failover in tuple(Failover) else Failover.HEALTH_CHECK,
+    )
+
+
+def _write(event: str, change: Changed) -> None:
+    what = {"entry": change.entry, "cluster": change.cluster, "failover": change.failover.value}
+    intent_log().write({"event": event, "run": change.run, "nodes": [], **what})

@@ -13,10 +13,10 @@ from typing import NoReturn
 
 from chaosext.model.errors import Refused
 from chaosext.model.printable import say
-from chaosext.sentinel.journal import Journal
-from chaosext.sentinel.sentinel import Sentinel
+from chaosext.sentinel.sample_log import Journal
+from chaosext.sentinel.sampler import Sentinel
+from chaosext.sentinel.sentinel_options import Settings
 from chaosext.sentinel.server import Server
-from chaosext.sentinel.settings import Settings
 
 
 def main() -> NoReturn:

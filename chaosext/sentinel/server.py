@@ -24,14 +24,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 from chaosext.model.clock import boot_id
-from chaosext.sentinel.plan import Plan
+from chaosext.sentinel.watch_plan import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from io import BufferedIOBase
 
-    from chaosext.sentinel.journal import Journal
-    from chaosext.sentinel.sentinel import Sentinel
+    from chaosext.sentinel.sample_log import Journal
+    from chaosext.sentinel.sampler import Sentinel
 
 IDLE_S = 10.0
 """After which a connection that says nothing is closed; the runner asks each second."""

@@ -12,7 +12,7 @@ from selectors import EVENT_READ
 from typing import TYPE_CHECKING, Any, Self
 
 from chaosext.model.signal import Mark
-from chaosext.sentinel.drive import Probe, Wait, readable, writable
+from chaosext.sentinel.socket_loop import Probe, Wait, readable, writable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

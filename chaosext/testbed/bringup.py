@@ -6,20 +6,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chaosext.model.errors import Refused
-from chaosext.testbed import bundle, cluster, pair
+from chaosext.testbed import bundle, lifecycle, pair
+from chaosext.testbed.bed_lock import locked
 from chaosext.testbed.cache import writable_cache
 from chaosext.testbed.containers import require_engine
-from chaosext.testbed.images import load_bundle
-from chaosext.testbed.lock import locked
+from chaosext.testbed.node_images import load_bundle
 from chaosext.testbed.registry import pull_images, registry_answers
 
 if TYPE_CHECKING:
     from chaosext.testbed.bundle import Bundle
     from chaosext.testbed.config import Blueprint
-    from chaosext.testbed.images import ImageSet
+    from chaosext.testbed.health import BedStatus
+    from chaosext.testbed.node_images import ImageSet
     from chaosext.testbed.pair import PairStatus
-    from chaosext.testbed.progress import Progress
-    from chaosext.testbed.status import BedStatus
+    from chaosext.testbed.stage_progress import Progress
 
 AUTO, REGISTRY = "auto", "registry"
 
@@ -37,10 +37,10 @@ def bring_up(
     `images` and `registry` are those of `ensure_images`. Raises `ChaosextError`s.
     """
     image_set = ensure_images(images, progress, registry=registry)
-    found = cluster.up(blueprint, image_set, progress)
+    found = lifecycle.up(blueprint, image_set, progress)
     if second is None:
         return found
-    other = cluster.up(second, image_set, progress)
+    other = lifecycle.up(second, image_set, progress)
     return pair.PairStatus(first=found, second=other, entry=pair.join(blueprint.name, image_set, progress))
 
 

@@ -21,8 +21,8 @@ from zlib import error as ZlibError
 import msgspec
 
 from chaosext.model.errors import Refused
-from chaosext.model.places import cache_home
-from chaosext.nodes.image import base_key
+from chaosext.model.paths import cache_home
+from chaosext.nodes.image_names import base_key
 from chaosext.testbed import versions
 from chaosext.testbed.archive import Image, digest_of
 from chaosext.testbed.cache import PARTIAL, kept, key_of
@@ -30,7 +30,7 @@ from chaosext.testbed.cache import PARTIAL, kept, key_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from chaosext.testbed.progress import Progress
+    from chaosext.testbed.stage_progress import Progress
 
 Profile = Literal["full", "tools"]
 """`full`: all images and all tools. `tools`: what is needed beside the official images of a registry."""

@@ -9,8 +9,8 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from chaosext.model.errors import ChaosextError
-from chaosext.model.places import cache_home
-from chaosext.testbed.lock import locked
+from chaosext.model.paths import cache_home
+from chaosext.testbed.bed_lock import locked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
-from chaosext.cluster.documents import parse_yaml
+from chaosext.cluster.object_files import parse_yaml
 from chaosext.model.errors import Refused
 from chaosext.model.files import read_file
 

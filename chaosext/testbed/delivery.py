@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chaosext.model.places import cache_home
-from chaosext.nodes import image as runner
-from chaosext.sentinel import image as sentinel
+from chaosext.model.paths import cache_home
+from chaosext.nodes import image_names as runner
+from chaosext.sentinel import sentinel_image as sentinel
 from chaosext.testbed.archive import SEARCH_PATH, Component, Entry, write_archive
 from chaosext.testbed.containers import docker, node_script
 

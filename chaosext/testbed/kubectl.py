@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from chaosext.testbed.apply_manifests import to_list
 from chaosext.testbed.commands import CommandFailed
 from chaosext.testbed.containers import docker
-from chaosext.testbed.manifests import to_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from chaosext.testbed.manifests import Manifest
+    from chaosext.testbed.apply_manifests import Manifest
 
 ADMIN_CONF = "/etc/kubernetes/admin.conf"
 SERVER = "https://localhost:6443"

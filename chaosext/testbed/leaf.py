@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chaosext.nodes.frr import Peer, parse_summary
-from chaosext.testbed.calico import AS_NUMBER
+from chaosext.testbed.calico_install import AS_NUMBER
 from chaosext.testbed.commands import CommandFailed
 from chaosext.testbed.containers import (
     KIND_NETWORK,
@@ -164,3 +164,31 @@ def _copy_config(name: str, config: str) -> None:
             path.write_text(text)
             path.chmod(0o644)
         docker("cp", f"{directory}/.", f"{name}:/etc/frr/")
+
+
+UNIT = "chaosext-pod-route.service"
+
+
+def route_script(*, pod_subnet: str, leaf_ip: str) -> str:
+    """A bash script for a node: sets the route now and, by a systemd unit, at every start.
+
+    `proto kernel`, because BIRD learns any other alien route and would advertise it (BIRD 1.6, "kernel: learn").
+    """
+    return f"""\
+cat > /etc/systemd/system/{UNIT} <<'UNIT'
+[Unit]
+Description=Route to the Pod network through the leaf
+After=network.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=ip route replace {pod_subnet} via {leaf_ip} proto kernel
+
+[Install]
+WantedBy=multi-user.target
+UNIT
+systemctl daemon-reload
+systemctl enable --quiet {UNIT}
+systemctl restart {UNIT}
+"""

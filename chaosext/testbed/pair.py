@@ -7,20 +7,20 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from chaosext.model.errors import ChaosextError, Unreachable
-from chaosext.testbed import cluster, containers, entry, leaf, shop
+from chaosext.testbed import containers, leaf, lifecycle, load_balancer_nodes, shop_install
+from chaosext.testbed.bed_lock import locked
 from chaosext.testbed.config import SECOND_OF, second_name
-from chaosext.testbed.images import ensure_entry_image
 from chaosext.testbed.kubectl import Kubectl, first_control_plane
-from chaosext.testbed.lock import locked
-from chaosext.testbed.waiting import wait_until
+from chaosext.testbed.node_images import ensure_entry_image
+from chaosext.testbed.wait import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from chaosext.model.entry import Member, Request
-    from chaosext.testbed.images import ImageSet
-    from chaosext.testbed.progress import Progress
-    from chaosext.testbed.status import BedStatus
+    from chaosext.model.failover import Member, Request
+    from chaosext.testbed.health import BedStatus
+    from chaosext.testbed.node_images import ImageSet
+    from chaosext.testbed.stage_progress import Progress
 
 STEADY_S = 90
 WINDOW_S = 3.0
@@ -91,21 +91,21 @@ def join(name: str, images: ImageSet, progress: Progress) -> EntryStatus:
     image = ensure_entry_image(images, progress)
     with _alone(name), progress.stage("Put the entry in front of both clusters"):
         for each in clusters:
-            Kubectl(first_control_plane(each)).apply(shop.entry_objects())
-        entry.ensure_entry(name, image, entry.members(clusters))
+            Kubectl(first_control_plane(each)).apply(shop_install.entry_objects())
+        load_balancer_nodes.ensure_entry(name, image, load_balancer_nodes.members(clusters))
     with progress.stage("Wait until customers are served from both"):
         return wait_until(
             lambda: _steady(name),
             what=f"an entry that serves all customers from {' and '.join(clusters)}",
-            look=f"see `chaosext testbed status --name {name}` and `docker logs {entry.entry_name(name)}`",
+            look=f"see `chaosext testbed status --name {name}` and `docker logs {load_balancer_nodes.entry_name(name)}`",
             timeout_s=STEADY_S, stop=Event(),
         )  # fmt: skip
 
 
 def entry_status(name: str) -> EntryStatus:
     """The entry's status. Raises `Unreachable` when it, or its customers, don't answer."""
-    door = entry.door(name)
-    if sorted(each.name for each in entry.found(name) if each.running) != sorted(_names(name)):
+    door = load_balancer_nodes.door(name)
+    if sorted(each.name for each in load_balancer_nodes.found(name) if each.running) != sorted(_names(name)):
         raise Unreachable(f"{' and '.join(_names(name))} are not both running", _up_again(name))
     return judged(name, door.look(), door.requests(WINDOW_S))
 
@@ -114,8 +114,8 @@ def judged(name: str, members: tuple[Member, ...], requests: Iterable[Request]) 
     """The status from what the entry and its customers say. Pure."""
     seen = tuple(requests)
     return EntryStatus(
-        name=entry.entry_name(name),
-        customers=entry.customers_name(name),
+        name=load_balancer_nodes.entry_name(name),
+        customers=load_balancer_nodes.customers_name(name),
         members=members,
         requests=len(seen),
         ok=sum(each.ok for each in seen),
@@ -124,17 +124,17 @@ def judged(name: str, members: tuple[Member, ...], requests: Iterable[Request]) 
 
 def status(name: str) -> PairStatus:
     """Everything's status. Raises as `cluster.status` and `entry_status`."""
-    second = cluster.status(second_name(name))
-    return PairStatus(first=cluster.status(name), second=second, entry=entry_status(name))
+    second = lifecycle.status(second_name(name))
+    return PairStatus(first=lifecycle.status(name), second=second, entry=entry_status(name))
 
 
 def take_down(name: str, progress: Progress) -> bool:
     """Take the entry, its customers and the second cluster away; whether anything was there."""
     with _alone(name):
-        if there := entry.found(name):
+        if there := load_balancer_nodes.found(name):
             with progress.stage("Take the entry away"):
                 containers.remove(reversed(there))
-        return has_second(name) and cluster.down(second_name(name), progress)
+        return has_second(name) and lifecycle.down(second_name(name), progress)
 
 
 def _steady(name: str) -> EntryStatus | None:
@@ -156,7 +156,7 @@ def _missing(status: EntryStatus) -> Iterable[str]:
 
 
 def _names(name: str) -> tuple[str, str]:
-    return entry.entry_name(name), entry.customers_name(name)
+    return load_balancer_nodes.entry_name(name), load_balancer_nodes.customers_name(name)
 
 
 def _up_again(name: str) -> str:

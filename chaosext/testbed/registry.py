@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
-from chaosext.model.places import cache_home
-from chaosext.nodes.image import REGISTRY, libraries_lock, shipped
+from chaosext.model.paths import cache_home
+from chaosext.nodes.image_names import REGISTRY, libraries_lock, shipped
 from chaosext.testbed import versions
 from chaosext.testbed.cache import kept, key_of, log_file
 from chaosext.testbed.commands import CommandFailed, run_command
 from chaosext.testbed.delivery import runner_image_over, sentinel_image_over
-from chaosext.testbed.images import (
+from chaosext.testbed.node_images import (
     ARCHIVE_NAME,
     IMPORT_SCRIPT,
     ImageSet,
@@ -34,7 +34,7 @@ from chaosext.testbed.images import (
 
 if TYPE_CHECKING:
     from chaosext.testbed.bundle import Bundle
-    from chaosext.testbed.progress import Progress
+    from chaosext.testbed.stage_progress import Progress
 
 DOCKER_HUB = "docker.io"
 ANSWER_TIMEOUT_S = 4.0

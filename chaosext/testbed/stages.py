@@ -12,23 +12,32 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from chaosext.model.errors import ChaosextError, Unreachable
-from chaosext.testbed import calico, containers, delivery, istio, kind, kubeconfig, kubedns, leaf, shop
+from chaosext.testbed import (
+    calico_install,
+    commands,
+    containers,
+    delivery,
+    istio_install,
+    kubeconfig_entry,
+    leaf,
+    shop_install,
+)
+from chaosext.testbed.apply_manifests import namespace, parse_documents
 from chaosext.testbed.commands import CommandFailed
+from chaosext.testbed.health import make_status, missing_kube_dns
 from chaosext.testbed.kubectl import Kubectl, first_control_plane
-from chaosext.testbed.manifests import namespace, parse_documents
-from chaosext.testbed.route import route_script
-from chaosext.testbed.status import make_status, missing_kube_dns
-from chaosext.testbed.waiting import GaveUp, NotInTime, wait_until
+from chaosext.testbed.leaf import route_script
+from chaosext.testbed.wait import GaveUp, NotInTime, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from chaosext.testbed.apply_manifests import Manifest
     from chaosext.testbed.config import Blueprint
     from chaosext.testbed.containers import Container
-    from chaosext.testbed.images import ImageSet
-    from chaosext.testbed.manifests import Manifest
-    from chaosext.testbed.progress import Progress
-    from chaosext.testbed.status import BedStatus
+    from chaosext.testbed.health import BedStatus
+    from chaosext.testbed.node_images import ImageSet
+    from chaosext.testbed.stage_progress import Progress
 
 # Upper bounds, generous for two busy cores; each stage takes a fraction of its bound on an idle machine.
 CONTAINERS_S = 120
@@ -141,11 +150,13 @@ class BringUp:
         if not self.machines():
             shape = f"{self.blueprint.control_planes} + {self.blueprint.workers} nodes"
             with self.stage(f"Create {shape} with kind"):
-                kind.create_cluster(self.images.kind, self.blueprint, self.images.node_image)
-        elif not kubeconfig.has_context(self.blueprint.context):
-            kind.export_kubeconfig(self.images.kind, name)
+                commands.create_cluster(self.images.kind, self.blueprint, self.images.node_image)
+        elif not kubeconfig_entry.has_context(self.blueprint.context):
+            commands.export_kubeconfig(self.images.kind, name)
         if self.blueprint.control_planes > 1:
-            kubeconfig.lead_to(self.blueprint.context, kubeconfig.server_of(self.kubectl.control_plane))
+            kubeconfig_entry.lead_to(
+                self.blueprint.context, kubeconfig_entry.server_of(self.kubectl.control_plane)
+            )
 
     def start_leaf(self) -> str:
         """Start the leaf as soon as the nodes have addresses; its own address is what the nodes peer with."""
@@ -179,28 +190,28 @@ class BringUp:
     def apply_calico(self, api: Future[None], leaf_ip: Future[str]) -> None:
         """Calico, then its BGP configuration: that needs its definitions, and is there before calico-node runs."""
         text = (self.images.calico_manifests / "calico.yaml").read_text()
-        definitions, others = calico.calico_objects(
+        definitions, others = calico_install.calico_objects(
             text,
             pod_subnet=self.blueprint.pod_subnet,
             node_image=self.images.calico_node_image,
             cni_image=self.images.calico_cni_image,
         )
-        endpoint = calico.api_endpoint(self.kubectl.control_plane)
+        endpoint = calico_install.api_endpoint(self.kubectl.control_plane)
         endpoints = [endpoint] if self.blueprint.control_planes == 1 else []
         api.result()
         with self.stage("Apply Calico"):
             self.kubectl.apply([*definitions, *endpoints, *others])
             names = [f"crd/{each['metadata']['name']}" for each in definitions]
             self.kubectl.wait("--for=condition=Established", *names, timeout_s=DEFINED_S)
-            self.kubectl.apply(calico.bgp_objects(leaf_ip.result()))
+            self.kubectl.apply(calico_install.bgp_objects(leaf_ip.result()))
 
     def hold_kube_dns(self, api: Future[None]) -> None:
         """No kube-dns Pod until workers are Ready: the control plane is first, and one would settle there."""
         api.result()
-        if patch := kubedns.deployment_patch_json(self.blueprint.mitigations):
-            self.kubectl.run("patch", *kubedns.TARGET, "--type=strategic", f"--patch={patch}")
+        if patch := calico_install.deployment_patch_json(self.blueprint.mitigations):
+            self.kubectl.run("patch", *calico_install.TARGET, "--type=strategic", f"--patch={patch}")
         if not self.kube_dns_is_placed():
-            self.kubectl.run("scale", *kubedns.TARGET, "--replicas=0")
+            self.kubectl.run("scale", *calico_install.TARGET, "--replicas=0")
 
     def await_sessions(self, ready: Future[None]) -> None:
         ready.result()
@@ -232,7 +243,7 @@ class BringUp:
 
     def await_cni(self, node: str) -> None:
         wait_until(
-            lambda: _succeeds(lambda: containers.node_script(node, calico.CNI_IS_USABLE)),
+            lambda: _succeeds(lambda: containers.node_script(node, calico_install.CNI_IS_USABLE)),
             what=f"the CNI plugin's kubeconfig on {node}",
             look="see `kubectl --namespace kube-system logs daemonset/calico-node`", timeout_s=NODES_READY_S,
             stop=self.stop,
@@ -246,10 +257,10 @@ class BringUp:
             for _ in range(PLACEMENT_ATTEMPTS):
                 if self.kube_dns_is_placed():
                     return
-                self.kubectl.run("scale", *kubedns.TARGET, "--replicas=0")
-                self.kubectl.wait("--for=delete", "pods", *kubedns.PODS, timeout_s=GONE_S)
-                self.kubectl.run("scale", *kubedns.TARGET, f"--replicas={kubedns.REPLICAS}")
-                self.await_rollout(kubedns.NAMESPACE, kubedns.DEPLOYMENT)
+                self.kubectl.run("scale", *calico_install.TARGET, "--replicas=0")
+                self.kubectl.wait("--for=delete", "pods", *calico_install.PODS, timeout_s=GONE_S)
+                self.kubectl.run("scale", *calico_install.TARGET, f"--replicas={calico_install.REPLICAS}")
+                self.await_rollout(calico_install.NAMESPACE, calico_install.DEPLOYMENT)
         if not self.kube_dns_is_placed():
             look = "see `kubectl --namespace kube-system get pods --output wide`"
             raise NotInTime(f"kube-dns is not on the workers after {PLACEMENT_ATTEMPTS} attempts", look)
@@ -259,38 +270,40 @@ class BringUp:
         base, istiod = self.render_istio()
         applied.result()
         with self.stage("Apply Istio's definitions"):
-            self.kubectl.apply([namespace(istio.NAMESPACE)])
+            self.kubectl.apply([namespace(istio_install.NAMESPACE)])
             self.kubectl.apply_text(base)
         ready.result()
         with self.stage("Start istiod"):
             self.kubectl.apply(istiod)
-            self.await_rollout(istio.NAMESPACE, "istiod")
+            self.await_rollout(istio_install.NAMESPACE, "istiod")
         self.start_shop()
 
     def render_istio(self) -> tuple[str, list[Manifest]]:
         """Chart base as YAML text, as it is long and taken as it is; istiod's objects with our overlay."""
         images, charts = self.images, self.images.istio_charts
-        values = istio.istiod_values(
+        values = istio_install.istiod_values(
             hub=images.istio_hub, tag=images.istio_tag, sidecars=self.blueprint.sidecars
         )
         discovery = charts / "istio-control" / "istio-discovery"
-        base = istio.render(images.helm, charts / "base", release="istio-base", values=istio.base_values())
-        istiod = istio.render(images.helm, discovery, release="istiod", values=values)
-        return base, istio.overlay(parse_documents(istiod))
+        base = istio_install.render(
+            images.helm, charts / "base", release="istio-base", values=istio_install.base_values()
+        )
+        istiod = istio_install.render(images.helm, discovery, release="istiod", values=values)
+        return base, istio_install.overlay(parse_documents(istiod))
 
     def start_clients(self, ready: Future[None]) -> None:
         ready.result()
         self.kubectl.apply(
-            shop.client_objects(image=self.images.client_image, workers=self.blueprint.workers)
+            shop_install.client_objects(image=self.images.client_image, workers=self.blueprint.workers)
         )
 
     def start_shop(self) -> None:
         with self.stage("Start the shop"):
             self.kubectl.apply(
-                shop.shop_objects(image=self.images.shop_image, workers=self.blueprint.workers)
+                shop_install.shop_objects(image=self.images.shop_image, workers=self.blueprint.workers)
             )
-            for service in shop.SERVICES:
-                self.await_rollout(shop.NAMESPACE, service)
+            for service in shop_install.SERVICES:
+                self.await_rollout(shop_install.NAMESPACE, service)
 
     def await_rollout(self, space: str, deployment: str) -> None:
         self.patiently(
@@ -364,7 +377,7 @@ class BringUp:
                 stop=self.stop,
             )  # fmt: skip
             wait_until(
-                lambda: self.kubectl.exists(kubedns.NAMESPACE, f"deployment/{kubedns.DEPLOYMENT}"),
+                lambda: self.kubectl.exists(calico_install.NAMESPACE, f"deployment/{calico_install.DEPLOYMENT}"),
                 what="kubeadm's add-ons", look=f"see `docker logs {self.kubectl.control_plane}`", timeout_s=API_S,
                 stop=self.stop,
             )  # fmt: skip
@@ -381,7 +394,7 @@ class BringUp:
     @contextmanager
     def cordoned_control_planes(self) -> Iterator[None]:
         """While kube-dns is placed, the scheduler leaves control-plane nodes alone."""
-        selector = f"--selector={kubedns.CONTROL_PLANE_LABEL}"
+        selector = f"--selector={calico_install.CONTROL_PLANE_LABEL}"
         self.kubectl.run("cordon", selector)
         try:
             yield

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
     from types import FrameType
 
-    from chaosext.testing.bed import Testbed, Wish
     from chaosext.testing.command import Command
-    from chaosext.testing.run import Run
+    from chaosext.testing.finished_run import Run
+    from chaosext.testing.session_testbed import Testbed, Wish
 
 RUNS = pytest.StashKey[list["Run"]]()
 """What a test has run so far."""
@@ -107,7 +107,7 @@ def chaosext_testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
     One that was there before is used, and stays; else it is brought up, and taken down after the last test.
     """
     from chaosext.model.errors import ChaosextError
-    from chaosext.testing.bed import testbed
+    from chaosext.testing.session_testbed import testbed
 
     config = request.config
     _require_one_worker(config)
@@ -126,7 +126,7 @@ def chaosext_run(request: pytest.FixtureRequest, chaosext_testbed: Testbed, tmp_
     there was one, verified. Without it a run must have come to an answer, passed or deviated. Other keywords are
     environment variables, such as `CHAOSEXT_TTL_S=60`.
     """
-    from chaosext.testing.run import ANSWERS, run
+    from chaosext.testing.finished_run import ANSWERS, run
 
     config, node = request.config, request.node
 
@@ -167,7 +167,7 @@ def _run_directory(config: pytest.Config) -> Path:
 
 
 def _wish(config: pytest.Config) -> Wish:
-    from chaosext.testing.bed import Wish
+    from chaosext.testing.session_testbed import Wish
 
     given = [(f"--{name}", value) for name in PASSED_ON for value in config.getoption(f"chaosext_{name}")]
     return Wish(

@@ -14,7 +14,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chaosext.rehearsal.least import WANTED, least
+from chaosext.rehearsal.snapshot.prune import WANTED, least
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

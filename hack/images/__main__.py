@@ -14,8 +14,8 @@ from chaosext.cli.main import invoke
 from chaosext.model.errors import Refused
 from chaosext.testbed.bundle import kept_bundles, misfits, newest_bundle, read_bundle
 from chaosext.testbed.containers import require_engine
-from chaosext.testbed.progress import Progress
 from chaosext.testbed.registry import registry_answers
+from chaosext.testbed.stage_progress import Progress
 from hack.images.builder import build_bundle, export_bundle, refuse_output
 
 if TYPE_CHECKING:

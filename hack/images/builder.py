@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import chaosext
 from chaosext.model.errors import Refused
-from chaosext.model.places import cache_home
-from chaosext.nodes.image import REGISTRY
+from chaosext.model.paths import cache_home
+from chaosext.nodes.image_names import REGISTRY
 from chaosext.testbed import versions
 from chaosext.testbed.archive import SEARCH_PATH, Component, Entry, Image, digest_of
 from chaosext.testbed.bundle import (
@@ -30,7 +30,7 @@ from chaosext.testbed.bundle import (
     wanted_versions,
 )
 from chaosext.testbed.cache import PARTIAL, kept, key_of, writable_cache
-from chaosext.testbed.images import NODE_ENTRYPOINT
+from chaosext.testbed.node_images import NODE_ENTRYPOINT
 from hack.images import debian, pypi, recipes
 from hack.images.components import (
     calico_components,
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from chaosext.testbed.bundle import Bundle, Profile
-    from chaosext.testbed.progress import Progress
+    from chaosext.testbed.stage_progress import Progress
 
 NODE_COMMANDS = ("kubeadm", "kubelet", "kubectl")  # where kubelet.service and kind look for them: /usr/bin
 CHARTS = ("base", "istio-control/istio-discovery")

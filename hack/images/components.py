@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from chaosext.nodes.image import REGISTRY
+from chaosext.nodes.image_names import REGISTRY
 from chaosext.testbed import versions
 from chaosext.testbed.archive import SEARCH_PATH, Component, Entry
 from hack.images import recipes

@@ -14,7 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from chaosext.model.errors import Refused
-from chaosext.nodes.image import HOME, TOOLS
+from chaosext.nodes.image_names import HOME, TOOLS
 from chaosext.testbed.cache import kept, log_file
 from chaosext.testbed.commands import CommandFailed, run_command
 from hack.apt import install_packages, is_debian
@@ -25,7 +25,7 @@ from hack.images.pypi import runner_libraries
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from chaosext.testbed.progress import Progress
+    from chaosext.testbed.stage_progress import Progress
 
 SUITE = "bookworm"  # the last Debian with BIRD 1.6, whose configuration Calico's templates are written in
 ARCHIVES = (("Debian", SUITE), ("Debian-Security", f"{SUITE}-security"))

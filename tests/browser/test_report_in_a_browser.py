@@ -17,15 +17,15 @@ from stories import ONE, TWO
 
 from chaosext.model.result import NodeClock
 from chaosext.model.signal import Mark, Signal, Watched
-from chaosext.report.compare import compare
-from chaosext.report.html import beside
-from chaosext.report.html.page import page
-from chaosext.report.stretches import Stretch
+from chaosext.report.data.run_comparison import compare
+from chaosext.report.data.sentinel_spans import Stretch
+from chaosext.report.render.html import comparison_page
+from chaosext.report.render.html.page import page
 
 if TYPE_CHECKING:
     from conftest import Open, Opened
 
-    from chaosext.report.run_data import RunData
+    from chaosext.report.data.run_data import RunData
 
 SCREENSHOTS = os.environ.get("CHAOSEXT_SCREENSHOTS")
 STORIES = (
@@ -48,7 +48,7 @@ def html(story: str) -> str:
         first, second = (
             RUNS[each] for each in ("deviated-rollback-verified", "deviated-rollback-not-verified")
         )
-        return beside.page(compare(first, second))
+        return comparison_page.render_comparison(compare(first, second))
     return page({"hundred": hundred, "watched": watched}.get(story, lambda: RUNS[story])())
 
 

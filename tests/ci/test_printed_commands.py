@@ -17,7 +17,7 @@ import yaml
 from printed import VERBS, Printed, commands, of
 
 from chaosext.cli.main import cli
-from chaosext.model.places import cache_home
+from chaosext.model.paths import cache_home
 from oracle.controlplane import CONTEXT, ControlPlane, Programs
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def once(found: list[Printed]) -> list[Printed]:
 def test_commands_are_found_at_all() -> None:
     """In messages and fixes, in help, in README and docs."""
     places = {each.place for each in FOUND}
-    assert {"README.md", "docs/safety.md", "chaosext/cli/abort.py", "chaosext/nodes/pod.py"} <= places
+    assert {"README.md", "docs/safety.md", "chaosext/cli/abort.py", "chaosext/nodes/pod_shell.py"} <= places
     assert len(OURS) > 150
     assert len(KUBECTL) > 30
     assert any("pod-security.kubernetes.io/enforce=privileged" in each.text for each in KUBECTL)

@@ -12,7 +12,7 @@ from workflow_tools import ROOT
 
 ASK = """
 from importlib.metadata import entry_points
-from chaosext.run.reading.experiment import bundled
+from chaosext.experiment.load import bundled
 from chaosext.testbed.config import shipped_kind_config
 print(bundled("control-plane-partition"), shipped_kind_config(), sep="\\n")
 print([each.value for each in entry_points(group="pytest11", name="chaosext")][0])

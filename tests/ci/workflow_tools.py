@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from chaosext.model.errors import Refused
-from chaosext.testbed.progress import Progress
+from chaosext.testbed.stage_progress import Progress
 from hack.images.go import GoBuild, GoModule, ensure_go_commands
 
 ROOT = Path(__file__).parents[2]

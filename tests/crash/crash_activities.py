@@ -101,15 +101,14 @@ def burst(said: str) -> None:
 
 def hang_the_end(word: str, within_s: float) -> None:
     """An activity after which the run's end does not come: say that its disk hangs."""
-    from chaosext.run import leaving
-    from chaosext.run.directory import RunDirectory
-    from chaosext.run.judging import finish
+    from chaosext.run import finish, shutdown
+    from chaosext.run.session.run_directory import RunDirectory
 
     def write(self: RunDirectory, name: str, value: Any) -> None:
         if name == "result.json":
             mark("hangs")
             time.sleep(600)
 
-    leaving.GONE_S, finish.FINISHED_S = 1.0, within_s
+    shutdown.GONE_S, finish.FINISHED_S = 1.0, within_s
     RunDirectory.write_json = write  # type: ignore[method-assign]
     mark(word)

@@ -13,7 +13,7 @@ from typing import Any
 
 from crash_activities import LOG
 
-from chaosext.run.leaving import SIGNALS
+from chaosext.run.shutdown import SIGNALS
 
 DRIVER = Path(__file__).with_name("crash_driver.py")
 PATIENCE_S = 5.0

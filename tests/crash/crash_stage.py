@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from chaosext.model.result import Briefing
-from chaosext.run import strict
+from chaosext.run import runner
 
 Activity = dict[str, Any]
 
@@ -58,6 +58,6 @@ def experiment(
 
 def without_a_cluster(setattr_: Any = setattr) -> None:
     """Put away what a strict run asks a cluster for; everything else of it is real."""
-    setattr_(strict, "ready", lambda _resolved, _run: BRIEFING)
-    setattr_(strict, "surroundings", lambda _settings: None)
-    setattr_(strict, "Watching", lambda *_: nullcontext(SimpleNamespace(objects=None)))
+    setattr_(runner, "ready", lambda _resolved, _run: BRIEFING)
+    setattr_(runner, "surroundings", lambda _settings: None)
+    setattr_(runner, "Watching", lambda *_: nullcontext(SimpleNamespace(objects=None)))

@@ -6,7 +6,7 @@ import time
 
 from chaosext.model import clock
 from chaosext.model.timeline import Kind
-from chaosext.run.context import current
+from chaosext.run.session.run_context import current
 
 NODES = ("cp-1", "worker-1", "worker-2")
 STORY = (

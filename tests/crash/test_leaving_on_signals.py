@@ -144,7 +144,7 @@ def test_a_process_ends_though_the_one_who_ends_its_run_fails(tmp_path: Path) ->
 
 FORSAKEN = """
 import os, signal, time
-from chaosext.run.leaving import leaving_on_signals
+from chaosext.run.shutdown import leaving_on_signals
 
 def stay():
     while True:

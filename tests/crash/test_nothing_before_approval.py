@@ -16,13 +16,14 @@ from crash_stage import BRIEFING, HEAL, act, experiment, without_a_cluster
 from chaosext import controls
 from chaosext.cli.main import invoke
 from chaosext.cluster.client import Cluster
+from chaosext.experiment.load import load_experiment
+from chaosext.experiment.resolve import resolve
 from chaosext.model.errors import Refused
-from chaosext.report.ending import Ending
-from chaosext.run import attended, dry, reach, strict
-from chaosext.run import context as contexts
-from chaosext.run.reading.experiment import load_experiment
-from chaosext.run.reading.resolve import resolve
-from chaosext.safety.pin import Pin, write_pin
+from chaosext.report.render.formats import Ending
+from chaosext.run import chaostoolkit, dry_run, runner
+from chaosext.run.session import connection
+from chaosext.run.session import run_context as contexts
+from chaosext.safety.pins import Pin, write_pin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -129,7 +130,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     monkeypatch.setenv(crash_activities.LOG, str(tmp_path / "log"))
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(contexts, "_current", None)
-    reach.connect.cache_clear()
+    connection.connect.cache_clear()
     asked: list[str] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -147,7 +148,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield Stage(tmp_path, f"http://127.0.0.1:{server.server_port}", asked)
         server.shutdown()
-    reach.connect.cache_clear()
+    connection.connect.cache_clear()
 
 
 @pytest.fixture
@@ -161,7 +162,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         environment=lambda: "production",
     )
     monkeypatch.setattr(Cluster, "connect", lambda *_, **__: found)
-    monkeypatch.setattr(dry, "brief", lambda *_: BRIEFING)
+    monkeypatch.setattr(dry_run, "brief", lambda *_: BRIEFING)
     return found
 
 
@@ -211,7 +212,7 @@ def test_limits_hold_before_anything_is_run(
 
     write_pin(PIN)
     cluster.environment = lambda: ""
-    monkeypatch.setattr(strict, "prepare", beyond)
+    monkeypatch.setattr(runner, "prepare", beyond)
     severing = {"type": "python", "module": "chaosext.actions", "func": "sever_control_plane"}
     cut = {
         "type": "action",
@@ -233,7 +234,7 @@ class TestOnce:
         def playing(value: dict[str, Any]) -> Any:
             path = Path(written(stage, value))
             run = contexts.start(strict=True, root=stage.folder / "run")
-            return strict.run_strictly(
+            return runner.run_strictly(
                 resolve(load_experiment(path)), run, render=Ending(), tell=lambda _briefing: None
             )
 
@@ -271,7 +272,7 @@ class TestOnce:
     ) -> None:
         monkeypatch.setenv("WORD", "first")
         monkeypatch.setattr(
-            strict, "require_playable", lambda _: monkeypatch.setenv("WORD", "second"), raising=True
+            runner, "require_playable", lambda _: monkeypatch.setenv("WORD", "second"), raising=True
         )
         play(experiment([act("mark", word="${word}")], word={"type": "env", "key": "WORD"}))
         assert crash_activities.marks() == ["first"]
@@ -361,11 +362,11 @@ class TestPlainRun:
 
         cluster.environment = lambda: ""
         write_pin(PIN)
-        attended.hold_look_ups_back()
+        chaostoolkit.hold_look_ups_back()
         watching = SimpleNamespace(__enter__=lambda: None, __exit__=lambda: None)
-        monkeypatch.setattr(attended, "brief", lambda *_: BRIEFING)
-        monkeypatch.setattr(attended, "surroundings", lambda _: None)
-        monkeypatch.setattr(attended, "Watching", lambda *_: watching)
+        monkeypatch.setattr(chaostoolkit, "brief", lambda *_: BRIEFING)
+        monkeypatch.setattr(chaostoolkit, "surroundings", lambda _: None)
+        monkeypatch.setattr(chaostoolkit, "Watching", lambda *_: watching)
         value = experiment([act("mark", word="${word}")], chaosext_sentinel=False, word=command(stage))
         run_experiment(value, {}, experiment_vars=({"word": "by-hand"}, {}))
         assert crash_activities.marks() == ["by-hand"]
@@ -434,7 +435,7 @@ class TestVault:
             run = contexts.start(strict=True, root=stage.folder / "run")
             resolved = resolve(load_experiment(Path(written(stage, self.secretive(vault_addr=address)))))
             try:
-                strict.run_strictly(resolved, run, render=Ending(), tell=lambda _briefing: None)
+                runner.run_strictly(resolved, run, render=Ending(), tell=lambda _briefing: None)
             except Refused as refused:
                 assert "would be sent there in the clear" in refused.message  # noqa: PT017
             assert stage.traces == ["vault"] * asked

@@ -14,10 +14,10 @@ from crash_stage import BRIEFING, act, experiment, gate
 
 from chaosext import controls
 from chaosext.model.errors import Refused
-from chaosext.run import attended
-from chaosext.run import context as contexts
-from chaosext.safety.approval import Said, Word, approval_digest, write_word
-from chaosext.safety.pin import Pin, write_pin
+from chaosext.run import chaostoolkit
+from chaosext.run.session import run_context as contexts
+from chaosext.safety.approvals import Said, Word, approval_digest, write_word
+from chaosext.safety.pins import Pin, write_pin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,14 +48,14 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: str) -> P
     )
     pin = Pin(context="kind-nowhere", server="s", ca_sha256="", kube_system_uid="uid")
     write_pin(pin, tmp_path / "config" / "chaosext" / "pins.json")
-    monkeypatch.setattr(attended, "connect", lambda _: cluster)
-    monkeypatch.setattr(attended, "brief", lambda *_: BRIEFING)
-    monkeypatch.setattr(attended.Baseline, "take", lambda *_: None)
-    monkeypatch.setattr(attended, "surroundings", lambda _: None)
+    monkeypatch.setattr(chaostoolkit, "connect", lambda _: cluster)
+    monkeypatch.setattr(chaostoolkit, "brief", lambda *_: BRIEFING)
+    monkeypatch.setattr(chaostoolkit.Baseline, "take", lambda *_: None)
+    monkeypatch.setattr(chaostoolkit, "surroundings", lambda _: None)
     watching = SimpleNamespace(__enter__=lambda: None, __exit__=lambda: None)
-    monkeypatch.setattr(attended, "Watching", lambda *_: watching)
-    monkeypatch.setattr(attended, "lock_cluster", lambda *_: crash_activities.mark("locked"))
-    monkeypatch.setattr(attended, "place_sentinels", lambda *_: crash_activities.mark("placed"))
+    monkeypatch.setattr(chaostoolkit, "Watching", lambda *_: watching)
+    monkeypatch.setattr(chaostoolkit, "lock_cluster", lambda *_: crash_activities.mark("locked"))
+    monkeypatch.setattr(chaostoolkit, "place_sentinels", lambda *_: crash_activities.mark("placed"))
 
     def playing(value: dict[str, Any], strategy: str = "default") -> dict[str, Any]:
         from chaoslib.experiment import run_experiment
@@ -109,7 +109,7 @@ def test_where_they_can_t_be_placed_nothing_is_played_and_the_result_says_why(
     def refused(*_: Any) -> None:
         raise Refused("no sentinel on worker-2", "mend it")
 
-    monkeypatch.setattr(attended, "place_sentinels", refused)
+    monkeypatch.setattr(chaostoolkit, "place_sentinels", refused)
     result = play(whole())
     assert crash_activities.marks() == ["asked", "locked"]
     assert result["verdict"] == "inconclusive"

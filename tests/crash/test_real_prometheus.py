@@ -13,8 +13,8 @@ import urllib3
 from crash_run import Run
 from crash_stage import act, experiment
 
-from chaosext.run.stopping.prometheus import Query
-from chaosext.run.stopping.standing import Reply, Says
+from chaosext.run.stop.condition_state import Reply, Says
+from chaosext.run.stop.prometheus import Query
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

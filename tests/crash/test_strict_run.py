@@ -9,13 +9,13 @@ import crash_activities
 import pytest
 from crash_stage import BRIEFING, HEAL, act, experiment, gate, ours, without_a_cluster
 
+from chaosext.experiment.load import load_experiment
+from chaosext.experiment.resolve import resolve
 from chaosext.model.errors import Inconclusive, Refused, Unreachable, Unsafe
 from chaosext.model.verdict import Outcome
-from chaosext.report.ending import Ending
-from chaosext.run import context as contexts
-from chaosext.run import strict
-from chaosext.run.reading.experiment import load_experiment
-from chaosext.run.reading.resolve import resolve
+from chaosext.report.render.formats import Ending
+from chaosext.run import runner
+from chaosext.run.session import run_context as contexts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +42,7 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Play:
         path = tmp_path / "experiment.json"
         path.write_text(json.dumps(value))
         run = contexts.start(strict=True, root=tmp_path / "run")
-        return strict.run_strictly(
+        return runner.run_strictly(
             resolve(load_experiment(path)), run, render=Ending(), tell=lambda _briefing: None, **more
         )
 
@@ -73,14 +73,14 @@ def pretend(monkeypatch: pytest.MonkeyPatch, **answers: Any) -> None:
 def test_sentinels_are_placed_after_the_gate_and_before_the_method(
     play: Play, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(strict, "place_sentinels", lambda *_: crash_activities.mark("placed"))
+    monkeypatch.setattr(runner, "place_sentinels", lambda *_: crash_activities.mark("placed"))
     asked = act("mark", kind="probe", word="asked") | {"tolerance": "asked"}
     play(experiment([act("mark", word="method")], probes=[asked]))
     assert crash_activities.marks()[:3] == ["asked", "placed", "method"]
 
 
 def test_a_gate_that_fails_places_no_sentinel(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(strict, "place_sentinels", lambda *_: crash_activities.mark("placed"))
+    monkeypatch.setattr(runner, "place_sentinels", lambda *_: crash_activities.mark("placed"))
     play(experiment([act("mark", word="method")], probes=[gate("ill")]))
     assert crash_activities.marks() == []
 
@@ -92,8 +92,8 @@ def test_where_no_sentinel_can_be_placed_the_run_is_refused_and_gives_its_lock_b
     def refused(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr(strict, "place_sentinels", refused)
-    monkeypatch.setattr(strict, "unlock_cluster", lambda _: crash_activities.mark("unlocked"))
+    monkeypatch.setattr(runner, "place_sentinels", refused)
+    monkeypatch.setattr(runner, "unlock_cluster", lambda _: crash_activities.mark("unlocked"))
     with pytest.raises(Refused):
         play(experiment([act("mark", word="method")]))
     assert crash_activities.marks() == ["unlocked"]
@@ -224,7 +224,7 @@ def test_a_cluster_that_does_not_answer_at_the_start_is_refused(
     def silent(*_: Any) -> None:
         raise Unreachable("worker: no answer within 10 s")
 
-    monkeypatch.setattr(strict, "ready", silent)
+    monkeypatch.setattr(runner, "ready", silent)
     with pytest.raises(Refused, match="no answer within 10 s"):
         play(experiment([act("mark", word="method")]))
     assert crash_activities.marks() == []
@@ -235,7 +235,7 @@ def test_what_is_known_is_told_before_anything_is_played(play: Play, tmp_path: P
     path = tmp_path / "told.json"
     path.write_text(json.dumps(experiment([act("mark", word="method")])))
     run = contexts.start(strict=True, root=tmp_path / "run")
-    strict.run_strictly(
+    runner.run_strictly(
         resolve(load_experiment(path)),
         run,
         render=Ending(),

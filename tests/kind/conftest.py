@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from chaosext.nodes.image import REGISTRY, runner_image
+from chaosext.nodes.image_names import REGISTRY, runner_image
 from chaosext.nodes.transport import discover
 from chaosext.testbed.kubectl import SERVER
 

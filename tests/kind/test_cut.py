@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chaosext.run import context
-from chaosext.run.cutting.locking import unlock_cluster
+from chaosext.run.fault.run_lock import unlock_cluster
+from chaosext.run.session import run_context
 
 from .conftest import CONTEXT, NAME, activity, docker, node_names, rulesets
 
@@ -28,7 +28,7 @@ def actions(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setenv("CHAOSEXT_RUN_DIR", str(tmp_path / "run"))
     from chaosext import actions
 
-    run = context.start()
+    run = run_context.start()
     yield actions
     try:
         actions.heal_control_plane()
@@ -54,7 +54,7 @@ def test_foreign_rules_are_byte_identical_before_during_and_after_a_cut(actions:
     report = actions.sever_control_plane(ttl_s=TTL_S, prove=False, secrets=SECRETS)
     assert report["foreign_rules_identical"]
     actions.heal_control_plane(secrets=SECRETS)
-    unlock_cluster(context.current())
+    unlock_cluster(run_context.current())
     assert rulesets() == before
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from chaosext.gameday.composing import as_yaml, compose_fleet
-from chaosext.gameday.fleet import Fleet
+from chaosext.gameday.bundle_of_manifests import as_yaml, compose_fleet
+from chaosext.gameday.cluster_fleet import Fleet
 
 from .conftest import NAME, ROOT, brought_image, docker, kubectl
 

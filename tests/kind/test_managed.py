@@ -18,7 +18,7 @@ import yaml
 
 from chaosext.partition.apply import DELAY_S
 from chaosext.partition.nft import parse_tables
-from chaosext.run.cutting.sealed import NODE_VARIABLE
+from chaosext.run.fault.irrevocable import NODE_VARIABLE
 
 from .conftest import CONTEXT, EXPERIMENT, docker, kubectl, node_names
 from .test_pod_transport import (

@@ -17,13 +17,12 @@ import yaml
 
 from chaosext.cluster.client import Cluster
 from chaosext.cluster.daemonset import FORMER, Process, look_at_sentinels, manifest
-from chaosext.model.claim import Claim
 from chaosext.model.errors import Refused
-from chaosext.model.holder import me
-from chaosext.nodes.transport import NAMESPACE
-from chaosext.run.watch.placing import new_token, place, remove
-from chaosext.sentinel.image import image_name
-from chaosext.sentinel.plan import Plan
+from chaosext.model.owner import Claim, me
+from chaosext.nodes.access import NAMESPACE
+from chaosext.run.agents.sentinel_pods import new_token, place, remove
+from chaosext.sentinel.sentinel_image import image_name
+from chaosext.sentinel.watch_plan import Plan
 
 from .conftest import BIN, CONTEXT, NAME, ROOT, docker, kubectl, node_names
 
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from chaosext.run.watch.placing import Placed
+    from chaosext.run.agents.sentinel_pods import Placed
 
 PORT = 9863
 """Not the one of runs."""

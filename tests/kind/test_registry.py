@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chaosext.sentinel.image import image_name
+from chaosext.sentinel.sentinel_image import image_name
 from chaosext.testbed import registry as registry_images
 from chaosext.testbed import versions
 from chaosext.testbed.archive import Image
 from chaosext.testbed.bringup import ensure_images
 from chaosext.testbed.commands import CommandFailed, run_command
-from chaosext.testbed.images import is_loaded, load_image, preload_node
-from chaosext.testbed.progress import Progress
+from chaosext.testbed.node_images import is_loaded, load_image, preload_node
 from chaosext.testbed.registry import (
     BUSYBOX,
     CALICO_CNI,
@@ -39,6 +38,7 @@ from chaosext.testbed.registry import (
     OfficialImage,
     registry_answers,
 )
+from chaosext.testbed.stage_progress import Progress
 from hack.images import builder
 from hack.images.components import calico_components, istio_components, kubernetes_components
 

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from chaosext.experiment.settings import settings_from
 from chaosext.model.signal import Head, Mark, Sample, Watched
 from chaosext.model.timeline import Kind
-from chaosext.observe.outages import outages, unobserved
-from chaosext.observe.windows import signal_windows
-from chaosext.run.context import start
-from chaosext.run.reach import connect_to_act, surroundings
-from chaosext.run.reading.settings import settings_from
-from chaosext.run.watch.sentinels import Sentinels
-from chaosext.run.watch.watching import Watching
-from chaosext.sentinel.record import parse_record
+from chaosext.run.monitor.sentinels import Sentinels
+from chaosext.run.monitor.watchers import Watching
+from chaosext.run.session.connection import connect_to_act, surroundings
+from chaosext.run.session.run_context import start
+from chaosext.sentinel.sample_log import parse_record
+from chaosext.timeline.outages import outages, unobserved
+from chaosext.timeline.sample_windows import signal_windows
 
 from .conftest import BIN, CONTEXT, EXPERIMENT, NAME, docker, kubectl, node_names
 from .witness import Witnesses, residue, sentinels, wait_until
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from chaosext.model.result import Window
     from chaosext.model.timeline import Event
-    from chaosext.run.context import RunContext
+    from chaosext.run.session.run_context import RunContext
 
 AGREE_S = 1.5
 """By how much the sentinels' windows may differ from what was seen 20 times a second, at both ends."""

@@ -8,13 +8,13 @@ import time
 
 import pytest
 
+from chaosext.checks import cut_effective
+from chaosext.checks.suite import STEADY_STATE, Surroundings, run_checks
 from chaosext.cluster.client import Cluster
-from chaosext.cluster.watch import watch
+from chaosext.cluster.object_watch import watch
 from chaosext.model.errors import ChaosextError
-from chaosext.model.finding import Status
-from chaosext.nodes.docker import DockerShell
-from chaosext.steady import cut
-from chaosext.steady.suite import STEADY_STATE, Surroundings, run_checks
+from chaosext.model.findings import Status
+from chaosext.nodes.process_shell import DockerShell
 
 pytestmark = pytest.mark.kind
 
@@ -46,11 +46,11 @@ def test_sixty_lookups_decide_on_two_workers(around: Surroundings) -> None:
 
 
 def test_every_path_between_control_plane_and_nodes_is_open_and_so_no_cut(around: Surroundings) -> None:
-    paths = cut.paths_between(around.cluster.nodes())
-    before = cut.gather(paths, around.shells)
+    paths = cut_effective.paths_between(around.cluster.nodes())
+    before = cut_effective.gather(paths, around.shells)
     assert len(paths) >= 4
-    assert cut.judge_healed(before, before).status is Status.HEALTHY
-    assert cut.judge(before, before).status is Status.UNHEALTHY
+    assert cut_effective.judge_healed(before, before).status is Status.HEALTHY
+    assert cut_effective.judge(before, before).status is Status.UNHEALTHY
 
 
 def test_a_watch_tells_of_lease_renewals_and_stops(around: Surroundings) -> None:

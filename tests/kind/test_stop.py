@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from chaosext.run.stopping.aborting import LOOK_S
+from chaosext.run.stop.abort_listener import LOOK_S
 
 from .conftest import BIN, CONTEXT, activity, docker, kubectl, node_names
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from children import die_with_parent
 
 from chaosext.model.signal import Head, Sample, Watched
-from chaosext.sentinel.record import parse_record
+from chaosext.sentinel.sample_log import parse_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from probe_lab import Lab
 
-    from chaosext.sentinel.plan import Plan
+    from chaosext.sentinel.watch_plan import Plan
 
 HOST, PORT, TOKEN = "10.99.0.1", 19911, "a-token-of-the-tests"
 

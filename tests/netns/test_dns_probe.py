@@ -10,13 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from probe_lab import CLOSED, DROPS, NO_ROUTE, NOBODY, SERVES, SERVES_V6, Lab, lab, needs_namespaces
 
-from chaosext.nodes.netns import NetnsShell
-from chaosext.steady.dns import (
-    Answer,
-    Outcome,
-    ask_nodes,
-    plan_lookups,
-)
+from chaosext.checks.dns_resolvable import Answer, Outcome, ask_nodes, plan_lookups
+from chaosext.nodes.process_shell import NetnsShell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,7 +17,7 @@ from probe_lab import CLOSED, DROPS, NO_ROUTE, RESETS, SERVERS, SERVES, SERVES_V
 from sentinel_lab import COMMAND, sentinel, wait_for
 
 from chaosext.model.signal import Watched
-from chaosext.sentinel.plan import Named, Plan
+from chaosext.sentinel.watch_plan import Named, Plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,11 +18,11 @@ from probe_lab import (
     needs_namespaces,
 )
 
-from chaosext.model.finding import Status
-from chaosext.nodes.netns import NetnsShell
-from chaosext.steady import cut
-from chaosext.steady.cut import Path
-from chaosext.steady.tcp import Reach, Target, gather, judge
+from chaosext.checks import cut_effective
+from chaosext.checks.cut_effective import Path
+from chaosext.checks.tcp_reachability import Reach, Target, gather, judge
+from chaosext.model.findings import Status
+from chaosext.nodes.process_shell import NetnsShell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,15 +76,18 @@ def test_the_meaning_names_istios_port(here: Lab) -> None:
 def test_a_cut_in_one_family_only_is_seen(here: Lab) -> None:
     shells = {here.node: NetnsShell(here.node)}
     paths = [Path(source=here.node, towards="cp", target=Target(ip, 53)) for ip in (SERVES, SERVES_V6)]
-    before = cut.gather(paths, shells, timeout_s=1.0)
+    before = cut_effective.gather(paths, shells, timeout_s=1.0)
     server = NetnsShell(here.server)
     server.run("nft add rule inet lab i ip saddr 10.99.0.1 drop", timeout_s=5)
-    half = cut.gather(paths, shells, timeout_s=1.0)
+    half = cut_effective.gather(paths, shells, timeout_s=1.0)
     server.run("nft add rule inet lab i ip6 saddr fd99::1 drop", timeout_s=5)
-    whole = cut.gather(paths, shells, timeout_s=1.0)
+    whole = cut_effective.gather(paths, shells, timeout_s=1.0)
     server.run(f"nft 'flush chain inet lab i; add rule inet lab i ip daddr {DROPS} drop'", timeout_s=5)
-    healed = cut.gather(paths, shells, timeout_s=1.0)
-    assert cut.judge(before, half).status is Status.UNHEALTHY
-    assert f"IPv6 left open: Node/{here.node} → [{SERVES_V6}]:53 answers" in cut.judge(before, half).summary
-    assert cut.judge(before, whole).status is Status.HEALTHY
-    assert cut.judge_healed(before, healed).status is Status.HEALTHY
+    healed = cut_effective.gather(paths, shells, timeout_s=1.0)
+    assert cut_effective.judge(before, half).status is Status.UNHEALTHY
+    assert (
+        f"IPv6 left open: Node/{here.node} → [{SERVES_V6}]:53 answers"
+        in cut_effective.judge(before, half).summary
+    )
+    assert cut_effective.judge(before, whole).status is Status.HEALTHY
+    assert cut_effective.judge_healed(before, healed).status is Status.HEALTHY

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chaosext.model.errors import Refused
-from chaosext.safety.hours import DAYS, Hours, fits
+from chaosext.safety.limits import DAYS, Hours, fits
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo

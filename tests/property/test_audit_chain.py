@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from chaosext.safety.chain import Chain, Head, Wrong, account_for, link, read, verify
+from chaosext.safety.hash_chain import Chain, Head, Wrong, account_for, link, read, verify
 
 RUNS = st.lists(st.text(max_size=12), min_size=1, max_size=8)
 

@@ -12,9 +12,9 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from chaosext.experiment.load import load_experiment
+from chaosext.experiment.resolve import resolve
 from chaosext.model.errors import Refused
-from chaosext.run.reading.experiment import load_experiment
-from chaosext.run.reading.resolve import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

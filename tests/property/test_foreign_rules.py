@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaosext.partition.foreign import changes, fingerprint
+from chaosext.partition.foreign_rules import changes, fingerprint
 
 RULES = st.sampled_from(
     [

@@ -16,9 +16,9 @@ sys.path.append(str(Path(__file__).parents[1] / "unit" / "report"))
 from directories import NODE, whole
 
 from chaosext.model.errors import Refused
-from chaosext.report.compare import compare
-from chaosext.report.formats import COMPARISONS, FORMATS
-from chaosext.report.run_data import read_run
+from chaosext.report.data.run_comparison import compare
+from chaosext.report.data.run_data import read_run
+from chaosext.report.render.formats import COMPARISONS, FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -29,10 +29,10 @@ from listings import (
     written,
 )
 
-from chaosext.gate.cutover import Acceptance, Cutover, Selection
-from chaosext.gate.decide import Decision
+from chaosext.gate.cutover_plan import Acceptance, Cutover, Selection
+from chaosext.gate.decision import Decision
 from chaosext.gate.judge import judge
-from chaosext.rehearsal.snapshot import read_snapshot
+from chaosext.rehearsal.snapshot.reader import read_snapshot
 
 LONG_S, SHORT_S = 480.0, 5.0
 """After the one kube-dns has moved; the other moves nothing, so that only the routes can stand against it."""

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chaosext.model.finding import Status
+from chaosext.model.findings import Status
 from chaosext.model.verdict import Outcome
-from chaosext.run.directory import RunDirectory
-from chaosext.run.judging.facts import facts_of
-from chaosext.run.judging.verdict import derive
+from chaosext.run.session.run_directory import RunDirectory
+from chaosext.run.verdict.derive import derive
+from chaosext.run.verdict.facts import facts_of
 
 if TYPE_CHECKING:
     import pytest

@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaosext.report.html.tracks import WORST_FIRST, Bar, State, coarse, joined, worst
+from chaosext.report.render.html.tracks import WORST_FIRST, Bar, State, coarse, joined, worst
 
 STATES = st.sampled_from([State.OUT, State.UNSEEN, State.GOOD])
 

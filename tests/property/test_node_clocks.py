@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaosext.observe.clocks import Clocks, Measured
+from chaosext.timeline.clock_offsets import Clocks, Measured
 
 DELAYS = st.floats(0, 2, allow_nan=False)
 SLACK_S = 1e-6

@@ -8,10 +8,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chaosext.model.veil import REDACTED, pattern_of, without
-from chaosext.run.judging.facts import facts_of
-from chaosext.run.judging.redaction import FAILED, redacted
-from chaosext.run.judging.verdict import derive
+from chaosext.experiment.journal_redaction import FAILED, redacted
+from chaosext.model.redact import REDACTED, pattern_of, without
+from chaosext.run.verdict.derive import derive
+from chaosext.run.verdict.facts import facts_of
 
 secrets = st.uuids().map(lambda value: f"Zq{value.hex}")
 numbers = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False)

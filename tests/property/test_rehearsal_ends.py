@@ -14,20 +14,20 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "rehearsal"))
 
 from crowded import crowds
 
-from chaosext.rehearsal.chance import Sampled
-from chaosext.rehearsal.engine import simulate
-from chaosext.rehearsal.prediction import Forecast
-from chaosext.rehearsal.rehearse import rehearse
-from chaosext.rehearsal.scene import Scene
-from chaosext.rehearsal.scheduling import Placement
-from chaosext.rehearsal.stage import Stage
-from chaosext.rehearsal.time_budget import TimeBudget
+from chaosext.rehearsal.predict.predict import rehearse
+from chaosext.rehearsal.predict.prediction import Forecast
+from chaosext.rehearsal.simulate.engine import simulate
+from chaosext.rehearsal.simulate.inputs import Stage
+from chaosext.rehearsal.simulate.samples import Sampled
+from chaosext.rehearsal.simulate.scheduler import Placement
+from chaosext.rehearsal.simulate.simulation import Scene
+from chaosext.rehearsal.simulate.time_budget import TimeBudget
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from chaosext.rehearsal.plan import Plan
-    from chaosext.rehearsal.world import World
+    from chaosext.rehearsal.simulate.planned_cut import Plan
+    from chaosext.rehearsal.snapshot.world import World
 
 FACTOR = 5
 """Events, and looks for a node, for each Pod on each node, and for each Pod that nodes have room for."""

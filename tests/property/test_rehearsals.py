@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 from worlds import ACCELERATED, CALICO, PRODUCTION, ROUTED, cluster, off_control_plane, workers_of
 
 from chaosext.model.timeline import Kind
-from chaosext.rehearsal.plan import Plan
-from chaosext.rehearsal.rehearse import rehearse
+from chaosext.rehearsal.predict.predict import rehearse
+from chaosext.rehearsal.simulate.planned_cut import Plan
 
 if TYPE_CHECKING:
-    from chaosext.rehearsal.world import World
+    from chaosext.rehearsal.snapshot.world import World
 
 worlds = st.builds(
     cluster,

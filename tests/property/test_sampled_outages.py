@@ -15,12 +15,11 @@ from hypothesis import strategies as st
 from chaosext.model.result import Lane
 from chaosext.model.signal import Head, Mark, Sample, Signal, Watched
 from chaosext.model.timeline import Event, Kind
-from chaosext.observe import damping
-from chaosext.observe.damping import Streak
-from chaosext.observe.gaps import IN_A_ROW
-from chaosext.observe.node_watch import NodeWatch
-from chaosext.observe.outages import outages, unobserved
-from chaosext.observe.windows import signal_windows
+from chaosext.timeline import debounce
+from chaosext.timeline.debounce import Streak
+from chaosext.timeline.node_events import NodeWatch
+from chaosext.timeline.outages import outages, unobserved
+from chaosext.timeline.sample_windows import IN_A_ROW, signal_windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -150,7 +149,7 @@ def test_what_is_well_from_the_start_is_no_news(length: int) -> None:
 @given(looks)
 def test_every_outage_that_was_sampled_is_told_and_no_other(given_looks: list[Look]) -> None:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(damping, "PER_MINUTE", 10_000)
+        patched.setattr(debounce, "PER_MINUTE", 10_000)
         windows = outages(told(record(given_looks))).get(Lane.DNS, {}).get("Node/a", ())
     for good, times in dns_rows(record(given_looks)):
         inside = [any(start <= at_s < until(end) for start, end in windows) for at_s in times]

@@ -7,8 +7,8 @@ from itertools import chain, repeat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaosext.model.finding import Finding, Status
-from chaosext.run.watch.waiting import Settling, settle
+from chaosext.model.findings import Finding, Status
+from chaosext.run.monitor.wait_steady import Settling, settle
 
 INTERVAL_S = 2.0
 LONGEST_QUESTION_S = 5.0

@@ -7,9 +7,9 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaosext.model.finding import Status, worst
+from chaosext.model.findings import Status, worst
 from chaosext.model.verdict import Outcome, Verdict
-from chaosext.run.judging.verdict import Answer, Facts, derive
+from chaosext.run.verdict.derive import Answer, Facts, derive
 
 reasons = st.lists(st.text(min_size=1, max_size=8), max_size=2).map(tuple)
 answers = st.none() | st.builds(Answer, status=st.sampled_from(Status), reason=st.text(max_size=8))

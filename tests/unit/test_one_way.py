@@ -114,7 +114,9 @@ def test_there_is_one_way(is_one: Callable[[ast.Call, str, str], bool], allowed:
         if lines:
             found[str(path.relative_to(PACKAGE))] = lines
     unknown = {name: lines for name, lines in found.items() if not name.startswith(tuple(allowed))}
-    assert unknown == {}, "use chaosext.model.printable, chaosext.model.files or chaosext.cluster.documents"
+    assert unknown == {}, (
+        "use chaosext.model.printable, chaosext.model.files or chaosext.cluster.object_files"
+    )
     stale = [name for name in allowed if not any(each.startswith(name) for each in found)]
     assert stale == []
 

@@ -10,13 +10,13 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from chaosext.rehearsal.selection import is_over
-from chaosext.rehearsal.world import Doubt, Plugin
+from chaosext.rehearsal.snapshot.node_patterns import is_over
+from chaosext.rehearsal.snapshot.world import Doubt, Plugin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from chaosext.rehearsal.world import Node, Pod
+    from chaosext.rehearsal.snapshot.world import Node, Pod
 
     Values = Mapping[str, Any]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from chaosext.rehearsal.world import Doubt, Node
+    from chaosext.rehearsal.snapshot.world import Doubt, Node
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from chaosext.nodes.netns import NetnsShell
+from chaosext.nodes.process_shell import NetnsShell
 from chaosext.partition.cut import FAMILIES, Cut, Family, NodeCut, peers_of
 
 if TYPE_CHECKING:

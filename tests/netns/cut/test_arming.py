@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from chaosext.checks.cut_effective import MOST_FROM, Path, gather, sampled
+from chaosext.checks.tcp_reachability import Reach, Target
 from chaosext.model import clock
-from chaosext.model.claim import Claim
 from chaosext.model.errors import Inconclusive, Refused
+from chaosext.model.owner import Claim
 from chaosext.partition.apply import Hold, arm, heal, inspect, renew, verify
 from chaosext.partition.cut import FAMILIES, peers_of
-from chaosext.partition.lock import lock_nodes, remove_lock
 from chaosext.partition.nft import lost
-from chaosext.steady.cut import MOST_FROM, Path, gather, sampled
-from chaosext.steady.tcp import Reach, Target
+from chaosext.partition.node_lock import lock_nodes, remove_lock
 
 from .lab import ADDRESS, NODE, OUTSIDER, PEER, Lab, Namespaces, wait_until
 from .test_operation import ROLES, TroubledShell, cut_of, nothing_is_left, shells_of

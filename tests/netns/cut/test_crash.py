@@ -17,10 +17,10 @@ pytestmark = pytest.mark.netns
 
 ARMING = """
 import os, signal, sys
-from chaosext.nodes.netns import NetnsShell
+from chaosext.nodes.process_shell import NetnsShell
 from chaosext.partition.apply import arm
 from chaosext.partition.cut import Cut, NodeCut, peers_of
-from chaosext.nodes.process import ProcessStream
+from chaosext.nodes.process_shell import ProcessStream
 
 die_at, ttl_s, *names = sys.argv[1:]
 sent = 0
@@ -94,7 +94,7 @@ def test_a_runner_killed_midway_leaves_what_expires_and_can_be_healed(nodes: Nam
 def test_two_processes_heal_at_once(nodes: Namespaces) -> None:
     script = """
 import sys
-from chaosext.nodes.netns import NetnsShell
+from chaosext.nodes.process_shell import NetnsShell
 from chaosext.partition.apply import heal
 for _ in range(20):
     heal("crash", {name: NetnsShell(name) for name in sys.argv[1:]}).require_gone()

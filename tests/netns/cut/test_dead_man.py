@@ -12,8 +12,8 @@ import pytest
 from chaosext.model import clock
 from chaosext.model.errors import Inconclusive, Refused, Unreachable
 from chaosext.partition.apply import arm, heal, inspect, renew
-from chaosext.run.cutting import renewing
-from chaosext.run.cutting.renewing import Renewing
+from chaosext.run.fault import keepalive
+from chaosext.run.fault.keepalive import Renewing
 
 from .lab import NODE, PEER, Lab, wait_until
 
@@ -72,7 +72,7 @@ def test_who_stops_renewing_has_lost_nothing(lab: Lab, kept: Renewing) -> None:
 def test_a_node_that_does_not_answer_once_is_asked_again(
     lab: Lab, kept: Renewing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, calls = renewing.renew, []
+    real, calls = keepalive.renew, []
 
     def hard_of_hearing(*arguments: object, **more: object) -> object:
         calls.append(clock.now())
@@ -80,7 +80,7 @@ def test_a_node_that_does_not_answer_once_is_asked_again(
             raise Unreachable("no answer within 1 s")
         return real(*arguments, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(renewing, "renew", hard_of_hearing)
+    monkeypatch.setattr(keepalive, "renew", hard_of_hearing)
     kept.start()
     time.sleep(4.0)
     assert live(lab)

@@ -11,18 +11,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chaosext.model.claim import LOCK_S, Claim
 from chaosext.model.errors import Refused, Unreachable
-from chaosext.model.holder import me
-from chaosext.nodes.netns import NetnsShell
+from chaosext.model.owner import LOCK_S, Claim, me
+from chaosext.nodes.process_shell import NetnsShell
 from chaosext.partition.apply import inspect
-from chaosext.partition.foreign import fingerprint
-from chaosext.partition.lock import lock_nodes, remove_lock, renew_lock
+from chaosext.partition.foreign_rules import fingerprint
+from chaosext.partition.node_lock import lock_nodes, remove_lock, renew_lock
 
 from .lab import Namespaces, wait_until
 
 if TYPE_CHECKING:
-    from chaosext.model.claim import LockFacts
+    from chaosext.model.owner import LockFacts
 
 pytestmark = pytest.mark.netns
 
@@ -32,10 +31,10 @@ ROLES = ("n0", "n1", "n2")
 
 RACER = """
 import sys, time
-from chaosext.model.claim import Claim
+from chaosext.model.owner import Claim
 from chaosext.model.errors import Refused
-from chaosext.nodes.netns import NetnsShell
-from chaosext.partition.lock import lock_nodes, remove_lock
+from chaosext.nodes.process_shell import NetnsShell
+from chaosext.partition.node_lock import lock_nodes, remove_lock
 
 run, *names = sys.argv[1:]
 shells = {name: NetnsShell(name) for name in names}
@@ -51,9 +50,9 @@ for line in sys.stdin:
 
 DYING = """
 import os, signal, sys
-from chaosext.model.claim import Claim
-from chaosext.nodes.netns import NetnsShell
-from chaosext.partition.lock import lock_nodes
+from chaosext.model.owner import Claim
+from chaosext.nodes.process_shell import NetnsShell
+from chaosext.partition.node_lock import lock_nodes
 lock_nodes(Claim(run="dead", owner="d@d"), {name: NetnsShell(name) for name in sys.argv[1:]})
 """
 

@@ -13,7 +13,7 @@ import pytest
 
 from chaosext.model import clock
 from chaosext.model.errors import Inconclusive, Refused, Unreachable, Unsafe
-from chaosext.nodes.netns import NetnsShell
+from chaosext.nodes.process_shell import NetnsShell
 from chaosext.partition.apply import arm, heal, inspect, renew, require_free
 from chaosext.partition.cut import Cut, NodeCut, peers_of
 from chaosext.partition.nft import Lasting, arm_ruleset
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from chaosext.nodes.process import ProcessStream
+    from chaosext.nodes.process_shell import ProcessStream
     from chaosext.nodes.shell import ShellResult
 
 pytestmark = pytest.mark.netns

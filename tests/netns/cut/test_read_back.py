@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chaosext.partition.cut import FAMILIES, Cut, NodeCut
-from chaosext.partition.foreign import fingerprint
+from chaosext.partition.foreign_rules import fingerprint
 from chaosext.partition.nft import (
     arm_ruleset,
     discrepancies,

@@ -28,11 +28,11 @@ ROLES = ("n0", "n1", "n2")
 
 RUNNER = """
 import os, signal, sys, time
-from chaosext.model.claim import Claim
+from chaosext.model.owner import Claim
 from chaosext.nodes.transport import Way, shells
 from chaosext.partition.apply import arm
 from chaosext.partition.cut import Cut, NodeCut, peers_of
-from chaosext.partition.lock import lock_nodes
+from chaosext.partition.node_lock import lock_nodes
 from chaosext.safety.intent import intent_log
 
 run, ttl_s, does, *names = sys.argv[1:]

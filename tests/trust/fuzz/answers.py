@@ -7,30 +7,29 @@ from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from chaosext.checks import baseline_inventory, check_names
+from chaosext.checks import cut_effective as cut_check
+from chaosext.checks.bgp_established import BIRD_SCRIPT, LEAF_SCRIPT
+from chaosext.checks.dns_resolvable import SCRIPT as DNS
+from chaosext.checks.suite import STEADY_STATE, Surroundings, run_checks
+from chaosext.checks.tcp_reachability import SCRIPT as TCP
+from chaosext.checks.xds_synced import REQUIRED, TYPE_URLS
 from chaosext.cluster.client import PATHS, Cluster
-from chaosext.model.claim import Claim
+from chaosext.experiment.settings import Settings
 from chaosext.model.errors import Inconclusive, Refused, Unreachable
-from chaosext.model.finding import Status
-from chaosext.model.holder import Holder
-from chaosext.nodes.network import SCRIPT as NETWORK
-from chaosext.nodes.network import read_network
-from chaosext.nodes.transport import Way
+from chaosext.model.findings import Status
+from chaosext.model.owner import Claim, Holder
+from chaosext.nodes.access import NodeAccess
+from chaosext.nodes.node_network import SCRIPT as NETWORK
+from chaosext.nodes.node_network import read_network
 from chaosext.partition.apply import arm, heal, inspect, require_free, verify
 from chaosext.partition.cut import Cut, NodeCut, peers_of
-from chaosext.partition.lock import lock_nodes, remove_lock
 from chaosext.partition.nft import drops_nothing
 from chaosext.partition.nft import lost as nft_lost
+from chaosext.partition.node_lock import lock_nodes, remove_lock
 from chaosext.partition.scripts import ARM, HEAL, INSPECT, LOCK, VERIFY
-from chaosext.run.briefing import brief
-from chaosext.run.cutting.plan import survey
-from chaosext.run.reading.settings import Settings
-from chaosext.steady import cut as cut_check
-from chaosext.steady import inventory, names
-from chaosext.steady.bgp import BIRD_SCRIPT, LEAF_SCRIPT
-from chaosext.steady.dns import SCRIPT as DNS
-from chaosext.steady.suite import STEADY_STATE, Surroundings, run_checks
-from chaosext.steady.tcp import SCRIPT as TCP
-from chaosext.steady.xds import REQUIRED, TYPE_URLS
+from chaosext.run.fault.cut_plan import survey
+from chaosext.run.preflight import brief
 from tests.trust.fuzz import mutate
 from tests.trust.fuzz.stage import Api, Node, answers, blocked, lost, node, opened, resolved, sample
 from tests.trust.fuzz.subject import Subject
@@ -198,7 +197,7 @@ def _dns(seed: str) -> None:
         return mutate.damaged(rng, lost(stdin))
 
     around = _around({DNS: damaged if rng.random() < 0.8 else lost})
-    _require_not_healthy(names.DNS, around)
+    _require_not_healthy(check_names.DNS, around)
 
 
 def _bgp(seed: str) -> None:
@@ -211,7 +210,7 @@ def _bgp(seed: str) -> None:
         for family in summary.values():
             family["peers"]["172.18.0.4"]["state"] = "Active"
         damaged = {LEAF_SCRIPT: _json(rng, json.dumps(summary))}
-    _require_not_healthy(names.BGP, _around(damaged))
+    _require_not_healthy(check_names.BGP, _around(damaged))
 
 
 def _bird_with_one_down() -> str:
@@ -235,7 +234,7 @@ def _xds(seed: str) -> None:
     listed = json.loads(sample()["syncz"])
     proxy, what = rng.choice(listed), rng.choice(REQUIRED)
     proxy[f"{what}_acked"] = proxy["resources"][TYPE_URLS[what]]["acked"] = "an older nonce"
-    _require_not_healthy(names.XDS, _around({}, Api(syncz=_json(rng, json.dumps(listed)))))
+    _require_not_healthy(check_names.XDS, _around({}, Api(syncz=_json(rng, json.dumps(listed)))))
 
 
 def _around(changed: dict[str, Any], api: Cluster | None = None) -> Surroundings:
@@ -252,7 +251,14 @@ def _require_not_healthy(check: str, around: Surroundings) -> None:
 
 def all_is_well() -> None:
     """The sample itself is healthy, armed, healed and free: or what is fuzzed would not be what is meant."""
-    asked = (names.NODES, names.KUBELETS, names.DNS, names.XDS, names.BGP, names.PLACEMENT)
+    asked = (
+        check_names.NODES,
+        check_names.KUBELETS,
+        check_names.DNS,
+        check_names.XDS,
+        check_names.BGP,
+        check_names.PLACEMENT,
+    )
     findings = run_checks(asked, _around({}))
     assert all(finding.status is Status.HEALTHY for finding in findings), findings
     arm(CUT, {NODE: node(NODE)})
@@ -281,9 +287,9 @@ def _api(spoilt: dict[str, bytes]) -> None:
     api = Api(spoilt)
     run_checks(STEADY_STATE, _around({}, api))
     try:
-        survey(api, Way(transport="netns"), SETTINGS)
+        survey(api, NodeAccess(transport="netns"), SETTINGS)
         brief(api, SETTINGS, 30.0)
-        inventory.gather(api, ("shop",))
+        baseline_inventory.gather(api, ("shop",))
     finally:
         assert not api.touched
 

@@ -213,15 +213,15 @@ def _commands(home: Path, drawn: tuple[int, bytes]) -> None:
 
 def _readers(home: Path, drawn: tuple[int, bytes]) -> None:
     """Every file that chaosext keeps, or that an operator writes, by its reader."""
-    from chaosext.gameday.fleet import read_fleet
-    from chaosext.gameday.settings import read_settings
-    from chaosext.run.reading.cutover import read_cutover
-    from chaosext.run.reading.experiment import load_experiment
-    from chaosext.run.reading.limits import read_limits
-    from chaosext.safety.approval import read_words
+    from chaosext.experiment.cutover_plan_file import read_cutover
+    from chaosext.experiment.load import load_experiment
+    from chaosext.experiment.operator_limits import read_limits
+    from chaosext.gameday.cluster_fleet import read_fleet
+    from chaosext.gameday.gameday_settings import read_settings
+    from chaosext.safety.approvals import read_words
     from chaosext.safety.audit import AuditLog
     from chaosext.safety.intent import IntentLog
-    from chaosext.safety.pin import read_pins
+    from chaosext.safety.pins import read_pins
 
     number, data = drawn
     path = _file(home, data, number)
@@ -293,7 +293,7 @@ def _rehearsed(home: Path, data: bytes) -> None:
     path.write_bytes(data)
     said("rehearse", "--snapshot", str(path), "--samples", "1", "--no-advice").require(0, 20)
     with suppress(Refused):
-        from chaosext.rehearsal.listing import read_files
+        from chaosext.rehearsal.snapshot.snapshot_files import read_files
 
         read_files([path])
 

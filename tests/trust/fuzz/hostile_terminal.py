@@ -8,14 +8,14 @@ import os
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from chaosext.checks import xds_synced
 from chaosext.cluster.client import Cluster
 from chaosext.model.errors import ChaosextError, Refused
-from chaosext.model.finding import Evidence, Finding, Status
+from chaosext.model.findings import Evidence, Finding, Status
 from chaosext.model.result import Briefing
 from chaosext.model.timeline import Event, Kind
 from chaosext.nodes import transport
 from chaosext.partition.scripts import INSPECT
-from chaosext.steady import xds
 from tests.trust.fuzz import mutate
 from tests.trust.fuzz.hostile import OBEYED, TEXTS, said
 from tests.trust.fuzz.stage import Api, Node, node, sample
@@ -69,14 +69,14 @@ def _copied(kind: str) -> Any:
 def _commands(drawn: tuple[tuple[str, ...], str, dict[str, bytes]]) -> None:
     arguments, node_says, spoilt = drawn
     api = Api(spoilt)
-    before = Cluster.__dict__["connect"], transport.TRANSPORTS["netns"], xds.PAUSE_S
+    before = Cluster.__dict__["connect"], transport.TRANSPORTS["netns"], xds_synced.PAUSE_S
     Cluster.connect = classmethod(lambda *_, **__: api)  # type: ignore[method-assign,assignment]
     transport.TRANSPORTS["netns"] = lambda name, _: Node(name, {**node(name).answers, INSPECT: node_says})
-    xds.PAUSE_S = 0.0
+    xds_synced.PAUSE_S = 0.0
     try:
         said(*arguments).require(0, 10, 20, 30, 40)
     finally:
-        Cluster.connect, transport.TRANSPORTS["netns"], xds.PAUSE_S = before  # type: ignore[method-assign]
+        Cluster.connect, transport.TRANSPORTS["netns"], xds_synced.PAUSE_S = before  # type: ignore[method-assign]
 
 
 # -- what is printed while a run goes on -------------------------------------------------------------------------

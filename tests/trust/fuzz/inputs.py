@@ -13,17 +13,17 @@ import yaml
 
 from chaosext.cli.main import invoke
 from chaosext.cluster.client import Cluster
+from chaosext.experiment.cut_request import CutRequest
+from chaosext.experiment.load import load_experiment
+from chaosext.experiment.operator_limits import limits_in_force, read_limits
+from chaosext.experiment.resolve import resolve
+from chaosext.experiment.settings import settings_from
 from chaosext.model.errors import Inconclusive, Refused, Unreachable
-from chaosext.model.places import state_home
-from chaosext.run.cutting import baseline
-from chaosext.run.cutting.fault import plan
-from chaosext.run.cutting.plan import Wish
-from chaosext.run.reading.experiment import load_experiment
-from chaosext.run.reading.limits import limits_in_force, read_limits
-from chaosext.run.reading.resolve import resolve
-from chaosext.run.reading.settings import settings_from
+from chaosext.model.paths import state_home
+from chaosext.run.fault import paths_before
+from chaosext.run.fault.inject import plan
 from chaosext.safety.intent import IntentLog
-from chaosext.safety.pin import Pin, read_pins, verify
+from chaosext.safety.pins import Pin, read_pins, verify
 from tests.trust.fuzz import mutate
 from tests.trust.fuzz.stage import CONTEXT
 from tests.trust.fuzz.subject import Subject
@@ -174,7 +174,7 @@ def _read(name: str, reader: Callable[[Path], object]) -> Callable[[bytes], obje
 
 def _experiment(path: Path) -> None:
     for _, wish in resolve(load_experiment(path)).wishes():
-        assert isinstance(wish, Wish)
+        assert isinstance(wish, CutRequest)
 
 
 def _pins(path: Path) -> None:
@@ -195,7 +195,7 @@ def _baseline(path: Path) -> None:
     kept = state_home() / "baseline-fuzz.json"
     kept.parent.mkdir(parents=True, exist_ok=True)
     path.replace(kept)
-    found = baseline.load("fuzz")
+    found = paths_before.load("fuzz")
     assert found is None or all(found.connects[each].reach for each in (*found.paths, *found.kept))
 
 
@@ -217,7 +217,7 @@ def _settings(drawn: Any) -> None:
 def _plan(drawn: Any) -> None:
     """As the action does it: what is asked for, on a cluster that answers well."""
     settings = settings_from(CONFIGURATION, {"KUBERNETES_CONTEXT": CONTEXT})
-    wish = Wish.from_arguments(drawn if isinstance(drawn, dict) else {"ttl_s": drawn})
+    wish = CutRequest.from_arguments(drawn if isinstance(drawn, dict) else {"ttl_s": drawn})
     cut = plan(settings, wish, run="r1", owner="a@b").cut
     assert 1 <= cut.ttl_s <= 60
     assert all(peer.prefixlen for peer in cut.peers)
@@ -332,7 +332,7 @@ def all_is_well() -> None:
     assert len(IntentLog(_kept("\n".join(map(json.dumps, (INTENT, GONE))))).outstanding()) == 1
     _kubeconfig(_kept(yaml.safe_dump(KUBECONFIG)))
     _baseline(_kept(json.dumps(PATHS)))
-    assert baseline.load("fuzz")
+    assert paths_before.load("fuzz")
 
 
 def _kept(text: str) -> Path:

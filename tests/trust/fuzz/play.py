@@ -6,10 +6,10 @@ from collections import Counter
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from chaosext.checks import xds_synced
 from chaosext.cluster.client import Cluster
 from chaosext.nodes import transport
-from chaosext.safety.pin import Pin, write_pin
-from chaosext.steady import xds
+from chaosext.safety.pins import Pin, write_pin
 from tests.trust.fuzz import answers, inputs
 from tests.trust.fuzz.stage import Api, node
 from tests.trust.fuzz.subject import replay, shares, try_one
@@ -57,6 +57,6 @@ def _set_stage() -> None:
     write_pin(pin)
     Cluster.connect = classmethod(lambda *_, **__: api)  # type: ignore[method-assign,assignment]
     transport.TRANSPORTS["netns"] = lambda name, _: node(name)
-    xds.PAUSE_S = 0.0
+    xds_synced.PAUSE_S = 0.0
     inputs.all_is_well()
     answers.all_is_well()

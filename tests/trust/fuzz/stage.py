@@ -11,14 +11,14 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chaosext.checks.bgp_established import BIRD_SCRIPT, LEAF_SCRIPT
+from chaosext.checks.dns_resolvable import SCRIPT as DNS
+from chaosext.checks.tcp_reachability import SCRIPT as TCP
 from chaosext.cluster.client import PATHS, Answer, Cluster, _decode
 from chaosext.cluster.execute import ExecResult
-from chaosext.nodes.network import SCRIPT as NETWORK
+from chaosext.nodes.node_network import SCRIPT as NETWORK
 from chaosext.nodes.shell import ShellResult
 from chaosext.partition.scripts import ARM, HEAL, INSPECT, LOCK, VERIFY
-from chaosext.steady.bgp import BIRD_SCRIPT, LEAF_SCRIPT
-from chaosext.steady.dns import SCRIPT as DNS
-from chaosext.steady.tcp import SCRIPT as TCP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

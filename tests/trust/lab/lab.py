@@ -21,7 +21,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
-from chaosext.safety.pin import Pin, write_pin
+from chaosext.safety.pins import Pin, write_pin
 from tests.netns.cut.lab import Namespaces, run
 from tests.trust import ROOT
 from tests.trust.lab.api_server import KUBE_SYSTEM_UID

@@ -21,8 +21,8 @@ CALLS = "TRUST_CALLS"
 EVENTS = ("http.client.connect", "http.client.send")
 """Audit events of http.client, which urllib3 stands on (docs.python.org, "Audit events table")."""
 
-UNDO = ("chaosext.run.cutting.heal", "chaosext.partition.apply", "chaosext.run.cutting.sweep")
-MAKING = "chaosext.run.cutting.fault"
+UNDO = ("chaosext.run.fault.heal", "chaosext.partition.apply", "chaosext.cleanup.removal")
+MAKING = "chaosext.run.fault.inject"
 """Where a cut is decided on, in the middle of its arming: pin and limits are looked up there."""
 
 

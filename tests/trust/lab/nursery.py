@@ -24,7 +24,7 @@ import sys
 import time
 from typing import Any
 
-from chaosext.run.leaving import SIGNALS
+from chaosext.run.shutdown import SIGNALS
 from tests.trust.lab.activities import mark
 from tests.trust.lab.clock import now_s
 from tests.trust.lab.listening import listen
@@ -38,10 +38,10 @@ PRELOADED = (
     "chaosext.cli.run",
     "chaosext.controls",
     "chaosext.probes",
-    "chaosext.report.markdown",
-    "chaosext.run.attended",
-    "chaosext.run.strict",
-    "chaosext.run.watch.waiting",
+    "chaosext.report.render.markdown",
+    "chaosext.run.chaostoolkit",
+    "chaosext.run.runner",
+    "chaosext.run.monitor.wait_steady",
     "chaoslib.caching",
     "chaoslib.configuration",
     "chaoslib.control",

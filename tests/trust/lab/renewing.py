@@ -10,7 +10,8 @@ import time
 from contextlib import suppress
 
 from chaosext.model.errors import ChaosextError, Unreachable
-from chaosext.nodes.transport import Way, shells
+from chaosext.nodes.access import NodeAccess
+from chaosext.nodes.transport import shells
 from chaosext.partition.apply import arm, renew
 from chaosext.partition.cut import Cut, NodeCut, peers_of
 from tests.trust.lab.activities import mark
@@ -26,7 +27,7 @@ def main(argv: list[str]) -> None:
         peers=peers_of(peers.split(",")),
         ttl_s=float(ttl_s),
     )
-    ways = shells(nodes, Way(transport=transport))
+    ways = shells(nodes, NodeAccess(transport=transport))
     try:
         arm(cut, ways)
         mark("armed")

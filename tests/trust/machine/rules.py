@@ -12,17 +12,18 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from chaosext.model.claim import Claim
+from chaosext.cleanup.inventory import Kind, Wanted
+from chaosext.cleanup.removal import sweep
+from chaosext.cleanup.survey import look
 from chaosext.model.crash import crash_point
 from chaosext.model.errors import Inconclusive, Refused
-from chaosext.model.places import state_home
-from chaosext.nodes.transport import Way
+from chaosext.model.owner import Claim
+from chaosext.model.paths import state_home
+from chaosext.nodes.access import NodeAccess
 from chaosext.partition.apply import arm, heal, renew
 from chaosext.partition.cut import FAMILIES, Cut, NodeCut, peers_of
-from chaosext.partition.lock import lock_nodes, remove_lock, renew_lock
-from chaosext.run.cutting.heal import heal_nodes
-from chaosext.run.cutting.status import look
-from chaosext.run.cutting.sweep import Kind, Wanted, sweep
+from chaosext.partition.node_lock import lock_nodes, remove_lock, renew_lock
+from chaosext.run.fault.heal import heal_nodes
 from chaosext.safety.intent import INTENT, intent_log
 from tests.trust.machine import killing
 from tests.trust.machine.model import Held, Locked, Model, Span, differences
@@ -236,7 +237,7 @@ class Nodes(RuleBasedStateMachine):
     @step
     def sweep(self) -> None:
         begun_s = time.monotonic()
-        swept = sweep(look(self.world.names, way=Way(transport="netns")), Wanted())
+        swept = sweep(look(self.world.names, way=NodeAccess(transport="netns")), Wanted())
         span = (begun_s, time.monotonic())
         self.require(swept.exit_code == 0, f"swept with {swept.exit_code}")
         removed = {(each.run, each.node) for each in swept.removed if each.kind is Kind.CUT}

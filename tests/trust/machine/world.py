@@ -8,7 +8,7 @@ import subprocess
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from chaosext.nodes.netns import NetnsShell
+from chaosext.nodes.process_shell import NetnsShell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

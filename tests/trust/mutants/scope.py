@@ -19,7 +19,7 @@ class Scope:
 
 
 VERDICT = Scope(
-    sources=("chaosext/run/judging/verdict.py",), tests=("tests/unit/run/judging/test_verdict.py",)
+    sources=("chaosext/run/verdict/derive.py",), tests=("tests/unit/run/judging/test_verdict.py",)
 )
 JUDGING = Scope(
     sources=tuple(f"chaosext/run/judging/{name}.py" for name in ("facts", "rulings", "foreign")),
@@ -36,7 +36,9 @@ SAFETY = Scope(
     sources=tuple(f"chaosext/safety/{name}.py" for name in ("intent", "limits", "lock", "pin")),
     tests=tuple(f"tests/unit/safety/test_{name}.py" for name in ("intent", "limits", "lock", "pin")),
 )
-PROOF = Scope(sources=("chaosext/steady/cut.py",), tests=("tests/unit/steady/test_reachability_and_cut.py",))
+PROOF = Scope(
+    sources=("chaosext/checks/cut_effective.py",), tests=("tests/unit/steady/test_reachability_and_cut.py",)
+)
 CUTTING = Scope(
     sources=tuple(f"chaosext/run/cutting/{name}.py" for name in ("fault", "heal", "verify")),
     tests=tuple(f"tests/unit/run/cutting/test_{name}.py" for name in ("severing", "fault", "verify")),

@@ -13,22 +13,22 @@ from itertools import product
 from pathlib import Path
 
 from chaosext.cluster.client import Cluster
+from chaosext.experiment.cut_request import CutRequest
+from chaosext.experiment.settings import Settings, settings_from
 from chaosext.model.errors import ChaosextError, Refused
 from chaosext.nodes import transport
-from chaosext.run import context as run_context
-from chaosext.run.context import RunContext
-from chaosext.run.cutting.fault import prepare, sever
-from chaosext.run.cutting.plan import Wish
-from chaosext.run.cutting.rollback import reschedule
-from chaosext.run.reach import connect, observed_pin
-from chaosext.run.reading.settings import Settings, settings_from
-from chaosext.safety.pin import write_pin
+from chaosext.run.fault.inject import prepare, sever
+from chaosext.run.rollback.kube_dns import reschedule
+from chaosext.run.session import run_context
+from chaosext.run.session.connection import connect, observed_pin
+from chaosext.run.session.run_context import RunContext
+from chaosext.safety.pins import write_pin
 from tests.trust.fuzz.stage import Node, node
 from tests.trust.pins.bed import MINE, Bed
 from tests.trust.pins.variants import VARIANTS, Variant
 
 Act = Callable[[Settings, RunContext], object]
-WISH = Wish(ttl_s=30.0)
+WISH = CutRequest(ttl_s=30.0)
 
 
 def cut(settings: Settings, run: RunContext) -> object:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chaosext.safety.pin import pins_path, remove_pin
+from chaosext.safety.pins import pins_path, remove_pin
 from tests.trust.pins.bed import MINE, OTHER_UID, kubeconfig
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from chaosext.run.leaving import SIGNALS
+from chaosext.run.shutdown import SIGNALS
 from tests.trust.lab.stage import Outcome, stage
 from tests.trust.lab.trial import experiment
 from tests.trust.lab.watching import is_open, lease_left

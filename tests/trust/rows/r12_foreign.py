@@ -12,10 +12,10 @@ import time
 from functools import cache
 from typing import TYPE_CHECKING
 
-from chaosext.nodes.docker import DockerShell
+from chaosext.nodes.process_shell import DockerShell
 from chaosext.partition.apply import arm, heal, renew
 from chaosext.partition.cut import Cut, NodeCut, peers_of
-from chaosext.partition.foreign import changes, fingerprint
+from chaosext.partition.foreign_rules import changes, fingerprint
 from tests.trust import ROOT
 from tests.trust.lab.stage import Outcome, stage, summed
 from tests.trust.lab.trial import experiment

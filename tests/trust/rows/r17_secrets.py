@@ -12,7 +12,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chaosext.model.veil import pattern_of
+from chaosext.model.redact import pattern_of
 from tests.trust.lab.activities import mark
 from tests.trust.lab.stage import Outcome, stage
 from tests.trust.lab.trial import experiment

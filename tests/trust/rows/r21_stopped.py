@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
-from chaosext.run.stopping.aborting import LOOK_S
+from chaosext.run.stop.abort_listener import LOOK_S
 from tests.trust.lab.clock import now_s
 from tests.trust.lab.stage import Outcome, stage
 from tests.trust.lab.trial import experiment

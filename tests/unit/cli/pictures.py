@@ -7,8 +7,8 @@ from dataclasses import replace
 from chaosext.model.result import Briefing, Lane
 from chaosext.model.timeline import Event, Kind
 from chaosext.model.verdict import Outcome, Verdict
-from chaosext.observe.outages import outages, unobserved
-from chaosext.run.telling.picture import Picture
+from chaosext.run.monitor.progress import Picture
+from chaosext.timeline.outages import outages, unobserved
 
 CP, ONE, TWO = "chaosext-control-plane", "chaosext-worker", "chaosext-worker2"
 ADDRESS, KUBE_DNS = "10.2.112.10:53/udp", "Service/kube-system/kube-dns"

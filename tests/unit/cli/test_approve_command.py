@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from chaosext.cli.main import invoke
-from chaosext.run import reach
-from chaosext.safety.approval import own_approvals, read_words
+from chaosext.run.session import connection
+from chaosext.safety.approvals import own_approvals, read_words
 from chaosext.safety.audit import audit_log
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setattr(
-        reach.Cluster,
+        connection.Cluster,
         "connect",
         lambda context, **_: SimpleNamespace(
             context=context,

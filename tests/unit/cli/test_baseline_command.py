@@ -10,11 +10,11 @@ import pytest
 import yaml
 
 from chaosext.cli.main import invoke
-from chaosext.model.finding import Evidence, Finding, Status
-from chaosext.model.known import Known, entries_of
-from chaosext.run.judging import baseline as module
-from chaosext.run.judging.baseline import Seen
-from chaosext.run.watch import asking
+from chaosext.model.findings import Evidence, Finding, Status
+from chaosext.model.known_unhealthy import Known, entries_of
+from chaosext.run.monitor import steady_state
+from chaosext.run.verdict import steady_baseline as module
+from chaosext.run.verdict.steady_baseline import Seen
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,7 +95,7 @@ def test_a_check_with_the_saved_file_is_well_while_nothing_is_worse(
     def ask_now(settings: Any, *_: Any) -> tuple[Finding, ...]:
         return (Known(entries=settings.known).excuse(PROBES) if settings.known else PROBES,)
 
-    monkeypatch.setattr(asking, "ask_now", ask_now)
+    monkeypatch.setattr(steady_state, "ask_now", ask_now)
     assert invoke(["check", "all"]) == 10
     assert invoke(["check", "all", "--known", str(path)]) == 0
     out = capsys.readouterr().out

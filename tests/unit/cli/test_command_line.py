@@ -17,12 +17,12 @@ from chaosext.cli import main
 from chaosext.cli.main import COMMANDS, invoke
 from chaosext.cli.output import event_line, finding_lines, plan_lines
 from chaosext.model.errors import Inconclusive, Refused, Unreachable, Unsafe
-from chaosext.model.finding import Evidence, Finding, Status
+from chaosext.model.findings import Evidence, Finding, Status
 from chaosext.model.result import Briefing
 from chaosext.model.timeline import Event, Kind
 from chaosext.partition.cut import Cut, NodeCut, peers_of
 from chaosext.partition.nft import arm_ruleset, disarm_ruleset
-from chaosext.run.dry import DryRun
+from chaosext.run.dry_run import DryRun
 
 TESTS = Path(__file__).parents[2]
 EXAMPLE = TESTS.parent / "experiments" / "control-plane-partition.yaml"
@@ -153,13 +153,14 @@ def test_a_run_that_is_refused_at_the_door_leaves_its_reason(
     expect: str | None,
     exit_code: int,
 ) -> None:
-    from chaosext.run import context, strict
+    from chaosext.run import runner
+    from chaosext.run.session import run_context
 
     def closed(*_: Any) -> None:
         raise Refused("context kind-chaosext: no such cluster", "chaosext testbed up")
 
-    monkeypatch.setattr(strict, "ready", closed)
-    monkeypatch.setattr(context, "_current", None)
+    monkeypatch.setattr(runner, "ready", closed)
+    monkeypatch.setattr(run_context, "_current", None)
     options = ["--expect", expect] if expect else []
     assert invoke(["run", str(EXAMPLE), "--json", "--run-dir", str(tmp_path), *options]) == exit_code
     printed = json.loads(capsys.readouterr().out)

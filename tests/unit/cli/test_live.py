@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pictures import CART, CP, ONE, PICTURES, SIZES, TWO, hundred, night
 
-from chaosext.cli.lanes import STEPS_S, Axis, Cell, rows
-from chaosext.cli.live import frame, suits
+from chaosext.cli.lane_text import STEPS_S, Axis, Cell, rows
+from chaosext.cli.terminal import frame, suits
+from chaosext.model.redact import hide
 from chaosext.model.result import Lane
-from chaosext.model.veil import hide
 
 if TYPE_CHECKING:
     from rich.text import Text

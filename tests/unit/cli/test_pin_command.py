@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from chaosext.cli.main import invoke
-from chaosext.run import reach
-from chaosext.safety.pin import read_pins
+from chaosext.run.session import connection
+from chaosext.safety.pins import read_pins
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +22,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     found = SimpleNamespace(server="https://a:6443", ca_sha256="", namespace_uid=lambda _: "uid")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setattr(
-        reach.Cluster, "connect", lambda context: SimpleNamespace(context=context, **vars(found))
+        connection.Cluster, "connect", lambda context: SimpleNamespace(context=context, **vars(found))
     )
     return found
 

@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 
 from chaosext.cli.main import invoke
 from chaosext.cli.rehearse import MITIGATIONS
-from chaosext.rehearsal import mitigations
+from chaosext.rehearsal.mitigate import mitigations
 
 SNAPSHOTS = Path(__file__).parents[3] / "examples" / "snapshots"
 SCHEMA = Path(__file__).parents[3] / "docs" / "schemas" / "rehearsal.schema.json"

@@ -14,8 +14,8 @@ sys.path.append(str(Path(__file__).parents[1] / "report"))
 from directories import whole
 
 from chaosext.cli.main import invoke
-from chaosext.report import ending as endings
-from chaosext.report.ending import Ending
+from chaosext.report.render import formats as endings
+from chaosext.report.render.formats import Ending
 
 FILES = ["report.html", "summary.md", "junit.xml", "report.json"]
 

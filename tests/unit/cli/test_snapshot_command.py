@@ -15,13 +15,13 @@ import pytest
 from chaosext.cli.main import invoke
 from chaosext.cluster import client
 from chaosext.cluster.client import Cluster, resource_path
-from chaosext.rehearsal.least import WANTED
-from chaosext.rehearsal.snapshot import read_snapshot
+from chaosext.rehearsal.snapshot.prune import WANTED
+from chaosext.rehearsal.snapshot.reader import read_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from chaosext.rehearsal.least import Wanted
+    from chaosext.rehearsal.snapshot.prune import Wanted
 
 STORY = Path(__file__).parents[3] / "examples" / "snapshots" / "story.json"
 CALICOS = ("BGPPeer", "BGPConfiguration", "IPPool")

@@ -21,13 +21,12 @@ from chaosext.cluster.lease import (
     write_notes,
 )
 from chaosext.model import clock
-from chaosext.model.claim import LOCK_S, Claim
 from chaosext.model.errors import Refused
-from chaosext.model.holder import me
-from chaosext.run.stopping import requesting
-from chaosext.run.stopping.aborting import Abort
-from chaosext.run.stopping.requesting import ENDED, NOT_SEEN, SEEN, Asking
-from chaosext.run.stopping.standing import Says
+from chaosext.model.owner import LOCK_S, Claim, me
+from chaosext.run.stop import abort_request
+from chaosext.run.stop.abort_listener import Abort
+from chaosext.run.stop.abort_request import ENDED, NOT_SEEN, SEEN, Asking
+from chaosext.run.stop.condition_state import Says
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +57,7 @@ def api() -> Iterator[LeaseApi]:
 
 @pytest.fixture(autouse=True)
 def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(requesting, "POLL_S", 0.05)
+    monkeypatch.setattr(abort_request, "POLL_S", 0.05)
 
 
 def asking(api: LeaseApi, **more: Any) -> tuple[Asking, list[str]]:
@@ -207,11 +206,11 @@ def test_a_silent_run_of_this_machine_is_told_by_a_signal(
     api: LeaseApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[Any] = []
-    monkeypatch.setattr(requesting, "SIGNAL_AFTER_S", 0.1)
-    monkeypatch.setattr(requesting.os, "kill", lambda *given: sent.append(given))
+    monkeypatch.setattr(abort_request, "SIGNAL_AFTER_S", 0.1)
+    monkeypatch.setattr(abort_request.os, "kill", lambda *given: sent.append(given))
     mine = Claim(run="aaa", owner="a@b")
     take_lease(api.cluster(), mine)
     request, told = asking(api, wait_s=0.6)
     assert request.through() == NOT_SEEN
-    assert sent == [(mine.holder.pid, requesting.signal.SIGTERM)]
+    assert sent == [(mine.holder.pid, abort_request.signal.SIGTERM)]
     assert any("SIGTERM was sent" in line for line in told)

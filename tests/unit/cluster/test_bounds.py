@@ -14,10 +14,10 @@ from hostile_server import OK, HostileServer
 from kubernetes.client.rest import RESTClientObject, RESTResponse
 from kubernetes.config import kube_config
 
-from chaosext.cluster.bounds import bound_api_calls
+from chaosext.cluster.answer_bounds import bound_api_calls
+from chaosext.experiment.settings import Settings
 from chaosext.model.errors import Refused
-from chaosext.run.reach import connect
-from chaosext.run.reading.settings import Settings
+from chaosext.run.session.connection import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

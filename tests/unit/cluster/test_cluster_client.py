@@ -18,7 +18,7 @@ import yaml
 
 from chaosext.cluster.client import Cluster, Expired, NotFound
 from chaosext.cluster.execute import NoContainer, exit_code
-from chaosext.cluster.watch import watch
+from chaosext.cluster.object_watch import watch
 from chaosext.model.errors import Refused, Unreachable
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from hostile_server import MIB, OK, Connection, HostileServer
 from chaosext.cluster import bounded_http
 from chaosext.cluster.bounded_http import allowed, connect, decoded, resolve, trusting
 from chaosext.cluster.client import MOST_OBJECTS, Cluster
-from chaosext.cluster.watch import watch
+from chaosext.cluster.object_watch import watch
 from chaosext.model.errors import Refused, TooLarge, Unreachable
 
 if TYPE_CHECKING:
@@ -295,7 +295,7 @@ class TestWatch:
         listing: Callable[[Callable[[Connection], None]], None],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr("chaosext.cluster.watch.LINE_S", 0.3)
+        monkeypatch.setattr("chaosext.cluster.object_watch.LINE_S", 0.3)
         listing(lambda it: it.drip_for_ever(b" "))
         assert "one change took more than 0.3 s to come" in self.first_trouble(cluster)
 

@@ -22,9 +22,8 @@ from chaosext.cluster.lease import (
     take_lease,
     write_notes,
 )
-from chaosext.model.claim import LOCK_S, Claim
 from chaosext.model.errors import Refused, Unreachable
-from chaosext.model.holder import me
+from chaosext.model.owner import LOCK_S, Claim, me
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaosext.cluster.documents import parse_yaml
+from chaosext.cluster.object_files import parse_yaml
 
 VALUES = st.recursive(
     st.none()

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from chaosext.gameday.settings import Settings
+from chaosext.gameday.gameday_settings import Settings
 
 ROOT = Path(__file__).parents[3]
 EXPERIMENTS = ROOT / "experiments"

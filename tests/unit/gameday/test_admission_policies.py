@@ -10,7 +10,7 @@ from gamedays import EXPERIMENTS, settings
 
 from chaosext.gameday.admission import Agents, node_pod, policies, sentinels, trials
 from chaosext.gameday.cel import ANYTHING, Maybe, OneOf, Text, checks, condition, either, literal, over
-from chaosext.gameday.experiment import agents_of, effective
+from chaosext.gameday.effective_experiment import agents_of, effective
 from chaosext.gameday.rights import rights
 from chaosext.model.errors import Refused
 

@@ -11,8 +11,8 @@ import yaml
 from gamedays import ROOT
 
 from chaosext.cli.main import invoke
-from chaosext.gameday import asking
-from chaosext.gameday.fleet import Fleet, files_of, objects, read_fleet
+from chaosext.gameday import cluster_fleet
+from chaosext.gameday.cluster_fleet import Fleet, files_of, objects, read_fleet
 from chaosext.model.errors import Refused
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def kubeconfigs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     directory.mkdir()
     for name in ("story", "mitigated"):
         (directory / name).write_text("{}")
-    command = asking._command
+    command = cluster_fleet._command
 
     def play(words: list[str], kubeconfig: Path) -> Any:
         if words[0] != "snapshot":
@@ -51,8 +51,8 @@ def kubeconfigs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         shutil.copy(SNAPSHOTS / f"{kubeconfig.name}.json", words[-1].removesuffix(".gz"))
         return command(["rehearse", "--help"], kubeconfig)
 
-    monkeypatch.setattr(asking, "_command", play)
-    monkeypatch.setattr(asking, "SNAPSHOT_FILE", "snapshot.json")
+    monkeypatch.setattr(cluster_fleet, "_command", play)
+    monkeypatch.setattr(cluster_fleet, "SNAPSHOT_FILE", "snapshot.json")
     return directory
 
 
@@ -89,7 +89,7 @@ def test_a_cluster_of_which_nothing_is_known_says_why(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    command = asking._command
+    command = cluster_fleet._command
 
     def incomplete(words: list[str], kubeconfig: Path) -> Any:
         done = command(words, kubeconfig)
@@ -97,7 +97,7 @@ def test_a_cluster_of_which_nothing_is_known_says_why(
             (tmp_path / "kept" / "mitigated" / "snapshot.json").write_text(json.dumps(without("BGPPeer")))
         return done
 
-    monkeypatch.setattr(asking, "_command", incomplete)
+    monkeypatch.setattr(cluster_fleet, "_command", incomplete)
     shutil.copy(ROOT / "examples" / "cutovers" / "all-workers.yaml", tmp_path / "plan.yaml")
     settings = tmp_path / "fleet.yaml"
     settings.write_text(yaml.safe_dump(values(cutover=plan, rehearse={"fail_on": ["unknown"]})))

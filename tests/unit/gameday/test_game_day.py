@@ -18,20 +18,19 @@ import yaml
 from gamedays import EXPERIMENTS, UID, settings
 
 from chaosext.cluster.client import Cluster, NotFound
-from chaosext.gameday import playing
-from chaosext.gameday.announcing import LONGEST_NOTE, Subject, event
-from chaosext.gameday.permissions import REVIEWS
-from chaosext.gameday.playing import GameDay
+from chaosext.gameday import game_day
+from chaosext.gameday.announcements import LONGEST_NOTE, Subject, event
+from chaosext.gameday.game_day import GameDay, Ran, Told, run_experiment
+from chaosext.gameday.in_cluster import is_in_cluster, kubeconfig, pin_meant
+from chaosext.gameday.notify import tell
+from chaosext.gameday.permission_checks import REVIEWS
 from chaosext.gameday.rights import rights
-from chaosext.gameday.running import Ran, Told, run_experiment
-from chaosext.gameday.seat import is_in_cluster, kubeconfig, pin_meant
-from chaosext.gameday.sending import Addresses
-from chaosext.gameday.telling import tell
+from chaosext.gameday.senders import Addresses
 from chaosext.model.errors import Refused, Unreachable, Unsafe
-from chaosext.safety.pin import Pin, read_pins
+from chaosext.safety.pins import Pin, read_pins
 
 if TYPE_CHECKING:
-    from chaosext.gameday.settings import Settings
+    from chaosext.gameday.gameday_settings import Settings
 
 JOB = Subject(kind="Job", name="night-1", namespace="chaosext", uid="u-1")
 
@@ -110,8 +109,8 @@ class Day:
     def play(self, wanted: Settings | None = None) -> dict[str, Any]:
         sweeps = iter(self.sweeps)
         self.monkeypatch.setattr(Cluster, "connect", lambda *_: self.cluster)
-        self.monkeypatch.setattr(playing, "sweep_earlier", lambda *_: next(sweeps))
-        self.monkeypatch.setattr(playing, "run_experiment", self._run)
+        self.monkeypatch.setattr(game_day, "sweep_earlier", lambda *_: next(sweeps))
+        self.monkeypatch.setattr(game_day, "run_experiment", self._run)
         day = GameDay(
             settings=wanted or settings(),
             beside=EXPERIMENTS,
@@ -177,7 +176,7 @@ class TestConfinement:
 
     @pytest.fixture(autouse=True)
     def _pinned(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(playing, "pin_meant", lambda *_: None)
+        monkeypatch.setattr(game_day, "pin_meant", lambda *_: None)
 
     @pytest.mark.parametrize(
         ("kind", "policy"),
@@ -335,7 +334,7 @@ class TestProcess:
 
     def test_before_its_run_it_ends_where_it_is(self, tmp_path: Path) -> None:
         code = (
-            "import time; from pathlib import Path; from chaosext.gameday.running import Told\n"
+            "import time; from pathlib import Path; from chaosext.gameday.game_day import Told\n"
             "with Told().heeded():\n    Path('up').touch(); time.sleep(60)"
         )
         process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path)

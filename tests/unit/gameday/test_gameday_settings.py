@@ -12,12 +12,12 @@ from click.testing import CliRunner
 from gamedays import EXPERIMENTS, ROOT, UID, settings, values, written
 
 from chaosext.cli.main import cli, invoke
-from chaosext.gameday.composing import compose, files_of, helm_values
-from chaosext.gameday.experiment import effective, longest_s
-from chaosext.gameday.settings import Settings, read_settings
+from chaosext.experiment.load import load_experiment
+from chaosext.gameday.bundle_of_manifests import compose, files_of, helm_values
+from chaosext.gameday.effective_experiment import effective, longest_s
+from chaosext.gameday.gameday_settings import Settings, read_settings
 from chaosext.model.errors import Refused
-from chaosext.run.reading.experiment import load_experiment
-from chaosext.safety.approval import approval_digest
+from chaosext.safety.approvals import approval_digest
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,10 +10,10 @@ import pytest
 import yaml
 from gamedays import EXPERIMENTS, ROOT, settings
 
-from chaosext.gameday.composing import compose, helm_values, kustomize
+from chaosext.gameday.bundle_of_manifests import compose, helm_values, kustomize
+from chaosext.gameday.gameday_settings import Settings, read_settings
 from chaosext.gameday.rights import OWN, rights, rules
-from chaosext.gameday.settings import Settings, read_settings
-from chaosext.model.places import cache_home
+from chaosext.model.paths import cache_home
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 import pytest
 from gamedays import settings
 
-from chaosext.gameday import sending
-from chaosext.gameday.sending import Addresses, read_url, send
-from chaosext.gameday.telling import packed
+from chaosext.gameday import senders
+from chaosext.gameday.notify import packed
+from chaosext.gameday.senders import Addresses, read_url, send
 from chaosext.model.errors import Refused
-from chaosext.model.veil import veiled
+from chaosext.model.redact import veiled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -156,7 +156,7 @@ class TestSending:
         assert "127.0.0.1" not in said
 
     def test_a_server_that_hangs_is_left(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(sending, "ANSWER_S", 0.2)
+        monkeypatch.setattr(senders, "ANSWER_S", 0.2)
         with socket.create_server(("127.0.0.1", 0)) as listening:
             url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
             assert send(url, b"{}", JSON, pause=lambda _: None).startswith("no answer (")
@@ -165,7 +165,7 @@ class TestSending:
         "said", [b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n"]
     )
     def test_a_server_that_drips_is_left(self, monkeypatch: pytest.MonkeyPatch, said: bytes) -> None:
-        monkeypatch.setattr(sending, "ANSWER_S", 0.3)
+        monkeypatch.setattr(senders, "ANSWER_S", 0.3)
         started_s = time.monotonic()
         with answering(said, b"x", every_s=0.05) as url:
             assert send(url, b"{}", JSON, pause=lambda _: None).startswith("no answer (")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from chaosext.gate.cutover import Cutover, Selection
-from chaosext.gate.decide import Decision
+from chaosext.gate.cutover_plan import Cutover, Selection
+from chaosext.gate.decision import Decision
 from chaosext.gate.judge import judge
-from chaosext.rehearsal.snapshot import read_snapshot
+from chaosext.rehearsal.snapshot.reader import read_snapshot
 
 RECORDED = sorted((Path(__file__).parents[2] / "golden" / "rehearsal").glob("*.json.gz"))
 PLAN = Cutover(

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 from worlds import CALICO, CONTROL_PLANE_LABEL, ROUTED, cluster, workers_of
 
-from chaosext.gate import checks
-from chaosext.gate.cutover import Cutover, Selection
-from chaosext.gate.selection import nodes_of
+from chaosext.checks.check_names import PLACEMENT, PROBES
+from chaosext.gate import snapshot_checks
+from chaosext.gate.cutover_plan import Cutover, Selection
+from chaosext.gate.node_selection import nodes_of
 from chaosext.model.errors import Refused
-from chaosext.model.finding import Finding, Status
-from chaosext.rehearsal.world import (
+from chaosext.model.findings import Finding, Status
+from chaosext.rehearsal.snapshot.world import (
     ControlPlane,
     DisruptionBudget,
     LabelSelector,
@@ -22,10 +23,9 @@ from chaosext.rehearsal.world import (
     Requirement,
     Workload,
 )
-from chaosext.steady.names import PLACEMENT, PROBES
 
 if TYPE_CHECKING:
-    from chaosext.rehearsal.world import World
+    from chaosext.rehearsal.snapshot.world import World
 
 NEWEST = ControlPlane(version="v1.34.4")
 WELL = cluster(control_planes=1, workers=3, apps=3, control_plane=NEWEST)
@@ -37,7 +37,7 @@ HEALTHY, UNHEALTHY, UNKNOWN = Status.HEALTHY, Status.UNHEALTHY, Status.UNKNOWN
 
 def found(check: str, world: World, plan: Cutover = PLAN) -> Finding:
     nodes = workers_of(world)
-    return next(each for each in checks.findings(world, plan, nodes) if each.check == check)
+    return next(each for each in snapshot_checks.findings(world, plan, nodes) if each.check == check)
 
 
 def with_node(name: str, **changes: object) -> World:
@@ -67,73 +67,111 @@ def budgeted(**said: str) -> World:
 
 
 def test_a_cluster_that_is_well_has_nothing_against_it_but_pods_that_are_bound_to_it() -> None:
-    bad = {each.check for each in checks.findings(WELL, PLAN, workers_of(WELL)) if each.status is not HEALTHY}
-    assert bad == {checks.PODS_MOVABLE}
+    bad = {
+        each.check
+        for each in snapshot_checks.findings(WELL, PLAN, workers_of(WELL))
+        if each.status is not HEALTHY
+    }
+    assert bad == {snapshot_checks.PODS_MOVABLE}
 
 
 def test_every_check_is_known_by_its_name() -> None:
-    names = [each.check for each in checks.findings(WELL, PLAN, workers_of(WELL))]
-    assert {*names, "xds_synced", "kubelets_connected"} == {*checks.PROVEN, *checks.MUST, *checks.REMARKS}
+    names = [each.check for each in snapshot_checks.findings(WELL, PLAN, workers_of(WELL))]
+    assert {*names, "xds_synced", "kubelets_connected"} == {
+        *snapshot_checks.PROVEN,
+        *snapshot_checks.MUST,
+        *snapshot_checks.REMARKS,
+    }
 
 
 @pytest.mark.parametrize(
     ("check", "world", "status", "says"),
     [
         (
-            checks.NODES_READY,
+            snapshot_checks.NODES_READY,
             with_node("worker-2", ready="False"),
             UNHEALTHY,
             "Node/worker-2: Ready is False",
         ),
-        (checks.NODES_READY, with_node("worker-2", unschedulable=True), HEALTHY, "cordoned: worker-2"),
-        (checks.KUBE_DNS_READY, replace(WELL, dns=None), UNKNOWN, "no kube-dns"),
-        (checks.KUBE_DNS_READY, with_dns(ready=False), UNHEALTHY, "coredns-66bc5c9577-0: is not Ready"),
-        (checks.KUBE_DNS_READY, with_dns(terminating=True), UNHEALTHY, "1 of 2 Pods behind it are Ready"),
-        (checks.KUBE_DNS_READY, with_dns(node=""), UNHEALTHY, "is on no node yet"),
         (
-            checks.KUBE_DNS_READY,
+            snapshot_checks.NODES_READY,
+            with_node("worker-2", unschedulable=True),
+            HEALTHY,
+            "cordoned: worker-2",
+        ),
+        (snapshot_checks.KUBE_DNS_READY, replace(WELL, dns=None), UNKNOWN, "no kube-dns"),
+        (
+            snapshot_checks.KUBE_DNS_READY,
+            with_dns(ready=False),
+            UNHEALTHY,
+            "coredns-66bc5c9577-0: is not Ready",
+        ),
+        (
+            snapshot_checks.KUBE_DNS_READY,
+            with_dns(terminating=True),
+            UNHEALTHY,
+            "1 of 2 Pods behind it are Ready",
+        ),
+        (snapshot_checks.KUBE_DNS_READY, with_dns(node=""), UNHEALTHY, "is on no node yet"),
+        (
+            snapshot_checks.KUBE_DNS_READY,
             replace(WELL, pods=tuple(p for p in WELL.pods if not p.name.endswith("coredns-66bc5c9577-0"))),
             UNHEALTHY,
             "1 of 2 Pods behind it are Ready",
         ),
-        (checks.KUBE_DNS_READY, ROLLED_OUT, HEALTHY, "2 of 2 kube-dns Pods Ready; 1 more terminating"),
+        (
+            snapshot_checks.KUBE_DNS_READY,
+            ROLLED_OUT,
+            HEALTHY,
+            "2 of 2 kube-dns Pods Ready; 1 more terminating",
+        ),
         (PLACEMENT, ROLLED_OUT, HEALTHY, "2 kube-dns Pods on"),
         (PLACEMENT, with_dns(node="cp-1"), UNHEALTHY, "on Node/cp-1: nobody learns its address"),
         (PLACEMENT, replace(with_dns(node="cp-1"), network=ROUTED), HEALTHY, "announced"),
         (PLACEMENT, replace(WELL, network=Network()), UNKNOWN, "no network plugin"),
         (
-            checks.ANNOUNCED,
+            snapshot_checks.ANNOUNCED,
             replace(WELL, network=replace(CALICO, peers=())),
             UNHEALTHY,
             "Node/worker-1: nobody",
         ),
-        (checks.ANNOUNCED, replace(WELL, missing=frozenset({"BGPPeer"})), UNKNOWN, "no BGPPeer"),
+        (snapshot_checks.ANNOUNCED, replace(WELL, missing=frozenset({"BGPPeer"})), UNKNOWN, "no BGPPeer"),
         (PROBES, with_dns(ready=False), UNHEALTHY, "is not Ready"),
         (PROBES, with_dns(ready=False, phase="Succeeded"), HEALTHY, "Pods Ready"),
-        (checks.VERSION_SKEW, with_node("worker-1", kubelet_version="v1.35.0"), UNHEALTHY, "is newer"),
-        (checks.VERSION_SKEW, with_node("worker-1", kubelet_version="v1.31.9"), HEALTHY, "v1.31.9"),
         (
-            checks.VERSION_SKEW,
+            snapshot_checks.VERSION_SKEW,
+            with_node("worker-1", kubelet_version="v1.35.0"),
+            UNHEALTHY,
+            "is newer",
+        ),
+        (snapshot_checks.VERSION_SKEW, with_node("worker-1", kubelet_version="v1.31.9"), HEALTHY, "v1.31.9"),
+        (
+            snapshot_checks.VERSION_SKEW,
             with_node("worker-1", kubelet_version="v1.30.0"),
             UNHEALTHY,
             "4 minor versions older",
         ),
-        (checks.VERSION_SKEW, with_node("worker-1", kubelet_version=""), UNKNOWN, "isn't known"),
-        (checks.VERSION_SKEW, replace(WELL, control_plane=ControlPlane()), UNKNOWN, "isn't known"),
-        (checks.KUBE_DNS_REDUNDANT, with_dns(node="worker-2"), UNHEALTHY, "2 Ready on 1 node"),
-        (checks.ISTIOD_REDUNDANT, cluster(sidecar="classic"), UNHEALTHY, "1 Ready on 1 node"),
-        (checks.BUDGETS, replace(WELL, missing=frozenset({"PodDisruptionBudget"})), UNKNOWN, "holds no"),
-        (checks.BUDGETS, budgeted(min_available="2"), HEALTHY, "none used up"),
+        (snapshot_checks.VERSION_SKEW, with_node("worker-1", kubelet_version=""), UNKNOWN, "isn't known"),
+        (snapshot_checks.VERSION_SKEW, replace(WELL, control_plane=ControlPlane()), UNKNOWN, "isn't known"),
+        (snapshot_checks.KUBE_DNS_REDUNDANT, with_dns(node="worker-2"), UNHEALTHY, "2 Ready on 1 node"),
+        (snapshot_checks.ISTIOD_REDUNDANT, cluster(sidecar="classic"), UNHEALTHY, "1 Ready on 1 node"),
         (
-            checks.BUDGETS,
+            snapshot_checks.BUDGETS,
+            replace(WELL, missing=frozenset({"PodDisruptionBudget"})),
+            UNKNOWN,
+            "holds no",
+        ),
+        (snapshot_checks.BUDGETS, budgeted(min_available="2"), HEALTHY, "none used up"),
+        (
+            snapshot_checks.BUDGETS,
             budgeted(min_available="3"),
             UNHEALTHY,
             "PodDisruptionBudget/web/web: allows no disruption",
         ),
-        (checks.BUDGETS, budgeted(min_available="67%"), UNHEALTHY, "allows no disruption"),
-        (checks.BUDGETS, budgeted(max_unavailable="0"), UNHEALTHY, "allows no disruption"),
-        (checks.BUDGETS, budgeted(max_unavailable="1"), HEALTHY, "none used up"),
-        (checks.BUDGETS, budgeted(max_unavailable="most"), UNKNOWN, "can't be read"),
+        (snapshot_checks.BUDGETS, budgeted(min_available="67%"), UNHEALTHY, "allows no disruption"),
+        (snapshot_checks.BUDGETS, budgeted(max_unavailable="0"), UNHEALTHY, "allows no disruption"),
+        (snapshot_checks.BUDGETS, budgeted(max_unavailable="1"), HEALTHY, "none used up"),
+        (snapshot_checks.BUDGETS, budgeted(max_unavailable="most"), UNKNOWN, "can't be read"),
     ],
 )
 def test_what_is_not_well_is_named(check: str, world: World, status: Status, says: str) -> None:
@@ -154,7 +192,7 @@ def test_a_rollout_under_way_is_waited_for() -> None:
             owner="Deployment/coredns",
         ),
     }
-    finding = found(checks.KUBE_DNS_READY, replace(WELL, pods=(*WELL.pods, new), workloads=sets))
+    finding = found(snapshot_checks.KUBE_DNS_READY, replace(WELL, pods=(*WELL.pods, new), workloads=sets))
     assert finding.status is UNHEALTHY
     assert "a rollout is under way" in finding.summary
 
@@ -168,7 +206,7 @@ def test_pods_of_other_namespaces_do_not_count_where_some_are_named() -> None:
 def test_the_timings_in_force_are_those_that_were_planned_with(
     planned_s: float | None, status: Status
 ) -> None:
-    assert found(checks.TIMINGS, WELL, replace(PLAN, grace_s=planned_s)).status is status
+    assert found(snapshot_checks.TIMINGS, WELL, replace(PLAN, grace_s=planned_s)).status is status
 
 
 def test_pods_that_only_run_where_it_is_cut_are_named_and_those_that_nobody_creates_anew() -> None:
@@ -176,12 +214,12 @@ def test_pods_that_only_run_where_it_is_cut_are_named_and_those_that_nobody_crea
     world = replace(WELL, pods=(*WELL.pods, bare))
     (finding,) = (
         each
-        for each in checks.findings(world, PLAN, frozenset({"worker-1"}))
-        if each.check == checks.PODS_MOVABLE
+        for each in snapshot_checks.findings(world, PLAN, frozenset({"worker-1"}))
+        if each.check == snapshot_checks.PODS_MOVABLE
     )
     assert [row.subject for row in finding.evidence] == ["Pod/web/bare"]
     assert "once evicted it is gone" in finding.summary
-    bound = found(checks.PODS_MOVABLE, WELL)
+    bound = found(snapshot_checks.PODS_MOVABLE, WELL)
     assert "web/ReplicaSet/web-1: 3 Pods: no node that is left takes them" in bound.summary
 
 

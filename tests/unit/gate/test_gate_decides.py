@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 import pytest
 from worlds import ACCELERATED, CALICO, cluster, off_control_plane
 
-from chaosext.gate.cutover import Acceptance, Cutover, Selection
-from chaosext.gate.decide import Decision
+from chaosext.gate.cutover_plan import Acceptance, Cutover, Selection
+from chaosext.gate.decision import Decision
 from chaosext.gate.judge import judge
-from chaosext.gate.rehearsing import compared, lower_bound, needed_plays, percent
+from chaosext.gate.rehearsed import compared, lower_bound, needed_plays, percent
 from chaosext.gate.remedies import Search, led_to
-from chaosext.model.finding import Finding, Status
-from chaosext.rehearsal.prediction import Dns, DnsView, Forecast, Outcome, Prediction
-from chaosext.rehearsal.time_budget import TimeBudget
+from chaosext.model.findings import Finding, Status
+from chaosext.rehearsal.predict.prediction import Dns, DnsView, Forecast, Outcome, Prediction
+from chaosext.rehearsal.simulate.time_budget import TimeBudget
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from chaosext.gate.remedies import Remedy
-    from chaosext.rehearsal.world import World
+    from chaosext.rehearsal.snapshot.world import World
 
 PLAN = Cutover(
     title="t",

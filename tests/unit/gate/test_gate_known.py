@@ -10,17 +10,17 @@ import pytest
 from test_gate_decides import PLAN, versioned
 from worlds import cluster, off_control_plane
 
-from chaosext.gate.decide import Decision
+from chaosext.gate.decision import Decision
 from chaosext.gate.judge import judge
-from chaosext.gate.sheet import Asked, Sheet
-from chaosext.model.finding import Evidence, Finding, Status
-from chaosext.model.known import KnownUnhealthy
-from chaosext.report.cutover import markdown, text_lines
-from chaosext.report.html.cutover import page
+from chaosext.gate.ticket import Asked, Sheet
+from chaosext.model.findings import Evidence, Finding, Status
+from chaosext.model.known_unhealthy import KnownUnhealthy
+from chaosext.report.render.html.gate_page import render_gate_page
+from chaosext.report.sentences.gate_text import markdown, text_lines
 
 if TYPE_CHECKING:
     from chaosext.gate.judge import Judgement
-    from chaosext.rehearsal.world import World
+    from chaosext.rehearsal.snapshot.world import World
 
 UNTIL = datetime(2026, 12, 24, tzinfo=UTC)
 MITIGATED = versioned(cluster(affinity=off_control_plane(), apps=3))
@@ -118,7 +118,7 @@ def sheet(judgement: Judgement, *known: KnownUnhealthy) -> Sheet:
     )
 
 
-@pytest.mark.parametrize("form", [lambda s: "\n".join(text_lines(s)), markdown, page])
+@pytest.mark.parametrize("form", [lambda s: "\n".join(text_lines(s)), markdown, render_gate_page])
 def test_the_page_lists_what_is_known_and_what_matches_nothing(form: Any) -> None:
     known = (entry("probes_healthy", SHOP[0].subject), entry("nodes_ready", "Node/worker-9"))
     judgement = asked(sick(MITIGATED, SHOP[0].name), *known)

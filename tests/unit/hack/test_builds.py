@@ -10,7 +10,7 @@ import pytest
 from chaosext.model.errors import Refused
 from chaosext.testbed import cache
 from chaosext.testbed.archive import Component, Entry
-from chaosext.testbed.progress import Progress
+from chaosext.testbed.stage_progress import Progress
 from hack.images import builder, components, debian, go, recipes
 from hack.images.go import GoBuild, GoModule
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from chaosext.model.errors import Refused
-from chaosext.testbed.progress import Progress
+from chaosext.testbed.stage_progress import Progress
 from hack import apt
 from hack import docker_engine as engine
 

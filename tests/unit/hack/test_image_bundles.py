@@ -15,7 +15,7 @@ from chaosext.cli.main import invoke
 from chaosext.model.errors import ChaosextError, Refused
 from chaosext.testbed.archive import Image, digest_of
 from chaosext.testbed.bundle import NEEDED_FILES, newest_bundle, open_bundle, wanted_versions
-from chaosext.testbed.progress import Progress
+from chaosext.testbed.stage_progress import Progress
 from hack.images import __main__ as command
 from hack.images import builder
 from hack.images.builder import Contents, Tools, build_bundle, export_bundle, write_bundle

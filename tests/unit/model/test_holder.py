@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chaosext.model import holder
-from chaosext.model.holder import Holder, me
+from chaosext.model import owner
+from chaosext.model.owner import Holder, me
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,9 +24,9 @@ def child() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def held_by(pid: int) -> Holder:
-    words = holder._stat(pid)
+    words = owner._stat(pid)
     assert words
-    return replace(me(), pid=pid, started=int(words[holder._START_TIME]))
+    return replace(me(), pid=pid, started=int(words[owner._START_TIME]))
 
 
 def test_who_lives_is_not_dead_and_who_ended_is(child: subprocess.Popen[bytes]) -> None:
@@ -42,7 +42,7 @@ def test_a_zombie_is_dead(child: subprocess.Popen[bytes]) -> None:
     held = held_by(child.pid)
     assert child.stdin
     child.stdin.close()
-    while holder._stat(child.pid)[0] != "Z":  # type: ignore[index]
+    while owner._stat(child.pid)[0] != "Z":  # type: ignore[index]
         pass
     assert held.is_dead
     child.stdin = None
@@ -53,13 +53,13 @@ def test_a_process_that_proc_does_not_show_is_dead_only_where_the_kernel_says_so
 ) -> None:
     """/proc mounted with hidepid shows nobody else's processes (proc(5)): a colleague's run is not dead for that."""
     held = held_by(child.pid)
-    monkeypatch.setattr(holder, "_stat", lambda _pid: None)
+    monkeypatch.setattr(owner, "_stat", lambda _pid: None)
     assert not held.is_dead
     monkeypatch.setattr("os.kill", _forbidden)
     assert not held.is_dead
     monkeypatch.undo()
     child.communicate()
-    monkeypatch.setattr(holder, "_stat", lambda _pid: None)
+    monkeypatch.setattr(owner, "_stat", lambda _pid: None)
     assert held.is_dead
     assert replace(held, pid=10**30).is_dead
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaosext.model.finding import Evidence, Finding, Status, worst
-from chaosext.model.known import (
+from chaosext.model.findings import Evidence, Finding, Status, worst
+from chaosext.model.known_unhealthy import (
     Became,
     Known,
     KnownObject,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chaosext.model.errors import ChaosextError, Inconclusive, Refused, Unreachable, Unsafe
-from chaosext.model.finding import Evidence, Finding, Status
+from chaosext.model.findings import Evidence, Finding, Status
 from chaosext.model.result import Lane, RunResult
 from chaosext.model.timeline import Event, Kind
 from chaosext.model.verdict import Outcome, Verdict

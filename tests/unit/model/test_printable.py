@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaosext.model import veil
+from chaosext.model import redact
 from chaosext.model.printable import json_text, one_line, printable, say, say_document, say_json
 
 HOSTILE = (
@@ -66,7 +66,7 @@ def test_json_shows_as_what_it_is_and_keeps_its_value(value: object) -> None:
 
 
 def test_what_is_said_has_no_secrets_and_is_flushed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(veil, "_pattern", veil.pattern_of(["hunter22"]))
+    monkeypatch.setattr(redact, "_pattern", redact.pattern_of(["hunter22"]))
     for act in (lambda to: say("x hunter22", to=to), lambda to: say_document("x hunter22\n", to=to)):
         stream = io.StringIO()
         act(stream)

@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 import pytest
 
-from chaosext.model import veil
-from chaosext.model.veil import pattern_of, veiled, veiled_whole, without
+from chaosext.model import redact
+from chaosext.model.redact import pattern_of, veiled, veiled_whole, without
 
 SAID = 'p"a/ss wörd\\n'
 KEY = "-----BEGIN KEY-----\nMHcCAQEEIIrYSSNQFaA2\n-----END KEY-----"
@@ -17,8 +17,8 @@ KEY = "-----BEGIN KEY-----\nMHcCAQEEIIrYSSNQFaA2\n-----END KEY-----"
 
 @pytest.fixture(autouse=True)
 def _nothing_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(veil, "_values", frozenset())
-    monkeypatch.setattr(veil, "_pattern", None)
+    monkeypatch.setattr(redact, "_values", frozenset())
+    monkeypatch.setattr(redact, "_pattern", None)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_what_is_too_short_to_be_a_secret_stays() -> None:
 
 
 def test_what_is_hidden_stays_hidden() -> None:
-    veil.hide(["first-one"])
-    veil.hide(["second-one"])
+    redact.hide(["first-one"])
+    redact.hide(["second-one"])
     assert veiled("first-one second-one") == "(redacted) (redacted)"
     assert veiled_whole({"first-one": [1, ("second-one", None)]}) == {"(redacted)": [1, ["(redacted)", None]]}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from chaosext.model.errors import Refused, Unreachable
-from chaosext.nodes.docker import DockerShell, not_entered
+from chaosext.nodes.process_shell import DockerShell, docker_not_entered
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -114,6 +114,6 @@ def test_without_docker_it_is_refused_with_the_fix(monkeypatch: pytest.MonkeyPat
     ],
 )
 def test_the_clients_own_failures_are_told_from_the_scripts(said: str) -> None:
-    assert not_entered(1, said)
-    assert not not_entered(1, "grep: no such file")
-    assert not not_entered(4, said)  # a script's own exit code, whatever it printed
+    assert docker_not_entered(1, said)
+    assert not docker_not_entered(1, "grep: no such file")
+    assert not docker_not_entered(4, said)  # a script's own exit code, whatever it printed

@@ -4,10 +4,17 @@ import json
 
 import pytest
 
-from chaosext.model.entry import Failover, Member
 from chaosext.model.errors import Refused, Unreachable
-from chaosext.nodes.entry import EnvoyEntry, Times, changed
-from chaosext.nodes.envoy import assignment, parse_assignment, parse_drained, parse_healthy
+from chaosext.model.failover import Failover, Member
+from chaosext.nodes.load_balancer import (
+    EnvoyEntry,
+    Times,
+    assignment,
+    changed,
+    parse_assignment,
+    parse_drained,
+    parse_healthy,
+)
 from chaosext.nodes.shell import ShellResult
 
 WAY = Member(cluster="way", addresses=("172.18.0.3:30080", "172.18.0.4:30080"))
@@ -151,7 +158,7 @@ def test_a_change_that_others_came_before_is_made_on_what_they_left():
 
 
 def test_an_envoy_that_does_not_follow_is_not_believed(monkeypatch):
-    monkeypatch.setattr("chaosext.nodes.entry.TAKE_S", 0.0)
+    monkeypatch.setattr("chaosext.nodes.load_balancer.TAKE_S", 0.0)
     shell = Shell([WAY, OTHER])
     shell.follows = False
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chaosext.model.errors import Refused, Unreachable
-from chaosext.nodes.network import (
+from chaosext.nodes.node_network import (
     KUBELET_CONF,
     SCRIPT,
     NodeNetwork,

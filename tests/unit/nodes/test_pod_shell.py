@@ -11,16 +11,17 @@ import pytest
 
 from chaosext.cluster.client import NotFound
 from chaosext.cluster.execute import NoContainer
-from chaosext.cluster.nodepod import NodePod, is_over, is_running
+from chaosext.cluster.pods_on_nodes import NodePod, is_over, is_running
 from chaosext.model.errors import Refused, Unreachable
-from chaosext.nodes import pod
-from chaosext.nodes.pod import ENTERED, FRAME, PodShell, framed, pod_on, put
-from chaosext.nodes.transport import Way, shells
+from chaosext.nodes import pod_shell
+from chaosext.nodes.access import NodeAccess
+from chaosext.nodes.pod_shell import ENTERED, FRAME, PodShell, framed, pod_on, put
+from chaosext.nodes.transport import shells
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-WAY = Way(
+WAY = NodeAccess(
     transport="pod", context="kind-a", namespace="ns", image="img:1", run="r1", owner="a@b", start_s=1.0
 )
 
@@ -109,14 +110,14 @@ class Api:
 @pytest.fixture
 def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
     made = Api()
-    monkeypatch.setattr(pod, "POLL_S", 0.01)
-    pod._turns.clear()
-    pod.reach_by(made)  # type: ignore[arg-type]
+    monkeypatch.setattr(pod_shell, "POLL_S", 0.01)
+    pod_shell._turns.clear()
+    pod_shell.reach_by(made)  # type: ignore[arg-type]
     yield made
-    pod._clusters.clear()
+    pod_shell._clusters.clear()
 
 
-def shell(way: Way = WAY, node: str = "cp1") -> PodShell:
+def shell(way: NodeAccess = WAY, node: str = "cp1") -> PodShell:
     return PodShell(node, way)
 
 
@@ -218,7 +219,7 @@ def test_what_is_cut_off_or_closed_is_not_tried(api: Api) -> None:
 def test_what_may_not_be_made_is_refused_with_what_helps(api: Api, said: str, fix: str) -> None:
     api.forbidden = said
     with pytest.raises(Refused) as error:
-        pod.make(WAY, "cp1")
+        pod_shell.make(WAY, "cp1")
     assert "node cp1" in error.value.message
     assert said in error.value.message
     assert fix in error.value.fix

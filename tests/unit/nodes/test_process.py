@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chaosext.model.errors import Refused, TooLarge, Unreachable
-from chaosext.nodes.docker import DockerShell
-from chaosext.nodes.process import LARGEST_STREAM, ProcessStream, run_process
+from chaosext.nodes.process_shell import LARGEST_STREAM, DockerShell, ProcessStream, run_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

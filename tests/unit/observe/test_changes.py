@@ -8,7 +8,7 @@ import pytest
 
 from chaosext.cluster.objects import Endpoint, Node, Pod
 from chaosext.model.timeline import Kind
-from chaosext.observe.changes import Note, endpoints_note, gone_note, node_notes, pod_notes
+from chaosext.timeline.object_events import Note, endpoints_note, gone_note, node_notes, pod_notes
 
 
 def node(ready: str = "True", *taints: str, boot: str = "one") -> Node:

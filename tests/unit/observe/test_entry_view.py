@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from chaosext.model.entry import Member, Second
+from chaosext.model.failover import Member, Second
 from chaosext.model.timeline import Kind
-from chaosext.observe.entry_view import CustomersView, EntryView
+from chaosext.timeline.load_balancer_events import CustomersView, EntryView
 
 WAY = Member(cluster="way", addresses=("a:1", "b:1"), healthy=2)
 OUT = replace(WAY, healthy=0)

@@ -6,8 +6,8 @@ import pytest
 
 from chaosext.model.signal import Head, Mark, Sample, Signal, Watched
 from chaosext.model.timeline import Kind
-from chaosext.observe.gaps import IN_A_ROW, hiding
-from chaosext.observe.node_watch import NodeWatch
+from chaosext.timeline.node_events import NodeWatch
+from chaosext.timeline.sample_windows import IN_A_ROW, hiding
 
 DNS = Signal(kind=Watched.DNS_UDP, target="10.2.112.10", label="kube-dns")
 

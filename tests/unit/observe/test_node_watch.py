@@ -9,8 +9,8 @@ import pytest
 
 from chaosext.model.signal import Head, Sample
 from chaosext.model.timeline import Kind
-from chaosext.observe.node_watch import NodeWatch
-from chaosext.sentinel.plan import Named, Plan, Sidecar
+from chaosext.sentinel.watch_plan import Named, Plan, Sidecar
+from chaosext.timeline.node_events import NodeWatch
 
 PLAN = Plan(
     run="r",

@@ -8,7 +8,7 @@ import pytest
 
 from chaosext.model.result import Lane, Timing
 from chaosext.model.timeline import Event, Kind
-from chaosext.observe.outages import cut_windows, healed_s, outages, timing, united, unmeasured, unobserved
+from chaosext.timeline.outages import cut_windows, healed_s, outages, timing, united, unmeasured, unobserved
 
 W = "sentinel on w"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chaosext.model.timeline import Event, Kind
-from chaosext.observe.placement import stays
+from chaosext.timeline.kube_dns_moves import stays
 
 OLD, NEW, OTHER = (f"Pod/kube-system/coredns-7d764666f9-{each}" for each in ("2xkfq", "nbq7m", "x6ql4"))
 

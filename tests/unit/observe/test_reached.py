@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chaosext.model.signal import Head, Sample, Signal, Watched
-from chaosext.observe.reached import API_SERVER, samples_reached
+from chaosext.timeline.sample_windows import API_SERVER, samples_reached
 
 SIGNALS = (
     Signal(kind=Watched.TCP, target="172.18.0.2:6443", label=API_SERVER),

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chaosext.model.errors import Unreachable
-from chaosext.observe import reader
-from chaosext.observe.reader import Reader
-from chaosext.sentinel.plan import Plan
+from chaosext.sentinel.watch_plan import Plan
+from chaosext.timeline import sentinel_client
+from chaosext.timeline.sentinel_client import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -152,7 +152,7 @@ def test_nobody_there_is_unreachable() -> None:
 def test_silence_is_waited_for_no_longer_than_said(
     asking: Reader, server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader, "TIMEOUT_S", 0.2)
+    monkeypatch.setattr(sentinel_client, "TIMEOUT_S", 0.2)
     quick = Reader("w", "127.0.0.1", server.server_address[1], "secret")
     server.mood = "silent"
     began_s = time.monotonic()
@@ -164,7 +164,7 @@ def test_silence_is_waited_for_no_longer_than_said(
 def test_what_trickles_in_is_taken_as_far_as_it_came(
     asking: Reader, server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader, "TIMEOUT_S", 0.2)
+    monkeypatch.setattr(sentinel_client, "TIMEOUT_S", 0.2)
     server.mood = "trickle"
     began_s = time.monotonic()
     said, size = asking.read_from(0)
@@ -200,7 +200,7 @@ def liar(said: bytes, *more: bytes, every_s: float = 0.0) -> int:
 def test_an_answer_whose_head_never_ends_is_none(
     said: bytes, more: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader, "TIMEOUT_S", 0.3)
+    monkeypatch.setattr(sentinel_client, "TIMEOUT_S", 0.3)
     asking, began_s = Reader("w", "127.0.0.1", liar(said, more, every_s=0.1), "secret"), time.monotonic()
     with pytest.raises(Unreachable, match="w: its sentinel did not answer"):
         asking.read_from(0)
@@ -210,4 +210,4 @@ def test_an_answer_whose_head_never_ends_is_none(
 def test_an_answer_without_end_fills_no_memory() -> None:
     head = b"HTTP/1.1 200 OK\r\nX-Record-Size: 99999999999\r\nContent-Length: 99999999999\r\n\r\n"
     said, size = Reader("w", "127.0.0.1", liar(head, bytes(1 << 20)), "secret").read_from(0)
-    assert len(said) < 2 * reader.LARGEST_BYTES < size
+    assert len(said) < 2 * sentinel_client.LARGEST_BYTES < size

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from chaosext.model.timeline import Event, Kind
-from chaosext.observe.changes import Note
-from chaosext.observe.recorder import Recorder
+from chaosext.timeline.object_events import Note
+from chaosext.timeline.recorder import Recorder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -125,7 +125,7 @@ def test_a_full_disk_hinders_nobody(tmp_path: Path) -> None:
 
 
 def test_a_stalled_terminal_delays_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chaosext.observe.teller.PARTING_S", 0.1)
+    monkeypatch.setattr("chaosext.timeline.recorder.PARTING_S", 0.1)
     stalled = threading.Event()
     recorder = Recorder(sink=lambda event: stalled.wait(30) and None)
     recorder.set_zero(time.monotonic())

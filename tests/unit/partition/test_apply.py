@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from chaosext.model import clock
-from chaosext.model.claim import Claim
 from chaosext.model.errors import Inconclusive, Refused, Unreachable, Unsafe
-from chaosext.model.holder import Holder
-from chaosext.nodes.transport import Way
+from chaosext.model.owner import Claim, Holder
+from chaosext.nodes.access import NodeAccess
 from chaosext.partition import apply
 from chaosext.partition.apply import (
     STRAGGLER_S,
@@ -34,7 +33,7 @@ from chaosext.partition.apply import (
     verify,
 )
 from chaosext.partition.cut import Cut, NodeCut, peers_of
-from chaosext.partition.locktable import hold_statements
+from chaosext.partition.lock_table import hold_statements
 from chaosext.partition.nft import arm_ruleset, disarm_ruleset, renew_ruleset
 
 from .fake_node import BOOT, FOREIGN, FakeNode, table_json
@@ -837,7 +836,7 @@ def test_a_heal_says_what_it_has_found(nodes: dict[str, FakeNode]) -> None:
 
 
 def test_a_heal_tells_by_which_way_its_nodes_were_entered(nodes: dict[str, FakeNode]) -> None:
-    way = Way(transport="pod", context="prod")
+    way = NodeAccess(transport="pod", context="prod")
     nodes["cp2"].way = way  # type: ignore[attr-defined]
     assert heal("r1", nodes).way is way
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from chaosext.partition.foreign import Author, Change, changes, fingerprint
+from chaosext.partition.foreign_rules import Author, Change, changes, fingerprint
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "foreign"
 FOUR, SIX = ((GOLDEN / f"kind-worker.{count}-replicas.nft").read_text() for count in ("four", "six"))

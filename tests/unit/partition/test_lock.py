@@ -8,13 +8,12 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from chaosext.model.claim import LOCK_S, Claim
 from chaosext.model.errors import Refused, Unreachable
-from chaosext.model.holder import me
+from chaosext.model.owner import LOCK_S, Claim, me
 from chaosext.nodes.shell import ShellResult
-from chaosext.partition import lock
+from chaosext.partition import node_lock
 from chaosext.partition.apply import TIMEOUT_S
-from chaosext.partition.lock import ATTEMPTS, lock_nodes, remove_lock, renew_lock
+from chaosext.partition.node_lock import ATTEMPTS, lock_nodes, remove_lock, renew_lock
 from chaosext.partition.scripts import LOCK
 
 CLAIM = Claim(run="mine", owner="alice@laptop")
@@ -88,7 +87,7 @@ def names(nodes: dict[str, Locked]) -> dict[str, str]:
 
 def test_every_node_is_locked_the_first_by_name_before_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     nodes, passed = free(), []
-    monkeypatch.setattr(lock, "crash_point", lambda name: passed.append((name, names(nodes))))
+    monkeypatch.setattr(node_lock, "crash_point", lambda name: passed.append((name, names(nodes))))
     lock_nodes(CLAIM, nodes)
     every = dict.fromkeys(nodes, "mine")
     assert names(nodes) == every

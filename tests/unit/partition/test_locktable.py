@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from chaosext.model.claim import Claim
 from chaosext.model.errors import Refused
-from chaosext.model.holder import Holder
-from chaosext.partition.foreign import fingerprint
-from chaosext.partition.locktable import (
+from chaosext.model.owner import Claim, Holder
+from chaosext.partition.foreign_rules import fingerprint
+from chaosext.partition.lock_table import (
     hold_statements,
     parse_lock,
     release_ruleset,

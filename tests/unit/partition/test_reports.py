@@ -9,7 +9,7 @@ import pytest
 from chaosext.model import clock
 from chaosext.model.clock import Moment
 from chaosext.model.errors import Inconclusive, Unsafe
-from chaosext.nodes.transport import NAMESPACE, Way
+from chaosext.nodes.access import NAMESPACE, NodeAccess
 from chaosext.partition.cut import Cut, NodeCut, peers_of
 from chaosext.partition.nft import TableFacts
 from chaosext.partition.reports import (
@@ -119,19 +119,19 @@ def test_how_to_remove_by_hand() -> None:
     assert how_to_remove("r1", ["cp1", "cp2"]) == f"{REMOVE.replace('cp2', 'cp1')}; {REMOVE}"
 
 
-POD = Way(transport="pod", context="prod")
+POD = NodeAccess(transport="pod", context="prod")
 
 
 @pytest.mark.parametrize(
     ("way", "more"),
     [
-        (Way(), ""),
+        (NodeAccess(), ""),
         (POD, " --transport pod --context prod"),
         (replace(POD, namespace=NAMESPACE), " --transport pod --context prod"),
         (replace(POD, namespace="chaos"), " --transport pod --context prod --namespace chaos"),
     ],
 )
-def test_a_sweep_is_told_how_nodes_are_entered(way: Way, more: str) -> None:
+def test_a_sweep_is_told_how_nodes_are_entered(way: NodeAccess, more: str) -> None:
     assert how_to_sweep("r1", way) == f"chaosext sweep --run r1{more}"
 
 

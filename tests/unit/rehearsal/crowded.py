@@ -18,8 +18,8 @@ from worlds import (
     unreachable_for,
 )
 
-from chaosext.rehearsal.plan import Plan
-from chaosext.rehearsal.world import (
+from chaosext.rehearsal.simulate.planned_cut import Plan
+from chaosext.rehearsal.snapshot.world import (
     HOSTNAME,
     Affinity,
     Container,

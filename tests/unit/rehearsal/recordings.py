@@ -15,17 +15,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chaosext.model.timeline import Event, Kind
-from chaosext.rehearsal.plan import Plan
-from chaosext.rehearsal.rehearse import rehearse
-from chaosext.rehearsal.snapshot import read_snapshot
-from chaosext.rehearsal.targets import cut_nodes
-from chaosext.report.foresight import is_about
-from chaosext.run.rehearsing import CUT_WITHIN_S
+from chaosext.rehearsal.predict.predict import rehearse
+from chaosext.rehearsal.simulate.planned_cut import Plan
+from chaosext.rehearsal.snapshot.cut_targets import cut_nodes
+from chaosext.rehearsal.snapshot.reader import read_snapshot
+from chaosext.report.data.prediction_review import is_about
+from chaosext.run.own_rehearsal import CUT_WITHIN_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from chaosext.rehearsal.prediction import PredictedEvent, Prediction
+    from chaosext.rehearsal.predict.prediction import PredictedEvent, Prediction
 
 KEPT = Path(__file__).parents[2] / "golden" / "rehearsal"
 

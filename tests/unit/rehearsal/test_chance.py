@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from chaosext.rehearsal.chance import PHASE_WEIGHTS, PHASES, Draw, paths, samples
+from chaosext.rehearsal.simulate.samples import PHASE_WEIGHTS, PHASES, Draw, paths, samples
 
 
 def two_dice(draw: Draw) -> tuple[int, int]:

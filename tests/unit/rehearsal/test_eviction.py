@@ -7,8 +7,8 @@ from math import inf
 import pytest
 
 from chaosext.cluster.objects import Taint
-from chaosext.rehearsal.eviction import NO_EXECUTE, NO_SCHEDULE, UNREACHABLE, admits, stays_s
-from chaosext.rehearsal.world import Toleration
+from chaosext.rehearsal.simulate.taints import NO_EXECUTE, NO_SCHEDULE, UNREACHABLE, admits, stays_s
+from chaosext.rehearsal.snapshot.world import Toleration
 
 OTHER = Taint(key="dedicated", value="db", effect="NoExecute")
 

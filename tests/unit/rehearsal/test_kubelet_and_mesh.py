@@ -7,8 +7,9 @@ from itertools import islice, pairwise
 import pytest
 from worlds import app_spec
 
-from chaosext.rehearsal import dns
-from chaosext.rehearsal.kubelet import (
+from chaosext.rehearsal.predict.prediction import Dns
+from chaosext.rehearsal.simulate import dns_lookups
+from chaosext.rehearsal.simulate.kubelet_behaviour import (
     BACKOFF_MAX_S,
     crash_loop_s,
     first_failure_s,
@@ -16,8 +17,7 @@ from chaosext.rehearsal.kubelet import (
     resumes_s,
     stops_after_s,
 )
-from chaosext.rehearsal.mesh import Sidecar, retry_after_s, sidecar
-from chaosext.rehearsal.prediction import Dns
+from chaosext.rehearsal.simulate.sidecar_kinds import Sidecar, retry_after_s, sidecar
 
 
 def test_back_off_doubles_from_ten_seconds_to_five_minutes() -> None:
@@ -80,7 +80,7 @@ def test_refused_controllers_back_off_up_to_a_thousand_seconds() -> None:
     ],
 )
 def test_lookups_of_one_node(answers: tuple[bool | None, ...], cached: bool, state: Dns) -> None:
-    assert dns.state(answers, cached=cached) is state
+    assert dns_lookups.state(answers, cached=cached) is state
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_lookups_of_one_node(answers: tuple[bool | None, ...], cached: bool, sta
     ],
 )
 def test_lookups_of_all_nodes(states: tuple[Dns, ...], all_together: Dns) -> None:
-    assert dns.overall(states) is all_together
+    assert dns_lookups.overall(states) is all_together
 
 
 class TestStopping:

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 import pytest
 from listings import CALICO_API, SMALL, Item, item, listed, node, pod, written
 
-from chaosext.rehearsal.least import WANTED, least
-from chaosext.rehearsal.network.model import routes_of
-from chaosext.rehearsal.plan import Plan
-from chaosext.rehearsal.rehearse import rehearse
-from chaosext.rehearsal.snapshot import read_snapshot
+from chaosext.rehearsal.network.network_model import routes_of
+from chaosext.rehearsal.predict.predict import rehearse
+from chaosext.rehearsal.simulate.planned_cut import Plan
+from chaosext.rehearsal.snapshot.prune import WANTED, least
+from chaosext.rehearsal.snapshot.reader import read_snapshot
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from chaosext.rehearsal.world import World
+    from chaosext.rehearsal.snapshot.world import World
 
 KNOWN = {wanted.kind: wanted for wanted in WANTED}
 

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from worlds import CALICO, CONTROL_PLANE_LABEL, PRODUCTION, ROUTED, cluster, dns_spec, workers_of
 
-from chaosext.rehearsal.advice import advised, chance_of, score
-from chaosext.rehearsal.mitigations import MITIGATIONS, mitigated
-from chaosext.rehearsal.plan import Plan
-from chaosext.rehearsal.prediction import NO_EFFECT, Dns, Forecast
-from chaosext.rehearsal.rehearse import rehearse
-from chaosext.rehearsal.world import NodeTerm, Requirement
+from chaosext.rehearsal.mitigate.mitigations import MITIGATIONS, mitigated
+from chaosext.rehearsal.mitigate.recommendations import advised, chance_of, score
+from chaosext.rehearsal.predict.predict import rehearse
+from chaosext.rehearsal.predict.prediction import NO_EFFECT, Dns, Forecast
+from chaosext.rehearsal.simulate.planned_cut import Plan
+from chaosext.rehearsal.snapshot.world import NodeTerm, Requirement
 
 if TYPE_CHECKING:
-    from chaosext.rehearsal.prediction import Prediction
-    from chaosext.rehearsal.world import World
+    from chaosext.rehearsal.predict.prediction import Prediction
+    from chaosext.rehearsal.snapshot.world import World
 
 STORY = cluster()
 

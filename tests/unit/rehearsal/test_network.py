@@ -30,10 +30,10 @@ from worlds import ROUTED, cluster
 from worlds import node as a_node
 
 from chaosext.cluster.objects import BgpPeer
-from chaosext.rehearsal.network.model import routes_of
+from chaosext.rehearsal.network.network_model import routes_of
 from chaosext.rehearsal.network.routes import unannounced
-from chaosext.rehearsal.snapshot import read_snapshot
-from chaosext.rehearsal.world import Network, Plugin, World
+from chaosext.rehearsal.snapshot.reader import read_snapshot
+from chaosext.rehearsal.snapshot.world import Network, Plugin, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from worlds import ACCELERATED, PRODUCTION, cluster, off_control_plane, unreachable_for, workers_of
 
-from chaosext.rehearsal.outlook import outlook
-from chaosext.rehearsal.plan import Plan
-from chaosext.rehearsal.rehearse import rehearse
-from chaosext.rehearsal.time_budget import TimeBudget
+from chaosext.rehearsal.predict.outlook import outlook
+from chaosext.rehearsal.predict.predict import rehearse
+from chaosext.rehearsal.simulate.planned_cut import Plan
+from chaosext.rehearsal.simulate.time_budget import TimeBudget
 
 if TYPE_CHECKING:
-    from chaosext.rehearsal.world import World
+    from chaosext.rehearsal.snapshot.world import World
 
 
 def lines(world: World, cut_for_s: float = 60.0, budget_s: float = float("inf")) -> str:

@@ -26,14 +26,14 @@ from worlds import (
 
 from chaosext.model.errors import Refused
 from chaosext.model.timeline import Kind
-from chaosext.rehearsal.chance import Sampled
-from chaosext.rehearsal.engine import simulate
-from chaosext.rehearsal.plan import Plan
-from chaosext.rehearsal.prediction import Dns, Forecast, PredictedEvent, Prediction
-from chaosext.rehearsal.rehearse import rehearse
-from chaosext.rehearsal.scene import Scene
-from chaosext.rehearsal.stage import Stage
-from chaosext.rehearsal.world import Mesh, Network, Pod, PodSpec, Resources, Toleration, World
+from chaosext.rehearsal.predict.predict import rehearse
+from chaosext.rehearsal.predict.prediction import Dns, Forecast, PredictedEvent, Prediction
+from chaosext.rehearsal.simulate.engine import simulate
+from chaosext.rehearsal.simulate.inputs import Stage
+from chaosext.rehearsal.simulate.planned_cut import Plan
+from chaosext.rehearsal.simulate.samples import Sampled
+from chaosext.rehearsal.simulate.simulation import Scene
+from chaosext.rehearsal.snapshot.world import Mesh, Network, Pod, PodSpec, Resources, Toleration, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

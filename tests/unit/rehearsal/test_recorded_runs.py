@@ -13,12 +13,12 @@ import pytest
 from recordings import KEPT, compare, read_kept, rehearsed
 from worlds import cluster, workers_of
 
-from chaosext.rehearsal.plan import Plan
-from chaosext.rehearsal.prediction import Forecast
-from chaosext.rehearsal.rehearse import rehearse
+from chaosext.rehearsal.predict.predict import rehearse
+from chaosext.rehearsal.predict.prediction import Forecast
+from chaosext.rehearsal.simulate.planned_cut import Plan
 
 if TYPE_CHECKING:
-    from chaosext.rehearsal.prediction import PredictedEvent
+    from chaosext.rehearsal.predict.prediction import PredictedEvent
 
 RECORDED = Path(__file__).parents[2] / "golden" / "rehearsal"
 RUNS = ("testbed-1+2.1.jsonl", "testbed-1+2.2.jsonl")

@@ -8,8 +8,8 @@ import pytest
 from worlds import cluster
 
 from chaosext.model.errors import Refused
-from chaosext.rehearsal.rehearse import rehearse
-from chaosext.rehearsal.scenarios import Scenario, Sweep, scenarios_from, seconds
+from chaosext.rehearsal.predict.predict import rehearse
+from chaosext.rehearsal.predict.scenarios import Scenario, Sweep, scenarios_from, seconds
 
 WORLD = cluster(zones=("a", "b"))
 

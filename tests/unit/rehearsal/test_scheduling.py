@@ -8,10 +8,10 @@ import pytest
 from worlds import CONTROL_PLANE_LABEL, app_spec, node, spread_over
 
 from chaosext.cluster.objects import Taint
-from chaosext.rehearsal.board import Board
-from chaosext.rehearsal.chance import Sampled
-from chaosext.rehearsal.scheduling import Placement
-from chaosext.rehearsal.world import (
+from chaosext.rehearsal.simulate.samples import Sampled
+from chaosext.rehearsal.simulate.scheduler import Placement
+from chaosext.rehearsal.simulate.scheduler_cache import Board
+from chaosext.rehearsal.snapshot.world import (
     Affinity,
     LabelSelector,
     Node,

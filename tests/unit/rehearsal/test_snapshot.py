@@ -27,17 +27,17 @@ from listings import (
 )
 
 from chaosext.model.errors import Refused
-from chaosext.rehearsal.plan import Plan
-from chaosext.rehearsal.prediction import Dns, Forecast
-from chaosext.rehearsal.rehearse import rehearse
-from chaosext.rehearsal.snapshot import read_snapshot
-from chaosext.rehearsal.world import Plugin
+from chaosext.rehearsal.predict.predict import rehearse
+from chaosext.rehearsal.predict.prediction import Dns, Forecast
+from chaosext.rehearsal.simulate.planned_cut import Plan
+from chaosext.rehearsal.snapshot.reader import read_snapshot
+from chaosext.rehearsal.snapshot.world import Plugin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from chaosext.rehearsal.world import World
+    from chaosext.rehearsal.snapshot.world import World
 
     Read = Callable[..., World]
 

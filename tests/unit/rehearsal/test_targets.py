@@ -6,7 +6,7 @@ import pytest
 from worlds import cluster
 
 from chaosext.model.errors import Refused
-from chaosext.rehearsal.targets import cut_nodes
+from chaosext.rehearsal.snapshot.cut_targets import cut_nodes
 
 WORLD = cluster(workers=4, zones=("a", "b"))
 WORKERS = {"worker-1", "worker-2", "worker-3", "worker-4"}

@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from worlds import CALICO, ROUTED, cluster, dns_spec, spread_over, workers_of
 
-from chaosext.cli.foretelling import prediction_lines
+from chaosext.cli.prediction_text import prediction_lines
 from chaosext.model.timeline import Kind
-from chaosext.rehearsal import stage as stages
-from chaosext.rehearsal.advice import advised
+from chaosext.rehearsal.mitigate.recommendations import advised
 from chaosext.rehearsal.network.routes import EveryNode, Proof
-from chaosext.rehearsal.plan import Plan
-from chaosext.rehearsal.prediction import NO_TIME, Dns, Forecast, Prediction
-from chaosext.rehearsal.rehearse import rehearse
-from chaosext.rehearsal.scenarios import Scenario, Sweep
-from chaosext.rehearsal.time_budget import TimeBudget
-from chaosext.rehearsal.world import Doubt, Network
-from chaosext.report.cutover import expected
+from chaosext.rehearsal.predict.predict import rehearse
+from chaosext.rehearsal.predict.prediction import NO_TIME, Dns, Forecast, Prediction
+from chaosext.rehearsal.predict.scenarios import Scenario, Sweep
+from chaosext.rehearsal.simulate import inputs as stages
+from chaosext.rehearsal.simulate.planned_cut import Plan
+from chaosext.rehearsal.simulate.time_budget import TimeBudget
+from chaosext.rehearsal.snapshot.world import Doubt, Network
+from chaosext.report.sentences.gate_text import expected
 
 if TYPE_CHECKING:
-    from chaosext.rehearsal.world import World
+    from chaosext.rehearsal.snapshot.world import World
 
 MESHED = (Kind.XDS_LOST, Kind.XDS_RESTORED, Kind.PROBE_FAILING, Kind.CRASH_LOOP)
 

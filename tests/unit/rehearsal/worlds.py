@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from chaosext.cluster.objects import BgpPeer, IpPool, Taint
 from chaosext.cluster.timings import Timings
-from chaosext.rehearsal.world import (
+from chaosext.rehearsal.snapshot.world import (
     Affinity,
     Container,
     ControlPlane,

@@ -9,7 +9,7 @@ from runs import FORESEEN
 from stories import STORIES
 
 from chaosext.model.signal import Head, Sample, Signal, Watched
-from chaosext.sentinel.record import head_line, sample_line
+from chaosext.sentinel.sample_log import head_line, sample_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

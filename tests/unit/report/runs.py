@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 from stories import CP, CUT, ONE, STORIES, TWO, result
 
-from chaosext.model.finding import Status
+from chaosext.model.findings import Status
 from chaosext.model.result import Lane, Rule, Ruling
 from chaosext.model.signal import Mark, Signal, Watched
 from chaosext.model.timeline import Event, Kind, Predicted
 from chaosext.model.verdict import Outcome, Verdict
-from chaosext.report.account import covers
-from chaosext.report.activities import Activity, Phase
-from chaosext.report.run_data import RunData
-from chaosext.report.stretches import Stretch
+from chaosext.report.data.account import covers
+from chaosext.report.data.activities import Activity, Phase
+from chaosext.report.data.run_data import RunData
+from chaosext.report.data.sentinel_spans import Stretch
 
 if TYPE_CHECKING:
     from chaosext.model.result import RunResult

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from chaosext.model.result import Briefing, ForeignRules, NodeClock, RunResult
 from chaosext.model.timeline import Event, Kind
 from chaosext.model.verdict import Outcome, Verdict
-from chaosext.observe.outages import outages, timing, unobserved
+from chaosext.timeline.outages import outages, timing, unobserved
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -8,13 +8,13 @@ import pytest
 from runs import RUNS, run
 from stories import CP, ONE, STORIES, TWO, event, result, verdict
 
-from chaosext.model.finding import Status
+from chaosext.model.findings import Status
 from chaosext.model.result import Lane, Rule, Ruling
 from chaosext.model.timeline import Event, Kind
 from chaosext.model.verdict import Outcome
-from chaosext.observe.outages import outages
-from chaosext.report.answers import answers, headline
-from chaosext.report.run_data import RunData
+from chaosext.report.data.run_data import RunData
+from chaosext.report.sentences.answers import answers, headline
+from chaosext.timeline.outages import outages
 
 PASSED = RUNS["passed"]
 CALM = ("Nothing broke", "There was no outage", "Nobody that", "Nothing:", "Yes")

@@ -11,7 +11,7 @@ from stories import STORIES
 
 from chaosext.model.result import Lane
 from chaosext.model.timeline import Event, Kind
-from chaosext.report.chart import COLUMNS, FINE, LABEL, OUT, ROWS, UNSEEN, chart
+from chaosext.report.render.text_chart import COLUMNS, FINE, LABEL, OUT, ROWS, UNSEEN, chart
 
 if TYPE_CHECKING:
     from chaosext.model.result import RunResult, Window

@@ -12,18 +12,17 @@ from runs import RUNS
 from stories import BRIEFING, ONE, TWO
 
 from chaosext.model.result import Lane
-from chaosext.report.changes import Change
-from chaosext.report.chart import TOLD_BY_OTHERS
-from chaosext.report.compare import compare
-from chaosext.report.comparison import markdown
-from chaosext.report.html.beside import page
+from chaosext.report.data.run_comparison import Change, compare
+from chaosext.report.render.comparison_markdown import markdown
+from chaosext.report.render.html.comparison_page import render_comparison
+from chaosext.report.render.text_chart import TOLD_BY_OTHERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from chaosext.model.result import Window
-    from chaosext.report.compare import Comparison
-    from chaosext.report.run_data import RunData
+    from chaosext.report.data.run_comparison import Comparison
+    from chaosext.report.data.run_data import RunData
 
 WHOLE, PASSED = RUNS["deviated-rollback-verified"], RUNS["passed"]
 
@@ -80,7 +79,7 @@ def test_what_a_run_did_not_watch_is_not_called_gone_nor_new(lane: Lane, name: s
     assert change(out, with_dns({})) is Change.NOT_KNOWN
     assert change(with_dns({}), out) is Change.NOT_KNOWN
     assert "| 60.0 s | not known |" in markdown(compare(out, with_dns({})))
-    assert "nobody looked" in page(compare(out, with_dns({})))
+    assert "nobody looked" in render_comparison(compare(out, with_dns({})))
 
 
 @pytest.mark.parametrize("lane", TOLD_BY_OTHERS)

@@ -6,16 +6,16 @@ from dataclasses import replace
 
 from runs import RUNS
 
-from chaosext.model.entry import Second
+from chaosext.model.failover import Second
 from chaosext.model.timeline import Event, Kind
-from chaosext.observe.outages import outages
-from chaosext.report.answers import answers
-from chaosext.report.customers import way_out
-from chaosext.report.document import document
-from chaosext.report.html.axis import Axis
-from chaosext.report.html.swims import swims
-from chaosext.report.html.tracks import State
-from chaosext.report.story import chain_of_causes
+from chaosext.report.data.customers_lane import way_out
+from chaosext.report.render.formats import document
+from chaosext.report.render.html.lanes_of_run import swims
+from chaosext.report.render.html.time_axis import Axis
+from chaosext.report.render.html.tracks import State
+from chaosext.report.sentences.answers import answers
+from chaosext.report.sentences.root_cause import chain_of_causes
+from chaosext.timeline.outages import outages
 
 ENTRY = "Entry/way-entry"
 

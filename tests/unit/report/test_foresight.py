@@ -8,7 +8,7 @@ from runs import RUNS
 from stories import event
 
 from chaosext.model.timeline import Kind, Predicted
-from chaosext.report.foresight import foresight
+from chaosext.report.data.prediction_review import foresight
 
 REPLICAS = "Pod/kube-system/coredns-66bc5c9577-"
 

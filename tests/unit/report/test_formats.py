@@ -12,15 +12,13 @@ from jsonschema import Draft202012Validator
 from runs import RUNS
 from stories import STORIES
 
-from chaosext.model.known import Became
+from chaosext.model.known_unhealthy import Became
 from chaosext.model.result import Lane, Rule
 from chaosext.model.signal import Mark, Watched
 from chaosext.model.timeline import Kind
 from chaosext.model.verdict import Outcome
-from chaosext.report.changes import Change
-from chaosext.report.compare import compare
-from chaosext.report.document import document
-from chaosext.report.formats import as_json
+from chaosext.report.data.run_comparison import Change, compare
+from chaosext.report.render.formats import as_json, document
 
 DOCS = Path(__file__).parents[3] / "docs"
 SCHEMAS = {path.name.partition(".")[0]: json.loads(path.read_text()) for path in (DOCS / "schemas").iterdir()}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chaosext.report.gfm import fenced, plain, row
+from chaosext.report.render.markdown import fenced, plain, row
 
 
 def prose(markdown: str) -> str:

@@ -9,10 +9,10 @@ import pytest
 from runs import run
 
 from chaosext.model.timeline import Event, Kind, Predicted
-from chaosext.report.hindsight import hindsight, hindsight_lines
+from chaosext.report.data.prediction_review import hindsight, hindsight_lines
 
 if TYPE_CHECKING:
-    from chaosext.report.hindsight import Hindsight
+    from chaosext.report.data.prediction_review import Hindsight
 
 NODE = "Node/worker-1"
 

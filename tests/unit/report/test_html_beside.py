@@ -9,15 +9,15 @@ from runs import RUNS
 from test_html_page import HOSTILE, read
 
 from chaosext.model.result import Lane
-from chaosext.report.compare import compare
-from chaosext.report.html.beside import page
+from chaosext.report.data.run_comparison import compare
+from chaosext.report.render.html.comparison_page import render_comparison
 
 WHOLE = RUNS["deviated-rollback-verified"]
 
 
 @pytest.mark.parametrize("story", RUNS)
 def test_the_page_is_well_formed_and_refers_to_nothing_outside(story: str) -> None:
-    reader = read(page(compare(WHOLE, RUNS[story])))
+    reader = read(render_comparison(compare(WHOLE, RUNS[story])))
     assert len(reader.ids) == len(set(reader.ids))
     assert set(reader.references) <= set(reader.ids)
     assert reader.levels[0] == 1
@@ -27,7 +27,7 @@ def test_the_page_is_well_formed_and_refers_to_nothing_outside(story: str) -> No
 def test_text_from_outside_stays_text() -> None:
     outages = {Lane.DNS: {f"Node/{HOSTILE}": ((1.0, 9.0),)}}
     hostile = replace(WHOLE, result=replace(WHOLE.result, run=HOSTILE, experiment=HOSTILE, outages=outages))
-    html = page(compare(WHOLE, hostile))
+    html = render_comparison(compare(WHOLE, hostile))
     read(html)
     assert "alert(1)" in html
     assert "<script>alert" not in html
@@ -35,7 +35,7 @@ def test_text_from_outside_stays_text() -> None:
 
 
 def test_after_a_run_was_over_nobody_looked() -> None:
-    html = page(compare(WHOLE, RUNS["deviated-rollback-not-verified"]))
+    html = render_comparison(compare(WHOLE, RUNS["deviated-rollback-not-verified"]))
     dns = html.partition('aria-label="DNS"')[2].partition("</section>")[0]
     assert dns.count(": nobody looked, 97.5 s to 194.2 s</title>") == 3
     assert "not back any more" in dns
@@ -43,6 +43,8 @@ def test_after_a_run_was_over_nobody_looked() -> None:
 
 def test_a_thousand_outages_stay_readable() -> None:
     outages = {Lane.DNS: {f"Node/worker-{n}": ((1.0, 9.0 + n),) for n in range(1000)}}
-    html = page(compare(RUNS["passed"], replace(WHOLE, result=replace(WHOLE.result, outages=outages))))
+    html = render_comparison(
+        compare(RUNS["passed"], replace(WHOLE, result=replace(WHOLE.result, outages=outages)))
+    )
     assert "and 802 more that changed" in html
     assert len(html) < 1_000_000

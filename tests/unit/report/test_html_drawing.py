@@ -12,18 +12,18 @@ from stories import CP, ONE, STORIES, TWO, event
 from chaosext.model.result import Lane
 from chaosext.model.signal import Mark, Signal, Watched
 from chaosext.model.timeline import Event, Kind, Predicted
-from chaosext.report.foresight import foresight
-from chaosext.report.html.axis import MOST_TICKS, Axis, axis_of
-from chaosext.report.html.chronicle import chapters
-from chaosext.report.html.drawing import draw
-from chaosext.report.html.fold import UNFOLDED, folded, ranged
-from chaosext.report.html.lanes import GLYPHS, SHAPES, SIGNS, Manner, line, said
-from chaosext.report.html.moments import flags
-from chaosext.report.html.swims import DOTS, swims
-from chaosext.report.html.tracks import Bar, Dot, State, Track
-from chaosext.report.run_data import RunData
-from chaosext.report.stretches import Stretch
-from chaosext.report.units import natural
+from chaosext.report.data.prediction_review import foresight
+from chaosext.report.data.run_data import RunData
+from chaosext.report.data.sentinel_spans import Stretch
+from chaosext.report.render.html.event_log import chapters
+from chaosext.report.render.html.groups import UNFOLDED, folded, ranged
+from chaosext.report.render.html.lanes_of_run import DOTS, swims
+from chaosext.report.render.html.markers import flags
+from chaosext.report.render.html.svg import GLYPHS, SHAPES, SIGNS, Manner, line, said
+from chaosext.report.render.html.svg_parts import draw
+from chaosext.report.render.html.time_axis import MOST_TICKS, Axis, axis_of
+from chaosext.report.render.html.tracks import Bar, Dot, State, Track
+from chaosext.report.sentences.units import natural
 
 AXIS = Axis(0.0, 100.0)
 MANNER = Manner(axis=AXIS, most_bars=100)

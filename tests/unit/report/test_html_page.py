@@ -16,8 +16,8 @@ from stories import CP, STORIES, event
 
 from chaosext.model.result import NodeClock
 from chaosext.model.timeline import Kind
-from chaosext.report.html.page import page
-from chaosext.report.run_data import RunData
+from chaosext.report.data.run_data import RunData
+from chaosext.report.render.html.page import page
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "report"
 

@@ -18,18 +18,18 @@ from runs import RUNS, activity
 from stories import DNS_IS_DEAD
 
 from chaosext.cli.output import result_lines
-from chaosext.model.finding import Status
-from chaosext.model.known import Became, KnownObject, KnownUnhealthy
+from chaosext.model.findings import Status
+from chaosext.model.known_unhealthy import Became, KnownObject, KnownUnhealthy
 from chaosext.model.result import RunResult
 from chaosext.model.verdict import Outcome, Verdict
-from chaosext.report.activities import Phase
-from chaosext.report.compare import compare
-from chaosext.report.document import document
-from chaosext.report.html.page import page
-from chaosext.report.junit import cases, junit
-from chaosext.report.markdown import summary
-from chaosext.report.run_data import RunData
-from chaosext.report.spans import trace
+from chaosext.report.data.activities import Phase
+from chaosext.report.data.run_comparison import compare
+from chaosext.report.data.run_data import RunData
+from chaosext.report.render.formats import document
+from chaosext.report.render.html.page import page
+from chaosext.report.render.junit import cases, junit
+from chaosext.report.render.markdown import summary
+from chaosext.report.render.traces import trace
 
 RESULTS = {"failure", "error", "skipped"}
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from chaosext.model.lasting import lasting
-from chaosext.report.owners import by_owner
+from chaosext.model.stable_names import lasting
+from chaosext.report.data.account import by_owner
 
 
 @pytest.mark.parametrize(

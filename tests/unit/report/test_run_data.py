@@ -13,12 +13,12 @@ from runs import FORESEEN
 from stories import STORIES
 
 from chaosext.model.errors import Refused
-from chaosext.model.finding import Status
+from chaosext.model.findings import Status
 from chaosext.model.result import Lane
 from chaosext.model.signal import Mark
 from chaosext.model.verdict import Outcome
-from chaosext.report.run_data import read_run
-from chaosext.report.stretches import Stretch
+from chaosext.report.data.run_data import read_run
+from chaosext.report.data.sentinel_spans import Stretch
 
 if TYPE_CHECKING:
     from pathlib import Path

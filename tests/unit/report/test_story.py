@@ -10,9 +10,9 @@ from stories import CP, CUT, DEAD_SEEN, HEALED, MOVED, NO_WAY, ONE, STORIES, TWO
 
 from chaosext.model.timeline import ON_NODES, Event, Kind
 from chaosext.model.verdict import Outcome
-from chaosext.observe.outages import outages
-from chaosext.report.advice import what_to_do
-from chaosext.report.story import Step, causes, chain_of_causes
+from chaosext.report.sentences.root_cause import Step, causes, chain_of_causes
+from chaosext.report.sentences.what_to_do import what_to_do
+from chaosext.timeline.outages import outages
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,12 +11,12 @@ import pytest
 from collector import collector, told
 from stories import CP, ONE, STORIES
 
-from chaosext.model.finding import Status
+from chaosext.model.findings import Status
+from chaosext.model.redact import hide
 from chaosext.model.result import Lane
-from chaosext.model.veil import hide
-from chaosext.report import otlp, spans
-from chaosext.report.activities import Activity, Phase
-from chaosext.report.spans import Span, trace
+from chaosext.report.data.activities import Activity, Phase
+from chaosext.report.render import traces
+from chaosext.report.render.traces import Span, trace
 
 if TYPE_CHECKING:
     from collector import Collector
@@ -38,7 +38,7 @@ def exported(
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", server.endpoint)
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        assert otlp.export(lambda: span, 5.0) == ""
+        assert traces.export(lambda: span, 5.0) == ""
     return server, {each.name: each for each in server.spans}
 
 
@@ -96,7 +96,7 @@ def test_a_refused_run_is_a_trace_as_well(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_of_very_many_outages_the_longest_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spans, "MOST_OUTAGES", 2)
+    monkeypatch.setattr(traces, "MOST_OUTAGES", 2)
     windows = {f"Node/{number}": ((1.0, 1.0 + number),) for number in range(1, 5)}
     whole = trace(replace(NIGHT, events=(), outages={Lane.DNS: windows}), [], cut_at_s=CUT_AT_S)
     assert [span.attributes["chaosext.object"] for span in whole.within] == ["Node/4", "Node/3"]
@@ -130,7 +130,7 @@ def test_a_collector_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatc
     with collector(hangs=True) as server:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", server.endpoint)
         began_s = time.monotonic()
-        said = otlp.export(lambda: trace(NIGHT, [], cut_at_s=CUT_AT_S), 0.5)
+        said = traces.export(lambda: trace(NIGHT, [], cut_at_s=CUT_AT_S), 0.5)
         assert time.monotonic() - began_s < 1.5
         assert said.startswith("no traces: nobody took them in")
 
@@ -139,14 +139,14 @@ def test_a_collector_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatc
 def test_what_a_collector_does_not_take_in_is_said(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
     with collector(status) as server:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", server.endpoint)
-        assert otlp.export(lambda: trace(NIGHT, [], cut_at_s=CUT_AT_S), 1.0).startswith("no traces: ")
+        assert traces.export(lambda: trace(NIGHT, [], cut_at_s=CUT_AT_S), 1.0).startswith("no traces: ")
 
 
 def test_a_fault_of_ours_is_said_and_no_more() -> None:
     def broken() -> Span:
         raise ZeroDivisionError("of Tr0ub4dor")
 
-    assert otlp.export(broken, 1.0) == "no traces: ZeroDivisionError"
+    assert traces.export(broken, 1.0) == "no traces: ZeroDivisionError"
 
 
 @pytest.mark.parametrize(
@@ -161,13 +161,13 @@ def test_a_fault_of_ours_is_said_and_no_more() -> None:
     ],
 )
 def test_traces_are_made_only_where_an_endpoint_is_set(environment: dict[str, str], wanted: bool) -> None:
-    assert otlp.is_wanted(environment) is wanted
+    assert traces.is_wanted(environment) is wanted
 
 
 def test_what_hinders_is_said_with_its_fix(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert otlp.hindrance({}) == ""
-    assert "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf" in otlp.hindrance(
+    assert traces.hindrance({}) == ""
+    assert "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf" in traces.hindrance(
         {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
     )
     monkeypatch.setitem(__import__("sys").modules, "opentelemetry.sdk.trace", None)
-    assert otlp.hindrance({}) == otlp.INSTALL
+    assert traces.hindrance({}) == traces.INSTALL

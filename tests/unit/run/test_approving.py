@@ -8,17 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from chaosext.experiment.cut_request import CutRequest
+from chaosext.experiment.resolve import resolve
 from chaosext.model.errors import Refused
-from chaosext.run.approving import (
-    intended,
-    intended_of,
-    refused_without_approval,
-    require_approved,
-)
-from chaosext.run.cutting.plan import Wish
-from chaosext.run.reading.resolve import resolve
-from chaosext.safety.approval import Said, Word, write_word
-from chaosext.safety.pin import Pin, write_pin
+from chaosext.run.session.approval import intended, intended_of, refused_without_approval, require_approved
+from chaosext.safety.approvals import Said, Word, write_word
+from chaosext.safety.pins import Pin, write_pin
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,7 +86,7 @@ def test_a_pin_marks_a_cluster_as_well() -> None:
 
 def test_what_is_approved_may_act_until_a_value_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     word = approve(what().sha256)
-    assert require_approved(cluster(), what(), Wish(ttl_s=60.0)) == word
+    assert require_approved(cluster(), what(), CutRequest(ttl_s=60.0)) == word
     monkeypatch.setenv("E_TTL", "600")
     monkeypatch.setenv("E_PASSWORD", "hunter2hunter2")
     with pytest.raises(Refused, match="nobody approved it for this cluster") as refused:
@@ -103,15 +98,15 @@ def test_what_is_approved_may_act_until_a_value_changes(monkeypatch: pytest.Monk
 def test_a_cut_that_the_experiment_does_not_make_is_not_approved_with_it() -> None:
     approve(what().sha256)
     with pytest.raises(Refused, match="this cut is none of the experiment's own"):
-        require_approved(cluster(), what(), Wish(ttl_s=900.0))
+        require_approved(cluster(), what(), CutRequest(ttl_s=900.0))
 
 
 def test_where_nobody_knows_what_is_played_nothing_may_act() -> None:
     with pytest.raises(Refused, match="which experiment this is is not known") as refused:
-        require_approved(cluster(), None, Wish(ttl_s=60.0))
+        require_approved(cluster(), None, CutRequest(ttl_s=60.0))
     assert "chaosext.controls" in refused.value.fix
 
 
 def test_a_cut_whose_values_are_secret_is_known_all_the_same() -> None:
     secrets = {"k8s": {"KUBERNETES_CONTEXT": "prod-eu", "ttl": "45"}}
-    assert intended_of(EXPERIMENT, {}, secrets).cuts == (Wish(ttl_s=45.0),)
+    assert intended_of(EXPERIMENT, {}, secrets).cuts == (CutRequest(ttl_s=45.0),)

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from chaosext.experiment.cut_request import CutRequest
+from chaosext.experiment.settings import Settings
 from chaosext.model.errors import Refused, Unreachable
 from chaosext.model.result import Briefing
 from chaosext.partition import apply
 from chaosext.partition.cut import Cut, NodeCut, peers_of
 from chaosext.partition.nft import PeerFacts, TableFacts
 from chaosext.partition.reports import NodeTables
-from chaosext.run import dry, strict
-from chaosext.run.cutting.plan import Wish
-from chaosext.run.reading.settings import Settings
-from chaosext.run.rehearsing import Rehearsed
+from chaosext.run import dry_run, runner
+from chaosext.run.own_rehearsal import Rehearsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 RESOLVED: Any = SimpleNamespace(
     settings=Settings(context="c"),
     experiment={"method": []},
-    wishes=lambda: iter([("method[0]", Wish(ttl_s=60))]),
+    wishes=lambda: iter([("method[0]", CutRequest(ttl_s=60))]),
     pending=("configuration.x",),
 )
 CUT = Cut(
@@ -47,13 +47,13 @@ def table(run: str, *, remaining_s: int) -> TableFacts:
 def found(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Sets what is found on the control-plane node."""
     briefing = Briefing(context="c", timings={}, outlook=(), unpeered_nodes=(), kube_dns_nodes=())
-    monkeypatch.setattr(dry, "plan", lambda *_, **__: SimpleNamespace(cut=CUT))
-    monkeypatch.setattr(dry, "connect", lambda _settings: None)
-    monkeypatch.setattr(dry, "brief", lambda *_: briefing)
-    monkeypatch.setattr(dry, "rehearse_apart", lambda _resolved: Rehearsed(lines=("rehearsal: passed",)))
-    monkeypatch.setattr(dry, "intended", lambda resolved: resolved)
-    monkeypatch.setattr(dry, "refused_without_approval", lambda _cluster, _what: iter(["not approved"]))
-    monkeypatch.setattr(dry, "who_holds", lambda _settings, cuts: ("held",) if cuts == [CUT] else ())
+    monkeypatch.setattr(dry_run, "plan", lambda *_, **__: SimpleNamespace(cut=CUT))
+    monkeypatch.setattr(dry_run, "connect", lambda _settings: None)
+    monkeypatch.setattr(dry_run, "brief", lambda *_: briefing)
+    monkeypatch.setattr(dry_run, "rehearse_apart", lambda _resolved: Rehearsed(lines=("rehearsal: passed",)))
+    monkeypatch.setattr(dry_run, "intended", lambda resolved: resolved)
+    monkeypatch.setattr(dry_run, "refused_without_approval", lambda _cluster, _what: iter(["not approved"]))
+    monkeypatch.setattr(dry_run, "who_holds", lambda _settings, cuts: ("held",) if cuts == [CUT] else ())
 
     def on_node(**facts: Any) -> None:
         monkeypatch.setattr(apply, "inspect", lambda *_, **__: (NodeTables(node="cp", **facts),))
@@ -63,26 +63,26 @@ def found(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 def test_nodes_that_are_free_are_planned(found: Callable[..., None]) -> None:
     found(tables=(table("old", remaining_s=0),))
-    assert list(dry.dry_run(RESOLVED).rules) == ["cp"]
+    assert list(dry_run.dry_run(RESOLVED).rules) == ["cp"]
 
 
 def test_a_lock_that_is_held_and_a_missing_approval_are_said(found: Callable[..., None]) -> None:
     found()
     looked_up = "configuration.x: looked up when it is run, and not before it may be"
     expected = ("rehearsal: passed", "held", "not approved", looked_up)
-    assert dry.dry_run(RESOLVED).briefing.outlook == expected
+    assert dry_run.dry_run(RESOLVED).briefing.outlook == expected
 
 
 def test_a_cut_in_force_is_refused(found: Callable[..., None]) -> None:
     found(tables=(table("other", remaining_s=30),))
     with pytest.raises(Refused, match="cp: run other of a@b is in force, 30 s left"):
-        dry.dry_run(RESOLVED)
+        dry_run.dry_run(RESOLVED)
 
 
 def test_a_node_that_can_not_be_asked_is_refused(found: Callable[..., None]) -> None:
     found(problem="no such container")
     with pytest.raises(Refused, match="cp: no such container"):
-        dry.dry_run(RESOLVED)
+        dry_run.dry_run(RESOLVED)
 
 
 @pytest.mark.parametrize("step", ["plan", "brief"])
@@ -93,9 +93,9 @@ def test_whatever_does_not_answer_is_refused(
         raise Unreachable("no answer in 10 s")
 
     found()
-    monkeypatch.setattr(dry, step, silent)
+    monkeypatch.setattr(dry_run, step, silent)
     with pytest.raises(Refused, match="no answer in 10 s"):
-        dry.dry_run(RESOLVED)
+        dry_run.dry_run(RESOLVED)
 
 
 def test_a_rollback_that_would_be_refused_is_refused_with_its_place(
@@ -104,7 +104,7 @@ def test_a_rollback_that_would_be_refused_is_refused_with_its_place(
     def unpinned(_settings: Settings) -> None:
         raise Refused("context c is not pinned", "chaosext pin --context c")
 
-    monkeypatch.setattr(strict, "require_reschedulable", unpinned)
+    monkeypatch.setattr(runner, "require_reschedulable", unpinned)
     found()
     provider = {"module": "chaosext.actions", "func": "reschedule_kube_dns"}
     experiment = {"method": [], "rollbacks": [{"type": "action", "provider": provider}]}
@@ -112,4 +112,4 @@ def test_a_rollback_that_would_be_refused_is_refused_with_its_place(
         settings=RESOLVED.settings, experiment=experiment, wishes=lambda: iter(()), pending=()
     )
     with pytest.raises(Refused, match=r"^rollbacks\[0\]: context c is not pinned"):
-        dry.dry_run(only_that)
+        dry_run.dry_run(only_that)

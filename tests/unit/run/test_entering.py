@@ -12,15 +12,16 @@ import pytest
 from chaosext.cluster.client import NotFound
 from chaosext.cluster.daemonset import RUN
 from chaosext.cluster.objects import Node
+from chaosext.experiment.settings import Settings, settings_from
 from chaosext.model.errors import Refused, Unreachable
-from chaosext.nodes import pod
-from chaosext.nodes.pod import ENTERED
+from chaosext.nodes import pod_shell
+from chaosext.nodes.access import BY_DOCKER, NodeAccess
+from chaosext.nodes.pod_shell import ENTERED
 from chaosext.nodes.shell import ShellResult
-from chaosext.nodes.transport import BY_DOCKER, Way
-from chaosext.run import context as contexts
-from chaosext.run import entering, reach
-from chaosext.run.entering import leave, remove, way_back, way_into
-from chaosext.run.reading.settings import Settings, settings_from
+from chaosext.run.agents import node_pods
+from chaosext.run.agents.node_pods import leave, remove, way_back, way_into
+from chaosext.run.session import connection
+from chaosext.run.session import run_context as contexts
 from chaosext.safety.audit import audit_log
 from chaosext.safety.intent import intent_log, placed
 
@@ -132,12 +133,12 @@ class Api:
 def api(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Api]:
     made = Api([node("cp1"), node("cp2"), node("w1"), node("win", os="windows")])
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setattr(reach, "connect_to_act", lambda _: made)
-    monkeypatch.setattr(entering, "POLL_S", 0.001)
+    monkeypatch.setattr(connection, "connect_to_act", lambda _: made)
+    monkeypatch.setattr(node_pods, "POLL_S", 0.001)
     start_within(0.05, monkeypatch)
     yield made
     leave(0.1)
-    pod._clusters.clear()
+    pod_shell._clusters.clear()
 
 
 def start_within(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,9 +155,9 @@ def settings(transport: str = "pod") -> Settings:
     return settings_from({"chaosext_transport": transport, "chaosext_node_image": "img:1"}, CONTEXT)
 
 
-def back(**way: Any) -> tuple[Way, tuple[str, ...]]:
+def back(**way: Any) -> tuple[NodeAccess, tuple[str, ...]]:
     return way_back(
-        Way(transport="pod", context="kind-a", namespace="chaosext", image="img:1", **way), ("w1",)
+        NodeAccess(transport="pod", context="kind-a", namespace="chaosext", image="img:1", **way), ("w1",)
     )
 
 
@@ -209,7 +210,7 @@ def test_a_context_that_is_not_pinned_is_refused_before_anything_is_made(
     def refuse(_: Settings) -> None:
         raise Refused("context kind-a is not pinned", "pin it")
 
-    monkeypatch.setattr(reach, "connect_to_act", refuse)
+    monkeypatch.setattr(connection, "connect_to_act", refuse)
     with pytest.raises(Refused, match="is not pinned"):
         way_into(settings())
     assert (api.made, left()) == ([], [])
@@ -262,14 +263,14 @@ def test_a_pod_that_may_not_ask_the_kernel_is_no_way_in(api: Api) -> None:
 
 
 def test_an_api_server_that_fails_meanwhile_leaves_no_pod(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = pod.make
+    made = pod_shell.make
 
-    def fail_on_w1(way: Way, name: str) -> None:
+    def fail_on_w1(way: NodeAccess, name: str) -> None:
         if name == "w1":
             raise Unreachable("API server did not answer")
         made(way, name)
 
-    monkeypatch.setattr(pod, "make", fail_on_w1)
+    monkeypatch.setattr(pod_shell, "make", fail_on_w1)
     with pytest.raises(Unreachable):
         way_into(settings())
     assert (api.on, left()) == ([], [])

@@ -8,7 +8,7 @@ import chaosk8s
 import chaoslib.activity
 import pytest
 
-from chaosext.run.log import Discreet
+from chaosext.run.stdio import Discreet
 
 CHAOSLIB, CHAOSK8S = chaoslib.activity.__file__, chaosk8s.__file__
 

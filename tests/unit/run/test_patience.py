@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chaosext.run.patience import limit_s, longest_pause_s
+from chaosext.experiment.timeouts import limit_s, longest_pause_s
 
 STEADY = {"type": "python", "module": "chaosext.probes", "func": "steady_state"}
 RESCHEDULE = {"type": "python", "module": "chaosext.actions", "func": "reschedule_kube_dns"}

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chaosext.model import veil
+from chaosext.model import redact
 from chaosext.model.errors import Refused
 from chaosext.model.run_id import RunId
 from chaosext.partition.cut import check_run
-from chaosext.run import context
-from chaosext.run.directory import RunDirectory, found_run
+from chaosext.run.session import run_context
+from chaosext.run.session.run_directory import RunDirectory, found_run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,15 +58,15 @@ def test_the_environment_names_the_root(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_process_is_in_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(context, "_current", None)
+    monkeypatch.setattr(run_context, "_current", None)
     monkeypatch.setenv("CHAOSEXT_RUN_DIR", str(tmp_path))
-    assert context.current() is context.current()
-    assert not context.current().strict
+    assert run_context.current() is run_context.current()
+    assert not run_context.current().strict
 
 
 def test_an_owner_fits_into_a_comment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("getpass.getuser", lambda: 'a"; drop\n' * 9)
-    assert re.fullmatch(r"[A-Za-z0-9@._-]{1,40}", context.owner())
+    assert re.fullmatch(r"[A-Za-z0-9@._-]{1,40}", run_context.owner())
 
 
 def test_a_file_in_a_folder_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_file_in_a_folder_is_written_whole_or_not_at_all(tmp_path: Path) -> No
 
 
 def test_a_number_that_is_secret_leaves_json_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(veil, "_pattern", veil.pattern_of(["1234"]))
+    monkeypatch.setattr(redact, "_pattern", redact.pattern_of(["1234"]))
     directory = RunDirectory("r", tmp_path)
     directory.write_json("result.json", {"t_s": 51234.5, "said": "pin 1234", "at": tmp_path / "1234"})
     read = json.loads((directory.path / "result.json").read_text())

@@ -10,7 +10,7 @@ import pytest
 
 from chaosext.model.errors import Refused
 from chaosext.model.verdict import Outcome, Verdict
-from chaosext.run.trail import Trail, table_on
+from chaosext.run.session.audit_trail import Trail, table_on
 from chaosext.safety import audit
 from chaosext.safety.audit import Event, audit_log, digest_of
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chaosext.model.errors import Refused
-from chaosext.safety.approval import (
+from chaosext.safety.approvals import (
     VARIABLE,
     Said,
     Word,

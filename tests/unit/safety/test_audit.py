@@ -16,7 +16,7 @@ import pytest
 
 from chaosext.model.errors import Inconclusive, Refused
 from chaosext.safety.audit import AuditLog, Deed, Event, digest_of, lost_receipt, receipt_in
-from chaosext.safety.chain import NOTHING, Wrong
+from chaosext.safety.hash_chain import NOTHING, Wrong
 
 
 def deed(run: str = "r1", event: Event = Event.ARMED) -> Deed:

@@ -7,15 +7,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from chaosext.cleanup.inventory import SCHEMA, FoundSentinels, Overview, Runner
 from chaosext.cluster.daemonset import Sentinels
-from chaosext.model.claim import LockFacts
 from chaosext.model.crash import POINTS
+from chaosext.model.owner import LockFacts
 from chaosext.partition.nft import TableFacts
 from chaosext.partition.reports import NodeTables
-from chaosext.run.cutting.leftovers import FoundSentinels
-from chaosext.run.cutting.status import SCHEMA, Overview, Runner
 from chaosext.safety.audit import Deed, Event
-from chaosext.safety.chain import Head, Wrong, account_for, link
+from chaosext.safety.hash_chain import Head, Wrong, account_for, link
 from chaosext.safety.intent import Outstanding
 
 ROOT = Path(__file__).parents[3]

@@ -12,9 +12,9 @@ import pytest
 
 from chaosext.model import clock
 from chaosext.model.errors import Inconclusive, Refused
-from chaosext.model.holder import me
-from chaosext.model.places import state_home
-from chaosext.nodes.transport import Way
+from chaosext.model.owner import me
+from chaosext.model.paths import state_home
+from chaosext.nodes.access import NodeAccess
 from chaosext.partition.apply import ARMING_S
 from chaosext.safety.intent import (
     PODS,
@@ -273,13 +273,13 @@ def test_what_was_placed_is_told_apart_from_the_sentinels() -> None:
 def test_the_way_into_its_nodes_is_told() -> None:
     told = {"context": "prod", "namespace": "chaos", "image": "img:1"}
     (by_docker,) = outstanding([{**intent("a", "n1"), **told}])
-    assert (by_docker.way, by_docker.context, by_docker.namespace) == (Way(), "prod", "chaos")
+    assert (by_docker.way, by_docker.context, by_docker.namespace) == (NodeAccess(), "prod", "chaos")
     (netns,) = outstanding([{**intent("a", "n1"), "transport": "netns"}])
-    assert netns.way == Way(transport="netns")
+    assert netns.way == NodeAccess(transport="netns")
     (pod,) = outstanding([{**intent("a", "n1"), **told, "transport": "pod"}])
-    assert pod.way == Way(transport="pod", **told)
+    assert pod.way == NodeAccess(transport="pod", **told)
     (untold,) = outstanding([{**intent("a", "n1"), "transport": "pod"}])
-    assert untold.way == Way(transport="pod")
+    assert untold.way == NodeAccess(transport="pod")
 
 
 def written(**more: Any) -> Outstanding:

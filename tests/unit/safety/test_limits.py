@@ -11,8 +11,7 @@ import pytest
 from chaosext.cluster.objects import Node, Pod
 from chaosext.model.errors import Refused
 from chaosext.partition.cut import Cut, NodeCut, peers_of
-from chaosext.safety.hours import Hours
-from chaosext.safety.limits import Footprint, Limits, check_peers, footprint, in_force
+from chaosext.safety.limits import Footprint, Hours, Limits, check_peers, footprint, in_force
 
 MONDAY = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 NODES = tuple(

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chaosext.model.claim import LOCK_S, Claim
 from chaosext.model.errors import ChaosextError, Refused, Unreachable
+from chaosext.model.owner import LOCK_S, Claim
 from chaosext.partition.apply import Hold
-from chaosext.safety import lock as locks
-from chaosext.safety.lock import ClusterLock
+from chaosext.safety import cluster_lock as locks
+from chaosext.safety.cluster_lock import ClusterLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chaosext.model.errors import Refused
-from chaosext.safety.pin import IDENTITY, Pin, pins_path, read_pins, remove_pin, verify, write_pin
+from chaosext.safety.pins import IDENTITY, Pin, pins_path, read_pins, remove_pin, verify, write_pin
 
 PIN = Pin(context="kind-a", server="https://127.0.0.1:6443", ca_sha256="ab12", kube_system_uid="0000-1111")
 

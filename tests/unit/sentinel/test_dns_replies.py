@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chaosext.model.signal import Mark
-from chaosext.sentinel.dns import Question
+from chaosext.sentinel.resolver import Question
 
 NAME, ADDRESS, OTHER = "istiod.istio-system.svc.cluster.local", "10.2.112.10", "10.2.112.11"
 QUESTION = Question.make(NAME, (ADDRESS,), ipv6=False)

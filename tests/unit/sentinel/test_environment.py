@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from chaosext.model.errors import Refused
-from chaosext.sentinel.plan import Named, Plan
-from chaosext.sentinel.settings import Settings
+from chaosext.sentinel.sentinel_options import Settings
+from chaosext.sentinel.watch_plan import Named, Plan
 
 if TYPE_CHECKING:
     from pathlib import Path

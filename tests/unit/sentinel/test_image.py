@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import chaosext
-from chaosext.sentinel import image
+from chaosext.sentinel import sentinel_image
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
 
 
 def test_other_sources_have_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = image.image_name()
-    assert before == image.image_name()
+    before = sentinel_image.image_name()
+    assert before == sentinel_image.image_name()
     assert before.startswith(f"chaosext.local/sentinel:{chaosext.__version__}-")
 
-    changed = {**image.sources(), "chaosext/sentinel/more.py": ""}
-    monkeypatch.setattr(image, "sources", lambda: changed)
-    assert image.image_name() != before
+    changed = {**sentinel_image.sources(), "chaosext/sentinel/more.py": ""}
+    monkeypatch.setattr(sentinel_image, "sources", lambda: changed)
+    assert sentinel_image.image_name() != before
 
 
 def test_the_sources_need_nothing_but_the_standard_library(tmp_path: Path) -> None:
-    for path, text in image.sources().items():
+    for path, text in sentinel_image.sources().items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)
     names = [
         path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-        for path in image.sources()
+        for path in sentinel_image.sources()
         if not path.endswith("__main__.py")  # to import it is to start it
     ]
     script = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n" + "".join(

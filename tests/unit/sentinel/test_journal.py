@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chaosext.model.signal import Head, Sample, Signal, Watched
-from chaosext.sentinel.journal import FILE, Journal
-from chaosext.sentinel.record import parse_line, parse_record
+from chaosext.sentinel.sample_log import FILE, Journal, parse_line, parse_record
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaosext.sentinel.drive import EVENT_READ, Probe, Wait, drive, readable
-from chaosext.sentinel.grid import Grid
+from chaosext.sentinel.sampler import Grid
+from chaosext.sentinel.socket_loop import EVENT_READ, Probe, Wait, drive, readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

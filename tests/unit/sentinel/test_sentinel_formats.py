@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from chaosext.model.finding import Status
+from chaosext.model.findings import Status
 from chaosext.model.signal import MEANING, Head, Mark, Sample, Signal, Watched
-from chaosext.sentinel.plan import Named, Plan, Sidecar
-from chaosext.sentinel.record import head_line, parse_line, parse_record, sample_line
+from chaosext.sentinel.sample_log import head_line, parse_line, parse_record, sample_line
+from chaosext.sentinel.watch_plan import Named, Plan, Sidecar
 
 PLAN = Plan(
     run="r1",

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chaosext.model.signal import Head, Sample
-from chaosext.observe.reader import Reader
-from chaosext.sentinel.journal import Journal
-from chaosext.sentinel.plan import Named, Plan
-from chaosext.sentinel.record import parse_record
-from chaosext.sentinel.sentinel import Sentinel
+from chaosext.sentinel.sample_log import Journal, parse_record
+from chaosext.sentinel.sampler import Sentinel
 from chaosext.sentinel.server import CONNECTIONS, LARGEST_HEAD_BYTES, Server
+from chaosext.sentinel.watch_plan import Named, Plan
+from chaosext.timeline.sentinel_client import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 
 from chaosext.model.signal import Mark
-from chaosext.sentinel.sidecars import Stats, Streams, parse_stats, synced
+from chaosext.sentinel.sidecar_stats import Stats, Streams, parse_stats, synced
 
 ANSWER = b"""HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ntransfer-encoding: chunked\r\n\r\n1a2\r
 # TYPE envoy_cluster_upstream_cx_rx_bytes_total counter

@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from chaosext.model.signal import Mark
-from chaosext.sentinel.dns import Question
-from chaosext.sentinel.drive import drive
-from chaosext.sentinel.lookups import KeptSockets, fresh_udp, over_tcp
+from chaosext.sentinel.resolver import KeptSockets, Question, fresh_udp, over_tcp
+from chaosext.sentinel.socket_loop import drive
 from chaosext.sentinel.sockets import Address, mark_of, marked, tcp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from chaosext.sentinel.drive import Probe
+    from chaosext.sentinel.socket_loop import Probe
 
 ADDRESS = bytes((192, 0, 2, 1))
 QUESTION = Question.make("name.test", ("192.0.2.1",), ipv6=False)

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from chaosext.model.signal import Mark
-from chaosext.sentinel import routes, sessions, sidecars, watch
-from chaosext.sentinel.bird import Session, is_whole
-from chaosext.sentinel.drive import drive
-from chaosext.sentinel.plan import Named, Plan, Sidecar
-from chaosext.sentinel.routes import Route
-from chaosext.sentinel.watch import Memory, Watch, check
+from chaosext.sentinel import bird_sessions, kernel_routes, sidecar_stats, watch_loop
+from chaosext.sentinel.bird_sessions import Session, is_whole
+from chaosext.sentinel.kernel_routes import Route
+from chaosext.sentinel.socket_loop import drive
+from chaosext.sentinel.watch_loop import Memory, Watch, check
+from chaosext.sentinel.watch_plan import Named, Plan, Sidecar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,8 +94,8 @@ def test_a_sidecar_whose_15021_says_200_while_istiod_is_unreachable_is_not_synce
         thread = threading.Thread(target=serve)
         thread.start()
         port = listening.getsockname()[1]
-        monkeypatch.setattr(sidecars, "READY_PORT", port)
-        monkeypatch.setattr(sidecars, "STATS_PORT", port)
+        monkeypatch.setattr(sidecar_stats, "READY_PORT", port)
+        monkeypatch.setattr(sidecar_stats, "STATS_PORT", port)
         cart = (Sidecar(node="w1", pod="Pod/shop/cart", address="127.0.0.1"),)
         plan = replace(PLAN, tcp=(Named(target=closed), Named(target=served)), sidecars=cart)
         assert round_of(replace(plan, istiod=served)) == "r+++"
@@ -125,7 +125,7 @@ def test_what_can_not_be_measured_is_refused_before_anything_is(plan: Plan) -> N
 
 def test_birds_sessions_by_its_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = str(tmp_path / "bird.ctl")
-    monkeypatch.setattr(watch, "BIRD_SOCKET", path)
+    monkeypatch.setattr(watch_loop, "BIRD_SOCKET", path)
     plan = replace(PLAN, bgp_peers={"w1": ("172.18.0.5", "172.18.0.9", "172.18.0.7", "fd00::5")})
     assert round_of(plan) == "????"
     with socket.socket(socket.AF_UNIX) as listening:
@@ -152,7 +152,7 @@ def test_a_bird_that_does_not_finish_is_unknown(tmp_path: Path) -> None:
         listening.bind(str(tmp_path / "bird.ctl"))
         listening.listen()
         began_s = time.monotonic()
-        probe = sessions.ask(str(tmp_path / "bird.ctl"), ["172.18.0.5"])
+        probe = bird_sessions.ask(str(tmp_path / "bird.ctl"), ["172.18.0.5"])
         assert drive([probe], began_s + 0.2) == [[Mark.UNKNOWN]]
         assert time.monotonic() - began_s < 1
 
@@ -165,7 +165,7 @@ def test_birds_last_line_ends_its_answer() -> None:
 
 def test_a_peer_is_the_same_however_its_address_is_written() -> None:
     up = [Session(peer="fd00:0::5", established=True, state="up Established")]
-    assert sessions.marks(up, ["fd00::5", "fd00::6"]) == [Mark.GOOD, Mark.DOWN]
+    assert bird_sessions.marks(up, ["fd00::5", "fd00::6"]) == [Mark.GOOD, Mark.DOWN]
 
 
 @pytest.mark.parametrize(
@@ -184,16 +184,16 @@ def test_a_peer_is_the_same_however_its_address_is_written() -> None:
     ],
 )
 def test_a_route_of_its_own_is_one_that_was_learned_or_is_direct(route: Route | int, mark: Mark) -> None:
-    assert routes.mark(route) is mark
+    assert kernel_routes.mark(route) is mark
 
 
 def test_the_kernels_answer_is_read() -> None:
     header = struct.pack("=IHHII", 28, 24, 0, 1, 0)
-    assert routes.parse(header + struct.pack("=BBBBBBBBI", 2, 26, 0, 0, 254, 12, 0, 1, 0)) == Route(
+    assert kernel_routes.parse(header + struct.pack("=BBBBBBBBI", 2, 26, 0, 0, 254, 12, 0, 1, 0)) == Route(
         prefix_bits=26, protocol=12, scope=0, kind=1
     )
-    assert routes.parse(struct.pack("=IHHII", 36, 2, 0, 1, 0) + struct.pack("=i", -101)) == 101
+    assert kernel_routes.parse(struct.pack("=IHHII", 36, 2, 0, 1, 0) + struct.pack("=i", -101)) == 101
 
 
 def test_this_machines_own_addresses_have_a_route_of_their_own() -> None:
-    assert drive([routes.ask(["127.0.0.1", "::1"])], time.monotonic() + 1) == [[Mark.GOOD, Mark.GOOD]]
+    assert drive([kernel_routes.ask(["127.0.0.1", "::1"])], time.monotonic() + 1) == [[Mark.GOOD, Mark.GOOD]]

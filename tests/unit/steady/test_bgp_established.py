@@ -8,19 +8,14 @@ from typing import Any
 import pytest
 from steady_worlds import NOW, ScriptedShell, bgp_peer, endpoint, node, pod
 
-from chaosext.cluster.peering import expected_peers, peered_nodes
+from chaosext.checks.bgp_established import BgpEvidence, gather, judge, parse_frr
+from chaosext.checks.kube_dns_placement import PlacementEvidence
+from chaosext.checks.kube_dns_placement import judge as judge_placement
+from chaosext.cluster.bgp_peers import expected_peers, peered_nodes
 from chaosext.model.errors import Unreachable
-from chaosext.model.finding import Status
+from chaosext.model.findings import Status
 from chaosext.nodes.shell import ShellResult
-from chaosext.sentinel.bird import Session, parse_bird
-from chaosext.steady.bgp import (
-    BgpEvidence,
-    gather,
-    judge,
-    parse_frr,
-)
-from chaosext.steady.placement import PlacementEvidence
-from chaosext.steady.placement import judge as judge_placement
+from chaosext.sentinel.bird_sessions import Session, parse_bird
 
 NODES = (
     node("cp", "172.18.0.2", "fc00::2", control_plane=True),

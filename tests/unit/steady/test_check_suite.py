@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from chaosext.checks import suite
+from chaosext.checks.suite import CHECKS, STEADY_STATE, Surroundings, run_checks
 from chaosext.model.errors import Refused, Unreachable
-from chaosext.model.finding import Finding, Status
-from chaosext.steady import suite
-from chaosext.steady.suite import CHECKS, STEADY_STATE, Surroundings, run_checks
+from chaosext.model.findings import Finding, Status
 
 
 class DeadCluster:
@@ -92,7 +92,7 @@ def test_a_cut_without_baseline_is_unknown() -> None:
 
 def test_importing_the_door_loads_nothing_heavy() -> None:
     code = (
-        "import sys, chaosext.steady.suite, chaosext.steady.dns, chaosext.cluster.watch;"
+        "import sys, chaosext.checks.suite, chaosext.checks.dns_resolvable, chaosext.cluster.object_watch;"
         "print([m for m in ('kubernetes', 'dns', 'urllib3', 'websocket', 'yaml') if m in sys.modules])"
     )
     done = subprocess.run(

@@ -11,9 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from steady_worlds import ScriptedShell, endpoint
 
-from chaosext.model.errors import Unreachable
-from chaosext.model.finding import Status
-from chaosext.steady.dns import (
+from chaosext.checks.dns_resolvable import (
     Answer,
     DnsEvidence,
     Outcome,
@@ -24,6 +22,8 @@ from chaosext.steady.dns import (
     plan_lookups,
     read_line,
 )
+from chaosext.model.errors import Unreachable
+from chaosext.model.findings import Status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

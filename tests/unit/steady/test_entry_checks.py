@@ -2,9 +2,9 @@
 
 import pytest
 
-from chaosext.model.entry import Request
-from chaosext.model.finding import Status
-from chaosext.steady.entry import judge_ratio, judge_serves
+from chaosext.checks.customer_requests import judge_ratio, judge_serves
+from chaosext.model.failover import Request
+from chaosext.model.findings import Status
 
 
 def requests(ok, failed=0, by="way"):

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from chaosext.checks.baseline_inventory import Inventory, gather, judge, lasting
+from chaosext.checks.suite import STEADY_STATE, Surroundings, run_checks
 from chaosext.cluster.client import Cluster, NotFound
-from chaosext.model.finding import Status
-from chaosext.steady.inventory import Inventory, gather, judge, lasting
-from chaosext.steady.suite import STEADY_STATE, Surroundings, run_checks
+from chaosext.model.findings import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

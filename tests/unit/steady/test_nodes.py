@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from steady_worlds import node
 
+from chaosext.checks.nodes_ready import KubeletsEvidence, gather_kubelets, judge_kubelets, judge_ready
+from chaosext.checks.suite import STEADY_STATE, Surroundings, run_checks
 from chaosext.cluster.objects import Node, NodeLease
 from chaosext.model.errors import Unreachable
-from chaosext.model.finding import Finding, Status
-from chaosext.steady.nodes import KubeletsEvidence, gather_kubelets, judge_kubelets, judge_ready
-from chaosext.steady.suite import STEADY_STATE, Surroundings, run_checks
+from chaosext.model.findings import Finding, Status
 
 NOW = datetime(2026, 11, 23, 23, 3, tzinfo=UTC)
 

@@ -10,9 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from steady_worlds import NOW, ago, pod, waiting
 
-from chaosext.cluster.objects import Deployment, Event
-from chaosext.model.finding import Status
-from chaosext.steady.kubelet import (
+from chaosext.checks.probes_healthy import (
     ProbeFailure,
     ProbesEvidence,
     Workload,
@@ -21,6 +19,8 @@ from chaosext.steady.kubelet import (
     judge,
     read_failure,
 )
+from chaosext.cluster.objects import Deployment, Event
+from chaosext.model.findings import Status
 
 STARTUP_REFUSED = (
     'Startup probe failed: Get "http://10.244.1.5:15021/healthz/ready": '

@@ -16,15 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from steady_worlds import ScriptedShell, node
 
-from chaosext.model.errors import Refused, Unreachable
-from chaosext.model.finding import Status
-from chaosext.nodes.pod import PodShell
-from chaosext.nodes.shell import ShellResult
-from chaosext.nodes.transport import Way
-from chaosext.partition.cut import peers_of
-from chaosext.steady import cut
-from chaosext.steady.asking import MAX_NODES_AT_ONCE
-from chaosext.steady.cut import (
+from chaosext.checks import cut_effective
+from chaosext.checks.cut_effective import (
     CutEvidence,
     LeftOut,
     Path,
@@ -34,7 +27,8 @@ from chaosext.steady.cut import (
     paths_of_api_servers,
     paths_within,
 )
-from chaosext.steady.tcp import (
+from chaosext.checks.fan_out import MAX_NODES_AT_ONCE
+from chaosext.checks.tcp_reachability import (
     CONNECT_TIMEOUT_S,
     MEANING,
     Connect,
@@ -47,11 +41,17 @@ from chaosext.steady.tcp import (
     judge,
     parse_target,
 )
+from chaosext.model.errors import Refused, Unreachable
+from chaosext.model.findings import Status
+from chaosext.nodes.access import NodeAccess
+from chaosext.nodes.pod_shell import PodShell
+from chaosext.nodes.shell import ShellResult
+from chaosext.partition.cut import peers_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from chaosext.model.finding import Finding
+    from chaosext.model.findings import Finding
 
 NODES = (
     node("cp", "172.18.0.2", "fc00::2", control_plane=True),
@@ -163,26 +163,26 @@ OPEN = measured(Reach.OPEN)
 
 
 def test_a_cut_of_all_paths_is_healthy() -> None:
-    finding = cut.judge(OPEN, measured(Reach.TIMED_OUT))
+    finding = cut_effective.judge(OPEN, measured(Reach.TIMED_OUT))
     assert (finding.status, finding.summary) == (Status.HEALTHY, "8 of 8 paths blocked")
 
 
 def test_a_path_without_neighbour_is_blocked_too() -> None:
-    assert cut.judge(OPEN, measured(Reach.TIMED_OUT, Reach.NO_ROUTE)).status is Status.HEALTHY
+    assert cut_effective.judge(OPEN, measured(Reach.TIMED_OUT, Reach.NO_ROUTE)).status is Status.HEALTHY
 
 
 def test_ipv6_left_open_is_said() -> None:
-    finding = cut.judge(OPEN, measured(Reach.TIMED_OUT, Reach.OPEN))
+    finding = cut_effective.judge(OPEN, measured(Reach.TIMED_OUT, Reach.OPEN))
     assert finding.status is Status.UNHEALTHY
     assert "IPv6 left open: Node/w1 → [fc00::2]:6443 answers (and 3 more)" in finding.summary
 
 
 def test_a_refusal_is_an_answer_and_so_no_cut() -> None:
-    assert cut.judge(OPEN, measured(Reach.REFUSED)).status is Status.UNHEALTHY
+    assert cut_effective.judge(OPEN, measured(Reach.REFUSED)).status is Status.UNHEALTHY
 
 
 def test_a_path_that_was_never_open_proves_nothing() -> None:
-    finding = cut.judge(measured(Reach.OPEN, Reach.TIMED_OUT), measured(Reach.TIMED_OUT))
+    finding = cut_effective.judge(measured(Reach.OPEN, Reach.TIMED_OUT), measured(Reach.TIMED_OUT))
     assert finding.status is Status.UNKNOWN
     assert "was timed out before the cut" in finding.evidence[1].detail
 
@@ -200,7 +200,7 @@ def balanced(reach: Reach, *of_the_balancer: Reach) -> CutEvidence:
 
 def test_a_kubelet_that_is_still_served_through_a_load_balancer_is_not_cut_off() -> None:
     before = balanced(Reach.OPEN, Reach.OPEN, Reach.OPEN)
-    finding = cut.judge(before, balanced(Reach.TIMED_OUT, Reach.OPEN, Reach.TIMED_OUT))
+    finding = cut_effective.judge(before, balanced(Reach.TIMED_OUT, Reach.OPEN, Reach.TIMED_OUT))
     assert finding.status is Status.UNHEALTHY
     assert "IPv4 left open: Node/w1 → 172.18.0.9:6443 answers, and its kubelet connects" in finding.summary
     assert "`peers`" in finding.summary
@@ -209,29 +209,29 @@ def test_a_kubelet_that_is_still_served_through_a_load_balancer_is_not_cut_off()
 @pytest.mark.parametrize("reach", [Reach.TIMED_OUT, Reach.NO_ROUTE, Reach.RESET])
 def test_a_load_balancer_with_nobody_behind_it_is_cut_off(reach: Reach) -> None:
     before = balanced(Reach.OPEN, Reach.OPEN, Reach.OPEN)
-    assert cut.judge(before, balanced(Reach.TIMED_OUT, reach, reach)).status is Status.HEALTHY
+    assert cut_effective.judge(before, balanced(Reach.TIMED_OUT, reach, reach)).status is Status.HEALTHY
     assert judge_healed(before, before).status is Status.HEALTHY
 
 
 def test_an_address_of_the_load_balancer_that_never_answered_is_left_out() -> None:
     before = balanced(Reach.OPEN, Reach.OPEN, Reach.REFUSED)
-    finding = cut.judge(before, balanced(Reach.TIMED_OUT, Reach.TIMED_OUT, Reach.REFUSED))
+    finding = cut_effective.judge(before, balanced(Reach.TIMED_OUT, Reach.TIMED_OUT, Reach.REFUSED))
     assert (finding.status, finding.summary) == (Status.HEALTHY, "9 of 9 paths blocked")
     assert judge_healed(before, before).status is Status.HEALTHY
-    late = cut.judge(before, balanced(Reach.TIMED_OUT, Reach.TIMED_OUT, Reach.OPEN))
+    late = cut_effective.judge(before, balanced(Reach.TIMED_OUT, Reach.TIMED_OUT, Reach.OPEN))
     assert late.status is Status.UNHEALTHY
 
 
 def test_a_load_balancer_that_answered_nowhere_proves_nothing() -> None:
     before = balanced(Reach.OPEN, Reach.TIMED_OUT, Reach.TIMED_OUT)
     assert (
-        cut.judge(before, balanced(Reach.TIMED_OUT, Reach.TIMED_OUT, Reach.TIMED_OUT)).status
+        cut_effective.judge(before, balanced(Reach.TIMED_OUT, Reach.TIMED_OUT, Reach.TIMED_OUT)).status
         is Status.UNKNOWN
     )
 
 
 def test_a_kubelet_that_may_connect_anywhere_leaves_the_cut_unproven() -> None:
-    finding = cut.judge(replace(OPEN, blind=("w1",)), measured(Reach.TIMED_OUT))
+    finding = cut_effective.judge(replace(OPEN, blind=("w1",)), measured(Reach.TIMED_OUT))
     assert finding.status is Status.UNKNOWN
     assert "8 of 8 paths blocked; Node/w1: where its kubelet connects is not known" in finding.summary
 
@@ -276,14 +276,14 @@ def test_a_proxy_that_only_accepts_is_told_from_an_api_server(reply: bytes | Non
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         target = Target(*server.server_address)
         paths = [Path(source="w1", towards=towards, target=target) for towards in ("cp", "")]
-        evidence = cut.gather(paths, {"w1": LocalShell()}, timeout_s=2.0)  # type: ignore[dict-item]
+        evidence = cut_effective.gather(paths, {"w1": LocalShell()}, timeout_s=2.0)  # type: ignore[dict-item]
         server.shutdown()
     assert [evidence.connects[path].reach for path in paths] == [Reach.OPEN, elsewhere]
 
 
 def test_no_path_is_unknown() -> None:
     nothing = CutEvidence(paths=(), connects={})
-    assert cut.judge(nothing, nothing).status is Status.UNKNOWN
+    assert cut_effective.judge(nothing, nothing).status is Status.UNKNOWN
     assert judge_healed(nothing, nothing).status is Status.UNKNOWN
 
 
@@ -318,7 +318,9 @@ def test_what_a_cut_came_to_is_told_path_by_path() -> None:
         path: connect(path.target, reach, path.source) for path, reach in zip(paths, afterwards, strict=True)
     }
     after[paths[1]] = replace(after[paths[1]], detail="the node is dead")
-    finding = cut.judge(CutEvidence(paths=paths, connects=before), CutEvidence(paths=paths, connects=after))
+    finding = cut_effective.judge(
+        CutEvidence(paths=paths, connects=before), CutEvidence(paths=paths, connects=after)
+    )
     assert [(row.subject, row.status, row.detail) for row in finding.evidence] == [
         ("Node/w1 → 172.18.0.2:6443 (Node/cp, IPv4)", Status.HEALTHY, "open before, no route now"),
         ("Node/w1 → [fc00::2]:6443 (Node/cp, IPv6)", Status.UNKNOWN, "the node is dead"),
@@ -339,25 +341,28 @@ def test_what_a_cut_came_to_is_told_path_by_path() -> None:
         ),
     ]
     assert (finding.check, finding.summary) == ("cut_effective", "2 of 5 paths blocked")
-    unseen = cut.judge(OPEN, CutEvidence(paths=PATHS[:1], connects={}))
+    unseen = cut_effective.judge(OPEN, CutEvidence(paths=PATHS[:1], connects={}))
     assert [(row.status, row.detail) for row in unseen.evidence] == [(Status.UNKNOWN, "not measured")]
 
 
 def test_a_reset_is_an_answer_of_a_node_but_not_of_a_proxy() -> None:
-    assert cut.judge(OPEN, measured(Reach.RESET)).status is Status.UNHEALTHY
+    assert cut_effective.judge(OPEN, measured(Reach.RESET)).status is Status.UNHEALTHY
 
 
 def test_the_summary_names_the_first_path_that_is_left_and_counts_the_others() -> None:
     said = "IPv4 left open: Node/w1 → 172.18.0.2:6443 answers"
     for count, more in ((1, ""), (2, " (and 1 more)"), (3, " (and 2 more)")):
         reaches = [*[Reach.OPEN] * count, *[Reach.TIMED_OUT] * (8 - count)]
-        assert cut.judge(OPEN, measured(*reaches)).summary == f"{said}{more}; {8 - count} of 8 paths blocked"
+        assert (
+            cut_effective.judge(OPEN, measured(*reaches)).summary
+            == f"{said}{more}; {8 - count} of 8 paths blocked"
+        )
     nothing = CutEvidence(paths=(), connects={})
-    assert cut.judge(nothing, nothing).summary == "no path between control plane and nodes"
+    assert cut_effective.judge(nothing, nothing).summary == "no path between control plane and nodes"
 
 
 def test_the_first_of_the_nodes_that_may_connect_anywhere_is_named() -> None:
-    finding = cut.judge(replace(OPEN, blind=("w1", "w2")), measured(Reach.TIMED_OUT))
+    finding = cut_effective.judge(replace(OPEN, blind=("w1", "w2")), measured(Reach.TIMED_OUT))
     unknown = (
         "where its kubelet connects is not known: no server that resolves in /etc/kubernetes/kubelet.conf"
     )
@@ -415,7 +420,7 @@ def test_a_proven_cut_had_every_path_open_before_and_blocked_after(
         and second.connects[path].reach in (Reach.TIMED_OUT, Reach.NO_ROUTE)
         for path in PATHS
     )
-    assert (cut.judge(first, second).status is Status.HEALTHY) == proven
+    assert (cut_effective.judge(first, second).status is Status.HEALTHY) == proven
 
 
 class AskedShell:
@@ -433,7 +438,7 @@ class AskedShell:
 def test_gathering_asks_each_node_for_its_paths_and_keeps_them() -> None:
     paths = (PATHS[0], BALANCER[0])
     shell = AskedShell("w1")
-    found = cut.gather(paths, {"w1": shell}, timeout_s=7.0, blind=["w2"])  # type: ignore[dict-item]
+    found = cut_effective.gather(paths, {"w1": shell}, timeout_s=7.0, blind=["w2"])  # type: ignore[dict-item]
     late = {path: Connect(node="w1", target=path.target, reach=Reach.TIMED_OUT) for path in paths}
     assert found == CutEvidence(paths=paths, connects=late, blind=("w2",))
     assert sorted(shell.asked) == ["7 48 0.1 -\n0 172.18.0.2 6443\n", "7 48 0.1 request\n0 172.18.0.9 6443\n"]
@@ -449,13 +454,13 @@ def seen_from_the_control_plane(reach: Reach, *more: Path, shut: Shut = SHUT) ->
 
 
 def test_a_node_that_can_not_be_entered_is_cut_off_as_the_way_back_is() -> None:
-    finding = cut.judge(OPEN, seen_from_the_control_plane(Reach.TIMED_OUT))
+    finding = cut_effective.judge(OPEN, seen_from_the_control_plane(Reach.TIMED_OUT))
     assert (finding.status, finding.summary) == (Status.HEALTHY, "8 of 8 paths blocked")
     assert "can't be entered while it is cut off; the way back: open before" in finding.evidence[0].detail
 
 
 def test_a_way_back_that_is_open_leaves_the_way_there_open_too() -> None:
-    finding = cut.judge(OPEN, seen_from_the_control_plane(Reach.OPEN))
+    finding = cut_effective.judge(OPEN, seen_from_the_control_plane(Reach.OPEN))
     assert finding.status is Status.UNHEALTHY
 
 
@@ -463,9 +468,9 @@ def test_a_way_back_that_was_not_open_before_proves_nothing_of_the_way_there() -
     before = replace(
         OPEN, connects={**OPEN.connects, PATHS[-1]: connect(PATHS[-1].target, Reach.REFUSED, "cp")}
     )
-    assert cut.judge(before, seen_from_the_control_plane(Reach.TIMED_OUT)).status is Status.UNKNOWN
+    assert cut_effective.judge(before, seen_from_the_control_plane(Reach.TIMED_OUT)).status is Status.UNKNOWN
     alone = CutEvidence(paths=PATHS[:1], connects={}, shut=SHUT)
-    assert cut.judge(OPEN, alone).status is Status.UNKNOWN
+    assert cut_effective.judge(OPEN, alone).status is Status.UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -477,17 +482,17 @@ def test_where_a_shut_nodes_kubelet_connects_must_be_dropped_or_its_own(host: st
     there = Path(source="w1", towards="", target=Target(host, 6443))
     opened = {there: connect(there.target, Reach.OPEN, "w1")}
     before = CutEvidence(paths=(*PATHS, there), connects={**OPEN.connects, **opened})
-    assert cut.judge(before, seen_from_the_control_plane(Reach.TIMED_OUT, there)).status is status
+    assert cut_effective.judge(before, seen_from_the_control_plane(Reach.TIMED_OUT, there)).status is status
 
 
 def test_nothing_is_tried_from_a_node_that_is_shut() -> None:
-    evidence = cut.gather(PATHS, {}, timeout_s=0.1, shut=SHUT)
+    evidence = cut_effective.gather(PATHS, {}, timeout_s=0.1, shut=SHUT)
     assert {path.source for path in evidence.connects} == {"cp"}
 
 
 def test_evidence_says_what_it_is_of() -> None:
     kept, left_out = (Path(source="w1", towards="w2", target=Target("172.18.0.9", 22)),), LeftOut(paths=3)
-    found = cut.gather((), {}, blind=("w9",), shut=SHUT, kept=kept, left_out=left_out)
+    found = cut_effective.gather((), {}, blind=("w9",), shut=SHUT, kept=kept, left_out=left_out)
     assert (found.blind, found.shut, found.kept, found.left_out) == (("w9",), SHUT, kept, left_out)
 
 
@@ -516,7 +521,7 @@ def before_it(reaches: dict[Path, Reach] | None = None) -> CutEvidence:
 
 
 def test_a_control_plane_that_stays_together_is_told_path_by_path() -> None:
-    finding = cut.judge(before_it(), kept({}))
+    finding = cut_effective.judge(before_it(), kept({}))
     assert (finding.status, finding.summary) == (Status.HEALTHY, "8 of 8 paths blocked")
     open_still = [row.status for row in finding.evidence if row.detail == "kept open"]
     assert open_still == [Status.HEALTHY] * len(KEPT) == [Status.HEALTHY] * 8
@@ -524,32 +529,32 @@ def test_a_control_plane_that_stays_together_is_told_path_by_path() -> None:
 
 @pytest.mark.parametrize("reach", [Reach.TIMED_OUT, Reach.NO_ROUTE])
 def test_a_control_plane_that_is_cut_apart_is_unhealthy_and_said_first(reach: Reach) -> None:
-    finding = cut.judge(before_it(), kept({KEPT[0]: reach, KEPT[3]: reach}))
+    finding = cut_effective.judge(before_it(), kept({KEPT[0]: reach, KEPT[3]: reach}))
     assert finding.status is Status.UNHEALTHY
     assert finding.summary == (
         f"Node/cp1 → 172.18.0.5:6443 (Node/cp2, IPv4): the control plane is cut apart: open before the cut, {reach} now"
         "; 8 of 8 paths blocked"
     )
-    assert cut.closed(before_it(), kept({KEPT[0]: reach, KEPT[3]: reach})) == (KEPT[0], KEPT[3])
+    assert cut_effective.closed(before_it(), kept({KEPT[0]: reach, KEPT[3]: reach})) == (KEPT[0], KEPT[3])
 
 
 @pytest.mark.parametrize("reach", [Reach.REFUSED, Reach.RESET])
 def test_a_host_that_answers_is_reached_whatever_became_of_its_server(reach: Reach) -> None:
-    assert cut.judge(before_it(), kept({}, reach)).status is Status.HEALTHY
+    assert cut_effective.judge(before_it(), kept({}, reach)).status is Status.HEALTHY
 
 
 def test_a_path_to_be_kept_that_was_closed_before_proves_nothing_either_way() -> None:
     one_server = {path: Reach.REFUSED for path in KEPT if path.target.port == 2380}
-    finding = cut.judge(before_it(one_server), kept(one_server, Reach.OPEN))
+    finding = cut_effective.judge(before_it(one_server), kept(one_server, Reach.OPEN))
     assert finding.status is Status.HEALTHY
-    assert cut.closed(before_it(one_server), kept({}, Reach.TIMED_OUT)) == tuple(
+    assert cut_effective.closed(before_it(one_server), kept({}, Reach.TIMED_OUT)) == tuple(
         path for path in KEPT if path.target.port == 6443
     )
 
 
 def test_a_pair_between_which_nothing_was_open_is_not_known_to_stay_together() -> None:
     shut = {path: Reach.TIMED_OUT for path in KEPT if path.source == "cp2"}
-    finding = cut.judge(before_it(shut), kept(shut))
+    finding = cut_effective.judge(before_it(shut), kept(shut))
     assert finding.status is Status.UNKNOWN
     assert finding.summary == (
         "8 of 8 paths blocked; Node/cp2 → Node/cp1: no path between them was open before the cut, "
@@ -565,10 +570,10 @@ def test_a_path_to_be_kept_that_was_not_measured_is_unknown() -> None:
             KEPT[1]: Connect(node="cp1", target=KEPT[1].target, reach=Reach.UNKNOWN, detail="not answered"),
         },
     )
-    finding = cut.judge(before_it(), lost)
+    finding = cut_effective.judge(before_it(), lost)
     assert (finding.status, said_of(KEPT[1], finding)) == (Status.UNKNOWN, "not answered")
     missing = {path: found for path, found in kept({}).connects.items() if path != KEPT[1]}
-    finding = cut.judge(before_it(), replace(kept({}), connects=missing))
+    finding = cut_effective.judge(before_it(), replace(kept({}), connects=missing))
     assert (finding.status, said_of(KEPT[1], finding)) == (Status.UNKNOWN, "not measured")
 
 
@@ -587,14 +592,16 @@ def test_a_way_through_a_proxy_is_closed_where_it_is_reset() -> None:
             kept=(*KEPT, through),
             connects={**kept({}).connects, through: connect(through.target, reach, "cp1")},
         )
-        assert cut.closed(before, after) == ((through,) if is_closed else ())
+        assert cut_effective.closed(before, after) == ((through,) if is_closed else ())
 
 
 def test_only_what_was_open_is_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
-    monkeypatch.setattr(cut, "gather", lambda paths, shells, **more: asked.append((paths, shells, more)))
+    monkeypatch.setattr(
+        cut_effective, "gather", lambda paths, shells, **more: asked.append((paths, shells, more))
+    )
     closed_before = before_it({KEPT[0]: Reach.REFUSED})
-    cut.gather_again(closed_before, {}, shut=SHUT)
+    cut_effective.gather_again(closed_before, {}, shut=SHUT)
     assert asked == [(PATHS, {}, {"shut": SHUT, "kept": list(KEPT[1:])})]
 
 
@@ -631,7 +638,7 @@ def test_what_answers_although_it_is_cut_is_named() -> None:
     }
     balancer = {BALANCER[0]: Connect(node="w1", target=BALANCER[0].target, reach=Reach.RESET)}
     found = CutEvidence(paths=(*PATHS, BALANCER[0]), connects={**connects, **balancer})
-    assert cut.answering(found) == PATHS[:3]
+    assert cut_effective.answering(found) == PATHS[:3]
 
 
 # Of many paths a sample
@@ -659,15 +666,15 @@ def family(path: Path) -> int:
 
 def test_few_paths_are_all_measured() -> None:
     paths = many(20, 3)
-    assert cut.sampled(paths, control_plane(paths)) == (paths, LeftOut())
-    assert cut.sampled((), set()) == ((), LeftOut())
+    assert cut_effective.sampled(paths, control_plane(paths)) == (paths, LeftOut())
+    assert cut_effective.sampled((), set()) == ((), LeftOut())
 
 
 @pytest.mark.parametrize(("workers", "masters"), [(125, 1), (100, 3), (350, 3), (300, 5)])
 def test_of_many_paths_each_node_is_at_the_end_of_one(workers: int, masters: int) -> None:
     paths = many(workers, masters)
     first = control_plane(paths)
-    found, left_out = cut.sampled(paths, first)
+    found, left_out = cut_effective.sampled(paths, first)
     assert (len(found) + left_out.paths, left_out.nodes) == (len(paths), ())
     assert {end for path in paths for end in (path.source, path.towards)} == {
         end for path in found for end in (path.source, path.towards)
@@ -675,19 +682,19 @@ def test_of_many_paths_each_node_is_at_the_end_of_one(workers: int, masters: int
     ways = {(path.source in first, family(path)) for path in found}
     assert ways == {(True, 4), (True, 6), (False, 4), (False, 6)}
     by_source = Counter(path.source for path in found)
-    assert max(by_source.values()) <= cut.MOST_FROM
-    assert len(by_source) <= cut.MOST_SOURCES + masters
-    assert cut.sampled(paths, first) == (found, left_out)
+    assert max(by_source.values()) <= cut_effective.MOST_FROM
+    assert len(by_source) <= cut_effective.MOST_SOURCES + masters
+    assert cut_effective.sampled(paths, first) == (found, left_out)
     assert left_out.paths > 0
 
 
 def test_nodes_that_no_sample_has_room_for_are_said() -> None:
     paths = many(500)
-    found, left_out = cut.sampled(paths, {"cp000"})
+    found, left_out = cut_effective.sampled(paths, {"cp000"})
     missed = {path.source for path in paths} - {end for path in found for end in (path.source, path.towards)}
     assert set(left_out.nodes) == missed
-    assert len(missed) == 500 - cut.MOST_FROM - cut.MOST_SOURCES
-    finding = cut.judge(
+    assert len(missed) == 500 - cut_effective.MOST_FROM - cut_effective.MOST_SOURCES
+    finding = cut_effective.judge(
         replace(all_reach(found, Reach.OPEN), left_out=left_out), all_reach(found, Reach.TIMED_OUT)
     )
     assert finding.status is Status.HEALTHY
@@ -718,30 +725,30 @@ def all_reach(paths: tuple[Path, ...], reach: Reach) -> CutEvidence:
 
 def test_execs_through_an_api_server_are_fewer_as_each_takes_longer() -> None:
     nodes = [node(f"w{number}", f"10.1.{number}.1") for number in range(100)]
-    found, left_out = cut.sampled(paths_of_api_servers(nodes), set())
-    assert (len(found), left_out.paths) == (cut.MOST_THROUGH, 100 - cut.MOST_THROUGH)
+    found, left_out = cut_effective.sampled(paths_of_api_servers(nodes), set())
+    assert (len(found), left_out.paths) == (cut_effective.MOST_THROUGH, 100 - cut_effective.MOST_THROUGH)
 
 
 def test_a_sample_is_over_in_seconds_however_many_paths_there_are() -> None:
     """By its rounds: so many connects at once, of which each has its time limit."""
-    rounds = -(-cut.MOST_FROM // cut.LANES)
+    rounds = -(-cut_effective.MOST_FROM // cut_effective.LANES)
     assert rounds * (CONNECT_TIMEOUT_S + 0.2) < 7
-    assert cut.MOST_SOURCES <= 2 * MAX_NODES_AT_ONCE
+    assert cut_effective.MOST_SOURCES <= 2 * MAX_NODES_AT_ONCE
 
 
 def test_of_many_paths_these_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few enough to be seen at a glance: one to each other node first, its families in turn, and all nodes in turn."""
-    monkeypatch.setattr(cut, "MOST_FROM", 3)
-    monkeypatch.setattr(cut, "MOST_SOURCES", 2)
-    monkeypatch.setattr(cut, "MOST_THROUGH", 2)
+    monkeypatch.setattr(cut_effective, "MOST_FROM", 3)
+    monkeypatch.setattr(cut_effective, "MOST_SOURCES", 2)
+    monkeypatch.setattr(cut_effective, "MOST_THROUGH", 2)
     workers = [node(f"w{number}", f"10.1.0.{number}", f"fd01::{number}") for number in range(1, 6)]
     masters = [node("cp1", "10.0.0.1", control_plane=True), node("cp2", "10.0.0.2", control_plane=True)]
     paths = (*paths_between((*masters, *workers)), *paths_of_api_servers(workers))
-    found, left_out = cut.sampled(paths, {"cp1", "cp2"})
+    found, left_out = cut_effective.sampled(paths, {"cp1", "cp2"})
     assert [f"{path.source or 'api'} {path.target.host}" for path in found] == FEW_OF_MANY
     assert left_out == LeftOut(paths=len(paths) - len(found), nodes=())
     alone = [path for path in paths if path.source not in ("", "cp1", "cp2")]
-    found, left_out = cut.sampled(alone, set())
+    found, left_out = cut_effective.sampled(alone, set())
     assert {path.source for path in found} == {"w1", "w2"}
     assert left_out == LeftOut(paths=len(alone) - len(found), nodes=("w3", "w4", "w5"))
 
@@ -765,10 +772,10 @@ FEW_OF_MANY = [
 def test_nodes_at_the_end_of_no_path_yet_come_first_of_those_where_paths_begin(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(cut, "MOST_FROM", 3)
-    monkeypatch.setattr(cut, "MOST_SOURCES", 2)
+    monkeypatch.setattr(cut_effective, "MOST_FROM", 3)
+    monkeypatch.setattr(cut_effective, "MOST_SOURCES", 2)
     workers = [node(f"w{number}", f"10.1.0.{number}") for number in range(1, 9)]
-    found, left_out = cut.sampled(
+    found, left_out = cut_effective.sampled(
         paths_between((node("cp", "10.0.0.1", control_plane=True), *workers)), {"cp"}
     )
     assert [(path.source, path.towards) for path in found] == [
@@ -784,7 +791,7 @@ def test_nodes_at_the_end_of_no_path_yet_come_first_of_those_where_paths_begin(
 # From an API server that is no node
 
 
-POD = Way(transport="pod")
+POD = NodeAccess(transport="pod")
 
 
 @dataclass(frozen=True)
@@ -792,12 +799,12 @@ class EnteredPod(PodShell):
     """A node that is entered through an API server, which reaches its kubelet, does not, or can't be asked."""
 
     node: str
-    way: Way = POD
+    way: NodeAccess = POD
     answer: bool | None = True
     meeting: threading.Barrier | None = None
 
     def is_reached(self, *, timeout_s: float) -> bool | None:
-        assert timeout_s == cut.THROUGH_S
+        assert timeout_s == cut_effective.THROUGH_S
         if self.meeting:
             self.meeting.wait()
         return self.answer
@@ -817,19 +824,19 @@ def test_an_api_server_has_a_path_to_the_first_address_of_each_kubelet() -> None
 )
 def test_what_an_api_server_reaches_is_told_by_whether_it_enters(answer: bool | None, reach: Reach) -> None:
     (path,) = paths_of_api_servers([node("w1", "10.0.0.1")])
-    found = cut.gather([path], {"w1": EnteredPod("w1", answer=answer)})
+    found = cut_effective.gather([path], {"w1": EnteredPod("w1", answer=answer)})
     said = "by exec, through an API server"
     assert found.connects == {path: Connect(node="", target=path.target, reach=reach, detail=said)}
-    by_docker = cut.gather([path], {"w1": LocalShell()})  # type: ignore[dict-item]
+    by_docker = cut_effective.gather([path], {"w1": LocalShell()})  # type: ignore[dict-item]
     assert by_docker.connects[path].reach is Reach.UNKNOWN
 
 
 def test_an_api_server_is_asked_to_enter_many_nodes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """More than an executor has threads for unless it is told."""
-    monkeypatch.setattr(cut, "AT_ONCE", 33)
+    monkeypatch.setattr(cut_effective, "AT_ONCE", 33)
     meeting = threading.Barrier(33, timeout=20)
     nodes = [node(f"w{number}", f"10.0.0.{number}") for number in range(33)]
-    found = cut.gather(
+    found = cut_effective.gather(
         paths_of_api_servers(nodes), {each.name: EnteredPod(each.name, meeting=meeting) for each in nodes}
     )
     assert [each.reach for each in found.connects.values()] == [Reach.OPEN] * 33
@@ -843,10 +850,10 @@ def through(reach: Reach) -> CutEvidence:
 
 
 def test_a_way_from_an_api_server_is_named_as_such() -> None:
-    finding = cut.judge(through(Reach.OPEN), through(Reach.OPEN))
+    finding = cut_effective.judge(through(Reach.OPEN), through(Reach.OPEN))
     assert finding.summary == "IPv4 left open: an API server → 172.18.0.3:10250 answers; 0 of 1 paths blocked"
     assert finding.evidence[0].subject == "an API server → 172.18.0.3:10250 (Node/w1, IPv4)"
-    assert cut.entered([THROUGH, PATHS[-1]]) == {"w1", "cp"}
+    assert cut_effective.entered([THROUGH, PATHS[-1]]) == {"w1", "cp"}
 
 
 WAY_THERE = {4: PATHS[0], 6: PATHS[1]}
@@ -856,7 +863,7 @@ WAYS_BACK = {4: PATHS[4], 6: PATHS[5]}
 def judged_by_the_way_back(there: Path, back: Path, before: Reach, after: Reach) -> tuple[Status, str]:
     opened = {there: connect(there.target, Reach.OPEN, "w1"), back: connect(back.target, before, back.source)}
     now = {back: connect(back.target, after, back.source)}
-    finding = cut.judge(
+    finding = cut_effective.judge(
         CutEvidence(paths=(there, back), connects=opened),
         CutEvidence(paths=(there, back), connects=now, shut=SHUT),
     )
@@ -892,7 +899,7 @@ def test_of_several_ways_back_the_worst_is_told() -> None:
         THROUGH: connect(THROUGH.target, Reach.OPEN, ""),
     }
     paths = (there, *backs)
-    finding = cut.judge(
+    finding = cut_effective.judge(
         CutEvidence(paths=paths, connects=before), CutEvidence(paths=paths, connects=now, shut=SHUT)
     )
     assert finding.evidence[0].detail.endswith("; the way back: still answers: open")
@@ -912,7 +919,7 @@ def test_a_way_there_that_was_never_open_proves_nothing_whatever_the_way_back(
     closed_now = {PATHS[4]: connect(PATHS[4].target, Reach.TIMED_OUT, "cp")}
     paths = (PATHS[0], PATHS[4])
     opened = {PATHS[4]: connect(PATHS[4].target, Reach.OPEN, "cp")}
-    finding = cut.judge(
+    finding = cut_effective.judge(
         CutEvidence(paths=paths, connects={**opened, **known}),
         CutEvidence(paths=paths, connects=closed_now, shut=SHUT),
     )

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from steady_worlds import NOW, pod
 
-from chaosext.model.finding import Status
-from chaosext.steady.xds import TYPE_URLS, Proxy, Sync, XdsEvidence, gather, judge, parse_syncz
+from chaosext.checks.xds_synced import TYPE_URLS, Proxy, Sync, XdsEvidence, gather, judge, parse_syncz
+from chaosext.model.findings import Status
 
 
 def proxy(name: str, sync: Sync = Sync.SYNCED, istiod: str = "istiod-a") -> Proxy:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from chaosext.testbed.archive import Image
-from chaosext.testbed.images import ImageSet
+from chaosext.testbed.node_images import ImageSet
 
 IMAGES = ImageSet(
     source="bundle",

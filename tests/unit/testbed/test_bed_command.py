@@ -8,13 +8,13 @@ import pytest
 from click.testing import CliRunner
 
 from chaosext.cli.testbed import testbed as command
-from chaosext.model.claim import LockFacts
 from chaosext.model.errors import Refused
-from chaosext.run.cutting import locking
+from chaosext.model.owner import LockFacts
+from chaosext.run.fault import run_lock
 from chaosext.safety.intent import INTENT, intent_log
-from chaosext.testbed import bringup, cluster, pair
+from chaosext.testbed import bringup, lifecycle, pair
 from chaosext.testbed.containers import unpack_script
-from chaosext.testbed.status import BedStatus, NodeStatus
+from chaosext.testbed.health import BedStatus, NodeStatus
 
 WORKER = NodeStatus(
     name="bed-worker",
@@ -47,7 +47,7 @@ def invoke(*words):
 
 @pytest.fixture
 def found(monkeypatch):
-    monkeypatch.setattr(cluster, "status", lambda _: STATUS)
+    monkeypatch.setattr(lifecycle, "status", lambda _: STATUS)
 
 
 @pytest.mark.usefixtures("found")
@@ -73,7 +73,7 @@ def test_the_json_status_holds_what_the_lines_say():
 
 
 def test_a_bad_name_is_refused_before_docker_is_asked(monkeypatch):
-    monkeypatch.setattr(cluster, "status", lambda _: pytest.fail("asked"))
+    monkeypatch.setattr(lifecycle, "status", lambda _: pytest.fail("asked"))
 
     refused = invoke("status", "--name", "no/such")
 
@@ -107,7 +107,7 @@ def test_up_explains_each_choice_and_gives_examples():
 def test_a_steady_status_ends_with_0(monkeypatch):
     steady = replace(STATUS, nodes=(), record={})
     monkeypatch.setattr(type(steady), "missing", property(lambda _: ()))
-    monkeypatch.setattr(cluster, "status", lambda _: steady)
+    monkeypatch.setattr(lifecycle, "status", lambda _: steady)
 
     assert invoke("status", "--name", "bed").exit_code == 0
 
@@ -124,7 +124,7 @@ class TestDuringARun:
         monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
         monkeypatch.setattr(bringup, "bring_up", lambda *_, **__: pytest.fail("touched"))
         monkeypatch.setattr(pair, "take_down", lambda *_: self.taken.append("second") or False)
-        monkeypatch.setattr(cluster, "down", lambda *_: self.taken.append("first") or True)
+        monkeypatch.setattr(lifecycle, "down", lambda *_: self.taken.append("first") or True)
         self.taken = []
 
     def leased(self, monkeypatch, **facts):
@@ -133,7 +133,7 @@ class TestDuringARun:
         def look(context):
             return LockFacts(**held) if context == "kind-bed" else None
 
-        monkeypatch.setattr(locking, "_lease_of", look)
+        monkeypatch.setattr(run_lock, "_lease_of", look)
 
     @pytest.mark.parametrize("words", [("up",), ("down",)])
     def test_it_is_refused_with_the_run_and_how_to_go_on(self, monkeypatch, words):
@@ -151,7 +151,7 @@ class TestDuringARun:
         assert self.taken == []
 
     def test_a_run_of_this_machine_is_known_without_any_cluster(self, monkeypatch):
-        monkeypatch.setattr(locking, "_lease_of", lambda _: None)
+        monkeypatch.setattr(run_lock, "_lease_of", lambda _: None)
         intent = {
             "run": "r2",
             "event": INTENT,

@@ -2,7 +2,7 @@
 
 import yaml
 
-from chaosext.testbed import kubeconfig
+from chaosext.testbed import kubeconfig_entry
 
 ADMIN_CONF = """
 apiVersion: v1
@@ -14,7 +14,7 @@ users: [{name: kubernetes-admin, user: {client-certificate-data: Q0VSVA==, clien
 
 def users_file(path):
     config = yaml.safe_load(
-        kubeconfig.standalone(ADMIN_CONF, context="kind-bed", server="https://127.0.0.1:1")
+        kubeconfig_entry.standalone(ADMIN_CONF, context="kind-bed", server="https://127.0.0.1:1")
     )
     for section, part in (("clusters", "cluster"), ("contexts", "context"), ("users", "user")):
         config[section].append({"name": "prod", part: {}})
@@ -24,7 +24,7 @@ def users_file(path):
 
 def test_a_standalone_kubeconfig_points_to_the_given_server_and_keeps_the_credentials():
     config = yaml.safe_load(
-        kubeconfig.standalone(ADMIN_CONF, context="kind-bed", server="https://127.0.0.1:34567")
+        kubeconfig_entry.standalone(ADMIN_CONF, context="kind-bed", server="https://127.0.0.1:34567")
     )
 
     assert config["current-context"] == "kind-bed"
@@ -38,14 +38,14 @@ def test_a_standalone_kubeconfig_points_to_the_given_server_and_keeps_the_creden
 def test_forgetting_a_context_leaves_all_others(tmp_path, monkeypatch):
     path = users_file(tmp_path / "config")
     monkeypatch.setenv("KUBECONFIG", str(path))
-    assert kubeconfig.has_context("kind-bed")
+    assert kubeconfig_entry.has_context("kind-bed")
 
-    kubeconfig.forget_context("kind-bed")
+    kubeconfig_entry.forget_context("kind-bed")
 
     left = yaml.safe_load(path.read_text())
     assert [each["name"] for each in left["contexts"]] == ["prod"]
     assert left["current-context"] == ""
-    assert not kubeconfig.has_context("kind-bed")
+    assert not kubeconfig_entry.has_context("kind-bed")
     assert path.stat().st_mode & 0o777 == 0o600
 
 
@@ -54,7 +54,7 @@ def test_a_file_without_the_context_is_not_touched(tmp_path, monkeypatch):
     before = path.read_text()
     monkeypatch.setenv("KUBECONFIG", str(path))
 
-    kubeconfig.forget_context("kind-other")
+    kubeconfig_entry.forget_context("kind-other")
 
     assert path.read_text() == before
 
@@ -63,10 +63,10 @@ def test_every_file_of_kubeconfig_is_looked_at(tmp_path, monkeypatch):
     first, second = tmp_path / "absent", users_file(tmp_path / "second")
     monkeypatch.setenv("KUBECONFIG", f"{first}:{second}")
 
-    kubeconfig.forget_context("kind-bed")
+    kubeconfig_entry.forget_context("kind-bed")
 
     assert not first.exists()
-    assert not kubeconfig.has_context("kind-bed")
+    assert not kubeconfig_entry.has_context("kind-bed")
 
 
 def test_a_symbolic_link_stays_one(tmp_path, monkeypatch):
@@ -75,7 +75,7 @@ def test_a_symbolic_link_stays_one(tmp_path, monkeypatch):
     link.symlink_to(real)
     monkeypatch.setenv("KUBECONFIG", str(link))
 
-    kubeconfig.forget_context("kind-bed")
+    kubeconfig_entry.forget_context("kind-bed")
 
     assert link.is_symlink()
     assert "kind-bed" not in real.read_text()
@@ -84,7 +84,7 @@ def test_a_symbolic_link_stays_one(tmp_path, monkeypatch):
 def test_taking_a_context_away_keeps_the_current_one_of_others():
     config = {"current-context": "prod", "contexts": [{"name": "kind-bed"}, {"name": "prod"}]}
 
-    assert kubeconfig.without_context(config, "kind-bed") == {
+    assert kubeconfig_entry.without_context(config, "kind-bed") == {
         "current-context": "prod",
         "contexts": [{"name": "prod"}],
     }
@@ -93,12 +93,12 @@ def test_taking_a_context_away_keeps_the_current_one_of_others():
 def test_a_context_that_was_deleted_is_gone_even_if_its_cluster_and_user_stayed(tmp_path, monkeypatch):
     path = users_file(tmp_path / "config")
     monkeypatch.setenv("KUBECONFIG", str(path))
-    assert kubeconfig.has_context("kind-bed")
+    assert kubeconfig_entry.has_context("kind-bed")
 
     path.write_text(path.read_text().replace("contexts:", "was-contexts:"))
 
-    assert not kubeconfig.has_context("kind-bed")
-    kubeconfig.forget_context("kind-bed")
+    assert not kubeconfig_entry.has_context("kind-bed")
+    kubeconfig_entry.forget_context("kind-bed")
     assert [each["name"] for each in yaml.safe_load(path.read_text())["clusters"]] == ["prod"]
 
 
@@ -107,7 +107,7 @@ def test_a_context_is_led_to_another_server_and_no_other_one_is(tmp_path, monkey
     other.write_text("clusters: [{name: prod, cluster: {server: here}}]\n")
     monkeypatch.setenv("KUBECONFIG", f"{other}:{path}")
 
-    kubeconfig.lead_to("kind-bed", "https://127.0.0.1:2")
+    kubeconfig_entry.lead_to("kind-bed", "https://127.0.0.1:2")
 
     clusters = {each["name"]: each["cluster"] for each in yaml.safe_load(path.read_text())["clusters"]}
     assert clusters["kind-bed"] == {"server": "https://127.0.0.1:2", "certificate-authority-data": "Q0E="}

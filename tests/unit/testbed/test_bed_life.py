@@ -11,12 +11,12 @@ from click.testing import CliRunner
 
 from chaosext.cli.testbed import testbed as command
 from chaosext.model.errors import Refused
-from chaosext.safety.pin import Pin, read_pins, write_pin
-from chaosext.testbed import cluster, containers, delivery, kubeconfig, leaf, waiting
+from chaosext.safety.pins import Pin, read_pins, write_pin
+from chaosext.testbed import containers, delivery, kubeconfig_entry, leaf, lifecycle, wait
+from chaosext.testbed.bed_lock import locked
 from chaosext.testbed.commands import CommandFailed
 from chaosext.testbed.config import make_blueprint, read_kind_config
-from chaosext.testbed.lock import locked
-from chaosext.testbed.progress import Progress
+from chaosext.testbed.stage_progress import Progress
 
 TOLD = io.StringIO()
 LOUD = Progress(TOLD)
@@ -35,7 +35,7 @@ def _own_places(tmp_path, monkeypatch):
 
 
 def wait_until_told(words):
-    waiting.wait_until(
+    wait.wait_until(
         lambda: words in TOLD.getvalue(),
         what=words,
         look="",
@@ -74,10 +74,10 @@ class Machine:
         monkeypatch.setattr(containers, "network_exists", lambda: True)
         monkeypatch.setattr(containers, "network_in_use", lambda: False)
         monkeypatch.setattr(containers, "docker", lambda *words: self.note(*words))
-        monkeypatch.setattr(cluster, "read_status", self.is_silent)
+        monkeypatch.setattr(lifecycle, "read_status", self.is_silent)
         monkeypatch.setattr(delivery, "deliver", lambda *_: None)
         monkeypatch.setattr(leaf, "make_leaf", lambda *_: self.note("make leaf"))
-        monkeypatch.setattr(kubeconfig, "forget_context", lambda name: self.note("forget", name))
+        monkeypatch.setattr(kubeconfig_entry, "forget_context", lambda name: self.note("forget", name))
 
     def is_silent(self, *_, **__):
         raise CommandFailed("the API server does not answer")
@@ -97,7 +97,7 @@ def progress():
 def test_a_free_name_is_marked_before_anything_else(monkeypatch):
     machine = Machine(monkeypatch)
 
-    cluster.claim(blueprint(), IMAGES)
+    lifecycle.claim(blueprint(), IMAGES)
 
     assert machine.done == ["make leaf"]
 
@@ -105,7 +105,7 @@ def test_a_free_name_is_marked_before_anything_else(monkeypatch):
 def test_the_same_blueprint_goes_on_where_it_was(monkeypatch):
     machine = Machine(monkeypatch, leaf_container=mark(blueprint()), nodes=[NODE])
 
-    cluster.claim(blueprint(), IMAGES)
+    lifecycle.claim(blueprint(), IMAGES)
 
     assert machine.done == []
 
@@ -114,7 +114,7 @@ def test_another_blueprint_is_refused_naming_the_difference_and_the_fix(monkeypa
     Machine(monkeypatch, leaf_container=mark(blueprint()), nodes=[NODE])
 
     with pytest.raises(Refused) as refused:
-        cluster.claim(blueprint(timings="production"), IMAGES)
+        lifecycle.claim(blueprint(timings="production"), IMAGES)
 
     assert "timings: accelerated → production" in refused.value.message
     assert "chaosext testbed down --name chaosext" in refused.value.fix
@@ -124,9 +124,9 @@ def test_a_strangers_cluster_is_neither_built_on_nor_taken_away(monkeypatch):
     machine = Machine(monkeypatch, nodes=[NODE])
 
     with pytest.raises(Refused, match="not a testbed"):
-        cluster.claim(blueprint(), IMAGES)
+        lifecycle.claim(blueprint(), IMAGES)
     with pytest.raises(Refused, match="not a testbed"):
-        cluster.down("chaosext", progress())
+        lifecycle.down("chaosext", progress())
     assert machine.done == []
 
 
@@ -134,7 +134,7 @@ def test_a_strangers_container_with_the_leafs_name_is_refused(monkeypatch):
     machine = Machine(monkeypatch, leaf_container=container("chaosext-leaf"))
 
     with pytest.raises(Refused, match="not a leaf"):
-        cluster.down("chaosext", progress())
+        lifecycle.down("chaosext", progress())
     assert machine.done == []
 
 
@@ -142,7 +142,7 @@ def test_down_removes_the_mark_last_and_the_network_only_if_it_brought_it(monkey
     brought = Machine(
         monkeypatch, leaf_container=mark(blueprint(), **{leaf.NETWORK_MADE_LABEL: "yes"}), nodes=[NODE]
     )
-    assert cluster.down("chaosext", progress())
+    assert lifecycle.down("chaosext", progress())
     assert brought.done == [
         "forget kind-chaosext",
         "remove chaosext-control-plane",
@@ -153,14 +153,14 @@ def test_down_removes_the_mark_last_and_the_network_only_if_it_brought_it(monkey
     found = Machine(
         monkeypatch, leaf_container=mark(blueprint(), **{leaf.NETWORK_MADE_LABEL: "no"}), nodes=[NODE]
     )
-    assert cluster.down("chaosext", progress())
+    assert lifecycle.down("chaosext", progress())
     assert found.done[-1] == "remove chaosext-leaf"
 
 
 def test_down_of_nothing_is_no_error(monkeypatch):
     machine = Machine(monkeypatch)
 
-    assert cluster.down("chaosext", progress()) is False
+    assert lifecycle.down("chaosext", progress()) is False
     assert machine.done == []
 
 
@@ -184,11 +184,11 @@ def test_down_takes_the_pin_of_its_testbed_away(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "act", [lambda: cluster.down("chaosext", LOUD), lambda: cluster.up(blueprint(), IMAGES, LOUD)]
+    "act", [lambda: lifecycle.down("chaosext", LOUD), lambda: lifecycle.up(blueprint(), IMAGES, LOUD)]
 )
 def test_up_and_down_wait_for_each_other(monkeypatch, act):
     machine = Machine(monkeypatch, leaf_container=mark(blueprint()), nodes=[NODE])
-    monkeypatch.setattr(cluster, "BringUp", lambda *_: FakeBringUp(machine, [NODE], steady_at=1))
+    monkeypatch.setattr(lifecycle, "BringUp", lambda *_: FakeBringUp(machine, [NODE], steady_at=1))
     thread = threading.Thread(target=act)
     with locked("testbed-chaosext"):
         thread.start()
@@ -211,25 +211,25 @@ class FakeBringUp:
     def run(self):
         self.machine.done.append("bring up")
         if self.machine.done.count("bring up") < self.steady_at:
-            raise waiting.NotInTime("the API server did not come within 300 s")
+            raise wait.NotInTime("the API server did not come within 300 s")
         return "steady"
 
 
 def test_nodes_that_had_stopped_and_do_not_come_back_are_made_anew(monkeypatch):
     machine = Machine(monkeypatch, leaf_container=mark(blueprint()))
     stopped = replace(NODE, has_stopped=True)
-    monkeypatch.setattr(cluster, "BringUp", lambda *_: FakeBringUp(machine, [stopped], steady_at=2))
+    monkeypatch.setattr(lifecycle, "BringUp", lambda *_: FakeBringUp(machine, [stopped], steady_at=2))
 
-    assert cluster.up(blueprint(), IMAGES, progress()) == "steady"
+    assert lifecycle.up(blueprint(), IMAGES, progress()) == "steady"
     assert machine.done == ["bring up", "remove chaosext-control-plane", "bring up"]
 
 
 def test_nodes_that_never_stopped_stay_for_looking_at(monkeypatch):
     machine = Machine(monkeypatch, leaf_container=mark(blueprint()))
-    monkeypatch.setattr(cluster, "BringUp", lambda *_: FakeBringUp(machine, [NODE], steady_at=2))
+    monkeypatch.setattr(lifecycle, "BringUp", lambda *_: FakeBringUp(machine, [NODE], steady_at=2))
 
-    with pytest.raises(waiting.NotInTime, match="API server"):
-        cluster.up(blueprint(), IMAGES, progress())
+    with pytest.raises(wait.NotInTime, match="API server"):
+        lifecycle.up(blueprint(), IMAGES, progress())
     assert machine.done == ["bring up"]
 
 
@@ -253,12 +253,12 @@ def test_the_status_of_nothing_is_refused_with_the_fix(monkeypatch):
     Machine(monkeypatch)
 
     with pytest.raises(Refused, match="chaosext testbed up --name chaosext"):
-        cluster.status("chaosext")
+        lifecycle.status("chaosext")
 
 
 def test_a_wait_is_bounded_and_says_what_was_missing_and_where_to_look():
-    with pytest.raises(waiting.NotInTime) as late:
-        waiting.wait_until(
+    with pytest.raises(wait.NotInTime) as late:
+        wait.wait_until(
             lambda: None, what="rain", look="see the sky", timeout_s=0, stop=threading.Event(), poll_s=0
         )
 
@@ -270,14 +270,14 @@ def test_a_wait_ends_when_another_stage_has_failed():
     stop = threading.Event()
     stop.set()
 
-    with pytest.raises(waiting.GaveUp):
-        waiting.wait_until(lambda: None, what="rain", look="", timeout_s=60, stop=stop)
+    with pytest.raises(wait.GaveUp):
+        wait.wait_until(lambda: None, what="rain", look="", timeout_s=60, stop=stop)
 
 
 def test_a_wait_returns_what_came():
     answers = iter([None, [], [1]])
 
-    found = waiting.wait_until(
+    found = wait.wait_until(
         lambda: next(answers), what="", look="", timeout_s=5, stop=threading.Event(), poll_s=0
     )
 

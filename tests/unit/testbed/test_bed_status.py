@@ -4,7 +4,7 @@ import pytest
 
 from chaosext.nodes.frr import Peer
 from chaosext.testbed.containers import Container
-from chaosext.testbed.status import EXPECTED_WORKLOADS, make_status
+from chaosext.testbed.health import EXPECTED_WORKLOADS, make_status
 
 NODES = {"bed-control-plane": "172.18.0.2", "bed-worker": "172.18.0.3", "bed-worker2": "172.18.0.4"}
 

@@ -18,7 +18,7 @@ from chaosext.model.errors import Refused
 from chaosext.testbed import bundle as module
 from chaosext.testbed import versions
 from chaosext.testbed.bundle import kept_bundles, newest_bundle, open_bundle, read_bundle
-from chaosext.testbed.progress import Progress
+from chaosext.testbed.stage_progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable

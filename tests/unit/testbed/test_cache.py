@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chaosext.model.places import cache_home
+from chaosext.model.paths import cache_home
 from chaosext.testbed.cache import is_kept, kept, key_of
 
 

@@ -8,11 +8,10 @@ import pytest
 from click.testing import CliRunner
 
 from chaosext.cli.testbed import testbed as command
-from chaosext.model.entry import Failover, Member, Request
 from chaosext.model.errors import Refused
-from chaosext.safety.entry_log import Changed, changed, write_changing
-from chaosext.safety.intent import intent_log
-from chaosext.testbed import cluster, containers, entry, leaf, pair, shop
+from chaosext.model.failover import Failover, Member, Request
+from chaosext.safety.intent import Changed, changed, intent_log, write_changing
+from chaosext.testbed import containers, leaf, lifecycle, load_balancer_nodes, pair, shop_install
 from chaosext.testbed.config import make_blueprint, nodes_of, read_kind_config, second_blueprint
 
 WAY = Member(cluster="way", addresses=("172.18.0.3:30080",), healthy=1)
@@ -50,25 +49,25 @@ def test_a_name_that_leaves_no_room_for_the_second_clusters_is_refused():
 
 
 def test_nobody_is_sent_to_a_cluster_that_fails_and_nothing_is_retried():
-    (cluster,) = entry.bootstrap()["static_resources"]["clusters"]
+    (cluster,) = load_balancer_nodes.bootstrap()["static_resources"]["clusters"]
 
     assert cluster["common_lb_config"]["healthy_panic_threshold"] == {"value": 0}
-    assert "retry_policy" not in json.dumps(entry.bootstrap())
+    assert "retry_policy" not in json.dumps(load_balancer_nodes.bootstrap())
 
 
 def test_the_check_is_as_deep_as_a_customers_request():
-    (check,) = entry.bootstrap()["static_resources"]["clusters"][0]["health_checks"]
-    recipe = entry._buying("way")
+    (check,) = load_balancer_nodes.bootstrap()["static_resources"]["clusters"][0]["health_checks"]
+    recipe = load_balancer_nodes._buying("way")
 
-    assert check["http_health_check"]["path"] == entry.CHECK_PATH
-    assert f"-url=http://way-entry:{entry.PORT}{entry.CHECK_PATH}" in recipe
+    assert check["http_health_check"]["path"] == load_balancer_nodes.CHECK_PATH
+    assert f"-url=http://way-entry:{load_balancer_nodes.PORT}{load_balancer_nodes.CHECK_PATH}" in recipe
 
 
 def test_the_storefront_is_where_the_entry_looks_for_it():
-    (service,) = shop.entry_objects()
+    (service,) = shop_install.entry_objects()
     (port,) = service["spec"]["ports"]
 
-    assert (service["spec"]["type"], port["nodePort"]) == ("NodePort", shop.NODE_PORT)
+    assert (service["spec"]["type"], port["nodePort"]) == ("NodePort", shop_install.NODE_PORT)
     assert service["spec"]["selector"] == {"app": "storefront"}
 
 
@@ -76,7 +75,7 @@ def test_members_are_the_workers_of_each_cluster(monkeypatch):
     machines = {"way": ("control-plane", "worker"), "way-b": ("control-plane", "worker")}
     monkeypatch.setattr(containers, "cluster_containers", lambda name: nodes(name, machines[name]))
 
-    assert [(each.cluster, each.addresses) for each in entry.members(["way-b", "way"])] == [
+    assert [(each.cluster, each.addresses) for each in load_balancer_nodes.members(["way-b", "way"])] == [
         ("way", ("10.0.0.2:30080",)),
         ("way-b", ("10.0.0.2:30080",)),
     ]
@@ -131,11 +130,15 @@ def test_the_second_cluster_is_known_by_its_leafs_record(monkeypatch):
 
 
 def test_an_entry_is_made_anew_for_another_configuration_only():
-    recipe = entry.Recipe(name="e", image="i", command=("c",), files={entry.BOOTSTRAP: "1", "/other": "a"})
-    behind_another = entry.Recipe(
-        name="e", image="i", command=("c",), files={entry.BOOTSTRAP: "1", "/other": "b"}
+    recipe = load_balancer_nodes.Recipe(
+        name="e", image="i", command=("c",), files={load_balancer_nodes.BOOTSTRAP: "1", "/other": "a"}
     )
-    set_otherwise = entry.Recipe(name="e", image="i", command=("c",), files={entry.BOOTSTRAP: "2"})
+    behind_another = load_balancer_nodes.Recipe(
+        name="e", image="i", command=("c",), files={load_balancer_nodes.BOOTSTRAP: "1", "/other": "b"}
+    )
+    set_otherwise = load_balancer_nodes.Recipe(
+        name="e", image="i", command=("c",), files={load_balancer_nodes.BOOTSTRAP: "2"}
+    )
 
     assert recipe.key == behind_another.key
     assert recipe.key != set_otherwise.key
@@ -150,7 +153,7 @@ def test_what_was_left_drained_is_forgotten_with_its_entry(monkeypatch, tmp_path
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     monkeypatch.setattr(pair, "take_down", lambda *_: False)
-    monkeypatch.setattr(cluster, "down", lambda *_: False)
+    monkeypatch.setattr(lifecycle, "down", lambda *_: False)
     ours, others = (Changed(run="a", entry=f"{name}-entry", cluster=name) for name in ("way", "another"))
     write_changing(ours)
     write_changing(others)

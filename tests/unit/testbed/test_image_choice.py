@@ -14,13 +14,13 @@ from chaosext.cli.main import invoke
 from chaosext.model.errors import ChaosextError, Refused
 from chaosext.testbed import bringup, containers
 from chaosext.testbed.bringup import ensure_images
-from chaosext.testbed.progress import Progress
+from chaosext.testbed.stage_progress import Progress
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from chaosext.testbed.bundle import Bundle
-    from chaosext.testbed.images import ImageSet
+    from chaosext.testbed.node_images import ImageSet
 
 
 class Sources:

@@ -7,7 +7,7 @@ import pytest
 from chaosext.nodes.frr import Peer
 from chaosext.testbed import leaf
 from chaosext.testbed.containers import parse_inspect
-from chaosext.testbed.route import route_script
+from chaosext.testbed.leaf import route_script
 
 
 def inspected(labels, networks):

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from bundles import IMAGES, manifest, write
 
-from chaosext.testbed import images, versions
+from chaosext.testbed import node_images, versions
 from chaosext.testbed.bundle import Bundle, read_bundle
 from chaosext.testbed.commands import run_command
-from chaosext.testbed.images import ARCHIVE_NAME, ensure_entry_image, load_bundle
-from chaosext.testbed.progress import Progress
+from chaosext.testbed.node_images import ARCHIVE_NAME, ensure_entry_image, load_bundle
+from chaosext.testbed.stage_progress import Progress
 
 QUIET = Progress(io.StringIO())
 
@@ -57,7 +57,7 @@ def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Engine:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "cache/chaosext").mkdir(parents=True)
     engine = Engine()
-    monkeypatch.setattr(images, "run_command", engine.run)
+    monkeypatch.setattr(node_images, "run_command", engine.run)
     return engine
 
 
@@ -112,11 +112,11 @@ def test_entry_image_is_the_customers_over_envoy(
     found = load_bundle(bundle, QUIET)
     made: list[tuple[str, str, Path, str]] = []
     envoy = ["sha256:1"]
-    monkeypatch.setattr(images, "image_field", lambda *_: envoy[-1])
-    monkeypatch.setattr(images, "commit_with_file", lambda *words: made.append(words[:4]))
+    monkeypatch.setattr(node_images, "image_field", lambda *_: envoy[-1])
+    monkeypatch.setattr(node_images, "commit_with_file", lambda *words: made.append(words[:4]))
     names = [ensure_entry_image(found, QUIET)]
     assert made == [
-        (names[0], versions.KIND_LOADBALANCER_IMAGE, bundle.path / "bin/customers", images.CUSTOMERS)
+        (names[0], versions.KIND_LOADBALANCER_IMAGE, bundle.path / "bin/customers", node_images.CUSTOMERS)
     ]
     envoy.append("sha256:2")
     names.append(ensure_entry_image(found, QUIET))

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from chaosext.model.errors import Refused
-from chaosext.testbed.lock import locked
+from chaosext.testbed.bed_lock import locked
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +38,9 @@ def test_a_second_holder_says_that_it_waits_and_comes_after_the_first():
 
 
 def test_a_killed_holder_lets_go():
-    code = "import os\nfrom chaosext.testbed.lock import locked\nwith locked('bed'): os.kill(os.getpid(), 9)"
+    code = (
+        "import os\nfrom chaosext.testbed.bed_lock import locked\nwith locked('bed'): os.kill(os.getpid(), 9)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == -9
 
     with locked("bed", pytest.fail):
@@ -46,7 +48,7 @@ def test_a_killed_holder_lets_go():
 
 
 def test_a_lock_that_is_never_let_go_is_refused_with_how_to_see_who_has_it(monkeypatch):
-    monkeypatch.setattr("chaosext.testbed.lock.WAITED_S", 0.3)
+    monkeypatch.setattr("chaosext.testbed.bed_lock.WAITED_S", 0.3)
     with (
         locked("bed"),
         pytest.raises(Refused, match=r"has held the lock 'bed'.*fuser .*/locks/bed"),

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from chaosext.testbed.progress import Progress, format_elapsed
+from chaosext.testbed.stage_progress import Progress, format_elapsed
 
 
 class Clock:

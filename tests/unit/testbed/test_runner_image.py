@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import chaosext
-from chaosext.nodes import image
-from chaosext.nodes.image import HOME, TOOLS, USER, runner_image, shell_image, sources
+from chaosext.nodes import image_names
+from chaosext.nodes.image_names import HOME, TOOLS, USER, runner_image, shell_image, sources
 from chaosext.testbed import registry
 from chaosext.testbed.delivery import RUNNER_COMMAND, runner_image_over
 from hack.images.debian import RUNNER_PACKAGES
@@ -28,14 +28,14 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_other_sources_make_another_runner_and_the_same_shell(monkeypatch: pytest.MonkeyPatch) -> None:
     before = runner_image(), shell_image()
-    monkeypatch.setattr(image, "sources", lambda: {"chaosext/__init__.py": "changed"})
+    monkeypatch.setattr(image_names, "sources", lambda: {"chaosext/__init__.py": "changed"})
     assert runner_image() != before[0]
     assert shell_image() == before[1]
 
 
 def test_other_tools_make_another_shell(monkeypatch: pytest.MonkeyPatch) -> None:
     before = shell_image()
-    monkeypatch.setattr(image, "TOOLS", (*TOOLS, "tcpdump"))
+    monkeypatch.setattr(image_names, "TOOLS", (*TOOLS, "tcpdump"))
     assert shell_image() != before
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from bed_images import IMAGES
 
-from chaosext.sentinel.image import ENTRYPOINT, HOME, image_name, sources
+from chaosext.sentinel.sentinel_image import ENTRYPOINT, HOME, image_name, sources
 from chaosext.testbed import delivery
 from chaosext.testbed.archive import write_archive
 from chaosext.testbed.commands import CommandFailed

@@ -11,10 +11,10 @@ from bed_images import IMAGES
 from chaosext.testbed import containers, stages
 from chaosext.testbed.commands import CommandFailed
 from chaosext.testbed.config import make_blueprint, read_kind_config
-from chaosext.testbed.progress import Progress
+from chaosext.testbed.health import BedStatus
+from chaosext.testbed.stage_progress import Progress
 from chaosext.testbed.stages import BringUp
-from chaosext.testbed.status import BedStatus
-from chaosext.testbed.waiting import GaveUp, NotInTime
+from chaosext.testbed.wait import GaveUp, NotInTime
 
 WORKERS = ("chaosext-worker", "chaosext-worker2")
 EMPTY = BedStatus(

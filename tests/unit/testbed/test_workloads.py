@@ -1,6 +1,6 @@
 """What runs on the testbed: the shop, its clients, istiod's values, and kube-dns' mitigation."""
 
-from chaosext.testbed import istio, kubedns, shop
+from chaosext.testbed import calico_install, istio_install, shop_install
 from chaosext.testbed.config import Mitigation, Sidecars
 
 
@@ -9,7 +9,7 @@ def deployments(objects):
 
 
 def test_the_shops_services_call_each_other():
-    found = deployments(shop.shop_objects(image="shop:1", workers=2))
+    found = deployments(shop_install.shop_objects(image="shop:1", workers=2))
     args = {name: each["spec"]["template"]["spec"]["containers"][0]["args"] for name, each in found.items()}
 
     assert "-call=http://catalog.shop:8080/" in args["storefront"]
@@ -17,14 +17,14 @@ def test_the_shops_services_call_each_other():
 
 
 def test_each_service_has_more_than_one_replica_per_node_and_may_be_packed_on_one():
-    for each in deployments(shop.shop_objects(image="shop:1", workers=2)).values():
+    for each in deployments(shop_install.shop_objects(image="shop:1", workers=2)).values():
         (spread,) = each["spec"]["template"]["spec"]["topologySpreadConstraints"]
         assert each["spec"]["replicas"] == 4
         assert spread["whenUnsatisfiable"] == "ScheduleAnyway"
 
 
 def test_readiness_and_liveness_ask_the_service_alone():
-    for each in deployments(shop.shop_objects(image="shop:1", workers=2)).values():
+    for each in deployments(shop_install.shop_objects(image="shop:1", workers=2)).values():
         (container,) = each["spec"]["template"]["spec"]["containers"]
         assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
         assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
@@ -32,8 +32,8 @@ def test_readiness_and_liveness_ask_the_service_alone():
 
 def test_no_image_is_pulled_that_the_node_has():
     objects = [
-        *shop.shop_objects(image="shop:1", workers=2),
-        *shop.client_objects(image="client:1", workers=2),
+        *shop_install.shop_objects(image="shop:1", workers=2),
+        *shop_install.client_objects(image="client:1", workers=2),
     ]
     for each in deployments(objects).values():
         assert each["spec"]["template"]["spec"]["containers"][0]["imagePullPolicy"] == "IfNotPresent"
@@ -41,8 +41,8 @@ def test_no_image_is_pulled_that_the_node_has():
 
 def test_only_the_shops_namespace_is_injected():
     objects = [
-        *shop.shop_objects(image="shop:1", workers=2),
-        *shop.client_objects(image="client:1", workers=2),
+        *shop_install.shop_objects(image="shop:1", workers=2),
+        *shop_install.client_objects(image="client:1", workers=2),
     ]
     spaces = {
         each["metadata"]["name"]: each["metadata"]["labels"]
@@ -54,30 +54,30 @@ def test_only_the_shops_namespace_is_injected():
 
 
 def test_there_is_a_client_for_every_worker():
-    (client,) = deployments(shop.client_objects(image="client:1", workers=3)).values()
+    (client,) = deployments(shop_install.client_objects(image="client:1", workers=3)).values()
 
     assert client["spec"]["replicas"] == 3
 
 
 def test_sidecars_are_native_only_when_asked_for():
     for choice, flag in ((Sidecars.CLASSIC, "false"), (Sidecars.NATIVE, "true")):
-        values = istio.istiod_values(hub="h", tag="t", sidecars=choice)
+        values = istio_install.istiod_values(hub="h", tag="t", sidecars=choice)
         assert values["env"]["ENABLE_NATIVE_SIDECARS"] == flag
 
 
 def test_applications_wait_for_their_proxy():
-    values = istio.istiod_values(hub="h", tag="t", sidecars=Sidecars.CLASSIC)
+    values = istio_install.istiod_values(hub="h", tag="t", sidecars=Sidecars.CLASSIC)
 
     assert values["global"]["proxy"]["holdApplicationUntilProxyStarts"] is True
     assert (values["global"]["hub"], values["global"]["tag"]) == ("h", "t")
 
 
 def test_without_mitigation_kube_dns_stays_as_kubeadm_made_it():
-    assert kubedns.deployment_patch(()) is None
+    assert calico_install.deployment_patch(()) is None
 
 
 def test_dns_affinity_requires_a_node_that_is_no_control_plane():
-    patch = kubedns.deployment_patch((Mitigation.DNS_AFFINITY,))
+    patch = calico_install.deployment_patch((Mitigation.DNS_AFFINITY,))
 
     assert patch is not None
     affinity = patch["spec"]["template"]["spec"]["affinity"]["nodeAffinity"]
@@ -98,7 +98,7 @@ def test_istiods_webhook_times_out_rather_than_refuses_while_its_node_is_lost():
         {"kind": "ConfigMap", "metadata": {"name": "istio"}},
     ]
 
-    service, istiod, other = istio.overlay(charts)
+    service, istiod, other = istio_install.overlay(charts)
 
     assert service["spec"]["publishNotReadyAddresses"] is True
     assert istiod["spec"]["template"]["spec"]["containers"][0]["readinessProbe"]["periodSeconds"] == 1

@@ -17,9 +17,9 @@ from directories import whole
 
 from chaosext.cli.main import invoke
 from chaosext.model.errors import Refused
-from chaosext.run.strict import refusal
+from chaosext.run.runner import refusal
 from chaosext.testbed import containers
-from chaosext.testing import bed, command
+from chaosext.testing import command, session_testbed
 
 SLOW_S = 300.0
 """What a pytest may take to start or to end on a crowded machine."""
@@ -27,7 +27,7 @@ SLOW_S = 300.0
 PROGRAM = Path(__file__).with_name("program.py")
 
 CONFTEST = f"""
-import chaosext.testbed.containers as containers, chaosext.testing.bed as bed, chaosext.testing.command as command
+import chaosext.testbed.containers as containers, chaosext.testing.session_testbed as bed, chaosext.testing.command as command
 from pathlib import Path
 command.PROGRAM = ({sys.executable!r}, {str(PROGRAM)!r})
 here = Path(__file__).parent
@@ -46,7 +46,11 @@ def test_cutover(chaosext_run, chaosext_testbed):
 def here(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A user's project, with a stand-in for the command, which has a deviated run prepared."""
     pytester.makeconftest(CONFTEST)
-    for module, patched in ((containers, "engine_problem"), (bed, "_is_there"), (command, "PROGRAM")):
+    for module, patched in (
+        (containers, "engine_problem"),
+        (session_testbed, "_is_there"),
+        (command, "PROGRAM"),
+    ):
         monkeypatch.setattr(
             module, patched, getattr(module, patched)
         )  # the conftest's, undone after this test

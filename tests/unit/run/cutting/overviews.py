@@ -8,13 +8,12 @@ from datetime import UTC, datetime
 from ipaddress import ip_network
 from typing import Any
 
+from chaosext.cleanup.inventory import FoundSentinels
 from chaosext.cluster.daemonset import Sentinels
 from chaosext.model import clock
-from chaosext.model.claim import LockFacts
-from chaosext.model.holder import Holder, me
+from chaosext.model.owner import Holder, LockFacts, me
 from chaosext.partition.nft import PeerFacts, RuleFacts, TableFacts
 from chaosext.partition.reports import NodeTables
-from chaosext.run.cutting.leftovers import FoundSentinels
 from chaosext.safety.intent import Outstanding
 
 ALIVE, ELSEWHERE = me(), replace(me(), host="far", boot="12345678")

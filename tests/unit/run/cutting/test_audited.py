@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chaosext.model.errors import Refused
-from chaosext.run import reach
-from chaosext.run.cutting import heal, rollback
-from chaosext.safety import pin
+from chaosext.run.fault import heal
+from chaosext.run.rollback import kube_dns
+from chaosext.run.session import connection
+from chaosext.safety import pins
 from chaosext.safety.audit import audit_log
 
 from .test_fault import stage  # noqa: F401  a fixture
@@ -73,18 +74,18 @@ def test_pods_are_named_before_and_after_they_are_deleted(
         return ["coredns-1"]
 
     monkeypatch.setattr(pods, "terminate_pods", terminate)
-    monkeypatch.setattr(rollback, "require_reschedulable", lambda _settings: None)
-    monkeypatch.setattr(rollback, "look_at_lease", lambda _cluster: None)
+    monkeypatch.setattr(kube_dns, "require_reschedulable", lambda _settings: None)
+    monkeypatch.setattr(kube_dns, "look_at_lease", lambda _cluster: None)
     settings, victims = SimpleNamespace(context="kind-nowhere"), [SimpleNamespace(name="coredns-1")]
-    rollback._delete(settings, stage.run, victims)  # type: ignore[arg-type]
+    kube_dns._delete(settings, stage.run, victims)  # type: ignore[arg-type]
     assert seen == [[("deleting_pods", ["kube-system/coredns-1"])]]
     assert told()[-1] == ("pods_deleted", ["kube-system/coredns-1"])
     audit_log().path.unlink()
     audit_log().path.mkdir()
     with pytest.raises(Refused, match="audit log"):
-        rollback._delete(settings, stage.run, victims)  # type: ignore[arg-type]
+        kube_dns._delete(settings, stage.run, victims)  # type: ignore[arg-type]
     stage.run.cuts.append(stage.cut())
-    rollback._delete(settings, stage.run, victims)  # type: ignore[arg-type]
+    kube_dns._delete(settings, stage.run, victims)  # type: ignore[arg-type]
     assert len(seen) == 2
     assert len(stage.run.trail.problems) == 2
 
@@ -92,15 +93,15 @@ def test_pods_are_named_before_and_after_they_are_deleted(
 def test_a_pin_is_written_down_or_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    seen = pin.Pin(context="kind-x", server="https://a", ca_sha256="00", kube_system_uid="u")
-    monkeypatch.setattr(reach.Cluster, "connect", lambda *_, **__: None)
-    monkeypatch.setattr(reach, "observed_pin", lambda _cluster: seen)
-    reach.pin_context("kind-x")
-    reach.pin_context("kind-x")
+    seen = pins.Pin(context="kind-x", server="https://a", ca_sha256="00", kube_system_uid="u")
+    monkeypatch.setattr(connection.Cluster, "connect", lambda *_, **__: None)
+    monkeypatch.setattr(connection, "observed_pin", lambda _cluster: seen)
+    connection.pin_context("kind-x")
+    connection.pin_context("kind-x")
     assert told() == [("pinned", "kind-x")]
-    pin.remove_pin("kind-x")
+    pins.remove_pin("kind-x")
     audit_log().path.unlink()
     audit_log().path.mkdir()
     with pytest.raises(Refused, match="audit log"):
-        reach.pin_context("kind-x")
-    assert pin.read_pins() == {}
+        connection.pin_context("kind-x")
+    assert pins.read_pins() == {}

@@ -6,7 +6,7 @@ import pytest
 
 from chaosext.model.errors import Refused
 from chaosext.partition.cut import Cut, NodeCut, peers_of
-from chaosext.run.cutting.bounds import check_way
+from chaosext.run.fault.guards import check_way
 
 CUT = Cut(
     run="r1",

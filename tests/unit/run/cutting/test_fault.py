@@ -13,22 +13,23 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chaosext import actions
+from chaosext.checks.cut_effective import CutEvidence, LeftOut
+from chaosext.checks.cut_effective import Path as CutPath
+from chaosext.checks.tcp_reachability import Connect, Reach, Target
+from chaosext.experiment.cut_request import CutRequest
+from chaosext.experiment.settings import Settings
 from chaosext.model import clock
 from chaosext.model.errors import Inconclusive, Refused, Unreachable, Unsafe
-from chaosext.model.finding import Finding, Status
-from chaosext.model.places import state_home
+from chaosext.model.findings import Finding, Status
+from chaosext.model.paths import state_home
 from chaosext.model.timeline import Kind
 from chaosext.partition.apply import STRAGGLER_S, TIMEOUT_S
 from chaosext.partition.cut import Cut, NodeCut, peers_of
 from chaosext.partition.reports import HealedNode, HealReport
-from chaosext.run import context as contexts
-from chaosext.run.cutting import baseline, fault, heal, verify
-from chaosext.run.cutting.plan import Ground, Wish
-from chaosext.run.reading.settings import Settings
+from chaosext.run.fault import heal, inject, paths_before, verify
+from chaosext.run.fault.cut_plan import Topology
+from chaosext.run.session import run_context as contexts
 from chaosext.safety.intent import IntentLog
-from chaosext.steady.cut import CutEvidence, LeftOut
-from chaosext.steady.cut import Path as CutPath
-from chaosext.steady.tcp import Connect, Reach, Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from chaosext.model.clock import Moment
 
 SETTINGS = Settings(context="kind-nowhere")
-WISH = Wish(ttl_s=60)
+WISH = CutRequest(ttl_s=60)
 UID = "0a1b2c3d"
 PATH = CutPath(source="w", towards="cp", target=Target("172.18.0.2", 6443))
 
@@ -70,9 +71,9 @@ class Stage:
         node = NodeCut(node="cp", uplinks=("eth0",))
         return Cut(run=self.run.id, owner="a@b", nodes=(node,), peers=peers_of(["172.18.0.3"]), ttl_s=60)
 
-    def planned(self) -> fault.Planned:
-        ground = Ground(nodes=(), networks={}, pools=(), workers=())
-        return fault.Planned(
+    def planned(self) -> inject.Planned:
+        ground = Topology(nodes=(), networks={}, pools=(), workers=())
+        return inject.Planned(
             cut=self.cut(),
             ground=ground,
             paths=(),
@@ -117,7 +118,7 @@ class Stage:
         return HealReport(run=run, nodes=nodes, elapsed_s=0.4)
 
     def sever(self, **more: Any) -> dict[str, Any]:
-        return fault.sever(SETTINGS, WISH, self.run, **more)
+        return inject.sever(SETTINGS, WISH, self.run, **more)
 
     def kinds(self) -> list[Kind]:
         self.run.recorder.close()
@@ -133,20 +134,20 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
     monkeypatch.setattr(contexts, "_current", None)
     made = Stage(contexts.start(root=tmp_path / "run"))
 
-    def prepare(_settings: Settings, _wish: Wish, context: contexts.RunContext) -> fault.Planned:
+    def prepare(_settings: Settings, _wish: CutRequest, context: contexts.RunContext) -> inject.Planned:
         context.before = measured(Reach.OPEN)
         return made.planned()
 
     def judge(*_: Any) -> Finding:
         return Finding(check="cut_effective", status=made.proof, summary=f"it is {made.proof}")
 
-    monkeypatch.setattr(fault, "prepare", prepare)
+    monkeypatch.setattr(inject, "prepare", prepare)
     cluster = SimpleNamespace(context="kind-nowhere", namespace_uid=lambda _name: UID, environment=lambda: "")
-    monkeypatch.setattr(fault, "connect_to_act", lambda _settings: cluster)
-    monkeypatch.setattr(fault, "connect", lambda _settings: SimpleNamespace(nodes=lambda: ()))
-    monkeypatch.setattr(fault, "require_within_limits", made.within_limits)
-    monkeypatch.setattr(fault, "lock_cluster", made.lock)
-    monkeypatch.setattr(fault, "arm", made.arm)
+    monkeypatch.setattr(inject, "connect_to_act", lambda _settings: cluster)
+    monkeypatch.setattr(inject, "connect", lambda _settings: SimpleNamespace(nodes=lambda: ()))
+    monkeypatch.setattr(inject, "require_within_limits", made.within_limits)
+    monkeypatch.setattr(inject, "lock_cluster", made.lock)
+    monkeypatch.setattr(inject, "arm", made.arm)
     monkeypatch.setattr(heal, "heal", made.heal)
     monkeypatch.setattr(verify.cut_check, "judge", judge)
     monkeypatch.setattr(verify.cut_check, "gather", lambda *_, **__: made.now)
@@ -305,7 +306,7 @@ def test_a_second_cut_of_a_run_does_not_end_its_first(stage: Stage, refused: boo
     let_go, short = stage.run.let_go, replace(stage.cut(), ttl_s=1)
     stage.arming = Refused("cp: the run is in force") if refused else None
     with suppress(Refused):
-        fault._armed(replace(stage.planned(), cut=short), stage.run, lambda _: None, tuple)
+        inject._armed(replace(stage.planned(), cut=short), stage.run, lambda _: None, tuple)
     assert stage.run.let_go == let_go
 
 
@@ -321,31 +322,31 @@ def test_after_the_ttl_a_node_that_is_no_more_is_written_off(stage: Stage) -> No
 
 def test_other_processes_are_left_the_baseline_of_a_cut_that_was_made(stage: Stage) -> None:
     stage.sever()
-    assert baseline.load(UID) == measured(Reach.OPEN)
-    assert baseline.load("another-cluster") is None
+    assert paths_before.load(UID) == measured(Reach.OPEN)
+    assert paths_before.load("another-cluster") is None
 
 
 def test_a_cut_that_was_refused_leaves_the_baseline_of_the_one_in_force(stage: Stage) -> None:
-    baseline.save(UID, measured(Reach.REFUSED))
+    paths_before.save(UID, measured(Reach.REFUSED))
     stage.arming = Refused("cp: run other is in force")
     with pytest.raises(Refused):
         stage.sever()
-    assert baseline.load(UID) == measured(Reach.REFUSED)
+    assert paths_before.load(UID) == measured(Reach.REFUSED)
 
 
 def test_a_baseline_that_can_not_be_kept_ends_no_cut(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr(baseline, "save", full)
+    monkeypatch.setattr(paths_before, "save", full)
     assert stage.sever()["finding"]["status"] == "healthy"
 
 
 def test_an_old_baseline_says_nothing(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    baseline.save(UID, measured(Reach.OPEN))
-    hours_later = time.time() + 2 * baseline.MAX_AGE_S
-    monkeypatch.setattr(baseline.time, "time", lambda: hours_later)
-    assert baseline.load(UID) is None
+    paths_before.save(UID, measured(Reach.OPEN))
+    hours_later = time.time() + 2 * paths_before.MAX_AGE_S
+    monkeypatch.setattr(paths_before.time, "time", lambda: hours_later)
+    assert paths_before.load(UID) is None
 
 
 @pytest.mark.parametrize(
@@ -398,7 +399,7 @@ def test_a_plan_that_grew_old_on_the_way_to_the_nodes_is_refused(
 ) -> None:
     """The runner was stopped between the two, or its machine: by then the nodes may have other addresses."""
     awake = clock.since_boot_s
-    asked = iter([0.0, 0.0, fault.BASELINE_AGE_S + 1, fault.BASELINE_AGE_S + 1])
+    asked = iter([0.0, 0.0, inject.BASELINE_AGE_S + 1, inject.BASELINE_AGE_S + 1])
     monkeypatch.setattr(clock, "since_boot_s", lambda: awake() + next(asked))
     stage.run.prepared = (WISH, stage.planned())
     with pytest.raises(Refused, match=r"what is to be cut was looked up 12\d s ago"):
@@ -419,7 +420,7 @@ def test_another_cluster_behind_the_context_by_now_is_not_touched(
     def elsewhere(_settings: Settings) -> None:
         raise Refused("context kind-nowhere leads to another cluster than the pinned one", "…")
 
-    monkeypatch.setattr(fault, "connect_to_act", elsewhere)
+    monkeypatch.setattr(inject, "connect_to_act", elsewhere)
     stage.run.prepared = (WISH, stage.planned())
     with pytest.raises(Refused, match="another cluster"):
         stage.sever()

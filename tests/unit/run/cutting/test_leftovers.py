@@ -6,34 +6,33 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from chaosext.cleanup import agent_pods
+from chaosext.cleanup.agent_pods import sweep_sentinels, with_sentinels
+from chaosext.cleanup.inventory import Kind, Overview, Runner, Wanted, Why
+from chaosext.cleanup.removal import sweep
+from chaosext.cleanup.survey import Surveyed
+from chaosext.cli.cleanup import sweep_lines
 from chaosext.cli.status import status_lines
-from chaosext.cli.sweep import sweep_lines
 from chaosext.cluster.daemonset import RUN
 from chaosext.cluster.lease import HOLDER
 from chaosext.model.errors import Refused, Unreachable
-from chaosext.model.holder import me
-from chaosext.nodes.transport import Way
-from chaosext.run import entering, reach
-from chaosext.run.cutting import leftovers
-from chaosext.run.cutting.leftovers import sweep_sentinels, with_sentinels
-from chaosext.run.cutting.status import Overview, Runner, Surveyed
-from chaosext.run.cutting.sweep import Kind, Wanted, Why, sweep
-from chaosext.run.watch import placing
+from chaosext.model.owner import me
+from chaosext.nodes.access import NodeAccess
+from chaosext.run.agents import node_pods, sentinel_pods
+from chaosext.run.session import connection
 from chaosext.safety.audit import audit_log
 from chaosext.safety.intent import intent_log, placed
-from chaosext.safety.pin import Pin, write_pin
+from chaosext.safety.pins import Pin, write_pin
 
 from .overviews import ALIVE, DEAD, ELSEWHERE, lock, node, sentinels
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from chaosext.cleanup.inventory import FoundSentinels, Swept
     from chaosext.cluster.daemonset import Sentinels
-    from chaosext.model.claim import LockFacts
-    from chaosext.model.holder import Holder
-    from chaosext.run.cutting.leftovers import FoundSentinels
-    from chaosext.run.cutting.sweep import Swept
-    from chaosext.run.reading.settings import Settings
+    from chaosext.experiment.settings import Settings
+    from chaosext.model.owner import Holder, LockFacts
 
 BED, PROD = "kind-bed", "prod"
 
@@ -73,11 +72,11 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     made = World()
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    monkeypatch.setattr(reach, "connect", made.connect)
-    monkeypatch.setattr(reach, "connect_to_act", made.connect)
-    monkeypatch.setattr(leftovers, "look_at_sentinels", made.look)
-    monkeypatch.setattr(leftovers, "look_at_lease", made.look_at_lease)
-    monkeypatch.setattr(placing, "remove", made.remove)
+    monkeypatch.setattr(connection, "connect", made.connect)
+    monkeypatch.setattr(connection, "connect_to_act", made.connect)
+    monkeypatch.setattr(agent_pods, "look_at_sentinels", made.look)
+    monkeypatch.setattr(agent_pods, "look_at_lease", made.look_at_lease)
+    monkeypatch.setattr(sentinel_pods, "remove", made.remove)
     for context in (BED, PROD):
         write_pin(Pin(context=context, server="https://x", ca_sha256="", kube_system_uid="1"))
     return made
@@ -149,17 +148,19 @@ def test_pods_of_a_run_that_no_log_here_knows_are_found_where_one_enters_itself(
         "spec": {"nodeName": "cp"},
     }
     there = {"chaosext": (pod,)}
-    monkeypatch.setattr(leftovers, "list_pods", lambda _, namespace: there.get(namespace, ()))
+    monkeypatch.setattr(agent_pods, "list_pods", lambda _, namespace: there.get(namespace, ()))
     removed: list[tuple[str, str]] = []
 
     def remove(_: object, namespace: str, run: str, **__: Any) -> bool:
         removed.append((namespace, run))
         return True
 
-    monkeypatch.setattr(entering, "remove", remove)
+    monkeypatch.setattr(node_pods, "remove", remove)
     world.there = {PROD: None}
     assert swept(overview(), PROD).removed == ()
-    (found,) = swept(overview(way=Way(transport="pod", context=PROD, namespace="chaosext")), PROD).removed
+    (found,) = swept(
+        overview(way=NodeAccess(transport="pod", context=PROD, namespace="chaosext")), PROD
+    ).removed
     assert (found.kind, found.why) == (Kind.PODS, Why.ORPHANED)
     assert removed == [("chaosext", "a")]
 
@@ -184,7 +185,7 @@ def test_sentinels_are_found_in_a_namespace_that_only_the_intent_log_or_the_comm
 ) -> None:
     world.there = {BED: sentinels("a", DEAD, context=BED, namespace="chaos")}
     assert with_sentinels(overview(), [BED]).sentinels == ()
-    assert with_sentinels(overview(way=Way(namespace="chaos")), [BED]).sentinels
+    assert with_sentinels(overview(way=NodeAccess(namespace="chaos")), [BED]).sentinels
     noted = {"event": "placing", "run": "a", "nodes": [], "context": BED, "namespace": "chaos"}
     intent_log().write({**noted, **DEAD.to_json()})
     assert with_sentinels(overview()).sentinels
@@ -254,7 +255,7 @@ def test_a_context_that_leads_elsewhere_is_not_acted_on(
     def refuse(_: Settings) -> None:
         raise Refused("context kind-bed is not pinned", "pin it")
 
-    monkeypatch.setattr(reach, "connect_to_act", refuse)
+    monkeypatch.setattr(connection, "connect_to_act", refuse)
     world.there = {BED: sentinels("a", DEAD, context=BED)}
     done = swept(overview(), BED)
     assert world.removed == []

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chaosext.model.claim import Claim, LockFacts
+from chaosext.experiment.settings import Settings
 from chaosext.model.errors import Refused
+from chaosext.model.owner import Claim, LockFacts
 from chaosext.model.timeline import Kind
 from chaosext.partition.cut import Cut, NodeCut, peers_of
 from chaosext.partition.reports import NodeTables
-from chaosext.run import context as contexts
-from chaosext.run.cutting import locking
-from chaosext.run.reading.settings import Settings
+from chaosext.run.fault import run_lock
+from chaosext.run.session import run_context as contexts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,49 +55,49 @@ class Stage:
 def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
     monkeypatch.setattr(contexts, "_current", None)
     made = Stage(contexts.start(root=tmp_path / "run"))
-    monkeypatch.setattr(locking, "ClusterLock", made.lock)
-    monkeypatch.setattr(locking, "require_free", made.require_free)
-    monkeypatch.setattr(locking, "connect_to_act", lambda _settings: SimpleNamespace(context="kind-nowhere"))
-    monkeypatch.setattr(locking, "look_at_lease", lambda _cluster: made.lease)
+    monkeypatch.setattr(run_lock, "ClusterLock", made.lock)
+    monkeypatch.setattr(run_lock, "require_free", made.require_free)
+    monkeypatch.setattr(run_lock, "connect_to_act", lambda _settings: SimpleNamespace(context="kind-nowhere"))
+    monkeypatch.setattr(run_lock, "look_at_lease", lambda _cluster: made.lease)
     return made
 
 
 def test_it_is_made_once_and_made_sure_of_each_time(stage: Stage) -> None:
-    locking.lock_cluster(SETTINGS, stage.run, [CUT])
-    locking.lock_cluster(SETTINGS, stage.run, [CUT])
+    run_lock.lock_cluster(SETTINGS, stage.run, [CUT])
+    run_lock.lock_cluster(SETTINGS, stage.run, [CUT])
     assert stage.done == ["True True cp", "hold", "hold"]
 
 
 def test_who_cuts_nothing_needs_none(stage: Stage) -> None:
-    locking.lock_cluster(SETTINGS, stage.run, [])
-    locking.unlock_cluster(stage.run)
+    run_lock.lock_cluster(SETTINGS, stage.run, [])
+    run_lock.unlock_cluster(stage.run)
     assert stage.done == []
 
 
 def test_another_runs_lease_is_refused_before_any_node_is_asked(stage: Stage) -> None:
     stage.free, stage.lease = False, LIVE
     with pytest.raises(Refused, match="run other of bob@two holds Lease kube-system/chaosext"):
-        locking.lock_cluster(SETTINGS, stage.run, [CUT])
+        run_lock.lock_cluster(SETTINGS, stage.run, [CUT])
     stage.free, stage.lease = True, EXPIRED
-    locking.lock_cluster(SETTINGS, stage.run, [CUT])
+    run_lock.lock_cluster(SETTINGS, stage.run, [CUT])
     assert stage.done == ["True True cp", "hold"]
 
 
 def test_a_live_cut_of_another_run_is_refused_before_anything_is_locked(stage: Stage) -> None:
     stage.free = False
     with pytest.raises(Refused, match="run other of bob@two is in force"):
-        locking.lock_cluster(SETTINGS, stage.run, [CUT])
+        run_lock.lock_cluster(SETTINGS, stage.run, [CUT])
     assert (stage.done, stage.run.lock) == ([], None)
 
 
 def test_it_is_given_back(stage: Stage) -> None:
-    locking.lock_cluster(SETTINGS, stage.run, [CUT])
-    locking.unlock_cluster(stage.run)
+    run_lock.lock_cluster(SETTINGS, stage.run, [CUT])
+    run_lock.unlock_cluster(stage.run)
     assert stage.done[-1] == "release"
 
 
 def test_its_loss_is_in_the_timeline(stage: Stage) -> None:
-    locking.lock_cluster(SETTINGS, stage.run, [CUT])
+    run_lock.lock_cluster(SETTINGS, stage.run, [CUT])
     stage.tell("cp: run other of bob@two took it over")
     stage.run.recorder.close()
     (event,) = stage.run.recorder.events
@@ -117,10 +117,10 @@ def test_its_loss_is_in_the_timeline(stage: Stage) -> None:
 def test_who_holds_it_is_said_without_taking_it(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, lease: LockFacts, node: LockFacts, where: str
 ) -> None:
-    monkeypatch.setattr(locking, "connect", lambda _settings: None)
-    monkeypatch.setattr(locking, "look_at_lease", lambda _cluster: lease)
-    monkeypatch.setattr(locking, "inspect", lambda _shells: (NodeTables(node="cp", lock=node),))
-    said = locking.who_holds(SETTINGS, [CUT])
+    monkeypatch.setattr(run_lock, "connect", lambda _settings: None)
+    monkeypatch.setattr(run_lock, "look_at_lease", lambda _cluster: lease)
+    monkeypatch.setattr(run_lock, "inspect", lambda _shells: (NodeTables(node="cp", lock=node),))
+    said = run_lock.who_holds(SETTINGS, [CUT])
     lives = "(renewed while the run lives, else it expires in 43 s)"
     wanted = f"a run would be refused now: lock: run other of bob@two holds {where} {lives}"
     assert [line == wanted for line in said] == ([True] if where else [])

@@ -10,17 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chaosext.checks.cut_effective import CutEvidence, Path, Shut, entered, judge
+from chaosext.checks.tcp_reachability import Connect, Reach, Target
 from chaosext.cluster import kubeconfig
+from chaosext.experiment.cut_request import CutRequest
+from chaosext.experiment.settings import Settings, settings_from
 from chaosext.model.errors import Refused
-from chaosext.model.finding import Status
-from chaosext.nodes.network import NodeNetwork
+from chaosext.model.findings import Status
+from chaosext.nodes.node_network import NodeNetwork
 from chaosext.partition.apply import DELAY_S, STRAGGLER_S, TAKE_BACK_S, TIMEOUT_S
 from chaosext.partition.cut import Side
-from chaosext.run.cutting import nodeside, plan
-from chaosext.run.cutting.plan import Ground, Wish, plan_cut
-from chaosext.run.reading.settings import Settings, settings_from
-from chaosext.steady.cut import CutEvidence, Path, Shut, entered, judge
-from chaosext.steady.tcp import Connect, Reach, Target
+from chaosext.run.fault import cut_plan
+from chaosext.run.fault.cut_plan import Topology, plan_cut
 
 from .test_plan import CP, WORKERS
 
@@ -33,11 +34,11 @@ def network(name: str, *servers: tuple[str, int], own: tuple[str, ...]) -> NodeN
     )
 
 
-def managed(*servers: tuple[str, int], **more: Any) -> Ground:
+def managed(*servers: tuple[str, int], **more: Any) -> Topology:
     """Two workers, each connected to `servers`, and no control-plane Node."""
     networks = {each.name: network(each.name, *servers, own=each.internal_ips) for each in WORKERS}
     given: dict[str, Any] = {"published": (SERVER,), **more}
-    return Ground(
+    return Topology(
         nodes=WORKERS,
         networks=networks,
         pools=("10.244.0.0/16",),
@@ -48,8 +49,8 @@ def managed(*servers: tuple[str, int], **more: Any) -> Ground:
     )
 
 
-def cut_of(ground: Ground, **wish: Any) -> Any:
-    return plan_cut(Wish(**{"ttl_s": 60.0, **wish}), ground, run="r1", owner="a@b")
+def cut_of(ground: Topology, **wish: Any) -> Any:
+    return plan_cut(CutRequest(**{"ttl_s": 60.0, **wish}), ground, run="r1", owner="a@b")
 
 
 def test_without_control_plane_nodes_the_workers_drop_the_published_api_servers_and_nothing_else() -> None:
@@ -95,11 +96,11 @@ def test_it_is_not_renewed_and_the_refusal_says_how_to_leave_that_out() -> None:
 
 
 def test_some_of_the_nodes_may_be_named() -> None:
-    assert nodeside.chosen((CP, *WORKERS), ()) == ("w1", "w2")
-    assert nodeside.chosen((CP, *WORKERS), ("w2",)) == ("w2",)
+    assert cut_plan.chosen((CP, *WORKERS), ()) == ("w1", "w2")
+    assert cut_plan.chosen((CP, *WORKERS), ("w2",)) == ("w2",)
     for name, why in {"cp": "has a control-plane role", "w9": "no such node"}.items():
         with pytest.raises(Refused, match=f"chaosext_cut_nodes: {name}.*{why}"):
-            nodeside.chosen((CP, *WORKERS), ("w1", name))
+            cut_plan.chosen((CP, *WORKERS), ("w1", name))
     with pytest.raises(Refused, match="none without a control-plane role"):
         cut_of(replace(managed(), nodes=(CP,), workers=()))
 
@@ -130,7 +131,7 @@ def test_settings_of_the_nodes_side_alone_are_refused() -> None:
     secrets = {"KUBERNETES_CONTEXT": "c"}
     for key in ("cut_nodes", "control_plane_addresses"):
         with pytest.raises(Refused, match=f"chaosext_{key}: the cut is on the control plane's side"):
-            plan._require_of_that_side(settings_from({f"chaosext_{key}": "192.0.2.1"}, secrets))
+            cut_plan._require_of_that_side(settings_from({f"chaosext_{key}": "192.0.2.1"}, secrets))
     with pytest.raises(Refused, match=r"chaosext_control_plane_addresses.*'api\.example'"):
         settings_from({"chaosext_control_plane_addresses": "api.example"}, secrets)
     with pytest.raises(Refused, match="chaosext_cut_side"):
@@ -205,7 +206,7 @@ def test_it_is_proven_by_the_way_back_through_the_api_server(through: Reach, sta
 # What the nodes keep of each other
 
 
-def dropped(ground: Ground, address: str, **wish: Any) -> bool:
+def dropped(ground: Topology, address: str, **wish: Any) -> bool:
     return any(ip_address(address) in network for network in cut_of(ground, **wish).dropped)
 
 

@@ -10,11 +10,11 @@ import pytest
 from chaosext.model.clock import Moment, now
 from chaosext.partition.cut import Cut, NodeCut, peers_of
 from chaosext.partition.reports import HealedNode, HealReport
-from chaosext.run.cutting.noting import note_heal, shown
+from chaosext.run.fault.fault_events import note_heal, shown
 
 if TYPE_CHECKING:
-    from chaosext.observe.changes import Note
-    from chaosext.run.context import RunContext
+    from chaosext.run.session.run_context import RunContext
+    from chaosext.timeline.object_events import Note
 
 
 class Told:

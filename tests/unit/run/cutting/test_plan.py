@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from chaosext.checks.cut_effective import Path
+from chaosext.checks.tcp_reachability import Target
 from chaosext.cluster.objects import Node
+from chaosext.experiment.cut_request import CutRequest
 from chaosext.model.errors import Refused
-from chaosext.nodes.network import NodeNetwork
-from chaosext.run.cutting.plan import Ground, Wish, plan_cut
-from chaosext.steady.cut import Path
-from chaosext.steady.tcp import Target
+from chaosext.nodes.node_network import NodeNetwork
+from chaosext.run.fault.cut_plan import Topology, plan_cut
 
 CONTROL_PLANE = {"node-role.kubernetes.io/control-plane": ""}
 
@@ -31,17 +32,17 @@ CP = node("cp", "172.18.0.2", "fc00::2", control_plane=True)
 WORKERS = (node("w1", "172.18.0.3", "fc00::3"), node("w2", "172.18.0.4", "fc00::4"))
 
 
-def ground(*nodes: Node, pools: tuple[str, ...] = ("10.244.0.0/16",)) -> Ground:
+def ground(*nodes: Node, pools: tuple[str, ...] = ("10.244.0.0/16",)) -> Topology:
     networks = {
         each.name: NodeNetwork(node=each.name, uplinks=("eth0",), addresses=each.internal_ips)
         for each in nodes
     }
     workers = tuple(each.name for each in nodes if not each.is_control_plane)
-    return Ground(nodes=nodes, networks=networks, pools=pools, workers=workers)
+    return Topology(nodes=nodes, networks=networks, pools=pools, workers=workers)
 
 
 def planned(**wish: Any) -> tuple[set[str], list[tuple[str, tuple[str, ...]]]]:
-    cut = plan_cut(Wish(ttl_s=60, **wish), ground(CP, *WORKERS), run="r1", owner="a@b")
+    cut = plan_cut(CutRequest(ttl_s=60, **wish), ground(CP, *WORKERS), run="r1", owner="a@b")
     return {str(peer) for peer in cut.dropped}, [(each.node, each.uplinks) for each in cut.nodes]
 
 
@@ -69,7 +70,7 @@ def test_a_kubelets_load_balancer_is_a_path_and_a_node_is_none_twice() -> None:
     assert (found.blind, known.blind) == ((), ("w1", "w2"))
 
 
-def used(known: Ground, *servers: str) -> Ground:
+def used(known: Topology, *servers: str) -> Topology:
     """The same, with all workers' kubelets at `servers`, and a virtual address that the control-plane node has."""
     held = {"cp": frozenset({"172.18.0.100"})}
     networks = {
@@ -83,23 +84,23 @@ def used(known: Ground, *servers: str) -> Ground:
     return replace(known, networks=networks)
 
 
-def dropped(found: Ground, wish: Wish) -> set[str]:
+def dropped(found: Topology, wish: CutRequest) -> set[str]:
     return {str(peer) for peer in plan_cut(wish, found, run="r1", owner="a@b").dropped}
 
 
 def test_a_load_balancer_before_the_api_servers_is_cut_as_well() -> None:
     balanced = used(ground(CP, *WORKERS), "172.18.0.9", "fc00::9", "172.18.0.2")
-    added = dropped(balanced, Wish(ttl_s=60)) - dropped(ground(CP, *WORKERS), Wish(ttl_s=60))
+    added = dropped(balanced, CutRequest(ttl_s=60)) - dropped(ground(CP, *WORKERS), CutRequest(ttl_s=60))
     assert added == {"172.18.0.9/32", "fc00::9/128"}
-    assert dropped(balanced, Wish(ttl_s=60, peers=("192.0.2.9",))) == {"192.0.2.9/32"}
+    assert dropped(balanced, CutRequest(ttl_s=60, peers=("192.0.2.9",))) == {"192.0.2.9/32"}
 
 
 @pytest.mark.parametrize("server", ["172.18.0.100", "127.0.0.1", "::1"])
 def test_a_virtual_address_of_a_control_plane_node_and_a_proxy_on_ones_own_stay_open_to_the_control_plane(
     server: str,
 ) -> None:
-    assert dropped(used(ground(CP, *WORKERS), server), Wish(ttl_s=60)) == dropped(
-        ground(CP, *WORKERS), Wish(ttl_s=60)
+    assert dropped(used(ground(CP, *WORKERS), server), CutRequest(ttl_s=60)) == dropped(
+        ground(CP, *WORKERS), CutRequest(ttl_s=60)
     )
 
 
@@ -119,21 +120,21 @@ def test_named_peers_are_all_that_is_cut() -> None:
 )
 def test_without_two_sides_there_is_no_cut(nodes: tuple[Node, ...], missing: str) -> None:
     with pytest.raises(Refused, match=f"shows no {missing}"):
-        plan_cut(Wish(ttl_s=60), ground(*nodes), run="r1", owner="a@b")
+        plan_cut(CutRequest(ttl_s=60), ground(*nodes), run="r1", owner="a@b")
 
 
 @pytest.mark.parametrize("ttl_s", [0, -1, float("nan"), float("inf")])
 def test_a_ttl_that_can_not_be_is_refused(ttl_s: float) -> None:
     with pytest.raises(Refused, match="ttl_s"):
-        plan_cut(Wish(ttl_s=ttl_s), ground(CP, *WORKERS), run="r1", owner="a@b")
+        plan_cut(CutRequest(ttl_s=ttl_s), ground(CP, *WORKERS), run="r1", owner="a@b")
 
 
 def test_a_wish_in_arguments() -> None:
-    wish = Wish.from_arguments(
+    wish = CutRequest.from_arguments(
         {"ttl_s": "120", "peers": ["192.0.2.1"], "families": "ipv4", "uplinks": "a, b"}
     )
-    assert wish == Wish(ttl_s=120, peers=("192.0.2.1",), families=("ipv4",), uplinks=("a", "b"))
-    assert Wish.from_arguments({"ttl_s": 5}) == Wish(ttl_s=5)
+    assert wish == CutRequest(ttl_s=120, peers=("192.0.2.1",), families=("ipv4",), uplinks=("a", "b"))
+    assert CutRequest.from_arguments({"ttl_s": 5}) == CutRequest(ttl_s=5)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +153,7 @@ def test_a_wish_in_arguments() -> None:
 )
 def test_arguments_that_mean_nothing_are_refused(arguments: dict[str, Any], field: str) -> None:
     with pytest.raises(Refused, match=f"^{field}: "):
-        Wish.from_arguments(arguments)
+        CutRequest.from_arguments(arguments)
 
 
 def test_control_plane_nodes_keep_talking_to_one_anothers_pods() -> None:
@@ -160,7 +161,7 @@ def test_control_plane_nodes_keep_talking_to_one_anothers_pods() -> None:
     several = replace(
         ground(CP, second, *WORKERS), own_pools=("10.244.0.0/26", "10.244.255.192/26", "fd00::/64")
     )
-    cut = plan_cut(Wish(ttl_s=60), several, run="r1", owner="a@b")
+    cut = plan_cut(CutRequest(ttl_s=60), several, run="r1", owner="a@b")
     dropped = [peer for peer in cut.dropped if peer.version == 4]
     spared = ["172.18.0.2", "172.18.0.5", "10.244.0.1", "10.244.0.63", "10.244.255.192", "10.244.255.255"]
     assert not any(ip_address(each) in peer for each in spared for peer in dropped)
@@ -170,7 +171,7 @@ def test_control_plane_nodes_keep_talking_to_one_anothers_pods() -> None:
 
 def test_a_pool_that_is_all_a_control_planes_own_is_not_dropped() -> None:
     own = replace(ground(CP, *WORKERS, pools=("10.0.0.0/24", "10.1.0.0/24")), own_pools=("10.0.0.0/16",))
-    assert {"10.1.0.0/24"} == {each for each in dropped(own, Wish(ttl_s=60)) if each.startswith("10.")}
+    assert {"10.1.0.0/24"} == {each for each in dropped(own, CutRequest(ttl_s=60)) if each.startswith("10.")}
 
 
 # What is spared
@@ -178,19 +179,19 @@ def test_a_pool_that_is_all_a_control_planes_own_is_not_dropped() -> None:
 SECOND = node("cp2", "172.18.0.5", "fc00::5", control_plane=True)
 
 
-def told(known: Ground, name: str, **more: Any) -> Ground:
+def told(known: Topology, name: str, **more: Any) -> Topology:
     """The same, with more said by one node of its network."""
     return replace(known, networks={**known.networks, name: replace(known.networks[name], **more)})
 
 
 def spares(
-    known: Ground, *addresses: str, peers: tuple[str, ...] | None = ("172.18.0.0/16", "fc00::/64")
+    known: Topology, *addresses: str, peers: tuple[str, ...] | None = ("172.18.0.0/16", "fc00::/64")
 ) -> list[bool]:
-    cut = plan_cut(Wish(ttl_s=60, peers=peers), known, run="r1", owner="a@b")
+    cut = plan_cut(CutRequest(ttl_s=60, peers=peers), known, run="r1", owner="a@b")
     return [not any(ip_address(each) in peer for peer in cut.dropped) for each in addresses]
 
 
-def several() -> Ground:
+def several() -> Topology:
     return ground(CP, SECOND, *WORKERS)
 
 
@@ -202,7 +203,7 @@ def test_control_plane_nodes_keep_all_of_each_others_addresses() -> None:
 
 def test_a_pool_that_holds_the_nodes_own_subnet_parts_no_control_plane_nodes() -> None:
     known = replace(several(), pools=("172.18.0.0/16", "fc00::/64"))
-    dropped_ones = dropped(known, Wish(ttl_s=60))
+    dropped_ones = dropped(known, CutRequest(ttl_s=60))
     assert not {"172.18.0.2/32", "172.18.0.5/32", "172.18.0.0/16"} & dropped_ones
     assert spares(known, "172.18.0.2", "172.18.0.5", "fc00::5", peers=None) == [True] * 3
 
@@ -252,7 +253,7 @@ def test_a_named_peer_that_is_all_spared_is_refused_with_whose_it_is(peer: str, 
     known = told(several(), "cp", gateways=frozenset({"172.18.0.1"}), etcd=frozenset({"172.18.0.50"}))
     known = replace(known, published=("172.18.0.60",), own_pools=("10.244.0.0/26",))
     with pytest.raises(Refused) as refused:
-        plan_cut(Wish(ttl_s=60, peers=("172.18.0.3", peer)), known, run="r1", owner="a@b")
+        plan_cut(CutRequest(ttl_s=60, peers=("172.18.0.3", peer)), known, run="r1", owner="a@b")
     assert refused.value.message == (
         f"peers: {peer} is {whose}, which is never cut off from the nodes that carry the rules"
     )
@@ -262,7 +263,7 @@ def test_a_named_peer_that_is_all_spared_is_refused_with_whose_it_is(peer: str, 
 def test_a_loopback_address_as_a_peer_is_refused_as_that(peer: str) -> None:
     known = told(several(), "cp", own=frozenset({"127.0.0.1", "::1", "172.18.0.2"}), etcd=frozenset({peer}))
     with pytest.raises(Refused, match="loopback"):
-        plan_cut(Wish(ttl_s=60, peers=("172.18.0.3", peer)), known, run="r1", owner="a@b")
+        plan_cut(CutRequest(ttl_s=60, peers=("172.18.0.3", peer)), known, run="r1", owner="a@b")
 
 
 @pytest.mark.parametrize(
@@ -271,7 +272,7 @@ def test_a_loopback_address_as_a_peer_is_refused_as_that(peer: str) -> None:
 def test_a_worker_that_is_part_of_the_control_plane_is_refused(more: dict[str, Any], what: str) -> None:
     known = several() if more else told(several(), "cp2", etcd=frozenset({"172.18.0.3"}))
     with pytest.raises(Refused) as refused:
-        plan_cut(Wish(ttl_s=60), replace(known, **more), run="r1", owner="a@b")
+        plan_cut(CutRequest(ttl_s=60), replace(known, **more), run="r1", owner="a@b")
     assert refused.value.message == (
         f"nodes: w1 (172.18.0.3) runs {what} of the control plane, and has no control-plane role"
     )

@@ -10,8 +10,8 @@ import pytest
 from chaosext.model import clock
 from chaosext.model.errors import Inconclusive, Unreachable
 from chaosext.partition.cut import Cut, NodeCut, peers_of
-from chaosext.run.cutting import renewing
-from chaosext.run.cutting.renewing import Renewing
+from chaosext.run.fault import keepalive
+from chaosext.run.fault.keepalive import Renewing
 
 CUT = Cut(
     run="r1",
@@ -42,7 +42,7 @@ def passing(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def kept(passing: Clock, monkeypatch: pytest.MonkeyPatch, renew: Any) -> Renewing:
     """Armed just now, and renewed until the end or until that is given up."""
-    monkeypatch.setattr(renewing, "renew", renew)
+    monkeypatch.setattr(keepalive, "renew", renew)
     found = Renewing(CUT, {}, until=clock.now().later(CUT.ttl_s))
     monkeypatch.setattr(found._stopped, "wait", passing.wait)
     found._keep()

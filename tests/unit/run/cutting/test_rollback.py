@@ -9,11 +9,11 @@ import pytest
 
 from chaosext.cluster.client import NotFound
 from chaosext.cluster.objects import Deployment, Node, Pod
+from chaosext.experiment.settings import Settings
 from chaosext.model.errors import Inconclusive, Refused
 from chaosext.partition.cut import Cut, NodeCut, peers_of
-from chaosext.run import context as contexts
-from chaosext.run.cutting import rollback
-from chaosext.run.reading.settings import Settings
+from chaosext.run.rollback import kube_dns
+from chaosext.run.session import run_context as contexts
 
 from .overviews import DEAD, ELSEWHERE, lock
 
@@ -75,18 +75,18 @@ class Bench:
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[contexts.RunContext]:
     monkeypatch.setattr(contexts, "_current", None)
-    monkeypatch.setattr(rollback, "POLL_S", 0.001)
-    monkeypatch.setattr(rollback, "peered_names", lambda _cluster: frozenset({"w"}))
-    monkeypatch.setattr(rollback, "look_at_lease", lambda _cluster: None)
+    monkeypatch.setattr(kube_dns, "POLL_S", 0.001)
+    monkeypatch.setattr(kube_dns, "peered_names", lambda _cluster: frozenset({"w"}))
+    monkeypatch.setattr(kube_dns, "look_at_lease", lambda _cluster: None)
     made = contexts.start(root=tmp_path / "run")
     yield made
     made.recorder.close()
 
 
 def reschedule(bench: Bench, run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    monkeypatch.setattr(rollback, "connect_to_act", lambda _settings: bench)
-    monkeypatch.setattr(rollback, "_delete", bench.delete)
-    return rollback.reschedule(SETTINGS, run, timeout_s=0.02, only_if_needed=True)
+    monkeypatch.setattr(kube_dns, "connect_to_act", lambda _settings: bench)
+    monkeypatch.setattr(kube_dns, "_delete", bench.delete)
+    return kube_dns.reschedule(SETTINGS, run, timeout_s=0.02, only_if_needed=True)
 
 
 BEFORE = (pod("a", "cp"), pod("b", "cp"))
@@ -161,12 +161,12 @@ def test_in_the_middle_of_another_runs_cut_nothing_is_deleted(
 ) -> None:
     """It has made DNS fail, and stock `chaos run` plays the rollbacks of an experiment whose cut was refused."""
     bench = Bench(BEFORE, (pod("c", "w"), pod("d", "w")))
-    monkeypatch.setattr(rollback, "look_at_lease", lambda _cluster: lock("other", ELSEWHERE))
+    monkeypatch.setattr(kube_dns, "look_at_lease", lambda _cluster: lock("other", ELSEWHERE))
     with pytest.raises(Refused, match="run other of alice@laptop holds Lease kube-system/chaosext"):
         reschedule(bench, run, monkeypatch)
     assert bench.deleted == []
     for free in (lock("other", ELSEWHERE, 0), lock("other", DEAD), lock(run.id, ELSEWHERE)):
-        monkeypatch.setattr(rollback, "look_at_lease", lambda _cluster, free=free: free)
+        monkeypatch.setattr(kube_dns, "look_at_lease", lambda _cluster, free=free: free)
         assert reschedule(Bench(BEFORE, (pod("c", "w"), pod("d", "w"))), run, monkeypatch)["deleted"] == [
             "a",
             "b",
@@ -176,7 +176,7 @@ def test_in_the_middle_of_another_runs_cut_nothing_is_deleted(
 def test_after_a_cut_of_our_own_the_cluster_is_brought_back_whoever_came_meanwhile(
     run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rollback, "look_at_lease", lambda _cluster: lock("other", ELSEWHERE))
+    monkeypatch.setattr(kube_dns, "look_at_lease", lambda _cluster: lock("other", ELSEWHERE))
     run.cuts.append(cut_of(run))
     assert reschedule(Bench(BEFORE, (pod("c", "w"), pod("d", "w"))), run, monkeypatch)["deleted"] == [
         "a",
@@ -199,8 +199,8 @@ def test_where_the_context_leads_is_looked_up_right_before_each_deletion(
         asked.append(settings.context)
         raise Refused("leads to another cluster")
 
-    monkeypatch.setattr(rollback, "connect_to_act", elsewhere)
+    monkeypatch.setattr(kube_dns, "connect_to_act", elsewhere)
     monkeypatch.setattr(chaosk8s, "terminate_pods", lambda **_: asked.append("deleted"))
     with pytest.raises(Refused, match="another cluster"):
-        rollback._delete(SETTINGS, run, [pod("a", on="cp")])
+        kube_dns._delete(SETTINGS, run, [pod("a", on="cp")])
     assert asked == ["kind-nowhere"]

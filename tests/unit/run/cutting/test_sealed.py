@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from chaosext.cleanup.survey import _way_of
 from chaosext.model import clock
 from chaosext.model.errors import Inconclusive, Refused, Unsafe
-from chaosext.nodes.transport import Way
+from chaosext.nodes.access import NodeAccess
 from chaosext.partition.cut import Cut, NodeCut, peers_of
 from chaosext.partition.reports import HealedNode, HealReport, NodeTables
-from chaosext.run import context as contexts
-from chaosext.run.cutting import heal, sealed
-from chaosext.run.cutting.heal import heal_run, left_behind
-from chaosext.run.cutting.status import _way_of
-from chaosext.run.judging.finish import _shut
+from chaosext.run.fault import heal, irrevocable
+from chaosext.run.fault.heal import heal_run, left_behind
+from chaosext.run.finish import _shut
+from chaosext.run.session import run_context as contexts
 from chaosext.safety.intent import INTENT, outstanding
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ CUT = Cut(
     ttl_s=60,
     delay_s=15,
 )
-POD = Way(transport="pod", context="prod", namespace="chaosext", image="i", run="r1", owner="a@b")
+POD = NodeAccess(transport="pod", context="prod", namespace="chaosext", image="i", run="r1", owner="a@b")
 
 
 @pytest.fixture
@@ -44,9 +44,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> contexts.RunContext:
     made = contexts.start(root=tmp_path / "run")
     made.cuts, made.way, made.nodes = [replace(CUT, run=made.id)], POD, frozenset({"w1", "w2", "w3"})
     made.in_force, made.let_go = True, clock.now().later(0.5)
-    monkeypatch.setattr(sealed, "SETTLE_S", 0.05)
-    monkeypatch.setattr(sealed, "POLL_S", 0.02)
-    monkeypatch.setattr(sealed, "shells", lambda names, _way: dict.fromkeys(names))
+    monkeypatch.setattr(irrevocable, "SETTLE_S", 0.05)
+    monkeypatch.setattr(irrevocable, "POLL_S", 0.02)
+    monkeypatch.setattr(irrevocable, "shells", lambda names, _way: dict.fromkeys(names))
     monkeypatch.setattr(heal, "shells", lambda names, _way: dict.fromkeys(names))
     return made
 
@@ -65,7 +65,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         nodes = tuple(HealedNode(node=name, gone=True, was_there=True) for name in on)
         return HealReport(run=run, nodes=nodes, elapsed_s=0.1)
 
-    monkeypatch.setattr(sealed, "inspect", inspect)
+    monkeypatch.setattr(irrevocable, "inspect", inspect)
     monkeypatch.setattr(heal, "heal", healed)
     return calls
 
@@ -99,8 +99,10 @@ def test_healing_waits_for_the_ttl_and_for_the_nodes_then_reads_back(
 def test_a_node_that_does_not_come_back_is_said_and_was_let_go_of(
     run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sealed, "BACK_S", 0.1)
-    monkeypatch.setattr(sealed, "inspect", lambda on: [NodeTables(node=name, problem="no") for name in on])
+    monkeypatch.setattr(irrevocable, "BACK_S", 0.1)
+    monkeypatch.setattr(
+        irrevocable, "inspect", lambda on: [NodeTables(node=name, problem="no") for name in on]
+    )
     node = HealedNode(node="w1", gone=False, problem="no answer")
     monkeypatch.setattr(heal, "heal", lambda run, _on, **_: HealReport(run=run, nodes=(node,), elapsed_s=1))
     with pytest.raises(Inconclusive, match=r"could not be seen gone on w1 \(no answer\); its TTL is over"):
@@ -127,13 +129,13 @@ def test_a_run_at_its_end_waits_for_nobody_once_it_is_hurried(run: contexts.RunC
     run.let_go, hurried = clock.now().later(60), threading.Event()
     threading.Timer(0.1, hurried.set).start()
     began_s = time.monotonic()
-    sealed.await_end(run, hurried=hurried)
+    irrevocable.await_end(run, hurried=hurried)
     assert time.monotonic() - began_s < 5
 
 
 def test_any_other_cut_is_not_waited_for(run: contexts.RunContext, asked: list[str]) -> None:
     run.cuts, run.let_go = [replace(CUT, delay_s=0)], clock.now().later(60)
-    sealed.await_end(run)
+    irrevocable.await_end(run)
     assert asked == []
     assert run.sealed_until is None
     assert run.reachable == {"w1", "w2"}
@@ -148,7 +150,7 @@ def test_what_proved_it_without_being_measured_is_held_against_the_sentinels_of_
 
 
 def test_people_are_told_before_it_is_made() -> None:
-    said = " ".join(sealed.meaning(("w2", "w1"), 120))
+    said = " ".join(irrevocable.meaning(("w2", "w1"), 120))
     for words in ("(w1, w2)", "nobody can renew it, read it back or heal it", "120 s", "Ctrl-C"):
         assert words in said
 
@@ -161,39 +163,39 @@ CLUSTER: Any = SimpleNamespace(server="https://192.0.2.9:6443")
 
 @pytest.fixture
 def outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("KUBERNETES_SERVICE_HOST", sealed.NODE_VARIABLE):
+    for name in ("KUBERNETES_SERVICE_HOST", irrevocable.NODE_VARIABLE):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(sealed, "_own_address", lambda _server: "192.0.2.50")
+    monkeypatch.setattr(irrevocable, "_own_address", lambda _server: "192.0.2.50")
 
 
 @pytest.mark.usefixtures("outside")
 def test_a_runner_elsewhere_may_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    sealed.require_elsewhere(CUT, NODES, CLUSTER)
+    irrevocable.require_elsewhere(CUT, NODES, CLUSTER)
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
-    monkeypatch.setenv(sealed.NODE_VARIABLE, "w3")
-    sealed.require_elsewhere(CUT, NODES, CLUSTER)
+    monkeypatch.setenv(irrevocable.NODE_VARIABLE, "w3")
+    irrevocable.require_elsewhere(CUT, NODES, CLUSTER)
 
 
 @pytest.mark.usefixtures("outside")
 def test_a_runner_on_a_node_that_is_cut_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sealed, "_own_address", lambda _server: "192.0.2.1")
+    monkeypatch.setattr(irrevocable, "_own_address", lambda _server: "192.0.2.1")
     with pytest.raises(Refused, match="this runner is on w1"):
-        sealed.require_elsewhere(CUT, NODES, CLUSTER)
-    monkeypatch.setenv(sealed.NODE_VARIABLE, "w2")
+        irrevocable.require_elsewhere(CUT, NODES, CLUSTER)
+    monkeypatch.setenv(irrevocable.NODE_VARIABLE, "w2")
     with pytest.raises(Refused, match=r"this runner is on w2.*pin it to a node that is not cut"):
-        sealed.require_elsewhere(CUT, NODES, CLUSTER)
+        irrevocable.require_elsewhere(CUT, NODES, CLUSTER)
 
 
 @pytest.mark.usefixtures("outside")
 def test_a_runners_pod_that_may_be_anywhere_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
     with pytest.raises(Refused, match=r"is not known.*spec\.nodeName"):
-        sealed.require_elsewhere(CUT, NODES, CLUSTER)
+        irrevocable.require_elsewhere(CUT, NODES, CLUSTER)
 
 
 def test_ones_own_address_is_that_of_the_way_to_the_server() -> None:
-    assert sealed._own_address("https://127.0.0.1:6443") == "127.0.0.1"
-    assert sealed._own_address("https://no-such-host.invalid") == ""
+    assert irrevocable._own_address("https://127.0.0.1:6443") == "127.0.0.1"
+    assert irrevocable._own_address("https://no-such-host.invalid") == ""
 
 
 # What a later process knows

@@ -10,30 +10,30 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from chaosext.checks.cut_effective import LeftOut, Path
+from chaosext.checks.tcp_reachability import Target
+from chaosext.experiment.cut_request import CutRequest
+from chaosext.experiment.settings import Settings
 from chaosext.model import clock
-from chaosext.model.claim import Claim
 from chaosext.model.errors import Inconclusive, Refused, Unsafe
-from chaosext.model.finding import Finding, Status
-from chaosext.model.places import state_home
-from chaosext.nodes.transport import Way
+from chaosext.model.findings import Finding, Status
+from chaosext.model.owner import Claim
+from chaosext.model.paths import state_home
+from chaosext.nodes.access import NodeAccess
 from chaosext.partition.apply import ARMING_S, TIMEOUT_S, Hold
 from chaosext.partition.cut import Cut, NodeCut, Side, peers_of
 from chaosext.partition.reports import ArmReport, HealedNode, HealReport
-from chaosext.run import context as contexts
-from chaosext.run.cutting import baseline, fault, heal
-from chaosext.run.cutting.fault import BASELINE_AGE_S, ON_THE_WAY_S
-from chaosext.run.cutting.plan import Wish
-from chaosext.run.reading.settings import Settings
+from chaosext.run.fault import heal, inject, paths_before
+from chaosext.run.fault.inject import BASELINE_AGE_S, ON_THE_WAY_S
+from chaosext.run.session import run_context as contexts
 from chaosext.safety.audit import Event
 from chaosext.safety.intent import intent_log
-from chaosext.steady.cut import LeftOut, Path
-from chaosext.steady.tcp import Target
 
 if TYPE_CHECKING:
     from pathlib import Path as FilePath
 
 SETTINGS = Settings(context="kind-a", transport="netns")
-WISH = Wish(ttl_s=60.0)
+WISH = CutRequest(ttl_s=60.0)
 NODES = tuple(NodeCut(node=name, uplinks=("eth0",)) for name in ("cp1", "cp2"))
 ALL = tuple(SimpleNamespace(name=name) for name in ("cp1", "cp2", "w1", "w2"))
 PATHS = tuple(
@@ -124,9 +124,9 @@ def steps(run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch) -> Steps:
         "crash_point": None,
     }
     for name, answer in answers.items():
-        monkeypatch.setattr(fault, name, made.stand_in(name, answer))
-    monkeypatch.setattr(fault.cut_check, "gather", made.stand_in("gather", BEFORE))
-    monkeypatch.setattr(baseline, "save", made.stand_in("save"))
+        monkeypatch.setattr(inject, name, made.stand_in(name, answer))
+    monkeypatch.setattr(inject.cut_check, "gather", made.stand_in("gather", BEFORE))
+    monkeypatch.setattr(paths_before, "save", made.stand_in("save"))
     monkeypatch.setattr(type(run.trail), "require", made.method("require"))
     monkeypatch.setattr(type(run.trail), "note", made.method("note"))
     return made
@@ -137,14 +137,14 @@ TOUCHED = ("nodes", ("cp1", "cp2"))
 
 
 def test_a_plan_is_made_of_the_ground_and_held_against_the_limits(steps: Steps) -> None:
-    planned = fault.plan(SETTINGS, WISH, run="r1", owner="a@b")
+    planned = inject.plan(SETTINGS, WISH, run="r1", owner="a@b")
     cut = steps.cut("r1", "a@b")
     assert (planned.cut, planned.ground, planned.nodes) == (cut, GROUND, GROUND.nodes)
     assert (planned.paths, planned.left_out) == (PATHS, LeftOut())
     assert 0 <= planned.age_s < 60
     assert steps.calls == [
         ("connect_to_act", SETTINGS),
-        ("survey", CLUSTER, Way(transport="netns"), SETTINGS),
+        ("survey", CLUSTER, NodeAccess(transport="netns"), SETTINGS),
         ("plan_cut", WISH, GROUND, ("run", "r1"), ("owner", "a@b")),
         ("require_within_limits", SETTINGS, cut, CLUSTER, GROUND.nodes),
     ]
@@ -154,24 +154,24 @@ def test_a_cut_on_the_nodes_side_is_planned_from_elsewhere_only(
     steps: Steps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ground = SimpleNamespace(**{**vars(GROUND), "side": Side.NODES})
-    monkeypatch.setattr(fault, "survey", steps.stand_in("survey", ground))
-    monkeypatch.setattr(fault.sealed, "require_elsewhere", steps.stand_in("require_elsewhere"))
-    fault.plan(SETTINGS, WISH, run="r1", owner="a@b")
+    monkeypatch.setattr(inject, "survey", steps.stand_in("survey", ground))
+    monkeypatch.setattr(inject.sealed, "require_elsewhere", steps.stand_in("require_elsewhere"))
+    inject.plan(SETTINGS, WISH, run="r1", owner="a@b")
     assert steps.named("require_elsewhere") == [(steps.cut("r1", "a@b"), ALL, CLUSTER)]
 
 
 def test_a_cut_with_a_delay_is_in_force_when_it_has_begun(
     steps: Steps, run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    planned = fault.plan(SETTINGS, WISH, run=run.id, owner=run.owner)
+    planned = inject.plan(SETTINGS, WISH, run=run.id, owner=run.owner)
     delayed = replace(planned, cut=replace(planned.cut, delay_s=15.0))
     in_force: list[bool] = []
 
     def await_begin(context: contexts.RunContext, _: object) -> None:
         in_force.append(context.in_force)
 
-    monkeypatch.setattr(fault.sealed, "await_begin", steps.stand_in("await_begin", await_begin))
-    report = fault._armed(delayed, run, lambda _: None, tuple)
+    monkeypatch.setattr(inject.sealed, "await_begin", steps.stand_in("await_begin", await_begin))
+    report = inject._armed(delayed, run, lambda _: None, tuple)
     assert steps.named("await_begin") == [(run, report.all_cut_at)]
     assert (in_force, run.in_force) == ([False], True)
 
@@ -180,15 +180,15 @@ def test_a_cut_with_a_delay_is_in_force_when_it_has_begun(
 def test_the_last_word_on_a_cut_is_no_to_what_was_looked_up_long_ago(
     steps: Steps, run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch, age_s: float, is_refused: bool
 ) -> None:
-    planned = replace(fault.plan(SETTINGS, WISH, run=run.id, owner=run.owner), looked_s=1000.0)
+    planned = replace(inject.plan(SETTINGS, WISH, run=run.id, owner=run.owner), looked_s=1000.0)
     monkeypatch.setattr(clock, "since_boot_s", lambda: 1000.0 + age_s)
     ends = clock.now().later(70.0)
     if not is_refused:
-        fault._decide(SETTINGS, WISH, run, planned, ends)
+        inject._decide(SETTINGS, WISH, run, planned, ends)
         assert run.cuts == [planned.cut]
         return
     with pytest.raises(Refused) as refused:
-        fault._decide(SETTINGS, WISH, run, planned, ends)
+        inject._decide(SETTINGS, WISH, run, planned, ends)
     assert refused.value.message == (
         "what is to be cut was looked up 121 s ago, and may be something else by now"
     )
@@ -205,43 +205,43 @@ def test_the_last_word_says_until_when_something_may_cut(
 ) -> None:
     now = clock.now()
     monkeypatch.setattr(clock, "now", lambda: now)
-    planned = fault.plan(SETTINGS, WISH, run=run.id, owner=run.owner)
+    planned = inject.plan(SETTINGS, WISH, run=run.id, owner=run.owner)
     delayed = replace(planned, cut=replace(planned.cut, delay_s=15.0))
     run.let_go = None if before_s is None else now.later(before_s)
-    fault._decide(SETTINGS, WISH, run, delayed, now.later(70.0))
+    inject._decide(SETTINGS, WISH, run, delayed, now.later(70.0))
     assert run.let_go == now.later(until_s)
 
 
 def test_an_approval_is_asked_for_of_what_the_run_intends(
     steps: Steps, run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fault, "require_approved", steps.stand_in("require_approved", "the approval"))
-    monkeypatch.setattr(fault, "approval_sha256", steps.stand_in("approval_sha256", "ab12"))
+    monkeypatch.setattr(inject, "require_approved", steps.stand_in("require_approved", "the approval"))
+    monkeypatch.setattr(inject, "approval_sha256", steps.stand_in("approval_sha256", "ab12"))
     run.intended = "what the run intends"  # type: ignore[assignment]
     asked = ("require_approved", CLUSTER, run.intended, WISH)
-    planned = fault._prepared(SETTINGS, WISH, run)
+    planned = inject._prepared(SETTINGS, WISH, run)
     assert steps.calls[:2] == [("connect_to_act", SETTINGS), asked]
     steps.calls.clear()
-    fault._require_permitted(SETTINGS, WISH, run, planned)
+    inject._require_permitted(SETTINGS, WISH, run, planned)
     assert steps.calls[-2:] == [asked, ("approval_sha256", "the approval")]
     assert run.trail.approval_sha256 == "ab12"
 
 
 def test_preparing_measures_the_paths_and_lists_the_rules(steps: Steps, run: contexts.RunContext) -> None:
     run.foreign_before = {"cp1": "as it was at first"}
-    planned = fault.prepare(SETTINGS, WISH, run)
+    planned = inject.prepare(SETTINGS, WISH, run)
     assert planned.cut == steps.cut(run.id, run.owner)
     sources = {"w1": "netns of w1", "w2": "netns of w2"}
     asked = (("blind", ("w2",)), ("kept", ()), ("left_out", LeftOut()))
     assert steps.named("gather") == [(PATHS, sources, *asked)]
     assert steps.named("listings") == [(SHELLS,)]
-    assert (run.way, run.before) == (Way(transport="netns"), BEFORE)
+    assert (run.way, run.before) == (NodeAccess(transport="netns"), BEFORE)
     assert run.foreign_before == {"cp1": "as it was at first", "cp2": "now"}
     assert run.prepared == (WISH, planned)
 
 
 def test_severing_step_by_step(steps: Steps, run: contexts.RunContext) -> None:
-    answer = fault.sever(SETTINGS, WISH, run)
+    answer = inject.sever(SETTINGS, WISH, run)
     cut = steps.cut(run.id, run.owner)
     done = [
         call for call in steps.calls if call[0] not in ("survey", "plan_cut", "shells", "gather", "listings")
@@ -312,8 +312,8 @@ def _seconds(at: str) -> float:
 def test_the_intent_says_all_that_a_sweep_needs(
     steps: Steps, run: contexts.RunContext, transport: str, delay_s: float, more: dict[str, Any]
 ) -> None:
-    way = Way(transport=transport, namespace="chaos", image="img:1")
-    fault._write_intent(replace(steps.cut(run.id, run.owner), delay_s=delay_s), CLUSTER, way)
+    way = NodeAccess(transport=transport, namespace="chaos", image="img:1")
+    inject._write_intent(replace(steps.cut(run.id, run.owner), delay_s=delay_s), CLUSTER, way)
     (entry,) = intent_log().entries()
     assert {key: entry[key] for key in entry if key not in ("at", "boot", "uptime_s", "holder")} == {
         "event": "intent",
@@ -330,7 +330,7 @@ def test_the_intent_says_all_that_a_sweep_needs(
 def test_an_intent_is_written_before_a_cut_that_need_not_be_proven(
     steps: Steps, run: contexts.RunContext
 ) -> None:
-    fault.sever(SETTINGS, WISH, run, prove=False)
+    inject.sever(SETTINGS, WISH, run, prove=False)
     assert [entry["event"] for entry in intent_log().entries()] == ["intent"]
     assert steps.named("proof") == []
 
@@ -340,7 +340,7 @@ def test_a_run_that_has_its_lock_is_permitted_once_and_arms_with_it(
 ) -> None:
     held = Hold(claim=Claim(run=run.id, owner="a@b"), ttl_s=60)
     run.lock = SimpleNamespace(held=held)  # type: ignore[assignment]
-    fault.sever(SETTINGS, WISH, run)
+    inject.sever(SETTINGS, WISH, run)
     assert [call[2] for call in steps.named("arm")] == [("hold", held)]
     assert len(steps.named("require_within_limits")) == 2  # of the plan, and the last word
 
@@ -352,15 +352,15 @@ def test_a_cut_that_is_refused_at_last_is_none(
         if until:
             raise Refused("not at this hour")
 
-    monkeypatch.setattr(fault, "require_within_limits", late)
+    monkeypatch.setattr(inject, "require_within_limits", late)
     with pytest.raises(Refused, match="not at this hour"):
-        fault.sever(SETTINGS, WISH, run)
+        inject.sever(SETTINGS, WISH, run)
     assert (run.cuts, run.let_go, run.cut_watch) == ([], None, None)
     assert intent_log().entries() == ()
 
 
 def test_a_cut_is_watched_once_it_is_armed(steps: Steps, run: contexts.RunContext) -> None:
-    fault.sever(SETTINGS, WISH, run)
+    inject.sever(SETTINGS, WISH, run)
     watch = run.cut_watch
     assert watch
     assert (watch.context, watch.cut, watch.ground, watch.ask_nodes) == (run, run.cuts[0], GROUND, tuple)
@@ -370,7 +370,7 @@ def test_a_cut_in_steps_is_renewed_until_its_end(steps: Steps, run: contexts.Run
     steps.ttl_s, steps.dead_man_s = 600.0, 20.0
     held = Hold(claim=Claim(run=run.id, owner="a@b"), ttl_s=60)
     run.lock = SimpleNamespace(held=held)  # type: ignore[assignment]
-    answer = fault.sever(SETTINGS, WISH, run)
+    answer = inject.sever(SETTINGS, WISH, run)
     renewing: Any = run.renewing
     assert renewing.hold is held
     assert renewing.given == (run.cuts[0], SHELLS)
@@ -386,14 +386,14 @@ def test_a_cut_in_steps_is_renewed_until_its_end(steps: Steps, run: contexts.Run
 
 def test_a_step_as_long_as_the_cut_needs_no_renewing(steps: Steps, run: contexts.RunContext) -> None:
     steps.dead_man_s = 60.0
-    fault.sever(SETTINGS, WISH, run)
+    inject.sever(SETTINGS, WISH, run)
     assert run.renewing is None
 
 
 def test_a_cut_that_can_not_be_proven_is_healed(steps: Steps, run: contexts.RunContext) -> None:
     steps.finding = replace(PROVEN, status=Status.UNKNOWN, summary="nobody answers")
     with pytest.raises(Inconclusive) as inconclusive:
-        fault.sever(SETTINGS, WISH, run)
+        inject.sever(SETTINGS, WISH, run)
     assert steps.named("heal_run") == [(run,)]
     assert inconclusive.value.message == ("the cut can't be proven, so it was healed at once: nobody answers")
     assert inconclusive.value.fix == "see the evidence of cut_effective"
@@ -407,7 +407,7 @@ def test_a_cut_that_nobody_can_heal_is_over_before_it_is_said_that_it_can_not_be
     run.cuts, run.in_force = [replace(steps.cut(run.id, "a@b"), delay_s=15.0)], True
     run.let_go = clock.now().later(60.0)
     with pytest.raises(Inconclusive) as inconclusive:
-        fault._proven(run)
+        inject._proven(run)
     assert steps.named("heal_run") == [(run,)]
     assert inconclusive.value.message == (
         "the cut can't be proven, so nobody could heal it before its TTL was over: nobody answers"
@@ -415,10 +415,10 @@ def test_a_cut_that_nobody_can_heal_is_over_before_it_is_said_that_it_can_not_be
 
 
 def test_what_was_made_ready_a_moment_ago_is_taken(steps: Steps, run: contexts.RunContext) -> None:
-    fault.prepare(SETTINGS, WISH, run)
-    fault.sever(SETTINGS, WISH, run)
+    inject.prepare(SETTINGS, WISH, run)
+    inject.sever(SETTINGS, WISH, run)
     assert len(steps.named("survey")) == 1
-    fault.sever(SETTINGS, replace(WISH, ttl_s=61.0), run)
+    inject.sever(SETTINGS, replace(WISH, ttl_s=61.0), run)
     assert len(steps.named("survey")) == 2
     assert steps.named("plan_cut")[1][0].ttl_s == 61.0
 
@@ -427,12 +427,12 @@ def test_what_was_made_ready_a_moment_ago_is_taken(steps: Steps, run: contexts.R
 def test_an_old_baseline_is_measured_anew(
     steps: Steps, run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch, more_s: float, surveys: int
 ) -> None:
-    fault.prepare(SETTINGS, WISH, run)
+    inject.prepare(SETTINGS, WISH, run)
     assert run.prepared
     run.prepared = (WISH, replace(run.prepared[1], looked_s=1000.0))
     monkeypatch.setattr(clock, "since_boot_s", lambda: 1000.0 + BASELINE_AGE_S - ON_THE_WAY_S + more_s)
     steps.calls.clear()
-    fault.sever(SETTINGS, WISH, run)
+    inject.sever(SETTINGS, WISH, run)
     assert len(steps.named("survey")) == surveys
     assert steps.named("connect_to_act")[0] == (SETTINGS,)
 
@@ -443,7 +443,11 @@ def test_an_old_baseline_is_measured_anew(
 @pytest.fixture
 def healing(run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch) -> Steps:
     made = Steps()
-    run.cuts, run.way, run.let_go = [made.cut(run.id, "a@b")], Way(transport="netns"), clock.now().later(60.0)
+    run.cuts, run.way, run.let_go = (
+        [made.cut(run.id, "a@b")],
+        NodeAccess(transport="netns"),
+        clock.now().later(60.0),
+    )
     run.in_force = True
     nodes = tuple(
         HealedNode(node=name, gone=True, was_there=True, foreign_changes=(), foreign_after=f"rules of {name}")
@@ -541,7 +545,7 @@ def test_whatever_breaks_while_healing_is_said_with_what_to_do(
 def test_what_broke_while_healing_through_an_api_server_is_cleaned_up_through_it(
     healing: Steps, run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run.way = Way(transport="pod", context="prod")
+    run.way = NodeAccess(transport="pod", context="prod")
 
     def broken(*_: Any) -> Any:
         raise MemoryError
@@ -582,16 +586,16 @@ def test_what_is_left_is_unsafe(
 def test_the_time_to_the_cut_is_told_in_milliseconds(
     steps: Steps, run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fault.prepare(SETTINGS, WISH, run)
+    inject.prepare(SETTINGS, WISH, run)
     now_s = time.monotonic()
     times = iter([now_s, now_s + 0.12345])
-    monkeypatch.setattr(fault, "time", SimpleNamespace(monotonic=lambda: next(times)))
-    assert fault.sever(SETTINGS, WISH, run)["command_to_cut_s"] == 0.123
+    monkeypatch.setattr(inject, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    assert inject.sever(SETTINGS, WISH, run)["command_to_cut_s"] == 0.123
 
 
 def test_no_cut_is_made_in_the_background(steps: Steps, run: contexts.RunContext) -> None:
     with ThreadPoolExecutor(1) as pool, pytest.raises(Refused) as refused:
-        pool.submit(fault.sever, SETTINGS, WISH, run).result()
+        pool.submit(inject.sever, SETTINGS, WISH, run).result()
     assert refused.value.message == "background: no cut is made in the background"
     assert refused.value.fix == "leave `background` out of this activity"
     assert steps.calls == []

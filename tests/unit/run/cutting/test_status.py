@@ -11,21 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from chaosext.cleanup import survey
+from chaosext.cleanup.inventory import Overview, Runner
+from chaosext.cleanup.survey import look
 from chaosext.cli.main import invoke
 from chaosext.cli.status import status_lines
 from chaosext.model.clock import Moment
 from chaosext.model.errors import Refused
-from chaosext.run.cutting import status
-from chaosext.run.cutting.status import Overview, Runner, look
-from chaosext.safety.entry_log import Changed
-from chaosext.safety.intent import IntentLog, intent_log
+from chaosext.safety.intent import Changed, IntentLog, intent_log
 
 from .overviews import ALIVE, DEAD, ELSEWHERE, cut, lock, node, sentinels, unfinished
 
 if TYPE_CHECKING:
-    from chaosext.model.claim import LockFacts
-    from chaosext.model.holder import Holder
-    from chaosext.nodes.transport import Way
+    from chaosext.model.owner import Holder, LockFacts
+    from chaosext.nodes.access import NodeAccess
     from chaosext.partition.reports import NodeTables
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "cli"
@@ -148,14 +147,14 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         found["asked"] = {name: type(shell).__name__ for name, shell in shells.items()}
         return tuple(node(name) for name in reversed(shells))
 
-    def discover(way: Way, cluster: str | None) -> tuple[str, ...]:
+    def discover(way: NodeAccess, cluster: str | None) -> tuple[str, ...]:
         if isinstance(found["docker"], Exception):
             raise found["docker"]
         return found["docker"] if way.transport == "docker" else ()
 
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setattr(status, "inspect", inspect)
-    monkeypatch.setattr(status, "discover", discover)
+    monkeypatch.setattr(survey, "inspect", inspect)
+    monkeypatch.setattr(survey, "discover", discover)
     return found
 
 
@@ -246,7 +245,7 @@ def test_a_table_that_only_has_our_prefix_is_said_and_is_no_cut(
     world: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     foreign = replace(node("kind-cp"), foreign=("chaosext_allowlist",))
-    monkeypatch.setattr(status, "inspect", lambda _: (foreign,))
+    monkeypatch.setattr(survey, "inspect", lambda _: (foreign,))
     overview = look().overview
     assert (tuple(overview.cuts), overview.has_something) == ((), False)
     (problem,) = overview.problems

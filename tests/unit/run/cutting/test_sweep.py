@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from chaosext.cleanup import removal, survey
+from chaosext.cleanup.inventory import Kind, Overview, Wanted, Why
+from chaosext.cleanup.removal import decide
+from chaosext.cleanup.survey import Surveyed
+from chaosext.cli.cleanup import sweep_lines
 from chaosext.cli.main import invoke
-from chaosext.cli.sweep import sweep_lines
 from chaosext.model.errors import Refused, Unsafe
-from chaosext.nodes.transport import Way
+from chaosext.nodes.access import NodeAccess
 from chaosext.partition.reports import HealedNode, HealReport
-from chaosext.run.cutting import status, sweep
-from chaosext.run.cutting.status import Overview, Surveyed
-from chaosext.run.cutting.sweep import Kind, Wanted, Why, decide
 from chaosext.safety.audit import audit_log
 from chaosext.safety.intent import Outstanding, intent_log
 
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from chaosext.cleanup.inventory import Swept
     from chaosext.partition.nft import TableFacts
     from chaosext.partition.reports import NodeTables
-    from chaosext.run.cutting.sweep import Swept
 
 HUNG = "no answer within 10 s"
 
@@ -54,15 +55,15 @@ class World:
 
     def sweep(self, overview: Overview, dry_run: bool = False, **wanted: Any) -> Swept:
         shells: Any = {each.node: each.node for each in overview.nodes}
-        return sweep.sweep(Surveyed(overview, shells), Wanted(**wanted), dry_run=dry_run)
+        return removal.sweep(Surveyed(overview, shells), Wanted(**wanted), dry_run=dry_run)
 
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     made = World()
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setattr(sweep, "heal", made.heal)
-    monkeypatch.setattr(sweep, "remove_lock", made.remove_lock)
+    monkeypatch.setattr(removal, "heal", made.heal)
+    monkeypatch.setattr(removal, "remove_lock", made.remove_lock)
     return made
 
 
@@ -198,7 +199,7 @@ def test_what_is_not_seen_gone_is_not_written_off_and_is_unsafe(world: World) ->
     with pytest.raises(Unsafe, match="run a on n2") as unsafe:
         swept.require_gone()
     assert unsafe.value.fix == "docker exec n2 nft delete table inet chaosext_a"
-    by_pod = replace(swept, way=Way(transport="pod", context="prod", namespace="night"))
+    by_pod = replace(swept, way=NodeAccess(transport="pod", context="prod", namespace="night"))
     with pytest.raises(Unsafe) as unsafe:
         by_pod.require_gone()
     sweep_it = "chaosext sweep --run a --transport pod --context prod --namespace night"
@@ -279,7 +280,7 @@ def test_a_table_that_only_looks_like_ours_stops_nothing(
             raise Refused("run: 'NOT_OURS' can not name a run")
         return world.heal(run, shells)
 
-    monkeypatch.setattr(sweep, "heal", heal)
+    monkeypatch.setattr(removal, "heal", heal)
     swept = world.sweep(overview(node("n1", cut("NOT_OURS", 0), cut("a", 0))))
     assert [each.run for each in swept.removed] == ["a"]
     assert [each.run for each in swept.failed] == ["NOT_OURS"]
@@ -317,7 +318,7 @@ def test_a_run_without_a_way_into_its_nodes_is_said(world: World) -> None:
     runs = (unfinished("lost", "n9", holder=DEAD), unfinished("a", "n1", holder=DEAD))
     found = overview(node("n1", cut("a")), node("n9", problem="run lost in the intent log: …"), runs=runs)
     shells: Any = {"n1": "n1"}
-    swept = sweep.sweep(Surveyed(found, shells), Wanted(everything=True))
+    swept = removal.sweep(Surveyed(found, shells), Wanted(everything=True))
     assert [each.run for each in swept.removed] == ["a"]
     assert {found.run: why for found, why in swept.failed.items()} == {"lost": "n9: there is no way into it"}
     assert swept.exit_code == 40
@@ -340,7 +341,7 @@ def test_machines_are_told_the_same(world: World) -> None:
 def test_the_command(
     world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(status, "discover", lambda *_: ())
+    monkeypatch.setattr(survey, "discover", lambda *_: ())
     assert invoke(["sweep"]) == 0
     assert capsys.readouterr().out == "nothing to sweep\n"
     assert invoke(["sweep", "--run", "a", "--all"]) == 20

@@ -9,27 +9,27 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from chaosext.checks.cut_effective import NOTHING_SHUT, CutEvidence, Path, Shut, entered
+from chaosext.checks.suite import unknown
+from chaosext.checks.tcp_reachability import Connect, Reach, Target, TcpEvidence
 from chaosext.cluster.objects import Node
 from chaosext.model import clock
 from chaosext.model.errors import Inconclusive, Unreachable
-from chaosext.model.finding import Status
+from chaosext.model.findings import Status
 from chaosext.model.stopped import Stopper
 from chaosext.model.timeline import Kind
-from chaosext.nodes.network import NodeNetwork
-from chaosext.nodes.transport import Way
+from chaosext.nodes.access import NodeAccess
+from chaosext.nodes.node_network import NodeNetwork
 from chaosext.partition.cut import Cut, NodeCut, Side, peers_of
 from chaosext.partition.nft import PeerFacts, RuleFacts, TableFacts
 from chaosext.partition.reports import HealedNode, HealReport, NodeCutState
-from chaosext.run import context as contexts
-from chaosext.run.cutting import verify
-from chaosext.run.cutting.heal import require_kept
-from chaosext.run.cutting.plan import Ground
-from chaosext.run.cutting.verify import CutWatch
-from chaosext.run.stopping import stop
-from chaosext.run.stopping.standing import Says
-from chaosext.steady.cut import NOTHING_SHUT, CutEvidence, Path, Shut, entered
-from chaosext.steady.suite import unknown
-from chaosext.steady.tcp import Connect, Reach, Target, TcpEvidence
+from chaosext.run.fault import verify
+from chaosext.run.fault.cut_plan import Topology
+from chaosext.run.fault.heal import require_kept
+from chaosext.run.fault.verify import CutWatch
+from chaosext.run.session import run_context as contexts
+from chaosext.run.stop import watcher
+from chaosext.run.stop.condition_state import Says
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -65,7 +65,7 @@ def a_node(name: str, *addresses: str, control_plane: bool = False) -> Node:
 
 
 NODES = tuple(a_node(name, ADDRESSES[name], control_plane=name in CARRIERS) for name in ADDRESSES)
-GROUND = Ground(
+GROUND = Topology(
     nodes=NODES,
     networks={
         name: NodeNetwork(node=name, uplinks=("eth0",), addresses=(address,), own=frozenset({address}))
@@ -135,7 +135,7 @@ class World:
             self.answers, self.closed = set(), set()
         return CutEvidence(paths=tuple(paths), connects=connects, kept=tuple(kept))
 
-    def shells(self, names: Iterable[str], way: Way) -> dict[str, None]:
+    def shells(self, names: Iterable[str], way: NodeAccess) -> dict[str, None]:
         assert way is self.run.way
         return dict.fromkeys(sorted(names))
 
@@ -224,7 +224,7 @@ def test_a_cut_can_not_be_proven_without_a_measurement_before_it(world: World) -
 
 
 def test_from_nodes_that_can_not_be_entered_nothing_is_measured(world: World) -> None:
-    world.run.way = Way(transport="pod")
+    world.run.way = NodeAccess(transport="pod")
     assert verify.proof(world.run).status is Status.HEALTHY
     assert world.watch.look_at_paths() == ()
     first_two = Shut(nodes=frozenset(WORKERS[:2]), peers=CUT.dropped)
@@ -625,7 +625,7 @@ def test_a_cut_that_could_not_be_looked_at_must_be_there_when_its_nodes_are_back
 
 
 def test_what_is_lost_stops_the_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    rules, paths = stop._cut_watched(world.run)
+    rules, paths = watcher._cut_watched(world.run)
     assert {each.by for each in (rules, paths)} == {Stopper.CUT_LOST}
     assert rules.every_s + verify.VERIFY_S / 5 < 5
     assert (rules.ask().says, paths.ask().says) == (Says.FALSE, Says.FALSE)

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
-from chaosext.cli.entry import entry as by_hand
-from chaosext.model.entry import Failover, Member, Request
+from chaosext.cli.failover import entry as by_hand
+from chaosext.experiment.settings import Settings
 from chaosext.model.errors import Inconclusive, Refused, Unreachable
+from chaosext.model.failover import Failover, Member, Request
 from chaosext.model.timeline import Kind
-from chaosext.nodes.entry import changed
+from chaosext.nodes.load_balancer import changed
 from chaosext.partition.cut import Cut, NodeCut, peers_of
-from chaosext.run import context as contexts
-from chaosext.run.failover import acting, asking, door
-from chaosext.run.reading.settings import Settings
+from chaosext.run.rollback import cluster_drain, drain_checks
+from chaosext.run.session import load_balancer_connection
+from chaosext.run.session import run_context as contexts
 from chaosext.safety.audit import audit_log
-from chaosext.safety.entry_log import changed as left_changed
-from chaosext.safety.entry_log import write_as_found
-from chaosext.safety.intent import intent_log
-from chaosext.safety.pin import Pin
+from chaosext.safety.intent import changed as left_changed
+from chaosext.safety.intent import intent_log, write_as_found
+from chaosext.safety.pins import Pin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,9 +75,9 @@ class FakeEntry:
 def entry(monkeypatch: pytest.MonkeyPatch) -> FakeEntry:
     fake = FakeEntry()
     pin = Pin(context="kind-way", server="", ca_sha256="", kube_system_uid="")
-    monkeypatch.setattr(door, "read_pins", lambda: {"kind-way": pin})
-    monkeypatch.setattr(door, "entry_of", lambda _settings: fake)
-    monkeypatch.setattr(acting, "SERVE_S", 0.0)
+    monkeypatch.setattr(load_balancer_connection, "read_pins", lambda: {"kind-way": pin})
+    monkeypatch.setattr(load_balancer_connection, "entry_of", lambda _settings: fake)
+    monkeypatch.setattr(cluster_drain, "SERVE_S", 0.0)
     return fake
 
 
@@ -92,15 +92,15 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[contexts.Ru
 
 
 def drain(run: contexts.RunContext, cluster: str | None = None, **how: object) -> dict[str, object]:
-    return acting.drain(SETTINGS, run, cluster, **{"patience_s": 0.0, "only_if_needed": True, **how})
+    return cluster_drain.drain(SETTINGS, run, cluster, **{"patience_s": 0.0, "only_if_needed": True, **how})
 
 
 def restore(
     run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch, status: str = "healthy", **how: object
 ) -> dict[str, object]:
     asked = {"status": status, "summary": "DNS", "settled_after_s": 1.0, "dwelt_s": 2.0}
-    monkeypatch.setattr(acting, "ask_steady_state", lambda *_, **__: asked)
-    return acting.restore(SETTINGS, run, None, settle_s=0, dwell_s=0, **how)
+    monkeypatch.setattr(cluster_drain, "ask_steady_state", lambda *_, **__: asked)
+    return cluster_drain.restore(SETTINGS, run, None, settle_s=0, dwell_s=0, **how)
 
 
 def audited() -> list[tuple[object, ...]]:
@@ -131,7 +131,7 @@ def test_who_drained_a_cluster_and_took_it_back_is_in_the_audit_log(
 def test_a_drain_by_hand_is_in_the_audit_log(
     entry: FakeEntry, run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(door, "entry_in", lambda _name: entry)
+    monkeypatch.setattr(load_balancer_connection, "entry_in", lambda _name: entry)
     for words in (["drain", "way"], ["restore", "way", "--unasked"]):
         assert CliRunner().invoke(by_hand, words, catch_exceptions=False).exit_code == 0
     assert audited() == [("draining", "way-entry/way", None), ("taken_back", "way-entry/way", None)]
@@ -174,7 +174,7 @@ def test_an_unpinned_context_and_an_unknown_cluster_are_refused(
 ) -> None:
     with pytest.raises(Refused, match="behind it are: way, way-b"):
         drain(run, "elsewhere")
-    monkeypatch.setattr(door, "read_pins", dict)
+    monkeypatch.setattr(load_balancer_connection, "read_pins", dict)
     with pytest.raises(Refused, match="not pinned"):
         drain(run)
 
@@ -219,14 +219,14 @@ def test_a_cluster_that_is_not_steady_stays_drained(
     with pytest.raises(Inconclusive, match="stays drained"):
         restore(run, monkeypatch, "unknown")
     assert entry.members["way"].drained
-    assert "chaosext entry restore way --entry way-entry" in acting.left_at_entry(run)[0]
+    assert "chaosext entry restore way --entry way-entry" in cluster_drain.left_at_entry(run)[0]
 
 
 def test_a_steady_cluster_is_taken_back_as_it_was_found_and_nothing_is_left(
     entry: FakeEntry, run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = dict(entry.members)
-    acting.set_failover(SETTINGS, run, Failover.BY_HAND)
+    cluster_drain.set_failover(SETTINGS, run, Failover.BY_HAND)
     drain(run)
     assert entry.members["way"].failover is Failover.BY_HAND
 
@@ -234,15 +234,15 @@ def test_a_steady_cluster_is_taken_back_as_it_was_found_and_nothing_is_left(
 
     assert entry.members == before
     assert left() == []
-    assert acting.left_at_entry(run) == ()
+    assert cluster_drain.left_at_entry(run) == ()
 
 
 def test_who_takes_clusters_out_is_put_back_at_the_end_in_any_case(
     entry: FakeEntry, run: contexts.RunContext
 ) -> None:
-    acting.set_failover(SETTINGS, run, Failover.BY_HAND)
+    cluster_drain.set_failover(SETTINGS, run, Failover.BY_HAND)
 
-    assert acting.left_at_entry(run) == ()
+    assert cluster_drain.left_at_entry(run) == ()
     assert entry.members["way"].failover is Failover.HEALTH_CHECK
     assert left() == []
 
@@ -253,7 +253,7 @@ def test_a_cluster_that_somebody_else_had_drained_is_left_so(
     entry.be("way", drained=True)
 
     assert "already" in str(drain(run)["skipped"])
-    assert acting.left_at_entry(run) == ()
+    assert cluster_drain.left_at_entry(run) == ()
 
 
 def test_an_entry_that_does_not_answer_at_the_end_is_no_clean_end(
@@ -262,7 +262,7 @@ def test_an_entry_that_does_not_answer_at_the_end_is_no_clean_end(
     drain(run)
     entry.silent = True
 
-    assert "can't be asked" in acting.left_at_entry(run)[0]
+    assert "can't be asked" in cluster_drain.left_at_entry(run)[0]
     assert left() == ["way"]
 
 
@@ -279,19 +279,19 @@ def test_a_cluster_that_its_check_keeps_out_is_not_taken_back(
 def test_since_a_drain_only_what_ended_after_it_counts(
     entry: FakeEntry, run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asking, "require_entry", lambda _settings: entry)
-    assert asking.ask_ratio(SETTINGS, run, after_drain_s=0).status == "unknown"
+    monkeypatch.setattr(drain_checks, "require_entry", lambda _settings: entry)
+    assert drain_checks.ask_ratio(SETTINGS, run, after_drain_s=0).status == "unknown"
     drain(run)
     entry.answers = [OK]
 
-    assert asking.ask_ratio(SETTINGS, run, after_drain_s=0).status == "healthy"
-    assert asking.ask_ratio(SETTINGS, run, after_drain_s=60).status == "unknown"
+    assert drain_checks.ask_ratio(SETTINGS, run, after_drain_s=0).status == "healthy"
+    assert drain_checks.ask_ratio(SETTINGS, run, after_drain_s=60).status == "unknown"
 
 
 def test_what_a_dead_run_has_left_drained_is_named_until_somebody_takes_it_back(
     entry: FakeEntry, run: contexts.RunContext
 ) -> None:
-    acting.set_failover(SETTINGS, run, Failover.BY_HAND)
+    cluster_drain.set_failover(SETTINGS, run, Failover.BY_HAND)
     drain(run)
 
     (found,) = left_changed(intent_log().entries())
@@ -305,5 +305,5 @@ def test_a_run_that_is_left_does_not_wait_for_an_entry(entry: FakeEntry, run: co
     answered = threading.Event()
     entry.look = lambda: answered.wait(30) and ()  # type: ignore[method-assign, assignment, return-value]
 
-    assert "did not answer in time" in acting.left_at_entry(run, 0.01)[0]
+    assert "did not answer in time" in cluster_drain.left_at_entry(run, 0.01)[0]
     answered.set()

@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from chaosext.checks import baseline_inventory
+from chaosext.checks.baseline_inventory import ENDPOINTS, REPLICAS, THERE, Inventory
+from chaosext.checks.suite import STEADY_STATE, Surroundings
 from chaosext.cli.testbed import _require_steady_state
+from chaosext.experiment.settings import settings_from
 from chaosext.model.errors import Unreachable
-from chaosext.model.finding import Status
+from chaosext.model.findings import Status
 from chaosext.model.timeline import Kind
-from chaosext.observe.recorder import Recorder
-from chaosext.run import context as contexts
-from chaosext.run import reach
-from chaosext.run.judging import baseline as module
-from chaosext.run.judging.baseline import KEPT_S, Baseline, keep, kept, write
-from chaosext.run.reading.settings import settings_from
-from chaosext.run.watch import asking
-from chaosext.steady import inventory
-from chaosext.steady.inventory import ENDPOINTS, REPLICAS, THERE, Inventory
-from chaosext.steady.suite import STEADY_STATE, Surroundings
-from chaosext.testbed.progress import Progress
+from chaosext.run.monitor import steady_state
+from chaosext.run.session import connection
+from chaosext.run.session import run_context as contexts
+from chaosext.run.verdict import steady_baseline as module
+from chaosext.run.verdict.steady_baseline import KEPT_S, Baseline, keep, kept, write
+from chaosext.testbed.stage_progress import Progress
+from chaosext.timeline.recorder import Recorder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +49,7 @@ def stands(monkeypatch: pytest.MonkeyPatch) -> list[Inventory | Exception]:
             raise found
         return found
 
-    monkeypatch.setattr(inventory, "gather", gather)
+    monkeypatch.setattr(baseline_inventory, "gather", gather)
     monkeypatch.setattr(module, "POLL_S", 0.01)
     return looks
 
@@ -104,7 +104,7 @@ def test_each_loss_is_told_once_and_so_is_its_return(stands: list[Inventory | Ex
     recorder.set_zero(time.monotonic())
     baseline = Baseline(cluster=None, inventory=BEFORE)  # type: ignore[arg-type]
     for now in (BEFORE, less(cart=1), less(cart=1), less(cart=1, dns=0), BEFORE, BEFORE):
-        baseline.note(inventory.judge(BEFORE, now), recorder)
+        baseline.note(baseline_inventory.judge(BEFORE, now), recorder)
     assert [(event.kind, event.object) for event in recorder.events] == [
         (Kind.OBJECT_MISSING, "Deployment/shop/cart"),
         (Kind.OBJECT_BACK, "Deployment/shop/cart"),
@@ -167,12 +167,12 @@ def asked(home: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
 
     def run_checks(names: Any, around: Surroundings) -> tuple[Any, ...]:
         found.append((tuple(names), around.baseline))
-        return (inventory.judge(BEFORE, less(node=0)),)
+        return (baseline_inventory.judge(BEFORE, less(node=0)),)
 
     monkeypatch.setattr(contexts, "_current", None)
-    monkeypatch.setattr(asking, "connect", lambda _: Cluster())
-    monkeypatch.setattr(asking, "surroundings", lambda _: Surroundings(cluster=None, shells={}))  # type: ignore[arg-type]
-    monkeypatch.setattr(asking, "run_checks", run_checks)
+    monkeypatch.setattr(steady_state, "connect", lambda _: Cluster())
+    monkeypatch.setattr(steady_state, "surroundings", lambda _: Surroundings(cluster=None, shells={}))  # type: ignore[arg-type]
+    monkeypatch.setattr(steady_state, "run_checks", run_checks)
     return found
 
 
@@ -180,16 +180,16 @@ SETTINGS = settings_from({}, {"KUBERNETES_CONTEXT": "kind-x"})
 
 
 def test_check_all_compares_with_the_last_baseline(asked: list[tuple[Any, ...]]) -> None:
-    asking.ask_now(SETTINGS, "all")
+    steady_state.ask_now(SETTINGS, "all")
     assert asked == [(STEADY_STATE, None)]
     write(UID, BEFORE)
-    (finding,) = asking.ask_now(SETTINGS, "all")
+    (finding,) = steady_state.ask_now(SETTINGS, "all")
     assert asked[1:] == [((*STEADY_STATE, "nothing_missing"), BEFORE)]
     assert finding.status is Status.UNHEALTHY
     assert "Node/w is gone" in finding.summary
     assert "; the baseline is of 20" in finding.summary
     assert finding.summary.endswith(" UTC (`chaosext baseline save` takes a new one)")
-    asking.ask_now(SETTINGS, "dns_resolvable")
+    steady_state.ask_now(SETTINGS, "dns_resolvable")
     assert asked[-1] == (("dns_resolvable",), None)
 
 
@@ -198,15 +198,15 @@ def test_a_testbed_that_is_up_is_its_own_baseline(
 ) -> None:
     """Somebody may have tried something on it, and taken it away again."""
     write(UID, BEFORE)
-    well = inventory.judge(BEFORE, BEFORE)
+    well = baseline_inventory.judge(BEFORE, BEFORE)
 
     def run_checks(names: Any, around: Surroundings) -> tuple[Any, ...]:
         asked.append((tuple(names), around.baseline))
         return (well,)
 
-    monkeypatch.setattr(asking, "run_checks", run_checks)
-    monkeypatch.setattr(reach, "connect", lambda _: Cluster())
-    monkeypatch.setattr(inventory, "gather", lambda *_: less(node=0))
+    monkeypatch.setattr(steady_state, "run_checks", run_checks)
+    monkeypatch.setattr(connection, "connect", lambda _: Cluster())
+    monkeypatch.setattr(baseline_inventory, "gather", lambda *_: less(node=0))
     _require_steady_state("kind-x", Progress())
     assert asked == [(STEADY_STATE, None)]
     last = kept(UID)
@@ -219,11 +219,11 @@ def test_every_steady_state_of_a_run_has_its_baseline_as_denominator(
 ) -> None:
     run = contexts.start(root=tmp_path / "run")
     run.recorder.set_zero(0.0)
-    asking.ask_steady_state(SETTINGS, run, ["dns_resolvable"], settle_s=0.0, dwell_s=0.0)
+    steady_state.ask_steady_state(SETTINGS, run, ["dns_resolvable"], settle_s=0.0, dwell_s=0.0)
     assert asked[-1] == (("dns_resolvable",), None)
     run.baseline = Baseline(cluster=None, inventory=BEFORE)  # type: ignore[arg-type]
     for checks in (None, ["dns_resolvable"]):
-        found = asking.ask_steady_state(SETTINGS, run, checks, settle_s=0.0, dwell_s=0.0)
+        found = steady_state.ask_steady_state(SETTINGS, run, checks, settle_s=0.0, dwell_s=0.0)
         assert asked[-1] == ((*(checks or STEADY_STATE), "nothing_missing"), BEFORE)
         assert found["status"] == "unhealthy"
         assert "nothing_missing: Node/w is gone (1 of 3 objects of the baseline)" in found["summary"]

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from chaosext.checks import baseline_inventory, suite
+from chaosext.checks.baseline_inventory import THERE, Inventory
+from chaosext.checks.suite import Surroundings
+from chaosext.experiment.settings import settings_from
 from chaosext.model.errors import Refused
-from chaosext.model.finding import Evidence, Finding, Status, worst
-from chaosext.model.known import Became
-from chaosext.observe.recorder import Recorder
-from chaosext.run import context as contexts
-from chaosext.run import reach
-from chaosext.run.judging import baseline as module
-from chaosext.run.judging.baseline import Baseline, kept, observe
-from chaosext.run.reading.settings import settings_from
-from chaosext.run.watch import asking
-from chaosext.steady import inventory, suite
-from chaosext.steady.inventory import THERE, Inventory
-from chaosext.steady.suite import Surroundings
+from chaosext.model.findings import Evidence, Finding, Status, worst
+from chaosext.model.known_unhealthy import Became
+from chaosext.run.monitor import steady_state
+from chaosext.run.session import connection
+from chaosext.run.session import run_context as contexts
+from chaosext.run.verdict import steady_baseline as module
+from chaosext.run.verdict.steady_baseline import Baseline, kept, observe
+from chaosext.timeline.recorder import Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,13 +71,13 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[Ev
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setattr(contexts, "_current", None)
     monkeypatch.setattr(suite, "CHECKS", {name: checked(name) for name in suite.CHECKS})
-    monkeypatch.setattr(inventory, "gather", lambda *_: STANDS)
+    monkeypatch.setattr(baseline_inventory, "gather", lambda *_: STANDS)
 
     def surroundings(given: Any) -> Surroundings:
-        return Surroundings(cluster=Cluster(), shells={}, known=reach._known(given))  # type: ignore[arg-type]
+        return Surroundings(cluster=Cluster(), shells={}, known=connection._known(given))  # type: ignore[arg-type]
 
     monkeypatch.setattr(module, "surroundings", surroundings)
-    monkeypatch.setattr(asking, "surroundings", surroundings)
+    monkeypatch.setattr(steady_state, "surroundings", surroundings)
     return found
 
 
@@ -93,10 +93,10 @@ def test_a_known_object_that_stays_as_it_was_neither_refuses_nor_deviates(
 ) -> None:
     world["probes_healthy"] = (CART, FRONT)
     given = settings(known("probes_healthy", "Deployment/shop/cart"))
-    assert asking.ask(settings(), "probes_healthy").status is BAD
+    assert steady_state.ask(settings(), "probes_healthy").status is BAD
     run = begun(tmp_path, given)
-    assert asking.ask(given, "probes_healthy").status is Status.HEALTHY
-    assert asking.ask_steady_state(given, run, None, settle_s=0, dwell_s=0)["status"] == "healthy"
+    assert steady_state.ask(given, "probes_healthy").status is Status.HEALTHY
+    assert steady_state.ask_steady_state(given, run, None, settle_s=0, dwell_s=0)["status"] == "healthy"
     (became,) = run.baseline.objects
     assert (became.became, became.at_baseline, became.at_end) == (Became.SAME, "1 of 3", "1 of 3")
 
@@ -122,7 +122,7 @@ def test_better_passes_and_worse_deviates(
     given = settings(known("probes_healthy", "Deployment/shop/cart"))
     run = begun(tmp_path, given)
     world["probes_healthy"] = later
-    assert asking.ask_steady_state(given, run, None, settle_s=0, dwell_s=0)["status"] == status
+    assert steady_state.ask_steady_state(given, run, None, settle_s=0, dwell_s=0)["status"] == status
     assert [each.became for each in run.baseline.objects] == [became]
 
 
@@ -134,7 +134,7 @@ def test_what_had_recovered_before_the_run_is_expected_to_stay_so(
     run = begun(tmp_path, given)
     assert [each.became for each in run.baseline.objects] == [Became.NO_MATCH]
     world["probes_healthy"] = (CART, FRONT)
-    assert asking.ask(given, "probes_healthy").status is BAD
+    assert steady_state.ask(given, "probes_healthy").status is BAD
     assert [each.became for each in run.baseline.objects] == [Became.WORSE]
 
 
@@ -144,7 +144,7 @@ def test_what_is_worse_than_when_it_was_saved_refuses_at_the_gate(
     world["probes_healthy"] = (replace(CART, share=(0, 3)), FRONT)
     given = settings(known("probes_healthy", "Deployment/shop/cart", was="1 of 3"))
     begun(tmp_path, given)
-    assert asking.ask(given, "probes_healthy").status is BAD
+    assert steady_state.ask(given, "probes_healthy").status is BAD
 
 
 def test_what_is_unknown_at_the_baseline_is_not_taken_for_what_it_was(
@@ -155,7 +155,7 @@ def test_what_is_unknown_at_the_baseline_is_not_taken_for_what_it_was(
     run = begun(tmp_path, given)
     assert run.baseline.before == {}
     world["probes_healthy"] = (CART, FRONT)
-    assert asking.ask(given, "probes_healthy").status is BAD
+    assert steady_state.ask(given, "probes_healthy").status is BAD
 
 
 def test_a_run_that_goes_on_past_an_expiry_is_judged_as_it_began(
@@ -166,11 +166,11 @@ def test_a_run_that_goes_on_past_an_expiry_is_judged_as_it_began(
     given = settings(known("probes_healthy", "Deployment/shop/cart"))
     begun(tmp_path, given)
     later = datetime.now(UTC) + timedelta(days=2)
-    monkeypatch.setattr(reach, "datetime", type("Later", (), {"now": staticmethod(lambda _zone: later)}))
-    assert asking.ask(given, "probes_healthy").status is Status.HEALTHY
+    monkeypatch.setattr(connection, "datetime", type("Later", (), {"now": staticmethod(lambda _zone: later)}))
+    assert steady_state.ask(given, "probes_healthy").status is Status.HEALTHY
     monkeypatch.setattr(contexts, "_current", None)
     with pytest.raises(Refused, match="probes_healthy: Deployment/shop/cart expired on"):
-        asking.ask(given, "probes_healthy")
+        steady_state.ask(given, "probes_healthy")
 
 
 def test_a_saved_baseline_excuses_exactly_what_was_seen(

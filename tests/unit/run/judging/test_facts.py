@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from chaosext.model.finding import Status
-from chaosext.run.judging.facts import facts_of
-from chaosext.run.judging.verdict import Answer
+from chaosext.model.findings import Status
+from chaosext.run.verdict.derive import Answer
+from chaosext.run.verdict.facts import facts_of
 
 REFUSED = "chaosext.model.errors.Refused: "
 UNSAFE = "chaosext.model.errors.Unsafe: "

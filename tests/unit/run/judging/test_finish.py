@@ -9,25 +9,25 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chaosext.model.finding import Status
+from chaosext.checks.cut_effective import CutEvidence
+from chaosext.checks.cut_effective import Path as Across
+from chaosext.checks.tcp_reachability import Target
+from chaosext.model.findings import Status
 from chaosext.model.result import NodeClock, Rule
 from chaosext.model.timeline import Kind
 from chaosext.model.verdict import Outcome, Verdict
-from chaosext.nodes.transport import Way
-from chaosext.run import context as contexts
-from chaosext.run.judging import finish as finish_module
-from chaosext.run.judging.finish import finish, result_of
-from chaosext.run.judging.verdict import Answer
-from chaosext.run.leaving import END_S, Leaving
-from chaosext.steady.cut import CutEvidence
-from chaosext.steady.cut import Path as Across
-from chaosext.steady.tcp import Target
+from chaosext.nodes.access import NodeAccess
+from chaosext.run import finish as finish_module
+from chaosext.run.finish import finish, result_of
+from chaosext.run.session import run_context as contexts
+from chaosext.run.shutdown import END_S, Leaving
+from chaosext.run.verdict.derive import Answer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from chaosext.model.result import RunResult
-    from chaosext.observe.recorder import Recorder
+    from chaosext.timeline.recorder import Recorder
 
 CLOCK = NodeClock(offset_s=1.0, error_s=0.001, wall_skew_s=90.0)
 
@@ -199,7 +199,7 @@ def test_what_reaches_an_api_server_while_all_nodes_are_cut_was_not_cut_off(
     at_s: float, proven: bool, tmp_path: Path
 ) -> None:
     run: Any = contexts.start(root=tmp_path)
-    run.way, run.all_cut_s, run.healing_s = Way(transport="pod"), 105.0, 145.0
+    run.way, run.all_cut_s, run.healing_s = NodeAccess(transport="pod"), 105.0, 145.0
     run.before = CutEvidence(
         paths=(Across(source="w1", towards="cp", target=Target("10.0.0.1", 6443)),), connects={}
     )

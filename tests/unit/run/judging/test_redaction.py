@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chaosext.run.judging.redaction import FAILED, error_form, form, redacted
+from chaosext.experiment.journal_redaction import FAILED, error_form, form, redacted
 
 SECRETS = {
     "kubernetes": {"KUBERNETES_CONTEXT": "kind-chaosext", "KUBERNETES_API_KEY": "s3cr3t"},

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from chaosext.model.finding import Status
+from chaosext.model.findings import Status
 from chaosext.model.result import Rule
-from chaosext.run.judging.rulings import rulings
-from chaosext.run.judging.verdict import Answer, Facts
+from chaosext.run.verdict.criteria import rulings
+from chaosext.run.verdict.derive import Answer, Facts
 
 WELL = Answer(status=Status.HEALTHY, reason="well")
 DEAD = Answer(status=Status.UNHEALTHY, reason="DNS is dead")

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from chaosext.model.finding import Status
+from chaosext.model.findings import Status
 from chaosext.model.verdict import Outcome, Verdict
-from chaosext.run.judging.verdict import Answer, Facts, derive
+from chaosext.run.verdict.derive import Answer, Facts, derive
 
 GOOD = Answer(status=Status.HEALTHY, reason="all is well")
 BAD = Answer(status=Status.UNHEALTHY, reason="dns: dead; xds: lost")

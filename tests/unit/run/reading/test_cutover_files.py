@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from chaosext.gate.cutover import Acceptance, Selection
+from chaosext.experiment.cutover_plan_file import read_cutover
+from chaosext.gate.cutover_plan import Acceptance, Selection
 from chaosext.model.errors import Refused
-from chaosext.rehearsal.prediction import Dns
-from chaosext.run.reading.cutover import read_cutover
+from chaosext.rehearsal.predict.prediction import Dns
 
 AT = datetime(2026, 11, 23, 12, tzinfo=UTC)
 PLANS = Path(__file__).parents[4] / "examples" / "cutovers"

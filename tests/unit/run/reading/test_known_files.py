@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from chaosext.experiment.cutover_plan_file import read_cutover
+from chaosext.experiment.known_unhealthy_entries import LONGEST, read_known, require_in_force
+from chaosext.experiment.load import load_experiment
+from chaosext.experiment.resolve import resolve
+from chaosext.experiment.settings import settings_from
 from chaosext.model.errors import Refused
-from chaosext.run.approving import intended
-from chaosext.run.reading.cutover import read_cutover
-from chaosext.run.reading.experiment import load_experiment
-from chaosext.run.reading.known import LONGEST, read_known, require_in_force
-from chaosext.run.reading.resolve import resolve
-from chaosext.run.reading.settings import settings_from
+from chaosext.run.session.approval import intended
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from chaosext.run.reading.resolve import Resolved
+    from chaosext.experiment.resolve import Resolved
 
 SECRETS = {"KUBERNETES_CONTEXT": "kind-chaosext"}
 SOON = datetime.now(UTC) + timedelta(days=14)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from chaosext.experiment import operator_limits
+from chaosext.experiment.settings import settings_from
 from chaosext.model.errors import Refused
-from chaosext.run.reading import limits
-from chaosext.run.reading.settings import settings_from
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,8 +29,8 @@ allowed_hours:
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setattr(limits, "SYSTEM_WIDE", tmp_path / "etc" / "limits.yaml")
-    monkeypatch.delenv(limits.VARIABLE, raising=False)
+    monkeypatch.setattr(operator_limits, "SYSTEM_WIDE", tmp_path / "etc" / "limits.yaml")
+    monkeypatch.delenv(operator_limits.VARIABLE, raising=False)
     return tmp_path
 
 
@@ -44,11 +44,11 @@ def in_force(**configuration: Any) -> tuple[Limits, ...]:
     settings = settings_from(
         {f"chaosext_{key}": value for key, value in configuration.items()}, {"KUBERNETES_CONTEXT": "kind-a"}
     )
-    return limits.limits_in_force(settings)
+    return operator_limits.limits_in_force(settings)
 
 
 def test_every_key(home: Path) -> None:
-    found = limits.read_limits(put(home / "limits.yaml", WHOLE))
+    found = operator_limits.read_limits(put(home / "limits.yaml", WHOLE))
     assert (found.max_ttl_s, found.max_node_share) == (300, 0.5)
     assert (found.protected_nodes, found.protected_namespaces) == (("db-*", "cp-2"), ("bank",))
     assert [hours.text for hours in found.allowed_hours] == [
@@ -59,12 +59,12 @@ def test_every_key(home: Path) -> None:
 
 
 def test_no_file_takes_the_place_of_another(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert limits.limits_paths() == ()
+    assert operator_limits.limits_paths() == ()
     system = put(home / "etc" / "limits.yaml", WHOLE)
     users = put(home / "config" / "chaosext" / "limits.yaml", "max_ttl_s: 3600")
     named = put(home / "named.yaml", "max_ttl_s: 3000")
-    monkeypatch.setenv(limits.VARIABLE, str(named))
-    assert limits.limits_paths() == (system, users, named)
+    monkeypatch.setenv(operator_limits.VARIABLE, str(named))
+    assert operator_limits.limits_paths() == (system, users, named)
     assert sorted({each.max_ttl_s for each in in_force() if each.max_ttl_s}) == [300, 3000, 3600]
 
 
@@ -117,7 +117,7 @@ def test_a_file_that_is_not_understood_is_refused_by_name(home: Path, text: str,
 
 def test_a_file_that_is_named_has_to_be_there(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(home / "etc" / "limits.yaml", WHOLE)
-    monkeypatch.setenv(limits.VARIABLE, str(home / "gone.yaml"))
+    monkeypatch.setenv(operator_limits.VARIABLE, str(home / "gone.yaml"))
     with pytest.raises(Refused, match=r"limits .*gone\.yaml: No such file"):
         in_force()
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from chaosext.experiment.resolve import resolve
 from chaosext.model.errors import Refused
-from chaosext.run.reading.resolve import resolve
 
 SECRETS = {
     "kubernetes": {"KUBERNETES_CONTEXT": "kind-chaosext"},

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from chaosext.experiment.settings import settings_from
 from chaosext.model.errors import Refused
-from chaosext.run.reading.settings import settings_from
 
 SECRETS = {"KUBERNETES_CONTEXT": "kind-chaosext"}
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chaosext.run.reading.signatures import misfit
+from chaosext.experiment.signatures import misfit
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,8 +14,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from chaosext.run.stopping.prometheus import LONGEST, Query, judged
-from chaosext.run.stopping.standing import Reply, Says
+from chaosext.run.stop.condition_state import Reply, Says
+from chaosext.run.stop.prometheus import LONGEST, Query, judged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

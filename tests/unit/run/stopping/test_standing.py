@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chaosext.run.stopping.standing import Reply, Says, Standing
+from chaosext.run.stop.condition_state import Reply, Says, Standing
 
 TRUE, FALSE, UNKNOWN = (Reply(says, f"it is {says.value}") for says in (Says.TRUE, Says.FALSE, Says.UNKNOWN))
 

@@ -14,19 +14,19 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from chaosext.model.errors import Refused
+from chaosext.model.redact import hide
 from chaosext.model.result import Briefing, Lane
 from chaosext.model.timeline import Event, Kind
-from chaosext.model.veil import hide
 from chaosext.model.verdict import Outcome, Verdict
-from chaosext.run.telling import metrics
-from chaosext.run.telling.metrics import open_metrics
-from chaosext.run.telling.picture import Picture
+from chaosext.run.monitor import metrics
+from chaosext.run.monitor.metrics import open_metrics
+from chaosext.run.monitor.progress import Picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from chaosext.run.telling.metrics import Exporter
+    from chaosext.run.monitor.metrics import Exporter
 
 Samples = dict[tuple[str, str], float]
 

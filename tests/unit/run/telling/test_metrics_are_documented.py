@@ -10,7 +10,7 @@ from test_metrics import PICTURE
 
 from chaosext.model.result import Lane
 from chaosext.model.verdict import Outcome, Verdict
-from chaosext.run.telling.metrics import families
+from chaosext.run.monitor.metrics import families
 
 TEXT = (Path(__file__).parents[4] / "docs" / "metrics.md").read_text(encoding="utf-8")
 ENDED = replace(PICTURE, verdict=Verdict(outcome=Outcome.PASSED, reasons=()))

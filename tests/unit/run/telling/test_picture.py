@@ -13,9 +13,9 @@ from chaosext.model.result import RunResult
 from chaosext.model.timeline import Kind
 from chaosext.model.verdict import Outcome, Verdict
 from chaosext.partition.cut import Cut, NodeCut
-from chaosext.run import context as contexts
-from chaosext.run.context import RunContext, start
-from chaosext.run.telling.picture import STALE_S, Scene
+from chaosext.run.monitor.progress import STALE_S, Scene
+from chaosext.run.session import run_context as contexts
+from chaosext.run.session.run_context import RunContext, start
 
 if TYPE_CHECKING:
     from pathlib import Path

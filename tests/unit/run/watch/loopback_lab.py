@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from children import die_with_parent
 
-from chaosext.observe.reader import Reader
-from chaosext.run.trail import Trail
-from chaosext.run.watch.placing import Placed
-from chaosext.sentinel.plan import Named, Plan
+from chaosext.run.agents.sentinel_pods import Placed
+from chaosext.run.session.audit_trail import Trail
+from chaosext.sentinel.watch_plan import Named, Plan
+from chaosext.timeline.sentinel_client import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from chaosext.observe.recorder import Recorder
+    from chaosext.timeline.recorder import Recorder
 
 TOKEN = "a-token-for-tests-only"  # noqa: S105
 INTERVAL_S = 0.2

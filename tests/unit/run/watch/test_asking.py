@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chaosext import probes
+from chaosext.checks.cut_effective import CutEvidence, Path
+from chaosext.checks.tcp_reachability import Connect, Reach, Target
 from chaosext.model.errors import Unreachable
-from chaosext.model.finding import Finding, Status
-from chaosext.run import context as contexts
-from chaosext.run.cutting import baseline
-from chaosext.run.watch import asking
-from chaosext.steady.cut import CutEvidence, Path
-from chaosext.steady.tcp import Connect, Reach, Target
+from chaosext.model.findings import Finding, Status
+from chaosext.run.fault import paths_before
+from chaosext.run.monitor import steady_state
+from chaosext.run.session import run_context as contexts
 
 if TYPE_CHECKING:
     import pathlib
@@ -49,15 +49,15 @@ def asked(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[l
     monkeypatch.setattr(contexts, "_current", None)
     contexts.start(root=tmp_path / "run").before = measured(Reach.OPEN)
     cluster = SimpleNamespace(namespace_uid=lambda _name: UID)
-    monkeypatch.setattr(asking, "connect", lambda _settings: cluster)
-    monkeypatch.setattr(asking, "surroundings", lambda _settings: Around())
-    monkeypatch.setattr(asking, "run_checks", run_checks)
+    monkeypatch.setattr(steady_state, "connect", lambda _settings: cluster)
+    monkeypatch.setattr(steady_state, "surroundings", lambda _settings: Around())
+    monkeypatch.setattr(steady_state, "run_checks", run_checks)
     yield given
     contexts.current().recorder.close()
 
 
 def test_a_run_judges_its_cut_by_what_it_measured_itself(asked: list[CutEvidence | None]) -> None:
-    baseline.save(UID, measured(Reach.TIMED_OUT))
+    paths_before.save(UID, measured(Reach.TIMED_OUT))
     assert probes.cut_effective(secrets=SECRETS)["status"] == "healthy"
     assert asked == [measured(Reach.OPEN)]
 
@@ -66,8 +66,8 @@ def test_another_process_judges_it_by_what_was_kept_for_this_very_cluster(
     asked: list[CutEvidence | None],
 ) -> None:
     contexts.current().before = None
-    baseline.save(UID, measured(Reach.OPEN))
-    baseline.save("a cluster that had this context before", measured(Reach.TIMED_OUT))
+    paths_before.save(UID, measured(Reach.OPEN))
+    paths_before.save("a cluster that had this context before", measured(Reach.TIMED_OUT))
     probes.cut_effective(secrets=SECRETS)
     assert asked == [measured(Reach.OPEN)]
 
@@ -79,5 +79,5 @@ def test_a_cluster_that_does_not_answer_makes_it_unknown(
         raise Unreachable("no answer")
 
     contexts.current().before = None
-    monkeypatch.setattr(asking, "connect", lambda _settings: SimpleNamespace(namespace_uid=silent))
+    monkeypatch.setattr(steady_state, "connect", lambda _settings: SimpleNamespace(namespace_uid=silent))
     assert probes.cut_effective(secrets=SECRETS)["status"] == "unknown"

@@ -9,11 +9,11 @@ import pytest
 from chaosext.cluster.objects import NodeLease
 from chaosext.model.result import Lane
 from chaosext.model.timeline import Kind
-from chaosext.observe.outages import outages
-from chaosext.observe.recorder import Recorder
-from chaosext.observe.renewals import Renewals
-from chaosext.run.watch import kubelet_watch
-from chaosext.run.watch.kubelet_watch import KubeletWatch
+from chaosext.run.monitor import kubelets
+from chaosext.run.monitor.kubelets import KubeletWatch
+from chaosext.timeline.kubelet_renewals import Renewals
+from chaosext.timeline.outages import outages
+from chaosext.timeline.recorder import Recorder
 
 THEN = datetime(2026, 11, 23, 23, 3, tzinfo=UTC)
 
@@ -77,7 +77,7 @@ def change(kind: str, renewed_s: float) -> dict[str, object]:
 
 def test_the_watch_opens_a_lane_and_closes_it(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
-    monkeypatch.setattr(kubelet_watch.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(kubelets.time, "monotonic", lambda: now[0])
     recorder, watch = Recorder(), KubeletWatch()
     recorder.set_zero(1000.0)
 

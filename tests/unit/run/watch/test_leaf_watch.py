@@ -13,10 +13,10 @@ from watch_worlds import endpoint
 
 from chaosext.model.errors import Unreachable
 from chaosext.model.timeline import Kind
-from chaosext.observe.leaf_view import LeafLook, LeafView
-from chaosext.observe.recorder import Recorder
-from chaosext.run.watch import leaf_watch
-from chaosext.run.watch.leaf_watch import LeafWatch, read_look, script
+from chaosext.run.monitor import leaf_watch
+from chaosext.run.monitor.leaf_watch import LeafWatch, read_look, script
+from chaosext.timeline.leaf_events import LeafLook, LeafView
+from chaosext.timeline.recorder import Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,9 +8,9 @@ import pytest
 
 from chaosext.cluster.objects import Node, Pod
 from chaosext.model.errors import Unreachable
-from chaosext.run.cutting.rollback import misplaced, settled
-from chaosext.run.watch import waiting
-from chaosext.run.watch.waiting import Moved, movement, wait_for_movement
+from chaosext.run.monitor import wait_steady
+from chaosext.run.monitor.wait_steady import Moved, movement, wait_for_movement
+from chaosext.run.rollback.kube_dns import misplaced, settled
 
 NO_NODE = "0/3 nodes are available: 3 node(s) had untolerated taints"
 
@@ -84,7 +84,7 @@ class SlowCluster:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting, "POLL_S", 0.001)
+    monkeypatch.setattr(wait_steady, "POLL_S", 0.001)
 
 
 def test_waiting_bridges_a_silent_api_server() -> None:

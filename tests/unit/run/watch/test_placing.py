@@ -10,15 +10,14 @@ from sentinel_cluster import OWN, STARTING, SentinelCluster, ended, node, waitin
 
 from chaosext.cluster.daemonset import FORMER
 from chaosext.cluster.objects import Event
-from chaosext.model.claim import Claim
 from chaosext.model.errors import Refused, Unreachable
-from chaosext.model.holder import me
-from chaosext.model.veil import veiled
-from chaosext.run.watch import placing
-from chaosext.run.watch.placing import Placed, new_token, place, remove
+from chaosext.model.owner import Claim, me
+from chaosext.model.redact import veiled
+from chaosext.run.agents import sentinel_pods
+from chaosext.run.agents.sentinel_pods import Placed, new_token, place, remove
 from chaosext.safety.intent import intent_log, placed
-from chaosext.sentinel.image import image_name
-from chaosext.sentinel.plan import Plan, Sidecar
+from chaosext.sentinel.sentinel_image import image_name
+from chaosext.sentinel.watch_plan import Plan, Sidecar
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,8 +29,8 @@ TOKEN = new_token()
 @pytest.fixture(autouse=True)
 def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setattr(placing, "POLL_S", 0.001)
-    monkeypatch.setattr(placing, "UNDO_S", 0.05)
+    monkeypatch.setattr(sentinel_pods, "POLL_S", 0.001)
+    monkeypatch.setattr(sentinel_pods, "UNDO_S", 0.05)
 
 
 def put(cluster: Any, *, image: str = "", within_s: float = 0.05, plan: Plan | None = None) -> Placed:

@@ -12,13 +12,13 @@ from chaosext.cluster.client import NotFound
 from chaosext.cluster.objects import BgpPeer, ServicePort
 from chaosext.model.errors import Refused
 from chaosext.model.signal import Watched
-from chaosext.run.watch.planning import gather, has_sidecar, plan_for, planned_anew
+from chaosext.run.monitor.sentinel_plan import gather, has_sidecar, plan_for, planned_anew
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from chaosext.cluster.objects import Endpoint, Pod, Service
-    from chaosext.sentinel.plan import Plan
+    from chaosext.sentinel.watch_plan import Plan
 
 LEAF = BgpPeer(
     name="leaf",

@@ -17,16 +17,17 @@ from loopback_lab import TOKEN, SentinelLab, run_context, wait_for
 from chaosext.model.errors import Refused, Unreachable
 from chaosext.model.signal import Head, Sample, Signal, Watched
 from chaosext.model.timeline import Kind
-from chaosext.observe.clocks import Measured
-from chaosext.observe.outages import outages, unobserved
-from chaosext.observe.reader import Reader
-from chaosext.observe.recorder import Recorder
-from chaosext.run.watch import node_reading, placing, sentinels
-from chaosext.run.watch.node_reading import NodeReading
-from chaosext.run.watch.sentinels import Expected, Sentinels
+from chaosext.run.agents import sentinel_pods
+from chaosext.run.monitor import sentinel_reader, sentinels
+from chaosext.run.monitor.sentinel_reader import NodeReading
+from chaosext.run.monitor.sentinels import Expected, Sentinels
 from chaosext.safety.audit import audit_log
-from chaosext.sentinel.plan import Plan, Sidecar
-from chaosext.sentinel.record import head_line, parse_record, sample_line
+from chaosext.sentinel.sample_log import head_line, parse_record, sample_line
+from chaosext.sentinel.watch_plan import Plan, Sidecar
+from chaosext.timeline.clock_offsets import Measured
+from chaosext.timeline.outages import outages, unobserved
+from chaosext.timeline.recorder import Recorder
+from chaosext.timeline.sentinel_client import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,9 +43,9 @@ DNS = Signal(kind=Watched.DNS_UDP, target="10.2.112.10", label="kube-dns")
 @pytest.fixture
 def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SentinelLab]:
     made = SentinelLab(tmp_path / "records", *NODES)
-    monkeypatch.setattr(placing, "place", made.placed)
-    monkeypatch.setattr(placing, "remove", made.removed)
-    monkeypatch.setattr(placing, "new_token", lambda: TOKEN)
+    monkeypatch.setattr(sentinel_pods, "place", made.placed)
+    monkeypatch.setattr(sentinel_pods, "remove", made.removed)
+    monkeypatch.setattr(sentinel_pods, "new_token", lambda: TOKEN)
     monkeypatch.setattr(sentinels, "gather", lambda *_: None)
     monkeypatch.setattr(sentinels, "plan_for", lambda *_: made.plan)
     monkeypatch.setattr(sentinels, "EVERY_S", 0.1)
@@ -142,15 +143,15 @@ def test_the_record_is_kept_as_it_was_written(run: Run, lab: SentinelLab) -> Non
 def test_a_node_that_hangs_holds_up_no_other_and_loses_nothing(
     run: Run, lab: SentinelLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chaosext.observe.reader.TIMEOUT_S", 60.0)
+    monkeypatch.setattr("chaosext.timeline.sentinel_client.TIMEOUT_S", 60.0)
     run.place()
     monkeypatch.setattr(NodeReading, "visit", slow_to("a", NodeReading.visit, 1.5))
     before = len(samples(run.entries("b")))
     wait_for(lambda: len(samples(run.entries("b"))) > before + 10)
     monkeypatch.undo()
-    monkeypatch.setattr(placing, "remove", lab.removed)
-    monkeypatch.setattr("chaosext.observe.reader.TIMEOUT_S", 60.0)  # a busy machine takes its time
-    monkeypatch.setattr("chaosext.run.watch.sentinels.COLLECT_S", 120.0)
+    monkeypatch.setattr(sentinel_pods, "remove", lab.removed)
+    monkeypatch.setattr("chaosext.timeline.sentinel_client.TIMEOUT_S", 60.0)  # a busy machine takes its time
+    monkeypatch.setattr("chaosext.run.monitor.sentinels.COLLECT_S", 120.0)
     run.sentinels.finish()
     wait_for(lambda: run.kept("a") == lab.record("a"))  # what it tells is on its disk a moment later
     assert run.gaps("a") == ()
@@ -213,7 +214,7 @@ def test_a_run_that_must_leave_waits_for_no_node_and_no_api_server(
     run.place()
     for node in NODES:
         lab.stop(node)
-    monkeypatch.setattr(placing, "remove", lambda *_, **__: time.sleep(30))
+    monkeypatch.setattr(sentinel_pods, "remove", lambda *_, **__: time.sleep(30))
     left_s = time.monotonic()
     run.sentinels.finish(within_s=-1.0)
     assert time.monotonic() - left_s < sentinels.SHORTEST_END_S + 0.5
@@ -225,7 +226,7 @@ def test_a_run_that_is_hurried_at_its_end_waits_for_them_no_longer(
 ) -> None:
     run.place()
     lab.stop("a")
-    monkeypatch.setattr(placing, "remove", lambda *_, **__: time.sleep(30))
+    monkeypatch.setattr(sentinel_pods, "remove", lambda *_, **__: time.sleep(30))
     monkeypatch.setattr(sentinels, "COLLECT_S", 20.0)
     hurried = threading.Event()
     threading.Timer(0.5, hurried.set).start()
@@ -269,7 +270,7 @@ def test_a_node_that_is_away_is_asked_less_often_and_one_that_hiccups_is_not(
             reading.visit(plan)
         dues.append(reading.is_due)
     assert dues == [True, False]
-    monkeypatch.setattr(node_reading, "AWAY_S", 0.0)
+    monkeypatch.setattr(sentinel_reader, "AWAY_S", 0.0)
     with pytest.raises(Unreachable):
         reading.visit(plan)
     assert reading.is_due
@@ -297,7 +298,7 @@ def test_a_record_without_an_end_fills_no_disk(
     run: Run, lab: SentinelLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run.place()
-    monkeypatch.setattr(node_reading, "LARGEST_RECORD_BYTES", len(run.kept("a")) + 100)
+    monkeypatch.setattr(sentinel_reader, "LARGEST_RECORD_BYTES", len(run.kept("a")) + 100)
     wait_for(lambda: len(run.of(Kind.OBSERVATION_LOST)) == 2)
     assert {event.object for event in run.of(Kind.OBSERVATION_LOST)} == {
         "Watch/sentinel on a",
@@ -419,7 +420,7 @@ def test_sentinels_that_can_t_be_read_refuse_the_run_and_are_taken_away(
     run: Run, lab: SentinelLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sentinels, "SAMPLED_S", 0.3)
-    monkeypatch.setattr(placing, "new_token", lambda: "another-token-than-theirs")
+    monkeypatch.setattr(sentinel_pods, "new_token", lambda: "another-token-than-theirs")
     with pytest.raises(Refused, match=f"sentinels on a, b .*{lab.port}.*chaosext_sentinel: false"):
         run.place()
     assert all(process.poll() is not None for process in lab.processes.values())
@@ -427,7 +428,7 @@ def test_sentinels_that_can_t_be_read_refuse_the_run_and_are_taken_away(
 
 def test_what_a_full_disk_does_not_take_is_written_later(tmp_path: Path) -> None:
     path = tmp_path / "not there yet" / "a.jsonl"
-    kept = node_reading.Kept(path)
+    kept = sentinel_reader.Kept(path)
     kept.append(b"one\n")
     path.parent.mkdir()
     kept.append(b"two\n")

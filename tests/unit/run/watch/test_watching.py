@@ -14,14 +14,14 @@ import pytest
 from chaosext.cluster.client import Expired
 from chaosext.cluster.objects import ZONE_LABEL
 from chaosext.model.errors import Unreachable
-from chaosext.model.finding import Finding, Status
+from chaosext.model.findings import Finding, Status
 from chaosext.model.result import Lane
 from chaosext.model.timeline import Kind
-from chaosext.observe.outages import outages
-from chaosext.observe.recorder import Recorder
-from chaosext.run.watch import watching
-from chaosext.run.watch.object_watch import ObjectWatch
-from chaosext.run.watch.watching import Watching, XdsWatch
+from chaosext.run.monitor import watchers
+from chaosext.run.monitor.object_events_watch import ObjectWatch
+from chaosext.run.monitor.watchers import Watching, XdsWatch
+from chaosext.timeline.outages import outages
+from chaosext.timeline.recorder import Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -316,7 +316,7 @@ def test_xds_is_told_when_it_changes_and_silence_is_no_change(
     def run_checks(*_: Any, **__: Any) -> tuple[Finding, ...]:
         return (Finding(check="xds_synced", status=answers.pop(0), summary="…"),)
 
-    monkeypatch.setattr(watching, "run_checks", run_checks)
+    monkeypatch.setattr(watchers, "run_checks", run_checks)
     nothing: Any = None
     looking = XdsWatch(nothing, recorder)
     while answers:
@@ -345,9 +345,9 @@ class Lively(World):
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching, "POLL_S", 0.001)
+    monkeypatch.setattr(watchers, "POLL_S", 0.001)
     nothing = (Finding(check="x", status=Status.UNKNOWN, summary=""),)
-    monkeypatch.setattr(watching, "run_checks", lambda *_, **__: nothing)
+    monkeypatch.setattr(watchers, "run_checks", lambda *_, **__: nothing)
 
 
 def around(world: World) -> Any:
@@ -399,7 +399,7 @@ def test_threads_that_hang_hold_nobody_up(recorder: Recorder, monkeypatch: pytes
             released.wait(30)
             raise Expired(path)
 
-    monkeypatch.setattr(watching, "PARTING_S", 0.1)
+    monkeypatch.setattr(watchers, "PARTING_S", 0.1)
     world, before = Hanging(), set(threading.enumerate())
     with Watching(around(world), recorder):
         wait_for(lambda: world.listed > 0)

@@ -1,0 +1,181 @@
+"""bgp_established: does every node that should have a BGP session have it, by its own word and by the leaf's?
+
+calico-node is Ready with zero BGP peers, so readiness says nothing. BIRD is asked on the node, FRR on the
+leaf; which nodes should have a session follows from Calico's BGPPeers and from the node-to-node mesh.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import TYPE_CHECKING
+
+from chaosext.checks.check_names import BGP
+from chaosext.checks.fan_out import ask_all
+from chaosext.cluster.bgp_peers import expected_peers
+from chaosext.model.errors import Unreachable
+from chaosext.model.findings import Evidence, Finding, Status, worst
+from chaosext.nodes.frr import parse_summary
+from chaosext.sentinel.bird_sessions import BIRD_SOCKET, Session, parse_bird
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from chaosext.cluster.client import Cluster
+    from chaosext.nodes.shell import NodeShell
+
+ASK_TIMEOUT_S = 5.0
+
+BIRD_SCRIPT = f"""
+coproc BIRD {{ exec timeout 3 socat - UNIX-CONNECT:{BIRD_SOCKET}; }}
+exec {{answers}}<&"${{BIRD[0]}}" {{questions}}>&"${{BIRD[1]}}"
+echo 'show protocols all' >&"$questions"
+while IFS= read -r -t 3 -u "$answers" line; do
+  printf '%s\\n' "$line"
+  [[ $line =~ ^(0000|[89][0-9]{{3}})' ' ]] && exit 0
+done
+exit 1
+"""
+"""Ends with BIRD's last line, code 0000 (or 8xxx/9xxx, an error), as BIRD keeps the connection."""
+
+LEAF_SCRIPT = "timeout 4 vtysh -c 'show bgp summary json'"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BgpEvidence:
+    """What should be, and what each side says.
+
+    `expected`: node -> the peers' addresses that Calico's configuration gives it, empty for none by
+    configuration. `by_node`: node -> its sessions, or why it couldn't be asked. `by_leaf` likewise, None
+    where we have no leaf. `node_ips`: node -> its internal addresses. `leaf_nodes`: nodes that the leaf
+    should know, by a BGPPeer.
+    """
+
+    expected: Mapping[str, tuple[str, ...]]
+    leaf_nodes: tuple[str, ...]
+    node_ips: Mapping[str, tuple[str, ...]]
+    by_node: Mapping[str, tuple[Session, ...] | str]
+    by_leaf: tuple[Session, ...] | str | None
+
+
+def gather(cluster: Cluster, shells: Mapping[str, NodeShell], leaf: NodeShell | None = None) -> BgpEvidence:
+    """Calico's configuration from the cluster, BIRD's word from each node, FRR's from the leaf.
+
+    Raises `NotFound` where Calico's resources don't exist.
+    """
+    nodes, peers, mesh = cluster.nodes(), cluster.bgppeers(), cluster.node_to_node_mesh()
+    expected = {node.name: expected_peers(node, nodes, peers, mesh) for node in nodes}
+    to_ask = {name: shells[name] for name in expected if expected[name] and name in shells}
+    answers = ask_all(to_ask, _ask_bird)
+    return BgpEvidence(
+        expected=expected,
+        leaf_nodes=tuple(node.name for node in nodes if expected_peers(node, nodes, peers, mesh=False)),
+        node_ips={node.name: node.internal_ips for node in nodes},
+        by_node={name: _or_reason(answers.get(name)) for name in expected if expected[name]},
+        by_leaf=None if leaf is None else _or_reason(ask_all({leaf.node: leaf}, _ask_leaf)[leaf.node]),
+    )
+
+
+def _or_reason(answer: tuple[Session, ...] | Unreachable | None) -> tuple[Session, ...] | str:
+    if answer is None:
+        return "there is no shell on it"
+    return str(answer) if isinstance(answer, Unreachable) else answer
+
+
+def _ask_bird(shell: NodeShell) -> tuple[Session, ...]:
+    result = shell.run(BIRD_SCRIPT, timeout_s=ASK_TIMEOUT_S)
+    if result.exit_code:
+        raise Unreachable(
+            f"BIRD on {shell.node} did not answer ({result.stderr.strip()[:200] or 'no output'})"
+        )
+    return parse_bird(result.stdout)
+
+
+def _ask_leaf(shell: NodeShell) -> tuple[Session, ...]:
+    result = shell.run(LEAF_SCRIPT, timeout_s=ASK_TIMEOUT_S)
+    if result.exit_code:
+        raise Unreachable(
+            f"FRR on {shell.node} did not answer ({result.stderr.strip()[:200] or 'no output'})"
+        )
+    return parse_frr(result.stdout)
+
+
+def parse_frr(text: str) -> tuple[Session, ...]:
+    """The sessions in FRR's `show bgp summary json`, of all address families; a peer is up when one of them
+    is.
+
+    Raises `Unreachable` when it isn't that JSON.
+    """
+    try:
+        peers = parse_summary(text)
+    except ValueError as error:
+        raise Unreachable(f"the leaf did not answer in JSON ({text.strip()[:80]!r})") from error
+    return tuple(Session(peer=each.ip, established=each.established, state=each.state) for each in peers)
+
+
+def judge(evidence: BgpEvidence) -> Finding:
+    """Healthy when every expected session is Established on the node's side, and on the leaf's where we
+    have one.
+
+    A node without a peer by configuration is named and doesn't count. No node with a peer at all: unhealthy.
+    """
+    by_design = [_by_design(node) for node, peers in evidence.expected.items() if not peers]
+    rows = [
+        row for node, peers in evidence.expected.items() if peers for row in _node_side(node, peers, evidence)
+    ]
+    rows += _leaf_side(evidence)
+    if not rows:
+        rows = [Evidence(subject="BGPPeer", status=Status.UNHEALTHY, detail="no node has a BGP peer")]
+    status = worst(row.status for row in rows)
+    return Finding(check=BGP, status=status, summary=_summary(rows, by_design), evidence=(*rows, *by_design))
+
+
+def _by_design(node: str) -> Evidence:
+    detail = "no BGP peer by configuration"
+    return Evidence(subject=f"Node/{node}", status=Status.HEALTHY, detail=detail, counts=False)
+
+
+def _node_side(node: str, peers: Iterable[str], evidence: BgpEvidence) -> Iterable[Evidence]:
+    said = evidence.by_node.get(node, "not asked")
+    for peer in peers:
+        yield _evidence(f"Node/{node} → {peer}:179", said, (peer,), "BIRD has no such session")
+
+
+def _leaf_side(evidence: BgpEvidence) -> Iterable[Evidence]:
+    if evidence.by_leaf is None:
+        return
+    for node in evidence.leaf_nodes:
+        ips = evidence.node_ips.get(node, ())
+        yield _evidence(f"Leaf → Node/{node}", evidence.by_leaf, ips, "the leaf has no such session")
+
+
+def _evidence(
+    subject: str, said: tuple[Session, ...] | str, addresses: Iterable[str], absent: str
+) -> Evidence:
+    """How the session with one of `addresses` is, by what one side said."""
+    if isinstance(said, str):
+        return Evidence(subject=subject, status=Status.UNKNOWN, detail=said)
+    wanted = {_parsed(address) for address in addresses}
+    session = next((each for each in said if _parsed(each.peer) in wanted), None)
+    if session is None:
+        return Evidence(subject=subject, status=Status.UNHEALTHY, detail=absent)
+    status = Status.HEALTHY if session.established else Status.UNHEALTHY
+    return Evidence(subject=subject, status=status, detail=session.state)
+
+
+def _parsed(address: str) -> IPv4Address | IPv6Address | str:
+    """An address that compares equal however it is spelt; the text itself where it is none."""
+    try:
+        return ip_address(address)
+    except ValueError:
+        return address
+
+
+def _summary(rows: Sequence[Evidence], by_design: Sequence[Evidence]) -> str:
+    good = sum(row.status is Status.HEALTHY for row in rows)
+    bad = [row for row in rows if row.status is not Status.HEALTHY]
+    more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+    first = f"; {bad[0].subject}: {bad[0].detail}{more}" if bad else ""
+    without = ", ".join(row.subject for row in by_design)
+    note = f"; no BGP peer by configuration: {without}" if without else ""
+    return f"{good} of {len(rows)} sessions established{first}{note}"

@@ -1,0 +1,407 @@
+"""dns_resolvable: does cluster DNS answer, from every node, through the Service and at each Pod behind it?
+
+The queries' bytes are made and the replies' bytes are read here, with dnspython; a node only sends and
+receives, with bash and coreutils, from a fresh socket each time (an old UDP socket may be stale where a
+fresh one works).
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode, b64encode
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import cycle, islice, product
+from typing import TYPE_CHECKING
+
+from chaosext.checks.check_names import DNS
+from chaosext.checks.fan_out import LANES, ask_all, budget_s
+from chaosext.cluster.client import NotFound
+from chaosext.model.errors import Unreachable
+from chaosext.model.findings import Evidence, Finding, Status, worst
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from chaosext.cluster.client import Cluster
+    from chaosext.cluster.objects import Endpoint
+    from chaosext.nodes.shell import NodeShell
+
+NAMESPACE, SERVICE = "kube-system", "kube-dns"
+"""Cluster DNS's Service; it keeps this name whatever serves it (Kubernetes, "Customizing DNS Service")."""
+
+API_SERVER_NAME = "kubernetes.default.svc.cluster.local"
+ISTIOD_NAME = "istiod.istio-system.svc.cluster.local"
+
+PORT = 53
+LOOKUP_TIMEOUT_S = 2.0
+"""A lookup that takes longer is called timed out; resolvers wait 5 s and ask again (resolv.conf(5)), people
+don't.
+"""
+
+STRAY_SHARE = 0.2
+"""Up to this share of lookups that timed out is asked again: a lost packet is no outage, and resolvers ask twice too
+(resolv.conf(5), attempts:2). Where more is lost, asking again would only blur it.
+"""
+
+LATE = ("124 ", "137 ")
+"""How a line of `ask` begins when the lookup timed out: the exit statuses of `timeout`."""
+
+PROTOCOLS = ("udp", "tcp")
+
+
+class Outcome(StrEnum):
+    """How one lookup ended."""
+
+    ANSWERED = "answered"
+    NXDOMAIN = "NXDOMAIN"
+    SERVFAIL = "SERVFAIL"
+    OTHER_RCODE = "another error from the server"
+    EMPTY = "answered without a record"
+    WRONG = "answered with a wrong address"
+    TIMED_OUT = "timed out"
+    REFUSED = "refused"
+    NO_ROUTE = "no route"
+    RESET = "reset"
+    GARBLED = "no proper reply"
+    UNKNOWN = "not measured"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lookup:
+    """One question to ask: to which address, over which protocol, for which name.
+
+    `query` is the message's bytes. `expected`: addresses of which one must be answered, empty for whichever.
+    """
+
+    address: str
+    protocol: str
+    name: str
+    query: bytes
+    expected: frozenset[str] = frozenset()
+
+    @property
+    def wire(self) -> bytes:
+        """What is sent: over TCP a length comes first (RFC 1035, 4.2.2)."""
+        return len(self.query).to_bytes(2) + self.query if self.protocol == "tcp" else self.query
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """How `lookup` went, from `node`. `elapsed_ms` includes starting the processes that asked."""
+
+    node: str
+    lookup: Lookup
+    outcome: Outcome
+    elapsed_ms: float | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DnsEvidence:
+    """Every answer, the addresses that were asked, and which nodes' answers decide (`judged`)."""
+
+    addresses: tuple[str, ...]
+    endpoints: tuple[Endpoint, ...]
+    judged: tuple[str, ...]
+    answers: tuple[Answer, ...]
+
+
+ASK = r"""
+body='
+exec 3<>"/dev/$1/$2/$3" || exit 97
+base64 -d <<<"$4" >&3
+if [ "$1" = tcp ]; then
+  size=($(head -c 2 <&3 | od -An -v -tu1))
+  reply=$(head -c $(( ${size[0]:-0} * 256 + ${size[1]:-0} )) <&3 | base64 -w0)
+else
+  reply=$(dd bs=65535 count=1 status=none <&3 | base64 -w0)
+fi
+printf "reply:%s" "$reply"'
+ask() {
+  local said status start=${EPOCHREALTIME/./}
+  said=$(timeout -k 1 "$limit" bash -c "$body" ask "$2" "$3" "$4" "$5" 2>&1 </dev/null)
+  status=$?
+  printf '%s %s %s %s\n' "$1" "$status" $(( ${EPOCHREALTIME/./} - start )) "${said//$'\n'/ }"
+}
+"""
+"""bash: `ask LABEL PROTOCOL ADDRESS PORT QUERY` prints "LABEL STATUS MICROSECONDS MESSAGE"; last in the
+message comes the reply, as `reply:` and base64. A process of its own writes the query: bash would split it at
+newline bytes."""
+
+SCRIPT = f"""
+# stdin: a first line "TIMEOUT LANES", then "INDEX PROTOCOL ADDRESS PORT QUERY" each
+export LC_ALL=C
+read -r limit lanes
+{ASK}
+running=0
+while read -r index protocol address port query; do
+  if (( running >= lanes )); then wait -n; fi
+  ask "$index" "$protocol" "$address" "$port" "$query" &
+  (( ++running ))
+done
+wait
+"""
+
+
+def gather(
+    cluster: Cluster,
+    shells: Mapping[str, NodeShell],
+    *,
+    lookup_names: Sequence[str] = (),
+    lookups: int = 10,
+    timeout_s: float = LOOKUP_TIMEOUT_S,
+) -> DnsEvidence:
+    """Ask kube-dns's ClusterIPs and every address behind it, `lookups` times each, from every node with a
+    shell.
+
+    The workers decide; control-plane nodes are asked too, and reported. Where there are only control-plane
+    nodes, they decide.
+    """
+    nodes = cluster.nodes()
+    service = cluster.service(NAMESPACE, SERVICE)
+    endpoints = backing(cluster.endpoint_slices(NAMESPACE, SERVICE))
+    addresses = (*service.cluster_ips, *(each.ip for each in endpoints))
+    workers = tuple(node.name for node in nodes if not node.is_control_plane)
+    everyone = tuple(node.name for node in nodes)
+    wanted = dict.fromkeys(lookup_names, frozenset[str]()) or default_names(cluster)
+    plan = plan_lookups(addresses, wanted, lookups) if addresses else ()
+    answers = ask_nodes(shells, everyone, plan, timeout_s=timeout_s)
+    return DnsEvidence(addresses=addresses, endpoints=endpoints, judged=workers or everyone, answers=answers)
+
+
+def backing(endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
+    """The endpoints that proxies send to: the ready ones; when none is, whoever is not on its way out."""
+    staying = tuple(each for each in endpoints if not each.terminating)
+    return tuple(each for each in staying if each.ready) or staying
+
+
+def default_names(cluster: Cluster) -> dict[str, frozenset[str]]:
+    """The API server's name, and istiod's where there is one, with the addresses that they must resolve to.
+
+    Knowing them tells the cluster's DNS from another resolver that catches what finds no route to it.
+    """
+    names = {API_SERVER_NAME: frozenset(cluster.service("default", "kubernetes").cluster_ips)}
+    with suppress(NotFound):
+        names[ISTIOD_NAME] = frozenset(cluster.service("istio-system", "istiod").cluster_ips)
+    return names
+
+
+def plan_lookups(
+    addresses: Sequence[str], names: Mapping[str, frozenset[str]], lookups: int
+) -> tuple[Lookup, ...]:
+    """`lookups` questions for each address: UDP and TCP in turn, and for each of them the names in turn.
+
+    `names`: name -> the addresses that it should have, empty for whichever.
+    """
+    rdtype = "AAAA" if ":" in addresses[0] else "A"
+    pairs = [(protocol, name) for name, protocol in product(names, PROTOCOLS)]
+    return tuple(
+        _lookup(address, protocol, name, rdtype, names[name])
+        for address in addresses
+        for protocol, name in islice(cycle(pairs), lookups)
+    )
+
+
+def _lookup(
+    address: str, protocol: str, name: str, rdtype: str = "A", expected: frozenset[str] = frozenset()
+) -> Lookup:
+    from dns.message import make_query
+
+    query = make_query(name, rdtype).to_wire()
+    return Lookup(address=address, protocol=protocol, name=name, query=query, expected=expected)
+
+
+def ask_nodes(
+    shells: Mapping[str, NodeShell],
+    nodes: Sequence[str],
+    plan: Sequence[Lookup],
+    *,
+    timeout_s: float = LOOKUP_TIMEOUT_S,
+) -> tuple[Answer, ...]:
+    """The plan, asked from each of `nodes` with one shell call a node; without an answer a lookup is
+    `UNKNOWN`.
+    """
+    reachable = {node: shells[node] for node in nodes if node in shells}
+    answers = ask_all(reachable, lambda shell: _ask_from(shell, plan, timeout_s))
+    missing = Unreachable("there is no shell on it")
+    return tuple(answer for node in nodes for answer in _read_answers(node, plan, answers.get(node, missing)))
+
+
+def _ask_from(shell: NodeShell, plan: Sequence[Lookup], timeout_s: float) -> dict[str, str]:
+    """Index in the plan -> what `ask` said; a stray lookup that timed out is asked once more."""
+    rows = {str(index): _row(each) for index, each in enumerate(plan)}
+    said = _ask_rows(shell, rows, timeout_s)
+    late = {index: row for index, row in rows.items() if said.get(index, "").startswith(LATE)}
+    if 0 < len(late) <= STRAY_SHARE * len(plan):
+        said |= _ask_rows(shell, late, timeout_s)
+    return said
+
+
+def _ask_rows(shell: NodeShell, rows: Mapping[str, str], timeout_s: float) -> dict[str, str]:
+    lines = [f"{timeout_s:g} {LANES}", *(f"{index} {row}" for index, row in rows.items())]
+    result = shell.run(SCRIPT, stdin="\n".join(lines) + "\n", timeout_s=budget_s(len(rows), timeout_s))
+    return dict(line.split(" ", 1) for line in result.stdout.splitlines() if " " in line)
+
+
+def _row(lookup: Lookup) -> str:
+    return f"{lookup.protocol} {lookup.address} {PORT} {b64encode(lookup.wire).decode()}"
+
+
+def _read_answers(node: str, plan: Sequence[Lookup], said: dict[str, str] | Unreachable) -> Iterator[Answer]:
+    for index, lookup in enumerate(plan):
+        if isinstance(said, Unreachable):
+            yield Answer(node=node, lookup=lookup, outcome=Outcome.UNKNOWN, detail=str(said))
+        elif str(index) not in said:
+            yield Answer(node=node, lookup=lookup, outcome=Outcome.UNKNOWN, detail="the node gave no result")
+        else:
+            outcome, elapsed_ms, detail = read_line(said[str(index)], lookup.query)
+            if outcome is Outcome.ANSWERED and lookup.expected and lookup.expected.isdisjoint(detail.split()):
+                outcome = Outcome.WRONG
+            yield Answer(node=node, lookup=lookup, outcome=outcome, elapsed_ms=elapsed_ms, detail=detail)
+
+
+def read_line(line: str, query: bytes | None = None) -> tuple[Outcome, float | None, str]:
+    """Outcome, elapsed ms and detail of "STATUS MICROSECONDS MESSAGE", as `ask` prints it after its label.
+
+    With `query`, the reply must be the reply to it.
+    """
+    match = _ANSWER_LINE.fullmatch(line)
+    if not match:
+        return Outcome.UNKNOWN, None, f"unreadable line: {line[:80]}"
+    outcome, detail = classify(int(match[1]), match[3] or "", query)
+    return outcome, int(match[2]) / 1000, detail
+
+
+_ANSWER_LINE = re.compile(r"(\d{1,3}) (\d{1,18})(?: (.*))?")
+
+
+PHRASES = (
+    ("Connection refused", Outcome.REFUSED),
+    ("No route to host", Outcome.NO_ROUTE),
+    ("Network is unreachable", Outcome.NO_ROUTE),
+    ("Connection timed out", Outcome.TIMED_OUT),
+    ("Connection reset by peer", Outcome.RESET),
+)
+"""What bash and coreutils say (in LC_ALL=C) -> outcome. Over UDP, "refused" is an ICMP port unreachable."""
+
+
+def classify(status: int, message: str, query: bytes | None = None) -> tuple[Outcome, str]:
+    """How a lookup ended, from the exit status of `timeout` and what was printed."""
+    said, _, encoded = message.partition("reply:")
+    if encoded.strip():
+        encoded = encoded.split()[0]
+        return read_reply(encoded, query)
+    if status in (124, 137):
+        return Outcome.TIMED_OUT, ""
+    phrase = next((outcome for text, outcome in PHRASES if text in message), None)
+    return phrase or Outcome.GARBLED, said.strip() or message.strip()
+
+
+def read_reply(encoded: str, query: bytes | None = None) -> tuple[Outcome, str]:
+    """What the reply's bytes (base64) say; bytes that aren't the reply to `query` are `GARBLED`."""
+    from dns.exception import DNSException
+    from dns.message import from_wire
+    from dns.rcode import NOERROR, NXDOMAIN, SERVFAIL, to_text
+
+    try:
+        wire = b64decode(encoded, validate=True)
+        reply = from_wire(wire, ignore_trailing=True)
+    except (DNSException, ValueError) as error:
+        return Outcome.GARBLED, f"{type(error).__name__}: {error}"
+    if query is not None and wire[:2] != query[:2]:
+        return Outcome.GARBLED, "a reply to another query"
+    known = {
+        NOERROR: Outcome.ANSWERED if reply.answer else Outcome.EMPTY,
+        NXDOMAIN: Outcome.NXDOMAIN,
+        SERVFAIL: Outcome.SERVFAIL,
+    }
+    records = " ".join(item.to_text() for rrset in reply.answer for item in rrset)
+    code = reply.rcode()
+    return known.get(code, Outcome.OTHER_RCODE), records if code == NOERROR else to_text(code)
+
+
+STRANGE = (Outcome.NXDOMAIN, Outcome.EMPTY, Outcome.WRONG)
+"""A server answered, but not as one that knows the name."""
+
+
+def judge(evidence: DnsEvidence) -> Finding:
+    """Healthy when every lookup of every judged node was answered, over UDP and TCP, at every address."""
+    rows = [
+        _evidence(node, key, group, counts=node in evidence.judged)
+        for (node, key), group in _groups(evidence.answers)
+    ]
+    if not evidence.endpoints:
+        rows.append(_of_service(Status.UNHEALTHY, "no address behind it"))
+    summary = _summary(evidence, [row for row in rows if row.counts and row.status is not Status.HEALTHY])
+    rows += _dead_everywhere(evidence)
+    status = worst(row.status for row in rows if row.counts) if evidence.answers else Status.UNKNOWN
+    return Finding(check=DNS, status=status, summary=summary, evidence=tuple(rows))
+
+
+def _dead_everywhere(evidence: DnsEvidence) -> Iterator[Evidence]:
+    """That no judged node resolves at the Service's address, which no entry of what is known excuses."""
+    behind = {each.ip for each in evidence.endpoints}
+    asked = [
+        answer.outcome
+        for answer in evidence.answers
+        if answer.node in evidence.judged and answer.lookup.address not in behind
+    ]
+    if asked and Outcome.ANSWERED not in asked:
+        status = Status.UNKNOWN if set(asked) == {Outcome.UNKNOWN} else Status.UNHEALTHY
+        yield _of_service(status, "no node resolves at its address")
+
+
+def _groups(answers: Iterable[Answer]) -> Iterable[tuple[tuple[str, str], list[Answer]]]:
+    """The answers by (node, "address:53/protocol")."""
+    found: dict[tuple[str, str], list[Answer]] = {}
+    for answer in answers:
+        address = answer.lookup.address
+        shown = f"[{address}]" if ":" in address else address
+        found.setdefault((answer.node, f"{shown}:{PORT}/{answer.lookup.protocol}"), []).append(answer)
+    return found.items()
+
+
+def _evidence(node: str, key: str, answers: Sequence[Answer], *, counts: bool) -> Evidence:
+    outcomes = Counter(answer.outcome for answer in answers)
+    good = outcomes.pop(Outcome.ANSWERED, 0)
+    failures = ", ".join(f"{times} {outcome}" for outcome, times in outcomes.most_common())
+    why = next((each.detail for each in answers if each.outcome in (Outcome.UNKNOWN, Outcome.GARBLED)), "")
+    notes = [note for note in (failures, why, *_bad_names(answers)) if note]
+    counted = f"{good} of {len(answers)} answered"
+    return Evidence(
+        subject=f"Node/{node} → {key}",
+        status=_status(good, outcomes),
+        detail=": ".join([counted, *notes]),
+        counts=counts,
+        share=(2 if good == len(answers) else int(good > 0), 2),
+    )
+
+
+def _bad_names(answers: Iterable[Answer]) -> Iterable[str]:
+    """Names that were answered badly; for the API server's own, which cluster DNS always knows, what that
+    means.
+    """
+    for name in sorted({each.lookup.name for each in answers if each.outcome in STRANGE}):
+        stranger = " (so it is not the cluster's DNS that answers)" if name == API_SERVER_NAME else ""
+        yield f"{name}{stranger}"
+
+
+def _status(answered: int, failures: Counter[Outcome]) -> Status:
+    if set(failures) - {Outcome.UNKNOWN}:
+        return Status.UNHEALTHY
+    return Status.HEALTHY if answered and not failures else Status.UNKNOWN
+
+
+def _of_service(status: Status, detail: str) -> Evidence:
+    return Evidence(subject=f"Service/{NAMESPACE}/{SERVICE}", status=status, detail=detail, vital=True)
+
+
+def _summary(evidence: DnsEvidence, bad: Sequence[Evidence]) -> str:
+    asked = [answer for answer in evidence.answers if answer.node in evidence.judged]
+    good = sum(answer.outcome is Outcome.ANSWERED for answer in asked)
+    counted = f"{good} of {len(asked)} lookups answered, from {len(evidence.judged)} nodes"
+    more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+    return f"{counted}; {bad[0].subject}: {bad[0].detail}{more}" if bad else counted

@@ -1,0 +1,211 @@
+"""The door to the checks: a name in, a finding out, never an exception for a cluster that doesn't answer."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from chaosext.checks import check_names
+from chaosext.model.errors import ChaosextError, Refused
+from chaosext.model.findings import Evidence, Finding, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from chaosext.checks.baseline_inventory import Inventory
+    from chaosext.checks.cut_effective import CutEvidence, Shut
+    from chaosext.checks.tcp_reachability import Target
+    from chaosext.cluster.client import Cluster
+    from chaosext.model.known_unhealthy import Known
+    from chaosext.nodes.load_balancer import Entry
+    from chaosext.nodes.shell import NodeShell
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What the checks look at, and how hard.
+
+    `shells`: node name -> a shell on it; a node without one makes its observations unknown, never healthy.
+    `leaf`: a shell on the BGP switch, None where we can't enter it (then the node side alone is judged).
+    `namespaces`: whose Pods `probes_healthy` and `xds_synced` judge; empty means all of them. `window_s`:
+    probe failures older than this are history. `dns_lookups`: per node and address, UDP and TCP in turn.
+    `dns_names`: looked up in turn; empty means the API server's name, and istiod's where there is one.
+    `tcp_targets`: what `tcp_reachability` connects to, from every shell. `cut_before`: what `cut_effective`
+    measured before the cut; without it the cut can't be proven. `shut`: what the cut
+    keeps us from entering. `entry`: what stands in front of several clusters. `baseline`: what stood before,
+    and `nothing_missing` compares with; without it nothing is known to be missing, or not to be. `known`: what is
+    accepted to be unhealthy as it is.
+    """
+
+    cluster: Cluster
+    shells: Mapping[str, NodeShell]
+    leaf: NodeShell | None = None
+    namespaces: tuple[str, ...] = ()
+    window_s: float = 10.0
+    dns_lookups: int = 10
+    dns_names: tuple[str, ...] = ()
+    tcp_targets: tuple[Target, ...] = ()
+    cut_before: CutEvidence | None = None
+    shut: Shut | None = None
+    entry: Entry | None = None
+    baseline: Inventory | None = None
+    known: Known | None = None
+
+
+def run_checks(
+    checks: Sequence[str], surroundings: Surroundings, *, timeout_s: float = 30.0
+) -> tuple[Finding, ...]:
+    """The findings of `checks`, in their order, gathered at the same time and within `timeout_s` as a whole.
+
+    Whatever can't be reached, may not be asked or doesn't end in time becomes an `unknown` finding that
+    says so. Raises `Refused` for a name that is no check, before anything is asked.
+    """
+    require_known(checks)
+    pool = ThreadPoolExecutor(max_workers=len(checks) or 1, thread_name_prefix="check")
+    running = [pool.submit(CHECKS[name], surroundings) for name in checks]
+    wait(running, timeout=timeout_s)
+    pool.shutdown(wait=False, cancel_futures=True)
+    findings = [_finding_of(name, future, timeout_s) for name, future in zip(checks, running, strict=True)]
+    if surroundings.known is None:
+        return tuple(findings)
+    known = replace(surroundings.known, dead=_dead_nodes(surroundings))
+    return tuple(known.excuse(finding) for finding in findings)
+
+
+def _dead_nodes(around: Surroundings) -> frozenset[str]:
+    """The nodes that are NotReady, and known to be so: what can't be asked from there is no surprise."""
+    named = [
+        entry for entry in (around.known.entries if around.known else ()) if entry.check == check_names.NODES
+    ]
+    if not named:
+        return frozenset()
+    try:
+        nodes = around.cluster.nodes()
+    except ChaosextError:
+        return frozenset()
+    dead = (node.subject for node in nodes if node.ready != "True")
+    return frozenset(subject for subject in dead if any(entry.covers(subject) for entry in named))
+
+
+def require_known(checks: Sequence[str]) -> None:
+    """Raises `Refused`, listing the checks there are, when one of `checks` isn't among them."""
+    unknown = [name for name in checks if name not in CHECKS]
+    if unknown:
+        raise Refused(f"unknown check {', '.join(unknown)}", f"known checks are: {', '.join(CHECKS)}")
+
+
+def _finding_of(name: str, future: Future[Finding], timeout_s: float) -> Finding:
+    if not future.done() or future.cancelled():
+        return unknown(name, f"did not end within {timeout_s:g} s")
+    error = future.exception()
+    if isinstance(error, ChaosextError):
+        return unknown(name, str(error))
+    return future.result()
+
+
+def unknown(name: str, why: str) -> Finding:
+    """The finding of a check that could not be asked."""
+    evidence = (Evidence(subject=name, status=Status.UNKNOWN, detail=why),)
+    return Finding(check=name, status=Status.UNKNOWN, summary=why, evidence=evidence)
+
+
+def _nodes(around: Surroundings) -> Finding:
+    from chaosext.checks import nodes_ready
+
+    return nodes_ready.judge_ready(around.cluster.nodes())
+
+
+def _kubelets(around: Surroundings) -> Finding:
+    from chaosext.checks import nodes_ready
+
+    return nodes_ready.judge_kubelets(nodes_ready.gather_kubelets(around.cluster))
+
+
+def _missing(around: Surroundings) -> Finding:
+    from chaosext.checks import baseline_inventory
+
+    if around.baseline is None:
+        return unknown(
+            check_names.MISSING, "no baseline is known: no run took one, nor did `chaosext baseline save`"
+        )
+    return baseline_inventory.judge(
+        around.baseline, baseline_inventory.gather(around.cluster, around.baseline.namespaces)
+    )
+
+
+def _dns(around: Surroundings) -> Finding:
+    from chaosext.checks import dns_resolvable
+
+    evidence = dns_resolvable.gather(
+        around.cluster, around.shells, lookup_names=around.dns_names, lookups=around.dns_lookups
+    )
+    return dns_resolvable.judge(evidence)
+
+
+def _xds(around: Surroundings) -> Finding:
+    from chaosext.checks import xds_synced
+
+    return xds_synced.judge(xds_synced.gather(around.cluster, namespaces=around.namespaces))
+
+
+def _probes(around: Surroundings) -> Finding:
+    from chaosext.checks import probes_healthy
+
+    evidence = probes_healthy.gather(around.cluster, namespaces=around.namespaces, window_s=around.window_s)
+    return probes_healthy.judge(evidence)
+
+
+def _bgp(around: Surroundings) -> Finding:
+    from chaosext.checks import bgp_established
+
+    return bgp_established.judge(bgp_established.gather(around.cluster, around.shells, around.leaf))
+
+
+def _placement(around: Surroundings) -> Finding:
+    from chaosext.checks import kube_dns_placement
+
+    return kube_dns_placement.judge(kube_dns_placement.gather(around.cluster))
+
+
+def _cut(around: Surroundings) -> Finding:
+    from chaosext.checks import cut_effective
+
+    if around.cut_before is None:
+        return unknown(check_names.CUT, "nothing was measured before the cut, so nothing can be proven")
+    shut = around.shut or cut_effective.NOTHING_SHUT
+    return cut_effective.judge(
+        around.cut_before, cut_effective.gather_again(around.cut_before, around.shells, shut=shut)
+    )
+
+
+def _tcp(around: Surroundings) -> Finding:
+    from chaosext.checks import tcp_reachability
+
+    return tcp_reachability.judge(tcp_reachability.gather(around.shells, around.tcp_targets))
+
+
+CHECKS: Mapping[str, Callable[[Surroundings], Finding]] = {
+    check_names.DNS: _dns,
+    check_names.XDS: _xds,
+    check_names.PROBES: _probes,
+    check_names.BGP: _bgp,
+    check_names.PLACEMENT: _placement,
+    check_names.CUT: _cut,
+    check_names.TCP: _tcp,
+    check_names.NODES: _nodes,
+    check_names.KUBELETS: _kubelets,
+    check_names.MISSING: _missing,
+}
+"""Name -> check."""
+
+STEADY_STATE = (
+    check_names.NODES,
+    check_names.KUBELETS,
+    check_names.DNS,
+    check_names.XDS,
+    check_names.PROBES,
+    check_names.BGP,
+    check_names.PLACEMENT,
+)
+"""The hypothesis: what must hold before a cut, and again after it."""

@@ -1,0 +1,335 @@
+"""The lanes of a run, as they grow: from a picture to rows of cells, a cell a stretch of time. Pure.
+
+Where there are more rows than lines, rows fold: nodes that are alike become one row, worst first; then each lane
+becomes one row; then lanes in which nothing happened go.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from chaosext.model.result import Lane, Window
+from chaosext.run.monitor.progress import FROM_THE_API_SERVER, FROM_THE_ENTRY
+from chaosext.timeline.kube_dns_moves import stays
+from chaosext.timeline.outages import cut_windows, lasts, united
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from chaosext.run.monitor.progress import Picture
+
+
+class Cell(StrEnum):
+    """How it was in one stretch of time, worst first; digits are counts of what was out."""
+
+    OUT = "█"
+    UNSEEN = "╱"
+    ASTRAY = "◆"
+    HERE = "●"
+    GOOD = "─"
+    NOTHING = " "
+
+
+WORST_FIRST = {cell.value: place for place, cell in enumerate(Cell)}
+
+STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
+"""How many seconds a cell may stand for; the smallest is taken with which all of the time fits."""
+
+NAMES = {
+    Lane.NODE_READY: "NodeReady",
+    Lane.KUBELET: "kubelet",
+    Lane.DNS: "DNS",
+    Lane.XDS: "xDS",
+    Lane.BGP: "BGP",
+    Lane.PROBES: "probes",
+    Lane.DNS_KEPT_SOCKET: "kept UDP",
+    Lane.DNS_TCP: "DNS/TCP",
+    Lane.ROUTES: "routes",
+    Lane.SIDECAR_READY: "sidecars",
+    Lane.TARGETS: "targets",
+    Lane.CUSTOMERS: "customers",
+    Lane.ENTRY: "entry",
+}
+ALWAYS = (Lane.DNS, Lane.XDS, Lane.BGP, Lane.PROBES)
+WITH_NEWS = (
+    Lane.CUSTOMERS,
+    Lane.ENTRY,
+    Lane.DNS_KEPT_SOCKET,
+    Lane.DNS_TCP,
+    Lane.ROUTES,
+    Lane.SIDECAR_READY,
+    Lane.TARGETS,
+    Lane.KUBELET,
+)
+"""What is shown besides the nodes' readiness and kube-dns' places: at all times, and once something was out."""
+
+BY_NODE = frozenset({Lane.NODE_READY, Lane.KUBELET, Lane.DNS, Lane.DNS_KEPT_SOCKET, Lane.BGP, Lane.ROUTES})
+"""The lanes with a row for each node; of the others it is shown how many objects were out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line: what is seen, of whom, a `Cell` (or a digit) for each stretch of time, and how it is now."""
+
+    lane: str
+    who: str
+    cells: str
+    says: str = ""
+
+    @cached_property
+    def severity(self) -> tuple[int, int]:
+        """For sorting, worst first: by how it is now, then by how bad it ever was."""
+        return _severity(self.cells[-1:]), min(map(_severity, set(self.cells)), default=len(Cell))
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing happened in it."""
+        return set(self.cells) <= {Cell.GOOD, Cell.NOTHING}
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Time from the cut to now, in cells of `step_s` seconds, at most `width` of them."""
+
+    now_s: float
+    width: int
+
+    @cached_property
+    def step_s(self) -> int:
+        fitting = (step for step in STEPS_S if self.now_s <= step * self.width)
+        return next(fitting, math.ceil(self.now_s / max(1, self.width)))
+
+    @cached_property
+    def stretches(self) -> tuple[tuple[float, float], ...]:
+        """From when to when each cell is."""
+        count = max(1, min(self.width, math.ceil(self.now_s / self.step_s)))
+        return tuple((place * self.step_s, (place + 1) * self.step_s) for place in range(count))
+
+    def cells(self, *marked: tuple[Cell, Iterable[Window]], otherwise: Cell) -> str:
+        """A cell for each stretch: the first of `marked` whose windows touch it."""
+        found = [otherwise.value] * len(self.stretches)
+        for cell, windows in reversed(marked):
+            for window in windows:
+                for place in self.touched(window):
+                    found[place] = cell.value
+        return "".join(found)
+
+    def counts(self, windows: Iterable[Iterable[Window]], *, otherwise: str) -> str:
+        """A digit for each stretch: how many of the objects were out in it ("+": 10 or more), else `otherwise`."""
+        numbers = [0] * len(self.stretches)
+        for each in windows:
+            for place in {place for window in each for place in self.touched(window)}:
+                numbers[place] += 1
+        digits = (str(number) if number < 10 else "+" for number in numbers)
+        return "".join(cell if digit == "0" else digit for digit, cell in zip(digits, otherwise, strict=True))
+
+    def touched(self, window: Window) -> range:
+        """The places of the stretches in which a window is."""
+        start_s, end_s = window
+        first = max(0, math.floor(start_s / self.step_s))
+        end = len(self.stretches) if end_s is None else math.ceil(end_s / self.step_s)
+        return range(first, min(len(self.stretches), max(end, first + (end_s is None or end_s > start_s))))
+
+
+def _severity(cell: str) -> int:
+    return WORST_FIRST.get(cell, 0)
+
+
+def rows(picture: Picture, *, width: int, height: int) -> tuple[Row, ...]:
+    """The rows that fit into `height` lines, with as many cells as fit into `width`; before a cut there are none."""
+    if picture.now_s is None or height < 1:
+        return ()
+    lanes = [lane for lane in _lanes(picture, Axis(picture.now_s, max(1, width))) if lane]
+    shown = list(lanes)
+    for fold in (_alike, _one_each, _news):
+        for place in sorted(range(len(lanes)), key=lambda place: _importance(lanes[place], place)):
+            if sum(map(len, shown)) > height:
+                shown[place] = fold(lanes[place])
+    return tuple(row for lane in shown for row in lane)[:height]
+
+
+def _importance(lane: Sequence[Row], place: int) -> tuple[bool, bool, int]:
+    """What folds first: lanes in which nothing happened, then from the last to the first; DNS is what it is about."""
+    return not all(row.is_quiet for row in lane), lane[0].lane == NAMES[Lane.DNS], -place
+
+
+def _alike(lane: Sequence[Row]) -> Sequence[Row]:
+    """A row for all that are alike now, worst first."""
+    groups: dict[tuple[int, int], list[Row]] = {}
+    for row in sorted(lane, key=_badness):
+        groups.setdefault(row.severity, []).append(row)
+    return [_folded(group, len(lane)) for group in groups.values()]
+
+
+def _one_each(lane: Sequence[Row]) -> Sequence[Row]:
+    return [_folded(sorted(lane, key=_badness), len(lane))]
+
+
+def _news(lane: Sequence[Row]) -> Sequence[Row]:
+    return [] if all(row.is_quiet for row in lane) else _one_each(lane)
+
+
+def _badness(row: Row) -> tuple[tuple[int, int], int]:
+    """For sorting, worst first: what is alike by how long it was out."""
+    return row.severity, -row.cells.count(Cell.OUT)
+
+
+def _folded(alike: Sequence[Row], of: int) -> Row:
+    """One row for several, in each stretch the worst of them."""
+    first = alike[0]
+    if len(alike) == 1:
+        return first
+    columns = zip(*(row.cells for row in alike), strict=True)
+    cells = "".join(min(set(column), key=_severity) for column in columns)
+    worst = [row for row in alike if row.severity[0] == first.severity[0]]
+    says = first.says if len(worst) == len(alike) == of else f"{len(worst)}/{of} {_word(first)}"
+    return Row(lane=first.lane, who=f"{first.who} +{len(alike) - 1}", cells=cells, says=says)
+
+
+def _word(row: Row) -> str:
+    """How a row is now, without for how long."""
+    return re.sub(r" [0-9.]+ (s|min|h)$", "", row.says) or "here"
+
+
+def _lanes(picture: Picture, axis: Axis) -> Iterator[Sequence[Row]]:
+    yield [_cut_row(picture, axis)]
+    yield _lane(picture, axis, Lane.NODE_READY)
+    yield _placement(picture, axis)
+    yield from (_lane(picture, axis, lane) for lane in ALWAYS)
+    yield from (_lane(picture, axis, lane) for lane in WITH_NEWS if picture.outages.get(lane))
+
+
+def _cut_row(picture: Picture, axis: Axis) -> Row:
+    cells = axis.cells((Cell.OUT, cut_windows(picture.events)), otherwise=Cell.GOOD)
+    return Row(lane="network", who="", cells=cells, says="cut" if picture.in_force else "open")
+
+
+def _lane(picture: Picture, axis: Axis, lane: Lane) -> Sequence[Row]:
+    if lane not in BY_NODE:
+        return [_count_row(picture, axis, lane)]
+    found: dict[str, list[Window]] = {node: [] for node in picture.nodes}
+    for name, windows in picture.outages.get(lane, {}).items():
+        found.setdefault(_who(name), []).extend(windows)
+    if lane is Lane.NODE_READY:
+        found |= {node: [(0.0, None)] for node, ready in picture.ready.items() if not (ready or found[node])}
+    return [_row(picture, axis, lane, who, united(found[who])) for who in sorted(found)]
+
+
+def _row(picture: Picture, axis: Axis, lane: Lane, who: str, out: Sequence[Window]) -> Row:
+    unseen = _unseen(picture, lane, who)
+    known = _until(out, unseen[-1][0]) if lasts(unseen) else out
+    unknown = united((*unseen, *_unmeasured(picture, lane, who)))
+    cells = axis.cells((Cell.OUT, known), (Cell.UNSEEN, unknown), otherwise=Cell.GOOD)
+    return Row(
+        lane=NAMES[lane],
+        who=who,
+        cells=cells,
+        says=_says(out, () if lasts(known) else unknown, axis.now_s),
+    )
+
+
+def _unseen(picture: Picture, lane: Lane, who: str) -> Sequence[Window]:
+    """When nobody looked at `who`: the API server, or the node's sentinel."""
+    if lane in FROM_THE_API_SERVER:
+        return picture.unheard()
+    return picture.unseen(who) if who in picture.nodes else ()
+
+
+def _unmeasured(picture: Picture, lane: Lane, who: str = "") -> Iterator[Window]:
+    """When what is seen of `who` ("": of anybody) was not measured, though the node was observed."""
+    for name, windows in picture.unmeasured.get(lane, {}).items():
+        if who in ("", _who(name)):
+            yield from windows
+
+
+def _count_row(picture: Picture, axis: Axis, lane: Lane) -> Row:
+    out = _counted(picture.outages.get(lane, {}))
+    unseen = _unseen_somewhere(picture, lane)
+    now = sum(map(lasts, out.values()))
+    says = f"{now} out" if now else _blindness(picture, lane) or (f"{len(out)} were out" if out else "good")
+    cells = axis.counts(out.values(), otherwise=axis.cells((Cell.UNSEEN, unseen), otherwise=Cell.GOOD))
+    return Row(lane=NAMES[lane], who="", cells=cells, says=says)
+
+
+def _unseen_somewhere(picture: Picture, lane: Lane) -> Sequence[Window]:
+    """When something of what is counted was not looked at: what was out there nobody knows."""
+    if lane in FROM_THE_API_SERVER:
+        return picture.unheard()
+    if lane in FROM_THE_ENTRY:
+        return ()
+    if not picture.nodes:
+        return ((0.0, None),)
+    blind = (window for node in picture.nodes for window in picture.unseen(node))
+    return united((*blind, *_unmeasured(picture, lane)))
+
+
+def _blindness(picture: Picture, lane: Lane) -> str:
+    """How many of the nodes nobody looks at now, or else of what is looked at there; "" for none."""
+    if lane in FROM_THE_API_SERVER:
+        return "unseen" * (not picture.is_api_server_heard)
+    if lane in FROM_THE_ENTRY:
+        return ""
+    blind = sum(not picture.is_observed(node) for node in picture.nodes)
+    if blind == len(picture.nodes):
+        return "unseen"
+    if blind:
+        return f"{blind}/{len(picture.nodes)} unseen"
+    unmeasured = sum(map(lasts, picture.unmeasured.get(lane, {}).values()))
+    return f"{unmeasured} unseen" if unmeasured else ""
+
+
+def _counted(out: Mapping[str, Sequence[Window]]) -> Mapping[str, Sequence[Window]]:
+    """Pods, where there are any: what a Service is without is theirs to tell."""
+    return {name: windows for name, windows in out.items() if name.startswith("Pod/")} or out
+
+
+def _who(name: str) -> str:
+    """The node that an object such as `Node/cp → 10.0.0.1` is on, or what else it is."""
+    node = NODE.match(name)
+    return node[1] if node else name
+
+
+def _says(out: Sequence[Window], unseen: Sequence[Window], now_s: float) -> str:
+    if lasts(unseen):
+        return "unseen"
+    if not out:
+        return "good"
+    total_s = sum((now_s if end_s is None else end_s) - start_s for start_s, end_s in out)
+    return f"{'out' if lasts(out) else 'was out'} {seconds(total_s)}"
+
+
+def _until(windows: Iterable[Window], end_s: float) -> Sequence[Window]:
+    """What nobody sees any more is not known to last."""
+    return [(start_s, end_s if end is None else end) for start_s, end in windows]
+
+
+NODE = re.compile(r"Node/([^ ,]+)")
+
+
+def _placement(picture: Picture, axis: Axis) -> list[Row]:
+    """Where kube-dns' Pods were, by what the API server said."""
+    before = picture.briefing.kube_dns_nodes if picture.briefing else ()
+    unpeered = picture.briefing.unpeered_nodes if picture.briefing else ()
+    here = stays(picture.events, before, 0.0)
+    return [_placed(picture, axis, node, united(here[node]), node in unpeered) for node in sorted(here)]
+
+
+def _placed(picture: Picture, axis: Axis, node: str, here: Sequence[Window], astray: bool) -> Row:
+    unheard = picture.unheard()
+    known = _until(here, unheard[-1][0]) if unheard else here
+    cell = Cell.ASTRAY if astray else Cell.HERE
+    cells = axis.cells((cell, known), (Cell.UNSEEN, unheard), otherwise=Cell.NOTHING)
+    says = "here" + ", no BGP" * astray if lasts(here) else "gone"
+    return Row(lane="kube-dns", who=node, cells=cells, says="unseen" if unheard else says)
+
+
+def seconds(number: float) -> str:
+    """A length of time as people read it at a glance."""
+    if number < 100:
+        return f"{number:.0f} s"
+    return f"{number / 60:.0f} min" if number < 6000 else f"{number / 3600:.1f} h"

@@ -1,0 +1,184 @@
+"""A prediction for people: what it comes to, what happens when and how likely, DNS per node, what would help."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from chaosext.model.timeline import Kind
+from chaosext.rehearsal.predict.prediction import NO_EFFECT, NO_TIME
+from chaosext.report.sentences.units import names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from chaosext.rehearsal.predict.prediction import Advice, DnsView, PredictedEvent, Prediction
+
+TOGETHER_S = 10.0
+"""Lines that say the same of several objects are one line if they begin within this time."""
+
+MANY_ROWS = 80
+
+USUAL = 0.5
+"""Endpoints that are rarer than this are told together: which of many Pods is lost first is chance."""
+
+HEALS = {
+    True: "it heals by itself",
+    False: "it does not heal by itself",
+    None: "whether it heals is not known",
+}
+
+
+def prediction_lines(found: Prediction, *, whole: bool = False) -> Iterator[str]:
+    """All of it; with `whole` a line for each event and each node."""
+    yield from headline(found)
+    yield from _block("routes are not proven", map(str, found.routes.doubts))
+    yield from _block("assumed", found.assumptions)
+    yield from _block("what happens", timeline_lines(found.timeline, whole=whole))
+    yield from _block(
+        "DNS per node (during the cut, after the heal, after a rollback)", _dns_lines(found, whole=whole)
+    )
+    yield from _block("workloads (Pods, on average)", _workload_lines(found))
+    yield from _block("advice", advice_lines(found.advice))
+
+
+def headline(found: Prediction) -> Iterator[str]:
+    """What it comes to, and with which timings, in a few lines."""
+    yield f"prediction: {found.verdict.value}, {HEALS[found.self_heals]}"
+    for outcome in found.outcomes:
+        yield f"  {outcome.probability:>4.0%}  DNS after the heal: {outcome.dns_after_heal.value}: {outcome.why}"
+    timings = found.timings
+    yield (
+        f"timings: nodes are lost after {timings['node_monitor_grace_period_s']:g} s, "
+        f"Pods evicted {timings['default_toleration_s']:g} s later ({timings['source']})"
+    )
+    yield f"played: {found.method}"
+
+
+BRIEFLY = (
+    Kind.NODE_NOT_READY,
+    Kind.POD_EVICTED,
+    Kind.DNS_DEAD,
+    Kind.DNS_RESTORED,
+    Kind.XDS_LOST,
+    Kind.XDS_RESTORED,
+    Kind.CRASH_LOOP,
+    Kind.HEAL,
+    Kind.ROLLBACK,
+)
+"""What people should know before a cut is made."""
+
+
+def brief_lines(found: Prediction) -> Iterator[str]:
+    """The prediction before a run: what it comes to, and its milestones."""
+    yield from headline(found)
+    told = [event for event in found.timeline if event.kind in BRIEFLY and event.probability >= USUAL]
+    yield from (f"  {line}" for line in timeline_lines(told))
+
+
+def timeline_lines(events: Sequence[PredictedEvent], *, whole: bool = False) -> Iterator[str]:
+    """A table: when, at the earliest and the latest, how likely, what, to whom, and who does it."""
+    rows = [_Row([event]) for event in events] if whole else _folded(events)
+    yield f"{'typically':>10}  {'earliest to latest':>20}  {'likely':>6}  {'what':<18} to whom, how [who]"
+    for row in rows:
+        yield str(row)
+
+
+@dataclass(slots=True)
+class _Row:
+    """Events told together, as they are of one kind."""
+
+    events: list[PredictedEvent]
+
+    def __str__(self) -> str:
+        first = self.events[0]
+        earliest, latest = min(e.t_min_s for e in self.events), max(e.t_max_s for e in self.events)
+        likely = max(event.probability for event in self.events)
+        details = {event.detail for event in self.events}
+        said = first.detail if len(details) == 1 else f"{len(details)} different ways"
+        whom = _whom([event.object for event in self.events])
+        return (
+            f"{first.t_s:8.1f} s  {f'{earliest:.1f} to {latest:.1f} s':>20}  {likely:>6.0%}  "
+            f"{first.kind.value:<18} {whom}{': ' + said if said else ''} [{first.source}]"
+        )
+
+
+def _folded(events: Sequence[PredictedEvent]) -> list[_Row]:
+    """As few rows as people read: told together is what says the same, in large clusters what is of one kind."""
+    fine = _rows(events, lambda event: event.detail)
+    return fine if len(fine) <= MANY_ROWS else _rows(events, lambda event: "")
+
+
+def _rows(events: Iterable[PredictedEvent], detail: Callable[[PredictedEvent], str]) -> list[_Row]:
+    rows: list[_Row] = []
+    newest: dict[tuple[str, ...], _Row] = {}
+    for event in events:
+        by_chance = event.kind is Kind.ENDPOINTS_CHANGED and event.probability < USUAL
+        key = (event.kind.value, event.source, event.object if by_chance else detail(event))
+        row = newest.get(key)
+        if row is None or event.t_s - row.events[0].t_s > TOGETHER_S:
+            row = newest[key] = _Row([])
+            rows.append(row)
+        row.events.append(event)
+    return rows
+
+
+def _whom(objects: Sequence[str]) -> str:
+    distinct = list(dict.fromkeys(objects))
+    if len(distinct) == 1:
+        return f"{distinct[0]}{f' ({len(objects)} times)' if len(objects) > 1 else ''}"
+    kind = distinct[0].partition("/")[0]
+    return f"{len(objects)} × {kind}: {names(distinct, at_most=2)}"
+
+
+def _dns_lines(found: Prediction, *, whole: bool) -> Iterator[str]:
+    alike: dict[object, list[str]] = defaultdict(list)
+    for node, view in sorted(found.dns_per_node.items()):
+        alike[node if whole else view].append(node)
+    for nodes in alike.values():
+        said = f"{len(nodes)} nodes, " if len(nodes) > 1 else ""
+        yield f"{_states(found.dns_per_node[nodes[0]])}  {said}{names(nodes, at_most=3)}"
+
+
+def _states(view: DnsView) -> str:
+    states = (view.during_cut, view.after_heal, view.after_rollback)
+    return "  ".join(f"{state.value if state else '':<10}" for state in states)
+
+
+def _workload_lines(found: Prediction) -> Iterator[str]:
+    for name, counts in found.workloads.items():
+        hit = {what: number for what, number in counts.items() if number is None or round(number, 1)}
+        if hit:
+            yield f"{name}: " + ", ".join(
+                f"{what} unknown" if number is None else f"{number:.1f} {what}"
+                for what, number in hit.items()
+            )
+
+
+def advice_lines(advice: Iterable[Advice]) -> Iterator[str]:
+    """Each mitigation, what it leads to, and what to apply, the most helpful first."""
+    for rank, each in enumerate(advice, start=1):
+        yield f"{rank}. {each.mitigation}: {each.effect}"
+        if each.effect not in (NO_EFFECT, NO_TIME):
+            yield from (f"     {line}" for line in each.how.splitlines())
+
+
+def sweep_lines(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """A line for each scenario, and how many end how."""
+    verdicts: Counter[str] = Counter()
+    yield f"{'verdict':<9} {'nodes':>6} {'cut':>7}  {'DNS during':<11} {'after the heal':<24} scenario"
+    for row in rows:
+        verdicts[row["verdict"]] += 1
+        after = ", ".join(f"{each['dns_after_heal']} {each['probability']:.0%}" for each in row["outcomes"])
+        added = f" with {', '.join(row['with'])}" if row["with"] else ""
+        what = f"{row['verdict']:<9} {row['cut_nodes']:>6} {row['cut_for_s']:>5g} s"
+        yield f"{what}  {row['dns']['during_cut']:<11} {after:<24} {row['name']}{added}"
+    yield "in all: " + ", ".join(f"{number} {verdict}" for verdict, number in sorted(verdicts.items()))
+
+
+def _block(title: str, lines: Iterable[str]) -> Iterator[str]:
+    found = list(lines)
+    if found:
+        yield f"{title}:"
+        yield from (f"  {line}" for line in found)

@@ -1,0 +1,218 @@
+"""A run in a terminal: its lanes grow while it goes on. Nothing but this file's thread ever waits for the terminal.
+
+The screen below the last line printed is painted over, never cleared first, a frame in one write: it does not flicker.
+The cursor is where it was and to be seen after each frame, and the alternate screen is not used: whatever ends the
+process leaves the terminal sane.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import suppress
+from itertools import groupby
+from typing import IO, TYPE_CHECKING
+
+from chaosext.cli.lane_text import Axis, Cell, Row, rows
+from chaosext.cli.output import COLOURS, Plain, event_line
+from chaosext.model.printable import one_line
+from chaosext.model.redact import veiled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from rich.console import Console
+    from rich.text import Text
+
+    from chaosext.model.result import Briefing
+    from chaosext.model.timeline import Event
+    from chaosext.run.monitor.progress import Picture
+
+EVERY_S = 1.0
+"""How often a frame is painted; it is seen as often that the window has another size now."""
+
+SOONEST_S = 0.6
+"""News is painted sooner, but this long after the last frame: a storm of events costs no more than that."""
+
+PARTING_S = 1.0
+"""How long the last frame may take, on a terminal that doesn't take any more."""
+
+EVENTS = 12
+FEWEST_EVENTS = 3
+HEADER = 4
+"""Lines above the lanes, the axis included."""
+
+STYLES = {
+    Cell.OUT: "red",
+    Cell.UNSEEN: "yellow",
+    Cell.ASTRAY: "magenta",
+    Cell.HERE: "blue",
+    Cell.GOOD: "green",
+    Cell.NOTHING: "",
+}
+COUNTED = "bold red"
+
+HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
+BEGIN, END = "\x1b[?2026h", "\x1b[?2026l"
+"""Terminals that know synchronised output show what is between these at once; the others ignore them."""
+CLEAR_LINE, CLEAR_BELOW, CLEAR_ALL = "\x1b[K", "\x1b[J", "\x1b[H\x1b[2J"
+
+
+def suits(stream: IO[str], environment: Mapping[str, str]) -> bool:
+    """Whether lanes can grow there: a terminal that can move its cursor, watched by a person."""
+    if environment.get("TERM", "dumb") in ("dumb", "") or environment.get("CI"):
+        return False
+    return stream.isatty()
+
+
+class Lanes(Plain):
+    """Paints the lanes from the briefing on until the result; what is before and after that is printed as ever."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        super().__init__(stream)
+        self._stream = stream
+        self._over, self._news = threading.Event(), threading.Event()
+        self._painting: threading.Thread | None = None
+
+    def briefing(self, briefing: Briefing) -> None:
+        super().briefing(briefing)
+        self._painting = threading.Thread(target=self._paint_all, name="lanes", daemon=True)
+        self._painting.start()
+
+    def event(self, event: Event) -> None:
+        """It is in the next frame, soon."""
+        self._news.set()
+
+    def lines(self, lines: Iterable[str]) -> None:
+        if self._painting:
+            self._over.set()
+            self._news.set()
+            self._painting.join(PARTING_S)
+            self._painting = None
+        super().lines(lines)
+
+    def _paint_all(self) -> None:
+        painter = Painter(self._stream, self._console)
+        with suppress(Exception):  # a terminal that was closed, most likely
+            while not self._over.wait(SOONEST_S):
+                self._news.clear()
+                painter.paint(self.scene.picture())
+                self._news.wait(EVERY_S - SOONEST_S)
+            painter.paint(self.scene.picture())
+            painter.leave()
+
+
+class Painter:
+    """Paints one frame over the other."""
+
+    def __init__(self, stream: IO[str], console: Console) -> None:
+        self._stream, self._console = stream, console
+        self._size: os.terminal_size | None = None
+        self._lines = 0
+
+    def paint(self, picture: Picture) -> None:
+        """Paint `picture`; where the window has another size now, what was there may be anywhere, and goes."""
+        size = _size(self._stream)
+        back = f"\x1b[{self._lines - 1}A\r" if self._lines > 1 else "\r"
+        if self._size not in (None, size):
+            back = CLEAR_ALL
+        lines = self._rendered(frame(picture, size.columns - 1, size.lines - 1), size)
+        painted = "\r\n".join(f"{line}{CLEAR_LINE}" for line in lines)
+        self._stream.write(f"{BEGIN}{HIDE}{back}{painted}{CLEAR_BELOW}{SHOW}{END}")
+        self._stream.flush()
+        self._size, self._lines = size, len(lines)
+
+    def leave(self) -> None:
+        """Go below what was painted."""
+        self._stream.write("\r\n")
+        self._stream.flush()
+
+    def _rendered(self, lines: Iterable[Text], size: os.terminal_size) -> list[str]:
+        from rich.console import ConsoleDimensions
+
+        self._console.size = ConsoleDimensions(size.columns, size.lines)
+        with self._console.capture() as captured:
+            for line in lines:
+                self._console.print(line, soft_wrap=True)
+        return captured.get().splitlines()
+
+
+def _size(stream: IO[str]) -> os.terminal_size:
+    """The window's size; some pseudo-terminals say 0."""
+    size = os.get_terminal_size(stream.fileno())
+    return os.terminal_size((size.columns or 80, size.lines or 24))
+
+
+def frame(picture: Picture, width: int, height: int) -> list[Text]:
+    """The lines of one frame, none longer than `width`, at most `height`."""
+    room = max(1, height - HEADER - FEWEST_EVENTS - 1)
+    who = min(24, max(6, width // 4))
+    cells = max(1, width - 10 - who - 1 - 16)
+    found = rows(picture, width=cells, height=room)
+    lines = [*_header(picture)]
+    if picture.now_s is not None:
+        lines += [_axis(Axis(picture.now_s, cells), 10 + who + 1), *_lane_lines(found, who)]
+    left = max(0, height - len(lines) - 1)
+    last = picture.events[-min(EVENTS, left) :] if left else ()
+    if last:
+        lines += [_text(""), *(_text(event_line(event), COLOURS.get(event.kind.value, "")) for event in last)]
+    for line in lines:
+        line.truncate(width, overflow="ellipsis")
+        line.rstrip()
+    return lines[:height]
+
+
+def _header(picture: Picture) -> Iterator[Text]:
+    where = f"  on {picture.briefing.context}" if picture.briefing else ""
+    yield _text(f"run {picture.run}  {picture.experiment}{where}", "bold")
+    yield _state(picture)
+    yield _text(f"{picture.doing}  ({picture.doing_s:.0f} s)" if picture.doing else "", "dim")
+
+
+def _state(picture: Picture) -> Text:
+    if picture.verdict and not picture.in_force:
+        return _text(f"over: {picture.verdict.ending(picture.expected)}", "bold")
+    since = f"+{picture.now_s:.0f} s" if picture.now_s is not None else ""
+    if not picture.in_force:
+        return _text(f"the network is open  {since}" if since else "before the cut", "bold green")
+    text = _text(f"CUT IN FORCE  {since}  ", "bold red")
+    if picture.let_go_s < picture.ttl_s - 1:
+        return text.append(
+            f"TTL {picture.ttl_s:.0f} s left  kernel lets go in {picture.let_go_s:.0f} s unless renewed"
+        )
+    return text.append(f"TTL {picture.ttl_s:.0f} s left, then the kernel lets go")
+
+
+def _axis(axis: Axis, indent: int) -> Text:
+    """When it was: a label every ten cells."""
+    labels = (f"{_tick(place * axis.step_s):<10}" for place in range(0, axis.width, 10))
+    return _text(" " * indent + "".join(labels)[: axis.width], "dim")
+
+
+def _tick(at_s: int) -> str:
+    return f"{at_s} s" if at_s < 600 else f"{at_s // 60} min"
+
+
+def _lane_lines(found: Iterable[Row], who: int) -> Iterator[Text]:
+    for lane, same in groupby(found, key=lambda row: row.lane):
+        for place, row in enumerate(same):
+            text = _text(f"{'' if place else lane:<10}{_shortened(row.who, who):<{who}} ")
+            for style, run in groupby(row.cells, key=_style):
+                text.append("".join(run), style)
+            yield text.append(f" {row.says}")
+
+
+def _style(cell: str) -> str:
+    return STYLES.get(Cell(cell), "") if cell in STYLES else COUNTED
+
+
+def _shortened(name: str, width: int) -> str:
+    """What tells names apart is at their ends."""
+    return name if len(name) <= width else f"…{name[-(width - 1) :]}"
+
+
+def _text(said: str, style: str = "") -> Text:
+    """As it may be said, on one line, without what would move the cursor: a tab does."""
+    from rich.text import Text
+
+    return Text(one_line(veiled(said)).expandtabs(4), style=style, no_wrap=True)

@@ -1,0 +1,164 @@
+"""YAML (or JSON, which is YAML as well) as people write it, read strictly and within bounds."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from chaosext.model.bounded_json import MOST_DEPTH, MOST_VALUES, BeyondBounds, number_fits, parse_json
+from chaosext.model.errors import Refused
+from chaosext.model.files import read_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+INT, FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
+MERGE = "tag:yaml.org,2002:merge"
+"""`<<`, which may stand in a mapping more than once (YAML's type repository, merge)."""
+
+
+def read_mapping(path: Path, what: str, example: str) -> tuple[dict[str, Any], bytes]:
+    """The mapping in a file that a person named as `what` (an experiment, limits), and the file's bytes.
+
+    Raises `Refused`, naming the file, what is wrong and how to repair it; `example` says what a mapping looks like.
+    """
+    value, data = read_document(path, what)
+    if not isinstance(value, dict):
+        raise Refused(f"{what} {path}: a mapping is expected", example)
+    return value, data
+
+
+def read_document(path: Path, what: str) -> tuple[Any, bytes]:
+    """As `read_mapping`, for a document of any kind."""
+    try:
+        data = read_file(path)
+        return parse_yaml(data), data
+    except OSError as error:
+        raise Refused(f"{what} {path}: {error.strerror}", "name a readable file") from None
+    except BeyondBounds as error:
+        raise Refused(f"{what} {path}: {error}", "make it smaller, and write out its aliases") from None
+    except ValueError as error:
+        raise Refused(f"{what} {path}: neither YAML nor JSON: {error!s:.300}", "repair the file") from None
+
+
+def parse_yaml(data: str | bytes) -> Any:
+    """The one document in `data`. A key that stands twice in a mapping is an error: the last one would win in silence.
+
+    Raises ValueError, whose text is one line, for whatever is neither YAML nor JSON, or beyond the bounds: depth,
+    number of values with aliases counted as often as they are used, an alias within what it stands for.
+    """
+    import yaml
+
+    try:
+        text = data if isinstance(data, str) else data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 at byte {error.start:,}") from None
+    if text.lstrip()[:1] in ("{", "["):
+        try:
+            return parse_json(text)
+        except BeyondBounds:
+            raise
+        except ValueError:
+            pass  # YAML's own flow style, or a fault that YAML's parser names with its line
+    try:
+        return _loader()(text).get_single_data()
+    except BeyondBounds:
+        raise
+    except (AttributeError, LookupError):  # as for `!!bool maybe` and `!!timestamp soon`
+        raise ValueError("a value is not what its tag says") from None
+    except (yaml.YAMLError, ArithmeticError, RecursionError, TypeError, ValueError) as error:
+        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from None
+
+
+@cache
+def _loader() -> Any:
+    import yaml
+    from yaml.composer import Composer
+    from yaml.constructor import SafeConstructor
+    from yaml.resolver import Resolver
+
+    class Loader(Composer, SafeConstructor, Resolver):
+        """PyYAML's SafeLoader, with bounds; what is an event of YAML is told by its C library where that is there."""
+
+        def __init__(self, text: str) -> None:
+            events = _event_parser()(text)
+            self.check_event, self.peek_event = events.check_event, events.peek_event
+            self.get_event = events.get_event
+            Composer.__init__(self)
+            SafeConstructor.__init__(self)
+            Resolver.__init__(self)
+            self._values = 0
+            self._heights = [0]
+            self._measures: dict[int, tuple[int, int]] = {}
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.events.AliasEvent):
+                return self._alias(super().compose_node(parent, index))
+            before = self._values
+            self._take(1, 1)
+            self._heights.append(0)
+            node = super().compose_node(parent, index)
+            height = self._heights.pop() + 1
+            self._heights[-1] = max(self._heights[-1], height)
+            self._measures[id(node)] = self._values - before, height
+            return node
+
+        def _alias(self, node: Any) -> Any:
+            """What an alias stands for is measured once, and counted as often as it is used."""
+            if id(node) not in self._measures:
+                raise BeyondBounds(f"line {node.start_mark.line + 1}: an alias stands within its own anchor")
+            values, height = self._measures[id(node)]
+            self._take(values, height)
+            self._heights[-1] = max(self._heights[-1], height)
+            return node
+
+        def _take(self, values: int, height: int) -> None:
+            self._values += values
+            if self._values > MOST_VALUES:
+                raise BeyondBounds(f"more than {MOST_VALUES:,} values, aliases counted where they are used")
+            if len(self._heights) - 1 + height > MOST_DEPTH:
+                raise BeyondBounds(f"nested more than {MOST_DEPTH} deep")
+
+        def compose_mapping_node(self, anchor: Any) -> Any:
+            node = super().compose_mapping_node(anchor)
+            seen: set[tuple[str, str]] = set()
+            for key, _ in node.value:
+                if isinstance(key, yaml.ScalarNode) and key.tag != MERGE:
+                    _once((key.tag, key.value), seen, key.start_mark)
+            return node
+
+        def _int(self, node: Any) -> int:
+            number_fits(node.value)
+            return int(self.construct_yaml_int(node))
+
+        def _float(self, node: Any) -> float:
+            number_fits(node.value)
+            return float(self.construct_yaml_float(node))
+
+        yaml_constructors: ClassVar = {**SafeConstructor.yaml_constructors, INT: _int, FLOAT: _float}
+
+    def _once(key: tuple[str, str], seen: set[tuple[str, str]], mark: Any) -> None:
+        if key in seen:
+            raise yaml.composer.ComposerError(None, None, f"key {key[1]!r} stands there twice", mark)
+        seen.add(key)
+
+    return Loader
+
+
+def _event_parser() -> Any:
+    """What makes events of a text: libyaml, else PyYAML's own, which is ten times slower."""
+    try:
+        from yaml.cyaml import CParser  # type: ignore[attr-defined]
+    except ImportError:
+        from yaml.parser import Parser
+        from yaml.reader import Reader
+        from yaml.scanner import Scanner
+
+        class PureParser(Reader, Scanner, Parser):
+            def __init__(self, text: str) -> None:
+                Reader.__init__(self, text)
+                Scanner.__init__(self)
+                Parser.__init__(self)
+
+        return PureParser
+    return CParser

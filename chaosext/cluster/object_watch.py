@@ -1,0 +1,188 @@
+"""Watching a kind of object, through broken connections and expired histories, until told to stop."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from chaosext.cluster.bounded_http import PIECE, allowed, decoded
+from chaosext.cluster.client import MOST_OBJECTS, Cluster, Expired, resource_path
+from chaosext.model.errors import TooLarge, Unreachable, understood
+from chaosext.model.output_bounds import MIB, too_large
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from threading import Event
+
+    from urllib3.response import BaseHTTPResponse
+
+CONNECT_S, READ_S = 1.5, 2.5
+"""A silent stream is left after READ_S and taken up again where it was: so `stop` is seen within 4 s."""
+
+LONGEST_LINE = 4 * MIB
+"""Bytes of one change: etcd keeps no object of more than 1.5 MiB (its --max-request-bytes)."""
+
+LINE_S = 10.0
+"""How long one change may take to come, however often a byte of it does."""
+
+RETRY_S = 0.5
+"""Pause before asking again an API server that didn't answer."""
+
+BREATH_S = 0.1
+"""Pause between two connections, so that a proxy which closes each of them at once isn't hammered."""
+
+Change = dict[str, Any]
+"""`{"type": "ADDED" | "MODIFIED" | "DELETED", "object": {…}}`, as a Kubernetes watch says it."""
+
+
+def watch(
+    cluster: Cluster,
+    kind: str,
+    stop: Event,
+    *,
+    namespace: str | None = None,
+    label_selector: str | None = None,
+    field_selector: str | None = None,
+    known: dict[str, dict[str, Any]] | None = None,
+    on_answer: Callable[[], None] = lambda: None,
+    on_trouble: Callable[[str], None] = lambda message: None,
+) -> Iterator[Change]:
+    """Every change of a kind (plural, see `client.PATHS`), beginning with all that is there, as ADDED.
+
+    `known` (uid -> object) is what the caller has seen already: the beginning is then only what differs from
+    it. It is kept up to date, each object before its change is told, so that a later watch can go on from it.
+    Survives broken connections (resumes from the last resourceVersion) and expired histories (lists again
+    and says what was missed). Ends within 5 s after `stop` is set. `on_answer` hears whenever the API server
+    answers (while it does, each 3 s at least); `on_trouble`, in words, whenever it doesn't. Raises `Refused`
+    or `NotFound` when we may not watch, or there is nothing of that kind.
+    """
+    query = {"labelSelector": label_selector, "fieldSelector": field_selector}
+    known = {} if known is None else known
+    version = ""
+    while not stop.is_set():
+        try:
+            if not version:
+                items, version = _list(cluster, kind, namespace, query, stop)
+                on_answer()
+                yield from _missed(known, items)
+            path = resource_path(kind, namespace=namespace)
+            for change in _follow(cluster, path, query, version, stop, on_answer):
+                version = change["object"]["metadata"]["resourceVersion"]
+                if change["type"] != "BOOKMARK":
+                    _remember(known, change)
+                    yield change
+            stop.wait(BREATH_S)
+        except Expired:
+            version = ""
+        except Unreachable as error:
+            on_trouble(str(error))
+            stop.wait(RETRY_S)
+
+
+def _list(
+    cluster: Cluster, kind: str, namespace: str | None, query: dict[str, str | None], stop: Event
+) -> tuple[list[dict[str, Any]], str]:
+    """Everything there is now, and the resourceVersion from which to follow. Raises `Unreachable` once told to stop."""
+    items: list[dict[str, Any]] = []
+    version = ""
+    for page in cluster.pages(kind, namespace=namespace, timeout_s=CONNECT_S + READ_S, **query):
+        items += page.get("items") or ()
+        version = page["metadata"]["resourceVersion"]
+        if stop.is_set():
+            raise Unreachable(f"the list of {kind} was not waited for")
+    return items, version
+
+
+def _missed(known: dict[str, dict[str, Any]], items: list[dict[str, Any]]) -> Iterator[Change]:
+    """The changes that lead from what is `known` to what `items` say; `known` is brought up to date.
+
+    Whoever has gone comes first, then who was known, then who is new: a Pod leaves before another replaces it.
+    """
+    current = {item["metadata"]["uid"]: item for item in items}
+    for uid in [uid for uid in known if uid not in current]:
+        yield {"type": "DELETED", "object": known.pop(uid)}
+    for uid in sorted(current, key=lambda uid: uid not in known):
+        item, before = current[uid], known.get(uid)
+        known[uid] = item
+        if before is None:
+            yield {"type": "ADDED", "object": item}
+        elif before["metadata"]["resourceVersion"] != item["metadata"]["resourceVersion"]:
+            yield {"type": "MODIFIED", "object": item}
+
+
+def _remember(known: dict[str, dict[str, Any]], change: Change) -> None:
+    with understood("a watch"):
+        uid = change["object"]["metadata"]["uid"]
+    if change["type"] == "DELETED":
+        known.pop(uid, None)
+    elif uid in known or len(known) < MOST_OBJECTS:
+        known[uid] = change["object"]
+    else:
+        raise TooLarge(f"a watch knows of more than {MOST_OBJECTS:,} objects")
+
+
+def _follow(
+    cluster: Cluster,
+    path: str,
+    query: dict[str, str | None],
+    version: str,
+    stop: Event,
+    on_answer: Callable[[], None],
+) -> Iterator[Change]:
+    """The changes of one connection; it ends when the server ends it, goes silent, or `stop` is set."""
+    asked = {**query, "watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version}
+    response = cluster.open_stream(path, asked, within_s=CONNECT_S + READ_S)
+    on_answer()
+    try:
+        for line in _lines(_chunks(response, path, stop), path):
+            on_answer()
+            yield _change(line)
+    finally:
+        response.close()
+
+
+def _chunks(response: BaseHTTPResponse, path: str, stop: Event) -> Iterator[bytes]:
+    """What comes, as it comes, until nothing does for `READ_S`."""
+    from urllib3.exceptions import HTTPError, ReadTimeoutError
+
+    while not stop.is_set():
+        with allowed(READ_S, LONGEST_LINE) as allowance:
+            try:
+                chunk = response.read1(PIECE, decode_content=False)
+            except ReadTimeoutError:
+                return
+            except (HTTPError, OSError) as error:
+                raise allowance.error(f"a watch of {path}", type(error).__name__) from error
+        if not chunk:
+            return
+        yield chunk
+
+
+def _lines(chunks: Iterable[bytes], path: str) -> Iterator[bytes]:
+    """The complete lines in a stream of chunks. Raises `Unreachable` for one that is too long, or comes too slowly."""
+    rest, since_s = bytearray(), monotonic()
+    for chunk in chunks:
+        if not rest:
+            since_s = monotonic()
+        rest += chunk
+        if b"\n" in chunk:
+            *complete, last = bytes(rest).split(b"\n")
+            rest, since_s = bytearray(last), monotonic()
+            yield from filter(None, complete)
+        elif len(rest) > LONGEST_LINE:
+            raise too_large(f"a watch of {path}: one change", LONGEST_LINE)
+        elif monotonic() - since_s > LINE_S:
+            raise Unreachable(f"a watch of {path}: one change took more than {LINE_S:g} s to come")
+
+
+def _change(line: bytes) -> Change:
+    """Raises `Unreachable` for what is no change, and `Expired` where its history is gone."""
+    with understood("a watch"):
+        change: Change = decoded(line, "a watch: one change")
+        kind, about = change["type"], change["object"]
+        if kind == "ERROR":
+            if about.get("code") == 410:
+                raise Expired("the watch's history is gone")
+            raise Unreachable(f"a watch ended: {about.get('message', 'no reason given')}")
+        about["metadata"]["resourceVersion"]
+    return change

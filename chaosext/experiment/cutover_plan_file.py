@@ -1,0 +1,323 @@
+"""The plan of a cutover, read strictly: YAML or JSON in, a `Cutover` out; what is wrong is named by its field."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from chaosext.cluster.object_files import read_mapping
+from chaosext.experiment.known_unhealthy_entries import (
+    KEY,
+    KnownEntries,
+    KnownEntry,
+    read_entries,
+    require_in_force,
+)
+from chaosext.gate.cutover_plan import AFTERWARDS_S, Acceptance, Cutover, Selection
+from chaosext.gate.decision import REHEARSED, WAIVABLE
+from chaosext.gate.snapshot_checks import PROVEN, REMARKS
+from chaosext.model.errors import Refused, did_you_mean
+from chaosext.rehearsal.predict.prediction import Dns
+from chaosext.rehearsal.predict.scenarios import seconds
+from chaosext.rehearsal.simulate.planned_cut import MAX_HORIZON_S
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+LONGEST_S = (MAX_HORIZON_S - AFTERWARDS_S) / 2
+"""Of a cut, and of the wait for a rollback."""
+
+EXAMPLE = "compare with examples/cutovers/ and docs/gate.md"
+
+
+def _duration(value: object) -> float:
+    """Seconds; a bare number might be meant as minutes, so a unit must be there."""
+    if isinstance(value, (int, float)) or str(value).replace(".", "", 1).isdigit():
+        raise ValueError(f"{value!r} has no unit; write e.g. {value}s or {value}m")
+    return seconds(value)
+
+
+def _word(value: object) -> object:
+    """YAML 1.1 reads unquoted numbers, `yes` and `no` as something else than the label's value."""
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise ValueError(f"{value!r} is no text; put it in quotes")
+    return str(value)
+
+
+def _clock(value: object) -> datetime:
+    """As YAML reads a moment, or ISO 8601 (`2026-11-28 22:00`)."""
+    if isinstance(value, datetime):
+        return value
+    text = str(value)
+    if not isinstance(value, str) or len(text) <= len("2026-11-28"):
+        raise ValueError(f"{text!r} is no moment; write e.g. 2026-11-28 22:00")
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no moment; write e.g. 2026-11-28 22:00") from None
+
+
+Duration = Annotated[float, BeforeValidator(_duration), Field(gt=0, le=LONGEST_S)]
+Text = Annotated[str, BeforeValidator(_word), Field(min_length=1, max_length=300)]
+Texts = Annotated[tuple[Text, ...], Field(min_length=1)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Cut(_Part):
+    """Which nodes lose the control plane, and for how long."""
+
+    nodes: Texts | None = None
+    selector: Text | None = None
+    zones: Texts | None = None
+    racks: Texts | None = None
+    rack_label: Text | None = None
+    planned: Duration = Field(alias="for")
+    at_most: Duration | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Cut:
+        by_labels = [name for name in ("selector", "zones", "racks") if getattr(self, name)]
+        if self.nodes and by_labels:
+            raise ValueError(
+                f"nodes and {by_labels[0]} at once; name the nodes, or select them by their labels"
+            )
+        if not self.nodes and not by_labels:
+            raise ValueError("no node is selected; give nodes, selector, zones or racks")
+        if self.rack_label and not self.racks:
+            raise ValueError("rack_label without racks; name the racks")
+        if self.at_most is not None and self.at_most < self.planned:
+            said = f"at_most ({self.at_most:g} s) is shorter than for ({self.planned:g} s)"
+            raise ValueError(f"{said}; make it as long at the least")
+        return self
+
+
+class When(_Part):
+    """When the cut begins: with an offset, or as a clock on the wall of `timezone` shows it."""
+
+    start: Annotated[datetime, BeforeValidator(_clock)]
+    timezone: Text | None = None
+
+
+class Accept(_Part):
+    """What of it would be acceptable."""
+
+    dns_after_heal: Literal["resolvable", "partial"] = "resolvable"
+    dns_during_cut: Literal["resolvable", "partial"] | None = None
+    self_heals: Annotated[bool, Field(strict=True)] = True
+    evicted_pods_at_most: Annotated[int, Field(strict=True, ge=0)] | None = None
+    probability_at_least: Annotated[float, Field(strict=True, gt=0, le=1)] = 0.99
+
+    @model_validator(mode="after")
+    def _fits(self) -> Accept:
+        if self.self_heals and self.dns_after_heal != "resolvable":
+            raise ValueError("dns_after_heal: partial is no healing by itself; say self_heals: false, too")
+        return self
+
+
+class Expect(_Part):
+    """The timings that the plan was made for."""
+
+    grace: Duration | None = None
+    toleration: Duration | None = None
+
+
+class Rollback(_Part):
+    """When kube-dns is rescheduled, counted from the heal."""
+
+    after: Duration
+
+
+class ClusterName(_Part):
+    """Which cluster is meant."""
+
+    context: Text | None = None
+    uid: Text | None = None
+
+
+class CutoverFile(_Part):
+    """The whole file."""
+
+    version: Literal["chaosext.cutover/v1"] = "chaosext.cutover/v1"
+    title: Text
+    change: Text | None = None
+    by: Text | None = None
+    cluster: ClusterName = ClusterName()
+    when: When | None = None
+    cut: Cut
+    expect: Expect = Expect()
+    rollback: Rollback | None = None
+    namespaces: Texts | None = None
+    accept: Accept = Accept()
+    waive: dict[str, Text] = Field(default_factory=dict)
+    known_unhealthy: KnownEntries = ()
+    require: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _checks_are_known(self) -> CutoverFile:
+        for name in self.waive:
+            if name in REHEARSED:
+                raise ValueError(f"waive.{name}: what is expected of the cut can't be waived; change accept")
+            if name in PROVEN:
+                raise ValueError(f"waive.{name}: a wrong go is worse than none; add what the reason asks for")
+            if name not in WAIVABLE:
+                raise ValueError(f"waive.{name}: no such check; {did_you_mean(name, WAIVABLE)}")
+        for at, entry in enumerate(self.known_unhealthy):
+            if entry.check not in WAIVABLE:
+                place = f"known_unhealthy[{at}].check"
+                raise ValueError(f"{place}: no such check; {did_you_mean(entry.check, WAIVABLE)}")
+        for name in self.require:
+            if name not in REMARKS:
+                raise ValueError(f"require: {name} is no remark; {did_you_mean(name, REMARKS)}")
+        return self
+
+
+def read_cutover(path: Path, at: datetime) -> tuple[Cutover, bytes]:
+    """The plan in a file, and its bytes. `at`: now, after which it must begin. Raises `Refused`, naming the field."""
+    value, data = read_mapping(path, "--cutover", EXAMPLE)
+    if isinstance(value.get(KEY), str):
+        value = {**value, KEY: read_entries(path.parent / value[KEY])}
+    try:
+        read = CutoverFile.model_validate(value)
+    except ValidationError as error:
+        raise _refusal(path, error) from None
+    cutover = _cutover(read)
+    require_in_force(cutover.known, at, KEY)
+    if cutover.start is not None and cutover.start <= at:
+        raise Refused(
+            f"when.start: {cutover.start.isoformat()} is over (it is {at.isoformat(timespec='seconds')})",
+            "name the moment at which it will begin",
+        )
+    return cutover, data
+
+
+# -- refusals ------------------------------------------------------------------------------------------------
+
+_PARTS: Mapping[tuple[str, ...], type[BaseModel]] = {
+    (): CutoverFile,
+    ("cluster",): ClusterName,
+    ("when",): When,
+    ("cut",): Cut,
+    ("expect",): Expect,
+    ("rollback",): Rollback,
+    ("accept",): Accept,
+    (KEY,): KnownEntry,
+}
+"""Place in the file -> what may stand there."""
+
+_EXPECTED = {
+    "tuple_type": "a list is expected",
+    "model_type": "a mapping is expected",
+    "dict_type": "a mapping is expected",
+    "too_short": "it is empty",
+    "string_too_short": "it is empty",
+    "missing": "it is missing",
+}
+"""Kinds of pydantic's errors that are better said in our words."""
+
+
+def _refusal(path: Path, error: ValidationError) -> Refused:
+    first = error.errors()[0]
+    place = _place(first["loc"])
+    if first["type"] == "extra_forbidden":
+        part = tuple(str(each) for each in first["loc"][:-1] if not isinstance(each, int))
+        fix = did_you_mean(str(first["loc"][-1]), _keys(_PARTS.get(part, CutoverFile)))
+        return Refused(f"{path}: {place}: unknown key", fix)
+    said, _, fix = first["msg"].removeprefix("Value error, ").partition("; ")
+    said = _EXPECTED.get(first["type"], said)
+    return Refused(f"{path}: {place}: {said}" if place else f"{path}: {said}", fix or _now(first))
+
+
+def _now(first: Mapping[str, Any]) -> str:
+    """What stands there, where that is short enough to be of help."""
+    if first["type"] == "missing":
+        return EXAMPLE
+    return f"it is {first['input']!r:.80} now; {EXAMPLE}"
+
+
+def _place(loc: Sequence[int | str]) -> str:
+    """`cut.nodes[1]`."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
+
+
+def _keys(part: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in part.model_fields.items()]
+
+
+# -- values --------------------------------------------------------------------------------------------------
+
+
+def _cutover(read: CutoverFile) -> Cutover:
+    cut = read.cut
+    return Cutover(
+        title=read.title,
+        change=read.change or "",
+        by=read.by or "",
+        context=read.cluster.context or "",
+        cluster_uid=read.cluster.uid or "",
+        start=_start(read.when) if read.when else None,
+        timezone=(read.when.timezone or "") if read.when else "",
+        selection=Selection(
+            names=cut.nodes or (),
+            selector=cut.selector or "",
+            zones=cut.zones or (),
+            racks=cut.racks or (),
+            rack_label=cut.rack_label or "",
+        ),
+        cut_for_s=cut.planned,
+        at_most_s=cut.at_most or cut.planned,
+        rollback_s=read.rollback.after if read.rollback else None,
+        grace_s=read.expect.grace,
+        toleration_s=read.expect.toleration,
+        namespaces=read.namespaces or (),
+        accept=_accepted(read.accept),
+        waived=read.waive,
+        known=tuple(entry.value for entry in read.known_unhealthy),
+        required=read.require,
+    )
+
+
+def _accepted(read: Accept) -> Acceptance:
+    return Acceptance(
+        dns_after_heal=Dns(read.dns_after_heal),
+        dns_during_cut=Dns(read.dns_during_cut) if read.dns_during_cut else None,
+        self_heals=read.self_heals,
+        evicted_pods=read.evicted_pods_at_most,
+        probability=read.probability_at_least,
+    )
+
+
+def _start(when: When) -> datetime:
+    """With its offset. Raises `Refused` for no zone, an unknown one, and a time that clocks there skip or repeat."""
+    zone = _zone(when.timezone) if when.timezone else None
+    if when.start.tzinfo is not None:
+        return when.start.astimezone(zone) if zone else when.start
+    if zone is None:
+        raise Refused(
+            f"when.timezone: it is missing, and {when.start} has no offset", "write e.g. Europe/Berlin"
+        )
+    start = when.start.replace(tzinfo=zone)
+    if start.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != when.start:
+        raise Refused(
+            f"when.start: {when.start} does not exist in {when.timezone}: clocks are put forward then",
+            "name another",
+        )
+    if start.utcoffset() != start.replace(fold=1).utcoffset():
+        raise Refused(
+            f"when.start: {when.start} comes twice in {when.timezone}: clocks are put back then",
+            f"write it with its offset, e.g. {start.isoformat()}",
+        )
+    return start
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, KeyError):  # unknown, or no name of a zone at all
+        raise Refused(f"when.timezone: there is no time zone {name!r}", "write e.g. Europe/Berlin") from None

@@ -1,0 +1,119 @@
+"""The limits in force: what the operator set in a file, what the experiment set, and what is built in."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from chaosext.cluster.object_files import read_mapping
+from chaosext.model.errors import Refused
+from chaosext.model.paths import config_home
+from chaosext.safety.limits import LONGEST_TTL_S, Hours, Limits, in_force
+
+if TYPE_CHECKING:
+    from chaosext.experiment.settings import Settings
+
+VARIABLE = "CHAOSEXT_LIMITS"
+SYSTEM_WIDE = Path("/etc/chaosext/limits.yaml")
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _parsed(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """The texts themselves; a refusal is pydantic's, which knows the key. No hours at all would forbid everything."""
+    if not texts:
+        raise ValueError("none is given; leave the key out to allow all")
+    for text in texts:
+        try:
+            Hours.parse(text)
+        except Refused as error:
+            raise ValueError(str(error)) from None
+    return texts
+
+
+Names = Annotated[
+    tuple[Annotated[str, Field(min_length=1, max_length=253)], ...],
+    BeforeValidator(_listed),
+    Field(max_length=1000),
+]
+
+
+class LimitKeys(BaseModel):
+    """The keys of limits: in an operator's file as they are, in an experiment's configuration as `chaosext_<key>`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_ttl_s: float | None = Field(
+        None, gt=0, le=LONGEST_TTL_S, description="No cut may live longer than this, seconds"
+    )
+    max_node_share: float | None = Field(
+        None, gt=0, le=1, description="Share of the nodes that may carry rules"
+    )
+    protected_nodes: Names = Field((), description="Nodes (or patterns) that are neither cut nor cut off")
+    protected_namespaces: Names = Field((), description="Namespaces whose Pods must not be touched")
+    allowed_hours: Annotated[Names, AfterValidator(_parsed)] = Field(
+        (), description="When a cut may be in force, all of its TTL"
+    )
+
+    def limits(self, place: str, prefix: str = "") -> Limits:
+        """Them as limits that `place` sets."""
+        hours = tuple(Hours.parse(text) for text in self.allowed_hours)
+        return Limits(
+            place=place,
+            prefix=prefix,
+            max_ttl_s=self.max_ttl_s,
+            max_node_share=self.max_node_share,
+            protected_nodes=self.protected_nodes,
+            protected_namespaces=self.protected_namespaces,
+            allowed_hours=hours,
+        )
+
+
+def limits_in_force(settings: Settings) -> tuple[Limits, ...]:
+    """All of them hold: an experiment can tighten what the operator set, and never loosen it.
+
+    Raises `Refused` for a file that can't be read as limits.
+    """
+    experiment = settings.limits("the experiment", "configuration.chaosext_")
+    return in_force(experiment, *map(read_limits, limits_paths()))
+
+
+def limits_paths() -> tuple[Path, ...]:
+    """The operator's files: the system's, the user's own, and `$CHAOSEXT_LIMITS`, which must exist.
+
+    All that are there hold: who is limited by the system's file can't lift that by one of his own.
+    """
+    named = os.environ.get(VARIABLE)
+    found = tuple(path for path in (SYSTEM_WIDE, config_home() / "limits.yaml") if not _is_missing(path))
+    return (*found, Path(named)) if named else found
+
+
+def _is_missing(path: Path) -> bool:
+    """A file that can't be looked at is not missing: reading it says why."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def read_limits(path: Path) -> Limits:
+    """The limits in a YAML file. Raises `Refused`, naming file and key, for what is not understood.
+
+    An empty file is no limits by mistake: it is refused as every other value that is no mapping.
+    """
+    try:
+        keys, _ = read_mapping(path, "limits", "write lines such as `max_ttl_s: 300`")
+        return LimitKeys.model_validate(keys).limits(str(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        known = ", ".join(LimitKeys.model_fields)
+        raise Refused(f"{path}: {key}: {first['msg']}", f"known keys are {known}") from None

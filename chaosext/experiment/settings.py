@@ -1,0 +1,212 @@
+"""What an experiment (or the command line) says about where and how: typed, with defaults, bad values refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from ipaddress import ip_network
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import AfterValidator, Field, ValidationError
+
+from chaosext.experiment.known_unhealthy_entries import KEY, KnownEntry, SteadyEntries
+from chaosext.experiment.operator_limits import LimitKeys, Names
+from chaosext.experiment.stop_conditions import StopCondition
+from chaosext.model.errors import Refused, did_you_mean
+from chaosext.model.failover import Failover
+from chaosext.model.resource_names import is_container, is_label, is_subdomain
+from chaosext.nodes.access import DEFAULT, NAMESPACE, POD, NodeAccess
+from chaosext.nodes.image_names import shell_image
+from chaosext.nodes.transport import TRANSPORTS
+from chaosext.partition.cut import Side
+
+if TYPE_CHECKING:
+    from chaosext.model.known_unhealthy import KnownUnhealthy
+
+PREFIX = "chaosext_"
+
+
+def _addresses(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Addresses and prefixes; a refusal is pydantic's, which knows the key."""
+    for text in texts:
+        ip_network(text)
+    return texts
+
+
+Addresses = Annotated[Names, AfterValidator(_addresses)]
+
+
+def _named(is_valid: Callable[[str], bool], what: str) -> AfterValidator:
+    """Names become words of commands and parts of paths: what is an option or a path there is refused, by its key."""
+
+    def named(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        for name in (value,) if isinstance(value, str) else value:
+            if name and not is_valid(name):
+                raise ValueError(f"{name!r:.80} is not a valid name of {what}")
+        return value
+
+    return AfterValidator(named)
+
+
+Container = Annotated[str, _named(is_container, "a container")]
+NodeNames = Annotated[Names, _named(is_subdomain, "a node (RFC 1123 subdomain)")]
+Namespace = Annotated[str, _named(is_label, "a namespace (RFC 1123 label)")]
+
+AUTO = "auto"
+
+
+class Settings(LimitKeys):
+    """The `chaosext_*` keys of an experiment's `configuration` (limits among them), and the context of its `secrets`.
+
+    Every field is written in an experiment as `chaosext_<field>`; `context` is chaostoolkit-kubernetes' own
+    `KUBERNETES_CONTEXT` secret, so that its probes and ours always talk to the same cluster.
+    """
+
+    context: str = Field(min_length=1, description="Kubernetes context; never the current one implicitly")
+    transport: str = Field(DEFAULT, pattern=f"^({'|'.join(TRANSPORTS)})$", description="The way into a node")
+    namespace: Namespace = Field(
+        NAMESPACE,
+        min_length=1,
+        description="The namespace of chaosext's own Pods: sentinels, and those of transport `pod`",
+    )
+    node_image: str = Field("", description="Their image; empty: the one that `testbed up` brings")
+    cut_side: Side = Field(
+        Side.CONTROL_PLANE, description="Whose nodes carry the rules of a cut: `control-plane` or `nodes`"
+    )
+    cut_nodes: NodeNames = Field(
+        (), description="On the side `nodes`: which; empty: every node without a control-plane role"
+    )
+    control_plane_addresses: Addresses = Field(
+        (), description="On the side `nodes`: addresses of API servers, beside those that can be known"
+    )
+    leaf: Container = Field(
+        "",
+        description="Container of the leaf router; empty: `<cluster>-leaf` on a kind context, none by transport `pod`",
+    )
+    entry: Container = Field(
+        "",
+        description="Container of the entry in front of several clusters; `auto`: `<cluster>-entry` on a kind context; "
+        "empty: there is none",
+    )
+    entry_customers: Container = Field(
+        "",
+        description="Container of the entry's customers; empty: `<cluster>-customers`, as of the entry's name",
+    )
+    entry_cluster: str = Field(
+        "", description="What the entry calls this cluster; empty: the context without its `kind-`"
+    )
+    failover: Failover = Field(
+        Failover.HEALTH_CHECK, description="Who takes a cluster out of the entry: `health_check` or `by_hand`"
+    )
+    namespaces: tuple[Namespace, ...] = Field(("shop",), description="Whose Pods `probes_healthy` asks for")
+    request_timeout_s: float = Field(10.0, gt=0, le=120, description="Bound of one API call, seconds")
+    activity_timeout_s: float = Field(
+        300.0, gt=0, le=3600, description="Bound of an activity, beyond what it waits on purpose, seconds"
+    )
+    lookups: int = Field(
+        10, ge=1, le=100, description="DNS lookups per node and address, UDP and TCP in turn"
+    )
+    sentinel: bool = Field(
+        True, description="Watch from every node, by a sentinel on each while the run lasts"
+    )
+    sentinel_image: str = Field(
+        "", description="The sentinel's image; empty: the one that `testbed up` brings"
+    )
+    stop_conditions: tuple[StopCondition, ...] = Field(
+        (), max_length=20, description="What heals at once and ends the run when it comes true"
+    )
+    known_unhealthy: SteadyEntries = Field(
+        (), description="Objects that are known to be unhealthy, and accepted as they are until a date"
+    )
+    sentinel_port: int = Field(9853, ge=1, le=65535, description="Where a sentinel listens on its node")
+
+    @property
+    def way(self) -> NodeAccess:
+        """The way into the nodes, as it is told; `entering.way_into` opens it."""
+        if self.transport != POD:
+            return NodeAccess(transport=self.transport)
+        return NodeAccess(
+            transport=POD,
+            context=self.context,
+            namespace=self.namespace,
+            image=self.node_image or shell_image(),
+            on_nodes=self.cut_side is Side.NODES,
+        )
+
+    @property
+    def known(self) -> tuple[KnownUnhealthy, ...]:
+        """What is known to be unhealthy, whether or not it is in force."""
+        return tuple(entry.value for entry in self.known_unhealthy)
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether a cut keeps everybody from the nodes that carry it: an API server leads there, or nobody."""
+        return self.cut_side is Side.NODES and self.transport == POD
+
+    @property
+    def leaf_container(self) -> str:
+        """The leaf's container: as set, or the testbed's name for it."""
+        return self.leaf or f"{self.context.removeprefix('kind-')}-leaf"
+
+    @property
+    def entry_container(self) -> str:
+        """The entry's container: as set, or the testbed's name for it; "" for none."""
+        return f"{self.cluster_at_entry}-entry" if self.entry == AUTO else self.entry
+
+    @property
+    def customers_container(self) -> str:
+        """The container of the entry's customers."""
+        return self.entry_customers or f"{self.entry_container.removesuffix('-entry')}-customers"
+
+    @property
+    def cluster_at_entry(self) -> str:
+        """What the entry calls the cluster of the context."""
+        return self.entry_cluster or self.context.removeprefix("kind-")
+
+
+def settings_from(configuration: Mapping[str, Any] | None, secrets: Mapping[str, Any] | None) -> Settings:
+    """The settings of an activity. Raises `Refused` naming the key at fault and its fix."""
+    for name, group in (("configuration", configuration), ("secrets", secrets)):
+        if not isinstance(group, Mapping | None):
+            raise Refused(
+                f"{name}: a mapping is expected, not {type(group).__name__}", "compare with experiments/"
+            )
+    values = {
+        key.removeprefix(PREFIX): value
+        for key, value in (configuration or {}).items()
+        if isinstance(key, str) and key.startswith(PREFIX)
+    }
+    if "context" in values:  # it would leave chaostoolkit-kubernetes on another cluster than ours
+        raise Refused(f"configuration.{PREFIX}context: unknown key", "set KUBERNETES_CONTEXT in the secrets")
+    context = (secrets or {}).get("KUBERNETES_CONTEXT")
+    if not context:
+        raise Refused(
+            "secrets.KUBERNETES_CONTEXT is not set",
+            "name the context in the experiment's secrets and list them in the activity's provider.secrets",
+        )
+    if "stop_conditions" in values:
+        values["stop_conditions"] = _looked_up(values["stop_conditions"], configuration or {})
+    try:
+        return Settings.model_validate({"context": context, **values})
+    except ValidationError as error:
+        raise _refusal(error) from None
+
+
+def _looked_up(value: Any, configuration: Mapping[str, Any]) -> Any:
+    """`${…}` in stop conditions is looked up as in an activity's arguments."""
+    from chaoslib import substitute
+
+    return substitute(value, configuration, None)
+
+
+def _refusal(error: ValidationError) -> Refused:
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"])
+    key = "secrets.KUBERNETES_CONTEXT" if field == "context" else f"configuration.{PREFIX}{field}"
+    if first["type"] != "extra_forbidden":
+        return Refused(f"{key}: {first['msg']}", f"it is {first['input']!r} now")
+    if len(first["loc"]) > 1:
+        fields = KnownEntry.model_fields if first["loc"][0] == KEY else StopCondition.model_fields
+        return Refused(f"{key}: unknown key", did_you_mean(str(first["loc"][-1]), fields))
+    return Refused(
+        f"{key}: unknown key", did_you_mean(field, set(Settings.model_fields) - {"context"}, prefix=PREFIX)
+    )

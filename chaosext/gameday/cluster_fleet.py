@@ -1,0 +1,365 @@
+"""Many clusters, rehearsed (or asked at the gate) by one Indexed Job: an index a cluster, and nothing is touched."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from chaosext.gameday.gameday_settings import (
+    DNS_LABEL,
+    KEY,
+    Group,
+    Name,
+    Results,
+    as_yaml,
+    is_schedule,
+    is_zone,
+    read_model,
+)
+from chaosext.gameday.manifests import MEMORY, RESULTS_DIR, SETTINGS_DIR, SETTINGS_FILE, TMP, Manifest
+from chaosext.model.bounded_json import parse_json
+from chaosext.model.errors import Refused, Unreachable
+from chaosext.model.files import read_file, write_whole
+from chaosext.model.printable import json_text, printable
+from chaosext.model.redact import veiled
+from chaosext.nodes.image_names import USER, runner_image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+EXAMPLE = "deploy/fleet.yaml"
+CLUSTERS_DIR = "/etc/chaosext/clusters"
+CUTOVER_FILE = "cutover.yaml"
+
+DURATION = r"^[0-9]+(\.[0-9]+)?(ms|s|m|h)?$"
+
+KNOWN = [10, 20]
+"""Exit codes that another attempt would end with again: the cut would do harm, or is no plan for this cluster."""
+
+
+class Kubeconfig(Group):
+    """Which key of which Secret has it. Its user needs what deploy/rehearsal/rbac.yaml grants, and no more."""
+
+    secret: Name
+    key: str = Field(default="kubeconfig", pattern=KEY, max_length=253)
+
+
+class Member(Group):
+    """A cluster of the fleet: the name of its results, and how it is asked."""
+
+    name: Name
+    context: str = Field(min_length=1)
+    kubeconfig: Kubeconfig
+
+
+class Rehearse(Group):
+    """As options of `chaosext rehearse`."""
+
+    cut_for: str = Field(default="480s", pattern=DURATION)
+    cut_nodes: str = ""
+    fail_on: tuple[Annotated[str, Field(pattern="^(deviated|unknown)$")], ...] = ()
+
+    @property
+    def options(self) -> list[str]:
+        nodes = ["--cut-nodes", self.cut_nodes] if self.cut_nodes else []
+        fails = [word for each in self.fail_on for word in ("--fail-on", each)]
+        return ["--cut-for", self.cut_for, *nodes, *fails]
+
+
+class Fleet(Group):
+    """The file that `chaosext schedule --fleet` and `chaosext fleet` read."""
+
+    name: Annotated[str, Field(pattern=DNS_LABEL, max_length=50)]
+    namespace: Name = "chaosext"
+    image: str = Field(default="", max_length=500)
+    image_pull_secrets: tuple[Name, ...] = ()
+    schedule: Annotated[str, AfterValidator(is_schedule)] | None = Field(
+        default=None, description="As a CronJob; none: one Job"
+    )
+    time_zone: Annotated[str, AfterValidator(is_zone)] = "Etc/UTC"
+    parallelism: int = Field(default=2, ge=1, le=1000)
+    deadline_s: int = Field(default=900, ge=30, le=86_400, description="Of one cluster, seconds")
+    clusters: tuple[Member, ...] = Field(min_length=1, max_length=10_000)
+    rehearse: Rehearse = Rehearse.model_validate({})
+    cutover: str = Field(default="", description="A plan beside this file: the gate is asked instead")
+    results: Results = Results.model_validate({})
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        names = [member.name for member in self.clusters]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"clusters: {', '.join(twice)} is there twice; give each a name of its own")
+        return self
+
+
+def read_fleet(path: Path) -> Fleet:
+    """The fleet in the file at `path`. Raises `Refused`, naming field and fix."""
+    return read_model(path, Fleet, EXAMPLE)
+
+
+def files_of(fleet: Fleet, beside: Path) -> dict[str, str]:
+    """What the ConfigMap holds: the settings, and the plan where the gate is asked. Raises `Refused`."""
+    named = fleet.model_copy(update={"cutover": CUTOVER_FILE if fleet.cutover else ""})
+    settings = {SETTINGS_FILE: as_yaml(named.model_dump(mode="json", exclude_defaults=True))}
+    if not fleet.cutover:
+        return settings
+    path = beside / fleet.cutover
+    try:
+        return {**settings, CUTOVER_FILE: read_file(path).decode()}
+    except (OSError, UnicodeDecodeError) as error:
+        problem = getattr(error, "strerror", None) or type(error).__name__
+        raise Refused(
+            f"cutover: {path} can't be read ({problem})", "name a plan beside the settings"
+        ) from None
+
+
+def objects(fleet: Fleet, files: dict[str, str]) -> list[Manifest]:
+    """ConfigMap, perhaps a claim, and the Job (or CronJob). No ServiceAccount: it has no need of its own API server."""
+    return [
+        _named("v1", "ConfigMap", fleet) | {"data": files},
+        *_claim(fleet),
+        _scheduled(fleet) if fleet.schedule else _named("batch/v1", "Job", fleet) | {"spec": _job(fleet)},
+    ]
+
+
+def _named(version: str, kind: str, fleet: Fleet) -> Manifest:
+    labels = {"app.kubernetes.io/name": "chaosext-fleet", "app.kubernetes.io/instance": fleet.name}
+    metadata = {"name": fleet.name, "namespace": fleet.namespace, "labels": labels}
+    return {"apiVersion": version, "kind": kind, "metadata": metadata}
+
+
+def _claim(fleet: Fleet) -> Iterator[Manifest]:
+    """Written by many Pods at once."""
+    if fleet.results.size:
+        storage = {"storageClassName": fleet.results.storage_class} if fleet.results.storage_class else {}
+        yield _named("v1", "PersistentVolumeClaim", fleet) | {
+            "spec": {
+                "accessModes": ["ReadWriteMany"],
+                **storage,
+                "resources": {"requests": {"storage": fleet.results.size}},
+            }
+        }
+
+
+def _scheduled(fleet: Fleet) -> Manifest:
+    return _named("batch/v1", "CronJob", fleet) | {
+        "spec": {
+            "schedule": fleet.schedule,
+            "timeZone": fleet.time_zone,
+            "concurrencyPolicy": "Forbid",
+            "jobTemplate": {"spec": _job(fleet)},
+        }
+    }
+
+
+def _job(fleet: Fleet) -> Manifest:
+    """An index a cluster; one that fails keeps none of the others from being rehearsed."""
+    return {
+        "completionMode": "Indexed",
+        "completions": len(fleet.clusters),
+        "parallelism": min(fleet.parallelism, len(fleet.clusters)),
+        "backoffLimitPerIndex": 1,
+        "maxFailedIndexes": len(fleet.clusters),
+        "podFailurePolicy": {
+            "rules": [{"action": "FailIndex", "onExitCodes": {"operator": "In", "values": KNOWN}}]
+        },
+        "template": {
+            "metadata": {"labels": {"sidecar.istio.io/inject": "false"}},
+            "spec": _pod(fleet),
+        },
+    }
+
+
+def _pod(fleet: Fleet) -> Manifest:
+    pull = [{"name": name} for name in fleet.image_pull_secrets]
+    mounts = _mounted(fleet)
+    arguments = ["fleet", "--settings", f"{SETTINGS_DIR}/{SETTINGS_FILE}", "--results", RESULTS_DIR]
+    return {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "restartPolicy": "Never",
+        "activeDeadlineSeconds": fleet.deadline_s,
+        **({"imagePullSecrets": pull} if pull else {}),
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [
+            {
+                "name": "rehearsal",
+                "image": fleet.image or runner_image(),
+                "imagePullPolicy": "IfNotPresent",
+                "args": arguments,
+                "env": [{"name": "HOME", "value": TMP}],
+                "resources": MEMORY,
+                "securityContext": {
+                    "allowPrivilegeEscalation": False,
+                    "readOnlyRootFilesystem": True,
+                    "capabilities": {"drop": ["ALL"]},
+                },
+                "terminationMessagePolicy": "FallbackToLogsOnError",
+                "volumeMounts": [
+                    {"name": volume["name"], "mountPath": path} for path, volume in mounts.items()
+                ],
+            }
+        ],
+        "volumes": list(mounts.values()),
+    }
+
+
+def _mounted(fleet: Fleet) -> dict[str, Manifest]:
+    claim = fleet.results.claim or (fleet.name if fleet.results.size else "")
+    kept: dict[str, Any] = {"persistentVolumeClaim": {"claimName": claim}} if claim else {"emptyDir": {}}
+    return {
+        SETTINGS_DIR: {"name": "settings", "configMap": {"name": fleet.name}},
+        CLUSTERS_DIR: {
+            "name": "clusters",
+            "projected": {"sources": [_kubeconfig(member) for member in fleet.clusters]},
+        },
+        RESULTS_DIR: {"name": "results", **kept},
+        TMP: {"name": "tmp", "emptyDir": {}},
+    }
+
+
+def _kubeconfig(member: Member) -> Manifest:
+    """Optional: a cluster whose Secret is missing fails alone."""
+    item = {"key": member.kubeconfig.key, "path": member.name}
+    return {"secret": {"name": member.kubeconfig.secret, "items": [item], "optional": True}}
+
+
+SNAPSHOT_FILE, ANSWER_FILE, SUMMARY_FILE = "snapshot.json.gz", "answer.json", "summary.json"
+SAID = 3
+
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """What came of one cluster. `verdict`: as rehearsal or gate say it; "failed" where neither could be asked."""
+
+    cluster: str
+    verdict: str
+    exit_code: int
+    why: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        why = f": {'; '.join(self.why[:SAID])}" if self.why else ""
+        return f"{self.cluster}: {self.verdict} (exit {self.exit_code}){why}"
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "schema": "chaosext.fleet/v1",
+            "cluster": self.cluster,
+            "verdict": self.verdict,
+            "exit_code": self.exit_code,
+            "why": list(self.why),
+        }
+
+
+def member_at(fleet: Fleet, index: int) -> Member:
+    """The cluster of a Job's index. Raises `Refused` for an index that there is not."""
+    if not 0 <= index < len(fleet.clusters):
+        raise Refused(
+            f"index {index}: the fleet has {len(fleet.clusters)} clusters",
+            "apply the Job anew, as `chaosext schedule --fleet` writes it",
+        )
+    return fleet.clusters[index]
+
+
+def ask(
+    fleet: Fleet, member: Member, beside: Path, results: Path, clusters: Path = Path(CLUSTERS_DIR)
+) -> Line:
+    """Take the cluster's snapshot and ask; everything is kept in `results`, under the cluster's name."""
+    kept = results / member.name
+    kept.mkdir(parents=True, exist_ok=True)
+    kubeconfig = clusters / member.name
+    snapshot = kept / SNAPSHOT_FILE
+    if not kubeconfig.is_file():
+        line = _failed(
+            member, Refused.exit_code, f"Secret {member.kubeconfig.secret} has no {member.kubeconfig.key}"
+        )
+    elif (
+        taken := _command(["snapshot", "--context", member.context, "-o", str(snapshot)], kubeconfig)
+    ).returncode:
+        line = _failed(member, taken.returncode, taken.stderr)
+    else:
+        line = _answer(member, _command(_question(fleet, snapshot, beside), kubeconfig), kept)
+    write_whole(kept / SUMMARY_FILE, json_text(line.to_json()) + "\n", fsync=True)
+    return line
+
+
+def _question(fleet: Fleet, snapshot: Path, beside: Path) -> list[str]:
+    if fleet.cutover:
+        plan = beside / fleet.cutover
+        page = str(snapshot.with_name("gate.html"))
+        return ["gate", "--cutover", str(plan), "--snapshot", str(snapshot), "--report", page, "--json"]
+    return ["rehearse", "--snapshot", str(snapshot), "--json", *fleet.rehearse.options]
+
+
+def _command(words: list[str], kubeconfig: Path) -> subprocess.CompletedProcess[str]:
+    """A command of ours in a process of its own; the Job's deadline bounds it."""
+    environment = {**os.environ, "KUBECONFIG": str(kubeconfig)}
+    argv = [sys.executable, "-m", "chaosext", *words]
+    return subprocess.run(argv, capture_output=True, text=True, env=environment, check=False)
+
+
+def _answer(member: Member, done: subprocess.CompletedProcess[str], kept: Path) -> Line:
+    try:
+        said = json.loads(done.stdout)
+        verdict, why = _of_gate(said) if "decision" in said else _of_rehearsal(said)
+        line = Line(cluster=member.name, verdict=verdict, exit_code=done.returncode, why=why)
+    except (ValueError, KeyError, TypeError):
+        return _failed(member, done.returncode, done.stderr)
+    write_whole(kept / ANSWER_FILE, printable(veiled(done.stdout)), fsync=True)
+    return line
+
+
+def _of_gate(said: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
+    decision = str(said["decision"])
+    why = tuple(f"{each['check']}: {each['summary']}" for each in said["reasons"])
+    return (decision if said["known"] else f"{decision}, not known"), why
+
+
+def _of_rehearsal(said: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
+    """What is unknown says why: the likeliest of what is."""
+    verdict = str(said["verdict"])
+    unknown = (str(each["why"]) for each in said["outcomes"] if each["dns_after_heal"] == UNKNOWN)
+    return verdict, tuple(unknown) if verdict == UNKNOWN else ()
+
+
+def _failed(member: Member, exit_code: int, why: str) -> Line:
+    """An exit code of 0 without an answer is a failure as well."""
+    said = veiled(" ".join(why.split()))
+    return Line(
+        cluster=member.name, verdict="failed", exit_code=exit_code or Unreachable.exit_code, why=(said,)
+    )
+
+
+def summary(fleet: Fleet, results: Path) -> Iterator[Line]:
+    """A line for each cluster, of what is in `results`; one that has not been asked yet says so."""
+    for member in fleet.clusters:
+        try:
+            said = parse_json(read_file(results / member.name / SUMMARY_FILE))
+            yield Line(
+                cluster=member.name,
+                verdict=str(said["verdict"]),
+                exit_code=int(said["exit_code"]),
+                why=tuple(map(str, said["why"])),
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            yield Line(cluster=member.name, verdict="not asked yet", exit_code=Unreachable.exit_code)
+
+
+def worst(lines: Iterable[Line]) -> int:
+    """The exit code of a whole fleet: the highest of its clusters'."""
+    return max((line.exit_code for line in lines), default=0)

@@ -1,0 +1,126 @@
+"""What a game day runs: an experiment with the settings in it. Whoever approves it approves this, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chaosext.experiment.known_unhealthy_entries import with_entries
+from chaosext.experiment.load import activities, load_experiment
+from chaosext.experiment.resolve import resolve
+from chaosext.experiment.settings import PREFIX
+from chaosext.experiment.settings import Settings as RunSettings
+from chaosext.experiment.timeouts import limit_s, longest_pause_s
+from chaosext.gameday.admission import Agents
+from chaosext.model.errors import Refused, did_you_mean
+from chaosext.nodes.image_names import shell_image
+from chaosext.run.hooks import sealed_s
+from chaosext.sentinel.sentinel_image import image_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from chaosext.experiment.load import Experiment
+    from chaosext.experiment.resolve import Resolved
+    from chaosext.gameday.gameday_settings import Settings
+
+CONTEXT = "KUBERNETES_CONTEXT"
+
+AGENT_KEYS = ("node_image", "sentinel_image", "sentinel_port")
+
+BEYOND_S = 180.0
+"""For what an experiment doesn't wait for on purpose: the Pod's start, the gate, placing, healing, the report."""
+
+
+def effective(settings: Settings, beside: Path) -> Experiment:
+    """The experiment that `settings` name, found in the directory `beside` or among the bundled ones, with its values.
+
+    Nodes are entered by Pods of our own, and every activity asks the cluster of the settings. Raises `Refused`.
+    """
+    experiment = load_experiment(_found(settings.experiment, beside))
+    made = {
+        **experiment,
+        "configuration": {
+            **experiment.get("configuration", {}),
+            **with_entries(_values(settings, experiment), beside),
+        },
+        "secrets": {name: _here(group, settings) for name, group in experiment.get("secrets", {}).items()},
+    }
+    _require_time(made, settings)
+    return made
+
+
+def agents_of(settings: Settings, experiment: Experiment) -> Agents:
+    """The Pods on nodes that the `effective` experiment needs. Raises `Refused` if only its run would know them."""
+    said = experiment.get("configuration", {})
+    given = {key: said[f"{PREFIX}{key}"] for key in AGENT_KEYS if f"{PREFIX}{key}" in said}
+    for key, value in given.items():
+        if not isinstance(value, str | int):
+            raise Refused(
+                f"configuration.{PREFIX}{key}: it is looked up when the experiment runs",
+                "write the value itself: the admission policies name it",
+            )
+    run = RunSettings.model_validate({"context": settings.cluster.context, **given})
+    return Agents(
+        namespace=settings.namespace,
+        node_image=run.node_image or shell_image(),
+        sentinel_image=run.sentinel_image or image_name(),
+        sentinel_port=run.sentinel_port,
+        pull_secrets=settings.image_pull_secrets,
+    )
+
+
+def _found(name: str, beside: Path) -> Path:
+    path = beside / name
+    return path if path.exists() else Path(name)
+
+
+def _values(settings: Settings, experiment: Experiment) -> dict[str, Any]:
+    known = set(experiment.get("configuration", {}))
+    for key in settings.configuration:
+        if key not in known and not key.startswith(PREFIX):
+            raise Refused(f"configuration.{key}: the experiment has no such key", did_you_mean(key, known))
+    return {**settings.configuration, **_ours(settings)}
+
+
+def _ours(settings: Settings) -> dict[str, Any]:
+    """What follows from the settings, whatever the experiment says."""
+    values: dict[str, Any] = {"transport": "pod", "namespace": settings.namespace}
+    if settings.image:
+        values |= {"node_image": settings.image, "sentinel_image": settings.image}
+    if settings.stop_conditions:
+        values["stop_conditions"] = list(settings.stop_conditions)
+    return {f"{PREFIX}{key}": value for key, value in values.items() if key not in _said(settings)}
+
+
+def _said(settings: Settings) -> set[str]:
+    """A sentinel's image may be another, smaller one."""
+    return {"sentinel_image"} & {key.removeprefix(PREFIX) for key in settings.configuration}
+
+
+def _here(group: Any, settings: Settings) -> Any:
+    if isinstance(group, dict) and CONTEXT in group:
+        return {**group, CONTEXT: settings.cluster.context}
+    return group
+
+
+def _require_time(experiment: Experiment, settings: Settings) -> None:
+    """Raise `Refused` where the Job would be ended before the experiment can be over."""
+    needed_s = longest_s(experiment)
+    if settings.deadline_s < needed_s:
+        raise Refused(
+            f"deadline_s: {settings.deadline_s} s end the Job before the experiment is over",
+            f"it may take {needed_s:.0f} s: set deadline_s to as much or more",
+        )
+
+
+def longest_s(experiment: Experiment) -> float:
+    """How long all that the experiment waits for on purpose can take, and `BEYOND_S`."""
+    resolved = resolve(experiment)
+    played = (activity for _, activity in activities(experiment))
+    return BEYOND_S + sealed_s(resolved) + sum(_purpose_s(resolved, each) for each in played)
+
+
+def _purpose_s(resolved: Resolved, activity: Mapping[str, Any]) -> float:
+    arguments = resolved.looked_up((activity.get("provider") or {}).get("arguments"))
+    return limit_s(activity, arguments, 0.0) + longest_pause_s(resolved.looked_up(activity.get("pauses")))

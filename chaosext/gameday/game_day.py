@@ -1,0 +1,292 @@
+"""A game day from its beginning to its end: checks, sweep, run. Its outcome is a value, whatever happened."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from chaosext.cleanup.agent_pods import sweep_sentinels
+from chaosext.cleanup.inventory import Wanted
+from chaosext.cleanup.removal import sweep as take_away
+from chaosext.cleanup.survey import look
+from chaosext.cluster.client import Cluster, NotFound
+from chaosext.experiment.resolve import resolve
+from chaosext.gameday.announcements import announce
+from chaosext.gameday.effective_experiment import agents_of, effective
+from chaosext.gameday.in_cluster import pin_meant, require_meant
+from chaosext.gameday.manifests import EXPERIMENT_FILE
+from chaosext.gameday.outcome import Record, facts_of
+from chaosext.gameday.permission_checks import require_confined, require_rights
+from chaosext.gameday.rights import rights
+from chaosext.model.errors import ChaosextError, Refused, Unsafe
+from chaosext.model.files import write_whole
+from chaosext.model.run_id import RunId
+from chaosext.model.verdict import Outcome
+from chaosext.run.agents.node_pods import leave
+from chaosext.run.session.connection import observed_pin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+    from types import FrameType
+
+    from chaosext.cleanup.inventory import Swept
+    from chaosext.experiment.load import Experiment
+    from chaosext.experiment.resolve import Resolved
+    from chaosext.experiment.settings import Settings as RunSettings
+    from chaosext.gameday.announcements import Subject
+    from chaosext.gameday.gameday_settings import Settings
+    from chaosext.gameday.senders import Addresses
+    from chaosext.nodes.access import NodeAccess
+
+OUTCOMES = {
+    Refused.exit_code: Outcome.REFUSED,
+    Unsafe.exit_code: Outcome.UNSAFE,
+    ChaosextError.exit_code: Outcome.INCONCLUSIVE,
+}
+"""Exit code of an error of ours -> what a game day that ended with it came to."""
+
+
+@dataclass(slots=True, kw_only=True)
+class GameDay:
+    """One game day. `beside`: the settings' directory; `say` tells a line to whoever reads the Pod's log.
+
+    `in_pod`: the cluster is pinned as the settings say; by hand it is pinned, or not, by whoever does it.
+    """
+
+    settings: Settings
+    beside: Path
+    results: Path
+    subject: Subject
+    addresses: Addresses
+    told: Told
+    say: Callable[[str], None]
+    in_pod: bool = False
+    cluster: Cluster | None = None
+    swept: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def play(self) -> Record:
+        """All of it. Whatever is refused, or goes wrong in a way of ours, is an outcome as well."""
+        began_at = datetime.now(UTC)
+        try:
+            resolved = self.check()
+            self.sweep(resolved.settings)
+            return self._record(began_at, self._run(resolved))
+        except ChaosextError as error:
+            verdict = OUTCOMES[error.exit_code].value
+            ended = Ran(exit_code=error.exit_code, result={"verdict": verdict, "reasons": [str(error)]})
+            return self._record(began_at, ended)
+
+    def check(self) -> Resolved:
+        """Refuse whatever can be refused without a run, nothing being touched: the experiment that is to be run."""
+        self.cluster = Cluster.connect(self.settings.cluster.context)
+        require_rights(self.cluster, rights(self.settings.name, self.settings.namespace))
+        (pin_meant if self.in_pod else require_meant)(self.settings.cluster, observed_pin(self.cluster))
+        self._require_not_suspended(self.cluster)
+        self.addresses.read()
+        experiment = effective(self.settings, self.beside)
+        if self.in_pod:
+            require_confined(self.cluster, self.settings.name, agents_of(self.settings, experiment))
+        return resolve(experiment, context=self.settings.cluster.context)
+
+    def sweep(self, way_in: RunSettings) -> None:
+        """Take away what earlier runs left, and say so. Raises `Unsafe` where something of theirs may still cut."""
+        found = sweep_earlier(way_in.context, way_in.way)
+        self.swept += found.done
+        self.problems += found.problems
+        for line in (*found.done, *found.problems):
+            self.say(line)
+        if found.done:
+            self.announce("EarlierRunSwept", "; ".join(found.done), warning=True)
+        found.require_clear()
+
+    def announce(self, reason: str, note: str, *, warning: bool = False) -> None:
+        """An Event on the Job; what keeps it from being made is told with the outcome."""
+        if self.cluster is None:
+            return
+        if problem := announce(self.cluster, self.subject, reason, note, warning=warning):
+            self.problems.append(problem)
+
+    def _require_not_suspended(self, cluster: Cluster) -> None:
+        """The switch is in the settings, or thrown with `kubectl patch cronjob`; a Job made by hand heeds both."""
+        name, namespace = self.settings.name, self.settings.namespace
+        try:
+            found = cluster.request("GET", f"/apis/batch/v1/namespaces/{namespace}/cronjobs/{name}")
+        except NotFound:
+            found = {}
+        if self.settings.suspend or (found.get("spec") or {}).get("suspend"):
+            raise Refused(
+                f"suspend: game day {namespace}/{name} is suspended",
+                "set suspend to false in the settings, and apply what `chaosext schedule` writes of them",
+            )
+
+    def _run(self, resolved: Resolved) -> Ran:
+        """Run it; should its process be gone without a word, what it left is swept at once."""
+        path = self.results / EXPERIMENT_FILE
+        _write(path, resolved.experiment)
+        self.announce("GameDayBegins", f"{resolved.experiment['title']} on {resolved.settings.context}")
+        expected = ["--expect", self.settings.expect] if self.settings.expect else []
+        ran = run_experiment(path, ["--context", resolved.settings.context, *expected], self.told)
+        if not ran.was_killed:
+            return ran
+        self.say(f"the run ended without a result, with {ran.exit_code}: sweeping what it may have left")
+        self.sweep(resolved.settings)
+        reason = f"the run's process ended without a result ({ran.exit_code}); what it left was swept"
+        killed = {"verdict": Outcome.INCONCLUSIVE.value, "reasons": [reason]}
+        return Ran(exit_code=ChaosextError.exit_code, result=killed)
+
+    def _record(self, began_at: datetime, ran: Ran) -> Record:
+        result = ran.result or {"verdict": Outcome.REFUSED.value, "reasons": ["see the log of its Pod"]}
+        return Record(
+            name=self.settings.name,
+            namespace=self.settings.namespace,
+            job=self.subject.name,
+            context=self.settings.cluster.context,
+            cluster_uid=self.settings.cluster.kube_system_uid,
+            experiment=str(result.get("experiment", self.settings.experiment)),
+            began_at=began_at,
+            ended_at=datetime.now(UTC),
+            verdict=str(result["verdict"]),
+            exit_code=ran.exit_code,
+            reasons=tuple(map(str, result["reasons"])),
+            run=_run_of(result),
+            swept=tuple(self.swept),
+            facts=facts_of(result) if "run" in result else None,
+            problems=tuple(self.problems),
+        )
+
+
+def _run_of(result: Mapping[str, Any]) -> str:
+    """The run's id, which its directory is found by; "" where none is told."""
+    try:
+        return RunId(result.get("run"))
+    except ValueError:
+        return ""
+
+
+def _write(path: Path, experiment: Experiment) -> None:
+    """Raises `Refused` where the results can't be written: nothing was touched yet."""
+    import yaml
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = yaml.safe_dump(experiment, sort_keys=False, allow_unicode=True)
+        write_whole(path, text, fsync=False)
+    except OSError as error:
+        raise Refused(
+            f"results: {path} can't be written ({error.strerror})",
+            "check the volume that results.claim names",
+        ) from None
+
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""What a kubelet or a person sends: the run heeds each by healing and ending."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """How the process ended: its exit code (negative: the signal that killed it), and its result where it told one."""
+
+    exit_code: int
+    result: Mapping[str, Any] | None
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether it went without a word, so that it may have left something."""
+        return self.result is None and self.exit_code != 20
+
+
+class Told:
+    """Passes on what this process is told, which is the first of its Pod: a signal without a handler is lost there."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+
+    def __call__(self, number: int, _frame: FrameType | None) -> None:
+        if self._process is None:
+            raise SystemExit(128 + number)
+        self._process.send_signal(number)
+
+    @contextmanager
+    def heeded(self) -> Iterator[None]:
+        """While this lasts, signals end this process properly, or are `process`'s."""
+        before = {number: signal.signal(number, self) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @contextmanager
+    def passed_to(self, process: subprocess.Popen[str]) -> Iterator[None]:
+        self._process = process
+        try:
+            yield
+        finally:
+            self._process = None
+
+
+def run_experiment(experiment: Path, options: Sequence[str], told: Told) -> Ran:
+    """Run the experiment in the file to its end. What it says on its way goes where our own errors go."""
+    argv = [sys.executable, "-m", "chaosext", "run", str(experiment), "--json", "--plain", *options]
+    with (
+        subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, errors="backslashreplace") as process,
+        told.passed_to(process),
+    ):
+        output, _ = process.communicate()
+    return Ran(exit_code=process.returncode, result=_result(output))
+
+
+def _result(output: str) -> Mapping[str, Any] | None:
+    try:
+        value = json.loads(output)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clearance:
+    """What a sweep came to. `done`: what was taken away or found over; `problems`: what could not be asked."""
+
+    swept: Swept
+    done: tuple[str, ...]
+    problems: tuple[str, ...]
+
+    def require_clear(self) -> None:
+        """Raise `Unsafe` where something of an earlier run may still cut."""
+        self.swept.require_gone()
+
+
+def sweep_earlier(context: str, way: NodeAccess) -> Clearance:
+    """Sweep the cluster of `context`, whose nodes are entered by `way`: our own Pods are gone when this returns."""
+    try:
+        surveyed = look((), way=way)
+        swept = take_away(surveyed, Wanted())
+        swept = sweep_sentinels(swept, surveyed.overview, Wanted(), contexts=(context,))
+    finally:
+        leave()
+    return Clearance(swept=swept, done=tuple(_done(swept)), problems=tuple(_problems(swept)))
+
+
+def _done(swept: Swept) -> Iterator[str]:
+    for found in swept.removed:
+        yield f"swept: {found.kind} of run {found.run or '(unreadable)'} on {found.node} ({found.why})"
+    for run, nodes in swept.finished.items():
+        yield f"run {run} did not see its end, and is over on {', '.join(nodes)}: the kernel let go, or it was swept"
+
+
+def _problems(swept: Swept) -> Iterator[str]:
+    for found, problem in swept.failed.items():
+        yield f"could not be swept: {found.kind} of run {found.run} on {found.node}: {problem}"
+    for node, why in swept.unasked.items():
+        yield f"could not be asked: {node} ({why})"
+    yield from (f"not looked at: {problem}" for problem in swept.problems)
+    yield from (f"not in the audit log: {problem}" for problem in swept.unaudited)

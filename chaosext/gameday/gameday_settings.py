@@ -1,0 +1,263 @@
+"""One file says all of a scheduled game day: when, where, what, within which bounds, and where its results go."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, get_args
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from chaosext.cluster.object_files import read_mapping
+from chaosext.experiment.operator_limits import LimitKeys
+from chaosext.gameday.cron import Cron
+from chaosext.model.errors import Refused, did_you_mean
+from chaosext.model.printable import printable
+from chaosext.safety.limits import Hours, fits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+EXAMPLE = "deploy/gameday.yaml"
+
+CONTROL_PLANE = {"node-role.kubernetes.io/control-plane": ""}
+"""A Pod there keeps reaching an API server: a cut is on the uplinks, and spares the control plane among itself."""
+
+NEXT_TIMES = 200
+"""So many of a schedule's next times are held against the allowed hours: half a year of a daily one."""
+
+DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+KEY = r"^[-._a-zA-Z0-9]+$"
+UID = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
+QUANTITY = r"^[0-9]+(\.[0-9]+)?([KMGT]i?)?$"
+
+Name = Annotated[str, Field(pattern=DNS_LABEL, max_length=63)]
+
+
+def is_own(namespace: str) -> str:
+    """The name itself, for pydantic. Raises ValueError for a namespace that others need, too."""
+    if namespace in ("default", "istio-system") or namespace.startswith("kube-"):
+        raise ValueError(
+            f"{namespace} is not chaosext's own; name a namespace with nothing else in it, such as chaosext"
+        )
+    return namespace
+
+
+def is_schedule(text: str) -> str:
+    """The text itself, for pydantic. Raises ValueError."""
+    Cron.parse(text)
+    return text
+
+
+def is_zone(name: str) -> str:
+    """The name itself, for pydantic. Raises ValueError."""
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, KeyError):
+        raise ValueError(
+            f"there is no time zone {name!r}; write its IANA name, such as Europe/Berlin"
+        ) from None
+    return name
+
+
+class Group(BaseModel):
+    """Keys of a file that belong together: none that is not known."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ClusterKeys(Group):
+    """Which cluster is meant, whatever the API server that the runner finds says of itself."""
+
+    context: str = Field(
+        min_length=1, description="The context's name: in the experiment, the results, the pins"
+    )
+    kube_system_uid: str = Field(
+        pattern=UID, description="`kubectl get namespace kube-system -o jsonpath={.metadata.uid}`"
+    )
+    production: bool = Field(default=False, description="Only approved experiments may act there")
+
+
+class History(Group):
+    """How many Jobs that are over a CronJob keeps."""
+
+    successful: int = Field(default=3, ge=0, le=100)
+    failed: int = Field(default=5, ge=0, le=100)
+
+
+class InSecret(Group):
+    """A key of a Secret in the runner's namespace; the kubelet mounts it, so that nobody needs a right to read it."""
+
+    secret: Name
+    key: str = Field(default="url", pattern=KEY, max_length=253)
+
+
+class Results(Group):
+    """Where run directories, audit log and intent log are kept.
+
+    `claim`: a PersistentVolumeClaim that is there. `size`: one that is made, of `storage_class` ("": the cluster's
+    default). Neither: they go with the Pod, and the next run knows only what it finds on nodes and cluster.
+    """
+
+    claim: Annotated[str, Field(max_length=63)] = ""
+    size: str = Field(default="", pattern=f"{QUANTITY}|^$")
+    storage_class: str = Field(default="", max_length=63)
+    keep: int = Field(
+        default=50, ge=1, le=10_000, description="How many run directories are kept, the newest"
+    )
+    upload: InSecret | None = Field(
+        default=None,
+        description="A URL, with {name} in it, that takes each run's directory by PUT, as .tar.gz",
+    )
+
+    @model_validator(mode="after")
+    def _one_volume(self) -> Self:
+        if self.claim and self.size:
+            raise ValueError("claim and size: name a claim that is there, or the size of one to be made")
+        return self
+
+
+class Settings(Group):
+    """The file that `chaosext schedule` and `chaosext gameday` read."""
+
+    name: Annotated[
+        str,
+        Field(
+            pattern=DNS_LABEL, max_length=52, description="The CronJob's; 52 letters, as Kubernetes demands"
+        ),
+    ]
+    schedule: Annotated[str, AfterValidator(is_schedule), Field(description="As a CronJob's: `30 2 * * Tue`")]
+    time_zone: Annotated[str, AfterValidator(is_zone), Field(description="IANA name, for the schedule")] = (
+        "Etc/UTC"
+    )
+    suspend: bool = Field(default=False, description="No game day, neither on time nor by hand")
+    starting_deadline_s: int = Field(
+        default=300, ge=10, le=86_400, description="A game day that can't begin in time is left out, seconds"
+    )
+    deadline_s: int = Field(
+        default=3600, ge=60, le=86_400, description="The Job is ended (healing first) after so long, seconds"
+    )
+    history: History = History()
+    image: str = Field(
+        default="",
+        max_length=500,
+        description="Of runner and node Pods; empty: the one that `testbed up` brings",
+    )
+    image_pull_secrets: tuple[Name, ...] = ()
+    namespace: Annotated[Name, AfterValidator(is_own)] = "chaosext"
+    node_selector: dict[str, str] = Field(default=CONTROL_PLANE, description="Where the runner's Pod may be")
+    cluster: ClusterKeys
+    experiment: str = Field(
+        min_length=1, description="A file beside this one, or a bundled experiment's name"
+    )
+    expect: Literal["passed", "deviated"] | None = Field(
+        default=None, description="The verdict that counts as success"
+    )
+    configuration: dict[str, Any] = Field(
+        default={}, description="In the place of the experiment's own values"
+    )
+    limits: LimitKeys = Field(
+        default=LimitKeys.model_validate({}),
+        description="As an operator's limits file: max_ttl_s, allowed_hours, …",
+    )
+    stop_conditions: tuple[Any, ...] = Field(default=(), description="Heal at once when one is true")
+    webhook: InSecret | None = Field(
+        default=None, description="Is sent each outcome as JSON; ca.crt beside it: whom to trust"
+    )
+    results: Results = Results()
+
+    @model_validator(mode="after")
+    def _comes_due_in_time(self) -> Self:
+        if self.limits.allowed_hours and not any(
+            self._is_allowed(time) for time in self.next_times(NEXT_TIMES)
+        ):
+            raise ValueError(
+                f"schedule: of its next {NEXT_TIMES} times none lies within limits.allowed_hours, so that each game day"
+                " would be refused"
+            )
+        return self
+
+    def next_times(self, count: int, since: datetime | None = None) -> list[datetime]:
+        """When it comes due next."""
+        times = Cron.parse(self.schedule).times(since or datetime.now(UTC), ZoneInfo(self.time_zone))
+        return list(islice(times, count))
+
+    def _is_allowed(self, time: datetime) -> bool:
+        hours = [Hours.parse(text) for text in self.limits.allowed_hours]
+        return fits(hours, time.astimezone(UTC), time.astimezone(UTC) + timedelta(minutes=1))
+
+
+def read_settings(path: Path) -> Settings:
+    """The settings in the file at `path`. Raises `Refused`, naming field and fix."""
+    return read_model(path, Settings, EXAMPLE)
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read_model(path: Path, model: type[Model], example: str) -> Model:
+    """The file at `path` as a `model`; `example` is where the fields are told. Raises `Refused`."""
+    value, _ = read_mapping(path, "settings", f"compare with {example}")
+    return as_model(value, model, str(path), example)
+
+
+def as_model(value: Any, model: type[Model], place: str, example: str) -> Model:
+    """`value`, which is from `place`, as a `model`. Raises `Refused`, naming the first field at fault."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise _refusal(error, model, place, example) from None
+
+
+def _refusal(error: ValidationError, model: type[BaseModel], place: str, example: str) -> Refused:
+    first = error.errors()[0]
+    where = [str(part) for part in first["loc"]]
+    field = ".".join(where) or "as a whole"
+    if first["type"] == "extra_forbidden":
+        hint = did_you_mean(where[-1], _fields_at(model, where[:-1]))
+        return Refused(f"{place}: {field}: unknown field", hint)
+    if first["type"] == "missing":
+        return Refused(f"{place}: {field} is not set", f"set it; compare with {example}")
+    said = str(first["msg"]).removeprefix("Value error, ")
+    return Refused(f"{place}: {field}: {said}", f"it is {first['input']!r:.80} now")
+
+
+def _fields_at(model: type[BaseModel], path: list[str]) -> list[str]:
+    """The fields of the model that is at `path` inside of `model`; of the last one on the way that is a model."""
+    for name in path:
+        field = model.model_fields.get(name)
+        model = next(_models(field.annotation), model) if field else model
+    return list(model.model_fields)
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models that an annotation is, or has among its alternatives."""
+    for each in get_args(annotation) or (annotation,):
+        if isinstance(each, type) and issubclass(each, BaseModel):
+            yield each
+
+
+def as_yaml(*documents: Any) -> str:
+    """Texts of several lines stay texts of several lines, so that a ConfigMap can be read; what can't be shown is an
+    escape."""
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        pass
+
+    Dumper.add_representer(str, _text)
+
+    def dumped(*, allow_unicode: bool) -> str:
+        text: str = yaml.dump_all(
+            documents, Dumper=Dumper, sort_keys=False, allow_unicode=allow_unicode, width=10**6
+        )
+        return text
+
+    text = dumped(allow_unicode=True)
+    return text if printable(text) == text else dumped(allow_unicode=False)
+
+
+def _text(dumper: Any, text: str) -> Any:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)

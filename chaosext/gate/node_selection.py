@@ -1,0 +1,116 @@
+"""From a plan's selection to a cluster's nodes; what selects none, or the control plane, is refused by its field."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from chaosext.cluster.objects import ZONE_LABEL
+from chaosext.model.errors import Refused, did_you_mean
+from chaosext.rehearsal.snapshot.cut_targets import matching
+from chaosext.rehearsal.snapshot.reader import OLD_ZONE_LABELS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from chaosext.gate.cutover_plan import Selection
+    from chaosext.rehearsal.snapshot.world import World
+
+ZONE_LABELS = (ZONE_LABEL, OLD_ZONE_LABELS[1])
+RACK = "rack"
+
+NOT_CONTROL_PLANE = "!node-role.kubernetes.io/control-plane"
+
+
+def nodes_of(world: World, selection: Selection) -> frozenset[str]:
+    """Names of the nodes that are meant. Raises `Refused`, naming the field and its fix."""
+    found = _named(world, selection.names) if selection.names else _selected(world, selection)
+    if not found:
+        raise Refused(f"{_field(selection)}: selects no node", _example(world))
+    if masters := sorted(node.name for node in world.nodes if node.control_plane and node.name in found):
+        raise Refused(
+            f"{_field(selection)}: selects control-plane nodes ({', '.join(masters)}): a cutover is rehearsed as the "
+            "loss of other nodes by the control plane",
+            "leave them out of cut.nodes"
+            if selection.names
+            else f"add `selector: '{NOT_CONTROL_PLANE}'` to `cut`",
+        )
+    return found
+
+
+def _field(selection: Selection) -> str:
+    parts = {
+        "nodes": selection.names,
+        "selector": selection.selector,
+        "zones": selection.zones,
+        "racks": selection.racks,
+    }
+    given = [f"cut.{name}" for name, value in parts.items() if value]
+    return " with ".join(given)
+
+
+def _named(world: World, names: Sequence[str]) -> frozenset[str]:
+    known = {node.name for node in world.nodes}
+    for at, name in enumerate(names):
+        if name not in known:
+            raise Refused(f"cut.nodes[{at}]: no node is called {name!r}", _hint(name, known))
+    return frozenset(names)
+
+
+def _selected(world: World, selection: Selection) -> frozenset[str]:
+    found = frozenset(node.name for node in world.nodes)
+    if selection.selector:
+        found &= matching(world, selection.selector, "cut.selector")
+    if selection.zones:
+        found &= _labelled(world, ZONE_LABELS, selection.zones, "cut.zones")
+    if selection.racks:
+        found &= _labelled(world, (_rack_label(world, selection),), selection.racks, "cut.racks")
+    return found
+
+
+def _labelled(world: World, keys: Sequence[str], values: Sequence[str], field: str) -> frozenset[str]:
+    of = {
+        node.name: next((node.labels[key] for key in keys if key in node.labels), "") for node in world.nodes
+    }
+    for at, value in enumerate(values):
+        if value not in of.values():
+            known = set(of.values()) - {""}
+            fix = (
+                _hint(value, known)
+                if known
+                else f"no node has a label {keys[0]}: use cut.nodes or cut.selector"
+            )
+            raise Refused(f"{field}[{at}]: no node has the label {keys[0]}={value}", fix)
+    return frozenset(name for name, value in of.items() if value in values)
+
+
+def _rack_label(world: World, selection: Selection) -> str:
+    """As named, else the only label of any node whose name, after its prefix, is `rack`."""
+    keys = {key for node in world.nodes for key in node.labels}
+    if selection.rack_label:
+        if selection.rack_label not in keys:
+            raise Refused(
+                f"cut.rack_label: no node has a label {selection.rack_label}",
+                did_you_mean(selection.rack_label, keys),
+            )
+        return selection.rack_label
+    racks = sorted(key for key in keys if key.rpartition("/")[2] == RACK)
+    if len(racks) == 1:
+        return racks[0]
+    said = f"{', '.join(racks)} all could be it" if racks else "no node has a label called rack"
+    raise Refused(f"cut.racks: which label names a rack? {said}", "name it as cut.rack_label")
+
+
+def _hint(word: str, known: set[str]) -> str:
+    few = sorted(known)
+    return did_you_mean(word, few if len(few) <= 12 else [*_near(word, few), *few[:6]])
+
+
+def _near(word: str, known: Sequence[str]) -> list[str]:
+    import difflib
+
+    return difflib.get_close_matches(word, known, n=1)
+
+
+def _example(world: World) -> str:
+    some = [node.name for node in world.nodes if not node.control_plane][:3]
+    return f"name nodes ({', '.join(some)}, …), or labels that some have"

@@ -1,0 +1,209 @@
+"""The gate's account for a change ticket: who asked what of which cluster, and what the answer rests on. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from chaosext.checks.check_names import BGP, DNS, KUBELETS, PROBES, XDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from chaosext.gate.cutover_plan import Cutover, Selection
+    from chaosext.gate.decision import Decision, Weighed
+    from chaosext.gate.judge import Judgement
+    from chaosext.gate.rehearsed import Rehearsed
+    from chaosext.gate.remedies import Remedy
+
+SCHEMA = "chaosext.gate/v1"
+
+MOST_EVIDENCE = 20
+"""So many rows of a finding are kept; `evidence_left_off` counts the rest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Of which cluster, by whom, when, and of what.
+
+    Digests are SHA-256 in hex, of the plan's file and of the snapshot's text (uncompressed; of several files one after
+    the other). `context` and `uid` are "" where snapshot files were asked. `files`: these, or where the live snapshot
+    is kept; empty for nowhere. `missed`: kinds that the live cluster didn't show, and why.
+    """
+
+    at: datetime
+    by: str
+    plan: str
+    plan_sha256: str
+    snapshot_sha256: str
+    files: tuple[str, ...] = ()
+    taken_at: datetime | None = None
+    context: str = ""
+    uid: str = ""
+    missed: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def live(self) -> bool:
+        return bool(self.context)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sheet:
+    """All of it. `version` is Kubernetes'; `node_count` counts all nodes; `assumptions` are the rehearsal's.
+
+    `untried`: mitigations that the time budget left no time for.
+    """
+
+    asked: Asked
+    cutover: Cutover
+    judgement: Judgement
+    remedies: tuple[Remedy, ...]
+    untried: tuple[str, ...]
+    version: str
+    node_count: int
+    meshed: bool
+
+    @property
+    def decision(self) -> Decision:
+        return self.judgement.decision
+
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        told = (each.prediction.assumptions for each in self.judgement.rehearsed)
+        return tuple(dict.fromkeys(line for lines in told for line in lines))
+
+    def not_checked(self) -> Iterator[tuple[str, str]]:
+        """What the gate doesn't look at, and why."""
+        yield DNS, "lookups from the nodes themselves need a shell on them"
+        yield (
+            BGP,
+            "the sessions themselves need a shell on nodes and leaf; their configuration was read",
+        )
+        if self.untried:
+            yield (
+                "patches",
+                f"the time budget was over before these were simulated: {', '.join(self.untried)}",
+            )
+        if not self.asked.live:
+            yield KUBELETS, "how old their Leases are, only a live API server can say; a snapshot was asked"
+            if self.meshed:
+                yield XDS, "only a live istiod can say; a snapshot was asked"
+            yield PROBES, "kubelets' events of failed probes are in no snapshot; the Pods' readiness was read"
+            yield "the cluster now", f"a snapshot was asked, taken {self._taken()}"
+        yield from ((f"kind {kind}", why) for kind, why in self.asked.missed)
+
+    def _taken(self) -> str:
+        taken = self.asked.taken_at
+        return taken.isoformat(timespec="seconds") if taken else "at a time that it doesn't tell"
+
+    def to_json(self) -> dict[str, Any]:
+        """As `chaosext.gate/v1`."""
+        asked, judgement = self.asked, self.judgement
+        return {
+            "schema": SCHEMA,
+            "decision": "go" if self.decision.exit_code == 0 else "no-go",
+            "known": self.decision.exit_code != 30,
+            "exit_code": self.decision.exit_code,
+            "asked": {
+                "at": asked.at.isoformat(),
+                "by": asked.by,
+                "source": "live" if asked.live else "snapshot",
+                "taken_at": asked.taken_at.isoformat() if asked.taken_at else None,
+                "plan": asked.plan,
+                "plan_sha256": asked.plan_sha256,
+                "snapshot_files": list(asked.files),
+                "snapshot_sha256": asked.snapshot_sha256,
+            },
+            "cluster": {
+                "context": asked.context,
+                "uid": asked.uid,
+                "version": self.version,
+                "nodes": self.node_count,
+            },
+            "cutover": _cutover(self.cutover, judgement.nodes),
+            "reasons": [_reason(each) for each in judgement.against],
+            "checks": [_check(each) for each in judgement.weighed],
+            "rehearsed": [_rehearsed(each) for each in judgement.rehearsed],
+            "remedies": [_remedy(each) for each in self.remedies],
+            "unmatched": [str(entry) for entry in judgement.unmatched],
+            "not_checked": dict(self.not_checked()),
+            "assumptions": list(self.assumptions),
+        }
+
+
+def _cutover(cutover: Cutover, nodes: frozenset[str]) -> dict[str, Any]:
+    accept = cutover.accept
+    return {
+        "title": cutover.title,
+        "change": cutover.change,
+        "start": cutover.start.isoformat() if cutover.start else None,
+        "timezone": cutover.timezone,
+        "selection": _selection(cutover.selection),
+        "nodes": sorted(nodes),
+        "cut_for_s": cutover.cut_for_s,
+        "at_most_s": cutover.at_most_s,
+        "rollback_after_heal_s": cutover.rollback_s,
+        "accept": {
+            "dns_after_heal": accept.dns_after_heal.value,
+            "dns_during_cut": accept.dns_during_cut.value if accept.dns_during_cut else None,
+            "self_heals": accept.self_heals,
+            "evicted_pods_at_most": accept.evicted_pods,
+            "probability_at_least": accept.probability,
+        },
+        "waived": dict(cutover.waived),
+        "known_unhealthy": [entry.to_json() for entry in cutover.known],
+        "required": list(cutover.required),
+    }
+
+
+def _selection(selection: Selection) -> dict[str, Any]:
+    return {
+        "nodes": list(selection.names),
+        "selector": selection.selector,
+        "zones": list(selection.zones),
+        "racks": list(selection.racks),
+        "rack_label": selection.rack_label,
+    }
+
+
+def _reason(each: Weighed) -> dict[str, Any]:
+    said = {"check": each.finding.check, "status": each.finding.status.value, "summary": each.finding.summary}
+    return said | ({} if each.cut_for_s is None else {"cut_for_s": each.cut_for_s})
+
+
+def _check(each: Weighed) -> dict[str, Any]:
+    rows = [row for row in each.finding.evidence if row.status.value != "healthy"]
+    left_off = len(rows) - MOST_EVIDENCE
+    return {
+        **_reason(each),
+        "weight": each.weight.value,
+        "waiver": each.waiver,
+        "evidence": [row.to_json() for row in rows[:MOST_EVIDENCE]],
+        "evidence_left_off": max(0, left_off),
+    }
+
+
+def _rehearsed(each: Rehearsed) -> dict[str, Any]:
+    found = each.prediction
+    return {
+        "cut_for_s": each.cut_for_s,
+        "verdict": found.verdict.value,
+        "self_heals": found.self_heals,
+        "chances": {verdict.value: round(chance, 6) for verdict, chance in sorted(found.chances.items())},
+        "outcomes": [outcome.to_json() for outcome in found.outcomes],
+        "dns": found.dns.to_json(),
+        "workloads": dict(found.workloads) if found.simulations.made else None,
+        "method": found.method,
+        "simulations": {"made": found.simulations.made, "wanted": found.simulations.wanted},
+        "routes": found.routes.to_json(),
+    }
+
+
+def _remedy(each: Remedy) -> dict[str, Any]:
+    return {
+        "mitigations": list(each.mitigations),
+        "commands": list(each.how),
+        "decision": "go" if each.decision.exit_code == 0 else "no-go",
+        "remains": list(each.remains),
+    }

@@ -1,0 +1,144 @@
+"""The entry in front of several clusters, as it is: who is behind it, and what its customers get."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Self
+
+from chaosext.model.errors import finite
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+SECONDS_FILE = "customers.jsonl"
+"""In a run's directory: a `Second` a line."""
+
+
+class Failover(StrEnum):
+    """Who takes a cluster out of the entry when it can't serve."""
+
+    HEALTH_CHECK = "health_check"
+    """The entry's own check of each address."""
+    BY_HAND = "by_hand"
+    """People: the entry checks nothing, so that it sends customers to whoever it was told of."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One cluster behind an entry.
+
+    `drained`: somebody took it out by hand. `failover`: who else may. `healthy`: how many of its `addresses` pass the
+    entry's check; all of them where it does not check.
+    """
+
+    cluster: str
+    addresses: tuple[str, ...]
+    drained: bool = False
+    failover: Failover = Failover.HEALTH_CHECK
+    healthy: int = 0
+
+    @property
+    def serves(self) -> bool:
+        """Whether new requests are sent to it."""
+        return not self.drained and self.healthy > 0
+
+    @property
+    def state(self) -> str:
+        """How it is, in words."""
+        if self.drained:
+            return "drained by hand"
+        passed = f"{self.healthy} of {len(self.addresses)} addresses pass the entry's health check"
+        if self.failover is Failover.BY_HAND:
+            return "in service, unchecked"
+        return f"in service, {passed}" if self.serves else f"taken out by the health check, {passed}"
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "cluster": self.cluster,
+            "addresses": list(self.addresses),
+            "drained": self.drained,
+            "failover": self.failover.value,
+            "healthy": self.healthy,
+            "serves": self.serves,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What became of one customer's request that ended `ago_s` seconds ago. `status` is HTTP's, 0 without an answer.
+
+    `served_by` is the cluster that the entry chose, "" where it chose none or did not say.
+    """
+
+    ago_s: float
+    took_s: float
+    status: int
+    served_by: str = ""
+    error: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return self.status == 200
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Raises KeyError, TypeError or ValueError for what is none."""
+        return cls(
+            ago_s=finite(value["ago_s"]),
+            took_s=finite(value["took_s"]),
+            status=int(value["status"]),
+            served_by=str(value.get("served_by", "")),
+            error=str(value.get("error", "")),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Second:
+    """What became of the customers' requests that ended in one second; `t_s` is its end, in seconds from the cut.
+
+    `served_by`: cluster -> how many. `slowest_s`: the longest of them. `error`: the first one that failed, "" for none.
+    """
+
+    t_s: float
+    ok: int
+    failed: int
+    served_by: Mapping[str, int] = field(default_factory=dict)
+    slowest_s: float = 0.0
+    error: str = ""
+
+    @property
+    def ratio(self) -> float | None:
+        """Success ratio, 0 to 1; None where no request ended."""
+        total = self.ok + self.failed
+        return self.ok / total if total else None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "t_s": round(self.t_s, 3),
+            "ok": self.ok,
+            "failed": self.failed,
+            "served_by": dict(self.served_by),
+            "slowest_s": round(self.slowest_s, 3),
+            "error": self.error,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], *, t_s: float | None = None) -> Self:
+        """Raises KeyError, TypeError or ValueError for what is none. `t_s` where the value doesn't say."""
+        return cls(
+            t_s=finite(value["t_s"]) if t_s is None else t_s,
+            ok=_count(value["ok"]),
+            failed=_count(value["failed"]),
+            served_by={str(name): _count(number) for name, number in value["served_by"].items()},
+            slowest_s=finite(value["slowest_s"]),
+            error=str(value.get("error", "")),
+        )
+
+
+def _count(value: Any) -> int:
+    number = int(value)
+    if number < 0:
+        raise ValueError(f"{value!r} is no count")
+    return number

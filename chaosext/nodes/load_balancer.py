@@ -1,0 +1,334 @@
+"""The door to an entry: what chaosext asks of whatever stands in front of several clusters, and Envoy behind it.
+
+Another entry (HAProxy, an appliance, a DNS load balancer) is another class with these methods.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Protocol
+
+from chaosext.model.errors import MALFORMED, Refused, Unreachable, finite, understood
+from chaosext.model.failover import Failover, Member, Request, Second
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from contextlib import AbstractContextManager
+
+    from chaosext.nodes.shell import NodeShell
+
+ASSIGNMENT = "/etc/envoy/assignment.json"
+ADMIN_PORT = 9901
+
+ASK_S = 20.0
+"""How long one answer is waited for: `docker exec` takes 0.3 s, and on a machine that is overloaded ten."""
+TAKE_S = 5.0
+"""How long Envoy may take to follow a new assignment: it hears of it from the kernel (inotify), within milliseconds."""
+POLL_S = 0.2
+ATTEMPTS = 3
+
+TAB = "\t"
+CHANGED_MEANWHILE = 76
+
+LOOK = f"""
+look() {{
+  tr -d '\\n' < {ASSIGNMENT} && printf '\\t' &&
+  customers ask 'http://127.0.0.1:{ADMIN_PORT}/clusters?format=json' | tr -d '\\n' &&
+  read -r up _ < /proc/uptime && printf '\\t%s\\n' "$up"
+}}
+"""
+"""One line: the assignment, what Envoy says of its addresses, and when (seconds of uptime, a clock that nobody sets);
+between them tabs, as JSON has no bare ones."""
+
+PUT = f"""
+exec 9> {ASSIGNMENT}.lock && flock -w 5 9 || exit 75
+[ "$(sha256sum < {ASSIGNMENT} | cut -d ' ' -f 1)" = "$expected" ] || exit {CHANGED_MEANWHILE}
+cat > {ASSIGNMENT}.new && mv {ASSIGNMENT}.new {ASSIGNMENT}
+"""
+"""Replaces the assignment by stdin, in one step, unless somebody else has changed it since it was read."""
+
+FOLLOW = """
+customers follow & follower=$!
+trap 'kill $follower 2>/dev/null' EXIT
+while kill -0 $follower 2>/dev/null; do
+  IFS= read -r -t 1 _
+  (( $? > 128 )) || break
+done
+"""
+LOOK_ON = """
+while :; do
+  look || exit
+  IFS= read -r -t 1 _
+  (( $? > 128 )) || break
+done
+"""
+
+
+Look = tuple[float, tuple[Member, ...]]
+"""When somebody looked at an entry (monotonic seconds), and the clusters behind it."""
+
+
+@dataclass(slots=True)
+class Times:
+    """From another clock to ours: what it tells arrives late, by how much varies, and never early.
+
+    So of all that came the least late one says how the clocks stand to one another.
+    """
+
+    _ahead_s: float = math.inf
+
+    def here(self, there_s: float, arrived_s: float) -> float:
+        """When it was here, of what was told at `there_s` and arrived at `arrived_s`."""
+        self._ahead_s = min(self._ahead_s, arrived_s - there_s)
+        return there_s + self._ahead_s
+
+
+class Entry(Protocol):
+    """What stands in front of several clusters. All methods are bounded; `Unreachable` where it doesn't answer."""
+
+    @property
+    def name(self) -> str: ...
+
+    def look(self) -> tuple[Member, ...]:
+        """The clusters behind it, as it deems them now, by name."""
+
+    def change(self, cluster: str, *, drained: bool | None = None, failover: Failover | None = None) -> None:
+        """Drain `cluster` (no new request is sent to it, those in flight end) or send it requests again; and say who
+        else may take it out. None: as it is. Seen in force when this returns. Raises `Refused` for an unknown cluster.
+        """
+
+    def requests(self, window_s: float) -> tuple[Request, ...]:
+        """The customers' requests that ended within the last `window_s` seconds, the oldest first."""
+
+    def looks(self) -> AbstractContextManager[Iterator[Look]]:
+        """`look`, once a second, each with when that was, monotonic here."""
+
+    def seconds(self) -> AbstractContextManager[Iterator[Second]]:
+        """What became of the customers' requests, a second after the other; `t_s` is monotonic here."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnvoyEntry:
+    """Envoy in a container of its own, and the customers in another one: the testbed's (docs/entry.md)."""
+
+    envoy: NodeShell
+    customers: NodeShell
+
+    @property
+    def name(self) -> str:
+        return self.envoy.node
+
+    def look(self) -> tuple[Member, ...]:
+        members, _ = self._read()
+        return members
+
+    def change(self, cluster: str, *, drained: bool | None = None, failover: Failover | None = None) -> None:
+        for _ in range(ATTEMPTS):
+            members, text = self._read()
+            wanted = tuple(changed(each, cluster, drained, failover) for each in members)
+            if cluster not in {each.cluster for each in members}:
+                raise _unknown(self.name, cluster, members)
+            if wanted == members or self._put(wanted, text):
+                return self._await(wanted)
+        raise Unreachable(f"{self.name}: its assignment was changed by others, {ATTEMPTS} times in a row")
+
+    def requests(self, window_s: float) -> tuple[Request, ...]:
+        done = self.customers.run(f"customers results -within {window_s:g}s", timeout_s=ASK_S)
+        if done.exit_code:
+            raise Unreachable(f"{self.customers.node}: {_last_line(done.stderr)}")
+        with understood(self.customers.node):
+            return tuple(map(Request.from_json, json.loads(done.stdout)))
+
+    @contextmanager
+    def looks(self) -> Iterator[Iterator[Look]]:
+        times = Times()
+        with self.envoy.stream(LOOK + LOOK_ON) as lines:
+            yield (self._dated(line, times) for line in lines)
+
+    @contextmanager
+    def seconds(self) -> Iterator[Iterator[Second]]:
+        times = Times()
+        with self.customers.stream(FOLLOW) as lines:
+            yield (self._second(line, times) for line in lines)
+
+    def _dated(self, line: str, times: Times) -> Look:
+        members, _ = self._understood(line)
+        with understood(self.name):
+            return times.here(finite(line.rsplit(TAB, 1)[1]), time.monotonic()), members
+
+    def _second(self, line: str, times: Times) -> Second:
+        with understood(self.customers.node):
+            value = json.loads(line)
+            return Second.from_json(value, t_s=times.here(finite(value["up_s"]), time.monotonic()))
+
+    def _read(self) -> tuple[tuple[Member, ...], str]:
+        done = self.envoy.run(f"{LOOK}\nlook", timeout_s=ASK_S)
+        if done.exit_code:
+            raise Unreachable(f"{self.name}: {_last_line(done.stderr)}")
+        return self._understood(done.stdout.rstrip("\n"))
+
+    def _understood(self, line: str) -> tuple[tuple[Member, ...], str]:
+        """The members, and the assignment as it is written."""
+        with understood(self.name):
+            text, said, _ = line.split(TAB)
+            healthy = parse_healthy(said)
+            found = parse_assignment(text)
+        return tuple(replace(each, healthy=healthy.get(each.cluster, 0)) for each in found), text
+
+    def _put(self, members: tuple[Member, ...], before: str) -> bool:
+        """Whether the assignment is now of `members`; False where it is not `before` any more."""
+        expected = f"expected={sha256(before.encode()).hexdigest()}\n"
+        done = self.envoy.run(expected + PUT, stdin=assignment(members), timeout_s=ASK_S)
+        if done.exit_code not in (0, CHANGED_MEANWHILE):
+            raise Unreachable(f"{self.name}: {_last_line(done.stderr) or 'its assignment is locked'}")
+        return done.exit_code == 0
+
+    def _await(self, wanted: tuple[Member, ...]) -> None:
+        """Until Envoy itself says that it drains those addresses, and no others."""
+        out = {address for each in wanted if each.drained for address in each.addresses}
+        deadline_s = time.monotonic() + TAKE_S
+        while time.monotonic() < deadline_s:
+            done = self.envoy.run(f"{LOOK}\nlook", timeout_s=ASK_S)
+            if done.exit_code == 0 and _drains(done.stdout, out):
+                return
+            time.sleep(POLL_S)
+        raise Unreachable(f"{self.name}: Envoy did not follow its new assignment within {TAKE_S:g} s")
+
+
+def changed(member: Member, cluster: str, drained: bool | None, failover: Failover | None) -> Member:
+    """`member` as it is to be; only the one named `cluster` changes. Pure."""
+    if member.cluster != cluster:
+        return member
+    return replace(
+        member,
+        drained=member.drained if drained is None else drained,
+        failover=failover or member.failover,
+    )
+
+
+def when(entry: Entry, holds: Callable[[tuple[Member, ...]], bool], within_s: float) -> tuple[Member, ...]:
+    """The members as soon as `holds` is true of them, else as they are after `within_s` seconds.
+
+    An entry that does not answer for a moment is asked again; raises `Unreachable` for one that does not at the end.
+    """
+    deadline_s = time.monotonic() + within_s
+    while True:
+        try:
+            members = entry.look()
+            if holds(members) or time.monotonic() >= deadline_s:
+                return members
+        except Unreachable:
+            if time.monotonic() >= deadline_s:
+                raise
+        time.sleep(POLL_S)
+
+
+def _drains(line: str, addresses: set[str]) -> bool:
+    try:
+        return parse_drained(line.split(TAB)[1]) == addresses
+    except MALFORMED:
+        return False
+
+
+def _unknown(entry: str, cluster: str, members: tuple[Member, ...]) -> Refused:
+    known = ", ".join(each.cluster for each in members)
+    return Refused(f"cluster {cluster!r} is not behind the entry {entry}", f"behind it are: {known}")
+
+
+def _last_line(stderr: str) -> str:
+    lines = stderr.strip().splitlines()
+    return lines[-1] if lines else "no answer"
+
+
+SERVICE = "shop"
+"""Envoy's name for all the clusters together (Envoy calls what it balances over a cluster)."""
+
+TYPE = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
+
+METADATA = "envoy.lb"
+"""Envoy's own namespace for metadata of an address; `%UPSTREAM_METADATA(envoy.lb:cluster)%` reads ours."""
+
+DRAINING, HEALTHY = "DRAINING", "HEALTHY"
+
+FAILED = "failed_active_health_check"
+"""In a host's `health_status` (envoy.admin.v3.HostHealthStatus)."""
+
+
+def assignment(members: Iterable[Member]) -> str:
+    """The file, one line of JSON. Each cluster is a locality of the same weight, however many addresses it has."""
+    localities = [_locality(each) for each in members]
+    resource = {"@type": TYPE, "cluster_name": SERVICE, "endpoints": localities}
+    return json.dumps({"resources": [resource]})
+
+
+def parse_assignment(text: str) -> tuple[Member, ...]:
+    """The members in such a file, by name; how healthy they are it doesn't say.
+
+    Raises KeyError, TypeError or ValueError (or another of `MALFORMED`) for what `assignment` did not write.
+    """
+    (resource,) = json.loads(text)["resources"]
+    return tuple(sorted(map(_member, resource["endpoints"]), key=lambda each: each.cluster))
+
+
+def parse_healthy(text: str) -> Mapping[str, int]:
+    """Cluster -> how many of its addresses don't fail Envoy's check, from admin's `/clusters?format=json`.
+
+    A cluster none of whose addresses is healthy is not in it. Raises one of `MALFORMED` for another text.
+    """
+    (status,) = (each for each in json.loads(text)["cluster_statuses"] if each["name"] == SERVICE)
+    hosts = status.get("host_statuses", [])
+    return Counter(each["locality"]["zone"] for each in hosts if not each["health_status"].get(FAILED))
+
+
+def parse_drained(text: str) -> frozenset[str]:
+    """The addresses (`ip:port`) that Envoy itself says it drains: the file was read, whatever it was meant to say."""
+    (status,) = (each for each in json.loads(text)["cluster_statuses"] if each["name"] == SERVICE)
+    hosts = status.get("host_statuses", [])
+    draining = (each for each in hosts if each["health_status"].get("eds_health_status") == DRAINING)
+    return frozenset(_host_port(each["address"]) for each in draining)
+
+
+def _locality(member: Member) -> dict[str, Any]:
+    return {
+        "locality": {"zone": member.cluster},
+        "load_balancing_weight": 1,
+        "lb_endpoints": [_endpoint(member, address) for address in member.addresses],
+    }
+
+
+def _endpoint(member: Member, address: str) -> dict[str, Any]:
+    host, _, port = address.rpartition(":")
+    return {
+        "endpoint": {
+            "address": {"socket_address": {"address": host, "port_value": int(port)}},
+            "health_check_config": {
+                "disable_active_health_check": member.failover is Failover.BY_HAND,
+            },
+        },
+        "health_status": DRAINING if member.drained else HEALTHY,
+        "metadata": {"filter_metadata": {METADATA: {"cluster": member.cluster}}},
+    }
+
+
+def _member(locality: Mapping[str, Any]) -> Member:
+    endpoints = locality["lb_endpoints"]
+    unchecked = all(
+        each["endpoint"]["health_check_config"]["disable_active_health_check"] for each in endpoints
+    )
+    return Member(
+        cluster=str(locality["locality"]["zone"]),
+        addresses=tuple(_host_port(each["endpoint"]["address"]) for each in endpoints),
+        drained=all(each["health_status"] == DRAINING for each in endpoints),
+        failover=Failover.BY_HAND if unchecked else Failover.HEALTH_CHECK,
+    )
+
+
+def _host_port(address: Mapping[str, Any]) -> str:
+    socket = address["socket_address"]
+    return f"{socket['address']}:{socket['port_value']}"

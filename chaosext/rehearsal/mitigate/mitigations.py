@@ -1,0 +1,392 @@
+"""Changes that may keep a cut from becoming an outage: what each does to a world, and the patch that does it for real.
+
+A mitigation that doesn't apply, or is in place already, leaves the world as it is (the same object).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, replace
+from itertools import cycle
+from typing import TYPE_CHECKING, Any
+
+from chaosext.cluster.objects import ZONE_LABEL, BgpPeer
+from chaosext.rehearsal.mitigate.nodelocal_dns import NAME, NAMESPACE, manifests
+from chaosext.rehearsal.network.calico_routes import CalicoRoutes
+from chaosext.rehearsal.network.network_model import routes_of
+from chaosext.rehearsal.network.routes import unannounced
+from chaosext.rehearsal.simulate.taints import NO_EXECUTE
+from chaosext.rehearsal.snapshot.node_patterns import behind, fits_node
+from chaosext.rehearsal.snapshot.world import (
+    Affinity,
+    LabelSelector,
+    NodeTerm,
+    PodSpec,
+    Requirement,
+    Spread,
+    Toleration,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from chaosext.rehearsal.simulate.planned_cut import Plan
+    from chaosext.rehearsal.snapshot.world import Node, Pod, World
+
+HOSTNAME = "kubernetes.io/hostname"
+REGION_LABEL = "topology.kubernetes.io/region"
+ROLE_PREFIX = "node-role.kubernetes.io/"
+
+LOST = ("node.kubernetes.io/not-ready", NO_EXECUTE.key)
+"""The taints of a node that is lost; DefaultTolerationSeconds tolerates both for a while."""
+
+LONG_S = 3600
+"""What a longer toleration is at the least."""
+
+ROLLED_OUT_WITHIN = "5m"
+
+CRD_GROUP = "crd.projectcalico.org/v1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mitigation:
+    """`apply` gives the world with it in place; `how` the commands for it, given the world without it.
+
+    `idle` says why it may change nothing. `reach` ranks how much it changes: 1 kube-dns' own template, 2 the fabric's
+    routes, 3 labels that steer more than this, 4 what runs on every node.
+    """
+
+    name: str
+    reach: int
+    apply: Callable[[World, Plan], World]
+    how: Callable[[World, Plan], str]
+    idle: str
+
+
+def mitigated(world: World, plan: Plan, names: Iterable[str]) -> World:
+    """The world with the mitigations of these names in place, and said so among its assumptions."""
+    for name in dict.fromkeys(names):
+        each = MITIGATIONS[name]
+        changed = each.apply(world, plan)
+        said = (
+            f"as if {name} were in place" if changed is not world else f"{name} changes nothing: {each.idle}"
+        )
+        world = replace(changed, assumptions=(*changed.assumptions, said))
+    return world
+
+
+# -- kube-dns' own template ------------------------------------------------------------------------------------
+
+
+def _with_dns(world: World, change: Callable[[PodSpec], PodSpec]) -> World:
+    """kube-dns' Pods by another template; a Pod that must not be where it is any more is elsewhere."""
+    pods = behind(world.dns, world.pods)
+    specs = {id(pod.spec): change(pod.spec) for pod in pods}
+    if all(specs[id(pod.spec)] is pod.spec for pod in pods):
+        return world
+    taken = Counter(pod.node for pod in pods)
+    changed = {id(pod): _moved(world, replace(pod, spec=specs[id(pod.spec)]), taken) for pod in pods}
+    return replace(world, pods=tuple(changed.get(id(pod), pod) for pod in world.pods))
+
+
+def _moved(world: World, pod: Pod, taken: Counter[str]) -> Pod:
+    """The Pod where its template allows; `taken` is kept up to date."""
+    allowed = [
+        node.name for node in world.nodes if fits_node(pod.spec.node_selector, pod.spec.affinity, node)
+    ]
+    if not pod.node or pod.node in allowed or not allowed:
+        return pod
+    home = min(allowed, key=lambda name: (taken[name], name))
+    taken[home] += 1
+    return replace(pod, node=home)
+
+
+def _patch_dns(world: World, spec: Mapping[str, Any]) -> str:
+    """A strategic merge patch of kube-dns' template, and the wait for it to be rolled out."""
+    pod = behind(world.dns, world.pods)[0]
+    kind, name = _template_of(world, pod)
+    patch = json.dumps({"spec": {"template": {"spec": spec}}}, separators=(",", ":"))
+    kubectl = f"kubectl --namespace {pod.namespace}"
+    return (
+        f"{kubectl} patch {kind.lower()} {name} --type strategic --patch '{patch}'\n"
+        f"{kubectl} rollout status {kind.lower()}/{name} --timeout {ROLLED_OUT_WITHIN}"
+    )
+
+
+def _template_of(world: World, pod: Pod) -> tuple[str, str]:
+    """(kind, name) of what holds the Pod's template: its Deployment, found or by the ReplicaSet's name."""
+    known = world.workloads.get((pod.namespace, pod.owner))
+    kind, _, name = (known.owner if known and known.owner else pod.owner).partition("/")
+    if kind == "ReplicaSet":
+        return "Deployment", name.removesuffix(f"-{pod.spec.labels.get('pod-template-hash', '')}")
+    return kind or "Deployment", name or "coredns"
+
+
+# -- dns-affinity ------------------------------------------------------------------------------------------------
+
+
+def _keep_off(world: World, plan: Plan) -> World:
+    shunned = unannounced(routes_of(world, plan.cut_nodes), world.nodes)
+    if not shunned or len(shunned) == len(world.nodes):
+        return world
+    apart = _apart_from(world.nodes, frozenset(shunned))
+    return _with_dns(world, lambda spec: _required(spec, apart))
+
+
+def _apart_from(nodes: Sequence[Node], shunned: frozenset[str]) -> Requirement:
+    """An expression that fits all nodes but these: by a label that only they have, a role's first, else by name."""
+    theirs = [node.labels.keys() for node in nodes if node.name in shunned]
+    others = {key for node in nodes if node.name not in shunned for key in node.labels}
+    only = set.intersection(*map(set, theirs)) - others
+    if only:
+        return Requirement(
+            key=min(only, key=lambda key: (not key.startswith(ROLE_PREFIX), key)), operator="DoesNotExist"
+        )
+    values = tuple(node.labels.get(HOSTNAME, node.name) for node in nodes if node.name in shunned)
+    return Requirement(key=HOSTNAME, operator="NotIn", values=values)
+
+
+def _required(spec: PodSpec, apart: Requirement) -> PodSpec:
+    affinity = spec.affinity or Affinity()
+    terms = affinity.required_nodes or (NodeTerm(),)
+    if all(apart in term.requirements for term in terms):
+        return spec
+    wanted = tuple(replace(term, requirements=(*term.requirements, apart)) for term in terms)
+    return replace(spec, affinity=replace(affinity, required_nodes=wanted))
+
+
+def _how_to_keep_off(world: World, plan: Plan) -> str:
+    affinity = behind(world.dns, _keep_off(world, plan).pods)[0].spec.affinity
+    terms = [_term_json(term) for term in (affinity.required_nodes if affinity else None) or ()]
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
+    return _patch_dns(world, {"affinity": {"nodeAffinity": required}})
+
+
+def _term_json(term: NodeTerm) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if term.requirements:
+        found["matchExpressions"] = [_requirement_json(each) for each in term.requirements]
+    if term.names:
+        found["matchFields"] = [{"key": "metadata.name", "operator": "In", "values": list(term.names)}]
+    return found
+
+
+def _requirement_json(each: Requirement) -> dict[str, Any]:
+    said: dict[str, Any] = {"key": each.key, "operator": each.operator}
+    return said | ({"values": list(each.values)} if each.values else {})
+
+
+# -- bgp-on-control-plane ----------------------------------------------------------------------------------------
+
+
+def _peer_all(world: World, plan: Plan) -> World:
+    peer = _another_peer(world, plan)
+    if peer is None:
+        return world
+    return replace(world, network=replace(world.network, peers=(*world.network.peers, peer)))
+
+
+def _another_peer(world: World, plan: Plan) -> BgpPeer | None:
+    """A session with the leaf for those that have none; None where there is no leaf, or nobody lacks it."""
+    routes = routes_of(world, plan.cut_nodes)
+    lacking = unannounced(routes, world.nodes)
+    if not isinstance(routes, CalicoRoutes) or not lacking or not routes.fabric_peers:
+        return None
+    leaf = routes.fabric_peers[0]
+    return replace(leaf, name=f"{leaf.name}-for-all", node="", node_selector=_calico_selector(world, lacking))
+
+
+def _calico_selector(world: World, lacking: Sequence[str]) -> str:
+    apart = _apart_from(world.nodes, frozenset(lacking))
+    if apart.operator == "DoesNotExist":
+        return f"has({apart.key})"
+    return f"{apart.key} in {{{', '.join(repr(value) for value in apart.values)}}}"
+
+
+def _how_to_peer(world: World, plan: Plan) -> str:
+    peer = _another_peer(world, plan)
+    if peer is None:
+        return ""
+    spec = {"peerIP": peer.peer_ip, "asNumber": peer.as_number, "nodeSelector": peer.node_selector}
+    named = {"apiVersion": CRD_GROUP, "kind": "BGPPeer", "metadata": {"name": peer.name}, "spec": spec}
+    return (
+        "# the leaf must accept them as neighbours; where racks have leaves of their own, name theirs\n"
+        f"kubectl apply --filename - <<'EOF'\n{json.dumps(named)}\nEOF"
+    )
+
+
+# -- nodelocal-dns -----------------------------------------------------------------------------------------------
+
+
+def _cache_locally(world: World, plan: Plan) -> World:
+    if world.dns is None or world.network.nodelocal_dns:
+        return world
+    return replace(world, network=replace(world.network, nodelocal_dns=True))
+
+
+def _how_to_cache(world: World, plan: Plan) -> str:
+    address = next(iter(world.dns.cluster_ips), "") if world.dns else ""
+    objects = manifests(address, dict(world.dns.selector) if world.dns else {})
+    return "\n".join(
+        (
+            "# for kube-proxy in iptables or nftables mode; the nodes must be able to pull the image",
+            f"kubectl apply --filename - <<'EOF'\n{json.dumps(objects, separators=(',', ':'))}\nEOF",
+            f"kubectl --namespace {NAMESPACE} rollout status daemonset/{NAME} --timeout {ROLLED_OUT_WITHIN}",
+        )
+    )
+
+
+# -- longer-tolerations ------------------------------------------------------------------------------------------
+
+
+def _stay_longer(world: World, plan: Plan) -> World:
+    return _with_dns(world, lambda spec: _tolerating(spec, _longer_s(plan)))
+
+
+def _longer_s(plan: Plan) -> int:
+    """Twice the cut, in whole minutes: a cut that takes longer than planned is the usual one."""
+    return max(LONG_S, int(2 * plan.cut_for_s // 60 + 1) * 60)
+
+
+def _tolerating(spec: PodSpec, seconds: int) -> PodSpec:
+    stays = {each.key: each.seconds for each in spec.tolerations if each.effect in ("", "NoExecute")}
+    if "" in stays or all(
+        key in stays and (stays[key] is None or (stays[key] or 0) >= seconds) for key in LOST
+    ):
+        return spec
+    others = tuple(each for each in spec.tolerations if each.key not in LOST)
+    longer = (Toleration(key=key, operator="Exists", effect="NoExecute", seconds=seconds) for key in LOST)
+    return replace(spec, tolerations=(*others, *longer))
+
+
+def _how_to_stay(world: World, plan: Plan) -> str:
+    tolerations = behind(world.dns, _stay_longer(world, plan).pods)[0].spec.tolerations
+    return _patch_dns(world, {"tolerations": [_toleration_json(each) for each in tolerations]})
+
+
+def _toleration_json(each: Toleration) -> dict[str, Any]:
+    said = {"key": each.key, "operator": each.operator, "value": each.value, "effect": each.effect}
+    kept: dict[str, Any] = {name: text for name, text in said.items() if text}
+    return kept if each.seconds is None else kept | {"tolerationSeconds": each.seconds}
+
+
+# -- zones -------------------------------------------------------------------------------------------------------
+
+
+def _share_zones(world: World, plan: Plan) -> World:
+    homes = _homes(world, plan)
+    if not homes:
+        return world
+    return replace(world, nodes=tuple(_in_zone(node, homes.get(node.name)) for node in world.nodes))
+
+
+def _homes(world: World, plan: Plan) -> dict[str, Node]:
+    """Control-plane node -> a node of the zone that it goes to: all of whose nodes would be lost, the largest first.
+
+    With one node in it that stays, such a zone is no longer FullDisruption, in which evictions go on.
+    """
+    sizes = Counter(node.zone for node in world.nodes)
+    lost = Counter(node.zone for node in world.nodes if node.name in plan.cut_nodes)
+    zones = sorted(
+        (zone for zone in lost if lost[zone] == sizes[zone] > 1), key=lambda zone: (-sizes[zone], zone)
+    )
+    example = {node.zone: node for node in reversed(world.nodes)}
+    stay = [node for node in world.nodes if node.control_plane and node.name not in plan.cut_nodes]
+    return {node.name: example[zone] for node, zone in zip(stay, cycle(zones), strict=False)} if zones else {}
+
+
+def _in_zone(node: Node, like: Node | None) -> Node:
+    if like is None:
+        return node
+    return replace(node, zone=like.zone, labels={**node.labels, **_zone_labels(like)})
+
+
+def _zone_labels(node: Node) -> dict[str, str]:
+    return {key: node.labels[key] for key in (REGION_LABEL, ZONE_LABEL) if key in node.labels}
+
+
+def _how_to_share(world: World, plan: Plan) -> str:
+    lines = ["# zones also steer storage and spreading: only where the node really is, or is moved, there"]
+    for name, like in _homes(world, plan).items():
+        labels = " ".join(f"{key}={value}" for key, value in _zone_labels(like).items())
+        lines.append(f"kubectl label node {name} {labels} --overwrite")
+    return "\n".join(lines)
+
+
+# -- spread ------------------------------------------------------------------------------------------------------
+
+
+def _spread_out(world: World, plan: Plan) -> World:
+    return _with_dns(world, lambda spec: _spreading(spec, world.dns.selector if world.dns else {}))
+
+
+def _spreading(spec: PodSpec, labels: Mapping[str, str]) -> PodSpec:
+    if any(each.required and each.topology_key == HOSTNAME for each in spec.spreads):
+        return spec
+    wanted = tuple(Requirement(key=key, operator="In", values=(value,)) for key, value in labels.items())
+    spread = Spread(
+        max_skew=1, topology_key=HOSTNAME, required=True, selector=LabelSelector(requirements=wanted)
+    )
+    others = tuple(each for each in spec.spreads if each.topology_key != HOSTNAME)
+    return replace(spec, spreads=(*others, spread))
+
+
+def _how_to_spread(world: World, plan: Plan) -> str:
+    spread = {
+        "maxSkew": 1,
+        "topologyKey": HOSTNAME,
+        "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": {"matchLabels": dict(world.dns.selector) if world.dns else {}},
+    }
+    return _patch_dns(world, {"topologySpreadConstraints": [spread]})
+
+
+MITIGATIONS: Mapping[str, Mitigation] = {
+    each.name: each
+    for each in (
+        Mitigation(
+            name="dns-affinity",
+            reach=1,
+            apply=_keep_off,
+            how=_how_to_keep_off,
+            idle="kube-dns is kept off already, or no node is known to be one whose Pods nobody hears of",
+        ),
+        Mitigation(
+            name="bgp-on-control-plane",
+            reach=2,
+            apply=_peer_all,
+            how=_how_to_peer,
+            idle="every node's Pods are announced, or nothing is known of a leaf that could learn them",
+        ),
+        Mitigation(
+            name="nodelocal-dns",
+            reach=4,
+            apply=_cache_locally,
+            how=_how_to_cache,
+            idle="NodeLocal DNSCache runs already, or there is no kube-dns",
+        ),
+        Mitigation(
+            name="longer-tolerations",
+            reach=1,
+            apply=_stay_longer,
+            how=_how_to_stay,
+            idle="kube-dns stays that long already, or there is no kube-dns",
+        ),
+        Mitigation(
+            name="zones",
+            reach=3,
+            apply=_share_zones,
+            how=_how_to_share,
+            idle="no zone would be lost whole, or no control-plane node stays that could be in it",
+        ),
+        Mitigation(
+            name="spread",
+            reach=1,
+            apply=_spread_out,
+            how=_how_to_spread,
+            idle="kube-dns is spread already, or there is no kube-dns",
+        ),
+    )
+}
+"""Name -> mitigation, in the order in which equally good ones are advised."""

@@ -1,0 +1,113 @@
+"""Advice: every mitigation is played on the same cut, and ranked by what becomes of DNS and of the Pods."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from chaosext.rehearsal.mitigate.mitigations import MITIGATIONS
+from chaosext.rehearsal.predict.predict import rehearse
+from chaosext.rehearsal.predict.prediction import NO_EFFECT, NO_TIME, Advice, Dns, Forecast
+from chaosext.rehearsal.simulate.time_budget import UNBOUNDED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from chaosext.rehearsal.mitigate.mitigations import Mitigation
+    from chaosext.rehearsal.predict.prediction import Prediction
+    from chaosext.rehearsal.simulate.planned_cut import Plan
+    from chaosext.rehearsal.simulate.time_budget import TimeBudget
+    from chaosext.rehearsal.snapshot.world import World
+
+SAMPLES = 30
+"""Plays of each mitigation: enough to rank them."""
+
+FEWER_FROM_NODES, FEW_SAMPLES = 1000, 3
+"""Where a play takes long, so few must do."""
+
+Score = tuple[bool, float, float]
+"""It passes; probability of resolvable DNS after the heal, less that of dead DNS; stuck and pending Pods, negative."""
+
+LEAST = 0.05
+"""A difference in probability that chance alone may make."""
+
+
+def advised(
+    found: Prediction,
+    world: World,
+    plan: Plan,
+    *,
+    samples: int | None = None,
+    seed: int = 0,
+    budget: TimeBudget = UNBOUNDED,
+) -> Prediction:
+    """The prediction with its advice, the most helpful first; none where there is nothing to mend, or nothing known.
+
+    What the budget leaves no time for comes last, and says so.
+    """
+    if found.verdict is Forecast.UNKNOWN or _is_well(found):
+        return found
+    count = min(samples or SAMPLES, FEW_SAMPLES if len(world.nodes) >= FEWER_FROM_NODES else SAMPLES)
+    tried = list(_tried(world, plan, count, seed, budget))
+    known = [(each, then) for each, then in tried if then.simulations.is_whole]
+    ranked = sorted(known, key=lambda pair: score(pair[1]), reverse=True)
+    untried = [
+        Advice(mitigation=each.name, effect=NO_TIME, how=each.how(world, plan))
+        for each, then in tried
+        if not then.simulations.is_whole
+    ]
+    return found.advised((*(_advice(each, then, found, world, plan) for each, then in ranked), *untried))
+
+
+def _is_well(found: Prediction) -> bool:
+    return found.verdict is Forecast.PASSED and chance_of(found, Dns.RESOLVABLE) > 1 - LEAST
+
+
+def _tried(
+    world: World, plan: Plan, samples: int, seed: int, budget: TimeBudget
+) -> Iterator[tuple[Mitigation, Prediction]]:
+    """What the mitigations that apply here lead to."""
+    for each in MITIGATIONS.values():
+        changed = each.apply(world, plan)
+        if changed is not world:
+            then = rehearse(changed, plan, samples=samples, seed=seed, with_timeline=False, budget=budget)
+            yield each, then
+
+
+def chance_of(found: Prediction, *states: Dns) -> float:
+    """That DNS is in one of these states after the heal."""
+    return sum(outcome.probability for outcome in found.outcomes if outcome.dns_after_heal in states)
+
+
+def score(found: Prediction) -> Score:
+    """More is better."""
+    return (
+        found.verdict is Forecast.PASSED,
+        round(chance_of(found, Dns.RESOLVABLE) - chance_of(found, Dns.DEAD), 2),
+        -_pods(found, "stuck", "pending"),
+    )
+
+
+def _pods(found: Prediction, *whats: str) -> float:
+    counts = found.workloads.values()
+    return round(sum(float(each.get(what, 0)) for each in counts for what in whats), 1)
+
+
+def _advice(each: Mitigation, then: Prediction, before: Prediction, world: World, plan: Plan) -> Advice:
+    effect = "; ".join(_effects(then, before)) or NO_EFFECT
+    return Advice(mitigation=each.name, effect=effect, how=each.how(world, plan))
+
+
+def _effects(then: Prediction, before: Prediction) -> Iterable[str]:
+    """What differs, in words."""
+    if then.verdict is not before.verdict:
+        yield f"{then.verdict.value} instead of {before.verdict.value}"
+    for state in (Dns.RESOLVABLE, Dns.PARTIAL, Dns.DEAD):
+        now, was = chance_of(then, state), chance_of(before, state)
+        if now - was > LEAST:
+            yield f"DNS {state.value} after the heal in {now:.0%} instead of {was:.0%}"
+    if then.dns.during_cut is not before.dns.during_cut:
+        yield f"DNS {then.dns.during_cut.value} during the cut instead of {before.dns.during_cut.value}"
+    for what in ("stuck", "pending", "evicted"):
+        now, was = _pods(then, what), _pods(before, what)
+        if abs(now - was) > max(0.5, 0.1 * was):
+            yield f"{now:.0f} Pods {what} instead of {was:.0f}"

@@ -1,0 +1,25 @@
+"""Which model of a network a world's Pods are routed by."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from chaosext.rehearsal.network.calico_routes import CalicoRoutes
+from chaosext.rehearsal.network.routes import EveryNode, Proof
+from chaosext.rehearsal.snapshot.world import Doubt, Plugin
+
+if TYPE_CHECKING:
+    from chaosext.rehearsal.network.routes import Routes
+    from chaosext.rehearsal.snapshot.world import World
+
+NOTHING_SHOWN = Doubt(subject="the snapshot", why="it shows no network plugin that is known here")
+
+
+def routes_of(world: World, cut: frozenset[str], doubts: tuple[Doubt, ...] = ()) -> Routes:
+    """The routes while the nodes named in `cut` lose the control plane; unknown where there are `doubts` of that."""
+    network = replace(world.network, doubts=(*doubts, *world.network.doubts))
+    if network.plugin is Plugin.CALICO:
+        return CalicoRoutes(replace(world, network=network), cut)
+    unshown = network.plugin is Plugin.UNKNOWN and not network.doubts
+    return EveryNode(Proof(rests_on=network.shown, doubts=(NOTHING_SHOWN,) if unshown else network.doubts))

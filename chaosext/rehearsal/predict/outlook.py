@@ -1,0 +1,98 @@
+"""What a prediction says of kube-dns, in the few lines that people read before a cut is made."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from chaosext.model.timeline import Kind
+from chaosext.rehearsal.predict.prediction import Forecast
+from chaosext.rehearsal.snapshot.node_patterns import behind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from chaosext.rehearsal.predict.prediction import PredictedEvent, Prediction
+    from chaosext.rehearsal.snapshot.world import Pod, World
+
+USUAL, CERTAIN = 0.5, 0.995
+
+ENDS = {
+    Forecast.PASSED: "it heals by itself",
+    Forecast.DEVIATED: "it does not heal by itself",
+    Forecast.UNKNOWN: "whether it heals is not known",
+}
+
+
+def outlook(found: Prediction, world: World, cut: frozenset[str]) -> tuple[str, ...]:
+    """What becomes of zones, kube-dns and lookups when the nodes named in `cut` are cut off, as `found` has it."""
+    if not found.simulations.made:
+        return (f"rehearsal: nothing is known, {found.method}",)
+    return (
+        f"rehearsal: {found.verdict.value}, {ENDS[found.verdict]} ({found.method})",
+        *_zones(found),
+        *_kube_dns(found, world, cut),
+        f"DNS during the cut: {found.dns.during_cut.value}",
+        *(
+            f"DNS after the heal, in {each.probability:.0%}: {each.dns_after_heal.value}, {each.why}"
+            for each in found.outcomes
+        ),
+    )
+
+
+def _zones(found: Prediction) -> Iterator[str]:
+    for event in found.timeline:
+        if event.kind is Kind.ZONE_STATE and event.probability >= USUAL:
+            where = event.object.removeprefix("Zone/")
+            yield f"zone {where} {event.detail} from {event.t_s:.0f} s after the cut on ({event.probability:.0%})"
+
+
+def _kube_dns(found: Prediction, world: World, cut: frozenset[str]) -> Iterator[str]:
+    """Whether its Pods are evicted from the nodes that are cut, and where others go in their place."""
+    if world.dns is None:
+        yield "kube-dns: the snapshot shows none"
+        return
+    lost = [pod for pod in behind(world.dns, world.pods) if pod.node in cut]
+    if not lost:
+        yield "kube-dns runs on no node that is cut: none of it is evicted"
+        return
+    evicted = {event.object: event for event in found.timeline if event.kind is Kind.POD_EVICTED}
+    fates: dict[str, list[Pod]] = defaultdict(list)
+    for pod in lost:
+        fates[_fate(evicted.get(pod.subject))].append(pod)
+    for fate, pods in fates.items():
+        events = [evicted[pod.subject] for pod in pods if pod.subject in evicted]
+        yield f"kube-dns on {_few(sorted({pod.node for pod in pods}))}: {fate}{_when(events)}"
+    yield from _heirs(found, lost)
+
+
+def _fate(evicted: PredictedEvent | None) -> str:
+    if evicted is None or evicted.probability < 1 - CERTAIN:
+        return "not evicted, it stays there"
+    if evicted.probability >= CERTAIN:
+        return "evicted"
+    return f"evicted in {evicted.probability:.0%} of the simulations"
+
+
+def _when(evicted: Sequence[PredictedEvent]) -> str:
+    if not evicted:
+        return ""
+    first, last = min(each.t_min_s for each in evicted), max(each.t_max_s for each in evicted)
+    return f" {first:.0f} to {last:.0f} s after the cut"
+
+
+def _heirs(found: Prediction, lost: Iterable[Pod]) -> Iterator[str]:
+    """Pods that are made in the place of those that are evicted: where they are bound first, or that they wait."""
+    names = {f"Pod/{pod.namespace}/{pod.owner.partition('/')[2]}-*" for pod in lost if pod.owner}
+    theirs = [event for event in found.timeline if event.object in names and event.probability >= USUAL]
+    waiting = next((event for event in theirs if event.kind is Kind.POD_PENDING), None)
+    if waiting:
+        yield f"its replacements are Pending from {waiting.t_s:.0f} s after the cut on: {waiting.detail}"
+    bound = next((event for event in theirs if event.kind is Kind.POD_BOUND), None)
+    if bound:
+        yield f"its replacements are bound from {bound.t_s:.0f} s after the cut on, the first {bound.detail}"
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return f"{', '.join(names[:4])}{more}"

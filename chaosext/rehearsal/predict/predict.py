@@ -1,0 +1,286 @@
+"""The rehearsal: a world and a plan in, a prediction out.
+
+Its simulations (`simulations`) are merged: into a timeline, and here into how likely each way is that it may end. What
+could not be simulated within the time budget, or hangs on routes that nobody knows, counts as unknown.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from chaosext.rehearsal.predict.prediction import Dns, DnsView, Forecast, Outcome, Prediction, Simulated
+from chaosext.rehearsal.simulate import dns_lookups
+from chaosext.rehearsal.simulate.inputs import WATCH_ALL_PODS, Stage
+from chaosext.rehearsal.simulate.scheduler_cache import Board
+from chaosext.rehearsal.simulate.sidecar_kinds import Sidecar, sidecar
+from chaosext.rehearsal.simulate.simulations import Simulations
+from chaosext.rehearsal.simulate.time_budget import UNBOUNDED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from chaosext.rehearsal.simulate.planned_cut import Plan
+    from chaosext.rehearsal.simulate.simulation import Trace
+    from chaosext.rehearsal.simulate.simulations import Made
+    from chaosext.rehearsal.simulate.time_budget import TimeBudget
+    from chaosext.rehearsal.snapshot.world import World
+
+State = TypeVar("State", Dns, Forecast)
+
+DEFAULT_SCHEDULER = "default-scheduler"
+
+DOWN_BEFORE = "no kube-dns Pod is Ready in the snapshot, so DNS was down before the cut"
+
+MAJORITY = 0.5
+"""Where simulations are missing, what more of those that were wanted came to can't be outweighed by them."""
+
+
+def rehearse(
+    world: World,
+    plan: Plan,
+    *,
+    samples: int | None = None,
+    seed: int = 0,
+    with_timeline: bool = True,
+    budget: TimeBudget = UNBOUNDED,
+) -> Prediction:
+    """What the plan is expected to do to the world. `samples`: plays where chance can't be enumerated, None by size.
+
+    Without its timeline, which is empty then, a prediction takes two thirds of the time. Where the budget is over
+    before all is simulated, the prediction says so, and is less sure. Raises `Refused` where the plan doesn't fit the
+    world.
+    """
+    return Rehearsal(world).of(plan, samples=samples, seed=seed, with_timeline=with_timeline, budget=budget)
+
+
+class Rehearsal:
+    """A world that many plans are played on: what doesn't depend on the plan is prepared once."""
+
+    def __init__(self, world: World) -> None:
+        self._world, self._board = world, Board(world)
+
+    def of(
+        self,
+        plan: Plan,
+        *,
+        samples: int | None = None,
+        seed: int = 0,
+        with_timeline: bool = True,
+        budget: TimeBudget = UNBOUNDED,
+    ) -> Prediction:
+        """As `rehearse`."""
+        stage = Stage(self._world, plan, self._board)
+        wanted = Simulations(stage=stage, seed=seed, with_timeline=with_timeline, budget=budget)
+        return _Merged(stage, wanted.made(samples)).prediction()
+
+
+class _Merged:
+    """What the simulations of a cut come to, all together."""
+
+    def __init__(self, stage: Stage, made: Made) -> None:
+        self._stage, self._made, self._plays = stage, made, made.plays
+        self._missing = 1 - made.made / made.wanted
+
+    def prediction(self) -> Prediction:
+        stage, made = self._stage, self._made
+        weights = self._weights((share, _forecast(stage, trace)) for share, trace in self._plays)
+        verdict = self._settled(weights, Forecast.UNKNOWN)
+        per_node = self._per_node()
+        judged = [per_node[stage.world.nodes[number].name] for number in stage.judged]
+        outcomes, after_heal = self._outcomes()
+        return Prediction(
+            assumptions=(*stage.world.assumptions, *_assumptions(stage)),
+            timings=stage.world.control_plane.to_json(),
+            timeline=made.timeline,
+            dns=DnsView(
+                during_cut=dns_lookups.overall(each.during_cut for each in judged),
+                after_heal=after_heal,
+                after_rollback=self._likeliest(
+                    (share, _overall(stage, trace.rolled_back)) for share, trace in self._plays
+                ),
+            ),
+            dns_per_node=per_node,
+            mesh=self._mesh(),
+            workloads=self._workloads(),
+            outcomes=outcomes,
+            self_heals=None if verdict is Forecast.UNKNOWN else verdict is Forecast.PASSED,
+            verdict=verdict,
+            method=made.told,
+            chances=weights,
+            samples=made.made if made.sampled else 0,
+            simulations=Simulated(made=made.made, wanted=made.wanted),
+            routes=stage.routes.proof,
+        )
+
+    # -- how likely what is ----------------------------------------------------------------------------------
+
+    def _weights(self, states: Iterable[tuple[float, State]]) -> dict[State, float]:
+        """State -> its share of all simulations that were wanted."""
+        found: dict[State, float] = defaultdict(float)
+        for share, state in states:
+            found[state] += share * (1 - self._missing) if self._missing else share
+        return found
+
+    def _settled(self, weights: dict[State, float], unknown: State) -> State:
+        """The likeliest; unknown where missing simulations could make it another one. These are added to `weights`."""
+        if self._missing:
+            weights[unknown] = weights.get(unknown, 0.0) + self._missing
+        first = max(sorted(weights), key=weights.__getitem__)
+        return unknown if self._missing and weights[first] <= MAJORITY else first
+
+    def _likeliest(self, states: Iterable[tuple[float, Dns]]) -> Dns:
+        return self._settled(self._weights(states), Dns.UNKNOWN)
+
+    @property
+    def _is_whole(self) -> bool:
+        """All was simulated, and with routes that are known."""
+        return not self._missing and self._stage.routes.proof.holds
+
+    # -- DNS -------------------------------------------------------------------------------------------------
+
+    def _outcomes(self) -> tuple[tuple[Outcome, ...], Dns]:
+        """Every way that DNS may be after the heal, likeliest first, and the likeliest."""
+        stage = self._stage
+        whys: dict[Dns, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+        states = [(share, _overall(stage, trace.after), trace) for share, trace in self._plays]
+        for share, state, trace in states:
+            whys[state][_why(stage, state, trace)] += share
+        weights = self._weights((share, state) for share, state, _ in states)
+        likeliest = self._settled(weights, Dns.UNKNOWN)
+        if self._missing:
+            whys[Dns.UNKNOWN][f"simulated were only {self._made.told}"] += self._missing
+        ranked = sorted(weights.items(), key=lambda pair: (-pair[1], pair[0]))
+        outcomes = tuple(
+            Outcome(
+                dns_after_heal=state,
+                probability=weight,
+                why=max(sorted(whys[state]), key=whys[state].__getitem__),
+            )
+            for state, weight in ranked
+        )
+        return outcomes, likeliest
+
+    def _per_node(self) -> dict[str, DnsView]:
+        stage = self._stage
+        views = {number: self._node_view(number) for number in stage.observers}
+        return {node.name: views[stage.like[number]] for number, node in enumerate(stage.world.nodes)}
+
+    def _node_view(self, number: int) -> DnsView:
+        plays = self._plays
+        return DnsView(
+            during_cut=self._likeliest(
+                (share, trace.during.get(number, Dns.UNKNOWN)) for share, trace in plays
+            ),
+            after_heal=self._likeliest((share, trace.after[number]) for share, trace in plays),
+            after_rollback=self._likeliest((share, trace.rolled_back[number]) for share, trace in plays),
+        )
+
+    # -- the mesh and the workloads --------------------------------------------------------------------------
+
+    def _mesh(self) -> dict[str, Any]:
+        """Probabilities and Pods are null where nobody knows."""
+        stage, plays = self._stage, self._plays
+        if stage.world.mesh is None:
+            return {"present": False}
+        kinds = Counter(sidecar(pod.spec).value for pod in stage.meshed)
+        lost = sum(share for share, trace in plays if trace.xds_lost_s < float("inf"))
+        back = sum(share for share, trace in plays if trace.xds_back_s < float("inf"))
+        stuck = sum(share * trace.stuck.total() for share, trace in plays)
+        known = self._is_whole
+        return {
+            "present": True,
+            "istiod_on": sorted({pod.node for pod in stage.istiod_pods}),
+            "sidecars": {kind: kinds[kind] for kind in sorted(kinds) if kind != Sidecar.NONE.value},
+            "xds_lost_probability": round(min(1.0, lost), 3) if known else None,
+            "xds_restored_probability": round(min(1.0, back), 3) if known else None,
+            "stuck_pods": round(stuck, 1) if known else None,
+        }
+
+    def _workloads(self) -> dict[str, Any]:
+        """Workload -> Pods that are, on average, evicted, and at the end pending or stuck; only those that are hit.
+
+        Stuck is None where nobody knows.
+        """
+        rows: dict[str, dict[str, float]] = {}
+        for share, trace in self._plays:
+            tallies = (("evicted", trace.evicted), ("pending", trace.pending), ("stuck", trace.stuck))
+            for name, counts in tallies:
+                for key, number in counts.items():
+                    row = rows.setdefault(self._stage.named(*key), {})
+                    row[name] = row.get(name, 0.0) + share * number
+        found: dict[str, Any] = {
+            name: {key: round(value, 2) for key, value in sorted(row.items())} | self._unknown_stuck
+            for name, row in sorted(rows.items())
+        }
+        others = sum(share * trace.others_evicted for share, trace in self._plays)
+        return found | ({"(others)": {"evicted": round(others, 1)}} if others else {})
+
+    @property
+    def _unknown_stuck(self) -> dict[str, None]:
+        known = self._is_whole or self._stage.world.mesh is None
+        return {} if known else {"stuck": None}
+
+
+def _overall(stage: Stage, states: Mapping[int, Dns]) -> Dns:
+    return dns_lookups.overall(states[number] for number in stage.judged)
+
+
+def _forecast(stage: Stage, trace: Trace) -> Forecast:
+    """An outage that is certain is one whatever the routes are; that all is well is known only where these are."""
+    state = _overall(stage, trace.after)
+    if state in (Dns.DEAD, Dns.PARTIAL):
+        return Forecast.DEVIATED
+    if state is Dns.UNKNOWN or not stage.routes.proof.holds:
+        return Forecast.UNKNOWN
+    unsynced = trace.xds_lost_s < trace.xds_back_s == float("inf")
+    return Forecast.DEVIATED if trace.stuck or unsynced else Forecast.PASSED
+
+
+def _why(stage: Stage, state: Dns, trace: Trace) -> str:
+    if stage.world.dns is None:
+        return "the snapshot has no kube-dns Service"
+    if not stage.knows_dns:
+        return DOWN_BEFORE
+    if state is Dns.UNKNOWN:
+        return stage.routes.proof.why_not or "who reaches kube-dns is unknown"
+    if not trace.dns_hosts:
+        return "no kube-dns Pod is ready"
+    bad = [node for node, answers in trace.dns_hosts if not answers]
+    good = [node for node, answers in trace.dns_hosts if answers]
+    if not bad:
+        return f"every kube-dns Pod is where it is reached, on {_few(good)}"
+    lost = f"{len(bad)} of {len(trace.dns_hosts)} kube-dns Pods on {_few(bad)}, whose Pod addresses nobody announces"
+    return lost if bad else f"kube-dns on {_few(good)}"
+
+
+def _few(names: Iterable[str]) -> str:
+    distinct = sorted(set(names))
+    return ", ".join(distinct[:4]) + (f" and {len(distinct) - 4} more" if len(distinct) > 4 else "")
+
+
+def _assumptions(stage: Stage) -> Iterable[str]:
+    world = stage.world
+    if world.dns is None:
+        yield "no Service kube-system/kube-dns in the snapshot: how DNS fares is unknown"
+    elif not stage.dns_pods:
+        yield f"no Pod is behind {world.dns.subject}: how DNS fares is unknown"
+    elif not stage.knows_dns:
+        yield f"{DOWN_BEFORE}: how DNS fares is unknown"
+    if not stage.routes.proof.holds:
+        yield stage.routes.proof.why_not
+    if not stage.hubs:
+        yield "no node keeps the control plane: it is taken to run outside of the snapshot's nodes"
+    if lost := [world.nodes[n].name for n in stage.cut if n not in stage.fleet_of]:
+        yield f"{_few(lost)}: not Ready before the cut, and taken to stay so"
+    if stage.fleet.simulated:
+        yield f"KWOK plays {len(stage.fleet.simulated)} of the cut nodes: they are back as soon as it goes on"
+    if masters := [world.nodes[n].name for n in stage.cut if world.nodes[n].control_plane]:
+        yield f"{_few(masters)}: the leading controller-manager and scheduler are taken to run on a node that isn't cut"
+    if strangers := {pod.spec.scheduler for pod in stage.dns_pods} - {DEFAULT_SCHEDULER}:
+        yield f"kube-dns is placed by {_few(strangers)}, taken to choose as {DEFAULT_SCHEDULER} does"
+    if not stage.follows_all:
+        yield f"more than {WATCH_ALL_PODS} Pods on cut nodes: all but kube-dns and istiod are counted, not placed"
+    if any(age is None for age in stage.fleet.ages_s):
+        yield "lease ages at the cut aren't known: each is taken as equally likely"
+    yield "images are on every node, and nobody else changes the cluster meanwhile"

@@ -1,0 +1,160 @@
+"""Many cuts of one cluster: a list of scenarios in, a line of result for each."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from chaosext.model.errors import Refused
+from chaosext.rehearsal.mitigate.mitigations import MITIGATIONS, mitigated
+from chaosext.rehearsal.predict.predict import Rehearsal
+from chaosext.rehearsal.simulate.planned_cut import Plan
+from chaosext.rehearsal.simulate.time_budget import UNBOUNDED
+from chaosext.rehearsal.snapshot.cut_targets import cut_nodes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from chaosext.rehearsal.predict.prediction import Prediction
+    from chaosext.rehearsal.simulate.time_budget import TimeBudget
+    from chaosext.rehearsal.snapshot.world import World
+
+SCHEMA = "chaosext.rehearsal-sweep/v1"
+
+SAMPLES = 8
+"""Plays of each scenario, where nobody says otherwise: there are many, each with its chances told roughly."""
+
+UNITS_S = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+
+FIX = (
+    "write a list of scenarios, e.g. [{name: zone-b, cut_nodes: topology.kubernetes.io/zone=b, cut_for: 8m}]"
+)
+
+
+def seconds(value: object) -> float:
+    """A duration as Go writes it ("1h2m3s", "480s", "500ms"), or a number of seconds. Raises `ValueError`."""
+    text = str(value)
+    if isinstance(value, bool) or not re.fullmatch(r"\d+(\.\d+)?|(\d+(\.\d+)?(ms|h|m|s))+", text):
+        raise ValueError(f"{text!r} is no duration; write e.g. 480s or 8m")
+    parts = re.findall(r"([\d.]+)(ms|h|m|s)", text)
+    return sum(float(number) * UNITS_S[unit] for number, unit in parts) if parts else float(text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """A cut as people wish it. `cut_nodes` as in `targets.cut_nodes`; `mitigations` are names."""
+
+    name: str = ""
+    cut_nodes: str = ""
+    cut_for_s: float = 480.0
+    horizon_s: float = 900.0
+    rollback_s: float | None = None
+    cut_at: datetime | None = None
+    mitigations: tuple[str, ...] = ()
+    seed: int = 0
+
+    def plan(self, world: World) -> Plan:
+        """Raises `Refused` for what can't be played on this world."""
+        return Plan(
+            cut_nodes=cut_nodes(world, self.cut_nodes),
+            cut_for_s=self.cut_for_s,
+            horizon_s=self.horizon_s,
+            rollback_s=self.rollback_s,
+            cut_at=self.cut_at,
+        )
+
+
+def scenarios_from(value: object, defaults: Scenario) -> tuple[Scenario, ...]:
+    """The scenarios in `value` (plain JSON or YAML); `defaults` stands for what one leaves out. Raises `Refused`."""
+    if isinstance(value, dict) and "scenarios" in value:
+        value = value["scenarios"]
+    if not isinstance(value, list) or not value:
+        raise Refused("no list of scenarios", FIX)
+    return tuple(_scenario(number, each, defaults) for number, each in enumerate(value, start=1))
+
+
+def _scenario(number: int, value: object, defaults: Scenario) -> Scenario:
+    if not isinstance(value, dict):
+        raise Refused(f"scenario {number} is no mapping", FIX)
+    fields: dict[str, Any] = {"name": f"{number}"}
+    for key, given in value.items():
+        if key not in _FIELDS:
+            raise Refused(f"scenario {number}: {key!r} is no field", f"fields are {', '.join(_FIELDS)}")
+        field, read = _FIELDS[key]
+        try:
+            fields[field] = read(given)
+        except (ValueError, TypeError) as error:
+            raise Refused(f"scenario {number}: {key}: {error}", FIX) from None
+    return replace(defaults, **fields)
+
+
+def _nodes(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _mitigations(value: object) -> tuple[str, ...]:
+    names = tuple(value) if isinstance(value, list) else (str(value),)
+    if unknown := [name for name in names if name not in MITIGATIONS]:
+        raise ValueError(f"{unknown[0]!r} is none of {', '.join(MITIGATIONS)}")
+    return names
+
+
+def _whole(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"{value!r} is no whole number")
+    return value
+
+
+_FIELDS: Mapping[str, tuple[str, Callable[[object], object]]] = {
+    "name": ("name", str),
+    "cut_nodes": ("cut_nodes", _nodes),
+    "cut_for": ("cut_for_s", seconds),
+    "horizon": ("horizon_s", seconds),
+    "rollback_at": ("rollback_s", seconds),
+    "with": ("mitigations", _mitigations),
+    "seed": ("seed", _whole),
+}
+
+
+class Sweep:
+    """One world that scenarios are played on; what doesn't depend on them is prepared once.
+
+    All of them share the budget: those that it is over for are unknown.
+    """
+
+    def __init__(self, world: World, samples: int | None = None, budget: TimeBudget = UNBOUNDED) -> None:
+        self._world, self._samples, self._budget = world, samples or SAMPLES, budget
+        self._rehearsal = Rehearsal(world)
+
+    def play(self, scenario: Scenario) -> dict[str, Any]:
+        """What comes of a scenario, as JSON. Raises `Refused`, naming it, where it can't be played."""
+        try:
+            plan = scenario.plan(self._world)
+            return _row(scenario, plan, self._prediction(scenario, plan))
+        except Refused as error:
+            raise Refused(f"scenario {scenario.name}: {error.message}", error.fix) from None
+
+    def _prediction(self, scenario: Scenario, plan: Plan) -> Prediction:
+        world = mitigated(self._world, plan, scenario.mitigations)
+        rehearsal = self._rehearsal if world is self._world else Rehearsal(world)
+        return rehearsal.of(
+            plan, samples=self._samples, seed=scenario.seed, with_timeline=False, budget=self._budget
+        )
+
+
+def _row(scenario: Scenario, plan: Plan, found: Prediction) -> dict[str, Any]:
+    said: Mapping[str, Any] = found.to_json()
+    return {
+        "name": scenario.name,
+        "cut_nodes": len(plan.cut_nodes),
+        "cut_for_s": plan.cut_for_s,
+        "with": list(scenario.mitigations),
+        "verdict": said["verdict"],
+        "self_heals": said["self_heals"],
+        "dns": {key: state for key, state in said["dns"].items() if key != "per_node"},
+        "outcomes": said["outcomes"],
+        "simulations": said["simulations"],
+        "workloads": said["workloads"],
+    }

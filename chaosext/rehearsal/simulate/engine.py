@@ -1,0 +1,440 @@
+"""One play of a cut: a discrete-event simulation of what the control plane does with the Pods, and of what that does
+to DNS (`lookups`) and the mesh (`sidecars`). The nodes' lives are played first, as nothing of the rest acts back on
+them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from math import inf
+from typing import TYPE_CHECKING
+
+from chaosext.model.timeline import Kind
+from chaosext.rehearsal.simulate import kubelet_behaviour
+from chaosext.rehearsal.simulate.dns_lookups import Lookups
+from chaosext.rehearsal.simulate.inputs import HERE_TO_STAY
+from chaosext.rehearsal.simulate.node_lifecycle import Bucket
+from chaosext.rehearsal.simulate.scheduler import Placement
+from chaosext.rehearsal.simulate.sidecar_kinds import Sidecar
+from chaosext.rehearsal.simulate.sidecar_sync import Sidecars
+from chaosext.rehearsal.simulate.simulation import Scene
+from chaosext.rehearsal.simulate.taints import EVICTION_CALLS, EVICTION_LAG_S, NO_EXECUTE, stays_s
+from chaosext.rehearsal.simulate.time_budget import UNBOUNDED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from chaosext.rehearsal.simulate.inputs import Stage
+    from chaosext.rehearsal.simulate.samples import Draw
+    from chaosext.rehearsal.simulate.scheduler_cache import Group
+    from chaosext.rehearsal.simulate.simulation import Followed, Trace
+    from chaosext.rehearsal.simulate.time_budget import TimeBudget
+    from chaosext.rehearsal.snapshot.world import Pod
+
+LIFECYCLE = "kube-controller-manager: node lifecycle controller"
+EVICTION = "kube-controller-manager: taint eviction controller"
+CONTROLLER = "kube-controller-manager: the Pod's controller"
+SCHEDULER = "kube-scheduler"
+KUBELET = "kubelet"
+PLAN = "the plan"
+
+CREATES_WITHIN_S, BINDS_WITHIN_S = (0.01, 0.3), (0.01, 0.15)
+"""A controller's reaction to a deletion, and the scheduler's to a new Pod, as seen."""
+
+DELETES_WITHIN_S = (0.02, 0.15)
+"""From one deletion of a rollback to the next, as seen."""
+
+AFTER_ROLLBACK_S = 60.0
+"""How long a rollback that is only imagined is played."""
+
+LOWEST_BELOW_ZERO = 2**31
+"""`minSumPrioritiesScoreFunc` adds it to each priority, so that fewer Pods are always cheaper."""
+
+OPENED_S = 0.001
+"""From a node's losing its taint to the scheduler's trying the Pods that wait for one."""
+
+FEW_TIES = 4
+"""Up to so many equally good nodes for kube-dns, each of them is played."""
+
+
+def simulate(stage: Stage, draw: Draw, budget: TimeBudget = UNBOUNDED) -> Trace:
+    """One play, by one draw of chance. Raises `TimeIsUp` where the budget is over before it."""
+    return _Play(Scene(stage, draw, budget)).run()
+
+
+class _Play:
+    """What controllers, the scheduler and kubelet do with Pods."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene, self._stage, self._plan = scene, scene.stage, scene.stage.plan
+        self._lives, self._trace, self._between = scene.lives, scene.trace, scene.between
+        self._placement = Placement(scene.stage.board, scene.draw)
+        settings = scene.stage.world.control_plane
+        self._evictor = Bucket(settings.api_qps, settings.api_burst)
+        self._lookups = Lookups(scene, self._dns_changed)
+        self._sidecars = Sidecars(scene, self._lookups, self._ready)
+        self._pending: dict[Followed, None] = {}
+        self._refused: dict[tuple[str, str], dict[Followed, None]] = {}
+
+    def run(self) -> Trace:
+        scene, end, rollback = self._scene, self._plan.horizon_s, self._plan.rollback_s
+        self._begin()
+        scene.until(end if rollback is None else min(end, rollback))
+        self._conclude()
+        scene.quiet = rollback is None
+        self._roll_back()
+        scene.until(end + AFTER_ROLLBACK_S if rollback is None else end)
+        self._trace.rolled_back = self._lookups.views()
+        self._trace.marks.sort()
+        return self._trace
+
+    def _conclude(self) -> None:
+        """How it stands without a rollback."""
+        trace, followed = self._trace, [pod for pods in self._scene.on.values() for pod in pods]
+        trace.after, trace.dns_hosts = self._lookups.views(), self._lookups.hosts()
+        trace.pending = Counter(pod.key for pod in self._pending)
+        trace.stuck = Counter(pod.key for pod in followed if pod.waits_since < inf and pod.there)
+
+    def _begin(self) -> None:
+        scene, plan = self._scene, self._plan
+        for hub in self._stage.hubs:
+            lost = f"loses {len(self._stage.cut)} nodes for {plan.cut_for_s:g} s"
+            scene.mark(0.0, Kind.CUT, hub.subject, lost, PLAN)
+            scene.mark(plan.cut_for_s, Kind.HEAL, hub.subject, "the cut is over", PLAN)
+        scene.at(plan.cut_for_s, self._heal)
+        for at, number in enumerate(self._stage.living):
+            self._tell(at, number)
+            self._schedule(at, number)
+        self._tell_zones()
+        self._lookups.begin()
+        self._sidecars.begin()
+
+    def _dns_changed(self, t: float) -> None:
+        self._sidecars.look(t)
+
+    def _pod_changed(self, t: float, pod: Followed) -> None:
+        if pod in self._scene.dns:
+            self._lookups.pod_changed(t)
+        if pod in self._scene.istiod or pod.sidecar is not Sidecar.NONE:
+            self._sidecars.look(t)
+
+    # -- nodes -----------------------------------------------------------------------------------------------
+
+    def _tell(self, at: int, number: int) -> None:
+        """The node's own lines; nothing acts back on them."""
+        lives, subject, horizon = self._lives, self._stage.world.nodes[number].subject, self._plan.horizon_s
+        lines = [
+            (lives.unknown_s[at], Kind.NODE_NOT_READY, "Ready is Unknown", LIFECYCLE, ""),
+            (lives.ready_s[at], Kind.NODE_READY, "Ready is True again", KUBELET, ""),
+        ]
+        executed = [(since, "NoExecute") for since, _ in self._no_execute(at)]
+        for t, effect in ((lives.no_schedule_s[at], "NoSchedule"), *executed):
+            detail = f"node.kubernetes.io/unreachable:{effect}"
+            lines.append((t, Kind.NODE_TAINTED, detail, LIFECYCLE, effect))
+        for t, kind, detail, source, label in lines:
+            if t <= horizon:
+                self._scene.mark(t, kind, subject, detail, source, label)
+
+    def _tell_zones(self) -> None:
+        for t, zone, state in self._lives.zones:
+            name = self._stage.fleet.zone_names[zone].replace(":\x00:", "/").strip("/") or "(none)"
+            if t <= self._plan.horizon_s:
+                self._scene.mark(
+                    t, Kind.ZONE_STATE, f"Zone/{name}", f"is {state.value}", LIFECYCLE, state.value
+                )
+
+    def _schedule(self, at: int, number: int) -> None:
+        """What the node's life does to Pods."""
+        lives, scene = self._lives, self._scene
+        if number in scene.on:
+            scene.at(lives.unknown_s[at], self._lose, number)
+            scene.at(lives.ready_s[at], self._return, number)
+        for opened in (lives.schedulable_s[at], lives.no_execute_off_s[at]):
+            scene.at(opened + OPENED_S, self._opened, number)
+        for since, off in self._no_execute(at):
+            for stays, pods, others in self._stage.evictable[number]:
+                if since + stays < min(off, self._plan.horizon_s):
+                    scene.at(since + stays, self._evict_all, pods, others)
+
+    def _no_execute(self, at: int) -> list[tuple[float, float]]:
+        """From when to when the node has its NoExecute taint; master disruption mode takes it away for a while."""
+        lives = self._lives
+        untied = [(since, until) for node, since, until in lives.untied if node == at]
+        last = (lives.no_execute_s[at], lives.no_execute_off_s[at])
+        return [*untied, last] if last[0] < inf else untied
+
+    def _lose(self, t: float, number: int) -> None:
+        serving = [pod for pod in self._scene.on[number] if pod.serving]
+        for turn, pod in enumerate(serving, start=1):
+            self._scene.at(t + turn * self._lives.call_s, self._unready, pod)
+
+    def _unready(self, t: float, pod: Followed) -> None:
+        if pod.serving:
+            if pod.ready:
+                self._scene.mark(t, Kind.POD_NOT_READY, pod.subject, "its node is lost", LIFECYCLE)
+            pod.serving = False
+            self._pod_changed(t, pod)
+
+    def _return(self, t: float, number: int) -> None:
+        for pod in self._scene.on[number]:
+            if pod.runs and pod.there and not pod.ails and pod.waits_since == inf:
+                self._scene.at(t + self._between(*kubelet_behaviour.CAUGHT_UP_WITHIN_S), self._ready, pod)
+
+    def _heal(self, t: float) -> None:
+        for number in self._stage.cut:
+            for pod in self._scene.on.get(number, ()):
+                if pod.leaving and not pod.gone:
+                    self._leave(number, pod)
+        self._sidecars.look(t)
+
+    def _leave(self, number: int, pod: Followed) -> None:
+        """Connected again, its kubelet stops it; until then it may tell that the Pod is Ready after all."""
+        hears_s = self._scene.hears_s(number)
+        self._scene.at(hears_s + self._stops_after_s(pod), self._stop, pod)
+        self._scene.at(hears_s + self._between(*kubelet_behaviour.RECONCILED_WITHIN_S), self._serve, pod)
+
+    def _serve(self, t: float, pod: Followed) -> None:
+        if pod.runs and not pod.serving and not pod.ails:
+            pod.serving = True
+            self._pod_changed(t, pod)
+
+    def _closed(self, group: Group, t: float) -> Callable[[int], bool]:
+        """Whether a node's taints keep the Pod away now."""
+        lives, fleet_of = self._lives, self._stage.fleet_of
+        minds_schedule, minds_execute = self._stage.board.standing(group.spec).minds
+
+        def closed(number: int) -> bool:
+            at = fleet_of.get(number)
+            if at is None:
+                return False
+            return (minds_schedule and lives.is_unschedulable(at, t)) or (
+                minds_execute and lives.is_emptied(at, t)
+            )
+
+        return closed
+
+    # -- eviction, and what comes instead ----------------------------------------------------------------------
+
+    def _evict_all(self, t: float, pods: list[Pod], others: int) -> None:
+        """All of a node's Pods whose toleration ends now: one client's limit spaces them."""
+        for pod in pods:
+            at = max(t + self._between(*EVICTION_LAG_S), self._evictor.take(EVICTION_CALLS, t))
+            self._scene.at(at, self._evict, self._scene.follow(pod))
+        self._trace.others_evicted += others
+        if others:
+            self._evictor.take(EVICTION_CALLS * others, t)
+
+    def _evict(self, t: float, pod: Followed) -> None:
+        at = self._stage.fleet_of.get(pod.node)
+        if not pod.there or at is None or t >= self._lives.no_execute_off_s[at]:
+            return
+        where = self._scene.name(pod.node)
+        self._scene.mark(
+            t, Kind.POD_EVICTED, pod.subject, f"from {where}, which is not ready", EVICTION, node=where
+        )
+        self._trace.evicted[pod.key] += 1
+        self._delete(t, pod)
+
+    def _delete(self, t: float, pod: Followed) -> None:
+        """Terminating: it leaves the endpoints, its owner replaces it, and it is gone once its kubelet has heard."""
+        self._sidecars.arrived(pod)
+        pod.leaving, pod.waits_since = True, inf
+        self._placement.leave(pod.group, pod.node)
+        self._pod_changed(t, pod)
+        if not (self._scene.is_cut and self._stage.is_cut[pod.node]):
+            self._stop_later(pod)
+        kind = pod.owner.partition("/")[0]
+        if kind and kind != "StatefulSet" and kind not in HERE_TO_STAY:
+            self._replace(t, pod)
+
+    def _stop_later(self, pod: Followed) -> None:
+        self._scene.at(self._scene.hears_s(pod.node) + self._stops_after_s(pod), self._stop, pod)
+
+    def _stops_after_s(self, pod: Followed) -> float:
+        simulated = self._stage.world.nodes[pod.node].simulated
+        grace_s = pod.group.spec.termination_grace_s
+        return kubelet_behaviour.stops_after_s(self._between(0.0, 1.0), grace_s, simulated=simulated)
+
+    def _stop(self, t: float, pod: Followed) -> None:
+        if pod.gone:
+            return
+        pod.gone, pod.runs, pod.serving = True, False, False
+        self._scene.mark(t, Kind.POD_GONE, pod.subject, f"was on {self._scene.name(pod.node)}", KUBELET)
+        self._placement.add(pod.group, pod.node, -1)
+        self._placement.leave(pod.group, pod.node, -1)
+        self._pod_changed(t, pod)
+        self._look_at_refused(t, pod.key)
+        if pod.owner.startswith("StatefulSet/"):
+            self._replace(t, pod)
+        self._retry_pending(t, pod.node)
+
+    def _replace(self, t: float, pod: Followed) -> None:
+        made = self._scene.born_like(pod)
+        self._sidecars.expect(made)
+        self._scene.at(t + self._between(*CREATES_WITHIN_S), self._create, made)
+
+    def _create(self, t: float, pod: Followed) -> None:
+        is_let_in = self._sidecars.injects(pod)
+        if not is_let_in:
+            if is_let_in is False:
+                self._refuse(t, pod)
+            return
+        self._scene.mark(t, Kind.POD_CREATED, pod.subject, f"by {pod.owner}", CONTROLLER)
+        self._scene.at(t + self._between(*BINDS_WITHIN_S), self._bind_first, pod)
+
+    def _refuse(self, t: float, pod: Followed) -> None:
+        """Its controller asks again after its back-off. Of two such times the earlier one counts, as in client-go's
+        util/workqueue/delaying_queue.go (`insert`), so that however often a Pod is refused, one is to come.
+        """
+        pod.failures += 1
+        self._refused.setdefault(pod.key, {})[pod] = None
+        again = self._sidecars.asks_again_s(t, pod.failures)
+        if not t < pod.retry_s <= again:
+            pod.retry_s = again
+            self._scene.at(again, self._retry, pod)
+
+    def _retry(self, t: float, pod: Followed) -> None:
+        if t == pod.retry_s:
+            self._create_refused(t, pod)
+
+    def _look_at_refused(self, t: float, key: tuple[str, str]) -> None:
+        """A Pod of the same owner changed, so its controller asks at once for those that it was refused."""
+        for pod in self._refused.get(key, ()):
+            soon = t + self._between(*CREATES_WITHIN_S)
+            if not t < pod.looked_at_s <= soon:
+                pod.looked_at_s = soon
+                self._scene.at(soon, self._look_at, pod)
+
+    def _look_at(self, t: float, pod: Followed) -> None:
+        if t == pod.looked_at_s:
+            self._create_refused(t, pod)
+
+    def _create_refused(self, t: float, pod: Followed) -> None:
+        waiting = self._refused[pod.key]
+        if pod in waiting:
+            del waiting[pod]
+            self._create(t, pod)
+
+    # -- placing ---------------------------------------------------------------------------------------------
+
+    def _bind_first(self, t: float, pod: Followed) -> None:
+        self._bind(t, pod)
+
+    def _bind(self, t: float, pod: Followed) -> bool:
+        """Put a Pod onto a node, or make room for it. False where neither can be done: it changed nothing."""
+        closed = self._closed(pod.group, t)
+        nodes = self._placement.feasible(pod.group, closed)
+        if nodes:
+            self._pending.pop(pod, None)
+            self._settle(t, pod, self._pick(pod, self._placement.best(pod.group, nodes, closed)))
+            return True
+        if pod not in self._pending:
+            self._pending[pod] = None
+            self._scene.mark(t, Kind.POD_PENDING, pod.subject, "no node can take it", SCHEDULER)
+        return not pod.has_preempted and self._preempt(t, pod)
+
+    def _preempt(self, t: float, pod: Followed) -> bool:
+        """Room is made where it costs least (`pickOneNodeForPreemption`): lower priorities, then fewer Pods. The last
+        rule, by Pods' start times, is as good as chance. False where no node has room for it even so.
+        """
+        choices = self._placement.preemptions(pod.group, self._closed(pod.group, t))
+        if not choices:
+            return False
+        pod.has_preempted = True
+        costs = {node: _cost(victims) for node, victims in choices.items()}
+        least = min(costs.values())
+        node = self._pick(pod, [node for node, cost in costs.items() if cost == least])
+        for group in choices[node]:
+            victim = self._scene.somebody(group, node)
+            if victim is not None:
+                self._scene.mark(
+                    t, Kind.POD_DELETED, victim.subject, f"preempted by {pod.subject}", SCHEDULER
+                )
+                self._delete(t, victim)
+        return True
+
+    def _opened(self, t: float, number: int) -> None:
+        """A node lost a taint: whoever is there may be preempted now, too."""
+        self._retry_pending(t, number, lambda pod: not pod.has_preempted)
+
+    def _retry_pending(
+        self, t: float, number: int, preempts: Callable[[Followed], bool] = lambda _: False
+    ) -> None:
+        """Pods that wait are tried again, by priority, where a node is open now, or has more room.
+
+        Of Pods of one template the next one fares as the one before it did, unless that changed something.
+        """
+        if not self._pending:
+            return
+        hopeless: set[tuple[Group, bool]] = set()
+        lost, may_help = self._lost(number, t), self._placement.may_help
+        for pod in sorted(self._pending, key=lambda pod: -pod.group.spec.priority):
+            alike = pod.group, pod.has_preempted
+            if alike in hopeless:
+                continue
+            if not may_help(pod.group, number, lost, preempts=preempts(pod)) or not self._bind(t, pod):
+                hopeless.add(alike)
+
+    def _lost(self, number: int, t: float) -> tuple[bool, bool]:
+        """Whether a node has its NoSchedule taint, and its NoExecute taint."""
+        at = self._stage.fleet_of.get(number)
+        if at is None:
+            return False, False
+        return self._lives.is_unschedulable(at, t), self._lives.is_emptied(at, t)
+
+    def _pick(self, pod: Followed, best: list[int]) -> int:
+        """A tie goes anywhere; where it decides how DNS ends, every way is played."""
+        if 1 < len(best) <= FEW_TIES and pod in self._scene.dns and not self._scene.quiet:
+            return best[self._scene.draw.choose([1.0] * len(best))]
+        return self._scene.draw.random.choice(best)
+
+    def _settle(self, t: float, pod: Followed, number: int) -> None:
+        """Bound, perhaps to a node that is cut off and not marked yet: there it starts once that has heard of it."""
+        name = self._scene.name(number)
+        self._scene.settle(pod, number)
+        self._placement.add(pod.group, number)
+        self._scene.mark(t, Kind.POD_BOUND, pod.subject, f"to {name}", SCHEDULER, node=name)
+        self._scene.at(
+            self._scene.hears_s(number) + self._between(*kubelet_behaviour.STARTS_WITHIN_S), self._start, pod
+        )
+        at = self._stage.fleet_of.get(number)
+        if at is not None:
+            self._evict_later(t, pod, at)
+
+    def _evict_later(self, t: float, pod: Followed, at: int) -> None:
+        since, stays = self._lives.no_execute_s[at], stays_s(pod.group.spec.tolerations, (NO_EXECUTE,))
+        if since < inf and t < self._lives.no_execute_off_s[at]:
+            self._scene.at(max(since, t) + stays + self._between(*EVICTION_LAG_S), self._evict, pod)
+
+    def _start(self, t: float, pod: Followed) -> None:
+        if pod.there:
+            pod.runs = True
+            self._sidecars.start(t, pod)
+
+    def _ready(self, t: float, pod: Followed) -> None:
+        if pod.ready or not pod.there or self._scene.is_lost(pod.node):
+            return
+        pod.serving = True
+        name = self._scene.name(pod.node)
+        self._scene.mark(t, Kind.POD_READY, pod.subject, f"on {name}", KUBELET, node=name)
+        self._sidecars.arrived(pod)
+        self._pod_changed(t, pod)
+
+    # -- the rollback ----------------------------------------------------------------------------------------
+
+    def _roll_back(self) -> None:
+        """kube-dns' Pods are deleted, and scheduled anew."""
+        mine, t = [pod for pod in self._scene.dns if pod.there], self._scene.now
+        if mine:
+            deleting = f"deleting {len(mine)} kube-dns Pods"
+            self._scene.mark(t, Kind.ROLLBACK, self._stage.named(*mine[0].key), deleting, PLAN)
+        for pod in mine:
+            t += self._between(*DELETES_WITHIN_S)
+            self._scene.mark(t, Kind.POD_DELETED, pod.subject, f"on {self._scene.name(pod.node)}", PLAN)
+            self._delete(t, pod)
+
+
+def _cost(victims: Sequence[Group]) -> tuple[int, int, int]:
+    """The highest priority among them, the sum of all (from 0 for the lowest there is), and how many they are."""
+    priorities = [group.spec.priority for group in victims]
+    return max(priorities), sum(each + LOWEST_BELOW_ZERO for each in priorities), len(priorities)

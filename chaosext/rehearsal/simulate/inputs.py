@@ -1,0 +1,251 @@
+"""What is the same in every play of one cut: who is cut, who runs where, who counts, who is watched."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from chaosext.model.errors import Refused
+from chaosext.rehearsal.network.network_model import routes_of
+from chaosext.rehearsal.simulate.node_lifecycle import EXCLUDED_LABEL, Fleet
+from chaosext.rehearsal.simulate.scheduler_cache import Board
+from chaosext.rehearsal.simulate.sidecar_kinds import Sidecar, sidecar
+from chaosext.rehearsal.simulate.taints import NO_EXECUTE, stays_s
+from chaosext.rehearsal.snapshot.control_plane_flags import minor
+from chaosext.rehearsal.snapshot.cut_targets import separation
+from chaosext.rehearsal.snapshot.node_patterns import behind, is_over
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from chaosext.cluster.objects import Taint
+    from chaosext.rehearsal.simulate.planned_cut import Plan
+    from chaosext.rehearsal.snapshot.world import Node, Pod, World
+
+WATCH_ALL_PODS = 500
+"""Up to so many Pods on cut nodes, each of them is followed; beyond, only kube-dns' and istiod's."""
+
+WATCH_ALL_NODES = 100
+"""Up to so many nodes, DNS is followed on each of them; beyond, on one of each kind."""
+
+FRESH_S = 300.0
+"""Up to so long after a known renewal the next ones are followed: each is up to 0.4 s late, so that they lose step."""
+
+HERE_TO_STAY = frozenset({"DaemonSet", "Node"})
+"""Owners that bind a Pod to its node: nobody re-creates it elsewhere."""
+
+
+class Answers:
+    """Whether Pods on a node answer a client on another: asked once for all nodes of two kinds."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._known: dict[tuple[object, object, bool, int], bool | None] = {}
+
+    def __call__(self, client: int, host: int, own_address: bool, epoch: int) -> bool | None:
+        """None where nobody knows. `own_address`: the Pod has its node's; `epoch` as in `Stage.epoch`."""
+        if client == host:
+            return True
+        kinds = self._stage.kinds
+        key = kinds[client], kinds[host], own_address, epoch
+        if key not in self._known:
+            self._known[key] = self._found(client, host, own_address, epoch)
+        return self._known[key]
+
+    def _found(self, client: int, host: int, own_address: bool, epoch: int) -> bool | None:
+        t_s = self._stage.epochs_s[epoch]
+        if t_s < self._stage.plan.cut_for_s and self._stage.separated(client, host):
+            return False
+        return True if own_address else self._stage.routes.reaches(client, host, t_s)
+
+
+class Stage:
+    """A world and a plan, prepared. Raises `Refused` where the plan names nodes that the world doesn't have."""
+
+    def __init__(self, world: World, plan: Plan, board: Board | None = None) -> None:
+        self.world, self.plan = world, plan
+        self.board = board or Board(world)
+        self.routes = routes_of(world, plan.cut_nodes, plan.doubts)
+        if unknown := sorted(plan.cut_nodes - self.board.number.keys()):
+            raise Refused(
+                f"--cut-nodes: {', '.join(unknown[:5])} is no node of the snapshot",
+                f"name some of {', '.join(sorted(self.board.number)[:5])}, …",
+            )
+        self.cut = tuple(n for n, node in enumerate(world.nodes) if node.name in plan.cut_nodes)
+        self.is_cut = [node.name in plan.cut_nodes for node in world.nodes]
+        self.separated = separation(world.nodes, plan.cut_nodes)
+        self.living = tuple(n for n in self.cut if world.nodes[n].ready == "True")
+        self.fleet_of = {number: at for at, number in enumerate(self.living)}
+        self.answers = Answers(self)
+        self._stays: dict[tuple[int, tuple[Taint, ...]], float] = {}
+
+    @cached_property
+    def hubs(self) -> tuple[Node, ...]:
+        """The control plane's nodes that keep it: the side that the cut nodes lose."""
+        return tuple(n for n in self.world.nodes if n.control_plane and n.name not in self.plan.cut_nodes)
+
+    @cached_property
+    def dns_pods(self) -> tuple[Pod, ...]:
+        return behind(self.world.dns, self.world.pods)
+
+    @cached_property
+    def knows_dns(self) -> bool:
+        """There is a kube-dns that answered before the cut; of another one nothing can be said about the cut."""
+        return self.world.dns is not None and any(pod.ready and not pod.terminating for pod in self.dns_pods)
+
+    @cached_property
+    def istiod_pods(self) -> tuple[Pod, ...]:
+        return behind(self.world.mesh.istiod if self.world.mesh else None, self.world.pods)
+
+    @cached_property
+    def pods_on(self) -> dict[int, list[Pod]]:
+        """Cut node -> what runs there."""
+        return {
+            number: pods for number, pods in self.residents.items() if number >= 0 and self.is_cut[number]
+        }
+
+    @cached_property
+    def residents(self) -> dict[int, list[Pod]]:
+        """Node, cut or not -> what runs there."""
+        found: dict[int, list[Pod]] = defaultdict(list)
+        for pod in self.world.pods:
+            if not is_over(pod):
+                found[self.board.number.get(pod.node, -1)].append(pod)
+        return found
+
+    @cached_property
+    def follows_all(self) -> bool:
+        return sum(map(len, self.pods_on.values())) <= WATCH_ALL_PODS
+
+    @cached_property
+    def watched(self) -> frozenset[tuple[str, str]]:
+        """(namespace, name) of the Pods that are followed one by one."""
+        chosen: tuple[Pod, ...] = (*self.dns_pods, *self.istiod_pods)
+        if self.follows_all:
+            chosen += tuple(pod for pods in self.pods_on.values() for pod in pods)
+        return frozenset((pod.namespace, pod.name) for pod in chosen)
+
+    @cached_property
+    def evictable(self) -> dict[int, list[tuple[float, list[Pod], int]]]:
+        """Cut node -> (seconds after NoExecute, watched Pods, how many others), soonest first."""
+        return {number: self._evictable(number) for number in self.living}
+
+    def _evictable(self, number: int) -> list[tuple[float, list[Pod], int]]:
+        taints = (NO_EXECUTE, *_no_execute(self.world.nodes[number]))
+        after: dict[float, list[Pod]] = defaultdict(list)
+        for pod in self.pods_on.get(number, ()):
+            stays = self._stays_s(pod, taints)
+            if stays < float("inf") and not pod.terminating:
+                after[stays].append(pod)
+        return [(stays, *self._split(pods)) for stays, pods in sorted(after.items())]
+
+    def _stays_s(self, pod: Pod, taints: tuple[Taint, ...]) -> float:
+        """As `stays_s`, which is the same for all Pods of a template."""
+        alike = id(pod.spec), taints
+        if alike not in self._stays:
+            self._stays[alike] = stays_s(pod.spec.tolerations, taints)
+        return self._stays[alike]
+
+    def _split(self, pods: list[Pod]) -> tuple[list[Pod], int]:
+        known = [pod for pod in pods if (pod.namespace, pod.name) in self.watched]
+        return known, len(pods) - len(known)
+
+    @cached_property
+    def fleet(self) -> Fleet:
+        """What the node lifecycle controller needs."""
+        nodes, zones = self.world.nodes, sorted({node.zone for node in self.world.nodes})
+        number_of, living = {zone: at for at, zone in enumerate(zones)}, set(self.living)
+        ready, lost = [0] * len(zones), [0] * len(zones)
+        for number, node in enumerate(nodes):
+            if number not in living and EXCLUDED_LABEL not in node.labels:
+                (ready if node.ready == "True" else lost)[number_of[node.zone]] += 1
+        return Fleet(
+            zone_of=tuple(number_of[nodes[n].zone] for n in self.living),
+            ready_pods=tuple(sum(pod.ready for pod in self.pods_on.get(n, ())) for n in self.living),
+            counted=tuple(EXCLUDED_LABEL not in nodes[n].labels for n in self.living),
+            ages_s=tuple(self._age_s(nodes[n]) for n in self.living),
+            zone_names=tuple(zones),
+            others_ready=tuple(ready),
+            others_lost=tuple(lost),
+            simulated=frozenset(at for at, n in enumerate(self.living) if nodes[n].simulated),
+        )
+
+    def _age_s(self, node: Node) -> float | None:
+        """How old the node's lease is at `cut_at` if nobody renews it, where the snapshot is fresh enough to say so."""
+        if self.plan.cut_at is None or node.lease_renewed is None:
+            return None
+        age = (self.plan.cut_at - node.lease_renewed).total_seconds()
+        return age if 0 <= age <= FRESH_S else None
+
+    @cached_property
+    def uses_ending(self) -> bool:
+        """kube-proxy falls back to endpoints that end: feature ProxyTerminatingEndpoints, on since 1.26."""
+        return not (0, 0) < minor(self.world.control_plane.version) < (1, 26)
+
+    @cached_property
+    def epochs_s(self) -> tuple[float, ...]:
+        """When each stretch begins in which the same nodes reach each other: the cut, the heal, and route changes."""
+        return tuple(sorted({0.0, self.plan.cut_for_s, *self.routes.changes_s}))
+
+    def epoch(self, t_s: float) -> int:
+        """Which of these it is then."""
+        return bisect_right(self.epochs_s, t_s) - 1
+
+    @cached_property
+    def observers(self) -> tuple[int, ...]:
+        """Nodes whose DNS is followed: all of them, or one of each kind and those that host kube-dns."""
+        if len(self.world.nodes) <= WATCH_ALL_NODES:
+            return tuple(range(len(self.world.nodes)))
+        return tuple(sorted(set(self.like.values())))
+
+    @cached_property
+    def like(self) -> dict[int, int]:
+        """Node -> the observer that sees what it sees."""
+        if len(self.world.nodes) <= WATCH_ALL_NODES:
+            return {number: number for number in range(len(self.world.nodes))}
+        first: dict[tuple[int, str], int] = {}
+        hosts = {pod.node for pod in self.dns_pods}
+        return {
+            number: first.setdefault((kind, name if name in hosts else ""), number)
+            for number, (kind, name) in enumerate(zip(self.kinds, self.board.number, strict=True))
+        }
+
+    @cached_property
+    def kinds(self) -> tuple[int, ...]:
+        """Of each node, its kind's number: two of one kind reach the same others, cut or not."""
+        numbers: dict[tuple[object, ...], int] = {}
+        kinds = (
+            (self.is_cut[number], node.control_plane, self.routes.kind(number))
+            for number, node in enumerate(self.world.nodes)
+        )
+        return tuple(numbers.setdefault(kind, len(numbers)) for kind in kinds)
+
+    @cached_property
+    def judged(self) -> tuple[int, ...]:
+        """Observers whose lookups decide how DNS is: nodes without a control-plane role, where there are any."""
+        workers = tuple(n for n in self.observers if not self.world.nodes[n].control_plane)
+        return workers or self.observers
+
+    def named(self, namespace: str, owner: str) -> str:
+        """The workload that people know: a ReplicaSet's Deployment, a bare Pod itself."""
+        known = self.world.workloads.get((namespace, owner))
+        top = known.owner if known and known.owner else owner
+        kind, _, name = top.partition("/")
+        return top if kind == "Pod" else f"{kind}/{namespace}/{name}"
+
+    @cached_property
+    def meshed(self) -> tuple[Pod, ...]:
+        """Pods with a sidecar, on cut nodes."""
+        if self.world.mesh is None:
+            return ()
+        return tuple(self._meshed())
+
+    def _meshed(self) -> Iterator[Pod]:
+        for pods in self.pods_on.values():
+            yield from (pod for pod in pods if sidecar(pod.spec) is not Sidecar.NONE)
+
+
+def _no_execute(node: Node) -> tuple[Taint, ...]:
+    return tuple(taint for taint in node.taints if taint.effect == "NoExecute")

@@ -1,0 +1,489 @@
+"""The node lifecycle controller: when a silent node turns Unknown, is tainted, and comes back.
+
+Source: Kubernetes v1.34 pkg/controller/nodelifecycle/node_lifecycle_controller.go and scheduler/rate_limited_queue.go;
+where a time is the machine's own (a call's length, a watch's lag) it is what a real control plane showed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from heapq import heapreplace
+from itertools import pairwise, takewhile
+from math import ceil, inf
+from typing import TYPE_CHECKING, Self
+
+from chaosext.rehearsal.simulate.zone_disruption import ZoneState, zone_state
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from chaosext.rehearsal.simulate.planned_cut import Plan
+    from chaosext.rehearsal.simulate.samples import Draw
+    from chaosext.rehearsal.snapshot.world import ControlPlane
+
+WORKERS = 8
+"""Nodes that a monitor pass handles at the same time (`nodeUpdateWorkerSize`)."""
+
+EVENT_SHARE = 17 / 16
+"""Calls in all for each call of 8 pass and 8 NoSchedule workers: the goroutine that posts events waits in the same
+client's queue (`StartRecordingToSink` with the controller's own client).
+"""
+
+TAINT_CALLS = 2
+"""A Get and a Patch (pkg/controller/controller_utils.go, `AddOrUpdateTaintOnNode`)."""
+
+CALL_S = (0.005, 0.03)
+"""A call's length where the client's limit doesn't rule: as seen, from an idle machine to a busy one.
+
+A pass that marks nodes is as long as the calls for a node and its Pods, one after the other; that decides whether the
+zone's second token comes before a later pass finds the zone disrupted.
+"""
+
+TAINTING_PERIOD_S = 0.1
+"""`NodeEvictionPeriod`."""
+
+LOOK_SLIP_S = (0.0002, 0.0015)
+"""How much later than its period each look is, as seen: after a token's 10 s the looks have lost their phase."""
+
+WATCH_LAG_S = (0.001, 0.014)
+"""How long a cache lags behind a write: so, one first token in 13 is lost (seen: 3 of 64). A node whose turn comes in
+this time still looks Ready (`doNoExecuteTaintingPass`: "Node was in a taint queue, but it's ready now").
+"""
+
+QUEUED_AGAIN = 0.01
+"""How often a pass with an older copy of a node queues it though it has its taint: the next token is lost on it."""
+
+PASS_S, PASS_PER_NODE_S = 0.002, 2e-5
+"""A pass's own length, and its share for each node, as seen; the next one comes a period after its end."""
+
+LOOKS_S = (0.0, WATCH_LAG_S[1], 0.06, TAINTING_PERIOD_S)
+"""Bounds, from the first node's queueing, of the look at it; looks are equally likely at any time of their period."""
+
+LOOK_WEIGHTS = tuple(later - earlier for earlier, later in pairwise(LOOKS_S))
+
+RENEWAL_JITTER = 0.04
+"""Lease renewals are up to this share late (k8s.io/component-helpers/apimachinery/lease/controller.go)."""
+
+MOMENTS = (1.0,) * 12
+"""Where in the time that a cut may take to come it does: one of so many parts, equally likely."""
+
+EXCLUDED_LABEL = "node.kubernetes.io/exclude-disruption"
+"""Nodes with it don't count in their zone's state."""
+
+REQUEST_S = 10.0
+"""A kubelet's request for its Lease hangs so long at the most (pkg/kubelet, `heartbeatClientConfig.Timeout`)."""
+
+BACK_S, RENEWED_S, POSTED_S = 10.0, 4.0, 5.0
+"""At the most: from the heal until a node's kubelet is connected again, and from then until its Lease and its status
+arrive. Connecting is tried again after 1, 3 and 7 s, with a back-off of up to 7 s in between (k8s.io/component-helpers/
+apimachinery/lease/controller.go, `backoffEnsureLease`; pkg/kubelet/kubelet_node_status.go).
+"""
+
+
+KWOK_BACK_S, KWOK_POSTED_S = (0.0, 2.0), 0.5
+"""The same of a node that KWOK plays: what is due is done as soon as the process runs again, as seen."""
+
+
+def back_within_s(cut_for_s: float, *, simulated: bool) -> tuple[float, float]:
+    """From the heal to a node's connection: retransmissions double, so a short cut is over soon after its end."""
+    return KWOK_BACK_S if simulated else (0.1, min(BACK_S, max(0.5, cut_for_s)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """The cut nodes, by number, and what else counts in their zones.
+
+    `zone_of[node]` numbers a zone; `ready_pods[node]` Pods lose their Ready with it; `counted[node]`: in zone states.
+    `others_ready`, `others_lost`: nodes of each zone that aren't cut. `ages_s[node]`: how long ago, at the plan's
+    `cut_at`, its Lease is known to have been renewed; None where it isn't known. `simulated`: those that KWOK plays.
+    """
+
+    zone_of: tuple[int, ...]
+    ready_pods: tuple[int, ...]
+    counted: tuple[bool, ...]
+    ages_s: tuple[float | None, ...]
+    zone_names: tuple[str, ...]
+    others_ready: tuple[int, ...]
+    others_lost: tuple[int, ...]
+    simulated: frozenset[int] = frozenset()
+
+
+@dataclass(slots=True)
+class Lives:
+    """When what happened to each cut node, in seconds; inf: never. `zones` are (time, zone, state)."""
+
+    call_s: float
+    """How long a call of the controller takes in this play."""
+    unknown_s: list[float]
+    no_schedule_s: list[float]
+    no_execute_s: list[float]
+    ready_s: list[float]
+    schedulable_s: list[float]
+    no_execute_off_s: list[float]
+    back_s: list[float]
+    """When its kubelet is connected again."""
+    zones: list[tuple[float, int, ZoneState]] = field(default_factory=list)
+    untied: list[tuple[int, float, float]] = field(default_factory=list)
+    """NoExecute taints that master disruption mode took away: (node, since, until)."""
+
+    @classmethod
+    def of(cls, count: int, call_s: float) -> Self:
+        """So many nodes to which nothing has happened."""
+        return cls(call_s, *[[inf] * count for _ in range(7)])  # type: ignore[arg-type]
+
+    def is_unschedulable(self, node: int, t: float) -> bool:
+        """It has its NoSchedule taint then."""
+        return self.no_schedule_s[node] <= t < self.schedulable_s[node]
+
+    def is_emptied(self, node: int, t: float) -> bool:
+        """It has its NoExecute taint then."""
+        return self.no_execute_s[node] <= t < self.no_execute_off_s[node]
+
+
+class Bucket:
+    """A token bucket: `rate` tokens a second, at most `burst` (golang.org/x/time/rate). Rate 0 never gives one."""
+
+    __slots__ = ("_at", "_level", "burst", "rate")
+
+    def __init__(self, rate: float, burst: float, level: float | None = None, at: float = -inf) -> None:
+        self.rate, self.burst = rate, burst
+        self._level = burst if level is None else level
+        self._at = at
+
+    def level(self, t: float) -> float:
+        if self._at == -inf:
+            return self._level
+        return min(self.burst, self._level + max(0.0, t - self._at) * self.rate)
+
+    def free_from(self, t: float) -> float:
+        """The first moment, `t` or later, at which a token is there."""
+        missing = 1.0 - self.level(t)
+        if missing <= 1e-9:
+            return t
+        return max(t, self._at) + missing / self.rate if self.rate > 0 else inf
+
+    def take(self, count: float, t: float) -> float:
+        """Takes so many, waiting where they aren't there yet; the moment of the last one."""
+        left = self.level(t) - count
+        self._level, self._at = left, max(t, self._at)
+        return self._at if left >= 0 else self._at + -left / self.rate
+
+
+class _Looks:
+    """`doNoExecuteTaintingPass`: one goroutine looks at all zones' queues, so what one look misses all zones miss.
+
+    Where the first look falls decides much: too early for the cache, before the pass ends and finds the zone
+    disrupted, or after that. So it is a choice.
+    """
+
+    __slots__ = ("_draw", "_every_s", "_one_s")
+
+    def __init__(self, draw: Draw) -> None:
+        self._draw, self._every_s = draw, TAINTING_PERIOD_S + draw.random.uniform(*LOOK_SLIP_S)
+        self._one_s: float | None = None
+
+    def first_from(self, t: float) -> float:
+        """The first one at `t` or later; inf where `t` is."""
+        if t == inf:
+            return inf
+        if self._one_s is None:
+            at = self._draw.choose(LOOK_WEIGHTS)
+            self._one_s = t + self._draw.random.uniform(LOOKS_S[at], LOOKS_S[at + 1])
+        return self._one_s + self._every_s * ceil((t - self._one_s) / self._every_s)
+
+
+def phases_of_lease(
+    phase_s: float, period_s: float, renewal_s: float
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """(passes that may have seen a lease's last move, how likely each): a lease is up to `renewal_s` old at the cut.
+
+    The first pass after the cut is at `phase_s`; passes before it are `period_s` apart. The pass that saw the last
+    renewal is the first one after it.
+    """
+    longest = renewal_s * (1 + RENEWAL_JITTER / 2)
+    edges = [0.0]
+    passes = [phase_s]
+    while passes[-1] - period_s > -longest:
+        passes.append(passes[-1] - period_s)
+        edges.append(min(longest, max(0.0, -passes[-1])))
+    edges.append(longest)
+    return tuple(passes), tuple((high - low) / longest for low, high in pairwise(edges))
+
+
+def seen_by(age_s: float, phase_s: float, period_s: float) -> float:
+    """The pass that saw a renewal `age_s` before the cut."""
+    return phase_s - period_s * int((age_s + phase_s) // period_s)
+
+
+def live(fleet: Fleet, control_plane: ControlPlane, plan: Plan, draw: Draw) -> Lives:
+    """One play of the cut as the controller sees it."""
+    return _Controller(fleet, control_plane, plan, draw).play()
+
+
+class _Controller:
+    """Monitor passes, zone states and the zones' queues of one play."""
+
+    def __init__(self, fleet: Fleet, control_plane: ControlPlane, plan: Plan, draw: Draw) -> None:
+        count, timings, self._draw = len(fleet.zone_of), control_plane.timings, draw
+        self._fleet, self._settings, self._plan = fleet, control_plane, plan
+        self._sizes = Counter(
+            zone for zone, counts in zip(fleet.zone_of, fleet.counted, strict=True) if counts
+        )
+        everybody = count + sum(fleet.others_ready) + sum(fleet.others_lost)
+        self._period_s = timings.monitor_period_s + PASS_S + PASS_PER_NODE_S * everybody
+        self._first_pass_s = draw.phase() * timings.monitor_period_s
+        self._seen_s = self._last_seen()
+        self._call_s, self._lag_s = draw.random.uniform(*CALL_S), draw.random.uniform(*WATCH_LAG_S)
+        self._api = Bucket(control_plane.api_qps, control_plane.api_burst)
+        self._lives, self._looks = Lives.of(count, self._call_s), _Looks(draw)
+        self._states = self._at_first = self._zone_states(-inf, -inf)
+        self._queues: list[dict[int, float]] = [{} for _ in fleet.zone_names]  # node -> since when, in order
+        self._limiters = [Bucket(rate, 1, 1.0 if rate else 0.0) for rate in self._rates(self._states)]
+        self._again: list[int] = []
+        self._unmarked = list(range(count))
+        self._posted_s, self._alive_s = self._heard_again()
+
+    def _heard_again(self) -> tuple[list[float], list[float]]:
+        """When each node's status, and when anything of it, arrives after the heal."""
+        between, heal = self._draw.between, self._plan.cut_for_s
+        late_s = min(RENEWED_S, max(0.0, heal - REQUEST_S))
+        played = self._fleet.simulated
+        back_s = [heal + between(*back_within_s(heal, simulated=node in played)) for node in self._unmarked]
+        posted_s = [
+            back + between(0.0, KWOK_POSTED_S if node in played else POSTED_S)
+            for node, back in enumerate(back_s)
+        ]
+        self._lives.back_s = back_s
+        return posted_s, [
+            min(posted, back + between(0.0, late_s)) for posted, back in zip(posted_s, back_s, strict=True)
+        ]
+
+    def _last_seen(self) -> list[float]:
+        first, period = self._first_pass_s, self._period_s
+        passes, weights = phases_of_lease(first, period, self._settings.lease_renewal_s)
+        return [
+            passes[self._draw.choose(weights)] if age is None else seen_by(age, first, period)
+            for age in self._ages()
+        ]
+
+    def _ages(self) -> list[float | None]:
+        """Of the leases at the cut: leases go on being renewed from when that was known, each in its own step."""
+        known = self._fleet.ages_s
+        later_s = self._later() if known.count(None) < len(known) else 0.0
+        return [None if age is None else self._renewed(age + later_s) for age in known]
+
+    def _later(self) -> float:
+        """How long after `cut_at` the cut comes."""
+        within_s = self._plan.cut_within_s
+        if not within_s:
+            return 0.0
+        return within_s * (self._draw.choose(MOMENTS) + self._draw.random.random()) / len(MOMENTS)
+
+    def _renewed(self, age_s: float) -> float:
+        period_s = self._settings.lease_renewal_s
+        while age_s > period_s * (1 + RENEWAL_JITTER):
+            age_s -= period_s * (1 + self._draw.random.uniform(0, RENEWAL_JITTER))
+        return age_s
+
+    def play(self) -> Lives:
+        at = self._first_expiry() if self._unmarked else inf
+        while at <= self._plan.horizon_s and not self._over(at):
+            end = self._pass(at)
+            self._disruption(at, end)
+            self._taint_until(end + self._period_s)
+            at = self._next_pass(end)
+            self._requeue(end + self._period_s)
+            self._taint_until(at)
+        return self._lives
+
+    def _first_expiry(self) -> float:
+        """The first pass that can find a node expired: those before it change nothing."""
+        earliest = min(self._seen_s) + self._settings.timings.grace_s
+        passes = max(0, ceil((earliest - self._first_pass_s) / self._period_s))
+        return self._first_pass_s + passes * self._period_s
+
+    def _next_pass(self, end: float) -> float:
+        """The next one that can change anything: with every node marked, none does until the heal."""
+        following, heal = end + self._period_s, self._plan.cut_for_s
+        if self._unmarked or self._again or following >= heal:
+            return following
+        return following + self._period_s * ceil((heal - following) / self._period_s)
+
+    def _over(self, at: float) -> bool:
+        """Nothing is left to come: after the heal every node is well again, or was never lost."""
+        if at < max(self._alive_s) or self._again:
+            return False
+        lives = zip(self._lives.unknown_s, self._lives.no_execute_off_s, strict=True)
+        return all(since == inf or off < inf for since, off in lives) and not self._unwell()
+
+    def _unwell(self) -> bool:
+        return self._states != self._at_first
+
+    # -- a monitor pass ------------------------------------------------------------------------------------
+
+    def _pass(self, at: float) -> float:
+        """Plays one pass; the moment of its end."""
+        if at >= self._plan.cut_for_s:
+            self._recover(at)
+        due = [node for node in self._unmarked if self._may_expire(node, at)]
+        if not due:
+            return at
+        if len(due) > WORKERS:
+            self._draw.random.shuffle(due)
+        end = self._mark(due, at)
+        self._unmarked = [node for node in self._unmarked if self._lives.unknown_s[node] == inf]
+        return end
+
+    def _may_expire(self, node: int, at: float) -> bool:
+        """A long pass finds nodes expired that were not yet when it began."""
+        if at >= self._alive_s[node]:
+            return False
+        return self._expired(node, at) or len(self._unmarked) > WORKERS
+
+    def _expired(self, node: int, at: float) -> bool:
+        return at - self._seen_s[node] > self._settings.timings.grace_s
+
+    def _mark(self, due: Sequence[int], at: float) -> float:
+        """Each of the pass's workers takes the next node; all of them wait for one client's tokens."""
+        workers, end = [at] * WORKERS, at
+        for node in due:
+            start = workers[0]
+            if start > self._plan.horizon_s:
+                break
+            if start >= self._alive_s[node]:
+                self._seen_s[node] = start
+            elif self._expired(node, start):
+                done = self._turn_unknown(node, start)
+                heapreplace(workers, done)
+                end = max(end, done)
+        return end
+
+    def _turn_unknown(self, node: int, start: float) -> float:
+        """The node is Unknown and queued, its Pods lose their Ready; when the worker is done with it."""
+        pods, zone, marked = self._fleet.ready_pods[node], self._fleet.zone_of[node], start + self._call_s
+        self._lives.unknown_s[node] = marked
+        self._lives.no_schedule_s[node] = marked + self._draw.between(0.01, 0.1)
+        self._queues[zone][node] = marked
+        paid = self._api.take((1 + TAINT_CALLS + pods) * EVENT_SHARE, start)
+        return max(marked + pods * self._call_s, paid)
+
+    def _recover(self, at: float) -> None:
+        """Nodes whose Lease arrived are seen again; those whose status arrived are Ready, and untied by the pass."""
+        for node, alive in enumerate(self._alive_s):
+            if alive <= at:
+                self._seen_s[node] = at
+                if (
+                    self._posted_s[node] <= at
+                    and self._lives.unknown_s[node] < inf == self._lives.ready_s[node]
+                ):
+                    self._well_again(node, at)
+
+    def _well_again(self, node: int, at: float) -> None:
+        lives, between = self._lives, self._draw.between
+        lives.ready_s[node] = max(self._posted_s[node], lives.unknown_s[node] + self._call_s)
+        lives.schedulable_s[node] = lives.ready_s[node] + between(0.01, 0.3)
+        lives.no_execute_off_s[node] = at + between(0.005, 0.05)
+        self._queues[self._fleet.zone_of[node]].pop(node, None)
+
+    def _requeue(self, at: float) -> None:
+        """Every pass queues all lost nodes without NoExecute again, in whichever order it meets them."""
+        for node in self._again:
+            if self._lives.ready_s[node] == inf:
+                self._queues[self._fleet.zone_of[node]][node] = at
+        self._again.clear()
+        for queue in self._queues:
+            queue.update(dict.fromkeys(queue, at))
+
+    # -- zone states ---------------------------------------------------------------------------------------
+
+    def _disruption(self, at: float, end: float) -> None:
+        """`handleDisruption` at the end of a pass, by what the pass saw."""
+        states, before = self._zone_states(at, end), self._states
+        if states == before:
+            return
+        self._taint_until(end)
+        if _all_lost(states):
+            self._enter_master_disruption(end)
+        if _all_lost(before):
+            self._seen_s = [max(seen, end) for seen in self._seen_s]
+        self._lives.zones += [(end, zone, new) for zone, new in states.items() if new is not before[zone]]
+        for zone, rate in enumerate(self._rates(states)):
+            self._swap_limiter(zone, rate, end)
+        self._states = states
+
+    def _zone_states(self, at: float, end: float) -> dict[int, ZoneState]:
+        """Of each zone of which any node counts."""
+        fleet, lost = self._fleet, Counter[int]()
+        for node, since in enumerate(self._lives.unknown_s):
+            if since <= end and self._lives.ready_s[node] > at and fleet.counted[node]:
+                lost[fleet.zone_of[node]] += 1
+        return {
+            zone: zone_state(
+                ready + self._sizes[zone] - lost[zone], bad + lost[zone], self._settings.unhealthy_threshold
+            )
+            for zone, (ready, bad) in enumerate(zip(fleet.others_ready, fleet.others_lost, strict=True))
+            if ready + bad + self._sizes[zone]
+        }
+
+    def _swap_limiter(self, zone: int, rate: float, at: float) -> None:
+        """`SwapLimiter`: the new limiter starts empty where the old one was."""
+        old = self._limiters[zone]
+        if old.rate != rate:
+            full = rate > 0 < old.rate and old.free_from(at) <= at
+            self._limiters[zone] = Bucket(rate, 1, 1.0 if full else 0.0, at)
+
+    def _rates(self, states: dict[int, ZoneState]) -> list[float]:
+        """Nodes per second that each zone's limiter lets through."""
+        if _all_lost(states):
+            return [0.0 for _ in self._queues]
+        return [self._rate(zone, states.get(zone, ZoneState.NORMAL)) for zone, _ in enumerate(self._queues)]
+
+    def _rate(self, zone: int, state: ZoneState) -> float:
+        settings, fleet = self._settings, self._fleet
+        if state is not ZoneState.PARTIAL_DISRUPTION:
+            return settings.eviction_rate
+        size = fleet.others_ready[zone] + fleet.others_lost[zone] + self._sizes[zone]
+        return settings.secondary_eviction_rate if size > settings.large_cluster_size else 0.0
+
+    def _enter_master_disruption(self, at: float) -> None:
+        """Every zone lost: the controller takes the fault for its own, unties what it tainted, and evicts nothing."""
+        for node, since in enumerate(self._lives.no_execute_s):
+            if since < inf:
+                self._lives.untied.append((node, since, at))
+                self._lives.no_execute_s[node] = inf
+                self._again.append(node)
+        for queue in self._queues:
+            self._again += queue
+            queue.clear()
+
+    # -- the zones' queues ---------------------------------------------------------------------------------
+
+    def _taint_until(self, limit: float) -> None:
+        """NoExecute for whoever's turn comes before `limit`."""
+        for queue, limiter in zip(self._queues, self._limiters, strict=True):
+            while queue:
+                look = self._looks.first_from(limiter.free_from(next(iter(queue.values()))))
+                if look >= limit:
+                    break
+                limiter.take(1, look)
+                self._take_turn(queue, look)
+
+    def _take_turn(self, queue: dict[int, float], look: float) -> None:
+        """Who was queued first; of those that were at the same time, any."""
+        first = next(iter(queue.values()))
+        those = [node for node, _ in takewhile(lambda each: each[1] == first, queue.items())]
+        node = those[self._draw.choose([1.0] * len(those))]
+        del queue[node]
+        if self._lives.no_execute_s[node] < inf:
+            return
+        if look - self._lives.unknown_s[node] < self._lag_s:
+            self._again.append(node)
+            return
+        self._lives.no_execute_s[node] = look + TAINT_CALLS * self._call_s
+        if self._draw.random.random() < QUEUED_AGAIN:
+            self._again.append(node)
+
+
+def _all_lost(states: dict[int, ZoneState]) -> bool:
+    return all(state is ZoneState.FULL_DISRUPTION for state in states.values())

@@ -1,0 +1,46 @@
+"""The planned cut: which nodes lose the control plane, for how long, and how far the prediction looks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from chaosext.model.errors import Refused
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from chaosext.rehearsal.snapshot.world import Doubt
+
+MAX_HORIZON_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A cut of the nodes named in `cut_nodes` from the control plane, from 0 s to `cut_for_s`.
+
+    `rollback_s`: when kube-dns is rescheduled (its Pods deleted), None for never.
+    `cut_at`: the moment of the cut, or up to `cut_within_s` before it, where leases in the snapshot lie close enough to
+    it to say how old they were, or at least which of them are renewed together.
+    `doubts`: why the cut is another one than is modelled; what comes of it is unknown then.
+    Raises `Refused` for what can't be played.
+    """
+
+    cut_nodes: frozenset[str]
+    cut_for_s: float = 480.0
+    horizon_s: float = 900.0
+    rollback_s: float | None = None
+    cut_at: datetime | None = None
+    cut_within_s: float = 0.0
+    doubts: tuple[Doubt, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.cut_nodes:
+            raise Refused("no node is cut", "name nodes, or a selector that matches some, in --cut-nodes")
+        if not 0 < self.cut_for_s <= self.horizon_s <= MAX_HORIZON_S:
+            raise Refused(
+                f"a cut of {self.cut_for_s:g} s within a horizon of {self.horizon_s:g} s can't be played",
+                f"let 0 < --cut-for <= --horizon <= {MAX_HORIZON_S:g} s",
+            )
+        if self.rollback_s is not None and self.rollback_s < self.cut_for_s:
+            raise Refused("the rollback lies before the heal", "let it come after --cut-for")

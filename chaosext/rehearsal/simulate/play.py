@@ -1,0 +1,136 @@
+"""The predicted timeline: what many simulations tell, event by event; the n-th line of a kind about an object is one.
+
+Lines are added simulation by simulation, and kept as numbers: of large clusters there are millions.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from itertools import accumulate
+from typing import TYPE_CHECKING, TypeAlias
+
+from chaosext.model.timeline import Kind
+from chaosext.rehearsal.predict.prediction import PredictedEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from chaosext.rehearsal.simulate.simulation import Mark
+
+_Name: TypeAlias = "tuple[Kind, str, str, int]"
+
+RAREST = 0.001
+"""What is rarer is left out of the timeline; it still counts in the outcomes."""
+
+PLACED = (Kind.POD_BOUND, Kind.POD_READY)
+
+
+class Timeline:
+    """All lines of all simulations. `add` takes those of one: `turn` is its place among them, in whichever order."""
+
+    def __init__(self) -> None:
+        self._seen: dict[_Name, _Seen] = {}
+
+    def add(self, turn: int, weight: float, marks: Sequence[Mark]) -> None:
+        known = self._seen
+        for line, (name, mark) in enumerate(_named(marks)):
+            seen = known.get(name)
+            if seen is None:
+                seen = known[name] = _Seen(mark, turn, line)
+            seen.add(mark, weight, turn, line)
+
+    def extremes(self, count: int) -> tuple[list[int], list[int]]:
+        """Which simulations had events first, and which had them last: of the rarest events `count` each."""
+        rarest = sorted(self._in_order(), key=len)
+        firsts = dict.fromkeys(each.extreme(min) for each in rarest)
+        lasts = dict.fromkeys(each.extreme(max) for each in rarest)
+        return list(firsts)[:count], list(lasts)[:count]
+
+    def events(self, total: float) -> tuple[PredictedEvent, ...]:
+        """In their order; `total` is the weight of all simulations."""
+        events = [each.event(total) for each in self._in_order() if each.weight / total >= RAREST]
+        return tuple(sorted(events, key=lambda each: (each.t_s, each.kind, each.object, each.t_min_s)))
+
+    def _in_order(self) -> list[_Seen]:
+        """As if simulations had been added one after the other."""
+        return sorted(self._seen.values(), key=lambda each: each.born)
+
+
+class _Seen:
+    """One event over all simulations. `born`: which of them had it first, and at which line; `mark` is that line's."""
+
+    __slots__ = ("_nodes", "_rows", "line", "mark", "turn", "weight")
+
+    def __init__(self, mark: Mark, turn: int, line: int) -> None:
+        self.mark, self.turn, self.line, self.weight = mark, turn, line, 0.0
+        self._rows = array("d")  # time, weight and turn of each simulation that has it, one after the other
+        self._nodes: dict[str, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._rows) // 3
+
+    def add(self, mark: Mark, weight: float, turn: int, line: int) -> None:
+        self._rows.extend((mark.t_s, weight, turn))
+        self.weight += weight
+        if mark.node:
+            self._nodes[mark.node] = self._nodes.get(mark.node, 0.0) + weight
+        if turn < self.turn:
+            self.mark, self.turn, self.line = mark, turn, line
+
+    @property
+    def born(self) -> tuple[int, int]:
+        return self.turn, self.line
+
+    def extreme(self, of: Callable[[Iterable[tuple[float, float]]], tuple[float, float]]) -> int:
+        """The simulation in which it came first, or last: `of` is `min` or `max`."""
+        return int(of(zip(self._rows[::3], self._rows[2::3], strict=True))[1])
+
+    def event(self, total: float) -> PredictedEvent:
+        times = sorted(zip(self._rows[::3], self._rows[1::3], strict=True))
+        low, high = _range(times)
+        shares = {node: weight / total for node, weight in self._nodes.items()}
+        probability = min(1.0, self.weight / total)
+        is_placed = self.mark.kind in PLACED
+        return PredictedEvent(
+            t_s=_median(times),
+            t_min_s=min(low, times[0][0]),
+            t_max_s=max(high, times[-1][0]),
+            probability=probability,
+            kind=self.mark.kind,
+            object=self.mark.object,
+            detail=self._placed(shares, probability) if is_placed else self.mark.detail,
+            source=self.mark.source,
+            nodes=shares if is_placed else {},
+        )
+
+    def _placed(self, nodes: dict[str, float], probability: float) -> str:
+        if len(nodes) < 2:
+            return self.mark.detail
+        shares = sorted(nodes.items(), key=lambda pair: (-pair[1], pair[0]))
+        named = ", ".join(f"{node} ({share / probability:.0%})" for node, share in shares[:5])
+        more = f" or {len(shares) - 5} more" if len(shares) > 5 else ""
+        return f"{'to' if self.mark.kind is Kind.POD_BOUND else 'on'} {named}{more}"
+
+
+def _range(times: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Of the simulations with weight, and as much beyond as they lie apart."""
+    played = [time for time, weight in times if weight > 0]
+    low, high = played[0], played[-1]
+    beyond = (high - low) / max(1, len(played) - 1)
+    return (max(0.0, low - beyond) if low > 0 else low), high + beyond
+
+
+def _median(times: Sequence[tuple[float, float]]) -> float:
+    """The weighted median of sorted (time, weight)."""
+    sums = list(accumulate(weight for _, weight in times))
+    return next(time for (time, _), upto in zip(times, sums, strict=True) if upto * 2 >= sums[-1])
+
+
+def _named(marks: Iterable[Mark]) -> Iterator[tuple[_Name, Mark]]:
+    """Each line with what it is over all simulations: the n-th of its kind about its object."""
+    turns: Counter[tuple[Kind, str, str]] = Counter()
+    for mark in marks:
+        about = (mark.kind, mark.object, mark.label)
+        turns[about] += 1
+        yield (*about, turns[about]), mark

@@ -1,0 +1,284 @@
+"""The scheduler: which nodes a Pod may go to, which one it prefers, and where it stays pending.
+
+Source: Kubernetes v1.34 pkg/scheduler (schedule_one.go: `selectHost`, `numFeasibleNodesToFind`) and its default plugins
+in framework/plugins with their weights (apis/config/v1/default_plugins.go). Image locality isn't played: which image
+lies where is not in a snapshot.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from itertools import islice, takewhile
+from operator import and_
+from typing import TYPE_CHECKING
+
+from chaosext.rehearsal.simulate import scheduler_cache
+from chaosext.rehearsal.simulate.scheduler_cache import PodAffinity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from chaosext.rehearsal.simulate.samples import Draw
+    from chaosext.rehearsal.simulate.scheduler_cache import Board, Group, Standing
+    from chaosext.rehearsal.snapshot.world import PodSpec
+
+TAINTS_WEIGHT, AFFINITY_WEIGHT, SPREAD_WEIGHT, PODS_WEIGHT = 3, 2, 2, 2
+BEST = 100
+
+ALL_NODES_BELOW = 100
+"""`minFeasibleNodesToFind`: up to so many feasible nodes, all of them are compared."""
+
+
+class Placement:
+    """Where Pods are in one play: the board, and what changed."""
+
+    def __init__(self, board: Board, draw: Draw) -> None:
+        self.board, self._draw = board, draw
+        self._cpu, self._memory, self._pods = list(board.cpu), list(board.memory), list(board.pods)
+        self._scored_cpu, self._scored_memory = list(board.scored_cpu), list(board.scored_memory)
+        self._extended: dict[tuple[int, str], int] = {}
+        self._moved: dict[Group, Counter[int]] = {}
+        self._leaving: dict[Group, Counter[int]] = {}
+        self._stay: dict[int, Counter[Group]] = defaultdict(Counter)  # what differs from the board, by node
+        self._ranked: dict[int, list[Group]] = {}
+        self._changed: set[int] = set()
+        self._affinities: dict[Group, PodAffinity] = {}
+
+    def add(self, group: Group, node: int, by: int = 1) -> None:
+        """A Pod more on a node, or one gone with `by` -1."""
+        self._shift(group, node, by)
+        self._stay[node][group] += by
+        self._ranked.pop(node, None)
+        self._changed.add(node)
+        self._affinities.clear()
+
+    def _shift(self, group: Group, node: int, by: int) -> None:
+        """What a Pod takes of a node, as long as that is so."""
+        spec = group.spec
+        scored = spec.scored_requests or spec.requests
+        self._cpu[node] += by * spec.requests.cpu_m
+        self._memory[node] += by * spec.requests.memory_bytes
+        self._pods[node] += by
+        self._scored_cpu[node] += by * scored.cpu_m
+        self._scored_memory[node] += by * scored.memory_bytes
+        for name, amount in spec.requests.extended:
+            self._extended[node, name] = self._extended.get((node, name), 0) + by * amount
+        self._moved.setdefault(group, Counter())[node] += by
+
+    def leave(self, group: Group, node: int, by: int = 1) -> None:
+        """A Pod there is Terminating: it takes room, and spreading doesn't count it any more."""
+        self._leaving.setdefault(group, Counter())[node] += by
+        self._stay[node][group] -= by
+        self._ranked.pop(node, None)
+
+    def counts(self, group: Group, *, staying: bool = False) -> Counter[int]:
+        """Node -> Pods of the group; with `staying` without Terminating ones."""
+        found = self.board.where.get(group) or Counter()
+        changes = [self._moved.get(group)] + ([_negative(self._leaving.get(group))] if staying else [])
+        for change in filter(None, changes):
+            found = Counter(found)
+            found.update(change)
+        return found
+
+    def _count_on(self, group: Group, node: int) -> int:
+        there, moved = self.board.where.get(group), self._moved.get(group)
+        return (there[node] if there else 0) + (moved[node] if moved else 0)
+
+    def may_help(self, group: Group, node: int, lost: tuple[bool, bool], *, preempts: bool) -> bool:
+        """Whether a Pod of the group that found no place may find one now that a node lost a taint, or a Pod: there, or
+        elsewhere where it minds other Pods. `lost`: the taints NoSchedule and NoExecute that the node still has.
+        """
+        if self.board.minds_others(group):
+            return True
+        spec = group.spec
+        if not self._has_room(spec, node) and not (preempts and any(self._below(spec.priority, node))):
+            return False
+        standing = self.board.standing(spec)
+        return standing.allows[node] and not any(map(and_, standing.minds, lost))
+
+    def _fits(self, standing: Standing, spec: PodSpec, node: int) -> bool:
+        """plugins/noderesources/fit.go, `fitsRequest`; ports: plugins/nodeports. Asked once, until something on the
+        node changes.
+        """
+        found = None if node in self._changed else standing.fits[node]
+        if found is None:
+            found = self._has_room(spec, node)
+            if node not in self._changed:
+                standing.fits[node] = found
+        return found and (not spec.host_ports or self._ports_free(spec, node))
+
+    def _has_room(self, spec: PodSpec, node: int) -> bool:
+        held, given = self.board.nodes[node], spec.requests
+        if self._pods[node] >= held.max_pods:
+            return False
+        if given.cpu_m and self._cpu[node] + given.cpu_m > held.allocatable.cpu_m:
+            return False
+        if given.memory_bytes and self._memory[node] + given.memory_bytes > held.allocatable.memory_bytes:
+            return False
+        return not given.extended or self._extended_fit(spec, node)
+
+    def _extended_fit(self, spec: PodSpec, node: int) -> bool:
+        there = dict(self.board.nodes[node].allocatable.extended)
+        return all(
+            self.board.extended.get((node, name), 0) + self._extended.get((node, name), 0) + amount
+            <= there.get(name, 0)
+            for name, amount in spec.requests.extended
+        )
+
+    def _ports_free(self, spec: PodSpec, node: int) -> bool:
+        wanted = set(spec.host_ports)
+        return not any(
+            wanted & set(group.spec.host_ports) and self._count_on(group, node) > 0
+            for group in self.board.with_ports
+        )
+
+    # -- preemption ----------------------------------------------------------------------------------------
+
+    def preemptions(self, group: Group, is_closed: Callable[[int], bool]) -> dict[int, list[Group]]:
+        """Node -> whose Pods would have to go, lowest priority first, so that one of the group has room there.
+
+        plugins/defaultpreemption/default_preemption.go (`SelectVictimsOnNode`), without disruption budgets.
+        """
+        spec = group.spec
+        if not spec.may_preempt or spec.priority <= self.board.lowest_priority:
+            return {}
+        allowed = self.board.standing(spec).allowed
+        found = ((node, self._victims(spec, node)) for node in allowed if not is_closed(node))
+        return {node: victims for node, victims in found if victims}
+
+    def _victims(self, spec: PodSpec, node: int) -> list[Group]:
+        """None where it has room already, or none even so."""
+        taken: list[Group] = []
+        for group in self._below(spec.priority, node):
+            if self._is_free(spec, node):
+                break
+            self._shift(group, node, -1)
+            taken.append(group)
+        enough = self._is_free(spec, node)
+        for group in taken:
+            self._shift(group, node, 1)
+        return taken if enough else []
+
+    def _is_free(self, spec: PodSpec, node: int) -> bool:
+        return self._has_room(spec, node) and (not spec.host_ports or self._ports_free(spec, node))
+
+    def _below(self, priority: int, node: int) -> Iterator[Group]:
+        """Each Pod on a node that stays and matters less, as its group; what matters least first."""
+        if node not in self._ranked:
+            counts = Counter(self.board.on.get(node, {}))
+            counts.update(self._stay.get(node, {}))
+            ranked = sorted(counts, key=lambda group: (group.spec.priority, group.turn))
+            self._ranked[node] = [group for group in ranked for _ in range(counts[group])]
+        return takewhile(lambda group: group.spec.priority < priority, self._ranked[node])
+
+    # -- one Pod -------------------------------------------------------------------------------------------
+
+    def feasible(self, group: Group, is_closed: Callable[[int], bool]) -> list[int]:
+        """Nodes that the filters leave, as many as the scheduler looks for; `is_closed`: tainted by now."""
+        spec, standing = group.spec, self.board.standing(group.spec)
+        allowed, wanted = standing.allowed, _wanted(len(self.board.nodes))
+        if wanted < len(allowed):
+            start = self._draw.random.randrange(len(allowed))
+            allowed = allowed[start:] + allowed[:start]
+        suits = self._suits(group, is_closed)
+        found = (
+            node
+            for node in allowed
+            if not is_closed(node) and self._fits(standing, spec, node) and suits(node)
+        )
+        return list(islice(found, wanted))
+
+    def _suits(self, group: Group, is_closed: Callable[[int], bool]) -> Callable[[int], bool]:
+        """Whether other Pods leave a node to one of the group."""
+        affinity, nodes = self._affinity(group), self.board.nodes
+        limits = [
+            scheduler_cache.Limit(self, group, spread, is_closed)
+            for spread in group.spec.spreads
+            if spread.required
+        ]
+        if not limits and not affinity.minds:
+            return lambda _: True
+        return lambda node: (
+            affinity.allows(nodes[node].labels) and all(each.allows(nodes[node].labels) for each in limits)
+        )
+
+    def _affinity(self, group: Group) -> PodAffinity:
+        if group not in self._affinities:
+            self._affinities[group] = PodAffinity(self, group)
+        return self._affinities[group]
+
+    def best(self, group: Group, nodes: Sequence[int], is_closed: Callable[[int], bool]) -> list[int]:
+        """Those with the highest score: the scheduler takes any of them."""
+        if len(nodes) < 2:
+            return list(nodes)
+        totals = self._totals(group, nodes, is_closed)
+        highest = max(totals)
+        return [node for node, total in zip(nodes, totals, strict=True) if total == highest]
+
+    def _totals(self, group: Group, nodes: Sequence[int], is_closed: Callable[[int], bool]) -> list[int]:
+        standing = self.board.standing(group.spec)
+        each = zip(
+            nodes,
+            _reversed([standing.unloved[node] for node in nodes]),
+            _scaled([standing.wishes[node] for node in nodes]),
+            scheduler_cache.scores(self, group, nodes, is_closed),
+            self._affinity(group).scores(nodes),
+            strict=True,
+        )
+        return [
+            TAINTS_WEIGHT * taints
+            + AFFINITY_WEIGHT * wishes
+            + SPREAD_WEIGHT * spread
+            + PODS_WEIGHT * pods
+            + self._room(standing, group.spec, node)
+            for node, taints, wishes, spread, pods in each
+        ]
+
+    def _room(self, standing: Standing, spec: PodSpec, node: int) -> int:
+        """Asked once, until something on the node changes."""
+        if node in self._changed:
+            return self._room_now(spec, node)
+        found = standing.room[node]
+        if found is None:
+            standing.room[node] = found = self._room_now(spec, node)
+        return found
+
+    def _room_now(self, spec: PodSpec, node: int) -> int:
+        """Least allocated and balanced allocation, each with weight 1 (plugins/noderesources)."""
+        scored, held = spec.scored_requests or spec.requests, self.board.nodes[node].allocatable
+        least = (
+            _least(self._scored_cpu[node] + scored.cpu_m, held.cpu_m)
+            + _least(self._scored_memory[node] + scored.memory_bytes, held.memory_bytes)
+        ) // 2
+        given = spec.requests
+        if not given.cpu_m and not given.memory_bytes:
+            return least
+        cpu = min(1.0, (self._cpu[node] + given.cpu_m) / max(1, held.cpu_m))
+        memory = min(1.0, (self._memory[node] + given.memory_bytes) / max(1, held.memory_bytes))
+        return least + int((1 - abs(cpu - memory) / 2) * BEST)
+
+
+def _negative(counts: Counter[int] | None) -> Counter[int] | None:
+    return counts and Counter({node: -count for node, count in counts.items()})
+
+
+def _wanted(nodes: int) -> int:
+    """`numFeasibleNodesToFind`: half of the nodes less one per cent for each 125, at least 5 % and 100 nodes."""
+    if nodes < ALL_NODES_BELOW:
+        return nodes
+    return max(ALL_NODES_BELOW, nodes * max(5, 50 - nodes // 125) // 100)
+
+
+def _least(asked: int, held: int) -> int:
+    return 0 if held <= 0 or asked > held else (held - asked) * BEST // held
+
+
+def _scaled(scores: Sequence[int]) -> list[int]:
+    """plugins/helper/normalize_score.go."""
+    highest = max(scores)
+    return [score * BEST // highest for score in scores] if highest else list(scores)
+
+
+def _reversed(scores: Sequence[int]) -> list[int]:
+    highest = max(scores)
+    return [BEST - score * BEST // highest for score in scores] if highest else [BEST] * len(scores)

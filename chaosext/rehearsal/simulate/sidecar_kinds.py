@@ -1,0 +1,57 @@
+"""Istio: which Pods carry a sidecar and of which kind, and whether a new one can be injected.
+
+Source: Istio manifests/charts/istio-control/istio-discovery/files/injection-template.yaml and
+templates/mutatingwebhook.yaml (timeout 10 s, failurePolicy Fail); Kubernetes' client-go
+util/workqueue/default_rate_limiters.go (5 ms, doubling, to 1000 s).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from chaosext.cluster.objects import PROXY_CONTAINER
+
+if TYPE_CHECKING:
+    from chaosext.rehearsal.snapshot.world import PodSpec
+
+WEBHOOK_TIMEOUT_S = 10.0
+
+RETRY_FIRST_S, RETRY_MAX_S = 0.005, 1000.0
+
+CONNECTION_DIES_WITHIN_S = (5.0, 45.0)
+"""After the cut, until a sidecar cut off from istiod has lost its stream (gRPC keepalive: 30 s and 10 s)."""
+
+CONFIGURED_WITHIN_S = (1.0, 12.0)
+"""From working DNS and a ready istiod to a sidecar's configuration: Envoy backs off before it asks again."""
+
+LOSS_SEEN_WITHIN_S = (0.0, 15.0)
+"""From a loss of xDS to its being seen: asking an istiod on a cut node takes 10 s to fail, and is done again 5 s later.
+"""
+
+SYNCED_WITHIN_S = (0.5, 10.0)
+"""From all sidecars in sync to its being seen."""
+
+
+class Sidecar(StrEnum):
+    """How a Pod's sidecar stands to its application."""
+
+    NONE = "none"
+    CLASSIC = "classic"
+    HOLDING = "classic, holding the application back"
+    NATIVE = "native"
+
+
+def sidecar(spec: PodSpec) -> Sidecar:
+    """Of one template, by its container istio-proxy."""
+    proxy = next((each for each in spec.containers if each.name == PROXY_CONTAINER), None)
+    if proxy is None:
+        return Sidecar.NONE
+    if proxy.init:
+        return Sidecar.NATIVE
+    return Sidecar.HOLDING if proxy.post_start else Sidecar.CLASSIC
+
+
+def retry_after_s(failures: int) -> float:
+    """A controller's pause after so many failures in a row."""
+    return min(RETRY_MAX_S, RETRY_FIRST_S * 2.0 ** min(failures, 30))

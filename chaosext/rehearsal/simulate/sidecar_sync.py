@@ -1,0 +1,188 @@
+"""The mesh in one play: which sidecars have their configuration, which wait for it, who is injected."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+from chaosext.model.timeline import Kind
+from chaosext.rehearsal.predict.prediction import Dns
+from chaosext.rehearsal.simulate import kubelet_behaviour, sidecar_kinds
+from chaosext.rehearsal.simulate.sidecar_kinds import Sidecar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from chaosext.rehearsal.simulate.dns_lookups import Lookups
+    from chaosext.rehearsal.simulate.simulation import Followed, Scene
+
+ISTIOD = "istiod"
+KUBELET = "kubelet"
+
+ANSWERED_WITHIN_S = (0.3, 4.0)
+"""After the heal, until a webhook call that hung is through: the connection is tried again after 1, 3 and 7 s."""
+
+
+class Sidecars:
+    """Follows istiod and the Pods that need it. `ready` is called for a Pod that is Ready at last.
+
+    Where nobody knows who reaches whose Pods, nothing is told of what depends on it: neither of new Pods that istiod
+    would have to inject or to configure, nor of xDS.
+    """
+
+    def __init__(self, scene: Scene, lookups: Lookups, ready: Callable[[float, Followed], None]) -> None:
+        self._scene, self._stage, self._lookups, self._ready = scene, scene.stage, lookups, ready
+        self._mesh = scene.stage.world.mesh
+        self._knows = scene.stage.routes.proof.holds
+        self._waiting: dict[Followed, None] = {}
+        self._awaited: set[Followed] = set()
+        self._clients = {scene.stage.board.number[pod.node] for pod in scene.stage.meshed}
+        self._broken = self._told = False
+
+    def begin(self) -> None:
+        """Sidecars lose their stream where the cut lies between them and every istiod."""
+        homes = {pod.node for pod in self._scene.istiod if pod.runs}
+        separated = self._stage.separated
+        if homes and any(all(separated(one, home) for home in homes) for one in self._clients):
+            self._scene.at(self._scene.between(*sidecar_kinds.CONNECTION_DIES_WITHIN_S), self._break)
+
+    def _break(self, t: float) -> None:
+        if self._scene.is_cut:
+            self._broken = True
+            self.look(t)
+
+    # -- injection -------------------------------------------------------------------------------------------
+
+    def injects(self, pod: Followed) -> bool | None:
+        """Whether a new Pod gets past the injection webhook now; None where nobody knows."""
+        settings = self._mesh
+        if settings is None or pod.sidecar is Sidecar.NONE or not settings.webhook_fails_closed:
+            return True
+        if pod.namespace not in settings.injects:
+            return True
+        answers = any(map(self._answers_hub, self._behind()))
+        return answers if self._knows or not answers else None
+
+    def _behind(self) -> list[Followed]:
+        """istiod's endpoints as the API server knows them."""
+        everyone = self._mesh is not None and self._mesh.istiod.publishes_not_ready
+        return [
+            pod for pod in self._scene.istiod if pod.node >= 0 and not pod.gone and (pod.ready or everyone)
+        ]
+
+    def _answers_hub(self, pod: Followed) -> bool:
+        return pod.runs and not (self._scene.is_cut and self._stage.is_cut[pod.node])
+
+    def asks_again_s(self, t: float, failures: int) -> float:
+        """When a controller whose Pod was refused asks again: calls to an endpoint hang, others fail at once."""
+        pause, heal = sidecar_kinds.retry_after_s(failures), self._stage.plan.cut_for_s
+        if not self._behind():
+            return t + max(0.05, pause)
+        if t < heal <= t + sidecar_kinds.WEBHOOK_TIMEOUT_S:
+            return heal + self._scene.between(*ANSWERED_WITHIN_S)
+        return t + sidecar_kinds.WEBHOOK_TIMEOUT_S + pause
+
+    # -- configuration ---------------------------------------------------------------------------------------
+
+    def expect(self, pod: Followed) -> None:
+        """A Pod with a sidecar is on its way: until it is Ready, not every sidecar is in sync."""
+        if pod.sidecar is not Sidecar.NONE:
+            self._awaited.add(pod)
+
+    def arrived(self, pod: Followed) -> None:
+        """It is Ready, or gone before it was."""
+        self._awaited.discard(pod)
+
+    def start(self, t: float, pod: Followed) -> None:
+        """A Pod's containers start: it is Ready now, or waits for its sidecar."""
+        if pod.sidecar is Sidecar.NONE:
+            self._ready(t, pod)
+            return
+        if not self._knows:
+            return
+        if self._can_configure(pod, self._lookups.viewer()):
+            self._ready(t, pod)
+            return
+        pod.waits_since = t
+        self._waiting[pod] = None
+        at, between = self._scene.at, self._scene.between
+        at(t + between(*kubelet_behaviour.first_failure_s(pod.sidecar)), self._fail, pod)
+        crash_s = kubelet_behaviour.crash_loop_s(pod.sidecar, t)
+        if crash_s is not None:
+            at(crash_s - between(*kubelet_behaviour.REFUSED_BEFORE_S), self._fail, pod)
+            at(crash_s, self._crash, pod)
+
+    def _can_configure(self, pod: Followed, view: Callable[[int], Dns]) -> bool:
+        """A new sidecar resolves istiod's name, and reaches a ready one."""
+        return view(self._stage.like[pod.node]) is not Dns.DEAD and self._finds_istiod(pod.node)
+
+    def _finds_istiod(self, number: int) -> bool:
+        answers, epoch = self._stage.answers, self._stage.epoch(self._scene.now)
+        return any(
+            answers(number, each.node, each.group.spec.host_network, epoch)
+            for each in self._scene.istiod
+            if each.ready
+        )
+
+    def _fail(self, t: float, pod: Followed) -> None:
+        if pod.waits_since < inf and pod.there:
+            detail = "its sidecar gets no configuration: probes get connection refused"
+            self._scene.mark(t, Kind.PROBE_FAILING, pod.subject, detail, KUBELET)
+
+    def _crash(self, t: float, pod: Followed) -> None:
+        if pod.waits_since < inf and pod.there:
+            detail = "container istio-proxy: CrashLoopBackOff"
+            self._scene.mark(t, Kind.CRASH_LOOP, pod.subject, detail, KUBELET)
+
+    def look(self, t: float) -> None:
+        """DNS or istiod changed: who waited goes on in its own time, and xDS is lost or comes back."""
+        view = self._lookups.viewer()
+        for pod in [each for each in self._waiting if self._can_configure(each, view)]:
+            del self._waiting[pod]
+            configured_s = t + self._scene.between(*sidecar_kinds.CONFIGURED_WITHIN_S)
+            self._scene.at(
+                kubelet_behaviour.resumes_s(pod.sidecar, pod.waits_since, configured_s), self._resume, pod
+            )
+        self._watch(t, view)
+
+    def _resume(self, t: float, pod: Followed) -> None:
+        pod.waits_since = inf
+        self._ready(t, pod)
+
+    # -- xDS as people see it --------------------------------------------------------------------------------
+
+    def _watch(self, t: float, view: Callable[[int], Dns]) -> None:
+        if self._mesh is None or not self._stage.meshed or self._scene.trace.xds_back_s < inf:
+            return
+        if not self._knows:
+            return
+        trace, is_ready = self._scene.trace, any(pod.ready for pod in self._scene.istiod)
+        if trace.xds_lost_s == inf and (self._broken or not is_ready):
+            trace.xds_lost_s = t
+            detail = "sidecars are cut off from istiod" if is_ready else "no istiod is ready"
+            self._scene.at(
+                t + self._scene.between(*sidecar_kinds.LOSS_SEEN_WITHIN_S), self._tell_lost, detail
+            )
+        if trace.xds_lost_s < inf and self._in_sync(view):
+            self._scene.at(t + self._scene.between(*sidecar_kinds.SYNCED_WITHIN_S), self._restore)
+
+    def _tell_lost(self, t: float, detail: str) -> None:
+        if self._mesh is not None and self._scene.trace.xds_back_s == inf:
+            self._scene.mark(t, Kind.XDS_LOST, self._mesh.istiod.subject, detail, ISTIOD)
+            self._told = True
+
+    def _in_sync(self, view: Callable[[int], Dns]) -> bool:
+        """istiod is ready, no new sidecar is missing, and those that were cut off found it again."""
+        if self._scene.is_cut or self._awaited or not any(pod.ready for pod in self._scene.istiod):
+            return False
+        if not self._broken:
+            return True
+        return Dns.DEAD not in map(view, self._stage.judged) and all(map(self._finds_istiod, self._clients))
+
+    def _restore(self, t: float) -> None:
+        trace = self._scene.trace
+        if trace.xds_back_s == inf and self._in_sync(self._lookups.viewer()) and self._mesh is not None:
+            trace.xds_back_s = t
+            detail = "all sidecars are in sync"
+            if self._told:
+                self._scene.mark(t, Kind.XDS_RESTORED, self._mesh.istiod.subject, detail, ISTIOD)

@@ -1,0 +1,88 @@
+"""Which nodes a plan cuts, as people say it: names, or a Kubernetes label selector.
+
+Source of the selector's grammar: k8s.io/apimachinery/pkg/labels/selector.go (`Parse`).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from chaosext.model.errors import Refused
+from chaosext.rehearsal.snapshot.node_patterns import selects
+from chaosext.rehearsal.snapshot.world import LabelSelector, Requirement
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+    from chaosext.rehearsal.snapshot.world import Node, World
+
+_BETWEEN = re.compile(r",(?![^(]*\))")
+"""A comma that stands in no parentheses."""
+
+_KEY = r"([A-Za-z0-9][A-Za-z0-9._/-]*)"
+_IN = re.compile(rf"{_KEY}\s+(in|notin)\s+\(([^()]*)\)")
+_EQUALS = re.compile(rf"{_KEY}\s*(==|!=|=)\s*([A-Za-z0-9._-]*)")
+_THERE = re.compile(rf"(!?)\s*{_KEY}")
+
+FIELD = "--cut-nodes"
+FIX = "name nodes (cp-1,worker-1), or a label selector (topology.kubernetes.io/zone in (a,b),!gpu)"
+
+
+def cut_nodes(world: World, wanted: str = "") -> frozenset[str]:
+    """Names of the nodes that `wanted` means, "" for every node without a control-plane role.
+
+    What is a node's name is meant as one, anything else as a selector. Raises `Refused` where it means no node.
+    """
+    if not wanted.strip():
+        return frozenset(node.name for node in world.nodes if not node.control_plane)
+    known = {node.name for node in world.nodes}
+    parts = [part.strip() for part in _BETWEEN.split(wanted) if part.strip()]
+    if known.intersection(parts):
+        return _named(parts, known)
+    found = matching(world, wanted, FIELD)
+    if not found:
+        some = ", ".join(sorted(known)[:3])
+        raise Refused(
+            f"{FIELD} {wanted!r} is no node's name, and no node's labels match it",
+            f"{FIX}; nodes are {some}, …",
+        )
+    return found
+
+
+def matching(world: World, selector: str, field: str) -> frozenset[str]:
+    """Names of the nodes whose labels match. Raises `Refused`, naming `field`, for what is no label selector."""
+    parts = [part.strip() for part in _BETWEEN.split(selector) if part.strip()]
+    wanted = LabelSelector(requirements=tuple(_requirement(part, field) for part in parts))
+    return frozenset(node.name for node in world.nodes if selects(wanted, node.labels))
+
+
+def separation(nodes: Sequence[Node], cut: Collection[str]) -> Callable[[int, int], bool]:
+    """Whether the cut of the nodes named in `cut` lies between two nodes, by number: it sits on the control plane's
+    nodes, and drops what the cut nodes say.
+    """
+    is_cut = [node.name in cut for node in nodes]
+
+    def separated(one: int, other: int) -> bool:
+        if is_cut[one] == is_cut[other]:
+            return False
+        return nodes[other if is_cut[one] else one].control_plane
+
+    return separated
+
+
+def _named(parts: list[str], known: set[str]) -> frozenset[str]:
+    if unknown := sorted(set(parts) - known):
+        raise Refused(f"{FIELD}: {', '.join(unknown)}: no such node", FIX)
+    return frozenset(parts)
+
+
+def _requirement(part: str, field: str) -> Requirement:
+    if match := _IN.fullmatch(part):
+        values = tuple(value.strip() for value in match[3].split(","))
+        return Requirement(key=match[1], operator="In" if match[2] == "in" else "NotIn", values=values)
+    if match := _EQUALS.fullmatch(part):
+        return Requirement(key=match[1], operator="NotIn" if match[2] == "!=" else "In", values=(match[3],))
+    if match := _THERE.fullmatch(part):
+        return Requirement(key=match[2], operator="DoesNotExist" if match[1] else "Exists")
+    raise Refused(f"{field}: {part!r} is neither a node's name nor a label selector", FIX)

@@ -1,0 +1,98 @@
+"""Label selectors and node terms, as Kubernetes reads them.
+
+Source: k8s.io/apimachinery/pkg/labels/selector.go (`Requirement.Matches`),
+k8s.io/component-helpers/scheduling/corev1/nodeaffinity.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from chaosext.rehearsal.snapshot.world import (
+        Affinity,
+        Labels,
+        LabelSelector,
+        Node,
+        NodeTerm,
+        Pod,
+        Requirement,
+        Service,
+    )
+
+
+def is_over(pod: Pod) -> bool:
+    """It has ended, and takes no room."""
+    return pod.phase in ("Succeeded", "Failed")
+
+
+def meets(requirement: Requirement, labels: Labels) -> bool:
+    """Whether `labels` meet one expression; NotIn and DoesNotExist are true for a label that isn't there."""
+    value = labels.get(requirement.key)
+    match requirement.operator:
+        case "In":
+            return value is not None and value in requirement.values
+        case "NotIn":
+            return value is None or value not in requirement.values
+        case "Exists":
+            return value is not None
+        case "DoesNotExist":
+            return value is None
+        case "Gt" | "Lt":
+            return _compares(requirement, value)
+    return False
+
+
+def _compares(requirement: Requirement, value: str | None) -> bool:
+    try:
+        left, right = int(value or ""), int(requirement.values[0])
+    except (ValueError, IndexError):
+        return False
+    return left > right if requirement.operator == "Gt" else left < right
+
+
+def selects(selector: LabelSelector | None, labels: Labels) -> bool:
+    """Whether a Pod's labels match; None selects nothing, an empty selector everything."""
+    return selector is not None and all(meets(each, labels) for each in selector.requirements)
+
+
+def has_all(wanted: Labels, labels: Labels) -> bool:
+    """A Service's selector, or a nodeSelector: every label, by value."""
+    return all(labels.get(key) == value for key, value in wanted.items())
+
+
+def behind(service: Service | None, pods: Iterable[Pod]) -> tuple[Pod, ...]:
+    """The Pods that a Service leads to, or would if they were ready; an empty selector leads to nobody."""
+    if service is None or not service.selector:
+        return ()
+    return tuple(
+        pod
+        for pod in pods
+        if pod.namespace == service.namespace
+        and not is_over(pod)
+        and has_all(service.selector, pod.spec.labels)
+    )
+
+
+def fits_term(term: NodeTerm, node: Node) -> bool:
+    """An empty term fits no node."""
+    if not term.requirements and not term.names:
+        return False
+    if term.names and node.name not in term.names:
+        return False
+    return all(meets(each, node.labels) for each in term.requirements)
+
+
+def fits_node(node_selector: Labels, affinity: Affinity | None, node: Node) -> bool:
+    """The node is one that the Pod's nodeSelector and its required node affinity allow."""
+    if not has_all(node_selector, node.labels):
+        return False
+    if affinity is None or affinity.required_nodes is None:
+        return True
+    return _any_fits(affinity.required_nodes, node)
+
+
+def _any_fits(terms: Iterable[NodeTerm], node: Node) -> bool:
+    return any(fits_term(term, node) for term in terms)

@@ -1,0 +1,146 @@
+"""The least of each object that a rehearsal needs: what `chaosext snapshot` keeps, and nothing else.
+
+Every field is named, here or in documents.py: no Secret, no environment, no image, no command, no hook's or probe's
+headers, no ConfigMap but how Cilium routes, no annotation but Calico's addresses and flannel's backend is ever written.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from chaosext.rehearsal.network.detection import BACKEND, CILIUM_KEYS, HARMLESS, READ
+from chaosext.rehearsal.snapshot import documents as doc
+from chaosext.rehearsal.snapshot.control_plane_flags import TIMING_FLAGS
+from chaosext.rehearsal.snapshot.reader import DNS_LABEL, NODE_LEASES, WITH_TIMINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+_FLAG = re.compile(r"--([a-z-]+)=.*")
+
+_CALICO_KINDS = ("BGPPeer", "BGPConfiguration", "IPPool", "FelixConfiguration")
+
+_LABELS = {
+    "Service": frozenset({DNS_LABEL[0]}),
+    "Namespace": frozenset({"istio-injection", "istio.io/rev"}),
+}
+"""Kind -> the labels that are read. Those of Nodes and Pods are all kept: any may be in a selector."""
+
+_WITH_ALL_LABELS = ("Node", "Pod")
+
+_ANNOTATIONS = (
+    "projectcalico.org/IPv4Address",
+    "projectcalico.org/IPv6Address",
+    "projectcalico.org/RouteReflectorClusterID",
+    BACKEND,
+    doc.KWOK,
+)
+"""Of a Node."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A kind of object: how a request and a List name it, and in which namespace it is wanted ("" for all).
+
+    `name`: only the object of this name is wanted, "" for all.
+    """
+
+    plural: str
+    kind: str
+    api_version: str
+    namespace: str = ""
+    name: str = ""
+
+
+WANTED = (
+    Wanted(plural="nodes", kind="Node", api_version="v1"),
+    Wanted(plural="namespaces", kind="Namespace", api_version="v1"),
+    Wanted(plural="services", kind="Service", api_version="v1"),
+    Wanted(plural="deployments", kind="Deployment", api_version="apps/v1"),
+    Wanted(plural="replicasets", kind="ReplicaSet", api_version="apps/v1"),
+    Wanted(plural="statefulsets", kind="StatefulSet", api_version="apps/v1"),
+    Wanted(plural="daemonsets", kind="DaemonSet", api_version="apps/v1"),
+    Wanted(plural="jobs", kind="Job", api_version="batch/v1"),
+    Wanted(plural="poddisruptionbudgets", kind="PodDisruptionBudget", api_version="policy/v1"),
+    Wanted(
+        plural="mutatingwebhookconfigurations",
+        kind="MutatingWebhookConfiguration",
+        api_version="admissionregistration.k8s.io/v1",
+    ),
+    Wanted(plural="bgppeers", kind="BGPPeer", api_version="crd.projectcalico.org/v1"),
+    Wanted(plural="bgpconfigurations", kind="BGPConfiguration", api_version="crd.projectcalico.org/v1"),
+    Wanted(plural="ippools", kind="IPPool", api_version="crd.projectcalico.org/v1"),
+    Wanted(plural="felixconfigurations", kind="FelixConfiguration", api_version="crd.projectcalico.org/v1"),
+    Wanted(
+        plural="configmaps", kind="ConfigMap", api_version="v1", namespace="kube-system", name="cilium-config"
+    ),
+    Wanted(plural="pods", kind="Pod", api_version="v1"),
+    Wanted(plural="leases", kind="Lease", api_version="coordination.k8s.io/v1", namespace=NODE_LEASES),
+)
+"""Everything that a rehearsal can make use of; leases last, so that they are as fresh as the snapshot."""
+
+
+def least(wanted: Wanted, item: Mapping[str, Any]) -> dict[str, Any]:
+    """The object with its kind and only the fields that are needed. Raises MALFORMED errors for what is none."""
+    said = {"apiVersion": wanted.api_version, "kind": wanted.kind}
+    if wanted.kind in _CALICO_KINDS:
+        return said | _calico(wanted.kind, item)
+    kept: dict[str, Any] = msgspec.to_builtins(msgspec.convert(item, doc.KINDS[wanted.kind]))
+    if wanted.kind not in _WITH_ALL_LABELS:
+        _keep(kept["metadata"], "labels", _LABELS.get(wanted.kind, ()))
+    if wanted.kind == "Pod":
+        _complete_pod(kept, item)
+    elif wanted.kind == "Node":
+        _keep(kept["metadata"], "annotations", _ANNOTATIONS)
+    elif wanted.kind == "ConfigMap":
+        _keep(kept, "data", CILIUM_KEYS)
+    return said | kept
+
+
+def _keep(kept: dict[str, Any], name: str, keys: Collection[str]) -> None:
+    """Of the mapping `name` in `kept` only what has one of the `keys`."""
+    given = kept.pop(name, None) or {}
+    if found := {key: given[key] for key in keys if key in given}:
+        kept[name] = found
+
+
+def _calico(kind: str, item: Mapping[str, Any]) -> dict[str, Any]:
+    """What is read of it; of a field that nothing here knows only that it is there, as it may change routes."""
+    spec = item.get("spec") or {}
+    read = {name: _plain(value) for name, value in spec.items() if name in READ[kind]}
+    unknown = spec.keys() - read.keys() - HARMLESS[kind] if kind in HARMLESS else ()
+    return {
+        "metadata": {"name": str(item["metadata"]["name"])},
+        "spec": read | dict.fromkeys(sorted(unknown)),
+    }
+
+
+def _plain(value: Any) -> str | int:
+    """A text, a number or a switch, which is all that these fields are. Raises TypeError for anything else."""
+    if not isinstance(value, str | int):
+        raise TypeError(f"a {type(value).__name__} where a text or a number is meant")
+    return value
+
+
+def _complete_pod(kept: dict[str, Any], item: Mapping[str, Any]) -> None:
+    """A phase is said, though it be the usual one; of the control plane's arguments only those of its timings stay."""
+    status = kept.setdefault("status", {})
+    status["phase"] = (item.get("status") or {}).get("phase") or "Unknown"
+    if "conditions" in status:
+        status["conditions"] = [each for each in status["conditions"] if each.get("type") == "Ready"]
+    if item["metadata"]["name"].startswith(WITH_TIMINGS):
+        for container, whole in zip(kept["spec"]["containers"], item["spec"]["containers"], strict=True):
+            container["command"] = [each for each in _words(whole) if _is_timing(each)]
+
+
+def _words(container: Mapping[str, Any]) -> list[str]:
+    return [*(container.get("command") or ()), *(container.get("args") or ())]
+
+
+def _is_timing(word: str) -> bool:
+    match = _FLAG.fullmatch(word)
+    return match is not None and match[1] in TIMING_FLAGS

@@ -1,0 +1,392 @@
+"""From snapshot files to the world that a rehearsal plays on; what they don't tell is assumed aloud, or unknown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from chaosext.cluster.objects import (
+    CONTROL_PLANE_LABELS,
+    PROXY_CONTAINER,
+    ZONE_LABEL,
+    BgpPeer,
+    IpPool,
+    Taint,
+    node_to_node_mesh,
+    parse_time,
+)
+from chaosext.cluster.timings import flags_from
+from chaosext.model.errors import MALFORMED, Refused
+from chaosext.rehearsal.network.detection import BACKEND, CILIUM_CONFIG, READ, Sighting, detect
+from chaosext.rehearsal.snapshot import documents as doc
+from chaosext.rehearsal.snapshot.control_plane_flags import control_plane, minor
+from chaosext.rehearsal.snapshot.pod_specs import Specs, resources, selector
+from chaosext.rehearsal.snapshot.snapshot_files import HOW_TO, Listed, plain, read_files
+from chaosext.rehearsal.snapshot.world import (
+    ControlPlane,
+    DisruptionBudget,
+    Mesh,
+    Network,
+    Node,
+    Plugin,
+    Service,
+    Workload,
+    World,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from chaosext.rehearsal.snapshot.world import Pod, PodSpec
+
+Custom = TypeVar("Custom", BgpPeer, IpPool)
+
+WORKLOADS = ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job")
+ASKED_FOR = ("Node", "Pod", *WORKLOADS[:4], "Service", "Namespace", "PodDisruptionBudget")
+CALICO_KINDS = ("BGPPeer", "BGPConfiguration", "IPPool")
+
+REGION_LABEL = "topology.kubernetes.io/region"
+OLD_ZONE_LABELS = ("failure-domain.beta.kubernetes.io/region", "failure-domain.beta.kubernetes.io/zone")
+"""Before Kubernetes 1.17; the node lifecycle controller reads them still (component-helpers/node/topology)."""
+
+WITH_TIMINGS = ("kube-controller-manager-", "kube-apiserver-")
+"""How the static Pods begin whose arguments tell the timings in force (kubeadm names them after their node)."""
+
+NODE_LEASES = "kube-node-lease"
+DNS_LABEL = ("k8s-app", "kube-dns")
+
+
+def read_snapshot(
+    paths: Sequence[Path],
+    *,
+    controller_manager_args: Sequence[str] = (),
+    apiserver_args: Sequence[str] = (),
+) -> World:
+    """The world in the files `paths`, which together make one snapshot. `…_args` are flags (`--name=value`) in force.
+
+    Raises `Refused`, naming the file and what to do, for what is no whole Kubernetes List, or has no nodes.
+    """
+    listed = read_files(paths)
+    try:
+        return _World(listed).made([*controller_manager_args, *apiserver_args])
+    except MALFORMED as error:
+        raise Refused(
+            f"{', '.join(map(str, paths))}: a value that no cluster has ({error})", HOW_TO
+        ) from None
+
+
+class _World:
+    """A world in the making, with what had to be assumed for it."""
+
+    def __init__(self, listed: Listed) -> None:
+        self._listed = listed
+        self._assumptions: list[str] = []
+        self._missing: set[str] = set()
+        self._static: list[bytes | memoryview] = []
+        self._backends: dict[str, str] = {}
+
+    def made(self, flags: Sequence[str]) -> World:
+        nodes = self._nodes()
+        pods = self._pods()
+        self._miss_kinds()
+        services = self._services()
+        return World(
+            nodes=nodes,
+            pods=pods,
+            workloads=self._workloads(),
+            budgets=tuple(map(_budget, self._listed.of("PodDisruptionBudget", doc.Budget))),
+            dns=self._dns(services, pods),
+            network=self._network(nodes, pods),
+            mesh=self._mesh(services, pods),
+            control_plane=self._control_plane(flags),
+            taken_at=parse_time(self._listed.taken_at),
+            missing=frozenset(self._missing),
+            assumptions=tuple(self._assumptions),
+        )
+
+    def _assume(self, what: str) -> None:
+        self._assumptions.append(what)
+
+    def _miss_kinds(self) -> None:
+        absent = [kind for kind in ASKED_FOR if not self._listed.has(kind)]
+        self._missing.update(absent)
+        if absent:
+            self._assume(f"the snapshot holds no {', '.join(absent)}: taken as if there were none")
+
+    # -- nodes and Pods --
+
+    def _nodes(self) -> tuple[Node, ...]:
+        found = list(self._listed.of("Node", doc.Node))
+        if not found:
+            raise Refused("the snapshot holds no Node, so there is nothing to rehearse", HOW_TO)
+        calico = {each.metadata.name: each.spec.bgp for each in self._listed.of("CalicoNode", doc.CalicoNode)}
+        leases = self._leases()
+        self._backends = {
+            each.metadata.name: backend
+            for each in found
+            if (backend := (each.metadata.annotations or {}).get(BACKEND, ""))
+        }
+        made = {each.metadata.name: _node(each, calico.get(each.metadata.name), leases) for each in found}
+        self._tell_doubles("Node", len(found) - len(made))
+        nodes = tuple(made.values())
+        if not any(node.zone for node in nodes):
+            self._assume("no node has a zone label: all are in one zone")
+        if not any(node.control_plane for node in nodes):
+            self._assume(
+                "no node has a control-plane role: the control plane is taken to run outside the cluster's nodes"
+            )
+        return tuple(sorted(nodes, key=lambda node: node.name))
+
+    def _tell_doubles(self, kind: str, count: int) -> None:
+        if count:
+            self._assume(f"{count} {kind}s are there more than once: the last of each counts")
+
+    def _leases(self) -> Mapping[str, datetime | None]:
+        leases = self._listed.of("Lease", doc.Lease)
+        return {
+            each.metadata.name: parse_time(each.spec.renewTime)
+            for each in leases
+            if each.metadata.namespace == NODE_LEASES
+        }
+
+    def _pods(self) -> tuple[Pod, ...]:
+        """All of them; those of the control plane's components are kept as they are, for their arguments."""
+        pods: dict[tuple[str, str], Pod] = {}
+        make, count = Specs().pod, 0
+        found = zip(self._listed.of("Pod", doc.Pod), self._listed.items.get("Pod", ()), strict=True)
+        for each, (_, raw) in found:
+            if each.metadata.namespace == "kube-system" and each.metadata.name.startswith(WITH_TIMINGS):
+                self._static.append(raw)
+            pods[each.metadata.namespace, each.metadata.name] = make(each)
+            count += 1
+        self._tell_doubles("Pod", count - len(pods))
+        return tuple(pods.values())
+
+    def _workloads(self) -> dict[tuple[str, str], Workload]:
+        found = (_workload(kind, each) for kind in WORKLOADS for each in self._listed.of(kind, doc.Workload))
+        return {(each.namespace, f"{each.kind}/{each.name}"): each for each in found}
+
+    # -- services --
+
+    def _services(self) -> tuple[tuple[Service, Mapping[str, str]], ...]:
+        """Each Service with its labels."""
+        return tuple(
+            (_service(each), each.metadata.labels or {}) for each in self._listed.of("Service", doc.Service)
+        )
+
+    def _dns(
+        self, services: Iterable[tuple[Service, Mapping[str, str]]], pods: Iterable[Pod]
+    ) -> Service | None:
+        """kube-dns by its name, or whatever carries its label and isn't NodeLocal DNSCache's way to it."""
+        key, value = DNS_LABEL
+        for service, _ in services:
+            if (service.namespace, service.name) == ("kube-system", "kube-dns"):
+                return service
+        for service, labels in services:
+            if labels.get(key) == value and "upstream" not in service.name and service.cluster_ips:
+                self._assume(f"cluster DNS is {service.subject}, by its label {key}={value}")
+                return service
+        if any(pod.spec.labels.get(key) == value for pod in pods):
+            self._assume(
+                f"no Service of cluster DNS in the snapshot: taken to be the Pods with {key}={value}"
+            )
+            return Service(namespace="kube-system", name="kube-dns", selector={key: value})
+        self._assume("no kube-dns in the snapshot: what becomes of DNS is unknown")
+        return None
+
+    # -- network --
+
+    def _network(self, nodes: Sequence[Node], pods: Sequence[Pod]) -> Network:
+        found, specs = detect(self._sighting(nodes, pods)), {id(pod.spec): pod.spec for pod in pods}
+        if found.plugin is Plugin.CALICO:
+            self._missing.update(kind for kind in CALICO_KINDS if not self._listed.has(kind))
+        return Network(
+            plugin=found.plugin,
+            shown=found.shown,
+            doubts=found.doubts,
+            bgp_doubts=found.bgp_doubts,
+            bgp_enabled=found.bgp_enabled,
+            peers=tuple(self._plain("BGPPeer", BgpPeer)),
+            full_mesh=self._full_mesh(),
+            pools=tuple(self._plain("IPPool", IpPool)),
+            nodelocal_dns=any(_is_named(spec, "node-local-dns") for spec in specs.values()),
+        )
+
+    def _full_mesh(self) -> bool | None:
+        said = self._listed.items.get("BGPConfiguration", ())
+        return node_to_node_mesh(plain(raw) for _, raw in said) if said else None
+
+    def _sighting(self, nodes: Sequence[Node], pods: Sequence[Pod]) -> Sighting:
+        objects = {
+            kind: [_name_and_spec(plain(raw)) for _, raw in self._listed.items.get(kind, ())] for kind in READ
+        }
+        configs = {
+            (each.metadata.namespace, each.metadata.name): each.data or {}
+            for each in self._listed.of("ConfigMap", doc.ConfigMap)
+            if each.metadata.name == CILIUM_CONFIG
+        }
+        daemon_sets = self._listed.of("DaemonSet", doc.Workload)
+        return Sighting(
+            nodes=nodes,
+            pods=pods,
+            daemon_sets=[each.metadata.name for each in daemon_sets],
+            others=self._listed.others,
+            objects=objects,
+            configs=configs,
+            backends=self._backends,
+            missed={kind: why for kind, why in self._listed.missed.items() if not self._listed.has(kind)},
+        )
+
+    def _plain(self, kind: str, value: type[Custom]) -> Iterator[Custom]:
+        for _, raw in self._listed.items.get(kind, ()):
+            yield value.from_json(plain(raw))
+
+    # -- mesh --
+
+    def _mesh(
+        self, services: Iterable[tuple[Service, Mapping[str, str]]], pods: Sequence[Pod]
+    ) -> Mesh | None:
+        meshed = {
+            pod.namespace for pod in pods if any(each.name == PROXY_CONTAINER for each in pod.spec.containers)
+        }
+        istiod = next((service for service, _ in services if service.name == "istiod"), None)
+        if istiod is None and not meshed:
+            return None
+        if istiod is None:
+            self._assume("no Service of istiod in the snapshot: taken to be the Pods with app=istiod")
+            istiod = Service(namespace="istio-system", name="istiod", selector={"app": "istiod"})
+        return Mesh(istiod=istiod, injects=self._injected(meshed), webhook_fails_closed=self._fails_closed())
+
+    def _injected(self, meshed: set[str]) -> frozenset[str]:
+        if "Namespace" in self._missing:
+            self._assume("no Namespace in the snapshot: sidecars are injected where there are some")
+            return frozenset(meshed)
+        spaces = self._listed.of("Namespace", doc.Workload)
+        return frozenset(each.metadata.name for each in spaces if _injects(each.metadata.labels or {}))
+
+    def _fails_closed(self) -> bool:
+        """Whether a Pod is refused when its injector can't be asked, by Istio's webhooks."""
+        found = [
+            webhook
+            for each in self._listed.of("MutatingWebhookConfiguration", doc.WebhookConfiguration)
+            if "sidecar-injector" in each.metadata.name or "istio-revision-tag" in each.metadata.name
+            for webhook in each.webhooks or ()
+        ]
+        if not found:
+            self._assume("no injection webhook in the snapshot: taken to fail closed (failurePolicy Fail)")
+        return not found or any(each.failurePolicy == "Fail" for each in found)
+
+    # -- control plane --
+
+    def _control_plane(self, given: Sequence[str]) -> ControlPlane:
+        static = flags_from(map(plain, self._static)) if self._static else None
+        made = control_plane(static, given, self._version())
+        if static is None:
+            self._assume(f"no static Pod of the control plane in the snapshot: {made.timings.source}")
+        return made
+
+    def _version(self) -> str:
+        if self._listed.version:
+            return self._listed.version
+        kubelets = {each.status.nodeInfo.kubeletVersion for each in self._listed.of("Node", doc.Node)} - {""}
+        return max(kubelets, key=minor, default="")
+
+
+def _node(found: doc.Node, bgp: doc.CalicoBgp | None, leases: Mapping[str, datetime | None]) -> Node:
+    meta, labels = found.metadata, found.metadata.labels or {}
+    notes = meta.annotations or {}
+    conditions = {each.type: each.status for each in found.status.conditions or ()}
+    allocatable = found.status.allocatable or {}
+    more: dict[str, Any] = {}
+    if "cpu" in allocatable or "memory" in allocatable:
+        more["allocatable"] = resources(allocatable)
+    if "pods" in allocatable:
+        more["max_pods"] = int(allocatable["pods"])
+    return Node(
+        name=meta.name,
+        labels=labels,
+        taints=tuple(
+            Taint(key=each.key, value=each.value, effect=each.effect) for each in found.spec.taints or ()
+        ),
+        zone=_zone(labels),
+        control_plane=any(label in labels for label in CONTROL_PLANE_LABELS),
+        ready=conditions.get("Ready", "Unknown"),
+        unschedulable=found.spec.unschedulable,
+        internal_ips=tuple(
+            each.address for each in found.status.addresses or () if each.type == "InternalIP"
+        ),
+        other_ips=tuple(each.address for each in found.status.addresses or () if each.type != "InternalIP"),
+        lease_renewed=leases.get(meta.name),
+        kubelet_version=found.status.nodeInfo.kubeletVersion,
+        simulated=doc.KWOK in notes,
+        bgp_addresses=_bgp_addresses(bgp, notes),
+        reflector_cluster=(bgp.routeReflectorClusterID if bgp else "")
+        or notes.get("projectcalico.org/RouteReflectorClusterID", ""),
+        **more,
+    )
+
+
+def _bgp_addresses(bgp: doc.CalicoBgp | None, notes: Mapping[str, str]) -> tuple[str, ...]:
+    """As Calico's own Node says, or else the annotations of Kubernetes'."""
+    own = (bgp.ipv4Address, bgp.ipv6Address) if bgp else ("", "")
+    noted = (notes.get(f"projectcalico.org/IPv{family}Address", "") for family in (4, 6))
+    return tuple(address for pair in zip(own, noted, strict=True) if (address := pair[0] or pair[1]))
+
+
+def _is_named(spec: PodSpec, name: str) -> bool:
+    return any(spec.labels.get(label) == name for label in ("k8s-app", "app", "name"))
+
+
+def _name_and_spec(value: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """Of a Calico object. Raises MALFORMED errors for what is none."""
+    spec = value.get("spec") or {}
+    return str(value["metadata"]["name"]), dict(spec)
+
+
+def _zone(labels: Mapping[str, str]) -> str:
+    """As Kubernetes' component-helpers/node/topology (GetZoneKey) makes it of region and zone."""
+    old_region, old_zone = OLD_ZONE_LABELS
+    region = labels.get(REGION_LABEL) or labels.get(old_region, "")
+    zone = labels.get(ZONE_LABEL) or labels.get(old_zone, "")
+    return f"{region}:\x00:{zone}" if region or zone else ""
+
+
+def _workload(kind: str, found: doc.Workload) -> Workload:
+    wanted = found.spec.parallelism if kind == "Job" else found.spec.replicas
+    return Workload(
+        kind=kind,
+        namespace=found.metadata.namespace,
+        name=found.metadata.name,
+        replicas=1 if wanted is None else wanted,
+        owner=found.metadata.owner,
+        pod_management=found.spec.podManagementPolicy,
+    )
+
+
+def _service(found: doc.Service) -> Service:
+    ips = found.spec.clusterIPs or [found.spec.clusterIP]
+    return Service(
+        namespace=found.metadata.namespace,
+        name=found.metadata.name,
+        selector=found.spec.selector or {},
+        cluster_ips=tuple(ip for ip in ips if ip and ip != "None"),
+        publishes_not_ready=found.spec.publishNotReadyAddresses,
+    )
+
+
+def _budget(found: doc.Budget) -> DisruptionBudget:
+    return DisruptionBudget(
+        namespace=found.metadata.namespace,
+        name=found.metadata.name,
+        selector=selector(found.spec.selector),
+        min_available=str(found.spec.minAvailable),
+        max_unavailable=str(found.spec.maxUnavailable),
+    )
+
+
+def _injects(labels: Mapping[str, str]) -> bool:
+    """By Istio's labels of a namespace (istio.io, "Installing the Sidecar")."""
+    return labels.get("istio-injection") == "enabled" or (
+        "istio.io/rev" in labels and labels.get("istio-injection") != "disabled"
+    )

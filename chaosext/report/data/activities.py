@@ -1,0 +1,109 @@
+"""What was asked and done in a run, one activity after the other, from Chaos Toolkit's journal. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from chaosext.model.errors import MALFORMED, finite
+from chaosext.model.findings import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+class Phase(StrEnum):
+    """The parts of an experiment, in the order in which they are played."""
+
+    GATE = "gate"
+    METHOD = "method"
+    AFTER = "after"
+    ROLLBACKS = "rollbacks"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activity:
+    """One activity of an experiment. `said` is what it found, answered or raised, in a line.
+
+    `status`: HEALTHY where what it found is healthy, or within the tolerance of a hypothesis; UNHEALTHY where it
+    is not; UNKNOWN where nothing could be found out. `ended`: it did its work; else it raised, or was broken off.
+    `began_at` is wall clock (ISO 8601), "" where it is not known.
+    """
+
+    phase: Phase
+    name: str
+    status: Status
+    said: str
+    duration_s: float
+    ended: bool = True
+    began_at: str = ""
+
+
+def activities(journal: Mapping[str, Any]) -> tuple[Activity, ...]:
+    """Every activity that `journal` (of any shape) tells of."""
+    return tuple(_activities(journal))
+
+
+def _activities(journal: Mapping[str, Any]) -> Iterator[Activity]:
+    states = _mapping(journal.get("steady_states"))
+    played = {
+        Phase.GATE: _mapping(states.get("before")).get("probes"),
+        Phase.METHOD: journal.get("run"),
+        Phase.AFTER: _mapping(states.get("after")).get("probes"),
+        Phase.ROLLBACKS: journal.get("rollbacks"),
+    }
+    for phase, runs in played.items():
+        for run in runs if isinstance(runs, list) else ():
+            yield _activity(phase, _mapping(run))
+
+
+def _activity(phase: Phase, run: Mapping[str, Any]) -> Activity:
+    finding = _finding(run)
+    return Activity(
+        phase=phase,
+        name=str(_mapping(run.get("activity")).get("name", "an activity without a name")),
+        status=_status(run, finding),
+        said=_said(run, finding),
+        duration_s=_seconds(run.get("duration")),
+        ended=run.get("status") == "succeeded",
+        began_at=str(run.get("start") or ""),
+    )
+
+
+def _seconds(value: Any) -> float:
+    """Of an activity that was broken off there is no duration."""
+    try:
+        return finite(value)
+    except MALFORMED:
+        return 0.0
+
+
+def _status(run: Mapping[str, Any], finding: Mapping[str, Any]) -> Status:
+    if run.get("status") != "succeeded":
+        return Status.UNKNOWN
+    if run.get("tolerance_met") is True:
+        return Status.HEALTHY
+    if finding and finding["status"] != Status.HEALTHY:
+        return Status(finding["status"])
+    return Status.UNHEALTHY if run.get("tolerance_met") is False else Status.HEALTHY
+
+
+def _said(run: Mapping[str, Any], finding: Mapping[str, Any]) -> str:
+    raised = run.get("exception")
+    if isinstance(raised, list) and raised:
+        return str(raised[-1]).strip().removeprefix("chaoslib.exceptions.ActivityFailed: ")
+    if finding:
+        return str(finding.get("summary", ""))
+    return f"answered {run['output']!r}" if isinstance(run.get("output"), str | bool | int | float) else ""
+
+
+def _finding(run: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The finding that an activity returned, or carries under `finding`; empty where there is none."""
+    output = _mapping(run.get("output"))
+    finding = _mapping(output.get("finding", output))
+    return finding if finding.get("status") in tuple(Status) else {}
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,204 @@
+"""A run's directory, read: the one value that every report is made from."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from chaosext.model.bounded_json import JSON_BYTES, parse_json
+from chaosext.model.errors import MALFORMED, Refused
+from chaosext.model.failover import SECONDS_FILE, Second
+from chaosext.model.files import Folder
+from chaosext.model.result import RunResult
+from chaosext.model.run_id import UNKNOWN, RunId
+from chaosext.model.timeline import Event, Predicted
+from chaosext.model.verdict import Outcome, Verdict
+from chaosext.report.data.activities import Activity, activities
+from chaosext.report.data.sentinel_spans import Stretches, read_stretches
+from chaosext.timeline.outages import outages, timing, unobserved
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+RESULT, JOURNAL, TIMELINE, REHEARSAL = "result.json", "journal.json", "timeline.jsonl", "rehearsal.json"
+REHEARSAL_SCHEMA = "chaosext.rehearsal/v1"
+SENTINEL_SETTING = "chaosext_sentinel"
+
+LINES_BYTES = 64 << 20
+LONGEST_LINE = 64 << 10
+MOST_LINES = 50_000
+"""Of a timeline: a run of an hour on 100 nodes has 10,000 events; each takes a report 0.3 ms."""
+
+Line = TypeVar("Line", Event, Second)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunData:
+    """One run, as its directory tells it.
+
+    `result.verdict` is NOT_KNOWN where the run was killed before it judged. `stretches`: what each node's sentinel
+    saw; empty where there was none, as it is meant to be where `sentinels` is False. `seconds`: what became of the
+    requests of an entry's customers; empty where there is no entry. `prediction`: the rehearsal's
+    timeline, in its order; `forecast`: its verdict, "" where there was none. `activities`: what was asked and done.
+    `missing`: what is not there, or could not be read, each a line for people.
+    """
+
+    result: RunResult
+    sentinels: bool = True
+    stretches: Stretches = field(default_factory=dict)
+    seconds: tuple[Second, ...] = ()
+    prediction: tuple[Predicted, ...] = ()
+    forecast: str = ""
+    activities: tuple[Activity, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
+def read_run(path: Path) -> RunData:
+    """The run in the directory `path`. Raises `Refused` where there is none; what can't be read of one is `missing`.
+
+    Nothing that lies in it is followed out of it, waited for, or read beyond bounds, whoever made it.
+    """
+    try:
+        with Folder(path) as folder:
+            if any(folder.has(name) for name in (RESULT, JOURNAL, TIMELINE)):
+                return _read(folder)
+        here = "no run is there"
+    except OSError as error:
+        here = "there is no such directory" if not path.exists() else f"can't be opened ({error.strerror})"
+    raise Refused(f"{path}: {here}", "name a run's directory, its id, or `latest`")
+
+
+def _read(folder: Folder) -> RunData:
+    directory = _Directory(folder)
+    journal, events = directory.json(JOURNAL), directory.events()
+    result = directory.result(journal, events)
+    stretches, unseen = read_stretches(folder, result.run)
+    watched = _has_sentinels(journal)
+    prediction, forecast = directory.rehearsal()
+    expected = watched and result.verdict.outcome is not Outcome.REFUSED
+    return RunData(
+        result=result,
+        sentinels=watched,
+        stretches=stretches,
+        seconds=directory.seconds(),
+        prediction=prediction,
+        forecast=forecast,
+        activities=activities(journal),
+        missing=(*directory.missing, *(unseen if expected else ())),
+    )
+
+
+def _has_sentinels(journal: Mapping[str, Any]) -> bool:
+    """Whether sentinels were to watch, which is so unless the experiment's configuration says otherwise."""
+    with suppress(*MALFORMED):
+        return journal["experiment"]["configuration"][SENTINEL_SETTING] is not False
+    return True
+
+
+class _Directory:
+    """Reads a run's files; what is not there, or can't be understood, becomes a line of `missing`."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder, self._name = folder, folder.path.name
+        self.missing: list[str] = []
+
+    def json(self, name: str, *, needed: bool = True) -> Mapping[str, Any]:
+        """The JSON object in a file; empty where there is none."""
+        try:
+            value = parse_json(self._folder.read(name, most=JSON_BYTES))
+        except FileNotFoundError:
+            self.missing += [f"{self._name} has no {name}"] if needed else []
+            return {}
+        except (OSError, *MALFORMED) as error:
+            self._unreadable(name, error)
+            return {}
+        if isinstance(value, dict):
+            return value
+        self._unreadable(name, TypeError("not a JSON object"))
+        return {}
+
+    def result(self, journal: Mapping[str, Any], events: tuple[Event, ...]) -> RunResult:
+        value = self.json(RESULT)
+        if value:
+            try:
+                return _whole(RunResult.from_json(value, events), value)
+            except MALFORMED as error:
+                self._unreadable(RESULT, error)
+        return _without_end(self._name, journal, events)
+
+    def events(self) -> tuple[Event, ...]:
+        """The timeline in the order of time: a run that was killed left it in the order of writing."""
+        return tuple(sorted(self._lines(TIMELINE, Event.from_json), key=lambda event: event.t_s))
+
+    def seconds(self) -> tuple[Second, ...]:
+        """What became of customers' requests, in the order of time; () where nobody watched an entry."""
+        found = self._lines(SECONDS_FILE, Second.from_json, needed=False)
+        return tuple(sorted(found, key=lambda second: second.t_s))
+
+    def _lines(self, name: str, made: Callable[[Any], Line], *, needed: bool = True) -> list[Line]:
+        """A value of each line of a file that can be understood, up to `MOST_LINES` of them."""
+        found: list[Line] = []
+        torn = 0
+        try:
+            for line in self._folder.lines(name, longest=LONGEST_LINE, most=LINES_BYTES):
+                if len(found) + torn >= MOST_LINES:
+                    raise OSError(0, f"has more than {MOST_LINES:,} lines, and is read no further")
+                try:
+                    found.append(made(parse_json(line)))
+                except MALFORMED:
+                    torn += 1
+        except FileNotFoundError as error:
+            self.missing += [f"{self._name} has no {name} ({error.strerror})"] if needed else []
+        except OSError as error:
+            self.missing.append(f"{name} {error.strerror}")
+        if torn and needed:
+            self.missing.append(f"{name}: {torn} of its lines can't be read")
+        return found
+
+    def rehearsal(self) -> tuple[tuple[Predicted, ...], str]:
+        """Its timeline and its verdict."""
+        value = self.json(REHEARSAL, needed=False)
+        if not value:
+            return (), ""
+        try:
+            if value["schema"] != REHEARSAL_SCHEMA:
+                raise ValueError(f"schema {value['schema']!r}, not {REHEARSAL_SCHEMA}")
+            return tuple(map(Predicted.from_json, value["timeline"])), str(value.get("verdict", ""))
+        except MALFORMED as error:
+            self._unreadable(REHEARSAL, error)
+            return (), ""
+
+    def _unreadable(self, name: str, error: Exception) -> None:
+        said = error.strerror if isinstance(error, OSError) else None
+        why = said or f"{type(error).__name__}: {' '.join(str(error).split()):.120}"
+        self.missing.append(f"{name} can't be read ({why})")
+
+
+def _whole(result: RunResult, value: Mapping[str, Any]) -> RunResult:
+    """Results of before there were sentinels tell of dead DNS only; their timeline tells more."""
+    if "outages_s" in value:
+        return result
+    return replace(result, outages=outages(result.events), timing=timing(result.events))
+
+
+def _without_end(name: str, journal: Mapping[str, Any], events: tuple[Event, ...]) -> RunResult:
+    """What can be said of a run that left no result: what its timeline shows, and no verdict."""
+    experiment = journal.get("experiment")
+    try:
+        run = RunId(name)
+    except ValueError:
+        run = UNKNOWN
+    reason = f"the run left no readable {RESULT}: it was killed before it could judge, or is still going on"
+    return RunResult(
+        run=run,
+        experiment=str(experiment.get("title", "")) if isinstance(experiment, dict) else "",
+        started_at=str(journal.get("start", "")),
+        duration_s=max(0.0, events[-1].t_s - events[0].t_s) if events else 0.0,
+        verdict=Verdict(outcome=Outcome.NOT_KNOWN, reasons=(reason,)),
+        events=events,
+        outages=outages(events),
+        unobserved=unobserved(events),
+        timing=timing(events),
+    )

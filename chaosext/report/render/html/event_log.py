@@ -1,0 +1,76 @@
+"""The whole timeline, so that it can be read: every line of a short one; of a long one what is alike, folded. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from chaosext.model.timeline import Kind
+from chaosext.report.sentences.units import words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from chaosext.model.timeline import Event
+
+UNFOLDED = 500
+SHOWN_OF_A_KIND = 3
+"""So many events of one kind and minute are shown of a timeline that is folded; the others are counted."""
+NEVER_FOLDED = (
+    Kind.CUT,
+    Kind.CUT_LOST,
+    Kind.CUT_WEAKENED,
+    Kind.HEAL,
+    Kind.ROLLBACK,
+    Kind.STEADY,
+    Kind.LOCK_LOST,
+    Kind.STOP_CONDITION,
+    Kind.ABORT,
+    Kind.ENTRY_DRAINED,
+    Kind.ENTRY_TAKEN_BACK,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chapter:
+    """Events in the order of time, of one `minute`, or of the whole timeline (None).
+
+    `more`: which kinds have how many in timeline.jsonl only; `contents`: how many of which there are in all.
+    """
+
+    minute: int | None
+    events: tuple[Event, ...]
+    more: tuple[str, ...] = ()
+    contents: str = ""
+
+    @property
+    def title(self) -> str:
+        return "" if self.minute is None else f"{self.minute * 60} s to {self.minute * 60 + 60} s"
+
+
+def chapters(events: Sequence[Event]) -> tuple[Chapter, ...]:
+    """One chapter up to UNFOLDED events; beyond, one a minute, in which each kind has its first few."""
+    ordered = sorted(events, key=lambda event: event.t_s)
+    if len(ordered) <= UNFOLDED:
+        return (Chapter(minute=None, events=tuple(ordered)),) if ordered else ()
+    return tuple(_minutes(ordered))
+
+
+def _minutes(ordered: Sequence[Event]) -> Iterator[Chapter]:
+    for minute, found in groupby(ordered, key=lambda event: int(event.t_s // 60)):
+        seen: Counter[Kind] = Counter()
+        shown: list[Event] = []
+        for event in found:
+            seen[event.kind] += 1
+            if seen[event.kind] <= SHOWN_OF_A_KIND or event.kind in NEVER_FOLDED:
+                shown.append(event)
+        left = seen - Counter(event.kind for event in shown)
+        yield Chapter(
+            minute=minute, events=tuple(shown), more=tuple(_counts(left)), contents=", ".join(_counts(seen))
+        )
+
+
+def _counts(found: Counter[Kind]) -> Iterator[str]:
+    return (f"{count} × {words(kind)}" for kind, count in found.most_common())

@@ -1,0 +1,90 @@
+"""What the run itself did, over all lanes: the flags along the top. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from chaosext.model.timeline import Kind
+from chaosext.report.sentences.units import LONG_S, duration, moment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from chaosext.model.timeline import Event
+    from chaosext.report.render.html.time_axis import Axis
+
+FLAGGED = {
+    Kind.CUT: "cut",
+    Kind.CUT_LOST: "cut lost",
+    Kind.CUT_WEAKENED: "cut changed",
+    Kind.HEAL: "heal",
+    Kind.ENTRY_DRAINED: "drained",
+    Kind.ENTRY_TAKEN_BACK: "taken back",
+    Kind.ROLLBACK: "rollback",
+    Kind.STEADY: "steady",
+    Kind.LOCK_LOST: "lock lost",
+    Kind.STOP_CONDITION: "stopped",
+    Kind.ABORT: "aborted",
+}
+NEAR_PERCENT = 2.0
+"""Flags of one kind that stand closer are one."""
+CHARACTER_PERCENT = 1.9
+"""How wide a character is on a phone, in per cent of 360 px."""
+LEVELS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """`label` at `percent` of the width, on one of LEVELS lines, so that labels don't lie on one another."""
+
+    percent: float
+    kind: Kind
+    label: str
+    text: str
+    level: int = 0
+
+    @property
+    def leftwards(self) -> bool:
+        """Where there is no more room to the right of it."""
+        return self.percent + len(self.label) * CHARACTER_PERCENT > 100
+
+
+def flags(events: Iterable[Event], axis: Axis) -> tuple[Flag, ...]:
+    """The run's own doings, each where it was, those that would overlap on different levels."""
+    apart: dict[Kind, Flag] = {}
+    found: list[Flag] = []
+    for event in sorted(events, key=lambda event: event.t_s):
+        flag = _flag(event, axis)
+        last = apart.get(event.kind)
+        if flag and not (last and flag.percent - last.percent < NEAR_PERCENT):
+            apart[event.kind] = flag
+            found.append(flag)
+    return _levelled(found)
+
+
+def _flag(event: Event, axis: Axis) -> Flag | None:
+    name = FLAGGED.get(event.kind)
+    if not name or event.t_s < axis.start_s:
+        return None
+    label = name if event.t_s == 0 else f"{name} {_short(event.t_s)}"
+    return Flag(
+        axis.percent(event.t_s), event.kind, label, f"{moment(event.t_s)}: {event.object}: {event.detail}"
+    )
+
+
+def _short(t_s: float) -> str:
+    return f"{round(t_s)} s" if t_s < LONG_S else duration(t_s)
+
+
+def _levelled(found: Iterable[Flag]) -> tuple[Flag, ...]:
+    ends = [-1.0] * LEVELS
+    placed: list[Flag] = []
+    for flag in found:
+        width = (len(flag.label) + 2) * CHARACTER_PERCENT
+        start = flag.percent - width if flag.leftwards else flag.percent
+        free = [level for level in range(LEVELS) if ends[level] <= start]
+        if free:
+            ends[free[0]] = start + width
+        placed.append(replace(flag, level=free[0] if free else 0, label=flag.label if free else ""))
+    return tuple(placed)

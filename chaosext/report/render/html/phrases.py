@@ -1,0 +1,151 @@
+"""What the page says in words of its own: verdicts, states, moments. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup, escape
+
+from chaosext.model.result import Rule
+from chaosext.model.timeline import Kind
+from chaosext.model.verdict import Outcome
+from chaosext.report.render.html.tracks import State
+from chaosext.report.sentences.units import duration, moment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from chaosext.model.result import NodeClock, Timing
+    from chaosext.model.verdict import Verdict
+    from chaosext.report.sentences.root_cause import Step
+
+MEANS = {
+    "passed": "The steady state held after the network came back, without help.",
+    "deviated, rollback verified": "It did not heal with the network. The rollback mended it, and that was verified.",
+    "deviated, rollback not verified": "It did not heal with the network, and nobody saw it whole again.",
+    "deviated": "The steady state did not hold after the network came back.",
+    "inconclusive": "The cut, or an observation, could not be proven: this says nothing about the cluster.",
+    "refused": "A precondition was not met, so nothing was begun.",
+    "unsafe": "Take it away before anything else:",
+    "interrupted, rollback verified": "It was stopped on purpose, and healed; the rollback was verified.",
+    "interrupted, rollback not verified": "It was stopped on purpose, and healed; nobody saw the cluster whole again.",
+    "interrupted": "The run was ended from outside before it could judge; what it had cut was healed first.",
+    "not known": "The run left no result of its own: it was killed, or is still going on.",
+}
+"""A verdict's headline -> what it means, for who reads it the first time."""
+
+TONES = {Outcome.PASSED: "good", Outcome.DEVIATED: "bad", Outcome.UNSAFE: "alarm"}
+
+RULES = {
+    Rule.GATE: "Steady before the cut",
+    Rule.CUT: "The cut was proven",
+    Rule.AFTER: "Steady after the heal, without help",
+    Rule.ROLLBACK: "Steady after the rollback",
+    Rule.COMPLETE: "Complete, as at the baseline",
+    Rule.CLEAN: "Nothing of ours is left",
+}
+
+LEGEND = (
+    (State.OUT, "out"),
+    (State.UNSEEN, "nobody looked"),
+    (State.FAILING, "customers' requests fail, the more the higher"),
+    (State.AWAY, "NotReady, as a cut makes nodes"),
+    (State.DRAINED, "the entry sends no customers there"),
+    (State.GOOD, "seen to be good"),
+    (State.QUIET, "no outage told of"),
+    (State.HERE, "kube-dns is here, and how many of its Pods"),
+    (State.ASTRAY, "kube-dns is here, on a node without BGP: nobody learns a route to it"),
+)
+
+TIMES = {
+    "detect_s": "from the cut until the control plane noticed",
+    "heal_to_outage_s": "from the heal to the first DNS death after it",
+    "outage_s": "from the first outage to the steady state",
+    "recover_s": "from the heal to the steady state",
+    "rollback_s": "from the rollback to the steady state",
+}
+
+SKEWED_S = 1.0
+"""A wall clock that is off by more than this misleads whoever compares logs."""
+
+FLAVOURS = {
+    Kind.CUT: "cut",
+    Kind.CUT_LOST: "bad",
+    Kind.CUT_WEAKENED: "bad",
+    Kind.HEAL: "heal",
+    Kind.ROLLBACK: "heal",
+    Kind.STEADY: "good",
+    Kind.ENTRY_DRAINED: "heal",
+    Kind.ENTRY_TAKEN_BACK: "heal",
+    Kind.ENTRY_RESTORED: "good",
+    Kind.ENTRY_DEGRADED: "bad",
+    Kind.DNS_RESTORED: "good",
+    Kind.XDS_RESTORED: "good",
+    Kind.DNS_DEAD: "bad",
+    Kind.DNS_SOCKET_STALE: "bad",
+    Kind.XDS_LOST: "bad",
+    Kind.PROBE_FAILING: "bad",
+    Kind.CRASH_LOOP: "bad",
+    Kind.NODE_REBOOTED: "bad",
+    Kind.NODE_DELETED: "bad",
+    Kind.OBJECT_MISSING: "bad",
+    Kind.OBJECT_BACK: "good",
+    Kind.KUBELET_LOST: "bad",
+    Kind.TARGET_LOST: "bad",
+    Kind.OBSERVATION_LOST: "blind",
+    Kind.STOP_CONDITION: "heal",
+    Kind.ABORT: "heal",
+}
+
+
+def tone(verdict: Verdict) -> str:
+    """How loud a verdict is; what is neither good nor bad is neutral."""
+    return "mended" if verdict.rollback_verified else TONES.get(verdict.outcome, "neutral")
+
+
+def flavour(step: Step) -> str:
+    """What a step of the chain is about, as a class: of its first evidence that has one."""
+    return next((FLAVOURS[event.kind] for event in step.evidence if event.kind in FLAVOURS), "other")
+
+
+def times(timing: Timing) -> tuple[tuple[str, float], ...]:
+    """What is known of how long it took."""
+    known = ((text, getattr(timing, name)) for name, text in TIMES.items())
+    return tuple((text, seconds) for text, seconds in known if seconds is not None)
+
+
+def skewed(clocks: Mapping[str, NodeClock]) -> str:
+    """Whose wall clock is off, "" for nobody's."""
+    off = {node: clock.wall_skew_s for node, clock in clocks.items() if abs(clock.wall_skew_s) > SKEWED_S}
+    told = (
+        f"{node} is {duration(abs(skew))} {'ahead' if skew > 0 else 'behind'}" for node, skew in off.items()
+    )
+    return ", ".join(told)
+
+
+def at(t_s: float) -> str:
+    """A moment, in seconds from the cut."""
+    return moment(t_s)
+
+
+def day(when: str) -> str:
+    """`23 November 2026, 23:03 UTC`; what is no moment stays as it is."""
+    try:
+        return f"{datetime.fromisoformat(when):%-d %B %Y, %H:%M %Z}".strip()
+    except ValueError:
+        return when
+
+
+def prose(text: str) -> Markup:
+    """A sentence in which `backquotes` mean code, where they come in pairs."""
+    return Markup("").join(_prose(text))
+
+
+def _prose(text: str) -> Iterator[Markup]:
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        yield escape(text)
+        return
+    for index, part in enumerate(parts):
+        yield Markup("<code>{}</code>").format(part) if index % 2 else escape(part)

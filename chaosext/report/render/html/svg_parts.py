@@ -1,0 +1,179 @@
+"""The picture of a run: one axis, the cut behind all lanes, and in each lane its lines. Pure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from chaosext.model.result import length_s
+from chaosext.model.signal import MEANING, Mark
+from chaosext.report.render.html.groups import Group, folded
+from chaosext.report.render.html.lanes_of_run import ENDPOINTS, swims
+from chaosext.report.render.html.markers import Flag, flags
+from chaosext.report.render.html.svg import GLYPHS, SIGNS, Manner, line
+from chaosext.report.render.html.time_axis import Axis, axis_of
+from chaosext.report.render.html.tracks import State, Swim, Track
+from chaosext.report.sentences.units import duration, window
+from chaosext.timeline.outages import cut_windows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from markupsafe import Markup
+
+    from chaosext.model.result import Window
+    from chaosext.report.data.run_data import RunData
+
+MOST_BARS = 240
+"""Of one line: as many as can be told apart on a screen."""
+MOST_BARS_OF_A_MEMBER = 60
+MOST_MEMBERS = 100
+"""So many lines of one lane are drawn for those that groups stand for, each group its share of them, the worst first:
+the file stays small whatever flaps. The others are counted."""
+FEW = 12
+"""So many lines are drawn even though nothing happened to them, where nothing happened to any."""
+FLAG_PX, TICK_PX = 15, 22
+"""How high one level of flags is, and the labels of the axis below them."""
+MOST_TOLD = 8
+"""So many windows of one line are told in words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A line, its name before it, and behind it how long it was out. `members`: the worst of whom it stands for."""
+
+    name: str
+    tag: str
+    svg: Markup
+    out: str
+    blind: str
+    windows: str
+    mild: bool = False
+    members: tuple[Row, ...] = ()
+    of: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneRows:
+    """A lane as it is drawn. `folded`: what is said of it where it is folded away, "" where it is not."""
+
+    key: str
+    title: str
+    caption: str
+    folded: str
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawing:
+    """Everything with a place on the axis; places are per cent of its width. `signs`: name, path, and what it says."""
+
+    ticks: tuple[tuple[float, str], ...]
+    cuts: tuple[tuple[float, float], ...]
+    cuts_said: str
+    flags: tuple[Flag, ...]
+    flag_height: int
+    lanes: tuple[LaneRows, ...]
+    letters: tuple[tuple[str, str], ...]
+    states: frozenset[State]
+    signs: tuple[tuple[str, str, str], ...]
+    grouped: bool
+    guessed: bool
+
+
+def draw(run: RunData) -> Drawing | None:
+    """None where nothing has a place in time: nothing was cut, and nothing seen."""
+    axis = axis_of(_moments(run))
+    found = swims(run, axis)
+    if not (found or run.result.events):
+        return None
+    tracks = [track for swim in found for track in swim.tracks]
+    bars = [bar for track in tracks for bar in track.bars]
+    cuts = cut_windows(run.result.events)
+    letters = {bar.letter for bar in bars if bar.state is State.OUT}
+    glyphs = {dot.glyph for track in tracks for dot in track.dots}
+    quiet = all(track.calm for track in tracks) and len(tracks) <= FEW
+    lanes = tuple(_lane(swim, axis, fold=not quiet) for swim in found)
+    flagged = flags(run.result.events, axis)
+    return Drawing(
+        ticks=tuple((axis.percent(t_s), label) for t_s, label in axis.ticks()),
+        cuts=tuple(_percents(cut, axis) for cut in cuts),
+        cuts_said=", ".join(map(window, cuts)) or "nothing was cut",
+        flags=flagged,
+        flag_height=FLAG_PX * (1 + max((flag.level for flag in flagged), default=0)) + TICK_PX,
+        lanes=lanes,
+        grouped=any(row.members for lane in lanes for row in lane.rows),
+        letters=tuple((mark.value, MEANING[mark]) for mark in Mark if mark.value in letters),
+        states=frozenset(bar.state for bar in bars),
+        signs=tuple((sign, GLYPHS[sign], text) for sign, text in SIGNS.items() if sign in glyphs),
+        guessed=any(track.guesses for track in tracks),
+    )
+
+
+def _moments(run: RunData) -> Iterator[float]:
+    """When anything was, or was seen to be."""
+    yield from (event.t_s for event in run.result.events)
+    for lost in run.result.outages.values():
+        yield from (
+            moment for found in lost.values() for each in found for moment in each if moment is not None
+        )
+    for signals in run.stretches.values():
+        for stretches in signals.values():
+            yield from (stretches[0].start_s, stretches[-1].end_s)
+
+
+def _percents(found: Window, axis: Axis) -> tuple[float, float]:
+    """Where a window begins, and how wide it is."""
+    start, end = axis.percent(found[0]), 100.0 if found[1] is None else axis.percent(found[1])
+    return start, end - start
+
+
+def _lane(swim: Swim, axis: Axis, *, fold: bool) -> LaneRows:
+    groups = folded(swim.tracks, axis.length_s)
+    share = min(1.0, MOST_MEMBERS / len(swim.tracks))
+    calm = fold and all(track.calm for track in swim.tracks)
+    loud = sum(not track.calm for track in swim.tracks)
+    hidden = f"{loud} of {len(swim.tracks)} lines were out for a while" if swim.key == ENDPOINTS else ""
+    return LaneRows(
+        key=swim.key,
+        title=swim.title,
+        caption=swim.caption,
+        folded=f"nothing out, of {len(swim.tracks)} watched" if calm else hidden,
+        rows=tuple(_row(group, axis, math.ceil(len(group.members) * share)) for group in groups),
+    )
+
+
+def _row(group: Group, axis: Axis, shown: int) -> Row:
+    track, alike = group.track, group.members or (group.track,)
+    out_s = max(_out_s(each, axis) for each in alike)
+    lasting = ", not back" if track.windows and track.windows[-1][1] is None else ""
+    blind_s = max(each.seconds(State.UNSEEN) for each in alike)
+    upto = "up to " if group.members else ""
+    return Row(
+        name=track.name,
+        tag=track.tag,
+        svg=line(track, Manner(axis=axis, most_bars=MOST_BARS)),
+        out=f"{upto}{duration(out_s)}{lasting}" if out_s else "",
+        blind=f"{upto}{duration(blind_s)}" if blind_s else "",
+        windows=_windows(track),
+        mild=any(bar.state in (State.AWAY, State.DRAINED) for bar in track.bars),
+        members=tuple(_member(each, axis) for each in group.members[:shown]),
+        of=len(group.members),
+    )
+
+
+def _member(track: Track, axis: Axis) -> Row:
+    row = _row(Group(track=track), axis, 0)
+    return replace(row, svg=line(track, Manner(axis=axis, most_bars=MOST_BARS_OF_A_MEMBER, stops=False)))
+
+
+def _out_s(track: Track, axis: Axis) -> float:
+    """As the outages say; one that did not end is counted to the end of the axis."""
+    return sum(length_s(each, axis.end_s) for each in track.windows)
+
+
+def _windows(track: Track) -> str:
+    told = "; ".join(map(window, track.windows[:MOST_TOLD]))
+    more = len(track.windows) - MOST_TOLD
+    return f"{told}; and {more} more" if more > 0 else told

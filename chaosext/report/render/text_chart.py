@@ -1,0 +1,141 @@
+"""Lanes as text, one character a slice of time, for a pull request or a terminal. Pure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from chaosext.model.result import Lane, length_s
+from chaosext.report.data.account import Account, by_owner
+from chaosext.timeline.outages import cut_windows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from chaosext.model.result import RunResult, Window
+
+COLUMNS = 60
+"""GitHub shows some 100 characters of a code block without scrolling; the names take the rest."""
+
+LABEL = 36
+"""Characters for the name before a lane."""
+ROWS = 24
+"""So many lanes are drawn, those that were out longest first."""
+
+OUT, FINE, UNSEEN, CUT = "#", ".", "?", "="
+LEGEND = "`=` cut  `#` out  `.` no outage seen  `?` nobody looked  `-*` any of the Pods of one owner"
+
+DRAWN = (
+    Lane.CUSTOMERS,
+    Lane.ENTRY,
+    Lane.DNS,
+    Lane.DNS_KEPT_SOCKET,
+    Lane.XDS,
+    Lane.SIDECAR_READY,
+    Lane.PROBES,
+    Lane.BGP,
+    Lane.NODE_READY,
+    Lane.KUBELET,
+)
+"""Lanes in the order of the chart; the others are in the table of outages."""
+
+NAMES = {
+    Lane.DNS: "DNS",
+    Lane.DNS_TCP: "DNS over TCP",
+    Lane.DNS_KEPT_SOCKET: "DNS, kept socket",
+    Lane.XDS: "xDS",
+    Lane.SIDECAR_READY: "sidecar ready",
+    Lane.TARGETS: "TCP target",
+    Lane.BGP: "BGP",
+    Lane.ROUTES: "route",
+    Lane.CUSTOMERS: "customers of",
+    Lane.ENTRY: "served by",
+    Lane.NODE_READY: "node Ready",
+    Lane.KUBELET: "kubelet",
+    Lane.PROBES: "probes",
+}
+
+TOLD_BY_OTHERS = (Lane.NODE_READY, Lane.KUBELET, Lane.PROBES, Lane.CUSTOMERS, Lane.ENTRY)
+"""The API server, or the entry, tells of these, whether a sentinel looks or not."""
+
+Axis = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """One line of the chart: a slice of time gets the character of the first layer that has a window in it."""
+
+    name: str
+    layers: tuple[tuple[str, Sequence[Window]], ...]
+
+
+def chart(result: RunResult) -> tuple[str, ...]:
+    """The lines of the chart, its axis first; none where nothing was out."""
+    axis = _axis(result)
+    lanes = tuple(_lanes(result, axis))
+    if not lanes:
+        return ()
+    cut = _Drawn("cut", ((CUT, cut_windows(result.events)),))
+    told = [f"{_fitted(each.name):<{LABEL}} {_cells(axis, each.layers)}" for each in (cut, *lanes[:ROWS])]
+    more = [f"… and {len(lanes) - ROWS} more"] if len(lanes) > ROWS else []
+    return (_scale(axis), *told, *more)
+
+
+def _axis(result: RunResult) -> Axis:
+    times = [event.t_s for event in result.events]
+    return min(0.0, *times, 0.0), max(1.0, *times, 1.0)
+
+
+def _scale(axis: Axis) -> str:
+    """Seconds after the cut, at the left edge of every sixth of the chart."""
+    start_s, end_s = axis
+    marks = [start_s + (end_s - start_s) * part / 6 for part in range(6)]
+    return f"{'seconds after the cut':<{LABEL}} " + "".join(
+        f"{round(mark):<{COLUMNS // 6}}" for mark in marks
+    )
+
+
+def _lanes(result: RunResult, axis: Axis) -> Iterator[_Drawn]:
+    """Lane by lane what was out, the longest first; the Pods of one owner together."""
+    account = Account(result)
+    for lane in DRAWN:
+        found = {**_blind(result, lane), **result.outages.get(lane, {})}
+        owners = by_owner(found)
+        out = {owner: tuple(each for name in own for each in found[name]) for owner, own in owners.items()}
+        for owner in sorted(owners, key=lambda owner: (-_longest_s(out[owner], axis), owner)):
+            unseen = (
+                ()
+                if lane in TOLD_BY_OTHERS
+                else [each for name in owners[owner] for each in account.unseen(name)]
+            )
+            yield _Drawn(f"{NAMES[lane]} {owner.rpartition('/')[2]}", ((OUT, out[owner]), (UNSEEN, unseen)))
+
+
+def _blind(result: RunResult, lane: Lane) -> Mapping[str, tuple[Window, ...]]:
+    """A node that was not observed has a row, though no outage of it was seen."""
+    return {f"Node/{node}": () for node in result.unobserved} if lane is Lane.DNS else {}
+
+
+def _cells(axis: Axis, layers: Sequence[tuple[str, Sequence[Window]]]) -> str:
+    """What begins with the last that was seen is in the last cell."""
+    start_s, end_s = axis
+    step_s = (end_s - start_s) / COLUMNS
+    edges = [*(start_s + step_s * column for column in range(COLUMNS)), math.inf]
+    return "".join(_cell(layers, *each) for each in pairwise(edges))
+
+
+def _cell(layers: Sequence[tuple[str, Sequence[Window]]], from_s: float, to_s: float) -> str:
+    for mark, windows in layers:
+        if any(start_s < to_s and (end_s is None or end_s > from_s) for start_s, end_s in windows):
+            return mark
+    return FINE
+
+
+def _longest_s(windows: Iterable[Window], axis: Axis) -> float:
+    return max((length_s(each, axis[1]) for each in windows), default=0.0)
+
+
+def _fitted(name: str) -> str:
+    return name if len(name) <= LABEL else f"{name[: LABEL - 1]}…"

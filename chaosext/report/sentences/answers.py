@@ -1,0 +1,215 @@
+"""The first screen of every report: the six questions of whoever was asleep, answered from what was observed. Pure.
+
+That something was not there is said only where it would have been seen; else it is not known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from chaosext.model.findings import Status
+from chaosext.model.result import Rule, length_s
+from chaosext.model.timeline import Kind
+from chaosext.model.verdict import Outcome
+from chaosext.report.data.account import Account
+from chaosext.report.data.coverage_gaps import doubt
+from chaosext.report.data.customers_lane import told
+from chaosext.report.data.outage_summary import FELT, SHORT, losses
+from chaosext.report.sentences.root_cause import causes
+from chaosext.report.sentences.units import capital, count, duration, moment
+from chaosext.report.sentences.what_to_do import what_to_do
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from chaosext.model.result import RunResult
+    from chaosext.report.data.outage_summary import Loss
+    from chaosext.report.data.run_data import RunData
+    from chaosext.report.sentences.root_cause import Step
+
+UNTOUCHED = {
+    Outcome.REFUSED: "Nothing was touched",
+    Outcome.INCONCLUSIVE: "The run proved nothing",
+    Outcome.NOT_KNOWN: "How it ended is not known",
+    Outcome.UNSAFE: "Something of ours may be left",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One question, and what can be said to it: at least one line, each a sentence."""
+
+    question: str
+    lines: tuple[str, ...]
+
+
+def answers(data: RunData) -> tuple[Answer, ...]:
+    """What broke, why, for how long, for whom, is it over, what now: in this order."""
+    result = data.result
+    asked = {
+        "What broke?": _broke(data),
+        "Why?": _why(result),
+        "For how long?": _how_long(data),
+        "For whom?": _whom(data),
+        "Is it over?": (_over(result),),
+        "What now?": what_to_do(result),
+    }
+    return tuple(Answer(question=question, lines=tuple(lines)) for question, lines in asked.items())
+
+
+def headline(data: RunData) -> str:
+    """One sentence: what users felt, where, and for how long."""
+    outcome = data.result.verdict.outcome
+    if outcome in UNTOUCHED:
+        return f"{UNTOUCHED[outcome]}."
+    felt = _felt(data.result)
+    if not felt:
+        return _calm(data)
+    first, *_ = felt
+    over = f"; {first.ending}" if first.ending else ""
+    return _sentence(f"{first.text} for {first.how_long}{over}")
+
+
+def _calm(data: RunData) -> str:
+    unsure = doubt(data)
+    match data.result.verdict.outcome:
+        case Outcome.INTERRUPTED:
+            return "The run was ended early; no outage was seen until then."
+        case Outcome.PASSED if not unsure:
+            return "Nothing broke."
+        case Outcome.PASSED:
+            return f"No outage was seen, but {unsure}."
+        case _:
+            return "The steady state did not hold; no outage was seen."
+
+
+def _broke(data: RunData) -> Iterator[str]:
+    """What users feel line by line, and whatever else was out in one."""
+    found = losses(Account(data.result))
+    yield from (_sentence(each.text) for each in found if each.lane in FELT)
+    looping = {event.object for event in data.result.events if event.kind is Kind.CRASH_LOOP}
+    if looping:
+        yield _sentence(f"containers crash-looped in {count(looping)}")
+    beside = [each.text for each in found if each.lane not in FELT]
+    if beside:
+        yield _sentence("; ".join(beside))
+    if not (found or looping):
+        yield _nothing(data)
+
+
+def _nothing(data: RunData) -> str:
+    """What is said where no outage was seen."""
+    unsure = doubt(data)
+    match data.result.verdict.outcome:
+        case Outcome.REFUSED:
+            return "Nothing: the run was refused before anything was touched."
+        case Outcome.UNSAFE:
+            return "The clean-up: the cut could not be seen gone."
+        case Outcome.DEVIATED:
+            return "The steady state did not hold; no outage was seen on its way."
+        case _:
+            return (
+                f"Not known: no outage was seen, but {unsure}." if unsure else "Nothing: no outage was seen."
+            )
+
+
+def _why(result: RunResult) -> tuple[str, ...]:
+    """The steps of the chain that led to what users felt, where that is what the run is about; else its reasons."""
+    steps = causes(result)
+    felt = next(filter(None, (_about(kind, steps) for kind in FELT_FIRST)), [])
+    if result.verdict.outcome is not Outcome.DEVIATED or not felt:
+        return tuple(map(_sentence, result.verdict.reasons)) or ("No reason was given.",)
+    heal_s = Account(result).heal_s
+    shown = [step for step in felt if (step.t_s < heal_s) == (felt[-1].t_s < heal_s)]
+    moved = _about(Kind.POD_BOUND, (step for step in steps if step.t_s < shown[0].t_s))[-1:]
+    return tuple(map(str, (*moved, *shown)))
+
+
+FELT_FIRST = (Kind.DNS_DEAD, Kind.XDS_LOST, Kind.PROBE_FAILING)
+"""Of what users feel, the one that led to the others comes first."""
+
+
+def _about(kind: Kind, steps: Iterable[Step]) -> list[Step]:
+    """The steps that an event of `kind` is evidence of."""
+    return [step for step in steps if any(event.kind is kind for event in step.evidence)]
+
+
+def _how_long(data: RunData) -> Iterator[str]:
+    felt = _felt(data.result)
+    yield from (f"{SHORT[each.lane]}: {each.worst}." for each in felt)
+    yield from told(data)
+    if not felt:
+        yield _not_felt(data, "There was no outage to measure.")
+        return
+    account = Account(data.result)
+    blind = account.gaps()
+    if blind:
+        lost_s = sum(length_s(each, account.end_s) for found in blind.values() for each in found)
+        nodes = count([f"Node/{node}" for node in blind])
+        yield f"Nobody observed {nodes} for {duration(lost_s)} in all: it may have been longer."
+
+
+def _whom(data: RunData) -> Iterator[str]:
+    felt = _felt(data.result)
+    yield from (f"{SHORT[each.lane]}: {each.whom}." for each in felt)
+    unsure = doubt(data)
+    if not felt:
+        yield _not_felt(data, "Nobody that was watched.")
+    elif unsure:
+        yield f"Maybe others, too: {unsure}."
+
+
+def _not_felt(data: RunData, calm: str) -> str:
+    """`calm` only where an outage would have been seen."""
+    if data.result.verdict.outcome is Outcome.REFUSED:
+        return "Nothing was touched."
+    unsure = doubt(data)
+    return f"Not known: {unsure}." if unsure else calm
+
+
+def _over(result: RunResult) -> str:
+    """Whether what broke is whole again, as far as somebody looked."""
+    verified = result.verdict.rollback_verified
+    steady = [event.t_s for event in result.events if event.kind is Kind.STEADY and event.t_s > 0]
+    since = f", since {moment(steady[-1])}" if steady else ""
+    match result.verdict.outcome:
+        case Outcome.PASSED:
+            return f"Yes{since}: the steady state held after the heal, without help."
+        case Outcome.DEVIATED if verified:
+            return f"Yes{since}: the rollback brought the steady state back, and it held."
+        case Outcome.DEVIATED if lost := _lost(result):
+            return f"No: since the baseline {lost}."
+        case Outcome.DEVIATED:
+            return "No, or nobody knows: the steady state was not seen again."
+        case Outcome.REFUSED:
+            return "Yes: it never began."
+        case Outcome.UNSAFE:
+            return "No: rules of ours may still be in force until they are taken away, or their TTL is over."
+        case Outcome.INCONCLUSIVE | Outcome.INTERRUPTED | Outcome.NOT_KNOWN:
+            return _healed(result)
+
+
+def _lost(result: RunResult) -> str:
+    """What stood at the baseline and was missing at the end; "" for nothing."""
+    found = (each for each in result.rulings if each.rule is Rule.COMPLETE)
+    return next((each.reason for each in found if each.status is Status.UNHEALTHY), "")
+
+
+def _healed(result: RunResult) -> str:
+    """A run that was killed may have cut before it could say so."""
+    account = Account(result)
+    if not account.of(Kind.CUT):
+        killed = result.verdict.outcome is Outcome.NOT_KNOWN
+        return "Not known: the run left no word of a cut." if killed else "Yes: nothing was cut."
+    if account.heal_s <= account.end_s:
+        return f"The cut is: it was healed at {moment(account.heal_s)}. Nobody asserted the steady state after it."
+    return "Not known: no heal was seen."
+
+
+def _felt(result: RunResult) -> list[Loss]:
+    return [each for each in losses(Account(result)) if each.lane in FELT]
+
+
+def _sentence(text: str) -> str:
+    return f"{capital(text).rstrip('.')}."

@@ -1,0 +1,282 @@
+"""The gate's account in words: for the terminal, and as one page of Markdown for a change ticket. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from chaosext.gate.decision import Decision, Weight
+from chaosext.gate.rehearsed import percent
+from chaosext.model.findings import Status
+from chaosext.model.timeline import Kind
+from chaosext.rehearsal.predict.prediction import Forecast
+from chaosext.report.render.markdown import fenced, plain, points, section, table
+from chaosext.report.sentences.units import duration, listed, names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from chaosext.gate.decision import Weighed
+    from chaosext.gate.rehearsed import Rehearsed
+    from chaosext.gate.remedies import Remedy
+    from chaosext.gate.ticket import Sheet
+    from chaosext.rehearsal.predict.prediction import PredictedEvent, Prediction
+
+HEADLINES = {
+    Decision.GO: "Go",
+    Decision.NO_GO: "No-go",
+    Decision.NOT_KNOWN: "No-go: what comes of it can't be known",
+}
+
+USUAL = 0.05
+"""What is rarer is not told; it counts in the chances."""
+
+LONGEST = 220
+"""Characters of a line of somebody else's; the rest is in --json."""
+
+WORDS = {Status.HEALTHY: "well", Status.UNHEALTHY: "not well", Status.UNKNOWN: "unknown"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A check's line: its name, its answer in a word, and what is said about it."""
+
+    check: str
+    answer: str
+    said: str
+
+
+def text_lines(sheet: Sheet) -> Iterator[str]:
+    """For the terminal."""
+    yield f"{HEADLINES[sheet.decision].lower()} (exit {sheet.decision.exit_code}): {sheet.cutover.title}"
+    yield from (f"  {name}: {said}" for name, said in facts(sheet))
+    yield from _block("why", reasons(sheet))
+    for each in sheet.judgement.rehearsed:
+        yield from _block(f"what is expected of {_cut(each)}", expected(each.prediction))
+    for number, remedy in enumerate(sheet.remedies, start=1):
+        yield from _block(
+            f"{number}. {effect(remedy)}", (line for how in remedy.how for line in how.splitlines())
+        )
+    yield from _block("remarks", remarks(sheet))
+    yield from _block("known to be unhealthy", known(sheet))
+    yield from _block("not checked", not_checked(sheet))
+
+
+def _block(title: str, lines: Iterable[str]) -> Iterator[str]:
+    told = tuple(lines)
+    if told:
+        yield f"{title}:"
+        yield from (f"  {line}" for line in told)
+
+
+def markdown(sheet: Sheet) -> str:
+    """One page, GitHub Flavored Markdown; the same text for the same sheet."""
+    parts = (
+        f"# {HEADLINES[sheet.decision]}: {plain(sheet.cutover.title)}\n",
+        "\n".join((*table(("", ""), ((f"**{name}**", plain(said)) for name, said in facts(sheet))), "")),
+        section("Why", points(reasons(sheet))),
+        *(
+            section(f"What is expected of {_cut(each)}", points(expected(each.prediction)))
+            for each in sheet.judgement.rehearsed
+        ),
+        section("What would make it a go", _remedies(sheet)),
+        section("Checks", table(("check", "answer", ""), map(_row, sheet.judgement.weighed))),
+        section("Known to be unhealthy", points(known(sheet))),
+        section("Not checked", points(not_checked(sheet))),
+        section("Assumed", points(sheet.assumptions)),
+        section("To verify this later", points(digests(sheet))),
+    )
+    return "\n".join(part for part in parts if part)
+
+
+def _remedies(sheet: Sheet) -> Iterator[str]:
+    for number, remedy in enumerate(sheet.remedies, start=1):
+        yield from (f"{number}. {plain(effect(remedy))}", "", *fenced(remedy.how, "sh"), "")
+
+
+def _row(each: Weighed) -> tuple[str, str, str]:
+    told = mark(each)
+    answer = f"**{told.answer}**" if each.stands_against else told.answer
+    return plain(told.check), answer, plain(told.said)
+
+
+def mark(each: Weighed) -> Mark:
+    finding = each.finding
+    about = "" if each.cut_for_s is None else f" ({duration(each.cut_for_s)})"
+    said = f"{_short(finding.summary)}{_weight(each)}"
+    return Mark(check=f"{finding.check}{about}", answer=WORDS[finding.status], said=said)
+
+
+def _weight(each: Weighed) -> str:
+    if each.weight is Weight.WAIVED:
+        return f" (waived: {each.waiver})"
+    return " (a remark)" if each.weight is Weight.REMARK else ""
+
+
+# -- its parts, in words ---------------------------------------------------------------------------------------
+
+
+def facts(sheet: Sheet) -> Iterator[tuple[str, str]]:
+    """What was asked, of whom, by whom."""
+    asked, cutover, nodes = sheet.asked, sheet.cutover, sheet.judgement.nodes
+    if cutover.change:
+        yield "change", cutover.change
+    named = (
+        f"context {asked.context}, UID {asked.uid}" if asked.live else f"snapshot {', '.join(asked.files)}"
+    )
+    yield (
+        "cluster",
+        f"{named}, Kubernetes {sheet.version or 'of an unknown version'}, {sheet.node_count} nodes",
+    )
+    yield "cut", f"{len(nodes)} nodes ({names(sorted(nodes))}) lose the control plane for {_lengths(sheet)}"
+    if cutover.start:
+        zone = f" {cutover.timezone}" if cutover.timezone else ""
+        yield "begins", f"{cutover.start.isoformat(sep=' ', timespec='minutes')}{zone}"
+    yield "acceptable", "; ".join(_acceptable(sheet))
+    yield "asked", f"by {asked.by}, {asked.at.isoformat(sep=' ', timespec='seconds')}"
+
+
+def _lengths(sheet: Sheet) -> str:
+    planned, *longest = map(duration, sheet.cutover.durations_s)
+    return f"{planned}, {longest[0]} at the most" if longest else planned
+
+
+def _acceptable(sheet: Sheet) -> Iterator[str]:
+    accept = sheet.cutover.accept
+    yield f"DNS {accept.dns_after_heal.value} after the heal"
+    if accept.self_heals:
+        yield "all well again without help"
+    if accept.dns_during_cut:
+        yield f"DNS {accept.dns_during_cut.value} during the cut"
+    if accept.evicted_pods is not None:
+        yield f"{accept.evicted_pods} Pods evicted at the most"
+    yield f"in {percent(accept.probability)} at the least"
+
+
+def reasons(sheet: Sheet) -> Iterator[str]:
+    """What stands against it; of a go, what it rests on."""
+    against = sheet.judgement.against
+    for each in against:
+        unknown = " can't be known" if each.finding.status is Status.UNKNOWN else ""
+        yield f"{each.finding.check}{unknown}: {_short(each.finding.summary)}{_about(sheet, each)}"
+    if not against:
+        counted = sum(each.weight is Weight.COUNTS for each in sheet.judgement.weighed)
+        yield f"all {counted} checks that count are well, and the cut is acceptable as rehearsed"
+    for each in sheet.judgement.weighed:
+        if each.weight is Weight.WAIVED:
+            yield f"waived: {each.finding.check} ({_short(each.finding.summary)}), because {each.waiver}"
+
+
+def _about(sheet: Sheet, each: Weighed) -> str:
+    several = len(sheet.judgement.rehearsed) > 1 and each.cut_for_s is not None
+    return f" (cut for {duration(each.cut_for_s or 0)})" if several else ""
+
+
+def _cut(each: Rehearsed) -> str:
+    return f"a cut of {duration(each.cut_for_s)}"
+
+
+def expected(found: Prediction) -> Iterator[str]:
+    """What happens when, and how it ends, with how likely that is."""
+    if not found.simulations.made:
+        yield f"nothing is known: {found.method}"
+        return
+    lost = _of(found, Kind.NODE_NOT_READY)
+    yield (
+        f"{_when(lost)}{len(_objects(lost))} nodes count as lost"
+        if lost
+        else "no node comes to count as lost"
+    )
+    yield _evictions(found)
+    yield f"DNS during the cut: {found.dns.during_cut.value}"
+    for outcome in found.outcomes:
+        chance = percent(outcome.probability)
+        yield f"DNS after the heal, in {chance}: {outcome.dns_after_heal.value}, {outcome.why}"
+    yield from _mesh(found)
+    yield from _crashes(found)
+    passed, unknown = (found.chances.get(each, 0.0) for each in (Forecast.PASSED, Forecast.UNKNOWN))
+    more = f"; unknown in {percent(unknown)}" if unknown else ""
+    yield f"all is well again without help: in {percent(passed)}{more}"
+    if found.dns.after_rollback and any(event.kind is Kind.ROLLBACK for event in found.timeline):
+        yield f"DNS after the rollback: {found.dns.after_rollback.value}"
+    yield f"timings: {found.timings['source']}; {found.method}"
+
+
+def _of(found: Prediction, kind: Kind) -> list[PredictedEvent]:
+    return [event for event in found.timeline if event.kind is kind and event.probability >= USUAL]
+
+
+def _objects(events: Iterable[PredictedEvent]) -> set[str]:
+    return {event.object for event in events}
+
+
+def _when(events: Iterable[PredictedEvent]) -> str:
+    """From the earliest to the latest that any of them may be."""
+    told = tuple(events)
+    first, last = min(event.t_min_s for event in told), max(event.t_max_s for event in told)
+    return f"{first:.0f} to {last:.0f} s after the cut "
+
+
+def _evictions(found: Prediction) -> str:
+    evicted = _of(found, Kind.POD_EVICTED)
+    counts = {name: each.get("evicted", 0.0) for name, each in found.workloads.items()}
+    hit = [
+        f"{name.partition('/')[2] or name} {count:.1f}" for name, count in counts.items() if round(count, 1)
+    ]
+    if not evicted or not hit:
+        return "no Pod is evicted"
+    more = [f"{len(hit) - 6} more workloads"] if len(hit) > 6 else []
+    return f"{_when(evicted)}Pods are evicted, on average {listed([*hit[:6], *more])}"
+
+
+def _mesh(found: Prediction) -> Iterator[str]:
+    if not found.mesh.get("present"):
+        return
+    lost, back = found.mesh["xds_lost_probability"], found.mesh["xds_restored_probability"]
+    if lost is None:
+        yield "whether sidecars lose istiod, and whether Pods are stuck without it, is not known"
+    elif lost:
+        yield f"sidecars lose istiod in {percent(lost)}; all are in sync again in {percent(back)}"
+
+
+def _crashes(found: Prediction) -> Iterator[str]:
+    loops = _of(found, Kind.CRASH_LOOP)
+    if loops:
+        yield f"{_when(loops)}{len(loops)} Pods crash-loop: {names(sorted(_objects(loops)), at_most=2)}"
+
+
+def effect(remedy: Remedy) -> str:
+    """What it would come to."""
+    what = " with ".join(remedy.mitigations)
+    if remedy.decision is Decision.GO:
+        return f"{what}: turns it to go"
+    return f"{what}: makes the cut acceptable; {listed(remedy.remains)} would still stand against it"
+
+
+def remarks(sheet: Sheet) -> Iterator[str]:
+    for each in sheet.judgement.weighed:
+        if each.weight is Weight.REMARK and each.finding.status is not Status.HEALTHY:
+            yield f"{each.finding.check}: {_short(each.finding.summary)}"
+
+
+def known(sheet: Sheet) -> Iterator[str]:
+    """What the plan accepts as it is, and what of it nothing was found of."""
+    for entry in sheet.cutover.known:
+        unmatched = "matches nothing; " if entry in sheet.judgement.unmatched else ""
+        yield f"{entry}: {unmatched}{_short(entry.reason)}, until {entry.until:%Y-%m-%d %H:%M} UTC"
+
+
+def not_checked(sheet: Sheet) -> Iterator[str]:
+    return (f"{name}: {_short(why)}" for name, why in sheet.not_checked())
+
+
+def digests(sheet: Sheet) -> Iterator[str]:
+    """How to tell that plan and snapshot are the same still."""
+    asked = sheet.asked
+    kept = f"of {', '.join(asked.files)}, uncompressed" if asked.files else "which was not kept"
+    yield f"plan {asked.plan}: SHA-256 `{asked.plan_sha256}`"
+    yield f"snapshot, {kept}: SHA-256 `{asked.snapshot_sha256}`"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"

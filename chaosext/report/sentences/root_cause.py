@@ -1,0 +1,491 @@
+"""The chain of causes in plain words: each sentence is derived from events that were observed, none is assumed.
+
+"Because" is said only where the cause was observed as well; where nobody looked, the sentence says so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import partial
+from math import inf
+from typing import TYPE_CHECKING
+
+from chaosext.model.result import Lane
+from chaosext.model.timeline import ON_NODES, Event, Kind
+from chaosext.report.data.account import DNS_TARGET, ON_NODE, ROUND_S, Account, first_each, goal, origin
+from chaosext.report.sentences.units import duration, listed, moment, names, window
+from chaosext.report.sentences.what_to_do import FALSE_GREEN
+from chaosext.timeline.kube_dns_moves import is_kube_dns, node_of
+from chaosext.timeline.node_events import SOURCE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+    from chaosext.model.result import RunResult, Window
+
+FEW = 3
+"""So many steps of one sort are told one by one."""
+
+TOGETHER_S = 2.0
+"""What happened to several objects within so many seconds is one step. Its span is told where it is longer than a
+sentinel's round, `ROUND_S`.
+"""
+
+LOOKUP = re.compile(r"\S+:53/udp (.+)")
+"""The detail of a lookup that failed: `10.2.112.10:53/udp timed out`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A link of the chain: when it happened (seconds from the cut), and the events that say so.
+
+    `until_s`: when the last of it happened, where that was more than `ROUND_S` after the first.
+    """
+
+    t_s: float
+    text: str
+    evidence: tuple[Event, ...] = ()
+    until_s: float | None = None
+
+    @property
+    def when(self) -> str:
+        """`32.8 s`, `0.7 s to 92.4 s`."""
+        return moment(self.t_s) if self.until_s is None else window((self.t_s, self.until_s))
+
+    def __str__(self) -> str:
+        return f"{'At' if self.until_s is None else 'From'} {self.when} {self.text}"
+
+
+def chain_of_causes(result: RunResult) -> tuple[str, ...]:
+    """`causes` as lines."""
+    return tuple(map(str, causes(result)))
+
+
+def causes(result: RunResult) -> tuple[Step, ...]:
+    """What led to what, one step each, in the order of time; empty where nothing was cut."""
+    account = Account(result)
+    told = (step for tell in _CHAPTERS for step in tell(account))
+    return tuple(sorted(told, key=lambda step: step.t_s))
+
+
+def _step(events: Sequence[Event], text: str) -> Step:
+    first_s, last_s = events[0].t_s, events[-1].t_s
+    return Step(first_s, text, tuple(events), last_s if last_s - first_s > ROUND_S else None)
+
+
+def _steps(events: Iterable[Event], tell: Callable[[Sequence[Event]], str]) -> Iterator[Step]:
+    """A step for each moment at which it happened, so that no object bears the time of another; of many, one span."""
+    groups = _together(events)
+    if len(groups) > FEW:
+        groups = [[event for group in groups for event in group]]
+    return (_step(group, tell(group)) for group in groups)
+
+
+def _together(events: Iterable[Event]) -> list[list[Event]]:
+    """The events in the order of time, those within `TOGETHER_S` of the first of them as one group."""
+    groups: list[list[Event]] = []
+    for event in sorted(events, key=lambda each: each.t_s):
+        if groups and event.t_s - groups[-1][0].t_s <= TOGETHER_S:
+            groups[-1].append(event)
+        else:
+            groups.append([event])
+    return groups
+
+
+def _cut(account: Account) -> Iterator[Step]:
+    def told(cuts: Sequence[Event]) -> str:
+        if cuts[0].detail.startswith(ON_NODES):
+            return f"{_names(cuts)} lost the control plane: the cut was on their own side."
+        return f"the control plane ({_names(cuts)}) was cut off from the nodes."
+
+    yield from _steps(account.of(Kind.CUT), told)
+
+
+def _targets(account: Account) -> Iterator[Step]:
+    """What could not be connected to any more, each target once during the cut and once after it, as the causes differ;
+    lookups are told by what they led to.
+    """
+    by_goal: dict[tuple[str, str, bool], list[Event]] = defaultdict(list)
+    for event in account.first_of(Kind.TARGET_LOST):
+        if not DNS_TARGET.search(event.object):
+            by_goal[goal(event), event.detail, event.t_s >= account.heal_s].append(event)
+    for (target, detail, _), lost in by_goal.items():
+        yield from _steps(lost, partial(_unconnected, target, _FAILED.get(detail, f"failed ({detail})")))
+
+
+def _unconnected(target: str, how: str, lost: Sequence[Event]) -> str:
+    return f"connections from {_origins(lost)} to {target} {how}."
+
+
+_FAILED = {
+    "timed out": "timed out, they were not refused: nothing answered",
+    "refused": "were refused: the host was there, and nothing listened",
+    "reset": "were reset",
+    "no route": "found no route",
+}
+
+
+def _not_ready(account: Account) -> Iterator[Step]:
+    lost = account.first_of(Kind.NODE_NOT_READY)
+    return _steps(lost, lambda group: f"the control plane marked {_names(group)} NotReady.")
+
+
+def _kubelets(account: Account) -> Iterator[Step]:
+    """A cut does so to those that it cuts off; of others it is news."""
+    lost = [event for event in account.first_of(Kind.KUBELET_LOST) if event.t_s >= account.heal_s]
+    return _steps(lost, lambda group: f"kubelet on {_names(group)} reached no API server.")
+
+
+def _deleted(account: Account) -> Iterator[Step]:
+    why = "kubelet registers it only when it starts"
+    return _steps(
+        account.first_of(Kind.NODE_DELETED),
+        lambda group: f"the Node object of {_names(group)} was deleted: {why}.",
+    )
+
+
+def _missing(account: Account) -> Iterator[Step]:
+    """What stood at the baseline and was found gone or smaller; a deleted node has a step of its own."""
+    deleted = {event.object for event in account.of(Kind.NODE_DELETED)}
+    found = [each for each in account.of(Kind.OBJECT_MISSING) if each.object not in deleted]
+    return _steps(
+        found,
+        lambda group: f"since the baseline {listed(f'{_named(each)} {each.detail}' for each in group)}.",
+    )
+
+
+def _named(event: Event) -> str:
+    """`Deployment shop/cart`."""
+    return event.object.replace("/", " ", 1)
+
+
+def _rebooted(account: Account) -> Iterator[Step]:
+    return _steps(account.first_of(Kind.NODE_REBOOTED), lambda group: f"{_names(group)} was rebooted.")
+
+
+def _moved(account: Account) -> Iterator[Step]:
+    evicted = [event for event in account.of(Kind.POD_EVICTED) if is_kube_dns(event)]
+    bound = [event for event in account.bound() if event.t_s < account.heal_s]
+    yield from _steps(evicted, lambda group: f"the control plane evicted kube-dns ({_names(group)}).")
+    for node in sorted({node_of(event) for event in bound}):
+        here = [event for event in bound if node_of(event) == node]
+        yield from _steps(here, partial(_created_anew, account, node))
+    pending = [event for event in account.of(Kind.POD_PENDING) if is_kube_dns(event)]
+    if evicted and pending and not bound:
+        yield _step(pending, f"kube-dns' replacements found no node and stayed Pending: {pending[0].detail}.")
+
+
+def _created_anew(account: Account, node: str, bound: Sequence[Event]) -> str:
+    astray = node in account.unpeered
+    why = ", which has no BGP session: nothing advertises a route to it" if astray else ""
+    return f"kube-dns was re-created on {node}{why} ({_names(bound)})."
+
+
+def _sessions(account: Account) -> Iterator[Step]:
+    def told(lost: Sequence[Event]) -> str:
+        peers = listed(dict.fromkeys(map(goal, lost)))
+        return f"BGP sessions of {_origins(lost)} went down (with {peers})."
+
+    return _steps(account.first_of(Kind.BGP_LOST), told)
+
+
+def _routes(account: Account) -> Iterator[Step]:
+    """Who had no route to kube-dns. Where DNS went on all the same, it is no link of the chain."""
+    for home, lost in _without_route(account).items():
+        yield from _steps(lost, partial(_routeless, account, home))
+
+
+def _routeless(account: Account, home: str, lost: Sequence[Event]) -> str:
+    why = ", which has no BGP session" if home in account.unpeered else ""
+    return f"{_origins(lost)} had no route to kube-dns on {home}{why}."
+
+
+def _without_route(account: Account) -> Mapping[str, list[Event]]:
+    """kube-dns' node -> where no route led there, of those on which DNS died by and by."""
+    found: dict[str, list[Event]] = defaultdict(list)
+    dead = account.of(Kind.DNS_DEAD)
+    for event in account.first_of(Kind.ROUTE_LOST):
+        home = ON_NODE.search(goal(event))
+        died = any(each.object == f"Node/{origin(event.object)}" and each.t_s >= event.t_s for each in dead)
+        if home and home[1] in account.homes(event.t_s) and (died or not event.object.startswith("Node/")):
+            found[home[1]].append(event)
+    return found
+
+
+def _healed(account: Account) -> Iterator[Step]:
+    heals = account.of(Kind.HEAL)
+    if heals and account.heal_s < inf:  # it may have been cut once more, and never healed
+        yield Step(account.heal_s, "the network was back.", tuple(heals))
+
+
+def _dns(account: Account) -> Iterator[Step]:
+    """What died during the cut and what died after the heal have different causes."""
+    dead = account.since_cut(Kind.DNS_DEAD)
+    during = first_each(event for event in dead if event.t_s < account.heal_s)
+    after = first_each(event for event in dead if event.t_s >= account.heal_s)
+    yield from _steps(during, partial(_died_in_the_cut, account))
+    yield from _steps(after, partial(_died_after_it, account))
+
+
+def _died_in_the_cut(account: Account, dead: Sequence[Event]) -> str:
+    how = f"{_cut_off(account, dead)}.{_lookups(dead)}{_unseen(account, dead)}"
+    return f"DNS died on {_names(dead)}{how}"
+
+
+def _died_after_it(account: Account, dead: Sequence[Event]) -> str:
+    homes = _astray(account, dead)
+    spared = _spared(account, dead) if homes else ""
+    how = f"{_because(account, dead, homes)}.{_lookups(dead)}{spared}{_unseen(account, dead)}"
+    return f"DNS died on {_names(dead)}{how}"
+
+
+def _cut_off(account: Account, dead: Sequence[Event]) -> str:
+    """Only cut nodes are cut off; what the others had is not known to come of it."""
+    cut = {name for event in account.of(Kind.CUT) for name in event.nodes}
+    return (
+        ", cut off from kube-dns"
+        if {origin(event.object) for event in dead} <= cut
+        else " while the cut was in force"
+    )
+
+
+def _astray(account: Account, dead: Sequence[Event]) -> list[str]:
+    """The nodes without BGP that the lookups were sent to by the time DNS was dead."""
+    there = account.homes(max(event.t_s for event in dead))
+    return [home for home in there if home in account.unpeered or home in _without_route(account)]
+
+
+def _because(account: Account, dead: Sequence[Event], homes: Sequence[str]) -> str:
+    if not homes:
+        return ""
+    routeless = {origin(event.object) for home in homes for event in _without_route(account).get(home, ())}
+    seen = [event for event in dead if origin(event.object) in routeless]
+    if len(seen) == len(dead):
+        return f", because kube-dns was on {listed(homes)} and no route led there"
+    but = f"; {_names(seen)} had no route there" if seen else ""
+    return f": by then kube-dns was on {listed(homes)}, which has no BGP session{but}"
+
+
+def _lookups(dead: Sequence[Event]) -> str:
+    """How they failed, where all failed alike: refused is another illness than timed out."""
+    how = {found[1] for event in dead if (found := LOOKUP.fullmatch(event.detail))}
+    if how == {"timed out"}:
+        return " Lookups timed out, they were not refused: nothing answered."
+    return " Lookups were refused: the host was there, and nothing listened." if how == {"refused"} else ""
+
+
+def _spared(account: Account, dead: Sequence[Event]) -> str:
+    """Nodes on which DNS was seen to work meanwhile: then it is the way that is broken, not kube-dns."""
+    at_s = max(event.t_s for event in dead)
+    died = {origin(event.object) for event in dead}
+    well = [
+        node
+        for node in sorted(account.watched - died)
+        if not account.blind(node, at_s) and not account.is_out(Lane.DNS, f"Node/{node}", at_s)
+    ]
+    return (
+        f" On {names(well)} lookups were answered: kube-dns was well, the way to it was not." if well else ""
+    )
+
+
+def _unseen(account: Account, events: Sequence[Event]) -> str:
+    """Who was not observed when it happened: what is not said of them nobody knows."""
+    at_s = events[0].t_s
+    blind = {node: found for node in sorted(account.watched) if (found := account.blind(node, at_s))}
+    when = "".join(f" ({window(found)})" for found in blind.values()) if len(blind) == 1 else ""
+    return f" Nobody saw {names(blind)} then{when}." if blind else ""
+
+
+def _blind(account: Account) -> Iterator[Step]:
+    """When sight of nodes was lost; many are told in one step."""
+    lost: dict[Event, Window] = {}
+    for event in account.of(Kind.OBSERVATION_LOST):
+        gaps = account.gaps().get(event.object.removeprefix("Node/"), ())
+        found = next((each for each in gaps if each[0] == event.t_s), None)
+        if found and (found[1] is None or found[1] > 0):
+            lost[event] = found
+    if len(lost) > FEW:
+        length_s = sum(
+            (account.end_s if end_s is None else end_s) - start_s for start_s, end_s in lost.values()
+        )
+        times = f"{len(lost)} times, for {duration(length_s)} in all"
+        yield _step(list(lost), f"{_names(list(lost))} were not observed: {times}.")
+        return
+    for event, (_, end_s) in lost.items():
+        until = "" if end_s is None else f" until {moment(end_s)}"
+        yield _step([event], f"nobody observed {_names([event])} any more{until}: {event.detail}.")
+
+
+def _sockets(account: Account) -> Iterator[Step]:
+    why = "the kernel sends a socket's packets where its first one went."
+    yield from _steps(
+        account.first_of(Kind.DNS_SOCKET_STALE),
+        lambda on: (
+            f"UDP sockets from before got no DNS answers on {_origins(on)}, where fresh ones did: {why}"
+        ),
+    )
+    yield from _steps(
+        account.first_of(Kind.DNS_ONLY_KEPT_SOCKET),
+        lambda on: f"only UDP sockets from before still got DNS answers on {_origins(on)}: {why}",
+    )
+
+
+def _xds(account: Account) -> Iterator[Step]:
+    lost = account.since_cut(Kind.XDS_LOST)
+    for event in (each for each in lost if not each.object.startswith("Pod/")):
+        yield _step([event], f"sidecars were without xDS: {event.detail.partition('; ')[0]}.")
+    pods = first_each(each for each in lost if each.object.startswith("Pod/"))
+    yield from _steps(pods, partial(_without_xds, account))
+
+
+def _without_xds(account: Account, pods: Sequence[Event]) -> str:
+    green = [event for event in pods if event.detail.endswith(FALSE_GREEN)]
+    falsely = f" On {len(green)} of them 15021 still said ready: a false green." if green else ""
+    return f"{_sidecars(pods)} had no istiod{_without_istiod(account, pods)}.{falsely}"
+
+
+def _without_istiod(account: Account, pods: Sequence[Event]) -> str:
+    """What was out on all their nodes when they lost it."""
+    nodes = {(event.source.removeprefix(SOURCE), event.t_s) for event in pods}
+    if all(_istiod_was_out(account, node, at_s) for node, at_s in nodes):
+        return ", which could not be reached from their nodes"
+    if all(account.is_out(Lane.DNS, f"Node/{node}", at_s) for node, at_s in nodes):
+        return ", whose name nobody could look up on their nodes"
+    return ""
+
+
+def _istiod_was_out(account: Account, node: str, at_s: float) -> bool:
+    targets = account.result.outages.get(Lane.TARGETS, {})
+    mine = [name for name in targets if name.startswith(f"Node/{node} → istiod ")]
+    return any(account.is_out(Lane.TARGETS, name, at_s) for name in mine)
+
+
+def _probes(account: Account) -> Iterator[Step]:
+    refused = [event for event in account.of(Kind.PROBE_FAILING) if "refused" in event.detail]
+    yield from _steps(first_each(refused), partial(_refused, account))
+    looping = first_each(account.of(Kind.CRASH_LOOP))
+    yield from _steps(
+        looping, lambda group: f"containers began to crash-loop ({_pods(group)}, first {group[0].object})."
+    )
+
+
+def _refused(account: Account, refused: Sequence[Event]) -> str:
+    first = f"first {refused[0].object}: {refused[0].detail}"
+    pods = _pods({event.object for event in refused})
+    return f"kubelet's probes were refused by {pods}{_unsynced(account, refused)} ({first})."
+
+
+def _unsynced(account: Account, refused: Sequence[Event]) -> str:
+    """Whether their sidecars, which answer kubelet's probes, had no istiod."""
+    without = account.result.outages.get(Lane.XDS, {})
+    services = [name for name in without if not name.startswith("Pod/")]
+    lost = all(
+        any(account.is_out(Lane.XDS, name, event.t_s) for name in (event.object, *services))
+        for event in refused
+    )
+    return ", whose sidecars were without xDS" if lost else ""
+
+
+def _lost(account: Account) -> Iterator[Step]:
+    """What happened to the cut while it was in force: from then on nothing shows what the cut would have led to."""
+    for event in account.of(Kind.CUT_LOST, Kind.CUT_WEAKENED):
+        how = "ended early" if event.kind is Kind.CUT_LOST else "was not what was planned any more"
+        yield _step([event], f"the cut on {_names([event])} {how}: {event.detail}.")
+
+
+def _stopped(account: Account) -> Iterator[Step]:
+    for stop in account.of(Kind.STOP_CONDITION, Kind.ABORT):
+        yield _step([stop], f"the run was ended before its end: {stop.detail}.")
+
+
+def _customers(account: Account) -> Iterator[Step]:
+    """What they felt at the entry in front of several clusters, and when it sent them elsewhere and back."""
+    for event in account.since_cut(Kind.ENTRY_DEGRADED):
+        yield _step([event], f"customers' requests began to fail at {_names([event])}: {event.detail}.")
+    for event in account.since_cut(Kind.ENTRY_DRAINED):
+        if account.is_out(Lane.ENTRY, event.object, event.t_s - ROUND_S):
+            continue  # it was out already, and is kept so
+        yield _step([event], f"cluster {_at_entry(event)} was taken out of the entry: {event.detail}.")
+    for event in account.since_cut(Kind.ENTRY_RESTORED):
+        yield _step([event], f"all customers were served at {_names([event])} again.")
+    for event in account.since_cut(Kind.ENTRY_TAKEN_BACK):
+        yield _step([event], f"cluster {_at_entry(event)} was taken back in at the entry.")
+
+
+def _at_entry(event: Event) -> str:
+    """`way`, of `Entry/way-entry → way`."""
+    return event.object.rpartition(" → ")[2]
+
+
+def _rolled_back(account: Account) -> Iterator[Step]:
+    for rollback in account.of(Kind.ROLLBACK):
+        yield _step([rollback], f"the rollback began: {rollback.detail}.")
+
+
+def _dns_back(account: Account) -> Iterator[Step]:
+    """Where DNS had died for good, or after the heal: the last that was seen of it; slow lookups are no death."""
+    last: dict[str, Event] = {}
+    for event in account.of(Kind.DNS_DEAD, Kind.DNS_RESTORED):
+        was = last.get(event.object)
+        if event.kind is Kind.DNS_DEAD or (was is not None and was.kind is Kind.DNS_DEAD):
+            last[event.object] = event
+    back = [
+        event for event in last.values() if event.kind is Kind.DNS_RESTORED and event.t_s >= account.heal_s
+    ]
+    dead = [event for event in last.values() if event.kind is Kind.DNS_DEAD]
+    yield from _steps(back, lambda group: f"DNS was back on {_names(group)}.")
+    if dead:
+        yield Step(
+            account.end_s, f"the run was over, and DNS was not seen back on {_names(dead)}.", tuple(dead)
+        )
+
+
+def _steady(account: Account) -> Iterator[Step]:
+    steady = [event for event in account.of(Kind.STEADY) if event.t_s > 0]
+    if steady:
+        yield _step(steady[-1:], f"the steady state held: {steady[-1].detail}.")
+
+
+_CHAPTERS = (
+    _cut,
+    _lost,
+    _stopped,
+    _targets,
+    _not_ready,
+    _deleted,
+    _missing,
+    _rebooted,
+    _kubelets,
+    _moved,
+    _sessions,
+    _routes,
+    _healed,
+    _blind,
+    _dns,
+    _sockets,
+    _xds,
+    _probes,
+    _customers,
+    _rolled_back,
+    _dns_back,
+    _steady,
+)
+
+
+def _names(events: Sequence[Event]) -> str:
+    """The objects' bare names, each once."""
+    return names(sorted(event.object.rpartition("/")[2] for event in events))
+
+
+def _origins(events: Iterable[Event]) -> str:
+    return names(sorted(origin(event.object) for event in events))
+
+
+def _sidecars(pods: Collection[object]) -> str:
+    return "1 sidecar" if len(pods) == 1 else f"{len(pods)} sidecars"
+
+
+def _pods(found: Collection[object]) -> str:
+    return "1 Pod" if len(found) == 1 else f"{len(found)} Pods"

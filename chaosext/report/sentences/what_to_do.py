@@ -1,0 +1,147 @@
+"""What to do next, for whoever reads the result: by its verdict, and by what was seen that outlasts a recovery."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from chaosext.model.result import Lane
+from chaosext.model.timeline import Kind
+from chaosext.model.verdict import Outcome
+from chaosext.report.data.account import Account
+from chaosext.report.sentences.units import names, window
+from chaosext.timeline.outages import lasts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from chaosext.model.result import RunResult
+    from chaosext.model.verdict import Verdict
+
+FALSE_GREEN = "though 15021 says ready"
+"""How a sidecar's `xds_lost` ends that looked ready: see `observe.questions`."""
+
+
+UNWATCHED = (
+    "Run it with sentinels (`chaosext_sentinel: true`): without them nobody saw what the nodes' users would."
+)
+"""Where no node's clock was measured, no sentinel was heard of."""
+
+COMMAND = re.compile(r"\bdocker exec [^;`]+(?<![\s.])")
+"""As `partition.reports.how_to_remove` writes them."""
+
+
+NEXT = {
+    Outcome.REFUSED: "Mend what the reason names, then run again. Nothing was touched.",
+    Outcome.INCONCLUSIVE: "The run proved nothing about your cluster. Mend the cut or the observation, then run again.",
+    Outcome.NOT_KNOWN: "Look for what is left with `chaosext status`, take it away with `chaosext sweep`, then "
+    "`chaosext check all`.",
+}
+"""What is to be done whatever was seen."""
+
+
+def what_to_do(result: RunResult) -> tuple[str, ...]:
+    """The next steps for whoever reads the result; at least one."""
+    more = (*_stale_sockets(result), *_false_greens(result), *_unobserved(result))
+    match result.verdict.outcome:
+        case Outcome.PASSED:
+            return _rehearse(result, more)
+        case Outcome.DEVIATED:
+            return (*_deleted(result), *_prevent(result), *_recover(result), *more)
+        case Outcome.UNSAFE:
+            commands = "; ".join(f"`{command}`" for command in removal(result.verdict))
+            return (
+                f"Before anything else, take away what is left: {commands}; then see `chaosext status`.",
+                *more,
+            )
+        case Outcome.INTERRUPTED:
+            return (_check(result), *more)
+        case outcome:
+            return (NEXT[outcome], *more)
+
+
+def _rehearse(result: RunResult, more: tuple[str, ...]) -> tuple[str, ...]:
+    steps = more if result.clocks else (*more, UNWATCHED)
+    nothing = "" if steps else "Nothing. "
+    return (*steps, f"{nothing}Keep rehearsing: zones, sizes and versions change what a cutover does.")
+
+
+def _check(result: RunResult) -> str:
+    cut = any(event.kind is Kind.CUT for event in result.events)
+    played = "The cut was healed, but rollbacks were not played" if cut else "Nothing had been cut"
+    return f"{played}: check with `chaosext check all`, then run again."
+
+
+def removal(verdict: Verdict) -> tuple[str, ...]:
+    """The commands that take away what an unsafe run may have left, as its reasons name them; none of others."""
+    if verdict.outcome is not Outcome.UNSAFE:
+        return ()
+    named = [command for reason in verdict.reasons for command in COMMAND.findall(reason)]
+    return tuple(dict.fromkeys(named)) or ("chaosext sweep",)
+
+
+def _deleted(result: RunResult) -> Iterator[str]:
+    """Nodes whose Node object was deleted, and not registered again."""
+    out = result.outages.get(Lane.NODE_READY, {})
+    deleted = dict.fromkeys(event.object for event in result.events if event.kind is Kind.NODE_DELETED)
+    for node in (name for name in deleted if lasts(out.get(name, ()))):
+        yield (
+            f"Now, on {names([node])}: restart kubelet (`systemctl restart kubelet`), which registers its Node only "
+            "when it starts."
+        )
+
+
+def _prevent(result: RunResult) -> tuple[str, ...]:
+    if not (result.briefing and result.briefing.unpeered_nodes):
+        return ()
+    return (
+        "Before the cutover: keep kube-dns off nodes without BGP "
+        f"({', '.join(result.briefing.unpeered_nodes)}), by a required node affinity on the Deployment coredns "
+        "(`node-role.kubernetes.io/control-plane` DoesNotExist), or give these nodes a BGP session.",
+    )
+
+
+def _recover(result: RunResult) -> tuple[str, ...]:
+    if result.verdict.rollback_verified:
+        return (
+            "During a cutover: `kubectl -n kube-system delete pod -l k8s-app=kube-dns` brought everything back.",
+        )
+    return (
+        "Now: `kubectl -n kube-system delete pod -l k8s-app=kube-dns`, check that the new Pods are on nodes with BGP, "
+        "then `chaosext check all`.",
+    )
+
+
+def _stale_sockets(result: RunResult) -> Iterator[str]:
+    """A client that keeps its UDP socket outlasts every recovery of kube-dns."""
+    stale = result.outages.get(Lane.DNS_KEPT_SOCKET, {})
+    if not stale:
+        return
+    nodes = {name.partition(" → ")[0]: found[-1][1] is None for name, found in stale.items()}
+    lasting = [node for node, lasts in nodes.items() if lasts]
+    when = f"Now, on {names(lasting)}" if lasting else f"After a cutover, on nodes such as {names(nodes)}"
+    yield (
+        f"{when}: restart clients that keep a UDP socket to kube-dns open, or delete its stale entries "
+        "(`conntrack -D -p udp --dport 53`)."
+    )
+
+
+def _false_greens(result: RunResult) -> Iterator[str]:
+    if any(event.kind is Kind.XDS_LOST and event.detail.endswith(FALSE_GREEN) for event in result.events):
+        yield (
+            "Don't take a sidecar's readiness (15021) for its health: it stays ready without istiod. "
+            "Ask `chaosext check xds_synced`."
+        )
+
+
+def _unobserved(result: RunResult) -> Iterator[str]:
+    blind = Account(result).gaps()
+    if not blind:
+        return
+    when = (
+        f" ({', '.join(window(each) for found in blind.values() for each in found)})"
+        if len(blind) == 1
+        else ""
+    )
+    them = "it" if len(blind) == 1 else "them"
+    yield f"Don't take {names(blind)} for healthy while nobody observed {them}{when}: look there, or run again."

@@ -1,0 +1,219 @@
+"""The sentinels are placed before the method, and taken away when it is over."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from chaosext.cluster.calico_objects import has_calico
+from chaosext.cluster.daemonset import (
+    FORMER,
+    LINUX,
+    NAME,
+    Process,
+    create_sentinels,
+    delete_sentinels,
+    look_at_sentinels,
+    manifest,
+    sentinel_pods,
+)
+from chaosext.cluster.lease import look_at_lease
+from chaosext.model.errors import Refused, Unreachable
+from chaosext.model.redact import hide
+from chaosext.run.agents.diagnosis import addresses, hindrance, node_of, not_created, refusal, still_missing
+from chaosext.safety.intent import PLACING, REMOVED, intent_log
+from chaosext.sentinel.sentinel_image import image_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from chaosext.cluster.client import Cluster
+    from chaosext.cluster.objects import Node
+    from chaosext.model.owner import Claim
+    from chaosext.run.agents.diagnosis import Hindrance
+    from chaosext.sentinel.watch_plan import Plan
+
+POLL_S = 0.3
+UNDO_S = 10.0
+"""How long what could not be placed is looked after; `chaosext sweep` knows of the rest."""
+
+LEAST_S = 0.2
+"""What a request is given at the least, so that a last one is made when the time is nearly over."""
+
+LONGEST_PLAN = 100_000
+"""Bytes. Linux takes 128 KiB in one variable of a process' environment (MAX_ARG_STRLEN, linux/binfmts.h)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """The sentinels of `run`: node -> the address where its sentinel listens, on `port`.
+
+    `plan` is what they were started with. Where all of it was too long for a process' environment it lacks what is a
+    node's own: then the whole plan is still to be put.
+    """
+
+    run: str
+    addresses: Mapping[str, str]
+    port: int
+    plan: Plan
+
+
+def new_token() -> str:
+    """What the sentinels of a run know their runner by. From here on it is said nowhere."""
+    token = secrets.token_urlsafe(32)
+    hide([token])
+    return token
+
+
+def place(
+    cluster: Cluster,
+    claim: Claim,
+    *,
+    namespace: str,
+    image: str,
+    port: int,
+    token: str,
+    plan: Plan,
+    within_s: float,
+) -> Placed:
+    """Place a sentinel on every Linux node and wait until all of them sample.
+
+    `namespace`: created if it is missing. `image`: "" for the one that the testbed brings. What a dead run left is
+    replaced. Raises `Refused` with the node, what hinders it and a fix; no sentinel is left then, or `chaosext sweep`
+    knows of it. `Unreachable` when the API server doesn't answer. A caller that leaves while this waits (a signal)
+    calls `remove`.
+    """
+    deadline_s = time.monotonic() + within_s
+    for where in dict.fromkeys((namespace, FORMER)):
+        _make_way(cluster, claim, where, deadline_s)
+    given = _short_enough(plan)
+    process = Process(
+        image=image or image_name(),
+        port=port,
+        token=token,
+        plan=json.dumps(given.to_json()),
+        with_bird=has_calico(cluster),
+    )
+    nodes = [node for node in cluster.nodes() if node.labels.get(LINUX[0], LINUX[1]) == LINUX[1]]
+    whose = {"run": claim.run, "owner": claim.owner, "context": cluster.context, "namespace": namespace}
+    intent_log().write({"event": PLACING, "nodes": [], **whose})
+    try:
+        uid = create_sentinels(cluster, manifest(claim, process, namespace))
+        placed = _Placement(cluster, namespace, claim.run, uid, process.image)
+        found = _await_all(placed, nodes, deadline_s)
+    except Exception:
+        remove(cluster, namespace, claim.run, within_s=UNDO_S)
+        raise
+    return Placed(run=claim.run, addresses=found, port=port, plan=given)
+
+
+def remove(cluster: Cluster, namespace: str, run: str, *, within_s: float) -> bool:
+    """Take the sentinels of `run` away; whether they were seen gone within `within_s`. Never raises, may be repeated.
+
+    What was not seen gone is known to `chaosext sweep`.
+    """
+    deadline_s = time.monotonic() + within_s
+
+    def gone() -> bool:
+        with suppress(Exception):  # whatever the API server answers: it is asked again
+            return _taken_away(cluster, namespace, run, deadline_s)
+        return False
+
+    if not _until(gone, deadline_s):
+        return False
+    with suppress(Exception):  # then a sweep looks once more
+        intent_log().write({"event": REMOVED, "run": run, "nodes": []})
+    return True
+
+
+def _taken_away(cluster: Cluster, namespace: str, run: str, deadline_s: float) -> bool:
+    there = look_at_sentinels(cluster, namespace, timeout_s=_left_s(deadline_s))
+    if there is not None and there.run == run:
+        delete_sentinels(cluster, there, timeout_s=_left_s(deadline_s))
+    return not sentinel_pods(cluster, namespace, run, timeout_s=_left_s(deadline_s))
+
+
+def _make_way(cluster: Cluster, claim: Claim, namespace: str, deadline_s: float) -> None:
+    """Remove what a run that died has left: its Pods have the port that ours need."""
+    there = look_at_sentinels(cluster, namespace)
+    if there is not None:
+        if there.run != claim.run and there.is_attended(look_at_lease(cluster)):
+            raise Refused(
+                f"{there} are there, and that run lives", "wait for it to end, see `chaosext status`"
+            )
+        delete_sentinels(cluster, there)
+    if not _until(lambda: not sentinel_pods(cluster, namespace), deadline_s):
+        raise Refused(
+            f"Pods of {there or 'an earlier run'} do not go away",
+            f"see `kubectl -n {namespace} get pods -l app.kubernetes.io/name={NAME} -o wide`",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Placement:
+    """A DaemonSet that was just created, by its `uid`."""
+
+    cluster: Cluster
+    namespace: str
+    run: str
+    uid: str
+    image: str
+
+
+def _await_all(placed: _Placement, nodes: Sequence[Node], deadline_s: float) -> Mapping[str, str]:
+    """Node -> address, once there is a sentinel that samples on each of `nodes`. Raises `Refused`."""
+    while True:
+        is_late = time.monotonic() > deadline_s
+        try:
+            where, hindrances = _look(placed, nodes, is_late=is_late)
+        except Unreachable:
+            if is_late:
+                raise
+        else:
+            if hindrances:
+                raise refusal(hindrances, f"sentinel {placed.image}")
+            if len(where) == len(nodes):
+                return where
+        time.sleep(POLL_S)
+
+
+def _look(
+    placed: _Placement, nodes: Sequence[Node], *, is_late: bool
+) -> tuple[Mapping[str, str], list[Hindrance]]:
+    """Where sentinels sample, and what hinders the others; whatever it is, once it `is_late`."""
+    cluster, namespace = placed.cluster, placed.namespace
+    pods = sentinel_pods(cluster, namespace, placed.run)
+    everywhere = addresses(pods)
+    where = {node.name: everywhere[node.name] for node in nodes if node.name in everywhere}
+    found = [hindrance(pod) for pod in pods if node_of(pod) not in where]
+    if len(pods) < len(nodes):
+        about = f"involvedObject.uid={placed.uid}"
+        found.append(not_created(cluster.events(namespace, about), namespace))
+    hindrances = [each for each in found if each is not None]
+    if is_late and not hindrances:
+        hindrances = [still_missing(node, pods) for node in nodes if node.name not in where]
+    return where, hindrances
+
+
+def _short_enough(plan: Plan) -> Plan:
+    """What grows with the cluster is left out where it must be: a mesh of 100 nodes alone has 9900 peers."""
+    if len(json.dumps(plan.to_json())) <= LONGEST_PLAN:
+        return plan
+    return replace(plan, sidecars=(), bgp_peers={}, routes=())
+
+
+def _until(is_so: Callable[[], bool], deadline_s: float) -> bool:
+    """Whether it came to be so by `deadline_s` (monotonic); asked once at the least."""
+    while not is_so():
+        if time.monotonic() + POLL_S > deadline_s:
+            return False
+        time.sleep(POLL_S)
+    return True
+
+
+def _left_s(deadline_s: float) -> float:
+    return max(LEAST_S, deadline_s - time.monotonic())

@@ -1,0 +1,188 @@
+"""A run under plain `chaos run`: watched from its first activity to its last, judged at its end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from dataclasses import dataclass
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+from chaoslib.run import Runner
+from chaoslib.types import Dry
+
+from chaosext.experiment.resolve import resolved_of
+from chaosext.experiment.values import BY_HAND, Values, look_up
+from chaosext.model.errors import ChaosextError, Refused
+from chaosext.run.fault.heal import left_behind
+from chaosext.run.fault.inject import plan, prepare
+from chaosext.run.fault.run_lock import lock_cluster
+from chaosext.run.finish import finish
+from chaosext.run.hooks import whole_s
+from chaosext.run.monitor.sentinels import place_sentinels
+from chaosext.run.monitor.watchers import Watching
+from chaosext.run.preflight import brief
+from chaosext.run.session.approval import approval_sha256, intended_of, require_approved
+from chaosext.run.session.connection import connect, require_pinned, surroundings
+from chaosext.run.session.run_context import current
+from chaosext.run.stop.conditions import watched
+from chaosext.run.stop.watcher import require_none_true, watch_for_stops
+from chaosext.run.verdict.facts import ABORT_REASON
+from chaosext.run.verdict.steady_baseline import Baseline, keep
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from chaosext.experiment.load import Experiment
+    from chaosext.experiment.resolve import Resolved
+    from chaosext.model.result import Briefing, RunResult
+    from chaosext.run.finish import Renderer
+    from chaosext.run.stop.conditions import Watched
+    from chaosext.run.stop.watcher import StopWatch
+
+logger = logging.getLogger("chaostoolkit")
+
+NOTHING_IS_CUT = (Dry.ACTIONS, Dry.ACTIVITIES)
+"""Those of `chaos run --dry` that play no action."""
+
+
+@dataclass(slots=True)
+class Attended:
+    """What was known before the cut, and the watch that goes on until `finish`. `refused`: why nothing was played.
+
+    `stops` watches for what may stop the run, until it is `restoring`: its rollbacks are played, or it has ended.
+    """
+
+    resolved: Resolved
+    briefing: Briefing
+    watching: Watching
+    refused: str = ""
+    stops: StopWatch | None = None
+    restoring: bool = False
+
+    @property
+    def outlook(self) -> tuple[str, ...]:
+        return self.briefing.outlook
+
+    def begin_method(self) -> None:
+        """Ask the stop conditions, and place the sentinels, for which the run must have its cluster for itself.
+
+        A dry run needs neither. Raises `Refused` (or `Unreachable`) where a cut would be, where a condition is true, or
+        where a sentinel can't be placed: nothing was touched.
+        """
+        resolved, run = self.resolved, current()
+        if _cuts_nothing(resolved.experiment):
+            return
+        try:
+            if resolved.settings.sentinel:
+                cuts = [prepare(resolved.settings, wish, run).cut for _, wish in resolved.wishes()]
+                run.lasts_s = whole_s(resolved)
+                lock_cluster(resolved.settings, run, cuts)
+                keep(run)
+            conditions = watched(resolved)
+            require_none_true(conditions)
+            if resolved.settings.sentinel:
+                place_sentinels(resolved, run, self.watching)
+            self._watch_for_stops(conditions)
+        except ChaosextError as error:
+            self.refused = str(error)
+            raise
+
+    def _watch_for_stops(self, conditions: Sequence[Watched]) -> None:
+        self.stops = watch_for_stops(
+            self.resolved.settings,
+            current(),
+            conditions,
+            abortable=any(self.resolved.wishes()),
+            may_stop=lambda: not self.restoring,
+            leave=self._leave,
+        )
+        self.stops.__enter__()
+
+    def _leave(self) -> None:
+        """As chaoslib wants it: SIGUSR1 ends what is played; rollbacks follow as `--rollback-strategy` says."""
+        if not self.restoring:
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+    def begin_rollbacks(self) -> None:
+        """From here on nothing is stopped any more; a run that was is healed once more, as it may have been arming."""
+        self._end_stops()
+        if current().stopped:
+            left_behind(current())
+
+    def _end_stops(self) -> None:
+        self.restoring = True
+        if self.stops:
+            self.stops.__exit__()
+
+    def finish(self, journal: Mapping[str, Any], *, render: Renderer) -> RunResult:
+        """Stop watching, heal what is left, judge and write everything down."""
+        self._end_stops()
+        self.watching.__exit__()
+        if self.refused:
+            journal = {**journal, ABORT_REASON: self.refused}
+        return finish(current(), journal, briefing=self.briefing, render=render)
+
+
+def attend(experiment: Experiment, configuration: Mapping[str, Any], secrets: Mapping[str, Any]) -> Attended:
+    """Begin to watch an experiment with the values that Chaos Toolkit has looked up, once it may be run.
+
+    Raises `Refused` where it may not: nothing of it was played. A dry run that cuts nothing may.
+    """
+    resolved = resolved_of(experiment, Values(configuration=configuration, secrets=secrets))
+    run = current()
+    cluster = connect(resolved.settings)
+    run.trail.context, run.trail.cluster_uid = cluster.context, cluster.namespace_uid("kube-system")
+    if not _cuts_nothing(experiment):
+        require_pinned(resolved.settings.context)
+        run.trail.approval_sha256 = approval_sha256(require_approved(cluster, run.intended))
+        for _, wish in resolved.wishes():
+            plan(resolved.settings, wish, run=run.id, owner=run.owner)
+    ttl_s = max((wish.ttl_s for _, wish in resolved.wishes()), default=None)
+    briefing = brief(cluster, resolved.settings, ttl_s)
+    run.baseline = Baseline.take(cluster, resolved.settings)
+    run.trail.begin(experiment)
+    watching = Watching(surroundings(resolved.settings), run.recorder, run.directory.inside)
+    watching.__enter__()
+    return Attended(resolved, briefing, watching)
+
+
+def _cuts_nothing(experiment: Experiment) -> bool:
+    return experiment.get("dry") in NOTHING_IS_CUT
+
+
+def hold_look_ups_back() -> None:
+    """From here on Chaos Toolkit runs no probe of a configuration, and asks no Vault, before the experiment may be run.
+
+    It does both before it asks any control; asked again, nothing changes. A dry run looks nothing up.
+    """
+    configure = Runner.configure
+    if getattr(configure, "held_back_by_chaosext", False):
+        return
+
+    @wraps(configure)
+    def configured(self: Any, experiment: Experiment, settings: Any, experiment_vars: Any) -> None:
+        try:
+            _require_look_ups(experiment, *(experiment_vars or (None, None)))
+        except ChaosextError as error:
+            logger.error(f"chaosext: {error}")
+            raise SystemExit(1) from None
+        configure(self, experiment, settings, experiment_vars)
+
+    configured.held_back_by_chaosext = True  # type: ignore[attr-defined]
+    Runner.configure = configured
+
+
+def _require_look_ups(experiment: Experiment, configured: Any, confided: Any) -> None:
+    """Raise `Refused` where something would have to run for a value, of an experiment that may not be run (yet)."""
+    values = look_up(experiment, configured, confided)
+    if not values.pending:
+        return
+    named = ", ".join(values.pending)
+    if _cuts_nothing(experiment):
+        raise Refused(f"{named}: a dry run runs nothing to look a value up", BY_HAND)
+    settings = resolved_of(experiment, values).settings
+    require_pinned(settings.context)
+    what = intended_of(experiment, values.configuration, values.secrets)
+    require_approved(connect(settings), what)

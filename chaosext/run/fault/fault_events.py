@@ -1,0 +1,80 @@
+"""What the timeline says of our own doing: when the cut was made, and when the network came back."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from chaosext.model import clock
+from chaosext.model.timeline import ON_NODES, Kind
+from chaosext.partition.cut import Side
+from chaosext.timeline.object_events import Note
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from chaosext.model.clock import Moment
+    from chaosext.partition.cut import Cut, Network
+    from chaosext.partition.reports import ArmReport, HealReport
+    from chaosext.run.session.run_context import RunContext
+
+MOST_SHOWN = 12
+"""How many addresses and prefixes a line names."""
+
+
+def note_cut(context: RunContext, report: ArmReport) -> None:
+    """The timeline counts from the moment when the first node was cut."""
+    armed_s = _monotonic_s(report.cut_at)
+    context.recorder.set_zero(armed_s)
+    if context.all_cut_s is None:
+        context.all_cut_s = _monotonic_s(report.all_cut_at)
+    names = _objects({node.node for node in report.nodes})
+    peers = shown(report.cut)
+    until = f"{report.let_go.as_wall_clock():%H:%M:%S} UTC"
+    where = ON_NODES if report.cut.side is Side.NODES else ""
+    lasts = f", until {until}: nobody can end it earlier" if report.cut.delay_s else " at the most"
+    note = Note(kind=Kind.CUT, object=names, detail=f"{where}drops {peers} for {report.cut.ttl_s:g} s{lasts}")
+    context.recorder.note(note, "chaosext", at_s=armed_s)
+
+
+def shown(cut: Cut) -> str:
+    """What is dropped, as it was asked for; and what of that is not, where it is more than a few prefixes."""
+    if len(cut.dropped) <= MOST_SHOWN:
+        return ", ".join(map(str, cut.dropped))
+    spared = [
+        each for each in cut.spared if any(each.overlaps(peer) for peer in cut.peers if _alike(each, peer))
+    ]
+    without = f" without {_few(spared)}" if spared else ""
+    return f"{_few(cut.peers)}{without}"
+
+
+def _alike(one: Network, other: Network) -> bool:
+    return one.version == other.version
+
+
+def _few(networks: Sequence[Network]) -> str:
+    more = f" and {len(networks) - MOST_SHOWN} more" if len(networks) > MOST_SHOWN else ""
+    return f"{', '.join(map(str, networks[:MOST_SHOWN]))}{more}"
+
+
+def note_heal(context: RunContext, report: HealReport) -> None:
+    """The network is back when the rules are seen gone, or before that, when the kernel let go of the peers."""
+    healed = {node.node for node in report.nodes if node.gone}
+    at, detail = clock.now(), f"cut taken away in {report.elapsed_s:.2f} s"
+    took_s = report.elapsed_s
+    if clock.is_over(context.let_go):
+        healed = {node.node for node in report.nodes}
+        at, detail = context.let_go, "the kernel let go at the cut's TTL"
+        took_s = (context.all_cut_s or 0.0) - (context.recorder.zero_s or 0.0)  # as armed, so let go
+    if context.healing_s is None:
+        context.healing_s = _monotonic_s(at) - took_s
+    note = Note(kind=Kind.HEAL, object=_objects(healed), detail=detail)
+    context.recorder.note(note, "chaosext", at_s=_monotonic_s(at))
+
+
+def _monotonic_s(at: Moment) -> float:
+    return time.monotonic() - (at.age_s() or 0.0)
+
+
+def _objects(nodes: set[str]) -> str:
+    return "Node/" + ",".join(sorted(nodes))

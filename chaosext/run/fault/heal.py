@@ -1,0 +1,113 @@
+"""Heal: the undo, read back, and on disk that it is gone. Asks no API server."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from chaosext.model.crash import crash_point
+from chaosext.model.errors import ChaosextError, Inconclusive
+from chaosext.nodes.transport import shells
+from chaosext.partition.apply import TIMEOUT_S, heal, how_to_remove
+from chaosext.partition.cut import nodes_of
+from chaosext.run.fault.fault_events import note_heal
+from chaosext.run.fault.irrevocable import await_end, unhealable
+from chaosext.run.session.audit_trail import table_on
+from chaosext.safety.audit import NOTE_S, Event
+from chaosext.safety.intent import GONE, intent_log
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from chaosext.model.clock import Moment
+    from chaosext.nodes.shell import NodeShell
+    from chaosext.partition.reports import HealReport
+    from chaosext.run.session.run_context import RunContext
+
+PARTING_S = 4.0
+"""How long the last heal of a run may take: a run that was told to leave has left within 5 s, hung nodes or not."""
+
+
+def heal_run(context: RunContext, timeout_s: float = TIMEOUT_S) -> HealReport:
+    """Take away what this run has armed; a run that armed nothing has nothing to heal. Asks no API server.
+
+    Raises `Unsafe` when something can't be seen gone; `Inconclusive` when the kernel has let go of it meanwhile. One
+    that nobody can heal is waited for: it ends by itself.
+    """
+    await_end(context)
+    report = _undo(context, timeout_s)
+    report.require_seen()
+    return report
+
+
+def _undo(context: RunContext, timeout_s: float) -> HealReport:
+    """As `heal_run`, but content where the kernel has let go, seen or not; it waits for nothing."""
+    if until := context.sealed_until:
+        raise unhealable(context, until)
+    was_in_force, context.in_force = context.in_force, False
+    if context.renewing:
+        context.renewing.stop()
+    on = shells(nodes_of(context.cuts), context.way)
+    report = heal_nodes(context.id, on, context.let_go, timeout_s)
+    if was_in_force and context.cut_watch:
+        context.cut_watch.look_at_heal(report)
+    if any(
+        node.gone and node.was_there is not False for node in report.nodes
+    ):  # None: gone, but not listed before
+        note_heal(context, report)
+        gone = [node.node for node in report.nodes if node.gone]
+        context.trail.note(Event.HEALED, **table_on(context.id, gone))
+    context.foreign_after = {node.node: node.foreign_after for node in report.nodes}
+    report.require_gone(let_go=context.let_go)
+    return report
+
+
+def heal_nodes(
+    run: str, on: Mapping[str, NodeShell], let_go: Moment | None = None, timeout_s: float = TIMEOUT_S
+) -> HealReport:
+    """Take the table of `run` away `on` nodes, and write down that it is gone: seen so, or past `let_go`.
+
+    What is gone is gone, also where a disk that is full, or hangs, does not take the word of it: then a sweep will look
+    once more.
+    """
+    report = heal(run, on, timeout_s=timeout_s)
+    crash_point("healed")
+    if not report.may_cut(let_go=let_go):
+        writing = threading.Thread(target=_write_gone, args=(run, sorted(on)), name="gone", daemon=True)
+        writing.start()
+        writing.join(NOTE_S)
+    return report
+
+
+def _write_gone(run: str, nodes: list[str]) -> None:
+    with suppress(Inconclusive):
+        intent_log().write({"run": run, "event": GONE, "nodes": nodes})
+        crash_point("gone-written")
+
+
+def require_kept(context: RunContext) -> None:
+    """Raise `Inconclusive` when the cut had ended, or was changed, before it was healed."""
+    if context.lost:
+        raise Inconclusive(
+            f"the cut was not what was planned until it was healed: {'; '.join(context.lost)}",
+            "what was seen since then proves nothing: see what did it (a firewall that was restarted, "
+            "`chaosext audit show` for a sweep), then run again",
+        )
+
+
+def left_behind(context: RunContext, timeout_s: float = PARTING_S) -> tuple[str, ...]:
+    """Heal once more, whatever has happened; what still can't be seen gone, with how to remove it."""
+    if not context.cuts:
+        return ()
+    try:
+        _undo(context, timeout_s)
+    except ChaosextError as error:  # no shell: not seen gone either
+        return (str(error),)
+    except Exception as error:  # a fault of ours, or a machine at its end: nothing was seen gone
+        nodes = nodes_of(context.cuts)
+        what = f"the cut of run {context.id} may still be in force on {', '.join(nodes)}"
+        return (
+            f"{what} ({type(error).__name__} while healing): {how_to_remove(context.id, nodes, context.way)}",
+        )
+    return ()

@@ -1,0 +1,261 @@
+"""Sever: guards, intent on disk, the cut, its proof from outside. The action is thin over this."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from chaosext.checks import cut_effective as cut_check
+from chaosext.model import clock
+from chaosext.model.crash import crash_point
+from chaosext.model.errors import Inconclusive, Refused
+from chaosext.model.findings import Finding, Status
+from chaosext.nodes.transport import shells
+from chaosext.partition.apply import ARMING_S, ArmReport, arm, listings
+from chaosext.partition.cut import Side
+from chaosext.run.agents.node_pods import way_into
+from chaosext.run.fault import irrevocable, paths_before
+from chaosext.run.fault.cut_plan import Topology, plan_cut, survey
+from chaosext.run.fault.fault_events import note_cut
+from chaosext.run.fault.guards import require_within_limits
+from chaosext.run.fault.heal import heal_run
+from chaosext.run.fault.keepalive import Renewing
+from chaosext.run.fault.run_lock import lock_cluster
+from chaosext.run.fault.verify import CutWatch, proof
+from chaosext.run.session.approval import approval_sha256, require_approved
+from chaosext.run.session.audit_trail import table_on
+from chaosext.run.session.connection import connect, connect_to_act
+from chaosext.safety.audit import Event
+from chaosext.safety.intent import INTENT, intent_log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from chaosext.cluster.client import Cluster
+    from chaosext.cluster.objects import Node
+    from chaosext.experiment.cut_request import CutRequest
+    from chaosext.experiment.settings import Settings
+    from chaosext.model.clock import Moment
+    from chaosext.nodes.access import NodeAccess
+    from chaosext.partition.cut import Cut
+    from chaosext.run.session.run_context import RunContext
+
+BASELINE_AGE_S = 120.0
+"""What is to be cut, and what the paths were like, longer ago than this says nothing about them now."""
+
+ON_THE_WAY_S = 30.0
+"""What taking the lock and entering the nodes may take: a plan that would be too old after that is made anew."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """A cut that may be made, on which ground; `paths` are those to be measured, `left_out` those that are not.
+
+    `looked_s` is when that was looked up, in seconds since boot.
+    """
+
+    cut: Cut
+    ground: Topology
+    paths: tuple[cut_check.Path, ...]
+    left_out: cut_check.LeftOut
+    looked_s: float
+
+    @property
+    def age_s(self) -> float:
+        return clock.since_boot_s() - self.looked_s
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """All of the cluster's, with all their addresses."""
+        return self.ground.nodes
+
+
+def plan(settings: Settings, wish: CutRequest, *, run: str, owner: str) -> Planned:
+    """The cut that `wish` means on the living cluster, within all limits.
+
+    Touches nothing. Raises `Refused` naming the limit or field.
+    """
+    cluster, looked_s = connect_to_act(settings), clock.since_boot_s()
+    ground = survey(cluster, way_into(settings), settings)
+    cut = plan_cut(wish, ground, run=run, owner=owner)
+    if ground.side is Side.NODES:
+        irrevocable.require_elsewhere(cut, ground.nodes, cluster)
+    require_within_limits(settings, cut, cluster, ground.nodes)
+    paths, left_out = cut_check.sampled(ground.paths, {node.name for node in ground.control_plane})
+    return Planned(cut=cut, ground=ground, paths=paths, left_out=left_out, looked_s=looked_s)
+
+
+def prepare(settings: Settings, wish: CutRequest, context: RunContext) -> Planned:
+    """As `plan`, for this run; and what the paths are like before the cut."""
+    planned = plan(settings, wish, run=context.id, owner=context.owner)
+    context.way, context.nodes = way_into(settings), frozenset(node.name for node in planned.nodes)
+    kept = planned.ground.kept_paths
+    entered = shells(cut_check.entered((*planned.paths, *kept)), context.way)
+    context.before = cut_check.gather(
+        planned.paths, entered, blind=planned.ground.blind, kept=kept, left_out=planned.left_out
+    )
+    nodes = shells((node.node for node in planned.cut.nodes), context.way)
+    context.foreign_before = listings(nodes) | context.foreign_before
+    context.prepared = (wish, planned)
+    return planned
+
+
+def sever(settings: Settings, wish: CutRequest, context: RunContext, *, prove: bool = True) -> dict[str, Any]:
+    """Cut the control plane off from the nodes and prove it from both sides.
+
+    A cut that can't be proven is healed at once and raises `Inconclusive`. Returns what was armed where, JSON-ready.
+    """
+    _require_foreground()
+    started_s = time.monotonic()
+    planned = _prepared(settings, wish, context)
+    cut = planned.cut
+    if context.lock is None:  # nothing of this run is there yet, and what is refused leaves nothing
+        _require_permitted(settings, wish, context, planned)
+    lock_cluster(settings, context, [cut])
+    decide = partial(_decide, settings, wish, context, planned)
+    report = _armed(planned, context, decide, connect(settings).nodes)
+    command_to_cut_s = time.monotonic() - started_s
+    _keep_baseline(context)
+    finding = _proven(context) if prove else None
+    return {
+        "run": cut.run,
+        "ttl_s": cut.ttl_s,
+        "dead_man_s": cut.dead_man_s,
+        "expires_at": report.let_go.later(cut.ttl_s - cut.step_s)
+        .as_wall_clock()
+        .isoformat(timespec="seconds"),
+        "nodes": [node.node for node in report.nodes],
+        "peers": [str(peer) for peer in cut.dropped],
+        "command_to_cut_s": round(command_to_cut_s, 3),
+        "foreign_rules_identical": report.foreign_identical,
+        "finding": finding.to_json() if finding else None,
+    }
+
+
+def _require_foreground() -> None:
+    """Chaos Toolkit does not wait for what is in the background when it leaves: it would cut after the last heal."""
+    if threading.current_thread() is not threading.main_thread():
+        raise Refused(
+            "background: no cut is made in the background", "leave `background` out of this activity"
+        )
+
+
+def _require_permitted(
+    settings: Settings, wish: CutRequest, context: RunContext, planned: Planned, until: datetime | None = None
+) -> Cluster:
+    """Raise `Refused` where this cut may not be made now: the pin, every limit, the approval. `until`: as a limit."""
+    cluster = connect_to_act(settings)
+    require_within_limits(settings, planned.cut, cluster, planned.nodes, until=until)
+    context.trail.approval_sha256 = approval_sha256(require_approved(cluster, context.intended, wish))
+    context.trail.context = cluster.context
+    context.trail.cluster_uid = cluster.namespace_uid("kube-system")
+    return cluster
+
+
+def _decide(
+    settings: Settings, wish: CutRequest, context: RunContext, planned: Planned, ends: Moment
+) -> None:
+    """The last word on a cut whose nodes wait for their rules: they take none that come long after it.
+
+    So whatever it rests on is as fresh as that, even where the runner was stopped on the way to it. What is about to be
+    done is on disk then, and the run knows that it has something to heal.
+    """
+    if planned.age_s > BASELINE_AGE_S:
+        raise Refused(
+            f"what is to be cut was looked up {planned.age_s:.0f} s ago, and may be something else by now",
+            "run again",
+        )
+    cut = planned.cut
+    cluster = _require_permitted(settings, wish, context, planned, ends.as_wall_clock())
+    context.trail.require(Event.ARMING, **_touched(cut))
+    _write_intent(cut, cluster, context.way)
+    context.cuts.append(cut)
+    context.let_go = _later(context.let_go, clock.now().later(ARMING_S + cut.delay_s + cut.ttl_s))
+
+
+def _armed(
+    planned: Planned,
+    context: RunContext,
+    decide: Callable[[Moment], None],
+    ask_nodes: Callable[[], Sequence[Node]],
+) -> ArmReport:
+    """The cut in force, if `decide` does not refuse it; and watched from now on."""
+    cut, before = planned.cut, context.let_go
+    on = shells((node.node for node in cut.nodes), context.way)
+    hold = context.lock.held if context.lock else None
+    report = arm(cut, on, hold=hold, decide=decide)
+    crash_point("armed")
+    until = report.let_go.later(cut.ttl_s - cut.step_s)
+    context.let_go = _later(before, until)
+    if cut.delay_s:
+        irrevocable.await_begin(context, report.all_cut_at)
+    context.in_force = True
+    if cut.step_s < cut.ttl_s:
+        renewed = partial(context.trail.note, Event.RENEWED, **_touched(cut))
+        context.renewing = Renewing(cut, on, until=until, hold=hold, renewed=renewed)
+        context.renewing.start()
+    note_cut(context, report)
+    context.cut_watch = CutWatch(context, cut, planned.ground, ask_nodes)
+    context.trail.note(Event.ARMED, **_touched(cut))
+    return report
+
+
+def _later(before: Moment | None, end: Moment) -> Moment:
+    """A second cut of a run, made or refused, does not end its first."""
+    return end if before is None else max(before, end)
+
+
+def _touched(cut: Cut) -> dict[str, tuple[str, ...]]:
+    return table_on(cut.run, (node.node for node in cut.nodes))
+
+
+def _proven(context: RunContext) -> Finding:
+    """The proof that the cut is in force; without one it is healed at once."""
+    finding = proof(context)
+    if finding.status is Status.HEALTHY:
+        crash_point("proven")
+        return finding
+    how = "nobody could heal it before its TTL was over" if context.sealed_until else "it was healed at once"
+    heal_run(context)
+    raise Inconclusive(
+        f"the cut can't be proven, so {how}: {finding.summary}",
+        "see the evidence of cut_effective",
+    )
+
+
+def _prepared(settings: Settings, wish: CutRequest, context: RunContext) -> Planned:
+    """The cut made ready a moment ago for the same wish, else a fresh one."""
+    if context.prepared and context.prepared[0] == wish:
+        _, planned = context.prepared
+        if planned.age_s < BASELINE_AGE_S - ON_THE_WAY_S:
+            return planned
+    require_approved(connect_to_act(settings), context.intended, wish)  # before any node is entered
+    return prepare(settings, wish, context)
+
+
+def _write_intent(cut: Cut, cluster: Cluster, way: NodeAccess) -> None:
+    entry = {
+        "run": cut.run,
+        "event": INTENT,
+        "context": cluster.context,
+        "owner": cut.owner,
+        "nodes": [node.node for node in cut.nodes],
+        "ttl_s": cut.delay_s + cut.ttl_s,
+        "sealed": bool(cut.delay_s),
+        "transport": way.transport,
+        **({"namespace": way.namespace, "image": way.image} if way.asks_the_api_server else {}),
+    }
+    intent_log().write(entry)
+    crash_point("intent-written")
+
+
+def _keep_baseline(context: RunContext) -> None:
+    """Only for other processes, so a full disk must not end a cut that is in force and can be proven."""
+    if context.before is not None:
+        with suppress(OSError):
+            paths_before.save(context.trail.cluster_uid, context.before)

@@ -1,0 +1,339 @@
+"""Is the cut in force, whole, and is it healed: measured after it was made, while it lasts, and after its heal.
+
+Before that the same paths were measured as they were without it. While it lasts, its rules and interfaces are read
+again and again on the nodes that carry it, and paths are tried anew, some each time. What is not as it was planned any
+more is a loss: whatever is seen from then on proves nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from chaosext.checks import cut_effective as cut_check
+from chaosext.checks.check_names import HEALED
+from chaosext.checks.suite import unknown
+from chaosext.checks.tcp_reachability import Reach, Target, gather_pairs
+from chaosext.model import clock
+from chaosext.model.errors import ChaosextError, Inconclusive
+from chaosext.model.timeline import Kind
+from chaosext.nodes.node_network import is_up, read_addresses
+from chaosext.nodes.transport import shells
+from chaosext.partition.apply import verify
+from chaosext.partition.cut import Side
+from chaosext.partition.nft import drops_nothing, lost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+    from chaosext.checks.cut_effective import CutEvidence, Path
+    from chaosext.cluster.objects import Node
+    from chaosext.model.clock import Moment
+    from chaosext.model.findings import Finding
+    from chaosext.partition.cut import Cut, NodeCut
+    from chaosext.partition.nft import TableFacts
+    from chaosext.partition.reports import HealReport, NodeCutState
+    from chaosext.run.fault.cut_plan import Topology
+    from chaosext.run.session.run_context import RunContext
+
+VERIFY_S = 5.0
+"""How long a node may take to say what is on it, while the cut lasts."""
+
+LAST_LOOK_S = 2.0
+"""As much right before the heal, which waits for it."""
+
+MARGIN_S = 1.0
+"""What is gone so shortly before the cut's end may have expired: nft tells times in whole seconds."""
+
+AT_A_TIME, ALL_AFTER = 8, 6
+"""How many nodes' paths are tried at a look: as many as have all looked at after six of them, and so many at most."""
+
+MOST_NODES, PROBERS = 64, 3
+"""Whose addresses are looked at at once, and from how many others each new one is tried."""
+
+ANSWERS = (Reach.OPEN, Reach.REFUSED, Reach.RESET)
+"""What a connect comes to where the host is reached."""
+
+BY_OTHERS = ", by something other than this run of chaosext"
+
+
+def proof(context: RunContext) -> Finding:
+    """Are the paths that were open before the cut blocked, and those that must be open? Raises `Inconclusive` where
+    none was measured before it.
+    """
+    if context.before is None:
+        raise Inconclusive("no path was measured before the cut", "nothing can be proven without it")
+    return cut_check.judge(context.before, _paths_now(context.before, context))
+
+
+def healed_finding(context: RunContext) -> Finding | None:
+    """Are the paths that were open before the cut open again? Unknown where they can't be measured.
+
+    None where this run cut nothing, or nothing was measured before it.
+    """
+    if context.before is None or not context.cuts:
+        return None
+    try:
+        return cut_check.judge_healed(context.before, _paths_now(context.before, context))
+    except ChaosextError as error:  # the cut is healed whatever the paths say
+        return unknown(HEALED, str(error))
+
+
+def _paths_now(before: CutEvidence, context: RunContext) -> CutEvidence:
+    """The same paths, measured now, from the nodes themselves."""
+    nodes = cut_check.entered((*before.paths, *before.kept))
+    shut = context.shut(nodes) or cut_check.NOTHING_SHUT
+    return cut_check.gather_again(before, shells(nodes, context.way), shut=shut)
+
+
+def look_before_heal(context: RunContext) -> None:
+    """The last look at a cut in force: what is lost by now is noted."""
+    if context.cut_watch:
+        context.cut_watch.look_before_heal()
+
+
+# What becomes of it while it lasts.
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Loss:
+    """What is not as it was planned any more: `what`, in words; `node`: where. `whole`: nothing is left of it there.
+
+    `by_others`: the rules were changed, and not by chaosext.
+    """
+
+    what: str
+    whole: bool
+    node: str
+    by_others: bool = False
+
+
+@dataclass(slots=True)
+class CutWatch:
+    """Watches `cut`, armed just now, as it was planned on `ground`, until it is healed or over.
+
+    What is lost is in the timeline, and in the run's `lost`, once. `ask_nodes` asks an API server for the nodes.
+    """
+
+    context: RunContext
+    cut: Cut
+    ground: Topology
+    ask_nodes: Callable[[], Sequence[Node]]
+    _first: dict[str, NodeCutState] = field(default_factory=dict)
+    _whole_s: dict[str, float] = field(default_factory=dict)
+    _said: set[Loss] = field(default_factory=set)
+    _turn: int = 0
+    _saying: threading.Lock = field(default_factory=threading.Lock)
+
+    def look_at_rules(self) -> tuple[str, ...]:
+        """Read the cut on its nodes; what was lost, a sentence each. A node that can't be asked says nothing."""
+        if not self._is_to_be_whole:
+            return ()
+        found = (*self._renewal(), *self._on_nodes())
+        if found:  # seen twice: nft shows a table that is being exchanged piece by piece
+            again = (*self._renewal(), *self._on_nodes())
+            found = tuple(each for each in again if each.node in {first.node for first in found})
+        return self._tell(found) if self._is_to_be_whole else ()
+
+    def look_at_paths(self) -> tuple[str, ...]:
+        """Try some paths anew, and look for nodes and addresses that were not planned for; what was lost."""
+        if not self._is_to_be_whole:
+            return ()
+        nodes = self._next_nodes()
+        found = (*self._open_paths(nodes), *self._reported(), *self._moved(nodes))
+        return self._tell(found) if self._is_to_be_whole else ()
+
+    def look_before_heal(self) -> None:
+        """What can be seen at once, and without an API server: addresses that were not planned for."""
+        if self._is_to_be_whole:
+            found = tuple(self._moved(self.ground.workers, LAST_LOOK_S))
+            if self._is_to_be_whole:
+                self._tell(found)
+
+    def look_at_heal(self, report: HealReport) -> None:
+        """What healing it has found on its nodes."""
+        self._tell(
+            (*self._renewal(), *(loss for node in self.cut.nodes for loss in self._healed(node, report)))
+        )
+
+    @property
+    def _carriers(self) -> tuple[str, ...]:
+        return tuple(node.node for node in self.cut.nodes)
+
+    @property
+    def _is_to_be_whole(self) -> bool:
+        """Whether it is in force, and no heal has begun. A cut whose nodes can't be entered is looked at later."""
+        context = self.context
+        is_over = context.let_go is not None and context.let_go.later(-MARGIN_S).has_passed
+        return context.in_force and context.cut_watch is self and context.sealed_until is None and not is_over
+
+    @property
+    def _has_expired(self) -> bool:
+        """Whether the kernel may have let go of its addresses: they were not renewed in time, or its time is over."""
+        renewing = self.context.renewing
+        until: Moment | None = renewing.held if renewing else self.context.let_go
+        return clock.is_over(until.later(-MARGIN_S) if until else None)
+
+    # Rules and interfaces.
+
+    def _on_nodes(self) -> tuple[Loss, ...]:
+        looked_s, found = time.monotonic(), list[Loss]()
+        nodes = {node.node: node for node in self.cut.nodes}
+        for state in verify(self.cut, shells(nodes, self.context.way), timeout_s=VERIFY_S):
+            if not state.problem:
+                losses = tuple(self._on_node(nodes[state.node], state))
+                self._whole_s |= {} if losses else {state.node: looked_s}
+                found += losses
+        return tuple(found)
+
+    def _on_node(self, node: NodeCut, state: NodeCutState) -> Iterator[Loss]:
+        first = self._first.setdefault(node.node, state)
+        if state.boot != first.boot:
+            yield Loss("was restarted, and the cut on it ended", True, node.node)
+            return
+        yield from self._lost(node, state.table)
+        for name in node.uplinks:
+            if is_up(name, first.links) and not is_up(name, state.links):
+                there = any(link.get("ifname") == name for link in state.links)
+                what = f"is {'down' if there else 'not there any more'}"
+                yield Loss(f"the interface {name}, on which the cut drops, {what}", False, node.node)
+
+    def _renewal(self) -> Iterator[Loss]:
+        if (renewing := self.context.renewing) and renewing.lost:
+            yield Loss(f"the cut could not be renewed ({renewing.lost})", True, "")
+
+    def _healed(self, node: NodeCut, report: HealReport) -> Iterator[Loss]:
+        healed = next((each for each in report.nodes if each.node == node.node), None)
+        is_over = clock.is_over(self.context.let_go) and not self.cut.delay_s
+        if healed is None or (healed.found is None and healed.was_there is not False):
+            return
+        if healed.found is None and is_over:  # what was over was cleaned up
+            return
+        yield from self._lost(node, healed.found)
+
+    def _lost(self, node: NodeCut, found: TableFacts | None) -> Iterator[Loss]:
+        expired = self._has_expired
+        for what in lost(self.cut, node, found, expired=expired):
+            yield Loss(what, drops_nothing(found, expired=expired), node.node, by_others=True)
+
+    # Paths, nodes and addresses.
+
+    def _next_nodes(self) -> tuple[str, ...]:
+        names = sorted(self.ground.workers)
+        count = min(AT_A_TIME, -(-len(names) // ALL_AFTER))
+        begin = self._turn * count % len(names)
+        self._turn += 1
+        return tuple((names + names)[begin : begin + count])
+
+    def _open_paths(self, nodes: Collection[str]) -> Iterator[Loss]:
+        before = self.context.before
+        if before is None:
+            return
+        tried = [path for path in before.paths if path.source and {path.source, path.towards} & set(nodes)]
+        kept = [path for path in before.kept if cut_check.was_open(before, path)]
+        wrong = self._wrong(before, tried, kept)
+        if any(wrong):  # seen twice: a single connect may be unlucky
+            wrong = self._wrong(before, *wrong)
+        for path in wrong[0]:
+            yield Loss(f"{path.target} answers again", False, path.source)
+        for path in wrong[1]:
+            yield Loss(f"{cut_check.CUT_APART}: {path.target} does not answer", False, path.source)
+
+    def _wrong(
+        self, before: CutEvidence, tried: Sequence[Path], kept: Sequence[Path]
+    ) -> tuple[Sequence[Path], Sequence[Path]]:
+        """Those of the paths that are open although they are cut, and closed although they are to be kept."""
+        nodes = cut_check.entered((*tried, *kept))
+        shut = self.context.shut(nodes) or cut_check.NOTHING_SHUT
+        on = shells(nodes - shut.nodes, self.context.way)
+        now = cut_check.gather(tried, on, shut=shut, kept=kept)
+        return cut_check.answering(now), cut_check.closed(before, now)
+
+    def _reported(self) -> Iterator[Loss]:
+        """Nodes and addresses that an API server did not know when the cut was planned, and that are not cut off."""
+        try:
+            nodes = self.ask_nodes()
+        except ChaosextError:
+            return  # not known now
+        known = {node.name for node in self.ground.nodes}
+        for node in nodes:
+            new = [each for each in node.internal_ips if each not in self._known and not self._drops(each)]
+            if node.name not in known and not self._parts(node):
+                yield Loss("is new in the cluster and not cut off", False, node.name)
+            elif node.name in known and self._is_dropped_side(node):
+                yield from (Loss(f"its new address {each} is not cut off", False, node.name) for each in new)
+
+    def _is_dropped_side(self, node: Node) -> bool:
+        """Whether it is of those whose addresses are dropped, and not of those that carry the rules."""
+        return node.is_control_plane is (self.cut.side is Side.NODES)
+
+    def _parts(self, node: Node) -> bool:
+        """Whether the cut parts a new node as it should, or leaves it alone as it was asked to."""
+        if self._is_dropped_side(node):
+            return bool(node.internal_ips) and all(map(self._drops, node.internal_ips))
+        chosen = set(self.ground.workers) != {each.name for each in self.ground.others}
+        return self.cut.side is Side.NODES and chosen
+
+    @property
+    def _known(self) -> frozenset[str]:
+        """All addresses that any node had when the cut was planned."""
+        planned = self.ground.networks.values()
+        return frozenset(each for network in planned for each in (*network.own, *network.addresses))
+
+    def _moved(self, nodes: Collection[str], timeout_s: float = VERIFY_S) -> Iterator[Loss]:
+        """Addresses that these nodes, and the control plane's, did not have, at which the other side reaches them."""
+        masters = {node.name for node in self.ground.control_plane}
+        names = tuple(dict.fromkeys((*sorted(masters), *nodes)))[:MOST_NODES]
+        shut = self.context.shut(names)
+        now = read_addresses(
+            shells((name for name in names if shut is None or name not in shut.nodes), self.context.way),
+            timeout_s=timeout_s,
+        )
+        for name, found in now.items():
+            new = [each for each in sorted(found - self._known) if not self._drops(each)]
+            others = [each for each in now if (each in masters) != (name in masters)]
+            port = cut_check.API_SERVER_PORT if name in masters else cut_check.KUBELET_PORT
+            wanted = {
+                other: [Target(each, port) for each in new if each not in now[other]]
+                for other in others[:PROBERS]
+            }
+            for address in self._reached(wanted):
+                yield Loss(f"its new address {address} is reached", False, name)
+
+    def _reached(self, wanted: Mapping[str, Sequence[Target]]) -> Sequence[str]:
+        """Which of the targets answer any of the nodes that are to connect to them."""
+        asked = {name: targets for name, targets in wanted.items() if targets}
+        connects = gather_pairs(shells(asked, self.context.way), asked).connects if asked else ()
+        return sorted({each.target.host for each in connects if each.reach in ANSWERS})
+
+    def _drops(self, address: str) -> bool:
+        return any(ip_address(address) in network for network in self.cut.dropped)
+
+    # What is said of it.
+
+    def _tell(self, losses: Iterable[Loss]) -> tuple[str, ...]:
+        """Each loss once, those that are alike in one sentence."""
+        with self._saying:
+            new = sorted(set(losses) - self._said)
+            self._said.update(new)
+        alike = groupby(new, key=lambda loss: (loss.what, loss.whole, loss.by_others))
+        return tuple(self._say(*kind, [loss.node for loss in found]) for kind, found in alike)
+
+    def _say(self, what: str, whole: bool, by_others: bool, nodes: Sequence[str]) -> str:
+        named = [node for node in nodes if node]
+        seen = [self._whole_s[node] for node in named if node in self._whole_s]
+        last = f" (last seen whole at {self._since_cut_s(min(seen)):.1f} s)" if seen else ""
+        by = BY_OTHERS if by_others else ""
+        kind = Kind.CUT_LOST if whole else Kind.CUT_WEAKENED
+        self.context.recorder.say(kind, f"Node/{','.join(named or self._carriers)}", f"{what}{by}{last}")
+        where = f"{', '.join(named)}: " if named else ""
+        sentence = f"{where}{what} at {self._since_cut_s(time.monotonic()):.1f} s{by}{last}"
+        self.context.lost.append(sentence)
+        return sentence
+
+    def _since_cut_s(self, at_s: float) -> float:
+        return at_s - (self.context.recorder.zero_s or at_s)

@@ -1,0 +1,254 @@
+"""The end of a run: heal what is left, derive the verdict, write everything down."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chaosext.experiment.journal_redaction import redacted
+from chaosext.model.crash import crash_point
+from chaosext.model.findings import Status
+from chaosext.model.redact import veiled
+from chaosext.model.result import Briefing, RunResult
+from chaosext.model.stopped import Stopped, Stopper
+from chaosext.model.timeline import Kind
+from chaosext.partition.apply import STRAGGLER_S
+from chaosext.partition.cut import nodes_of
+from chaosext.run.agents.node_pods import leave
+from chaosext.run.fault.heal import PARTING_S, left_behind
+from chaosext.run.fault.irrevocable import await_end
+from chaosext.run.fault.run_lock import unlock_cluster
+from chaosext.run.rollback.cluster_drain import left_at_entry
+from chaosext.run.shutdown import END_S, FINISHED_S, Leaving
+from chaosext.run.verdict.criteria import rulings
+from chaosext.run.verdict.derive import Answer, derive
+from chaosext.run.verdict.facts import facts_of
+from chaosext.run.verdict.foreign_changes import foreign_rules
+from chaosext.timeline.outages import outages, timing, unobserved
+
+if TYPE_CHECKING:
+    from chaosext.model.verdict import Outcome, Verdict
+    from chaosext.run.session.run_context import RunContext
+
+UNLOCK_S = 0.4
+"""What giving back the locks has at the end of a run that was told to leave: 0.1 s is usual."""
+
+UNLOCKED_S = 15.0
+"""What it has otherwise: each request and each node has `RELEASE_S` at most (safety/lock.py)."""
+
+LOOK_S = 0.1
+
+EDGE_S = 2.0
+"""A sample that began so soon after the cut, or before its end, says nothing about it: it takes up to a second."""
+
+LEAVING_S = 0.5
+"""What taking away the Pods on the nodes has then: to ask for it takes 0.1 s."""
+
+AT_ENTRY_S = 60.0
+"""What putting back who may take a cluster out has: an entry that is overloaded is asked for ten seconds each time."""
+
+REPORT_S = 20.0
+"""What the reports have at the end of a run."""
+
+WRITTEN_S = 4.5
+SHORTEST_REPORT_S = 0.1
+"""By then, counted from when the run was told to leave, its reports are there (0.3 s is usual) or are left to
+`chaosext report`: the process has 5 s, and takes some of it to end.
+"""
+
+Renderer = Callable[[Path, float], None]
+"""Writes the reports of the run in a directory, within so many seconds, and raises nothing."""
+
+
+def finish(
+    context: RunContext,
+    journal: Mapping[str, Any],
+    *,
+    briefing: Briefing | None,
+    render: Renderer,
+    left: Leaving | None = None,
+    expected: Outcome | None = None,
+) -> RunResult:
+    """Heal, unlock, judge and write `result.json` and `journal.json` into the run's directory; then have it rendered.
+
+    `left` says why the run was left, where it was, and how long that leaves for healing.
+    """
+    left = left or Leaving()
+    context.doing = "the end: heal, collect, judge, report", time.monotonic()
+    if not left.told:
+        await_end(context, hurried=left.hurried)
+        left.be_gone_within(FINISHED_S)
+    remains = _last_heal(context, left) if context.cuts else None
+    missing = _missing(context, journal, left)
+    if at_entry := left_at_entry(context, left.within_s(END_S) if left.told else AT_ENTRY_S):
+        remains = (*(remains or ()), *at_entry)
+    if context.sentinels:
+        context.sentinels.finish(END_S - left.told_for_s if left.told else None, hurried=left.hurried)
+    _unlock(context, left)
+    unseen = _leave_nodes(left)
+    context.recorder.close()
+    if context.sentinels:
+        context.sentinels.write_clocks()
+    shown = redacted(
+        {**journal, "status": journal.get("status") or ("interrupted" if left.told else "failed")}
+    )
+    facts = facts_of(
+        shown,
+        left_behind=remains,
+        signal_number=left.signal_number,
+        overdue=left.overdue,
+        stopped=_stopped_by(context.stopped),
+    )
+    facts = replace(
+        facts,
+        cut=_as_seen_there(context, facts.cut),
+        lost=tuple(context.lost),
+        missing=missing,
+        armed=bool(context.cuts),
+    )
+    verdict = derive(facts)
+    context.trail.end(verdict, expected)
+    verdict = replace(verdict, reasons=(*verdict.reasons, *unseen))
+    result = replace(result_of(context, shown, verdict, briefing, expected), rulings=rulings(facts))
+    result = write_result(context, result, shown)
+    render(context.directory.path, _report_within_s(left))
+    return result
+
+
+def _stopped_by(stopped: Stopped | None) -> str:
+    """What ended the run early, where that is not said by what became of its cut."""
+    return str(stopped) if stopped and stopped.by is not Stopper.CUT_LOST else ""
+
+
+def _report_within_s(left: Leaving) -> float:
+    return max(SHORTEST_REPORT_S, WRITTEN_S - left.told_for_s) if left.told else REPORT_S
+
+
+def _last_heal(context: RunContext, left: Leaving) -> tuple[str, ...]:
+    """What can't be seen gone after healing once more; and again, where arming was broken off after it was sent.
+
+    What was sent to a node by then may still come into force there, until its script is known to have ended.
+    """
+    armed = sum(event.kind is Kind.CUT for event in context.recorder.events)
+    if left.told and armed < len(context.cuts):
+        left_behind(context, left.within_s(STRAGGLER_S))
+        time.sleep(max(0.0, STRAGGLER_S - left.told_for_s))
+    return left_behind(context, left.within_s(END_S) if left.told else PARTING_S)
+
+
+def _missing(context: RunContext, journal: Mapping[str, Any], left: Leaving) -> Answer | None:
+    """What of the baseline is missing once all is done; a run that began no method, or has no time left, asks not."""
+    if context.baseline is None or left.told or not journal.get("run"):
+        return None
+    return context.baseline.last_look(context.recorder, left.hurried)
+
+
+def _unlock(context: RunContext, left: Leaving) -> None:
+    """What can't be given back while somebody waits for the end expires by itself."""
+    unlocking = threading.Thread(target=unlock_cluster, args=(context,), daemon=True)
+    unlocking.start()
+    began_s = time.monotonic()
+    while unlocking.is_alive():
+        within_s = UNLOCK_S if left.told or left.hurried.is_set() else UNLOCKED_S
+        if time.monotonic() >= began_s + within_s:
+            break
+        unlocking.join(LOOK_S)
+
+
+def _as_seen_there(context: RunContext, cut: Answer | None) -> Answer | None:
+    """What proved the cut where nodes can't be entered while they are cut off, held against their sentinels' word.
+
+    One that reached an API server inside the cut was not cut off, whatever the way back to it was like.
+    """
+    began_s, ended_s = context.all_cut_s, context.healing_s
+    if cut is None or began_s is None or ended_s is None or not context.sentinels or not context.before:
+        return cut
+    shut = _shut(context, {path.source for path in context.before.paths})
+    reached = context.sentinels.reached(shut, began_s + EDGE_S, ended_s - EDGE_S)
+    if cut.status is not Status.HEALTHY or not reached:
+        return cut
+    said = ", ".join(f"{node} ({count} times)" for node, count in sorted(reached.items()))
+    return Answer(status=Status.UNKNOWN, reason=f"an API server was reached inside the cut from {said}")
+
+
+def _shut(context: RunContext, measured: set[str]) -> set[str]:
+    """Those of the `measured` nodes that could not be entered during the cut."""
+    if not context.way.asks_the_api_server:
+        return set()
+    carriers = set(nodes_of(context.cuts))
+    sealed = any(cut.delay_s for cut in context.cuts)
+    return measured & carriers if sealed else measured - carriers
+
+
+def _leave_nodes(left: Leaving) -> tuple[str, ...]:
+    """Take away the Pods through which nodes were entered, last of all; what is not seen gone is swept later."""
+    if not left.told:
+        return leave(hurried=left.hurried)
+    return leave(max(LEAVING_S, END_S - left.told_for_s), hurried=left.hurried)
+
+
+def write_result(context: RunContext, result: RunResult, journal: Mapping[str, Any]) -> RunResult:
+    """Write what every report is made from, and return the result.
+
+    A full disk must not hide a verdict: what can't be written becomes one more of its reasons.
+    """
+    try:
+        context.directory.write_json("result.json", result.to_json())
+        context.directory.write_json("journal.json", redacted(journal))
+        crash_point("result-written")
+    except OSError as error:
+        reason = f"{context.directory.path} could not be written whole: {error.strerror or error}"
+        verdict = replace(result.verdict, reasons=(*result.verdict.reasons, reason))
+        return replace(result, verdict=verdict)
+    return result
+
+
+def result_of(
+    context: RunContext,
+    journal: Mapping[str, Any],
+    verdict: Verdict,
+    briefing: Briefing | None = None,
+    expected: Outcome | None = None,
+) -> RunResult:
+    """The result as a value, from the journal, the timeline, the foreign rules and the audit log."""
+    started_at = str(journal.get("start", ""))
+    foreign = foreign_rules(context.foreign_before, context.foreign_after) if context.cuts else None
+    events = context.recorder.events  # put in order each time it is asked for
+    lost = (f"the lock was lost: {each.detail}" for each in events if each.kind is Kind.LOCK_LOST)
+    unseen = context.sentinels.problems if context.sentinels else ()
+    reasons = (
+        *verdict.reasons,
+        *lost,
+        *(foreign.reasons if foreign else ()),
+        *unseen,
+        *context.trail.problems,
+    )
+    verdict = replace(verdict, reasons=tuple(map(veiled, reasons)))
+    return RunResult(
+        run=context.id,
+        experiment=veiled(str(journal.get("experiment", {}).get("title", ""))),
+        started_at=started_at,
+        duration_s=_age_s(started_at),
+        verdict=verdict,
+        events=events,
+        outages=outages(events),
+        unobserved=unobserved(events),
+        timing=timing(events),
+        clocks=context.sentinels.clocks if context.sentinels else {},
+        briefing=briefing,
+        expected=expected,
+        kube_dns_moved=facts_of(journal).moved,
+        foreign_rules=foreign,
+        stopped=context.stopped,
+        known=context.baseline.objects if context.baseline else (),
+        audit=context.trail.last.to_json() if context.trail.last else None,
+    )
+
+
+def _age_s(started_at: str) -> float:
+    return max(0.0, time.time() - datetime.fromisoformat(started_at).timestamp()) if started_at else 0.0

@@ -1,0 +1,182 @@
+"""What chaoslib's runner tells while it plays: heard here to leave in time, and to write the journal as it goes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager, suppress
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
+
+from chaoslib.run import RunEventHandler, Runner
+from chaoslib.types import Strategy
+
+from chaosext.experiment.activity_names import HEAL, SEVER
+from chaosext.experiment.journal_redaction import redacted
+from chaosext.experiment.load import activities
+from chaosext.experiment.timeouts import limit_s, longest_pause_s
+from chaosext.run.fault.heal import left_behind
+from chaosext.run.fault.irrevocable import lasting_s
+from chaosext.run.shutdown import FINISHED_S
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from chaosext.experiment.resolve import Resolved
+    from chaosext.run.session.run_context import RunContext
+    from chaosext.run.session.run_directory import RunDirectory
+    from chaosext.run.shutdown import Leaving
+
+RUNNING = "running"
+"""The status of a journal whose run goes on, or was killed."""
+
+
+class Once(Runner):  # type: ignore[misc]
+    """chaoslib's runner with the values that were looked up, planned and approved: it looks none up anew."""
+
+    def __init__(self, resolved: Resolved) -> None:
+        super().__init__(Strategy.AFTER_METHOD)
+        self._resolved = resolved
+
+    def configure(self, experiment: Any, settings: Any, experiment_vars: Any) -> None:
+        self.settings = settings
+        self.config = deepcopy(dict(self._resolved.configuration))
+        self.secrets = deepcopy(dict(self._resolved.secrets))
+
+
+class InTime(RunEventHandler):  # type: ignore[misc]
+    """Leaves before the next activity when the run was told to, and has a deadline for each.
+
+    After an activity chaoslib makes the pause asked for even on its way out: leaving here comes before it.
+    """
+
+    def __init__(self, left: Leaving, resolved: Resolved) -> None:
+        self._left, self._resolved = left, resolved
+        pauses_s = (_pause_s(resolved, activity) for _, activity in activities(resolved.experiment))
+        self._gap_s = resolved.settings.activity_timeout_s + max(pauses_s, default=0.0)
+
+    def started(self, experiment: Any, journal: Any) -> None:
+        """chaoslib has installed its own handlers when its runner starts; this puts ours back."""
+        self._left.install()
+
+    def start_method(self, experiment: Any) -> None:
+        self._left.in_method = True
+
+    def start_rollbacks(self, experiment: Any) -> None:
+        self._left.restore()
+
+    def start_activity(self, activity: Any) -> None:
+        self._left.leave()
+        self._left.begin(f"{activity['type']} '{activity['name']}'", _limit_s(self._resolved, activity))
+
+    def activity_completed(self, activity: Any, run: Any) -> None:
+        self._left.done(f"what follows {activity['type']} '{activity['name']}'", self._gap_s)
+        self._left.leave()
+
+    @contextmanager
+    def during(self, what: str, within_s: float) -> Iterator[None]:
+        """For what is no activity, and has a deadline all the same."""
+        self._left.begin(what, within_s)
+        yield
+        self._left.done(f"what follows {what}", self._gap_s)
+
+
+def longest_s(resolved: Resolved) -> float:
+    """Seconds by which the experiment is over, were every activity to take all the time that it has."""
+    played = [activity for _, activity in activities(resolved.experiment)]
+    return sum(_limit_s(resolved, each) + _pause_s(resolved, each) for each in played)
+
+
+def whole_s(resolved: Resolved) -> float:
+    """Seconds by which a run that has just taken its lock is over: the hypothesis is asked before the method, too."""
+    gate = [activity for place, activity in activities(resolved.experiment) if place.startswith("steady")]
+    asked_s = sum(_limit_s(resolved, each) + _pause_s(resolved, each) for each in gate)
+    return asked_s + longest_s(resolved) + FINISHED_S
+
+
+def _limit_s(resolved: Resolved, activity: Mapping[str, Any]) -> float:
+    provider = activity.get("provider") or {}
+    arguments = resolved.looked_up(provider.get("arguments"))
+    own_s = limit_s(activity, arguments, resolved.settings.activity_timeout_s)
+    return own_s + (sealed_s(resolved) if provider.get("func") in (SEVER, HEAL) else 0.0)
+
+
+def sealed_s(resolved: Resolved) -> float:
+    """How long a cut may be waited for that nobody can heal; 0 where there is none."""
+    ttls = [wish.ttl_s for _, wish in resolved.wishes()] if resolved.settings.is_sealed else []
+    return lasting_s(max(ttls)) if ttls else 0.0
+
+
+def _pause_s(resolved: Resolved, activity: Mapping[str, Any]) -> float:
+    return longest_pause_s(resolved.looked_up(activity.get("pauses")))
+
+
+class HealsFirst(RunEventHandler):  # type: ignore[misc]
+    """Heals once more before the rollbacks of a run that was stopped: it may have been arming a cut just then."""
+
+    def __init__(self, run: RunContext) -> None:
+        self._run = run
+
+    def start_rollbacks(self, experiment: Any) -> None:
+        if self._run.stopped:
+            left_behind(self._run)
+
+
+class Announcer(RunEventHandler):  # type: ignore[misc]
+    """Keeps in the run's context what is played now, for who watches."""
+
+    def __init__(self, run: RunContext) -> None:
+        self._run, self._phase = run, "gate"
+
+    def start_method(self, experiment: Any) -> None:
+        self._phase = "method"
+
+    def start_hypothesis_after(self, experiment: Any) -> None:
+        self._phase = "steady state"
+
+    def start_rollbacks(self, experiment: Any) -> None:
+        self._phase = "rollbacks"
+
+    def start_activity(self, activity: Any) -> None:
+        self._run.doing = f"{self._phase}: {activity['name']}", time.monotonic()
+
+
+class Scribe(RunEventHandler):  # type: ignore[misc]
+    """Writes `journal.json` before and after each activity, redacted, so that a killed run leaves what it did.
+
+    A disk that is full now is no reason to stop: the run's end says what could not be written.
+    """
+
+    def __init__(self, directory: RunDirectory, journal: Mapping[str, Any], asked: str = "before") -> None:
+        self._directory, self._journal = directory, journal
+        self._asked, self._probes = asked, list[Any]()
+        self._writing = threading.Lock()
+
+    def running(self, experiment: Any, journal: Any, *_: Any) -> None:
+        self._journal = journal
+        self.write()
+
+    def start_hypothesis_before(self, experiment: Any) -> None:
+        self._asked, self._probes = "before", []
+
+    def start_hypothesis_after(self, experiment: Any) -> None:
+        self._asked, self._probes = "after", []
+
+    def start_activity(self, activity: Any) -> None:
+        self.write()
+
+    def activity_completed(self, activity: Any, run: Any) -> None:
+        played = (*(self._journal.get("run") or ()), *(self._journal.get("rollbacks") or ()))
+        if not any(run is each for each in played):
+            self._probes.append(run)
+        self.write()
+
+    def write(self) -> None:
+        """The journal as it is now; chaoslib puts a hypothesis into it only when all of it was asked."""
+        with self._writing, suppress(Exception):
+            states = dict(self._journal.get("steady_states") or {})
+            if self._probes and not states.get(self._asked):
+                states[self._asked] = {"steady_state_met": None, "probes": list(self._probes)}
+            status = self._journal.get("status") or RUNNING
+            so_far = {**self._journal, "status": status, "steady_states": states}
+            self._directory.write_json("journal.json", redacted(so_far))

@@ -1,0 +1,180 @@
+"""What the sentinels are told to watch, by what the cluster is made of, and again when that has changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from chaosext.checks import dns_resolvable
+from chaosext.cluster.bgp_peers import expected_peers
+from chaosext.cluster.client import NotFound
+from chaosext.model.errors import Refused
+from chaosext.run.agents.diagnosis import WITHOUT
+from chaosext.sentinel.watch_plan import Named, Plan, Sidecar
+from chaosext.timeline.sample_windows import API_SERVER
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+    from chaosext.cluster.client import Cluster
+    from chaosext.cluster.objects import Endpoint, Pod, Service
+
+ISTIOD_XDS_PORT = 15012
+"""Where sidecars get their configuration, over mutual TLS (istio.io, "Ports used by Istio")."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What there is to watch. `known_name`: addresses that the API server's name must resolve to.
+
+    `istiod` is None where there is no mesh. `bgp_peers`: node -> the peers that Calico's configuration gives it; a
+    node without one is left out.
+    """
+
+    dns_service: str
+    dns_endpoints: tuple[Endpoint, ...]
+    known_name: tuple[str, ...]
+    api_servers: tuple[Endpoint, ...]
+    istiod: Service | None
+    services: tuple[Service, ...]
+    pods: tuple[Pod, ...]
+    bgp_peers: Mapping[str, tuple[str, ...]]
+
+
+def gather(cluster: Cluster, namespaces: Sequence[str]) -> Ground:
+    """Ask the API server; `namespaces` (empty: all) are those whose Pods and Services count.
+
+    Raises `Refused` where there is no cluster DNS.
+    """
+    scope: Sequence[str | None] = tuple(namespaces) or (None,)
+    return Ground(
+        dns_service=_dns_service(cluster),
+        dns_endpoints=cluster.endpoint_slices(dns_resolvable.NAMESPACE, dns_resolvable.SERVICE),
+        known_name=cluster.service("default", "kubernetes").cluster_ips,
+        api_servers=cluster.endpoint_slices("default", "kubernetes"),
+        istiod=_istiod(cluster),
+        services=tuple(each for namespace in scope for each in cluster.services(namespace)),
+        pods=tuple(pod for namespace in scope for pod in cluster.pods(namespace)),
+        bgp_peers=_bgp_peers(cluster),
+    )
+
+
+def plan_for(ground: Ground, run: str, ends_after_s: float) -> Plan:
+    """What to watch on `ground`. `ends_after_s`: the longest that the run may last, seconds."""
+    tcp = (*_api_servers(ground.api_servers), *_istiod_target(ground.istiod), *_applications(ground))
+    plan = Plan(
+        run=run,
+        dns_name=dns_resolvable.API_SERVER_NAME,
+        dns_expected=ground.known_name,
+        dns_servers=(Named(target=ground.dns_service, label=dns_resolvable.SERVICE),),
+        tcp=tcp,
+        istiod="".join(each.target for each in _istiod_target(ground.istiod)),
+        bgp_peers=ground.bgp_peers,
+        ends_after_s=ends_after_s,
+    )
+    return planned_anew(plan, ground.dns_endpoints, filter(has_sidecar, ground.pods))
+
+
+def planned_anew(plan: Plan, dns_endpoints: Iterable[Endpoint], meshed: Iterable[Pod]) -> Plan:
+    """`plan` with these Pods behind kube-dns, and these sidecars.
+
+    What is behind kube-dns and not ready is watched only if it was before: whether it answers still is worth knowing.
+    An address that is there twice (another Pod has it already, or slices overlap for a while) is watched once.
+    """
+    watched = {each.target for each in plan.dns_servers}
+    by_address = {each.ip: each for each in sorted(dns_endpoints, key=lambda each: (each.ip, each.ready))}
+    behind = tuple(
+        Named(target=ip, label=pod_on(each)) for ip, each in by_address.items() if each.ready or ip in watched
+    )
+    return replace(
+        plan,
+        dns_servers=(plan.dns_servers[0], *behind),
+        routes=behind if plan.bgp_peers else (),
+        sidecars=tuple(sorted(map(_sidecar, meshed), key=lambda each: each.pod)),
+    )
+
+
+def has_sidecar(pod: Pod, lost: Collection[str] = ()) -> bool:
+    """Whether a sentinel should ask its sidecar. One that is being deleted goes by design, but nobody deletes it on
+    a node that is `lost` to the control plane.
+    """
+    lives = pod.phase in ("Pending", "Running") and (not pod.terminating or pod.node in lost)
+    return lives and pod.injected and not pod.host_network and bool(pod.node and pod.ips)
+
+
+def _sidecar(pod: Pod) -> Sidecar:
+    return Sidecar(node=pod.node, pod=pod.subject, address=pod.ips[0])
+
+
+def pod_on(endpoint: Endpoint) -> str:
+    """How an address behind kube-dns is called."""
+    return f"{endpoint.pod.rpartition('/')[2] or dns_resolvable.SERVICE} on {endpoint.node or 'no node'}"
+
+
+def _dns_service(cluster: Cluster) -> str:
+    addresses = cluster.service(dns_resolvable.NAMESPACE, dns_resolvable.SERVICE).cluster_ips
+    if not addresses:
+        raise Refused(
+            f"Service {dns_resolvable.NAMESPACE}/{dns_resolvable.SERVICE} has no address, so there is no cluster DNS to watch",
+            f"give it one, or {WITHOUT}",
+        )
+    return addresses[0]
+
+
+def _istiod(cluster: Cluster) -> Service | None:
+    try:
+        return cluster.service("istio-system", "istiod")
+    except NotFound:
+        return None
+
+
+def _bgp_peers(cluster: Cluster) -> Mapping[str, tuple[str, ...]]:
+    try:
+        nodes, peers, mesh = cluster.nodes(), cluster.bgppeers(), cluster.node_to_node_mesh()
+    except NotFound:
+        return {}
+    expected = {node.name: expected_peers(node, nodes, peers, mesh) for node in nodes}
+    return {node: found for node, found in expected.items() if found}
+
+
+def _api_servers(endpoints: Iterable[Endpoint]) -> Iterator[Named]:
+    for each in endpoints:
+        port = next((port.port for port in each.ports if port.name == "https"), 443)
+        yield Named(target=_host_port(each.ip, port), label=API_SERVER)
+
+
+def _istiod_target(istiod: Service | None) -> tuple[Named, ...]:
+    if istiod is None or not istiod.cluster_ips:
+        return ()
+    return (Named(target=_host_port(istiod.cluster_ips[0], ISTIOD_XDS_PORT), label="istiod"),)
+
+
+def _applications(ground: Ground) -> Iterator[Named]:
+    """A meshed Service and one that is not, where there are such: a sidecar answers for the first one's Pods."""
+    meshed = [pod for pod in ground.pods if pod.injected]
+    for kind, wanted in (("meshed", True), ("unmeshed", False)):
+        named = (_application(each, kind) for each in ground.services if _leads_to(each, meshed) is wanted)
+        yield from [each for each in named if each][:1]
+
+
+def _application(service: Service, kind: str) -> Named | None:
+    port = next((each.port for each in service.ports if each.protocol == "TCP"), None)
+    if port is None or not service.cluster_ips or service.namespace in PLATFORM:
+        return None
+    label = f"{service.namespace}/{service.name} ({kind})"
+    return Named(target=_host_port(service.cluster_ips[0], port), label=label)
+
+
+PLATFORM = ("default", "kube-system", "istio-system")
+"""Whose Services are the cluster's own: those that count are watched by name."""
+
+
+def _leads_to(service: Service, pods: Iterable[Pod]) -> bool:
+    wanted = service.selector.items()
+    return bool(wanted) and any(
+        pod.namespace == service.namespace and wanted <= pod.labels.items() for pod in pods
+    )
+
+
+def _host_port(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,320 @@
+"""The sentinels of a run: placed after the gate, read each second, collected and taken away when it is over.
+
+What they see is evidence, never a condition: no heal waits for them, and once the method has begun whatever goes wrong
+here is said and borne.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from chaosext.model.errors import ChaosextError, Refused, Unreachable
+from chaosext.model.owner import Claim
+from chaosext.model.timeline import Kind
+from chaosext.run.agents import sentinel_pods
+from chaosext.run.agents.diagnosis import WITHOUT
+from chaosext.run.monitor.sentinel_plan import gather, plan_for, planned_anew
+from chaosext.run.monitor.sentinel_reader import NodeReading
+from chaosext.run.monitor.worker_pool import Hands
+from chaosext.run.session.connection import connect_to_act
+from chaosext.safety.audit import Event
+from chaosext.timeline.sentinel_client import Reader
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from chaosext.cluster.client import Cluster
+    from chaosext.experiment.resolve import Resolved
+    from chaosext.experiment.settings import Settings
+    from chaosext.model.result import NodeClock
+    from chaosext.run.agents.sentinel_pods import Placed
+    from chaosext.run.monitor.object_events_watch import ObjectWatch
+    from chaosext.run.monitor.watchers import Watching
+    from chaosext.run.session.run_context import RunContext
+    from chaosext.sentinel.watch_plan import Plan
+
+PLACED_S = 60.0
+"""What placing may take: an image that is on the nodes starts within seconds."""
+
+SAMPLES, SAMPLED_S = 3, 15.0
+"""The method begins when each sentinel has sampled so often: what was well before the cut must be known."""
+
+EVERY_S = 1.0
+HANDS = 64
+"""So many that of 100 nodes most may be out of reach: the others are read each second still."""
+
+CALM_S = 1.0
+"""Another plan is put when nothing has changed for so long: endpoints come and go in bursts."""
+
+FOLDER = "sentinels"
+CLOCKS_SCHEMA = "chaosext.clocks/v1"
+CLOCKS_EVERY_S = 10.0
+"""So that a run that was killed leaves them too."""
+
+COLLECT_S, REMOVE_S = 10.0, 5.0
+"""What collecting the records, and taking the sentinels away, may take at the end of a run."""
+
+SHORTEST_END_S = 0.2
+"""What both have together, even when a run that was told to leave has no time left: a request takes 0.1 s."""
+
+HURRIED_S = 0.5
+"""So that they are asked to go at the least."""
+
+LOOK_S, RETRY_S = 0.05, 0.5
+
+SWEEP = "`chaosext sweep` takes them away"
+
+LONGEST_PLACING_S = PLACED_S + SAMPLED_S + REMOVE_S + 10.0
+"""All of placing, with what asks the cluster before and cleans up after it."""
+
+
+def place_sentinels(resolved: Resolved, context: RunContext, watching: Watching) -> None:
+    """Place them where the experiment wants them. Only who has the lock may: a run that cuts nothing has none.
+
+    Raises `Refused` where that can't be done: then none is left. `Unreachable`: the API server doesn't answer.
+    """
+    from chaosext.run.hooks import longest_s
+
+    if resolved.settings.sentinel and context.lock is not None:
+        cluster = connect_to_act(resolved.settings)
+        context.trail.require(Event.PLACING_SENTINELS)
+        context.sentinels = Sentinels(context, cluster, resolved.settings.namespace)
+        context.sentinels.place(resolved.settings, watching.objects, longest_s(resolved))
+
+
+class Sentinels:
+    """Those of the run `context`, on `cluster`. `problems`: what went wrong, a line each for the verdict."""
+
+    def __init__(self, context: RunContext, cluster: Cluster, namespace: str) -> None:
+        self.problems: list[str] = []
+        self._context, self._cluster, self._namespace = context, cluster, namespace
+        self._readings: dict[str, NodeReading] = {}
+        self._troubled: set[str] = set()
+        self._stop = threading.Event()
+        self._is_over, self._hurried = False, threading.Event()
+
+    @property
+    def clocks(self) -> dict[str, NodeClock]:
+        """Node -> how its clocks stand to the runner's, where that was measured."""
+        found = {node: reading.clocks.summary() for node, reading in self._readings.items()}
+        return {node: clock for node, clock in found.items() if clock}
+
+    def place(self, settings: Settings, objects: ObjectWatch, ends_after_s: float) -> None:
+        """Place one on every node, and read them from now on. `objects` tells what they should watch later.
+
+        Raises `Refused` (and leaves nothing) where one can't be placed, can't be read from here, or does not sample.
+        """
+        token = sentinel_pods.new_token()
+        plan = plan_for(gather(self._cluster, settings.namespaces), self._context.id, ends_after_s)
+        try:
+            placed = self._placed(settings, plan, token)
+            self._readings = self._readings_of(placed, token)
+            expected = Expected(plan, objects)
+            threading.Thread(target=self._go_on, args=(expected,), name="sentinels", daemon=True).start()
+            self._require_samples(settings.sentinel_port)
+        except ChaosextError:
+            self._give_up()
+            raise
+
+    def finish(self, within_s: float | None = None, *, hurried: threading.Event | None = None) -> None:
+        """Collect what is missing, say how each record ends, and take them away. Bounded, never raises; once.
+
+        `within_s`: what is left of the time of a run that was told to leave; None where it has time. Once `hurried` is
+        set nothing is waited for any more.
+        """
+        if self._is_over:
+            return
+        self._is_over, self._hurried = True, hurried or self._hurried
+        self._stop.set()
+        try:
+            self._finish(within_s)
+        except Exception as error:  # a verdict waits for them no more than a heal does
+            self.problems.append(f"the sentinels' records may not be whole: {type(error).__name__}: {error}")
+
+    def _give_up(self) -> None:
+        """Take away what was placed; what is left of it is one of the `problems`."""
+        self._stop.set()
+        self._remove(REMOVE_S)
+        self._is_over = True
+
+    def _finish(self, within_s: float | None) -> None:
+        over_s = time.monotonic()
+        whole_s = COLLECT_S + REMOVE_S if within_s is None else max(SHORTEST_END_S, within_s)
+        self._collect(min(COLLECT_S, whole_s / 2))
+        self._remove(min(REMOVE_S, over_s + whole_s - time.monotonic()))
+        for reading in self._readings.values():
+            reading.close(over_s)
+        for node, clock in self.clocks.items():
+            self._context.recorder.say(Kind.CLOCK, f"Node/{node}", _in_words(clock))
+
+    def reached(self, nodes: Collection[str], since_s: float, until_s: float) -> dict[str, int]:
+        """Node -> in how many samples it reached an API server between these moments (monotonic), of those that did."""
+        counted = {
+            node: reading.samples_reached(since_s, until_s)
+            for node, reading in self._readings.items()
+            if node in nodes
+        }
+        return {node: count for node, count in counted.items() if count}
+
+    def write_clocks(self) -> None:
+        """Write clocks.json, by which the samples in the records become seconds from the cut."""
+        zero_s = self._context.recorder.zero_s
+        if zero_s is None or not self._readings:
+            return
+        nodes = {
+            node: {boot: offset.to_json(zero_s) for boot, offset in reading.clocks.offsets().items()}
+            for node, reading in self._readings.items()
+        }
+        with suppress(OSError):  # a full disk; the run's end says so
+            value = {"schema": CLOCKS_SCHEMA, "nodes": nodes}
+            self._context.directory.write_json(f"{FOLDER}/clocks.json", value)
+
+    def _placed(self, settings: Settings, plan: Plan, token: str) -> Placed:
+        return sentinel_pods.place(
+            self._cluster,
+            Claim(run=self._context.id, owner=self._context.owner),
+            namespace=self._namespace,
+            image=settings.sentinel_image,
+            port=settings.sentinel_port,
+            token=token,
+            plan=plan,
+            within_s=PLACED_S,
+        )
+
+    def _readings_of(self, placed: Placed, token: str) -> dict[str, NodeReading]:
+        folder = self._context.directory.inside / FOLDER
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            path = self._context.directory.path / FOLDER
+            raise Refused(
+                f"run directory {path}: {error.strerror}", "make room there, then run again"
+            ) from None
+        return {
+            node: NodeReading(
+                Reader(node, address, placed.port, token),
+                folder / f"{node}.jsonl",
+                self._context.recorder,
+                placed.plan,
+            )
+            for node, address in sorted(placed.addresses.items())
+        }
+
+    def _go_on(self, expected: Expected) -> None:
+        """Visit every node each second, until the run is over."""
+        hands, due_s, written_s = Hands(min(HANDS, len(self._readings))), time.monotonic(), 0.0
+        while not self._stop.wait(max(0.0, due_s - time.monotonic())):
+            plan = self._plan_by_now(expected)
+            due = ((node, each) for node, each in self._readings.items() if each.is_due)
+            hands.give((node, partial(self._visit, each, plan)) for node, each in due)
+            due_s = max(due_s + EVERY_S, time.monotonic())
+            if time.monotonic() - written_s >= CLOCKS_EVERY_S:
+                self.write_clocks()
+                written_s = time.monotonic()
+        hands.dismiss()
+
+    def _plan_by_now(self, expected: Expected) -> Plan:
+        """Whatever the API server tells, the sentinels are read."""
+        try:
+            return expected.look()
+        except Exception as error:
+            self._say_once("what to watch", f"{type(error).__name__}: {error}")
+            return expected.plan
+
+    def _visit(self, reading: NodeReading, plan: Plan) -> None:
+        """A node that can't be read now will be later; whatever else goes wrong is said once."""
+        try:
+            reading.visit(plan)
+        except Unreachable:
+            pass
+        except Exception as error:
+            self._say_once(f"sentinel on {reading.node}", f"{type(error).__name__}: {error}")
+        if reading.heard_s is not None:
+            self._context.heard[reading.node] = reading.heard_s
+
+    def _say_once(self, what: str, trouble: str) -> None:
+        if what not in self._troubled:
+            self._troubled.add(what)
+            self._context.recorder.say(Kind.OBSERVATION_LOST, f"Watch/{what}", trouble)
+
+    def _require_samples(self, port: int) -> None:
+        """The main thread waits here: a run that is told to leave leaves."""
+        deadline_s = time.monotonic() + SAMPLED_S
+        while late := [node for node, each in self._readings.items() if each.samples < SAMPLES]:
+            if time.monotonic() > deadline_s:
+                fix = f"let this machine reach every node at TCP port {port}, or {WITHOUT}"
+                raise Refused(f"the sentinels on {', '.join(late)} can't be read, or don't sample", fix)
+            time.sleep(LOOK_S)
+
+    def _collect(self, within_s: float) -> None:
+        """Have the whole record of each node, which may come back only now; none waits for those that don't answer."""
+        deadline_s, missing = time.monotonic() + within_s, dict(self._readings)
+        hands = Hands(min(HANDS, len(missing)))
+        while missing and not self._hurried.is_set() and (left_s := deadline_s - time.monotonic()) > 0:
+            hands.give((node, partial(_end, each, missing)) for node, each in missing.copy().items())
+            if hands.wait(min(RETRY_S, left_s)) and missing:
+                self._hurried.wait(min(RETRY_S, max(0.0, deadline_s - time.monotonic())))
+        missing.clear()
+        hands.dismiss()
+
+    def _remove(self, within_s: float) -> None:
+        """What is not seen gone samples no more, and is swept later."""
+        gone: list[bool] = []
+        run, cluster, namespace = self._context.id, self._cluster, self._namespace
+        removing = threading.Thread(
+            target=lambda: gone.append(sentinel_pods.remove(cluster, namespace, run, within_s=within_s)),
+            daemon=True,
+        )
+        removing.start()
+        began_s = time.monotonic()
+        while removing.is_alive() and time.monotonic() < began_s + within_s:
+            removing.join(LOOK_S)
+            within_s = min(within_s, HURRIED_S) if self._hurried.is_set() else within_s
+        if any(gone):
+            self._context.trail.note(Event.SENTINELS_REMOVED)
+        else:
+            self.problems.append(f"the sentinels of run {run} were not seen gone: {SWEEP}")
+
+
+@dataclass(slots=True)
+class Expected:
+    """What should be watched by now: the plan that was placed, with what the API server has told since."""
+
+    plan: Plan
+    objects: ObjectWatch
+    _seen: Plan | None = None
+    _since_s: float = 0.0
+
+    def look(self) -> Plan:
+        """It changes when what is seen has not changed for `CALM_S`."""
+        seen = self._now()
+        if seen != self._seen:
+            self._seen, self._since_s = seen, time.monotonic()
+        elif time.monotonic() - self._since_s >= CALM_S:
+            self.plan = seen
+        return self.plan
+
+    def _now(self) -> Plan:
+        if not self.objects.has_begun:
+            return self.plan
+        return planned_anew(self.plan, self.objects.dns_endpoints, self.objects.meshed)
+
+
+def _end(reading: NodeReading, missing: dict[str, NodeReading]) -> None:
+    """Have the whole record of a node, while it is `missing`: then it is so no more. Raises `Unreachable`."""
+    if reading.node in missing:
+        reading.end()
+        missing.pop(reading.node, None)
+
+
+def _in_words(clock: NodeClock) -> str:
+    boots = f", {clock.boots} boots" if clock.boots > 1 else ""
+    return (
+        f"monotonic clock {clock.offset_s:+.4f} s from the runner's, known to {clock.error_s * 1000:.1f} ms; "
+        f"wall clock {clock.wall_skew_s:+.3f} s{boots}"
+    )

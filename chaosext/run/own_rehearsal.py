@@ -1,0 +1,255 @@
+"""A run's own rehearsal: before the cut, from a snapshot of the same cluster, what it is expected to do.
+
+Read-only and bounded, also for a preflight. A rehearsal that fails is a line, and never a reason not to run.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chaosext.experiment.activity_names import (
+    CUT_EFFECTIVE,
+    HEAL,
+    KUBE_DNS_MOVED,
+    RESCHEDULE,
+    SEVER,
+    STEADY_STATE,
+)
+from chaosext.experiment.load import activities, calls, is_ours
+from chaosext.model.errors import ChaosextError, Refused, Unreachable
+from chaosext.model.files import write_pieces
+from chaosext.model.timeline import Kind
+from chaosext.partition.cut import FAMILIES
+from chaosext.rehearsal.predict.outlook import outlook
+from chaosext.rehearsal.predict.predict import Rehearsal
+from chaosext.rehearsal.simulate.planned_cut import Plan
+from chaosext.rehearsal.simulate.time_budget import TimeBudget
+from chaosext.rehearsal.snapshot.cut_targets import cut_nodes
+from chaosext.rehearsal.snapshot.node_patterns import behind
+from chaosext.rehearsal.snapshot.reader import read_snapshot
+from chaosext.rehearsal.snapshot.world import Doubt
+from chaosext.run.session.connection import connect
+from chaosext.run.session.live_snapshot import Taking
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from chaosext.cluster.client import Cluster
+    from chaosext.experiment.cut_request import CutRequest
+    from chaosext.experiment.resolve import Resolved
+    from chaosext.rehearsal.predict.prediction import Prediction
+    from chaosext.rehearsal.snapshot.world import World
+    from chaosext.run.session.run_directory import RunDirectory
+
+SNAPSHOT, REHEARSAL = "snapshot.json.gz", "rehearsal.json"
+
+TAKEN_WITHIN_S = 8.0
+SIMULATED_WITHIN_S = 30.0
+"""A run waits no longer for simulations; what was not simulated by then is unknown."""
+
+MOST_PODS = 20_000
+"""What is larger is rehearsed apart, by `chaosext rehearse`: a run should not wait for it."""
+
+SKETCH, SKETCHED = 60, 0.3
+"""Plays that tell when kube-dns will have moved, and their share of that time."""
+
+NOTICED_S = 2.0
+"""From kube-dns' last move to the heal: the probe looks once a second, and healing takes its time, too."""
+
+PROVEN_S = 5.0
+"""What `cut_effective` takes: connections that are dropped time out, and then the other direction is asked."""
+
+CUT_WITHIN_S = 60.0
+"""From the snapshot to the cut: the gate is asked in between."""
+
+AFTERWARDS_S = 240.0
+"""How long is looked at after a rollback."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """How long an experiment's parts take, in seconds.
+
+    `lasts_s`: the cut, as far as the experiment says it: until it heals, or the kernel does.
+    `moves_s`: how long it waits for kube-dns to be moved before it heals; None: it doesn't wait for that.
+    `settle_s`: from the heal to the rollback; None: none.
+    `doubts`: why what is cut is something else than is rehearsed.
+    """
+
+    lasts_s: float
+    moves_s: float | None = None
+    settle_s: float | None = None
+    doubts: tuple[Doubt, ...] = ()
+
+    def plan(self, world: World, nodes: frozenset[str], cut_for_s: float) -> Plan:
+        """The plan in which the cut takes so long, and comes soon after the snapshot."""
+        rollback_s = None if self.settle_s is None else cut_for_s + self.settle_s
+        horizon_s = (rollback_s or cut_for_s) + AFTERWARDS_S
+        return Plan(
+            cut_nodes=nodes,
+            cut_for_s=cut_for_s,
+            horizon_s=horizon_s,
+            rollback_s=rollback_s,
+            cut_at=world.taken_at,
+            cut_within_s=CUT_WITHIN_S,
+            doubts=self.doubts,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsed:
+    """What a cut is expected to do, and that in lines for people; without a prediction the line says why."""
+
+    prediction: Prediction | None = None
+    lines: tuple[str, ...] = ()
+
+
+def rehearse_run(resolved: Resolved, directory: RunDirectory) -> Rehearsed:
+    """The run's rehearsal. Leaves `snapshot.json.gz` and `rehearsal.json` in its directory."""
+
+    def keep(prediction: Prediction) -> None:
+        directory.write_json(REHEARSAL, prediction.to_json())
+
+    return _rehearsed(resolved, directory.inside, keep)
+
+
+def rehearse_apart(resolved: Resolved) -> Rehearsed:
+    """The same of a run that isn't made now. Leaves nothing."""
+    with tempfile.TemporaryDirectory(prefix="chaosext-preflight-") as directory:
+        return _rehearsed(resolved, Path(directory), lambda _: None)
+
+
+def _rehearsed(resolved: Resolved, directory: Path, keep: Callable[[Prediction], None]) -> Rehearsed:
+    try:
+        course = course_of(resolved)
+        if course is None:
+            return Rehearsed()
+        path = directory / SNAPSHOT
+        _take(connect(resolved.settings), path)
+        world = read_snapshot([path])
+        nodes = cut_nodes(world, ",".join(resolved.settings.cut_nodes))
+        prediction = _predict(world, nodes, course)
+        keep(prediction)
+    except Exception as error:  # whatever it is, a run goes on without
+        said = f": {error}" if isinstance(error, ChaosextError) else ""
+        return Rehearsed(lines=(f"not rehearsed: {type(error).__name__}{said}",))
+    return Rehearsed(prediction=prediction, lines=outlook(prediction, world, nodes))
+
+
+def course_of(resolved: Resolved) -> Course | None:
+    """What the experiment's arguments say of its course; None where it cuts nothing."""
+    wishes = [wish for _, wish in resolved.wishes()]
+    ttls = [wish.ttl_s for wish in wishes]
+    if not ttls:
+        return None
+    held = () if resolved.settings.is_sealed else _while_cut(resolved)  # which nothing ends but its TTL
+    moves_s = _argument(resolved, KUBE_DNS_MOVED, "timeout_s") if held else None
+    rolls_back = any(True for _ in calls(resolved.experiment, RESCHEDULE))
+    return Course(
+        lasts_s=max(ttls) if moves_s is not None else min(max(ttls), _held_s(resolved, held)),
+        moves_s=moves_s,
+        settle_s=(_argument(resolved, STEADY_STATE, "settle_s") or 0.0) if rolls_back else None,
+        doubts=tuple(_doubts(wishes)),
+    )
+
+
+def _doubts(wishes: Sequence[CutRequest]) -> Iterator[Doubt]:
+    """A rehearsal is of one cut, which drops all traffic between the control plane and the nodes that are cut."""
+    subject = "the experiment"
+    if len(wishes) > 1:
+        yield Doubt(subject=subject, why=f"it makes {len(wishes)} cuts, and a rehearsal is of one")
+    if any(wish.peers for wish in wishes):
+        yield Doubt(
+            subject=subject, key="peers", why="it names what is cut off, and a rehearsal is of all nodes"
+        )
+    if any(set(wish.families) != set(FAMILIES) for wish in wishes):
+        yield Doubt(
+            subject=subject, key="families", why="it cuts one family of addresses, and a rehearsal is of both"
+        )
+
+
+def _while_cut(resolved: Resolved) -> tuple[dict[str, Any], ...]:
+    """The method's activities from the cut to the heal, both included; none where it never heals."""
+    method = [activity for place, activity in activities(resolved.experiment) if place.startswith("method")]
+    funcs = [(activity.get("provider") or {}).get("func") for activity in method]
+    if SEVER not in funcs or HEAL not in funcs[funcs.index(SEVER) :]:
+        return ()
+    sever = funcs.index(SEVER)
+    return tuple(method[sever : funcs.index(HEAL, sever) + 1])
+
+
+def _held_s(resolved: Resolved, held: Sequence[dict[str, Any]]) -> float:
+    """How long these take, as far as is known: pauses, and proving the cut. Without end where they aren't all ours."""
+    if not held or not all(is_ours(activity) for activity in held):
+        return float("inf")
+    after = sum(_pause_s(resolved, activity, "after") for activity in held[:-1])
+    before = sum(_pause_s(resolved, activity, "before") for activity in held[1:])
+    proofs = [each for each in held if each["provider"]["func"] == CUT_EFFECTIVE]
+    return after + before + PROVEN_S * len(proofs)
+
+
+def _pause_s(resolved: Resolved, activity: dict[str, Any], when: str) -> float:
+    """Chaos Toolkit's `pauses` (seconds), which may be named in the configuration."""
+    return float(resolved.looked_up(activity.get("pauses")).get(when) or 0.0)
+
+
+def _argument(resolved: Resolved, func: str, name: str) -> float | None:
+    """The argument of the method's first call of `func`."""
+    for place, activity in calls(resolved.experiment, func):
+        if place.startswith("method"):
+            arguments = resolved.looked_up(activity["provider"].get("arguments"))
+            return float(arguments[name]) if name in arguments else None
+    return None
+
+
+def _take(cluster: Cluster, path: Path) -> None:
+    """Raises `Unreachable` where it takes too long, `Refused` where the cluster is too large or may not be read."""
+    pieces = _bounded(Taking(cluster=cluster, page_s=TAKEN_WITHIN_S))
+    write_pieces(path, pieces, fsync=False, gzipped=True)
+
+
+def _bounded(taking: Taking) -> Iterator[str]:
+    end_s = time.monotonic() + TAKEN_WITHIN_S
+    for text in taking.text():
+        left_s = end_s - time.monotonic()
+        if left_s <= 0:
+            raise Unreachable(f"no snapshot within {TAKEN_WITHIN_S:g} s")
+        if taking.counts.get("Pod", 0) > MOST_PODS:
+            raise Refused(
+                f"more than {MOST_PODS} Pods", "rehearse apart: chaosext snapshot, chaosext rehearse"
+            )
+        taking.page_s = left_s
+        yield text
+
+
+def _predict(world: World, nodes: frozenset[str], course: Course) -> Prediction:
+    """Where the experiment heals once kube-dns has moved, when that is has to be predicted first."""
+    rehearsal, budget = Rehearsal(world), TimeBudget.of(SIMULATED_WITHIN_S)
+    if course.moves_s is None:
+        return rehearsal.of(course.plan(world, nodes, course.lasts_s), budget=budget)
+    waits_s = min(course.lasts_s, course.moves_s)
+    sketched = replace(course, settle_s=None).plan(world, nodes, waits_s)
+    first = rehearsal.of(sketched, samples=SKETCH, budget=budget.share(SKETCHED))
+    heals_s = min(waits_s, moved_s(first, world, nodes, waits_s) + NOTICED_S)
+    return rehearsal.of(course.plan(world, nodes, heals_s), budget=budget)
+
+
+def moved_s(found: Prediction, world: World, nodes: frozenset[str], waits_s: float) -> float:
+    """When kube-dns is expected to have left the nodes that are cut, and to be Ready or Pending elsewhere.
+
+    `waits_s` where it is not expected to leave them all by then.
+    """
+    if not found.simulations.is_whole:
+        return waits_s
+    pods = behind(world.dns, world.pods)
+    heirs = {f"Pod/{pod.namespace}/{pod.owner.partition('/')[2]}-*" for pod in pods}
+    leavers = {pod.subject for pod in pods if pod.node in nodes}
+    usual = [event for event in found.timeline if event.probability > 0.5 and event.t_s < waits_s]
+    left = [event.t_s for event in usual if event.kind is Kind.POD_EVICTED and event.object in leavers]
+    settled = (Kind.POD_READY, Kind.POD_PENDING)
+    back = [event.t_s for event in usual if event.kind in settled and event.object in heirs]
+    return max(*left, *back) if leavers and len(left) == len(leavers) <= len(back) else waits_s

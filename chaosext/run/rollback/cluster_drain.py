@@ -1,0 +1,236 @@
+"""Taking a cluster out of the entry, and back: guarded, written down before, put back or said at the end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from chaosext.checks.customer_requests import judge_ratio
+from chaosext.model.errors import ChaosextError, Inconclusive, Refused
+from chaosext.model.failover import Failover
+from chaosext.model.findings import Status
+from chaosext.model.timeline import Kind
+from chaosext.nodes.load_balancer import when
+from chaosext.run.monitor.steady_state import ask_steady_state
+from chaosext.run.session.load_balancer_connection import require_entry_to_act, require_member
+from chaosext.safety.audit import Event
+from chaosext.safety.intent import Changed, write_as_found, write_changing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from chaosext.experiment.settings import Settings
+    from chaosext.model.failover import Member
+    from chaosext.nodes.load_balancer import Entry
+    from chaosext.run.session.run_context import RunContext
+
+WELL_S = 5.0
+"""Customers who were all served for this long need no failover."""
+SERVE_S = 30.0
+"""How long the entry's own check may take to let a cluster in again: three checks in a row, 2 s apart, on the testbed.
+"""
+
+SKIPPED = "the steady state was not met before the method, so this run leaves the entry as it is"
+
+
+@dataclass(slots=True)
+class Held:
+    """What a run has changed at its entry. `found`: the clusters as they were before, by name.
+
+    `out_s`: since when (monotonic seconds) the entry is known to send nobody to the drained one; None: it was not
+    drained by this run.
+    """
+
+    entry: Entry
+    found: dict[str, Member] = field(default_factory=dict)
+    out_s: float | None = None
+
+
+def failover_named(mode: str | None) -> Failover | None:
+    """The mode of that name. Raises `Refused` for an unknown one."""
+    try:
+        return None if mode is None else Failover(mode)
+    except ValueError:
+        raise Refused(f"mode: {mode!r} is unknown", f"use one of: {', '.join(Failover)}") from None
+
+
+def set_failover(settings: Settings, context: RunContext, mode: Failover | None) -> dict[str, Any]:
+    """Say who may take the context's cluster out: `mode`, by default what `chaosext_failover` says."""
+    entry, wanted = require_entry_to_act(settings), mode or settings.failover
+    mine = require_member(entry, settings.cluster_at_entry)
+    if mine.failover is not wanted:
+        _remember(context, entry, mine)
+        entry.change(mine.cluster, failover=wanted)
+    return {"cluster": mine.cluster, "failover": wanted.value, "before": mine.failover.value}
+
+
+def drain(
+    settings: Settings, context: RunContext, cluster: str | None, *, patience_s: float, only_if_needed: bool
+) -> dict[str, Any]:
+    """See that no new request is sent to `cluster`.
+
+    Where the entry's own check may take it out, that has `patience_s` seconds to do so; the drain then keeps it out,
+    until it is taken back. Raises `Refused` where no other cluster would serve.
+    """
+    if context.gate_failed:
+        return {"skipped": SKIPPED}
+    entry = require_entry_to_act(settings)
+    mine = require_member(entry, cluster or settings.cluster_at_entry)
+    if mine.drained:
+        return {"cluster": mine.cluster, "skipped": "it was drained already"}
+    if only_if_needed and mine.serves and _customers_are_well(entry):
+        return {"cluster": mine.cluster, "skipped": f"every request of the last {WELL_S:g} s succeeded"}
+    began_s = time.monotonic()
+    by_check = mine.failover is Failover.HEALTH_CHECK and _await_check(entry, mine.cluster, patience_s)
+    waited_s = time.monotonic() - began_s
+    require_others(entry, mine.cluster)
+    _remember(context, entry, mine)
+    out_s = time.monotonic()
+    if not by_check:  # else the entry itself has said when it was
+        context.recorder.say(Kind.ENTRY_DRAINED, _object(entry, mine.cluster), "drained by hand")
+    context.write_down(Event.DRAINING, at_entry=in_audit(entry, mine.cluster))
+    entry.change(mine.cluster, drained=True)
+    if context.held:
+        context.held.out_s = context.held.out_s or out_s
+    by = Failover.HEALTH_CHECK if by_check else Failover.BY_HAND
+    return {"cluster": mine.cluster, "by": by.value, "waited_s": round(waited_s, 1)}
+
+
+def restore(
+    settings: Settings, context: RunContext, cluster: str | None, *, settle_s: float, dwell_s: float
+) -> dict[str, Any]:
+    """Have requests sent to `cluster` again, once its steady state has held for `dwell_s` seconds on end.
+
+    Raises `Inconclusive` where it does not within `settle_s` seconds (then it stays drained), or where the entry's own
+    check does not let it in; `Refused` for another cluster than the context's, whose steady state nobody could ask.
+    """
+    entry, name = require_entry_to_act(settings), cluster or settings.cluster_at_entry
+    if name != settings.cluster_at_entry:
+        raise Refused(
+            f"cluster {name!r} is not that of context {settings.context}", "restore it by its own run"
+        )
+    mine = require_member(entry, name)
+    found = context.held.found.get(name) if context.held else None
+    failover = found.failover if found else mine.failover
+    if not mine.drained:
+        entry.change(name, failover=failover)
+        _forget(context, entry, name)
+        return {"cluster": name, "skipped": "it was not drained"}
+    asked = ask_steady_state(settings, context, None, settle_s=settle_s, dwell_s=dwell_s)
+    if asked["status"] != Status.HEALTHY.value:
+        raise Inconclusive(
+            f"cluster {name} is not taken back into {entry.name}, and stays drained: {asked['summary']}",
+            f"once it is well, `chaosext entry restore {name} --entry {entry.name}`",
+        )
+    take_back(entry, name, failover)
+    context.trail.note(Event.TAKEN_BACK, at_entry=in_audit(entry, name))
+    _forget(context, entry, name)
+    return {"cluster": name, "settled_after_s": asked["settled_after_s"], "dwelt_s": asked["dwelt_s"]}
+
+
+def take_back(entry: Entry, cluster: str, failover: Failover | None = None) -> None:
+    """Have requests sent to `cluster` again. Raises `Inconclusive` where the entry's own check does not let it in."""
+    entry.change(cluster, drained=False, failover=failover)
+    members = when(entry, lambda members: _of(members, cluster).serves, SERVE_S)
+    if not _of(members, cluster).serves:
+        raise Inconclusive(
+            f"{entry.name} does not send customers to {cluster}: {_of(members, cluster).state}",
+            f"see what its storefront answers, then `chaosext entry show --entry {entry.name}`",
+        )
+
+
+def in_audit(entry: Entry, cluster: str) -> str:
+    """How the audit log names a cluster at an entry."""
+    return f"{entry.name}/{cluster}"
+
+
+def left_at_entry(context: RunContext, within_s: float | None = None) -> tuple[str, ...]:
+    """What this run leaves changed at the entry, and how to put it back; who may take a cluster out is put back now.
+
+    A cluster that is drained stays so: whether it is well was asked by nobody. What is not known `within_s` seconds
+    (None: as long as it takes) is said to be left.
+    """
+    if context.held is None:
+        return ()
+    found: list[tuple[str, ...]] = []
+    looking = threading.Thread(target=lambda: found.append(_look_at_what_is_left(context)), daemon=True)
+    looking.start()
+    looking.join(within_s)
+    return found[0] if found else _not_known(context, "it did not answer in time")
+
+
+def _look_at_what_is_left(context: RunContext) -> tuple[str, ...]:
+    held = context.held
+    if held is None:
+        return ()
+    try:
+        now = {each.cluster: each for each in held.entry.look()}
+        return tuple(line for each in held.found.values() for line in _left(context, held.entry, each, now))
+    except ChaosextError as error:
+        return _not_known(context, error.message)
+
+
+def _not_known(context: RunContext, why: str) -> tuple[str, ...]:
+    held = context.held
+    found = held.found if held else {}
+    return tuple(
+        f"{_change(context, held.entry, name).said} (the entry can't be asked: {why})"
+        for name in found
+        if held
+    )
+
+
+def _left(context: RunContext, entry: Entry, found: Member, now: dict[str, Member]) -> Iterable[str]:
+    mine = now.get(found.cluster, found)
+    if mine.failover is not found.failover:
+        entry.change(found.cluster, failover=found.failover)
+    if mine.drained and not found.drained:
+        yield _change(context, entry, found.cluster).said
+    else:
+        write_as_found(_change(context, entry, found.cluster))
+
+
+def _customers_are_well(entry: Entry) -> bool:
+    return judge_ratio(entry.name, entry.requests(WELL_S)).status is Status.HEALTHY
+
+
+def _await_check(entry: Entry, cluster: str, patience_s: float) -> bool:
+    """Whether the entry's own check has taken the cluster out within that time."""
+    members = when(entry, lambda members: not _of(members, cluster).serves, patience_s)
+    return not _of(members, cluster).serves
+
+
+def require_others(entry: Entry, cluster: str) -> None:
+    if not any(each.serves for each in entry.look() if each.cluster != cluster):
+        raise Refused(
+            f"no cluster but {cluster} serves at {entry.name}, so draining it would leave customers with nobody",
+            f"look at the others: `chaosext entry show --entry {entry.name}`",
+        )
+
+
+def _remember(context: RunContext, entry: Entry, member: Member) -> None:
+    """Once per cluster, before it is changed. Raises `Inconclusive` where that can't be written down."""
+    held = context.held = context.held or Held(entry)
+    if member.cluster not in held.found:
+        change = _change(context, entry, member.cluster)
+        write_changing(replace(change, failover=member.failover))
+        held.found[member.cluster] = member
+
+
+def _forget(context: RunContext, entry: Entry, cluster: str) -> None:
+    if context.held and context.held.found.pop(cluster, None):
+        write_as_found(_change(context, entry, cluster))
+
+
+def _change(context: RunContext, entry: Entry, cluster: str) -> Changed:
+    return Changed(run=context.id, entry=entry.name, cluster=cluster)
+
+
+def _of(members: Iterable[Member], cluster: str) -> Member:
+    return next(each for each in members if each.cluster == cluster)
+
+
+def _object(entry: Entry, cluster: str) -> str:
+    return f"Entry/{entry.name} → {cluster}"

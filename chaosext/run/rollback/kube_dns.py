@@ -1,0 +1,194 @@
+"""The rollback: kube-dns rescheduled onto nodes with a BGP session, looked at again, retried once with its reason."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING, Any
+
+from chaosext.checks import check_names
+from chaosext.checks.kube_dns_placement import KUBE_DNS_SELECTOR
+from chaosext.checks.suite import run_checks
+from chaosext.cluster.bgp_peers import peered_nodes
+from chaosext.cluster.client import Cluster, NotFound
+from chaosext.cluster.lease import LEASE, look_at_lease
+from chaosext.model.crash import crash_point
+from chaosext.model.errors import ChaosextError, Inconclusive, Unreachable
+from chaosext.model.findings import Status
+from chaosext.model.timeline import Kind
+from chaosext.run.fault.guards import require_deletable
+from chaosext.run.monitor.wait_steady import POLL_S
+from chaosext.run.session.approval import require_approved
+from chaosext.run.session.connection import connect_to_act, surroundings
+from chaosext.safety.audit import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from chaosext.cluster.objects import Pod
+    from chaosext.experiment.settings import Settings
+    from chaosext.run.session.run_context import RunContext
+
+NAMESPACE = "kube-system"
+ATTEMPTS = 2
+
+
+def misplaced(pods: Collection[Pod], peered: Collection[str]) -> tuple[Pod, ...]:
+    """The live Pods that run (or wait) anywhere but on a node with a BGP peer."""
+    return tuple(pod for pod in live(pods) if pod.node not in peered)
+
+
+def settled(pods: Collection[Pod], replicas: int) -> bool:
+    """Nothing on its way any more: as many live Pods as wanted, all Ready, and none Terminating."""
+    return len(pods) == replicas and all(pod.ready and not pod.terminating for pod in pods)
+
+
+def reschedule(
+    settings: Settings, context: RunContext, *, timeout_s: float, only_if_needed: bool
+) -> dict[str, Any]:
+    """Delete kube-dns' Pods so that the scheduler places them anew; the second time only those still misplaced.
+
+    With `only_if_needed` nothing is deleted where all of it is well placed and DNS resolves.
+    Returns what was deleted and where the new Pods are. Raises `Inconclusive` when they still are not on nodes with
+    a BGP peer, naming them.
+    """
+    if context.gate_failed:
+        return {
+            "skipped": "the steady state was not met before the method, so this run has nothing to roll back"
+        }
+    cluster = require_reschedulable(settings)
+    _require_no_other(cluster, context)
+    if not context.cuts:  # else the cluster needs it, though the approval may have ended meanwhile
+        require_approved(cluster, context.intended)
+    peered = peered_names(cluster)
+    replicas = cluster.deployment(NAMESPACE, "coredns").replicas  # asked before anything is touched
+    deleted: list[str] = []
+    reasons: list[str] = []
+    pods = _kube_dns(cluster)
+    needed = not only_if_needed or bool(misplaced(pods, peered)) or not _dns_is_healthy(settings)
+    victims = live(pods) if needed else ()
+    for _ in range(ATTEMPTS):
+        if not victims:
+            break
+        deleted += _delete(settings, context, victims)
+        pods = _wait_until_settled(cluster, replicas, timeout_s)
+        victims = misplaced(pods, peered)
+        if not victims and not settled(pods, replicas):
+            raise _not_settled(pods, timeout_s)
+        reasons += [_why_misplaced(pod) for pod in victims]
+    if victims:
+        raise Inconclusive(
+            f"kube-dns is still on nodes without BGP after {ATTEMPTS} attempts ({'; '.join(reasons)})",
+            "keep it off them with a node affinity on the Deployment coredns, then delete its Pods",
+        )
+    return {
+        "deleted": deleted,
+        "retried_because": reasons,
+        "placement": _placement(cluster),
+        "peered_nodes": sorted(peered),
+    }
+
+
+def live(pods: Collection[Pod]) -> tuple[Pod, ...]:
+    """All Pods that nobody has deleted yet: rescheduling takes all, so that none keeps an address nobody reaches."""
+    return tuple(pod for pod in pods if not pod.terminating)
+
+
+def peered_names(cluster: Cluster) -> frozenset[str]:
+    """The nodes that have a BGP peer by Calico's configuration; every node where there is no Calico."""
+    nodes = cluster.nodes()
+    try:
+        return frozenset(peered_nodes(nodes, cluster.bgppeers(), cluster.node_to_node_mesh()))
+    except NotFound:
+        return frozenset(node.name for node in nodes)
+
+
+def require_reschedulable(settings: Settings) -> Cluster:
+    """The pinned cluster, looked up anew. Raises `Refused` where kube-dns' Pods may not be deleted."""
+    require_deletable(settings, NAMESPACE)
+    return connect_to_act(settings)
+
+
+def _require_no_other(cluster: Cluster, context: RunContext) -> None:
+    """Raise `Refused` while another run has the cluster: its cut is why DNS fails, and moving Pods is its own business.
+
+    After a cut of our own the cluster needs it, whoever came meanwhile.
+    """
+    lock = None if context.cuts else look_at_lease(cluster)
+    if lock is not None and lock.keeps_out(context.id):
+        raise lock.refusal(LEASE)
+
+
+def _dns_is_healthy(settings: Settings) -> bool:
+    (finding,) = run_checks((check_names.DNS,), surroundings(settings))  # without what is known and no worse
+    return finding.status is Status.HEALTHY
+
+
+def _kube_dns(cluster: Cluster) -> tuple[Pod, ...]:
+    return cluster.pods(NAMESPACE, KUBE_DNS_SELECTOR)
+
+
+def _delete(settings: Settings, context: RunContext, victims: Sequence[Pod]) -> list[str]:
+    """chaostoolkit-kubernetes deletes them: by their very names, on the pinned context, bounded.
+
+    It reads the kubeconfig anew, so where that leads is compared with the pin right before.
+    """
+    from chaosk8s.pod.actions import terminate_pods
+
+    _require_no_other(require_reschedulable(settings), context)
+    pattern = "|".join(re.escape(pod.name) for pod in victims)
+    context.recorder.say(
+        Kind.ROLLBACK, f"Deployment/{NAMESPACE}/coredns", f"deleting {', '.join(pod.name for pod in victims)}"
+    )
+    context.write_down(Event.DELETING_PODS, pods=_in_audit(pod.name for pod in victims))
+    secrets = {"KUBERNETES_CONTEXT": settings.context, "KUBERNETES_VERIFY_SSL": "true"}
+    crash_point("rolling-back")
+    deleted = terminate_pods(
+        label_selector=KUBE_DNS_SELECTOR,
+        name_pattern=f"^({pattern})$",
+        all=True,
+        ns=NAMESPACE,
+        secrets=secrets,
+    )
+    crash_point("rolled-back")
+    context.trail.note(Event.PODS_DELETED, pods=_in_audit(deleted))
+    return list(deleted)
+
+
+def _in_audit(pods: Iterable[str]) -> tuple[str, ...]:
+    return tuple(f"{NAMESPACE}/{pod}" for pod in pods)
+
+
+def _wait_until_settled(cluster: Cluster, replicas: int, timeout_s: float) -> tuple[Pod, ...]:
+    """The Pods as they were seen last: settled, or after `timeout_s`."""
+    deadline_s = time.monotonic() + timeout_s
+    pods: tuple[Pod, ...] = ()
+    while time.monotonic() < deadline_s:
+        time.sleep(POLL_S)
+        try:
+            pods = _kube_dns(cluster)
+        except Unreachable:
+            continue
+        if settled(pods, replicas):
+            break
+    return pods
+
+
+def _why_misplaced(pod: Pod) -> str:
+    if pod.node:
+        return f"{pod.name} was placed on {pod.node}, which has no BGP peer"
+    return f"{pod.name} was placed on no node ({pod.ready_detail or pod.phase})"
+
+
+def _not_settled(pods: Collection[Pod], timeout_s: float) -> ChaosextError:
+    state = "; ".join(
+        f"{pod.name} on {pod.node or 'no node'}: {pod.ready_detail or pod.phase}" for pod in pods
+    )
+    return Inconclusive(
+        f"kube-dns was not Ready {timeout_s:g} s after its Pods were deleted ({state or 'no Pods seen'})",
+        "look at `kubectl -n kube-system describe pod -l k8s-app=kube-dns`",
+    )
+
+
+def _placement(cluster: Cluster) -> list[str]:
+    return sorted(f"{pod.name} on {pod.node}" for pod in _kube_dns(cluster) if not pod.terminating)

@@ -1,0 +1,173 @@
+"""From settings to what an activity talks to: the cluster, a shell on each node, the leaf."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime
+from functools import cache
+from typing import TYPE_CHECKING
+
+from chaosext.checks.suite import Surroundings
+from chaosext.cluster.answer_bounds import bound_api_calls
+from chaosext.cluster.client import ENVIRONMENT, Cluster
+from chaosext.experiment.known_unhealthy_entries import require_in_force
+from chaosext.model.errors import Refused, Unreachable
+from chaosext.model.known_unhealthy import Known
+from chaosext.model.resource_names import is_container
+from chaosext.nodes.process_shell import DockerShell
+from chaosext.nodes.transport import shells
+from chaosext.run.agents.node_pods import way_into
+from chaosext.run.session.load_balancer_connection import entry_of
+from chaosext.run.session.run_context import baseline, owner, shut
+from chaosext.safety.approvals import PRODUCTION
+from chaosext.safety.audit import Deed, Event, audit_log
+from chaosext.safety.pins import Pin, read_pins, verify, write_pin
+
+if TYPE_CHECKING:
+    from chaosext.experiment.settings import Settings
+    from chaosext.nodes.shell import NodeShell
+
+
+@cache
+def connect(settings: Settings) -> Cluster:
+    """The cluster, to be asked; from here on chaostoolkit-kubernetes' calls are bounded as ours are.
+
+    Raises `Refused` for an unknown context, a pin that is another's or a server that doesn't answer.
+    """
+    bound_api_calls(settings.request_timeout_s)
+    cluster = _connect(settings)
+    observed, pinned = observed_pin(cluster), read_pins().get(settings.context)
+    if pinned is not None:
+        verify(pinned, observed)
+    return cluster
+
+
+def connect_to_act(settings: Settings) -> Cluster:
+    """The pinned cluster, looked up anew: whatever changes anything asks here, at the moment of acting.
+
+    Raises `Refused` for a context that is not pinned or leads to another cluster than the pinned one by now.
+    """
+    bound_api_calls(settings.request_timeout_s)
+    pinned = require_pinned(settings.context)
+    cluster = _connect(settings)
+    verify(pinned, observed_pin(cluster))
+    return cluster
+
+
+def require_pinned(context: str) -> Pin:
+    """The pin of a context, by which its cluster can be told from others. Asks nobody. Raises `Refused` for none."""
+    pinned = read_pins().get(context)
+    if pinned is None:
+        raise Refused(
+            f"context {context} is not pinned, so nothing says which cluster is meant",
+            f"look at it, then `chaosext pin --context {context}`",
+        )
+    return pinned
+
+
+def _connect(settings: Settings) -> Cluster:
+    return Cluster.connect(settings.context, request_timeout_s=settings.request_timeout_s)
+
+
+def observed_pin(cluster: Cluster) -> Pin:
+    """What names this cluster: context, server, certificate authority, and kube-system's UID.
+
+    Raises `Refused` when it doesn't answer.
+    """
+    try:
+        uid = cluster.namespace_uid("kube-system")
+    except Unreachable as error:
+        fix = f"check that the cluster is up: `kubectl --context {cluster.context} get nodes`"
+        raise Refused(error.message, fix) from None
+    return Pin(
+        context=cluster.context, server=cluster.server, ca_sha256=cluster.ca_sha256, kube_system_uid=uid
+    )
+
+
+def pin_context(context: str, *, replace: bool = False, production: bool | None = None) -> tuple[Pin, bool]:
+    """Write down which cluster `context` leads to, and whether that is new: from here on no other may have its name.
+
+    `production` marks it, or takes the mark away; None leaves it as it is. Raises `Refused` where it was pinned to
+    another cluster, unless `replace` is asked for, or doesn't answer.
+    """
+    pin, pinned = observed_pin(Cluster.connect(context)), read_pins().get(context)
+    if pinned is not None and not replace:
+        verify(pinned, pin)
+    marked = production if production is not None else pinned is not None and pinned.production
+    pin = dataclasses.replace(pin, production=marked)
+    if pin == pinned:
+        return pin, False
+    _pin(pin)
+    return pin, True
+
+
+def pin_made(context: str, *, kube_system_uid: str, ca_sha256: str) -> Pin:
+    """Pin the cluster that was just made, whatever was pinned before.
+
+    Raises `Refused` when `context` leads to one with another UID of kube-system or certificate authority.
+    """
+    pin = observed_pin(Cluster.connect(context))
+    if (pin.kube_system_uid, pin.ca_sha256) != (kube_system_uid, ca_sha256):
+        raise Refused(
+            f"context {context} of the kubeconfig leads to another cluster, at {pin.server}",
+            f"remove or rename it (`kubectl config delete-context {context}`), or use another --name",
+        )
+    _pin(pin)
+    return pin
+
+
+def _pin(pin: Pin) -> None:
+    """Raises `Refused` where that can't be written down in the audit log."""
+    deed = Deed(event=Event.PINNED, owner=owner(), context=pin.context, cluster_uid=pin.kube_system_uid)
+    audit_log().append(deed)
+    write_pin(pin)
+
+
+def why_production(cluster: Cluster) -> str:
+    """Why a cluster counts as production: its pin says so, or a label or annotation of its own; "": it does not.
+
+    The cluster's own mark is `chaosext/environment: production` on the namespace kube-system, which a runner elsewhere
+    knows as well.
+    """
+    pinned = read_pins().get(cluster.context)
+    if pinned is not None and pinned.production:
+        return f"context {cluster.context} is pinned as production"
+    if cluster.environment().lower() == PRODUCTION:
+        return f"the cluster of context {cluster.context} is marked {ENVIRONMENT}={PRODUCTION}"
+    return ""
+
+
+def _leaf(settings: Settings) -> NodeShell | None:
+    """A shell on the leaf; with transport `pod` only where one is named: what is no node has no Pod.
+
+    A context that is not kind's may have a name by which no container could be called: it has no leaf either.
+    """
+    if not settings.way.asks_the_api_server:
+        name = settings.leaf_container
+        return shells([name], settings.way)[name] if is_container(name) else None
+    return DockerShell(settings.leaf) if settings.leaf else None
+
+
+def surroundings(settings: Settings) -> Surroundings:
+    """What the checks look at."""
+    cluster = connect(settings)
+    names = [node.name for node in cluster.nodes()]
+    return Surroundings(
+        cluster=cluster,
+        shells=shells(names, way_into(settings, strictly=False)),
+        shut=shut(names),
+        leaf=_leaf(settings),
+        entry=entry_of(settings),
+        namespaces=settings.namespaces,
+        dns_lookups=settings.lookups,
+        known=_known(settings),
+    )
+
+
+def _known(settings: Settings) -> Known | None:
+    """What is known to be unhealthy: by the run's baseline, else by the settings. Raises `Refused` for what expired."""
+    run = baseline()
+    if run is not None:
+        return run.known
+    require_in_force(settings.known, datetime.now(UTC))
+    return Known(entries=settings.known) if settings.known else None

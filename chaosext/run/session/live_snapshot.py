@@ -1,0 +1,138 @@
+"""A snapshot, taken from a live cluster: read-only, page by page, only the fields that a rehearsal needs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from chaosext.checks.check_names import KUBELETS, PROBES, XDS
+from chaosext.checks.suite import Surroundings, run_checks
+from chaosext.cluster.client import Cluster, NotFound, resource_path
+from chaosext.model.errors import Refused, understood
+from chaosext.rehearsal.snapshot.prune import WANTED, least
+from chaosext.run.session.connection import observed_pin
+from chaosext.safety.pins import read_pins, verify
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from chaosext.model.findings import Finding
+    from chaosext.rehearsal.snapshot.prune import Wanted
+
+NEEDED = ("nodes", "pods")
+"""Without these there is no snapshot; whatever else can't be had is said, and a rehearsal assumes."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Taking:
+    """A snapshot in the making. `kinds`: those that were asked for and answered; `counts`: objects of each.
+
+    `missed`: kind -> why the cluster has none, or doesn't show it.
+    """
+
+    cluster: Cluster
+    page_s: float
+    kinds: list[str] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    missed: dict[str, str] = field(default_factory=dict)
+
+    def items(self) -> Iterator[dict[str, Any]]:
+        """Every object, as little of it as is needed.
+
+        Raises `Refused` where nodes or Pods may not be read, and `Unreachable` where a page takes longer than `page_s`.
+        """
+        for wanted in WANTED:
+            try:
+                yield from self._of(wanted)
+            except NotFound:
+                if not wanted.name:
+                    self.missed[wanted.kind] = "the cluster doesn't know this kind"
+            except Refused as error:
+                if wanted.plural in NEEDED:
+                    raise
+                self.missed[wanted.kind] = error.message
+            else:
+                self.kinds.append(wanted.kind)
+
+    def _of(self, wanted: Wanted) -> Iterator[dict[str, Any]]:
+        self.counts[wanted.kind] = 0
+        for page in self._pages(wanted):
+            with understood(f"the API server of context {self.cluster.context}"):
+                kept = [least(wanted, item) for item in page.get("items") or ()]
+            self.counts[wanted.kind] += len(kept)
+            yield from kept
+
+    def _pages(self, wanted: Wanted) -> Iterator[dict[str, Any]]:
+        namespace = wanted.namespace or None
+        if wanted.name:
+            path = resource_path(wanted.plural, wanted.name, namespace=namespace)
+            yield {"items": [self.cluster.request("GET", path, timeout_s=self.page_s)]}
+            return
+        yield from self.cluster.pages(wanted.plural, namespace=namespace, timeout_s=self.page_s)
+
+    def about(self) -> dict[str, Any]:
+        """What the snapshot says of itself, once all items are taken."""
+        version = self.cluster.request("GET", "/version", timeout_s=self.page_s).get("gitVersion")
+        return {
+            "taken_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "version": str(version or ""),
+            "kinds": self.kinds,
+            "missed": self.missed,
+        }
+
+    def text(self) -> Iterator[str]:
+        """The whole snapshot as a Kubernetes List, an object a line."""
+        between = ""
+        yield '{"apiVersion":"v1","kind":"List","items":['
+        for item in self.items():
+            yield f"{between}\n{json.dumps(item, separators=(',', ':'))}"
+            between = ","
+        yield f'\n],"chaosext":{json.dumps(self.about())}}}\n'
+
+
+LIVE = (KUBELETS, PROBES, XDS)
+"""Checks whose answers no snapshot holds: kubelets' Leases as of now, their events, and what istiod says."""
+
+
+PAGE_S = 60.0
+"""Bound of one page of 500 objects, and of the live checks together, seconds."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Survey:
+    """A cluster, pinned: `uid` is kube-system's. `missed` as in `Taking`, once the snapshot is taken."""
+
+    cluster: Cluster
+    uid: str
+    page_s: float
+    missed: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, context: str, page_s: float = PAGE_S) -> Survey:
+        """Raises `Refused` where the context is not pinned, or leads to another cluster than the pinned one.
+
+        Raises `Unreachable` where its API server doesn't answer.
+        """
+        pinned = read_pins().get(context)
+        if pinned is None:
+            raise Refused(
+                f"context {context} is not pinned, so nothing says which cluster is meant",
+                f"look at it, then `chaosext pin --context {context}`",
+            )
+        cluster = Cluster.connect(context)
+        uid = cluster.namespace_uid("kube-system")
+        verify(pinned, observed_pin(cluster))
+        return cls(cluster=cluster, uid=uid, page_s=page_s)
+
+    def snapshot(self) -> Iterator[str]:
+        """Its text. Raises `Refused` where nodes or Pods may not be read."""
+        taking = Taking(cluster=self.cluster, page_s=self.page_s)
+        yield from taking.text()
+        self.missed = taking.missed
+
+    def findings(self, namespaces: tuple[str, ...]) -> Mapping[str, Finding]:
+        """The live checks' findings; what may not be asked, or gives no answer, is unknown."""
+        around = Surroundings(cluster=self.cluster, shells={}, namespaces=namespaces)
+        return {each.check: each for each in run_checks(LIVE, around, timeout_s=self.page_s)}

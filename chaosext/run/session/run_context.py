@@ -1,0 +1,182 @@
+"""The run that this process is in: its id, its directory, its timeline. Plain `chaos run` gets one at first use."""
+
+from __future__ import annotations
+
+import getpass
+import re
+import socket
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from chaosext.checks.cut_effective import Shut
+from chaosext.model import clock
+from chaosext.model.run_id import RunId
+from chaosext.nodes.access import BY_DOCKER, NodeAccess
+from chaosext.partition.cut import nodes_of
+from chaosext.run.session.audit_trail import Trail
+from chaosext.run.session.run_directory import RunDirectory
+from chaosext.timeline.recorder import Recorder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from chaosext.checks.cut_effective import CutEvidence
+    from chaosext.experiment.cut_request import CutRequest
+    from chaosext.model.clock import Moment
+    from chaosext.model.stopped import Stopped
+    from chaosext.partition.cut import Cut
+    from chaosext.run.fault.inject import Planned
+    from chaosext.run.fault.keepalive import Renewing
+    from chaosext.run.fault.verify import CutWatch
+    from chaosext.run.monitor.object_events_watch import ObjectWatch
+    from chaosext.run.monitor.sentinels import Sentinels
+    from chaosext.run.rollback.cluster_drain import Held
+    from chaosext.run.session.approval import Intended
+    from chaosext.run.verdict.steady_baseline import Baseline
+    from chaosext.safety.audit import Event
+    from chaosext.safety.cluster_lock import ClusterLock
+    from chaosext.timeline.recorder import Sink
+
+
+@dataclass(slots=True)
+class RunContext:
+    """One run, which may take `lasts_s` seconds from when it takes its lock (None: nobody knows).
+
+    `cuts` are those that it meant to arm; by `let_go` the kernel has let go of all of them.
+
+    `in_force`: a cut was read back on its nodes, and not yet healed. `way` leads into their nodes, `nodes` are all of
+    the cluster's;
+    `renewing` keeps a cut with a dead man's switch in force, `cut_watch` watches the one that is. `before` is what the
+    paths were like before the cut; `foreign_before` and `foreign_after` are all rules of the cut nodes, then and after
+    the last heal (None: not to be had). `prepared` is the cut that was made ready last, and for which wish. `lost` says
+    what became of a cut that ended, or was changed, before this run healed it. `lock` is the run's hold on its cluster,
+    `trail` what it tells the audit log. `gate_failed`: the steady state was not met before the method, which was not
+    played. `intended` is what the run plays, where that is known; `stopped` why it was stopped before its end, if it
+    was. From `all_cut_s` to `healing_s` (monotonic seconds) its first cut was in force on all of its nodes: each is
+    cut, and healed, in its own time. `sentinels`: set from before they are placed. `held` is what it has changed at the
+    entry in front of several clusters. `baseline` is what stood before its gate. `strict` is set by `chaosext run`,
+    which derives the verdict itself; under plain `chaos run` the control does.
+
+    For who watches the run: `doing` says what is played now, and since when (monotonic seconds). `heard` is when each
+    node's sentinel was last heard of: the runner's monotonic time of the newest sample that was read (node -> s).
+    `objects` is what the API server tells meanwhile.
+    """
+
+    id: str
+    owner: str
+    directory: RunDirectory
+    recorder: Recorder
+    strict: bool = False
+    lasts_s: float | None = None
+    cuts: list[Cut] = field(default_factory=list)
+    let_go: Moment | None = None
+    in_force: bool = False
+    all_cut_s: float | None = None
+    healing_s: float | None = None
+    way: NodeAccess = BY_DOCKER
+    nodes: frozenset[str] = frozenset()
+    renewing: Renewing | None = None
+    cut_watch: CutWatch | None = None
+    lock: ClusterLock | None = None
+    trail: Trail = field(init=False)
+    before: CutEvidence | None = None
+    foreign_before: dict[str, str | None] = field(default_factory=dict)
+    foreign_after: dict[str, str | None] = field(default_factory=dict)
+    prepared: tuple[CutRequest, Planned] | None = None
+    lost: list[str] = field(default_factory=list)
+    method_began: bool = False
+    gate_failed: bool = False
+    intended: Intended | None = None
+    stopped: Stopped | None = None
+    sentinels: Sentinels | None = None
+    held: Held | None = None
+    baseline: Baseline | None = None
+    doing: tuple[str, float] = ("", 0.0)
+    heard: dict[str, float] = field(default_factory=dict)
+    objects: ObjectWatch | None = None
+
+    @property
+    def reachable(self) -> frozenset[str] | None:
+        """The nodes whose kubelets an API server still reaches; None: all of them."""
+        if not self.in_force or clock.is_over(self.let_go):
+            return None
+        carriers = frozenset(nodes_of(self.cuts))
+        return self.nodes - carriers if self.sealed_until else carriers
+
+    @property
+    def sealed_until(self) -> Moment | None:
+        """When the nodes of a cut in force can be entered again, which it keeps everybody from; None: it does not."""
+        sealed = self.in_force and any(cut.delay_s for cut in self.cuts)
+        return self.let_go if sealed and not clock.is_over(self.let_go) else None
+
+    def shut(self, names: Iterable[str]) -> Shut | None:
+        """Which of the nodes `names` the cut keeps us from entering; None where it keeps us from none."""
+        if not self.way.asks_the_api_server or self.reachable is None:
+            return None
+        peers = tuple(peer for cut in self.cuts for peer in cut.dropped)
+        return Shut(nodes=frozenset(names) - self.reachable, peers=peers)
+
+    def write_down(self, event: Event, **touched: Any) -> None:
+        """Before what may not wait after a cut. Without one, raises `Refused` where it can't be: then it isn't done.
+
+        After a cut the cluster, or its customers, need it, whatever the disk says.
+        """
+        write = self.trail.note if self.cuts else self.trail.require
+        write(event, **touched)
+
+    def __post_init__(self) -> None:
+        self.trail = Trail(run=self.id, owner=self.owner)
+
+
+_current: RunContext | None = None
+
+
+def start(*, strict: bool = False, root: Path | None = None, sink: Sink | None = None) -> RunContext:
+    """Begin a run of its own. Raises `Refused` when its directory can't be made."""
+    global _current
+    run = RunId.new()
+    directory = RunDirectory(run, root)
+    recorder = Recorder(directory.inside / "timeline.jsonl", sink=sink)
+    _current = RunContext(id=run, owner=owner(), directory=directory, recorder=recorder, strict=strict)
+    return _current
+
+
+def current() -> RunContext:
+    """The run of this process; begun now where there is none yet."""
+    return _current or start()
+
+
+@cache
+def _run_of_no_run() -> str:
+    return RunId.new()
+
+
+def run_id() -> str:
+    """The run of this process; where there is none, what it does goes by an id of its own."""
+    return _current.id if _current else _run_of_no_run()
+
+
+def baseline() -> Baseline | None:
+    """The current run's baseline; None where there is no run, or it has taken none yet."""
+    return _current.baseline if _current else None
+
+
+def reachable() -> frozenset[str] | None:
+    """As the current run's `reachable`."""
+    return _current.reachable if _current else None
+
+
+def shut(names: Iterable[str]) -> Shut | None:
+    """As the current run's `shut`."""
+    return _current.shut(names) if _current else None
+
+
+def owner() -> str:
+    """Who runs this, as `user@host`, in the letters that a rule's comment allows."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # no passwd entry: common in containers
+        user = "unknown"
+    return re.sub(r"[^A-Za-z0-9@._-]", "_", f"{user}@{socket.gethostname()}")[:40]

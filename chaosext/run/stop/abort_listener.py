@@ -1,0 +1,81 @@
+"""An abort that is asked for from anywhere: an annotation on the cluster's Lease, seen within seconds, and answered."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, timedelta
+from typing import TYPE_CHECKING
+
+from chaosext.cluster.lease import ANSWER, CUT, InForce, look_at_notes, write_notes
+from chaosext.model.errors import ChaosextError
+from chaosext.model.stopped import Stopper
+from chaosext.run.stop.condition_state import Reply, Says, Standing
+from chaosext.run.stop.conditions import Watched
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from chaosext.cluster.client import Cluster
+    from chaosext.cluster.lease import Notes
+    from chaosext.run.session.run_context import RunContext
+
+LOOK_S = 2.0
+"""How often the Lease is looked at."""
+
+ASK_S = 2.5
+"""How long each request may take."""
+
+HEALED = "healed"
+"""What an answer begins with where all was seen gone."""
+
+
+@dataclass(slots=True)
+class Abort:
+    """Looks whether somebody asked the run to end; says on the Lease what is in force, and what came of being asked."""
+
+    cluster: Cluster
+    context: RunContext
+
+    @property
+    def watched(self) -> Watched:
+        """As a stop condition that stays unknown for as long as the API server can't be asked."""
+        return Watched(
+            by=Stopper.ABORT,
+            name="",
+            ask=self.look,
+            every_s=LOOK_S,
+            timeout_s=2 * ASK_S,
+            begins=Standing(),
+        )
+
+    def look(self) -> Reply:
+        try:
+            notes = look_at_notes(self.cluster, timeout_s=ASK_S)
+            if notes.lock is None or notes.lock.run != self.context.id:
+                return Reply(Says.UNKNOWN, "the Lease is not this run's")
+            if notes.abort and not notes.answer:
+                return Reply(Says.TRUE, notes.abort)
+            self._say_what_is_in_force(notes)
+        except ChaosextError as error:
+            return Reply(Says.UNKNOWN, error.message)
+        return Reply(Says.FALSE, "nobody asked")
+
+    def answer(self, remains: tuple[str, ...]) -> None:
+        """Bounded; who asked sees otherwise that the Lease is given back, or is not renewed any more."""
+        said = f"not seen healed: {'; '.join(remains)}" if remains else f"{HEALED}; the rollbacks follow"
+        with suppress(ChaosextError):
+            write_notes(self.cluster, self.context.id, {ANSWER: said, CUT: ""}, timeout_s=ASK_S)
+
+    def _say_what_is_in_force(self, notes: Notes) -> None:
+        said = self._in_force(notes.now)
+        if (said is None) != (notes.in_force is None):
+            write_notes(self.cluster, self.context.id, {CUT: str(said or "")}, timeout_s=ASK_S)
+
+    def _in_force(self, now: datetime) -> InForce | None:
+        """By the API server's clock, as whoever reads it has another one than we."""
+        if not self.context.in_force or self.context.let_go is None:
+            return None
+        remaining_s = max(0.0, -(self.context.let_go.age_s() or 0.0))
+        dead_man_s = max((cut.dead_man_s or 0.0 for cut in self.context.cuts), default=0.0)
+        return InForce(until=now.astimezone(UTC) + timedelta(seconds=remaining_s), dead_man_s=dead_man_s)

@@ -1,0 +1,158 @@
+"""What may stop a run is asked on threads of its own, a thread each, so that one that hangs holds up no other."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from chaosext.model.errors import Refused
+from chaosext.model.stopped import Stopped, Stopper
+from chaosext.model.timeline import Kind
+from chaosext.run.fault.heal import left_behind
+from chaosext.run.fault.verify import CutWatch
+from chaosext.run.session.connection import connect
+from chaosext.run.stop.abort_listener import Abort
+from chaosext.run.stop.condition_state import Reply, Says, Standing
+from chaosext.run.stop.conditions import Watched
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from chaosext.experiment.settings import Settings
+    from chaosext.run.session.run_context import RunContext
+
+FIX = "see to it, or mend the condition, then run again"
+
+
+class Bounded:
+    """Asks within a time limit. What hangs is not asked anew before it has come back: it would only hang again."""
+
+    def __init__(self, ask: Callable[[], Reply], timeout_s: float) -> None:
+        self._ask, self._timeout_s = ask, timeout_s
+        self._asking: threading.Thread | None = None
+        self._replies: list[Reply] = []
+
+    def __call__(self) -> Reply:
+        if self._asking is None or not self._asking.is_alive():
+            self._replies = []
+            self._asking = threading.Thread(target=self._keep, args=(self._replies,), daemon=True)
+            self._asking.start()
+        self._asking.join(self._timeout_s)
+        return self._replies[0] if self._replies else self._late()
+
+    def _keep(self, replies: list[Reply]) -> None:
+        try:
+            replies.append(self._ask())
+        except Exception as error:  # whatever it is, nobody knows now; its text may quote anything
+            replies.append(Reply(Says.UNKNOWN, f"asking raised {type(error).__name__}"))
+
+    def _late(self) -> Reply:
+        return Reply(Says.UNKNOWN, f"no answer within {self._timeout_s:g} s")
+
+
+def require_none_true(conditions: Sequence[Watched]) -> None:
+    """Ask each once, all at the same time. Raises `Refused` for one that is true, or that nobody knows of."""
+    with ThreadPoolExecutor(max_workers=len(conditions) or 1, thread_name_prefix="stop") as pool:
+        replies = list(pool.map(lambda each: Bounded(each.ask, each.timeout_s)(), conditions))
+    for condition, reply in zip(conditions, replies, strict=True):
+        if reply.says is Says.TRUE:
+            raise Refused(f"stop condition {condition.name!r} is true already: {reply.detail}", FIX)
+        if reply.says is Says.UNKNOWN:
+            raise Refused(f"stop condition {condition.name!r} can't be asked: {reply.detail}", FIX)
+
+
+class StopWatch:
+    """Asks until the first of them stops the run; `stop` is told once, on the thread that asked."""
+
+    def __init__(self, conditions: Sequence[Watched], stop: Callable[[Stopped], None]) -> None:
+        self._conditions, self._stop = conditions, stop
+        self._over, self._first = threading.Event(), threading.Lock()
+
+    def __enter__(self) -> StopWatch:
+        for condition in self._conditions:
+            threading.Thread(target=self._keep, args=(condition,), name="stop", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+
+    def _keep(self, condition: Watched) -> None:
+        standing, ask = condition.begins, Bounded(condition.ask, condition.timeout_s)
+        while not self._over.wait(condition.every_s):
+            standing = standing.heard(ask(), time.monotonic())
+            why = standing.why_stop(time.monotonic())
+            if why and not self._over.is_set() and self._first.acquire(blocking=False):
+                self._over.set()
+                self._stop(Stopped(by=condition.by, name=condition.name, reason=why))
+
+
+KINDS = {Stopper.CONDITION: Kind.STOP_CONDITION, Stopper.ABORT: Kind.ABORT}
+"""A cut that was lost is in the timeline already."""
+
+RULES_S, PATHS_S = 2.0, 5.0
+"""How often a cut in force is read on its nodes, and paths are tried. What is lost is to be named within 5 s."""
+
+ANSWER_S = 30.0
+"""What a look may take: its connects have 2 s each, twice, and a node that is in trouble 5 s."""
+
+
+def watch_for_stops(
+    settings: Settings,
+    context: RunContext,
+    conditions: Sequence[Watched],
+    *,
+    abortable: bool,
+    may_stop: Callable[[], bool],
+    leave: Callable[[], None],
+) -> StopWatch:
+    """What stops the run by the first of `conditions` that calls for it, when it is asked to on its Lease, or when its
+    cut is lost.
+
+    `abortable`: it cuts, and so has a Lease. `may_stop` says whether the run is still there to be stopped; `leave` ends
+    what is played, once the cut is healed.
+    """
+    abort = Abort(connect(settings), context) if abortable else None
+
+    def stop(why: Stopped) -> None:
+        if may_stop():
+            remains = _heal_at_once(context, why)
+            if abort and why.by is Stopper.ABORT:
+                abort.answer(remains)
+            leave()
+
+    watched = (*conditions, *([abort.watched, *_cut_watched(context)] if abort else []))
+    return StopWatch(watched, stop)
+
+
+def _cut_watched(context: RunContext) -> tuple[Watched, ...]:
+    """A cut that is lost, as conditions that are false for as long as the nodes can't be asked."""
+
+    def asked(look: Callable[[CutWatch], tuple[str, ...]]) -> Callable[[], Reply]:
+        def ask() -> Reply:
+            lost = look(context.cut_watch) if context.cut_watch else ()
+            return Reply(Says.TRUE if lost else Says.FALSE, "; ".join(lost))
+
+        return ask
+
+    looks = ((CutWatch.look_at_rules, RULES_S), (CutWatch.look_at_paths, PATHS_S))
+    return tuple(
+        Watched(
+            by=Stopper.CUT_LOST,
+            name="",
+            ask=asked(look),
+            every_s=every_s,
+            timeout_s=ANSWER_S,
+            begins=Standing(),
+        )
+        for look, every_s in looks
+    )
+
+
+def _heal_at_once(context: RunContext, why: Stopped) -> tuple[str, ...]:
+    """The network first, and before anybody is asked to leave: what plays now may take a while to do so."""
+    context.stopped = why
+    if why.by in KINDS:
+        context.recorder.say(KINDS[why.by], f"Run/{context.id}", str(why))
+    return left_behind(context)

@@ -1,0 +1,55 @@
+"""What a verdict was derived from, question by question, for whoever reads it. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from chaosext.model.findings import Status
+from chaosext.model.result import Rule, Ruling
+
+if TYPE_CHECKING:
+    from chaosext.run.verdict.derive import Answer, Facts
+
+
+def rulings(facts: Facts) -> tuple[Ruling, ...]:
+    """One ruling for each rule, in their order."""
+    return (
+        _asked(Rule.GATE, facts.gate, "the gate was not asked"),
+        _cut(facts),
+        _asked(Rule.AFTER, facts.after, "the steady state was not asked for after the heal"),
+        _rollback(facts),
+        _asked(Rule.COMPLETE, facts.missing, "what stood at the baseline was not asked for at the end"),
+        _clean(facts),
+    )
+
+
+def _cut(facts: Facts) -> Ruling:
+    """A cut that was proven when it was made, and did not last, proves nothing."""
+    if facts.lost:
+        return Ruling(rule=Rule.CUT, status=Status.UNKNOWN, reason="; ".join(facts.lost))
+    return _asked(Rule.CUT, facts.cut, "nothing was cut")
+
+
+def _asked(rule: Rule, answer: Answer | None, otherwise: str) -> Ruling:
+    if answer is None:
+        return Ruling(rule=rule, status=None, reason=otherwise)
+    return Ruling(rule=rule, status=answer.status, reason=answer.reason)
+
+
+def _rollback(facts: Facts) -> Ruling:
+    """A rollback that was needed, and after which nobody looked, is not verified."""
+    if facts.rollback_failures:
+        reason = "; ".join(facts.rollback_failures)
+        return Ruling(rule=Rule.ROLLBACK, status=Status.UNHEALTHY, reason=reason)
+    ruling = _asked(Rule.ROLLBACK, facts.rolled_back, "the steady state was not asserted after a rollback")
+    needed = facts.after is not None and facts.after.status is Status.UNHEALTHY
+    if ruling.status is None and needed:
+        return Ruling(rule=Rule.ROLLBACK, status=Status.UNKNOWN, reason=ruling.reason)
+    return ruling
+
+
+def _clean(facts: Facts) -> Ruling:
+    if facts.left_behind:
+        return Ruling(rule=Rule.CLEAN, status=Status.UNHEALTHY, reason="; ".join(facts.left_behind))
+    seen = "nothing was put anywhere" if facts.cut is None else "the cut was seen gone on every node"
+    return Ruling(rule=Rule.CLEAN, status=Status.HEALTHY, reason=seen)

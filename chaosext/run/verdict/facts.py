@@ -1,0 +1,212 @@
+"""From a Chaos Toolkit journal to the facts that a verdict is derived from. Pure: a journal is a JSON value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
+from typing import Any
+
+from chaosext.experiment.activity_names import CUT_EFFECTIVE, HEAL, KUBE_DNS_MOVED, SEVER, STEADY_STATE
+from chaosext.model.errors import ChaosextError, Refused, Unsafe
+from chaosext.model.findings import Status, worst
+from chaosext.run.verdict.derive import Answer, Facts
+
+CUT_SHORT = ("aborted", "interrupted")
+"""The statuses of a journal (chaoslib/run.py) that never got to its end."""
+
+ABORT_REASON = "abort_reason"
+"""Our own key in a journal: why the strict run aborted it."""
+
+Run = Mapping[str, Any]  # one executed activity, as chaoslib writes it
+
+
+def facts_of(
+    journal: Mapping[str, Any],
+    *,
+    left_behind: Sequence[str] | None = None,
+    signal_number: int | None = None,
+    overdue: str = "",
+    stopped: str = "",
+) -> Facts:
+    """The facts of a finished (or interrupted) run.
+
+    `left_behind`, `signal_number`, `overdue` and `stopped` are what the runner itself saw; a journal cannot know them.
+    Who looked at the end (`left_behind` is not None) knows what is left: what an activity feared before that came to
+    nothing.
+    """
+    states = _mapping(journal.get("steady_states"))
+    method, rollbacks = _runs(journal.get("run")), _runs(journal.get("rollbacks"))
+    feared = _raised((*method, *rollbacks), Unsafe)
+    return Facts(
+        gate=_hypothesis(states.get("before")),
+        cut=_cut(method),
+        after=_worse(_settled(method), _hypothesis(states.get("after"))),
+        rolled_back=_rolled_back(rollbacks),
+        refusals=_refusals(method),
+        moved=_moved(method),
+        method_failures=(*(_failure(run) for run in method if _failed(run)), *_cut_short(journal)),
+        rollback_failures=tuple(_failure(run) for run in rollbacks if _failed(run)),
+        left_behind=feared if left_behind is None else tuple(left_behind),
+        feared=() if left_behind is None else feared,
+        signal_number=signal_number,
+        overdue=overdue,
+        stopped=stopped,
+    )
+
+
+def _cut_short(journal: Mapping[str, Any]) -> tuple[str, ...]:
+    """Why the journal ends before the experiment does: what is missing in it proves nothing."""
+    if journal.get("status") not in CUT_SHORT:
+        return ()
+    return (str(journal.get(ABORT_REASON) or f"the experiment was {journal['status']} before its end"),)
+
+
+def _refusals(method: Sequence[Run]) -> tuple[str, ...]:
+    """Why the method was refused. Once an action did anything but refuse, nothing is a mere refusal any more."""
+    actions = [run for run in method if _activity(run).get("type") == "action"]
+    if any(not _raised([run], Refused) for run in actions):
+        return ()
+    return _raised(method, Refused)
+
+
+def _hypothesis(state: Any) -> Answer | None:
+    if not isinstance(state, Mapping):
+        return None
+    if state.get("steady_state_met"):
+        return Answer(status=Status.HEALTHY, reason="every probe of the hypothesis is within its tolerance")
+    return _worst_answer(
+        [_out_of_tolerance(run) for run in _runs(state.get("probes")) if not run.get("tolerance_met")]
+    ) or Answer(status=Status.UNKNOWN, reason="the hypothesis ended without an answer")
+
+
+def _out_of_tolerance(run: Run) -> Answer:
+    finding = _finding(run)
+    if finding is not None and finding.status is not Status.HEALTHY:
+        return finding
+    if _failed(run):
+        return Answer(status=Status.UNKNOWN, reason=_failure(run))
+    return Answer(status=Status.UNHEALTHY, reason=f"{_name(run)}: {run.get('output')!r} is out of tolerance")
+
+
+def _cut(method: Sequence[Run]) -> Answer | None:
+    """Was the cut proven: by the action that made it, and by every probe that looked before the heal.
+
+    An action told not to prove its cut (`prove: false`) leaves that to the probes.
+    """
+    severed = [run for run in method if _func(run) == SEVER]
+    if not severed:
+        return None
+    looked = [run for run in _before(method, HEAL) if _func(run) == CUT_EFFECTIVE]
+    asked = [run for run in (*severed, *looked) if _failed(run) or _finding(run)]
+    return _worst_answer([_proof(run) for run in asked]) or Answer(
+        status=Status.UNKNOWN, reason="nobody asked whether the cut was effective"
+    )
+
+
+def _proof(run: Run) -> Answer:
+    finding = _finding(run)
+    if _failed(run) or finding is None:
+        return Answer(status=Status.UNKNOWN, reason=_failure(run))
+    return finding
+
+
+def _moved(method: Sequence[Run]) -> str | None:
+    """How much of kube-dns was moved, by the last probe that waited for it."""
+    outputs = [run.get("output") for run in method if _func(run) == KUBE_DNS_MOVED]
+    last = outputs[-1] if outputs else None
+    return str(last["moved"]) if isinstance(last, Mapping) and "moved" in last else None
+
+
+def _settled(method: Sequence[Run]) -> Answer | None:
+    """The last `steady_state` after the heal: it has waited and dwelt, and asked every check."""
+    healed = [index for index, run in enumerate(method) if _func(run) == HEAL]
+    asked = [run for run in method[max(healed, default=-1) + 1 :] if _func(run) == STEADY_STATE]
+    return _proof(asked[-1]) if asked else None
+
+
+def _rolled_back(rollbacks: Sequence[Run]) -> Answer | None:
+    """What the probes after the last rollback action found; None where none of them was the whole steady state."""
+    actions = [index for index, run in enumerate(rollbacks) if _activity(run).get("type") == "action"]
+    after = rollbacks[max(actions, default=-1) + 1 :]
+    if not any(_func(run) == STEADY_STATE for run in after):
+        return None
+    return _worst_answer([_proof(run) for run in after if _finding(run) or _failed(run)])
+
+
+def _before(runs: Sequence[Run], func: str) -> Sequence[Run]:
+    return tuple(takewhile(lambda run: _func(run) != func, runs))
+
+
+def _worst_answer(answers: Iterable[Answer | None]) -> Answer | None:
+    given = [answer for answer in answers if answer is not None]
+    if not given:
+        return None
+    status = worst(answer.status for answer in given)
+    reasons = dict.fromkeys(answer.reason for answer in given if answer.status is status)
+    return Answer(status=status, reason="; ".join(reasons))
+
+
+def _worse(first: Answer | None, second: Answer | None) -> Answer | None:
+    """The worse of two answers to the same question; the first where both are as bad."""
+    if first is None or second is None:
+        return first or second
+    return first if first.status is worst((first.status, second.status)) else second
+
+
+def _finding(run: Run) -> Answer | None:
+    """The finding that an activity returned (or carries under `finding`); None where it returned none."""
+    output = run.get("output")
+    if isinstance(output, Mapping):
+        output = output.get("finding", output)
+    status = output.get("status") if isinstance(output, Mapping) else None
+    if not isinstance(output, Mapping) or status not in tuple(Status):
+        return None
+    return Answer(status=Status(status), reason=str(output.get("summary", _name(run))))
+
+
+def _raised(runs: Sequence[Run], error: type[ChaosextError]) -> tuple[str, ...]:
+    """The messages of the activities that raised `error`; chaoslib keeps its name in front of the message."""
+    prefix = f"{error.__module__}.{error.__qualname__}: "
+    failures = [_last_line(run) for run in runs if _failed(run)]
+    return tuple(text.partition(prefix)[2] for text in failures if prefix in text)
+
+
+def _failed(run: Run) -> bool:
+    return run.get("status") != "succeeded"
+
+
+def _failure(run: Run) -> str:
+    return (
+        f"{_name(run)}: {_last_line(run).removeprefix('chaoslib.exceptions.ActivityFailed: ') or 'no answer'}"
+    )
+
+
+def _last_line(run: Run) -> str:
+    """Of the exception, as `traceback.format_exception` made it; "" where there is none."""
+    lines = run.get("exception")
+    return str(lines[-1]).strip() if isinstance(lines, list) and lines else ""
+
+
+def _name(run: Run) -> str:
+    return str(_activity(run).get("name", "activity"))
+
+
+def _func(run: Run) -> str:
+    provider = _mapping(_activity(run).get("provider"))
+    module, func = str(provider.get("module")), str(provider.get("func"))
+    return func if module.startswith("chaosext.") else f"{module}.{func}"
+
+
+def _activity(run: Run) -> Mapping[str, Any]:
+    return _mapping(run.get("activity"))
+
+
+def _runs(value: Any) -> tuple[Run, ...]:
+    """Each member, whatever it is: one that is no mapping has no `status`, and so counts as failed."""
+    if value is None:
+        return ()
+    return tuple(_mapping(run) for run in (value if isinstance(value, list) else [value]))
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

@@ -1,0 +1,215 @@
+"""The baseline of a run: what stood when it began, kept so that whoever asks later compares with the same."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from chaosext.checks import baseline_inventory
+from chaosext.checks.baseline_inventory import Inventory
+from chaosext.checks.check_names import MISSING
+from chaosext.checks.suite import STEADY_STATE, Surroundings, run_checks
+from chaosext.model.bounded_json import JSON_BYTES, parse_json
+from chaosext.model.errors import MALFORMED, Refused
+from chaosext.model.files import OWNER_ONLY, read_file, write_whole
+from chaosext.model.findings import Status
+from chaosext.model.known_unhealthy import Known, became, entries_of, measure
+from chaosext.model.paths import state_home
+from chaosext.model.timeline import Kind
+from chaosext.run.session.connection import surroundings
+from chaosext.run.verdict.derive import Answer
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from chaosext.cluster.client import Cluster
+    from chaosext.experiment.settings import Settings
+    from chaosext.model.findings import Finding
+    from chaosext.model.known_unhealthy import KnownObject, KnownUnhealthy, Measured
+    from chaosext.run.session.run_context import RunContext
+    from chaosext.timeline.recorder import Recorder
+
+KEPT_S = 24 * 3600.0
+"""After so long a baseline is not that of anything a person still asks about."""
+
+LAST_LOOK_S, POLL_S = 15.0, 2.0
+"""What looking once more at the end of a run may take, and how often it looks."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Baseline:
+    """What stood on `cluster` when the run began, and what of it was found missing since.
+
+    `entries`: what is known to be unhealthy; `before` how it was then, where it was so, and `after` how it was last.
+    """
+
+    cluster: Cluster
+    inventory: Inventory
+    entries: tuple[KnownUnhealthy, ...] = ()
+    before: Mapping[KnownUnhealthy, Measured] = field(default_factory=dict)
+    after: dict[KnownUnhealthy, Measured] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def take(cls, cluster: Cluster, settings: Settings) -> Baseline:
+        """Count what stands, and see how what is known to be unhealthy is.
+
+        Raises `Refused` where something may not be read, `Unreachable` for no answer.
+        """
+        return cls(
+            cluster=cluster,
+            inventory=baseline_inventory.gather(cluster, settings.namespaces),
+            entries=settings.known,
+            before=_measured(settings),
+        )
+
+    @property
+    def known(self) -> Known | None:
+        """What is excused from here on: what is known, while it is no worse than it was."""
+        if not self.entries:
+            return None
+        return Known(entries=self.entries, before={entry: each.share for entry, each in self.before.items()})
+
+    @property
+    def objects(self) -> tuple[KnownObject, ...]:
+        """What became of each entry."""
+        return tuple(became(entry, self.before.get(entry), self.after.get(entry)) for entry in self.entries)
+
+    def note(self, finding: Finding, recorder: Recorder) -> None:
+        """Keep how what is known is by `finding`; of `nothing_missing` say what is missing, and back, each once."""
+        for entry in self.entries:
+            if found := measure(entry, finding):
+                self.after[entry] = found
+        if finding.check != MISSING or finding.status is Status.UNKNOWN:
+            return
+        now = dict(baseline_inventory.lasting(finding))
+        for name, detail in now.items():
+            if self.missing.get(name) != detail:
+                recorder.say(Kind.OBJECT_MISSING, name, detail)
+        for name in self.missing.keys() - now.keys():
+            recorder.say(Kind.OBJECT_BACK, name, "stands again as at the baseline")
+        self.missing = now
+
+    def last_look(self, recorder: Recorder, hurried: threading.Event) -> Answer:
+        """Whether all of it stands at the end of the run. Bounded; what may be back in a moment is asked for again."""
+        around = Surroundings(cluster=self.cluster, shells={}, baseline=self.inventory)
+        deadline_s = time.monotonic() + LAST_LOOK_S
+        while True:
+            left_s = max(POLL_S, deadline_s - time.monotonic())
+            (finding,) = run_checks((MISSING,), around, timeout_s=left_s)
+            over = time.monotonic() + POLL_S > deadline_s
+            if (
+                finding.status is Status.HEALTHY
+                or over
+                or baseline_inventory.lasting(finding)
+                or hurried.wait(POLL_S)
+            ):
+                break
+        self.note(finding, recorder)
+        return Answer(status=finding.status, reason=finding.summary)
+
+
+def _measured(settings: Settings) -> dict[KnownUnhealthy, Measured]:
+    """How what is known to be unhealthy is now, where it is so; what can't be told is left out, and so must be well."""
+    checks = tuple(dict.fromkeys(entry.check for entry in settings.known))
+    if not checks:
+        return {}
+    around = surroundings(settings)
+    findings = {finding.check: finding for finding in run_checks(checks, around)}
+    found = {entry: measure(entry, findings[entry.check]) for entry in settings.known}
+    return {
+        entry: each
+        for entry, each in found.items()
+        if each and (each.unhealthy or each.unknown) and (not each.unknown or _is_excused(entry, findings))
+    }
+
+
+def _is_excused(entry: KnownUnhealthy, findings: Mapping[str, Finding]) -> bool:
+    """Whether all that is not healthy of it is excused, as it is of a node that is known to be dead."""
+    rows = (row for row in findings[entry.check].evidence if row.counts and entry.covers(row.subject))
+    return all(row.known or row.status is Status.HEALTHY for row in rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What is unhealthy on a cluster now, as entries; and what is unknown, a line each."""
+
+    entries: tuple[KnownUnhealthy, ...]
+    unknown: tuple[str, ...]
+
+
+def observe(settings: Settings, until: datetime, reason: str) -> Seen:
+    """Ask the whole steady state, excusing nothing, and keep what stands as the cluster's baseline.
+
+    Raises `Refused` where cluster DNS is dead on every node: that is no state to be accepted.
+    """
+    around = replace(surroundings(settings), known=None)
+    findings = run_checks(STEADY_STATE, around)
+    rows = [(finding.check, row) for finding in findings for row in finding.evidence if row.counts]
+    for _, row in rows:
+        if row.vital and row.status is not Status.HEALTHY:
+            raise Refused(
+                f"{row.subject}: {row.detail}: that can't be accepted as known",
+                "repair cluster DNS, then save the baseline",
+            )
+    entries = entries_of(findings, until=until, reason=reason)
+    renew(around.cluster, settings)
+    return Seen(
+        entries=entries,
+        unknown=tuple(
+            f"{check}: {row.subject}: {row.detail}"
+            for check, row in rows
+            if row.status is Status.UNKNOWN
+            and not any(entry.check == check and entry.covers(row.subject) for entry in entries)
+        ),
+    )
+
+
+def keep(run: RunContext) -> None:
+    """Keep the baseline of a run that has its cluster to itself: `chaosext check all` compares with it later."""
+    if run.baseline is not None:
+        write(run.trail.cluster_uid, run.baseline.inventory)
+
+
+def renew(cluster: Cluster, settings: Settings) -> None:
+    """What stands now is the cluster's baseline from here on. Raises as `gather` does."""
+    write(cluster.namespace_uid("kube-system"), baseline_inventory.gather(cluster, settings.namespaces))
+
+
+def write(cluster_uid: str, found: Inventory) -> None:
+    """Keep the baseline of the cluster whose kube-system has this UID, instead of the one before it.
+
+    A disk that is full is no reason not to run: then nobody compares with it later.
+    """
+    path = _path(cluster_uid)
+    text = json.dumps({"at": time.time(), **found.to_json()})
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_whole(path, text, fsync=False, mode=OWNER_ONLY)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A baseline of an earlier process, and when it was taken."""
+
+    inventory: Inventory
+    at: datetime
+
+
+def kept(cluster_uid: str) -> Kept | None:
+    """The newest baseline of that cluster; None where there is none, or it is too old."""
+    with suppress(OSError, *MALFORMED):
+        value = parse_json(read_file(_path(cluster_uid), most=JSON_BYTES))
+        if 0 <= time.time() - value["at"] <= KEPT_S:
+            return Kept(Inventory.from_json(value), datetime.fromtimestamp(value["at"], UTC))
+    return None
+
+
+def _path(cluster_uid: str) -> Path:
+    return state_home() / f"inventory-{cluster_uid}.json"

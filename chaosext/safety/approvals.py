@@ -1,0 +1,198 @@
+"""Approvals: which experiments may be run on which cluster that is marked production, who said so, and until when.
+
+Each is a line of an append-only file; the last word about an experiment on a cluster holds. Pure but for the files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from chaosext.model.bounded_json import parse_json
+from chaosext.model.errors import Refused
+from chaosext.model.files import OWNER_ONLY, append, read_file
+from chaosext.model.paths import config_home
+from chaosext.safety.audit import digest_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+PRODUCTION = "production"
+
+VARIABLE = "CHAOSEXT_APPROVALS"
+"""The environment variable that names one more file of approvals, such as a ConfigMap's in a Pod."""
+
+_WORDS = ("title", "description", "tags", "contributions", "version", "dry")
+"""What of an experiment changes nothing that is done, or less of it (`chaos run --dry`)."""
+
+_CONTEXT = "KUBERNETES_CONTEXT"
+"""A context is only a name of one machine's; an approval names its cluster by UID."""
+
+
+class Said(StrEnum):
+    APPROVED = "approved"
+    REVOKED = "revoked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Word:
+    """One line: that the experiment with this digest may (or may no more) be run on a cluster.
+
+    `sha256` as `approval_digest` gives it. `values`: the numbers and switches among the experiment's configuration, and
+    `title`, say to people what was approved. `until`: None is until it is revoked. `by` and `note` are free texts.
+    """
+
+    said: Said
+    sha256: str
+    cluster_uid: str
+    context: str
+    by: str
+    at: datetime
+    title: str = ""
+    values: Mapping[str, float | bool] = field(default_factory=dict)
+    until: datetime | None = None
+    note: str = ""
+
+    @property
+    def about(self) -> tuple[str, str]:
+        return self.cluster_uid, self.sha256
+
+    def holds(self, now: datetime) -> bool:
+        return self.said is Said.APPROVED and (self.until is None or now < self.until)
+
+    def to_json(self) -> dict[str, Any]:
+        until = self.until.isoformat() if self.until else None
+        return {**asdict(self), "said": self.said.value, "at": self.at.isoformat(), "until": until}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Raises KeyError, TypeError or ValueError for what `to_json` did not write."""
+        known = dict(value)
+        at, until = _moment(known.pop("at")), known.pop("until")
+        return cls(
+            **{**known, "said": Said(known["said"]), "values": dict(known["values"])},
+            at=at,
+            until=None if until is None else _moment(until),
+        )
+
+
+def approval_digest(
+    experiment: Mapping[str, Any], configuration: Mapping[str, Any], confided: Sequence[Any] = ()
+) -> str:
+    """SHA-256 (hex) of what an experiment does: its content, and each value of its configuration as it is looked up.
+
+    So a variable of the environment that changes a value changes the digest. Values of secrets don't, but for those
+    that have a say in what chaosext itself does (`confided`: its arguments, looked up); nor does the name of the
+    context, nor what is said about the experiment only (title, description, tags).
+    """
+    effective = {key: value for key, value in experiment.items() if key not in _WORDS}
+    secrets = {name: _nameless(group) for name, group in (experiment.get("secrets") or {}).items()}
+    own = {"arguments from secrets": list(confided)} if confided else {}
+    return digest_of({**effective, "configuration": dict(configuration), "secrets": secrets, **own})
+
+
+def _nameless(group: Any) -> Any:
+    return (
+        {key: value for key, value in group.items() if key != _CONTEXT} if isinstance(group, dict) else group
+    )
+
+
+def shown_values(configuration: Mapping[str, Any]) -> dict[str, float | bool]:
+    """The numbers and switches of a configuration: nobody keeps those secret."""
+    return {str(key): value for key, value in configuration.items() if isinstance(value, bool | int | float)}
+
+
+def last_words(words: Iterable[Word]) -> dict[tuple[str, str], Word]:
+    """(cluster UID, digest) -> the last word about it, oldest first; of two at the same moment a revocation is."""
+    ordered = sorted(words, key=lambda word: (word.at, word.said is Said.REVOKED))
+    return {word.about: word for word in ordered}
+
+
+def require_approval(words: Iterable[Word], *, sha256: str, cluster_uid: str, now: datetime) -> Word:
+    """The approval that holds. Raises `Refused`, saying why none does."""
+    held = last_words(words)
+    word = held.get((cluster_uid, sha256))
+    if word is not None and word.holds(now):
+        return word
+    raise Refused(f"digest {sha256}: {_why_not(word, held, cluster_uid, now)}")
+
+
+def _why_not(word: Word | None, held: Mapping[tuple[str, str], Word], cluster_uid: str, now: datetime) -> str:
+    if word is None:
+        others = sum(each.cluster_uid == cluster_uid and each.holds(now) for each in held.values())
+        also = f", though {others} other experiment(s) or settings of it are" if others else ""
+        return f"nobody approved it for this cluster ({cluster_uid}){also}"
+    if word.said is Said.REVOKED:
+        return f"its approval was revoked by {word.by} on {word.at:%Y-%m-%d %H:%M} UTC{_noted(word)}"
+    return f"its approval by {word.by} ended on {word.until:%Y-%m-%d %H:%M} UTC"
+
+
+def _noted(word: Word) -> str:
+    return f" ({word.note})" if word.note else ""
+
+
+def own_approvals() -> Path:
+    """`$XDG_CONFIG_HOME/chaosext/approvals.jsonl`, which `chaosext approve` appends to."""
+    return config_home() / "approvals.jsonl"
+
+
+def approvals_paths() -> tuple[Path, ...]:
+    """The files of approvals: the system's, the user's own, and `$CHAOSEXT_APPROVALS`, which must exist."""
+    found = tuple(path for path in (Path("/etc/chaosext/approvals.jsonl"), own_approvals()) if path.exists())
+    named = os.environ.get(VARIABLE)
+    return (*found, Path(named)) if named else found
+
+
+def read_words(paths: Sequence[Path] | None = None) -> tuple[Word, ...]:
+    """Every word in the files, a word of one being as good as another's. Raises `Refused` naming file and line."""
+    return tuple(word for path in (approvals_paths() if paths is None else paths) for word in _read(path))
+
+
+def _read(path: Path) -> Iterable[Word]:
+    try:
+        lines = read_file(path).decode().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        problem = getattr(error, "strerror", None) or type(error).__name__
+        raise Refused(
+            f"the approvals in {path} can't be read ({problem})", "permit it, or name another"
+        ) from None
+    return [_parsed(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _parsed(path: Path, number: int, line: str) -> Word:
+    try:
+        return Word.from_json(parse_json(line))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise Refused(
+            f"{path}: line {number} is no approval ({type(error).__name__})",
+            "take that line out, then approve again what it approved",
+        ) from None
+
+
+def write_word(word: Word, path: Path | None = None) -> None:
+    """Append `word`; it is on disk (fsync) when this returns. Raises `Refused` when it can't be."""
+    path = path or own_approvals()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        append(path, as_line(word), fsync=True, mode=OWNER_ONLY)
+    except OSError as error:
+        raise Refused(
+            f"the approvals {path} can't be written ({error})", "permit it, or make room"
+        ) from error
+
+
+def as_line(word: Word) -> str:
+    return json.dumps(word.to_json(), sort_keys=True) + "\n"
+
+
+def _moment(text: str) -> datetime:
+    """Raises ValueError for a moment without a time zone."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("no time zone")
+    return moment.astimezone(UTC)

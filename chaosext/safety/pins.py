@@ -1,0 +1,91 @@
+"""The pin: which cluster is meant. A context is only a name; what it leads to is compared before each cut.
+
+Pure but for its file: the caller observes what the cluster is like.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from chaosext.model.bounded_json import parse_json
+from chaosext.model.errors import Refused
+from chaosext.model.files import OWNER_ONLY, read_file, write_whole
+from chaosext.model.paths import config_home
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+IDENTITY = ("context", "server", "ca_sha256", "kube_system_uid")
+"""The fields of a pin that tell a cluster from others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pin:
+    """What tells a cluster from others: where its context leads, whom it trusts, and kube-system's UID.
+
+    `production` is what its owner says of it: only approved experiments are run there (safety/approval.py).
+    """
+
+    context: str
+    server: str
+    ca_sha256: str
+    kube_system_uid: str
+    production: bool = False
+
+
+def verify(pinned: Pin, observed: Pin) -> None:
+    """Raise `Refused`, naming each field that differs, when `observed` is not the pinned cluster."""
+    differing = [
+        f"{name} is {getattr(observed, name)}, pinned is {getattr(pinned, name)}"
+        for name in IDENTITY
+        if getattr(observed, name) != getattr(pinned, name)
+    ]
+    if differing:
+        raise Refused(
+            f"context {pinned.context} leads to another cluster than the pinned one: {'; '.join(differing)}",
+            f"check the kubeconfig; if this one is meant, `chaosext pin --context {pinned.context} --replace`",
+        )
+
+
+def pins_path() -> Path:
+    """`$XDG_CONFIG_HOME/chaosext/pins.json`, by default in `~/.config` (XDG Base Directory Specification)."""
+    return config_home() / "pins.json"
+
+
+def read_pins(path: Path | None = None) -> dict[str, Pin]:
+    """The pins by context; none when there is no file. Raises `Refused` when it can't be read as pins."""
+    path = path or pins_path()
+    try:
+        return {context: Pin(**pin) for context, pin in parse_json(read_file(path)).items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise Refused(
+            f"the pins in {path} can't be read ({error})", "repair the file or remove it"
+        ) from error
+
+
+def write_pin(pin: Pin, path: Path | None = None) -> None:
+    """Add `pin`, or put it in the place of its context's. The file (mode 0600) is old or new, never half."""
+    path = path or pins_path()
+    pins = read_pins(path) | {pin.context: pin}
+    _replace(path, {context: asdict(each) for context, each in sorted(pins.items())})
+
+
+def remove_pin(context: str, path: Path | None = None) -> bool:
+    """Forget the pin of `context`, if there is one: whether there was."""
+    path = path or pins_path()
+    pins = read_pins(path)
+    if pins.pop(context, None) is None:
+        return False
+    _replace(path, {name: asdict(each) for name, each in sorted(pins.items())})
+    return True
+
+
+def _replace(path: Path, content: Mapping[str, object]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_whole(path, json.dumps(content, indent=2), fsync=True, mode=OWNER_ONLY)

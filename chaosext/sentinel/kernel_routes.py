@@ -1,0 +1,103 @@
+"""Whether the node has a route of its own to an address: the kernel's own choice (netlink, rtnetlink(7)).
+
+The kernel is asked which entry of its tables it would use (RTM_GETROUTE with RTM_F_FIB_MATCH, Linux 4.13), and for
+that entry's origin. An own route is one that a routing daemon installed (BIRD's, of what its peers advertise), or a
+direct one (a local Pod's interface, a network that the node is on). The default route isn't, nor is a static one for
+the whole Pod network: every node has those whether or not anybody at the other end knows where the address is.
+
+It proves that this node was told a way there, and by longest prefix takes it; not that packets arrive, nor that the
+other side knows a way back. BIRD keeps routes of a lost session for a while where graceful restart is on.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from chaosext.model.signal import Mark
+from chaosext.sentinel.socket_loop import Probe, readable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+RTM_GETROUTE = 26
+NLM_F_REQUEST = 1
+NLMSG_ERROR = 2
+RTA_DST = 1
+RTM_F_FIB_MATCH = 0x2000
+RTN_UNICAST, RTN_LOCAL = 1, 2
+RT_SCOPE_LINK = 253
+"""linux/netlink.h, linux/rtnetlink.h."""
+
+LARGEST = 1 << 14
+
+DAEMONS = frozenset({11, 12, 42, 80, 186, 187, 188, 189, 192})
+"""Who learns routes from others: zebra, BIRD, Babel, Calico's Felix (80, `DeviceRouteProtocol` of its tunnels), BGP,
+IS-IS, OSPF, RIP, EIGRP (linux/rtnetlink.h, RTPROT_*). The kernel, boot, static, RA and DHCP are not among them."""
+
+_HEADER = struct.Struct("=IHHII")
+_ROUTE = struct.Struct("=BBBBBBBBI")
+_ATTRIBUTE = struct.Struct("=HH")
+_ERROR = struct.Struct("=i")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """An entry of the kernel's tables."""
+
+    prefix_bits: int
+    protocol: int
+    scope: int
+    kind: int
+
+    @property
+    def is_own(self) -> bool:
+        """See above. An address of the node's own counts too."""
+        if self.kind == RTN_LOCAL:
+            return True
+        told = self.protocol in DAEMONS or self.scope == RT_SCOPE_LINK
+        return self.kind == RTN_UNICAST and self.prefix_bits > 0 and told
+
+
+def request(address: str, sequence: int) -> bytes:
+    """The netlink message that asks for the route to `address`. Raises `ValueError` for none."""
+    packed = ip_address(address).packed
+    family = socket.AF_INET6 if len(packed) > 4 else socket.AF_INET
+    route = _ROUTE.pack(family, len(packed) * 8, 0, 0, 0, 0, 0, 0, RTM_F_FIB_MATCH)
+    body = route + _ATTRIBUTE.pack(_ATTRIBUTE.size + len(packed), RTA_DST) + packed
+    return _HEADER.pack(_HEADER.size + len(body), RTM_GETROUTE, NLM_F_REQUEST, sequence, 0) + body
+
+
+def parse(answer: bytes) -> Route | int:
+    """The route, or the kernel's error number. Raises `struct.error` for a torn answer."""
+    _, kind, _, _, _ = _HEADER.unpack_from(answer)
+    if kind == NLMSG_ERROR:
+        return -int(_ERROR.unpack_from(answer, _HEADER.size)[0])
+    _, prefix_bits, _, _, _, protocol, scope, route_kind, _ = _ROUTE.unpack_from(answer, _HEADER.size)
+    return Route(prefix_bits=prefix_bits, protocol=protocol, scope=scope, kind=route_kind)
+
+
+def mark(found: Route | int) -> Mark:
+    """Down: another's route leads there. No route: none at all, or one that says so (unreachable, blackhole)."""
+    if isinstance(found, Route):
+        return Mark.GOOD if found.is_own else Mark.DOWN
+    no_way = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EINVAL, errno.EACCES)
+    return Mark.NO_ROUTE if found in no_way else Mark.UNKNOWN
+
+
+def ask(addresses: Sequence[str]) -> Probe[list[Mark]]:
+    """A mark for each of `addresses`. The kernel answers one question after the other, at once."""
+    marks: list[Mark] = []
+    try:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0) as sock:
+            for sequence, address in enumerate(addresses):
+                sock.sendto(request(address, sequence), (0, 0))
+                yield from readable(sock)
+                marks.append(mark(parse(sock.recv(LARGEST))))
+    except OSError:
+        pass
+    return marks + [Mark.UNKNOWN] * (len(addresses) - len(marks))

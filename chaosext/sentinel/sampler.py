@@ -1,0 +1,126 @@
+"""The sentinel's life: it samples by its plan until told to end, or its time is over; then it stays to be read."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from math import floor
+from threading import Condition
+from typing import TYPE_CHECKING
+
+from chaosext.model.clock import boot_id
+from chaosext.model.signal import Head, Sample
+from chaosext.sentinel.watch_loop import Memory, Watch, check
+
+if TYPE_CHECKING:
+    from chaosext.sentinel.sample_log import Journal
+    from chaosext.sentinel.watch_plan import Plan
+
+LATE_ROUNDS = 3
+"""A sentinel whose last round began more than so many intervals ago is not sampling, whatever it believes."""
+
+
+class Sentinel:
+    """One thread is in `run`; others may call the rest."""
+
+    def __init__(self, node: str, plan: Plan, journal: Journal) -> None:
+        self._node, self._journal = node, journal
+        self._memory = Memory()
+        self._changed = Condition()
+        self._plan: Plan | None = None
+        self._why_not = ""
+        self._last_n, self._last_s = -1, time.monotonic()
+        self.take(plan)
+
+    def take(self, plan: Plan) -> None:
+        """Sample by `plan` from now on, also after an end. Raises `ValueError` for one that can't be carried out."""
+        check(plan)
+        with self._changed:
+            self._plan = plan
+            self._changed.notify_all()
+
+    def end(self, why: str = "it was told to end") -> None:
+        """Sample no more."""
+        with self._changed:
+            self._plan, self._why_not = None, why
+            self._changed.notify_all()
+
+    def why_not(self) -> str:
+        """Why it doesn't sample, "" while it does."""
+        plan = self._plan
+        if plan is None:
+            return self._why_not
+        if self._last_n < 0:
+            return "its first round is not over"
+        late_s = time.monotonic() - self._last_s
+        return f"its last round began {late_s:.0f} s ago" if late_s > LATE_ROUNDS * plan.interval_s else ""
+
+    def run(self) -> None:
+        """Never ends by itself."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._plan)
+                plan = self._plan
+            if plan:
+                self._carry_out(plan)
+
+    def _carry_out(self, plan: Plan) -> None:
+        watch = Watch(plan, self._node, self._memory)
+        grid = Grid(start_s=time.monotonic(), interval_s=plan.interval_s, first=self._last_n + 1)
+        self._journal.head(self._head(watch))
+        ends_s = grid.start_s + plan.ends_after_s
+        while self._await_round(plan, grid):
+            if time.monotonic() > ends_s:
+                self._expire(plan)
+                return
+            self._round(watch, grid)
+
+    def _await_round(self, plan: Plan, grid: Grid) -> bool:
+        """Until the next round is to begin; False when the plan is no more what to do."""
+        now_s = time.monotonic()
+        wait_s = grid.begins_s(grid.next(now_s, self._last_n)) - now_s
+        with self._changed:
+            return not self._changed.wait_for(lambda: self._plan is not plan, max(0.0, wait_s))
+
+    def _round(self, watch: Watch, grid: Grid) -> None:
+        began_s = time.monotonic()
+        number = grid.next(began_s, self._last_n)
+        marks = watch.round()
+        self._journal.sample(Sample(number, began_s, marks))
+        self._last_n, self._last_s = number, began_s
+
+    def _expire(self, plan: Plan) -> None:
+        with self._changed:
+            if self._plan is plan:
+                self._plan, self._why_not = None, f"its {plan.ends_after_s:g} s are over"
+
+    def _head(self, watch: Watch) -> Head:
+        return Head(
+            run=watch.plan.run,
+            node=self._node,
+            boot=boot_id(),
+            mono_s=time.monotonic(),
+            wall_s=time.time(),
+            interval_s=watch.plan.interval_s,
+            signals=watch.signals,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """Round `first` begins at `start_s` (monotonic), and one more each `interval_s`."""
+
+    start_s: float
+    interval_s: float
+    first: int = 0
+
+    def next(self, now_s: float, last: int) -> int:
+        """The number of the round to begin, after `last`: the one whose time it is, or the next one.
+
+        Rounds whose time went by unseen keep their numbers: they are missing, and so show as a gap.
+        """
+        current = self.first + floor((now_s - self.start_s) / self.interval_s)
+        return max(last + 1, current)
+
+    def begins_s(self, number: int) -> float:
+        return self.start_s + (number - self.first) * self.interval_s

@@ -1,0 +1,134 @@
+"""What a sentinel is told to watch: one plan for all nodes, of which each takes what is its own. Pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Self
+
+from chaosext.model.errors import MALFORMED
+from chaosext.model.signal import Signal, Watched
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+SCHEMA = "chaosext.sentinel-plan/v1"
+
+INTERVAL_S = 1.0
+TIMEOUT_S = 0.9
+"""A round ends before the next one begins. What takes longer is called timed out: resolvers wait 5 s (resolv.conf(5)),
+people don't."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """An address (or `host:port`), and what it is called for people."""
+
+    target: str
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sidecar:
+    """A meshed Pod on `node`. `pod` reads `Pod/<namespace>/<name>`."""
+
+    node: str
+    pod: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to watch, how often, and until when.
+
+    `dns_name` is looked up at each of `dns_servers` over UDP (a fresh and a kept socket) and TCP; one of
+    `dns_expected` must be answered (empty: whatever). `tcp`: connected to. `istiod`: the `host:port` of `tcp` without
+    which no sidecar can be synced, "" where there is no mesh. `bgp_peers`: node -> the peers that it should have
+    sessions with. `routes`: addresses that each of those nodes should have routes of their own to. After
+    `ends_after_s` a sentinel whose runner has died stops sampling.
+    """
+
+    run: str
+    dns_name: str = ""
+    dns_expected: tuple[str, ...] = ()
+    dns_servers: tuple[Named, ...] = ()
+    tcp: tuple[Named, ...] = ()
+    istiod: str = ""
+    sidecars: tuple[Sidecar, ...] = ()
+    bgp_peers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    routes: tuple[Named, ...] = ()
+    interval_s: float = INTERVAL_S
+    timeout_s: float = TIMEOUT_S
+    ends_after_s: float = 3600.0
+
+    def only(self, node: str) -> Self:
+        """What of it is `node`'s own business: short, however many others there are."""
+        mine = {node: self.bgp_peers[node]} if node in self.bgp_peers else {}
+        sidecars = tuple(each for each in self.sidecars if each.node == node)
+        return replace(self, sidecars=sidecars, bgp_peers=mine)
+
+    def signals(self, node: str) -> tuple[Signal, ...]:
+        """What the sentinel on `node` watches, in the order of a sample's marks."""
+        return tuple(self._signals(node))
+
+    def _signals(self, node: str) -> Iterator[Signal]:
+        for kind in (Watched.DNS_UDP, Watched.DNS_UDP_KEPT, Watched.DNS_TCP):
+            for server in self.dns_servers:
+                yield Signal(kind=kind, target=server.target, label=server.label)
+        for each in self.tcp:
+            yield Signal(kind=Watched.TCP, target=each.target, label=each.label)
+        mine = [each for each in self.sidecars if each.node == node]
+        for kind in (Watched.SIDECAR_READY, Watched.SIDECAR_XDS):
+            for sidecar in mine:
+                yield Signal(kind=kind, target=sidecar.pod, label=sidecar.address)
+        for peer in self.bgp_peers.get(node, ()):
+            yield Signal(kind=Watched.BGP, target=peer)
+        for each in self.routes if self.bgp_peers.get(node) else ():
+            yield Signal(kind=Watched.ROUTE, target=each.target, label=each.label)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA,
+            "run": self.run,
+            "dns_name": self.dns_name,
+            "dns_expected": list(self.dns_expected),
+            "dns_servers": [_named(each) for each in self.dns_servers],
+            "tcp": [_named(each) for each in self.tcp],
+            "istiod": self.istiod,
+            "sidecars": [
+                {"node": each.node, "pod": each.pod, "address": each.address} for each in self.sidecars
+            ],
+            "bgp_peers": {node: list(peers) for node, peers in self.bgp_peers.items()},
+            "routes": [_named(each) for each in self.routes],
+            "interval_s": self.interval_s,
+            "timeout_s": self.timeout_s,
+            "ends_after_s": self.ends_after_s,
+        }
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises `ValueError` for what `to_json` did not write."""
+        try:
+            value = json.loads(text)
+            if value["schema"] != SCHEMA:
+                raise ValueError(f"schema {value['schema']!r}, not {SCHEMA}")
+            return cls(
+                run=str(value["run"]),
+                dns_name=str(value["dns_name"]),
+                dns_expected=tuple(map(str, value["dns_expected"])),
+                dns_servers=tuple(Named(**each) for each in value["dns_servers"]),
+                tcp=tuple(Named(**each) for each in value["tcp"]),
+                istiod=str(value["istiod"]),
+                sidecars=tuple(Sidecar(**each) for each in value["sidecars"]),
+                bgp_peers={node: tuple(peers) for node, peers in value["bgp_peers"].items()},
+                routes=tuple(Named(**each) for each in value["routes"]),
+                interval_s=float(value["interval_s"]),
+                timeout_s=float(value["timeout_s"]),
+                ends_after_s=float(value["ends_after_s"]),
+            )
+        except MALFORMED as error:
+            raise ValueError(f"no plan of a sentinel: {error!r:.200}") from error
+
+
+def _named(each: Named) -> dict[str, str]:
+    return {"target": each.target, "label": each.label}

@@ -1,0 +1,54 @@
+"""One process at a time: what an earlier one holds, a later one waits for, and a dead one lets go of."""
+
+from __future__ import annotations
+
+import fcntl
+import time
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING
+
+from chaosext.model.errors import Refused
+from chaosext.model.paths import cache_home
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+WAITED_S = 3600.0
+"""How long a later process waits: `testbed up` takes minutes, and the longest build of `hack/images` half an hour."""
+
+LOOK_S = 0.2
+
+
+@contextmanager
+def locked(name: str, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold the lock called `name`, among all processes that share the user's cache.
+
+    `waiting` is called once if another process holds it. Raises `Refused` where it does for `WAITED_S`.
+    """
+    locks = cache_home() / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with (locks / name).open("w") as lock:
+        if not _taken(lock):
+            waiting()
+            _await(lock, name)
+        yield
+
+
+def _await(lock: IO[str], name: str) -> None:
+    deadline_s = time.monotonic() + WAITED_S
+    while not _taken(lock):
+        if time.monotonic() > deadline_s:
+            raise Refused(
+                f"another process has held the lock {name!r} for {WAITED_S / 60:.0f} minutes",
+                f"see which: `fuser {cache_home() / 'locks' / name}`; end it, then run this again",
+            )
+        time.sleep(LOOK_S)
+
+
+def _taken(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,241 @@
+"""How a testbed is: asked of the API server and of the leaf, then judged by a pure function."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from chaosext.cluster.objects import Node, Pod
+from chaosext.sentinel.sentinel_image import image_name
+from chaosext.testbed import calico_install, istio_install, shop_install
+from chaosext.testbed.delivery import nodes_without
+from chaosext.testbed.leaf import NO_SESSION, sessions
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from chaosext.nodes.frr import Peer
+    from chaosext.testbed.containers import Container
+    from chaosext.testbed.kubectl import Kubectl
+
+KUBE_DNS_LABEL = ("k8s-app", "kube-dns")
+EXPECTED_WORKLOADS = (
+    (calico_install.NAMESPACE, "calico-node"),
+    (calico_install.NAMESPACE, calico_install.DEPLOYMENT),
+    (istio_install.NAMESPACE, "istiod"),
+    *((shop_install.NAMESPACE, service) for service in shop_install.SERVICES),
+    (shop_install.CLIENTS_NAMESPACE, shop_install.CLIENT),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeStatus:
+    """A node. `bgp` is the leaf's word on the session with it, "none by design" on control-plane nodes."""
+
+    name: str
+    role: str
+    ipv4: str
+    ready: bool
+    schedulable: bool
+    bgp: str
+    prefixes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodStatus:
+    """A Pod that is not terminating; `detail` says why it is not Ready."""
+
+    namespace: str
+    name: str
+    node: str
+    ready: bool
+    detail: str
+    kube_dns: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadStatus:
+    """A Deployment or DaemonSet: how many Pods are ready, of how many."""
+
+    namespace: str
+    name: str
+    ready: int
+    desired: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BedStatus:
+    """A testbed as it is. `record` is what `up` wrote down, `missing` what keeps it from its steady state.
+
+    `without_sentinel`: nodes that lack the sentinel's image, as these sources make it.
+    """
+
+    name: str
+    context: str
+    record: Mapping[str, str]
+    leaf_ip: str
+    nodes: tuple[NodeStatus, ...]
+    pods: tuple[PodStatus, ...]
+    workloads: tuple[WorkloadStatus, ...]
+    without_sentinel: tuple[str, ...] = ()
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """One line for each thing that is not as it should be; empty in the steady state."""
+        return (
+            *_missing_nodes(self.nodes),
+            *_missing_sessions(self.nodes),
+            *missing_kube_dns(self.nodes, self.pods),
+            *_missing_workloads(self.workloads),
+            *_missing_pods(self.pods),
+            *_missing_sentinels(self.without_sentinel),
+        )
+
+    @property
+    def steady(self) -> bool:
+        """Whether nothing is missing."""
+        return not self.missing
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON for `testbed status --json`."""
+        return {
+            **asdict(self),
+            "record": dict(self.record),
+            "steady": self.steady,
+            "missing": list(self.missing),
+        }
+
+
+def read_status(
+    kubectl: Kubectl,
+    *,
+    name: str,
+    leaf: Container,
+    record: Mapping[str, str],
+    containers: Collection[Container],
+) -> BedStatus:
+    """Ask the API server and the leaf. Raises `CommandFailed` when the API server does not answer."""
+    objects = kubectl.get("nodes,pods,deployments,daemonsets", "--all-namespaces")
+    return make_status(
+        objects,
+        sessions(name),
+        name=name,
+        leaf_ip=leaf.ipv4,
+        record=record,
+        containers=containers,
+        without_sentinel=nodes_without(containers, image_name()),
+    )
+
+
+def make_status(
+    objects: Iterable[Mapping[str, Any]],
+    bgp: Mapping[str, Peer],
+    *,
+    name: str,
+    leaf_ip: str,
+    record: Mapping[str, str],
+    containers: Iterable[Container],
+    without_sentinel: tuple[str, ...] = (),
+) -> BedStatus:
+    """The status from Kubernetes objects, the leaf's sessions (by address) and the containers. Pure."""
+    by_kind: dict[str, list[Mapping[str, Any]]] = {}
+    for each in objects:
+        by_kind.setdefault(each["kind"], []).append(each)
+    known = {node.name: node for node in map(Node.from_json, by_kind.get("Node", []))}
+    machines = [each for each in containers if each.is_kubernetes_node]
+    workloads = [*by_kind.get("Deployment", []), *by_kind.get("DaemonSet", [])]
+    return BedStatus(
+        name=name,
+        context=f"kind-{name}",
+        record=record,
+        leaf_ip=leaf_ip,
+        nodes=tuple(_node_status(each, known.get(each.name), bgp.get(each.ipv4)) for each in machines),
+        pods=tuple(
+            _pod_status(pod)
+            for pod in map(Pod.from_json, by_kind.get("Pod", []))
+            if not pod.terminating and not pod.is_record
+        ),
+        workloads=tuple(_workload_status(each) for each in workloads),
+        without_sentinel=without_sentinel,
+    )
+
+
+def _node_status(container: Container, node: Node | None, session: Peer | None) -> NodeStatus:
+    unpeered = NO_SESSION if container.role == "worker" else "none by design"
+    return NodeStatus(
+        name=container.name,
+        role=container.role,
+        ipv4=container.ipv4,
+        ready=node is not None and node.ready == "True",
+        schedulable=node is not None and not node.unschedulable,
+        bgp=session.state if session else unpeered,
+        prefixes=session.prefixes if session else 0,
+    )
+
+
+def _pod_status(pod: Pod) -> PodStatus:
+    label, value = KUBE_DNS_LABEL
+    return PodStatus(
+        namespace=pod.namespace,
+        name=pod.name,
+        node=pod.node,
+        ready=pod.ready,
+        detail=pod.ready_detail,
+        kube_dns=pod.labels.get(label) == value,
+    )
+
+
+def _workload_status(workload: Mapping[str, Any]) -> WorkloadStatus:
+    status = workload.get("status") or {}
+    spec = workload.get("spec") or {}
+    return WorkloadStatus(
+        namespace=workload["metadata"]["namespace"],
+        name=workload["metadata"]["name"],
+        ready=int(status.get("numberReady", status.get("readyReplicas")) or 0),
+        desired=int(status.get("desiredNumberScheduled", spec.get("replicas")) or 0),
+    )
+
+
+def _missing_nodes(nodes: Iterable[NodeStatus]) -> list[str]:
+    unready = [f"node {node.name} is not Ready" for node in nodes if not node.ready]
+    cordoned = [f"node {node.name} is cordoned" for node in nodes if node.ready and not node.schedulable]
+    return [*unready, *cordoned]
+
+
+def _missing_sessions(nodes: Iterable[NodeStatus]) -> list[str]:
+    return [
+        f"the leaf's BGP session with {node.name} ({node.ipv4}) is not Established: {node.bgp}"
+        for node in nodes
+        if node.role == "worker" and node.bgp != "Established"
+    ]
+
+
+def missing_kube_dns(nodes: Iterable[NodeStatus], pods: Iterable[PodStatus]) -> list[str]:
+    """What is wrong with the places of kube-dns: Pods that are not on workers, or all on one of several."""
+    workers = {node.name for node in nodes if node.role == "worker"}
+    places = {pod.name: pod.node for pod in pods if pod.kube_dns and pod.ready}
+    astray = [f"kube-dns Pod {pod} is on {node}" for pod, node in places.items() if node not in workers]
+    spread, wanted = len(set(places.values()) & workers), min(calico_install.REPLICAS, len(workers))
+    thin = [f"kube-dns is ready on {spread} of {wanted} workers"] if spread < wanted else []
+    return [*astray, *thin]
+
+
+def _missing_workloads(workloads: Iterable[WorkloadStatus]) -> list[str]:
+    present = {(each.namespace, each.name): each for each in workloads}
+    absent = [
+        f"{space}/{name} is not there" for space, name in EXPECTED_WORKLOADS if (space, name) not in present
+    ]
+    unready = [
+        f"{each.namespace}/{each.name} has {each.ready} of {each.desired} Pods ready"
+        for each in present.values()
+        if each.ready < each.desired or not each.desired
+    ]
+    return [*absent, *unready]
+
+
+def _missing_pods(pods: Iterable[PodStatus]) -> list[str]:
+    return [f"Pod {pod.namespace}/{pod.name} is not Ready: {pod.detail}" for pod in pods if not pod.ready]
+
+
+def _missing_sentinels(nodes: Iterable[str]) -> list[str]:
+    return [f"node {node} does not have the image {image_name()}" for node in nodes]

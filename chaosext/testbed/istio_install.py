@@ -1,0 +1,95 @@
+"""istiod from Istio's own charts, with values that stock Envoy and two cores can live with."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import TYPE_CHECKING, Any
+
+from chaosext.testbed.commands import run_command
+from chaosext.testbed.config import Sidecars
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from chaosext.testbed.apply_manifests import Manifest
+
+NAMESPACE = "istio-system"
+OUTLAST_A_LOST_NODE = [
+    {"key": f"node.kubernetes.io/{condition}", "operator": "Exists", "effect": "NoExecute"}
+    for condition in ("not-ready", "unreachable")
+]
+"""istiod stays where it is during a cut, so that injection works as soon as the network is back."""
+RENDER_TIMEOUT_S = 60
+
+
+def base_values() -> dict[str, Any]:
+    """Values of chart `base`: custom resource definitions and the default revision."""
+    return {"global": {"istioNamespace": NAMESPACE}}
+
+
+def istiod_values(*, hub: str, tag: str, sidecars: Sidecars) -> dict[str, Any]:
+    """Values of chart `istio-control/istio-discovery`.
+
+    ALPN and metadata-exchange filters and telemetry need Istio's own Envoy build; stock Envoy refuses them.
+    """
+    return {
+        "autoscaleEnabled": False,
+        "replicaCount": 1,
+        "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}},
+        "tolerations": OUTLAST_A_LOST_NODE,
+        "telemetry": {"enabled": False},
+        "env": {
+            "ENABLE_NATIVE_SIDECARS": _flag(sidecars is Sidecars.NATIVE),
+            "ENABLE_HBONE": "false",
+            "PILOT_ENABLE_ALPN_FILTER": "false",
+            "PILOT_ENABLE_METADATA_EXCHANGE": "false",
+        },
+        "meshConfig": {
+            "enablePrometheusMerge": False,
+            "defaultProviders": {"metrics": []},
+            "defaultConfig": {"concurrency": 1},
+        },
+        "global": {
+            "istioNamespace": NAMESPACE,
+            "hub": hub,
+            "tag": tag,
+            "imagePullPolicy": "IfNotPresent",
+            "proxy": {
+                "holdApplicationUntilProxyStarts": True,
+                "resources": {
+                    "requests": {"cpu": "10m", "memory": "64Mi"},
+                    "limits": {"cpu": "2", "memory": "512Mi"},
+                },
+            },
+        },
+    }
+
+
+def overlay(manifests: list[Manifest]) -> list[Manifest]:
+    """Chart `istio-discovery`'s manifests with what its values have no word for. Pure.
+
+    Service istiod publishes addresses that aren't ready: while its node is lost, its webhook then times out (10 s)
+    instead of being refused at once. Refused, the shop's ReplicaSets would retry dozens of times and have backed off
+    for up to 1000 s when the network is back (client-go, workqueue.DefaultTypedControllerRateLimiter).
+
+    Deployment istiod is asked for its readiness every second, not every third: `up` waits for it.
+    """
+    changed = copy.deepcopy(manifests)
+    for each in changed:
+        if (each["kind"], each["metadata"]["name"]) == ("Service", "istiod"):
+            each["spec"]["publishNotReadyAddresses"] = True
+        elif each["kind"] == "Deployment":
+            for container in each["spec"]["template"]["spec"]["containers"]:
+                container["readinessProbe"]["periodSeconds"] = 1
+    return changed
+
+
+def render(helm: Path, chart: Path, *, release: str, values: dict[str, Any]) -> str:
+    """The chart's manifests as YAML text. Raises `CommandFailed`."""
+    argv: list[str | Path] = [helm, "template", release, chart, "--namespace", NAMESPACE, "--values", "-"]
+    return run_command(argv, timeout_s=RENDER_TIMEOUT_S, input=json.dumps(values)).stdout
+
+
+def _flag(on: bool) -> str:
+    return "true" if on else "false"

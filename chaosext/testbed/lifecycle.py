@@ -1,0 +1,167 @@
+"""The testbed's life: up (resumable; the same again is a quick check), status, down (leaves nothing)."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from chaosext.model.errors import ChaosextError, Refused, Unreachable
+from chaosext.testbed import containers, delivery, kubeconfig_entry, leaf
+from chaosext.testbed.bed_lock import locked
+from chaosext.testbed.commands import CommandFailed
+from chaosext.testbed.config import differences
+from chaosext.testbed.health import BedStatus, read_status
+from chaosext.testbed.kubectl import Kubectl, first_control_plane
+from chaosext.testbed.stages import BringUp
+from chaosext.testbed.wait import NotInTime
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from chaosext.testbed.config import Blueprint
+    from chaosext.testbed.containers import Container
+    from chaosext.testbed.node_images import ImageSet
+    from chaosext.testbed.stage_progress import Progress
+
+
+def up(blueprint: Blueprint, images: ImageSet, progress: Progress) -> BedStatus:
+    """Bring the testbed to its steady state and return its status; a steady one is left alone.
+
+    Raises `Refused` when another testbed, or somebody else's cluster, has the name, and `NotInTime` naming
+    what is missing otherwise. What is there then stays, for looking at, and the next `up` goes on from it; only
+    nodes that have stopped since kind made them, and don't come back, are made anew.
+    """
+    with _alone(blueprint.name, progress):
+        claim(blueprint, images)
+        _deliver_images(blueprint.name, images, progress)
+        found = _status_if_up(blueprint.name)
+        if found and found.steady and kubeconfig_entry.has_context(blueprint.context):
+            progress.line(f"Testbed {blueprint.name} is up and steady")
+            return found
+        return _bring_up(blueprint, images, progress)
+
+
+def _bring_up(blueprint: Blueprint, images: ImageSet, progress: Progress) -> BedStatus:
+    bring_up = BringUp(blueprint, images, progress, lambda: status(blueprint.name))
+    try:
+        return bring_up.run()
+    except NotInTime as error:
+        if not any(each.has_stopped for each in bring_up.machines()):
+            raise
+        progress.line(f"{error}")
+    with progress.stage(f"Remove the nodes of {blueprint.name}, which did not come back after a stop"):
+        containers.remove(bring_up.machines())
+    return BringUp(blueprint, images, progress, lambda: status(blueprint.name)).run()
+
+
+def _deliver_images(name: str, images: ImageSet, progress: Progress) -> None:
+    """A testbed that is up needs no more than this for other versions of our own images."""
+    machines = containers.cluster_containers(name)
+    if machines and all(each.running for each in machines):
+        with suppress(CommandFailed):  # nodes that can't take it now are brought up first
+            delivery.deliver(machines, images.delivered, progress.stage)
+
+
+def claim(blueprint: Blueprint, images: ImageSet) -> None:
+    """Mark the name as this testbed's, by its leaf container. Raises `Refused` when it is taken."""
+    name, wanted = blueprint.name, _record(blueprint, images)
+    mark = _mark(name)
+    if mark is None:
+        if containers.cluster_containers(name):
+            raise _not_ours(name)
+        leaf.make_leaf(name, images.leaf_image, wanted)
+    elif changes := differences(leaf.recorded(mark) or {}, wanted):
+        raise Refused(
+            f"testbed {name} is up with another configuration ({'; '.join(changes)})",
+            f"run `chaosext testbed down --name {name}` first, or choose another --name",
+        )
+
+
+def status(name: str) -> BedStatus:
+    """The testbed's status. Raises `Refused` when there is none, `Unreachable` or `CommandFailed` when it is silent."""
+    mark = _mark(name)
+    machines = containers.cluster_containers(name)
+    if mark is None or not machines:
+        raise _absent(name)
+    if stopped := [each.name for each in (mark, *machines) if not each.running]:
+        raise Unreachable(f"{', '.join(stopped)} not running", f"run `chaosext testbed up --name {name}`")
+    kubectl = Kubectl(first_control_plane(name))
+    return read_status(kubectl, name=name, leaf=mark, record=leaf.recorded(mark) or {}, containers=machines)
+
+
+def down(name: str, progress: Progress) -> bool:
+    """Take the testbed away: nodes, leaf, kubeconfig context, and kind's network if we brought it.
+
+    Returns False, touching nothing, when there is none. Raises `Refused` when the cluster of that name isn't a
+    testbed.
+    """
+    with _alone(name, progress):
+        mark = _mark(name)
+        machines = containers.cluster_containers(name)
+        if mark is None and machines:
+            raise _not_ours(name)
+        if mark is None:
+            return False
+        _take_away(name, mark, machines, progress)
+    return True
+
+
+def _take_away(name: str, mark: Container, machines: tuple[Container, ...], progress: Progress) -> None:
+    with progress.stage(f"Take testbed {name} away"):
+        kubeconfig_entry.forget_context(f"kind-{name}")
+        containers.remove(machines)
+        containers.remove([mark])  # last: as long as it is there, `down` and `up` know whose nodes these are
+        _remove_network(mark)
+
+
+@contextmanager
+def _alone(name: str, progress: Progress) -> Iterator[None]:
+    """One `up` or `down` of a testbed at a time: to a second one, nodes in the making look like left ones."""
+    with locked(
+        f"testbed-{name}",
+        lambda: progress.line(f"Waiting for another `up` or `down` of testbed {name} to end"),
+    ):
+        yield
+
+
+def standalone_kubeconfig(name: str) -> str:
+    """A kubeconfig of the testbed alone. Raises `Refused` when there is none."""
+    machines = containers.cluster_containers(name)
+    if not machines:
+        raise _absent(name)
+    return kubeconfig_entry.print_kubeconfig(machines, f"kind-{name}")
+
+
+def _record(blueprint: Blueprint, images: ImageSet) -> dict[str, str]:
+    return blueprint.record(node_image=images.node_image, image_source=images.source)
+
+
+def _mark(name: str) -> Container | None:
+    """The testbed's leaf, None if there is none. Raises `Refused` when a stranger has its name."""
+    found = containers.find_container(leaf.leaf_name(name))
+    if found is not None and leaf.recorded(found) is None:
+        raise Refused(f"container {found.name} is not a leaf of chaosext", "choose another --name")
+    return found
+
+
+def _status_if_up(name: str) -> BedStatus | None:
+    try:
+        return status(name)
+    except ChaosextError:
+        return None
+
+
+def _remove_network(mark: Container) -> None:
+    if leaf.made_network(mark) and containers.network_exists() and not containers.network_in_use():
+        containers.docker("network", "rm", containers.KIND_NETWORK)
+
+
+def _not_ours(name: str) -> Refused:
+    return Refused(
+        f"a kind cluster named {name} exists and is not a testbed of chaosext",
+        f"choose another --name, or remove it yourself (kind delete cluster --name {name})",
+    )
+
+
+def _absent(name: str) -> Refused:
+    return Refused(f"there is no testbed named {name}", f"run `chaosext testbed up --name {name}`")

@@ -1,0 +1,73 @@
+"""The leaf's view: from what it says of its sessions and routes to what has changed. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from chaosext.model.result import Lane
+from chaosext.model.timeline import Kind
+from chaosext.timeline.object_events import Note
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+SOURCE = "leaf"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeafLook:
+    """What the leaf said at one moment. `sessions`: peer -> its state if it is not established, "" if it is;
+    `routes`: what is behind kube-dns -> whether a route leads there. Each is named as people should read it.
+    """
+
+    sessions: Mapping[str, str]
+    routes: Mapping[str, bool]
+
+
+@dataclass(slots=True)
+class LeafView:
+    """What is known of the leaf named `leaf`. Of what is seen first only what is wrong is news."""
+
+    leaf: str
+    _out: dict[Lane, dict[str, str]] = field(default_factory=lambda: {Lane.BGP: {}, Lane.ROUTES: {}})
+    _blind: bool = False
+
+    def take(self, look: LeafLook) -> Iterator[Note]:
+        """What is news in a look."""
+        if self._blind:
+            self._blind = False
+            yield self._note(Kind.OBSERVATION_RESTORED, f"Leaf/{self.leaf}", "the leaf answers again")
+        routes = {name: "" if leads else "no route leads there" for name, leads in look.routes.items()}
+        yield from self._changes(Lane.BGP, look.sessions, Kind.BGP_LOST, Kind.BGP_RESTORED, "established")
+        yield from self._changes(
+            Lane.ROUTES, routes, Kind.ROUTE_LOST, Kind.ROUTE_RESTORED, "a route leads there"
+        )
+
+    def blind(self, why: str) -> Iterator[Note]:
+        """The leaf does not answer: said once, until it does. What was known of it is not known any more."""
+        if not self._blind:
+            self._blind, self._out = True, {Lane.BGP: {}, Lane.ROUTES: {}}
+            yield self._note(Kind.OBSERVATION_LOST, f"Leaf/{self.leaf}", why)
+
+    def _changes(
+        self, lane: Lane, said: Mapping[str, str], lost: Kind, restored: Kind, good: str
+    ) -> Iterator[Note]:
+        """`said`: name -> what is wrong with it, "" for nothing. What is asked no more is known no more."""
+        before = self._out[lane]
+        self._out[lane] = {name: wrong for name, wrong in said.items() if wrong}
+        for name, wrong in said.items():
+            if wrong and name not in before:
+                yield self._note(lost, self._object(name), wrong)
+            if not wrong and name in before:
+                yield self._note(restored, self._object(name), good)
+        for name in before.keys() - said.keys():
+            unseen = f"{self._object(name)} ({lane.value})"
+            yield self._note(Kind.OBSERVATION_LOST, unseen, "watched no more: it is not there any more")
+
+    def _object(self, name: str) -> str:
+        return f"Leaf/{self.leaf} → {name}"
+
+    @staticmethod
+    def _note(kind: Kind, name: str, detail: str) -> Note:
+        return Note(kind=kind, object=name, detail=detail)

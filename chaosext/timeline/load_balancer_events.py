@@ -1,0 +1,69 @@
+"""The entry's view: from what it says of its clusters, and its customers of their requests, to news. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from chaosext.model.timeline import Kind
+from chaosext.timeline.object_events import Note
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from chaosext.model.failover import Member, Second
+
+ENTRY, CUSTOMERS = "entry", "customers"
+"""Who says so."""
+
+CALM_S = 3
+"""So many seconds in a row without a failure are the end of an outage; it is dated to the first of them."""
+
+Dated = tuple[float, Note]
+"""A note and when it was so, on the clock of the seconds."""
+
+
+@dataclass(slots=True)
+class EntryView:
+    """Which clusters the entry named `entry` sends customers to. Of what is seen first only what is wrong is news."""
+
+    entry: str
+    _out: dict[str, str] = field(default_factory=dict)
+
+    def take(self, members: Iterable[Member]) -> Iterator[Note]:
+        """What is news in a look. Why a cluster is out is told once: a drain of one that was out is no news."""
+        for each in members:
+            name = f"Entry/{self.entry} → {each.cluster}"
+            if each.serves and each.cluster in self._out:
+                del self._out[each.cluster]
+                yield Note(kind=Kind.ENTRY_TAKEN_BACK, object=name, detail=each.state)
+            elif not each.serves and each.cluster not in self._out:
+                self._out[each.cluster] = each.state
+                yield Note(kind=Kind.ENTRY_DRAINED, object=name, detail=each.state)
+
+
+@dataclass(slots=True)
+class CustomersView:
+    """Whether requests fail at the entry named `entry`."""
+
+    entry: str
+    _failing: bool = False
+    _calm: list[float] = field(default_factory=list)
+    """When the seconds without a failure began, since the last one with one."""
+
+    def take(self, second: Second) -> Iterator[Dated]:
+        """What is news in a second, dated to the second in which it began. One without requests says nothing."""
+        name, began_s = f"Entry/{self.entry}", second.t_s - 1.0
+        if second.failed:
+            self._calm.clear()
+            if not self._failing:
+                self._failing = True
+                detail = f"{second.failed} of {second.ok + second.failed} requests failed in a second"
+                said = f"{detail}: {second.error}" if second.error else detail
+                yield began_s, Note(kind=Kind.ENTRY_DEGRADED, object=name, detail=said)
+        elif second.ok and self._failing:
+            self._calm.append(began_s)
+            if len(self._calm) >= CALM_S:
+                self._failing = False
+                said = f"every request succeeds, for {CALM_S} s on end"
+                yield self._calm[0], Note(kind=Kind.ENTRY_RESTORED, object=name, detail=said)

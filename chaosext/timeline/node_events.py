@@ -1,0 +1,160 @@
+"""From a sentinel's samples to what happened on its node, as they come. Pure: heads and samples in, dated notes out."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from chaosext.model.signal import Head, Mark, Sample, Signal, Watched
+from chaosext.model.timeline import Kind
+from chaosext.timeline.debounce import Damper, Streak
+from chaosext.timeline.object_events import Note
+from chaosext.timeline.sample_windows import IN_A_ROW, gap, is_stale, marks_of, overdue_s, seen_until_s
+from chaosext.timeline.signal_kinds import questions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from chaosext.timeline.debounce import Said
+    from chaosext.timeline.signal_kinds import Question
+
+Dated = tuple[Head, float, Note]
+"""The head whose boot the node's clock counts from, since when the news hold (monotonic seconds), and the news."""
+
+SOURCE = "sentinel on "
+"""How the source of all that a sentinel sees begins; its node's name follows."""
+
+SOCKETS_APART_S = 3.0
+"""So long a kept and a fresh socket must differ: while kube-proxy's rules change, they may for a moment."""
+
+
+class NodeWatch:
+    """One node's watch. Every note of it is recorded with the source `source`, and with no other (see `outages`)."""
+
+    def __init__(self, node: str) -> None:
+        self.node = node
+        self.source = f"{SOURCE}{node}"
+        self._head: Head | None = None
+        self._seen: tuple[Head, Sample] | None = None
+        self._tracks: dict[Question, _Track] = {}
+        self._settled = False
+
+    def take(self, entry: Head | Sample) -> tuple[Dated, ...]:
+        """The record's next line; what it leads to. A sample without a head, or one that is there twice, is nothing."""
+        if isinstance(entry, Head):
+            return tuple(self._begin(entry))
+        if self._head is None or (self._seen and is_stale(*self._seen, self._head, entry)):
+            return ()
+        return tuple(self._look(self._head, entry))
+
+    def close(self, at_mono_s: float) -> tuple[Dated, ...]:
+        """The run is over at `at_mono_s` of the last boot: what is still to be said. Nothing where there is no head."""
+        return tuple(self._end(self._head, at_mono_s)) if self._head else ()
+
+    def _begin(self, head: Head) -> Iterator[Dated]:
+        """Questions that stay keep what is known of them; what is asked no more, nobody knows any more."""
+        before, self._head, self._settled = self._head, head, False
+        known, self._tracks = self._tracks, {}
+        for question in questions(head):
+            self._tracks[question] = known.pop(question) if question in known else _Track(question, head)
+        if before and before.boot == head.boot:
+            yield from (
+                (head, at_s, note) for gone in known.values() for at_s, note in gone.drop(head.mono_s)
+            )
+
+    def _look(self, head: Head, sample: Sample) -> Iterator[Dated]:
+        if self._seen:
+            yield from self._gap(*self._seen, head, sample)
+        unchanged = self._settled and self._seen and self._seen[1].marks == sample.marks
+        self._seen = (head, sample)
+        if not unchanged:
+            marks = dict(zip(head.signals, marks_of(head, sample.marks), strict=True))
+            for track in self._tracks.values():
+                yield from ((head, at_s, note) for at_s, note in track.take(sample.mono_s, marks))
+            self._settled = all(track.settled for track in self._tracks.values())
+
+    def _gap(self, before: Head, last: Sample, head: Head, sample: Sample) -> Iterator[Dated]:
+        why = gap(before, last, head, sample)
+        if not why:
+            return
+        next_s = sample.mono_s if head.boot == before.boot else None
+        yield from self._lost(before, seen_until_s(before, last, next_s), _joined(why, head.lost))
+        if head.boot != before.boot:
+            yield (
+                head,
+                head.mono_s,
+                self._note(Kind.NODE_REBOOTED, "its sentinel's record goes on in another boot"),
+            )
+        yield head, sample.mono_s, self._note(Kind.OBSERVATION_RESTORED, "the sentinel's record goes on")
+
+    def _lost(self, head: Head, at_s: float, why: str) -> Iterator[Dated]:
+        for track in self._tracks.values():
+            track.blind()
+        self._settled = False
+        yield head, at_s, self._note(Kind.OBSERVATION_LOST, why)
+
+    def _end(self, head: Head, at_s: float) -> Iterator[Dated]:
+        for track in self._tracks.values():
+            yield from ((head, since_s, note) for since_s, note in track.let_go())
+        seen, last = self._seen or (head, None)
+        if last is None:
+            yield from self._lost(head, head.mono_s, "the sentinel's record has no sample")
+        elif seen.boot != head.boot or at_s - last.mono_s > overdue_s(seen, head):
+            yield from self._lost(seen, seen_until_s(seen, last), "the sentinel's record ends here")
+
+    def _note(self, kind: Kind, detail: str) -> Note:
+        return Note(kind=kind, object=f"Node/{self.node}", detail=detail)
+
+
+class _Track:
+    """What is known of one question, and what was said of it."""
+
+    def __init__(self, question: Question, head: Head) -> None:
+        self._question = question
+        sockets = question.signal.kind is Watched.DNS_UDP_KEPT
+        self._in_a_row = max(IN_A_ROW, math.ceil(SOCKETS_APART_S / head.interval_s) if sockets else 0)
+        self._damper = Damper(question)
+        self._marks = (Mark.UNKNOWN, Mark.UNKNOWN)
+        self.blind()
+
+    @property
+    def settled(self) -> bool:
+        """Whether more samples of the same marks would lead to nothing."""
+        return self._streak.settled and not self._damper.holds_back
+
+    def take(self, at_s: float, marks: Mapping[Signal, Mark]) -> Iterator[Said]:
+        question, beside = self._question, self._question.beside
+        self._marks = (marks[question.signal], marks[beside] if beside else Mark.UNKNOWN)
+        if self._streak.take(at_s, question.answer(*self._marks)) and self._streak.decided:
+            yield from self._damper.change(self._streak.dated_s, self._streak.decided, self._words)
+        yield from self._damper.tick(at_s, self._streak.decided, self._words)
+
+    def blind(self) -> None:
+        """Nobody looked: what it is now has to be decided anew."""
+        manner = self._question.manner
+        self._streak = Streak(in_a_row=self._in_a_row, well=manner.restored, first_sign=manner.first_sign)
+        self._damper.blind()
+
+    def let_go(self) -> Iterator[Said]:
+        """The run ends: say what it is."""
+        yield from self._damper.let_go(self._streak.decided, self._words)
+
+    def drop(self, at_s: float) -> Iterator[Said]:
+        """It is in the plan no more: who has heard that it is lost must not wait for word that it is back."""
+        if self._damper.heard not in (None, self._question.manner.restored):
+            yield (
+                at_s,
+                Note(
+                    kind=Kind.OBSERVATION_LOST,
+                    object=self._question.unseen,
+                    detail="watched no more: not in the plan",
+                ),
+            )
+
+    @property
+    def _words(self) -> str:
+        return self._question.words(*self._marks)
+
+
+def _joined(*reasons: str) -> str:
+    return "; ".join(reason for reason in reasons if reason)

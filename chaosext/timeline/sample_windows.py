@@ -1,0 +1,198 @@
+"""A sentinel's record, folded: per signal the spans in which it stayed the same. Pure, and fast: a whole mark string
+is compared first, so that what costs is change, not time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from chaosext.model.signal import Head, Mark, Sample, Signal
+from chaosext.timeline.outages import united
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from chaosext.model.result import Window
+
+MARKS: Mapping[str, Mark] = {mark.value: mark for mark in Mark}
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A signal was `mark` from start to end, in seconds of the node's monotonic clock since the boot named `boot`."""
+
+    boot: str
+    start_mono_s: float
+    end_mono_s: float
+    mark: Mark
+
+
+def signal_windows(entries: Iterable[Head | Sample]) -> Mapping[Signal, tuple[Span, ...]]:
+    """Each signal's spans in the order of time; neighbours of one boot touch, and differ in their marks.
+
+    A gap in the record is a span of `Mark.UNKNOWN`; after a reboot it begins with the new boot. Where two spans don't
+    touch, nobody looked either: the node was down, or the signal was not in the plan.
+    """
+    spans: dict[Signal, list[Span]] = {}
+    for stretch in _stretches(entries):
+        for signal, mark in zip(stretch.head.signals, marks_of(stretch.head, stretch.marks), strict=True):
+            _extend(spans.setdefault(signal, []), stretch, mark)
+    return {signal: tuple(found) for signal, found in spans.items()}
+
+
+def marks_of(head: Head, marks: str) -> tuple[Mark, ...]:
+    """One mark for each of the head's signals; what is missing or not understood is unknown."""
+    known = marks[: len(head.signals)].ljust(len(head.signals), Mark.UNKNOWN.value)
+    return tuple(MARKS.get(mark, Mark.UNKNOWN) for mark in known)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """Equal samples in a row; `marks` "" for a gap."""
+
+    head: Head
+    start_s: float
+    end_s: float
+    marks: str
+
+
+@dataclass(slots=True)
+class _Row:
+    """Equal samples in a row, of which there may be more to come."""
+
+    head: Head
+    first: Sample
+    last: Sample
+
+    def goes_on(self, head: Head, sample: Sample) -> bool:
+        same = head is self.head and sample.marks == self.last.marks
+        return same and not gap(head, self.last, head, sample)
+
+    def ended_by(self, head: Head, sample: Sample) -> Iterator[_Stretch]:
+        """This row, and the gap between it and `sample` where there is one."""
+        if not gap(self.head, self.last, head, sample):
+            yield self._until(sample.mono_s)
+            return
+        rebooted = head.boot != self.head.boot
+        end_s = seen_until_s(self.head, self.last, None if rebooted else sample.mono_s)
+        yield self._until(end_s)
+        yield _Stretch(head, min(0.0, sample.mono_s) if rebooted else end_s, sample.mono_s, "")
+
+    def ended(self) -> _Stretch:
+        return self._until(seen_until_s(self.head, self.last))
+
+    def _until(self, end_s: float) -> _Stretch:
+        return _Stretch(self.head, self.first.mono_s, end_s, self.last.marks)
+
+
+def _stretches(entries: Iterable[Head | Sample]) -> Iterator[_Stretch]:
+    row: _Row | None = None
+    for head, sample in _headed(entries):
+        if row is None:
+            row = _Row(head, sample, sample)
+        elif is_stale(row.head, row.last, head, sample):
+            continue
+        elif row.goes_on(head, sample):
+            row.last = sample
+        else:
+            yield from row.ended_by(head, sample)
+            row = _Row(head, sample, sample)
+    if row:
+        yield row.ended()
+
+
+def _headed(entries: Iterable[Head | Sample]) -> Iterator[tuple[Head, Sample]]:
+    """Each sample under its head; without one, nobody knows what its marks are about."""
+    head: Head | None = None
+    for entry in entries:
+        if isinstance(entry, Sample):
+            if head:
+                yield head, entry
+        else:
+            head = entry
+
+
+def _extend(spans: list[Span], stretch: _Stretch, mark: Mark) -> None:
+    boot, last = stretch.head.boot, spans[-1] if spans else None
+    if last and last.mark is mark and last.boot == boot and last.end_mono_s == stretch.start_s:
+        spans[-1] = replace(last, end_mono_s=stretch.end_s)
+    elif stretch.end_s > stretch.start_s:
+        spans.append(Span(boot, stretch.start_s, stretch.end_s, mark))
+
+
+IN_A_ROW = 3
+"""Samples in a row that must fail before something is called lost (and succeed before it is restored)."""
+
+HIDING_S = IN_A_ROW - 0.5
+"""A gap of this many seconds can hide a whole outage: samples come each second, give or take half of one."""
+
+LATE_INTERVALS = 2.5
+"""So many intervals after a sample the next one is overdue: one that is late by more than a round is a missing one."""
+
+
+def gap(head: Head, last: Sample, next_head: Head, sample: Sample) -> str:
+    """Why nobody looked between `last` and `sample`, in words; "" where the one follows on the other."""
+    if next_head.boot != head.boot:
+        return "the node was started anew"
+    if sample.n <= last.n:
+        return "the sentinel was started anew"
+    if sample.n != last.n + 1:
+        return f"{_samples(sample.n - last.n - 1)} missing"
+    late_s = sample.mono_s - last.mono_s
+    return f"no sample for {late_s:.1f} s" if late_s > overdue_s(head, next_head) else ""
+
+
+def overdue_s(head: Head, next_head: Head) -> float:
+    """How long after a sample the next one is overdue, in seconds."""
+    return LATE_INTERVALS * max(head.interval_s, next_head.interval_s)
+
+
+def seen_until_s(head: Head, last: Sample, next_s: float | None = None) -> float:
+    """Until when `last` speaks: for its instant only, where another sentinel's sample (`next_s`) came before that."""
+    until_s = last.mono_s + head.interval_s
+    return last.mono_s if next_s is not None and next_s <= until_s else until_s
+
+
+def is_stale(head: Head, last: Sample, next_head: Head, sample: Sample) -> bool:
+    """A line that is there twice: of this boot, and no later than what was taken already."""
+    return next_head.boot == head.boot and sample.mono_s <= last.mono_s
+
+
+def hiding(windows: Iterable[Window]) -> tuple[Window, ...]:
+    """Of the windows in which nobody looked, those in which an outage could come and go unseen.
+
+    Where less is seen between two of them than it takes to call something lost, they count as one.
+    """
+    found: list[Window] = []
+    for start_s, end_s in united(windows):
+        last_s = found[-1][1] if found else None
+        if last_s is not None and start_s - last_s < HIDING_S:
+            found[-1] = (found[-1][0], end_s)
+        else:
+            found.append((start_s, end_s))
+    return tuple(each for each in found if each[1] is None or each[1] - each[0] >= HIDING_S)
+
+
+def _samples(missing: int) -> str:
+    return "1 sample is" if missing == 1 else f"{missing} samples are"
+
+
+API_SERVER = "API server"
+"""How a plan labels the targets that are one."""
+
+
+def samples_reached(entries: Iterable[Head | Sample], is_within: Callable[[str, float], bool]) -> int:
+    """In how many samples a connect to an API server succeeded, of those whose boot and monotonic time `is_within`."""
+    head: Head | None = None
+    reached = 0
+    for entry in entries:
+        if isinstance(entry, Head):
+            head = entry
+        elif head is not None and is_within(head.boot, entry.mono_s):
+            reached += _has_reached(head, entry)
+    return reached
+
+
+def _has_reached(head: Head, sample: Sample) -> bool:
+    marks = zip(head.signals, marks_of(head, sample.marks), strict=True)
+    return any(signal.label == API_SERVER and mark is Mark.GOOD for signal, mark in marks)
