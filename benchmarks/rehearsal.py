@@ -57,8 +57,10 @@ def _predicted(path: Path) -> tuple[float, float, float]:
     """Seconds to read, seconds to predict, peak MiB."""
     program = (
         "import resource, sys, time; from pathlib import Path; began = time.monotonic();"
-        "from chaosext.rehearsal.simulate.planned_cut import Plan; from chaosext.rehearsal.predict.predict import rehearse;"
-        "from chaosext.rehearsal.snapshot.reader import read_snapshot; from chaosext.rehearsal.snapshot.cut_targets import cut_nodes;"
+        "from chaosext.rehearsal.simulate.planned_cut import Plan;"
+        "from chaosext.rehearsal.predict.predict import rehearse;"
+        "from chaosext.rehearsal.snapshot.reader import read_snapshot;"
+        "from chaosext.rehearsal.snapshot.cut_targets import cut_nodes;"
         "world = read_snapshot([Path(sys.argv[1])]); read = time.monotonic();"
         "rehearse(world, Plan(cut_nodes=cut_nodes(world))); done = time.monotonic();"
         "used = resource.getrusage(resource.RUSAGE_SELF);"

@@ -1,4 +1,4 @@
-"""TODO."""
+"""What chaosext has on nodes and clusters: cuts, locks, sentinels and Pods, by run, and what becomes of each."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from chaosext.cluster.pods_on_nodes import FoundPods
 from chaosext.model.errors import Inconclusive, Unsafe
 from chaosext.model.owner import LockFacts
 from chaosext.nodes.access import BY_DOCKER
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
         Outstanding,
     )
 
-SCHEMA = "chaosext.status/v1"
+STATUS_SCHEMA, REMOVAL_SCHEMA = "chaosext.status/v1", "chaosext.sweep/v1"
 
 SOMETHING_EXIT_CODE = 10
 """Something of ours is there and accounted for. Nothing of ours: 0; not all could be asked: 30; see to it: 40."""
@@ -217,7 +218,7 @@ class Overview:
     def to_json(self) -> dict[str, Any]:
         """`chaosext.status/v1`: nodes (cuts, lock, problem), unfinished, sentinels, drained, problems, exit_code."""
         return {
-            "schema": SCHEMA,
+            "schema": STATUS_SCHEMA,
             "exit_code": self.exit_code,
             "nodes": [self._node(node) for node in self.nodes],
             "unfinished": [self._unfinished(run) for run in self.unfinished],
@@ -346,7 +347,7 @@ class Swept:
     def to_json(self) -> dict[str, Any]:
         """`chaosext.sweep/v1`."""
         return {
-            "schema": SCHEMA,
+            "schema": REMOVAL_SCHEMA,
             "dry_run": self.dry_run,
             "exit_code": self.exit_code,
             "removed": [found.to_json() for found in self.removed],

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from chaosext.nodes.shell import NodeShell
     from chaosext.partition.nft import TableFacts
 
-SCHEMA = "chaosext.sweep/v1"
 
 Place = tuple[str, str]
 """A run and a node."""

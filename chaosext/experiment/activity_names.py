@@ -1,4 +1,4 @@
-"""TODO."""
+"""The functions of chaosext that an experiment names, and that a verdict looks for in a journal."""
 
 from __future__ import annotations
 

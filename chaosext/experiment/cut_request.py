@@ -1,4 +1,4 @@
-"""TODO."""
+"""The cut that an activity asks for, as its arguments say it."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def require_playable(experiment: Experiment) -> None:
 
 def bundled(name: str) -> Path | None:
     """The file of an experiment that comes with chaosext, by its name without `.yaml`; None where there is none."""
-    package = Path(__file__).parents[2]
+    package = Path(__file__).parents[1]
     places = (package / "experiments", package.parent / "experiments")  # in a wheel, in a checkout
     found = (place / f"{name}.yaml" for place in places)
     return next((path for path in found if os.path.isfile(path)), None)  # noqa: PTH113  no name is too long for it

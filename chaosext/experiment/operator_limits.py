@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -12,9 +12,6 @@ from chaosext.cluster.object_files import read_mapping
 from chaosext.model.errors import Refused
 from chaosext.model.paths import config_home
 from chaosext.safety.limits import LONGEST_TTL_S, Hours, Limits, in_force
-
-if TYPE_CHECKING:
-    from chaosext.experiment.settings import Settings
 
 VARIABLE = "CHAOSEXT_LIMITS"
 SYSTEM_WIDE = Path("/etc/chaosext/limits.yaml")
@@ -74,7 +71,7 @@ class LimitKeys(BaseModel):
         )
 
 
-def limits_in_force(settings: Settings) -> tuple[Limits, ...]:
+def limits_in_force(settings: LimitKeys) -> tuple[Limits, ...]:
     """All of them hold: an experiment can tighten what the operator set, and never loosen it.
 
     Raises `Refused` for a file that can't be read as limits.

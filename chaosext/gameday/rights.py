@@ -207,7 +207,8 @@ def rules(game_day: str) -> tuple[Rule, ...]:
         ),
         Rule(
             why="enter the nodes", resources=("pods/exec",), verbs=EXEC, namespace=OWN,
-            only=f'request.name.startsWith("{pods_on_nodes.PREFIX}") && object.container == "{pods_on_nodes.CONTAINER}"',
+            only=f'request.name.startsWith("{pods_on_nodes.PREFIX}") && '
+            f'object.container == "{pods_on_nodes.CONTAINER}"',
             limited=f"container `{pods_on_nodes.CONTAINER}` of Pods named `{pods_on_nodes.PREFIX}…`",
         ),
         Rule(

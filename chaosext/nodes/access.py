@@ -1,10 +1,8 @@
-"""TODO."""
+"""How nodes are entered: the transports, and what it takes to come back to a node later."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from chaosext.nodes.transport import DOCKER
 
 DOCKER, NETNS, POD = "docker", "netns", "pod"
 DEFAULT = DOCKER

@@ -8,7 +8,7 @@ from chaosext.model import child_process
 from chaosext.model.child_process import TimeIsUp
 from chaosext.model.errors import Refused, TooLarge
 from chaosext.model.resource_names import require_name
-from chaosext.nodes.access import BY_DOCKER, POD, NodeAccess
+from chaosext.nodes.access import BY_DOCKER, DOCKER, NETNS, POD, NodeAccess
 from chaosext.nodes.process_shell import DockerShell, NetnsShell
 
 if TYPE_CHECKING:

@@ -97,7 +97,8 @@ def join(name: str, images: ImageSet, progress: Progress) -> EntryStatus:
         return wait_until(
             lambda: _steady(name),
             what=f"an entry that serves all customers from {' and '.join(clusters)}",
-            look=f"see `chaosext testbed status --name {name}` and `docker logs {load_balancer_nodes.entry_name(name)}`",
+            look=f"see `chaosext testbed status --name {name}` "
+            f"and `docker logs {load_balancer_nodes.entry_name(name)}`",
             timeout_s=STEADY_S, stop=Event(),
         )  # fmt: skip
 

@@ -18,27 +18,27 @@ PACKAGE = Path(chaosext.__file__).parent
 PRINTS = {
     "model/printable.py": "the one way",
     "cli/output.py": "a console of rich's, which is given nothing but what passed one_line",
-    "cli/live.py": "frames, of texts that passed one_line",
+    "cli/terminal.py": "frames, of texts that passed one_line",
     "testbed/commands.py": "a line of a build's log",
 }
 WRITES = {
     "model/files.py": "the one way",
-    "run/streams.py": "/dev/null",
+    "run/stdio.py": "/dev/null",
     "cluster/credentials.py": "a file in memory",
-    "sentinel/journal.py": "on the node, in a directory of its own",
+    "sentinel/sample_log.py": "on the node, in a directory of its own",
     "cli/output.py": "/dev/null",
     "testbed/": "builds in directories that it has made, and a machine's Docker Engine",
 }
 READS = {
     "model/files.py": "the one way",
     "model/clock.py": "/proc",
-    "model/holder.py": "/proc",
-    "sentinel/journal.py": "on the node, in a directory of its own",
-    "sentinel/image.py": "the package's own files",
-    "nodes/image.py": "the package's own files",
-    "report/html/page.py": "the package's own files",
-    "run/watch/node_reading.py": "what this process wrote itself",
-    "gameday/telling.py": "packs a run's directory into memory",
+    "model/owner.py": "/proc",
+    "sentinel/sample_log.py": "on the node, in a directory of its own",
+    "sentinel/sentinel_image.py": "the package's own files",
+    "nodes/image_names.py": "the package's own files",
+    "report/render/html/page.py": "the package's own files",
+    "run/monitor/sentinel_reader.py": "what this process wrote itself",
+    "gameday/notify.py": "packs a run's directory into memory",
     "cluster/client.py": "the authority that TLS is verified with",
     "testbed/": "what it has built, and the machine's own files",
 }

@@ -115,7 +115,8 @@ def _dns_service(cluster: Cluster) -> str:
     addresses = cluster.service(dns_resolvable.NAMESPACE, dns_resolvable.SERVICE).cluster_ips
     if not addresses:
         raise Refused(
-            f"Service {dns_resolvable.NAMESPACE}/{dns_resolvable.SERVICE} has no address, so there is no cluster DNS to watch",
+            f"Service {dns_resolvable.NAMESPACE}/{dns_resolvable.SERVICE} has no address, "
+            "so there is no cluster DNS to watch",
             f"give it one, or {WITHOUT}",
         )
     return addresses[0]

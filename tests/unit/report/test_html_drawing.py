@@ -170,7 +170,7 @@ def test_a_single_kube_dns_pods_address_stands_aside_of_what_users_ask() -> None
 
 def test_each_state_is_told_without_its_colour() -> None:
     """By where its bar lies and how high it is; where that is alike, by a pattern or by being hollow."""
-    style = (files("chaosext.report.html") / "style.css").read_text(encoding="utf-8")
+    style = (files("chaosext.report.render.html") / "style.css").read_text(encoding="utf-8")
     looks = []
     for state in State:
         css, top, height = SHAPES[state]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from chaosext.report.data.run_data import RunData
 
-PACKAGE = "chaosext.report.html"
+PACKAGE = "chaosext.report.render.html"
 
 MOST_EVIDENCE = 12
 MOST_EXPECTED = 200

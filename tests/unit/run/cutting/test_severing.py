@@ -155,7 +155,7 @@ def test_a_cut_on_the_nodes_side_is_planned_from_elsewhere_only(
 ) -> None:
     ground = SimpleNamespace(**{**vars(GROUND), "side": Side.NODES})
     monkeypatch.setattr(inject, "survey", steps.stand_in("survey", ground))
-    monkeypatch.setattr(inject.sealed, "require_elsewhere", steps.stand_in("require_elsewhere"))
+    monkeypatch.setattr(inject.irrevocable, "require_elsewhere", steps.stand_in("require_elsewhere"))
     inject.plan(SETTINGS, WISH, run="r1", owner="a@b")
     assert steps.named("require_elsewhere") == [(steps.cut("r1", "a@b"), ALL, CLUSTER)]
 
@@ -170,7 +170,7 @@ def test_a_cut_with_a_delay_is_in_force_when_it_has_begun(
     def await_begin(context: contexts.RunContext, _: object) -> None:
         in_force.append(context.in_force)
 
-    monkeypatch.setattr(inject.sealed, "await_begin", steps.stand_in("await_begin", await_begin))
+    monkeypatch.setattr(inject.irrevocable, "await_begin", steps.stand_in("await_begin", await_begin))
     report = inject._armed(delayed, run, lambda _: None, tuple)
     assert steps.named("await_begin") == [(run, report.all_cut_at)]
     assert (in_force, run.in_force) == ([False], True)
