@@ -22,25 +22,25 @@ VERDICT = Scope(
     sources=("chaosext/run/verdict/derive.py",), tests=("tests/unit/run/judging/test_verdict.py",)
 )
 JUDGING = Scope(
-    sources=tuple(f"chaosext/run/judging/{name}.py" for name in ("facts", "rulings", "foreign")),
+    sources=tuple(f"chaosext/run/verdict/{name}.py" for name in ("facts", "criteria", "foreign_changes")),
     tests=tuple(f"tests/unit/run/judging/test_{name}.py" for name in ("facts", "rulings", "foreign")),
 )
 PARTITION = Scope(
     sources=tuple(
         f"chaosext/partition/{name}.py"
-        for name in ("apply", "cut", "lock", "locktable", "nft", "reports", "scripts")
+        for name in ("apply", "cut", "node_lock", "lock_table", "nft", "reports", "scripts")
     ),
     tests=("tests/unit/partition",),
 )
 SAFETY = Scope(
-    sources=tuple(f"chaosext/safety/{name}.py" for name in ("intent", "limits", "lock", "pin")),
+    sources=tuple(f"chaosext/safety/{name}.py" for name in ("intent", "limits", "cluster_lock", "pins")),
     tests=tuple(f"tests/unit/safety/test_{name}.py" for name in ("intent", "limits", "lock", "pin")),
 )
 PROOF = Scope(
     sources=("chaosext/checks/cut_effective.py",), tests=("tests/unit/steady/test_reachability_and_cut.py",)
 )
 CUTTING = Scope(
-    sources=tuple(f"chaosext/run/cutting/{name}.py" for name in ("fault", "heal", "verify")),
+    sources=tuple(f"chaosext/run/fault/{name}.py" for name in ("inject", "heal", "verify")),
     tests=tuple(f"tests/unit/run/cutting/test_{name}.py" for name in ("severing", "fault", "verify")),
 )
 

@@ -27,7 +27,9 @@ SLOW_S = 300.0
 PROGRAM = Path(__file__).with_name("program.py")
 
 CONFTEST = f"""
-import chaosext.testbed.containers as containers, chaosext.testing.session_testbed as bed, chaosext.testing.command as command
+import chaosext.testbed.containers as containers
+import chaosext.testing.session_testbed as bed
+import chaosext.testing.command as command
 from pathlib import Path
 command.PROGRAM = ({sys.executable!r}, {str(PROGRAM)!r})
 here = Path(__file__).parent
