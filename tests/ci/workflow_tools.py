@@ -19,6 +19,7 @@ BIN = Path(sys.executable).parent
 STEPS = ROOT / ".github" / "steps"
 ACTION = ROOT / "action.yml"
 WORKFLOWS = (
+    ROOT / ".github" / "workflows" / "check.yaml",
     ROOT / ".github" / "workflows" / "nightly.yaml",
     ROOT / "examples" / "shop-tests" / ".github" / "workflows" / "cutover.yaml",
 )
