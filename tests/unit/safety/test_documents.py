@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from chaosext.cleanup.inventory import SCHEMA, FoundSentinels, Overview, Runner
+from chaosext.cleanup.inventory import STATUS_SCHEMA, FoundSentinels, Overview, Runner
 from chaosext.cluster.daemonset import Sentinels
 from chaosext.model.crash import POINTS
 from chaosext.model.owner import LockFacts
@@ -82,8 +82,8 @@ def test_the_status_is_as_described() -> None:
     sentinels = FoundSentinels(context="c", sentinels=there, lock=None)
     overview = Overview(nodes=(node,), unfinished=(run,), sentinels=(sentinels,))
     said: dict[str, Any] = overview.to_json()
-    assert said["schema"] == SCHEMA
-    assert SCHEMA in section("Status")
+    assert said["schema"] == STATUS_SCHEMA
+    assert STATUS_SCHEMA in section("Status")
     assert all(f"`{key}`" in section("Status") for key in said.keys() - {"schema"})
     assert said["nodes"][0].keys() == described("nodes")
     assert said["nodes"][0]["cuts"][0].keys() == described("nodes[].cuts")
