@@ -9,7 +9,7 @@ EXPERIMENT := experiments/control-plane-partition.yaml
 SNAPSHOTS := $(addprefix examples/snapshots/,story.json mitigated.json larger.json.gz)
 
 .DEFAULT_GOAL := help
-.PHONY: help engine-or-root machine engine images needed-images rehearse gameday test lint unit browser-test trust kind-test bench oracle lock down clean
+.PHONY: help engine-or-root machine engine images needed-images rehearse gameday test lint unit browser-test trust kind-test bench oracle site lock down clean
 
 help: ## What there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -86,6 +86,9 @@ bench: $(VENV)/.installed ## Benchmarks on the real testbed: ratios against base
 oracle: $(VENV)/.installed ## The rehearsal against a real control plane, scenario by scenario (docs/oracle.md)
 	$(BIN)/python -m oracle $(ORACLE)
 
+site: $(VENV)/.installed ## The documentation as a website, in site/: links checked, no warnings
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
 down: $(VENV)/.installed ## Take the testbed away; image bundles stay in the cache
 	$(BIN)/chaosext testbed down
 
@@ -93,7 +96,7 @@ lock: $(VENV)/.tools ## Renew the lock files
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile -q pyproject.toml --python-version 3.11 --generate-hashes \
 	  --custom-compile-command "make lock" -o requirements.lock
-	$(BIN)/uv pip compile -q pyproject.toml --extra dev --extra browser --python-version 3.11 --generate-hashes \
+	$(BIN)/uv pip compile -q pyproject.toml --extra dev --extra browser --extra docs --python-version 3.11 --generate-hashes \
 	  --custom-compile-command "make lock" -c requirements.lock -o requirements-dev.lock
 
 clean: ## Remove the virtual environment

@@ -219,8 +219,8 @@ def test_the_documented_rights_are_enough(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def documented_rights() -> str:
-    """The roles of docs/safety.md, given to a service account in a namespace of its own."""
-    text = (ROOT / "docs" / "safety.md").read_text()
+    """The roles of docs/permissions.md, given to a service account in a namespace of its own."""
+    text = (ROOT / "docs" / "permissions.md").read_text()
     first = "apiVersion: rbac.authorization.k8s.io/v1\n"
     roles = list(yaml.safe_load_all(first + text.partition(f"```yaml\n{first}")[2].partition("```")[0]))
     subject = {"kind": "ServiceAccount", "name": "runner", "namespace": SPACE}

@@ -18,12 +18,15 @@ from chaosext.safety.hash_chain import Head, Wrong, account_for, link
 from chaosext.safety.intent import Outstanding
 
 ROOT = Path(__file__).parents[3]
-SAFETY, SECURITY = ((ROOT / name).read_text() for name in ("docs/safety.md", "SECURITY.md"))
+SAFETY, AUDIT, SECURITY = (
+    (ROOT / name).read_text() for name in ("docs/safety.md", "docs/audit.md", "SECURITY.md")
+)
 ROWS = {int(path.name[1:3]) for path in (ROOT / "tests" / "trust" / "rows").glob("r[0-9]*.py")}
 
 
 def section(title: str) -> str:
-    return SAFETY.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+    """A section of docs/audit.md."""
+    return AUDIT.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
 
 
 def table(text: str, column: int = 0) -> list[str]:

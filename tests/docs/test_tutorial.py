@@ -1,0 +1,95 @@
+"""Every command of README and tutorial is executed: here if it needs no cluster, else by the test that is named."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+PAGES = ("README.md", "docs/tutorial.md")
+
+EXECUTED = {
+    "chaosext --help": (0, "Usage: chaosext"),
+    "cat examples/cutovers/all-workers.yaml": (0, "dns_after_heal: resolvable"),
+    "chaosext rehearse --snapshot examples/snapshots/story.json --cut-for 8m": (0, "prediction: deviated"),
+    "chaosext rehearse --snapshot examples/snapshots/story.json --cut-for 8m --with dns-affinity": (
+        0,
+        "prediction: passed",
+    ),
+    "chaosext gate --cutover examples/cutovers/all-workers.yaml --snapshot examples/snapshots/story.json": (
+        10,
+        "dns_after_heal",
+    ),
+    "chaosext gate --cutover examples/cutovers/all-workers.yaml --snapshot examples/snapshots/mitigated.json": (
+        0,
+        "go (exit 0)",
+    ),
+}
+"""Command -> its exit code, and a part of its output that the tutorial relies on."""
+
+ELSEWHERE = {
+    "chaosext snapshot": ("tests/unit/cli/test_snapshot_command.py", "snapshot"),
+    "chaosext rehearse --snapshot cluster.json.gz": ("tests/unit/cli/test_rehearse_command.py", "rehearse"),
+    "chaosext gate --cutover cutover.yaml --context": ("tests/kind/test_gate.py", "gate"),
+    "chaosext pin": ("tests/unit/cli/test_pin_command.py", "pin"),
+    "chaosext testbed up": ("tests/kind/test_testbed.py", "up"),
+    "chaosext testbed down": ("tests/unit/testbed/test_bed_command.py", "down"),
+    "chaosext check all": ("tests/kind/test_checks.py", "check"),
+    "chaosext run": ("tests/kind/test_story.py", "run"),
+    "chaosext report latest": ("tests/unit/cli/test_report_command.py", "report"),
+}
+"""How a command begins that needs a cluster -> the test that executes it, and the word by which it does."""
+
+SHELL = ("pip install", "export PATH", "make ")
+
+
+def commands(page: str) -> list[str]:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"(?ms)^ *```\n(.*?)^ *```", text)
+    lines = [line.split(" #")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if re.match(r"(chaosext|make|pip|cat|export) ", line)]
+
+
+ALL = sorted({each for page in PAGES for each in commands(page)})
+
+
+def test_commands_are_found() -> None:
+    assert len(ALL) > 20
+    assert set(EXECUTED) <= set(ALL)
+
+
+@pytest.mark.parametrize(
+    "command", [each for each in ALL if each not in EXECUTED and not each.startswith(SHELL)]
+)
+def test_command_that_needs_a_cluster_is_executed_by_a_named_test(command: str) -> None:
+    path, word = next(value for begin, value in ELSEWHERE.items() if command.startswith(begin))
+    assert f'"{word}"' in (ROOT / path).read_text()
+
+
+@pytest.mark.parametrize("command", [each for each in ALL if each.startswith("make ")])
+def test_make_target_exists(command: str) -> None:
+    target = next(word for word in shlex.split(command)[1:] if "=" not in word)
+    assert re.search(rf"^{re.escape(target)}:.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", EXECUTED)
+def test_command_without_a_cluster_does_what_the_tutorial_says(command: str, tmp_path: Path) -> None:
+    exit_code, said = EXECUTED[command]
+    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "HOME": str(tmp_path)}
+    done = subprocess.run(
+        shlex.split(command),
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert (done.returncode, said in done.stdout) == (exit_code, True), done.stdout + done.stderr
