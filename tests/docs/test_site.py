@@ -6,13 +6,21 @@ import os
 import re
 import subprocess
 import sys
+from importlib import import_module
+from importlib.resources import files
+from inspect import isfunction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from markdown.extensions.toc import slugify
 
-from chaosext import actions, probes
+from chaosext import actions, probes, testing
 from chaosext.cli.main import COMMANDS
+from chaosext.testing import plugin
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -63,11 +71,37 @@ def test_command_reference_has_every_command(site: Path) -> None:
     assert [name for name in COMMANDS if f"Usage: chaosext {name} " not in page] == []
 
 
-@pytest.mark.parametrize("module", [actions, probes])
-def test_api_reference_has_every_public_activity(site: Path, module: object) -> None:
+def public_names() -> set[str]:
+    """What callers may use: activities, the fixtures of the pytest plugin, and what these return."""
+    exported = {
+        f"{module.__name__}.{name}" for module in (actions, probes, testing) for name in module.__all__
+    }
+    return exported | {f"{plugin.__name__}.{name}" for name in vars(plugin) if name.startswith("chaosext_")}
+
+
+def test_api_reference_has_the_public_names_and_no_other(site: Path) -> None:
     page = (site / "api" / "index.html").read_text()
-    names = [f"{module.__name__}.{name}" for name in module.__all__]  # type: ignore[attr-defined]
-    assert [name for name in names if f'id="{name}"' not in page] == []
+    assert set(re.findall(r'<h3 id="(chaosext\.[\w.]+)"', page)) == public_names()
+
+
+@pytest.mark.parametrize("module", [actions, probes])
+def test_every_function_of_a_public_module_is_exported(module: ModuleType) -> None:
+    own = {
+        name
+        for name, value in vars(module).items()
+        if isfunction(value) and value.__module__ == module.__name__
+    }
+    assert {name for name in own if not name.startswith("_")} == set(module.__all__)
+
+
+@pytest.mark.parametrize("name", sorted(public_names()))
+def test_public_name_exists_and_has_a_docstring(name: str) -> None:
+    module, _, attribute = name.rpartition(".")
+    assert getattr(import_module(module), attribute).__doc__
+
+
+def test_package_says_that_it_is_typed() -> None:
+    assert (files("chaosext") / "py.typed").is_file()
 
 
 @pytest.mark.parametrize("page", AT_ROOT, ids=lambda page: page.name)
