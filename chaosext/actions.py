@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from chaoslib.types import Configuration, Secrets
 
 __all__ = [
-    "drain_cluster_from_entry",
+    "drain_cluster",
     "heal_control_plane",
     "reschedule_kube_dns",
-    "restore_cluster_to_entry",
+    "restore_cluster",
     "set_entry_failover",
     "sever_control_plane",
 ]
@@ -137,7 +137,7 @@ def set_entry_failover(
 ) -> dict[str, Any]:
     """Say who may take this cluster out of the entry in front of several: its own health check, or people only.
 
-    Put back as it was by `restore_cluster_to_entry`, and at the run's end.
+    Put back as it was by `restore_cluster`, and at the run's end.
 
     Arguments:
         mode: `health_check` or `by_hand`; by default what the setting `chaosext_failover` says.
@@ -153,7 +153,7 @@ def set_entry_failover(
     return set_failover(settings_from(configuration, secrets), current(), failover_named(mode))
 
 
-def drain_cluster_from_entry(
+def drain_cluster(
     cluster: str | None = None,
     patience_s: float = 60.0,
     only_if_needed: bool = True,
@@ -163,7 +163,7 @@ def drain_cluster_from_entry(
     """See that the entry sends no new request to a cluster; those in flight end as they would. Idempotent.
 
     Where the entry's own health check may take the cluster out, that is waited for first; the drain then keeps it out
-    until `restore_cluster_to_entry`. A run that ends without that ends `unsafe`, saying how to put it back.
+    until `restore_cluster`. A run that ends without that ends `unsafe`, saying how to put it back.
 
     Arguments:
         cluster: what the entry calls it; by default the cluster of the context, without its `kind-`.
@@ -182,7 +182,7 @@ def drain_cluster_from_entry(
     return drain(settings, current(), cluster, patience_s=patience_s, only_if_needed=only_if_needed)
 
 
-def restore_cluster_to_entry(
+def restore_cluster(
     cluster: str | None = None,
     settle_s: float = 240.0,
     dwell_s: float = 15.0,

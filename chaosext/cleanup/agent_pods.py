@@ -1,7 +1,7 @@
 """Sentinels and Pods on nodes that a dead run has left on a cluster: looked for after the nodes, and taken away.
 
 The intent log says which API servers are asked, and the pins do not: one is asked only where something of ours may be,
-so that a sweep of the nodes waits for none, and nobody has to log in to a cluster that was not touched. What another
+so that a cleanup of the nodes waits for none, and nobody has to log in to a cluster that was not touched. What another
 machine has placed is found where its context is named.
 """
 
@@ -25,7 +25,7 @@ from chaosext.safety.pins import read_pins
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from chaosext.cleanup.inventory import Overview, Swept, Wanted
+    from chaosext.cleanup.inventory import CleanupResult, Overview, Wanted
     from chaosext.cluster.daemonset import Sentinels
     from chaosext.experiment.settings import Settings
 
@@ -52,25 +52,25 @@ def with_sentinels(overview: Overview, contexts: Collection[str] = ()) -> Overvi
     return replace(overview, sentinels=tuple(found), clusters=frozenset(clusters), problems=tuple(problems))
 
 
-def sweep_sentinels(
-    swept: Swept, overview: Overview, wanted: Wanted, *, contexts: Collection[str] = ()
-) -> Swept:
-    """What sweeping the nodes came to, and then the sentinels; `overview` is what it went by. May be repeated."""
+def clean_up_sentinels(
+    cleaned: CleanupResult, overview: Overview, wanted: Wanted, *, contexts: Collection[str] = ()
+) -> CleanupResult:
+    """Add the cleanup of the sentinels to that of the nodes; `overview` is what that one saw. May be repeated."""
     overview = with_sentinels(overview, contexts)
     found = decide(overview, wanted)
     doomed = tuple(each for each in found if each.why)
-    failed = {} if swept.dry_run else _remove(doomed, _namespaces_of(overview))
+    failed = {} if cleaned.dry_run else _remove(doomed, _namespaces_of(overview))
     removed = tuple(each for each in doomed if each not in failed)
-    unaudited = () if swept.dry_run else tuple(filter(None, map(_unaudited, removed)))
-    if not swept.dry_run:
+    unaudited = () if cleaned.dry_run else tuple(filter(None, map(_unaudited, removed)))
+    if not cleaned.dry_run:
         _forget(overview)
     return replace(
-        swept,
-        removed=(*swept.removed, *removed),
-        failed={**swept.failed, **failed},
-        left=(*swept.left, *(each for each in found if not each.why)),
+        cleaned,
+        removed=(*cleaned.removed, *removed),
+        failed={**cleaned.failed, **failed},
+        left=(*cleaned.left, *(each for each in found if not each.why)),
         problems=overview.problems,
-        unaudited=(*swept.unaudited, *unaudited),
+        unaudited=(*cleaned.unaudited, *unaudited),
     )
 
 
@@ -188,7 +188,7 @@ def _removed(found: Found, namespace: str) -> str:
 
 def _unaudited(found: Found) -> str:
     """Why the audit log does not have what was removed; "" where it has."""
-    said = note(Deed(event=Event.SWEPT, owner=owner(), run=found.run, context=found.node))
+    said = note(Deed(event=Event.CLEANED_UP, owner=owner(), run=found.run, context=found.node))
     return said if isinstance(said, str) else ""
 
 

@@ -12,7 +12,7 @@ from chaosext.model.owner import LockFacts
 from chaosext.nodes.access import BY_DOCKER
 from chaosext.partition.apply import how_to_remove
 from chaosext.partition.cut import check_run
-from chaosext.partition.reports import NodeTables, how_to_sweep
+from chaosext.partition.reports import NodeTables, how_to_clean_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         Outstanding,
     )
 
-STATUS_SCHEMA, REMOVAL_SCHEMA = "chaosext.status/v1", "chaosext.sweep/v1"
+STATUS_SCHEMA, REMOVAL_SCHEMA = "chaosext.status/v1", "chaosext.cleanup/v1"
 
 SOMETHING_EXIT_CODE = 10
 """Something of ours is there and accounted for. Nothing of ours: 0; not all could be asked: 30; see to it: 40."""
@@ -65,7 +65,7 @@ class Why(StrEnum):
 class Found:
     """The cut or lock of `run` on `node`, or its sentinels on the cluster of the context that `node` is then.
 
-    `why` it is swept; None: it is left to `runner`, or it holds something `foreign`, which is for people to decide on.
+    `why` it is cleaned up; None: it is left to `runner`, or it holds something `foreign`, which people decide on.
     """
 
     kind: Kind
@@ -90,7 +90,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What is to be swept besides the expired and the orphaned: `everything` of ours, or instead of them only `run`.
+    """What to clean up besides what expired or is orphaned: `everything` of chaosext, or instead of them only `run`.
 
     On `nodes` the run is healed even where they can't say what they have.
     """
@@ -292,8 +292,8 @@ def uplinks(cut: TableFacts) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Swept:
-    """What a sweep came to, or (`dry_run`) would do. `failed`: what it could not see gone, and why.
+class CleanupResult:
+    """What a cleanup came to, or (`dry_run`) would do. `failed`: what it could not see gone, and why.
 
     `finished`: run -> the nodes on which it is over now, that the intent log had as unfinished; `in_doubt`: run -> the
     nodes that may be cut by it and could not be asked. `unasked`: every node that could not be asked, and why.
@@ -339,13 +339,13 @@ class Swept:
             cuts = "; ".join(f"run {run} on {', '.join(nodes)}" for run, nodes in left.items())
             spared = {found.run for found in self._unattended if not found.foreign}
             fix = "; ".join(
-                how_to_sweep(run, self.way) if run in spared else how_to_remove(run, nodes, self.way)
+                how_to_clean_up(run, self.way) if run in spared else how_to_remove(run, nodes, self.way)
                 for run, nodes in left.items()
             )
             raise Unsafe(f"cuts may still be in force: {cuts}", fix)
 
     def to_json(self) -> dict[str, Any]:
-        """`chaosext.sweep/v1`."""
+        """`chaosext.cleanup/v1`."""
         return {
             "schema": REMOVAL_SCHEMA,
             "dry_run": self.dry_run,

@@ -1,13 +1,13 @@
-"""The sweep: what has expired, what nobody alive stands for, or what is named is taken away.
+"""The cleanup: remove what has expired, what no living run owns, or what is named.
 
-No API server is asked; for sentinels see leftovers.py, whose turn comes after.
+No API server is asked; for sentinels see agent_pods.py, which comes after.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chaosext.cleanup.inventory import Found, Kind, Runner, Swept, Wanted, Why
+from chaosext.cleanup.inventory import CleanupResult, Found, Kind, Runner, Wanted, Why
 from chaosext.model.errors import Refused
 from chaosext.model.owner import LockFacts
 from chaosext.partition.apply import heal
@@ -30,7 +30,7 @@ Place = tuple[str, str]
 """A run and a node."""
 
 
-def sweep(surveyed: Surveyed, wanted: Wanted, *, dry_run: bool = False) -> Swept:
+def clean_up(surveyed: Surveyed, wanted: Wanted, *, dry_run: bool = False) -> CleanupResult:
     """Take away what `decide` says, see it gone, and write into the intent log which runs are over where.
 
     May be repeated. Raises `Inconclusive` when the intent log can't be written, after all else is done.
@@ -46,7 +46,7 @@ def sweep(surveyed: Surveyed, wanted: Wanted, *, dry_run: bool = False) -> Swept
     if not dry_run:
         for run, nodes in finished.items():
             intent_log().write({"event": GONE, "run": run, "nodes": list(nodes)})
-    return Swept(
+    return CleanupResult(
         dry_run=dry_run,
         removed=removed,
         failed=failed,
@@ -143,7 +143,7 @@ def _write_down(removed: Collection[Found]) -> tuple[str, ...]:
         group = [each for each in removed if each.run == run]
         nodes, kinds = {each.node for each in group}, {each.kind for each in group}
         tables = tuple(f"inet {table_of(run) if kind is Kind.CUT else LOCK_TABLE}" for kind in sorted(kinds))
-        deed = Deed(event=Event.SWEPT, owner=owner(), run=run, nodes=tuple(sorted(nodes)), tables=tables)
+        deed = Deed(event=Event.CLEANED_UP, owner=owner(), run=run, nodes=tuple(sorted(nodes)), tables=tables)
         entries.append(note(deed))
     return tuple(entry for entry in entries if isinstance(entry, str))
 

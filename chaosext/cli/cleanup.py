@@ -1,4 +1,4 @@
-"""`chaosext sweep`: what a run that died may have left, taken away."""
+"""`chaosext cleanup`: remove what crashed runs may have left."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from chaosext.model.printable import say_answer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from chaosext.cleanup.inventory import Found, Swept
+    from chaosext.cleanup.inventory import CleanupResult, Found
 
 
 @click.command()
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 @context_option
 @transport_option
 @namespace_option
-@click.option("--dry-run", is_flag=True, help="Say what would be taken away; touch nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON, schema chaosext.sweep/v1.")
-def sweep(
+@click.option("--dry-run", is_flag=True, help="List what would be removed; touch nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON, schema chaosext.cleanup/v1.")
+def cleanup(
     run: str | None,
     everything: bool,
     nodes: tuple[str, ...],
@@ -54,22 +54,22 @@ def sweep(
 
     \b
     Examples:
-      chaosext sweep
-      chaosext sweep --run 20261123t230300ab12 --node cp-1
-      chaosext sweep --all --dry-run
-      chaosext sweep --transport pod --context prod
+      chaosext cleanup
+      chaosext cleanup --run 20261123t230300ab12 --node cp-1
+      chaosext cleanup --all --dry-run
+      chaosext cleanup --transport pod --context prod
 
     \b
     Exit code:
-      0   swept, or there was nothing to sweep
+      0   cleaned, or there was nothing to clean up
       20  refused
       30  a node could not be asked, or something harmless could not be removed
       40  a cut may still be in force, also one that was left because nothing is known of its process; the message
           says which, where, and how to remove it
     """
-    from chaosext.cleanup.agent_pods import sweep_sentinels
+    from chaosext.cleanup.agent_pods import clean_up_sentinels
     from chaosext.cleanup.inventory import Wanted
-    from chaosext.cleanup.removal import sweep as take_away
+    from chaosext.cleanup.removal import clean_up
     from chaosext.cleanup.survey import look
     from chaosext.model.errors import Refused
 
@@ -77,37 +77,37 @@ def sweep(
         raise Refused("--run and --all: one excludes the other", "leave one of them out")
     wanted = Wanted(run=run, nodes=nodes, everything=everything)
     surveyed = look(nodes, cluster=cluster, way=way_by(transport, contexts, namespace))
-    swept = take_away(surveyed, wanted, dry_run=dry_run)
-    swept = sweep_sentinels(swept, surveyed.overview, wanted, contexts=contexts)
-    say_answer(swept.to_json(), sweep_lines(swept), as_json=as_json)
-    swept.require_gone()
-    return swept.exit_code
+    cleaned = clean_up(surveyed, wanted, dry_run=dry_run)
+    cleaned = clean_up_sentinels(cleaned, surveyed.overview, wanted, contexts=contexts)
+    say_answer(cleaned.to_json(), cleanup_lines(cleaned), as_json=as_json)
+    cleaned.require_gone()
+    return cleaned.exit_code
 
 
-def sweep_lines(swept: Swept) -> Iterator[str]:
+def cleanup_lines(cleaned: CleanupResult) -> Iterator[str]:
     """What was taken away, what is over, what is left, and what went wrong."""
-    yield from (f"{_done(swept)} {what}" for what in _grouped(swept.removed, lambda each: str(each.why)))
-    for run, nodes in swept.finished.items():
+    yield from (f"{_done(cleaned)} {what}" for what in _grouped(cleaned.removed, lambda each: str(each.why)))
+    for run, nodes in cleaned.finished.items():
         yield f"over: run {run} on {', '.join(nodes)}"
-    yield from (f"left: {what}" for what in _grouped(swept.left, _why_left))
-    for found, problem in swept.failed.items():
+    yield from (f"left: {what}" for what in _grouped(cleaned.left, _why_left))
+    for found, problem in cleaned.failed.items():
         yield f"failed: {found.kind} of run {found.run} on {found.node}: {problem}"
-    for node, why in swept.unasked.items():
+    for node, why in cleaned.unasked.items():
         yield f"could not be asked: {node} ({why.removeprefix(f'{node}: ')})"
-    yield from (f"not looked at: {problem}" for problem in swept.problems)
-    yield from (f"not in the audit log: {problem}" for problem in swept.unaudited)
-    if any(not found.foreign for found in swept.left):
-        yield "     fix: wait for it to end, or `chaosext sweep --run …` whatever it does"
-    if not (swept.removed or swept.finished or swept.failed or swept.left):
-        yield "nothing to sweep"
+    yield from (f"not looked at: {problem}" for problem in cleaned.problems)
+    yield from (f"not in the audit log: {problem}" for problem in cleaned.unaudited)
+    if any(not found.foreign for found in cleaned.left):
+        yield "     fix: wait for it to end, or `chaosext cleanup --run …` whatever it does"
+    if not (cleaned.removed or cleaned.finished or cleaned.failed or cleaned.left):
+        yield "nothing to clean up"
 
 
 def _why_left(found: Found) -> str:
     return f"not all of it is chaosext's: {found.foreign}" if found.foreign else RUNNERS[found.runner.value]
 
 
-def _done(swept: Swept) -> str:
-    return "would remove:" if swept.dry_run else "removed:"
+def _done(cleaned: CleanupResult) -> str:
+    return "would remove:" if cleaned.dry_run else "removed:"
 
 
 def _grouped(found: Iterable[Found], why: Callable[[Found], str]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""`chaosext entry`: the entry in front of several clusters, by hand."""
+"""`chaosext failover`: drain and restore a cluster at the load balancer in front of several, by hand."""
 
 from __future__ import annotations
 
@@ -16,44 +16,53 @@ if TYPE_CHECKING:
 NOT_ALL_SERVE = 10
 WINDOW_S = 5.0
 
-ENTRY = click.option("--entry", default="chaosext-entry", show_default=True, help="The entry's container.")
+LOAD_BALANCER = click.option(
+    "--load-balancer",
+    default="chaosext-entry",
+    show_default=True,
+    help="Name of the load balancer's container.",
+)
 
 
 @click.group()
-def entry() -> None:
-    """Show the entry in front of several clusters; take a cluster out of it and back in, by hand.
+def failover() -> None:
+    """Show the load balancer in front of several clusters; drain a cluster from it, and restore it.
 
     \b
     Examples:
-      chaosext entry show
-      chaosext entry drain chaosext
-      chaosext entry restore chaosext
+      chaosext failover show
+      chaosext failover drain chaosext
+      chaosext failover restore chaosext
     """
 
 
-@entry.command()
-@ENTRY
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
-def show(entry: str, as_json: bool) -> int:
-    """Show which clusters the entry sends customers to, and what they get.
+@failover.command()
+@LOAD_BALANCER
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def show(load_balancer: str, as_json: bool) -> int:
+    """Show to which clusters the load balancer sends requests, and how many of the customers' requests succeed.
 
     \b
     Examples:
-      chaosext entry show
-      chaosext entry show --entry way-entry --json
+      chaosext failover show
+      chaosext failover show --load-balancer way-entry --json
 
-    Exit code: 0 where every cluster serves and every customer was served in the last 5 s, else 10; 30 unreachable.
+    \b
+    Exit code:
+      0   every cluster serves, and at least 99.9% of the requests of the last 5 s succeeded
+      10  a cluster does not serve, or too many requests failed, or none ended
+      30  the load balancer is unreachable
     """
     from chaosext.checks.customer_requests import judge_ratio
     from chaosext.model.findings import Status
     from chaosext.run.session.load_balancer_connection import entry_in
 
-    door = entry_in(entry)
-    members, finding = door.look(), judge_ratio(entry, door.requests(WINDOW_S))
+    balancer = entry_in(load_balancer)
+    members, finding = balancer.look(), judge_ratio(load_balancer, balancer.requests(WINDOW_S))
     well = finding.status is Status.HEALTHY and all(each.serves for each in members)
     if as_json:
         said = {
-            "entry": entry,
+            "entry": load_balancer,
             "members": [each.to_json() for each in members],
             "customers": finding.to_json(),
         }
@@ -63,70 +72,84 @@ def show(entry: str, as_json: bool) -> int:
     return 0 if well else NOT_ALL_SERVE
 
 
-@entry.command()
+@failover.command()
 @click.argument("cluster")
-@ENTRY
-def drain(cluster: str, entry: str) -> None:
-    """Send no new request to CLUSTER until it is restored; those in flight end as they would. Idempotent.
+@LOAD_BALANCER
+def drain(cluster: str, load_balancer: str) -> None:
+    """Send no new requests to CLUSTER until it is restored; requests in flight finish normally. Idempotent.
 
-    Refused where no other cluster would serve.
+    Refused if no other cluster serves.
 
     \b
     Example:
-      chaosext entry drain chaosext
+      chaosext failover drain chaosext
     """
     from chaosext.run.rollback.cluster_drain import in_audit, require_others
     from chaosext.run.session.load_balancer_connection import entry_in, require_member
     from chaosext.safety.audit import Event
 
-    door = entry_in(entry)
-    if not require_member(door, cluster).drained:
-        require_others(door, cluster)
-        _note(Event.DRAINING, in_audit(door, cluster))
-        door.change(cluster, drained=True)
-    say(_line(require_member(door, cluster)))
+    balancer = entry_in(load_balancer)
+    if not require_member(balancer, cluster).drained:
+        require_others(balancer, cluster)
+        _note(Event.DRAINING, in_audit(balancer, cluster))
+        balancer.change(cluster, drained=True)
+    say(_line(require_member(balancer, cluster)))
 
 
-@entry.command()
+@failover.command()
 @click.argument("cluster")
-@ENTRY
+@LOAD_BALANCER
 @click.option("--context", help="CLUSTER's Kubernetes context.  [default: kind-CLUSTER]")
 @click.option(
-    "--settle", "settle_s", type=float, default=60.0, show_default=True, help="Seconds it may take."
+    "--settle",
+    "settle_s",
+    type=float,
+    default=60.0,
+    show_default=True,
+    help="Seconds within which the steady state must be reached.",
 )
-@click.option("--dwell", "dwell_s", type=float, default=15.0, show_default=True, help="Seconds it must hold.")
-@click.option("--unasked", is_flag=True, help="Take it back in without asking for its steady state.")
+@click.option(
+    "--dwell",
+    "dwell_s",
+    type=float,
+    default=15.0,
+    show_default=True,
+    help="Seconds for which the steady state must hold.",
+)
+@click.option("--unasked", is_flag=True, help="Restore it without checking its steady state.")
 def restore(
-    cluster: str, entry: str, context: str | None, settle_s: float, dwell_s: float, unasked: bool
+    cluster: str, load_balancer: str, context: str | None, settle_s: float, dwell_s: float, unasked: bool
 ) -> None:
-    """Send requests to CLUSTER again, once its steady state has held; as a run found it that has left it. Idempotent.
+    """Send requests to CLUSTER again, once its steady state has held. Idempotent.
+
+    If a run left CLUSTER drained, its failover mode is restored as well.
 
     \b
     Examples:
-      chaosext entry restore chaosext
-      chaosext entry restore prod-eu --entry lb-1 --context prod-eu
+      chaosext failover restore chaosext
+      chaosext failover restore prod-eu --load-balancer lb-1 --context prod-eu
     """
     from chaosext.run.rollback.cluster_drain import in_audit, take_back
     from chaosext.run.session.load_balancer_connection import entry_in, require_member
     from chaosext.safety.audit import Event
     from chaosext.safety.intent import write_as_found
 
-    door, found = entry_in(entry), _left(entry, cluster)
-    failover = found.failover if found else None
-    if require_member(door, cluster).drained:
+    balancer, found = entry_in(load_balancer), _left(load_balancer, cluster)
+    mode = found.failover if found else None
+    if require_member(balancer, cluster).drained:
         if not unasked:
             _require_steady(cluster, context or f"kind-{cluster}", settle_s=settle_s, dwell_s=dwell_s)
-        take_back(door, cluster, failover)
-        _note(Event.TAKEN_BACK, in_audit(door, cluster))
-    elif failover:
-        door.change(cluster, failover=failover)
+        take_back(balancer, cluster, mode)
+        _note(Event.TAKEN_BACK, in_audit(balancer, cluster))
+    elif mode:
+        balancer.change(cluster, failover=mode)
     if found:
         write_as_found(found)
-    say(_line(require_member(door, cluster)))
+    say(_line(require_member(balancer, cluster)))
 
 
 def _note(event: Event, at_entry: str) -> None:
-    """Whoever helps customers in an outage is not held up by a log; what it did not take is said."""
+    """Write to the audit log; in an outage a log that fails only causes a warning."""
     from chaosext.run.session.run_context import owner
     from chaosext.safety.audit import Deed, note
 
@@ -134,16 +157,16 @@ def _note(event: Event, at_entry: str) -> None:
         say(f"not in the audit log: {event.value}: {problem}", err=True)
 
 
-def _left(entry: str, cluster: str) -> Changed | None:
-    """What a run has left changed there."""
+def _left(load_balancer: str, cluster: str) -> Changed | None:
+    """What a run left changed at the load balancer."""
     from chaosext.safety.intent import changed, intent_log
 
     left = changed(intent_log().entries())
-    return next((each for each in left if (each.entry, each.cluster) == (entry, cluster)), None)
+    return next((each for each in left if (each.entry, each.cluster) == (load_balancer, cluster)), None)
 
 
 def _require_steady(cluster: str, context: str, *, settle_s: float, dwell_s: float) -> None:
-    """Raises `Inconclusive` where the cluster's steady state does not hold."""
+    """Raise `Inconclusive` unless the cluster's steady state holds."""
     from chaosext.experiment.settings import settings_from
     from chaosext.model.errors import Inconclusive
     from chaosext.model.findings import Status
@@ -154,8 +177,8 @@ def _require_steady(cluster: str, context: str, *, settle_s: float, dwell_s: flo
     asked = settle(lambda: ask_now(settings, "all"), settle_s=settle_s, dwell_s=dwell_s)
     if asked.finding.status is not Status.HEALTHY:
         raise Inconclusive(
-            f"cluster {cluster} is not taken back, as it is not steady: {asked.finding.summary}",
-            f"see `chaosext check all --verbose --context {context}`; --unasked takes it back all the same",
+            f"cluster {cluster} stays drained, because its steady state is not confirmed: {asked.finding.summary}",
+            f"run `chaosext check all --verbose --context {context}`; --unasked restores it without a check",
         )
 
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     "--json", "as_json", is_flag=True, help="Print the outcome as JSON, schema chaosext.gameday/v1."
 )
 def gameday(path: Path, results: Path, check: bool, as_json: bool) -> int:
-    """Have the game day of a settings file: check, sweep what earlier runs left, run, keep and send on the outcome.
+    """Have the game day of a settings file: check, clean up what earlier runs left, run, keep and send on the outcome.
 
     In a Pod it uses its ServiceAccount, and pins the cluster by the settings' UID; elsewhere your kubeconfig, whose
     context must be pinned. Nodes are entered through short-lived Pods. The outcome is an Event on the Job, a line in

@@ -38,10 +38,13 @@ COMMANDS = {
         "Save what is known to be unhealthy, to judge as before or better.",
     ),
     "status": ("chaosext.cli.status:status", "Say what of chaosext is on which node, whose, and until when."),
-    "sweep": ("chaosext.cli.cleanup:sweep", "Take away what expired, and what runs that died have left."),
-    "entry": (
-        "chaosext.cli.failover:entry",
-        "Drain a cluster from the entry before several, and take it back.",
+    "cleanup": (
+        "chaosext.cli.cleanup:cleanup",
+        "Remove what crashed runs left behind: expired cuts, locks, Pods.",
+    ),
+    "failover": (
+        "chaosext.cli.failover:failover",
+        "Drain a cluster from the load balancer in front of several, and restore it.",
     ),
     "abort": ("chaosext.cli.abort:abort", "Heal a run's cut now, from anywhere, and end the run."),
     "pin": ("chaosext.cli.pin:pin", "Write down which cluster a context means; what acts needs it."),

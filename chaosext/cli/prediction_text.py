@@ -164,7 +164,7 @@ def advice_lines(advice: Iterable[Advice]) -> Iterator[str]:
             yield from (f"     {line}" for line in each.how.splitlines())
 
 
-def sweep_lines(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+def scenario_lines(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """A line for each scenario, and how many end how."""
     verdicts: Counter[str] = Counter()
     yield f"{'verdict':<9} {'nodes':>6} {'cut':>7}  {'DNS during':<11} {'after the heal':<24} scenario"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chaosext.model.printable import say_answer
-from chaosext.rehearsal.predict.scenarios import Sweep
+from chaosext.rehearsal.predict.scenarios import ScenarioRunner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -139,14 +139,14 @@ class Instant(click.ParamType):  # type: ignore[type-arg]
     help="As if this were in place (repeatable).",
 )
 @click.option(
-    "--sweep",
+    "--scenarios",
     type=click.Path(path_type=Path),
     help="Play the scenarios in FILE (JSON or YAML), a line of result each.",
 )
 @click.option(
     "--samples",
     type=click.IntRange(1, 100_000),
-    help="Random plays.  [default: enumerated where few, else by size; in a sweep 8]",
+    help="Random plays.  [default: enumerated where few, else by size; with --scenarios 8]",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of all that is chance.")
 @click.option(
@@ -172,7 +172,7 @@ def rehearse(
     controller_manager_args: tuple[str, ...],
     apiserver_args: tuple[str, ...],
     mitigations: tuple[str, ...],
-    sweep: Path | None,
+    scenarios: Path | None,
     samples: int | None,
     seed: int,
     advice: bool,
@@ -196,16 +196,16 @@ def rehearse(
       chaosext rehearse --snapshot cluster.json --snapshot calico.json --cut-nodes 'topology.kubernetes.io/zone=b'
       chaosext rehearse --snapshot cluster.json --with dns-affinity         would this change prevent it?
       chaosext rehearse --snapshot cluster.json --json --fail-on deviated   for a pipeline
-      chaosext rehearse --snapshot cluster.json --sweep scenarios.yaml
+      chaosext rehearse --snapshot cluster.json --scenarios scenarios.yaml
 
     \b
-    A scenario in --sweep's FILE, a list of them: {name: b-lost, cut_nodes: zone=b, cut_for: 8m, with: [dns-affinity]};
+    FILE of --scenarios is a list: {name: b-lost, cut_nodes: zone=b, cut_for: 8m, with: [dns-affinity]};
     what it leaves out is as on the command line.
 
     \b
     Exit code:
       0   predicted
-      10  --fail-on deviated, and it is predicted to deviate (in a sweep: any scenario)
+      10  --fail-on deviated, and it is predicted to deviate (with --scenarios: any of them)
       20  refused: the snapshot or an option can't be used; the message names it
       30  --fail-on unknown, and what comes of it can't be known
     """
@@ -227,8 +227,8 @@ def rehearse(
         seed=seed,
     )
     budget = TimeBudget.of(time_budget_s)
-    if sweep is not None:
-        return _exit_code(_swept(world, sweep, wanted, samples, budget, as_json=as_json), fail_on)
+    if scenarios is not None:
+        return _exit_code(_rehearse_all(world, scenarios, wanted, samples, budget, as_json=as_json), fail_on)
     found = _predicted(world, wanted, samples, budget, advice=advice)
     say_answer(found.to_json(), prediction_lines(found, whole=verbose), as_json=as_json)
     return _exit_code([found.verdict.value], fail_on)
@@ -250,7 +250,7 @@ def _predicted(
     return advised(found, world, plan, samples=samples, seed=wanted.seed, budget=budget)
 
 
-def _swept(
+def _rehearse_all(
     world: World,
     file: Path,
     wanted: Scenario,
@@ -260,14 +260,14 @@ def _swept(
     as_json: bool,
 ) -> Sequence[str]:
     """Plays a file of scenarios and prints what comes of them; their verdicts."""
-    from chaosext.cli.prediction_text import sweep_lines
+    from chaosext.cli.prediction_text import scenario_lines
     from chaosext.cluster.object_files import read_document
     from chaosext.rehearsal.predict.scenarios import SCHEMA, scenarios_from
 
-    scenarios = scenarios_from(read_document(file, "--sweep")[0], wanted)
+    scenarios = scenarios_from(read_document(file, "--scenarios")[0], wanted)
     rows = list(play_all(world, scenarios, samples, budget))
     said = {"schema": SCHEMA, "assumptions": list(world.assumptions), "scenarios": rows}
-    say_answer(said, sweep_lines(rows), as_json=as_json)
+    say_answer(said, scenario_lines(rows), as_json=as_json)
     return [row["verdict"] for row in rows]
 
 
@@ -283,7 +283,7 @@ ALONE = 8
 CHUNKS = 8
 """How many portions a worker takes, so that no core is left idle at the end."""
 
-_sweep: Sweep
+_runner: ScenarioRunner
 
 
 def play_all(
@@ -292,7 +292,7 @@ def play_all(
     """A result a scenario, in their order. Raises `Refused` for the first that can't be played."""
     workers = min(len(os.sched_getaffinity(0)), len(scenarios))
     if workers < 2 or len(scenarios) <= ALONE:
-        yield from map(Sweep(world, samples, budget).play, scenarios)
+        yield from map(ScenarioRunner(world, samples, budget).play, scenarios)
         return
     how = multiprocessing.get_context("fork")  # the world is there already, however large
     with ProcessPoolExecutor(workers, how, _prepare, (world, samples, budget)) as pool:
@@ -300,9 +300,9 @@ def play_all(
 
 
 def _prepare(world: World, samples: int | None, budget: TimeBudget) -> None:
-    global _sweep
-    _sweep = Sweep(world, samples, budget)
+    global _runner
+    _runner = ScenarioRunner(world, samples, budget)
 
 
 def _play(scenario: Scenario) -> dict[str, Any]:
-    return _sweep.play(scenario)
+    return _runner.play(scenario)

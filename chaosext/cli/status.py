@@ -94,7 +94,7 @@ def status(
       20  refused
       30  a node could not be asked, and nothing says that it may be cut; or no node was found
       40  see to it: a live cut of which no living run is known, or a node that the intent log says may be cut could
-          not be asked; the kernel lets go by itself at the time given, `chaosext sweep` earlier
+          not be asked; the kernel lets go by itself at the time given, `chaosext cleanup` earlier
     """
     from chaosext.cleanup.agent_pods import with_sentinels
     from chaosext.cleanup.survey import look
@@ -114,7 +114,7 @@ def status_lines(overview: Overview) -> Iterator[str]:
         yield _unfinished_line(overview, run)
     for found in overview.sentinels:
         runner = overview.runner_of(found)
-        fix = "" if runner.attends else "; `chaosext sweep` takes them away"
+        fix = "" if runner.attends else "; `chaosext cleanup` takes them away"
         yield f"{found.context}: {found.sentinels}; {RUNNERS[runner.value]}{fix}"
     yield from (f"not looked at: {problem}" for problem in overview.problems)
 
@@ -129,7 +129,7 @@ def headlines(overview: Overview) -> Iterator[str]:
     for each in overview.left_drained:
         yield f"DRAINED: {each.said}"
     for named in dict.fromkeys([cut.run for _, cut in overview.orphans]):
-        yield f"     fix: chaosext sweep --run {named}"
+        yield f"     fix: chaosext cleanup --run {named}"
     if not (overview.orphans or overview.in_doubt or overview.left_drained):
         yield _all_is_well(overview)
 

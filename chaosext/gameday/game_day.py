@@ -1,4 +1,4 @@
-"""A game day from its beginning to its end: checks, sweep, run. Its outcome is a value, whatever happened."""
+"""A game day from its beginning to its end: checks, cleanup, run. Its outcome is a value, whatever happened."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from chaosext.cleanup.agent_pods import sweep_sentinels
+from chaosext.cleanup.agent_pods import clean_up_sentinels
 from chaosext.cleanup.inventory import Wanted
-from chaosext.cleanup.removal import sweep as take_away
+from chaosext.cleanup.removal import clean_up
 from chaosext.cleanup.survey import look
 from chaosext.cluster.client import Cluster, NotFound
 from chaosext.experiment.resolve import resolve
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import FrameType
 
-    from chaosext.cleanup.inventory import Swept
+    from chaosext.cleanup.inventory import CleanupResult
     from chaosext.experiment.load import Experiment
     from chaosext.experiment.resolve import Resolved
     from chaosext.experiment.settings import Settings as RunSettings
@@ -69,7 +69,7 @@ class GameDay:
     say: Callable[[str], None]
     in_pod: bool = False
     cluster: Cluster | None = None
-    swept: list[str] = field(default_factory=list)
+    cleaned_up: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     def play(self) -> Record:
@@ -77,7 +77,7 @@ class GameDay:
         began_at = datetime.now(UTC)
         try:
             resolved = self.check()
-            self.sweep(resolved.settings)
+            self.clean_up(resolved.settings)
             return self._record(began_at, self._run(resolved))
         except ChaosextError as error:
             verdict = OUTCOMES[error.exit_code].value
@@ -96,15 +96,15 @@ class GameDay:
             require_confined(self.cluster, self.settings.name, agents_of(self.settings, experiment))
         return resolve(experiment, context=self.settings.cluster.context)
 
-    def sweep(self, way_in: RunSettings) -> None:
+    def clean_up(self, way_in: RunSettings) -> None:
         """Take away what earlier runs left, and say so. Raises `Unsafe` where something of theirs may still cut."""
-        found = sweep_earlier(way_in.context, way_in.way)
-        self.swept += found.done
+        found = clean_up_earlier(way_in.context, way_in.way)
+        self.cleaned_up += found.done
         self.problems += found.problems
         for line in (*found.done, *found.problems):
             self.say(line)
         if found.done:
-            self.announce("EarlierRunSwept", "; ".join(found.done), warning=True)
+            self.announce("EarlierRunCleanedUp", "; ".join(found.done), warning=True)
         found.require_clear()
 
     def announce(self, reason: str, note: str, *, warning: bool = False) -> None:
@@ -128,7 +128,7 @@ class GameDay:
             )
 
     def _run(self, resolved: Resolved) -> Ran:
-        """Run it; should its process be gone without a word, what it left is swept at once."""
+        """Run it; should its process be gone without a word, what it left is cleaned up at once."""
         path = self.results / EXPERIMENT_FILE
         _write(path, resolved.experiment)
         self.announce("GameDayBegins", f"{resolved.experiment['title']} on {resolved.settings.context}")
@@ -136,9 +136,9 @@ class GameDay:
         ran = run_experiment(path, ["--context", resolved.settings.context, *expected], self.told)
         if not ran.was_killed:
             return ran
-        self.say(f"the run ended without a result, with {ran.exit_code}: sweeping what it may have left")
-        self.sweep(resolved.settings)
-        reason = f"the run's process ended without a result ({ran.exit_code}); what it left was swept"
+        self.say(f"the run ended without a result, with {ran.exit_code}: cleaning up what it may have left")
+        self.clean_up(resolved.settings)
+        reason = f"the run's process ended without a result ({ran.exit_code}); what it left was cleaned up"
         killed = {"verdict": Outcome.INCONCLUSIVE.value, "reasons": [reason]}
         return Ran(exit_code=ChaosextError.exit_code, result=killed)
 
@@ -157,7 +157,7 @@ class GameDay:
             exit_code=ran.exit_code,
             reasons=tuple(map(str, result["reasons"])),
             run=_run_of(result),
-            swept=tuple(self.swept),
+            cleaned_up=tuple(self.cleaned_up),
             facts=facts_of(result) if "run" in result else None,
             problems=tuple(self.problems),
         )
@@ -254,39 +254,39 @@ def _result(output: str) -> Mapping[str, Any] | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clearance:
-    """What a sweep came to. `done`: what was taken away or found over; `problems`: what could not be asked."""
+    """What a cleanup came to. `done`: what was taken away or found over; `problems`: what could not be asked."""
 
-    swept: Swept
+    result: CleanupResult
     done: tuple[str, ...]
     problems: tuple[str, ...]
 
     def require_clear(self) -> None:
         """Raise `Unsafe` where something of an earlier run may still cut."""
-        self.swept.require_gone()
+        self.result.require_gone()
 
 
-def sweep_earlier(context: str, way: NodeAccess) -> Clearance:
-    """Sweep the cluster of `context`, whose nodes are entered by `way`: our own Pods are gone when this returns."""
+def clean_up_earlier(context: str, way: NodeAccess) -> Clearance:
+    """Clean up the cluster of `context`, whose nodes are entered by `way`: our own Pods are gone when this returns."""
     try:
         surveyed = look((), way=way)
-        swept = take_away(surveyed, Wanted())
-        swept = sweep_sentinels(swept, surveyed.overview, Wanted(), contexts=(context,))
+        cleaned = clean_up(surveyed, Wanted())
+        cleaned = clean_up_sentinels(cleaned, surveyed.overview, Wanted(), contexts=(context,))
     finally:
         leave()
-    return Clearance(swept=swept, done=tuple(_done(swept)), problems=tuple(_problems(swept)))
+    return Clearance(result=cleaned, done=tuple(_done(cleaned)), problems=tuple(_problems(cleaned)))
 
 
-def _done(swept: Swept) -> Iterator[str]:
-    for found in swept.removed:
-        yield f"swept: {found.kind} of run {found.run or '(unreadable)'} on {found.node} ({found.why})"
-    for run, nodes in swept.finished.items():
-        yield f"run {run} did not see its end, and is over on {', '.join(nodes)}: the kernel let go, or it was swept"
+def _done(cleaned: CleanupResult) -> Iterator[str]:
+    for found in cleaned.removed:
+        yield f"removed: {found.kind} of run {found.run or '(unreadable)'} on {found.node} ({found.why})"
+    for run, nodes in cleaned.finished.items():
+        yield f"run {run} did not see its end, and is over on {', '.join(nodes)}: the cut expired, or was cleaned up"
 
 
-def _problems(swept: Swept) -> Iterator[str]:
-    for found, problem in swept.failed.items():
-        yield f"could not be swept: {found.kind} of run {found.run} on {found.node}: {problem}"
-    for node, why in swept.unasked.items():
+def _problems(cleaned: CleanupResult) -> Iterator[str]:
+    for found, problem in cleaned.failed.items():
+        yield f"could not be removed: {found.kind} of run {found.run} on {found.node}: {problem}"
+    for node, why in cleaned.unasked.items():
         yield f"could not be asked: {node} ({why})"
-    yield from (f"not looked at: {problem}" for problem in swept.problems)
-    yield from (f"not in the audit log: {problem}" for problem in swept.unaudited)
+    yield from (f"not looked at: {problem}" for problem in cleaned.problems)
+    yield from (f"not in the audit log: {problem}" for problem in cleaned.unaudited)

@@ -17,7 +17,7 @@ SAID = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """`run` is "" where none began. `swept`: what earlier runs had left and was taken away, or found over, in words.
+    """`run` is "" where none began. `cleaned_up`: what was left of earlier runs and removed, or found expired.
 
     `facts`: of the run's result what a summary needs (`FACTS`). `problems`: what of the telling went wrong.
     """
@@ -34,7 +34,7 @@ class Record:
     exit_code: int
     reasons: tuple[str, ...]
     run: str = ""
-    swept: tuple[str, ...] = ()
+    cleaned_up: tuple[str, ...] = ()
     facts: Mapping[str, Any] | None = None
     problems: tuple[str, ...] = ()
 
@@ -59,7 +59,7 @@ class Record:
             "exit_code": self.exit_code,
             "reasons": list(self.reasons),
             "run": self.run,
-            "swept": list(self.swept),
+            "cleaned_up": list(self.cleaned_up),
             "facts": dict(self.facts) if self.facts is not None else None,
             "problems": list(self.problems),
         }

@@ -171,7 +171,7 @@ class LockFacts:
         return Refused(
             f"lock: {self} holds {where} {self.until}",
             f"wait for it, or end it by `chaosext abort --run {self.run}`; "
-            f"if it died, `chaosext sweep --run {self.run}`",
+            f"if it died, `chaosext cleanup --run {self.run}`",
         )
 
     @property

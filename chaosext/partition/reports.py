@@ -140,7 +140,7 @@ class HealReport:
             raise Inconclusive(
                 f"the cut of run {self.run} could not be seen gone on {self._unseen()}; its TTL is over, so the kernel"
                 " has let go of it",
-                "see why the node could not be asked; `chaosext sweep` removes what is left",
+                "see why the node could not be asked; `chaosext cleanup` removes what is left",
             )
 
     def _unseen(self) -> str:
@@ -178,13 +178,13 @@ def how_to_remove(run: str, nodes: Iterable[str], way: NodeAccess = BY_DOCKER) -
     """The commands that remove the run's table by hand."""
     delete = f"nft delete table inet {table_of(run)}"
     if way.asks_the_api_server:
-        return f"{how_to_sweep(run, way)}; or by root on {', '.join(nodes)}: `{delete}`"
+        return f"{how_to_clean_up(run, way)}; or by root on {', '.join(nodes)}: `{delete}`"
     return "; ".join(f"docker exec {node} {delete}" for node in nodes)
 
 
-def how_to_sweep(run: str, way: NodeAccess = BY_DOCKER) -> str:
+def how_to_clean_up(run: str, way: NodeAccess = BY_DOCKER) -> str:
     """The command of ours that looks for what the run has left, and takes it away."""
-    command = f"chaosext sweep --run {run}"
+    command = f"chaosext cleanup --run {run}"
     if not way.asks_the_api_server:
         return command
     elsewhere = way.namespace not in ("", NAMESPACE)

@@ -186,7 +186,7 @@ def _shut(context: RunContext, measured: set[str]) -> set[str]:
 
 
 def _leave_nodes(left: Leaving) -> tuple[str, ...]:
-    """Take away the Pods through which nodes were entered, last of all; what is not seen gone is swept later."""
+    """Take away the Pods through which nodes were entered, last of all; what is not seen gone is cleaned up later."""
     if not left.told:
         return leave(hurried=left.hurried)
     return leave(max(LEAVING_S, END_S - left.told_for_s), hurried=left.hurried)

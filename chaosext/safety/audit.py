@@ -68,7 +68,7 @@ class Event(StrEnum):
     PODS_DELETED = "pods_deleted"
     DRAINING = "draining"
     TAKEN_BACK = "taken_back"
-    SWEPT = "swept"
+    CLEANED_UP = "cleaned_up"
     RUN_ENDED = "run_ended"
 
 

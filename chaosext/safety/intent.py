@@ -1,4 +1,4 @@
-"""The intent log: what is about to be cut is on disk before the first rule, for a sweep after a crash."""
+"""The intent log: what is about to be cut is on disk before the first rule, for a cleanup after a crash."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 INTENT = "intent"
-"""Event: a cut is about to be armed. Carries `nodes`, and whatever else helps the one who sweeps."""
+"""Event: a cut is about to be armed. Carries `nodes`, and whatever else helps a cleanup."""
 
 GONE = "gone"
 """Event: the run's table was seen gone on `nodes`, or the kernel has let go of it at its TTL."""
@@ -270,7 +270,7 @@ class Changed:
     @property
     def fix(self) -> str:
         """How to put it back."""
-        return f"once it is well, `chaosext entry restore {self.cluster} --entry {self.entry}`"
+        return f"once it is well, `chaosext failover restore {self.cluster} --load-balancer {self.entry}`"
 
 
 def write_changing(change: Changed) -> None:

@@ -102,7 +102,7 @@ def run(
 ) -> Run:
     """`chaosext run`, as in a terminal; its directory is made in `root`.
 
-    Raises `ChaosextError` where it ended without a result. What a killed one left is swept away.
+    Raises `ChaosextError` where it ended without a result. What a killed one left is cleaned up away.
     """
     words = [
         "run",
@@ -116,7 +116,7 @@ def run(
     ]
     done = chaosext(*words, *(["--expect", expect] if expect else []), environment=environment)
     if done.was_killed:
-        chaosext("sweep")
+        chaosext("cleanup")
     return _read(done, root)
 
 

@@ -26,9 +26,6 @@ _PROGRAMS = "chaosext|kubectl|docker|conntrack|systemctl|apt-get|pip|chaos|nft"
 _COMMAND = re.compile(rf"(?:[A-Z_]+=\S+ )*(?:{_PROGRAMS}) [-a-z](?![\w-]*=)")
 _TICKED = re.compile(r"`([^`]+)`")
 
-RENAMED = {"cleanup": "sweep", "failover": "entry", "--scenarios": "--sweep"}
-"""What the documents call it already -> what the command line calls it until it is renamed. Delete this then."""
-
 UNKNOWN = "name"
 """What stands for an expression that nothing is known of."""
 
@@ -59,9 +56,7 @@ class Printed:
 
     @property
     def words(self) -> list[str]:
-        words = shlex.split(self.text)
-        in_documents = self.place.endswith(".md") and words[0] == "chaosext"
-        return [RENAMED.get(each, each) for each in words] if in_documents else words
+        return shlex.split(self.text)
 
 
 def commands() -> list[Printed]:

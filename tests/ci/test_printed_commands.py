@@ -91,15 +91,15 @@ def test_a_command_of_ours_is_one_that_click_understands(printed: Printed) -> No
     [
         "chaosext chek all",
         "chaosext check all --jsn",
-        "chaosext sweep --run",
+        "chaosext cleanup --run",
         "chaosext testbed up --workers many",
-        "chaosext entry restore",
+        "chaosext failover restore",
     ],
 )
 def test_a_command_that_is_none_is_noticed(text: str) -> None:
     """Were it printed, the test above would fail, but for a mention of what it takes."""
     printed = Printed("here", text)
-    if text in ("chaosext sweep --run", "chaosext entry restore"):
+    if text in ("chaosext cleanup --run", "chaosext failover restore"):
         test_a_command_of_ours_is_one_that_click_understands(printed)
         return
     with pytest.raises((click.UsageError, AssertionError)):

@@ -191,10 +191,10 @@ class TestSteps:
     def test_down_leaves_a_testbed_that_was_there(self, told: dict[str, str]) -> None:
         for was_there, down in (("true", False), ("", False), ("false", True)):
             said = step("down", told, DRY_RUN="true", WAS_THERE=was_there).stderr
-            assert "'sweep'" in said
+            assert "'cleanup'" in said
             assert ("'down'" in said) is down
 
-    def test_down_is_as_red_as_the_sweep(self, told: dict[str, str]) -> None:
+    def test_down_is_as_red_as_the_cleanup(self, told: dict[str, str]) -> None:
         assert step("down", told, WAS_THERE="true").returncode == 30
 
     def test_down_has_nothing_to_do_where_nothing_was_installed(self, told: dict[str, str]) -> None:

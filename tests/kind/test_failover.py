@@ -42,7 +42,7 @@ def testbed() -> None:
 
 @pytest.fixture(autouse=True)
 def _all_serve(command: Callable[..., Outcome]) -> None:
-    shown = command("chaosext", "entry", "show", "--entry", ENTRY)
+    shown = command("chaosext", "failover", "show", "--load-balancer", ENTRY)
     assert shown.exit_code == 0, shown.stdout
 
 
@@ -109,13 +109,15 @@ def test_a_cluster_that_is_not_steady_stays_out_and_the_run_says_how_to_take_it_
     outcome = command("chaosext", "run", str(failover), timeout_s=RUN_S, CHAOSEXT_SETTLE_S="10")
 
     assert outcome.exit_code == 40, outcome.stdout
-    assert f"chaosext entry restore {NAME} --entry {ENTRY}" in outcome.stdout
+    assert f"chaosext failover restore {NAME} --load-balancer {ENTRY}" in outcome.stdout
     assert command("chaosext", "status", "--cluster", NAME).exit_code == 40
     docker(
         "exec", f"{NAME}-control-plane", "kubectl", "--kubeconfig=/etc/kubernetes/admin.conf",
         "-n", "kube-system", "delete", "pod", "-l", "k8s-app=kube-dns",
     )  # fmt: skip
-    taken = command("chaosext", "entry", "restore", NAME, "--entry", ENTRY, "--settle", "300", timeout_s=400)
+    taken = command(
+        "chaosext", "failover", "restore", NAME, "--load-balancer", ENTRY, "--settle", "300", timeout_s=400
+    )
     assert taken.exit_code == 0, taken.stderr
     assert "in service" in taken.stdout
 
@@ -124,7 +126,7 @@ def test_a_drain_by_hand_fails_nobody_and_the_last_cluster_is_not_drained(
     command: Callable[..., Outcome],
 ) -> None:
     def entry(*words: str) -> Outcome:
-        return command("chaosext", "entry", *words, "--entry", ENTRY)
+        return command("chaosext", "failover", *words, "--load-balancer", ENTRY)
 
     for _ in range(2):
         assert "drained by hand" in entry("drain", NAME).stdout

@@ -200,12 +200,12 @@ def volume() -> Iterator[None]:
     docker("exec", CONTROL_PLANE, "mkdir", "-p", KEPT)
     apply(VOLUME)
     yield
-    take_away()
+    clean_up()
     kubectl("delete", "pv", "chaosext-results", "--ignore-not-found", "--wait=false")
     docker("exec", CONTROL_PLANE, "rm", "-rf", KEPT)
 
 
-def take_away() -> None:
+def clean_up() -> None:
     """All that `schedule` has applied."""
     kubectl("delete", "namespace", SPACE, "--ignore-not-found", "--wait=true", timeout_s=180)
     for kind in ("role", "rolebinding"):
@@ -295,14 +295,14 @@ def test_of_two_schedules_at_once_one_runs(scheduled: Any) -> None:
 
 
 def next_run_tells(name: str, **changes: Any) -> str:
-    """A refused game day sweeps as well: what is refused later than that is the run."""
+    """A refused game day cleans up as well: what is refused later than that is the run."""
     time.sleep(LOCK_S)  # as long as the dead runner's Lease is good, its Pods may be somebody's
     kubectl("wait", "--for=condition=Ready", "nodes", "--all", "--timeout=120s", timeout_s=130)
     schedule(settings(limits={"allowed_hours": [_not_now()]}, schedule="30 3 * * *", **changes))
     job = Job.begin(name)
     assert job.ended(REFUSED_S) == 20, job.log()
     require_nothing_left()
-    return job.said("EarlierRunSwept")
+    return job.said("EarlierRunCleanedUp")
 
 
 class TestDeath:

@@ -199,7 +199,7 @@ def test_without_any_control_plane_node_it_is_proven_through_the_api_server(
     require_nothing_left()
 
 
-def test_a_runner_that_is_killed_mid_cut_leaves_it_to_the_kernel_and_the_next_sweep_says_so(
+def test_a_runner_that_is_killed_mid_cut_leaves_it_to_the_kernel_and_the_next_cleanup_says_so(
     tmp_path: Path, state: Path
 ) -> None:
     first = workers()[0]
@@ -215,9 +215,9 @@ def test_a_runner_that_is_killed_mid_cut_leaves_it_to_the_kernel_and_the_next_sw
     assert not any(is_armed(node) for node in workers())
     assert all(map(connects, workers()))
     await_ready()
-    swept = chaosext("sweep", "--transport=pod", f"--context={CONTEXT}", state=state)
-    assert swept.returncode == 0, swept.stdout + swept.stderr
-    assert f"on {first}" in swept.stdout
+    cleaned = chaosext("cleanup", "--transport=pod", f"--context={CONTEXT}", state=state)
+    assert cleaned.returncode == 0, cleaned.stdout + cleaned.stderr
+    assert f"on {first}" in cleaned.stdout
     require_nothing_left()
 
 
@@ -234,7 +234,7 @@ def test_a_signal_mid_cut_ends_the_run_and_says_when_it_heals_by_itself(tmp_path
             assert "it heals by itself at" in said
             assert late_s() <= LATEST_S
     await_ready()
-    assert chaosext("sweep", "--transport=pod", f"--context={CONTEXT}", state=state).returncode == 0
+    assert chaosext("cleanup", "--transport=pod", f"--context={CONTEXT}", state=state).returncode == 0
     require_nothing_left()
 
 

@@ -1,4 +1,4 @@
-"""Sentinels on the real cluster: on every node, gone without a trace, and swept where their run was killed."""
+"""Sentinels on the real cluster: on every node, gone without a trace, and cleaned up where their run was killed."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def pods() -> list[str]:
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    assert pods() == [], "sentinels of a run are there: let it end, or `chaosext sweep`"
+    assert pods() == [], "sentinels of a run are there: let it end, or `chaosext cleanup`"
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     yield
     try:
@@ -168,14 +168,16 @@ def placed_by_another() -> Iterator[None]:
             process.send_signal(signal.SIGKILL)
 
 
-def test_what_a_killed_run_left_is_named_and_swept() -> None:
+def test_what_a_killed_run_left_is_named_and_cleaned_up() -> None:
     with placed_by_another():
         alive = chaosext("status", "--cluster", NAME)
         assert "sentinels of run killed of tests@kind" in alive
         assert "its process lives here" in alive
-        assert "left: sentinels of run killed" in chaosext("sweep", "--cluster", NAME)
-    assert "its process is dead; `chaosext sweep` takes them away" in chaosext("status", "--cluster", NAME)
-    assert f"removed: sentinels of run killed on {CONTEXT} (orphaned)" in chaosext("sweep", "--cluster", NAME)
+        assert "left: sentinels of run killed" in chaosext("cleanup", "--cluster", NAME)
+    assert "its process is dead; `chaosext cleanup` takes them away" in chaosext("status", "--cluster", NAME)
+    assert f"removed: sentinels of run killed on {CONTEXT} (orphaned)" in chaosext(
+        "cleanup", "--cluster", NAME
+    )
     assert "sentinels" not in chaosext("status", "--cluster", NAME)
 
 
@@ -196,11 +198,11 @@ def test_a_missing_namespace_is_created_and_stays() -> None:
     assert kubectl("get", "namespace", NAMESPACE, label) == "privileged"
 
 
-def test_sentinels_that_an_earlier_version_left_are_named_and_swept() -> None:
+def test_sentinels_that_an_earlier_version_left_are_named_and_cleaned_up() -> None:
     apply(json.dumps(manifest(Claim(run="old", owner="tests@kind", holder=DEAD), PROCESS, FORMER)))
     said = chaosext("status", "--cluster", NAME, "--context", CONTEXT)
     assert "sentinels of run old of tests@kind in namespace kube-system" in said
-    chaosext("sweep", "--cluster", NAME, "--context", CONTEXT)
+    chaosext("cleanup", "--cluster", NAME, "--context", CONTEXT)
 
 
 def test_the_documented_rights_are_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,7 @@ def namespace(state: Path) -> Iterator[None]:
     """Its own namespace, whatever a test has done to it."""
     make_namespace()
     yield
-    chaosext("sweep", "--all", "--cluster", NAME, state=state)
+    chaosext("cleanup", "--all", "--cluster", NAME, state=state)
 
 
 def make_namespace() -> None:
@@ -165,7 +165,7 @@ def test_the_story_is_told_the_same_through_pods_and_nothing_is_left(tmp_path: P
     assert (after["exit_code"], after["unfinished"], after["sentinels"]) == (0, [], [])
 
 
-def test_a_run_killed_mid_cut_is_let_go_by_the_kernel_and_swept_with_its_pods(
+def test_a_run_killed_mid_cut_is_let_go_by_the_kernel_and_cleaned_up_with_its_pods(
     tmp_path: Path, state: Path
 ) -> None:
     with running(experiment(tmp_path), state) as process, cut_seen() as late_s:
@@ -176,9 +176,9 @@ def test_a_run_killed_mid_cut_is_let_go_by_the_kernel_and_swept_with_its_pods(
     seen = status(state)
     assert [each["runner"] for each in seen["unfinished"]] == ["dead"]
     assert seen["unfinished"][0]["over"] is True or seen["nodes"][0]["cuts"]
-    swept = chaosext("sweep", "--transport=pod", f"--context={CONTEXT}", state=state)
-    assert swept.returncode == 0, swept.stdout + swept.stderr
-    assert "pods of run" in swept.stdout
+    cleaned = chaosext("cleanup", "--transport=pod", f"--context={CONTEXT}", state=state)
+    assert cleaned.returncode == 0, cleaned.stdout + cleaned.stderr
+    assert "pods of run" in cleaned.stdout
     await_no_pods()
     assert "chaosext" not in docker("exec", CONTROL_PLANE, "nft", "list", "tables")
 

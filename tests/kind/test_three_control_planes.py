@@ -149,7 +149,7 @@ def test_a_cut_spares_etcd_and_the_api_servers_among_themselves(tmp_path: Path) 
     assert (seen["exit_code"], [each["node"] for each in seen["nodes"]]) == (0, node_names())
 
 
-def test_a_run_that_is_lost_with_its_control_plane_node_is_healed_by_the_kernels_and_swept_by_the_next() -> (
+def test_a_run_that_is_lost_with_its_control_plane_node_is_healed_by_the_kernels_and_cleaned_up_by_the_next() -> (
     None
 ):
     first, lost, third = CONTROL_PLANES

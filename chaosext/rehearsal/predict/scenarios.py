@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from chaosext.rehearsal.simulate.time_budget import TimeBudget
     from chaosext.rehearsal.snapshot.world import World
 
-SCHEMA = "chaosext.rehearsal-sweep/v1"
+SCHEMA = "chaosext.rehearsal-scenarios/v1"
 
 SAMPLES = 8
 """Plays of each scenario, where nobody says otherwise: there are many, each with its chances told roughly."""
@@ -118,7 +118,7 @@ _FIELDS: Mapping[str, tuple[str, Callable[[object], object]]] = {
 }
 
 
-class Sweep:
+class ScenarioRunner:
     """One world that scenarios are played on; what doesn't depend on them is prepared once.
 
     All of them share the budget: those that it is over for are unknown.

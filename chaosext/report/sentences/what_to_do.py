@@ -34,7 +34,7 @@ COMMAND = re.compile(r"\bdocker exec [^;`]+(?<![\s.])")
 NEXT = {
     Outcome.REFUSED: "Mend what the reason names, then run again. Nothing was touched.",
     Outcome.INCONCLUSIVE: "The run proved nothing about your cluster. Mend the cut or the observation, then run again.",
-    Outcome.NOT_KNOWN: "Look for what is left with `chaosext status`, take it away with `chaosext sweep`, then "
+    Outcome.NOT_KNOWN: "Look for what is left with `chaosext status`, take it away with `chaosext cleanup`, then "
     "`chaosext check all`.",
 }
 """What is to be done whatever was seen."""
@@ -77,7 +77,7 @@ def removal(verdict: Verdict) -> tuple[str, ...]:
     if verdict.outcome is not Outcome.UNSAFE:
         return ()
     named = [command for reason in verdict.reasons for command in COMMAND.findall(reason)]
-    return tuple(dict.fromkeys(named)) or ("chaosext sweep",)
+    return tuple(dict.fromkeys(named)) or ("chaosext cleanup",)
 
 
 def _deleted(result: RunResult) -> Iterator[str]:

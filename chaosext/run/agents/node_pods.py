@@ -247,9 +247,7 @@ def _left(opened: Opened, within_s: float, hurried: threading.Event) -> str:
     if remove(opened.cluster, way.namespace, way.run, within_s=within_s, hurried=hurried):
         note(_deed(Event.PODS_REMOVED, way, ()))
         return ""
-    return (
-        f"the Pods of run {way.run} were not seen gone from {way.namespace}: `chaosext sweep` takes them away"
-    )
+    return f"the Pods of run {way.run} were not seen gone from {way.namespace}: `chaosext cleanup` takes them away"
 
 
 def _still_there(cluster: Cluster, namespace: str, run: str, within_s: float) -> bool:
@@ -263,5 +261,5 @@ def _still_there(cluster: Cluster, namespace: str, run: str, within_s: float) ->
 
 
 def _write_removed(run: str) -> None:
-    with suppress(ChaosextError):  # then a sweep looks once more
+    with suppress(ChaosextError):  # then a cleanup looks once more
         intent_log().write({"event": REMOVED, "what": PODS, "run": run, "nodes": []})

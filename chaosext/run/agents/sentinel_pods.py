@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 POLL_S = 0.3
 UNDO_S = 10.0
-"""How long what could not be placed is looked after; `chaosext sweep` knows of the rest."""
+"""How long what could not be placed is looked after; `chaosext cleanup` knows of the rest."""
 
 LEAST_S = 0.2
 """What a request is given at the least, so that a last one is made when the time is nearly over."""
@@ -83,7 +83,7 @@ def place(
     """Place a sentinel on every Linux node and wait until all of them sample.
 
     `namespace`: created if it is missing. `image`: "" for the one that the testbed brings. What a dead run left is
-    replaced. Raises `Refused` with the node, what hinders it and a fix; no sentinel is left then, or `chaosext sweep`
+    replaced. Raises `Refused` with the node, what hinders it and a fix; no sentinel is left then, or `chaosext cleanup`
     knows of it. `Unreachable` when the API server doesn't answer. A caller that leaves while this waits (a signal)
     calls `remove`.
     """
@@ -114,7 +114,7 @@ def place(
 def remove(cluster: Cluster, namespace: str, run: str, *, within_s: float) -> bool:
     """Take the sentinels of `run` away; whether they were seen gone within `within_s`. Never raises, may be repeated.
 
-    What was not seen gone is known to `chaosext sweep`.
+    What was not seen gone is known to `chaosext cleanup`.
     """
     deadline_s = time.monotonic() + within_s
 
@@ -125,7 +125,7 @@ def remove(cluster: Cluster, namespace: str, run: str, *, within_s: float) -> bo
 
     if not _until(gone, deadline_s):
         return False
-    with suppress(Exception):  # then a sweep looks once more
+    with suppress(Exception):  # then a cleanup looks once more
         intent_log().write({"event": REMOVED, "run": run, "nodes": []})
     return True
 

@@ -68,7 +68,7 @@ def heal_nodes(
 ) -> HealReport:
     """Take the table of `run` away `on` nodes, and write down that it is gone: seen so, or past `let_go`.
 
-    What is gone is gone, also where a disk that is full, or hangs, does not take the word of it: then a sweep will look
+    What is gone is gone, also where a disk that is full, or hangs, does not take the word of it: then a cleanup looks
     once more.
     """
     report = heal(run, on, timeout_s=timeout_s)
@@ -92,7 +92,7 @@ def require_kept(context: RunContext) -> None:
         raise Inconclusive(
             f"the cut was not what was planned until it was healed: {'; '.join(context.lost)}",
             "what was seen since then proves nothing: see what did it (a firewall that was restarted, "
-            "`chaosext audit show` for a sweep), then run again",
+            "`chaosext audit show` for a cleanup), then run again",
         )
 
 

@@ -67,7 +67,7 @@ HURRIED_S = 0.5
 
 LOOK_S, RETRY_S = 0.05, 0.5
 
-SWEEP = "`chaosext sweep` takes them away"
+CLEANUP = "`chaosext cleanup` takes them away"
 
 LONGEST_PLACING_S = PLACED_S + SAMPLED_S + REMOVE_S + 10.0
 """All of placing, with what asks the cluster before and cleans up after it."""
@@ -263,7 +263,7 @@ class Sentinels:
         hands.dismiss()
 
     def _remove(self, within_s: float) -> None:
-        """What is not seen gone samples no more, and is swept later."""
+        """What is not seen gone samples no more, and is cleaned up later."""
         gone: list[bool] = []
         run, cluster, namespace = self._context.id, self._cluster, self._namespace
         removing = threading.Thread(
@@ -278,7 +278,7 @@ class Sentinels:
         if any(gone):
             self._context.trail.note(Event.SENTINELS_REMOVED)
         else:
-            self.problems.append(f"the sentinels of run {run} were not seen gone: {SWEEP}")
+            self.problems.append(f"the sentinels of run {run} were not seen gone: {CLEANUP}")
 
 
 @dataclass(slots=True)

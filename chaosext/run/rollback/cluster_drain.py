@@ -122,7 +122,7 @@ def restore(
     if asked["status"] != Status.HEALTHY.value:
         raise Inconclusive(
             f"cluster {name} is not taken back into {entry.name}, and stays drained: {asked['summary']}",
-            f"once it is well, `chaosext entry restore {name} --entry {entry.name}`",
+            f"once it is well, `chaosext failover restore {name} --load-balancer {entry.name}`",
         )
     take_back(entry, name, failover)
     context.trail.note(Event.TAKEN_BACK, at_entry=in_audit(entry, name))
@@ -137,7 +137,7 @@ def take_back(entry: Entry, cluster: str, failover: Failover | None = None) -> N
     if not _of(members, cluster).serves:
         raise Inconclusive(
             f"{entry.name} does not send customers to {cluster}: {_of(members, cluster).state}",
-            f"see what its storefront answers, then `chaosext entry show --entry {entry.name}`",
+            f"see what its storefront answers, then `chaosext failover show --load-balancer {entry.name}`",
         )
 
 
@@ -206,7 +206,7 @@ def require_others(entry: Entry, cluster: str) -> None:
     if not any(each.serves for each in entry.look() if each.cluster != cluster):
         raise Refused(
             f"no cluster but {cluster} serves at {entry.name}, so draining it would leave customers with nobody",
-            f"look at the others: `chaosext entry show --entry {entry.name}`",
+            f"look at the others: `chaosext failover show --load-balancer {entry.name}`",
         )
 
 

@@ -105,11 +105,11 @@ class Asking:
         return self._left_to_the_kernel(notes)
 
     def _left_to_the_kernel(self, notes: Notes | None) -> int:
-        """What heals a cut whose runner does not: the kernel's timeout, or whoever sweeps."""
+        """What heals a cut whose runner does not: the kernel's timeout, or a cleanup."""
         cut = notes.in_force if notes else None
         if notes is None or cut is None:
             self.tell(
-                "whether a cut is in force is not known: `chaosext status` looks, `chaosext sweep` removes it"
+                "whether a cut is in force is not known: `chaosext status` looks, `chaosext cleanup` removes it"
             )
             return NOT_SEEN
         remaining_s = (cut.until - notes.now).total_seconds()
@@ -119,7 +119,7 @@ class Asking:
         sooner = f", or {cut.dead_man_s:g} s after the runner has died" if cut.dead_man_s else ""
         self.tell(
             f"the kernel lets go of its cut in {remaining_s:.0f} s at the latest ({cut.until:%H:%M:%S} UTC){sooner}; "
-            "`chaosext sweep` removes it now"
+            "`chaosext cleanup` removes it now"
         )
         return NOT_SEEN
 
@@ -142,7 +142,7 @@ class Asking:
         if known is None or known.holder is None:
             raise Refused(
                 f"{error.message}, and no run of this machine is known to be cutting there",
-                "run it where the runner is, or `chaosext sweep` where the nodes can be entered",
+                "run it where the runner is, or `chaosext cleanup` where the nodes can be entered",
             )
         self._signal(known.holder)
         return self._wait_until_gone(known.run)

@@ -96,7 +96,7 @@ def test_what_is_held_is_refused_naming_who_and_where(free: Namespaces) -> None:
     whose = f"run aaa of alice@one holds node {free.name('n1')}"
     with pytest.raises(Refused, match=f"{whose} {until}") as refusal:
         lock_nodes(B, shells(free))
-    assert "chaosext sweep --run aaa" in refusal.value.fix
+    assert "chaosext cleanup --run aaa" in refusal.value.fix
     assert runs(free) == [None, "aaa", None]  # what was got is given back
 
 

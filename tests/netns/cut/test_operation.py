@@ -252,7 +252,7 @@ def test_two_runs_at_the_same_moment_never_both_stand(nodes: Namespaces) -> None
     assert len(standing) == sum(won) <= 1
 
 
-def test_an_expired_table_of_another_run_is_reported_and_left_for_a_sweep(nodes: Namespaces) -> None:
+def test_an_expired_table_of_another_run_is_reported_and_left_for_a_cleanup(nodes: Namespaces) -> None:
     arm(cut_of(nodes, "old", ttl_s=1), shells_of(nodes))
     time.sleep(1.1)
     report = arm(cut_of(nodes), shells_of(nodes))

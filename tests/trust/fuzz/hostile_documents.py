@@ -202,7 +202,7 @@ def _commands(home: Path, drawn: tuple[int, bytes]) -> None:
         ("gate", "--cutover", path, "--context", CONTEXT),
         ("schedule", "--settings", path, "--check"),
         ("schedule", "--fleet", path),
-        ("rehearse", "--snapshot", str(_snapshot()), "--sweep", path, "--samples", "1"),
+        ("rehearse", "--snapshot", str(_snapshot()), "--scenarios", path, "--samples", "1"),
         ("audit", "verify", "--result", path),
         ("audit", "verify", "--log", path),
         ("report", path),

@@ -48,7 +48,7 @@ def _spread_in(rng: Random, answer: str) -> str:
 COMMANDS = (
     ("status", "--transport", "netns", "--node", "n1"),
     ("status", "--transport", "netns", "--node", "n1", "--json"),
-    ("sweep", "--dry-run", "--transport", "netns", "--node", "n1"),
+    ("cleanup", "--dry-run", "--transport", "netns", "--node", "n1"),
     ("check", "probes_healthy", "--verbose"),
     ("check", "kube_dns_on_peered_nodes", "--verbose"),
     ("check", "xds_synced", "--json"),

@@ -261,8 +261,8 @@ def _dry_run(path: Path) -> None:
 
 
 COMMANDS = (
-    ("sweep", "--dry-run", "--transport", "netns", "--run"),
-    ("sweep", "--dry-run", "--transport", "netns", "--node"),
+    ("cleanup", "--dry-run", "--transport", "netns", "--run"),
+    ("cleanup", "--dry-run", "--transport", "netns", "--node"),
     ("status", "--transport", "netns", "--node"),
     ("status", "--transport"),
     ("pin", "--context"),

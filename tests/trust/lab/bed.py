@@ -33,7 +33,7 @@ class Bed(Protocol):
 
     @property
     def looking(self) -> list[str]:
-        """The options of `status` and `sweep` that name these nodes."""
+        """The options of `status` and `cleanup` that name these nodes."""
         ...
 
     def node(self, role: str) -> str: ...

@@ -191,7 +191,7 @@ class Lab:
 
     @property
     def looking(self) -> list[str]:
-        """The options of `status` and `sweep` that name these nodes."""
+        """The options of `status` and `cleanup` that name these nodes."""
         return ["--transport", "netns", *(word for node in self.nodes for word in ("--node", node))]
 
     def introduce(self, home: Path) -> None:

@@ -240,9 +240,9 @@ class Trial:
         path = self.home / "run" / "latest" / name
         return dict(json.loads(path.read_text())) if path.exists() else {}
 
-    def sweep(self, within_s: float = 20.0, **environment: str) -> int:
-        """`chaosext sweep` of the lab's nodes: its exit code."""
-        return self.command("sweep", *self.lab.looking, **environment).wait(within_s)
+    def clean_up(self, within_s: float = 20.0, **environment: str) -> int:
+        """`chaosext cleanup` of the lab's nodes: its exit code."""
+        return self.command("cleanup", *self.lab.looking, **environment).wait(within_s)
 
     def forget(self) -> None:
         shutil.rmtree(self.home, ignore_errors=True)

@@ -102,14 +102,14 @@ class Model:
             return {False}
         return {True} if all(held is not None and held.cuts_surely(span) for held in own) else {True, False}
 
-    def may_sweep(self, held: Held, span: Span) -> set[bool]:
+    def may_clean_up(self, held: Held, span: Span) -> set[bool]:
         """What the dead have left goes, live or not; what the living have put there when it has expired."""
         if not self.meant[held.cut.run].alive or not held.may_cut(span):
             return {True}
         return {False} if held.cuts_surely(span) else {True, False}
 
     def may_finish(self, run: str, span: Span) -> set[frozenset[str]]:
-        """On which nodes a sweep, which has taken away what it may, can write down that an intended run is over."""
+        """On which nodes a cleanup, which has taken away what it may, can write down that an intended run is over."""
         meant = self.meant[run]
         clean = frozenset(node for node in meant.nodes if run not in self.held[node])
         if not meant.alive or span[0] > meant.over[1]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from chaosext.cleanup.inventory import Kind, Wanted
-from chaosext.cleanup.removal import sweep
+from chaosext.cleanup.removal import clean_up
 from chaosext.cleanup.survey import look
 from chaosext.model.crash import crash_point
 from chaosext.model.errors import Inconclusive, Refused
@@ -235,27 +235,29 @@ class Nodes(RuleBasedStateMachine):
 
     @rule()
     @step
-    def sweep(self) -> None:
+    def clean_up(self) -> None:
         begun_s = time.monotonic()
-        swept = sweep(look(self.world.names, way=NodeAccess(transport="netns")), Wanted())
+        cleaned = clean_up(look(self.world.names, way=NodeAccess(transport="netns")), Wanted())
         span = (begun_s, time.monotonic())
-        self.require(swept.exit_code == 0, f"swept with {swept.exit_code}")
-        removed = {(each.run, each.node) for each in swept.removed if each.kind is Kind.CUT}
-        unlocked = {(each.run, each.node) for each in swept.removed if each.kind is Kind.LOCK}
+        self.require(cleaned.exit_code == 0, f"cleaned with {cleaned.exit_code}")
+        removed = {(each.run, each.node) for each in cleaned.removed if each.kind is Kind.CUT}
+        unlocked = {(each.run, each.node) for each in cleaned.removed if each.kind is Kind.LOCK}
         held = {(run, node): held for node, tables in self.model.held.items() for run, held in tables.items()}
-        self.require(removed <= held.keys(), f"swept {removed}")
+        self.require(removed <= held.keys(), f"cleaned {removed}")
         for place, table in held.items():
-            self.require((place in removed) in self.model.may_sweep(table, span), f"{place} swept {removed}")
+            self.require(
+                (place in removed) in self.model.may_clean_up(table, span), f"{place} cleaned {removed}"
+            )
             if place in removed:
                 self.model.goes(place[0], [place[1]])
         for node, lock in list(self.model.locks.items()):
             goes = (lock.run, node) in unlocked
             may_go = {not kept_out for kept_out in lock.keeps_out("another", span)}
-            self.require(goes in may_go, f"lock of {lock.run} swept: {goes}")
+            self.require(goes in may_go, f"lock of {lock.run} cleaned: {goes}")
             if goes:
                 del self.model.locks[node]
         for run in self.model.outstanding():
-            finished = frozenset(swept.finished.get(run, ()))
+            finished = frozenset(cleaned.finished.get(run, ()))
             self.require(finished in self.model.may_finish(run, span), f"{run} finished on {finished}")
             self.model.seen_gone(run, finished)
 

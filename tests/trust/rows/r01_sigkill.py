@@ -1,4 +1,4 @@
-"""Row 1: whatever the moment at which a run is killed, the network is back at the TTL, and a sweep leaves nothing."""
+"""Row 1: whatever the moment at which a run is killed, the network is back at the TTL, and a cleanup leaves nothing."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def enough(points: tuple[str, ...]) -> Measured:
 
 
 def killed(trial: Trial, item: Item) -> Outcome:
-    """Killed at the point of `item`: healed at the TTL at the latest, and swept."""
+    """Killed at the point of `item`: healed at the TTL at the latest, and cleaned."""
     point, number = item
     outcome, chance = Outcome(), random.Random(f"{point} {number}")
     ttl_s = chance.uniform(*TTL_S[trial.lab.where["transport"]])
@@ -68,8 +68,8 @@ def killed(trial: Trial, item: Item) -> Outcome:
     outcome.expect(code == -signal.SIGKILL, f"exit {code}, not killed at the point: {trial.out[-300:]!r}")
     renewed_s = process.ended_s if point == "renewed" else 0.0
     outcome.figure = healed_by_ttl(trial.lab.eye, ttl_s, SLACK_S, outcome, renewed_s)
-    swept = trial.sweep()
-    outcome.expect(swept == 0, f"sweep: exit {swept}: {trial.out[-300:]!r}")
+    cleaned = trial.clean_up()
+    outcome.expect(cleaned == 0, f"cleanup: exit {cleaned}: {trial.out[-300:]!r}")
     return outcome
 
 

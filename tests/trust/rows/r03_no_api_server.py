@@ -1,4 +1,4 @@
-"""Row 3: the API server is gone from the cut to the end; the undo doesn't ask for it, and neither does a sweep."""
+"""Row 3: the API server is gone from the cut to the end; the undo doesn't ask for it, and neither does a cleanup."""
 
 from __future__ import annotations
 
@@ -47,20 +47,20 @@ def without_api_server(trial: Trial, item: Item) -> Outcome:
     made = calls(noted)
     outcome.failures += [f"the undo asked: {call.line}" for call in made if call.of_undo]
     outcome.expect(any(call.at_s < gone_s for call in made), "no request was noted at all: nothing is proven")
-    sweep_asks_nobody(trial, outcome)
+    cleanup_asks_nothing(trial, outcome)
     return outcome
 
 
-def sweep_asks_nobody(trial: Trial, outcome: Outcome) -> None:
+def cleanup_asks_nothing(trial: Trial, outcome: Outcome) -> None:
     """Counted by the API server itself, where it can count: nobody else is left who could ask."""
     lab = trial.lab
     before = lab.api.tell(mode="hang").get("accepted", 0)
-    noted = trial.home / "sweep-calls"
-    code = trial.sweep(**{CALLS: str(noted)})
+    noted = trial.home / "cleanup-calls"
+    code = trial.clean_up(**{CALLS: str(noted)})
     wait_until(lambda: False, SEEN_S)
     after = lab.api.tell().get("accepted", 0)
-    outcome.expect(code == 0, f"sweep: exit {code}: {trial.out[-300:]!r}")
-    outcome.expect(after == before and not calls(noted), f"sweep connected {after - before} times")
+    outcome.expect(code == 0, f"cleanup: exit {code}: {trial.out[-300:]!r}")
+    outcome.expect(after == before and not calls(noted), f"cleanup connected {after - before} times")
     lab.api.tell(mode="serve", leases={})
 
 

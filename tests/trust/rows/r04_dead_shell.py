@@ -46,8 +46,8 @@ def with_dead_shell(trial: Trial, item: Item) -> Outcome:
     reasons = " ".join(result.get("reasons", ()))
     outcome.expect(trial.lab.node(dead) in reasons, f"the node is not named: {reasons!r}")
     trouble.over()
-    swept = trial.sweep()
-    outcome.expect(swept == 0, f"sweep: exit {swept}: {trial.out[-300:]!r}")
+    cleaned = trial.clean_up()
+    outcome.expect(cleaned == 0, f"cleanup: exit {cleaned}: {trial.out[-300:]!r}")
     return outcome
 
 

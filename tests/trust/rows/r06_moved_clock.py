@@ -75,7 +75,7 @@ class Clock:
         return self.command("run", str(self.trial.write(experiment(move=False, **plan))))
 
     def ask(self, command: str) -> int:
-        """The exit code of `status` or `sweep` on the lab's nodes."""
+        """The exit code of `status` or `cleanup` on the lab's nodes."""
         return self.command(command, *self.trial.lab.looking).wait(30)
 
 
@@ -122,29 +122,31 @@ def renewed(clock: Clock, outcome: Outcome, chance: random.Random) -> None:
 
 
 def alive(clock: Clock, outcome: Outcome, _: random.Random) -> None:
-    """Status and sweep by another clock leave a living run alone."""
+    """Status and cleanup by another clock leave a living run alone."""
     process = clock.trial.run(experiment(ttl_s=30, hold_s=12, move=False))
     clock.trial.reaches("hold")
     clock.move()
-    status, swept = clock.ask("status"), clock.ask("sweep")
+    status, cleaned = clock.ask("status"), clock.ask("cleanup")
     outcome.expect(status == ACCOUNTED_FOR, f"status: exit {status}: {clock.trial.out[-300:]!r}")
-    outcome.expect(swept == 0, f"sweep: exit {swept}: {clock.trial.out[-300:]!r}")
-    outcome.expect(not is_open(clock.trial.lab.eye), "the cut of a living run was swept")
+    outcome.expect(cleaned == 0, f"cleanup: exit {cleaned}: {clock.trial.out[-300:]!r}")
+    outcome.expect(not is_open(clock.trial.lab.eye), "the cut of a living run was cleaned up")
     _ends_well(clock, process, outcome)
 
 
 def killed(clock: Clock, outcome: Outcome, _: random.Random) -> None:
-    """Status and sweep know a dead run's cut whatever the clock says."""
+    """Status and cleanup know a dead run's cut whatever the clock says."""
     process = clock.run(ttl_s=30, hold_s=12)
     clock.trial.reaches("hold")
     clock.move()
     process.signal(signal.SIGKILL)
     process.wait(5)
-    status, swept, after = clock.ask("status"), clock.ask("sweep"), clock.ask("status")
+    status, cleaned, after = clock.ask("status"), clock.ask("cleanup"), clock.ask("status")
     said = f"{clock.trial.out[-300:]!r}"
-    outcome.expect((status, swept, after) == (UNATTENDED, 0, 0), f"exits {status}, {swept}, {after}: {said}")
+    outcome.expect(
+        (status, cleaned, after) == (UNATTENDED, 0, 0), f"exits {status}, {cleaned}, {after}: {said}"
+    )
     time.sleep(SEEN_S)
-    outcome.expect(is_open(clock.trial.lab.eye), "still cut after the sweep")
+    outcome.expect(is_open(clock.trial.lab.eye), "still cut after the cleanup")
 
 
 def _ends_well(clock: Clock, process: Process, outcome: Outcome) -> None:

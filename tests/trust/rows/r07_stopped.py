@@ -48,7 +48,7 @@ def stopped(trial: Trial, item: Item) -> Outcome:
     outcome.expect(code in wanted, f"exit {code}: {trial.out[-300:]!r}")
     again = [path for path, times in lab.eye.closures().items() if times > 1]
     outcome.expect(not again and lab.eye.open_s is not None, f"armed again: {again}")
-    trial.sweep()
+    trial.clean_up()
     return outcome
 
 

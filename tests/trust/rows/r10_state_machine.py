@@ -95,7 +95,7 @@ def _namespaces_of(pid: int) -> str:
 
 ROW = Row(
     number=10,
-    title="Hypothesis state machine over arm, renew, crash, expire, undo, sweep on a real kernel",
+    title="Hypothesis state machine over arm, renew, crash, expire, undo, cleanup on a real kernel",
     bar="10,000 steps: ruleset always equals model",
     measures=((Ground.KERNEL, measure),),
 )

@@ -36,21 +36,21 @@ def ten_times_in_a_run(trial: Trial) -> Outcome:
     return outcome
 
 
-def ten_sweeps(trial: Trial) -> Outcome:
+def ten_cleanups(trial: Trial) -> Outcome:
     """Of a run that was killed while it held its cut: the first takes it away, the others find nothing."""
     outcome = Outcome()
     run = _killed(trial, outcome)
     for _ in range(OFTEN):
-        _all_succeed(trial, ("sweep", *_named(trial, run)), 1, outcome)
+        _all_succeed(trial, ("cleanup", *_named(trial, run)), 1, outcome)
     outcome.expect(is_open(trial.lab.eye), "still cut")
     trial.lab.api.tell(leases={})
     return outcome
 
 
 def before_arming(trial: Trial) -> Outcome:
-    """A sweep of a run that never was, then the run: nothing keeps it from cutting."""
+    """A cleanup of a run that never was, then the run: nothing keeps it from cutting."""
     outcome = Outcome()
-    _all_succeed(trial, ("sweep", *_named(trial, "neverwas")), 1, outcome)
+    _all_succeed(trial, ("cleanup", *_named(trial, "neverwas")), 1, outcome)
     code = trial.run(experiment(ttl_s=20, hold_s=0.1, move=False)).wait(60)
     outcome.expect(code == 0 and trial.lab.eye.cut_s is not None, f"exit {code}: {trial.out[-300:]!r}")
     outcome.residue += lease_left(trial.lab)
@@ -58,20 +58,20 @@ def before_arming(trial: Trial) -> Outcome:
 
 
 def two_at_once(trial: Trial) -> Outcome:
-    """Two sweeps of a dead run's cut begin at the same moment."""
+    """Two cleanups of a dead run's cut begin at the same moment."""
     outcome = Outcome()
-    _all_succeed(trial, ("sweep", *_named(trial, _killed(trial, outcome))), 2, outcome)
+    _all_succeed(trial, ("cleanup", *_named(trial, _killed(trial, outcome))), 2, outcome)
     outcome.expect(is_open(trial.lab.eye), "still cut")
     trial.lab.api.tell(leases={})
     return outcome
 
 
 def with_the_run(trial: Trial) -> Outcome:
-    """Two sweeps by name while the run lives and holds; its own heal comes on top."""
+    """Two cleanups by name while the run lives and holds; its own heal comes on top."""
     outcome = Outcome()
     process = trial.run(experiment(ttl_s=20, hold_s=1.5, move=False))
     outcome.expect(trial.reaches("hold"), f"never held: {trial.out[-300:]!r}")
-    _all_succeed(trial, ("sweep", *_named(trial, _run_of(trial))), 2, outcome)
+    _all_succeed(trial, ("cleanup", *_named(trial, _run_of(trial))), 2, outcome)
     code = process.wait(60)
     outcome.expect(code == 30, f"exit {code}, though its cut was gone before its heal: {trial.out[-300:]!r}")
     outcome.expect(is_open(trial.lab.eye), "still cut")
@@ -106,7 +106,8 @@ def _named(trial: Trial, run: str) -> list[str]:
 
 
 PLAYS: dict[str, Callable[[Trial], Outcome]] = {
-    each.__name__: each for each in (ten_times_in_a_run, ten_sweeps, before_arming, two_at_once, with_the_run)
+    each.__name__: each
+    for each in (ten_times_in_a_run, ten_cleanups, before_arming, two_at_once, with_the_run)
 }
 
 ROW = Row(

@@ -88,7 +88,7 @@ def play(trial: Trial, outcome: Outcome, change: str, *, killed: bool) -> list[s
     if killed:
         process.signal(signal.SIGKILL)
         process.wait(10)
-        outcome.expect(trial.sweep() == 0, f"sweep: {trial.out[-300:]!r}")
+        outcome.expect(trial.clean_up() == 0, f"cleanup: {trial.out[-300:]!r}")
     else:
         code = process.wait(60)
         outcome.expect(code == 0, f"exit {code}: {trial.out[-300:]!r}")

@@ -63,8 +63,8 @@ def with_one_failure(trial: Trial, item: Item) -> Outcome:
         outcome.expect(trial.lab.eye.cut_s is None, "refused, but something was cut")
     outcome.figure = healed_by_ttl(trial.lab.eye, TTL_S, SLACK_S, outcome)
     trouble.over()
-    swept = trial.sweep()
-    outcome.expect(swept == 0, f"sweep: exit {swept}: {trial.out[-300:]!r}")
+    cleaned = trial.clean_up()
+    outcome.expect(cleaned == 0, f"cleanup: exit {cleaned}: {trial.out[-300:]!r}")
     return outcome
 
 

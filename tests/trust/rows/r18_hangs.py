@@ -99,7 +99,7 @@ def hung(trial: Trial, item: Item) -> Outcome:
     trouble.over()
     left = lease_left(lab)
     if HANGS[name] is SEVER:  # a node that hangs can't be given its lock back, nor the Lease before it
-        outcome.expect(trial.sweep() == 0, f"sweep: {trial.out[-300:]!r}")
+        outcome.expect(trial.clean_up() == 0, f"cleanup: {trial.out[-300:]!r}")
     elif "API" not in name:
         outcome.residue += left
     return outcome

@@ -35,7 +35,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "abort": ("abort", "--context", CONTEXT, "--wait", "5"),
     "check": ("check", "all", "--context", CONTEXT),
     "status": ("status", "--transport", "netns", "--context", CONTEXT),
-    "sweep": ("sweep", "--transport", "netns", "--context", CONTEXT),
+    "cleanup": ("cleanup", "--transport", "netns", "--context", CONTEXT),
     "snapshot": ("snapshot", "--context", CONTEXT, "--page-timeout", "5", "-o", "snapshot.json"),
     "preflight": ("preflight", "experiment.json"),
     "dry run": ("run", "experiment.json", "--dry-run"),

@@ -33,7 +33,7 @@ Api = tuple[str, str]
 
 
 def of_nodes(effort: Effort) -> Measured:
-    items = [(how, what) for how in HOWS for what in (*PHASES, "status", "sweep")]
+    items = [(how, what) for how in HOWS for what in (*PHASES, "status", "cleanup")]
     return stage().play(by_a_node, items[:: EACH[effort]], unit="MiB at the most")
 
 
@@ -59,8 +59,8 @@ def by_a_node(trial: Trial, item: Node) -> Outcome:
     outcome.expect(node in trial.out, f"the node is not named: {trial.out[-300:]!r}")
     healed_by_ttl(trial.lab.eye, TTL_S, SLACK_S, outcome)
     trouble.over()
-    swept = trial.sweep()
-    outcome.expect(swept == 0, f"sweep: exit {swept}: {trial.out[-300:]!r}")
+    cleaned = trial.clean_up()
+    outcome.expect(cleaned == 0, f"cleanup: exit {cleaned}: {trial.out[-300:]!r}")
     return outcome
 
 

@@ -46,7 +46,7 @@ def played(trial: Trial, item: Item) -> Outcome:
     PLAYS[item](trial, outcome)
     wait_until(lambda: is_open(trial.lab.eye), SEEN_S + 1)
     outcome.expect(is_open(trial.lab.eye), "still cut when all had ended")
-    trial.sweep()
+    trial.clean_up()
     trial.lab.api.tell(leases={})
     return outcome
 
@@ -71,11 +71,11 @@ def never_cut(trial: Trial, outcome: Outcome) -> None:
 
 
 def another_has_the_lock(trial: Trial, outcome: Outcome) -> None:
-    """An operator sweeps the run that stands still; another's cut is in force, and over, by the time it goes on."""
+    """An operator cleans up the run that stands still; another's cut is in force, and over, by the time it goes on."""
     process = stopped_at(trial, outcome, "arming", experiment(ttl_s=20, hold_s=0.1, move=False))
     trial.lab.api.tell(leases={})
-    swept = trial.command("sweep", "--all", *trial.lab.looking).wait(20)
-    outcome.expect(swept == 0, f"sweep: exit {swept}")
+    cleaned = trial.command("cleanup", "--all", *trial.lab.looking).wait(20)
+    outcome.expect(cleaned == 0, f"cleanup: exit {cleaned}")
     other = Trial(trial.lab, trial.nursery)
     try:
         held = other.run(experiment(ttl_s=20, hold_s=4.0, move=False))

@@ -158,7 +158,7 @@ def test_what_cant_be_known_can_fail_a_pipeline_too(rehearse: Any, tmp_path: Pat
         (("--snapshot", STORY, "--samples", "0"), "--samples"),
         (("--snapshot", STORY, "--time-budget", "0s"), "--time-budget"),
         (("--snapshot", STORY, "--time-budget", "long"), "--time-budget"),
-        (("--snapshot", STORY, "--sweep", "/nowhere.yaml"), "--sweep"),
+        (("--snapshot", STORY, "--scenarios", "/nowhere.yaml"), "--scenarios"),
         ((), "--snapshot"),
     ],
 )
@@ -168,10 +168,10 @@ def test_bad_input_is_refused_with_its_field(rehearse: Any, arguments: tuple[str
     assert says in said
 
 
-def test_a_sweep_has_a_line_for_each_scenario_in_their_order(rehearse: Any, tmp_path: Path) -> None:
+def test_scenarios_print_one_line_each_in_their_order(rehearse: Any, tmp_path: Path) -> None:
     path = tmp_path / "scenarios.yaml"
     path.write_text("- {name: all, cut_for: 120s}\n- {name: helped, cut_for: 120s, with: [dns-affinity]}\n")
-    code, said = rehearse("--snapshot", STORY, *SHORT, "--sweep", str(path), "--fail-on", "deviated")
+    code, said = rehearse("--snapshot", STORY, *SHORT, "--scenarios", str(path), "--fail-on", "deviated")
     assert code == 10
     lines = said.splitlines()
     assert lines[1].startswith("deviated")
@@ -184,10 +184,10 @@ def test_many_scenarios_on_all_cores_are_as_one_by_one(rehearse: Any, tmp_path: 
     path = tmp_path / "scenarios.json"
     wanted = [{"cut_for": f"{30 + 10 * at}s", "seed": at} for at in range(12)]
     path.write_text(json.dumps(wanted))
-    _, said = rehearse("--snapshot", STORY, *SHORT, "--sweep", str(path), "--json")
+    _, said = rehearse("--snapshot", STORY, *SHORT, "--scenarios", str(path), "--json")
     together = json.loads(said)["scenarios"]
     path.write_text(json.dumps(wanted[5:7]))
-    _, said = rehearse("--snapshot", STORY, *SHORT, "--sweep", str(path), "--json")
+    _, said = rehearse("--snapshot", STORY, *SHORT, "--scenarios", str(path), "--json")
     alone = json.loads(said)["scenarios"]
     unnamed = [{**row, "name": ""} for row in together[5:7]]
     assert unnamed == [{**row, "name": ""} for row in alone]
@@ -211,7 +211,7 @@ def test_a_time_budget_that_is_too_short_leaves_it_unknown_and_says_how_much_was
 def test_a_file_that_holds_no_scenarios_is_refused(rehearse: Any, tmp_path: Path, text: str) -> None:
     path = tmp_path / "scenarios.yaml"
     path.write_text(text)
-    code, said = rehearse("--snapshot", STORY, "--sweep", str(path))
+    code, said = rehearse("--snapshot", STORY, "--scenarios", str(path))
     assert code == 20
     assert "scenario" in said
 

@@ -144,7 +144,7 @@ def test_a_runner_that_does_not_answer_is_not_believed_to_have_healed(api: Lease
     assert request.through() == NOT_SEEN
     assert told[-2:] == [
         "run aaa did not answer within 0.3 s",
-        "whether a cut is in force is not known: `chaosext status` looks, `chaosext sweep` removes it",
+        "whether a cut is in force is not known: `chaosext status` looks, `chaosext cleanup` removes it",
     ]
 
 

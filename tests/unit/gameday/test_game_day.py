@@ -101,15 +101,15 @@ class Day:
     monkeypatch: pytest.MonkeyPatch
     tmp_path: Path
     cluster: FakeCluster = field(default_factory=FakeCluster)
-    sweeps: list[Clear] = field(default_factory=lambda: [Clear()])
+    cleanups: list[Clear] = field(default_factory=lambda: [Clear()])
     ran: Ran = field(default_factory=lambda: Ran(exit_code=0, result=RESULT))
     runs: list[tuple[Path, tuple[str, ...]]] = field(default_factory=list)
     in_pod: bool = False
 
     def play(self, wanted: Settings | None = None) -> dict[str, Any]:
-        sweeps = iter(self.sweeps)
+        cleanups = iter(self.cleanups)
         self.monkeypatch.setattr(Cluster, "connect", lambda *_: self.cluster)
-        self.monkeypatch.setattr(game_day, "sweep_earlier", lambda *_: next(sweeps))
+        self.monkeypatch.setattr(game_day, "clean_up_earlier", lambda *_: next(cleanups))
         self.monkeypatch.setattr(game_day, "run_experiment", self._run)
         day = GameDay(
             settings=wanted or settings(),
@@ -203,7 +203,7 @@ class TestConfinement:
 
 
 def test_what_may_still_cut_is_unsafe_and_nothing_is_run(day: Day) -> None:
-    day.sweeps = [Clear(unsafe=True)]
+    day.cleanups = [Clear(unsafe=True)]
     record = day.play()
     assert (record["verdict"], record["exit_code"], day.runs) == ("unsafe", 40, [])
     assert day.cluster.said[-1][:2] == ("GameDayUnsafe", "Warning")
@@ -234,24 +234,28 @@ class TestRun:
         assert day.cluster.said[-1][0] == "GameDayRefused"
 
     def test_what_earlier_runs_left_is_told_first(self, day: Day) -> None:
-        day.sweeps = [Clear(done=("swept: cut of run r0 on cp-1 (expired)",))]
+        day.cleanups = [Clear(done=("removed: cut of run r0 on cp-1 (expired)",))]
         record = day.play()
-        assert record["swept"] == ["swept: cut of run r0 on cp-1 (expired)"]
-        assert day.cluster.said[0] == ("EarlierRunSwept", "Warning", "swept: cut of run r0 on cp-1 (expired)")
+        assert record["cleaned_up"] == ["removed: cut of run r0 on cp-1 (expired)"]
+        assert day.cluster.said[0] == (
+            "EarlierRunCleanedUp",
+            "Warning",
+            "removed: cut of run r0 on cp-1 (expired)",
+        )
 
-    def test_one_that_is_killed_is_swept_after_at_once(self, day: Day) -> None:
+    def test_one_that_is_killed_is_cleaned_up_after_at_once(self, day: Day) -> None:
         day.ran = Ran(exit_code=-9, result=None)
-        day.sweeps = [Clear(), Clear(done=("swept: cut of run r1 on cp-1 (orphaned)",))]
+        day.cleanups = [Clear(), Clear(done=("removed: cut of run r1 on cp-1 (orphaned)",))]
         record = day.play()
         assert (record["verdict"], record["exit_code"]) == ("inconclusive", 30)
-        assert record["swept"] == ["swept: cut of run r1 on cp-1 (orphaned)"]
+        assert record["cleaned_up"] == ["removed: cut of run r1 on cp-1 (orphaned)"]
         assert "without a result (-9)" in record["reasons"][0]
 
 
 class TestKeeping:
     def test_each_game_day_is_a_line(self, day: Day) -> None:
         first, second = day.play(), None
-        day.sweeps = [Clear()]
+        day.cleanups = [Clear()]
         second = day.play()
         lines = (day.tmp_path / "gamedays.jsonl").read_text().splitlines()
         assert [json.loads(line) for line in lines] == [first, second]

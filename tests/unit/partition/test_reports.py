@@ -17,8 +17,8 @@ from chaosext.partition.reports import (
     ArmReport,
     HealedNode,
     HealReport,
+    how_to_clean_up,
     how_to_remove,
-    how_to_sweep,
 )
 
 NODES = (NodeCut(node="cp1", uplinks=("eth0",)), NodeCut(node="cp2", uplinks=("eth0",)))
@@ -111,7 +111,7 @@ def test_what_the_kernel_has_let_go_of_unseen_is_inconclusive() -> None:
     assert "cp2 (dead)" in inconclusive.value.message
     assert inconclusive.value.message.endswith(" has let go of it")
     assert inconclusive.value.fix == (
-        "see why the node could not be asked; `chaosext sweep` removes what is left"
+        "see why the node could not be asked; `chaosext cleanup` removes what is left"
     )
 
 
@@ -131,13 +131,13 @@ POD = NodeAccess(transport="pod", context="prod")
         (replace(POD, namespace="chaos"), " --transport pod --context prod --namespace chaos"),
     ],
 )
-def test_a_sweep_is_told_how_nodes_are_entered(way: NodeAccess, more: str) -> None:
-    assert how_to_sweep("r1", way) == f"chaosext sweep --run r1{more}"
+def test_the_cleanup_command_says_how_nodes_are_entered(way: NodeAccess, more: str) -> None:
+    assert how_to_clean_up("r1", way) == f"chaosext cleanup --run r1{more}"
 
 
-def test_nodes_that_are_entered_through_an_api_server_are_swept_or_cleaned_by_root() -> None:
+def test_nodes_that_are_entered_through_an_api_server_are_cleaned_up_by_command_or_by_root() -> None:
     assert how_to_remove("r1", ["w1", "w2"], POD) == (
-        "chaosext sweep --run r1 --transport pod --context prod; "
+        "chaosext cleanup --run r1 --transport pod --context prod; "
         "or by root on w1, w2: `nft delete table inet chaosext_r1`"
     )
     with pytest.raises(Unsafe) as unsafe:

@@ -1,4 +1,4 @@
-"""A sweep's scenarios: read strictly, played each as if alone."""
+"""Scenarios: read strictly, each rehearsed as if it were the only one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from worlds import cluster
 
 from chaosext.model.errors import Refused
 from chaosext.rehearsal.predict.predict import rehearse
-from chaosext.rehearsal.predict.scenarios import Scenario, Sweep, scenarios_from, seconds
+from chaosext.rehearsal.predict.scenarios import Scenario, ScenarioRunner, scenarios_from, seconds
 
 WORLD = cluster(zones=("a", "b"))
 
@@ -71,18 +71,18 @@ def test_what_is_no_list_of_scenarios_is_refused(value: Any) -> None:
 
 
 def test_each_is_played_as_if_alone() -> None:
-    sweep = Sweep(WORLD, samples=8)
+    runner = ScenarioRunner(WORLD, samples=8)
     wanted = Scenario(name="x", cut_for_s=120, horizon_s=300)
     for each in (wanted, Scenario(name="y", cut_nodes="worker-1", cut_for_s=60, horizon_s=300), wanted):
         alone = rehearse(WORLD, each.plan(WORLD), samples=8).to_json()
-        row = sweep.play(each)
+        row = runner.play(each)
         assert (row["verdict"], row["outcomes"]) == (alone["verdict"], alone["outcomes"])
 
 
 def test_one_with_a_mitigation_leaves_the_others_alone() -> None:
-    sweep, plain = Sweep(WORLD, samples=8), Scenario(cut_for_s=120, horizon_s=300)
+    runner, plain = ScenarioRunner(WORLD, samples=8), Scenario(cut_for_s=120, horizon_s=300)
     kept_off = Scenario(cut_for_s=120, horizon_s=300, mitigations=("dns-affinity",))
-    assert [sweep.play(each)["verdict"] for each in (plain, kept_off, plain)] == [
+    assert [runner.play(each)["verdict"] for each in (plain, kept_off, plain)] == [
         "deviated",
         "passed",
         "deviated",
@@ -91,4 +91,4 @@ def test_one_with_a_mitigation_leaves_the_others_alone() -> None:
 
 def test_a_scenario_that_cant_be_played_is_named() -> None:
     with pytest.raises(Refused, match="scenario odd: --cut-nodes"):
-        Sweep(WORLD).play(Scenario(name="odd", cut_nodes="worker-9"))
+        ScenarioRunner(WORLD).play(Scenario(name="odd", cut_nodes="worker-9"))

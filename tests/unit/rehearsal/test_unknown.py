@@ -15,7 +15,7 @@ from chaosext.rehearsal.mitigate.recommendations import advised
 from chaosext.rehearsal.network.routes import EveryNode, Proof
 from chaosext.rehearsal.predict.predict import rehearse
 from chaosext.rehearsal.predict.prediction import NO_TIME, Dns, Forecast, Prediction
-from chaosext.rehearsal.predict.scenarios import Scenario, Sweep
+from chaosext.rehearsal.predict.scenarios import Scenario, ScenarioRunner
 from chaosext.rehearsal.simulate import inputs as stages
 from chaosext.rehearsal.simulate.planned_cut import Plan
 from chaosext.rehearsal.simulate.time_budget import TimeBudget
@@ -259,8 +259,8 @@ def test_advice_says_which_mitigations_were_not_simulated() -> None:
 
 
 def test_a_scenario_that_the_time_is_up_for_is_unknown() -> None:
-    sweep = Sweep(cluster(), budget=budget(30))
-    rows = [sweep.play(Scenario(name=str(at), cut_for_s=60, horizon_s=300)) for at in range(4)]
+    runner = ScenarioRunner(cluster(), budget=budget(30))
+    rows = [runner.play(Scenario(name=str(at), cut_for_s=60, horizon_s=300)) for at in range(4)]
     assert rows[0]["simulations"] == {"made": 8, "wanted": 8}
     assert rows[-1]["simulations"] == {"made": 0, "wanted": 8}
     assert (rows[-1]["verdict"], rows[-1]["workloads"]) == ("unknown", None)

@@ -102,7 +102,7 @@ FACTS = {
         "healed at 23.0 s",
         "check all",
     ),
-    "killed": ("Not known: the run left no result", "result.json", "no heal was seen", "chaosext sweep"),
+    "killed": ("Not known: the run left no result", "result.json", "no heal was seen", "chaosext cleanup"),
 }
 """Run -> what a reader at three in the morning has to find at once."""
 
@@ -129,9 +129,9 @@ def test_after_an_unsafe_run_the_command_that_makes_it_safe_comes_first() -> Non
         assert command < text.index("What broke?")
 
 
-def test_what_is_left_and_nobody_has_a_command_for_is_swept() -> None:
+def test_what_is_left_and_nobody_has_a_command_for_is_cleaned_up() -> None:
     verdict = Verdict(outcome=Outcome.UNSAFE, reasons=("something went wrong",))
-    assert removal(verdict) == ("chaosext sweep",)
+    assert removal(verdict) == ("chaosext cleanup",)
 
 
 def text_of(html: str) -> str:

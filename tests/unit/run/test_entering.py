@@ -162,7 +162,7 @@ def back(**way: Any) -> tuple[NodeAccess, tuple[str, ...]]:
 
 
 def left() -> list[str]:
-    """What a sweep would look for."""
+    """What a cleanup would look for."""
     return [each.run for each in placed(intent_log().entries())]
 
 
@@ -276,13 +276,13 @@ def test_an_api_server_that_fails_meanwhile_leaves_no_pod(api: Api, monkeypatch:
     assert (api.on, left()) == ([], [])
 
 
-def test_a_sweep_enters_control_plane_nodes_and_those_that_are_named(api: Api) -> None:
+def test_a_cleanup_enters_control_plane_nodes_and_those_that_are_named(api: Api) -> None:
     api.are.append(node("w2"))
     assert back()[1] == ("cp1", "cp2", "w1")
     assert api.on == ["cp1", "cp2", "w1"]
 
 
-def test_a_run_after_its_sweep_enters_the_rest_as_well(api: Api) -> None:
+def test_a_run_after_its_cleanup_enters_the_rest_as_well(api: Api) -> None:
     api.are.append(node("w2"))
     run = back()[0].run
     assert way_into(settings()).run == run
@@ -290,7 +290,7 @@ def test_a_run_after_its_sweep_enters_the_rest_as_well(api: Api) -> None:
     assert len(api.made) == len(set(api.made))
 
 
-def test_a_lost_node_is_told_by_its_name_to_who_sweeps(api: Api) -> None:
+def test_a_cleanup_names_a_lost_node(api: Api) -> None:
     api.are[1] = node("cp2", ready=False)
     api.do["cp2"] = STARTING
     assert back()[1] == ("cp1", "cp2", "w1")
@@ -316,7 +316,9 @@ def test_leaving_is_bounded_and_says_what_stays(api: Api) -> None:
     began_s = time.monotonic()
     (said,) = leave(0.05)
     assert time.monotonic() - began_s < 1
-    assert said == f"the Pods of run {run} were not seen gone from chaosext: `chaosext sweep` takes them away"
+    assert (
+        said == f"the Pods of run {run} were not seen gone from chaosext: `chaosext cleanup` takes them away"
+    )
     assert left() == [run]
     api.silent = 0
     assert remove(api, "chaosext", run, within_s=1)  # type: ignore[arg-type]

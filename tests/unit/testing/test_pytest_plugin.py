@@ -208,12 +208,12 @@ class TestARun:
         assertion = "assert run.outcome == 'refused' and run.directory is None"
         play(pytester, arguments="expect='refused'", assertion=assertion).assert_outcomes(passed=1)
 
-    def test_that_was_killed_is_swept_up_after(self, pytester: pytest.Pytester, here: Path) -> None:
+    def test_that_was_killed_is_cleaned_up_after(self, pytester: pytest.Pytester, here: Path) -> None:
         (here / "killed").touch()
         result = play(pytester)
         result.assert_outcomes(failed=1)
         result.stdout.fnmatch_lines(["*chaosext run ended with exit code -9, and no result*"])
-        assert calls(here) == [UP, RUN, "sweep", DOWN]
+        assert calls(here) == [UP, RUN, "cleanup", DOWN]
 
 
 @pytest.mark.usefixtures("here")

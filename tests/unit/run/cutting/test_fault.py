@@ -440,7 +440,7 @@ def test_a_cut_that_was_gone_before_its_heal_proves_nothing(stage: Stage) -> Non
     assert stage.kinds() == [Kind.CUT, Kind.CUT_LOST]
 
 
-def test_a_cut_that_somebody_swept_after_its_ttl_was_whole(stage: Stage) -> None:
+def test_a_cut_that_somebody_cleaned_up_after_its_ttl_was_whole(stage: Stage) -> None:
     stage.armed_at = clock.now().later(-61)
     stage.sever()
     stage.was_there = False

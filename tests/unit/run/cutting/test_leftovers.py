@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chaosext.cleanup import agent_pods
-from chaosext.cleanup.agent_pods import sweep_sentinels, with_sentinels
+from chaosext.cleanup.agent_pods import clean_up_sentinels, with_sentinels
 from chaosext.cleanup.inventory import Kind, Overview, Runner, Wanted, Why
-from chaosext.cleanup.removal import sweep
+from chaosext.cleanup.removal import clean_up
 from chaosext.cleanup.survey import Surveyed
-from chaosext.cli.cleanup import sweep_lines
+from chaosext.cli.cleanup import cleanup_lines
 from chaosext.cli.status import status_lines
 from chaosext.cluster.daemonset import RUN
 from chaosext.cluster.lease import HOLDER
@@ -29,7 +29,7 @@ from .overviews import ALIVE, DEAD, ELSEWHERE, lock, node, sentinels
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from chaosext.cleanup.inventory import FoundSentinels, Swept
+    from chaosext.cleanup.inventory import CleanupResult, FoundSentinels
     from chaosext.cluster.daemonset import Sentinels
     from chaosext.experiment.settings import Settings
     from chaosext.model.owner import Holder, LockFacts
@@ -92,9 +92,11 @@ def overview(**more: Any) -> Overview:
     return Overview(nodes=(node("cp"),), placed=placed(intent_log().entries()), **more)
 
 
-def swept(seen: Overview, *contexts: str, dry_run: bool = False, **wanted: Any) -> Swept:
+def cleaned(seen: Overview, *contexts: str, dry_run: bool = False, **wanted: Any) -> CleanupResult:
     what = Wanted(**wanted)
-    return sweep_sentinels(sweep(Surveyed(seen, {}), what, dry_run=dry_run), seen, what, contexts=contexts)
+    return clean_up_sentinels(
+        clean_up(Surveyed(seen, {}), what, dry_run=dry_run), seen, what, contexts=contexts
+    )
 
 
 @pytest.mark.parametrize(
@@ -123,7 +125,7 @@ def test_no_api_server_is_asked_without_a_reason(world: World) -> None:
     place("done")
     intent_log().write({"event": "removed", "run": "done", "nodes": []})
     assert with_sentinels(overview()).sentinels == ()
-    assert swept(overview()).exit_code == 0
+    assert cleaned(overview()).exit_code == 0
     assert world.asked == []
 
 
@@ -157,8 +159,8 @@ def test_pods_of_a_run_that_no_log_here_knows_are_found_where_one_enters_itself(
 
     monkeypatch.setattr(node_pods, "remove", remove)
     world.there = {PROD: None}
-    assert swept(overview(), PROD).removed == ()
-    (found,) = swept(
+    assert cleaned(overview(), PROD).removed == ()
+    (found,) = cleaned(
         overview(way=NodeAccess(transport="pod", context=PROD, namespace="chaosext")), PROD
     ).removed
     assert (found.kind, found.why) == (Kind.PODS, Why.ORPHANED)
@@ -176,7 +178,7 @@ def test_sentinels_are_found_in_their_own_namespace_and_where_earlier_versions_p
     world: World, namespace: str
 ) -> None:
     world.there = {PROD: sentinels("a", DEAD, context=PROD, namespace=namespace)}
-    assert [each.run for each in swept(overview(), PROD).removed] == ["a"]
+    assert [each.run for each in cleaned(overview(), PROD).removed] == ["a"]
     assert world.removed == [(PROD, "a")]
 
 
@@ -194,34 +196,34 @@ def test_sentinels_are_found_in_a_namespace_that_only_the_intent_log_or_the_comm
 def test_those_of_the_dead_go_and_are_forgotten(world: World) -> None:
     place("a")
     world.there = {BED: sentinels("a", DEAD, context=BED)}
-    done = swept(overview())
+    done = cleaned(overview())
     assert world.removed == [(BED, "a")]
     assert done.exit_code == 0
-    assert list(sweep_lines(done)) == ["removed: sentinels of run a on kind-bed (orphaned)"]
+    assert list(cleanup_lines(done)) == ["removed: sentinels of run a on kind-bed (orphaned)"]
     (entry,) = audit_log().verified().entries
-    assert (entry.says["event"], entry.says["run"], entry.says["context"]) == ("swept", "a", BED)
+    assert (entry.says["event"], entry.says["run"], entry.says["context"]) == ("cleaned_up", "a", BED)
 
 
 def test_those_of_nobody_go_too(world: World) -> None:
     world.there = {PROD: sentinels("a", ELSEWHERE, context=PROD)}
-    swept(overview(), PROD)
+    cleaned(overview(), PROD)
     assert world.removed == [(PROD, "a")]
 
 
 def test_those_of_a_living_run_stay_unless_it_is_named(world: World) -> None:
     world.there = {BED: sentinels("a", ALIVE, context=BED)}
-    done = swept(overview(), BED)
+    done = cleaned(overview(), BED)
     assert (world.removed, done.exit_code) == ([], 0)
-    assert next(sweep_lines(done)) == "left: sentinels of run a on kind-bed (its process lives here)"
-    assert swept(overview(), BED, run="b").left == ()
-    swept(overview(), BED, run="a")
+    assert next(cleanup_lines(done)) == "left: sentinels of run a on kind-bed (its process lives here)"
+    assert cleaned(overview(), BED, run="b").left == ()
+    cleaned(overview(), BED, run="a")
     assert world.removed == [(BED, "a")]
 
 
 def test_a_dry_run_takes_nothing_away(world: World) -> None:
     place("a")
     world.there = {BED: sentinels("a", DEAD, context=BED)}
-    done = swept(overview(), dry_run=True)
+    done = cleaned(overview(), dry_run=True)
     assert [(each.run, each.why) for each in done.removed] == [("a", Why.ORPHANED)]
     assert world.removed == []
     assert [each.run for each in placed(intent_log().entries())] == ["a"]
@@ -230,21 +232,21 @@ def test_a_dry_run_takes_nothing_away(world: World) -> None:
 def test_what_was_not_seen_gone_is_said_with_its_fix(world: World) -> None:
     world.there = {BED: sentinels("a", DEAD, context=BED)}
     world.stuck = True
-    done = swept(overview(), BED)
+    done = cleaned(overview(), BED)
     assert done.exit_code == 30
-    assert any("kubectl -n chaosext delete daemonset" in line for line in sweep_lines(done))
+    assert any("kubectl -n chaosext delete daemonset" in line for line in cleanup_lines(done))
 
 
-def test_an_api_server_that_does_not_answer_is_said_and_the_nodes_are_swept_all_the_same(
+def test_an_api_server_that_does_not_answer_is_said_and_the_nodes_are_cleaned_up_all_the_same(
     world: World,
 ) -> None:
     place("a")
     world.there = {BED: Unreachable("API server of context kind-bed did not answer")}
-    done = swept(overview())
+    done = cleaned(overview())
     assert done.exit_code == 30
-    assert list(sweep_lines(done)) == [
+    assert list(cleanup_lines(done)) == [
         "not looked at: sentinels on kind-bed: API server of context kind-bed did not answer",
-        "nothing to sweep",
+        "nothing to clean up",
     ]
     assert [each.run for each in placed(intent_log().entries())] == ["a"]
 
@@ -257,7 +259,7 @@ def test_a_context_that_leads_elsewhere_is_not_acted_on(
 
     monkeypatch.setattr(connection, "connect_to_act", refuse)
     world.there = {BED: sentinels("a", DEAD, context=BED)}
-    done = swept(overview(), BED)
+    done = cleaned(overview(), BED)
     assert world.removed == []
     assert [*done.failed.values()] == ["context kind-bed is not pinned: pin it"]
 
@@ -265,7 +267,7 @@ def test_a_context_that_leads_elsewhere_is_not_acted_on(
 def test_a_placement_that_came_to_nothing_is_forgotten_unless_its_run_lives(world: World) -> None:
     place("died")
     intent_log().write({"event": "placing", "run": "lives", "nodes": [], "context": BED, **me().to_json()})
-    assert swept(overview()).exit_code == 0
+    assert cleaned(overview()).exit_code == 0
     assert [each.run for each in placed(intent_log().entries())] == ["lives"]
 
 
@@ -275,5 +277,5 @@ def test_status_says_whose_they_are_and_since_when() -> None:
         "no live cut seen; something of ours is left (nodes asked: 1)",
         "cp: nothing of ours",
         "kind-chaosext: sentinels of run a of alice@laptop in namespace chaosext, since 2026-11-23 23:04:30 UTC; its "
-        "process is dead; `chaosext sweep` takes them away",
+        "process is dead; `chaosext cleanup` takes them away",
     ]

@@ -119,7 +119,7 @@ def test_who_can_not_wait_is_told_when_it_heals_by_itself_and_nothing_is_asked(
     assert asked == []
     assert "on w1, w2 can't be healed early" in said
     assert f"heals by itself at {run.let_go.as_wall_clock():%H:%M:%S} UTC, in 42 s" in said
-    assert f"chaosext sweep --run {run.id} --transport pod --context prod" in said
+    assert f"chaosext cleanup --run {run.id} --transport pod --context prod" in said
     assert run.in_force
     with pytest.raises(Unsafe):
         heal._undo(run, 1.0)

@@ -309,7 +309,7 @@ def _seconds(at: str) -> float:
         ("pod", 15.0, {"ttl_s": 75.0, "sealed": True, "namespace": "chaos", "image": "img:1"}),
     ],
 )
-def test_the_intent_says_all_that_a_sweep_needs(
+def test_the_intent_says_all_that_a_cleanup_needs(
     steps: Steps, run: contexts.RunContext, transport: str, delay_s: float, more: dict[str, Any]
 ) -> None:
     way = NodeAccess(transport=transport, namespace="chaos", image="img:1")
@@ -552,7 +552,7 @@ def test_what_broke_while_healing_through_an_api_server_is_cleaned_up_through_it
 
     monkeypatch.setattr(heal, "shells", broken)
     (said,) = heal.left_behind(run)
-    assert f"chaosext sweep --run {run.id} --transport pod --context prod; or by root on cp1, cp2: " in said
+    assert f"chaosext cleanup --run {run.id} --transport pod --context prod; or by root on cp1, cp2: " in said
 
 
 def test_a_cut_that_was_not_kept_proves_nothing(run: contexts.RunContext) -> None:
@@ -566,7 +566,7 @@ def test_a_cut_that_was_not_kept_proves_nothing(run: contexts.RunContext) -> Non
     )
     assert inconclusive.value.fix == (
         "what was seen since then proves nothing: see what did it (a firewall that was restarted, "
-        "`chaosext audit show` for a sweep), then run again"
+        "`chaosext audit show` for a cleanup), then run again"
     )
 
 

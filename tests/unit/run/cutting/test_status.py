@@ -192,7 +192,7 @@ def test_without_docker_named_nodes_are_asked_and_nobody_else_is_forgotten(world
 
 
 def test_of_one_cluster_the_intent_log_names_no_others_nodes(world: dict[str, Any]) -> None:
-    """`sweep --all --cluster staging` is no reason to touch what goes on elsewhere."""
+    """`cleanup --all --cluster staging` is no reason to touch what goes on elsewhere."""
     intend("mine", "kind-cp")
     intend("theirs", "prod-cp", context="kind-prod")
     intend("gone", "old-cp", context="kind-kind")

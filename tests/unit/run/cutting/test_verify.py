@@ -609,7 +609,7 @@ def test_a_node_of_which_a_heal_says_nothing_is_no_loss(world: World) -> None:
     assert world.run.lost == []
 
 
-def test_after_its_time_a_table_without_addresses_and_one_that_was_swept_are_whole(world: World) -> None:
+def test_after_its_time_a_table_without_addresses_and_one_that_was_cleaned_up_are_whole(world: World) -> None:
     world.run.let_go = clock.now().later(-1)
     assert healed(world, was_there=False, found=None) == []
     assert healed(world, found=changed(world.states["cp1"].table, peers=())) == []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
-from chaosext.cli.failover import entry as by_hand
+from chaosext.cli.failover import failover as by_hand
 from chaosext.experiment.settings import Settings
 from chaosext.model.errors import Inconclusive, Refused, Unreachable
 from chaosext.model.failover import Failover, Member, Request
@@ -219,7 +219,7 @@ def test_a_cluster_that_is_not_steady_stays_drained(
     with pytest.raises(Inconclusive, match="stays drained"):
         restore(run, monkeypatch, "unknown")
     assert entry.members["way"].drained
-    assert "chaosext entry restore way --entry way-entry" in cluster_drain.left_at_entry(run)[0]
+    assert "chaosext failover restore way --load-balancer way-entry" in cluster_drain.left_at_entry(run)[0]
 
 
 def test_a_steady_cluster_is_taken_back_as_it_was_found_and_nothing_is_left(

@@ -41,7 +41,7 @@ def put(cluster: Any, *, image: str = "", within_s: float = 0.05, plan: Plan | N
 
 
 def left() -> list[tuple[str, str]]:
-    """What a sweep would look for."""
+    """What a cleanup would look for."""
     return [(each.run, each.context) for each in placed(intent_log().entries())]
 
 
@@ -320,7 +320,7 @@ def test_an_api_server_that_is_silent_for_a_moment_is_asked_again() -> None:
     assert put(cluster, within_s=60).addresses.keys() == {"cp", "w1", "w2"}
 
 
-def test_an_api_server_that_falls_silent_leaves_a_note_for_the_sweep() -> None:
+def test_an_api_server_that_falls_silent_leaves_a_note_for_the_cleanup() -> None:
     cluster: Any = SentinelCluster()
     create = cluster._post
     cluster._post = lambda *made: (create(*made), setattr(cluster, "silent", 10**6))[0]

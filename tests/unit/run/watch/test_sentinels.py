@@ -218,7 +218,7 @@ def test_a_run_that_must_leave_waits_for_no_node_and_no_api_server(
     left_s = time.monotonic()
     run.sentinels.finish(within_s=-1.0)
     assert time.monotonic() - left_s < sentinels.SHORTEST_END_S + 0.5
-    assert "chaosext sweep" in run.sentinels.problems[0]
+    assert "chaosext cleanup" in run.sentinels.problems[0]
 
 
 def test_a_run_that_is_hurried_at_its_end_waits_for_them_no_longer(
@@ -233,7 +233,7 @@ def test_a_run_that_is_hurried_at_its_end_waits_for_them_no_longer(
     left_s = time.monotonic()
     run.sentinels.finish(hurried=hurried)
     assert time.monotonic() - left_s < 3
-    assert "chaosext sweep" in run.sentinels.problems[0]
+    assert "chaosext cleanup" in run.sentinels.problems[0]
 
 
 def test_nodes_that_are_gone_keep_no_other_from_being_collected(

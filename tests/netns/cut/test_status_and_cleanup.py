@@ -1,4 +1,4 @@
-"""`chaosext status` and `chaosext sweep` on a real kernel: what processes that live or were killed have put there."""
+"""`chaosext status` and `chaosext cleanup` on a real kernel: what processes that live or were killed have put there."""
 
 from __future__ import annotations
 
@@ -29,14 +29,15 @@ ROLES = ("n0", "n1", "n2")
 RUNNER = """
 import os, signal, sys, time
 from chaosext.model.owner import Claim
-from chaosext.nodes.transport import Way, shells
+from chaosext.nodes.access import NodeAccess
+from chaosext.nodes.transport import shells
 from chaosext.partition.apply import arm
 from chaosext.partition.cut import Cut, NodeCut, peers_of
 from chaosext.partition.node_lock import lock_nodes
 from chaosext.safety.intent import intent_log
 
 run, ttl_s, does, *names = sys.argv[1:]
-on = shells(names, Way(transport="netns"))
+on = shells(names, NodeAccess(transport="netns"))
 if "lock" in does:
     lock_nodes(Claim(run=run, owner="t@t"), on)
 if "log" in does:
@@ -101,20 +102,20 @@ def kinds(told: list[dict[str, Any]]) -> set[tuple[str, str, str]]:
 
 def test_bare_nodes(chaosext: Any, nodes: Namespaces) -> None:
     assert chaosext("status")[0] == 0
-    exit_code, told = chaosext("sweep")
+    exit_code, told = chaosext("cleanup")
     assert (exit_code, told["removed"], rules(nodes)) == (0, [], ["", "", ""])
 
 
-def test_an_expired_table_is_said_and_swept_once(chaosext: Any, runner: Any, nodes: Namespaces) -> None:
+def test_an_expired_table_is_said_and_cleaned_up_once(chaosext: Any, runner: Any, nodes: Namespaces) -> None:
     runner("old", "die", ttl_s=1)
     wait_until(lambda: chaosext("status")[0] == 10, within_s=4)
     cuts = [cut for node in chaosext("status")[1]["nodes"] for cut in node["cuts"]]
     assert [(cut["run"], cut["live"], cut["remaining_s"]) for cut in cuts] == [("old", False, 0)] * 3
-    assert chaosext("sweep", "--dry-run")[1]["removed"]
+    assert chaosext("cleanup", "--dry-run")[1]["removed"]
     assert all(rules(nodes))
-    exit_code, told = chaosext("sweep")
+    exit_code, told = chaosext("cleanup")
     assert (exit_code, kinds(told["removed"]), rules(nodes)) == (0, {("cut", "old", "expired")}, ["", "", ""])
-    assert chaosext("sweep")[1]["removed"] == []
+    assert chaosext("cleanup")[1]["removed"] == []
     assert chaosext("status")[0] == 0
 
 
@@ -132,7 +133,7 @@ def test_a_table_of_another_that_has_our_prefix_is_left_alone_and_said(
     nodes.nft("n0", THEIRS)
     wait_until(lambda: chaosext("status")[0] == 30, within_s=4)
     for more in ([], ["--all"], ["--run", "allowlist"]):
-        exit_code, told = chaosext("sweep", *more)
+        exit_code, told = chaosext("cleanup", *more)
         (problem,) = told["problems"]
         assert problem.startswith(f"table inet chaosext_allowlist on {nodes.name('n0')} is not chaosext's")
         assert exit_code == 30
@@ -146,7 +147,7 @@ def test_a_cut_with_a_rule_of_another_in_its_table_is_left_and_named(
 ) -> None:
     runner("killed", "lock die")
     nodes.nft("n0", "add chain inet chaosext_killed theirs\n")
-    exit_code, told = chaosext("sweep")
+    exit_code, told = chaosext("cleanup")
     (left,) = told["left"]
     assert (exit_code, left["node"], left["foreign"]) == (40, nodes.name("n0"), "chain theirs")
     assert told["may_cut"] == {"killed": [nodes.name("n0")]}
@@ -163,10 +164,10 @@ def test_what_a_killed_runner_left_is_an_orphan_without_any_log(
     assert (cut["owner"], cut["runner"], cut["uplinks"], cut["peers"]) == ("t@t", "dead", ["eth0"], 2)
     assert 25 <= cut["remaining_s"] <= 30
     assert told["nodes"][0]["lock"]["runner"] == "dead"
-    exit_code, told = chaosext("sweep")
+    exit_code, told = chaosext("cleanup")
     assert (exit_code, rules(nodes)) == (0, ["", "", ""])
     assert kinds(told["removed"]) == {("cut", "killed", "orphaned"), ("lock", "killed", "orphaned")}
-    assert chaosext("sweep")[1]["removed"] == []
+    assert chaosext("cleanup")[1]["removed"] == []
 
 
 def test_the_intent_log_knows_the_nodes_and_the_dead(
@@ -175,7 +176,7 @@ def test_the_intent_log_knows_the_nodes_and_the_dead(
     runner("logged", "log die", "n0", "n2")
     exit_code, told = chaosext("status", named=False)
     assert (exit_code, [node["node"] for node in told["nodes"]]) == (40, [nodes.name("n0"), nodes.name("n2")])
-    exit_code, told = chaosext("sweep", named=False)
+    exit_code, told = chaosext("cleanup", named=False)
     assert (exit_code, kinds(told["removed"])) == (0, {("cut", "logged", "orphaned")})
     assert (intent_log().outstanding(), rules(nodes)) == ((), ["", "", ""])
     exit_code, told = chaosext("status", named=False)
@@ -190,15 +191,15 @@ def test_the_cut_of_a_living_process_is_left_alone_until_it_is_named(
     runner("alive", does)
     before = rules(nodes)
     assert chaosext("status")[0] == 10
-    exit_code, told = chaosext("sweep")
+    exit_code, told = chaosext("cleanup")
     assert (exit_code, told["removed"], told["finished"]) == (0, [], {})
     assert {(each["run"], each["runner"]) for each in told["left"]} == {("alive", "alive")}
     assert [text.count("chaosext_alive") for text in rules(nodes)] == [
         text.count("chaosext_alive") for text in before
     ]
-    assert chaosext("sweep", "--run", "alive")[0] == 0
+    assert chaosext("cleanup", "--run", "alive")[0] == 0
     assert rules(nodes) == ["", "", ""]
-    assert chaosext("sweep", "--run", "alive")[1]["removed"] == []
+    assert chaosext("cleanup", "--run", "alive")[1]["removed"] == []
 
 
 def test_a_live_cut_of_nobody_knows_whom_is_said_and_left_and_all_takes_it(
@@ -206,18 +207,18 @@ def test_a_live_cut_of_nobody_knows_whom_is_said_and_left_and_all_takes_it(
 ) -> None:
     runner("stranger", "die", "n1")
     assert chaosext("status")[0] == 40
-    exit_code, told = chaosext("sweep")
+    exit_code, told = chaosext("cleanup")
     assert (exit_code, told["removed"], len(told["left"])) == (40, [], 1)
     assert told["may_cut"] == {"stranger": [nodes.name("n1")]}
     assert "chaosext_stranger" in nodes.rules("n1")
-    assert chaosext("sweep", "--all")[0] == 0
+    assert chaosext("cleanup", "--all")[0] == 0
     assert rules(nodes) == ["", "", ""]
 
 
-def test_one_run_is_swept_and_the_other_stays(chaosext: Any, runner: Any, nodes: Namespaces) -> None:
+def test_one_run_is_cleaned_up_and_the_other_stays(chaosext: Any, runner: Any, nodes: Namespaces) -> None:
     runner("one", "log die", "n0")
     runner("two", "log", "n1")
-    assert kinds(chaosext("sweep")[1]["removed"]) == {("cut", "one", "orphaned")}
+    assert kinds(chaosext("cleanup")[1]["removed"]) == {("cut", "one", "orphaned")}
     assert ["chaosext_two" in text for text in rules(nodes)] == [False, True, False]
     assert [run.run for run in intent_log().outstanding()] == ["two"]
 
@@ -228,13 +229,13 @@ def test_a_node_that_is_gone_is_in_doubt_until_its_ttl_is_over(
     runner("torn", "log die", "n0", "n1", ttl_s=20)
     nodes.made.remove("n1")
     subprocess.run(["ip", "netns", "del", nodes.name("n1")], check=True, timeout=10)
-    exit_code, told = chaosext("sweep", named=False)
+    exit_code, told = chaosext("cleanup", named=False)
     assert (exit_code, told["may_cut"]) == (40, {"torn": [nodes.name("n1")]})
     assert nodes.rules("n0") == ""
     assert [run.nodes for run in intent_log().outstanding()] == [(nodes.name("n1"),)]
     assert chaosext("status", named=False)[0] == 40
     _age_the_log(home, by_s=60)
-    assert chaosext("sweep", named=False)[0] == 30
+    assert chaosext("cleanup", named=False)[0] == 30
     assert chaosext("status", named=False)[1]["unfinished"] == []
 
 
@@ -249,7 +250,7 @@ def test_foreign_rules_and_look_alikes_are_not_touched(chaosext: Any, nodes: Nam
     nodes.nft("n0", "table inet mine { chain c { type filter hook input priority 0; counter; }; }")
     nodes.nft("n0", "table ip chaosext_like { set s { type ipv4_addr; }; }")
     before = nodes.rules("n0")
-    assert chaosext("sweep", "--all")[1]["removed"] == []
+    assert chaosext("cleanup", "--all")[1]["removed"] == []
     assert nodes.rules("n0") == before
 
 
@@ -266,10 +267,10 @@ def test_a_hung_node_is_named_and_keeps_no_other_waiting(
     with monkeypatch.context() as patched:
         patched.setenv("PATH", str(hanging.parent), prepend=":")
         started = time.monotonic()
-        exit_code, told = chaosext("sweep", named=False)
+        exit_code, told = chaosext("cleanup", named=False)
     assert time.monotonic() - started < 14
     assert (exit_code, told["may_cut"]) == (40, {"hung": [nodes.name("n0")]})
     assert "10 s" in told["unasked"][nodes.name("n0")]
     assert nodes.rules("n1") == ""
-    assert chaosext("sweep", named=False)[0] == 0
+    assert chaosext("cleanup", named=False)[0] == 0
     assert rules(nodes) == ["", "", ""]

@@ -1,4 +1,4 @@
-"""Sweeping: what has expired or belongs to the dead goes, the living are left alone, and no run is stuck for ever."""
+"""Cleanup removes what expired or belongs to a dead run, leaves living runs alone, and leaves no run stuck."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from chaosext.cleanup import removal, survey
 from chaosext.cleanup.inventory import Kind, Overview, Wanted, Why
 from chaosext.cleanup.removal import decide
 from chaosext.cleanup.survey import Surveyed
-from chaosext.cli.cleanup import sweep_lines
+from chaosext.cli.cleanup import cleanup_lines
 from chaosext.cli.main import invoke
 from chaosext.model.errors import Refused, Unsafe
 from chaosext.nodes.access import NodeAccess
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from chaosext.cleanup.inventory import Swept
+    from chaosext.cleanup.inventory import CleanupResult
     from chaosext.partition.nft import TableFacts
     from chaosext.partition.reports import NodeTables
 
@@ -53,9 +53,9 @@ class World:
         self.removed.append(("lock", run, sorted(shells)))
         return {name: HUNG for name in shells if name in self.stuck}
 
-    def sweep(self, overview: Overview, dry_run: bool = False, **wanted: Any) -> Swept:
+    def clean_up(self, overview: Overview, dry_run: bool = False, **wanted: Any) -> CleanupResult:
         shells: Any = {each.node: each.node for each in overview.nodes}
-        return removal.sweep(Surveyed(overview, shells), Wanted(**wanted), dry_run=dry_run)
+        return removal.clean_up(Surveyed(overview, shells), Wanted(**wanted), dry_run=dry_run)
 
 
 @pytest.fixture
@@ -100,26 +100,26 @@ def test_what_has_expired_and_what_the_dead_left_goes_the_rest_stays() -> None:
     }
 
 
-def test_what_was_swept_is_in_the_audit_log(world: World) -> None:
-    world.sweep(MIXED, dry_run=True)
+def test_what_was_cleaned_up_is_in_the_audit_log(world: World) -> None:
+    world.clean_up(MIXED, dry_run=True)
     assert audit_log().verified().entries == ()
-    assert world.sweep(MIXED).unaudited == ()
+    assert world.clean_up(MIXED).unaudited == ()
     assert [
         (entry.says["event"], entry.says["run"], entry.says["nodes"], entry.says["tables"])
         for entry in audit_log().verified().entries
     ] == [
-        ("swept", "dead", ["n1", "n2", "n3"], ["inet chaosext_dead", "inet chaosext.lock"]),
-        ("swept", "expired", ["n1"], ["inet chaosext_expired"]),
-        ("swept", "old", ["n1"], ["inet chaosext.lock"]),
+        ("cleaned_up", "dead", ["n1", "n2", "n3"], ["inet chaosext_dead", "inet chaosext.lock"]),
+        ("cleaned_up", "expired", ["n1"], ["inet chaosext_expired"]),
+        ("cleaned_up", "old", ["n1"], ["inet chaosext.lock"]),
     ]
 
 
-def test_a_sweep_does_not_fail_for_an_audit_log_that_takes_nothing(world: World) -> None:
+def test_a_cleanup_does_not_fail_for_an_audit_log_that_takes_nothing(world: World) -> None:
     audit_log().path.mkdir(parents=True)
-    swept = world.sweep(MIXED)
+    cleaned = world.clean_up(MIXED)
     assert len(world.removed) == 4
-    assert (swept.exit_code, swept.failed) == (world.sweep(MIXED, dry_run=True).exit_code, {})
-    assert any("not in the audit log: " in line for line in sweep_lines(swept))
+    assert (cleaned.exit_code, cleaned.failed) == (world.clean_up(MIXED, dry_run=True).exit_code, {})
+    assert any("not in the audit log: " in line for line in cleanup_lines(cleaned))
 
 
 def test_a_run_that_is_named_goes_alive_or_not_and_no_other() -> None:
@@ -137,42 +137,42 @@ def test_all_is_all() -> None:
 
 
 def test_a_run_and_kind_at_a_time_on_all_its_nodes_at_once(world: World) -> None:
-    swept = world.sweep(MIXED)
+    cleaned = world.clean_up(MIXED)
     assert world.removed == [
         ("cut", "dead", ["n1", "n2"]),
         ("cut", "expired", ["n1"]),
         ("lock", "dead", ["n3"]),
         ("lock", "old", ["n1"]),
     ]
-    assert (swept.exit_code, swept.failed) == (40, {})
-    compare("sweep.txt", "\n".join(sweep_lines(swept)) + "\n")
+    assert (cleaned.exit_code, cleaned.failed) == (40, {})
+    compare("cleanup.txt", "\n".join(cleanup_lines(cleaned)) + "\n")
 
 
 def test_a_live_cut_that_is_left_to_nobody_is_no_success(world: World) -> None:
-    """As `status` has it: nobody is known to take it away, so whoever sweeps has to see to it."""
-    swept = world.sweep(overview(node("n1", cut("stranger")), node("n2", cut("expired", 0))))
+    """As `status` has it: nobody is known to take it away, so an operator has to see to it."""
+    cleaned = world.clean_up(overview(node("n1", cut("stranger")), node("n2", cut("expired", 0))))
     assert [each[1] for each in world.removed] == ["expired"]
-    assert (swept.exit_code, swept.may_cut) == (40, {"stranger": ("n1",)})
+    assert (cleaned.exit_code, cleaned.may_cut) == (40, {"stranger": ("n1",)})
     with pytest.raises(Unsafe, match="run stranger on n1") as caught:
-        swept.require_gone()
-    assert caught.value.fix == "chaosext sweep --run stranger"
-    attended = world.sweep(overview(node("n1", cut("far"), lock=lock("far", ELSEWHERE))))
+        cleaned.require_gone()
+    assert caught.value.fix == "chaosext cleanup --run stranger"
+    attended = world.clean_up(overview(node("n1", cut("far"), lock=lock("far", ELSEWHERE))))
     assert (attended.exit_code, attended.may_cut, len(attended.left)) == (0, {}, 2)
-    harmless = world.sweep(overview(node("n1", lock=lock("far", ELSEWHERE))))
+    harmless = world.clean_up(overview(node("n1", lock=lock("far", ELSEWHERE))))
     assert (harmless.exit_code, harmless.may_cut) == (0, {})
 
 
 def test_a_dry_run_touches_nothing_and_writes_nothing(world: World) -> None:
-    swept = world.sweep(overview(node("n1", cut("a")), runs=(unfinished("a", "n1"),)), dry_run=True)
+    cleaned = world.clean_up(overview(node("n1", cut("a")), runs=(unfinished("a", "n1"),)), dry_run=True)
     assert (world.removed, gone()) == ([], [])
-    assert [each.run for each in swept.removed] == ["a"]
-    assert next(sweep_lines(swept)).startswith("would remove: cut of run a on n1 (orphaned)")
+    assert [each.run for each in cleaned.removed] == ["a"]
+    assert next(cleanup_lines(cleaned)).startswith("would remove: cut of run a on n1 (orphaned)")
 
 
-def test_nothing_to_sweep(world: World) -> None:
-    swept = world.sweep(overview(node("n1")))
-    assert list(sweep_lines(swept)) == ["nothing to sweep"]
-    assert (swept.exit_code, world.removed, gone()) == (0, [], [])
+def test_nothing_to_clean_up(world: World) -> None:
+    cleaned = world.clean_up(overview(node("n1")))
+    assert list(cleanup_lines(cleaned)) == ["nothing to clean up"]
+    assert (cleaned.exit_code, world.removed, gone()) == (0, [], [])
 
 
 def test_a_name_that_can_be_no_runs_is_refused() -> None:
@@ -182,35 +182,35 @@ def test_a_name_that_can_be_no_runs_is_refused() -> None:
 
 def test_what_was_seen_gone_is_written_down(world: World) -> None:
     runs = (unfinished("a", "n1", "n2"), unfinished("b", "n2"))
-    world.sweep(overview(node("n1", cut("a")), node("n2"), runs=runs))
+    world.clean_up(overview(node("n1", cut("a")), node("n2"), runs=runs))
     assert gone() == [("a", ["n1", "n2"]), ("b", ["n2"])]
 
 
 def test_a_run_that_goes_on_is_not_written_off_before_it_arms(world: World) -> None:
-    swept = world.sweep(overview(node("n1"), runs=(unfinished("a", "n1", holder=ALIVE),)))
-    assert (swept.finished, swept.exit_code, gone()) == ({}, 0, [])
+    cleaned = world.clean_up(overview(node("n1"), runs=(unfinished("a", "n1", holder=ALIVE),)))
+    assert (cleaned.finished, cleaned.exit_code, gone()) == ({}, 0, [])
 
 
 def test_what_is_not_seen_gone_is_not_written_off_and_is_unsafe(world: World) -> None:
     world.stuck = {"n2"}
     runs = (unfinished("a", "n1", "n2"),)
-    swept = world.sweep(overview(node("n1", cut("a")), node("n2", cut("a")), runs=runs))
-    assert (gone(), swept.exit_code, swept.may_cut) == ([("a", ["n1"])], 40, {"a": ("n2",)})
+    cleaned = world.clean_up(overview(node("n1", cut("a")), node("n2", cut("a")), runs=runs))
+    assert (gone(), cleaned.exit_code, cleaned.may_cut) == ([("a", ["n1"])], 40, {"a": ("n2",)})
     with pytest.raises(Unsafe, match="run a on n2") as unsafe:
-        swept.require_gone()
+        cleaned.require_gone()
     assert unsafe.value.fix == "docker exec n2 nft delete table inet chaosext_a"
-    by_pod = replace(swept, way=NodeAccess(transport="pod", context="prod", namespace="night"))
+    by_pod = replace(cleaned, way=NodeAccess(transport="pod", context="prod", namespace="night"))
     with pytest.raises(Unsafe) as unsafe:
         by_pod.require_gone()
-    sweep_it = "chaosext sweep --run a --transport pod --context prod --namespace night"
-    assert unsafe.value.fix == f"{sweep_it}; or by root on n2: `nft delete table inet chaosext_a`"
+    by_name = "chaosext cleanup --run a --transport pod --context prod --namespace night"
+    assert unsafe.value.fix == f"{by_name}; or by root on n2: `nft delete table inet chaosext_a`"
 
 
 @pytest.mark.parametrize("left", [node("n1", cut("a", 0)), node("n1", lock=lock("a", DEAD))])
 def test_what_cuts_nothing_and_stays_is_no_danger(world: World, left: NodeTables) -> None:
     world.stuck = {"n1"}
-    swept = world.sweep(overview(left))
-    assert (swept.exit_code, swept.may_cut, len(swept.failed)) == (30, {}, 1)
+    cleaned = world.clean_up(overview(left))
+    assert (cleaned.exit_code, cleaned.may_cut, len(cleaned.failed)) == (30, {}, 1)
 
 
 @pytest.mark.parametrize(
@@ -227,9 +227,11 @@ def test_what_cuts_nothing_and_stays_is_no_danger(world: World, left: NodeTables
 def test_a_node_that_can_not_be_asked(
     world: World, run: Outstanding, exit_code: int, written: list[Any]
 ) -> None:
-    swept = world.sweep(Overview(nodes=(node("n1", problem=HUNG),), unfinished=(run,), holders={"a": DEAD}))
-    assert (swept.exit_code, gone() if run.nodes == ("n1",) else []) == (exit_code, written)
-    assert f"could not be asked: n1 ({HUNG})" in list(sweep_lines(swept))
+    cleaned = world.clean_up(
+        Overview(nodes=(node("n1", problem=HUNG),), unfinished=(run,), holders={"a": DEAD})
+    )
+    assert (cleaned.exit_code, gone() if run.nodes == ("n1",) else []) == (exit_code, written)
+    assert f"could not be asked: n1 ({HUNG})" in list(cleanup_lines(cleaned))
     assert world.removed == []
 
 
@@ -240,36 +242,36 @@ def test_a_named_run_is_healed_even_where_the_node_can_not_say_what_it_has(
 ) -> None:
     world.stuck = set() if works else {"n1"}
     runs = (unfinished("a", "n1"),)
-    swept = world.sweep(overview(node("n1", problem="not an answer of nft -j"), runs=runs), **wanted)
+    cleaned = world.clean_up(overview(node("n1", problem="not an answer of nft -j"), runs=runs), **wanted)
     assert world.removed == [("cut", "a", ["n1"])]
-    assert (swept.exit_code, gone()) == ((30, [("a", ["n1"])]) if works else (40, []))
+    assert (cleaned.exit_code, gone()) == ((30, [("a", ["n1"])]) if works else (40, []))
 
 
 def test_a_named_run_whose_time_is_over_is_no_danger_where_it_can_not_be_seen(world: World) -> None:
     world.stuck = {"n1"}
     runs = (unfinished("a", "n1", age_s=100, ttl_s=60),)
-    swept = world.sweep(overview(node("n1", problem=HUNG), runs=runs), run="a")
-    assert (swept.exit_code, swept.may_cut, gone()) == (30, {}, [("a", ["n1"])])
+    cleaned = world.clean_up(overview(node("n1", problem=HUNG), runs=runs), run="a")
+    assert (cleaned.exit_code, cleaned.may_cut, gone()) == (30, {}, [("a", ["n1"])])
 
 
 def test_what_was_seen_to_cut_after_its_time_was_renewed_and_is_not_over(world: World) -> None:
     runs = (unfinished("a", "n1", "n2", holder=ALIVE, age_s=100, ttl_s=60),)
-    swept = world.sweep(overview(node("n1", cut("a")), node("n2"), runs=runs))
-    assert ([each.node for each in swept.left], gone()) == (["n1"], [("a", ["n2"])])
+    cleaned = world.clean_up(overview(node("n1", cut("a")), node("n2"), runs=runs))
+    assert ([each.node for each in cleaned.left], gone()) == (["n1"], [("a", ["n2"])])
     world.stuck = {"n1"}
-    assert world.sweep(overview(node("n1", cut("a")), runs=runs), run="a").may_cut == {"a": ("n1",)}
+    assert world.clean_up(overview(node("n1", cut("a")), runs=runs), run="a").may_cut == {"a": ("n1",)}
 
 
 def test_a_run_that_no_log_knows_is_healed_on_the_nodes_that_are_named(world: World) -> None:
     world.stuck = {"n1"}
-    swept = world.sweep(overview(node("n1", problem=HUNG)), run="a", nodes=("n1",))
-    assert (swept.exit_code, swept.may_cut) == (40, {"a": ("n1",)})
+    cleaned = world.clean_up(overview(node("n1", problem=HUNG)), run="a", nodes=("n1",))
+    assert (cleaned.exit_code, cleaned.may_cut) == (40, {"a": ("n1",)})
 
 
 def test_a_named_run_leaves_the_others_doubts_alone(world: World) -> None:
     runs = (unfinished("b", "n1"),)
-    swept = world.sweep(overview(node("n1", problem=HUNG), node("n2", cut("a")), runs=runs), run="a")
-    assert (swept.exit_code, swept.may_cut, gone()) == (30, {}, [])
+    cleaned = world.clean_up(overview(node("n1", problem=HUNG), node("n2", cut("a")), runs=runs), run="a")
+    assert (cleaned.exit_code, cleaned.may_cut, gone()) == (30, {}, [])
 
 
 def test_a_table_that_only_looks_like_ours_stops_nothing(
@@ -281,9 +283,9 @@ def test_a_table_that_only_looks_like_ours_stops_nothing(
         return world.heal(run, shells)
 
     monkeypatch.setattr(removal, "heal", heal)
-    swept = world.sweep(overview(node("n1", cut("NOT_OURS", 0), cut("a", 0))))
-    assert [each.run for each in swept.removed] == ["a"]
-    assert [each.run for each in swept.failed] == ["NOT_OURS"]
+    cleaned = world.clean_up(overview(node("n1", cut("NOT_OURS", 0), cut("a", 0))))
+    assert [each.run for each in cleaned.removed] == ["a"]
+    assert [each.run for each in cleaned.failed] == ["NOT_OURS"]
 
 
 DOUBTFUL = replace(cut("mine"), foreign_parts=("chain input",))
@@ -296,21 +298,21 @@ def test_a_table_that_is_not_surely_ours_is_left_and_said(
     world: World, table: TableFacts, why: str, wanted: dict[str, Any]
 ) -> None:
     runs = (unfinished("mine", "n1", holder=DEAD),)
-    swept = world.sweep(overview(node("n1", table, cut("other", 0)), runs=runs), **wanted)
+    cleaned = world.clean_up(overview(node("n1", table, cut("other", 0)), runs=runs), **wanted)
     assert "mine" not in [run for _, run, _ in world.removed]
-    (left,) = (found for found in swept.left if found.run == "mine")
+    (left,) = (found for found in cleaned.left if found.run == "mine")
     assert (left.foreign, left.why) == (why, None)
     assert left.to_json()["foreign"] == why
-    assert f"left: cut of run mine on n1 (not all of it is chaosext's: {why})" in list(sweep_lines(swept))
-    assert swept.exit_code == 40
+    assert f"left: cut of run mine on n1 (not all of it is chaosext's: {why})" in list(cleanup_lines(cleaned))
+    assert cleaned.exit_code == 40
     with pytest.raises(Unsafe, match="run mine on n1: docker exec n1 nft delete table inet chaosext_mine"):
-        swept.require_gone()
+        cleaned.require_gone()
 
 
 def test_one_that_cuts_nothing_any_more_is_no_danger_and_no_success(world: World) -> None:
-    swept = world.sweep(overview(node("n1", replace(DOUBTFUL, peers=()))))
-    assert (swept.exit_code, world.removed) == (30, [])
-    swept.require_gone()
+    cleaned = world.clean_up(overview(node("n1", replace(DOUBTFUL, peers=()))))
+    assert (cleaned.exit_code, world.removed) == (30, [])
+    cleaned.require_gone()
 
 
 def test_a_run_without_a_way_into_its_nodes_is_said(world: World) -> None:
@@ -318,18 +320,20 @@ def test_a_run_without_a_way_into_its_nodes_is_said(world: World) -> None:
     runs = (unfinished("lost", "n9", holder=DEAD), unfinished("a", "n1", holder=DEAD))
     found = overview(node("n1", cut("a")), node("n9", problem="run lost in the intent log: …"), runs=runs)
     shells: Any = {"n1": "n1"}
-    swept = removal.sweep(Surveyed(found, shells), Wanted(everything=True))
-    assert [each.run for each in swept.removed] == ["a"]
-    assert {found.run: why for found, why in swept.failed.items()} == {"lost": "n9: there is no way into it"}
-    assert swept.exit_code == 40
+    cleaned = removal.clean_up(Surveyed(found, shells), Wanted(everything=True))
+    assert [each.run for each in cleaned.removed] == ["a"]
+    assert {found.run: why for found, why in cleaned.failed.items()} == {
+        "lost": "n9: there is no way into it"
+    }
+    assert cleaned.exit_code == 40
 
 
 def test_machines_are_told_the_same(world: World) -> None:
     world.stuck = {"n2"}
-    told = world.sweep(
+    told = world.clean_up(
         overview(node("n1", cut("a", 0)), node("n2", cut("b"), lock=lock("b", DEAD)))
     ).to_json()
-    assert (told["schema"], told["exit_code"], told["dry_run"]) == ("chaosext.sweep/v1", 40, False)
+    assert (told["schema"], told["exit_code"], told["dry_run"]) == ("chaosext.cleanup/v1", 40, False)
     assert told["removed"] == [
         {"kind": "cut", "run": "a", "node": "n1", "live": False, "runner": "unknown", "why": "expired"}
     ]
@@ -342,7 +346,7 @@ def test_the_command(
     world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(survey, "discover", lambda *_: ())
-    assert invoke(["sweep"]) == 0
-    assert capsys.readouterr().out == "nothing to sweep\n"
-    assert invoke(["sweep", "--run", "a", "--all"]) == 20
+    assert invoke(["cleanup"]) == 0
+    assert capsys.readouterr().out == "nothing to clean up\n"
+    assert invoke(["cleanup", "--run", "a", "--all"]) == 20
     assert "--run and --all" in capsys.readouterr().err
