@@ -1,4 +1,4 @@
-# The two commands: `make gameday` (the whole story on a real testbed) and `make test` (everything but the testbed).
+# The two main commands: `make gameday` (the incident on a real testbed) and `make test` (everything but the testbed).
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -11,37 +11,37 @@ SNAPSHOTS := $(addprefix examples/snapshots/,story.json mitigated.json larger.js
 .DEFAULT_GOAL := help
 .PHONY: help engine-or-root machine engine images needed-images rehearse gameday test lint unit browser-test trust kind-test bench oracle site lock down clean
 
-help: ## What there is to make
+help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-rehearse: $(VENV)/.installed ## Predict a cut of the bundled snapshots: no cluster, no Docker, no root, seconds
+rehearse: $(VENV)/.installed ## Predict a cut for the bundled snapshots, in seconds: no cluster, no Docker, no root
 	@for each in $(SNAPSHOTS); do \
 	  echo "== $$each: every node loses the control plane for 8 minutes"; \
 	  $(BIN)/chaosext rehearse --snapshot $$each --cut-for 8m || exit; echo; \
 	done
 
-gameday: engine-or-root machine $(VENV)/.installed engine needed-images ## Testbed up, cut, heal, roll back, verify; ends with 0 when the story was reproduced
+gameday: engine-or-root machine $(VENV)/.installed engine needed-images ## Bring up the testbed, cut, heal, roll back, verify; exit code 0 if the incident was reproduced
 	$(BIN)/chaosext testbed up
 	$(BIN)/chaosext run $(EXPERIMENT) --expect deviated
 
-# Asked before anything is installed, so that who can't have a testbed here hears it at once.
+# Checked before anything is installed, so that a machine that cannot have a testbed fails at once.
 engine-or-root:
 	@[ "$$(id -u)" = 0 ] || docker info >/dev/null 2>&1 || { \
-	  echo "chaosext: no Docker Engine answers, and only root may install one"; \
+	  echo "chaosext: no Docker Engine answers, and only root can install one"; \
 	  echo "     fix: apt-get install docker.io and join the group docker, or run make gameday as root"; exit 20; }
 
-engine: $(VENV)/.installed ## A Docker Engine: where none answers, one is installed and started (root on Debian or Ubuntu)
+engine: $(VENV)/.installed ## Install and start Docker Engine if none answers (root on Debian or Ubuntu)
 	$(BIN)/python -m hack.docker_engine
 
-# PROFILE: full, or tools for what is needed beside a registry's images; OUTPUT: a copy, as a directory or FILE.tar
+# PROFILE: full, or tools for the files that no registry provides; OUTPUT: a copy, as a directory or FILE.tar
 PROFILE ?= full
-images: $(VENV)/.installed ## The image bundle that `testbed up` takes where no registry answers: an hour the first time
+images: $(VENV)/.installed ## Build the image bundle that `testbed up` uses if no registry answers: an hour the first time
 	$(BIN)/python -m hack.images build --profile $(PROFILE) $(if $(OUTPUT),--output $(OUTPUT))
 
 needed-images: $(VENV)/.installed | engine
 	@$(BIN)/python -m hack.images build --profile auto >/dev/null
 
-# What the tests' network namespaces and Python's venv need, on Debian or Ubuntu as root; elsewhere it is only said.
+# What the tests' network namespaces and Python's venv need: installed as root on Debian or Ubuntu, else reported.
 PACKAGES := python3:python3 python3-venv:ensurepip iproute2:ip nftables:nft openssl:openssl
 trust: PACKAGES += faketime:faketime
 machine:
@@ -55,9 +55,9 @@ machine:
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  echo "installing$$missing"; apt-get update -qq && \
 	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
-	else echo "not here:$$missing (apt-get install$$missing); tests that need them are skipped, and say so"; fi
+	else echo "missing:$$missing (apt-get install$$missing); tests that need them are skipped"; fi
 
-test: machine lint unit ## Lint, types, layers; unit, property, network-namespace and crash tests (the last two as root)
+test: machine lint unit ## Check style, types and layers; run all tests that need no testbed (root for network namespaces)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -69,27 +69,27 @@ unit: $(VENV)/.installed
 	$(BIN)/pytest -q -n auto --dist loadfile
 
 browser-test: PACKAGES += chromium:chromium
-browser-test: machine $(VENV)/.installed ## The HTML report in a real Chromium: sizes, schemes, keyboard, accessibility
+browser-test: machine $(VENV)/.installed ## Test the HTML report in Chromium: sizes, colour schemes, keyboard, accessibility
 	$(BIN)/pytest -q tests/browser
 
-trust: engine-or-root machine $(VENV)/.installed engine needed-images ## The trust table: every promise tried, in numbers (under 30 minutes)
+trust: engine-or-root machine $(VENV)/.installed engine needed-images ## Measure every promise of docs/safety.md, row by row (under 30 minutes)
 	$(BIN)/chaosext testbed up
 	$(BIN)/python -m tests.trust
 
-kind-test: $(VENV)/.installed ## Tests on the real testbed, which must be up
+kind-test: $(VENV)/.installed ## Run the tests that need a testbed (bring it up first)
 	$(BIN)/pytest -q $(KIND_TESTS)
 
-bench: $(VENV)/.installed ## Benchmarks on the real testbed: ratios against baselines of the same run
+bench: $(VENV)/.installed ## Run the benchmarks on the testbed: ratios to baselines of the same run
 	$(BIN)/python -m benchmarks
 
 # ORACLE: e.g. --scenarios "1+3" --repeats 20 --jobs 4
-oracle: $(VENV)/.installed ## The rehearsal against a real control plane, scenario by scenario (docs/oracle.md)
+oracle: $(VENV)/.installed ## Compare the rehearsal with a real control plane, scenario by scenario (docs/oracle.md)
 	$(BIN)/python -m oracle $(ORACLE)
 
-site: $(VENV)/.installed ## The documentation as a website, in site/: links checked, no warnings
+site: $(VENV)/.installed ## Build the documentation as a website, in site/: links checked, no warnings
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
-down: $(VENV)/.installed ## Take the testbed away; image bundles stay in the cache
+down: $(VENV)/.installed ## Remove the testbed; image bundles stay in the cache
 	$(BIN)/chaosext testbed down
 
 lock: $(VENV)/.tools ## Renew the lock files
@@ -102,7 +102,7 @@ lock: $(VENV)/.tools ## Renew the lock files
 clean: ## Remove the virtual environment
 	rm -rf $(VENV)
 
-# The wheel is installed, not the checkout: what is tested is what users get.
+# The wheel is installed, not the checkout: the tests run what users get.
 $(VENV)/.installed: $(VENV)/.tools $(SOURCES)
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --force-reinstall .
 	@touch $@

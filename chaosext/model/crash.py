@@ -13,24 +13,24 @@ from collections import Counter
 VARIABLE = "CHAOSEXT_CRASH_AT"
 
 POINTS: dict[str, str] = {
-    "lease-taken": "the Lease is ours, no node is locked yet",
-    "first-node-locked": "the first node's lock is ours, the others' not yet",
-    "nodes-locked": "every node's lock is ours",
+    "lease-taken": "the Lease is taken, no node is locked yet",
+    "first-node-locked": "the first node is locked, the others not yet",
+    "nodes-locked": "every node is locked",
     "intent-written": "the intent is on disk (fsync), no node was sent its rules",
-    "arming": "every node was looked at and waits for its rules",
+    "arming": "every node was inspected and waits for its rules",
     "first-node-sent": "the first node was sent its rules, the others maybe not",
     "committed": "the first node has said that its rules are in force; they were not read back",
-    "armed": "the cut was read back on every node, and not yet proven from outside",
-    "proven": "the cut was proven from outside",
-    "renewed": "the kernel's timeouts were started anew",
-    "healing": "nothing was taken away yet",
+    "armed": "the cut was read back on every node, and not yet verified from outside",
+    "proven": "the cut was verified from outside",
+    "renewed": "the kernel's timeouts were restarted",
+    "healing": "no rule was removed yet",
     "first-node-healed": "the first node's table is gone, the others' maybe not",
-    "healed": "the tables were seen gone, and that is not on disk yet",
-    "gone-written": "that the tables are gone is on disk (fsync)",
+    "healed": "the tables are confirmed as removed, and that is not on disk yet",
+    "gone-written": "the removal of the tables is on disk (fsync)",
     "rolling-back": "kube-dns' Pods are about to be deleted",
     "rolled-back": "kube-dns' Pods were deleted, and are not yet seen Ready",
-    "releasing": "all is healed, the locks are still ours",
-    "result-written": "result.json is written, the locks are given back",
+    "releasing": "everything is healed, the locks are still held",
+    "result-written": "result.json is written, the locks are released",
 }
 """Every point, in the order in which a run passes them, and what is true there."""
 

@@ -198,10 +198,10 @@ class TestAdmission:
     @pytest.mark.parametrize(
         ("words", "problem"),
         [
-            (["--set", "name=other"], "is about another account"),
-            (["--set", "namespace=other"], "is about another account"),
-            (["--set", "admission=null"], "make the values with"),
-            (["--set-json", "admission=[]"], "make the values with"),
+            (["--set", "name=other"], "is for another account"),
+            (["--set", "namespace=other"], "is for another account"),
+            (["--set", "admission=null"], "generate the values with"),
+            (["--set-json", "admission=[]"], "generate the values with"),
         ],
     )
     def test_a_chart_whose_policies_confine_another_account_or_none_is_not_rendered(
