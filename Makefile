@@ -12,7 +12,7 @@ SNAPSHOTS := $(addprefix examples/snapshots/,story.json mitigated.json larger.js
 .PHONY: help engine-or-root machine engine images needed-images rehearse gameday test lint unit browser-test trust kind-test bench oracle site lock down clean
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 rehearse: $(VENV)/.installed ## Predict a cut for the bundled snapshots, in seconds: no cluster, no Docker, no root
 	@for each in $(SNAPSHOTS); do \

@@ -1,4 +1,4 @@
-"""The architecture page, its picture and the contributor's guide say how the packages really lie."""
+"""The architecture page and its picture show the real packages, and named modules and files exist."""
 
 from __future__ import annotations
 
@@ -62,6 +62,16 @@ def test_named_modules_exist(page: str) -> None:
     tops = "|".join(sorted({each.name for each in PACKAGE.iterdir() if each.is_dir()}))
     named = re.findall(rf"`(?:chaosext\.)?((?:{tops})(?:\.[a-z_]+)+)", text)
     assert [name for name in named if not exists(name)] == []
+
+
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+
+
+@pytest.mark.parametrize("page", sorted(PAGES), ids=lambda page: page.name)
+def test_named_files_exist(page: Path) -> None:
+    folders = "tests|hack|benchmarks|oracle|deploy|examples"
+    named = re.findall(rf"(?<![\w./-])((?:{folders})/[a-z0-9_./-]*[a-z0-9_/])", page.read_text(encoding="utf-8"))
+    assert sorted({name for name in named if not (ROOT / name).exists()}) == []
 
 
 def exists(name: str) -> bool:
