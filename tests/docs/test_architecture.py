@@ -70,7 +70,9 @@ PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 @pytest.mark.parametrize("page", sorted(PAGES), ids=lambda page: page.name)
 def test_named_files_exist(page: Path) -> None:
     folders = "tests|hack|benchmarks|oracle|deploy|examples"
-    named = re.findall(rf"(?<![\w./-])((?:{folders})/[a-z0-9_./-]*[a-z0-9_/])", page.read_text(encoding="utf-8"))
+    named = re.findall(
+        rf"(?<![\w./-])((?:{folders})/[a-z0-9_./-]*[a-z0-9_/])", page.read_text(encoding="utf-8")
+    )
     assert sorted({name for name in named if not (ROOT / name).exists()}) == []
 
 
