@@ -1,7 +1,8 @@
-"""Chaos Toolkit actions: sever the control plane, heal it, reschedule kube-dns; drain a cluster from the entry.
+"""Chaos Toolkit actions: cut the control plane off, heal it, reschedule kube-dns, drain and restore a cluster.
 
 Each takes the pinned cluster from `secrets` (chaostoolkit-kubernetes' `KUBERNETES_CONTEXT`) and its settings from the
-`chaosext_*` keys of `configuration`. All guards are inside, so plain `chaos run` has them as well.
+`chaosext_*` keys of `configuration`. All guards are inside, so plain `chaos run` has them as well. Chaos Toolkit wraps
+every error that an action raises in `ActivityFailed`.
 """
 
 from __future__ import annotations
@@ -31,31 +32,35 @@ def sever_control_plane(
     configuration: Configuration = None,
     secrets: Secrets = None,
 ) -> dict[str, Any]:
-    """Cut the control-plane nodes off from all other nodes and their Pods, for `ttl_s` seconds at the most.
+    """Cut the control-plane nodes off from all other nodes and their Pods for at most `ttl_s` seconds.
 
-    The kernel of each control-plane node drops what its uplinks exchange with the peers: both directions, forwarded
-    traffic too, IPv4 and IPv6, established flows included. At `ttl_s` the kernel lets go, whatever has died.
+    The kernel of each control-plane node drops the traffic between its uplinks and the peers: both directions,
+    forwarded traffic too, IPv4 and IPv6, established flows included. After `ttl_s` the kernel drops the rules,
+    even if every process has died.
 
-    With `chaosext_cut_side: nodes` the others' kernels drop the control plane's addresses instead. Where they are
-    entered by Pods nobody can heal that before its TTL is over (docs/safety.md, "Managed clusters"); `dead_man_s` is
-    refused then.
+    With `chaosext_cut_side: nodes` the kernels of the other nodes drop the control plane's addresses instead. If these
+    nodes are entered by Pods, the cut cannot be healed before its TTL (docs/node-access.md, "Managed clusters"), and
+    `dead_man_s` is refused.
 
-    Arguments:
-        ttl_s: seconds, 1 to the limit `chaosext_max_ttl_s` (900 by default).
+    Args:
+        ttl_s: seconds, from 1 to the limit `chaosext_max_ttl_s` (900 by default).
         peers: addresses and prefixes to drop; by default every address of the other nodes' uplinks, the Pods' prefixes
             (Calico's IPPools), and the load balancers before the API servers that the other nodes' kubelets use.
         families: `ipv4`, `ipv6`; by default both. kubelet falls back to the family that is left open.
         uplinks: interface names; by default those that carry the node's InternalIP.
-        dead_man_s: seconds, 3 or more, after which the kernel lets go when this process has died; the cut is renewed
-            until `ttl_s`. By default, or with 0, there is no such switch: the kernel is asked once, for the whole of
-            `ttl_s`.
-        prove: prove the cut from both sides; a cut that can't be proven is healed at once.
+        dead_man_s: seconds, 3 or more, after which the kernel drops the rules if this process has died; the cut is
+            renewed until `ttl_s`. By default, or with 0, there is no such switch: the kernel gets the whole `ttl_s` at
+            once.
+        prove: verify the cut from both sides; a cut that cannot be verified is healed at once.
 
-    Returns a JSON object: run, ttl_s, dead_man_s, expires_at (ISO 8601), nodes, peers, command_to_cut_s,
-    foreign_rules_identical, finding (of cut_effective).
+    Returns:
+        A JSON object with run, ttl_s, dead_man_s, expires_at (ISO 8601), nodes, peers, command_to_cut_s,
+        foreign_rules_identical and finding (of cut_effective).
 
-    Raises (as ActivityFailed): Refused, when nothing was touched; Inconclusive, when the cut could not be proven;
-    Unsafe, when something may be left, with how to remove it.
+    Raises:
+        Refused: nothing was touched.
+        Inconclusive: the cut could not be verified.
+        Unsafe: a cut may still be active; the message says how to remove it.
     """
     from chaosext.experiment.cut_request import CutRequest
     from chaosext.experiment.settings import settings_from
@@ -75,15 +80,19 @@ def sever_control_plane(
 
 
 def heal_control_plane(configuration: Configuration = None, secrets: Secrets = None) -> dict[str, Any]:
-    """Take this run's cut away, on every node that it was meant for. Idempotent, bounded, asks no API server.
+    """Remove this run's cut from every node that it was meant for.
 
-    A cut whose nodes nobody reaches meanwhile (`chaosext_cut_side: nodes`, by Pods) is waited for: it ends at its TTL.
+    Idempotent, limited in time, and independent of the API server. If the nodes cannot be reached before the TTL
+    (`chaosext_cut_side: nodes`, entered by Pods), it waits for the cut to end.
 
-    Returns a JSON object: run, nodes (each with gone, was_there), elapsed_s, finding (whether the paths that were
-    open before the cut are open again, measured once after the heal; null where this run cut nothing).
+    Returns:
+        A JSON object with run, nodes (each with gone, was_there), elapsed_s and finding (whether the paths that were
+        open before the cut are open again, measured once after the heal; null if this run made no cut).
 
-    Raises (as ActivityFailed): Unsafe, when a node's rules can't be seen gone before their TTL, naming the node and
-    the command that removes them; Inconclusive, when the cut had ended, or was changed, before this heal.
+    Raises:
+        Unsafe: the rules of a node cannot be confirmed as removed before their TTL; the message names the node and the
+            command that removes them.
+        Inconclusive: the cut had ended, or was changed, before this heal.
     """
     from chaosext.run.fault.heal import heal_run, require_kept
     from chaosext.run.fault.verify import healed_finding, look_before_heal
@@ -110,19 +119,22 @@ def reschedule_kube_dns(
     configuration: Configuration = None,
     secrets: Secrets = None,
 ) -> dict[str, Any]:
-    """Delete kube-dns' Pods so that they are placed anew, and see them Ready on nodes with a BGP peer.
+    """Delete the kube-dns Pods so that they are scheduled again; wait until they are Ready on nodes with a BGP peer.
 
-    Where the scheduler picks a node without BGP, the misplaced Pods are deleted once more.
+    If the scheduler picks a node without BGP, the misplaced Pods are deleted once more.
 
-    Arguments:
-        timeout_s: seconds that each attempt may take until all new Pods are Ready.
-        only_if_needed: delete nothing where kube-dns is well placed and DNS resolves.
+    Args:
+        timeout_s: seconds for each attempt, until all new Pods are Ready.
+        only_if_needed: delete nothing if kube-dns is well placed and DNS resolves.
 
-    Returns a JSON object: deleted (Pod names), retried_because (reasons), placement, peered_nodes; or only skipped
-    (why), where the gate of a plain `chaos run` was not met.
+    Returns:
+        A JSON object with deleted (Pod names), retried_because (reasons), placement and peered_nodes; or only skipped
+        (the reason), if a plain `chaos run` did not meet its baseline.
 
-    Raises (as ActivityFailed): Refused for the wrong cluster; Inconclusive, when kube-dns is not Ready in time or
-    still misplaced after the second attempt, naming Pod and node.
+    Raises:
+        Refused: the context leads to another cluster than the pinned one.
+        Inconclusive: kube-dns is not Ready in time, or still misplaced after the second attempt; the message names Pod
+            and node.
     """
     from chaosext.experiment.settings import settings_from
     from chaosext.run.rollback.kube_dns import reschedule
@@ -135,16 +147,18 @@ def reschedule_kube_dns(
 def set_entry_failover(
     mode: str | None = None, configuration: Configuration = None, secrets: Secrets = None
 ) -> dict[str, Any]:
-    """Say who may take this cluster out of the entry in front of several: its own health check, or people only.
+    """Set what may take this cluster out of the load balancer: its own health check, or a manual drain only.
 
-    Put back as it was by `restore_cluster`, and at the run's end.
+    `restore_cluster` and the run's end restore the previous mode.
 
-    Arguments:
-        mode: `health_check` or `by_hand`; by default what the setting `chaosext_failover` says.
+    Args:
+        mode: `health_check` or `by_hand`; by default the setting `chaosext_failover`.
 
-    Returns a JSON object: cluster, failover, before.
+    Returns:
+        A JSON object with cluster, failover and before.
 
-    Raises (as ActivityFailed): Refused for an unknown mode, or where there is no entry with that cluster.
+    Raises:
+        Refused: the mode is unknown, or no load balancer has this cluster.
     """
     from chaosext.experiment.settings import settings_from
     from chaosext.run.rollback.cluster_drain import failover_named, set_failover
@@ -160,19 +174,22 @@ def drain_cluster(
     configuration: Configuration = None,
     secrets: Secrets = None,
 ) -> dict[str, Any]:
-    """See that the entry sends no new request to a cluster; those in flight end as they would. Idempotent.
+    """Stop new requests from the load balancer to a cluster; requests in flight finish normally. Idempotent.
 
-    Where the entry's own health check may take the cluster out, that is waited for first; the drain then keeps it out
-    until `restore_cluster`. A run that ends without that ends `unsafe`, saying how to put it back.
+    If the load balancer's own health check may take the cluster out, this waits for it first; the drain then keeps the
+    cluster out until `restore_cluster`. A run that ends without that ends `unsafe`, and prints the way back.
 
-    Arguments:
-        cluster: what the entry calls it; by default the cluster of the context, without its `kind-`.
-        patience_s: seconds that the entry's own health check has to take it out before hands do.
-        only_if_needed: do nothing where the cluster serves and every customer was served in the last 5 s.
+    Args:
+        cluster: the load balancer's name for it; by default the cluster of the context, without its `kind-`.
+        patience_s: seconds to wait for the load balancer's own health check before draining.
+        only_if_needed: do nothing if the cluster serves, and every customer was served in the last 5 s.
 
-    Returns a JSON object: cluster, by (`health_check` or `by_hand`), waited_s; or skipped (why).
+    Returns:
+        A JSON object with cluster, by (`health_check` or `by_hand`) and waited_s; or skipped (the reason).
 
-    Raises (as ActivityFailed): Refused where no other cluster would serve; Unreachable where the entry does not answer.
+    Raises:
+        Refused: no other cluster would serve.
+        Unreachable: the load balancer does not answer.
     """
     from chaosext.experiment.settings import settings_from
     from chaosext.run.rollback.cluster_drain import drain
@@ -189,17 +206,18 @@ def restore_cluster(
     configuration: Configuration = None,
     secrets: Secrets = None,
 ) -> dict[str, Any]:
-    """Take a cluster back in at the entry, but only once its steady state has held through a dwell. Idempotent.
+    """Take a cluster back into the load balancer, but only once its steady state has held through a dwell. Idempotent.
 
-    Arguments:
-        cluster: what the entry calls it; by default, and at most, the cluster of the context.
-        settle_s: seconds that its steady state may take to come.
-        dwell_s: seconds on end that it must then hold.
+    Args:
+        cluster: the load balancer's name for it; only the cluster of the context, which is the default.
+        settle_s: seconds for the steady state to begin.
+        dwell_s: seconds for which it must then hold without a break.
 
-    Returns a JSON object: cluster, settled_after_s, dwelt_s; or skipped (why).
+    Returns:
+        A JSON object with cluster, settled_after_s and dwelt_s; or skipped (the reason).
 
-    Raises (as ActivityFailed): Inconclusive where it is not steady, and then it stays drained; or where the entry's
-    own health check does not let it in.
+    Raises:
+        Inconclusive: the cluster is not steady, and stays drained; or the load balancer's health check keeps it out.
     """
     from chaosext.experiment.settings import settings_from
     from chaosext.run.rollback.cluster_drain import restore

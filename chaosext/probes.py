@@ -1,7 +1,7 @@
-"""Chaos Toolkit probes: each check as a probe, the steady state as one, and waiting for kube-dns to be moved.
+"""Chaos Toolkit probes: each check, the steady state, the load balancer, and waiting for kube-dns to be moved.
 
 A check returns a finding, `{"check": …, "status": "healthy|unhealthy|unknown", "summary": …, "evidence": […]}`; in a
-hypothesis its tolerance is `[healthy]`. A probe never raises because a cluster does not answer: that is `unknown`.
+hypothesis its tolerance is `[healthy]`. If a cluster does not answer, a probe does not raise: the finding is `unknown`.
 """
 
 from __future__ import annotations
@@ -30,39 +30,40 @@ __all__ = [
 
 
 def nodes_ready(configuration: Configuration = None, secrets: Secrets = None) -> dict[str, Any]:
-    """Does the control plane call every node Ready? Returns a finding that names the others, and cordoned ones."""
+    """Check that the control plane reports every node as Ready. The finding names the others, and cordoned nodes."""
     return _check("nodes_ready", configuration, secrets)
 
 
 def kubelets_connected(configuration: Configuration = None, secrets: Secrets = None) -> dict[str, Any]:
-    """Does every kubelet reach the API server: has it renewed its Lease while it held, and written its node's status?
+    """Check that every kubelet reaches the API server: it renewed its Lease before expiry, and wrote its node's status.
 
-    Ages are by the API server's clock. A node can be called Ready long after its kubelet was lost. Returns a finding.
+    Ages are by the API server's clock. A node can be reported Ready long after its kubelet was lost. Returns a finding.
     """
     return _check("kubelets_connected", configuration, secrets)
 
 
 def nothing_missing(configuration: Configuration = None, secrets: Secrets = None) -> dict[str, Any]:
-    """Does everything still stand that stood when the run began: nodes, workloads with their replicas, Services, Pods?
+    """Check that what existed when the run began still exists: nodes, workloads with replicas, Services, Pods.
 
-    What is gone, or of what there is less, is named. `steady_state` asks this as well. Returns a finding; unknown where
-    no run has begun.
+    The finding names each object that is missing, or smaller. `steady_state` includes this check. Unknown if no run has
+    begun.
     """
     return _check("nothing_missing", configuration, secrets)
 
 
 def dns_resolvable(configuration: Configuration = None, secrets: Secrets = None) -> dict[str, Any]:
-    """Does cluster DNS answer on every node: by its ClusterIP and by each endpoint address, over UDP and TCP?
+    """Check that cluster DNS answers on every node: at its ClusterIP and at each endpoint address, over UDP and TCP.
 
-    `chaosext_lookups` (10) lookups per node and address, UDP and TCP in turn, each with a fresh socket. A finding.
+    Makes `chaosext_lookups` (10) lookups per node and address, alternating UDP and TCP, each with a fresh socket.
+    Returns a finding.
     """
     return _check("dns_resolvable", configuration, secrets)
 
 
 def xds_synced(configuration: Configuration = None, secrets: Secrets = None) -> dict[str, Any]:
-    """Is every injected Pod of `chaosext_namespaces` connected to an istiod and synced?
+    """Check that every injected Pod of `chaosext_namespaces` is connected to an istiod and in sync.
 
-    A Pod that no istiod lists is not synced; no Pods at all is unknown. Returns a finding.
+    A Pod that no istiod lists is not in sync. If there are no Pods at all, the finding is unknown.
     """
     return _check("xds_synced", configuration, secrets)
 
@@ -70,30 +71,33 @@ def xds_synced(configuration: Configuration = None, secrets: Secrets = None) -> 
 def probes_healthy(
     window_s: float = 10.0, configuration: Configuration = None, secrets: Secrets = None
 ) -> dict[str, Any]:
-    """Are the Pods of `chaosext_namespaces` Ready, none crash-looping, no probe failed within `window_s` seconds?
+    """Check that the Pods of `chaosext_namespaces` are Ready, not crash-looping, and failed no probe recently.
 
-    Says "refused" or "timed out" for each failing probe. Returns a finding.
+    The finding says "refused" or "timed out" for each failing probe.
+
+    Args:
+        window_s: seconds; probe failures within them count.
     """
     return _check("probes_healthy", configuration, secrets, window_s=window_s)
 
 
 def bgp_established(configuration: Configuration = None, secrets: Secrets = None) -> dict[str, Any]:
-    """Has every node that Calico's BGPPeers select an established session, seen from the leaf and from the node?
+    """Check that every node that Calico's BGPPeers select has an established session, seen from leaf and node.
 
-    Names the nodes without a session. Returns a finding.
+    The finding names the nodes without a session.
     """
     return _check("bgp_established", configuration, secrets)
 
 
 def kube_dns_on_peered_nodes(configuration: Configuration = None, secrets: Secrets = None) -> dict[str, Any]:
-    """Is every Pod behind kube-dns on a node with a BGP peer? Returns a finding that names the misplaced ones."""
+    """Check that every Pod behind kube-dns is on a node with a BGP peer. The finding names the misplaced Pods."""
     return _check("kube_dns_on_peered_nodes", configuration, secrets)
 
 
 def cut_effective(configuration: Configuration = None, secrets: Secrets = None) -> dict[str, Any]:
-    """Is every path between control plane and nodes cut, from both sides, over IPv4 and IPv6?
+    """Check that every path between control plane and nodes is cut, from both sides, over IPv4 and IPv6.
 
-    Compared with what the paths were like before this run's cut; an open one is named. Returns a finding.
+    The paths are compared with their state before this run's cut. The finding names each open path.
     """
     from chaosext.experiment.settings import settings_from
     from chaosext.run.monitor.steady_state import ask_cut
@@ -105,10 +109,13 @@ def cut_effective(configuration: Configuration = None, secrets: Secrets = None) 
 def tcp_reachability(
     targets: list[str], configuration: Configuration = None, secrets: Secrets = None
 ) -> dict[str, Any]:
-    """Connect from every node to each target (`host:port`): open, refused, timed out, reset or no route.
+    """Connect from every node to each target: open, refused, timed out, reset or no route.
 
-    Says what each means, and whose port it is where Envoy or istiod owns it. Returns a finding, healthy where all
-    are open.
+    The finding says what each answer means, and names the owner of a port of Envoy or istiod. It is healthy if all
+    targets are open.
+
+    Args:
+        targets: addresses as `host:port`.
     """
     from chaosext.checks.tcp_reachability import parse_target
 
@@ -129,17 +136,18 @@ def entry_success_ratio(
     configuration: Configuration = None,
     secrets: Secrets = None,
 ) -> dict[str, Any]:
-    """How many of the customers' requests at the entry succeed (status 200 in time)? Asked until it is as wanted.
+    """Measure the share of the customers' requests that succeed (status 200 in time); repeat until it is as wanted.
 
-    Arguments:
+    Args:
         at_least: the success ratio (0 to 1) that is healthy.
-        below: instead, a ratio below which it must fall: that customers feel an outage.
+        below: instead, a ratio below which it must fall: customers notice an outage.
         window_s: seconds; requests that ended within them count.
-        within_s: seconds that it may take.
-        after_drain_s: instead of `window_s`, all requests count that ended since this run drained a cluster and as
-            many seconds more.
+        within_s: seconds until the ratio must be as wanted.
+        after_drain_s: instead of `window_s`, count all requests that ended more than this many seconds after this run
+            drained a cluster.
 
-    Returns a finding; without any request it is unknown.
+    Returns:
+        A finding; unknown without any request.
     """
     from chaosext.experiment.settings import settings_from
     from chaosext.run.rollback.drain_checks import ask_ratio
@@ -165,15 +173,17 @@ def entry_serves_from(
     configuration: Configuration = None,
     secrets: Secrets = None,
 ) -> dict[str, Any]:
-    """Which share of the customers' answered requests did a cluster serve? Asked until it is as wanted.
+    """Measure the share of the customers' answered requests that a cluster served; repeat until it is as wanted.
 
-    Arguments:
-        cluster: what the entry calls it; by default the cluster of the context, without its `kind-`.
-        at_least, at_most: the share (0 to 1) that is healthy; at most 0: it serves nobody.
+    Args:
+        cluster: the load balancer's name for it; by default the cluster of the context, without its `kind-`.
+        at_least: the lowest share (0 to 1) that is healthy.
+        at_most: the highest share that is healthy; 0 means that the cluster must serve no request.
         window_s: seconds; requests that ended within them count.
-        within_s: seconds that it may take.
+        within_s: seconds until the share must be as wanted.
 
-    Returns a finding; where no cluster answered any request it is unknown.
+    Returns:
+        A finding; unknown if no cluster answered any request.
     """
     from chaosext.experiment.settings import settings_from
     from chaosext.run.rollback.drain_checks import ask_serves
@@ -195,14 +205,15 @@ def steady_state(
     configuration: Configuration = None,
     secrets: Secrets = None,
 ) -> dict[str, Any]:
-    """Does the whole steady state hold, within `settle_s` seconds, and then for `dwell_s` seconds on end?
+    """Check that the whole steady state begins within `settle_s` seconds, and then holds for `dwell_s` seconds.
 
-    Arguments:
-        settle_s: how long a cluster may take to heal itself; 0: it must be steady now.
-        dwell_s: how long it must stay steady.
+    Args:
+        settle_s: seconds that the cluster has to heal itself; 0 means that it must be steady now.
+        dwell_s: seconds for which it must stay steady without a break.
         checks: names of checks; by default all of the steady state.
 
-    Returns a finding (check `steady_state`) with `settled_after_s` (seconds, null: never) and `findings`.
+    Returns:
+        A finding (check `steady_state`) with `settled_after_s` (seconds; null if never) and `findings`.
     """
     from chaosext.experiment.settings import settings_from
     from chaosext.run.monitor.steady_state import ask_steady_state
@@ -215,10 +226,14 @@ def steady_state(
 def kube_dns_moved(
     timeout_s: float, configuration: Configuration = None, secrets: Secrets = None
 ) -> dict[str, Any]:
-    """Wait until the control plane has moved kube-dns off the nodes that it lost, `timeout_s` seconds at the most.
+    """Wait until the control plane has moved kube-dns off the nodes that it lost, for at most `timeout_s` seconds.
 
-    Returns a JSON object: moved (`all`, `some`, `none`), settled, placement (Pod on node), waited_s. That nothing
-    moved is an answer too, not a failure.
+    Args:
+        timeout_s: seconds.
+
+    Returns:
+        A JSON object with moved (`all`, `some`, `none`), settled, placement (Pod on node) and waited_s. `none` is an
+        answer, too, not a failure.
     """
     from chaosext.experiment.settings import settings_from
     from chaosext.run.monitor.wait_steady import wait_for_movement

@@ -1,4 +1,4 @@
-"""One run, as a test asks about it."""
+"""A finished run, for the assertions of a test."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 CONTEXT_KEY = "KUBERNETES_CONTEXT"
 
 ANSWERS = (Outcome.PASSED, Outcome.DEVIATED)
-"""What a run ends with that found an answer; any other must have been expected."""
+"""Outcomes that are an answer; any other must have been expected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Run:
-    """What came of a run. `result` holds all that result.json does, and the timeline.
+    """A finished run. `result` holds everything in result.json, and the timeline.
 
-    `exit_code` is the command's. `directory` has the journal, the timeline and the report; None: it was refused before
-    it had one.
+    `exit_code` is the command's. `directory` has the journal, the timeline and the report; None if the run was refused
+    before it had one.
     """
 
     result: RunResult
@@ -50,13 +50,14 @@ class Run:
 
     @property
     def outcome(self) -> Outcome:
-        """The verdict in a word, which equals its text: `run.outcome == "passed"`."""
+        """The verdict in a word, comparable with its text: `run.outcome == "passed"`."""
         return self.verdict.outcome
 
     def events(self, kind: Kind | str, about: str = "") -> tuple[Event, ...]:
-        """What happened of `kind`, such as `dns_dead`, to objects with `about` in their name, in the order of time.
+        """Events of `kind`, such as `dns_dead`, of objects with `about` in their name, in order of time.
 
-        Raises ValueError for what is no kind of event: one that can't happen would never be missed.
+        Raises:
+            ValueError: `kind` is not a kind of event; such a test could never fail.
         """
         wanted = Kind(kind)
         return tuple(each for each in self.result.events if each.kind is wanted and about in each.object)
@@ -66,18 +67,18 @@ class Run:
         return next(iter(self.events(kind, about)), None)
 
     def outages(self, lane: Lane | str) -> Mapping[str, tuple[Window, ...]]:
-        """What was out in `lane`, such as `dns`: object -> from when until when, in seconds from the cut."""
+        """Outages in `lane`, such as `dns`: object -> start and end, in seconds from the cut."""
         return self.result.outages.get(Lane(lane), {})
 
     def longest_outage_s(self, lane: Lane | str) -> float:
-        """The longest of `outages`, in seconds; one that never ended is counted up to the last event."""
+        """The longest of `outages`, in seconds; an outage that never ended counts up to the last event."""
         end_s = self.result.end_s
         windows = (window for found in self.outages(lane).values() for window in found)
         return max((length_s(window, end_s) for window in windows), default=0.0)
 
     @property
     def summary(self) -> str:
-        """The run in Markdown, down to its chain of causes; its reasons where no report was written."""
+        """The run in Markdown, down to its root cause; only its reasons if no report was written."""
         if self.directory is not None:
             with suppress(OSError):
                 text = read_file(self.directory / "summary.md").decode()

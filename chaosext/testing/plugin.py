@@ -1,11 +1,11 @@
-"""The pytest plugin: rehearse a cutover on a testbed, and assert what came of it.
+"""The pytest plugin: run a cutover on a testbed, and assert its results.
 
     def test_the_shop_survives_a_cutover(chaosext_run):
         run = chaosext_run("control-plane-partition")
         assert run.outcome == "passed"
         assert run.longest_outage_s("dns") < 30
 
-Whoever has chaosext installed has this loaded by each pytest, so it imports nothing of it before a test asks.
+Every pytest session loads this module if chaosext is installed, so it imports the rest only when a test needs it.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ if TYPE_CHECKING:
     from chaosext.testing.session_testbed import Testbed, Wish
 
 RUNS = pytest.StashKey[list["Run"]]()
-"""What a test has run so far."""
+"""The runs of a test so far."""
 
 VALUES = {
     "--chaosext-testbed": (
         "NAME",
-        "testbed to use; where it isn't there, it is brought up and taken down  [chaosext]",
+        "testbed to use; if it does not exist, it is brought up, and taken down at the end  [chaosext]",
     ),
-    "--chaosext-run-dir": ("DIR", "where run/<id>/ is made  [$CHAOSEXT_RUN_DIR, or ./run]"),
+    "--chaosext-run-dir": ("DIR", "where run/<id>/ is created  [$CHAOSEXT_RUN_DIR, or ./run]"),
 }
 FLAGS = {
-    "--keep-cluster": "leave the testbed that was brought up, for looking at or for the next session",
-    "--chaosext-require": "fail, instead of skipping, where no Docker Engine answers: for CI",
+    "--keep-cluster": "keep the testbed that was brought up, for inspection or for the next session",
+    "--chaosext-require": "fail, instead of skipping, if no Docker Engine answers: for CI",
 }
 PASSED_ON = ("workers", "mitigation", "sidecars", "timings", "images", "registry")
-"""Options of `chaosext testbed up`, here with `--chaosext-` before them."""
+"""Options of `chaosext testbed up`, here with the prefix `--chaosext-`."""
 
 
 class Runner(Protocol):
-    """What the fixture `chaosext_run` is."""
+    """The type of the fixture `chaosext_run`."""
 
     def __call__(
         self,
@@ -58,7 +58,7 @@ class Runner(Protocol):
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("chaosext", "rehearsals of a network cutover, on a testbed")
+    group = parser.getgroup("chaosext", "network cutovers on a testbed")
     for name, (metavar, text) in VALUES.items():
         group.addoption(name, metavar=metavar, help=text)
     for name, text in FLAGS.items():
@@ -92,7 +92,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A failure is told with what its runs came to."""
+    """Add the summaries of a failed test's runs to its report."""
     report = yield
     if report.when == "call" and report.failed:
         runs = item.stash.get(RUNS, [])
@@ -104,7 +104,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 def chaosext_testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
     """A kind cluster with Calico, a BGP leaf, Istio and a shop, in its steady state; see --chaosext-testbed.
 
-    One that was there before is used, and stays; else it is brought up, and taken down after the last test.
+    An existing testbed is used, and kept; otherwise one is brought up, and taken down after the last test.
     """
     from chaosext.model.errors import ChaosextError
     from chaosext.testing.session_testbed import testbed
@@ -120,10 +120,10 @@ def chaosext_testbed(request: pytest.FixtureRequest) -> Iterator[Testbed]:
 
 @pytest.fixture
 def chaosext_run(request: pytest.FixtureRequest, chaosext_testbed: Testbed, tmp_path: Path) -> Runner:
-    """Run an experiment on the testbed, as `chaosext run` does: a file, one that comes along, or a dict.
+    """Run an experiment on the testbed, as `chaosext run` does: a file, a bundled experiment, or a dict.
 
     `expect` fails the test unless that is the verdict (passed, deviated, inconclusive, refused), with the rollback, if
-    there was one, verified. Without it a run must have come to an answer, passed or deviated. Other keywords are
+    there was one, verified. Without it a run must end with an answer, passed or deviated. Other keywords are
     environment variables, such as `CHAOSEXT_TTL_S=60`.
     """
     from chaosext.testing.finished_run import ANSWERS, run
@@ -161,7 +161,7 @@ def _command(config: pytest.Config) -> Command:
 
 
 def _run_directory(config: pytest.Config) -> Path:
-    """As `chaosext run` has it."""
+    """As `chaosext run` chooses it."""
     wanted = config.getoption("chaosext_run_dir") or os.environ.get("CHAOSEXT_RUN_DIR") or "run"
     return Path(wanted).absolute()
 
@@ -178,9 +178,9 @@ def _wish(config: pytest.Config) -> Wish:
 
 
 def _require_one_worker(config: pytest.Config) -> None:
-    """Workers of pytest-xdist would cut the same cluster, and take it from under each other.
+    """Workers of pytest-xdist would cut the same cluster, and remove it while another one uses it.
 
-    Its `--dist loadgroup` is no way out: with pytest 9.2 pytest-xdist 3.8 loses the groups.
+    Its `--dist loadgroup` does not help: with pytest 9.2 pytest-xdist 3.8 loses the groups.
     """
     worker: Mapping[str, Any] = getattr(config, "workerinput", {})
     if worker.get("workercount", 1) > 1:
@@ -190,7 +190,7 @@ def _require_one_worker(config: pytest.Config) -> None:
 
 @contextmanager
 def _leaving_in_order() -> Iterator[None]:
-    """What ends a process ends the session like Ctrl-C does: fixtures take away what they brought."""
+    """End the session on SIGTERM and SIGHUP as on Ctrl-C: fixtures remove what they made."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt(signal.Signals(number).name)

@@ -1,4 +1,4 @@
-"""A test session's testbed: the one that is there, or one brought up for it and taken down after it."""
+"""A test session's testbed: an existing one, or one brought up for the session and taken down after it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Wish:
 class Testbed:
     """A testbed in its steady state. `context` is its Kubernetes context, pinned; `brought_up`: by this session."""
 
-    __test__ = False  # no class of tests, whatever pytest makes of its name
+    __test__ = False  # not a class of tests, despite its name
 
     name: str
     brought_up: bool
@@ -48,7 +48,11 @@ class Testbed:
         return f"kind-{self.name}"
 
     def kubectl(self, *words: str, input: str | None = None, timeout_s: float = 60) -> str:
-        """What `kubectl WORDS` prints, run on the control-plane node. Raises `ChaosextError`."""
+        """Run `kubectl WORDS` on the control-plane node and return its output.
+
+        Raises:
+            ChaosextError: it failed, or took longer than `timeout_s` seconds.
+        """
         return self._kubectl.run(*words, input=input, timeout_s=timeout_s)
 
 
