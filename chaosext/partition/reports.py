@@ -131,7 +131,7 @@ class HealReport:
         After `let_go` (see `ArmReport`) the kernel has let go, seen or not.
         """
         if self.may_cut(let_go=let_go):
-            what = f"the cut of run {self.run} may still be in force on {self._unseen()}"
+            what = f"the cut of run {self.run} may still be active on {self._unseen()}"
             raise Unsafe(f"{what}{_until(let_go)}", how_to_remove(self.run, self.left, self.way))
 
     def require_seen(self) -> None:

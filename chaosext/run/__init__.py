@@ -1,5 +1,5 @@
 """The strict run.
 
-`reading`: what an experiment says. `cutting`: the fault and its undo. `watch`: what happens meanwhile, and whether it
-has settled. `judging`: from what was left behind to the verdict. The modules here drive the four.
+`session`: identity, directory, connection, approval. `agents`: chaosext's Pods on nodes. `fault`: the cut and its undo.
+`monitor`: what happens meanwhile. `rollback`, `stop`, `verdict`. The modules here drive them.
 """

@@ -1,4 +1,4 @@
-"""A run under plain `chaos run`: watched from its first activity to its last, judged at its end."""
+"""A run under plain `chaos run`: watched from its first activity to its last, with a verdict at the end."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger("chaostoolkit")
 
 NOTHING_IS_CUT = (Dry.ACTIONS, Dry.ACTIVITIES)
-"""Those of `chaos run --dry` that play no action."""
+"""Modes of `chaos run --dry` that run no action."""
 
 
 @dataclass(slots=True)
 class Attended:
-    """What was known before the cut, and the watch that goes on until `finish`. `refused`: why nothing was played.
+    """The state before the cut, and the watch that lasts until `finish`. `refused`: why the experiment did not run.
 
-    `stops` watches for what may stop the run, until it is `restoring`: its rollbacks are played, or it has ended.
+    `stops` watches the stop conditions until the run is `restoring`: its rollbacks run, or it has ended.
     """
 
     resolved: Resolved
@@ -66,10 +66,10 @@ class Attended:
         return self.briefing.outlook
 
     def begin_method(self) -> None:
-        """Ask the stop conditions, and place the sentinels, for which the run must have its cluster for itself.
+        """Check the stop conditions, and place the sentinels, which needs the run's lock on its cluster.
 
-        A dry run needs neither. Raises `Refused` (or `Unreachable`) where a cut would be, where a condition is true, or
-        where a sentinel can't be placed: nothing was touched.
+        A dry run needs neither. Raises `Refused` (or `Unreachable`) if a cut would be refused, a condition is true, or
+        a sentinel can't be placed: nothing was touched.
         """
         resolved, run = self.resolved, current()
         if _cuts_nothing(resolved.experiment):
@@ -101,12 +101,12 @@ class Attended:
         self.stops.__enter__()
 
     def _leave(self) -> None:
-        """As chaoslib wants it: SIGUSR1 ends what is played; rollbacks follow as `--rollback-strategy` says."""
+        """Stop chaoslib: SIGUSR1 ends the current activity; rollbacks follow as `--rollback-strategy` says."""
         if not self.restoring:
             os.kill(os.getpid(), signal.SIGUSR1)
 
     def begin_rollbacks(self) -> None:
-        """From here on nothing is stopped any more; a run that was is healed once more, as it may have been arming."""
+        """From here on the run can't be stopped; a stopped run is healed once more, as it may have been arming."""
         self._end_stops()
         if current().stopped:
             left_behind(current())
@@ -117,7 +117,7 @@ class Attended:
             self.stops.__exit__()
 
     def finish(self, journal: Mapping[str, Any], *, render: Renderer) -> RunResult:
-        """Stop watching, heal what is left, judge and write everything down."""
+        """Stop watching, heal what is left, derive the verdict and write everything."""
         self._end_stops()
         self.watching.__exit__()
         if self.refused:
@@ -126,9 +126,9 @@ class Attended:
 
 
 def attend(experiment: Experiment, configuration: Mapping[str, Any], secrets: Mapping[str, Any]) -> Attended:
-    """Begin to watch an experiment with the values that Chaos Toolkit has looked up, once it may be run.
+    """Start watching an experiment with the values that Chaos Toolkit has looked up, if it may run.
 
-    Raises `Refused` where it may not: nothing of it was played. A dry run that cuts nothing may.
+    Raises `Refused` if it may not: nothing of it has run. A dry run that cuts nothing always may.
     """
     resolved = resolved_of(experiment, Values(configuration=configuration, secrets=secrets))
     run = current()
@@ -153,9 +153,9 @@ def _cuts_nothing(experiment: Experiment) -> bool:
 
 
 def hold_look_ups_back() -> None:
-    """From here on Chaos Toolkit runs no probe of a configuration, and asks no Vault, before the experiment may be run.
+    """Keep Chaos Toolkit from running configuration probes, and from asking Vault, before the experiment may run.
 
-    It does both before it asks any control; asked again, nothing changes. A dry run looks nothing up.
+    It does both before it calls any control. Idempotent. A dry run looks nothing up.
     """
     configure = Runner.configure
     if getattr(configure, "held_back_by_chaosext", False):
@@ -175,13 +175,13 @@ def hold_look_ups_back() -> None:
 
 
 def _require_look_ups(experiment: Experiment, configured: Any, confided: Any) -> None:
-    """Raise `Refused` where something would have to run for a value, of an experiment that may not be run (yet)."""
+    """Raise `Refused` if a value needs something to run, for an experiment that may not run (yet)."""
     values = look_up(experiment, configured, confided)
     if not values.pending:
         return
     named = ", ".join(values.pending)
     if _cuts_nothing(experiment):
-        raise Refused(f"{named}: a dry run runs nothing to look a value up", BY_HAND)
+        raise Refused(f"{named}: a dry run runs no probe to look up a value", BY_HAND)
     settings = resolved_of(experiment, values).settings
     require_pinned(settings.context)
     what = intended_of(experiment, values.configuration, values.secrets)

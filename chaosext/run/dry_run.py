@@ -1,4 +1,4 @@
-"""`--dry-run`: the exact rules per node and the plan, from the living cluster, touching nothing."""
+"""`--dry-run`: the exact rules per node and the plan, from the live cluster, touching nothing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DryRun:
-    """What would be done. `rules`: node -> the nft transactions that arm it, one a cut; `heal`: the one that heals."""
+    """What a run would do. `rules`: node -> its arming nft transactions, one per cut; `heal`: the one that heals."""
 
     briefing: Briefing
     steps: tuple[str, ...]
@@ -51,15 +51,15 @@ class DryRun:
 
 
 def dry_run(resolved: Resolved) -> DryRun:
-    """Plan every cut of the experiment, and look whether its nodes are free for it.
+    """Plan every cut of the experiment, and check that no other run has its nodes.
 
-    Raises `Refused` for whatever the run itself would be refused for, but for its gate: that is not asked.
+    Raises `Refused` for whatever would refuse the run itself, except its baseline, which is not checked.
     """
     run = RunId.new()
     wishes = [wish for _, wish in resolved.wishes()]
     with unreachable_is_refused():
         require_rollback(resolved)
-        watched(resolved)  # those that are none are refused; none is asked
+        watched(resolved)  # refuses malformed conditions; asks none
         cuts = [_feasible(resolved.settings, wish, run) for wish in wishes]
         ttl_s = max((wish.ttl_s for wish in wishes), default=None)
         briefing = brief(connect(resolved.settings), resolved.settings, ttl_s)
@@ -67,7 +67,7 @@ def dry_run(resolved: Resolved) -> DryRun:
         held = who_holds(resolved.settings, cuts) if cuts else ()
         held += tuple(refused_without_approval(connect(resolved.settings), intended(resolved)))
         held += tuple(
-            f"{place}: looked up when it is run, and not before it may be" for place in resolved.pending
+            f"{place}: looked up at run time, once the experiment may run" for place in resolved.pending
         )
     return DryRun(
         briefing=replace(briefing, outlook=(*expected.lines, *briefing.outlook, *held)),

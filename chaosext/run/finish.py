@@ -1,4 +1,4 @@
-"""The end of a run: heal what is left, derive the verdict, write everything down."""
+"""The end of a run: heal what is left, derive the verdict, write everything."""
 
 from __future__ import annotations
 
@@ -36,33 +36,33 @@ if TYPE_CHECKING:
     from chaosext.run.session.run_context import RunContext
 
 UNLOCK_S = 0.4
-"""What giving back the locks has at the end of a run that was told to leave: 0.1 s is usual."""
+"""Time to release the locks of a run that was asked to stop, seconds: 0.1 s is usual."""
 
 UNLOCKED_S = 15.0
-"""What it has otherwise: each request and each node has `RELEASE_S` at most (safety/lock.py)."""
+"""Time to release the locks otherwise, seconds: each request and each node has at most `RELEASE_S`."""
 
 LOOK_S = 0.1
 
 EDGE_S = 2.0
-"""A sample that began so soon after the cut, or before its end, says nothing about it: it takes up to a second."""
+"""A sample this close to the cut's start or end says nothing about it: it takes up to a second."""
 
 LEAVING_S = 0.5
-"""What taking away the Pods on the nodes has then: to ask for it takes 0.1 s."""
+"""Time to remove the Pods on nodes then, seconds: the request takes 0.1 s."""
 
 AT_ENTRY_S = 60.0
-"""What putting back who may take a cluster out has: an entry that is overloaded is asked for ten seconds each time."""
+"""Time to restore the failover mode, seconds: an overloaded load balancer is retried for ten seconds each time."""
 
 REPORT_S = 20.0
-"""What the reports have at the end of a run."""
+"""Time for the reports at the end of a run, seconds."""
 
 WRITTEN_S = 4.5
 SHORTEST_REPORT_S = 0.1
-"""By then, counted from when the run was told to leave, its reports are there (0.3 s is usual) or are left to
-`chaosext report`: the process has 5 s, and takes some of it to end.
+"""Seconds after the run is asked to stop by which its reports exist (0.3 s is usual) or are left to
+`chaosext report`: the process has 5 s, and needs some of it to end.
 """
 
 Renderer = Callable[[Path, float], None]
-"""Writes the reports of the run in a directory, within so many seconds, and raises nothing."""
+"""Writes the reports of the run in a directory, within a number of seconds, and raises nothing."""
 
 
 def finish(
@@ -74,12 +74,12 @@ def finish(
     left: Leaving | None = None,
     expected: Outcome | None = None,
 ) -> RunResult:
-    """Heal, unlock, judge and write `result.json` and `journal.json` into the run's directory; then have it rendered.
+    """Heal, unlock, derive the verdict, write `result.json` and `journal.json` into the run's directory, and render.
 
-    `left` says why the run was left, where it was, and how long that leaves for healing.
+    `left` says why the run was ended early, if it was, and how long that leaves for healing.
     """
     left = left or Leaving()
-    context.doing = "the end: heal, collect, judge, report", time.monotonic()
+    context.doing = "finishing: heal, collect, verdict, report", time.monotonic()
     if not left.told:
         await_end(context, hurried=left.hurried)
         left.be_gone_within(FINISHED_S)
@@ -121,7 +121,7 @@ def finish(
 
 
 def _stopped_by(stopped: Stopped | None) -> str:
-    """What ended the run early, where that is not said by what became of its cut."""
+    """What ended the run early, if the state of its cut does not say it."""
     return str(stopped) if stopped and stopped.by is not Stopper.CUT_LOST else ""
 
 
@@ -130,9 +130,9 @@ def _report_within_s(left: Leaving) -> float:
 
 
 def _last_heal(context: RunContext, left: Leaving) -> tuple[str, ...]:
-    """What can't be seen gone after healing once more; and again, where arming was broken off after it was sent.
+    """What is not confirmed gone after healing once more; and again, if arming was aborted after it was sent.
 
-    What was sent to a node by then may still come into force there, until its script is known to have ended.
+    What was sent to a node by then may still become active there, until its script is known to have ended.
     """
     armed = sum(event.kind is Kind.CUT for event in context.recorder.events)
     if left.told and armed < len(context.cuts):
@@ -142,14 +142,14 @@ def _last_heal(context: RunContext, left: Leaving) -> tuple[str, ...]:
 
 
 def _missing(context: RunContext, journal: Mapping[str, Any], left: Leaving) -> Answer | None:
-    """What of the baseline is missing once all is done; a run that began no method, or has no time left, asks not."""
+    """What of the baseline is missing at the end; not checked without a method, or without time left."""
     if context.baseline is None or left.told or not journal.get("run"):
         return None
     return context.baseline.last_look(context.recorder, left.hurried)
 
 
 def _unlock(context: RunContext, left: Leaving) -> None:
-    """What can't be given back while somebody waits for the end expires by itself."""
+    """Release the locks; what can't be released in time expires by itself."""
     unlocking = threading.Thread(target=unlock_cluster, args=(context,), daemon=True)
     unlocking.start()
     began_s = time.monotonic()
@@ -161,9 +161,9 @@ def _unlock(context: RunContext, left: Leaving) -> None:
 
 
 def _as_seen_there(context: RunContext, cut: Answer | None) -> Answer | None:
-    """What proved the cut where nodes can't be entered while they are cut off, held against their sentinels' word.
+    """The proof of the cut, checked against sentinels of nodes that can't be entered while they are cut off.
 
-    One that reached an API server inside the cut was not cut off, whatever the way back to it was like.
+    A node that reached an API server during the cut was not cut off, whatever the path back to it was like.
     """
     began_s, ended_s = context.all_cut_s, context.healing_s
     if cut is None or began_s is None or ended_s is None or not context.sentinels or not context.before:
@@ -173,7 +173,7 @@ def _as_seen_there(context: RunContext, cut: Answer | None) -> Answer | None:
     if cut.status is not Status.HEALTHY or not reached:
         return cut
     said = ", ".join(f"{node} ({count} times)" for node, count in sorted(reached.items()))
-    return Answer(status=Status.UNKNOWN, reason=f"an API server was reached inside the cut from {said}")
+    return Answer(status=Status.UNKNOWN, reason=f"an API server was reached during the cut from {said}")
 
 
 def _shut(context: RunContext, measured: set[str]) -> set[str]:
@@ -186,14 +186,14 @@ def _shut(context: RunContext, measured: set[str]) -> set[str]:
 
 
 def _leave_nodes(left: Leaving) -> tuple[str, ...]:
-    """Take away the Pods through which nodes were entered, last of all; what is not seen gone is cleaned up later."""
+    """Remove the Pods through which nodes were entered, last of all; a cleanup removes what is not seen gone."""
     if not left.told:
         return leave(hurried=left.hurried)
     return leave(max(LEAVING_S, END_S - left.told_for_s), hurried=left.hurried)
 
 
 def write_result(context: RunContext, result: RunResult, journal: Mapping[str, Any]) -> RunResult:
-    """Write what every report is made from, and return the result.
+    """Write the source of every report, and return the result.
 
     A full disk must not hide a verdict: what can't be written becomes one more of its reasons.
     """
@@ -202,7 +202,7 @@ def write_result(context: RunContext, result: RunResult, journal: Mapping[str, A
         context.directory.write_json("journal.json", redacted(journal))
         crash_point("result-written")
     except OSError as error:
-        reason = f"{context.directory.path} could not be written whole: {error.strerror or error}"
+        reason = f"{context.directory.path} could not be written completely:  {error.strerror or error}"
         verdict = replace(result.verdict, reasons=(*result.verdict.reasons, reason))
         return replace(result, verdict=verdict)
     return result
@@ -215,10 +215,10 @@ def result_of(
     briefing: Briefing | None = None,
     expected: Outcome | None = None,
 ) -> RunResult:
-    """The result as a value, from the journal, the timeline, the foreign rules and the audit log."""
+    """The result, from the journal, the timeline, the foreign rules and the audit log."""
     started_at = str(journal.get("start", ""))
     foreign = foreign_rules(context.foreign_before, context.foreign_after) if context.cuts else None
-    events = context.recorder.events  # put in order each time it is asked for
+    events = context.recorder.events  # sorted on each access
     lost = (f"the lock was lost: {each.detail}" for each in events if each.kind is Kind.LOCK_LOST)
     unseen = context.sentinels.problems if context.sentinels else ()
     reasons = (

@@ -1,4 +1,4 @@
-"""What chaoslib's runner tells while it plays: heard here to leave in time, and to write the journal as it goes."""
+"""Event handlers of chaoslib's runner: leave in time, and write the journal as it goes."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from chaosext.run.shutdown import Leaving
 
 RUNNING = "running"
-"""The status of a journal whose run goes on, or was killed."""
+"""The status of a journal whose run is in progress, or was killed."""
 
 
 class Once(Runner):  # type: ignore[misc]
-    """chaoslib's runner with the values that were looked up, planned and approved: it looks none up anew."""
+    """chaoslib's runner with the values that were looked up, planned and approved: it does not look them up again."""
 
     def __init__(self, resolved: Resolved) -> None:
         super().__init__(Strategy.AFTER_METHOD)
@@ -45,9 +45,9 @@ class Once(Runner):  # type: ignore[misc]
 
 
 class InTime(RunEventHandler):  # type: ignore[misc]
-    """Leaves before the next activity when the run was told to, and has a deadline for each.
+    """Leaves before the next activity if the run is asked to stop, and sets a deadline for each.
 
-    After an activity chaoslib makes the pause asked for even on its way out: leaving here comes before it.
+    After an activity chaoslib makes its pause even when it exits: leaving here comes before it.
     """
 
     def __init__(self, left: Leaving, resolved: Resolved) -> None:
@@ -56,7 +56,7 @@ class InTime(RunEventHandler):  # type: ignore[misc]
         self._gap_s = resolved.settings.activity_timeout_s + max(pauses_s, default=0.0)
 
     def started(self, experiment: Any, journal: Any) -> None:
-        """chaoslib has installed its own handlers when its runner starts; this puts ours back."""
+        """Restore our signal handlers: chaoslib installs its own when its runner starts."""
         self._left.install()
 
     def start_method(self, experiment: Any) -> None:
@@ -70,25 +70,25 @@ class InTime(RunEventHandler):  # type: ignore[misc]
         self._left.begin(f"{activity['type']} '{activity['name']}'", _limit_s(self._resolved, activity))
 
     def activity_completed(self, activity: Any, run: Any) -> None:
-        self._left.done(f"what follows {activity['type']} '{activity['name']}'", self._gap_s)
+        self._left.done(f"the gap after {activity['type']} '{activity['name']}'", self._gap_s)
         self._left.leave()
 
     @contextmanager
     def during(self, what: str, within_s: float) -> Iterator[None]:
-        """For what is no activity, and has a deadline all the same."""
+        """A deadline for something other than an activity."""
         self._left.begin(what, within_s)
         yield
-        self._left.done(f"what follows {what}", self._gap_s)
+        self._left.done(f"the gap after {what}", self._gap_s)
 
 
 def longest_s(resolved: Resolved) -> float:
-    """Seconds by which the experiment is over, were every activity to take all the time that it has."""
+    """Duration of the experiment if every activity takes all of its time, seconds."""
     played = [activity for _, activity in activities(resolved.experiment)]
     return sum(_limit_s(resolved, each) + _pause_s(resolved, each) for each in played)
 
 
 def whole_s(resolved: Resolved) -> float:
-    """Seconds by which a run that has just taken its lock is over: the hypothesis is asked before the method, too."""
+    """Longest duration of a run from taking its lock, seconds: the hypothesis runs before the method, too."""
     gate = [activity for place, activity in activities(resolved.experiment) if place.startswith("steady")]
     asked_s = sum(_limit_s(resolved, each) + _pause_s(resolved, each) for each in gate)
     return asked_s + longest_s(resolved) + FINISHED_S
@@ -102,7 +102,7 @@ def _limit_s(resolved: Resolved, activity: Mapping[str, Any]) -> float:
 
 
 def sealed_s(resolved: Resolved) -> float:
-    """How long a cut may be waited for that nobody can heal; 0 where there is none."""
+    """Time to wait for a cut that can't be healed, seconds; 0 if there is none."""
     ttls = [wish.ttl_s for _, wish in resolved.wishes()] if resolved.settings.is_sealed else []
     return lasting_s(max(ttls)) if ttls else 0.0
 
@@ -112,7 +112,7 @@ def _pause_s(resolved: Resolved, activity: Mapping[str, Any]) -> float:
 
 
 class HealsFirst(RunEventHandler):  # type: ignore[misc]
-    """Heals once more before the rollbacks of a run that was stopped: it may have been arming a cut just then."""
+    """Heals once more before the rollbacks of a stopped run: it may have been arming a cut just then."""
 
     def __init__(self, run: RunContext) -> None:
         self._run = run
@@ -123,7 +123,7 @@ class HealsFirst(RunEventHandler):  # type: ignore[misc]
 
 
 class Announcer(RunEventHandler):  # type: ignore[misc]
-    """Keeps in the run's context what is played now, for who watches."""
+    """Keeps the current activity in the run's context, for observers."""
 
     def __init__(self, run: RunContext) -> None:
         self._run, self._phase = run, "gate"
@@ -142,9 +142,9 @@ class Announcer(RunEventHandler):  # type: ignore[misc]
 
 
 class Scribe(RunEventHandler):  # type: ignore[misc]
-    """Writes `journal.json` before and after each activity, redacted, so that a killed run leaves what it did.
+    """Writes `journal.json` before and after each activity, redacted, so that a killed run leaves a record.
 
-    A disk that is full now is no reason to stop: the run's end says what could not be written.
+    A full disk is not a reason to stop: the run's end reports what could not be written.
     """
 
     def __init__(self, directory: RunDirectory, journal: Mapping[str, Any], asked: str = "before") -> None:
@@ -172,7 +172,7 @@ class Scribe(RunEventHandler):  # type: ignore[misc]
         self.write()
 
     def write(self) -> None:
-        """The journal as it is now; chaoslib puts a hypothesis into it only when all of it was asked."""
+        """The current journal; chaoslib adds a hypothesis only when all of it was checked."""
         with self._writing, suppress(Exception):
             states = dict(self._journal.get("steady_states") or {})
             if self._probes and not states.get(self._asked):

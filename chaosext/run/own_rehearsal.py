@@ -1,6 +1,6 @@
-"""A run's own rehearsal: before the cut, from a snapshot of the same cluster, what it is expected to do.
+"""A run's own rehearsal: predicts the effect of the cut from a snapshot of the same cluster, before the cut.
 
-Read-only and bounded, also for a preflight. A rehearsal that fails is a line, and never a reason not to run.
+Read-only and bounded, also for a dry run. A failed rehearsal is one line, and never a reason not to run.
 """
 
 from __future__ import annotations
@@ -49,35 +49,35 @@ SNAPSHOT, REHEARSAL = "snapshot.json.gz", "rehearsal.json"
 
 TAKEN_WITHIN_S = 8.0
 SIMULATED_WITHIN_S = 30.0
-"""A run waits no longer for simulations; what was not simulated by then is unknown."""
+"""Time limit for simulations, seconds; what is not simulated by then is unknown."""
 
 MOST_PODS = 20_000
-"""What is larger is rehearsed apart, by `chaosext rehearse`: a run should not wait for it."""
+"""Larger clusters need `chaosext rehearse`: a run should not wait for it."""
 
 SKETCH, SKETCHED = 60, 0.3
-"""Plays that tell when kube-dns will have moved, and their share of that time."""
+"""Simulations that predict when kube-dns moves, and their share of that time."""
 
 NOTICED_S = 2.0
-"""From kube-dns' last move to the heal: the probe looks once a second, and healing takes its time, too."""
+"""From kube-dns' last move to the heal, seconds: the probe runs once a second, and healing takes time, too."""
 
 PROVEN_S = 5.0
-"""What `cut_effective` takes: connections that are dropped time out, and then the other direction is asked."""
+"""Duration of `cut_effective`, seconds: dropped connections time out, first in one direction, then in the other."""
 
 CUT_WITHIN_S = 60.0
-"""From the snapshot to the cut: the gate is asked in between."""
+"""From the snapshot to the cut, seconds: the baseline is checked in between."""
 
 AFTERWARDS_S = 240.0
-"""How long is looked at after a rollback."""
+"""Observed time after a rollback, seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
-    """How long an experiment's parts take, in seconds.
+    """Durations of an experiment's parts, in seconds.
 
-    `lasts_s`: the cut, as far as the experiment says it: until it heals, or the kernel does.
-    `moves_s`: how long it waits for kube-dns to be moved before it heals; None: it doesn't wait for that.
-    `settle_s`: from the heal to the rollback; None: none.
-    `doubts`: why what is cut is something else than is rehearsed.
+    `lasts_s`: the cut, as far as the experiment says: until it is healed or expires.
+    `moves_s`: how long it waits for kube-dns to move before it heals; None: it doesn't wait for that.
+    `settle_s`: from the heal to the rollback; None: no rollback.
+    `doubts`: why the real cut differs from the rehearsed one.
     """
 
     lasts_s: float
@@ -86,7 +86,7 @@ class Course:
     doubts: tuple[Doubt, ...] = ()
 
     def plan(self, world: World, nodes: frozenset[str], cut_for_s: float) -> Plan:
-        """The plan in which the cut takes so long, and comes soon after the snapshot."""
+        """The plan of a cut of this length, soon after the snapshot."""
         rollback_s = None if self.settle_s is None else cut_for_s + self.settle_s
         horizon_s = (rollback_s or cut_for_s) + AFTERWARDS_S
         return Plan(
@@ -102,7 +102,7 @@ class Course:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rehearsed:
-    """What a cut is expected to do, and that in lines for people; without a prediction the line says why."""
+    """The predicted effect of a cut, also in lines for people; without a prediction the line says why."""
 
     prediction: Prediction | None = None
     lines: tuple[str, ...] = ()
@@ -118,7 +118,7 @@ def rehearse_run(resolved: Resolved, directory: RunDirectory) -> Rehearsed:
 
 
 def rehearse_apart(resolved: Resolved) -> Rehearsed:
-    """The same of a run that isn't made now. Leaves nothing."""
+    """The rehearsal of a run that is not made now. Writes nothing."""
     with tempfile.TemporaryDirectory(prefix="chaosext-preflight-") as directory:
         return _rehearsed(resolved, Path(directory), lambda _: None)
 
@@ -136,17 +136,17 @@ def _rehearsed(resolved: Resolved, directory: Path, keep: Callable[[Prediction],
         keep(prediction)
     except Exception as error:  # whatever it is, a run goes on without
         said = f": {error}" if isinstance(error, ChaosextError) else ""
-        return Rehearsed(lines=(f"not rehearsed: {type(error).__name__}{said}",))
+        return Rehearsed(lines=(f"no prediction: {type(error).__name__}{said}",))
     return Rehearsed(prediction=prediction, lines=outlook(prediction, world, nodes))
 
 
 def course_of(resolved: Resolved) -> Course | None:
-    """What the experiment's arguments say of its course; None where it cuts nothing."""
+    """The course of the experiment by its arguments; None if it cuts nothing."""
     wishes = [wish for _, wish in resolved.wishes()]
     ttls = [wish.ttl_s for wish in wishes]
     if not ttls:
         return None
-    held = () if resolved.settings.is_sealed else _while_cut(resolved)  # which nothing ends but its TTL
+    held = () if resolved.settings.is_sealed else _while_cut(resolved)  # it lasts its TTL
     moves_s = _argument(resolved, KUBE_DNS_MOVED, "timeout_s") if held else None
     rolls_back = any(True for _ in calls(resolved.experiment, RESCHEDULE))
     return Course(
@@ -158,22 +158,22 @@ def course_of(resolved: Resolved) -> Course | None:
 
 
 def _doubts(wishes: Sequence[CutRequest]) -> Iterator[Doubt]:
-    """A rehearsal is of one cut, which drops all traffic between the control plane and the nodes that are cut."""
+    """Doubts: a rehearsal covers one cut that drops all traffic between the control plane and the cut nodes."""
     subject = "the experiment"
     if len(wishes) > 1:
-        yield Doubt(subject=subject, why=f"it makes {len(wishes)} cuts, and a rehearsal is of one")
+        yield Doubt(subject=subject, why=f"it makes {len(wishes)} cuts; a rehearsal covers one")
     if any(wish.peers for wish in wishes):
         yield Doubt(
-            subject=subject, key="peers", why="it names what is cut off, and a rehearsal is of all nodes"
+            subject=subject, key="peers", why="it limits what is cut off; a rehearsal covers all nodes"
         )
     if any(set(wish.families) != set(FAMILIES) for wish in wishes):
         yield Doubt(
-            subject=subject, key="families", why="it cuts one family of addresses, and a rehearsal is of both"
+            subject=subject, key="families", why="it cuts one address family; a rehearsal covers both"
         )
 
 
 def _while_cut(resolved: Resolved) -> tuple[dict[str, Any], ...]:
-    """The method's activities from the cut to the heal, both included; none where it never heals."""
+    """The method's activities from the cut to the heal, both included; none if it never heals."""
     method = [activity for place, activity in activities(resolved.experiment) if place.startswith("method")]
     funcs = [(activity.get("provider") or {}).get("func") for activity in method]
     if SEVER not in funcs or HEAL not in funcs[funcs.index(SEVER) :]:
@@ -183,7 +183,7 @@ def _while_cut(resolved: Resolved) -> tuple[dict[str, Any], ...]:
 
 
 def _held_s(resolved: Resolved, held: Sequence[dict[str, Any]]) -> float:
-    """How long these take, as far as is known: pauses, and proving the cut. Without end where they aren't all ours."""
+    """Duration of these, as far as known: pauses, and verifying the cut. Infinite if some are not chaosext's."""
     if not held or not all(is_ours(activity) for activity in held):
         return float("inf")
     after = sum(_pause_s(resolved, activity, "after") for activity in held[:-1])
@@ -193,7 +193,7 @@ def _held_s(resolved: Resolved, held: Sequence[dict[str, Any]]) -> float:
 
 
 def _pause_s(resolved: Resolved, activity: dict[str, Any], when: str) -> float:
-    """Chaos Toolkit's `pauses` (seconds), which may be named in the configuration."""
+    """Chaos Toolkit's `pauses` (seconds), which the configuration may define."""
     return float(resolved.looked_up(activity.get("pauses")).get(when) or 0.0)
 
 
@@ -207,7 +207,7 @@ def _argument(resolved: Resolved, func: str, name: str) -> float | None:
 
 
 def _take(cluster: Cluster, path: Path) -> None:
-    """Raises `Unreachable` where it takes too long, `Refused` where the cluster is too large or may not be read."""
+    """Take a snapshot. Raises `Unreachable` if it takes too long, `Refused` for a large or unreadable cluster."""
     pieces = _bounded(Taking(cluster=cluster, page_s=TAKEN_WITHIN_S))
     write_pieces(path, pieces, fsync=False, gzipped=True)
 
@@ -220,14 +220,14 @@ def _bounded(taking: Taking) -> Iterator[str]:
             raise Unreachable(f"no snapshot within {TAKEN_WITHIN_S:g} s")
         if taking.counts.get("Pod", 0) > MOST_PODS:
             raise Refused(
-                f"more than {MOST_PODS} Pods", "rehearse apart: chaosext snapshot, chaosext rehearse"
+                f"more than {MOST_PODS} Pods", "rehearse separately: chaosext snapshot, chaosext rehearse"
             )
         taking.page_s = left_s
         yield text
 
 
 def _predict(world: World, nodes: frozenset[str], course: Course) -> Prediction:
-    """Where the experiment heals once kube-dns has moved, when that is has to be predicted first."""
+    """The course; if the experiment heals once kube-dns has moved, that time is predicted first."""
     rehearsal, budget = Rehearsal(world), TimeBudget.of(SIMULATED_WITHIN_S)
     if course.moves_s is None:
         return rehearsal.of(course.plan(world, nodes, course.lasts_s), budget=budget)
@@ -239,9 +239,9 @@ def _predict(world: World, nodes: frozenset[str], course: Course) -> Prediction:
 
 
 def moved_s(found: Prediction, world: World, nodes: frozenset[str], waits_s: float) -> float:
-    """When kube-dns is expected to have left the nodes that are cut, and to be Ready or Pending elsewhere.
+    """When kube-dns is expected to have left the cut nodes, and to be Ready or Pending elsewhere.
 
-    `waits_s` where it is not expected to leave them all by then.
+    `waits_s` if it is not expected to leave all of them by then.
     """
     if not found.simulations.is_whole:
         return waits_s

@@ -1,6 +1,6 @@
-"""What is known before anything is touched: timings in force, nodes without BGP, how long the cut lasts.
+"""What is known before the run touches anything: timings, nodes without BGP, the duration of the cut.
 
-What it leads to is the rehearsal's to say.
+The rehearsal predicts the effects.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CONTROL_PLANE_PODS = "component in (kube-controller-manager,kube-apiserver)"
 
 
 def brief(cluster: Cluster, settings: Settings, ttl_s: float | None) -> Briefing:
-    """Ask the API server what bears on a cut for `ttl_s` (None: there is none) of the nodes that are to lose it."""
+    """Read from the API server what matters for a cut of `ttl_s` (None: no cut) of the nodes that lose it."""
     nodes = cluster.nodes()
     pods = cluster.pods("kube-system", KUBE_DNS_SELECTOR)
     dns_nodes = sorted({pod.node for pod in pods if pod.node and not pod.terminating})
@@ -45,9 +45,9 @@ def brief(cluster: Cluster, settings: Settings, ttl_s: float | None) -> Briefing
 
 
 def unpeered(nodes: Collection[Node], peered: Collection[str]) -> tuple[str, ...]:
-    """The nodes that nobody learns routes to."""
+    """The nodes that no other node learns routes to."""
     return tuple(sorted(node.name for node in nodes if node.name not in peered))
 
 
 def _ttl_lines(ttl_s: float | None) -> tuple[str, ...]:
-    return () if ttl_s is None else (f"the cut lasts {ttl_s:g} s at most",)
+    return () if ttl_s is None else (f"the cut lasts at most {ttl_s:g} s",)

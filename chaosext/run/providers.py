@@ -1,4 +1,4 @@
-"""Chaos Toolkit's commands and HTTP calls, bounded in what they may answer, and ended with all that they started."""
+"""Chaos Toolkit's commands and HTTP calls, with bounded output, and ended with all processes that they started."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ logger = logging.getLogger("chaostoolkit")
 
 PIECE = 1 << 16
 _calling = threading.local()
-"""Whether this thread makes an activity's HTTP call: what other code downloads is its own business."""
+"""Whether this thread makes an activity's HTTP call: other downloads are not bounded here."""
 
 
 def bound_providers() -> None:
-    """From here on activities of the types `process` and `http` are bounded; asked again, nothing changes.
+    """Bound activities of the types `process` and `http` from now on. Idempotent.
 
-    chaoslib keeps whatever a command prints or an address answers, in full, and at a `timeout` ends the command alone.
+    chaoslib keeps all that a command prints or a server answers, and at a `timeout` ends only the command itself.
     """
     from chaoslib import activity
     from requests.adapters import HTTPAdapter
@@ -40,9 +40,9 @@ def bound_providers() -> None:
 
 
 def run_command(activity: Any, configuration: Any, secrets: Any) -> dict[str, Any]:
-    """As chaoslib's (chaoslib/provider/process.py): what it returns, and what it raises.
+    """As chaoslib's (chaoslib/provider/process.py), in what it returns and raises.
 
-    What the command leaves running in the background stays, unless the command itself is ended.
+    Background processes of the command stay, unless the command itself is ended.
     """
     from chaoslib.exceptions import ActivityFailed
 
@@ -65,7 +65,7 @@ def run_command(activity: Any, configuration: Any, secrets: Any) -> dict[str, An
 
 
 def _argv(provider: Any, configuration: Any, secrets: Any) -> list[str]:
-    """A text of arguments is a shell's, as ever."""
+    """The command line; a text of arguments goes to a shell, as in chaoslib."""
     from chaoslib import substitute
 
     arguments = provider.get("arguments", [])
@@ -104,7 +104,7 @@ def _bounded(send: Any) -> Any:
 
 
 def _content(response: Any) -> bytes:
-    """The body, decoded. Raises chaoslib's ActivityFailed for more than is kept of one answer."""
+    """The body, decoded. Raises chaoslib's ActivityFailed if it is too large."""
     from chaoslib.exceptions import ActivityFailed
 
     body = bytearray()

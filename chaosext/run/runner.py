@@ -1,9 +1,8 @@
 """`chaosext run`: drives chaoslib, but closes its gaps and derives its own verdict.
 
-Stock `chaos run` ends with "completed" and exit 0 after a failed gate, a failed injection, a failed rollback, and
-turns SIGTERM inside an activity into a failed activity, so that the next action runs. Here the gate is asked before
-chaoslib's runner starts, signals leave through `SystemExit` (which activities don't swallow), and what counts is
-what the journal shows.
+Stock `chaos run` ends with "completed" and exit 0 after a failed baseline, injection or rollback, and turns SIGTERM
+inside an activity into a failed activity, so that the next action runs. Here the baseline is checked before chaoslib's
+runner starts, signals leave through `SystemExit` (which activities don't swallow), and the journal decides the verdict.
 """
 
 from __future__ import annotations
@@ -52,13 +51,13 @@ if TYPE_CHECKING:
 
 
 Foretelling = Callable[["Prediction | None", str], None]
-"""Is given the prediction, or None and why there is none."""
+"""Receives the prediction, or None and why there is none."""
 
 
 def ready(resolved: Resolved, run: RunContext) -> Briefing:
-    """Pin, approval, limits and lock, in this order: until all of them hold, nothing of the experiment is run.
+    """Check pin, approval, limits and lock, in this order: until all of them hold, nothing of the experiment runs.
 
-    Raises `Refused` where one does not. Takes the lock, at last.
+    Raises `Refused` if one does not. Takes the lock last.
     """
     require_pinned(resolved.settings.context)
     cluster = connect(resolved.settings)
@@ -96,12 +95,12 @@ def run_strictly(
     forsaken: Callable[[RunResult], NoReturn] | None = None,
     abandoned: Callable[[str], NoReturn] | None = None,
 ) -> RunResult:
-    """The whole experiment: refuse, gate, method, hypothesis, rollbacks; then heal what is left and judge.
+    """Run the whole experiment: refuse, baseline, method, hypothesis, rollbacks; then heal what is left and judge.
 
-    `tell` is given what is known before the cut, before it is made, and `foretell` what the cut is expected to do, or
-    why that isn't known; without it nothing is rehearsed. `forsaken` ends the process with the result where
-    the main thread can't be made to leave what it plays; without it such an activity is waited for. `abandoned` ends it
-    without one where the run's end does not come in time, and is told so.
+    `tell` receives the state before the cut, before it is made, and `foretell` the prediction, or why there is none;
+    without it nothing is rehearsed. `forsaken` ends the process with the result if the main thread can't be made to
+    leave its activity; without it such an activity is waited for. `abandoned` ends the process without a result if the
+    run's end does not come in time, and receives the reason.
     """
     journal = _journal(resolved.experiment)
     with leaving_on_signals() as left:
@@ -128,7 +127,7 @@ def run_strictly(
 
 @dataclass(slots=True, kw_only=True)
 class _Playing:
-    """What is played, and what came of it so far."""
+    """The run in progress, and its results so far."""
 
     resolved: Resolved
     run: RunContext
@@ -139,7 +138,7 @@ class _Playing:
     briefing: Briefing | None = None
 
     def to_its_end(self) -> None:
-        """Play until it is over or left. Raises `Refused` where nothing was cut; whatever else fails is judged."""
+        """Run until it is over or left. Raises `Refused` if nothing was cut; other failures affect the verdict."""
         try:
             self.left.play(self._play)
         except Exception as error:
@@ -149,12 +148,12 @@ class _Playing:
             _abort(self.journal, error)
 
     def _play(self) -> None:
-        self.left.begin("what precedes the experiment", self.resolved.settings.activity_timeout_s)
+        self.left.begin("the preparation of the experiment", self.resolved.settings.activity_timeout_s)
         bound_providers()
         with unreachable_is_refused():
             require_room(state_home(), "state", "XDG_STATE_HOME")
             intent_log().require_writable()
-            watched(self.resolved)  # those that are none are refused before anybody is asked anything
+            watched(self.resolved)  # refuses malformed conditions before anything is asked
             self.briefing = ready(self.resolved, self.run)
             self.resolved = completed(self.resolved)
             require_playable(self.resolved.experiment)
@@ -180,7 +179,7 @@ class _Playing:
 
 
 def require_rollback(resolved: Resolved) -> None:
-    """Raise `Refused` where the experiment deletes Pods, and that would be refused when it comes to it."""
+    """Raise `Refused` if the experiment deletes Pods, and that would be refused later."""
     for place, _ in calls(resolved.experiment, RESCHEDULE):
         with refused_at(place):
             require_reschedulable(resolved.settings)
@@ -188,7 +187,7 @@ def require_rollback(resolved: Resolved) -> None:
 
 @contextmanager
 def refused_at(place: str) -> Iterator[None]:
-    """Say at which place of the experiment something is refused."""
+    """Add the place in the experiment to a refusal."""
     try:
         yield
     except Refused as error:
@@ -197,7 +196,7 @@ def refused_at(place: str) -> Iterator[None]:
 
 @contextmanager
 def unreachable_is_refused() -> Iterator[None]:
-    """Before the gate nothing is touched yet, so whatever doesn't answer is a reason to refuse."""
+    """Turn `Unreachable` into a refusal: before the baseline nothing is touched yet."""
     try:
         yield
     except Unreachable as error:
@@ -206,20 +205,20 @@ def unreachable_is_refused() -> Iterator[None]:
 
 
 def refusal(error: Refused) -> Verdict:
-    """The verdict of a run that ended before it began."""
+    """The verdict of a run that ended before it started."""
     return Verdict(outcome=Outcome.REFUSED, reasons=(str(error),))
 
 
 def _play(
     resolved: Resolved, journal: dict[str, Any], run: RunContext, left: Leaving, watching: Watching
 ) -> None:
-    """Ask the gate; only if it holds, place the sentinels, and hand over to chaoslib for all the rest."""
+    """Check the baseline; only if it holds, place the sentinels, and let chaoslib run the rest."""
     from chaoslib.caching import cache_activities
 
     from chaosext.run.hooks import Announcer, HealsFirst, InTime, Once, Scribe
 
     _quieten()
-    cache_activities(resolved.experiment)  # what a `ref` is looked up in
+    cache_activities(resolved.experiment)  # the lookup table of a `ref`
     scribe, in_time = Scribe(run.directory, journal), InTime(left, resolved)
     scribe.write()
     with Once(resolved) as runner:
@@ -234,7 +233,7 @@ def _play(
 
 
 def _play_method(resolved: Resolved, journal: dict[str, Any], runner: Any) -> None:
-    """chaoslib lets through what its tolerances raise, such as a range for a text: that ends the run, not ours."""
+    """Run chaoslib; it lets errors of tolerances through, such as a range for a text: these end its run, not ours."""
     settings = {"runtime": {"rollbacks": {"strategy": "always"}}}
     try:
         runner.run(_with_control(resolved.experiment), settings, journal=journal)
@@ -243,13 +242,13 @@ def _play_method(resolved: Resolved, journal: dict[str, Any], runner: Any) -> No
 
 
 def _abort(journal: dict[str, Any], error: Exception) -> None:
-    """Of an error that is not ours only the type is told: its text may quote anything."""
+    """Abort the journal; only the type of a foreign error is recorded: its text may quote secrets."""
     said = f": {error}" if isinstance(error, ChaosextError) else ""
     journal["status"], journal[ABORT_REASON] = "aborted", f"{type(error).__name__}{said}"
 
 
 def _with_control(experiment: Experiment) -> Experiment:
-    """Our control ends the method when a cut fails; an experiment that doesn't name it has it all the same."""
+    """Add our control, which ends the method when a cut fails, even if the experiment doesn't name it."""
     provider = {"type": "python", "module": "chaosext.controls"}
     named = experiment.get("controls", [])
     if any(control.get("provider", {}).get("module") == provider["module"] for control in named):
@@ -268,10 +267,10 @@ def _gate_holds(resolved: Resolved, journal: dict[str, Any], event_registry: Any
             dry=None,
             event_registry=event_registry,
         )
-    except Exception as error:  # chaoslib trips over a tolerance that doesn't fit the probe's answer
+    except Exception as error:  # chaoslib crashes on a tolerance that doesn't fit the probe's output
         raise Refused(
             f"steady-state-hypothesis: {type(error).__name__} in a tolerance",
-            "write tolerances that fit what the probes return",
+            "write tolerances that fit the probes' output",
         ) from None
     journal["steady_states"]["before"] = state
     return state is None or bool(state["steady_state_met"])
@@ -286,7 +285,7 @@ def _journal(experiment: Experiment) -> dict[str, Any]:
 
 
 def _quieten() -> None:
-    """chaoslib logs for its own command line; what people should see is the timeline and the verdict."""
+    """Silence chaoslib, which logs for its own command line; people see the timeline and the verdict."""
     logger = logging.getLogger("chaostoolkit")
     logger.addHandler(logging.NullHandler())
     logger.propagate = False

@@ -1,20 +1,19 @@
-"""Leaving a run, whatever the main thread is doing: on a signal, or because an activity's time is up. Only once.
+"""Ends a run early, whatever the main thread is doing: on a signal, or if an activity takes too long. Only once.
 
 A Python handler runs when the main thread comes back to bytecode. A signal that arrives just before a sleep begins
 does not interrupt it, and what a handler raises is lost in a destructor or in an activity that swallows everything.
-So a thread of our own stands by. It hears of each signal through the wakeup descriptor (which the C handler writes,
-whoever has replaced ours in Python), watches the deadlines, and keeps interrupting the main thread until it has left.
-A main thread that does not come for `PATIENCE_S` is forsaken: the thread that stands by ends the run in its place.
-Should an end itself not come to its end (each part of it is bounded, but a disk or a terminal may hang), another thread
-ends the process: nobody is waited for without a limit.
+So a standby thread receives each signal through the wakeup descriptor (which the C handler writes even if the Python
+handler was replaced), watches the deadlines, and keeps interrupting the main thread until it has left. If the main
+thread does not leave within `PATIENCE_S`, the standby thread ends the run in its place. If that end hangs (each part is
+bounded, but a disk or a terminal may hang), another thread ends the process: every wait has a limit.
 
-What a signal means depends on what it finds. While anything is played (gate, cut, hold, heal, rollback, dwell), that is
-left and nothing more is played; the cut is healed once more, and looked at. A second signal changes nothing, nor does
-the first once the run is at its end, but that nobody is waited for any more who only has evidence (`hurried`): it
-heals, judges and writes, which takes seconds and is what was asked for.
+The effect of a signal depends on the phase. During an activity (baseline, cut, hold, heal, rollback, dwell) the run
+leaves it and starts no other; it heals the cut once more, and checks it. A second signal changes nothing, nor does the
+first one at the run's end, except that the run no longer waits for mere evidence (`hurried`): it heals, judges and
+writes, which takes seconds and is what was requested.
 
-A stop (a stop condition, an abort) is gentler: the activity that is played is left, the method goes no further, and the
-rollbacks are played, as they restore the steady state. A signal or a deadline in the middle of that leaves as ever.
+A stop (a stop condition, an abort) is gentler: the run leaves the current activity, skips the rest of the method, and
+runs the rollbacks, as they restore the steady state. A signal or a deadline during that leaves as usual.
 """
 
 from __future__ import annotations
@@ -40,40 +39,40 @@ if TYPE_CHECKING:
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
 SKIP_ROLLBACKS = 30
-"""The code of chaoslib's SIGUSR2 (chaoslib/exit.py): leave now, play no rollbacks. Healing is our own business."""
+"""The code of chaoslib's SIGUSR2 (chaoslib/exit.py): leave now, without rollbacks. chaosext heals by itself."""
 
 PLAY_ROLLBACKS = 20
-"""The code of its SIGUSR1: leave now, and play the rollbacks."""
+"""The code of its SIGUSR1: leave now, and run the rollbacks."""
 
 STOP_S = 10.0
-"""How long what is played may take to end once the run was stopped; then it is left as one that is overdue."""
+"""Time for an activity to end after a stop, seconds; then it counts as overdue."""
 
 ASK_AGAIN_S = 0.25
-"""How often a run that was told to leave is told again, and how often the deadlines are looked at."""
+"""Interval of interrupting a run that must leave, and of checking deadlines, seconds."""
 
 PATIENCE_S = 1.5
-"""How long a run that was told to leave may take to do so; then it is ended over its head."""
+"""Time for the main thread to leave, seconds; then the standby thread ends the run."""
 
 END_S = 3.5
-"""By then, counted from when the run was told to leave, its last heal is over; what is left of 5 s is for the rest."""
+"""Seconds after the request to leave by which the last heal ends; the rest of 5 s is for everything else."""
 
 GONE_S = 30.0
-"""By then, counted from when the run was told to leave, or its end to hurry, the process is gone: 5 s are usual."""
+"""Seconds after the request to leave, or to hurry, by which the process ends: 5 s are usual."""
 
 FINISHED_S = 240.0
-"""What the end of a run has otherwise: to heal, to collect, to give everything back, to report. 10 s are usual."""
+"""Time limit for a run's normal end (heal, collect, release, report), seconds: 10 s are usual."""
 
 SHORTEST_HEAL_S = 1.2
-"""What a heal has even then; entering a node takes 0.3 s on an idle machine."""
+"""Minimum time of a heal, seconds; entering a node takes 0.3 s on an idle machine."""
 
 
 @dataclass(slots=True)
 class Leaving:
-    """Why a run is left: the first signal, or `overdue`, the activity whose time is up, with how long it had.
+    """Why a run ends early: the first signal, or `overdue`, the activity that took too long, with its limit.
 
-    `stopped`: its method goes no further; from when on its rollbacks are played it is `restoring`, and can't be stopped
-    any more. `in_method`: chaoslib plays, which must not be disturbed between two activities. `forsaken` ends the run,
-    and the process, without the main thread; `abandoned` ends the process, without the run's end.
+    `stopped`: the method goes no further; once the rollbacks run it is `restoring`, and can't be stopped any more.
+    `in_method`: chaoslib is running, and must not be interrupted between two activities. `forsaken` ends the run and
+    the process without the main thread; `abandoned` ends the process without the run's end.
     """
 
     heeded: tuple[signal.Signals, ...] = SIGNALS
@@ -98,11 +97,11 @@ class Leaving:
 
     @property
     def ending(self) -> bool:
-        """Whether somebody has begun to end the run."""
+        """Whether the run's end has begun."""
         return self._ended.locked()
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """The signal handler. It raises inside of what is played only: a run at its end is disturbed by nobody."""
+        """The signal handler. It raises inside activities only: a run at its end is not interrupted."""
         self.hear(number)
         if self.told and _is_played(frame):
             raise SystemExit(SKIP_ROLLBACKS)
@@ -110,7 +109,7 @@ class Leaving:
             raise SystemExit(PLAY_ROLLBACKS)
 
     def hear(self, number: int) -> None:
-        """A signal came: the first one that finds the run being played is why it ends; at its end it hurries it."""
+        """Handle a signal: the first one during the run ends it; one at its end hurries it."""
         if number in self.heeded and self.ending:
             self.hurried.set()
             self.be_gone_within(GONE_S)
@@ -119,23 +118,23 @@ class Leaving:
             self.be_gone_within(GONE_S)
 
     def leave(self) -> None:
-        """Leave here if told so; for whoever is about to play something, in whichever thread."""
+        """Leave here if the run must leave; call this before starting anything, in any thread."""
         if self.told:
             raise SystemExit(SKIP_ROLLBACKS)
         if self._stops:
             raise SystemExit(PLAY_ROLLBACKS)
 
     def stop(self) -> bool:
-        """Let nothing more of the method begin; whether there was a run to stop. `interrupt` ends what plays."""
+        """Start nothing more of the method; returns whether there was a run to stop. `interrupt` ends the activity."""
         with self._turning:
             may_stop = not (self.told or self.ending or self.restoring or self.stopped)
             self.stopped = self.stopped or may_stop
         return may_stop
 
     def interrupt(self) -> None:
-        """End what is played, however often it has to be told, until the rollbacks are played or the run has ended."""
+        """Interrupt the current activity repeatedly, until the rollbacks run or the run has ended."""
         main = threading.main_thread().ident or 0
-        self._due[main] = _due("what was played when the run was stopped", STOP_S)
+        self._due[main] = _due("the activity at the time of the stop", STOP_S)
         end_all()
         while self._stops and not self.told and not self.ending:
             with suppress(ProcessLookupError):
@@ -143,7 +142,7 @@ class Leaving:
             time.sleep(ASK_AGAIN_S)
 
     def restore(self) -> None:
-        """The rollbacks are about to be played: from here on nothing stops the run but a signal, or a deadline."""
+        """The rollbacks are next: from here on only a signal or a deadline stops the run."""
         with self._turning:
             self.restoring = True
 
@@ -152,40 +151,38 @@ class Leaving:
         return self.stopped and not self.restoring
 
     def begin(self, what: str, within_s: float) -> None:
-        """This thread does `what`, and will be done with it in time, or the run is left."""
+        """Set a deadline for `what` in this thread; past it the run leaves."""
         self._due[threading.get_ident()] = _due(what, within_s)
 
     def done(self, what_follows: str, within_s: float) -> None:
-        """This thread is done. Where nobody else does anything, something begins anew in time, or the run is left."""
+        """Clear this thread's deadline. If no other thread is busy, something must start in time, or the run leaves."""
         self._due.pop(threading.get_ident(), None)
         self._gap = _due(what_follows, within_s)
 
     def look(self) -> None:
-        """See whether anybody's time is up."""
+        """Check the deadlines."""
         for deadline_s, sentence in tuple(self._due.values()) or (self._gap,):
             if time.monotonic() >= deadline_s and not self.told and not self.ending:
                 self._told_s, self.overdue = time.monotonic(), sentence
                 self.be_gone_within(GONE_S)
 
     def be_gone_within(self, within_s: float) -> None:
-        """The process ends by then, with or without a verdict; an earlier moment stays."""
+        """Set the latest end of the process, with or without a verdict; keeps an earlier one."""
         self._gone_by_s = min(self._gone_by_s, time.monotonic() + within_s)
 
     def see_out(self, over: threading.Event) -> None:
-        """Until `over`, see that nobody waits longer for the run's end than he has to."""
+        """Until `over`, end the process if the run's end takes too long."""
         while not over.wait(ASK_AGAIN_S):
             if time.monotonic() >= self._gone_by_s and self.abandoned:
                 try:
-                    self.abandoned(
-                        "the run did not come to its end in time, so that what is left is not known"
-                    )
+                    self.abandoned("the run did not end in time, so it is unknown what is left behind")
                 finally:
                     os._exit(Unsafe.exit_code)
 
     def play(self, what: Callable[[], None]) -> None:
-        """Play `what` to its end or until it is left; then nobody else may end the run.
+        """Run `what` to its end or until it is left; then no other thread may end the run.
 
-        Does not come back when somebody has ended it already: the process is about to be gone. Raises what `what` does.
+        Does not return if another thread has ended it already: the process is about to end. Raises what `what` does.
         """
         try:
             _played(what)
@@ -196,27 +193,27 @@ class Leaving:
                 threading.Event().wait()
 
     def claim(self) -> bool:
-        """Whether the one who asks is to end the run: the first one is."""
+        """Whether the caller ends the run: the first one does."""
         return self._ended.acquire(blocking=False)
 
     @property
     def told_for_s(self) -> float:
-        """Seconds since the run was told to leave; 0 where it was not."""
+        """Seconds since the run was asked to leave; 0 if it was not."""
         return time.monotonic() - self._told_s if self.told else 0.0
 
     def within_s(self, end_s: float) -> float:
-        """Seconds that a heal has that is to be over `end_s` after the run was told to leave."""
+        """Time left for a heal that must end `end_s` after the run was asked to leave, seconds."""
         return max(SHORTEST_HEAL_S, end_s - self.told_for_s)
 
     def install(self) -> None:
-        """Make this the handler of every signal that is heeded."""
+        """Install this handler for every handled signal."""
         for number in (*self.heeded, signal.SIGALRM):
             signal.signal(number, self)
 
 
 @contextmanager
 def leaving_on_signals() -> Iterator[Leaving]:
-    """Heed signals while the context lives; only in the main thread. A signal that is ignored (nohup) stays so."""
+    """Handle signals within the context; only in the main thread. A signal that is ignored (nohup) stays ignored."""
     left = Leaving(heeded=tuple(each for each in SIGNALS if signal.getsignal(each) is not signal.SIG_IGN))
     before = {number: signal.getsignal(number) for number in left.heeded}
     heard, written = socket.socketpair()
@@ -243,7 +240,7 @@ def _due(what: str, within_s: float) -> tuple[float, str]:
 
 
 def _played(what: Callable[[], None]) -> None:
-    """The frame by which a handler knows that something is being played."""
+    """The frame by which a handler knows that an activity is running."""
     what()
 
 
@@ -287,9 +284,9 @@ def _stand_by(left: Leaving, heard: socket.socket) -> None:
 
 
 def _insist(left: Leaving) -> None:
-    """Interrupt the main thread again and again until the run has been left; in the end, leave without it.
+    """Interrupt the main thread again and again until the run has left; in the end, leave without it.
 
-    Scripts that run on nodes are ended first: whoever waits for one, in whichever thread, need not.
+    Scripts that run on nodes are ended first, so that no thread waits for one.
     """
     end_all()
     deadline_s = time.monotonic() + PATIENCE_S
@@ -302,5 +299,5 @@ def _insist(left: Leaving) -> None:
     if left.forsaken and left.claim():
         try:
             left.forsaken()
-        finally:  # it does not come back; where it failed nobody else ends the run, and what is left is not known
+        finally:  # does not return; if it failed, the run has no other end, and what is left is unknown
             os._exit(Unsafe.exit_code)

@@ -1,4 +1,4 @@
-"""Standard output and error for us alone while others' code runs in this process and beneath it."""
+"""Keeps standard output and error for chaosext while foreign code runs in this process and its children."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 @contextmanager
 def own_streams() -> Iterator[tuple[IO[str], IO[str]]]:
-    """Where to write output and errors; what anybody else prints meanwhile, their children too, goes nowhere.
+    """Streams for output and errors; whatever other code and its children print meanwhile is discarded.
 
-    It may hold anything, an experiment's secrets included, and would tear `--json` apart.
+    It may contain anything, an experiment's secrets included, and would break `--json`.
     """
     with ExitStack() as stack:
         yield stack.enter_context(_own(sys.stdout)), stack.enter_context(_own(sys.stderr))
@@ -31,7 +31,7 @@ def own_streams() -> Iterator[tuple[IO[str], IO[str]]]:
 
 @contextmanager
 def _own(stream: IO[str] | None) -> Iterator[IO[str]]:
-    """A copy of `stream` that nobody else has; where it is no open file there is nothing to keep to ourselves."""
+    """A private copy of `stream`; without an open file there is nothing to copy."""
     shared = _descriptor(stream)
     if stream is None or shared is None:
         with open(os.devnull, "w") as nowhere:  # noqa: PTH123
@@ -63,11 +63,11 @@ def _lead_nowhere(descriptor: int) -> None:
 
 
 FAILURE = "  => failed: "
-"""What chaoslib's line about an activity that raised begins with (chaoslib/activity.py)."""
+"""Prefix of chaoslib's line about an activity that raised (chaoslib/activity.py)."""
 
 RUNNER = ("chaoslib", "chaostoolkit")
 TRUSTED = ("chaosext", "chaosk8s")
-"""Packages whose lines are kept, secrets taken out. Of everybody else's only the form is."""
+"""Packages whose lines are kept, without secrets. Of other packages' lines only the form is kept."""
 
 _HARMLESS = (
     "  => succeeded without",
@@ -84,14 +84,14 @@ _HARMLESS = (
     "activity will run",
     "allowed tolerance is",
 )
-"""How the runner's lines for debugging begin that quote names only; its others quote values, commands, answers."""
+"""Prefixes of the runner's debug lines that quote names only; others quote values, commands, output."""
 
 _VERDICTS = ("Steady state probe '", "Experiment ran into an un expected fatal error")
-"""How the runner's own fatal lines begin; its others quote whatever was raised."""
+"""Prefixes of the runner's own fatal lines; others quote whatever was raised."""
 
 
 class Discreet(logging.Filter):
-    """Lets every record through, and of each only what may be said."""
+    """Passes every record, without secrets."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[0] if record.exc_info else None
@@ -102,7 +102,7 @@ class Discreet(logging.Filter):
 
 
 def be_discreet() -> None:
-    """From here on Chaos Toolkit's logger says no more than it may; asked again, nothing changes."""
+    """Redact Chaos Toolkit's log from now on. Idempotent."""
     logger = logging.getLogger("chaostoolkit")
     if not any(isinstance(each, Discreet) for each in logger.filters):
         logger.addFilter(Discreet())
@@ -110,7 +110,7 @@ def be_discreet() -> None:
 
 @contextmanager
 def logging_for_ourselves() -> Iterator[None]:
-    """Chaos Toolkit's console goes on; what activities and their children print beside it goes nowhere."""
+    """Keep Chaos Toolkit's console; discard what activities and their children print."""
     shared = {sys.stdout: 0, sys.stderr: 1}
     handlers = [
         each for each in logging.getLogger("chaostoolkit").handlers if type(each) is logging.StreamHandler
@@ -149,7 +149,7 @@ def _failure(said: str) -> str:
 
 @cache
 def _package(path: str) -> str:
-    """Which of the known packages a source file is of; "" for anybody else's."""
+    """The known package of a source file; "" for any other."""
     return next((name for name in (*RUNNER, *TRUSTED) if _home(name) in Path(path).parents), "")
 
 

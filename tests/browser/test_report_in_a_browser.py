@@ -166,7 +166,7 @@ def test_a_bar_that_has_the_focus_is_read_out(opened: Open) -> None:
     with opened(html("watched"), width=WIDE, scheme="light") as found:
         bar = found.page.locator(".plot g[tabindex='0']", has=found.page.locator("rect.u")).first
         bar.focus()
-        assert "nobody looked, 40.0 s to 52.0 s" in found.page.locator(".readout").inner_text()
+        assert "not observed, 40.0 s to 52.0 s" in found.page.locator(".readout").inner_text()
 
 
 def test_the_first_screen_of_a_laptop_answers_all_six_questions(opened: Open) -> None:
@@ -175,7 +175,7 @@ def test_the_first_screen_of_a_laptop_answers_all_six_questions(opened: Open) ->
         assert max(tops) < 800
 
 
-ASKED = ("What broke?", "Why?", "For how long?", "For whom?", "Is it over?", "What now?")
+ASKED = ("What broke?", "Why?", "For how long?", "Who was affected?", "Is it over?", "Next steps")
 
 
 def test_the_timeline_can_be_filtered_and_read_without_script(opened: Open) -> None:

@@ -85,7 +85,7 @@ def test_a_hung_tolerance_is_bounded(tmp_path: Path) -> None:
     with Run(tmp_path, value) as run:
         assert run.process.wait(timeout=START_S + LIMIT_S + 5) == 30
         assert run.words() == ["hung"]
-        assert run.result()["reasons"][0].startswith("what follows probe 'gate' did not end within 1 s")
+        assert run.result()["reasons"][0].startswith("the gap after probe 'gate' did not end within 1 s")
 
 
 def test_a_killed_run_leaves_what_it_had_done(tmp_path: Path) -> None:
@@ -125,5 +125,5 @@ def test_an_end_that_hangs_is_unsafe_and_the_process_is_gone(
             run.process.send_signal(number)
         assert run.process.wait(timeout=15) == 40
         said = run.process.stdout.read()  # type: ignore[union-attr]
-        assert "unsafe: the run did not come to its end in time" in said
+        assert "unsafe: the run did not end in time" in said
         assert "chaosext status" in said

@@ -136,7 +136,7 @@ def test_an_activity_that_never_leaves_does_not_hold_the_run_up(
 @pytest.mark.parametrize(
     ("says", "why"),
     [
-        (TRUE, "stop condition 'errors' is true already: errors{job=\"shop\"} 7"),
+        (TRUE, "stop condition 'errors' is already true: errors{job=\"shop\"} 7"),
         ({"status": "error", "errorType": "bad_data", "error": "parse error"}, "can't be asked: bad_data"),
     ],
 )
@@ -191,7 +191,7 @@ def test_a_probe_of_chaos_toolkit_stops_when_it_is_out_of_its_tolerance(tmp_path
         assert run.result()["stopped"] == {
             "by": "stop_condition",
             "name": "wellness",
-            "reason": "out of its tolerance",
+            "reason": "out of tolerance",
         }
         assert run.words()[-1] == "back"
 

@@ -115,7 +115,7 @@ def test_istiod_s_silence_is_no_go_unless_it_is_waived_by_name(
     short = {"cut": {"selector": WORKERS, "for": "5s"}}
     unknown = command("chaosext", "gate", "--cutover", plan(**short), "--context", CONTEXT, KUBECONFIG=reader)
     assert unknown.exit_code == 30, unknown
-    assert "xds_synced can't be known" in unknown.stdout
+    assert "xds_synced is unknown" in unknown.stdout
     waived = {"waive": {"xds_synced": "istiod may not be entered"}}
     go = command(
         "chaosext", "gate", "--cutover", plan(**short, **waived), "--context", CONTEXT, KUBECONFIG=reader

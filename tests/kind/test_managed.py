@@ -155,7 +155,7 @@ def test_the_story_is_told_on_the_nodes_side_and_the_cut_lasts_its_ttl(tmp_path:
     assert cut["object"] == f"Node/{','.join(workers())}"
     assert "nobody can end it earlier" in cut["detail"]
     assert heal["t_s"] == pytest.approx(STORY_TTL_S, abs=1.5)
-    assert heal["detail"] == "the kernel let go at the cut's TTL"
+    assert heal["detail"] == "the cut expired in the kernel at its TTL"
     assert result["foreign_rules"]["not_compared"] == []
     assert {each["object"] for each in events if each["kind"] == "node_not_ready"} == {
         f"Node/{name}" for name in workers()
@@ -255,7 +255,7 @@ def test_an_abort_mid_cut_is_answered_and_the_rollbacks_wait_for_the_ttl(tmp_pat
         assert asked.returncode == 40, asked.stdout + asked.stderr
         assert "heals by itself" in asked.stdout + asked.stderr
         assert process.wait(180) == 130, (tmp_path / "log").read_text()[-3000:]
-    assert "the kernel let go at the cut's TTL" in (tmp_path / "log").read_text()
+    assert "the cut expired in the kernel at its TTL" in (tmp_path / "log").read_text()
     require_nothing_left()
 
 

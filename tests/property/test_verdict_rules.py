@@ -151,4 +151,4 @@ def test_what_was_feared_and_seen_gone_is_kept_as_a_reason(given_facts: Facts) -
         derive(replace(given_facts, left_behind=(), feared=("cp",))),
     )
     assert feared.outcome is calm.outcome
-    assert feared.reasons == (*calm.reasons, "seen gone at the end, though an activity could not: cp")
+    assert feared.reasons == (*calm.reasons, "confirmed gone at the end, but not by an activity: cp")

@@ -1,4 +1,4 @@
-"""A run's events, asked for what a sentence about them needs to know. Pure."""
+"""Queries on a run's events for the sentences about them. Pure."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ ON_NODE = re.compile(r" on ([^\s,]+)")
 """`10.244.0.7 on cp-1, 10.244.0.8 on cp-1`; `coredns-x on cp-1 10.244.0.7`."""
 
 ROUND_S = 1.0
-"""A sample bears the time when its round began: what the cut did may be dated by so much before it."""
+"""A sample has the time when its round began: effects of the cut may be dated up to this long before it."""
 
 DNS_TARGET = re.compile(r":53/(?:udp|tcp)$")
 
 
 @dataclass(frozen=True)
 class Account:
-    """`result`, and what its events say about a moment of it. What is asked for each event is looked for once."""
+    """`result`, and what its events say about a moment of it. Lookups are cached."""
 
     result: RunResult
 
     @cached_property
     def heal_s(self) -> float:
-        """When the network was back; never, where it was not healed."""
+        """When the network came back; infinite if it was not healed."""
         found = healed_s(self.result.events)
         return math.inf if found is None else found
 
     @cached_property
     def end_s(self) -> float:
-        """When the last was seen."""
+        """The time of the last event."""
         return self.result.end_s
 
     @cached_property
     def nodes(self) -> frozenset[str]:
-        """Every node that anything is known of."""
+        """Every known node."""
         told = {node for event in self.result.events for node in event.nodes}
         before = self.result.briefing.kube_dns_nodes if self.result.briefing else ()
         return frozenset(told.union(self.watched, self.unpeered, before))
@@ -70,48 +70,48 @@ class Account:
         return frozenset(spoke | self.result.clocks.keys() | self.result.unobserved.keys())
 
     def of(self, *kinds: Kind) -> list[Event]:
-        """In the order of time."""
+        """Events in order of time."""
         return sorted(
             (event for event in self.result.events if event.kind in kinds), key=lambda each: each.t_s
         )
 
     def first_of(self, *kinds: Kind) -> list[Event]:
-        """The first of each object that the cut may have done."""
+        """The first event of each object that the cut may have caused."""
         return first_each(self.since_cut(*kinds))
 
     def since_cut(self, *kinds: Kind) -> list[Event]:
-        """Those that the cut may have done, in the order of time."""
+        """Events that the cut may have caused, in order of time."""
         return [event for event in self.of(*kinds) if event.t_s > -ROUND_S]
 
     def is_out(self, lane: Lane, name: str, at_s: float) -> bool:
         return any(covers(each, at_s) for each in self.result.outages.get(lane, {}).get(name, ()))
 
     def blind(self, node: str, at_s: float) -> Window | None:
-        """The window in which nobody observed `node`, where `at_s` lies in it."""
+        """The gap in the observation of `node` that contains `at_s`."""
         return next((each for each in self.result.unobserved.get(node, ()) if covers(each, at_s)), None)
 
     @cached_property
     def _seen_by(self) -> Mapping[str, str]:
-        """What sentinels told of -> the node of the last that did."""
+        """Object that sentinels reported -> the node of the last that did."""
         told = (event for event in self.result.events if event.source.startswith(SOURCE))
         return {event.object: event.source.removeprefix(SOURCE) for event in told}
 
     def unseen(self, name: str) -> Sequence[Window]:
-        """When nobody observed an object such as `Node/worker → istiod 10.2.0.15:15012` or `Pod/shop/cart-x`."""
+        """Gaps in the observation of an object such as `Node/worker → istiod 10.2.0.15:15012` or `Pod/shop/cart-x`."""
         node = origin(name).partition(" ")[0] if name.startswith("Node/") else self._seen_by.get(name, "")
         return self.result.unobserved.get(node, ())
 
     def gaps(self) -> Mapping[str, tuple[Window, ...]]:
-        """Node -> when nobody observed it for so long that an outage could have come and gone."""
+        """Node -> gaps in its observation that are long enough to hide an outage."""
         found = {node: hiding(windows) for node, windows in self.result.unobserved.items()}
         return {node: windows for node, windows in found.items() if windows}
 
     def bound(self) -> list[Event]:
-        """Where kube-dns' Pods were put since the cut."""
+        """Where kube-dns Pods were bound since the cut."""
         return [event for event in self.of(Kind.POD_BOUND) if is_kube_dns(event) and event.t_s > 0]
 
     def homes(self, at_s: float) -> Sequence[str]:
-        """The nodes that kube-dns' addresses led to at `at_s`: by its endpoints, by where its Pods were put, or before
+        """The nodes that kube-dns addresses led to at `at_s`: by its endpoints, by its Pods' bindings, or before
         the cut.
         """
         endpoints = [event for event in self.of(Kind.ENDPOINTS_CHANGED) if event.t_s <= at_s]
@@ -127,12 +127,12 @@ def covers(window: Window, at_s: float) -> bool:
 
 
 def origin(name: str) -> str:
-    """Where an object such as `Node/worker → istiod 10.2.0.15:15012` is seen from, without its kind: `worker`."""
+    """The viewpoint of an object such as `Node/worker → istiod 10.2.0.15:15012`, without its kind: `worker`."""
     return name.partition(" → ")[0].partition("/")[2]
 
 
 def goal(event: Event) -> str:
-    """What an object such as `Node/worker → istiod 10.2.0.15:15012` leads to, "" for nothing."""
+    """The target of an object such as `Node/worker → istiod 10.2.0.15:15012`; "" for none."""
     return event.object.partition(" → ")[2]
 
 
@@ -145,7 +145,7 @@ def first_each(events: Iterable[Event]) -> list[Event]:
 
 
 def by_owner(names: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
-    """The names under what they have in common; a name that shares it with no other stays as it is."""
+    """The names grouped by what they have in common; other names stay as they are."""
     found: dict[str, list[str]] = {}
     for name in names:
         found.setdefault(lasting(name), []).append(name)

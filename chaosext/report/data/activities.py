@@ -1,4 +1,4 @@
-"""What was asked and done in a run, one activity after the other, from Chaos Toolkit's journal. Pure."""
+"""The activities of a run, from Chaos Toolkit's journal. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Phase(StrEnum):
-    """The parts of an experiment, in the order in which they are played."""
+    """The parts of an experiment, in the order in which they run."""
 
     GATE = "gate"
     METHOD = "method"
@@ -24,11 +24,11 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activity:
-    """One activity of an experiment. `said` is what it found, answered or raised, in a line.
+    """One activity of an experiment. `said` is what it found, returned or raised, in a line.
 
-    `status`: HEALTHY where what it found is healthy, or within the tolerance of a hypothesis; UNHEALTHY where it
-    is not; UNKNOWN where nothing could be found out. `ended`: it did its work; else it raised, or was broken off.
-    `began_at` is wall clock (ISO 8601), "" where it is not known.
+    `status`: HEALTHY if what it found is healthy, or within the tolerance of a hypothesis; UNHEALTHY if not;
+    UNKNOWN if nothing could be found out. `ended`: it did its work; else it raised, or was aborted.
+    `began_at` is wall clock (ISO 8601), "" if unknown.
     """
 
     phase: Phase
@@ -41,7 +41,7 @@ class Activity:
 
 
 def activities(journal: Mapping[str, Any]) -> tuple[Activity, ...]:
-    """Every activity that `journal` (of any shape) tells of."""
+    """Every activity in `journal` (of any shape)."""
     return tuple(_activities(journal))
 
 
@@ -62,7 +62,7 @@ def _activity(phase: Phase, run: Mapping[str, Any]) -> Activity:
     finding = _finding(run)
     return Activity(
         phase=phase,
-        name=str(_mapping(run.get("activity")).get("name", "an activity without a name")),
+        name=str(_mapping(run.get("activity")).get("name", "unnamed activity")),
         status=_status(run, finding),
         said=_said(run, finding),
         duration_s=_seconds(run.get("duration")),
@@ -72,7 +72,7 @@ def _activity(phase: Phase, run: Mapping[str, Any]) -> Activity:
 
 
 def _seconds(value: Any) -> float:
-    """Of an activity that was broken off there is no duration."""
+    """Duration in seconds; 0 for an aborted activity."""
     try:
         return finite(value)
     except MALFORMED:
@@ -95,11 +95,11 @@ def _said(run: Mapping[str, Any], finding: Mapping[str, Any]) -> str:
         return str(raised[-1]).strip().removeprefix("chaoslib.exceptions.ActivityFailed: ")
     if finding:
         return str(finding.get("summary", ""))
-    return f"answered {run['output']!r}" if isinstance(run.get("output"), str | bool | int | float) else ""
+    return f"returned {run['output']!r}" if isinstance(run.get("output"), str | bool | int | float) else ""
 
 
 def _finding(run: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The finding that an activity returned, or carries under `finding`; empty where there is none."""
+    """The finding that an activity returned, or carries under `finding`; empty if there is none."""
     output = _mapping(run.get("output"))
     finding = _mapping(output.get("finding", output))
     return finding if finding.get("status") in tuple(Status) else {}

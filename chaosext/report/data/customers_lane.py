@@ -1,4 +1,4 @@
-"""What an outage meant to the customers of an entry, and what the way out through another cluster gave them. Pure."""
+"""What an outage meant to customers at the global load balancer, and what failover gave them. Pure."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from chaosext.report.data.run_data import RunData
 
 GRACE_S = 5.0
-"""So long after the drain customers may still be failed: those who came before it wait up to 2 s for their answer."""
+"""After a drain, requests may still fail for this long: earlier ones wait up to 2 s for their answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WayOut:
-    """Requests are counted by the second in which they ended, from the cut on; ratios are 0 to 1.
+    """Counts of requests by the second in which they ended, from the cut on; ratios are 0 to 1.
 
     `lowest`: the success ratio of the worst second. `drained_s`: when the first cluster was taken out after the cut, in
     seconds from it; None: none was. `back_after_s`: how long after it until no request failed for 3 s on end; None: not
@@ -43,7 +43,7 @@ class WayOut:
 
 
 def way_out(data: RunData) -> WayOut | None:
-    """None where nobody watched an entry's customers."""
+    """None if no load balancer's customers were watched."""
     seconds = [each for each in data.seconds if each.t_s > 0 and each.ratio is not None]
     if not seconds:
         return None
@@ -64,13 +64,13 @@ def way_out(data: RunData) -> WayOut | None:
 
 
 def told(data: RunData) -> Iterator[str]:
-    """What is said of it, sentences."""
+    """The result in sentences."""
     found = way_out(data)
     if found is None:
         return
     yield (
         f"Customers: {found.failed} of {found.requests} requests failed after the cut; "
-        f"in the worst second {found.lowest:.0%} succeeded."
+        f"{found.lowest:.0%} succeeded in the worst second."
     )
     if found.drained_s is not None and found.since is not None:
         yield _after_the_drain(found)
@@ -79,17 +79,21 @@ def told(data: RunData) -> Iterator[str]:
 def _after_the_drain(found: WayOut) -> str:
     drained_s, since = found.drained_s or 0.0, found.since or 0.0
     back = (
-        "not well again" if found.back_after_s is None else f"well again {duration(found.back_after_s)} later"
+        "did not recover" if found.back_after_s is None else f"recovered {duration(found.back_after_s)} later"
     )
-    taken = f"; it was taken back at {moment(found.taken_back_s)}" if found.taken_back_s is not None else ""
+    taken = (
+        f"; the cluster was put back at {moment(found.taken_back_s)}"
+        if found.taken_back_s is not None
+        else ""
+    )
     return (
-        f"The entry sent customers to the other cluster from {moment(drained_s)} on, and they were {back}: of "
-        f"{found.since_requests} requests from {GRACE_S:.0f} s after it on {since:.2%} succeeded{taken}."
+        f"The load balancer sent customers to the other cluster from {moment(drained_s)} on, and they {back}: of "
+        f"{found.since_requests} requests later than {GRACE_S:.0f} s after it, {since:.2%} succeeded{taken}."
     )
 
 
 def _back_after_s(events: Iterable[Event], drained_s: float) -> float | None:
-    """0 where nobody was failed when it was drained."""
+    """0 if no request failed when the cluster was drained."""
     failing = False
     for event in sorted(events, key=lambda each: each.t_s):
         if event.t_s > drained_s and failing and event.kind is Kind.ENTRY_RESTORED:

@@ -1,4 +1,4 @@
-"""What was out in a run, lane by lane, as people say it: what, on how many, how long at the longest. Pure."""
+"""The outages of a run in words, lane by lane: what, on how many objects, for how long at most. Pure."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from chaosext.report.data.account import Account
 
 FELT = (Lane.CUSTOMERS, Lane.DNS, Lane.XDS, Lane.PROBES)
-"""The lanes whose outages users of the cluster feel; the others are causes, or how it looks to the control plane."""
+"""The lanes whose outages users feel; the others are causes, or the control plane's view."""
 
 LOST = {
     Lane.CUSTOMERS: "customers' requests failed at {}",
     Lane.DNS: "DNS failed on {}",
-    Lane.DNS_KEPT_SOCKET: "UDP sockets that were kept open got no DNS answers on {}",
+    Lane.DNS_KEPT_SOCKET: "open UDP sockets got no DNS answers on {}",
     Lane.DNS_TCP: "DNS over TCP failed on {}",
-    Lane.XDS: "{} were without their configuration (xDS)",
-    Lane.SIDECAR_READY: "sidecars said that they are not ready: {}",
-    Lane.PROBES: "kubelet's probes failed on {}",
+    Lane.XDS: "{} had no configuration (xDS)",
+    Lane.SIDECAR_READY: "sidecars reported not ready: {}",
+    Lane.PROBES: "kubelet probes failed on {}",
     Lane.TARGETS: "connections failed from {}",
     Lane.BGP: "BGP sessions were lost on {}",
     Lane.ROUTES: "routes were lost on {}",
 }
-"""What is said of a lane in which something was out. That nodes are NotReady is what a cut means: it is no news."""
+"""The sentence for an outage in a lane. NotReady nodes are the purpose of a cut, so they are left out."""
 
 SHORT = {
     Lane.CUSTOMERS: "Customers",
@@ -41,12 +41,12 @@ SHORT = {
 }
 
 FEW = 3
-"""So many Pods are named; their names say little."""
+"""Pods that are named; their names say little."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What was out in one lane: object -> its windows; and the run that it was out in."""
+    """The outages of one lane: object -> its windows; and their run."""
 
     lane: Lane
     objects: Mapping[str, tuple[Window, ...]]
@@ -63,14 +63,14 @@ class Loss:
 
     @property
     def ending(self) -> str:
-        """What of it was not back when the run ended, "" for nothing."""
+        """What was not back when the run ended; "" for nothing."""
         lasting = [found for found in self._felt().values() if lasts(found)]
         some = f"{len(lasting)} " if len(lasting) < len(self._felt()) else ""
         return f"{some}not back when the run ended" if lasting else ""
 
     @property
     def how_long(self) -> str:
-        """`82.2 s`; `up to 82.2 s` where others were out for a shorter time; `at least 82.2 s` where some still are."""
+        """`82.2 s`; `up to 82.2 s` if others were shorter; `at least 82.2 s` if some still last."""
         end_s = self.account.end_s
         lengths = {duration(length_s(each, end_s)) for found in self._felt().values() for each in found}
         bound = "at least " if self.ending else "up to " if len(lengths) > 1 else ""
@@ -85,14 +85,14 @@ class Loss:
 
     @property
     def whom(self) -> str:
-        """By name where they are few; of many Pods how many there are in which namespace."""
+        """A few by name; many Pods by their number per namespace."""
         pods = Counter(name.split("/")[1] for name in self._pods())
         if pods.total() <= FEW:
             return names(self._felt())
         return listed(f"{many} Pod{'s' * (many > 1)} in {namespace}" for namespace, many in pods.items())
 
     def _felt(self) -> Mapping[str, tuple[Window, ...]]:
-        """The Pods, where there are any: what a Service is without is theirs to feel."""
+        """The Pods, if there are any: they feel what a Service lacks."""
         return {name: self.objects[name] for name in self._pods() or self.objects}
 
     def _where(self) -> str:
@@ -102,7 +102,7 @@ class Loss:
         return self._share(places) if all(name.startswith("Node/") for name in places) else count(places)
 
     def _share(self, nodes: set[str]) -> str:
-        """Of how many nodes that are known."""
+        """`2 of 3 nodes`."""
         known = len(self.account.nodes)
         if len(nodes) < known:
             return f"{len(nodes)} of {known} nodes"
@@ -118,6 +118,6 @@ class Loss:
 
 
 def losses(account: Account) -> tuple[Loss, ...]:
-    """One for each lane in which something was out, in the order of LOST."""
+    """One for each lane with an outage, in the order of LOST."""
     found = account.result.outages
     return tuple(Loss(lane, found[lane], account) for lane in LOST if found.get(lane))

@@ -1,7 +1,7 @@
-"""Where a run's own rehearsal was right, and where it was wrong. Pure.
+"""Compares a run with its own rehearsal. Pure.
 
-After the heal, and again after the rollback, expectations are counted from what was really done and when: that an
-experiment healed later than foreseen is no fault of the prediction.
+After the heal, and again after the rollback, expectations count from when these were really done: a heal that was
+later than planned is not an error of the prediction.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ COMPARED = frozenset(
         Kind.CRASH_LOOP,
     }
 )
-"""What a rehearsal predicts and a run sees, both."""
+"""Kinds that a rehearsal predicts and a run observes."""
 
 USUAL = 0.5
-"""What is less likely than this was no expectation, and surprises nobody when it happens."""
+"""Events less likely than this are neither expected nor a surprise."""
 
 SLACK_S, SLACK_SHARE = 3.0, 0.1
-"""How far outside of its range an event still counts as in time: the recorder's own delay, and a share of its time."""
+"""How far outside of its range an event still counts as in time: the recorder's delay, and a share of its time."""
 
 MOST_LINES = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hindsight:
-    """`right`: how many expectations came true in time.
+    """`right`: the number of expectations that came true in time.
 
-    `late`: those that did at another time, and when, as the prediction counts. `missing`: those that did not come true;
-    `surprises`: what happened and was not foreseen at all.
+    `late`: those that came true at another time, with that time as the prediction counts. `missing`: those that did
+    not; `surprises`: what happened and was not predicted.
     """
 
     right: int = 0
@@ -70,7 +70,7 @@ class Hindsight:
 
 
 def hindsight(run: RunData) -> Hindsight | None:
-    """The run beside its rehearsal; None where it has none, or where nothing was cut."""
+    """The run compared with its rehearsal; None if it has none, or nothing was cut."""
     seen = [event for event in run.result.events if event.t_s >= 0 and _is_comparable(event)]
     if not run.prediction or not any(event.kind is Kind.CUT for event in run.result.events):
         return None
@@ -87,13 +87,13 @@ def hindsight(run: RunData) -> Hindsight | None:
 
 
 def _is_comparable(event: Event) -> bool:
-    """Of xDS a rehearsal tells for all sidecars at once, by their istiod; sentinels tell it of each Pod, too."""
+    """A rehearsal predicts xDS for all sidecars at once, by their istiod; sentinels report it of each Pod, too."""
     of_one_pod = event.kind in (Kind.XDS_LOST, Kind.XDS_RESTORED) and event.object.startswith("Pod/")
     return event.kind in COMPARED and not of_one_pod
 
 
 class _Compared:
-    """Expectations beside what was seen: those in time first, as what they explain is no other's delay."""
+    """Match expectations with what was seen, those in time first: what they explain is not the delay of another."""
 
     def __init__(self, seen: Sequence[Event], shift: Callable[[float], float], last_s: float) -> None:
         self._seen, self._shift, self._last_s = seen, shift, last_s
@@ -103,7 +103,7 @@ class _Compared:
         self.missing: list[Predicted] = []
 
     def take(self, expected: Iterable[Predicted]) -> None:
-        """Only what was likely is expected, and what should have been over by the end of the run."""
+        """The likely events that should have happened by the end of the run."""
         left = []
         for each in expected:
             low_s, high_s = (t_s + self._shift(each.event.t_s) for t_s in (each.t_min_s, each.t_max_s))
@@ -133,12 +133,12 @@ class _Compared:
             self.missing.append(each)
 
     def _is_watched(self, each: Predicted) -> bool:
-        """Somebody looked for such things there at all: a Pod's namespace, an object of that kind."""
+        """Whether such things were observed there at all: a Pod's namespace, an object of that kind."""
         return any(_where(each.event.object) == _where(event.object) for event in self._seen)
 
 
 def _where(name: str) -> str:
-    """`Pod/shop` for a Pod, `Node` for a node; of kube-system's Pods, of which a run watches kube-dns', the owner."""
+    """`Pod/shop` for a Pod, `Node` for a node; the owner for Pods of kube-system, where a run watches only kube-dns."""
     place, _, own = name.rpartition("/")
     return f"{place}/{own.rpartition('-')[0]}" if place == "Pod/kube-system" else place
 
@@ -153,7 +153,7 @@ def _surprises(seen: Iterable[Event], prediction: Sequence[Predicted]) -> Iterat
 
 
 def _shifts(run: RunData) -> Callable[[float], float]:
-    """How much later than foreseen what is expected at a time has to be: by as much as the heal, or the rollback."""
+    """The shift of an expectation at a time: the delay of the heal, or of the rollback."""
     shifts = []
     for kind in (Kind.HEAL, Kind.ROLLBACK):
         foreseen = [each.event.t_s for each in run.prediction if each.event.kind is kind]
@@ -169,10 +169,10 @@ def _shifts(run: RunData) -> Callable[[float], float]:
 
 
 def hindsight_lines(found: Hindsight) -> Iterator[str]:
-    """For people: how right the rehearsal was, then what differed."""
+    """Lines for people: how accurate the rehearsal was, then the differences."""
     yield (
-        f"rehearsal: {found.right} of {found.expectations} expectations came true in time; "
-        f"predicted {found.forecast or 'nothing'}, ended {found.outcome}"
+        f"prediction: {found.right} of {found.expectations} expected events came true in time; "
+        f"predicted {found.forecast or 'nothing'}, observed {found.outcome}"
     )
     yield from _at_most([f"{_timing(each, t_s)}" for each, t_s in found.late])
     yield from _at_most([f"expected, but not seen: {_named(each.event)}" for each in found.missing])
@@ -195,7 +195,7 @@ def _named(event: Event) -> str:
 def _at_most(lines: Sequence[str]) -> Iterator[str]:
     yield from (f"  {line}" for line in lines[:MOST_LINES])
     if len(lines) > MOST_LINES:
-        yield f"  … and {len(lines) - MOST_LINES} more like that"
+        yield f"  … and {len(lines) - MOST_LINES} more"
 
 
 Sort: TypeAlias = tuple[Kind, str]
@@ -203,14 +203,14 @@ Sort: TypeAlias = tuple[Kind, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """One expectation, and when it came true first; None: nobody saw it."""
+    """One expectation, and when it first came true; None: it was not seen."""
 
     predicted: Predicted
     observed_s: float | None
 
     @property
     def verdict(self) -> str:
-        """How far off it was, in words."""
+        """The deviation, in words."""
         if self.observed_s is None:
             return "not seen"
         if self.predicted.t_min_s <= self.observed_s <= self.predicted.t_max_s:
@@ -225,7 +225,7 @@ def foresight(run: RunData) -> tuple[Expected, ...]:
 
 
 def _expected(run: RunData) -> Iterator[Expected]:
-    """Of several expectations of the same, the first is about the first that came true, and so on."""
+    """Match several expectations of the same event in order."""
     seen: defaultdict[Sort, list[Event]] = defaultdict(list)
     for event in sorted(run.result.events, key=lambda event: event.t_s):
         if event.t_s >= 0:
@@ -249,15 +249,15 @@ def _first_each(events: Iterable[Event]) -> Iterator[Event]:
 
 
 def is_same(expected: Event, observed: Event) -> bool:
-    """The event is the one that was predicted, whenever it came."""
+    """Whether the event is the predicted one, at any time."""
     return sort_of(expected) == sort_of(observed) and is_about(expected.object, observed.object)
 
 
 def sort_of(event: Event) -> Sort:
-    """Its kind, and of a taint the effect: each is one of its own."""
+    """Its kind, with a taint's effect: each effect is an event of its own."""
     return event.kind, event.detail.rpartition(":")[2] if event.kind is Kind.NODE_TAINTED else ""
 
 
 def is_about(expected: str, observed: str) -> bool:
-    """A Pod that did not exist yet was named after its owner, `Pod/shop/cart-6c9f7d5b8-*`."""
+    """Whether the names match; a Pod that did not exist yet has its owner's, `Pod/shop/cart-6c9f7d5b8-*`."""
     return observed.startswith(expected[:-1]) if expected.endswith("-*") else observed == expected

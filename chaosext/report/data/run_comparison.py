@@ -1,4 +1,4 @@
-"""Two runs beside each other: what differs, and why they may be hardly comparable. Pure."""
+"""Compares two runs: what differs, and what limits the comparison. Pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SCHEMA = "chaosext.comparison/v1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """Something that both runs have a word for; None: the run has none."""
+    """A value in both runs; None: the run has none."""
 
     name: str
     first: Any
@@ -41,8 +41,8 @@ class Pair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """What differs. `doubts`: why the two are hardly comparable. `facts`: verdict, placement, versions and timings in
-    force. `timing`: how long it took, and how far a rehearsal was off, in seconds. `outages`: the worst change first.
+    """What differs. `doubts`: what limits the comparison. `facts`: verdict, placement, versions and timings.
+    `timing`: durations, and the error of the rehearsal, in seconds. `outages`: the worst change first.
     """
 
     first: RunData
@@ -53,7 +53,7 @@ class Comparison:
     outages: tuple[Outage, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """As docs/schemas/comparison.schema.json has it."""
+        """JSON by docs/schemas/comparison.schema.json."""
         return {
             "schema": SCHEMA,
             "first": _identity(self.first.result),
@@ -66,7 +66,7 @@ class Comparison:
 
 
 def compare(first: RunData, second: RunData) -> Comparison:
-    """What differs from the first run to the second. Runs that can't be compared are, and `doubts` says so."""
+    """Compare the second run with the first, whatever they are; `doubts` says what limits the comparison."""
     return Comparison(
         first=first,
         second=second,
@@ -80,20 +80,20 @@ def compare(first: RunData, second: RunData) -> Comparison:
 def _doubts(first: RunData, second: RunData) -> Iterator[str]:
     one, two = first.result, second.result
     if one.run == two.run:
-        yield "it is the same run"
+        yield "both are the same run"
     if one.experiment != two.experiment:
-        names = [f"`{each.experiment}`" if each.experiment else "one not known" for each in (one, two)]
+        names = [f"`{each.experiment}`" if each.experiment else "an unknown one" for each in (one, two)]
         yield f"the experiments differ: {' and '.join(names)}"
     contexts = [each.briefing.context if each.briefing else "" for each in (one, two)]
     if all(contexts) and contexts[0] != contexts[1]:
         yield f"the clusters differ: {contexts[0]} and {contexts[1]}"
     for which, data in (("first", first), ("second", second)):
         if data.result.verdict.outcome in RULED:
-            yield f"the {which} run is {data.result.verdict.outcome.value}: what it has no outage of may well fail"
+            yield f"the {which} run is {data.result.verdict.outcome.value}: an outage that it lacks may still happen"
         if Account(data.result).gaps():
-            yield f"in the {which} run not everything was observed: what is missing there is no health"
+            yield f"the {which} run has coverage gaps: an outage that it lacks may have gone unseen"
     if bool(first.stretches) != bool(second.stretches):
-        yield "sentinels watched in one of the two only"
+        yield "only one of the runs had sentinels"
 
 
 def _facts(first: RunResult, second: RunResult) -> Iterator[Pair]:
@@ -105,7 +105,7 @@ def _facts(first: RunResult, second: RunResult) -> Iterator[Pair]:
     yield Pair(name="nodes without BGP", first=_unpeered(first), second=_unpeered(second))
     one, two = (each.briefing.timings if each.briefing else {} for each in (first, second))
     for name in dict.fromkeys((*one, *two)):
-        yield Pair(name=f"timings in force: {name}", first=one.get(name), second=two.get(name))
+        yield Pair(name=f"timings: {name}", first=one.get(name), second=two.get(name))
 
 
 def _before(result: RunResult) -> str | None:
@@ -117,7 +117,7 @@ def _unpeered(result: RunResult) -> str | None:
 
 
 def _moved_to(result: RunResult) -> str | None:
-    """The nodes on which kube-dns was placed between cut and heal."""
+    """The nodes that kube-dns was bound to between cut and heal."""
     account = Account(result)
     bound = {node_of(event) for event in account.bound() if event.t_s < account.heal_s}
     return ", ".join(sorted(bound)) or None
@@ -129,20 +129,20 @@ def _timing(first: RunData, second: RunData) -> Iterator[Pair]:
     times = two.timing.to_json()
     for name, value in one.timing.to_json().items():
         yield Pair(name=_TIMES[name], first=value, second=times[name])
-    yield Pair(name="rehearsal was off by", first=_off_s(first), second=_off_s(second))
+    yield Pair(name="error of the rehearsal", first=_off_s(first), second=_off_s(second))
 
 
 _TIMES = {
     "detect_s": "cut to first NotReady",
     "outage_s": "first outage to steady state",
-    "heal_to_outage_s": "heal to DNS death",
+    "heal_to_outage_s": "heal to DNS outage",
     "recover_s": "heal to steady state",
     "rollback_s": "rollback to steady state",
 }
 
 
 def _off_s(data: RunData) -> float | None:
-    """How far the rehearsal's expectations that came true were off, on average."""
+    """The average error of the rehearsal's expectations that came true."""
     off_s = [
         abs(each.observed_s - each.predicted.event.t_s)
         for each in foresight(data)
@@ -184,14 +184,14 @@ def _rounded(seconds: float | None) -> float | None:
 
 NOISE_S = 2.0
 NOISE_SHARE = 0.1
-"""What lies closer together than this is called the same: a sentinel looks once a second, at either end."""
+"""Durations closer than this count as equal: a sentinel samples once a second, at either end."""
 
 RULED = (Outcome.REFUSED, Outcome.NOT_KNOWN)
-"""After these nobody knows what else would have been out."""
+"""After these it is unknown what else would have been out."""
 
 
 class Change(StrEnum):
-    """What became of an outage from the first run to the second."""
+    """How an outage changed from the first run to the second."""
 
     NEW = "new"
     GONE = "gone"
@@ -205,7 +205,7 @@ class Change(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """How long something was out in one run: all its `windows` together. `is_open`: it was not back at the end."""
+    """The outage of an object in one run: all its `windows` together. `is_open`: it was not back at the end."""
 
     seconds: float
     windows: tuple[Window, ...]
@@ -217,7 +217,7 @@ class Length:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outage:
-    """How long an object was out in each run; None: it was not."""
+    """The outage of an object in each run; None: it had none."""
 
     lane: Lane
     name: str
@@ -235,7 +235,7 @@ class Outage:
 
     @property
     def ratio(self) -> float | None:
-        """The second's length over the first's, where the end of both was seen."""
+        """The second length divided by the first, if both ends were seen."""
         if self.first is None or self.second is None or self.first.is_open or self.second.is_open:
             return None
         return self.second.seconds / self.first.seconds if self.first.seconds else None
@@ -253,7 +253,7 @@ def changes(first: RunData, second: RunData) -> tuple[Outage, ...]:
 
 
 def _lengths(result: RunResult, lane: Lane) -> Mapping[str, Length]:
-    """How long each object was out, all its windows together; of the Pods of one owner the longest counts."""
+    """The outage of each object, all its windows together; the longest of the Pods of one owner."""
     end_s = result.end_s
     longest: dict[str, Length] = {}
     for name, windows in result.outages.get(lane, {}).items():
@@ -280,7 +280,7 @@ def _difference(
 def _change(
     one: Length | None, two: Length | None, what: tuple[Lane, str], runs: tuple[RunData, RunData]
 ) -> Change:
-    """That there was no outage is said only of a run that looked; how long one was, only where its end was seen."""
+    """The change: "no outage" only for a run that observed, a length only if the end was seen."""
     if one is None or two is None:
         change, found, other = (Change.NEW, two, runs[0]) if one is None else (Change.GONE, one, runs[1])
         return Change.NOT_KNOWN if _is_blind(other, *what, found) else change
@@ -297,17 +297,17 @@ _CHANGES_OF_ENDLESS = {
     (True, False): Change.BACK,
     (True, True): Change.SAME,
 }
-"""By whether it was not back when the first run ended, and the second."""
+"""The change by whether it was not back when each run ended."""
 
 
 def _is_blind(data: RunData, lane: Lane, name: str, elsewhere: Length | None) -> bool:
-    """Whether `data` can't tell of an outage of the object that the other run had: nobody looked, or it was over."""
+    """Whether `data` could not have seen the other run's outage of the object: not observed, or over."""
     over = elsewhere is not None and all(start_s > data.result.end_s for start_s, _ in elsewhere.windows)
     return over or data.result.verdict.outcome in RULED or not _watched(data, lane, name)
 
 
 def _watched(data: RunData, lane: Lane, name: str) -> bool:
-    """Whether somebody looked all the time: a sentinel for that lane, the leaf's watch, or the API server's."""
+    """Whether it was observed all the time: by a sentinel, the leaf's watch or the API server's."""
     if lane in TOLD_BY_OTHERS or name.startswith("Service/"):
         return True
     if name.startswith("Leaf/"):
@@ -319,7 +319,7 @@ def _watched(data: RunData, lane: Lane, name: str) -> bool:
 
 
 def _place(outage: Outage) -> tuple[bool, int, float, str, str]:
-    """What changed first, of that what users feel, of that the largest change."""
+    """Sort key: changes first, then what users feel, then the largest change."""
     apart_s = abs((outage.second_s or 0.0) - (outage.first_s or 0.0))
     felt = FELT.index(outage.lane) if outage.lane in FELT else len(FELT)
     return outage.change is Change.SAME, felt, -apart_s, outage.lane.value, outage.name

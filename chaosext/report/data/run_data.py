@@ -1,4 +1,4 @@
-"""A run's directory, read: the one value that every report is made from."""
+"""Reads a run's directory into the one value that every report is made from."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ SENTINEL_SETTING = "chaosext_sentinel"
 LINES_BYTES = 64 << 20
 LONGEST_LINE = 64 << 10
 MOST_LINES = 50_000
-"""Of a timeline: a run of an hour on 100 nodes has 10,000 events; each takes a report 0.3 ms."""
+"""Most lines of a timeline: a run of an hour on 100 nodes has 10,000 events; each takes a report 0.3 ms."""
 
 Line = TypeVar("Line", Event, Second)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunData:
-    """One run, as its directory tells it.
+    """One run, as its directory has it.
 
-    `result.verdict` is NOT_KNOWN where the run was killed before it judged. `stretches`: what each node's sentinel
-    saw; empty where there was none, as it is meant to be where `sentinels` is False. `seconds`: what became of the
-    requests of an entry's customers; empty where there is no entry. `prediction`: the rehearsal's
-    timeline, in its order; `forecast`: its verdict, "" where there was none. `activities`: what was asked and done.
-    `missing`: what is not there, or could not be read, each a line for people.
+    `result.verdict` is NOT_KNOWN if the run was killed before its verdict. `stretches`: what each node's sentinel
+    saw; empty if there was none, on purpose if `sentinels` is False. `seconds`: the results of customers' requests
+    at the load balancer; empty if there is none. `prediction`: the rehearsal's timeline, in order; `forecast`: its
+    verdict, "" if there was none. `activities`: the activities of the run. `missing`: what is missing, or could
+    not be read, a line each for people.
     """
 
     result: RunResult
@@ -56,18 +56,18 @@ class RunData:
 
 
 def read_run(path: Path) -> RunData:
-    """The run in the directory `path`. Raises `Refused` where there is none; what can't be read of one is `missing`.
+    """Read the run in the directory `path`. Raises `Refused` if there is none; what can't be read is `missing`.
 
-    Nothing that lies in it is followed out of it, waited for, or read beyond bounds, whoever made it.
+    Follows no link out of the directory, waits for nothing, and reads within bounds.
     """
     try:
         with Folder(path) as folder:
             if any(folder.has(name) for name in (RESULT, JOURNAL, TIMELINE)):
                 return _read(folder)
-        here = "no run is there"
+        here = "not a run's directory"
     except OSError as error:
-        here = "there is no such directory" if not path.exists() else f"can't be opened ({error.strerror})"
-    raise Refused(f"{path}: {here}", "name a run's directory, its id, or `latest`")
+        here = "no such directory" if not path.exists() else f"can't be opened ({error.strerror})"
+    raise Refused(f"{path}: {here}", "give a run's directory, its id, or `latest`")
 
 
 def _read(folder: Folder) -> RunData:
@@ -91,21 +91,21 @@ def _read(folder: Folder) -> RunData:
 
 
 def _has_sentinels(journal: Mapping[str, Any]) -> bool:
-    """Whether sentinels were to watch, which is so unless the experiment's configuration says otherwise."""
+    """Whether sentinels were enabled, which is the default."""
     with suppress(*MALFORMED):
         return journal["experiment"]["configuration"][SENTINEL_SETTING] is not False
     return True
 
 
 class _Directory:
-    """Reads a run's files; what is not there, or can't be understood, becomes a line of `missing`."""
+    """Reads a run's files; a missing or malformed file becomes a line of `missing`."""
 
     def __init__(self, folder: Folder) -> None:
         self._folder, self._name = folder, folder.path.name
         self.missing: list[str] = []
 
     def json(self, name: str, *, needed: bool = True) -> Mapping[str, Any]:
-        """The JSON object in a file; empty where there is none."""
+        """The JSON object in a file; empty if there is none."""
         try:
             value = parse_json(self._folder.read(name, most=JSON_BYTES))
         except FileNotFoundError:
@@ -129,22 +129,22 @@ class _Directory:
         return _without_end(self._name, journal, events)
 
     def events(self) -> tuple[Event, ...]:
-        """The timeline in the order of time: a run that was killed left it in the order of writing."""
+        """The timeline in order of time: a killed run left it in order of writing."""
         return tuple(sorted(self._lines(TIMELINE, Event.from_json), key=lambda event: event.t_s))
 
     def seconds(self) -> tuple[Second, ...]:
-        """What became of customers' requests, in the order of time; () where nobody watched an entry."""
+        """The results of customers' requests, in order of time; () if no load balancer was watched."""
         found = self._lines(SECONDS_FILE, Second.from_json, needed=False)
         return tuple(sorted(found, key=lambda second: second.t_s))
 
     def _lines(self, name: str, made: Callable[[Any], Line], *, needed: bool = True) -> list[Line]:
-        """A value of each line of a file that can be understood, up to `MOST_LINES` of them."""
+        """A value for each valid line of a file, up to `MOST_LINES`."""
         found: list[Line] = []
         torn = 0
         try:
             for line in self._folder.lines(name, longest=LONGEST_LINE, most=LINES_BYTES):
                 if len(found) + torn >= MOST_LINES:
-                    raise OSError(0, f"has more than {MOST_LINES:,} lines, and is read no further")
+                    raise OSError(0, f"has more than {MOST_LINES:,} lines; the rest was not read")
                 try:
                     found.append(made(parse_json(line)))
                 except MALFORMED:
@@ -177,20 +177,20 @@ class _Directory:
 
 
 def _whole(result: RunResult, value: Mapping[str, Any]) -> RunResult:
-    """Results of before there were sentinels tell of dead DNS only; their timeline tells more."""
+    """Outages by the timeline: results from before there were sentinels have dead DNS only."""
     if "outages_s" in value:
         return result
     return replace(result, outages=outages(result.events), timing=timing(result.events))
 
 
 def _without_end(name: str, journal: Mapping[str, Any], events: tuple[Event, ...]) -> RunResult:
-    """What can be said of a run that left no result: what its timeline shows, and no verdict."""
+    """A run that left no result: what its timeline shows, and no verdict."""
     experiment = journal.get("experiment")
     try:
         run = RunId(name)
     except ValueError:
         run = UNKNOWN
-    reason = f"the run left no readable {RESULT}: it was killed before it could judge, or is still going on"
+    reason = f"the run left no readable {RESULT}: it was killed before its verdict, or is still in progress"
     return RunResult(
         run=run,
         experiment=str(experiment.get("title", "")) if isinstance(experiment, dict) else "",

@@ -1,4 +1,4 @@
-"""What the sentinels saw, node by node, on the run's own time: their records and clocks, read from its directory."""
+"""Reads what the sentinels saw, node by node, in the run's own time, from their records and clocks."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ RECORD = ".jsonl"
 MOST_RECORDS = 10_000
 MOST_RECORD_BYTES = 64 << 20
 MOST_BYTES = 256 << 20
-"""Of a node's record, and of all together: 1,000 nodes that are watched for an hour write 160 MiB."""
+"""Bytes of a node's record, and of all together: 1,000 nodes write 160 MiB in an hour."""
 
 LONGEST_LINE = 256 << 10
 MOST_TORN = 10_000
-"""A head names each signal; a line that can't be read is a rare thing, and a file of them is no record."""
+"""A head names each signal; unreadable lines are rare, and a file full of them is not a record."""
 
 HAIR_S = 0.001
-"""What lies closer together than a record's own digits leaves no hole."""
+"""Spans closer than a record's own digits leave no gap."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """A signal was `mark` from `start_s` to `end_s`, in seconds from the cut. Mark.UNKNOWN: nobody looked."""
+    """A signal was `mark` from `start_s` to `end_s`, in seconds from the cut. Mark.UNKNOWN: not observed."""
 
     start_s: float
     end_s: float
@@ -50,10 +50,10 @@ class Stretch:
 
 
 Stretches = Mapping[str, Mapping[Signal, tuple[Stretch, ...]]]
-"""Node -> signal -> how it was, in the order of time, without a hole."""
+"""Node -> signal -> its spans, in order of time, without a gap."""
 
 Clocks = Mapping[str, Mapping[str, float]]
-"""Node -> boot -> seconds to add to a time on the node's monotonic clock for seconds from the cut."""
+"""Node -> boot -> seconds to add to the node's monotonic clock to get seconds from the cut."""
 
 
 def lanes_of(signals: Iterable[Signal]) -> frozenset[Lane]:
@@ -63,8 +63,8 @@ def lanes_of(signals: Iterable[Signal]) -> frozenset[Lane]:
 
 
 def read_stretches(run_folder: Folder, run: str) -> tuple[Stretches, tuple[str, ...]]:
-    """What the sentinels of `run` saw; and what of it is missing, lines for people. Reads one record at a time."""
-    none = f"{SENTINELS}/ holds no record: nobody watched from the nodes"
+    """What the sentinels of `run` saw, and lines for people about what is missing. Reads one record at a time."""
+    none = f"{SENTINELS}/ holds no record: no sentinel watched from the nodes"
     try:
         with run_folder.folder(SENTINELS) as folder:
             names = folder.names(RECORD, most=MOST_RECORDS)
@@ -79,7 +79,7 @@ def _read_all(folder: Folder, names: Iterable[str], run: str) -> tuple[Stretches
     try:
         clocks = _clocks(folder.read(CLOCKS, most=JSON_BYTES))
     except (OSError, *MALFORMED) as error:
-        without = "when the sentinels saw what they saw is not known"
+        without = "the times of the sentinels' samples are unknown"
         return {}, (f"{SENTINELS}/{CLOCKS} can't be read ({type(error).__name__}): {without}",)
     found: dict[str, Mapping[Signal, tuple[Stretch, ...]]] = {}
     missing: list[str] = []
@@ -93,7 +93,7 @@ def _read_all(folder: Folder, names: Iterable[str], run: str) -> tuple[Stretches
 
 
 class _Record:
-    """One node's record: its readable lines that are of this run, and a count of the others."""
+    """One node's record: its readable lines of this run, and a count of the others."""
 
     def __init__(self, *, run: str, node: str) -> None:
         self._run, self.node = run, node
@@ -129,9 +129,9 @@ class _Record:
         if self.torn:
             yield f"{name}: {_lines(self.torn)} can't be read"
         if self.foreign:
-            yield f"{name}: {_lines(self.foreign)} of another run or node, left out"
+            yield f"{name}: {_lines(self.foreign)} of another run or node ignored"
         for boot in sorted(self.without_clock):
-            yield f"{name}: no clock was measured for boot {boot}: when it saw what it saw is not known"
+            yield f"{name}: no clock was measured for boot {boot}: the times of its samples are unknown"
         for lost in dict.fromkeys(self.lost):
             yield f"{name}: {lost}"
 
@@ -143,16 +143,16 @@ def _read(
         lines = folder.lines(f"{record.node}{RECORD}", longest=LONGEST_LINE, most=most)
         windows = signal_windows(record.entries(lines))
     except OSError as error:
-        record.lost.append(f"could not be read whole: {error.strerror}")
+        record.lost.append(f"could not be read completely: {error.strerror}")
         return {}
     dated = {signal: tuple(_dated(spans, clocks, record)) for signal, spans in windows.items()}
     return {signal: stretches for signal, stretches in dated.items() if stretches}
 
 
 def _dated(spans: Iterable[Span], clocks: Mapping[str, float], record: _Record) -> Iterator[Stretch]:
-    """The spans in seconds from the cut; what lies between two of them, such as a reboot, nobody saw.
+    """The spans in seconds from the cut; what lies between two of them, such as a reboot, was not observed.
 
-    Where the clocks of two boots are known badly enough to make them overlap, the first one holds.
+    If the clocks of two boots are so imprecise that they overlap, the first one counts.
     """
     end_s = -math.inf
     for span in spans:

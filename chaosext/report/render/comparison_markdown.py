@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from chaosext.report.data.run_comparison import Comparison, Length, Outage, Pair
 
 TOLD = 40
-"""So many changed outages have a row of their own, the largest change first."""
+"""Changed outages with a row of their own, the largest change first."""
 
 
 def markdown(comparison: Comparison) -> str:
@@ -24,23 +24,23 @@ def markdown(comparison: Comparison) -> str:
     changed = [each for each in comparison.outages if each.change is not Change.SAME]
     sections = (
         f"# {title(comparison)}\n\n{gist(comparison)}\n\nFirst: `{first.run}`, second: `{second.run}`.\n",
-        section("Hardly comparable", points(comparison.doubts)),
+        section("Limited comparability", points(comparison.doubts)),
         section("Outages that changed", _outages(changed)),
-        section("How long it took", _times(comparison.timing)),
-        section("What else differs", _facts(comparison.facts)),
-        section("The same in both", points(_same(comparison))),
+        section("Durations", _times(comparison.timing)),
+        section("Other differences", _facts(comparison.facts)),
+        section("Same in both runs", points(_same(comparison))),
     )
     return "\n".join(each for each in sections if each)
 
 
 def title(comparison: Comparison) -> str:
-    """What became of the verdict."""
+    """How the verdict changed."""
     first, second = (each.result.verdict.headline for each in (comparison.first, comparison.second))
-    return capital(f"{second}, both times" if first == second else f"{second}, where it was {first}")
+    return capital(f"{second} both times" if first == second else f"{second}, was {first}")
 
 
 def gist(comparison: Comparison) -> str:
-    """One sentence: how many outages came, went, and changed."""
+    """One sentence: how many outages are new, gone or changed."""
     counted = {change: sum(each.change is change for each in comparison.outages) for change in Change}
     told = [f"{n} {change.value}" for change, n in counted.items() if n]
     return f"Outages: {', '.join(told)}." if told else "Neither run saw an outage."
@@ -58,8 +58,8 @@ def _outages(changed: list[Outage]) -> Iterator[str]:
 
 
 def lengths(outage: Outage) -> tuple[str, str]:
-    """How long something was out in each run, in words."""
-    none = "not known" if outage.change is Change.NOT_KNOWN else "–"
+    """The duration of an outage in each run, in words."""
+    none = "unknown" if outage.change is Change.NOT_KNOWN else "–"
     first, second = (_length(each) if each else none for each in (outage.first, outage.second))
     return first, second
 
@@ -99,7 +99,7 @@ def _word(value: object) -> str:
 def _same(comparison: Comparison) -> Iterator[str]:
     same = [each for each in comparison.outages if each.change is Change.SAME]
     if same:
-        yield f"{len(same)} outages are as long as they were"
+        yield f"{len(same)} outages are as long as before"
     for each in comparison.facts:
         if not each.differs and each.first is not None:
             yield f"{each.name}: {each.first}"

@@ -1,4 +1,4 @@
-"""The forms that a report comes in, and how each is written. What draws them is imported when it is asked for."""
+"""The formats of a report, and how each is written. Renderers are imported on demand."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ FORMATS: Mapping[str, Callable[[RunData], str]] = {
     "junit": _junit,
     "json": _json,
 }
-"""Format -> what makes its text of a run."""
+"""Format -> the renderer of a run."""
 
 FILES = {"html": "report.html", "markdown": "summary.md", "junit": "junit.xml", "json": "report.json"}
-"""Format -> the name of its file in a run's directory."""
+"""Format -> its file in a run's directory."""
 
 
 def _compared_html(comparison: Comparison) -> str:
@@ -82,20 +82,20 @@ COMPARISONS: Mapping[str, Callable[[Comparison], str]] = {
     "markdown": _compared_markdown,
     "json": _compared_json,
 }
-"""Format -> what makes its text of two runs."""
+"""Format -> the renderer of two runs."""
 
 
 def write_report(path: Path, text: str) -> None:
     """Write `text`, as its maker has `shown` it, whole or not at all. Raises OSError.
 
-    The directory is made where there is none; in one that is somebody else's nothing that lies there is followed.
+    Creates the directory if it is missing; follows nothing in a directory that belongs to another user.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, text, fsync=False)
 
 
 def as_json(value: object) -> str:
-    """As JSON without what must not be said. In its text a number that is secret could not be told from any other."""
+    """JSON without secrets. Redacting the text instead could not tell a secret number from any other."""
     return json_text(veiled_whole(value)) + "\n"
 
 
@@ -146,22 +146,22 @@ def _predicted(predicted: Predicted) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class Ending:
-    """Writes every report of a run into its directory. `written` are those that are there, `problems` say why others
-    are not."""
+    """Writes every report of a run into its directory: `written` lists those that exist, `problems` says why others
+    don't."""
 
     written: dict[str, Path] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
     def __call__(self, path: Path, within_s: float) -> None:
-        """Report the run in the directory `path`, and wait `within_s` for it at the most. Raises nothing."""
+        """Report the run in the directory `path`, within at most `within_s`. Raises nothing."""
         writing = threading.Thread(target=self._report, args=(path,), name="report", daemon=True)
         writing.start()
         writing.join(within_s)
         if writing.is_alive():
-            self.problems.append(f"the report was not ready within {within_s:.1f} s: chaosext report {path}")
+            self.problems.append(f"no report within {within_s:.1f} s; create it with: chaosext report {path}")
 
     def best(self) -> Path | None:
-        """What a person should open."""
+        """The report to open first."""
         return next((self.written[name] for name in FILES if name in self.written), None)
 
     def _report(self, path: Path) -> None:
@@ -174,5 +174,5 @@ class Ending:
             try:
                 write_report(path / FILES[name], render(data))
                 self.written[name] = path / FILES[name]
-            except Exception as error:  # as above, and the other formats may well succeed
+            except Exception as error:  # as above, and the other formats may succeed
                 self.problems.append(f"no {FILES[name]}: {type(error).__name__}: {error}")

@@ -1,6 +1,6 @@
 """JUnit for CI: one suite per run; a case for the verdict, each rule that it was derived from, and each activity.
 
-One rule decides the colour: the suite has a failure or an error exactly where the exit code of the run is not 0.
+One rule decides: the suite has a failure or an error exactly if the exit code of the run is not 0.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ if TYPE_CHECKING:
 
 RULES = {
     Rule.GATE: "the steady state held before the cut",
-    Rule.CUT: "the cut was proven from both sides",
+    Rule.CUT: "the cut was verified from both sides",
     Rule.AFTER: "the steady state held after the heal, without help",
     Rule.ROLLBACK: "the rollback ended in the steady state",
-    Rule.COMPLETE: "everything that stood at the baseline stood at the end",
-    Rule.CLEAN: "nothing of ours was left behind",
+    Rule.COMPLETE: "everything from the baseline was still there at the end",
+    Rule.CLEAN: "chaosext left nothing behind",
 }
 ASKED = (Phase.GATE, Phase.AFTER)
-"""The phases that ask the hypothesis: what is found there is judged. Elsewhere it is watched, and has its own rule."""
+"""The phases of the hypothesis: what they find is judged. Elsewhere findings are only observations."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One test case. `status` None: skipped. `said`: why, in a line."""
+    """One test case. `status` None: skipped. `said`: the reason, in a line."""
 
     group: str
     name: str
@@ -54,7 +54,7 @@ class Case:
 
 
 def junit(data: RunData) -> str:
-    """The run as a JUnit document, with a failure or an error exactly where the exit code is not 0."""
+    """The run as a JUnit document, with a failure or an error exactly if the exit code is not 0."""
     from junitparser import JUnitXml
 
     document, written = JUnitXml("chaosext"), BytesIO()
@@ -65,7 +65,7 @@ def junit(data: RunData) -> str:
 
 
 def cases(data: RunData) -> Iterator[Case]:
-    """The cases of a run, in the order in which it comes to them; the verdict at the end."""
+    """The cases of a run in order; the verdict is the last."""
     found = (
         *(_asked(data.result, activity) for activity in data.activities),
         *_rules(data.result),
@@ -77,12 +77,12 @@ def cases(data: RunData) -> Iterator[Case]:
 
 
 def _accepted(case: Case) -> Case:
-    """A case of a run that ended with 0: what did not hold, though that was expected, is skipped with its reason."""
+    """A case of a run that ended with 0: what did not hold, as expected, is skipped with its reason."""
     return case if case.status is Status.HEALTHY else replace(case, status=None)
 
 
 def _asked(result: RunResult, activity: Activity) -> Case:
-    """What was found outside of the hypothesis is an observation; it counts there that the activity did its work."""
+    """Outside of the hypothesis findings are observations: a case passes if the activity did its work."""
     judged = activity.status if activity.phase in ASKED else Status.HEALTHY
     status: Status | None = judged if activity.ended else Status.UNKNOWN
     if status is not Status.HEALTHY and _is_refusal(result):
@@ -101,7 +101,7 @@ def _rules(result: RunResult) -> Iterator[Case]:
     for rule, name in RULES.items():
         ruling = given.get(rule)
         status = ruling.status if ruling else None
-        said = ruling.reason if ruling else "not known: the run left no word about it"
+        said = ruling.reason if ruling else "unknown: the run recorded nothing about it"
         if ruling is None and result.verdict.outcome is Outcome.NOT_KNOWN:
             status = Status.UNKNOWN
         if status is not Status.HEALTHY and _is_refusal(result):
@@ -110,20 +110,20 @@ def _rules(result: RunResult) -> Iterator[Case]:
 
 
 def _watched(data: RunData) -> Case:
-    """Gaps in observation are skipped, never passed. They decide nothing: checks ask the cluster, not the watch."""
+    """Gaps in observation are skipped, never passed. They don't decide: checks ask the cluster itself."""
     status: Status | None = Status.HEALTHY
     said = "; ".join(unseen(data))
     if any(hiding(data)):
         status = None
     elif not data.stretches:
-        status, said = None, "no sentinel watched from the nodes"
+        status, said = None, "sentinels were disabled"
     elif said:
         said = f"too short to hide an outage: {said}"
     return Case(group="rule", name="observation was complete", status=status, said=said)
 
 
 def _known(known: KnownObject) -> Case:
-    """What is known to be unhealthy is never passed; one that got worse is in its check, and so in the verdict."""
+    """What is known to be unhealthy is never passed; if it got worse, its check and the verdict say so."""
     status = Status.UNHEALTHY if known.became is Became.WORSE else None
     return Case(group="known", name=f"{known.entry} is no worse than before", status=status, said=known.said)
 
@@ -139,7 +139,7 @@ def _verdict(result: RunResult) -> Case:
 
 
 _BAD = dict.fromkeys((Outcome.PASSED, Outcome.DEVIATED, Outcome.UNSAFE), Status.UNHEALTHY)
-"""How the verdict's case ends where the exit code is not 0; after every other outcome something is not known."""
+"""How the verdict's case ends if the exit code is not 0; after other outcomes something is unknown."""
 
 
 def _is_refusal(result: RunResult) -> bool:
@@ -155,7 +155,7 @@ def _suite(data: RunData) -> TestSuite:
     for name, value in _properties(data):
         suite.add_property(name, _fit(value))
     suite.add_testcases([_case(each) for each in cases(data)])
-    story = ("Chain of causes:", *chain_of_causes(result), "What to do:", *what_to_do(result))
+    story = ("Root cause:", *chain_of_causes(result), "Next steps:", *what_to_do(result))
     suite.append(SystemOut(_fit("\n".join(story))))
     return suite
 
@@ -178,7 +178,7 @@ def _outcome(case: Case) -> FinalResult:
         return Skipped(_fit(case.said), "skipped")
     if case.status is Status.UNHEALTHY:
         return Failure(_fit(case.said), "deviated")
-    return Error(_fit(case.said), "not known")
+    return Error(_fit(case.said), "unknown")
 
 
 def _properties(data: RunData) -> Iterator[tuple[str, str]]:
@@ -197,7 +197,7 @@ def _properties(data: RunData) -> Iterator[tuple[str, str]]:
 
 
 def _timestamp(started_at: str) -> str:
-    """As JUnit has it: without a fraction and a zone (UTC)."""
+    """A time as JUnit has it: without fraction and zone (UTC)."""
     try:
         return datetime.fromisoformat(started_at).strftime("%Y-%m-%dT%H:%M:%S")
     except ValueError:
@@ -205,5 +205,5 @@ def _timestamp(started_at: str) -> str:
 
 
 def _fit(text: str) -> str:
-    """`text` with what XML can't carry, or a viewer would obey, as its escape."""
+    """`text` with characters escaped that XML can't carry or a viewer would interpret."""
     return printable(text)

@@ -23,34 +23,32 @@ if TYPE_CHECKING:
     from chaosext.report.data.run_data import RunData
 
 OBJECTS = 8
-"""So many objects of a lane have a row of their own, those that were out longest; the others share one."""
+"""Objects of a lane with a row of their own, those that were out longest; the others share one."""
 
 ROOM = 30_000
-"""So many characters of timeline are told: a comment of a pull request holds 65 536. timeline.jsonl has all of it."""
+"""Characters of timeline: a comment of a pull request holds 65,536. timeline.jsonl has all of it."""
 
 SAID = 110
-"""Of an event's detail so many characters are told."""
+"""Characters of an event's detail."""
 
-NO_SENTINEL = "No sentinel watched from the nodes, as was configured (`chaosext_sentinel: false`)."
+NO_SENTINEL = "Sentinels were disabled (`chaosext_sentinel: false`)."
 
 
 def summary(data: RunData) -> str:
-    """`summary.md`: the six answers, the chain of causes, outages, what is not known, the timeline."""
+    """`summary.md`: the six answers, root cause, outages, coverage gaps, timeline."""
     result = data.result
     sections = (
         _head(data),
         _answers(data),
-        section(
-            "Chain of causes", (f"{n}. {plain(line)}" for n, line in enumerate(chain_of_causes(result), 1))
-        ),
+        section("Root cause", (f"{n}.  {plain(line)}" for n, line in enumerate(chain_of_causes(result), 1))),
         section("Outages", (*_chart(result), *_outages(result))),
         section(
-            "Not known", points(unseen(data)) if data.sentinels else (NO_SENTINEL, *points(unseen(data)))
+            "Coverage gaps", points(unseen(data)) if data.sentinels else (NO_SENTINEL, *points(unseen(data)))
         ),
         section("Known to be unhealthy", points(each.said for each in result.known)),
         folded("Clocks of the nodes", _clocks(result)),
-        folded("Rules that are not ours", points(_foreign_rules(result))),
-        folded("Known before the cut", points(_briefing(result))),
+        folded("Firewall rules of others", points(_foreign_rules(result))),
+        folded("State before the cut", points(_briefing(result))),
         folded("Timeline", _timeline(result)),
     )
     return "\n".join(section for section in sections if section)
@@ -70,11 +68,7 @@ def _head(data: RunData) -> str:
 
 def _removal(verdict: Verdict) -> str:
     commands = removal(verdict)
-    return (
-        "\n".join(("Take it away before anything else:", "", *fenced(commands), "")) + "\n"
-        if commands
-        else ""
-    )
+    return "\n".join(("Remove it first:", "", *fenced(commands), "")) + "\n" if commands else ""
 
 
 def _answers(data: RunData) -> str:
@@ -95,7 +89,7 @@ def _outages(result: RunResult) -> Iterator[str]:
 
 
 def _lane(lane: str, found: Mapping[str, Sequence[Window]], result: RunResult) -> Iterator[tuple[str, ...]]:
-    """The objects of a lane, worst first: Pods of one owner share a row, and so does what is too many for one each."""
+    """The objects of a lane, worst first: Pods of one owner share a row, and so do objects beyond `OBJECTS`."""
     end_s = result.end_s
     out_s = {name: sum(length_s(each, end_s) for each in windows) for name, windows in found.items()}
     owners = by_owner(sorted(out_s, key=lambda name: (-out_s[name], name)))
@@ -128,7 +122,7 @@ def _clocks(result: RunResult) -> Iterator[str]:
         for node, clock in sorted(result.clocks.items())
     ]
     if rows:
-        yield from table(("node", "wall clock less the runner's", "times known to", "boots"), rows)
+        yield from table(("node", "wall clock minus the runner's", "precision", "boots"), rows)
 
 
 def _foreign_rules(result: RunResult) -> Iterator[str]:
@@ -136,7 +130,7 @@ def _foreign_rules(result: RunResult) -> Iterator[str]:
     if rules is None:
         return
     if rules.identical:
-        yield "after the last heal byte for byte what they were before the cut"
+        yield "identical after the last heal and before the cut, byte for byte"
     for author, lines in sorted(rules.changed_by.items()):
         yield f"changed by {author}: {lines} line{'s' * (lines > 1)}"
     yield from (f"changed by an unknown author: {line}" for line in rules.unattributed)
@@ -150,13 +144,11 @@ def _briefing(result: RunResult) -> Iterator[str]:
     yield from result.briefing.outlook
     yield f"nodes without a BGP peer: {', '.join(result.briefing.unpeered_nodes) or 'none'}"
     yield f"kube-dns was on: {', '.join(result.briefing.kube_dns_nodes) or 'no node'}"
-    yield "timings in force: " + ", ".join(
-        f"{name} {value}" for name, value in result.briefing.timings.items()
-    )
+    yield "timings: " + ", ".join(f"{name} {value}" for name, value in result.briefing.timings.items())
 
 
 def _timeline(result: RunResult) -> Iterator[str]:
-    """As many events as there is room for; of a run of hours the others are not even put into words."""
+    """As many events as there is room for; the others are not even rendered."""
     rest, room = len(result.events), ROOM
     if not rest:
         return
@@ -182,13 +174,13 @@ def _short(text: str) -> str:
 
 
 _MEANT = re.compile(r"[\\`*\[<|&~$]|(?<!\w)_|_(?!\w)|^(?:>|(?:#+|[+-]|\d+[.)])(?=\s|$)|[=-](?=[=-]*$))")
-"""What Markdown would take for its own in a text, or at its beginning: of a heading, quotation, list or rule."""
+"""What Markdown would interpret, in a text or at its beginning (heading, quotation, list or rule)."""
 
 _ACTIVE = re.compile(
     r"(?<![^\s`])[^\s`]*(?:@\w|://|www\.|mailto:|xmpp:|#\d|GH-\d|:[a-z][a-z0-9_+-]*:)[^\s`]*",
     re.IGNORECASE,
 )
-"""What GitHub would notify, link or draw: mentions, addresses, numbers of issues, emoji (docs.github.com, "Basic
+"""What GitHub would notify, link or draw: mentions, addresses, issue numbers, emoji (docs.github.com, "Basic
 writing and formatting syntax")."""
 
 
@@ -205,7 +197,7 @@ def folded(title: str, lines: Iterable[str]) -> str:
 
 
 def fenced(lines: Iterable[str], language: str = "text") -> tuple[str, ...]:
-    """A block of code, whose fence is longer than any row of backquotes in it."""
+    """A code block whose fence is longer than any row of backquotes in it."""
     told = [line.rstrip() for text in lines for line in text.splitlines() or [""]]
     longest = max((len(found) for line in told for found in re.findall("`+", line)), default=0)
     fence = "`" * max(3, longest + 1)
@@ -225,9 +217,9 @@ def row(cells: Iterable[str]) -> str:
 
 
 def plain(text: str) -> str:
-    """`text` as Markdown that shows it as it is, on one line; what stands in backquotes stays code.
+    """`text` as Markdown that shows it literally, on one line; backquotes stay code.
 
-    It links to nothing and notifies nobody: a word that would is shown as code.
+    It has no link and notifies no user: a word that would is shown as code.
     """
     parts = " ".join(text.split()).split("`")
     if len(parts) % 2 == 0:  # no pairs of backquotes
@@ -249,5 +241,5 @@ def _escaped(text: str) -> str:
 
 
 def _code(text: str) -> str:
-    """GitHub takes a bar for the end of a table's cell even there; two backquotes without a text begin another code."""
+    """Code, with bars escaped: GitHub ends a table's cell at a bar even in code, and two backquotes begin a code."""
     return f"`{text.replace('|', chr(92) + '|')}`" if text else r"\`\`"

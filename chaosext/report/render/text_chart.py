@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from chaosext.model.result import RunResult, Window
 
 COLUMNS = 60
-"""GitHub shows some 100 characters of a code block without scrolling; the names take the rest."""
+"""GitHub shows about 100 characters of a code block without scrolling; the names take the rest."""
 
 LABEL = 36
 """Characters for the name before a lane."""
 ROWS = 24
-"""So many lanes are drawn, those that were out longest first."""
+"""Lanes that are drawn, the longest outages first."""
 
 OUT, FINE, UNSEEN, CUT = "#", ".", "?", "="
-LEGEND = "`=` cut  `#` out  `.` no outage seen  `?` nobody looked  `-*` any of the Pods of one owner"
+LEGEND = "`=` cut  `#` out  `.` no outage seen  `?` not observed  `-*` any of the Pods of one owner"
 
 DRAWN = (
     Lane.CUSTOMERS,
@@ -39,7 +39,7 @@ DRAWN = (
     Lane.NODE_READY,
     Lane.KUBELET,
 )
-"""Lanes in the order of the chart; the others are in the table of outages."""
+"""Lanes of the chart, in order; the others are in the table of outages."""
 
 NAMES = {
     Lane.DNS: "DNS",
@@ -58,21 +58,21 @@ NAMES = {
 }
 
 TOLD_BY_OTHERS = (Lane.NODE_READY, Lane.KUBELET, Lane.PROBES, Lane.CUSTOMERS, Lane.ENTRY)
-"""The API server, or the entry, tells of these, whether a sentinel looks or not."""
+"""Lanes reported by the API server or the load balancer, with or without a sentinel."""
 
 Axis = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class _Drawn:
-    """One line of the chart: a slice of time gets the character of the first layer that has a window in it."""
+    """One line of the chart: a slice of time gets the character of the first layer with a window in it."""
 
     name: str
     layers: tuple[tuple[str, Sequence[Window]], ...]
 
 
 def chart(result: RunResult) -> tuple[str, ...]:
-    """The lines of the chart, its axis first; none where nothing was out."""
+    """The lines of the chart, its axis first; none if nothing was out."""
     axis = _axis(result)
     lanes = tuple(_lanes(result, axis))
     if not lanes:
@@ -98,7 +98,7 @@ def _scale(axis: Axis) -> str:
 
 
 def _lanes(result: RunResult, axis: Axis) -> Iterator[_Drawn]:
-    """Lane by lane what was out, the longest first; the Pods of one owner together."""
+    """The outages lane by lane, the longest first; Pods of one owner together."""
     account = Account(result)
     for lane in DRAWN:
         found = {**_blind(result, lane), **result.outages.get(lane, {})}
@@ -114,12 +114,12 @@ def _lanes(result: RunResult, axis: Axis) -> Iterator[_Drawn]:
 
 
 def _blind(result: RunResult, lane: Lane) -> Mapping[str, tuple[Window, ...]]:
-    """A node that was not observed has a row, though no outage of it was seen."""
+    """A node that was not observed has a row, even without an outage."""
     return {f"Node/{node}": () for node in result.unobserved} if lane is Lane.DNS else {}
 
 
 def _cells(axis: Axis, layers: Sequence[tuple[str, Sequence[Window]]]) -> str:
-    """What begins with the last that was seen is in the last cell."""
+    """What begins at the end of the axis is in the last cell."""
     start_s, end_s = axis
     step_s = (end_s - start_s) / COLUMNS
     edges = [*(start_s + step_s * column for column in range(COLUMNS)), math.inf]

@@ -1,7 +1,7 @@
-"""A run's trace to whoever takes it in by OpenTelemetry's protocol (OTLP over HTTP): bounded, and told where it failed.
+"""Exports a run's trace by OpenTelemetry's protocol (OTLP over HTTP): bounded, and failures are reported.
 
-What is asked for is what OpenTelemetry's own environment says: OTEL_EXPORTER_OTLP_ENDPOINT or …_TRACES_ENDPOINT, and
-whatever else its SDK heeds (headers, certificates, resource attributes, sampling).
+The SDK's own environment configures it: OTEL_EXPORTER_OTLP_ENDPOINT or …_TRACES_ENDPOINT, and whatever else the
+SDK reads (headers, certificates, resource attributes, sampling).
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ INSTALL = "no traces: OpenTelemetry is not installed; fix: pip install 'chaosext
 
 
 def is_wanted(environment: Mapping[str, str]) -> bool:
-    """Whether an endpoint is set, and nothing says that no traces are to be exported."""
+    """Whether an endpoint is set and traces are not switched off."""
     if environment.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return False
     return environment.get("OTEL_TRACES_EXPORTER", "") != "none" and any(map(environment.get, ENDPOINTS))
 
 
 def hindrance(environment: Mapping[str, str]) -> str:
-    """Why nothing can be exported, with the fix, in a line; "" where it can."""
+    """Why nothing can be exported, with the fix, in a line; "" if it can."""
     protocol = next(filter(None, map(environment.get, PROTOCOLS)), SPOKEN)
     if protocol != SPOKEN:
-        return f"no traces: the protocol {protocol} is not spoken; fix: {PROTOCOLS[1]}={SPOKEN}, and its port"
+        return f"no traces: protocol {protocol} is not supported; fix: set {PROTOCOLS[1]}={SPOKEN}, and the port for it"
     try:
         import opentelemetry.exporter.otlp.proto.http.trace_exporter
         import opentelemetry.sdk.trace  # noqa: F401
@@ -58,8 +58,8 @@ def hindrance(environment: Mapping[str, str]) -> str:
 
 
 def export(made: Callable[[], Span], within_s: float) -> str:
-    """Export the trace that `made` makes, within `within_s`. Returns why that failed, "" where it did not."""
-    said = [f"no traces: nobody took them in within {within_s:g} s"]
+    """Export the trace that `made` makes, within `within_s`. Returns why that failed; "" on success."""
+    said = [f"no traces: the collector did not accept them within {within_s:g} s"]
 
     def exporting() -> None:
         try:
@@ -82,7 +82,7 @@ def _export(span: Span, within_s: float) -> str:
     ended = _recorded(span)
     if not ended or OTLPSpanExporter(timeout=within_s).export(ended) is SpanExportResult.SUCCESS:
         return ""
-    return "no traces: nobody took them in; see that OTEL_EXPORTER_OTLP_ENDPOINT is that of a collector"
+    return "no traces: no collector accepted them; fix: set OTEL_EXPORTER_OTLP_ENDPOINT to a collector's endpoint"
 
 
 def _recorded(span: Span) -> list[ReadableSpan]:
@@ -130,12 +130,12 @@ def _ns(unix_s: float) -> int:
 Value = str | bool | int | float | Sequence[str]
 
 MOST_OUTAGES = 1000
-"""So many outages become spans, the longest ones: what takes a trace in must not choke on a large cluster."""
+"""Outages that become spans, the longest ones: a collector must not choke on a large cluster."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """What took place from `start_s` to `end_s` (Unix time). `well`: whether it went well; None: it can't be said."""
+    """What took place from `start_s` to `end_s` (Unix time). `well`: whether it succeeded; None: unknown."""
 
     name: str
     start_s: float
@@ -146,7 +146,7 @@ class Span:
 
 
 def trace(result: RunResult, activities: Iterable[Activity], *, cut_at_s: float) -> Span:
-    """The whole run as one span with what took place in it; `cut_at_s`: when the timeline's zero was (Unix time)."""
+    """The run as one span with its parts; `cut_at_s`: Unix time of the timeline's zero."""
     start_s = _unix_s(result.started_at, otherwise=cut_at_s)
     end_s = start_s + result.duration_s
     played = tuple(_activity(each, end_s) for each in activities if each.began_at)
@@ -181,7 +181,7 @@ def _of_run(result: RunResult) -> Mapping[str, Value]:
 
 
 def _activity(activity: Activity, run_end_s: float) -> Span:
-    """An activity that was broken off has no duration: it ended with the run."""
+    """The span of an activity; an aborted one has no duration: it ended with the run."""
     start_s = _unix_s(activity.began_at, otherwise=run_end_s)
     end_s = start_s + activity.duration_s if activity.duration_s else max(start_s, run_end_s)
     told = {
@@ -198,7 +198,7 @@ def _activity(activity: Activity, run_end_s: float) -> Span:
 
 
 def _cuts(result: RunResult, cut_at_s: float, end_s: float) -> Iterator[Span]:
-    """Each cut, from when it was armed to when the network was back; to the run's end where nobody saw that."""
+    """Each cut, from arming to the return of the network, or to the run's end if that was not seen."""
     heals = [event for event in result.events if event.kind in ENDS]
     for cut in (event for event in result.events if event.kind is Kind.CUT):
         heal = next((event for event in heals if event.t_s >= cut.t_s), None)
@@ -227,13 +227,13 @@ def _outages(result: RunResult, cut_at_s: float, end_s: float) -> list[Span]:
 def _timed(
     name: str, start_s: float, end_s: float, told: Mapping[str, Value], *, well: bool, lasts: bool
 ) -> Span:
-    """`lasts`: its end was not seen, so it ends with the run."""
+    """The span of an outage; with `lasts` its end was not seen, so it ends with the run."""
     attributes = _sayable({**told, "chaosext.lasts": lasts})
     return Span(name=name, start_s=start_s, end_s=max(start_s, end_s), attributes=attributes, well=well)
 
 
 def _sayable(attributes: Mapping[str, Value]) -> Mapping[str, Value]:
-    """No secret becomes an attribute."""
+    """Attributes without secrets."""
     return {name: _veiled(value) for name, value in attributes.items()}
 
 

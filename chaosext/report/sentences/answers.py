@@ -1,6 +1,6 @@
-"""The first screen of every report: the six questions of whoever was asleep, answered from what was observed. Pure.
+"""The first screen of every report: six questions, answered from what was observed. Pure.
 
-That something was not there is said only where it would have been seen; else it is not known.
+A report says that something did not happen only if it would have been seen; else it is unknown.
 """
 
 from __future__ import annotations
@@ -31,29 +31,29 @@ if TYPE_CHECKING:
 UNTOUCHED = {
     Outcome.REFUSED: "Nothing was touched",
     Outcome.INCONCLUSIVE: "The run proved nothing",
-    Outcome.NOT_KNOWN: "How it ended is not known",
-    Outcome.UNSAFE: "Something of ours may be left",
+    Outcome.NOT_KNOWN: "The outcome is unknown",
+    Outcome.UNSAFE: "A cut may still be active",
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """One question, and what can be said to it: at least one line, each a sentence."""
+    """One question and its answer: at least one line, each a sentence."""
 
     question: str
     lines: tuple[str, ...]
 
 
 def answers(data: RunData) -> tuple[Answer, ...]:
-    """What broke, why, for how long, for whom, is it over, what now: in this order."""
+    """What broke, why, for how long, who was affected, is it over, next steps: in this order."""
     result = data.result
     asked = {
         "What broke?": _broke(data),
         "Why?": _why(result),
         "For how long?": _how_long(data),
-        "For whom?": _whom(data),
+        "Who was affected?": _affected(data),
         "Is it over?": (_over(result),),
-        "What now?": what_to_do(result),
+        "Next steps": what_to_do(result),
     }
     return tuple(Answer(question=question, lines=tuple(lines)) for question, lines in asked.items())
 
@@ -75,7 +75,7 @@ def _calm(data: RunData) -> str:
     unsure = doubt(data)
     match data.result.verdict.outcome:
         case Outcome.INTERRUPTED:
-            return "The run was ended early; no outage was seen until then."
+            return "The run was stopped early; no outage was seen until then."
         case Outcome.PASSED if not unsure:
             return "Nothing broke."
         case Outcome.PASSED:
@@ -85,7 +85,7 @@ def _calm(data: RunData) -> str:
 
 
 def _broke(data: RunData) -> Iterator[str]:
-    """What users feel line by line, and whatever else was out in one."""
+    """What users feel, a line each, and everything else that was out in one line."""
     found = losses(Account(data.result))
     yield from (_sentence(each.text) for each in found if each.lane in FELT)
     looping = {event.object for event in data.result.events if event.kind is Kind.CRASH_LOOP}
@@ -99,27 +99,25 @@ def _broke(data: RunData) -> Iterator[str]:
 
 
 def _nothing(data: RunData) -> str:
-    """What is said where no outage was seen."""
+    """The answer if no outage was seen."""
     unsure = doubt(data)
     match data.result.verdict.outcome:
         case Outcome.REFUSED:
-            return "Nothing: the run was refused before anything was touched."
+            return "Nothing: the run was refused before it touched anything."
         case Outcome.UNSAFE:
-            return "The clean-up: the cut could not be seen gone."
+            return "The cleanup: the removal of the cut is not confirmed."
         case Outcome.DEVIATED:
-            return "The steady state did not hold; no outage was seen on its way."
+            return "The steady state did not hold; no outage was seen."
         case _:
-            return (
-                f"Not known: no outage was seen, but {unsure}." if unsure else "Nothing: no outage was seen."
-            )
+            return f"Unknown: no outage was seen, but {unsure}." if unsure else "Nothing: no outage was seen."
 
 
 def _why(result: RunResult) -> tuple[str, ...]:
-    """The steps of the chain that led to what users felt, where that is what the run is about; else its reasons."""
+    """The steps that led to what users felt, if the run deviated; else the reasons of its verdict."""
     steps = causes(result)
     felt = next(filter(None, (_about(kind, steps) for kind in FELT_FIRST)), [])
     if result.verdict.outcome is not Outcome.DEVIATED or not felt:
-        return tuple(map(_sentence, result.verdict.reasons)) or ("No reason was given.",)
+        return tuple(map(_sentence, result.verdict.reasons)) or ("The run gave no reason.",)
     heal_s = Account(result).heal_s
     shown = [step for step in felt if (step.t_s < heal_s) == (felt[-1].t_s < heal_s)]
     moved = _about(Kind.POD_BOUND, (step for step in steps if step.t_s < shown[0].t_s))[-1:]
@@ -127,7 +125,7 @@ def _why(result: RunResult) -> tuple[str, ...]:
 
 
 FELT_FIRST = (Kind.DNS_DEAD, Kind.XDS_LOST, Kind.PROBE_FAILING)
-"""Of what users feel, the one that led to the others comes first."""
+"""What users feel, causes first."""
 
 
 def _about(kind: Kind, steps: Iterable[Step]) -> list[Step]:
@@ -147,29 +145,29 @@ def _how_long(data: RunData) -> Iterator[str]:
     if blind:
         lost_s = sum(length_s(each, account.end_s) for found in blind.values() for each in found)
         nodes = count([f"Node/{node}" for node in blind])
-        yield f"Nobody observed {nodes} for {duration(lost_s)} in all: it may have been longer."
+        yield f"{nodes} went unobserved for {duration(lost_s)} in total, so outages may have been longer."
 
 
-def _whom(data: RunData) -> Iterator[str]:
+def _affected(data: RunData) -> Iterator[str]:
     felt = _felt(data.result)
     yield from (f"{SHORT[each.lane]}: {each.whom}." for each in felt)
     unsure = doubt(data)
     if not felt:
-        yield _not_felt(data, "Nobody that was watched.")
+        yield _not_felt(data, "Nothing that was watched.")
     elif unsure:
-        yield f"Maybe others, too: {unsure}."
+        yield f"Possibly others: {unsure}."
 
 
 def _not_felt(data: RunData, calm: str) -> str:
-    """`calm` only where an outage would have been seen."""
+    """`calm` only if an outage would have been seen."""
     if data.result.verdict.outcome is Outcome.REFUSED:
         return "Nothing was touched."
     unsure = doubt(data)
-    return f"Not known: {unsure}." if unsure else calm
+    return f"Unknown: {unsure}." if unsure else calm
 
 
 def _over(result: RunResult) -> str:
-    """Whether what broke is whole again, as far as somebody looked."""
+    """Whether everything has recovered, as far as it was observed."""
     verified = result.verdict.rollback_verified
     steady = [event.t_s for event in result.events if event.kind is Kind.STEADY and event.t_s > 0]
     since = f", since {moment(steady[-1])}" if steady else ""
@@ -177,34 +175,34 @@ def _over(result: RunResult) -> str:
         case Outcome.PASSED:
             return f"Yes{since}: the steady state held after the heal, without help."
         case Outcome.DEVIATED if verified:
-            return f"Yes{since}: the rollback brought the steady state back, and it held."
+            return f"Yes{since}: the rollback restored the steady state, and it held."
         case Outcome.DEVIATED if lost := _lost(result):
             return f"No: since the baseline {lost}."
         case Outcome.DEVIATED:
-            return "No, or nobody knows: the steady state was not seen again."
+            return "No, or unknown: the steady state was not seen again."
         case Outcome.REFUSED:
-            return "Yes: it never began."
+            return "Yes: it never started."
         case Outcome.UNSAFE:
-            return "No: rules of ours may still be in force until they are taken away, or their TTL is over."
+            return "No: rules of chaosext may still be active until they are removed or their TTL expires."
         case Outcome.INCONCLUSIVE | Outcome.INTERRUPTED | Outcome.NOT_KNOWN:
             return _healed(result)
 
 
 def _lost(result: RunResult) -> str:
-    """What stood at the baseline and was missing at the end; "" for nothing."""
+    """Objects of the baseline that were missing at the end; "" for none."""
     found = (each for each in result.rulings if each.rule is Rule.COMPLETE)
     return next((each.reason for each in found if each.status is Status.UNHEALTHY), "")
 
 
 def _healed(result: RunResult) -> str:
-    """A run that was killed may have cut before it could say so."""
+    """Whether the cut was healed; a killed run may have cut without recording it."""
     account = Account(result)
     if not account.of(Kind.CUT):
         killed = result.verdict.outcome is Outcome.NOT_KNOWN
-        return "Not known: the run left no word of a cut." if killed else "Yes: nothing was cut."
+        return "Unknown: the run recorded no cut." if killed else "Yes: nothing was cut."
     if account.heal_s <= account.end_s:
-        return f"The cut is: it was healed at {moment(account.heal_s)}. Nobody asserted the steady state after it."
-    return "Not known: no heal was seen."
+        return f"The cut is: it was healed at {moment(account.heal_s)}. The steady state was not checked after it."
+    return "Unknown: no heal was seen."
 
 
 def _felt(result: RunResult) -> list[Loss]:

@@ -1,4 +1,4 @@
-"""The gate's account in words: for the terminal, and as one page of Markdown for a change ticket. Pure."""
+"""The gate's decision in words: for the terminal, and as a page of Markdown for a change ticket. Pure."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
 HEADLINES = {
     Decision.GO: "Go",
     Decision.NO_GO: "No-go",
-    Decision.NOT_KNOWN: "No-go: what comes of it can't be known",
+    Decision.NOT_KNOWN: "No-go: the outcome is unknown",
 }
 
 USUAL = 0.05
-"""What is rarer is not told; it counts in the chances."""
+"""Rarer events are left out; they still count in the probabilities."""
 
 LONGEST = 220
-"""Characters of a line of somebody else's; the rest is in --json."""
+"""Characters of a foreign line; the rest is in --json."""
 
-WORDS = {Status.HEALTHY: "well", Status.UNHEALTHY: "not well", Status.UNKNOWN: "unknown"}
+WORDS = {Status.HEALTHY: "ok", Status.UNHEALTHY: "not ok", Status.UNKNOWN: "unknown"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """A check's line: its name, its answer in a word, and what is said about it."""
+    """A check's line: its name, its answer in a word, and the details."""
 
     check: str
     answer: str
@@ -47,12 +47,12 @@ class Mark:
 
 
 def text_lines(sheet: Sheet) -> Iterator[str]:
-    """For the terminal."""
+    """The decision as lines for the terminal."""
     yield f"{HEADLINES[sheet.decision].lower()} (exit {sheet.decision.exit_code}): {sheet.cutover.title}"
     yield from (f"  {name}: {said}" for name, said in facts(sheet))
-    yield from _block("why", reasons(sheet))
+    yield from _block("reasons", reasons(sheet))
     for each in sheet.judgement.rehearsed:
-        yield from _block(f"what is expected of {_cut(each)}", expected(each.prediction))
+        yield from _block(f"prediction for {_cut(each)}", expected(each.prediction))
     for number, remedy in enumerate(sheet.remedies, start=1):
         yield from _block(
             f"{number}. {effect(remedy)}", (line for how in remedy.how for line in how.splitlines())
@@ -74,17 +74,17 @@ def markdown(sheet: Sheet) -> str:
     parts = (
         f"# {HEADLINES[sheet.decision]}: {plain(sheet.cutover.title)}\n",
         "\n".join((*table(("", ""), ((f"**{name}**", plain(said)) for name, said in facts(sheet))), "")),
-        section("Why", points(reasons(sheet))),
+        section("Reasons", points(reasons(sheet))),
         *(
-            section(f"What is expected of {_cut(each)}", points(expected(each.prediction)))
+            section(f"Prediction for {_cut(each)}", points(expected(each.prediction)))
             for each in sheet.judgement.rehearsed
         ),
-        section("What would make it a go", _remedies(sheet)),
+        section("Changes that would make it a go", _remedies(sheet)),
         section("Checks", table(("check", "answer", ""), map(_row, sheet.judgement.weighed))),
         section("Known to be unhealthy", points(known(sheet))),
         section("Not checked", points(not_checked(sheet))),
-        section("Assumed", points(sheet.assumptions)),
-        section("To verify this later", points(digests(sheet))),
+        section("Assumptions", points(sheet.assumptions)),
+        section("Digests, to verify this page later", points(digests(sheet))),
     )
     return "\n".join(part for part in parts if part)
 
@@ -110,14 +110,14 @@ def mark(each: Weighed) -> Mark:
 def _weight(each: Weighed) -> str:
     if each.weight is Weight.WAIVED:
         return f" (waived: {each.waiver})"
-    return " (a remark)" if each.weight is Weight.REMARK else ""
+    return " (remark)" if each.weight is Weight.REMARK else ""
 
 
 # -- its parts, in words ---------------------------------------------------------------------------------------
 
 
 def facts(sheet: Sheet) -> Iterator[tuple[str, str]]:
-    """What was asked, of whom, by whom."""
+    """The question: about which cluster and cut, and asked by which user."""
     asked, cutover, nodes = sheet.asked, sheet.cutover, sheet.judgement.nodes
     if cutover.change:
         yield "change", cutover.change
@@ -138,30 +138,30 @@ def facts(sheet: Sheet) -> Iterator[tuple[str, str]]:
 
 def _lengths(sheet: Sheet) -> str:
     planned, *longest = map(duration, sheet.cutover.durations_s)
-    return f"{planned}, {longest[0]} at the most" if longest else planned
+    return f"{planned}, at most {longest[0]}" if longest else planned
 
 
 def _acceptable(sheet: Sheet) -> Iterator[str]:
     accept = sheet.cutover.accept
     yield f"DNS {accept.dns_after_heal.value} after the heal"
     if accept.self_heals:
-        yield "all well again without help"
+        yield "full recovery without help"
     if accept.dns_during_cut:
         yield f"DNS {accept.dns_during_cut.value} during the cut"
     if accept.evicted_pods is not None:
-        yield f"{accept.evicted_pods} Pods evicted at the most"
-    yield f"in {percent(accept.probability)} at the least"
+        yield f"at most {accept.evicted_pods} evicted Pods"
+    yield f"with a probability of at least {percent(accept.probability)}"
 
 
 def reasons(sheet: Sheet) -> Iterator[str]:
-    """What stands against it; of a go, what it rests on."""
+    """What speaks against a go; for a go, what it rests on."""
     against = sheet.judgement.against
     for each in against:
-        unknown = " can't be known" if each.finding.status is Status.UNKNOWN else ""
+        unknown = " is unknown" if each.finding.status is Status.UNKNOWN else ""
         yield f"{each.finding.check}{unknown}: {_short(each.finding.summary)}{_about(sheet, each)}"
     if not against:
         counted = sum(each.weight is Weight.COUNTS for each in sheet.judgement.weighed)
-        yield f"all {counted} checks that count are well, and the cut is acceptable as rehearsed"
+        yield f"all {counted} required checks are ok, and the predicted effect of the cut is acceptable"
     for each in sheet.judgement.weighed:
         if each.weight is Weight.WAIVED:
             yield f"waived: {each.finding.check} ({_short(each.finding.summary)}), because {each.waiver}"
@@ -177,26 +177,24 @@ def _cut(each: Rehearsed) -> str:
 
 
 def expected(found: Prediction) -> Iterator[str]:
-    """What happens when, and how it ends, with how likely that is."""
+    """The predicted events and outcomes, with their probabilities."""
     if not found.simulations.made:
-        yield f"nothing is known: {found.method}"
+        yield f"unknown: {found.method}"
         return
     lost = _of(found, Kind.NODE_NOT_READY)
     yield (
-        f"{_when(lost)}{len(_objects(lost))} nodes count as lost"
-        if lost
-        else "no node comes to count as lost"
+        f"{_when(lost)}{len(_objects(lost))} nodes become NotReady" if lost else "no node becomes NotReady"
     )
     yield _evictions(found)
     yield f"DNS during the cut: {found.dns.during_cut.value}"
     for outcome in found.outcomes:
         chance = percent(outcome.probability)
-        yield f"DNS after the heal, in {chance}: {outcome.dns_after_heal.value}, {outcome.why}"
+        yield f"DNS after the heal: {outcome.dns_after_heal.value} ({chance}): {outcome.why}"
     yield from _mesh(found)
     yield from _crashes(found)
     passed, unknown = (found.chances.get(each, 0.0) for each in (Forecast.PASSED, Forecast.UNKNOWN))
-    more = f"; unknown in {percent(unknown)}" if unknown else ""
-    yield f"all is well again without help: in {percent(passed)}{more}"
+    more = f"; unknown: {percent(unknown)}" if unknown else ""
+    yield f"full recovery without help: {percent(passed)}{more}"
     if found.dns.after_rollback and any(event.kind is Kind.ROLLBACK for event in found.timeline):
         yield f"DNS after the rollback: {found.dns.after_rollback.value}"
     yield f"timings: {found.timings['source']}; {found.method}"
@@ -211,7 +209,7 @@ def _objects(events: Iterable[PredictedEvent]) -> set[str]:
 
 
 def _when(events: Iterable[PredictedEvent]) -> str:
-    """From the earliest to the latest that any of them may be."""
+    """From the earliest to the latest time of any of the events."""
     told = tuple(events)
     first, last = min(event.t_min_s for event in told), max(event.t_max_s for event in told)
     return f"{first:.0f} to {last:.0f} s after the cut "
@@ -234,9 +232,9 @@ def _mesh(found: Prediction) -> Iterator[str]:
         return
     lost, back = found.mesh["xds_lost_probability"], found.mesh["xds_restored_probability"]
     if lost is None:
-        yield "whether sidecars lose istiod, and whether Pods are stuck without it, is not known"
+        yield "unknown whether sidecars lose istiod, and whether Pods get stuck without it"
     elif lost:
-        yield f"sidecars lose istiod in {percent(lost)}; all are in sync again in {percent(back)}"
+        yield f"sidecars lose istiod: {percent(lost)}; all are in sync again: {percent(back)}"
 
 
 def _crashes(found: Prediction) -> Iterator[str]:
@@ -246,11 +244,11 @@ def _crashes(found: Prediction) -> Iterator[str]:
 
 
 def effect(remedy: Remedy) -> str:
-    """What it would come to."""
+    """The effect of a remedy."""
     what = " with ".join(remedy.mitigations)
     if remedy.decision is Decision.GO:
-        return f"{what}: turns it to go"
-    return f"{what}: makes the cut acceptable; {listed(remedy.remains)} would still stand against it"
+        return f"{what}: makes it a go"
+    return f"{what}: makes the cut acceptable; {listed(remedy.remains)} would still prevent a go"
 
 
 def remarks(sheet: Sheet) -> Iterator[str]:
@@ -260,7 +258,7 @@ def remarks(sheet: Sheet) -> Iterator[str]:
 
 
 def known(sheet: Sheet) -> Iterator[str]:
-    """What the plan accepts as it is, and what of it nothing was found of."""
+    """The entries that the plan accepts as unhealthy, and which of them match nothing."""
     for entry in sheet.cutover.known:
         unmatched = "matches nothing; " if entry in sheet.judgement.unmatched else ""
         yield f"{entry}: {unmatched}{_short(entry.reason)}, until {entry.until:%Y-%m-%d %H:%M} UTC"
@@ -271,7 +269,7 @@ def not_checked(sheet: Sheet) -> Iterator[str]:
 
 
 def digests(sheet: Sheet) -> Iterator[str]:
-    """How to tell that plan and snapshot are the same still."""
+    """The digests of plan and snapshot."""
     asked = sheet.asked
     kept = f"of {', '.join(asked.files)}, uncompressed" if asked.files else "which was not kept"
     yield f"plan {asked.plan}: SHA-256 `{asked.plan_sha256}`"

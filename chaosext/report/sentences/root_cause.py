@@ -1,6 +1,6 @@
-"""The chain of causes in plain words: each sentence is derived from events that were observed, none is assumed.
+"""The root cause in plain words: each sentence is derived from observed events, none is assumed.
 
-"Because" is said only where the cause was observed as well; where nobody looked, the sentence says so.
+A sentence says "because" only if the cause was observed as well; a gap in observation is named.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from chaosext.model.result import RunResult, Window
 
 FEW = 3
-"""So many steps of one sort are told one by one."""
+"""Steps of one kind that are listed one by one; more are summarized."""
 
 TOGETHER_S = 2.0
-"""What happened to several objects within so many seconds is one step. Its span is told where it is longer than a
+"""What happens to several objects within this many seconds is one step. Its span is given if it is longer than a
 sentinel's round, `ROUND_S`.
 """
 
@@ -64,10 +64,10 @@ def chain_of_causes(result: RunResult) -> tuple[str, ...]:
 
 
 def causes(result: RunResult) -> tuple[Step, ...]:
-    """What led to what, one step each, in the order of time; empty where nothing was cut."""
+    """The steps from the cut to its effects, in order of time; empty if nothing was cut."""
     account = Account(result)
-    told = (step for tell in _CHAPTERS for step in tell(account))
-    return tuple(sorted(told, key=lambda step: step.t_s))
+    steps = (step for chapter in _CHAPTERS for step in chapter(account))
+    return tuple(sorted(steps, key=lambda step: step.t_s))
 
 
 def _step(events: Sequence[Event], text: str) -> Step:
@@ -75,16 +75,16 @@ def _step(events: Sequence[Event], text: str) -> Step:
     return Step(first_s, text, tuple(events), last_s if last_s - first_s > ROUND_S else None)
 
 
-def _steps(events: Iterable[Event], tell: Callable[[Sequence[Event]], str]) -> Iterator[Step]:
-    """A step for each moment at which it happened, so that no object bears the time of another; of many, one span."""
+def _steps(events: Iterable[Event], describe: Callable[[Sequence[Event]], str]) -> Iterator[Step]:
+    """A step for each moment, so that no object gets the time of another; many moments become one span."""
     groups = _together(events)
     if len(groups) > FEW:
         groups = [[event for group in groups for event in group]]
-    return (_step(group, tell(group)) for group in groups)
+    return (_step(group, describe(group)) for group in groups)
 
 
 def _together(events: Iterable[Event]) -> list[list[Event]]:
-    """The events in the order of time, those within `TOGETHER_S` of the first of them as one group."""
+    """The events in order of time, grouped if they are within `TOGETHER_S` of the group's first."""
     groups: list[list[Event]] = []
     for event in sorted(events, key=lambda each: each.t_s):
         if groups and event.t_s - groups[-1][0].t_s <= TOGETHER_S:
@@ -95,17 +95,18 @@ def _together(events: Iterable[Event]) -> list[list[Event]]:
 
 
 def _cut(account: Account) -> Iterator[Step]:
-    def told(cuts: Sequence[Event]) -> str:
+    def describe(cuts: Sequence[Event]) -> str:
         if cuts[0].detail.startswith(ON_NODES):
-            return f"{_names(cuts)} lost the control plane: the cut was on their own side."
+            return f"{_names(cuts)} lost the control plane: the cut was on these nodes."
         return f"the control plane ({_names(cuts)}) was cut off from the nodes."
 
-    yield from _steps(account.of(Kind.CUT), told)
+    yield from _steps(account.of(Kind.CUT), describe)
 
 
 def _targets(account: Account) -> Iterator[Step]:
-    """What could not be connected to any more, each target once during the cut and once after it, as the causes differ;
-    lookups are told by what they led to.
+    """Targets that could not be connected to any more, once during the cut and once after it, as the causes differ.
+
+    Lookups are left out: their effects are steps of their own.
     """
     by_goal: dict[tuple[str, str, bool], list[Event]] = defaultdict(list)
     for event in account.first_of(Kind.TARGET_LOST):
@@ -120,7 +121,7 @@ def _unconnected(target: str, how: str, lost: Sequence[Event]) -> str:
 
 
 _FAILED = {
-    "timed out": "timed out, they were not refused: nothing answered",
+    "timed out": "timed out, not refused: nothing answered",
     "refused": "were refused: the host was there, and nothing listened",
     "reset": "were reset",
     "no route": "found no route",
@@ -133,13 +134,13 @@ def _not_ready(account: Account) -> Iterator[Step]:
 
 
 def _kubelets(account: Account) -> Iterator[Step]:
-    """A cut does so to those that it cuts off; of others it is news."""
+    """Kubelets lost after the heal; losing them during the cut is what a cut does."""
     lost = [event for event in account.first_of(Kind.KUBELET_LOST) if event.t_s >= account.heal_s]
-    return _steps(lost, lambda group: f"kubelet on {_names(group)} reached no API server.")
+    return _steps(lost, lambda group: f"kubelet on {_names(group)} could not reach an API server.")
 
 
 def _deleted(account: Account) -> Iterator[Step]:
-    why = "kubelet registers it only when it starts"
+    why = "kubelet registers it only at its start"
     return _steps(
         account.first_of(Kind.NODE_DELETED),
         lambda group: f"the Node object of {_names(group)} was deleted: {why}.",
@@ -147,7 +148,7 @@ def _deleted(account: Account) -> Iterator[Step]:
 
 
 def _missing(account: Account) -> Iterator[Step]:
-    """What stood at the baseline and was found gone or smaller; a deleted node has a step of its own."""
+    """Objects of the baseline that are missing or smaller; a deleted node has a step of its own."""
     deleted = {event.object for event in account.of(Kind.NODE_DELETED)}
     found = [each for each in account.of(Kind.OBJECT_MISSING) if each.object not in deleted]
     return _steps(
@@ -171,28 +172,30 @@ def _moved(account: Account) -> Iterator[Step]:
     yield from _steps(evicted, lambda group: f"the control plane evicted kube-dns ({_names(group)}).")
     for node in sorted({node_of(event) for event in bound}):
         here = [event for event in bound if node_of(event) == node]
-        yield from _steps(here, partial(_created_anew, account, node))
+        yield from _steps(here, partial(_recreated, account, node))
     pending = [event for event in account.of(Kind.POD_PENDING) if is_kube_dns(event)]
     if evicted and pending and not bound:
-        yield _step(pending, f"kube-dns' replacements found no node and stayed Pending: {pending[0].detail}.")
+        yield _step(
+            pending, f"the kube-dns replacements were not scheduled and stayed Pending: {pending[0].detail}."
+        )
 
 
-def _created_anew(account: Account, node: str, bound: Sequence[Event]) -> str:
+def _recreated(account: Account, node: str, bound: Sequence[Event]) -> str:
     astray = node in account.unpeered
     why = ", which has no BGP session: nothing advertises a route to it" if astray else ""
     return f"kube-dns was re-created on {node}{why} ({_names(bound)})."
 
 
 def _sessions(account: Account) -> Iterator[Step]:
-    def told(lost: Sequence[Event]) -> str:
+    def describe(lost: Sequence[Event]) -> str:
         peers = listed(dict.fromkeys(map(goal, lost)))
-        return f"BGP sessions of {_origins(lost)} went down (with {peers})."
+        return f"BGP sessions on {_origins(lost)} went down (with {peers})."
 
-    return _steps(account.first_of(Kind.BGP_LOST), told)
+    return _steps(account.first_of(Kind.BGP_LOST), describe)
 
 
 def _routes(account: Account) -> Iterator[Step]:
-    """Who had no route to kube-dns. Where DNS went on all the same, it is no link of the chain."""
+    """Nodes without a route to kube-dns, unless DNS kept working: then it is not part of the cause."""
     for home, lost in _without_route(account).items():
         yield from _steps(lost, partial(_routeless, account, home))
 
@@ -203,7 +206,7 @@ def _routeless(account: Account, home: str, lost: Sequence[Event]) -> str:
 
 
 def _without_route(account: Account) -> Mapping[str, list[Event]]:
-    """kube-dns' node -> where no route led there, of those on which DNS died by and by."""
+    """kube-dns' node -> the events of nodes that had no route to it and later lost DNS."""
     found: dict[str, list[Event]] = defaultdict(list)
     dead = account.of(Kind.DNS_DEAD)
     for event in account.first_of(Kind.ROUTE_LOST):
@@ -216,12 +219,12 @@ def _without_route(account: Account) -> Mapping[str, list[Event]]:
 
 def _healed(account: Account) -> Iterator[Step]:
     heals = account.of(Kind.HEAL)
-    if heals and account.heal_s < inf:  # it may have been cut once more, and never healed
-        yield Step(account.heal_s, "the network was back.", tuple(heals))
+    if heals and account.heal_s < inf:  # a later cut may never have been healed
+        yield Step(account.heal_s, "the network came back.", tuple(heals))
 
 
 def _dns(account: Account) -> Iterator[Step]:
-    """What died during the cut and what died after the heal have different causes."""
+    """DNS lost during the cut and DNS lost after the heal have different causes."""
     dead = account.since_cut(Kind.DNS_DEAD)
     during = first_each(event for event in dead if event.t_s < account.heal_s)
     after = first_each(event for event in dead if event.t_s >= account.heal_s)
@@ -231,28 +234,28 @@ def _dns(account: Account) -> Iterator[Step]:
 
 def _died_in_the_cut(account: Account, dead: Sequence[Event]) -> str:
     how = f"{_cut_off(account, dead)}.{_lookups(dead)}{_unseen(account, dead)}"
-    return f"DNS died on {_names(dead)}{how}"
+    return f"DNS stopped working on {_names(dead)}{how}"
 
 
 def _died_after_it(account: Account, dead: Sequence[Event]) -> str:
     homes = _astray(account, dead)
     spared = _spared(account, dead) if homes else ""
     how = f"{_because(account, dead, homes)}.{_lookups(dead)}{spared}{_unseen(account, dead)}"
-    return f"DNS died on {_names(dead)}{how}"
+    return f"DNS stopped working on {_names(dead)}{how}"
 
 
 def _cut_off(account: Account, dead: Sequence[Event]) -> str:
-    """Only cut nodes are cut off; what the others had is not known to come of it."""
+    """Only cut nodes are cut off; on others the cut is not a known cause."""
     cut = {name for event in account.of(Kind.CUT) for name in event.nodes}
     return (
         ", cut off from kube-dns"
         if {origin(event.object) for event in dead} <= cut
-        else " while the cut was in force"
+        else " while the cut was active"
     )
 
 
 def _astray(account: Account, dead: Sequence[Event]) -> list[str]:
-    """The nodes without BGP that the lookups were sent to by the time DNS was dead."""
+    """The nodes without BGP that lookups were sent to when DNS stopped working."""
     there = account.homes(max(event.t_s for event in dead))
     return [home for home in there if home in account.unpeered or home in _without_route(account)]
 
@@ -263,21 +266,21 @@ def _because(account: Account, dead: Sequence[Event], homes: Sequence[str]) -> s
     routeless = {origin(event.object) for home in homes for event in _without_route(account).get(home, ())}
     seen = [event for event in dead if origin(event.object) in routeless]
     if len(seen) == len(dead):
-        return f", because kube-dns was on {listed(homes)} and no route led there"
-    but = f"; {_names(seen)} had no route there" if seen else ""
-    return f": by then kube-dns was on {listed(homes)}, which has no BGP session{but}"
+        return f", because kube-dns was on {listed(homes)} and there was no route to it"
+    but = f"; {_names(seen)} had no route to it" if seen else ""
+    return f": by then kube-dns was on {listed(homes)}, without a BGP session{but}"
 
 
 def _lookups(dead: Sequence[Event]) -> str:
-    """How they failed, where all failed alike: refused is another illness than timed out."""
+    """How lookups failed, if all failed alike: refused and timed out have different causes."""
     how = {found[1] for event in dead if (found := LOOKUP.fullmatch(event.detail))}
     if how == {"timed out"}:
-        return " Lookups timed out, they were not refused: nothing answered."
+        return " Lookups timed out, not refused: nothing answered."
     return " Lookups were refused: the host was there, and nothing listened." if how == {"refused"} else ""
 
 
 def _spared(account: Account, dead: Sequence[Event]) -> str:
-    """Nodes on which DNS was seen to work meanwhile: then it is the way that is broken, not kube-dns."""
+    """Nodes on which DNS worked meanwhile: the path is broken then, not kube-dns."""
     at_s = max(event.t_s for event in dead)
     died = {origin(event.object) for event in dead}
     well = [
@@ -286,20 +289,20 @@ def _spared(account: Account, dead: Sequence[Event]) -> str:
         if not account.blind(node, at_s) and not account.is_out(Lane.DNS, f"Node/{node}", at_s)
     ]
     return (
-        f" On {names(well)} lookups were answered: kube-dns was well, the way to it was not." if well else ""
+        f" On {names(well)} lookups were answered: kube-dns worked, the path to it did not." if well else ""
     )
 
 
 def _unseen(account: Account, events: Sequence[Event]) -> str:
-    """Who was not observed when it happened: what is not said of them nobody knows."""
+    """Nodes that were not observed when it happened: their state then is unknown."""
     at_s = events[0].t_s
     blind = {node: found for node in sorted(account.watched) if (found := account.blind(node, at_s))}
     when = "".join(f" ({window(found)})" for found in blind.values()) if len(blind) == 1 else ""
-    return f" Nobody saw {names(blind)} then{when}." if blind else ""
+    return f" {names(blind)} {'was' if len(blind) == 1 else 'were'} not observed then{when}." if blind else ""
 
 
 def _blind(account: Account) -> Iterator[Step]:
-    """When sight of nodes was lost; many are told in one step."""
+    """Gaps in the observation of nodes; many become one step."""
     lost: dict[Event, Window] = {}
     for event in account.of(Kind.OBSERVATION_LOST):
         gaps = account.gaps().get(event.object.removeprefix("Node/"), ())
@@ -310,49 +313,47 @@ def _blind(account: Account) -> Iterator[Step]:
         length_s = sum(
             (account.end_s if end_s is None else end_s) - start_s for start_s, end_s in lost.values()
         )
-        times = f"{len(lost)} times, for {duration(length_s)} in all"
+        times = f"{len(lost)} times, for {duration(length_s)} in total"
         yield _step(list(lost), f"{_names(list(lost))} were not observed: {times}.")
         return
     for event, (_, end_s) in lost.items():
         until = "" if end_s is None else f" until {moment(end_s)}"
-        yield _step([event], f"nobody observed {_names([event])} any more{until}: {event.detail}.")
+        yield _step([event], f"{_names([event])} was not observed{until}: {event.detail}.")
 
 
 def _sockets(account: Account) -> Iterator[Step]:
-    why = "the kernel sends a socket's packets where its first one went."
+    why = "the kernel keeps sending a socket's packets where its first one went."
     yield from _steps(
         account.first_of(Kind.DNS_SOCKET_STALE),
-        lambda on: (
-            f"UDP sockets from before got no DNS answers on {_origins(on)}, where fresh ones did: {why}"
-        ),
+        lambda on: f"existing UDP sockets got no DNS answers on {_origins(on)}, while new ones did: {why}",
     )
     yield from _steps(
         account.first_of(Kind.DNS_ONLY_KEPT_SOCKET),
-        lambda on: f"only UDP sockets from before still got DNS answers on {_origins(on)}: {why}",
+        lambda on: f"only existing UDP sockets still got DNS answers on {_origins(on)}: {why}",
     )
 
 
 def _xds(account: Account) -> Iterator[Step]:
     lost = account.since_cut(Kind.XDS_LOST)
     for event in (each for each in lost if not each.object.startswith("Pod/")):
-        yield _step([event], f"sidecars were without xDS: {event.detail.partition('; ')[0]}.")
+        yield _step([event], f"sidecars had no xDS: {event.detail.partition('; ')[0]}.")
     pods = first_each(each for each in lost if each.object.startswith("Pod/"))
     yield from _steps(pods, partial(_without_xds, account))
 
 
 def _without_xds(account: Account, pods: Sequence[Event]) -> str:
     green = [event for event in pods if event.detail.endswith(FALSE_GREEN)]
-    falsely = f" On {len(green)} of them 15021 still said ready: a false green." if green else ""
-    return f"{_sidecars(pods)} had no istiod{_without_istiod(account, pods)}.{falsely}"
+    falsely = f" {len(green)} of them still reported ready on port 15021: a false green." if green else ""
+    return f"{_sidecars(pods)} lost istiod{_without_istiod(account, pods)}.{falsely}"
 
 
 def _without_istiod(account: Account, pods: Sequence[Event]) -> str:
-    """What was out on all their nodes when they lost it."""
+    """What was out on all of their nodes when they lost istiod."""
     nodes = {(event.source.removeprefix(SOURCE), event.t_s) for event in pods}
     if all(_istiod_was_out(account, node, at_s) for node, at_s in nodes):
-        return ", which could not be reached from their nodes"
+        return ", which was unreachable from their nodes"
     if all(account.is_out(Lane.DNS, f"Node/{node}", at_s) for node, at_s in nodes):
-        return ", whose name nobody could look up on their nodes"
+        return ", whose name did not resolve on their nodes"
     return ""
 
 
@@ -374,44 +375,46 @@ def _probes(account: Account) -> Iterator[Step]:
 def _refused(account: Account, refused: Sequence[Event]) -> str:
     first = f"first {refused[0].object}: {refused[0].detail}"
     pods = _pods({event.object for event in refused})
-    return f"kubelet's probes were refused by {pods}{_unsynced(account, refused)} ({first})."
+    return f"kubelet probes were refused by {pods}{_unsynced(account, refused)} ({first})."
 
 
 def _unsynced(account: Account, refused: Sequence[Event]) -> str:
-    """Whether their sidecars, which answer kubelet's probes, had no istiod."""
+    """Whether their sidecars, which answer kubelet's probes, had lost istiod."""
     without = account.result.outages.get(Lane.XDS, {})
     services = [name for name in without if not name.startswith("Pod/")]
     lost = all(
         any(account.is_out(Lane.XDS, name, event.t_s) for name in (event.object, *services))
         for event in refused
     )
-    return ", whose sidecars were without xDS" if lost else ""
+    return ", whose sidecars had no xDS" if lost else ""
 
 
 def _lost(account: Account) -> Iterator[Step]:
-    """What happened to the cut while it was in force: from then on nothing shows what the cut would have led to."""
+    """What happened to the cut while it was active: what follows does not show what the cut would have led to."""
     for event in account.of(Kind.CUT_LOST, Kind.CUT_WEAKENED):
-        how = "ended early" if event.kind is Kind.CUT_LOST else "was not what was planned any more"
+        how = "ended early" if event.kind is Kind.CUT_LOST else "no longer matched its plan"
         yield _step([event], f"the cut on {_names([event])} {how}: {event.detail}.")
 
 
 def _stopped(account: Account) -> Iterator[Step]:
     for stop in account.of(Kind.STOP_CONDITION, Kind.ABORT):
-        yield _step([stop], f"the run was ended before its end: {stop.detail}.")
+        yield _step([stop], f"the run was stopped early: {stop.detail}.")
 
 
 def _customers(account: Account) -> Iterator[Step]:
-    """What they felt at the entry in front of several clusters, and when it sent them elsewhere and back."""
+    """What customers felt at the global load balancer, and when it sent them elsewhere and back."""
     for event in account.since_cut(Kind.ENTRY_DEGRADED):
         yield _step([event], f"customers' requests began to fail at {_names([event])}: {event.detail}.")
     for event in account.since_cut(Kind.ENTRY_DRAINED):
         if account.is_out(Lane.ENTRY, event.object, event.t_s - ROUND_S):
-            continue  # it was out already, and is kept so
-        yield _step([event], f"cluster {_at_entry(event)} was taken out of the entry: {event.detail}.")
+            continue  # it was out already and stays out
+        yield _step(
+            [event], f"cluster {_at_entry(event)} was taken out of the load balancer: {event.detail}."
+        )
     for event in account.since_cut(Kind.ENTRY_RESTORED):
-        yield _step([event], f"all customers were served at {_names([event])} again.")
+        yield _step([event], f"{_names([event])} served all customers again.")
     for event in account.since_cut(Kind.ENTRY_TAKEN_BACK):
-        yield _step([event], f"cluster {_at_entry(event)} was taken back in at the entry.")
+        yield _step([event], f"cluster {_at_entry(event)} was put back into the load balancer.")
 
 
 def _at_entry(event: Event) -> str:
@@ -421,11 +424,11 @@ def _at_entry(event: Event) -> str:
 
 def _rolled_back(account: Account) -> Iterator[Step]:
     for rollback in account.of(Kind.ROLLBACK):
-        yield _step([rollback], f"the rollback began: {rollback.detail}.")
+        yield _step([rollback], f"the rollback started: {rollback.detail}.")
 
 
 def _dns_back(account: Account) -> Iterator[Step]:
-    """Where DNS had died for good, or after the heal: the last that was seen of it; slow lookups are no death."""
+    """DNS that stopped for good or after the heal: its last known state. Slow lookups don't count."""
     last: dict[str, Event] = {}
     for event in account.of(Kind.DNS_DEAD, Kind.DNS_RESTORED):
         was = last.get(event.object)
@@ -435,10 +438,12 @@ def _dns_back(account: Account) -> Iterator[Step]:
         event for event in last.values() if event.kind is Kind.DNS_RESTORED and event.t_s >= account.heal_s
     ]
     dead = [event for event in last.values() if event.kind is Kind.DNS_DEAD]
-    yield from _steps(back, lambda group: f"DNS was back on {_names(group)}.")
+    yield from _steps(back, lambda group: f"DNS worked again on {_names(group)}.")
     if dead:
         yield Step(
-            account.end_s, f"the run was over, and DNS was not seen back on {_names(dead)}.", tuple(dead)
+            account.end_s,
+            f"the run was over, and DNS was not seen to work again on {_names(dead)}.",
+            tuple(dead),
         )
 
 

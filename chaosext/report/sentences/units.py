@@ -1,4 +1,4 @@
-"""Seconds, windows and objects as people read them, the same in every report. Pure."""
+"""Format seconds, windows and objects, the same in every report. Pure."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ KINDS = {
     "Leaf": "leaf",
     "Cluster": "cluster",
     "Zone": "zone",
-    "Entry": "entry",
+    "Entry": "load balancer",
 }
-"""What the objects' kinds are called in a sentence, where that is not their own name."""
+"""How a sentence names an object's kind, if not by the kind itself."""
 
 SPELT = {"dns": "DNS", "xds": "xDS", "bgp": "BGP", "pod": "Pod"}
 
 PRECISE_S = 180.0
-"""Below this, tenths of a second are told: a sentinel looks once a second, an API watch hears at once."""
+"""Below this, durations have tenths of a second: a sentinel samples once a second, an API watch reports at once."""
 
 LONG_S = 600.0
-"""From here on moments are told in minutes, as the reports' axes are."""
+"""From here on moments are in minutes, as on the reports' axes."""
 
 
 def tenths(seconds: float, sign: str = "") -> str:
-    """Seconds with one decimal; what rounds to zero has no minus. `sign` "+": with a plus where it has no minus."""
+    """Seconds with one decimal, never `-0.0`. `sign` "+" puts a plus before what is not negative."""
     return f"{round(seconds, 1) + 0.0:{sign}.1f}"
 
 
 def duration(seconds: float) -> str:
-    """How long: `82.2 s`, `3 min 20 s`, `1 h 02 min`."""
+    """A duration: `82.2 s`, `3 min 20 s`, `1 h 02 min`."""
     if seconds < PRECISE_S:
         return f"{tenths(seconds)} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -47,24 +47,24 @@ def duration(seconds: float) -> str:
 
 
 def window(found: Window) -> str:
-    """From when to when, in seconds after the cut: `55.0 s to 137.2 s`, `from 55.0 s on`."""
+    """A window, in seconds after the cut: `55.0 s to 137.2 s`, `from 55.0 s on`."""
     start_s, end_s = found
     return f"from {moment(start_s)} on" if end_s is None else f"{moment(start_s)} to {moment(end_s)}"
 
 
 def moment(t_s: float) -> str:
-    """When, after the cut: `55.0 s`, and of a long run `35 min 06 s`."""
+    """A moment after the cut: `55.0 s`, or `35 min 06 s` in a long run."""
     return duration(t_s) if t_s >= LONG_S else f"{tenths(t_s)} s"
 
 
 def count(objects: Collection[str]) -> str:
-    """How many of which kind: `2 nodes`, `1 node and 3 Pods`."""
+    """The number of objects by kind: `2 nodes`, `1 node and 3 Pods`."""
     kinds = Counter(name.partition("/")[0] for name in objects)
     return listed(f"{n} {KINDS.get(kind, kind)}{'s' * (n > 1)}" for kind, n in kinds.items())
 
 
 def names(objects: Collection[str], at_most: int = 6) -> str:
-    """The objects' bare names; of more than `at_most` the first by name, and how many more: `a, b and 62 more`."""
+    """The objects' bare names; beyond `at_most` the first by name and a count: `a, b and 62 more`."""
     bare = list(dict.fromkeys(name.partition("/")[2] or name for name in objects))
     if len(bare) <= at_most:
         return listed(bare)
@@ -77,7 +77,7 @@ def natural(name: str) -> list[tuple[int, str]]:
 
 
 def capital(text: str) -> str:
-    """With a capital at its head, unless that is a name such as `kube-dns`, `ipv6` or `dns_resolvable`."""
+    """Capitalize `text`, unless its first word is a name such as `kube-dns`, `ipv6` or `dns_resolvable`."""
     first = text.partition(" ")[0]
     return text if re.search(r"[-_\d]", first) else f"{text[:1].upper()}{text[1:]}"
 
@@ -89,5 +89,5 @@ def listed(words: Iterable[str]) -> str:
 
 
 def words(kind: Kind) -> str:
-    """An event's kind as people read it: `DNS dead`, `node not ready`."""
+    """An event's kind in words: `DNS dead`, `node not ready`."""
     return " ".join(SPELT.get(word, word) for word in kind.value.split("_"))

@@ -1,4 +1,4 @@
-"""What to do next, for whoever reads the result: by its verdict, and by what was seen that outlasts a recovery."""
+"""Next steps after a run: by its verdict, and by what was seen that outlasts a recovery."""
 
 from __future__ import annotations
 
@@ -19,29 +19,27 @@ if TYPE_CHECKING:
     from chaosext.model.verdict import Verdict
 
 FALSE_GREEN = "though 15021 says ready"
-"""How a sidecar's `xds_lost` ends that looked ready: see `observe.questions`."""
+"""How the `xds_lost` of a sidecar that looked ready ends."""
 
 
-UNWATCHED = (
-    "Run it with sentinels (`chaosext_sentinel: true`): without them nobody saw what the nodes' users would."
-)
-"""Where no node's clock was measured, no sentinel was heard of."""
+UNWATCHED = "Run it with sentinels (`chaosext_sentinel: true`): without them, what users on nodes see is not observed."
+"""Used if no node's clock was measured: then no sentinel was heard."""
 
 COMMAND = re.compile(r"\bdocker exec [^;`]+(?<![\s.])")
-"""As `partition.reports.how_to_remove` writes them."""
+"""The commands that `partition.reports.how_to_remove` writes."""
 
 
 NEXT = {
-    Outcome.REFUSED: "Mend what the reason names, then run again. Nothing was touched.",
-    Outcome.INCONCLUSIVE: "The run proved nothing about your cluster. Mend the cut or the observation, then run again.",
-    Outcome.NOT_KNOWN: "Look for what is left with `chaosext status`, take it away with `chaosext cleanup`, then "
+    Outcome.REFUSED: "Fix what the reason names, then run again. Nothing was touched.",
+    Outcome.INCONCLUSIVE: "The run proved nothing about your cluster. Fix the cut or the observation, then run again.",
+    Outcome.NOT_KNOWN: "List leftovers with `chaosext status`, remove them with `chaosext cleanup`, then run "
     "`chaosext check all`.",
 }
-"""What is to be done whatever was seen."""
+"""The next step, whatever was seen."""
 
 
 def what_to_do(result: RunResult) -> tuple[str, ...]:
-    """The next steps for whoever reads the result; at least one."""
+    """The next steps; at least one."""
     more = (*_stale_sockets(result), *_false_greens(result), *_unobserved(result))
     match result.verdict.outcome:
         case Outcome.PASSED:
@@ -51,7 +49,7 @@ def what_to_do(result: RunResult) -> tuple[str, ...]:
         case Outcome.UNSAFE:
             commands = "; ".join(f"`{command}`" for command in removal(result.verdict))
             return (
-                f"Before anything else, take away what is left: {commands}; then see `chaosext status`.",
+                f"First, remove what is left: {commands}. Then check `chaosext status`.",
                 *more,
             )
         case Outcome.INTERRUPTED:
@@ -62,18 +60,18 @@ def what_to_do(result: RunResult) -> tuple[str, ...]:
 
 def _rehearse(result: RunResult, more: tuple[str, ...]) -> tuple[str, ...]:
     steps = more if result.clocks else (*more, UNWATCHED)
-    nothing = "" if steps else "Nothing. "
-    return (*steps, f"{nothing}Keep rehearsing: zones, sizes and versions change what a cutover does.")
+    nothing = "" if steps else "None. "
+    return (*steps, f"{nothing}Keep rehearsing: zones, sizes and versions change the effect of a cutover.")
 
 
 def _check(result: RunResult) -> str:
     cut = any(event.kind is Kind.CUT for event in result.events)
-    played = "The cut was healed, but rollbacks were not played" if cut else "Nothing had been cut"
-    return f"{played}: check with `chaosext check all`, then run again."
+    state = "The cut was healed, but no rollback was run" if cut else "Nothing had been cut"
+    return f"{state}: run `chaosext check all`, then run again."
 
 
 def removal(verdict: Verdict) -> tuple[str, ...]:
-    """The commands that take away what an unsafe run may have left, as its reasons name them; none of others."""
+    """The commands that remove what an unsafe run may have left, as its reasons name them; else none."""
     if verdict.outcome is not Outcome.UNSAFE:
         return ()
     named = [command for reason in verdict.reasons for command in COMMAND.findall(reason)]
@@ -81,7 +79,7 @@ def removal(verdict: Verdict) -> tuple[str, ...]:
 
 
 def _deleted(result: RunResult) -> Iterator[str]:
-    """Nodes whose Node object was deleted, and not registered again."""
+    """Nodes whose Node object was deleted and not registered again."""
     out = result.outages.get(Lane.NODE_READY, {})
     deleted = dict.fromkeys(event.object for event in result.events if event.kind is Kind.NODE_DELETED)
     for node in (name for name in deleted if lasts(out.get(name, ()))):
@@ -95,8 +93,8 @@ def _prevent(result: RunResult) -> tuple[str, ...]:
     if not (result.briefing and result.briefing.unpeered_nodes):
         return ()
     return (
-        "Before the cutover: keep kube-dns off nodes without BGP "
-        f"({', '.join(result.briefing.unpeered_nodes)}), by a required node affinity on the Deployment coredns "
+        "Before a cutover: keep kube-dns off nodes without BGP "
+        f"({', '.join(result.briefing.unpeered_nodes)}) with a required node affinity on the Deployment coredns "
         "(`node-role.kubernetes.io/control-plane` DoesNotExist), or give these nodes a BGP session.",
     )
 
@@ -104,7 +102,7 @@ def _prevent(result: RunResult) -> tuple[str, ...]:
 def _recover(result: RunResult) -> tuple[str, ...]:
     if result.verdict.rollback_verified:
         return (
-            "During a cutover: `kubectl -n kube-system delete pod -l k8s-app=kube-dns` brought everything back.",
+            "During a cutover: `kubectl -n kube-system delete pod -l k8s-app=kube-dns` restored everything.",
         )
     return (
         "Now: `kubectl -n kube-system delete pod -l k8s-app=kube-dns`, check that the new Pods are on nodes with BGP, "
@@ -113,7 +111,7 @@ def _recover(result: RunResult) -> tuple[str, ...]:
 
 
 def _stale_sockets(result: RunResult) -> Iterator[str]:
-    """A client that keeps its UDP socket outlasts every recovery of kube-dns."""
+    """Clients that keep their UDP socket stay broken after kube-dns recovers."""
     stale = result.outages.get(Lane.DNS_KEPT_SOCKET, {})
     if not stale:
         return
@@ -129,8 +127,8 @@ def _stale_sockets(result: RunResult) -> Iterator[str]:
 def _false_greens(result: RunResult) -> Iterator[str]:
     if any(event.kind is Kind.XDS_LOST and event.detail.endswith(FALSE_GREEN) for event in result.events):
         yield (
-            "Don't take a sidecar's readiness (15021) for its health: it stays ready without istiod. "
-            "Ask `chaosext check xds_synced`."
+            "Don't trust a sidecar's readiness (port 15021): it stays ready without istiod. "
+            "Use `chaosext check xds_synced`."
         )
 
 
@@ -143,5 +141,4 @@ def _unobserved(result: RunResult) -> Iterator[str]:
         if len(blind) == 1
         else ""
     )
-    them = "it" if len(blind) == 1 else "them"
-    yield f"Don't take {names(blind)} for healthy while nobody observed {them}{when}: look there, or run again."
+    yield f"Don't assume that {names(blind)} stayed healthy while unobserved{when}: check there, or run again."

@@ -1,4 +1,4 @@
-"""What keeps a Pod of ours from starting, in the cluster's own words, and what to do about it. Pure."""
+"""Why a Pod of chaosext doesn't start, in the cluster's own words, and how to fix it. Pure."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
     from chaosext.cluster.objects import Event, JsonObject, Node
 
-WITHOUT = "set configuration.chaosext_sentinel: false to go without"
+WITHOUT = "set configuration.chaosext_sentinel: false to run without sentinels"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fixes:
-    """What helps where an image lacks (`bring`), its process ended, or a node is ill."""
+    """The fix for a missing image (`bring`), a process that ended (`ended`), or a broken node (`repair`)."""
 
     bring: str
     ended: str
@@ -26,9 +26,9 @@ class Fixes:
 
 
 SENTINEL = Fixes(
-    bring="`chaosext testbed up` brings it to a testbed's nodes; for another cluster see "
+    bring="on a testbed, run `chaosext testbed up`; for another cluster, see "
     "deploy/sentinel/Dockerfile and set configuration.chaosext_sentinel_image",
-    ended="see what its node says; where its port is taken, set configuration.chaosext_sentinel_port",
+    ended="check its node; if its port is taken, set configuration.chaosext_sentinel_port",
     repair=f"repair that node, or {WITHOUT}",
 )
 
@@ -36,15 +36,15 @@ NO_IMAGE = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "ImageInspectError"}
 )
 NOT_STARTED = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
-"""Reasons of a container that waits (pkg/kubelet/images/types.go, pkg/kubelet/container/sync_result.go)."""
+"""Reasons of a waiting container (pkg/kubelet/images/types.go, pkg/kubelet/container/sync_result.go)."""
 
 SHOWN = 120
-"""Characters of a message."""
+"""Characters of a message that are shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hindrance:
-    """Why no Pod of ours runs on `node` ("": on none)."""
+    """Why no Pod of chaosext runs on `node` ("": on any node)."""
 
     node: str
     why: str
@@ -52,7 +52,7 @@ class Hindrance:
 
 
 def node_of(pod: JsonObject) -> str:
-    """The node that a DaemonSet's Pod is for, also before it is bound: its affinity names it."""
+    """The node of a DaemonSet's Pod, also before it is bound: its affinity names it."""
     if bound := pod["spec"].get("nodeName"):
         return str(bound)
     affinity = (pod["spec"].get("affinity") or {}).get("nodeAffinity") or {}
@@ -64,12 +64,12 @@ def node_of(pod: JsonObject) -> str:
 
 
 def addresses(pods: Iterable[JsonObject]) -> dict[str, str]:
-    """Node -> the address of its sentinel, for those that sample."""
+    """Node -> the address of its sentinel, for sentinels that sample."""
     return {node_of(pod): str(pod["status"]["hostIP"]) for pod in pods if _samples(pod)}
 
 
 def hindrance(pod: JsonObject, fixes: Fixes = SENTINEL) -> Hindrance | None:
-    """What won't go away by waiting; None where the Pod may start yet, or has."""
+    """A hindrance that waiting does not fix; None if the Pod may still start, or has started."""
     status = pod.get("status") or {}
     if status.get("phase") == "Failed":
         said = f"{status.get('reason', 'its Pod failed')}: {status.get('message', '')}".rstrip(": ")
@@ -81,7 +81,7 @@ def hindrance(pod: JsonObject, fixes: Fixes = SENTINEL) -> Hindrance | None:
 
 
 def not_created(events: Iterable[Event], namespace: str) -> Hindrance | None:
-    """What forbids the DaemonSet its Pods (a quota, an admission) in `namespace`, as its newest event says."""
+    """What forbids the DaemonSet's Pods in `namespace` (a quota, an admission), by its newest event."""
     refused = [event for event in events if event.reason == "FailedCreate"]
     if not refused:
         return None
@@ -91,12 +91,12 @@ def not_created(events: Iterable[Event], namespace: str) -> Hindrance | None:
 
 
 def still_missing(node: Node, pods: Iterable[JsonObject], fixes: Fixes = SENTINEL) -> Hindrance:
-    """Why nothing ran on `node` in time, as far as can be told."""
+    """Why nothing ran on `node` in time, as far as known."""
     pod = next((each for each in pods if node_of(each) == node.name), None)
     if node.ready != "True":
         why = "the node is not Ready"
     elif pod is None:
-        why = "no Pod was made for it"
+        why = "no Pod was created for it"
     else:
         why = (
             _condition(pod, "PodScheduled")
@@ -106,7 +106,7 @@ def still_missing(node: Node, pods: Iterable[JsonObject], fixes: Fixes = SENTINE
 
 
 def refusal(found: Iterable[Hindrance], what: str) -> Refused:
-    """One error of all: nodes that are hindered alike are named together."""
+    """One error for all: nodes with the same hindrance are named together."""
     nodes: dict[tuple[str, str], list[str]] = {}
     for each in found:
         nodes.setdefault((each.why, each.fix), []).append(each.node or "every node")
@@ -140,14 +140,14 @@ def _of_container(status: Mapping[str, JsonObject], fixes: Fixes) -> tuple[str, 
 
 
 def _last_words(message: str) -> str:
-    """The end of what was said, where the cause is: nested errors are wrapped from outside."""
+    """The end of a message, where the cause is: nested errors are wrapped from outside."""
     lines = message.strip().splitlines()
-    said = lines[-1] if lines else "it said nothing"
+    said = lines[-1] if lines else "it gave no message"
     return said if len(said) <= SHOWN else f"…{said[-SHOWN:]}"
 
 
 def _condition(pod: JsonObject, kind: str) -> str:
-    """The message of a condition that is not met, "" where it is."""
+    """The message of a condition that is not met; "" if it is met."""
     conditions = (pod.get("status") or {}).get("conditions") or ()
     unmet = (each for each in conditions if each.get("type") == kind and each.get("status") != "True")
     return next((str(each.get("message", "")) for each in unmet), "")

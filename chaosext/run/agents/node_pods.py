@@ -1,6 +1,6 @@
-"""The way into the nodes, opened: in the transport `pod` our Pods are put on them first, and taken away at the end.
+"""Opens access to nodes: transport `pod` creates chaosext's Pods on them first, and removes them at the end.
 
-It is opened where it is first needed, once a process, and by whoever reads a node as well: there is no other way in.
+It is opened on first use, once per process, also for read-only access: there is no other access.
 """
 
 from __future__ import annotations
@@ -34,31 +34,31 @@ if TYPE_CHECKING:
     from chaosext.nodes.access import NodeAccess
 
     Wanted = Callable[[Sequence[Node]], Iterable[Node]]
-    """Which of a cluster's nodes are to be entered."""
+    """The nodes of a cluster to enter."""
 
 POLL_S = 0.3
 AT_ONCE = 16
 PROVE_S = 10.0
 
 REMOVE_S = 15.0
-"""What taking the Pods away may take: they have a second to end, and their kubelets clear up after them."""
+"""Time to remove the Pods, seconds: they have one second to end, then their kubelets clean up."""
 
 LEAST_S = 0.3
 
 FIXES = Fixes(
-    bring="`chaosext testbed up` brings it to a testbed's nodes; for another cluster see deploy/runner/Dockerfile and "
+    bring="on a testbed, run `chaosext testbed up`; for another cluster, see deploy/runner/Dockerfile and "
     "set configuration.chaosext_node_image",
-    ended="see what its node says, and that the image holds bash (deploy/runner/Dockerfile)",
+    ended="check its node, and that the image has bash (deploy/runner/Dockerfile)",
     repair="repair that node",
 )
 
 PROOF = "nft list tables >/dev/null && command -v ip ss base64 timeout >/dev/null"
-"""Shows that nft may ask the kernel, for which it needs NET_ADMIN there, and that the other tools are in the image."""
+"""Shows that nft may query the kernel, which needs NET_ADMIN, and that the image has the other tools."""
 
 
 @dataclass(slots=True)
 class Opened:
-    """A way that this process has opened: on which nodes (`on_all`?), and what hinders it on which others."""
+    """Access that this process has opened: the nodes (all of them if `on_all`), and the hindrances on others."""
 
     way: NodeAccess
     cluster: Cluster
@@ -68,17 +68,17 @@ class Opened:
 
 
 _opened: dict[tuple[str, str], Opened] = {}
-"""Context and namespace -> the way there."""
+"""Context and namespace -> the access that is open."""
 
 _opening = threading.RLock()
 
 
 def way_into(settings: Settings, *, strictly: bool = True) -> NodeAccess:
-    """The way into all nodes of the cluster, open from now on.
+    """Open access to all nodes of the cluster.
 
-    `strictly`: raises `Refused`, with the node, what hinders it and a fix, where a node can't be entered; nothing is
-    left then. Else that node's shell says so. Also raises it where something may not be done at all, and for a context
-    that is not pinned.
+    `strictly`: raises `Refused`, with the node, the hindrance and a fix, if a node can't be entered; nothing is left
+    behind then. Else that node's shell reports it. Also raises it if a permission is missing, and for a context that
+    is not pinned.
     """
     if not settings.way.asks_the_api_server:
         return settings.way
@@ -90,10 +90,10 @@ def way_into(settings: Settings, *, strictly: bool = True) -> NodeAccess:
 
 
 def way_back(way: NodeAccess, named: Collection[str] = ()) -> tuple[NodeAccess, tuple[str, ...]]:
-    """The way to what a run may have left on a cluster, open from now on; and the nodes it leads to.
+    """Open access to what a run may have left on a cluster; also returns the nodes.
 
-    Those are the control plane's, and those `named`; or all of them, where cuts are on the nodes' side, as they must be
-    where the control plane is no nodes. Raises as `way_into` does, and `Unreachable` for no answer.
+    These are the control plane's and those `named`; or all of them if cuts are on the nodes' side, as they must be if
+    the control plane has no nodes. Raises as `way_into` does, and `Unreachable` for no answer.
     """
     given = {"chaosext_transport": way.transport, "chaosext_namespace": way.namespace or NAMESPACE}
     image = {"chaosext_node_image": way.image} if way.image else {}
@@ -108,10 +108,10 @@ def way_back(way: NodeAccess, named: Collection[str] = ()) -> tuple[NodeAccess, 
 
 
 def leave(within_s: float = REMOVE_S, *, hurried: threading.Event | None = None) -> tuple[str, ...]:
-    """Take away every Pod that this process has put on a node; what was not seen gone, a line each.
+    """Remove every Pod that this process has created on a node; returns a line for each that is not confirmed gone.
 
-    Bounded, never raises, may be repeated. Once `hurried` is set nothing is waited for any more. A thread that is just
-    putting Pods on nodes, and hangs, is not waited for either.
+    Bounded, never raises, may be repeated. Once `hurried` is set it waits for nothing. Nor does it wait for a thread
+    that is creating Pods and hangs.
     """
     has_turn = _opening.acquire(timeout=min(within_s, LEAST_S))
     left = tuple(_opened.values())
@@ -124,11 +124,11 @@ def leave(within_s: float = REMOVE_S, *, hurried: threading.Event | None = None)
 def remove(
     cluster: Cluster, namespace: str, run: str, *, within_s: float, hurried: threading.Event | None = None
 ) -> bool:
-    """Take the Pods of `run` away; whether they were seen gone in time. Never raises, may be repeated."""
+    """Remove the Pods of `run`; returns whether they were seen gone in time. Never raises, may be repeated."""
     deadline_s = time.monotonic() + within_s
     while True:
         left_s = max(LEAST_S, deadline_s - time.monotonic())
-        with suppress(Exception):  # whatever the API server answers: it is asked again
+        with suppress(Exception):  # whatever the API server answers, ask again
             if not _still_there(cluster, namespace, run, left_s):
                 _write_removed(run)
                 return True
@@ -138,7 +138,7 @@ def remove(
 
 
 def _open(settings: Settings, wanted: Wanted | None = None) -> Opened:
-    """What is open by now, on the nodes that are `wanted` (None: on all of them, asked for once) as well."""
+    """The open access, extended to the `wanted` nodes (None: all of them, looked up once)."""
     with _opening:
         opened = _opened.get((settings.context, settings.namespace)) or _begun(settings)
         if not opened.on_all:
@@ -160,7 +160,7 @@ def _enter(opened: Opened, wanted: Wanted | None) -> None:
 
 
 def _begun(settings: Settings) -> Opened:
-    """Known to the intent log, and nothing made yet."""
+    """Record the Pods in the intent log before any is created."""
     from chaosext.run.session.connection import connect_to_act
 
     cluster = connect_to_act(settings)
@@ -177,7 +177,7 @@ def _linux(nodes: Sequence[Node]) -> Iterable[Node]:
 
 
 def _place(opened: Opened, nodes: Collection[Node]) -> Mapping[str, Hindrance]:
-    """Put a Pod on each of `nodes`, wait until they run, and see that each can do its work. What hinders which."""
+    """Create a Pod on each of `nodes`, wait until they run, and test each. Returns the hindrances by node."""
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
         list(pool.map(lambda node: pod_shell.make(opened.way, node.name), nodes))
         running, hindered = _await_all(opened, nodes)
@@ -216,7 +216,7 @@ def _hindered(nodes: Iterable[Node], pods: Mapping[str, JsonObject]) -> dict[str
 
 
 def _proven(way: NodeAccess, node: str) -> Hindrance | None:
-    """Raises `Refused` where no node may be entered at all."""
+    """Raises `Refused` if no node may be entered at all."""
     try:
         result = shells([node], way)[node].run(PROOF, timeout_s=PROVE_S)
     except Refused:
@@ -225,12 +225,12 @@ def _proven(way: NodeAccess, node: str) -> Hindrance | None:
         return Hindrance(node=node, why=error.message, fix=error.fix or FIXES.repair)
     if result.exit_code == 0:
         return None
-    said = result.stderr.strip().splitlines() or ["a tool is missing in it"]
-    return Hindrance(node=node, why=f"its Pod can't do its work there: {said[-1]}", fix=FIXES.ended)
+    said = result.stderr.strip().splitlines() or ["the image lacks a tool"]
+    return Hindrance(node=node, why=f"its Pod does not work there: {said[-1]}", fix=FIXES.ended)
 
 
 def _write_down(deed: Deed, *, to_clean_up: bool) -> None:
-    """Raises `Refused` where it can't be; who comes to take away what was left is held up by no log."""
+    """Write to the audit log. Raises `Refused` if it can't; a cleanup goes on without a log."""
     if to_clean_up:
         note(deed)
     else:
@@ -247,7 +247,7 @@ def _left(opened: Opened, within_s: float, hurried: threading.Event) -> str:
     if remove(opened.cluster, way.namespace, way.run, within_s=within_s, hurried=hurried):
         note(_deed(Event.PODS_REMOVED, way, ()))
         return ""
-    return f"the Pods of run {way.run} were not seen gone from {way.namespace}: `chaosext cleanup` takes them away"
+    return f"Pods of run {way.run} may be left in namespace {way.namespace}: `chaosext cleanup` removes them"
 
 
 def _still_there(cluster: Cluster, namespace: str, run: str, within_s: float) -> bool:

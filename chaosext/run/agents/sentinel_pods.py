@@ -1,4 +1,4 @@
-"""The sentinels are placed before the method, and taken away when it is over."""
+"""Places the sentinels before the method, and removes them after it."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
 
 POLL_S = 0.3
 UNDO_S = 10.0
-"""How long what could not be placed is looked after; `chaosext cleanup` knows of the rest."""
+"""Seconds to remove sentinels that failed to start; `chaosext cleanup` knows of the rest."""
 
 LEAST_S = 0.2
-"""What a request is given at the least, so that a last one is made when the time is nearly over."""
+"""Minimum timeout of a request, so that a last one is made when time is nearly up."""
 
 LONGEST_PLAN = 100_000
 """Bytes. Linux takes 128 KiB in one variable of a process' environment (MAX_ARG_STRLEN, linux/binfmts.h)."""
@@ -52,8 +52,8 @@ LONGEST_PLAN = 100_000
 class Placed:
     """The sentinels of `run`: node -> the address where its sentinel listens, on `port`.
 
-    `plan` is what they were started with. Where all of it was too long for a process' environment it lacks what is a
-    node's own: then the whole plan is still to be put.
+    `plan` is what they were started with. If all of it was too long for a process' environment, it lacks the parts of
+    single nodes: then the whole plan is still to be sent.
     """
 
     run: str
@@ -63,7 +63,7 @@ class Placed:
 
 
 def new_token() -> str:
-    """What the sentinels of a run know their runner by. From here on it is said nowhere."""
+    """The token by which sentinels know their runner. It is never logged."""
     token = secrets.token_urlsafe(32)
     hide([token])
     return token
@@ -82,10 +82,9 @@ def place(
 ) -> Placed:
     """Place a sentinel on every Linux node and wait until all of them sample.
 
-    `namespace`: created if it is missing. `image`: "" for the one that the testbed brings. What a dead run left is
-    replaced. Raises `Refused` with the node, what hinders it and a fix; no sentinel is left then, or `chaosext cleanup`
-    knows of it. `Unreachable` when the API server doesn't answer. A caller that leaves while this waits (a signal)
-    calls `remove`.
+    `namespace`: created if it is missing. `image`: "" for the testbed's. Replaces what a dead run left behind. Raises
+    `Refused` with the node, the hindrance and a fix; no sentinel is left then, or `chaosext cleanup` knows of it.
+    `Unreachable` if the API server doesn't answer. A caller that leaves while this waits (a signal) calls `remove`.
     """
     deadline_s = time.monotonic() + within_s
     for where in dict.fromkeys((namespace, FORMER)):
@@ -112,9 +111,9 @@ def place(
 
 
 def remove(cluster: Cluster, namespace: str, run: str, *, within_s: float) -> bool:
-    """Take the sentinels of `run` away; whether they were seen gone within `within_s`. Never raises, may be repeated.
+    """Remove the sentinels of `run`; returns whether they were gone within `within_s`. Never raises, may be repeated.
 
-    What was not seen gone is known to `chaosext cleanup`.
+    `chaosext cleanup` knows of what was not seen gone.
     """
     deadline_s = time.monotonic() + within_s
 
@@ -138,24 +137,24 @@ def _taken_away(cluster: Cluster, namespace: str, run: str, deadline_s: float) -
 
 
 def _make_way(cluster: Cluster, claim: Claim, namespace: str, deadline_s: float) -> None:
-    """Remove what a run that died has left: its Pods have the port that ours need."""
+    """Remove sentinels of a dead run: their Pods hold the port that new ones need."""
     there = look_at_sentinels(cluster, namespace)
     if there is not None:
         if there.run != claim.run and there.is_attended(look_at_lease(cluster)):
             raise Refused(
-                f"{there} are there, and that run lives", "wait for it to end, see `chaosext status`"
+                f"{there} are there, and that run is alive", "wait for it to end; see `chaosext status`"
             )
         delete_sentinels(cluster, there)
     if not _until(lambda: not sentinel_pods(cluster, namespace), deadline_s):
         raise Refused(
-            f"Pods of {there or 'an earlier run'} do not go away",
+            f"Pods of {there or 'an earlier run'} are not removed in time",
             f"see `kubectl -n {namespace} get pods -l app.kubernetes.io/name={NAME} -o wide`",
         )
 
 
 @dataclass(frozen=True, slots=True)
 class _Placement:
-    """A DaemonSet that was just created, by its `uid`."""
+    """A DaemonSet that was just created, with its `uid`."""
 
     cluster: Cluster
     namespace: str
@@ -165,7 +164,7 @@ class _Placement:
 
 
 def _await_all(placed: _Placement, nodes: Sequence[Node], deadline_s: float) -> Mapping[str, str]:
-    """Node -> address, once there is a sentinel that samples on each of `nodes`. Raises `Refused`."""
+    """Node -> address, once a sentinel samples on each of `nodes`. Raises `Refused`."""
     while True:
         is_late = time.monotonic() > deadline_s
         try:
@@ -184,7 +183,7 @@ def _await_all(placed: _Placement, nodes: Sequence[Node], deadline_s: float) -> 
 def _look(
     placed: _Placement, nodes: Sequence[Node], *, is_late: bool
 ) -> tuple[Mapping[str, str], list[Hindrance]]:
-    """Where sentinels sample, and what hinders the others; whatever it is, once it `is_late`."""
+    """Where sentinels sample, and the hindrances of others; once it `is_late`, any reason is one."""
     cluster, namespace = placed.cluster, placed.namespace
     pods = sentinel_pods(cluster, namespace, placed.run)
     everywhere = addresses(pods)
@@ -200,14 +199,14 @@ def _look(
 
 
 def _short_enough(plan: Plan) -> Plan:
-    """What grows with the cluster is left out where it must be: a mesh of 100 nodes alone has 9900 peers."""
+    """The plan, without parts that grow with the cluster if it is too long: a mesh of 100 nodes has 9,900 peers."""
     if len(json.dumps(plan.to_json())) <= LONGEST_PLAN:
         return plan
     return replace(plan, sidecars=(), bgp_peers={}, routes=())
 
 
 def _until(is_so: Callable[[], bool], deadline_s: float) -> bool:
-    """Whether it came to be so by `deadline_s` (monotonic); asked once at the least."""
+    """Whether the condition came true by `deadline_s` (monotonic); asked at least once."""
     while not is_so():
         if time.monotonic() + POLL_S > deadline_s:
             return False

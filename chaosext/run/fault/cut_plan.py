@@ -1,4 +1,4 @@
-"""From what a user asked for to the exact cut: who is a control-plane node, which addresses are the others'."""
+"""From the user's cut request to the exact cut: the control-plane nodes, and the addresses of the others."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topology:
-    """What a plan is made on. `nodes` carry the addresses of both families, as their kernels tell them.
+    """The topology that a plan is based on. `nodes` have the addresses of both families, by their kernels.
 
-    `pools`: the Pods' prefixes; `own_pools`: those of the control-plane nodes' own Pods, where there are several of
-    them. `workers`: the nodes that are to lose the control plane. `side`: who carries the rules. Where API servers are
-    that are no nodes is `published` by the cluster, or `named` by the user. `is_sealed`: the nodes that carry rules
-    can't be entered meanwhile.
+    `pools`: the Pods' prefixes; `own_pools`: those of the control-plane nodes' own Pods, if there are several such
+    nodes. `workers`: the nodes that lose the control plane. `side`: the nodes that carry the rules. Addresses of API
+    servers that are not nodes are `published` by the cluster, or `named` by the user. `is_sealed`: the nodes that
+    carry rules can't be entered during the cut.
     """
 
     nodes: tuple[Node, ...]
@@ -49,7 +49,7 @@ class Topology:
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """Every path between control plane and nodes, those that the kubelets really take among them."""
+        """Every path between control plane and nodes, including those that kubelets really use."""
         kubelets = {name: [Target(*server) for server in self.servers_of(name)] for name in self.workers}
         lost = tuple(node for node in self.nodes if node.name in self.workers)
         direct = paths_between((*self.control_plane, *lost), kubelets, self._held)
@@ -58,7 +58,7 @@ class Topology:
 
     @property
     def kept_paths(self) -> tuple[Path, ...]:
-        """The paths between control-plane nodes that carry rules, and to their kubelets' API servers: to stay open."""
+        """The paths between control-plane nodes that carry rules, and to their API servers; these stay open."""
         if self.side is Side.NODES:
             return ()
         spared = _networks(self.spared)
@@ -83,10 +83,10 @@ class Topology:
 
     @property
     def spared(self) -> Mapping[str, str]:
-        """What no node drops, whatever the peers hold -> what it is.
+        """Addresses that no node drops, whatever the peers are -> what they are.
 
         Control-plane nodes keep each other (all their addresses), every API server and etcd, their gateways, and their
-        own Pods; but not what leads the others to them: a load balancer, even one that is a gateway as well. On the
+        own Pods; but not the load balancers that lead others to them, even one that is a gateway as well. On the
         nodes' side the nodes keep each other, and their gateways, unless the user says that one is the control plane.
         """
         if self.side is Side.NODES:
@@ -113,20 +113,20 @@ class Topology:
 
     @property
     def known(self) -> tuple[str, ...]:
-        """Addresses (and prefixes) of API servers: of the nodes that are such, published, or named."""
+        """Addresses (and prefixes) of API servers: of control-plane nodes, published, or named."""
         own = (address for node in self.control_plane for address in node.internal_ips)
         return (*own, *self.published, *self.named)
 
     def servers_of(self, worker: str) -> tuple[tuple[str, int], ...]:
-        """Where its kubelet finds an API server."""
+        """The targets where its kubelet finds an API server."""
         found = self.networks[worker].api_servers
         return believed(found, self.known) if self.side is Side.NODES else found
 
     @property
     def _held(self) -> Mapping[str, str]:
-        """Every address of a control-plane node, wherever it has it (a virtual one, too) -> the node.
+        """Every address of a control-plane node, on any interface (virtual ones, too) -> the node.
 
-        What is loopback is each node's own.
+        Loopback addresses are left out: each node has its own.
         """
         return {
             address: node.name
@@ -137,15 +137,15 @@ class Topology:
 
     @property
     def used(self) -> frozenset[str]:
-        """Where workers' kubelets find an API server, but for proxies on the node itself."""
+        """The targets where workers' kubelets find an API server, except proxies on the node itself."""
         hosts = (host for name in self.workers for host, _ in self.servers_of(name))
         return frozenset(host for host in hosts if not ip_address(host).is_loopback)
 
     @property
     def balancers(self) -> tuple[str, ...]:
-        """Where workers' kubelets find an API server at an address that no node has: load balancers'.
+        """The targets of workers' kubelets at addresses that no node has: load balancers.
 
-        What a node has itself needs no mention: whoever comes there by an uplink comes from a peer.
+        Addresses of nodes need no mention: traffic to them by an uplink comes from a peer.
         """
         own = {
             address for network in self.networks.values() for address in (*network.addresses, *network.own)
@@ -154,7 +154,7 @@ class Topology:
 
     @property
     def blind(self) -> tuple[str, ...]:
-        """The workers of which it is not known where their kubelet connects."""
+        """The workers whose kubelet's API server is unknown."""
         return tuple(name for name in self.workers if not (self.named or self.servers_of(name)))
 
 
@@ -185,46 +185,46 @@ def plan_cut(wish: CutRequest, ground: Topology, *, run: str, owner: str) -> Cut
 def _require_two_sides(wish: CutRequest, ground: Topology) -> None:
     if not ground.workers:
         raise Refused(
-            "nodes: the cluster shows no node without a control-plane role",
-            "chaosext cuts between the two kinds; see `kubectl get nodes`",
+            "nodes: every node of the cluster has a control-plane role",
+            "use a cluster with worker nodes: chaosext cuts these off from the control plane; see `kubectl get nodes`",
         )
     if not ground.control_plane:
         raise Refused(
-            "nodes: the cluster shows no control-plane node",
-            "a control plane that is no node (a managed one) is cut off on the nodes' side: "
-            "configuration.chaosext_cut_side: nodes (docs/safety.md)",
+            "nodes: the cluster has no control-plane node",
+            "for a managed control plane, cut on the nodes' side: "
+            "set configuration.chaosext_cut_side: nodes (docs/safety.md)",
         )
 
 
 def _others(ground: Topology) -> tuple[str, ...]:
-    """What control-plane nodes are cut off from: the others, their Pods, and what leads these to API servers."""
+    """What control-plane nodes are cut off from: the others, their Pods, and load balancers of the API servers."""
     others = (address for node in ground.others for address in node.internal_ips)
     return (*others, *ground.balancers, *map(str, _networks(ground.pools)))
 
 
 def _require_whole_control_plane(ground: Topology) -> None:
-    """Raise `Refused` for a node that is part of the control plane without its role: the cut would part the two."""
+    """Raise `Refused` for a node that is part of the control plane without its role: the cut would split it."""
     theirs = {address: node.name for node in ground.others for address in node.internal_ips}
     servers = dict.fromkeys(ground.published, "an API server")
     etcd = {each: "an etcd" for node in ground.control_plane for each in ground.networks[node.name].etcd}
     for address, what in {**etcd, **servers}.items():
         if name := theirs.get(address):
             raise Refused(
-                f"nodes: {name} ({address}) runs {what} of the control plane, and has no control-plane role",
-                f"if so: `kubectl label node {name} node-role.kubernetes.io/control-plane= --overwrite`",
+                f"nodes: {name} ({address}) runs {what} of the control plane, but has no control-plane role",
+                f"add the role: `kubectl label node {name} node-role.kubernetes.io/control-plane= --overwrite`",
             )
 
 
 def _require_to_be_cut(wish: CutRequest, ground: Topology) -> None:
-    """Raise `Refused` for a peer that the user names and that no node would drop a single address of."""
+    """Raise `Refused` for a peer of the user's of which no node would drop a single address."""
     spared = ground.spared
     for text in wish.peers or ():
         (peer,) = peers_of((), [text])
         if not without([peer], _networks(spared)):
             whose = next(what for each, what in spared.items() if _overlap(peer, *_networks([each])))
             raise Refused(
-                f"peers: {text} is {whose}, which is never cut off from the nodes that carry the rules",
-                "leave it out, and name addresses of the nodes that are to be cut off",
+                f"peers: {text} is {whose}, which the nodes that carry the rules never drop",
+                "remove it, and list addresses of the nodes to cut off",
             )
 
 
@@ -241,7 +241,7 @@ def _is_among(address: str, networks: Iterable[Network]) -> bool:
 
 
 def _but(found: Mapping[str, str], taken: Collection[str]) -> dict[str, str]:
-    """`found` without `taken`, and without loopback addresses: a cut refuses those by that name."""
+    """`found` without `taken`, and without loopback addresses, which a cut refuses."""
     gone = {str(ip_address(each)) for each in taken}
     return {
         each: what
@@ -251,13 +251,13 @@ def _but(found: Mapping[str, str], taken: Collection[str]) -> dict[str, str]:
 
 
 def survey(cluster: Cluster, way: NodeAccess, settings: Settings) -> Topology:
-    """Ask each node once for its addresses and its kubelet's API server, and the cluster for the Pods' prefixes."""
+    """Read each node's addresses and its kubelet's API server, and the cluster's Pod prefixes, once."""
     nodes, on_nodes = cluster.nodes(), settings.cut_side is Side.NODES
     _require_of_that_side(settings)
     workers = chosen(nodes, settings.cut_nodes)
     shells_of_nodes = shells((node.name for node in nodes), way)
     servers = cluster.endpoint_slices("default", "kubernetes")
-    unseen = way.asks_the_api_server or on_nodes  # no kubelet's file is: its connections stand in for it
+    unseen = way.asks_the_api_server or on_nodes  # no kubelet file is readable: use its connections
     ports = sorted({port.port for server in servers for port in server.ports}) if unseen else ()
     networks = read_networks(shells_of_nodes, {node.name: node.internal_ips for node in nodes}, ports)
     seen = tuple(replace(node, internal_ips=networks[node.name].addresses) for node in nodes)
@@ -276,23 +276,23 @@ def survey(cluster: Cluster, way: NodeAccess, settings: Settings) -> Topology:
 
 
 def _require_of_that_side(settings: Settings) -> None:
-    """Raise `Refused` for a setting that the side in force makes nothing of."""
+    """Raise `Refused` for a setting that the chosen side does not use."""
     for key in ("cut_nodes", "control_plane_addresses"):
         if getattr(settings, key) and settings.cut_side is not Side.NODES:
             raise Refused(
-                f"configuration.chaosext_{key}: the cut is on the control plane's side",
-                "leave it out, or set chaosext_cut_side to nodes",
+                f"configuration.chaosext_{key} has no effect: the cut is on the control plane's side",
+                "remove it, or set chaosext_cut_side to nodes",
             )
 
 
 def _own_pools(cluster: Cluster, nodes: Sequence[Node]) -> tuple[str, ...]:
-    """Between control-plane nodes goes what API servers and etcd say to each other, and to Pods of their own."""
+    """The prefixes of control-plane nodes' own Pods, which API servers and etcd of other such nodes talk to."""
     control_plane = [node.name for node in nodes if node.is_control_plane]
     return pod_blocks(cluster, control_plane) if len(control_plane) > 1 else ()
 
 
 def pod_prefixes(cluster: Cluster) -> tuple[str, ...]:
-    """The Pods' prefixes, as Calico's IPPools name them; none where there is no Calico."""
+    """The Pods' prefixes by Calico's IPPools; none without Calico."""
     try:
         return tuple(pool.cidr for pool in cluster.ippools())
     except NotFound:
@@ -300,7 +300,7 @@ def pod_prefixes(cluster: Cluster) -> tuple[str, ...]:
 
 
 HTTPS = 443
-"""Where managed API servers listen, as anybody else does: a connection there says nothing of who is at its end."""
+"""A port of managed API servers, and of many others: a connection there does not identify its peer."""
 
 NODES, ADDRESSES = "configuration.chaosext_cut_nodes", "configuration.chaosext_control_plane_addresses"
 
@@ -309,7 +309,7 @@ Server = tuple[str, int]
 
 
 def believed(servers: Collection[Server], known: Iterable[str]) -> tuple[Server, ...]:
-    """Of whom a node is connected to, those that are API servers: at a port of theirs alone, or at a known address."""
+    """The API servers among a node's connections: at a port of API servers only, or at a known address."""
     nets = [ip_network(each, strict=False) for each in known]
     return tuple(
         (host, port)
@@ -319,43 +319,44 @@ def believed(servers: Collection[Server], known: Iterable[str]) -> tuple[Server,
 
 
 def chosen(nodes: Iterable[Node], names: Collection[str]) -> tuple[str, ...]:
-    """The nodes to be cut: those named, else every one without a control-plane role. Raises `Refused`."""
+    """The nodes to cut: those named, else every node without a control-plane role. Raises `Refused`."""
     roles = {node.name: node.is_control_plane for node in nodes}
     if unknown := sorted(set(names) - roles.keys()):
         raise Refused(f"{NODES}: {', '.join(unknown)}: no such node", "see `kubectl get nodes`")
     if masters := sorted(name for name in names if roles[name]):
         raise Refused(
-            f"{NODES}: {', '.join(masters)} has a control-plane role", "name those that are to lose it"
+            f"{NODES}: {', '.join(masters)} has a control-plane role",
+            "list only nodes that are to lose the control plane",
         )
     return tuple(name for name in roles if name in names or not (names or roles[name]))
 
 
 def peers_on_nodes(ground: Topology) -> tuple[str, ...]:
-    """The control plane's addresses and prefixes: as far as the cluster tells, those named, and those in use."""
+    """The control plane's addresses and prefixes: those known to the cluster, those named, and those in use."""
     networks = [ground.networks[node.name] for node in ground.nodes if not node.is_control_plane]
     theirs = {address for network in networks for address in (*network.addresses, *network.own)}
     return tuple(sorted({*ground.known, *(ground.used - theirs)}))
 
 
 def require_plannable(wish: CutRequest, ground: Topology) -> None:
-    """Raise `Refused` for what can't be cut on this side, naming field and fix."""
+    """Raise `Refused` for a cut that this side does not support, naming field and fix."""
     if not ground.workers:
-        raise Refused("nodes: there is none without a control-plane role", "see `kubectl get nodes`")
+        raise Refused("nodes: every node has a control-plane role", "see `kubectl get nodes`")
     if ground.is_sealed and wish.dead_man_s:
         raise Refused(
-            "dead_man_s: a cut on the nodes' side can't be renewed, as no API server reaches them meanwhile",
-            "leave it out, or give 0 (CHAOSEXT_DEAD_MAN_S=0): such a cut lasts its TTL",
+            "dead_man_s: a cut on the nodes' side can't be renewed, as no API server reaches them during it",
+            "remove it, or set it to 0 (CHAOSEXT_DEAD_MAN_S=0): such a cut lasts its TTL",
         )
     if not wish.peers and (strange := _strangers(ground)):
         told = "; ".join(f"{name} ({said})" for name, said in strange.items())
         raise Refused(
-            f"{ADDRESSES}: it is not known where the kubelet finds an API server on {told}",
+            f"{ADDRESSES}: the API server that kubelet uses is unknown on {told}",
             f"set {ADDRESSES} to the API servers' addresses as the nodes use them (docs/safety.md)",
         )
 
 
 def _strangers(ground: Topology) -> Mapping[str, str]:
-    """The nodes of which nobody knows their API server, and whom they are connected to."""
+    """The nodes whose API server is unknown, and their connections."""
     if ground.named:
         return {}
     return {

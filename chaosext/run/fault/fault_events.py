@@ -1,4 +1,4 @@
-"""What the timeline says of our own doing: when the cut was made, and when the network came back."""
+"""Timeline events of the fault: when the cut was made, and when the network came back."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from chaosext.run.session.run_context import RunContext
 
 MOST_SHOWN = 12
-"""How many addresses and prefixes a line names."""
+"""Addresses and prefixes that a line names."""
 
 
 def note_cut(context: RunContext, report: ArmReport) -> None:
@@ -32,13 +32,13 @@ def note_cut(context: RunContext, report: ArmReport) -> None:
     peers = shown(report.cut)
     until = f"{report.let_go.as_wall_clock():%H:%M:%S} UTC"
     where = ON_NODES if report.cut.side is Side.NODES else ""
-    lasts = f", until {until}: nobody can end it earlier" if report.cut.delay_s else " at the most"
+    lasts = f", until {until}: it can't be ended earlier" if report.cut.delay_s else " at most"
     note = Note(kind=Kind.CUT, object=names, detail=f"{where}drops {peers} for {report.cut.ttl_s:g} s{lasts}")
     context.recorder.note(note, "chaosext", at_s=armed_s)
 
 
 def shown(cut: Cut) -> str:
-    """What is dropped, as it was asked for; and what of that is not, where it is more than a few prefixes."""
+    """What is dropped, as requested, and the exceptions if the request is more than a few prefixes."""
     if len(cut.dropped) <= MOST_SHOWN:
         return ", ".join(map(str, cut.dropped))
     spared = [
@@ -58,14 +58,16 @@ def _few(networks: Sequence[Network]) -> str:
 
 
 def note_heal(context: RunContext, report: HealReport) -> None:
-    """The network is back when the rules are seen gone, or before that, when the kernel let go of the peers."""
+    """The network is back when the rules are seen gone, or earlier, when they expired in the kernel."""
     healed = {node.node for node in report.nodes if node.gone}
-    at, detail = clock.now(), f"cut taken away in {report.elapsed_s:.2f} s"
+    at, detail = clock.now(), f"cut removed in {report.elapsed_s:.2f} s"
     took_s = report.elapsed_s
     if clock.is_over(context.let_go):
         healed = {node.node for node in report.nodes}
-        at, detail = context.let_go, "the kernel let go at the cut's TTL"
-        took_s = (context.all_cut_s or 0.0) - (context.recorder.zero_s or 0.0)  # as armed, so let go
+        at, detail = context.let_go, "the cut expired in the kernel at its TTL"
+        took_s = (context.all_cut_s or 0.0) - (
+            context.recorder.zero_s or 0.0
+        )  # it expires in the order of arming
     if context.healing_s is None:
         context.healing_s = _monotonic_s(at) - took_s
     note = Note(kind=Kind.HEAL, object=_objects(healed), detail=detail)

@@ -1,4 +1,4 @@
-"""The limits, held against what is about to be done on the living cluster."""
+"""Checks the limits before an action on the live cluster."""
 
 from __future__ import annotations
 
@@ -29,34 +29,34 @@ def require_within_limits(
     *,
     until: datetime | None = None,
 ) -> None:
-    """Raise `Refused` when `cut`, put in force now, would go beyond a limit. `nodes`: with all their addresses.
+    """Raise `Refused` if `cut`, armed now, would exceed a limit. `nodes`: with all their addresses.
 
-    `until`: when it may be over only then, because it takes a while to put it in force.
+    `until`: when it ends at the latest, as arming takes a while.
     """
     limits = limits_in_force(settings)
     asked = footprint(cut, nodes, _protected_pods(limits, cluster), datetime.now(UTC), until)
     check_peers(cut)
-    if settings.way.asks_the_api_server and not settings.is_sealed:  # then only the nodes lose that way
+    if settings.way.asks_the_api_server and not settings.is_sealed:  # then only the nodes lose that path
         check_way(cut, cluster.server)
     for each in limits:
         each.check(asked)
 
 
 def check_way(cut: Cut, server: str) -> None:
-    """Raise `Refused` when `cut` drops the address by which we reach the API server: nothing else leads to the nodes.
+    """Raise `Refused` if `cut` drops the address of chaosext's own API server, its only path to the nodes.
 
-    A name that does not resolve, and a server on this very machine, say nothing of where they lead.
+    A name that does not resolve, or a server on this very machine, does not show where it leads.
     """
     for address in map(ip_address, addresses_of(server)):
         if any(address in peer for peer in cut.dropped):
             raise Refused(
-                f"peers: the cut drops {address}, by which the API server is reached, and with it the way to heal",
-                "name the address of a control-plane node as the context's server, or run beside an API server",
+                f"peers: the cut drops {address}, the API server that chaosext uses, and with it the path to heal",
+                "set the context's server to the address of a control-plane node, or run on an API server's machine",
             )
 
 
 def require_deletable(settings: Settings, namespace: str) -> None:
-    """Raise `Refused` when a limit forbids to delete Pods of `namespace`."""
+    """Raise `Refused` if a limit forbids deleting Pods of `namespace`."""
     for each in limits_in_force(settings):
         each.check_deletion(namespace)
 
@@ -66,4 +66,4 @@ def _protected_pods(limits: Collection[Limits], cluster: Cluster) -> tuple[Pod, 
     try:
         return tuple(pod for name in namespaces for pod in cluster.pods(name))
     except Unreachable as error:
-        raise Refused(f"protected_namespaces: {error.message}", "nothing was touched; ask again") from None
+        raise Refused(f"protected_namespaces: {error.message}", "nothing was touched; try again") from None

@@ -1,4 +1,4 @@
-"""Heal: the undo, read back, and on disk that it is gone. Asks no API server."""
+"""Heal: remove the cut, read it back, and record it as gone. Needs no API server."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from chaosext.run.session.run_context import RunContext
 
 PARTING_S = 4.0
-"""How long the last heal of a run may take: a run that was told to leave has left within 5 s, hung nodes or not."""
+"""Limit of the last heal of a run, seconds: a run that is asked to stop ends within 5 s, even with hung nodes."""
 
 
 def heal_run(context: RunContext, timeout_s: float = TIMEOUT_S) -> HealReport:
-    """Take away what this run has armed; a run that armed nothing has nothing to heal. Asks no API server.
+    """Remove what this run has armed; a run that armed nothing has nothing to heal. Needs no API server.
 
-    Raises `Unsafe` when something can't be seen gone; `Inconclusive` when the kernel has let go of it meanwhile. One
-    that nobody can heal is waited for: it ends by itself.
+    Raises `Unsafe` if something is not confirmed gone; `Inconclusive` if it expired before. A cut that can't be healed
+    is waited for: it ends by itself.
     """
     await_end(context)
     report = _undo(context, timeout_s)
@@ -42,7 +42,7 @@ def heal_run(context: RunContext, timeout_s: float = TIMEOUT_S) -> HealReport:
 
 
 def _undo(context: RunContext, timeout_s: float) -> HealReport:
-    """As `heal_run`, but content where the kernel has let go, seen or not; it waits for nothing."""
+    """As `heal_run`, but a cut that expired counts as healed, seen or not; it waits for nothing."""
     if until := context.sealed_until:
         raise unhealable(context, until)
     was_in_force, context.in_force = context.in_force, False
@@ -66,10 +66,9 @@ def _undo(context: RunContext, timeout_s: float) -> HealReport:
 def heal_nodes(
     run: str, on: Mapping[str, NodeShell], let_go: Moment | None = None, timeout_s: float = TIMEOUT_S
 ) -> HealReport:
-    """Take the table of `run` away `on` nodes, and write down that it is gone: seen so, or past `let_go`.
+    """Remove the table of `run` `on` nodes, and record that it is gone: seen so, or expired.
 
-    What is gone is gone, also where a disk that is full, or hangs, does not take the word of it: then a cleanup looks
-    once more.
+    A full or hung disk that can't record it does not change that: then a cleanup looks once more.
     """
     report = heal(run, on, timeout_s=timeout_s)
     crash_point("healed")
@@ -87,26 +86,26 @@ def _write_gone(run: str, nodes: list[str]) -> None:
 
 
 def require_kept(context: RunContext) -> None:
-    """Raise `Inconclusive` when the cut had ended, or was changed, before it was healed."""
+    """Raise `Inconclusive` if the cut had ended, or was changed, before it was healed."""
     if context.lost:
         raise Inconclusive(
-            f"the cut was not what was planned until it was healed: {'; '.join(context.lost)}",
-            "what was seen since then proves nothing: see what did it (a firewall that was restarted, "
-            "`chaosext audit show` for a cleanup), then run again",
+            f"the cut did not match its plan until it was healed: {'; '.join(context.lost)}",
+            "find what changed it (a firewall restart, or a cleanup: `chaosext audit show`), then run again; "
+            "observations since then prove nothing",
         )
 
 
 def left_behind(context: RunContext, timeout_s: float = PARTING_S) -> tuple[str, ...]:
-    """Heal once more, whatever has happened; what still can't be seen gone, with how to remove it."""
+    """Heal once more, whatever has happened; returns what is not confirmed gone, with how to remove it."""
     if not context.cuts:
         return ()
     try:
         _undo(context, timeout_s)
-    except ChaosextError as error:  # no shell: not seen gone either
+    except ChaosextError as error:  # no shell: not confirmed gone either
         return (str(error),)
-    except Exception as error:  # a fault of ours, or a machine at its end: nothing was seen gone
+    except Exception as error:  # a bug, or a machine out of resources: not confirmed gone
         nodes = nodes_of(context.cuts)
-        what = f"the cut of run {context.id} may still be in force on {', '.join(nodes)}"
+        what = f"the cut of run {context.id} may still be active on {', '.join(nodes)}"
         return (
             f"{what} ({type(error).__name__} while healing): {how_to_remove(context.id, nodes, context.way)}",
         )

@@ -1,4 +1,4 @@
-"""Sever: guards, intent on disk, the cut, its proof from outside. The action is thin over this."""
+"""Sever: guards, intent on disk, the cut, its verification from outside. The action is a thin layer over this."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ if TYPE_CHECKING:
     from chaosext.run.session.run_context import RunContext
 
 BASELINE_AGE_S = 120.0
-"""What is to be cut, and what the paths were like, longer ago than this says nothing about them now."""
+"""Maximum age of a plan and of its measured paths, seconds."""
 
 ON_THE_WAY_S = 30.0
-"""What taking the lock and entering the nodes may take: a plan that would be too old after that is made anew."""
+"""Time for taking the lock and entering the nodes, seconds: a plan that would be too old then is made again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """A cut that may be made, on which ground; `paths` are those to be measured, `left_out` those that are not.
+    """A permitted cut and its topology; `paths` are to be measured, `left_out` are not.
 
-    `looked_s` is when that was looked up, in seconds since boot.
+    `looked_s` is when the topology was read, in seconds since boot.
     """
 
     cut: Cut
@@ -71,12 +71,12 @@ class Planned:
 
     @property
     def nodes(self) -> tuple[Node, ...]:
-        """All of the cluster's, with all their addresses."""
+        """All nodes of the cluster, with all their addresses."""
         return self.ground.nodes
 
 
 def plan(settings: Settings, wish: CutRequest, *, run: str, owner: str) -> Planned:
-    """The cut that `wish` means on the living cluster, within all limits.
+    """The cut that `wish` requests on the live cluster, within all limits.
 
     Touches nothing. Raises `Refused` naming the limit or field.
     """
@@ -91,7 +91,7 @@ def plan(settings: Settings, wish: CutRequest, *, run: str, owner: str) -> Plann
 
 
 def prepare(settings: Settings, wish: CutRequest, context: RunContext) -> Planned:
-    """As `plan`, for this run; and what the paths are like before the cut."""
+    """As `plan`, for this run; also measures the paths before the cut."""
     planned = plan(settings, wish, run=context.id, owner=context.owner)
     context.way, context.nodes = way_into(settings), frozenset(node.name for node in planned.nodes)
     kept = planned.ground.kept_paths
@@ -106,15 +106,15 @@ def prepare(settings: Settings, wish: CutRequest, context: RunContext) -> Planne
 
 
 def sever(settings: Settings, wish: CutRequest, context: RunContext, *, prove: bool = True) -> dict[str, Any]:
-    """Cut the control plane off from the nodes and prove it from both sides.
+    """Cut the control plane off from the nodes and verify it from both sides.
 
-    A cut that can't be proven is healed at once and raises `Inconclusive`. Returns what was armed where, JSON-ready.
+    A cut that can't be verified is healed at once and raises `Inconclusive`. Returns what was armed where, JSON-ready.
     """
     _require_foreground()
     started_s = time.monotonic()
     planned = _prepared(settings, wish, context)
     cut = planned.cut
-    if context.lock is None:  # nothing of this run is there yet, and what is refused leaves nothing
+    if context.lock is None:  # nothing of this run exists yet, and a refusal leaves nothing
         _require_permitted(settings, wish, context, planned)
     lock_cluster(settings, context, [cut])
     decide = partial(_decide, settings, wish, context, planned)
@@ -138,17 +138,17 @@ def sever(settings: Settings, wish: CutRequest, context: RunContext, *, prove: b
 
 
 def _require_foreground() -> None:
-    """Chaos Toolkit does not wait for what is in the background when it leaves: it would cut after the last heal."""
+    """Refuse a cut in the background: Chaos Toolkit does not wait for it, so it could cut after the last heal."""
     if threading.current_thread() is not threading.main_thread():
         raise Refused(
-            "background: no cut is made in the background", "leave `background` out of this activity"
+            "background: a cut can't run in the background", "remove `background` from this activity"
         )
 
 
 def _require_permitted(
     settings: Settings, wish: CutRequest, context: RunContext, planned: Planned, until: datetime | None = None
 ) -> Cluster:
-    """Raise `Refused` where this cut may not be made now: the pin, every limit, the approval. `until`: as a limit."""
+    """Raise `Refused` if this cut may not be made now: the pin, every limit, the approval. `until`: as a limit."""
     cluster = connect_to_act(settings)
     require_within_limits(settings, planned.cut, cluster, planned.nodes, until=until)
     context.trail.approval_sha256 = approval_sha256(require_approved(cluster, context.intended, wish))
@@ -160,14 +160,14 @@ def _require_permitted(
 def _decide(
     settings: Settings, wish: CutRequest, context: RunContext, planned: Planned, ends: Moment
 ) -> None:
-    """The last word on a cut whose nodes wait for their rules: they take none that come long after it.
+    """The last check of a cut whose nodes wait for their rules: they accept none that come long after it.
 
-    So whatever it rests on is as fresh as that, even where the runner was stopped on the way to it. What is about to be
-    done is on disk then, and the run knows that it has something to heal.
+    So its basis is that fresh, even if the runner was paused on the way. The intent is on disk then, and
+    the run knows that it has something to heal.
     """
     if planned.age_s > BASELINE_AGE_S:
         raise Refused(
-            f"what is to be cut was looked up {planned.age_s:.0f} s ago, and may be something else by now",
+            f"the plan of the cut is {planned.age_s:.0f} s old, and may be outdated",
             "run again",
         )
     cut = planned.cut
@@ -184,7 +184,7 @@ def _armed(
     decide: Callable[[Moment], None],
     ask_nodes: Callable[[], Sequence[Node]],
 ) -> ArmReport:
-    """The cut in force, if `decide` does not refuse it; and watched from now on."""
+    """Arm the cut, if `decide` does not refuse it, and watch it from now on."""
     cut, before = planned.cut, context.let_go
     on = shells((node.node for node in cut.nodes), context.way)
     hold = context.lock.held if context.lock else None
@@ -206,7 +206,7 @@ def _armed(
 
 
 def _later(before: Moment | None, end: Moment) -> Moment:
-    """A second cut of a run, made or refused, does not end its first."""
+    """The cuts of the run: a second one, made or refused, does not end the first."""
     return end if before is None else max(before, end)
 
 
@@ -215,21 +215,21 @@ def _touched(cut: Cut) -> dict[str, tuple[str, ...]]:
 
 
 def _proven(context: RunContext) -> Finding:
-    """The proof that the cut is in force; without one it is healed at once."""
+    """Verify that the cut is active; heal it at once if it can't be verified."""
     finding = proof(context)
     if finding.status is Status.HEALTHY:
         crash_point("proven")
         return finding
-    how = "nobody could heal it before its TTL was over" if context.sealed_until else "it was healed at once"
+    how = "it could not be healed before its TTL" if context.sealed_until else "it was healed at once"
     heal_run(context)
     raise Inconclusive(
-        f"the cut can't be proven, so {how}: {finding.summary}",
+        f"the cut can't be verified, so {how}: {finding.summary}",
         "see the evidence of cut_effective",
     )
 
 
 def _prepared(settings: Settings, wish: CutRequest, context: RunContext) -> Planned:
-    """The cut made ready a moment ago for the same wish, else a fresh one."""
+    """The cut prepared a moment ago for the same request, else a new one."""
     if context.prepared and context.prepared[0] == wish:
         _, planned = context.prepared
         if planned.age_s < BASELINE_AGE_S - ON_THE_WAY_S:
@@ -255,7 +255,7 @@ def _write_intent(cut: Cut, cluster: Cluster, way: NodeAccess) -> None:
 
 
 def _keep_baseline(context: RunContext) -> None:
-    """Only for other processes, so a full disk must not end a cut that is in force and can be proven."""
+    """Keep the evidence for other processes; a full disk must not end an active, verified cut."""
     if context.before is not None:
         with suppress(OSError):
             paths_before.save(context.trail.cluster_uid, context.before)

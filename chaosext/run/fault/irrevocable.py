@@ -1,5 +1,5 @@
-"""A cut that keeps everybody from its own nodes: while it is in force no API server leads to them, and there is no
-other way in. Nobody can renew it, read it back or heal it, so its TTL is how long it lasts.
+"""A cut that blocks access to its own nodes: while it is active no API server leads to them, and there is no other
+access. It can't be renewed, read back or healed, so it lasts exactly its TTL.
 """
 
 from __future__ import annotations
@@ -30,53 +30,53 @@ if TYPE_CHECKING:
     from chaosext.run.session.run_context import RunContext
 
 NODE_VARIABLE = "CHAOSEXT_NODE"
-"""The node that a runner's Pod is on (`spec.nodeName`, by the downward API)."""
+"""The node of the runner's Pod (`spec.nodeName`, by the downward API)."""
 
 SETTLE_S = 0.5
-"""By how much the wait outlasts the kernel's timeout: that is precise to milliseconds, reading clocks is, too."""
+"""Margin of the wait beyond the kernel's timeout, seconds: timeouts and clocks are precise to milliseconds."""
 
 BACK_S = 60.0
-"""How long nodes may take to be entered again: API servers dial kubelets anew at once, slow ones after a time-out."""
+"""Time until nodes can be entered again, seconds: API servers redial kubelets at once, or after a timeout."""
 
 POLL_S = 1.0
 
 
 def meaning(nodes: Collection[str], ttl_s: float) -> tuple[str, ...]:
-    """What people should know before such a cut is made."""
+    """Warnings before such a cut is made."""
     return (
-        f"the cut is on the nodes' side ({', '.join(sorted(nodes))}): while it is in force no API server leads to "
-        "them, so nobody can renew it, read it back or heal it",
-        f"it begins {DELAY_S:g} s after it is armed, and ends by itself after its TTL, {ttl_s:g} s: an abort, a stop "
-        "condition or Ctrl-C ends it no earlier once it is in force, nor does the runner's death",
+        f"the cut is on the nodes' side ({', '.join(sorted(nodes))}): while it is active no API server leads to "
+        "them, so it can't be renewed, read back or healed",
+        f"it starts {DELAY_S:g} s after it is armed, and ends by itself after its TTL, {ttl_s:g} s: once it is active, "
+        "an abort, a stop condition, Ctrl-C or the death of the runner does not end it earlier",
     )
 
 
 def lasting_s(ttl_s: float) -> float:
-    """From arming until its nodes can be entered again, at the latest."""
+    """From arming until its nodes can be entered again, at the latest, seconds."""
     return DELAY_S + ttl_s + SETTLE_S + BACK_S
 
 
 def unhealable(context: RunContext, until: Moment) -> Unsafe:
-    """The error of whoever wants to heal it earlier."""
+    """The error for an attempt to heal it earlier."""
     nodes, left_s = nodes_of(context.cuts), max(0.0, -(until.age_s() or 0.0))
     return Unsafe(
-        f"the cut of run {context.id} on {', '.join(nodes)} can't be healed early, as no API server leads to these "
-        f"nodes: it heals by itself at {until.as_wall_clock():%H:%M:%S} UTC, in {left_s:.0f} s",
+        f"the cut of run {context.id} on {', '.join(nodes)} can't be healed early: no API server leads to these "
+        f"nodes; it ends by itself at {until.as_wall_clock():%H:%M:%S} UTC, in {left_s:.0f} s",
         f"then {how_to_remove(context.id, nodes, context.way)}",
     )
 
 
 def await_begin(context: RunContext, begins: Moment) -> None:
-    """Until the cut is in force everywhere. Whoever leaves before that can still heal it."""
-    told = f"armed and read back; the kernel begins at {begins.as_wall_clock():%H:%M:%S} UTC"
+    """Wait until the cut is active everywhere. A run that leaves before that can still heal it."""
+    told = f"armed and read back; it starts at {begins.as_wall_clock():%H:%M:%S} UTC"
     context.doing = f"waiting for the cut: {told}", time.monotonic()
     time.sleep(max(0.0, -(begins.age_s() or 0.0)))
 
 
 def await_end(context: RunContext, *, hurried: threading.Event | None = None) -> None:
-    """Until the TTL of a sealed cut is over, and its nodes can be entered again, or do not come back in time.
+    """Wait for the TTL of a sealed cut, and until its nodes can be entered again, or don't come back in time.
 
-    Does nothing for another cut. Once `hurried` is set nobody is waited for any more.
+    Does nothing for another cut. Once `hurried` is set it waits no longer.
     """
     until = context.sealed_until
     if until is None:
@@ -95,25 +95,25 @@ def _until(is_so: Callable[[], bool], within_s: float, hurried: threading.Event)
 
 
 def require_elsewhere(cut: Cut, nodes: Iterable[Node], cluster: Cluster) -> None:
-    """Raise `Refused` where this process is on a node that `cut` keeps from the API servers, or may be."""
+    """Raise `Refused` if this process is, or may be, on a node that `cut` separates from the API servers."""
     names = {each.node for each in cut.nodes}
     here = os.environ.get(NODE_VARIABLE, "")
     if os.environ.get("KUBERNETES_SERVICE_HOST") and not here:
         raise Refused(
-            "nodes: which node this runner's Pod is on is not known, and a node that is cut can't be told from it",
+            "nodes: the node of this runner's Pod is unknown, so the cut may include it",
             f"set {NODE_VARIABLE} from spec.nodeName (`chaosext schedule` does)",
         )
     own = _own_address(cluster.server)
     held = {address: node.name for node in nodes for address in node.internal_ips}
     if (on := here or held.get(own, "")) in names:
         raise Refused(
-            f"nodes: this runner is on {on}, which the cut would keep from the API servers",
-            "pin it to a node that is not cut, or name others in configuration.chaosext_cut_nodes",
+            f"nodes: this runner is on {on}, which the cut would separate from the API servers",
+            "schedule it on a node that is not cut, or list other nodes in configuration.chaosext_cut_nodes",
         )
 
 
 def _own_address(server: str) -> str:
-    """From which address of this machine one comes to the API server; "" where there is no way."""
+    """This machine's source address to the API server; "" without a route."""
     url = urlsplit(server)
     with suppress(OSError):
         for address in resolve(url.hostname or "", RESOLVED_S):

@@ -1,7 +1,7 @@
-"""The dead man's switch: a long cut in short steps, so that the network is back soon after the runner died.
+"""The dead man's switch: a long cut in short steps, so that the network is back soon after the runner dies.
 
-The kernel's timeouts are `dead_man_s` and are started anew again and again until the cut's TTL. Who renews can't bring
-a cut back: renewing one that was healed or has expired is refused on every node (partition/apply.py).
+The kernel's timeouts are `dead_man_s` and are renewed again and again until the cut's TTL. Renewing can't bring a cut
+back: every node refuses to renew one that was healed or has expired (partition/apply.py).
 """
 
 from __future__ import annotations
@@ -27,12 +27,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Renewing:
-    """Renews `cut`, armed just now, on its nodes until `until`, when its TTL is over, while the lock `hold` is held.
+    """Renews `cut`, armed just now, on its nodes until `until`, when its TTL ends, while the lock `hold` is held.
 
-    `renewed` hears of each time.
-
-    `held` is when the kernel lets go unless it is renewed once more. `lost` says why the cut has ended before that, ""
-    while it has not.
+    Calls `renewed` each time. `held` is when the cut expires unless it is renewed once more. `lost` says why the cut
+    has ended before that; "" while it has not.
     """
 
     cut: Cut
@@ -51,22 +49,22 @@ class Renewing:
         threading.Thread(target=self._keep, name="renewing", daemon=True).start()
 
     def stop(self) -> None:
-        """Renew no more. One that is on its way does no harm: it is refused once the cut was healed."""
+        """Stop renewing. A renewal that is on its way does no harm: nodes refuse it once the cut is healed."""
         if not self._stopped.is_set() and self.held.has_passed and not self._is_kept and not self.lost:
-            self.lost = "no node answered a renewal in time"
+            self.lost = "no node confirmed a renewal in time"
         self._stopped.set()
 
     def require_kept(self) -> None:
-        """Raise `Inconclusive` when the cut has ended before its time: what was seen since then proves nothing."""
+        """Raise `Inconclusive` if the cut has ended early: what was seen since then proves nothing."""
         if self.lost:
             raise Inconclusive(
-                f"the cut could not be renewed, and ended early: {self.lost}",
-                "see why the node did not answer, or give a longer dead_man_s",
+                f"the cut could not be renewed and ended early: {self.lost}",
+                "check why the node did not answer, or set a longer dead_man_s",
             )
 
     @property
     def _is_kept(self) -> bool:
-        """Whether the kernel holds the cut to its end, without any more renewals."""
+        """Whether the cut lasts to its end without further renewals."""
         return self.held >= self.until.later(-SHORTEST_TTL_S)
 
     def _keep(self) -> None:
@@ -76,17 +74,17 @@ class Renewing:
                 return
 
     def _renewed(self, timeout_s: float) -> bool:
-        """Whether to go on: a node that did not answer in time was not touched, and may answer the next time."""
+        """Renew once; returns whether to go on: a node that did not answer was not touched, and may do so later."""
         try:
             report = renew(self.cut, self.shells, until=self.until, hold=self.hold, timeout_s=timeout_s)
         except Unreachable:
             return True
-        except Exception as error:  # whatever it is, nobody renews any more
+        except Exception as error:  # whatever it is, renewing has ended
             if not self._stopped.is_set():
                 self.lost = str(error) if isinstance(error, ChaosextError) else type(error).__name__
             return False
         self.held = min(self.until, report.armed_at.later(self.cut.step_s))
         crash_point("renewed")
-        if not self._stopped.is_set():  # else it would be told after the heal, as if a cut had come back
+        if not self._stopped.is_set():  # else it would be reported after the heal, as if a cut had come back
             self.renewed()
         return True

@@ -1,4 +1,4 @@
-"""What the paths were like before the latest cut of a cluster, kept so that another process can judge the cut."""
+"""The paths before the latest cut of a cluster, kept so that another process can judge the cut."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     import pathlib
 
 MAX_AGE_S = 3600.0
-"""No cut lives longer (`Settings.max_ttl_s`), so an older baseline is not that of any cut in force."""
+"""No cut lasts longer (`Settings.max_ttl_s`), so older evidence belongs to no active cut."""
 
 
 def save(cluster_uid: str, evidence: CutEvidence) -> None:
-    """Keep `evidence` for the cluster whose kube-system has this UID, instead of the one before it.
+    """Keep `evidence` for the cluster whose kube-system has this UID; replaces earlier evidence.
 
     Raises OSError when it can't be written.
     """
@@ -34,13 +34,13 @@ def save(cluster_uid: str, evidence: CutEvidence) -> None:
 
 
 def load(cluster_uid: str) -> CutEvidence | None:
-    """The newest evidence for that cluster; None where there is none, or none that still says anything."""
+    """The newest evidence for that cluster; None if there is none, or it is too old."""
     try:
         value = parse_json(read_file(_path(cluster_uid), most=JSON_BYTES))
         if time.time() - value["at"] > MAX_AGE_S:
             return None
         return _evidence(value)
-    except Exception:  # whatever the file holds instead, it says nothing
+    except Exception:  # whatever else is in the file, it is no evidence
         return None
 
 

@@ -1,4 +1,4 @@
-"""The run's lock on its cluster: taken before the gate, made sure of before each cut, given back when all is healed."""
+"""The run's lock on its cluster: taken before the baseline, checked before each cut, released when all is healed."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 
 LEASE_S = 5.0
-"""How long a cluster is asked for its Lease by what would do without it."""
+"""Timeout for reading a cluster's Lease if it is optional, seconds."""
 
 
 def lock_cluster(settings: Settings, context: RunContext, cuts: Sequence[Cut]) -> None:
-    """Have the cluster for this run alone until `unlock_cluster`; a run that cuts nothing needs no lock.
+    """Lock the cluster for this run until `unlock_cluster`; a run that cuts nothing needs no lock.
 
-    Raises `Refused` for another run's lock or live cut, and where this run has lost its own.
+    Raises `Refused` for another run's lock or live cut, and if this run has lost its own lock.
     """
     if not cuts:
         return
@@ -49,23 +49,23 @@ def lock_cluster(settings: Settings, context: RunContext, cuts: Sequence[Cut]) -
 
 
 def _require_lease(settings: Settings, context: RunContext) -> None:
-    """Raise `Refused` for another run's Lease: of what is found on nodes it is not known when the run is over."""
+    """Raise `Refused` for another run's Lease; what is found on nodes does not show when its run ends."""
     lock = look_at_lease(connect_to_act(settings))
     if lock is not None and lock.keeps_out(context.id):
         raise lock.refusal(LEASE)
 
 
 def unlock_cluster(context: RunContext) -> None:
-    """Give the lock back, if there is one: all is healed. Bounded, never raises, may be repeated."""
+    """Release the lock, if there is one: all is healed. Bounded, never raises, may be repeated."""
     if context.lock is not None:
         crash_point("releasing")
         context.lock.release()
 
 
 def require_no_run(context: str, otherwise: str) -> None:
-    """Raise `Refused` while a run has the cluster of `context`, by this machine's intent log or by its Lease.
+    """Raise `Refused` while a run uses the cluster of `context`, by this machine's intent log or by its Lease.
 
-    `otherwise`: what to do all the same. A cluster that doesn't answer, or is in no kubeconfig, has no Lease to ask.
+    `otherwise`: an alternative fix. A cluster that doesn't answer, or is in no kubeconfig, has no Lease to read.
     """
     running = [each for each in intent_log().outstanding() if each.context == context and each.is_running]
     lock = _lease_of(context)
@@ -77,7 +77,7 @@ def require_no_run(context: str, otherwise: str) -> None:
         return
     raise Refused(
         f"{whose} is using the cluster of context {context}",
-        f"wait for it, or end it by `chaosext abort --run {run} --context {context}`; {otherwise}",
+        f"wait for it, or end it with `chaosext abort --run {run} --context {context}`; {otherwise}",
     )
 
 
@@ -89,7 +89,7 @@ def _lease_of(context: str) -> LockFacts | None:
 
 
 def who_holds(settings: Settings, cuts: Sequence[Cut]) -> tuple[str, ...]:
-    """A line for each lock for which a run that makes `cuts` would be refused now. Takes none."""
+    """A line for each lock that would refuse a run with `cuts` now. Takes no lock."""
     looks = inspect(_shells(settings, cuts))
     return tuple(
         _held({LEASE: look_at_lease(connect(settings))} | {f"node {look.node}": look.lock for look in looks})
@@ -105,7 +105,7 @@ def _held(locks: Mapping[str, LockFacts | None]) -> Iterator[str]:
 def _lock(
     settings: Settings, context: RunContext, on: Mapping[str, NodeShell], sealed_s: float
 ) -> ClusterLock:
-    """`sealed_s`: for how long nobody can come to the nodes to renew their locks."""
+    """The lock; `sealed_s`: how long the nodes can't be entered to renew their locks."""
     cluster = connect_to_act(settings)
 
     def tell(lost: str) -> None:

@@ -1,8 +1,8 @@
-"""Is the cut in force, whole, and is it healed: measured after it was made, while it lasts, and after its heal.
+"""Verifies that the cut is active and complete, and that it is healed: after arming, while it lasts, after its heal.
 
-Before that the same paths were measured as they were without it. While it lasts, its rules and interfaces are read
-again and again on the nodes that carry it, and paths are tried anew, some each time. What is not as it was planned any
-more is a loss: whatever is seen from then on proves nothing.
+The same paths are measured before the cut. While it lasts, its rules and interfaces are read again and again on the
+nodes that carry it, and some paths are measured each time. A deviation from the plan is a loss: observations from then
+on prove nothing.
 """
 
 from __future__ import annotations
@@ -41,39 +41,41 @@ if TYPE_CHECKING:
     from chaosext.run.session.run_context import RunContext
 
 VERIFY_S = 5.0
-"""How long a node may take to say what is on it, while the cut lasts."""
+"""Timeout for reading a node while the cut lasts, seconds."""
 
 LAST_LOOK_S = 2.0
-"""As much right before the heal, which waits for it."""
+"""The same right before the heal, which waits for it."""
 
 MARGIN_S = 1.0
-"""What is gone so shortly before the cut's end may have expired: nft tells times in whole seconds."""
+"""A cut that is gone this close to its end may have expired: nft shows whole seconds."""
 
 AT_A_TIME, ALL_AFTER = 8, 6
-"""How many nodes' paths are tried at a look: as many as have all looked at after six of them, and so many at most."""
+"""Nodes whose paths are measured at a time: all of them after six times, but at most so many."""
 
 MOST_NODES, PROBERS = 64, 3
-"""Whose addresses are looked at at once, and from how many others each new one is tried."""
+"""Nodes whose addresses are read at a time, and nodes from which each new address is tried."""
 
 ANSWERS = (Reach.OPEN, Reach.REFUSED, Reach.RESET)
-"""What a connect comes to where the host is reached."""
+"""Results of a connect that reached the host."""
 
 BY_OTHERS = ", by something other than this run of chaosext"
 
 
 def proof(context: RunContext) -> Finding:
-    """Are the paths that were open before the cut blocked, and those that must be open? Raises `Inconclusive` where
-    none was measured before it.
+    """Are the paths that were open before the cut blocked, and those to keep open? Raises `Inconclusive` if none was
+    measured before it.
     """
     if context.before is None:
-        raise Inconclusive("no path was measured before the cut", "nothing can be proven without it")
+        raise Inconclusive(
+            "no path was measured before the cut", "run the cut in a run that measures its paths first"
+        )
     return cut_check.judge(context.before, _paths_now(context.before, context))
 
 
 def healed_finding(context: RunContext) -> Finding | None:
-    """Are the paths that were open before the cut open again? Unknown where they can't be measured.
+    """Are the paths that were open before the cut open again? Unknown if they can't be measured.
 
-    None where this run cut nothing, or nothing was measured before it.
+    None if this run cut nothing, or nothing was measured before it.
     """
     if context.before is None or not context.cuts:
         return None
@@ -91,17 +93,17 @@ def _paths_now(before: CutEvidence, context: RunContext) -> CutEvidence:
 
 
 def look_before_heal(context: RunContext) -> None:
-    """The last look at a cut in force: what is lost by now is noted."""
+    """The last look at an active cut: notes what is lost by now."""
     if context.cut_watch:
         context.cut_watch.look_before_heal()
 
 
-# What becomes of it while it lasts.
+# While the cut lasts.
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Loss:
-    """What is not as it was planned any more: `what`, in words; `node`: where. `whole`: nothing is left of it there.
+    """A deviation from the plan: `what`, in words; `node`: where. `whole`: nothing is left of the cut there.
 
     `by_others`: the rules were changed, and not by chaosext.
     """
@@ -114,9 +116,9 @@ class Loss:
 
 @dataclass(slots=True)
 class CutWatch:
-    """Watches `cut`, armed just now, as it was planned on `ground`, until it is healed or over.
+    """Watches `cut`, armed just now, as planned on the topology `ground`, until it is healed or over.
 
-    What is lost is in the timeline, and in the run's `lost`, once. `ask_nodes` asks an API server for the nodes.
+    A loss is in the timeline, and in the run's `lost`, once. `ask_nodes` asks an API server for the nodes.
     """
 
     context: RunContext
@@ -130,17 +132,17 @@ class CutWatch:
     _saying: threading.Lock = field(default_factory=threading.Lock)
 
     def look_at_rules(self) -> tuple[str, ...]:
-        """Read the cut on its nodes; what was lost, a sentence each. A node that can't be asked says nothing."""
+        """Read the cut on its nodes; returns a sentence for each loss. A node that can't be read adds none."""
         if not self._is_to_be_whole:
             return ()
         found = (*self._renewal(), *self._on_nodes())
-        if found:  # seen twice: nft shows a table that is being exchanged piece by piece
+        if found:  # seen twice: nft shows a table piece by piece while it is replaced
             again = (*self._renewal(), *self._on_nodes())
             found = tuple(each for each in again if each.node in {first.node for first in found})
         return self._tell(found) if self._is_to_be_whole else ()
 
     def look_at_paths(self) -> tuple[str, ...]:
-        """Try some paths anew, and look for nodes and addresses that were not planned for; what was lost."""
+        """Measure some paths, and look for nodes and addresses that the plan lacks; returns the losses."""
         if not self._is_to_be_whole:
             return ()
         nodes = self._next_nodes()
@@ -148,14 +150,14 @@ class CutWatch:
         return self._tell(found) if self._is_to_be_whole else ()
 
     def look_before_heal(self) -> None:
-        """What can be seen at once, and without an API server: addresses that were not planned for."""
+        """What can be seen at once, without an API server: addresses that the plan lacks."""
         if self._is_to_be_whole:
             found = tuple(self._moved(self.ground.workers, LAST_LOOK_S))
             if self._is_to_be_whole:
                 self._tell(found)
 
     def look_at_heal(self, report: HealReport) -> None:
-        """What healing it has found on its nodes."""
+        """What the heal has found on its nodes."""
         self._tell(
             (*self._renewal(), *(loss for node in self.cut.nodes for loss in self._healed(node, report)))
         )
@@ -166,14 +168,14 @@ class CutWatch:
 
     @property
     def _is_to_be_whole(self) -> bool:
-        """Whether it is in force, and no heal has begun. A cut whose nodes can't be entered is looked at later."""
+        """Whether it is active, and no heal has begun. A cut whose nodes can't be entered is checked later."""
         context = self.context
         is_over = context.let_go is not None and context.let_go.later(-MARGIN_S).has_passed
         return context.in_force and context.cut_watch is self and context.sealed_until is None and not is_over
 
     @property
     def _has_expired(self) -> bool:
-        """Whether the kernel may have let go of its addresses: they were not renewed in time, or its time is over."""
+        """Whether its addresses may have expired in the kernel: they were not renewed in time, or its TTL is over."""
         renewing = self.context.renewing
         until: Moment | None = renewing.held if renewing else self.context.let_go
         return clock.is_over(until.later(-MARGIN_S) if until else None)
@@ -193,14 +195,14 @@ class CutWatch:
     def _on_node(self, node: NodeCut, state: NodeCutState) -> Iterator[Loss]:
         first = self._first.setdefault(node.node, state)
         if state.boot != first.boot:
-            yield Loss("was restarted, and the cut on it ended", True, node.node)
+            yield Loss("was restarted, which ended the cut on it", True, node.node)
             return
         yield from self._lost(node, state.table)
         for name in node.uplinks:
             if is_up(name, first.links) and not is_up(name, state.links):
                 there = any(link.get("ifname") == name for link in state.links)
-                what = f"is {'down' if there else 'not there any more'}"
-                yield Loss(f"the interface {name}, on which the cut drops, {what}", False, node.node)
+                what = f"is {'down' if there else 'gone'}"
+                yield Loss(f"the cut's interface {name} {what}", False, node.node)
 
     def _renewal(self) -> Iterator[Loss]:
         if (renewing := self.context.renewing) and renewing.lost:
@@ -211,7 +213,7 @@ class CutWatch:
         is_over = clock.is_over(self.context.let_go) and not self.cut.delay_s
         if healed is None or (healed.found is None and healed.was_there is not False):
             return
-        if healed.found is None and is_over:  # what was over was cleaned up
+        if healed.found is None and is_over:  # an expired cut is cleaned up
             return
         yield from self._lost(node, healed.found)
 
@@ -246,7 +248,7 @@ class CutWatch:
     def _wrong(
         self, before: CutEvidence, tried: Sequence[Path], kept: Sequence[Path]
     ) -> tuple[Sequence[Path], Sequence[Path]]:
-        """Those of the paths that are open although they are cut, and closed although they are to be kept."""
+        """Paths that are open although they are cut, and closed although they are to stay open."""
         nodes = cut_check.entered((*tried, *kept))
         shut = self.context.shut(nodes) or cut_check.NOTHING_SHUT
         on = shells(nodes - shut.nodes, self.context.way)
@@ -254,7 +256,7 @@ class CutWatch:
         return cut_check.answering(now), cut_check.closed(before, now)
 
     def _reported(self) -> Iterator[Loss]:
-        """Nodes and addresses that an API server did not know when the cut was planned, and that are not cut off."""
+        """Nodes and addresses that are newer than the plan, and that are not cut off."""
         try:
             nodes = self.ask_nodes()
         except ChaosextError:
@@ -268,11 +270,11 @@ class CutWatch:
                 yield from (Loss(f"its new address {each} is not cut off", False, node.name) for each in new)
 
     def _is_dropped_side(self, node: Node) -> bool:
-        """Whether it is of those whose addresses are dropped, and not of those that carry the rules."""
+        """Whether the node's addresses are dropped, and it does not carry the rules."""
         return node.is_control_plane is (self.cut.side is Side.NODES)
 
     def _parts(self, node: Node) -> bool:
-        """Whether the cut parts a new node as it should, or leaves it alone as it was asked to."""
+        """Whether the cut separates a new node as it should, or leaves it alone as requested."""
         if self._is_dropped_side(node):
             return bool(node.internal_ips) and all(map(self._drops, node.internal_ips))
         chosen = set(self.ground.workers) != {each.name for each in self.ground.others}
@@ -280,12 +282,12 @@ class CutWatch:
 
     @property
     def _known(self) -> frozenset[str]:
-        """All addresses that any node had when the cut was planned."""
+        """All node addresses in the plan."""
         planned = self.ground.networks.values()
         return frozenset(each for network in planned for each in (*network.own, *network.addresses))
 
     def _moved(self, nodes: Collection[str], timeout_s: float = VERIFY_S) -> Iterator[Loss]:
-        """Addresses that these nodes, and the control plane's, did not have, at which the other side reaches them."""
+        """New addresses of these nodes and the control plane's at which the other side reaches them."""
         masters = {node.name for node in self.ground.control_plane}
         names = tuple(dict.fromkeys((*sorted(masters), *nodes)))[:MOST_NODES]
         shut = self.context.shut(names)
@@ -305,7 +307,7 @@ class CutWatch:
                 yield Loss(f"its new address {address} is reached", False, name)
 
     def _reached(self, wanted: Mapping[str, Sequence[Target]]) -> Sequence[str]:
-        """Which of the targets answer any of the nodes that are to connect to them."""
+        """Targets that answer any of the nodes that connect to them."""
         asked = {name: targets for name, targets in wanted.items() if targets}
         connects = gather_pairs(shells(asked, self.context.way), asked).connects if asked else ()
         return sorted({each.target.host for each in connects if each.reach in ANSWERS})
@@ -313,10 +315,10 @@ class CutWatch:
     def _drops(self, address: str) -> bool:
         return any(ip_address(address) in network for network in self.cut.dropped)
 
-    # What is said of it.
+    # Reporting losses.
 
     def _tell(self, losses: Iterable[Loss]) -> tuple[str, ...]:
-        """Each loss once, those that are alike in one sentence."""
+        """Each loss once, similar ones in one sentence."""
         with self._saying:
             new = sorted(set(losses) - self._said)
             self._said.update(new)
@@ -326,7 +328,7 @@ class CutWatch:
     def _say(self, what: str, whole: bool, by_others: bool, nodes: Sequence[str]) -> str:
         named = [node for node in nodes if node]
         seen = [self._whole_s[node] for node in named if node in self._whole_s]
-        last = f" (last seen whole at {self._since_cut_s(min(seen)):.1f} s)" if seen else ""
+        last = f" (last seen complete at {self._since_cut_s(min(seen)):.1f} s)" if seen else ""
         by = BY_OTHERS if by_others else ""
         kind = Kind.CUT_LOST if whole else Kind.CUT_WEAKENED
         self.context.recorder.say(kind, f"Node/{','.join(named or self._carriers)}", f"{what}{by}{last}")

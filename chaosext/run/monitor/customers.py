@@ -1,6 +1,6 @@
-"""The entry while a run goes on: which clusters it sends customers to, and what became of their requests.
+"""Watches the global load balancer during a run: the clusters it sends customers to, and their requests' results.
 
-What became of them is kept second by second in the run's directory, for the report's lane.
+The results are kept second by second in the run's directory, for the report's lane.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 RETRY_S = 3.0
 BEFORE_S = 120
-"""So many seconds from before the cut are kept."""
+"""Seconds before the cut that are kept."""
 
 
 class EntryWatch:
-    """Two streams: the entry's looks and the customers' seconds, each with a thread of its own."""
+    """Two streams: the load balancer's state and the customers' seconds, each with a thread of its own."""
 
     def __init__(self, entry: Entry, recorder: Recorder, directory: Path | None) -> None:
         self._entry, self._recorder, self._directory = entry, recorder, directory
@@ -42,26 +42,26 @@ class EntryWatch:
         self._blind: set[str] = set()
 
     def watch_clusters(self, stop: threading.Event) -> None:
-        """Until `stop` is set."""
+        """Follow until `stop` is set."""
         self._keep_on(self._follow_clusters, ENTRY, stop)
 
     def watch_customers(self, stop: threading.Event) -> None:
-        """Until `stop` is set."""
+        """Follow until `stop` is set."""
         self._keep_on(self._follow_customers, CUSTOMERS, stop)
 
     def _keep_on(self, follow: Callable[[threading.Event], None], source: str, stop: threading.Event) -> None:
-        """Follow again and again; what can't be followed is said once, until it can."""
+        """Follow again and again; report a failure once, until it recovers."""
         while not stop.is_set():
             try:
                 follow(stop)
             except (ChaosextError, ValueError) as error:
                 at_s = time.monotonic()
-                if stop.wait(RETRY_S):  # a run that is left ends what runs elsewhere: that is no news
+                if stop.wait(RETRY_S):  # a run that ends stops its remote processes: not an event
                     return
                 self._lose_sight(source, str(error), at_s)
 
     def _lose_sight(self, source: str, why: str, at_s: float) -> None:
-        """What was known is known no more."""
+        """Forget the state that can no longer be observed."""
         if source not in self._blind:
             self._blind.add(source)
             self._note(Kind.OBSERVATION_LOST, source, why, at_s)
@@ -73,7 +73,7 @@ class EntryWatch:
     def _see(self, source: str) -> None:
         if source in self._blind:
             self._blind.discard(source)
-            self._note(Kind.OBSERVATION_RESTORED, source, "watched again", time.monotonic())
+            self._note(Kind.OBSERVATION_RESTORED, source, "observed again", time.monotonic())
 
     def _note(self, kind: Kind, source: str, detail: str, at_s: float) -> None:
         name = f"Entry/{self._entry.name}"
@@ -87,7 +87,7 @@ class EntryWatch:
                     self._recorder.note(note, ENTRY, at_s=at_s)
                 if stop.is_set():
                     return
-        raise Unreachable(f"{self._entry.name} says nothing more")
+        raise Unreachable(f"the output of {self._entry.name} ended")
 
     def _follow_customers(self, stop: threading.Event) -> None:
         with self._entry.seconds() as seconds:
@@ -98,10 +98,10 @@ class EntryWatch:
                 self._keep(second)
                 if stop.is_set():
                     return
-        raise Unreachable(f"the customers of {self._entry.name} say nothing more")
+        raise Unreachable(f"the output of the customers of {self._entry.name} ended")
 
     def _keep(self, second: Second) -> None:
-        """Write it down, in seconds from the cut: so not before there was one."""
+        """Write the seconds, counted from the cut: so not before it."""
         self._waiting.append(second)
         zero_s = self._recorder.zero_s
         if zero_s is not None and self._directory:

@@ -1,4 +1,4 @@
-"""Whether each kubelet reaches the API server while a run goes on: by the Lease that it renews."""
+"""Watches whether each kubelet reaches the API server during a run, by the Lease that it renews."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from chaosext.timeline.recorder import Recorder
 
 DEAF_S = 5.0
-"""While it answers, a watched API server is heard of each 3 s at least."""
+"""A watched API server that answers is heard at least every 3 s."""
 
 
 class KubeletWatch:
-    """Follows the Leases in one thread, and looks for silent kubelets in another; `Renewals` is replaced by neither."""
+    """Follows the Leases in one thread, and looks for silent kubelets in another; neither replaces `Renewals`."""
 
     def __init__(self) -> None:
         self._renewals = Renewals()
         self.following = Following(name="leases", kind="leases", take=self._take, namespace=NODE_LEASES)
 
     def look(self, recorder: Recorder) -> None:
-        """Note the kubelets that fell silent. What an API server that is not heard of does not tell is no silence."""
+        """Note kubelets that fell silent. An API server that is not heard can't show their silence."""
         now_s = time.monotonic()
         if now_s - self.following.answered_s > DEAF_S:
             self._renewals.deaf(now_s)

@@ -1,4 +1,4 @@
-"""The leaf's view while a run goes on: its sessions, and whether it has a way to kube-dns. Asks no API server."""
+"""Watches the leaf during a run: its sessions, and its routes to kube-dns. Needs no API server."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ Asked = tuple["Endpoint", ...]
 
 
 class LeafWatch:
-    """One process on the leaf, which says a line each `EVERY_S`; another one when kube-dns has moved."""
+    """One process on the leaf, which prints a line every `EVERY_S`; a new one when kube-dns has moved."""
 
     def __init__(self, shell: NodeShell, objects: ObjectWatch, recorder: Recorder) -> None:
         self._shell, self._objects, self._recorder = shell, objects, recorder
         self._view = LeafView(shell.node)
 
     def watch(self, stop: threading.Event) -> None:
-        """Until `stop` is set; a leaf that can't be entered, or is none, is said once."""
+        """Watch until `stop` is set; reports once that the leaf can't be entered, or is not a leaf."""
         while not stop.is_set():
             try:
                 self._follow(stop)
             except (ChaosextError, ValueError) as error:
                 at_s = time.monotonic()
-                if stop.wait(RETRY_S):  # a run that is left ends what runs on nodes: that is no news
+                if stop.wait(RETRY_S):  # a run that ends stops its processes on nodes: not an event
                     return
                 for note in self._view.blind(str(error)):
                     self._recorder.note(note, SOURCE, at_s=at_s)
@@ -55,7 +55,7 @@ class LeafWatch:
                     self._recorder.note(note, SOURCE)
                 if stop.is_set() or self._endpoints() != asked:
                     return
-        raise Unreachable(f"{self._shell.node} says nothing more")
+        raise Unreachable(f"the output of {self._shell.node} ended")
 
     def _endpoints(self) -> Asked:
         return tuple(dns_resolvable.backing(self._objects.dns_endpoints))
@@ -64,7 +64,7 @@ class LeafWatch:
 def script(endpoints: Iterable[Endpoint]) -> str:
     """bash for `NodeShell.stream`: each line holds FRR's answers, one JSON value after the other.
 
-    Ends with its stdin. Raises `ValueError` for an endpoint whose address is none.
+    Ends with its stdin. Raises `ValueError` for an endpoint with an invalid address.
     """
     questions = ["show bgp summary json", *map(_route_to, endpoints)]
     words = " ".join(f"-c '{question}'" for question in questions)
@@ -78,7 +78,7 @@ done
 
 
 def read_look(line: str, endpoints: Asked, node_of: Mapping[str, str]) -> LeafLook:
-    """What one line says. `node_of`: address -> node. Raises `ValueError` for a line that isn't FRR's."""
+    """Parse one line. `node_of`: address -> node. Raises `ValueError` for a line that isn't FRR's."""
     answers = list(_values(line))
     if len(answers) != 1 + len(endpoints):
         raise ValueError(f"FRR does not answer: {line[:80]!r}")

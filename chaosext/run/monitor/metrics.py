@@ -1,7 +1,7 @@
 """A run as Prometheus metrics: a file for node_exporter's textfile collector, or an endpoint to scrape.
 
-What nobody observes has no value: it is absent, never healthy. Labels are lanes, kinds and nodes; Pods are counted.
-docs/metrics.md tells of each metric.
+What is not observed has no value: it is absent, never healthy. Labels are lanes, kinds and nodes; Pods are counted.
+docs/metrics.md documents each metric.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
     from chaosext.run.monitor.progress import Picture, Scene
 
 EVERY_S = 5.0
-"""How often the file is written; a node_exporter is usually scraped each 15 s or more."""
+"""Interval of writing the file, seconds; a node_exporter is usually scraped every 15 s or more."""
 
 PARTING_S = 1.0
-"""How long the last writing may take at the end of a run."""
+"""Timeout of the last write at the end of a run, seconds."""
 
 HERE = "127.0.0.1"
-FIX = "name a file, such as chaosext.prom in node_exporter's directory, a free port, or HOST:PORT"
+FIX = "give a file such as chaosext.prom in node_exporter's directory, a free port, or HOST:PORT"
 
 _PLACE = re.compile(r"(?:(?P<host>[^/]*):)?(?P<port>[0-9]{1,9})")
 
@@ -49,7 +49,7 @@ _PLACE = re.compile(r"(?:(?P<host>[^/]*):)?(?P<port>[0-9]{1,9})")
 def open_metrics(place: str) -> Exporter:
     """Where metrics go: a port (of 127.0.0.1), `HOST:PORT`, or else a file.
 
-    Raises `Refused` for a port that can't be had, and for a file that can't be written.
+    Raises `Refused` for a port that can't be opened, and for a file that can't be written.
     """
     found = _PLACE.fullmatch(place)
     if not found:
@@ -58,7 +58,7 @@ def open_metrics(place: str) -> Exporter:
 
 
 class Exporter:
-    """Exports a run from when it follows it until it is closed. `where` says, for people, where to."""
+    """Exports a run from `follow` until it is closed. `where` is the destination, for people."""
 
     where: str
 
@@ -66,16 +66,16 @@ class Exporter:
         self._registry = CollectorRegistry()
 
     def follow(self, scene: Scene) -> None:
-        """From here on it is this run's metrics that are exported."""
+        """Export this run's metrics from now on."""
         self._registry.register(_Sight(scene))
 
     def close(self) -> str:
-        """Export how it ended, within `PARTING_S`. Returns what went wrong, "" for nothing."""
+        """Export the run's end, within `PARTING_S`. Returns the problem; "" for none."""
         return ""
 
 
 class _Sight(Collector):
-    """Looks at the run whenever somebody wants to know."""
+    """Collects the run's metrics on each scrape."""
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
@@ -107,7 +107,7 @@ class PortExporter(Exporter):
 
 
 class FileExporter(Exporter):
-    """Writes the file whole or not at all, again and again, from a thread of its own: a disk may hang."""
+    """Writes the file atomically, again and again, from a thread of its own: a disk may hang."""
 
     def __init__(self, place: str) -> None:
         super().__init__()
@@ -135,7 +135,7 @@ class FileExporter(Exporter):
         self._write()
 
     def _write(self) -> None:
-        """A disk that is full now may not be so the next time."""
+        """Write the file; a disk that is full now may have room the next time."""
         try:
             write_whole(self._path, generate_latest(self._registry), fsync=False)
             self._problem = ""
@@ -144,7 +144,7 @@ class FileExporter(Exporter):
 
 
 def _file(place: str) -> Path:
-    """Where to write: what is there and is no file, such as /dev/null, would be replaced by one."""
+    """The file to write; refuses what is not a regular file, such as /dev/null, which would be replaced."""
     path = Path(place).resolve()
     if not place or (path.exists() and not path.is_file()):
         raise Refused(f"--metrics {place!r}: not a file", FIX)
@@ -152,7 +152,7 @@ def _file(place: str) -> Path:
 
 
 def families(picture: Picture) -> Iterator[Metric]:
-    """Every metric of a run as it stands."""
+    """Every metric of a run as of now."""
     yield from _run(picture)
     yield from _cut(picture)
     yield from _nodes(picture)
@@ -171,68 +171,66 @@ def _run(picture: Picture) -> Iterator[Metric]:
         "context": picture.briefing.context if picture.briefing else "",
     }
     said = {name: one_line(veiled(value)) for name, value in info.items()}
-    yield InfoMetricFamily("chaosext_run", "The run that these metrics are of.", value=said)
+    yield InfoMetricFamily("chaosext_run", "The run of these metrics.", value=said)
     yield _gauge(
         "chaosext_run_over", "1 once the run has ended and its verdict is known.", bool(picture.verdict)
     )
     if picture.verdict:
         verdicts = {outcome.value: outcome is picture.verdict.outcome for outcome in Outcome}
-        yield _by("chaosext_verdict", "1 for the run's verdict, at its end.", "verdict", verdicts)
+        yield _by("chaosext_verdict", "1 for the run's verdict, once it has ended.", "verdict", verdicts)
         code = picture.verdict.exit_code_for(picture.expected)
-        yield _gauge("chaosext_exit_code", "The exit code of the run's process, at its end.", code)
+        yield _gauge("chaosext_exit_code", "The exit code of the run's process, once it has ended.", code)
 
 
 def _cut(picture: Picture) -> Iterator[Metric]:
-    yield _gauge("chaosext_cut_in_force", "1 while the cut may be in force.", picture.in_force)
-    yield _gauge("chaosext_cut_ttl_seconds", "Until the cut's TTL is over; 0 without a cut.", picture.ttl_s)
+    yield _gauge("chaosext_cut_in_force", "1 while the cut may be active.", picture.in_force)
+    yield _gauge(
+        "chaosext_cut_ttl_seconds", "Seconds until the cut's TTL expires; 0 without a cut.", picture.ttl_s
+    )
     yield _gauge(
         "chaosext_cut_let_go_seconds",
-        "Until the kernel lets go of the cut unless it is renewed; 0 without a cut.",
+        "Seconds until the cut expires unless it is renewed; 0 without a cut.",
         picture.let_go_s,
     )
     if picture.now_s is not None:
-        yield _gauge("chaosext_cut_age_seconds", "Since the first cut was made.", picture.now_s)
+        yield _gauge("chaosext_cut_age_seconds", "Seconds since the first cut was made.", picture.now_s)
 
 
 def _observed(picture: Picture) -> Mapping[str, bool]:
-    """Node -> whether somebody looks from there now: after the run nobody does."""
+    """Node -> whether it is observed now: after the run none is."""
     return {node: picture.is_observed(node) and not picture.verdict for node in picture.nodes}
 
 
 def _nodes(picture: Picture) -> Iterator[Metric]:
-    """How each node is; before the cut only whether it is observed, for what happens is not dated until then."""
+    """The state of each node; before the cut only whether it is observed, as events have no date until then."""
     observed = _observed(picture)
-    yield _by("chaosext_observed", "1 while the node's sentinel is heard of.", "node", observed)
+    yield _by("chaosext_observed", "1 while the node's sentinel is heard.", "node", observed)
     if picture.now_s is None:
         return
     dns = picture.outages.get(Lane.DNS, {})
     known = [node for node, seen in observed.items() if seen and not _is_unmeasured(picture, node)]
     up = {node: not lasts(dns.get(f"Node/{node}", ())) for node in known}
-    yield _by(
-        "chaosext_dns_up", "1 where kube-dns answers on the node; absent where nobody looks.", "node", up
-    )
+    yield _by("chaosext_dns_up", "1 if kube-dns answers on the node; absent if not observed.", "node", up)
     if picture.is_api_server_heard and not picture.verdict:
-        said = "1 where the control plane calls the node Ready."
+        said = "1 if the control plane reports the node Ready."
         yield _by("chaosext_node_ready", said, "node", picture.ready)
     lost = any(map(lasts, picture.outages.get(Lane.XDS, {}).values()))
     unknown = any(map(lasts, picture.unmeasured.get(Lane.XDS, {}).values()))
     if any(observed.values()) and (lost or (all(observed.values()) and not unknown)):
-        yield _gauge(
-            "chaosext_xds_synced", "1 while every sidecar has its xDS, 0 while one is without.", not lost
-        )
+        yield _gauge("chaosext_xds_synced", "1 while every sidecar has xDS, 0 while one lacks it.", not lost)
     out_s = {node: _total_s(dns.get(f"Node/{node}", ()), picture) for node in observed}
-    yield _by("chaosext_dns_outage_seconds", "In which kube-dns was dead on the node.", "node", out_s)
+    yield _by("chaosext_dns_outage_seconds", "Seconds of dead kube-dns on the node.", "node", out_s)
     unseen_s = {node: _total_s(picture.unseen(node), picture) for node in observed}
-    yield _by("chaosext_unobserved_seconds", "In which nobody observed the node.", "node", unseen_s)
+    yield _by("chaosext_unobserved_seconds", "Seconds in which the node was not observed.", "node", unseen_s)
 
 
 def _is_unmeasured(picture: Picture, node: str) -> bool:
-    """Whether its sentinel can't tell how DNS is, though it is heard of."""
+    """Whether its sentinel is heard but can't measure DNS."""
     return lasts(picture.unmeasured.get(Lane.DNS, {}).get(f"Node/{node}", ()))
 
 
 def _lanes(picture: Picture) -> Iterator[Metric]:
-    """What is known to be out; nothing of a lane that nobody looks at, and in which nothing was seen to be out."""
+    """What is known to be out; nothing for a lane that is not observed and in which nothing was out."""
     if picture.now_s is None:
         return
     lanes = {lane: picture.outages.get(lane, {}) for lane in Lane if _is_watched(picture, lane)}
@@ -242,13 +240,13 @@ def _lanes(picture: Picture) -> Iterator[Metric]:
         lane.value: _total_s((window for each in found.values() for window in each), picture)
         for lane, found in lanes.items()
     }
-    yield _by("chaosext_outage_seconds", "In which any object of the lane was out.", "lane", total_s)
+    yield _by("chaosext_outage_seconds", "Seconds in which any object of the lane was out.", "lane", total_s)
 
 
 def _is_watched(picture: Picture, lane: Lane) -> bool:
     if picture.outages.get(lane):
         return True
-    if lane is Lane.KUBELET:  # who may not watch Leases knows nothing of them
+    if lane is Lane.KUBELET:  # without permission to watch Leases nothing is known of them
         return False
     if lane in FROM_THE_API_SERVER:
         return picture.is_api_server_heard and not picture.verdict

@@ -1,4 +1,4 @@
-"""What the API server's objects tell: each kind is watched in a thread of its own, each change noted as it comes."""
+"""Watches the API server's objects: each kind in a thread of its own, each change noted as it comes."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
     from chaosext.timeline.object_events import Note
 
 Take = Callable[[Change, Recorder], None]
-"""Takes a change in, and notes what it tells."""
+"""Applies a change, and notes its events."""
 
 Value = TypeVar("Value")
 
 
 @dataclass(slots=True, kw_only=True)
 class Following:
-    """One query's objects, from a first listing (which is no news) through every change. `kind` as in `watch`.
+    """One query's objects, from a first listing (without events) through every change. `kind` as in `watch`.
 
     `answered_s`: when the API server last answered (monotonic seconds).
     """
@@ -57,7 +57,7 @@ class Following:
     answered_s: float = -math.inf
 
     def follow(self, cluster: Cluster, recorder: Recorder, stop: threading.Event) -> None:
-        """Until `stop` is set. Called again after an error, it goes on where it was, and misses nothing.
+        """Follow until `stop` is set. Called again after an error, it continues where it was, and misses nothing.
 
         Raises `Unreachable` while the first listing gets no answer, and whatever `watch` and `take` raise.
         """
@@ -80,7 +80,7 @@ class Following:
         self.answered_s = time.monotonic()
 
     def _begin(self, cluster: Cluster) -> dict[str, dict[str, Any]]:
-        """What is there, taken in with notes that nobody reads."""
+        """Apply the first listing, without notes."""
         selectors = {"labelSelector": self.labels, "fieldSelector": self.fields}
         listed = list(cluster.items(self.kind, namespace=self.namespace, **selectors))
         nobody = Recorder()
@@ -97,7 +97,7 @@ class ObjectWatch:
     """
 
     def __init__(self, namespaces: Collection[str]) -> None:
-        """`namespaces` (empty: all) are those whose Pods and probes are told of."""
+        """`namespaces` (empty: all): Pods and probes of these are reported."""
         self._namespaces = tuple(namespaces)
         self._followings = tuple(self._all())
         self._nodes: Mapping[str, Node] = {}
@@ -108,7 +108,7 @@ class ObjectWatch:
 
     @property
     def followings(self) -> tuple[Following, ...]:
-        """One for each thread; nodes first, by which the others know who is lost."""
+        """One for each thread; nodes first, by which the others know lost nodes."""
         return self._followings
 
     @property
@@ -118,28 +118,28 @@ class ObjectWatch:
 
     @property
     def ready(self) -> Mapping[str, bool]:
-        """Which nodes the control plane calls Ready, by the last word of it; one that was deleted it does not."""
+        """The nodes that the control plane last reported Ready; a deleted one is not."""
         known = {node.name: node.ready == "True" for node in self._nodes.values()}
         return dict.fromkeys(self._deleted, False) | known
 
     @property
     def answered_s(self) -> float:
-        """When the API server last answered whoever watches the nodes (monotonic seconds)."""
+        """When the API server last answered the watch of nodes (monotonic seconds)."""
         return self._followings[0].answered_s
 
     @property
     def dns_endpoints(self) -> tuple[Endpoint, ...]:
-        """What is behind kube-dns, by the last word of it."""
+        """The last known endpoints of kube-dns."""
         return objects.endpoints(self._slices.values())
 
     @property
     def node_of(self) -> Mapping[str, str]:
-        """A node's address -> its name, by the last word of it."""
+        """A node's address -> its name, as last known."""
         return {ip: node.name for node in self._nodes.values() for ip in node.internal_ips}
 
     @property
     def meshed(self) -> tuple[Pod, ...]:
-        """The Pods whose sidecars can be asked, by the last word of them."""
+        """The last known Pods whose sidecars can be asked."""
         lost = _lost(self._nodes)
         return tuple(pod for pod in self._pods.copy().values() if has_sidecar(pod, lost))
 
@@ -195,7 +195,7 @@ class ObjectWatch:
         _note(recorder, [note] if note else [])
 
     def take_event(self, change: Change, recorder: Recorder) -> None:
-        """Each living Pod's first failure with each message; one that is being deleted fails by design."""
+        """Each live Pod's first failure with each message; one that is being deleted fails by design."""
         event = Event.from_json(change["object"])
         failure = (event.involved, event.message)
         note = None if failure in self._failures else probe_note(event)
@@ -210,7 +210,7 @@ def _is_gone(change: Change) -> bool:
 
 
 def _changed(known: Mapping[str, Value], key: str, value: Value | None) -> Mapping[str, Value]:
-    """`known` with `value` at `key`, or without it where there is no value."""
+    """`known` with `value` at `key`, or without the key if there is no value."""
     rest = {each: known[each] for each in known if each != key}
     return rest if value is None else {**rest, key: value}
 
@@ -229,6 +229,6 @@ def _note(recorder: Recorder, notes: Iterable[Note]) -> None:
 
 
 def _moment_s(seen: datetime | None) -> float:
-    """An Event's time on the monotonic clock. It names the second in which it happened, so at the latest its end."""
+    """An Event's time on the monotonic clock. It has whole seconds, so this is the end of that second."""
     age_s = time.time() - seen.timestamp() - 1 if seen else 0.0
     return time.monotonic() - max(0.0, age_s)

@@ -1,4 +1,4 @@
-"""How a run stands at one moment, as one value: what is drawn while it goes on, and exported, is made from it."""
+"""The progress of a run as one value, the source of the live display and of metrics."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
     from chaosext.run.session.run_context import RunContext
 
 STALE_S = 5.0
-"""Who was not heard of for longer is not observed: samples come each second, a reading may take 2 s."""
+"""A node not heard for longer is not observed: samples come every second, a reading may take 2 s."""
 
 FROM_THE_API_SERVER = frozenset({Lane.NODE_READY, Lane.KUBELET, Lane.PROBES})
 FROM_THE_ENTRY = frozenset({Lane.CUSTOMERS, Lane.ENTRY})
-"""Whatever else is seen is seen by the sentinels."""
+"""Lanes that the API server reports; sentinels report the others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
     """One moment of a run.
 
-    `doing` is what is played, for `doing_s` seconds; "" where nothing is. `now_s` counts from the cut; None: there was
-    none yet. `in_force`: the cut may be in force; the kernel lets go of it in `let_go_s` seconds unless it is renewed,
-    and after `ttl_s` seconds whatever happens. `ready`: which nodes the control plane calls Ready, by its last word,
-    heard `api_server_heard_s` seconds ago. `heard_s`: node -> seconds since its sentinel was last heard of.
-    `verdict` is None while the run goes on; `expected` is what `--expect` asked for.
+    `doing` is the current activity, for `doing_s` seconds; "" for none. `now_s` counts from the cut; None: no cut yet.
+    `in_force`: the cut may be active; it expires in `let_go_s` seconds unless it is renewed, and in `ttl_s` seconds
+    whatever happens. `ready`: the nodes that the control plane last reported Ready, heard `api_server_heard_s` seconds
+    ago. `heard_s`: node -> seconds since its sentinel was last heard. `verdict` is None while the run is in progress;
+    `expected` is the verdict of `--expect`.
     """
 
     run: str
@@ -61,26 +61,26 @@ class Picture:
 
     @property
     def nodes(self) -> tuple[str, ...]:
-        """Every node that is known."""
+        """Every known node."""
         return tuple(sorted({*self.ready, *self.heard_s, *self.unobserved}))
 
     def is_observed(self, node: str) -> bool:
-        """Whether its sentinel is heard of, and what it watches is known: else nothing of it counts as healthy."""
+        """Whether its sentinel is heard, and its plan is known: else nothing of it counts as healthy."""
         return not lasts(self.unobserved.get(node, ())) and self.heard_s.get(node, STALE_S) < STALE_S
 
     @property
     def is_api_server_heard(self) -> bool:
-        """Whether what it tells is known: the nodes' readiness, kubelet's probes."""
+        """Whether the API server's reports are current: the nodes' readiness, kubelet's probes."""
         return self.api_server_heard_s < STALE_S
 
     def unheard(self) -> tuple[Window, ...]:
-        """Since when the API server has told nothing, where it is not heard of."""
+        """How long the API server has been silent, if it is not heard."""
         if self.is_api_server_heard:
             return ()
         return ((max(0.0, (self.now_s or 0.0) - self.api_server_heard_s), None),)
 
     def unseen(self, node: str) -> tuple[Window, ...]:
-        """When nobody observed the node, up to now: what is not heard of yet, or no more, is not waited for."""
+        """Gaps in the observation of the node, up to now."""
         gaps = self.unobserved.get(node, ())
         if self.is_observed(node) or lasts(gaps):
             return gaps
@@ -90,7 +90,7 @@ class Picture:
 
 @dataclass(slots=True, kw_only=True)
 class Scene:
-    """A run that goes on: pictures of it can be taken at any time, in any thread."""
+    """A run in progress: its progress can be read at any time, in any thread."""
 
     run: RunContext
     experiment: str
@@ -102,7 +102,7 @@ class Scene:
         zero_s, events = run.recorder.zero_s, run.recorder.events
         heard, (what, since_s) = dict(run.heard), run.doing
         now_s = time.monotonic()
-        if self.result and zero_s is not None:  # nobody looked any longer than this
+        if self.result and zero_s is not None:  # observation ended here
             now_s = max([zero_s, *heard.values(), *(zero_s + event.t_s for event in events[-1:])])
         in_force = not clock.is_over(run.let_go) and _may_cut(run, events, self.result)
         return Picture(
@@ -128,7 +128,7 @@ class Scene:
 
 
 def _may_cut(run: RunContext, events: Sequence[Event], result: RunResult | None) -> bool:
-    """Whether a cut was begun that was not seen gone."""
+    """Whether a cut was started that was not seen gone."""
     if result:
         return result.verdict.outcome is Outcome.UNSAFE
     told = sum(event.kind is Kind.CUT for event in events)

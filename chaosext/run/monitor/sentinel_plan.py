@@ -1,4 +1,4 @@
-"""What the sentinels are told to watch, by what the cluster is made of, and again when that has changed."""
+"""The sentinels' watch plan, from the cluster's objects, and again when these change."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from chaosext.cluster.objects import Endpoint, Pod, Service
 
 ISTIOD_XDS_PORT = 15012
-"""Where sidecars get their configuration, over mutual TLS (istio.io, "Ports used by Istio")."""
+"""Port from which sidecars get their configuration, over mutual TLS (istio.io, "Ports used by Istio")."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ground:
     """What there is to watch. `known_name`: addresses that the API server's name must resolve to.
 
-    `istiod` is None where there is no mesh. `bgp_peers`: node -> the peers that Calico's configuration gives it; a
-    node without one is left out.
+    `istiod` is None without a mesh. `bgp_peers`: node -> its peers by Calico's configuration; a node without one is
+    left out.
     """
 
     dns_service: str
@@ -42,9 +42,9 @@ class Ground:
 
 
 def gather(cluster: Cluster, namespaces: Sequence[str]) -> Ground:
-    """Ask the API server; `namespaces` (empty: all) are those whose Pods and Services count.
+    """Read the API server; Pods and Services of `namespaces` (empty: all) count.
 
-    Raises `Refused` where there is no cluster DNS.
+    Raises `Refused` if there is no cluster DNS.
     """
     scope: Sequence[str | None] = tuple(namespaces) or (None,)
     return Ground(
@@ -60,7 +60,7 @@ def gather(cluster: Cluster, namespaces: Sequence[str]) -> Ground:
 
 
 def plan_for(ground: Ground, run: str, ends_after_s: float) -> Plan:
-    """What to watch on `ground`. `ends_after_s`: the longest that the run may last, seconds."""
+    """The plan for the topology `ground`. `ends_after_s`: the longest duration of the run, seconds."""
     tcp = (*_api_servers(ground.api_servers), *_istiod_target(ground.istiod), *_applications(ground))
     plan = Plan(
         run=run,
@@ -78,8 +78,8 @@ def plan_for(ground: Ground, run: str, ends_after_s: float) -> Plan:
 def planned_anew(plan: Plan, dns_endpoints: Iterable[Endpoint], meshed: Iterable[Pod]) -> Plan:
     """`plan` with these Pods behind kube-dns, and these sidecars.
 
-    What is behind kube-dns and not ready is watched only if it was before: whether it answers still is worth knowing.
-    An address that is there twice (another Pod has it already, or slices overlap for a while) is watched once.
+    An endpoint of kube-dns that is not ready is watched only if it was before: whether it still answers matters.
+    A duplicate address (reused by another Pod, or in overlapping slices) is watched once.
     """
     watched = {each.target for each in plan.dns_servers}
     by_address = {each.ip: each for each in sorted(dns_endpoints, key=lambda each: (each.ip, each.ready))}
@@ -95,8 +95,8 @@ def planned_anew(plan: Plan, dns_endpoints: Iterable[Endpoint], meshed: Iterable
 
 
 def has_sidecar(pod: Pod, lost: Collection[str] = ()) -> bool:
-    """Whether a sentinel should ask its sidecar. One that is being deleted goes by design, but nobody deletes it on
-    a node that is `lost` to the control plane.
+    """Whether a sentinel should ask its sidecar. A Pod that is being deleted ends by design, except on a node that is
+    `lost` to the control plane.
     """
     lives = pod.phase in ("Pending", "Running") and (not pod.terminating or pod.node in lost)
     return lives and pod.injected and not pod.host_network and bool(pod.node and pod.ips)
@@ -107,7 +107,7 @@ def _sidecar(pod: Pod) -> Sidecar:
 
 
 def pod_on(endpoint: Endpoint) -> str:
-    """How an address behind kube-dns is called."""
+    """The name of an address behind kube-dns."""
     return f"{endpoint.pod.rpartition('/')[2] or dns_resolvable.SERVICE} on {endpoint.node or 'no node'}"
 
 
@@ -117,7 +117,7 @@ def _dns_service(cluster: Cluster) -> str:
         raise Refused(
             f"Service {dns_resolvable.NAMESPACE}/{dns_resolvable.SERVICE} has no address, "
             "so there is no cluster DNS to watch",
-            f"give it one, or {WITHOUT}",
+            f"give it a clusterIP, or {WITHOUT}",
         )
     return addresses[0]
 
@@ -151,7 +151,7 @@ def _istiod_target(istiod: Service | None) -> tuple[Named, ...]:
 
 
 def _applications(ground: Ground) -> Iterator[Named]:
-    """A meshed Service and one that is not, where there are such: a sidecar answers for the first one's Pods."""
+    """One Service with sidecars and one without, if they exist: a sidecar answers for the first one's Pods."""
     meshed = [pod for pod in ground.pods if pod.injected]
     for kind, wanted in (("meshed", True), ("unmeshed", False)):
         named = (_application(each, kind) for each in ground.services if _leads_to(each, meshed) is wanted)
@@ -167,7 +167,7 @@ def _application(service: Service, kind: str) -> Named | None:
 
 
 PLATFORM = ("default", "kube-system", "istio-system")
-"""Whose Services are the cluster's own: those that count are watched by name."""
+"""Namespaces of the cluster's own Services: those that count are watched by name."""
 
 
 def _leads_to(service: Service, pods: Iterable[Pod]) -> bool:

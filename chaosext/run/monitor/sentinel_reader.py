@@ -1,4 +1,4 @@
-"""One node's sentinel, read on and on: its record kept as it is, its clocks measured, its news noted."""
+"""Reads one node's sentinel continuously: keeps its record, measures its clocks, notes its events."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ if TYPE_CHECKING:
     from chaosext.timeline.sentinel_client import Reader
 
 LARGEST_RECORD_BYTES = 64 << 20
-"""Days of samples. What grows beyond that is no record, and must not fill the disk of the run."""
+"""Limit of a record, bytes: days of samples. A larger one is invalid, and must not fill the run's disk."""
 
 AWAY_S = 3.0
-"""Asking a node that is away takes a hand 2 s: what others there are need it more."""
+"""Pause for a node that is away, seconds: asking it blocks a thread for 2 s that others need."""
 
 MEASURED_OFTEN = 3
 CLOCK_EVERY_S = 5.0
-"""The clocks are measured `MEASURED_OFTEN` times at first, then each `CLOCK_EVERY_S`: each costs one call more."""
+"""Clocks are measured `MEASURED_OFTEN` times at first, then every `CLOCK_EVERY_S`: each costs one more call."""
 
 
 class NodeReading:
     """Reads through `reader`, keeps the record in the file `kept`, notes in `recorder`; one thread at a time.
 
-    While the node does not answer nothing is lost: the next visit goes on where the last one ended. `heard_s`: the
-    runner's monotonic time of the newest sample; None where none was read yet.
+    Nothing is lost while the node does not answer: the next read continues where the last one ended. `heard_s`: the
+    runner's monotonic time of the newest sample; None if none was read yet.
     """
 
     def __init__(self, reader: Reader, kept: Path, recorder: Recorder, plan: Plan) -> None:
@@ -55,7 +55,7 @@ class NodeReading:
         self._watch = NodeWatch(reader.node)
         self._whole, self._mine = plan, plan.only(reader.node)
         self._plan: Plan | None = self._mine
-        """What its sentinel goes by; None: by which one it goes is not known."""
+        """The plan that its sentinel follows; None: unknown."""
 
         self._offset = 0
         self._head: Head | None = None
@@ -68,11 +68,11 @@ class NodeReading:
 
     @property
     def is_due(self) -> bool:
-        """Whether to visit it by now: one that did not answer time and again is left alone for a while."""
+        """Whether to read it now: a node that repeatedly did not answer is skipped for a while."""
         return time.monotonic() >= self._due_s
 
     def visit(self, plan: Plan) -> None:
-        """Read what is new, and have the sentinel watch by its part of `plan`. Raises `Unreachable`."""
+        """Read new samples, and send the sentinel its part of `plan`. Raises `Unreachable`."""
         with self._turn:
             try:
                 self._visit(plan)
@@ -89,7 +89,7 @@ class NodeReading:
         self._put(plan)
 
     def end(self) -> None:
-        """Read the rest, tell the sentinel to sample no more, and read what came meanwhile. Raises `Unreachable`."""
+        """Read the rest, stop the sentinel's sampling, and read what came meanwhile. Raises `Unreachable`."""
         with self._turn, closing(self._reader):
             self._measure()
             self._read_on()
@@ -97,22 +97,22 @@ class NodeReading:
             self._read_on()
 
     def close(self, over_s: float) -> None:
-        """Nothing more is read: say what is still to be said. A record that ended before `over_s` (the runner's
-        monotonic time) is an observation lost.
+        """End reading: note what is left. A record that ended before `over_s` (the runner's monotonic time) is a lost
+        observation.
 
-        Whoever still waits for the node notes nothing any more.
+        A thread that still waits for the node notes nothing any more.
         """
         offset = self.clocks.offsets().get(self._head.boot) if self._head else None
         with self._taking:
             self._note(self._watch.close(over_s + (offset.offset_s if offset else 0.0)))
             self._closed = True
         if self._undated:
-            words = f"{len(self._undated)} observations of a boot whose clock was never measured"
+            words = f"{len(self._undated)} observations lost: the clock of their boot was never measured"
             lost = Note(kind=Kind.OBSERVATION_LOST, object=f"Node/{self.node}", detail=words)
             self._recorder.note(lost, self._watch.source)
 
     def samples_reached(self, since_s: float, until_s: float) -> int:
-        """In how many samples between these moments (the runner's monotonic time) it reached an API server."""
+        """The number of samples between these moments (the runner's monotonic time) that reached an API server."""
 
         def is_within(boot: str, mono_s: float) -> bool:
             at_s = self.clocks.to_runner_s(boot, mono_s)
@@ -128,15 +128,15 @@ class NodeReading:
             self._plan = self._mine
 
     def _read_on(self) -> None:
-        """Read the record as far as it goes by now. Raises `Unreachable`, and `ValueError` for one without an end."""
+        """Read the record as far as it goes. Raises `Unreachable`, and `ValueError` for one without an end."""
         size = self._offset + 1
         while self._offset < size:
             if self._offset >= LARGEST_RECORD_BYTES:
                 raise ValueError(
-                    f"its record has more than {LARGEST_RECORD_BYTES >> 20} MiB, and is read no further"
+                    f"its record has more than {LARGEST_RECORD_BYTES >> 20} MiB; the rest is not read"
                 )
             said, size = self._reader.read_from(self._offset)
-            whole = said[: said.rfind(b"\n") + 1]  # a line that came in part is asked for again
+            whole = said[: said.rfind(b"\n") + 1]  # an incomplete line is read again
             if not whole:
                 break
             self._offset += len(whole)
@@ -156,8 +156,8 @@ class NodeReading:
                 self._note(self._watch.take(mine))
 
     def _begin(self, said: Head) -> Head:
-        """Another head, of this node whatever it says. A sentinel that started anew goes by the plan that it was
-        placed with.
+        """Apply a new head, of this node whatever it says. A restarted sentinel follows the plan that it was placed
+        with.
         """
         head = self._head = replace(said, node=self.node)
         if head.boot not in self.clocks.offsets():
@@ -168,14 +168,14 @@ class NodeReading:
         return head
 
     def _hear(self, sample: Sample) -> Sample:
-        """Nobody is heard of later than now, whatever the node's clock has come to."""
+        """Update `heard_s`, at most to now, whatever the node's clock says."""
         self.samples += 1
         at_s = self.clocks.to_runner_s(self._head.boot, sample.mono_s) if self._head else None
         self.heard_s = None if at_s is None else min(at_s, time.monotonic())
         return sample
 
     def _note(self, dated: Iterable[Dated]) -> None:
-        """Note what can be dated; the rest waits for a measurement of its boot's clock."""
+        """Note events that can be dated; the rest waits for a measurement of its boot's clock."""
         if self._closed:
             return
         waiting, self._undated = [*self._undated, *dated], []
@@ -188,13 +188,13 @@ class NodeReading:
 
 
 class Kept:
-    """A file that grows. What a full disk does not take is kept, and written with what comes next."""
+    """An append-only file. What a full disk rejects is kept, and written with the next data."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._written, self._waiting = path, 0, b""
 
     def lines(self) -> Iterator[str]:
-        """What was kept so far, line by line; nothing where it can't be read."""
+        """The lines kept so far; none if they can't be read."""
         with suppress(OSError), self._path.open(errors="replace") as file:
             yield from file
 

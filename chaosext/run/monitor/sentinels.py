@@ -1,7 +1,7 @@
-"""The sentinels of a run: placed after the gate, read each second, collected and taken away when it is over.
+"""The sentinels of a run: placed after the baseline, read every second, collected and removed at the end.
 
-What they see is evidence, never a condition: no heal waits for them, and once the method has begun whatever goes wrong
-here is said and borne.
+What they see is evidence, never a condition: no heal waits for them, and once the method has started, problems here
+are reported and do not stop the run.
 """
 
 from __future__ import annotations
@@ -39,44 +39,44 @@ if TYPE_CHECKING:
     from chaosext.sentinel.watch_plan import Plan
 
 PLACED_S = 60.0
-"""What placing may take: an image that is on the nodes starts within seconds."""
+"""Time for placing, seconds: an image that is on the nodes starts within seconds."""
 
 SAMPLES, SAMPLED_S = 3, 15.0
-"""The method begins when each sentinel has sampled so often: what was well before the cut must be known."""
+"""Samples of each sentinel before the method starts: the state before the cut must be known."""
 
 EVERY_S = 1.0
 HANDS = 64
-"""So many that of 100 nodes most may be out of reach: the others are read each second still."""
+"""Threads: enough to read the rest every second if most of 100 nodes are unreachable."""
 
 CALM_S = 1.0
-"""Another plan is put when nothing has changed for so long: endpoints come and go in bursts."""
+"""A new plan is sent when nothing has changed for this long, seconds: endpoints come and go in bursts."""
 
 FOLDER = "sentinels"
 CLOCKS_SCHEMA = "chaosext.clocks/v1"
 CLOCKS_EVERY_S = 10.0
-"""So that a run that was killed leaves them too."""
+"""Interval of writing clocks.json, seconds, so that a killed run leaves it, too."""
 
 COLLECT_S, REMOVE_S = 10.0, 5.0
-"""What collecting the records, and taking the sentinels away, may take at the end of a run."""
+"""Time to collect the records and remove the sentinels at the end of a run, seconds."""
 
 SHORTEST_END_S = 0.2
-"""What both have together, even when a run that was told to leave has no time left: a request takes 0.1 s."""
+"""Time for both if a run that was asked to stop has none left, seconds: a request takes 0.1 s."""
 
 HURRIED_S = 0.5
-"""So that they are asked to go at the least."""
+"""Minimum time for the request to remove them, seconds."""
 
 LOOK_S, RETRY_S = 0.05, 0.5
 
-CLEANUP = "`chaosext cleanup` takes them away"
+CLEANUP = "`chaosext cleanup` removes them"
 
 LONGEST_PLACING_S = PLACED_S + SAMPLED_S + REMOVE_S + 10.0
-"""All of placing, with what asks the cluster before and cleans up after it."""
+"""Time for all of placing, with reading the cluster before and cleaning up after it, seconds."""
 
 
 def place_sentinels(resolved: Resolved, context: RunContext, watching: Watching) -> None:
-    """Place them where the experiment wants them. Only who has the lock may: a run that cuts nothing has none.
+    """Place them if the experiment enables them. Requires the lock: a run that cuts nothing has none.
 
-    Raises `Refused` where that can't be done: then none is left. `Unreachable`: the API server doesn't answer.
+    Raises `Refused` if that fails: then none is left. `Unreachable`: the API server doesn't answer.
     """
     from chaosext.run.hooks import longest_s
 
@@ -88,7 +88,7 @@ def place_sentinels(resolved: Resolved, context: RunContext, watching: Watching)
 
 
 class Sentinels:
-    """Those of the run `context`, on `cluster`. `problems`: what went wrong, a line each for the verdict."""
+    """The sentinels of the run `context`, on `cluster`. `problems`: what went wrong, a line each for the verdict."""
 
     def __init__(self, context: RunContext, cluster: Cluster, namespace: str) -> None:
         self.problems: list[str] = []
@@ -100,14 +100,14 @@ class Sentinels:
 
     @property
     def clocks(self) -> dict[str, NodeClock]:
-        """Node -> how its clocks stand to the runner's, where that was measured."""
+        """Node -> its clocks compared with the runner's, if measured."""
         found = {node: reading.clocks.summary() for node, reading in self._readings.items()}
         return {node: clock for node, clock in found.items() if clock}
 
     def place(self, settings: Settings, objects: ObjectWatch, ends_after_s: float) -> None:
-        """Place one on every node, and read them from now on. `objects` tells what they should watch later.
+        """Place one on every node, and read them from now on. `objects` says what they should watch later.
 
-        Raises `Refused` (and leaves nothing) where one can't be placed, can't be read from here, or does not sample.
+        Raises `Refused` (and leaves nothing) if one can't be placed, can't be read from here, or does not sample.
         """
         token = sentinel_pods.new_token()
         plan = plan_for(gather(self._cluster, settings.namespaces), self._context.id, ends_after_s)
@@ -122,10 +122,10 @@ class Sentinels:
             raise
 
     def finish(self, within_s: float | None = None, *, hurried: threading.Event | None = None) -> None:
-        """Collect what is missing, say how each record ends, and take them away. Bounded, never raises; once.
+        """Collect what is missing, note how each record ends, and remove them. Bounded, never raises; runs once.
 
-        `within_s`: what is left of the time of a run that was told to leave; None where it has time. Once `hurried` is
-        set nothing is waited for any more.
+        `within_s`: the time left for a run that was asked to stop; None without a limit. Once `hurried` is set it waits
+        for nothing.
         """
         if self._is_over:
             return
@@ -134,10 +134,12 @@ class Sentinels:
         try:
             self._finish(within_s)
         except Exception as error:  # a verdict waits for them no more than a heal does
-            self.problems.append(f"the sentinels' records may not be whole: {type(error).__name__}: {error}")
+            self.problems.append(
+                f"the sentinels' records may be incomplete:  {type(error).__name__}: {error}"
+            )
 
     def _give_up(self) -> None:
-        """Take away what was placed; what is left of it is one of the `problems`."""
+        """Remove what was placed; leftovers become one of the `problems`."""
         self._stop.set()
         self._remove(REMOVE_S)
         self._is_over = True
@@ -153,7 +155,7 @@ class Sentinels:
             self._context.recorder.say(Kind.CLOCK, f"Node/{node}", _in_words(clock))
 
     def reached(self, nodes: Collection[str], since_s: float, until_s: float) -> dict[str, int]:
-        """Node -> in how many samples it reached an API server between these moments (monotonic), of those that did."""
+        """Node -> the number of samples between these moments (monotonic) that reached an API server, if any."""
         counted = {
             node: reading.samples_reached(since_s, until_s)
             for node, reading in self._readings.items()
@@ -162,7 +164,7 @@ class Sentinels:
         return {node: count for node, count in counted.items() if count}
 
     def write_clocks(self) -> None:
-        """Write clocks.json, by which the samples in the records become seconds from the cut."""
+        """Write clocks.json, which converts samples in the records to seconds from the cut."""
         zero_s = self._context.recorder.zero_s
         if zero_s is None or not self._readings:
             return
@@ -193,7 +195,7 @@ class Sentinels:
         except OSError as error:
             path = self._context.directory.path / FOLDER
             raise Refused(
-                f"run directory {path}: {error.strerror}", "make room there, then run again"
+                f"run directory {path}: {error.strerror}", "free disk space there, then run again"
             ) from None
         return {
             node: NodeReading(
@@ -206,7 +208,7 @@ class Sentinels:
         }
 
     def _go_on(self, expected: Expected) -> None:
-        """Visit every node each second, until the run is over."""
+        """Read every node each second, until the run is over."""
         hands, due_s, written_s = Hands(min(HANDS, len(self._readings))), time.monotonic(), 0.0
         while not self._stop.wait(max(0.0, due_s - time.monotonic())):
             plan = self._plan_by_now(expected)
@@ -219,7 +221,7 @@ class Sentinels:
         hands.dismiss()
 
     def _plan_by_now(self, expected: Expected) -> Plan:
-        """Whatever the API server tells, the sentinels are read."""
+        """Update the plan; a failure here does not stop reading."""
         try:
             return expected.look()
         except Exception as error:
@@ -227,7 +229,7 @@ class Sentinels:
             return expected.plan
 
     def _visit(self, reading: NodeReading, plan: Plan) -> None:
-        """A node that can't be read now will be later; whatever else goes wrong is said once."""
+        """Read a node; one that can't be read is read later, other problems are reported once."""
         try:
             reading.visit(plan)
         except Unreachable:
@@ -243,16 +245,16 @@ class Sentinels:
             self._context.recorder.say(Kind.OBSERVATION_LOST, f"Watch/{what}", trouble)
 
     def _require_samples(self, port: int) -> None:
-        """The main thread waits here: a run that is told to leave leaves."""
+        """Wait for the first samples, in the main thread: a run that is asked to stop leaves here."""
         deadline_s = time.monotonic() + SAMPLED_S
         while late := [node for node, each in self._readings.items() if each.samples < SAMPLES]:
             if time.monotonic() > deadline_s:
-                fix = f"let this machine reach every node at TCP port {port}, or {WITHOUT}"
+                fix = f"allow TCP from this machine to port {port} of every node, or {WITHOUT}"
                 raise Refused(f"the sentinels on {', '.join(late)} can't be read, or don't sample", fix)
             time.sleep(LOOK_S)
 
     def _collect(self, within_s: float) -> None:
-        """Have the whole record of each node, which may come back only now; none waits for those that don't answer."""
+        """Read the complete record of each node, which may come back only now; silent nodes block no other."""
         deadline_s, missing = time.monotonic() + within_s, dict(self._readings)
         hands = Hands(min(HANDS, len(missing)))
         while missing and not self._hurried.is_set() and (left_s := deadline_s - time.monotonic()) > 0:
@@ -263,7 +265,7 @@ class Sentinels:
         hands.dismiss()
 
     def _remove(self, within_s: float) -> None:
-        """What is not seen gone samples no more, and is cleaned up later."""
+        """Remove them; those not seen gone have stopped sampling, and a cleanup removes them later."""
         gone: list[bool] = []
         run, cluster, namespace = self._context.id, self._cluster, self._namespace
         removing = threading.Thread(
@@ -278,12 +280,12 @@ class Sentinels:
         if any(gone):
             self._context.trail.note(Event.SENTINELS_REMOVED)
         else:
-            self.problems.append(f"the sentinels of run {run} were not seen gone: {CLEANUP}")
+            self.problems.append(f"sentinels of run {run} may be left: {CLEANUP}")
 
 
 @dataclass(slots=True)
 class Expected:
-    """What should be watched by now: the plan that was placed, with what the API server has told since."""
+    """The current plan: the one that was placed, with later changes from the API server."""
 
     plan: Plan
     objects: ObjectWatch
@@ -291,7 +293,7 @@ class Expected:
     _since_s: float = 0.0
 
     def look(self) -> Plan:
-        """It changes when what is seen has not changed for `CALM_S`."""
+        """The plan, updated once the objects have not changed for `CALM_S`."""
         seen = self._now()
         if seen != self._seen:
             self._seen, self._since_s = seen, time.monotonic()
@@ -306,7 +308,7 @@ class Expected:
 
 
 def _end(reading: NodeReading, missing: dict[str, NodeReading]) -> None:
-    """Have the whole record of a node, while it is `missing`: then it is so no more. Raises `Unreachable`."""
+    """Read the complete record of a node that is `missing`, and take it off that list. Raises `Unreachable`."""
     if reading.node in missing:
         reading.end()
         missing.pop(reading.node, None)
@@ -315,6 +317,6 @@ def _end(reading: NodeReading, missing: dict[str, NodeReading]) -> None:
 def _in_words(clock: NodeClock) -> str:
     boots = f", {clock.boots} boots" if clock.boots > 1 else ""
     return (
-        f"monotonic clock {clock.offset_s:+.4f} s from the runner's, known to {clock.error_s * 1000:.1f} ms; "
+        f"monotonic clock {clock.offset_s:+.4f} s from the runner's, ± {clock.error_s * 1000:.1f} ms;  "
         f"wall clock {clock.wall_skew_s:+.3f} s{boots}"
     )

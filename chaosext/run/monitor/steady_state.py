@@ -1,4 +1,4 @@
-"""Asking the checks on behalf of a probe or of a person."""
+"""Runs the checks for a probe or a person."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def ask(settings: Settings, name: str, **more: Any) -> Finding:
 def ask_now(
     settings: Settings, name: str, targets: Sequence[str] = (), *, compared: bool = True
 ) -> tuple[Finding, ...]:
-    """What a person asks for: one check by its name, or `all` of the steady state, `compared` with the baseline."""
+    """The checks that a person requests: one by name, or `all` of the steady state, `compared` with the baseline."""
     names = STEADY_STATE if name == "all" else (name,)
     require_known(names)
     more: dict[str, Any] = {"tcp_targets": tuple(parse_target(target) for target in targets)}
@@ -51,8 +51,8 @@ def ask_now(
 
 
 def _kept(settings: Settings) -> Kept | None:
-    """What stood at the cluster's newest baseline: the last run's, or the one that was saved since."""
-    with suppress(Unreachable):  # then every answer is unknown, and says why
+    """The cluster's newest baseline: the last run's, or one saved since."""
+    with suppress(Unreachable):  # then every finding is unknown, and says why
         return kept(connect(settings).namespace_uid("kube-system"))
     return None
 
@@ -60,19 +60,19 @@ def _kept(settings: Settings) -> Kept | None:
 def _dated(finding: Finding, last: Kept) -> Finding:
     if finding.check != MISSING:
         return finding
-    anew = "" if finding.status is Status.HEALTHY else " (`chaosext baseline save` takes a new one)"
+    anew = "" if finding.status is Status.HEALTHY else " (`chaosext baseline save` records a new one)"
     return replace(
         finding, summary=f"{finding.summary}; the baseline is of {last.at:%Y-%m-%d %H:%M} UTC{anew}"
     )
 
 
 def ask_cut(settings: Settings, before: CutEvidence | None) -> Finding:
-    """Is the cut effective, by what this process measured before it; else by what another one has kept."""
+    """Is the cut effective, compared with what this process, or else another one, measured before it."""
     return ask(settings, CUT, cut_before=before)
 
 
 def _before(settings: Settings) -> CutEvidence:
-    """What was measured before the latest cut; without it a path that answers is still known not to be cut."""
+    """The paths measured before the latest cut; without them, a path that answers is still known not to be cut."""
     cluster = connect(settings)
     kept = paths_before.load(cluster.namespace_uid("kube-system"))
     if kept is not None:
@@ -85,13 +85,15 @@ def _before(settings: Settings) -> CutEvidence:
 def ask_steady_state(
     settings: Settings, context: RunContext, checks: Sequence[str] | None, *, settle_s: float, dwell_s: float
 ) -> dict[str, Any]:
-    """Settle and dwell on `checks` (None: the whole steady state); the finding, JSON-ready, with its parts."""
+    """Settle and dwell on `checks` (None: the whole steady state); returns the finding, JSON-ready, with its parts."""
     names = tuple(checks) if checks is not None else STEADY_STATE
     require_known(names)
     whole = names if context.baseline is None else tuple(dict.fromkeys((*names, MISSING)))
     settling = settle(lambda: _ask(whole, settings), settle_s=settle_s, dwell_s=dwell_s)
     finding = settling.finding
-    if finding.status is Status.HEALTHY and set(STEADY_STATE) <= set(names):  # less is not the steady state
+    if finding.status is Status.HEALTHY and set(STEADY_STATE) <= set(
+        names
+    ):  # fewer checks are not the steady state
         context.recorder.say(Kind.STEADY, f"Cluster/{settings.context}", finding.summary)
     return {
         **finding.to_json(),
@@ -102,7 +104,7 @@ def ask_steady_state(
 
 
 def _ask(names: Sequence[str], settings: Settings, **more: Any) -> tuple[Finding, ...]:
-    """An API server that can't even name the nodes makes every answer unknown."""
+    """The findings; an API server that can't list the nodes makes all of them unknown."""
     try:
         if CUT in names and more.get("cut_before") is None:
             more["cut_before"] = _before(settings)

@@ -1,4 +1,4 @@
-"""Waiting, bounded: for kube-dns to be moved, for the steady state to hold and to go on holding."""
+"""Bounded waits: for kube-dns to move, and for the steady state to hold through a dwell."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ POLL_S = 1.0
 
 
 class Moved(StrEnum):
-    """How much of kube-dns the control plane has moved off the nodes that it lost."""
+    """How many kube-dns Pods the control plane has moved off lost nodes."""
 
     ALL = "all"
     SOME = "some"
@@ -30,7 +30,7 @@ class Moved(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Movement:
-    """Where kube-dns is. `settled`: nothing more is expected to happen before the heal."""
+    """Where kube-dns runs. `settled`: no further change is expected before the heal."""
 
     moved: Moved
     settled: bool
@@ -41,7 +41,7 @@ class Movement:
 
 
 def movement(pods: Collection[Pod], nodes: Iterable[Node]) -> Movement:
-    """Read from kube-dns' Pods and the nodes' state alone, so that any process can ask at any time."""
+    """Judge by kube-dns' Pods and the nodes' state alone, so that any process can do it at any time."""
     lost = {node.name for node in nodes if node.ready != "True"}
     live = [pod for pod in pods if not pod.terminating]
     left = [pod for pod in live if pod.node in lost]
@@ -57,9 +57,9 @@ def _unschedulable(pod: Pod) -> bool:
 
 
 def wait_for_movement(cluster: Cluster, timeout_s: float) -> tuple[Movement, float]:
-    """Wait until the control plane has moved kube-dns, `timeout_s` at most; what was seen last, and after how long.
+    """Wait until the control plane has moved kube-dns, at most `timeout_s`; returns the last state, and the time taken.
 
-    An API server that does not answer for a moment is asked again; one that never answers raises `Unreachable`.
+    Retries an API server that does not answer for a moment; one that never answers raises `Unreachable`.
     """
     started_s, last = time.monotonic(), None
     while True:
@@ -76,9 +76,9 @@ def wait_for_movement(cluster: Cluster, timeout_s: float) -> tuple[Movement, flo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settling:
-    """How the steady state came (or did not come) back.
+    """Whether the steady state held.
 
-    `settled_after_s`: when the streak of healthy answers began, counted from the first question; None: never.
+    `settled_after_s`: when the streak of healthy findings began, counted from the first check; None: never.
     """
 
     findings: tuple[Finding, ...]
@@ -88,20 +88,20 @@ class Settling:
 
     @property
     def finding(self) -> Finding:
-        """The whole as one finding named steady_state, its parts as evidence."""
+        """One finding named steady_state, with its parts as evidence."""
         status = worst(each.status for each in self.findings)
         evidence = tuple(item for each in self.findings for item in each.evidence)
         return Finding(check="steady_state", status=status, summary=self._summary(), evidence=evidence)
 
     def _summary(self) -> str:
         if self.held and self.settled_after_s is not None:
-            return f"steady after {self.settled_after_s:.1f} s, and through a dwell of {self.dwelt_s:.1f} s"
+            return f"steady after {self.settled_after_s:.1f} s, and for a dwell of {self.dwelt_s:.1f} s"
         bad = (each for each in self.findings if each.status is not Status.HEALTHY)
         return "; ".join(f"{each.check}: {_first_clause(each.summary)}" for each in bad)
 
 
 def _first_clause(summary: str) -> str:
-    """A finding's summary counts first and names its worst part after a semicolon; the parts are in the evidence."""
+    """The count of a finding's summary, without its worst part after the semicolon, which is in the evidence."""
     return summary.partition("; ")[0]
 
 
@@ -114,10 +114,10 @@ def settle(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Settling:
-    """Ask until everything is healthy for `dwell_s` on end; give up at the first bad answer after `settle_s`.
+    """Check until everything is healthy for `dwell_s` on end; give up at the first bad finding after `settle_s`.
 
-    So it ends within settle_s + dwell_s and one question. With both 0 it is one question. `ask` makes the
-    findings; `clock` and `sleep` are for tests.
+    So it ends within settle_s + dwell_s and one check. With both 0 it checks once. `ask` makes the findings;
+    `clock` and `sleep` are for tests.
     """
     started_s = clock()
     streak_s: float | None = None

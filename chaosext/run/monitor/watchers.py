@@ -1,4 +1,4 @@
-"""Watching while a run goes on: the API server's objects, the leaf, istiod's word on xDS. Each turns into notes."""
+"""Watches during a run: the API server's objects, the leaf, istiod's view of xDS. Each makes notes."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 POLL_S = 1.0
 XDS_POLL_S = 5.0
 PARTING_S = 3.0
-"""How long leaving may wait for the threads; they are daemons, so none can hold the process up."""
+"""Timeout for the threads to end, seconds; they are daemons, so none can block the process."""
 
 
 class Watching:
-    """A context manager: while it lives, what happens is noted in `recorder`."""
+    """A context manager that notes what happens in `recorder`."""
 
     def __init__(self, around: Surroundings, recorder: Recorder, directory: Path | None = None) -> None:
-        """What becomes of customers' requests is kept in `directory`, the run's, where one is given."""
+        """The results of customers' requests are kept in `directory`, the run's, if given."""
         self.objects = ObjectWatch(around.namespaces)
         self._stop = threading.Event()
         self._threads = [
@@ -82,9 +82,9 @@ def _watchers(
 def _repeat(
     name: str, look: Callable[[], None], every_s: float, recorder: Recorder, stop: threading.Event
 ) -> None:
-    """Look again and again; an API server that can't be reached is no reason to stop looking.
+    """Watch again and again, also if an API server can't be reached.
 
-    Whatever else goes wrong is said once: a watch that died must not look like silence.
+    Any other problem is reported once: a dead watch must not look like silence.
     """
     said = False
     while not stop.is_set():
@@ -100,7 +100,7 @@ def _repeat(
 
 
 class XdsWatch:
-    """Notes when sidecars lose xDS and when all have it again. What can't be asked says nothing."""
+    """Notes when sidecars lose xDS and when all have it again; nothing if istiod can't be asked."""
 
     def __init__(self, around: Surroundings, recorder: Recorder) -> None:
         self._around, self._recorder = around, recorder

@@ -1,4 +1,4 @@
-"""A few threads for many nodes, each of which may hang: none of them holds another node, or the process, up."""
+"""A few threads for many nodes that may hang: no node blocks another, or the process."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ Task = tuple[str, "Callable[[], None]"]
 
 
 class Hands:
-    """At most `count` daemon threads. What a task raises is nobody's business here."""
+    """At most `count` daemon threads. Errors of tasks are ignored."""
 
     def __init__(self, count: int) -> None:
         self._tasks: SimpleQueue[Task | None] = SimpleQueue()
         self._busy: set[str] = set()
         self._count = count
         for number in range(count):
-            threading.Thread(target=self._work, name=f"hand {number}", daemon=True).start()
+            threading.Thread(target=self._work, name=f"worker {number}", daemon=True).start()
 
     @property
     def idle(self) -> bool:
         return not self._busy
 
     def give(self, tasks: Iterable[Task]) -> None:
-        """Have each done soon; one whose name is being done, or is to be done, already, is left out."""
+        """Queue each task, unless one of the same name is running or queued."""
         for name, task in tasks:
             if name not in self._busy:
                 self._busy.add(name)
                 self._tasks.put((name, task))
 
     def wait(self, within_s: float) -> bool:
-        """Whether all that was given was done within that time."""
+        """Wait for all tasks; returns whether they were done in time."""
         deadline_s = time.monotonic() + within_s
         while not self.idle and time.monotonic() < deadline_s:
             time.sleep(0.01)
         return self.idle
 
     def dismiss(self) -> None:
-        """Each thread ends once nothing is left to do."""
+        """Let each thread end once the queue is empty."""
         for _ in range(self._count):
             self._tasks.put(None)
 

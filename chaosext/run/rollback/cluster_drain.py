@@ -1,4 +1,4 @@
-"""Taking a cluster out of the entry, and back: guarded, written down before, put back or said at the end."""
+"""Drains and restores a cluster at the global load balancer: guarded, recorded first, undone or reported at the end."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
     from chaosext.run.session.run_context import RunContext
 
 WELL_S = 5.0
-"""Customers who were all served for this long need no failover."""
+"""No failover if all customers were served for this long, seconds."""
 SERVE_S = 30.0
-"""How long the entry's own check may take to let a cluster in again: three checks in a row, 2 s apart, on the testbed.
-"""
+"""Timeout for the load balancer's health check to accept a cluster again, seconds: on the testbed three checks, 2 s
+apart."""
 
-SKIPPED = "the steady state was not met before the method, so this run leaves the entry as it is"
+SKIPPED = "the steady state was not met before the method, so this run does not change the load balancer"
 
 
 @dataclass(slots=True)
 class Held:
-    """What a run has changed at its entry. `found`: the clusters as they were before, by name.
+    """What a run has changed at its load balancer. `found`: the clusters as they were before, by name.
 
-    `out_s`: since when (monotonic seconds) the entry is known to send nobody to the drained one; None: it was not
-    drained by this run.
+    `out_s`: since when (monotonic seconds) it is known to send no customers to the drained one; None: this run did not
+    drain it.
     """
 
     entry: Entry
@@ -49,15 +49,15 @@ class Held:
 
 
 def failover_named(mode: str | None) -> Failover | None:
-    """The mode of that name. Raises `Refused` for an unknown one."""
+    """The mode of this name. Raises `Refused` for an unknown one."""
     try:
         return None if mode is None else Failover(mode)
     except ValueError:
-        raise Refused(f"mode: {mode!r} is unknown", f"use one of: {', '.join(Failover)}") from None
+        raise Refused(f"mode: unknown value {mode!r}", f"use one of:  {', '.join(Failover)}") from None
 
 
 def set_failover(settings: Settings, context: RunContext, mode: Failover | None) -> dict[str, Any]:
-    """Say who may take the context's cluster out: `mode`, by default what `chaosext_failover` says."""
+    """Set the failover mode of the context's cluster: `mode`, by default the setting `chaosext_failover`."""
     entry, wanted = require_entry_to_act(settings), mode or settings.failover
     mine = require_member(entry, settings.cluster_at_entry)
     if mine.failover is not wanted:
@@ -69,17 +69,17 @@ def set_failover(settings: Settings, context: RunContext, mode: Failover | None)
 def drain(
     settings: Settings, context: RunContext, cluster: str | None, *, patience_s: float, only_if_needed: bool
 ) -> dict[str, Any]:
-    """See that no new request is sent to `cluster`.
+    """Ensure that no new request goes to `cluster`.
 
-    Where the entry's own check may take it out, that has `patience_s` seconds to do so; the drain then keeps it out,
-    until it is taken back. Raises `Refused` where no other cluster would serve.
+    If the load balancer's own health check may take it out, it gets `patience_s` seconds for that; the drain then
+    keeps it out until it is restored. Raises `Refused` if no other cluster would serve.
     """
     if context.gate_failed:
         return {"skipped": SKIPPED}
     entry = require_entry_to_act(settings)
     mine = require_member(entry, cluster or settings.cluster_at_entry)
     if mine.drained:
-        return {"cluster": mine.cluster, "skipped": "it was drained already"}
+        return {"cluster": mine.cluster, "skipped": "it was already drained"}
     if only_if_needed and mine.serves and _customers_are_well(entry):
         return {"cluster": mine.cluster, "skipped": f"every request of the last {WELL_S:g} s succeeded"}
     began_s = time.monotonic()
@@ -88,7 +88,7 @@ def drain(
     require_others(entry, mine.cluster)
     _remember(context, entry, mine)
     out_s = time.monotonic()
-    if not by_check:  # else the entry itself has said when it was
+    if not by_check:  # else the load balancer's own event has the time
         context.recorder.say(Kind.ENTRY_DRAINED, _object(entry, mine.cluster), "drained by hand")
     context.write_down(Event.DRAINING, at_entry=in_audit(entry, mine.cluster))
     entry.change(mine.cluster, drained=True)
@@ -101,15 +101,17 @@ def drain(
 def restore(
     settings: Settings, context: RunContext, cluster: str | None, *, settle_s: float, dwell_s: float
 ) -> dict[str, Any]:
-    """Have requests sent to `cluster` again, once its steady state has held for `dwell_s` seconds on end.
+    """Send requests to `cluster` again, once its steady state has held for `dwell_s` seconds without a break.
 
-    Raises `Inconclusive` where it does not within `settle_s` seconds (then it stays drained), or where the entry's own
-    check does not let it in; `Refused` for another cluster than the context's, whose steady state nobody could ask.
+    Raises `Inconclusive` if it does not hold within `settle_s` seconds (then it stays drained), or if the load
+    balancer's own health check rejects it; `Refused` for a cluster other than the context's, whose steady state is
+    unknown.
     """
     entry, name = require_entry_to_act(settings), cluster or settings.cluster_at_entry
     if name != settings.cluster_at_entry:
         raise Refused(
-            f"cluster {name!r} is not that of context {settings.context}", "restore it by its own run"
+            f"cluster {name!r} is not that of context {settings.context}",
+            "restore it in a run with its own context",
         )
     mine = require_member(entry, name)
     found = context.held.found.get(name) if context.held else None
@@ -121,8 +123,8 @@ def restore(
     asked = ask_steady_state(settings, context, None, settle_s=settle_s, dwell_s=dwell_s)
     if asked["status"] != Status.HEALTHY.value:
         raise Inconclusive(
-            f"cluster {name} is not taken back into {entry.name}, and stays drained: {asked['summary']}",
-            f"once it is well, `chaosext failover restore {name} --load-balancer {entry.name}`",
+            f"cluster {name} is not restored at {entry.name} and stays drained: {asked['summary']}",
+            f"once it is healthy, run `chaosext failover restore {name} --load-balancer {entry.name}`",
         )
     take_back(entry, name, failover)
     context.trail.note(Event.TAKEN_BACK, at_entry=in_audit(entry, name))
@@ -131,26 +133,26 @@ def restore(
 
 
 def take_back(entry: Entry, cluster: str, failover: Failover | None = None) -> None:
-    """Have requests sent to `cluster` again. Raises `Inconclusive` where the entry's own check does not let it in."""
+    """Send requests to `cluster` again. Raises `Inconclusive` if the load balancer's own health check rejects it."""
     entry.change(cluster, drained=False, failover=failover)
     members = when(entry, lambda members: _of(members, cluster).serves, SERVE_S)
     if not _of(members, cluster).serves:
         raise Inconclusive(
             f"{entry.name} does not send customers to {cluster}: {_of(members, cluster).state}",
-            f"see what its storefront answers, then `chaosext failover show --load-balancer {entry.name}`",
+            f"check what its storefront answers, then run `chaosext failover show --load-balancer {entry.name}`",
         )
 
 
 def in_audit(entry: Entry, cluster: str) -> str:
-    """How the audit log names a cluster at an entry."""
+    """The audit log's name of a cluster at a load balancer."""
     return f"{entry.name}/{cluster}"
 
 
 def left_at_entry(context: RunContext, within_s: float | None = None) -> tuple[str, ...]:
-    """What this run leaves changed at the entry, and how to put it back; who may take a cluster out is put back now.
+    """What this run leaves changed at the load balancer, and how to undo it; the failover mode is restored now.
 
-    A cluster that is drained stays so: whether it is well was asked by nobody. What is not known `within_s` seconds
-    (None: as long as it takes) is said to be left.
+    A drained cluster stays drained: its health was not checked. What is not known within `within_s` seconds (None: no
+    limit) counts as left.
     """
     if context.held is None:
         return ()
@@ -176,7 +178,7 @@ def _not_known(context: RunContext, why: str) -> tuple[str, ...]:
     held = context.held
     found = held.found if held else {}
     return tuple(
-        f"{_change(context, held.entry, name).said} (the entry can't be asked: {why})"
+        f"{_change(context, held.entry, name).said} (the load balancer can't be asked: {why})"
         for name in found
         if held
     )
@@ -197,7 +199,7 @@ def _customers_are_well(entry: Entry) -> bool:
 
 
 def _await_check(entry: Entry, cluster: str, patience_s: float) -> bool:
-    """Whether the entry's own check has taken the cluster out within that time."""
+    """Whether the load balancer's own health check has taken the cluster out in time."""
     members = when(entry, lambda members: not _of(members, cluster).serves, patience_s)
     return not _of(members, cluster).serves
 
@@ -205,13 +207,13 @@ def _await_check(entry: Entry, cluster: str, patience_s: float) -> bool:
 def require_others(entry: Entry, cluster: str) -> None:
     if not any(each.serves for each in entry.look() if each.cluster != cluster):
         raise Refused(
-            f"no cluster but {cluster} serves at {entry.name}, so draining it would leave customers with nobody",
-            f"look at the others: `chaosext failover show --load-balancer {entry.name}`",
+            f"no cluster but {cluster} serves at {entry.name}, so draining it would leave customers without a cluster",
+            f"check the others: `chaosext failover show --load-balancer {entry.name}`",
         )
 
 
 def _remember(context: RunContext, entry: Entry, member: Member) -> None:
-    """Once per cluster, before it is changed. Raises `Inconclusive` where that can't be written down."""
+    """Record a cluster once, before it is changed. Raises `Inconclusive` if that can't be written."""
     held = context.held = context.held or Held(entry)
     if member.cluster not in held.found:
         change = _change(context, entry, member.cluster)

@@ -1,4 +1,4 @@
-"""What customers get at the entry, now or within a while."""
+"""What customers get at the global load balancer, now or within a while."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def ask_ratio(
 ) -> Finding:
     """The success ratio of the last `window_s` seconds; or since this run's drain and `after_drain_s` seconds more.
 
-    Asked again for `within_s` seconds, until it is as it should be. Raises `Refused` for arguments that make no sense.
+    Repeats for up to `within_s` seconds, until it is as wanted. Raises `Refused` for invalid arguments.
     """
     _require_share("at_least", at_least)
     if below is not None:
@@ -43,7 +43,7 @@ def ask_ratio(
     def ask() -> Finding:
         window = window_s if after_drain_s is None else _since_drain_s(context, after_drain_s)
         if window is None:
-            return unknown(ENTRY_RATIO, "this run has drained nobody from the entry")
+            return unknown(ENTRY_RATIO, "this run has drained no cluster")
         return judge_ratio(entry.name, entry.requests(window), at_least=at_least, below=below)
 
     return _until_healthy(ENTRY_RATIO, ask, within_s)
@@ -71,7 +71,7 @@ def ask_serves(
 
 
 def _since_drain_s(context: RunContext, after_s: float) -> float | None:
-    """How long ago that was; None where this run has drained nobody, or that is not so long ago yet."""
+    """The time since then; None if this run has drained no cluster, or too little time has passed."""
     if context.held is None or context.held.out_s is None:
         return None
     window_s = time.monotonic() - context.held.out_s - after_s
@@ -92,4 +92,4 @@ def _until_healthy(check: str, ask: Callable[[], Finding], within_s: float) -> F
 
 def _require_share(name: str, value: float) -> None:
     if not 0 <= value <= 1:
-        raise Refused(f"{name}: {value!r} is no share", "give a number from 0 to 1, such as 0.999")
+        raise Refused(f"{name}: {value!r} is not a ratio", "set a number from 0 to 1, such as 0.999")

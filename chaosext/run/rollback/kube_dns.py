@@ -1,4 +1,4 @@
-"""The rollback: kube-dns rescheduled onto nodes with a BGP session, looked at again, retried once with its reason."""
+"""The rollback: reschedules kube-dns onto nodes with a BGP session, checks it, and retries once with the reason."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ ATTEMPTS = 2
 
 
 def misplaced(pods: Collection[Pod], peered: Collection[str]) -> tuple[Pod, ...]:
-    """The live Pods that run (or wait) anywhere but on a node with a BGP peer."""
+    """The live Pods that are not on a node with a BGP peer."""
     return tuple(pod for pod in live(pods) if pod.node not in peered)
 
 
 def settled(pods: Collection[Pod], replicas: int) -> bool:
-    """Nothing on its way any more: as many live Pods as wanted, all Ready, and none Terminating."""
+    """Whether the rollout has settled: as many live Pods as wanted, all Ready, none Terminating."""
     return len(pods) == replicas and all(pod.ready and not pod.terminating for pod in pods)
 
 
 def reschedule(
     settings: Settings, context: RunContext, *, timeout_s: float, only_if_needed: bool
 ) -> dict[str, Any]:
-    """Delete kube-dns' Pods so that the scheduler places them anew; the second time only those still misplaced.
+    """Delete kube-dns' Pods so that they are rescheduled; the second time only those still misplaced.
 
-    With `only_if_needed` nothing is deleted where all of it is well placed and DNS resolves.
-    Returns what was deleted and where the new Pods are. Raises `Inconclusive` when they still are not on nodes with
-    a BGP peer, naming them.
+    With `only_if_needed` nothing is deleted if all of them are well placed and DNS resolves.
+    Returns what was deleted and where the new Pods are. Raises `Inconclusive` if some still are not on nodes with a
+    BGP peer, naming them.
     """
     if context.gate_failed:
         return {
@@ -58,10 +58,10 @@ def reschedule(
         }
     cluster = require_reschedulable(settings)
     _require_no_other(cluster, context)
-    if not context.cuts:  # else the cluster needs it, though the approval may have ended meanwhile
+    if not context.cuts:  # else the cluster needs it, even if the approval has ended
         require_approved(cluster, context.intended)
     peered = peered_names(cluster)
-    replicas = cluster.deployment(NAMESPACE, "coredns").replicas  # asked before anything is touched
+    replicas = cluster.deployment(NAMESPACE, "coredns").replicas  # read before anything is touched
     deleted: list[str] = []
     reasons: list[str] = []
     pods = _kube_dns(cluster)
@@ -79,7 +79,7 @@ def reschedule(
     if victims:
         raise Inconclusive(
             f"kube-dns is still on nodes without BGP after {ATTEMPTS} attempts ({'; '.join(reasons)})",
-            "keep it off them with a node affinity on the Deployment coredns, then delete its Pods",
+            "add a node affinity to the Deployment coredns that keeps it off these nodes, then delete its Pods",
         )
     return {
         "deleted": deleted,
@@ -90,12 +90,12 @@ def reschedule(
 
 
 def live(pods: Collection[Pod]) -> tuple[Pod, ...]:
-    """All Pods that nobody has deleted yet: rescheduling takes all, so that none keeps an address nobody reaches."""
+    """All Pods that are not yet deleted: rescheduling all of them leaves none with an unreachable address."""
     return tuple(pod for pod in pods if not pod.terminating)
 
 
 def peered_names(cluster: Cluster) -> frozenset[str]:
-    """The nodes that have a BGP peer by Calico's configuration; every node where there is no Calico."""
+    """The nodes that have a BGP peer by Calico's configuration; every node without Calico."""
     nodes = cluster.nodes()
     try:
         return frozenset(peered_nodes(nodes, cluster.bgppeers(), cluster.node_to_node_mesh()))
@@ -104,15 +104,15 @@ def peered_names(cluster: Cluster) -> frozenset[str]:
 
 
 def require_reschedulable(settings: Settings) -> Cluster:
-    """The pinned cluster, looked up anew. Raises `Refused` where kube-dns' Pods may not be deleted."""
+    """The pinned cluster, verified again. Raises `Refused` if kube-dns' Pods may not be deleted."""
     require_deletable(settings, NAMESPACE)
     return connect_to_act(settings)
 
 
 def _require_no_other(cluster: Cluster, context: RunContext) -> None:
-    """Raise `Refused` while another run has the cluster: its cut is why DNS fails, and moving Pods is its own business.
+    """Raise `Refused` while another run has the cluster: its cut is why DNS fails, and it moves Pods itself.
 
-    After a cut of our own the cluster needs it, whoever came meanwhile.
+    After a cut of this run the cluster needs it, even if another run came meanwhile.
     """
     lock = None if context.cuts else look_at_lease(cluster)
     if lock is not None and lock.keeps_out(context.id):
@@ -120,7 +120,7 @@ def _require_no_other(cluster: Cluster, context: RunContext) -> None:
 
 
 def _dns_is_healthy(settings: Settings) -> bool:
-    (finding,) = run_checks((check_names.DNS,), surroundings(settings))  # without what is known and no worse
+    (finding,) = run_checks((check_names.DNS,), surroundings(settings))  # ignores known, unchanged problems
     return finding.status is Status.HEALTHY
 
 
@@ -129,9 +129,9 @@ def _kube_dns(cluster: Cluster) -> tuple[Pod, ...]:
 
 
 def _delete(settings: Settings, context: RunContext, victims: Sequence[Pod]) -> list[str]:
-    """chaostoolkit-kubernetes deletes them: by their very names, on the pinned context, bounded.
+    """Let chaostoolkit-kubernetes delete them: by their exact names, on the pinned context, bounded.
 
-    It reads the kubeconfig anew, so where that leads is compared with the pin right before.
+    It reads the kubeconfig again, so its cluster is compared with the pin right before.
     """
     from chaosk8s.pod.actions import terminate_pods
 
@@ -160,7 +160,7 @@ def _in_audit(pods: Iterable[str]) -> tuple[str, ...]:
 
 
 def _wait_until_settled(cluster: Cluster, replicas: int, timeout_s: float) -> tuple[Pod, ...]:
-    """The Pods as they were seen last: settled, or after `timeout_s`."""
+    """The Pods as last seen: settled, or after `timeout_s`."""
     deadline_s = time.monotonic() + timeout_s
     pods: tuple[Pod, ...] = ()
     while time.monotonic() < deadline_s:
@@ -177,7 +177,7 @@ def _wait_until_settled(cluster: Cluster, replicas: int, timeout_s: float) -> tu
 def _why_misplaced(pod: Pod) -> str:
     if pod.node:
         return f"{pod.name} was placed on {pod.node}, which has no BGP peer"
-    return f"{pod.name} was placed on no node ({pod.ready_detail or pod.phase})"
+    return f"{pod.name} was not scheduled ({pod.ready_detail or pod.phase})"
 
 
 def _not_settled(pods: Collection[Pod], timeout_s: float) -> ChaosextError:
@@ -186,7 +186,7 @@ def _not_settled(pods: Collection[Pod], timeout_s: float) -> ChaosextError:
     )
     return Inconclusive(
         f"kube-dns was not Ready {timeout_s:g} s after its Pods were deleted ({state or 'no Pods seen'})",
-        "look at `kubectl -n kube-system describe pod -l k8s-app=kube-dns`",
+        "check `kubectl -n kube-system describe pod -l k8s-app=kube-dns`",
     )
 
 

@@ -1,4 +1,4 @@
-"""Nothing is cut or deleted on a cluster marked production but by an experiment that was approved for it."""
+"""On a production cluster only an experiment that was approved for it may cut or delete anything."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intended:
-    """What a run is about to play: its digest (safety/approval.py), every cut in it, and the command that approves it.
+    """What a run is going to do: its digest (safety/approvals.py), every cut in it, and the command that approves it.
 
-    The command lacks its context. `dynamic`: the places of values that something has to run for, and that no digest
+    The command lacks its context. `dynamic`: the places of values that need something to run, and that no digest
     covers.
     """
 
@@ -41,17 +41,16 @@ class Intended:
     dynamic: tuple[str, ...] = ()
 
     def require_approvable(self) -> None:
-        """Raise `Refused` where an approval would not say what is done: it stands for values, and none may change."""
+        """Raise `Refused` if an approval can't cover what is done: it covers fixed values only."""
         if self.dynamic:
             raise Refused(
-                f"{', '.join(self.dynamic)}: such a value is known only once something was run, so that no approval "
-                "covers it",
+                f"{', '.join(self.dynamic)}: such a value is known only at run time, so no approval covers it",
                 BY_HAND,
             )
 
 
 def intended(resolved: Resolved, source: str = "EXPERIMENT") -> Intended:
-    """As `intended_of`, of an experiment that is looked up already; `source` is the file that it is from."""
+    """As `intended_of`, for an experiment that is already resolved; `source` is its file."""
     return intended_of(
         resolved.experiment, resolved.configuration, resolved.secrets, resolved.source or source
     )
@@ -63,7 +62,7 @@ def intended_of(
     secrets: Mapping[str, Any],
     source: str = "EXPERIMENT",
 ) -> Intended:
-    """What `experiment` does with these values. Raises `Refused` for a cut whose arguments are none."""
+    """What `experiment` does with these values. Raises `Refused` for a cut with invalid arguments."""
     words = ["chaosext", "approve", *([shlex.quote(source)] if source != "EXPERIMENT" else [source])]
     return Intended(
         sha256=approval_digest(
@@ -76,23 +75,21 @@ def intended_of(
 
 
 def require_approved(cluster: Cluster, what: Intended | None, *wishes: CutRequest) -> Word | None:
-    """The approval of `what` where the cluster is production; None where it is not, and none is needed.
+    """The approval of `what` if the cluster is production; None if it is not, and none is needed.
 
-    Raises `Refused`, with the digest and the command that approves it; and where nobody knows what is played (None). On
-    any cluster a wish that is no cut of `what` is refused: what is planned is what is cut.
+    Raises `Refused`, with the digest and the command that approves it; also if the experiment is unknown (None). On any
+    cluster a cut request that is not in `what` is refused: only planned cuts are made.
     """
     if what is not None and any(wish not in what.cuts for wish in wishes):
-        raise Refused(
-            "this cut is none of the experiment's own", "write it into the experiment as it is to be"
-        )
+        raise Refused("this cut is not in the experiment", "add it to the experiment with its final values")
     why = why_production(cluster)
     if not why:
         return None
     only = f"{why}, where only approved experiments may act"
     if what is None:
         raise Refused(
-            f"{only}, and which experiment this is is not known",
-            "use `chaosext run`, or name the control chaosext.controls in the experiment",
+            f"{only}, and this experiment is unknown",
+            "use `chaosext run`, or add the control chaosext.controls to the experiment",
         )
     with refused_where(only):
         what.require_approvable()
@@ -100,13 +97,13 @@ def require_approved(cluster: Cluster, what: Intended | None, *wishes: CutReques
     try:
         return require_approval(read_words(), sha256=what.sha256, cluster_uid=uid, now=now)
     except Refused as error:
-        fix = error.fix or f"whoever may: `{what.command} --context {cluster.context}`"
+        fix = error.fix or f"a person who may approve it runs `{what.command} --context {cluster.context}`"
         raise Refused(f"{only}: {error.message}", fix) from None
 
 
 @contextmanager
 def refused_where(place: str) -> Iterator[None]:
-    """Say of what a refusal follows."""
+    """Add the place to a refusal."""
     try:
         yield
     except Refused as error:
@@ -114,12 +111,12 @@ def refused_where(place: str) -> Iterator[None]:
 
 
 def approval_sha256(word: Word | None) -> str:
-    """What the audit log says of an approval; "" where none was needed."""
+    """The audit log's text of an approval; "" if none was needed."""
     return word.sha256 if word else ""
 
 
 def refused_without_approval(cluster: Cluster, what: Intended) -> Iterator[str]:
-    """A line where a run would be refused now, for who looks before it is approved."""
+    """A line if a run would be refused now, for a look before the approval."""
     try:
         require_approved(cluster, what)
     except Refused as error:
@@ -139,7 +136,7 @@ def _cuts(
 def _confided(
     experiment: Experiment, configuration: Mapping[str, Any], secrets: Mapping[str, Any]
 ) -> Iterator[Any]:
-    """The arguments of chaosext's own activities that secrets have a say in, which are otherwise in no digest."""
+    """The arguments of chaosext's own activities that depend on secrets, which are otherwise in no digest."""
     from chaoslib import substitute
 
     for _, activity in activities(experiment):
@@ -150,7 +147,7 @@ def _confided(
 
 
 def _variables(experiment: Experiment) -> Iterator[str]:
-    """The environment that the digest depends on, as a shell takes it; what is secret is not said."""
+    """The environment that the digest depends on, as shell assignments, without secrets."""
     for value in (experiment.get("configuration") or {}).values():
         name = value.get("key") if isinstance(value, dict) and value.get("type") == "env" else None
         said = os.environ.get(str(name), "")

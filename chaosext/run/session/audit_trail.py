@@ -1,4 +1,4 @@
-"""What a run tells the audit log. Before it touches anything it must be heard; from then on nothing waits for it."""
+"""A run's entries in the audit log. They must be written before it touches anything; later it does not wait."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 
 def table_on(run: str, nodes: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """The run's table on these nodes, as an entry names what was touched."""
+    """The run's table on these nodes, as fields of an entry."""
     return {"nodes": tuple(sorted(nodes)), "tables": (f"inet {table_of(run)}",)}
 
 
 @dataclass(slots=True, kw_only=True)
 class Trail:
-    """One run's entries: who and where, which is the same in each, and the last one's receipt.
+    """One run's entries: owner and place, the same in each, and the last one's receipt.
 
-    `problems` say what could not be written down: each is a reason in the verdict.
+    `problems`: what could not be written; each is a reason in the verdict.
     """
 
     run: str
@@ -36,16 +36,16 @@ class Trail:
     problems: list[str] = field(default_factory=list)
 
     def begin(self, experiment: Mapping[str, Any]) -> None:
-        """The first entry. Raises `Refused` when it can't be written: then nothing may be touched."""
+        """Write the first entry. Raises `Refused` if it can't be written: then nothing may be touched."""
         self.experiment_sha256 = digest_of(experiment)
         self.require(Event.RUN_STARTED)
 
     def require(self, event: Event, **touched: Any) -> None:
-        """Write down what is about to be done. Raises `Refused` when that can't be: then it may not be done."""
+        """Record an action before it is done. Raises `Refused` if that fails: then it may not be done."""
         self.last = audit_log().append(self._deed(event, **touched))
 
     def note(self, event: Event, **touched: Any) -> None:
-        """Write down what was done. Bounded, never raises."""
+        """Record what was done. Bounded, never raises."""
         receipt = note(self._deed(event, **touched))
         if isinstance(receipt, Receipt):
             self.last = receipt
@@ -53,7 +53,7 @@ class Trail:
             self.problems.append(f"not in the audit log: {event.value}: {receipt}")
 
     def end(self, verdict: Verdict, expected: Outcome | None = None) -> None:
-        """The last entry; its exit code is the process's."""
+        """Write the last entry; its exit code is the process's."""
         self.note(Event.RUN_ENDED, verdict=verdict.headline, exit_code=verdict.exit_code_for(expected))
 
     def _deed(self, event: Event, **touched: Any) -> Deed:

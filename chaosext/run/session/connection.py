@@ -1,4 +1,4 @@
-"""From settings to what an activity talks to: the cluster, a shell on each node, the leaf."""
+"""From settings to connections of an activity: the cluster, a shell on each node, the leaf."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 @cache
 def connect(settings: Settings) -> Cluster:
-    """The cluster, to be asked; from here on chaostoolkit-kubernetes' calls are bounded as ours are.
+    """The cluster, for reading; from here on chaostoolkit-kubernetes' calls are bounded as ours are.
 
-    Raises `Refused` for an unknown context, a pin that is another's or a server that doesn't answer.
+    Raises `Refused` for an unknown context, another cluster's pin or a server that doesn't answer.
     """
     bound_api_calls(settings.request_timeout_s)
     cluster = _connect(settings)
@@ -43,9 +43,9 @@ def connect(settings: Settings) -> Cluster:
 
 
 def connect_to_act(settings: Settings) -> Cluster:
-    """The pinned cluster, looked up anew: whatever changes anything asks here, at the moment of acting.
+    """The pinned cluster, verified again: every change asks for it at the moment of acting.
 
-    Raises `Refused` for a context that is not pinned or leads to another cluster than the pinned one by now.
+    Raises `Refused` for a context that is not pinned, or that leads to another cluster than the pinned one.
     """
     bound_api_calls(settings.request_timeout_s)
     pinned = require_pinned(settings.context)
@@ -55,12 +55,12 @@ def connect_to_act(settings: Settings) -> Cluster:
 
 
 def require_pinned(context: str) -> Pin:
-    """The pin of a context, by which its cluster can be told from others. Asks nobody. Raises `Refused` for none."""
+    """The pin of a context, which identifies its cluster. Needs no server. Raises `Refused` without one."""
     pinned = read_pins().get(context)
     if pinned is None:
         raise Refused(
-            f"context {context} is not pinned, so nothing says which cluster is meant",
-            f"look at it, then `chaosext pin --context {context}`",
+            f"context {context} is not pinned to a cluster",
+            f"check that it leads to the right cluster, then run `chaosext pin --context {context}`",
         )
     return pinned
 
@@ -70,9 +70,9 @@ def _connect(settings: Settings) -> Cluster:
 
 
 def observed_pin(cluster: Cluster) -> Pin:
-    """What names this cluster: context, server, certificate authority, and kube-system's UID.
+    """What identifies this cluster: context, server, certificate authority, and kube-system's UID.
 
-    Raises `Refused` when it doesn't answer.
+    Raises `Refused` if it doesn't answer.
     """
     try:
         uid = cluster.namespace_uid("kube-system")
@@ -85,10 +85,10 @@ def observed_pin(cluster: Cluster) -> Pin:
 
 
 def pin_context(context: str, *, replace: bool = False, production: bool | None = None) -> tuple[Pin, bool]:
-    """Write down which cluster `context` leads to, and whether that is new: from here on no other may have its name.
+    """Pin `context` to the cluster it leads to; returns whether that is new. From here on it must not lead elsewhere.
 
-    `production` marks it, or takes the mark away; None leaves it as it is. Raises `Refused` where it was pinned to
-    another cluster, unless `replace` is asked for, or doesn't answer.
+    `production` sets or removes that mark; None keeps it. Raises `Refused` if it was pinned to another cluster, unless
+    `replace` is set, or doesn't answer.
     """
     pin, pinned = observed_pin(Cluster.connect(context)), read_pins().get(context)
     if pinned is not None and not replace:
@@ -102,9 +102,9 @@ def pin_context(context: str, *, replace: bool = False, production: bool | None 
 
 
 def pin_made(context: str, *, kube_system_uid: str, ca_sha256: str) -> Pin:
-    """Pin the cluster that was just made, whatever was pinned before.
+    """Pin the cluster that was just created, whatever was pinned before.
 
-    Raises `Refused` when `context` leads to one with another UID of kube-system or certificate authority.
+    Raises `Refused` if `context` leads to one with another UID of kube-system or certificate authority.
     """
     pin = observed_pin(Cluster.connect(context))
     if (pin.kube_system_uid, pin.ca_sha256) != (kube_system_uid, ca_sha256):
@@ -117,17 +117,16 @@ def pin_made(context: str, *, kube_system_uid: str, ca_sha256: str) -> Pin:
 
 
 def _pin(pin: Pin) -> None:
-    """Raises `Refused` where that can't be written down in the audit log."""
+    """Raises `Refused` if that can't be written to the audit log."""
     deed = Deed(event=Event.PINNED, owner=owner(), context=pin.context, cluster_uid=pin.kube_system_uid)
     audit_log().append(deed)
     write_pin(pin)
 
 
 def why_production(cluster: Cluster) -> str:
-    """Why a cluster counts as production: its pin says so, or a label or annotation of its own; "": it does not.
+    """Why a cluster counts as production: by its pin, or by its own label or annotation; "": it does not.
 
-    The cluster's own mark is `chaosext/environment: production` on the namespace kube-system, which a runner elsewhere
-    knows as well.
+    The cluster's own mark is `chaosext/environment: production` on the namespace kube-system, which every runner sees.
     """
     pinned = read_pins().get(cluster.context)
     if pinned is not None and pinned.production:
@@ -138,9 +137,9 @@ def why_production(cluster: Cluster) -> str:
 
 
 def _leaf(settings: Settings) -> NodeShell | None:
-    """A shell on the leaf; with transport `pod` only where one is named: what is no node has no Pod.
+    """A shell on the leaf; with transport `pod` only if one is named: the leaf is not a node and has no Pod.
 
-    A context that is not kind's may have a name by which no container could be called: it has no leaf either.
+    A context that is not kind's may have a name that is not valid for a container: it has no leaf either.
     """
     if not settings.way.asks_the_api_server:
         name = settings.leaf_container
@@ -149,7 +148,7 @@ def _leaf(settings: Settings) -> NodeShell | None:
 
 
 def surroundings(settings: Settings) -> Surroundings:
-    """What the checks look at."""
+    """The surroundings of the checks."""
     cluster = connect(settings)
     names = [node.name for node in cluster.nodes()]
     return Surroundings(
@@ -165,7 +164,7 @@ def surroundings(settings: Settings) -> Surroundings:
 
 
 def _known(settings: Settings) -> Known | None:
-    """What is known to be unhealthy: by the run's baseline, else by the settings. Raises `Refused` for what expired."""
+    """What is known to be unhealthy, by the run's baseline or the settings. Raises `Refused` for expired entries."""
     run = baseline()
     if run is not None:
         return run.known

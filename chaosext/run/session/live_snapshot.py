@@ -1,4 +1,4 @@
-"""A snapshot, taken from a live cluster: read-only, page by page, only the fields that a rehearsal needs."""
+"""Takes a snapshot of a live cluster: read-only, page by page, only the fields that a rehearsal needs."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from chaosext.rehearsal.snapshot.prune import Wanted
 
 NEEDED = ("nodes", "pods")
-"""Without these there is no snapshot; whatever else can't be had is said, and a rehearsal assumes."""
+"""A snapshot needs these; other missing kinds are reported, and a rehearsal makes assumptions."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Taking:
-    """A snapshot in the making. `kinds`: those that were asked for and answered; `counts`: objects of each.
+    """A snapshot in progress. `kinds`: those that were read; `counts`: objects of each.
 
     `missed`: kind -> why the cluster has none, or doesn't show it.
     """
@@ -39,9 +39,9 @@ class Taking:
     missed: dict[str, str] = field(default_factory=dict)
 
     def items(self) -> Iterator[dict[str, Any]]:
-        """Every object, as little of it as is needed.
+        """Every object, reduced to the fields that are needed.
 
-        Raises `Refused` where nodes or Pods may not be read, and `Unreachable` where a page takes longer than `page_s`.
+        Raises `Refused` if nodes or Pods may not be read, and `Unreachable` if a page takes longer than `page_s`.
         """
         for wanted in WANTED:
             try:
@@ -73,7 +73,7 @@ class Taking:
         yield from self.cluster.pages(wanted.plural, namespace=namespace, timeout_s=self.page_s)
 
     def about(self) -> dict[str, Any]:
-        """What the snapshot says of itself, once all items are taken."""
+        """The snapshot's metadata, once all items are taken."""
         version = self.cluster.request("GET", "/version", timeout_s=self.page_s).get("gitVersion")
         return {
             "taken_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -83,7 +83,7 @@ class Taking:
         }
 
     def text(self) -> Iterator[str]:
-        """The whole snapshot as a Kubernetes List, an object a line."""
+        """The whole snapshot as a Kubernetes List, one object a line."""
         between = ""
         yield '{"apiVersion":"v1","kind":"List","items":['
         for item in self.items():
@@ -93,7 +93,7 @@ class Taking:
 
 
 LIVE = (KUBELETS, PROBES, XDS)
-"""Checks whose answers no snapshot holds: kubelets' Leases as of now, their events, and what istiod says."""
+"""Checks that no snapshot can answer: kubelets' current Leases, their events, and istiod's state."""
 
 
 PAGE_S = 60.0
@@ -102,7 +102,7 @@ PAGE_S = 60.0
 
 @dataclass(slots=True, kw_only=True)
 class Survey:
-    """A cluster, pinned: `uid` is kube-system's. `missed` as in `Taking`, once the snapshot is taken."""
+    """A pinned cluster: `uid` is kube-system's. `missed` as in `Taking`, once the snapshot is taken."""
 
     cluster: Cluster
     uid: str
@@ -111,15 +111,15 @@ class Survey:
 
     @classmethod
     def of(cls, context: str, page_s: float = PAGE_S) -> Survey:
-        """Raises `Refused` where the context is not pinned, or leads to another cluster than the pinned one.
+        """Raises `Refused` if the context is not pinned, or leads to another cluster than the pinned one.
 
-        Raises `Unreachable` where its API server doesn't answer.
+        Raises `Unreachable` if its API server doesn't answer.
         """
         pinned = read_pins().get(context)
         if pinned is None:
             raise Refused(
-                f"context {context} is not pinned, so nothing says which cluster is meant",
-                f"look at it, then `chaosext pin --context {context}`",
+                f"context {context} is not pinned to a cluster",
+                f"check that it leads to the right cluster, then run `chaosext pin --context {context}`",
             )
         cluster = Cluster.connect(context)
         uid = cluster.namespace_uid("kube-system")
@@ -127,12 +127,12 @@ class Survey:
         return cls(cluster=cluster, uid=uid, page_s=page_s)
 
     def snapshot(self) -> Iterator[str]:
-        """Its text. Raises `Refused` where nodes or Pods may not be read."""
+        """The snapshot's text. Raises `Refused` if nodes or Pods may not be read."""
         taking = Taking(cluster=self.cluster, page_s=self.page_s)
         yield from taking.text()
         self.missed = taking.missed
 
     def findings(self, namespaces: tuple[str, ...]) -> Mapping[str, Finding]:
-        """The live checks' findings; what may not be asked, or gives no answer, is unknown."""
+        """The live checks' findings; one that is forbidden or gets no answer is unknown."""
         around = Surroundings(cluster=self.cluster, shells={}, namespaces=namespaces)
         return {each.check: each for each in run_checks(LIVE, around, timeout_s=self.page_s)}

@@ -1,4 +1,4 @@
-"""From settings to the entry that an activity talks to."""
+"""From settings to the global load balancer that an activity talks to."""
 
 from __future__ import annotations
 
@@ -16,45 +16,47 @@ if TYPE_CHECKING:
 
 
 def entry_of(settings: Settings) -> Entry | None:
-    """The entry that the settings name; None where they name none."""
+    """The load balancer that the settings name; None if they name none."""
     return entry_in(settings.entry_container, settings.customers_container) if settings.entry else None
 
 
 def entry_in(container: str, customers: str = "") -> Entry:
-    """The entry in a container, and its customers in another."""
+    """The load balancer in a container, and its customers in another."""
     customers = customers or f"{container.removesuffix('-entry')}-customers"
     return EnvoyEntry(envoy=DockerShell(container), customers=DockerShell(customers))
 
 
 def require_entry(settings: Settings) -> Entry:
-    """The entry. Raises `Refused` where the settings name none."""
+    """The load balancer. Raises `Refused` if the settings name none."""
     entry = entry_of(settings)
     if entry is None:
         raise Refused(
-            "configuration.chaosext_entry is not set, so there is no entry in front of several clusters",
-            "name its container, or `auto` on a testbed that is up with --clusters 2",
+            "configuration.chaosext_entry is not set, so no global load balancer is known",
+            "set it to the container's name, or to `auto` on a testbed created with --clusters 2",
         )
     return entry
 
 
 def require_entry_to_act(settings: Settings) -> Entry:
-    """The entry, for whoever changes it. Raises `Refused` where the context is not pinned, too.
+    """The load balancer, for a change. Raises `Refused` also if the context is not pinned.
 
-    No API server is asked: a drain is what helps while one doesn't answer.
+    Needs no API server: a drain is what helps while one doesn't answer.
     """
     if settings.context not in read_pins():
         raise Refused(
-            f"context {settings.context} is not pinned, so nothing says which cluster is meant",
-            f"look at it, then `chaosext pin --context {settings.context}`",
+            f"context {settings.context} is not pinned to a cluster",
+            f"check that it leads to the right cluster, then run `chaosext pin --context {settings.context}`",
         )
     return require_entry(settings)
 
 
 def require_member(entry: Entry, cluster: str) -> Member:
-    """The cluster as the entry deems it now. Raises `Refused` for one that is not behind the entry."""
+    """The cluster's state at the load balancer. Raises `Refused` for one that is not behind it."""
     members = entry.look()
     found = next((each for each in members if each.cluster == cluster), None)
     if found is None:
         known = ", ".join(each.cluster for each in members)
-        raise Refused(f"cluster {cluster!r} is not behind the entry {entry.name}", f"behind it are: {known}")
+        raise Refused(
+            f"cluster {cluster!r} is not behind the load balancer {entry.name}", f"use one of: {known}"
+        )
     return found

@@ -1,4 +1,4 @@
-"""The run that this process is in: its id, its directory, its timeline. Plain `chaos run` gets one at first use."""
+"""The run of this process: its id, its directory, its timeline. Plain `chaos run` gets one at first use."""
 
 from __future__ import annotations
 
@@ -42,26 +42,25 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class RunContext:
-    """One run, which may take `lasts_s` seconds from when it takes its lock (None: nobody knows).
+    """One run, which may take `lasts_s` seconds from when it takes its lock (None: unknown).
 
-    `cuts` are those that it meant to arm; by `let_go` the kernel has let go of all of them.
+    `cuts` are those that it intended to arm; all of them have expired by `let_go`.
 
-    `in_force`: a cut was read back on its nodes, and not yet healed. `way` leads into their nodes, `nodes` are all of
-    the cluster's;
-    `renewing` keeps a cut with a dead man's switch in force, `cut_watch` watches the one that is. `before` is what the
-    paths were like before the cut; `foreign_before` and `foreign_after` are all rules of the cut nodes, then and after
-    the last heal (None: not to be had). `prepared` is the cut that was made ready last, and for which wish. `lost` says
-    what became of a cut that ended, or was changed, before this run healed it. `lock` is the run's hold on its cluster,
-    `trail` what it tells the audit log. `gate_failed`: the steady state was not met before the method, which was not
-    played. `intended` is what the run plays, where that is known; `stopped` why it was stopped before its end, if it
-    was. From `all_cut_s` to `healing_s` (monotonic seconds) its first cut was in force on all of its nodes: each is
-    cut, and healed, in its own time. `sentinels`: set from before they are placed. `held` is what it has changed at the
-    entry in front of several clusters. `baseline` is what stood before its gate. `strict` is set by `chaosext run`,
-    which derives the verdict itself; under plain `chaos run` the control does.
+    `in_force`: a cut was read back on its nodes, and not yet healed. `way` is the access to their nodes, `nodes` are
+    all of the cluster's;
+    `renewing` keeps a cut with a dead man's switch active, `cut_watch` watches the active cut. `before` has the paths
+    before the cut; `foreign_before` and `foreign_after` are all rules of the cut nodes, then and after the last heal
+    (None: not available). `prepared` is the last prepared cut, and its request. `lost` says how a cut ended, or was
+    changed, before this run healed it. `lock` is the run's lock on its cluster, `trail` its audit trail. `gate_failed`:
+    the steady state was not met before the method, which did not run. `intended` is what the run does, if known;
+    `stopped` why it was stopped early, if it was. From `all_cut_s` to `healing_s` (monotonic seconds) its first cut was
+    active on all of its nodes: each is cut, and healed, in its own time. `sentinels`: set before they are placed.
+    `held` is what it has changed at the global load balancer. `baseline` is the inventory before the cut. `strict` is
+    set by `chaosext run`, which derives the verdict itself; under plain `chaos run` the control does.
 
-    For who watches the run: `doing` says what is played now, and since when (monotonic seconds). `heard` is when each
-    node's sentinel was last heard of: the runner's monotonic time of the newest sample that was read (node -> s).
-    `objects` is what the API server tells meanwhile.
+    For observers: `doing` is the current activity, and since when (monotonic seconds). `heard` is when each node's
+    sentinel was last heard: the runner's monotonic time of the newest sample that was read (node -> s). `objects` is
+    the API server's watch.
     """
 
     id: str
@@ -99,7 +98,7 @@ class RunContext:
 
     @property
     def reachable(self) -> frozenset[str] | None:
-        """The nodes whose kubelets an API server still reaches; None: all of them."""
+        """The nodes whose kubelets an API server still reaches; None: all."""
         if not self.in_force or clock.is_over(self.let_go):
             return None
         carriers = frozenset(nodes_of(self.cuts))
@@ -107,21 +106,21 @@ class RunContext:
 
     @property
     def sealed_until(self) -> Moment | None:
-        """When the nodes of a cut in force can be entered again, which it keeps everybody from; None: it does not."""
+        """When the nodes of an active cut that blocks access can be entered again; None: it does not block access."""
         sealed = self.in_force and any(cut.delay_s for cut in self.cuts)
         return self.let_go if sealed and not clock.is_over(self.let_go) else None
 
     def shut(self, names: Iterable[str]) -> Shut | None:
-        """Which of the nodes `names` the cut keeps us from entering; None where it keeps us from none."""
+        """The nodes among `names` that the cut blocks access to; None for none."""
         if not self.way.asks_the_api_server or self.reachable is None:
             return None
         peers = tuple(peer for cut in self.cuts for peer in cut.dropped)
         return Shut(nodes=frozenset(names) - self.reachable, peers=peers)
 
     def write_down(self, event: Event, **touched: Any) -> None:
-        """Before what may not wait after a cut. Without one, raises `Refused` where it can't be: then it isn't done.
+        """Record an action that must not wait after a cut. Without a cut, raises `Refused` if that fails.
 
-        After a cut the cluster, or its customers, need it, whatever the disk says.
+        After a cut the cluster, or its customers, need the action, whatever the disk says.
         """
         write = self.trail.note if self.cuts else self.trail.require
         write(event, **touched)
@@ -134,7 +133,7 @@ _current: RunContext | None = None
 
 
 def start(*, strict: bool = False, root: Path | None = None, sink: Sink | None = None) -> RunContext:
-    """Begin a run of its own. Raises `Refused` when its directory can't be made."""
+    """Start a new run. Raises `Refused` if its directory can't be created."""
     global _current
     run = RunId.new()
     directory = RunDirectory(run, root)
@@ -144,7 +143,7 @@ def start(*, strict: bool = False, root: Path | None = None, sink: Sink | None =
 
 
 def current() -> RunContext:
-    """The run of this process; begun now where there is none yet."""
+    """The run of this process; starts one if there is none yet."""
     return _current or start()
 
 
@@ -154,12 +153,12 @@ def _run_of_no_run() -> str:
 
 
 def run_id() -> str:
-    """The run of this process; where there is none, what it does goes by an id of its own."""
+    """The id of the run of this process; a new id if there is no run."""
     return _current.id if _current else _run_of_no_run()
 
 
 def baseline() -> Baseline | None:
-    """The current run's baseline; None where there is no run, or it has taken none yet."""
+    """The current run's baseline; None without a run or baseline."""
     return _current.baseline if _current else None
 
 
@@ -177,6 +176,6 @@ def owner() -> str:
     """Who runs this, as `user@host`, in the letters that a rule's comment allows."""
     try:
         user = getpass.getuser()
-    except (KeyError, OSError):  # no passwd entry: common in containers
+    except (KeyError, OSError):  # no passwd entry, common in containers
         user = "unknown"
     return re.sub(r"[^A-Za-z0-9@._-]", "_", f"{user}@{socket.gethostname()}")[:40]

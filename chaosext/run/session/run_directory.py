@@ -1,4 +1,4 @@
-"""`run/<id>/`: everything a run leaves for people and machines; `run/latest` points to the newest."""
+"""`run/<id>/`: all output files of a run; `run/latest` points to the newest."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ ROOT_VARIABLE = "CHAOSEXT_RUN_DIR"
 LATEST = "latest"
 
 ROOM_BYTES = 256 * 1024
-"""What must fit on a disk before anything is touched: ten times what a run of minutes was seen to write."""
+"""Free bytes required before anything is touched: ten times what a run of minutes writes."""
 
 
 def require_room(directory: Path, what: str, setting: str) -> None:
-    """Raise `Refused`, naming `what` is kept there and the `setting` that moves it, unless there are `ROOM_BYTES`."""
+    """Raise `Refused`, naming `what` is kept there and the `setting` that moves it, without `ROOM_BYTES` free bytes."""
     with _refused(f"{what} directory {directory}", setting):
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         with Folder(directory) as folder:
@@ -34,18 +34,18 @@ def require_room(directory: Path, what: str, setting: str) -> None:
 
 @contextmanager
 def _refused(what: str, setting: str) -> Iterator[None]:
-    """Within it, an OSError is a refusal that names `what` and the `setting` that names another directory."""
+    """Turn an OSError into a refusal that names `what` and the `setting` for another directory."""
     try:
         yield
     except OSError as error:
-        fix = f"set {setting} to a directory that you may write to, with {ROOM_BYTES // 1024} KiB free"
+        fix = f"set {setting} to a writable directory with {ROOM_BYTES // 1024} KiB of free space"
         raise Refused(f"{what}: {error.strerror}", fix) from None
 
 
 def found_run(name: str, root: Path | None = None) -> Path:
-    """The directory of the run that a person named by its directory, its id, or `latest`.
+    """The directory of a run, given by its directory, its id, or `latest`.
 
-    Raises `Refused` for what is none of these, and for a link that another user has made, or that leads no run.
+    Raises `Refused` for anything else, and for a link that another user has made, or that leads to no run.
     """
     root = root or default_root()
     try:
@@ -55,14 +55,14 @@ def found_run(name: str, root: Path | None = None) -> Path:
         return found.resolve()
     except ValueError:
         what = f"{name}: neither a directory nor the id of a run"
-        raise Refused(what, f"name a run's directory, its id, or `{LATEST}`") from None
+        raise Refused(what, f"give a run's directory, its id, or `{LATEST}`") from None
     except (OSError, RuntimeError) as error:  # a link that leads to itself is an error of either kind
         why = getattr(error, "strerror", None) or "a link that leads to itself"
-        raise Refused(f"{name}: {why}", "name the run's directory itself") from None
+        raise Refused(f"{name}: {why}", "give the run's directory itself") from None
 
 
 def _newest(root: Path) -> str:
-    """The run that `latest` is, or leads to."""
+    """The run that `latest` points to."""
     link = root / LATEST
     return str(link.readlink()) if link.is_symlink() else LATEST
 
@@ -73,9 +73,9 @@ def default_root() -> Path:
 
 
 class RunDirectory:
-    """The directory of one run. Raises `Refused` where it can't be made, before anything is touched.
+    """The directory of one run. Raises `Refused` if it can't be created, before anything is touched.
 
-    `path` is its name for people; `inside` is the same directory as it was made, whatever becomes of its name.
+    `path` is its name for people; `inside` is the same directory by its descriptor, whatever happens to the name.
     """
 
     def __init__(self, run: str, root: Path | None = None) -> None:
@@ -89,17 +89,17 @@ class RunDirectory:
                 self._folder = root_folder.make_folder(run)
                 root_folder.link(LATEST, run)
             if self._folder.owner != os.geteuid():
-                raise PermissionError(0, "another user has put a directory of his in its place")
+                raise PermissionError(0, "another user has replaced it with a directory")
             self._folder.require_room(ROOM_BYTES)
         self.inside = self._folder.inside
 
     def write_json(self, name: str, value: Any) -> None:
-        """Write `value`, without what must not be said, to the file `name` whole or not at all."""
+        """Write `value` without secrets to the file `name`, atomically."""
         text = json_text(veiled_whole(value), default=lambda each: veiled(str(each)))
         write_whole(self.inside / name, f"{text}\n", fsync=True)
 
 
 def _require_own_link(path: Path) -> None:
-    """Raise OSError for a link that another user has put where runs are kept, as anybody can in /tmp."""
+    """Raise OSError for another user's link in the place of runs, as any user can create in /tmp."""
     if path.is_symlink() and path.lstat().st_uid not in (0, os.geteuid()):
         raise PermissionError(0, f"{path} is a link that another user made")

@@ -1,4 +1,4 @@
-"""An abort that is asked for from anywhere: an annotation on the cluster's Lease, seen within seconds, and answered."""
+"""Listens for an abort from anywhere: an annotation on the cluster's Lease, seen within seconds, and answered."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ if TYPE_CHECKING:
     from chaosext.run.session.run_context import RunContext
 
 LOOK_S = 2.0
-"""How often the Lease is looked at."""
+"""Interval of reading the Lease, seconds."""
 
 ASK_S = 2.5
-"""How long each request may take."""
+"""Timeout of each request, seconds."""
 
 HEALED = "healed"
-"""What an answer begins with where all was seen gone."""
+"""Prefix of an answer if everything was seen gone."""
 
 
 @dataclass(slots=True)
 class Abort:
-    """Looks whether somebody asked the run to end; says on the Lease what is in force, and what came of being asked."""
+    """Checks for abort requests; writes on the Lease what is active, and the answer to a request."""
 
     cluster: Cluster
     context: RunContext
 
     @property
     def watched(self) -> Watched:
-        """As a stop condition that stays unknown for as long as the API server can't be asked."""
+        """As a stop condition that stays unknown while the API server can't be asked."""
         return Watched(
             by=Stopper.ABORT,
             name="",
@@ -59,10 +59,10 @@ class Abort:
             self._say_what_is_in_force(notes)
         except ChaosextError as error:
             return Reply(Says.UNKNOWN, error.message)
-        return Reply(Says.FALSE, "nobody asked")
+        return Reply(Says.FALSE, "no request")
 
     def answer(self, remains: tuple[str, ...]) -> None:
-        """Bounded; who asked sees otherwise that the Lease is given back, or is not renewed any more."""
+        """Answer a request, bounded; otherwise its sender sees that the Lease is released, or no longer renewed."""
         said = f"not seen healed: {'; '.join(remains)}" if remains else f"{HEALED}; the rollbacks follow"
         with suppress(ChaosextError):
             write_notes(self.cluster, self.context.id, {ANSWER: said, CUT: ""}, timeout_s=ASK_S)
@@ -73,7 +73,7 @@ class Abort:
             write_notes(self.cluster, self.context.id, {CUT: str(said or "")}, timeout_s=ASK_S)
 
     def _in_force(self, now: datetime) -> InForce | None:
-        """By the API server's clock, as whoever reads it has another one than we."""
+        """A time by the API server's clock, as readers have other clocks."""
         if not self.context.in_force or self.context.let_go is None:
             return None
         remaining_s = max(0.0, -(self.context.let_go.age_s() or 0.0))

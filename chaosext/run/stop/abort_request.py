@@ -1,4 +1,4 @@
-"""Asking another process' run to heal and to end, and seeing that it did: by its Lease, else by a signal."""
+"""Requests that another process' run heals and ends, and confirms it: by its Lease, else by a signal."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 POLL_S = 1.0
 TELL_S = 5.0
 SIGNAL_AFTER_S = 10.0
-"""A run looks at its Lease every 2 s; one that doesn't answer by then, on this machine, is told by a signal."""
+"""Time to answer on the Lease, which a run reads every 2 s; then a run on this machine gets a signal."""
 
 SEEN, ENDED, NOT_SEEN = 0, 30, 40
 
 
 @dataclass(slots=True, kw_only=True)
 class Asking:
-    """An abort under way. `run`: "" is whoever has the cluster. `tell` is given a line for people, as it goes."""
+    """An abort in progress. `run`: "" is any run that has the cluster. `tell` receives lines for people."""
 
     cluster: Cluster
     reason: str
@@ -42,9 +42,9 @@ class Asking:
     _signalled: bool = False
 
     def through(self) -> int:
-        """Ask, and wait for the answer: 0 seen healed, 30 ended without an answer, 40 not seen over in time.
+        """Request it, and wait for the answer: 0 seen healed, 30 ended without an answer, 40 not seen over in time.
 
-        Raises `Refused` where there is nothing to abort.
+        Raises `Refused` if there is nothing to abort.
         """
         try:
             notes = look_at_notes(self.cluster)
@@ -54,20 +54,20 @@ class Asking:
             request_abort(self.cluster, self.reason)
         except Unreachable as error:
             return self._through_this_machine(error)
-        self.tell(f"asked run {lock.run} of {lock.owner} to heal and to end")
+        self.tell(f"asked run {lock.run} of {lock.owner} to heal and end")
         return self._wait(lock)
 
     def _wanted(self, notes: Notes) -> LockFacts:
         context, lock = self.cluster.context, notes.lock
         if lock is None or not lock.run:
             raise Refused(
-                f"there is nothing to abort: no run holds {LEASE} of context {context}",
+                f"nothing to abort: no run holds {LEASE} of context {context}",
                 "see `chaosext status` for what is on its nodes",
             )
         if self.run and self.run != lock.run:
             raise Refused(
                 f"run {self.run} does not hold {LEASE} of context {context}: {lock} does",
-                f"`chaosext abort --run {lock.run}` aborts that one",
+                f"to abort that one, run `chaosext abort --run {lock.run}`",
             )
         return lock
 
@@ -89,11 +89,9 @@ class Asking:
         return self._left_to_the_kernel(notes)
 
     def _over(self, lock: LockFacts, notes: Notes) -> int | None:
-        """How it ended; None: it has not."""
+        """How it ended; None: not yet."""
         if notes.lock is None or notes.lock.run != lock.run:
-            self.tell(
-                f"run {lock.run} has ended, and gave {LEASE} back before it answered: its report says how"
-            )
+            self.tell(f"run {lock.run} ended and released {LEASE} before it answered: see its report")
             return ENDED
         if notes.answer:
             self.tell(f"run {lock.run}: {notes.answer}")
@@ -101,48 +99,48 @@ class Asking:
         return self._dead(notes) if notes.lock.may_be_taken else None
 
     def _dead(self, notes: Notes) -> int:
-        self.tell(f"{notes.lock}: its runner is dead, or does not renew {LEASE}")
+        self.tell(f"{notes.lock}: its runner is dead or does not renew {LEASE}")
         return self._left_to_the_kernel(notes)
 
     def _left_to_the_kernel(self, notes: Notes | None) -> int:
-        """What heals a cut whose runner does not: the kernel's timeout, or a cleanup."""
+        """What ends a cut if its runner does not heal it: the kernel's timeout, or a cleanup."""
         cut = notes.in_force if notes else None
         if notes is None or cut is None:
             self.tell(
-                "whether a cut is in force is not known: `chaosext status` looks, `chaosext cleanup` removes it"
+                "a cut may still be active: check with `chaosext status`, remove it with `chaosext cleanup`"
             )
             return NOT_SEEN
         remaining_s = (cut.until - notes.now).total_seconds()
         if remaining_s <= 0:
-            self.tell("the kernel has let go of its cut: its TTL is over")
+            self.tell("its cut has expired at its TTL")
             return SEEN
-        sooner = f", or {cut.dead_man_s:g} s after the runner has died" if cut.dead_man_s else ""
+        sooner = f", or {cut.dead_man_s:g} s after the runner's death" if cut.dead_man_s else ""
         self.tell(
-            f"the kernel lets go of its cut in {remaining_s:.0f} s at the latest ({cut.until:%H:%M:%S} UTC){sooner}; "
-            "`chaosext cleanup` removes it now"
+            f"its cut expires in at most {remaining_s:.0f} s ({cut.until:%H:%M:%S} UTC){sooner}; "
+            "to remove it now, run `chaosext cleanup`"
         )
         return NOT_SEEN
 
     def _signal(self, holder: Holder | None) -> None:
-        """SIGTERM heals within seconds, and plays no rollbacks; only to a process that is seen from here."""
+        """Send SIGTERM, which heals within seconds without rollbacks; only to a process on this machine."""
         if self._signalled or holder is None or not holder.is_here or holder.is_dead:
             return
         self._signalled = True
         try:
             os.kill(holder.pid, signal.SIGTERM)
-            self.tell(f"it does not answer; SIGTERM was sent to its process {holder.pid}")
+            self.tell(f"it does not answer; sent SIGTERM to its process {holder.pid}")
         except OSError as error:
             self.tell(
-                f"it does not answer, and its process {holder.pid} can't be signalled ({error.strerror})"
+                f"it does not answer, and SIGTERM to its process {holder.pid} failed ({error.strerror})"
             )
 
     def _through_this_machine(self, error: Unreachable) -> int:
-        """Without an API server: a run of this machine, known by its intent log, by a signal."""
+        """Without an API server: signal a run of this machine, known by its intent log."""
         known = next((each for each in intent_log().outstanding() if self._is_meant(each)), None)
         if known is None or known.holder is None:
             raise Refused(
-                f"{error.message}, and no run of this machine is known to be cutting there",
-                "run it where the runner is, or `chaosext cleanup` where the nodes can be entered",
+                f"{error.message}, and no run of this machine is known to have an active cut there",
+                "run this on the runner's machine, or run `chaosext cleanup` on one with access to the nodes",
             )
         self._signal(known.holder)
         return self._wait_until_gone(known.run)
@@ -155,8 +153,8 @@ class Asking:
         deadline_s = time.monotonic() + self.wait_s
         while time.monotonic() < deadline_s:
             if all(each.run != run or each.is_over for each in intent_log().outstanding()):
-                self.tell(f"run {run}: its cut was seen gone on every node")
+                self.tell(f"run {run}: the cut is gone on every node")
                 return SEEN
             time.sleep(POLL_S / 4)
-        self.tell(f"the cut of run {run} was not seen gone: see `chaosext status`")
+        self.tell(f"the cut of run {run} may still be active: see `chaosext status`")
         return NOT_SEEN

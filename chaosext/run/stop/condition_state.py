@@ -1,4 +1,4 @@
-"""How a stop condition stands, from one answer to the next, and when that stops a run. Pure."""
+"""The state of a stop condition, and when it stops a run. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Says(StrEnum):
-    """Whether a condition to stop holds."""
+    """Whether a stop condition holds."""
 
     TRUE = "true"
     FALSE = "false"
@@ -16,7 +16,7 @@ class Says(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer, and what was seen (or why nothing was), in a line."""
+    """One answer, and what was seen (or why it is unknown), in a line."""
 
     says: Says
     detail: str
@@ -24,11 +24,11 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """What was heard of one condition so far.
+    """The state of one condition so far.
 
     `for_s`: how long it must be true to stop; `unknown_s`: how long it may be unknown, since unknown is never healthy;
-    None: for ever. `true_s` and `unknown_s_since` are since when (monotonic seconds) it is; an answer that is unknown
-    does not end that it was true, as nobody saw it false.
+    None: forever. `true_s` and `unknown_s_since` are since when (monotonic seconds) it is; an unknown answer does not
+    end a true state, as it was not seen false.
     """
 
     for_s: float = 0.0
@@ -38,7 +38,7 @@ class Standing:
     last: Reply | None = None
 
     def heard(self, reply: Reply, at_s: float) -> Standing:
-        """How it stands after an answer at `at_s`."""
+        """The state after an answer at `at_s`."""
         match reply.says:
             case Says.TRUE:
                 since = at_s if self.true_since_s is None else self.true_since_s
@@ -50,7 +50,7 @@ class Standing:
                 return replace(self, unknown_since_s=since, last=reply)
 
     def why_stop(self, at_s: float) -> str:
-        """Why the run is to be stopped now; "": it is not."""
+        """Why the run must stop now; "": it need not."""
         if self.last is None or self.last.says is Says.FALSE:
             return ""
         if self.last.says is Says.TRUE and self.true_since_s is not None:

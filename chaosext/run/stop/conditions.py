@@ -1,4 +1,4 @@
-"""From a stop condition as it is written to something that can be asked."""
+"""Makes stop conditions of an experiment ready to be evaluated."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PLACE = "configuration.chaosext_stop_conditions"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
-    """What is asked every `every_s` seconds, each time within `timeout_s`; `begins` is how it stands before that."""
+    """A condition that is evaluated every `every_s` seconds, within `timeout_s`; `begins` is its initial state."""
 
     by: Stopper
     name: str
@@ -34,7 +34,7 @@ class Watched:
 
 
 def watched(resolved: Resolved) -> tuple[Watched, ...]:
-    """The stop conditions of an experiment. Raises `Refused` for a probe that is none, or a secret that is missing."""
+    """The stop conditions of an experiment. Raises `Refused` for an invalid probe, or a missing secret."""
     return tuple(
         _watched(each, resolved, index) for index, each in enumerate(resolved.settings.stop_conditions)
     )
@@ -69,11 +69,12 @@ def _secret(name: str, secrets: Mapping[str, Any], place: str) -> str:
     group, _, key = name.partition(".")
     found = secrets.get(group)
     value = found.get(key) if isinstance(found, dict) else None
-    if is_in_vault(value):  # a dry run, which asks neither Vault nor Prometheus
+    if is_in_vault(value):  # a dry run asks neither Vault nor Prometheus
         return ""
     if not isinstance(value, str) or not value:
         raise Refused(
-            f"{place}: the experiment has no secret {name!r}", "name it as GROUP.KEY of its `secrets`"
+            f"{place}: the experiment has no secret {name!r}",
+            "set it to GROUP.KEY of the experiment's `secrets`",
         )
     return value
 
@@ -121,10 +122,10 @@ def _probe(condition: StopCondition, resolved: Resolved, place: str) -> Callable
 
 
 def _judged(output: Any, is_met: bool) -> Reply:
-    """A finding of ours that is unknown is out of tolerance in a hypothesis; here nobody knows."""
+    """The reply of a probe; an unknown finding, which a hypothesis takes as out of tolerance, stays unknown here."""
     finding = output if isinstance(output, dict) and "check" in output else {}
     summary = str(finding.get("summary", ""))
     if is_met:
-        return Reply(Says.FALSE, summary or "within its tolerance")
+        return Reply(Says.FALSE, summary or "within tolerance")
     unknown = finding.get("status") == Status.UNKNOWN.value
-    return Reply(Says.UNKNOWN if unknown else Says.TRUE, summary or "out of its tolerance")
+    return Reply(Says.UNKNOWN if unknown else Says.TRUE, summary or "out of tolerance")

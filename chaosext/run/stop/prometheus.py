@@ -1,4 +1,4 @@
-"""Asking Prometheus: an instant query (HTTP API, GET /api/v1/query), TLS verified, bounded in time and size."""
+"""Queries Prometheus: an instant query (HTTP API, GET /api/v1/query), TLS verified, bounded in time and size."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from chaosext.model.files import read_file
 from chaosext.run.stop.condition_state import Reply, Says
 
 LONGEST = 1 << 20
-"""Bytes of an answer: an expression of a stop condition yields a few series."""
+"""Limit of an answer, bytes: an expression of a stop condition yields a few series."""
 
 SHOWN = 3
-"""How many of the series found are named."""
+"""Series that are named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """An expression, and where it is asked. `ca_file`: "" trusts the system's; `token`: "" sends none."""
+    """An expression, and its server. `ca_file`: "" trusts the system's; `token`: "" sends none."""
 
     promql: str
     url: str
@@ -32,7 +32,7 @@ class Query:
     token: str = ""
 
     def ask(self) -> Reply:
-        """True where the expression yields any series, false where none; whatever else comes is unknown."""
+        """True if the expression yields any series, false if none; anything else is unknown."""
         try:
             reply = self._get()
         except TooLarge:
@@ -58,12 +58,12 @@ class Query:
     def _headers(self) -> dict[str, str]:
         token = read_file(Path(self.token_file)).decode().strip() if self.token_file else self.token
         if token and urlsplit(self.url).scheme != "https":
-            raise ValueError("a token is sent by https only")
+            raise ValueError("a token requires https")
         return {"Accept": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
 
 
 def judged(status: int, body: bytes) -> Reply:
-    """What an answer says. One that is incomplete (`warnings`, as of Thanos) and empty is not false."""
+    """Interpret an answer. An incomplete one (`warnings`, as from Thanos) that is empty is not false."""
     try:
         said = decoded(body, "Prometheus")
         if said["status"] != "success":
@@ -72,13 +72,13 @@ def judged(status: int, body: bytes) -> Reply:
     except TooLarge as error:
         return Reply(Says.UNKNOWN, error.message)
     except MALFORMED:
-        return Reply(Says.UNKNOWN, f"HTTP {status}, and no answer of Prometheus' HTTP API")
+        return Reply(Says.UNKNOWN, f"HTTP {status}, not an answer of the Prometheus HTTP API")
 
 
 def _of_result(kind: str, result: Any, warnings: Any) -> Reply:
     if kind != "vector":
         return Reply(
-            Says.UNKNOWN, f"it yields a {kind}, which says neither yes nor no: compare it, as in `… > 0`"
+            Says.UNKNOWN, f"it yields a {kind}, which is neither true nor false: compare it, as in `… > 0`"
         )
     if result:
         more = f" and {len(result) - SHOWN} more" if len(result) > SHOWN else ""
@@ -99,7 +99,7 @@ def _series(sample: Any) -> str:
 
 
 def _cause(error: BaseException) -> str:
-    """The kind of the error: its text may quote the address with all that is in it."""
+    """The kind of the error: its text may quote the address with its secrets."""
     inner = error.__cause__ or error
     reason = getattr(inner, "reason", None)
     return type(reason if isinstance(reason, BaseException) else inner).__name__

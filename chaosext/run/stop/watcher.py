@@ -1,4 +1,4 @@
-"""What may stop a run is asked on threads of its own, a thread each, so that one that hangs holds up no other."""
+"""Evaluates each stop condition on a thread of its own, so that one that hangs blocks no other."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from chaosext.experiment.settings import Settings
     from chaosext.run.session.run_context import RunContext
 
-FIX = "see to it, or mend the condition, then run again"
+FIX = "resolve it, or fix the condition, then run again"
 
 
 class Bounded:
-    """Asks within a time limit. What hangs is not asked anew before it has come back: it would only hang again."""
+    """Asks within a time limit. A call that hangs is not repeated before it returns: it would hang again."""
 
     def __init__(self, ask: Callable[[], Reply], timeout_s: float) -> None:
         self._ask, self._timeout_s = ask, timeout_s
@@ -45,7 +45,7 @@ class Bounded:
     def _keep(self, replies: list[Reply]) -> None:
         try:
             replies.append(self._ask())
-        except Exception as error:  # whatever it is, nobody knows now; its text may quote anything
+        except Exception as error:  # whatever it is, the state is unknown; its text may quote anything
             replies.append(Reply(Says.UNKNOWN, f"asking raised {type(error).__name__}"))
 
     def _late(self) -> Reply:
@@ -53,18 +53,18 @@ class Bounded:
 
 
 def require_none_true(conditions: Sequence[Watched]) -> None:
-    """Ask each once, all at the same time. Raises `Refused` for one that is true, or that nobody knows of."""
+    """Ask each once, in parallel. Raises `Refused` for one that is true or unknown."""
     with ThreadPoolExecutor(max_workers=len(conditions) or 1, thread_name_prefix="stop") as pool:
         replies = list(pool.map(lambda each: Bounded(each.ask, each.timeout_s)(), conditions))
     for condition, reply in zip(conditions, replies, strict=True):
         if reply.says is Says.TRUE:
-            raise Refused(f"stop condition {condition.name!r} is true already: {reply.detail}", FIX)
+            raise Refused(f"stop condition {condition.name!r} is already true: {reply.detail}", FIX)
         if reply.says is Says.UNKNOWN:
             raise Refused(f"stop condition {condition.name!r} can't be asked: {reply.detail}", FIX)
 
 
 class StopWatch:
-    """Asks until the first of them stops the run; `stop` is told once, on the thread that asked."""
+    """Asks until the first of them stops the run; calls `stop` once, on the thread that asked."""
 
     def __init__(self, conditions: Sequence[Watched], stop: Callable[[Stopped], None]) -> None:
         self._conditions, self._stop = conditions, stop
@@ -89,13 +89,13 @@ class StopWatch:
 
 
 KINDS = {Stopper.CONDITION: Kind.STOP_CONDITION, Stopper.ABORT: Kind.ABORT}
-"""A cut that was lost is in the timeline already."""
+"""A lost cut is in the timeline already."""
 
 RULES_S, PATHS_S = 2.0, 5.0
-"""How often a cut in force is read on its nodes, and paths are tried. What is lost is to be named within 5 s."""
+"""Interval of reading an active cut and measuring paths, seconds. A loss must be reported within 5 s."""
 
 ANSWER_S = 30.0
-"""What a look may take: its connects have 2 s each, twice, and a node that is in trouble 5 s."""
+"""Timeout of one look, seconds: its connects have 2 s each, twice, and a slow node 5 s."""
 
 
 def watch_for_stops(
@@ -107,11 +107,10 @@ def watch_for_stops(
     may_stop: Callable[[], bool],
     leave: Callable[[], None],
 ) -> StopWatch:
-    """What stops the run by the first of `conditions` that calls for it, when it is asked to on its Lease, or when its
-    cut is lost.
+    """Stops the run by the first of `conditions` that holds, by a request on its Lease, or if its cut is lost.
 
-    `abortable`: it cuts, and so has a Lease. `may_stop` says whether the run is still there to be stopped; `leave` ends
-    what is played, once the cut is healed.
+    `abortable`: it cuts, and so has a Lease. `may_stop` says whether the run can still be stopped; `leave` ends the
+    current activity, once the cut is healed.
     """
     abort = Abort(connect(settings), context) if abortable else None
 
@@ -127,7 +126,7 @@ def watch_for_stops(
 
 
 def _cut_watched(context: RunContext) -> tuple[Watched, ...]:
-    """A cut that is lost, as conditions that are false for as long as the nodes can't be asked."""
+    """A lost cut, as conditions that are false while the nodes can't be asked."""
 
     def asked(look: Callable[[CutWatch], tuple[str, ...]]) -> Callable[[], Reply]:
         def ask() -> Reply:
@@ -151,7 +150,7 @@ def _cut_watched(context: RunContext) -> tuple[Watched, ...]:
 
 
 def _heal_at_once(context: RunContext, why: Stopped) -> tuple[str, ...]:
-    """The network first, and before anybody is asked to leave: what plays now may take a while to do so."""
+    """Stop the run: heal the network first, as the current activity may take a while to end."""
     context.stopped = why
     if why.by in KINDS:
         context.recorder.say(KINDS[why.by], f"Run/{context.id}", str(why))

@@ -1,4 +1,4 @@
-"""What a verdict was derived from, question by question, for whoever reads it. Pure."""
+"""The criteria of a verdict, one by one, for its readers. Pure."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
 
 
 def rulings(facts: Facts) -> tuple[Ruling, ...]:
-    """One ruling for each rule, in their order."""
+    """One ruling for each rule, in order."""
     return (
-        _asked(Rule.GATE, facts.gate, "the gate was not asked"),
+        _asked(Rule.GATE, facts.gate, "the steady state was not checked before the cut"),
         _cut(facts),
-        _asked(Rule.AFTER, facts.after, "the steady state was not asked for after the heal"),
+        _asked(Rule.AFTER, facts.after, "the steady state was not checked after the heal"),
         _rollback(facts),
-        _asked(Rule.COMPLETE, facts.missing, "what stood at the baseline was not asked for at the end"),
+        _asked(Rule.COMPLETE, facts.missing, "the baseline's objects were not checked at the end"),
         _clean(facts),
     )
 
 
 def _cut(facts: Facts) -> Ruling:
-    """A cut that was proven when it was made, and did not last, proves nothing."""
+    """A cut that was verified when it was made, but did not last, proves nothing."""
     if facts.lost:
         return Ruling(rule=Rule.CUT, status=Status.UNKNOWN, reason="; ".join(facts.lost))
     return _asked(Rule.CUT, facts.cut, "nothing was cut")
@@ -37,11 +37,11 @@ def _asked(rule: Rule, answer: Answer | None, otherwise: str) -> Ruling:
 
 
 def _rollback(facts: Facts) -> Ruling:
-    """A rollback that was needed, and after which nobody looked, is not verified."""
+    """A rollback that was needed, without a check after it, is not verified."""
     if facts.rollback_failures:
         reason = "; ".join(facts.rollback_failures)
         return Ruling(rule=Rule.ROLLBACK, status=Status.UNHEALTHY, reason=reason)
-    ruling = _asked(Rule.ROLLBACK, facts.rolled_back, "the steady state was not asserted after a rollback")
+    ruling = _asked(Rule.ROLLBACK, facts.rolled_back, "the steady state was not checked after a rollback")
     needed = facts.after is not None and facts.after.status is Status.UNHEALTHY
     if ruling.status is None and needed:
         return Ruling(rule=Rule.ROLLBACK, status=Status.UNKNOWN, reason=ruling.reason)
@@ -51,5 +51,5 @@ def _rollback(facts: Facts) -> Ruling:
 def _clean(facts: Facts) -> Ruling:
     if facts.left_behind:
         return Ruling(rule=Rule.CLEAN, status=Status.UNHEALTHY, reason="; ".join(facts.left_behind))
-    seen = "nothing was put anywhere" if facts.cut is None else "the cut was seen gone on every node"
+    seen = "nothing was changed" if facts.cut is None else "the cut is gone on every node"
     return Ruling(rule=Rule.CLEAN, status=Status.HEALTHY, reason=seen)

@@ -1,4 +1,4 @@
-"""The verdict is derived from what a run left behind, never assumed (design.md, "Rules of a verdict")."""
+"""Derives the verdict from what a run left behind; nothing is assumed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from chaosext.model.verdict import Outcome, Verdict
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What one question came to, and why, in a line."""
+    """The answer to one question, and the reason, in a line."""
 
     status: Status
     reason: str
@@ -21,19 +21,19 @@ class Facts:
     """Everything that a verdict may depend on.
 
     `gate`: the hypothesis before the cut; None: the experiment has none.
-    `cut`: was the cut proven; None: the experiment cuts nothing.
-    `after`: the hypothesis after the heal; None: never asked.
-    `rolled_back`: the steady state after the rollbacks; None: never asked.
-    `missing`: whether all that stood at the baseline stands at the end; None: never asked.
+    `cut`: whether the cut was verified; None: the experiment cuts nothing.
+    `after`: the hypothesis after the heal; None: not checked.
+    `rolled_back`: the steady state after the rollbacks; None: not checked.
+    `missing`: whether all objects of the baseline exist at the end; None: not checked.
     `method_failures`, `rollback_failures`: activities that raised, as `name: error`.
     `refusals`: why an action refused before it touched anything.
-    `moved`: how much of kube-dns was moved during the cut (`all`, `some`, `none`); None: nobody looked.
-    `left_behind`: what of ours could not be seen gone, with how to remove it.
-    `feared`: what an activity could not see gone, and was seen gone at the end.
-    `signal_number`: the signal that ended the run. `overdue`: the activity that did, not ending in time.
-    `stopped`: the stop condition, or the abort, that ended its method; its rollbacks were played.
-    `lost`: what became of a cut that ended, or was changed, before the run healed it.
-    `armed`: whether any node was ever told to cut.
+    `moved`: how much of kube-dns was moved during the cut (`all`, `some`, `none`); None: not observed.
+    `left_behind`: what is not confirmed gone, with how to remove it.
+    `feared`: what an activity could not confirm gone, and was seen gone at the end.
+    `signal_number`: the signal that ended the run. `overdue`: the activity that did, by not ending in time.
+    `stopped`: the stop condition, or the abort, that ended its method; its rollbacks were run.
+    `lost`: how a cut ended, or was changed, before the run healed it.
+    `armed`: whether a cut was sent to any node.
     """
 
     gate: Answer | None = None
@@ -55,17 +55,17 @@ class Facts:
 
 
 def derive(facts: Facts) -> Verdict:
-    """The one verdict that `facts` allow. What is worse for the cluster's owner is asked first."""
+    """The verdict that follows from `facts`. What is worse for the cluster's owner comes first."""
     verdict = _derive(facts)
     verdict = replace(verdict, reasons=(*verdict.reasons, *_unsaid(facts, verdict.reasons)))
     if facts.left_behind or not facts.feared:
         return verdict
-    calmed = (f"seen gone at the end, though an activity could not: {each}" for each in facts.feared)
+    calmed = (f"confirmed gone at the end, but not by an activity: {each}" for each in facts.feared)
     return replace(verdict, reasons=(*verdict.reasons, *calmed))
 
 
 def _unsaid(facts: Facts, reasons: tuple[str, ...]) -> tuple[str, ...]:
-    """What is missing is a reason of every verdict, also of one that something else decides."""
+    """Missing objects are a reason in every verdict, also in one that something else decides."""
     missing = facts.missing
     if missing is None or missing.status is not Status.UNHEALTHY:
         return ()
@@ -102,26 +102,26 @@ def _judge_aftermath(facts: Facts) -> Verdict:
     if unproven:
         return Verdict(outcome=Outcome.INCONCLUSIVE, reasons=unproven)
     if facts.rollback_failures or (facts.rolled_back and facts.rolled_back.status is not Status.HEALTHY):
-        return _deviated(facts, "the steady state held after the heal, but the rollback did not end in it")
+        return _deviated(facts, "the steady state held after the heal, but not after the rollback")
     return Verdict(outcome=Outcome.PASSED, reasons=("the steady state held after the heal", *_untried(facts)))
 
 
 def _untried(facts: Facts) -> tuple[str, ...]:
-    """A pass says less where the control plane never got to moving kube-dns."""
+    """A pass says less if the control plane did not move kube-dns."""
     if facts.moved != "none":
         return ()
-    return ("kube-dns was not moved during the cut: what a longer one would lead to was not seen",)
+    return ("kube-dns did not move during the cut, so the effect of a longer cut was not tested",)
 
 
 def _unproven(facts: Facts) -> tuple[str, ...]:
-    """Why nothing can be concluded: an activity raised, or the hypothesis was not (fully) answered."""
+    """Why nothing can be concluded: an activity raised, or the hypothesis was not fully checked."""
     reasons = list(facts.method_failures)
     if facts.after is None:
-        reasons.append("the hypothesis was not asked after the method")
+        reasons.append("the hypothesis was not checked after the method")
     elif facts.after.status is Status.UNKNOWN:
         reasons.append(facts.after.reason)
     if facts.missing is not None and facts.missing.status is Status.UNKNOWN:
-        reasons.append(f"whether all of the baseline still stands is not known: {facts.missing.reason}")
+        reasons.append(f"unknown whether everything from the baseline still exists: {facts.missing.reason}")
     return tuple(reasons)
 
 
@@ -130,21 +130,21 @@ def _deviated(facts: Facts, reason: str) -> Verdict:
 
 
 def _with_rollback(facts: Facts, outcome: Outcome, reasons: tuple[str, ...]) -> Verdict:
-    """The verdict, with whether the rollback brought the steady state back, or what makes that doubtful."""
+    """The verdict, with whether the rollback restored the steady state, or why that is in doubt."""
     doubts = _rollback_doubts(facts)
     told = doubts or ("rollback verified: the steady state holds again",)
     return Verdict(outcome=outcome, reasons=(*reasons, *told), rollback_verified=not doubts)
 
 
 def _parts(reason: str) -> tuple[str, ...]:
-    """A line a check: an answer of several checks joins theirs by semicolons, and none of them holds one."""
+    """A line for each check: an answer of several checks joins theirs by semicolons, and none contains one."""
     return tuple(reason.split("; "))
 
 
 def _rollback_doubts(facts: Facts) -> tuple[str, ...]:
     doubts = [f"rollback failed: {failure}" for failure in facts.rollback_failures]
     if facts.rolled_back is None:
-        doubts.append("rollback not verified: the steady state was not asserted after it")
+        doubts.append("rollback not verified: the steady state was not checked after it")
     elif facts.rolled_back.status is not Status.HEALTHY:
         doubts.append(f"rollback not verified: {facts.rolled_back.reason}")
     if facts.missing is not None and facts.missing.status is not Status.HEALTHY:
@@ -153,8 +153,8 @@ def _rollback_doubts(facts: Facts) -> tuple[str, ...]:
 
 
 def _without_its_cut(facts: Facts) -> Verdict:
-    """Whatever was seen from then on is no answer; what the rollbacks came to matters all the same."""
-    lost = (f"the cut was not what was planned until it was healed: {each}" for each in facts.lost)
+    """Observations from then on count for nothing; the result of the rollbacks still matters."""
+    lost = (f"the cut did not match its plan until it was healed: {each}" for each in facts.lost)
     doubts = _rollback_doubts(facts) if facts.rolled_back or facts.rollback_failures else ()
     return Verdict(outcome=Outcome.INCONCLUSIVE, reasons=(*lost, *_what_ended_it(facts), *doubts))
 
@@ -166,7 +166,7 @@ def _interrupted(facts: Facts) -> Verdict:
 
 
 def _stopped(facts: Facts) -> Verdict:
-    """Ended as asked for; after a cut it matters whether the rollbacks brought the steady state back."""
+    """Ended on request; after a cut it matters whether the rollbacks restored the steady state."""
     reason = f"{facts.stopped}; {_what_became(facts)}"
     if facts.cut is None:
         return Verdict(outcome=Outcome.INTERRUPTED, reasons=(reason,))

@@ -12,10 +12,10 @@ from chaosext.model.findings import Status, worst
 from chaosext.run.verdict.derive import Answer, Facts
 
 CUT_SHORT = ("aborted", "interrupted")
-"""The statuses of a journal (chaoslib/run.py) that never got to its end."""
+"""The statuses of a journal (chaoslib/run.py) that is incomplete."""
 
 ABORT_REASON = "abort_reason"
-"""Our own key in a journal: why the strict run aborted it."""
+"""chaosext's own key in a journal: why the strict run aborted it."""
 
 Run = Mapping[str, Any]  # one executed activity, as chaoslib writes it
 
@@ -30,9 +30,8 @@ def facts_of(
 ) -> Facts:
     """The facts of a finished (or interrupted) run.
 
-    `left_behind`, `signal_number`, `overdue` and `stopped` are what the runner itself saw; a journal cannot know them.
-    Who looked at the end (`left_behind` is not None) knows what is left: what an activity feared before that came to
-    nothing.
+    `left_behind`, `signal_number`, `overdue` and `stopped` come from the runner itself; a journal does not have them.
+    A check at the end (`left_behind` is not None) overrules what an activity feared before.
     """
     states = _mapping(journal.get("steady_states"))
     method, rollbacks = _runs(journal.get("run")), _runs(journal.get("rollbacks"))
@@ -55,14 +54,14 @@ def facts_of(
 
 
 def _cut_short(journal: Mapping[str, Any]) -> tuple[str, ...]:
-    """Why the journal ends before the experiment does: what is missing in it proves nothing."""
+    """Why the journal is incomplete: what is missing in it proves nothing."""
     if journal.get("status") not in CUT_SHORT:
         return ()
-    return (str(journal.get(ABORT_REASON) or f"the experiment was {journal['status']} before its end"),)
+    return (str(journal.get(ABORT_REASON) or f"the experiment was {journal['status']} early"),)
 
 
 def _refusals(method: Sequence[Run]) -> tuple[str, ...]:
-    """Why the method was refused. Once an action did anything but refuse, nothing is a mere refusal any more."""
+    """Why the method was refused. Once any action did something else, the run is not a mere refusal."""
     actions = [run for run in method if _activity(run).get("type") == "action"]
     if any(not _raised([run], Refused) for run in actions):
         return ()
@@ -73,10 +72,10 @@ def _hypothesis(state: Any) -> Answer | None:
     if not isinstance(state, Mapping):
         return None
     if state.get("steady_state_met"):
-        return Answer(status=Status.HEALTHY, reason="every probe of the hypothesis is within its tolerance")
+        return Answer(status=Status.HEALTHY, reason="every probe of the hypothesis is within tolerance")
     return _worst_answer(
         [_out_of_tolerance(run) for run in _runs(state.get("probes")) if not run.get("tolerance_met")]
-    ) or Answer(status=Status.UNKNOWN, reason="the hypothesis ended without an answer")
+    ) or Answer(status=Status.UNKNOWN, reason="the hypothesis has no result")
 
 
 def _out_of_tolerance(run: Run) -> Answer:
@@ -89,9 +88,9 @@ def _out_of_tolerance(run: Run) -> Answer:
 
 
 def _cut(method: Sequence[Run]) -> Answer | None:
-    """Was the cut proven: by the action that made it, and by every probe that looked before the heal.
+    """Whether the cut was verified: by the action that made it, and by every probe before the heal.
 
-    An action told not to prove its cut (`prove: false`) leaves that to the probes.
+    An action with `prove: false` leaves that to the probes.
     """
     severed = [run for run in method if _func(run) == SEVER]
     if not severed:
@@ -99,7 +98,7 @@ def _cut(method: Sequence[Run]) -> Answer | None:
     looked = [run for run in _before(method, HEAL) if _func(run) == CUT_EFFECTIVE]
     asked = [run for run in (*severed, *looked) if _failed(run) or _finding(run)]
     return _worst_answer([_proof(run) for run in asked]) or Answer(
-        status=Status.UNKNOWN, reason="nobody asked whether the cut was effective"
+        status=Status.UNKNOWN, reason="no activity verified the cut"
     )
 
 
@@ -118,14 +117,14 @@ def _moved(method: Sequence[Run]) -> str | None:
 
 
 def _settled(method: Sequence[Run]) -> Answer | None:
-    """The last `steady_state` after the heal: it has waited and dwelt, and asked every check."""
+    """The last `steady_state` after the heal: it waits, dwells, and runs every check."""
     healed = [index for index, run in enumerate(method) if _func(run) == HEAL]
     asked = [run for run in method[max(healed, default=-1) + 1 :] if _func(run) == STEADY_STATE]
     return _proof(asked[-1]) if asked else None
 
 
 def _rolled_back(rollbacks: Sequence[Run]) -> Answer | None:
-    """What the probes after the last rollback action found; None where none of them was the whole steady state."""
+    """What the probes after the last rollback action found; None if none of them was the whole steady state."""
     actions = [index for index, run in enumerate(rollbacks) if _activity(run).get("type") == "action"]
     after = rollbacks[max(actions, default=-1) + 1 :]
     if not any(_func(run) == STEADY_STATE for run in after):
@@ -147,14 +146,14 @@ def _worst_answer(answers: Iterable[Answer | None]) -> Answer | None:
 
 
 def _worse(first: Answer | None, second: Answer | None) -> Answer | None:
-    """The worse of two answers to the same question; the first where both are as bad."""
+    """The worse of two answers to the same question; the first if both are equal."""
     if first is None or second is None:
         return first or second
     return first if first.status is worst((first.status, second.status)) else second
 
 
 def _finding(run: Run) -> Answer | None:
-    """The finding that an activity returned (or carries under `finding`); None where it returned none."""
+    """The finding that an activity returned (or carries under `finding`); None if it returned none."""
     output = run.get("output")
     if isinstance(output, Mapping):
         output = output.get("finding", output)
@@ -177,12 +176,12 @@ def _failed(run: Run) -> bool:
 
 def _failure(run: Run) -> str:
     return (
-        f"{_name(run)}: {_last_line(run).removeprefix('chaoslib.exceptions.ActivityFailed: ') or 'no answer'}"
+        f"{_name(run)}: {_last_line(run).removeprefix('chaoslib.exceptions.ActivityFailed: ') or 'no result'}"
     )
 
 
 def _last_line(run: Run) -> str:
-    """Of the exception, as `traceback.format_exception` made it; "" where there is none."""
+    """The last line of the exception, by `traceback.format_exception`; "" for none."""
     lines = run.get("exception")
     return str(lines[-1]).strip() if isinstance(lines, list) and lines else ""
 
@@ -202,7 +201,7 @@ def _activity(run: Run) -> Mapping[str, Any]:
 
 
 def _runs(value: Any) -> tuple[Run, ...]:
-    """Each member, whatever it is: one that is no mapping has no `status`, and so counts as failed."""
+    """Each member, of any type: one that is not a mapping has no `status`, and so counts as failed."""
     if value is None:
         return ()
     return tuple(_mapping(run) for run in (value if isinstance(value, list) else [value]))

@@ -1,4 +1,4 @@
-"""What has become of the rules that aren't ours, from before the cut to after the last heal. Pure."""
+"""Compares other owners' firewall rules before the cut and after the last heal. Pure."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 MOST_LINES = 20
 LONGEST_LINE = 300
-"""What people can read of changes that nobody is known for; that there are more is said."""
+"""Most lines of changes by unknown authors; further changes are counted."""
 
 
 def foreign_rules(before: Mapping[str, str | None], after: Mapping[str, str | None]) -> ForeignRules | None:
-    """The nodes' listings compared, node by node; None where nothing was listed before.
+    """Compare the nodes' listings, node by node; None if nothing was listed before.
 
-    A listing is what `nft -s list ruleset` said, or None where the node did not say it in time.
+    A listing is the output of `nft -s list ruleset`, or None if the node did not answer in time.
     """
     if not before:
         return None

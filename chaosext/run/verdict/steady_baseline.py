@@ -1,4 +1,4 @@
-"""The baseline of a run: what stood when it began, kept so that whoever asks later compares with the same."""
+"""The baseline of a run: the objects at its start, kept for later comparisons."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ if TYPE_CHECKING:
     from chaosext.timeline.recorder import Recorder
 
 KEPT_S = 24 * 3600.0
-"""After so long a baseline is not that of anything a person still asks about."""
+"""Maximum age of a baseline for later checks."""
 
 LAST_LOOK_S, POLL_S = 15.0, 2.0
-"""What looking once more at the end of a run may take, and how often it looks."""
+"""Time limit of the check at the end of a run, and its interval, seconds."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Baseline:
-    """What stood on `cluster` when the run began, and what of it was found missing since.
+    """The objects on `cluster` at the start of the run, and which of them are missing since.
 
-    `entries`: what is known to be unhealthy; `before` how it was then, where it was so, and `after` how it was last.
+    `entries`: what is known to be unhealthy; `before` its state then, if unhealthy, and `after` its last state.
     """
 
     cluster: Cluster
@@ -58,9 +58,9 @@ class Baseline:
 
     @classmethod
     def take(cls, cluster: Cluster, settings: Settings) -> Baseline:
-        """Count what stands, and see how what is known to be unhealthy is.
+        """Count the objects, and check those known to be unhealthy.
 
-        Raises `Refused` where something may not be read, `Unreachable` for no answer.
+        Raises `Refused` if something may not be read, `Unreachable` for no answer.
         """
         return cls(
             cluster=cluster,
@@ -71,18 +71,18 @@ class Baseline:
 
     @property
     def known(self) -> Known | None:
-        """What is excused from here on: what is known, while it is no worse than it was."""
+        """What is accepted from here on: known problems that are no worse than before."""
         if not self.entries:
             return None
         return Known(entries=self.entries, before={entry: each.share for entry, each in self.before.items()})
 
     @property
     def objects(self) -> tuple[KnownObject, ...]:
-        """What became of each entry."""
+        """The state of each entry."""
         return tuple(became(entry, self.before.get(entry), self.after.get(entry)) for entry in self.entries)
 
     def note(self, finding: Finding, recorder: Recorder) -> None:
-        """Keep how what is known is by `finding`; of `nothing_missing` say what is missing, and back, each once."""
+        """Record the state of known problems by `finding`; report objects of `nothing_missing` once, gone or back."""
         for entry in self.entries:
             if found := measure(entry, finding):
                 self.after[entry] = found
@@ -93,11 +93,11 @@ class Baseline:
             if self.missing.get(name) != detail:
                 recorder.say(Kind.OBJECT_MISSING, name, detail)
         for name in self.missing.keys() - now.keys():
-            recorder.say(Kind.OBJECT_BACK, name, "stands again as at the baseline")
+            recorder.say(Kind.OBJECT_BACK, name, "is back as at the baseline")
         self.missing = now
 
     def last_look(self, recorder: Recorder, hurried: threading.Event) -> Answer:
-        """Whether all of it stands at the end of the run. Bounded; what may be back in a moment is asked for again."""
+        """Whether all of it exists at the end of the run. Bounded; retries for what may be back in a moment."""
         around = Surroundings(cluster=self.cluster, shells={}, baseline=self.inventory)
         deadline_s = time.monotonic() + LAST_LOOK_S
         while True:
@@ -116,7 +116,7 @@ class Baseline:
 
 
 def _measured(settings: Settings) -> dict[KnownUnhealthy, Measured]:
-    """How what is known to be unhealthy is now, where it is so; what can't be told is left out, and so must be well."""
+    """The current state of known unhealthy objects; unknown ones are left out, and so must be healthy."""
     checks = tuple(dict.fromkeys(entry.check for entry in settings.known))
     if not checks:
         return {}
@@ -131,23 +131,23 @@ def _measured(settings: Settings) -> dict[KnownUnhealthy, Measured]:
 
 
 def _is_excused(entry: KnownUnhealthy, findings: Mapping[str, Finding]) -> bool:
-    """Whether all that is not healthy of it is excused, as it is of a node that is known to be dead."""
+    """Whether all unhealthy parts of it are accepted, as for a node that is known to be dead."""
     rows = (row for row in findings[entry.check].evidence if row.counts and entry.covers(row.subject))
     return all(row.known or row.status is Status.HEALTHY for row in rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What is unhealthy on a cluster now, as entries; and what is unknown, a line each."""
+    """What is unhealthy on a cluster now, as entries; and a line for each unknown."""
 
     entries: tuple[KnownUnhealthy, ...]
     unknown: tuple[str, ...]
 
 
 def observe(settings: Settings, until: datetime, reason: str) -> Seen:
-    """Ask the whole steady state, excusing nothing, and keep what stands as the cluster's baseline.
+    """Check the whole steady state, accepting nothing, and save the objects as the cluster's baseline.
 
-    Raises `Refused` where cluster DNS is dead on every node: that is no state to be accepted.
+    Raises `Refused` if cluster DNS is dead on every node: that can't be accepted.
     """
     around = replace(surroundings(settings), known=None)
     findings = run_checks(STEADY_STATE, around)
@@ -155,7 +155,7 @@ def observe(settings: Settings, until: datetime, reason: str) -> Seen:
     for _, row in rows:
         if row.vital and row.status is not Status.HEALTHY:
             raise Refused(
-                f"{row.subject}: {row.detail}: that can't be accepted as known",
+                f"{row.subject}: {row.detail}: this can't be accepted as known",
                 "repair cluster DNS, then save the baseline",
             )
     entries = entries_of(findings, until=until, reason=reason)
@@ -172,20 +172,20 @@ def observe(settings: Settings, until: datetime, reason: str) -> Seen:
 
 
 def keep(run: RunContext) -> None:
-    """Keep the baseline of a run that has its cluster to itself: `chaosext check all` compares with it later."""
+    """Save the baseline of a run that has its cluster's lock: `chaosext check all` compares with it later."""
     if run.baseline is not None:
         write(run.trail.cluster_uid, run.baseline.inventory)
 
 
 def renew(cluster: Cluster, settings: Settings) -> None:
-    """What stands now is the cluster's baseline from here on. Raises as `gather` does."""
+    """Save the current objects as the cluster's baseline. Raises as `gather` does."""
     write(cluster.namespace_uid("kube-system"), baseline_inventory.gather(cluster, settings.namespaces))
 
 
 def write(cluster_uid: str, found: Inventory) -> None:
-    """Keep the baseline of the cluster whose kube-system has this UID, instead of the one before it.
+    """Save the baseline of the cluster whose kube-system has this UID, replacing the earlier one.
 
-    A disk that is full is no reason not to run: then nobody compares with it later.
+    A full disk is not a reason to refuse a run: then there is no baseline to compare with later.
     """
     path = _path(cluster_uid)
     text = json.dumps({"at": time.time(), **found.to_json()})
@@ -196,14 +196,14 @@ def write(cluster_uid: str, found: Inventory) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A baseline of an earlier process, and when it was taken."""
+    """A baseline of an earlier process, and its time."""
 
     inventory: Inventory
     at: datetime
 
 
 def kept(cluster_uid: str) -> Kept | None:
-    """The newest baseline of that cluster; None where there is none, or it is too old."""
+    """The newest baseline of that cluster; None if there is none, or it is too old."""
     with suppress(OSError, *MALFORMED):
         value = parse_json(read_file(_path(cluster_uid), most=JSON_BYTES))
         if 0 <= time.time() - value["at"] <= KEPT_S:

@@ -80,7 +80,7 @@ def done_to(trial: Trial, item: Item, outcome: Outcome) -> None:
     wait_until(lambda: is_open(lab.eye), 2)
     outcome.expect(is_open(lab.eye), "still cut when the run had ended")
     reason = " ".join(trial.result.get("reasons", ()))
-    outcome.expect("was not what was planned" in reason, f"reasons: {reason!r}")
+    outcome.expect("did not match its plan" in reason, f"reasons: {reason!r}")
     outcome.expect(
         reason.count("\n") == 0 and " counter " not in reason, f"reasons in nft's words: {reason!r}"
     )

@@ -173,7 +173,7 @@ def test_what_a_snapshot_can_t_say_is_said_to_be_unchecked(asked: Any) -> None:
     ].keys()
 
 
-# -- what can't be known, and bad input --------------------------------------------------------------------------
+# -- what is unknown, and bad input --------------------------------------------------------------------------
 
 
 def test_what_cant_be_known_is_no_go_by_an_exit_code_of_its_own(gate: Any, tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_what_cant_be_known_is_no_go_by_an_exit_code_of_its_own(gate: Any, tmp_p
     path.write_text(json.dumps(listed))
     code, said, _ = gate("--cutover", PLAN, "--snapshot", str(path), "--at", AT)
     assert code == 30
-    assert "no-go: what comes of it can't be known" in said
+    assert "no-go: the outcome is unknown" in said
     assert "no BGPPeer in the snapshot" in said
 
 
@@ -206,8 +206,8 @@ def test_a_page_of_what_was_not_simulated_calls_nothing_well(gate: Any, tmp_path
         words = ("--cutover", PLAN, "--snapshot", STORY, "--at", AT, "--time-budget", "1ms")
         assert gate(*words, "--report", str(page))[0] == 30
         text = page.read_text()
-        assert "nothing is known: 0 of 500 random plays" in text
-        assert "no node comes to count as lost" not in text
+        assert "unknown: 0 of 500 random plays" in text
+        assert "no node becomes NotReady" not in text
         assert "no Pod is evicted" not in text
 
 

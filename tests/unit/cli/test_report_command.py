@@ -95,15 +95,15 @@ def test_two_runs_are_compared(path: Path, capsys: pytest.CaptureFixture[str]) -
     assert invoke(["report", str(path), str(other), "--format", "markdown", "--format", "json"]) == 0
     written = [other / f"compared-with-{path.name}.{suffix}" for suffix in ("md", "json")]
     told = capsys.readouterr().out.splitlines()
-    assert told[1:] == [*map(str, written), "hardly comparable: it is the same run"]
-    assert written[0].read_text().startswith("# Passed, where it was deviated, rollback verified")
+    assert told[1:] == [*map(str, written), "hardly comparable: both are the same run"]
+    assert written[0].read_text().startswith("# Passed, was deviated, rollback verified")
     assert json.loads(written[1].read_text())["schema"] == "chaosext.comparison/v1"
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["report", "nowhere"], "nowhere: there is no such directory"),
+        (["report", "nowhere"], "nowhere: no such directory"),
         (["report", "latest", "--format", "markdown", "--format", "json", "-o", "-"], "-o -: 2 formats"),
         (["report", "latest", "latest", "--format", "junit"], "a comparison is no test"),
         (["report", "latest", "-o", "/dev/null/x"], "/dev/null/x"),
@@ -143,7 +143,7 @@ def test_a_report_that_takes_too_long_is_not_waited_for(path: Path, monkeypatch:
     ending, began_s = Ending(), time.monotonic()
     ending(path, 0.1)
     assert time.monotonic() - began_s < 2.0
-    assert ending.problems == [f"the report was not ready within 0.1 s: chaosext report {path}"]
+    assert ending.problems == [f"no report within 0.1 s; create it with: chaosext report {path}"]
 
 
 def test_a_full_disk_leaves_no_half_report(path: Path) -> None:

@@ -328,7 +328,7 @@ def test_what_can_not_be_seen_gone_is_unsafe(nodes: dict[str, FakeNode], naps: l
     nodes["cp1"].trouble["heal"] = Unreachable("cp1: dead")
     with pytest.raises(Unsafe) as unsafe:
         arm(CUT, nodes)
-    assert unsafe.value.message == "the cut of run r1 may still be in force on cp1 (cp1: dead)"
+    assert unsafe.value.message == "the cut of run r1 may still be active on cp1 (cp1: dead)"
     assert isinstance(unsafe.value.__cause__, Inconclusive)
     assert nodes["cp2"].tables == {}
 

@@ -78,14 +78,14 @@ def test_what_may_cut_is_unsafe_and_said_with_how_to_remove_it() -> None:
     healed(GONE).require_gone()
     with pytest.raises(Unsafe) as unsafe:
         healed(GONE, LEFT).require_gone()
-    assert unsafe.value.message == "the cut of run r1 may still be in force on cp2 (dead)"
+    assert unsafe.value.message == "the cut of run r1 may still be active on cp2 (dead)"
     assert unsafe.value.fix == REMOVE
     future = clock.now().later(60.0)
     both = healed(replace(LEFT, node="cp1", problem="hung"), LEFT)
     with pytest.raises(Unsafe) as unsafe:
         both.require_gone(let_go=future)
     until = f"{future.as_wall_clock():%Y-%m-%dT%H:%M}"
-    said = "the cut of run r1 may still be in force on cp1 (hung), cp2 (dead), until "
+    said = "the cut of run r1 may still be active on cp1 (hung), cp2 (dead), until "
     assert unsafe.value.message.startswith(f"{said}{until}")
     assert unsafe.value.message.endswith("Z at the latest")
     assert unsafe.value.fix == f"{REMOVE.replace('cp2', 'cp1')}; {REMOVE}"

@@ -79,8 +79,8 @@ def test_no_text_calls_well_what_is_not_known(unproven: Prediction) -> None:
         assert "heals by itself" not in said
         assert "unknown" in said
     page = list(expected(unproven))
-    assert "whether sidecars lose istiod, and whether Pods are stuck without it, is not known" in page
-    assert "all is well again without help: in 0 %; unknown in 100 %" in page
+    assert "unknown whether sidecars lose istiod, and whether Pods get stuck without it" in page
+    assert "full recovery without help: 0 %; unknown: 100 %" in page
     assert "shop/catalog-1: 4.0 evicted, stuck unknown" in "\n".join(prediction_lines(unproven))
 
 
@@ -233,7 +233,7 @@ def test_without_any_simulation_nothing_is_known() -> None:
     assert found.simulations.made == 0
     assert (found.verdict, found.timeline, found.mesh["stuck_pods"]) == (Forecast.UNKNOWN, (), None)
     assert found.to_json()["workloads"] is None
-    assert list(expected(found)) == [f"nothing is known: {found.method}"]
+    assert list(expected(found)) == [f"unknown: {found.method}"]
     assert "no Pod is evicted" not in "\n".join(expected(found))
 
 

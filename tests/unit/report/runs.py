@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from chaosext.model.result import RunResult
 
 GOOD, BAD, UNKNOWN, NEVER = Status.HEALTHY, Status.UNHEALTHY, Status.UNKNOWN, None
-WELL = "every probe of the hypothesis is within its tolerance"
+WELL = "every probe of the hypothesis is within tolerance"
 DEAD = "dns_resolvable: 0 of 2 nodes resolve (10.2.112.10:53 timed out)"
 
 STATUSES: dict[str, tuple[Status | None, ...]] = {

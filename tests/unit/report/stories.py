@@ -83,7 +83,7 @@ MOVED = (
     ),
 )
 HEALED = (
-    event(53.2, Kind.HEAL, f"Node/{CP}", "cut taken away in 0.41 s", "chaosext"),
+    event(53.2, Kind.HEAL, f"Node/{CP}", "cut removed in 0.41 s", "chaosext"),
     event(54.0, Kind.NODE_READY, f"Node/{ONE}", "Ready is True again"),
     event(54.9, Kind.NODE_READY, f"Node/{TWO}", "Ready is True again"),
 )
@@ -128,7 +128,7 @@ BACK = (
         190.4,
         Kind.STEADY,
         "Cluster/kind-chaosext",
-        "steady after 39.2 s, and through a dwell of 15.3 s",
+        "steady after 39.2 s, and for a dwell of 15.3 s",
         "chaosext",
     ),
 )
@@ -243,7 +243,7 @@ SELF_HEALED = (
         81.0,
         Kind.STEADY,
         "Cluster/kind-chaosext",
-        "steady after 10.2 s, and through a dwell of 15.1 s",
+        "steady after 10.2 s, and for a dwell of 15.1 s",
         "chaosext",
     ),
 )
@@ -319,7 +319,7 @@ STORIES = {
         verdict(
             Outcome.DEVIATED,
             DNS_IS_DEAD,
-            "rollback not verified: the steady state was not asserted after it",
+            "rollback not verified: the steady state was not checked after it",
             verified=False,
         ),
         *CUT,
@@ -333,13 +333,13 @@ STORIES = {
             f"ipv6 left open: Node/{ONE} → [fc00:f853:ccd:e793::2]:6443 answers; 4 of 8 paths blocked",
         ),
         CUT[0],
-        event(1.9, Kind.HEAL, f"Node/{CP}", "cut taken away in 0.38 s", "chaosext"),
+        event(1.9, Kind.HEAL, f"Node/{CP}", "cut removed in 0.38 s", "chaosext"),
         duration_s=14.0,
     ),
     "unsafe": result(
         verdict(
             Outcome.UNSAFE,
-            f"the cut of run 20261123t230300ab12 may still be in force on {CP} (no answer within 10 s), "
+            f"the cut of run 20261123t230300ab12 may still be active on {CP} (no answer within 10 s), "
             "until 2026-11-23T23:05:10Z at the latest: "
             f"docker exec {CP} nft delete table inet chaosext_20261123t230300ab12",
         ),
@@ -360,7 +360,7 @@ STORIES = {
     "interrupted": result(
         verdict(Outcome.INTERRUPTED, "signal 15 ended the run; the cut was healed", number=15),
         *CUT[:3],
-        event(23.0, Kind.HEAL, f"Node/{CP}", "cut taken away in 0.40 s", "chaosext"),
+        event(23.0, Kind.HEAL, f"Node/{CP}", "cut removed in 0.40 s", "chaosext"),
         duration_s=34.0,
     ),
 }

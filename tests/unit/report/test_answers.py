@@ -36,34 +36,34 @@ def blind(*windows: tuple[float, float | None]) -> RunData:
 @pytest.mark.parametrize("story", ["inconclusive", "interrupted", "killed", "unsafe"])
 def test_a_run_that_did_not_come_to_its_end_says_nothing_calm(story: str) -> None:
     said = told(RUNS[story])
-    for question in ("What broke?", "For how long?", "For whom?"):
+    for question in ("What broke?", "For how long?", "Who was affected?"):
         assert not said[question].startswith(CALM), question
-    assert said["For how long?"].startswith("Not known: ")
-    assert said["For whom?"].startswith("Not known: ")
+    assert said["For how long?"].startswith("Unknown: ")
+    assert said["Who was affected?"].startswith("Unknown: ")
 
 
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (UNWATCHED, "nobody watched from the nodes"),
-        (UNREADABLE, "what the sentinels saw can't be read"),
-        (blind((30.0, 50.0)), f"{TWO} was not always watched"),
-        (blind((70.0, None)), f"{TWO} was not always watched"),
-        (replace(PASSED, missing=("sentinels/x.jsonl: 3 lines can't be read",)), "can be read"),
+        (UNWATCHED, "no sentinel watched from the nodes"),
+        (UNREADABLE, "the sentinels' records can't be read"),
+        (blind((30.0, 50.0)), f"{TWO} was not watched all the time"),
+        (blind((70.0, None)), f"{TWO} was not watched all the time"),
+        (replace(PASSED, missing=("sentinels/x.jsonl: 3 lines can't be read",)), "can't be read"),
     ],
 )
 def test_a_pass_that_was_not_watched_whole_is_not_said_to_be_without_outage(data: RunData, why: str) -> None:
     said = told(data)
     assert headline(data).startswith("No outage was seen, but ")
     assert why in headline(data)
-    for question in ("What broke?", "For how long?", "For whom?"):
-        assert said[question].startswith("Not known: "), question
+    for question in ("What broke?", "For how long?", "Who was affected?"):
+        assert said[question].startswith("Unknown: "), question
         assert why in said[question], question
 
 
 def test_a_pass_without_sentinels_leaves_something_to_do() -> None:
-    assert told(PASSED)["What now?"].startswith("Nothing. ")
-    assert told(UNWATCHED)["What now?"].startswith("Run it with sentinels")
+    assert told(PASSED)["Next steps"].startswith("None. ")
+    assert told(UNWATCHED)["Next steps"].startswith("Run it with sentinels")
 
 
 @pytest.mark.parametrize("data", [PASSED, blind((30.0, 31.0))])
@@ -71,26 +71,26 @@ def test_a_pass_that_was_watched_whole_is_calm(data: RunData) -> None:
     said = told(data)
     assert headline(data) == "Nothing broke."
     assert said["For how long?"] == "There was no outage to measure."
-    assert said["For whom?"] == "Nobody that was watched."
+    assert said["Who was affected?"] == "Nothing that was watched."
 
 
 def test_a_run_that_was_killed_while_it_cut_is_not_said_to_have_cut_nothing() -> None:
     killed = verdict(Outcome.NOT_KNOWN, "the run left no readable result.json")
     data = RunData(result=result(killed, event(-3.0, Kind.STEADY, "Cluster/x", "")))
-    assert told(data)["Is it over?"] == "Not known: the run left no word of a cut."
+    assert told(data)["Is it over?"] == "Unknown: the run recorded no cut."
 
 
 def test_a_run_that_was_interrupted_before_its_cut_has_healed_none() -> None:
     early = verdict(Outcome.INTERRUPTED, "signal 15 ended the run; nothing had been cut", number=15)
     said = told(RunData(result=result(early)))
     assert said["Is it over?"] == "Yes: nothing was cut."
-    assert said["What now?"].startswith("Nothing had been cut")
+    assert said["Next steps"].startswith("Nothing had been cut")
 
 
 def test_a_cut_of_which_one_node_was_not_healed_is_not_over() -> None:
     ended = verdict(Outcome.INTERRUPTED, "signal 15 ended the run", number=15)
     cut, heal = (event(0.0, Kind.CUT, "Node/cp-1,cp-2", ""), event(9.0, Kind.HEAL, "Node/cp-1", ""))
-    assert told(RunData(result=result(ended, cut, heal)))["Is it over?"] == "Not known: no heal was seen."
+    assert told(RunData(result=result(ended, cut, heal)))["Is it over?"] == "Unknown: no heal was seen."
 
 
 def test_a_gap_that_hides_no_outage_makes_none_longer() -> None:
@@ -125,7 +125,7 @@ def test_the_headline_says_on_how_many_of_how_many_and_what_is_not_back(
 
 def test_a_service_is_nobody_who_feels_it_where_its_pods_are_known() -> None:
     said = told(RUNS["deviated-rollback-verified"])
-    assert "istiod" not in said["For whom?"]
+    assert "istiod" not in said["Who was affected?"]
     assert "istiod" not in said["For how long?"]
 
 
@@ -141,5 +141,5 @@ def test_what_is_missing_is_why_it_is_not_over_and_what_to_do_about_it() -> None
         return told(replace(data, result=judged))
 
     assert said(gone)["Is it over?"] == f"No: since the baseline Node/{TWO} is gone (1 of 9 objects)."
-    assert f"on {TWO}: restart kubelet (`systemctl restart kubelet`)" in said(gone)["What now?"]
-    assert "restart kubelet" not in said(gone, back)["What now?"]
+    assert f"on {TWO}: restart kubelet (`systemctl restart kubelet`)" in said(gone)["Next steps"]
+    assert "restart kubelet" not in said(gone, back)["Next steps"]

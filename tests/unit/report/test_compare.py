@@ -78,8 +78,8 @@ def test_what_a_run_did_not_watch_is_not_called_gone_nor_new(lane: Lane, name: s
     out = replace(WHOLE, result=replace(WHOLE.result, outages={lane: {name: ((0.0, 60.0),)}}))
     assert change(out, with_dns({})) is Change.NOT_KNOWN
     assert change(with_dns({}), out) is Change.NOT_KNOWN
-    assert "| 60.0 s | not known |" in markdown(compare(out, with_dns({})))
-    assert "nobody looked" in render_comparison(compare(out, with_dns({})))
+    assert "| 60.0 s | unknown |" in markdown(compare(out, with_dns({})))
+    assert "not observed" in render_comparison(compare(out, with_dns({})))
 
 
 @pytest.mark.parametrize("lane", TOLD_BY_OTHERS)
@@ -128,11 +128,11 @@ def test_what_is_hardly_comparable_is_compared_and_said() -> None:
     assert found.doubts[0] == "the experiments differ: `Control plane severed from its nodes` and `Another`"
     assert found.doubts[1] == "the clusters differ: kind-chaosext and production-eu"
     assert found.outages
-    assert "## Hardly comparable" in markdown(found)
+    assert "## Limited comparability" in markdown(found)
 
 
 def test_the_prediction_of_each_is_measured() -> None:
-    (off,) = (each for each in compare(WHOLE, PASSED).timing if each.name == "rehearsal was off by")
+    (off,) = (each for each in compare(WHOLE, PASSED).timing if each.name == "error of the rehearsal")
     assert (off.first, off.second) == (3.7, None)
 
 
@@ -144,7 +144,7 @@ def test_placement_and_timings_in_force_are_compared() -> None:
     found = facts(compare(WHOLE, PASSED))
     assert found["kube-dns before"] == (f"{ONE}, {TWO}",) * 2
     assert found["kube-dns moved to"] == ("chaosext-control-plane", None)
-    assert found["timings in force: node_monitor_grace_period_s"] == (20.0, 20.0)
+    assert found["timings: node_monitor_grace_period_s"] == (20.0, 20.0)
 
 
 windows = st.floats(0, 100).flatmap(

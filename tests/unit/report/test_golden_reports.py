@@ -64,7 +64,7 @@ def test_comparison(pair: str) -> None:
     same("comparison", f"{pair}.md", markdown(compare(first, second)))
 
 
-ASKED = ("What broke?", "Why?", "For how long?", "For whom?", "Is it over?", "What now?")
+ASKED = ("What broke?", "Why?", "For how long?", "Who was affected?", "Is it over?", "Next steps")
 
 FACTS = {
     "passed": ("exit 0", "no outage was seen", "Yes"),
@@ -77,32 +77,35 @@ FACTS = {
         "Yes, since 190.4 s",
         "node affinity",
     ),
-    "deviated-half-seen": ("exit 10", "Nobody observed 1 node for 27.5 s in all: it may have been longer"),
+    "deviated-half-seen": (
+        "exit 10",
+        "1 node went unobserved for 27.5 s in total, so outages may have been longer",
+    ),
     "deviated-rollback-not-verified": (
         "exit 11",
         "no BGP session",
         "not back when the run ended",
-        "No, or nobody knows",
+        "No, or unknown",
         "kubectl -n kube-system delete pod -l k8s-app=kube-dns",
     ),
-    "inconclusive": ("exit 30", "Not known", "fc00:f853:ccd:e793::2", "proved nothing"),
+    "inconclusive": ("exit 30", "Unknown", "fc00:f853:ccd:e793::2", "proved nothing"),
     "unsafe": (
         "exit 40",
         "chaosext-control-plane",
         "nft delete table",
-        "Take it away before anything else:",
-        "No: rules of ours may still be in force",
-        "Not known: the run did not come to its end",
+        "A cut may still be active. Remove it first:",
+        "No: rules of chaosext may still be active",
+        "Unknown: the run did not end properly",
     ),
-    "refused": ("exit 20", "the run was refused before anything was touched", "max_ttl_s"),
+    "refused": ("exit 20", "the run was refused before it touched anything", "max_ttl_s"),
     "interrupted": (
         "exit 143",
-        "Not known: the run was ended before its time",
+        "Unknown: the run was stopped early",
         "Signal 15",
         "healed at 23.0 s",
         "check all",
     ),
-    "killed": ("Not known: the run left no result", "result.json", "no heal was seen", "chaosext cleanup"),
+    "killed": ("Unknown: the run left no result", "result.json", "no heal was seen", "chaosext cleanup"),
 }
 """Run -> what a reader at three in the morning has to find at once."""
 
@@ -191,7 +194,7 @@ def test_changes_of_foreign_rules_are_told_by_author_and_none_is_hidden() -> Non
         not_compared=("cp-2",),
     )
     text = summary(RunData(result=replace(STORIES["passed"], foreign_rules=rules)))
-    told = text.partition("Rules that are not ours</summary>\n\n")[2].partition("\n\n")[0]
+    told = text.partition("Firewall rules of others</summary>\n\n")[2].partition("\n\n")[0]
     assert told.splitlines() == [
         "- changed by Calico: 1 line",
         "- changed by kube-proxy: 32 lines",

@@ -51,7 +51,7 @@ def test_what_comes_at_another_time_is_said_with_its_time(t_s: float, word: str)
     found = beside([foreseen(40, 50, Kind.NODE_NOT_READY)], [seen(t_s, Kind.NODE_NOT_READY)])
     assert [when for _, when in found.late] == [t_s]
     lines = list(hindsight_lines(found))
-    assert lines[0].startswith("rehearsal: 0 of 1 expectations came true in time; predicted deviated")
+    assert lines[0].startswith("prediction: 0 of 1 expected events came true in time; predicted deviated")
     assert lines[1] == (
         f"  {word} than expected: node_not_ready of {NODE} after {t_s:.1f} s, not 40.0 s to 50.0 s"
     )
@@ -110,7 +110,7 @@ def test_what_lies_after_the_end_of_the_run_is_not_expected() -> None:
 def test_many_differences_are_counted_not_listed() -> None:
     expected = [foreseen(40, 50, Kind.NODE_NOT_READY, f"Node/worker-{at}") for at in range(20)]
     lines = list(hindsight_lines(beside(expected, [seen(45, Kind.NODE_READY, "Node/worker-99")])))
-    assert "  … and 14 more like that" in lines
+    assert "  … and 14 more" in lines
 
 
 def test_without_a_rehearsal_or_a_cut_there_is_nothing_to_say() -> None:

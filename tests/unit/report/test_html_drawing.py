@@ -162,7 +162,7 @@ def test_a_single_kube_dns_pods_address_stands_aside_of_what_users_ask() -> None
     drawing = draw(run)
     assert drawing
     (aside,) = (lane for lane in drawing.lanes if lane.key == "endpoints")
-    assert aside.folded == "2 of 2 lines were out for a while"
+    assert aside.folded == "2 of 2 lines had outages"
 
 
 # One line
@@ -193,7 +193,7 @@ def test_a_line_with_many_outages_is_one_stop() -> None:
     svg = line(Track(name="flaps", bars=bars, windows=tuple((b.start_s, b.end_s) for b in bars)), MANNER)
     assert svg.count('tabindex="0"') == 1
     assert 'aria-label="flaps: out 0.0 s to 2.0 s' in svg
-    assert "8 times more" in svg
+    assert "8 more times" in svg
 
 
 def test_a_short_outage_stays_visible() -> None:

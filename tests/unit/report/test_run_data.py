@@ -40,7 +40,7 @@ def test_a_whole_directory_is_read_whole(path: Path) -> None:
     assert data.result.events == STORY.events
     assert data.prediction == FORESEEN
     assert [(each.name, each.status, each.said) for each in data.activities] == [
-        ("sever", Status.HEALTHY, "answered 'cut'")
+        ("sever", Status.HEALTHY, "returned 'cut'")
     ]
     assert data.stretches[NODE][DNS] == (
         Stretch(0.0, 10.0, Mark.GOOD),
@@ -117,7 +117,7 @@ def test_a_record_of_another_run_is_left_out(path: Path) -> None:
     (path / "sentinels" / f"{NODE}.jsonl").write_text(record("another"))
     data = read_run(path)
     assert data.stretches == {}
-    assert data.missing == (f"sentinels/{NODE}.jsonl: 21 lines of another run or node, left out",)
+    assert data.missing == (f"sentinels/{NODE}.jsonl: 21 lines of another run or node ignored",)
 
 
 def test_a_boot_without_a_clock_has_no_time(path: Path) -> None:
@@ -125,7 +125,7 @@ def test_a_boot_without_a_clock_has_no_time(path: Path) -> None:
     data = read_run(path)
     assert data.stretches == {}
     assert data.missing == (
-        f"sentinels/{NODE}.jsonl: no clock was measured for boot {BOOT}: when it saw what it saw is not known",
+        f"sentinels/{NODE}.jsonl: no clock was measured for boot {BOOT}: the times of its samples are unknown",
     )
 
 
@@ -151,7 +151,7 @@ def test_two_boots_never_overlap_however_badly_their_clocks_are_known(path: Path
 
 def test_that_nobody_watched_is_said_unless_it_was_meant_so(path: Path) -> None:
     shutil.rmtree(path / "sentinels")
-    assert read_run(path).missing == ("sentinels/ holds no record: nobody watched from the nodes",)
+    assert read_run(path).missing == ("sentinels/ holds no record: no sentinel watched from the nodes",)
     journal = {**JOURNAL, "experiment": {"configuration": {"chaosext_sentinel": False}}}
     (path / "journal.json").write_text(json.dumps(journal))
     data = read_run(path)

@@ -73,7 +73,10 @@ def test_what_is_not_approved_is_refused_with_its_digest_and_the_command_that_ap
     with pytest.raises(Refused, match="marked chaosext/environment=production") as refused:
         require_approved(cluster(), what())
     assert what().sha256 in refused.value.message
-    assert refused.value.fix == "whoever may: `chaosext approve 'game day.yaml' --context prod-eu`"
+    assert (
+        refused.value.fix
+        == "a person who may approve it runs `chaosext approve 'game day.yaml' --context prod-eu`"
+    )
     (line,) = refused_without_approval(cluster(), what())
     assert line.startswith("a run would be refused now: the cluster of context prod-eu is marked")
 
@@ -97,12 +100,12 @@ def test_what_is_approved_may_act_until_a_value_changes(monkeypatch: pytest.Monk
 
 def test_a_cut_that_the_experiment_does_not_make_is_not_approved_with_it() -> None:
     approve(what().sha256)
-    with pytest.raises(Refused, match="this cut is none of the experiment's own"):
+    with pytest.raises(Refused, match="this cut is not in the experiment"):
         require_approved(cluster(), what(), CutRequest(ttl_s=900.0))
 
 
 def test_where_nobody_knows_what_is_played_nothing_may_act() -> None:
-    with pytest.raises(Refused, match="which experiment this is is not known") as refused:
+    with pytest.raises(Refused, match="this experiment is unknown") as refused:
         require_approved(cluster(), None, CutRequest(ttl_s=60.0))
     assert "chaosext.controls" in refused.value.fix
 

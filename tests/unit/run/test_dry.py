@@ -68,7 +68,7 @@ def test_nodes_that_are_free_are_planned(found: Callable[..., None]) -> None:
 
 def test_a_lock_that_is_held_and_a_missing_approval_are_said(found: Callable[..., None]) -> None:
     found()
-    looked_up = "configuration.x: looked up when it is run, and not before it may be"
+    looked_up = "configuration.x: looked up at run time, once the experiment may run"
     expected = ("rehearsal: passed", "held", "not approved", looked_up)
     assert dry_run.dry_run(RESOLVED).briefing.outlook == expected
 

@@ -142,7 +142,7 @@ def test_a_rehearsal_that_fails_is_a_line(
     monkeypatch.setattr(own_rehearsal, "connect", fail)
     found = rehearse_run(resolved, directory)
     assert found.prediction is None
-    assert found.lines[0].startswith(f"not rehearsed: {type(error).__name__}")
+    assert found.lines[0].startswith(f"no prediction: {type(error).__name__}")
     assert not (directory.path / "rehearsal.json").exists()
 
 
@@ -206,9 +206,9 @@ def cuts(*arguments: dict[str, Any]) -> Any:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (({}, {}), "the experiment: it makes 2 cuts, and a rehearsal is of one"),
-        (({"peers": ["172.18.0.4"]},), "the experiment peers: it names what is cut off"),
-        (({"families": ["ipv4"]},), "the experiment families: it cuts one family of addresses"),
+        (({}, {}), "the experiment: it makes 2 cuts; a rehearsal covers one"),
+        (({"peers": ["172.18.0.4"]},), "the experiment peers: it limits what is cut off"),
+        (({"families": ["ipv4"]},), "the experiment families: it cuts one address family"),
     ],
 )
 def test_what_is_not_the_cut_that_is_rehearsed_is_unknown(

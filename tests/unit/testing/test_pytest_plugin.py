@@ -222,7 +222,12 @@ class TestWhatIsTold:
         result = play(pytester, assertion="assert run.outcome == 'passed'")
         result.assert_outcomes(failed=1)
         result.stdout.fnmatch_lines(
-            ["*- chaosext run 2*", "# Deviated, rollback verified (exit 10)", "*DNS died*", "*/report.html"]
+            [
+                "*- chaosext run 2*",
+                "# Deviated, rollback verified (exit 10)",
+                "*DNS stopped working*",
+                "*/report.html",
+            ]
         )
 
     def test_junit_names_every_run(self, pytester: pytest.Pytester, here: Path) -> None:

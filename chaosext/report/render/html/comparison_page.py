@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from chaosext.report.data.run_data import RunData
 
 MOST_DRAWN = 200
-"""So many outages are drawn, those that changed most; the page says how many more there are."""
+"""Outages that are drawn, those that changed most; the page counts the others."""
 
 MOST_BARS = 60
-"""Of one line: each has half the height of a run's own lanes, and is there to be compared."""
+"""Bars of one line, which has half the height of a run's own lanes."""
 
 
 SEEN_PERCENT = 97.0
-"""A run that was over after this is the longer one: what is left is the axis' margin."""
+"""A run that ends after this share of the axis is the longer one: the rest is margin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,14 +119,14 @@ def _track(name: str, found: Length | None, bars: Iterable[Bar]) -> Track:
 
 
 def _drawn(change: Change, found: Length | None, axis: Axis, over_s: float) -> Iterable[Bar]:
-    """What is not known of a run was not seen in it."""
+    """What is unknown of a run was not observed in it."""
     if found is None and change is Change.NOT_KNOWN:
         return (Bar(axis.start_s, axis.end_s, State.UNSEEN),)
     return _bars(found.windows if found else (), axis, over_s)
 
 
 def _bars(windows: Iterable[Window], axis: Axis, over_s: float) -> Iterator[Bar]:
-    """Between its outages nothing was told of it, as its run's own report shows; after its run nobody looked."""
+    """Between outages its run reported nothing; after the run it was not observed."""
     last_s = axis.start_s
     for start_s, end_s in windows:
         until_s = over_s if end_s is None else end_s

@@ -1,4 +1,4 @@
-"""The whole timeline, so that it can be read: every line of a short one; of a long one what is alike, folded. Pure."""
+"""The whole timeline: every line of a short one; a long one is folded by minute. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 UNFOLDED = 500
 SHOWN_OF_A_KIND = 3
-"""So many events of one kind and minute are shown of a timeline that is folded; the others are counted."""
+"""Events of one kind and minute that a folded timeline shows; the others are counted."""
 NEVER_FOLDED = (
     Kind.CUT,
     Kind.CUT_LOST,
@@ -35,9 +35,9 @@ NEVER_FOLDED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chapter:
-    """Events in the order of time, of one `minute`, or of the whole timeline (None).
+    """Events in order of time, of one `minute`, or of the whole timeline (None).
 
-    `more`: which kinds have how many in timeline.jsonl only; `contents`: how many of which there are in all.
+    `more`: counts of kinds that are in timeline.jsonl only; `contents`: counts of all kinds.
     """
 
     minute: int | None
@@ -51,7 +51,7 @@ class Chapter:
 
 
 def chapters(events: Sequence[Event]) -> tuple[Chapter, ...]:
-    """One chapter up to UNFOLDED events; beyond, one a minute, in which each kind has its first few."""
+    """One chapter for up to UNFOLDED events; else one a minute, with the first few of each kind."""
     ordered = sorted(events, key=lambda event: event.t_s)
     if len(ordered) <= UNFOLDED:
         return (Chapter(minute=None, events=tuple(ordered)),) if ordered else ()

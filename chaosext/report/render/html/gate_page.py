@@ -1,4 +1,4 @@
-"""The gate's account as one page of HTML: self-contained, and printed on one sheet of A4."""
+"""The gate's decision as one page of HTML: self-contained, and printed on one sheet of A4."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TONES = {Decision.GO: "good", Decision.NO_GO: "bad", Decision.NOT_KNOWN: "bad"}
 MOST_REMEDIES = 3
 MOST_REASONS = 8
 MOST_NOTES = 9
-"""So many are shown, so that it stays one sheet; the page says how many more there are."""
+"""Lines shown, so that it stays one sheet; the page counts the others."""
 
 
 def render_gate_page(sheet: Sheet) -> str:
@@ -44,7 +44,7 @@ def _known(sheet: Sheet) -> tuple[str, ...]:
 
 
 def shortened(lines: tuple[str, ...], most: int) -> tuple[str, ...]:
-    """The first of them, and how many more there are."""
+    """The first lines, and how many more there are."""
     if len(lines) <= most:
         return lines
     return (*lines[:most], f"and {len(lines) - most} more, in --json")

@@ -1,4 +1,4 @@
-"""A hundred nodes in a dozen lines: tracks that went alike, as one. Pure."""
+"""A hundred nodes in a dozen lines: similar tracks are grouped. Pure."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
 UNFOLDED = 12
-"""As many lines of one lane are taken in at a glance."""
+"""Lines of one lane that a reader takes in at a glance."""
 ALIKE_SHARE = 0.02
 """Windows whose edges differ by less than this share of the axis look the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """One line of a lane; `members` are the tracks that it stands for, the worst first; none where it is a
+    """One line of a lane; `members` are the tracks that it stands for, the worst first; none if it is a
     track itself."""
 
     track: Track
@@ -31,7 +31,7 @@ class Group:
 
 
 def folded(tracks: Sequence[Track], length_s: float) -> tuple[Group, ...]:
-    """One group a track where there are few; else those that went alike together, the worst first."""
+    """One group a track if there are few; else similar tracks together, the worst first."""
     if len(tracks) <= UNFOLDED:
         return tuple(Group(track=track) for track in tracks)
     alike = sorted(_alike(tracks, length_s * ALIKE_SHARE), key=_badness, reverse=True)
@@ -41,7 +41,7 @@ def folded(tracks: Sequence[Track], length_s: float) -> tuple[Group, ...]:
 
 
 def ranged(names: Sequence[str]) -> str:
-    """Many names as one: `worker-1 … worker-64` where they run on, else the first few; before and after an arrow."""
+    """Many names as one: `worker-1 … worker-64` for a sequence, else the first few; before and after an arrow."""
     sides = [name.partition(" → ") for name in names]
     here, there = (_ranged({side[at] for side in sides if side[at]}) for at in (0, 2))
     return f"{here} → {there}" if there else here
@@ -69,7 +69,7 @@ def _run_on(ordered: Sequence[str]) -> bool:
 
 
 Shape = tuple[tuple[State, float, float], ...]
-"""What is seen of a track from afar: its bars that are no background; those too short to be seen only by their kind."""
+"""What a track looks like from afar: its bars without background; bars too short to see only by their kind."""
 
 
 def _alike(tracks: Sequence[Track], within_s: float) -> list[list[Track]]:
@@ -103,7 +103,7 @@ def _badness(group: Sequence[Track]) -> tuple[float, float, float, int]:
 
 
 def _bad(track: Track) -> tuple[float, float, float]:
-    """What was called an outage weighs more than answers that were missed now and then."""
+    """An outage weighs more than single missed answers."""
     lost_s = sum((math.inf if end_s is None else end_s) - start_s for start_s, end_s in track.windows)
     return lost_s, track.seconds(State.OUT), track.seconds(State.UNSEEN)
 

@@ -1,4 +1,4 @@
-"""From a run to its lanes: which objects stand in which lane, and how each was when. Pure."""
+"""From a run to its lanes: the objects of each lane, and their states over time. Pure."""
 
 from __future__ import annotations
 
@@ -43,41 +43,44 @@ ENDPOINTS = "endpoints"
 
 LOOKUPS = (Lane.TARGETS, Lane.DNS_KEPT_SOCKET, Lane.DNS_TCP)
 ON_A_NODE = re.compile(r"( → )\S+ on (\S+ \S+)")
-"""`worker → coredns-66bc5c9577-xbx9p on cp-1 10.244.35.0:53/udp`: an address is enough to tell a Pod from another."""
+"""`worker → coredns-66bc5c9577-xbx9p on cp-1 10.244.35.0:53/udp`: the address is enough to identify the Pod."""
 
 MILD = {Lane.NODE_READY: State.AWAY, Lane.KUBELET: State.AWAY, Lane.ENTRY: State.DRAINED}
-"""How what is out in these lanes is drawn: it is what the cut, or the entry, is there for."""
+"""States for outages that the cut, or the load balancer, is meant to cause."""
 
 HOLE_S = 1.5
-"""Between two seconds told by customers who are busy lies less."""
+"""Busy customers report seconds less than this apart."""
 
 FINEST = 1200
-"""So many bars of one object are kept at most: a screen has no more columns."""
+"""Most bars of one object: a screen has no more columns."""
 
 TITLES = {
     Lane.CUSTOMERS: (
         "Customers",
-        "their requests at the entry in front of several clusters: the higher the bar, the more of them fail",
+        "their requests at the global load balancer: the higher the bar, the more of them fail",
     ),
-    Lane.ENTRY: ("Entry", "clusters that it sends customers to, or not"),
+    Lane.ENTRY: ("Load balancer", "clusters that it sends customers to, or not"),
     Lane.NODE_READY: ("Nodes", "as the control plane sees them: Ready or not"),
-    Lane.KUBELET: ("Kubelets", "whether they reach an API server, by the Leases that they renew"),
-    PLACEMENT: ("kube-dns", "where the control plane places it"),
-    Lane.DNS: ("DNS", "lookups at kube-dns' Service address from each node, a fresh UDP socket each time"),
+    Lane.KUBELET: ("Kubelets", "whether they reach an API server, by their renewed Leases"),
+    PLACEMENT: ("kube-dns", "the nodes that run it"),
+    Lane.DNS: (
+        "DNS",
+        "lookups at the kube-dns Service address from each node, with a new UDP socket each time",
+    ),
     Lane.DNS_KEPT_SOCKET: (
         "DNS, kept socket",
-        "the same from one UDP socket that is kept open; the seconds are those in which a fresh one worked",
+        "the same from one UDP socket that stays open; counted are seconds in which a new one worked",
     ),
     Lane.DNS_TCP: ("DNS over TCP", "the same over TCP"),
-    Lane.ROUTES: ("Routes", "whether a route of its own leads from the node to each kube-dns Pod"),
+    Lane.ROUTES: ("Routes", "whether the node has a route of its own to each kube-dns Pod"),
     Lane.BGP: ("BGP", "sessions between node and leaf"),
-    Lane.XDS: ("Mesh configuration", "sidecars that have their istiod (xDS)"),
-    Lane.SIDECAR_READY: ("Sidecars", "what their own 15021 says, which may be falsely ready"),
+    Lane.XDS: ("Mesh configuration", "sidecars connected to istiod (xDS)"),
+    Lane.SIDECAR_READY: ("Sidecars", "what their own port 15021 reports, which may be falsely ready"),
     Lane.PROBES: ("Probes", "kubelet's probes of Pods, and containers that crash-loop"),
     Lane.TARGETS: ("Reachability", "TCP connects from each node"),
-    ENDPOINTS: ("kube-dns, Pod by Pod", "lookups at each Pod's own address, which is gone with its Pod"),
+    ENDPOINTS: ("kube-dns, Pod by Pod", "lookups at each Pod's own address, which goes away with the Pod"),
 }
-"""Lane -> its title and what is seen in it; in this order they are drawn."""
+"""Lane -> its title and caption, in drawing order."""
 
 GUESSED = {
     Kind.NODE_NOT_READY: Lane.NODE_READY,
@@ -97,7 +100,7 @@ GUESSED = {
     Kind.ROUTE_LOST: Lane.ROUTES,
     Kind.ROUTE_RESTORED: Lane.ROUTES,
 }
-"""The lane in which a predicted event stands beside what was observed."""
+"""The lane that shows a predicted event beside what was observed."""
 
 DOTS = {
     Kind.PROBE_FAILING: (Lane.PROBES, "probe"),
@@ -105,11 +108,11 @@ DOTS = {
     Kind.POD_EVICTED: (PLACEMENT, "evicted"),
     Kind.POD_PENDING: (PLACEMENT, "pending"),
 }
-"""What is a moment, not a window: its lane and its sign."""
+"""Kinds that are moments, not windows: their lane and sign."""
 
 
 def swims(run: RunData, axis: Axis) -> tuple[Swim, ...]:
-    """The lanes in which there is anything, in the order of TITLES, each with its tracks by name."""
+    """The lanes that are not empty, in the order of TITLES, each with its tracks by name."""
     lanes = _Lanes(run, axis)
     found = ((lane, lanes.tracks(lane)) for lane in TITLES)
     return tuple(
@@ -120,7 +123,7 @@ def swims(run: RunData, axis: Axis) -> tuple[Swim, ...]:
 
 
 class _Lanes:
-    """Collects what is known of each object of each lane."""
+    """Collects the data of each object of each lane."""
 
     def __init__(self, run: RunData, axis: Axis) -> None:
         self._result, self._axis, self._account = run.result, axis, Account(run.result)
@@ -158,7 +161,7 @@ class _Lanes:
         return "" if name in self._bars[lane] or name in self._dots[lane] else "predicted only"
 
     def _take_windows(self, nodes: Iterable[str]) -> None:
-        """What events tell: where they tell nothing, that is all that is known."""
+        """Add what events report."""
         for node in nodes if self._result.events else ():
             self._bars[Lane.NODE_READY][f"Node/{node}"] = self._told((), ())
         for lane, found in self._result.outages.items():
@@ -179,7 +182,7 @@ class _Lanes:
         return layered([[quiet], *([bar] for bar in loud)])
 
     def _take_stretches(self, stretches: Stretches) -> None:
-        """What the sentinels saw takes the place of what events told."""
+        """Replace what events report by what sentinels saw."""
         for node, signals in stretches.items():
             head = Head(run="", node=node, boot="", mono_s=0.0, wall_s=0.0, signals=tuple(signals))
             for question in questions(head):
@@ -192,7 +195,7 @@ class _Lanes:
                 self._bars[lane][name] = fine
 
     def _take_customers(self, seconds: Iterable[Second]) -> None:
-        """What became of their requests, second by second, takes the place of what events told."""
+        """Replace what events report by the results of customers' requests, second by second."""
         shown = [each for each in seconds if each.t_s > self._axis.start_s]
         bars = coarse(joined(_with_holes(shown)), self._axis.length_s, FINEST)
         if bars:
@@ -200,7 +203,7 @@ class _Lanes:
             self._bars[Lane.CUSTOMERS][name] = bars
 
     def _take_placement(self, result: RunResult) -> None:
-        """When kube-dns' Pods were on a node, and how many as the bars' letter."""
+        """Add when kube-dns Pods were on a node, with their count as the bars' letter."""
         before = result.briefing.kube_dns_nodes if result.briefing else ()
         for node, windows in stays(result.events, before, self._axis.start_s).items():
             state = State.ASTRAY if node in self._unpeered else State.HERE
@@ -232,14 +235,14 @@ class _Lanes:
 
 
 def _line_of(lane: Lane, name: str) -> tuple[str, str]:
-    """The lane and line that an object stands in: one kube-dns Pod's own address tells nothing of what users feel."""
+    """The lane and line of an object: a single kube-dns Pod's address says nothing about what users feel."""
     if lane in LOOKUPS and ON_A_NODE.search(name):
         return ENDPOINTS, f"{name}, kept socket" if lane is Lane.DNS_KEPT_SOCKET else name
     return lane, name
 
 
 def _place(event: Event, lane: str) -> str:
-    """The object in whose line an event stands; "" for none."""
+    """The object whose line shows an event; "" for none."""
     if lane != PLACEMENT:
         return event.object
     node = node_of(event) if is_kube_dns(event) else ""
@@ -247,7 +250,7 @@ def _place(event: Event, lane: str) -> str:
 
 
 def _with_holes(seconds: Iterable[Second]) -> Iterator[Bar]:
-    """Between seconds that don't follow one another nobody looked."""
+    """Gaps between seconds are not observed."""
     last_s = None
     for second in seconds:
         began_s = second.t_s - 1.0
@@ -259,7 +262,7 @@ def _with_holes(seconds: Iterable[Second]) -> Iterator[Bar]:
 
 
 def _of_second(second: Second) -> Bar:
-    """A second of customers' requests; in steps of a tenth, so that seconds that are alike are one bar."""
+    """A second of customers' requests, in steps of a tenth, so that similar seconds are one bar."""
     began_s, failed = second.t_s - 1.0, second.failed / (second.ok + second.failed)
     if not failed:
         return Bar(began_s, second.t_s, State.GOOD)

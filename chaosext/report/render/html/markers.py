@@ -1,4 +1,4 @@
-"""What the run itself did, over all lanes: the flags along the top. Pure."""
+"""The run's own actions over all lanes: the flags along the top. Pure."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ FLAGGED = {
     Kind.ABORT: "aborted",
 }
 NEAR_PERCENT = 2.0
-"""Flags of one kind that stand closer are one."""
+"""Flags of one kind that are closer are merged."""
 CHARACTER_PERCENT = 1.9
-"""How wide a character is on a phone, in per cent of 360 px."""
+"""Width of a character on a phone, in per cent of 360 px."""
 LEVELS = 3
 
 
@@ -46,12 +46,12 @@ class Flag:
 
     @property
     def leftwards(self) -> bool:
-        """Where there is no more room to the right of it."""
+        """Whether there is no room to the right of it."""
         return self.percent + len(self.label) * CHARACTER_PERCENT > 100
 
 
 def flags(events: Iterable[Event], axis: Axis) -> tuple[Flag, ...]:
-    """The run's own doings, each where it was, those that would overlap on different levels."""
+    """The run's own actions; flags that would overlap are on different levels."""
     apart: dict[Kind, Flag] = {}
     found: list[Flag] = []
     for event in sorted(events, key=lambda event: event.t_s):

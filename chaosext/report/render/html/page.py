@@ -1,4 +1,4 @@
-"""One self-contained HTML file from a run: no network, no file beside it, and nothing that a policy must trust."""
+"""One self-contained HTML file from a run: no network access, no other file, and a strict content policy."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PACKAGE = "chaosext.report.render.html"
 
 MOST_EVIDENCE = 12
 MOST_EXPECTED = 200
-"""So many lines are shown of what could be any number; the page says how many more there are, and where."""
+"""Lines shown of a list of any length; the page counts the others and says where they are."""
 
 
 def page(run: RunData) -> str:
@@ -39,7 +39,7 @@ def page(run: RunData) -> str:
 
 
 def render(template: str, told: Mapping[str, Any], *, style: str = "style.css") -> str:
-    """A page from `template`, given `told` and what stands in every page."""
+    """A page from `template`, given `told` and what every page has."""
     return _environment().get_template(template).render(**told, **_inlined(style))
 
 
@@ -65,7 +65,7 @@ def _told(run: RunData) -> Mapping[str, Any]:
 
 
 def _inlined(style_file: str) -> Mapping[str, Any]:
-    """What stands in every page, and the policy that lets nothing else be loaded or run."""
+    """What every page has, and the policy that lets nothing else be loaded or run."""
     style, script = _file(style_file), _file("script.js")
     policy = f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'"
     return {
@@ -107,5 +107,5 @@ def _file(name: str) -> str:
 
 
 def _hash(text: str) -> str:
-    """As a Content-Security-Policy names what may stand in the page."""
+    """A hash as a Content-Security-Policy names it."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

@@ -1,4 +1,4 @@
-"""What the page says in words of its own: verdicts, states, moments. Pure."""
+"""The page's own texts: verdicts, states, moments. Pure."""
 
 from __future__ import annotations
 
@@ -22,52 +22,52 @@ if TYPE_CHECKING:
 
 MEANS = {
     "passed": "The steady state held after the network came back, without help.",
-    "deviated, rollback verified": "It did not heal with the network. The rollback mended it, and that was verified.",
-    "deviated, rollback not verified": "It did not heal with the network, and nobody saw it whole again.",
+    "deviated, rollback verified": "The outage outlasted the network fault; the rollback fixed it (verified).",
+    "deviated, rollback not verified": "The outage outlasted the network fault; a recovery was not verified.",
     "deviated": "The steady state did not hold after the network came back.",
-    "inconclusive": "The cut, or an observation, could not be proven: this says nothing about the cluster.",
-    "refused": "A precondition was not met, so nothing was begun.",
-    "unsafe": "Take it away before anything else:",
-    "interrupted, rollback verified": "It was stopped on purpose, and healed; the rollback was verified.",
-    "interrupted, rollback not verified": "It was stopped on purpose, and healed; nobody saw the cluster whole again.",
-    "interrupted": "The run was ended from outside before it could judge; what it had cut was healed first.",
-    "not known": "The run left no result of its own: it was killed, or is still going on.",
+    "inconclusive": "The cut, or an observation, could not be verified: this says nothing about the cluster.",
+    "refused": "A precondition was not met, so the run did not start.",
+    "unsafe": "A cut may still be active. Remove it first:",
+    "interrupted, rollback verified": "The run was stopped on purpose and healed; the rollback was verified.",
+    "interrupted, rollback not verified": "The run was stopped on purpose and healed; a recovery was not verified.",
+    "interrupted": "The run was stopped from outside before it reached a verdict; its cut was healed first.",
+    "not known": "The run left no result: it was killed, or is still in progress.",
 }
-"""A verdict's headline -> what it means, for who reads it the first time."""
+"""A verdict's headline -> what it means, for a first-time reader."""
 
 TONES = {Outcome.PASSED: "good", Outcome.DEVIATED: "bad", Outcome.UNSAFE: "alarm"}
 
 RULES = {
     Rule.GATE: "Steady before the cut",
-    Rule.CUT: "The cut was proven",
+    Rule.CUT: "Cut verified",
     Rule.AFTER: "Steady after the heal, without help",
     Rule.ROLLBACK: "Steady after the rollback",
-    Rule.COMPLETE: "Complete, as at the baseline",
-    Rule.CLEAN: "Nothing of ours is left",
+    Rule.COMPLETE: "Everything from the baseline is still there",
+    Rule.CLEAN: "Nothing of chaosext is left",
 }
 
 LEGEND = (
     (State.OUT, "out"),
-    (State.UNSEEN, "nobody looked"),
-    (State.FAILING, "customers' requests fail, the more the higher"),
-    (State.AWAY, "NotReady, as a cut makes nodes"),
-    (State.DRAINED, "the entry sends no customers there"),
-    (State.GOOD, "seen to be good"),
-    (State.QUIET, "no outage told of"),
-    (State.HERE, "kube-dns is here, and how many of its Pods"),
-    (State.ASTRAY, "kube-dns is here, on a node without BGP: nobody learns a route to it"),
+    (State.UNSEEN, "not observed"),
+    (State.FAILING, "customers' requests fail; the higher, the more"),
+    (State.AWAY, "NotReady, which a cut is meant to cause"),
+    (State.DRAINED, "the load balancer sends no customers there"),
+    (State.GOOD, "healthy"),
+    (State.QUIET, "no outage reported"),
+    (State.HERE, "kube-dns is here; the number counts its Pods"),
+    (State.ASTRAY, "kube-dns is here, on a node without BGP: no node learns a route to it"),
 )
 
 TIMES = {
     "detect_s": "from the cut until the control plane noticed",
-    "heal_to_outage_s": "from the heal to the first DNS death after it",
+    "heal_to_outage_s": "from the heal to the first DNS outage after it",
     "outage_s": "from the first outage to the steady state",
     "recover_s": "from the heal to the steady state",
     "rollback_s": "from the rollback to the steady state",
 }
 
 SKEWED_S = 1.0
-"""A wall clock that is off by more than this misleads whoever compares logs."""
+"""A wall clock that is off by more than this misleads readers who compare logs."""
 
 FLAVOURS = {
     Kind.CUT: "cut",
@@ -100,23 +100,23 @@ FLAVOURS = {
 
 
 def tone(verdict: Verdict) -> str:
-    """How loud a verdict is; what is neither good nor bad is neutral."""
-    return "mended" if verdict.rollback_verified else TONES.get(verdict.outcome, "neutral")
+    """The tone of a verdict: good, bad, alarm or neutral."""
+    return "fixed" if verdict.rollback_verified else TONES.get(verdict.outcome, "neutral")
 
 
 def flavour(step: Step) -> str:
-    """What a step of the chain is about, as a class: of its first evidence that has one."""
+    """The CSS class of a step: that of its first evidence that has one."""
     return next((FLAVOURS[event.kind] for event in step.evidence if event.kind in FLAVOURS), "other")
 
 
 def times(timing: Timing) -> tuple[tuple[str, float], ...]:
-    """What is known of how long it took."""
+    """The durations that are known."""
     known = ((text, getattr(timing, name)) for name, text in TIMES.items())
     return tuple((text, seconds) for text, seconds in known if seconds is not None)
 
 
 def skewed(clocks: Mapping[str, NodeClock]) -> str:
-    """Whose wall clock is off, "" for nobody's."""
+    """The nodes whose wall clock is off; "" for none."""
     off = {node: clock.wall_skew_s for node, clock in clocks.items() if abs(clock.wall_skew_s) > SKEWED_S}
     told = (
         f"{node} is {duration(abs(skew))} {'ahead' if skew > 0 else 'behind'}" for node, skew in off.items()
@@ -130,7 +130,7 @@ def at(t_s: float) -> str:
 
 
 def day(when: str) -> str:
-    """`23 November 2026, 23:03 UTC`; what is no moment stays as it is."""
+    """`23 November 2026, 23:03 UTC`; other text stays unchanged."""
     try:
         return f"{datetime.fromisoformat(when):%-d %B %Y, %H:%M %Z}".strip()
     except ValueError:
@@ -138,7 +138,7 @@ def day(when: str) -> str:
 
 
 def prose(text: str) -> Markup:
-    """A sentence in which `backquotes` mean code, where they come in pairs."""
+    """A sentence in which paired `backquotes` mean code."""
     return Markup("").join(_prose(text))
 
 

@@ -1,7 +1,7 @@
 """From lanes to SVG. Pure: values in, markup out.
 
-Every line is a small SVG of its own, as wide as there is room: what lies along the time is in per cent, what is high
-or round in pixels, so that nothing is distorted on a phone and no text is shrunk.
+Every line is a small SVG as wide as there is room: lengths along the time axis are in per cent, heights and round
+shapes in pixels, so that nothing is distorted on a phone and no text shrinks.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 HEIGHT_PX = 22
 GUESSED_HEIGHT_PX = 36
-"""Predictions stand below what was observed."""
+"""Predictions are below what was observed."""
 
 SHAPES = {
     State.OUT: ("o", 3, 16),
@@ -36,7 +36,7 @@ SHAPES = {
     State.GOOD: ("g", 9, 4),
     State.QUIET: ("q", 10, 2),
 }
-"""State -> its class, and where it begins and how high it is, in pixels: what is good stays in the background."""
+"""State -> its class, top and height in pixels: what is good stays in the background."""
 
 DIAMOND = "M0 22.5l5.5 5.5l-5.5 5.5l-5.5-5.5z"
 
@@ -46,31 +46,31 @@ GLYPHS = {
     "evicted": "M-4 7l8 8M4 7l-8 8",
     "pending": "M-5 7h10l-5 9z",
 }
-"""Sign -> its path, around the moment it stands at."""
+"""Sign -> its path, around its moment."""
 
 SIGNS = {
-    "probe": "kubelet's probe failed",
+    "probe": "a kubelet probe failed",
     "crash": "a container crash-loops",
     "evicted": "a kube-dns Pod was evicted",
-    "pending": "a kube-dns Pod found no node",
+    "pending": "a kube-dns Pod was not scheduled",
 }
-"""Sign -> what it says."""
+"""Sign -> its meaning."""
 
 THINNEST_PERCENT = 0.15
-"""What was out ever so shortly stays visible."""
+"""Keeps the shortest outage visible."""
 LETTERED_PERCENT = 2.2
-"""A bar of fewer per cent of the width has no room for a letter, on a phone of 360 px."""
+"""A bar narrower than this (per cent) has no room for a letter on a phone of 360 px."""
 HALF = 0.5
-"""Of a bar that is lower there is no room either."""
+"""Nor has a bar that is lower than this (pixels)."""
 DOTS_APART = 100
-"""Dots stand at least the axis' length divided by this apart."""
+"""Dots are at least the axis' length divided by this apart."""
 MOST_STOPS = 12
-"""More bars than these are not stopped at one by one with the keyboard: the line says them together."""
+"""With more bars than this, the keyboard stops at the line, not at each bar."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manner:
-    """How lines are drawn: at most so many bars in each, and whether the keyboard stops at them."""
+    """How lines are drawn: the most bars in each, and whether the keyboard stops at them."""
 
     axis: Axis
     most_bars: int
@@ -78,7 +78,7 @@ class Manner:
 
 
 def line(track: Track, manner: Manner) -> Markup:
-    """One line of a lane: each bar can be read where there are few of them, else the line as a whole."""
+    """One line of a lane: few bars are readable one by one, many as a whole."""
     bars = coarse(track.bars, manner.axis.length_s, manner.most_bars)
     each = manner.stops and sum(bar.state not in BACKGROUND for bar in bars) <= MOST_STOPS
     parts = [
@@ -95,12 +95,12 @@ def line(track: Track, manner: Manner) -> Markup:
 
 
 def said(track: Track) -> str:
-    """A line in words, as who can't see it hears it."""
+    """A line in words, for screen readers."""
     out = ", ".join(map(window, track.windows[:MOST_STOPS]))
-    more = f" and {len(track.windows) - MOST_STOPS} times more" if len(track.windows) > MOST_STOPS else ""
+    more = f" and {len(track.windows) - MOST_STOPS} more times" if len(track.windows) > MOST_STOPS else ""
     unseen_s = track.seconds(State.UNSEEN)
     blind = f"; not observed for {duration(unseen_s)}" if unseen_s else ""
-    none = "no outage seen" if any(bar.state is not State.UNSEEN for bar in track.bars) else "nothing seen"
+    none = "no outage seen" if any(bar.state is not State.UNSEEN for bar in track.bars) else "not observed"
     return f"{track.name}: {f'out {out}{more}' if out else none}{blind}"
 
 
@@ -119,7 +119,7 @@ def _bar(bar: Bar, track: Track, axis: Axis) -> str:
 
 
 def _traced(bars: Iterable[Bar], axis: Axis) -> Iterator[str]:
-    """All bars of a class as one path, in thousandths of the width: a tenth of what rectangles take in the file."""
+    """All bars of a class as one path, in thousandths of the width: a tenth of the size of rectangles."""
     paths: dict[str, list[str]] = defaultdict(list)
     for bar in bars:
         css, top, height = _shape(bar)
@@ -133,7 +133,7 @@ def _traced(bars: Iterable[Bar], axis: Axis) -> Iterator[str]:
 
 
 def _shape(bar: Bar) -> tuple[str, float, float]:
-    """Class, top and height: what only some of a group are is only as high as they are many."""
+    """Class, top and height: a bar of a part of a group is only as high as that part."""
     css, top, height = SHAPES[bar.state]
     if bar.state in BACKGROUND:
         return css, top, height
@@ -145,7 +145,7 @@ def _words(bar: Bar) -> str:
         case State.OUT if bar.letter in MARKS:
             return MEANING[Mark(bar.letter)].partition(":")[0]
         case State.UNSEEN:
-            return "nobody looked"
+            return "not observed"
         case State.HERE | State.ASTRAY:
             return f"{bar.letter} kube-dns Pod{'s' * (bar.letter != '1')} {bar.state}"
         case state:
@@ -163,7 +163,7 @@ def _some(bar: Bar) -> str:
 
 
 def _apart(dots: Iterable[Dot], axis: Axis) -> Iterator[Dot]:
-    """Of dots of one sign that would lie on one another, the first."""
+    """The first of overlapping dots of one sign."""
     last: dict[str, float] = {}
     for dot in sorted(dots, key=lambda each: each.t_s):
         if dot.t_s - last.get(dot.glyph, -axis.length_s) >= axis.length_s / DOTS_APART:

@@ -1,4 +1,4 @@
-"""The picture of a run: one axis, the cut behind all lanes, and in each lane its lines. Pure."""
+"""The drawing of a run: one axis, the cut behind all lanes, and the lines of each lane. Pure."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ if TYPE_CHECKING:
     from chaosext.report.data.run_data import RunData
 
 MOST_BARS = 240
-"""Of one line: as many as can be told apart on a screen."""
+"""Bars of one line: as many as a screen can show."""
 MOST_BARS_OF_A_MEMBER = 60
 MOST_MEMBERS = 100
-"""So many lines of one lane are drawn for those that groups stand for, each group its share of them, the worst first:
-the file stays small whatever flaps. The others are counted."""
+"""Lines of one lane that are drawn for members of groups, each group its share, the worst first: the file stays
+small whatever flaps. The others are counted."""
 FEW = 12
-"""So many lines are drawn even though nothing happened to them, where nothing happened to any."""
+"""Lines that are drawn if nothing happened to any of them."""
 FLAG_PX, TICK_PX = 15, 22
-"""How high one level of flags is, and the labels of the axis below them."""
+"""Height of one level of flags, and of the axis' labels below them."""
 MOST_TOLD = 8
-"""So many windows of one line are told in words."""
+"""Windows of one line that are listed in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A line, its name before it, and behind it how long it was out. `members`: the worst of whom it stands for."""
+    """A line, with its name and the length of its outage. `members`: the worst of those that it stands for."""
 
     name: str
     tag: str
@@ -56,7 +56,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneRows:
-    """A lane as it is drawn. `folded`: what is said of it where it is folded away, "" where it is not."""
+    """A lane as it is drawn. `folded`: the text of a folded lane; "" for one that is open."""
 
     key: str
     title: str
@@ -67,7 +67,7 @@ class LaneRows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawing:
-    """Everything with a place on the axis; places are per cent of its width. `signs`: name, path, and what it says."""
+    """Everything with a place on the axis; places are per cent of its width. `signs`: name, path and meaning."""
 
     ticks: tuple[tuple[float, str], ...]
     cuts: tuple[tuple[float, float], ...]
@@ -83,7 +83,7 @@ class Drawing:
 
 
 def draw(run: RunData) -> Drawing | None:
-    """None where nothing has a place in time: nothing was cut, and nothing seen."""
+    """None if nothing has a place in time: nothing was cut, and nothing seen."""
     axis = axis_of(_moments(run))
     found = swims(run, axis)
     if not (found or run.result.events):
@@ -112,7 +112,7 @@ def draw(run: RunData) -> Drawing | None:
 
 
 def _moments(run: RunData) -> Iterator[float]:
-    """When anything was, or was seen to be."""
+    """All moments of anything that happened or was observed."""
     yield from (event.t_s for event in run.result.events)
     for lost in run.result.outages.values():
         yield from (
@@ -124,7 +124,7 @@ def _moments(run: RunData) -> Iterator[float]:
 
 
 def _percents(found: Window, axis: Axis) -> tuple[float, float]:
-    """Where a window begins, and how wide it is."""
+    """The left edge of a window, and its width."""
     start, end = axis.percent(found[0]), 100.0 if found[1] is None else axis.percent(found[1])
     return start, end - start
 
@@ -134,12 +134,12 @@ def _lane(swim: Swim, axis: Axis, *, fold: bool) -> LaneRows:
     share = min(1.0, MOST_MEMBERS / len(swim.tracks))
     calm = fold and all(track.calm for track in swim.tracks)
     loud = sum(not track.calm for track in swim.tracks)
-    hidden = f"{loud} of {len(swim.tracks)} lines were out for a while" if swim.key == ENDPOINTS else ""
+    hidden = f"{loud} of {len(swim.tracks)} lines had outages" if swim.key == ENDPOINTS else ""
     return LaneRows(
         key=swim.key,
         title=swim.title,
         caption=swim.caption,
-        folded=f"nothing out, of {len(swim.tracks)} watched" if calm else hidden,
+        folded=f"no outage in {len(swim.tracks)} lines" if calm else hidden,
         rows=tuple(_row(group, axis, math.ceil(len(group.members) * share)) for group in groups),
     )
 
@@ -169,7 +169,7 @@ def _member(track: Track, axis: Axis) -> Row:
 
 
 def _out_s(track: Track, axis: Axis) -> float:
-    """As the outages say; one that did not end is counted to the end of the axis."""
+    """The length of the outages; one that did not end counts to the end of the axis."""
     return sum(length_s(each, axis.end_s) for each in track.windows)
 
 

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
 MOST_TICKS = 7
-"""As many labels as a phone of 360 px has room for."""
+"""Labels that fit on a phone of 360 px."""
 BEFORE_SHARE = 0.08
-"""How much of the width the time before the cut may take: what is of interest comes after it."""
+"""Largest share of the width for the time before the cut: what matters comes after it."""
 MARGIN_SHARE = 0.02
 
 
@@ -29,7 +29,7 @@ class Axis:
         return self.end_s - self.start_s
 
     def percent(self, t_s: float) -> float:
-        """Where `t_s` lies, in per cent of the width; what lies outside stands at the edge."""
+        """The place of `t_s` in per cent of the width; what lies outside is at the edge."""
         return max(0.0, min(100.0, (t_s - self.start_s) / self.length_s * 100))
 
     def ticks(self) -> tuple[tuple[float, str], ...]:
@@ -40,7 +40,7 @@ class Axis:
 
 
 def axis_of(moments: Iterable[float]) -> Axis:
-    """An axis that shows all of `moments`, but of those before the cut only the last."""
+    """An axis that shows all `moments`, but before the cut only the last ones."""
     known = list(moments)
     last = max([1.0, *known])
     first = max(min([0.0, *known]), -BEFORE_SHARE * last)

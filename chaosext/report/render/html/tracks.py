@@ -1,4 +1,4 @@
-"""What lanes are drawn from: values, and how one is made of many. Pure."""
+"""The values that lanes are drawn from, and how to merge them. Pure."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ if TYPE_CHECKING:
 
 
 class State(StrEnum):
-    """How something was for a while. Each is drawn in a shape of its own, so that no colour is needed to tell."""
+    """The state of an object for a while. Each has a shape of its own, so that colour is not needed."""
 
     OUT = "out"
     UNSEEN = "unobserved"
-    """Nobody looked: never drawn as if it had been good."""
+    """Not observed: never drawn as if it had been good."""
     FAILING = "requests fail"
-    """Of customers at an entry; the share is how many of them."""
+    """Customers at a load balancer; the share says how many of them."""
     AWAY = "NotReady"
-    """A node that the control plane does not hear: what a cut means, so that it is no alarm."""
+    """A node that the control plane does not hear: the purpose of a cut, so not an alarm."""
     DRAINED = "drained"
-    """A cluster that an entry sends nobody to: what an entry is there for, so that it is no alarm."""
+    """A cluster that gets no customers from the load balancer: on purpose, so not an alarm."""
     HERE = "here"
-    """Where kube-dns is placed."""
-    ASTRAY = "here, and no route leads here"
-    """Where it is placed on a node that advertises nothing."""
+    """A node that runs kube-dns."""
+    ASTRAY = "here, without a route to it"
+    """A node that runs kube-dns and advertises nothing."""
     GOOD = "good"
-    QUIET = "nothing said"
-    """Watched by events only: none told of an outage."""
+    QUIET = "nothing reported"
+    """Watched by events only: none reported an outage."""
 
 
 BACKGROUND = (State.GOOD, State.QUIET)
-"""What is not worth a look."""
+"""States that need no attention."""
 
 WORST_FIRST = tuple(State)
 RANKS = {state: rank for rank, state in enumerate(WORST_FIRST)}
@@ -68,7 +68,7 @@ class Dot:
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """What a rehearsal expects at `t_s`, and between `t_min_s` and `t_max_s` with luck."""
+    """What a rehearsal expects at `t_s`, or between `t_min_s` and `t_max_s`."""
 
     t_s: float
     t_min_s: float
@@ -92,7 +92,7 @@ class Track:
 
     @property
     def calm(self) -> bool:
-        """Nothing to see: no outage, nothing unobserved, nothing that happened or was expected."""
+        """Whether there is nothing to see: no outage, no gap, no event, no prediction."""
         loud = any(bar.state in (State.OUT, State.UNSEEN) for bar in self.bars)
         return not (loud or self.windows or self.dots or self.guesses)
 
@@ -108,7 +108,7 @@ class Swim:
 
 
 def joined(bars: Iterable[Bar]) -> tuple[Bar, ...]:
-    """Bars that touch and look the same, as one."""
+    """Merge bars that touch and look the same."""
     return tuple(_joined(bars))
 
 
@@ -134,7 +134,7 @@ def _moved(bar: Bar, start_s: float, end_s: float) -> Bar:
 
 
 def worst(tracks: Sequence[Sequence[Bar]]) -> tuple[Bar, ...]:
-    """At each moment the worst of the tracks, and how many of them are so: its share, and the commonest letter."""
+    """At each moment the worst of the tracks, with its share and its most common letter."""
     return joined(
         Bar(start_s, end_s, state, max(letters, key=lambda each: letters[each]), _share(letters, len(tracks)))
         for start_s, end_s, state, letters in _worst(tracks)
@@ -142,14 +142,14 @@ def worst(tracks: Sequence[Sequence[Bar]]) -> tuple[Bar, ...]:
 
 
 def layered(layers: Sequence[Sequence[Bar]]) -> tuple[Bar, ...]:
-    """At each moment the worst of what several sources say of one thing."""
+    """At each moment the worst of what several sources report."""
     return joined(
         Bar(start_s, end_s, state, max(letters)) for start_s, end_s, state, letters in _worst(layers)
     )
 
 
 def counted(tracks: Sequence[Sequence[Bar]]) -> tuple[Bar, ...]:
-    """At each moment the worst of the tracks, with how many are so as the letter."""
+    """At each moment the worst of the tracks, with their count as the letter."""
     found = _worst(tracks)
     return joined(
         Bar(start_s, end_s, state, str(sum(letters.values()))) for start_s, end_s, state, letters in found
@@ -161,7 +161,7 @@ def _share(letters: Mapping[str, int], of: int) -> float:
 
 
 def _worst(tracks: Sequence[Sequence[Bar]]) -> Iterator[tuple[float, float, State, Mapping[str, int]]]:
-    """Between any two edges the worst state, and letter -> how many of the tracks are so."""
+    """Between any two edges the worst state, and letter -> count of tracks in it."""
     now: dict[tuple[State, str], int] = {}
     moments = [(t_s, list(each)) for t_s, each in groupby(sorted(_edges(tracks)), key=itemgetter(0))]
     for (t_s, each), (next_s, _) in pairwise(moments):
@@ -186,7 +186,7 @@ def _edges(tracks: Sequence[Sequence[Bar]]) -> Iterator[tuple[float, State, str,
 
 
 def coarse(bars: Sequence[Bar], length_s: float, at_most: int) -> tuple[Bar, ...]:
-    """The bars, or where there are more than `at_most`: per stretch of time the worst, so that nothing bad is lost."""
+    """The bars; if there are more than `at_most`, the worst per stretch of time, so that nothing bad is lost."""
     if len(bars) <= at_most:
         return tuple(bars)
     width_s = length_s / at_most

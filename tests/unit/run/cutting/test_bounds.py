@@ -23,7 +23,7 @@ CUT = Cut(
 )
 def test_a_server_that_the_cut_drops_is_refused(server: str) -> None:
     with pytest.raises(
-        Refused, match=r"^peers: the cut drops .*, by which the API server is reached"
+        Refused, match=r"^peers: the cut drops .*, the API server that chaosext uses"
     ) as refused:
         check_way(CUT, server)
     assert "control-plane node" in refused.value.fix

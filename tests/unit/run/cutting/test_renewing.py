@@ -89,7 +89,7 @@ def test_a_cut_that_nobody_could_renew_has_ended_early(
 ) -> None:
     found = kept(passing, monkeypatch, unreachable)
     found.stop()
-    with pytest.raises(Inconclusive, match="ended early: no node answered"):
+    with pytest.raises(Inconclusive, match="ended early: no node confirmed"):
         found.require_kept()
 
 

@@ -129,7 +129,7 @@ def test_a_pod_without_a_node_is_tried_twice_and_named(
 ) -> None:
     pending = (pod("c", "w"), pod("d", "", ready=False))
     bench = Bench(BEFORE, pending, (pod("c", "w"), pod("e", "", ready=False)))
-    with pytest.raises(Inconclusive, match=r"after 2 attempts .*e was placed on no node \(.*0/2 nodes"):
+    with pytest.raises(Inconclusive, match=r"after 2 attempts .*e was not scheduled \(.*0/2 nodes"):
         reschedule(bench, run, monkeypatch)
     assert bench.deleted == ["a", "b", "d"]
 

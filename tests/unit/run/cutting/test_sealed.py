@@ -118,7 +118,7 @@ def test_who_can_not_wait_is_told_when_it_heals_by_itself_and_nothing_is_asked(
     assert time.monotonic() - began_s < 0.2
     assert asked == []
     assert "on w1, w2 can't be healed early" in said
-    assert f"heals by itself at {run.let_go.as_wall_clock():%H:%M:%S} UTC, in 42 s" in said
+    assert f"ends by itself at {run.let_go.as_wall_clock():%H:%M:%S} UTC, in 42 s" in said
     assert f"chaosext cleanup --run {run.id} --transport pod --context prod" in said
     assert run.in_force
     with pytest.raises(Unsafe):
@@ -151,7 +151,7 @@ def test_what_proved_it_without_being_measured_is_held_against_the_sentinels_of_
 
 def test_people_are_told_before_it_is_made() -> None:
     said = " ".join(irrevocable.meaning(("w2", "w1"), 120))
-    for words in ("(w1, w2)", "nobody can renew it, read it back or heal it", "120 s", "Ctrl-C"):
+    for words in ("(w1, w2)", "it can't be renewed, read back or healed", "120 s", "Ctrl-C"):
         assert words in said
 
 
@@ -182,14 +182,14 @@ def test_a_runner_on_a_node_that_is_cut_is_refused(monkeypatch: pytest.MonkeyPat
     with pytest.raises(Refused, match="this runner is on w1"):
         irrevocable.require_elsewhere(CUT, NODES, CLUSTER)
     monkeypatch.setenv(irrevocable.NODE_VARIABLE, "w2")
-    with pytest.raises(Refused, match=r"this runner is on w2.*pin it to a node that is not cut"):
+    with pytest.raises(Refused, match=r"this runner is on w2.*schedule it on a node that is not cut"):
         irrevocable.require_elsewhere(CUT, NODES, CLUSTER)
 
 
 @pytest.mark.usefixtures("outside")
 def test_a_runners_pod_that_may_be_anywhere_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
-    with pytest.raises(Refused, match=r"is not known.*spec\.nodeName"):
+    with pytest.raises(Refused, match=r"is unknown.*spec\.nodeName"):
         irrevocable.require_elsewhere(CUT, NODES, CLUSTER)
 
 

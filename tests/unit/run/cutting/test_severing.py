@@ -189,9 +189,7 @@ def test_the_last_word_on_a_cut_is_no_to_what_was_looked_up_long_ago(
         return
     with pytest.raises(Refused) as refused:
         inject._decide(SETTINGS, WISH, run, planned, ends)
-    assert refused.value.message == (
-        "what is to be cut was looked up 121 s ago, and may be something else by now"
-    )
+    assert refused.value.message == ("the plan of the cut is 121 s old, and may be outdated")
     assert (refused.value.fix, run.cuts) == ("run again", [])
 
 
@@ -395,7 +393,9 @@ def test_a_cut_that_can_not_be_proven_is_healed(steps: Steps, run: contexts.RunC
     with pytest.raises(Inconclusive) as inconclusive:
         inject.sever(SETTINGS, WISH, run)
     assert steps.named("heal_run") == [(run,)]
-    assert inconclusive.value.message == ("the cut can't be proven, so it was healed at once: nobody answers")
+    assert inconclusive.value.message == (
+        "the cut can't be verified, so it was healed at once: nobody answers"
+    )
     assert inconclusive.value.fix == "see the evidence of cut_effective"
     assert ("crash_point", "proven") not in steps.calls
 
@@ -410,7 +410,7 @@ def test_a_cut_that_nobody_can_heal_is_over_before_it_is_said_that_it_can_not_be
         inject._proven(run)
     assert steps.named("heal_run") == [(run,)]
     assert inconclusive.value.message == (
-        "the cut can't be proven, so nobody could heal it before its TTL was over: nobody answers"
+        "the cut can't be verified, so it could not be healed before its TTL: nobody answers"
     )
 
 
@@ -530,7 +530,7 @@ def test_whatever_breaks_while_healing_is_said_with_what_to_do(
     (said,) = heal.left_behind(run)
     by_hand = "; ".join(f"docker exec {name} nft delete table inet chaosext_{run.id}" for name in SHELLS)
     assert said == (
-        f"the cut of run {run.id} may still be in force on cp1, cp2 (MemoryError while healing): {by_hand}"
+        f"the cut of run {run.id} may still be active on cp1, cp2 (MemoryError while healing): {by_hand}"
     )
 
     def refused(*_: Any) -> Any:
@@ -561,12 +561,12 @@ def test_a_cut_that_was_not_kept_proves_nothing(run: contexts.RunContext) -> Non
     with pytest.raises(Inconclusive) as inconclusive:
         heal.require_kept(run)
     assert inconclusive.value.message == (
-        "the cut was not what was planned until it was healed: cp1: all rules of the cut were removed at 3.1 s; "
+        "the cut did not match its plan until it was healed: cp1: all rules of the cut were removed at 3.1 s; "
         "cp2: was restarted"
     )
     assert inconclusive.value.fix == (
-        "what was seen since then proves nothing: see what did it (a firewall that was restarted, "
-        "`chaosext audit show` for a cleanup), then run again"
+        "find what changed it (a firewall restart, or a cleanup: `chaosext audit show`), then run again; "
+        "observations since then prove nothing"
     )
 
 
@@ -596,6 +596,6 @@ def test_the_time_to_the_cut_is_told_in_milliseconds(
 def test_no_cut_is_made_in_the_background(steps: Steps, run: contexts.RunContext) -> None:
     with ThreadPoolExecutor(1) as pool, pytest.raises(Refused) as refused:
         pool.submit(inject.sever, SETTINGS, WISH, run).result()
-    assert refused.value.message == "background: no cut is made in the background"
-    assert refused.value.fix == "leave `background` out of this activity"
+    assert refused.value.message == "background: a cut can't run in the background"
+    assert refused.value.fix == "remove `background` from this activity"
     assert steps.calls == []

@@ -220,7 +220,7 @@ def test_a_cut_can_not_be_proven_without_a_measurement_before_it(world: World) -
     with pytest.raises(Inconclusive) as raised:
         verify.proof(world.run)
     assert raised.value.message == "no path was measured before the cut"
-    assert raised.value.fix == "nothing can be proven without it"
+    assert raised.value.fix == "run the cut in a run that measures its paths first"
 
 
 def test_from_nodes_that_can_not_be_entered_nothing_is_measured(world: World) -> None:
@@ -262,14 +262,14 @@ def test_a_cut_that_was_removed_is_lost_and_said_once_in_words(world: World) -> 
     world.states["cp2"] = replace(world.states["cp2"], table=None)
     (said,) = world.watch.look_at_rules()
     assert said.startswith("cp2: all rules of the cut were removed at 0.")
-    assert " s, by something other than this run of chaosext (last seen whole at 0." in said
+    assert " s, by something other than this run of chaosext (last seen complete at 0." in said
     assert world.watch.look_at_rules() == ()
     assert [(kind, name) for kind, name, _ in world.events] == [(Kind.CUT_LOST, "Node/cp2")]
     assert world.events[0][2].startswith(
         "all rules of the cut were removed, by something other than this run of chaosext"
     )
     assert world.run.lost == [said]
-    with pytest.raises(Inconclusive, match="was not what was planned until it was healed: cp2: all rules"):
+    with pytest.raises(Inconclusive, match="did not match its plan until it was healed: cp2: all rules"):
         require_kept(world.run)
 
 
@@ -304,8 +304,8 @@ def test_what_was_done_to_the_table_is_named(world: World, change: Any, kind: Ki
 @pytest.mark.parametrize(
     ("now", "said"),
     [
-        ({"flags": ("NO-CARRIER", "UP")}, "cp1: the interface eth0, on which the cut drops, is down at "),
-        ({"link": "eth9"}, "cp1: the interface eth0, on which the cut drops, is not there any more at "),
+        ({"flags": ("NO-CARRIER", "UP")}, "cp1: the cut's interface eth0 is down at "),
+        ({"link": "eth9"}, "cp1: the cut's interface eth0 is gone at "),
     ],
 )
 def test_an_interface_that_was_taken_from_the_cut_is_named(world: World, now: Any, said: str) -> None:
@@ -324,7 +324,7 @@ def test_a_node_that_was_restarted_is_said_so(world: World) -> None:
     world.watch.look_at_rules()
     world.states["cp1"] = replace(state("cp1", boot="b2"), table=None)
     (said,) = world.watch.look_at_rules()
-    assert said.startswith("cp1: was restarted, and the cut on it ended at ")
+    assert said.startswith("cp1: was restarted, which ended the cut on it at ")
     assert "something other" not in said
     assert world.events[0][0] is Kind.CUT_LOST
 

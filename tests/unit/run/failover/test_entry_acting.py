@@ -172,7 +172,7 @@ def test_the_last_cluster_that_serves_is_not_drained(entry: FakeEntry, run: cont
 def test_an_unpinned_context_and_an_unknown_cluster_are_refused(
     entry: FakeEntry, run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(Refused, match="behind it are: way, way-b"):
+    with pytest.raises(Refused, match="use one of: way, way-b"):
         drain(run, "elsewhere")
     monkeypatch.setattr(load_balancer_connection, "read_pins", dict)
     with pytest.raises(Refused, match="not pinned"):

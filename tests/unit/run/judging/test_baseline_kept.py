@@ -188,7 +188,7 @@ def test_check_all_compares_with_the_last_baseline(asked: list[tuple[Any, ...]])
     assert finding.status is Status.UNHEALTHY
     assert "Node/w is gone" in finding.summary
     assert "; the baseline is of 20" in finding.summary
-    assert finding.summary.endswith(" UTC (`chaosext baseline save` takes a new one)")
+    assert finding.summary.endswith(" UTC (`chaosext baseline save` records a new one)")
     steady_state.ask_now(SETTINGS, "dns_resolvable")
     assert asked[-1] == (("dns_resolvable",), None)
 

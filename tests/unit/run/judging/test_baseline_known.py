@@ -192,7 +192,7 @@ def test_dns_that_is_dead_everywhere_can_t_be_saved_as_known(
     world: dict[str, tuple[Evidence, ...]],
 ) -> None:
     world["dns_resolvable"] = (row("Node/w → x", BAD), row("Service/kube-system/kube-dns", BAD, vital=True))
-    with pytest.raises(Refused, match="Service/kube-system/kube-dns: so: that can't be accepted as known"):
+    with pytest.raises(Refused, match="Service/kube-system/kube-dns: so: this can't be accepted as known"):
         observe(settings(), datetime.now(UTC), "why")
 
 

@@ -162,7 +162,7 @@ def test_failures_are_named() -> None:
 
 @pytest.mark.parametrize("status", ["aborted", "interrupted"])
 def test_a_journal_that_was_cut_short_says_so(status: str) -> None:
-    assert facts_of({"status": status}).method_failures == (f"the experiment was {status} before its end",)
+    assert facts_of({"status": status}).method_failures == (f"the experiment was {status} early",)
     told = facts_of({"status": status, "abort_reason": "TypeError: no range"})
     assert told.method_failures == ("TypeError: no range",)
 
@@ -196,7 +196,7 @@ def test_what_the_runner_itself_saw_is_taken_over() -> None:
 
 def test_a_hypothesis_that_is_met_says_so() -> None:
     met = {"steady_state_met": True, "probes": [run("p", kind="probe", error="boom")]}
-    reason = "every probe of the hypothesis is within its tolerance"
+    reason = "every probe of the hypothesis is within tolerance"
     assert facts_of({"steady_states": {"before": met}}).gate == Answer(status=Status.HEALTHY, reason=reason)
 
 
@@ -206,12 +206,12 @@ def test_what_is_within_its_tolerance_is_no_reason() -> None:
     gate = facts_of({"steady_states": {"before": {"probes": [good, bad]}}}).gate
     assert gate == Answer(status=Status.UNHEALTHY, reason="bad: False is out of tolerance")
     nobody = facts_of({"steady_states": {"before": {"probes": [good]}}}).gate
-    assert nobody == Answer(status=Status.UNKNOWN, reason="the hypothesis ended without an answer")
+    assert nobody == Answer(status=Status.UNKNOWN, reason="the hypothesis has no result")
 
 
 def test_a_cut_that_nobody_asked_about_is_unknown() -> None:
     cut = facts_of({"run": [run("sever_control_plane", {"finding": None})]}).cut
-    assert cut == Answer(status=Status.UNKNOWN, reason="nobody asked whether the cut was effective")
+    assert cut == Answer(status=Status.UNKNOWN, reason="no activity verified the cut")
 
 
 def test_an_activity_that_failed_proves_nothing_whatever_it_returned() -> None:
@@ -252,9 +252,9 @@ def test_a_finding_without_a_summary_and_an_activity_without_a_name() -> None:
     bare = {"activity": {"provider": {"module": "chaosext.x", "func": "steady_state"}}, "status": "succeeded"}
     after = facts_of({"run": [HEAL, bare | {"output": {"status": "unknown"}}]}).after
     assert after == Answer(status=Status.UNKNOWN, reason="activity")
-    assert facts_of({"run": [{"status": "failed"}]}).method_failures == ("activity: no answer",)
-    assert facts_of({"run": [{"exception": "KeyError"}]}).method_failures == ("activity: no answer",)
-    assert facts_of({"run": [{"exception": []}]}).method_failures == ("activity: no answer",)
+    assert facts_of({"run": [{"status": "failed"}]}).method_failures == ("activity: no result",)
+    assert facts_of({"run": [{"exception": "KeyError"}]}).method_failures == ("activity: no result",)
+    assert facts_of({"run": [{"exception": []}]}).method_failures == ("activity: no result",)
 
 
 @pytest.mark.parametrize("provider", [{"func": "sever_control_plane"}, {"module": "chaosext.x"}, {}])
@@ -264,4 +264,4 @@ def test_a_provider_without_module_or_function_is_none_of_ours(provider: dict[st
 
 def test_a_single_activity_where_a_list_is_expected_counts() -> None:
     assert facts_of({"run": SEVER}).cut == facts_of({"run": [SEVER]}).cut
-    assert facts_of({"run": "half of a journal"}).method_failures == ("activity: no answer",)
+    assert facts_of({"run": "half of a journal"}).method_failures == ("activity: no result",)

@@ -207,7 +207,7 @@ def test_what_reaches_an_api_server_while_all_nodes_are_cut_was_not_cut_off(
     seen = finish_module._as_seen_there(run, PROVEN)
     assert seen is not None
     assert seen.status is (Status.HEALTHY if proven else Status.UNKNOWN)
-    assert proven or seen.reason == "an API server was reached inside the cut from w1 (1 times)"
+    assert proven or seen.reason == "an API server was reached during the cut from w1 (1 times)"
 
 
 def test_a_lock_that_can_not_be_given_back_is_not_waited_for(

@@ -26,12 +26,12 @@ def told(facts: Facts) -> list[tuple[Rule, Status | None, str]]:
 
 def test_what_was_never_asked_is_neither_well_nor_unwell() -> None:
     assert told(Facts()) == [
-        (Rule.GATE, None, "the gate was not asked"),
+        (Rule.GATE, None, "the steady state was not checked before the cut"),
         (Rule.CUT, None, "nothing was cut"),
-        (Rule.AFTER, None, "the steady state was not asked for after the heal"),
-        (Rule.ROLLBACK, None, "the steady state was not asserted after a rollback"),
-        (Rule.COMPLETE, None, "what stood at the baseline was not asked for at the end"),
-        (Rule.CLEAN, Status.HEALTHY, "nothing was put anywhere"),
+        (Rule.AFTER, None, "the steady state was not checked after the heal"),
+        (Rule.ROLLBACK, None, "the steady state was not checked after a rollback"),
+        (Rule.COMPLETE, None, "the baseline's objects were not checked at the end"),
+        (Rule.CLEAN, Status.HEALTHY, "nothing was changed"),
     ]
 
 
@@ -42,7 +42,7 @@ def test_what_was_asked_is_told_as_it_was_answered() -> None:
         (Rule.AFTER, Status.UNHEALTHY, "DNS is dead"),
         (Rule.ROLLBACK, Status.HEALTHY, "well"),
         (Rule.COMPLETE, Status.UNHEALTHY, "DNS is dead"),
-        (Rule.CLEAN, Status.HEALTHY, "the cut was seen gone on every node"),
+        (Rule.CLEAN, Status.HEALTHY, "the cut is gone on every node"),
     ]
 
 

@@ -15,14 +15,14 @@ BAD = Answer(status=Status.UNHEALTHY, reason="dns: dead; xds: lost")
 DARK = Answer(status=Status.UNKNOWN, reason="nobody answers")
 HELD = "the steady state held after the heal"
 VERIFIED = "rollback verified: the steady state holds again"
-NOT_ASSERTED = "rollback not verified: the steady state was not asserted after it"
-UNMOVED = "kube-dns was not moved during the cut: what a longer one would lead to was not seen"
-ENDED_BADLY = "the steady state held after the heal, but the rollback did not end in it"
+NOT_ASSERTED = "rollback not verified: the steady state was not checked after it"
+UNMOVED = "kube-dns did not move during the cut, so the effect of a longer cut was not tested"
+ENDED_BADLY = "the steady state held after the heal, but not after the rollback"
 WHOLE = {"gate": GOOD, "cut": GOOD, "after": GOOD, "rolled_back": GOOD, "missing": GOOD}
-LOST = "the cut was not what was planned until it was healed: "
+LOST = "the cut did not match its plan until it was healed: "
 GONE = Answer(status=Status.UNHEALTHY, reason="Node/w is gone (1 of 9)")
-NOT_KNOWN = "whether all of the baseline still stands is not known: nobody answers"
-CALMED = "seen gone at the end, though an activity could not: cp1"
+NOT_KNOWN = "unknown whether everything from the baseline still exists: nobody answers"
+CALMED = "confirmed gone at the end, but not by an activity: cp1"
 
 CASES: dict[str, tuple[dict[str, Any], tuple[Outcome, tuple[str, ...], bool | None, int | None]]] = {
     "all well": ({}, (Outcome.PASSED, (HELD,), None, None)),
@@ -151,7 +151,7 @@ CASES: dict[str, tuple[dict[str, Any], tuple[Outcome, tuple[str, ...], bool | No
     "an activity raised": ({"method_failures": ("p: x",)}, (Outcome.INCONCLUSIVE, ("p: x",), None, None)),
     "never asked": (
         {"after": None, "method_failures": ("p: x",)},
-        (Outcome.INCONCLUSIVE, ("p: x", "the hypothesis was not asked after the method"), None, None),
+        (Outcome.INCONCLUSIVE, ("p: x", "the hypothesis was not checked after the method"), None, None),
     ),
     "not answered": ({"after": DARK}, (Outcome.INCONCLUSIVE, ("nobody answers",), None, None)),
     "deviated": ({"after": BAD}, (Outcome.DEVIATED, ("dns: dead", "xds: lost", VERIFIED), True, None)),
@@ -238,5 +238,5 @@ def test_the_verdict_is_exactly_this(name: str) -> None:
 
 
 def test_without_any_fact_nothing_is_known() -> None:
-    reasons = ("the hypothesis was not asked after the method",)
+    reasons = ("the hypothesis was not checked after the method",)
     assert derive(Facts()) == Verdict(outcome=Outcome.INCONCLUSIVE, reasons=reasons)

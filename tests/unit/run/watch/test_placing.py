@@ -237,7 +237,9 @@ def test_what_a_living_run_has_is_left_alone() -> None:
     cluster: Any = SentinelCluster()
     cluster.left_by("theirs", **{"chaosext/owner": "bob@host", "chaosext/holder": str(me())})
 
-    with pytest.raises(Refused, match=r"sentinels of run theirs of bob@host.* are there, and that run lives"):
+    with pytest.raises(
+        Refused, match=r"sentinels of run theirs of bob@host.* are there, and that run is alive"
+    ):
         put(cluster)
 
     assert cluster.deleted == []
@@ -264,7 +266,7 @@ def test_sentinels_of_an_earlier_version_are_replaced_in_their_own_namespace() -
 def test_sentinels_of_a_living_run_of_an_earlier_version_are_left_alone() -> None:
     cluster: Any = SentinelCluster()
     cluster.left_by("theirs", FORMER, **{"chaosext/owner": "bob@host", "chaosext/holder": str(me())})
-    with pytest.raises(Refused, match=r"in namespace kube-system.* are there, and that run lives"):
+    with pytest.raises(Refused, match=r"in namespace kube-system.* are there, and that run is alive"):
         put(cluster)
     assert list(cluster.daemon_sets) == [FORMER]
 
@@ -308,7 +310,7 @@ def test_pods_that_do_not_go_away_keep_ours_out() -> None:
     cluster: Any = SentinelCluster()
     cluster.left_by("dead")
     cluster.lingering = {"w1"}
-    with pytest.raises(Refused, match=r"sentinels of run dead .* do not go away"):
+    with pytest.raises(Refused, match=r"sentinels of run dead .* are not removed in time"):
         put(cluster)
     assert cluster.made == []
 
