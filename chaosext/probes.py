@@ -30,7 +30,10 @@ __all__ = [
 
 
 def nodes_ready(configuration: Configuration = None, secrets: Secrets = None) -> dict[str, Any]:
-    """Check that the control plane reports every node as Ready. The finding names the others, and cordoned nodes."""
+    """Check that the control plane reports every node as Ready.
+
+    Returns a finding that names the others, and cordoned nodes.
+    """
     return _check("nodes_ready", configuration, secrets)
 
 
@@ -45,8 +48,8 @@ def kubelets_connected(configuration: Configuration = None, secrets: Secrets = N
 def nothing_missing(configuration: Configuration = None, secrets: Secrets = None) -> dict[str, Any]:
     """Check that what existed when the run began still exists: nodes, workloads with replicas, Services, Pods.
 
-    The finding names each object that is missing, or smaller. `steady_state` includes this check. Unknown if no run has
-    begun.
+    Returns a finding that names each object that is missing, or smaller; unknown if no run has begun. `steady_state`
+    includes this check.
     """
     return _check("nothing_missing", configuration, secrets)
 
@@ -63,7 +66,7 @@ def dns_resolvable(configuration: Configuration = None, secrets: Secrets = None)
 def xds_synced(configuration: Configuration = None, secrets: Secrets = None) -> dict[str, Any]:
     """Check that every injected Pod of `chaosext_namespaces` is connected to an istiod and in sync.
 
-    A Pod that no istiod lists is not in sync. If there are no Pods at all, the finding is unknown.
+    A Pod that no istiod lists is not in sync. Returns a finding; unknown without any Pod.
     """
     return _check("xds_synced", configuration, secrets)
 
@@ -73,7 +76,7 @@ def probes_healthy(
 ) -> dict[str, Any]:
     """Check that the Pods of `chaosext_namespaces` are Ready, not crash-looping, and failed no probe recently.
 
-    The finding says "refused" or "timed out" for each failing probe.
+    Returns a finding that says "refused" or "timed out" for each failing probe.
 
     Args:
         window_s: seconds; probe failures within them count.
@@ -84,20 +87,23 @@ def probes_healthy(
 def bgp_established(configuration: Configuration = None, secrets: Secrets = None) -> dict[str, Any]:
     """Check that every node that Calico's BGPPeers select has an established session, seen from leaf and node.
 
-    The finding names the nodes without a session.
+    Returns a finding that names the nodes without a session.
     """
     return _check("bgp_established", configuration, secrets)
 
 
 def kube_dns_on_peered_nodes(configuration: Configuration = None, secrets: Secrets = None) -> dict[str, Any]:
-    """Check that every Pod behind kube-dns is on a node with a BGP peer. The finding names the misplaced Pods."""
+    """Check that every Pod behind kube-dns is on a node with a BGP peer.
+
+    Returns a finding that names the misplaced Pods.
+    """
     return _check("kube_dns_on_peered_nodes", configuration, secrets)
 
 
 def cut_effective(configuration: Configuration = None, secrets: Secrets = None) -> dict[str, Any]:
     """Check that every path between control plane and nodes is cut, from both sides, over IPv4 and IPv6.
 
-    The paths are compared with their state before this run's cut. The finding names each open path.
+    The paths are compared with their state before this run's cut. Returns a finding that names each open path.
     """
     from chaosext.experiment.settings import settings_from
     from chaosext.run.monitor.steady_state import ask_cut
@@ -111,7 +117,7 @@ def tcp_reachability(
 ) -> dict[str, Any]:
     """Connect from every node to each target: open, refused, timed out, reset or no route.
 
-    The finding says what each answer means, and names the owner of a port of Envoy or istiod. It is healthy if all
+    Returns a finding that says what each answer means, and names the owner of a port of Envoy or istiod; healthy if all
     targets are open.
 
     Args:

@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     help="Seconds.",
 )
 def abort(run_id: str, context: str | None, reason: str, wait_s: float) -> int:
-    """Have a run heal its cut at once, play its rollbacks and end, and wait until its cut was seen gone.
+    """Make a run heal its cut at once, play its rollbacks and end; wait until the cut is confirmed as removed.
 
-    The request is an annotation on the Lease kube-system/chaosext, which the runner looks at every 2 s. So it can be
-    made with kubectl alone, from a phone, by whoever may patch that Lease. A runner that does not answer, and is of
-    this machine, is sent SIGTERM; one that is dead can't answer: then the kernel lets go at the cut's TTL, or
-    dead_man_s after the runner has died, and this says how long that may take.
+    The request is an annotation on the Lease kube-system/chaosext, which the runner reads every 2 s. So kubectl alone
+    can make it, from a phone, with permission to patch that Lease. A runner that does not answer, and runs on this
+    machine, gets SIGTERM. If the runner is dead, the kernel ends the cut at its TTL, or dead_man_s after the runner
+    died, and this prints how long that may take.
 
     \b
     Examples:
@@ -43,10 +43,10 @@ def abort(run_id: str, context: str | None, reason: str, wait_s: float) -> int:
 
     \b
     Exit code:
-      0   its cut was seen gone
+      0   the cut is confirmed as removed
       20  there is nothing to abort
       30  the run ended before it answered; its report says how
-      40  not seen over in time: what is left, and what heals it, is said
+      40  not confirmed in time; the message says what is left, and how to heal it
     """
     from chaosext.cluster.client import Cluster
     from chaosext.run.session.run_context import owner

@@ -26,9 +26,7 @@ CONFIG_MAP, KEY = "chaosext-approvals", "approvals.jsonl"
 @click.option("--by", help="Who approves.  [default: user@host]")
 @click.option("--until", metavar="WHEN", help="Until then: 2026-12-24T06:00+01:00, or from now on: 8h, 30d.")
 @click.option("--note", default="", help="Why, such as the number of a change.")
-@click.option(
-    "--revoke", metavar="DIGEST", help="Take the approval with this digest (or its beginning) back."
-)
+@click.option("--revoke", metavar="DIGEST", help="Revoke the approval with this digest (or its beginning).")
 @click.option(
     "--list", "as_list", is_flag=True, help="List the approvals; with --context those of its cluster."
 )
@@ -55,14 +53,14 @@ def approve(
     output: str,
     namespace: str,
 ) -> int:
-    """Approve EXPERIMENT, as it is now, for a cluster that is marked production. Nothing else may be run there.
+    """Approve EXPERIMENT, as it is now, for a cluster that is marked production. Only approved experiments run there.
 
-    What is approved is a digest: of all that the experiment does, with each value of its configuration as it is looked
-    up now, from the environment too. Whatever changes one of them needs another approval. Nothing is run to look one
-    up: a configuration that a probe tells (`type: probe`) can't be approved. It holds for one cluster, by
-    the UID of its namespace kube-system, until it ends or is revoked. A cluster is marked by
-    `chaosext pin --context CONTEXT --production`, or for every runner by
-    `kubectl label namespace kube-system chaosext/environment=production --overwrite`.
+    The approval is for a digest of everything that the experiment does, with each value of its configuration as it is
+    looked up now, from the environment too. A change of any of them needs another approval. Nothing is run to look a
+    value up: a configuration that a probe returns (`type: probe`) cannot be approved. An approval holds for one
+    cluster, by the UID of its namespace kube-system, until it expires or is revoked. Mark a cluster with `chaosext pin
+    --context CONTEXT --production`, or for every runner with `kubectl label namespace kube-system
+    chaosext/environment=production --overwrite`.
 
     \b
     Examples:

@@ -55,12 +55,11 @@ def audit() -> None:
 def verify_log(log: Path | None, results: tuple[Path, ...], folders: tuple[Path, ...], as_json: bool) -> int:
     """Check the log's chain of hashes from its first line to its head.
 
-    Found are lines that were altered, taken out, put elsewhere or cut off at the end. A line torn by a crash is told
-    from these. Whoever can write the log and its head file can write both anew, put both back, or remove both: what
-    shows that are the number and hash that each run's result.json keeps of its last entry (--result, --results), so
-    keep those elsewhere.
+    It finds lines that were altered, removed, moved or cut off at the end, and tells a line torn by a crash from
+    these. A writer of both the log and its head file can rewrite, reset or remove both. The number and hash of the
+    last entry in each run's result.json reveal that (--result, --results): keep those files elsewhere.
 
-    Exit code: 0 whole, 10 broken, 30 could not be read, or there is no log.
+    Exit code: 0 intact, 10 broken, 30 unreadable or missing.
     """
     from chaosext.model.errors import Inconclusive
     from chaosext.safety.audit import audit_log, lost_receipt, receipt_in
@@ -86,7 +85,7 @@ def verify_log(log: Path | None, results: tuple[Path, ...], folders: tuple[Path,
     "--json", "as_json", is_flag=True, help="Print a JSON list of the entries, as they are in the log."
 )
 def show(log: Path | None, run_id: str | None, as_json: bool) -> int:
-    """Print the log's entries, oldest first, up to the first that can't be trusted.
+    """Print the log's entries, oldest first, up to the first one that cannot be trusted.
 
     Exit code: 0, or 10 when the chain is broken.
     """

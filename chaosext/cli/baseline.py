@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def baseline() -> None:
-    """Save what is known to be unhealthy on a cluster, so that runs and the gate judge "as before or better".
+    """Save the known unhealthy objects of a cluster, so that runs and the gate judge "as before or better".
 
     \b
     Examples:
@@ -47,7 +47,7 @@ def baseline() -> None:
     "--until",
     required=True,
     metavar="WHEN",
-    help="Accepted until then, 90 days at most: 2026-12-24T06:00+01:00, or from now on: 8h, 14d.",
+    help="Accepted until then, at most 90 days: 2026-12-24T06:00+01:00, or from now on: 8h, 14d.",
 )
 @click.option("--reason", default="", help="Why, such as the number of a change.  [default: who saved it]")
 def save(
@@ -60,12 +60,12 @@ def save(
 ) -> int:
     """Save every object that is unhealthy now as known until a date. Changes nothing on the cluster.
 
-    The file is named by an experiment's `chaosext_known_unhealthy`, or by `known_unhealthy` in a cutover plan: what
-    stays as it was, or gets better, then neither refuses nor deviates; what gets worse does, and so does an entry that
-    has expired. Edit the reasons: they are in every report. From here on `chaosext check all` also compares with what
-    stands now.
+    Name the file in an experiment's `chaosext_known_unhealthy`, or in `known_unhealthy` of a cutover plan. An object
+    that stays as it was, or gets better, then neither refuses a run nor makes it deviate; an object that gets worse
+    does, and so does an expired entry. Edit the reasons: they are in every report. From now on `chaosext check all`
+    also compares with the objects that exist now.
 
-    What is unknown can't be known to be unhealthy; nor is cluster DNS that is dead on every node.
+    The file excludes unknown answers, and cluster DNS that is dead on every node.
 
     \b
     Examples:

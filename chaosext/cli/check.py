@@ -34,7 +34,7 @@ EXIT_CODES = {"healthy": 0, "unhealthy": 10, "unknown": 30}
 @click.option(
     "--known",
     type=click.Path(path_type=Path),
-    help="What is known to be unhealthy, as `chaosext baseline save` writes it: no worse is well enough.",
+    help="Known unhealthy objects, as `chaosext baseline save` writes them: they may stay as they are.",
 )
 @click.option("--verbose", "-v", is_flag=True, help="Print all evidence.")
 @click.option("--json", "as_json", is_flag=True, help="Print findings as JSON.")
@@ -49,10 +49,10 @@ def check(
     verbose: bool,
     as_json: bool,
 ) -> int:
-    """Ask the check NAME, or `all` of the steady state.
+    """Run the check NAME, or `all` checks of the steady state.
 
-    Where a run or `chaosext baseline save` took a baseline of the cluster within a day, `all` compares with it: what
-    stood then and is gone, or of what there is less, is unhealthy (nothing_missing).
+    If a run or `chaosext baseline save` took a baseline of the cluster within a day, `all` compares with it: an object
+    that is missing or smaller is unhealthy (nothing_missing).
 
     \b
     NAME is one of nodes_ready, kubelets_connected, dns_resolvable, xds_synced, probes_healthy, bgp_established,

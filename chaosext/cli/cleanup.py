@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--run", "run", help="Only this run, alive or not.")
 @click.option(
-    "--all", "everything", is_flag=True, help="Everything of ours on every node found, alive or not."
+    "--all", "everything", is_flag=True, help="Every leftover of chaosext on every node found, alive or not."
 )
 @node_option
 @cluster_option
@@ -46,11 +46,11 @@ def cleanup(
     dry_run: bool,
     as_json: bool,
 ) -> int:
-    """Take away what has expired and what runs that died have left: cuts, locks, sentinels. May be repeated.
+    """Remove the leftovers of crashed runs, and expired cuts: rules, locks, sentinels. May be repeated.
 
-    The kernel lets go of every cut at its TTL by itself; this removes it earlier, and the empty tables after it. Looks
+    The kernel ends every cut at its TTL in any case; this removes it earlier, and the empty tables after it. Looks
     where `chaosext status` looks, and needs no API server, journal, experiment or intent log for the nodes. A live cut
-    that is not known to be a dead run's is left, and said. Sentinels come last, on pinned contexts only.
+    is left alone, and reported, unless its run is known to be dead. Sentinels come last, on pinned contexts only.
 
     \b
     Examples:
@@ -64,8 +64,8 @@ def cleanup(
       0   cleaned, or there was nothing to clean up
       20  refused
       30  a node could not be asked, or something harmless could not be removed
-      40  a cut may still be in force, also one that was left because nothing is known of its process; the message
-          says which, where, and how to remove it
+      40  a cut may still be in force, also one that was left because its process is unknown; the message says
+          which, where, and how to remove it
     """
     from chaosext.cleanup.agent_pods import clean_up_sentinels
     from chaosext.cleanup.inventory import Wanted

@@ -32,14 +32,12 @@ INDEX = "JOB_COMPLETION_INDEX"
 @click.option(
     "--kubeconfigs", type=click.Path(path_type=Path), help="A directory of kubeconfigs, by cluster."
 )
-@click.option(
-    "--summary", "summed", is_flag=True, help="Ask nobody: a line for each cluster, of what is in --results."
-)
+@click.option("--summary", "summed", is_flag=True, help="Only summarize --results: one line per cluster.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON, schema chaosext.fleet/v1.")
 def fleet(
     path: Path, results: Path, index: int | None, kubeconfigs: Path | None, summed: bool, as_json: bool
 ) -> int:
-    """Rehearse one cluster of a fleet from a snapshot of it (or ask the gate): read-only, nothing is touched.
+    """Rehearse (or gate) one cluster of a fleet from a snapshot of it: read-only.
 
     \b
     Examples:

@@ -41,11 +41,11 @@ if TYPE_CHECKING:
     "--json", "as_json", is_flag=True, help="Print the outcome as JSON, schema chaosext.gameday/v1."
 )
 def gameday(path: Path, results: Path, check: bool, as_json: bool) -> int:
-    """Have the game day of a settings file: check, clean up what earlier runs left, run, keep and send on the outcome.
+    """Run the game day of a settings file: check, clean up after earlier runs, run, keep and send the outcome.
 
-    In a Pod it uses its ServiceAccount, and pins the cluster by the settings' UID; elsewhere your kubeconfig, whose
-    context must be pinned. Nodes are entered through short-lived Pods. The outcome is an Event on the Job, a line in
-    gamedays.jsonl, and what the settings' webhook is sent.
+    In a Pod it uses its ServiceAccount, and pins the cluster by the settings' UID; elsewhere it uses your kubeconfig,
+    whose context must be pinned. It enters nodes through short-lived Pods. The outcome is an Event on the Job, a line
+    in gamedays.jsonl, and the body of the settings' webhook.
 
     \b
     Examples:

@@ -57,10 +57,8 @@ WITHOUT_PATCHES = 0.7
     type=click.Path(path_type=Path),
     help="Keep what the live cluster showed, so that the verdict can be verified; gzip where it ends in .gz.",
 )
-@click.option(
-    "--at", "at", type=Instant(), help="Now, where it should be another time: a plan must begin later."
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="Of all that is chance.")
+@click.option("--at", "at", type=Instant(), help="Take this as the current time: a plan must begin later.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Random seed.")
 @time_budget_option
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON, schema chaosext.gate/v1.")
 def gate(
@@ -74,11 +72,11 @@ def gate(
     time_budget_s: float,
     as_json: bool,
 ) -> int:
-    """Say go or no-go to a planned cutover, why, and which patches would turn no-go into go. Touches nothing.
+    """Go/no-go check for a planned cutover, with reasons, and patches that would turn no-go into go. Touches nothing.
 
-    Reads the live cluster (or a snapshot of it), checks that it is well, rehearses the cut, and compares what is
-    expected with what the plan accepts. What can't be asked or known is a no-go, unless the plan waives it by name. No
-    plan can waive that the network's routes are proven, and that enough is simulated within the time budget.
+    Reads the live cluster (or a snapshot of it), checks that it is healthy, rehearses the cut, and compares the
+    expected effects with what the plan accepts. An unknown answer is a no-go, unless the plan waives the check by
+    name. No plan can waive that the network's routes are proven, and that enough is simulated within the time budget.
 
     \b
     Needs what `chaosext snapshot` needs, get and list of events, and exec into istiod (else xds_synced must be waived).
@@ -94,8 +92,8 @@ def gate(
     Exit code:
       0   go
       10  no-go
-      20  refused: the plan, the snapshot or an option can't be used; the message names the field and its fix
-      30  no-go, as it can't be known; the reasons say what can't
+      20  refused: the plan, the snapshot or an option is not valid; the message names the field and its fix
+      30  no-go because an answer is unknown; the reasons say which
     """
     from chaosext.experiment.cutover_plan_file import read_cutover
 

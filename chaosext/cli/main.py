@@ -20,24 +20,24 @@ from chaosext.model.printable import say, say_document
 
 COMMANDS = {
     "testbed": ("chaosext.cli.testbed:testbed", "Bring the kind/Calico/Istio testbed up and down."),
-    "preflight": ("chaosext.cli.run:preflight", "Say what a cut would lead to here; touch nothing."),
+    "preflight": ("chaosext.cli.run:preflight", "Show what a cut would lead to here; touch nothing."),
     "rehearse": (
         "chaosext.cli.rehearse:rehearse",
-        "Predict from a snapshot what a cut leads to; touch nothing.",
+        "Predict the effects of a cut from a snapshot; touch nothing.",
     ),
     "snapshot": (
         "chaosext.cli.snapshot:snapshot",
-        "Write down what a rehearsal needs of a cluster; touch nothing.",
+        "Save the objects of a cluster that a rehearsal needs; touch nothing.",
     ),
-    "gate": ("chaosext.cli.gate:gate", "Say go or no-go to a planned cutover, why, and what would mend it."),
-    "run": ("chaosext.cli.run:run", "Run an experiment strictly: verdict, exit code, timeline."),
-    "report": ("chaosext.cli.report:report", "Tell a run's story, or what differs between two runs."),
-    "check": ("chaosext.cli.check:check", "Ask one check, or all of the steady state."),
+    "gate": ("chaosext.cli.gate:gate", "Go/no-go check for a planned cutover, with reasons and fixes."),
+    "run": ("chaosext.cli.run:run", "Run an experiment: verdict, exit code, timeline, report."),
+    "report": ("chaosext.cli.report:report", "Write the report of a run, or compare two runs."),
+    "check": ("chaosext.cli.check:check", "Run one check, or all of the steady state."),
     "baseline": (
         "chaosext.cli.baseline:baseline",
-        "Save what is known to be unhealthy, to judge as before or better.",
+        "Save known unhealthy objects, to judge as before or better.",
     ),
-    "status": ("chaosext.cli.status:status", "Say what of chaosext is on which node, whose, and until when."),
+    "status": ("chaosext.cli.status:status", "List active cuts and leftovers: node, run, owner, expiry."),
     "cleanup": (
         "chaosext.cli.cleanup:cleanup",
         "Remove what crashed runs left behind: expired cuts, locks, Pods.",
@@ -46,16 +46,16 @@ COMMANDS = {
         "chaosext.cli.failover:failover",
         "Drain a cluster from the load balancer in front of several, and restore it.",
     ),
-    "abort": ("chaosext.cli.abort:abort", "Heal a run's cut now, from anywhere, and end the run."),
-    "pin": ("chaosext.cli.pin:pin", "Write down which cluster a context means; what acts needs it."),
+    "abort": ("chaosext.cli.abort:abort", "Heal a run's cut now, from any machine, and end the run."),
+    "pin": ("chaosext.cli.pin:pin", "Pin a context to a cluster; every change requires it."),
     "approve": ("chaosext.cli.approve:approve", "Approve an experiment for a cluster marked production."),
     "schedule": ("chaosext.cli.schedule:schedule", "Write the manifests of scheduled game days."),
-    "gameday": ("chaosext.cli.gameday:gameday", "Have a game day, as its Job in the cluster does."),
+    "gameday": ("chaosext.cli.gameday:gameday", "Run a game day, as its Job in the cluster does."),
     "fleet": (
         "chaosext.cli.fleet:fleet",
-        "Rehearse one cluster of a fleet, as its Job does, or sum them up.",
+        "Rehearse one cluster of a fleet, as its Job does, or summarize all.",
     ),
-    "audit": ("chaosext.cli.audit:audit", "Show and verify the record of who ran what, where."),
+    "audit": ("chaosext.cli.audit:audit", "Show and verify the audit log."),
 }
 """Command -> where it lives, and its line in `chaosext --help` (so that listing them imports none of them)."""
 
@@ -85,7 +85,8 @@ class LazyGroup(click.Group):
 )
 @click.version_option(__version__, prog_name="chaosext")
 def cli() -> None:
-    """Live through a network cutover that severs the Kubernetes control plane from its nodes, before it is real.
+    """Rehearse a network cutover that cuts your Kubernetes control plane off from its nodes, before you do it for
+    real.
 
     \b
     Examples:
@@ -96,9 +97,9 @@ def cli() -> None:
       chaosext report latest                                     what broke, why, for how long, for whom
 
     \b
-    Exit codes: 0 passed (or as expected), 1 passed though something else was expected,
+    Exit codes: 0 passed (or as expected), 1 passed, but another verdict was expected,
     10 deviated and rollback verified, 11 deviated and rollback not verified, 20 refused (nothing was touched),
-    30 inconclusive, 40 unsafe (something may be left), 130/143 interrupted and healed.
+    30 inconclusive, 40 unsafe (a cut may still be active), 130/143 interrupted and healed.
     """
 
 

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--context", help="The Kubernetes context to pin.")
-@click.option("--replace", is_flag=True, help="Pin it though it was pinned to another cluster.")
+@click.option("--replace", is_flag=True, help="Pin it although it was pinned to another cluster.")
 @click.option(
     "--production/--no-production",
     default=None,
-    help="Mark it as production, where only approved experiments may act; or take the mark away.",
+    help="Mark it as production, where only approved experiments may act; or remove the mark.",
 )
-@click.option("--remove", metavar="CONTEXT", help="Forget the pin of this context.")
+@click.option("--remove", metavar="CONTEXT", help="Remove the pin of this context.")
 @click.option(
     "--list", "as_list", is_flag=True, help="List the pins.  [default: what happens without options]"
 )
@@ -36,10 +36,11 @@ def pin(
     as_list: bool,
     as_json: bool,
 ) -> int:
-    """Write down which cluster a context means: its server, certificate authority, and kube-system's UID.
+    """Pin a context to a cluster: its server, certificate authority, and kube-system's UID.
 
-    Nothing is cut or deleted on a context that is not pinned, or that leads to another cluster than the pinned one by
-    then. To pin it once more is a no-op; another cluster takes --replace. `chaosext testbed up` pins its own.
+    Nothing is cut or deleted on a context that is not pinned, or that leads to another cluster than the pinned one.
+    Pinning the same cluster again changes nothing; another cluster needs --replace. `chaosext testbed up` pins its
+    own.
 
     \b
     Examples:

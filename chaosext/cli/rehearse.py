@@ -107,15 +107,17 @@ class Instant(click.ParamType):  # type: ignore[type-arg]
 )
 @click.option("--cut-for", type=Duration(), default="480s", show_default=True, help="How long.")
 @click.option(
-    "--horizon", type=Duration(), default="900s", show_default=True, help="How far to look, from the cut."
+    "--horizon",
+    type=Duration(),
+    default="900s",
+    show_default=True,
+    help="End of the prediction, counted from the cut.",
 )
-@click.option(
-    "--rollback-at", type=Duration(), help="When kube-dns' Pods are deleted to be placed anew, from the cut."
-)
+@click.option("--rollback-at", type=Duration(), help="When kube-dns is rescheduled, counted from the cut.")
 @click.option(
     "--cut-at",
     type=Instant(),
-    help="When it is cut, where the snapshot is as old: its leases then say how old they were.",
+    help="Time of the cut, if the snapshot is as old: its Leases then give their ages.",
 )
 @click.option(
     "--controller-manager-arg",
@@ -136,21 +138,23 @@ class Instant(click.ParamType):  # type: ignore[type-arg]
     "mitigations",
     type=click.Choice(MITIGATIONS),
     multiple=True,
-    help="As if this were in place (repeatable).",
+    help="Simulate with this mitigation in place (repeatable).",
 )
 @click.option(
     "--scenarios",
     type=click.Path(path_type=Path),
-    help="Play the scenarios in FILE (JSON or YAML), a line of result each.",
+    help="Simulate the scenarios in FILE (JSON or YAML), with one line of result each.",
 )
 @click.option(
     "--samples",
     type=click.IntRange(1, 100_000),
-    help="Random plays.  [default: enumerated where few, else by size; with --scenarios 8]",
+    help="Number of random simulations.  [default: enumerated where few, else by size; with --scenarios 8]",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of all that is chance.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Random seed.")
 @click.option(
-    "--advice/--no-advice", default=True, help="Play every mitigation, too, and rank them.  [default: advice]"
+    "--advice/--no-advice",
+    default=True,
+    help="Simulate every mitigation, too, and rank them.  [default: advice]",
 )
 @time_budget_option
 @click.option("--verbose", "-v", is_flag=True, help="A line for each event and each node.")
@@ -181,11 +185,13 @@ def rehearse(
     as_json: bool,
     fail_on: tuple[str, ...],
 ) -> int:
-    """Predict what a cut leads to: what happens when, whether it heals, whom it hits, what would prevent it.
+    """Predict the effects of a cut: which events, when, whether the cluster heals, which workloads are affected, and
+    which change would prevent it.
 
-    Reads a snapshot of the cluster, and nothing else: no cluster, no network. What the snapshot doesn't tell is assumed
-    aloud, or unknown. Two calls with the same input print the same bytes, unless the time budget is over before all is
-    simulated: then the output says how many simulations were made of how many, and what these don't show is unknown.
+    Reads a snapshot of the cluster and nothing else: no cluster, no network. What the snapshot lacks is assumed, and
+    listed as an assumption, or unknown. Two calls with the same input print the same bytes, unless the time budget is
+    used up: then the output says how many of the simulations were made, and everything that these do not show is
+    unknown.
 
     \b
     Examples:
@@ -206,8 +212,8 @@ def rehearse(
     Exit code:
       0   predicted
       10  --fail-on deviated, and it is predicted to deviate (with --scenarios: any of them)
-      20  refused: the snapshot or an option can't be used; the message names it
-      30  --fail-on unknown, and what comes of it can't be known
+      20  refused: the snapshot or an option is not valid; the message names it
+      30  --fail-on unknown, and the outcome is unknown
     """
     from chaosext.cli.prediction_text import prediction_lines
     from chaosext.rehearsal.predict.scenarios import Scenario

@@ -40,7 +40,7 @@ def report(
     as_json: bool,
     run_dir: Path | None,
 ) -> int:
-    """Report RUN: its directory, its id, or `latest`. With OTHER, compare the two: what differs from RUN to OTHER.
+    """Write the report of RUN: its directory, its id, or `latest`. With OTHER, compare the two runs.
 
     \b
     Examples:
@@ -49,8 +49,8 @@ def report(
       chaosext report 20261123t230300ab12 latest                what differs between two runs
       chaosext report run/20261123t230300ab12 -o public/        into another directory
 
-    A run that was killed is reported, too, as far as it got: its verdict is not known, and what is missing is said.
-    Exit code: 0 reported, 20 there is no such run, or nothing could be written.
+    A run that was killed gets a report as well: its verdict is unknown, and the report lists what is missing. Exit
+    code: 0 written, 20 if the run does not exist or nothing could be written.
     """
     from chaosext.report.data.run_data import read_run
     from chaosext.run.session.run_directory import found_run

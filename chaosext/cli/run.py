@@ -36,14 +36,18 @@ context_option = click.option("--context", help="Refuse unless the experiment pi
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON; progress goes to stderr.")
 @click.option(
-    "--plain", is_flag=True, help="Print line by line, as where output is no terminal; no lanes that grow."
+    "--plain",
+    is_flag=True,
+    help="Print line by line, without lanes; the default if the output is no terminal.",
 )
 @click.option(
     "--metrics",
     metavar="FILE|PORT",
     help="Prometheus metrics: into FILE (textfile collector), or to be scraped at PORT or HOST:PORT.",
 )
-@click.option("--run-dir", type=click.Path(path_type=Path), help="Where run/<id>/ is made.  [default: ./run]")
+@click.option(
+    "--run-dir", type=click.Path(path_type=Path), help="Where run/<id>/ is created.  [default: ./run]"
+)
 def run(
     experiment: Path,
     context: str | None,
@@ -54,24 +58,24 @@ def run(
     metrics: str | None,
     run_dir: Path | None,
 ) -> int:
-    """Run EXPERIMENT (YAML or JSON, or the name of one that comes along) and derive the verdict from what was seen.
+    """Run EXPERIMENT (YAML or JSON, or the name of a bundled one) and derive the verdict from what was observed.
 
     \b
     Examples:
       chaosext run experiments/control-plane-partition.yaml
-      chaosext run experiments/control-plane-partition.yaml --expect deviated    exit 0 when the story is reproduced
+      chaosext run experiments/control-plane-partition.yaml --expect deviated    exit 0 if the incident is reproduced
       chaosext run experiments/control-plane-partition.yaml --dry-run
-      chaosext run control-plane-partition                                       the one that comes along
+      chaosext run control-plane-partition                                       a bundled experiment
       chaosext run control-plane-partition --metrics 9464                        scraped at 127.0.0.1:9464/metrics
 
-    Its context must be pinned (`chaosext pin`). Nothing of EXPERIMENT is run, looked up or asked before pin, approval,
-    limits and lock hold.
+    Its context must be pinned (`chaosext pin`). Nothing of EXPERIMENT is run, looked up or checked before pin,
+    approval, limits and lock hold.
 
-    In a terminal the lanes grow while it runs, unless CI or TERM=dumb is set or --plain is given. Where
+    In a terminal the run shows growing lanes, unless CI or TERM=dumb is set or --plain is given. If
     OTEL_EXPORTER_OTLP_ENDPOINT is set, the run is exported as a trace at its end.
 
-    Writes run/<id>/result.json, journal.json, timeline.jsonl, and its report: report.html, summary.md, junit.xml and
-    report.json; run/latest points to the newest. `chaosext report` makes the report again.
+    Writes run/<id>/result.json, journal.json, timeline.jsonl, and the report: report.html, summary.md, junit.xml and
+    report.json; run/latest points to the newest run. `chaosext report` writes the report again.
     """
     from chaosext.cli.listeners import Telling
     from chaosext.experiment.load import load_experiment
@@ -98,10 +102,11 @@ def run(
 @context_option
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def preflight(experiment: Path, context: str | None, as_json: bool) -> int:
-    """Say what the cut in EXPERIMENT would lead to on this cluster, as the run's own rehearsal expects it.
+    """Show what the cut in EXPERIMENT would lead to on this cluster: the prediction that the run itself would start
+    with.
 
-    Read-only, and runs nothing of EXPERIMENT: a snapshot is taken, and the cut simulated on it. Exit 20 when the run
-    would be refused before its gate; the gate itself is not asked.
+    Read-only, and runs nothing of EXPERIMENT: it takes a snapshot, and simulates the cut on it. Exit code 20 if the
+    run would be refused before its baseline; the baseline itself is not checked.
     """
     from chaosext.cli.output import briefing_lines
     from chaosext.experiment.load import load_experiment

@@ -45,10 +45,10 @@ FORMATS = ("plain", "kustomize", "helm-values")
 def schedule(
     path: Path | None, fleet: Path | None, directory: Path | None, form: str, check: bool, context: str | None
 ) -> int:
-    """Write what runs game days in a cluster: ServiceAccount, least-privilege RBAC, CronJob, settings.
+    """Write the manifests that run game days in a cluster: ServiceAccount, least-privilege RBAC, CronJob, settings.
 
     Everything is checked before anything is written: the schedule and its time zone, the experiment with its values,
-    whether the Job's deadline leaves it enough time, whether it ever comes due within the allowed hours.
+    whether the Job's deadline leaves it enough time, whether any game day begins within the allowed hours.
 
     \b
     Examples:
@@ -58,8 +58,8 @@ def schedule(
       chaosext schedule --settings deploy/gameday.yaml --format helm-values > values.yaml
       chaosext schedule --fleet deploy/fleet.yaml | kubectl apply -f -
 
-    With --output the experiment is written as well, as experiment.yaml: it is what runs, and what
-    `chaosext approve` approves for a production cluster.
+    With --output the experiment is written as well, as experiment.yaml: this file runs, and this file needs the
+    approval (`chaosext approve`) for a production cluster.
 
     Exit code: 0 written, 20 refused (the message names field and fix), 30 the API server did not answer.
     """

@@ -29,11 +29,11 @@ STDOUT = "-"
     help="Bound of one page of 500 objects, seconds.",
 )
 def snapshot(context: str, output: str, page_s: float) -> int:
-    """Write down what `chaosext rehearse` needs of a cluster, as a plain Kubernetes List. Read-only.
+    """Save the objects of a cluster that `chaosext rehearse` needs, as a plain Kubernetes List. Read-only.
 
-    Only the fields that bear on a prediction are kept: no Secret, no environment, no image, no command, no header of a
-    hook or probe, no ConfigMap but how Cilium routes, no annotation but Calico's addresses and flannel's backend, and
-    of the control plane's arguments those that set timings.
+    Keeps only the fields that a prediction depends on: no Secret, no environment, no image, no command, no header of a
+    hook or probe, no ConfigMap except how Cilium routes, no annotation except Calico's addresses and flannel's
+    backend, and of the control plane's arguments those that set timings.
 
     \b
     Needs get and list of nodes, pods, namespaces, services, deployments, replicasets, statefulsets, daemonsets, jobs,
@@ -46,7 +46,8 @@ def snapshot(context: str, output: str, page_s: float) -> int:
       chaosext snapshot --context production-eu -o cluster.json.gz
       chaosext snapshot -o - | gzip > cluster.json.gz
 
-    Exit code: 0 written, 20 refused (nodes or Pods may not be read, or the file not written), 30 no answer.
+    Exit code: 0 written, 20 refused (no permission to read nodes or Pods, or the file cannot be written), 30 no
+    answer.
     """
     from chaosext.cluster.client import Cluster
     from chaosext.run.session.live_snapshot import Taking

@@ -31,8 +31,8 @@ transport_option = click.option(
     type=click.Choice(list(TRANSPORTS)),
     default=DEFAULT,
     show_default=True,
-    help="The way into the nodes: containers, network namespaces, or Pods of ours, made for it by --context's API "
-    "server and taken away again.",
+    help="How to enter the nodes: containers, network namespaces, or short-lived Pods, created through --context's "
+    "API server.",
 )
 namespace_option = click.option(
     "--namespace",
@@ -72,14 +72,14 @@ def status(
     namespace: str,
     as_json: bool,
 ) -> int:
-    """Say what of chaosext is on which node, whose, and until when. Touches nothing.
+    """List active cuts and leftovers: node, run, owner and expiry. Touches nothing.
 
-    Asks kind's nodes, those named with --node and those in the intent log, each for 10 s at the most; no API server,
-    journal or experiment is needed for them. Only where the intent log has sentinels that were not seen gone, or
-    --context is given, is that cluster's API server asked. What can't be asked is named.
+    Asks kind's nodes, those named with --node and those in the intent log, each for at most 10 s; for these it needs
+    no API server, journal or experiment. It asks a cluster's API server only with --context, or if the intent log has
+    sentinels that are not confirmed as removed. It names whatever it could not ask.
 
-    With --transport pod the control-plane nodes of --context are asked, through Pods in --namespace; the context must
-    be pinned, as Pods are made.
+    With --transport pod it asks the control-plane nodes of --context through Pods in --namespace. The context must be
+    pinned, because Pods are created.
 
     \b
     Examples:
@@ -89,12 +89,12 @@ def status(
 
     \b
     Exit code:
-      0   nothing of ours
-      10  something is there and accounted for: its run is alive, or it has expired and cuts nothing any more
+      0   no cut, and no leftover
+      10  a cut or leftover is accounted for: its run is alive, or it has expired and drops nothing any more
       20  refused
       30  a node could not be asked, and nothing says that it may be cut; or no node was found
-      40  see to it: a live cut of which no living run is known, or a node that the intent log says may be cut could
-          not be asked; the kernel lets go by itself at the time given, `chaosext cleanup` earlier
+      40  act: a live cut without a known live run, or a node that may be cut, by the intent log, could not be asked;
+          the kernel ends the cut at the time given, `chaosext cleanup` earlier
     """
     from chaosext.cleanup.agent_pods import with_sentinels
     from chaosext.cleanup.survey import look

@@ -28,7 +28,7 @@ Examples:
   chaosext testbed up --timings production --workers 3
   chaosext testbed up --images bundle-full.tar
   chaosext testbed up --mitigation dns-affinity --sidecars native
-  chaosext testbed up --clusters 2       a second cluster, NAME-b, an entry before both, and its customers
+  chaosext testbed up --clusters 2       a second cluster, NAME-b, a load balancer, and customers
 """
 
 
@@ -74,7 +74,7 @@ def testbed() -> None:
 @click.option(
     "--clusters",
     type=click.IntRange(1, 2),
-    help="2: a second, smaller cluster with the same shop, an entry in front of both, and steady customers.  "
+    help="2: a second, smaller cluster with the same shop, a load balancer in front of both, and customers.  "
     "[default: as it is, 1]",
 )
 @click.option("--workers", type=int, help="Number of workers.  [default: as the configuration says, 2]")
@@ -82,7 +82,7 @@ def testbed() -> None:
     "--config",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Another kind configuration than the one that comes along.",
+    help="Another kind configuration than the bundled one.",
 )
 @FORCE
 @JSON
@@ -99,10 +99,10 @@ def up(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Bring the testbed to its steady state; go on from wherever an earlier `up` was interrupted.
+    """Bring the testbed to its steady state. If an earlier `up` was interrupted, continue there.
 
-    Its cluster is then pinned: a context of that name that leads elsewhere is refused, here and by every action. While
-    a run uses the testbed, it is refused.
+    Its cluster is then pinned: a context of that name that leads elsewhere is refused, here and by every action.
+    Refused while a run uses the testbed.
     """
     from chaosext.testbed.bringup import bring_up
     from chaosext.testbed.config import make_blueprint, read_kind_config
@@ -165,7 +165,8 @@ def _require_no_run(name: str, *, force: bool) -> None:
 @NAME
 @FORCE
 def down(name: str, force: bool) -> None:
-    """Take the testbed away: nodes, leaf, kubeconfig context and pin; its entry and second cluster, too.
+    """Remove the testbed: nodes, leaf, kubeconfig context and pin, and the load balancer and second cluster if it has
+    them. Images stay in the Docker Engine, and image bundles in the cache. Refused while a run uses the testbed.
 
     Images stay: in the Docker Engine, and image bundles in the cache. While a run uses the testbed, it is refused.
     """
@@ -199,9 +200,10 @@ def _forget_drains(name: str) -> None:
 @NAME
 @JSON
 def status(name: str, as_json: bool) -> None:
-    """Show nodes, BGP sessions, kube-dns, istiod, the shop, mitigations and timings; of both clusters, and the entry.
+    """Show nodes, BGP sessions, kube-dns, istiod, the shop, mitigations and timings; of both clusters, and the load
+    balancer.
 
-    Exit code 0 in the steady state, 10 when something is missing, 20 when there is no such testbed.
+    Exit code: 0 in the steady state, 10 if something is missing, 20 if the testbed does not exist.
     """
     from chaosext.testbed import lifecycle, pair
     from chaosext.testbed.config import checked_name
