@@ -1,4 +1,4 @@
-"""One file says all of a scheduled game day: when, where, what, within which bounds, and where its results go."""
+"""The settings file of a scheduled game day: when, where, what, within which limits, and where its results go."""
 
 from __future__ import annotations
 
@@ -69,26 +69,26 @@ class Group(BaseModel):
 
 
 class ClusterKeys(Group):
-    """Which cluster is meant, whatever the API server that the runner finds says of itself."""
+    """The cluster that the game day is for; the runner refuses any other."""
 
     context: str = Field(
-        min_length=1, description="The context's name: in the experiment, the results, the pins"
+        min_length=1, description="Name of the context in the experiment, the results and the pins"
     )
     kube_system_uid: str = Field(
         pattern=UID, description="`kubectl get namespace kube-system -o jsonpath={.metadata.uid}`"
     )
-    production: bool = Field(default=False, description="Only approved experiments may act there")
+    production: bool = Field(default=False, description="Only approved experiments may act on it")
 
 
 class History(Group):
-    """How many Jobs that are over a CronJob keeps."""
+    """How many finished Jobs the CronJob keeps."""
 
     successful: int = Field(default=3, ge=0, le=100)
     failed: int = Field(default=5, ge=0, le=100)
 
 
 class InSecret(Group):
-    """A key of a Secret in the runner's namespace; the kubelet mounts it, so that nobody needs a right to read it."""
+    """A key of a Secret in the runner's namespace; the kubelet mounts it, so no account needs permission to read it."""
 
     secret: Name
     key: str = Field(default="url", pattern=KEY, max_length=253)
@@ -105,7 +105,7 @@ class Results(Group):
     size: str = Field(default="", pattern=f"{QUANTITY}|^$")
     storage_class: str = Field(default="", max_length=63)
     keep: int = Field(
-        default=50, ge=1, le=10_000, description="How many run directories are kept, the newest"
+        default=50, ge=1, le=10_000, description="How many run directories are kept; the oldest are removed"
     )
     upload: InSecret | None = Field(
         default=None,
@@ -125,29 +125,38 @@ class Settings(Group):
     name: Annotated[
         str,
         Field(
-            pattern=DNS_LABEL, max_length=52, description="The CronJob's; 52 letters, as Kubernetes demands"
+            pattern=DNS_LABEL,
+            max_length=52,
+            description="Name of the CronJob, at most 52 characters",
         ),
     ]
-    schedule: Annotated[str, AfterValidator(is_schedule), Field(description="As a CronJob's: `30 2 * * Tue`")]
-    time_zone: Annotated[str, AfterValidator(is_zone), Field(description="IANA name, for the schedule")] = (
-        "Etc/UTC"
-    )
-    suspend: bool = Field(default=False, description="No game day, neither on time nor by hand")
+    schedule: Annotated[
+        str, AfterValidator(is_schedule), Field(description="A cron schedule: `30 2 * * Tue`")
+    ]
+    time_zone: Annotated[
+        str, AfterValidator(is_zone), Field(description="Time zone of the schedule, an IANA name")
+    ] = "Etc/UTC"
+    suspend: bool = Field(default=False, description="No game day begins, scheduled or started by hand")
     starting_deadline_s: int = Field(
-        default=300, ge=10, le=86_400, description="A game day that can't begin in time is left out, seconds"
+        default=300,
+        ge=10,
+        le=86_400,
+        description="Seconds; a game day that cannot begin within them is skipped",
     )
     deadline_s: int = Field(
-        default=3600, ge=60, le=86_400, description="The Job is ended (healing first) after so long, seconds"
+        default=3600, ge=60, le=86_400, description="Seconds; then the Job is ended, and heals first"
     )
     history: History = History()
     image: str = Field(
         default="",
         max_length=500,
-        description="Of runner and node Pods; empty: the one that `testbed up` brings",
+        description="Image of runner and node Pods; empty: the testbed's",
     )
     image_pull_secrets: tuple[Name, ...] = ()
     namespace: Annotated[Name, AfterValidator(is_own)] = "chaosext"
-    node_selector: dict[str, str] = Field(default=CONTROL_PLANE, description="Where the runner's Pod may be")
+    node_selector: dict[str, str] = Field(
+        default=CONTROL_PLANE, description="Nodes on which the runner's Pod may run"
+    )
     cluster: ClusterKeys
     experiment: str = Field(
         min_length=1, description="A file beside this one, or a bundled experiment's name"
@@ -155,16 +164,14 @@ class Settings(Group):
     expect: Literal["passed", "deviated"] | None = Field(
         default=None, description="The verdict that counts as success"
     )
-    configuration: dict[str, Any] = Field(
-        default={}, description="In the place of the experiment's own values"
-    )
+    configuration: dict[str, Any] = Field(default={}, description="Values that replace the experiment's own")
     limits: LimitKeys = Field(
         default=LimitKeys.model_validate({}),
-        description="As an operator's limits file: max_ttl_s, allowed_hours, …",
+        description="Limits, as in an operator's limits file: max_ttl_s, allowed_hours, …",
     )
-    stop_conditions: tuple[Any, ...] = Field(default=(), description="Heal at once when one is true")
+    stop_conditions: tuple[Any, ...] = Field(default=(), description="Heal at once when one becomes true")
     webhook: InSecret | None = Field(
-        default=None, description="Is sent each outcome as JSON; ca.crt beside it: whom to trust"
+        default=None, description="URL that receives each outcome as JSON; ca.crt beside it: the CA to trust"
     )
     results: Results = Results()
 

@@ -217,7 +217,7 @@ def rules(game_day: str) -> tuple[Rule, ...]:
             limited=f"Pods labelled `{NODE_PODS}`",
         ),
         Rule(
-            why="tell what came of it", resources=("events",), verbs=("create",), namespace=OWN,
+            why="report the outcome", resources=("events",), verbs=("create",), namespace=OWN,
             only=f'object.involvedObject.kind in ["Job", "CronJob"] && object.source.component == "{COMPONENT}"',
             limited="about Jobs and CronJobs",
         ),

@@ -26,6 +26,20 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 AT_ROOT = sorted(ROOT.glob("*.md"))
 PAGES = [*AT_ROOT, *sorted(DOCS.rglob("*.md"))]
+OTHERS = [
+    *(DOCS / "schemas").iterdir(),
+    *(ROOT / "experiments").iterdir(),
+    *(
+        each
+        for folder in ("deploy", "examples/cutovers")
+        for each in (ROOT / folder).rglob("*")
+        if each.is_file()
+    ),
+    ROOT / "action.yml",
+    ROOT / "Makefile",
+]
+"""What else a user reads."""
+
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 AVOIDED = re.compile(
     r"nobody|whoever|somebody|of ours|take away|\btold\b|\bmend(ed|s)?\b|at the most|let go", re.I
@@ -121,9 +135,15 @@ def test_readme_has_at_most_150_lines() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_page_avoids_words_that_the_style_forbids(page: Path) -> None:
-    lines = page.read_text(encoding="utf-8").splitlines()
+@pytest.mark.parametrize("file", [*PAGES, *OTHERS], ids=lambda file: str(file.relative_to(ROOT)))
+def test_file_avoids_words_that_the_style_forbids(file: Path) -> None:
+    lines = file.read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if AVOIDED.search(line)] == []
+
+
+@pytest.mark.parametrize("page", ["cli", "api"])
+def test_generated_page_avoids_words_that_the_style_forbids(site: Path, page: str) -> None:
+    lines = (site / page / "index.html").read_text().splitlines()
     assert [line for line in lines if AVOIDED.search(line)] == []
 
 
