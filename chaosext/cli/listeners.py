@@ -35,10 +35,17 @@ class Telling:
     """Tells everybody the same: from `begin` to `end`, in between each event."""
 
     def __init__(
-        self, out: IO[str], err: IO[str], *, as_json: bool, plain: bool, exporter: Exporter | None
+        self,
+        out: IO[str],
+        err: IO[str],
+        *,
+        as_json: bool,
+        plain: bool,
+        verbose: bool = False,
+        exporter: Exporter | None,
     ) -> None:
         self._out = out if as_json else None
-        self._shown = _display(err if as_json else out, plain=plain or as_json)
+        self._shown = _display(err if as_json else out, plain=plain or as_json, verbose=verbose)
         self._exporter = exporter
         self._traces = False
 
@@ -107,7 +114,9 @@ class Telling:
         return trace(result, activities(journal), cut_at_s=time.time() - ago_s)
 
 
-def _display(stream: IO[str], *, plain: bool) -> Plain:
+def _display(stream: IO[str], *, plain: bool, verbose: bool) -> Plain:
     from chaosext.cli.terminal import Lanes, suits
 
-    return Plain(stream) if plain or not suits(stream, os.environ) else Lanes(stream)
+    if plain or not suits(stream, os.environ):
+        return Plain(stream, verbose=verbose)
+    return Lanes(stream)

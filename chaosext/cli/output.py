@@ -46,11 +46,11 @@ STATUS_COLOURS = {"healthy": "green", "unhealthy": "red", "unknown": "yellow"}
 
 
 class Plain:
-    """Prints the timeline as it happens, line by line: coloured in a terminal."""
+    """Prints the timeline as it happens, line by line: coloured in a terminal; bookkeeping only if `verbose`."""
 
     scene: Scene
 
-    def __init__(self, stream: IO[str]) -> None:
+    def __init__(self, stream: IO[str], *, verbose: bool = False) -> None:
         from rich.console import Console
 
         class Unread(Console):
@@ -60,6 +60,7 @@ class Plain:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
         self._console = Unread(file=stream, highlight=False, soft_wrap=True, emoji=False)
+        self._verbose = verbose
 
     def begin(self, scene: Scene) -> None:
         self.scene = scene
@@ -70,7 +71,8 @@ class Plain:
             self._print(line)
 
     def event(self, event: Event) -> None:
-        self._print(event_line(event), COLOURS.get(event.kind.value, ""))
+        if self._verbose or not event.is_bookkeeping:
+            self._print(event_line(event), COLOURS.get(event.kind.value, ""))
 
     def lines(self, lines: Iterable[str]) -> None:
         for line in lines:

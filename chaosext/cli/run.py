@@ -41,6 +41,12 @@ context_option = click.option("--context", help="Refuse unless the experiment pi
     help="Print line by line, without lanes; the default if the output is no terminal.",
 )
 @click.option(
+    "--verbose",
+    "-v",
+    is_flag=True,
+    help="Also print bookkeeping events, which timeline.jsonl has in any case.",
+)
+@click.option(
     "--metrics",
     metavar="FILE|PORT",
     help="Prometheus metrics: into FILE (textfile collector), or to be scraped at PORT or HOST:PORT.",
@@ -55,6 +61,7 @@ def run(
     dry_run: bool,
     as_json: bool,
     plain: bool,
+    verbose: bool,
     metrics: str | None,
     run_dir: Path | None,
 ) -> int:
@@ -93,7 +100,7 @@ def run(
     if dry_run:
         return _dry_run(resolved, as_json)
     with own_streams() as (out, err):
-        telling = Telling(out, err, as_json=as_json, plain=plain, exporter=exporter)
+        telling = Telling(out, err, as_json=as_json, plain=plain, verbose=verbose, exporter=exporter)
         return _run(resolved, telling, expected, run_dir)
 
 

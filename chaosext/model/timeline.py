@@ -87,6 +87,13 @@ class Kind(StrEnum):
     """Somebody asked for the run to be healed, and to end here."""
 
 
+NO_LONGER_WATCHED = "no longer watched: "
+"""Prefix of the detail of an `observation_lost` by design: the object has left the watch plan, or is gone."""
+
+_BOOKKEEPING = frozenset({Kind.CLOCK, Kind.POD_CREATED, Kind.POD_GONE})
+"""Kinds that repeat what another event says, or describe the observation itself."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """One line of the timeline. `t_s` is seconds from the cut; before the cut it is negative."""
@@ -96,6 +103,12 @@ class Event:
     object: str
     detail: str
     source: str
+
+    @property
+    def is_bookkeeping(self) -> bool:
+        """Whether it belongs into `timeline.jsonl` only: it says nothing about how the cluster fares."""
+        planned = self.kind is Kind.OBSERVATION_LOST and self.detail.startswith(NO_LONGER_WATCHED)
+        return planned or self.kind in _BOOKKEEPING
 
     @property
     def nodes(self) -> tuple[str, ...]:

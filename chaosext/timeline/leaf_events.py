@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from chaosext.model.result import Lane
-from chaosext.model.timeline import Kind
+from chaosext.model.timeline import NO_LONGER_WATCHED, Kind
 from chaosext.timeline.object_events import Note
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class LeafView:
                 yield self._note(restored, self._object(name), good)
         for name in before.keys() - said.keys():
             unseen = f"{self._object(name)} ({lane.value})"
-            yield self._note(Kind.OBSERVATION_LOST, unseen, "watched no more: it is not there any more")
+            yield self._note(Kind.OBSERVATION_LOST, unseen, f"{NO_LONGER_WATCHED}it is gone")
 
     def _object(self, name: str) -> str:
         return f"Leaf/{self.leaf} → {name}"

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from chaosext.model.signal import Head, Mark, Sample, Signal, Watched
-from chaosext.model.timeline import Kind
+from chaosext.model.timeline import NO_LONGER_WATCHED, Kind
 from chaosext.timeline.debounce import Damper, Streak
 from chaosext.timeline.object_events import Note
 from chaosext.timeline.sample_windows import IN_A_ROW, gap, is_stale, marks_of, overdue_s, seen_until_s
@@ -147,7 +147,7 @@ class _Track:
                 Note(
                     kind=Kind.OBSERVATION_LOST,
                     object=self._question.unseen,
-                    detail="watched no more: not in the plan",
+                    detail=f"{NO_LONGER_WATCHED}not in the plan",
                 ),
             )
 

@@ -294,7 +294,7 @@ def test_another_plan_is_no_gap_and_what_stays_in_it_keeps_its_state() -> None:
             pytest.approx(2.9),
             Kind.OBSERVATION_LOST,
             "Node/w → coredns-a on w 10.244.1.2 (routes)",
-            "watched no more: not in the plan",
+            "no longer watched: not in the plan",
         ),
         (3, Kind.ROUTE_LOST, "Node/w → b on cp 10.244.0.7", "no route of its own leads there"),
     ]
