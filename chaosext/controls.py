@@ -117,7 +117,7 @@ def after_activity_control(context: Activity, state: Run, **kwargs: Any) -> None
 
         if "model.errors.Refused: " in "".join(state.get("exception") or ()):
             raise SystemExit(SKIP_ROLLBACKS)
-        raise InterruptExecution("the cut failed, so the experiment ends here; what was armed is healed")
+        raise InterruptExecution("the cut failed, so the experiment stops here; what was armed is healed")
 
 
 def after_hypothesis_control(state: dict[str, Any], **kwargs: Any) -> None:

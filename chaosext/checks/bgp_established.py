@@ -78,7 +78,7 @@ def gather(cluster: Cluster, shells: Mapping[str, NodeShell], leaf: NodeShell | 
 
 def _or_reason(answer: tuple[Session, ...] | Unreachable | None) -> tuple[Session, ...] | str:
     if answer is None:
-        return "there is no shell on it"
+        return "no shell on the node"
     return str(answer) if isinstance(answer, Unreachable) else answer
 
 

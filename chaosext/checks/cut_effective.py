@@ -487,7 +487,7 @@ def _still_blocked(path: Path) -> str:
 
 
 def _unseen(node: str) -> Evidence:
-    detail = f"where its kubelet connects is not known: no server that resolves in {KUBELET_CONF}"
+    detail = f"unknown where its kubelet connects: no server that resolves in {KUBELET_CONF}"
     return Evidence(subject=f"Node/{node}", status=Status.UNKNOWN, detail=detail)
 
 

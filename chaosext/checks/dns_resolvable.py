@@ -226,7 +226,7 @@ def ask_nodes(
     """
     reachable = {node: shells[node] for node in nodes if node in shells}
     answers = ask_all(reachable, lambda shell: _ask_from(shell, plan, timeout_s))
-    missing = Unreachable("there is no shell on it")
+    missing = Unreachable("no shell on the node")
     return tuple(answer for node in nodes for answer in _read_answers(node, plan, answers.get(node, missing)))
 
 

@@ -69,7 +69,7 @@ def _evidence(pod: Pod, backs: bool, peered: Sequence[str]) -> Evidence:
     if pod.node in peered:
         detail = f"on Node/{pod.node}, which has a BGP peer; {role}"
         return Evidence(subject=pod.subject, status=Status.HEALTHY, detail=detail)
-    detail = f"on Node/{pod.node}, which has no BGP peer: nobody learns its address; {role}"
+    detail = f"on Node/{pod.node}, which has no BGP peer: no other node learns its address; {role}"
     return Evidence(subject=pod.subject, status=Status.UNHEALTHY, detail=detail)
 
 

@@ -104,7 +104,7 @@ def _by_lease(lease: NodeLease, now: datetime) -> tuple[Status, str]:
 
 def _by_status(node: Node, now: datetime, within_s: float, why: str) -> tuple[Status, str]:
     if node.heartbeat is None:
-        return Status.UNKNOWN, f"{why}when its status was written is not known"
+        return Status.UNKNOWN, f"{why}unknown when its status was written"
     age_s = (now - node.heartbeat).total_seconds()
     if age_s < -AHEAD_S:
         return Status.UNKNOWN, f"{why}its status was written {-age_s:.0f} s ahead of the API server's clock"

@@ -127,7 +127,7 @@ def _missing(around: Surroundings) -> Finding:
 
     if around.baseline is None:
         return unknown(
-            check_names.MISSING, "no baseline is known: no run took one, nor did `chaosext baseline save`"
+            check_names.MISSING, "no baseline: no run and no `chaosext baseline save` recorded one"
         )
     return baseline_inventory.judge(
         around.baseline, baseline_inventory.gather(around.cluster, around.baseline.namespaces)

@@ -47,8 +47,8 @@ MEANING = {
     Reach.OPEN: "something accepts connections there",
     Reach.REFUSED: "the host is there, nothing listens on the port (or a firewall rejects)",
     Reach.TIMED_OUT: "no answer at all: no route there or back, or packets are dropped",
-    Reach.RESET: "accepted, then reset: a proxy without a way on, or a server that doesn't want us",
-    Reach.NO_ROUTE: "a router or the node itself says that there is no way",
+    Reach.RESET: "accepted, then reset: a proxy without a way on, or a server that rejects the connection",
+    Reach.NO_ROUTE: "a router or the node itself reports no route",
     Reach.UNRESOLVED: "DNS gave no address: nothing was connected to",
     Reach.UNKNOWN: "the node could not be asked",
 }
@@ -82,7 +82,7 @@ class Target:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"(::)?[A-Za-z0-9]([A-Za-z0-9._:-]*[A-Za-z0-9.:])?|::", self.host):
-            raise Refused(f"target host {self.host!r} is no address and no name", "write HOST:PORT")
+            raise Refused(f"target host {self.host!r} is neither an address nor a name", "write HOST:PORT")
         if not 0 < self.port < 65536:
             raise Refused(f"target port {self.port} is out of range", "use 1-65535")
 
@@ -184,7 +184,7 @@ def gather_pairs(
         asked,
         lambda shell: _connect_from(shell, wanted[shell.node], timeout_s, request=request, lanes=lanes),
     )
-    missing = Unreachable("there is no shell on it")
+    missing = Unreachable("no shell on the node")
     return TcpEvidence(
         connects=tuple(
             connect

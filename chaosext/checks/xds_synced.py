@@ -124,7 +124,7 @@ def parse_syncz(istiod: str, text: str) -> tuple[Proxy, ...]:
     try:
         listed = json.loads(text)
         if not isinstance(listed, list):
-            raise ValueError("it is no list")
+            raise ValueError("it is not a list")
         return tuple(_proxy(istiod, item) for item in listed if "." in item.get("proxy", ""))
     except MALFORMED as error:
         raise ValueError(f"/debug/syncz gave no proper answer: {error!r:.200}") from error

@@ -122,7 +122,7 @@ def _remove(doomed: Collection[Found], shells: Mapping[str, NodeShell]) -> dict[
     for kind, run in sorted({(each.kind, each.run) for each in doomed}):
         group = {each.node: each for each in doomed if (each.kind, each.run) == (kind, run)}
         problems = _remove_on(kind, run, {node: shells[node] for node in group if node in shells})
-        problems |= {node: f"{node}: there is no way into it" for node in group if node not in shells}
+        problems |= {node: f"{node}: it can't be entered" for node in group if node not in shells}
         failed |= {group[node]: problem for node, problem in problems.items()}
     return failed
 

@@ -118,7 +118,7 @@ def _way_of(run: Outstanding) -> NodeAccess:
     if run.is_sealed and run.let_go:
         until = f"until {run.let_go.as_wall_clock():%H:%M:%S} UTC at the latest"
         return replace(
-            run.way, closed=f"cut off {until}: no API server leads there, nobody can heal it earlier"
+            run.way, closed=f"cut off {until}: no API server reaches it, so it can't be healed earlier"
         )
     return _by_api_server(run.way, run.nodes)[0]
 

@@ -485,7 +485,7 @@ def _require_context(context: str, paths: str) -> None:
     known = _known_contexts(paths)
     listed = ", ".join(known) or "none"
     if not context:
-        raise Refused("context is empty", f"name one of the kubeconfig's contexts ({listed})")
+        raise Refused("context is empty", f"use one of the kubeconfig's contexts  ({listed})")
     if context not in known:
         raise Refused(
             f"context {context!r} is not in the kubeconfig {paths}", f"known contexts are: {listed}"
@@ -503,7 +503,7 @@ def _known_contexts(paths: str) -> list[str]:
             try:
                 names += [str(item["name"]) for item in (config or {}).get("contexts") or ()]
             except MALFORMED as error:
-                raise Refused(f"{path} is not a kubeconfig", "check the file, or name another one") from error
+                raise Refused(f"{path} is not a kubeconfig", "check the file, or use another one") from error
     return names
 
 

@@ -140,7 +140,7 @@ def take_lease(cluster: Cluster, claim: Claim, *, timeout_s: float | None = None
         except Conflict:
             continue
         return
-    raise Refused(f"lock: {LEASE} changes hands faster than it can be taken", "run again")
+    raise Refused(f"lock: {LEASE} changes faster than it can be acquired", "run again")
 
 
 def renew_lease(cluster: Cluster, claim: Claim, *, timeout_s: float | None = None) -> str:

@@ -34,9 +34,9 @@ def read_document(path: Path, what: str) -> tuple[Any, bytes]:
         data = read_file(path)
         return parse_yaml(data), data
     except OSError as error:
-        raise Refused(f"{what} {path}: {error.strerror}", "name a readable file") from None
+        raise Refused(f"{what} {path}: {error.strerror}", "use a readable file") from None
     except BeyondBounds as error:
-        raise Refused(f"{what} {path}: {error}", "make it smaller, and write out its aliases") from None
+        raise Refused(f"{what} {path}: {error}", "make it smaller, and expand its aliases") from None
     except ValueError as error:
         raise Refused(f"{what} {path}: neither YAML nor JSON: {error!s:.300}", "repair the file") from None
 

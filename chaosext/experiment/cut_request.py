@@ -42,11 +42,13 @@ class CutRequest:
 
 def _seconds(field: str, value: Any) -> float:
     if isinstance(value, bool):
-        raise Refused(f"{field}: {value!r} is no number of seconds", "give seconds, such as 120")
+        raise Refused(f"{field}: {value!r} is not a number of seconds", "set it to seconds, such as 120")
     try:
         return float(value)
     except (TypeError, ValueError, OverflowError):
-        raise Refused(f"{field}: {value!r} is no number of seconds", "give seconds, such as 120") from None
+        raise Refused(
+            f"{field}: {value!r} is not a number of seconds", "set it to seconds, such as 120"
+        ) from None
 
 
 def _texts(field: str, value: Any) -> tuple[str, ...] | None:
@@ -60,6 +62,6 @@ def _texts(field: str, value: Any) -> tuple[str, ...] | None:
         or not all(isinstance(item, str) and item for item in value)
     ):
         raise Refused(
-            f"{field}: {value!r} is no list of names", f"write it as `{field}: [a, b]`, or leave it out"
+            f"{field}: {value!r} is not a list of names", f"write it as `{field}: [a, b]`, or remove it"
         )
     return tuple(value)

@@ -44,7 +44,7 @@ def _duration(value: object) -> float:
 def _word(value: object) -> object:
     """YAML 1.1 reads unquoted numbers, `yes` and `no` as something else than the label's value."""
     if isinstance(value, bool) or not isinstance(value, (str, int)):
-        raise ValueError(f"{value!r} is no text; put it in quotes")
+        raise ValueError(f"{value!r} is not a text; put it in quotes")
     return str(value)
 
 
@@ -54,11 +54,11 @@ def _clock(value: object) -> datetime:
         return value
     text = str(value)
     if not isinstance(value, str) or len(text) <= len("2026-11-28"):
-        raise ValueError(f"{text!r} is no moment; write e.g. 2026-11-28 22:00")
+        raise ValueError(f"{text!r} is not a date and time; write e.g. 2026-11-28 22:00")
     try:
         return datetime.fromisoformat(text)
     except ValueError:
-        raise ValueError(f"{text!r} is no moment; write e.g. 2026-11-28 22:00") from None
+        raise ValueError(f"{text!r} is not a date and time; write e.g. 2026-11-28 22:00") from None
 
 
 Duration = Annotated[float, BeforeValidator(_duration), Field(gt=0, le=LONGEST_S)]
@@ -86,15 +86,15 @@ class Cut(_Part):
         by_labels = [name for name in ("selector", "zones", "racks") if getattr(self, name)]
         if self.nodes and by_labels:
             raise ValueError(
-                f"nodes and {by_labels[0]} at once; name the nodes, or select them by their labels"
+                f"nodes and {by_labels[0]} are both set; list the nodes, or select them by labels"
             )
         if not self.nodes and not by_labels:
-            raise ValueError("no node is selected; give nodes, selector, zones or racks")
+            raise ValueError("no node is selected; set nodes, selector, zones or racks")
         if self.rack_label and not self.racks:
-            raise ValueError("rack_label without racks; name the racks")
+            raise ValueError("rack_label without racks; list the racks")
         if self.at_most is not None and self.at_most < self.planned:
             said = f"at_most ({self.at_most:g} s) is shorter than for ({self.planned:g} s)"
-            raise ValueError(f"{said}; make it as long at the least")
+            raise ValueError(f"{said}; make it at least as long")
         return self
 
 
@@ -117,7 +117,7 @@ class Accept(_Part):
     @model_validator(mode="after")
     def _fits(self) -> Accept:
         if self.self_heals and self.dns_after_heal != "resolvable":
-            raise ValueError("dns_after_heal: partial is no healing by itself; say self_heals: false, too")
+            raise ValueError("dns_after_heal: partial is not a recovery; set self_heals: false, too")
         return self
 
 
@@ -163,7 +163,9 @@ class CutoverFile(_Part):
     def _checks_are_known(self) -> CutoverFile:
         for name in self.waive:
             if name in REHEARSED:
-                raise ValueError(f"waive.{name}: what is expected of the cut can't be waived; change accept")
+                raise ValueError(
+                    f"waive.{name}: the predicted effect of the cut can't be waived; change accept"
+                )
             if name in PROVEN:
                 raise ValueError(f"waive.{name}: a wrong go is worse than none; add what the reason asks for")
             if name not in WAIVABLE:
@@ -174,7 +176,7 @@ class CutoverFile(_Part):
                 raise ValueError(f"{place}: no such check; {did_you_mean(entry.check, WAIVABLE)}")
         for name in self.require:
             if name not in REMARKS:
-                raise ValueError(f"require: {name} is no remark; {did_you_mean(name, REMARKS)}")
+                raise ValueError(f"require: {name} is not a remark; {did_you_mean(name, REMARKS)}")
         return self
 
 
@@ -191,8 +193,8 @@ def read_cutover(path: Path, at: datetime) -> tuple[Cutover, bytes]:
     require_in_force(cutover.known, at, KEY)
     if cutover.start is not None and cutover.start <= at:
         raise Refused(
-            f"when.start: {cutover.start.isoformat()} is over (it is {at.isoformat(timespec='seconds')})",
-            "name the moment at which it will begin",
+            f"when.start: {cutover.start.isoformat()} is in the past (it is {at.isoformat(timespec='seconds')})",
+            "set it to the start of the cutover",
         )
     return cutover, data
 
@@ -238,7 +240,7 @@ def _now(first: Mapping[str, Any]) -> str:
     """What stands there, where that is short enough to be of help."""
     if first["type"] == "missing":
         return EXAMPLE
-    return f"it is {first['input']!r:.80} now; {EXAMPLE}"
+    return f"change {first['input']!r:.80}; {EXAMPLE}"
 
 
 def _place(loc: Sequence[int | str]) -> str:
@@ -306,7 +308,7 @@ def _start(when: When) -> datetime:
     if start.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != when.start:
         raise Refused(
             f"when.start: {when.start} does not exist in {when.timezone}: clocks are put forward then",
-            "name another",
+            "set another time",
         )
     if start.utcoffset() != start.replace(fold=1).utcoffset():
         raise Refused(
@@ -320,4 +322,4 @@ def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ValueError, OSError, KeyError):  # unknown, or no name of a zone at all
-        raise Refused(f"when.timezone: there is no time zone {name!r}", "write e.g. Europe/Berlin") from None
+        raise Refused(f"when.timezone: unknown time zone {name!r}", "write e.g. Europe/Berlin") from None

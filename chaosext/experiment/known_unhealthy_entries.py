@@ -115,8 +115,8 @@ def require_in_force(entries: Iterable[KnownUnhealthy], now: datetime, place: st
     for entry in listed:
         if entry.until > now + LONGEST:
             raise Refused(
-                f"{place}: {entry} would be accepted until {entry.until:%Y-%m-%d}, {LONGEST.days} days are the most",
-                "name an earlier date",
+                f"{place}: {entry} would be accepted until {entry.until:%Y-%m-%d}: over {LONGEST.days} days",
+                "set an earlier date",
             )
 
 

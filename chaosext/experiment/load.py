@@ -191,7 +191,7 @@ def require_probe(place: str, probe: dict[str, Any]) -> None:
     check_activity(place, probe)
     if str((probe.get("provider") or {}).get("module", "")).startswith("chaosext.actions"):
         raise Refused(
-            f"{place}: an action is no probe", "name a function of chaosext.probes, or another probe"
+            f"{place}: an action is not a probe", "use a function of chaosext.probes, or another probe"
         )
     try:
         ensure_activity_is_valid(_inert(probe))

@@ -24,7 +24,7 @@ def _listed(value: Any) -> Any:
 def _parsed(texts: tuple[str, ...]) -> tuple[str, ...]:
     """The texts themselves; a refusal is pydantic's, which knows the key. No hours at all would forbid everything."""
     if not texts:
-        raise ValueError("none is given; leave the key out to allow all")
+        raise ValueError("it is empty; remove the key to allow all")
     for text in texts:
         try:
             Hours.parse(text)
@@ -45,16 +45,14 @@ class LimitKeys(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    max_ttl_s: float | None = Field(
-        None, gt=0, le=LONGEST_TTL_S, description="No cut may live longer than this, seconds"
-    )
+    max_ttl_s: float | None = Field(None, gt=0, le=LONGEST_TTL_S, description="Longest TTL of a cut, seconds")
     max_node_share: float | None = Field(
         None, gt=0, le=1, description="Share of the nodes that may carry rules"
     )
-    protected_nodes: Names = Field((), description="Nodes (or patterns) that are neither cut nor cut off")
+    protected_nodes: Names = Field((), description="Nodes (or patterns) that are never cut or cut off")
     protected_namespaces: Names = Field((), description="Namespaces whose Pods must not be touched")
     allowed_hours: Annotated[Names, AfterValidator(_parsed)] = Field(
-        (), description="When a cut may be in force, all of its TTL"
+        (), description="Hours that must contain the whole TTL of a cut"
     )
 
     def limits(self, place: str, prefix: str = "") -> Limits:

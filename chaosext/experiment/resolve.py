@@ -65,8 +65,8 @@ def resolve(experiment: Experiment, *, context: str | None = None, source: str =
     resolved = resolved_of(experiment, values, source=source)
     if context is not None and context != resolved.settings.context:
         raise Refused(
-            f"context {context!r} is not the one that the experiment pins ({resolved.settings.context!r})",
-            "name the pinned one, or change KUBERNETES_CONTEXT in the experiment's secrets",
+            f"context {context!r} is not the experiment's ({resolved.settings.context!r})",
+            "use the experiment's context, or change KUBERNETES_CONTEXT in its secrets",
         )
     return resolved
 
@@ -111,7 +111,7 @@ def _require_known_at_once(experiment: Experiment, values: Values) -> None:
     needed |= {place: ["its value"] for place in values.pending if place in ours or place.endswith(CONTEXT)}
     for place, names in needed.items():
         if names:
-            raise Refused(f"{place}: {', '.join(names)} would be known only once something was run", BY_HAND)
+            raise Refused(f"{place}: {', '.join(names)} would be known only at run time", BY_HAND)
 
 
 def _require_private_calls(experiment: Experiment, values: Values) -> None:
@@ -160,8 +160,8 @@ def _named_secrets(place: str, groups: Iterable[Any], secrets: Mapping[str, Any]
         values = secrets.get(group) if isinstance(group, str) else None
         if not isinstance(values, dict):
             raise Refused(
-                f"{place}.provider.secrets: {group!r} is no group of secrets",
-                "name a key of the experiment's `secrets` that holds a mapping",
+                f"{place}.provider.secrets: {group!r} is not a group of secrets",
+                "use a key of the experiment's `secrets` that holds a mapping",
             )
         named.update(values)
     return named

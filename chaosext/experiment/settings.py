@@ -62,7 +62,9 @@ class Settings(LimitKeys):
     """
 
     context: str = Field(min_length=1, description="Kubernetes context; never the current one implicitly")
-    transport: str = Field(DEFAULT, pattern=f"^({'|'.join(TRANSPORTS)})$", description="The way into a node")
+    transport: str = Field(
+        DEFAULT, pattern=f"^({'|'.join(TRANSPORTS)})$", description="How chaosext enters a node"
+    )
     namespace: Namespace = Field(
         NAMESPACE,
         min_length=1,
@@ -70,13 +72,15 @@ class Settings(LimitKeys):
     )
     node_image: str = Field("", description="Their image; empty: the one that `testbed up` brings")
     cut_side: Side = Field(
-        Side.CONTROL_PLANE, description="Whose nodes carry the rules of a cut: `control-plane` or `nodes`"
+        Side.CONTROL_PLANE,
+        description="The side that carries the rules of a cut: `control-plane` or `nodes`",
     )
     cut_nodes: NodeNames = Field(
-        (), description="On the side `nodes`: which; empty: every node without a control-plane role"
+        (),
+        description="On the side `nodes`: the nodes to cut; empty: every node without a control-plane role",
     )
     control_plane_addresses: Addresses = Field(
-        (), description="On the side `nodes`: addresses of API servers, beside those that can be known"
+        (), description="On the side `nodes`: more addresses of API servers"
     )
     leaf: Container = Field(
         "",
@@ -84,40 +88,40 @@ class Settings(LimitKeys):
     )
     entry: Container = Field(
         "",
-        description="Container of the entry in front of several clusters; `auto`: `<cluster>-entry` on a kind context; "
+        description="Container of the global load balancer; `auto`: `<cluster>-entry` on a kind context; "
         "empty: there is none",
     )
     entry_customers: Container = Field(
         "",
-        description="Container of the entry's customers; empty: `<cluster>-customers`, as of the entry's name",
+        description="Container of its customers; empty: `<cluster>-customers`, by the load balancer's name",
     )
     entry_cluster: str = Field(
-        "", description="What the entry calls this cluster; empty: the context without its `kind-`"
+        "", description="The load balancer's name of this cluster; empty: the context without its `kind-`"
     )
     failover: Failover = Field(
-        Failover.HEALTH_CHECK, description="Who takes a cluster out of the entry: `health_check` or `by_hand`"
+        Failover.HEALTH_CHECK, description="What drains a cluster: `health_check` or `by_hand`"
     )
-    namespaces: tuple[Namespace, ...] = Field(("shop",), description="Whose Pods `probes_healthy` asks for")
-    request_timeout_s: float = Field(10.0, gt=0, le=120, description="Bound of one API call, seconds")
+    namespaces: tuple[Namespace, ...] = Field(
+        ("shop",), description="Namespaces of the Pods that `probes_healthy` checks"
+    )
+    request_timeout_s: float = Field(10.0, gt=0, le=120, description="Timeout of one API call, seconds")
     activity_timeout_s: float = Field(
-        300.0, gt=0, le=3600, description="Bound of an activity, beyond what it waits on purpose, seconds"
+        300.0, gt=0, le=3600, description="Timeout of an activity, beyond its intended waits, seconds"
     )
     lookups: int = Field(
         10, ge=1, le=100, description="DNS lookups per node and address, UDP and TCP in turn"
     )
-    sentinel: bool = Field(
-        True, description="Watch from every node, by a sentinel on each while the run lasts"
-    )
+    sentinel: bool = Field(True, description="Run a sentinel on every node during the run")
     sentinel_image: str = Field(
         "", description="The sentinel's image; empty: the one that `testbed up` brings"
     )
     stop_conditions: tuple[StopCondition, ...] = Field(
-        (), max_length=20, description="What heals at once and ends the run when it comes true"
+        (), max_length=20, description="Conditions that heal and end the run at once"
     )
     known_unhealthy: SteadyEntries = Field(
         (), description="Objects that are known to be unhealthy, and accepted as they are until a date"
     )
-    sentinel_port: int = Field(9853, ge=1, le=65535, description="Where a sentinel listens on its node")
+    sentinel_port: int = Field(9853, ge=1, le=65535, description="Port of a sentinel on its node")
 
     @property
     def way(self) -> NodeAccess:
@@ -203,7 +207,7 @@ def _refusal(error: ValidationError) -> Refused:
     field = ".".join(str(part) for part in first["loc"])
     key = "secrets.KUBERNETES_CONTEXT" if field == "context" else f"configuration.{PREFIX}{field}"
     if first["type"] != "extra_forbidden":
-        return Refused(f"{key}: {first['msg']}", f"it is {first['input']!r} now")
+        return Refused(f"{key}: {first['msg']}", f"change {first['input']!r}")
     if len(first["loc"]) > 1:
         fields = KnownEntry.model_fields if first["loc"][0] == KEY else StopCondition.model_fields
         return Refused(f"{key}: unknown key", did_you_mean(str(first["loc"][-1]), fields))

@@ -45,7 +45,7 @@ def misfit(module: str, func: str, arguments: Collection[str]) -> str:
         source = _source(module)
         found = _function(source, func) if source is not None else None
     except ModuleNotFoundError:
-        return f"there is no Python module {module!r}"
+        return f"no Python module {module!r}"
     except AttributeError:
         return f"the Python module {module!r} does not expose a function called {func!r}"
     except (SyntaxError, ValueError, RecursionError) as error:

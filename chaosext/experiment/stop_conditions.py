@@ -17,14 +17,16 @@ class StopCondition(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field("", max_length=100, description="What the report calls it")
-    promql: str = Field("", description="Stops where it yields anything, as an alert's expression does")
+    name: str = Field("", max_length=100, description="Its name in the report")
+    promql: str = Field("", description="Stops if it yields any series, as an alert's expression")
     url: str = Field("", description="Prometheus' address, without /api/v1/query")
     ca_file: str = Field("", description="Certificate authorities to trust instead of the system's, PEM")
-    token_file: str = Field("", description="A file with a bearer token, read anew each time")
+    token_file: str = Field("", description="A file with a bearer token, read each time")
     token_secret: str = Field("", description="A bearer token among the experiment's secrets, as GROUP.KEY")
     check: str = Field("", description="One of chaosext's checks")
-    must_be: Literal["healthy", "unhealthy"] = Field("healthy", description="What the check must be")
+    must_be: Literal["healthy", "unhealthy"] = Field(
+        "healthy", description="The required status of the check"
+    )
     probe: dict[str, Any] | None = Field(None, description="A probe of Chaos Toolkit, with its tolerance")
     for_s: float = Field(0.0, ge=0, le=3600, description="How long it must hold before it stops, seconds")
     every_s: float = Field(5.0, ge=1, le=300, description="How often it is asked, seconds")
@@ -52,7 +54,7 @@ class StopCondition(BaseModel):
                 f"exactly one of {', '.join(KINDS)} is needed, not {' and '.join(given) or 'none'}"
             )
         if (self.kind == "promql") != bool(self.url):
-            raise ValueError("promql and url need one another")
+            raise ValueError("promql and url require each other")
         if self.url:
             _require_address(self.url)
         if (self.token_file or self.token_secret) and urlsplit(self.url).scheme == "http":
@@ -80,4 +82,4 @@ def _require_probe(probe: dict[str, Any]) -> None:
     if probe.get("type") != "probe" or "tolerance" not in probe or not probe.get("provider"):
         raise ValueError("a probe has `type: probe`, a provider and a tolerance")
     if probe.get("background"):
-        raise ValueError("a probe that is asked again and again is none in the background")
+        raise ValueError("a probe of a stop condition can't run in the background")

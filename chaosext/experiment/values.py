@@ -72,7 +72,7 @@ def complete(values: Values) -> Values:
         secrets = load_secrets(values.secrets, values.configuration)
     except Exception as error:
         raise Refused(
-            f"secrets: Vault gave none ({type(error).__name__})", "see the vault_* settings"
+            f"secrets: Vault returned none ({type(error).__name__})", "see the vault_* settings"
         ) from None
     known = {key: value for key, value in values.configuration.items() if not _is_pending(key, values)}
     for name, written in values.configuration.items():
@@ -140,9 +140,7 @@ def _require_vault(configuration: Mapping[str, Any]) -> None:
     from chaoslib.secret import HAS_HVAC
 
     if not HAS_HVAC:
-        raise Refused(
-            "secrets: the package hvac is not installed, by which Vault is asked", "pip install hvac"
-        )
+        raise Refused("secrets: reading Vault requires the package hvac", "run `pip install hvac`")
     if is_in_the_clear(str(configuration.get(VAULT_ADDRESS) or os.environ.get("VAULT_ADDR", ""))):
         raise Refused(
             f"configuration.{VAULT_ADDRESS}: a token would be sent there in the clear",

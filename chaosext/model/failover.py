@@ -140,5 +140,5 @@ class Second:
 def _count(value: Any) -> int:
     number = int(value)
     if number < 0:
-        raise ValueError(f"{value!r} is no count")
+        raise ValueError(f"{value!r} is not a count")
     return number

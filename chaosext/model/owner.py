@@ -161,7 +161,7 @@ class LockFacts:
         if not self.run:
             return Refused(
                 f"lock: {where} is locked by something that chaosext did not make",
-                "see what it is, and delete it if nobody needs it",
+                "check what it is, and delete it if it is not needed",
             )
         if self.delete_with:
             return Refused(

@@ -57,7 +57,7 @@ MEANING: Mapping[Mark, str] = {
     Mark.REFUSED: "refused: the host is there, nothing listens on the port",
     Mark.TIMED_OUT: "timed out: no answer at all, no route there or back, or packets are dropped",
     Mark.RESET: "reset: accepted, then reset",
-    Mark.NO_ROUTE: "no route: a router or the node itself says that there is no way",
+    Mark.NO_ROUTE: "no route: a router or the node itself reports no route",
     Mark.ERROR: "an answer, but a wrong one: an error of the server, a wrong address, not HTTP 200",
     Mark.DOWN: "down: not established, not synced, no route but the default one",
     Mark.UNKNOWN: "not measured",

@@ -147,7 +147,7 @@ def _late(node: str, timeout_s: float) -> Unreachable:
 
 def _not_started(node: str, command: str, error: OSError) -> Refused | Unreachable:
     if isinstance(error, FileNotFoundError):
-        return Refused(f"{command}: no such command", "install it, it is the way into the nodes")
+        return Refused(f"{command}: no such command", "install it: chaosext enters the nodes with it")
     return Unreachable(
         f"{node}: {command} can't be started ({error.strerror})"
     )  # no process or descriptor left

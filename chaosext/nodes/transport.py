@@ -28,7 +28,7 @@ DISCOVERY_S = 10.0
 def shells(names: Iterable[str], way: NodeAccess = BY_DOCKER) -> Mapping[str, NodeShell]:
     """A shell on every node named, sorted. Raises `Refused` for a transport that there is not, and for a bad name."""
     if way.transport not in TRANSPORTS:
-        raise Refused(f"transport: {way.transport!r} is not known", f"known are {', '.join(TRANSPORTS)}")
+        raise Refused(f"transport: unknown value {way.transport!r}", f"use one of: {', '.join(TRANSPORTS)}")
     return {name: TRANSPORTS[way.transport](require_name(name), way) for name in sorted(set(names))}
 
 
@@ -78,8 +78,8 @@ def discover(way: NodeAccess = BY_DOCKER, cluster: str | None = None) -> tuple[s
         done = child_process.run(argv, timeout_s=DISCOVERY_S)
     except (OSError, TimeIsUp, TooLarge) as error:
         said = str(error) or f"no answer within {DISCOVERY_S:g} s"
-        raise Refused(f"docker can't be asked for kind's nodes ({said})", "name them with --node") from None
+        raise Refused(f"docker can't list kind's nodes ({said})", "list them with --node") from None
     if done.exit_code:
-        raise Refused(f"docker: {done.stderr.strip()}", "start the Docker Engine, or name nodes with --node")
+        raise Refused(f"docker: {done.stderr.strip()}", "start the Docker Engine, or list nodes with --node")
     listed = (line.partition(" ") for line in done.stdout.splitlines())
     return tuple(sorted(name for name, _, role in listed if role in KIND_ROLES))

@@ -216,7 +216,7 @@ class _Change:
         if self.until is None:
             return ends
         if -(self.until.age_s() or 0.0) < SHORTEST_TTL_S:
-            raise Refused(f"the time of run {self.cut.run} is over by now", UNTOUCHED)
+            raise Refused(f"the time of run {self.cut.run} is already over", UNTOUCHED)
         return min(ends, self.until)
 
 
@@ -371,7 +371,8 @@ def _commit_to_all(
         raise Refused("; ".join(map(str, failures)), UNTOUCHED)
     if failures:
         raise Inconclusive(
-            "; ".join(map(str, failures)), "the cut was taken away on every node; see the cause, then repeat"
+            "; ".join(map(str, failures)),
+            "the cut was removed from every node; fix the cause, then run again",
         )
     return tuple(answer for answer in answers if isinstance(answer, ArmedNode))
 

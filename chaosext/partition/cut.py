@@ -203,13 +203,17 @@ def check_run(run: str) -> str:
 def check_node(node: str) -> str:
     """`node` itself, when Kubernetes could have named a node so. Raises `Refused` otherwise."""
     if not is_subdomain(node):
-        raise Refused(f"node: {node!r} can not name a node", "use the name that `kubectl get nodes` prints")
+        raise Refused(
+            f"node: {node!r} is not a valid node name", "use the name that `kubectl get nodes` prints"
+        )
     return node
 
 
 def _check_uplink(node: str, uplink: str) -> None:
     if not _INTERFACE.fullmatch(uplink):
-        raise Refused(f"uplinks: {uplink!r} on {node} can not name an interface", "see `ip -br link` there")
+        raise Refused(
+            f"uplinks: {uplink!r} on {node} is not a valid interface name", "see `ip -br link` there"
+        )
     if uplink == "lo":
         raise Refused(f"uplinks: lo on {node} leads to no peer", "name the interface towards the other nodes")
 
@@ -222,14 +226,16 @@ def _check_owner(owner: str) -> None:
 def _check_nodes(nodes: tuple[NodeCut, ...]) -> None:
     names = [each.node for each in nodes]
     if not names:
-        raise Refused("nodes: none to put the cut on", "name at least one, such as the control plane's")
+        raise Refused("nodes: none to put the cut on", "list at least one, such as the control plane's")
     if len(set(names)) < len(names):
-        raise Refused(f"nodes: named twice among {', '.join(names)}", "name each once, with all its uplinks")
+        raise Refused(f"nodes: named twice among {', '.join(names)}", "list each once, with all its uplinks")
 
 
 def _check_ttl(ttl_s: float) -> None:
     if not (math.isfinite(ttl_s) and ttl_s >= SHORTEST_TTL_S):
-        raise Refused(f"ttl_s: a cut of {ttl_s} s can not be", f"give seconds, {SHORTEST_TTL_S:g} or more")
+        raise Refused(
+            f"ttl_s: {ttl_s} s is not a valid duration of a cut", f"set {SHORTEST_TTL_S:g} or more seconds"
+        )
 
 
 def _check_dead_man(dead_man_s: float | None) -> None:
@@ -246,18 +252,18 @@ def _check_delay(cut: Cut) -> None:
             f"delay_s: a cut can't begin after {cut.delay_s} s", f"give 0, or {SHORTEST_TTL_S:g} s or more"
         )
     if cut.delay_s and cut.dead_man_s is not None:
-        raise Refused("dead_man_s: a cut with a delay is not renewed", "leave it out")
+        raise Refused("dead_man_s: a cut with a delay can't be renewed", "remove it")
 
 
 def _check_families(families: tuple[Family, ...]) -> None:
     if not families or not set(families) <= set(FAMILIES):
-        raise Refused(f"families: {families!r} is not understood", "name ipv4, ipv6 or both")
+        raise Refused(f"families: {families!r} is not valid", "use ipv4, ipv6 or both")
 
 
 def _check_peers(cut: Cut) -> None:
     for peer in cut.peers:
         if peer.prefixlen == 0:
-            raise Refused(f"peers: {peer} is every address there is", "name the nodes' addresses or prefixes")
+            raise Refused(f"peers: {peer} contains every address", "list the nodes' addresses or prefixes")
         _check_peer(peer)
     if cut.peers and not cut.dropped:
         raise Refused(
@@ -274,14 +280,16 @@ def _check_peers(cut: Cut) -> None:
 def _check_peer(peer: Network) -> None:
     for special, what in _NEVER_A_PEER.items():
         if peer.version == special.version and peer.overlaps(special):
-            raise Refused(f"peers: {peer} holds {what} ({special})", "name addresses of other nodes only")
+            raise Refused(f"peers: {peer} holds {what} ({special})", "list addresses of other nodes only")
 
 
 def _network(text: str, kind: str) -> Network:
     try:
         network = ip_network(text.strip())
     except ValueError as error:
-        raise Refused(f"peers: {text!r} is no {kind} ({error})", "write 10.0.0.1 or 10.244.0.0/16") from None
+        raise Refused(
+            f"peers: {text!r} is not a valid {kind} ({error})", "write 10.0.0.1 or 10.244.0.0/16"
+        ) from None
     if kind == "address" and network.num_addresses > 1:
         raise Refused(f"peers: {text!r} is a prefix where an address is wanted", "give it among the prefixes")
     return network

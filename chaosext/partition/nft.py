@@ -517,7 +517,7 @@ def _peer(element: Any) -> PeerFacts:
 
 def _whole(value: Any) -> int:
     if not isinstance(value, int):
-        raise TypeError(f"{value!r:.80} is no whole number")
+        raise TypeError(f"{value!r:.80} is not a whole number")
     return value
 
 

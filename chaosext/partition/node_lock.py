@@ -93,7 +93,7 @@ def _renew(claim: Claim, transaction: str, shell: NodeShell, timeout_s: float) -
     except ChaosextError:
         return ""
     if found is None:
-        return "nobody holds it any more"
+        return "it is no longer held"
     return "" if found.run == claim.run else f"{found} took it over"
 
 

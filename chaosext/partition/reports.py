@@ -140,7 +140,7 @@ class HealReport:
             raise Inconclusive(
                 f"the cut of run {self.run} could not be seen gone on {self._unseen()}; its TTL is over, so the kernel"
                 " has let go of it",
-                "see why the node could not be asked; `chaosext cleanup` removes what is left",
+                "check why the node does not answer; `chaosext cleanup` removes what is left",
             )
 
     def _unseen(self) -> str:

@@ -202,7 +202,7 @@ def write_result(context: RunContext, result: RunResult, journal: Mapping[str, A
         context.directory.write_json("journal.json", redacted(journal))
         crash_point("result-written")
     except OSError as error:
-        reason = f"{context.directory.path} could not be written completely:  {error.strerror or error}"
+        reason = f"{context.directory.path} could not be written completely: {error.strerror or error}"
         verdict = replace(result.verdict, reasons=(*result.verdict.reasons, reason))
         return replace(result, verdict=verdict)
     return result

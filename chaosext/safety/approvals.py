@@ -125,8 +125,8 @@ def require_approval(words: Iterable[Word], *, sha256: str, cluster_uid: str, no
 def _why_not(word: Word | None, held: Mapping[tuple[str, str], Word], cluster_uid: str, now: datetime) -> str:
     if word is None:
         others = sum(each.cluster_uid == cluster_uid and each.holds(now) for each in held.values())
-        also = f", though {others} other experiment(s) or settings of it are" if others else ""
-        return f"nobody approved it for this cluster ({cluster_uid}){also}"
+        also = f"; {others} other experiment(s) or settings are" if others else ""
+        return f"it is not approved for this cluster ({cluster_uid}){also}"
     if word.said is Said.REVOKED:
         return f"its approval was revoked by {word.by} on {word.at:%Y-%m-%d %H:%M} UTC{_noted(word)}"
     return f"its approval by {word.by} ended on {word.until:%Y-%m-%d %H:%M} UTC"
@@ -169,8 +169,8 @@ def _parsed(path: Path, number: int, line: str) -> Word:
         return Word.from_json(parse_json(line))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Refused(
-            f"{path}: line {number} is no approval ({type(error).__name__})",
-            "take that line out, then approve again what it approved",
+            f"{path}: line {number} is not an approval ({type(error).__name__})",
+            "remove that line, then repeat its approval",
         ) from None
 
 

@@ -121,7 +121,7 @@ def receipt_in(result: Path) -> Receipt | None:
         return None if kept is None else Receipt(seq=int(kept["seq"]), hash=str(kept["hash"]))
     except (OSError, *MALFORMED) as error:
         problem = getattr(error, "strerror", None) or type(error).__name__
-        raise Refused(f"{result}: no result of a run ({problem})", "name a run's result.json") from None
+        raise Refused(f"{result}: not the result of a run ({problem})", "give a run's result.json") from None
 
 
 def lost_receipt(chain: Chain, receipt: Receipt | None) -> str:
@@ -175,7 +175,9 @@ class AuditLog:
             with opened(self.path) as file, _flocked(file.fileno(), fcntl.LOCK_SH, LOCK_S):
                 return verify(read_opened(file, self.path, most=LOG_BYTES, within_s=LOCK_S), self._head())
         except ValueError:
-            fault = Fault(line=0, what=Wrong.ALTERED, detail=f"{self.head_path} is no head of an audit log")
+            fault = Fault(
+                line=0, what=Wrong.ALTERED, detail=f"{self.head_path} is not a head of an audit log"
+            )
             return Chain(entries=(), fault=fault)
         except OSError as error:
             raise Inconclusive(f"the audit log {self.path} can't be read ({error})", "permit it") from error
@@ -236,7 +238,7 @@ class AuditLog:
         detail = f" ({fault})" if fault else ""
         return Refused(
             f"the audit log {self.path} does not end as it should{detail}",
-            "see `chaosext audit verify`; to begin a new one, move it and its head file away, and keep them",
+            "run `chaosext audit verify`; to start a new log, move this one and its head file elsewhere and keep them",
         )
 
 

@@ -104,7 +104,7 @@ class ClusterLock:
         if self._lost:
             raise Refused(
                 f"lock: this run has lost it: {self._lost}",
-                "see `chaosext status`, and run again when it is free",
+                "see `chaosext status`; run again when the lock is free",
             )
 
     def _keep(self, over: threading.Event) -> None:

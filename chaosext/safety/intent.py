@@ -263,14 +263,14 @@ class Changed:
     @property
     def said(self) -> str:
         """What is left, and how to put it back."""
-        return (
-            f"run {self.run} has left cluster {self.cluster} drained from the entry {self.entry}: {self.fix}"
-        )
+        return f"run {self.run} has left cluster {self.cluster} drained from the load balancer {self.entry}: {self.fix}"
 
     @property
     def fix(self) -> str:
         """How to put it back."""
-        return f"once it is well, `chaosext failover restore {self.cluster} --load-balancer {self.entry}`"
+        return (
+            f"once it is healthy, run `chaosext failover restore {self.cluster} --load-balancer {self.entry}`"
+        )
 
 
 def write_changing(change: Changed) -> None:

@@ -121,7 +121,7 @@ class Limits:
             raise self._refused(
                 "max_node_share",
                 f"{share:.0%}",
-                f"nodes: rules on {count} of {asked.total_nodes} nodes are too many",
+                f"nodes: rules on {count} of {asked.total_nodes} nodes exceed the limit",
                 "cut on the side with fewer nodes, such as the control plane's, or fewer of them",
             )
 
@@ -150,10 +150,10 @@ class Limits:
                 "allowed_hours",
                 "; ".join(hours.text for hours in self.allowed_hours),
                 f"ttl_s: {asked.at:%a %H:%M:%S} to {until:%a %H:%M:%S} UTC is not all within the allowed hours",
-                "come back then, or ask for a shorter cut",
+                "run within the allowed hours, or request a shorter cut",
             )
 
-    def _refused(self, key: str, value: str, what: str, instead: str = "ask for less") -> Refused:
+    def _refused(self, key: str, value: str, what: str, instead: str = "request less") -> Refused:
         limit = f"{self.prefix}{key} is {value} in {self.place}"
         return Refused(f"{what} ({limit})", f"{instead}, or change {self.prefix}{key} there if you may")
 
@@ -181,7 +181,7 @@ def check_peers(cut: Cut) -> None:
         if peer.prefixlen < widest:
             raise Refused(
                 f"peers: {peer} is wider than the limit of /{widest} (built in)",
-                "name the nodes' own prefixes or addresses",
+                "list the nodes' own prefixes or addresses",
             )
 
 
@@ -268,7 +268,7 @@ def _range(text: str, part: str) -> Iterator[int]:
 
 def _minutes(text: str, clock: str) -> int:
     if not _CLOCK.fullmatch(clock):
-        raise _refused(text, f"{clock} is no time of day")
+        raise _refused(text, f"{clock} is not a time of day")
     hour, minute = clock.split(":")
     return int(hour) * 60 + int(minute)
 
@@ -277,7 +277,7 @@ def _zone(text: str, name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ValueError, OSError, KeyError):  # unknown, or no name of a zone at all
-        raise _refused(text, f"there is no time zone {name} (Debian: tzdata)") from None
+        raise _refused(text, f"unknown time zone {name} (on Debian, install tzdata)") from None
 
 
 def _refused(text: str, why: str) -> Refused:

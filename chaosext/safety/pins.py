@@ -47,7 +47,7 @@ def verify(pinned: Pin, observed: Pin) -> None:
     if differing:
         raise Refused(
             f"context {pinned.context} leads to another cluster than the pinned one: {'; '.join(differing)}",
-            f"check the kubeconfig; if this one is meant, `chaosext pin --context {pinned.context} --replace`",
+            f"check the kubeconfig; if this cluster is right, run `chaosext pin --context {pinned.context} --replace`",
         )
 
 

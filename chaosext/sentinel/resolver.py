@@ -156,7 +156,7 @@ class Question:
 def _name(name: str) -> bytes:
     labels = [label.encode("ascii") for label in name.removesuffix(".").split(".")]
     if len(name) > NAME or not all(0 < len(label) <= LABEL for label in labels):
-        raise ValueError(f"{name!r} is no DNS name")
+        raise ValueError(f"{name!r} is not a DNS name")
     return b"".join(len(label).to_bytes(1) + label for label in labels) + b"\0"
 
 

@@ -68,7 +68,7 @@ def _address(text: str) -> str:
 
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 0 < int(text) < 1 << 16):
-        raise ValueError(f"{text[:20]!r} is no port from 1 to 65535")
+        raise ValueError(f"{text[:20]!r} is not a port from 1 to 65535")
     return int(text)
 
 
@@ -86,5 +86,5 @@ def _plan(text: str) -> Plan:
 
 def _directory(text: str) -> Path:
     if not (Path(text).is_absolute() and Path(text).is_dir()):
-        raise ValueError(f"{text!r} is no directory with an absolute path")
+        raise ValueError(f"{text!r} is not a directory with an absolute path")
     return Path(text)

@@ -130,7 +130,7 @@ class Handler(BaseHTTPRequestHandler):
     def _record(self) -> None:
         offset = parse_qs(urlsplit(self.path).query).get("offset", ["0"])[-1]
         if not (offset.isascii() and offset.isdigit() and int(offset) <= LARGEST_OFFSET):
-            self._refuse(HTTPStatus.BAD_REQUEST, "the offset is no number of bytes")
+            self._refuse(HTTPStatus.BAD_REQUEST, "the offset is not a number of bytes")
             return
         lines, size = self.server.journal.read(int(offset))
         self._say(HTTPStatus.OK, lines, ("X-Record-Size", str(size)))

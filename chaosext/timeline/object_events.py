@@ -61,7 +61,7 @@ def pod_notes(before: Pod | None, after: Pod, lost_nodes: Collection[str]) -> It
     """What happened to a Pod. A deletion on a node in `lost_nodes` is an eviction."""
     if before is None:
         yield Note(
-            kind=Kind.POD_CREATED, object=after.subject, detail=f"by {after.owner or 'nobody (a bare Pod)'}"
+            kind=Kind.POD_CREATED, object=after.subject, detail=f"by {after.owner or 'no owner (a bare Pod)'}"
         )
     yield from _placement_notes(before, after)
     yield from _readiness_notes(before, after)

@@ -133,9 +133,9 @@ LATE_INTERVALS = 2.5
 def gap(head: Head, last: Sample, next_head: Head, sample: Sample) -> str:
     """Why nobody looked between `last` and `sample`, in words; "" where the one follows on the other."""
     if next_head.boot != head.boot:
-        return "the node was started anew"
+        return "the node was restarted"
     if sample.n <= last.n:
-        return "the sentinel was started anew"
+        return "the sentinel was restarted"
     if sample.n != last.n + 1:
         return f"{_samples(sample.n - last.n - 1)} missing"
     late_s = sample.mono_s - last.mono_s

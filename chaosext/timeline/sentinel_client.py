@@ -62,7 +62,7 @@ class Reader:
         try:
             return said, int(response.headers["X-Record-Size"])
         except MALFORMED as error:
-            raise Unreachable(f"{self.node}: what answers there is no sentinel") from error
+            raise Unreachable(f"{self.node}: what answers there is not a sentinel") from error
 
     def clock(self) -> Measured:
         """What the node's clocks show, and between which moments of ours they were read."""

@@ -395,7 +395,7 @@ def test_what_chaosext_itself_does_is_known_before_anything_is_run(stage: Stage)
             "configuration.chaosext_stop_conditions: x",
         ),
     ):
-        with pytest.raises(Refused, match=f"{place} would be known only once something was run"):
+        with pytest.raises(Refused, match=f"{place} would be known only at run time"):
             resolve(load_experiment(Path(written(stage, value))))
     assert stage.traces == []
 

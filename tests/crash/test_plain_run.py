@@ -126,7 +126,7 @@ def test_on_a_production_cluster_nothing_is_played_but_what_was_approved(
         reason for reason in result["reasons"] if "where only approved experiments may act" in reason
     ]
     digest = approval_digest({**whole(), "controls": [CONTROL]}, {})
-    assert f"digest {digest}: nobody approved it for this cluster (uid)" in refusal
+    assert f"digest {digest}: it is not approved for this cluster (uid)" in refusal
 
     approved = Word(
         said=Said.APPROVED,

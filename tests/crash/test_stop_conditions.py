@@ -200,7 +200,7 @@ def test_a_probe_of_chaos_toolkit_stops_when_it_is_out_of_its_tolerance(tmp_path
     ("condition", "said"),
     [
         ({}, "exactly one of promql, check, probe is needed"),
-        ({"promql": "up == 0"}, "promql and url need one another"),
+        ({"promql": "up == 0"}, "promql and url require each other"),
         ({"promql": "up", "url": "file:///etc"}, "url must be http://"),
         ({"promql": "up", "url": "http://u:p@h"}, "url names a password"),
         ({"promql": "up", "url": "http://h", "every": 1}, "did you mean every_s?"),

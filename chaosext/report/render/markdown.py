@@ -40,7 +40,7 @@ def summary(data: RunData) -> str:
     sections = (
         _head(data),
         _answers(data),
-        section("Root cause", (f"{n}.  {plain(line)}" for n, line in enumerate(chain_of_causes(result), 1))),
+        section("Root cause", (f"{n}. {plain(line)}" for n, line in enumerate(chain_of_causes(result), 1))),
         section("Outages", (*_chart(result), *_outages(result))),
         section(
             "Coverage gaps", points(unseen(data)) if data.sentinels else (NO_SENTINEL, *points(unseen(data)))

@@ -134,9 +134,7 @@ class Sentinels:
         try:
             self._finish(within_s)
         except Exception as error:  # a verdict waits for them no more than a heal does
-            self.problems.append(
-                f"the sentinels' records may be incomplete:  {type(error).__name__}: {error}"
-            )
+            self.problems.append(f"the sentinels' records may be incomplete: {type(error).__name__}: {error}")
 
     def _give_up(self) -> None:
         """Remove what was placed; leftovers become one of the `problems`."""
@@ -317,6 +315,6 @@ def _end(reading: NodeReading, missing: dict[str, NodeReading]) -> None:
 def _in_words(clock: NodeClock) -> str:
     boots = f", {clock.boots} boots" if clock.boots > 1 else ""
     return (
-        f"monotonic clock {clock.offset_s:+.4f} s from the runner's, ± {clock.error_s * 1000:.1f} ms;  "
+        f"monotonic clock {clock.offset_s:+.4f} s from the runner's, ± {clock.error_s * 1000:.1f} ms; "
         f"wall clock {clock.wall_skew_s:+.3f} s{boots}"
     )

@@ -53,7 +53,7 @@ def failover_named(mode: str | None) -> Failover | None:
     try:
         return None if mode is None else Failover(mode)
     except ValueError:
-        raise Refused(f"mode: unknown value {mode!r}", f"use one of:  {', '.join(Failover)}") from None
+        raise Refused(f"mode: unknown value {mode!r}", f"use one of: {', '.join(Failover)}") from None
 
 
 def set_failover(settings: Settings, context: RunContext, mode: Failover | None) -> dict[str, Any]:

@@ -125,7 +125,7 @@ def experiment(path: Path, **changes: Any) -> Path:
         ({"func": "sever_controlplane"}, "does not expose a function called 'sever_controlplane'"),
         ({"arguments": {"ttl": 60}}, "ttl"),
         ({"argument": {}}, "method[0].provider.argument: unknown key"),
-        ({"secrets": ["kubernets"]}, "'kubernets' is no group of secrets"),
+        ({"secrets": ["kubernets"]}, "'kubernets' is not a group of secrets"),
     ],
 )
 def test_a_faulty_experiment_is_refused_by_name(
@@ -142,7 +142,7 @@ def test_another_context_than_the_pinned_one_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert invoke(["run", str(EXAMPLE), "--context", "production", "--run-dir", str(tmp_path)]) == 20
-    assert "'production' is not the one that the experiment pins ('kind-chaosext')" in capsys.readouterr().err
+    assert "'production' is not the experiment's ('kind-chaosext')" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("expect", "exit_code"), [(None, 20), ("passed", 20), ("refused", 0)])

@@ -44,7 +44,7 @@ def test_another_cluster_takes_replace(cluster: SimpleNamespace, capsys: pytest.
     invoke(["pin", "--context", "kind-a"])
     cluster.server = "https://b:6443"
     assert invoke(["pin", "--context", "kind-a"]) == 20
-    assert "fix: check the kubeconfig; if this one is meant, `chaosext pin" in capsys.readouterr().err
+    assert "fix: check the kubeconfig; if this cluster is right, run `chaosext pin" in capsys.readouterr().err
     assert read_pins()["kind-a"].server == "https://a:6443"
     assert invoke(["pin", "--context", "kind-a", "--replace"]) == 0
     assert read_pins()["kind-a"].server == "https://b:6443"

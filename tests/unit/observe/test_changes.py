@@ -72,7 +72,7 @@ def test_a_taint_is_told_once() -> None:
 
 
 def test_a_pod_is_created_bound_and_ready() -> None:
-    assert said(pod_notes(None, pod(), ())) == [(Kind.POD_CREATED, "by nobody (a bare Pod)")]
+    assert said(pod_notes(None, pod(), ())) == [(Kind.POD_CREATED, "by no owner (a bare Pod)")]
     assert said(pod_notes(pod(), pod("cp"), ())) == [(Kind.POD_BOUND, "to cp")]
     assert said(pod_notes(pod("cp"), pod("cp", ready=True), ())) == [(Kind.POD_READY, "on cp")]
 

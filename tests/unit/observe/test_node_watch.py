@@ -265,7 +265,7 @@ def test_a_sentinel_that_was_started_anew_leaves_a_gap_however_quick_it_was() ->
     told.begin(again)
     said = told.watch.take(Sample(0, 103.2, "+" * told.width))
     assert [(at_s, note.kind, note.detail) for _, at_s, note in said] == [
-        (103.0, Kind.OBSERVATION_LOST, "the sentinel was started anew; 2 samples were lost on a full disk"),
+        (103.0, Kind.OBSERVATION_LOST, "the sentinel was restarted; 2 samples were lost on a full disk"),
         (103.2, Kind.OBSERVATION_RESTORED, "the sentinel's record goes on"),
     ]
 
@@ -276,7 +276,7 @@ def test_a_node_that_was_started_anew_is_dated_by_each_boots_own_clock() -> None
     told.begin(after)
     said = [each for n in range(3) for each in told.watch.take(Sample(n, 5.0 + n, "+" * told.width))]
     assert [(each.boot, at_s, note.kind, note.detail) for each, at_s, note in said] == [
-        ("one", 103.0, Kind.OBSERVATION_LOST, "the node was started anew"),
+        ("one", 103.0, Kind.OBSERVATION_LOST, "the node was restarted"),
         ("two", 4.0, Kind.NODE_REBOOTED, "its sentinel's record goes on in another boot"),
         ("two", 5.0, Kind.OBSERVATION_RESTORED, "the sentinel's record goes on"),
         ("two", 5.0, Kind.TARGET_RESTORED, "open"),

@@ -45,7 +45,7 @@ NODES = tuple(NodeCut(node=name, uplinks=("eth0",)) for name in ("cp1", "cp2"))
 CUT = Cut(run="r1", owner="alice@laptop", nodes=NODES, peers=peers_of(["10.0.0.2", "fd00::2"]), ttl_s=30.0)
 OTHER = Cut(run="other", owner="bob@desk", nodes=NODES, peers=CUT.peers, ttl_s=30.0)
 UNTOUCHED = "nothing was touched on any node"
-TAKEN = "the cut was taken away on every node; see the cause, then repeat"
+TAKEN = "the cut was removed from every node; fix the cause, then run again"
 
 
 ELEMENTS = ', "elem": [{"elem": {"val": 1, "timeout": 60, "expires": 59, "comment": "owner=bob@desk holder=h,b,1,1"}}]'
@@ -283,7 +283,7 @@ def test_both_faults_of_a_node_are_told(nodes: dict[str, FakeNode]) -> None:
 def test_both_faults_are_told(nodes: dict[str, FakeNode]) -> None:
     for node in nodes.values():
         node.takes = "@@chaosext failed\nno\n"
-    with pytest.raises(Inconclusive, match=r"^cp1: no; cp2: no: the cut was taken away"):
+    with pytest.raises(Inconclusive, match=r"^cp1: no; cp2: no: the cut was removed"):
         arm(CUT, nodes)
 
 
@@ -412,13 +412,13 @@ def test_a_renewal_whose_time_is_over_touches_nothing(nodes: dict[str, FakeNode]
     arm(CUT, nodes)
     with pytest.raises(Refused) as refused:
         renew(CUT, nodes, until=clock.now().later(left_s))
-    assert (refused.value.message, refused.value.fix) == ("the time of run r1 is over by now", UNTOUCHED)
+    assert (refused.value.message, refused.value.fix) == ("the time of run r1 is already over", UNTOUCHED)
     assert [len(node.sent) for node in nodes.values()] == [1, 1]
 
 
 def test_of_another_boot_nothing_is_known_so_it_is_over(nodes: dict[str, FakeNode]) -> None:
     arm(CUT, nodes)
-    with pytest.raises(Refused, match="is over by now"):
+    with pytest.raises(Refused, match="is already over"):
         renew(CUT, nodes, until=clock.Moment(boot="another", uptime_s=1e9))
 
 
@@ -510,7 +510,7 @@ def test_rules_that_come_too_late_are_refused(nodes: dict[str, FakeNode]) -> Non
 
 def test_rules_that_came_too_late_to_one_node_only_are_taken_back(nodes: dict[str, FakeNode]) -> None:
     nodes["cp2"].waited_ms = 10_001
-    with pytest.raises(Inconclusive, match=r"cp2: the rules came 10.0 s after .*: the cut was taken away"):
+    with pytest.raises(Inconclusive, match=r"cp2: the rules came 10.0 s after .*: the cut was removed"):
         arm(CUT, nodes)
     assert [node.tables for node in nodes.values()] == [{}, {}]
 

@@ -147,40 +147,42 @@ WORDS: dict[str, Callable[[], object]] = {
     "uplinks: none given for node cp-1: name its interface, such as eth0": lambda: NodeCut(
         node="cp-1", uplinks=()
     ),
-    "uplinks: 'a/b' on cp-1 can not name an interface: see `ip -br link` there": lambda: NodeCut(
+    "uplinks: 'a/b' on cp-1 is not a valid interface name: see `ip -br link` there": lambda: NodeCut(
         node="cp-1", uplinks=("a/b",)
     ),
     f"uplinks: lo on cp-1 leads to no peer: {UPLINK}": lambda: NodeCut(node="cp-1", uplinks=("lo",)),
-    "node: 'CP' can not name a node: use the name that `kubectl get nodes` prints": lambda: check_node("CP"),
+    "node: 'CP' is not a valid node name: use the name that `kubectl get nodes` prints": lambda: check_node(
+        "CP"
+    ),
     "run: 'R!' can not name a run: use 1 to 20 lower-case letters and digits": lambda: check_run("R!"),
     "owner: 'a b' does not fit into a comment: use 1 to 40 of A-Z a-z 0-9 @ . _ -": lambda: a_cut(
         owner="a b"
     ),
-    "nodes: none to put the cut on: name at least one, such as the control plane's": lambda: a_cut(nodes=()),
-    "nodes: named twice among cp-1, cp-1: name each once, with all its uplinks": lambda: a_cut(
+    "nodes: none to put the cut on: list at least one, such as the control plane's": lambda: a_cut(nodes=()),
+    "nodes: named twice among cp-1, cp-1: list each once, with all its uplinks": lambda: a_cut(
         nodes=(NODE, NODE)
     ),
-    "ttl_s: a cut of 0.5 s can not be: give seconds, 1 or more": lambda: a_cut(ttl_s=0.5),
+    "ttl_s: 0.5 s is not a valid duration of a cut: set 1 or more seconds": lambda: a_cut(ttl_s=0.5),
     "dead_man_s: a cut can't be renewed every 2 s: give 3 s or more, or leave it out": lambda: a_cut(
         dead_man_s=2
     ),
     "delay_s: a cut can't begin after 0.5 s: give 0, or 1 s or more": lambda: a_cut(delay_s=0.5),
-    "dead_man_s: a cut with a delay is not renewed: leave it out": lambda: a_cut(delay_s=15.0, dead_man_s=30),
-    "families: ('ipv5',) is not understood: name ipv4, ipv6 or both": lambda: a_cut(families=("ipv5",)),
-    "peers: 0.0.0.0/0 is every address there is: name the nodes' addresses or prefixes": lambda: a_cut(
+    "dead_man_s: a cut with a delay can't be renewed: remove it": lambda: a_cut(delay_s=15.0, dead_man_s=30),
+    "families: ('ipv5',) is not valid: use ipv4, ipv6 or both": lambda: a_cut(families=("ipv5",)),
+    "peers: 0.0.0.0/0 contains every address: list the nodes' addresses or prefixes": lambda: a_cut(
         peers=peers_of([], ["0.0.0.0/0"])
     ),
     f"peers: none in ipv4 or ipv6: {ADDRESSES}": lambda: a_cut(peers=()),
     f"peers: none in ipv6: {ADDRESSES}": lambda: a_cut(peers=peers_of(["10.0.0.2"]), families=("ipv6",)),
-    "peers: 127.0.0.1/32 holds loopback (127.0.0.0/8): name addresses of other nodes only": lambda: a_cut(
+    "peers: 127.0.0.1/32 holds loopback (127.0.0.0/8): list addresses of other nodes only": lambda: a_cut(
         peers=peers_of(["127.0.0.1"])
     ),
     "peers: '10.0.0.0/31' is a prefix where an address is wanted: give it among the prefixes": lambda: (
         peers_of(["10.0.0.0/31"])
     ),
-    "peers: 'w' is no address ('w' does not appear to be an IPv4 or IPv6 network): "
+    "peers: 'w' is not a valid address ('w' does not appear to be an IPv4 or IPv6 network): "
     "write 10.0.0.1 or 10.244.0.0/16": lambda: peers_of(["w"]),
-    "peers: 'w' is no prefix ('w' does not appear to be an IPv4 or IPv6 network): "
+    "peers: 'w' is not a valid prefix ('w' does not appear to be an IPv4 or IPv6 network): "
     "write 10.0.0.1 or 10.244.0.0/16": lambda: peers_of([], ["w"]),
 }
 

@@ -241,7 +241,7 @@ def test_renewing_says_which_nodes_are_lost_and_to_whom() -> None:
     }
     assert renew_lock(CLAIM, nodes) == {
         "n2": "run theirs of bob@desk took it over",
-        "n3": "nobody holds it any more",
+        "n3": "it is no longer held",
     }
     assert nodes["n2"].name == "theirs"
 

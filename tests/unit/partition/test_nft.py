@@ -260,7 +260,7 @@ def test_elements_and_counters_as_nft_may_write_them() -> None:
 def test_a_time_that_is_no_whole_number_is_no_answer(key: str) -> None:
     text = re.sub(rf'"{key}": \d+', f'"{key}": "soon"', json.dumps(recorded()))
     with pytest.raises(
-        ValueError, match="not an answer of nft -j: TypeError\\(\"'soon' is no whole number\"\\)"
+        ValueError, match="not an answer of nft -j: TypeError\\(\"'soon' is not a whole number\"\\)"
     ):
         parse_tables(text)
 

@@ -111,7 +111,7 @@ def test_what_the_kernel_has_let_go_of_unseen_is_inconclusive() -> None:
     assert "cp2 (dead)" in inconclusive.value.message
     assert inconclusive.value.message.endswith(" has let go of it")
     assert inconclusive.value.fix == (
-        "see why the node could not be asked; `chaosext cleanup` removes what is left"
+        "check why the node does not answer; `chaosext cleanup` removes what is left"
     )
 
 

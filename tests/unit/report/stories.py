@@ -211,7 +211,7 @@ WELL = (
 )
 """How the sentinels saw it end."""
 BLIND = (
-    seen(48.4, Kind.OBSERVATION_LOST, TWO, f"Node/{TWO}", "the sentinel was started anew"),
+    seen(48.4, Kind.OBSERVATION_LOST, TWO, f"Node/{TWO}", "the sentinel was restarted"),
     seen(75.9, Kind.OBSERVATION_RESTORED, TWO, f"Node/{TWO}", "the sentinel's record goes on"),
     seen(75.9, Kind.DNS_DEAD, TWO, f"Node/{TWO}", "10.2.112.10:53/udp timed out"),
 )

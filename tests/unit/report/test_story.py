@@ -154,7 +154,7 @@ def test_dns_that_was_last_seen_dead_is_not_called_back() -> None:
 def test_what_nobody_observed_is_told() -> None:
     half = STORIES["deviated-half-seen"]
     assert step(half, Kind.OBSERVATION_LOST).text == (
-        f"{TWO} was not observed until 75.9 s: the sentinel was started anew."
+        f"{TWO} was not observed until 75.9 s: the sentinel was restarted."
     )
     many = [
         seen(3.0, Kind.OBSERVATION_LOST, f"n{index}", f"Node/n{index}", "5 samples are missing")

@@ -92,7 +92,7 @@ def test_what_is_approved_may_act_until_a_value_changes(monkeypatch: pytest.Monk
     assert require_approved(cluster(), what(), CutRequest(ttl_s=60.0)) == word
     monkeypatch.setenv("E_TTL", "600")
     monkeypatch.setenv("E_PASSWORD", "hunter2hunter2")
-    with pytest.raises(Refused, match="nobody approved it for this cluster") as refused:
+    with pytest.raises(Refused, match="it is not approved for this cluster") as refused:
         require_approved(cluster(), what())
     assert "`E_TTL=600 chaosext approve 'game day.yaml' --context prod-eu`" in refused.value.fix
     assert "hunter2" not in str(refused.value)

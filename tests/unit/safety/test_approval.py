@@ -95,10 +95,10 @@ def test_an_approval_holds_for_its_cluster_and_digest_until_it_ends() -> None:
 
 
 def test_another_cluster_or_digest_is_not_approved() -> None:
-    with pytest.raises(Refused, match=r"nobody approved it for this cluster \(uid-2\)$"):
+    with pytest.raises(Refused, match=r"it is not approved for this cluster \(uid-2\)$"):
         holding(WORD, uid="uid-2")
     other = replace(WORD, sha256="cd" * 32)
-    with pytest.raises(Refused, match=r"digest abab.*, though 1 other experiment\(s\) or settings of it are"):
+    with pytest.raises(Refused, match=r"digest abab.*; 1 other experiment\(s\) or settings are"):
         holding(other)
 
 
@@ -155,9 +155,9 @@ def test_a_named_file_counts_beside_ones_own_and_must_be_there(
 def test_a_line_that_is_none_is_no_permission(tmp_path: Path, line: str) -> None:
     path = tmp_path / "approvals.jsonl"
     path.write_text(as_line(WORD) + "\n" + line + "\n")
-    with pytest.raises(Refused, match="line 3 is no approval") as refused:
+    with pytest.raises(Refused, match="line 3 is not an approval") as refused:
         read_words([path])
-    assert "take that line out" in refused.value.fix
+    assert "remove that line" in refused.value.fix
 
 
 def test_only_numbers_and_switches_are_shown() -> None:

@@ -300,5 +300,5 @@ def test_a_result_keeps_what_shows_that_a_log_was_exchanged(log: AuditLog, tmp_p
     result.write_text('{"audit": null}')
     assert lost_receipt(log.verified(), receipt_in(result)) == "that run's last entry could not be written"
     result.write_text("{}")
-    with pytest.raises(Refused, match="no result of a run"):
+    with pytest.raises(Refused, match="not the result of a run"):
         receipt_in(result)

@@ -74,7 +74,7 @@ def test_no_limits_are_no_limits() -> None:
 def test_a_ttl_beyond_the_limit_is_refused_with_its_value_and_where_it_is_set() -> None:
     error = refusal(limits(max_ttl_s=120), asked(ttl_s=120.1))
     assert error.message == "ttl_s: 120.1 s is too long (max_ttl_s is 120 s in /etc/x.yaml)"
-    assert error.fix == "ask for less, or change max_ttl_s there if you may"
+    assert error.fix == "request less, or change max_ttl_s there if you may"
 
 
 def test_an_experiments_limit_is_named_as_its_key_is_written() -> None:
@@ -86,7 +86,7 @@ def test_an_experiments_limit_is_named_as_its_key_is_written() -> None:
 def test_rules_on_too_many_of_the_nodes_are_refused(nodes: int, total: int) -> None:
     error = refusal(limits(max_node_share=0.75), asked(nodes=nodes, total_nodes=total))
     assert error.message == (
-        f"nodes: rules on {nodes} of {total} nodes are too many (max_node_share is 75% in /etc/x.yaml)"
+        f"nodes: rules on {nodes} of {total} nodes exceed the limit (max_node_share is 75% in /etc/x.yaml)"
     )
 
 
@@ -198,10 +198,12 @@ def test_each_refusal_says_what_to_do() -> None:
         "or change max_node_share there if you may"
     )
     hours = refusal(limits(allowed_hours=(Hours.parse("Tue 09:00-10:00 UTC"),)), asked())
-    assert hours.fix == ("come back then, or ask for a shorter cut, or change allowed_hours there if you may")
+    assert hours.fix == (
+        "run within the allowed hours, or request a shorter cut, or change allowed_hours there if you may"
+    )
     with pytest.raises(Refused) as refused:
         check_peers(a_cut(prefixes=("10.0.0.0/7",)))
-    assert refused.value.fix == "name the nodes' own prefixes or addresses"
+    assert refused.value.fix == "list the nodes' own prefixes or addresses"
 
 
 def test_a_footprint_counts_all_nodes_of_the_cluster() -> None:

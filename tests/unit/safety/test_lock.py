@@ -209,7 +209,7 @@ def test_all_that_is_lost_is_told_and_what_to_do(stage: Stage) -> None:
     assert refused.value.message == (
         "lock: this run has lost it: cp: gone; cp2: gone as well; the Lease is gone"
     )
-    assert refused.value.fix == "see `chaosext status`, and run again when it is free"
+    assert refused.value.fix == "see `chaosext status`; run again when the lock is free"
 
 
 @pytest.mark.parametrize(("later_s", "asks"), [(29.0, False), (31.0, True)])

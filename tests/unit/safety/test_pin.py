@@ -97,7 +97,7 @@ def test_every_difference_is_told_and_what_to_do() -> None:
         "https://127.0.0.1:6443; ca_sha256 is cd, pinned is ab12"
     )
     assert refused.value.fix == (
-        "check the kubeconfig; if this one is meant, `chaosext pin --context kind-a --replace`"
+        "check the kubeconfig; if this cluster is right, run `chaosext pin --context kind-a --replace`"
     )
 
 

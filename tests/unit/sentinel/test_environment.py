@@ -93,7 +93,7 @@ def run(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
 def test_the_process_says_it_in_one_line_and_exits_20(environment: dict[str, str]) -> None:
     done = run(environment | {"CHAOSEXT_PORT": "x"})
     assert (done.returncode, done.stdout) == (20, "")
-    assert done.stderr == "chaosext.sentinel: CHAOSEXT_PORT: 'x' is no port from 1 to 65535\n"
+    assert done.stderr == "chaosext.sentinel: CHAOSEXT_PORT: 'x' is not a port from 1 to 65535\n"
 
 
 def test_a_port_that_is_taken_is_named(environment: dict[str, str]) -> None:

@@ -117,7 +117,7 @@ def test_healthy_means_that_everything_was_answered(first: list[Outcome], second
 def test_without_a_shell_every_lookup_is_unknown() -> None:
     answers = ask_nodes({}, ["w1"], PLAN)
     assert {answer.outcome for answer in answers} == {Outcome.UNKNOWN}
-    assert answers[0].detail == "there is no shell on it"
+    assert answers[0].detail == "no shell on the node"
 
 
 def test_an_unreachable_node_does_not_hide_the_others() -> None:

@@ -233,7 +233,7 @@ def test_a_load_balancer_that_answered_nowhere_proves_nothing() -> None:
 def test_a_kubelet_that_may_connect_anywhere_leaves_the_cut_unproven() -> None:
     finding = cut_effective.judge(replace(OPEN, blind=("w1",)), measured(Reach.TIMED_OUT))
     assert finding.status is Status.UNKNOWN
-    assert "8 of 8 paths blocked; Node/w1: where its kubelet connects is not known" in finding.summary
+    assert "8 of 8 paths blocked; Node/w1: unknown where its kubelet connects" in finding.summary
 
 
 class LocalShell:
@@ -363,9 +363,7 @@ def test_the_summary_names_the_first_path_that_is_left_and_counts_the_others() -
 
 def test_the_first_of_the_nodes_that_may_connect_anywhere_is_named() -> None:
     finding = cut_effective.judge(replace(OPEN, blind=("w1", "w2")), measured(Reach.TIMED_OUT))
-    unknown = (
-        "where its kubelet connects is not known: no server that resolves in /etc/kubernetes/kubelet.conf"
-    )
+    unknown = "unknown where its kubelet connects: no server that resolves in /etc/kubernetes/kubelet.conf"
     assert finding.summary == f"8 of 8 paths blocked; Node/w1: {unknown}"
     assert [(row.subject, row.status, row.detail) for row in finding.evidence[-2:]] == [
         ("Node/w1", Status.UNKNOWN, unknown),

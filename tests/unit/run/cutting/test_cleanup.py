@@ -322,9 +322,7 @@ def test_a_run_without_a_way_into_its_nodes_is_said(world: World) -> None:
     shells: Any = {"n1": "n1"}
     cleaned = removal.clean_up(Surveyed(found, shells), Wanted(everything=True))
     assert [each.run for each in cleaned.removed] == ["a"]
-    assert {found.run: why for found, why in cleaned.failed.items()} == {
-        "lost": "n9: there is no way into it"
-    }
+    assert {found.run: why for found, why in cleaned.failed.items()} == {"lost": "n9: it can't be entered"}
     assert cleaned.exit_code == 40
 
 

@@ -111,7 +111,7 @@ BUSY = Overview(
     unfinished=(unfinished("20261123t230300ab12", "chaosext-control-plane", "cp-3"),),
     holders={"20261123t230300ab12": DEAD},
     sentinels=(sentinels("20261123t230300ab12", DEAD),),
-    problems=("docker can't be asked for kind's nodes (…): name them with --node",),
+    problems=("docker can't list kind's nodes (…): list them with --node",),
 )
 CALM = Overview(nodes=(node("cp", cut("a", 30), lock=lock("a", ALIVE)), node("w")))
 
@@ -222,9 +222,9 @@ def test_an_intent_log_that_can_not_be_read_keeps_no_node_from_being_asked(
 @pytest.mark.parametrize(
     ("nodes", "more", "why"),
     [
-        (["n1"], {"transport": "carrier-pigeon"}, "transport: 'carrier-pigeon' is not known"),
-        (["--privileged"], {}, "node: '--privileged' can not name a node"),
-        (["n1\0"], {}, "can not name a node"),
+        (["n1"], {"transport": "carrier-pigeon"}, "transport: unknown value 'carrier-pigeon'"),
+        (["--privileged"], {}, "node: '--privileged' is not a valid node name"),
+        (["n1\0"], {}, "is not a valid node name"),
     ],
 )
 def test_an_entry_that_leads_nowhere_keeps_no_other_node_from_being_asked(
@@ -258,4 +258,4 @@ def test_the_command(world: dict[str, Any], capsys: pytest.CaptureFixture[str]) 
     assert json.loads(capsys.readouterr().out)["schema"] == "chaosext.status/v1"
     assert invoke(["status", "--transport", "ssh"]) == 20
     assert invoke(["status", "--node", "--privileged"]) == 20
-    assert "can not name a node" in capsys.readouterr().err
+    assert "is not a valid node name" in capsys.readouterr().err

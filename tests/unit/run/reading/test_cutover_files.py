@@ -106,12 +106,12 @@ BAD = {
     "an empty name": (changed(cut={"nodes": [""], "for": "8m"}), "cut.nodes[0]: it is empty"),
     "no list": (changed(cut={"nodes": "a", "for": "8m"}), "cut.nodes: a list is expected"),
     "a mapping as a name": (changed(cut={"nodes": [{"a": 1}], "for": "8m"}), "cut.nodes[0]: "),
-    "a truth as a zone": (changed(cut={"zones": [True], "for": "8m"}), "cut.zones[0]: True is no text"),
+    "a truth as a zone": (changed(cut={"zones": [True], "for": "8m"}), "cut.zones[0]: True is not a text"),
     "nothing selected": (changed(cut={"for": "8m"}), "cut: no node is selected"),
     "an empty selector": (changed(cut={"selector": "", "for": "8m"}), "cut.selector: it is empty"),
     "names and labels": (
         changed(cut={"nodes": ["a"], "zones": ["b"], "for": "8m"}),
-        "cut: nodes and zones at once",
+        "cut: nodes and zones are both set",
     ),
     "a rack's label alone": (
         changed(cut={"nodes": ["a"], "rack_label": "r", "for": "8m"}),
@@ -120,17 +120,23 @@ BAD = {
     "a list of a cut": (changed(cut=["a"]), "cut: a mapping is expected"),
     "over": (changed(when={"start": "2026-11-22 22:00", "timezone": "Europe/Berlin"}), "when.start: "),
     "now": (changed(when={"start": AT.isoformat()}), "when.start: "),
-    "a day without time": (changed(when={"start": "2026-11-28"}), "when.start: '2026-11-28' is no moment"),
-    "no moment": (changed(when={"start": "tomorrow night"}), "when.start: 'tomorrow night' is no moment"),
-    "a number as moment": (changed(when={"start": 5}), "when.start: '5' is no moment"),
+    "a day without time": (
+        changed(when={"start": "2026-11-28"}),
+        "when.start: '2026-11-28' is not a date and time",
+    ),
+    "no moment": (
+        changed(when={"start": "tomorrow night"}),
+        "when.start: 'tomorrow night' is not a date and time",
+    ),
+    "a number as moment": (changed(when={"start": 5}), "when.start: '5' is not a date and time"),
     "no zone": (changed(when={"start": "2026-11-28 22:00"}), "when.timezone: it is missing"),
     "an unknown zone": (
         changed(when={"start": "2026-11-28 22:00", "timezone": "Europe/Bärlin"}),
-        "when.timezone: there is no time zone 'Europe/Bärlin'",
+        "when.timezone: unknown time zone 'Europe/Bärlin'",
     ),
     "a path as zone": (
         changed(when={"start": "2026-11-28 22:00", "timezone": "../passwd"}),
-        "when.timezone: there is no time zone",
+        "when.timezone: unknown time zone",
     ),
     "an hour that is skipped": (
         changed(when={"start": "2027-03-28 02:30", "timezone": "Europe/Berlin"}),
@@ -162,9 +168,9 @@ BAD = {
     ),
     "the cut waived": (
         changed(waive={"dns_after_heal": "x"}),
-        "waive.dns_after_heal: what is expected of the cut",
+        "waive.dns_after_heal: the predicted effect of the cut",
     ),
-    "a remark of nothing": (changed(require=["luck"]), "require: luck is no remark"),
+    "a remark of nothing": (changed(require=["luck"]), "require: luck is not a remark"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Where limits are set, and that a file which is not understood is no licence."""
+"""Where limits are set, and that a file which is not valid is no licence."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_without_a_file_the_built_in_limits_hold() -> None:
         ("max_ttl_s: 3601", "max_ttl_s: Input should be less than or equal to 3600"),
         ("max_node_share: 0", "max_node_share: Input should be greater than 0"),
         ("allowed_hours: always", "allowed_hours: Value error, allowed_hours: 'always'"),
-        ("allowed_hours: []", "allowed_hours: Value error, none is given"),
+        ("allowed_hours: []", "allowed_hours: Value error, it is empty"),
         ("protected_nodes: [1]", "protected_nodes.0: Input should be a valid string"),
         ("protected_nodes:", "protected_nodes: Input should be"),
         ("", "a mapping is expected"),

@@ -99,16 +99,14 @@ def test_modules_in_packages_are_found_without_importing_the_packages(module: Ca
     module("", "a_package.__init__")
     module("", "a_package.inner.__init__")
     assert misfit(module(PLAIN, "a_package.inner.deep"), "act", ["a", "c"]) == ""
-    assert (
-        misfit("a_package.inner.shallow", "act", []) == "there is no Python module 'a_package.inner.shallow'"
-    )
-    assert misfit("a_package.inner.deep.deeper", "act", []).startswith("there is no Python module")
+    assert misfit("a_package.inner.shallow", "act", []) == "no Python module 'a_package.inner.shallow'"
+    assert misfit("a_package.inner.deep.deeper", "act", []).startswith("no Python module")
     assert not {"a_package", "a_package.inner", "a_package.inner.deep"} & sys.modules.keys()
 
 
 @pytest.mark.parametrize("name", ["nowhere_at_all", "", ".", "a..b", "../x", "os.path.nope", "a b", "-c"])
 def test_a_module_that_is_not_there_is_named(name: str) -> None:
-    assert misfit(name, "act", []) == f"there is no Python module {name!r}"
+    assert misfit(name, "act", []) == f"no Python module {name!r}"
 
 
 def test_a_source_that_can_not_be_read_is_said(module: Callable[..., str]) -> None:

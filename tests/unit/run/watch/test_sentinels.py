@@ -281,7 +281,7 @@ def test_whatever_goes_wrong_at_the_end_no_verdict_is_lost(run: Run, monkeypatch
     monkeypatch.setattr(NodeReading, "close", lambda *_: 1 / 0)
     run.sentinels.finish()
     assert run.sentinels.problems == [
-        "the sentinels' records may be incomplete:  ZeroDivisionError: division by zero"
+        "the sentinels' records may be incomplete: ZeroDivisionError: division by zero"
     ]
 
 
