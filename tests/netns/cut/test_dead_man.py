@@ -108,7 +108,7 @@ def test_a_look_that_takes_long_keeps_no_cut_beyond_its_ttl(
 def test_a_cut_whose_time_is_over_by_now_is_not_touched(lab: Lab) -> None:
     cut = lab.cut(ttl_s=3.0)
     arm(cut, lab.shells)
-    with pytest.raises(Refused, match="is over by now"):
+    with pytest.raises(Refused, match="is already over"):
         renew(cut, lab.shells, until=clock.now().later(0.5))
     (found,) = inspect(lab.shells)
     assert found.tables[0].remaining_s <= 3

@@ -57,7 +57,7 @@ def test_it_is_read_in_its_time_zone() -> None:
         ("0 5-3 * * *", "hour: '5-3' holds nothing"),
         ("*/0 3 * * *", "minute: '*/0' holds nothing"),
         ("*-5 3 * * *", "not understood"),
-        ("1,,2 3 * * *", "minute: '' is not valid"),
+        ("1,,2 3 * * *", "minute: '' is not understood"),
         ("-1 3 * * *", "not understood"),
         ("0 3 31 2,4 *", "there is no such day"),
         ("@every 1h", "five fields"),

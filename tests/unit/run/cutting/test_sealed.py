@@ -220,7 +220,7 @@ def intent(**more: Any) -> Any:
 def test_nobody_puts_pods_on_nodes_that_are_cut_off_to_look_at_them() -> None:
     run = intent()
     assert run.is_sealed
-    assert "nobody can heal it earlier" in _way_of(run).closed
+    assert "it can't be healed earlier" in _way_of(run).closed
     assert not intent(sealed=False).is_sealed
     assert not intent(ttl_s=-1.0).is_sealed, "it may be over by now"
     assert not intent(ttl_s="?").is_sealed
