@@ -46,6 +46,7 @@ def _undo(context: RunContext, timeout_s: float) -> HealReport:
     if until := context.sealed_until:
         raise unhealable(context, until)
     was_in_force, context.in_force = context.in_force, False
+    context.heals += 1
     if context.renewing:
         context.renewing.stop()
     on = shells(nodes_of(context.cuts), context.way)

@@ -185,7 +185,7 @@ def _armed(
     ask_nodes: Callable[[], Sequence[Node]],
 ) -> ArmReport:
     """Arm the cut, if `decide` does not refuse it, and watch it from now on."""
-    cut, before = planned.cut, context.let_go
+    cut, before, heals = planned.cut, context.let_go, context.heals
     on = shells((node.node for node in cut.nodes), context.way)
     hold = context.lock.held if context.lock else None
     report = arm(cut, on, hold=hold, decide=decide)
@@ -195,12 +195,14 @@ def _armed(
     if cut.delay_s:
         irrevocable.await_begin(context, report.all_cut_at)
     context.in_force = True
-    if cut.step_s < cut.ttl_s:
+    # A stop may have healed it while it was being armed: then what is missing was removed by this run.
+    is_kept = context.heals == heals
+    context.cut_watch = CutWatch(context, cut, planned.ground, ask_nodes) if is_kept else None
+    if is_kept and cut.step_s < cut.ttl_s:
         renewed = partial(context.trail.note, Event.RENEWED, **_touched(cut))
         context.renewing = Renewing(cut, on, until=until, hold=hold, renewed=renewed)
         context.renewing.start()
     note_cut(context, report)
-    context.cut_watch = CutWatch(context, cut, planned.ground, ask_nodes)
     context.trail.note(Event.ARMED, **_touched(cut))
     return report
 

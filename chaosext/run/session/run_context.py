@@ -85,6 +85,8 @@ class RunContext:
     foreign_after: dict[str, str | None] = field(default_factory=dict)
     prepared: tuple[CutRequest, Planned] | None = None
     lost: list[str] = field(default_factory=list)
+    heals: int = 0
+    """How many times a heal was begun."""
     method_began: bool = False
     gate_failed: bool = False
     intended: Intended | None = None

@@ -343,6 +343,24 @@ def test_a_run_that_has_its_lock_is_permitted_once_and_arms_with_it(
     assert len(steps.named("require_within_limits")) == 2  # of the plan, and the last word
 
 
+def test_a_cut_that_a_stop_healed_while_it_was_armed_is_not_watched(
+    steps: Steps, run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arm = inject.arm
+
+    def healed_meanwhile(*given: Any, **more: Any) -> Any:
+        report = arm(*given, **more)
+        heal.left_behind(run)  # as the thread that watches for stops does
+        return report
+
+    monkeypatch.setattr(heal, "shells", lambda names, _way: {})
+    monkeypatch.setattr(inject, "arm", healed_meanwhile)
+    inject.sever(SETTINGS, WISH, run)
+    assert run.in_force  # nodes that were armed after the heal are healed once more at the end
+    assert run.cut_watch is None
+    assert run.renewing is None
+
+
 def test_a_cut_that_is_refused_at_last_is_none(
     steps: Steps, run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
