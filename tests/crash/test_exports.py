@@ -37,7 +37,7 @@ def test_metrics_that_can_not_be_exported_refuse_the_run_before_anything(tmp_pat
         code, output = ends_with(run)
         assert code == 20
         assert output.startswith("chaosext: --metrics")
-        assert "     fix: name a file" in output
+        assert "     fix: give a file" in output
         assert run.words() == []
         assert not run.directory.exists()
 
@@ -103,7 +103,7 @@ def test_a_collector_that_hangs_costs_the_end_of_a_run_two_seconds_and_a_line(tm
         code, output = ends_with(run)
         assert time.monotonic() - began_s < 4
         assert code == 0
-        assert output.splitlines()[-1].startswith("no traces: nobody took them in")
+        assert output.splitlines()[-1].startswith("no traces: the collector did not accept them")
 
 
 def test_a_run_that_is_told_to_leave_leaves_in_time_though_its_collector_hangs(tmp_path: Path) -> None:

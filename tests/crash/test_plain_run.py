@@ -167,4 +167,4 @@ def test_a_stop_condition_ends_the_method_and_leaves_the_rollbacks_to_chaos_tool
 def test_a_stop_condition_that_is_true_already_keeps_the_method_from_being_played(play: Play) -> None:
     result = play(stopping("ill"))
     assert crash_activities.marks() == ["asked"]
-    assert any("stop condition 'wellness' is true already" in reason for reason in result["reasons"])
+    assert any("stop condition 'wellness' is already true" in reason for reason in result["reasons"])
