@@ -91,7 +91,7 @@ def refused(trial: Trial, name: str, outcome: Outcome) -> None:
     code = trial.run(experiment(ttl_s=30, hold_s=1.0, move=False, peers=REFUSED_PEERS[name])).wait(60)
     outcome.expect(code == REFUSED, f"exit {code}: {trial.out[-300:]!r}")
     outcome.expect(not trial.lab.eye.closed, f"closed: {trial.lab.eye.closures()}")
-    outcome.expect("never cut off" in trial.out, f"said: {trial.out[-300:]!r}")
+    outcome.expect("never drop" in trial.out, f"said: {trial.out[-300:]!r}")
 
 
 def parted(trial: Trial, _: str, outcome: Outcome) -> None:
