@@ -114,7 +114,7 @@ def status_lines(overview: Overview) -> Iterator[str]:
         yield _unfinished_line(overview, run)
     for found in overview.sentinels:
         runner = overview.runner_of(found)
-        fix = "" if runner.attends else "; `chaosext cleanup` takes them away"
+        fix = "" if runner.attends else "; `chaosext cleanup` removes them"
         yield f"{found.context}: {found.sentinels}; {RUNNERS[runner.value]}{fix}"
     yield from (f"not looked at: {problem}" for problem in overview.problems)
 

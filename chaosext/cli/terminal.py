@@ -175,12 +175,12 @@ def _state(picture: Picture) -> Text:
     since = f"+{picture.now_s:.0f} s" if picture.now_s is not None else ""
     if not picture.in_force:
         return _text(f"the network is open  {since}" if since else "before the cut", "bold green")
-    text = _text(f"CUT IN FORCE  {since}  ", "bold red")
+    text = _text(f"CUT ACTIVE  {since}  ", "bold red")
     if picture.let_go_s < picture.ttl_s - 1:
         return text.append(
-            f"TTL {picture.ttl_s:.0f} s left  kernel lets go in {picture.let_go_s:.0f} s unless renewed"
+            f"TTL {picture.ttl_s:.0f} s left  rules expire in {picture.let_go_s:.0f} s unless renewed"
         )
-    return text.append(f"TTL {picture.ttl_s:.0f} s left, then the kernel lets go")
+    return text.append(f"TTL {picture.ttl_s:.0f} s left, then the rules expire")
 
 
 def _axis(axis: Axis, indent: int) -> Text:

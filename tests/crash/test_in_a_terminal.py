@@ -29,7 +29,7 @@ def assert_sane(terminal: Terminal) -> None:
 
 def test_the_lanes_grow_and_the_result_comes_below_them(tmp_path: Path) -> None:
     with Terminal(tmp_path, night(), lines=60) as terminal:
-        cut = terminal.shows("CUT IN FORCE")
+        cut = terminal.shows("CUT ACTIVE")
         assert any(re.match(r"method: the night +\(\d+ s\)", line) for line in cut)
         assert any(re.match(r"network +█+ cut$", line) for line in cut)
         dead = terminal.shows(lambda lines: any(re.search(r"worker-1 +─+█+ out", line) for line in lines))
@@ -75,7 +75,7 @@ def test_a_window_of_another_size_is_painted_anew(tmp_path: Path, size: tuple[in
 
 def test_ctrl_c_leaves_the_terminal_sane_and_the_verdict_on_it(tmp_path: Path) -> None:
     with Terminal(tmp_path, night(last="cut"), lines=40) as terminal:
-        terminal.shows("CUT IN FORCE")
+        terminal.shows("CUT ACTIVE")
         terminal.types(b"\x03")
         assert terminal.ends() == 130
         shown = terminal.lines()
@@ -88,7 +88,7 @@ def test_a_terminal_that_takes_nothing_any_more_holds_up_nothing_of_the_run(tmp_
     value = night(step_s=1.2)
     value["method"] += [act("mark", word="on"), act("mark", word="and-on")]
     with Terminal(tmp_path, value, lines=40) as terminal:
-        terminal.shows("CUT IN FORCE")
+        terminal.shows("CUT ACTIVE")
         terminal.reads.clear()
         began_s = time.monotonic()
         log = tmp_path / "log"

@@ -267,7 +267,7 @@ class TestRefusals:
 
     def test_not_approved(self, scheduled: Any) -> None:
         cluster = {"context": CONTEXT, "kube_system_uid": uid(), "production": True}
-        assert "nobody approved it for this cluster" in self.refused(scheduled("r4", cluster=cluster))
+        assert "it is not approved for this cluster" in self.refused(scheduled("r4", cluster=cluster))
 
     def test_a_stop_condition_that_is_true(self, scheduled: Any) -> None:
         condition = {"check": "kube_dns_on_peered_nodes", "must_be": "unhealthy"}

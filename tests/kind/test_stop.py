@@ -153,4 +153,7 @@ def test_on_production_only_the_approved_is_run_and_a_value_more_is_another_one(
         dry = command("chaosext", "run", path, "--dry-run", CHAOSEXT_APPROVALS=str(approvals))
         assert "a run would be refused now" not in dry.stdout
         more = {"CHAOSEXT_APPROVALS": str(approvals), "CHAOSEXT_TTL_S": "121"}
-        assert "nobody approved it" in command("chaosext", "run", path, "--dry-run", **more).stdout
+        assert (
+            "it is not approved for this cluster"
+            in command("chaosext", "run", path, "--dry-run", **more).stdout
+        )

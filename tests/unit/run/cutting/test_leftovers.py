@@ -277,5 +277,5 @@ def test_status_says_whose_they_are_and_since_when() -> None:
         "no live cut seen; something of ours is left (nodes asked: 1)",
         "cp: nothing of ours",
         "kind-chaosext: sentinels of run a of alice@laptop in namespace chaosext, since 2026-11-23 23:04:30 UTC; its "
-        "process is dead; `chaosext cleanup` takes them away",
+        "process is dead; `chaosext cleanup` removes them",
     ]
