@@ -37,6 +37,11 @@ def kinds(timeline: Path) -> set[str]:
 def registered_again() -> Iterator[None]:
     """The node is back whatever the test did, and Calico speaks BGP from it: what comes next starts steady."""
     yield
+    bring_back()
+
+
+def bring_back() -> None:
+    """Register the node again, and move kube-dns off the control plane, where a scheduler short of nodes put it."""
     docker("exec", GONE, "systemctl", "restart", "kubelet")
     kubectl("wait", f"node/{GONE}", "--for=create", "--timeout=60s", timeout_s=90)
     kubectl("wait", f"node/{GONE}", "--for=condition=Ready", "--timeout=180s", timeout_s=200)
@@ -67,7 +72,7 @@ def test_a_node_deleted_in_the_cut_is_missed_and_the_way_back_is_not_called_veri
     assert asked.exit_code != 0
     assert f"Node/{GONE}" in asked.stdout
 
-    docker("exec", GONE, "systemctl", "restart", "kubelet")
+    bring_back()
     until = time.monotonic() + SETTLED_S
     while (asked := command("chaosext", "check", "all", "--context", CONTEXT)).exit_code != 0:
         assert time.monotonic() < until, asked
