@@ -29,9 +29,11 @@ def sections() -> Iterator[str]:
 
 def _contexts(context: click.Context) -> Iterator[click.Context]:
     yield context
-    command = context.command
-    for name in command.list_commands(context) if isinstance(command, click.Group) else ():
-        found = command.get_command(context, name) if isinstance(command, click.Group) else None
+    group = context.command
+    if not isinstance(group, click.Group):
+        return
+    for name in group.list_commands(context):
+        found = group.get_command(context, name)
         if found is not None and not found.hidden:
             yield from _contexts(click.Context(found, parent=context, info_name=name, **_settings(found)))
 

@@ -197,12 +197,12 @@ def _armed(
     context.in_force = True
     # A stop may have healed it while it was being armed: then what is missing was removed by this run.
     is_kept = context.heals == heals
-    context.cut_watch = CutWatch(context, cut, planned.ground, ask_nodes) if is_kept else None
     if is_kept and cut.step_s < cut.ttl_s:
         renewed = partial(context.trail.note, Event.RENEWED, **_touched(cut))
         context.renewing = Renewing(cut, on, until=until, hold=hold, renewed=renewed)
         context.renewing.start()
     note_cut(context, report)
+    context.cut_watch = CutWatch(context, cut, planned.ground, ask_nodes) if is_kept else None
     context.trail.note(Event.ARMED, **_touched(cut))
     return report
 
