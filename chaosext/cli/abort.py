@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     "--context",
     help="The cluster's context.  [default: that of this machine's run, else the only pinned one]",
 )
-@click.option("--reason", default="asked for", help="Why; the run's report says it.")
+@click.option("--reason", default="requested", help="Reason, for the run's report.")
 @click.option(
     "--wait",
     "wait_s",
@@ -65,8 +65,10 @@ def _only_context(run_id: str) -> str:
     live = [each for each in intent_log().outstanding() if each.is_running and run_id in ("", each.run)]
     found = _distinct(each.context for each in live) or _distinct(read_pins())
     if len(found) != 1:
-        named = ", ".join(found) or "none is known"
-        raise Refused(f"--context: which cluster is meant is not known ({named})", "name its context")
+        named = ", ".join(found) or "no context is pinned"
+        raise Refused(
+            f"--context: the cluster is ambiguous or unknown ({named})", "set --context to its context"
+        )
     return found[0]
 
 

@@ -80,9 +80,7 @@ def approve(
     ]
     if len(asked) != 1:
         said = " and ".join(asked) or "nothing"
-        raise Refused(
-            f"{said}: exactly one thing is to be asked for", "name an experiment, --revoke or --list"
-        )
+        raise Refused(f"{said}: choose exactly one", "name an experiment, --revoke or --list")
     if experiment:
         words = _approve(experiment, context, by=by, until=until, note=note, dry_run=dry_run)
     elif revoke:
@@ -195,11 +193,11 @@ def moment(text: str, now: datetime) -> datetime:
     try:
         found = _from_now(text, now) or datetime.fromisoformat(text)
     except (ValueError, OverflowError):
-        raise Refused(f"--until: {text!r} is no moment", "write 2026-12-24T06:00+01:00, 8h or 30d") from None
+        raise Refused(f"--until: {text!r} is not a time", "write 2026-12-24T06:00+01:00, 8h or 30d") from None
     if found.tzinfo is None:
         raise Refused(f"--until: {text!r} has no time zone", f"write {text}Z or {text}+01:00")
     if found <= now:
-        raise Refused(f"--until: {text!r} is over", "name a moment to come")
+        raise Refused(f"--until: {text!r} is in the past", "choose a time in the future")
     return found.astimezone(UTC)
 
 

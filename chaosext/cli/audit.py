@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 EXIT_BROKEN = 10
 
 log_option = click.option(
-    "--log", type=click.Path(path_type=Path), help="Another log than this user's, such as a copy of it."
+    "--log",
+    type=click.Path(path_type=Path),
+    help="Path of another log, such as a copy.  [default: this user's]",
 )
 
 
@@ -68,8 +70,8 @@ def verify_log(log: Path | None, results: tuple[Path, ...], folders: tuple[Path,
     paths = (*results, *(path for folder in folders for path in _results_in(folder)))
     if not found.exists and not paths:
         raise Inconclusive(
-            f"there is no audit log {found.path}: nothing was written yet, or it was removed together with its head",
-            "hold it against the results of runs: chaosext audit verify --results run",
+            f"there is no audit log {found.path}: it was never written, or was removed together with its head",
+            "compare with the results of runs: chaosext audit verify --results run",
         )
     chain = found.verified()
     receipts = [(path, receipt_in(path)) for path in paths]
@@ -116,7 +118,10 @@ def _results_in(folder: Path) -> list[Path]:
 
     found = sorted(path for path in folder.glob("*/result.json") if not path.parent.is_symlink())
     if not found:
-        raise Refused(f"--results {folder}: no run's result.json is there", "name where run/<id>/ is")
+        raise Refused(
+            f"--results {folder}: contains no result.json of a run",
+            "use the directory that contains run/<id>/",
+        )
     return found
 
 
@@ -125,7 +130,9 @@ def _log(path: Path | None) -> AuditLog | None:
     from chaosext.safety.audit import AuditLog
 
     if path is not None and not path.is_file():
-        raise Refused(f"--log: there is no file {path}", "name an audit log, such as a copy of audit.jsonl")
+        raise Refused(
+            f"--log: there is no file {path}", "set --log to an audit log, such as a copy of audit.jsonl"
+        )
     return AuditLog(path) if path else None
 
 
@@ -133,14 +140,14 @@ def _lines(log: AuditLog, chain: Chain, lost: list[str]) -> Iterator[str]:
     count = len(chain.entries)
     if chain.fault:
         yield f"broken: {log.path}: {chain.fault}"
-        yield f"  entries before that, which are whole: {count}"
+        yield f"  intact entries before that: {count}"
     elif not count:
-        yield f"whole: {log.path} has no entries"
+        yield f"intact: {log.path} has no entries"
     else:
         end = chain.entries[-1].end
-        yield f"whole: {log.path}: {count} entries, the last one is {end.seq} ({end.hash})"
+        yield f"intact: {log.path}: {count} entries, the last one is {end.seq} ({end.hash})"
     if chain.torn and not chain.fault:
-        yield f"  after it, {len(chain.torn)} bytes of a line that a crash tore; the next entry will account for them"
+        yield f"  after it, {len(chain.torn)} bytes of a line cut short by a crash; the next entry accounts for them"
     yield from (f"missing: {problem}" for problem in lost)
 
 

@@ -88,9 +88,9 @@ def save(
     for entry in seen.entries:
         say(f"known until {ends:%Y-%m-%d %H:%M} UTC: {entry} ({entry.was} well)", err=True)
     for line in seen.unknown:
-        say(f"unknown, so not in the file: {line}", err=True)
+        say(f"unknown, and therefore not in the file: {line}", err=True)
     if not seen.entries:
-        say("nothing is unhealthy: there is nothing to be known", err=True)
+        say("nothing is unhealthy: there is nothing to save", err=True)
     return 30 if seen.unknown else 0
 
 

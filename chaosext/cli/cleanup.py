@@ -74,7 +74,7 @@ def cleanup(
     from chaosext.model.errors import Refused
 
     if run and everything:
-        raise Refused("--run and --all: one excludes the other", "leave one of them out")
+        raise Refused("--run and --all exclude each other", "remove one of them")
     wanted = Wanted(run=run, nodes=nodes, everything=everything)
     surveyed = look(nodes, cluster=cluster, way=way_by(transport, contexts, namespace))
     cleaned = clean_up(surveyed, wanted, dry_run=dry_run)
@@ -88,16 +88,16 @@ def cleanup_lines(cleaned: CleanupResult) -> Iterator[str]:
     """What was taken away, what is over, what is left, and what went wrong."""
     yield from (f"{_done(cleaned)} {what}" for what in _grouped(cleaned.removed, lambda each: str(each.why)))
     for run, nodes in cleaned.finished.items():
-        yield f"over: run {run} on {', '.join(nodes)}"
+        yield f"ended: run {run} on {', '.join(nodes)}"
     yield from (f"left: {what}" for what in _grouped(cleaned.left, _why_left))
     for found, problem in cleaned.failed.items():
         yield f"failed: {found.kind} of run {found.run} on {found.node}: {problem}"
     for node, why in cleaned.unasked.items():
-        yield f"could not be asked: {node} ({why.removeprefix(f'{node}: ')})"
-    yield from (f"not looked at: {problem}" for problem in cleaned.problems)
+        yield f"could not be queried: {node} ({why.removeprefix(f'{node}: ')})"
+    yield from (f"not checked: {problem}" for problem in cleaned.problems)
     yield from (f"not in the audit log: {problem}" for problem in cleaned.unaudited)
     if any(not found.foreign for found in cleaned.left):
-        yield "     fix: wait for it to end, or `chaosext cleanup --run …` whatever it does"
+        yield "     fix: wait for the run to end, or remove it now with `chaosext cleanup --run …`"
     if not (cleaned.removed or cleaned.finished or cleaned.failed or cleaned.left):
         yield "nothing to clean up"
 

@@ -28,7 +28,7 @@ INDEX = "JOB_COMPLETION_INDEX"
     show_default=True,
     help="Where each cluster has a directory: snapshot, answer, summary.",
 )
-@click.option("--index", type=int, help=f"Which cluster, from 0 on.  [default: ${INDEX}]")
+@click.option("--index", type=int, help=f"Index of the cluster, from 0.  [default: ${INDEX}]")
 @click.option(
     "--kubeconfigs", type=click.Path(path_type=Path), help="A directory of kubeconfigs, by cluster."
 )
@@ -69,6 +69,7 @@ def _index() -> int:
     said = os.environ.get(INDEX, "")
     if not said.isdigit():
         raise Refused(
-            f"--index is not set, nor is ${INDEX}", "name a cluster by its place in the settings, from 0 on"
+            f"neither --index nor ${INDEX} is set",
+            "set --index to the position of a cluster in the settings, from 0",
         )
     return int(said)

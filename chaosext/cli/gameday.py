@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 @click.option(
     "--check",
     is_flag=True,
-    help="Only what can be refused without a run: cluster, every permission, experiment.",
+    help="Only check what needs no run: cluster, permissions, experiment.",
 )
 @click.option(
     "--json", "as_json", is_flag=True, help="Print the outcome as JSON, schema chaosext.gameday/v1."
@@ -67,7 +67,7 @@ def gameday(path: Path, results: Path, check: bool, as_json: bool) -> int:
         day = _day(settings, path.parent, results.absolute(), told, in_pod=in_pod)
         if check:
             day.check()
-            say(f"{settings.namespace}/{settings.name}: nothing is in its way")
+            say(f"{settings.namespace}/{settings.name}: ready to run")
             return 0
         record = tell(day, day.play())
     say_answer(record.to_json(), [record.headline], as_json=as_json)

@@ -124,13 +124,14 @@ def _check_options(
     if bool(context) == bool(snapshots):
         said = "both given" if context else "neither given"
         raise Refused(
-            f"--context and --snapshot: {said}", "name a live cluster's context, or a snapshot of one"
+            f"--context and --snapshot: {said}",
+            "set --context to a live cluster, or --snapshot to a snapshot",
         )
     if keep and snapshots:
-        raise Refused("--keep-snapshot: a snapshot is kept already", "leave it out")
+        raise Refused("--keep-snapshot: the source already is a snapshot", "leave it out")
     for place in reports:
         if place.suffix not in SUFFIXES:
-            raise Refused(f"--report {place}: of no known form", f"let it end in {', '.join(SUFFIXES)}")
+            raise Refused(f"--report {place}: unknown format", f"end the name in {', '.join(SUFFIXES)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,14 +162,16 @@ def _asked_live(cutover: Cutover, context: str, file: Path, keep: Path | None) -
     from chaosext.run.session.live_snapshot import Survey
 
     if cutover.context not in ("", context):
-        raise Refused(f"--context {context}: the plan is for context {cutover.context}", "name the plan's")
+        raise Refused(
+            f"--context {context}: the plan is for context {cutover.context}", "set --context to the plan's"
+        )
     survey = Survey.of(context)
     if cutover.cluster_uid not in ("", survey.uid):
         raise Refused(
-            f"cluster.uid: context {context} leads to the cluster {survey.uid}, the plan is for {cutover.cluster_uid}",
-            "name the context of the plan's cluster",
+            f"cluster.uid: context {context} is the cluster {survey.uid}, but the plan is for {cutover.cluster_uid}",
+            "set --context to the plan's cluster",
         )
-    say(f"asking {context}, read-only …", err=True)
+    say(f"querying {context}, read-only …", err=True)
     write_snapshot(str(file), survey.snapshot())
     live = survey.findings(cutover.namespaces)
     return _Seen(
@@ -255,7 +258,7 @@ def _write(place: Path, sheet: Sheet) -> None:
             place, as_json(sheet.to_json()) if place.suffix == ".json" else _page(place.suffix, sheet)
         )
     except OSError as error:
-        raise Refused(f"--report {place}: {error.strerror}", "name a file that you may write") from None
+        raise Refused(f"--report {place}: {error.strerror}", "choose a file that you can write") from None
 
 
 def _page(suffix: str, sheet: Sheet) -> str:

@@ -54,10 +54,10 @@ def pin(
         name for name, given in (("--context", context), ("--remove", remove), ("--list", as_list)) if given
     ]
     if len(asked) > 1:
-        raise Refused(f"{asked[0]} and {asked[1]}: one excludes the other", "ask for one thing at a time")
+        raise Refused(f"{asked[0]} and {asked[1]} exclude each other", "choose one of them")
     for name, given in (("--replace", replace), ("--production", production is not None)):
         if given and not context:
-            raise Refused(f"{name}: nothing to pin is named", "add --context")
+            raise Refused(f"{name}: no context given", "add --context")
     if context:
         _pin(context, replace=replace, production=production, as_json=as_json)
     elif remove:
@@ -79,7 +79,7 @@ def _remove(context: str, *, as_json: bool) -> None:
     from chaosext.safety.pins import remove_pin
 
     was_there = remove_pin(context)
-    line = f"{context}: {'its pin is forgotten' if was_there else 'was not pinned'}"
+    line = f"{context}: {'unpinned' if was_there else 'was not pinned'}"
     say_answer({"changed": was_there, "context": context}, [line], as_json=as_json)
 
 

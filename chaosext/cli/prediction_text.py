@@ -26,7 +26,7 @@ USUAL = 0.5
 HEALS = {
     True: "it heals by itself",
     False: "it does not heal by itself",
-    None: "whether it heals is not known",
+    None: "whether it heals is unknown",
 }
 
 
@@ -35,7 +35,7 @@ def prediction_lines(found: Prediction, *, whole: bool = False) -> Iterator[str]
     yield from headline(found)
     yield from _block("routes are not proven", map(str, found.routes.doubts))
     yield from _block("assumed", found.assumptions)
-    yield from _block("what happens", timeline_lines(found.timeline, whole=whole))
+    yield from _block("events", timeline_lines(found.timeline, whole=whole))
     yield from _block(
         "DNS per node (during the cut, after the heal, after a rollback)", _dns_lines(found, whole=whole)
     )
@@ -50,10 +50,10 @@ def headline(found: Prediction) -> Iterator[str]:
         yield f"  {outcome.probability:>4.0%}  DNS after the heal: {outcome.dns_after_heal.value}: {outcome.why}"
     timings = found.timings
     yield (
-        f"timings: nodes are lost after {timings['node_monitor_grace_period_s']:g} s, "
+        f"timings: nodes become NotReady after {timings['node_monitor_grace_period_s']:g} s, "
         f"Pods evicted {timings['default_toleration_s']:g} s later ({timings['source']})"
     )
-    yield f"played: {found.method}"
+    yield f"method: {found.method}"
 
 
 BRIEFLY = (
@@ -80,7 +80,7 @@ def brief_lines(found: Prediction) -> Iterator[str]:
 def timeline_lines(events: Sequence[PredictedEvent], *, whole: bool = False) -> Iterator[str]:
     """A table: when, at the earliest and the latest, how likely, what, to whom, and who does it."""
     rows = [_Row([event]) for event in events] if whole else _folded(events)
-    yield f"{'typically':>10}  {'earliest to latest':>20}  {'likely':>6}  {'what':<18} to whom, how [who]"
+    yield f"{'typical':>10}  {'earliest to latest':>20}  {'likely':>6}  {'what':<18} object, detail [source]"
     for row in rows:
         yield str(row)
 

@@ -59,7 +59,7 @@ class Positive(Duration):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         found = super().convert(value, param, ctx)
         if not 0 < found < float("inf"):
-            self.fail(f"{value!r} leaves no time; write e.g. 5m", param, ctx)
+            self.fail(f"{value!r} is not longer than 0; write e.g. 5m", param, ctx)
         return found
 
 
@@ -84,7 +84,7 @@ class Instant(click.ParamType):  # type: ignore[type-arg]
         try:
             moment = datetime.fromisoformat(value)
         except ValueError:
-            self.fail(f"{value!r} is no moment; write e.g. 2026-11-23T21:00:00Z", param, ctx)
+            self.fail(f"{value!r} is not a time; write e.g. 2026-11-23T21:00:00Z", param, ctx)
         if moment.tzinfo is None:
             self.fail(f"{value!r} has no offset; write e.g. {value}Z", param, ctx)
         return moment
@@ -124,14 +124,14 @@ class Instant(click.ParamType):  # type: ignore[type-arg]
     "controller_manager_args",
     metavar="NAME=VALUE",
     multiple=True,
-    help="An argument of kube-controller-manager in force, e.g. node-monitor-grace-period=40s (repeatable).",
+    help="A kube-controller-manager argument, e.g. node-monitor-grace-period=40s (repeatable).",
 )
 @click.option(
     "--apiserver-arg",
     "apiserver_args",
     metavar="NAME=VALUE",
     multiple=True,
-    help="The same of kube-apiserver, e.g. default-unreachable-toleration-seconds=60 (repeatable).",
+    help="A kube-apiserver argument, e.g. default-unreachable-toleration-seconds=60 (repeatable).",
 )
 @click.option(
     "--with",
@@ -157,7 +157,7 @@ class Instant(click.ParamType):  # type: ignore[type-arg]
     help="Simulate every mitigation, too, and rank them.  [default: advice]",
 )
 @time_budget_option
-@click.option("--verbose", "-v", is_flag=True, help="A line for each event and each node.")
+@click.option("--verbose", "-v", is_flag=True, help="Print a line for each event and each node.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON, schema chaosext.rehearsal/v1.")
 @click.option(
     "--fail-on",

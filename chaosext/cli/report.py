@@ -81,7 +81,7 @@ def _compare(
     from chaosext.report.render.formats import COMPARISONS
 
     if "junit" in formats:
-        raise Refused("--format junit: a comparison is no test", f"one of {', '.join(COMPARED)}")
+        raise Refused("--format junit: not available for a comparison", f"one of {', '.join(COMPARED)}")
     comparison = compare(first, second)
     texts = {name: COMPARISONS[name](comparison) for name in formats}
     suffixes = {"html": "html", "markdown": "md", "json": "json"}
@@ -90,7 +90,7 @@ def _compare(
     _say(second, written, as_json)
     if not as_json and STDOUT not in written.values():
         for doubt in comparison.doubts:
-            say(f"hardly comparable: {doubt}")
+            say(f"limited comparison: {doubt}")
     return 0
 
 
@@ -99,7 +99,9 @@ def _places(names: Mapping[str, str], output: str | None, directory: Path) -> di
     from chaosext.model.errors import Refused
 
     if output == STDOUT and len(names) > 1:
-        raise Refused(f"-o -: {len(names)} formats, but one stream", "name one --format, or a directory")
+        raise Refused(
+            f"-o -: {len(names)} formats do not fit into one stream", "choose one --format, or a directory"
+        )
     if output is None:
         return {name: str(directory / file) for name, file in names.items()}
     if len(names) > 1 or output.endswith(os.sep) or Path(output).is_dir():
@@ -118,7 +120,7 @@ def _written(texts: Mapping[str, str], places: Mapping[str, str]) -> dict[str, s
         try:
             write_report(Path(place), texts[name])
         except OSError as error:
-            raise Refused(f"{place}: {error.strerror}", "name another place by -o") from None
+            raise Refused(f"{place}: {error.strerror}", "choose another place with -o") from None
     return dict(places)
 
 
@@ -140,6 +142,6 @@ def _say(data: RunData, written: Mapping[str, str], as_json: bool) -> None:
         return
     say(f"{result.run}: {result.ending}")
     for line in missing:
-        say(f"not known: {line}")
+        say(f"unknown: {line}")
     for place in written.values():
         say(place)

@@ -32,13 +32,13 @@ context_option = click.option("--context", help="Refuse unless the experiment pi
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Print the exact rules per node and the plan; touch nothing, run nothing of it, ask no gate.",
+    help="Print the exact rules per node and the plan; touch nothing, run no activity, skip the gate.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON; progress goes to stderr.")
 @click.option(
     "--plain",
     is_flag=True,
-    help="Print line by line, without lanes; the default if the output is no terminal.",
+    help="Print line by line, without lanes; the default if the output is not a terminal.",
 )
 @click.option(
     "--verbose",

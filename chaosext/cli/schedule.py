@@ -38,10 +38,8 @@ FORMATS = ("plain", "kustomize", "helm-values")
 @click.option(
     "--format", "form", type=click.Choice(FORMATS), default="plain", show_default=True, help="What to write."
 )
-@click.option("--check", is_flag=True, help="Only check the settings, and say when game days would begin.")
-@click.option(
-    "--context", help="Also ask this context's API server whether it would take the objects (dryRun)."
-)
+@click.option("--check", is_flag=True, help="Only check the settings, and print when game days would begin.")
+@click.option("--context", help="Also validate the objects with this context's API server (dryRun).")
 def schedule(
     path: Path | None, fleet: Path | None, directory: Path | None, form: str, check: bool, context: str | None
 ) -> int:
@@ -91,7 +89,7 @@ def _composed(path: Path | None, fleet: Path | None) -> Composed:
     if fleet and not path:
         return compose_fleet(read_fleet(fleet), fleet.parent)
     raise Refused(
-        "--settings and --fleet: exactly one is to be given", "name deploy/gameday.yaml or deploy/fleet.yaml"
+        "--settings and --fleet: exactly one is required", "use deploy/gameday.yaml or deploy/fleet.yaml"
     )
 
 
@@ -105,14 +103,14 @@ def _ask_server(composed: Composed, context: str) -> None:
     for problem in problems:
         say(problem, err=True)
     if refused:
-        raise Refused(f"the API server of {context} would not take {len(refused)} of the objects", refused[0])
+        raise Refused(f"the API server of {context} rejects {len(refused)} of the objects", refused[0])
 
 
 def _print(files: dict[str, str], form: str) -> None:
     from chaosext.model.errors import Refused
 
     if len(files) > 1:
-        raise Refused(f"--format {form} makes {len(files)} files", "name a directory with --output")
+        raise Refused(f"--format {form} makes {len(files)} files", "set --output to a directory")
     say_document("".join(files.values()))
 
 
@@ -126,6 +124,6 @@ def _write(directory: Path, files: dict[str, str]) -> None:
             write_whole(directory / name, text, fsync=False)
     except OSError as error:
         raise Refused(
-            f"--output {directory}: {error.strerror}", "name a directory that you may write to"
+            f"--output {directory}: {error.strerror}", "choose a directory that you can write to"
         ) from None
     say(f"written to {directory}: {', '.join(files)}", err=True)

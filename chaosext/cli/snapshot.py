@@ -26,7 +26,7 @@ STDOUT = "-"
     type=click.FloatRange(1, 600),
     default=60.0,
     show_default=True,
-    help="Bound of one page of 500 objects, seconds.",
+    help="Timeout for one page of 500 objects, seconds.",
 )
 def snapshot(context: str, output: str, page_s: float) -> int:
     """Save the objects of a cluster that `chaosext rehearse` needs, as a plain Kubernetes List. Read-only.
@@ -74,5 +74,5 @@ def write_snapshot(output: str, pieces: Iterable[str]) -> None:
         write_pieces(Path(output), pieces, fsync=False, gzipped=output.endswith(".gz"))
     except OSError as error:
         raise Refused(
-            f"--output {output}: {error.strerror or error}", "name a file that you may write"
+            f"--output {output}: {error.strerror or error}", "choose a file that you can write"
         ) from None

@@ -21,11 +21,9 @@ if TYPE_CHECKING:
     from chaosext.safety.intent import Outstanding
 
 node_option = click.option(
-    "--node", "nodes", multiple=True, help="A node that is not found by itself (repeatable)."
+    "--node", "nodes", multiple=True, help="A node that chaosext does not find by itself (repeatable)."
 )
-cluster_option = click.option(
-    "--cluster", help="Of kind's clusters look at this one only.  [default: all of them]"
-)
+cluster_option = click.option("--cluster", help="Check only this kind cluster.  [default: all of them]")
 transport_option = click.option(
     "--transport",
     type=click.Choice(list(TRANSPORTS)),
@@ -53,7 +51,7 @@ def way_by(transport: str, contexts: tuple[str, ...], namespace: str) -> NodeAcc
     if transport != POD:
         return NodeAccess(transport=transport, namespace=namespace)
     if len(contexts) != 1:
-        raise Refused("--transport pod asks one cluster's API server", "name it with --context, once")
+        raise Refused("--transport pod uses one cluster's API server", "set --context exactly once")
     return NodeAccess(transport=POD, context=contexts[0], namespace=namespace)
 
 
@@ -116,16 +114,16 @@ def status_lines(overview: Overview) -> Iterator[str]:
         runner = overview.runner_of(found)
         fix = "" if runner.attends else "; `chaosext cleanup` removes them"
         yield f"{found.context}: {found.sentinels}; {RUNNERS[runner.value]}{fix}"
-    yield from (f"not looked at: {problem}" for problem in overview.problems)
+    yield from (f"not checked: {problem}" for problem in overview.problems)
 
 
 def headlines(overview: Overview) -> Iterator[str]:
     """What somebody has to see to, with what to do; else how things are, in a line."""
     for node, cut in overview.orphans:
         runner = RUNNERS[overview.runner(cut.run).value]
-        yield f"UNATTENDED: run {cut.run} cuts {node} off, for {cut.remaining_s} s more at the most; {runner}"
+        yield f"UNATTENDED: run {cut.run} cuts {node} off, for at most {cut.remaining_s} s more; {runner}"
     for node, run in overview.in_doubt:
-        yield f"IN DOUBT: run {run.run} may cut {node} off, {_until(run)}, and {node} could not be asked"
+        yield f"IN DOUBT: run {run.run} may cut {node} off, {_until(run)}, and {node} could not be queried"
     for each in overview.left_drained:
         yield f"DRAINED: {each.said}"
     for named in dict.fromkeys([cut.run for _, cut in overview.orphans]):
@@ -135,35 +133,35 @@ def headlines(overview: Overview) -> Iterator[str]:
 
 
 RUNNERS = {
-    "alive": "its process lives here",
+    "alive": "its process is alive on this machine",
     "dead": "its process is dead",
     "elsewhere": "its process renews its lock from elsewhere",
-    "unknown": "nothing is known of its process",
+    "unknown": "the state of its process is unknown",
 }
 
 
 def _all_is_well(overview: Overview) -> str:
     if not overview.nodes:
-        return "no node was found, so nothing was looked at: name them with --node"
+        return "no nodes found, so nothing was checked: name them with --node"
     live = sum(cut.is_live for _, cut in overview.cuts)
     unasked = len(overview.unasked)
-    asked = f"nodes asked: {len(overview.nodes) - unasked}" + (
-        f", could not be asked: {unasked}" if unasked else ""
+    asked = f"nodes queried: {len(overview.nodes) - unasked}" + (
+        f", could not be queried: {unasked}" if unasked else ""
     )
     if live:
-        return f"live cuts: {live}, each with a process that will heal it ({asked})"
+        return f"active cuts: {live}, each with a process that will heal it ({asked})"
     if overview.has_something:
-        return f"no live cut seen; something of ours is left ({asked})"
-    return f"nothing of ours seen ({asked})"
+        return f"no active cut seen; leftovers of chaosext remain ({asked})"
+    return f"nothing of chaosext found ({asked})"
 
 
 def _node_lines(overview: Overview, node: NodeTables) -> Iterator[str]:
     from chaosext.cleanup.inventory import uplinks
 
     if node.problem:
-        yield f"{node.node}: could not be asked: {node.problem.removeprefix(f'{node.node}: ')}"
+        yield f"{node.node}: could not be queried: {node.problem.removeprefix(f'{node.node}: ')}"
     elif not node.tables and node.lock is None:
-        yield f"{node.node}: nothing of ours"
+        yield f"{node.node}: nothing of chaosext"
     else:
         yield f"{node.node}:"
     for cut in node.tables:
@@ -186,11 +184,11 @@ def _drops(cut: TableFacts) -> str:
 def _unfinished_line(overview: Overview, run: Outstanding) -> str:
     runner = RUNNERS[overview.runner(run.run).value]
     whose = f"run {run.run} of {run.intent.get('owner', 'unknown')}"
-    return f"not seen gone yet: {whose}, meant for {', '.join(run.nodes)} {_until(run)}; {runner}"
+    return f"not confirmed as removed: {whose}, intended for {', '.join(run.nodes)} {_until(run)}; {runner}"
 
 
 def _until(run: Outstanding) -> str:
     if run.let_go is None:
-        return "until nobody knows when"
-    over = ", which is over" if run.is_over else ""
+        return "until an unknown time"
+    over = ", which has passed" if run.is_over else ""
     return f"until {run.let_go.as_wall_clock():%Y-%m-%d %H:%M:%S} UTC at the latest{over}"

@@ -171,7 +171,7 @@ def _header(picture: Picture) -> Iterator[Text]:
 
 def _state(picture: Picture) -> Text:
     if picture.verdict and not picture.in_force:
-        return _text(f"over: {picture.verdict.ending(picture.expected)}", "bold")
+        return _text(f"ended: {picture.verdict.ending(picture.expected)}", "bold")
     since = f"+{picture.now_s:.0f} s" if picture.now_s is not None else ""
     if not picture.in_force:
         return _text(f"the network is open  {since}" if since else "before the cut", "bold green")

@@ -19,7 +19,7 @@ NOT_STEADY = 10
 STEADY_S = 60.0
 
 NAME = click.option("--name", default="chaosext", show_default=True, help="The testbed's name.")
-FORCE = click.option("--force", is_flag=True, help="Go on though a run is using the testbed.")
+FORCE = click.option("--force", is_flag=True, help="Continue even if a run is using the testbed.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the status as JSON.")
 
 UP_EXAMPLES = """\b
@@ -82,7 +82,7 @@ def testbed() -> None:
     "--config",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Another kind configuration than the bundled one.",
+    help="Path of a kind configuration.  [default: the bundled one]",
 )
 @FORCE
 @JSON
@@ -138,7 +138,7 @@ def _second(blueprint: Blueprint, clusters: int | None) -> Blueprint | None:
     except CommandFailed:  # no engine yet, so no cluster either
         there = False
     if there and clusters == 1:
-        fix = f"run `chaosext testbed down --name {second_name(blueprint.name)}`, or leave --clusters out"
+        fix = f"run `chaosext testbed down --name {second_name(blueprint.name)}`, or remove --clusters"
         raise Refused(f"testbed {blueprint.name} has a second cluster", fix)
     return second_blueprint(blueprint) if there or clusters == 2 else None
 
@@ -243,7 +243,7 @@ def _require_steady_state(context: str, progress: Progress) -> None:
     from chaosext.testbed.wait import NotInTime
 
     settings = settings_from({}, {"KUBERNETES_CONTEXT": context})
-    with progress.stage("Ask every check of the steady state"):
+    with progress.stage("Run every check of the steady state"):
         asked = settle(
             lambda: ask_now(settings, "all", compared=False), settle_s=STEADY_S, dwell_s=0, interval_s=0.5
         )
@@ -270,7 +270,7 @@ def _show(status: BedStatus | PairStatus, *, as_json: bool) -> None:
 
 def _entry_lines(status: EntryStatus) -> list[str]:
     return [
-        f"Entry {status.name}",
+        f"Load balancer {status.name}",
         *(f"  {each.cluster} {each.state}" for each in status.members),
         f"  {status.customers}: {status.ok} of {status.requests} requests answered in the last seconds",
         *(f"  missing: {line}" for line in status.missing),

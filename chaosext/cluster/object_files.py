@@ -139,7 +139,7 @@ def _loader() -> Any:
 
     def _once(key: tuple[str, str], seen: set[tuple[str, str]], mark: Any) -> None:
         if key in seen:
-            raise yaml.composer.ComposerError(None, None, f"key {key[1]!r} stands there twice", mark)
+            raise yaml.composer.ComposerError(None, None, f"key {key[1]!r} occurs twice", mark)
         seen.add(key)
 
     return Loader

@@ -87,7 +87,9 @@ def kustomize(composed: Composed) -> dict[str, str]:
 def helm_values(composed: Composed) -> dict[str, str]:
     """`helm install -f values.yaml … deploy/helm/chaosext`. Raises `Refused` for what the chart does not make."""
     if composed.values is None:
-        raise Refused("--format helm-values: the chart is of game days", "use plain or kustomize for a fleet")
+        raise Refused(
+            "--format helm-values: the chart supports game days only", "use plain or kustomize for a fleet"
+        )
     return {"values.yaml": as_yaml(composed.values)}
 
 

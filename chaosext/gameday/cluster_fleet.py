@@ -81,21 +81,23 @@ class Fleet(Group):
     image: str = Field(default="", max_length=500)
     image_pull_secrets: tuple[Name, ...] = ()
     schedule: Annotated[str, AfterValidator(is_schedule)] | None = Field(
-        default=None, description="As a CronJob; none: one Job"
+        default=None, description="Schedule of a CronJob; unset: one Job"
     )
     time_zone: Annotated[str, AfterValidator(is_zone)] = "Etc/UTC"
     parallelism: int = Field(default=2, ge=1, le=1000)
-    deadline_s: int = Field(default=900, ge=30, le=86_400, description="Of one cluster, seconds")
+    deadline_s: int = Field(default=900, ge=30, le=86_400, description="Per cluster, seconds")
     clusters: tuple[Member, ...] = Field(min_length=1, max_length=10_000)
     rehearse: Rehearse = Rehearse.model_validate({})
-    cutover: str = Field(default="", description="A plan beside this file: the gate is asked instead")
+    cutover: str = Field(
+        default="", description="A plan beside this file: run the gate instead of a rehearsal"
+    )
     results: Results = Results.model_validate({})
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
         names = [member.name for member in self.clusters]
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"clusters: {', '.join(twice)} is there twice; give each a name of its own")
+            raise ValueError(f"clusters: {', '.join(twice)} occurs twice; give each cluster its own name")
         return self
 
 
@@ -116,7 +118,7 @@ def files_of(fleet: Fleet, beside: Path) -> dict[str, str]:
     except (OSError, UnicodeDecodeError) as error:
         problem = getattr(error, "strerror", None) or type(error).__name__
         raise Refused(
-            f"cutover: {path} can't be read ({problem})", "name a plan beside the settings"
+            f"cutover: {path} cannot be read ({problem})", "set cutover to a plan beside the settings"
         ) from None
 
 
@@ -271,7 +273,7 @@ def member_at(fleet: Fleet, index: int) -> Member:
     if not 0 <= index < len(fleet.clusters):
         raise Refused(
             f"index {index}: the fleet has {len(fleet.clusters)} clusters",
-            "apply the Job anew, as `chaosext schedule --fleet` writes it",
+            "apply again what `chaosext schedule --fleet` writes",
         )
     return fleet.clusters[index]
 
@@ -327,7 +329,7 @@ def _answer(member: Member, done: subprocess.CompletedProcess[str], kept: Path) 
 def _of_gate(said: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
     decision = str(said["decision"])
     why = tuple(f"{each['check']}: {each['summary']}" for each in said["reasons"])
-    return (decision if said["known"] else f"{decision}, not known"), why
+    return (decision if said["known"] else f"{decision}, unknown"), why
 
 
 def _of_rehearsal(said: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
@@ -357,7 +359,7 @@ def summary(fleet: Fleet, results: Path) -> Iterator[Line]:
                 why=tuple(map(str, said["why"])),
             )
         except (OSError, ValueError, KeyError, TypeError):
-            yield Line(cluster=member.name, verdict="not asked yet", exit_code=Unreachable.exit_code)
+            yield Line(cluster=member.name, verdict="no answer yet", exit_code=Unreachable.exit_code)
 
 
 def worst(lines: Iterable[Line]) -> int:

@@ -50,17 +50,17 @@ class Field:
     def _part(self, part: str) -> Sequence[int]:
         found = _PART.fullmatch(part.lower())
         if not found:
-            raise ValueError(f"{self.name}: {part!r} is not understood")
+            raise ValueError(f"{self.name}: {part!r} is not valid")
         first, last, step = found.groups()
         if first in "*?":
             if last:
-                raise ValueError(f"{self.name}: {part!r} is not understood")
+                raise ValueError(f"{self.name}: {part!r} is not valid")
             begin, end = self.low, self.high
         else:
             begin = self._number(first)
             end = self._number(last) if last else self.high if step else begin
         if end < begin or step == "0":
-            raise ValueError(f"{self.name}: {part!r} holds nothing")
+            raise ValueError(f"{self.name}: {part!r} is empty")
         return range(begin, end + 1, int(step or 1))
 
     def _number(self, text: str) -> int:
@@ -68,7 +68,7 @@ class Field:
         if number is None and text.isdigit():
             number = int(text)
         if number is None or not self.low <= number <= self.high:
-            raise ValueError(f"{self.name}: {text!r} is none of {self.low} to {self.high}")
+            raise ValueError(f"{self.name}: {text!r} is not between {self.low} and {self.high}")
         return number
 
 
@@ -97,9 +97,7 @@ class Cron:
         """Raises ValueError, in words for people, for what Kubernetes would not take or would never start."""
         words = DESCRIPTORS.get(text, text).split()
         if len(words) != len(FIELDS):
-            raise ValueError(
-                "five fields are expected: minute, hour, day of the month, month, day of the week"
-            )
+            raise ValueError("expected five fields: minute, hour, day of the month, month, day of the week")
         numbers = [field.numbers(word) for field, word in zip(FIELDS, words, strict=True)]
         either = not words[2].startswith(("*", "?")) and not words[4].startswith(("*", "?"))
         cron = cls(

@@ -28,7 +28,7 @@ def untaken(cluster: Cluster, objects: Iterable[Manifest]) -> Iterator[str]:
             _ask(cluster, each)
         except NotFound as error:
             missing.add(str(metadata.get("namespace")))
-            yield f"{name}: not checked, as its namespace is not there yet ({error.message})"
+            yield f"{name}: not checked, because its namespace does not exist yet ({error.message})"
         except Refused as error:
             yield f"{name}: {error.message}"
 

@@ -57,8 +57,8 @@ def agents_of(settings: Settings, experiment: Experiment) -> Agents:
     for key, value in given.items():
         if not isinstance(value, str | int):
             raise Refused(
-                f"configuration.{PREFIX}{key}: it is looked up when the experiment runs",
-                "write the value itself: the admission policies name it",
+                f"configuration.{PREFIX}{key}: its value is only known when the experiment runs",
+                "set a literal value, which the admission policies need",
             )
     run = RunSettings.model_validate({"context": settings.cluster.context, **given})
     return Agents(
@@ -109,8 +109,8 @@ def _require_time(experiment: Experiment, settings: Settings) -> None:
     needed_s = longest_s(experiment)
     if settings.deadline_s < needed_s:
         raise Refused(
-            f"deadline_s: {settings.deadline_s} s end the Job before the experiment is over",
-            f"it may take {needed_s:.0f} s: set deadline_s to as much or more",
+            f"deadline_s: {settings.deadline_s} s end the Job before the experiment ends",
+            f"set deadline_s to {needed_s:.0f} or more, which is how long it may take",
         )
 
 

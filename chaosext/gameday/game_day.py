@@ -124,7 +124,7 @@ class GameDay:
         if self.settings.suspend or (found.get("spec") or {}).get("suspend"):
             raise Refused(
                 f"suspend: game day {namespace}/{name} is suspended",
-                "set suspend to false in the settings, and apply what `chaosext schedule` writes of them",
+                "set suspend to false in the settings, and apply what `chaosext schedule` writes",
             )
 
     def _run(self, resolved: Resolved) -> Ran:
@@ -181,7 +181,7 @@ def _write(path: Path, experiment: Experiment) -> None:
         write_whole(path, text, fsync=False)
     except OSError as error:
         raise Refused(
-            f"results: {path} can't be written ({error.strerror})",
+            f"results: {path} cannot be written ({error.strerror})",
             "check the volume that results.claim names",
         ) from None
 
@@ -280,13 +280,13 @@ def _done(cleaned: CleanupResult) -> Iterator[str]:
     for found in cleaned.removed:
         yield f"removed: {found.kind} of run {found.run or '(unreadable)'} on {found.node} ({found.why})"
     for run, nodes in cleaned.finished.items():
-        yield f"run {run} did not see its end, and is over on {', '.join(nodes)}: the cut expired, or was cleaned up"
+        yield f"run {run} was interrupted, and has ended on {', '.join(nodes)}: the cut expired, or was cleaned up"
 
 
 def _problems(cleaned: CleanupResult) -> Iterator[str]:
     for found, problem in cleaned.failed.items():
         yield f"could not be removed: {found.kind} of run {found.run} on {found.node}: {problem}"
     for node, why in cleaned.unasked.items():
-        yield f"could not be asked: {node} ({why})"
-    yield from (f"not looked at: {problem}" for problem in cleaned.problems)
+        yield f"could not be queried: {node} ({why})"
+    yield from (f"not checked: {problem}" for problem in cleaned.problems)
     yield from (f"not in the audit log: {problem}" for problem in cleaned.unaudited)

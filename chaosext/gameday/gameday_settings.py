@@ -115,7 +115,7 @@ class Results(Group):
     @model_validator(mode="after")
     def _one_volume(self) -> Self:
         if self.claim and self.size:
-            raise ValueError("claim and size: name a claim that is there, or the size of one to be made")
+            raise ValueError("claim and size: set the name of an existing claim, or the size of a new one")
         return self
 
 
@@ -181,8 +181,8 @@ class Settings(Group):
             self._is_allowed(time) for time in self.next_times(NEXT_TIMES)
         ):
             raise ValueError(
-                f"schedule: of its next {NEXT_TIMES} times none lies within limits.allowed_hours, so that each game day"
-                " would be refused"
+                f"schedule: none of its next {NEXT_TIMES} times is within limits.allowed_hours, so every game day would"
+                " be refused"
             )
         return self
 
@@ -228,7 +228,7 @@ def _refusal(error: ValidationError, model: type[BaseModel], place: str, example
     if first["type"] == "missing":
         return Refused(f"{place}: {field} is not set", f"set it; compare with {example}")
     said = str(first["msg"]).removeprefix("Value error, ")
-    return Refused(f"{place}: {field}: {said}", f"it is {first['input']!r:.80} now")
+    return Refused(f"{place}: {field}: {said}", f"its value is {first['input']!r:.80}")
 
 
 def _fields_at(model: type[BaseModel], path: list[str]) -> list[str]:

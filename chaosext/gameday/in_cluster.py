@@ -88,9 +88,9 @@ def require_meant(wanted: ClusterKeys, observed: Pin) -> None:
     """Raise `Refused` unless this is the cluster that the settings mean."""
     if observed.kube_system_uid != wanted.kube_system_uid:
         raise Refused(
-            f"cluster.kube_system_uid: this cluster's is {observed.kube_system_uid}, and"
-            f" {wanted.kube_system_uid} is meant",
-            "these settings are another cluster's: see `kubectl get namespace kube-system -o yaml`",
+            f"cluster.kube_system_uid: this cluster's is {observed.kube_system_uid},"
+            f" but the settings say {wanted.kube_system_uid}",
+            "use this cluster's settings; see `kubectl get namespace kube-system -o yaml`",
         )
 
 

@@ -73,7 +73,7 @@ def _kept(path: Path, record: Record) -> list[str]:
         path.parent.mkdir(parents=True, exist_ok=True)
         append(path, json_text(veiled_whole(record.to_json()), indent=None) + "\n", fsync=True)
     except OSError as error:
-        return [f"results: {path.name} can't be written ({error.strerror})"]
+        return [f"results: {path.name} cannot be written ({error.strerror})"]
     return []
 
 
@@ -86,5 +86,5 @@ def _pruned(runs: Path, keep: int) -> list[str]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        return [f"results: an old run can't be removed ({error.strerror})"]
+        return [f"results: an old run cannot be removed ({error.strerror})"]
     return []

@@ -54,7 +54,7 @@ def require_confined(cluster: Cluster, name: str, agents: Agents) -> None:
         except Refused as error:
             if f"ValidatingAdmissionPolicy '{policy}'" in error.message:
                 continue
-            raise Refused(f"admission policy {policy} can't be tested: {error.message}", error.fix) from None
+            raise Refused(f"admission policy {policy} cannot be tested: {error.message}", error.fix) from None
         raise Refused(
             f"admission policy {policy} is not in force: this account may create more than a game day needs",
             "apply what `chaosext schedule` writes, with its policies and their bindings (Kubernetes 1.30 or newer)",

@@ -97,12 +97,12 @@ def rules(game_day: str) -> tuple[Rule, ...]:
     """Everything that the runner of the CronJob `game_day` may do."""
     return (
         Rule(
-            why="read the nodes, what runs on them, and what became of it",
+            why="read the nodes, and what runs on them",
             resources=("nodes", "pods"),
             verbs=("list", "watch"),
         ),
-        Rule(why="know the cluster by kube-system's UID", resources=("namespaces",), verbs=("get", "list")),
-        Rule(why="see evictions and failing probes as they come", resources=("events",), verbs=("list", "watch")),
+        Rule(why="identify the cluster by kube-system's UID", resources=("namespaces",), verbs=("get", "list")),
+        Rule(why="watch evictions and failing probes", resources=("events",), verbs=("list", "watch")),
         Rule(why="find kube-dns' address", resources=("services",), verbs=("get", "list")),
         Rule(
             why="see where kube-dns' endpoints are",
@@ -122,7 +122,7 @@ def rules(game_day: str) -> tuple[Rule, ...]:
             why="rehearse before the cut", group="policy", resources=("poddisruptionbudgets",), verbs=("list",)
         ),
         Rule(
-            why="know whose Pods get a sidecar",
+            why="know which Pods get a sidecar",
             group="admissionregistration.k8s.io",
             resources=("mutatingwebhookconfigurations",),
             verbs=("list",),
@@ -141,7 +141,7 @@ def rules(game_day: str) -> tuple[Rule, ...]:
             namespace="kube-system",
         ),
         Rule(
-            why="spare the Pods of several control-plane nodes",
+            why="exclude the Pods of several control-plane nodes from the cut",
             group="crd.projectcalico.org",
             resources=("blockaffinities",),
             verbs=("list",),
@@ -154,7 +154,7 @@ def rules(game_day: str) -> tuple[Rule, ...]:
             namespace="kube-node-lease",
         ),
         Rule(
-            why="ask istiod who is synced",
+            why="ask istiod which sidecars are synced",
             resources=("pods/exec",),
             verbs=EXEC,
             namespace=ISTIO_NAMESPACE,
@@ -169,7 +169,7 @@ def rules(game_day: str) -> tuple[Rule, ...]:
             limited=f"the Lease `{LEASE_NAME}`",
         ),
         Rule(
-            why="take, renew and give back the lock",
+            why="take, renew and release the lock",
             group="coordination.k8s.io",
             resources=("leases",),
             names=(LEASE_NAME,),
@@ -182,7 +182,7 @@ def rules(game_day: str) -> tuple[Rule, ...]:
             limited=f"Pods labelled `{KUBE_DNS_SELECTOR}`",
         ),
         Rule(
-            why="see and remove sentinels of earlier versions",
+            why="find and remove sentinels of earlier versions",
             group="apps",
             resources=("daemonsets",),
             names=(NAME,),
@@ -194,7 +194,7 @@ def rules(game_day: str) -> tuple[Rule, ...]:
             limited="each field is what chaosext sets",
         ),
         Rule(
-            why="see and remove the sentinels",
+            why="find and remove the sentinels",
             group="apps",
             resources=("daemonsets",),
             names=(NAME,),
@@ -202,7 +202,7 @@ def rules(game_day: str) -> tuple[Rule, ...]:
             namespace=OWN,
         ),
         Rule(
-            why="put Pods on the nodes", resources=("pods",), verbs=("create", "get"), namespace=OWN,
+            why="create Pods on the nodes", resources=("pods",), verbs=("create", "get"), namespace=OWN,
             limited="each field is what chaosext sets",
         ),
         Rule(

@@ -74,8 +74,8 @@ def read_url(directory: Path, key: str, field: str) -> str:
     hide([url])
     if not url.startswith(SCHEME):
         raise Refused(
-            f"{field}: what key {key!r} of the Secret holds is not an https URL",
-            "put one there; `ca.crt` beside it says whom to trust where the system's authorities don't",
+            f"{field}: key {key!r} of the Secret is not an https URL",
+            "set it to an https URL; put a CA that the system does not trust into `ca.crt` beside it",
         )
     return url
 

@@ -26,7 +26,7 @@ class Decision(StrEnum):
 
     GO = "go"
     NO_GO = "no-go"
-    NOT_KNOWN = "no-go, not known"
+    NOT_KNOWN = "no-go, unknown"
 
     @property
     def exit_code(self) -> int:

@@ -25,12 +25,12 @@ def nodes_of(world: World, selection: Selection) -> frozenset[str]:
     """Names of the nodes that are meant. Raises `Refused`, naming the field and its fix."""
     found = _named(world, selection.names) if selection.names else _selected(world, selection)
     if not found:
-        raise Refused(f"{_field(selection)}: selects no node", _example(world))
+        raise Refused(f"{_field(selection)}: selects no nodes", _example(world))
     if masters := sorted(node.name for node in world.nodes if node.control_plane and node.name in found):
         raise Refused(
-            f"{_field(selection)}: selects control-plane nodes ({', '.join(masters)}): a cutover is rehearsed as the "
-            "loss of other nodes by the control plane",
-            "leave them out of cut.nodes"
+            f"{_field(selection)}: selects control-plane nodes ({', '.join(masters)}); a rehearsed cutover cuts "
+            "other nodes off from the control plane",
+            "remove them from cut.nodes"
             if selection.names
             else f"add `selector: '{NOT_CONTROL_PLANE}'` to `cut`",
         )
@@ -52,7 +52,7 @@ def _named(world: World, names: Sequence[str]) -> frozenset[str]:
     known = {node.name for node in world.nodes}
     for at, name in enumerate(names):
         if name not in known:
-            raise Refused(f"cut.nodes[{at}]: no node is called {name!r}", _hint(name, known))
+            raise Refused(f"cut.nodes[{at}]: there is no node {name!r}", _hint(name, known))
     return frozenset(names)
 
 
@@ -77,7 +77,7 @@ def _labelled(world: World, keys: Sequence[str], values: Sequence[str], field: s
             fix = (
                 _hint(value, known)
                 if known
-                else f"no node has a label {keys[0]}: use cut.nodes or cut.selector"
+                else f"use cut.nodes or cut.selector; no node has the label {keys[0]}"
             )
             raise Refused(f"{field}[{at}]: no node has the label {keys[0]}={value}", fix)
     return frozenset(name for name, value in of.items() if value in values)
@@ -89,15 +89,17 @@ def _rack_label(world: World, selection: Selection) -> str:
     if selection.rack_label:
         if selection.rack_label not in keys:
             raise Refused(
-                f"cut.rack_label: no node has a label {selection.rack_label}",
+                f"cut.rack_label: no node has the label {selection.rack_label}",
                 did_you_mean(selection.rack_label, keys),
             )
         return selection.rack_label
     racks = sorted(key for key in keys if key.rpartition("/")[2] == RACK)
     if len(racks) == 1:
         return racks[0]
-    said = f"{', '.join(racks)} all could be it" if racks else "no node has a label called rack"
-    raise Refused(f"cut.racks: which label names a rack? {said}", "name it as cut.rack_label")
+    said = f"{', '.join(racks)} are possible" if racks else "no node has a label named rack"
+    raise Refused(
+        f"cut.racks: cannot find the label that names a rack: {said}", "set cut.rack_label to the label"
+    )
 
 
 def _hint(word: str, known: set[str]) -> str:
@@ -113,4 +115,4 @@ def _near(word: str, known: Sequence[str]) -> list[str]:
 
 def _example(world: World) -> str:
     some = [node.name for node in world.nodes if not node.control_plane][:3]
-    return f"name nodes ({', '.join(some)}, …), or labels that some have"
+    return f"name nodes ({', '.join(some)}, …), or labels of nodes"

@@ -136,7 +136,7 @@ def compared(found: Prediction, accept: Acceptance) -> Iterator[Finding]:
     yield _likely(DNS_AFTER_HEAL, found, accept, *_dns_chances(found, accept.dns_after_heal))
     if accept.self_heals:
         passes, unknown = (found.chances.get(each, 0.0) for each in (Forecast.PASSED, Forecast.UNKNOWN))
-        yield _likely(SELF_HEALS, found, accept, passes, unknown, "all is well again without help")
+        yield _likely(SELF_HEALS, found, accept, passes, unknown, "the cluster heals by itself")
     if accept.dns_during_cut is not None:
         yield _during(found, accept.dns_during_cut)
     if accept.evicted_pods is not None:
@@ -163,7 +163,7 @@ def _likely(
         why = f"unknown in {percent(unknown)}" if found.simulations.is_whole else _few(found)
         return Finding(check=check, status=Status.UNKNOWN, summary=f"{said}; {why}")
     if found.samples and lower_bound(chance, found.samples) < accept.probability - ROUNDING:
-        said = f"{said}, which {found.samples} random plays don't show"
+        said = f"{said}, which {found.samples} random simulations cannot show"
         return Finding(check=check, status=Status.UNKNOWN, summary=said)
     return Finding(check=check, status=Status.HEALTHY, summary=said)
 
@@ -181,20 +181,20 @@ def _during(found: Prediction, at_worst: Dns) -> Finding:
 def _evicted(found: Prediction, at_most: int) -> Finding:
     evicted = sum(float(each.get("evicted", 0.0)) for each in found.workloads.values())
     status = Status.HEALTHY if evicted <= at_most else Status.UNHEALTHY
-    said = f"{evicted:.1f} Pods evicted on average, wanted {at_most} at the most"
+    said = f"{evicted:.1f} Pods evicted on average, wanted at most {at_most}"
     if not found.simulations.is_whole:
         status, said = Status.UNKNOWN, f"{said}; {_few(found)}"
     return Finding(check=EVICTED_PODS, status=status, summary=said)
 
 
 def _few(found: Prediction) -> str:
-    return f"only {found.simulations.made} of {found.simulations.wanted} simulations were made in time"
+    return f"only {found.simulations.made} of {found.simulations.wanted} simulations were completed in time"
 
 
 def percent(share: float) -> str:
     """100 % and 0 % only for what is certain: `99.9 %`, `<0.1 %`."""
     if 0 < share < 0.001:
-        return "<0.1 %"
+        return "<0.1%"
     if 0.999 < share < 1 - ROUNDING:
-        return ">99.9 %"
-    return f"{round(100 * share, 1):g} %"
+        return ">99.9%"
+    return f"{round(100 * share, 1):g}%"

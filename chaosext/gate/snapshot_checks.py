@@ -69,7 +69,7 @@ def version_skew(world: World, cutover: Cutover, nodes: frozenset[str]) -> Findi
     """No kubelet is newer than the API server, or older than is supported."""
     server = world.control_plane.version
     if minor(server) == (0, 0):
-        return _unknown(VERSION_SKEW, "the API server's version isn't known")
+        return _unknown(VERSION_SKEW, "the API server's version is unknown")
     rows = (_skew(node, server) for node in world.nodes)
     kubelets = sorted({node.kubelet_version for node in world.nodes})
     good = f"API server {server}, kubelets {', '.join(kubelets)}"
@@ -79,7 +79,7 @@ def version_skew(world: World, cutover: Cutover, nodes: frozenset[str]) -> Findi
 def _skew(node: Node, server: str) -> Evidence | None:
     own, its = minor(node.kubelet_version), minor(server)
     if own == (0, 0):
-        return _unsure(node.subject, "its kubelet's version isn't known")
+        return _unsure(node.subject, "its kubelet's version is unknown")
     behind_by = its[1] - own[1]
     if 0 <= behind_by <= (KUBELET_SKEW if own >= (1, 25) else OLD_KUBELET_SKEW):
         return None
@@ -102,9 +102,9 @@ def announced(world: World, cutover: Cutover, nodes: frozenset[str]) -> Finding:
     if not routes.proof.holds:
         return _unknown(ANNOUNCED, routes.proof.why_not)
     silent = unannounced(routes, world.nodes)
-    bad = [_bad(f"Node/{name}", "nobody learns its Pods' addresses") for name in silent if name in nodes]
+    bad = [_bad(f"Node/{name}", "its Pods' addresses are not announced") for name in silent if name in nodes]
     others = [name for name in silent if name not in nodes]
-    more = f"; nobody learns those of {', '.join(others)}" if others else ""
+    more = f"; not announced: those of {', '.join(others)}" if others else ""
     return _found(ANNOUNCED, bad, f"{len(nodes)} nodes' Pod addresses are announced{more}")
 
 
@@ -117,7 +117,7 @@ def kube_dns_ready(world: World, cutover: Cutover, nodes: frozenset[str]) -> Fin
     Those that are terminating answer nobody any more: what a rollout that is done leaves for its Pods' grace period.
     """
     if world.dns is None:
-        return _unknown(KUBE_DNS_READY, "the snapshot shows no kube-dns")
+        return _unknown(KUBE_DNS_READY, "the snapshot contains no kube-dns")
     pods = _staying(world)
     rows = [_row(pod.subject, _ailment(pod)) for pod in pods]
     ready = sum(not _ailment(pod) for pod in pods)
@@ -126,7 +126,7 @@ def kube_dns_ready(world: World, cutover: Cutover, nodes: frozenset[str]) -> Fin
         short = _bad(world.dns.subject, f"{ready} of {wanted} Pods behind it are Ready")
         rows.append(replace(short, share=(ready, wanted), vital=ready == 0))
     if _rolls_out(world, pods):
-        rows.append(_bad(world.dns.subject, "its Pods are of several templates: a rollout is under way"))
+        rows.append(_bad(world.dns.subject, "its Pods have several templates: a rollout is in progress"))
     leaving = len(behind(world.dns, world.pods)) - len(pods)
     more = f"; {leaving} more terminating" if leaving else ""
     return _found(KUBE_DNS_READY, rows, f"{ready} of {wanted} kube-dns Pods Ready{more}")
@@ -154,7 +154,7 @@ def _ailment(pod: Pod) -> str:
     if pod.terminating:
         return "is terminating"
     if not pod.node:
-        return "is on no node yet"
+        return "is not scheduled yet"
     return "" if pod.ready else f"is not Ready ({pod.phase})"
 
 
@@ -162,10 +162,10 @@ def placement(world: World, cutover: Cutover, nodes: frozenset[str]) -> Finding:
     """Every kube-dns Pod is on a node whose Pod addresses others learn."""
     routes, pods = routes_of(world, nodes), _staying(world)
     if not routes.proof.holds or not pods:
-        return _unknown(PLACEMENT, routes.proof.why_not or "the snapshot shows no kube-dns Pod")
+        return _unknown(PLACEMENT, routes.proof.why_not or "the snapshot contains no kube-dns Pod")
     silent = set(unannounced(routes, world.nodes))
     bad = [
-        _bad(pod.subject, f"on Node/{pod.node}: nobody learns its address")
+        _bad(pod.subject, f"on Node/{pod.node}: its address is not announced")
         for pod in pods
         if pod.node in silent
     ]
@@ -179,18 +179,18 @@ def kube_dns_redundant(world: World, cutover: Cutover, nodes: frozenset[str]) ->
 
 def istiod_redundant(world: World, cutover: Cutover, nodes: frozenset[str]) -> Finding:
     if world.mesh is None:
-        return _found(ISTIOD_REDUNDANT, (), "there is no Istio")
+        return _found(ISTIOD_REDUNDANT, (), "Istio is not installed")
     return _redundant(ISTIOD_REDUNDANT, world, world.mesh.istiod, "istiod")
 
 
 def _redundant(check: str, world: World, service: Service | None, name: str) -> Finding:
     """Ready Pods on two nodes at the least."""
     if service is None:
-        return _unknown(check, f"the snapshot shows no {name}")
+        return _unknown(check, f"the snapshot contains no {name}")
     ready = [pod for pod in behind(service, world.pods) if not _ailment(pod)]
     places = {pod.node for pod in ready}
     said = f"{len(ready)} Ready on {len(places)} node{'s' * (len(places) != 1)}"
-    bad = [] if len(places) > 1 else [_bad(service.subject, f"{said}: with that node {name} is lost")]
+    bad = [] if len(places) > 1 else [_bad(service.subject, f"{said}: if that node is lost, so is {name}")]
     return _found(check, bad, f"{name}: {said}")
 
 
@@ -201,7 +201,11 @@ def probes_healthy(world: World, cutover: Cutover, nodes: frozenset[str]) -> Fin
     """Every Pod that should run is Ready, of the plan's namespaces or of all."""
     pods = [pod for pod in world.pods if _counts(pod, cutover)]
     rows = [_row(pod.subject, _ailment(pod)) for pod in pods]
-    return _found(PROBES, rows, f"{len(pods)} Pods Ready") if pods else _unknown(PROBES, "no Pod to judge")
+    return (
+        _found(PROBES, rows, f"{len(pods)} Pods Ready")
+        if pods
+        else _unknown(PROBES, "there are no Pods to check")
+    )
 
 
 def _counts(pod: Pod, cutover: Cutover) -> bool:
@@ -212,7 +216,7 @@ def _counts(pod: Pod, cutover: Cutover) -> bool:
 def budgets(world: World, cutover: Cutover, nodes: frozenset[str]) -> Finding:
     """No PodDisruptionBudget is used up: a drain, the plan B of many, would wait for it for ever."""
     if "PodDisruptionBudget" in world.missing:
-        return _unknown(BUDGETS, "the snapshot holds no PodDisruptionBudget")
+        return _unknown(BUDGETS, "the snapshot contains no PodDisruptionBudgets")
     rows = (_standing(world, each) for each in world.budgets)
     good = f"{len(world.budgets)} PodDisruptionBudgets, none used up"
     return _found(BUDGETS, (row for row in rows if row), good)
@@ -221,9 +225,9 @@ def budgets(world: World, cutover: Cutover, nodes: frozenset[str]) -> Finding:
 def _standing(world: World, budget: DisruptionBudget) -> Evidence | None:
     subject = f"PodDisruptionBudget/{budget.namespace}/{budget.name}"
     try:
-        return _bad(subject, "allows no disruption now") if _allowed(world, budget) <= 0 else None
+        return _bad(subject, "currently allows no disruption") if _allowed(world, budget) <= 0 else None
     except ValueError as error:
-        return _unsure(subject, f"can't be read ({error})")
+        return _unsure(subject, f"cannot be read ({error})")
 
 
 def _allowed(world: World, budget: DisruptionBudget) -> int:
@@ -259,7 +263,7 @@ def pods_movable(world: World, cutover: Cutover, nodes: frozenset[str]) -> Findi
         if pod.node in nodes and not is_over(pod) and (why := _bound(pod, left)):
             bound[f"{pod.namespace}/{pod.owner}" if pod.owner else pod.subject, why] += 1
     bad = [_bad(name, f"{count} Pods: {why}") for (name, why), count in sorted(bound.items())]
-    return _found(PODS_MOVABLE, bad, "all Pods of the nodes that are cut could run elsewhere")
+    return _found(PODS_MOVABLE, bad, "all Pods on the cut nodes could run elsewhere")
 
 
 def _bound(pod: Pod, left: Iterable[Node]) -> str:
@@ -267,12 +271,12 @@ def _bound(pod: Pod, left: Iterable[Node]) -> str:
     if pod.owner.partition("/")[0] in HERE_TO_STAY:
         return ""
     if not pod.owner:
-        return "no controller: once evicted it is gone"
+        return "no controller recreates it after an eviction"
     spec = pod.spec
     fitting = (node for node in left if fits_node(spec.node_selector, spec.affinity, node))
     if any(admits(spec.tolerations, node.taints) and not node.unschedulable for node in fitting):
         return ""
-    return "no node that is left takes them: once evicted they wait for the heal"
+    return "no remaining node accepts them: after an eviction they are Pending until the heal"
 
 
 # -- the plan ------------------------------------------------------------------------------------------------
@@ -290,7 +294,10 @@ def timings_as_planned(world: World, cutover: Cutover, nodes: frozenset[str]) ->
         for name, (is_s, planned_s) in found.items()
         if planned_s is not None and planned_s != is_s
     ]
-    good = f"a silent node is lost after {timings.grace_s:g} s, its Pods are evicted {timings.toleration_s:g} s later"
+    good = (
+        f"a silent node becomes NotReady after {timings.grace_s:g} s; "
+        f"its Pods are evicted {timings.toleration_s:g} s later"
+    )
     return _found(TIMINGS, bad, good)
 
 

@@ -75,27 +75,27 @@ class Sheet:
 
     def not_checked(self) -> Iterator[tuple[str, str]]:
         """What the gate doesn't look at, and why."""
-        yield DNS, "lookups from the nodes themselves need a shell on them"
+        yield DNS, "lookups from the nodes need a shell on the nodes"
         yield (
             BGP,
-            "the sessions themselves need a shell on nodes and leaf; their configuration was read",
+            "the state of the sessions needs a shell on nodes and leaf; only their configuration was read",
         )
         if self.untried:
             yield (
                 "patches",
-                f"the time budget was over before these were simulated: {', '.join(self.untried)}",
+                f"the time budget ended before these were simulated: {', '.join(self.untried)}",
             )
         if not self.asked.live:
-            yield KUBELETS, "how old their Leases are, only a live API server can say; a snapshot was asked"
+            yield KUBELETS, "only a live API server knows the age of the Leases; the source was a snapshot"
             if self.meshed:
-                yield XDS, "only a live istiod can say; a snapshot was asked"
-            yield PROBES, "kubelets' events of failed probes are in no snapshot; the Pods' readiness was read"
-            yield "the cluster now", f"a snapshot was asked, taken {self._taken()}"
+                yield XDS, "only a live istiod knows; the source was a snapshot"
+            yield PROBES, "snapshots contain no events of failed probes; the Pods' readiness was read"
+            yield "the cluster now", f"the source was a snapshot, taken {self._taken()}"
         yield from ((f"kind {kind}", why) for kind, why in self.asked.missed)
 
     def _taken(self) -> str:
         taken = self.asked.taken_at
-        return taken.isoformat(timespec="seconds") if taken else "at a time that it doesn't tell"
+        return taken.isoformat(timespec="seconds") if taken else "at an unknown time"
 
     def to_json(self) -> dict[str, Any]:
         """As `chaosext.gate/v1`."""

@@ -669,7 +669,7 @@ class TestPolicies:
         bed.admin.request("PATCH", path, body={"metadata": {"labels": {label: "baseline"}}})
         try:
             within(lambda: bed.create(node_pod(), dry=True).status == 403, "the Pod Security Standard")
-            with pytest.raises(Refused, match=r"can't be tested: .* violates PodSecurity"):
+            with pytest.raises(Refused, match=r"cannot be tested: .* violates PodSecurity"):
                 require_confined(bed.runner, DAY, agents())
         finally:
             bed.admin.request("PATCH", path, body={"metadata": {"labels": {label: "privileged"}}})

@@ -70,7 +70,9 @@ def mitigated(world: World, plan: Plan, names: Iterable[str]) -> World:
         each = MITIGATIONS[name]
         changed = each.apply(world, plan)
         said = (
-            f"as if {name} were in place" if changed is not world else f"{name} changes nothing: {each.idle}"
+            f"assumes that {name} is in place"
+            if changed is not world
+            else f"{name} changes nothing: {each.idle}"
         )
         world = replace(changed, assumptions=(*changed.assumptions, said))
     return world
@@ -211,7 +213,7 @@ def _how_to_peer(world: World, plan: Plan) -> str:
     spec = {"peerIP": peer.peer_ip, "asNumber": peer.as_number, "nodeSelector": peer.node_selector}
     named = {"apiVersion": CRD_GROUP, "kind": "BGPPeer", "metadata": {"name": peer.name}, "spec": spec}
     return (
-        "# the leaf must accept them as neighbours; where racks have leaves of their own, name theirs\n"
+        "# the leaf must accept them as neighbours; if each rack has its own leaf, name that one\n"
         f"kubectl apply --filename - <<'EOF'\n{json.dumps(named)}\nEOF"
     )
 
@@ -307,7 +309,7 @@ def _zone_labels(node: Node) -> dict[str, str]:
 
 
 def _how_to_share(world: World, plan: Plan) -> str:
-    lines = ["# zones also steer storage and spreading: only where the node really is, or is moved, there"]
+    lines = ["# zones also affect storage and spreading: only label a node that is, or will be, in that zone"]
     for name, like in _homes(world, plan).items():
         labels = " ".join(f"{key}={value}" for key, value in _zone_labels(like).items())
         lines.append(f"kubectl label node {name} {labels} --overwrite")
@@ -350,42 +352,42 @@ MITIGATIONS: Mapping[str, Mitigation] = {
             reach=1,
             apply=_keep_off,
             how=_how_to_keep_off,
-            idle="kube-dns is kept off already, or no node is known to be one whose Pods nobody hears of",
+            idle="kube-dns already avoids such nodes, or every node's Pods are announced",
         ),
         Mitigation(
             name="bgp-on-control-plane",
             reach=2,
             apply=_peer_all,
             how=_how_to_peer,
-            idle="every node's Pods are announced, or nothing is known of a leaf that could learn them",
+            idle="every node's Pods are announced, or the snapshot shows no leaf that could learn them",
         ),
         Mitigation(
             name="nodelocal-dns",
             reach=4,
             apply=_cache_locally,
             how=_how_to_cache,
-            idle="NodeLocal DNSCache runs already, or there is no kube-dns",
+            idle="NodeLocal DNSCache is already running, or there is no kube-dns",
         ),
         Mitigation(
             name="longer-tolerations",
             reach=1,
             apply=_stay_longer,
             how=_how_to_stay,
-            idle="kube-dns stays that long already, or there is no kube-dns",
+            idle="kube-dns already tolerates that long, or there is no kube-dns",
         ),
         Mitigation(
             name="zones",
             reach=3,
             apply=_share_zones,
             how=_how_to_share,
-            idle="no zone would be lost whole, or no control-plane node stays that could be in it",
+            idle="no zone would be lost as a whole, or no control-plane node remains that could be in it",
         ),
         Mitigation(
             name="spread",
             reach=1,
             apply=_spread_out,
             how=_how_to_spread,
-            idle="kube-dns is spread already, or there is no kube-dns",
+            idle="kube-dns is already spread, or there is no kube-dns",
         ),
     )
 }

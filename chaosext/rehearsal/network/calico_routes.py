@@ -36,7 +36,7 @@ MESH = Doubt(
 UNSAID = Doubt(
     subject=MESH.subject,
     key=MESH.key,
-    why="there is none, so nothing shows that Calico's default, the node-to-node mesh, is in force",
+    why="there is none, so it is not proven that Calico's default, the node-to-node mesh, is in force",
 )
 
 NEVER, ALWAYS = "Never", "Always"
@@ -71,11 +71,13 @@ class CalicoRoutes(Routes):
         yield from self._network.bgp_doubts
         if missing := [kind for kind in NEEDED if kind in self._missing]:
             subject = f"no {', '.join(missing)} in the snapshot"
-            yield Doubt(subject=subject, why="nothing says who announces which Pod addresses")
+            yield Doubt(subject=subject, why="it is not proven which node announces which Pod addresses")
         if not self._network.bgp_enabled:
             yield Doubt(subject="Calico", why="without BGP and without VXLAN its routes come from elsewhere")
         if not self._network.pools and "IPPool" not in self._missing:
-            yield Doubt(subject="IPPool", why="there is none, so nothing says how Pods' addresses are routed")
+            yield Doubt(
+                subject="IPPool", why="there is none, so it is not proven how Pod addresses are routed"
+            )
         for pool in self._network.pools:
             yield from _doubts_of_pool(pool)
         if self._network.full_mesh is None and "BGPConfiguration" not in self._missing:
@@ -96,7 +98,7 @@ class CalicoRoutes(Routes):
             address = ip_address(peer_address(peer.peer_ip))
         except ValueError:
             yield Doubt(
-                subject=subject, key=key, why=f"{peer.peer_ip!r} is not an address that is known here"
+                subject=subject, key=key, why=f"{peer.peer_ip!r} is not the address of a known node or leaf"
             )
             return
         for pool in self._network.pools:
@@ -213,9 +215,9 @@ def _doubts_of_range(
 ) -> Iterator[Doubt]:
     try:
         if pool.cidr and address in ip_network(pool.cidr, strict=False):
-            yield Doubt(subject=subject, key=key, why="its peer is a Pod, whose place may change in a cut")
+            yield Doubt(subject=subject, key=key, why="its peer is a Pod, which may move during a cut")
     except ValueError:
-        said = f"{pool.cidr!r:.80} is not a network: whether BGPPeers are in it is not known"
+        said = f"{pool.cidr!r:.80} is not a network, so it is unknown whether BGPPeers are in it"
         yield Doubt(subject=f"IPPool/{pool.name}", key="spec.cidr", why=said)
 
 

@@ -155,7 +155,9 @@ def detect(seen: Sighting) -> Shown:
     signs = dict(_signs(seen))
     if len(signs) > 1:
         said = ", ".join(f"{network} ({sign})" for network, sign in sorted(signs.items()))
-        why = f"there are signs of several networks, {said}: which of them routes Pods' traffic isn't shown"
+        why = (
+            f"there are signs of several networks, {said}: it is not proven which of them routes Pod traffic"
+        )
         return Shown(plugin=Plugin.UNKNOWN, doubts=(Doubt(subject="the snapshot", why=why),))
     for network, sign in signs.items():
         return _PROOFS.get(network, _unmodelled(network, sign))(seen)
@@ -163,7 +165,7 @@ def detect(seen: Sighting) -> Shown:
 
 
 def _unmodelled(network: str, sign: str) -> Callable[[Sighting], Shown]:
-    why = f"{network} carries Pod traffic, and what becomes of its routes in a cut isn't modelled"
+    why = f"{network} carries Pod traffic, and its routes during a cut are not modelled"
     return lambda _: Shown(plugin=Plugin.UNKNOWN, doubts=(Doubt(subject=sign, why=why),))
 
 
@@ -226,7 +228,7 @@ def _agents_missing(seen: Sighting, *names: str, unless: str = "") -> tuple[Doub
     lacking = [name for name in needing if "Running" not in there[name]]
     if not lacking:
         return ()
-    said = f"no Pod of it runs on {_few(lacking)}, so whether it carries Pod traffic there isn't shown"
+    said = f"none of its Pods runs on {_few(lacking)}, so it is not proven that it carries Pod traffic there"
     return (Doubt(subject=f"DaemonSet {names[0]}", why=said),)
 
 
@@ -268,13 +270,13 @@ def _of_bgp(seen: Sighting) -> Iterator[Doubt]:
             yield Doubt(subject=f"Calico's Node/{name}", key="spec.bgp", why="BGP is turned off on this node")
     for name, spec in seen.objects.get("IPPool", ()):
         if spec.get("disableBGPExport"):
-            said = "its addresses are announced to nobody"
+            said = "its addresses are not announced"
             yield Doubt(subject=f"IPPool/{name}", key="spec.disableBGPExport", why=said)
 
 
 def _settings(seen: Sighting) -> Iterator[Doubt]:
     if why := seen.missed.get("FelixConfiguration"):
-        said = f"it could not be read ({why}), and may turn VXLAN off, or eBPF on"
+        said = f"it could not be read ({why}), and may disable VXLAN or enable eBPF"
         yield Doubt(subject="FelixConfiguration", why=said)
     for name, spec in seen.objects.get("FelixConfiguration", ()):
         if spec.get("bpfEnabled"):
@@ -314,7 +316,7 @@ def _cilium(seen: Sighting) -> Shown:
         if kind.startswith("CiliumBGP"):
             doubts.append(Doubt(subject=subject, why=SPEAKS_BGP))
         if kind == "CiliumNodeConfig":
-            doubts.append(Doubt(subject=subject, why="it may turn tunnels off on some nodes"))
+            doubts.append(Doubt(subject=subject, why="it may disable tunnels on some nodes"))
     if doubts:
         return _doubted(*doubts)
     return Shown(plugin=Plugin.OVERLAY, shown="Cilium's tunnels, by its ConfigMap cilium-config")
@@ -322,7 +324,7 @@ def _cilium(seen: Sighting) -> Shown:
 
 def _not_tunnelling(subject: str, config: Mapping[str, str] | None) -> Iterator[Doubt]:
     if config is None:
-        said = "isn't in the snapshot, so nothing shows that Cilium tunnels Pod traffic"
+        said = "is not in the snapshot, so it is not proven that Cilium tunnels Pod traffic"
         yield Doubt(subject=subject, key="routing-mode", why=said)
         return
     mode, tunnel = config.get("routing-mode", ""), config.get("tunnel", "")
@@ -353,8 +355,8 @@ def _not_encapsulating(seen: Sighting) -> Iterator[Doubt]:
         of[seen.backends.get(node.name, "")].append(node.name)
     for backend, names in sorted(of.items()):
         if backend not in TUNNELS:
-            said = f"says {backend!r}, not {' or '.join(TUNNELS)}" if backend else "isn't there"
-            why = f"{said}, so that flannel tunnels all Pod traffic isn't shown"
+            said = f"says {backend!r}, not {' or '.join(TUNNELS)}" if backend else "is missing"
+            why = f"{said}, so it is not proven that flannel tunnels all Pod traffic"
             yield Doubt(subject=f"Node/{_few(names)}", key=f"annotation {BACKEND}", why=why)
 
 

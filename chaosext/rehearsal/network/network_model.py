@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from chaosext.rehearsal.network.routes import Routes
     from chaosext.rehearsal.snapshot.world import World
 
-NOTHING_SHOWN = Doubt(subject="the snapshot", why="it shows no network plugin that is known here")
+NOTHING_SHOWN = Doubt(subject="the snapshot", why="it contains no network plugin that chaosext knows")
 
 
 def routes_of(world: World, cut: frozenset[str], doubts: tuple[Doubt, ...] = ()) -> Routes:

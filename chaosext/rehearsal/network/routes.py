@@ -32,7 +32,7 @@ class Proof:
         if not self.doubts:
             return ""
         more = f" (and {len(self.doubts) - 1} more)" if len(self.doubts) > 1 else ""
-        return f"who reaches whose Pods is unknown: {self.doubts[0]}{more}"
+        return f"which node reaches which Pods is unknown: {self.doubts[0]}{more}"
 
     def to_json(self) -> dict[str, Any]:
         """As a prediction has it."""

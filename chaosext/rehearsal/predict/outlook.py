@@ -20,14 +20,14 @@ USUAL, CERTAIN = 0.5, 0.995
 ENDS = {
     Forecast.PASSED: "it heals by itself",
     Forecast.DEVIATED: "it does not heal by itself",
-    Forecast.UNKNOWN: "whether it heals is not known",
+    Forecast.UNKNOWN: "whether it heals is unknown",
 }
 
 
 def outlook(found: Prediction, world: World, cut: frozenset[str]) -> tuple[str, ...]:
     """What becomes of zones, kube-dns and lookups when the nodes named in `cut` are cut off, as `found` has it."""
     if not found.simulations.made:
-        return (f"rehearsal: nothing is known, {found.method}",)
+        return (f"rehearsal: no result, {found.method}",)
     return (
         f"rehearsal: {found.verdict.value}, {ENDS[found.verdict]} ({found.method})",
         *_zones(found),
@@ -44,17 +44,17 @@ def _zones(found: Prediction) -> Iterator[str]:
     for event in found.timeline:
         if event.kind is Kind.ZONE_STATE and event.probability >= USUAL:
             where = event.object.removeprefix("Zone/")
-            yield f"zone {where} {event.detail} from {event.t_s:.0f} s after the cut on ({event.probability:.0%})"
+            yield f"zone {where} {event.detail} {event.t_s:.0f} s after the cut ({event.probability:.0%})"
 
 
 def _kube_dns(found: Prediction, world: World, cut: frozenset[str]) -> Iterator[str]:
     """Whether its Pods are evicted from the nodes that are cut, and where others go in their place."""
     if world.dns is None:
-        yield "kube-dns: the snapshot shows none"
+        yield "kube-dns: not in the snapshot"
         return
     lost = [pod for pod in behind(world.dns, world.pods) if pod.node in cut]
     if not lost:
-        yield "kube-dns runs on no node that is cut: none of it is evicted"
+        yield "kube-dns does not run on a cut node, and is not evicted"
         return
     evicted = {event.object: event for event in found.timeline if event.kind is Kind.POD_EVICTED}
     fates: dict[str, list[Pod]] = defaultdict(list)

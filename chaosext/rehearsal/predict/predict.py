@@ -149,7 +149,7 @@ class _Merged:
         weights = self._weights((share, state) for share, state, _ in states)
         likeliest = self._settled(weights, Dns.UNKNOWN)
         if self._missing:
-            whys[Dns.UNKNOWN][f"simulated were only {self._made.told}"] += self._missing
+            whys[Dns.UNKNOWN][f"only {self._made.told}"] += self._missing
         ranked = sorted(weights.items(), key=lambda pair: (-pair[1], pair[0]))
         outcomes = tuple(
             Outcome(
@@ -239,18 +239,18 @@ def _forecast(stage: Stage, trace: Trace) -> Forecast:
 
 def _why(stage: Stage, state: Dns, trace: Trace) -> str:
     if stage.world.dns is None:
-        return "the snapshot has no kube-dns Service"
+        return "the snapshot contains no kube-dns Service"
     if not stage.knows_dns:
         return DOWN_BEFORE
     if state is Dns.UNKNOWN:
-        return stage.routes.proof.why_not or "who reaches kube-dns is unknown"
+        return stage.routes.proof.why_not or "it is unknown which nodes reach kube-dns"
     if not trace.dns_hosts:
         return "no kube-dns Pod is ready"
     bad = [node for node, answers in trace.dns_hosts if not answers]
     good = [node for node, answers in trace.dns_hosts if answers]
     if not bad:
-        return f"every kube-dns Pod is where it is reached, on {_few(good)}"
-    lost = f"{len(bad)} of {len(trace.dns_hosts)} kube-dns Pods on {_few(bad)}, whose Pod addresses nobody announces"
+        return f"all kube-dns Pods are reachable, on {_few(good)}"
+    lost = f"{len(bad)} of {len(trace.dns_hosts)} kube-dns Pods on {_few(bad)}, whose Pod addresses are not announced"
     return lost if bad else f"kube-dns on {_few(good)}"
 
 
@@ -262,25 +262,25 @@ def _few(names: Iterable[str]) -> str:
 def _assumptions(stage: Stage) -> Iterable[str]:
     world = stage.world
     if world.dns is None:
-        yield "no Service kube-system/kube-dns in the snapshot: how DNS fares is unknown"
+        yield "no Service kube-system/kube-dns in the snapshot: DNS is unknown"
     elif not stage.dns_pods:
-        yield f"no Pod is behind {world.dns.subject}: how DNS fares is unknown"
+        yield f"{world.dns.subject} has no Pods: DNS is unknown"
     elif not stage.knows_dns:
-        yield f"{DOWN_BEFORE}: how DNS fares is unknown"
+        yield f"{DOWN_BEFORE}: DNS is unknown"
     if not stage.routes.proof.holds:
         yield stage.routes.proof.why_not
     if not stage.hubs:
-        yield "no node keeps the control plane: it is taken to run outside of the snapshot's nodes"
+        yield "no node keeps the control plane: it is assumed to run outside the snapshot's nodes"
     if lost := [world.nodes[n].name for n in stage.cut if n not in stage.fleet_of]:
-        yield f"{_few(lost)}: not Ready before the cut, and taken to stay so"
+        yield f"{_few(lost)}: not Ready before the cut, and assumed to stay so"
     if stage.fleet.simulated:
-        yield f"KWOK plays {len(stage.fleet.simulated)} of the cut nodes: they are back as soon as it goes on"
+        yield f"KWOK simulates {len(stage.fleet.simulated)} of the cut nodes: they return as soon as KWOK runs again"
     if masters := [world.nodes[n].name for n in stage.cut if world.nodes[n].control_plane]:
-        yield f"{_few(masters)}: the leading controller-manager and scheduler are taken to run on a node that isn't cut"
+        yield f"{_few(masters)}: the active controller-manager and scheduler are assumed to run on an uncut node"
     if strangers := {pod.spec.scheduler for pod in stage.dns_pods} - {DEFAULT_SCHEDULER}:
-        yield f"kube-dns is placed by {_few(strangers)}, taken to choose as {DEFAULT_SCHEDULER} does"
+        yield f"{_few(strangers)} schedules kube-dns, and is assumed to choose as {DEFAULT_SCHEDULER} does"
     if not stage.follows_all:
         yield f"more than {WATCH_ALL_PODS} Pods on cut nodes: all but kube-dns and istiod are counted, not placed"
     if any(age is None for age in stage.fleet.ages_s):
-        yield "lease ages at the cut aren't known: each is taken as equally likely"
-    yield "images are on every node, and nobody else changes the cluster meanwhile"
+        yield "the ages of the Leases at the cut are unknown: all are assumed equally likely"
+    yield "images are on every node, and nothing else changes the cluster meanwhile"

@@ -111,7 +111,7 @@ class Simulated:
 
 
 NO_EFFECT = "changes nothing about this cut"
-NO_TIME = "not simulated: the time budget was over"
+NO_TIME = "not simulated: the time budget ended"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,7 +37,7 @@ def seconds(value: object) -> float:
     """A duration as Go writes it ("1h2m3s", "480s", "500ms"), or a number of seconds. Raises `ValueError`."""
     text = str(value)
     if isinstance(value, bool) or not re.fullmatch(r"\d+(\.\d+)?|(\d+(\.\d+)?(ms|h|m|s))+", text):
-        raise ValueError(f"{text!r} is no duration; write e.g. 480s or 8m")
+        raise ValueError(f"{text!r} is not a duration; write e.g. 480s or 8m")
     parts = re.findall(r"([\d.]+)(ms|h|m|s)", text)
     return sum(float(number) * UNITS_S[unit] for number, unit in parts) if parts else float(text)
 
@@ -71,17 +71,17 @@ def scenarios_from(value: object, defaults: Scenario) -> tuple[Scenario, ...]:
     if isinstance(value, dict) and "scenarios" in value:
         value = value["scenarios"]
     if not isinstance(value, list) or not value:
-        raise Refused("no list of scenarios", FIX)
+        raise Refused("not a list of scenarios", FIX)
     return tuple(_scenario(number, each, defaults) for number, each in enumerate(value, start=1))
 
 
 def _scenario(number: int, value: object, defaults: Scenario) -> Scenario:
     if not isinstance(value, dict):
-        raise Refused(f"scenario {number} is no mapping", FIX)
+        raise Refused(f"scenario {number} is not a mapping", FIX)
     fields: dict[str, Any] = {"name": f"{number}"}
     for key, given in value.items():
         if key not in _FIELDS:
-            raise Refused(f"scenario {number}: {key!r} is no field", f"fields are {', '.join(_FIELDS)}")
+            raise Refused(f"scenario {number}: unknown field {key!r}", f"fields are {', '.join(_FIELDS)}")
         field, read = _FIELDS[key]
         try:
             fields[field] = read(given)
@@ -97,13 +97,13 @@ def _nodes(value: object) -> str:
 def _mitigations(value: object) -> tuple[str, ...]:
     names = tuple(value) if isinstance(value, list) else (str(value),)
     if unknown := [name for name in names if name not in MITIGATIONS]:
-        raise ValueError(f"{unknown[0]!r} is none of {', '.join(MITIGATIONS)}")
+        raise ValueError(f"{unknown[0]!r} is not one of {', '.join(MITIGATIONS)}")
     return names
 
 
 def _whole(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"{value!r} is no whole number")
+        raise ValueError(f"{value!r} is not a whole number")
     return value
 
 

@@ -23,9 +23,9 @@ SLICES = "kube-controller-manager: endpoint slice controller"
 LOOKUPS = "kube-proxy's endpoints and the routes to them"
 
 NOTICED = {
-    Dns.DEAD: (Kind.DNS_DEAD, "no kube-dns endpoint that it knows answers"),
-    Dns.PARTIAL: (Kind.DNS_DEGRADED, "some kube-dns endpoints that it knows don't answer"),
-    Dns.RESOLVABLE: (Kind.DNS_RESTORED, "every kube-dns endpoint that it knows answers"),
+    Dns.DEAD: (Kind.DNS_DEAD, "cannot reach any kube-dns endpoint"),
+    Dns.PARTIAL: (Kind.DNS_DEGRADED, "can reach only some kube-dns endpoints"),
+    Dns.RESOLVABLE: (Kind.DNS_RESTORED, "can reach all kube-dns endpoints"),
 }
 
 

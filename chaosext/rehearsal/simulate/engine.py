@@ -100,7 +100,7 @@ class _Play:
         for hub in self._stage.hubs:
             lost = f"loses {len(self._stage.cut)} nodes for {plan.cut_for_s:g} s"
             scene.mark(0.0, Kind.CUT, hub.subject, lost, PLAN)
-            scene.mark(plan.cut_for_s, Kind.HEAL, hub.subject, "the cut is over", PLAN)
+            scene.mark(plan.cut_for_s, Kind.HEAL, hub.subject, "the cut ended", PLAN)
         scene.at(plan.cut_for_s, self._heal)
         for at, number in enumerate(self._stage.living):
             self._tell(at, number)
@@ -330,7 +330,7 @@ class _Play:
             return True
         if pod not in self._pending:
             self._pending[pod] = None
-            self._scene.mark(t, Kind.POD_PENDING, pod.subject, "no node can take it", SCHEDULER)
+            self._scene.mark(t, Kind.POD_PENDING, pod.subject, "it fits on no node", SCHEDULER)
         return not pod.has_preempted and self._preempt(t, pod)
 
     def _preempt(self, t: float, pod: Followed) -> bool:

@@ -70,7 +70,7 @@ class Stage:
         self.routes = routes_of(world, plan.cut_nodes, plan.doubts)
         if unknown := sorted(plan.cut_nodes - self.board.number.keys()):
             raise Refused(
-                f"--cut-nodes: {', '.join(unknown[:5])} is no node of the snapshot",
+                f"--cut-nodes: {', '.join(unknown[:5])} is not a node in the snapshot",
                 f"name some of {', '.join(sorted(self.board.number)[:5])}, …",
             )
         self.cut = tuple(n for n, node in enumerate(world.nodes) if node.name in plan.cut_nodes)

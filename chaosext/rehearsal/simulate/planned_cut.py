@@ -23,7 +23,7 @@ class Plan:
     `cut_at`: the moment of the cut, or up to `cut_within_s` before it, where leases in the snapshot lie close enough to
     it to say how old they were, or at least which of them are renewed together.
     `doubts`: why the cut is another one than is modelled; what comes of it is unknown then.
-    Raises `Refused` for what can't be played.
+    Raises `Refused` for what cannot be simulated.
     """
 
     cut_nodes: frozenset[str]
@@ -36,11 +36,13 @@ class Plan:
 
     def __post_init__(self) -> None:
         if not self.cut_nodes:
-            raise Refused("no node is cut", "name nodes, or a selector that matches some, in --cut-nodes")
+            raise Refused(
+                "the cut includes no nodes", "name nodes, or a selector that matches some, in --cut-nodes"
+            )
         if not 0 < self.cut_for_s <= self.horizon_s <= MAX_HORIZON_S:
             raise Refused(
-                f"a cut of {self.cut_for_s:g} s within a horizon of {self.horizon_s:g} s can't be played",
-                f"let 0 < --cut-for <= --horizon <= {MAX_HORIZON_S:g} s",
+                f"a cut of {self.cut_for_s:g} s within a horizon of {self.horizon_s:g} s cannot be simulated",
+                f"choose 0 < --cut-for <= --horizon <= {MAX_HORIZON_S:g} s",
             )
         if self.rollback_s is not None and self.rollback_s < self.cut_for_s:
-            raise Refused("the rollback lies before the heal", "let it come after --cut-for")
+            raise Refused("the rollback is before the heal", "set --rollback-at to a time after --cut-for")

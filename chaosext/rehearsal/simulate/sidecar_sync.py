@@ -126,7 +126,7 @@ class Sidecars:
 
     def _fail(self, t: float, pod: Followed) -> None:
         if pod.waits_since < inf and pod.there:
-            detail = "its sidecar gets no configuration: probes get connection refused"
+            detail = "its sidecar receives no configuration: probes get connection refused"
             self._scene.mark(t, Kind.PROBE_FAILING, pod.subject, detail, KUBELET)
 
     def _crash(self, t: float, pod: Followed) -> None:

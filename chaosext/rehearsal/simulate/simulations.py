@@ -25,7 +25,7 @@ Weighted: TypeAlias = "list[tuple[float, Trace]]"
 ENUMERATED_NODES = 3
 """Up to so many cut nodes are enumerated: a thousand ways, most of them of their leases and of the first tokens."""
 
-ENUMERATED = "plays of all lease ages, monitor phases and turns, by their probability"
+ENUMERATED = "simulations of all lease ages, monitor phases and orders, weighted by probability"
 
 MOST_WAYS, ENOUGH_WAYS = 3000, 300
 """More ways are not enumerated; fewer are simulated again with other times."""
@@ -82,7 +82,7 @@ class Simulations:
                 return self._simulated(every, count, f"{count} {ENUMERATED}", sampled=False)
         wanted = number or _affordable(self.stage)
         return self._simulated(
-            self._sample(wanted), wanted, f"{wanted} random plays, seed {self.seed}", sampled=True
+            self._sample(wanted), wanted, f"{wanted} random simulations, seed {self.seed}", sampled=True
         )
 
     def _every_way(self) -> _Collected | None:
@@ -120,7 +120,7 @@ class Simulations:
     def _simulated(self, found: _Collected, wanted: int, told: str, *, sampled: bool) -> Made:
         made = len(found.plays)
         if made < wanted:
-            told = f"{made} of {told}: the time budget of {self.budget.seconds:g} s was over"
+            told = f"{made} of {told}: the time budget of {self.budget.seconds:g} s ended"
         return Made(
             timeline=found.events(partial(simulate, self.stage, budget=self.budget)),
             plays=found.shares(),

@@ -62,7 +62,9 @@ def _split(flag: str) -> tuple[str, str]:
     match = re.fullmatch(r"-{0,2}([a-z][a-z0-9-]*)=(.+)", flag)
     fix = f"write e.g. {GRACE_FLAG}=40s; known are {', '.join(sorted(TIMING_FLAGS))}"
     if not match or match[1] not in TIMING_FLAGS:
-        raise Refused(f"--controller-manager-arg/--apiserver-arg {flag!r} bears on no prediction", fix)
+        raise Refused(
+            f"--controller-manager-arg/--apiserver-arg {flag!r} does not affect the prediction", fix
+        )
     try:
         _check(match[1], match[2])
     except ValueError as error:
@@ -73,16 +75,16 @@ def _split(flag: str) -> tuple[str, str]:
 def _check(name: str, value: str) -> None:
     """Raises ValueError for a value that the flag can't have."""
     if name in DURATIONS and not _DURATION.fullmatch(value):
-        raise ValueError(f"{value!r} is no duration such as 40s")
+        raise ValueError(f"{value!r} is not a duration such as 40s")
     if name == TOLERATION_FLAG and not value.isdecimal():
-        raise ValueError(f"{value!r} is no number of seconds")
+        raise ValueError(f"{value!r} is not a number of seconds")
     if name in _RATES and not (math.isfinite(_RATES[name][1](value)) and _RATES[name][1](value) >= 0):
-        raise ValueError(f"{value!r} is no rate")
+        raise ValueError(f"{value!r} is not a rate")
 
 
 def _source(static: Mapping[str, str] | None, given: Sequence[str], version: str) -> str:
     if given:
-        return "arguments given on the command line, over those of the snapshot"
+        return "arguments of the command line, which override the snapshot's"
     if static is not None:
         return "arguments of the static Pods kube-controller-manager and kube-apiserver, and Kubernetes' defaults"
     return (

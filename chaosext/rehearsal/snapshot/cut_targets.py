@@ -44,7 +44,7 @@ def cut_nodes(world: World, wanted: str = "") -> frozenset[str]:
     if not found:
         some = ", ".join(sorted(known)[:3])
         raise Refused(
-            f"{FIELD} {wanted!r} is no node's name, and no node's labels match it",
+            f"{FIELD} {wanted!r} is neither a node's name nor a selector that matches a node",
             f"{FIX}; nodes are {some}, …",
         )
     return found

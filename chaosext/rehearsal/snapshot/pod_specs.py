@@ -54,12 +54,12 @@ def quantity(text: str | int) -> float:
     """A Kubernetes quantity ("100m", "64Mi", "1e3") as a number. Raises `ValueError` for what is none."""
     match = _QUANTITY.fullmatch(str(text))
     if not match or match[2] not in _SUFFIXES:
-        raise ValueError(f"{text!r} is no quantity")
+        raise ValueError(f"{text!r} is not a quantity")
     return float(match[1]) * _SUFFIXES[match[2]]
 
 
 def resources(amounts: Mapping[str, str | int] | None) -> Resources:
-    """Requests, or what a node can give. Raises `ValueError` for an amount that is no quantity."""
+    """Requests, or what a node can give. Raises `ValueError` for an amount that is not a quantity."""
     found = {name: quantity(amount) for name, amount in (amounts or {}).items()}
     cpu, memory = found.pop("cpu", 0.0), found.pop("memory", 0.0)
     found.pop("pods", None)

@@ -122,7 +122,7 @@ def _calico(kind: str, item: Mapping[str, Any]) -> dict[str, Any]:
 def _plain(value: Any) -> str | int:
     """A text, a number or a switch, which is all that these fields are. Raises TypeError for anything else."""
     if not isinstance(value, str | int):
-        raise TypeError(f"a {type(value).__name__} where a text or a number is meant")
+        raise TypeError(f"a {type(value).__name__} where a text or a number is expected")
     return value
 
 

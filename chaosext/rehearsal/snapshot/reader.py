@@ -71,9 +71,7 @@ def read_snapshot(
     try:
         return _World(listed).made([*controller_manager_args, *apiserver_args])
     except MALFORMED as error:
-        raise Refused(
-            f"{', '.join(map(str, paths))}: a value that no cluster has ({error})", HOW_TO
-        ) from None
+        raise Refused(f"{', '.join(map(str, paths))}: invalid value ({error})", HOW_TO) from None
 
 
 class _World:
@@ -112,14 +110,14 @@ class _World:
         absent = [kind for kind in ASKED_FOR if not self._listed.has(kind)]
         self._missing.update(absent)
         if absent:
-            self._assume(f"the snapshot holds no {', '.join(absent)}: taken as if there were none")
+            self._assume(f"the snapshot contains no {', '.join(absent)}: the cluster is assumed to have none")
 
     # -- nodes and Pods --
 
     def _nodes(self) -> tuple[Node, ...]:
         found = list(self._listed.of("Node", doc.Node))
         if not found:
-            raise Refused("the snapshot holds no Node, so there is nothing to rehearse", HOW_TO)
+            raise Refused("the snapshot contains no Node, so there is nothing to rehearse", HOW_TO)
         calico = {each.metadata.name: each.spec.bgp for each in self._listed.of("CalicoNode", doc.CalicoNode)}
         leases = self._leases()
         self._backends = {
@@ -131,16 +129,16 @@ class _World:
         self._tell_doubles("Node", len(found) - len(made))
         nodes = tuple(made.values())
         if not any(node.zone for node in nodes):
-            self._assume("no node has a zone label: all are in one zone")
+            self._assume("no node has a zone label: all are assumed to be in one zone")
         if not any(node.control_plane for node in nodes):
             self._assume(
-                "no node has a control-plane role: the control plane is taken to run outside the cluster's nodes"
+                "no node has a control-plane role: the control plane is assumed to run outside the cluster's nodes"
             )
         return tuple(sorted(nodes, key=lambda node: node.name))
 
     def _tell_doubles(self, kind: str, count: int) -> None:
         if count:
-            self._assume(f"{count} {kind}s are there more than once: the last of each counts")
+            self._assume(f"{count} {kind}s occur more than once: the last of each counts")
 
     def _leases(self) -> Mapping[str, datetime | None]:
         leases = self._listed.of("Lease", doc.Lease)
@@ -189,10 +187,10 @@ class _World:
                 return service
         if any(pod.spec.labels.get(key) == value for pod in pods):
             self._assume(
-                f"no Service of cluster DNS in the snapshot: taken to be the Pods with {key}={value}"
+                f"no Service of cluster DNS in the snapshot: assumed to be the Pods with {key}={value}"
             )
             return Service(namespace="kube-system", name="kube-dns", selector={key: value})
-        self._assume("no kube-dns in the snapshot: what becomes of DNS is unknown")
+        self._assume("no kube-dns in the snapshot: DNS is unknown")
         return None
 
     # -- network --
@@ -254,13 +252,15 @@ class _World:
         if istiod is None and not meshed:
             return None
         if istiod is None:
-            self._assume("no Service of istiod in the snapshot: taken to be the Pods with app=istiod")
+            self._assume("no Service of istiod in the snapshot: assumed to be the Pods with app=istiod")
             istiod = Service(namespace="istio-system", name="istiod", selector={"app": "istiod"})
         return Mesh(istiod=istiod, injects=self._injected(meshed), webhook_fails_closed=self._fails_closed())
 
     def _injected(self, meshed: set[str]) -> frozenset[str]:
         if "Namespace" in self._missing:
-            self._assume("no Namespace in the snapshot: sidecars are injected where there are some")
+            self._assume(
+                "no Namespaces in the snapshot: sidecars are assumed to be injected into Pods that have one"
+            )
             return frozenset(meshed)
         spaces = self._listed.of("Namespace", doc.Workload)
         return frozenset(each.metadata.name for each in spaces if _injects(each.metadata.labels or {}))
@@ -274,7 +274,7 @@ class _World:
             for webhook in each.webhooks or ()
         ]
         if not found:
-            self._assume("no injection webhook in the snapshot: taken to fail closed (failurePolicy Fail)")
+            self._assume("no injection webhook in the snapshot: assumed to fail closed (failurePolicy Fail)")
         return not found or any(each.failurePolicy == "Fail" for each in found)
 
     # -- control plane --

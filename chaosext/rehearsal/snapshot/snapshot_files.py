@@ -105,7 +105,7 @@ def contents(path: Path) -> bytes | mmap:
             if file.peek(2)[:2] != GZIP_MAGIC:
                 return mmap(file.fileno(), 0, access=ACCESS_READ)
             if about.st_size > LARGEST_ZIPPED:
-                raise UnfitFile(f"has more than {LARGEST_ZIPPED >> 30} GiB", path)
+                raise UnfitFile(f"is larger than {LARGEST_ZIPPED >> 30} GiB", path)
             return b"".join(unzipped(file, path))
     except ValueError:  # nothing to map
         return b""
@@ -154,7 +154,7 @@ def _list(text: _Text, at: int) -> tuple[_List, int]:
         raise msgspec.ValidationError(
             "Expected `array` - at `$.items`"
             if "items" in fields
-            else f"{kind or 'JSON'} is no List: it has no items"
+            else f"{kind or 'JSON'} is not a List: it has no items"
         )
     return _List(kind=kind or "", api_version=version or "", about=about or {}, items=items), text.at
 
@@ -205,7 +205,7 @@ class _Text:
         for begin in self._within(at, b"}"):
             key = msgspec.json.decode(self.value(begin), type=str)
             if key in seen:
-                raise msgspec.ValidationError(f"key {key!r:.80} stands there twice")
+                raise msgspec.ValidationError(f"key {key!r:.80} occurs twice")
             seen.add(key)
             if self.byte(self.after_blanks(self.at)) != b":":
                 self._wrong("expected ':'")
@@ -218,7 +218,7 @@ class _Text:
                 raise msgspec.ValidationError(f"more than {MOST_ITEMS:,} items")
             found = self.value(begin) if self.byte(begin) in (b"{", b"") else None
             if found is None or len(found) < SMALLEST_ITEM:
-                raise msgspec.ValidationError(f"item {number} is no Kubernetes object")
+                raise msgspec.ValidationError(f"item {number} is not a Kubernetes object")
             yield found
 
     def _within(self, at: int, closing: bytes) -> Iterator[int]:
@@ -255,15 +255,13 @@ def _end_of_first(error: Exception) -> int:
 def _refusal(path: Path, size: int, at: int, error: Exception) -> Refused:
     said = str(error)
     if isinstance(error, RecursionError):
-        return Refused(f"{path}: JSON that is nested too deeply is no Kubernetes List", HOW_TO)
+        return Refused(f"{path}: the JSON is nested too deeply for a Kubernetes List", HOW_TO)
     if "truncated" in said:
-        return Refused(
-            f"{path}: the JSON is cut off at its end, byte {size:,}; the file is not whole", HOW_TO
-        )
+        return Refused(f"{path}: the JSON is truncated at byte {size:,}", HOW_TO)
     if isinstance(error, msgspec.ValidationError):
-        return Refused(f"{path}: JSON, but no Kubernetes List ({said})", HOW_TO)
+        return Refused(f"{path}: JSON, but not a Kubernetes List ({said})", HOW_TO)
     found = re.search(r"byte (\d+)", said)
-    return Refused(f"{path}: no JSON at byte {at + int(found[1] if found else 0):,} ({said})", HOW_TO)
+    return Refused(f"{path}: invalid JSON at byte {at + int(found[1] if found else 0):,} ({said})", HOW_TO)
 
 
 def _take(listed: Listed, found: _List, file: str) -> None:
@@ -278,11 +276,11 @@ def _take(listed: Listed, found: _List, file: str) -> None:
         try:
             said = _head(raw)
         except UNREADABLE as error:
-            raise Refused(f"{file}: item {number} is no Kubernetes object ({error})", HOW_TO) from None
+            raise Refused(f"{file}: item {number} is not a Kubernetes object ({error})", HOW_TO) from None
         version = said.apiVersion or found.api_version
         name = _kind(said.kind or kind, version)
         if not name:
-            raise Refused(f"{file}: item {number} says no kind, so it is no Kubernetes object", HOW_TO)
+            raise Refused(f"{file}: item {number} has no kind, so it is not a Kubernetes object", HOW_TO)
         group = version.partition("/")[0]
         if "." in group and not group.endswith("k8s.io"):
             listed.others.setdefault((group, said.kind or kind), f"{said.kind or kind}/{said.metadata.name}")

@@ -36,7 +36,7 @@ def test_a_whole_log_is_said_with_its_last_entry(log: AuditLog, capsys: pytest.C
     last = log.verified().entries[-1].end
     assert said(capsys, "verify") == (
         0,
-        f"whole: {log.path}: 4 entries, the last one is 4 ({last.hash})\n",
+        f"intact: {log.path}: 4 entries, the last one is 4 ({last.hash})\n",
     )
     code, text = said(capsys, "verify", "--json")
     assert (code, json.loads(text)["whole"], json.loads(text)["last"]) == (0, True, last.to_json())
@@ -58,7 +58,7 @@ def test_a_torn_end_is_whole_and_said(log: AuditLog, capsys: pytest.CaptureFixtu
         file.write('{"seq":5,')
     code, text = said(capsys, "verify")
     assert code == 0
-    assert "9 bytes of a line that a crash tore" in text
+    assert "9 bytes of a line cut short by a crash" in text
 
 
 def test_a_result_whose_entry_is_not_there_is_broken(
@@ -97,7 +97,7 @@ def test_no_log_is_no_whole_one(log: AuditLog, capsys: pytest.CaptureFixture[str
     assert said(capsys, "verify")[0] == 10  # its head is there
     log.head_path.unlink()
     assert invoke(["audit", "verify"]) == 30
-    assert "or it was removed together with its head" in capsys.readouterr().err
+    assert "or was removed together with its head" in capsys.readouterr().err
     assert said(capsys, "verify", "--result", str(result))[0] == 10
 
 

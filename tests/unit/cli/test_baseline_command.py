@@ -61,7 +61,9 @@ def test_what_is_unknown_is_said_and_has_an_exit_code_of_its_own(
 ) -> None:
     unknown.append("xds_synced: Pod/shop/x: no answer")
     assert invoke(["baseline", "save", "-o", str(tmp_path / "k.yaml"), "--until", "1d"]) == 30
-    assert "unknown, so not in the file: xds_synced: Pod/shop/x: no answer" in capsys.readouterr().err
+    assert (
+        "unknown, and therefore not in the file: xds_synced: Pod/shop/x: no answer" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.usefixtures("unknown")
@@ -70,8 +72,8 @@ def test_what_is_unknown_is_said_and_has_an_exit_code_of_its_own(
     [
         (["-o", "k.yaml"], "--until"),
         (["--until", "14d"], "--output"),
-        (["-o", "k.yaml", "--until", "soon"], "--until: 'soon' is no moment"),
-        (["-o", "k.yaml", "--until", "2020-01-01T00:00Z"], "is over"),
+        (["-o", "k.yaml", "--until", "soon"], "--until: 'soon' is not a time"),
+        (["-o", "k.yaml", "--until", "2020-01-01T00:00Z"], "is in the past"),
         (["-o", "k.yaml", "--until", "91d"], "90 days"),
         (["-o", "/nowhere/k.yaml", "--until", "1d"], "/nowhere/k.yaml"),
     ],

@@ -197,7 +197,7 @@ def test_where_the_time_budget_is_too_short_it_is_inconclusive(gate: Any, snapsh
     assert (code, found["known"]) == (30, False)
     assert [each["simulations"]["made"] for each in found["rehearsed"]] == [0]
     assert {each["check"] for each in found["reasons"]} >= {"dns_after_heal", "self_heals"}
-    assert "only 0 of 500 simulations were made in time" in found["reasons"][0]["summary"]
+    assert "only 0 of 500 simulations were completed in time" in found["reasons"][0]["summary"]
 
 
 def test_a_page_of_what_was_not_simulated_calls_nothing_well(gate: Any, tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_a_page_of_what_was_not_simulated_calls_nothing_well(gate: Any, tmp_path
         words = ("--cutover", PLAN, "--snapshot", STORY, "--at", AT, "--time-budget", "1ms")
         assert gate(*words, "--report", str(page))[0] == 30
         text = page.read_text()
-        assert "unknown: 0 of 500 random plays" in text
+        assert "unknown: 0 of 500 random simulations" in text
         assert "no node becomes NotReady" not in text
         assert "no Pod is evicted" not in text
 
@@ -257,11 +257,11 @@ def test_bad_input_is_refused_with_its_field(gate: Any, arguments: tuple[str, ..
 @pytest.mark.parametrize(
     ("cut", "says"),
     [
-        ("nodes: [worker-1, worker-9]", "cut.nodes[1]: no node is called 'worker-9'"),
+        ("nodes: [worker-1, worker-9]", "cut.nodes[1]: there is no node 'worker-9'"),
         ("nodes: [cp-1]", "cut.nodes: selects control-plane nodes (cp-1)"),
-        ("selector: pool=old", "cut.selector: selects no node"),
+        ("selector: pool=old", "cut.selector: selects no nodes"),
         ("zones: [b]", "cut.zones[0]: no node has the label topology.kubernetes.io/zone=b"),
-        ("racks: [r1]", "cut.racks: which label names a rack?"),
+        ("racks: [r1]", "cut.racks: cannot find the label that names a rack"),
     ],
 )
 def test_a_plan_that_does_not_fit_the_cluster_is_refused(

@@ -60,7 +60,7 @@ def test_listing_and_forgetting(capsys: pytest.CaptureFixture[str]) -> None:
     assert list(json.loads(capsys.readouterr().out)) == ["kind-a", "kind-b"]
     assert invoke(["pin", "--remove", "kind-a"]) == 0
     assert invoke(["pin", "--remove", "kind-a"]) == 0
-    assert capsys.readouterr().out == "kind-a: its pin is forgotten\nkind-a: was not pinned\n"
+    assert capsys.readouterr().out == "kind-a: unpinned\nkind-a: was not pinned\n"
     assert list(read_pins()) == ["kind-b"]
 
 

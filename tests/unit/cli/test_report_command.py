@@ -85,7 +85,7 @@ def test_a_killed_run_is_reported_and_what_is_missing_said(
     told = capsys.readouterr().out.splitlines()
     assert told[:2] == [
         f"{path.name}: not known (exit 30)",
-        f"not known: {path.name} has no result.json",
+        f"unknown: {path.name} has no result.json",
     ]
     assert "Not known" in (path / "summary.md").read_text()
 
@@ -95,7 +95,7 @@ def test_two_runs_are_compared(path: Path, capsys: pytest.CaptureFixture[str]) -
     assert invoke(["report", str(path), str(other), "--format", "markdown", "--format", "json"]) == 0
     written = [other / f"compared-with-{path.name}.{suffix}" for suffix in ("md", "json")]
     told = capsys.readouterr().out.splitlines()
-    assert told[1:] == [*map(str, written), "hardly comparable: both are the same run"]
+    assert told[1:] == [*map(str, written), "limited comparison: both are the same run"]
     assert written[0].read_text().startswith("# Passed, was deviated, rollback verified")
     assert json.loads(written[1].read_text())["schema"] == "chaosext.comparison/v1"
 
@@ -105,7 +105,7 @@ def test_two_runs_are_compared(path: Path, capsys: pytest.CaptureFixture[str]) -
     [
         (["report", "nowhere"], "nowhere: no such directory"),
         (["report", "latest", "--format", "markdown", "--format", "json", "-o", "-"], "-o -: 2 formats"),
-        (["report", "latest", "latest", "--format", "junit"], "a comparison is no test"),
+        (["report", "latest", "latest", "--format", "junit"], "not available for a comparison"),
         (["report", "latest", "-o", "/dev/null/x"], "/dev/null/x"),
     ],
 )

@@ -42,7 +42,7 @@ def test_it_reads_what_yaml_and_json_write(value: Any) -> None:
 def test_a_key_that_stands_twice_is_an_error_that_names_it_and_its_line(
     text: str, key: str, line: int
 ) -> None:
-    with pytest.raises(ValueError, match=f"key '{key}' stands there twice") as caught:
+    with pytest.raises(ValueError, match=f"key '{key}' occurs twice") as caught:
         parse_yaml(text)
     assert f"line {line}," in str(caught.value)
 

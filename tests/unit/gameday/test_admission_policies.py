@@ -81,7 +81,7 @@ class TestAgents:
     @pytest.mark.parametrize("key", ["chaosext_sentinel_image", "chaosext_sentinel_port"])
     def test_a_value_that_is_looked_up_when_the_experiment_runs_is_refused(self, key: str) -> None:
         experiment: Any = {"configuration": {key: {"type": "env", "key": "IMAGE"}}}
-        with pytest.raises(Refused, match=f"configuration.{key}: it is looked up"):
+        with pytest.raises(Refused, match=f"configuration.{key}: its value is only known"):
             agents_of(settings(), experiment)
 
 

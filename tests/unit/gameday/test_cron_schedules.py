@@ -1,4 +1,4 @@
-"""A schedule is what the CronJob controller understands; what it would not take, or never start, is refused."""
+"""A schedule is what the CronJob controller understands; what it rejects, or never start, is refused."""
 
 from __future__ import annotations
 
@@ -47,18 +47,18 @@ def test_it_is_read_in_its_time_zone() -> None:
         ("", "five fields"),
         ("0 3 * *", "five fields"),
         ("0 0 3 * * *", "five fields"),
-        ("60 3 * * *", "minute: '60' is none of 0 to 59"),
-        ("0 24 * * *", "hour: '24' is none of 0 to 23"),
-        ("0 3 0 * *", "day of the month: '0' is none of 1 to 31"),
-        ("0 3 * 13 *", "month: '13' is none of 1 to 12"),
-        ("0 3 * * 7", "day of the week: '7' is none of 0 to 6"),
-        ("0 3 * * Tuesday", "not understood"),
+        ("60 3 * * *", "minute: '60' is not between 0 and 59"),
+        ("0 24 * * *", "hour: '24' is not between 0 and 23"),
+        ("0 3 0 * *", "day of the month: '0' is not between 1 and 31"),
+        ("0 3 * 13 *", "month: '13' is not between 1 and 12"),
+        ("0 3 * * 7", "day of the week: '7' is not between 0 and 6"),
+        ("0 3 * * Tuesday", "not valid"),
         ("0 3 * * tux", "day of the week: 'tux'"),
-        ("0 5-3 * * *", "hour: '5-3' holds nothing"),
-        ("*/0 3 * * *", "minute: '*/0' holds nothing"),
-        ("*-5 3 * * *", "not understood"),
-        ("1,,2 3 * * *", "minute: '' is not understood"),
-        ("-1 3 * * *", "not understood"),
+        ("0 5-3 * * *", "hour: '5-3' is empty"),
+        ("*/0 3 * * *", "minute: '*/0' is empty"),
+        ("*-5 3 * * *", "not valid"),
+        ("1,,2 3 * * *", "minute: '' is not valid"),
+        ("-1 3 * * *", "not valid"),
         ("0 3 31 2,4 *", "there is no such day"),
         ("@every 1h", "five fields"),
         ("TZ=UTC 0 3 * * *", "five fields"),

@@ -104,7 +104,7 @@ def test_a_cluster_of_which_nothing_is_known_says_why(
     words = ["--settings", str(settings), "--results", str(tmp_path / "kept")]
     assert invoke(["fleet", *words, "--index", "1", "--kubeconfigs", str(kubeconfigs)]) == 30
     said = capsys.readouterr().out
-    assert said.startswith("mitigated: no-go, not known" if plan else "mitigated: unknown")
+    assert said.startswith("mitigated: no-go, unknown" if plan else "mitigated: unknown")
     assert "no BGPPeer in the snapshot" in said
 
 
@@ -173,11 +173,11 @@ class TestJob:
     ("changes", "problem"),
     [
         ({"clusters": []}, "clusters: Tuple should have at least 1 item"),
-        ({"clusters": [values()["clusters"][0]] * 2}, "clusters: story is there twice"),
+        ({"clusters": [values()["clusters"][0]] * 2}, "clusters: story occurs twice"),
         ({"clusters": [{"name": "a", "context": "b"}]}, "clusters.0.kubeconfig is not set"),
         ({"rehearse": {"cut_for": "8 minutes"}}, "rehearse.cut_for: String should match"),
         ({"rehearse": {"cut_nods": "x"}}, "rehearse.cut_nods: unknown field"),
-        ({"schedule": "never"}, "schedule: five fields"),
+        ({"schedule": "never"}, "schedule: expected five fields"),
         ({"time_zone": "Mars"}, "time_zone: there is no time zone"),
         ({"parallelism": 0}, "parallelism: Input should be greater"),
     ],
@@ -192,7 +192,7 @@ def test_the_plan_of_a_cutover_goes_along(tmp_path: Path) -> None:
     (tmp_path / "plan.yaml").write_text("title: x\n")
     fleet = Fleet.model_validate(values(cutover="plan.yaml"))
     assert files_of(fleet, tmp_path)["cutover.yaml"] == "title: x\n"
-    with pytest.raises(Refused, match=r"cutover: .*none\.yaml can't be read"):
+    with pytest.raises(Refused, match=r"cutover: .*none\.yaml cannot be read"):
         files_of(Fleet.model_validate(values(cutover="none.yaml")), tmp_path)
 
 

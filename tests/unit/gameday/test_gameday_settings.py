@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         ({"namespace": "kube-system"}, "namespace: kube-system is not chaosext's own", "kube-system"),
         ({"namespace": "istio-system"}, "namespace: istio-system is not chaosext's own", "istio"),
         ({"namespace": "default"}, "namespace: default is not chaosext's own", "default"),
-        ({"schedule": "61 2 * * *"}, "schedule: minute: '61' is none of 0 to 59", "61 2"),
+        ({"schedule": "61 2 * * *"}, "schedule: minute: '61' is not between 0 and 59", "61 2"),
         ({"schedule": 5}, "schedule: Input should be a valid string", "5"),
         ({"time_zone": "Europe/Berlim"}, "time_zone: there is no time zone 'Europe/Berlim'", "Berlim"),
         ({"time_zone": "../etc/passwd"}, "time_zone: there is no time zone", "passwd"),
@@ -75,7 +75,7 @@ if TYPE_CHECKING:
         ({"experiment": ""}, "experiment: String should have at least 1", ""),
         (
             {"limits": {"allowed_hours": ["Sat 09:00-16:00 UTC"]}},
-            "schedule: of its next 200 times none lies within",
+            "schedule: none of its next 200 times is within",
             "",
         ),
     ],
@@ -195,7 +195,7 @@ class TestCommand:
         ("words", "problem"),
         [
             (["--settings", "none.yaml"], "No such file"),
-            (["--settings", "settings.yaml", "--format", "kustomize"], "name a directory"),
+            (["--settings", "settings.yaml", "--format", "kustomize"], "set --output to a directory"),
             (["--settings", "settings.yaml", "-o", "/proc/none"], "--output /proc/none"),
             ([], "--settings"),
         ],

@@ -112,7 +112,7 @@ def test_every_check_is_known_by_its_name() -> None:
             UNHEALTHY,
             "1 of 2 Pods behind it are Ready",
         ),
-        (snapshot_checks.KUBE_DNS_READY, with_dns(node=""), UNHEALTHY, "is on no node yet"),
+        (snapshot_checks.KUBE_DNS_READY, with_dns(node=""), UNHEALTHY, "is not scheduled yet"),
         (
             snapshot_checks.KUBE_DNS_READY,
             replace(WELL, pods=tuple(p for p in WELL.pods if not p.name.endswith("coredns-66bc5c9577-0"))),
@@ -126,14 +126,14 @@ def test_every_check_is_known_by_its_name() -> None:
             "2 of 2 kube-dns Pods Ready; 1 more terminating",
         ),
         (PLACEMENT, ROLLED_OUT, HEALTHY, "2 kube-dns Pods on"),
-        (PLACEMENT, with_dns(node="cp-1"), UNHEALTHY, "on Node/cp-1: nobody learns its address"),
+        (PLACEMENT, with_dns(node="cp-1"), UNHEALTHY, "on Node/cp-1: its address is not announced"),
         (PLACEMENT, replace(with_dns(node="cp-1"), network=ROUTED), HEALTHY, "announced"),
         (PLACEMENT, replace(WELL, network=Network()), UNKNOWN, "no network plugin"),
         (
             snapshot_checks.ANNOUNCED,
             replace(WELL, network=replace(CALICO, peers=())),
             UNHEALTHY,
-            "Node/worker-1: nobody",
+            "Node/worker-1: its Pods' addresses are not",
         ),
         (snapshot_checks.ANNOUNCED, replace(WELL, missing=frozenset({"BGPPeer"})), UNKNOWN, "no BGPPeer"),
         (PROBES, with_dns(ready=False), UNHEALTHY, "is not Ready"),
@@ -151,27 +151,27 @@ def test_every_check_is_known_by_its_name() -> None:
             UNHEALTHY,
             "4 minor versions older",
         ),
-        (snapshot_checks.VERSION_SKEW, with_node("worker-1", kubelet_version=""), UNKNOWN, "isn't known"),
-        (snapshot_checks.VERSION_SKEW, replace(WELL, control_plane=ControlPlane()), UNKNOWN, "isn't known"),
+        (snapshot_checks.VERSION_SKEW, with_node("worker-1", kubelet_version=""), UNKNOWN, "is unknown"),
+        (snapshot_checks.VERSION_SKEW, replace(WELL, control_plane=ControlPlane()), UNKNOWN, "is unknown"),
         (snapshot_checks.KUBE_DNS_REDUNDANT, with_dns(node="worker-2"), UNHEALTHY, "2 Ready on 1 node"),
         (snapshot_checks.ISTIOD_REDUNDANT, cluster(sidecar="classic"), UNHEALTHY, "1 Ready on 1 node"),
         (
             snapshot_checks.BUDGETS,
             replace(WELL, missing=frozenset({"PodDisruptionBudget"})),
             UNKNOWN,
-            "holds no",
+            "contains no",
         ),
         (snapshot_checks.BUDGETS, budgeted(min_available="2"), HEALTHY, "none used up"),
         (
             snapshot_checks.BUDGETS,
             budgeted(min_available="3"),
             UNHEALTHY,
-            "PodDisruptionBudget/web/web: allows no disruption",
+            "PodDisruptionBudget/web/web: currently allows no disruption",
         ),
         (snapshot_checks.BUDGETS, budgeted(min_available="67%"), UNHEALTHY, "allows no disruption"),
         (snapshot_checks.BUDGETS, budgeted(max_unavailable="0"), UNHEALTHY, "allows no disruption"),
         (snapshot_checks.BUDGETS, budgeted(max_unavailable="1"), HEALTHY, "none used up"),
-        (snapshot_checks.BUDGETS, budgeted(max_unavailable="most"), UNKNOWN, "can't be read"),
+        (snapshot_checks.BUDGETS, budgeted(max_unavailable="most"), UNKNOWN, "cannot be read"),
     ],
 )
 def test_what_is_not_well_is_named(check: str, world: World, status: Status, says: str) -> None:
@@ -194,7 +194,7 @@ def test_a_rollout_under_way_is_waited_for() -> None:
     }
     finding = found(snapshot_checks.KUBE_DNS_READY, replace(WELL, pods=(*WELL.pods, new), workloads=sets))
     assert finding.status is UNHEALTHY
-    assert "a rollout is under way" in finding.summary
+    assert "a rollout is in progress" in finding.summary
 
 
 def test_pods_of_other_namespaces_do_not_count_where_some_are_named() -> None:
@@ -218,9 +218,9 @@ def test_pods_that_only_run_where_it_is_cut_are_named_and_those_that_nobody_crea
         if each.check == snapshot_checks.PODS_MOVABLE
     )
     assert [row.subject for row in finding.evidence] == ["Pod/web/bare"]
-    assert "once evicted it is gone" in finding.summary
+    assert "no controller recreates it" in finding.summary
     bound = found(snapshot_checks.PODS_MOVABLE, WELL)
-    assert "web/ReplicaSet/web-1: 3 Pods: no node that is left takes them" in bound.summary
+    assert "web/ReplicaSet/web-1: 3 Pods: no remaining node accepts them" in bound.summary
 
 
 # -- which nodes -----------------------------------------------------------------------------------------------
@@ -257,15 +257,15 @@ def test_nodes_are_selected_by_what_the_plan_says_together(selection: Selection,
     [
         (
             Selection(names=("worker-1", "worker-9")),
-            "cut.nodes[1]: no node is called 'worker-9': did you mean",
+            "cut.nodes[1]: there is no node 'worker-9': did you mean",
         ),
         (Selection(names=("cp-1",)), "cut.nodes: selects control-plane nodes (cp-1)"),
         (Selection(selector="kubernetes.io/hostname"), "cut.selector: selects control-plane nodes (cp-1)"),
         (Selection(racks=("r0",)), f"add `selector: '{NOT_CONTROL_PLANE}'`"),
-        (Selection(selector="pool=old"), "cut.selector: selects no node"),
+        (Selection(selector="pool=old"), "cut.selector: selects no nodes"),
         (Selection(selector="a=b=c"), "cut.selector: 'a=b=c' is neither"),
         (Selection(zones=("c",)), "cut.zones[0]: no node has the label topology.kubernetes.io/zone=c"),
-        (Selection(zones=("a",), racks=("r2",)), "cut.zones with cut.racks: selects no node"),
+        (Selection(zones=("a",), racks=("r2",)), "cut.zones with cut.racks: selects no nodes"),
         (Selection(racks=("r1",), rack_label="example.com/rak"), "did you mean example.com/rack?"),
     ],
 )
@@ -276,8 +276,8 @@ def test_what_selects_none_or_the_control_plane_is_refused(selection: Selection,
 
 
 def test_racks_need_a_label_that_names_them() -> None:
-    with pytest.raises(Refused, match=r"no node has a label called rack: name it as cut\.rack_label"):
+    with pytest.raises(Refused, match=r"no node has a label named rack: set cut\.rack_label"):
         nodes_of(ZONED, Selection(racks=("r1",)))
     two = replace(RACKED, nodes=(replace(RACKED.nodes[0], labels={"rack": "x"}), *RACKED.nodes[1:]))
-    with pytest.raises(Refused, match=r"example\.com/rack, rack all could be it"):
+    with pytest.raises(Refused, match=r"example\.com/rack, rack are possible"):
         nodes_of(two, Selection(racks=("r1",)))

@@ -122,7 +122,7 @@ def test_plays_that_are_needed_are_those_whose_lower_bound_is_as_likely() -> Non
 
 def test_percents_are_certain_only_where_it_is() -> None:
     said = [percent(share) for share in (0, 0.0004, 0.41, 0.9994, 1.0)]
-    assert said == ["0 %", "<0.1 %", "41 %", ">99.9 %", "100 %"]
+    assert said == ["0%", "<0.1%", "41%", ">99.9%", "100%"]
 
 
 # -- worlds --------------------------------------------------------------------------------------------------

@@ -98,7 +98,7 @@ def test_of_every_kind_only_named_fields_are_kept(wanted: object) -> None:
 
 @pytest.mark.parametrize("value", [{"a": "s3cr3t"}, ["s3cr3t"], None, 1.5])
 def test_a_field_of_another_type_is_no_field(value: object) -> None:
-    with pytest.raises(TypeError, match="where a text or a number is meant"):
+    with pytest.raises(TypeError, match="where a text or a number is expected"):
         kept(item("BGPPeer", "leaf", spec={"peerIP": value}))
 
 

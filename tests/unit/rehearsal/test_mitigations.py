@@ -51,7 +51,7 @@ def test_what_keeps_the_story_from_happening(name: str) -> None:
     found = with_(name)
     assert found.verdict is Forecast.PASSED
     assert chance_of(found, Dns.RESOLVABLE) == pytest.approx(1.0)
-    assert f"as if {name} were in place" in found.assumptions
+    assert f"assumes that {name} is in place" in found.assumptions
 
 
 @pytest.mark.parametrize("name", ["nodelocal-dns", "spread"])

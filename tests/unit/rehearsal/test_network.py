@@ -330,11 +330,14 @@ def extra(kind: str, api: str = CALICO_API, name: str = "x", **spec: Any) -> Ite
 
 
 UNPROVEN: dict[str, tuple[tuple[Item, ...], str]] = {
-    "nothing": (BARE, "no network plugin that is known here"),
-    "Calico's objects without Calico": ((*BARE, *CALICO), "no Pod of it runs on cp-1, worker-1, worker-2"),
+    "nothing": (BARE, "no network plugin that chaosext knows"),
+    "Calico's objects without Calico": (
+        (*BARE, *CALICO),
+        "none of its Pods runs on cp-1, worker-1, worker-2",
+    ),
     "Calico on some nodes": (
         (*BARE, *AGENTS[:2], *CALICO),
-        "DaemonSet calico-node: no Pod of it runs on worker-2",
+        "DaemonSet calico-node: none of its Pods runs on worker-2",
     ),
     "a Pod that only calls itself Calico": (
         (
@@ -343,7 +346,7 @@ UNPROVEN: dict[str, tuple[tuple[Item, ...], str]] = {
             *CALICO,
             pod("x", "worker-2", "tenant", "ReplicaSet/x", {"k8s-app": "calico-node"}),
         ),
-        "no Pod of it runs on worker-2",
+        "none of its Pods runs on worker-2",
     ),
     "Calico's default mesh": ((*BARE, *AGENTS, LEAF, POOL), "no BGPConfiguration in the snapshot"),
     "Calico's mesh": ((*BARE, *AGENTS, LEAF, POOL, extra("BGPConfiguration", name="default")), "mesh"),
@@ -424,7 +427,7 @@ UNPROVEN: dict[str, tuple[tuple[Item, ...], str]] = {
         (*CILIUM, cilium_config("tenant", routing_mode="tunnel")),
         "ConfigMap/kube-system/cilium-config",
     ),
-    "Cilium on some nodes": ((*BARE, *agents("cilium")[:2], TUNNEL), "no Pod of it runs on worker-2"),
+    "Cilium on some nodes": ((*BARE, *agents("cilium")[:2], TUNNEL), "none of its Pods runs on worker-2"),
     "Cilium and kindnet": ((*CILIUM, *agents("kindnet"), TUNNEL), "several networks"),
     "flannel without its nodes' words": (
         (*BARE, *FLANNEL),
@@ -432,11 +435,11 @@ UNPROVEN: dict[str, tuple[tuple[Item, ...], str]] = {
     ),
     "what flannel left behind": (
         with_backend("vxlan", "vxlan", "vxlan"),
-        "no Pod of it runs on cp-1, worker-1, worker-2",
+        "none of its Pods runs on cp-1, worker-1, worker-2",
     ),
     "flannel on some nodes": (
         (*with_backend("vxlan", "vxlan", "vxlan"), *FLANNEL[:2]),
-        "no Pod of it runs on worker-2",
+        "none of its Pods runs on worker-2",
     ),
     "flannel's host-gw": ((*with_backend("host-gw", "host-gw", "host-gw"), *FLANNEL), "'host-gw'"),
     "flannel's host-gw on one node": (

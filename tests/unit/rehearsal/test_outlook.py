@@ -34,7 +34,7 @@ def with_dns(world: World, **changes: object) -> World:
 
 def test_the_story_is_told() -> None:
     said = lines(cluster())
-    assert said.startswith("rehearsal: deviated, it does not heal by itself (40 random plays, seed 0)")
+    assert said.startswith("rehearsal: deviated, it does not heal by itself (40 random simulations, seed 0)")
     assert "kube-dns on worker-1, worker-2: evicted" in said
     assert "the first to cp-1" in said
     assert "DNS after the heal, in 100%: dead" in said
@@ -70,7 +70,7 @@ def test_replacements_that_find_no_node_are_pending() -> None:
 
 def test_where_no_node_with_kube_dns_is_cut_none_of_it_is_evicted() -> None:
     said = lines(with_dns(cluster(), node="cp-1"))
-    assert "kube-dns runs on no node that is cut" in said
+    assert "kube-dns does not run on a cut node" in said
 
 
 def test_evictions_that_chance_decides_are_told_with_how_often() -> None:
@@ -81,4 +81,4 @@ def test_evictions_that_chance_decides_are_told_with_how_often() -> None:
 
 def test_where_nothing_was_simulated_nothing_is_said() -> None:
     assert lines(cluster(), budget_s=0.0).count("\n") == 0
-    assert "nothing is known, 0 of 40 random plays" in lines(cluster(), budget_s=0.0)
+    assert "no result, 0 of 40 random simulations" in lines(cluster(), budget_s=0.0)

@@ -283,34 +283,34 @@ WHOLE = json.dumps(listed(*SMALL)).encode()
     [
         (b"", "empty"),
         (b"  \n ", "empty"),
-        (WHOLE[: len(WHOLE) // 2], "cut off"),
-        (WHOLE + WHOLE[:100], "cut off"),
-        (WHOLE + b"\nerror: timed out", "no JSON"),
-        (b"kind: List\nitems: []\n", "no JSON at byte"),
-        (b'{"items": [' + b"[" * 100_000, "item 1 is no Kubernetes object"),
-        (b"[" * 100_000 + b"]" * 100_000, "no Kubernetes List|nested too deeply"),
-        (b"[]", "no Kubernetes List"),
-        (b"42", "no Kubernetes List"),
-        (b'{"kind": "Status", "status": "Failure"}', "Status is no List"),
-        (b'{"items": 3}', "no Kubernetes List"),
+        (WHOLE[: len(WHOLE) // 2], "truncated"),
+        (WHOLE + WHOLE[:100], "truncated"),
+        (WHOLE + b"\nerror: timed out", "invalid JSON"),
+        (b"kind: List\nitems: []\n", "invalid JSON at byte"),
+        (b'{"items": [' + b"[" * 100_000, "item 1 is not a Kubernetes object"),
+        (b"[" * 100_000 + b"]" * 100_000, "not a Kubernetes List|nested too deeply"),
+        (b"[]", "not a Kubernetes List"),
+        (b"42", "not a Kubernetes List"),
+        (b'{"kind": "Status", "status": "Failure"}', "Status is not a List"),
+        (b'{"items": 3}', "not a Kubernetes List"),
         (b'{"kind": "List", "items": [7]}', "item 1"),
-        (b'{"kind": "List", "items": [{"metadata": {"name": "x"}}]}', "says no kind"),
-        (b'{"kind": "List", "items": [{"metadata": {}}]}', "item 1 is no Kubernetes object"),
-        (b'{"kind": "List", "items": [' + b"0," * 5000 + b"0]}", "item 1 is no Kubernetes object"),
-        (b'{"kind": "List", "items": [' + WHOLE + b" " + WHOLE + b"]}", "no JSON at byte"),
-        (b'{"kind": "List", "kind": "List", "items": []}', "key 'kind' stands there twice"),
+        (b'{"kind": "List", "items": [{"metadata": {"name": "x"}}]}', "has no kind"),
+        (b'{"kind": "List", "items": [{"metadata": {}}]}', "item 1 is not a Kubernetes object"),
+        (b'{"kind": "List", "items": [' + b"0," * 5000 + b"0]}", "item 1 is not a Kubernetes object"),
+        (b'{"kind": "List", "items": [' + WHOLE + b" " + WHOLE + b"]}", "invalid JSON at byte"),
+        (b'{"kind": "List", "kind": "List", "items": []}', "key 'kind' occurs twice"),
         (b'{"metadata": ' + b"[" * 100_000, "nested too deeply"),
-        (b'{"kind" "List"}', "no JSON at byte"),
-        (b'{"kind": "List", "items": [', "cut off"),
-        (b'{"kind": "List", 5: 6}', "no Kubernetes List"),
-        (b'{"kind": "List" \x00', "no JSON at byte"),
+        (b'{"kind" "List"}', "invalid JSON at byte"),
+        (b'{"kind": "List", "items": [', "truncated"),
+        (b'{"kind": "List", 5: 6}', "not a Kubernetes List"),
+        (b'{"kind": "List" \x00', "invalid JSON at byte"),
         (gzip.compress(bytes(200 << 20)), "expands to more than 200 times"),
         (b'{"kind": "List", "items": []}', "no Node"),
-        (b"\xff\xfe{\x00}", "no JSON"),
+        (b"\xff\xfe{\x00}", "invalid JSON"),
         (b'{"kind": "List", "items": [{"kind": "Node", "metadata": {"name": "\xff"}}]}', "c.json"),
         (gzip.compress(WHOLE)[:200], "gzip"),
         (b"\x1f\x8b\x08garbage", "gzip"),
-        (gzip.compress(WHOLE[:300]), "cut off"),
+        (gzip.compress(WHOLE[:300]), "truncated"),
     ],
     ids=range(30),
 )
@@ -323,7 +323,7 @@ def test_what_is_no_whole_list_is_refused_with_its_file(tmp_path: Path, data: by
 
 
 def test_a_single_object_is_no_list_and_says_how_to_make_one(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="no List"):
+    with pytest.raises(Refused, match="not a List"):
         read_snapshot([written(tmp_path / "one.json", node("worker-1"))])
 
 
@@ -374,8 +374,8 @@ def test_what_two_files_both_hold_is_there_once(tmp_path: Path) -> None:
     assert (twice.nodes, len(twice.pods)) == (once.nodes, len(once.pods))
     doubled = [each for each in twice.assumptions if "more than once" in each]
     assert doubled == [
-        f"{len(once.nodes)} Nodes are there more than once: the last of each counts",
-        f"{len(once.pods)} Pods are there more than once: the last of each counts",
+        f"{len(once.nodes)} Nodes occur more than once: the last of each counts",
+        f"{len(once.pods)} Pods occur more than once: the last of each counts",
     ]
 
 

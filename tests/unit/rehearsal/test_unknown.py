@@ -80,7 +80,7 @@ def test_no_text_calls_well_what_is_not_known(unproven: Prediction) -> None:
         assert "unknown" in said
     page = list(expected(unproven))
     assert "unknown whether sidecars lose istiod, and whether Pods get stuck without it" in page
-    assert "full recovery without help: 0 %; unknown: 100 %" in page
+    assert "full recovery without help: 0%; unknown: 100%" in page
     assert "shop/catalog-1: 4.0 evicted, stuck unknown" in "\n".join(prediction_lines(unproven))
 
 
@@ -207,7 +207,7 @@ def test_what_was_not_simulated_in_time_is_unknown() -> None:
     made = found.simulations.made
     assert 0 < made < 50
     assert found.simulations.wanted == 100
-    assert found.method == f"{made} of 100 random plays, seed 0: the time budget of 3600 s was over"
+    assert found.method == f"{made} of 100 random simulations, seed 0: the time budget of 3600 s ended"
     assert found.chances[Forecast.UNKNOWN] == pytest.approx(1 - made / 100)
     assert (found.verdict, found.self_heals, found.dns.after_heal) == (Forecast.UNKNOWN, None, Dns.UNKNOWN)
     assert sum(outcome.probability for outcome in found.outcomes) == pytest.approx(1.0)
@@ -224,7 +224,7 @@ def test_a_majority_that_the_missing_ones_can_not_outweigh_is_known() -> None:
 def test_ways_that_take_too_long_to_enumerate_are_sampled() -> None:
     """Half of the time is for all of them; a part of them would show nothing."""
     found = predicted(cluster(), samples=None, budget=budget(400))
-    assert "random plays" in found.method
+    assert "random simulations" in found.method
     assert found.simulations.made < found.simulations.wanted
 
 

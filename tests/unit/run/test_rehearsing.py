@@ -230,7 +230,7 @@ def test_a_rehearsal_that_takes_too_long_says_how_much_was_simulated(
     assert rehearsed.prediction
     assert rehearsed.prediction.verdict.value == "unknown"
     assert rehearsed.prediction.simulations.made == 0
-    assert "0 of 500 random plays" in rehearsed.lines[0]
+    assert "0 of 500 random simulations" in rehearsed.lines[0]
     said = json.loads((directory.path / "rehearsal.json").read_text())
     assert (said["simulations"], said["workloads"]) == ({"made": 0, "wanted": 500}, None)
 
@@ -247,5 +247,5 @@ def test_a_preflight_says_what_the_runs_own_rehearsal_says_and_leaves_nothing(
     assert "to cp-1" in apart.lines[-4]
     assert apart.lines[-3:-1] == (
         "DNS during the cut: resolvable",
-        "DNS after the heal, in 96%: dead, 2 of 2 kube-dns Pods on cp-1, whose Pod addresses nobody announces",
+        "DNS after the heal, in 96%: dead, 2 of 2 kube-dns Pods on cp-1, whose Pod addresses are not announced",
     )

@@ -231,7 +231,7 @@ def test_a_node_that_can_not_be_asked(
         Overview(nodes=(node("n1", problem=HUNG),), unfinished=(run,), holders={"a": DEAD})
     )
     assert (cleaned.exit_code, gone() if run.nodes == ("n1",) else []) == (exit_code, written)
-    assert f"could not be asked: n1 ({HUNG})" in list(cleanup_lines(cleaned))
+    assert f"could not be queried: n1 ({HUNG})" in list(cleanup_lines(cleaned))
     assert world.removed == []
 
 

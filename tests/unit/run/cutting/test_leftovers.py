@@ -214,7 +214,10 @@ def test_those_of_a_living_run_stay_unless_it_is_named(world: World) -> None:
     world.there = {BED: sentinels("a", ALIVE, context=BED)}
     done = cleaned(overview(), BED)
     assert (world.removed, done.exit_code) == ([], 0)
-    assert next(cleanup_lines(done)) == "left: sentinels of run a on kind-bed (its process lives here)"
+    assert (
+        next(cleanup_lines(done))
+        == "left: sentinels of run a on kind-bed (its process is alive on this machine)"
+    )
     assert cleaned(overview(), BED, run="b").left == ()
     cleaned(overview(), BED, run="a")
     assert world.removed == [(BED, "a")]
@@ -245,7 +248,7 @@ def test_an_api_server_that_does_not_answer_is_said_and_the_nodes_are_cleaned_up
     done = cleaned(overview())
     assert done.exit_code == 30
     assert list(cleanup_lines(done)) == [
-        "not looked at: sentinels on kind-bed: API server of context kind-bed did not answer",
+        "not checked: sentinels on kind-bed: API server of context kind-bed did not answer",
         "nothing to clean up",
     ]
     assert [each.run for each in placed(intent_log().entries())] == ["a"]
@@ -274,8 +277,8 @@ def test_a_placement_that_came_to_nothing_is_forgotten_unless_its_run_lives(worl
 def test_status_says_whose_they_are_and_since_when() -> None:
     lines = [*status_lines(Overview(nodes=(node("cp"),), sentinels=(sentinels("a", DEAD),)))]
     assert lines == [
-        "no live cut seen; something of ours is left (nodes asked: 1)",
-        "cp: nothing of ours",
+        "no active cut seen; leftovers of chaosext remain (nodes queried: 1)",
+        "cp: nothing of chaosext",
         "kind-chaosext: sentinels of run a of alice@laptop in namespace chaosext, since 2026-11-23 23:04:30 UTC; its "
         "process is dead; `chaosext cleanup` removes them",
     ]

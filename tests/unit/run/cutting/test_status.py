@@ -204,9 +204,7 @@ def test_of_one_cluster_the_intent_log_names_no_others_nodes(world: dict[str, An
 
 
 def test_to_find_no_node_is_not_to_see_nothing() -> None:
-    assert list(status_lines(Overview())) == [
-        "no node was found, so nothing was looked at: name them with --node"
-    ]
+    assert list(status_lines(Overview())) == ["no nodes found, so nothing was checked: name them with --node"]
 
 
 def test_an_intent_log_that_can_not_be_read_keeps_no_node_from_being_asked(

@@ -92,10 +92,10 @@ BAD = {
     "another version": (changed(version="chaosext.cutover/v2"), "version: "),
     "a number without unit": (changed(cut={"nodes": ["a"], "for": 8}), "cut.for: 8 has no unit"),
     "a text without unit": (changed(cut={"nodes": ["a"], "for": "480"}), "cut.for: '480' has no unit"),
-    "a wrong unit": (changed(cut={"nodes": ["a"], "for": "8min"}), "cut.for: '8min' is no duration"),
-    "days": (changed(cut={"nodes": ["a"], "for": "1d"}), "cut.for: '1d' is no duration"),
+    "a wrong unit": (changed(cut={"nodes": ["a"], "for": "8min"}), "cut.for: '8min' is not a duration"),
+    "days": (changed(cut={"nodes": ["a"], "for": "1d"}), "cut.for: '1d' is not a duration"),
     "no time at all": (changed(cut={"nodes": ["a"], "for": "0s"}), "cut.for: "),
-    "a negative time": (changed(cut={"nodes": ["a"], "for": "-8m"}), "cut.for: '-8m' is no duration"),
+    "a negative time": (changed(cut={"nodes": ["a"], "for": "-8m"}), "cut.for: '-8m' is not a duration"),
     "a week": (changed(cut={"nodes": ["a"], "for": "168h"}), "cut.for: "),
     "true for a time": (changed(cut={"nodes": ["a"], "for": True}), "cut.for: True has no unit"),
     "less than planned": (

@@ -145,7 +145,7 @@ def test_a_date_that_yaml_reads_survives_as_text(tmp_path: Path) -> None:
     [
         ("{", "neither YAML nor JSON"),
         ("title: no list", "a list of entries is expected"),
-        ("- check: x\n  check: y\n", "stands there twice"),
+        ("- check: x\n  check: y\n", "occurs twice"),
         ("#" * (5 << 20) + "\n- x\n", "MiB"),
     ],
 )
