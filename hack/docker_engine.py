@@ -119,7 +119,7 @@ def refuse_unless_installable() -> None:
     """Raise `Refused` with the first reason why no engine can be installed and started on this machine."""
     fix = "install Docker Engine 20.10 or newer (Debian: apt-get install docker.io), start it, and run this again"
     installed = shutil.which("dockerd") is not None
-    missing = "Docker Engine is installed and does not answer" if installed else "Docker Engine is missing"
+    missing = "Docker Engine is installed, but does not answer" if installed else "Docker Engine is missing"
     if os.geteuid() != 0:
         raise Refused(f"{missing}, and only root may install and start it", f"{fix}, or run this as root")
     if not installed and not is_debian():

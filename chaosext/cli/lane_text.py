@@ -278,9 +278,9 @@ def _blindness(picture: Picture, lane: Lane) -> str:
     if blind == len(picture.nodes):
         return "unseen"
     if blind:
-        return f"{blind}/{len(picture.nodes)} unseen"
+        return f"{blind}/{len(picture.nodes)} unknown"
     unmeasured = sum(map(lasts, picture.unmeasured.get(lane, {}).values()))
-    return f"{unmeasured} unseen" if unmeasured else ""
+    return f"{unmeasured} unknown" if unmeasured else ""
 
 
 def _counted(out: Mapping[str, Sequence[Window]]) -> Mapping[str, Sequence[Window]]:

@@ -61,9 +61,9 @@ def ensure_images(images: str, progress: Progress, *, registry: str | None = Non
 def _ensure_images(images: str, progress: Progress, registry: str | None) -> ImageSet:
     given = None if images in (AUTO, REGISTRY) else bundle.open_bundle(Path(images), progress)
     if given and registry and given.manifest.profile == "full":
-        raise Refused(f"--registry is given, and {images} holds all images", "leave one of them out")
+        raise Refused(f"--registry is not used, because {images} contains all images", "remove one of them")
     require_engine()
-    with locked("images", lambda: progress.line("Waiting for another `up` to have its images")):
+    with locked("images", lambda: progress.line("Waiting for another `up` to load its images")):
         if given and given.manifest.profile == "full":
             return load_bundle(given, progress)
         if images != AUTO or registry_answers(registry):
@@ -75,7 +75,7 @@ def _kept_tools(progress: Progress) -> Bundle:
     try:
         found = bundle.newest_bundle(full=False)
     except Refused as error:
-        why = f"kind, Helm, manifests and charts come from no registry, and {error.message}"
+        why = f"kind, Helm, manifests and charts are not in a registry, and {error.message}"
         raise Refused(why, error.fix) from error
     bundle.check_content(found, progress)
     return found

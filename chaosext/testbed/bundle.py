@@ -66,7 +66,9 @@ NEEDED_FILES: Mapping[Profile, tuple[str, ...]] = {
 SAFE_NAME = re.compile(r"[\w@+-][\w@+.-]*(/[\w@+-][\w@+.-]*)*", re.ASCII)
 """A relative path without `.`, `..` and hidden names."""
 
-HOW_TO_GET = "run `make images` in a checkout of this version of chaosext, or name a bundle: --images PATH"
+HOW_TO_GET = (
+    "run `make images` in a checkout of this version of chaosext, or pass a bundle with --images PATH"
+)
 CHOICES = "use --images auto, registry, or the path of an image bundle"
 AGAIN = "fetch the bundle again, or remove it and run `make images` in a checkout of this version of chaosext"
 UNREADABLE = (OSError, EOFError, tarfile.TarError, ZlibError, LZMAError)
@@ -198,13 +200,14 @@ def newest_bundle(*, full: bool) -> Bundle:
             continue
         problems = misfits(bundle.manifest)
         if full and bundle.manifest.profile != "full":
-            problems = ["it holds no images (profile tools)"]
+            problems = ["it contains no images (profile tools)"]
         if not problems:
             return bundle
         unfit.append(f"{path.name}: {', '.join(problems)}")
     what = "image bundle with images" if full else "image bundle"
     raise Refused(
-        "; ".join([f"{cache_home()} holds no {what} for this chaosext", *unfit[:UNFIT_SHOWN]]), HOW_TO_GET
+        "; ".join([f"{cache_home()} contains no {what} for this version of chaosext", *unfit[:UNFIT_SHOWN]]),
+        HOW_TO_GET,
     )
 
 
@@ -263,7 +266,7 @@ def _read_manifest(path: Path) -> Manifest:
     schema = msgspec.json.decode(text, type=dict[str, msgspec.Raw]).get("schema")
     if schema is None or msgspec.json.decode(schema) != SCHEMA:
         said = bytes(schema).decode(errors="replace")[:80] if schema else "missing"
-        raise ValueError(f'`schema` is {said}, and this chaosext reads "{SCHEMA}"')
+        raise ValueError(f'`schema` is {said}, but this version of chaosext reads "{SCHEMA}"')
     return msgspec.json.decode(text, type=Manifest)
 
 
@@ -315,7 +318,7 @@ def _status(bundle: Bundle, name: str) -> os.stat_result:
         raise Refused(f"image bundle {bundle.label}: {name} is not a regular file", AGAIN)
     if status.st_size != size:
         raise Refused(
-            f"image bundle {bundle.label}: {name} has {status.st_size} bytes, and its {MANIFEST} says {size}",
+            f"image bundle {bundle.label}: {name} has {status.st_size} bytes, but its {MANIFEST} says {size}",
             AGAIN,
         )
     return status
@@ -353,7 +356,9 @@ def _unpacked(tar: Path, progress: Progress) -> Bundle:
 def _checked(path: Path, label: str, progress: Progress) -> Bundle:
     bundle = read_bundle(path, label)
     if problems := misfits(bundle.manifest):
-        raise Refused(f"image bundle {label} does not fit this chaosext: {', '.join(problems)}", HOW_TO_GET)
+        raise Refused(
+            f"image bundle {label} does not fit this version of chaosext: {', '.join(problems)}", HOW_TO_GET
+        )
     check_content(bundle, progress)
     return bundle
 
@@ -391,7 +396,7 @@ def _members(archive: tarfile.TarFile, tar: Path) -> Iterator[tuple[tarfile.TarI
         if member.isdir():
             continue
         if not member.isreg() or not _is_safe(name):
-            raise Refused(f"{tar} is not an image bundle: it holds {name!r:.100}", AGAIN)
+            raise Refused(f"{tar} is not an image bundle: it contains {name!r:.100}", AGAIN)
         yield member, name
 
 

@@ -35,7 +35,7 @@ def writable_cache() -> Iterator[None]:
     except OSError as error:
         where = error.filename or cache_home()
         raise ChaosextError(
-            f"{where}: {error.strerror or error}", f"check space and permissions of {cache_home()}"
+            f"{where}: {error.strerror or error}", f"check free space and permissions of {cache_home()}"
         ) from error
 
 

@@ -52,7 +52,7 @@ def run_command(
     try:
         done = _run(words, timeout_s=timeout_s, input=input, env=env, cwd=cwd, log=log)
     except FileNotFoundError as error:
-        raise CommandFailed(f"{words[0]} can't be run ({error.strerror})", f"install {words[0]}") from error
+        raise CommandFailed(f"{words[0]} cannot be run ({error.strerror})", f"install {words[0]}") from error
     except (subprocess.TimeoutExpired, child_process.TimeIsUp) as error:
         raise CommandFailed(f"`{_shown(words)}` took more than {timeout_s:g} s", _where(log)) from error
     if done.returncode:
@@ -129,7 +129,7 @@ def _shown(words: list[str]) -> str:
 
 
 def _tail(text: str) -> str:
-    return "\n".join(text.strip().splitlines()[-TAIL_LINES:]) or "it said nothing"
+    return "\n".join(text.strip().splitlines()[-TAIL_LINES:]) or "it printed nothing"
 
 
 def _where(log: Path | None) -> str:

@@ -185,7 +185,9 @@ def read_kind_config(path: Path | None = None) -> str:
         return read_file(chosen).decode()
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "not UTF-8"
-        raise Refused(f"--config {chosen} can't be read ({why})", "name a kind configuration") from error
+        raise Refused(
+            f"--config {chosen} cannot be read ({why})", "set --config to a kind configuration"
+        ) from error
 
 
 def shipped_kind_config() -> Path:
@@ -200,7 +202,7 @@ def parse_kind_config(text: str) -> KindConfig:
     try:
         config = parse_yaml(text)
     except ValueError as error:
-        raise Refused(f"the kind configuration is no YAML ({error})", "repair the file") from error
+        raise Refused(f"the kind configuration is not YAML ({error})", "fix the file") from error
     if not isinstance(config, dict) or config.get("kind") != "Cluster":
         raise Refused(
             "the kind configuration's `kind` is not Cluster", f"start from {shipped_kind_config().name}"
@@ -208,7 +210,7 @@ def parse_kind_config(text: str) -> KindConfig:
     if config.get("apiVersion") != KIND_API_VERSION:
         raise Refused(
             f"the kind configuration's `apiVersion` is {config.get('apiVersion')!r}",
-            f"make it {KIND_API_VERSION}",
+            f"set it to {KIND_API_VERSION}",
         )
     return config
 
@@ -221,7 +223,7 @@ def nodes_of(config: KindConfig, role: str) -> list[dict[str, Any]]:
 def with_workers(config: KindConfig, count: int) -> KindConfig:
     """The configuration with `count` workers: the first ones stay, further ones are like the last."""
     if count < 1:
-        raise Refused(f"workers is {count}", "ask for at least one: the story needs nodes to lose")
+        raise Refused(f"workers is {count}", "set it to at least 1: a cut needs nodes to cut off")
     present = nodes_of(config, "worker") or [{"role": "worker"}]
     workers = [copy.deepcopy(present[min(index, len(present) - 1)]) for index in range(count)]
     return {**config, "nodes": [*copy.deepcopy(nodes_of(config, "control-plane")), *workers]}
@@ -271,7 +273,8 @@ def checked_name(name: str) -> str:
     """`name` when Docker, kind and Kubernetes all take it. Raises `Refused`."""
     if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,28}[a-z0-9])?", name):
         raise Refused(
-            f"name {name!r} is no cluster name", "use at most 30 of a-z, 0-9 and '-', not at the ends"
+            f"name {name!r} is not a valid cluster name",
+            "use at most 30 of a-z, 0-9 and '-', not at the ends",
         )
     return name
 
@@ -303,7 +306,9 @@ def _checked(config: KindConfig) -> KindConfig:
             "the kind configuration has no worker", "add `- role: worker` to `nodes`, or use --workers"
         )
     if not _networking(config).get("disableDefaultCNI"):
-        raise Refused("networking.disableDefaultCNI is not true", "set it: the testbed brings Calico")
+        raise Refused(
+            "networking.disableDefaultCNI is not true", "set it to true: the testbed installs Calico"
+        )
     for field in ("podSubnet", "serviceSubnet"):
         _check_ipv4_prefix(field, _networking(config).get(field))
     return config
@@ -314,7 +319,7 @@ def _check_ipv4_prefix(field: str, value: str | None) -> None:
         ipaddress.IPv4Network(value or DEFAULT_POD_SUBNET)
     except ValueError as error:
         raise Refused(
-            f"networking.{field} is no IPv4 prefix ({error})", "write e.g. 10.244.0.0/16"
+            f"networking.{field} is not an IPv4 prefix ({error})", "write e.g. 10.244.0.0/16"
         ) from error
 
 
@@ -332,7 +337,7 @@ def _documents(patch: str) -> list[Any]:
         return list(yaml.safe_load_all(patch))
     except (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         said = " ".join(str(error).split())
-        raise Refused(f"kubeadmConfigPatches: not YAML: {said:.200}", "repair the patch") from None
+        raise Refused(f"kubeadmConfigPatches: not YAML: {said:.200}", "fix the patch") from None
 
 
 def _patches(config: KindConfig) -> list[str]:

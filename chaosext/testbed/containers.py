@@ -71,7 +71,7 @@ def require_engine() -> None:
         raise refusal
     installed = shutil.which("dockerd") is not None
     raise Refused(
-        "Docker Engine is installed and does not answer" if installed else "Docker Engine is missing",
+        "Docker Engine is installed, but does not answer" if installed else "Docker Engine is missing",
         "install Docker Engine 20.10 or newer (Debian, Ubuntu: apt-get install docker.io) and start it; "
         "in a checkout of chaosext, `make engine` as root does both",
     )
@@ -81,12 +81,11 @@ def engine_elsewhere(problem: str) -> Refused | None:
     """The refusal where `problem`, in the engine's words, is that of an engine which is not ours to start."""
     if "permission denied" in problem:
         return Refused(
-            "this user may not use Docker Engine", "add it to the group `docker`, or run this as root"
+            "this user has no access to Docker Engine",
+            "add the user to the group `docker`, or run this command as root",
         )
     if host := os.environ.get("DOCKER_HOST"):
-        return Refused(
-            f"DOCKER_HOST names {host}, and no engine answers there", "start it or unset DOCKER_HOST"
-        )
+        return Refused(f"DOCKER_HOST is {host}, and no engine answers there", "start it or unset DOCKER_HOST")
     return None
 
 

@@ -83,7 +83,7 @@ def deliver(
     """Bring `images`, by what they are of, to the nodes that lack them: a `stage` each. Raises `CommandFailed`."""
     for whose, image in images.items():
         if lacking := nodes_without(machines, image.names[0]):
-            with stage(f"Bring the {whose}'s image to the nodes"):
+            with stage(f"Load the {whose}'s image onto the nodes"):
                 load(lacking, image)
 
 

@@ -223,7 +223,7 @@ def missing_kube_dns(nodes: Iterable[NodeStatus], pods: Iterable[PodStatus]) -> 
 def _missing_workloads(workloads: Iterable[WorkloadStatus]) -> list[str]:
     present = {(each.namespace, each.name): each for each in workloads}
     absent = [
-        f"{space}/{name} is not there" for space, name in EXPECTED_WORKLOADS if (space, name) not in present
+        f"{space}/{name} does not exist" for space, name in EXPECTED_WORKLOADS if (space, name) not in present
     ]
     unready = [
         f"{each.namespace}/{each.name} has {each.ready} of {each.desired} Pods ready"

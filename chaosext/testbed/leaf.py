@@ -152,7 +152,7 @@ def _found(cluster: str) -> Container:
     leaf = find_container(leaf_name(cluster))
     if leaf is None:
         raise CommandFailed(
-            f"container {leaf_name(cluster)} is gone", "run `chaosext testbed down`, then `up` again"
+            f"container {leaf_name(cluster)} does not exist", "run `chaosext testbed down`, then `up` again"
         )
     return leaf
 

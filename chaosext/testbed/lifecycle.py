@@ -49,7 +49,7 @@ def _bring_up(blueprint: Blueprint, images: ImageSet, progress: Progress) -> Bed
         if not any(each.has_stopped for each in bring_up.machines()):
             raise
         progress.line(f"{error}")
-    with progress.stage(f"Remove the nodes of {blueprint.name}, which did not come back after a stop"):
+    with progress.stage(f"Remove the nodes of {blueprint.name}, which did not recover after a stop"):
         containers.remove(bring_up.machines())
     return BringUp(blueprint, images, progress, lambda: status(blueprint.name)).run()
 
@@ -107,7 +107,7 @@ def down(name: str, progress: Progress) -> bool:
 
 
 def _take_away(name: str, mark: Container, machines: tuple[Container, ...], progress: Progress) -> None:
-    with progress.stage(f"Take testbed {name} away"):
+    with progress.stage(f"Remove testbed {name}"):
         kubeconfig_entry.forget_context(f"kind-{name}")
         containers.remove(machines)
         containers.remove([mark])  # last: as long as it is there, `down` and `up` know whose nodes these are
@@ -158,7 +158,7 @@ def _remove_network(mark: Container) -> None:
 
 def _not_ours(name: str) -> Refused:
     return Refused(
-        f"a kind cluster named {name} exists and is not a testbed of chaosext",
+        f"a kind cluster named {name} exists, and is not a testbed of chaosext",
         f"choose another --name, or remove it yourself (kind delete cluster --name {name})",
     )
 

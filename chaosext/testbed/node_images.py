@@ -138,7 +138,7 @@ def ensure_entry_image(images: ImageSet, progress: Progress) -> str:
     base = versions.KIND_LOADBALANCER_IMAGE
     name = f"{REGISTRY}/entry:{key_of([digest_of(images.customers), image_field(base, '{{.Id}}')])}"
     if not is_loaded(name):
-        with progress.stage("Put the entry's image together"):
+        with progress.stage("Assemble the load balancer's image"):
             commit_with_file(name, base, images.customers, CUSTOMERS, ("ENTRYPOINT []", "CMD []"))
     return name
 
@@ -214,7 +214,7 @@ def _ensure_node(bundle: Bundle, progress: Progress) -> str:
     key = key_of([bundle.image_key("node-base", *bundle.node_images), IMPORT_SCRIPT])
     name = f"{REGISTRY}/node:{versions.KUBERNETES_VERSION}-{key}"
     if not is_loaded(name):
-        with progress.stage("Put the node image together"):
+        with progress.stage("Assemble the node image"):
             base = f"{REGISTRY}/node-base:{versions.KUBERNETES_VERSION}-{key}"
             load_image(bundle.image("node-base"), base)
             preload_node(name, base, [bundle.image(role) for role in bundle.node_images])

@@ -83,20 +83,20 @@ def has_second(name: str) -> bool:
 
 
 def join(name: str, images: ImageSet, progress: Progress) -> EntryStatus:
-    """Put the entry in front of both clusters, which are up, and wait until it serves from both.
+    """Start the load balancer in front of both clusters, which are up, and wait until it serves from both.
 
     Raises `NotInTime` saying what is missing, `CommandFailed`.
     """
     clusters = (name, second_name(name))
     image = ensure_entry_image(images, progress)
-    with _alone(name), progress.stage("Put the entry in front of both clusters"):
+    with _alone(name), progress.stage("Start the load balancer in front of both clusters"):
         for each in clusters:
             Kubectl(first_control_plane(each)).apply(shop_install.entry_objects())
         load_balancer_nodes.ensure_entry(name, image, load_balancer_nodes.members(clusters))
-    with progress.stage("Wait until customers are served from both"):
+    with progress.stage("Wait until both clusters serve customers"):
         return wait_until(
             lambda: _steady(name),
-            what=f"an entry that serves all customers from {' and '.join(clusters)}",
+            what=f"a load balancer that serves all customers from {' and '.join(clusters)}",
             look=f"see `chaosext testbed status --name {name}` "
             f"and `docker logs {load_balancer_nodes.entry_name(name)}`",
             timeout_s=STEADY_S, stop=Event(),
@@ -133,7 +133,7 @@ def take_down(name: str, progress: Progress) -> bool:
     """Take the entry, its customers and the second cluster away; whether anything was there."""
     with _alone(name):
         if there := load_balancer_nodes.found(name):
-            with progress.stage("Take the entry away"):
+            with progress.stage("Remove the load balancer"):
                 containers.remove(reversed(there))
         return has_second(name) and lifecycle.down(second_name(name), progress)
 
@@ -149,9 +149,9 @@ def _steady(name: str) -> EntryStatus | None:
 def _missing(status: EntryStatus) -> Iterable[str]:
     for each in status.members:
         if not each.serves:
-            yield f"{status.name} sends nobody to {each.cluster}: {each.state}"
+            yield f"{status.name} sends no requests to {each.cluster}: {each.state}"
     if not status.requests:
-        yield f"{status.customers} requests nothing"
+        yield f"{status.customers} sends no requests"
     elif status.ok < status.requests:
         yield f"{status.requests - status.ok} of {status.requests} requests of {status.customers} failed"
 

@@ -188,7 +188,7 @@ def _runner_tree(progress: Progress) -> Path:
         RUNNER_TREE,
         inputs,
         lambda target: _build_runner_tree(recipe, target),
-        lambda: progress.stage("Put the base of the runner's image together"),
+        lambda: progress.stage("Assemble the base of the runner's image"),
     )
     return tree / "tree.tar"
 
@@ -216,7 +216,7 @@ def _ensure_node(preloaded: tuple[str, ...], progress: Progress) -> str:
     name = f"{REGISTRY}/node:{NODE.tag}-{key_of([ids, preloaded, IMPORT_SCRIPT])}"
     if not is_loaded(name):
         with (
-            progress.stage("Put the node image together"),
+            progress.stage("Assemble the node image"),
             tempfile.TemporaryDirectory(dir=cache_home()) as aside,
         ):
             archive = Path(aside) / ARCHIVE_NAME

@@ -67,7 +67,7 @@ class Progress:
 
     def _remind(self, stage: Stage, ended: threading.Event) -> None:
         while not ended.wait(self._heartbeat_s):
-            stage.note(f"still at it after {format_elapsed(stage.elapsed_s)}")
+            stage.note(f"still running after {format_elapsed(stage.elapsed_s)}")
 
 
 class Stage:

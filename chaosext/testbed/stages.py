@@ -49,8 +49,8 @@ STEADY_S = 120
 GONE_S = 60
 DEFINED_S = 30
 NODES_LOOK = (
-    "see `kubectl describe nodes`; where a kubelet logs `too many open files`, other clusters have used up this "
-    "machine's inotify instances: `sysctl fs.inotify.max_user_instances=512`"
+    "see `kubectl describe nodes`; if a kubelet logs `too many open files`, this machine is out of inotify "
+    "instances: run `sysctl fs.inotify.max_user_instances=512`"
 )
 UNPACK_S = 60
 SLICE_S = 5
@@ -119,7 +119,7 @@ class BringUp:
     def stage(self, title: str) -> Iterator[None]:
         """A stage of the progress; none begins once another has failed."""
         if self.stop.is_set():
-            raise GaveUp(f"not begun: {title}")
+            raise GaveUp(f"not started: {title}")
         with self.progress.stage(title):
             yield
 
@@ -131,7 +131,7 @@ class BringUp:
         machines = self.machines()
         if not machines:
             return
-        with self.stage("Look at the nodes that are there"):
+        with self.stage("Inspect the existing nodes"):
             containers.start_stopped(machines)
             complete = self.all_joined()
         if not complete:
@@ -253,7 +253,7 @@ class BringUp:
         """Start kube-dns afresh, with the control plane cordoned, until it stands on the workers."""
         held.result()
         ready.result()
-        with self.stage("Place kube-dns on the workers"), self.cordoned_control_planes():
+        with self.stage("Move kube-dns to the workers"), self.cordoned_control_planes():
             for _ in range(PLACEMENT_ATTEMPTS):
                 if self.kube_dns_is_placed():
                     return
@@ -344,8 +344,8 @@ class BringUp:
             missing = self.status().missing
         except ChaosextError:
             return "the API server does not answer; see `docker ps --all` and `docker logs` of the nodes"
-        shown = "; ".join(missing[:MISSING_SHOWN]) or "nothing any more"
-        return f"missing: {shown}; `chaosext testbed up` goes on from here"
+        shown = "; ".join(missing[:MISSING_SHOWN]) or "nothing"
+        return f"missing: {shown}; `chaosext testbed up` continues from here"
 
     def machines(self) -> tuple[Container, ...]:
         return containers.cluster_containers(self.blueprint.name)

@@ -40,7 +40,7 @@ def wait_until(
     deadline = time.monotonic() + timeout_s
     while not (value := ready()):
         if time.monotonic() >= deadline:
-            raise NotInTime(f"{what} did not come within {timeout_s:g} s", look)
+            raise NotInTime(f"timed out after {timeout_s:g} s waiting for {what}", look)
         if stop.wait(poll_s):
-            raise GaveUp(f"no longer waiting: {what}")
+            raise GaveUp(f"stopped waiting for {what}")
     return value

@@ -33,13 +33,13 @@ RUNS = pytest.StashKey[list["Run"]]()
 VALUES = {
     "--chaosext-testbed": (
         "NAME",
-        "testbed to use; if it does not exist, it is brought up, and taken down at the end  [chaosext]",
+        "testbed to use; if it does not exist, it is created, and removed at the end  [chaosext]",
     ),
     "--chaosext-run-dir": ("DIR", "where run/<id>/ is created  [$CHAOSEXT_RUN_DIR, or ./run]"),
 }
 FLAGS = {
-    "--keep-cluster": "keep the testbed that was brought up, for inspection or for the next session",
-    "--chaosext-require": "fail, instead of skipping, if no Docker Engine answers: for CI",
+    "--keep-cluster": "keep the testbed that the session created, for inspection or for the next session",
+    "--chaosext-require": "fail instead of skipping if no Docker Engine answers (for CI)",
 }
 PASSED_ON = ("workers", "mitigation", "sidecars", "timings", "images", "registry")
 """Options of `chaosext testbed up`, here with the prefix `--chaosext-`."""
@@ -70,7 +70,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
-        "markers", "chaosext: needs a testbed, thus Docker Engine; set on each test that uses its fixtures"
+        "markers",
+        "chaosext: needs a testbed and Docker Engine; set on each test that uses the fixtures of chaosext",
     )
 
 
@@ -184,7 +185,7 @@ def _require_one_worker(config: pytest.Config) -> None:
     """
     worker: Mapping[str, Any] = getattr(config, "workerinput", {})
     if worker.get("workercount", 1) > 1:
-        fix = 'run them by themselves, `pytest -m chaosext -n 0`, and the others with -m "not chaosext"'
+        fix = 'run them with `pytest -m chaosext -n 0`, and the others with `-m "not chaosext"`'
         pytest.fail(f"tests of one testbed run one at a time: {fix}", pytrace=False)
 
 

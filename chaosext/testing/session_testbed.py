@@ -63,7 +63,7 @@ def testbed(wish: Wish, chaosext: Command) -> Iterator[Testbed]:
     Raises `Refused` for a name that is none, `ChaosextError` where there is no steady testbed in the end.
     """
     name = checked_name(wish.name)
-    with locked(f"pytest-{name}", lambda: chaosext.say(f"waiting for the session that has testbed {name}")):
+    with locked(f"pytest-{name}", lambda: chaosext.say(f"waiting for the session that uses testbed {name}")):
         found = _is_there(name)
         try:
             if wish.options or not found:
@@ -85,15 +85,15 @@ def _bring_up(wish: Wish, chaosext: Command) -> None:
     words = ("testbed", "up", "--name", wish.name, "--json", *wish.options)
     if exit_code := chaosext(*words).exit_code:
         said = f"`chaosext {' '.join(words)}` ended with exit code {exit_code}"
-        raise ChaosextError(said, "see what it said above")
+        raise ChaosextError(said, "see its output above")
 
 
 def _require_steady(name: str, chaosext: Command) -> None:
     done = chaosext("testbed", "status", "--name", name, "--json")
     if done.exit_code:
         missing = json.loads(done.stdout)["missing"] if done.stdout else ["it does not answer"]
-        fix = f"run `chaosext testbed up --name {name}`, or take it down"
-        raise Refused(f"testbed {name} is there but not steady: {'; '.join(missing)}", fix)
+        fix = f"run `chaosext testbed up --name {name}`, or remove it"
+        raise Refused(f"testbed {name} exists, but is not steady: {'; '.join(missing)}", fix)
 
 
 def _take_down(wish: Wish, chaosext: Command) -> None:
@@ -101,4 +101,4 @@ def _take_down(wish: Wish, chaosext: Command) -> None:
     if wish.keep:
         chaosext.say(f"testbed {wish.name} stays: {by_hand}")
     elif exit_code := chaosext("testbed", "down", "--name", wish.name).exit_code:
-        chaosext.say(f"testbed {wish.name} may be left (exit code {exit_code}): {by_hand}")
+        chaosext.say(f"testbed {wish.name} may still exist (exit code {exit_code}): {by_hand}")

@@ -87,7 +87,7 @@ def test_what_is_looked_at_and_can_not_be_measured_is_never_drawn_as_well() -> N
     blanks = {Lane.DNS: {f"Node/{ONE}": ((30.0, None),)}, Lane.XDS: {CART: ((30.0, None),)}}
     picture = replace(night(50.0), outages={}, unmeasured=blanks)
     found = {(row.lane, row.who): row for row in rows(picture, width=50, height=99)}
-    for row, said in ((found["DNS", ONE], "unseen"), (found["xDS", ""], "1 unseen")):
+    for row, said in ((found["DNS", ONE], "unseen"), (found["xDS", ""], "1 unknown")):
         assert (row.cells, row.says) == (Cell.GOOD * 30 + Cell.UNSEEN * 20, said)
     assert found["DNS", TWO].says == "good"
 
@@ -110,7 +110,7 @@ def test_where_kube_dns_is_nobody_knows_while_the_api_server_is_not_heard_of() -
 def test_what_is_counted_over_all_nodes_is_not_well_while_one_of_them_is_not_observed() -> None:
     picture = replace(night(50.0), outages={}, heard_s={CP: 0.1, ONE: 0.1, TWO: 20.0})
     (xds,) = (row for row in rows(picture, width=50, height=99) if row.lane == "xDS")
-    assert (xds.cells, xds.says) == (Cell.GOOD * 30 + Cell.UNSEEN * 20, "1/3 unseen")
+    assert (xds.cells, xds.says) == (Cell.GOOD * 30 + Cell.UNSEEN * 20, "1/3 unknown")
 
 
 def test_a_node_that_was_never_ready_is_not_drawn_as_well() -> None:

@@ -104,7 +104,7 @@ def test_the_steady_state_misses_nothing():
             dns("dns-b", "bed-worker2", deleted="2026-01-01T00:00:00Z"),
             "kube-dns is ready on 1 of 2 workers",
         ),
-        ("istiod", None, "istio-system/istiod is not there"),
+        ("istiod", None, "istio-system/istiod does not exist"),
         ("storefront", workload("shop", "storefront", ready=1), "shop/storefront has 1 of 2 Pods ready"),
         ("client", workload("clients", "client", ready=0, desired=0), "clients/client has 0 of 0 Pods ready"),
     ],

@@ -369,13 +369,13 @@ class TestCache:
         with pytest.raises(Refused) as caught:
             newest_bundle(full=True)
         assert "bundle-full-1: architecture riscv64 instead of" in caught.value.message
-        assert "bundle-tools-2: it holds no images" in caught.value.message
+        assert "bundle-tools-2: it contains no images" in caught.value.message
         assert "make images" in caught.value.fix
         assert "--images PATH" in caught.value.fix
 
     def test_refusal_says_how_to_get_one_when_there_is_none(self, cache: Path) -> None:
         shutil.rmtree(cache)
-        with pytest.raises(Refused, match="holds no image bundle") as caught:
+        with pytest.raises(Refused, match="contains no image bundle") as caught:
             newest_bundle(full=False)
         assert "make images" in caught.value.fix
         assert kept_bundles() == []

@@ -95,7 +95,7 @@ def nodes(cluster, roles):
     ("members", "requests", "missing"),
     [
         ((WAY, OTHER), [OK], ()),
-        ((WAY, OTHER), [], ("way-customers requests nothing",)),
+        ((WAY, OTHER), [], ("way-customers sends no requests",)),
         (
             (WAY, OTHER),
             [OK, Request(ago_s=1, took_s=2, status=0)],
@@ -104,7 +104,7 @@ def nodes(cluster, roles):
         (
             (Member(cluster="way", addresses=("a:1",), healthy=1, drained=True), OTHER),
             [OK],
-            ("way-entry sends nobody to way: drained by hand",),
+            ("way-entry sends no requests to way: drained by hand",),
         ),
     ],
 )

@@ -47,7 +47,7 @@ def test_long_stage_reminds_of_itself() -> None:
 
     class Watched(io.StringIO):
         def write(self, text: str) -> int:
-            if "still at it" in text:
+            if "still running" in text:
                 reminded.set()
             return super().write(text)
 

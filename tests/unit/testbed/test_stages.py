@@ -150,7 +150,7 @@ def test_the_first_failure_ends_the_others_and_is_the_one_told(bring_up, monkeyp
         bring_up.run()
 
     assert "kind said no" in failed.value.message
-    assert "istio-system/istiod is not there" in failed.value.fix
+    assert "istio-system/istiod does not exist" in failed.value.fix
 
 
 def test_no_stage_begins_after_a_failure(bring_up):

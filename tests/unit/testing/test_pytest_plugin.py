@@ -108,7 +108,7 @@ class TestWhoseTestbedItIs:
             (here / name).touch()
         result = play(pytester)
         result.assert_outcomes(errors=1)
-        result.stdout.fnmatch_lines(["*testbed chaosext is there but not steady: node w is not Ready*"])
+        result.stdout.fnmatch_lines(["*testbed chaosext exists, but is not steady: node w is not Ready*"])
         assert calls(here) == [STATUS]
 
     def test_keep_cluster_leaves_it(self, pytester: pytest.Pytester, here: Path) -> None:
@@ -271,7 +271,7 @@ class TestWithXdist:
     def test_two_workers_are_refused(self, pytester: pytest.Pytester, here: Path) -> None:
         result = play(pytester, "-n", "2")
         result.assert_outcomes(errors=1)
-        result.stdout.fnmatch_lines(["*run them by themselves, `pytest -m chaosext -n 0`*"])
+        result.stdout.fnmatch_lines(["*run them with `pytest -m chaosext -n 0`*"])
         assert calls(here) == []
 
     def test_one_worker_may(self, pytester: pytest.Pytester, here: Path) -> None:
