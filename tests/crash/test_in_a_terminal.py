@@ -38,7 +38,7 @@ def test_the_lanes_grow_and_the_result_comes_below_them(tmp_path: Path) -> None:
         assert terminal.ends() == 0
         shown = terminal.lines()
         place = next(number for number, line in enumerate(shown) if line.startswith("verdict: passed"))
-        assert any(line.startswith("over: passed (exit 0)") for line in shown[:place])
+        assert any(line.startswith("ended: passed (exit 0)") for line in shown[:place])
         assert any(re.search(r"worker-1 +─+█+─* was out", line) for line in shown[:place])
         assert_sane(terminal)
 
