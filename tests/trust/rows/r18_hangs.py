@@ -14,8 +14,8 @@ from tests.trust.row import Effort, Ground, Measured, Row
 if TYPE_CHECKING:
     from tests.trust.lab.trial import Activity, Trial
 
-DEADLINE_S = 8.0
-"""Long enough to prepare a run on a busy machine, and less than the 10 s that a node has for its answer."""
+DEADLINE_S = 6.0
+"""Longer than eight runs need to prepare themselves side by side, shorter than a node's own limits."""
 AT_MOST_S = 5.0
 TTL_S = 60.0
 """Far beyond every deadline: what is open again was healed, not let go."""
