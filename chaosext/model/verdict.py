@@ -26,6 +26,10 @@ class Outcome(StrEnum):
     """Of a run that was killed before it could judge: what reports say of it; no run ends with it."""
 
 
+WITH_ROLLBACK = frozenset({Outcome.DEVIATED, Outcome.INTERRUPTED})
+"""Only these say whether the rollback was verified."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """An outcome with its reasons.
@@ -91,10 +95,12 @@ class Verdict:
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Raises KeyError, TypeError or ValueError for what `to_json` did not write."""
         outcome, verified = Outcome(value["verdict"]), value["rollback_verified"]
+        if verified is not None and (type(verified) is not bool or outcome not in WITH_ROLLBACK):
+            raise ValueError(f"rollback_verified: {verified!r} with the verdict {outcome.value!r}")
         by_signal = outcome is Outcome.INTERRUPTED and not value.get("stopped")
         return cls(
             outcome=outcome,
             reasons=tuple(map(str, value["reasons"])),
-            rollback_verified=None if verified is None else bool(verified),
+            rollback_verified=verified,
             signal_number=int(value["exit_code"]) - 128 if by_signal else None,
         )

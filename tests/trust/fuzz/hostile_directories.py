@@ -241,8 +241,9 @@ def _change(rng: Random, path: Path, changed: Callable[[Any], Any]) -> None:
 
 
 def _run_id(rng: Random, path: Path, _: Path) -> None:
-    value = json.loads(_held(path / "result.json"))
-    (path / "result.json").write_text(json.dumps({**value, "run": rng.choice((*TEXTS, 5, None, [], "R-1"))}))
+    with suppress(ValueError, TypeError):  # another change may have left no object there
+        value = {**json.loads(_held(path / "result.json")), "run": rng.choice((*TEXTS, 5, None, [], "R-1"))}
+        (path / "result.json").write_text(json.dumps(value))
 
 
 def _much(rng: Random, path: Path, _: Path) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from chaosext.model.errors import ChaosextError, Inconclusive, Refused, Unreachable, Unsafe
 from chaosext.model.findings import Evidence, Finding, Status
 from chaosext.model.result import Lane, RunResult
 from chaosext.model.timeline import Event, Kind
-from chaosext.model.verdict import Outcome, Verdict
+from chaosext.model.verdict import WITH_ROLLBACK, Outcome, Verdict
 
 
 @pytest.mark.parametrize(
@@ -38,6 +40,21 @@ def test_a_deviation_that_was_expected_must_have_been_rolled_back() -> None:
     unverified = Verdict(outcome=Outcome.DEVIATED, reasons=(), rollback_verified=False)
     assert verified.exit_code_for(Outcome.DEVIATED) == 0
     assert unverified.exit_code_for(Outcome.DEVIATED) == 11
+
+
+@pytest.mark.parametrize("outcome", sorted(set(Outcome) - WITH_ROLLBACK))
+@pytest.mark.parametrize("verified", [True, False])
+def test_a_verdict_that_no_run_gives_is_not_read(outcome: Outcome, verified: bool) -> None:
+    value = {"verdict": outcome.value, "exit_code": 30, "reasons": [], "rollback_verified": verified}
+    with pytest.raises(ValueError, match="rollback_verified"):
+        Verdict.from_json(value)
+
+
+@pytest.mark.parametrize("verified", ["", "no", 0, 1, [], {}])
+def test_a_verdict_is_not_read_whose_rollback_is_neither_verified_nor_not(verified: Any) -> None:
+    value = {"verdict": "deviated", "exit_code": 11, "reasons": [], "rollback_verified": verified}
+    with pytest.raises(ValueError, match="rollback_verified"):
+        Verdict.from_json(value)
 
 
 def test_a_pass_that_nobody_expected_is_noticed() -> None:

@@ -16,8 +16,10 @@ from stories import CP, STORIES, event
 
 from chaosext.model.result import NodeClock
 from chaosext.model.timeline import Kind
+from chaosext.model.verdict import WITH_ROLLBACK, Outcome, Verdict
 from chaosext.report.data.run_data import RunData
 from chaosext.report.render.html.page import page
+from chaosext.report.render.html.phrases import MEANS
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "report"
 
@@ -184,3 +186,9 @@ def test_a_wall_clock_that_is_off_is_said_where_the_clocks_are_folded() -> None:
     }
     html = page(RunData(result=replace(STORIES["passed"], clocks=clocks)))
     assert f"Clocks of 2 nodes: {CP} is 90.0 s ahead</summary>" in html
+
+
+@pytest.mark.parametrize("outcome", sorted(Outcome))
+def test_every_verdict_that_can_be_read_is_explained(outcome: Outcome) -> None:
+    for verified in (None, True, False) if outcome in WITH_ROLLBACK else (None,):
+        assert MEANS[Verdict(outcome=outcome, reasons=(), rollback_verified=verified).headline]
