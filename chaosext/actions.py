@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from chaosext.run.fault.state import fault_of
+
 if TYPE_CHECKING:
     from chaoslib.types import Configuration, Secrets
 
@@ -99,7 +101,7 @@ def heal_control_plane(configuration: Configuration = None, secrets: Secrets = N
     from chaosext.run.session.run_context import current
 
     look_before_heal(current())
-    was_in_force = current().in_force
+    was_in_force = fault_of(current()).in_force
     report, finding = heal_run(current()), healed_finding(current())
     if was_in_force:  # else the heal that ended it has reported it
         require_kept(current())

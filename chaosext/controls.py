@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from chaoslib.exceptions import InterruptExecution
 
+from chaosext.run.session.approval import INTENDED
+
 if TYPE_CHECKING:
     from chaoslib.types import Activity, Experiment, Journal, Run
 
@@ -67,7 +69,7 @@ def configure_control(
         be_discreet()
         _at_the_end.enter_context(logging_for_ourselves())
         event_registry.register(Scribe(current().directory, {}))
-        current().intended = intended_of(experiment, configuration or {}, secrets or {})
+        current().stash[INTENDED] = intended_of(experiment, configuration or {}, secrets or {})
 
 
 def cleanup_control() -> None:

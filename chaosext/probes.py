@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from chaosext.run.fault.state import fault_of
+
 if TYPE_CHECKING:
     from chaoslib.types import Configuration, Secrets
 
@@ -109,7 +111,7 @@ def cut_effective(configuration: Configuration = None, secrets: Secrets = None) 
     from chaosext.run.monitor.steady_state import ask_cut
     from chaosext.run.session.run_context import current
 
-    return ask_cut(settings_from(configuration, secrets), current().before).to_json()
+    return ask_cut(settings_from(configuration, secrets), fault_of(current()).before).to_json()
 
 
 def tcp_reachability(

@@ -77,8 +77,8 @@ def save(
     from chaosext.cli.approve import moment
     from chaosext.cli.snapshot import write_snapshot
     from chaosext.experiment.known_unhealthy_entries import require_in_force
+    from chaosext.run.monitor.steady_baseline import observe
     from chaosext.run.session.run_context import owner
-    from chaosext.run.verdict.steady_baseline import observe
 
     now = datetime.now(UTC)
     ends, settings = moment(until, now), _settings(context, namespaces, experiment)

@@ -236,10 +236,10 @@ def _require_steady_state(context: str, progress: Progress) -> None:
     """
     from chaosext.experiment.settings import settings_from
     from chaosext.model.findings import Status
+    from chaosext.run.monitor.steady_baseline import renew
     from chaosext.run.monitor.steady_state import ask_now
     from chaosext.run.monitor.wait_steady import settle
     from chaosext.run.session.connection import connect
-    from chaosext.run.verdict.steady_baseline import renew
     from chaosext.testbed.wait import NotInTime
 
     settings = settings_from({}, {"KUBERNETES_CONTEXT": context})

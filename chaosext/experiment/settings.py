@@ -125,7 +125,7 @@ class Settings(LimitKeys):
 
     @property
     def way(self) -> NodeAccess:
-        """The way into the nodes, as it is told; `entering.way_into` opens it."""
+        """The way into the nodes, as it is told; `open_access` opens it."""
         if self.transport != POD:
             return NodeAccess(transport=self.transport)
         return NodeAccess(

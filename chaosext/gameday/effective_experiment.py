@@ -14,7 +14,7 @@ from chaosext.experiment.timeouts import limit_s, longest_pause_s
 from chaosext.gameday.admission import Agents
 from chaosext.model.errors import Refused, did_you_mean
 from chaosext.nodes.image_names import shell_image
-from chaosext.run.hooks import sealed_s
+from chaosext.run.fault.duration import sealed_s
 from chaosext.sentinel.sentinel_image import image_name
 
 if TYPE_CHECKING:

@@ -21,15 +21,16 @@ from chaosext.run.fault.run_lock import lock_cluster
 from chaosext.run.finish import finish
 from chaosext.run.hooks import whole_s
 from chaosext.run.monitor.sentinels import place_sentinels
+from chaosext.run.monitor.steady_baseline import Baseline, begin_baseline, keep
+from chaosext.run.monitor.surroundings import surroundings
 from chaosext.run.monitor.watchers import Watching
 from chaosext.run.preflight import brief
-from chaosext.run.session.approval import approval_sha256, intended_of, require_approved
-from chaosext.run.session.connection import connect, require_pinned, surroundings
+from chaosext.run.session.approval import INTENDED, approval_sha256, intended_of, require_approved
+from chaosext.run.session.connection import connect, require_pinned
 from chaosext.run.session.run_context import current
 from chaosext.run.stop.conditions import watched
 from chaosext.run.stop.watcher import require_none_true, watch_for_stops
 from chaosext.run.verdict.facts import ABORT_REASON
-from chaosext.run.verdict.steady_baseline import Baseline, keep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -136,12 +137,12 @@ def attend(experiment: Experiment, configuration: Mapping[str, Any], secrets: Ma
     run.trail.context, run.trail.cluster_uid = cluster.context, cluster.namespace_uid("kube-system")
     if not _cuts_nothing(experiment):
         require_pinned(resolved.settings.context)
-        run.trail.approval_sha256 = approval_sha256(require_approved(cluster, run.intended))
+        run.trail.approval_sha256 = approval_sha256(require_approved(cluster, run.stash[INTENDED]))
         for _, wish in resolved.wishes():
             plan(resolved.settings, wish, run=run.id, owner=run.owner)
     ttl_s = max((wish.ttl_s for _, wish in resolved.wishes()), default=None)
     briefing = brief(cluster, resolved.settings, ttl_s)
-    run.baseline = Baseline.take(cluster, resolved.settings)
+    begin_baseline(run, Baseline.take(cluster, resolved.settings))
     run.trail.begin(experiment)
     watching = Watching(surroundings(resolved.settings), run.recorder, run.directory.inside)
     watching.__enter__()

@@ -12,8 +12,8 @@ from chaosext.nodes.transport import shells
 from chaosext.partition.apply import require_free
 from chaosext.partition.cut import nodes_of
 from chaosext.partition.nft import arm_ruleset, disarm_ruleset
-from chaosext.run.agents.node_pods import way_into
 from chaosext.run.fault.inject import plan
+from chaosext.run.fault.node_entry import way_into
 from chaosext.run.fault.run_lock import who_holds
 from chaosext.run.own_rehearsal import rehearse_apart
 from chaosext.run.preflight import brief

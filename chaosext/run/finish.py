@@ -23,6 +23,9 @@ from chaosext.run.agents.node_pods import leave
 from chaosext.run.fault.heal import PARTING_S, left_behind
 from chaosext.run.fault.irrevocable import await_end
 from chaosext.run.fault.run_lock import unlock_cluster
+from chaosext.run.fault.state import fault_of
+from chaosext.run.monitor.sentinels import SENTINELS
+from chaosext.run.monitor.steady_baseline import BASELINE
 from chaosext.run.rollback.cluster_drain import left_at_entry
 from chaosext.run.shutdown import END_S, FINISHED_S, Leaving
 from chaosext.run.verdict.criteria import rulings
@@ -78,22 +81,24 @@ def finish(
 
     `left` says why the run was ended early, if it was, and how long that leaves for healing.
     """
+    fault = fault_of(context)
     left = left or Leaving()
     context.doing = "finishing: heal, collect, verdict, report", time.monotonic()
     if not left.told:
         await_end(context, hurried=left.hurried)
         left.be_gone_within(FINISHED_S)
-    remains = _last_heal(context, left) if context.cuts else None
+    remains = _last_heal(context, left) if fault.cuts else None
     missing = _missing(context, journal, left)
     if at_entry := left_at_entry(context, left.within_s(END_S) if left.told else AT_ENTRY_S):
         remains = (*(remains or ()), *at_entry)
-    if context.sentinels:
-        context.sentinels.finish(END_S - left.told_for_s if left.told else None, hurried=left.hurried)
+    sentinels = context.stash[SENTINELS]
+    if sentinels:
+        sentinels.finish(END_S - left.told_for_s if left.told else None, hurried=left.hurried)
     _unlock(context, left)
     unseen = _leave_nodes(left)
     context.recorder.close()
-    if context.sentinels:
-        context.sentinels.write_clocks()
+    if sentinels:
+        sentinels.write_clocks()
     shown = redacted(
         {**journal, "status": journal.get("status") or ("interrupted" if left.told else "failed")}
     )
@@ -107,9 +112,9 @@ def finish(
     facts = replace(
         facts,
         cut=_as_seen_there(context, facts.cut),
-        lost=tuple(context.lost),
+        lost=tuple(fault.lost),
         missing=missing,
-        armed=bool(context.cuts),
+        armed=bool(fault.cuts),
     )
     verdict = derive(facts)
     context.trail.end(verdict, expected)
@@ -135,7 +140,7 @@ def _last_heal(context: RunContext, left: Leaving) -> tuple[str, ...]:
     What was sent to a node by then may still become active there, until its script is known to have ended.
     """
     armed = sum(event.kind is Kind.CUT for event in context.recorder.events)
-    if left.told and armed < len(context.cuts):
+    if left.told and armed < len(fault_of(context).cuts):
         left_behind(context, left.within_s(STRAGGLER_S))
         time.sleep(max(0.0, STRAGGLER_S - left.told_for_s))
     return left_behind(context, left.within_s(END_S) if left.told else PARTING_S)
@@ -143,9 +148,10 @@ def _last_heal(context: RunContext, left: Leaving) -> tuple[str, ...]:
 
 def _missing(context: RunContext, journal: Mapping[str, Any], left: Leaving) -> Answer | None:
     """What of the baseline is missing at the end; not checked without a method, or without time left."""
-    if context.baseline is None or left.told or not journal.get("run"):
+    baseline = context.stash[BASELINE]
+    if baseline is None or left.told or not journal.get("run"):
         return None
-    return context.baseline.last_look(context.recorder, left.hurried)
+    return baseline.last_look(context.recorder, left.hurried)
 
 
 def _unlock(context: RunContext, left: Leaving) -> None:
@@ -165,11 +171,12 @@ def _as_seen_there(context: RunContext, cut: Answer | None) -> Answer | None:
 
     A node that reached an API server during the cut was not cut off, whatever the path back to it was like.
     """
-    began_s, ended_s = context.all_cut_s, context.healing_s
-    if cut is None or began_s is None or ended_s is None or not context.sentinels or not context.before:
+    fault, sentinels = fault_of(context), context.stash[SENTINELS]
+    began_s, ended_s = fault.all_cut_s, fault.healing_s
+    if cut is None or began_s is None or ended_s is None or not sentinels or not fault.before:
         return cut
-    shut = _shut(context, {path.source for path in context.before.paths})
-    reached = context.sentinels.reached(shut, began_s + EDGE_S, ended_s - EDGE_S)
+    shut = _shut(context, {path.source for path in fault.before.paths})
+    reached = sentinels.reached(shut, began_s + EDGE_S, ended_s - EDGE_S)
     if cut.status is not Status.HEALTHY or not reached:
         return cut
     said = ", ".join(f"{node} ({count} times)" for node, count in sorted(reached.items()))
@@ -178,10 +185,11 @@ def _as_seen_there(context: RunContext, cut: Answer | None) -> Answer | None:
 
 def _shut(context: RunContext, measured: set[str]) -> set[str]:
     """Those of the `measured` nodes that could not be entered during the cut."""
-    if not context.way.asks_the_api_server:
+    fault = fault_of(context)
+    if not fault.access.asks_the_api_server:
         return set()
-    carriers = set(nodes_of(context.cuts))
-    sealed = any(cut.delay_s for cut in context.cuts)
+    carriers = set(nodes_of(fault.cuts))
+    sealed = any(cut.delay_s for cut in fault.cuts)
     return measured & carriers if sealed else measured - carriers
 
 
@@ -216,11 +224,13 @@ def result_of(
     expected: Outcome | None = None,
 ) -> RunResult:
     """The result, from the journal, the timeline, the foreign rules and the audit log."""
+    fault = fault_of(context)
     started_at = str(journal.get("start", ""))
-    foreign = foreign_rules(context.foreign_before, context.foreign_after) if context.cuts else None
+    sentinels, baseline = context.stash[SENTINELS], context.stash[BASELINE]
+    foreign = foreign_rules(fault.foreign_before, fault.foreign_after) if fault.cuts else None
     events = context.recorder.events  # sorted on each access
     lost = (f"the lock was lost: {each.detail}" for each in events if each.kind is Kind.LOCK_LOST)
-    unseen = context.sentinels.problems if context.sentinels else ()
+    unseen = sentinels.problems if sentinels else ()
     reasons = (
         *verdict.reasons,
         *lost,
@@ -239,13 +249,13 @@ def result_of(
         outages=outages(events),
         unobserved=unobserved(events),
         timing=timing(events),
-        clocks=context.sentinels.clocks if context.sentinels else {},
+        clocks=sentinels.clocks if sentinels else {},
         briefing=briefing,
         expected=expected,
         kube_dns_moved=facts_of(journal).moved,
         foreign_rules=foreign,
         stopped=context.stopped,
-        known=context.baseline.objects if context.baseline else (),
+        known=baseline.objects if baseline else (),
         audit=context.trail.last.to_json() if context.trail.last else None,
     )
 

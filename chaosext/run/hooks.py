@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Any
 from chaoslib.run import RunEventHandler, Runner
 from chaoslib.types import Strategy
 
-from chaosext.experiment.activity_names import HEAL, SEVER
 from chaosext.experiment.journal_redaction import redacted
 from chaosext.experiment.load import activities
-from chaosext.experiment.timeouts import limit_s, longest_pause_s
+from chaosext.run.fault.duration import activity_limit_s, activity_pause_s, longest_s
 from chaosext.run.fault.heal import left_behind
-from chaosext.run.fault.irrevocable import lasting_s
 from chaosext.run.shutdown import FINISHED_S
 
 if TYPE_CHECKING:
@@ -52,7 +50,7 @@ class InTime(RunEventHandler):  # type: ignore[misc]
 
     def __init__(self, left: Leaving, resolved: Resolved) -> None:
         self._left, self._resolved = left, resolved
-        pauses_s = (_pause_s(resolved, activity) for _, activity in activities(resolved.experiment))
+        pauses_s = (activity_pause_s(resolved, activity) for _, activity in activities(resolved.experiment))
         self._gap_s = resolved.settings.activity_timeout_s + max(pauses_s, default=0.0)
 
     def started(self, experiment: Any, journal: Any) -> None:
@@ -67,7 +65,9 @@ class InTime(RunEventHandler):  # type: ignore[misc]
 
     def start_activity(self, activity: Any) -> None:
         self._left.leave()
-        self._left.begin(f"{activity['type']} '{activity['name']}'", _limit_s(self._resolved, activity))
+        self._left.begin(
+            f"{activity['type']} '{activity['name']}'", activity_limit_s(self._resolved, activity)
+        )
 
     def activity_completed(self, activity: Any, run: Any) -> None:
         self._left.done(f"the gap after {activity['type']} '{activity['name']}'", self._gap_s)
@@ -81,34 +81,11 @@ class InTime(RunEventHandler):  # type: ignore[misc]
         self._left.done(f"the gap after {what}", self._gap_s)
 
 
-def longest_s(resolved: Resolved) -> float:
-    """Duration of the experiment if every activity takes all of its time, seconds."""
-    played = [activity for _, activity in activities(resolved.experiment)]
-    return sum(_limit_s(resolved, each) + _pause_s(resolved, each) for each in played)
-
-
 def whole_s(resolved: Resolved) -> float:
     """Longest duration of a run from taking its lock, seconds: the hypothesis runs before the method, too."""
     gate = [activity for place, activity in activities(resolved.experiment) if place.startswith("steady")]
-    asked_s = sum(_limit_s(resolved, each) + _pause_s(resolved, each) for each in gate)
+    asked_s = sum(activity_limit_s(resolved, each) + activity_pause_s(resolved, each) for each in gate)
     return asked_s + longest_s(resolved) + FINISHED_S
-
-
-def _limit_s(resolved: Resolved, activity: Mapping[str, Any]) -> float:
-    provider = activity.get("provider") or {}
-    arguments = resolved.looked_up(provider.get("arguments"))
-    own_s = limit_s(activity, arguments, resolved.settings.activity_timeout_s)
-    return own_s + (sealed_s(resolved) if provider.get("func") in (SEVER, HEAL) else 0.0)
-
-
-def sealed_s(resolved: Resolved) -> float:
-    """Time to wait for a cut that can't be healed, seconds; 0 if there is none."""
-    ttls = [wish.ttl_s for _, wish in resolved.wishes()] if resolved.settings.is_sealed else []
-    return lasting_s(max(ttls)) if ttls else 0.0
-
-
-def _pause_s(resolved: Resolved, activity: Mapping[str, Any]) -> float:
-    return longest_pause_s(resolved.looked_up(activity.get("pauses")))
 
 
 class HealsFirst(RunEventHandler):  # type: ignore[misc]

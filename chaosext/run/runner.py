@@ -23,21 +23,24 @@ from chaosext.model.paths import state_home
 from chaosext.model.verdict import Outcome, Verdict
 from chaosext.run.fault.inject import prepare
 from chaosext.run.fault.run_lock import lock_cluster, unlock_cluster
+from chaosext.run.fault.state import fault_of
 from chaosext.run.finish import Renderer, finish
+from chaosext.run.monitor.object_events_watch import OBJECTS
 from chaosext.run.monitor.sentinels import LONGEST_PLACING_S, place_sentinels
+from chaosext.run.monitor.steady_baseline import Baseline, begin_baseline, keep
+from chaosext.run.monitor.surroundings import surroundings
 from chaosext.run.monitor.watchers import Watching
 from chaosext.run.own_rehearsal import Rehearsed, rehearse_run
 from chaosext.run.preflight import brief
 from chaosext.run.providers import bound_providers
 from chaosext.run.rollback.kube_dns import require_reschedulable
-from chaosext.run.session.approval import approval_sha256, intended, require_approved
-from chaosext.run.session.connection import connect, require_pinned, surroundings
+from chaosext.run.session.approval import INTENDED, approval_sha256, intended, require_approved
+from chaosext.run.session.connection import connect, require_pinned
 from chaosext.run.session.run_directory import require_room
 from chaosext.run.shutdown import Leaving, leaving_on_signals
 from chaosext.run.stop.conditions import watched
 from chaosext.run.stop.watcher import require_none_true, watch_for_stops
 from chaosext.run.verdict.facts import ABORT_REASON
-from chaosext.run.verdict.steady_baseline import Baseline, keep
 from chaosext.safety.intent import intent_log
 
 if TYPE_CHECKING:
@@ -62,8 +65,8 @@ def ready(resolved: Resolved, run: RunContext) -> Briefing:
     require_pinned(resolved.settings.context)
     cluster = connect(resolved.settings)
     run.trail.context, run.trail.cluster_uid = cluster.context, cluster.namespace_uid("kube-system")
-    run.intended = intended(resolved)
-    run.trail.approval_sha256 = approval_sha256(require_approved(cluster, run.intended))
+    run.stash[INTENDED] = intended(resolved)
+    run.trail.approval_sha256 = approval_sha256(require_approved(cluster, run.stash[INTENDED]))
     require_rollback(resolved)
     cuts = []
     for place, wish in resolved.wishes():
@@ -73,7 +76,7 @@ def ready(resolved: Resolved, run: RunContext) -> Briefing:
     run.trail.begin(resolved.experiment)
     run.lasts_s = _whole_s(resolved)
     lock_cluster(resolved.settings, run, cuts)
-    run.baseline = Baseline.take(cluster, resolved.settings)
+    begin_baseline(run, Baseline.take(cluster, resolved.settings))
     keep(run)
     return briefing
 
@@ -142,7 +145,7 @@ class _Playing:
         try:
             self.left.play(self._play)
         except Exception as error:
-            if isinstance(error, Refused) and not self.run.cuts:
+            if isinstance(error, Refused) and not fault_of(self.run).cuts:
                 unlock_cluster(self.run)
                 raise
             _abort(self.journal, error)
@@ -169,12 +172,12 @@ class _Playing:
             self.resolved.settings,
             self.run,
             conditions,
-            abortable=self.run.lock is not None,
+            abortable=fault_of(self.run).lock is not None,
             may_stop=self.left.stop,
             leave=self.left.interrupt,
         )
         with stops, Watching(around, self.run.recorder, self.run.directory.inside) as watching:
-            self.run.objects = watching.objects
+            self.run.stash[OBJECTS] = watching.objects
             _play(self.resolved, self.journal, self.run, self.left, watching)
 
 

@@ -6,6 +6,8 @@ import time
 
 from chaosext.model import clock
 from chaosext.model.timeline import Kind
+from chaosext.run.fault.state import fault_of
+from chaosext.run.monitor.sentinels import HEARD
 from chaosext.run.session.run_context import current
 
 NODES = ("cp-1", "worker-1", "worker-2")
@@ -23,9 +25,9 @@ STORY = (
 def night(step_s: float, last: str = "") -> None:
     """The story, a step each `step_s` seconds, up to the first event of the kind `last`; then, with it, 60 s of it."""
     run = current()
-    run.let_go = clock.now().later(60.0)
+    fault_of(run).expires_at = clock.now().later(60.0)
     run.recorder.set_zero(time.monotonic())
     for kind, name, detail in STORY:
-        run.heard.update(dict.fromkeys(NODES, time.monotonic()))
+        run.stash[HEARD].update(dict.fromkeys(NODES, time.monotonic()))
         run.recorder.say(kind, name, detail)
         time.sleep(60.0 if kind == last else step_s)

@@ -51,6 +51,7 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: str) -> P
     monkeypatch.setattr(chaostoolkit, "connect", lambda _: cluster)
     monkeypatch.setattr(chaostoolkit, "brief", lambda *_: BRIEFING)
     monkeypatch.setattr(chaostoolkit.Baseline, "take", lambda *_: None)
+    monkeypatch.setattr(chaostoolkit, "begin_baseline", lambda *_: None)
     monkeypatch.setattr(chaostoolkit, "surroundings", lambda _: None)
     watching = SimpleNamespace(__enter__=lambda: None, __exit__=lambda: None)
     monkeypatch.setattr(chaostoolkit, "Watching", lambda *_: watching)

@@ -19,8 +19,9 @@ from chaosext.experiment.settings import settings_from
 from chaosext.model.signal import Head, Mark, Sample, Watched
 from chaosext.model.timeline import Kind
 from chaosext.run.monitor.sentinels import Sentinels
+from chaosext.run.monitor.surroundings import surroundings
 from chaosext.run.monitor.watchers import Watching
-from chaosext.run.session.connection import connect_to_act, surroundings
+from chaosext.run.session.connection import connect_to_act
 from chaosext.run.session.run_context import start
 from chaosext.sentinel.sample_log import parse_record
 from chaosext.timeline.outages import outages, unobserved

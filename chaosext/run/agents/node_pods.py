@@ -21,7 +21,8 @@ from chaosext.nodes import pod_shell
 from chaosext.nodes.access import NAMESPACE
 from chaosext.nodes.transport import shells
 from chaosext.run.agents.diagnosis import Fixes, Hindrance, hindrance, refusal, still_missing
-from chaosext.run.session import run_context as contexts
+from chaosext.run.session.connection import connect_to_act
+from chaosext.run.session.run_context import owner, run_id
 from chaosext.safety.audit import Deed, Event, audit_log, note
 from chaosext.safety.intent import PLACING, PODS, REMOVED, intent_log
 
@@ -73,7 +74,7 @@ _opened: dict[tuple[str, str], Opened] = {}
 _opening = threading.RLock()
 
 
-def way_into(settings: Settings, *, strictly: bool = True) -> NodeAccess:
+def open_access(settings: Settings, *, strictly: bool = True) -> NodeAccess:
     """Open access to all nodes of the cluster.
 
     `strictly`: raises `Refused`, with the node, the hindrance and a fix, if a node can't be entered; nothing is left
@@ -86,14 +87,14 @@ def way_into(settings: Settings, *, strictly: bool = True) -> NodeAccess:
     if strictly and opened.hindered:
         leave()
         raise refusal(opened.hindered.values(), f"transport pod: {opened.way.image}")
-    return replace(opened.way, only=contexts.reachable())
+    return opened.way
 
 
 def way_back(way: NodeAccess, named: Collection[str] = ()) -> tuple[NodeAccess, tuple[str, ...]]:
     """Open access to what a run may have left on a cluster; also returns the nodes.
 
     These are the control plane's and those `named`; or all of them if cuts are on the nodes' side, as they must be if
-    the control plane has no nodes. Raises as `way_into` does, and `Unreachable` for no answer.
+    the control plane has no nodes. Raises as `open_access` does, and `Unreachable` for no answer.
     """
     given = {"chaosext_transport": way.transport, "chaosext_namespace": way.namespace or NAMESPACE}
     image = {"chaosext_node_image": way.image} if way.image else {}
@@ -161,10 +162,8 @@ def _enter(opened: Opened, wanted: Wanted | None) -> None:
 
 def _begun(settings: Settings) -> Opened:
     """Record the Pods in the intent log before any is created."""
-    from chaosext.run.session.connection import connect_to_act
-
     cluster = connect_to_act(settings)
-    way = replace(settings.way, run=contexts.run_id(), owner=contexts.owner(), with_bird=has_calico(cluster))
+    way = replace(settings.way, run=run_id(), owner=owner(), with_bird=has_calico(cluster))
     pod_shell.reach_by(cluster)
     whose = {"run": way.run, "owner": way.owner, "context": way.context, "namespace": way.namespace}
     intent_log().write({"event": PLACING, "what": PODS, "nodes": [], **whose})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from chaosext.model import clock
 from chaosext.model.timeline import ON_NODES, Kind
 from chaosext.partition.cut import Side
+from chaosext.run.fault.state import fault_of
 from chaosext.timeline.object_events import Note
 
 if TYPE_CHECKING:
@@ -24,10 +25,11 @@ MOST_SHOWN = 12
 
 def note_cut(context: RunContext, report: ArmReport) -> None:
     """The timeline counts from the moment when the first node was cut."""
+    fault = fault_of(context)
     armed_s = _monotonic_s(report.cut_at)
     context.recorder.set_zero(armed_s)
-    if context.all_cut_s is None:
-        context.all_cut_s = _monotonic_s(report.all_cut_at)
+    if fault.all_cut_s is None:
+        fault.all_cut_s = _monotonic_s(report.all_cut_at)
     names = _objects({node.node for node in report.nodes})
     peers = shown(report.cut)
     until = f"{report.let_go.as_wall_clock():%H:%M:%S} UTC"
@@ -59,17 +61,18 @@ def _few(networks: Sequence[Network]) -> str:
 
 def note_heal(context: RunContext, report: HealReport) -> None:
     """The network is back when the rules are seen gone, or earlier, when they expired in the kernel."""
+    fault = fault_of(context)
     healed = {node.node for node in report.nodes if node.gone}
     at, detail = clock.now(), f"cut removed in {report.elapsed_s:.2f} s"
     took_s = report.elapsed_s
-    if clock.is_over(context.let_go):
+    if clock.is_over(fault.expires_at):
         healed = {node.node for node in report.nodes}
-        at, detail = context.let_go, "the cut expired in the kernel at its TTL"
-        took_s = (context.all_cut_s or 0.0) - (
+        at, detail = fault.expires_at, "the cut expired in the kernel at its TTL"
+        took_s = (fault.all_cut_s or 0.0) - (
             context.recorder.zero_s or 0.0
         )  # it expires in the order of arming
-    if context.healing_s is None:
-        context.healing_s = _monotonic_s(at) - took_s
+    if fault.healing_s is None:
+        fault.healing_s = _monotonic_s(at) - took_s
     note = Note(kind=Kind.HEAL, object=_objects(healed), detail=detail)
     context.recorder.note(note, "chaosext", at_s=_monotonic_s(at))
 

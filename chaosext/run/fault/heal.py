@@ -13,6 +13,8 @@ from chaosext.partition.apply import TIMEOUT_S, heal, how_to_remove
 from chaosext.partition.cut import nodes_of
 from chaosext.run.fault.fault_events import note_heal
 from chaosext.run.fault.irrevocable import await_end, unhealable
+from chaosext.run.fault.state import fault_of
+from chaosext.run.fault.verify import CUT_WATCH
 from chaosext.run.session.audit_trail import table_on
 from chaosext.safety.audit import NOTE_S, Event
 from chaosext.safety.intent import GONE, intent_log
@@ -43,24 +45,25 @@ def heal_run(context: RunContext, timeout_s: float = TIMEOUT_S) -> HealReport:
 
 def _undo(context: RunContext, timeout_s: float) -> HealReport:
     """As `heal_run`, but a cut that expired counts as healed, seen or not; it waits for nothing."""
-    if until := context.sealed_until:
+    fault = fault_of(context)
+    if until := fault.sealed_until:
         raise unhealable(context, until)
-    was_in_force, context.in_force = context.in_force, False
-    context.heals += 1
-    if context.renewing:
-        context.renewing.stop()
-    on = shells(nodes_of(context.cuts), context.way)
-    report = heal_nodes(context.id, on, context.let_go, timeout_s)
-    if was_in_force and context.cut_watch:
-        context.cut_watch.look_at_heal(report)
+    was_in_force, fault.in_force = fault.in_force, False
+    fault.heals += 1
+    if fault.keepalive:
+        fault.keepalive.stop()
+    on = shells(nodes_of(fault.cuts), fault.access)
+    report = heal_nodes(context.id, on, fault.expires_at, timeout_s)
+    if was_in_force and (watch := context.stash[CUT_WATCH]):
+        watch.look_at_heal(report)
     if any(
         node.gone and node.was_there is not False for node in report.nodes
     ):  # None: gone, but not listed before
         note_heal(context, report)
         gone = [node.node for node in report.nodes if node.gone]
         context.trail.note(Event.HEALED, **table_on(context.id, gone))
-    context.foreign_after = {node.node: node.foreign_after for node in report.nodes}
-    report.require_gone(let_go=context.let_go)
+    fault.foreign_after = {node.node: node.foreign_after for node in report.nodes}
+    report.require_gone(let_go=fault.expires_at)
     return report
 
 
@@ -88,9 +91,10 @@ def _write_gone(run: str, nodes: list[str]) -> None:
 
 def require_kept(context: RunContext) -> None:
     """Raise `Inconclusive` if the cut had ended, or was changed, before it was healed."""
-    if context.lost:
+    fault = fault_of(context)
+    if fault.lost:
         raise Inconclusive(
-            f"the cut did not match its plan until it was healed: {'; '.join(context.lost)}",
+            f"the cut did not match its plan until it was healed: {'; '.join(fault.lost)}",
             "find what changed it (a firewall restart, or a cleanup: `chaosext audit show`), then run again; "
             "observations since then prove nothing",
         )
@@ -98,16 +102,17 @@ def require_kept(context: RunContext) -> None:
 
 def left_behind(context: RunContext, timeout_s: float = PARTING_S) -> tuple[str, ...]:
     """Heal once more, whatever has happened; returns what is not confirmed gone, with how to remove it."""
-    if not context.cuts:
+    fault = fault_of(context)
+    if not fault.cuts:
         return ()
     try:
         _undo(context, timeout_s)
     except ChaosextError as error:  # no shell: not confirmed gone either
         return (str(error),)
     except Exception as error:  # a bug, or a machine out of resources: not confirmed gone
-        nodes = nodes_of(context.cuts)
+        nodes = nodes_of(fault.cuts)
         what = f"the cut of run {context.id} may still be active on {', '.join(nodes)}"
         return (
-            f"{what} ({type(error).__name__} while healing): {how_to_remove(context.id, nodes, context.way)}",
+            f"{what} ({type(error).__name__} while healing): {how_to_remove(context.id, nodes, fault.access)}",
         )
     return ()

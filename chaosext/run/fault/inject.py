@@ -17,18 +17,20 @@ from chaosext.model.findings import Finding, Status
 from chaosext.nodes.transport import shells
 from chaosext.partition.apply import ARMING_S, ArmReport, arm, listings
 from chaosext.partition.cut import Side
-from chaosext.run.agents.node_pods import way_into
 from chaosext.run.fault import irrevocable, paths_before
 from chaosext.run.fault.cut_plan import Topology, plan_cut, survey
 from chaosext.run.fault.fault_events import note_cut
 from chaosext.run.fault.guards import require_within_limits
 from chaosext.run.fault.heal import heal_run
 from chaosext.run.fault.keepalive import Renewing
+from chaosext.run.fault.node_entry import way_into
 from chaosext.run.fault.run_lock import lock_cluster
-from chaosext.run.fault.verify import CutWatch, proof
-from chaosext.run.session.approval import approval_sha256, require_approved
+from chaosext.run.fault.state import fault_of
+from chaosext.run.fault.verify import CUT_WATCH, CutWatch, proof
+from chaosext.run.session.approval import INTENDED, approval_sha256, require_approved
 from chaosext.run.session.audit_trail import table_on
 from chaosext.run.session.connection import connect, connect_to_act
+from chaosext.run.session.stash import Key
 from chaosext.safety.audit import Event
 from chaosext.safety.intent import INTENT, intent_log
 
@@ -75,6 +77,10 @@ class Planned:
         return self.ground.nodes
 
 
+PREPARED: Key[tuple[CutRequest, Planned] | None] = Key(lambda: None)
+"""The cut that was made ready last, and for which request."""
+
+
 def plan(settings: Settings, wish: CutRequest, *, run: str, owner: str) -> Planned:
     """The cut that `wish` requests on the live cluster, within all limits.
 
@@ -92,16 +98,17 @@ def plan(settings: Settings, wish: CutRequest, *, run: str, owner: str) -> Plann
 
 def prepare(settings: Settings, wish: CutRequest, context: RunContext) -> Planned:
     """As `plan`, for this run; also measures the paths before the cut."""
+    fault = fault_of(context)
     planned = plan(settings, wish, run=context.id, owner=context.owner)
-    context.way, context.nodes = way_into(settings), frozenset(node.name for node in planned.nodes)
+    fault.access, fault.nodes = way_into(settings), frozenset(node.name for node in planned.nodes)
     kept = planned.ground.kept_paths
-    entered = shells(cut_check.entered((*planned.paths, *kept)), context.way)
-    context.before = cut_check.gather(
+    entered = shells(cut_check.entered((*planned.paths, *kept)), fault.access)
+    fault.before = cut_check.gather(
         planned.paths, entered, blind=planned.ground.blind, kept=kept, left_out=planned.left_out
     )
-    nodes = shells((node.node for node in planned.cut.nodes), context.way)
-    context.foreign_before = listings(nodes) | context.foreign_before
-    context.prepared = (wish, planned)
+    nodes = shells((node.node for node in planned.cut.nodes), fault.access)
+    fault.foreign_before = listings(nodes) | fault.foreign_before
+    context.stash[PREPARED] = (wish, planned)
     return planned
 
 
@@ -114,7 +121,7 @@ def sever(settings: Settings, wish: CutRequest, context: RunContext, *, prove: b
     started_s = time.monotonic()
     planned = _prepared(settings, wish, context)
     cut = planned.cut
-    if context.lock is None:  # nothing of this run exists yet, and a refusal leaves nothing
+    if fault_of(context).lock is None:  # nothing of this run exists yet, and a refusal leaves nothing
         _require_permitted(settings, wish, context, planned)
     lock_cluster(settings, context, [cut])
     decide = partial(_decide, settings, wish, context, planned)
@@ -151,7 +158,7 @@ def _require_permitted(
     """Raise `Refused` if this cut may not be made now: the pin, every limit, the approval. `until`: as a limit."""
     cluster = connect_to_act(settings)
     require_within_limits(settings, planned.cut, cluster, planned.nodes, until=until)
-    context.trail.approval_sha256 = approval_sha256(require_approved(cluster, context.intended, wish))
+    context.trail.approval_sha256 = approval_sha256(require_approved(cluster, context.stash[INTENDED], wish))
     context.trail.context = cluster.context
     context.trail.cluster_uid = cluster.namespace_uid("kube-system")
     return cluster
@@ -165,6 +172,7 @@ def _decide(
     So its basis is that fresh, even if the runner was paused on the way. The intent is on disk then, and
     the run knows that it has something to heal.
     """
+    fault = fault_of(context)
     if planned.age_s > BASELINE_AGE_S:
         raise Refused(
             f"the plan of the cut is {planned.age_s:.0f} s old, and may be outdated",
@@ -173,9 +181,9 @@ def _decide(
     cut = planned.cut
     cluster = _require_permitted(settings, wish, context, planned, ends.as_wall_clock())
     context.trail.require(Event.ARMING, **_touched(cut))
-    _write_intent(cut, cluster, context.way)
-    context.cuts.append(cut)
-    context.let_go = _later(context.let_go, clock.now().later(ARMING_S + cut.delay_s + cut.ttl_s))
+    _write_intent(cut, cluster, fault.access)
+    fault.cuts.append(cut)
+    fault.expires_at = _later(fault.expires_at, clock.now().later(ARMING_S + cut.delay_s + cut.ttl_s))
 
 
 def _armed(
@@ -185,24 +193,25 @@ def _armed(
     ask_nodes: Callable[[], Sequence[Node]],
 ) -> ArmReport:
     """Arm the cut, if `decide` does not refuse it, and watch it from now on."""
-    cut, before, heals = planned.cut, context.let_go, context.heals
-    on = shells((node.node for node in cut.nodes), context.way)
-    hold = context.lock.held if context.lock else None
+    fault = fault_of(context)
+    cut, before, heals = planned.cut, fault.expires_at, fault.heals
+    on = shells((node.node for node in cut.nodes), fault.access)
+    hold = fault.lock.held if fault.lock else None
     report = arm(cut, on, hold=hold, decide=decide)
     crash_point("armed")
     until = report.let_go.later(cut.ttl_s - cut.step_s)
-    context.let_go = _later(before, until)
+    fault.expires_at = _later(before, until)
     if cut.delay_s:
         irrevocable.await_begin(context, report.all_cut_at)
-    context.in_force = True
+    fault.in_force = True
     # A stop may have healed it while it was being armed: then what is missing was removed by this run.
-    is_kept = context.heals == heals
+    is_kept = fault.heals == heals
     if is_kept and cut.step_s < cut.ttl_s:
         renewed = partial(context.trail.note, Event.RENEWED, **_touched(cut))
-        context.renewing = Renewing(cut, on, until=until, hold=hold, renewed=renewed)
-        context.renewing.start()
+        fault.keepalive = Renewing(cut, on, until=until, hold=hold, renewed=renewed)
+        fault.keepalive.start()
     note_cut(context, report)
-    context.cut_watch = CutWatch(context, cut, planned.ground, ask_nodes) if is_kept else None
+    context.stash[CUT_WATCH] = CutWatch(context, cut, planned.ground, ask_nodes) if is_kept else None
     context.trail.note(Event.ARMED, **_touched(cut))
     return report
 
@@ -222,7 +231,8 @@ def _proven(context: RunContext) -> Finding:
     if finding.status is Status.HEALTHY:
         crash_point("proven")
         return finding
-    how = "it could not be healed before its TTL" if context.sealed_until else "it was healed at once"
+    sealed = fault_of(context).sealed_until
+    how = "it could not be healed before its TTL" if sealed else "it was healed at once"
     heal_run(context)
     raise Inconclusive(
         f"the cut can't be verified, so {how}: {finding.summary}",
@@ -232,11 +242,12 @@ def _proven(context: RunContext) -> Finding:
 
 def _prepared(settings: Settings, wish: CutRequest, context: RunContext) -> Planned:
     """The cut prepared a moment ago for the same request, else a new one."""
-    if context.prepared and context.prepared[0] == wish:
-        _, planned = context.prepared
+    prepared = context.stash[PREPARED]
+    if prepared and prepared[0] == wish:
+        _, planned = prepared
         if planned.age_s < BASELINE_AGE_S - ON_THE_WAY_S:
             return planned
-    require_approved(connect_to_act(settings), context.intended, wish)  # before any node is entered
+    require_approved(connect_to_act(settings), context.stash[INTENDED], wish)  # before any node is entered
     return prepare(settings, wish, context)
 
 
@@ -258,6 +269,7 @@ def _write_intent(cut: Cut, cluster: Cluster, way: NodeAccess) -> None:
 
 def _keep_baseline(context: RunContext) -> None:
     """Keep the evidence for other processes; a full disk must not end an active, verified cut."""
-    if context.before is not None:
+    fault = fault_of(context)
+    if fault.before is not None:
         with suppress(OSError):
-            paths_before.save(context.trail.cluster_uid, context.before)
+            paths_before.save(context.trail.cluster_uid, fault.before)

@@ -19,6 +19,7 @@ from chaosext.nodes.transport import shells
 from chaosext.partition.apply import DELAY_S, inspect
 from chaosext.partition.cut import nodes_of
 from chaosext.partition.reports import how_to_remove
+from chaosext.run.fault.state import fault_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -58,11 +59,12 @@ def lasting_s(ttl_s: float) -> float:
 
 def unhealable(context: RunContext, until: Moment) -> Unsafe:
     """The error for an attempt to heal it earlier."""
-    nodes, left_s = nodes_of(context.cuts), max(0.0, -(until.age_s() or 0.0))
+    fault = fault_of(context)
+    nodes, left_s = nodes_of(fault.cuts), max(0.0, -(until.age_s() or 0.0))
     return Unsafe(
         f"the cut of run {context.id} on {', '.join(nodes)} can't be healed early: no API server leads to these "
         f"nodes; it ends by itself at {until.as_wall_clock():%H:%M:%S} UTC, in {left_s:.0f} s",
-        f"then {how_to_remove(context.id, nodes, context.way)}",
+        f"then {how_to_remove(context.id, nodes, fault.access)}",
     )
 
 
@@ -78,13 +80,14 @@ def await_end(context: RunContext, *, hurried: threading.Event | None = None) ->
 
     Does nothing for another cut. Once `hurried` is set it waits no longer.
     """
-    until = context.sealed_until
+    fault = fault_of(context)
+    until = fault.sealed_until
     if until is None:
         return
     hurried = hurried or threading.Event()
     context.doing = f"the cut ends by itself at {until.as_wall_clock():%H:%M:%S} UTC", time.monotonic()
     hurried.wait(max(0.0, -(until.age_s() or 0.0)) + SETTLE_S)
-    on = shells(nodes_of(context.cuts), context.way)
+    on = shells(nodes_of(fault.cuts), fault.access)
     _until(lambda: not any(look.problem for look in inspect(on)), BACK_S, hurried)
 
 

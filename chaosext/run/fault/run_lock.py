@@ -13,7 +13,8 @@ from chaosext.model.timeline import Kind
 from chaosext.nodes.transport import shells
 from chaosext.partition.apply import inspect, require_free
 from chaosext.partition.cut import nodes_of
-from chaosext.run.agents.node_pods import way_into
+from chaosext.run.fault.node_entry import way_into
+from chaosext.run.fault.state import fault_of
 from chaosext.run.session.connection import connect, connect_to_act
 from chaosext.safety.cluster_lock import ClusterLock
 from chaosext.safety.intent import intent_log
@@ -37,15 +38,16 @@ def lock_cluster(settings: Settings, context: RunContext, cuts: Sequence[Cut]) -
 
     Raises `Refused` for another run's lock or live cut, and if this run has lost its own lock.
     """
+    fault = fault_of(context)
     if not cuts:
         return
-    if context.lock is None:
+    if fault.lock is None:
         _require_lease(settings, context)
         on = _shells(settings, cuts)
         for cut in cuts:
             require_free(cut, on)
-        context.lock = _lock(settings, context, on, max(cut.delay_s and cut.armed_for_s for cut in cuts))
-    context.lock.hold()
+        fault.lock = _lock(settings, context, on, max(cut.delay_s and cut.armed_for_s for cut in cuts))
+    fault.lock.hold()
 
 
 def _require_lease(settings: Settings, context: RunContext) -> None:
@@ -57,9 +59,10 @@ def _require_lease(settings: Settings, context: RunContext) -> None:
 
 def unlock_cluster(context: RunContext) -> None:
     """Release the lock, if there is one: all is healed. Bounded, never raises, may be repeated."""
-    if context.lock is not None:
+    fault = fault_of(context)
+    if fault.lock is not None:
         crash_point("releasing")
-        context.lock.release()
+        fault.lock.release()
 
 
 def require_no_run(context: str, otherwise: str) -> None:

@@ -26,6 +26,8 @@ from chaosext.nodes.transport import shells
 from chaosext.partition.apply import verify
 from chaosext.partition.cut import Side
 from chaosext.partition.nft import drops_nothing, lost
+from chaosext.run.fault.state import fault_of
+from chaosext.run.session.stash import Key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -65,11 +67,12 @@ def proof(context: RunContext) -> Finding:
     """Are the paths that were open before the cut blocked, and those to keep open? Raises `Inconclusive` if none was
     measured before it.
     """
-    if context.before is None:
+    fault = fault_of(context)
+    if fault.before is None:
         raise Inconclusive(
             "no path was measured before the cut", "run the cut in a run that measures its paths first"
         )
-    return cut_check.judge(context.before, _paths_now(context.before, context))
+    return cut_check.judge(fault.before, _paths_now(fault.before, context))
 
 
 def healed_finding(context: RunContext) -> Finding | None:
@@ -77,25 +80,27 @@ def healed_finding(context: RunContext) -> Finding | None:
 
     None if this run cut nothing, or nothing was measured before it.
     """
-    if context.before is None or not context.cuts:
+    fault = fault_of(context)
+    if fault.before is None or not fault.cuts:
         return None
     try:
-        return cut_check.judge_healed(context.before, _paths_now(context.before, context))
+        return cut_check.judge_healed(fault.before, _paths_now(fault.before, context))
     except ChaosextError as error:  # the cut is healed whatever the paths say
         return unknown(HEALED, str(error))
 
 
 def _paths_now(before: CutEvidence, context: RunContext) -> CutEvidence:
     """The same paths, measured now, from the nodes themselves."""
+    fault = fault_of(context)
     nodes = cut_check.entered((*before.paths, *before.kept))
-    shut = context.shut(nodes) or cut_check.NOTHING_SHUT
-    return cut_check.gather_again(before, shells(nodes, context.way), shut=shut)
+    shut = fault.shut(nodes) or cut_check.NOTHING_SHUT
+    return cut_check.gather_again(before, shells(nodes, fault.access), shut=shut)
 
 
 def look_before_heal(context: RunContext) -> None:
     """The last look at an active cut: notes what is lost by now."""
-    if context.cut_watch:
-        context.cut_watch.look_before_heal()
+    if watch := context.stash[CUT_WATCH]:
+        watch.look_before_heal()
 
 
 # While the cut lasts.
@@ -169,15 +174,16 @@ class CutWatch:
     @property
     def _is_to_be_whole(self) -> bool:
         """Whether it is active, and no heal has begun. A cut whose nodes can't be entered is checked later."""
-        context = self.context
-        is_over = context.let_go is not None and context.let_go.later(-MARGIN_S).has_passed
-        return context.in_force and context.cut_watch is self and context.sealed_until is None and not is_over
+        fault, watch = fault_of(self.context), self.context.stash[CUT_WATCH]
+        is_over = fault.expires_at is not None and fault.expires_at.later(-MARGIN_S).has_passed
+        return fault.in_force and watch is self and fault.sealed_until is None and not is_over
 
     @property
     def _has_expired(self) -> bool:
         """Whether its addresses may have expired in the kernel: they were not renewed in time, or its TTL is over."""
-        renewing = self.context.renewing
-        until: Moment | None = renewing.held if renewing else self.context.let_go
+        fault = fault_of(self.context)
+        renewing = fault.keepalive
+        until: Moment | None = renewing.held if renewing else fault.expires_at
         return clock.is_over(until.later(-MARGIN_S) if until else None)
 
     # Rules and interfaces.
@@ -185,7 +191,7 @@ class CutWatch:
     def _on_nodes(self) -> tuple[Loss, ...]:
         looked_s, found = time.monotonic(), list[Loss]()
         nodes = {node.node: node for node in self.cut.nodes}
-        for state in verify(self.cut, shells(nodes, self.context.way), timeout_s=VERIFY_S):
+        for state in verify(self.cut, shells(nodes, fault_of(self.context).access), timeout_s=VERIFY_S):
             if not state.problem:
                 losses = tuple(self._on_node(nodes[state.node], state))
                 self._whole_s |= {} if losses else {state.node: looked_s}
@@ -205,12 +211,12 @@ class CutWatch:
                 yield Loss(f"the cut's interface {name} {what}", False, node.node)
 
     def _renewal(self) -> Iterator[Loss]:
-        if (renewing := self.context.renewing) and renewing.lost:
+        if (renewing := fault_of(self.context).keepalive) and renewing.lost:
             yield Loss(f"the cut could not be renewed ({renewing.lost})", True, "")
 
     def _healed(self, node: NodeCut, report: HealReport) -> Iterator[Loss]:
         healed = next((each for each in report.nodes if each.node == node.node), None)
-        is_over = clock.is_over(self.context.let_go) and not self.cut.delay_s
+        is_over = clock.is_over(fault_of(self.context).expires_at) and not self.cut.delay_s
         if healed is None or (healed.found is None and healed.was_there is not False):
             return
         if healed.found is None and is_over:  # an expired cut is cleaned up
@@ -232,7 +238,7 @@ class CutWatch:
         return tuple((names + names)[begin : begin + count])
 
     def _open_paths(self, nodes: Collection[str]) -> Iterator[Loss]:
-        before = self.context.before
+        before = fault_of(self.context).before
         if before is None:
             return
         tried = [path for path in before.paths if path.source and {path.source, path.towards} & set(nodes)]
@@ -249,9 +255,10 @@ class CutWatch:
         self, before: CutEvidence, tried: Sequence[Path], kept: Sequence[Path]
     ) -> tuple[Sequence[Path], Sequence[Path]]:
         """Paths that are open although they are cut, and closed although they are to stay open."""
+        fault = fault_of(self.context)
         nodes = cut_check.entered((*tried, *kept))
-        shut = self.context.shut(nodes) or cut_check.NOTHING_SHUT
-        on = shells(nodes - shut.nodes, self.context.way)
+        shut = fault.shut(nodes) or cut_check.NOTHING_SHUT
+        on = shells(nodes - shut.nodes, fault.access)
         now = cut_check.gather(tried, on, shut=shut, kept=kept)
         return cut_check.answering(now), cut_check.closed(before, now)
 
@@ -288,11 +295,12 @@ class CutWatch:
 
     def _moved(self, nodes: Collection[str], timeout_s: float = VERIFY_S) -> Iterator[Loss]:
         """New addresses of these nodes and the control plane's at which the other side reaches them."""
+        fault = fault_of(self.context)
         masters = {node.name for node in self.ground.control_plane}
         names = tuple(dict.fromkeys((*sorted(masters), *nodes)))[:MOST_NODES]
-        shut = self.context.shut(names)
+        shut = fault.shut(names)
         now = read_addresses(
-            shells((name for name in names if shut is None or name not in shut.nodes), self.context.way),
+            shells((name for name in names if shut is None or name not in shut.nodes), fault.access),
             timeout_s=timeout_s,
         )
         for name, found in now.items():
@@ -309,7 +317,7 @@ class CutWatch:
     def _reached(self, wanted: Mapping[str, Sequence[Target]]) -> Sequence[str]:
         """Targets that answer any of the nodes that connect to them."""
         asked = {name: targets for name, targets in wanted.items() if targets}
-        connects = gather_pairs(shells(asked, self.context.way), asked).connects if asked else ()
+        connects = gather_pairs(shells(asked, fault_of(self.context).access), asked).connects if asked else ()
         return sorted({each.target.host for each in connects if each.reach in ANSWERS})
 
     def _drops(self, address: str) -> bool:
@@ -334,8 +342,12 @@ class CutWatch:
         self.context.recorder.say(kind, f"Node/{','.join(named or self._carriers)}", f"{what}{by}{last}")
         where = f"{', '.join(named)}: " if named else ""
         sentence = f"{where}{what} at {self._since_cut_s(time.monotonic()):.1f} s{by}{last}"
-        self.context.lost.append(sentence)
+        fault_of(self.context).lost.append(sentence)
         return sentence
 
     def _since_cut_s(self, at_s: float) -> float:
         return at_s - (self.context.recorder.zero_s or at_s)
+
+
+CUT_WATCH: Key[CutWatch | None] = Key(lambda: None)
+"""Watches the cut that is in force."""

@@ -15,6 +15,7 @@ from chaosext.cluster.object_watch import Change, watch
 from chaosext.cluster.objects import Endpoint, Event, Node, Pod
 from chaosext.rehearsal.simulate.zone_disruption import zone_states
 from chaosext.run.monitor.sentinel_plan import has_sidecar
+from chaosext.run.session.stash import Key
 from chaosext.timeline.object_events import (
     deleted_note,
     endpoints_note,
@@ -232,3 +233,7 @@ def _moment_s(seen: datetime | None) -> float:
     """An Event's time on the monotonic clock. It has whole seconds, so this is the end of that second."""
     age_s = time.time() - seen.timestamp() - 1 if seen else 0.0
     return time.monotonic() - max(0.0, age_s)
+
+
+OBJECTS: Key[ObjectWatch | None] = Key(lambda: None)
+"""What the API server reports while the run goes on."""

@@ -11,6 +11,9 @@ from chaosext.model import clock
 from chaosext.model.result import Lane
 from chaosext.model.timeline import Event, Kind
 from chaosext.model.verdict import Outcome
+from chaosext.run.fault.state import fault_of
+from chaosext.run.monitor.object_events_watch import OBJECTS
+from chaosext.run.monitor.sentinels import HEARD
 from chaosext.timeline.outages import cut_windows, lasts, outages, unmeasured, unobserved
 
 if TYPE_CHECKING:
@@ -99,12 +102,13 @@ class Scene:
 
     def picture(self) -> Picture:
         run = self.run
+        fault, objects = fault_of(run), run.stash[OBJECTS]
         zero_s, events = run.recorder.zero_s, run.recorder.events
-        heard, (what, since_s) = dict(run.heard), run.doing
+        heard, (what, since_s) = run.stash[HEARD].copy(), run.doing
         now_s = time.monotonic()
         if self.result and zero_s is not None:  # observation ended here
             now_s = max([zero_s, *heard.values(), *(zero_s + event.t_s for event in events[-1:])])
-        in_force = not clock.is_over(run.let_go) and _may_cut(run, events, self.result)
+        in_force = not clock.is_over(fault.expires_at) and _may_cut(run, events, self.result)
         return Picture(
             run=run.id,
             experiment=self.experiment,
@@ -112,10 +116,12 @@ class Scene:
             doing_s=now_s - since_s,
             now_s=None if zero_s is None else now_s - zero_s,
             in_force=in_force,
-            ttl_s=_left_s(run.let_go) if in_force else 0.0,
-            let_go_s=_left_s(run.renewing.held if run.renewing else run.let_go) if in_force else 0.0,
-            ready=run.objects.ready if run.objects else {},
-            api_server_heard_s=now_s - (run.objects.answered_s if run.objects else -math.inf),
+            ttl_s=_left_s(fault.expires_at) if in_force else 0.0,
+            let_go_s=_left_s(fault.keepalive.held if fault.keepalive else fault.expires_at)
+            if in_force
+            else 0.0,
+            ready=objects.ready if objects else {},
+            api_server_heard_s=now_s - (objects.answered_s if objects else -math.inf),
             heard_s={node: now_s - heard_s for node, heard_s in heard.items()},
             briefing=self.briefing,
             events=events,
@@ -132,7 +138,7 @@ def _may_cut(run: RunContext, events: Sequence[Event], result: RunResult | None)
     if result:
         return result.verdict.outcome is Outcome.UNSAFE
     told = sum(event.kind is Kind.CUT for event in events)
-    return len(run.cuts) > told or lasts(cut_windows(events))
+    return len(fault_of(run).cuts) > told or lasts(cut_windows(events))
 
 
 def _left_s(until: Moment | None) -> float:

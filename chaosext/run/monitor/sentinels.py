@@ -18,10 +18,13 @@ from chaosext.model.owner import Claim
 from chaosext.model.timeline import Kind
 from chaosext.run.agents import sentinel_pods
 from chaosext.run.agents.diagnosis import WITHOUT
+from chaosext.run.fault.duration import longest_s
+from chaosext.run.fault.state import fault_of
 from chaosext.run.monitor.sentinel_plan import gather, plan_for, planned_anew
 from chaosext.run.monitor.sentinel_reader import NodeReading
 from chaosext.run.monitor.worker_pool import Hands
 from chaosext.run.session.connection import connect_to_act
+from chaosext.run.session.stash import Key
 from chaosext.safety.audit import Event
 from chaosext.timeline.sentinel_client import Reader
 
@@ -73,18 +76,20 @@ LONGEST_PLACING_S = PLACED_S + SAMPLED_S + REMOVE_S + 10.0
 """Time for all of placing, with reading the cluster before and cleaning up after it, seconds."""
 
 
+HEARD: Key[dict[str, float]] = Key(dict)
+"""Node -> when its sentinel was last heard of: the runner's monotonic time of the newest sample that was read."""
+
+
 def place_sentinels(resolved: Resolved, context: RunContext, watching: Watching) -> None:
     """Place them if the experiment enables them. Requires the lock: a run that cuts nothing has none.
 
     Raises `Refused` if that fails: then none is left. `Unreachable`: the API server doesn't answer.
     """
-    from chaosext.run.hooks import longest_s
-
-    if resolved.settings.sentinel and context.lock is not None:
+    if resolved.settings.sentinel and fault_of(context).lock is not None:
         cluster = connect_to_act(resolved.settings)
         context.trail.require(Event.PLACING_SENTINELS)
-        context.sentinels = Sentinels(context, cluster, resolved.settings.namespace)
-        context.sentinels.place(resolved.settings, watching.objects, longest_s(resolved))
+        sentinels = context.stash[SENTINELS] = Sentinels(context, cluster, resolved.settings.namespace)
+        sentinels.place(resolved.settings, watching.objects, longest_s(resolved))
 
 
 class Sentinels:
@@ -235,7 +240,7 @@ class Sentinels:
         except Exception as error:
             self._say_once(f"sentinel on {reading.node}", f"{type(error).__name__}: {error}")
         if reading.heard_s is not None:
-            self._context.heard[reading.node] = reading.heard_s
+            self._context.stash[HEARD][reading.node] = reading.heard_s
 
     def _say_once(self, what: str, trouble: str) -> None:
         if what not in self._troubled:
@@ -318,3 +323,7 @@ def _in_words(clock: NodeClock) -> str:
         f"monotonic clock {clock.offset_s:+.4f} s from the runner's, ± {clock.error_s * 1000:.1f} ms; "
         f"wall clock {clock.wall_skew_s:+.3f} s{boots}"
     )
+
+
+SENTINELS: Key[Sentinels | None] = Key(lambda: None)
+"""The sentinels of the run, from before they are placed."""

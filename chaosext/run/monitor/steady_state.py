@@ -13,20 +13,21 @@ from chaosext.checks.tcp_reachability import parse_target
 from chaosext.model.errors import Unreachable
 from chaosext.model.findings import Finding, Status
 from chaosext.model.timeline import Kind
-from chaosext.run.agents.node_pods import way_into
 from chaosext.run.fault import paths_before
 from chaosext.run.fault.cut_plan import survey
+from chaosext.run.fault.node_entry import way_into
+from chaosext.run.monitor.steady_baseline import BASELINE, kept
+from chaosext.run.monitor.surroundings import surroundings
 from chaosext.run.monitor.wait_steady import settle
-from chaosext.run.session import run_context as contexts
-from chaosext.run.session.connection import connect, surroundings
-from chaosext.run.verdict.steady_baseline import kept
+from chaosext.run.session.connection import connect
+from chaosext.run.session.run_context import begun
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from chaosext.experiment.settings import Settings
+    from chaosext.run.monitor.steady_baseline import Kept
     from chaosext.run.session.run_context import RunContext
-    from chaosext.run.verdict.steady_baseline import Kept
 
 
 def ask(settings: Settings, name: str, **more: Any) -> Finding:
@@ -88,7 +89,7 @@ def ask_steady_state(
     """Settle and dwell on `checks` (None: the whole steady state); returns the finding, JSON-ready, with its parts."""
     names = tuple(checks) if checks is not None else STEADY_STATE
     require_known(names)
-    whole = names if context.baseline is None else tuple(dict.fromkeys((*names, MISSING)))
+    whole = names if context.stash[BASELINE] is None else tuple(dict.fromkeys((*names, MISSING)))
     settling = settle(lambda: _ask(whole, settings), settle_s=settle_s, dwell_s=dwell_s)
     finding = settling.finding
     if finding.status is Status.HEALTHY and set(STEADY_STATE) <= set(
@@ -108,14 +109,15 @@ def _ask(names: Sequence[str], settings: Settings, **more: Any) -> tuple[Finding
     try:
         if CUT in names and more.get("cut_before") is None:
             more["cut_before"] = _before(settings)
-        run = contexts.baseline()
-        if run and MISSING in names:
-            more["baseline"] = run.inventory
+        run = begun()
+        baseline = run.stash[BASELINE] if run else None
+        if baseline and MISSING in names:
+            more["baseline"] = baseline.inventory
         around = replace(surroundings(settings), **more)
     except Unreachable as error:
         return tuple(unknown(name, str(error)) for name in names)
     findings = run_checks(names, around)
-    if run:
+    if run and baseline:
         for finding in findings:
-            run.note(finding, contexts.current().recorder)
+            baseline.note(finding, run.recorder)
     return findings

@@ -13,8 +13,10 @@ from chaosext.model.failover import Failover
 from chaosext.model.findings import Status
 from chaosext.model.timeline import Kind
 from chaosext.nodes.load_balancer import when
+from chaosext.run.fault.state import write_down
 from chaosext.run.monitor.steady_state import ask_steady_state
 from chaosext.run.session.load_balancer_connection import require_entry_to_act, require_member
+from chaosext.run.session.stash import Key
 from chaosext.safety.audit import Event
 from chaosext.safety.intent import Changed, write_as_found, write_changing
 
@@ -46,6 +48,10 @@ class Held:
     entry: Entry
     found: dict[str, Member] = field(default_factory=dict)
     out_s: float | None = None
+
+
+HELD: Key[Held | None] = Key(lambda: None)
+"""What the run has changed at the load balancer in front of several clusters."""
 
 
 def failover_named(mode: str | None) -> Failover | None:
@@ -90,10 +96,10 @@ def drain(
     out_s = time.monotonic()
     if not by_check:  # else the load balancer's own event has the time
         context.recorder.say(Kind.ENTRY_DRAINED, _object(entry, mine.cluster), "drained by hand")
-    context.write_down(Event.DRAINING, at_entry=in_audit(entry, mine.cluster))
+    write_down(context, Event.DRAINING, at_entry=in_audit(entry, mine.cluster))
     entry.change(mine.cluster, drained=True)
-    if context.held:
-        context.held.out_s = context.held.out_s or out_s
+    if held := context.stash[HELD]:
+        held.out_s = held.out_s or out_s
     by = Failover.HEALTH_CHECK if by_check else Failover.BY_HAND
     return {"cluster": mine.cluster, "by": by.value, "waited_s": round(waited_s, 1)}
 
@@ -114,7 +120,8 @@ def restore(
             "restore it in a run with its own context",
         )
     mine = require_member(entry, name)
-    found = context.held.found.get(name) if context.held else None
+    held = context.stash[HELD]
+    found = held.found.get(name) if held else None
     failover = found.failover if found else mine.failover
     if not mine.drained:
         entry.change(name, failover=failover)
@@ -154,7 +161,7 @@ def left_at_entry(context: RunContext, within_s: float | None = None) -> tuple[s
     A drained cluster stays drained: its health was not checked. What is not known within `within_s` seconds (None: no
     limit) counts as left.
     """
-    if context.held is None:
+    if context.stash[HELD] is None:
         return ()
     found: list[tuple[str, ...]] = []
     looking = threading.Thread(target=lambda: found.append(_look_at_what_is_left(context)), daemon=True)
@@ -164,7 +171,7 @@ def left_at_entry(context: RunContext, within_s: float | None = None) -> tuple[s
 
 
 def _look_at_what_is_left(context: RunContext) -> tuple[str, ...]:
-    held = context.held
+    held = context.stash[HELD]
     if held is None:
         return ()
     try:
@@ -175,7 +182,7 @@ def _look_at_what_is_left(context: RunContext) -> tuple[str, ...]:
 
 
 def _not_known(context: RunContext, why: str) -> tuple[str, ...]:
-    held = context.held
+    held = context.stash[HELD]
     found = held.found if held else {}
     return tuple(
         f"{_change(context, held.entry, name).said} (the load balancer can't be asked: {why})"
@@ -214,7 +221,7 @@ def require_others(entry: Entry, cluster: str) -> None:
 
 def _remember(context: RunContext, entry: Entry, member: Member) -> None:
     """Record a cluster once, before it is changed. Raises `Inconclusive` if that can't be written."""
-    held = context.held = context.held or Held(entry)
+    held = context.stash[HELD] = context.stash[HELD] or Held(entry)
     if member.cluster not in held.found:
         change = _change(context, entry, member.cluster)
         write_changing(replace(change, failover=member.failover))
@@ -222,7 +229,7 @@ def _remember(context: RunContext, entry: Entry, member: Member) -> None:
 
 
 def _forget(context: RunContext, entry: Entry, cluster: str) -> None:
-    if context.held and context.held.found.pop(cluster, None):
+    if (held := context.stash[HELD]) and held.found.pop(cluster, None):
         write_as_found(_change(context, entry, cluster))
 
 

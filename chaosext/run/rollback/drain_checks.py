@@ -10,6 +10,7 @@ from chaosext.checks.customer_requests import AT_LEAST, judge_ratio, judge_serve
 from chaosext.checks.suite import unknown
 from chaosext.model.errors import Refused, Unreachable
 from chaosext.model.findings import Finding, Status
+from chaosext.run.rollback.cluster_drain import HELD
 from chaosext.run.session.load_balancer_connection import require_entry, require_member
 
 if TYPE_CHECKING:
@@ -72,9 +73,10 @@ def ask_serves(
 
 def _since_drain_s(context: RunContext, after_s: float) -> float | None:
     """The time since then; None if this run has drained no cluster, or too little time has passed."""
-    if context.held is None or context.held.out_s is None:
+    held = context.stash[HELD]
+    if held is None or held.out_s is None:
         return None
-    window_s = time.monotonic() - context.held.out_s - after_s
+    window_s = time.monotonic() - held.out_s - after_s
     return window_s if window_s > 0 else None
 
 

@@ -17,9 +17,11 @@ from chaosext.model.errors import ChaosextError, Inconclusive, Unreachable
 from chaosext.model.findings import Status
 from chaosext.model.timeline import Kind
 from chaosext.run.fault.guards import require_deletable
+from chaosext.run.fault.state import fault_of, write_down
+from chaosext.run.monitor.surroundings import surroundings
 from chaosext.run.monitor.wait_steady import POLL_S
-from chaosext.run.session.approval import require_approved
-from chaosext.run.session.connection import connect_to_act, surroundings
+from chaosext.run.session.approval import INTENDED, require_approved
+from chaosext.run.session.connection import connect_to_act
 from chaosext.safety.audit import Event
 
 if TYPE_CHECKING:
@@ -58,8 +60,8 @@ def reschedule(
         }
     cluster = require_reschedulable(settings)
     _require_no_other(cluster, context)
-    if not context.cuts:  # else the cluster needs it, even if the approval has ended
-        require_approved(cluster, context.intended)
+    if not fault_of(context).cuts:  # else the cluster needs it, even if the approval has ended
+        require_approved(cluster, context.stash[INTENDED])
     peered = peered_names(cluster)
     replicas = cluster.deployment(NAMESPACE, "coredns").replicas  # read before anything is touched
     deleted: list[str] = []
@@ -114,7 +116,7 @@ def _require_no_other(cluster: Cluster, context: RunContext) -> None:
 
     After a cut of this run the cluster needs it, even if another run came meanwhile.
     """
-    lock = None if context.cuts else look_at_lease(cluster)
+    lock = None if fault_of(context).cuts else look_at_lease(cluster)
     if lock is not None and lock.keeps_out(context.id):
         raise lock.refusal(LEASE)
 
@@ -140,7 +142,7 @@ def _delete(settings: Settings, context: RunContext, victims: Sequence[Pod]) -> 
     context.recorder.say(
         Kind.ROLLBACK, f"Deployment/{NAMESPACE}/coredns", f"deleting {', '.join(pod.name for pod in victims)}"
     )
-    context.write_down(Event.DELETING_PODS, pods=_in_audit(pod.name for pod in victims))
+    write_down(context, Event.DELETING_PODS, pods=_in_audit(pod.name for pod in victims))
     secrets = {"KUBERNETES_CONTEXT": settings.context, "KUBERNETES_VERIFY_SSL": "true"}
     crash_point("rolling-back")
     deleted = terminate_pods(

@@ -16,6 +16,7 @@ from chaosext.experiment.values import BY_HAND, dynamic
 from chaosext.model.errors import Refused
 from chaosext.model.redact import veiled
 from chaosext.run.session.connection import why_production
+from chaosext.run.session.stash import Key
 from chaosext.safety.approvals import approval_digest, read_words, require_approval
 
 if TYPE_CHECKING:
@@ -47,6 +48,10 @@ class Intended:
                 f"{', '.join(self.dynamic)}: such a value is known only at run time, so no approval covers it",
                 BY_HAND,
             )
+
+
+INTENDED: Key[Intended | None] = Key(lambda: None)
+"""What the run is about to play, where that is known."""
 
 
 def intended(resolved: Resolved, source: str = "EXPERIMENT") -> Intended:

@@ -1,31 +1,21 @@
-"""From settings to connections of an activity: the cluster, a shell on each node, the leaf."""
+"""From settings to the cluster of an activity, and its pin."""
 
 from __future__ import annotations
 
 import dataclasses
-from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING
 
-from chaosext.checks.suite import Surroundings
 from chaosext.cluster.answer_bounds import bound_api_calls
 from chaosext.cluster.client import ENVIRONMENT, Cluster
-from chaosext.experiment.known_unhealthy_entries import require_in_force
 from chaosext.model.errors import Refused, Unreachable
-from chaosext.model.known_unhealthy import Known
-from chaosext.model.resource_names import is_container
-from chaosext.nodes.process_shell import DockerShell
-from chaosext.nodes.transport import shells
-from chaosext.run.agents.node_pods import way_into
-from chaosext.run.session.load_balancer_connection import entry_of
-from chaosext.run.session.run_context import baseline, owner, shut
+from chaosext.run.session.run_context import owner
 from chaosext.safety.approvals import PRODUCTION
 from chaosext.safety.audit import Deed, Event, audit_log
 from chaosext.safety.pins import Pin, read_pins, verify, write_pin
 
 if TYPE_CHECKING:
     from chaosext.experiment.settings import Settings
-    from chaosext.nodes.shell import NodeShell
 
 
 @cache
@@ -134,39 +124,3 @@ def why_production(cluster: Cluster) -> str:
     if cluster.environment().lower() == PRODUCTION:
         return f"the cluster of context {cluster.context} is marked {ENVIRONMENT}={PRODUCTION}"
     return ""
-
-
-def _leaf(settings: Settings) -> NodeShell | None:
-    """A shell on the leaf; with transport `pod` only if one is named: the leaf is not a node and has no Pod.
-
-    A context that is not kind's may have a name that is not valid for a container: it has no leaf either.
-    """
-    if not settings.way.asks_the_api_server:
-        name = settings.leaf_container
-        return shells([name], settings.way)[name] if is_container(name) else None
-    return DockerShell(settings.leaf) if settings.leaf else None
-
-
-def surroundings(settings: Settings) -> Surroundings:
-    """The surroundings of the checks."""
-    cluster = connect(settings)
-    names = [node.name for node in cluster.nodes()]
-    return Surroundings(
-        cluster=cluster,
-        shells=shells(names, way_into(settings, strictly=False)),
-        shut=shut(names),
-        leaf=_leaf(settings),
-        entry=entry_of(settings),
-        namespaces=settings.namespaces,
-        dns_lookups=settings.lookups,
-        known=_known(settings),
-    )
-
-
-def _known(settings: Settings) -> Known | None:
-    """What is known to be unhealthy, by the run's baseline or the settings. Raises `Refused` for expired entries."""
-    run = baseline()
-    if run is not None:
-        return run.known
-    require_in_force(settings.known, datetime.now(UTC))
-    return Known(entries=settings.known) if settings.known else None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from chaosext.cluster.lease import ANSWER, CUT, InForce, look_at_notes, write_notes
 from chaosext.model.errors import ChaosextError
 from chaosext.model.stopped import Stopper
+from chaosext.run.fault.state import fault_of
 from chaosext.run.stop.condition_state import Reply, Says, Standing
 from chaosext.run.stop.conditions import Watched
 
@@ -74,8 +75,9 @@ class Abort:
 
     def _in_force(self, now: datetime) -> InForce | None:
         """A time by the API server's clock, as readers have other clocks."""
-        if not self.context.in_force or self.context.let_go is None:
+        fault = fault_of(self.context)
+        if not fault.in_force or fault.expires_at is None:
             return None
-        remaining_s = max(0.0, -(self.context.let_go.age_s() or 0.0))
-        dead_man_s = max((cut.dead_man_s or 0.0 for cut in self.context.cuts), default=0.0)
+        remaining_s = max(0.0, -(fault.expires_at.age_s() or 0.0))
+        dead_man_s = max((cut.dead_man_s or 0.0 for cut in fault.cuts), default=0.0)
         return InForce(until=now.astimezone(UTC) + timedelta(seconds=remaining_s), dead_man_s=dead_man_s)

@@ -11,7 +11,7 @@ from chaosext.model.errors import Refused
 from chaosext.model.stopped import Stopped, Stopper
 from chaosext.model.timeline import Kind
 from chaosext.run.fault.heal import left_behind
-from chaosext.run.fault.verify import CutWatch
+from chaosext.run.fault.verify import CUT_WATCH, CutWatch
 from chaosext.run.session.connection import connect
 from chaosext.run.stop.abort_listener import Abort
 from chaosext.run.stop.condition_state import Reply, Says, Standing
@@ -130,7 +130,8 @@ def _cut_watched(context: RunContext) -> tuple[Watched, ...]:
 
     def asked(look: Callable[[CutWatch], tuple[str, ...]]) -> Callable[[], Reply]:
         def ask() -> Reply:
-            lost = look(context.cut_watch) if context.cut_watch else ()
+            watch = context.stash[CUT_WATCH]
+            lost = look(watch) if watch else ()
             return Reply(Says.TRUE if lost else Says.FALSE, "; ".join(lost))
 
         return ask

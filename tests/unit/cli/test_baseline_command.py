@@ -12,9 +12,9 @@ import yaml
 from chaosext.cli.main import invoke
 from chaosext.model.findings import Evidence, Finding, Status
 from chaosext.model.known_unhealthy import Known, entries_of
+from chaosext.run.monitor import steady_baseline as module
 from chaosext.run.monitor import steady_state
-from chaosext.run.verdict import steady_baseline as module
-from chaosext.run.verdict.steady_baseline import Seen
+from chaosext.run.monitor.steady_baseline import Seen
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -23,6 +23,8 @@ from chaosext.cluster.lease import (
 from chaosext.model import clock
 from chaosext.model.errors import Refused
 from chaosext.model.owner import LOCK_S, Claim, me
+from chaosext.run.fault.state import fault_of
+from chaosext.run.session.stash import Stash
 from chaosext.run.stop import abort_request
 from chaosext.run.stop.abort_listener import Abort
 from chaosext.run.stop.abort_request import ENDED, NOT_SEEN, SEEN, Asking
@@ -40,13 +42,12 @@ class Context:
     """What of a run's context an abort looks at."""
 
     id: str = "aaa"
-    in_force: bool = False
-    let_go: Any = None
-    cuts: list[Any] = field(default_factory=list)
+    stash: Stash = field(default_factory=Stash)
 
     def cut(self, ttl_s: float, dead_man_s: float) -> None:
-        self.in_force, self.let_go = True, clock.now().later(ttl_s)
-        self.cuts = [type("Cut", (), {"dead_man_s": dead_man_s})]
+        fault = fault_of(self)  # type: ignore[arg-type]
+        fault.in_force, fault.expires_at = True, clock.now().later(ttl_s)
+        fault.cuts = [type("Cut", (), {"dead_man_s": dead_man_s})]
 
 
 @pytest.fixture
@@ -162,7 +163,7 @@ def test_what_is_in_force_is_on_the_lease_and_goes_with_it(api: LeaseApi) -> Non
     writes = api.seen.count("PUT")
     abort.look()
     assert api.seen.count("PUT") == writes  # said once
-    context.in_force = False
+    fault_of(context).in_force = False  # type: ignore[arg-type]
     abort.look()
     assert look_at_notes(api.cluster()).in_force is None
 

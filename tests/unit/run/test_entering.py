@@ -19,8 +19,9 @@ from chaosext.nodes.access import BY_DOCKER, NodeAccess
 from chaosext.nodes.pod_shell import ENTERED
 from chaosext.nodes.shell import ShellResult
 from chaosext.run.agents import node_pods
-from chaosext.run.agents.node_pods import leave, remove, way_back, way_into
-from chaosext.run.session import connection
+from chaosext.run.agents.node_pods import leave, remove, way_back
+from chaosext.run.fault import node_entry
+from chaosext.run.fault.node_entry import way_into
 from chaosext.run.session import run_context as contexts
 from chaosext.safety.audit import audit_log
 from chaosext.safety.intent import intent_log, placed
@@ -133,7 +134,7 @@ class Api:
 def api(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Api]:
     made = Api([node("cp1"), node("cp2"), node("w1"), node("win", os="windows")])
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setattr(connection, "connect_to_act", lambda _: made)
+    monkeypatch.setattr(node_pods, "connect_to_act", lambda _: made)
     monkeypatch.setattr(node_pods, "POLL_S", 0.001)
     start_within(0.05, monkeypatch)
     yield made
@@ -210,7 +211,7 @@ def test_a_context_that_is_not_pinned_is_refused_before_anything_is_made(
     def refuse(_: Settings) -> None:
         raise Refused("context kind-a is not pinned", "pin it")
 
-    monkeypatch.setattr(connection, "connect_to_act", refuse)
+    monkeypatch.setattr(node_pods, "connect_to_act", refuse)
     with pytest.raises(Refused, match="is not pinned"):
         way_into(settings())
     assert (api.made, left()) == ([], [])
@@ -298,7 +299,7 @@ def test_a_cleanup_names_a_lost_node(api: Api) -> None:
 
 def test_through_a_cut_only_its_own_nodes_are_entered(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     assert way_into(settings()).only is None
-    monkeypatch.setattr(contexts, "reachable", lambda: frozenset({"cp1", "cp2"}))
+    monkeypatch.setattr(node_entry, "reachable", lambda: frozenset({"cp1", "cp2"}))
     assert way_into(settings()).only == frozenset({"cp1", "cp2"})
 
 

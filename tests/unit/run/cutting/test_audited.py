@@ -9,6 +9,7 @@ import pytest
 
 from chaosext.model.errors import Refused
 from chaosext.run.fault import heal
+from chaosext.run.fault.state import fault_of
 from chaosext.run.rollback import kube_dns
 from chaosext.run.session import connection
 from chaosext.safety import pins
@@ -84,7 +85,7 @@ def test_pods_are_named_before_and_after_they_are_deleted(
     audit_log().path.mkdir()
     with pytest.raises(Refused, match="audit log"):
         kube_dns._delete(settings, stage.run, victims)  # type: ignore[arg-type]
-    stage.run.cuts.append(stage.cut())
+    fault_of(stage.run).cuts.append(stage.cut())
     kube_dns._delete(settings, stage.run, victims)  # type: ignore[arg-type]
     assert len(seen) == 2
     assert len(stage.run.trail.problems) == 2

@@ -28,6 +28,8 @@ from chaosext.partition.cut import Cut, NodeCut, peers_of
 from chaosext.partition.reports import HealedNode, HealReport
 from chaosext.run.fault import heal, inject, paths_before, verify
 from chaosext.run.fault.cut_plan import Topology
+from chaosext.run.fault.inject import PREPARED
+from chaosext.run.fault.state import fault_of
 from chaosext.run.session import run_context as contexts
 from chaosext.safety.intent import IntentLog
 
@@ -135,7 +137,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
     made = Stage(contexts.start(root=tmp_path / "run"))
 
     def prepare(_settings: Settings, _wish: CutRequest, context: contexts.RunContext) -> inject.Planned:
-        context.before = measured(Reach.OPEN)
+        fault_of(context).before = measured(Reach.OPEN)
         return made.planned()
 
     def judge(*_: Any) -> Finding:
@@ -295,19 +297,19 @@ def test_a_script_that_was_given_up_may_still_cut_for_its_ttl(stage: Stage) -> N
     began = clock.now()
     with pytest.raises(Inconclusive):
         stage.sever()
-    assert stage.run.let_go is not None
-    assert stage.run.let_go >= began.later(TIMEOUT_S + STRAGGLER_S + 60)
+    assert fault_of(stage.run).expires_at is not None
+    assert fault_of(stage.run).expires_at >= began.later(TIMEOUT_S + STRAGGLER_S + 60)
 
 
 @pytest.mark.parametrize("refused", [True, False])
 def test_a_second_cut_of_a_run_does_not_end_its_first(stage: Stage, refused: bool) -> None:
     """Else a node that hangs would be believed free long before its kernel lets go."""
     stage.sever()
-    let_go, short = stage.run.let_go, replace(stage.cut(), ttl_s=1)
+    let_go, short = fault_of(stage.run).expires_at, replace(stage.cut(), ttl_s=1)
     stage.arming = Refused("cp: the run is in force") if refused else None
     with suppress(Refused):
         inject._armed(replace(stage.planned(), cut=short), stage.run, lambda _: None, tuple)
-    assert stage.run.let_go == let_go
+    assert fault_of(stage.run).expires_at == let_go
 
 
 def test_after_the_ttl_a_node_that_is_no_more_is_written_off(stage: Stage) -> None:
@@ -375,23 +377,23 @@ def test_a_heal_whose_paths_can_not_be_measured_is_a_heal(
 
 
 def test_a_heal_of_nothing_measures_nothing(stage: Stage) -> None:
-    stage.run.before = measured(Reach.OPEN)
+    fault_of(stage.run).before = measured(Reach.OPEN)
     assert actions.heal_control_plane()["finding"] is None
 
 
 def test_the_limits_are_asked_again_at_the_moment_of_acting(stage: Stage) -> None:
-    stage.run.prepared = (WISH, stage.planned())
+    stage.run.stash[PREPARED] = (WISH, stage.planned())
     stage.beyond_a_limit = True
     with pytest.raises(Refused, match="too long"):
         stage.sever()
-    assert (stage.done, stage.outstanding(), stage.run.cuts) == ([], [], [])
+    assert (stage.done, stage.outstanding(), fault_of(stage.run).cuts) == ([], [], [])
 
 
 def test_without_the_lock_nothing_is_touched(stage: Stage) -> None:
     stage.held_by_another = True
     with pytest.raises(Refused, match="run other of a@b holds node cp"):
         stage.sever()
-    assert (stage.done, stage.outstanding(), stage.run.cuts) == ([], [], [])
+    assert (stage.done, stage.outstanding(), fault_of(stage.run).cuts) == ([], [], [])
 
 
 def test_a_plan_that_grew_old_on_the_way_to_the_nodes_is_refused(
@@ -401,17 +403,17 @@ def test_a_plan_that_grew_old_on_the_way_to_the_nodes_is_refused(
     awake = clock.since_boot_s
     asked = iter([0.0, 0.0, inject.BASELINE_AGE_S + 1, inject.BASELINE_AGE_S + 1])
     monkeypatch.setattr(clock, "since_boot_s", lambda: awake() + next(asked))
-    stage.run.prepared = (WISH, stage.planned())
+    stage.run.stash[PREPARED] = (WISH, stage.planned())
     with pytest.raises(Refused, match=r"the plan of the cut is 12\d s old"):
         stage.sever()
-    assert (stage.done, stage.outstanding(), stage.run.cuts) == ([], [], [])
+    assert (stage.done, stage.outstanding(), fault_of(stage.run).cuts) == ([], [], [])
 
 
 def test_no_cut_is_made_in_the_background(stage: Stage) -> None:
     """Whoever leaves heals, and does not wait for it: it would cut after the last heal."""
     with ThreadPoolExecutor(1) as pool, pytest.raises(Refused, match="background"):
         pool.submit(stage.sever).result()
-    assert (stage.done, stage.run.cuts) == ([], [])
+    assert (stage.done, fault_of(stage.run).cuts) == ([], [])
 
 
 def test_another_cluster_behind_the_context_by_now_is_not_touched(
@@ -421,10 +423,10 @@ def test_another_cluster_behind_the_context_by_now_is_not_touched(
         raise Refused("context kind-nowhere leads to another cluster than the pinned one", "…")
 
     monkeypatch.setattr(inject, "connect_to_act", elsewhere)
-    stage.run.prepared = (WISH, stage.planned())
+    stage.run.stash[PREPARED] = (WISH, stage.planned())
     with pytest.raises(Refused, match="another cluster"):
         stage.sever()
-    assert (stage.done, stage.outstanding(), stage.run.cuts) == ([], [], [])
+    assert (stage.done, stage.outstanding(), fault_of(stage.run).cuts) == ([], [], [])
 
 
 def test_a_cut_that_was_gone_before_its_heal_proves_nothing(stage: Stage) -> None:

@@ -14,6 +14,7 @@ from chaosext.model.timeline import Kind
 from chaosext.partition.cut import Cut, NodeCut, peers_of
 from chaosext.partition.reports import NodeTables
 from chaosext.run.fault import run_lock
+from chaosext.run.fault.state import fault_of
 from chaosext.run.session import run_context as contexts
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def test_a_live_cut_of_another_run_is_refused_before_anything_is_locked(stage: S
     stage.free = False
     with pytest.raises(Refused, match="run other of bob@two is in force"):
         run_lock.lock_cluster(SETTINGS, stage.run, [CUT])
-    assert (stage.done, stage.run.lock) == ([], None)
+    assert (stage.done, fault_of(stage.run).lock) == ([], None)
 
 
 def test_it_is_given_back(stage: Stage) -> None:

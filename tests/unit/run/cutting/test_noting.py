@@ -11,6 +11,8 @@ from chaosext.model.clock import Moment, now
 from chaosext.partition.cut import Cut, NodeCut, peers_of
 from chaosext.partition.reports import HealedNode, HealReport
 from chaosext.run.fault.fault_events import note_heal, shown
+from chaosext.run.fault.state import fault_of
+from chaosext.run.session.stash import Stash
 
 if TYPE_CHECKING:
     from chaosext.run.session.run_context import RunContext
@@ -21,12 +23,11 @@ class Told:
     """As much of a run as noting needs."""
 
     def __init__(self, let_go: Moment) -> None:
-        self.let_go = let_go
+        self.stash = Stash()
+        fault_of(self).expires_at = let_go  # type: ignore[arg-type]
         self.recorder = self
         self.notes: list[Note] = []
         self.zero_s: float | None = None
-        self.all_cut_s: float | None = None
-        self.healing_s: float | None = None
 
     def note(self, note: Note, source: str, **when: Any) -> None:
         self.notes.append(note)
@@ -54,12 +55,14 @@ def test_a_cut_is_whole_until_its_first_node_may_be_healed(left_s: float, began_
     """By us, from the moment when healing began; by the kernels, in the order in which they were armed."""
     report = HealReport(run="r1", nodes=(HealedNode(node="cp-1", gone=True),), elapsed_s=10.0)
     run = Told(let_go=now().later(left_s))
-    run.zero_s, run.all_cut_s = 100.0, 104.0
+    run.zero_s, fault_of(run).all_cut_s = 100.0, 104.0
     note_heal(cast("RunContext", run), report)
-    assert run.healing_s is not None
-    assert run.healing_s == pytest.approx(time.monotonic() + began_s, abs=0.5)
+    assert fault_of(run).healing_s is not None
+    assert fault_of(run).healing_s == pytest.approx(time.monotonic() + began_s, abs=0.5)
     note_heal(cast("RunContext", run), report)
-    assert run.healing_s == pytest.approx(time.monotonic() + began_s, abs=0.5), "the first heal counts"
+    assert fault_of(run).healing_s == pytest.approx(time.monotonic() + began_s, abs=0.5), (
+        "the first heal counts"
+    )
 
 
 NODE = NodeCut(node="cp-1", uplinks=("eth0",))

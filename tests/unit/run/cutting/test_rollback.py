@@ -12,6 +12,7 @@ from chaosext.cluster.objects import Deployment, Node, Pod
 from chaosext.experiment.settings import Settings
 from chaosext.model.errors import Inconclusive, Refused
 from chaosext.partition.cut import Cut, NodeCut, peers_of
+from chaosext.run.fault.state import fault_of
 from chaosext.run.rollback import kube_dns
 from chaosext.run.session import run_context as contexts
 
@@ -100,7 +101,7 @@ def test_on_a_production_cluster_an_unknown_experiment_moves_no_pod_unless_it_cu
     with pytest.raises(Refused, match="only approved experiments may act"):
         reschedule(bench, run, monkeypatch)
     assert bench.deleted == []
-    run.cuts.append(SimpleNamespace())  # type: ignore[arg-type]
+    fault_of(run).cuts.append(SimpleNamespace())  # type: ignore[arg-type]
     assert reschedule(bench, run, monkeypatch)["deleted"] == ["a", "b"]
 
 
@@ -177,7 +178,7 @@ def test_after_a_cut_of_our_own_the_cluster_is_brought_back_whoever_came_meanwhi
     run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kube_dns, "look_at_lease", lambda _cluster: lock("other", ELSEWHERE))
-    run.cuts.append(cut_of(run))
+    fault_of(run).cuts.append(cut_of(run))
     assert reschedule(Bench(BEFORE, (pod("c", "w"), pod("d", "w"))), run, monkeypatch)["deleted"] == [
         "a",
         "b",

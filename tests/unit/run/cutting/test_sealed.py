@@ -18,6 +18,7 @@ from chaosext.partition.cut import Cut, NodeCut, peers_of
 from chaosext.partition.reports import HealedNode, HealReport, NodeTables
 from chaosext.run.fault import heal, irrevocable
 from chaosext.run.fault.heal import heal_run, left_behind
+from chaosext.run.fault.state import fault_of
 from chaosext.run.finish import _shut
 from chaosext.run.session import run_context as contexts
 from chaosext.safety.intent import INTENT, outstanding
@@ -42,8 +43,12 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> contexts.RunContext:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setattr(contexts, "_current", None)
     made = contexts.start(root=tmp_path / "run")
-    made.cuts, made.way, made.nodes = [replace(CUT, run=made.id)], POD, frozenset({"w1", "w2", "w3"})
-    made.in_force, made.let_go = True, clock.now().later(0.5)
+    fault_of(made).cuts, fault_of(made).access, fault_of(made).nodes = (
+        [replace(CUT, run=made.id)],
+        POD,
+        frozenset({"w1", "w2", "w3"}),
+    )
+    fault_of(made).in_force, fault_of(made).expires_at = True, clock.now().later(0.5)
     monkeypatch.setattr(irrevocable, "SETTLE_S", 0.05)
     monkeypatch.setattr(irrevocable, "POLL_S", 0.02)
     monkeypatch.setattr(irrevocable, "shells", lambda names, _way: dict.fromkeys(names))
@@ -71,29 +76,34 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_meanwhile_the_other_nodes_can_be_entered_and_afterwards_all(run: contexts.RunContext) -> None:
-    assert run.reachable == {"w3"}
-    shut = run.shut(run.nodes)
+    assert fault_of(run).reachable == {"w3"}
+    shut = fault_of(run).shut(fault_of(run).nodes)
     assert shut
     assert (shut.nodes, shut.peers) == ({"w1", "w2"}, CUT.peers)
-    run.let_go = clock.now()
-    assert run.reachable is run.sealed_until is run.shut(run.nodes) is None
+    fault_of(run).expires_at = clock.now()
+    assert (
+        fault_of(run).reachable
+        is fault_of(run).sealed_until
+        is fault_of(run).shut(fault_of(run).nodes)
+        is None
+    )
 
 
 def test_a_cut_that_has_not_begun_keeps_nobody_out(run: contexts.RunContext) -> None:
-    run.in_force = False
-    assert run.sealed_until is None
-    assert run.reachable is None
+    fault_of(run).in_force = False
+    assert fault_of(run).sealed_until is None
+    assert fault_of(run).reachable is None
 
 
 def test_healing_waits_for_the_ttl_and_for_the_nodes_then_reads_back(
     run: contexts.RunContext, asked: list[str]
 ) -> None:
-    assert run.let_go
+    assert fault_of(run).expires_at
     report = heal_run(run)
-    assert run.let_go.has_passed
+    assert fault_of(run).expires_at.has_passed
     assert asked == ["inspect", "inspect", "heal"]
     assert report.left == ()
-    assert (run.in_force, run.sealed_until) == (False, None)
+    assert (fault_of(run).in_force, fault_of(run).sealed_until) == (False, None)
 
 
 def test_a_node_that_does_not_come_back_is_said_and_was_let_go_of(
@@ -112,21 +122,21 @@ def test_a_node_that_does_not_come_back_is_said_and_was_let_go_of(
 def test_who_can_not_wait_is_told_when_it_heals_by_itself_and_nothing_is_asked(
     run: contexts.RunContext, asked: list[str]
 ) -> None:
-    run.let_go = clock.now().later(42.4)
+    fault_of(run).expires_at = clock.now().later(42.4)
     began_s = time.monotonic()
     (said,) = left_behind(run)
     assert time.monotonic() - began_s < 0.2
     assert asked == []
     assert "on w1, w2 can't be healed early" in said
-    assert f"ends by itself at {run.let_go.as_wall_clock():%H:%M:%S} UTC, in 42 s" in said
+    assert f"ends by itself at {fault_of(run).expires_at.as_wall_clock():%H:%M:%S} UTC, in 42 s" in said
     assert f"chaosext cleanup --run {run.id} --transport pod --context prod" in said
-    assert run.in_force
+    assert fault_of(run).in_force
     with pytest.raises(Unsafe):
         heal._undo(run, 1.0)
 
 
 def test_a_run_at_its_end_waits_for_nobody_once_it_is_hurried(run: contexts.RunContext) -> None:
-    run.let_go, hurried = clock.now().later(60), threading.Event()
+    fault_of(run).expires_at, hurried = clock.now().later(60), threading.Event()
     threading.Timer(0.1, hurried.set).start()
     began_s = time.monotonic()
     irrevocable.await_end(run, hurried=hurried)
@@ -134,18 +144,18 @@ def test_a_run_at_its_end_waits_for_nobody_once_it_is_hurried(run: contexts.RunC
 
 
 def test_any_other_cut_is_not_waited_for(run: contexts.RunContext, asked: list[str]) -> None:
-    run.cuts, run.let_go = [replace(CUT, delay_s=0)], clock.now().later(60)
+    fault_of(run).cuts, fault_of(run).expires_at = [replace(CUT, delay_s=0)], clock.now().later(60)
     irrevocable.await_end(run)
     assert asked == []
-    assert run.sealed_until is None
-    assert run.reachable == {"w1", "w2"}
+    assert fault_of(run).sealed_until is None
+    assert fault_of(run).reachable == {"w1", "w2"}
 
 
 def test_what_proved_it_without_being_measured_is_held_against_the_sentinels_of_the_nodes_that_were_cut(
     run: contexts.RunContext,
 ) -> None:
     assert _shut(run, {"cp", "w1", "w2", ""}) == {"w1", "w2"}
-    run.cuts = [replace(CUT, delay_s=0, nodes=(NodeCut(node="cp", uplinks=("eth0",)),))]
+    fault_of(run).cuts = [replace(CUT, delay_s=0, nodes=(NodeCut(node="cp", uplinks=("eth0",)),))]
     assert _shut(run, {"cp", "w1", "w2"}) == {"w1", "w2"}
 
 

@@ -24,8 +24,11 @@ from chaosext.partition.apply import ARMING_S, TIMEOUT_S, Hold
 from chaosext.partition.cut import Cut, NodeCut, Side, peers_of
 from chaosext.partition.reports import ArmReport, HealedNode, HealReport
 from chaosext.run.fault import heal, inject, paths_before
-from chaosext.run.fault.inject import BASELINE_AGE_S, ON_THE_WAY_S
+from chaosext.run.fault.inject import BASELINE_AGE_S, ON_THE_WAY_S, PREPARED
+from chaosext.run.fault.state import fault_of
+from chaosext.run.fault.verify import CUT_WATCH
 from chaosext.run.session import run_context as contexts
+from chaosext.run.session.approval import INTENDED
 from chaosext.safety.audit import Event
 from chaosext.safety.intent import intent_log
 
@@ -168,12 +171,12 @@ def test_a_cut_with_a_delay_is_in_force_when_it_has_begun(
     in_force: list[bool] = []
 
     def await_begin(context: contexts.RunContext, _: object) -> None:
-        in_force.append(context.in_force)
+        in_force.append(fault_of(context).in_force)
 
     monkeypatch.setattr(inject.irrevocable, "await_begin", steps.stand_in("await_begin", await_begin))
     report = inject._armed(delayed, run, lambda _: None, tuple)
     assert steps.named("await_begin") == [(run, report.all_cut_at)]
-    assert (in_force, run.in_force) == ([False], True)
+    assert (in_force, fault_of(run).in_force) == ([False], True)
 
 
 @pytest.mark.parametrize(("age_s", "is_refused"), [(BASELINE_AGE_S, False), (BASELINE_AGE_S + 1, True)])
@@ -185,12 +188,12 @@ def test_the_last_word_on_a_cut_is_no_to_what_was_looked_up_long_ago(
     ends = clock.now().later(70.0)
     if not is_refused:
         inject._decide(SETTINGS, WISH, run, planned, ends)
-        assert run.cuts == [planned.cut]
+        assert fault_of(run).cuts == [planned.cut]
         return
     with pytest.raises(Refused) as refused:
         inject._decide(SETTINGS, WISH, run, planned, ends)
     assert refused.value.message == ("the plan of the cut is 121 s old, and may be outdated")
-    assert (refused.value.fix, run.cuts) == ("run again", [])
+    assert (refused.value.fix, fault_of(run).cuts) == ("run again", [])
 
 
 @pytest.mark.parametrize(("before_s", "until_s"), [(None, 60.0 + 15.0 + ARMING_S), (1000.0, 1000.0)])
@@ -205,9 +208,9 @@ def test_the_last_word_says_until_when_something_may_cut(
     monkeypatch.setattr(clock, "now", lambda: now)
     planned = inject.plan(SETTINGS, WISH, run=run.id, owner=run.owner)
     delayed = replace(planned, cut=replace(planned.cut, delay_s=15.0))
-    run.let_go = None if before_s is None else now.later(before_s)
+    fault_of(run).expires_at = None if before_s is None else now.later(before_s)
     inject._decide(SETTINGS, WISH, run, delayed, now.later(70.0))
-    assert run.let_go == now.later(until_s)
+    assert fault_of(run).expires_at == now.later(until_s)
 
 
 def test_an_approval_is_asked_for_of_what_the_run_intends(
@@ -215,8 +218,8 @@ def test_an_approval_is_asked_for_of_what_the_run_intends(
 ) -> None:
     monkeypatch.setattr(inject, "require_approved", steps.stand_in("require_approved", "the approval"))
     monkeypatch.setattr(inject, "approval_sha256", steps.stand_in("approval_sha256", "ab12"))
-    run.intended = "what the run intends"  # type: ignore[assignment]
-    asked = ("require_approved", CLUSTER, run.intended, WISH)
+    run.stash[INTENDED] = "what the run intends"  # type: ignore[assignment]
+    asked = ("require_approved", CLUSTER, run.stash[INTENDED], WISH)
     planned = inject._prepared(SETTINGS, WISH, run)
     assert steps.calls[:2] == [("connect_to_act", SETTINGS), asked]
     steps.calls.clear()
@@ -226,16 +229,16 @@ def test_an_approval_is_asked_for_of_what_the_run_intends(
 
 
 def test_preparing_measures_the_paths_and_lists_the_rules(steps: Steps, run: contexts.RunContext) -> None:
-    run.foreign_before = {"cp1": "as it was at first"}
+    fault_of(run).foreign_before = {"cp1": "as it was at first"}
     planned = inject.prepare(SETTINGS, WISH, run)
     assert planned.cut == steps.cut(run.id, run.owner)
     sources = {"w1": "netns of w1", "w2": "netns of w2"}
     asked = (("blind", ("w2",)), ("kept", ()), ("left_out", LeftOut()))
     assert steps.named("gather") == [(PATHS, sources, *asked)]
     assert steps.named("listings") == [(SHELLS,)]
-    assert (run.way, run.before) == (NodeAccess(transport="netns"), BEFORE)
-    assert run.foreign_before == {"cp1": "as it was at first", "cp2": "now"}
-    assert run.prepared == (WISH, planned)
+    assert (fault_of(run).access, fault_of(run).before) == (NodeAccess(transport="netns"), BEFORE)
+    assert fault_of(run).foreign_before == {"cp1": "as it was at first", "cp2": "now"}
+    assert run.stash[PREPARED] == (WISH, planned)
 
 
 def test_severing_step_by_step(steps: Steps, run: contexts.RunContext) -> None:
@@ -276,11 +279,11 @@ def test_severing_step_by_step(steps: Steps, run: contexts.RunContext) -> None:
     (noted,) = steps.named("note_cut")
     assert noted[0] is run
     assert (run.trail.context, run.trail.cluster_uid) == ("kind-a", "uid of kube-system")
-    assert run.cuts == [cut]
-    assert run.in_force is True
-    assert run.renewing is None
-    assert run.let_go == noted[1].let_go
-    at = run.let_go.as_wall_clock().isoformat(timespec="seconds")
+    assert fault_of(run).cuts == [cut]
+    assert fault_of(run).in_force is True
+    assert fault_of(run).keepalive is None
+    assert fault_of(run).expires_at == noted[1].let_go
+    at = fault_of(run).expires_at.as_wall_clock().isoformat(timespec="seconds")
     assert 0 <= answer.pop("command_to_cut_s") < 60
     assert abs(_seconds(answer.pop("expires_at")) - _seconds(at)) <= 1
     assert answer == {
@@ -337,7 +340,7 @@ def test_a_run_that_has_its_lock_is_permitted_once_and_arms_with_it(
     steps: Steps, run: contexts.RunContext
 ) -> None:
     held = Hold(claim=Claim(run=run.id, owner="a@b"), ttl_s=60)
-    run.lock = SimpleNamespace(held=held)  # type: ignore[assignment]
+    fault_of(run).lock = SimpleNamespace(held=held)  # type: ignore[assignment]
     inject.sever(SETTINGS, WISH, run)
     assert [call[2] for call in steps.named("arm")] == [("hold", held)]
     assert len(steps.named("require_within_limits")) == 2  # of the plan, and the last word
@@ -371,26 +374,31 @@ def test_a_cut_that_is_refused_at_last_is_none(
     monkeypatch.setattr(inject, "require_within_limits", late)
     with pytest.raises(Refused, match="not at this hour"):
         inject.sever(SETTINGS, WISH, run)
-    assert (run.cuts, run.let_go, run.cut_watch) == ([], None, None)
+    assert (fault_of(run).cuts, fault_of(run).expires_at, run.stash[CUT_WATCH]) == ([], None, None)
     assert intent_log().entries() == ()
 
 
 def test_a_cut_is_watched_once_it_is_armed(steps: Steps, run: contexts.RunContext) -> None:
     inject.sever(SETTINGS, WISH, run)
-    watch = run.cut_watch
+    watch = run.stash[CUT_WATCH]
     assert watch
-    assert (watch.context, watch.cut, watch.ground, watch.ask_nodes) == (run, run.cuts[0], GROUND, tuple)
+    assert (watch.context, watch.cut, watch.ground, watch.ask_nodes) == (
+        run,
+        fault_of(run).cuts[0],
+        GROUND,
+        tuple,
+    )
 
 
 def test_a_cut_in_steps_is_renewed_until_its_end(steps: Steps, run: contexts.RunContext) -> None:
     steps.ttl_s, steps.dead_man_s = 600.0, 20.0
     held = Hold(claim=Claim(run=run.id, owner="a@b"), ttl_s=60)
-    run.lock = SimpleNamespace(held=held)  # type: ignore[assignment]
+    fault_of(run).lock = SimpleNamespace(held=held)  # type: ignore[assignment]
     answer = inject.sever(SETTINGS, WISH, run)
-    renewing: Any = run.renewing
+    renewing: Any = fault_of(run).keepalive
     assert renewing.hold is held
-    assert renewing.given == (run.cuts[0], SHELLS)
-    assert renewing.until == run.let_go
+    assert renewing.given == (fault_of(run).cuts[0], SHELLS)
+    assert renewing.until == fault_of(run).expires_at
     left_s = -(renewing.until.age_s() or 0.0)
     assert 590 < left_s <= 600
     assert steps.named("start") == [()]
@@ -403,7 +411,7 @@ def test_a_cut_in_steps_is_renewed_until_its_end(steps: Steps, run: contexts.Run
 def test_a_step_as_long_as_the_cut_needs_no_renewing(steps: Steps, run: contexts.RunContext) -> None:
     steps.dead_man_s = 60.0
     inject.sever(SETTINGS, WISH, run)
-    assert run.renewing is None
+    assert fault_of(run).keepalive is None
 
 
 def test_a_cut_that_can_not_be_proven_is_healed(steps: Steps, run: contexts.RunContext) -> None:
@@ -422,8 +430,8 @@ def test_a_cut_that_nobody_can_heal_is_over_before_it_is_said_that_it_can_not_be
     steps: Steps, run: contexts.RunContext
 ) -> None:
     steps.finding = replace(PROVEN, status=Status.UNKNOWN, summary="nobody answers")
-    run.cuts, run.in_force = [replace(steps.cut(run.id, "a@b"), delay_s=15.0)], True
-    run.let_go = clock.now().later(60.0)
+    fault_of(run).cuts, fault_of(run).in_force = [replace(steps.cut(run.id, "a@b"), delay_s=15.0)], True
+    fault_of(run).expires_at = clock.now().later(60.0)
     with pytest.raises(Inconclusive) as inconclusive:
         inject._proven(run)
     assert steps.named("heal_run") == [(run,)]
@@ -446,8 +454,8 @@ def test_an_old_baseline_is_measured_anew(
     steps: Steps, run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch, more_s: float, surveys: int
 ) -> None:
     inject.prepare(SETTINGS, WISH, run)
-    assert run.prepared
-    run.prepared = (WISH, replace(run.prepared[1], looked_s=1000.0))
+    assert run.stash[PREPARED]
+    run.stash[PREPARED] = (WISH, replace(run.stash[PREPARED][1], looked_s=1000.0))
     monkeypatch.setattr(clock, "since_boot_s", lambda: 1000.0 + BASELINE_AGE_S - ON_THE_WAY_S + more_s)
     steps.calls.clear()
     inject.sever(SETTINGS, WISH, run)
@@ -461,12 +469,12 @@ def test_an_old_baseline_is_measured_anew(
 @pytest.fixture
 def healing(run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch) -> Steps:
     made = Steps()
-    run.cuts, run.way, run.let_go = (
+    fault_of(run).cuts, fault_of(run).access, fault_of(run).expires_at = (
         [made.cut(run.id, "a@b")],
         NodeAccess(transport="netns"),
         clock.now().later(60.0),
     )
-    run.in_force = True
+    fault_of(run).in_force = True
     nodes = tuple(
         HealedNode(node=name, gone=True, was_there=True, foreign_changes=(), foreign_after=f"rules of {name}")
         for name in SHELLS
@@ -484,7 +492,7 @@ def healing(run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch) -> Steps:
 
 
 def test_healing_step_by_step(healing: Steps, run: contexts.RunContext) -> None:
-    run.renewing = SimpleNamespace(stop=healing.stand_in("stop"))  # type: ignore[assignment]
+    fault_of(run).keepalive = SimpleNamespace(stop=healing.stand_in("stop"))  # type: ignore[assignment]
     report = heal.heal_run(run)
     assert [call for call in healing.calls if call[0] != "shells"] == [
         ("stop",),
@@ -494,8 +502,8 @@ def test_healing_step_by_step(healing: Steps, run: contexts.RunContext) -> None:
         ("note_heal", run, report),
         ("note", Event.HEALED, TOUCHED, ("tables", (f"inet chaosext_{run.id}",))),
     ]
-    assert run.in_force is False
-    assert run.foreign_after == {"cp1": "rules of cp1", "cp2": "rules of cp2"}
+    assert fault_of(run).in_force is False
+    assert fault_of(run).foreign_after == {"cp1": "rules of cp1", "cp2": "rules of cp2"}
     (entry,) = intent_log().entries()
     assert (entry["event"], entry["run"], entry["nodes"]) == ("gone", run.id, ["cp1", "cp2"])
 
@@ -556,14 +564,14 @@ def test_whatever_breaks_while_healing_is_said_with_what_to_do(
 
     monkeypatch.setattr(heal, "shells", refused)
     assert heal.left_behind(run) == ("no shell: get one",)
-    run.cuts = []
+    fault_of(run).cuts = []
     assert heal.left_behind(run) == ()
 
 
 def test_what_broke_while_healing_through_an_api_server_is_cleaned_up_through_it(
     healing: Steps, run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run.way = NodeAccess(transport="pod", context="prod")
+    fault_of(run).access = NodeAccess(transport="pod", context="prod")
 
     def broken(*_: Any) -> Any:
         raise MemoryError
@@ -575,7 +583,7 @@ def test_what_broke_while_healing_through_an_api_server_is_cleaned_up_through_it
 
 def test_a_cut_that_was_not_kept_proves_nothing(run: contexts.RunContext) -> None:
     heal.require_kept(run)
-    run.lost = ["cp1: all rules of the cut were removed at 3.1 s", "cp2: was restarted"]
+    fault_of(run).lost = ["cp1: all rules of the cut were removed at 3.1 s", "cp2: was restarted"]
     with pytest.raises(Inconclusive) as inconclusive:
         heal.require_kept(run)
     assert inconclusive.value.message == (

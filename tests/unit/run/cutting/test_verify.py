@@ -26,7 +26,8 @@ from chaosext.partition.reports import HealedNode, HealReport, NodeCutState
 from chaosext.run.fault import verify
 from chaosext.run.fault.cut_plan import Topology
 from chaosext.run.fault.heal import require_kept
-from chaosext.run.fault.verify import CutWatch
+from chaosext.run.fault.state import fault_of
+from chaosext.run.fault.verify import CUT_WATCH, CutWatch
 from chaosext.run.session import run_context as contexts
 from chaosext.run.stop import watcher
 from chaosext.run.stop.condition_state import Says
@@ -136,7 +137,7 @@ class World:
         return CutEvidence(paths=tuple(paths), connects=connects, kept=tuple(kept))
 
     def shells(self, names: Iterable[str], way: NodeAccess) -> dict[str, None]:
-        assert way is self.run.way
+        assert way is fault_of(self.run).access
         return dict.fromkeys(sorted(names))
 
     def read_addresses(self, on: Iterable[str], timeout_s: float) -> dict[str, frozenset[str]]:
@@ -174,11 +175,11 @@ def world(tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setattr(contexts, "_current", None)
     run = contexts.start(root=tmp_path / "run")
-    run.cuts, run.before = [CUT], OPEN_BEFORE
-    run.let_go, run.in_force = clock.now().later(30.0), True
+    fault_of(run).cuts, fault_of(run).before = [CUT], OPEN_BEFORE
+    fault_of(run).expires_at, fault_of(run).in_force = clock.now().later(30.0), True
     run.recorder.set_zero(clock.uptime_s())
     made = World(CutWatch(run, CUT, GROUND, lambda: made.ask()), {name: state(name) for name in CARRIERS})
-    run.cut_watch = made.watch
+    run.stash[CUT_WATCH] = made.watch
     monkeypatch.setattr(verify, "verify", made.verify)
     monkeypatch.setattr(verify.cut_check, "gather", made.gather)
     monkeypatch.setattr(verify, "read_addresses", made.read_addresses)
@@ -192,7 +193,7 @@ def test_a_whole_cut_is_looked_at_without_a_word(world: World) -> None:
         assert world.watch.look_at_rules() == ()
         assert world.watch.look_at_paths() == ()
     world.watch.look_before_heal()
-    assert (world.events, world.run.lost) == ([], [])
+    assert (world.events, fault_of(world.run).lost) == ([], [])
 
 
 # Its proof, and that of its heal
@@ -216,7 +217,7 @@ def test_a_cut_is_proven_by_all_paths_as_they_are_now(
 
 
 def test_a_cut_can_not_be_proven_without_a_measurement_before_it(world: World) -> None:
-    world.run.before = None
+    fault_of(world.run).before = None
     with pytest.raises(Inconclusive) as raised:
         verify.proof(world.run)
     assert raised.value.message == "no path was measured before the cut"
@@ -224,7 +225,7 @@ def test_a_cut_can_not_be_proven_without_a_measurement_before_it(world: World) -
 
 
 def test_from_nodes_that_can_not_be_entered_nothing_is_measured(world: World) -> None:
-    world.run.way = NodeAccess(transport="pod")
+    fault_of(world.run).access = NodeAccess(transport="pod")
     assert verify.proof(world.run).status is Status.HEALTHY
     assert world.watch.look_at_paths() == ()
     first_two = Shut(nodes=frozenset(WORKERS[:2]), peers=CUT.dropped)
@@ -248,9 +249,9 @@ def test_whether_a_cut_is_healed_is_not_known_where_nothing_can_be_measured(worl
 
 
 def test_without_a_cut_or_a_measurement_before_it_nothing_is_healed(world: World) -> None:
-    world.run.cuts = []
+    fault_of(world.run).cuts = []
     assert verify.healed_finding(world.run) is None
-    world.run.cuts, world.run.before = [CUT], None
+    fault_of(world.run).cuts, fault_of(world.run).before = [CUT], None
     assert verify.healed_finding(world.run) is None
 
 
@@ -268,7 +269,7 @@ def test_a_cut_that_was_removed_is_lost_and_said_once_in_words(world: World) -> 
     assert world.events[0][2].startswith(
         "all rules of the cut were removed, by something other than this run of chaosext"
     )
-    assert world.run.lost == [said]
+    assert fault_of(world.run).lost == [said]
     with pytest.raises(Inconclusive, match="did not match its plan until it was healed: cp2: all rules"):
         require_kept(world.run)
 
@@ -356,13 +357,13 @@ def gone(world: World) -> None:
 def test_a_cut_that_ended_as_it_should_is_not_looked_at(world: World, ended: str) -> None:
     gone(world)
     if ended == "healed":
-        world.run.in_force = False
+        fault_of(world.run).in_force = False
     elif ended == "over":
-        world.run.let_go = clock.now().later(verify.MARGIN_S - 0.1)
+        fault_of(world.run).expires_at = clock.now().later(verify.MARGIN_S - 0.1)
     elif ended == "another":
-        world.run.cut_watch = None
+        world.run.stash[CUT_WATCH] = None
     else:
-        world.run.cuts = [replace(CUT, delay_s=15.0)]
+        fault_of(world.run).cuts = [replace(CUT, delay_s=15.0)]
     assert world.watch.look_at_rules() == world.watch.look_at_paths() == ()
     world.watch.look_before_heal()
     assert world.events == []
@@ -374,7 +375,7 @@ def test_a_cut_that_is_healed_while_it_is_looked_at_is_not_lost(
     gone(world)
 
     def look(*given: Any, **more: Any) -> tuple[NodeCutState, ...]:
-        world.run.in_force = False
+        fault_of(world.run).in_force = False
         return world.verify(*given, **more)
 
     monkeypatch.setattr(verify, "verify", look)
@@ -389,7 +390,7 @@ def test_a_cut_that_is_healed_while_its_addresses_are_looked_at_is_not_lost(
     world.addresses, world.reached = {"w1": {"10.0.7.7"}}, {"10.0.7.7"}
 
     def read(on: Iterable[str], timeout_s: float) -> dict[str, frozenset[str]]:
-        world.run.in_force = False
+        fault_of(world.run).in_force = False
         return world.read_addresses(on, timeout_s)
 
     monkeypatch.setattr(verify, "read_addresses", read)
@@ -404,7 +405,7 @@ class Renewing:
 
 
 def test_a_cut_that_could_not_be_renewed_is_lost(world: World) -> None:
-    world.run.renewing = Renewing(clock.now().later(9), "cp1: the lock of this run is gone")  # type: ignore[assignment]
+    fault_of(world.run).keepalive = Renewing(clock.now().later(9), "cp1: the lock of this run is gone")  # type: ignore[assignment]
     (said,) = world.watch.look_at_rules()
     what = "the cut could not be renewed (cp1: the lock of this run is gone)"
     assert re.fullmatch(rf"{re.escape(what)} at \d+\.\d s", said)
@@ -413,7 +414,7 @@ def test_a_cut_that_could_not_be_renewed_is_lost(world: World) -> None:
 
 @pytest.mark.parametrize(("left_s", "lost"), [(9.0, 1), (verify.MARGIN_S - 0.1, 0)])
 def test_addresses_that_were_not_renewed_in_time_have_expired(world: World, left_s: float, lost: int) -> None:
-    world.run.renewing = Renewing(clock.now().later(left_s))  # type: ignore[assignment]
+    fault_of(world.run).keepalive = Renewing(clock.now().later(left_s))  # type: ignore[assignment]
     first = world.states["cp1"]
     world.states["cp1"] = replace(first, table=changed(first.table, peers=()))
     assert len(world.watch.look_at_rules()) == lost
@@ -422,7 +423,7 @@ def test_addresses_that_were_not_renewed_in_time_have_expired(world: World, left
 def test_rules_that_were_added_to_a_cut_whose_addresses_have_expired_leave_something_of_it(
     world: World,
 ) -> None:
-    world.run.renewing = Renewing(clock.now().later(-1))  # type: ignore[assignment]
+    fault_of(world.run).keepalive = Renewing(clock.now().later(-1))  # type: ignore[assignment]
     first = world.states["cp1"]
     world.states["cp1"] = replace(first, table=changed(first.table, peers=(), foreign_rules=1))
     assert world.watch.look_at_rules()[0].startswith("cp1: rules were added")
@@ -470,7 +471,7 @@ def test_a_connect_that_was_unlucky_once_is_no_loss(world: World) -> None:
 
 
 def test_without_a_measurement_before_the_cut_no_path_is_tried(world: World) -> None:
-    world.run.before = None
+    fault_of(world.run).before = None
     assert world.watch.look_at_paths() == ()
     assert world.tried == []
 
@@ -583,9 +584,9 @@ def healed(world: World, **more: Any) -> list[str]:
         HealedNode(node="cp1", gone=True, **{"was_there": True, "found": table, **more}),
         HealedNode(node="cp2", gone=True, was_there=True, found=world.states["cp2"].table),
     )
-    world.run.in_force = False
+    fault_of(world.run).in_force = False
     world.watch.look_at_heal(HealReport(run="r1", nodes=nodes, elapsed_s=0.1))
-    return world.run.lost
+    return fault_of(world.run).lost
 
 
 def test_a_cut_that_was_whole_until_its_heal_is_not_lost(world: World) -> None:
@@ -606,17 +607,17 @@ def test_what_a_heal_could_not_read_says_nothing(world: World) -> None:
 
 def test_a_node_of_which_a_heal_says_nothing_is_no_loss(world: World) -> None:
     world.watch.look_at_heal(HealReport(run="r1", nodes=(), elapsed_s=0.1))
-    assert world.run.lost == []
+    assert fault_of(world.run).lost == []
 
 
 def test_after_its_time_a_table_without_addresses_and_one_that_was_cleaned_up_are_whole(world: World) -> None:
-    world.run.let_go = clock.now().later(-1)
+    fault_of(world.run).expires_at = clock.now().later(-1)
     assert healed(world, was_there=False, found=None) == []
     assert healed(world, found=changed(world.states["cp1"].table, peers=())) == []
 
 
 def test_a_cut_that_could_not_be_looked_at_must_be_there_when_its_nodes_are_back(world: World) -> None:
-    world.run.let_go = clock.now().later(-1)
+    fault_of(world.run).expires_at = clock.now().later(-1)
     world.watch.cut = replace(CUT, delay_s=15.0)
     assert len(healed(world, was_there=False, found=None)) == 1
 
@@ -631,14 +632,14 @@ def test_what_is_lost_stops_the_run(world: World, monkeypatch: pytest.MonkeyPatc
     assert (rules.ask().says, paths.ask().says) == (Says.FALSE, Says.FALSE)
     gone(world)
     reply = rules.ask()
-    assert (reply.says, reply.detail) == (Says.TRUE, world.run.lost[0])
+    assert (reply.says, reply.detail) == (Says.TRUE, fault_of(world.run).lost[0])
     assert rules.begins.heard(reply, 1.0).why_stop(1.0) == reply.detail
     assert paths.ask().says is Says.TRUE
-    world.run.cut_watch = None
+    world.run.stash[CUT_WATCH] = None
     assert (rules.ask().says, paths.ask().says) == (Says.FALSE, Says.FALSE)
 
 
 def test_the_sentence_has_no_word_of_nfts(world: World) -> None:
     gone(world)
     world.watch.look_at_rules()
-    assert not {"inet", "chain", "counter", "saddr"} & set(json.dumps(world.run.lost).split())
+    assert not {"inet", "chain", "counter", "saddr"} & set(json.dumps(fault_of(world.run).lost).split())

@@ -15,7 +15,9 @@ from chaosext.model.failover import Failover, Member, Request
 from chaosext.model.timeline import Kind
 from chaosext.nodes.load_balancer import changed
 from chaosext.partition.cut import Cut, NodeCut, peers_of
+from chaosext.run.fault.state import fault_of
 from chaosext.run.rollback import cluster_drain, drain_checks
+from chaosext.run.rollback.cluster_drain import HELD
 from chaosext.run.session import load_balancer_connection
 from chaosext.run.session import run_context as contexts
 from chaosext.safety.audit import audit_log
@@ -144,7 +146,7 @@ def test_customers_in_an_outage_are_helped_whatever_the_audit_log_says(
     with pytest.raises(Refused, match="audit log"):
         drain(run)
     assert not entry.members["way"].drained
-    run.cuts.append(CUT)
+    fault_of(run).cuts.append(CUT)
     drain(run)
     assert entry.members["way"].drained
     assert len(run.trail.problems) == 1
@@ -197,11 +199,11 @@ def test_a_cluster_that_its_check_took_out_is_kept_out(entry: FakeEntry, run: co
 
 def test_a_second_drain_does_nothing(entry: FakeEntry, run: contexts.RunContext) -> None:
     drain(run)
-    since_s = run.held.out_s if run.held else None
+    since_s = run.stash[HELD].out_s if run.stash[HELD] else None
 
     assert "already" in str(drain(run)["skipped"])
-    assert run.held
-    assert run.held.out_s == since_s
+    assert run.stash[HELD]
+    assert run.stash[HELD].out_s == since_s
 
 
 def test_nothing_is_drained_after_a_gate_that_was_not_met(entry: FakeEntry, run: contexts.RunContext) -> None:

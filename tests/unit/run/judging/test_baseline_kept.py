@@ -17,11 +17,11 @@ from chaosext.experiment.settings import settings_from
 from chaosext.model.errors import Unreachable
 from chaosext.model.findings import Status
 from chaosext.model.timeline import Kind
+from chaosext.run.monitor import steady_baseline as module
 from chaosext.run.monitor import steady_state
+from chaosext.run.monitor.steady_baseline import BASELINE, KEPT_S, Baseline, keep, kept, write
 from chaosext.run.session import connection
 from chaosext.run.session import run_context as contexts
-from chaosext.run.verdict import steady_baseline as module
-from chaosext.run.verdict.steady_baseline import KEPT_S, Baseline, keep, kept, write
 from chaosext.testbed.stage_progress import Progress
 from chaosext.timeline.recorder import Recorder
 
@@ -148,7 +148,7 @@ def test_a_run_keeps_its_baseline_where_it_has_one(home: Path, tmp_path: Path) -
     run.trail.cluster_uid = UID
     keep(run)
     assert kept(UID) is None
-    run.baseline = Baseline(cluster=None, inventory=BEFORE)  # type: ignore[arg-type]
+    run.stash[BASELINE] = Baseline(cluster=None, inventory=BEFORE)  # type: ignore[arg-type]
     keep(run)
     assert kept(UID)
     run.recorder.close()
@@ -221,7 +221,7 @@ def test_every_steady_state_of_a_run_has_its_baseline_as_denominator(
     run.recorder.set_zero(0.0)
     steady_state.ask_steady_state(SETTINGS, run, ["dns_resolvable"], settle_s=0.0, dwell_s=0.0)
     assert asked[-1] == (("dns_resolvable",), None)
-    run.baseline = Baseline(cluster=None, inventory=BEFORE)  # type: ignore[arg-type]
+    run.stash[BASELINE] = Baseline(cluster=None, inventory=BEFORE)  # type: ignore[arg-type]
     for checks in (None, ["dns_resolvable"]):
         found = steady_state.ask_steady_state(SETTINGS, run, checks, settle_s=0.0, dwell_s=0.0)
         assert asked[-1] == ((*(checks or STEADY_STATE), "nothing_missing"), BEFORE)

@@ -16,11 +16,11 @@ from chaosext.experiment.settings import settings_from
 from chaosext.model.errors import Refused
 from chaosext.model.findings import Evidence, Finding, Status, worst
 from chaosext.model.known_unhealthy import Became
+from chaosext.run.monitor import steady_baseline as module
 from chaosext.run.monitor import steady_state
-from chaosext.run.session import connection
+from chaosext.run.monitor import surroundings as surroundings_module
+from chaosext.run.monitor.steady_baseline import BASELINE, Baseline, begin_baseline, kept, observe
 from chaosext.run.session import run_context as contexts
-from chaosext.run.verdict import steady_baseline as module
-from chaosext.run.verdict.steady_baseline import Baseline, kept, observe
 from chaosext.timeline.recorder import Recorder
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[Ev
     monkeypatch.setattr(baseline_inventory, "gather", lambda *_: STANDS)
 
     def surroundings(given: Any) -> Surroundings:
-        return Surroundings(cluster=Cluster(), shells={}, known=connection._known(given))  # type: ignore[arg-type]
+        return Surroundings(cluster=Cluster(), shells={}, known=surroundings_module._known(given))  # type: ignore[arg-type]
 
     monkeypatch.setattr(module, "surroundings", surroundings)
     monkeypatch.setattr(steady_state, "surroundings", surroundings)
@@ -84,7 +84,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[Ev
 def begun(tmp_path: Path, given: Any) -> Any:
     run = contexts.start(root=tmp_path / "run")
     run.recorder.set_zero(time.monotonic())
-    run.baseline = Baseline.take(Cluster(), given)  # type: ignore[arg-type]
+    begin_baseline(run, Baseline.take(Cluster(), given))  # type: ignore[arg-type]
     return run
 
 
@@ -97,7 +97,7 @@ def test_a_known_object_that_stays_as_it_was_neither_refuses_nor_deviates(
     run = begun(tmp_path, given)
     assert steady_state.ask(given, "probes_healthy").status is Status.HEALTHY
     assert steady_state.ask_steady_state(given, run, None, settle_s=0, dwell_s=0)["status"] == "healthy"
-    (became,) = run.baseline.objects
+    (became,) = run.stash[BASELINE].objects
     assert (became.became, became.at_baseline, became.at_end) == (Became.SAME, "1 of 3", "1 of 3")
 
 
@@ -123,7 +123,7 @@ def test_better_passes_and_worse_deviates(
     run = begun(tmp_path, given)
     world["probes_healthy"] = later
     assert steady_state.ask_steady_state(given, run, None, settle_s=0, dwell_s=0)["status"] == status
-    assert [each.became for each in run.baseline.objects] == [became]
+    assert [each.became for each in run.stash[BASELINE].objects] == [became]
 
 
 def test_what_had_recovered_before_the_run_is_expected_to_stay_so(
@@ -132,10 +132,10 @@ def test_what_had_recovered_before_the_run_is_expected_to_stay_so(
     given = settings(known("probes_healthy", "Deployment/shop/cart"))
     world["probes_healthy"] = (FRONT,)
     run = begun(tmp_path, given)
-    assert [each.became for each in run.baseline.objects] == [Became.NO_MATCH]
+    assert [each.became for each in run.stash[BASELINE].objects] == [Became.NO_MATCH]
     world["probes_healthy"] = (CART, FRONT)
     assert steady_state.ask(given, "probes_healthy").status is BAD
-    assert [each.became for each in run.baseline.objects] == [Became.WORSE]
+    assert [each.became for each in run.stash[BASELINE].objects] == [Became.WORSE]
 
 
 def test_what_is_worse_than_when_it_was_saved_refuses_at_the_gate(
@@ -153,7 +153,7 @@ def test_what_is_unknown_at_the_baseline_is_not_taken_for_what_it_was(
     world["probes_healthy"] = (replace(CART, status=DARK, share=None), FRONT)
     given = settings(known("probes_healthy", "Deployment/shop/cart"))
     run = begun(tmp_path, given)
-    assert run.baseline.before == {}
+    assert run.stash[BASELINE].before == {}
     world["probes_healthy"] = (CART, FRONT)
     assert steady_state.ask(given, "probes_healthy").status is BAD
 
@@ -166,7 +166,9 @@ def test_a_run_that_goes_on_past_an_expiry_is_judged_as_it_began(
     given = settings(known("probes_healthy", "Deployment/shop/cart"))
     begun(tmp_path, given)
     later = datetime.now(UTC) + timedelta(days=2)
-    monkeypatch.setattr(connection, "datetime", type("Later", (), {"now": staticmethod(lambda _zone: later)}))
+    monkeypatch.setattr(
+        surroundings_module, "datetime", type("Later", (), {"now": staticmethod(lambda _zone: later)})
+    )
     assert steady_state.ask(given, "probes_healthy").status is Status.HEALTHY
     monkeypatch.setattr(contexts, "_current", None)
     with pytest.raises(Refused, match="probes_healthy: Deployment/shop/cart expired on"):

@@ -18,7 +18,10 @@ from chaosext.model.timeline import Kind
 from chaosext.model.verdict import Outcome, Verdict
 from chaosext.nodes.access import NodeAccess
 from chaosext.run import finish as finish_module
+from chaosext.run.fault.state import fault_of
 from chaosext.run.finish import finish, result_of
+from chaosext.run.monitor.sentinels import SENTINELS
+from chaosext.run.monitor.steady_baseline import BASELINE
 from chaosext.run.session import run_context as contexts
 from chaosext.run.shutdown import END_S, Leaving
 from chaosext.run.verdict.derive import Answer
@@ -78,7 +81,7 @@ def test_what_is_missing_at_the_end_is_in_the_verdict(
 ) -> None:
     """Every check that was asked is green: two of three nodes resolve, are synced and ready, and none is the third."""
     run = contexts.start(root=tmp_path)
-    run.baseline = Standing(status)  # type: ignore[assignment]
+    run.stash[BASELINE] = Standing(status)  # type: ignore[assignment]
     journal = {"run": [STEADY], "rollbacks": [STEADY], "status": "completed"}
     result = finish(run, journal, briefing=None, render=lambda *_: None)
     assert (result.verdict.outcome, result.verdict.rollback_verified) == (outcome, verified)
@@ -92,7 +95,7 @@ def test_what_is_missing_at_the_end_is_in_the_verdict(
 
 def test_a_rollback_is_not_verified_while_something_of_the_baseline_is_missing(tmp_path: Path) -> None:
     run = contexts.start(root=tmp_path)
-    run.baseline = Standing(Status.UNHEALTHY)  # type: ignore[assignment]
+    run.stash[BASELINE] = Standing(Status.UNHEALTHY)  # type: ignore[assignment]
     deviated = {**STEADY, "output": {**WELL, "status": "unhealthy", "summary": "dns_resolvable: dead"}}
     journal = {"run": [deviated], "rollbacks": [STEADY], "status": "completed"}
     result = finish(run, journal, briefing=None, render=lambda *_: None)
@@ -103,7 +106,7 @@ def test_a_rollback_is_not_verified_while_something_of_the_baseline_is_missing(t
 def test_a_run_that_is_told_to_leave_or_began_no_method_does_not_look(tmp_path: Path) -> None:
     for journal, left in (({"run": [STEADY]}, Leaving(signal_number=15)), ({}, None)):
         run = contexts.start(root=tmp_path)
-        run.baseline = standing = Standing(Status.HEALTHY)  # type: ignore[assignment]
+        run.stash[BASELINE] = standing = Standing(Status.HEALTHY)  # type: ignore[assignment]
         finish(run, journal, briefing=None, render=lambda *_: None, left=left)
         assert standing.asked == 0
 
@@ -141,8 +144,8 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def ended(said: list[str], tmp_path: Path, left: Leaving | None = None) -> tuple[RunResult, Sentinels]:
     run = contexts.start(root=tmp_path)
-    run.cuts.append(None)  # type: ignore[arg-type]
-    run.sentinels = sentinels = Sentinels(said, run.recorder)  # type: ignore[assignment]
+    fault_of(run).cuts.append(None)  # type: ignore[arg-type]
+    run.stash[SENTINELS] = sentinels = Sentinels(said, run.recorder)  # type: ignore[assignment]
     result = finish(run, {}, briefing=None, render=lambda *_: said.append("rendered"), left=left)
     return result, sentinels
 
@@ -199,11 +202,15 @@ def test_what_reaches_an_api_server_while_all_nodes_are_cut_was_not_cut_off(
     at_s: float, proven: bool, tmp_path: Path
 ) -> None:
     run: Any = contexts.start(root=tmp_path)
-    run.way, run.all_cut_s, run.healing_s = NodeAccess(transport="pod"), 105.0, 145.0
-    run.before = CutEvidence(
+    fault_of(run).access, fault_of(run).all_cut_s, fault_of(run).healing_s = (
+        NodeAccess(transport="pod"),
+        105.0,
+        145.0,
+    )
+    fault_of(run).before = CutEvidence(
         paths=(Across(source="w1", towards="cp", target=Target("10.0.0.1", 6443)),), connects={}
     )
-    run.sentinels = Reached(w1=at_s)
+    run.stash[SENTINELS] = Reached(w1=at_s)
     seen = finish_module._as_seen_there(run, PROVEN)
     assert seen is not None
     assert seen.status is (Status.HEALTHY if proven else Status.UNKNOWN)

@@ -13,7 +13,9 @@ from chaosext.model.result import RunResult
 from chaosext.model.timeline import Kind
 from chaosext.model.verdict import Outcome, Verdict
 from chaosext.partition.cut import Cut, NodeCut
+from chaosext.run.fault.state import fault_of
 from chaosext.run.monitor.progress import STALE_S, Scene
+from chaosext.run.monitor.sentinels import HEARD
 from chaosext.run.session import run_context as contexts
 from chaosext.run.session.run_context import RunContext, start
 
@@ -50,8 +52,8 @@ def ended(run: RunContext, outcome: Outcome = Outcome.PASSED) -> RunResult:
 
 def cut(run: RunContext, ago_s: float = 0.0) -> None:
     """A cut in force since `ago_s`."""
-    run.cuts.append(CUT)
-    run.let_go = clock.now().later(60.0 - ago_s)
+    fault_of(run).cuts.append(CUT)
+    fault_of(run).expires_at = clock.now().later(60.0 - ago_s)
     run.recorder.set_zero(time.monotonic() - ago_s)
     run.recorder.say(Kind.CUT, "Node/cp-1", "")
 
@@ -78,7 +80,7 @@ def test_a_cut_that_is_renewed_is_let_go_of_earlier_than_its_ttl(scene: Scene, r
     class Renewing:
         held = clock.now().later(10.0)
 
-    run.renewing = Renewing()  # type: ignore[assignment]
+    fault_of(run).keepalive = Renewing()  # type: ignore[assignment]
     picture = scene.picture()
     assert picture.let_go_s == pytest.approx(10.0, abs=0.5)
     assert picture.ttl_s == pytest.approx(60.0, abs=0.5)
@@ -87,9 +89,9 @@ def test_a_cut_that_is_renewed_is_let_go_of_earlier_than_its_ttl(scene: Scene, r
 def test_a_cut_may_be_in_force_before_it_was_read_back_and_is_not_past_its_ttl(
     scene: Scene, run: RunContext
 ) -> None:
-    run.cuts.append(CUT)
+    fault_of(run).cuts.append(CUT)
     assert scene.picture().in_force
-    run.let_go = clock.now().later(-0.1)
+    fault_of(run).expires_at = clock.now().later(-0.1)
     assert not scene.picture().in_force
 
 
@@ -97,8 +99,8 @@ def test_a_cut_may_be_in_force_before_it_was_read_back_and_is_not_past_its_ttl(
 def test_at_the_end_it_may_be_in_force_where_the_verdict_says_so(
     scene: Scene, run: RunContext, outcome: Outcome, may_be: bool
 ) -> None:
-    run.cuts.append(CUT)
-    run.let_go = clock.now().later(60.0)
+    fault_of(run).cuts.append(CUT)
+    fault_of(run).expires_at = clock.now().later(60.0)
     scene.result = ended(run, outcome)
     assert scene.picture().in_force is may_be
 
@@ -106,7 +108,7 @@ def test_at_the_end_it_may_be_in_force_where_the_verdict_says_so(
 def test_who_is_not_heard_of_is_not_observed(scene: Scene, run: RunContext) -> None:
     cut(run, ago_s=30.0)
     now_s = time.monotonic()
-    run.heard = {"cp-1": now_s, "worker-1": now_s - STALE_S - 1}
+    run.stash[HEARD] = {"cp-1": now_s, "worker-1": now_s - STALE_S - 1}
     picture = scene.picture()
     assert [picture.is_observed(node) for node in ("cp-1", "worker-1", "never-heard-of")] == [
         True,
@@ -123,7 +125,7 @@ def test_at_the_end_it_stands_as_when_somebody_last_looked(
     scene: Scene, run: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cut(run, ago_s=30.0)
-    run.heard = {"cp-1": time.monotonic() - 1.0}
+    run.stash[HEARD] = {"cp-1": time.monotonic() - 1.0}
     run.recorder.say(Kind.HEAL, "Node/cp-1", "")
     scene.result = ended(run)
     monkeypatch.setattr(time, "monotonic", lambda now=time.monotonic: now() + 25.0)

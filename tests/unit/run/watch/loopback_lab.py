@@ -17,6 +17,7 @@ from children import die_with_parent
 
 from chaosext.run.agents.sentinel_pods import Placed
 from chaosext.run.session.audit_trail import Trail
+from chaosext.run.session.stash import Stash
 from chaosext.sentinel.watch_plan import Named, Plan
 from chaosext.timeline.sentinel_client import Reader
 
@@ -151,6 +152,6 @@ def run_context(recorder: Recorder, directory: Path) -> Any:
         owner="somebody@here",
         recorder=recorder,
         trail=Trail(run="r1", owner="somebody@here"),
-        heard={},
+        stash=Stash(),
         directory=SimpleNamespace(path=directory, inside=directory, write_json=write_json),
     )

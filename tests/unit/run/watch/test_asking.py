@@ -14,6 +14,7 @@ from chaosext.checks.tcp_reachability import Connect, Reach, Target
 from chaosext.model.errors import Unreachable
 from chaosext.model.findings import Finding, Status
 from chaosext.run.fault import paths_before
+from chaosext.run.fault.state import fault_of
 from chaosext.run.monitor import steady_state
 from chaosext.run.session import run_context as contexts
 
@@ -47,7 +48,7 @@ def asked(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[l
 
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setattr(contexts, "_current", None)
-    contexts.start(root=tmp_path / "run").before = measured(Reach.OPEN)
+    fault_of(contexts.start(root=tmp_path / "run")).before = measured(Reach.OPEN)
     cluster = SimpleNamespace(namespace_uid=lambda _name: UID)
     monkeypatch.setattr(steady_state, "connect", lambda _settings: cluster)
     monkeypatch.setattr(steady_state, "surroundings", lambda _settings: Around())
@@ -65,7 +66,7 @@ def test_a_run_judges_its_cut_by_what_it_measured_itself(asked: list[CutEvidence
 def test_another_process_judges_it_by_what_was_kept_for_this_very_cluster(
     asked: list[CutEvidence | None],
 ) -> None:
-    contexts.current().before = None
+    fault_of(contexts.current()).before = None
     paths_before.save(UID, measured(Reach.OPEN))
     paths_before.save("a cluster that had this context before", measured(Reach.TIMED_OUT))
     probes.cut_effective(secrets=SECRETS)
@@ -78,6 +79,6 @@ def test_a_cluster_that_does_not_answer_makes_it_unknown(
     def silent(_name: str) -> str:
         raise Unreachable("no answer")
 
-    contexts.current().before = None
+    fault_of(contexts.current()).before = None
     monkeypatch.setattr(steady_state, "connect", lambda _settings: SimpleNamespace(namespace_uid=silent))
     assert probes.cut_effective(secrets=SECRETS)["status"] == "unknown"

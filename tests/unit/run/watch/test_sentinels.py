@@ -20,7 +20,7 @@ from chaosext.model.timeline import Kind
 from chaosext.run.agents import sentinel_pods
 from chaosext.run.monitor import sentinel_reader, sentinels
 from chaosext.run.monitor.sentinel_reader import NodeReading
-from chaosext.run.monitor.sentinels import Expected, Sentinels
+from chaosext.run.monitor.sentinels import HEARD, Expected, Sentinels
 from chaosext.safety.audit import audit_log
 from chaosext.sentinel.sample_log import head_line, parse_record, sample_line
 from chaosext.sentinel.watch_plan import Plan, Sidecar
@@ -100,7 +100,7 @@ def samples(entries: list[Head | Sample]) -> list[Sample]:
 def test_the_method_begins_when_all_have_sampled(run: Run) -> None:
     run.place()
     assert all(len(samples(run.entries(node))) >= 3 for node in NODES)
-    assert set(run.context.heard) == set(NODES)
+    assert set(run.context.stash[HEARD]) == set(NODES)
     run.sentinels.finish()
 
 

@@ -20,7 +20,8 @@ from chaosext.model.findings import Status
 from chaosext.model.known_unhealthy import Known, became, entries_of, measure
 from chaosext.model.paths import state_home
 from chaosext.model.timeline import Kind
-from chaosext.run.session.connection import surroundings
+from chaosext.run.monitor.surroundings import KNOWN, surroundings
+from chaosext.run.session.stash import Key
 from chaosext.run.verdict.derive import Answer
 
 if TYPE_CHECKING:
@@ -115,6 +116,15 @@ class Baseline:
         return Answer(status=finding.status, reason=finding.summary)
 
 
+BASELINE: Key[Baseline | None] = Key(lambda: None)
+"""What stood before the gate of the run."""
+
+
+def begin_baseline(run: RunContext, baseline: Baseline) -> None:
+    """From here on the checks of `run` compare with `baseline`, and excuse what it knows to be unhealthy."""
+    run.stash[BASELINE], run.stash[KNOWN] = baseline, baseline.known
+
+
 def _measured(settings: Settings) -> dict[KnownUnhealthy, Measured]:
     """The current state of known unhealthy objects; unknown ones are left out, and so must be healthy."""
     checks = tuple(dict.fromkeys(entry.check for entry in settings.known))
@@ -173,8 +183,8 @@ def observe(settings: Settings, until: datetime, reason: str) -> Seen:
 
 def keep(run: RunContext) -> None:
     """Save the baseline of a run that has its cluster's lock: `chaosext check all` compares with it later."""
-    if run.baseline is not None:
-        write(run.trail.cluster_uid, run.baseline.inventory)
+    if baseline := run.stash[BASELINE]:
+        write(run.trail.cluster_uid, baseline.inventory)
 
 
 def renew(cluster: Cluster, settings: Settings) -> None:
