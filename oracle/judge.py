@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from chaosext.model.timeline import Kind
 from chaosext.rehearsal.predict.predict import rehearse
-from chaosext.rehearsal.predict.prediction import Dns
+from chaosext.rehearsal.simulate.prediction import Dns
 from oracle.manifests import CONTROL_PLANE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from chaosext.model.timeline import Event
-    from chaosext.rehearsal.predict.prediction import PredictedEvent, Prediction
+    from chaosext.rehearsal.simulate.prediction import PredictedEvent, Prediction
     from oracle.recording import Recording
 
 SLACK_S = 1.5

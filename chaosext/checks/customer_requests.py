@@ -14,7 +14,7 @@ from chaosext.model.findings import Evidence, Finding, Status
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from chaosext.model.failover import Request
+    from chaosext.model.load_balancer_state import Request
 
 AT_LEAST = 0.999
 """The success ratio at which business is well: one failure in a thousand requests."""

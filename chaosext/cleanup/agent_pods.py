@@ -18,7 +18,7 @@ from chaosext.cluster.pods_on_nodes import found as found_pods
 from chaosext.model.errors import ChaosextError
 from chaosext.nodes.access import NAMESPACE
 from chaosext.run.session.run_context import owner, run_id
-from chaosext.safety.audit import Deed, Event, note
+from chaosext.safety.audit_log import Deed, Event, note
 from chaosext.safety.intent import PODS, REMOVED, intent_log
 from chaosext.safety.pins import read_pins
 

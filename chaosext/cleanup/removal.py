@@ -14,7 +14,7 @@ from chaosext.partition.apply import heal
 from chaosext.partition.nft import LOCK_TABLE, table_of
 from chaosext.partition.node_lock import remove_lock
 from chaosext.run.session.run_context import owner
-from chaosext.safety.audit import Deed, Event, note
+from chaosext.safety.audit_log import Deed, Event, note
 from chaosext.safety.intent import GONE, intent_log
 
 if TYPE_CHECKING:

@@ -149,7 +149,7 @@ def _write(word: Word) -> None:
     """First into the audit log: what can't be written there is not approved, nor revoked."""
     from chaosext.run.session.run_context import owner
     from chaosext.safety.approvals import Said, write_word
-    from chaosext.safety.audit import Deed, Event, audit_log
+    from chaosext.safety.audit_log import Deed, Event, audit_log
 
     event = Event.APPROVED if word.said is Said.APPROVED else Event.APPROVAL_REVOKED
     deed = Deed(

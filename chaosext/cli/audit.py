@@ -12,7 +12,7 @@ from chaosext.model.printable import say, say_answer
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from chaosext.safety.audit import AuditLog
+    from chaosext.safety.audit_log import AuditLog
     from chaosext.safety.hash_chain import Chain
 
 EXIT_BROKEN = 10
@@ -64,7 +64,7 @@ def verify_log(log: Path | None, results: tuple[Path, ...], folders: tuple[Path,
     Exit code: 0 intact, 10 broken, 30 unreadable or missing.
     """
     from chaosext.model.errors import Inconclusive
-    from chaosext.safety.audit import audit_log, lost_receipt, receipt_in
+    from chaosext.safety.audit_log import audit_log, lost_receipt, receipt_in
 
     found = _log(log) or audit_log()
     paths = (*results, *(path for folder in folders for path in _results_in(folder)))
@@ -91,7 +91,7 @@ def show(log: Path | None, run_id: str | None, as_json: bool) -> int:
 
     Exit code: 0, or 10 when the chain is broken.
     """
-    from chaosext.safety.audit import audit_log
+    from chaosext.safety.audit_log import audit_log
 
     chain = (_log(log) or audit_log()).verified()
     entries = [entry.says for entry in chain.entries if run_id in (None, entry.says.get("run"))]
@@ -106,7 +106,7 @@ def show(log: Path | None, run_id: str | None, as_json: bool) -> int:
 def digest(experiment: Path) -> int:
     """Print the digest by which the log names EXPERIMENT: SHA-256 of its content, the same for YAML and JSON."""
     from chaosext.experiment.load import load_experiment
-    from chaosext.safety.audit import digest_of
+    from chaosext.safety.audit_log import digest_of
 
     say(digest_of(load_experiment(experiment)))
     return 0
@@ -127,7 +127,7 @@ def _results_in(folder: Path) -> list[Path]:
 
 def _log(path: Path | None) -> AuditLog | None:
     from chaosext.model.errors import Refused
-    from chaosext.safety.audit import AuditLog
+    from chaosext.safety.audit_log import AuditLog
 
     if path is not None and not path.is_file():
         raise Refused(

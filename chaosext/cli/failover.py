@@ -9,8 +9,8 @@ import click
 from chaosext.model.printable import say, say_json
 
 if TYPE_CHECKING:
-    from chaosext.model.failover import Member
-    from chaosext.safety.audit import Event
+    from chaosext.model.load_balancer_state import Member
+    from chaosext.safety.audit_log import Event
     from chaosext.safety.intent import Changed
 
 NOT_ALL_SERVE = 10
@@ -86,7 +86,7 @@ def drain(cluster: str, load_balancer: str) -> None:
     """
     from chaosext.run.rollback.cluster_drain import in_audit, require_others
     from chaosext.run.session.load_balancer_connection import entry_in, require_member
-    from chaosext.safety.audit import Event
+    from chaosext.safety.audit_log import Event
 
     balancer = entry_in(load_balancer)
     if not require_member(balancer, cluster).drained:
@@ -131,7 +131,7 @@ def restore(
     """
     from chaosext.run.rollback.cluster_drain import in_audit, take_back
     from chaosext.run.session.load_balancer_connection import entry_in, require_member
-    from chaosext.safety.audit import Event
+    from chaosext.safety.audit_log import Event
     from chaosext.safety.intent import write_as_found
 
     balancer, found = entry_in(load_balancer), _left(load_balancer, cluster)
@@ -151,7 +151,7 @@ def restore(
 def _note(event: Event, at_entry: str) -> None:
     """Write to the audit log; in an outage a log that fails only causes a warning."""
     from chaosext.run.session.run_context import owner
-    from chaosext.safety.audit import Deed, note
+    from chaosext.safety.audit_log import Deed, note
 
     if isinstance(problem := note(Deed(event=event, owner=owner(), at_entry=at_entry)), str):
         say(f"not in the audit log: {event.value}: {problem}", err=True)

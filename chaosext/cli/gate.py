@@ -263,7 +263,7 @@ def _write(place: Path, sheet: Sheet) -> None:
 
 def _page(suffix: str, sheet: Sheet) -> str:
     if suffix == ".md":
-        from chaosext.report.sentences.gate_text import markdown
+        from chaosext.report.render.gate_text import markdown
 
         return shown(markdown(sheet))
     from chaosext.report.render.html.gate_page import render_gate_page
@@ -272,6 +272,6 @@ def _page(suffix: str, sheet: Sheet) -> str:
 
 
 def _say(sheet: Sheet, *, as_json: bool) -> None:
-    from chaosext.report.sentences.gate_text import text_lines
+    from chaosext.report.render.gate_text import text_lines
 
     say_answer(sheet.to_json(), text_lines(sheet), as_json=as_json)

@@ -17,7 +17,7 @@ from chaosext.report.render import traces
 if TYPE_CHECKING:
     from chaosext.model.result import Briefing, RunResult
     from chaosext.model.timeline import Event
-    from chaosext.rehearsal.predict.prediction import Prediction
+    from chaosext.rehearsal.simulate.prediction import Prediction
     from chaosext.report.render.formats import Ending
     from chaosext.report.render.traces import Span
     from chaosext.run.monitor.metrics import Exporter

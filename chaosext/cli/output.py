@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING
 
 from chaosext.model.printable import one_line
 from chaosext.model.redact import veiled
-from chaosext.report.sentences.units import tenths
+from chaosext.report.units import tenths
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

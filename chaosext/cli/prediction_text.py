@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from chaosext.model.timeline import Kind
-from chaosext.rehearsal.predict.prediction import NO_EFFECT, NO_TIME
-from chaosext.report.sentences.units import names
+from chaosext.rehearsal.simulate.prediction import NO_EFFECT, NO_TIME
+from chaosext.report.units import names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from chaosext.rehearsal.predict.prediction import Advice, DnsView, PredictedEvent, Prediction
+    from chaosext.rehearsal.simulate.prediction import Advice, DnsView, PredictedEvent, Prediction
 
 TOGETHER_S = 10.0
 """Lines that say the same of several objects are one line if they begin within this time."""

@@ -17,8 +17,8 @@ from chaosext.rehearsal.predict.scenarios import ScenarioRunner
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from chaosext.rehearsal.predict.prediction import Prediction
     from chaosext.rehearsal.predict.scenarios import Scenario
+    from chaosext.rehearsal.simulate.prediction import Prediction
     from chaosext.rehearsal.simulate.time_budget import TimeBudget
     from chaosext.rehearsal.snapshot.world import World
 
@@ -244,8 +244,8 @@ def _predicted(
     world: World, wanted: Scenario, samples: int | None, budget: TimeBudget, *, advice: bool
 ) -> Prediction:
     from chaosext.rehearsal.mitigate.mitigations import mitigated
-    from chaosext.rehearsal.mitigate.recommendations import advised
     from chaosext.rehearsal.predict.predict import rehearse as predict
+    from chaosext.rehearsal.predict.recommendations import advised
 
     plan = wanted.plan(world)
     world = mitigated(world, plan, wanted.mitigations)

@@ -95,7 +95,7 @@ def _composed(path: Path | None, fleet: Path | None) -> Composed:
 
 def _ask_server(composed: Composed, context: str) -> None:
     from chaosext.cluster.client import Cluster
-    from chaosext.gameday.dry_run import untaken
+    from chaosext.gameday.server_dry_run import untaken
     from chaosext.model.errors import Refused
 
     problems = list(untaken(Cluster.connect(context), composed.objects))

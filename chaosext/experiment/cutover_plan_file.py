@@ -20,9 +20,9 @@ from chaosext.gate.cutover_plan import AFTERWARDS_S, Acceptance, Cutover, Select
 from chaosext.gate.decision import REHEARSED, WAIVABLE
 from chaosext.gate.snapshot_checks import PROVEN, REMARKS
 from chaosext.model.errors import Refused, did_you_mean
-from chaosext.rehearsal.predict.prediction import Dns
 from chaosext.rehearsal.predict.scenarios import seconds
 from chaosext.rehearsal.simulate.planned_cut import MAX_HORIZON_S
+from chaosext.rehearsal.simulate.prediction import Dns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -12,7 +12,7 @@ from chaosext.experiment.known_unhealthy_entries import KEY, KnownEntry, SteadyE
 from chaosext.experiment.operator_limits import LimitKeys, Names
 from chaosext.experiment.stop_conditions import StopCondition
 from chaosext.model.errors import Refused, did_you_mean
-from chaosext.model.failover import Failover
+from chaosext.model.load_balancer_state import Failover
 from chaosext.model.resource_names import is_container, is_label, is_subdomain
 from chaosext.nodes.access import DEFAULT, NAMESPACE, POD, NodeAccess
 from chaosext.nodes.image_names import shell_image

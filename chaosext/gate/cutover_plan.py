@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from chaosext.rehearsal.predict.prediction import Dns
 from chaosext.rehearsal.simulate.planned_cut import Plan
+from chaosext.rehearsal.simulate.prediction import Dns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from chaosext.model.findings import Finding, Status
-from chaosext.rehearsal.mitigate.recommendations import chance_of
 from chaosext.rehearsal.predict.predict import Rehearsal
-from chaosext.rehearsal.predict.prediction import Dns, Forecast
+from chaosext.rehearsal.predict.recommendations import chance_of
 from chaosext.rehearsal.simulate import dns_lookups
+from chaosext.rehearsal.simulate.prediction import Dns, Forecast
 from chaosext.rehearsal.simulate.simulations import ENUMERATED_NODES
 from chaosext.rehearsal.simulate.time_budget import UNBOUNDED
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from chaosext.gate.cutover_plan import Acceptance, Cutover
-    from chaosext.rehearsal.predict.prediction import Prediction
+    from chaosext.rehearsal.simulate.prediction import Prediction
     from chaosext.rehearsal.simulate.time_budget import TimeBudget
     from chaosext.rehearsal.snapshot.world import World
 

@@ -15,7 +15,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Protocol
 
 from chaosext.model.errors import MALFORMED, Refused, Unreachable, finite, understood
-from chaosext.model.failover import Failover, Member, Request, Second
+from chaosext.model.load_balancer_state import Failover, Member, Request, Second
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from chaosext.cluster.client import Cluster
     from chaosext.experiment.cut_request import CutRequest
     from chaosext.experiment.resolve import Resolved
-    from chaosext.rehearsal.predict.prediction import Prediction
+    from chaosext.rehearsal.simulate.prediction import Prediction
     from chaosext.rehearsal.snapshot.world import World
     from chaosext.run.session.run_directory import RunDirectory
 

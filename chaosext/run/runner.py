@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from chaosext.experiment.load import Experiment
     from chaosext.experiment.resolve import Resolved
     from chaosext.model.result import Briefing, RunResult
-    from chaosext.rehearsal.predict.prediction import Prediction
+    from chaosext.rehearsal.simulate.prediction import Prediction
     from chaosext.run.session.run_context import RunContext
 
 

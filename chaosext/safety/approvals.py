@@ -17,7 +17,7 @@ from chaosext.model.bounded_json import parse_json
 from chaosext.model.errors import Refused
 from chaosext.model.files import OWNER_ONLY, append, read_file
 from chaosext.model.paths import config_home
-from chaosext.safety.audit import digest_of
+from chaosext.safety.audit_log import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

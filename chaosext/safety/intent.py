@@ -13,8 +13,8 @@ from chaosext.model import clock
 from chaosext.model.bounded_json import parse_json
 from chaosext.model.clock import Moment
 from chaosext.model.errors import Inconclusive, Refused
-from chaosext.model.failover import Failover
 from chaosext.model.files import OWNER_ONLY, append, open_to_append, read_file
+from chaosext.model.load_balancer_state import Failover
 from chaosext.model.owner import Holder, me
 from chaosext.model.paths import state_home
 from chaosext.nodes.access import DEFAULT, POD, NodeAccess

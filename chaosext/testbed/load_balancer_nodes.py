@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chaosext.model.failover import Member
+from chaosext.model.load_balancer_state import Member
 from chaosext.nodes.load_balancer import (
     ADMIN_PORT,
     ASSIGNMENT,

@@ -17,7 +17,7 @@ from chaosext.testbed.wait import wait_until
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from chaosext.model.failover import Member, Request
+    from chaosext.model.load_balancer_state import Member, Request
     from chaosext.testbed.health import BedStatus
     from chaosext.testbed.node_images import ImageSet
     from chaosext.testbed.stage_progress import Progress

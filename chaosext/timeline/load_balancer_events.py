@@ -11,7 +11,7 @@ from chaosext.timeline.object_events import Note
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from chaosext.model.failover import Member, Second
+    from chaosext.model.load_balancer_state import Member, Second
 
 ENTRY, CUSTOMERS = "entry", "customers"
 """Who says so."""

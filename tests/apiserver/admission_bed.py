@@ -18,10 +18,10 @@ sys.path.append(str(ROOT))  # the oracle lies beside the package
 
 from chaosext.cluster.client import Answer, Cluster  # noqa: E402
 from chaosext.gameday.bundle_of_manifests import compose  # noqa: E402
-from chaosext.gameday.dry_run import collection  # noqa: E402
 from chaosext.gameday.effective_experiment import agents_of, effective  # noqa: E402
 from chaosext.gameday.gameday_settings import Settings  # noqa: E402
 from chaosext.gameday.permission_checks import require_confined  # noqa: E402
+from chaosext.gameday.server_dry_run import collection  # noqa: E402
 from chaosext.model.errors import Refused  # noqa: E402
 from chaosext.testbed.cache import is_kept  # noqa: E402
 from chaosext.testbed.stage_progress import Progress  # noqa: E402

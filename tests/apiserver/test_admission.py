@@ -16,9 +16,9 @@ from chaosext.cluster import daemonset
 from chaosext.cluster.daemonset import Process
 from chaosext.cluster.pods_on_nodes import NodePod
 from chaosext.gameday.announcements import Subject, event
-from chaosext.gameday.dry_run import collection, untaken
 from chaosext.gameday.manifests import admission
 from chaosext.gameday.permission_checks import require_confined
+from chaosext.gameday.server_dry_run import collection, untaken
 from chaosext.model.errors import Refused
 from chaosext.model.owner import Claim
 

@@ -20,11 +20,11 @@ from chaosext.cluster.client import Answer, Cluster
 from chaosext.cluster.daemonset import Process, manifest
 from chaosext.cluster.pods_on_nodes import NodePod
 from chaosext.gameday.bundle_of_manifests import as_yaml, compose
-from chaosext.gameday.dry_run import collection
 from chaosext.gameday.effective_experiment import agents_of, effective
 from chaosext.gameday.gameday_settings import Settings
 from chaosext.gameday.permission_checks import require_confined
 from chaosext.gameday.rights import OWN, Rule, rights, rules
+from chaosext.gameday.server_dry_run import collection
 from chaosext.model.owner import LOCK_S, Claim
 from chaosext.run.agents.sentinel_pods import new_token
 

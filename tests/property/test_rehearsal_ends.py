@@ -15,9 +15,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "rehearsal"))
 from crowded import crowds
 
 from chaosext.rehearsal.predict.predict import rehearse
-from chaosext.rehearsal.predict.prediction import Forecast
 from chaosext.rehearsal.simulate.engine import simulate
 from chaosext.rehearsal.simulate.inputs import Stage
+from chaosext.rehearsal.simulate.prediction import Forecast
 from chaosext.rehearsal.simulate.samples import Sampled
 from chaosext.rehearsal.simulate.scheduler import Placement
 from chaosext.rehearsal.simulate.simulation import Scene

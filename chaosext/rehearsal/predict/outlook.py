@@ -6,13 +6,13 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from chaosext.model.timeline import Kind
-from chaosext.rehearsal.predict.prediction import Forecast
+from chaosext.rehearsal.simulate.prediction import Forecast
 from chaosext.rehearsal.snapshot.node_patterns import behind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from chaosext.rehearsal.predict.prediction import PredictedEvent, Prediction
+    from chaosext.rehearsal.simulate.prediction import PredictedEvent, Prediction
     from chaosext.rehearsal.snapshot.world import Pod, World
 
 USUAL, CERTAIN = 0.5, 0.995

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from chaosext.rehearsal.predict.prediction import Dns, DnsView, Forecast, Outcome, Prediction, Simulated
 from chaosext.rehearsal.simulate import dns_lookups
 from chaosext.rehearsal.simulate.inputs import WATCH_ALL_PODS, Stage
+from chaosext.rehearsal.simulate.prediction import Dns, DnsView, Forecast, Outcome, Prediction, Simulated
 from chaosext.rehearsal.simulate.scheduler_cache import Board
 from chaosext.rehearsal.simulate.sidecar_kinds import Sidecar, sidecar
 from chaosext.rehearsal.simulate.simulations import Simulations

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chaosext.model.timeline import Kind
-from chaosext.rehearsal.predict.prediction import Dns
+from chaosext.rehearsal.simulate.prediction import Dns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable

@@ -11,7 +11,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, TypeAlias
 
 from chaosext.model.timeline import Kind
-from chaosext.rehearsal.predict.prediction import PredictedEvent
+from chaosext.rehearsal.simulate.prediction import PredictedEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

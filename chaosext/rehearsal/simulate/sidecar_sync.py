@@ -6,8 +6,8 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from chaosext.model.timeline import Kind
-from chaosext.rehearsal.predict.prediction import Dns
 from chaosext.rehearsal.simulate import kubelet_behaviour, sidecar_kinds
+from chaosext.rehearsal.simulate.prediction import Dns
 from chaosext.rehearsal.simulate.sidecar_kinds import Sidecar
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from chaosext.model.timeline import Kind
-    from chaosext.rehearsal.predict.prediction import Dns
     from chaosext.rehearsal.simulate.inputs import Stage
+    from chaosext.rehearsal.simulate.prediction import Dns
     from chaosext.rehearsal.simulate.samples import Draw
     from chaosext.rehearsal.simulate.scheduler_cache import Group
     from chaosext.rehearsal.simulate.time_budget import TimeBudget

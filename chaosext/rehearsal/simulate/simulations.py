@@ -14,8 +14,8 @@ from chaosext.rehearsal.simulate.time_budget import TimeIsUp
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from chaosext.rehearsal.predict.prediction import PredictedEvent
     from chaosext.rehearsal.simulate.inputs import Stage
+    from chaosext.rehearsal.simulate.prediction import PredictedEvent
     from chaosext.rehearsal.simulate.samples import Draw, Played
     from chaosext.rehearsal.simulate.simulation import Trace
     from chaosext.rehearsal.simulate.time_budget import TimeBudget

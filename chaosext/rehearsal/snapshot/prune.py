@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from chaosext.rehearsal.network.detection import BACKEND, CILIUM_KEYS, HARMLESS, READ
 from chaosext.rehearsal.snapshot import documents as doc
 from chaosext.rehearsal.snapshot.control_plane_flags import TIMING_FLAGS
+from chaosext.rehearsal.snapshot.network_detection import BACKEND, CILIUM_KEYS, HARMLESS, READ
 from chaosext.rehearsal.snapshot.reader import DNS_LABEL, NODE_LEASES, WITH_TIMINGS
 
 if TYPE_CHECKING:

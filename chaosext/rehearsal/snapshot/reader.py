@@ -16,9 +16,9 @@ from chaosext.cluster.objects import (
 )
 from chaosext.cluster.timings import flags_from
 from chaosext.model.errors import MALFORMED, Refused
-from chaosext.rehearsal.network.detection import BACKEND, CILIUM_CONFIG, READ, Sighting, detect
 from chaosext.rehearsal.snapshot import documents as doc
 from chaosext.rehearsal.snapshot.control_plane_flags import control_plane, minor
+from chaosext.rehearsal.snapshot.network_detection import BACKEND, CILIUM_CONFIG, READ, Sighting, detect
 from chaosext.rehearsal.snapshot.pod_specs import Specs, resources, selector
 from chaosext.rehearsal.snapshot.snapshot_files import HOW_TO, Listed, plain, read_files
 from chaosext.rehearsal.snapshot.world import (

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from chaosext.model.result import Lane
 from chaosext.model.verdict import Outcome
 from chaosext.report.data.account import Account
-from chaosext.report.sentences.units import duration, names, window
+from chaosext.report.units import duration, names, window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from chaosext.model.result import Window
     from chaosext.report.data.run_data import RunData
+
+SEEN_WITHOUT_SENTINEL = (Lane.NODE_READY, Lane.KUBELET, Lane.PROBES, Lane.CUSTOMERS, Lane.ENTRY)
+"""Lanes reported by the API server or the load balancer, with or without a sentinel."""
 
 TOLD = 3
 """Gaps of a node that are listed one by one."""

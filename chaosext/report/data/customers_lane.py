@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from chaosext.model.timeline import Kind
-from chaosext.report.sentences.units import duration, moment
+from chaosext.report.units import duration, moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from chaosext.model.failover import Second
+    from chaosext.model.load_balancer_state import Second
     from chaosext.model.timeline import Event
     from chaosext.report.data.run_data import RunData
 

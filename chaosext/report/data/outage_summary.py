@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chaosext.model.result import Lane, length_s
-from chaosext.report.sentences.units import count, duration, listed, names, window
+from chaosext.report.units import count, duration, listed, names, window
 from chaosext.timeline.outages import lasts
 
 if TYPE_CHECKING:

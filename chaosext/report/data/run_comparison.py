@@ -10,10 +10,10 @@ from chaosext.model.result import Lane, length_s
 from chaosext.model.stable_names import lasting
 from chaosext.model.verdict import Outcome
 from chaosext.report.data.account import Account
+from chaosext.report.data.coverage_gaps import SEEN_WITHOUT_SENTINEL
 from chaosext.report.data.outage_summary import FELT
 from chaosext.report.data.prediction_review import foresight
 from chaosext.report.data.sentinel_spans import lanes_of
-from chaosext.report.render.text_chart import TOLD_BY_OTHERS
 from chaosext.timeline.kube_dns_moves import node_of
 from chaosext.timeline.leaf_events import SOURCE as LEAF
 
@@ -308,7 +308,7 @@ def _is_blind(data: RunData, lane: Lane, name: str, elsewhere: Length | None) ->
 
 def _watched(data: RunData, lane: Lane, name: str) -> bool:
     """Whether it was observed all the time: by a sentinel, the leaf's watch or the API server's."""
-    if lane in TOLD_BY_OTHERS or name.startswith("Service/"):
+    if lane in SEEN_WITHOUT_SENTINEL or name.startswith("Service/"):
         return True
     if name.startswith("Leaf/"):
         return any(event.source == LEAF for event in data.result.events)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from chaosext.report.data.run_comparison import Change
 from chaosext.report.render.markdown import plain, points, section, table
 from chaosext.report.render.text_chart import NAMES
-from chaosext.report.sentences.units import capital, duration, names
+from chaosext.report.units import capital, duration, names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -11,8 +11,8 @@ from chaosext.report.data.coverage_gaps import unseen
 from chaosext.report.render.text_chart import LEGEND, NAMES, chart
 from chaosext.report.sentences.answers import answers, headline
 from chaosext.report.sentences.root_cause import chain_of_causes
-from chaosext.report.sentences.units import capital, duration, names, tenths, window
 from chaosext.report.sentences.what_to_do import removal
+from chaosext.report.units import capital, duration, names, tenths, window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

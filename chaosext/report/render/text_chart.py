@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from chaosext.model.result import Lane, length_s
 from chaosext.report.data.account import Account, by_owner
+from chaosext.report.data.coverage_gaps import SEEN_WITHOUT_SENTINEL
 from chaosext.timeline.outages import cut_windows
 
 if TYPE_CHECKING:
@@ -57,8 +58,6 @@ NAMES = {
     Lane.PROBES: "probes",
 }
 
-TOLD_BY_OTHERS = (Lane.NODE_READY, Lane.KUBELET, Lane.PROBES, Lane.CUSTOMERS, Lane.ENTRY)
-"""Lanes reported by the API server or the load balancer, with or without a sentinel."""
 
 Axis = tuple[float, float]
 
@@ -107,7 +106,7 @@ def _lanes(result: RunResult, axis: Axis) -> Iterator[_Drawn]:
         for owner in sorted(owners, key=lambda owner: (-_longest_s(out[owner], axis), owner)):
             unseen = (
                 ()
-                if lane in TOLD_BY_OTHERS
+                if lane in SEEN_WITHOUT_SENTINEL
                 else [each for name in owners[owner] for each in account.unseen(name)]
             )
             yield _Drawn(f"{NAMES[lane]} {owner.rpartition('/')[2]}", ((OUT, out[owner]), (UNSEEN, unseen)))

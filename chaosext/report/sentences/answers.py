@@ -17,8 +17,8 @@ from chaosext.report.data.coverage_gaps import doubt
 from chaosext.report.data.customers_lane import told
 from chaosext.report.data.outage_summary import FELT, SHORT, losses
 from chaosext.report.sentences.root_cause import causes
-from chaosext.report.sentences.units import capital, count, duration, moment
 from chaosext.report.sentences.what_to_do import what_to_do
+from chaosext.report.units import capital, count, duration, moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from chaosext.model.result import Lane
 from chaosext.model.timeline import ON_NODES, Event, Kind
 from chaosext.report.data.account import DNS_TARGET, ON_NODE, ROUND_S, Account, first_each, goal, origin
-from chaosext.report.sentences.units import duration, listed, moment, names, window
 from chaosext.report.sentences.what_to_do import FALSE_GREEN
+from chaosext.report.units import duration, listed, moment, names, window
 from chaosext.timeline.kube_dns_moves import is_kube_dns, node_of
 from chaosext.timeline.node_events import SOURCE
 

@@ -9,7 +9,7 @@ from chaosext.model.result import Lane
 from chaosext.model.timeline import Kind
 from chaosext.model.verdict import Outcome
 from chaosext.report.data.account import Account
-from chaosext.report.sentences.units import names, window
+from chaosext.report.units import names, window
 from chaosext.timeline.outages import lasts
 
 if TYPE_CHECKING:

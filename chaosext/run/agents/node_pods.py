@@ -23,7 +23,7 @@ from chaosext.nodes.transport import shells
 from chaosext.run.agents.diagnosis import Fixes, Hindrance, hindrance, refusal, still_missing
 from chaosext.run.session.connection import connect_to_act
 from chaosext.run.session.run_context import owner, run_id
-from chaosext.safety.audit import Deed, Event, audit_log, note
+from chaosext.safety.audit_log import Deed, Event, audit_log, note
 from chaosext.safety.intent import PLACING, PODS, REMOVED, intent_log
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from chaosext.run.fault.irrevocable import await_end, unhealable
 from chaosext.run.fault.state import fault_of
 from chaosext.run.fault.verify import CUT_WATCH
 from chaosext.run.session.audit_trail import table_on
-from chaosext.safety.audit import NOTE_S, Event
+from chaosext.safety.audit_log import NOTE_S, Event
 from chaosext.safety.intent import GONE, intent_log
 
 if TYPE_CHECKING:

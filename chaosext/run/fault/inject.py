@@ -31,7 +31,7 @@ from chaosext.run.session.approval import INTENDED, approval_sha256, require_app
 from chaosext.run.session.audit_trail import table_on
 from chaosext.run.session.connection import connect, connect_to_act
 from chaosext.run.session.stash import Key
-from chaosext.safety.audit import Event
+from chaosext.safety.audit_log import Event
 from chaosext.safety.intent import INTENT, intent_log
 
 if TYPE_CHECKING:

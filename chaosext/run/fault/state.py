@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from chaosext.model.clock import Moment
     from chaosext.partition.cut import Cut
     from chaosext.run.fault.keepalive import Renewing
-    from chaosext.safety.audit import Event
+    from chaosext.safety.audit_log import Event
     from chaosext.safety.cluster_lock import ClusterLock
 
 

@@ -12,8 +12,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from chaosext.model.errors import ChaosextError, Unreachable
-from chaosext.model.failover import SECONDS_FILE
 from chaosext.model.files import append
+from chaosext.model.load_balancer_state import SECONDS_FILE
 from chaosext.model.timeline import Kind
 from chaosext.timeline.load_balancer_events import CUSTOMERS, ENTRY, CustomersView, EntryView
 from chaosext.timeline.object_events import Note
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from chaosext.model.failover import Second
+    from chaosext.model.load_balancer_state import Second
     from chaosext.nodes.load_balancer import Entry
     from chaosext.timeline.recorder import Recorder
 

@@ -25,7 +25,7 @@ from chaosext.run.monitor.sentinel_reader import NodeReading
 from chaosext.run.monitor.worker_pool import Hands
 from chaosext.run.session.connection import connect_to_act
 from chaosext.run.session.stash import Key
-from chaosext.safety.audit import Event
+from chaosext.safety.audit_log import Event
 from chaosext.timeline.sentinel_client import Reader
 
 if TYPE_CHECKING:

@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 from chaosext.checks.customer_requests import judge_ratio
 from chaosext.model.errors import ChaosextError, Inconclusive, Refused
-from chaosext.model.failover import Failover
 from chaosext.model.findings import Status
+from chaosext.model.load_balancer_state import Failover
 from chaosext.model.timeline import Kind
 from chaosext.nodes.load_balancer import when
 from chaosext.run.fault.state import write_down
 from chaosext.run.monitor.steady_state import ask_steady_state
 from chaosext.run.session.load_balancer_connection import require_entry_to_act, require_member
 from chaosext.run.session.stash import Key
-from chaosext.safety.audit import Event
+from chaosext.safety.audit_log import Event
 from chaosext.safety.intent import Changed, write_as_found, write_changing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from chaosext.experiment.settings import Settings
-    from chaosext.model.failover import Member
+    from chaosext.model.load_balancer_state import Member
     from chaosext.nodes.load_balancer import Entry
     from chaosext.run.session.run_context import RunContext
 

@@ -22,7 +22,7 @@ from chaosext.run.monitor.surroundings import surroundings
 from chaosext.run.monitor.wait_steady import POLL_S
 from chaosext.run.session.approval import INTENDED, require_approved
 from chaosext.run.session.connection import connect_to_act
-from chaosext.safety.audit import Event
+from chaosext.safety.audit_log import Event
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from chaosext.partition.nft import table_of
-from chaosext.safety.audit import Deed, Event, Receipt, audit_log, digest_of, note
+from chaosext.safety.audit_log import Deed, Event, Receipt, audit_log, digest_of, note
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

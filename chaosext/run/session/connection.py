@@ -11,7 +11,7 @@ from chaosext.cluster.client import ENVIRONMENT, Cluster
 from chaosext.model.errors import Refused, Unreachable
 from chaosext.run.session.run_context import owner
 from chaosext.safety.approvals import PRODUCTION
-from chaosext.safety.audit import Deed, Event, audit_log
+from chaosext.safety.audit_log import Deed, Event, audit_log
 from chaosext.safety.pins import Pin, read_pins, verify, write_pin
 
 if TYPE_CHECKING:

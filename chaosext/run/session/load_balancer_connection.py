@@ -11,7 +11,7 @@ from chaosext.safety.pins import read_pins
 
 if TYPE_CHECKING:
     from chaosext.experiment.settings import Settings
-    from chaosext.model.failover import Member
+    from chaosext.model.load_balancer_state import Member
     from chaosext.nodes.load_balancer import Entry
 
 

@@ -219,7 +219,7 @@ def _readers(home: Path, drawn: tuple[int, bytes]) -> None:
     from chaosext.gameday.cluster_fleet import read_fleet
     from chaosext.gameday.gameday_settings import read_settings
     from chaosext.safety.approvals import read_words
-    from chaosext.safety.audit import AuditLog
+    from chaosext.safety.audit_log import AuditLog
     from chaosext.safety.intent import IntentLog
     from chaosext.safety.pins import read_pins
 

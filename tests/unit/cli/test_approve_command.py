@@ -12,7 +12,7 @@ import yaml
 from chaosext.cli.main import invoke
 from chaosext.run.session import connection
 from chaosext.safety.approvals import own_approvals, read_words
-from chaosext.safety.audit import audit_log
+from chaosext.safety.audit_log import audit_log
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chaosext.cli.main import invoke
-from chaosext.safety.audit import AuditLog, Deed, Event, audit_log, digest_of
+from chaosext.safety.audit_log import AuditLog, Deed, Event, audit_log, digest_of
 
 EXAMPLE = Path(__file__).parents[3] / "experiments" / "control-plane-partition.yaml"
 

@@ -14,7 +14,7 @@ from chaosext.gate.judge import judge
 from chaosext.gate.rehearsed import compared, lower_bound, needed_plays, percent
 from chaosext.gate.remedies import Search, led_to
 from chaosext.model.findings import Finding, Status
-from chaosext.rehearsal.predict.prediction import Dns, DnsView, Forecast, Outcome, Prediction
+from chaosext.rehearsal.simulate.prediction import Dns, DnsView, Forecast, Outcome, Prediction
 from chaosext.rehearsal.simulate.time_budget import TimeBudget
 
 if TYPE_CHECKING:

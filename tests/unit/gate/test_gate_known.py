@@ -15,8 +15,8 @@ from chaosext.gate.judge import judge
 from chaosext.gate.ticket import Asked, Sheet
 from chaosext.model.findings import Evidence, Finding, Status
 from chaosext.model.known_unhealthy import KnownUnhealthy
+from chaosext.report.render.gate_text import markdown, text_lines
 from chaosext.report.render.html.gate_page import render_gate_page
-from chaosext.report.sentences.gate_text import markdown, text_lines
 
 if TYPE_CHECKING:
     from chaosext.gate.judge import Judgement

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from chaosext.model.errors import Refused, Unreachable
-from chaosext.model.failover import Failover, Member
+from chaosext.model.load_balancer_state import Failover, Member
 from chaosext.nodes.load_balancer import (
     EnvoyEntry,
     Times,

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from chaosext.model.failover import Member, Second
+from chaosext.model.load_balancer_state import Member, Second
 from chaosext.model.timeline import Kind
 from chaosext.timeline.load_balancer_events import CustomersView, EntryView
 

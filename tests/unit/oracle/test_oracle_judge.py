@@ -10,7 +10,7 @@ import pytest
 
 from chaosext.model.timeline import Event, Kind
 from chaosext.rehearsal.predict.predict import rehearse
-from chaosext.rehearsal.predict.prediction import Dns, PredictedEvent, Prediction
+from chaosext.rehearsal.simulate.prediction import Dns, PredictedEvent, Prediction
 from oracle.calibration import Calibration, calibrations, reliability
 from oracle.judge import compare, outcome
 from oracle.manifests import kube_dns, node

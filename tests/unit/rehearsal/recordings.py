@@ -25,7 +25,7 @@ from chaosext.run.own_rehearsal import CUT_WITHIN_S
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from chaosext.rehearsal.predict.prediction import PredictedEvent, Prediction
+    from chaosext.rehearsal.simulate.prediction import PredictedEvent, Prediction
 
 KEPT = Path(__file__).parents[2] / "golden" / "rehearsal"
 

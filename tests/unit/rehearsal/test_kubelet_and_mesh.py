@@ -7,7 +7,6 @@ from itertools import islice, pairwise
 import pytest
 from worlds import app_spec
 
-from chaosext.rehearsal.predict.prediction import Dns
 from chaosext.rehearsal.simulate import dns_lookups
 from chaosext.rehearsal.simulate.kubelet_behaviour import (
     BACKOFF_MAX_S,
@@ -17,6 +16,7 @@ from chaosext.rehearsal.simulate.kubelet_behaviour import (
     resumes_s,
     stops_after_s,
 )
+from chaosext.rehearsal.simulate.prediction import Dns
 from chaosext.rehearsal.simulate.sidecar_kinds import Sidecar, retry_after_s, sidecar
 
 

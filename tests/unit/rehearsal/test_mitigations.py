@@ -11,14 +11,14 @@ import pytest
 from worlds import CALICO, CONTROL_PLANE_LABEL, PRODUCTION, ROUTED, cluster, dns_spec, workers_of
 
 from chaosext.rehearsal.mitigate.mitigations import MITIGATIONS, mitigated
-from chaosext.rehearsal.mitigate.recommendations import advised, chance_of, score
 from chaosext.rehearsal.predict.predict import rehearse
-from chaosext.rehearsal.predict.prediction import NO_EFFECT, Dns, Forecast
+from chaosext.rehearsal.predict.recommendations import advised, chance_of, score
 from chaosext.rehearsal.simulate.planned_cut import Plan
+from chaosext.rehearsal.simulate.prediction import NO_EFFECT, Dns, Forecast
 from chaosext.rehearsal.snapshot.world import NodeTerm, Requirement
 
 if TYPE_CHECKING:
-    from chaosext.rehearsal.predict.prediction import Prediction
+    from chaosext.rehearsal.simulate.prediction import Prediction
     from chaosext.rehearsal.snapshot.world import World
 
 STORY = cluster()

@@ -27,10 +27,10 @@ from worlds import (
 from chaosext.model.errors import Refused
 from chaosext.model.timeline import Kind
 from chaosext.rehearsal.predict.predict import rehearse
-from chaosext.rehearsal.predict.prediction import Dns, Forecast, PredictedEvent, Prediction
 from chaosext.rehearsal.simulate.engine import simulate
 from chaosext.rehearsal.simulate.inputs import Stage
 from chaosext.rehearsal.simulate.planned_cut import Plan
+from chaosext.rehearsal.simulate.prediction import Dns, Forecast, PredictedEvent, Prediction
 from chaosext.rehearsal.simulate.samples import Sampled
 from chaosext.rehearsal.simulate.simulation import Scene
 from chaosext.rehearsal.snapshot.world import Mesh, Network, Pod, PodSpec, Resources, Toleration, World

@@ -14,11 +14,11 @@ from recordings import KEPT, compare, read_kept, rehearsed
 from worlds import cluster, workers_of
 
 from chaosext.rehearsal.predict.predict import rehearse
-from chaosext.rehearsal.predict.prediction import Forecast
 from chaosext.rehearsal.simulate.planned_cut import Plan
+from chaosext.rehearsal.simulate.prediction import Forecast
 
 if TYPE_CHECKING:
-    from chaosext.rehearsal.predict.prediction import PredictedEvent
+    from chaosext.rehearsal.simulate.prediction import PredictedEvent
 
 RECORDED = Path(__file__).parents[2] / "golden" / "rehearsal"
 RUNS = ("testbed-1+2.1.jsonl", "testbed-1+2.2.jsonl")

@@ -28,8 +28,8 @@ from listings import (
 
 from chaosext.model.errors import Refused
 from chaosext.rehearsal.predict.predict import rehearse
-from chaosext.rehearsal.predict.prediction import Dns, Forecast
 from chaosext.rehearsal.simulate.planned_cut import Plan
+from chaosext.rehearsal.simulate.prediction import Dns, Forecast
 from chaosext.rehearsal.snapshot.reader import read_snapshot
 from chaosext.rehearsal.snapshot.world import Plugin
 

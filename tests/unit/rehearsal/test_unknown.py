@@ -11,16 +11,16 @@ from worlds import CALICO, ROUTED, cluster, dns_spec, spread_over, workers_of
 
 from chaosext.cli.prediction_text import prediction_lines
 from chaosext.model.timeline import Kind
-from chaosext.rehearsal.mitigate.recommendations import advised
 from chaosext.rehearsal.network.routes import EveryNode, Proof
 from chaosext.rehearsal.predict.predict import rehearse
-from chaosext.rehearsal.predict.prediction import NO_TIME, Dns, Forecast, Prediction
+from chaosext.rehearsal.predict.recommendations import advised
 from chaosext.rehearsal.predict.scenarios import Scenario, ScenarioRunner
 from chaosext.rehearsal.simulate import inputs as stages
 from chaosext.rehearsal.simulate.planned_cut import Plan
+from chaosext.rehearsal.simulate.prediction import NO_TIME, Dns, Forecast, Prediction
 from chaosext.rehearsal.simulate.time_budget import TimeBudget
 from chaosext.rehearsal.snapshot.world import Doubt, Network
-from chaosext.report.sentences.gate_text import expected
+from chaosext.report.render.gate_text import expected
 
 if TYPE_CHECKING:
     from chaosext.rehearsal.snapshot.world import World

@@ -12,10 +12,10 @@ from runs import RUNS
 from stories import BRIEFING, ONE, TWO
 
 from chaosext.model.result import Lane
+from chaosext.report.data.coverage_gaps import SEEN_WITHOUT_SENTINEL
 from chaosext.report.data.run_comparison import Change, compare
 from chaosext.report.render.comparison_markdown import markdown
 from chaosext.report.render.html.comparison_page import render_comparison
-from chaosext.report.render.text_chart import TOLD_BY_OTHERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,7 +71,7 @@ def test_an_outage_is_not_called_gone_where_nobody_looked() -> None:
     assert change(with_dns({}, RUNS["refused"]), out) is Change.NOT_KNOWN
 
 
-@pytest.mark.parametrize("lane", sorted(set(Lane) - {Lane.DNS, *TOLD_BY_OTHERS}))
+@pytest.mark.parametrize("lane", sorted(set(Lane) - {Lane.DNS, *SEEN_WITHOUT_SENTINEL}))
 @pytest.mark.parametrize("name", [f"Node/{ONE}", "Pod/shop/cart-6c9f7d5b8-kx2vn", "Leaf/leaf → x"])
 def test_what_a_run_did_not_watch_is_not_called_gone_nor_new(lane: Lane, name: str) -> None:
     """These runs' sentinels watched DNS, and nothing else."""
@@ -82,7 +82,7 @@ def test_what_a_run_did_not_watch_is_not_called_gone_nor_new(lane: Lane, name: s
     assert "not observed" in render_comparison(compare(out, with_dns({})))
 
 
-@pytest.mark.parametrize("lane", TOLD_BY_OTHERS)
+@pytest.mark.parametrize("lane", SEEN_WITHOUT_SENTINEL)
 def test_what_the_api_server_tells_of_needs_no_sentinel(lane: Lane) -> None:
     out = replace(WHOLE, result=replace(WHOLE.result, outages={lane: {"Pod/shop/cart": ((0.0, 60.0),)}}))
     assert change(out, replace(with_dns({}), stretches={})) is Change.GONE

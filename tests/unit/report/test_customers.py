@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from runs import RUNS
 
-from chaosext.model.failover import Second
+from chaosext.model.load_balancer_state import Second
 from chaosext.model.timeline import Event, Kind
 from chaosext.report.data.customers_lane import way_out
 from chaosext.report.render.formats import document

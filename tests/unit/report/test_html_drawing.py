@@ -23,7 +23,7 @@ from chaosext.report.render.html.svg import GLYPHS, SHAPES, SIGNS, Manner, line,
 from chaosext.report.render.html.svg_parts import draw
 from chaosext.report.render.html.time_axis import MOST_TICKS, Axis, axis_of
 from chaosext.report.render.html.tracks import Bar, Dot, State, Track
-from chaosext.report.sentences.units import natural
+from chaosext.report.units import natural
 
 AXIS = Axis(0.0, 100.0)
 MANNER = Manner(axis=AXIS, most_bars=100)

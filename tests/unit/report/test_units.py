@@ -16,7 +16,7 @@ from stories import CP, CUT, ONE, STORIES, TWO, event
 from chaosext.cli.output import event_line, result_lines
 from chaosext.model.timeline import Kind
 from chaosext.report.render.formats import FORMATS
-from chaosext.report.sentences.units import duration, moment, tenths, window
+from chaosext.report.units import duration, moment, tenths, window
 from chaosext.timeline.outages import outages
 
 MINUS_ZERO = re.compile(r"-0(\.0+)?(?![.\d])")

@@ -23,7 +23,7 @@ from chaosext.run.agents.node_pods import leave, remove, way_back
 from chaosext.run.fault import node_entry
 from chaosext.run.fault.node_entry import way_into
 from chaosext.run.session import run_context as contexts
-from chaosext.safety.audit import audit_log
+from chaosext.safety.audit_log import audit_log
 from chaosext.safety.intent import intent_log, placed
 
 if TYPE_CHECKING:

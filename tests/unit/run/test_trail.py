@@ -11,8 +11,8 @@ import pytest
 from chaosext.model.errors import Refused
 from chaosext.model.verdict import Outcome, Verdict
 from chaosext.run.session.audit_trail import Trail, table_on
-from chaosext.safety import audit
-from chaosext.safety.audit import Event, audit_log, digest_of
+from chaosext.safety import audit_log as audit_module
+from chaosext.safety.audit_log import Event, audit_log, digest_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,7 +68,7 @@ def test_what_can_not_be_written_before_the_cut_refuses_it_and_after_it_is_a_pro
 def test_a_log_that_is_held_by_a_process_that_was_stopped_holds_up_no_heal(
     trail: Trail, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit, "NOTE_S", 0.2)
+    monkeypatch.setattr(audit_module, "NOTE_S", 0.2)
     trail.begin({})
     with audit_log().path.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -80,8 +80,8 @@ def test_a_log_that_is_held_by_a_process_that_was_stopped_holds_up_no_heal(
 
 
 def test_a_disk_that_hangs_holds_up_no_heal(trail: Trail, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit, "NOTE_S", 0.1)
-    monkeypatch.setattr(audit.AuditLog, "append", lambda *_, **__: time.sleep(1))
+    monkeypatch.setattr(audit_module, "NOTE_S", 0.1)
+    monkeypatch.setattr(audit_module.AuditLog, "append", lambda *_, **__: time.sleep(1))
     started_s = time.monotonic()
     trail.note(Event.HEALED)
     assert time.monotonic() - started_s < 0.9

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from chaosext.model.errors import Inconclusive, Refused
-from chaosext.safety.audit import AuditLog, Deed, Event, digest_of, lost_receipt, receipt_in
+from chaosext.safety.audit_log import AuditLog, Deed, Event, digest_of, lost_receipt, receipt_in
 from chaosext.safety.hash_chain import NOTHING, Wrong
 
 
@@ -80,7 +80,7 @@ WRITER = """
 import sys
 import time
 from pathlib import Path
-from chaosext.safety.audit import AuditLog, Deed, Event
+from chaosext.safety.audit_log import AuditLog, Deed, Event
 for number in range(15):
     AuditLog(Path(sys.argv[1])).append(Deed(event=Event.ARMED, owner="o", run=sys.argv[2] + str(number)))
 """

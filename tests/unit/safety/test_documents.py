@@ -13,7 +13,7 @@ from chaosext.model.crash import POINTS
 from chaosext.model.owner import LockFacts
 from chaosext.partition.nft import TableFacts
 from chaosext.partition.reports import NodeTables
-from chaosext.safety.audit import Deed, Event
+from chaosext.safety.audit_log import Deed, Event
 from chaosext.safety.hash_chain import Head, Wrong, account_for, link
 from chaosext.safety.intent import Outstanding
 

@@ -3,8 +3,8 @@
 import pytest
 
 from chaosext.checks.customer_requests import judge_ratio, judge_serves
-from chaosext.model.failover import Request
 from chaosext.model.findings import Status
+from chaosext.model.load_balancer_state import Request
 
 
 def requests(ok, failed=0, by="way"):

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from chaosext.cli.testbed import testbed as command
 from chaosext.model.errors import Refused
-from chaosext.model.failover import Failover, Member, Request
+from chaosext.model.load_balancer_state import Failover, Member, Request
 from chaosext.safety.intent import Changed, changed, intent_log, write_changing
 from chaosext.testbed import containers, leaf, lifecycle, load_balancer_nodes, pair, shop_install
 from chaosext.testbed.config import make_blueprint, nodes_of, read_kind_config, second_blueprint

@@ -13,7 +13,7 @@ from chaosext.report.render.html.page import render
 from chaosext.report.render.html.svg import Manner, line
 from chaosext.report.render.html.time_axis import Axis, axis_of
 from chaosext.report.render.html.tracks import Bar, State, Track
-from chaosext.report.sentences.units import names, window
+from chaosext.report.units import names, window
 from chaosext.timeline.outages import cut_windows
 
 if TYPE_CHECKING:

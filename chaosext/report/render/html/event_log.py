@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from chaosext.model.timeline import Kind
-from chaosext.report.sentences.units import words
+from chaosext.report.units import words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chaosext.gate.decision import Decision
+from chaosext.report.render import gate_text as words
 from chaosext.report.render.html.page import render
-from chaosext.report.sentences import gate_text as words
 
 if TYPE_CHECKING:
     from chaosext.gate.ticket import Sheet

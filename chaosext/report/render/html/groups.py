@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from chaosext.model.stable_names import lasting
 from chaosext.report.render.html.tracks import BACKGROUND, State, Track, worst
-from chaosext.report.sentences.units import natural
+from chaosext.report.units import natural
 from chaosext.timeline.outages import united
 
 if TYPE_CHECKING:

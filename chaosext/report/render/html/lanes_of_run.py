@@ -24,14 +24,14 @@ from chaosext.report.render.html.tracks import (
     joined,
     layered,
 )
-from chaosext.report.sentences.units import natural, words
+from chaosext.report.units import natural, words
 from chaosext.timeline.kube_dns_moves import is_kube_dns, node_of, stays
 from chaosext.timeline.signal_kinds import questions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from chaosext.model.failover import Second
+    from chaosext.model.load_balancer_state import Second
     from chaosext.model.result import RunResult, Window
     from chaosext.model.timeline import Event, Predicted
     from chaosext.report.data.run_data import RunData

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from chaosext.model.timeline import Kind
-from chaosext.report.sentences.units import LONG_S, duration, moment
+from chaosext.report.units import LONG_S, duration, moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

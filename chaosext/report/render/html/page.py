@@ -18,8 +18,8 @@ from chaosext.report.render.html.event_log import chapters
 from chaosext.report.render.html.svg_parts import draw
 from chaosext.report.sentences.answers import answers, headline
 from chaosext.report.sentences.root_cause import causes
-from chaosext.report.sentences.units import capital, duration, listed, words
 from chaosext.report.sentences.what_to_do import removal
+from chaosext.report.units import capital, duration, listed, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

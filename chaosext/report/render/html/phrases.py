@@ -11,7 +11,7 @@ from chaosext.model.result import Rule
 from chaosext.model.timeline import Kind
 from chaosext.model.verdict import Outcome
 from chaosext.report.render.html.tracks import State
-from chaosext.report.sentences.units import duration, moment
+from chaosext.report.units import duration, moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 
 from chaosext.model.signal import MEANING, Mark
 from chaosext.report.render.html.tracks import BACKGROUND, Bar, Dot, Guess, State, Track, coarse
-from chaosext.report.sentences.units import duration, moment, window
+from chaosext.report.units import duration, moment, window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

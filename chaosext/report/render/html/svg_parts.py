@@ -14,7 +14,7 @@ from chaosext.report.render.html.markers import Flag, flags
 from chaosext.report.render.html.svg import GLYPHS, SIGNS, Manner, line
 from chaosext.report.render.html.time_axis import Axis, axis_of
 from chaosext.report.render.html.tracks import State, Swim, Track
-from chaosext.report.sentences.units import duration, window
+from chaosext.report.units import duration, window
 from chaosext.timeline.outages import cut_windows
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from chaosext.run.fault.state import fault_of
 from chaosext.run.rollback import kube_dns
 from chaosext.run.session import connection
 from chaosext.safety import pins
-from chaosext.safety.audit import audit_log
+from chaosext.safety.audit_log import audit_log
 
 from .test_fault import stage  # noqa: F401  a fixture
 

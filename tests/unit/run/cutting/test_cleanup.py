@@ -17,7 +17,7 @@ from chaosext.cli.main import invoke
 from chaosext.model.errors import Refused, Unsafe
 from chaosext.nodes.access import NodeAccess
 from chaosext.partition.reports import HealedNode, HealReport
-from chaosext.safety.audit import audit_log
+from chaosext.safety.audit_log import audit_log
 from chaosext.safety.intent import Outstanding, intent_log
 
 from .overviews import ALIVE, DEAD, ELSEWHERE, cut, lock, node, unfinished

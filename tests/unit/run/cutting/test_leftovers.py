@@ -20,7 +20,7 @@ from chaosext.model.owner import me
 from chaosext.nodes.access import NodeAccess
 from chaosext.run.agents import node_pods, sentinel_pods
 from chaosext.run.session import connection
-from chaosext.safety.audit import audit_log
+from chaosext.safety.audit_log import audit_log
 from chaosext.safety.intent import intent_log, placed
 from chaosext.safety.pins import Pin, write_pin
 

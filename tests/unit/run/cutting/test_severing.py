@@ -27,9 +27,10 @@ from chaosext.run.fault import heal, inject, paths_before
 from chaosext.run.fault.inject import BASELINE_AGE_S, ON_THE_WAY_S, PREPARED
 from chaosext.run.fault.state import fault_of
 from chaosext.run.fault.verify import CUT_WATCH
+from chaosext.run.fault.verify import CUT_WATCH
 from chaosext.run.session import run_context as contexts
 from chaosext.run.session.approval import INTENDED
-from chaosext.safety.audit import Event
+from chaosext.safety.audit_log import Event
 from chaosext.safety.intent import intent_log
 
 if TYPE_CHECKING:
@@ -359,9 +360,9 @@ def test_a_cut_that_a_stop_healed_while_it_was_armed_is_not_watched(
     monkeypatch.setattr(heal, "shells", lambda names, _way: {})
     monkeypatch.setattr(inject, "arm", healed_meanwhile)
     inject.sever(SETTINGS, WISH, run)
-    assert run.in_force  # nodes that were armed after the heal are healed once more at the end
-    assert run.cut_watch is None
-    assert run.renewing is None
+    assert fault_of(run).in_force  # nodes that were armed after the heal are healed once more at the end
+    assert run.stash[CUT_WATCH] is None
+    assert fault_of(run).keepalive is None
 
 
 def test_a_cut_that_is_refused_at_last_is_none(

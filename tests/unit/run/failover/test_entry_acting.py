@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from chaosext.cli.failover import failover as by_hand
 from chaosext.experiment.settings import Settings
 from chaosext.model.errors import Inconclusive, Refused, Unreachable
-from chaosext.model.failover import Failover, Member, Request
+from chaosext.model.load_balancer_state import Failover, Member, Request
 from chaosext.model.timeline import Kind
 from chaosext.nodes.load_balancer import changed
 from chaosext.partition.cut import Cut, NodeCut, peers_of
@@ -20,7 +20,7 @@ from chaosext.run.rollback import cluster_drain, drain_checks
 from chaosext.run.rollback.cluster_drain import HELD
 from chaosext.run.session import load_balancer_connection
 from chaosext.run.session import run_context as contexts
-from chaosext.safety.audit import audit_log
+from chaosext.safety.audit_log import audit_log
 from chaosext.safety.intent import changed as left_changed
 from chaosext.safety.intent import intent_log, write_as_found
 from chaosext.safety.pins import Pin

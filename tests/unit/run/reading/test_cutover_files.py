@@ -11,7 +11,7 @@ import yaml
 from chaosext.experiment.cutover_plan_file import read_cutover
 from chaosext.gate.cutover_plan import Acceptance, Selection
 from chaosext.model.errors import Refused
-from chaosext.rehearsal.predict.prediction import Dns
+from chaosext.rehearsal.simulate.prediction import Dns
 
 AT = datetime(2026, 11, 23, 12, tzinfo=UTC)
 PLANS = Path(__file__).parents[4] / "examples" / "cutovers"

@@ -21,7 +21,7 @@ from chaosext.run.agents import sentinel_pods
 from chaosext.run.monitor import sentinel_reader, sentinels
 from chaosext.run.monitor.sentinel_reader import NodeReading
 from chaosext.run.monitor.sentinels import HEARD, Expected, Sentinels
-from chaosext.safety.audit import audit_log
+from chaosext.safety.audit_log import audit_log
 from chaosext.sentinel.sample_log import head_line, parse_record, sample_line
 from chaosext.sentinel.watch_plan import Plan, Sidecar
 from chaosext.timeline.clock_offsets import Measured

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 from chaosext.rehearsal.mitigate.mitigations import MITIGATIONS
 from chaosext.rehearsal.predict.predict import rehearse
-from chaosext.rehearsal.predict.prediction import NO_EFFECT, NO_TIME, Advice, Dns, Forecast
+from chaosext.rehearsal.simulate.prediction import NO_EFFECT, NO_TIME, Advice, Dns, Forecast
 from chaosext.rehearsal.simulate.time_budget import UNBOUNDED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from chaosext.rehearsal.mitigate.mitigations import Mitigation
-    from chaosext.rehearsal.predict.prediction import Prediction
     from chaosext.rehearsal.simulate.planned_cut import Plan
+    from chaosext.rehearsal.simulate.prediction import Prediction
     from chaosext.rehearsal.simulate.time_budget import TimeBudget
     from chaosext.rehearsal.snapshot.world import World
 

@@ -9,9 +9,9 @@ from chaosext.gate.decision import Decision, Weight
 from chaosext.gate.rehearsed import percent
 from chaosext.model.findings import Status
 from chaosext.model.timeline import Kind
-from chaosext.rehearsal.predict.prediction import Forecast
+from chaosext.rehearsal.simulate.prediction import Forecast
 from chaosext.report.render.markdown import fenced, plain, points, section, table
-from chaosext.report.sentences.units import duration, listed, names
+from chaosext.report.units import duration, listed, names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from chaosext.gate.rehearsed import Rehearsed
     from chaosext.gate.remedies import Remedy
     from chaosext.gate.ticket import Sheet
-    from chaosext.rehearsal.predict.prediction import PredictedEvent, Prediction
+    from chaosext.rehearsal.simulate.prediction import PredictedEvent, Prediction
 
 HEADLINES = {
     Decision.GO: "Go",
