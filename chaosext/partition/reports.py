@@ -139,7 +139,7 @@ class HealReport:
         if self.left:
             raise Inconclusive(
                 f"the cut of run {self.run} could not be seen gone on {self._unseen()}; its TTL is over, so the kernel"
-                " has let go of it",
+                " removed it",
                 "check why the node does not answer; `chaosext cleanup` removes what is left",
             )
 

@@ -39,7 +39,7 @@ class Sentinel:
             self._plan = plan
             self._changed.notify_all()
 
-    def end(self, why: str = "it was told to end") -> None:
+    def end(self, why: str = "it was stopped") -> None:
         """Sample no more."""
         with self._changed:
             self._plan, self._why_not = None, why

@@ -109,7 +109,7 @@ def test_what_the_kernel_has_let_go_of_unseen_is_inconclusive() -> None:
         healed(GONE, LEFT).require_seen()
     assert inconclusive.value.message.startswith("the cut of run r1 ")
     assert "cp2 (dead)" in inconclusive.value.message
-    assert inconclusive.value.message.endswith(" has let go of it")
+    assert inconclusive.value.message.endswith(" removed it")
     assert inconclusive.value.fix == (
         "check why the node does not answer; `chaosext cleanup` removes what is left"
     )

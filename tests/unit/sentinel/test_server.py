@@ -121,7 +121,7 @@ def test_health_needs_no_token_and_says_whether_it_samples(server: Server, senti
     assert ask(server, "GET", "/v1/health", token="").status == 200
     sentinel.end()
     answer = ask(server, "GET", "/v1/health", token="")
-    assert (answer.status, json.loads(answer.said)["why_not"]) == (503, "it was told to end")
+    assert (answer.status, json.loads(answer.said)["why_not"]) == (503, "it was stopped")
 
 
 def test_a_sentinel_whose_rounds_have_stopped_is_not_healthy(server: Server) -> None:
