@@ -1,6 +1,6 @@
-"""JSON that somebody else wrote, read within bounds: of size, depth, number of values and size of a number.
+"""Parse untrusted JSON within bounds on size, depth, number of values and length of numbers.
 
-YAML is read within the same bounds (cluster/documents.py).
+YAML is parsed within the same bounds (cluster/object_files.py).
 """
 
 from __future__ import annotations
@@ -11,29 +11,29 @@ from collections.abc import Mapping
 from typing import Any
 
 MOST_DEPTH = 100
-"""Of mappings and lists in each other. Kubernetes' own objects have less than 30, a journal has 12."""
+"""Nesting depth of mappings and lists. Kubernetes' own objects stay below 30; a journal reaches 12."""
 
 MOST_VALUES = 100_000
-"""Of one document that people write, aliases counted as often as they are used."""
+"""Values in one hand-written document. A YAML alias counts each time it is used."""
 
 LONGEST_NUMBER = 32
-"""Digits and signs of a number; 64 bits have at most 20."""
+"""Characters of a number, sign included. A 64-bit number has at most 20."""
 
 JSON_BYTES = 32 << 20
-"""Of one file of JSON that a run has written: the journal of a run on thousands of nodes has a few MiB."""
+"""Bytes of one JSON file written by a run. The journal of a run on thousands of nodes has a few MiB."""
 
 MOST_JSON_COST = 2_000_000
-"""Of such a file's values: about 64 bytes of memory each, four times as much for a mapping (CPython, sys.getsizeof)."""
+"""Values in such a file. Each costs about 64 bytes of memory, a mapping four times that (CPython, sys.getsizeof)."""
 
 
 class BeyondBounds(ValueError):
-    """The text could be read, and its value would be larger than anything that is meant."""
+    """The text is readable, but its value is larger than any legitimate one."""
 
 
 def parse_json(data: str | bytes | bytearray) -> Any:
-    """The value in `data`; a key that stands twice in an object is an error: the last one would win in silence.
+    """Parse `data`. A duplicate key in an object is an error, because the last one would silently win.
 
-    Raises ValueError for what is not JSON, not UTF-8, or beyond the bounds.
+    Raises ValueError for anything that is not JSON, not UTF-8, or beyond the bounds.
     """
     text = data if isinstance(data, str) else data.decode("utf-8-sig")
     nested = text.count("[") + text.count("{")
@@ -49,7 +49,7 @@ def parse_json(data: str | bytes | bytearray) -> Any:
 
 
 def require_depth(value: Any, most: int = MOST_DEPTH) -> None:
-    """Raise `BeyondBounds` where `value` has more than `most` mappings and lists in each other."""
+    """Raise `BeyondBounds` if mappings and lists in `value` are nested more than `most` levels deep."""
     level: list[Any] = [value]
     for _ in range(most + 1):
         level = [each for outer in level for each in _members(outer) if isinstance(each, Mapping | list)]
@@ -59,7 +59,7 @@ def require_depth(value: Any, most: int = MOST_DEPTH) -> None:
 
 
 def number_fits(text: str) -> str:
-    """`text`, unless it is a number of more digits than any that is meant: those take time, and memory, to read."""
+    """Return `text` unless it is too long for a number: very long numbers take much time and memory to parse."""
     if len(text) > LONGEST_NUMBER:
         raise BeyondBounds(f"a number of {len(text):,} characters")
     return text

@@ -1,4 +1,4 @@
-"""A child process: bounded in time and in what is kept of its output, and ended with all that it started."""
+"""Run a child process with bounded time and output, and end it together with everything it started."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ Process = subprocess.Popen[bytes]
 
 PIECE = 1 << 16
 LONGEST_WAIT_S = 3600.0
-"""At once: the system takes no endless one."""
+"""Longest single wait, in seconds: the operating system does not accept an unlimited one."""
 
 REAPED_S = 1.0
-"""How long a killed process is waited for. One that the kernel does not let die is left behind: nobody waits longer."""
+"""Seconds to wait for a killed process to be reaped. A process that the kernel cannot end is left behind."""
 
 _running: set[Process] = set()
-"""Every child that was not yet seen to end, whichever thread it is for."""
+"""All children that have not been reaped yet, from all threads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """How a command ended, what it printed, and the end of what it said on its standard error."""
+    """How a command ended: exit code, standard output, and the end of its standard error."""
 
     exit_code: int
     stdout: str
@@ -40,7 +40,7 @@ class Ended:
 
 
 class TimeIsUp(Exception):
-    """The command did not end in time; it was killed, with all that it had started."""
+    """The command did not end in time, and was killed together with everything it started."""
 
 
 def run(
@@ -54,10 +54,11 @@ def run(
     cwd: str | Path | None = None,
     spares_others: bool = False,
 ) -> Ended:
-    """Run `argv` to its end, and until nobody holds its pipes any more.
+    """Run `argv` until it has ended and every process that holds its output pipes has closed them.
 
-    Raises `TimeIsUp`, `TooLarge` (naming `whose` output it is) and OSError where it can't be started. Nothing that it
-    started in its process group is left; with `spares_others` only where something is raised.
+    Raises `TimeIsUp`, `TooLarge` (which names `whose` output it is), and OSError if the command cannot be
+    started. Kills everything left in its process group; with `spares_others`, only if the command did not end
+    by itself.
     """
     deadline_s = time.monotonic() + timeout_s
     process = start(argv, env=env, cwd=cwd)
@@ -72,9 +73,9 @@ def run(
 def start(
     argv: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: str | Path | None = None
 ) -> Process:
-    """Start `argv` with three pipes. Raises OSError.
+    """Start `argv` with pipes for stdin, stdout and stderr. Raises OSError.
 
-    It gets a session of its own: Ctrl-C must not kill a heal, and a kill must reach all children.
+    The child gets a session of its own: Ctrl-C must not kill a heal, and a kill must reach all children.
     """
     pipe = subprocess.PIPE
     process = subprocess.Popen(
@@ -85,13 +86,13 @@ def start(
 
 
 def kill(process: Process) -> None:
-    """Kill it with its process group; whoever waits for its output hears that it has ended."""
+    """Kill the process and its process group. A thread that reads its output sees the end of the pipe."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
 
 
 def end(process: Process, *, spares_others: bool = False) -> None:
-    """Kill what is left of it and of what it has started, and forget it. Bounded."""
+    """Kill what is left of the process and its children, and close its pipes. Takes at most `REAPED_S` seconds."""
     if not spares_others:
         kill(process)
     _running.discard(process)
@@ -104,16 +105,17 @@ def end(process: Process, *, spares_others: bool = False) -> None:
 
 
 def end_all() -> None:
-    """Kill every child at once: what waits for one hears that it has ended."""
+    """Kill all children at once. Threads that wait for one see that it has ended."""
     for process in tuple(_running):
-        if process.returncode is None:  # else its number may be another's by now
+        if process.returncode is None:  # a reaped process ID may already belong to another process
             kill(process)
 
 
 def write(pipe: IO[bytes], data: bytes, deadline_s: float | None) -> None:
-    """Write all of `data` past the pipe's buffer, by `deadline_s` (monotonic; None: whenever), and close the pipe.
+    """Write all of `data` to `pipe` and close it, even if `data` is larger than the pipe's buffer.
 
-    A reader that is gone, or does not read in time, is nothing to raise for: reading its output says so.
+    Gives up at `deadline_s` (monotonic clock; None: no limit). A reader that is gone or too slow raises
+    nothing here: it shows when its output is read.
     """
     descriptor, rest = pipe.fileno(), memoryview(data)
     os.set_blocking(descriptor, False)
@@ -129,7 +131,7 @@ def write(pipe: IO[bytes], data: bytes, deadline_s: float | None) -> None:
 
 
 class Tail:
-    """The end of what is said on a standard error."""
+    """The last bytes of a standard error stream."""
 
     def __init__(self) -> None:
         self._kept = bytearray()
@@ -143,7 +145,7 @@ class Tail:
 
 
 class _Exchange:
-    """Feeds a child its stdin, and takes what it says, in one thread."""
+    """Feed a child's stdin and collect its output, in a single thread."""
 
     def __init__(self, process: Process, stdin: bytes, said: Collected) -> None:
         self._process, self._said, self._errors = process, said, Tail()
@@ -181,7 +183,7 @@ class _Exchange:
     def _feed(self) -> None:
         try:
             self._rest = self._rest[os.write(self._stdin.fileno(), self._rest[:PIECE]) :]
-        except BrokenPipeError:  # it has read enough
+        except BrokenPipeError:  # the child has closed its stdin
             self._rest = self._rest[:0]
         if not self._rest:
             self._selector.unregister(self._stdin)

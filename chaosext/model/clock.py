@@ -1,7 +1,8 @@
-"""Time that nobody can set: seconds that this machine was awake since it booted, and which boot that was.
+"""Time that cannot be set: seconds this machine was awake since it booted, and the ID of that boot.
 
-A wall clock may be moved while a cut is in force; what is measured between two moments of one boot may not. While a
-machine sleeps, or a virtual one is paused, the kernel's timeouts stand still, and so does this: it is never early.
+A wall clock may be changed during a cut; the time between two moments of one boot cannot. While a machine
+sleeps or a virtual machine is paused, the kernel's timeouts stop, and so does this clock: it never runs ahead
+of them.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-"""Chosen anew by the kernel at each boot (random(4))."""
+"""The kernel chooses a new one at each boot (random(4))."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Moment:
-    """`uptime_s` seconds (CLOCK_MONOTONIC, clock_gettime(2)) after the boot named `boot`; comparable within it only."""
+    """`uptime_s` seconds (CLOCK_MONOTONIC, clock_gettime(2)) after boot `boot`; compare only within one boot."""
 
     boot: str
     uptime_s: float
@@ -32,16 +33,16 @@ class Moment:
 
     @property
     def has_passed(self) -> bool:
-        """Whether it is over. One of another boot is not known to be."""
+        """Whether this moment is known to be over. False for a moment of another boot."""
         age_s = self.age_s()
         return age_s is not None and age_s >= 0
 
     def as_wall_clock(self) -> datetime:
-        """For people to read, by the wall clock as it is now (UTC)."""
+        """Convert to the current wall clock (UTC), for display only."""
         return datetime.now(UTC) - timedelta(seconds=self.age_s() or 0.0)
 
     def age_s(self) -> float | None:
-        """Seconds since then; None when that was in another boot, or on another machine."""
+        """Seconds since this moment; None if it belongs to another boot or another machine."""
         return uptime_s() - self.uptime_s if self.boot == boot_id() else None
 
     def to_json(self) -> dict[str, Any]:
@@ -49,7 +50,7 @@ class Moment:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Raises KeyError, TypeError or ValueError for what `to_json` did not write."""
+        """Parse the output of `to_json`. Raises KeyError, TypeError or ValueError for anything else."""
         return cls(boot=str(value["boot"]), uptime_s=float(value["uptime_s"]))
 
 
@@ -62,12 +63,12 @@ def booted() -> Moment:
 
 
 def at_wall_clock(at: datetime) -> Moment:
-    """The moment of this boot at which the wall clock, as it is now, shows `at`: the best there is after a reboot."""
+    """The moment of this boot at which the current wall clock shows `at`: the best estimate after a reboot."""
     return now().later((at - datetime.now(UTC)).total_seconds())
 
 
 def is_over(moment: Moment | None) -> TypeGuard[Moment]:
-    """Whether it is known to have passed: what nobody knows the moment of may go on."""
+    """Whether `moment` is known to have passed. An unknown moment (None) has not."""
     return moment is not None and moment.has_passed
 
 
@@ -76,7 +77,7 @@ def uptime_s() -> float:
 
 
 def since_boot_s() -> float:
-    """Seconds since this machine booted, the time that it slept included: what is decided grows old meanwhile."""
+    """Seconds since this machine booted, including sleep, during which decisions age as well."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 

@@ -1,6 +1,6 @@
-"""Named places at which a test can kill the process: SIGKILL, no clean-up, as an out-of-memory killer would do it.
+"""Named points at which a test can kill the process with SIGKILL, without clean-up, like the OOM killer.
 
-`CHAOSEXT_CRASH_AT=<point>` kills there, `<point>:<n>` at the n-th time that it is passed (1 is the first).
+`CHAOSEXT_CRASH_AT=<point>` kills the process there, `<point>:<n>` at the n-th pass (1 is the first).
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ POINTS: dict[str, str] = {
     "releasing": "everything is healed, the locks are still held",
     "result-written": "result.json is written, the locks are released",
 }
-"""Every point, in the order in which a run passes them, and what is true there."""
+"""Every point in the order in which a run passes it, with the state of the run there."""
 
 _passed: Counter[str] = Counter()
 _counting = threading.Lock()
 
 
 def crash_point(name: str) -> None:
-    """Die here when a test asked for it. `name` is one of `POINTS`."""
+    """Kill this process if a test asked for it. `name` is one of `POINTS`."""
     wanted = os.environ.get(VARIABLE)
     if wanted is None:
         return

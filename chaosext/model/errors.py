@@ -1,11 +1,11 @@
-"""What can go wrong, as people and machines should tell it apart.
+"""Error types, one for each outcome that users and scripts must distinguish.
 
 ChaosextError
 ├── Refused            exit 20: nothing was touched; the message names the field and the fix
-├── Inconclusive       exit 30: the cut or an observation could not be proven
-├── Unsafe             exit 40: something of ours may be left; the message says what, where, how to remove it
+├── Inconclusive       exit 30: the cut or an observation could not be verified
+├── Unsafe             exit 40: a cut may still be active; the message says where and how to remove it
 └── Unreachable        a node's shell or the API server did not answer in time (callers turn it into a finding)
-    └── TooLarge       it did answer, with more than is kept of one answer
+    └── TooLarge       it did answer, but with more than the size limit
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class ChaosextError(Exception):
     """Base of every error that chaosext raises on purpose.
 
-    `message` says what is wrong in one line; `fix` says what to do next, in one line.
+    `message` says what is wrong, `fix` says what to do next; one line each.
     """
 
     exit_code: ClassVar[int] = 30
@@ -37,35 +37,35 @@ class ChaosextError(Exception):
 
 
 class Refused(ChaosextError):
-    """Bad input, the wrong cluster, a gate not met, a tool missing. Nothing was touched."""
+    """Invalid input, the wrong cluster, a failed gate or a missing tool. Nothing was touched."""
 
     exit_code: ClassVar[int] = 20
 
 
 class Inconclusive(ChaosextError):
-    """The cut or an observation could not be proven."""
+    """The cut or an observation could not be verified."""
 
     exit_code: ClassVar[int] = 30
 
 
 class Unsafe(ChaosextError):
-    """Something of ours may be left. The message says what and where; the fix says how to remove it."""
+    """A cut or other leftovers may still be active. The message says what and where, the fix how to remove it."""
 
     exit_code: ClassVar[int] = 40
 
 
 class Unreachable(ChaosextError):
-    """A node's shell, or the API server, gave no answer in time. Never read as healthy."""
+    """A node's shell or the API server did not answer in time. Never treated as healthy."""
 
     exit_code: ClassVar[int] = 30
 
 
 class TooLarge(Unreachable):
-    """Somebody answered with more than is kept of one answer (model/answers.py), so what it says is not known."""
+    """An answer exceeded the size limit (model/output_bounds.py), so its content is unknown."""
 
 
 def did_you_mean(word: str, known: Iterable[object], *, prefix: str = "") -> str:
-    """A hint for a mistyped `word`: the nearest known one, else all of them."""
+    """Return a hint for a mistyped `word`: the closest known name, or the list of all of them."""
     names = sorted(str(name) for name in known)
     near = difflib.get_close_matches(word, names, n=1)
     return (
@@ -74,15 +74,15 @@ def did_you_mean(word: str, known: Iterable[object], *, prefix: str = "") -> str
 
 
 MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What is raised by reading a value whose shape isn't the one that was expected (deep nesting: RecursionError)."""
+"""Errors raised while reading a value of unexpected shape (deep nesting raises RecursionError)."""
 
 
 BEYOND = 1e15
-"""No time, count or ratio is as large: sums of such numbers are infinite, and no integers."""
+"""Larger than any real time, count or ratio. Sums of larger numbers overflow to infinity or lose integer precision."""
 
 
 def finite(value: Any) -> float:
-    """`value` as a number to reckon with. Raises TypeError, ValueError or OverflowError; NaN is none."""
+    """Convert `value` to a finite float. Raises TypeError, ValueError or OverflowError; also rejects NaN."""
     number = float(value)
     if not math.isfinite(number) or abs(number) > BEYOND:
         raise ValueError(f"{value!r:.40} is no number to reckon with")
@@ -91,7 +91,7 @@ def finite(value: Any) -> float:
 
 @contextmanager
 def understood(whose: str) -> Iterator[None]:
-    """Within it, a value of the wrong shape raises `Unreachable`: `whose` answer gave no proper one."""
+    """Turn errors about a malformed value inside the block into `Unreachable`, naming `whose` answer it was."""
     try:
         yield
     except MALFORMED as error:

@@ -1,8 +1,8 @@
-"""Files in directories that somebody else may have prepared: the only place that opens, replaces or appends to one.
+"""File access in directories that others may have prepared: the only place that opens, replaces or appends.
 
-A write never follows a link and never changes a file that was there: it makes a new one under a random name and
-renames it. A read of a directory's content never leaves the directory, never waits for a pipe or a device, and never
-takes more memory than its caller allows.
+A write never follows a link and never changes an existing file: it creates a new one under a random name and
+renames it. A read inside a directory never leaves that directory, never blocks on a pipe or a device, and
+never takes more memory than its caller allows.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 PIPE_S = 5.0
-"""How long a pipe that a person named, such as bash's `<(...)`, may take to give all that it holds."""
+"""Seconds within which a pipe that the user named, such as bash's `<(...)`, must deliver all its content."""
 
 BLOCK_BYTES = 1 << 20
 
 DOCUMENT_BYTES = 4 << 20
-"""Of a document that people write: an experiment, a plan, limits. The largest one in use is a list of scenarios."""
+"""Bytes of a hand-written document: an experiment, a plan, limits. The largest in use is a list of scenarios."""
 
 EXPANSION = 200
-"""How many times larger than its gzip file a content may be. `kubectl get -o json` compresses 10 to 40 times, the
-benchmark's 150,000 equal Pods 123 times (gzip -9), and a bomb 1,000 times (1,032 is the most that RFC 1951 allows)."""
+"""Highest allowed ratio of a content to its gzip file. `kubectl get -o json` compresses 10 to 40 times, the
+benchmark's 150,000 equal Pods 123 times (gzip -9), a zip bomb 1,000 times (RFC 1951 allows at most 1,032)."""
 
 EXPANSION_FREE_BYTES = 64 << 20
-"""A content that is smaller than this may expand as it likes."""
+"""Contents below this many bytes may have any compression ratio."""
 
 GZIP_MAGIC = b"\x1f\x8b"
 _GZIP = zlib.MAX_WBITS | 16
-"""zlib's own sign for a gzip header and trailer (zlib.h, inflateInit2)."""
+"""zlib's flag for a gzip header and trailer (zlib.h, inflateInit2)."""
 
 OWNER_ONLY = 0o600
 BY_UMASK = 0o666
@@ -59,26 +59,26 @@ _KINDS = {
 
 
 class UnfitFile(OSError):
-    """What is there can be opened, but must not be read or replaced. `strerror` says why."""
+    """The path can be opened, but must not be read or replaced. `strerror` says why."""
 
     def __init__(self, why: str, name: str | os.PathLike[str]) -> None:
         super().__init__(errno.EINVAL, why, os.fspath(name))
 
 
 class Folder:
-    """A directory that is held open, so that no renaming or link leads a read or a write out of it.
+    """A directory that is kept open, so that no rename or link can redirect a read or write out of it.
 
-    A name is that of a file right inside of it, and never a path. Every method raises OSError.
+    Names are those of direct children, never paths. Every method raises OSError.
     """
 
     def __init__(self, path: Path, *, inside: int | None = None) -> None:
-        """`path` may be a link unless it is a name `inside` the directory of another descriptor."""
+        """Open `path`. It may be a link, unless it is a name `inside` the directory of another descriptor."""
         self.path = path
         follow = 0 if inside is None else os.O_NOFOLLOW
         name = path if inside is None else path.name
         self._descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | follow, dir_fd=inside)
         self.close = weakref.finalize(self, os.close, self._descriptor)
-        self.close.atexit = False  # a thread may still be writing; the process' end closes it as well
+        self.close.atexit = False  # a thread may still be writing; the end of the process closes it anyway
 
     def __enter__(self) -> Self:
         return self
@@ -88,25 +88,25 @@ class Folder:
 
     @property
     def inside(self) -> Path:
-        """The directory by a path that leads to it whatever becomes of its name, in this process, while it is open."""
+        """A path to the directory that stays valid after a rename, in this process, while the directory is open."""
         return Path(f"/proc/self/fd/{self._descriptor}")
 
     @property
     def owner(self) -> int:
-        """The user's id."""
+        """The owner's user ID."""
         return os.fstat(self._descriptor).st_uid
 
     def folder(self, name: str) -> Folder:
-        """The directory `name` in this one, which is not a link."""
+        """Open the subdirectory `name`, which must not be a link."""
         return Folder(self.path / _single(name), inside=self._descriptor)
 
     def make_folder(self, name: str) -> Folder:
-        """A new directory `name` in this one, that nobody but its owner can write to."""
+        """Create the subdirectory `name`, writable only by its owner."""
         os.mkdir(_single(name), 0o755, dir_fd=self._descriptor)
         return self.folder(name)
 
     def names(self, suffix: str = "", *, most: int) -> list[str]:
-        """The names that end with `suffix`, sorted; at most the first `most` that the directory lists."""
+        """List the names that end with `suffix`, sorted; stops after `most` of them, in directory order."""
         found: list[str] = []
         with os.scandir(self._descriptor) as entries:
             for entry in entries:
@@ -117,20 +117,20 @@ class Folder:
         return sorted(found)
 
     def has(self, name: str) -> bool:
-        """Whether `name` is a file, and not a link to one."""
+        """Whether `name` is a regular file and not a link to one."""
         with suppress(OSError):
             return stat.S_ISREG(self._kind(name))
         return False
 
     def read(self, name: str, *, most: int) -> bytes:
-        """All of a file. One of more than `most` bytes is an `UnfitFile`."""
+        """Read a whole file. Raises `UnfitFile` if it has more than `most` bytes."""
         with self._opened(name) as file:
             return _whole(file, most, self.path / name)
 
     def lines(self, name: str, *, longest: int, most: int) -> Iterator[str]:
-        """A file's lines without their ends, in the order of the file; one of more than `longest` bytes comes empty.
+        """Yield a file's lines without their line breaks; a line of more than `longest` bytes is yielded empty.
 
-        Raises `UnfitFile` where more than `most` bytes would have to be read.
+        Raises `UnfitFile` once more than `most` bytes have been read.
         """
         read, skips = 0, False
         with self._opened(name) as file:
@@ -144,17 +144,17 @@ class Folder:
                 skips = goes_on
 
     def write(self, name: str, content: str | bytes, *, fsync: bool, mode: int = BY_UMASK) -> None:
-        """Put `content` into the file `name`, whole or not at all; `fsync`: it outlives a crash of the machine.
+        """Write `content` to the file `name` atomically; with `fsync`, it survives a crash of the machine.
 
-        A link to a file, or to nothing, is replaced and never followed. What else is there, or is led to, stays, and is
-        an `UnfitFile`.
+        A link to a file, or to nothing, is replaced and never followed. Anything else at `name`, or at the
+        end of a link, is left alone and raises `UnfitFile`.
         """
         with self.replacement(name, fsync=fsync, mode=mode) as file:
             file.write(_bytes(content))
 
     @contextmanager
     def replacement(self, name: str, *, fsync: bool, mode: int = BY_UMASK) -> Iterator[io.BufferedWriter]:
-        """As `write`, for a content that comes in pieces: the file appears when the block ends without an error."""
+        """Like `write`, for content that comes in pieces: the file appears when the block ends without an error."""
         self._require_replaceable(name, with_target=True)
         temporary = f".{name[:100]}.{secrets.token_hex(8)}.tmp"
         handle = os.open(temporary, _NEW, mode, dir_fd=self._descriptor)
@@ -166,20 +166,20 @@ class Folder:
                     os.fsync(handle)
             os.replace(temporary, name, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
         except BaseException:
-            with suppress(OSError):  # on a full disk even half a file is in the way
+            with suppress(OSError):  # on a full disk, even an incomplete file is in the way
                 os.unlink(temporary, dir_fd=self._descriptor)
             raise
         if fsync:
             os.fsync(self._descriptor)
 
     def open_to_append(self, name: str, *, mode: int = BY_UMASK) -> int:
-        """A descriptor of the file, made where there is none, whose writes go to its end."""
+        """Open the file for appending and return its descriptor; create the file if it does not exist."""
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
         handle = os.open(_single(name), flags, mode, dir_fd=self._descriptor)
         return _checked(handle, self.path / name)
 
     def link(self, name: str, to: str) -> None:
-        """Make `name` a symbolic link to `to`, in the place of whatever link it was."""
+        """Make `name` a symbolic link to `to`, replacing an existing link."""
         self._require_replaceable(name)
         temporary = f".{name[:100]}.{secrets.token_hex(8)}.tmp"
         os.symlink(to, temporary, dir_fd=self._descriptor)
@@ -191,7 +191,7 @@ class Folder:
             raise
 
     def require_room(self, size: int) -> None:
-        """Raise OSError unless `size` bytes fit on the disk, which keeps none of them."""
+        """Raise OSError unless the disk has room for `size` bytes. Leaves nothing on the disk."""
         name = f".room.{secrets.token_hex(8)}"
         handle = os.open(name, _NEW, OWNER_ONLY, dir_fd=self._descriptor)
         try:
@@ -202,14 +202,14 @@ class Folder:
             os.unlink(name, dir_fd=self._descriptor)
 
     def sync(self) -> None:
-        """A file that is not yet in its directory is lost with the machine, its own fsync or not."""
+        """Flush the directory to disk: without it, a crash of the machine loses new files even if they were synced."""
         os.fsync(self._descriptor)
 
     def _kind(self, name: str) -> int:
         return os.stat(_single(name), dir_fd=self._descriptor, follow_symlinks=False).st_mode
 
     def _require_replaceable(self, name: str, *, with_target: bool = False) -> None:
-        """Raise `UnfitFile` for what is neither a file nor a link, and for a link to such a thing, as /dev/stdout."""
+        """Raise `UnfitFile` for anything but a file or a link, and for a link to such a thing, as /dev/stdout."""
         with suppress(FileNotFoundError):
             kind = stat.S_IFMT(self._kind(name))
             if kind == stat.S_IFLNK and with_target:
@@ -231,13 +231,13 @@ class Folder:
 
 
 def write_whole(path: Path, content: str | bytes, *, fsync: bool, mode: int = BY_UMASK) -> None:
-    """`Folder.write` by path; the directory must be there."""
+    """Call `Folder.write` for a path. Its directory must exist."""
     with Folder(path.parent) as folder:
         folder.write(path.name, content, fsync=fsync, mode=mode)
 
 
 def write_pieces(path: Path, pieces: Iterable[str], *, fsync: bool, gzipped: bool = False) -> None:
-    """As `write_whole`, for a content that is made on the way."""
+    """Like `write_whole`, for content that is generated piece by piece."""
     with (
         Folder(path.parent) as folder,
         folder.replacement(path.name, fsync=fsync) as file,
@@ -250,9 +250,9 @@ def write_pieces(path: Path, pieces: Iterable[str], *, fsync: bool, gzipped: boo
 def append(
     path: Path, content: str | bytes, *, fsync: bool, mode: int = BY_UMASK, after: int | None = None
 ) -> None:
-    """Append `content`, all of it or an error; what a crash tore before it stays a line of its own.
+    """Append all of `content` or raise. If a crash truncated the last line, `content` begins on a new line.
 
-    What is there beyond `after` bytes, of which a full disk took only a part, is dropped before.
+    `after`: first truncate the file to this many bytes, to drop an append that a full disk cut short.
     """
     with Folder(path.parent) as folder:
         handle = folder.open_to_append(path.name, mode=mode)
@@ -269,20 +269,20 @@ def append(
 
 
 def open_to_append(path: Path, *, mode: int) -> int:
-    """A descriptor of the file for appending, made where there is none, as is its directory, for its owner alone."""
+    """Open the file for appending and return its descriptor; create it, and an owner-only directory, if missing."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with Folder(path.parent) as folder:
         return folder.open_to_append(path.name, mode=mode)
 
 
 def write_all(handle: int, data: bytes) -> None:
-    """Raises OSError also where only a part was taken. It is not synced yet."""
+    """Write all of `data`, without syncing it. Raises OSError if only a part was written."""
     if os.write(handle, data) < len(data):
         raise OSError(errno.ENOSPC, "the disk took a part only")
 
 
 def read_file(path: Path, *, most: int = DOCUMENT_BYTES, within_s: float = PIPE_S) -> bytes:
-    """A file that a person named: a link is followed, a pipe is read for `within_s` at most.
+    """Read a file that the user named: follows links, and reads a pipe for at most `within_s` seconds.
 
     Raises OSError; `UnfitFile` for a directory or a device, and for more than `most` bytes.
     """
@@ -292,23 +292,24 @@ def read_file(path: Path, *, most: int = DOCUMENT_BYTES, within_s: float = PIPE_
 
 @contextmanager
 def opened(path: Path) -> Iterator[io.BufferedReader]:
-    """A file or a pipe that a person named, open; `UnfitFile` for anything else. Opening never waits."""
+    """Open a file or a pipe that the user named, without blocking. Raises `UnfitFile` for anything else."""
     handle = _checked(os.open(path, _READ), path, or_pipe=True)
     with open(handle, "rb") as file:  # noqa: PTH123  a descriptor
         yield file
 
 
 def read_opened(file: io.BufferedReader, path: Path, *, most: int, within_s: float) -> bytes:
-    """All that an `opened` file holds, as `read_file`."""
+    """Read everything from an `opened` file; bounds as in `read_file`."""
     if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
         return _from_pipe(file.fileno(), path, most, within_s)
     return _whole(file, most, path)
 
 
 def unzipped(file: io.BufferedIOBase, name: Path) -> Iterator[bytes]:
-    """The content of an open gzip file, block by block, also where several were put together or zeros follow.
+    """Yield the content of an open gzip file in blocks; accepts concatenated members and trailing zeros.
 
-    Raises `UnfitFile` for a file that is damaged or cut off, and where it expands beyond reason, before it did.
+    Raises `UnfitFile` for a damaged or truncated file, and, before expanding it, for one beyond the allowed
+    ratio.
     """
     taken = made = 0
     member = zlib.decompressobj(_GZIP)
@@ -332,14 +333,14 @@ def unzipped(file: io.BufferedIOBase, name: Path) -> Iterator[bytes]:
 
 
 def _single(name: str) -> str:
-    """Raises `UnfitFile` for what is not the name of a file in a directory."""
+    """Return `name`. Raises `UnfitFile` unless it is a plain file name."""
     if name in ("", ".", "..") or "/" in name or "\0" in name:
         raise UnfitFile("is not the name of a file", name.replace("\0", "?"))
     return name
 
 
 def _checked(handle: int, name: Path, *, or_pipe: bool = False) -> int:
-    """The descriptor `handle`, which is closed where it is none of a file (or pipe)."""
+    """Return the descriptor `handle`; close it and raise `UnfitFile` unless it is a file (or a pipe, if allowed)."""
     kind = stat.S_IFMT(os.fstat(handle).st_mode)
     if kind != stat.S_IFREG and not (or_pipe and kind == stat.S_IFIFO):
         os.close(handle)
@@ -348,16 +349,16 @@ def _checked(handle: int, name: Path, *, or_pipe: bool = False) -> int:
 
 
 def _whole(file: io.BufferedIOBase, most: int, name: Path) -> bytes:
-    if os.fstat(file.fileno()).st_size > most:  # a sparse file costs whoever made it nothing
+    if os.fstat(file.fileno()).st_size > most:  # a sparse file of any size costs its creator nothing
         raise _too_large(most, name)
-    data = file.read(most + 1) or b""  # None: one of the kernel's own files, which has nothing to say yet
+    data = file.read(most + 1) or b""  # None: a kernel file that has no data yet
     if len(data) > most:
         raise _too_large(most, name)
     return data
 
 
 def _from_pipe(handle: int, name: Path, most: int, within_s: float) -> bytes:
-    """What comes out of a pipe until everybody who writes has closed it; one that nobody opened yet may still be."""
+    """Read a pipe until all writers have closed it; also waits for the first writer to open it."""
     data, over_s = bytearray(), time.monotonic() + within_s
     while (left_s := over_s - time.monotonic()) > 0:
         try:

@@ -1,4 +1,4 @@
-"""A finding: what a check answers. Unknown is never healthy."""
+"""A finding: the answer of a check. Unknown is never healthy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Status(StrEnum):
-    """The three answers of a check."""
+    """The possible answers of a check."""
 
     HEALTHY = "healthy"
     UNHEALTHY = "unhealthy"
@@ -21,11 +21,12 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """One observation under a finding: of what, how it was, and the detail that a person wants to read.
+    """One observation of a finding: its subject, its status, and the detail for people.
 
-    `subject` is written as `Node/worker-1 → 10.2.112.10:53/udp` or `Pod/shop/cart-abc`. `counts`: it decides, and is
-    not only told of. `share`: how much of it is well, such as 1 of 3 replicas; None: all or nothing, as `status` has
-    it. `vital`: no known-unhealthy entry excuses it. `known`: why such an entry excuses it; "" where none does.
+    `subject` has a form such as `Node/worker-1 → 10.2.112.10:53/udp` or `Pod/shop/cart-abc`. `counts`:
+    whether it affects the finding's status or is only listed. `share`: how much of it is healthy, such as 1
+    of 3 replicas; None: all or nothing, according to `status`. `vital`: no known-unhealthy entry can excuse
+    it. `known`: the reason of the entry that excuses it; "" if none does.
     """
 
     subject: str
@@ -38,7 +39,7 @@ class Evidence:
 
     @property
     def well(self) -> Fraction:
-        """How much of it is well, from 0 to 1."""
+        """The healthy share, from 0 to 1."""
         return Fraction(*self.share) if self.share else Fraction(self.status is Status.HEALTHY)
 
     def to_json(self) -> dict[str, Any]:
@@ -67,7 +68,7 @@ class Finding:
 
 
 def worst(statuses: Iterable[Status]) -> Status:
-    """The status of a whole: one unhealthy part makes it unhealthy, one unknown part (or no part) unknown."""
+    """Combine statuses: unhealthy if any is unhealthy, else unknown if any is unknown or there are none."""
     seen = set(statuses)
     if Status.UNHEALTHY in seen:
         return Status.UNHEALTHY

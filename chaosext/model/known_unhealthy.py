@@ -1,7 +1,8 @@
-"""Objects that are known to be unhealthy, and accepted as they are until a date. Pure.
+"""Objects that are known to be unhealthy and accepted until a date. Pure.
 
-A cluster that is never fully healthy can still be judged: what was unhealthy at the baseline, and is named with a
-reason and an expiry, does not count while it is as it was, or better. Anything worse counts, and so does all else.
+This makes a cluster that is never fully healthy usable: an object that was unhealthy at the baseline, and is
+listed with a reason and an expiry, is excused while it is no worse than it was. Anything worse counts, and so
+does every object that is not listed.
 """
 
 from __future__ import annotations
@@ -23,21 +24,22 @@ if TYPE_CHECKING:
     from chaosext.model.findings import Evidence, Finding
 
 HERE = " → "
-"""What stands between a node and what is looked at from there, in a finding's subject."""
+"""Separates a node from what is observed from it, in a finding's subject."""
 
 NODES = "nodes_ready"
-"""The check that says which nodes are dead."""
+"""The check whose finding lists dead nodes."""
 
 WELL = Fraction(1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownUnhealthy:
-    """That `object` is unhealthy in the check named `check` is known, and accepted until `until`, for a `reason`.
+    """Accept until `until` that `object` is unhealthy in the check named `check`, for a `reason`.
 
-    `object` is a subject of the check's evidence; of a Pod without what is new in each (`Pod/shop/cart-*`), and of what
-    is seen from a node the node alone (`Node/worker-1`). `was`: how much of it was well when that was written down,
-    such as "1 of 3"; "" where nobody said, so that whatever is found at the next baseline is what it was.
+    `object` is a subject of the check's evidence: for a Pod, without its generated suffix
+    (`Pod/shop/cart-*`); for an observation from a node, the node alone (`Node/worker-1`). `was`: how much of
+    it was healthy when the entry was written, such as "1 of 3"; "" if not given: then the next baseline
+    decides.
     """
 
     check: str
@@ -58,7 +60,7 @@ class KnownUnhealthy:
 
     @property
     def at_least(self) -> Fraction | None:
-        """How much of it must be well; None where nobody said."""
+        """The smallest healthy share that is accepted; None if not given."""
         return share_of(self.was) if self.was else None
 
     def to_json(self) -> dict[str, str]:
@@ -72,7 +74,7 @@ class KnownUnhealthy:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Raises KeyError, TypeError or ValueError for what `to_json` did not write."""
+        """Parse the output of `to_json`. Raises KeyError, TypeError or ValueError for anything else."""
         from datetime import datetime
 
         texts = {name: str(value[name]) for name in ("check", "object", "reason")}
@@ -80,12 +82,12 @@ class KnownUnhealthy:
 
 
 def coarse(subject: str) -> str:
-    """The object that an entry names for a subject: the node that it is seen from, or the Pod without its suffix."""
+    """Return the object that an entry names for `subject`: the observing node, or the Pod without its suffix."""
     return subject.partition(HERE)[0] if subject.startswith("Node/") else lasting(subject)
 
 
 def share_of(text: str) -> Fraction:
-    """`1 of 3` as a number. Raises ValueError for anything else."""
+    """Parse `1 of 3` as a fraction. Raises ValueError for anything else."""
     match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?) of (\d{1,9})", text)
     if not match or not Fraction(match[1]) <= Fraction(match[2]) != 0:
         raise ValueError(f"{text!r} is not a share such as '1 of 3'")
@@ -94,7 +96,7 @@ def share_of(text: str) -> Fraction:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """How much of what an entry covers was well: `good` of `total`; whether some of it was not, or not known to be."""
+    """The healthy part of what an entry covers, `good` of `total`, and whether any was unhealthy or unknown."""
 
     good: Fraction
     total: int
@@ -106,12 +108,12 @@ class Measured:
         return self.good / self.total
 
     def __str__(self) -> str:
-        """`2 of 3`, rounded down to hundredths, so that what is read back is never more than it was."""
+        """Format as `2 of 3`, rounded down to hundredths so that parsing it never yields more than was measured."""
         return f"{math.floor(self.good * 100) / 100:g} of {self.total}"
 
 
 def measure(entry: KnownUnhealthy, finding: Finding) -> Measured | None:
-    """How what `entry` covers is by `finding`; None where the finding is of another check, or has nothing of it."""
+    """Measure what `entry` covers in `finding`; None for a finding of another check or without such evidence."""
     rows = [row for row in finding.evidence if row.counts and not row.vital and entry.covers(row.subject)]
     if entry.check != finding.check or not rows:
         return None
@@ -124,10 +126,11 @@ def measure(entry: KnownUnhealthy, finding: Finding) -> Measured | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """The entries in force. `before`: how much of each was well at the baseline; None: there is no baseline yet.
+    """The entries in force. `before`: the healthy share of each at the baseline; None: no baseline yet.
 
-    `dead`: nodes that are NotReady, and known to be so: what can't be asked from there is excused as well, where it is
-    named. An entry that `before` does not hold was well then, or not there, so that nothing of it is excused.
+    `dead`: NotReady nodes that are known to be so; an unknown observation from such a node is excused too, if
+    an entry names it. An entry missing from `before` was healthy or absent at the baseline, so it excuses
+    nothing.
     """
 
     entries: tuple[KnownUnhealthy, ...] = ()
@@ -135,7 +138,10 @@ class Known:
     dead: frozenset[str] = field(default_factory=frozenset)
 
     def excuse(self, finding: Finding, *, otherwise: Status = Status.UNKNOWN) -> Finding:
-        """`finding` without what is known and no worse; `otherwise` is its status where nothing else is left."""
+        """Return `finding` with known evidence excused if it is no worse.
+
+        `otherwise`: the status if no other evidence is left.
+        """
         rows, excused = list(finding.evidence), 0
         for entry in self.entries:
             found = measure(entry, finding)
@@ -153,12 +159,12 @@ class Known:
         return replace(finding, status=status, summary=_summary(finding, rows, status), evidence=tuple(rows))
 
     def _limit(self, entry: KnownUnhealthy) -> Fraction:
-        """How much of it must be well: as at the baseline, and no less than when it was written down."""
+        """The smallest share that is excused: as at the baseline, and no less than the entry says."""
         written = entry.at_least or Fraction(0)
         return written if self.before is None else max(written, self.before.get(entry, WELL))
 
     def _is_excusable(self, row: Evidence) -> bool:
-        """What is unknown never is, but for what can't be asked from a node that is known to be dead."""
+        """Whether an entry may excuse `row`. Unknown evidence is excused only from a node that is known to be dead."""
         if row.vital or row.known:
             return False
         return row.status is Status.UNHEALTHY or (
@@ -173,7 +179,7 @@ def _judged(row: Evidence, entry: KnownUnhealthy, found: Measured, no_worse: boo
 
 
 def _summary(finding: Finding, rows: Iterable[Evidence], status: Status) -> str:
-    """What is known comes last; what a finding said of it first is no news, where nothing else is wrong."""
+    """Summarize, with known evidence last. Drops the finding's own summary: it may describe only excused evidence."""
     known = dict.fromkeys(coarse(row.subject) for row in rows if row.known)
     first, *more = known
     said = f"known and no worse: {first}" + (f" and {len(more)} more" if more else "")
@@ -186,7 +192,7 @@ def _summary(finding: Finding, rows: Iterable[Evidence], status: Status) -> str:
 
 
 def entries_of(findings: Iterable[Finding], *, until: datetime, reason: str) -> tuple[KnownUnhealthy, ...]:
-    """An entry for each object that is unhealthy in `findings`, and for what can't be asked from a dead node."""
+    """Create an entry for each unhealthy object in `findings`, and for unknown observations from dead nodes."""
     listed = tuple(findings)
     dead = {
         row.subject
@@ -212,18 +218,18 @@ def _entry(check: str, name: str, finding: Finding, until: datetime, reason: str
 
 
 class Became(StrEnum):
-    """What became of something known from the baseline to the end."""
+    """How a known object changed from the baseline to the end."""
 
     SAME = "as before"
     BETTER = "better"
     WORSE = "worse"
     NO_MATCH = "matches nothing"
-    """Nothing that it names was unhealthy."""
+    """Nothing that the entry names was unhealthy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownObject:
-    """An entry in a run: how much of it was well at the baseline and at the end, "" where nothing of it was asked."""
+    """An entry in a run, with its healthy share at the baseline and at the end; "" if it was not observed."""
 
     entry: KnownUnhealthy
     at_baseline: str
@@ -232,7 +238,7 @@ class KnownObject:
 
     @property
     def said(self) -> str:
-        """`probes_healthy: Pod/shop/cart-*, 1 of 3 well, as before; CHG-4711, until 2026-12-24 00:00 UTC`."""
+        """As text: `probes_healthy: Pod/shop/cart-*, 1 of 3 well, as before; CHG-4711, until 2026-12-24 00:00 UTC`."""
         well = f"{self.at_end or self.at_baseline} well, " if self.at_end or self.at_baseline else ""
         until = f"until {self.entry.until:%Y-%m-%d %H:%M} UTC"
         return f"{self.entry}, {well}{self.became.value}; {self.entry.reason}, {until}"
@@ -243,7 +249,7 @@ class KnownObject:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Raises KeyError, TypeError or ValueError for what `to_json` did not write."""
+        """Parse the output of `to_json`. Raises KeyError, TypeError or ValueError for anything else."""
         return cls(
             entry=KnownUnhealthy.from_json(value),
             at_baseline=str(value["at_baseline"]),
@@ -253,7 +259,7 @@ class KnownObject:
 
 
 def became(entry: KnownUnhealthy, before: Measured | None, after: Measured | None) -> KnownObject:
-    """What became of `entry`. `before`: None where nothing of it was unhealthy at the baseline."""
+    """Compare `entry` before and after. `before` is None if nothing that it covers was unhealthy at the baseline."""
     was = before.share if before else WELL
     now = after.share if after else was
     change = Became.SAME if now == was else Became.BETTER if now > was else Became.WORSE

@@ -1,4 +1,4 @@
-"""The entry in front of several clusters, as it is: who is behind it, and what its customers get."""
+"""The global load balancer in front of several clusters: its members, and what customers get through it."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ if TYPE_CHECKING:
 
 
 SECONDS_FILE = "customers.jsonl"
-"""In a run's directory: a `Second` a line."""
+"""Name of the file in a run's directory that has one `Second` per line."""
 
 
 class Failover(StrEnum):
-    """Who takes a cluster out of the entry when it can't serve."""
+    """How a cluster that cannot serve is taken out of the load balancer."""
 
     HEALTH_CHECK = "health_check"
-    """The entry's own check of each address."""
+    """The load balancer checks each address by itself."""
     BY_HAND = "by_hand"
-    """People: the entry checks nothing, so that it sends customers to whoever it was told of."""
+    """An operator removes the cluster. Without health checks, the load balancer sends requests to every
+    configured member."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """One cluster behind an entry.
+    """One cluster behind the load balancer.
 
-    `drained`: somebody took it out by hand. `failover`: who else may. `healthy`: how many of its `addresses` pass the
-    entry's check; all of them where it does not check.
+    `drained`: an operator took it out. `failover`: how it is taken out otherwise. `healthy`: how many of its
+    `addresses` pass the health check; all of them without a health check.
     """
 
     cluster: str
@@ -41,12 +42,12 @@ class Member:
 
     @property
     def serves(self) -> bool:
-        """Whether new requests are sent to it."""
+        """Whether the load balancer sends new requests to it."""
         return not self.drained and self.healthy > 0
 
     @property
     def state(self) -> str:
-        """How it is, in words."""
+        """The state as text for people."""
         if self.drained:
             return "drained by hand"
         passed = f"{self.healthy} of {len(self.addresses)} addresses pass the entry's health check"
@@ -67,9 +68,9 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What became of one customer's request that ended `ago_s` seconds ago. `status` is HTTP's, 0 without an answer.
+    """Outcome of one customer request that ended `ago_s` seconds ago. `status`: HTTP status, 0 without a response.
 
-    `served_by` is the cluster that the entry chose, "" where it chose none or did not say.
+    `served_by` is the cluster that the load balancer chose; "" if it chose none or did not say.
     """
 
     ago_s: float
@@ -84,7 +85,7 @@ class Request:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Raises KeyError, TypeError or ValueError for what is none."""
+        """Raises KeyError, TypeError or ValueError for a malformed value."""
         return cls(
             ago_s=finite(value["ago_s"]),
             took_s=finite(value["took_s"]),
@@ -96,9 +97,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Second:
-    """What became of the customers' requests that ended in one second; `t_s` is its end, in seconds from the cut.
+    """Outcome of the customer requests that ended in one second. `t_s` is its end, in seconds from the cut.
 
-    `served_by`: cluster -> how many. `slowest_s`: the longest of them. `error`: the first one that failed, "" for none.
+    `served_by`: cluster -> number of requests. `slowest_s`: the longest duration. `error`: the first error,
+    "" for none.
     """
 
     t_s: float
@@ -110,7 +112,7 @@ class Second:
 
     @property
     def ratio(self) -> float | None:
-        """Success ratio, 0 to 1; None where no request ended."""
+        """Success ratio, 0 to 1; None if no request ended."""
         total = self.ok + self.failed
         return self.ok / total if total else None
 
@@ -126,7 +128,7 @@ class Second:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], *, t_s: float | None = None) -> Self:
-        """Raises KeyError, TypeError or ValueError for what is none. `t_s` where the value doesn't say."""
+        """Raises KeyError, TypeError or ValueError for a malformed value. `t_s` overrides the value's own."""
         return cls(
             t_s=finite(value["t_s"]) if t_s is None else t_s,
             ok=_count(value["ok"]),

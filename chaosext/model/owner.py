@@ -1,4 +1,4 @@
-"""Who holds something: a process, told from all others, so that one that died can be known dead."""
+"""The process that holds a lock, identified precisely enough to know when it has died."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 _START_TIME = 19
-"""Index of `starttime` (field 22, clock ticks since boot) behind the command's bracket; proc(5), /proc/pid/stat."""
+"""Index of `starttime` (field 22, clock ticks since boot) after the command's closing bracket (proc(5),
+/proc/pid/stat)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """A process: where it runs (`host`, `boot`, `pids`: its PID namespace) and which it is there (`pid`, `started`).
+    """A process: where it runs (`host`, `boot`, `pids`: its PID namespace) and which one it is (`pid`, `started`).
 
-    `started` is in clock ticks since boot: process ids are given anew, with another start.
+    `started` is in clock ticks since boot: it distinguishes processes that reuse a process ID.
     """
 
     host: str
@@ -33,28 +34,28 @@ class Holder:
 
     @property
     def is_here(self) -> bool:
-        """Whether it could be seen from here if it had ended: it is of this very boot and PID namespace.
+        """Whether its end could be seen from here: it belongs to this boot and this PID namespace.
 
-        The boot tells machines apart: hosts may share a name, as fresh virtual machines do.
+        The boot distinguishes machines: hosts may share a name, as fresh virtual machines do.
         """
         here = me()
         return (self.boot, self.pids) == (here.boot, here.pids)
 
     @property
     def is_dead(self) -> bool:
-        """Whether it is known to have ended: one that is seen from here, and is no more.
+        """Whether it is known to have ended: it is visible from here and no longer exists.
 
-        Of an earlier boot nothing is known; what it held expires by itself.
+        A process of an earlier boot is never known to be dead; its locks expire by themselves.
         """
         return self.is_here and _has_ended(self.pid, self.started)
 
     def __str__(self) -> str:
-        """One word, without blanks or commas: fits a comment of nft's and an annotation of Kubernetes'."""
+        """One word without spaces or commas, so that it fits an nftables comment and a Kubernetes annotation."""
         return f"{self.host}/{self.boot}/{self.pids}/{self.pid}/{self.started}"
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """What `str` wrote. Raises ValueError for anything else."""
+        """Parse the output of `str`. Raises ValueError for anything else."""
         host, boot, pids, pid, started = text.split("/")
         return cls(host=host, boot=boot, pids=pids, pid=int(pid), started=int(started))
 
@@ -67,7 +68,7 @@ class Holder:
 
 
 def me() -> Holder:
-    """This process."""
+    """Identify this process."""
     pid = os.getpid()
     words = _stat(pid)
     return Holder(
@@ -87,9 +88,9 @@ def _pid_namespace() -> str:
 
 
 def _has_ended(pid: int, started: int) -> bool:
-    """Whether the process is no more, or is only what is left of one (a zombie)."""
+    """Whether the process is gone or a zombie, or another one has its ID."""
     words = _stat(pid)
-    if words is None:  # or it is another user's, and /proc is mounted with hidepid (proc(5))
+    if words is None:  # or it belongs to another user and /proc is mounted with hidepid (proc(5))
         return not _exists(pid)
     return words[0] in ("Z", "X") or int(words[_START_TIME]) != started
 
@@ -99,13 +100,13 @@ def _exists(pid: int) -> bool:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:  # another user's
+    except PermissionError:  # it belongs to another user
         return True
     return True
 
 
 def _stat(pid: int) -> list[str] | None:
-    """What follows the command in the process' `stat`; None where that can't be read."""
+    """The fields after the command in /proc/pid/stat; None if it cannot be read."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -113,14 +114,14 @@ def _stat(pid: int) -> list[str] | None:
 
 
 LOCK_S = 60
-"""How long a lock holds when nobody renews it, in seconds: three of its holder's renewals may fail."""
+"""Seconds that a lock stays valid without renewal: long enough for three failed renewals."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """`run` (lower-case letters and digits) of `owner` (`user@host`), for which the process `holder` acts.
+    """A request for a lock: `run` (lower-case letters and digits), `owner` (`user@host`), and the process `holder`.
 
-    `lasts_s`: how long the run may take, counted from when it takes its lock; None: nobody knows.
+    `lasts_s`: how long the run may take, counted from when it takes its lock; None: unknown.
     """
 
     run: str
@@ -131,11 +132,11 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockFacts:
-    """A lock as found. `owner` and `holder` are "" and None when unreadable, or forgotten at its expiry.
+    """A lock as read. `owner` ("") and `holder` (None) are empty if unreadable, or if they were dropped at its expiry.
 
-    `remaining_s`: whole seconds, rounded down. `run` is "" where none is named: live then means that it isn't ours.
-    `delete_with`: the command that deletes a lock of which nobody can read until when it holds; "" for all others.
-    `over` and `cut_over`: by when its run, and the cut in force, are over; None where that is not known.
+    `remaining_s`: whole seconds, rounded down. `run` is "" if the lock names none; if live, it was not made
+    by chaosext. `delete_with`: the command that deletes a lock whose expiry is unreadable; "" for all others.
+    `over` and `cut_over`: when its run and its current cut end at the latest; None if unknown.
     """
 
     run: str
@@ -149,15 +150,15 @@ class LockFacts:
 
     @property
     def may_be_taken(self) -> bool:
-        """Whether its time is over, or the process that held it is known to have ended."""
+        """Whether it has expired, or its holder is known to have ended."""
         return not self.is_live or (self.holder is not None and self.holder.is_dead)
 
     def keeps_out(self, run: str) -> bool:
-        """Whether it is another's, who may need it still."""
+        """Whether another run holds it and may still need it."""
         return self.run != run and not self.may_be_taken
 
     def refusal(self, where: str) -> Refused:
-        """What to tell who wants it: who holds `where`, by when that is over, and what to do."""
+        """The refusal of a run that wants this lock: who holds `where`, until when, and what to do."""
         if not self.run:
             return Refused(
                 f"lock: {where} is locked by something that chaosext did not make",
@@ -176,7 +177,7 @@ class LockFacts:
 
     @property
     def until(self) -> str:
-        """By when it is over; where only the lock itself is known, how long it outlives its run."""
+        """When the run ends at the latest or, if that is unknown, how long the lock outlives the run."""
         cut = f"its cut ends by {self.cut_over:%H:%M:%S} UTC, " if self.cut_over else ""
         if self.over:
             return f"({cut}the run is over by {self.over:%H:%M:%S} UTC)"
@@ -187,7 +188,7 @@ class LockFacts:
 
 
 def parsed(text: str | None) -> Holder | None:
-    """What `str(holder)` wrote; None for anything else."""
+    """Parse the output of `str(holder)`; None for anything else."""
     try:
         return Holder.parse(text or "")
     except ValueError:
@@ -195,13 +196,13 @@ def parsed(text: str | None) -> Holder | None:
 
 
 def attended(run: str, holder: Holder | None, lock: LockFacts | None) -> bool:
-    """Whether `run` may live: its process (`holder`) is seen here, or the cluster's Lease (`lock`) is its own."""
+    """Whether `run` may be alive: its process (`holder`) is seen here, or it owns the cluster's Lease (`lock`)."""
     if holder is not None and holder.is_here:
         return not holder.is_dead
     return lock is not None and lock.run == run and not lock.may_be_taken
 
 
 def shortened(holder: Holder, length: int) -> Holder:
-    """The same process, its host's name cut so that `str` of it has `length` characters at the most."""
+    """Shorten the host name so that `str(holder)` has at most `length` characters."""
     beyond = len(str(holder)) - length
     return holder if beyond <= 0 else replace(holder, host=holder.host[:-beyond])

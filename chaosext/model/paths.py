@@ -1,4 +1,4 @@
-"""Where chaosext keeps what must outlive a run (XDG Base Directory Specification)."""
+"""Directories for data that must outlive a run (XDG Base Directory Specification)."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def config_home() -> Path:
 
 
 def cache_home() -> Path:
-    """`$XDG_CACHE_HOME/chaosext`, by default `~/.cache/chaosext`: what was built, keyed by its inputs."""
+    """`$XDG_CACHE_HOME/chaosext`, by default `~/.cache/chaosext`: build results, keyed by their inputs."""
     return _home("XDG_CACHE_HOME", ".cache")
 
 
 def _home(variable: str, default: str) -> Path:
-    """The specification ignores a variable whose path is relative."""
+    """The specification says to ignore a relative path."""
     base = Path(os.environ.get(variable, ""))
     return (base if base.is_absolute() else Path.home() / default) / "chaosext"

@@ -1,7 +1,7 @@
-"""What must not be said: values known to be secret are taken out of every text that leaves this process.
+"""Redact known secret values in every text that leaves this process.
 
-This is the second of two layers. The first (run/judging/redaction.py) keeps only what is known to be harmless; this one
-catches a secret that came into a harmless place: a title, a name, a finding that quotes an answer.
+This is the second of two layers. The first (experiment/journal_redaction.py) keeps only what is known to be
+harmless; this one catches a secret in a harmless place: a title, a name, a finding that quotes an answer.
 """
 
 from __future__ import annotations
@@ -20,21 +20,22 @@ if TYPE_CHECKING:
 REDACTED = "(redacted)"
 
 SHORTEST = 4
-"""Values of fewer characters are let through: without them no text could be read, and they keep no secret."""
+"""Characters of the shortest value that is redacted. Redacting shorter ones would make texts unreadable, and
+they protect no secret."""
 
 SHORTEST_LINE = 16
-"""Of a value of several lines (a key) each line of as many characters is hidden by itself, too."""
+"""In a multi-line value such as a key, each line of at least this many characters is also redacted on its own."""
 
 
 def pattern_of(values: Iterable[str]) -> re.Pattern[str] | None:
-    """Matches each of `values` as it is and as texts carry it: escaped, quoted, in Base64; None where there is none."""
+    """Match each of `values` plain, escaped, quoted and in Base64; None if there is nothing to match."""
     forms = {form for value in values if len(value) >= SHORTEST for form in _forms(value)}
     longest_first = sorted(forms, key=lambda form: (-len(form), form))
     return re.compile("|".join(map(re.escape, longest_first))) if forms else None
 
 
 def without(pattern: re.Pattern[str] | None, text: str) -> str:
-    """`text` with every match of `pattern` taken out."""
+    """Return `text` with every match of `pattern` redacted."""
     return pattern.sub(REDACTED, text) if pattern else text
 
 
@@ -57,7 +58,7 @@ _changing = threading.Lock()
 
 
 def hide(values: Iterable[str]) -> None:
-    """From here on none of `values` is said by this process."""
+    """Redact `values` in all further output of this process."""
     global _values, _pattern
     with _changing:
         _values |= frozenset(values)
@@ -65,12 +66,12 @@ def hide(values: Iterable[str]) -> None:
 
 
 def veiled(text: str) -> str:
-    """`text` as it may be said."""
+    """Return `text` with secrets redacted."""
     return without(_pattern, text)
 
 
 def veiled_whole(value: Any) -> Any:
-    """A JSON value with every text in it, keys too, as it may be said."""
+    """Return a JSON value with secrets redacted in all its texts, including keys."""
     if isinstance(value, str):
         return veiled(value)
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""What a run came to: the value that result.json holds and that every report is made from."""
+"""The result of a run: the content of result.json, from which every report is made."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 SCHEMA = "chaosext.result/v1"
 
 Window = tuple[float, float | None]
-"""Start and end in seconds from the cut; the end is None while it lasts."""
+"""Start and end in seconds from the cut; the end is None while the window is open."""
 
 
 def length_s(window: Window, end_s: float) -> float:
-    """How long a window is; one that lasts is counted up to `end_s`."""
+    """Length of a window in seconds; an open one is counted up to `end_s`."""
     start_s, closed_s = window
     return max(0.0, (end_s if closed_s is None else closed_s) - start_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Briefing:
-    """What was known before the cut. `timings` as in `Timings.to_json`; `outlook` are lines for people."""
+    """The facts collected before the cut. `timings` as in `Timings.to_json`; `outlook`: lines for people."""
 
     context: str
     timings: Mapping[str, Any]
@@ -50,7 +50,7 @@ class Briefing:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Raises KeyError, TypeError or ValueError for what `to_json` did not write."""
+        """Parse the output of `to_json`. Raises KeyError, TypeError or ValueError for anything else."""
         return cls(
             context=str(value["context"]),
             timings=dict(value["timings"]),
@@ -62,10 +62,11 @@ class Briefing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForeignRules:
-    """How the rules that aren't ours differ between before the cut and after the last heal, over all cut nodes.
+    """How the rules of others changed from before the cut to after the last heal, over all cut nodes.
 
-    `changed_by`: known author, such as `kube-proxy` -> lines that came, went or moved. `unattributed`: what nobody is
-    known for, as lines for people. `not_compared`: the nodes whose rules could not be listed both times.
+    `changed_by`: known author, such as `kube-proxy` -> number of lines added, removed or moved.
+    `unattributed`: changes by unknown authors, as lines for people. `not_compared`: nodes whose rules could
+    not be listed both times.
     """
 
     changed_by: Mapping[str, int]
@@ -74,14 +75,14 @@ class ForeignRules:
 
     @property
     def identical(self) -> bool | None:
-        """Whether they are byte for byte what they were, on every node; None: not known."""
+        """Whether they are byte for byte the same on every node; None: unknown."""
         if self.changed_by or self.unattributed:
             return False
         return None if self.not_compared else True
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """What a verdict must not keep to itself; what exactly was changed is in `unattributed`."""
+        """Reasons for the verdict to mention. The exact changes are in `unattributed`."""
         split = (line.partition(": ") for line in self.unattributed)
         nodes = ", ".join(dict.fromkeys(node for node, named, _ in split if named))
         changed = (
@@ -100,7 +101,7 @@ class ForeignRules:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Raises KeyError, TypeError or ValueError for what `to_json` did not write."""
+        """Parse the output of `to_json`. Raises KeyError, TypeError or ValueError for anything else."""
         return cls(
             changed_by={str(author): int(lines) for author, lines in value["changed_by"].items()},
             unattributed=tuple(map(str, value["unattributed"])),
@@ -109,10 +110,10 @@ class ForeignRules:
 
 
 class Lane(StrEnum):
-    """What can be out for a while, each seen on objects of its own: `Node/<name>`, `Pod/<namespace>/<name>`, …"""
+    """What can be out for a while, observed on objects such as `Node/<name>` or `Pod/<namespace>/<name>`."""
 
     DNS = "dns"
-    """Lookups at kube-dns' Service address, over UDP with a fresh socket."""
+    """Lookups at the kube-dns Service address over UDP with a fresh socket."""
     DNS_TCP = "dns_tcp"
     DNS_KEPT_SOCKET = "dns_kept_socket"
     XDS = "xds"
@@ -121,25 +122,26 @@ class Lane(StrEnum):
     BGP = "bgp"
     ROUTES = "routes"
     CUSTOMERS = "customers"
-    """Requests at the entry in front of several clusters."""
+    """Requests through the load balancer in front of several clusters."""
     ENTRY = "entry"
-    """Clusters that it sends nobody to, which is what it is there for."""
+    """Clusters that the load balancer sends no requests to, as it should while they cannot serve."""
     NODE_READY = "node_ready"
     KUBELET = "kubelet"
-    """Kubelets that reach no API server, by the Leases that they renew."""
+    """Kubelets that cannot reach an API server, according to their Lease renewals."""
     PROBES = "probes"
 
 
 Outages = Mapping[Lane, Mapping[str, tuple[Window, ...]]]
-"""Lane -> object -> the windows in which it was out. A window ends where nobody looked any more: see `unobserved`."""
+"""Lane -> object -> windows in which it was out. A window also ends where observation ends: see `unobserved`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeClock:
-    """How a node's clocks stood to the runner's.
+    """Offset of a node's clocks from the runner's.
 
-    `offset_s`: the node's monotonic clock less the runner's, known to within `error_s`; `wall_skew_s`: its wall clock
-    less the runner's. `boots`: how many boots of it were seen, each with an offset of its own (this is the last's).
+    `offset_s`: the node's monotonic clock minus the runner's, known to within `error_s`. `wall_skew_s`: its
+    wall clock minus the runner's. `boots`: number of boots seen; each has its own offset, and this one is the
+    last boot's.
     """
 
     offset_s: float
@@ -157,7 +159,7 @@ class NodeClock:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Raises KeyError, TypeError or ValueError for what `to_json` did not write."""
+        """Parse the output of `to_json`. Raises KeyError, TypeError or ValueError for anything else."""
         return cls(
             offset_s=finite(value["offset_s"]),
             error_s=finite(value["error_s"]),
@@ -168,11 +170,12 @@ class NodeClock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """How long it took, in seconds; None: it did not happen, or nobody saw it.
+    """Durations in seconds; None: it did not happen, or was not observed.
 
-    `detect_s`: from the cut until the control plane marked a node NotReady. `outage_s`: from the first outage that a
-    user feels (DNS, xDS, probes) to the steady state. `heal_to_outage_s`: from the heal to the first DNS death after
-    it. `recover_s`: from the heal to the steady state. `rollback_s`: from the rollback to the steady state.
+    `detect_s`: from the cut until the control plane marked a node NotReady. `outage_s`: from the first outage
+    that a user feels (DNS, xDS, probes) to the steady state. `heal_to_outage_s`: from the heal to the first
+    DNS failure after it. `recover_s`: from the heal to the steady state. `rollback_s`: from the rollback to
+    the steady state.
     """
 
     detect_s: float | None = None
@@ -186,7 +189,7 @@ class Timing:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Raises TypeError or ValueError for what `to_json` did not write."""
+        """Parse the output of `to_json`. Raises TypeError or ValueError for anything else."""
         known = {name: value[name] for name in cls.__slots__ if value.get(name) is not None}
         return cls(**{name: finite(seconds) for name, seconds in known.items()})
 
@@ -196,25 +199,25 @@ def _rounded(seconds: float | None) -> float | None:
 
 
 class Rule(StrEnum):
-    """The questions that a verdict is derived from, in the order in which a run comes to them."""
+    """The criteria that a verdict is derived from, in the order in which a run reaches them."""
 
     GATE = "gate"
     """The steady state held before the cut."""
     CUT = "cut"
-    """The cut was proven, from both sides."""
+    """The cut was verified from both sides."""
     AFTER = "after"
     """The steady state held after the heal, without help."""
     ROLLBACK = "rollback"
     """The steady state held after the rollback."""
     COMPLETE = "complete"
-    """Everything that stood at the baseline stood at the end."""
+    """Everything that existed at the baseline existed at the end."""
     CLEAN = "clean"
-    """Whatever the run put anywhere was seen gone at its end."""
+    """Everything that the run created was confirmed as removed at its end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ruling:
-    """How a rule was met, and why, in a line. `status` is None where the run never came to it, or had no need to."""
+    """Whether a rule was met, and why, in one line. `status` is None if the run never reached it or did not need it."""
 
     rule: Rule
     status: Status | None
@@ -229,7 +232,7 @@ class Ruling:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Raises KeyError, TypeError or ValueError for what `to_json` did not write."""
+        """Parse the output of `to_json`. Raises KeyError, TypeError or ValueError for anything else."""
         status = value["status"]
         return cls(
             rule=Rule(value["rule"]),
@@ -240,15 +243,16 @@ class Ruling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
-    """One run, whole. `duration_s` is wall clock.
+    """The complete result of a run. `duration_s` is wall clock time.
 
-    `outages`: what was out, where and when; `unobserved`: node -> the windows in which its sentinel's record has
-    nothing, which is never healthy. `clocks`: node -> how its clocks stood to the runner's. `rulings`: what the verdict
-    was derived from; empty in results of before there were any.
+    `outages`: what was out, where and when. `unobserved`: node -> windows that its sentinel's record does not
+    cover, which never count as healthy. `clocks`: node -> offset of its clocks from the runner's. `rulings`:
+    what the verdict was derived from; empty in results of versions that had none.
 
-    `expected`: the verdict that `--expect` asked for. `stopped`: by what it was ended before its end, if it was.
-    `known`: what was known to be unhealthy, and what became of it.
-    `audit` is the number and hash of the run's last entry in the audit log (`seq`, `hash`); None: it has none there.
+    `expected`: the verdict given with `--expect`. `stopped`: what stopped the run early, if anything.
+    `known`: known unhealthy objects, and how they changed.
+
+    `audit`: number and hash of the run's last entry in the audit log (`seq`, `hash`); None: no entry.
     """
 
     run: str
@@ -272,7 +276,7 @@ class RunResult:
 
     @property
     def exit_code(self) -> int:
-        """The exit code of the run's process, by its verdict and what was expected. Every output shows this one."""
+        """The exit code of the run's process, from its verdict and what was expected. All outputs show this one."""
         return self.verdict.exit_code_for(self.expected)
 
     @property
@@ -282,7 +286,7 @@ class RunResult:
 
     @property
     def end_s(self) -> float:
-        """When the last was seen, in seconds from the cut."""
+        """Time of the last event, in seconds from the cut."""
         return max((event.t_s for event in self.events), default=0.0)
 
     @property
@@ -292,7 +296,7 @@ class RunResult:
 
     @property
     def longest_dns_outage_s(self) -> float:
-        """The longest window of any node; one that never ended is counted up to the last event."""
+        """The longest window of any node, in seconds; an open one is counted up to the last event."""
         end_s = self.end_s
         windows = (window for found in self.dns_outages.values() for window in found)
         return max((length_s(window, end_s) for window in windows), default=0.0)
@@ -324,10 +328,10 @@ class RunResult:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], events: tuple[Event, ...]) -> Self:
-        """The result that `value` is the JSON of, with the timeline that lies beside it.
+        """Parse the output of `to_json`, and add the timeline that is stored beside it.
 
-        Results of before there were sentinels have less in them. Raises KeyError, TypeError, AttributeError or
-        ValueError for what `to_json` did not write.
+        Accepts results of versions before sentinels, which have fewer fields. Raises KeyError, TypeError,
+        AttributeError or ValueError for anything else.
         """
         if value["schema"] != SCHEMA:
             raise ValueError(f"schema {value['schema']!r}, not {SCHEMA}")

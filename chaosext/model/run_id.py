@@ -1,4 +1,4 @@
-"""The name of a run: the only kind of text that was read and may become part of a path, a table or a label."""
+"""The ID of a run: the only text read from outside that may become part of a path, a table name or a label."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ import secrets
 import time
 
 _FORM = re.compile(r"[a-z0-9]{1,20}")
-"""It names an nftables table and is in a rule's comment, 128 bytes at most (libnftnl's NFTNL_UDATA_COMMENT_MAXLEN)."""
+"""It is part of an nftables table name and of a rule comment, which is limited to 128 bytes (libnftnl,
+NFTNL_UDATA_COMMENT_MAXLEN)."""
 
 
 class RunId(str):
-    """1 to 20 lower-case letters and digits; ValueError for anything else."""
+    """1 to 20 lower-case letters and digits. Raises ValueError for anything else."""
 
     __slots__ = ()
 
     def __new__(cls, text: object) -> RunId:
-        """Raises ValueError for a text that cannot name a run."""
+        """Raises ValueError for a text that is not a valid run ID."""
         if not isinstance(text, str) or not _FORM.fullmatch(text):
             raise ValueError(f"{text!r:.60} can not name a run")
         return super().__new__(cls, text)
 
     @classmethod
     def new(cls) -> RunId:
-        """UTC time and a little chance, `20261123t230300ab12`: sorts by time."""
+        """Generate an ID from the UTC time and a random suffix, such as `20261123t230300ab12`: it sorts by time."""
         return cls(time.strftime("%Y%m%dt%H%M%S", time.gmtime()) + secrets.token_hex(2))
 
 
 UNKNOWN = RunId("unknown")
-"""Of a run whose directory names it nowhere."""
+"""Stands for a run whose directory does not name it."""

@@ -1,4 +1,4 @@
-"""What a sentinel watches and what it sees: one character a signal and second, whoever writes, reads or draws it."""
+"""What a sentinel watches and records: one character per signal and second, shared by writer, reader and report."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ if TYPE_CHECKING:
 
 
 class Watched(StrEnum):
-    """The kinds of signal, each with what its `target` is."""
+    """The kinds of signal, and the form of each one's `target`."""
 
     DNS_UDP = "dns_udp"
-    """A lookup over UDP from a fresh socket; target: the address asked."""
+    """A lookup over UDP from a fresh socket; target: the DNS server's address."""
     DNS_UDP_KEPT = "dns_udp_kept"
-    """A lookup over UDP from a socket that is kept, so that conntrack sends it where the first one went."""
+    """A lookup over UDP from a kept socket, which conntrack keeps sending to the endpoint of its first lookup."""
     DNS_TCP = "dns_tcp"
     TCP = "tcp"
     """A TCP connect; target: `host:port`."""
     SIDECAR_READY = "sidecar_ready"
     """Istio's 15021 on a local Pod; target: `Pod/<namespace>/<name>`. It stays 200 when xDS is lost."""
     SIDECAR_XDS = "sidecar_xds"
-    """Whether a local Pod's sidecar has its istiod."""
+    """Whether a local Pod's sidecar is connected to istiod."""
     BGP = "bgp"
     """A BGP session of the node; target: the peer's address."""
     ROUTE = "route"
-    """The node's route to an address: a route of its own (not the default one) leads there."""
+    """Whether the node has a specific route (not the default route) to an address."""
 
 
 class Mark(StrEnum):
-    """How one signal was in one second."""
+    """The state of one signal in one second."""
 
     GOOD = "+"
     REFUSED = "r"
@@ -46,7 +46,7 @@ class Mark(StrEnum):
 
     @property
     def status(self) -> Status:
-        """Unknown is never healthy."""
+        """The finding status of a mark. Unknown is never healthy."""
         if self is Mark.GOOD:
             return Status.HEALTHY
         return Status.UNKNOWN if self is Mark.UNKNOWN else Status.UNHEALTHY
@@ -66,7 +66,7 @@ MEANING: Mapping[Mark, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signal:
-    """One thing that is watched, each second. `label` says for people what the target is, such as `kube-dns`."""
+    """One thing that is watched every second. `label` names the target for people, such as `kube-dns`."""
 
     kind: Watched
     target: str
@@ -81,7 +81,7 @@ class Signal:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Raises KeyError, TypeError or ValueError for what `to_json` did not write."""
+        """Parse the output of `to_json`. Raises KeyError, TypeError or ValueError for anything else."""
         return cls(
             kind=Watched(value["kind"]), target=str(value["target"]), label=str(value.get("label", ""))
         )
@@ -89,10 +89,10 @@ class Signal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """What holds for the samples after it, until the next head: a sentinel's start, or another plan.
+    """Context of the samples after it, up to the next head. Written at a sentinel's start and for each new plan.
 
-    `boot` and `mono_s` as in `model.clock.Moment`; `wall_s` is the node's own wall clock at `mono_s` (Unix time).
-    `lost` says what of the record before it could not be kept (a full disk), "" for nothing.
+    `boot` and `mono_s` as in `model.clock.Moment`; `wall_s` is the node's own wall clock at `mono_s` (Unix
+    time). `lost` says which earlier part of the record could not be kept (a full disk); "" for nothing.
     """
 
     run: str
@@ -107,7 +107,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One second: number, start on the node's monotonic clock, and a `Mark` for each of the head's signals."""
+    """One second: its number, its start on the node's monotonic clock, and a `Mark` for each of the head's signals."""
 
     n: int
     mono_s: float

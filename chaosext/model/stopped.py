@@ -1,4 +1,4 @@
-"""Why a run was stopped before its end: a condition came true, an abort was asked for, the cut was lost."""
+"""Why a run stopped early: a stop condition was met, an abort was requested, or the cut was lost."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Stopper(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stopped:
-    """`name` is the condition's, else ""; `reason` says what was seen, or what was asked for, in a line."""
+    """What stopped a run. `name`: the stop condition's, or ""; `reason`: what was observed or requested, in a line."""
 
     by: Stopper
     reason: str
@@ -38,5 +38,5 @@ class Stopped:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Raises KeyError, TypeError or ValueError for what `to_json` did not write."""
+        """Parse the output of `to_json`. Raises KeyError, TypeError or ValueError for anything else."""
         return cls(by=Stopper(value["by"]), name=str(value["name"]), reason=str(value["reason"]))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 ON_NODES = "on the nodes' side: "
-"""How the detail of a cut begins whose rules are on the nodes that lose the control plane."""
+"""Prefix of a cut's detail if its rules are on the nodes that lose the control plane."""
 
 
 class Kind(StrEnum):
@@ -22,15 +22,15 @@ class Kind(StrEnum):
     CUT = "cut"
     NODE_NOT_READY = "node_not_ready"
     NODE_DELETED = "node_deleted"
-    """The API server has its Node object no more; kubelet registers one only when it starts."""
+    """The API server no longer has its Node object. Kubelet registers one only when it starts."""
     NODE_TAINTED = "node_tainted"
     OBJECT_MISSING = "object_missing"
-    """It stood at the baseline, and is gone, or there is less of it."""
+    """It existed at the baseline, and is gone or has fewer replicas or endpoints."""
     OBJECT_BACK = "object_back"
     NODE_REBOOTED = "node_rebooted"
-    """Its boot ID is another one, as kubelet reports it to the API server, or as its sentinel's record shows."""
+    """It has a new boot ID, as reported by kubelet to the API server or seen in its sentinel's record."""
     KUBELET_LOST = "kubelet_lost"
-    """It renews its Lease no more, so it reaches no API server."""
+    """It stopped renewing its Lease, so it cannot reach an API server."""
     KUBELET_RESTORED = "kubelet_restored"
     ZONE_STATE = "zone_state"
     POD_EVICTED = "pod_evicted"
@@ -46,9 +46,9 @@ class Kind(StrEnum):
     DNS_DEAD = "dns_dead"
     DNS_RESTORED = "dns_restored"
     DNS_SOCKET_STALE = "dns_socket_stale"
-    """A UDP socket that is kept gets no answers where a fresh one does (Kubernetes #125467)."""
+    """A kept UDP socket gets no answers, although a fresh one does (Kubernetes #125467)."""
     DNS_ONLY_KEPT_SOCKET = "dns_only_kept_socket"
-    """The other way round: only who kept a socket from before still gets answers."""
+    """The reverse: only a socket kept from before still gets answers."""
     DNS_SOCKETS_AGREE = "dns_sockets_agree"
     XDS_LOST = "xds_lost"
     XDS_RESTORED = "xds_restored"
@@ -61,17 +61,18 @@ class Kind(StrEnum):
     ROUTE_LOST = "route_lost"
     ROUTE_RESTORED = "route_restored"
     ENTRY_DEGRADED = "entry_degraded"
-    """Requests of an entry's customers fail."""
+    """Customer requests through a load balancer fail."""
     ENTRY_RESTORED = "entry_restored"
     ENTRY_DRAINED = "entry_drained"
-    """An entry in front of several clusters sends nobody to one of them any more, be it by hand or by its own check."""
+    """A load balancer in front of several clusters stopped sending requests to one of them: by hand, or by
+    its own check."""
     ENTRY_TAKEN_BACK = "entry_taken_back"
     PROBE_FAILING = "probe_failing"
     CRASH_LOOP = "crash_loop"
     CUT_LOST = "cut_lost"
-    """A cut ended on a node before it was healed, or its time was over: what is seen from then on proves nothing."""
+    """A cut ended on a node before it was healed or its TTL was over: later observations prove nothing."""
     CUT_WEAKENED = "cut_weakened"
-    """Something of a cut in force is not as it was planned any more."""
+    """A part of an active cut is no longer as planned."""
     HEAL = "heal"
     NODE_READY = "node_ready"
     ROLLBACK = "rollback"
@@ -79,24 +80,24 @@ class Kind(StrEnum):
     OBSERVATION_LOST = "observation_lost"
     OBSERVATION_RESTORED = "observation_restored"
     CLOCK = "clock"
-    """How a node's clocks stand to the runner's, measured."""
+    """The measured offset of a node's clocks from the runner's."""
     LOCK_LOST = "lock_lost"
     STOP_CONDITION = "stop_condition"
-    """A stop condition came true: the run is healed and ends here."""
+    """A stop condition was met: the run heals and ends."""
     ABORT = "abort"
-    """Somebody asked for the run to be healed, and to end here."""
+    """An abort was requested: the run heals and ends."""
 
 
 NO_LONGER_WATCHED = "no longer watched: "
-"""Prefix of the detail of an `observation_lost` by design: the object has left the watch plan, or is gone."""
+"""Prefix of the detail of an intended `observation_lost`: the object has left the watch plan, or is gone."""
 
 _BOOKKEEPING = frozenset({Kind.CLOCK, Kind.POD_CREATED, Kind.POD_GONE})
-"""Kinds that repeat what another event says, or describe the observation itself."""
+"""Kinds that repeat another event, or describe the observation itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One line of the timeline. `t_s` is seconds from the cut; before the cut it is negative."""
+    """One line of the timeline. `t_s` is in seconds from the cut, negative before it."""
 
     t_s: float
     kind: Kind
@@ -106,19 +107,19 @@ class Event:
 
     @property
     def is_bookkeeping(self) -> bool:
-        """Whether it belongs into `timeline.jsonl` only: it says nothing about how the cluster fares."""
+        """Whether it belongs in `timeline.jsonl` only, because it says nothing about the cluster's health."""
         planned = self.kind is Kind.OBSERVATION_LOST and self.detail.startswith(NO_LONGER_WATCHED)
         return planned or self.kind in _BOOKKEEPING
 
     @property
     def nodes(self) -> tuple[str, ...]:
-        """The nodes that it is about, or seen from: of `Node/cp-1,cp-2` both, of `Node/w → istiod 10.2.0.5` w."""
+        """The nodes it is about or was seen from: both of `Node/cp-1,cp-2`, and w of `Node/w → istiod 10.2.0.5`."""
         kind, _, names = self.object.partition("/")
         return tuple(names.partition(" ")[0].split(",")) if kind == "Node" else ()
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "t_s": round(self.t_s, 3) + 0.0,  # never -0.0
+            "t_s": round(self.t_s, 3) + 0.0,  # avoids -0.0
             "kind": self.kind.value,
             "object": self.object,
             "detail": self.detail,
@@ -127,7 +128,7 @@ class Event:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Raises KeyError, TypeError or ValueError for what `to_json` did not write."""
+        """Parse the output of `to_json`. Raises KeyError, TypeError or ValueError for anything else."""
         return cls(
             t_s=finite(value["t_s"]),
             kind=Kind(value["kind"]),
@@ -139,9 +140,9 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predicted:
-    """One line of a rehearsal: an event that is expected at `t_s`, and between `t_min_s` and `t_max_s` with luck.
+    """One line of a rehearsal: an event expected at `t_s`; depending on chance, between `t_min_s` and `t_max_s`.
 
-    `probability` (0 to 1) is that it happens at all; None where the rehearsal gives none.
+    `probability` (0 to 1) that it happens at all; None if the rehearsal gives none.
     """
 
     event: Event
@@ -151,7 +152,7 @@ class Predicted:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Raises KeyError, TypeError or ValueError for what is no line of a `chaosext.rehearsal/v1`."""
+        """Raises KeyError, TypeError or ValueError for anything but a line of a `chaosext.rehearsal/v1`."""
         chance = value.get("probability")
         return cls(
             event=Event.from_json(value),

@@ -14,7 +14,7 @@ EXPECTATION_NOT_MET_EXIT_CODE = 1
 
 
 class Outcome(StrEnum):
-    """How a run ended, in one word."""
+    """The possible outcomes of a run."""
 
     PASSED = "passed"
     DEVIATED = "deviated"
@@ -23,7 +23,7 @@ class Outcome(StrEnum):
     UNSAFE = "unsafe"
     INTERRUPTED = "interrupted"
     NOT_KNOWN = "not known"
-    """Of a run that was killed before it could judge: what reports say of it; no run ends with it."""
+    """Shown by reports for a run that was killed before its verdict; no run ends with it."""
 
 
 WITH_ROLLBACK = frozenset({Outcome.DEVIATED, Outcome.INTERRUPTED})
@@ -34,7 +34,7 @@ WITH_ROLLBACK = frozenset({Outcome.DEVIATED, Outcome.INTERRUPTED})
 class Verdict:
     """An outcome with its reasons.
 
-    `rollback_verified` is None where no rollback was needed; `signal_number` is set where a signal ended the run.
+    `rollback_verified` is None if no rollback was needed; `signal_number` is set if a signal ended the run.
     """
 
     outcome: Outcome
@@ -61,15 +61,15 @@ class Verdict:
 
     @property
     def headline(self) -> str:
-        """The outcome as people read it: `deviated, rollback verified`."""
+        """The outcome for people: `deviated, rollback verified`."""
         rollback = {True: ", rollback verified", False: ", rollback not verified", None: ""}
         return f"{self.outcome.value}{rollback[self.rollback_verified]}"
 
     def exit_code_for(self, expected: Outcome | None) -> int:
-        """The process' exit code when the user asked for `expected` (None: asked for nothing).
+        """The process' exit code if the user expected `expected` (None: no expectation).
 
-        Exactly the verdict asked for is 0; a rollback that was not verified never is. A pass that nobody
-        expected is 1, so that CI notices that the story was not reproduced.
+        The expected outcome exits 0, unless a rollback was not verified. An unexpected pass exits 1, so that
+        CI notices that the incident was not reproduced.
         """
         if expected is None:
             return self.exit_code
@@ -93,7 +93,7 @@ class Verdict:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Raises KeyError, TypeError or ValueError for what `to_json` did not write."""
+        """Parse the output of `to_json`. Raises KeyError, TypeError or ValueError for anything else."""
         outcome, verified = Outcome(value["verdict"]), value["rollback_verified"]
         if verified is not None and (type(verified) is not bool or outcome not in WITH_ROLLBACK):
             raise ValueError(f"rollback_verified: {verified!r} with the verdict {outcome.value!r}")

@@ -71,7 +71,7 @@ class Word:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Raises KeyError, TypeError or ValueError for what `to_json` did not write."""
+        """Parse the output of `to_json`. Raises KeyError, TypeError or ValueError for anything else."""
         known = dict(value)
         at, until = _moment(known.pop("at")), known.pop("until")
         return cls(
