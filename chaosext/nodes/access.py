@@ -1,4 +1,4 @@
-"""How nodes are entered: the transports, and what it takes to come back to a node later."""
+"""How nodes are entered: the transports, and what is needed to enter a node again later."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ DOCKER, NETNS, POD = "docker", "netns", "pod"
 DEFAULT = DOCKER
 
 NAMESPACE = "chaosext"
-"""The namespace of chaosext's own Pods (sentinels, and those of transport `pod`), unless another is named."""
+"""Namespace of chaosext's own Pods (sentinels, and those of transport `pod`), unless another one is set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeAccess:
-    """How nodes are entered: all that is needed to come back to them later, from another process.
+    """How nodes are entered, with everything that another process needs to enter them again later.
 
-    What follows the transport is for `pod` alone: the context of the API server that is asked, and the Pods in which
-    one arrives, by their namespace, image, run and owner. `with_bird`: they are to see BIRD's socket. `start_s`: what a
-    Pod may take to run. `only`: the nodes that can be entered now, the others being cut off; None: all of them.
-    `closed`: why none can be, "" where some can. `on_nodes`: cuts are on the nodes' side, so one may have left
-    something on any of them.
+    The fields after `transport` are for `pod` only: the context of the API server, and the namespace, image,
+    run and owner of the Pods on the nodes. `with_bird`: the Pods mount BIRD's socket. `start_s`: seconds that
+    a Pod may take to start. `only`: the nodes that can be entered now, because the others are cut off; None:
+    all. `closed`: why no node can be entered; "" otherwise. `on_nodes`: cuts are on the nodes' side, so any
+    node may have leftovers.
     """
 
     transport: str = DEFAULT

@@ -1,4 +1,4 @@
-"""What an FRR router says about its BGP sessions and routes. Pure."""
+"""Parse an FRR router's output about its BGP sessions and routes. Pure."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ class Peer:
 
     @property
     def state(self) -> str:
-        """FRR's words, e.g. "Established" or "Active"."""
+        """FRR's own words, e.g. "Established" or "Active"."""
         return ", ".join(self.states)
 
     @property
     def established(self) -> bool:
-        """Whether routes can flow, in one address family at least."""
+        """Whether the session is established in at least one address family."""
         return ESTABLISHED in self.states
 
 
 def parse_summary(text: str) -> tuple[Peer, ...]:
-    """The neighbours in FRR's `show bgp summary json`, with or without the level of address families.
+    """Parse FRR's `show bgp summary json`, with or without the level of address families.
 
-    Raises `ValueError` when it isn't that JSON.
+    Raises `ValueError` for anything else.
     """
     try:
         return _peers(json.loads(text))
@@ -61,9 +61,9 @@ def _peer(ip: str, said: list[Mapping[str, Any]]) -> Peer:
 
 
 def leads_there(text: str) -> bool:
-    """Whether FRR's `show ip route ADDRESS json` names a route of its own: not the default one, and no black hole.
+    """Whether FRR's `show ip route ADDRESS json` has a specific route: not the default one, not a black hole.
 
-    Raises `ValueError` when it isn't that JSON.
+    Raises `ValueError` for any other text.
     """
     try:
         routes = [route for found in json.loads(text).values() for route in found]

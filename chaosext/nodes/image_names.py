@@ -1,6 +1,7 @@
-"""The one image of runner and node Pods: what is in it, and its names, which follow from that.
+"""The image shared by the runner and node Pods: its content, and the names derived from that.
 
-Who brings it to the testbed's nodes and who starts Pods of it read the same sources, and so speak of the same image.
+The code that loads the image onto the testbed's nodes and the code that starts its Pods read the same
+sources, and so derive the same name.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 REGISTRY = "chaosext.local"
-"""No registry serves it: what a node does not have can't be mistaken for something else."""
+"""Not a real registry: a node that lacks the image cannot pull a different one under its name."""
 
 HOME = "opt/chaosext"
-"""The directory in the image that holds `chaosext` and the libraries that it needs; `PYTHONPATH` names it."""
+"""Directory in the image with `chaosext` and its libraries; `PYTHONPATH` points to it."""
 
 USER = 65532
-"""Who a runner is, unless its Pod says otherwise; a node Pod is root, with NET_ADMIN alone."""
+"""User ID of a runner, unless its Pod sets another one. A node Pod runs as root with only NET_ADMIN."""
 
 TOOLS = ("bash", "conntrack", "iproute2", "nftables", "socat")
-"""Debian's packages that scripts on a node call, beyond what every Debian has."""
+"""Debian packages that scripts on a node need, beyond those in every Debian."""
 
 DIGITS = 12
 
@@ -46,35 +47,35 @@ def sources() -> Mapping[str, str]:
 
 
 def libraries_lock() -> str:
-    """requirements.lock: the libraries, each at its version and with its hashes."""
+    """Read requirements.lock: the libraries with their versions and hashes."""
     return shipped("requirements.lock").read_text(encoding="utf-8")
 
 
 def shipped(name: str) -> Path:
-    """A file that comes with chaosext, by its path in a checkout: in a wheel it is in the package, by its last name."""
+    """Find a file shipped with chaosext by its path in a checkout; a wheel has it in the package, by its file name."""
     package = Path(chaosext.__file__).parent
     inside = package / "testbed" / Path(name).name
     return inside if inside.exists() else package.parent / name
 
 
 def base_key() -> str:
-    """A key of what the package stands on: the libraries and the tools."""
+    """A digest of the image's base: the libraries and the tools."""
     return _digest([TOOLS, libraries_lock()])
 
 
 def runner_image() -> str:
-    """`chaosext.local/chaosext:<version>-<digest>`: other sources, libraries or tools, another name."""
+    """`chaosext.local/chaosext:<version>-<digest>`. The digest covers sources, libraries and tools."""
     content = [TOOLS, libraries_lock(), dict(sources())]
     return f"{REGISTRY}/chaosext:{chaosext.__version__}-{_digest(content)}"
 
 
 def shell_image() -> str:
-    """Another name of the same image, which follows from the tools alone: all that a shell on a node needs."""
+    """A second name of the same image, derived from the tools only: all that a shell on a node needs."""
     return f"{REGISTRY}/shell:{_digest(TOOLS)}"
 
 
 def _experiments(package: Path) -> list[Path]:
-    """Those of a checkout: a wheel has them in the package."""
+    """The experiments of a checkout; in a wheel they are part of the package."""
     beside = package.parent / "experiments"
     return [] if (package / "experiments").exists() else sorted(beside.glob("*.yaml"))
 

@@ -1,6 +1,6 @@
-"""The door to an entry: what chaosext asks of whatever stands in front of several clusters, and Envoy behind it.
+"""The interface to a load balancer in front of several clusters, and its implementation for Envoy.
 
-Another entry (HAProxy, an appliance, a DNS load balancer) is another class with these methods.
+To support another one (HAProxy, an appliance, DNS), implement the methods of `Entry`.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ ASSIGNMENT = "/etc/envoy/assignment.json"
 ADMIN_PORT = 9901
 
 ASK_S = 20.0
-"""How long one answer is waited for: `docker exec` takes 0.3 s, and on a machine that is overloaded ten."""
+"""Seconds to wait for one answer: `docker exec` takes 0.3 s, and ten on an overloaded machine."""
 TAKE_S = 5.0
-"""How long Envoy may take to follow a new assignment: it hears of it from the kernel (inotify), within milliseconds."""
+"""Seconds that Envoy may take to apply a new assignment; inotify notifies it within milliseconds."""
 POLL_S = 0.2
 ATTEMPTS = 3
 
@@ -43,15 +43,15 @@ look() {{
   read -r up _ < /proc/uptime && printf '\\t%s\\n' "$up"
 }}
 """
-"""One line: the assignment, what Envoy says of its addresses, and when (seconds of uptime, a clock that nobody sets);
-between them tabs, as JSON has no bare ones."""
+"""Prints one line: the assignment, Envoy's status of its addresses, and the time (seconds of uptime, which
+cannot be set). They are separated by tabs, which JSON only contains escaped."""
 
 PUT = f"""
 exec 9> {ASSIGNMENT}.lock && flock -w 5 9 || exit 75
 [ "$(sha256sum < {ASSIGNMENT} | cut -d ' ' -f 1)" = "$expected" ] || exit {CHANGED_MEANWHILE}
 cat > {ASSIGNMENT}.new && mv {ASSIGNMENT}.new {ASSIGNMENT}
 """
-"""Replaces the assignment by stdin, in one step, unless somebody else has changed it since it was read."""
+"""Replaces the assignment with stdin atomically, unless it was changed since it was read."""
 
 FOLLOW = """
 customers follow & follower=$!
@@ -71,7 +71,7 @@ done
 
 
 Look = tuple[float, tuple[Member, ...]]
-"""When somebody looked at an entry (monotonic seconds), and the clusters behind it."""
+"""When a load balancer was observed (monotonic seconds), and the clusters behind it."""
 
 
 @dataclass(slots=True)
@@ -84,38 +84,43 @@ class Times:
     _ahead_s: float = math.inf
 
     def here(self, there_s: float, arrived_s: float) -> float:
-        """When it was here, of what was told at `there_s` and arrived at `arrived_s`."""
+        """Return the local time of `there_s`, a time of the other clock whose message arrived at `arrived_s`."""
         self._ahead_s = min(self._ahead_s, arrived_s - there_s)
         return there_s + self._ahead_s
 
 
 class Entry(Protocol):
-    """What stands in front of several clusters. All methods are bounded; `Unreachable` where it doesn't answer."""
+    """A load balancer in front of several clusters.
+
+    All methods are bounded in time, and raise `Unreachable` if it does not answer.
+    """
 
     @property
     def name(self) -> str: ...
 
     def look(self) -> tuple[Member, ...]:
-        """The clusters behind it, as it deems them now, by name."""
+        """The clusters behind it with their current state, sorted by name."""
 
     def change(self, cluster: str, *, drained: bool | None = None, failover: Failover | None = None) -> None:
-        """Drain `cluster` (no new request is sent to it, those in flight end) or send it requests again; and say who
-        else may take it out. None: as it is. Seen in force when this returns. Raises `Refused` for an unknown cluster.
+        """Drain `cluster` (no new requests, those in flight complete) or undo that, and set how it fails over.
+
+        None leaves a setting unchanged. The change is confirmed to be in force on return. Raises `Refused`
+        for an unknown cluster.
         """
 
     def requests(self, window_s: float) -> tuple[Request, ...]:
-        """The customers' requests that ended within the last `window_s` seconds, the oldest first."""
+        """The customer requests that ended within the last `window_s` seconds, oldest first."""
 
     def looks(self) -> AbstractContextManager[Iterator[Look]]:
-        """`look`, once a second, each with when that was, monotonic here."""
+        """Yield `look` once a second, each with its local monotonic time."""
 
     def seconds(self) -> AbstractContextManager[Iterator[Second]]:
-        """What became of the customers' requests, a second after the other; `t_s` is monotonic here."""
+        """Yield the outcome of the customer requests, second by second; `t_s` is local monotonic time."""
 
 
 @dataclass(frozen=True, slots=True)
 class EnvoyEntry:
-    """Envoy in a container of its own, and the customers in another one: the testbed's (docs/entry.md)."""
+    """Envoy in one container and the simulated customers in another, as on the testbed (docs/failover.md)."""
 
     envoy: NodeShell
     customers: NodeShell
@@ -174,7 +179,7 @@ class EnvoyEntry:
         return self._understood(done.stdout.rstrip("\n"))
 
     def _understood(self, line: str) -> tuple[tuple[Member, ...], str]:
-        """The members, and the assignment as it is written."""
+        """Parse a line of `LOOK`: the members, and the assignment as text."""
         with understood(self.name):
             text, said, _ = line.split(TAB)
             healthy = parse_healthy(said)
@@ -182,7 +187,7 @@ class EnvoyEntry:
         return tuple(replace(each, healthy=healthy.get(each.cluster, 0)) for each in found), text
 
     def _put(self, members: tuple[Member, ...], before: str) -> bool:
-        """Whether the assignment is now of `members`; False where it is not `before` any more."""
+        """Write a new assignment. Returns False if the current one is no longer `before`."""
         expected = f"expected={sha256(before.encode()).hexdigest()}\n"
         done = self.envoy.run(expected + PUT, stdin=assignment(members), timeout_s=ASK_S)
         if done.exit_code not in (0, CHANGED_MEANWHILE):
@@ -190,7 +195,7 @@ class EnvoyEntry:
         return done.exit_code == 0
 
     def _await(self, wanted: tuple[Member, ...]) -> None:
-        """Until Envoy itself says that it drains those addresses, and no others."""
+        """Wait until Envoy itself reports that exactly those addresses are draining."""
         out = {address for each in wanted if each.drained for address in each.addresses}
         deadline_s = time.monotonic() + TAKE_S
         while time.monotonic() < deadline_s:
@@ -202,7 +207,7 @@ class EnvoyEntry:
 
 
 def changed(member: Member, cluster: str, drained: bool | None, failover: Failover | None) -> Member:
-    """`member` as it is to be; only the one named `cluster` changes. Pure."""
+    """Return `member` with the change applied if it is the one named `cluster`. Pure."""
     if member.cluster != cluster:
         return member
     return replace(
@@ -213,9 +218,9 @@ def changed(member: Member, cluster: str, drained: bool | None, failover: Failov
 
 
 def when(entry: Entry, holds: Callable[[tuple[Member, ...]], bool], within_s: float) -> tuple[Member, ...]:
-    """The members as soon as `holds` is true of them, else as they are after `within_s` seconds.
+    """Return the members as soon as `holds` is true for them, else as they are after `within_s` seconds.
 
-    An entry that does not answer for a moment is asked again; raises `Unreachable` for one that does not at the end.
+    Retries while the load balancer does not answer; raises `Unreachable` if it still does not at the end.
     """
     deadline_s = time.monotonic() + within_s
     while True:
@@ -247,12 +252,12 @@ def _last_line(stderr: str) -> str:
 
 
 SERVICE = "shop"
-"""Envoy's name for all the clusters together (Envoy calls what it balances over a cluster)."""
+"""Envoy's name for all clusters together (in Envoy's terms, they are one cluster)."""
 
 TYPE = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
 
 METADATA = "envoy.lb"
-"""Envoy's own namespace for metadata of an address; `%UPSTREAM_METADATA(envoy.lb:cluster)%` reads ours."""
+"""Envoy's own metadata namespace for addresses; `%UPSTREAM_METADATA(envoy.lb:cluster)%` reads our key."""
 
 DRAINING, HEALTHY = "DRAINING", "HEALTHY"
 
@@ -261,25 +266,26 @@ FAILED = "failed_active_health_check"
 
 
 def assignment(members: Iterable[Member]) -> str:
-    """The file, one line of JSON. Each cluster is a locality of the same weight, however many addresses it has."""
+    """Write the file: one line of JSON. Each cluster is a locality of equal weight, whatever its number of
+    addresses."""
     localities = [_locality(each) for each in members]
     resource = {"@type": TYPE, "cluster_name": SERVICE, "endpoints": localities}
     return json.dumps({"resources": [resource]})
 
 
 def parse_assignment(text: str) -> tuple[Member, ...]:
-    """The members in such a file, by name; how healthy they are it doesn't say.
+    """Parse such a file into its members, sorted by name. It does not say how healthy they are.
 
-    Raises KeyError, TypeError or ValueError (or another of `MALFORMED`) for what `assignment` did not write.
+    Raises KeyError, TypeError or ValueError (or another of `MALFORMED`) for anything else.
     """
     (resource,) = json.loads(text)["resources"]
     return tuple(sorted(map(_member, resource["endpoints"]), key=lambda each: each.cluster))
 
 
 def parse_healthy(text: str) -> Mapping[str, int]:
-    """Cluster -> how many of its addresses don't fail Envoy's check, from admin's `/clusters?format=json`.
+    """Cluster -> number of its addresses that do not fail Envoy's check, from admin's `/clusters?format=json`.
 
-    A cluster none of whose addresses is healthy is not in it. Raises one of `MALFORMED` for another text.
+    A cluster without such an address is omitted. Raises one of `MALFORMED` for another text.
     """
     (status,) = (each for each in json.loads(text)["cluster_statuses"] if each["name"] == SERVICE)
     hosts = status.get("host_statuses", [])
@@ -287,7 +293,7 @@ def parse_healthy(text: str) -> Mapping[str, int]:
 
 
 def parse_drained(text: str) -> frozenset[str]:
-    """The addresses (`ip:port`) that Envoy itself says it drains: the file was read, whatever it was meant to say."""
+    """The addresses (`ip:port`) that Envoy itself reports as draining, which proves that it has read the file."""
     (status,) = (each for each in json.loads(text)["cluster_statuses"] if each["name"] == SERVICE)
     hosts = status.get("host_statuses", [])
     draining = (each for each in hosts if each["health_status"].get("eds_health_status") == DRAINING)

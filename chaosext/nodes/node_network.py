@@ -1,5 +1,6 @@
-"""A node's addresses and interfaces, as its own kernel tells them (Kubernetes often knows one family only), and where
-its kubelet connects.
+"""A node's addresses and interfaces from its own kernel, and the API servers that its kubelet connects to.
+
+Kubernetes often knows only one address family of a node.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from chaosext.nodes.shell import NodeShell
 
 KUBELET_CONF = "/etc/kubernetes/kubelet.conf"
-"""The kubelet's kubeconfig, where kubeadm writes it (kubeadm's constants.go, KubeletKubeConfigFileName)."""
+"""The kubelet's kubeconfig as written by kubeadm (kubeadm's constants.go, KubeletKubeConfigFileName)."""
 
 SCRIPT = rf"""
 ip -json address show
@@ -39,12 +40,13 @@ if [[ -z $url && -n ${{ports[*]}} ]]; then
     while read -r _ _ _ peer _; do printf '%s\n' "$peer"; done | sort -u
 fi
 """
-"""Prints the interfaces; `--routes`; those of both families; `--etcd`: to whom TCP connections of the node are up that
-lead to etcd's ports (etcd's --listen-client-urls and --listen-peer-urls, by default); `--`; the URL of the kubelet's
-API server, and its addresses as this node resolves them.
+"""Prints the interfaces; `--routes`; the routes of both families; `--etcd`; the peers of established TCP
+connections to etcd's ports (defaults of etcd's --listen-client-urls and --listen-peer-urls); `--`; the URL of
+the kubelet's API server, and its addresses as resolved on this node.
 
-A Pod sees no file of its node's: then, behind `sockets`, to whom TCP connections of the node are up that lead to one of
-the API servers' ports, which stand in a line on stdin. What else of the node talks to an API server is among them.
+In a Pod the node's files are not visible. Then it prints `sockets` and the peers of established TCP
+connections to the API servers' ports, which it reads from one line of stdin. These include connections of
+other processes on the node.
 """
 
 SOCKETS = "sockets"
@@ -54,11 +56,11 @@ TIMEOUT_S = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeNetwork:
-    """The interface(s) that carry a node's InternalIPs, and every global address on them, of both families.
+    """The interface(s) that carry a node's InternalIPs, and all global addresses on them, of both families.
 
-    `api_servers`: the addresses and port that its kubelet connects to; empty where that is not known. `own`: every
-    address that it answers to by itself, on whatever interface: a virtual one that it holds now, as well. `gateways`:
-    the next hops of its routes. `etcd`: where it is connected to an etcd.
+    `api_servers`: addresses and ports that its kubelet connects to; empty if unknown. `own`: all addresses on
+    all interfaces, including a virtual IP that it holds now. `gateways`: next hops of its routes. `etcd`:
+    peers of its connections to etcd.
     """
 
     node: str
@@ -70,14 +72,14 @@ class NodeNetwork:
     etcd: frozenset[str] = frozenset()
 
     def address(self, version: int) -> str | None:
-        """The first address of IP `version` (4 or 6); None where the node has none."""
+        """The first address of IP `version` (4 or 6); None if the node has none."""
         return next((text for text in self.addresses if ip_address(text).version == version), None)
 
 
 def node_network(node: str, internal_ips: Iterable[str], links: Iterable[Mapping[str, Any]]) -> NodeNetwork:
-    """What `ip -json address show` (decoded as `links`) says about the interfaces of `internal_ips`.
+    """Find the interfaces that carry `internal_ips` in `links`, the decoded output of `ip -json address show`.
 
-    Raises `Refused` when no interface carries one of them: a cut on a guessed interface would prove nothing.
+    Raises `Refused` if no interface carries any of them: a cut on a guessed interface would prove nothing.
     """
     wanted = {str(ip_address(ip)) for ip in internal_ips}
     carriers = {
@@ -94,15 +96,15 @@ def node_network(node: str, internal_ips: Iterable[str], links: Iterable[Mapping
 
 
 def is_up(name: str, links: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether there is an interface of that name that carries packets (ip-link(8): UP, and a carrier)."""
+    """Whether the interface `name` exists and can carry packets (ip-link(8): UP, and a carrier)."""
     flags = next((link.get("flags", ()) for link in links if link.get("ifname") == name), ())
     return {"UP", "LOWER_UP"} <= set(flags)
 
 
 def read_network(shell: NodeShell, internal_ips: Iterable[str], api_ports: Iterable[int] = ()) -> NodeNetwork:
-    """Ask the node itself; `api_ports`: where API servers listen, for a node whose kubelet's files can't be seen.
+    """Read the network of a node. `api_ports`: ports of the API servers, for a node whose files are not visible.
 
-    Raises `Unreachable` when it can't be entered or answers nonsense.
+    Raises `Unreachable` if the node cannot be entered or its answer is malformed.
     """
     result = shell.run(SCRIPT, stdin=" ".join(map(str, api_ports)) + "\n", timeout_s=TIMEOUT_S)
     of_node, _, kubelet = result.stdout.partition("\n--\n")
@@ -122,7 +124,7 @@ def read_network(shell: NodeShell, internal_ips: Iterable[str], api_ports: Itera
 
 
 def _next_hops(route: Mapping[str, Any]) -> Iterable[str]:
-    """Of `ip -json route show`: one gateway, or several next hops; `via` where it is of the other family."""
+    """Yield the gateway or next hops of a route from `ip -json route show`; `via` is used for the other family."""
     for each in (route, *route.get("nexthops", ())):
         hop = each.get("gateway") or (each.get("via") or {}).get("host")
         if hop:
@@ -130,19 +132,19 @@ def _next_hops(route: Mapping[str, Any]) -> Iterable[str]:
 
 
 def api_servers(said: str) -> tuple[tuple[str, int], ...]:
-    """Address and port for each address in what `SCRIPT` says last: a URL, then a line an address; or sockets."""
+    """Parse the last part of `SCRIPT`'s output: a URL with one address per line, or sockets."""
     url, *addresses = said.split() or [""]
     try:
         if url == SOCKETS:
             return tuple(dict.fromkeys(map(_peer, addresses)))
         port = urlsplit(url).port or 443
         return tuple((str(ip_address(address)), port) for address in addresses)
-    except ValueError:  # no such URL leads anywhere, so nothing is known
+    except ValueError:  # without a valid URL, nothing is known
         return ()
 
 
 def _peer(socket: str) -> tuple[str, int]:
-    """`172.18.0.2:6443`, `[fc00::2]:6443` or `[::ffff:172.18.0.2]:6443`, as ss writes them. Raises ValueError."""
+    """Parse `172.18.0.2:6443`, `[fc00::2]:6443` or `[::ffff:172.18.0.2]:6443` as printed by ss. Raises ValueError."""
     host, _, port = socket.rpartition(":")
     address = ip_address(host.strip("[]"))
     return str(getattr(address, "ipv4_mapped", None) or address), int(port)
@@ -151,7 +153,7 @@ def _peer(socket: str) -> tuple[str, int]:
 def read_networks(
     shells: Mapping[str, NodeShell], internal_ips: Mapping[str, Iterable[str]], api_ports: Iterable[int] = ()
 ) -> dict[str, NodeNetwork]:
-    """Ask every node in `internal_ips` (name -> its InternalIPs) at once, each as `read_network` does."""
+    """Read all nodes in `internal_ips` (name -> its InternalIPs) in parallel, each as `read_network` does."""
     ports = tuple(api_ports)
     with ThreadPoolExecutor(max_workers=max(1, min(16, len(internal_ips)))) as pool:
         asked = {
@@ -163,7 +165,7 @@ def read_networks(
 def read_addresses(
     shells: Mapping[str, NodeShell], *, timeout_s: float = TIMEOUT_S
 ) -> dict[str, frozenset[str]]:
-    """Every global address that each node has now, on whatever interface. A node that does not say is left out."""
+    """Current global addresses of each node, on all interfaces. Omits nodes that do not answer."""
     if not shells:
         return {}
     with ThreadPoolExecutor(max_workers=min(16, len(shells))) as pool:

@@ -1,4 +1,4 @@
-"""A shell on a node that is entered through the API server: by exec into a Pod of ours in the node's own network."""
+"""A shell on a node through the API server: exec into a chaosext Pod in the node's own network."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from chaosext.nodes.access import NodeAccess
 
 GRACE_S = 1.0
-"""By how much a script may outlive its time limit: a connection that breaks ends it only where it reads its stdin."""
+"""Seconds by which a script may outlive its time limit. A lost connection ends it only when it reads its stdin."""
 
 POLL_S = 0.2
 
@@ -32,14 +32,14 @@ echo {ENTERED}
 read -r size && script=$(head -c "$size") || exit 125
 exec bash -c "$script" < <(exec 2>/dev/null; read -r size && head -c "$size")
 """
-"""Runs a script that comes on stdin, and then its stdin, each behind a line with its length in bytes: the protocol
-can't close stdin alone. A connection that breaks ends the script's stdin too: nothing waits for a runner that died.
-"""
+"""Runs a script that arrives on stdin, followed by the script's own stdin, each after a line with its length
+in bytes: the protocol cannot close stdin alone. A lost connection ends the script's stdin too, so no script
+waits for a dead runner."""
 
 
 @dataclass(frozen=True, slots=True)
 class PodShell:
-    """The shell of `node`, through the Pod that `way` has there (or puts there anew, where it was taken away)."""
+    """A shell on `node` through the Pod of `way` there, which is recreated if it was removed."""
 
     node: str
     way: NodeAccess
@@ -58,7 +58,7 @@ class PodShell:
             yield PodStream(self, running)
 
     def is_reached(self, *, timeout_s: float) -> bool | None:
-        """Whether an API server gets through to this node's kubelet, cut off or not; None where that can't be said."""
+        """Whether an API server reaches this node's kubelet, cut off or not; None if that cannot be determined."""
         way = replace(self.way, only=None)
         try:
             PodShell(self.node, way)._begun("", timeout_s).close()
@@ -74,7 +74,7 @@ class PodShell:
         if self.way.only is not None and self.node not in self.way.only:
             raise Unreachable("it is cut off, so that no API server reaches its kubelet")
         deadline_s = time.monotonic() + (self.way.start_s if timeout_s is None else timeout_s)
-        while True:  # a Pod that was put anew may be taken for the one before it
+        while True:  # a recreated Pod may be mistaken for its predecessor
             left_s = max(POLL_S, deadline_s - time.monotonic())
             try:
                 return self._begun(script, None if timeout_s is None else left_s)
@@ -85,12 +85,12 @@ class PodShell:
                 time.sleep(POLL_S)
 
     def _begun(self, script: str, timeout_s: float | None) -> Exec:
-        """The script, once it is known to have been taken: where there is no container that may be said late."""
+        """Start the script and wait until it has been received: a missing container may be reported late."""
         running = self._exec(timeout_s)
         try:
             running.send(framed(script))
             if running.line() != ENTERED:
-                running.result()  # says why not
+                running.result()  # raises with the reason
                 raise Unreachable("it was entered, and something else than our script answered")
         except BaseException:
             running.close()
@@ -111,7 +111,7 @@ class PodShell:
 
     @contextmanager
     def _told(self) -> Iterator[None]:
-        """Say of which node something is said."""
+        """Prefix errors with the node's name."""
         try:
             yield
         except Unreachable as error:
@@ -132,7 +132,7 @@ class PodStream:
         with self.shell._told():
             if (line := self.running.line()) is not None:
                 return line
-            self.running.result()  # raises where it broke off
+            self.running.result()  # raises if the connection was lost
         raise StopIteration
 
     def send(self, text: str) -> None:
@@ -140,16 +140,16 @@ class PodStream:
 
 
 def framed(text: str) -> str:
-    """A text as `FRAME` reads it: its length in bytes in a line of its own, then itself."""
+    """Encode a text for `FRAME`: its length in bytes on a line of its own, then the text."""
     return f"{len(text.encode())}\n{text}"
 
 
 _turns: dict[tuple[str, str, str], int] = {}
-"""Context, run and node -> which Pod it is by now."""
+"""Context, run and node -> number of times that the Pod was replaced."""
 
 
 def pod_on(node: str, way: NodeAccess) -> NodePod:
-    """The Pod of `way` on `node`, there or not."""
+    """Describe the Pod of `way` on `node`, whether or not it exists."""
     return NodePod(
         run=way.run,
         owner=way.owner,
@@ -162,7 +162,7 @@ def pod_on(node: str, way: NodeAccess) -> NodePod:
 
 
 def _next(node: str, way: NodeAccess) -> NodePod:
-    """Another Pod in the place of one that is over."""
+    """Describe the replacement of a Pod that has ended."""
     _turns[way.context, way.run, node] = pod_on(node, way).turn + 1
     return pod_on(node, way)
 
@@ -177,31 +177,31 @@ def _answers(way: NodeAccess, timeout_s: float) -> bool:
 
 
 _clusters: dict[str, Cluster] = {}
-"""By context: who runs was told which cluster that is, once."""
+"""Context -> connection. A run registers its own once."""
 
 
 def reach_by(cluster: Cluster) -> None:
-    """From now on the nodes of its context are entered through `cluster`."""
+    """Use `cluster` from now on to enter the nodes of its context."""
     _clusters[cluster.context] = cluster
 
 
 def cluster_of(way: NodeAccess) -> Cluster:
-    """The cluster of its context. Raises as `Cluster.connect` does."""
+    """The cluster of this context. Raises as `Cluster.connect` does."""
     if way.context not in _clusters:
         reach_by(Cluster.connect(way.context))
     return _clusters[way.context]
 
 
 def make(way: NodeAccess, node: str) -> None:
-    """Make the Pod of `way` on `node`, and don't wait for it. Raises `Refused` where it may not be made."""
+    """Create the Pod of `way` on `node` without waiting for it. Raises `Refused` if that is not permitted."""
     cluster = cluster_of(way)
     _create(cluster, pod_on(node, way), cluster.request_timeout_s)
 
 
 def put(way: NodeAccess, node: str, *, within_s: float) -> None:
-    """See to it that the Pod of `way` runs on `node`. May be repeated.
+    """Ensure that the Pod of `way` runs on `node`. May be repeated.
 
-    Raises `Unreachable` where it doesn't within `within_s`, `Refused` where it may not be made.
+    Raises `Unreachable` if it does not run within `within_s`, `Refused` if it may not be created.
     """
     cluster, pod = cluster_of(way), pod_on(node, way)
     deadline_s = time.monotonic() + within_s
@@ -224,7 +224,7 @@ def put(way: NodeAccess, node: str, *, within_s: float) -> None:
 def _create(cluster: Cluster, pod: NodePod, timeout_s: float) -> None:
     try:
         pods_on_nodes.create(cluster, pod, timeout_s=timeout_s)
-    except Conflict:  # made meanwhile
+    except Conflict:  # created in the meantime
         return
     except Refused as error:
         raise _refusal(error, pod) from None

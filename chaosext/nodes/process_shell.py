@@ -1,4 +1,4 @@
-"""What the transports share: a child process of ours that enters a node, bounded in time and in what it may say."""
+"""Shared by the transports: a local child process that enters a node, with bounded time and output."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from chaosext.model.resource_names import require_name
 from chaosext.nodes.shell import ShellResult
 
 NotEntered = Callable[[int, str], bool]
-"""Whether this exit code and stderr are the transport's own failure to enter the node, not the script's."""
+"""Whether exit code and stderr show that the transport failed to enter the node, rather than the script."""
 
 PARTING_S = 1.0
-"""How long a script has, after EOF on its stdin, before it is killed."""
+"""Seconds that a script has after EOF on its stdin before it is killed."""
 
 SEND_S = 10.0
-"""How long a script whose time is not bounded may take to read what it is sent."""
+"""Seconds within which a script without a time limit must read its stdin."""
 
 LARGEST_STREAM = 48 * MIB
-"""Bytes of a stream whose time is bounded: arming lists a node's rules twice. Without an end only lines are bounded."""
+"""Bytes of a stream with a time limit: arming lists a node's rules twice. Other streams have only a line limit."""
 
 LONGEST_LINE = 8 * MIB
 
@@ -35,7 +35,8 @@ LONGEST_LINE = 8 * MIB
 def run_process(
     node: str, argv: Sequence[str], *, stdin: str, timeout_s: float, not_entered: NotEntered
 ) -> ShellResult:
-    """Run `argv` to its end. Raises `Unreachable` on time-out or when the node was not entered, or says too much."""
+    """Run `argv` to its end. Raises `Unreachable` on a timeout, if the node was not entered, or for too large
+    an output."""
     try:
         done = child_process.run(
             argv, stdin=stdin, timeout_s=timeout_s, whose=node, most_bytes=LARGEST_ANSWER
@@ -79,10 +80,10 @@ class ProcessStream:
             self._close_stdin()
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(PARTING_S)
-        finally:  # an interrupt cuts the waiting short, and nothing else
+        finally:  # an interrupt only shortens the wait
             child_process.kill(self._process)
             self._listening.join(PARTING_S)
-            self._over = True  # whoever still listens reads no other's descriptor
+            self._over = True  # the listener must not read a reused descriptor
             child_process.end(self._process)
 
     def __iter__(self) -> ProcessStream:
@@ -104,7 +105,7 @@ class ProcessStream:
             child_process.write(self._process.stdin, text.encode(), deadline_s)
 
     def _listen(self) -> None:
-        """A pipe that nobody drains would block the script."""
+        """Drain stderr: a full pipe would block the script."""
         assert self._process.stderr is not None  # noqa: S101
         descriptor = self._process.stderr.fileno()
         while not self._over and (piece := os.read(descriptor, PIECE)):
@@ -133,7 +134,7 @@ class ProcessStream:
             raise _late(self._node, self._timeout_s)
         try:
             exit_code = self._process.wait(PARTING_S)
-        except subprocess.TimeoutExpired:  # it has closed its output, and says nothing more
+        except subprocess.TimeoutExpired:  # it closed its output, but still runs
             return
         self._listening.join(PARTING_S)
         said = self._errors.text()
@@ -158,7 +159,7 @@ def _last_line(stderr: str) -> str:
     return lines[-1] if lines else "could not be entered"
 
 
-# What the docker client itself says when it can't enter (docker/cli 20.10 to 28), lower-cased.
+# Error messages of the docker client when it cannot enter a container (docker/cli 20.10 to 28), lower-cased.
 _CLIENT_FAILURES = (
     "error: no such container",
     "error response from daemon",
@@ -171,12 +172,12 @@ _CLIENT_FAILURES = (
 
 
 GRACE_S = 1.0
-"""By how much a script may outlive its time limit: killing the docker client ends nothing inside the container."""
+"""Seconds by which a script may outlive its time limit: killing the docker client ends nothing in the container."""
 
 
 @dataclass(frozen=True, slots=True)
 class DockerShell:
-    """The shell of the kind node `node`, whose container has the same name (or of any container with coreutils)."""
+    """A shell on the kind node `node`, whose container has the same name (or on any container with coreutils)."""
 
     node: str
 

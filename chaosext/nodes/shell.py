@@ -1,4 +1,4 @@
-"""A shell on a node: what every transport (docker, netns, pod) offers."""
+"""A shell on a node: the interface of all transports (docker, netns, pod)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ShellResult:
-    """How one script ended on a node."""
+    """How a script ended on a node."""
 
     exit_code: int
     stdout: str
@@ -20,33 +20,33 @@ class ShellResult:
 
 
 class NodeStream(Iterator[str], Protocol):
-    """The output lines of a script that still runs (without their newlines), and its stdin.
+    """The output lines of a running script (without line breaks), and its stdin.
 
-    Iterating raises `Unreachable` when the node can't be entered, or when the stream's time is up.
+    Iterating raises `Unreachable` if the node cannot be entered, or when the time limit is reached.
     """
 
     def send(self, text: str) -> None:
-        """Feed `text` to the script and close its stdin: what is said last, and once."""
+        """Send `text` to the script and close its stdin. Call this at most once."""
 
 
 class NodeShell(Protocol):
     """Runs bash scripts in a node's network namespace.
 
-    `node` is the node's name as Kubernetes knows it (in tests: the namespace's name).
+    `node` is the node's name in Kubernetes (in tests: the namespace's name).
     """
 
     @property
     def node(self) -> str: ...
 
     def run(self, script: str, *, stdin: str = "", timeout_s: float) -> ShellResult:
-        """Run `script` with bash, feeding `stdin`; a non-zero exit code is returned, not raised.
+        """Run `script` with bash, feeding it `stdin`; a non-zero exit code is returned, not raised.
 
-        Raises `Unreachable` when the node can't be entered or did not answer within `timeout_s`.
+        Raises `Unreachable` if the node cannot be entered or does not answer within `timeout_s`.
         """
 
     def stream(self, script: str, *, timeout_s: float | None = None) -> AbstractContextManager[NodeStream]:
         """Run a long `script` and yield its output lines as they come, for at most `timeout_s`.
 
-        The script's stdin stays open while the context lives and is closed when it is left (or its owner
-        dies): a script must end on EOF of its stdin, so that nothing of ours outlives the runner.
+        The script's stdin stays open inside the context, and is closed on leaving it or when the runner dies.
+        A script must end on EOF of its stdin, so that it does not outlive the runner.
         """

@@ -1,4 +1,4 @@
-"""The ways into a node, by the name that a setting, an intent or a command line gives them."""
+"""The transports by the name used in settings, intents and on the command line."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ if TYPE_CHECKING:
     from chaosext.nodes.shell import NodeShell
 
 KIND_LABEL = "io.x-k8s.kind.cluster"
-"""What kind labels its nodes' containers with (kind's pkg/cluster/internal/providers/docker, clusterLabelKey)."""
+"""Label of the containers of kind nodes (kind's pkg/cluster/internal/providers/docker, clusterLabelKey)."""
 
 KIND_ROLE_LABEL, KIND_ROLES = "io.x-k8s.kind.role", ("control-plane", "worker")
-"""What the nodes are by their label (nodeRoleLabelKey); the load balancer before several API servers is none."""
+"""kind's role label (nodeRoleLabelKey), and its values for nodes. A load balancer for the API servers has
+another role."""
 
 DISCOVERY_S = 10.0
 
 
 def shells(names: Iterable[str], way: NodeAccess = BY_DOCKER) -> Mapping[str, NodeShell]:
-    """A shell on every node named, sorted. Raises `Refused` for a transport that there is not, and for a bad name."""
+    """Return a shell for each node, sorted. Raises `Refused` for an unknown transport or an invalid name."""
     if way.transport not in TRANSPORTS:
         raise Refused(f"transport: unknown value {way.transport!r}", f"use one of: {', '.join(TRANSPORTS)}")
     return {name: TRANSPORTS[way.transport](require_name(name), way) for name in sorted(set(names))}
@@ -43,12 +44,12 @@ TRANSPORTS: dict[str, Callable[[str, NodeAccess], NodeShell]] = {
     NETNS: lambda node, _: NetnsShell(node),
     POD: _pod_shell,
 }
-"""Name -> what makes a shell of a node's name. docker: a kind node is a container with the node's name; netns: a
-network namespace with that name plays the node; pod: a Pod of ours in the node's own network is entered by exec."""
+"""Transport -> constructor of a node's shell. docker: a kind node is a container with the node's name; netns:
+a network namespace of that name acts as the node; pod: exec into a chaosext Pod in the node's own network."""
 
 
 def way_of(on: Mapping[str, NodeShell]) -> NodeAccess:
-    """The way of these shells, as far as they tell."""
+    """Return how these shells enter their nodes, as far as they say."""
     return next(
         (way for shell in on.values() if isinstance(way := getattr(shell, "way", None), NodeAccess)),
         BY_DOCKER,
@@ -56,7 +57,7 @@ def way_of(on: Mapping[str, NodeShell]) -> NodeAccess:
 
 
 def end_all() -> None:
-    """End at once what runs on nodes for us: what waits for it hears that it was `Unreachable`, or ended early."""
+    """End all scripts that this process runs on nodes. Their callers get `Unreachable`, or see an early end."""
     from chaosext.cluster import execute
 
     child_process.end_all()
@@ -64,10 +65,10 @@ def end_all() -> None:
 
 
 def discover(way: NodeAccess = BY_DOCKER, cluster: str | None = None) -> tuple[str, ...]:
-    """The nodes that can be found without asking any cluster: of kind's `cluster`, or of all of them.
+    """List the nodes that can be found without a cluster: those of kind's `cluster`, or of all kind clusters.
 
-    Stopped ones too. Network namespaces have no mark that would tell nodes from others, so none is found.
-    Raises `Refused` where docker is not here or does not answer.
+    Includes stopped ones. Finds no network namespaces, because nothing marks those that act as nodes. Raises
+    `Refused` if docker is missing or does not answer.
     """
     if way.transport != DOCKER:
         return ()

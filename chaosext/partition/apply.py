@@ -1,4 +1,4 @@
-"""Arm, renew, heal and inspect a cut: one shell call a node, all nodes at once, and no API server."""
+"""Arm, renew, heal and inspect cuts: one shell call per node, all nodes in parallel, no API server."""
 
 from __future__ import annotations
 
@@ -80,24 +80,28 @@ __all__ = [
 ]
 
 TIMEOUT_S = 10.0
-"""How long one node may take. `docker exec` takes 0.33 s on an idle machine and seconds on a crowded one."""
+"""Time limit per node, in seconds. `docker exec` takes 0.33 s on an idle machine and seconds on a busy one."""
 
 STRAGGLER_S = 2.5
-"""By then a script that did not answer in time is dead on its node (see nodes/docker.py: 1 s to end, 1 s to kill)."""
+"""Seconds after the time limit by which a script that was given up has ended on its node
+(nodes/process_shell.py: `GRACE_S`, then 1 s until SIGKILL)."""
 
 TAKE_BACK_S = 2.0
-"""How long taking rules back may take on a node: with `STRAGGLER_S`, a cut that failed is over within 5 s."""
+"""Seconds that removing rules from a node may take: with `STRAGGLER_S`, a failed cut is gone within 5 s."""
 
 ARMING_S = TIMEOUT_S + STRAGGLER_S
-"""By then, counted from the call of `arm`, no rule of it can come into force any more: by its own clock a node takes
-none that come later than the time limit after it was ready, whatever became of the runner meanwhile."""
+"""Seconds after the call of `arm` from which none of its rules can come into force any more. A node measures
+with its own clock, and accepts no rules later than the time limit after it was ready, whatever happens to the
+runner."""
 
 DELAY_S = 15.0
-"""The delay of a cut whose nodes nobody reaches meanwhile: by then each of them has answered, or what was sent to the
-others was taken back (`TIMEOUT_S`, then `STRAGGLER_S` and `TAKE_BACK_S`)."""
+"""Delay in seconds of a cut whose nodes cannot be reached while it is active. It is long enough for every
+node to answer, or for the rules already sent to be removed again (`TIMEOUT_S`, then `STRAGGLER_S` and
+`TAKE_BACK_S`)."""
 
 PARTING_S = 1.0
-"""How long an interrupted arming waits for the nodes' last word: 0.2 s is usual, and then nothing is in doubt."""
+"""Seconds that an interrupted arming waits for the nodes' answers. They usually take 0.2 s and leave no node
+in doubt."""
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -105,8 +109,10 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """The lock that a change rests on: in one transaction with the rules the kernel makes sure that the lock is still
-    the claim's on that node, and starts its `ttl_s` anew.
+    """The node lock that a change depends on.
+
+    The transaction that changes the rules also verifies in the kernel that `claim` still holds the lock on
+    that node, and restarts the lock's `ttl_s`.
     """
 
     claim: Claim
@@ -121,16 +127,17 @@ def arm(
     decide: Callable[[Moment], None] = lambda _: None,
     timeout_s: float = TIMEOUT_S,
 ) -> ArmReport:
-    """Put `cut` in force on all its nodes and read it back.
+    """Activate `cut` on all its nodes and read it back.
 
-    Every node is entered and looked at first; then it is for `decide` to refuse the cut, which is given the moment by
-    which it will have ended. The rules are sent when all are ready, so that nodes are cut together or not at all; a
-    node takes none that come later than `timeout_s` after it was ready, so no decision is older, even where the runner
-    was stopped. All nodes let go at the same moment, however slow one of them is.
+    First opens a shell on every node and inspects it. `decide` is then called with the moment at which the
+    cut will have ended, and may refuse the cut. The rules are sent only once all nodes are ready, so either
+    all nodes are cut, at the same time, or none. A node rejects rules that arrive later than `timeout_s`
+    after it was ready: so even a runner that was suspended cannot apply an old decision. The rules expire on
+    all nodes at the same moment, however slow one of them is.
 
-    It raises `Refused` (no shell, no nft, another cut in force, the lock lost, too late) and `Unreachable` before
-    anything is touched. Rules that were sent and did not come out as asked are removed again on every node; then it
-    raises `Inconclusive`, or `Unsafe` when they can't be seen gone.
+    Raises `Refused` (no shell, no nft, another active cut, lost lock, too late) and `Unreachable` before
+    anything is touched. If rules were sent but the result is not as requested, they are removed from every
+    node; then it raises `Inconclusive`, or `Unsafe` if their removal cannot be confirmed.
     """
     change = _Change(cut=cut, ruleset=arm_ruleset, hindrance=_hindrance_to_arming, hold=hold, decide=decide)
     return _transact(change, shells, timeout_s)
@@ -144,20 +151,21 @@ def renew(
     hold: Hold | None = None,
     timeout_s: float = TIMEOUT_S,
 ) -> ArmReport:
-    """Start the TTL of an armed cut anew, without a gap; the rules' counters start anew as well.
+    """Restart the TTL of an armed cut without a gap. The rules' packet counters restart too.
 
-    At `until` the kernel lets go all the same, however long it took to reach the nodes. Raises as `arm` does, and
-    `Refused` when the cut was healed, changed or has expired on any node: no cut comes back.
+    The rules expire at `until` at the latest, however long it took to reach the nodes. Raises as `arm` does,
+    and `Refused` if the cut was healed, changed or has expired on any node: renewing never restores a cut.
     """
     change = _Change(cut=cut, ruleset=renew_ruleset, hindrance=_hindrance_to_renewing, hold=hold, until=until)
     return _transact(change, shells, timeout_s)
 
 
 def heal(run: str, shells: Mapping[str, NodeShell], *, timeout_s: float = TIMEOUT_S) -> HealReport:
-    """Take the run's table away on every node of `shells`, there or not, and see whether it is gone.
+    """Remove the run's table, if any, on every node of `shells`, and check that it is gone.
 
-    May be repeated; takes about `timeout_s` at most. What is left is in the report, not raised, so that
-    a node in trouble keeps no other from being healed. Raises `Refused` for what can't name a run.
+    May be repeated; takes at most about `timeout_s`. Nodes that could not be healed are listed in the report
+    rather than raised, so that a failing node does not prevent healing the others. Raises `Refused` for an
+    invalid run ID.
     """
     started, told = time.monotonic(), heal_input(run, timeout_s)
     crash_point("healing")
@@ -166,37 +174,37 @@ def heal(run: str, shells: Mapping[str, NodeShell], *, timeout_s: float = TIMEOU
 
 
 def inspect(shells: Mapping[str, NodeShell], *, timeout_s: float = TIMEOUT_S) -> tuple[NodeTables, ...]:
-    """What of ours is on which node, until when. A node that can't be asked is in the answer as well."""
+    """List the cuts and lock of chaosext on each node, with their expiry. The answer includes unreachable nodes."""
     return on_each(shells.values(), lambda shell: _inspect_node(shell, timeout_s))
 
 
 def verify(
     cut: Cut, shells: Mapping[str, NodeShell], *, timeout_s: float = TIMEOUT_S
 ) -> tuple[NodeCutState, ...]:
-    """What is on the nodes of a cut that is in force. A node that can't be asked is in the answer as well."""
+    """Read the table of an active cut on each of its nodes. The answer includes unreachable nodes."""
     own = _shells_of(cut, shells).values()
     return on_each(own, lambda shell: _verify_node(cut.run, shell, timeout_s))
 
 
 def listings(shells: Mapping[str, NodeShell], *, timeout_s: float = TIMEOUT_S) -> dict[str, str | None]:
-    """All rules of each node, as `nft -s list ruleset` says them; None where they could not be had in time."""
+    """List all rules of each node as `nft -s list ruleset` prints them; None for a node that did not answer in time."""
     return dict(on_each(shells.items(), lambda each: (each[0], _listing(each[1], timeout_s))))
 
 
 def require_free(cut: Cut, shells: Mapping[str, NodeShell], *, timeout_s: float = TIMEOUT_S) -> None:
-    """Raise `Refused` for what `arm` would find on the nodes of `cut` and refuse. Touches nothing."""
+    """Raise `Refused` if `arm` would refuse `cut` because of what is on its nodes. Touches nothing."""
     looks = inspect(_shells_of(cut, shells), timeout_s=timeout_s)
     hindrances = [(look.node, look.problem or _hindrance_to_arming(cut, look.tables)) for look in looks]
     if found := [f"{node}: {why}" for node, why in hindrances if why]:
         raise Refused("; ".join(found), UNTOUCHED)
 
 
-# Arming and renewing: two phases over one shell call. Look, and when all nodes are fit, commit.
+# Arm and renew in two phases within one shell call: inspect, then commit once all nodes are ready.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Change:
-    """What is to be done to every node of a cut, and what there may speak against it ("": nothing)."""
+    """A change to every node of a cut. `hindrance` returns why a node does not allow it ("": it does)."""
 
     cut: Cut
     ruleset: Callable[..., str]
@@ -207,11 +215,11 @@ class _Change:
 
     @property
     def first(self) -> tuple[str, ...]:
-        """The statements without which nothing is applied."""
+        """The statements at the start of the transaction; if one of them fails, nothing is applied."""
         return hold_statements(self.hold.claim, ttl_s=self.hold.ttl_s) if self.hold else ()
 
     def ends(self, now: Moment) -> Moment:
-        """When the kernels let go. Raises `Refused` where that is too soon to be worth it."""
+        """When the rules expire. Raises `Refused` if that is less than the shortest TTL away."""
         ends = now.later(self.cut.armed_for_s)
         if self.until is None:
             return ends
@@ -225,7 +233,7 @@ UNTOUCHED = "nothing was touched on any node"
 
 @dataclass(frozen=True, slots=True)
 class _Visit:
-    """A node whose script runs, and waits for its rules once it has said what it found."""
+    """A node with its running script, which inspects the node and then waits for the rules."""
 
     node: NodeCut
     lines: NodeStream
@@ -233,7 +241,7 @@ class _Visit:
 
 @dataclass(frozen=True, slots=True)
 class _Ready:
-    """What a node said before it was `ready`, and when that was heard, by the runner's clock: it was said earlier."""
+    """A node's output up to `ready`, and when it was received by the runner's clock; it was sent earlier."""
 
     said: Sections
     at: Moment
@@ -241,7 +249,10 @@ class _Ready:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Order:
-    """What all nodes are to do: from `begins` to `ends`, and not at all later than `within_s` after they were ready."""
+    """The times of a change, the same for all nodes: rules drop packets from `begins` to `ends`.
+
+    `within_s`: the rules must arrive within this time after the node was ready.
+    """
 
     begins: Moment | None
     ends: Moment
@@ -249,7 +260,7 @@ class _Order:
     label_at: datetime
 
     def for_node(self, ready: _Ready) -> tuple[int, Lasting]:
-        """Milliseconds, counted from when the node was ready."""
+        """The time limit and the timeouts in milliseconds, counted from when the node was ready."""
         delay = _ms_between(ready.at, self.begins) if self.begins else 0
         return round(self.within_s * 1000), Lasting(armed=_ms_between(ready.at, self.ends), delay=delay)
 
@@ -287,7 +298,7 @@ def _transact(change: _Change, shells: Mapping[str, NodeShell], timeout_s: float
 
 
 def _decided(change: _Change, timeout_s: float) -> _Order:
-    """The last word on it, once all nodes wait: what they are to do from now on."""
+    """Ask `decide` once all nodes are waiting, and fix the times of the change."""
     change.decide(change.ends(clock.now().later(timeout_s)))
     now, cut = clock.now(), change.cut
     begins = now.later(cut.delay_s) if cut.delay_s else None
@@ -380,9 +391,9 @@ def _commit_to_all(
 def _commit(
     change: _Change, order: _Order, visit: _Visit, ready: _Ready, started: float, ended: list[str]
 ) -> ArmedNode | _Failure:
-    """Send the rules and read them back: what came of it, or what is wrong.
+    """Send the rules and read them back. Returns the armed node or the failure.
 
-    A node joins the `ended` when its script has ended: nothing of it can come into force any more.
+    A node is added to `ended` when its script has ended: from then on, it applies nothing more.
     """
     cut, node = change.cut, visit.node.node
     within_ms, lasting = order.for_node(ready)
@@ -415,7 +426,7 @@ def _commit(
 
 
 def _why_refused(change: _Change, said: Sections) -> str:
-    """Why the node applied nothing, where it is known: too late, or the lock is not the run's any more ("": else)."""
+    """Why the node applied nothing, if known: too late, or the run no longer holds the lock ("" otherwise)."""
     if "late" in said:
         return f"the rules came {int(said['late'] or 0) / 1000:.1f} s after the node was ready for them: too late"
     if change.hold is None or "lock" not in said or "end" not in said:
@@ -429,7 +440,7 @@ def _why_refused(change: _Change, said: Sections) -> str:
 
 
 def _problem(cut: Cut, node: NodeCut, said: Sections, found: tuple[TableFacts, ...], set_to: Lasting) -> str:
-    """Why what was read back is not the cut, the whole cut and nothing but the cut ("": it is)."""
+    """Why the table read back is not exactly the cut ("": it is)."""
     if not {"committed", "lasting", "end"} <= said.keys():
         return said.get("failed", "").strip() or "the script ended early"
     own = [table for table in found if table.run == cut.run]
@@ -446,7 +457,7 @@ def _problem(cut: Cut, node: NodeCut, said: Sections, found: tuple[TableFacts, .
 def _take_back(run: str, shells: Mapping[str, NodeShell], cause: BaseException, *, late: bool) -> None:
     try:
         report = heal(run, shells, timeout_s=TAKE_BACK_S if late else TAKE_BACK_S + STRAGGLER_S)
-        if late:  # a script that was given up may still bring its rules in, until it is ended on its node
+        if late:  # a script that was given up may still apply its rules until it is ended on its node
             time.sleep(max(0.0, STRAGGLER_S - report.elapsed_s))
             report = heal(run, shells, timeout_s=TAKE_BACK_S)
         report.require_gone()
@@ -454,7 +465,7 @@ def _take_back(run: str, shells: Mapping[str, NodeShell], cause: BaseException, 
         raise unsafe from cause
 
 
-# Healing and inspecting: one bounded answer a node.
+# Heal and inspect: one bounded answer per node.
 
 
 def _heal_node(run: str, told: str, shell: NodeShell, timeout_s: float) -> HealedNode:
@@ -480,7 +491,7 @@ def _heal_node(run: str, told: str, shell: NodeShell, timeout_s: float) -> Heale
 
 
 def _found_before(run: str, said: Sections) -> TableFacts | None:
-    """The run's table before it was removed; None where there was none, or it could not be read."""
+    """Return the run's table as it was before its removal; None if there was none or it could not be read."""
     table = f"table inet {table_of(run)} {{"
     _, _, own = said.get("foreign-before", "").partition(f"{table}\n")
     header = Header.parse([table, *takewhile(lambda line: line.startswith("\t"), own.splitlines())])
@@ -490,7 +501,7 @@ def _found_before(run: str, said: Sections) -> TableFacts | None:
 
 
 def _words(said: Sections, stderr: str) -> str:
-    """What the script had to say against it, as one text."""
+    """Join the script's error messages into one text."""
     texts = (said.get("disarm", ""), said.get("failed", ""), stderr)
     return "; ".join(text.strip() for text in texts if text.strip())
 
@@ -538,9 +549,10 @@ def _listing(shell: NodeShell, timeout_s: float) -> str | None:
 
 
 def on_each(items: Iterable[Item], work: Callable[[Item], Answer]) -> tuple[Answer, ...]:
-    """The answers of `work` for all items at once, in their order.
+    """Run `work` for all items in parallel, and return the answers in the order of the items.
 
-    Who is interrupted waits `PARTING_S` for what is on its way, and no longer: a node that hangs holds up nobody.
+    When interrupted, waits at most `PARTING_S` for calls in progress, so that a node that hangs does not
+    block the exit.
     """
     items = tuple(items)
     pool = ThreadPoolExecutor(max_workers=max(1, len(items)))

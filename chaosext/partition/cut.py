@@ -1,4 +1,7 @@
-"""The cut: which nodes' uplinks drop which peers, and for how long. Everything else is derived from it."""
+"""The cut: which nodes drop traffic of which peers on their uplinks, and for how long.
+
+Rules, verification and undo are all derived from it.
+"""
 
 from __future__ import annotations
 
@@ -32,22 +35,22 @@ FAMILIES: tuple[Family, ...] = ("ipv4", "ipv6")
 
 
 class Side(StrEnum):
-    """Whose nodes carry the rules: the control plane's, or those that lose it."""
+    """Which nodes carry the rules: the control plane's, or those that lose it."""
 
     CONTROL_PLANE = "control-plane"
     NODES = "nodes"
 
 
 SHORTEST_TTL_S = 1.0
-"""nft's JSON speaks of timeouts in whole seconds (nft 1.0.6), so a shorter one could not be read back."""
+"""nft's JSON has timeouts in whole seconds (nft 1.0.6), so a shorter one could not be read back."""
 
-# A rule's comment holds run, owner and expiry: 128 bytes at most (libnftnl's NFTNL_UDATA_COMMENT_MAXLEN).
+# A rule's comment holds run, owner and expiry: at most 128 bytes (libnftnl, NFTNL_UDATA_COMMENT_MAXLEN).
 _OWNER = re.compile(r"[A-Za-z0-9@._-]{1,40}")
-# IFNAMSIZ leaves an interface 15 characters.
+# The kernel's IFNAMSIZ limits an interface name to 15 characters.
 _INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}")
 
 SHORTEST_DEAD_MAN_S = 3 * SHORTEST_TTL_S
-"""A cut in steps is renewed at each third of one: a shorter step would not live through one late renewal."""
+"""A cut with a dead man's switch is renewed three times per `dead_man_s`; with less, one late renewal would end it."""
 
 _NEVER_A_PEER: dict[Network, str] = {
     ip_network("0.0.0.0/8"): "the unspecified address",
@@ -63,10 +66,10 @@ _NEVER_A_PEER: dict[Network, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeCut:
-    """A node that carries the rules, and the interfaces through which it meets the peers.
+    """A node that carries the rules, and its interfaces towards the peers.
 
-    Only these uplinks are cut, so that the node's own Pods keep talking to its API server.
-    Raises `Refused` for a name that Kubernetes or Linux would not give.
+    Only these uplinks are cut, so that the node's own Pods keep talking to its API server. Raises `Refused`
+    for an invalid node or interface name.
     """
 
     node: str
@@ -83,17 +86,17 @@ class NodeCut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
-    """The fault as a value: on `nodes`, drop what comes from and goes to `dropped`, for `ttl_s` seconds.
+    """The fault as a value: on `nodes`, drop traffic from and to `dropped` for `ttl_s` seconds.
 
-    `run` names the run, and with it the table; `owner` is who runs it (such as `alice@laptop`).
-    `peers` are addresses (as /32 and /128) and prefixes; duplicates and overlaps are merged, because
-    an nftables interval set refuses them. `families` leaves one family open when it names only the other.
-    `spared` is never dropped, whatever the peers hold: what the nodes of the control plane need of each other.
-    `dropped` is the peers without it; rules, verification and undo know nothing else.
-    `dead_man_s` makes the kernel let go that long after the runner's last sign of life instead of at the TTL.
-    `delay_s` makes it begin to drop only so long after arming, and let go `ttl_s` later: for nodes that nobody reaches
-    while they are cut, so that all of them are armed, and read back, before any is. `side` says whose `nodes` are; the
-    rules are the same.
+    `run` names the run and its table; `owner` is the user who runs it (such as `alice@laptop`). `peers` are
+    addresses (as /32 and /128) and prefixes; duplicates and overlaps are merged, because an nftables interval
+    set rejects them. `families`: the IP versions that are cut; the other one stays open. `spared` is never
+    dropped, even if `peers` contains it: what control-plane nodes need of each other. `dropped` is `peers`
+    without `spared`; rules, verification and undo use only this. `dead_man_s`: the kernel removes the cut
+    this long after the last renewal, if that is before the TTL. `delay_s`: the rules start to drop packets
+    only this long after arming, and expire `ttl_s` later. It is for nodes that cannot be reached while they
+    are cut: all of them are armed and read back before any is cut. `side`: the side that `nodes` belong to;
+    the rules are the same on both.
 
     Raises `Refused` naming the field and the fix.
     """
@@ -125,36 +128,36 @@ class Cut:
 
     @property
     def step_s(self) -> float:
-        """How long the kernel holds the cut unless it is renewed."""
+        """How long the cut lasts without renewal, in seconds."""
         return self.ttl_s if self.dead_man_s is None else min(self.ttl_s, self.dead_man_s)
 
     @property
     def armed_for_s(self) -> float:
-        """From arming until the kernel lets go, unless it is renewed."""
+        """Seconds from arming until the rules expire without renewal."""
         return self.delay_s + self.step_s
 
     def expires_at(self, armed_at: datetime) -> datetime:
-        """When the kernel lets go of a cut that was armed at `armed_at`, unless it is renewed."""
+        """When the rules of a cut armed at `armed_at` expire without renewal."""
         return armed_at + timedelta(seconds=self.armed_for_s)
 
     def peers_in(self, family: Family) -> tuple[Network, ...]:
-        """What is dropped in this family: nothing when the family is left open."""
+        """The dropped networks of this family; none if the family stays open."""
         if family not in self.families:
             return ()
         return tuple(peer for peer in self.dropped if family_of(peer) == family)
 
 
 def peers_of(addresses: Iterable[str], prefixes: Iterable[str] = ()) -> tuple[Network, ...]:
-    """Peers from node addresses (`10.0.0.1`, `fc00::2`) and prefixes (`10.244.0.0/16`), merged and sorted.
+    """Parse node addresses (`10.0.0.1`, `fc00::2`) and prefixes (`10.244.0.0/16`); merged and sorted.
 
-    Raises `Refused` for what is neither an address nor a prefix, naming it.
+    Raises `Refused` naming a text that is neither.
     """
     hosts = [_network(text, "address") for text in addresses]
     return merged([*hosts, *(_network(text, "prefix") for text in prefixes)])
 
 
 def merged(peers: Iterable[Network]) -> tuple[Network, ...]:
-    """The same addresses as the fewest prefixes that do not overlap, IPv4 first."""
+    """Merge `peers` into the fewest prefixes that do not overlap, IPv4 first."""
     peers = tuple(peers)
     v4 = collapse_addresses(peer for peer in peers if isinstance(peer, IPv4Network))
     v6 = collapse_addresses(peer for peer in peers if isinstance(peer, IPv6Network))
@@ -162,13 +165,13 @@ def merged(peers: Iterable[Network]) -> tuple[Network, ...]:
 
 
 def without(peers: Iterable[Network], spared: Iterable[Network]) -> tuple[Network, ...]:
-    """The addresses of `peers` that are not among `spared`, as the fewest prefixes."""
+    """Return the addresses of `peers` that are not in `spared`, as the fewest prefixes."""
     taken = merged(spared)
     return merged(part for peer in merged(peers) for part in _cut_out(peer, taken))
 
 
 def _cut_out(peer: Network, taken: Iterable[Network]) -> Iterable[Network]:
-    """`peer` without what is `taken` (sorted, without overlaps): the gaps between."""
+    """Yield the parts of `peer` that are not `taken` (sorted, without overlaps)."""
     kind = IPv4Address if peer.version == 4 else IPv6Address
     begin, end = int(peer.network_address), int(peer.broadcast_address)
     for each in taken:
@@ -182,7 +185,7 @@ def _cut_out(peer: Network, taken: Iterable[Network]) -> Iterable[Network]:
 
 
 def nodes_of(cuts: Iterable[Cut]) -> tuple[str, ...]:
-    """The nodes that any of `cuts` is on, each once, sorted."""
+    """The nodes of all `cuts`, without duplicates, sorted."""
     return tuple(sorted({node.node for cut in cuts for node in cut.nodes}))
 
 
@@ -191,7 +194,7 @@ def family_of(network: Network) -> Family:
 
 
 def check_run(run: str) -> str:
-    """`run` itself, when it can name a run (and a table). Raises `Refused` otherwise."""
+    """Return `run` if it is a valid run ID. Raises `Refused` otherwise."""
     try:
         return RunId(run)
     except ValueError:
@@ -201,7 +204,7 @@ def check_run(run: str) -> str:
 
 
 def check_node(node: str) -> str:
-    """`node` itself, when Kubernetes could have named a node so. Raises `Refused` otherwise."""
+    """Return `node` if it is a valid Kubernetes node name. Raises `Refused` otherwise."""
     if not is_subdomain(node):
         raise Refused(
             f"node: {node!r} is not a valid node name", "use the name that `kubectl get nodes` prints"

@@ -1,7 +1,7 @@
-"""The rules that aren't ours: their fingerprint, and who has changed what of them meanwhile. Pure: texts in, facts out.
+"""Fingerprint the rules of others, and find out which of them changed and who changed them. Pure: texts in, facts out.
 
-The texts are answers of `nft -s list ruleset`. What nft does not show is not seen: the members of ipsets, and the
-details of iptables' extensions that nft has no word for (it prints `xt match set`).
+The texts are outputs of `nft -s list ruleset`. Anything that nft does not print is not compared: the members
+of ipsets, and details of iptables extensions that nft cannot express (it prints `xt match set`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Author(StrEnum):
-    """Whose a foreign rule is, by the names that its author gives to chains, sets and tables."""
+    """The author of a foreign rule, recognized by the names of chains, sets and tables."""
 
     KUBE_PROXY = "kube-proxy"
     KUBELET = "kubelet"
@@ -32,10 +32,10 @@ class Author(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What one author has changed in one place: `table` as `ip nat`, `chain` as `chain INPUT` (a set, a map).
+    """The changes by one author in one place: `table` as `ip nat`, `chain` as `chain INPUT` (or a set or map).
 
-    Without a `chain`, what came or went are chains and sets themselves; without a `table`, tables. Lines that only
-    moved are both in `removed` and in `added`.
+    Without a `chain`, the lines are chains and sets; without a `table`, tables. Lines that only moved are
+    both in `removed` and in `added`.
     """
 
     author: Author
@@ -46,7 +46,7 @@ class Change:
 
     @property
     def lines(self) -> int:
-        """How many lines came, went or moved."""
+        """Number of lines added, removed or moved."""
         return (Counter(self.removed) | Counter(self.added)).total()
 
     def __str__(self) -> str:
@@ -56,15 +56,15 @@ class Change:
 
 
 def fingerprint(ruleset: str) -> str:
-    """What of `nft list ruleset` is not ours, to be compared byte by byte.
+    """The part of `nft list ruleset` that is not chaosext's, for a comparison byte by byte.
 
-    Left out is what changes by itself: counters, handles, elements that packets add or time takes away.
+    Omits what changes by itself: counters, handles, and set elements added by packets or removed by timeouts.
     """
     return "\n".join(_kept(ruleset))
 
 
 def changes(before: str, after: str) -> tuple[Change, ...]:
-    """How the foreign rules differ between two answers of nft's, by place and author; none when they do not."""
+    """Compare the foreign rules in two nft outputs, by place and author; empty if they are equal."""
     old, new = _places(_kept(before)), _places(_kept(after))
     return tuple(
         change
@@ -73,7 +73,7 @@ def changes(before: str, after: str) -> tuple[Change, ...]:
     )
 
 
-# What counts of a listing.
+# The part of a listing that is compared.
 
 _OURS = re.compile(rf"table inet (?:{TABLE_PREFIX}\w+|{re.escape(LOCK_TABLE)}) \{{")
 _STATE = re.compile(r"(?<=counter) packets \d+ bytes \d+| # handle \d+| expires \S+(?=[ ,}]|$)| used \d+ \w+")
@@ -97,11 +97,11 @@ def _kept(ruleset: str) -> Iterator[str]:
 
 
 def _comes_and_goes(line: str) -> bool:
-    """Whether a line of a set says that packets or time change its elements."""
+    """Whether a line of a set says that packets or timeouts change its elements."""
     return line.startswith("\t\tflags ") and not {"dynamic", "timeout"}.isdisjoint(re.split(r"[,\s]", line))
 
 
-# Where a line is: a table's chains and sets are lines of the table, its rules and elements are lines of these.
+# The place of a line: chains and sets belong to their table, rules and elements to their chain or set.
 
 _Place = tuple[str, str]
 
@@ -121,7 +121,7 @@ def _places(lines: Iterable[str]) -> dict[_Place, list[str]]:
     return found
 
 
-# What differs in a place, and who did it.
+# The differences in a place, and their authors.
 
 
 def _compared(place: _Place, old: Sequence[str], new: Sequence[str]) -> Iterator[Change]:
@@ -153,7 +153,7 @@ def _without(lines: Sequence[str], taken: Counter[str]) -> list[str]:
 
 
 def _moved(old: list[str], new: list[str], authors: dict[str, Author]) -> list[str]:
-    """Of the same lines in two orders, those that moved: known authors', where that explains it, else all of them."""
+    """Return the moved ones among the same lines in two orders: those of known authors if that suffices, else all."""
     if old == new:
         return []
     start = next(index for index, pair in enumerate(zip(old, new, strict=True)) if pair[0] != pair[1])
@@ -185,7 +185,7 @@ _PREFIXES = {
     "CNI-": Author.CNI,
 }
 _THE_USERS = "DOCKER-USER"
-"""Docker makes this chain for its users' own rules."""
+"""Docker creates this chain for rules of its users."""
 
 _FELIX_IN_FORWARD = frozenset(
     {
@@ -193,7 +193,7 @@ _FELIX_IN_FORWARD = frozenset(
         "counter meta mark set mark or 0x10000",
     }
 )
-"""Felix's rules that name no chain of Calico's; what tells them, a comment of iptables', nft leaves out."""
+"""Felix rules that name no Calico chain. Only a comment of iptables identifies them, and nft does not print it."""
 
 _TARGET = re.compile(r"(?:^|\s)(?:jump|goto) ([^\s\"]+)(?: comment \"[^\"]*\")?$")
 
@@ -212,7 +212,7 @@ def _author(place: _Place, line: str) -> Author:
 
 
 def _word(line: str, index: int) -> str:
-    """A line that was torn on its way has fewer words than nft writes."""
+    """Return one word of the line; "" if a truncated line has fewer words than nft writes."""
     return next(iter(line.split()[index:]), "")
 
 
@@ -229,7 +229,7 @@ def _of_name(name: str) -> Author:
 
 
 def _of_rule(line: str) -> Author:
-    """Whose a rule in a chain of nobody's is: theirs to whose chain it leads."""
+    """The author of a rule in a chain of unknown author: the owner of the chain that it jumps to."""
     if " ".join(line.split()) in _FELIX_IN_FORWARD:
         return Author.CALICO
     target = _TARGET.search(line)

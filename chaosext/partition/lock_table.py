@@ -1,10 +1,11 @@
-"""A node's lock as an nftables table, and nftables' answer as facts. Pure: texts in, texts out.
+"""A node's lock as an nftables table, and nft's output as facts. Pure: texts in, texts out.
 
-One table, `inet chaosext.lock`, holds one set, named by the run; the set holds one element with a timeout, at which the
-kernel lets go of it, and a comment that says whose it is. A transaction of nft's is applied whole or not at all, so
+One table, `inet chaosext.lock`, holds one set, named after the run. The set holds one element, with a timeout
+at which the kernel removes it, and a comment that names the owner. An nft transaction is applied completely
+or not at all, so
 
-- to create the table fails where anybody has it, and
-- to delete or flush the set fails where the lock is no more this run's: its name is what is compared before the swap.
+- creating the table fails if any run has it, and
+- deleting or flushing the set fails if the lock belongs to another run: the set's name acts as a compare-and-swap.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from chaosext.partition.cut import check_run
 from chaosext.partition.nft import LOCK_TABLE, transaction
 
 SET_PREFIX = "run_"
-"""A run's name may begin with a digit, nft's names may not."""
+"""Needed because a run ID may begin with a digit, and an nft name may not."""
 
 _KEY = 1
-"""Of the one element."""
+"""The key of the single element."""
 
 COMMENT_LENGTH = 128
 """libnftnl's NFTNL_UDATA_COMMENT_MAXLEN, in bytes."""
@@ -31,38 +32,38 @@ _COMMENT = re.compile(r"owner=(?P<owner>\S+) holder=(?P<holder>\S+)")
 
 
 def take_ruleset(claim: Claim, *, ttl_s: float = LOCK_S) -> str:
-    """The transaction that locks a free node. It fails as a whole where there is a lock, expired or not."""
+    """Return the transaction that locks a free node. It fails as a whole if there is a lock, expired or not."""
     return transaction(*_made(claim, ttl_s))
 
 
 def takeover_ruleset(claim: Claim, run: str, *, ttl_s: float = LOCK_S) -> str:
-    """The transaction that puts this lock in the place of `run`'s. It fails as a whole where that is there no more."""
+    """Return the transaction that replaces the lock of `run`. It fails as a whole if that lock is gone."""
     return transaction(*_removed(run), *_made(claim, ttl_s))
 
 
 def renew_ruleset(claim: Claim, *, ttl_s: float = LOCK_S) -> str:
-    """The transaction that starts the lock's time anew. It fails as a whole where the lock is no more this run's."""
+    """Return the transaction that restarts the lock's TTL. It fails as a whole if this run no longer holds it."""
     return transaction(f"flush set inet {LOCK_TABLE} {_set(claim.run)}", _element(claim, ttl_s))
 
 
 def hold_statements(claim: Claim, *, ttl_s: float = LOCK_S) -> tuple[str, ...]:
-    """What a transaction begins with that may be applied only while the lock is this run's, and has not expired.
+    """Return the first statements of a transaction that requires this run's unexpired lock.
 
-    The kernel finds no element that has expired. The lock's time starts anew.
+    The `delete` fails for an expired element. The `add` restarts the lock's TTL.
     """
     element = f"element inet {LOCK_TABLE} {_set(claim.run)}"
     return f"delete {element} {{ {_KEY} }}", _element(claim, ttl_s)
 
 
 def release_ruleset(run: str) -> str:
-    """The transaction that unlocks a node. It fails as a whole where the lock is not (or no more) the run's."""
+    """Return the transaction that unlocks a node. It fails as a whole if the run does not hold the lock."""
     return transaction(*_removed(run))
 
 
 def parse_lock(json_text: str) -> LockFacts | None:
-    """The lock in the answer of `nft -j list table inet chaosext.lock`; None for no answer: there is no lock.
+    """Parse the output of `nft -j list table inet chaosext.lock`; None if it is empty (no lock).
 
-    Raises ValueError for what is not nft's JSON.
+    Raises ValueError for anything but nft's JSON.
     """
     if not json_text.strip():
         return None

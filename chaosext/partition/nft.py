@@ -1,14 +1,16 @@
-"""A cut as nftables rules, and nftables' answers as facts. Pure: texts in, texts out.
+"""A cut as nftables rules, and nft's output as facts. Pure: texts in, texts out.
 
 One table per run, `inet chaosext_<run>`, holds everything. Its chains hook at priority -350, before
-connection tracking (-200, see linux/netfilter_ipv4.h) and all else, so that established flows are cut too:
+connection tracking (-200, see linux/netfilter_ipv4.h) and everything else, so that established flows are cut
+too:
 
-- inbound at prerouting sees what comes in, for the node or to be forwarded, with the peer as its source;
-- outbound at postrouting sees what goes out, the node's own or forwarded, after a Service's address was
+- inbound at prerouting sees incoming packets, for the node or to be forwarded, with the peer as their source;
+- outbound at postrouting sees outgoing packets, the node's own or forwarded, after a Service's address was
   translated into the peer's (an output hook would still see the Service's address).
 
-The peers are set elements with a timeout: the kernel lets go of them whatever has died. Where the cut has a delay,
-they are in a second set as well, by which they pass until they expire there: so the kernel begins by itself, too.
+The peers are set elements with a timeout: the kernel removes them even if everything else has died. A cut
+with a delay also has its peers in a second set, whose rules accept their packets until the elements expire:
+so the kernel starts the cut by itself, too.
 """
 
 from __future__ import annotations
@@ -31,10 +33,10 @@ Direction = Literal["in", "out"]
 PRIORITY = -350
 TABLE_PREFIX = "chaosext_"
 LOCK_TABLE = "chaosext.lock"
-"""Not a run's: its name lacks the prefix (see locktable.py)."""
+"""The table of the node lock. It lacks the prefix, so it does not look like a run's (see lock_table.py)."""
 
 END_OF_TRANSACTION = "# end of transaction"
-"""The last line of every transaction: a text without it was torn on its way and must not be applied."""
+"""The last line of every transaction: a text without it was truncated and must not be applied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,23 +66,25 @@ _DIALECTS: dict[Family, _Dialect] = {
 
 PEERS: Mapping[Family, str] = {family: dialect.set for family, dialect in _DIALECTS.items()}
 OPEN: Mapping[Family, str] = {family: dialect.open for family, dialect in _DIALECTS.items()}
-"""The sets of what is dropped, and of what is not dropped yet."""
+"""The sets of peers that are dropped (`PEERS`), and of those that are not dropped yet (`OPEN`)."""
 
-# A cutover takes the routed network, not the wire. ARP passes by an inet table, its IPv6 sibling would not,
-# and a neighbour forgotten during the cut would delay the recovery by its retransmission timer (RFC 4861).
+# A cutover interrupts the routed network, not the link layer. An inet table does not see ARP, but would drop
+# its IPv6 counterpart, and a neighbor that expired during the cut would delay recovery by its retransmission
+# timer (RFC 4861).
 _NEIGHBOURS = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept"
 
 
 def table_of(run: str) -> str:
-    """The name of the run's table. Raises `Refused` when `run` can not name one."""
+    """The name of the run's table. Raises `Refused` for an invalid run ID."""
     return TABLE_PREFIX + check_run(run)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lasting:
-    """Milliseconds from now until the peers are not dropped any more (`armed`), and until they are dropped (`delay`).
+    """Milliseconds from now until the peers are no longer dropped (`armed`), and until they are dropped (`delay`).
 
-    As they stand in the rules: `ON_NODE` leaves them to the script on the node, which knows how late it is.
+    As written into the rules. `ON_NODE` has placeholders that the script on the node replaces, because only
+    the node knows how much time has passed.
     """
 
     armed: int | str
@@ -88,7 +92,7 @@ class Lasting:
 
     @classmethod
     def of(cls, cut: Cut) -> Lasting:
-        """As `cut` asks for it."""
+        """The timeouts that `cut` asks for."""
         return cls(armed=round(cut.armed_for_s * 1000), delay=round(cut.delay_s * 1000))
 
 
@@ -98,9 +102,9 @@ ON_NODE = Lasting(armed="@armed@", delay="@delay@")
 def arm_ruleset(
     cut: Cut, node: NodeCut, armed_at: datetime, *, lasting: Lasting | None = None, first: Iterable[str] = ()
 ) -> str:
-    """The one transaction that puts `cut` on `node`. It fails as a whole when the run's table is there.
+    """Return the transaction that arms `cut` on `node`. It fails as a whole if the run's table exists.
 
-    It begins with the statements `first`: where one of them fails, nothing of it is applied.
+    It begins with the statements `first`: if one of them fails, nothing is applied.
     """
     table, label, lasting = table_of(cut.run), _label(cut, armed_at), lasting or Lasting.of(cut)
     return transaction(
@@ -116,10 +120,10 @@ def arm_ruleset(
 def renew_ruleset(
     cut: Cut, node: NodeCut, armed_at: datetime, *, lasting: Lasting | None = None, first: Iterable[str] = ()
 ) -> str:
-    """The one transaction that starts the TTL anew. It fails as a whole when the cut was healed or has expired.
+    """Return the transaction that restarts the TTL. It fails as a whole if the cut was healed or has expired.
 
-    The elements are exchanged within their sets: to make the table anew, although in one transaction, lets single
-    packets through (0.7 per renewal at 30,000 packets/s, Linux 6.18). `first`: as for `arm_ruleset`.
+    It replaces the elements within their sets: recreating the table, even in one transaction, would let
+    single packets through (0.7 per renewal at 30,000 packets/s, Linux 6.18). `first`: as for `arm_ruleset`.
     """
     table, lasting = table_of(cut.run), lasting or Lasting.of(cut)
     return transaction(
@@ -133,13 +137,13 @@ def renew_ruleset(
 
 
 def disarm_ruleset(run: str) -> str:
-    """The one transaction that leaves no table of `run`, whether or not there was one."""
+    """Return the transaction that removes the table of `run`, whether or not it exists."""
     table = table_of(run)
     return transaction(f"add table inet {table}", f"delete table inet {table}")
 
 
 def transaction(*statements: str) -> str:
-    """The statements as one text that nft applies whole or not at all, closed by `END_OF_TRANSACTION`."""
+    """Join the statements into one text that nft applies completely or not at all, ending with `END_OF_TRANSACTION`."""
     return "\n".join((*statements, END_OF_TRANSACTION, ""))
 
 
@@ -188,7 +192,7 @@ def _chain(direction: Direction, cut: Cut, node: NodeCut, label: str) -> Iterabl
 
 
 def _label(cut: Cut, armed_at: datetime) -> str:
-    # Whole seconds, never too early.
+    # Round up to whole seconds, so that the text never shows too early a time.
     until = cut.expires_at(armed_at).astimezone(UTC) + timedelta(seconds=1)
     return f"chaosext run={cut.run} owner={cut.owner} until={until:%Y-%m-%dT%H:%M:%SZ}"
 
@@ -203,9 +207,9 @@ def _quoted(name: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerFacts:
-    """An element of a set as the kernel holds it: whole seconds, rounded down (nft's JSON has no finer).
+    """A set element in the kernel, in whole seconds, rounded down (nft's JSON has no finer resolution).
 
-    `timeout_s` is None for one that never expires.
+    `timeout_s` is None if it never expires.
     """
 
     network: Network
@@ -215,7 +219,7 @@ class PeerFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleFacts:
-    """A rule that drops, or lets pass, hooked where it must be, and how many packets it has met so far."""
+    """A rule of a cut, at the expected hook, that drops or accepts; with the number of packets it matched."""
 
     direction: Direction
     family: Family
@@ -225,11 +229,11 @@ class RuleFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableFacts:
-    """A table with our prefix as found on a node. `owner` and `until` are "" and None when unreadable.
+    """A table with chaosext's prefix, as found on a node. `owner` ("") and `until` (None) are empty if unreadable.
 
-    `still_open` are the peers that a cut with a delay does not drop yet, `passes` the rules by which they pass.
-    `is_marked`: a comment of it names this very run. `foreign_parts`: its chains and sets that no cut has, and
-    `foreign_rules`: its rules that no cut has. A table that is `dormant` drops nothing.
+    `still_open`: peers that a cut with a delay does not drop yet; `passes`: the rules that accept their
+    packets. `is_marked`: a comment in it names this run. `foreign_parts` and `foreign_rules`: chains and
+    sets, and rules, that no cut has. A `dormant` table drops nothing.
     """
 
     run: str
@@ -246,22 +250,22 @@ class TableFacts:
 
     @property
     def is_ours(self) -> bool:
-        """Whether chaosext made it, and nothing else is in it. The name alone does not say so."""
+        """Whether chaosext made it and it contains nothing else. The name alone does not prove that."""
         return self.is_marked and not self.foreign_parts
 
     @property
     def may_be_ours(self) -> bool:
-        """Whether it has the mark of a run, or drops as a cut does."""
+        """Whether it has the comment of a run, or drops packets as a cut does."""
         return self.is_marked or bool(self.drops)
 
     @property
     def is_live(self) -> bool:
-        """Whether it still cuts, or is about to: after the TTL the rules stay, but the kernel has emptied the sets."""
+        """Whether it drops packets, or is about to. After the TTL, the rules remain, but their sets are empty."""
         return bool(self.peers)
 
     @property
     def remaining_s(self) -> int:
-        """Seconds until the kernel lets go, rounded down; 0 when it has."""
+        """Seconds until the rules expire, rounded down; 0 if they have expired."""
         return max((peer.remaining_s for peer in self.peers), default=0)
 
     @property
@@ -271,7 +275,7 @@ class TableFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """What nft's text says of a table and its JSON leaves out (nft 1.0.6): its comment, and whether it is dormant."""
+    """Parts of a table that only nft's text output has (nft 1.0.6): its comment, and whether it is dormant."""
 
     table: str = ""
     comment: str = ""
@@ -279,7 +283,7 @@ class Header:
 
     @classmethod
     def parse(cls, lines: Iterable[str]) -> Header:
-        """From the first lines of `nft list table`: `table inet NAME {`, `flags dormant`, `comment "…"`."""
+        """Parse the first lines of `nft list table`: `table inet NAME {`, `flags dormant`, `comment "…"`."""
         table, comment, dormant = "", "", False
         for line in map(str.strip, lines):
             if line.startswith("table inet "):
@@ -292,10 +296,10 @@ class Header:
 
 
 def parse_tables(json_text: str, header: Header | None = None) -> tuple[TableFacts, ...]:
-    """The tables with our prefix in the answer of `nft -j list ruleset` (or `list table`, with its `header`), by run.
+    """Parse the tables with our prefix from `nft -j list ruleset` (or `list table`, with its `header`), sorted by run.
 
-    Raises ValueError for what is not nft's JSON. That of a dormant table is none (nft 1.0.6 writes no flags, and may
-    end there): the header alone says what it is.
+    Raises ValueError for anything but nft's JSON. For a dormant table, the header is enough: nft 1.0.6 writes
+    no flags into the JSON, and may truncate it there.
     """
     header = header or Header()
     try:
@@ -310,9 +314,9 @@ def parse_tables(json_text: str, header: Header | None = None) -> tuple[TableFac
 def discrepancies(
     cut: Cut, node: NodeCut, facts: TableFacts, lasting: Lasting | None = None
 ) -> tuple[str, ...]:
-    """In which ways `facts`, read back right after arming, are not the cut. Empty: armed as asked.
+    """List how `facts`, read back right after arming, differ from the cut. Empty: armed as requested.
 
-    `lasting`: the timeouts that the node was to set, where they are not the cut's own.
+    `lasting`: the timeouts that the node was to set, if they are not the cut's own.
     """
     return tuple(
         f"{what}: wanted {_shown(wanted)}, found {_shown(found)}"
@@ -364,9 +368,10 @@ def _shown(value: object) -> str:
 
 
 def lost(cut: Cut, node: NodeCut, facts: TableFacts | None, *, expired: bool = False) -> tuple[str, ...]:
-    """What of a cut in force is not as it was planned any more, in words; empty: it is whole.
+    """Describe how an active cut differs from its plan; empty: it is complete.
 
-    `facts` is its table as it is now; None: there is none. Once it has `expired` its elements are gone by themselves.
+    `facts` is the current table; None: it is gone. Once the cut has `expired`, its elements are expected to
+    be gone.
     """
     if facts is None:
         return ("all rules of the cut were removed",)
@@ -376,7 +381,7 @@ def lost(cut: Cut, node: NodeCut, facts: TableFacts | None, *, expired: bool = F
 
 
 def drops_nothing(facts: TableFacts | None, *, expired: bool = False) -> bool:
-    """Whether nothing is left of a cut in force; once it has `expired` it needs no addresses."""
+    """Whether nothing is left of an active cut. Once it has `expired`, it needs no addresses."""
     return facts is None or facts.dormant or not facts.drops or not (facts.peers or expired)
 
 
@@ -432,14 +437,14 @@ _KINDS = (
     "ct timeout",
     "secmark",
 )
-"""What can be in a table beside rules and elements, as nft's JSON names it (libnftables-json(5))."""
+"""What a table can contain besides rules and elements, as named in nft's JSON (libnftables-json(5))."""
 
 
 def _table_facts(name: str, items: list[dict[str, Any]], header: Header) -> TableFacts:
-    """Raises what `MALFORMED` names for contents that no cut has, where the table has the mark of a run."""
+    """Read one table. Raises the errors in `MALFORMED` if it has the comment of a run but is not readable as a cut."""
     run = name.removeprefix(TABLE_PREFIX)
     rules = _own(name, items, "rule")
-    said = [*(str(rule.get("comment")) for rule in rules), header.comment]  # what was renewed first
+    said = [*(str(rule.get("comment")) for rule in rules), header.comment]  # renewals rewrite only the rules
     mark = next((mark for text in said if (mark := _SIGNATURE.match(text)) and mark["run"] == run), None)
     facts = TableFacts(
         run=run,
@@ -481,7 +486,7 @@ def _with_contents(
 
 
 def _own(name: str, items: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
-    """The chains, sets, rules … of the table `name`."""
+    """Return the objects of one kind (chain, set, rule …) in the table `name`."""
     parts = (item[kind] for item in items if kind in item)
     return [part for part in parts if (part["family"], part["table"]) == ("inet", name)]
 
@@ -491,12 +496,12 @@ def _tables_named(name: str, items: list[dict[str, Any]]) -> Iterable[dict[str, 
     return (table for table in tables if (table["family"], table["name"]) == ("inet", name))
 
 
-# nft 1.0.6 leaves a table's comment out of its JSON, so the rules carry it as well.
+# nft 1.0.6 omits a table's comment from its JSON, so the rules carry it as well.
 _SIGNATURE = re.compile(r"chaosext run=(?P<run>\S+) owner=(?P<owner>\S+) until=(?P<until>\S+Z)\b")
 
 
 def _is_neighbours(expressions: list[dict[str, Any]]) -> bool:
-    """Whether it is the rule by which IPv6 neighbours find each other: on uplinks, of these two types, accepted."""
+    """Whether this is the rule that accepts IPv6 neighbor discovery (these two types) on uplinks."""
     if len(expressions) != 3 or "accept" not in expressions[2]:
         return False
     uplinks = any(_matched(expressions[0], {"meta": {"key": way.interface}}) for way in _WAYS.values())
@@ -550,7 +555,7 @@ def _rule(
     name: str,
     wanted: str,
 ) -> RuleFacts | None:
-    """The rule as ours of this direction and family, on the set `name`, if it is exactly that and rightly hooked."""
+    """Parse a rule of a cut: this direction and family, the set `name`, at the right hook. None for any other rule."""
     way, dialect = _WAYS[direction], _DIALECTS[family]
     hooked = (chain.get("hook"), chain.get("prio"), chain.get("policy", "accept"), len(expressions))
     if hooked != (way.hook, PRIORITY, "accept", 4):
@@ -565,7 +570,7 @@ def _rule(
 
 
 def _matched(expression: dict[str, Any], left: dict[str, Any]) -> tuple[str, ...]:
-    """The values that this expression wants `left` to be one of; none when it is about something else."""
+    """Return the values that the expression compares `left` with; empty if it compares something else."""
     match = expression.get("match", {})
     if match.get("left") != left or match.get("op") != "==":
         return ()

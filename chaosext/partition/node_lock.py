@@ -1,6 +1,7 @@
-"""A lock on the nodes themselves, in their kernels: it holds while no API server can be asked, and expires by itself.
+"""Lock the nodes themselves, in their kernels: works without an API server, and expires by itself.
 
-Nothing is decided by looking first: each step is one transaction that fails where the lock isn't what was last seen.
+Nothing relies on a prior check: each step is a transaction that fails if the lock is not in the expected
+state.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ if TYPE_CHECKING:
     from chaosext.nodes.shell import NodeShell
 
 ATTEMPTS = 3
-"""A lock that goes to another while we look is tried for again: it may be released or expired by then."""
+"""Attempts to take a lock that changed in between: it may have been released or expired by then."""
 
 Problems = dict[str, str]
-"""Node -> what is wrong there, for each node where something is."""
+"""Node -> problem, for each node that has one."""
 
 
 def lock_nodes(
@@ -38,8 +39,9 @@ def lock_nodes(
 ) -> None:
     """Lock every node of `shells` for `ttl_s`, or none.
 
-    The first by name decides which of several takers goes on; then come the others, at once. Raises `Refused`,
-    saying who holds which node, and `Unreachable` for a node that doesn't answer; what was got is given back.
+    The first node by name decides between concurrent runs; the others follow in parallel. Raises `Refused`,
+    saying which run holds which node, and `Unreachable` for a node that does not answer; locks already taken
+    are released.
     """
     first, *others = (shells[name] for name in sorted(shells))
     try:
@@ -55,18 +57,18 @@ def lock_nodes(
 def renew_lock(
     claim: Claim, shells: Mapping[str, NodeShell], *, ttl_s: float = LOCK_S, timeout_s: float = TIMEOUT_S
 ) -> Problems:
-    """Start the locks' time anew. The nodes that this run holds no more, and who holds them.
+    """Restart the TTL of the locks. Returns the nodes whose lock this run has lost, and who holds it.
 
-    A node that doesn't answer is not among them: its lock is what it was.
+    A node that does not answer is not included: its lock is unchanged.
     """
     transaction = renew_ruleset(claim, ttl_s=ttl_s)
     return _problems(shells.values(), lambda shell: _renew(claim, transaction, shell, timeout_s))
 
 
 def remove_lock(run: str, shells: Mapping[str, NodeShell], *, timeout_s: float = TIMEOUT_S) -> Problems:
-    """Unlock every node that `run` holds, and no other run's; may be repeated. Where it may be left, and why.
+    """Unlock every node that `run` holds, and no other run's. Returns the nodes on which a lock may be left, and why.
 
-    Raises `Refused` for what can't name a run.
+    May be repeated. Raises `Refused` for an invalid run ID.
     """
     transaction = release_ruleset(run)
     return _problems(shells.values(), lambda shell: _remove(run, transaction, shell, timeout_s))
@@ -106,9 +108,10 @@ def _remove(run: str, transaction: str, shell: NodeShell, timeout_s: float) -> s
 
 
 def _apply(transaction: str, shell: NodeShell, timeout_s: float) -> tuple[LockFacts | None, str]:
-    """The lock as it is after the transaction, applied or not; and what nft said against it ("": applied).
+    """Apply the transaction. Returns the lock afterwards, and nft's error message ("": applied).
 
-    Raises `Unreachable` for a node that doesn't answer, `Refused` for one without an nft that can be understood.
+    Raises `Unreachable` for a node that does not answer, `Refused` if nft is missing or its output is not
+    understood.
     """
     result = shell.run(LOCK, stdin=transaction, timeout_s=timeout_s)
     said = sections(result.stdout.splitlines(), until="end", holding=("nft", "lock"))

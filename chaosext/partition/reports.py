@@ -1,4 +1,4 @@
-"""What arming, healing and inspecting answer."""
+"""Reports of arming, healing and inspecting."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 class ArmedNode:
     """What was read back on a node after arming.
 
-    `armed_at` is the runner's boot clock when the node said that the rules were in force, `elapsed_s` counts from
-    the call, `late_s` is how long nft took: by so much may the kernel let go late. `foreign_changes` says how the rules
-    that aren't ours changed meanwhile (none: byte-identical), `expired_runs` whose tables are left on the node and cut
-    nothing any more.
+    `armed_at`: when the runner received that the rules are in force (the runner's boot clock). `late_s`: how
+    long nft took, and so by how much the rules may expire late. `elapsed_s` counts from the call.
+    `foreign_changes`: how the rules of others changed meanwhile (empty: byte-identical). `expired_runs`: runs
+    whose tables are still on the node but drop nothing any more.
     """
 
     node: str
@@ -40,9 +40,9 @@ class ArmedNode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmReport:
-    """A cut in force, as asked, on all its nodes. `elapsed_s` is from the call to the last read-back.
+    """A cut that is active as requested on all its nodes. `elapsed_s`: from the call to the last read-back.
 
-    `begins` and `ends` are when all nodes are to begin (None: at once) and to let go.
+    `begins` and `ends`: when all nodes start (None: immediately) and stop dropping packets.
     """
 
     cut: Cut
@@ -58,7 +58,7 @@ class ArmReport:
 
     @property
     def cut_at(self) -> Moment:
-        """When the first node was cut: where the cut has a delay, after that."""
+        """When the first node was cut: for a cut with a delay, after the delay."""
         return self.begins or self.armed_at
 
     @property
@@ -68,7 +68,7 @@ class ArmReport:
 
     @property
     def let_go(self) -> Moment:
-        """When the kernel of the last node lets go, at the latest, unless the cut is renewed."""
+        """When the rules of the last node expire at the latest, unless the cut is renewed."""
         return self.ends.later(self._late_s)
 
     @property
@@ -77,17 +77,17 @@ class ArmReport:
 
     @property
     def foreign_identical(self) -> bool:
-        """Whether the rules that aren't ours are byte for byte what they were."""
+        """Whether the rules of others are byte-identical."""
         return not any(node.foreign_changes for node in self.nodes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealedNode:
-    """Whether the run's table was seen gone on a node; if not, `problem` says why.
+    """Whether the run's table was confirmed as removed on a node; if not, `problem` says why.
 
-    `found` is the table as it was right before; None: there was none, or it could not be read in time. `was_there`,
-    `foreign_changes` (see `ArmedNode`) and `foreign_after`, nft's listing of all rules after the heal, are
-    None where the rules could not be listed in time.
+    `found`: the table right before its removal; None: there was none, or it could not be read in time.
+    `was_there`, `foreign_changes` (see `ArmedNode`) and `foreign_after` (nft's listing of all rules after the
+    heal) are None if the rules could not be listed in time.
     """
 
     node: str
@@ -101,7 +101,7 @@ class HealedNode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealReport:
-    """What healing a run came to, node by node. `elapsed_s` is from the call to the last read-back."""
+    """The result of healing a run, by node. `elapsed_s`: from the call to the last read-back."""
 
     run: str
     nodes: tuple[HealedNode, ...]
@@ -110,32 +110,32 @@ class HealReport:
 
     @property
     def left(self) -> tuple[str, ...]:
-        """The nodes on which the run's table was not seen gone."""
+        """The nodes on which the run's table was not confirmed as removed."""
         return tuple(node.node for node in self.nodes if not node.gone)
 
     @property
     def foreign_identical(self) -> bool | None:
-        """Whether the rules that aren't ours are byte for byte what they were; None: not known."""
+        """Whether the rules of others are byte-identical; None: unknown."""
         changes = [node.foreign_changes for node in self.nodes]
         if any(changes):
             return False
         return None if None in changes else True
 
     def may_cut(self, *, let_go: Moment | None = None) -> bool:
-        """Whether something of ours may still cut: not seen gone, and its TTL is not known to be over."""
+        """Whether the cut may still be active: its removal is not confirmed, and its TTL is not known to be over."""
         return bool(self.left) and not clock.is_over(let_go)
 
     def require_gone(self, *, let_go: Moment | None = None) -> None:
-        """Raise `Unsafe`, saying what, where and how to remove it, when something of ours may still cut.
+        """Raise `Unsafe`, saying what, where and how to remove it, if the cut may still be active.
 
-        After `let_go` (see `ArmReport`) the kernel has let go, seen or not.
+        After `let_go` (see `ArmReport`) the kernel has removed it, confirmed or not.
         """
         if self.may_cut(let_go=let_go):
             what = f"the cut of run {self.run} may still be active on {self._unseen()}"
             raise Unsafe(f"{what}{_until(let_go)}", how_to_remove(self.run, self.left, self.way))
 
     def require_seen(self) -> None:
-        """Raise `Inconclusive`, naming the nodes, when the kernel has let go of what could not be seen gone."""
+        """Raise `Inconclusive`, naming the nodes, if a removal was not confirmed. For use after the TTL."""
         if self.left:
             raise Inconclusive(
                 f"the cut of run {self.run} could not be seen gone on {self._unseen()}; its TTL is over, so the kernel"
@@ -149,8 +149,9 @@ class HealReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeCutState:
-    """A run's table on a node while it lasts (None: there is none), the node's boot, and its interfaces as `ip -json
-    address show` has them. `problem`: why the node could not say ("" when it did).
+    """A run's table on a node, as read during the cut (None: it is gone), with the node's boot ID and its interfaces.
+
+    `links`: as printed by `ip -json address show`. `problem`: why the node could not be read ("" if it was).
     """
 
     node: str
@@ -162,9 +163,9 @@ class NodeCutState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeTables:
-    """Our tables on a node, and its lock; `problem` says why the node could not be asked ("" when it was).
+    """The tables of chaosext on a node, and its lock; `problem`: why the node could not be read ("" if it was).
 
-    `foreign`: tables whose names begin as ours do, and that are not.
+    `foreign`: tables with chaosext's name prefix that are not chaosext's.
     """
 
     node: str
@@ -183,7 +184,7 @@ def how_to_remove(run: str, nodes: Iterable[str], way: NodeAccess = BY_DOCKER) -
 
 
 def how_to_clean_up(run: str, way: NodeAccess = BY_DOCKER) -> str:
-    """The command of ours that looks for what the run has left, and takes it away."""
+    """The chaosext command that finds and removes the run's leftovers."""
     command = f"chaosext cleanup --run {run}"
     if not way.asks_the_api_server:
         return command

@@ -1,6 +1,6 @@
-"""What runs on a node, in bash, and how its answer is read. Pure: texts only.
+"""The bash scripts that run on a node, and the parsers of their output. Pure: texts only.
 
-A script says what it does in sections, under marker lines that no line of nft's output can look like.
+A script prints its output in sections, under marker lines that cannot occur in nft's output.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 Sections = dict[str, str]
-"""The text under each marker."""
+"""Marker -> the text below it."""
 
 _MARK = "@@chaosext "
 
@@ -50,23 +50,23 @@ lock() {{
 }}
 clock() {{ local up; read -r up _ </proc/uptime; printf '%s' "$((10#${{up/./}} * 10))"; }}
 """
-"""`clock`: milliseconds since the node booted, in steps of 10, the time that it slept included (proc_uptime(5)).
+"""`clock`: milliseconds since the node booted, in steps of 10, including sleep (proc_uptime(5)).
 
-A runner that is stopped, or whose machine is, does not stop it.
+It continues even if the runner, or the runner's machine, is suspended.
 """
 
 SHORTEST_MS = 100
-"""What a cut must have left when its rules reach a node. Not 0, which nft takes for a timeout that never ends."""
+"""Milliseconds that a cut must have left when its rules reach a node. 0 would mean a timeout that never ends in nft."""
 
 LATEST_S = 1
-"""How long nft may take to apply a transaction: 0.05 s is usual, 0.3 s among 100,000 rules (nft 1.0.6), and
-seconds on a node in trouble. It is ended then, on the node: the kernel would let go by so much too late, and a runner
-that has healed and left must not be followed by its own rules.
-"""
+"""Seconds that nft may take to apply a transaction: 0.05 s is usual, 0.3 s among 100,000 rules (nft 1.0.6),
+seconds on a node in trouble. After that it is killed on the node: the rules would expire that much too late,
+and could come into force after the runner has healed and exited."""
 
-# Nothing is touched before `ready`. What comes then on stdin is applied when it is whole: a torn or missing
-# transaction means that the runner died or thought better of it. Whatever the runner decided, it decided after `ready`;
-# what comes later than it allowed, or too late for a cut that ends when it must, is not applied at all.
+# Nothing is touched before `ready`. The transaction on stdin is applied only if it is complete: a truncated
+# or missing one means that the runner died or changed its mind. The runner decides after `ready`; a
+# transaction that comes later than the decision allows, or too late for the planned end of the cut, is not
+# applied.
 ARM = f"""{_PRELUDE}
 command -v nft >/dev/null || {{ say failed; echo 'nft is not installed'; exit 4; }}
 say foreign-before; nft -s list ruleset || fail nft list ruleset
@@ -97,10 +97,10 @@ say end
 """
 
 LISTING_SHARE = 0.2
-"""How much of a heal's time each of its three listings may take."""
+"""Share of a heal's time that each of its three listings may take."""
 
-# A huge ruleset may take long to list (100,000 rules: 5 s and more), and a heal must not wait for it. The one table is
-# asked for by its name: `nft list tables` reads all rules as well (nft 1.0.6).
+# A huge ruleset may take long to list (100,000 rules: 5 s and more), and a heal must not wait for it. So the
+# script asks for the one table by its name: even `nft list tables` reads all rules (nft 1.0.6).
 HEAL = f"""{_PRELUDE}
 read -r within table
 listed() {{ timeout "$within" nft -s list ruleset </dev/null || say unlisted; }}
@@ -117,7 +117,7 @@ say foreign-after; listed
 say end
 """
 
-# Whoever got the lock, or has it still: what is said is who has it afterwards.
+# Applied or not: the output is the lock as it is afterwards.
 LOCK = f"""{_PRELUDE}
 command -v nft >/dev/null || {{ say failed; echo 'nft is not installed'; exit 4; }}
 transaction=$(cat)
@@ -134,7 +134,7 @@ say end
 """
 
 
-# Whether the cut is whole, while it lasts: its table by name, and the interfaces on which it drops.
+# Reads what shows whether an active cut is complete: its table by name, and the interfaces on which it drops.
 VERIFY = f"""{_PRELUDE}
 read -r name
 say boot; cat /proc/sys/kernel/random/boot_id
@@ -150,24 +150,26 @@ say end
 
 
 def arm_input(within_ms: int, lasting: Lasting, transaction: str) -> str:
-    """What `ARM` reads once it is ready: how long after that the transaction may come, how long after that the cut
-    is to end (and to begin), and the transaction.
+    """Return the stdin of `ARM` after `ready`: its limits, the times of the cut, and the transaction.
+
+    All times are counted from `ready`: when the transaction must have arrived, the end of the cut, and its
+    start.
     """
     return f"{within_ms} {lasting.armed} {lasting.delay}\n{transaction}"
 
 
 def heal_input(run: str, timeout_s: float) -> str:
-    """What `HEAL` reads: how long each listing may take, which table goes, and the transaction that takes it away.
+    """Return the stdin of `HEAL`: the time limit per listing, the table, and the transaction that removes it.
 
-    Raises `Refused` for what can't name a run.
+    Raises `Refused` for an invalid run ID.
     """
     return f"{timeout_s * LISTING_SHARE:.2f} {table_of(run)}\n{disarm_ruleset(run)}"
 
 
 def sections(lines: Iterable[str], *, until: str, holding: Iterable[str] = ()) -> Sections:
-    """What the script said, up to and including the marker `until`, or to its end when that never comes.
+    """Split a script's output into sections, up to and including the marker `until`, or to the end if it is missing.
 
-    One that lacks a section that it must be `holding` is damaged: it counts as ended before `until`.
+    If one of the sections in `holding` is missing, the output is damaged, and counts as ended before `until`.
     """
     found: dict[str, list[str]] = {}
     name = ""
@@ -185,9 +187,9 @@ def sections(lines: Iterable[str], *, until: str, holding: Iterable[str] = ()) -
 
 
 def tables(section: str) -> tuple[TableFacts, ...]:
-    """The tables in a section of `ours`: the first lines of nft's text, then an answer of its JSON on a line.
+    """Parse a section `ours`: for each table, the first lines of nft's text, then nft's JSON on one line.
 
-    Raises ValueError when it is none.
+    Raises ValueError for anything else.
     """
     found: list[TableFacts] = []
     header: list[str] = []
@@ -197,12 +199,12 @@ def tables(section: str) -> tuple[TableFacts, ...]:
         elif line.strip() or Header.parse(header).dormant:
             found += parse_tables(line, Header.parse(header))
             header = []
-        else:  # it went away between the two
+        else:  # the table was removed between the two commands
             header = []
     return tuple(found)
 
 
 def lasted(section: str) -> tuple[Lasting, float]:
-    """How long the node has set its times to, and the seconds that nft took. Raises ValueError for no such answer."""
+    """Return the timeouts that the node set, and the seconds that nft took. Raises ValueError for anything else."""
     armed, delay, took_ms = (int(word) for word in section.split())
     return Lasting(armed=armed, delay=delay), took_ms / 1000
