@@ -16,7 +16,7 @@ ESTABLISHED = "Established"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
-    """One neighbour. `states` are FRR's, one for each address family; `prefixes` received in all of them."""
+    """One neighbor. `states`: FRR's state per address family; `prefixes`: number received, over all families."""
 
     ip: str
     states: tuple[str, ...]

@@ -34,7 +34,7 @@ DIGITS = 12
 
 @cache
 def sources() -> Mapping[str, str]:
-    """All files of the package `chaosext`, by their path under `HOME`; as they were when first asked for."""
+    """All files of the package `chaosext` by their path under `HOME`, as they were at the first call."""
     package = Path(chaosext.__file__).parent
     inside = {path.relative_to(package.parent): path for path in package.rglob("*")}
     beside = {Path("chaosext/experiments", path.name): path for path in _experiments(package)}

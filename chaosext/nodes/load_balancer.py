@@ -76,9 +76,10 @@ Look = tuple[float, tuple[Member, ...]]
 
 @dataclass(slots=True)
 class Times:
-    """From another clock to ours: what it tells arrives late, by how much varies, and never early.
+    """Converts times of another clock to the local one, from messages with a varying delay.
 
-    So of all that came the least late one says how the clocks stand to one another.
+    A message never arrives early, so the one with the smallest delay gives the best estimate of the clocks'
+    offset.
     """
 
     _ahead_s: float = math.inf
@@ -266,8 +267,7 @@ FAILED = "failed_active_health_check"
 
 
 def assignment(members: Iterable[Member]) -> str:
-    """Write the file: one line of JSON. Each cluster is a locality of equal weight, whatever its number of
-    addresses."""
+    """Format the file: one line of JSON. Each cluster is a locality of equal weight, whatever its size."""
     localities = [_locality(each) for each in members]
     resource = {"@type": TYPE, "cluster_name": SERVICE, "endpoints": localities}
     return json.dumps({"resources": [resource]})

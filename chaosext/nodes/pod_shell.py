@@ -120,7 +120,7 @@ class PodShell:
 
 @dataclass(frozen=True, slots=True)
 class PodStream:
-    """A script that still runs: iterate its lines, `send` its stdin once."""
+    """A running script: iterate its lines, `send` its stdin once."""
 
     shell: PodShell
     running: Exec

@@ -35,8 +35,7 @@ LONGEST_LINE = 8 * MIB
 def run_process(
     node: str, argv: Sequence[str], *, stdin: str, timeout_s: float, not_entered: NotEntered
 ) -> ShellResult:
-    """Run `argv` to its end. Raises `Unreachable` on a timeout, if the node was not entered, or for too large
-    an output."""
+    """Run `argv` to its end. Raises `Unreachable` on a timeout, a failed entry to the node, or too large an output."""
     try:
         done = child_process.run(
             argv, stdin=stdin, timeout_s=timeout_s, whose=node, most_bytes=LARGEST_ANSWER
@@ -202,7 +201,7 @@ def docker_not_entered(exit_code: int, stderr: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class NetnsShell:
-    """The shell of the network namespace `node` (needs root and iproute2)."""
+    """A shell in the network namespace `node` (needs root and iproute2)."""
 
     node: str
 

@@ -1,6 +1,6 @@
-"""`python3 -m chaosext.sentinel`: one sentinel, as its environment tells it. SIGTERM ends it at once.
+"""`python3 -m chaosext.sentinel`: run one sentinel, configured by its environment. SIGTERM ends it immediately.
 
-Exit 20 for an environment that can't be, with one line that names the variable.
+Exits with code 20 and one line that names the variable if the environment is invalid.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def main() -> NoReturn:
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(
             each, lambda *_: os._exit(0)
-        )  # what is recorded is written; as process 1 nothing ends it else
+        )  # records are already written; as PID 1 it ignores unhandled signals
     try:
         settings = Settings.read(os.environ)
         journal = Journal(settings.directory, settings.plan.run)

@@ -1,4 +1,4 @@
-"""The node's BGP sessions, by its own BIRD's word."""
+"""The node's BGP sessions as reported by its own BIRD."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from chaosext.sentinel.socket_loop import Probe
 
 LARGEST = 1 << 22
-"""A session is about 1.5 kB of `show protocols all`: enough for a mesh of more than 2000 nodes."""
+"""Bytes of an answer. A session takes about 1.5 kB of `show protocols all`: enough for a mesh of more than
+2000 nodes."""
 
 
 def ask(path: str, peers: Sequence[str]) -> Probe[list[Mark]]:
-    """A mark for each of `peers`: good where BIRD's session with it is Established; unknown where BIRD is silent."""
+    """Mark each of `peers`: good if BIRD's session with it is Established, unknown if BIRD does not answer."""
     try:
         with stream_socket(socket.AF_UNIX) as sock:
             answer = yield from exchange(sock, path, QUESTION, is_whole, LARGEST)
@@ -33,7 +34,7 @@ def ask(path: str, peers: Sequence[str]) -> Probe[list[Mark]]:
 
 
 def marks(sessions: Sequence[Session], peers: Sequence[str]) -> list[Mark]:
-    """A peer that BIRD doesn't know is down: the session that should be there isn't."""
+    """Mark each of `peers`. A peer that BIRD does not know is down: the session that should exist does not."""
     up = {_canonical(each.peer) for each in sessions if each.established}
     return [Mark.GOOD if _canonical(peer) in up else Mark.DOWN for peer in peers]
 
@@ -50,7 +51,7 @@ SOCKETS = "/var/run/calico"
 
 BIRD_SOCKET = f"{SOCKETS}/bird.ctl"
 BIRD6_SOCKET = f"{SOCKETS}/bird6.ctl"
-"""IPv6 has a daemon of its own."""
+"""IPv6 has a separate daemon."""
 
 QUESTION = b"show protocols all\n"
 
@@ -59,7 +60,7 @@ _END = re.compile(rb"^(?:0000|[89]\d{3}) ", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """One BGP session as one side sees it: with whom, whether it is Established, and the side's own words."""
+    """One BGP session as seen by one side: its peer, whether it is Established, and that side's own description."""
 
     peer: str
     established: bool
@@ -67,12 +68,12 @@ class Session:
 
 
 def is_whole(answer: bytes) -> bool:
-    """Whether BIRD's last line has come: code 0000, or 8xxx and 9xxx for an error. BIRD keeps the connection."""
+    """Whether BIRD's last line has arrived: code 0000, or 8xxx and 9xxx for errors. BIRD keeps the connection open."""
     return _END.search(answer) is not None
 
 
 def parse_bird(text: str) -> tuple[Session, ...]:
-    """The BGP sessions in BIRD's answer to `show protocols all` (protocol of BIRD's control socket: 1002, 1006)."""
+    """Parse the BGP sessions in BIRD's answer to `show protocols all` (control protocol, codes 1002 and 1006)."""
     found: list[Session] = []
     state: str | None = None
     for line in text.splitlines():
@@ -83,5 +84,5 @@ def parse_bird(text: str) -> tuple[Session, ...]:
         elif state and (match := re.search(r"Neighbor address:\s+(\S+)", line)):
             established = state.startswith("up") and "Established" in state
             found.append(Session(peer=match[1].partition("%")[0], established=established, state=state))
-            state = None  # what comes next is another protocol's, or its head was lost
+            state = None  # the next lines belong to another protocol
     return tuple(found)

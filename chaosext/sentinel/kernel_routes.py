@@ -1,12 +1,14 @@
-"""Whether the node has a route of its own to an address: the kernel's own choice (netlink, rtnetlink(7)).
+"""Whether the node has a specific route to an address, as chosen by its kernel (netlink, rtnetlink(7)).
 
-The kernel is asked which entry of its tables it would use (RTM_GETROUTE with RTM_F_FIB_MATCH, Linux 4.13), and for
-that entry's origin. An own route is one that a routing daemon installed (BIRD's, of what its peers advertise), or a
-direct one (a local Pod's interface, a network that the node is on). The default route isn't, nor is a static one for
-the whole Pod network: every node has those whether or not anybody at the other end knows where the address is.
+It asks the kernel which entry of its tables it would use (RTM_GETROUTE with RTM_F_FIB_MATCH, Linux 4.13), and
+for that entry's origin. A specific route was installed by a routing daemon (by BIRD, from what its peers
+advertise), or is a direct one (a local Pod's interface, a network that the node is on). The default route
+does not count, nor does a static one for the whole Pod network: every node has those, whether or not the
+address is reachable.
 
-It proves that this node was told a way there, and by longest prefix takes it; not that packets arrive, nor that the
-other side knows a way back. BIRD keeps routes of a lost session for a while where graceful restart is on.
+Such a route proves that this node has learned a path and uses it by longest prefix match. It does not prove
+that packets arrive, nor that the other side has a route back. With graceful restart, BIRD keeps routes of a
+lost session for a while.
 """
 
 from __future__ import annotations
@@ -31,13 +33,14 @@ RTA_DST = 1
 RTM_F_FIB_MATCH = 0x2000
 RTN_UNICAST, RTN_LOCAL = 1, 2
 RT_SCOPE_LINK = 253
-"""linux/netlink.h, linux/rtnetlink.h."""
+"""Constants from linux/netlink.h and linux/rtnetlink.h."""
 
 LARGEST = 1 << 14
 
 DAEMONS = frozenset({11, 12, 42, 80, 186, 187, 188, 189, 192})
-"""Who learns routes from others: zebra, BIRD, Babel, Calico's Felix (80, `DeviceRouteProtocol` of its tunnels), BGP,
-IS-IS, OSPF, RIP, EIGRP (linux/rtnetlink.h, RTPROT_*). The kernel, boot, static, RA and DHCP are not among them."""
+"""Routing protocols that learn routes from others: zebra, BIRD, Babel, Calico's Felix (80,
+`DeviceRouteProtocol` of its tunnels), BGP, IS-IS, OSPF, RIP, EIGRP (linux/rtnetlink.h, RTPROT_*). Not
+included: kernel, boot, static, RA, DHCP."""
 
 _HEADER = struct.Struct("=IHHII")
 _ROUTE = struct.Struct("=BBBBBBBBI")
@@ -47,7 +50,7 @@ _ERROR = struct.Struct("=i")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """An entry of the kernel's tables."""
+    """An entry of the kernel's routing tables."""
 
     prefix_bits: int
     protocol: int
@@ -56,7 +59,7 @@ class Route:
 
     @property
     def is_own(self) -> bool:
-        """See above. An address of the node's own counts too."""
+        """Whether the route is specific, as described above. One of the node's own addresses counts too."""
         if self.kind == RTN_LOCAL:
             return True
         told = self.protocol in DAEMONS or self.scope == RT_SCOPE_LINK
@@ -64,7 +67,7 @@ class Route:
 
 
 def request(address: str, sequence: int) -> bytes:
-    """The netlink message that asks for the route to `address`. Raises `ValueError` for none."""
+    """Build the netlink request for the route to `address`. Raises `ValueError` for an invalid address."""
     packed = ip_address(address).packed
     family = socket.AF_INET6 if len(packed) > 4 else socket.AF_INET
     route = _ROUTE.pack(family, len(packed) * 8, 0, 0, 0, 0, 0, 0, RTM_F_FIB_MATCH)
@@ -73,7 +76,7 @@ def request(address: str, sequence: int) -> bytes:
 
 
 def parse(answer: bytes) -> Route | int:
-    """The route, or the kernel's error number. Raises `struct.error` for a torn answer."""
+    """Return the route, or the kernel's error number. Raises `struct.error` for a truncated answer."""
     _, kind, _, _, _ = _HEADER.unpack_from(answer)
     if kind == NLMSG_ERROR:
         return -int(_ERROR.unpack_from(answer, _HEADER.size)[0])
@@ -82,7 +85,7 @@ def parse(answer: bytes) -> Route | int:
 
 
 def mark(found: Route | int) -> Mark:
-    """Down: another's route leads there. No route: none at all, or one that says so (unreachable, blackhole)."""
+    """Mark a route. Down: not a specific one. No route: none at all, or an unreachable or blackhole route."""
     if isinstance(found, Route):
         return Mark.GOOD if found.is_own else Mark.DOWN
     no_way = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EINVAL, errno.EACCES)
@@ -90,7 +93,7 @@ def mark(found: Route | int) -> Mark:
 
 
 def ask(addresses: Sequence[str]) -> Probe[list[Mark]]:
-    """A mark for each of `addresses`. The kernel answers one question after the other, at once."""
+    """Mark each of `addresses`. The kernel answers the requests one by one, without delay."""
     marks: list[Mark] = []
     try:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0) as sock:

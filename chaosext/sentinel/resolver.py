@@ -1,4 +1,4 @@
-"""Lookups over UDP from a fresh and from a kept socket, and over TCP."""
+"""DNS lookups over UDP from a fresh and a kept socket, and over TCP."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PORT = 53
 LARGEST = 1 << 16
 
 _IDS = count(randbelow(1 << 16))
-"""In turn, from a random one on: none comes again before 65536 others, however late a reply is."""
+"""Query IDs in sequence from a random start: none repeats before 65536 others, so a late reply cannot match."""
 
 
 def _next_id() -> int:
@@ -29,17 +29,18 @@ def _next_id() -> int:
 
 
 def fresh_udp(server: Address, question: Question) -> Probe[Mark]:
-    """From a socket of its own: conntrack knows nothing of it, and sends it where a new client would go."""
+    """Look up from a new socket: conntrack has no entry for it, and treats it like a new client."""
     with datagram_socket(server) as sock:
         return (yield from _ask(sock, question))
 
 
 @dataclass(slots=True)
 class KeptSockets:
-    """One connected UDP socket a server, made once for the life of the process.
+    """One connected UDP socket per server, kept for the life of the process.
 
-    Its five-tuple stays, so conntrack goes on sending it to the endpoint that it once chose, also where that one is
-    gone (Kubernetes #125467): what happens to an application that keeps its resolver's socket.
+    Because its five-tuple stays the same, conntrack keeps sending it to the endpoint chosen first, even if
+    that one is gone (Kubernetes #125467). The same happens to an application that keeps its resolver's
+    socket.
     """
 
     _sockets: dict[Address, socket.socket] = field(default_factory=dict)
@@ -52,13 +53,13 @@ class KeptSockets:
         return (yield from _ask(sock, question))
 
     def keep(self, servers: set[Address]) -> None:
-        """Close those of other servers."""
+        """Close the sockets of all other servers."""
         for server in self._sockets.keys() - servers:
             self._sockets.pop(server).close()
 
 
 def _forget(sock: socket.socket) -> None:
-    """What came too late for an older query, reply or error, is no answer to the next one."""
+    """Discard replies and errors of earlier queries that arrived too late."""
     sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     try:
         while True:
@@ -78,7 +79,10 @@ def _ask(sock: socket.socket, question: Question) -> Probe[Mark]:
 
 
 def over_tcp(server: Address, question: Question) -> Probe[Mark]:
-    """A length comes before each message (RFC 1035, 4.2.2). A server that ends without a reply answers wrongly."""
+    """Look up over TCP. A connection closed without a reply is an error.
+
+    Each message is preceded by its length (RFC 1035, 4.2.2).
+    """
     query_id = _next_id()
     query = question.wire(query_id)
     with stream_socket(server.family) as sock:
@@ -99,12 +103,12 @@ IN = 1
 A, AAAA = 1, 28
 POINTER = 0xC0
 LABEL, NAME = 63, 253
-"""The most octets of a label, and of a name as it is written (RFC 1035, 2.3.4)."""
+"""Maximum octets of a label and of a whole name (RFC 1035, 2.3.4)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One name, asked for its addresses; one of `expected` must be answered (packed; empty: whatever)."""
+    """A query for the addresses of a name; the answer must contain one of `expected` (packed; empty: any)."""
 
     section: bytes
     rdtype: int
@@ -112,7 +116,7 @@ class Question:
 
     @classmethod
     def make(cls, name: str, expected: tuple[str, ...], *, ipv6: bool) -> Self:
-        """`ipv6`: the family to ask for where `expected` doesn't say. Raises `ValueError` for no DNS name."""
+        """Build a question. `ipv6`: the family if `expected` is empty. Raises `ValueError` for an invalid name."""
         addresses = [ip_address(each) for each in expected]
         rdtype = AAAA if (addresses[0].version == 6 if addresses else ipv6) else A
         section = _name(name) + rdtype.to_bytes(2) + IN.to_bytes(2)
@@ -123,7 +127,7 @@ class Question:
         return query_id.to_bytes(2) + RECURSION_DESIRED.to_bytes(2) + counts + self.section
 
     def is_answered_by(self, reply: bytes, query_id: int) -> bool:
-        """Whether it is a reply to this very query, not to an older one or to somebody else's."""
+        """Whether `reply` answers this query, rather than an earlier one or another client's."""
         return (
             len(reply) >= HEADER
             and reply[:2] == query_id.to_bytes(2)
@@ -132,7 +136,7 @@ class Question:
         )
 
     def mark(self, reply: bytes) -> Mark:
-        """Good is an answer with an address, and one that was expected; all else is an error of the server."""
+        """Good if the answer has an address, and an expected one if any is; every other reply is a server error."""
         try:
             found = set(self._addresses(reply)) if not reply[3] & RCODE else set()
         except MALFORMED:
@@ -161,7 +165,7 @@ def _name(name: str) -> bytes:
 
 
 def _after_name(message: bytes, at: int) -> int:
-    """Where a name that begins at `at` ends; a pointer (RFC 1035, 4.1.4) is its end. IndexError for a torn message."""
+    """Return the end of the name at `at`; a pointer (RFC 1035, 4.1.4) ends it. IndexError for a truncated message."""
     while length := message[at]:
         if length & POINTER:
             return at + 2

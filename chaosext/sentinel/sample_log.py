@@ -1,9 +1,9 @@
-"""The record as the sentinel keeps it: in memory, from which it is read, and in a file, for its next start.
+"""The sentinel's record: read from memory, and copied to a file for the sentinel's next start.
 
-A byte keeps its offset for good. Where bytes are not here any more (the oldest samples, for want of memory; what a
-process had in memory only, when it died while the disk was full) a line of blanks stands in their place. On a disk
-that is full the record goes on in memory, and the file catches up once it can. Half a line gets into the file only
-where the machine dies while writing, and is cut off at the next start.
+A byte keeps its offset forever. Bytes that are gone (the oldest samples when memory is short, or samples that
+were only in memory when the process died with a full disk) are replaced by a line of spaces. While the disk
+is full, the record continues in memory, and the file catches up later. The file has an incomplete line only
+if the machine died during a write; the next start truncates it.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ if TYPE_CHECKING:
 
 FILE = "record.jsonl"
 BOUND_BYTES = 8 << 20
-"""Of memory: more than a day of samples; with a copy that is on its way to the reader still far below 64 MiB."""
+"""Memory limit: more than a day of samples. Even with a copy being sent to the reader, far below 64 MiB."""
 
 _HEAD = b'{"sentinel":'
 
 
 class Journal:
-    """The record of `run` in `directory`: that of an earlier process of the same run goes on, any other is removed.
+    """The record of `run` in `directory`: continues that of an earlier process of the same run, deletes any other.
 
-    For several threads, and for one reader. No trouble with the disk is raised; `trouble` says it.
+    Thread-safe, for a single reader. Disk errors are not raised, but shown in `trouble`.
     """
 
     def __init__(self, directory: Path, run: str, bound_bytes: int = BOUND_BYTES) -> None:
         self._path, self._bound = directory / FILE, bound_bytes
         self._lock = Lock()
         self._lines = bytearray(_earlier(self._path, run))
-        self._base = 0  # the offset of the first byte that is here
-        self._dropped_to = 0  # the offset up to which a head stands instead of what was dropped
+        self._base = 0  # the offset of the first byte in memory
+        self._dropped_to = 0  # offset up to which dropped bytes were replaced by a head
         self._began_at = self._stored = len(self._lines)
         self._was_read = False
         self.trouble = ""
@@ -53,7 +53,7 @@ class Journal:
         self._append(sample_line(sample))
 
     def read(self, offset: int) -> tuple[bytes, int]:
-        """The record from `offset` on (bytes), and its size."""
+        """Return the record from byte `offset` on, and its size."""
         with self._lock:
             is_ahead = self._began_at < offset <= self._began_at + self._bound
             if is_ahead and not self._was_read and self._dropped_to <= self._began_at:
@@ -66,7 +66,7 @@ class Journal:
         return self._base + len(self._lines)
 
     def _make_room(self, offset: int) -> None:
-        """The reader has had more of the process before this one than the disk took."""
+        """Insert spaces for what the reader got from the previous process but the disk did not."""
         at = self._began_at - self._base
         self._lines[at:at] = _blank(offset - self._began_at)
         self._stored = min(self._stored, self._began_at)
@@ -84,7 +84,7 @@ class Journal:
             self._store()
 
     def _drop_oldest(self) -> None:
-        """The older half goes; the head that holds for the rest stays, and says what is lost."""
+        """Drop the older half, but keep the head that applies to the rest, with a note of what was lost."""
         end = self._lines.index(b"\n", len(self._lines) // 2) + 1
         dropped = bytes(self._lines[:end])
         kept = _last_head(dropped, f"the oldest samples, {self._base + end >> 10} KiB, for want of memory")
@@ -100,7 +100,7 @@ class Journal:
             self.trouble = error.strerror or str(error)
 
     def _write(self) -> None:
-        """What the file doesn't have yet; all of it, or nothing."""
+        """Write what the file lacks: all of it or nothing."""
         file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             os.ftruncate(file, self._stored)
@@ -114,12 +114,12 @@ class Journal:
 
 
 def _blank(length: int) -> bytes:
-    """A line of `length` bytes that says nothing; a reader of JSON lines passes it over."""
+    """A line of `length` bytes of spaces, which a reader of JSON lines skips."""
     return b" " * (length - 1) + b"\n"
 
 
 def _last_head(lines: bytes, lost: str) -> bytes:
-    """The last head among `lines`, saying what is lost. A record begins with one, so there is one."""
+    """Return the last head in `lines`, with `lost` added. A record begins with a head, so one always exists."""
     at = lines.rindex(_HEAD)
     head = parse_line(lines[at : lines.index(b"\n", at)].decode())
     if not isinstance(head, Head):
@@ -128,7 +128,7 @@ def _last_head(lines: bytes, lost: str) -> bytes:
 
 
 def _earlier(path: Path, run: str) -> bytes:
-    """The whole lines that an earlier process of `run` left, or none. What can't be read is not taken up."""
+    """Return the complete lines left by an earlier process of `run`; empty if there are none or they are unreadable."""
     try:
         lines = path.read_bytes()
         lines = lines[: lines.rfind(b"\n") + 1]
@@ -146,7 +146,7 @@ SCHEMA = "chaosext.sentinel/v1"
 
 
 def head_line(head: Head) -> str:
-    """A head as one line, without its newline."""
+    """Format a head as one line, without a line break."""
     value = {
         "sentinel": SCHEMA,
         "run": head.run,
@@ -162,12 +162,12 @@ def head_line(head: Head) -> str:
 
 
 def sample_line(sample: Sample) -> str:
-    """A sample as one line, without its newline."""
+    """Format a sample as one line, without a line break."""
     return f'{{"n":{sample.n},"t":{sample.mono_s:.3f},"m":"{sample.marks}"}}'
 
 
 def parse_line(line: str) -> Head | Sample:
-    """Raises `ValueError` for a line that is neither, such as one torn by a full disk."""
+    """Parse a head or sample. Raises `ValueError` for any other line, such as one truncated by a full disk."""
     try:
         value = json.loads(line)
         if "m" in value:
@@ -189,7 +189,7 @@ def parse_line(line: str) -> Head | Sample:
 
 
 def parse_record(lines: Iterable[str]) -> Iterator[Head | Sample]:
-    """Every readable line; a torn one is passed over: the sample that is missing then shows as a gap."""
+    """Yield every readable line. A damaged one is skipped: the missing sample then shows as a gap."""
     for line in lines:
         try:
             yield parse_line(line)

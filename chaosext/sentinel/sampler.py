@@ -1,4 +1,4 @@
-"""The sentinel's life: it samples by its plan until told to end, or its time is over; then it stays to be read."""
+"""The sentinel's main loop: sample by plan until stopped or expired, then stay available for reading."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from chaosext.sentinel.watch_plan import Plan
 
 LATE_ROUNDS = 3
-"""A sentinel whose last round began more than so many intervals ago is not sampling, whatever it believes."""
+"""After this many intervals without a new round, the sentinel counts as not sampling."""
 
 
 class Sentinel:
-    """One thread is in `run`; others may call the rest."""
+    """One thread calls `run`; the other methods are thread-safe."""
 
     def __init__(self, node: str, plan: Plan, journal: Journal) -> None:
         self._node, self._journal = node, journal
@@ -33,20 +33,20 @@ class Sentinel:
         self.take(plan)
 
     def take(self, plan: Plan) -> None:
-        """Sample by `plan` from now on, also after an end. Raises `ValueError` for one that can't be carried out."""
+        """Sample by `plan` from now on, even after `end`. Raises `ValueError` for a plan that cannot be carried out."""
         check(plan)
         with self._changed:
             self._plan = plan
             self._changed.notify_all()
 
     def end(self, why: str = "it was stopped") -> None:
-        """Sample no more."""
+        """Stop sampling."""
         with self._changed:
             self._plan, self._why_not = None, why
             self._changed.notify_all()
 
     def why_not(self) -> str:
-        """Why it doesn't sample, "" while it does."""
+        """Why it is not sampling; "" while it is."""
         plan = self._plan
         if plan is None:
             return self._why_not
@@ -56,7 +56,7 @@ class Sentinel:
         return f"its last round began {late_s:.0f} s ago" if late_s > LATE_ROUNDS * plan.interval_s else ""
 
     def run(self) -> None:
-        """Never ends by itself."""
+        """Sample forever, waiting whenever no plan is set."""
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._plan)
@@ -76,7 +76,7 @@ class Sentinel:
             self._round(watch, grid)
 
     def _await_round(self, plan: Plan, grid: Grid) -> bool:
-        """Until the next round is to begin; False when the plan is no more what to do."""
+        """Wait for the next round. Returns False if the plan was replaced or ended."""
         now_s = time.monotonic()
         wait_s = grid.begins_s(grid.next(now_s, self._last_n)) - now_s
         with self._changed:
@@ -108,16 +108,16 @@ class Sentinel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
-    """Round `first` begins at `start_s` (monotonic), and one more each `interval_s`."""
+    """The times of the rounds: number `first` begins at `start_s` (monotonic), then one every `interval_s`."""
 
     start_s: float
     interval_s: float
     first: int = 0
 
     def next(self, now_s: float, last: int) -> int:
-        """The number of the round to begin, after `last`: the one whose time it is, or the next one.
+        """Return the number of the next round after `last`: the one that is due, or the following one.
 
-        Rounds whose time went by unseen keep their numbers: they are missing, and so show as a gap.
+        A missed round keeps its number, so it shows as a gap.
         """
         current = self.first + floor((now_s - self.start_s) / self.interval_s)
         return max(last + 1, current)

@@ -1,6 +1,7 @@
-"""The sentinel's image: what of this package goes into it, and its name, which follows from that.
+"""The sentinel's image: the parts of this package that it contains, and the name derived from them.
 
-Who puts it on the nodes and who places it read the same sources here, and so speak of the same image.
+The code that loads the image onto nodes and the code that deploys it read the same sources here, and so
+derive the same name.
 """
 
 from __future__ import annotations
@@ -17,21 +18,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 REPOSITORY = "chaosext.local/sentinel"
-"""No registry serves it: what a node does not have can't be mistaken for something else."""
+"""Not a real registry: a node that lacks the image cannot pull a different one under its name."""
 
 ENTRYPOINT = ("python3", "-m", "chaosext.sentinel")
 HOME = "opt/chaosext"
-"""The directory in the image that holds the package `chaosext`; `PYTHONPATH` names it."""
+"""Directory in the image with the package `chaosext`; `PYTHONPATH` points to it."""
 
 PARTS = ("model", "sentinel")
-"""The packages of chaosext that a sentinel is made of: they import each other and the standard library only."""
+"""The packages that a sentinel consists of: they import only each other and the standard library."""
 
 DIGITS = 12
 
 
 @cache
 def sources() -> Mapping[str, str]:
-    """The Python files of the image, by their path under `HOME`; as they were when first asked for."""
+    """The Python files of the image by their path under `HOME`, as they were at the first call."""
     package = Path(chaosext.__file__).parent
     parts = sorted(path for part in PARTS for path in (package / part).rglob("*.py"))
     files = (package / "__init__.py", *parts)
@@ -41,6 +42,6 @@ def sources() -> Mapping[str, str]:
 
 
 def image_name() -> str:
-    """`chaosext.local/sentinel:<version>-<digest>`: other sources, another name."""
+    """`chaosext.local/sentinel:<version>-<digest>`. The digest covers the sources."""
     digest = sha256(repr(dict(sources())).encode()).hexdigest()[:DIGITS]
     return f"{REPOSITORY}:{chaosext.__version__}-{digest}"

@@ -1,4 +1,4 @@
-"""What a sentinel is told by its environment. Pure."""
+"""Read a sentinel's configuration from its environment. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TOKEN_LENGTH = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """`host` and `port`: where it listens. `directory`: where its record is kept. `token`: who may ask."""
+    """`host` and `port`: where it listens. `directory`: where it keeps its record. `token`: what clients must send."""
 
     node: str
     host: str
@@ -32,7 +32,7 @@ class Settings:
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Self:
-        """Raises `Refused`, naming the variable."""
+        """Parse the environment. Raises `Refused` naming the variable."""
 
         def value(name: str, parse: Callable[[str], T]) -> T:
             try:
@@ -59,7 +59,7 @@ def _text(text: str) -> str:
 
 
 def _address(text: str) -> str:
-    """One address, not all of the node's: those who are told it may ask."""
+    """Accept a single address only, so that the sentinel does not listen on all addresses of the node."""
     address = ip_address(text)
     if address.is_unspecified:
         raise ValueError(f"{text} is every address, not one")

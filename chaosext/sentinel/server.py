@@ -1,12 +1,12 @@
-"""The sentinel's HTTP face, on its node's address: for the runner, and for kubelet's readiness probe.
+"""The sentinel's HTTP API on its node's address, for the runner and for kubelet's readiness probe.
 
-    GET  /v1/health               200 while it samples, else 503; the body says why. The only path without a token.
-    GET  /v1/record?offset=N      the record from byte N on; `X-Record-Size` is its size
-    GET  /v1/clock                {"boot", "mono_s", "wall_s"}, read while answering
-    PUT  /v1/plan                 another plan: 204, or 400 and why not
-    POST /v1/end                  sample no more: 204
+ GET  /v1/health               200 while it samples, else 503; the body says why. The only path without a token.
+ GET  /v1/record?offset=N      the record from byte N on; `X-Record-Size` is its size
+ GET  /v1/clock                {"boot", "mono_s", "wall_s"}, read while answering
+ PUT  /v1/plan                 replace the plan: 204, or 400 with the reason
+ POST /v1/end                  stop sampling: 204
 
-All but health want `Authorization: Bearer <token>`.
+All paths but health require `Authorization: Bearer <token>`.
 """
 
 from __future__ import annotations
@@ -34,20 +34,21 @@ if TYPE_CHECKING:
     from chaosext.sentinel.sampler import Sentinel
 
 IDLE_S = 10.0
-"""After which a connection that says nothing is closed; the runner asks each second."""
+"""Seconds without a request after which a connection is closed; the runner asks every second."""
 
 CONNECTIONS = 8
-"""At once; a further one ends the oldest, so that nobody can keep the runner out by holding on to them."""
+"""Maximum number of connections. A further one closes the oldest, so that open connections cannot lock out
+the runner."""
 
 LARGEST_HEAD_BYTES = 16 << 10
-"""Of one request's headers. The standard library takes 6 MiB, with which anybody could fill a sentinel's memory."""
+"""Bytes of a request's headers. The standard library's limit of 6 MiB would let any client fill a sentinel's memory."""
 
 LARGEST_PLAN_BYTES = 4 << 20
 LARGEST_OFFSET = 1 << 53
 
 
 class Server(ThreadingHTTPServer):
-    """Listens on `host` only. Raises `OSError` where it can't."""
+    """Listens on `host` only. Raises `OSError` if it cannot."""
 
     daemon_threads = True
     request_queue_size = 16
@@ -60,7 +61,7 @@ class Server(ThreadingHTTPServer):
         super().__init__((host, port), Handler)
 
     def server_bind(self) -> None:
-        """Without the base class's look-up of the host's name, which DNS would answer, or not."""
+        """Bind without the base class's lookup of the host name, which would depend on DNS."""
         socket.socket.setsockopt(self.socket, socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
@@ -79,7 +80,7 @@ class Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is no event."""
+        """Ignore clients that disconnect."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -154,7 +155,7 @@ class Handler(BaseHTTPRequestHandler):
         self._say(HTTPStatus.NO_CONTENT)
 
     def _refuse(self, status: HTTPStatus, why: str) -> None:
-        """And end the connection: a body that was not read would be taken for the next request."""
+        """Answer and close the connection: an unread body would be taken for the next request."""
         self.close_connection = True
         self._say(status, why.encode() + b"\n", ("Connection", "close"))
 
@@ -168,11 +169,11 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: a line each second would be all there is in the log."""
+        """Log nothing: otherwise one line per second would flood the log."""
 
 
 class _Head:
-    """The lines of one request's head, up to `LARGEST_HEAD_BYTES`; the base class answers a longer one with 431."""
+    """The lines of a request's head, up to `LARGEST_HEAD_BYTES`; the base class answers a longer one with 431."""
 
     def __init__(self, file: BufferedIOBase) -> None:
         self._file, self._left = file, LARGEST_HEAD_BYTES

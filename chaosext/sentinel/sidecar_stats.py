@@ -1,15 +1,17 @@
-"""Istio's sidecars, asked from their node: whether they are ready, and whether they have their istiod.
+"""Query Istio sidecars from their node: whether they are ready, and whether they are connected to istiod.
 
-15021 says 200 while istiod is gone, so it is Envoy that is asked for its xDS stream (15090 hands the question on to
-its admin interface). But Envoy's stream ends at the agent in its own Pod (a Unix socket), which accepts one that it
-cannot pass on: seen on Istio 1.31 with istiod scaled to 0, with its packets dropped, and with DNS dead, such a stream
-stood for 20 s at a time, was ended, and was soon opened anew; it brought 450 bytes at the most (HTTP/2's own frames),
-where one that reaches istiod brought 37 kB at once. And a stream from before stood for another 36 s after its packets
-were dropped. istiod_connection_terminations and the like on 15020 count up, but don't say how it stands now.
+Port 15021 returns 200 even without istiod, so the query goes to Envoy about its xDS stream (15090 passes it
+to Envoy's admin interface). But Envoy's stream ends at the agent in its own Pod (a Unix socket), and the
+agent accepts a stream even if it cannot forward it. Observed on Istio 1.31 with istiod scaled to 0, with its
+packets dropped, and with DNS dead: such a stream stayed open for 20 s, was closed, and was soon reopened. It
+carried at most 450 bytes (HTTP/2's own frames), whereas a stream to istiod carried 37 kB immediately. A
+stream opened earlier stayed open for another 36 s after its packets were dropped. Counters such as
+istiod_connection_terminations on 15020 increase, but do not show the current state.
 
-So a sidecar has its istiod when Envoy has a stream, something came over it since it was opened, and istiod can be
-reached over TCP from the node in this very round. What this doesn't tell: the way from one Pod to istiod is dead where
-the node's own isn't; then it is seen when the agent's keepalive gives up (40 s), as by Envoy itself.
+So a sidecar counts as connected to istiod if Envoy has a stream, data arrived over it since it was opened,
+and the node can connect to istiod over TCP in the same round. This does not detect a broken path from a
+single Pod to istiod while the node's own path works: that shows when the agent's keepalive gives up (40 s),
+just as Envoy itself notices it.
 """
 
 from __future__ import annotations
@@ -25,14 +27,15 @@ if TYPE_CHECKING:
     from chaosext.sentinel.socket_loop import Probe
 
 READY_PORT, READY_PATH = 15021, "/healthz/ready"
-"""Istio's readiness of a sidecar (istio.io, "Application Requirements", "Ports used by Istio")."""
+"""Readiness port of a sidecar (istio.io, "Application Requirements", "Ports used by Istio")."""
 
 STATS_PORT = 15090
 STATS_PATH = "/stats/prometheus?filter=xds-grpc.*(rq_active%7Crq_total%7Crx_bytes_total)%24"
-"""Envoy's own statistics, of the cluster `xds-grpc` only (Envoy's admin interface, `filter`: a regular expression)."""
+"""Envoy's own statistics, for the cluster `xds-grpc` only (Envoy's admin interface; `filter` is a regular
+expression)."""
 
 FRAMES_BYTES = 1024
-"""What comes over a stream that reaches nobody is less, and what istiod sends first is far more."""
+"""A stream that does not reach istiod carries fewer bytes than this; istiod's first response is far larger."""
 
 LARGEST = 1 << 16
 
@@ -42,7 +45,7 @@ _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
-    """Of Envoy's streams to its xDS server: how many are open, how many ever were, bytes received over all of them."""
+    """Envoy's streams to its xDS server: open now, opened in total, and bytes received over all of them."""
 
     active: int
     opened: int
@@ -51,7 +54,7 @@ class Stats:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stream:
-    """Envoy's latest stream: the how manyth, and how many bytes had been received before it."""
+    """Envoy's latest stream: its number, and how many bytes had been received before it."""
 
     number: int
     began_at: int
@@ -61,8 +64,10 @@ class Stream:
 
 
 def stream_of(stats: Stats, before: Stats | None, stream: Stream | None) -> Stream:
-    """The stream that `stats` are about. Of one that was there at the first look (or after a restart of Envoy) all
-    that was ever received counts.
+    """Return the stream that `stats` describe.
+
+    For a stream that was already open at the first query (or after a restart of Envoy), all bytes ever
+    received count.
     """
     if stream and before and stats.opened == stream.number and stats.received >= before.received:
         return stream
@@ -71,7 +76,7 @@ def stream_of(stats: Stats, before: Stats | None, stream: Stream | None) -> Stre
 
 
 def parse_stats(answer: bytes) -> Stats | None:
-    """None where the answer doesn't say it."""
+    """Parse Envoy's statistics; None if they are missing."""
     found = {name.decode(): int(value) for name, value in _STAT.findall(answer)}
     try:
         return Stats(active=found["rq_active"], opened=found["rq_total"], received=found["cx_rx_bytes_total"])
@@ -80,14 +85,14 @@ def parse_stats(answer: bytes) -> Stats | None:
 
 
 def synced(own: Mark, istiod: Mark) -> Mark:
-    """What Envoy says, and what its node says: without istiod nobody is synced, whatever Envoy still believes."""
+    """Combine Envoy's view with the node's: without istiod, no sidecar is synced, whatever Envoy reports."""
     if istiod is Mark.GOOD or own is Mark.DOWN:
         return own
     return Mark.UNKNOWN if istiod is Mark.UNKNOWN else Mark.DOWN
 
 
 def ready(host: str) -> Probe[Mark]:
-    """Good is HTTP 200, and an error any other answer."""
+    """Good for HTTP 200, error for any other answer."""
     answer = yield from _get(Address(host, READY_PORT), READY_PATH)
     status = _STATUS.match(answer)
     return Mark.GOOD if status and status[1] == b"200" else Mark.ERROR
@@ -95,12 +100,12 @@ def ready(host: str) -> Probe[Mark]:
 
 @dataclass(slots=True)
 class Streams:
-    """What is remembered of each sidecar's stream, by its Pod."""
+    """The last known stream of each sidecar, by Pod."""
 
     _last: dict[str, tuple[Stats, Stream]] = field(default_factory=dict)
 
     def ask(self, pod: str, host: str) -> Probe[Mark]:
-        """Good for a stream that carries something, down for none; a Pod that refuses has no sidecar running."""
+        """Good for a stream that carries data, else down. A Pod that refuses the connection has no running sidecar."""
         try:
             answer = yield from _get(Address(host, STATS_PORT), STATS_PATH)
         except ConnectionRefusedError:
@@ -118,7 +123,7 @@ class Streams:
 
 
 def _get(address: Address, path: str) -> Probe[bytes]:
-    """The answer's bytes, head and all: short enough for Envoy to send it as one piece."""
+    """Return the whole response including headers; it is short enough for Envoy to send it in one piece."""
     shown = f"[{address.host}]" if ":" in address.host else address.host
     request = f"GET {path} HTTP/1.1\r\nHost: {shown}:{address.port}\r\nConnection: close\r\n\r\n"
     with stream_socket(address.family) as sock:

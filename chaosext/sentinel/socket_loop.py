@@ -1,4 +1,4 @@
-"""Many probes at once, in one thread: each is a generator that yields what it waits for."""
+"""Run many probes concurrently in one thread: each is a generator that yields what it waits for."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Until `sock` is ready for `events`; `until_s` (monotonic) at the latest. The answer is whether it is."""
+    """Wait until `sock` is ready for `events`, or until `until_s` (monotonic). Resumes with whether it is ready."""
 
     sock: socket
     events: int
@@ -29,22 +29,22 @@ Probe = Generator[Wait, bool, T]
 
 
 def readable(sock: socket) -> Probe[None]:
-    """Raises `TimeoutError` when time is over first."""
+    """Wait until `sock` is readable. Raises `TimeoutError` if the time is over first."""
     if not (yield Wait(sock, EVENT_READ)):
         raise TimeoutError
 
 
 def writable(sock: socket) -> Probe[None]:
-    """Raises `TimeoutError` when time is over first."""
+    """Wait until `sock` is writable. Raises `TimeoutError` if the time is over first."""
     if not (yield Wait(sock, EVENT_WRITE)):
         raise TimeoutError
 
 
 def drive(probes: Iterable[Probe[T]], until_s: float) -> list[T | None]:
-    """What each probe returns, in their order, none of them later than `until_s` (monotonic).
+    """Return the result of each probe, in order, by `until_s` (monotonic) at the latest.
 
-    None for one that could not be measured: it raised; or this process was stopped, or its machine too busy, until time
-    was over, and only then could the probe begin to wait. What it waits for isn't to blame.
+    None for a probe that was not measured: it raised, or it began to wait only after its time was over,
+    because this process was suspended or the machine too busy. The target is not to blame for that.
     """
     with DefaultSelector() as selector:
         run = _Run(list(probes), until_s, selector)
@@ -98,9 +98,10 @@ class _Run(Generic[T]):
         return waited
 
     def _step(self, index: int, answer: bool | None) -> None:
-        """Let a probe go on until it waits again, or is done. `answer` is None for its beginning.
+        """Resume a probe until it waits again or has finished. `answer` is None to start it.
 
-        One that raises was not measured: what a server answers must not blind a node to all the others.
+        A probe that raises counts as not measured: one server's answer must not stop the probes of all
+        others.
         """
         probe = self.probes[index]
         try:

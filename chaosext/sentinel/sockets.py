@@ -1,4 +1,4 @@
-"""Non-blocking sockets, and what their errors mean."""
+"""Non-blocking sockets, and the meaning of their errors."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LINGER_S = 0.05
-"""How long an open connection is watched for a reset: a proxy without a way on sends it within a round trip."""
+"""Seconds that an open connection is watched for a reset: a proxy without an upstream sends it within a round trip."""
 
 NO_WAY = (
-    errno.EHOSTUNREACH,  # a router says so, the neighbour doesn't answer, or a route of type `unreachable`
+    errno.EHOSTUNREACH,  # reported by a router, no answer from the neighbor, or an `unreachable` route
     errno.ENETUNREACH,
     errno.ENETDOWN,
     errno.EHOSTDOWN,
-    errno.EINVAL,  # connect(2) to what a `blackhole` route covers: a Pod that is gone from this node's block
+    errno.EINVAL,  # connect(2) to an address in a `blackhole` route: a Pod that left this node's block
     errno.EACCES,  # a route of type `prohibit`
-    errno.EADDRNOTAVAIL,  # no address of our own to send from
+    errno.EADDRNOTAVAIL,  # no local address to send from
 )
 
 
@@ -40,7 +40,7 @@ class Address:
 
     @classmethod
     def parse(cls, target: str, port: int | None = None) -> Self:
-        """`host:port` or `[host]:port`, or a host alone where `port` is given. Raises `ValueError`; no names."""
+        """Parse `host:port` or `[host]:port`, or a host if `port` is given. Raises `ValueError`, also for names."""
         host, text = (target, str(port)) if port else _split(target)
         ip_address(host)
         if not (text.isascii() and text.isdigit() and 0 < int(text) < 1 << 16):
@@ -62,10 +62,10 @@ def _split(target: str) -> tuple[str, str]:
 
 
 def mark_of(error: OSError) -> Mark:
-    """What an error of a socket says about the other side and the way there.
+    """Return what a socket error says about the other side and the path to it.
 
-    EPERM is what nftables' drop makes of a UDP packet on its way out; for TCP the same rule is silence. So both are
-    called timed out: packets are dropped. What is our own trouble, such as EMFILE, is not measured.
+    EPERM is the result of an nftables drop for an outgoing UDP packet; for TCP, the same rule causes silence.
+    So both count as timed out: packets are dropped. A local problem such as EMFILE counts as not measured.
     """
     if isinstance(error, TimeoutError) or error.errno == errno.EPERM:
         return Mark.TIMED_OUT
@@ -77,7 +77,7 @@ def mark_of(error: OSError) -> Mark:
 
 
 def marked(probe: Probe[Mark]) -> Probe[Mark]:
-    """`probe`, whose errors are marks."""
+    """Convert errors of `probe` into marks."""
     try:
         return (yield from probe)
     except OSError as error:
@@ -85,7 +85,7 @@ def marked(probe: Probe[Mark]) -> Probe[Mark]:
 
 
 def datagram_socket(address: Address) -> socket.socket:
-    """A UDP socket that hears from `address` only, and of ICMP errors on the way there."""
+    """Create a UDP socket that receives only from `address`, and ICMP errors of the path to it."""
     sock = socket.socket(address.family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     try:
         sock.connect(address.pair)
@@ -100,7 +100,7 @@ def stream_socket(family: int) -> socket.socket:
 
 
 def connect(sock: socket.socket, address: Any) -> Probe[None]:
-    """Raises `OSError` as connect(2) would that waits."""
+    """Connect `sock`. Raises `OSError` as a blocking connect(2) would."""
     error = sock.connect_ex(address)
     if error == errno.EINPROGRESS:
         yield from writable(sock)
@@ -110,7 +110,7 @@ def connect(sock: socket.socket, address: Any) -> Probe[None]:
 
 
 def tcp(address: Address) -> Probe[Mark]:
-    """TCP triage: whether a connection is accepted, and not reset at once."""
+    """Check whether a TCP connection is accepted and not reset immediately."""
     with stream_socket(address.family) as sock:
         yield from connect(sock, address.pair)
         if (yield Wait(sock, EVENT_READ, time.monotonic() + LINGER_S)):
@@ -121,7 +121,7 @@ def tcp(address: Address) -> Probe[Mark]:
 def exchange(
     sock: socket.socket, address: Any, question: bytes, is_whole: Callable[[bytes], bool], limit: int
 ) -> Probe[bytes]:
-    """Connect, send `question`, and read until the answer `is_whole`, the other side ends, or `limit` bytes came."""
+    """Connect, send `question`, and read until the answer `is_whole`, the peer closes, or `limit` bytes came."""
     yield from connect(sock, address)
     sock.sendall(question)
     answer = b""

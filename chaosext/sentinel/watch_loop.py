@@ -1,4 +1,4 @@
-"""A plan's signals, each with the way to measure it, and one round of all of them."""
+"""The signals of a plan with their measurements, and one round of all of them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHORTEST_INTERVAL_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One measurement, which says how each of `signals` is."""
+    """One measurement, which yields a mark for each of `signals`."""
 
     signals: tuple[Signal, ...]
     begin: Callable[[], Probe[Sequence[Mark]]]
@@ -33,14 +33,14 @@ class Look:
 
 @dataclass(slots=True)
 class Memory:
-    """What outlives a round, and a plan: sockets that are kept, and how each sidecar's stream was."""
+    """State kept across rounds and plans: kept sockets, and the last stream of each sidecar."""
 
     sockets: KeptSockets = field(default_factory=KeptSockets)
     streams: sidecar_stats.Streams = field(default_factory=sidecar_stats.Streams)
 
 
 class Watch:
-    """`plan` as the sentinel on `node` carries it out. Raises `ValueError` for a plan that can't be."""
+    """Carries out `plan` on `node`. Raises `ValueError` for an invalid plan."""
 
     def __init__(self, plan: Plan, node: str, memory: Memory) -> None:
         check(plan)
@@ -51,7 +51,7 @@ class Watch:
         memory.sockets.keep({Address.parse(each.target, PORT) for each in plan.dns_servers})
 
     def round(self) -> str:
-        """All signals at once, within the plan's `timeout_s`: a mark for each."""
+        """Measure all signals in parallel within the plan's `timeout_s`. Returns one mark for each."""
         answers = drive((look.begin() for look in self._looks), time.monotonic() + self.plan.timeout_s)
         marks: dict[Signal, Mark] = {}
         for look, answer in zip(self._looks, answers, strict=True):
@@ -65,7 +65,7 @@ class Watch:
 
 
 def check(plan: Plan) -> None:
-    """Raises `ValueError` for what can't be measured: names instead of addresses, times that don't fit a round."""
+    """Raise `ValueError` for an invalid plan: names instead of addresses, or times that do not fit a round."""
     if not SHORTEST_INTERVAL_S <= plan.interval_s <= 60 or not 0 < plan.timeout_s <= plan.interval_s:
         raise ValueError(f"each {plan.interval_s} s, within {plan.timeout_s} s: no round can be so")
     if plan.istiod and plan.istiod not in {each.target for each in plan.tcp}:

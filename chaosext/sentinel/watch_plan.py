@@ -1,4 +1,4 @@
-"""What a sentinel is told to watch: one plan for all nodes, of which each takes what is its own. Pure."""
+"""The watch plan of the sentinels: one plan for all nodes, of which each sentinel uses its part. Pure."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ SCHEMA = "chaosext.sentinel-plan/v1"
 
 INTERVAL_S = 1.0
 TIMEOUT_S = 0.9
-"""A round ends before the next one begins. What takes longer is called timed out: resolvers wait 5 s (resolv.conf(5)),
-people don't."""
+"""A round ends before the next one begins. Slower answers count as timed out: resolvers wait 5 s
+(resolv.conf(5)), but users do not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Named:
-    """An address (or `host:port`), and what it is called for people."""
+    """An address (or `host:port`), and its name for people."""
 
     target: str
     label: str = ""
@@ -30,7 +30,7 @@ class Named:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sidecar:
-    """A meshed Pod on `node`. `pod` reads `Pod/<namespace>/<name>`."""
+    """A Pod with a sidecar on `node`. `pod` has the form `Pod/<namespace>/<name>`."""
 
     node: str
     pod: str
@@ -41,11 +41,11 @@ class Sidecar:
 class Plan:
     """What to watch, how often, and until when.
 
-    `dns_name` is looked up at each of `dns_servers` over UDP (a fresh and a kept socket) and TCP; one of
-    `dns_expected` must be answered (empty: whatever). `tcp`: connected to. `istiod`: the `host:port` of `tcp` without
-    which no sidecar can be synced, "" where there is no mesh. `bgp_peers`: node -> the peers that it should have
-    sessions with. `routes`: addresses that each of those nodes should have routes of their own to. After
-    `ends_after_s` a sentinel whose runner has died stops sampling.
+    `dns_name` is looked up at each of `dns_servers` over UDP (a fresh and a kept socket) and TCP; the answer
+    must contain one of `dns_expected` (empty: any). `tcp`: targets of TCP connects. `istiod`: the `host:port`
+    in `tcp` without which no sidecar can be synced; "" without a mesh. `bgp_peers`: node -> the peers that it
+    should have sessions with. `routes`: addresses that each of those nodes should have specific routes to.
+    After `ends_after_s`, a sentinel whose runner has died stops sampling.
     """
 
     run: str
@@ -62,7 +62,7 @@ class Plan:
     ends_after_s: float = 3600.0
 
     def only(self, node: str) -> Self:
-        """What of it is `node`'s own business: short, however many others there are."""
+        """The part of the plan that concerns `node`: short, however many other nodes there are."""
         mine = {node: self.bgp_peers[node]} if node in self.bgp_peers else {}
         sidecars = tuple(each for each in self.sidecars if each.node == node)
         return replace(self, sidecars=sidecars, bgp_peers=mine)
@@ -107,7 +107,7 @@ class Plan:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Raises `ValueError` for what `to_json` did not write."""
+        """Parse the output of `to_json`. Raises `ValueError` for anything else."""
         try:
             value = json.loads(text)
             if value["schema"] != SCHEMA:

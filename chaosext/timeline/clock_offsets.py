@@ -1,8 +1,8 @@
-"""How a node's clocks stand to the runner's, from questions asked and answered. Pure.
+"""Estimate the offset of a node's clocks from the runner's, from requests and their answers. Pure.
 
-Asked at `sent_s` and answered at `answered_s`, the node read its clock somewhere in between; taking the middle is
-wrong by half the round trip at the most (Cristian, "Probabilistic clock synchronization", 1989). So the quickest
-answer is the best one. Each boot of a node has an offset of its own: its monotonic clock begins anew.
+The node read its clock at some time between `sent_s` and `answered_s`. Assuming the middle is wrong by at
+most half the round trip (Cristian, "Probabilistic clock synchronization", 1989), so the fastest answer is the
+best one. Each boot of a node has its own offset, because its monotonic clock restarts.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 KEPT = 500
-"""Measurements kept a boot: at one each few seconds, more than what drift within an error could hide."""
+"""Measurements kept per boot: with one every few seconds, enough to reveal clock drift."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """One answer. `mono_s`, `wall_s`: the node's clocks in the boot named `boot`; the rest is by the runner's."""
+    """One answer. `mono_s`, `wall_s`: the node's clocks in boot `boot`; all other times are the runner's."""
 
     boot: str
     mono_s: float
@@ -33,30 +33,33 @@ class Measured:
 
     @property
     def offset_s(self) -> float:
-        """The node's monotonic clock less the runner's."""
+        """The node's monotonic clock minus the runner's."""
         return self.mono_s - (self.sent_s + self.answered_s) / 2
 
     @property
     def error_s(self) -> float:
-        """By how much `offset_s` may be wrong."""
+        """Maximum error of `offset_s`."""
         return (self.answered_s - self.sent_s) / 2
 
     @property
     def wall_skew_s(self) -> float:
-        """The node's wall clock less the runner's, where `own_wall_s` is the runner's in the middle of the question."""
+        """The node's wall clock minus the runner's (`own_wall_s`: the runner's in the middle of the request)."""
         return self.wall_s - self.own_wall_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offset:
-    """What is known of one boot: see `model.result.NodeClock`."""
+    """The offset of one boot: see `model.result.NodeClock`."""
 
     offset_s: float
     error_s: float
     wall_skew_s: float
 
     def to_json(self, zero_s: float) -> dict[str, Any]:
-        """As in clocks.json: seconds from the cut (at `zero_s` by the runner) are a sample's `t` + `from_cut_s`."""
+        """Format for clocks.json: a sample's `t` + `from_cut_s` is in seconds from the cut.
+
+        `zero_s`: the cut on the runner's monotonic clock.
+        """
         return {
             "from_cut_s": round(-self.offset_s - zero_s, 6),
             "error_s": round(self.error_s, 6),
@@ -66,7 +69,7 @@ class Offset:
 
 @dataclass(slots=True)
 class Clocks:
-    """One node's, as measurements come in. One thread takes them; any may ask meanwhile."""
+    """The measurements of one node. One thread adds them; any thread may read."""
 
     _boots: dict[str, deque[Measured]] = field(default_factory=dict)
     _best: dict[str, Measured] = field(default_factory=dict)
@@ -78,16 +81,16 @@ class Clocks:
         self._boots.setdefault(measured.boot, deque(maxlen=KEPT)).append(measured)
 
     def to_runner_s(self, boot: str, mono_s: float) -> float | None:
-        """The runner's monotonic time of `mono_s` in `boot`; None for a boot whose clock was never asked."""
+        """Convert `mono_s` of `boot` to the runner's monotonic time; None for a boot that was never measured."""
         best = self._best.get(boot)
         return None if best is None else mono_s - best.offset_s
 
     def offsets(self) -> Mapping[str, Offset]:
-        """Boot -> what is known of it, in the order in which the boots were met."""
+        """Boot -> its offset, in the order in which the boots were first seen."""
         return {boot: self._offset(boot) for boot in tuple(self._boots)}
 
     def summary(self) -> NodeClock | None:
-        """The last boot's, and how many there were; None where nothing was ever answered."""
+        """The offset of the last boot, and the number of boots; None without any answer."""
         offsets = tuple(self.offsets().values())
         if not offsets:
             return None
@@ -100,9 +103,9 @@ class Clocks:
         )
 
     def _offset(self, boot: str) -> Offset:
-        """The best measurement's; where others contradict it the clocks drift apart, and the error says so.
+        """The best measurement. If others contradict it, the clocks drift apart, and the error includes that.
 
-        The wall clock's skew is the last one measured: unlike the offset it may be set at any moment.
+        The wall clock skew is the latest one, because unlike the offset it can be changed at any time.
         """
         best, measured = self._best[boot], tuple(self._boots[boot])
         drift_s = max(abs(each.offset_s - best.offset_s) - each.error_s for each in measured)

@@ -1,4 +1,4 @@
-"""What is said of one question: from answers to what has changed, and from changes to news that don't flood. Pure."""
+"""Turn a question's answers into state changes, and state changes into events without flooding the timeline. Pure."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ if TYPE_CHECKING:
     from chaosext.timeline.signal_kinds import Question
 
 PER_MINUTE = 6
-"""What changes more often than this is said once a minute, as routers dampen a flapping route (RFC 2439)."""
+"""More changes per minute than this are reported once a minute, as routers dampen a flapping route (RFC 2439)."""
 
 MINUTE_S = 60.0
 
 Said = tuple[float, Note]
-"""News, and since when they hold."""
+"""Since when an event holds, and the event."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Streak:
-    """Answers in a row: `in_a_row` alike decide what is so. `decided` is None until then.
+    """Decides the state of a question: `in_a_row` equal answers in a row. `decided` is None before the first decision.
 
-    A row of bad answers goes on over what was not measured (fewer than `in_a_row`): that vouches for nothing. A row of
-    good ones does not. What has a `first_sign` shows no more than that once two of `in_a_row` answers were good again,
-    with a bad one between them: it was lost until the first of the two.
+    Fewer than `in_a_row` unmeasured samples do not interrupt a row of bad answers, because they do not prove
+    recovery; they do interrupt a row of good ones. If a lost signal has a `first_sign`, two good answers
+    among the last `in_a_row`, with a bad one in between, change it to that state: it was lost until the first
+    of the two.
     """
 
     in_a_row: int
@@ -38,25 +39,25 @@ class Streak:
     first_sign: Kind | None = None
     decided: Kind | None = None
     since_s: float = 0.0
-    """When the row that the last answer stands in began."""
+    """When the current row of answers began."""
 
     dated_s: float = 0.0
-    """Since when what was decided last holds."""
+    """Since when the last decision holds."""
 
     _answer: Kind | None = None
     _count: int = 0
     _last: deque[tuple[float, Kind]] = field(default_factory=deque)
-    """The answers before this one, as many as may count with it."""
+    """The previous answers, as many as may count together with the current one."""
     _blanks: list[float] = field(default_factory=list)
-    """When nothing was measured since the last bad answer of the row."""
+    """Times of unmeasured samples since the last bad answer of the row."""
 
     @property
     def settled(self) -> bool:
-        """Whether more of the same would change nothing."""
+        """Whether more equal answers would change nothing."""
         return self._count >= self.in_a_row and not self._blanks
 
     def take(self, at_s: float, answer: Kind) -> bool:
-        """Whether the answer at `at_s` decides something new."""
+        """Add the answer at `at_s`. Returns whether it changes the decision."""
         if answer is Kind.OBSERVATION_LOST and self._answer not in (None, self.well, answer):
             self._blanks.append(at_s)
             if len(self._blanks) < self.in_a_row:
@@ -89,10 +90,10 @@ class Streak:
 
 @dataclass(slots=True)
 class Damper:
-    """What people hear of a question. Good news are news only to who has heard bad ones.
+    """Decides which changes of a question are reported. A recovery is reported only after a loss.
 
-    Where more than `PER_MINUTE` changes were within the last minute they are held back: the worst of them is said once
-    a minute, with their number, and holds until it is calmer; then it ended when it was last left.
+    With more than `PER_MINUTE` changes within a minute, they are held back: the worst state is reported once
+    a minute, with the number of changes, until the rate drops. It then ends when that state was last left.
     """
 
     question: Question
@@ -100,9 +101,9 @@ class Damper:
     _unseen: bool = False
     _changes: deque[tuple[float, Kind]] = field(default_factory=deque)
     _held: Kind | None = None
-    """While changes are held back: the worst of them, which is what people have heard."""
+    """While changes are held back: the worst state among them, which is the one reported."""
     _left_s: float = 0.0
-    """When what is held was last left for something else, where it is something else."""
+    """When the held state was last left for another one, if it was."""
     _due_s: float = 0.0
 
     @property
@@ -110,7 +111,7 @@ class Damper:
         return self._held is not None
 
     def change(self, at_s: float, kind: Kind, words: str) -> Iterator[Said]:
-        """It has been `kind` since `at_s`."""
+        """The question changed to `kind` at `at_s`."""
         if not self._is_news(kind):
             return
         before = self._changes[-1][1] if self._changes else kind
@@ -125,7 +126,7 @@ class Damper:
             self._left_s = at_s
 
     def tick(self, at_s: float, now: Kind | None, words: str) -> Iterator[Said]:
-        """A sample's time has come, with `now` decided."""
+        """Advance to a sample's time, with the decided state `now`."""
         if self._held is None:
             return
         self._forget(at_s)
@@ -136,18 +137,18 @@ class Damper:
             yield from self._hold(at_s, worst)
 
     def let_go(self, now: Kind | None, words: str) -> Iterator[Said]:
-        """Hold nothing back any more: it is `now`."""
+        """Stop holding back, and report the state `now`."""
         held, self._held = self._held, None
         if held and now and now is not held:
             yield from self._say(self._left_s, now, words)
 
     def blind(self) -> None:
-        """Nobody looked for a while: whatever is seen next begins anew."""
+        """Observation was interrupted: start over with the next change."""
         self._changes.clear()
         self._held = None
 
     def _hold(self, at_s: float, kind: Kind) -> Iterator[Said]:
-        """Say `kind` in place of all changes of a minute: since it was last so, or since worse was left."""
+        """Report `kind` instead of all changes of a minute, since it last began, or since a worse state was left."""
         milder = self._held not in (None, kind)
         since_s = self._left_s if milder else max(since_s for since_s, each in self._changes if each is kind)
         self._held, self._due_s = kind, at_s + MINUTE_S
@@ -178,6 +179,6 @@ class Damper:
         return milder.index(kind) if kind in milder else len(milder)
 
     def _forget(self, at_s: float) -> None:
-        """Whatever changed more than a minute ago is no part of how often it changes."""
+        """Drop changes that are more than a minute old from the rate."""
         while self._changes and self._changes[0][0] <= at_s - MINUTE_S:
             self._changes.popleft()

@@ -1,6 +1,6 @@
-"""Where kube-dns was when, as the control plane placed it: from what was bound, evicted and deleted. Pure.
+"""Where kube-dns ran and when, according to bindings, evictions and deletions. Pure.
 
-What its endpoints led to is another question: a Pod is placed some seconds before it is Ready.
+This does not say where its endpoints pointed: a Pod is bound some seconds before it is Ready.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ if TYPE_CHECKING:
 KUBE_DNS_POD_PREFIXES = ("Pod/kube-system/coredns-", "Pod/kube-system/kube-dns-")
 
 NODE_IN_DETAIL = re.compile(r"(?:to|from|on) ([^\s,]+)")
-"""`to worker`, `from worker, which is not ready`, `on worker`: see `observe.changes`."""
+"""`to worker`, `from worker, which is not ready`, `on worker`: see `object_events`."""
 
 GOES = (Kind.POD_EVICTED, Kind.POD_DELETED, Kind.POD_GONE)
 
 
 def is_kube_dns(event: Event) -> bool:
-    """Whether it is about a Pod of kube-dns."""
+    """Whether the event is about a kube-dns Pod."""
     return event.object.startswith(KUBE_DNS_POD_PREFIXES)
 
 
 def node_of(event: Event) -> str:
-    """The node that the detail of a Pod's event names, "" for none."""
+    """The node named in the detail of a Pod's event, "" for none."""
     found = NODE_IN_DETAIL.match(event.detail)
     return found[1] if found else ""
 
 
 def stays(events: Iterable[Event], before: Iterable[str], since_s: float) -> Mapping[str, tuple[Window, ...]]:
-    """Node -> a window for each of kube-dns' Pods that was on it; open where it was not seen to leave.
+    """Node -> a window for each kube-dns Pod that was on it; open if the Pod was not seen to leave.
 
-    Of the Pods of before the cut only their nodes are known (`before`): there from `since_s` on, until the last of
-    them that leaves.
+    Of the Pods before the cut, only the nodes are known (`before`): they count from `since_s` on, until the
+    last of them leaves the node.
     """
     found = _Stays({f"before, on {node}": (node, since_s) for node in before})
     for event in filter(is_kube_dns, events):
@@ -51,7 +51,7 @@ def stays(events: Iterable[Event], before: Iterable[str], since_s: float) -> Map
 
 @dataclass(slots=True)
 class _Stays:
-    """Pod -> its node and since when it is there; and until when."""
+    """Pod -> its node, and when it arrived and left."""
 
     _began: dict[str, tuple[str, float]]
     _ended: dict[str, float] = field(default_factory=dict)

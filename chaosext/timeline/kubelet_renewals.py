@@ -1,4 +1,4 @@
-"""From the Leases that kubelets renew to which of them fell silent. Pure: what was heard when in, dated notes out."""
+"""Detect kubelets that stopped renewing their Leases. Pure: renewals with their arrival times in, dated notes out."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from chaosext.cluster.objects import NodeLease
 
 RENEWALS = 4
-"""A kubelet renews its Lease so often while it holds (pkg/kubelet/nodelease, nodeLeaseRenewIntervalFraction 0.25)."""
+"""Renewals per Lease duration (pkg/kubelet/nodelease, nodeLeaseRenewIntervalFraction 0.25)."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Heard:
-    """The last renewal, when it was heard of (monotonic seconds), and whether the kubelet was called lost since."""
+    """The last renewal, when it was received (monotonic seconds), and whether the kubelet was reported lost since."""
 
     renewed: datetime | None
     duration_s: int
@@ -30,12 +30,12 @@ class _Heard:
 
 @dataclass(slots=True)
 class Renewals:
-    """Every kubelet's last renewal, timed when the runner heard of it, so that no node's clock has a say."""
+    """The last renewal of each kubelet, timed by when the runner received it, so that node clocks do not matter."""
 
     _heard: dict[str, _Heard] = field(default_factory=dict)
 
     def take(self, lease: NodeLease, at_s: float) -> Note | None:
-        """A Lease as it is now; the note that a silent kubelet is heard of again."""
+        """Record a Lease. Returns a note if a lost kubelet renewed it again."""
         before = self._heard.get(lease.name)
         if before and before.renewed == lease.renewed:
             return None
@@ -45,15 +45,15 @@ class Renewals:
         return None
 
     def drop(self, name: str) -> None:
-        """The Lease is gone, as it is with its Node: nothing is expected of it any more."""
+        """The Lease is gone together with its Node: expect no more renewals."""
         self._heard.pop(name, None)
 
     def deaf(self, at_s: float) -> None:
-        """The API server is not heard of: what it does not tell says nothing, so every wait begins anew."""
+        """The API server is unreachable: its silence says nothing about kubelets, so restart every wait."""
         self._heard = {name: replace(each, at_s=at_s) for name, each in self._heard.items()}
 
     def silent(self, now_s: float) -> Iterator[tuple[Note, float]]:
-        """Kubelets whose Lease ran out, each once, dated to the first renewal that did not come."""
+        """Yield each kubelet whose Lease has run out, once, dated to the first missing renewal."""
         for name, each in self._heard.items():
             if not each.lost and now_s - each.at_s > each.duration_s:
                 self._heard[name] = replace(each, lost=True)

@@ -1,4 +1,4 @@
-"""The leaf's view: from what it says of its sessions and routes to what has changed. Pure."""
+"""Turn the leaf's report of its sessions and routes into events. Pure."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ SOURCE = "leaf"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeafLook:
-    """What the leaf said at one moment. `sessions`: peer -> its state if it is not established, "" if it is;
-    `routes`: what is behind kube-dns -> whether a route leads there. Each is named as people should read it.
+    """The leaf's report at one moment, with names for people.
+
+    `sessions`: peer -> its state if it is not established, "" if it is. `routes`: what is behind kube-dns ->
+    whether a route leads there.
     """
 
     sessions: Mapping[str, str]
@@ -27,14 +29,14 @@ class LeafLook:
 
 @dataclass(slots=True)
 class LeafView:
-    """What is known of the leaf named `leaf`. Of what is seen first only what is wrong is news."""
+    """The known state of the leaf `leaf`. On first sight, only problems are reported."""
 
     leaf: str
     _out: dict[Lane, dict[str, str]] = field(default_factory=lambda: {Lane.BGP: {}, Lane.ROUTES: {}})
     _blind: bool = False
 
     def take(self, look: LeafLook) -> Iterator[Note]:
-        """What is news in a look."""
+        """Yield the changes since the last report."""
         if self._blind:
             self._blind = False
             yield self._note(Kind.OBSERVATION_RESTORED, f"Leaf/{self.leaf}", "the leaf answers again")
@@ -45,7 +47,7 @@ class LeafView:
         )
 
     def blind(self, why: str) -> Iterator[Note]:
-        """The leaf does not answer: said once, until it does. What was known of it is not known any more."""
+        """The leaf does not answer: report that once, and forget its previous state."""
         if not self._blind:
             self._blind, self._out = True, {Lane.BGP: {}, Lane.ROUTES: {}}
             yield self._note(Kind.OBSERVATION_LOST, f"Leaf/{self.leaf}", why)
@@ -53,7 +55,7 @@ class LeafView:
     def _changes(
         self, lane: Lane, said: Mapping[str, str], lost: Kind, restored: Kind, good: str
     ) -> Iterator[Note]:
-        """`said`: name -> what is wrong with it, "" for nothing. What is asked no more is known no more."""
+        """Compare with the last report. `said`: name -> problem or "". A name that disappears becomes unobserved."""
         before = self._out[lane]
         self._out[lane] = {name: wrong for name, wrong in said.items() if wrong}
         for name, wrong in said.items():

@@ -1,4 +1,4 @@
-"""The entry's view: from what it says of its clusters, and its customers of their requests, to news. Pure."""
+"""Turn the load balancer's report of its clusters, and its customers' requests, into events. Pure."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ if TYPE_CHECKING:
     from chaosext.model.load_balancer_state import Member, Second
 
 ENTRY, CUSTOMERS = "entry", "customers"
-"""Who says so."""
+"""Sources of these events."""
 
 CALM_S = 3
-"""So many seconds in a row without a failure are the end of an outage; it is dated to the first of them."""
+"""Consecutive seconds without a failure that end an outage, which is dated to the first of them."""
 
 Dated = tuple[float, Note]
-"""A note and when it was so, on the clock of the seconds."""
+"""The time of a note, on the same clock as the seconds, and the note."""
 
 
 @dataclass(slots=True)
 class EntryView:
-    """Which clusters the entry named `entry` sends customers to. Of what is seen first only what is wrong is news."""
+    """Which clusters the load balancer `entry` sends customers to. On first sight, only problems are reported."""
 
     entry: str
     _out: dict[str, str] = field(default_factory=dict)
 
     def take(self, members: Iterable[Member]) -> Iterator[Note]:
-        """What is news in a look. Why a cluster is out is told once: a drain of one that was out is no news."""
+        """Yield the changes since the last report. Draining a cluster that was already out is not reported."""
         for each in members:
             name = f"Entry/{self.entry} → {each.cluster}"
             if each.serves and each.cluster in self._out:
@@ -44,15 +44,15 @@ class EntryView:
 
 @dataclass(slots=True)
 class CustomersView:
-    """Whether requests fail at the entry named `entry`."""
+    """Whether requests through the load balancer `entry` fail."""
 
     entry: str
     _failing: bool = False
     _calm: list[float] = field(default_factory=list)
-    """When the seconds without a failure began, since the last one with one."""
+    """Start times of the seconds without a failure since the last failure."""
 
     def take(self, second: Second) -> Iterator[Dated]:
-        """What is news in a second, dated to the second in which it began. One without requests says nothing."""
+        """Yield events, dated to the second in which they began. A second without requests says nothing."""
         name, began_s = f"Entry/{self.entry}", second.t_s - 1.0
         if second.failed:
             self._calm.clear()

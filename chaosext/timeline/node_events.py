@@ -1,4 +1,4 @@
-"""From a sentinel's samples to what happened on its node, as they come. Pure: heads and samples in, dated notes out."""
+"""Turn a sentinel's samples into events of its node as they arrive. Pure: heads and samples in, dated notes out."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from chaosext.timeline.signal_kinds import Question
 
 Dated = tuple[Head, float, Note]
-"""The head whose boot the node's clock counts from, since when the news hold (monotonic seconds), and the news."""
+"""The head of the boot that the time belongs to, since when the event holds (monotonic seconds), and the event."""
 
 SOURCE = "sentinel on "
-"""How the source of all that a sentinel sees begins; its node's name follows."""
+"""Prefix of the source of a sentinel's events; the node's name follows."""
 
 SOCKETS_APART_S = 3.0
-"""So long a kept and a fresh socket must differ: while kube-proxy's rules change, they may for a moment."""
+"""Seconds that a kept and a fresh socket must differ: they may do so briefly while kube-proxy changes its rules."""
 
 
 class NodeWatch:
-    """One node's watch. Every note of it is recorded with the source `source`, and with no other (see `outages`)."""
+    """The observation of one node. All its notes have the source `source`, and no other notes do (see `outages`)."""
 
     def __init__(self, node: str) -> None:
         self.node = node
@@ -40,7 +40,7 @@ class NodeWatch:
         self._settled = False
 
     def take(self, entry: Head | Sample) -> tuple[Dated, ...]:
-        """The record's next line; what it leads to. A sample without a head, or one that is there twice, is nothing."""
+        """Process the next line of the record. Ignores a sample without a head, and a duplicate."""
         if isinstance(entry, Head):
             return tuple(self._begin(entry))
         if self._head is None or (self._seen and is_stale(*self._seen, self._head, entry)):
@@ -48,11 +48,11 @@ class NodeWatch:
         return tuple(self._look(self._head, entry))
 
     def close(self, at_mono_s: float) -> tuple[Dated, ...]:
-        """The run is over at `at_mono_s` of the last boot: what is still to be said. Nothing where there is no head."""
+        """The run ended at `at_mono_s` of the last boot: return the remaining events; none without a head."""
         return tuple(self._end(self._head, at_mono_s)) if self._head else ()
 
     def _begin(self, head: Head) -> Iterator[Dated]:
-        """Questions that stay keep what is known of them; what is asked no more, nobody knows any more."""
+        """Keep the state of questions that stay in the plan; those that left it become unobserved."""
         before, self._head, self._settled = self._head, head, False
         known, self._tracks = self._tracks, {}
         for question in questions(head):
@@ -107,7 +107,7 @@ class NodeWatch:
 
 
 class _Track:
-    """What is known of one question, and what was said of it."""
+    """The state of one question, and what was reported about it."""
 
     def __init__(self, question: Question, head: Head) -> None:
         self._question = question
@@ -119,7 +119,7 @@ class _Track:
 
     @property
     def settled(self) -> bool:
-        """Whether more samples of the same marks would lead to nothing."""
+        """Whether more samples with the same marks would change nothing."""
         return self._streak.settled and not self._damper.holds_back
 
     def take(self, at_s: float, marks: Mapping[Signal, Mark]) -> Iterator[Said]:
@@ -130,17 +130,17 @@ class _Track:
         yield from self._damper.tick(at_s, self._streak.decided, self._words)
 
     def blind(self) -> None:
-        """Nobody looked: what it is now has to be decided anew."""
+        """Observation was interrupted: decide the state again from scratch."""
         manner = self._question.manner
         self._streak = Streak(in_a_row=self._in_a_row, well=manner.restored, first_sign=manner.first_sign)
         self._damper.blind()
 
     def let_go(self) -> Iterator[Said]:
-        """The run ends: say what it is."""
+        """The run ends: report the state that was held back."""
         yield from self._damper.let_go(self._streak.decided, self._words)
 
     def drop(self, at_s: float) -> Iterator[Said]:
-        """It is in the plan no more: who has heard that it is lost must not wait for word that it is back."""
+        """The question left the plan: if it was reported lost, report that it is no longer watched."""
         if self._damper.heard not in (None, self._question.manner.restored):
             yield (
                 at_s,

@@ -1,4 +1,4 @@
-"""From two successive states of an object to what happened between them. Pure: values in, notes out."""
+"""Compare two successive states of an object, and yield what happened. Pure: values in, notes out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOT_READY_LIKE = ("False", "Unknown")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """What happened to what; the recorder adds when, and who said so."""
+    """What happened to which object; the recorder adds time and source."""
 
     kind: Kind
     object: str
@@ -25,9 +25,9 @@ class Note:
 
 
 def node_notes(before: Node | None, after: Node, *, returned: bool = False) -> Iterator[Note]:
-    """What happened to a node; its first sighting says only what is wrong with it.
+    """What happened to a node; on first sight, only problems are reported.
 
-    `returned`: its Node object had been deleted, so that a Ready one is news.
+    `returned`: its Node object had been deleted, so a Ready node is reported.
     """
     was_ready = not returned if before is None else before.ready == "True"
     if was_ready and after.ready in NOT_READY_LIKE:
@@ -50,7 +50,7 @@ def deleted_note(node: Node) -> Note:
 
 
 def zone_notes(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Note]:
-    """The zones (by label, "" for none) whose state, as the node lifecycle controller names it, is another now."""
+    """The zones (by label, "" for none) whose state, in the node lifecycle controller's terms, has changed."""
     for zone, state in after.items():
         if before.get(zone) != state:
             detail = f"{state}, by the number of nodes that are not ready"
@@ -77,7 +77,7 @@ def _placement_notes(before: Pod | None, after: Pod) -> Iterator[Note]:
 
 
 def _detail_changed(before: Pod | None, after: Pod) -> bool:
-    """True once the scheduler has said why a Pod stays unbound (a Pod just created has no reason yet)."""
+    """Whether the scheduler now says why the Pod is unbound (a new Pod has no reason yet)."""
     return "nodes are available" in after.ready_detail and (
         before is None or "nodes are available" not in before.ready_detail
     )
@@ -114,14 +114,14 @@ def gone_note(pod: Pod) -> Note:
 
 
 def probe_note(event: Event) -> Note | None:
-    """A kubelet's probe failure, in kubelet's own words; None for any other event."""
+    """A probe failure in kubelet's own words; None for any other event."""
     if event.reason != "Unhealthy":
         return None
     return Note(kind=Kind.PROBE_FAILING, object=event.involved, detail=" ".join(event.message.split())[:240])
 
 
 def endpoints_note(service: str, before: Iterable[Endpoint], after: Iterable[Endpoint]) -> Note | None:
-    """What backs `service` now, where that differs from before."""
+    """The ready endpoints of `service`, if they have changed."""
     was, now = _ready_addresses(before), _ready_addresses(after)
     if was == now:
         return None

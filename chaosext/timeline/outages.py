@@ -1,8 +1,8 @@
-"""From a timeline to what was out, where, and for how long. Pure; how events that happened at once are ordered is no
-matter.
+"""Derive outages from a timeline: what was out, where, and for how long. Pure.
 
-What a source said holds until it says otherwise, or loses sight (`observation_lost`): then what was out is known no
-more, neither as out nor as well, until the source says what it sees again.
+The input order of simultaneous events does not matter. What a source reported holds until it reports
+otherwise or loses observation (`observation_lost`). From then on, a state is unknown, neither out nor
+healthy, until the source reports it again.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LOST: Mapping[Kind, Lane] = {
     Kind.KUBELET_LOST: Lane.KUBELET,
     Kind.PROBE_FAILING: Lane.PROBES,
 }
-"""Which kinds of news open a window, and of which lane. TCP targets that are DNS have a lane of their own."""
+"""Kinds of events that open a window, and its lane. TCP targets that are DNS servers have a lane of their own."""
 
 BACK: Mapping[Kind, tuple[Lane, ...]] = {
     Kind.DNS_RESTORED: (Lane.DNS,),
@@ -57,21 +57,22 @@ BACK: Mapping[Kind, tuple[Lane, ...]] = {
     Kind.POD_DELETED: (Lane.PROBES,),
     Kind.POD_GONE: (Lane.PROBES, Lane.XDS, Lane.SIDECAR_READY),
 }
-"""Which kinds of news close a window: a Pod that leaves is out no more. The probes' windows end with `steady`, too:
-kubelet never says that a probe succeeds again."""
+"""Kinds of events that close a window; a Pod that is gone is no longer out. Probe windows also end with
+`steady`, because kubelet never reports that a probe succeeds again."""
 
 LASTING = frozenset({Lane.DNS, Lane.XDS, Lane.SIDECAR_READY, Lane.BGP})
-"""The lanes whose objects are watched as long as they are there; kube-dns' addresses come and go with its Pods."""
+"""Lanes whose objects are watched for as long as they exist. Not so kube-dns addresses, which come and go
+with its Pods."""
 
 DNS_OVER_TCP = ":53/tcp"
-"""How the object of a lookup over TCP ends, whatever it is called."""
+"""Suffix of the object of a lookup over TCP, whatever its name."""
 
 IN_LANE = re.compile(rf"(?P<object>.+) \((?P<lane>{'|'.join(Lane)})\)")
-"""The object of an `observation_lost` that is about one lane only, such as `Node/worker-1 → 172.18.0.5 (bgp)`."""
+"""The object of an `observation_lost` that concerns one lane only, such as `Node/worker-1 → 172.18.0.5 (bgp)`."""
 
 
 def outages(events: Iterable[Event]) -> Outages:
-    """Each lane's objects that were out, with their windows: in order, disjoint, open only at the end."""
+    """The outages of each lane by object. The windows are sorted and disjoint; only the last one may be open."""
     ledger = _Ledger()
     for event in sorted(events, key=_in_order):
         ledger.take(event)
@@ -79,7 +80,7 @@ def outages(events: Iterable[Event]) -> Outages:
 
 
 def unobserved(events: Iterable[Event]) -> Mapping[str, tuple[Window, ...]]:
-    """Node -> the windows in which nobody observed it, though its sentinel was meant to."""
+    """Node -> the windows in which its sentinel should have observed it, but did not."""
     found: dict[str, list[Window]] = {}
     for event in sorted(events, key=_in_order):
         node = event.object.removeprefix("Node/")
@@ -90,7 +91,7 @@ def unobserved(events: Iterable[Event]) -> Mapping[str, tuple[Window, ...]]:
 
 
 def unmeasured(events: Iterable[Event]) -> Outages:
-    """As `outages`: when objects of `LASTING` lanes were not measured, though their nodes were observed."""
+    """Like `outages`: when objects of `LASTING` lanes were not measured, although their nodes were observed."""
     found: dict[Lane, dict[str, list[Window]]] = {lane: {} for lane in LASTING}
     for event in sorted(events, key=_in_order):
         one = IN_LANE.fullmatch(event.object) if event.kind in SIGHT else None
@@ -103,7 +104,7 @@ def unmeasured(events: Iterable[Event]) -> Outages:
 
 
 def _turn(windows: list[Window], event: Event) -> None:
-    """Open a window where sight is lost, or close the one that lasts."""
+    """Open a window when observation is lost, or close the open one."""
     if event.kind is Kind.OBSERVATION_LOST and not lasts(windows):
         windows.append((event.t_s, None))
     elif event.kind is not Kind.OBSERVATION_LOST and lasts(windows):
@@ -111,7 +112,7 @@ def _turn(windows: list[Window], event: Event) -> None:
 
 
 def timing(events: Iterable[Event]) -> Timing:
-    """How long things took: from the first cut, its heal, what users felt, and the last rollback."""
+    """Measure how long things took: from the first cut, its heal, what users felt, and the last rollback."""
     ordered = sorted(events, key=_in_order)
     cut_s = _first(ordered, Kind.CUT)
     if cut_s is None:
@@ -131,11 +132,11 @@ def timing(events: Iterable[Event]) -> Timing:
 
 
 ENDS = (Kind.HEAL, Kind.CUT_LOST)
-"""By which the network is back on a node."""
+"""Kinds of events after which a node has its network back."""
 
 
 def healed_s(events: Iterable[Event]) -> float | None:
-    """When the network was back, on the last of the nodes that were cut; None: it was not."""
+    """When the last cut node had its network back; None: some node has not."""
     cut: set[str] = set()
     heals: dict[str, float] = {}
     for event in events:
@@ -147,7 +148,7 @@ def healed_s(events: Iterable[Event]) -> float | None:
 
 
 def cut_windows(events: Iterable[Event]) -> tuple[Window, ...]:
-    """When the network was cut: from the first node's cut until the last node's was healed, or lost; no end else."""
+    """When the network was cut: from the first cut node until the last one is healed or lost its cut; else open."""
     found: list[Window] = []
     cut: set[str] = set()
     for event in sorted(events, key=lambda event: event.t_s):
@@ -166,7 +167,7 @@ def lasts(windows: Sequence[Window]) -> bool:
 
 
 def united(windows: Iterable[Window]) -> tuple[Window, ...]:
-    """The time that any of `windows` covers, as windows that don't touch, in their order."""
+    """Merge `windows` into sorted windows that do not touch."""
     found: list[Window] = []
     for start_s, end_s in sorted(windows, key=lambda window: window[0]):
         last_s = found[-1][1] if found else -math.inf
@@ -188,7 +189,7 @@ AT_ONCE: Mapping[Kind, int] = {
     **dict.fromkeys(LOST, 2),
     Kind.OBSERVATION_LOST: 3,
 }
-"""What counts first of what happened at once: sight comes before what is seen, and what is lost outlasts the rest."""
+"""The order of simultaneous events: observation resumes before states are reported, and a loss overrides a recovery."""
 
 
 def _in_order(event: Event) -> tuple[float, int, str, str]:
@@ -197,7 +198,7 @@ def _in_order(event: Event) -> tuple[float, int, str, str]:
 
 @dataclass(slots=True)
 class _Ledger:
-    """What is out now, who said so, and what was."""
+    """What is out now, which source reported it, and the closed windows."""
 
     _out: dict[tuple[Lane, str], tuple[float, str]] = field(default_factory=dict)
     _blind: set[str] = field(default_factory=set)
@@ -235,7 +236,7 @@ class _Ledger:
                 self._windows.setdefault(key, []).append((start_s, at_s))
 
     def _lose_sight(self, event: Event) -> None:
-        """Of one question, or of all that the source watches."""
+        """End the windows of one question, or of all that the source observes."""
         one = IN_LANE.fullmatch(event.object)
         if one:
             self._close([(Lane(one["lane"]), one["object"])], event.t_s)

@@ -1,4 +1,4 @@
-"""The timeline as it grows: notes with a monotonic time in, dated events out, a line on disk for each."""
+"""Record the timeline: notes with monotonic times in, dated events out, one line on disk for each."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
 
 class Recorder:
-    """Collects notes from many threads. Times are the runner's monotonic clock, in seconds from the cut.
+    """Collects notes from many threads. Times are on the runner's monotonic clock, in seconds from the cut.
 
-    Until there is a cut nobody knows a note's time from it, so notes wait; they are written (with negative times)
-    when the cut is made, or when the recorder is closed without one (then counted from the recorder's start).
+    Notes from before the cut wait, because their time from the cut is still unknown. They are written (with
+    negative times) when the cut is made, or when the recorder is closed without one (then counted from the
+    recorder's start).
     """
 
     def __init__(self, path: Path | None = None, *, sink: Sink | None = None) -> None:
@@ -37,17 +38,17 @@ class Recorder:
 
     @property
     def events(self) -> tuple[Event, ...]:
-        """What was written so far, in the order of t_s."""
+        """The events written so far, sorted by time."""
         with self._lock:
             return tuple(sorted(self._events, key=lambda event: event.t_s))
 
     @property
     def zero_s(self) -> float | None:
-        """The monotonic time that the timeline counts from; None while there was no cut yet."""
+        """The monotonic time that the timeline counts from; None before the cut."""
         return self._zero_s
 
     def note(self, note: Note, source: str, *, at_s: float | None = None) -> None:
-        """Record what happened; `at_s` is its monotonic time where that is not now."""
+        """Record a note. `at_s` is its monotonic time; None: now."""
         moment = time.monotonic() if at_s is None else at_s
         with self._lock:
             if self._zero_s is None:
@@ -56,23 +57,23 @@ class Recorder:
                 self._write(moment, note, source)
 
     def say(self, kind: Kind, name: str, detail: str, source: str = "chaosext") -> None:
-        """Record something that chaosext itself did or saw, now."""
+        """Record an event by chaosext itself, dated now."""
         self.note(Note(kind=kind, object=name, detail=detail), source)
 
     def set_zero(self, at_s: float) -> None:
-        """The cut was made at the monotonic time `at_s`; a second cut of the same run keeps the first zero."""
+        """Count from the monotonic time `at_s` of the cut. Later cuts of the same run do not change this."""
         with self._lock:
             if self._zero_s is None:
                 self._zero_s = at_s
                 self._flush()
 
     def close(self) -> None:
-        """Write what still waits, and put the file in the order of time: notes come in as they are learned of."""
+        """Write the waiting notes, and sort the file by time, because notes may arrive late."""
         with self._lock:
             if self._zero_s is None:
                 self._zero_s = self._started_s
             self._flush()
-            with suppress(OSError):  # as it is, it is whole as well
+            with suppress(OSError):  # the unsorted file is complete as well
                 self._put_in_order()
         if self._teller:
             self._teller.close()
@@ -114,11 +115,11 @@ def _line(event: Event) -> str:
 Sink = Callable[[Event], None]
 
 PARTING_S = 2.0
-"""How long closing may wait for what is still to be told."""
+"""Seconds that `close` may wait for events that were not delivered yet."""
 
 
 class Teller:
-    """Hands events to `sink` in their order, and never waits for it. A sink that raises is not told that again."""
+    """Delivers events to `sink` in order, without ever waiting for it. An event on which the sink raises is skipped."""
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
@@ -127,15 +128,15 @@ class Teller:
         self._thread.start()
 
     def tell(self, event: Event) -> None:
-        """Have the event told soon."""
+        """Queue the event for delivery."""
         self._events.put(event)
 
     def close(self) -> None:
-        """Wait for what is still to be told, `PARTING_S` at the most."""
+        """Wait at most `PARTING_S` for the remaining deliveries."""
         self._events.put(None)
         self._thread.join(PARTING_S)
 
     def _tell_all(self) -> None:
         while (event := self._events.get()) is not None:
-            with suppress(Exception):  # a closed terminal, most likely
+            with suppress(Exception):  # most likely a closed terminal
                 self._sink(event)

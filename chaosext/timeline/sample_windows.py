@@ -1,5 +1,7 @@
-"""A sentinel's record, folded: per signal the spans in which it stayed the same. Pure, and fast: a whole mark string
-is compared first, so that what costs is change, not time."""
+"""Fold a sentinel's record into the spans in which each signal stayed the same. Pure.
+
+Compares whole mark strings first, so the cost depends on the number of changes rather than on the duration.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ MARKS: Mapping[str, Mark] = {mark.value: mark for mark in Mark}
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A signal was `mark` from start to end, in seconds of the node's monotonic clock since the boot named `boot`."""
+    """A signal was `mark` from start to end, in seconds of the node's monotonic clock in boot `boot`."""
 
     boot: str
     start_mono_s: float
@@ -28,10 +30,11 @@ class Span:
 
 
 def signal_windows(entries: Iterable[Head | Sample]) -> Mapping[Signal, tuple[Span, ...]]:
-    """Each signal's spans in the order of time; neighbours of one boot touch, and differ in their marks.
+    """The spans of each signal in order; adjacent spans of one boot touch, and differ in their marks.
 
-    A gap in the record is a span of `Mark.UNKNOWN`; after a reboot it begins with the new boot. Where two spans don't
-    touch, nobody looked either: the node was down, or the signal was not in the plan.
+    A gap in the record is a span of `Mark.UNKNOWN`; after a reboot, it begins with the new boot. Between
+    spans that do not touch, the signal was not observed either: the node was down, or the signal was not in
+    the plan.
     """
     spans: dict[Signal, list[Span]] = {}
     for stretch in _stretches(entries):
@@ -41,14 +44,14 @@ def signal_windows(entries: Iterable[Head | Sample]) -> Mapping[Signal, tuple[Sp
 
 
 def marks_of(head: Head, marks: str) -> tuple[Mark, ...]:
-    """One mark for each of the head's signals; what is missing or not understood is unknown."""
+    """Return one mark for each of the head's signals; unknown if it is missing or invalid."""
     known = marks[: len(head.signals)].ljust(len(head.signals), Mark.UNKNOWN.value)
     return tuple(MARKS.get(mark, Mark.UNKNOWN) for mark in known)
 
 
 @dataclass(frozen=True, slots=True)
 class _Stretch:
-    """Equal samples in a row; `marks` "" for a gap."""
+    """Consecutive equal samples; `marks` is "" for a gap."""
 
     head: Head
     start_s: float
@@ -58,7 +61,7 @@ class _Stretch:
 
 @dataclass(slots=True)
 class _Row:
-    """Equal samples in a row, of which there may be more to come."""
+    """Consecutive equal samples that may continue."""
 
     head: Head
     first: Sample
@@ -69,7 +72,7 @@ class _Row:
         return same and not gap(head, self.last, head, sample)
 
     def ended_by(self, head: Head, sample: Sample) -> Iterator[_Stretch]:
-        """This row, and the gap between it and `sample` where there is one."""
+        """Yield this row and, if there is one, the gap between it and `sample`."""
         if not gap(self.head, self.last, head, sample):
             yield self._until(sample.mono_s)
             return
@@ -102,7 +105,7 @@ def _stretches(entries: Iterable[Head | Sample]) -> Iterator[_Stretch]:
 
 
 def _headed(entries: Iterable[Head | Sample]) -> Iterator[tuple[Head, Sample]]:
-    """Each sample under its head; without one, nobody knows what its marks are about."""
+    """Yield each sample with its head. Drops samples before the first head: the meaning of their marks is unknown."""
     head: Head | None = None
     for entry in entries:
         if isinstance(entry, Sample):
@@ -121,17 +124,17 @@ def _extend(spans: list[Span], stretch: _Stretch, mark: Mark) -> None:
 
 
 IN_A_ROW = 3
-"""Samples in a row that must fail before something is called lost (and succeed before it is restored)."""
+"""Samples in a row that must fail before a signal counts as lost (and succeed before it is restored)."""
 
 HIDING_S = IN_A_ROW - 0.5
-"""A gap of this many seconds can hide a whole outage: samples come each second, give or take half of one."""
+"""A gap of this many seconds can hide a whole outage: samples come every second, plus or minus half a second."""
 
 LATE_INTERVALS = 2.5
-"""So many intervals after a sample the next one is overdue: one that is late by more than a round is a missing one."""
+"""Intervals after which the next sample is overdue: a sample more than one round late counts as missing."""
 
 
 def gap(head: Head, last: Sample, next_head: Head, sample: Sample) -> str:
-    """Why nobody looked between `last` and `sample`, in words; "" where the one follows on the other."""
+    """Why nothing was observed between `last` and `sample`; "" if they are consecutive."""
     if next_head.boot != head.boot:
         return "the node was restarted"
     if sample.n <= last.n:
@@ -143,25 +146,25 @@ def gap(head: Head, last: Sample, next_head: Head, sample: Sample) -> str:
 
 
 def overdue_s(head: Head, next_head: Head) -> float:
-    """How long after a sample the next one is overdue, in seconds."""
+    """Seconds after a sample at which the next one is overdue."""
     return LATE_INTERVALS * max(head.interval_s, next_head.interval_s)
 
 
 def seen_until_s(head: Head, last: Sample, next_s: float | None = None) -> float:
-    """Until when `last` speaks: for its instant only, where another sentinel's sample (`next_s`) came before that."""
+    """Until when `last` is valid: only for its instant if another sentinel's sample (`next_s`) came earlier."""
     until_s = last.mono_s + head.interval_s
     return last.mono_s if next_s is not None and next_s <= until_s else until_s
 
 
 def is_stale(head: Head, last: Sample, next_head: Head, sample: Sample) -> bool:
-    """A line that is there twice: of this boot, and no later than what was taken already."""
+    """Whether a line is a duplicate: of this boot, and not later than the last sample taken."""
     return next_head.boot == head.boot and sample.mono_s <= last.mono_s
 
 
 def hiding(windows: Iterable[Window]) -> tuple[Window, ...]:
-    """Of the windows in which nobody looked, those in which an outage could come and go unseen.
+    """Select the unobserved windows long enough to hide an outage.
 
-    Where less is seen between two of them than it takes to call something lost, they count as one.
+    Two windows with too little observation between them to notice a loss count as one.
     """
     found: list[Window] = []
     for start_s, end_s in united(windows):
@@ -178,11 +181,11 @@ def _samples(missing: int) -> str:
 
 
 API_SERVER = "API server"
-"""How a plan labels the targets that are one."""
+"""Label of API servers among the targets of a plan."""
 
 
 def samples_reached(entries: Iterable[Head | Sample], is_within: Callable[[str, float], bool]) -> int:
-    """In how many samples a connect to an API server succeeded, of those whose boot and monotonic time `is_within`."""
+    """Count samples with a successful connect to an API server whose boot and monotonic time are within `is_within`."""
     head: Head | None = None
     reached = 0
     for entry in entries:

@@ -1,6 +1,6 @@
-"""Reading one sentinel, over its node's address: no API server is asked, and no call takes long, or much memory.
+"""Read a sentinel through its node's address: without an API server, and bounded in time and memory.
 
-What listens there may be anything by now, so that neither its answers' ends nor their sizes are left to it.
+The server at that address may have been replaced, so its answers are not trusted to end or to be small.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from chaosext.sentinel.watch_plan import Plan
 
 TIMEOUT_S = 2.0
-"""What one call may take; a node of the same datacenter answers within milliseconds."""
+"""Seconds that one call may take; a node in the same datacenter answers within milliseconds."""
 
 PIECE_BYTES = 1 << 16
 LARGEST_BYTES = 2 << 20
-"""Of one answer: hours of samples. The rest of a longer one is asked for again, once this was taken in."""
+"""Bytes of one answer: hours of samples. The rest of a longer one is requested after this part was processed."""
 
 LONGEST_BOOT_ID = 64
-"""A boot's id is a UUID (random(4), /proc/sys/kernel/random/boot_id)."""
+"""A boot ID is a UUID (random(4), /proc/sys/kernel/random/boot_id)."""
 
 
 class _Timed(socket.socket):
-    """What is asked over it is answered within the time that it is given, however little comes at once."""
+    """A socket with a time limit for a whole answer, however slowly its bytes arrive."""
 
     _over_s = 0.0
 
@@ -46,9 +46,9 @@ class _Timed(socket.socket):
 
 
 class Reader:
-    """The sentinel of one node. Not for several threads at once: it keeps one connection, and makes it anew when lost.
+    """Client of one node's sentinel. Not thread-safe: it keeps one connection, and reconnects if that is lost.
 
-    Every call raises `Unreachable` where there is no proper answer within `TIMEOUT_S`.
+    Every call raises `Unreachable` without a valid answer within `TIMEOUT_S`.
     """
 
     def __init__(self, node: str, host: str, port: int, token: str) -> None:
@@ -57,7 +57,7 @@ class Reader:
         self._headers = {"Authorization": f"Bearer {token}"}
 
     def read_from(self, offset: int) -> tuple[bytes, int]:
-        """The record from byte `offset` on, or as much of it as comes in time, and the size of all of it."""
+        """Return the record from byte `offset` on, or the part that arrives in time, and the record's whole size."""
         said, response = self._ask("GET", f"/v1/record?offset={offset}")
         try:
             return said, int(response.headers["X-Record-Size"])
@@ -65,7 +65,7 @@ class Reader:
             raise Unreachable(f"{self.node}: what answers there is not a sentinel") from error
 
     def clock(self) -> Measured:
-        """What the node's clocks show, and between which moments of ours they were read."""
+        """Read the node's clocks, together with the local times before and after."""
         sent_s, wall_s = time.monotonic(), time.time()
         said, _ = self._ask("GET", "/v1/clock")
         answered_s = time.monotonic()
@@ -83,11 +83,11 @@ class Reader:
             raise Unreachable(f"{self.node}: its sentinel's clock can't be read") from error
 
     def put_plan(self, plan: Plan) -> None:
-        """Have the sentinel watch by `plan` from now on; its record then goes on with a new head."""
+        """Replace the sentinel's plan; its record continues with a new head."""
         self._ask("PUT", "/v1/plan", json.dumps(plan.to_json()).encode())
 
     def end(self) -> None:
-        """Have it sample no more; what it has recorded can still be read."""
+        """Stop sampling; the record can still be read."""
         self._ask("POST", "/v1/end", b"")
 
     def close(self) -> None:
@@ -101,7 +101,7 @@ class Reader:
             except (ConnectionError, HTTPException):
                 if not kept:
                     raise
-                self._connection.close()  # one that was kept may have died in silence, which says nothing
+                self._connection.close()  # a kept connection may have died unnoticed
                 return self._answer(method, path, body)
         except (OSError, HTTPException) as error:
             self._connection.close()
@@ -125,7 +125,7 @@ class Reader:
         return self._connection.sock
 
     def _body(self, response: HTTPResponse) -> bytes:
-        """The body, or its beginning: what does not come in time is left, and the connection with it."""
+        """Return the body, or its beginning: if the rest does not arrive in time, the connection is closed."""
         said = bytearray()
         try:
             while len(said) < LARGEST_BYTES and (piece := response.read1(PIECE_BYTES)):
@@ -134,7 +134,7 @@ class Reader:
             self._connection.close()
         if len(said) >= LARGEST_BYTES:
             self._connection.close()
-        response.close()  # `read1` leaves it open at its end, and then the connection could not be used again
+        response.close()  # `read1` leaves it open at its end, and the connection could not be reused
         return bytes(said)
 
 

@@ -1,4 +1,4 @@
-"""What a node's signals are asked: which kinds of news their marks are, about what, and in which words. Pure."""
+"""Map a node's signals to events: the kinds of events, their objects and their texts. Pure."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
     from chaosext.model.signal import Head, Signal
 
 Words = Callable[["Signal", Mark, Mark], str]
-"""From a signal, its mark, and the mark of what is beside it, to what people read."""
+"""Formats a signal, its mark, and the mark of the related signal as text for people."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manner:
-    """How a kind of signal is told: the lane that it is out in, the kinds of news, and the words."""
+    """How a kind of signal is reported: its lane, its kinds of events, and its texts."""
 
     lane: Lane
     lost: Kind
     restored: Kind
     words: Words
     first_sign: Kind | None = None
-    """What a single bad answer is called already, where that is news."""
+    """The kind of event for a single bad answer, if that is reported already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """Is what `signal` watches well? `object` is what its news are about; `beside`: the signal to see it with."""
+    """Whether `signal` is good. `object`: the object of its events; `beside`: a related signal to consider too."""
 
     object: str
     signal: Signal
@@ -42,11 +42,11 @@ class Question:
 
     @property
     def unseen(self) -> str:
-        """What the news are about that nobody can see it any more."""
+        """The object of an event that this signal is no longer observed."""
         return f"{self.object} ({self.manner.lane.value})"
 
     def answer(self, mark: Mark, beside: Mark) -> Kind:
-        """The kind of news that the marks are once they have stayed so; OBSERVATION_LOST where nobody knows."""
+        """Return the kind of event for these marks if they persist; OBSERVATION_LOST if the state is unknown."""
         if self.signal.kind is Watched.DNS_UDP_KEPT:
             return _sockets(mark, beside)
         if mark is Mark.UNKNOWN:
@@ -58,7 +58,7 @@ class Question:
 
 
 def questions(head: Head) -> Iterator[Question]:
-    """One for each of the head's signals, in their order. The first DNS server is the Service's address (`Plan`)."""
+    """Yield a question per signal of the head, in order. The first DNS server is the Service address (`Plan`)."""
     known = {(signal.kind, signal.target): signal for signal in head.signals}
     service = next((each.target for each in head.signals if each.kind is Watched.DNS_UDP), None)
     for signal in head.signals:
@@ -72,7 +72,7 @@ def questions(head: Head) -> Iterator[Question]:
 
 
 def short(mark: Mark) -> str:
-    """A mark in a word or two."""
+    """Describe a mark in a word or two."""
     return MEANING[mark].partition(":")[0]
 
 
@@ -127,7 +127,7 @@ def _sidecar(_signal: Signal, mark: Mark, xds: Mark) -> str:
 
 
 def _readiness(mark: Mark) -> str:
-    """A server that says anything but 200 is one that isn't ready."""
+    """Describe readiness. A server that answers anything but 200 is not ready."""
     answers = {Mark.GOOD: "15021 says ready", Mark.ERROR: "15021 says not ready", Mark.DOWN: "15021 is down"}
     return answers.get(mark) or f"15021 {short(mark)}"
 
@@ -152,7 +152,7 @@ DNS = Manner(
     words=_lookup,
     first_sign=Kind.DNS_DEGRADED,
 )
-"""Fresh lookups at the Service's address: what a user's lookup is."""
+"""Fresh lookups at the Service address, which represent the lookups of users."""
 
 MANNERS: Mapping[Watched, Manner] = {
     Watched.DNS_UDP: Manner(
