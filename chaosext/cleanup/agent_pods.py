@@ -1,8 +1,8 @@
-"""Sentinels and Pods on nodes that a dead run has left on a cluster: looked for after the nodes, and taken away.
+"""Find and remove sentinels and node Pods that a dead run left on a cluster, after the cleanup of the nodes.
 
-The intent log says which API servers are asked, and the pins do not: one is asked only where something of ours may be,
-so that a cleanup of the nodes waits for none, and nobody has to log in to a cluster that was not touched. What another
-machine has placed is found where its context is named.
+The intent log decides which API servers are asked, not the pins: only those where chaosext may have left
+something. So the cleanup of nodes waits for no API server, and needs no login to untouched clusters.
+Leftovers of other machines are found if their context is named.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
     from chaosext.experiment.settings import Settings
 
 ASK_S = 5.0
-"""How long one answer of an API server is waited for."""
+"""Seconds to wait for one answer of an API server."""
 
 REMOVE_S = 15.0
-"""How long sentinels may take to be gone: their Pods have a second, and their kubelets clear up after them."""
+"""Seconds that removing sentinels may take: their Pods have one second, and their kubelets clean up after that."""
 
 
 def with_sentinels(overview: Overview, contexts: Collection[str] = ()) -> Overview:
-    """`overview` with the sentinels on the clusters of `contexts`, and on those where the intent log has some.
+    """Add the sentinels on the clusters of `contexts`, and on those that the intent log names, to `overview`.
 
-    A cluster that is not pinned any more is not asked: nobody acts on it. An API server that doesn't answer is one of
-    the problems.
+    Skips clusters that are no longer pinned, because chaosext acts on pinned clusters only. An API server
+    that does not answer is added to the problems.
     """
     found, clusters, problems = [], set(), list(overview.problems)
     for context in _to_ask(overview, contexts, problems):
@@ -55,7 +55,7 @@ def with_sentinels(overview: Overview, contexts: Collection[str] = ()) -> Overvi
 def clean_up_sentinels(
     cleaned: CleanupResult, overview: Overview, wanted: Wanted, *, contexts: Collection[str] = ()
 ) -> CleanupResult:
-    """Add the cleanup of the sentinels to that of the nodes; `overview` is what that one saw. May be repeated."""
+    """Add the cleanup of sentinels to that of the nodes; `overview` is what the latter saw. May be repeated."""
     overview = with_sentinels(overview, contexts)
     found = decide(overview, wanted)
     doomed = tuple(each for each in found if each.why)
@@ -75,9 +75,9 @@ def clean_up_sentinels(
 
 
 def decide(overview: Overview, wanted: Wanted) -> tuple[Found, ...]:
-    """The sentinels that `wanted` is about, and why they are to go, or that they are left. Pure.
+    """Decide which sentinels within `wanted` are removed and why, or that they are left. Pure.
 
-    They cut nothing, and a run that lives keeps its lock: those of which nothing is known go, too.
+    They cut nothing, and a live run keeps its lock, so those with an unknown owner are removed too.
     """
     return tuple(
         Found(
@@ -124,17 +124,17 @@ def _settings(context: str) -> Settings:
 
 @dataclass(frozen=True, slots=True)
 class _Places:
-    """The namespaces of a cluster in which Pods on nodes, and sentinels, may have been left."""
+    """The namespaces of a cluster in which node Pods and sentinels may have been left."""
 
     pods: tuple[str, ...]
     sentinels: tuple[str, ...]
 
 
 def _places(overview: Overview, context: str) -> _Places:
-    """As the intent log says, and where this process would put its own.
+    """The namespaces according to the intent log, and the one that this process would use.
 
-    A runner in a cluster has no intent log of those before it, and all of them use the same namespace. Earlier
-    versions of chaosext placed sentinels in `FORMER`.
+    A runner in a cluster lacks the intent logs of its predecessors, but all of them use the same namespace.
+    Earlier versions of chaosext placed sentinels in `FORMER`.
     """
     noted = [run for run in overview.placed if run.context == context]
     pods = {run.namespace for run in noted if run.what == PODS}
@@ -147,7 +147,7 @@ def _places(overview: Overview, context: str) -> _Places:
 
 
 def _look(settings: Settings, places: _Places) -> list[FoundSentinels]:
-    """Those of other processes: this one takes away its own."""
+    """Find those of other processes: this process removes its own."""
     from chaosext.run.session.connection import connect
 
     cluster = connect(settings)
@@ -164,7 +164,7 @@ def _look(settings: Settings, places: _Places) -> list[FoundSentinels]:
 
 
 def _remove(doomed: Iterable[Found], namespaces: Mapping[tuple[str, str, Kind], str]) -> Mapping[Found, str]:
-    """Take them away; what was not seen gone, and why."""
+    """Remove them. Returns those whose removal was not confirmed, and why."""
     problems = {each: _removed(each, namespaces[each.node, each.run, each.kind]) for each in doomed}
     return {each: problem for each, problem in problems.items() if problem}
 
@@ -187,15 +187,15 @@ def _removed(found: Found, namespace: str) -> str:
 
 
 def _unaudited(found: Found) -> str:
-    """Why the audit log does not have what was removed; "" where it has."""
+    """Why the removal is missing from the audit log; "" if it was logged."""
     said = note(Deed(event=Event.CLEANED_UP, owner=owner(), run=found.run, context=found.node))
     return said if isinstance(said, str) else ""
 
 
 def _forget(overview: Overview) -> None:
-    """A run that has no sentinels, as its cluster says, need not be asked for again; but a live one may yet place some.
+    """Record runs that have nothing left on their cluster. A live run is kept: it may still create something.
 
-    Raises `Inconclusive` when the intent log can't be written.
+    Raises `Inconclusive` if the intent log cannot be written.
     """
     there = {(each.context, each.sentinels.run, each.kind.value) for each in overview.sentinels}
     for run in overview.placed:

@@ -1,4 +1,4 @@
-"""What chaosext has on nodes and clusters: cuts, locks, sentinels and Pods, by run, and what becomes of each."""
+"""What chaosext has on nodes and clusters (cuts, locks, sentinels and Pods), by run, and what happens to it."""
 
 from __future__ import annotations
 
@@ -29,11 +29,12 @@ if TYPE_CHECKING:
 STATUS_SCHEMA, REMOVAL_SCHEMA = "chaosext.status/v1", "chaosext.cleanup/v1"
 
 SOMETHING_EXIT_CODE = 10
-"""Something of ours is there and accounted for. Nothing of ours: 0; not all could be asked: 30; see to it: 40."""
+"""Exit code if something of chaosext exists and is accounted for. Others: 0 nothing found, 30 not everything
+could be asked, 40 action required."""
 
 
 class Runner(StrEnum):
-    """What is known of the process that a run's cut or lock is waiting for."""
+    """What is known of the process that owns a cut or lock."""
 
     ALIVE = "alive"
     DEAD = "dead"
@@ -42,7 +43,7 @@ class Runner(StrEnum):
 
     @property
     def attends(self) -> bool:
-        """Whether it will take away by itself what it put there: seen here, or renewing its lock from elsewhere."""
+        """Whether it will remove its own objects: it is seen here, or renews its lock from elsewhere."""
         return self in (Runner.ALIVE, Runner.ELSEWHERE)
 
 
@@ -54,7 +55,7 @@ class Kind(StrEnum):
 
 
 class Why(StrEnum):
-    """Why something of ours is taken away."""
+    """Why something is removed."""
 
     EXPIRED = "expired"
     ORPHANED = "orphaned"
@@ -63,9 +64,10 @@ class Why(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """The cut or lock of `run` on `node`, or its sentinels on the cluster of the context that `node` is then.
+    """The cut or lock of `run` on `node`. For sentinels and Pods, `node` is the context of their cluster.
 
-    `why` it is cleaned up; None: it is left to `runner`, or it holds something `foreign`, which people decide on.
+    `why`: the reason to remove it; None: it is left to `runner`, or contains something `foreign`, so that
+    people must decide.
     """
 
     kind: Kind
@@ -90,9 +92,9 @@ class Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What to clean up besides what expired or is orphaned: `everything` of chaosext, or instead of them only `run`.
+    """What to clean up beyond expired and orphaned objects: `everything`, or instead only the objects of `run`.
 
-    On `nodes` the run is healed even where they can't say what they have.
+    On `nodes`, the run is healed even if they cannot report what they have.
     """
 
     run: str | None = None
@@ -104,7 +106,7 @@ class Wanted:
             check_run(self.run)
 
     def names(self, run: str) -> bool:
-        """Whether `run` is taken away, alive or not."""
+        """Whether the objects of `run` are removed even if it is alive."""
         return self.everything or run == self.run
 
     def concerns(self, run: str) -> bool:
@@ -113,7 +115,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundSentinels:
-    """Sentinels, or the Pods by which a run enters nodes, on the cluster of `context`; `lock`: who has its Lease."""
+    """Sentinels, or a run's Pods on nodes, on the cluster of `context`; `lock`: the holder of its Lease."""
 
     context: str
     sentinels: Sentinels | FoundPods
@@ -126,13 +128,13 @@ class FoundSentinels:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """What was found. `unfinished`: the runs in the intent log that were not yet seen gone.
+    """Everything that was found. `unfinished`: runs in the intent log that are not yet confirmed as removed.
 
-    `holders`: run -> the process that meant to cut, as far as the intent log knows. `placed`: the runs in the intent
-    log whose sentinels were not yet seen gone; `way`: how nodes were entered to look; `sentinels`: those found on
-    `clusters`, the contexts whose API servers were asked. `drained`: clusters that runs have changed at the entry in
-    front of several, and not put back.
-    `problems`: why not every place could be looked at, nodes apart (they have their own).
+    `holders`: run -> the process that planned the cut, if the intent log has it. `placed`: runs in the intent
+    log whose sentinels are not yet confirmed as removed. `way`: how nodes were entered. `sentinels`: those
+    found on `clusters`, the contexts whose API servers were asked. `drained`: clusters that runs changed at a
+    load balancer and did not restore. `problems`: why some places could not be examined, except nodes (they
+    have their own).
     """
 
     nodes: tuple[NodeTables, ...] = ()
@@ -147,7 +149,7 @@ class Overview:
 
     @property
     def cuts(self) -> Iterator[tuple[str, TableFacts]]:
-        """Every table of a run, with its node."""
+        """Each run's table with its node."""
         return ((node.node, table) for node in self.nodes for table in node.tables)
 
     @property
@@ -160,7 +162,7 @@ class Overview:
         return {node.node: node.problem for node in self.nodes if node.problem}
 
     def runner(self, run: str) -> Runner:
-        """What is known of the process behind `run`: by the locks on the nodes, and by the intent log."""
+        """What is known of the process of `run`, from the locks on the nodes and the intent log."""
         locks = [lock for _, lock in self.locks if lock.run == run and lock.is_live]
         intended = self.holders.get(run)
         if any(lock.may_be_taken for lock in locks) or (intended and intended.is_dead):
@@ -170,7 +172,7 @@ class Overview:
         return Runner.ELSEWHERE if locks else Runner.UNKNOWN
 
     def runner_of(self, found: FoundSentinels) -> Runner:
-        """What is known of the process behind sentinels: by their own mark, by the Lease, by the nodes."""
+        """What is known of the process that owns sentinels, from their own annotation, the Lease and the nodes."""
         holder = found.sentinels.holder
         if holder is not None and holder.is_here:
             return Runner.DEAD if holder.is_dead else Runner.ALIVE
@@ -180,14 +182,14 @@ class Overview:
 
     @property
     def orphans(self) -> tuple[tuple[str, TableFacts], ...]:
-        """The live cuts that nobody is known to attend to, with their nodes."""
+        """Live cuts that no process is known to remove, with their nodes."""
         return tuple(
             (node, cut) for node, cut in self.cuts if cut.is_live and not self.runner(cut.run).attends
         )
 
     @property
     def in_doubt(self) -> tuple[tuple[str, Outstanding], ...]:
-        """The nodes that may be cut, as the intent log says, and could not be asked."""
+        """Nodes that may be cut according to the intent log, and could not be asked."""
         return tuple(
             (node, run)
             for run in self.unfinished
@@ -198,12 +200,12 @@ class Overview:
 
     @property
     def left_drained(self) -> tuple[Changed, ...]:
-        """Those of `drained` that nobody will put back."""
+        """Those of `drained` that no process is known to restore."""
         return tuple(each for each in self.drained if not self.runner(each.run).attends)
 
     @property
     def exit_code(self) -> int:
-        """As in `SOMETHING_EXIT_CODE`; the worst counts. To have asked no node is not to have seen nothing."""
+        """The most severe exit code that applies (see `SOMETHING_EXIT_CODE`). Without any node asked, at least 30."""
         if self.orphans or self.in_doubt or self.left_drained:
             return Unsafe.exit_code
         if self.unasked or self.problems or not self.nodes:
@@ -212,7 +214,7 @@ class Overview:
 
     @property
     def has_something(self) -> bool:
-        """Whether anything of ours was found, or is in the intent log."""
+        """Whether anything of chaosext was found, or is in the intent log."""
         return any((*self.cuts, *self.locks, *self.unfinished, *self.sentinels, *self.drained))
 
     def to_json(self) -> dict[str, Any]:
@@ -287,17 +289,18 @@ class Overview:
 
 
 def uplinks(cut: TableFacts) -> tuple[str, ...]:
-    """The interfaces on which it drops."""
+    """The interfaces on which it drops packets."""
     return tuple(sorted({name for drop in cut.drops for name in drop.uplinks}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CleanupResult:
-    """What a cleanup came to, or (`dry_run`) would do. `failed`: what it could not see gone, and why.
+    """What a cleanup did or, with `dry_run`, would do. `failed`: removals that were not confirmed, and why.
 
-    `finished`: run -> the nodes on which it is over now, that the intent log had as unfinished; `in_doubt`: run -> the
-    nodes that may be cut by it and could not be asked. `unasked`: every node that could not be asked, and why.
-    `unaudited`: why the audit log does not have what was removed; `way`: how the nodes were entered.
+    `finished`: run -> nodes on which it has ended although the intent log listed it as unfinished.
+    `in_doubt`: run -> nodes that it may cut, and that could not be asked. `unasked`: every node that could
+    not be asked, and why. `unaudited`: why removals are missing from the audit log. `way`: how the nodes were
+    entered.
     """
 
     dry_run: bool
@@ -313,7 +316,7 @@ class CleanupResult:
 
     @property
     def may_cut(self) -> Mapping[str, tuple[str, ...]]:
-        """Run -> the nodes on which it may still be in force, though it should not."""
+        """Run -> nodes on which its cut may still be active although it should not be."""
         nodes: dict[str, set[str]] = {run: set(names) for run, names in self.in_doubt.items()}
         for found in (*self.failed, *self._unattended):
             if found.kind is Kind.CUT and found.live and found.node not in self.finished.get(found.run, ()):
@@ -322,19 +325,19 @@ class CleanupResult:
 
     @property
     def _unattended(self) -> tuple[Found, ...]:
-        """What was left, and that no process is known to remove."""
+        """What was left although no process is known to remove it."""
         return tuple(found for found in self.left if found.foreign or not found.runner.attends)
 
     @property
     def exit_code(self) -> int:
-        """40: something may still cut; 30: not all could be asked, removed, or told whose it is; 0."""
+        """40: a cut may still be active; 30: something could not be asked, removed or attributed; else 0."""
         if self.may_cut:
             return Unsafe.exit_code
         doubts = any(found.foreign for found in self.left)
         return Inconclusive.exit_code if self.failed or self.unasked or self.problems or doubts else 0
 
     def require_gone(self) -> None:
-        """Raise `Unsafe`, saying what, where and how to remove it, when something may still cut."""
+        """Raise `Unsafe`, saying what, where and how to remove it, if a cut may still be active."""
         if left := self.may_cut:
             cuts = "; ".join(f"run {run} on {', '.join(nodes)}" for run, nodes in left.items())
             spared = {found.run for found in self._unattended if not found.foreign}

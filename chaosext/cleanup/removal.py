@@ -1,6 +1,6 @@
-"""The cleanup: remove what has expired, what no living run owns, or what is named.
+"""The cleanup: remove what has expired, what no live run owns, or what is named.
 
-No API server is asked; for sentinels see agent_pods.py, which comes after.
+It asks no API server. agent_pods.py removes sentinels and Pods afterwards.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ Place = tuple[str, str]
 
 
 def clean_up(surveyed: Surveyed, wanted: Wanted, *, dry_run: bool = False) -> CleanupResult:
-    """Take away what `decide` says, see it gone, and write into the intent log which runs are over where.
+    """Remove what `decide` selects, confirm that, and record in the intent log which runs have ended where.
 
-    May be repeated. Raises `Inconclusive` when the intent log can't be written, after all else is done.
+    May be repeated. Raises `Inconclusive` if the intent log cannot be written, after everything else is done.
     """
     overview = surveyed.overview
     found = decide(overview, wanted)
@@ -61,7 +61,7 @@ def clean_up(surveyed: Surveyed, wanted: Wanted, *, dry_run: bool = False) -> Cl
 
 
 def decide(overview: Overview, wanted: Wanted) -> tuple[Found, ...]:
-    """Every cut and lock that `wanted` is about, and why it is to go, or that it is left. Pure."""
+    """Decide which cuts and locks within `wanted` are removed and why, or that they are left. Pure."""
     cuts = (_found(Kind.CUT, overview, wanted, *cut) for cut in overview.cuts if wanted.concerns(cut[1].run))
     locks = (
         _found(Kind.LOCK, overview, wanted, *lock) for lock in overview.locks if wanted.concerns(lock[1].run)
@@ -78,7 +78,7 @@ def _found(kind: Kind, overview: Overview, wanted: Wanted, node: str, what: Tabl
         node=node,
         live=what.is_live,
         runner=runner,
-        why=None if foreign else _why(wanted, what, runner),  # to delete the table would delete that, too
+        why=None if foreign else _why(wanted, what, runner),  # deleting the table would delete foreign parts
         foreign=foreign,
     )
 
@@ -92,14 +92,14 @@ def _why(wanted: Wanted, what: TableFacts | LockFacts, runner: Runner) -> Why | 
 
 
 def _foreign(what: TableFacts | LockFacts) -> str:
-    """What in the table is not chaosext's, or that it has no mark; "" where all of it is."""
+    """The parts of the table that are not chaosext's, or that it lacks a run's comment; "" for a table of chaosext."""
     if isinstance(what, LockFacts) or what.is_ours:
         return ""
     return ", ".join(what.foreign_parts) or "no mark of a run"
 
 
 def _unseen(overview: Overview, wanted: Wanted) -> Iterator[Found]:
-    """A named run's cuts on nodes that can't say what they have: healing them may work all the same."""
+    """Cuts of a named run on nodes that could not report what they have: healing them may still work."""
     over = {each.run for each in overview.unfinished if each.is_over}
     runs = {each.run: each.nodes for each in overview.unfinished if wanted.names(each.run)}
     if wanted.run is not None:
@@ -117,7 +117,7 @@ def _unseen(overview: Overview, wanted: Wanted) -> Iterator[Found]:
 
 
 def _remove(doomed: Collection[Found], shells: Mapping[str, NodeShell]) -> dict[Found, str]:
-    """Take it away, a run and kind at a time, on all its nodes at once. What was not seen gone, and why."""
+    """Remove it by kind and run, on all nodes in parallel. Returns what was not confirmed as removed, and why."""
     failed: dict[Found, str] = {}
     for kind, run in sorted({(each.kind, each.run) for each in doomed}):
         group = {each.node: each for each in doomed if (each.kind, each.run) == (kind, run)}
@@ -132,12 +132,12 @@ def _remove_on(kind: Kind, run: str, on: Mapping[str, NodeShell]) -> dict[str, s
         if kind is Kind.LOCK:
             return remove_lock(run, on)
         return {node.node: node.problem for node in heal(run, on).nodes if not node.gone}
-    except Refused as error:  # no name of a run: somebody else's table that looks like ours
+    except Refused as error:  # not a valid run ID: a table of others with a similar name
         return dict.fromkeys(on, str(error))
 
 
 def _write_down(removed: Collection[Found]) -> tuple[str, ...]:
-    """An entry of the audit log for each run of which something was removed. Why there is none, where there is none."""
+    """Write an audit log entry for each run of which something was removed. Returns the errors."""
     entries = []
     for run in sorted({each.run for each in removed}):
         group = [each for each in removed if each.run == run]
@@ -155,10 +155,10 @@ def _places(found: Iterable[Found]) -> Collection[Place]:
 def _finished(
     overview: Overview, wanted: Wanted, healed: Collection[Place], there: Collection[Found]
 ) -> dict[str, tuple[str, ...]]:
-    """Where unfinished runs are over: the kernel has let go, or it was seen that nothing of them is there.
+    """Where unfinished runs have ended: their rules have expired, or nothing of them is left.
 
-    A run that goes on may be about to arm, so that seeing nothing of it says nothing; and what was seen to cut after
-    its time was renewed.
+    A run that continues may be about to arm, so finding nothing of it proves nothing. A cut that is active
+    after its recorded end was renewed.
     """
     unclean, live = _places(there), _places(each for each in there if each.live)
     over: dict[str, tuple[str, ...]] = {}

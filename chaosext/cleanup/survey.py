@@ -1,6 +1,6 @@
-"""What of ours is on which node, whose, and until when. Asks the nodes and the intent log, and no API server.
+"""Find out which cuts and locks are on which node, their owners and expiry, from the nodes and the intent log only.
 
-What of ours is on a cluster (sentinels) is looked for in leftovers.py, after the nodes.
+agent_pods.py looks for sentinels on clusters afterwards.
 """
 
 from __future__ import annotations
@@ -36,10 +36,11 @@ class Surveyed:
 
 
 def look(named: Collection[str] = (), *, cluster: str | None = None, way: NodeAccess = BY_DOCKER) -> Surveyed:
-    """Ask every node that can be found: kind's (of `cluster`, or of all), by the transport `pod` the control plane's;
-    those `named`, and the intent log's.
+    """Ask all nodes that can be found, those in `named`, and those in the intent log.
 
-    What can't be asked is in the answer. Raises `Refused` for a transport that there is not, or what names no node.
+    Found are the nodes of kind clusters (of `cluster`, or of all) or, with transport `pod`, the control-plane
+    nodes (all nodes if cuts are on the nodes' side). A node that cannot be asked is included in the answer.
+    Raises `Refused` for an unknown transport, or an invalid node name.
     """
     named = [check_node(name) for name in named]
     log, problems = _entries()
@@ -50,7 +51,7 @@ def look(named: Collection[str] = (), *, cluster: str | None = None, way: NodeAc
     for run in unfinished:
         try:
             on |= {name: shell for name, shell in _shells_of(run).items() if name not in on}
-        except ChaosextError as error:  # an entry that leads nowhere keeps no other from being looked at
+        except ChaosextError as error:  # an unusable entry must not prevent the examination of the others
             nowhere |= dict.fromkeys(run.nodes, f"run {run.run} in the intent log: {error}")
     missed = (NodeTables(node=name, problem=why) for name, why in nowhere.items() if name not in on)
     asked = tuple(sorted((*inspect(on), *missed), key=lambda node: node.node))
@@ -67,14 +68,14 @@ def look(named: Collection[str] = (), *, cluster: str | None = None, way: NodeAc
 
 
 def _foreign(nodes: Iterable[NodeTables]) -> Iterator[str]:
-    """Tables that have the prefix of a run's, and are not one by what is in them."""
+    """Tables with the name prefix of runs whose content is not a run's."""
     for node in nodes:
         for table in node.foreign:
             yield f"table inet {table} on {node.node} is not chaosext's by what is in it, and is left alone"
 
 
 def _entries() -> tuple[tuple[Entry, ...], tuple[str, ...]]:
-    """The intent log, or why it can't be read: the nodes tell the truth without it."""
+    """Read the intent log, or return why that failed: the state of the nodes is known without it."""
     try:
         return intent_log().entries(), ()
     except ChaosextError as error:
@@ -84,9 +85,9 @@ def _entries() -> tuple[tuple[Entry, ...], tuple[str, ...]]:
 def _discovered(
     way: NodeAccess, cluster: str | None, named: Collection[str]
 ) -> tuple[NodeAccess, tuple[str, ...], tuple[str, ...]]:
-    """The way, opened, and the nodes that docker or the API server shows, or why they can't.
+    """Open the node access, and list the nodes from docker or the API server, or return why that failed.
 
-    Who names nodes has no need of docker.
+    Named nodes do not require docker.
     """
     if way.asks_the_api_server:
         return _by_api_server(way, named)
@@ -99,7 +100,7 @@ def _discovered(
 def _by_api_server(
     way: NodeAccess, named: Collection[str]
 ) -> tuple[NodeAccess, tuple[str, ...], tuple[str, ...]]:
-    """Pods of ours are put on the nodes for as long as this process lives: there is no other way to look at them."""
+    """Start Pods on the nodes for the lifetime of this process: nodes can only be examined from there."""
     try:
         opened, nodes = way_back(way, named)
     except ChaosextError as error:
@@ -108,7 +109,7 @@ def _by_api_server(
 
 
 def _shells_of(run: Outstanding) -> Mapping[str, NodeShell]:
-    """Raises `Refused` for what names no node, and for a transport that there is not."""
+    """Open shells on the nodes of a run. Raises `Refused` for invalid node names and unknown transports."""
     return shells(map(check_node, run.nodes), _way_of(run))
 
 
@@ -124,7 +125,7 @@ def _way_of(run: Outstanding) -> NodeAccess:
 
 
 def _of(cluster: str | None, runs: Iterable[Outstanding], nodes: Collection[str]) -> tuple[Outstanding, ...]:
-    """The runs on kind's `cluster`: by their context, or by a node of theirs. All of them where none is named."""
+    """The runs on kind's `cluster`, by their context or one of their nodes; without a `cluster`, all runs."""
     return tuple(
         run
         for run in runs

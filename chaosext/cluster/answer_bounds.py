@@ -1,4 +1,4 @@
-"""Bounds for what the `kubernetes` package does by itself: other people's API calls, and credential plugins."""
+"""Limits for what the `kubernetes` package does on its own: API calls of other code, and credential plugins."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ _limit_s = 0.0
 
 
 def bound_api_calls(limit_s: float) -> None:
-    """From here on each call of the `kubernetes` package in this process that names no limit has `limit_s` seconds.
+    """Limit each call of the `kubernetes` package in this process without a timeout of its own to `limit_s` seconds.
 
-    Its answer's head and its body have as much each, however slowly they come, and at most `LARGEST_BODY` bytes; a
-    watch's body has no end, and only its head is bounded. Asked again it only changes the limit. Retries are off as
-    well: urllib3's three would make it four limits. Without `_request_timeout` the package hands urllib3 no timeout at
-    all, whatever the sockets' default is (kubernetes/client/rest.py).
+    The limit applies separately to the head and the body of an answer, however slowly they arrive; the size
+    limit is `LARGEST_BODY` bytes. A watch's body has no end, so only its head is limited. Further calls only
+    change the limit. Retries are disabled, because urllib3's three retries would multiply the limit by four.
+    Without `_request_timeout`, the package sets no timeout in urllib3, whatever the default of sockets
+    (kubernetes/client/rest.py).
     """
     global _limit_s
     _limit_s = limit_s
@@ -42,7 +43,7 @@ def bound_api_calls(limit_s: float) -> None:
         timeout = _request_timeout or _limit_s
         with allowed(sum(timeout) if isinstance(timeout, tuple) else timeout, LARGEST_BODY):
             answer = unbounded(self, *arguments, _request_timeout=timeout, **more)
-        answer.response.decode_content = False  # no encoding is asked for, and a small one can be huge
+        answer.response.decode_content = False  # none was requested, and a small answer can be huge
         return answer
 
     @wraps(unbounded_read)
@@ -55,15 +56,16 @@ def bound_api_calls(limit_s: float) -> None:
 
 
 LARGEST_CREDENTIAL = MIB
-"""Bytes that a credential plugin may print: an ExecCredential, of a few KiB."""
+"""Bytes that a credential plugin may print: an ExecCredential of a few KiB."""
 
 _plugins = threading.local()
 
 
 class _Plugin:
-    """What the package takes for `subprocess.Popen`: a credential plugin, ended in time with all that it started.
+    """Replaces `subprocess.Popen` in the package: runs a credential plugin, and ends it with all its children in time.
 
-    It has no terminal to ask, and what it says on its standard error is shown to nobody: it may hold anything.
+    The plugin has no terminal for input, and its standard error is never shown, because it may contain
+    anything.
     """
 
     def __init__(
@@ -94,17 +96,17 @@ class _Plugin:
 
 
 class _Subprocess:
-    """What the package takes for the module `subprocess`."""
+    """Replaces the module `subprocess` in the package."""
 
     Popen, PIPE = _Plugin, PIPE
 
 
 @contextmanager
 def bounded_plugins(whose: str) -> Iterator[None]:
-    """Credential plugins are bounded from here on, also where they are asked again later (by the allowance).
+    """Limit credential plugins from now on, even if they are called again later (then by the current allowance).
 
-    Raises `Refused`, naming `whose` plugin it was, where one failed meanwhile: the package only logs that, and goes on
-    without credentials.
+    Raises `Refused`, naming `whose` plugin it was, if one failed inside the block: the package only logs
+    that, and continues without credentials.
     """
     from kubernetes.config import exec_provider, kube_config
 

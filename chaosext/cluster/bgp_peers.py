@@ -1,4 +1,4 @@
-"""Which nodes have a BGP session with whom, by Calico's configuration alone (Calico's reference, "BGP peer")."""
+"""The BGP sessions that nodes should have according to Calico's configuration (Calico's reference, "BGP peer")."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Speaker(Protocol):
-    """What a session needs to know of a node."""
+    """The properties of a node that determine its sessions."""
 
     @property
     def name(self) -> str: ...
@@ -24,7 +24,7 @@ class Speaker(Protocol):
 
 
 def peered_nodes(nodes: Iterable[Speaker], peers: Iterable[BgpPeer], mesh: bool) -> tuple[str, ...]:
-    """Names of the nodes that have a BGP peer by configuration: where kube-dns may live and be heard of."""
+    """Names of the nodes with a configured BGP peer, where kube-dns may run and its address is advertised."""
     everyone, configured = tuple(nodes), tuple(peers)
     return tuple(node.name for node in everyone if expected_peers(node, everyone, configured, mesh))
 
@@ -32,9 +32,9 @@ def peered_nodes(nodes: Iterable[Speaker], peers: Iterable[BgpPeer], mesh: bool)
 def expected_peers(
     node: Speaker, nodes: Sequence[Speaker], peers: Sequence[BgpPeer], mesh: bool
 ) -> tuple[str, ...]:
-    """Addresses with which Calico's configuration gives `node` a session, sorted; empty for none.
+    """Peer addresses of `node` according to Calico's configuration, sorted; empty for none.
 
-    A BGPPeer with a peerSelector makes a session for both ends (Calico's reference, "BGP peer").
+    A BGPPeer with a peerSelector configures the session on both ends (Calico's reference, "BGP peer").
     """
     found = {peer_address(peer.peer_ip) for peer in peers if peer.peer_ip and selects(peer, node)}
     others = [other for other in nodes if other.name != node.name]
@@ -48,7 +48,7 @@ def expected_peers(
 
 
 def selects(peer: BgpPeer, node: Speaker) -> bool:
-    """Whether the BGPPeer is meant for this node."""
+    """Whether the BGPPeer applies to this node."""
     if peer.node:
         return peer.node == node.name
     return matches(peer.node_selector, node.labels)
@@ -59,7 +59,7 @@ def _joins(peer: BgpPeer, local: Speaker, remote: Speaker) -> bool:
 
 
 def peer_address(peer_ip: str) -> str:
-    """A BGPPeer's peerIP without its port: `172.18.0.5`, `172.18.0.5:179`, `[fc00::5]:179`."""
+    """Return a BGPPeer's peerIP without its port: `172.18.0.5`, `172.18.0.5:179`, `[fc00::5]:179`."""
     if peer_ip.startswith("["):
         return peer_ip[1:].partition("]")[0]
     return peer_ip.partition(":")[0] if peer_ip.count(":") == 1 else peer_ip

@@ -1,8 +1,8 @@
-"""HTTP that is bounded as a whole: in time, from the look-up of a name to the last byte, and in size.
+"""HTTP with limits for a whole exchange: in time, from the name lookup to the last byte, and in size.
 
-urllib3 bounds each read by itself, so that a peer which sends a byte now and then keeps a caller for ever, and one that
-never stops sending takes all memory. Here the sockets themselves keep to the allowance of the thread that uses them,
-whatever is on top of them: TLS, a proxy's tunnel, headers, a body, a websocket.
+urllib3 limits single reads only, so a peer that sends a byte now and then blocks the caller forever, and one
+that never stops sending exhausts memory. Here the sockets themselves enforce the allowance of the thread that
+uses them, below all other layers: TLS, a proxy's tunnel, headers, a body, a websocket.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
     from urllib3.response import BaseHTTPResponse
 
 LARGEST_BODY = 8 * MIB
-"""Bytes of one answer: some 500 Pods with all their fields. Larger lists come in smaller pages (client.py)."""
+"""Bytes of one answer: about 500 Pods with all their fields. Larger lists are read in smaller pages (client.py)."""
 
 LARGEST_DECODED = 96 * MIB
-"""What a decoded answer may take of memory, by an estimate: `{"a":1}` takes thirty times its own size in Python."""
+"""Estimated memory of a decoded answer: `{"a":1}` takes thirty times its own size in Python."""
 
 PIECE = 1 << 16
 _allowances = threading.local()
 
 
 class Allowance:
-    """What a thread may spend on one exchange: until `deadline_s` (monotonic), and so many bytes received."""
+    """What a thread may spend on one exchange: time until `deadline_s` (monotonic), and received bytes."""
 
     def __init__(self, within_s: float, most_bytes: int) -> None:
         self.within_s, self.most_bytes = within_s, most_bytes
@@ -48,25 +48,25 @@ class Allowance:
 
     @property
     def is_exceeded(self) -> bool:
-        """Whether more was sent than it allows."""
+        """Whether more bytes were received than allowed."""
         return self._left_bytes < 0
 
     @property
     def left_s(self) -> float:
-        """Raises TimeoutError where nothing is left."""
+        """Seconds left. Raises TimeoutError if there are none."""
         left_s = self.deadline_s - monotonic()
         if left_s <= 0:
             raise TimeoutError("timed out")
         return left_s
 
     def take(self, count: int) -> None:
-        """Raises OSError where more has come than it allows."""
+        """Count received bytes. Raises OSError if there are more than allowed."""
         self._left_bytes -= count
         if self.is_exceeded:
             raise OSError("the answer is too large")
 
     def error(self, whose: str, cause: str) -> Unreachable:
-        """Why an exchange failed: `cause`, unless this allowance was used up."""
+        """Return the error for a failed exchange: `cause`, unless this allowance was used up."""
         if self.is_exceeded:
             return too_large(whose, self.most_bytes)
         if monotonic() >= self.deadline_s:
@@ -76,9 +76,9 @@ class Allowance:
 
 @contextmanager
 def allowed(within_s: float, most_bytes: int = LARGEST_BODY) -> Iterator[Allowance]:
-    """What this thread sends and receives meanwhile takes at most so long, and is at most so large.
+    """Limit the time and size of what this thread sends and receives inside the block.
 
-    Within another allowance it takes at most what that one has left of its time.
+    Inside another allowance, its remaining time is a limit too.
     """
     before = current()
     allowance = Allowance(within_s, most_bytes)
@@ -92,12 +92,12 @@ def allowed(within_s: float, most_bytes: int = LARGEST_BODY) -> Iterator[Allowan
 
 
 def current() -> Allowance | None:
-    """The allowance of this thread; None: it has none, and its sockets keep to their own timeouts."""
+    """The allowance of this thread; None: it has none, and its sockets use their own timeouts."""
     return getattr(_allowances, "newest", None)
 
 
 class _Metered:
-    """Mixed into a socket's class: what it sends and receives is on the allowance of whoever asks it to."""
+    """Mixin for socket classes: sending and receiving count toward the allowance of the calling thread."""
 
     __slots__ = ()
 
@@ -128,7 +128,7 @@ def _on_allowance(sock: Any, receive: Callable[..., Any], *arguments: Any) -> An
 
 
 def _hurry(sock: Any) -> None:
-    """Each call has what is left of the time: Python bounds a single send, and TLS a single record, as a whole."""
+    """Give each call the remaining time: Python limits a single send as a whole, and TLS a single record."""
     if allowance := current():
         sock.settimeout(None if math.isinf(allowance.deadline_s) else allowance.left_s)
 
@@ -139,7 +139,7 @@ def _metered_class(kind: type) -> type:
 
 
 def metered(sock: Any) -> Any:
-    """The socket itself, of whatever class it is; from now on it keeps to allowances."""
+    """Return the same socket, which from now on respects allowances, whatever its class."""
     kind: Any = type(sock)
     if not issubclass(kind, _Metered):
         sock.__class__ = _metered_class(kind)
@@ -147,10 +147,10 @@ def metered(sock: Any) -> Any:
 
 
 class _BoundedConnection:
-    """Mixed into urllib3's connections."""
+    """Mixin for urllib3's connections."""
 
     def _new_conn(self) -> Any:
-        """As urllib3's, but a name is looked up within the allowance, and each of its addresses has a share of it."""
+        """Connect like urllib3, but look up the name within the allowance, and give each address a share of it."""
         allowance = current()
         if allowance is None or hasattr(self, "_socks_options"):
             return metered(super()._new_conn())  # type: ignore[misc]
@@ -194,9 +194,9 @@ def _connected(connection: Any, allowance: Allowance) -> socket.socket:
 
 
 def resolve(host: str, within_s: float) -> tuple[str, ...]:
-    """The addresses of `host`, as this machine's resolver orders them. Raises socket.gaierror, and TimeoutError.
+    """Look up `host`, in the order of this machine's resolver. Raises socket.gaierror, and TimeoutError.
 
-    The resolver of the C library takes half a minute where no name server answers, and can't be interrupted.
+    The C library's resolver takes half a minute if no name server answers, and cannot be interrupted.
     """
     with suppress(ValueError):
         return (str(ip_address(host.strip("[]"))),)
@@ -215,9 +215,9 @@ def _look_up(host: str, answers: queue.SimpleQueue[tuple[str, ...] | OSError]) -
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
         answers.put(tuple(dict.fromkeys(str(each[4][0]) for each in found)))
-    except UnicodeError:  # such a name is none
+    except UnicodeError:  # not a valid name
         answers.put(socket.gaierror(socket.EAI_NONAME, "no such name"))
-    except Exception as error:  # whoever asked waits for an answer
+    except Exception as error:  # the caller waits for an answer
         answers.put(error if isinstance(error, OSError) else OSError(f"no address ({type(error).__name__})"))
 
 
@@ -230,26 +230,26 @@ def _bounded_pool(pool: Any) -> Any:
 
 
 def bounded(manager: urllib3.PoolManager) -> urllib3.PoolManager:
-    """The pool manager itself, direct or through a proxy: the connections that it makes keep to allowances."""
+    """Return the same pool manager, direct or with a proxy; its connections now respect allowances."""
     schemes = manager.pool_classes_by_scheme
     manager.pool_classes_by_scheme = {scheme: _bounded_pool(pool) for scheme, pool in schemes.items()}
     return manager
 
 
 def trusting(authority: str | None = None) -> urllib3.PoolManager:
-    """Bounded connections, TLS verified by the authorities in the file `authority` (None: by the system's)."""
+    """Create bounded connections. TLS is verified with the authorities in the file `authority` (None: the system's)."""
     import urllib3
 
     return bounded(urllib3.PoolManager(cert_reqs="CERT_REQUIRED", ca_certs=authority))
 
 
 def connect(manager: urllib3.PoolManager, url: str) -> socket.socket:
-    """A connection of one's own to where `url` leads, by the manager's proxy and with its TLS, for what is no HTTP.
+    """Open a dedicated connection to `url` for a protocol other than HTTP, with the manager's proxy and TLS.
 
-    Raises what urllib3 raises, and OSError. On an allowance, like all that is said over it.
+    Raises the errors of urllib3, and OSError. Opening and using it count toward the allowance.
     """
     pool: Any = manager.connection_from_url(url)
-    connection = pool._new_conn()  # urllib3 has no public way to a connected socket
+    connection = pool._new_conn()  # urllib3 has no public API for a connected socket
     try:
         if pool.proxy is not None:
             pool._prepare_proxy(connection)
@@ -264,7 +264,7 @@ def connect(manager: urllib3.PoolManager, url: str) -> socket.socket:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What was answered to one request. `body` as it was sent: no encoding is asked for, and none undone."""
+    """The answer to one request. `body` as sent: no encoding is requested, and none is decoded."""
 
     status: int
     headers: Mapping[str, str]
@@ -282,9 +282,9 @@ def ask(
     body: bytes | str | None = None,
     most_bytes: int = LARGEST_BODY,
 ) -> Reply:
-    """One request, without retries or redirects, and its whole answer.
+    """Send one request, without retries or redirects, and return its whole answer.
 
-    Raises `Unreachable` (`TooLarge` for more than `most_bytes`), saying `whose` answer did not come, and why.
+    Raises `Unreachable` (`TooLarge` for more than `most_bytes`), naming `whose` answer is missing, and why.
     """
     from urllib3.exceptions import HTTPError
 
@@ -307,7 +307,7 @@ def send(
     headers: Mapping[str, str] | None,
     body: bytes | str | None = None,
 ) -> BaseHTTPResponse:
-    """The answer's head; its body is yet to be read. On the allowance of this thread, which must have one."""
+    """Send a request and return the answer's head; its body is still to be read. The thread must have an allowance."""
     from urllib3.util import Timeout
 
     allowance = current()
@@ -326,7 +326,7 @@ def send(
 
 
 def _whole(response: BaseHTTPResponse) -> bytes:
-    """Piece by piece: a length that was only announced takes no memory."""
+    """Read piece by piece: a length that is only announced takes no memory."""
     body = bytearray()
     while piece := response.read(PIECE, decode_content=False):
         body += piece
@@ -334,9 +334,9 @@ def _whole(response: BaseHTTPResponse) -> bytes:
 
 
 def decoded(data: bytes, whose: str) -> Any:
-    """The JSON value in `data`. Raises ValueError or RecursionError for none, `TooLarge` where it would be huge.
+    """Decode JSON. Raises ValueError or RecursionError if it is invalid, `TooLarge` if its value would be huge.
 
-    Estimated by what CPython 3.11 takes: 240 bytes for a mapping with a member, 90 for a list, 60 for a value.
+    Estimated from CPython 3.11: 240 bytes for a mapping with one member, 90 for a list, 60 for a value.
     """
     estimate = 240 * data.count(b"{") + 90 * data.count(b"[") + 60 * data.count(b",") + len(data)
     if estimate > LARGEST_DECODED:
@@ -345,7 +345,7 @@ def decoded(data: bytes, whose: str) -> Any:
 
 
 def cause_of(error: BaseException) -> str:
-    """The innermost reason in a few words, without addresses of Python objects."""
+    """The innermost cause in a few words, without the addresses of Python objects."""
     reason = getattr(error, "reason", None)
     inner = reason if isinstance(reason, BaseException) else error
     text = str(inner).rpartition(">: ")[2] or str(inner)

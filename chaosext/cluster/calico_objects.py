@@ -1,4 +1,4 @@
-"""What is asked of Calico's resources beyond those that have a value of their own in objects.py."""
+"""Queries of Calico resources that have no type of their own in objects.py."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def has_calico(cluster: Cluster) -> bool:
 
 
 def pod_blocks(cluster: Cluster, nodes: Iterable[str]) -> tuple[str, ...]:
-    """The prefixes from which `nodes` give their Pods addresses, sorted; none where there is no Calico.
+    """The prefixes from which `nodes` assign Pod addresses, sorted; empty without blocks and podCIDRs.
 
-    Calico's IPAM hands them out block by block (BlockAffinity); without it, a node has its podCIDRs.
+    Calico's IPAM assigns prefixes block by block (BlockAffinity); without it, a node has its podCIDRs.
     """
     names = set(nodes)
     try:
@@ -40,7 +40,7 @@ def pod_blocks(cluster: Cluster, nodes: Iterable[str]) -> tuple[str, ...]:
 
 
 def _block(obj: JsonObject) -> tuple[str, str]:
-    """Whose it is, and its prefix, "" for one that is given up (projectcalico.org, BlockAffinitySpec: `deleted`)."""
+    """The node of a block, and its prefix, "" for a released one (projectcalico.org, BlockAffinitySpec: `deleted`)."""
     spec = obj.get("spec") or {}
     given_up = str(spec.get("deleted", "")).lower() == "true"
     return str(spec.get("node", "")), "" if given_up else str(spec.get("cidr", ""))

@@ -1,8 +1,7 @@
-"""The few things we ask of an API server: a named context, verified TLS, bounded calls, our own frozen
-values.
+"""A minimal Kubernetes API client: a named context, verified TLS, bounded calls, frozen values.
 
-The `kubernetes` package reads the kubeconfig and makes the connection pool (certificates, tokens, exec
-plugins, proxies); requests and answers are plain JSON, so that a snapshot file and a live cluster give the
+The `kubernetes` package reads the kubeconfig and creates the connection pool (certificates, tokens, exec
+plugins, proxies). Requests and answers are plain JSON, so that a snapshot file and a live cluster yield the
 same values.
 """
 
@@ -58,51 +57,50 @@ PATHS = {
     "felixconfigurations": "/apis/crd.projectcalico.org/v1/felixconfigurations",
     "blockaffinities": "/apis/crd.projectcalico.org/v1/blockaffinities",
 }
-"""Kind (plural, as in a kubectl command) -> its path; `{ns}` becomes `namespaces/NAME/`, or "" for all of
-them.
-"""
+"""Kind (plural, as in a kubectl command) -> its path; `{ns}` becomes `namespaces/NAME/`, or "" for all namespaces."""
 
 ENVIRONMENT = "chaosext/environment"
-"""The label of the namespace kube-system that says what the cluster is for, such as `production`."""
+"""Label of the namespace kube-system that states the cluster's purpose, such as `production`."""
 
 SERVICE_LABEL = "kubernetes.io/service-name"
-"""The label by which an EndpointSlice names its Service."""
+"""Label of an EndpointSlice that names its Service."""
 
 NODE_LEASES = "kube-node-lease"
-"""The namespace of the Leases that kubelets renew."""
+"""Namespace of the Leases that kubelets renew."""
 
 PAGE_SIZE = 500
-"""Objects in one answer, as kubectl asks for them (its --chunk-size default)."""
+"""Objects per answer, kubectl's default (--chunk-size)."""
 
 MOST_OBJECTS = 200_000
-"""In one list; Kubernetes is made for clusters of 150,000 Pods ("Considerations for large clusters")."""
+"""Objects in one list; Kubernetes is designed for clusters of 150,000 Pods ("Considerations for large clusters")."""
 
 LISTED_S = 600.0
-"""How long a whole list may take, however many pages it has."""
+"""Seconds that a whole list may take, whatever its number of pages."""
 
 PLUGIN_S = 30.0
-"""How long a credential plugin may take at first: those of clouds ask over the network. Later, what a request may."""
+"""Seconds that a credential plugin may take at first, because those of clouds use the network. Later, the
+limit of a request applies."""
 
 
 AT_ADMISSION = ("ValidatingAdmissionPolicy", "admission webhook", "violates PodSecurity")
-"""What an API server says where admission refuses what RBAC permits (k8s.io/apiserver, pkg/admission/plugin)."""
+"""Phrases of an API server if admission refuses what RBAC permits (k8s.io/apiserver, pkg/admission/plugin)."""
 
 
 class NotFound(Refused):
-    """The object, or the kind itself, doesn't exist in this cluster."""
+    """The object, or its kind, does not exist in this cluster."""
 
 
 class Conflict(Refused):
-    """The object exists already, or is no more what we last saw of it (409)."""
+    """The object already exists, or has changed since it was last read (409)."""
 
 
 class Expired(Unreachable):
-    """The history that we asked for is gone (410): list again."""
+    """The requested history is gone (410): list again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What the API server said to one request: an HTTP status and a JSON body; `at` is its own clock then."""
+    """An API server's answer: HTTP status and JSON body; `at`: the server's own clock at that time."""
 
     status: int
     body: dict[str, Any]
@@ -125,15 +123,15 @@ def _understood(
 
 
 class Cluster:
-    """One cluster, through one context of a kubeconfig. Safe to use from several threads.
+    """One cluster, through one context of a kubeconfig. Thread-safe.
 
-    Every method raises `Unreachable` when the API server gives no (proper) answer within `request_timeout_s`,
-    `NotFound` when there is no such object or kind, and `Refused` (naming verb and resource) when we may
-    not ask.
+    Every method raises `Unreachable` if the API server gives no valid answer within `request_timeout_s`,
+    `NotFound` if the object or kind does not exist, and `Refused` (naming verb and resource) if a permission
+    is missing.
     """
 
     def __init__(self, *, context: str, configuration: Any, request_timeout_s: float = 10.0) -> None:
-        """`configuration` is a loaded `kubernetes.client.Configuration`; people use `connect`."""
+        """Use `connect` instead. `configuration` is a loaded `kubernetes.client.Configuration`."""
         self.context = context
         self.server: str = configuration.host.rstrip("/")
         self.request_timeout_s = request_timeout_s
@@ -142,11 +140,10 @@ class Cluster:
 
     @classmethod
     def connect(cls, context: str, kubeconfig: str | None = None, request_timeout_s: float = 10.0) -> Self:
-        """The cluster of `context` in `kubeconfig` (default: $KUBECONFIG, else ~/.kube/config). Asks
-        nothing yet.
+        """Return the cluster of `context` in `kubeconfig` (default: $KUBECONFIG, else ~/.kube/config).
 
-        Raises `Refused` without a context, for one that isn't in the kubeconfig, for a server without TLS
-        and for a kubeconfig that turns verification off.
+        Sends no request yet. Raises `Refused` for an empty or unknown context, for a server without TLS, and
+        for a kubeconfig that disables verification.
         """
         paths = kubeconfig or kubeconfig_paths()
         _require_context(context, paths)
@@ -156,9 +153,7 @@ class Cluster:
 
     @property
     def ca_sha256(self) -> str:
-        """SHA-256 (hex) of the certificate authorities' DER bytes; "" when the system's store is trusted
-        instead.
-        """
+        """SHA-256 (hex) of the certificate authorities' DER bytes; "" if the system's store is trusted instead."""
         path = self._configuration.ssl_ca_cert
         return _digest_of_certificates(Path(path).read_text()) if path else ""
 
@@ -173,7 +168,7 @@ class Cluster:
         return tuple(objects.NodeLease.from_json(obj) for obj in found)
 
     def now(self) -> datetime | None:
-        """The API server's own clock, to the second; None where its answers bear no date."""
+        """The API server's own clock, to the second; None if its answers have no date."""
         answer = self.ask("GET", "/version")
         raise_for(answer, "GET", "/version")
         return answer.at
@@ -205,7 +200,7 @@ class Cluster:
 
     @_understood
     def endpoint_slices(self, namespace: str, service: str) -> tuple[objects.Endpoint, ...]:
-        """Every address behind the Service, ready or not."""
+        """All addresses of the Service, ready or not."""
         selector = f"{SERVICE_LABEL}={service}"
         return objects.endpoints(self.items("endpointslices", namespace=namespace, labelSelector=selector))
 
@@ -221,7 +216,7 @@ class Cluster:
 
     @_understood
     def stateful_sets(self, namespace: str | None = None) -> tuple[objects.Deployment, ...]:
-        """StatefulSets: what counts of them is written as a Deployment's."""
+        """StatefulSets, represented like Deployments: the relevant fields are the same."""
         return tuple(
             objects.Deployment.from_json(obj) for obj in self.items("statefulsets", namespace=namespace)
         )
@@ -239,7 +234,7 @@ class Cluster:
     def endpoints_by_service(
         self, namespace: str | None = None
     ) -> dict[tuple[str, str], tuple[objects.Endpoint, ...]]:
-        """Namespace and name of each Service -> every address behind it, ready or not."""
+        """Namespace and name of each Service -> all its addresses, ready or not."""
         slices: dict[tuple[str, str], list[dict[str, Any]]] = {}
         for obj in self.items("endpointslices", namespace=namespace):
             metadata = obj["metadata"]
@@ -249,27 +244,27 @@ class Cluster:
 
     @_understood
     def bgppeers(self) -> tuple[objects.BgpPeer, ...]:
-        """Calico's BGPPeers. Raises `NotFound` where Calico's resources don't exist."""
+        """Calico's BGPPeers. Raises `NotFound` if Calico's resources do not exist."""
         return tuple(objects.BgpPeer.from_json(obj) for obj in self.items("bgppeers"))
 
     @_understood
     def ippools(self) -> tuple[objects.IpPool, ...]:
-        """Calico's IPPools. Raises `NotFound` where Calico's resources don't exist."""
+        """Calico's IPPools. Raises `NotFound` if Calico's resources do not exist."""
         return tuple(objects.IpPool.from_json(obj) for obj in self.items("ippools"))
 
     @_understood
     def node_to_node_mesh(self) -> bool:
-        """Whether Calico's full mesh is on. Raises `NotFound` where Calico's resources don't exist."""
+        """Whether Calico's full mesh is enabled. Raises `NotFound` if Calico's resources do not exist."""
         return objects.node_to_node_mesh(self.items("bgpconfigurations"))
 
     @_understood
     def namespace_uid(self, name: str = "kube-system") -> str:
-        """The namespace's uid; kube-system's names the cluster itself."""
+        """The UID of a namespace; kube-system's identifies the cluster itself."""
         return str(self.get("namespaces", name)["metadata"]["uid"])
 
     @_understood
     def environment(self) -> str:
-        """What the cluster is for, as its namespace kube-system is labelled (or annotated); "": nothing is said."""
+        """The cluster's purpose, from a label (or annotation) of the namespace kube-system; "" if not stated."""
         metadata = self.get("namespaces", "kube-system")["metadata"]
         said = {**(metadata.get("annotations") or {}), **(metadata.get("labels") or {})}
         return str(said.get(ENVIRONMENT, ""))
@@ -277,7 +272,7 @@ class Cluster:
     def exec(
         self, namespace: str, pod: str, container: str, argv: Sequence[str], timeout_s: float
     ) -> ExecResult:
-        """Run `argv` in a container : its exit code and output; `timeout_s` bounds the whole call."""
+        """Run `argv` in a container and return its exit code and output; `timeout_s` limits the whole call."""
         with self.open_exec(namespace, pod, container, argv, timeout_s=timeout_s) as running:
             return running.result()
 
@@ -291,7 +286,7 @@ class Cluster:
         stdin: bool = False,
         timeout_s: float | None,
     ) -> Exec:
-        """Begin to run `argv` in a container, with a `stdin` or without one; `timeout_s` bounds all of it."""
+        """Start `argv` in a container, with or without `stdin`; `timeout_s` limits the whole execution."""
         query = [("container", container), ("stdout", "true"), ("stderr", "true")]
         query += [("stdin", "true")] if stdin else []
         query += [("command", word) for word in argv]
@@ -311,18 +306,16 @@ class Cluster:
     def items(
         self, kind: str, *, namespace: str | None = None, **query: str | None
     ) -> Iterator[dict[str, Any]]:
-        """Every object of a kind as the API serves it, page by page; `query` e.g.
-        `labelSelector="app=cart"`.
-        """
+        """Every object of a kind as the API serves it, page by page; `query`: e.g. `labelSelector="app=cart"`."""
         for page in self.pages(kind, namespace=namespace, timeout_s=None, **query):
             yield from page.get("items") or ()
 
     def pages(
         self, kind: str, *, namespace: str | None = None, timeout_s: float | None = None, **query: str | None
     ) -> Iterator[dict[str, Any]]:
-        """The List objects that make up a kind, at most `PAGE_SIZE` items each, each within `timeout_s`.
+        """Yield the List objects of a kind, at most `PAGE_SIZE` items each, each within `timeout_s`.
 
-        Large objects come in smaller pages. Raises `Unreachable` for a list without an end.
+        Large objects come in smaller pages. Raises `TooLarge` for a list that does not end.
         """
         path, token, size, seen = resource_path(kind, namespace=namespace), "", PAGE_SIZE, 0
         over_s = monotonic() + LISTED_S
@@ -356,7 +349,7 @@ class Cluster:
         body: Mapping[str, Any] | None = None,
         timeout_s: float | None = None,
     ) -> dict[str, Any]:
-        """The JSON that the API server answers with; anything but a 2xx is raised (409 as `Conflict`)."""
+        """Return the JSON of a 2xx answer; any other status raises (409 as `Conflict`)."""
         answer = self.ask(method, path, query=query, body=body, timeout_s=timeout_s)
         raise_for(answer, method, path)
         return answer.body
@@ -370,7 +363,7 @@ class Cluster:
         body: Mapping[str, Any] | None = None,
         timeout_s: float | None = None,
     ) -> Answer:
-        """One request without retries, within `timeout_s` (default: the cluster's); any status is returned."""
+        """Send one request without retries, within `timeout_s` (default: the cluster's); any status is returned."""
         within_s = timeout_s or self.request_timeout_s
         with allowed(within_s):
             reply = bounded_http.ask(
@@ -389,7 +382,7 @@ class Cluster:
         )
 
     def open_stream(self, path: str, query: Mapping[str, str | None], *, within_s: float) -> BaseHTTPResponse:
-        """A GET whose lines come as they are written (a watch): its answer has begun within `within_s`.
+        """Send a GET whose lines arrive as they are written (a watch); its answer must begin within `within_s`.
 
         Each read of it needs an allowance of its own (bounded_http.py).
         """
@@ -422,19 +415,19 @@ class Cluster:
         return {**self._credentials(), "Accept": "application/json", "Content-Type": content}
 
     def _credentials(self) -> dict[str, str]:
-        """The request's authorization header; asking anew each time lets an exec plugin renew its token."""
+        """The request's authorization header; computing it for each request lets an exec plugin renew its token."""
         settings = self._configuration.auth_settings().values()
         return {item["key"]: item["value"] for item in settings if item["in"] == "header" and item["value"]}
 
 
 def resource_path(kind: str, name: str = "", *, namespace: str | None = None) -> str:
-    """The API path of a kind (see `PATHS`), or of the object `name` of it."""
+    """The API path of a kind (see `PATHS`), or of its object `name`."""
     path = PATHS[kind].format(ns=f"namespaces/{quote(namespace, safe='')}/" if namespace else "")
     return f"{path}/{quote(name, safe='')}" if name else path
 
 
 def raise_for(answer: Answer, method: str, path: str) -> None:
-    """Turn a status that isn't 2xx into the error of ours that says what to do."""
+    """Raise the matching chaosext error, with its fix, for a status other than 2xx."""
     if 200 <= answer.status < 300:
         return
     message = answer.body.get("message") or f"HTTP {answer.status}"
@@ -461,20 +454,20 @@ def raise_for(answer: Answer, method: str, path: str) -> None:
 
 
 def _decode(status: int, data: bytes, whose: str) -> dict[str, Any]:
-    """The body as a JSON object; proxies and dying servers refuse in prose, which becomes its `message`."""
+    """Decode the body as a JSON object. Text from a proxy or a failing server becomes its `message`."""
     try:
         value = decoded(data or b"{}", whose)
     except (ValueError, RecursionError):
         value = None
     if isinstance(value, dict):
         return value
-    if 200 <= status < 300:  # prose is no list without items
+    if 200 <= status < 300:  # text must not be read as an empty list
         raise Unreachable(f"what answers as {whose} is not an API server", "check the server's address")
     return {"message": data[:200].decode(errors="replace").strip()}
 
 
 def _date(header: str | None) -> datetime | None:
-    """An HTTP date (RFC 9110, section 5.6.7), which is always UTC; None for none."""
+    """Parse an HTTP date (RFC 9110, section 5.6.7), which is always UTC; None if missing or invalid."""
     try:
         return parsedate_to_datetime(header or "").replace(tzinfo=UTC)
     except ValueError:
@@ -493,9 +486,7 @@ def _require_context(context: str, paths: str) -> None:
 
 
 def _known_contexts(paths: str) -> list[str]:
-    """Names of the contexts in the kubeconfigs `paths` (separated as in $KUBECONFIG); files that lack are
-    skipped.
-    """
+    """Names of the contexts in the kubeconfigs `paths` (separated as in $KUBECONFIG); skips missing files."""
     names: list[str] = []
     for path in kubeconfig_files(paths):
         if path.is_file():
@@ -508,7 +499,7 @@ def _known_contexts(paths: str) -> list[str]:
 
 
 def _load(context: str, paths: str) -> Any:
-    """The library's Configuration for `context`. Never written back: refreshed tokens stay in memory."""
+    """Load the library's Configuration for `context`. Never written back: refreshed tokens stay in memory."""
     from kubernetes.client import Configuration
     from kubernetes.config import ConfigException, load_kube_config
 
@@ -524,7 +515,7 @@ def _load(context: str, paths: str) -> Any:
         raise Refused(
             f"context {context!r} can't be used ({error})", "check its cluster and user entries"
         ) from error
-    except Exception as error:  # the library trips over malformed entries; what it says may quote them
+    except Exception as error:  # the library fails on malformed entries, and its message may quote them
         raise Refused(
             f"context {context!r} can't be read from the kubeconfig {paths} ({type(error).__name__})",
             "compare its entries with those that `kubectl config view` shows",
@@ -533,12 +524,12 @@ def _load(context: str, paths: str) -> Any:
 
 
 def _pool_of(configuration: Any) -> Any:
-    """The library's connection pool: certificates, the kubeconfig's proxy and what it is not for. Raises `Refused`."""
+    """Create the library's connection pool: certificates, its proxy and the proxy's exceptions. Raises `Refused`."""
     from kubernetes.client.rest import RESTClientObject
 
     try:
         return RESTClientObject(configuration).pool_manager
-    except (ImportError, ValueError) as error:  # a SOCKS proxy without PySocks; a scheme that is no proxy's
+    except (ImportError, ValueError) as error:  # a SOCKS proxy without PySocks, or a scheme that no proxy has
         raise Refused(
             f"the kubeconfig's proxy {configuration.proxy!r:.80} can't be used ({type(error).__name__})",
             "name an http:// or https:// proxy in proxy-url, or install PySocks for socks5://",
@@ -556,7 +547,7 @@ def _require_verified_tls(configuration: Any, context: str) -> None:
 
 
 def _digest_of_certificates(pem: str) -> str:
-    """SHA-256 (hex) over the DER bytes of every certificate in `pem`: the text around them doesn't matter."""
+    """SHA-256 (hex) over the DER bytes of every certificate in `pem`; ignores any text around them."""
     begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
     blocks = (begin + part.partition(end)[0] + end for part in pem.split(begin)[1:])
     return sha256(b"".join(ssl.PEM_cert_to_DER_cert(block) for block in blocks)).hexdigest()

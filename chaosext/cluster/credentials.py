@@ -1,7 +1,8 @@
-"""A kubeconfig's keys and certificates, which TLS wants as files: in memory, never on a disk.
+"""Keep a kubeconfig's keys and certificates, which TLS requires as files, in memory instead of on disk.
 
-The `kubernetes` package writes what a kubeconfig holds as data (`client-key-data`), and what a credential plugin gives,
-into temporary files, and removes them at the end of the process: one that is killed leaves its key behind.
+The `kubernetes` package writes inline data of a kubeconfig (`client-key-data`), and the output of a
+credential plugin, to temporary files, and removes them when the process exits: a killed process leaves its
+key behind.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ _kept: dict[bytes, int] = {}
 
 
 def keep_keys_in_memory() -> None:
-    """From here on the `kubernetes` package keeps them in files without a name (memfd_create(2)), for all its callers.
+    """Make the `kubernetes` package keep keys in unnamed files (memfd_create(2)) from now on, for all its callers.
 
-    Raises `Refused` for a version of the package that writes them in another way.
+    Raises `Refused` for a version of the package that writes them differently.
     """
     from kubernetes.config import kube_config
 
@@ -30,7 +31,7 @@ def keep_keys_in_memory() -> None:
 
 
 def in_memory(content: str | bytes, *_: object, **__: object) -> str:
-    """The path of a file with `content` that only this process can open, and that is gone with it."""
+    """The path of a file with `content` that only this process can open, and that disappears with it."""
     data = content.encode() if isinstance(content, str) else content
     if data not in _kept:
         handle = os.memfd_create("credential", os.MFD_CLOEXEC)

@@ -1,6 +1,7 @@
-"""One DaemonSet for the whole cluster, `chaosext-sentinel` in chaosext's own namespace: the sentinels of one run.
+"""The sentinels of a run: one DaemonSet per cluster, `chaosext-sentinel`, in chaosext's own namespace.
 
-It needs get, create and delete of that one object, list of the Pods and events in its namespace, and get of Leases.
+Requires get, create and delete of that object, list of the Pods and events in its namespace, and get of
+Leases.
 """
 
 from __future__ import annotations
@@ -27,30 +28,30 @@ if TYPE_CHECKING:
 NAME = "chaosext-sentinel"
 
 FORMER = "kube-system"
-"""Where earlier versions of chaosext placed their sentinels: what one of them left is still found and removed."""
+"""Where earlier versions of chaosext placed their sentinels, whose leftovers are still found and removed."""
 
 PRIVILEGED = {"pod-security.kubernetes.io/enforce": "privileged"}
-"""The only Pod Security Standard that admits Pods in their node's network (kubernetes.io, "Pod Security Standards")."""
+"""The only Pod Security Standard that admits Pods with host network (kubernetes.io, "Pod Security Standards")."""
 
 APP = {"app.kubernetes.io/name": NAME}
 RUN = "chaosext/run"
-"""Labels: what it is, and whose run's."""
+"""Labels: the application, and the run."""
 
 LINUX = ("kubernetes.io/os", "linux")
 
 RECORD_DIR = "/var/lib/chaosext"
 BIRD_DIR = SOCKETS
-"""Where calico-node's BIRD has its control socket (Calico's manifest, volume `var-run-calico`); it belongs to root."""
+"""Where calico-node's BIRD has its control socket (Calico's manifest, volume `var-run-calico`); owned by root."""
 
 ROOT, NOBODY = 0, 65534
 
 START_S = 60
-"""How long a sentinel may take to its first sample before its kubelet starts it anew."""
+"""Seconds that a sentinel may take until its first sample before its kubelet restarts it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sentinels:
-    """The DaemonSet as found in `namespace`: the sentinels of `run`. `owner` and `holder` as in `LockFacts`."""
+    """The DaemonSet in `namespace` with the sentinels of `run`. `owner` and `holder` as in `LockFacts`."""
 
     run: str
     namespace: str
@@ -61,7 +62,7 @@ class Sentinels:
 
     @classmethod
     def from_json(cls, obj: JsonObject) -> Self:
-        """Raises `Refused` for one that chaosext did not make."""
+        """Raises `Refused` for a DaemonSet that chaosext did not create."""
         metadata = obj["metadata"]
         labels, notes = metadata.get("labels") or {}, metadata.get("annotations") or {}
         if not APP.items() <= labels.items() or RUN not in labels:
@@ -79,7 +80,7 @@ class Sentinels:
         )
 
     def is_attended(self, lock: LockFacts | None) -> bool:
-        """Whether its run may live, by the cluster's Lease `lock`."""
+        """Whether its run may be alive, according to the cluster's Lease `lock`."""
         return attended(self.run, self.holder, lock)
 
     def __str__(self) -> str:
@@ -90,7 +91,7 @@ class Sentinels:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """What a sentinel is started with. `plan` is JSON; `with_bird`: the nodes have Calico's BIRD to be asked."""
+    """Parameters of a sentinel. `plan` is JSON; `with_bird`: the nodes run Calico's BIRD."""
 
     image: str
     port: int
@@ -100,19 +101,19 @@ class Process:
 
 
 def daemon_set(namespace: str) -> str:
-    """The DaemonSet's name in a sentence."""
+    """The DaemonSet's name for messages."""
     return f"DaemonSet {namespace}/{NAME}"
 
 
 def delete_command(namespace: str) -> str:
-    """The command that deletes it."""
+    """The command that deletes the DaemonSet."""
     return f"kubectl -n {namespace} delete daemonset {NAME}"
 
 
 def look_at_sentinels(
     cluster: Cluster, namespace: str, *, timeout_s: float | None = None
 ) -> Sentinels | None:
-    """Whose sentinels are in `namespace`; None where there are none. Raises as the cluster's `request` does."""
+    """Return the sentinels in `namespace`; None if there are none. Raises as the cluster's `request` does."""
     try:
         return Sentinels.from_json(cluster.request("GET", _path(namespace), timeout_s=timeout_s))
     except NotFound:
@@ -120,9 +121,9 @@ def look_at_sentinels(
 
 
 def create_sentinels(cluster: Cluster, manifest: Mapping[str, Any]) -> str:
-    """Create the DaemonSet and return its uid. Raises `Conflict` if there is one already.
+    """Create the DaemonSet and return its UID. Raises `Conflict` if it already exists.
 
-    A namespace that is missing is created, and stays: nothing else that may be in it by then is ever deleted.
+    A missing namespace is created, and never deleted, because it may contain other objects by then.
     """
     namespace = manifest["metadata"]["namespace"]
     path = resource_path("daemonsets", namespace=namespace)
@@ -135,12 +136,12 @@ def create_sentinels(cluster: Cluster, manifest: Mapping[str, Any]) -> str:
 
 
 def _create_namespace(cluster: Cluster, namespace: str) -> None:
-    """Raises `Refused` with the commands if we may not."""
+    """Create the namespace. Raises `Refused` with the commands to run if a permission is missing."""
     labels = {"app.kubernetes.io/name": "chaosext", **PRIVILEGED}
     body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}}
     try:
         cluster.request("POST", resource_path("namespaces"), body=body)
-    except Conflict:  # created meanwhile
+    except Conflict:  # created in the meantime
         return
     except Refused as error:
         fix = f"`kubectl create namespace {namespace}; {label_command(namespace)}`, or apply deploy/"
@@ -148,13 +149,13 @@ def _create_namespace(cluster: Cluster, namespace: str) -> None:
 
 
 def label_command(namespace: str) -> str:
-    """The command that lets Pods in their node's network into `namespace`."""
+    """The command that makes `namespace` admit Pods with host network."""
     ((key, value),) = PRIVILEGED.items()
     return f"kubectl label --overwrite namespace {namespace} {key}={value}"
 
 
 def delete_sentinels(cluster: Cluster, found: Sentinels, *, timeout_s: float | None = None) -> None:
-    """Delete the DaemonSet that was `found`, and no other; its Pods follow by themselves. May be repeated."""
+    """Delete the `found` DaemonSet and no other; its Pods follow by themselves. May be repeated."""
     options = {
         "apiVersion": "v1",
         "kind": "DeleteOptions",
@@ -163,14 +164,14 @@ def delete_sentinels(cluster: Cluster, found: Sentinels, *, timeout_s: float | N
     }
     try:
         cluster.request("DELETE", _path(found.namespace), body=options, timeout_s=timeout_s)
-    except (NotFound, Conflict):  # gone, or there is another one by now
+    except (NotFound, Conflict):  # already gone, or replaced by another one
         return
 
 
 def sentinel_pods(
     cluster: Cluster, namespace: str, run: str = "", *, timeout_s: float | None = None
 ) -> tuple[JsonObject, ...]:
-    """The Pods of the sentinels of `run` ("": of any) in `namespace`, as the API serves them."""
+    """The Pods of the sentinels of `run` ("": of all runs) in `namespace`, as the API serves them."""
     ours = ",".join(f"{key}={value}" for key, value in labels(run).items())
     pages = cluster.pages("pods", namespace=namespace, labelSelector=ours, timeout_s=timeout_s)
     return tuple(pod for page in pages for pod in page.get("items") or ())
@@ -185,7 +186,7 @@ def labels(run: str) -> dict[str, str]:
 
 
 def manifest(claim: Claim, process: Process, namespace: str) -> dict[str, Any]:
-    """The DaemonSet: a sentinel on every Linux node, whatever its taints, in the node's own network. Pure."""
+    """The DaemonSet manifest: a sentinel on every Linux node, whatever its taints, with host network. Pure."""
     return {
         "apiVersion": "apps/v1",
         "kind": "DaemonSet",
@@ -231,10 +232,10 @@ def _container(process: Process) -> dict[str, Any]:
         "name": "sentinel",
         "image": process.image,
         "imagePullPolicy": "IfNotPresent",
-        "command": list(ENTRYPOINT),  # the runner's image has it as well, with another entrypoint
+        "command": list(ENTRYPOINT),  # the runner's image contains it too, with another entrypoint
         "env": _environment(process),
         "ports": [{"containerPort": process.port}],
-        # It asks for nothing and has no priority: on a full node no Pod of anybody's makes room for it.
+        # No requests and no priority: on a full node, it does not displace any other Pod.
         "resources": {"requests": {"cpu": "0", "memory": "0"}, "limits": {"memory": "64Mi"}},
         "securityContext": {
             "runAsUser": ROOT if process.with_bird else NOBODY,
@@ -244,13 +245,13 @@ def _container(process: Process) -> dict[str, Any]:
             "capabilities": {"drop": ["ALL"]},
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        # Asked until it answers and never again: what watches the node must not be a load on it.
+        # Only a startup probe: the observer of a node must not be a load on it.
         "startupProbe": {
             "httpGet": {"path": "/v1/health", "port": process.port},
             "periodSeconds": 1,
             "failureThreshold": START_S,
         },
-        "terminationMessagePolicy": "FallbackToLogsOnError",  # why it ended is in its Pod, without a right to read logs
+        "terminationMessagePolicy": "FallbackToLogsOnError",  # readable without permission for logs
         "volumeMounts": mounts,
     }
 

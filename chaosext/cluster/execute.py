@@ -1,4 +1,4 @@
-"""`kubectl exec` without kubectl: one command in a container over a websocket, bounded as a whole."""
+"""`kubectl exec` without kubectl: run one command in a container over a websocket, with limits for the whole call."""
 
 from __future__ import annotations
 
@@ -18,20 +18,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 PROTOCOL = "v4.channel.k8s.io"
-"""Kubernetes' remote command protocol: every message starts with its channel's number; 3 ends with a Status
-object. It can't close stdin alone: what a command is to read must tell its own end.
-"""
+"""Kubernetes' remote command protocol: every message starts with its channel's number; channel 3 ends with a
+Status object. It cannot close stdin alone, so a command must recognize the end of its input itself."""
 
 STDIN, STDOUT, STDERR, ERROR = 0, 1, 2, 3
 
 CHUNK = 32 * 1024
-"""Bytes of stdin in a message, as kubectl sends them (client-go, tools/remotecommand/websocket.go)."""
+"""Bytes of stdin per message, as in kubectl (client-go, tools/remotecommand/websocket.go)."""
 
 LARGEST_MESSAGE = 4 * MIB
-"""A kubelet sends what a command prints in messages of 32 KiB."""
+"""A kubelet sends a command's output in messages of 32 KiB."""
 
 LARGEST_HANDSHAKE = MIB // 8
-"""Bytes of the answer's headers, or of a refusal: it is read a byte at a time."""
+"""Bytes of the answer's headers, or of a refusal, which are read one byte at a time."""
 
 NO_CONTAINER = (
     "container not found",
@@ -43,18 +42,17 @@ NO_CONTAINER = (
     "task not found",
     "failed to exec in container",
 )
-"""What the API server (registry/core/pod/strategy.go), a kubelet or a container runtime says where nothing runs that
-could be entered; 404 apart.
-"""
+"""Phrases of the API server (registry/core/pod/strategy.go), a kubelet or a container runtime if no running
+container can be entered, other than a 404."""
 
 
 class NoContainer(Unreachable):
-    """There is no such Pod, or nothing of it runs."""
+    """The Pod does not exist, or its container is not running."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecResult:
-    """How a command in a container ended."""
+    """How a command in a container ended: exit code and output."""
 
     exit_code: int
     stdout: str
@@ -62,24 +60,24 @@ class ExecResult:
 
 
 _open: set[Exec] = set()
-"""Every exec that was begun and not yet closed, whichever thread it is for."""
+"""All execs that were started and not closed yet, from all threads."""
 
 
 def end_all() -> None:
-    """Break every connection at once: who waits for one hears that it was `Unreachable`."""
+    """Break all connections at once: threads that wait for one get `Unreachable`."""
     for each in tuple(_open):
         each.break_off()
 
 
 class Exec:
-    """The command that `url` (an https Pod exec address with its query) names, while it runs.
+    """A running command, started by `url` (an https Pod exec address with its query).
 
-    `connect` makes a connection to where a URL leads, as of every other request (bounded_http.py); `headers` are the
-    credentials of this moment. Leaving its context ends the connection, and with it the command's stdin.
+    `connect` opens a connection to a URL, as for every other request (bounded_http.py); `headers` returns the
+    current credentials. Leaving the context closes the connection, and with it the command's stdin.
 
-    Raises `Unreachable` when it can't be reached (within `connect_s`), doesn't end within `timeout_s`, says more than
-    is kept, or the connection breaks before its end, as `NoContainer` where there is nothing to enter; `Refused` when
-    we may not.
+    Raises `Unreachable` if it cannot connect within `connect_s`, does not end within `timeout_s`, prints too
+    much, or loses the connection, as `NoContainer` without a running container; `Refused` if a permission is
+    missing.
     """
 
     def __init__(
@@ -112,7 +110,7 @@ class Exec:
         self.close()
 
     def send(self, text: str) -> None:
-        """Feed `text` to the command. One that has ended meanwhile says so when it is read."""
+        """Send `text` to the command. If it has ended, reading its output shows that."""
         from websocket import ABNF, WebSocketException
 
         data = text.encode()
@@ -121,7 +119,7 @@ class Exec:
                 self._connection.send(bytes([STDIN]) + data[start : start + CHUNK], ABNF.OPCODE_BINARY)
 
     def line(self) -> str | None:
-        """The next line of its stdout, once it has come, without its newline; None when it has ended."""
+        """Wait for the next line of stdout, and return it without its line break; None if the command has ended."""
         said = self._channels[STDOUT]
         while not self._has_ended and b"\n" not in said:
             self._receive()
@@ -133,7 +131,7 @@ class Exec:
         return line.decode(errors="replace").rstrip("\n")
 
     def result(self) -> ExecResult:
-        """How it ended, with what was not yet read of its stdout."""
+        """Wait for the end, and return the exit code with the unread rest of the output."""
         while not self._has_ended:
             self._receive()
         return ExecResult(
@@ -148,7 +146,7 @@ class Exec:
             self._connection.shutdown()  # type: ignore[no-untyped-call]
 
     def break_off(self) -> None:
-        """From another thread: a read that waits comes back at once, which closing the descriptor would not do."""
+        """Called from another thread: interrupts a waiting read at once, which closing the descriptor would not do."""
         if transport := self._connection.sock:
             with suppress(OSError, ValueError):
                 socket.socket.shutdown(transport, socket.SHUT_RDWR)
@@ -175,7 +173,7 @@ class Exec:
                     header=given,
                     subprotocols=[PROTOCOL],
                     socket=sock,
-                    redirect_limit=0,  # it would take the credentials elsewhere
+                    redirect_limit=0,  # a redirect would send the credentials elsewhere
                 )
             except WebSocketBadStatusException as error:
                 raise _refusal(error) from error
@@ -189,12 +187,12 @@ class Exec:
         with self._bounded(self._deadline_s - monotonic(), LARGEST_MESSAGE):
             opcode, frame = self._connection.recv_data()
         if opcode == ABNF.OPCODE_CLOSE:
-            exit_code(b"")  # nothing was said of its end
+            exit_code(b"")  # it ended without a Status
         if frame and frame[0] in self._channels:
             self._keep(self._channels[frame[0]], frame[1:])
 
     def _keep(self, said: bytearray, more: bytes) -> None:
-        """What was read line by line is no longer kept, and does not count."""
+        """Lines that were already read are not kept, and do not count toward the limit."""
         said.extend(more)
         self._lines += more.count(b"\n")
         if sum(map(len, self._channels.values())) > LARGEST_ANSWER or self._lines > MOST_LINES:
@@ -202,7 +200,7 @@ class Exec:
 
     @contextmanager
     def _bounded(self, within_s: float, most_bytes: int) -> Iterator[None]:
-        """An allowance for what is sent and received; whatever breaks off is `Unreachable`."""
+        """Limit what is sent and received; every failure raises `Unreachable`."""
         from urllib3.exceptions import HTTPError
         from websocket import WebSocketException
 
@@ -220,8 +218,9 @@ class Exec:
 
 
 def exit_code(status: bytes) -> int:
-    """The command's exit code in the Status object that ends an exec. Raises `Unreachable` when there is
-    none, `NoContainer` when it says that nothing runs there.
+    """Parse the exit code from the Status object that ends an exec.
+
+    Raises `Unreachable` without a Status or code, `NoContainer` if it says that no container is running.
     """
     try:
         verdict = json.loads(status) if status else {}
@@ -244,7 +243,7 @@ def _no_container(message: str) -> NoContainer | None:
 
 
 def _refusal(error: Any) -> ChaosextError:
-    """The error for a handshake that the API server answered with an HTTP status."""
+    """Return the error for a handshake that the API server answered with an HTTP status."""
     body = (error.resp_body or b"").decode(errors="replace")
     try:
         message = str(json.loads(body).get("message", body))[:1000]

@@ -1,7 +1,7 @@
-"""One Lease for the whole cluster, `kube-system/chaosext` (coordination.k8s.io/v1): whoever has it may cut.
+"""One Lease for the whole cluster, `kube-system/chaosext` (coordination.k8s.io/v1): only its holder may cut.
 
-It needs get, create, update and delete on that one object. All times in it are the API server's own (the Date of its
-answers), so that a runner's clock that is wrong takes no lock from anybody.
+Requires get, create, update and delete of that object. All its times are the API server's own (the Date of
+its answers), so that a runner with a wrong clock does not take over another one's lock.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ NAMESPACE, NAME = "kube-system", "chaosext"
 LEASE = f"Lease {NAMESPACE}/{NAME}"
 DELETE = f"kubectl -n {NAMESPACE} delete lease {NAME}"
 OWNER, HOLDER = "chaosext/owner", "chaosext/holder"
-"""Annotations: `user@host`, and the process (model/holder.py)."""
+"""Annotations: `user@host`, and the process (model/owner.py)."""
 
 ABORT, ANSWER, CUT, OVER = "chaosext/abort", "chaosext/abort-answer", "chaosext/cut", "chaosext/over"
-"""Annotations: that the run is to be ended, and why, by whoever may patch the Lease; what came of it, by the runner;
-what is in force meanwhile (`InForce`); and by when the run is over."""
+"""Annotations: a request to end the run, with its reason, by anyone who may patch the Lease; the runner's
+answer; the active cut (`InForce`); and when the run ends at the latest."""
 
 ATTEMPTS = 3
-"""A Lease that changes while we look is tried for again: it may be free by then."""
+"""Attempts to take a Lease that changed in between: it may be free by then."""
 
 _ALL = resource_path("leases", namespace=NAMESPACE)
 _ONE = resource_path("leases", NAME, namespace=NAMESPACE)
@@ -39,7 +39,7 @@ _ONE = resource_path("leases", NAME, namespace=NAMESPACE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Look:
-    """The Lease as the API serves it (None: there is none), whose it is, and the server's clock."""
+    """The Lease as the API serves it (None: it does not exist), its holder, and the server's clock."""
 
     lease: Mapping[str, Any] | None
     lock: LockFacts | None
@@ -48,7 +48,7 @@ class _Look:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InForce:
-    """A cut: when its TTL is over, by the API server's clock, and its dead man's switch in seconds (0: none)."""
+    """An active cut: the end of its TTL on the API server's clock, and its dead man's switch in seconds (0: none)."""
 
     until: datetime
     dead_man_s: float
@@ -58,16 +58,16 @@ class InForce:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """What `str` wrote. Raises ValueError or KeyError for anything else."""
+        """Parse the output of `str`. Raises ValueError or KeyError for anything else."""
         said = dict(part.split("=", 1) for part in text.split(","))
         return cls(until=datetime.fromisoformat(said["until"]), dead_man_s=float(said["dead_man_s"]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notes:
-    """What a Lease says beside who holds it. `abort` and `answer`: "" where nobody asked, or answered.
+    """The content of a Lease besides its holder. `abort` and `answer`: "" without a request or an answer.
 
-    `in_force`: the cut of its run; None: none, as far as the Lease knows. `now`: the API server's clock.
+    `in_force`: the run's active cut; None: none according to the Lease. `now`: the API server's clock.
     """
 
     lock: LockFacts | None
@@ -78,7 +78,7 @@ class Notes:
 
 
 def look_at_notes(cluster: Cluster, *, timeout_s: float | None = None) -> Notes:
-    """The Lease's notes; those of nobody where there is none. Raises as the cluster's `request` does."""
+    """Read the Lease's notes; empty ones without a Lease. Raises as the cluster's `request` does."""
     look = _look(cluster, timeout_s)
     said = _annotations(look.lease or {})
     return Notes(
@@ -98,7 +98,7 @@ def _in_force(text: str) -> InForce | None:
 
 
 def request_abort(cluster: Cluster, reason: str, *, timeout_s: float | None = None) -> None:
-    """Ask whoever holds the Lease to heal and to end, as `kubectl annotate` would. Raises as `request` does."""
+    """Ask the holder of the Lease to heal and end, as `kubectl annotate` would. Raises as `request` does."""
     patch = {"metadata": {"annotations": {ABORT: reason, ANSWER: None}}}
     cluster.request("PATCH", _ONE, body=patch, timeout_s=timeout_s)
 
@@ -106,7 +106,7 @@ def request_abort(cluster: Cluster, reason: str, *, timeout_s: float | None = No
 def write_notes(
     cluster: Cluster, run: str, notes: Mapping[str, str], *, timeout_s: float | None = None
 ) -> None:
-    """Put annotations on the run's own Lease; on no other's. Raises as the cluster's `request` does."""
+    """Write annotations on the run's own Lease only. Raises as the cluster's `request` does."""
     for _ in range(ATTEMPTS):
         look = _look(cluster, timeout_s)
         if look.lease is None or look.lock is None or look.lock.run != run:
@@ -122,14 +122,14 @@ def _annotations(lease: Mapping[str, Any]) -> dict[str, str]:
 
 
 def look_at_lease(cluster: Cluster, *, timeout_s: float | None = None) -> LockFacts | None:
-    """Who has the Lease; None when there is none. Raises as the cluster's `request` does."""
+    """The holder of the Lease; None without a Lease. Raises as the cluster's `request` does."""
     return _look(cluster, timeout_s).lock
 
 
 def take_lease(cluster: Cluster, claim: Claim, *, timeout_s: float | None = None) -> None:
-    """Take the Lease: a free one, an expired one, or one whose holder is known to be dead.
+    """Acquire the Lease if it is free or expired, or if its holder is known to be dead.
 
-    Raises `Refused` saying who holds it, or which permission is missing; `Unreachable` when nobody answers.
+    Raises `Refused` saying who holds it or which permission is missing; `Unreachable` without an answer.
     """
     for _ in range(ATTEMPTS):
         look = _look(cluster, timeout_s)
@@ -144,11 +144,11 @@ def take_lease(cluster: Cluster, claim: Claim, *, timeout_s: float | None = None
 
 
 def renew_lease(cluster: Cluster, claim: Claim, *, timeout_s: float | None = None) -> str:
-    """Start the Lease's time anew; what is wrong ("": nothing) where it is this run's no more. Makes none.
+    """Restart the Lease's duration. Returns a problem ("": none) if the run no longer holds it. Never creates one.
 
-    Raises `Refused` and `Unreachable` when nobody answers: then it is what it was.
+    Raises `Refused` and `Unreachable` without a valid answer: then the Lease is unchanged.
     """
-    for _ in range(ATTEMPTS):  # who asks for an abort changes it as well
+    for _ in range(ATTEMPTS):  # a request to abort changes it as well
         look = _look(cluster, timeout_s)
         if look.lock is None:
             return f"{LEASE} is gone"
@@ -161,7 +161,7 @@ def renew_lease(cluster: Cluster, claim: Claim, *, timeout_s: float | None = Non
 
 
 def release_lease(cluster: Cluster, run: str, *, timeout_s: float | None = None) -> None:
-    """Delete the Lease where it is the run's, and exactly as it was seen; may be repeated."""
+    """Delete the Lease if the run holds it, and only in the state just read. May be repeated."""
     for _ in range(ATTEMPTS):
         look = _look(cluster, timeout_s)
         if look.lease is None or look.lock is None or look.lock.run != run:
@@ -183,9 +183,9 @@ def _look(cluster: Cluster, timeout_s: float | None) -> _Look:
 
 
 def facts_of_lease(lease: Mapping[str, Any], now: datetime) -> LockFacts:
-    """Whose a Lease is, at `now` of the API server's clock. One without a holder is free, as for all who use Leases.
+    """The holder of a Lease at `now` (API server's clock). Without a holder it is free, as for all users of Leases.
 
-    One that is held until nobody knows when is held.
+    A Lease with an unreadable expiry counts as held.
     """
     spec, notes = lease.get("spec") or {}, _annotations(lease)
     cut = _in_force(notes.get(CUT, ""))
@@ -210,7 +210,7 @@ def _moment(text: str | None) -> datetime | None:
 
 
 def _remaining_s(spec: Mapping[str, Any], now: datetime) -> float | None:
-    """How long it holds yet; None where its times can't be read."""
+    """Seconds until it expires; None if its times are unreadable."""
     try:
         renewed = datetime.fromisoformat(spec["renewTime"])
         return (renewed + timedelta(seconds=spec["leaseDurationSeconds"]) - now).total_seconds()
@@ -219,11 +219,11 @@ def _remaining_s(spec: Mapping[str, Any], now: datetime) -> float | None:
 
 
 def _write(cluster: Cluster, claim: Claim, look: _Look, timeout_s: float | None) -> None:
-    """Create the Lease, or put ours in the place of the one seen. Raises `Conflict` when that is there no more."""
+    """Create the Lease, or replace the one just read. Raises `Conflict` if it has changed since."""
     if look.lease is None:
         made = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": NAME}}
         cluster.request("POST", _ALL, body=_held(made, claim, look.now), timeout_s=timeout_s)
-    else:  # its uid and resourceVersion stay: it is replaced as it was seen, or not at all
+    else:  # uid and resourceVersion stay, so only the state just read is replaced
         cluster.request("PUT", _ONE, body=_held(look.lease, claim, look.now), timeout_s=timeout_s)
 
 
@@ -234,12 +234,12 @@ def _over(claim: Claim, now: datetime) -> dict[str, str]:
 
 
 def _held(lease: Mapping[str, Any], claim: Claim, now: datetime) -> dict[str, Any]:
-    """The Lease as `claim` holds it from `now` on."""
+    """The Lease as held by `claim` from `now` on."""
     metadata, spec = lease["metadata"], lease.get("spec") or {}
     time = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")  # metav1.MicroTime
     mine = spec.get("holderIdentity") == claim.run
     kept = _annotations(lease)
-    if not mine:  # an abort of the run before is none of this one's
+    if not mine:  # notes of the previous run do not apply to this one
         kept = {key: value for key, value in kept.items() if key not in (ABORT, ANSWER, CUT, OVER)}
         kept |= _over(claim, now)
     notes = {**kept, OWNER: claim.owner, HOLDER: str(claim.holder)}

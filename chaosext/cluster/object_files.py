@@ -1,4 +1,4 @@
-"""YAML (or JSON, which is YAML as well) as people write it, read strictly and within bounds."""
+"""Parse hand-written YAML (or JSON, which is a subset) strictly and within bounds."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 INT, FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
 MERGE = "tag:yaml.org,2002:merge"
-"""`<<`, which may stand in a mapping more than once (YAML's type repository, merge)."""
+"""`<<`, which may occur more than once in a mapping (YAML's type repository, merge)."""
 
 
 def read_mapping(path: Path, what: str, example: str) -> tuple[dict[str, Any], bytes]:
-    """The mapping in a file that a person named as `what` (an experiment, limits), and the file's bytes.
+    """Read the mapping in a file that the user named as `what` (an experiment, limits), and the file's bytes.
 
-    Raises `Refused`, naming the file, what is wrong and how to repair it; `example` says what a mapping looks like.
+    Raises `Refused`, naming the file, the problem and the fix; `example` shows a valid mapping.
     """
     value, data = read_document(path, what)
     if not isinstance(value, dict):
@@ -29,7 +29,7 @@ def read_mapping(path: Path, what: str, example: str) -> tuple[dict[str, Any], b
 
 
 def read_document(path: Path, what: str) -> tuple[Any, bytes]:
-    """As `read_mapping`, for a document of any kind."""
+    """Like `read_mapping`, for a document of any type."""
     try:
         data = read_file(path)
         return parse_yaml(data), data
@@ -42,10 +42,11 @@ def read_document(path: Path, what: str) -> tuple[Any, bytes]:
 
 
 def parse_yaml(data: str | bytes) -> Any:
-    """The one document in `data`. A key that stands twice in a mapping is an error: the last one would win in silence.
+    """Parse a single document. A duplicate key in a mapping is an error, because the last one would silently win.
 
-    Raises ValueError, whose text is one line, for whatever is neither YAML nor JSON, or beyond the bounds: depth,
-    number of values with aliases counted as often as they are used, an alias within what it stands for.
+    Raises ValueError with a one-line message for anything that is neither YAML nor JSON, or beyond the
+    bounds: nesting depth, number of values (an alias counts each time it is used), and an alias within its
+    own anchor.
     """
     import yaml
 
@@ -59,12 +60,12 @@ def parse_yaml(data: str | bytes) -> Any:
         except BeyondBounds:
             raise
         except ValueError:
-            pass  # YAML's own flow style, or a fault that YAML's parser names with its line
+            pass  # YAML's flow style, or an error for which YAML's parser reports the line
     try:
         return _loader()(text).get_single_data()
     except BeyondBounds:
         raise
-    except (AttributeError, LookupError):  # as for `!!bool maybe` and `!!timestamp soon`
+    except (AttributeError, LookupError):  # such as `!!bool maybe` and `!!timestamp soon`
         raise ValueError("a value is not what its tag says") from None
     except (yaml.YAMLError, ArithmeticError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(" ".join(str(error).split()) or type(error).__name__) from None
@@ -78,7 +79,7 @@ def _loader() -> Any:
     from yaml.resolver import Resolver
 
     class Loader(Composer, SafeConstructor, Resolver):
-        """PyYAML's SafeLoader, with bounds; what is an event of YAML is told by its C library where that is there."""
+        """PyYAML's SafeLoader with bounds; parses with the C library if that is available."""
 
         def __init__(self, text: str) -> None:
             events = _event_parser()(text)
@@ -104,7 +105,7 @@ def _loader() -> Any:
             return node
 
         def _alias(self, node: Any) -> Any:
-            """What an alias stands for is measured once, and counted as often as it is used."""
+            """Measure an anchored node once, and count it for each use."""
             if id(node) not in self._measures:
                 raise BeyondBounds(f"line {node.start_mark.line + 1}: an alias stands within its own anchor")
             values, height = self._measures[id(node)]
@@ -146,7 +147,7 @@ def _loader() -> Any:
 
 
 def _event_parser() -> Any:
-    """What makes events of a text: libyaml, else PyYAML's own, which is ten times slower."""
+    """Return the event parser: libyaml, else PyYAML's own, which is ten times slower."""
     try:
         from yaml.cyaml import CParser  # type: ignore[attr-defined]
     except ImportError:

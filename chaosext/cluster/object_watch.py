@@ -1,4 +1,4 @@
-"""Watching a kind of object, through broken connections and expired histories, until told to stop."""
+"""Watch a kind of object, across broken connections and expired histories, until stopped."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
     from urllib3.response import BaseHTTPResponse
 
 CONNECT_S, READ_S = 1.5, 2.5
-"""A silent stream is left after READ_S and taken up again where it was: so `stop` is seen within 4 s."""
+"""A silent stream is closed after READ_S and resumed at the same position, so that `stop` is noticed within 4 s."""
 
 LONGEST_LINE = 4 * MIB
-"""Bytes of one change: etcd keeps no object of more than 1.5 MiB (its --max-request-bytes)."""
+"""Bytes of one change: etcd stores no object larger than 1.5 MiB (its --max-request-bytes)."""
 
 LINE_S = 10.0
-"""How long one change may take to come, however often a byte of it does."""
+"""Seconds within which a change must arrive completely, even if its bytes keep coming."""
 
 RETRY_S = 0.5
-"""Pause before asking again an API server that didn't answer."""
+"""Pause in seconds before retrying after an API server did not answer."""
 
 BREATH_S = 0.1
-"""Pause between two connections, so that a proxy which closes each of them at once isn't hammered."""
+"""Pause in seconds between two connections, so that a proxy that closes each one immediately is not flooded."""
 
 Change = dict[str, Any]
-"""`{"type": "ADDED" | "MODIFIED" | "DELETED", "object": {…}}`, as a Kubernetes watch says it."""
+"""`{"type": "ADDED" | "MODIFIED" | "DELETED", "object": {…}}`, as in a Kubernetes watch."""
 
 
 def watch(
@@ -47,14 +47,14 @@ def watch(
     on_answer: Callable[[], None] = lambda: None,
     on_trouble: Callable[[str], None] = lambda message: None,
 ) -> Iterator[Change]:
-    """Every change of a kind (plural, see `client.PATHS`), beginning with all that is there, as ADDED.
+    """Yield every change of a kind (plural, see `client.PATHS`), starting with all existing objects as ADDED.
 
-    `known` (uid -> object) is what the caller has seen already: the beginning is then only what differs from
-    it. It is kept up to date, each object before its change is told, so that a later watch can go on from it.
-    Survives broken connections (resumes from the last resourceVersion) and expired histories (lists again
-    and says what was missed). Ends within 5 s after `stop` is set. `on_answer` hears whenever the API server
-    answers (while it does, each 3 s at least); `on_trouble`, in words, whenever it doesn't. Raises `Refused`
-    or `NotFound` when we may not watch, or there is nothing of that kind.
+    `known` (uid -> object) is what the caller has already seen: then it starts with the differences only. It
+    is kept up to date, each object before its change is yielded, so that a later watch can continue from it.
+    Survives broken connections (resumes from the last resourceVersion) and expired histories (lists again and
+    yields what was missed). Ends within 5 s after `stop` is set. `on_answer` is called whenever the API
+    server answers (at least every 3 s while it does), `on_trouble` with a message whenever it does not.
+    Raises `Refused` or `NotFound` if a permission is missing, or the kind does not exist.
     """
     query = {"labelSelector": label_selector, "fieldSelector": field_selector}
     known = {} if known is None else known
@@ -82,7 +82,7 @@ def watch(
 def _list(
     cluster: Cluster, kind: str, namespace: str | None, query: dict[str, str | None], stop: Event
 ) -> tuple[list[dict[str, Any]], str]:
-    """Everything there is now, and the resourceVersion from which to follow. Raises `Unreachable` once told to stop."""
+    """List all objects, and the resourceVersion to watch from. Raises `Unreachable` if stopped."""
     items: list[dict[str, Any]] = []
     version = ""
     for page in cluster.pages(kind, namespace=namespace, timeout_s=CONNECT_S + READ_S, **query):
@@ -94,9 +94,9 @@ def _list(
 
 
 def _missed(known: dict[str, dict[str, Any]], items: list[dict[str, Any]]) -> Iterator[Change]:
-    """The changes that lead from what is `known` to what `items` say; `known` is brought up to date.
+    """Yield the changes from `known` to `items`, and update `known`.
 
-    Whoever has gone comes first, then who was known, then who is new: a Pod leaves before another replaces it.
+    Deleted objects come first, then known ones, then new ones: a Pod leaves before its replacement appears.
     """
     current = {item["metadata"]["uid"]: item for item in items}
     for uid in [uid for uid in known if uid not in current]:
@@ -129,7 +129,7 @@ def _follow(
     stop: Event,
     on_answer: Callable[[], None],
 ) -> Iterator[Change]:
-    """The changes of one connection; it ends when the server ends it, goes silent, or `stop` is set."""
+    """Yield the changes of one connection, until the server closes it, it is silent, or `stop` is set."""
     asked = {**query, "watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version}
     response = cluster.open_stream(path, asked, within_s=CONNECT_S + READ_S)
     on_answer()
@@ -142,7 +142,7 @@ def _follow(
 
 
 def _chunks(response: BaseHTTPResponse, path: str, stop: Event) -> Iterator[bytes]:
-    """What comes, as it comes, until nothing does for `READ_S`."""
+    """Yield data as it arrives, until none arrives for `READ_S`."""
     from urllib3.exceptions import HTTPError, ReadTimeoutError
 
     while not stop.is_set():
@@ -159,7 +159,7 @@ def _chunks(response: BaseHTTPResponse, path: str, stop: Event) -> Iterator[byte
 
 
 def _lines(chunks: Iterable[bytes], path: str) -> Iterator[bytes]:
-    """The complete lines in a stream of chunks. Raises `Unreachable` for one that is too long, or comes too slowly."""
+    """Yield complete lines. Raises `Unreachable` for a line that is too long or too slow."""
     rest, since_s = bytearray(), monotonic()
     for chunk in chunks:
         if not rest:
@@ -176,7 +176,7 @@ def _lines(chunks: Iterable[bytes], path: str) -> Iterator[bytes]:
 
 
 def _change(line: bytes) -> Change:
-    """Raises `Unreachable` for what is no change, and `Expired` where its history is gone."""
+    """Parse a change. Raises `Unreachable` for anything else, and `Expired` if the history is gone."""
     with understood("a watch"):
         change: Change = decoded(line, "a watch: one change")
         kind, about = change["type"], change["object"]

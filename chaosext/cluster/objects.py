@@ -1,8 +1,7 @@
-"""What the cluster says, as frozen values made from plain Kubernetes JSON (the shape of `kubectl get … -o
-json`).
+"""Kubernetes, Calico and Istio objects as frozen values, parsed from plain JSON (the form of `kubectl get … -o json`).
 
-Every `from_json` takes one object as the API serves it and keeps what the checks and the timeline need.
-Pure: the same values come from a live API server and from a snapshot file.
+Every `from_json` takes one object as the API serves it, and keeps what the checks and the timeline need.
+Pure: a live API server and a snapshot file yield the same values.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ JsonObject = Mapping[str, Any]
 """One Kubernetes object, or a part of it, as decoded from JSON."""
 
 CONTROL_PLANE_LABELS = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
-"""Labels that mark a control-plane node (kubeadm; the second one before Kubernetes 1.24)."""
+"""Labels of control-plane nodes (kubeadm; the second one before Kubernetes 1.24)."""
 
 ZONE_LABEL = "topology.kubernetes.io/zone"
 
@@ -33,11 +32,11 @@ _SHAPES: Mapping[str, Callable[[Any], bool]] = {
     "tuple[str, ...]": lambda value: all(isinstance(each, str) for each in value),
     "Mapping[str, str]": lambda value: all(isinstance(each, str) for pair in value.items() for each in pair),
 }
-"""A field's type, as it is written below -> whether a value has it."""
+"""A field's type as written below -> whether a value has that type."""
 
 
 class _Typed:
-    """What is made of an answer holds what its fields say. Raises TypeError, naming the field, where one doesn't."""
+    """Validates that fields have their declared types. Raises TypeError naming the field otherwise."""
 
     __slots__ = ()
 
@@ -49,7 +48,7 @@ class _Typed:
 
 
 def parse_time(text: str | None) -> datetime | None:
-    """A Kubernetes Time or MicroTime (RFC 3339, UTC) as an aware datetime; None when it is absent."""
+    """Parse a Kubernetes Time or MicroTime (RFC 3339, UTC) as an aware datetime; None if absent."""
     moment = datetime.fromisoformat(text) if text else None
     return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment
 
@@ -73,11 +72,11 @@ def _condition(obj: JsonObject, kind: str) -> JsonObject:
 
 HEARTBEAT = ("f:status", "f:conditions", 'k:{"type":"Ready"}', "f:lastHeartbeatTime")
 RENEWAL = ("f:spec", "f:renewTime")
-"""Fields that only a kubelet writes, as managed fields name them (FieldsV1)."""
+"""Fields that only a kubelet writes, as named in managed fields (FieldsV1)."""
 
 
 def _written(obj: JsonObject, path: tuple[str, ...]) -> datetime | None:
-    """When the field at `path` was last written, by the API server's clock: it dates managed fields itself."""
+    """When the field at `path` was last written, by the API server's clock, which dates managed fields."""
     entries = _metadata(obj).get("managedFields") or ()
     times = (parse_time(each.get("time")) for each in entries if _has(each.get("fieldsV1") or {}, path))
     return max((time for time in times if time), default=None)
@@ -105,9 +104,10 @@ class Taint(_Typed):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node(_Typed):
-    """A node. `ready` is the Ready condition's status, "True", "False" or "Unknown" (also when it is
-    absent). `boot_id` is the kernel's, another one after each boot; "" where kubelet has not reported it.
-    `heartbeat` is when kubelet last wrote the node's status, by the API server's clock where that is known.
+    """A node. `ready` is the status of its Ready condition: "True", "False" or "Unknown" (also if absent).
+
+    `boot_id` is the kernel's, new for each boot; "" if kubelet has not reported it. `heartbeat`: when kubelet
+    last wrote the node's status, by the API server's clock if known.
     """
 
     name: str
@@ -126,7 +126,7 @@ class Node(_Typed):
 
     @property
     def subject(self) -> str:
-        """How findings and the timeline name it."""
+        """Its name in findings and the timeline."""
         return f"Node/{self.name}"
 
     @classmethod
@@ -151,7 +151,7 @@ class Node(_Typed):
 
 
 def _node_name(name: str) -> str:
-    """Raises ValueError for what Kubernetes allows for none: it becomes a word of commands, and a file's name."""
+    """Return a valid node name. Raises ValueError otherwise: it becomes part of commands and file names."""
     if not is_subdomain(name):
         raise ValueError(f"{name!r:.80} is not a valid name of a node")
     return name
@@ -160,7 +160,7 @@ def _node_name(name: str) -> str:
 def _internal_ips(obj: JsonObject) -> tuple[str, ...]:
     addresses = _status(obj).get("addresses") or ()
     found = tuple(item["address"] for item in addresses if item.get("type") == "InternalIP")
-    return tuple(text for text in found if ip_address(text))  # raises ValueError for what is none
+    return tuple(text for text in found if ip_address(text))  # raises ValueError for an invalid address
 
 
 def _pod_cidrs(spec: JsonObject) -> tuple[str, ...]:
@@ -170,9 +170,9 @@ def _pod_cidrs(spec: JsonObject) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeLease(_Typed):
-    """What a kubelet renews in kube-node-lease, under its node's name.
+    """The Lease that a kubelet renews in kube-node-lease, named after its node.
 
-    `renewed` is by the API server's clock, or by the node's own where the Lease has no managed fields.
+    `renewed` is by the API server's clock, or by the node's own if the Lease has no managed fields.
     """
 
     name: str
@@ -189,15 +189,16 @@ class NodeLease(_Typed):
 
 
 LEASE_S = 40
-"""kubelet's default nodeLeaseDurationSeconds (pkg/kubelet/apis/config/v1beta1/defaults.go); it renews each quarter."""
+"""kubelet's default nodeLeaseDurationSeconds (pkg/kubelet/apis/config/v1beta1/defaults.go); renewed four
+times in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Container(_Typed):
-    """A container of a Pod, as its status says.
+    """A container of a Pod according to its status.
 
-    `waiting_reason` is e.g. "CrashLoopBackOff", "" when it doesn't wait. `init` is true for init
-    containers, native sidecars included.
+    `waiting_reason` is e.g. "CrashLoopBackOff", "" if it is not waiting. `init` is true for init containers,
+    including native sidecars.
     """
 
     name: str
@@ -229,12 +230,10 @@ REPLACING_OWNERS = ("ReplicaSet", "ReplicationController", "StatefulSet", "Daemo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pod(_Typed):
-    """A Pod. `node` is "" while it is unbound; `owner` reads "ReplicaSet/coredns-66bc5c9577", "" for a bare
-    Pod.
+    """A Pod. `node` is "" while it is unbound; `owner` is e.g. "ReplicaSet/coredns-66bc5c9577", "" for a bare Pod.
 
-    `ready` is the Ready condition; `ready_detail` says why not, in the cluster's words.
-    `deletion` is the moment until which it may take its time to go, None while nobody deleted it.
-    `finite`: it is meant to run to an end.
+    `ready` is the Ready condition; `ready_detail` says why not, in the cluster's words. `deletion` is the end
+    of its grace period, None if it was not deleted. `finite`: it is meant to run to completion.
     """
 
     namespace: str
@@ -259,7 +258,7 @@ class Pod(_Typed):
 
     @property
     def subject(self) -> str:
-        """How findings and the timeline name it."""
+        """Its name in findings and the timeline."""
         return f"Pod/{self.namespace}/{self.name}"
 
     @property
@@ -268,7 +267,7 @@ class Pod(_Typed):
 
     @property
     def is_record(self) -> bool:
-        """Whether it is over for good, and nothing but a record: completed, or failed and its owner's to replace."""
+        """Whether it is only a record: completed, or failed with an owner that replaces it."""
         failed = self.phase == "Failed" and self.owner.partition("/")[0] in REPLACING_OWNERS
         return failed or self.phase == "Succeeded"
 
@@ -278,7 +277,7 @@ class Pod(_Typed):
 
     @property
     def waiting_reasons(self) -> dict[str, str]:
-        """Container name -> why it waits ("CrashLoopBackOff", "ImagePullBackOff", …)."""
+        """Container name -> the reason why it is waiting ("CrashLoopBackOff", "ImagePullBackOff", …)."""
         return {each.name: each.waiting_reason for each in self.containers if each.waiting_reason}
 
     @classmethod
@@ -333,9 +332,7 @@ def _is_injected(spec: JsonObject) -> bool:
 
 
 def _ready_detail(obj: JsonObject, containers: Iterable[Container]) -> str:
-    """Why the Pod isn't Ready: what its containers wait for, else the condition's message, "" when it is
-    Ready.
-    """
+    """Why the Pod is not Ready: what its containers wait for, else the condition's message; "" if it is Ready."""
     ready = _condition(obj, "Ready")
     if ready.get("status") == "True":
         return ""
@@ -347,10 +344,10 @@ def _ready_detail(obj: JsonObject, containers: Iterable[Container]) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event(_Typed):
-    """A Kubernetes Event (core/v1). `involved` reads "Pod/shop/cart-abc", "Node/worker-1".
+    """A Kubernetes Event (core/v1). `involved` is e.g. "Pod/shop/cart-abc" or "Node/worker-1".
 
-    `container` is the container that the event is about, "" when it is about the whole object.
-    `last_seen` is the newest time that the event carries, whichever of its four fields holds it.
+    `container` is the container that the event is about, "" if it is about the whole object. `last_seen` is
+    the latest of the event's four time fields.
     """
 
     namespace: str
@@ -451,10 +448,10 @@ class Service(_Typed):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint(_Typed):
-    """One address behind a Service. `pod` reads "Pod/kube-system/coredns-abc", "" when no Pod is named.
+    """One address of a Service. `pod` is e.g. "Pod/kube-system/coredns-abc", "" if it is not a Pod's.
 
-    Absent conditions are read as the API says: `ready` and `serving` absent mean true, `terminating` absent
-    false (discovery.k8s.io/v1 EndpointConditions).
+    Absent conditions have the API's defaults: `ready` and `serving` true, `terminating` false
+    (discovery.k8s.io/v1 EndpointConditions).
     """
 
     ip: str
@@ -467,7 +464,7 @@ class Endpoint(_Typed):
 
 
 def endpoints(slices: Iterable[JsonObject]) -> tuple[Endpoint, ...]:
-    """Every address in the EndpointSlices `slices`, sorted; one that is in several slices is named once."""
+    """All addresses in the EndpointSlices `slices`, sorted, without duplicates."""
     found = {(each.ip, each.pod): each for obj in slices for each in _endpoints_of(obj)}
     return tuple(found[key] for key in sorted(found))
 
@@ -490,9 +487,7 @@ def _endpoints_of(obj: JsonObject) -> Iterable[Endpoint]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment(_Typed):
-    """A Deployment's wish and how far it is; `settled` means that the newest spec is rolled out and
-    available.
-    """
+    """A Deployment's desired and current state; `settled`: its latest spec is rolled out and available."""
 
     namespace: str
     name: str
@@ -524,7 +519,7 @@ class Deployment(_Typed):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DaemonSet(_Typed):
-    """A DaemonSet; `desired` is on how many nodes a Pod of it should run."""
+    """A DaemonSet; `desired` is the number of nodes that should run its Pod."""
 
     namespace: str
     name: str
@@ -543,9 +538,9 @@ class DaemonSet(_Typed):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BgpPeer(_Typed):
-    """Calico's BGPPeer: which nodes (`node`, `node_selector`; both "" = all) peer with whom.
+    """Calico's BGPPeer: the nodes (`node`, `node_selector`; both "" = all) and their peer.
 
-    The peer is an address (`peer_ip`, perhaps with a port) or every node that `peer_selector` picks.
+    The peer is an address (`peer_ip`, optionally with a port) or every node that `peer_selector` selects.
     """
 
     name: str
@@ -591,6 +586,6 @@ class IpPool(_Typed):
 
 
 def node_to_node_mesh(configurations: Iterable[JsonObject]) -> bool:
-    """Whether Calico's full mesh is on: the BGPConfiguration "default" decides; unsaid, it is on."""
+    """Whether Calico's full mesh is enabled, according to the BGPConfiguration "default"; by default it is."""
     default = next((obj for obj in configurations if _metadata(obj).get("name") == "default"), {})
     return _spec(default).get("nodeToNodeMeshEnabled") is not False

@@ -1,6 +1,6 @@
-"""Short-lived Pods in the nodes' own network, one a node: the way into nodes that nothing else leads into.
+"""Short-lived Pods with host network, one per node: access to nodes that cannot be entered otherwise.
 
-They need create, get, list and delete of Pods, and get and create of pods/exec, in their namespace and nowhere else.
+Requires create, get, list and delete of Pods, and get and create of pods/exec, in their namespace only.
 """
 
 from __future__ import annotations
@@ -25,23 +25,24 @@ if TYPE_CHECKING:
 APP = {"app.kubernetes.io/name": "chaosext-node"}
 CONTAINER = "node"
 PREFIX = "node-"
-"""How the names of these Pods begin."""
+"""Prefix of the names of these Pods."""
 
 LIFE_S = 24 * 3600
-"""Its kubelet ends a Pod that is older, should nobody have taken it away."""
+"""Kubelet ends a Pod that reaches this age, in case it was never removed."""
 
 SLEEP = "trap 'exit 0' TERM; sleep infinity & wait"
-"""bash as process 1 reaps what execs leave behind, and leaves when it is told to."""
+"""bash as PID 1 reaps the processes that execs leave behind, and exits on SIGTERM."""
 
 NAME_DIGITS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodePod:
-    """What a Pod of ours is like: whose, on which node, in which namespace, from which image.
+    """The parameters of a chaosext Pod on a node.
 
-    `with_bird`: the node has Calico's BIRD to be asked, by its socket, which belongs to root. `turn`: how many were
-    there before it; one of the same name would have to wait until all of the last one is cleared away.
+    `with_bird`: it mounts the socket of the node's BIRD, which is owned by root. `turn`: number of its
+    predecessors, which is part of the name: a Pod with the same name could only be created once the old one
+    is completely gone.
     """
 
     run: str
@@ -54,7 +55,7 @@ class NodePod:
 
     @property
     def name(self) -> str:
-        """A node's own name may be too long for it."""
+        """Contains a hash of the node's name, which may be too long itself."""
         return f"{PREFIX}{self.run}-{sha256(self.node.encode()).hexdigest()[:NAME_DIGITS]}-{self.turn}"
 
     @property
@@ -62,7 +63,7 @@ class NodePod:
         return resource_path("pods", self.name, namespace=self.namespace)
 
     def manifest(self) -> dict[str, Any]:
-        """Root without a capability but NET_ADMIN, which nft needs, and nothing of the node but its network. Pure."""
+        """Root with no capability except NET_ADMIN, which nft needs, and only the node's network. Pure."""
         return {
             "apiVersion": "v1",
             "kind": "Pod",
@@ -77,7 +78,7 @@ class NodePod:
 
     def _spec(self) -> dict[str, Any]:
         return {
-            "nodeName": self.node,  # no scheduler is asked, nor does a cordon keep it away
+            "nodeName": self.node,  # bypasses the scheduler and cordons
             "hostNetwork": True,
             "dnsPolicy": "Default",
             "tolerations": [{"operator": "Exists"}],
@@ -91,7 +92,7 @@ class NodePod:
         }
 
     def _container(self) -> dict[str, Any]:
-        mounts = [{"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108  its own: where bash puts what is too long for a pipe
+        mounts = [{"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108  for bash's temporary files
         bird = {"name": "bird", "mountPath": BIRD_DIR, "readOnly": True}
         return {
             "name": CONTAINER,
@@ -121,7 +122,7 @@ class NodePod:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundPods:
-    """The Pods of `run` as found in `namespace`: on which nodes, since when. `owner` and `holder` as in `LockFacts`."""
+    """The Pods of `run` in `namespace`: their nodes and age. `owner` and `holder` as in `LockFacts`."""
 
     run: str
     owner: str
@@ -131,7 +132,7 @@ class FoundPods:
     since: datetime | None
 
     def is_attended(self, lock: LockFacts | None) -> bool:
-        """As of sentinels: whether its run may live."""
+        """Whether its run may be alive, as for sentinels."""
         return attended(self.run, self.holder, lock)
 
     def __str__(self) -> str:
@@ -154,18 +155,18 @@ class FoundPods:
 
 
 def labels(run: str) -> dict[str, str]:
-    """Of the Pods of `run`; "": of any."""
+    """Labels of the Pods of `run`; "": of all runs."""
     return {**APP, RUN: run} if run else APP
 
 
 def create(cluster: Cluster, pod: NodePod, *, timeout_s: float | None = None) -> None:
-    """Raises `Conflict` where it is there already, else as the cluster's `request` does."""
+    """Create the Pod. Raises `Conflict` if it already exists, else as the cluster's `request` does."""
     path = resource_path("pods", namespace=pod.namespace)
     cluster.request("POST", path, body=pod.manifest(), timeout_s=timeout_s)
 
 
 def look_at(cluster: Cluster, pod: NodePod, *, timeout_s: float | None = None) -> JsonObject | None:
-    """As the API serves it; None where there is none."""
+    """The Pod as the API serves it; None if it does not exist."""
     try:
         return cluster.request("GET", pod.path, timeout_s=timeout_s)
     except NotFound:
@@ -175,7 +176,7 @@ def look_at(cluster: Cluster, pod: NodePod, *, timeout_s: float | None = None) -
 def list_pods(
     cluster: Cluster, namespace: str, run: str = "", *, timeout_s: float | None = None
 ) -> tuple[JsonObject, ...]:
-    """The Pods of `run` ("": of any), as the API serves them."""
+    """The Pods of `run` ("": of all runs), as the API serves them."""
     ours = ",".join(f"{key}={value}" for key, value in labels(run).items())
     pages = cluster.pages("pods", namespace=namespace, labelSelector=ours, timeout_s=timeout_s)
     return tuple(pod for page in pages for pod in page.get("items") or ())
@@ -194,7 +195,7 @@ def delete(
 
 
 def found(pods: tuple[JsonObject, ...]) -> tuple[FoundPods, ...]:
-    """The Pods, a run at a time."""
+    """Group the Pods by run."""
     groups: dict[str, list[JsonObject]] = {}
     for pod in pods:
         groups.setdefault((pod["metadata"].get("labels") or {}).get(RUN, ""), []).append(pod)

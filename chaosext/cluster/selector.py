@@ -1,9 +1,8 @@
-"""Calico's selector language, as far as BGPPeers use it: does a node with these labels match?
+"""Calico's selector language as used by BGPPeers: whether a node's labels match.
 
 Source of the grammar: Calico's reference, "Selectors" (docs.tigera.io, Resource definitions): `all()`,
 `global()`, `has(k)`, `k == "v"`, `k != "v"`, `k in {"a", "b"}`, `k not in {…}`, `k contains "s"`, `k starts
-with "s"`, `k ends with "s"`, `!`, `&&`, `||` and parentheses. `!=` and `not in` are true for a label that
-isn't there.
+with "s"`, `k ends with "s"`, `!`, `&&`, `||` and parentheses. `!=` and `not in` are true for a missing label.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     Predicate = Callable[[Mapping[str, str]], bool]
 
 MOST_DEPTH = 50
-"""Of parentheses and negations in each other."""
+"""Nesting depth of parentheses and negations."""
 
 TOKEN = re.compile(
     r"""\s*(?:
@@ -39,7 +38,7 @@ TOKEN = re.compile(
 def matches(selector: str, labels: Mapping[str, str]) -> bool:
     """Whether `labels` match `selector`; the empty selector matches everything.
 
-    Raises `Refused` when the selector can't be read: guessing would name the wrong nodes.
+    Raises `Refused` if the selector cannot be parsed: a guess could select the wrong nodes.
     """
     return _compiled(selector)(labels)
 
@@ -52,7 +51,7 @@ def _compiled(selector: str) -> Predicate:
 
 
 def _tokens(selector: str) -> list[tuple[str, str]]:
-    """The selector as (kind, text) pairs; kinds are TOKEN's groups, with both quotes as "value"."""
+    """Split the selector into (kind, text) pairs; kinds are TOKEN's groups, with both quotes as "value"."""
     found, position, text = [], 0, selector.rstrip()
     while position < len(text):
         match = TOKEN.match(text, position)

@@ -1,4 +1,4 @@
-"""The timings in force: how long until a silent node counts as lost, and until its Pods are evicted."""
+"""The cluster's timings: how long until a silent node counts as lost, and until its Pods are evicted."""
 
 from __future__ import annotations
 
@@ -10,14 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 DEFAULT_GRACE_S = 50.0
-"""kube-controller-manager `--node-monitor-grace-period` since 1.32
-(pkg/controller/nodelifecycle/config/v1alpha1).
-"""
+"""kube-controller-manager `--node-monitor-grace-period` since 1.32 (pkg/controller/nodelifecycle/config/v1alpha1)."""
 
 DEFAULT_TOLERATION_S = 300.0
-"""kube-apiserver `--default-unreachable-toleration-seconds`
-(plugin/pkg/admission/defaulttolerationseconds).
-"""
+"""kube-apiserver `--default-unreachable-toleration-seconds` (plugin/pkg/admission/defaulttolerationseconds)."""
 
 MONITOR_PERIOD_S = 5.0
 """kube-controller-manager `--node-monitor-period`."""
@@ -31,7 +27,7 @@ _UNITS_S = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timings:
-    """All in seconds. `source` says where they were read."""
+    """All in seconds. `source`: where they were read from."""
 
     grace_s: float = DEFAULT_GRACE_S
     toleration_s: float = DEFAULT_TOLERATION_S
@@ -40,7 +36,7 @@ class Timings:
 
     @property
     def eviction_s(self) -> float:
-        """The latest moment, from the cut, at which the first evictions are due."""
+        """Seconds from the cut until the first evictions are due, at the latest."""
         return self.grace_s + self.monitor_period_s + self.toleration_s
 
     def to_json(self) -> dict[str, Any]:
@@ -53,7 +49,7 @@ class Timings:
 
 
 def timings_from(pods: Iterable[Mapping[str, Any]]) -> Timings:
-    """The timings in the arguments of the control plane's static Pods (`pods`: Pod JSON of kube-system)."""
+    """Parse the timings from the arguments of the control plane's static Pods (`pods`: Pod JSON of kube-system)."""
     flags = flags_from(pods)
     if not flags.keys() & {GRACE_FLAG, TOLERATION_FLAG, PERIOD_FLAG}:
         return Timings()
@@ -61,7 +57,7 @@ def timings_from(pods: Iterable[Mapping[str, Any]]) -> Timings:
 
 
 def timings_of(flags: Mapping[str, str], *, source: str, grace_s: float = DEFAULT_GRACE_S) -> Timings:
-    """The timings that `flags` (name -> value) set; `grace_s` is the grace period's default, which is the version's."""
+    """The timings set by `flags` (name -> value). `grace_s`: the version's default grace period."""
     return Timings(
         grace_s=_seconds(flags.get(GRACE_FLAG), grace_s),
         toleration_s=_seconds(flags.get(TOLERATION_FLAG), DEFAULT_TOLERATION_S),
@@ -84,7 +80,7 @@ def _flags(pods: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
 
 
 def _seconds(text: str | None, default: float) -> float:
-    """A Go duration ("1m20s") or a bare number of seconds; `default` where absent or unreadable."""
+    """Parse a Go duration ("1m20s") or a bare number of seconds; `default` if absent or unreadable."""
     if text is None:
         return default
     if re.fullmatch(r"\d+(\.\d+)?", text):

@@ -1,6 +1,7 @@
-"""Approvals: which experiments may be run on which cluster that is marked production, who said so, and until when.
+"""Approvals: which experiments may run on which production cluster, who approved them, and until when.
 
-Each is a line of an append-only file; the last word about an experiment on a cluster holds. Pure but for the files.
+Each is a line of an append-only file; the latest entry for an experiment on a cluster counts. Pure except for
+file access.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ if TYPE_CHECKING:
 PRODUCTION = "production"
 
 VARIABLE = "CHAOSEXT_APPROVALS"
-"""The environment variable that names one more file of approvals, such as a ConfigMap's in a Pod."""
+"""Environment variable with the path of a further approvals file, such as one from a ConfigMap in a Pod."""
 
 _WORDS = ("title", "description", "tags", "contributions", "version", "dry")
-"""What of an experiment changes nothing that is done, or less of it (`chaos run --dry`)."""
+"""Parts of an experiment that do not change its actions, or only reduce them (`chaos run --dry`)."""
 
 _CONTEXT = "KUBERNETES_CONTEXT"
-"""A context is only a name of one machine's; an approval names its cluster by UID."""
+"""A context name is local to one machine, so an approval identifies its cluster by UID."""
 
 
 class Said(StrEnum):
@@ -41,10 +42,11 @@ class Said(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Word:
-    """One line: that the experiment with this digest may (or may no more) be run on a cluster.
+    """One line of the file: approves or revokes running the experiment with this digest on a cluster.
 
-    `sha256` as `approval_digest` gives it. `values`: the numbers and switches among the experiment's configuration, and
-    `title`, say to people what was approved. `until`: None is until it is revoked. `by` and `note` are free texts.
+    `sha256`: as returned by `approval_digest`. `title`, and `values` (the numbers and switches of the
+    experiment's configuration), tell people what was approved. `until`: None: until revoked. `by` and `note`
+    are free text.
     """
 
     said: Said
@@ -84,11 +86,11 @@ class Word:
 def approval_digest(
     experiment: Mapping[str, Any], configuration: Mapping[str, Any], confided: Sequence[Any] = ()
 ) -> str:
-    """SHA-256 (hex) of what an experiment does: its content, and each value of its configuration as it is looked up.
+    """SHA-256 (hex) of what an experiment does: its content, and the resolved values of its configuration.
 
-    So a variable of the environment that changes a value changes the digest. Values of secrets don't, but for those
-    that have a say in what chaosext itself does (`confided`: its arguments, looked up); nor does the name of the
-    context, nor what is said about the experiment only (title, description, tags).
+    So an environment variable that changes a value changes the digest. Secret values do not, except those
+    that are arguments of chaosext's own actions (`confided`, resolved). Nor does the context name, or text
+    that only describes the experiment (title, description, tags).
     """
     effective = {key: value for key, value in experiment.items() if key not in _WORDS}
     secrets = {name: _nameless(group) for name, group in (experiment.get("secrets") or {}).items()}
@@ -103,18 +105,18 @@ def _nameless(group: Any) -> Any:
 
 
 def shown_values(configuration: Mapping[str, Any]) -> dict[str, float | bool]:
-    """The numbers and switches of a configuration: nobody keeps those secret."""
+    """The numbers and switches of a configuration, which are never secret."""
     return {str(key): value for key, value in configuration.items() if isinstance(value, bool | int | float)}
 
 
 def last_words(words: Iterable[Word]) -> dict[tuple[str, str], Word]:
-    """(cluster UID, digest) -> the last word about it, oldest first; of two at the same moment a revocation is."""
+    """(cluster UID, digest) -> the latest entry, sorted by time; of two at the same time, a revocation wins."""
     ordered = sorted(words, key=lambda word: (word.at, word.said is Said.REVOKED))
     return {word.about: word for word in ordered}
 
 
 def require_approval(words: Iterable[Word], *, sha256: str, cluster_uid: str, now: datetime) -> Word:
-    """The approval that holds. Raises `Refused`, saying why none does."""
+    """Return the approval in force. Raises `Refused` saying why there is none."""
     held = last_words(words)
     word = held.get((cluster_uid, sha256))
     if word is not None and word.holds(now):
@@ -137,19 +139,19 @@ def _noted(word: Word) -> str:
 
 
 def own_approvals() -> Path:
-    """`$XDG_CONFIG_HOME/chaosext/approvals.jsonl`, which `chaosext approve` appends to."""
+    """`$XDG_CONFIG_HOME/chaosext/approvals.jsonl`, to which `chaosext approve` appends."""
     return config_home() / "approvals.jsonl"
 
 
 def approvals_paths() -> tuple[Path, ...]:
-    """The files of approvals: the system's, the user's own, and `$CHAOSEXT_APPROVALS`, which must exist."""
+    """The approvals files: the system's, the user's, and `$CHAOSEXT_APPROVALS`, which must exist if set."""
     found = tuple(path for path in (Path("/etc/chaosext/approvals.jsonl"), own_approvals()) if path.exists())
     named = os.environ.get(VARIABLE)
     return (*found, Path(named)) if named else found
 
 
 def read_words(paths: Sequence[Path] | None = None) -> tuple[Word, ...]:
-    """Every word in the files, a word of one being as good as another's. Raises `Refused` naming file and line."""
+    """Read the entries of all files, which are equally valid. Raises `Refused` naming file and line."""
     return tuple(word for path in (approvals_paths() if paths is None else paths) for word in _read(path))
 
 
@@ -175,7 +177,7 @@ def _parsed(path: Path, number: int, line: str) -> Word:
 
 
 def write_word(word: Word, path: Path | None = None) -> None:
-    """Append `word`; it is on disk (fsync) when this returns. Raises `Refused` when it can't be."""
+    """Append `word`; it is on disk (fsync) on return. Raises `Refused` if the file cannot be written."""
     path = path or own_approvals()
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -191,7 +193,7 @@ def as_line(word: Word) -> str:
 
 
 def _moment(text: str) -> datetime:
-    """Raises ValueError for a moment without a time zone."""
+    """Parse a time. Raises ValueError if it has no time zone."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError("no time zone")

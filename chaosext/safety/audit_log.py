@@ -1,6 +1,6 @@
-"""The audit log: who did what, where, with which experiment. Append-only, hash-chained, each line on disk (fsync).
+"""The audit log: who did what, where, and with which experiment. Append-only, hash-chained, synced line by line.
 
-Nothing secret can get in: what is written are the fields of `Deed`, and no others.
+It cannot contain secrets: only the fields of `Deed` are written.
 """
 
 from __future__ import annotations
@@ -36,20 +36,22 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOCK_S = 5.0
-"""How long to wait for other processes' entries; each takes a few milliseconds."""
+"""Seconds to wait for other processes to finish their entries; each takes a few milliseconds."""
 
 NOTE_S = 1.0
-"""How long a deed that was done waits for its entry: no heal may hang on a disk, or on a process that was stopped."""
+"""Seconds that a completed action waits for its entry: a heal must not hang on a disk or on a suspended process."""
 
 _RETRY_S = 0.01
 
 LOG_BYTES = 256 << 20
-"""A run writes about 4 KiB: 60,000 runs."""
+"""A run writes about 4 KiB, so this is enough for 60,000 runs."""
 
 
 class Event(StrEnum):
-    """What is written down. Before the deed stand `placing_pods`, `placing_sentinels`, `arming`, `deleting_pods` and
-    `draining`, after it all others.
+    """The logged actions.
+
+    `placing_pods`, `placing_sentinels`, `arming`, `deleting_pods` and `draining` are logged before the
+    action, all others after it.
     """
 
     PINNED = "pinned"
@@ -74,10 +76,11 @@ class Event(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deed:
-    """What was done, by whom (`owner`: user@host), where, and what was touched. What is not known stays empty.
+    """What was done, by whom (`owner`: user@host), where, and what was touched. Unknown fields stay empty.
 
-    `experiment_sha256` as `digest_of` gives it, `approval_sha256` as `approval_digest` (safety/approval.py);
-    `cluster_uid` is that of the namespace kube-system. `at_entry`: which cluster at which entry, as `ENTRY/CLUSTER`.
+    `experiment_sha256`: as returned by `digest_of`. `approval_sha256`: as returned by `approval_digest`
+    (safety/approvals.py). `cluster_uid`: of the namespace kube-system. `at_entry`: load balancer and cluster,
+    as `ENTRY/CLUSTER`.
     """
 
     event: Event
@@ -95,14 +98,14 @@ class Deed:
     exit_code: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Without what is empty."""
+        """Omits empty fields."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: value for name, value in values.items() if value not in ("", (), None)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """What proves that an entry was made: its number in the log, and its hash."""
+    """Proof that an entry was made: its number in the log, and its hash."""
 
     seq: int
     hash: str
@@ -112,9 +115,9 @@ class Receipt:
 
 
 def receipt_in(result: Path) -> Receipt | None:
-    """The receipt that a run's result.json keeps; None where that run could not write its end down.
+    """Read the receipt from a run's result.json; None if that run could not log its end.
 
-    Raises `Refused` for what is no result.json.
+    Raises `Refused` if the file is not a result.json.
     """
     try:
         kept = parse_json(read_file(result, most=JSON_BYTES))["audit"]
@@ -125,7 +128,7 @@ def receipt_in(result: Path) -> Receipt | None:
 
 
 def lost_receipt(chain: Chain, receipt: Receipt | None) -> str:
-    """Why `chain` does not have the entry that `receipt` is for ("": it has it)."""
+    """Why `chain` lacks the entry of `receipt` ("": it has it)."""
     if receipt is None:
         return "that run's last entry could not be written"
     found = next((entry.end.hash for entry in chain.entries if entry.seq == receipt.seq), None)
@@ -136,17 +139,17 @@ def lost_receipt(chain: Chain, receipt: Receipt | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class AuditLog:
-    """The log at `path`, and beside it its head: the last entry's number and hash, which shows a cut-off end.
+    """The log at `path`, and next to it its head: number and hash of the last entry, which reveal a truncated log.
 
-    A log of any length without its head is broken. Both can be removed, or put back to what they were: what shows that
-    is kept elsewhere (`lost_receipt`).
+    A log without its head is broken, whatever its length. Someone could remove or reset both: only receipts
+    kept elsewhere reveal that (`lost_receipt`).
     """
 
     path: Path
 
     @property
     def exists(self) -> bool:
-        """Whether anything is there, be it the head alone."""
+        """Whether the log or its head exists."""
         return self.path.exists() or self.head_path.exists()
 
     @property
@@ -154,9 +157,9 @@ class AuditLog:
         return self.path.with_suffix(".head.json")
 
     def append(self, deed: Deed, *, wait_s: float = LOCK_S) -> Receipt:
-        """Write `deed` down; it is on disk when this returns. Processes at the same moment make one chain.
+        """Append `deed`; it is on disk on return. Concurrent processes extend the same chain.
 
-        Raises `Refused` when it can't be written, or when the end of the log is not as its head says.
+        Raises `Refused` if it cannot be written, or if the end of the log contradicts its head.
         """
         try:
             with _locked(self.path, wait_s) as handle:
@@ -168,7 +171,7 @@ class AuditLog:
         return Receipt(seq=head.seq, hash=head.hash)
 
     def verified(self) -> Chain:
-        """The whole log, and what is wrong with it. Raises `Inconclusive` when it can't be read."""
+        """Read and verify the whole log. Raises `Inconclusive` if it cannot be read."""
         try:
             if not self.path.exists():
                 return verify(b"", self._head())
@@ -183,7 +186,7 @@ class AuditLog:
             raise Inconclusive(f"the audit log {self.path} can't be read ({error})", "permit it") from error
 
     def _settled_head(self, handle: int) -> Head:
-        """The head, after what a process that died has left behind it was accounted for."""
+        """The head, after accounting for what a crashed process left behind it."""
         head, size = self._head_or_begin(handle), os.fstat(handle).st_size
         tail = read(os.pread(handle, max(0, size - head.size), head.size), after=head)
         if size < head.size or tail.fault or len(tail.entries) > 1:
@@ -209,11 +212,11 @@ class AuditLog:
         return head
 
     def _keep(self, head: Head) -> None:
-        """The line is on disk before its head is: after a crash the head may be one behind, never before."""
+        """Write the head. The line is on disk first, so after a crash the head may be one entry behind, never ahead."""
         write_whole(self.head_path, json.dumps(head.to_json()) + "\n", fsync=True, mode=OWNER_ONLY)
 
     def _head(self) -> Head | None:
-        """Raises ValueError for a file that is no head."""
+        """Read the head; None without a file. Raises ValueError for an invalid file."""
         try:
             return Head.from_json(parse_json(read_file(self.head_path)))
         except FileNotFoundError:
@@ -222,7 +225,7 @@ class AuditLog:
             raise ValueError from error
 
     def _head_or_begin(self, handle: int) -> Head:
-        """The head; that of an empty log is written before its first entry, so that none is ever without one."""
+        """Read the head. For an empty log, write one before the first entry, so that a log always has a head."""
         try:
             head = self._head()
         except ValueError:
@@ -248,7 +251,7 @@ def audit_log() -> AuditLog:
 
 
 def note(deed: Deed) -> Receipt | str:
-    """Write down what was done already: nothing is undone, held up or failed for it. What is wrong, where it fails."""
+    """Log a completed action without ever undoing, delaying or failing it. Returns the error if logging fails."""
     answers: list[Receipt | str] = []
 
     def write() -> None:
@@ -264,16 +267,16 @@ def note(deed: Deed) -> Receipt | str:
 
 
 def digest_of(experiment: Mapping[str, Any]) -> str:
-    """SHA-256 (hex) of an experiment as canonical JSON: keys sorted, no blanks, ASCII.
+    """SHA-256 (hex) of an experiment as canonical JSON: sorted keys, no spaces, ASCII.
 
-    So it is the same for the same experiment in YAML and in JSON, under `chaosext run` and under `chaos run`.
+    So the digest is the same for YAML and JSON, and under `chaosext run` and `chaos run`.
     """
     text = json.dumps(_sortable(experiment), sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _sortable(value: Any) -> Any:
-    """YAML knows keys of all kinds, and sets; JSON does not."""
+    """Convert keys to strings and sets to lists: YAML allows more key types, and sets, than JSON."""
     match value:
         case dict():
             return {str(key): _sortable(each) for key, each in value.items()}
@@ -286,7 +289,7 @@ def _sortable(value: Any) -> Any:
 
 @contextmanager
 def _locked(path: Path, wait_s: float) -> Iterator[int]:
-    """The log, open for appending, and nobody else's meanwhile. Raises OSError (TimeoutError after `wait_s`)."""
+    """Open the log for appending under an exclusive lock. Raises OSError (TimeoutError after `wait_s`)."""
     handle = open_to_append(path, mode=OWNER_ONLY)
     try:
         with _flocked(handle, fcntl.LOCK_EX, wait_s):
@@ -297,7 +300,7 @@ def _locked(path: Path, wait_s: float) -> Iterator[int]:
 
 @contextmanager
 def _flocked(handle: int, how: int, wait_s: float) -> Iterator[None]:
-    """The lock ends with its holder, however that ends (flock(2))."""
+    """Hold a lock that ends with its process, however that ends (flock(2))."""
     deadline_s = time.monotonic() + wait_s
     while not _try_flock(handle, how):
         if time.monotonic() >= deadline_s:

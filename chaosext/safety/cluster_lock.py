@@ -1,7 +1,7 @@
-"""One run at a time per cluster: its Lease, and a lock on each node that is to be cut, held until all is healed.
+"""One run at a time per cluster: a Lease for the cluster, and a lock on each node to be cut, held until all is healed.
 
-The Lease keeps other runners away while the API server can be asked; the nodes' own locks do so while it can't.
-Neither is asked for an undo: to heal nobody needs a lock.
+The Lease keeps out other runners while the API server is reachable; the locks on the nodes do so when it is
+not. Healing requires neither.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
     from chaosext.nodes.shell import NodeShell
 
 RENEW_S = LOCK_S / 4
-"""How often a held lock is renewed."""
+"""Seconds between renewals of a held lock."""
 
 ASK_S = 5.0
-"""How long a renewal may wait for an answer: the nodes' and the Lease's together take less than `RENEW_S`."""
+"""Seconds that a renewal may wait for an answer: nodes and Lease together take less than `RENEW_S`."""
 
 RELEASE_S = 2.0
-"""How long each part may take to be given back: what can't be expires by itself."""
+"""Seconds that releasing each part may take. What cannot be released expires by itself."""
 
 
 class ClusterLock:
-    """The lock of one run, kept by a thread of its own from `hold` to `release`.
+    """The lock of one run, renewed by its own thread from `hold` to `release`.
 
-    `tell` is given a line, once, when the lock turns out to be another's (or nobody's) any more. The nodes' own locks
-    outlast `sealed_s` seconds in which nobody can renew them.
+    `tell` is called once, with one line of text, when the run has lost the lock. The locks on the nodes
+    remain valid for an additional `sealed_s` seconds in which they cannot be renewed.
     """
 
     def __init__(
@@ -60,13 +60,13 @@ class ClusterLock:
 
     @property
     def held(self) -> Hold:
-        """What a change of rules on the nodes rests on: the lock that this run has there."""
+        """The node lock that a change of rules depends on."""
         return Hold(claim=self._claim, ttl_s=self._on_nodes_s)
 
     def hold(self) -> None:
-        """Take the lock; where it is held already, make sure that it still is.
+        """Acquire the lock or, if already acquired, verify that it is still held.
 
-        Raises `Refused`, saying who has it, and `Unreachable` when the API server or a node doesn't answer.
+        Raises `Refused` saying who holds it, and `Unreachable` if the API server or a node does not answer.
         """
         if self._keeper is None:
             self._take()
@@ -74,12 +74,15 @@ class ClusterLock:
             self._make_sure()
 
     def release(self) -> None:
-        """Give everything back that is still ours; bounded, never raises, may be repeated, taken or not."""
+        """Release everything that this run still holds. Bounded and repeatable; never raises.
+
+        May also be called if nothing was acquired.
+        """
         self._over.set()
         if self._keeper is not None:
             self._keeper.join(
                 RELEASE_S
-            )  # it sleeps, or renews just now: then it would change the Lease under us
+            )  # it sleeps or is renewing: then it would change the Lease during the release
             self._keeper = None
         with suppress(ChaosextError):
             remove_lock(self._claim.run, self._shells, timeout_s=RELEASE_S)
@@ -99,7 +102,7 @@ class ClusterLock:
         self._keeper.start()
 
     def _make_sure(self) -> None:
-        if clock.uptime_s() - self._renewed_s > LOCK_S / 2:  # this process was stopped, or nobody answered
+        if clock.uptime_s() - self._renewed_s > LOCK_S / 2:  # suspended, or without answers
             self._renew()
         if self._lost:
             raise Refused(
@@ -109,14 +112,12 @@ class ClusterLock:
 
     def _keep(self, over: threading.Event) -> None:
         while not over.wait(RENEW_S):
-            with suppress(Exception):  # whatever happens here, the run goes on
+            with suppress(Exception):  # the run continues even if a renewal fails
                 self._renew()
 
     def _renew(self) -> None:
         problems = [f"{node}: {why}" for node, why in self._renew_nodes().items()]
-        with suppress(
-            ChaosextError
-        ):  # an API server that doesn't answer gives the Lease to nobody else either
+        with suppress(ChaosextError):  # an unreachable API server gives the Lease to no other run
             problems += filter(None, [renew_lease(self._cluster, self._claim, timeout_s=ASK_S / 2)])
         self._renewed_s, lost = clock.uptime_s(), "; ".join(problems)
         if lost and not self._lost and not self._over.is_set():

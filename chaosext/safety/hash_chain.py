@@ -1,9 +1,9 @@
-"""The audit's chain as text: entries that name the hash of the one before, and what is wrong with a chain. Pure.
+"""The audit log as text: entries that contain the hash of their predecessor, and the verification of a chain. Pure.
 
-A line is `{"seq":7,"prev":"<hash of entry 6>","at":…,"event":…,…,"hash":"<64 hex digits>"}`; `hash` is the SHA-256 of
-the line without that last member, byte for byte. A chain alone does not show that its end was cut off: that takes
-the `Head`, and, where that was cut back as well, what is kept elsewhere (each run's result.json has its last entry's
-number and hash).
+A line is `{"seq":7,"prev":"<hash of entry 6>","at":…,"event":…,…,"hash":"<64 hex digits>"}`; `hash` is the
+SHA-256 of the line without that last member, byte for byte. A chain alone does not show that its end was cut
+off. The `Head` shows it and, if that was reset as well, receipts kept elsewhere (each run's result.json has
+the number and hash of its last entry).
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 NOTHING = "0" * 64
-"""What the first entry has as the hash before it."""
+"""The previous hash of the first entry."""
 
 TORN = "torn"
-"""Event: bytes that no whole line holds stand before this entry, left by a process that died while it wrote."""
+"""Event: the bytes before this entry are an incomplete line of a process that died while writing."""
 
 _HASH = b',"hash":"'
 _HASH_END = b'"}'
@@ -42,7 +42,7 @@ class Wrong(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """The first thing that is wrong: in which line (1 is the first), what, and how that shows."""
+    """The first fault: its line (1 is the first), its kind, and how it shows."""
 
     line: int
     what: Wrong
@@ -68,7 +68,7 @@ class Head:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Head:
-        """Raises ValueError for what `to_json` did not write."""
+        """Parse the output of `to_json`. Raises ValueError for anything else."""
         seq, digest, size = (value.get(key) for key in ("seq", "hash", "size"))
         if not isinstance(digest, str) or type(seq) is not int or type(size) is not int or min(seq, size) < 0:
             raise ValueError("no head of a chain")
@@ -77,7 +77,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A whole line: its number in the file, what it says, and where it ends (the chain's head, were it the last)."""
+    """A complete line: its number in the file, its content, and the chain's head after it."""
 
     line: int
     says: Mapping[str, Any]
@@ -90,9 +90,9 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chain:
-    """What a log holds. `torn` are bytes after the last entry that are no line yet; `fault` is None for a whole chain.
+    """The content of a log. `torn`: incomplete bytes after the last entry; `fault`: None for an intact chain.
 
-    `unended`: the last entry is whole but for its line break.
+    `unended`: the last entry is complete except for its line break.
     """
 
     entries: tuple[Entry, ...]
@@ -102,7 +102,7 @@ class Chain:
 
 
 def link(says: Mapping[str, Any], after: Head) -> tuple[bytes, Head]:
-    """The line that says `says` after `after`, and the chain's head when it is written there."""
+    """Return the line with the content `says` that follows `after`, and the chain's head after it."""
     body = _text({"seq": after.seq + 1, "prev": after.hash, **says})
     digest = hashlib.sha256(body).hexdigest()
     line = body[:-1] + _HASH + digest.encode() + _HASH_END + b"\n"
@@ -110,19 +110,19 @@ def link(says: Mapping[str, Any], after: Head) -> tuple[bytes, Head]:
 
 
 def account_for(torn: bytes) -> dict[str, Any]:
-    """What an entry says of the bytes before it that are no line: that there was a crash, not tampering."""
+    """The content of an entry that accounts for incomplete bytes before it: a crash, not tampering."""
     return {"event": TORN, "torn_bytes": len(torn), "torn_sha256": hashlib.sha256(torn).hexdigest()}
 
 
 def read(data: bytes, *, after: Head | None = None) -> Chain:
-    """The chain in `data`, which begins right behind `after` (by default: at the log's beginning)."""
+    """Parse the chain in `data`, which begins right after `after` (default: the beginning of the log)."""
     return _Reading(data, after or Head()).chain()
 
 
 def verify(data: bytes, head: Head | None) -> Chain:
-    """The chain in a whole log, held against its head; `head` is None where there is no head file.
+    """Check a whole log against its head; `head` is None without a head file.
 
-    A log begins with its head, and each line is followed by it: after a crash it may be one entry behind.
+    A head is written before the first entry, and after each one: after a crash it may be one entry behind.
     """
     chain = read(data)
     fault = chain.fault or (_beheaded(chain) if head is None else _against(chain, head, len(data)))
@@ -151,7 +151,7 @@ def _against(chain: Chain, head: Head, size: int) -> Fault | None:
 
 
 class _Reading:
-    """One pass over a log. Bytes that are no entry wait in `torn` for the entry that accounts for them."""
+    """One pass over a log. Bytes that are not an entry are kept in `torn` for the entry that accounts for them."""
 
     def __init__(self, data: bytes, after: Head) -> None:
         self.data, self.head = data, after
@@ -212,9 +212,9 @@ class _Reading:
         return _fault(self.torn_line, Wrong.ALTERED, "no whole entry, and not the beginning of the next one")
 
     def _may_be_torn(self) -> bool:
-        """Whether each line is the beginning of an entry at this very place, as a crash leaves it.
+        """Whether each line is the beginning of an entry at exactly this position, as left by a crash.
 
-        Blocks that a machine lost before they were on disk may read as zeros.
+        Blocks lost by a machine before they reached the disk may read as zeros.
         """
         start = _text({"seq": self.head.seq + 1, "prev": self.head.hash})[:-1] + b","
         lines = bytes(self.torn).removesuffix(b"\n").split(b"\n")
@@ -226,7 +226,7 @@ class _Reading:
 
 
 def _entry(line: bytes) -> tuple[dict[str, Any], str] | None:
-    """What a line says, and its hash; None where it is not whole, or not what its hash was made of."""
+    """Return a line's content and hash; None if it is incomplete or does not match its hash."""
     body, _, rest = line.rpartition(_HASH)
     digest = rest.removesuffix(_HASH_END)
     if rest != digest + _HASH_END or hashlib.sha256(body + b"}").hexdigest().encode() != digest:

@@ -1,4 +1,4 @@
-"""The intent log: what is about to be cut is on disk before the first rule, for a cleanup after a crash."""
+"""The intent log: every planned cut is on disk before its first rule, for a cleanup after a crash."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 INTENT = "intent"
-"""Event: a cut is about to be armed. Carries `nodes`, and whatever else helps a cleanup."""
+"""Event: a cut is about to be armed. Contains `nodes`, and everything else that helps a cleanup."""
 
 GONE = "gone"
-"""Event: the run's table was seen gone on `nodes`, or the kernel has let go of it at its TTL."""
+"""Event: the run's table was confirmed as removed on `nodes`, or has expired at its TTL."""
 
 PLACING = "placing"
-"""Event: `what` is about to be placed on the cluster of `context`. It cuts nothing: `nodes` is empty."""
+"""Event: `what` is about to be created on the cluster of `context`. It cuts nothing, so `nodes` is empty."""
 
 REMOVED = "removed"
-"""Event: the run's `what` was seen gone."""
+"""Event: the run's `what` was confirmed as removed."""
 
 SENTINELS, PODS = "sentinels", "pods"
-"""What is placed: sentinels (where an entry doesn't say), or the Pods through which nodes are entered."""
+"""What is created: sentinels (the default of an entry), or the Pods for entering nodes."""
 
 LOG_BYTES = 256 << 20
-"""A run writes about a KiB, so that this is for more runs than any runner lives to see."""
+"""A run writes about 1 KiB, so this is enough for more runs than any runner will do."""
 
 Entry = Mapping[str, Any]
 """One line: `{"at": "2026-10-02T12:00:00+00:00", "event": "intent", "run": "…", "nodes": ["…"], …}`."""
@@ -48,7 +48,7 @@ Entry = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outstanding:
-    """A run that meant to cut, and the nodes on which its table was not yet seen gone."""
+    """A run that planned a cut, and the nodes on which its table is not yet confirmed as removed."""
 
     run: str
     nodes: tuple[str, ...]
@@ -56,7 +56,7 @@ class Outstanding:
 
     @property
     def way(self) -> NodeAccess:
-        """The way into its nodes."""
+        """How its nodes are entered."""
         transport = self._told("transport", DEFAULT)
         if transport != POD:
             return NodeAccess(transport=transport)
@@ -65,27 +65,27 @@ class Outstanding:
 
     @property
     def what(self) -> str:
-        """What was placed."""
+        """What was created."""
         return what_of(self.intent)
 
     @property
     def context(self) -> str:
-        """Its cluster's context; "" where the intent doesn't say."""
+        """The context of its cluster; "" if not recorded."""
         return self._told("context")
 
     @property
     def namespace(self) -> str:
-        """Where its Pods are, if it has any."""
+        """The namespace of its Pods, if it has any."""
         return self._told("namespace")
 
     @property
     def let_go(self) -> Moment | None:
-        """When the kernel of every node has let go, whatever has died; None where the intent doesn't say."""
+        """When its rules have expired on every node, whatever has died; None if not recorded."""
         return _let_go(self.intent)
 
     @property
     def holder(self) -> Holder | None:
-        """The process that meant to cut; None where the intent doesn't say."""
+        """The process that planned the cut; None if not recorded."""
         try:
             return Holder.from_json(self.intent)
         except (KeyError, ValueError):
@@ -96,14 +96,14 @@ class Outstanding:
 
     @property
     def is_over(self) -> bool:
-        """Whether the kernel is known to have let go on every node."""
+        """Whether its rules are known to have expired on every node."""
         return clock.is_over(self.let_go)
 
     @property
     def is_sealed(self) -> bool:
-        """Whether its nodes can't be entered yet, whoever comes: only the kernel's timeout ends that.
+        """Whether its nodes cannot be entered yet by any process, because only the kernel's timeout ends the cut.
 
-        From the moment on at which that may be over it is worth trying.
+        False from the earliest moment at which the cut may have ended: from then on, trying is worthwhile.
         """
         if self.intent.get("sealed") is not True or self.let_go is None:
             return False
@@ -111,21 +111,21 @@ class Outstanding:
 
     @property
     def is_running(self) -> bool:
-        """Whether the process that meant to cut may live and the cut be in force: then it heals itself."""
+        """Whether its process may be alive and the cut active: then that process heals it."""
         return not self.is_over and self.holder is not None and not self.holder.is_dead
 
 
 @dataclass(frozen=True, slots=True)
 class IntentLog:
-    """An append-only file of JSON lines, each of them on disk (fsync) when `write` returns."""
+    """An append-only file of JSON lines, each of which is on disk (fsync) when `write` returns."""
 
     path: Path
 
     def write(self, entry: Entry) -> None:
-        """Append `entry`, which has `event`, `run` and `nodes`; `at` (UTC), the boot clock and the holder are added.
+        """Append `entry`, which has `event`, `run` and `nodes`; adds `at` (UTC), the boot clock and the holder.
 
-        Raises `Refused` when an intent can't be put on disk: then nothing may be cut or placed. For any other event
-        (something was already) that is `Inconclusive`.
+        Raises `Refused` if an intent cannot be written: then nothing may be cut or created. For any other
+        event, which has already happened, it raises `Inconclusive`.
         """
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = json.dumps({"at": at, **clock.now().to_json(), **me().to_json(), **entry}) + "\n"
@@ -137,14 +137,14 @@ class IntentLog:
             raise kind(f"the intent log {self.path} can't be written ({error})", "permit it") from error
 
     def require_writable(self) -> None:
-        """Raise `Refused` where no line could be appended. Appends none."""
+        """Raise `Refused` if the log cannot be appended to. Appends nothing."""
         try:
             os.close(open_to_append(self.path, mode=OWNER_ONLY))
         except OSError as error:
             raise Refused(f"the intent log {self.path} can't be written ({error})", "permit it") from error
 
     def entries(self) -> tuple[Entry, ...]:
-        """All entries, oldest first; none without a file. Raises `Inconclusive` when it can't be read."""
+        """All entries, oldest first; empty without a file. Raises `Inconclusive` if the file cannot be read."""
         try:
             return parse(read_file(self.path, most=LOG_BYTES).decode(errors="replace"))
         except FileNotFoundError:
@@ -153,26 +153,26 @@ class IntentLog:
             raise Inconclusive(f"the intent log {self.path} can't be read ({error})", "permit it") from error
 
     def outstanding(self) -> tuple[Outstanding, ...]:
-        """The runs that were intended and not yet seen gone everywhere, oldest first."""
+        """The runs with an intent that are not yet confirmed as removed everywhere, oldest first."""
         return outstanding(self.entries())
 
 
 def intent_log() -> IntentLog:
-    """What was about to be cut, where, for how long; and what was seen gone."""
+    """This user's intent log: planned cuts with their place and duration, and confirmed removals."""
     return IntentLog(state_home() / "intent.jsonl")
 
 
 def parse(text: str) -> tuple[Entry, ...]:
-    """The entries in a log's text.
+    """Parse the entries of a log.
 
-    A line that was torn by a crash is passed over: its `write` had not returned, so no rule had followed it.
+    Skips a line truncated by a crash: its `write` had not returned, so no rule had followed it.
     """
     entries = (_entry(line) for line in text.split("\n"))
     return tuple(entry for entry in entries if entry is not None)
 
 
 def outstanding(entries: Iterable[Entry]) -> tuple[Outstanding, ...]:
-    """Which runs were intended on which nodes, and not seen gone since."""
+    """The runs with an intent, and the nodes on which they are not confirmed as removed since."""
     intents: dict[str, Entry] = {}
     nodes: dict[str, set[str]] = {}
     for entry in entries:
@@ -190,7 +190,7 @@ def outstanding(entries: Iterable[Entry]) -> tuple[Outstanding, ...]:
 
 
 def placed(entries: Iterable[Entry]) -> tuple[Outstanding, ...]:
-    """The runs that have placed something on the cluster of their context, and it was not seen gone since."""
+    """The runs that created something on the cluster of their context that is not confirmed as removed since."""
     placings: dict[tuple[str, str], Entry] = {}
     for entry in entries:
         if entry["event"] == PLACING:
@@ -201,7 +201,7 @@ def placed(entries: Iterable[Entry]) -> tuple[Outstanding, ...]:
 
 
 def what_of(entry: Entry) -> str:
-    """What an entry says was placed, or seen gone."""
+    """What an entry says was created or removed."""
     return str(entry.get("what", SENTINELS))
 
 
@@ -214,14 +214,14 @@ def _entry(line: str) -> Entry | None:
 
 
 def _is_whole(entry: Entry) -> bool:
-    """Whether `write` may have written it: what names the run and leads to its nodes is there, as texts."""
+    """Whether `write` may have written it: the fields that identify the run and its nodes exist, as texts."""
     nodes = entry.get("nodes")
     texts = [entry.get("event"), entry.get("run"), entry.get("transport", DEFAULT)]
     return isinstance(nodes, list) and all(isinstance(text, str) and text for text in (*texts, *nodes))
 
 
 def _longest(intents: Iterable[Entry]) -> Entry:
-    """The one of a run's intents that may be in force the longest: a second cut of a run does not end its first."""
+    """Return the intent of a run that may last longest: a second cut of a run does not end its first one."""
     return max(intents, key=lambda each: (_let_go(each) is None, _let_go(each) or clock.now()))
 
 
@@ -233,10 +233,10 @@ def _let_go(intent: Entry) -> Moment | None:
 
 
 def _written(entry: Entry) -> Moment:
-    """When it was written, at the latest: by the boot clock, which nobody can set.
+    """The latest moment at which it was written, by the boot clock, which cannot be set.
 
-    After a reboot, or on another machine, the wall clock says when; but one that is not yet set right may be hours
-    ahead, so not before this boot.
+    After a reboot, or on another machine, the wall clock is used. Because a clock that is not yet
+    synchronized may be hours ahead, the result is never before this boot.
     """
     moment = Moment.from_json(entry)
     if moment.age_s() is not None:
@@ -245,15 +245,15 @@ def _written(entry: Entry) -> Moment:
 
 
 CHANGING = "entry_changing"
-"""Event: a cluster is about to be drained from an entry, or left to hands. Carries `entry` and `cluster`."""
+"""Event: a cluster is about to be drained from a load balancer, or left to operators. Has `entry` and `cluster`."""
 
 AS_FOUND = "entry_as_found"
-"""Event: the entry treats the cluster again as the run had found it."""
+"""Event: the load balancer treats the cluster again as before the run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changed:
-    """A cluster that a run has changed at an entry, and not put back. `failover`: who might take it out before."""
+    """A cluster whose state at a load balancer a run changed and did not restore. `failover`: its setting before."""
 
     run: str
     entry: str
@@ -262,29 +262,29 @@ class Changed:
 
     @property
     def said(self) -> str:
-        """What is left, and how to put it back."""
+        """What is left, and how to restore it."""
         return f"run {self.run} has left cluster {self.cluster} drained from the load balancer {self.entry}: {self.fix}"
 
     @property
     def fix(self) -> str:
-        """How to put it back."""
+        """How to restore it."""
         return (
             f"once it is healthy, run `chaosext failover restore {self.cluster} --load-balancer {self.entry}`"
         )
 
 
 def write_changing(change: Changed) -> None:
-    """Raises `Inconclusive` where it can't be written: then nothing may be changed."""
+    """Record the change. Raises `Inconclusive` if it cannot be written: then nothing may be changed."""
     _write(CHANGING, change)
 
 
 def write_as_found(change: Changed) -> None:
-    """Raises `Inconclusive` where it can't be written."""
+    """Record the restoration. Raises `Inconclusive` if it cannot be written."""
     _write(AS_FOUND, change)
 
 
 def changed(entries: Iterable[Entry]) -> tuple[Changed, ...]:
-    """What was changed at entries and not put back, the oldest first. Pure."""
+    """The changes at load balancers that were not restored, oldest first. Pure."""
     found: dict[Changed, None] = {}
     for entry in entries:
         if entry["event"] not in (CHANGING, AS_FOUND):
@@ -292,7 +292,7 @@ def changed(entries: Iterable[Entry]) -> tuple[Changed, ...]:
         change = _read(entry)
         if entry["event"] == CHANGING:
             found[change] = None
-        else:  # whoever put it back: it is no run's any more
+        else:  # whichever run restored it, it is no longer changed
             found = {
                 each: None for each in found if (each.entry, each.cluster) != (change.entry, change.cluster)
             }

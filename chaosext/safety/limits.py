@@ -1,4 +1,4 @@
-"""How far a cut may go at the most, whoever asks for it. Pure: values in, a refusal out."""
+"""Upper limits of a cut, for every requester. Pure: values in, a refusal out."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ if TYPE_CHECKING:
     from chaosext.partition.cut import Cut, Network
 
 WIDEST_PREFIX = {"ipv4": 8, "ipv6": 16}
-"""Shortest prefix length of a peer, by family. A /8 is the largest private network (RFC 1918): what is wider
-holds addresses that are no nodes'."""
+"""Shortest prefix length of a peer, by family. A /8 is the largest private network (RFC 1918); anything
+larger contains addresses that are not nodes'."""
 
 MAX_TTL_S = 900.0
-"""Unless somebody sets another: production timings move kube-dns about 350 s after the cut."""
+"""Default maximum in seconds: with production timings, kube-dns moves about 350 s after the cut."""
 
 LONGEST_TTL_S = 3600.0
-"""Whatever anybody sets."""
+"""Absolute maximum in seconds, whatever is configured."""
 
 ENDED = ("Succeeded", "Failed")
-"""Phases of a Pod that runs no more (Kubernetes, "Pod Lifecycle")."""
+"""Phases of a Pod that has stopped running (Kubernetes, "Pod Lifecycle")."""
 
 MAX_NODE_SHARE = 0.75
-"""Unless the operator sets another: a cut belongs on the side with fewer nodes."""
+"""Default, unless the operator sets another: a cut belongs on the side with fewer nodes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Footprint:
-    """What a cut would touch, and when: whose nodes carry rules, who is cut off, whose Pods are there.
+    """What a cut would touch, and when: the nodes with rules, the nodes cut off, and the Pods on them.
 
-    `pods`: namespace -> one of its Pods that runs on a touched node or is itself among the peers, as `NAME on NODE`.
-    It is made after `at`; `let_go`: when it is over, where that is later than its delay and TTL from `at` on.
+    `pods`: namespace -> one of its Pods that runs on a touched node or is a peer itself, as `NAME on NODE`.
+    The cut is made after `at`. `let_go`: when it ends, if that is later than `at` plus its delay and TTL.
     """
 
     cut: Cut
@@ -53,7 +53,7 @@ class Footprint:
 
     @property
     def until(self) -> datetime:
-        """When it is over."""
+        """When the cut ends."""
         soonest = self.at + timedelta(seconds=self.cut.delay_s + self.cut.ttl_s)
         return max(soonest, self.let_go or soonest)
 
@@ -65,7 +65,7 @@ def footprint(
     at: datetime,
     let_go: datetime | None = None,
 ) -> Footprint:
-    """The footprint of `cut` on a cluster of `nodes` (with all their addresses), among these `pods`."""
+    """Return the footprint of `cut` on a cluster with `nodes` (including all their addresses) and `pods`."""
     cut_off = frozenset(node.name for node in nodes if _among(node.internal_ips, cut.dropped))
     touched = cut_off | {node.node for node in cut.nodes}
     running = (pod for pod in pods if pod.phase not in ENDED)
@@ -82,11 +82,12 @@ def footprint(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The bounds that one place sets; None and empty: it says nothing about that.
+    """The limits from one source; None or empty: no limit.
 
-    Where several places set limits all of them hold, so that none can loosen another's. A refusal names the limit as
-    `prefix` and its key, in `place`. `protected_nodes` are names or shell patterns (fnmatch): those nodes carry no
-    rules and are not cut off. `protected_namespaces`: no Pod of theirs is deleted, or runs on a node that is touched.
+    If several sources set limits, all of them apply, so none can loosen another's. A refusal names the limit
+    as `prefix` plus its key, in `place`. `protected_nodes`: names or shell patterns (fnmatch) of nodes that
+    may neither carry rules nor be cut off. `protected_namespaces`: their Pods may neither be deleted nor run
+    on a touched node.
     """
 
     place: str
@@ -98,7 +99,7 @@ class Limits:
     allowed_hours: tuple[Hours, ...] = ()
 
     def check(self, asked: Footprint) -> None:
-        """Raise `Refused`, naming the limit, its value and where it is set, when a cut would go beyond one."""
+        """Raise `Refused`, naming the limit, its value and its source, if a cut would exceed one."""
         self._check_ttl(asked.cut)
         self._check_share(asked)
         self._check_nodes(asked)
@@ -106,7 +107,7 @@ class Limits:
         self._check_hours(asked)
 
     def check_deletion(self, namespace: str) -> None:
-        """Raise `Refused` when no Pod of `namespace` may be deleted."""
+        """Raise `Refused` if Pods of `namespace` may not be deleted."""
         if namespace in self.protected_namespaces:
             what = f"Pods of namespace {namespace} may not be deleted"
             raise self._refused("protected_namespaces", namespace, what)
@@ -159,9 +160,10 @@ class Limits:
 
 
 def in_force(experiment: Limits, *operator: Limits) -> tuple[Limits, ...]:
-    """All that hold: the built-in ones, each of the operator's, and the experiment's; none of them loosens another.
+    """Return all limits that apply: the built-in ones, each of the operator's, and the experiment's.
 
-    Of the built-in ones the TTL's gives way where anybody sets another, the share's where the operator does.
+    A configured TTL limit replaces the built-in default, but not the absolute maximum. Only an operator's
+    limit replaces the built-in share of nodes. Otherwise none of them loosens another.
     """
     set_by = (*operator, experiment)
     ttl_is_set = any(each.max_ttl_s is not None for each in set_by)
@@ -175,7 +177,7 @@ def in_force(experiment: Limits, *operator: Limits) -> tuple[Limits, ...]:
 
 
 def check_peers(cut: Cut) -> None:
-    """Raise `Refused` for a peer that holds more than nodes can; nobody sets this limit otherwise."""
+    """Raise `Refused` for a prefix wider than any node network. This limit is not configurable."""
     for peer in cut.peers:
         widest = WIDEST_PREFIX[family_of(peer)]
         if peer.prefixlen < widest:
@@ -200,10 +202,10 @@ _CLOCK = re.compile(r"(?:[01]\d|2[0-3]):[0-5]\d|24:00")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hours:
-    """Hours of a week in a time zone, as a clock on the wall there shows them.
+    """Weekly hours in a time zone, in local time including daylight saving.
 
-    `start` and `end` are minutes after midnight. An `end` not after the `start` is on the next day, and the whole
-    window belongs to the day (Monday is 0) on which it starts.
+    `start` and `end` are minutes after midnight. If `end` is not after `start`, it is on the next day, and
+    the whole window belongs to the day (Monday is 0) on which it starts.
     """
 
     text: str
@@ -214,7 +216,7 @@ class Hours:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """From `DAYS HH:MM-HH:MM ZONE`: days as `Mon-Fri`, `Sat,Sun` or `Fri-Mon`; the zone by its IANA name.
+        """Parse `DAYS HH:MM-HH:MM ZONE`: days as `Mon-Fri`, `Sat,Sun` or `Fri-Mon`; the zone by its IANA name.
 
         Raises `Refused` for anything else.
         """
@@ -229,7 +231,7 @@ class Hours:
         )
 
     def windows(self, since: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
-        """Every window that reaches into `since` to `until`, in UTC."""
+        """Yield every window that overlaps `since` to `until`, in UTC."""
         day, last = since.astimezone(self.zone).date() - timedelta(days=1), until.astimezone(self.zone).date()
         while day <= last:
             if day.weekday() in self.days:
@@ -238,14 +240,14 @@ class Hours:
             day += timedelta(days=1)
 
     def _at(self, day: date, minutes: int) -> datetime:
-        """Where clocks are put forward or back, the offset before it counts (PEP 495, fold=0)."""
+        """Convert local minutes to UTC. When clocks change, the offset before the change applies (PEP 495, fold=0)."""
         days, minutes = divmod(minutes, 24 * 60)
         clock = time(minutes // 60, minutes % 60)
         return datetime.combine(day + timedelta(days=days), clock, self.zone).astimezone(UTC)
 
 
 def fits(hours: Iterable[Hours], since: datetime, until: datetime) -> bool:
-    """Whether all of `since` to `until` lies within the hours, from one window into the next where they meet."""
+    """Whether `since` to `until` lies within the hours; adjoining windows count as one."""
     reached = since
     for start, end in sorted(window for each in hours for window in each.windows(since, until)):
         if start <= reached < end:
@@ -276,7 +278,7 @@ def _minutes(text: str, clock: str) -> int:
 def _zone(text: str, name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
-    except (ValueError, OSError, KeyError):  # unknown, or no name of a zone at all
+    except (ValueError, OSError, KeyError):  # unknown, or not a valid zone name at all
         raise _refused(text, f"unknown time zone {name} (on Debian, install tzdata)") from None
 
 

@@ -1,6 +1,6 @@
-"""The pin: which cluster is meant. A context is only a name; what it leads to is compared before each cut.
+"""Pins: the cluster that a context must lead to. A context is only a name, so its target is compared before each cut.
 
-Pure but for its file: the caller observes what the cluster is like.
+Pure except for file access: the caller supplies the observed cluster.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 IDENTITY = ("context", "server", "ca_sha256", "kube_system_uid")
-"""The fields of a pin that tell a cluster from others."""
+"""The fields of a pin that identify a cluster."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pin:
-    """What tells a cluster from others: where its context leads, whom it trusts, and kube-system's UID.
+    """The identity of a cluster: the server of its context, its certificate authorities, and kube-system's UID.
 
-    `production` is what its owner says of it: only approved experiments are run there (safety/approval.py).
+    `production` is set by its owner: only approved experiments may run there (safety/approvals.py).
     """
 
     context: str
@@ -38,7 +38,7 @@ class Pin:
 
 
 def verify(pinned: Pin, observed: Pin) -> None:
-    """Raise `Refused`, naming each field that differs, when `observed` is not the pinned cluster."""
+    """Raise `Refused`, naming each field that differs, if `observed` is not the pinned cluster."""
     differing = [
         f"{name} is {getattr(observed, name)}, pinned is {getattr(pinned, name)}"
         for name in IDENTITY
@@ -57,7 +57,7 @@ def pins_path() -> Path:
 
 
 def read_pins(path: Path | None = None) -> dict[str, Pin]:
-    """The pins by context; none when there is no file. Raises `Refused` when it can't be read as pins."""
+    """Read the pins by context; empty without a file. Raises `Refused` if the file is not valid."""
     path = path or pins_path()
     try:
         return {context: Pin(**pin) for context, pin in parse_json(read_file(path)).items()}
@@ -70,14 +70,14 @@ def read_pins(path: Path | None = None) -> dict[str, Pin]:
 
 
 def write_pin(pin: Pin, path: Path | None = None) -> None:
-    """Add `pin`, or put it in the place of its context's. The file (mode 0600) is old or new, never half."""
+    """Add `pin`, replacing another one of its context. The file (mode 0600) is replaced atomically."""
     path = path or pins_path()
     pins = read_pins(path) | {pin.context: pin}
     _replace(path, {context: asdict(each) for context, each in sorted(pins.items())})
 
 
 def remove_pin(context: str, path: Path | None = None) -> bool:
-    """Forget the pin of `context`, if there is one: whether there was."""
+    """Remove the pin of `context`. Returns whether there was one."""
     path = path or pins_path()
     pins = read_pins(path)
     if pins.pop(context, None) is None:
