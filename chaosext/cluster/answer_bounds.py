@@ -21,7 +21,7 @@ _limit_s = 0.0
 
 
 def bound_api_calls(limit_s: float) -> None:
-    """Limit each call of the `kubernetes` package in this process without a timeout of its own to `limit_s` seconds.
+    """Limit calls of the `kubernetes` package that set no timeout to `limit_s` seconds, in this whole process.
 
     The limit applies separately to the head and the body of an answer, however slowly they arrive; the size
     limit is `LARGEST_BODY` bytes. A watch's body has no end, so only its head is limited. Further calls only

@@ -524,7 +524,7 @@ def _load(context: str, paths: str) -> Any:
 
 
 def _pool_of(configuration: Any) -> Any:
-    """Create the library's connection pool: certificates, its proxy and the proxy's exceptions. Raises `Refused`."""
+    """Create the library's connection pool, with certificates, proxy and proxy exceptions. Raises `Refused`."""
     from kubernetes.client.rest import RESTClientObject
 
     try:

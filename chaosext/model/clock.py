@@ -68,7 +68,7 @@ def at_wall_clock(at: datetime) -> Moment:
 
 
 def is_over(moment: Moment | None) -> TypeGuard[Moment]:
-    """Whether `moment` is known to have passed. An unknown moment (None) has not."""
+    """Whether `moment` is known to have passed; False for an unknown one (None)."""
     return moment is not None and moment.has_passed
 
 

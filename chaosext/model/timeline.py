@@ -25,7 +25,7 @@ class Kind(StrEnum):
     """The API server no longer has its Node object. Kubelet registers one only when it starts."""
     NODE_TAINTED = "node_tainted"
     OBJECT_MISSING = "object_missing"
-    """It existed at the baseline, and is gone or has fewer replicas or endpoints."""
+    """It existed at the baseline, and is gone or reduced."""
     OBJECT_BACK = "object_back"
     NODE_REBOOTED = "node_rebooted"
     """It has a new boot ID, as reported by kubelet to the API server or seen in its sentinel's record."""

@@ -258,7 +258,7 @@ SERVICE = "shop"
 TYPE = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
 
 METADATA = "envoy.lb"
-"""Envoy's own metadata namespace for addresses; `%UPSTREAM_METADATA(envoy.lb:cluster)%` reads our key."""
+"""Envoy's own metadata namespace for addresses; `%UPSTREAM_METADATA(envoy.lb:cluster)%` reads the key set here."""
 
 DRAINING, HEALTHY = "DRAINING", "HEALTHY"
 

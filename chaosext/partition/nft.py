@@ -296,7 +296,7 @@ class Header:
 
 
 def parse_tables(json_text: str, header: Header | None = None) -> tuple[TableFacts, ...]:
-    """Parse the tables with our prefix from `nft -j list ruleset` (or `list table`, with its `header`), sorted by run.
+    """Parse the tables with chaosext's prefix from `nft -j list ruleset` (or `list table`, with its `header`), by run.
 
     Raises ValueError for anything but nft's JSON. For a dormant table, the header is enough: nft 1.0.6 writes
     no flags into the JSON, and may truncate it there.

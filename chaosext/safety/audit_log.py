@@ -76,7 +76,7 @@ class Event(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deed:
-    """What was done, by whom (`owner`: user@host), where, and what was touched. Unknown fields stay empty.
+    """An action, its author (`owner`: user@host), its place, and what was touched. Unknown fields stay empty.
 
     `experiment_sha256`: as returned by `digest_of`. `approval_sha256`: as returned by `approval_digest`
     (safety/approvals.py). `cluster_uid`: of the namespace kube-system. `at_entry`: load balancer and cluster,
@@ -141,8 +141,8 @@ def lost_receipt(chain: Chain, receipt: Receipt | None) -> str:
 class AuditLog:
     """The log at `path`, and next to it its head: number and hash of the last entry, which reveal a truncated log.
 
-    A log without its head is broken, whatever its length. Someone could remove or reset both: only receipts
-    kept elsewhere reveal that (`lost_receipt`).
+    A log without its head is broken, whatever its length. Both could be removed or reset: only receipts kept
+    elsewhere reveal that (`lost_receipt`).
     """
 
     path: Path

@@ -82,7 +82,7 @@ def footprint(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The limits from one source; None or empty: no limit.
+    """The limits from one source; None or empty: not set by this source.
 
     If several sources set limits, all of them apply, so none can loosen another's. A refusal names the limit
     as `prefix` plus its key, in `place`. `protected_nodes`: names or shell patterns (fnmatch) of nodes that
