@@ -1,1 +1,1 @@
-"""Who reaches whose Pods: what a snapshot shows of its network, and a model of each network that is known here."""
+"""Pod reachability between nodes: the network that a snapshot shows, and a model of each supported network."""

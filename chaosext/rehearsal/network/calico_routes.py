@@ -1,9 +1,9 @@
-"""Calico's routes, by its configuration: VXLAN tunnels, or BGP sessions with the fabric and between nodes.
+"""Calico's routes, from its configuration: VXLAN tunnels, or BGP sessions with the fabric and between nodes.
 
-Only what a cut leaves alone is modelled: a session across the cut ends when its hold time does, and takes routes with
-it, also such that lead past the cut. Source: Calico's reference, "BGP peer", "BGP configuration" and "IP pool";
-felix/dataplane/linux (VXLAN routes come from the datastore) and confd/etc/calico/confd/templates (IPIP and
-unencapsulated routes come by BGP).
+Only sessions that the cut does not touch are modelled. A session across the cut ends when its hold time
+expires, and its routes are withdrawn, even those that lead around the cut. Source: Calico's reference, "BGP
+peer", "BGP configuration" and "IP pool"; felix/dataplane/linux (VXLAN routes come from the datastore) and
+confd/etc/calico/confd/templates (IPIP and unencapsulated routes come by BGP).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from chaosext.rehearsal.snapshot.world import World
 
 NEEDED = ("BGPPeer", "BGPConfiguration", "IPPool")
-"""Kinds without which nothing says who announces what to whom."""
+"""Kinds without which it is unknown which node announces which Pod addresses to whom."""
 
 MESH = Doubt(
     subject="BGPConfiguration/default",
@@ -43,7 +43,7 @@ NEVER, ALWAYS = "Never", "Always"
 
 
 class CalicoRoutes(Routes):
-    """Routes of a cluster whose Pod traffic Calico carries, while the nodes named in `cut` lose the control plane."""
+    """Routes of a cluster with Calico, while the nodes named in `cut` are cut off from the control plane."""
 
     def __init__(self, world: World, cut: frozenset[str]) -> None:
         self._nodes, self._network, self._missing = world.nodes, world.network, world.missing
@@ -65,7 +65,8 @@ class CalicoRoutes(Routes):
         pools = self._network.pools
         return bool(pools) and all(pool.vxlan_mode == ALWAYS for pool in pools)
 
-    # -- what isn't known ------------------------------------------------------------------------------------
+    # -- doubts
+    # ------------------------------------------------------------------------------------------------
 
     def _doubts_of_bgp(self) -> Iterator[Doubt]:
         yield from self._network.bgp_doubts
@@ -105,7 +106,7 @@ class CalicoRoutes(Routes):
             yield from _doubts_of_range(pool, address, subject, key)
 
     def _crosses(self, one: frozenset[int], other: frozenset[int]) -> bool:
-        """The cut lies between some of the one and some of the other."""
+        """Whether the cut separates a node of one set from a node of the other."""
         cut, hubs = self._cut, self._hubs
         return bool((one & cut and other & hubs) or (one & hubs and other & cut))
 
@@ -127,12 +128,12 @@ class CalicoRoutes(Routes):
 
     @cached_property
     def _external(self) -> frozenset[int]:
-        """Nodes that announce to the fabric: a peer that is not a node of the cluster."""
+        """Nodes that announce to the fabric, through a peer that is not a node of the cluster."""
         return frozenset(number for peer in self.fabric_peers for number in self._local(peer))
 
     @cached_property
     def fabric_peers(self) -> tuple[BgpPeer, ...]:
-        """Those BGPPeers whose other end is not a node of the cluster."""
+        """BGPPeers whose other end is not a node of the cluster."""
         return tuple(
             peer
             for peer in self._network.peers
@@ -179,7 +180,7 @@ class CalicoRoutes(Routes):
         return self._is_vxlan or host in self._external or self._hears(client, host)
 
     def _hears(self, client: int, host: int) -> bool:
-        """By a session of their own, or through route reflectors, which also pass on what another one told."""
+        """Whether `client` learns the host's routes: by a direct session, or through one or two route reflectors."""
         if self._session(client, host):
             return True
         over = [each for each in self._reflectors if self._session(each, host)]
@@ -222,7 +223,7 @@ def _doubts_of_range(
 
 
 def _plain(address: str) -> str:
-    """An address without its prefix, written in one way; what is no address stays as it is."""
+    """Return an address without its prefix length, in canonical form; an invalid address is returned unchanged."""
     try:
         return str(ip_address(address.partition("/")[0]))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Which model of a network a world's Pods are routed by."""
+"""The model of the network that routes a world's Pods."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOTHING_SHOWN = Doubt(subject="the snapshot", why="it contains no network plugin
 
 
 def routes_of(world: World, cut: frozenset[str], doubts: tuple[Doubt, ...] = ()) -> Routes:
-    """The routes while the nodes named in `cut` lose the control plane; unknown where there are `doubts` of that."""
+    """Return the routes while the nodes in `cut` are cut off; `doubts` are added to those of the world's network."""
     network = replace(world.network, doubts=(*doubts, *world.network.doubts))
     if network.plugin is Plugin.CALICO:
         return CalicoRoutes(replace(world, network=network), cut)

@@ -1,4 +1,4 @@
-"""Who reaches whose Pods, and whether a snapshot proves it: what a model of a network has to answer."""
+"""The interface of a network model: which node reaches which Pods, and whether a snapshot proves it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """Whether a snapshot proves who reaches whose Pods.
+    """Whether a snapshot proves which node reaches which Pods: it does if there are no doubts.
 
-    `rests_on`: what it follows from, in words; `doubts`: what keeps it from being known. Without any it is proven.
+    `rests_on`: the evidence, in words. `doubts`: the reasons why it is unknown.
     """
 
     rests_on: str = ""
@@ -28,50 +28,51 @@ class Proof:
 
     @property
     def why_not(self) -> str:
-        """Why it isn't proven, in a line; "" where it is."""
+        """Why it is not proven, in one line; "" if it is proven."""
         if not self.doubts:
             return ""
         more = f" (and {len(self.doubts) - 1} more)" if len(self.doubts) > 1 else ""
         return f"which node reaches which Pods is unknown: {self.doubts[0]}{more}"
 
     def to_json(self) -> dict[str, Any]:
-        """As a prediction has it."""
+        """Return the form in a prediction's JSON."""
         doubts = [{"subject": each.subject, "key": each.key, "why": each.why} for each in self.doubts]
         return {"proven": self.holds, "rests_on": self.rests_on if self.holds else "", "doubts": doubts}
 
 
 class Routes(ABC):
-    """One network's routes during a cut and after it, between nodes by their numbers in the world.
+    """Routes of one network during and after a cut, between nodes by their numbers in the world.
 
-    A model says what its answers rest on. Where that isn't proven, it knows of no pair of nodes.
+    `proof` is the evidence for a model's answers. If it does not hold, every pair of different nodes is
+    unknown.
     """
 
     proof: Proof
 
     changes_s: Sequence[float] = ()
-    """When answers change, seconds from the cut: sessions end, routes are withdrawn, and come back."""
+    """Times at which answers change, in seconds from the cut: sessions end, routes are withdrawn and return."""
 
     def reaches(self, client: int, host: int, t_s: float) -> bool | None:
-        """Whether `client` has a route to Pods on `host` at `t_s` seconds from the cut; None where it isn't known."""
+        """Whether `client` has a route to Pods on `host` at `t_s` seconds from the cut; None if unknown."""
         if client == host:
             return True
         return self._reaches(client, host, t_s) if self.proof.holds else None
 
     @abstractmethod
     def _reaches(self, client: int, host: int, t_s: float) -> bool:
-        """The same of two different nodes, as proven."""
+        """Answer `reaches` for two different nodes, given that the proof holds."""
 
     def announces(self, host: int) -> bool:
-        """Whether any other node learns the addresses of this node's Pods, before the cut and after it."""
+        """Whether any other node learns this node's Pod addresses, with the network whole."""
         return True
 
     def kind(self, number: int) -> tuple[object, ...]:
-        """Two nodes of one kind reach the same others, and are reached by the same."""
+        """A key: nodes with the same key reach the same nodes and are reached by the same nodes."""
         return ()
 
 
 class EveryNode(Routes):
-    """Every node reaches every Pod, also in a cut: by tunnels between nodes, or as the fabric knows Pods' addresses."""
+    """Every node reaches every Pod, even in a cut: through tunnels, or because the fabric routes Pod addresses."""
 
     def __init__(self, proof: Proof) -> None:
         self.proof = replace(proof, rests_on=proof.rests_on or "every node reaches every Pod")
@@ -81,7 +82,7 @@ class EveryNode(Routes):
 
 
 def unannounced(routes: Routes, nodes: Sequence[Node]) -> tuple[str, ...]:
-    """Names of the nodes whose Pods no other node hears of; empty where that isn't known."""
+    """Return the names of the nodes whose Pod addresses no other node learns; empty if unknown."""
     if not routes.proof.holds:
         return ()
     return tuple(node.name for number, node in enumerate(nodes) if not routes.announces(number))

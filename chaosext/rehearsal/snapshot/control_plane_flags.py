@@ -1,4 +1,4 @@
-"""The control plane's timings in force: by given arguments, else by its own, else by the version's defaults."""
+"""Control plane timings: from command-line arguments, else the snapshot's static Pods, else Kubernetes' defaults."""
 
 from __future__ import annotations
 
@@ -34,13 +34,17 @@ _RATES: Mapping[str, tuple[str, type[float] | type[int]]] = {
 }
 
 TIMING_FLAGS = frozenset((*DURATIONS, TOLERATION_FLAG, *_RATES))
-"""Every flag that bears on a prediction."""
+"""Every flag that affects a prediction."""
 
 
 def control_plane(static: Mapping[str, str] | None, given: Sequence[str], version: str) -> ControlPlane:
-    """`static`: the flags of the static Pods, None where the snapshot has none; `given`: `--name=value`, which win.
+    """Return the timings and rates of the control plane.
 
-    Raises `Refused`, naming it, for a given flag that can't be used, and ValueError for such a static one.
+    `static` holds the flags of the static Pods, or None if the snapshot has none. `given` are flags as
+    `--name=value`; they override `static`.
+
+    Raises `Refused`, naming the flag, if a given flag has an invalid value, and ValueError if a static one
+    has.
     """
     flags = {name: value for name, value in (static or {}).items() if name in TIMING_FLAGS}
     for name, value in flags.items():
@@ -73,7 +77,7 @@ def _split(flag: str) -> tuple[str, str]:
 
 
 def _check(name: str, value: str) -> None:
-    """Raises ValueError for a value that the flag can't have."""
+    """Raise ValueError if the flag can't have this value."""
     if name in DURATIONS and not _DURATION.fullmatch(value):
         raise ValueError(f"{value!r} is not a duration such as 40s")
     if name == TOLERATION_FLAG and not value.isdecimal():
@@ -93,11 +97,11 @@ def _source(static: Mapping[str, str] | None, given: Sequence[str], version: str
 
 
 def minor(version: str) -> tuple[int, int]:
-    """(major, minor) of "v1.34.4"; (0, 0) for what is no version."""
+    """Return (major, minor) of "v1.34.4", or (0, 0) if `version` is not a version."""
     match = re.match(r"v?(\d+)\.(\d+)", version)
     return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
 def _grace_s(version: str) -> float:
-    """--node-monitor-grace-period's default: 40 s before 1.32 (its changelog), 50 s since, and where it isn't known."""
+    """Return the default of --node-monitor-grace-period: 40 s before 1.32 (its changelog), else 50 s."""
     return 40.0 if (0, 0) < minor(version) < (1, 32) else DEFAULT_GRACE_S

@@ -1,4 +1,4 @@
-"""Which nodes a plan cuts, as people say it: names, or a Kubernetes label selector.
+"""The nodes that a plan cuts, given as node names or as a Kubernetes label selector.
 
 Source of the selector's grammar: k8s.io/apimachinery/pkg/labels/selector.go (`Parse`).
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from chaosext.rehearsal.snapshot.world import Node, World
 
 _BETWEEN = re.compile(r",(?![^(]*\))")
-"""A comma that stands in no parentheses."""
+"""A comma outside parentheses."""
 
 _KEY = r"([A-Za-z0-9][A-Za-z0-9._/-]*)"
 _IN = re.compile(rf"{_KEY}\s+(in|notin)\s+\(([^()]*)\)")
@@ -30,9 +30,10 @@ FIX = "name nodes (cp-1,worker-1), or a label selector (topology.kubernetes.io/z
 
 
 def cut_nodes(world: World, wanted: str = "") -> frozenset[str]:
-    """Names of the nodes that `wanted` means, "" for every node without a control-plane role.
+    """Return the names of the nodes that `wanted` selects; "" selects every node without a control-plane role.
 
-    What is a node's name is meant as one, anything else as a selector. Raises `Refused` where it means no node.
+    If any part of `wanted` is a node's name, every part is read as a name; otherwise `wanted` is a label
+    selector. Raises `Refused` if it selects no node.
     """
     if not wanted.strip():
         return frozenset(node.name for node in world.nodes if not node.control_plane)
@@ -51,15 +52,17 @@ def cut_nodes(world: World, wanted: str = "") -> frozenset[str]:
 
 
 def matching(world: World, selector: str, field: str) -> frozenset[str]:
-    """Names of the nodes whose labels match. Raises `Refused`, naming `field`, for what is no label selector."""
+    """Return the names of the nodes whose labels match. Raises `Refused`, naming `field`, for an invalid selector."""
     parts = [part.strip() for part in _BETWEEN.split(selector) if part.strip()]
     wanted = LabelSelector(requirements=tuple(_requirement(part, field) for part in parts))
     return frozenset(node.name for node in world.nodes if selects(wanted, node.labels))
 
 
 def separation(nodes: Sequence[Node], cut: Collection[str]) -> Callable[[int, int], bool]:
-    """Whether the cut of the nodes named in `cut` lies between two nodes, by number: it sits on the control plane's
-    nodes, and drops what the cut nodes say.
+    """Return a function that tests whether the cut separates two nodes, given by their numbers.
+
+    The cut sits on the control-plane nodes and drops traffic from the nodes named in `cut`. It separates a
+    cut node from a control-plane node that is not cut itself.
     """
     is_cut = [node.name in cut for node in nodes]
 

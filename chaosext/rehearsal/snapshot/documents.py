@@ -1,6 +1,6 @@
-"""Kubernetes' objects as they stand in a snapshot: of each kind only the fields that a rehearsal needs.
+"""Kubernetes objects as they appear in a snapshot, with only the fields that a rehearsal needs.
 
-msgspec passes over everything else, so that a List of 150,000 Pods is read in seconds. Names are the API's own
+msgspec skips all other fields, so a List of 150,000 Pods is read in seconds. Field names are the API's own
 (k8s.io/api core/v1, apps/v1, policy/v1, coordination/v1; Calico's projectcalico.org/v3).
 """
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 Strings = dict[str, str]
 Int32 = Annotated[int, Bounds(ge=-(2**31), le=2**31 - 1)]
 Int64 = Annotated[int, Bounds(ge=-(2**63), le=2**63 - 1)]
-"""As the API has them: a number beyond that is no cluster's, and a loop over it would not end."""
+"""Bounds of the API's integers. No cluster has larger numbers, and a loop over one would not end."""
 
 
 class Document(Struct, omit_defaults=True):
-    """Read and written without what is as usual: the defaults are the API's own."""
+    """An object that omits fields with default values; the defaults are the API's own."""
 
 
 class Owner(Document):
@@ -39,7 +39,7 @@ class Meta(Document):
 
     @property
     def owner(self) -> str:
-        """The controller, as "ReplicaSet/coredns-66bc5c9577"; "" for none."""
+        """The controller, as "ReplicaSet/coredns-66bc5c9577"; "" if there is none."""
         owners = (each for each in self.ownerReferences or () if each.controller)
         return next((f"{each.kind}/{each.name}" for each in owners), "")
 
@@ -49,11 +49,11 @@ class NodeMeta(Meta):
 
 
 KWOK = "kwok.x-k8s.io/node"
-"""The annotation of a node that KWOK plays (KWOK, pkg/utils: `kwok.x-k8s.io/node: fake`)."""
+"""Annotation of a node that KWOK simulates (KWOK, pkg/utils: `kwok.x-k8s.io/node: fake`)."""
 
 
 class Head(Document):
-    """What an object says it is."""
+    """The fields that identify an object."""
 
     kind: str = ""
     apiVersion: str = ""
@@ -195,7 +195,7 @@ class ResourceWishes(Document):
 
 
 class Hook(Document):
-    """That there is one; what it runs, and with which headers, is nobody's business."""
+    """The presence of a hook. Its command and headers may be confidential, so they are not read."""
 
 
 class Lifecycle(Document):
@@ -327,4 +327,4 @@ _OF_A_KIND: Mapping[str, type[Document]] = {
 _WITHOUT_MORE = ("Namespace", "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job")
 
 KINDS: Mapping[str, type[Document]] = {**_OF_A_KIND, **dict.fromkeys(_WITHOUT_MORE, Workload)}
-"""Kind -> its document, of those that have one."""
+"""Kind -> type of its document, for each kind that has one."""

@@ -1,7 +1,7 @@
-"""Which network carries Pod traffic, and what of a snapshot shows it.
+"""Detect the network that carries Pod traffic, with the evidence in the snapshot.
 
-Signs of a network are taken widely, and proofs narrowly: whatever may be another network's is a doubt, and only what a
-network's own agents, on every node, and its own configuration say is a proof.
+Detection is broad and proof is strict: any sign of another network is a doubt, and only a network's own
+agents on every node, together with its own configuration, are a proof.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 NAMING_LABELS = ("k8s-app", "app", "name", "app.kubernetes.io/name", "component")
-"""Labels by which a plugin's agents are named."""
+"""Labels that hold the name of a plugin's agents."""
 
 CALICO, CILIUM, FLANNEL, AWS, AZURE = "Calico", "Cilium", "flannel", "Amazon VPC CNI", "Azure CNI"
 
@@ -44,7 +44,7 @@ SIGNS: Mapping[str, tuple[str, ...]] = {
     "NSX": ("nsx-node-agent",),
     "Weave Net": ("weave-net",),
 }
-"""Network -> what the names of its agents have in them."""
+"""Network -> substrings of its agents' names."""
 
 GROUPS: Mapping[str, str] = {
     "projectcalico.org": CALICO,
@@ -55,23 +55,23 @@ GROUPS: Mapping[str, str] = {
     "k8s.ovn.org": "OVN-Kubernetes",
     "network.openshift.io": "OpenShift SDN",
 }
-"""API group, or the end of one -> whose objects are in it."""
+"""API group, or its suffix -> the network that defines it."""
 
 CILIUM_CONFIG = "cilium-config"
 CILIUM_KEYS = ("routing-mode", "tunnel", "enable-bgp-control-plane", "bgp-announce-pod-cidr", "ipam")
-"""Cilium's ConfigMap, and the keys of it that say how Pods' traffic is routed (docs.cilium.io, "Routing")."""
+"""Cilium's ConfigMap, and its keys that control how Pod traffic is routed (docs.cilium.io, "Routing")."""
 
 BACKEND = "flannel.alpha.coreos.com/backend-type"
-"""flanneld writes its backend's type onto its node (flannel, pkg/subnet/kube)."""
+"""Annotation in which flanneld records the backend type of its node (flannel, pkg/subnet/kube)."""
 
 TUNNELS = ("vxlan", "wireguard", "udp")
-"""flannel's backends that encapsulate all Pod traffic."""
+"""flannel backends that encapsulate all Pod traffic."""
 
 FLANNEL_AGENTS, K3S = ("kube-flannel-ds", "kube-flannel", "flannel"), "+k3s"
-"""Names of flannel's agents, and what the kubelet's version has in it where k3s itself runs flannel, without Pods."""
+"""Names of flannel's agents, and the substring of a kubelet version where k3s runs flannel itself, without Pods."""
 
 CLUSTER_IPAMS = ("", "cluster-pool", "cluster-pool-v2beta", "kubernetes", "multi-pool")
-"""Cilium's ways to give Pods addresses of their own, rather than a cloud's."""
+"""Cilium IPAM modes that give Pods addresses of their own instead of a cloud network's."""
 
 SPEAKS_BGP = "Cilium announces routes by BGP, which isn't modelled"
 
@@ -83,7 +83,7 @@ READ: Mapping[str, frozenset[str]] = {
     "FelixConfiguration": frozenset({"bpfEnabled", "vxlanEnabled"}),
     "Installation": frozenset({"cni", "calicoNetwork"}),
 }
-"""Kind -> what of its spec is read."""
+"""Kind -> the fields of its spec that are read."""
 
 HARMLESS: Mapping[str, frozenset[str]] = {
     "BGPPeer": frozenset(
@@ -117,16 +117,16 @@ HARMLESS: Mapping[str, frozenset[str]] = {
         {"allowedUses", "assignmentMode", "blockSize", "namespaceSelector", "natOutgoing", "nodeSelector"}
     ),
 }
-"""Kind -> what of its spec changes nothing about which node learns whose Pods' addresses (Calico's reference)."""
+"""Kind -> fields of its spec that do not affect which node learns which Pod addresses (Calico's reference)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sighting:
-    """What a snapshot holds that tells of networks.
+    """The evidence of networks in a snapshot.
 
-    `others`: (API group, kind) -> one object of each, of those that aren't Kubernetes' own; `objects`: kind ->
-    (name, spec) of Calico's; `configs`: (namespace, ConfigMap) -> its data; `backends`: node -> what flanneld wrote
-    onto it; `missed`: kind -> why whoever took the snapshot could not read it.
+    `others`: (API group, kind) -> one object of each, for groups that are not Kubernetes' own. `objects`:
+    kind -> (name, spec) of Calico's objects. `configs`: (namespace, ConfigMap) -> its data. `backends`: node
+    -> flanneld's annotation. `missed`: kind -> why it could not be read when the snapshot was taken.
     """
 
     nodes: Sequence[Node]
@@ -141,7 +141,7 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """Which network a snapshot shows, as in `Network`."""
+    """The network that a snapshot shows, with the fields of `Network`."""
 
     plugin: Plugin
     shown: str = ""
@@ -151,7 +151,7 @@ class Shown:
 
 
 def detect(seen: Sighting) -> Shown:
-    """The one network that carries Pod traffic, where the snapshot has signs of one only, and what doubts remain."""
+    """Return the network that carries Pod traffic if the snapshot has signs of only one, and the remaining doubts."""
     signs = dict(_signs(seen))
     if len(signs) > 1:
         said = ", ".join(f"{network} ({sign})" for network, sign in sorted(signs.items()))
@@ -173,7 +173,7 @@ def _unmodelled(network: str, sign: str) -> Callable[[Sighting], Shown]:
 
 
 def _signs(seen: Sighting) -> Iterator[tuple[str, str]]:
-    """(network, the object that is a sign of it)."""
+    """Yield each network with the object that is a sign of it."""
     for (group, _), subject in seen.others.items():
         for end, network in GROUPS.items():
             if group == end or group.endswith(f".{end}"):
@@ -189,7 +189,7 @@ def _signs(seen: Sighting) -> Iterator[tuple[str, str]]:
 
 
 def _templates(pods: Iterable[Pod]) -> Iterable[Pod]:
-    """One Pod of each template; those of a template are agents of one network, or none is."""
+    """Return one Pod of each template; all Pods of a template are agents of the same network, or none is."""
     return {id(pod.spec): pod for pod in pods if not is_over(pod)}.values()
 
 
@@ -216,8 +216,9 @@ def _named(name: str, *, partly: bool) -> Iterator[str]:
 
 
 def _agents_missing(seen: Sighting, *names: str, unless: str = "") -> tuple[Doubt, ...]:
-    """A doubt where any node runs no agent of one of these names that belongs to a DaemonSet. Nodes need none whose
-    kubelet's version has `unless` in it.
+    """Return a doubt if any node runs no agent with one of these names that belongs to a DaemonSet.
+
+    Nodes whose kubelet version contains `unless` need no agent.
     """
     there: dict[str, set[str]] = defaultdict(set)
     agents = {id(pod.spec) for pod in _templates(seen.pods) if set(_names(pod)) & set(names)}
@@ -251,7 +252,7 @@ def _calico(seen: Sighting) -> Shown:
 
 
 def _unread(seen: Sighting, kind: str) -> Iterator[Doubt]:
-    """Fields that, for all that is known here, may change who learns what."""
+    """Report fields that may affect which node learns which route, as far as chaosext knows."""
     for name, spec in seen.objects.get(kind, ()):
         for key in sorted(spec.keys() - HARMLESS[kind] - READ[kind]):
             said = "what it does to routes isn't modelled"
@@ -291,7 +292,7 @@ def _settings(seen: Sighting) -> Iterator[Doubt]:
 
 
 def _installed(name: str, spec: Values) -> Iterator[Doubt]:
-    """What Tigera's operator installed: Calico as policy only, or with another dataplane."""
+    """Report doubts from Tigera's operator: Calico for policy only, or with another dataplane."""
     plugin, plane = _text(spec, "cni", "type"), _text(spec, "calicoNetwork", "linuxDataplane")
     if plugin not in ("", "Calico"):
         said = f"{plugin} carries Pod traffic, and Calico only its policy"
@@ -382,4 +383,4 @@ _PROOFS: Mapping[str, Callable[[Sighting], Shown]] = {
     AWS: _fabric(AWS, "aws-node"),
     AZURE: _fabric(AZURE, "azure-cns"),
 }
-"""Network -> what shows that it carries Pod traffic, and how, or what keeps that from being shown."""
+"""Network -> function that proves that it carries Pod traffic, and how, or lists the doubts."""

@@ -1,4 +1,4 @@
-"""Label selectors and node terms, as Kubernetes reads them.
+"""Label selectors and node selector terms, with Kubernetes' semantics.
 
 Source: k8s.io/apimachinery/pkg/labels/selector.go (`Requirement.Matches`),
 k8s.io/component-helpers/scheduling/corev1/nodeaffinity.
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 def is_over(pod: Pod) -> bool:
-    """It has ended, and takes no room."""
+    """Whether the Pod has terminated, so that it uses no resources."""
     return pod.phase in ("Succeeded", "Failed")
 
 
 def meets(requirement: Requirement, labels: Labels) -> bool:
-    """Whether `labels` meet one expression; NotIn and DoesNotExist are true for a label that isn't there."""
+    """Whether `labels` meet one expression; NotIn and DoesNotExist hold if the label is absent."""
     value = labels.get(requirement.key)
     match requirement.operator:
         case "In":
@@ -54,17 +54,17 @@ def _compares(requirement: Requirement, value: str | None) -> bool:
 
 
 def selects(selector: LabelSelector | None, labels: Labels) -> bool:
-    """Whether a Pod's labels match; None selects nothing, an empty selector everything."""
+    """Whether a Pod's labels match. None matches no Pod; an empty selector matches every Pod."""
     return selector is not None and all(meets(each, labels) for each in selector.requirements)
 
 
 def has_all(wanted: Labels, labels: Labels) -> bool:
-    """A Service's selector, or a nodeSelector: every label, by value."""
+    """Whether `labels` have every label of a Service's selector or a nodeSelector, with the same value."""
     return all(labels.get(key) == value for key, value in wanted.items())
 
 
 def behind(service: Service | None, pods: Iterable[Pod]) -> tuple[Pod, ...]:
-    """The Pods that a Service leads to, or would if they were ready; an empty selector leads to nobody."""
+    """Return the Pods that a Service selects, ready or not; an empty selector selects none."""
     if service is None or not service.selector:
         return ()
     return tuple(
@@ -77,7 +77,7 @@ def behind(service: Service | None, pods: Iterable[Pod]) -> tuple[Pod, ...]:
 
 
 def fits_term(term: NodeTerm, node: Node) -> bool:
-    """An empty term fits no node."""
+    """Whether the node matches the term; an empty term matches no node."""
     if not term.requirements and not term.names:
         return False
     if term.names and node.name not in term.names:
@@ -86,7 +86,7 @@ def fits_term(term: NodeTerm, node: Node) -> bool:
 
 
 def fits_node(node_selector: Labels, affinity: Affinity | None, node: Node) -> bool:
-    """The node is one that the Pod's nodeSelector and its required node affinity allow."""
+    """Whether the Pod's nodeSelector and required node affinity allow the node."""
     if not has_all(node_selector, node.labels):
         return False
     if affinity is None or affinity.required_nodes is None:

@@ -1,4 +1,4 @@
-"""Pods of a snapshot as the engine knows them: of equal Pods one `PodSpec` is made, however many there are."""
+"""Pods of a snapshot in the engine's form; equal Pods share one `PodSpec`."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from chaosext.rehearsal.snapshot import documents as doc
 
 HOSTNAME = "metadata.name"
-"""The only field that a nodeSelectorTerm's matchFields may name (k8s.io/api core/v1, NodeSelectorTerm)."""
+"""The only field that matchFields of a nodeSelectorTerm may name (k8s.io/api core/v1, NodeSelectorTerm)."""
 
 OWN = frozenset({"statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index"})
-"""Labels that tell Pods of one template apart; no selector of ours needs them."""
+"""Labels that differ between Pods of one template. No selector that a rehearsal evaluates needs them."""
 
 _SUFFIXES = {
     "n": 1e-9,
@@ -51,7 +51,7 @@ _QUANTITY = re.compile(r"([+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?)([numkKMGTPE]?i?)")
 
 
 def quantity(text: str | int) -> float:
-    """A Kubernetes quantity ("100m", "64Mi", "1e3") as a number. Raises `ValueError` for what is none."""
+    """Return a Kubernetes quantity ("100m", "64Mi", "1e3") as a number. Raises `ValueError` if it is not one."""
     match = _QUANTITY.fullmatch(str(text))
     if not match or match[2] not in _SUFFIXES:
         raise ValueError(f"{text!r} is not a quantity")
@@ -59,7 +59,7 @@ def quantity(text: str | int) -> float:
 
 
 def resources(amounts: Mapping[str, str | int] | None) -> Resources:
-    """Requests, or what a node can give. Raises `ValueError` for an amount that is not a quantity."""
+    """Convert requests, or a node's allocatable. Raises `ValueError` for an amount that is not a quantity."""
     found = {name: quantity(amount) for name, amount in (amounts or {}).items()}
     cpu, memory = found.pop("cpu", 0.0), found.pop("memory", 0.0)
     found.pop("pods", None)
@@ -68,14 +68,14 @@ def resources(amounts: Mapping[str, str | int] | None) -> Resources:
 
 
 class Specs:
-    """Makes Pods; those with the same labels and the same template share one `PodSpec`."""
+    """Factory of Pods; those with the same labels and the same template share one `PodSpec`."""
 
     def __init__(self) -> None:
         self._known: dict[bytes, PodSpec] = {}
         self._encode = msgspec.json.Encoder(order="sorted").encode
 
     def pod(self, found: doc.Pod) -> Pod:
-        """Raises `ValueError` for a quantity that is none."""
+        """Return the Pod in the engine's form. Raises `ValueError` for an invalid quantity."""
         meta, node = found.metadata, found.spec.nodeName
         conditions = found.status.conditions or ()
         return Pod(
@@ -91,7 +91,7 @@ class Specs:
 
     def _spec(self, meta: doc.Meta, spec: doc.PodSpec) -> PodSpec:
         labels = {key: value for key, value in (meta.labels or {}).items() if key not in OWN}
-        spec.nodeName = ""  # the one thing in it that differs from Pod to Pod of a template
+        spec.nodeName = ""  # the only field that differs between Pods of one template
         key = self._encode((meta.namespace, meta.owner or meta.name, labels, spec))
         if key not in self._known:
             self._known[key] = _made(labels, spec)
@@ -123,7 +123,7 @@ def _made(labels: dict[str, str], spec: doc.PodSpec) -> PodSpec:
 def _requests(
     main: list[doc.Container], init: list[doc.Container], overhead: Mapping[str, str | int] | None
 ) -> Resources:
-    """What a Pod asks for in all: all that run together, or an init container's turn where that is more.
+    """Return a Pod's total requests: all containers that run together, or an init container's turn if that is more.
 
     Source: Kubernetes staging/src/k8s.io/component-helpers/resource/helpers.go (PodRequests).
     """
@@ -202,7 +202,7 @@ def _toleration(found: doc.Toleration) -> Toleration:
 
 
 def selector(found: doc.Selector | None) -> LabelSelector | None:
-    """A metav1.LabelSelector; None, which selects nothing, where there is none."""
+    """Convert a metav1.LabelSelector. None, which selects nothing, stays None."""
     if found is None:
         return None
     labels = (
@@ -271,7 +271,7 @@ def _spread(found: doc.Spread, labels: Mapping[str, str]) -> Spread:
 def _also(
     chosen: LabelSelector | None, keys: Iterable[str], labels: Mapping[str, str]
 ) -> LabelSelector | None:
-    """matchLabelKeys: only Pods that have the same as the Pod's own labels there."""
+    """Apply matchLabelKeys: match only Pods with the same values as the Pod's own labels for these keys."""
     own = {key: labels[key] for key in keys if key in labels}
     if chosen is None or not own:
         return chosen

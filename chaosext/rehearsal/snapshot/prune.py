@@ -1,7 +1,9 @@
-"""The least of each object that a rehearsal needs: what `chaosext snapshot` keeps, and nothing else.
+"""Reduce each object to the fields that a rehearsal needs; `chaosext snapshot` writes nothing else.
 
-Every field is named, here or in documents.py: no Secret, no environment, no image, no command, no hook's or probe's
-headers, no ConfigMap but how Cilium routes, no annotation but Calico's addresses and flannel's backend is ever written.
+Every field that is kept is named here or in documents.py. A snapshot therefore never contains a Secret, an
+environment variable, an image, a command, a header of a hook or probe, a ConfigMap other than Cilium's
+routing settings, or an annotation other than Calico's addresses, flannel's backend and KWOK's mark. The only
+arguments kept are the control plane's timing flags.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ _LABELS = {
     "Service": frozenset({DNS_LABEL[0]}),
     "Namespace": frozenset({"istio-injection", "istio.io/rev"}),
 }
-"""Kind -> the labels that are read. Those of Nodes and Pods are all kept: any may be in a selector."""
+"""Kind -> the labels to keep. Nodes and Pods keep all labels, as a selector may use any of them."""
 
 _WITH_ALL_LABELS = ("Node", "Pod")
 
@@ -39,14 +41,14 @@ _ANNOTATIONS = (
     BACKEND,
     doc.KWOK,
 )
-"""Of a Node."""
+"""Annotations of a Node to keep."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """A kind of object: how a request and a List name it, and in which namespace it is wanted ("" for all).
+    """A kind of object to read: its names in a request and in a List, and its namespace ("" for all).
 
-    `name`: only the object of this name is wanted, "" for all.
+    `name`: read only the object of this name, "" for all.
     """
 
     plural: str
@@ -81,11 +83,11 @@ WANTED = (
     Wanted(plural="pods", kind="Pod", api_version="v1"),
     Wanted(plural="leases", kind="Lease", api_version="coordination.k8s.io/v1", namespace=NODE_LEASES),
 )
-"""Everything that a rehearsal can make use of; leases last, so that they are as fresh as the snapshot."""
+"""All kinds that a rehearsal can use. Leases come last, so that they are as fresh as possible."""
 
 
 def least(wanted: Wanted, item: Mapping[str, Any]) -> dict[str, Any]:
-    """The object with its kind and only the fields that are needed. Raises MALFORMED errors for what is none."""
+    """Return the object with its kind and only the needed fields. Raises MALFORMED errors for an invalid object."""
     said = {"apiVersion": wanted.api_version, "kind": wanted.kind}
     if wanted.kind in _CALICO_KINDS:
         return said | _calico(wanted.kind, item)
@@ -102,14 +104,14 @@ def least(wanted: Wanted, item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _keep(kept: dict[str, Any], name: str, keys: Collection[str]) -> None:
-    """Of the mapping `name` in `kept` only what has one of the `keys`."""
+    """Reduce the mapping `name` in `kept` to the given `keys`; remove it if it has none of them."""
     given = kept.pop(name, None) or {}
     if found := {key: given[key] for key in keys if key in given}:
         kept[name] = found
 
 
 def _calico(kind: str, item: Mapping[str, Any]) -> dict[str, Any]:
-    """What is read of it; of a field that nothing here knows only that it is there, as it may change routes."""
+    """Return the fields that are read, and the names of unknown fields without values, as those may change routes."""
     spec = item.get("spec") or {}
     read = {name: _plain(value) for name, value in spec.items() if name in READ[kind]}
     unknown = spec.keys() - read.keys() - HARMLESS[kind] if kind in HARMLESS else ()
@@ -120,14 +122,14 @@ def _calico(kind: str, item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> str | int:
-    """A text, a number or a switch, which is all that these fields are. Raises TypeError for anything else."""
+    """Return a string, number or boolean, the only types of these fields. Raises TypeError for anything else."""
     if not isinstance(value, str | int):
         raise TypeError(f"a {type(value).__name__} where a text or a number is expected")
     return value
 
 
 def _complete_pod(kept: dict[str, Any], item: Mapping[str, Any]) -> None:
-    """A phase is said, though it be the usual one; of the control plane's arguments only those of its timings stay."""
+    """Set the phase even if it is the default; keep only timing flags of the control plane's arguments."""
     status = kept.setdefault("status", {})
     status["phase"] = (item.get("status") or {}).get("phase") or "Unknown"
     if "conditions" in status:

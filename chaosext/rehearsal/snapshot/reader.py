@@ -1,4 +1,4 @@
-"""From snapshot files to the world that a rehearsal plays on; what they don't tell is assumed aloud, or unknown."""
+"""Read snapshot files into the cluster model of a rehearsal; anything missing is a stated assumption, or unknown."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ CALICO_KINDS = ("BGPPeer", "BGPConfiguration", "IPPool")
 
 REGION_LABEL = "topology.kubernetes.io/region"
 OLD_ZONE_LABELS = ("failure-domain.beta.kubernetes.io/region", "failure-domain.beta.kubernetes.io/zone")
-"""Before Kubernetes 1.17; the node lifecycle controller reads them still (component-helpers/node/topology)."""
+"""Labels from before Kubernetes 1.17, still read by the node lifecycle controller (component-helpers/node/topology)."""
 
 WITH_TIMINGS = ("kube-controller-manager-", "kube-apiserver-")
-"""How the static Pods begin whose arguments tell the timings in force (kubeadm names them after their node)."""
+"""Name prefixes of the static Pods whose arguments give the timings (kubeadm appends the node's name)."""
 
 NODE_LEASES = "kube-node-lease"
 DNS_LABEL = ("k8s-app", "kube-dns")
@@ -63,9 +63,10 @@ def read_snapshot(
     controller_manager_args: Sequence[str] = (),
     apiserver_args: Sequence[str] = (),
 ) -> World:
-    """The world in the files `paths`, which together make one snapshot. `…_args` are flags (`--name=value`) in force.
+    """Read the files `paths`, which together form one snapshot. `…_args` are flags (`--name=value`) in force.
 
-    Raises `Refused`, naming the file and what to do, for what is no whole Kubernetes List, or has no nodes.
+    Raises `Refused`, with the file and the fix, if a file is not a complete Kubernetes List or there are no
+    nodes.
     """
     listed = read_files(paths)
     try:
@@ -75,7 +76,7 @@ def read_snapshot(
 
 
 class _World:
-    """A world in the making, with what had to be assumed for it."""
+    """Builder of a `World` that collects the assumptions made for it."""
 
     def __init__(self, listed: Listed) -> None:
         self._listed = listed
@@ -149,7 +150,7 @@ class _World:
         }
 
     def _pods(self) -> tuple[Pod, ...]:
-        """All of them; those of the control plane's components are kept as they are, for their arguments."""
+        """Return all Pods, and keep the raw JSON of the control plane's static Pods for their arguments."""
         pods: dict[tuple[str, str], Pod] = {}
         make, count = Specs().pod, 0
         found = zip(self._listed.of("Pod", doc.Pod), self._listed.items.get("Pod", ()), strict=True)
@@ -168,7 +169,7 @@ class _World:
     # -- services --
 
     def _services(self) -> tuple[tuple[Service, Mapping[str, str]], ...]:
-        """Each Service with its labels."""
+        """Return each Service with its labels."""
         return tuple(
             (_service(each), each.metadata.labels or {}) for each in self._listed.of("Service", doc.Service)
         )
@@ -176,7 +177,7 @@ class _World:
     def _dns(
         self, services: Iterable[tuple[Service, Mapping[str, str]]], pods: Iterable[Pod]
     ) -> Service | None:
-        """kube-dns by its name, or whatever carries its label and isn't NodeLocal DNSCache's way to it."""
+        """Find kube-dns by its name, else by its label, excluding the upstream Service of NodeLocal DNSCache."""
         key, value = DNS_LABEL
         for service, _ in services:
             if (service.namespace, service.name) == ("kube-system", "kube-dns"):
@@ -266,7 +267,7 @@ class _World:
         return frozenset(each.metadata.name for each in spaces if _injects(each.metadata.labels or {}))
 
     def _fails_closed(self) -> bool:
-        """Whether a Pod is refused when its injector can't be asked, by Istio's webhooks."""
+        """Whether Istio's webhooks make the API server reject a Pod when the injector is unreachable."""
         found = [
             webhook
             for each in self._listed.of("MutatingWebhookConfiguration", doc.WebhookConfiguration)
@@ -328,7 +329,7 @@ def _node(found: doc.Node, bgp: doc.CalicoBgp | None, leases: Mapping[str, datet
 
 
 def _bgp_addresses(bgp: doc.CalicoBgp | None, notes: Mapping[str, str]) -> tuple[str, ...]:
-    """As Calico's own Node says, or else the annotations of Kubernetes'."""
+    """Return the addresses in Calico's own Node, or else in the annotations of the Kubernetes Node."""
     own = (bgp.ipv4Address, bgp.ipv6Address) if bgp else ("", "")
     noted = (notes.get(f"projectcalico.org/IPv{family}Address", "") for family in (4, 6))
     return tuple(address for pair in zip(own, noted, strict=True) if (address := pair[0] or pair[1]))
@@ -339,13 +340,13 @@ def _is_named(spec: PodSpec, name: str) -> bool:
 
 
 def _name_and_spec(value: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    """Of a Calico object. Raises MALFORMED errors for what is none."""
+    """Return name and spec of a Calico object. Raises MALFORMED errors for an invalid one."""
     spec = value.get("spec") or {}
     return str(value["metadata"]["name"]), dict(spec)
 
 
 def _zone(labels: Mapping[str, str]) -> str:
-    """As Kubernetes' component-helpers/node/topology (GetZoneKey) makes it of region and zone."""
+    """Return the zone key of region and zone, as component-helpers/node/topology (GetZoneKey) builds it."""
     old_region, old_zone = OLD_ZONE_LABELS
     region = labels.get(REGION_LABEL) or labels.get(old_region, "")
     zone = labels.get(ZONE_LABEL) or labels.get(old_zone, "")
@@ -386,7 +387,7 @@ def _budget(found: doc.Budget) -> DisruptionBudget:
 
 
 def _injects(labels: Mapping[str, str]) -> bool:
-    """By Istio's labels of a namespace (istio.io, "Installing the Sidecar")."""
+    """Whether Istio's labels of a namespace enable injection (istio.io, "Installing the Sidecar")."""
     return labels.get("istio-injection") == "enabled" or (
         "istio.io/rev" in labels and labels.get("istio-injection") != "disabled"
     )

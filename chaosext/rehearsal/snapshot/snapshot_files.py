@@ -1,4 +1,4 @@
-"""Snapshot files, read: any `kubectl get … -o json`, gzip too, several Lists in a file, several files."""
+"""Read snapshot files: any `kubectl get … -o json` output, gzip too, several Lists in a file, several files."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 HOW_TO = "make one with `chaosext snapshot -o FILE`, or with `kubectl get nodes,pods,… -A -o json > FILE`"
 
 CALICO = "projectcalico.org"
-"""Part of the apiVersion of Calico's kinds, in both of its API groups."""
+"""Substring of the apiVersion of Calico's kinds, in both of its API groups."""
 
 CALICO_KINDS = ("BGPPeer", "BGPConfiguration", "IPPool", "FelixConfiguration")
-"""Kinds that other projects have as well, and that count in Calico's groups only."""
+"""Kinds that other projects define too; only those in Calico's API groups count."""
 
 PIPE_S = 600.0
-"""How long a pipe may take: `kubectl get` may need minutes to begin."""
+"""Maximum time to read a pipe; `kubectl get` may take minutes to start its output."""
 
 LARGEST_ZIPPED = 2 << 30
-"""Bytes of a gzip file, and of what comes out of a pipe, neither of which can be mapped."""
+"""Maximum bytes of a gzip file or of a pipe's output, neither of which can be memory-mapped."""
 
 MOST_ITEMS = 1_000_000
-"""Of a List. A cluster has 150,000 Pods at most (kubernetes.io, "Considerations for large clusters")."""
+"""Maximum items of a List. A cluster has at most 150,000 Pods (kubernetes.io, "Considerations for large clusters")."""
 
 SMALLEST_ITEM = len('{"metadata":{"name":"a"}}')
 
@@ -46,18 +46,18 @@ _BETWEEN = re.compile(rb"[ \t\r\n]*([,\]}])[ \t\r\n]*")
 _TRAILING = re.compile(r"trailing characters \(byte (\d+)\)")
 
 UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
-"""What msgspec raises for bytes that are no JSON of the wanted shape."""
+"""Exceptions of msgspec for bytes that are not JSON of the expected shape."""
 
 Document = TypeVar("Document")
 
 
 @dataclass(slots=True, kw_only=True)
 class Listed:
-    """The items of all files by kind, each as its own bytes; Calico's Node is `CalicoNode`.
+    """The items of all files by kind, each as (file, raw bytes); Calico's Node has the kind `CalicoNode`.
 
-    `declared`: kinds that a file says it looked for, though there may be none; `missed`: kind -> why it could not.
-    `taken_at`: as a file says, "".
-    `others`: (API group, kind) -> the first object of each, of those that aren't Kubernetes' own.
+    `declared`: kinds that a file says it looked for, even if none exist. `missed`: kind -> why it could not
+    be read. `others`: (API group, kind) -> the first object of each, for groups that are not Kubernetes' own.
+    `taken_at`: the time that a file states, or "".
     """
 
     items: dict[str, list[tuple[str, bytes | memoryview]]] = field(default_factory=lambda: defaultdict(list))
@@ -68,7 +68,7 @@ class Listed:
     version: str = ""
 
     def of(self, kind: str, document: type[Document]) -> Iterator[Document]:
-        """Every item of a kind. Raises `Refused`, naming file and item, for one that has another shape."""
+        """Yield every item of a kind. Raises `Refused`, naming file and item, for an item of another shape."""
         decode = msgspec.json.Decoder(document).decode
         for index, (file, raw) in enumerate(self.items.get(kind, ())):
             try:
@@ -78,12 +78,12 @@ class Listed:
                 raise Refused(f"{file}: {kind} {name}: {error}", HOW_TO) from None
 
     def has(self, kind: str) -> bool:
-        """Whether the snapshot tells of this kind, be it that there is none."""
+        """Whether the snapshot covers this kind, even with zero objects."""
         return kind in self.declared or bool(self.items.get(kind))
 
 
 def read_files(paths: Sequence[Path]) -> Listed:
-    """Raises `Refused` for a file that can't be read, is cut off, or is no Kubernetes List."""
+    """Read all files. Raises `Refused` for a file that is unreadable, truncated, or not a Kubernetes List."""
     listed = Listed()
     for path in paths:
         for found in _lists(contents(path), path):
@@ -92,9 +92,10 @@ def read_files(paths: Sequence[Path]) -> Listed:
 
 
 def contents(path: Path) -> bytes | mmap:
-    """A file's text, unzipped: mapped rather than read, as half a gigabyte is usual for a large cluster.
+    """Return a file's content, unzipped. Plain files are memory-mapped: half a gigabyte is usual for a large cluster.
 
-    Raises `Refused` for what can't be read, is no file or pipe, or is a gzip file that is damaged or a bomb.
+    Raises `Refused` if the path is unreadable, is neither a file nor a pipe, or is a damaged or malicious
+    gzip file.
     """
     try:
         with opened(path) as file:
@@ -107,7 +108,7 @@ def contents(path: Path) -> bytes | mmap:
             if about.st_size > LARGEST_ZIPPED:
                 raise UnfitFile(f"is larger than {LARGEST_ZIPPED >> 30} GiB", path)
             return b"".join(unzipped(file, path))
-    except ValueError:  # nothing to map
+    except ValueError:  # mmap refuses an empty file
         return b""
     except OSError as error:
         raise Refused(f"{path}: {error.strerror or error}", HOW_TO) from None
@@ -115,7 +116,7 @@ def contents(path: Path) -> bytes | mmap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _List:
-    """A Kubernetes List: what it says of itself, and where in its file each of its items is."""
+    """A Kubernetes List: its own fields, and the bytes of each item."""
 
     kind: str
     api_version: str
@@ -124,7 +125,7 @@ class _List:
 
 
 def _lists(data: bytes | mmap, path: Path) -> Iterator[_List]:
-    """The Lists that stand one after the other in a file, after the mark that some shells begin it with."""
+    """Yield the Lists that follow each other in a file, after a byte order mark, which some shells write."""
     text = _Text(data)
     at = begins = text.after_blanks(len(BOM_UTF8) if data[:3] == BOM_UTF8 else 0)
     while at < len(data):
@@ -139,7 +140,7 @@ def _lists(data: bytes | mmap, path: Path) -> Iterator[_List]:
 
 
 def _list(text: _Text, at: int) -> tuple[_List, int]:
-    """The List that begins at `at`, and where it ends. Raises `UNREADABLE`."""
+    """Return the List that begins at `at`, and the offset of its end. Raises `UNREADABLE`."""
     text.require_object(at)
     items: list[memoryview] | None = None
     fields: dict[str, memoryview] = {}
@@ -164,9 +165,9 @@ def _field(fields: Mapping[str, memoryview], name: str, type_: type[Document]) -
 
 
 class _Text:
-    """JSON in a buffer, walked value by value: no value is made, and no memory taken, that nobody asked for.
+    """JSON in a buffer, walked value by value, without decoding or copying values that the caller does not need.
 
-    `at` is the place that was reached. Every method raises `UNREADABLE` where the text goes wrong.
+    `at` is the current offset. Every method raises `UNREADABLE` for invalid JSON.
     """
 
     def __init__(self, data: bytes | mmap) -> None:
@@ -181,7 +182,7 @@ class _Text:
         return self.at
 
     def value(self, at: int) -> memoryview:
-        """The value that begins at `at`, as it is written."""
+        """Return the bytes of the value that begins at `at`."""
         self.at = at
         rest = self._view[at:]
         try:
@@ -197,10 +198,10 @@ class _Text:
     def require_object(self, at: int) -> None:
         self.at = at
         if self.byte(at) != b"{":
-            _head(self._view[at:])  # which says what is there instead
+            _head(self._view[at:])  # raises an error that says what is there instead
 
     def members(self, at: int) -> Iterator[tuple[str, int]]:
-        """The keys of the object at `at`, each with the place of its value, which the caller walks."""
+        """Yield each key of the object at `at` with the offset of its value, which the caller must walk."""
         seen: set[str] = set()
         for begin in self._within(at, b"}"):
             key = msgspec.json.decode(self.value(begin), type=str)
@@ -212,7 +213,7 @@ class _Text:
             yield key, self.after_blanks(self.at + 1)
 
     def objects(self, at: int) -> Iterator[memoryview]:
-        """The objects in the array that begins at `at`; anything else in it ends it at once."""
+        """Yield the objects of the array at `at`. Raises ValidationError for an item of another type."""
         for number, begin in enumerate(self._within(at, b"]"), 1):
             if number > MOST_ITEMS:
                 raise msgspec.ValidationError(f"more than {MOST_ITEMS:,} items")
@@ -222,7 +223,7 @@ class _Text:
             yield found
 
     def _within(self, at: int, closing: bytes) -> Iterator[int]:
-        """The places between a bracket, commas and the `closing` one, where the caller walks a value each time."""
+        """Yield the offset of each element up to the `closing` bracket; the caller must walk the value each time."""
         begin = self.after_blanks(at + 1)
         if self.byte(begin) == closing:
             self.at = begin + 1
@@ -247,7 +248,7 @@ _head = msgspec.json.Decoder(Head).decode
 
 
 def _end_of_first(error: Exception) -> int:
-    """Where the next of several values begins (msgspec counts one further); 0 where something else is wrong."""
+    """Return where the value after the first begins (msgspec counts from 1), or 0 for any other error."""
     match = _TRAILING.search(str(error))
     return int(match[1]) - 1 if match else 0
 
@@ -270,7 +271,7 @@ def _take(listed: Listed, found: _List, file: str) -> None:
     listed.taken_at = listed.taken_at or str(found.about.get("taken_at") or "")
     listed.version = listed.version or str(found.about.get("version") or "")
     kind = found.kind.removesuffix("List")
-    if kind:  # a list of one kind, as the API itself gives it: its items don't repeat the kind
+    if kind:  # the API's own list of one kind: its items do not repeat the kind
         listed.declared.add(_kind(kind, found.api_version))
     for number, raw in enumerate(found.items, 1):
         try:
@@ -292,7 +293,7 @@ def _missed(said: Any) -> Mapping[str, str]:
 
 
 def _kind(kind: str, api_version: str) -> str:
-    """What an object's kind is called here: one that another project has as well is told apart by its API group."""
+    """Return chaosext's name of a kind; kinds that several projects define are distinguished by API group."""
     if kind == "Node" and CALICO in api_version:
         return "CalicoNode"
     group = api_version.partition("/")[0]
@@ -309,6 +310,6 @@ def _name(raw: bytes | memoryview) -> str:
 
 
 def plain(raw: bytes | memoryview) -> Mapping[str, Any]:
-    """An item as plain JSON, for kinds that are few."""
+    """Return an item as plain JSON, for kinds with few objects."""
     value: Mapping[str, Any] = msgspec.json.decode(raw)
     return value

@@ -1,7 +1,7 @@
-"""What the engine knows of a cluster: frozen values, made from plain Kubernetes JSON by `snapshot`.
+"""The engine's model of a cluster: frozen values, built from plain Kubernetes JSON by `reader`.
 
-Equal Pods share one `PodSpec` (compared by identity), so that 150,000 Pods stay small. What a snapshot doesn't say is
-None where the engine must know that it isn't known, and is named in `World.assumptions`.
+Equal Pods share one `PodSpec` (compared by identity), so that 150,000 Pods stay small. Information that the
+snapshot lacks is None if the engine must treat it as unknown, and otherwise listed in `World.assumptions`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ HOSTNAME, ZONE = "kubernetes.io/hostname", "topology.kubernetes.io/zone"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    """Requests of a Pod, or what a node can give. `extended` are (name, amount), sorted."""
+    """Requests of a Pod, or a node's allocatable. `extended` holds (name, amount) pairs, sorted."""
 
     cpu_m: int = 0
     memory_bytes: int = 0
@@ -44,14 +44,14 @@ class Requirement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelSelector:
-    """Pods by label: all of `requirements` (matchLabels are `In` with one value). No requirement: every Pod."""
+    """A label selector of Pods: all `requirements` must hold (matchLabels are `In` with one value); none: every Pod."""
 
     requirements: tuple[Requirement, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeTerm:
-    """A nodeSelectorTerm: all of it. `names` are matchFields on metadata.name, empty for any."""
+    """A nodeSelectorTerm; all its parts must hold. `names` are matchFields on metadata.name, empty for any."""
 
     requirements: tuple[Requirement, ...] = ()
     names: tuple[str, ...] = ()
@@ -59,8 +59,9 @@ class NodeTerm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodTerm:
-    """A podAffinityTerm. `namespaces`: where the other Pods live, empty for the Pod's own; ("*",) for every one.
-    `selector` None selects no Pod.
+    """A podAffinityTerm; `selector` None selects no Pod.
+
+    `namespaces`: where the other Pods are; empty means the Pod's own namespace, ("*",) every namespace.
     """
 
     topology_key: str
@@ -70,7 +71,7 @@ class PodTerm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Affinity:
-    """`required_nodes`: any of these terms, None for no such demand. Preferred ones with their weights, 1 to 100."""
+    """`required_nodes`: any of these terms must hold; None: no requirement. Preferred terms have weights, 1 to 100."""
 
     required_nodes: tuple[NodeTerm, ...] | None = None
     preferred_nodes: tuple[tuple[int, NodeTerm], ...] = ()
@@ -84,7 +85,7 @@ class Affinity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
-    """A topologySpreadConstraint; `required` is whenUnsatisfiable DoNotSchedule; `selector` has its matchLabelKeys."""
+    """A topologySpreadConstraint. `required`: whenUnsatisfiable is DoNotSchedule. `selector` has matchLabelKeys."""
 
     max_skew: int
     topology_key: str
@@ -97,7 +98,7 @@ class Spread:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Toleration:
-    """`operator` Equal or Exists; empty `key` and `effect` match all. `seconds` None: for ever."""
+    """`operator` is Equal or Exists; empty `key` and `effect` match all. `seconds` None: tolerates forever."""
 
     key: str = ""
     operator: str = "Equal"
@@ -108,7 +109,7 @@ class Toleration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """A probe's timings, Kubernetes' defaults; `port` 0 where it names one or is none of HTTP, TCP and gRPC."""
+    """A probe's timings, with Kubernetes' defaults; `port` is 0 for a named port and for an exec probe."""
 
     period_s: int = 10
     timeout_s: int = 1
@@ -120,9 +121,9 @@ class Probe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
-    """A container as its spec says. `native`: an init container that goes on running (restartPolicy Always).
+    """A container as its spec describes it. `native`: an init container with restartPolicy Always (a native sidecar).
 
-    `post_start` is true where a postStart hook holds back the containers after it (Istio's
+    `post_start`: it has a postStart hook, which delays the containers after it (Istio's
     holdApplicationUntilProxyStarts).
     """
 
@@ -137,7 +138,7 @@ class Container:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PodSpec:
-    """What Pods of one template have in common."""
+    """The common part of Pods of one template."""
 
     labels: Labels = field(default_factory=dict)
     tolerations: tuple[Toleration, ...] = ()
@@ -146,8 +147,10 @@ class PodSpec:
     spreads: tuple[Spread, ...] = ()
     requests: Resources = Resources()
     scored_requests: Resources | None = None
-    """As the scheduler scores them, None for `requests`: 100m and 200 MiB for each container that requests none
-    (pkg/scheduler/util/pod_resources.go, GetNonzeroRequests).
+    """Requests that the scheduler uses for scoring, None for `requests`.
+
+    It counts 100m and 200 MiB for each container without requests (pkg/scheduler/util/pod_resources.go,
+    GetNonzeroRequests).
     """
     priority: int = 0
     may_preempt: bool = True
@@ -163,7 +166,7 @@ class PodSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pod:
-    """A Pod. `owner` reads "ReplicaSet/coredns-66bc5c9577", "Node/cp-1" for a static Pod, "" for a bare one."""
+    """A Pod. `owner` is "ReplicaSet/coredns-66bc5c9577", "Node/cp-1" for a static Pod, "" for a bare Pod."""
 
     namespace: str
     name: str
@@ -176,7 +179,7 @@ class Pod:
 
     @property
     def subject(self) -> str:
-        """How the timeline names it."""
+        """Name in the timeline."""
         return f"Pod/{self.namespace}/{self.name}"
 
 
@@ -196,17 +199,17 @@ class Workload:
 
     @property
     def subject(self) -> str:
-        """How the timeline names it."""
+        """Name in the timeline."""
         return f"{self.kind}/{self.namespace}/{self.name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """A node. `zone` is the controller's zone key, made of region and zone labels, "" for none.
+    """A node. `zone` is the controller's zone key, built from region and zone labels, "" for none.
 
-    `ready` is "True", "False" or "Unknown". `lease_renewed` is the node's Lease's renewTime.
-    `other_ips` are its other addresses. `bgp_addresses` are Calico's own, with their prefixes ("10.0.0.4/24");
-    `reflector_cluster` is its routeReflectorClusterID.
+    `ready` is "True", "False" or "Unknown". `lease_renewed` is the renewTime of the node's Lease. `other_ips`
+    are the addresses of other types. `bgp_addresses` are Calico's, with prefix lengths ("10.0.0.4/24");
+    `reflector_cluster` is Calico's routeReflectorClusterID.
     """
 
     name: str
@@ -224,24 +227,24 @@ class Node:
     bgp_addresses: tuple[str, ...] = ()
     reflector_cluster: str = ""
     kubelet_version: str = ""
-    """As "v1.34.4"; "" when it isn't known."""
+    """As "v1.34.4"; "" if unknown."""
     simulated: bool = False
-    """KWOK plays its kubelet."""
+    """KWOK simulates its kubelet."""
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """All that are known; some with a prefix."""
+        """All known addresses; some have a prefix length."""
         return (*self.internal_ips, *self.other_ips, *self.bgp_addresses)
 
     @property
     def subject(self) -> str:
-        """How the timeline names it."""
+        """Name in the timeline."""
         return f"Node/{self.name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """A Service; Pods with all labels of `selector` in its namespace are behind it (an empty one: nobody)."""
+    """A Service; it selects the Pods in its namespace that have all labels of `selector` (empty: none)."""
 
     namespace: str
     name: str
@@ -251,13 +254,13 @@ class Service:
 
     @property
     def subject(self) -> str:
-        """How the timeline names it."""
+        """Name in the timeline."""
         return f"Service/{self.namespace}/{self.name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DisruptionBudget:
-    """A PodDisruptionBudget: taint eviction deletes regardless of it, drains and preemption respect it."""
+    """A PodDisruptionBudget. Taint-based eviction ignores it; drains and preemption respect it."""
 
     namespace: str
     name: str
@@ -268,9 +271,10 @@ class DisruptionBudget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doubt:
-    """Something that keeps a snapshot from showing who reaches whose Pods.
+    """A reason why a snapshot does not prove which nodes reach which Pods.
 
-    `subject` is the object that it is about, `key` what of it would settle it, "" where nothing is known to.
+    `subject` is the object in question; `key` is its field that would resolve the doubt, "" if no field is
+    known to.
     """
 
     subject: str
@@ -282,22 +286,23 @@ class Doubt:
 
 
 class Plugin(StrEnum):
-    """Who makes Pods reachable across nodes, as far as there is a model of it."""
+    """The kind of network that makes Pods reachable across nodes."""
 
     CALICO = "calico"
     ROUTED = "routed"
-    """Pod addresses are the fabric's own (a cloud's VPC): no announcement is needed."""
+    """Pod addresses belong to the fabric (a cloud's VPC): no route announcement is needed."""
     OVERLAY = "overlay"
-    """Another overlay (flannel, Cilium in tunnel mode): node to node, no announcement is needed."""
+    """Another overlay (flannel, Cilium in tunnel mode) between nodes: no route announcement is needed."""
     UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """What is shown of who carries Pod traffic: `shown` says by what, `doubts` what keeps it from being known.
+    """What the snapshot shows of the Pod network: `shown` is the evidence, `doubts` are the reasons against it.
 
-    `peers`, `pools` and `full_mesh` (None: its default, which nothing says) are Calico's; `bgp_doubts` matter where its
-    routes come by BGP. `bgp_enabled` False: no BIRD at all.
+    `peers`, `pools` and `full_mesh` are Calico's; `full_mesh` is None if no BGPConfiguration exists, so that
+    only the default suggests a mesh. `bgp_doubts` matter only if routes come by BGP. `bgp_enabled` is False
+    if Calico runs without BIRD.
     """
 
     plugin: Plugin = Plugin.UNKNOWN
@@ -316,7 +321,7 @@ class Network:
 class Mesh:
     """Istio. `webhook_fails_closed`: the injection webhook's failurePolicy is Fail.
 
-    `injects`: namespaces whose new Pods go through it. `istiod` is its Service.
+    `injects`: namespaces whose new Pods get a sidecar. `istiod` is istiod's Service.
     """
 
     istiod: Service
@@ -326,7 +331,7 @@ class Mesh:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlPlane:
-    """The control plane's own timings: `timings` may differ between clusters, the rest are its flags' defaults.
+    """The control plane's settings, with the defaults of its flags; `timings` are those that clusters often change.
 
     Source: Kubernetes cmd/kube-controller-manager/app/options (nodelifecyclecontroller.go, generic),
     pkg/controller/nodelifecycle/config/v1alpha1, staging/src/k8s.io/component-base/config/v1alpha1.
@@ -334,21 +339,21 @@ class ControlPlane:
 
     timings: Timings = field(default_factory=Timings)
     eviction_rate: float = 0.1
-    """--node-eviction-rate, nodes a second."""
+    """--node-eviction-rate, nodes per second."""
     secondary_eviction_rate: float = 0.01
-    """--secondary-node-eviction-rate."""
+    """--secondary-node-eviction-rate, nodes per second."""
     unhealthy_threshold: float = 0.55
     """--unhealthy-zone-threshold."""
     large_cluster_size: int = 50
     """--large-cluster-size-threshold."""
     api_qps: float = 20.0
-    """--kube-api-qps."""
+    """--kube-api-qps, requests per second."""
     api_burst: int = 30
     """--kube-api-burst."""
     lease_renewal_s: float = 10.0
-    """A quarter of kubelet's nodeLeaseDurationSeconds, 40 (pkg/kubelet/kubelet.go)."""
+    """Seconds; a quarter of kubelet's nodeLeaseDurationSeconds, 40 (pkg/kubelet/kubelet.go)."""
     version: str = ""
-    """The API server's or the nodes' version, "v1.34.4"; "" when it isn't known."""
+    """Version of the API server or the nodes, as "v1.34.4"; "" if unknown."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -365,10 +370,11 @@ class ControlPlane:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """A cluster before the cut. `dns` is kube-dns' Service, None when the snapshot names none.
+    """A cluster before the cut. `dns` is kube-dns' Service, None if the snapshot has neither the Service nor its Pods.
 
-    `workloads` are keyed by (namespace, "ReplicaSet/name"). `taken_at` is when the snapshot was made, if known.
-    `missing` are the kinds that no file held ("BGPPeer", "Service", …): what follows from them is unknown.
+    `workloads` are keyed by (namespace, "ReplicaSet/name"). `taken_at` is the time of the snapshot, if known.
+    `missing` are the kinds that no file covered ("BGPPeer", "Service", …): whatever depends on them is
+    unknown.
     """
 
     nodes: tuple[Node, ...]
