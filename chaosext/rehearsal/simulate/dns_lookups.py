@@ -1,4 +1,4 @@
-"""DNS in one play: which endpoints each node's kube-proxy knows, which of them answer it, and what people notice.
+"""DNS in one simulation: the kube-dns endpoints that each node's kube-proxy knows, which of them answer, and events.
 
 Source: Kubernetes v1.34 pkg/proxy/topology.go.
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from chaosext.rehearsal.simulate.simulation import Followed, Scene
 
 SLICES_WITHIN_S = (0.01, 0.15)
-"""From a Pod's change to the EndpointSlice's (pkg/controller/endpointslice)."""
+"""Delay from a Pod's change to the update of its EndpointSlice, in seconds (pkg/controller/endpointslice)."""
 
 SLICES = "kube-controller-manager: endpoint slice controller"
 LOOKUPS = "kube-proxy's endpoints and the routes to them"
@@ -30,7 +30,7 @@ NOTICED = {
 
 
 class Lookups:
-    """Follows kube-dns' endpoints. `changed` is called whenever lookups may go differently."""
+    """Tracks kube-dns' endpoints; calls `changed` whenever the result of lookups may change."""
 
     def __init__(self, scene: Scene, changed: Callable[[float], None]) -> None:
         self._scene, self._stage, self._changed = scene, scene.stage, changed
@@ -40,7 +40,7 @@ class Lookups:
         self._told: tuple[str, ...] = ()
 
     def begin(self) -> None:
-        """From the cut on: nodes that are cut off know what they knew, until they are connected again."""
+        """Start at the cut. Nodes that are cut off keep their old endpoints until they reconnect."""
         scene, heal = self._scene, self._stage.plan.cut_for_s
         for t in self._stage.epochs_s:
             scene.at(t, self._look)
@@ -54,7 +54,7 @@ class Lookups:
             self._changed(t)
 
     def pod_changed(self, t: float) -> None:
-        """A kube-dns Pod came, went, or changed its Ready."""
+        """Handle a kube-dns Pod that appeared, disappeared, or changed its Ready condition."""
         self._scene.at(t + self._scene.between(*SLICES_WITHIN_S), self._publish)
 
     def _publish(self, t: float) -> None:
@@ -67,14 +67,14 @@ class Lookups:
         self._look(t)
 
     def _look(self, t: float) -> None:
-        """Every observer looks."""
+        """Update the view of every observer."""
         if self._stage.world.dns is not None:
             for number, view in self.views().items():
                 self._notes(t, number, view)
             self._changed(t)
 
     def _notes(self, t: float, number: int, view: Dns) -> bool:
-        """One observer's view: what differs is told, and the worst of the cut is kept."""
+        """Record an observer's view and its worst state in the cut; mark a change, and return whether there was one."""
         before, during = self._views.get(number, Dns.RESOLVABLE), self._scene.trace.during
         self._views[number] = view
         if self._scene.is_cut:
@@ -85,22 +85,25 @@ class Lookups:
         return view is not before
 
     def view(self, number: int) -> Dns:
-        """How lookups from this observer go now."""
+        """Return the state of lookups from this observer now."""
         if not self._stage.knows_dns:
             return Dns.UNKNOWN
         return self._known_to(number).view(number, self._stage.epoch(self._scene.now))
 
     def _known_to(self, number: int) -> _Endpoints:
-        """A node that is cut off knows what it knew before."""
+        """Return the endpoints that a node knows; a node that is cut off keeps those from before the cut."""
         return _Endpoints(self._endpoints() if number in self._synced else self._frozen, self._stage)
 
     def views(self) -> dict[int, Dns]:
-        """Every observer's."""
+        """Return the state of each observer."""
         viewer = self.viewer()
         return {number: viewer(number) for number in self._stage.observers}
 
     def viewer(self) -> Callable[[int], Dns]:
-        """How lookups go, as of now. Observers of one kind that host no kube-dns and know the same see the same."""
+        """Return a function from a node to its state now.
+
+        Observers of the same kind that know the same endpoints and host none of them share one result.
+        """
         stage, synced = self._stage, self._synced
         if not stage.knows_dns:
             return lambda _: Dns.UNKNOWN
@@ -119,14 +122,14 @@ class Lookups:
         return view
 
     def _endpoints(self) -> list[Followed]:
-        """Ready ones; where there are none, those that still serve while they end (`CategorizeEndpoints`)."""
+        """Return the ready endpoints; without any, the terminating ones that still serve (`CategorizeEndpoints`)."""
         ready = [pod for pod in self._scene.dns if pod.ready]
         if ready or not self._stage.uses_ending:
             return ready
         return [pod for pod in self._scene.dns if pod.serving]
 
     def hosts(self) -> tuple[tuple[str, bool], ...]:
-        """Where ready kube-dns Pods are, and whether every judged node has an answer from there."""
+        """Return the nodes of ready kube-dns Pods, and whether every judged node reaches the Pod there."""
         ready = [pod for pod in self._scene.dns if pod.ready]
         return tuple(sorted((self._scene.name(pod.node), self._answers_all(pod)) for pod in ready))
 
@@ -139,7 +142,7 @@ class Lookups:
 
 
 class _Endpoints:
-    """kube-dns' endpoints as a kube-proxy knows them, those on nodes of one kind together."""
+    """kube-dns' endpoints as one kube-proxy knows them, grouped by the kind of their node."""
 
     def __init__(self, known: Iterable[Followed], stage: Stage) -> None:
         self._stage, self._is_any_silent = stage, False
@@ -153,7 +156,7 @@ class _Endpoints:
         self.hosts = {number for numbers in self._alike.values() for number in numbers}
 
     def view(self, number: int, epoch: int) -> Dns:
-        """How lookups from a node go."""
+        """Return the state of lookups from a node."""
         found: set[bool | None] = {False} if self._is_any_silent else set()
         for (_, own), hosts in self._alike.items():
             if number in hosts:
@@ -168,10 +171,10 @@ SEVERITY = (Dns.RESOLVABLE, Dns.UNKNOWN, Dns.PARTIAL, Dns.DEAD)
 
 
 def state(answers: Collection[bool | None], *, cached: bool = False) -> Dns:
-    """Of one node: `answers` has an entry for each endpoint that its kube-proxy knows, None where nobody knows.
+    """Return one node's state from `answers`: one entry per endpoint that its kube-proxy knows, None if unknown.
 
-    With NodeLocal DNSCache (`cached`) names outside the cluster still resolve, and those of the cluster don't once
-    their 30 s are over (its Corefile forwards cluster.local to kube-dns' own endpoints).
+    With NodeLocal DNSCache (`cached`), names outside the cluster still resolve, and cluster names fail after
+    their 30 s in the cache (its Corefile forwards cluster.local to kube-dns' own endpoints).
     """
     if None in answers:
         return Dns.UNKNOWN
@@ -181,12 +184,12 @@ def state(answers: Collection[bool | None], *, cached: bool = False) -> Dns:
 
 
 def worst(states: Iterable[Dns]) -> Dns:
-    """The worst of one node's states over a time."""
+    """Return the worst of one node's states over time."""
     return max(states, key=SEVERITY.index, default=Dns.RESOLVABLE)
 
 
 def overall(states: Iterable[Dns]) -> Dns:
-    """Of all nodes that carry workloads: dead where it is dead for all, partial where some are hit."""
+    """Return the state of all nodes with workloads: dead if it is dead on all, partial if only some are affected."""
     kinds = set(states)
     if len(kinds) == 1:
         return kinds.pop()

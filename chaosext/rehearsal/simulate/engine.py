@@ -1,6 +1,7 @@
-"""One play of a cut: a discrete-event simulation of what the control plane does with the Pods, and of what that does
-to DNS (`lookups`) and the mesh (`sidecars`). The nodes' lives are played first, as nothing of the rest acts back on
-them.
+"""One simulation of a cut: a discrete-event simulation of what the control plane does with the Pods.
+
+It includes the effects on DNS (`dns_lookups`) and the mesh (`sidecar_sync`). The node events are simulated
+first, because nothing else affects them.
 """
 
 from __future__ import annotations
@@ -39,31 +40,31 @@ KUBELET = "kubelet"
 PLAN = "the plan"
 
 CREATES_WITHIN_S, BINDS_WITHIN_S = (0.01, 0.3), (0.01, 0.15)
-"""A controller's reaction to a deletion, and the scheduler's to a new Pod, as seen."""
+"""A controller's reaction to a deletion, and the scheduler's to a new Pod; seconds, as measured."""
 
 DELETES_WITHIN_S = (0.02, 0.15)
-"""From one deletion of a rollback to the next, as seen."""
+"""Delay between two deletions of a rollback; seconds, as measured."""
 
 AFTER_ROLLBACK_S = 60.0
-"""How long a rollback that is only imagined is played."""
+"""Seconds to simulate after a hypothetical rollback, one that the plan does not include."""
 
 LOWEST_BELOW_ZERO = 2**31
-"""`minSumPrioritiesScoreFunc` adds it to each priority, so that fewer Pods are always cheaper."""
+"""`minSumPrioritiesScoreFunc` adds it to each priority, so that fewer Pods always cost less."""
 
 OPENED_S = 0.001
-"""From a node's losing its taint to the scheduler's trying the Pods that wait for one."""
+"""Delay from a node losing its taint to the scheduler retrying pending Pods."""
 
 FEW_TIES = 4
-"""Up to so many equally good nodes for kube-dns, each of them is played."""
+"""Up to this many equally good nodes for kube-dns, each is simulated."""
 
 
 def simulate(stage: Stage, draw: Draw, budget: TimeBudget = UNBOUNDED) -> Trace:
-    """One play, by one draw of chance. Raises `TimeIsUp` where the budget is over before it."""
+    """Run one simulation with one set of random values. Raises `TimeIsUp` if the time budget ends first."""
     return _Play(Scene(stage, draw, budget)).run()
 
 
 class _Play:
-    """What controllers, the scheduler and kubelet do with Pods."""
+    """The behaviour of controllers, scheduler and kubelet towards Pods."""
 
     def __init__(self, scene: Scene) -> None:
         self._scene, self._stage, self._plan = scene, scene.stage, scene.stage.plan
@@ -89,7 +90,7 @@ class _Play:
         return self._trace
 
     def _conclude(self) -> None:
-        """How it stands without a rollback."""
+        """Record the state without a rollback."""
         trace, followed = self._trace, [pod for pods in self._scene.on.values() for pod in pods]
         trace.after, trace.dns_hosts = self._lookups.views(), self._lookups.hosts()
         trace.pending = Counter(pod.key for pod in self._pending)
@@ -121,7 +122,7 @@ class _Play:
     # -- nodes -----------------------------------------------------------------------------------------------
 
     def _tell(self, at: int, number: int) -> None:
-        """The node's own lines; nothing acts back on them."""
+        """Mark the node's own events. They have no effects themselves."""
         lives, subject, horizon = self._lives, self._stage.world.nodes[number].subject, self._plan.horizon_s
         lines = [
             (lives.unknown_s[at], Kind.NODE_NOT_READY, "Ready is Unknown", LIFECYCLE, ""),
@@ -144,7 +145,7 @@ class _Play:
                 )
 
     def _schedule(self, at: int, number: int) -> None:
-        """What the node's life does to Pods."""
+        """Schedule the effects of the node's events on Pods."""
         lives, scene = self._lives, self._scene
         if number in scene.on:
             scene.at(lives.unknown_s[at], self._lose, number)
@@ -157,7 +158,7 @@ class _Play:
                     scene.at(since + stays, self._evict_all, pods, others)
 
     def _no_execute(self, at: int) -> list[tuple[float, float]]:
-        """From when to when the node has its NoExecute taint; master disruption mode takes it away for a while."""
+        """Return the periods with the node's NoExecute taint; master disruption mode removes it for a while."""
         lives = self._lives
         untied = [(since, until) for node, since, until in lives.untied if node == at]
         last = (lives.no_execute_s[at], lives.no_execute_off_s[at])
@@ -188,7 +189,7 @@ class _Play:
         self._sidecars.look(t)
 
     def _leave(self, number: int, pod: Followed) -> None:
-        """Connected again, its kubelet stops it; until then it may tell that the Pod is Ready after all."""
+        """Stop the Pod once its kubelet is connected again; before that, the kubelet may still report it Ready."""
         hears_s = self._scene.hears_s(number)
         self._scene.at(hears_s + self._stops_after_s(pod), self._stop, pod)
         self._scene.at(hears_s + self._between(*kubelet_behaviour.RECONCILED_WITHIN_S), self._serve, pod)
@@ -199,7 +200,7 @@ class _Play:
             self._pod_changed(t, pod)
 
     def _closed(self, group: Group, t: float) -> Callable[[int], bool]:
-        """Whether a node's taints keep the Pod away now."""
+        """Return a function that tests whether a node's taints keep the group's Pods away now."""
         lives, fleet_of = self._lives, self._stage.fleet_of
         minds_schedule, minds_execute = self._stage.board.standing(group.spec).minds
 
@@ -213,10 +214,11 @@ class _Play:
 
         return closed
 
-    # -- eviction, and what comes instead ----------------------------------------------------------------------
+    # -- eviction and replacement
+    # -----------------------------------------------------------------------------
 
     def _evict_all(self, t: float, pods: list[Pod], others: int) -> None:
-        """All of a node's Pods whose toleration ends now: one client's limit spaces them."""
+        """Evict all Pods of a node whose toleration expires now, spaced by the rate limit of their common client."""
         for pod in pods:
             at = max(t + self._between(*EVICTION_LAG_S), self._evictor.take(EVICTION_CALLS, t))
             self._scene.at(at, self._evict, self._scene.follow(pod))
@@ -236,7 +238,7 @@ class _Play:
         self._delete(t, pod)
 
     def _delete(self, t: float, pod: Followed) -> None:
-        """Terminating: it leaves the endpoints, its owner replaces it, and it is gone once its kubelet has heard."""
+        """Make the Pod Terminating: it leaves the endpoints, its owner replaces it, and its kubelet stops it later."""
         self._sidecars.arrived(pod)
         pod.leaving, pod.waits_since = True, inf
         self._placement.leave(pod.group, pod.node)
@@ -283,8 +285,10 @@ class _Play:
         self._scene.at(t + self._between(*BINDS_WITHIN_S), self._bind_first, pod)
 
     def _refuse(self, t: float, pod: Followed) -> None:
-        """Its controller asks again after its back-off. Of two such times the earlier one counts, as in client-go's
-        util/workqueue/delaying_queue.go (`insert`), so that however often a Pod is refused, one is to come.
+        """Schedule the controller's next attempt, after its back-off.
+
+        Of two scheduled attempts the earlier one stays, as in client-go's util/workqueue/delaying_queue.go
+        (`insert`). A Pod that was refused several times therefore has one attempt pending.
         """
         pod.failures += 1
         self._refused.setdefault(pod.key, {})[pod] = None
@@ -298,7 +302,7 @@ class _Play:
             self._create_refused(t, pod)
 
     def _look_at_refused(self, t: float, key: tuple[str, str]) -> None:
-        """A Pod of the same owner changed, so its controller asks at once for those that it was refused."""
+        """Retry refused Pods of an owner soon, because another of its Pods changed and its controller syncs at once."""
         for pod in self._refused.get(key, ()):
             soon = t + self._between(*CREATES_WITHIN_S)
             if not t < pod.looked_at_s <= soon:
@@ -321,7 +325,7 @@ class _Play:
         self._bind(t, pod)
 
     def _bind(self, t: float, pod: Followed) -> bool:
-        """Put a Pod onto a node, or make room for it. False where neither can be done: it changed nothing."""
+        """Bind the Pod to a node, or make room for it. Return False if neither is possible, with nothing changed."""
         closed = self._closed(pod.group, t)
         nodes = self._placement.feasible(pod.group, closed)
         if nodes:
@@ -334,8 +338,10 @@ class _Play:
         return not pod.has_preempted and self._preempt(t, pod)
 
     def _preempt(self, t: float, pod: Followed) -> bool:
-        """Room is made where it costs least (`pickOneNodeForPreemption`): lower priorities, then fewer Pods. The last
-        rule, by Pods' start times, is as good as chance. False where no node has room for it even so.
+        """Preempt Pods on the node where that costs least; return False if no node can make enough room.
+
+        Cost (`pickOneNodeForPreemption`) compares lower priorities, then fewer Pods. The last rule, by start
+        times, is left to chance.
         """
         choices = self._placement.preemptions(pod.group, self._closed(pod.group, t))
         if not choices:
@@ -354,15 +360,15 @@ class _Play:
         return True
 
     def _opened(self, t: float, number: int) -> None:
-        """A node lost a taint: whoever is there may be preempted now, too."""
+        """Retry pending Pods after a node lost a taint: its Pods may be preempted now, too."""
         self._retry_pending(t, number, lambda pod: not pod.has_preempted)
 
     def _retry_pending(
         self, t: float, number: int, preempts: Callable[[Followed], bool] = lambda _: False
     ) -> None:
-        """Pods that wait are tried again, by priority, where a node is open now, or has more room.
+        """Retry pending Pods in order of priority, after a node became schedulable or got more room.
 
-        Of Pods of one template the next one fares as the one before it did, unless that changed something.
+        After one Pod fails, the others of its template in the same state are skipped.
         """
         if not self._pending:
             return
@@ -383,13 +389,13 @@ class _Play:
         return self._lives.is_unschedulable(at, t), self._lives.is_emptied(at, t)
 
     def _pick(self, pod: Followed, best: list[int]) -> int:
-        """A tie goes anywhere; where it decides how DNS ends, every way is played."""
+        """Pick one of several equally good nodes. For kube-dns, a tie of few nodes matters: each is simulated."""
         if 1 < len(best) <= FEW_TIES and pod in self._scene.dns and not self._scene.quiet:
             return best[self._scene.draw.choose([1.0] * len(best))]
         return self._scene.draw.random.choice(best)
 
     def _settle(self, t: float, pod: Followed, number: int) -> None:
-        """Bound, perhaps to a node that is cut off and not marked yet: there it starts once that has heard of it."""
+        """Bind the Pod to a node. On a node that is cut off but not marked yet, it starts once the node reconnects."""
         name = self._scene.name(number)
         self._scene.settle(pod, number)
         self._placement.add(pod.group, number)
@@ -423,7 +429,7 @@ class _Play:
     # -- the rollback ----------------------------------------------------------------------------------------
 
     def _roll_back(self) -> None:
-        """kube-dns' Pods are deleted, and scheduled anew."""
+        """Delete kube-dns' Pods, so that they are scheduled again."""
         mine, t = [pod for pod in self._scene.dns if pod.there], self._scene.now
         if mine:
             deleting = f"deleting {len(mine)} kube-dns Pods"
@@ -435,6 +441,6 @@ class _Play:
 
 
 def _cost(victims: Sequence[Group]) -> tuple[int, int, int]:
-    """The highest priority among them, the sum of all (from 0 for the lowest there is), and how many they are."""
+    """Return the victims' highest priority, the sum of priorities (0 is the lowest possible), and their number."""
     priorities = [group.spec.priority for group in victims]
     return max(priorities), sum(each + LOWEST_BELOW_ZERO for each in priorities), len(priorities)

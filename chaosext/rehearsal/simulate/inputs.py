@@ -1,4 +1,4 @@
-"""What is the same in every play of one cut: who is cut, who runs where, who counts, who is watched."""
+"""The inputs that all simulations of one cut share: cut nodes, Pods by node, judged nodes, tracked objects."""
 
 from __future__ import annotations
 
@@ -25,27 +25,30 @@ if TYPE_CHECKING:
     from chaosext.rehearsal.snapshot.world import Node, Pod, World
 
 WATCH_ALL_PODS = 500
-"""Up to so many Pods on cut nodes, each of them is followed; beyond, only kube-dns' and istiod's."""
+"""Up to this many Pods on cut nodes, all are tracked; beyond, only kube-dns' and istiod's."""
 
 WATCH_ALL_NODES = 100
-"""Up to so many nodes, DNS is followed on each of them; beyond, on one of each kind."""
+"""Up to this many nodes, DNS is tracked on each; beyond, on one node of each kind."""
 
 FRESH_S = 300.0
-"""Up to so long after a known renewal the next ones are followed: each is up to 0.4 s late, so that they lose step."""
+"""Maximum age of a known lease renewal from which later ones are derived, in seconds.
+
+Each renewal is up to 0.4 s late, so that older knowledge is worthless.
+"""
 
 HERE_TO_STAY = frozenset({"DaemonSet", "Node"})
-"""Owners that bind a Pod to its node: nobody re-creates it elsewhere."""
+"""Owners that bind a Pod to its node: the Pod is not re-created elsewhere."""
 
 
 class Answers:
-    """Whether Pods on a node answer a client on another: asked once for all nodes of two kinds."""
+    """Whether Pods on one node answer a client on another; cached for each pair of node kinds."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
         self._known: dict[tuple[object, object, bool, int], bool | None] = {}
 
     def __call__(self, client: int, host: int, own_address: bool, epoch: int) -> bool | None:
-        """None where nobody knows. `own_address`: the Pod has its node's; `epoch` as in `Stage.epoch`."""
+        """Return the answer, None if unknown. `own_address`: the Pod uses its node's; `epoch` as in `Stage.epoch`."""
         if client == host:
             return True
         kinds = self._stage.kinds
@@ -62,7 +65,7 @@ class Answers:
 
 
 class Stage:
-    """A world and a plan, prepared. Raises `Refused` where the plan names nodes that the world doesn't have."""
+    """A world and a plan, prepared for simulation. Raises `Refused` if the plan names nodes that do not exist."""
 
     def __init__(self, world: World, plan: Plan, board: Board | None = None) -> None:
         self.world, self.plan = world, plan
@@ -83,7 +86,7 @@ class Stage:
 
     @cached_property
     def hubs(self) -> tuple[Node, ...]:
-        """The control plane's nodes that keep it: the side that the cut nodes lose."""
+        """The control-plane nodes that are not cut: the side that cut nodes lose contact with."""
         return tuple(n for n in self.world.nodes if n.control_plane and n.name not in self.plan.cut_nodes)
 
     @cached_property
@@ -92,7 +95,7 @@ class Stage:
 
     @cached_property
     def knows_dns(self) -> bool:
-        """There is a kube-dns that answered before the cut; of another one nothing can be said about the cut."""
+        """Whether a kube-dns was ready before the cut; without one, DNS during the cut is unknown."""
         return self.world.dns is not None and any(pod.ready and not pod.terminating for pod in self.dns_pods)
 
     @cached_property
@@ -101,14 +104,14 @@ class Stage:
 
     @cached_property
     def pods_on(self) -> dict[int, list[Pod]]:
-        """Cut node -> what runs there."""
+        """Cut node -> its Pods."""
         return {
             number: pods for number, pods in self.residents.items() if number >= 0 and self.is_cut[number]
         }
 
     @cached_property
     def residents(self) -> dict[int, list[Pod]]:
-        """Node, cut or not -> what runs there."""
+        """Node, cut or not -> its Pods."""
         found: dict[int, list[Pod]] = defaultdict(list)
         for pod in self.world.pods:
             if not is_over(pod):
@@ -121,7 +124,7 @@ class Stage:
 
     @cached_property
     def watched(self) -> frozenset[tuple[str, str]]:
-        """(namespace, name) of the Pods that are followed one by one."""
+        """(namespace, name) of the Pods that are tracked individually."""
         chosen: tuple[Pod, ...] = (*self.dns_pods, *self.istiod_pods)
         if self.follows_all:
             chosen += tuple(pod for pods in self.pods_on.values() for pod in pods)
@@ -129,7 +132,7 @@ class Stage:
 
     @cached_property
     def evictable(self) -> dict[int, list[tuple[float, list[Pod], int]]]:
-        """Cut node -> (seconds after NoExecute, watched Pods, how many others), soonest first."""
+        """Cut node -> (seconds after NoExecute, watched Pods, number of other Pods), soonest first."""
         return {number: self._evictable(number) for number in self.living}
 
     def _evictable(self, number: int) -> list[tuple[float, list[Pod], int]]:
@@ -142,7 +145,7 @@ class Stage:
         return [(stays, *self._split(pods)) for stays, pods in sorted(after.items())]
 
     def _stays_s(self, pod: Pod, taints: tuple[Taint, ...]) -> float:
-        """As `stays_s`, which is the same for all Pods of a template."""
+        """Return `stays_s`, cached, as all Pods of a template share the result."""
         alike = id(pod.spec), taints
         if alike not in self._stays:
             self._stays[alike] = stays_s(pod.spec.tolerations, taints)
@@ -154,7 +157,7 @@ class Stage:
 
     @cached_property
     def fleet(self) -> Fleet:
-        """What the node lifecycle controller needs."""
+        """The inputs of the node lifecycle controller."""
         nodes, zones = self.world.nodes, sorted({node.zone for node in self.world.nodes})
         number_of, living = {zone: at for at, zone in enumerate(zones)}, set(self.living)
         ready, lost = [0] * len(zones), [0] * len(zones)
@@ -173,7 +176,7 @@ class Stage:
         )
 
     def _age_s(self, node: Node) -> float | None:
-        """How old the node's lease is at `cut_at` if nobody renews it, where the snapshot is fresh enough to say so."""
+        """Return the age of the node's lease at `cut_at` without further renewals; None if the snapshot is too old."""
         if self.plan.cut_at is None or node.lease_renewed is None:
             return None
         age = (self.plan.cut_at - node.lease_renewed).total_seconds()
@@ -181,28 +184,28 @@ class Stage:
 
     @cached_property
     def uses_ending(self) -> bool:
-        """kube-proxy falls back to endpoints that end: feature ProxyTerminatingEndpoints, on since 1.26."""
+        """Whether kube-proxy falls back to terminating endpoints: feature ProxyTerminatingEndpoints, on since 1.26."""
         return not (0, 0) < minor(self.world.control_plane.version) < (1, 26)
 
     @cached_property
     def epochs_s(self) -> tuple[float, ...]:
-        """When each stretch begins in which the same nodes reach each other: the cut, the heal, and route changes."""
+        """Starts of the periods with constant reachability between nodes: the cut, the heal, and route changes."""
         return tuple(sorted({0.0, self.plan.cut_for_s, *self.routes.changes_s}))
 
     def epoch(self, t_s: float) -> int:
-        """Which of these it is then."""
+        """Return the index of the period that contains `t_s`."""
         return bisect_right(self.epochs_s, t_s) - 1
 
     @cached_property
     def observers(self) -> tuple[int, ...]:
-        """Nodes whose DNS is followed: all of them, or one of each kind and those that host kube-dns."""
+        """Nodes whose DNS is tracked: all, or one of each kind plus those that host kube-dns."""
         if len(self.world.nodes) <= WATCH_ALL_NODES:
             return tuple(range(len(self.world.nodes)))
         return tuple(sorted(set(self.like.values())))
 
     @cached_property
     def like(self) -> dict[int, int]:
-        """Node -> the observer that sees what it sees."""
+        """Node -> the observer with the same view."""
         if len(self.world.nodes) <= WATCH_ALL_NODES:
             return {number: number for number in range(len(self.world.nodes))}
         first: dict[tuple[int, str], int] = {}
@@ -214,7 +217,7 @@ class Stage:
 
     @cached_property
     def kinds(self) -> tuple[int, ...]:
-        """Of each node, its kind's number: two of one kind reach the same others, cut or not."""
+        """The number of each node's kind; two nodes of one kind reach the same others, cut or not."""
         numbers: dict[tuple[object, ...], int] = {}
         kinds = (
             (self.is_cut[number], node.control_plane, self.routes.kind(number))
@@ -224,12 +227,12 @@ class Stage:
 
     @cached_property
     def judged(self) -> tuple[int, ...]:
-        """Observers whose lookups decide how DNS is: nodes without a control-plane role, where there are any."""
+        """Observers whose lookups decide the state of DNS: nodes without a control-plane role; otherwise all."""
         workers = tuple(n for n in self.observers if not self.world.nodes[n].control_plane)
         return workers or self.observers
 
     def named(self, namespace: str, owner: str) -> str:
-        """The workload that people know: a ReplicaSet's Deployment, a bare Pod itself."""
+        """Return the workload that users know: a ReplicaSet's Deployment, a bare Pod itself."""
         known = self.world.workloads.get((namespace, owner))
         top = known.owner if known and known.owner else owner
         kind, _, name = top.partition("/")

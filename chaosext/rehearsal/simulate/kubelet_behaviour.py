@@ -1,8 +1,9 @@
-"""What kubelet does with Pods: how fast they start and stop, how a sidecar that gets no configuration fails.
+"""Kubelet's behaviour: how fast Pods start and stop, and how a sidecar without configuration fails.
 
-Source: Kubernetes v1.34 pkg/kubelet/kuberuntime/kuberuntime_container.go (a postStart hook holds back the containers
-after it; the container whose hook fails is killed) and pkg/kubelet/kubelet.go (back-off from 10 s, doubling, to 300 s);
-Istio pilot/cmd/pilot-agent/app/wait.go (waits 60 s) and the sidecar's drain of 5 s. Ranges are what the testbed showed.
+Source: Kubernetes v1.34 pkg/kubelet/kuberuntime/kuberuntime_container.go (a postStart hook delays the
+containers after it; a container whose hook fails is killed) and pkg/kubelet/kubelet.go (back-off from 10 s,
+doubling, to 300 s); Istio pilot/cmd/pilot-agent/app/wait.go (waits 60 s) and the sidecar's drain of 5 s.
+Ranges, in seconds, were measured on the testbed.
 """
 
 from __future__ import annotations
@@ -15,48 +16,48 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HEARS_WITHIN_S = (0.0, 2.0)
-"""From a node's connection to its kubelet's and its kube-proxy's knowing what changed meanwhile."""
+"""Delay from a node's reconnection until its kubelet and kube-proxy know what has changed."""
 
 STARTS_WITHIN_S = (0.3, 4.0)
-"""From bound to Ready, with the image there, and no probe that asks for more."""
+"""Delay from bound to Ready, with the image present and no probe that takes longer."""
 
 STOPS_WITHIN_S = (0.2, 6.0)
-"""From kubelet's hearing of a deletion to the Pod's end, where its processes end when they are told to."""
+"""Delay from kubelet learning of a deletion to the Pod's end, if its processes exit on SIGTERM."""
 
 STOPS_SLOWLY, KILLED_WITHIN_S = 0.02, 2.0
-"""So few Pods are still there at the end of their grace period, when kubelet kills what runs, within so long
-(pkg/kubelet/kuberuntime, `killContainer`); seen on a testbed whose nodes had no CPU to spare.
+"""Share of Pods that last until the end of their grace period, and the time kubelet then takes to kill them.
+
+Source: pkg/kubelet/kuberuntime, `killContainer`; measured on a testbed whose nodes had no CPU to spare.
 """
 
 KWOK_STOPS_WITHIN_S = 0.3
-"""KWOK runs nothing that would have to end: a Pod is gone before its controller has made another, as seen."""
+"""KWOK runs no processes: a Pod is gone before its controller has created another one, as measured."""
 
 CAUGHT_UP_WITHIN_S = (0.1, 4.0)
-"""After its node is Ready, until kubelet has reported a running Pod Ready again."""
+"""Delay from the node being Ready until kubelet has reported a running Pod Ready again."""
 
 RECONCILED_WITHIN_S = (0.0, 10.0)
-"""Until kubelet mends what the API says of a Pod: it looks every 10 s (pkg/kubelet/status, `syncPeriod`).
-"""
+"""Delay until kubelet corrects a Pod's status: it reconciles every 10 s (pkg/kubelet/status, `syncPeriod`)."""
 
 BACKOFF_S, BACKOFF_MAX_S = 10.0, 300.0
 
 WAIT_S, KILL_S = 60.0, 8.0
-"""pilot-agent's wait for Envoy; then the hook has failed and the container is stopped and started again."""
+"""pilot-agent's wait for Envoy; then the hook has failed, and the container is stopped and restarted."""
 
 BEGINS_S = 3.0
-"""From a container's start to Ready where nothing is missing."""
+"""Delay from a container's start to Ready, with everything available."""
 
 REFUSED_BEFORE_S = (2.0, 6.0)
-"""A second life's end: the application, running by then, is refused so long before its sidecar's back-off is told."""
+"""Time from a refused probe of the running application to its sidecar's CrashLoopBackOff, after the second life."""
 
 FIRST_PROBE_S = (8.0, 14.0)
-"""After the failed wait, until the application's container runs and kubelet reports its first failed probe."""
+"""Delay from the failed wait until the application's container runs and kubelet reports its first failed probe."""
 
 
 def lives(started_s: float) -> Iterator[tuple[float, float]]:
-    """A held application's sidecar without configuration: (it starts, it fails), again and again.
+    """Yield (start, failure) of each life of a HOLDING sidecar that gets no configuration, endlessly.
 
-    The first restart comes at once, the next ones after 10 s, 20 s, … from the failure.
+    The first restart comes at once, the next ones 10 s, 20 s, … after the failure.
     """
     pause = 0.0
     while True:
@@ -67,10 +68,10 @@ def lives(started_s: float) -> Iterator[tuple[float, float]]:
 
 
 def first_failure_s(sidecar: Sidecar) -> tuple[float, float]:
-    """From a container's start to the first failing probe that kubelet reports.
+    """Return the range of seconds from a container's start to the first failed probe that kubelet reports.
 
-    While a postStart hook runs kubelet probes nothing. A native or not holding sidecar's startup probe fails each
-    second.
+    While a postStart hook runs, kubelet runs no probes. The startup probe of a native or non-holding sidecar
+    fails every second.
     """
     if sidecar is Sidecar.HOLDING:
         return WAIT_S + FIRST_PROBE_S[0], WAIT_S + FIRST_PROBE_S[1]
@@ -78,7 +79,7 @@ def first_failure_s(sidecar: Sidecar) -> tuple[float, float]:
 
 
 def crash_loop_s(sidecar: Sidecar, started_s: float) -> float | None:
-    """CrashLoopBackOff, at the end of the second life; None where the sidecar just goes on failing."""
+    """Return the time of CrashLoopBackOff, after the second life; None for a sidecar that never enters it."""
     if sidecar is not Sidecar.HOLDING:
         return None
     each = lives(started_s)
@@ -87,8 +88,10 @@ def crash_loop_s(sidecar: Sidecar, started_s: float) -> float | None:
 
 
 def resumes_s(sidecar: Sidecar, started_s: float, configured_s: float) -> float:
-    """When a sidecar that has failed since `started_s` is Ready, with configuration to be had from `configured_s` on:
-    in the life in which it gets it, or in the next one, after a back-off.
+    """Return when a sidecar that has failed since `started_s` becomes Ready.
+
+    Configuration is available from `configured_s` on. The sidecar gets it in its current life, or in the next
+    one, after a back-off.
     """
     if sidecar is not Sidecar.HOLDING:
         return max(configured_s, started_s + BEGINS_S)
@@ -100,9 +103,9 @@ def resumes_s(sidecar: Sidecar, started_s: float, configured_s: float) -> float:
 
 
 def stops_after_s(share: float, grace_s: float, *, simulated: bool) -> float:
-    """From kubelet's hearing of a deletion to the Pod's end: `share` 0 is as soon as can be, 1 as late as can be.
+    """Return the seconds from kubelet learning of a deletion to the Pod's end.
 
-    `simulated`: on a node that KWOK plays.
+    `share` is 0 for the earliest end, 1 for the latest. `simulated`: the node is simulated by KWOK.
     """
     if simulated:
         return KWOK_STOPS_WITHIN_S * share

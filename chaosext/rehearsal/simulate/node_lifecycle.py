@@ -1,7 +1,8 @@
-"""The node lifecycle controller: when a silent node turns Unknown, is tainted, and comes back.
+"""The node lifecycle controller: when a silent node becomes Unknown, is tainted, and recovers.
 
-Source: Kubernetes v1.34 pkg/controller/nodelifecycle/node_lifecycle_controller.go and scheduler/rate_limited_queue.go;
-where a time is the machine's own (a call's length, a watch's lag) it is what a real control plane showed.
+Source: Kubernetes v1.34 pkg/controller/nodelifecycle/node_lifecycle_controller.go and
+scheduler/rate_limited_queue.go. Times that depend on the machine (the length of a call, the lag of a watch)
+were measured on a real control plane. All times are in seconds.
 """
 
 from __future__ import annotations
@@ -23,42 +24,49 @@ if TYPE_CHECKING:
     from chaosext.rehearsal.snapshot.world import ControlPlane
 
 WORKERS = 8
-"""Nodes that a monitor pass handles at the same time (`nodeUpdateWorkerSize`)."""
+"""Nodes that a monitor pass handles in parallel (`nodeUpdateWorkerSize`)."""
 
 EVENT_SHARE = 17 / 16
-"""Calls in all for each call of 8 pass and 8 NoSchedule workers: the goroutine that posts events waits in the same
-client's queue (`StartRecordingToSink` with the controller's own client).
+"""API calls in total for each call of the 8 pass workers and 8 NoSchedule workers.
+
+The goroutine that posts events waits in the same client's queue (`StartRecordingToSink` with the controller's
+own client).
 """
 
 TAINT_CALLS = 2
 """A Get and a Patch (pkg/controller/controller_utils.go, `AddOrUpdateTaintOnNode`)."""
 
 CALL_S = (0.005, 0.03)
-"""A call's length where the client's limit doesn't rule: as seen, from an idle machine to a busy one.
+"""Length of a call that the client's rate limit does not delay: measured, from an idle machine to a busy one.
 
-A pass that marks nodes is as long as the calls for a node and its Pods, one after the other; that decides whether the
-zone's second token comes before a later pass finds the zone disrupted.
+A pass that marks nodes takes as long as the sequence of calls for a node and its Pods. That decides whether
+the zone's second token comes before a later pass finds the zone disrupted.
 """
 
 TAINTING_PERIOD_S = 0.1
-"""`NodeEvictionPeriod`."""
+"""Period of looking at the queues (`NodeEvictionPeriod`)."""
 
 LOOK_SLIP_S = (0.0002, 0.0015)
-"""How much later than its period each look is, as seen: after a token's 10 s the looks have lost their phase."""
+"""Delay added to each period, as measured: after the 10 s of a token, the looks have lost their phase."""
 
 WATCH_LAG_S = (0.001, 0.014)
-"""How long a cache lags behind a write: so, one first token in 13 is lost (seen: 3 of 64). A node whose turn comes in
-this time still looks Ready (`doNoExecuteTaintingPass`: "Node was in a taint queue, but it's ready now").
+"""Lag of a cache behind a write, so that one first token in 13 is lost (measured: 3 of 64).
+
+A node whose turn comes within this time still looks Ready (`doNoExecuteTaintingPass`: "Node was in a taint
+queue, but it's ready now").
 """
 
 QUEUED_AGAIN = 0.01
-"""How often a pass with an older copy of a node queues it though it has its taint: the next token is lost on it."""
+"""Probability that a pass with an older copy of a node queues it although it has its taint, which wastes a token."""
 
 PASS_S, PASS_PER_NODE_S = 0.002, 2e-5
-"""A pass's own length, and its share for each node, as seen; the next one comes a period after its end."""
+"""Length of a pass, and its share for each node, as measured; the next pass starts one period after its end."""
 
 LOOKS_S = (0.0, WATCH_LAG_S[1], 0.06, TAINTING_PERIOD_S)
-"""Bounds, from the first node's queueing, of the look at it; looks are equally likely at any time of their period."""
+"""Boundaries of the ranges for the first look, in seconds after the first node was queued.
+
+A look is equally likely at any time of its period.
+"""
 
 LOOK_WEIGHTS = tuple(later - earlier for earlier, later in pairwise(LOOKS_S))
 
@@ -66,37 +74,43 @@ RENEWAL_JITTER = 0.04
 """Lease renewals are up to this share late (k8s.io/component-helpers/apimachinery/lease/controller.go)."""
 
 MOMENTS = (1.0,) * 12
-"""Where in the time that a cut may take to come it does: one of so many parts, equally likely."""
+"""Weights of the parts into which the possible time of the cut is divided; all are equally likely."""
 
 EXCLUDED_LABEL = "node.kubernetes.io/exclude-disruption"
-"""Nodes with it don't count in their zone's state."""
+"""Nodes with this label do not count in their zone's state."""
 
 REQUEST_S = 10.0
-"""A kubelet's request for its Lease hangs so long at the most (pkg/kubelet, `heartbeatClientConfig.Timeout`)."""
+"""Timeout of a kubelet's request for its Lease (pkg/kubelet, `heartbeatClientConfig.Timeout`)."""
 
 BACK_S, RENEWED_S, POSTED_S = 10.0, 4.0, 5.0
-"""At the most: from the heal until a node's kubelet is connected again, and from then until its Lease and its status
-arrive. Connecting is tried again after 1, 3 and 7 s, with a back-off of up to 7 s in between (k8s.io/component-helpers/
-apimachinery/lease/controller.go, `backoffEnsureLease`; pkg/kubelet/kubelet_node_status.go).
+"""Maximum from the heal until a kubelet is connected again, and from then until its Lease and its status arrive.
+
+It retries after 1, 3 and 7 s, with a back-off of up to 7 s in between
+(k8s.io/component-helpers/apimachinery/lease/controller.go, `backoffEnsureLease`;
+pkg/kubelet/kubelet_node_status.go).
 """
 
 
 KWOK_BACK_S, KWOK_POSTED_S = (0.0, 2.0), 0.5
-"""The same of a node that KWOK plays: what is due is done as soon as the process runs again, as seen."""
+"""The same for a node simulated by KWOK: overdue work is done as soon as the process runs again, as measured."""
 
 
 def back_within_s(cut_for_s: float, *, simulated: bool) -> tuple[float, float]:
-    """From the heal to a node's connection: retransmissions double, so a short cut is over soon after its end."""
+    """Return the range from the heal to a node's reconnection.
+
+    Retransmission intervals double, so a node reconnects soon after a short cut.
+    """
     return KWOK_BACK_S if simulated else (0.1, min(BACK_S, max(0.5, cut_for_s)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fleet:
-    """The cut nodes, by number, and what else counts in their zones.
+    """The cut nodes, by number, and the other nodes of their zones.
 
-    `zone_of[node]` numbers a zone; `ready_pods[node]` Pods lose their Ready with it; `counted[node]`: in zone states.
-    `others_ready`, `others_lost`: nodes of each zone that aren't cut. `ages_s[node]`: how long ago, at the plan's
-    `cut_at`, its Lease is known to have been renewed; None where it isn't known. `simulated`: those that KWOK plays.
+    `zone_of[node]`: number of its zone. `ready_pods[node]`: Pods that lose Ready with it. `counted[node]`:
+    whether it counts in zone states. `others_ready`, `others_lost`: numbers of nodes in each zone that are
+    not cut. `ages_s[node]`: age of the last known renewal of its Lease at the plan's `cut_at`, None if
+    unknown. `simulated`: nodes that KWOK simulates.
     """
 
     zone_of: tuple[int, ...]
@@ -111,10 +125,10 @@ class Fleet:
 
 @dataclass(slots=True)
 class Lives:
-    """When what happened to each cut node, in seconds; inf: never. `zones` are (time, zone, state)."""
+    """Times of each cut node's events, in seconds; inf: never. `zones` are (time, zone, state)."""
 
     call_s: float
-    """How long a call of the controller takes in this play."""
+    """Length of the controller's calls in this simulation."""
     unknown_s: list[float]
     no_schedule_s: list[float]
     no_execute_s: list[float]
@@ -125,24 +139,24 @@ class Lives:
     """When its kubelet is connected again."""
     zones: list[tuple[float, int, ZoneState]] = field(default_factory=list)
     untied: list[tuple[int, float, float]] = field(default_factory=list)
-    """NoExecute taints that master disruption mode took away: (node, since, until)."""
+    """NoExecute taints that master disruption mode removed: (node, since, until)."""
 
     @classmethod
     def of(cls, count: int, call_s: float) -> Self:
-        """So many nodes to which nothing has happened."""
+        """Return `count` nodes without any events."""
         return cls(call_s, *[[inf] * count for _ in range(7)])  # type: ignore[arg-type]
 
     def is_unschedulable(self, node: int, t: float) -> bool:
-        """It has its NoSchedule taint then."""
+        """Whether the node has its NoSchedule taint at `t`."""
         return self.no_schedule_s[node] <= t < self.schedulable_s[node]
 
     def is_emptied(self, node: int, t: float) -> bool:
-        """It has its NoExecute taint then."""
+        """Whether the node has its NoExecute taint at `t`."""
         return self.no_execute_s[node] <= t < self.no_execute_off_s[node]
 
 
 class Bucket:
-    """A token bucket: `rate` tokens a second, at most `burst` (golang.org/x/time/rate). Rate 0 never gives one."""
+    """A token bucket: `rate` tokens per second, at most `burst` (golang.org/x/time/rate). Rate 0: never a token."""
 
     __slots__ = ("_at", "_level", "burst", "rate")
 
@@ -157,24 +171,24 @@ class Bucket:
         return min(self.burst, self._level + max(0.0, t - self._at) * self.rate)
 
     def free_from(self, t: float) -> float:
-        """The first moment, `t` or later, at which a token is there."""
+        """Return the first time from `t` on at which a token is available."""
         missing = 1.0 - self.level(t)
         if missing <= 1e-9:
             return t
         return max(t, self._at) + missing / self.rate if self.rate > 0 else inf
 
     def take(self, count: float, t: float) -> float:
-        """Takes so many, waiting where they aren't there yet; the moment of the last one."""
+        """Take `count` tokens, waiting if necessary, and return the time of the last one."""
         left = self.level(t) - count
         self._level, self._at = left, max(t, self._at)
         return self._at if left >= 0 else self._at + -left / self.rate
 
 
 class _Looks:
-    """`doNoExecuteTaintingPass`: one goroutine looks at all zones' queues, so what one look misses all zones miss.
+    """`doNoExecuteTaintingPass`: one goroutine looks at the queues of all zones, so a missed look affects all of them.
 
-    Where the first look falls decides much: too early for the cache, before the pass ends and finds the zone
-    disrupted, or after that. So it is a choice.
+    The time of the first look decides much: too early for the cache, before the pass ends and finds the zone
+    disrupted, or after that. It is therefore enumerated as a choice.
     """
 
     __slots__ = ("_draw", "_every_s", "_one_s")
@@ -184,7 +198,7 @@ class _Looks:
         self._one_s: float | None = None
 
     def first_from(self, t: float) -> float:
-        """The first one at `t` or later; inf where `t` is."""
+        """Return the first look from `t` on; inf if `t` is inf."""
         if t == inf:
             return inf
         if self._one_s is None:
@@ -196,10 +210,10 @@ class _Looks:
 def phases_of_lease(
     phase_s: float, period_s: float, renewal_s: float
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """(passes that may have seen a lease's last move, how likely each): a lease is up to `renewal_s` old at the cut.
+    """Return the passes that may have seen a lease's last renewal, with the probability of each.
 
-    The first pass after the cut is at `phase_s`; passes before it are `period_s` apart. The pass that saw the last
-    renewal is the first one after it.
+    A lease is up to `renewal_s` old at the cut. The first pass after the cut is at `phase_s`; passes before
+    it are `period_s` apart. The first pass after the last renewal is the one that saw it.
     """
     longest = renewal_s * (1 + RENEWAL_JITTER / 2)
     edges = [0.0]
@@ -212,17 +226,17 @@ def phases_of_lease(
 
 
 def seen_by(age_s: float, phase_s: float, period_s: float) -> float:
-    """The pass that saw a renewal `age_s` before the cut."""
+    """Return the time of the pass that saw a renewal `age_s` before the cut."""
     return phase_s - period_s * int((age_s + phase_s) // period_s)
 
 
 def live(fleet: Fleet, control_plane: ControlPlane, plan: Plan, draw: Draw) -> Lives:
-    """One play of the cut as the controller sees it."""
+    """Simulate the cut as the controller sees it."""
     return _Controller(fleet, control_plane, plan, draw).play()
 
 
 class _Controller:
-    """Monitor passes, zone states and the zones' queues of one play."""
+    """Monitor passes, zone states and zone queues of one simulation."""
 
     def __init__(self, fleet: Fleet, control_plane: ControlPlane, plan: Plan, draw: Draw) -> None:
         count, timings, self._draw = len(fleet.zone_of), control_plane.timings, draw
@@ -245,7 +259,7 @@ class _Controller:
         self._posted_s, self._alive_s = self._heard_again()
 
     def _heard_again(self) -> tuple[list[float], list[float]]:
-        """When each node's status, and when anything of it, arrives after the heal."""
+        """Return when each node's status, and when its first sign of life, arrives after the heal."""
         between, heal = self._draw.between, self._plan.cut_for_s
         late_s = min(RENEWED_S, max(0.0, heal - REQUEST_S))
         played = self._fleet.simulated
@@ -268,13 +282,13 @@ class _Controller:
         ]
 
     def _ages(self) -> list[float | None]:
-        """Of the leases at the cut: leases go on being renewed from when that was known, each in its own step."""
+        """Return the lease ages at the cut: renewals continue from the last known one, each with its own jitter."""
         known = self._fleet.ages_s
         later_s = self._later() if known.count(None) < len(known) else 0.0
         return [None if age is None else self._renewed(age + later_s) for age in known]
 
     def _later(self) -> float:
-        """How long after `cut_at` the cut comes."""
+        """Return the delay from `cut_at` to the cut."""
         within_s = self._plan.cut_within_s
         if not within_s:
             return 0.0
@@ -298,20 +312,20 @@ class _Controller:
         return self._lives
 
     def _first_expiry(self) -> float:
-        """The first pass that can find a node expired: those before it change nothing."""
+        """Return the first pass that can find an expired node; earlier passes change nothing."""
         earliest = min(self._seen_s) + self._settings.timings.grace_s
         passes = max(0, ceil((earliest - self._first_pass_s) / self._period_s))
         return self._first_pass_s + passes * self._period_s
 
     def _next_pass(self, end: float) -> float:
-        """The next one that can change anything: with every node marked, none does until the heal."""
+        """Return the next pass that can change anything: with every node marked, none does until the heal."""
         following, heal = end + self._period_s, self._plan.cut_for_s
         if self._unmarked or self._again or following >= heal:
             return following
         return following + self._period_s * ceil((heal - following) / self._period_s)
 
     def _over(self, at: float) -> bool:
-        """Nothing is left to come: after the heal every node is well again, or was never lost."""
+        """Whether nothing can happen any more: after the heal, every node has recovered or was never lost."""
         if at < max(self._alive_s) or self._again:
             return False
         lives = zip(self._lives.unknown_s, self._lives.no_execute_off_s, strict=True)
@@ -323,7 +337,7 @@ class _Controller:
     # -- a monitor pass ------------------------------------------------------------------------------------
 
     def _pass(self, at: float) -> float:
-        """Plays one pass; the moment of its end."""
+        """Run one pass and return the time of its end."""
         if at >= self._plan.cut_for_s:
             self._recover(at)
         due = [node for node in self._unmarked if self._may_expire(node, at)]
@@ -336,7 +350,7 @@ class _Controller:
         return end
 
     def _may_expire(self, node: int, at: float) -> bool:
-        """A long pass finds nodes expired that were not yet when it began."""
+        """Whether the pass may find the node expired; a long pass also finds nodes that expire while it runs."""
         if at >= self._alive_s[node]:
             return False
         return self._expired(node, at) or len(self._unmarked) > WORKERS
@@ -345,7 +359,7 @@ class _Controller:
         return at - self._seen_s[node] > self._settings.timings.grace_s
 
     def _mark(self, due: Sequence[int], at: float) -> float:
-        """Each of the pass's workers takes the next node; all of them wait for one client's tokens."""
+        """Mark nodes in parallel: each worker takes the next node, all share one client's tokens. Return the end."""
         workers, end = [at] * WORKERS, at
         for node in due:
             start = workers[0]
@@ -360,7 +374,7 @@ class _Controller:
         return end
 
     def _turn_unknown(self, node: int, start: float) -> float:
-        """The node is Unknown and queued, its Pods lose their Ready; when the worker is done with it."""
+        """Mark the node Unknown, queue it, and unready its Pods. Return when the worker has finished."""
         pods, zone, marked = self._fleet.ready_pods[node], self._fleet.zone_of[node], start + self._call_s
         self._lives.unknown_s[node] = marked
         self._lives.no_schedule_s[node] = marked + self._draw.between(0.01, 0.1)
@@ -369,7 +383,7 @@ class _Controller:
         return max(marked + pods * self._call_s, paid)
 
     def _recover(self, at: float) -> None:
-        """Nodes whose Lease arrived are seen again; those whose status arrived are Ready, and untied by the pass."""
+        """Refresh nodes whose Lease arrived; make those Ready whose status arrived, and remove their taint."""
         for node, alive in enumerate(self._alive_s):
             if alive <= at:
                 self._seen_s[node] = at
@@ -387,7 +401,7 @@ class _Controller:
         self._queues[self._fleet.zone_of[node]].pop(node, None)
 
     def _requeue(self, at: float) -> None:
-        """Every pass queues all lost nodes without NoExecute again, in whichever order it meets them."""
+        """Queue all lost nodes without NoExecute again, in any order, as every pass does."""
         for node in self._again:
             if self._lives.ready_s[node] == inf:
                 self._queues[self._fleet.zone_of[node]][node] = at
@@ -398,7 +412,7 @@ class _Controller:
     # -- zone states ---------------------------------------------------------------------------------------
 
     def _disruption(self, at: float, end: float) -> None:
-        """`handleDisruption` at the end of a pass, by what the pass saw."""
+        """Apply `handleDisruption` at the end of a pass, with what the pass saw."""
         states, before = self._zone_states(at, end), self._states
         if states == before:
             return
@@ -413,7 +427,7 @@ class _Controller:
         self._states = states
 
     def _zone_states(self, at: float, end: float) -> dict[int, ZoneState]:
-        """Of each zone of which any node counts."""
+        """Return the state of each zone with at least one counted node."""
         fleet, lost = self._fleet, Counter[int]()
         for node, since in enumerate(self._lives.unknown_s):
             if since <= end and self._lives.ready_s[node] > at and fleet.counted[node]:
@@ -427,14 +441,14 @@ class _Controller:
         }
 
     def _swap_limiter(self, zone: int, rate: float, at: float) -> None:
-        """`SwapLimiter`: the new limiter starts empty where the old one was."""
+        """Apply `SwapLimiter`: the new limiter starts empty if the old one was."""
         old = self._limiters[zone]
         if old.rate != rate:
             full = rate > 0 < old.rate and old.free_from(at) <= at
             self._limiters[zone] = Bucket(rate, 1, 1.0 if full else 0.0, at)
 
     def _rates(self, states: dict[int, ZoneState]) -> list[float]:
-        """Nodes per second that each zone's limiter lets through."""
+        """Return the rate of each zone's limiter, in nodes per second."""
         if _all_lost(states):
             return [0.0 for _ in self._queues]
         return [self._rate(zone, states.get(zone, ZoneState.NORMAL)) for zone, _ in enumerate(self._queues)]
@@ -447,7 +461,7 @@ class _Controller:
         return settings.secondary_eviction_rate if size > settings.large_cluster_size else 0.0
 
     def _enter_master_disruption(self, at: float) -> None:
-        """Every zone lost: the controller takes the fault for its own, unties what it tainted, and evicts nothing."""
+        """Handle the loss of all zones: the controller blames itself, removes its taints, and evicts nothing."""
         for node, since in enumerate(self._lives.no_execute_s):
             if since < inf:
                 self._lives.untied.append((node, since, at))
@@ -460,7 +474,7 @@ class _Controller:
     # -- the zones' queues ---------------------------------------------------------------------------------
 
     def _taint_until(self, limit: float) -> None:
-        """NoExecute for whoever's turn comes before `limit`."""
+        """Taint nodes with NoExecute whose turn comes before `limit`."""
         for queue, limiter in zip(self._queues, self._limiters, strict=True):
             while queue:
                 look = self._looks.first_from(limiter.free_from(next(iter(queue.values()))))
@@ -470,7 +484,7 @@ class _Controller:
                 self._take_turn(queue, look)
 
     def _take_turn(self, queue: dict[int, float], look: float) -> None:
-        """Who was queued first; of those that were at the same time, any."""
+        """Take the turn of the node queued first; among nodes queued at the same time, any."""
         first = next(iter(queue.values()))
         those = [node for node, _ in takewhile(lambda each: each[1] == first, queue.items())]
         node = those[self._draw.choose([1.0] * len(those))]

@@ -1,4 +1,4 @@
-"""The planned cut: which nodes lose the control plane, for how long, and how far the prediction looks."""
+"""The planned cut: nodes, duration, and the horizon of the prediction."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ MAX_HORIZON_S = 86_400.0
 class Plan:
     """A cut of the nodes named in `cut_nodes` from the control plane, from 0 s to `cut_for_s`.
 
-    `rollback_s`: when kube-dns is rescheduled (its Pods deleted), None for never.
-    `cut_at`: the moment of the cut, or up to `cut_within_s` before it, where leases in the snapshot lie close enough to
-    it to say how old they were, or at least which of them are renewed together.
-    `doubts`: why the cut is another one than is modelled; what comes of it is unknown then.
-    Raises `Refused` for what cannot be simulated.
+    `rollback_s`: when kube-dns is rescheduled (its Pods are deleted), None for never. `cut_at`: the earliest
+    time of the cut, which comes up to `cut_within_s` later. Set it if the leases in the snapshot are fresh
+    enough to show how old they are at the cut, or at least which are renewed together. `doubts`: why the real
+    cut may differ from the modelled one; its effects are unknown then.
+
+    Raises `Refused` for a cut that cannot be simulated.
     """
 
     cut_nodes: frozenset[str]

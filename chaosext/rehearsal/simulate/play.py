@@ -1,6 +1,6 @@
-"""The predicted timeline: what many simulations tell, event by event; the n-th line of a kind about an object is one.
+"""The predicted timeline, merged from many simulations: the n-th line of a kind about an object is one event.
 
-Lines are added simulation by simulation, and kept as numbers: of large clusters there are millions.
+Lines are added one simulation at a time and stored as numbers, since large clusters produce millions.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 _Name: TypeAlias = "tuple[Kind, str, str, int]"
 
 RAREST = 0.001
-"""What is rarer is left out of the timeline; it still counts in the outcomes."""
+"""Events with a lower probability are omitted from the timeline; they still count in the outcomes."""
 
 PLACED = (Kind.POD_BOUND, Kind.POD_READY)
 
 
 class Timeline:
-    """All lines of all simulations. `add` takes those of one: `turn` is its place among them, in whichever order."""
+    """All lines of all simulations. `add` takes those of one; `turn` is its number, and the order of calls is free."""
 
     def __init__(self) -> None:
         self._seen: dict[_Name, _Seen] = {}
@@ -41,30 +41,34 @@ class Timeline:
             seen.add(mark, weight, turn, line)
 
     def extremes(self, count: int) -> tuple[list[int], list[int]]:
-        """Which simulations had events first, and which had them last: of the rarest events `count` each."""
+        """Return the simulations with the earliest and with the latest events, `count` each, rarest events first."""
         rarest = sorted(self._in_order(), key=len)
         firsts = dict.fromkeys(each.extreme(min) for each in rarest)
         lasts = dict.fromkeys(each.extreme(max) for each in rarest)
         return list(firsts)[:count], list(lasts)[:count]
 
     def events(self, total: float) -> tuple[PredictedEvent, ...]:
-        """In their order; `total` is the weight of all simulations."""
+        """Return the events in order; `total` is the weight of all simulations."""
         events = [each.event(total) for each in self._in_order() if each.weight / total >= RAREST]
         return tuple(sorted(events, key=lambda each: (each.t_s, each.kind, each.object, each.t_min_s)))
 
     def _in_order(self) -> list[_Seen]:
-        """As if simulations had been added one after the other."""
+        """Return the events in the order in which numbered simulations first had them, whatever the order of `add`."""
         return sorted(self._seen.values(), key=lambda each: each.born)
 
 
 class _Seen:
-    """One event over all simulations. `born`: which of them had it first, and at which line; `mark` is that line's."""
+    """One event over all simulations.
+
+    `turn` and `line` identify its first occurrence: the simulation with the lowest number, and the line in
+    it. `mark` is that line.
+    """
 
     __slots__ = ("_nodes", "_rows", "line", "mark", "turn", "weight")
 
     def __init__(self, mark: Mark, turn: int, line: int) -> None:
         self.mark, self.turn, self.line, self.weight = mark, turn, line, 0.0
-        self._rows = array("d")  # time, weight and turn of each simulation that has it, one after the other
+        self._rows = array("d")  # time, weight and turn of each simulation that has it, flattened
         self._nodes: dict[str, float] = {}
 
     def __len__(self) -> int:
@@ -83,7 +87,7 @@ class _Seen:
         return self.turn, self.line
 
     def extreme(self, of: Callable[[Iterable[tuple[float, float]]], tuple[float, float]]) -> int:
-        """The simulation in which it came first, or last: `of` is `min` or `max`."""
+        """Return the simulation in which the event came first (`of` is `min`) or last (`max`)."""
         return int(of(zip(self._rows[::3], self._rows[2::3], strict=True))[1])
 
     def event(self, total: float) -> PredictedEvent:
@@ -114,7 +118,7 @@ class _Seen:
 
 
 def _range(times: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Of the simulations with weight, and as much beyond as they lie apart."""
+    """Return the time range of the simulations with weight, widened by their average distance."""
     played = [time for time, weight in times if weight > 0]
     low, high = played[0], played[-1]
     beyond = (high - low) / max(1, len(played) - 1)
@@ -122,13 +126,13 @@ def _range(times: Sequence[tuple[float, float]]) -> tuple[float, float]:
 
 
 def _median(times: Sequence[tuple[float, float]]) -> float:
-    """The weighted median of sorted (time, weight)."""
+    """Return the weighted median of sorted (time, weight)."""
     sums = list(accumulate(weight for _, weight in times))
     return next(time for (time, _), upto in zip(times, sums, strict=True) if upto * 2 >= sums[-1])
 
 
 def _named(marks: Iterable[Mark]) -> Iterator[tuple[_Name, Mark]]:
-    """Each line with what it is over all simulations: the n-th of its kind about its object."""
+    """Yield each line with its identity across simulations: the n-th of its kind about its object."""
     turns: Counter[tuple[Kind, str, str]] = Counter()
     for mark in marks:
         about = (mark.kind, mark.object, mark.label)

@@ -1,8 +1,8 @@
-"""All that is chance in a rehearsal, drawn in one place.
+"""All randomness of a rehearsal.
 
-What decides how it ends (lease ages, the monitor's phase, whose turn it is, where a tie goes) is asked with `choose`,
-which can be enumerated: every answer is played, each with its exact weight. What only moves a time within its range
-is asked with `between`, and always comes from a generator with a fixed seed.
+Values that decide the outcome (lease ages, the monitor's phase, the order of nodes, ties) come from `choose`,
+which can be enumerated: every choice is simulated, with its exact weight. Values that only shift a time
+within its range come from `between`, always from a generator with a fixed seed.
 """
 
 from __future__ import annotations
@@ -20,29 +20,31 @@ Value = TypeVar("Value")
 
 PHASES = (0.046910077, 0.230765345, 0.5, 0.769234655, 0.953089923)
 PHASE_WEIGHTS = (0.118463443, 0.239314335, 0.284444444, 0.239314335, 0.118463443)
-"""Gauss and Legendre's points and weights on [0, 1]: exact for polynomials up to degree 9, and a joint probability of
-n lease ages, given the monitor's phase, is a polynomial of degree n in it."""
+"""Gauss-Legendre points and weights on [0, 1], exact for polynomials up to degree 9.
+
+The joint probability of n lease ages, given the monitor's phase, is a polynomial of degree n in the phase.
+"""
 
 
 class Draw(Protocol):
-    """The answers of chance in one play."""
+    """The random values of one simulation."""
 
     @property
     def random(self) -> Random:
-        """For what only moves details."""
+        """Generator for details that do not affect the outcome."""
 
     def between(self, low: float, high: float) -> float:
-        """How long something takes, by a rule that says from where to where."""
+        """Return a duration within the range."""
 
     def phase(self) -> float:
-        """A point in [0, 1) of a period that nobody knows."""
+        """Return a point in [0, 1) of a period whose phase is unknown."""
 
     def choose(self, weights: Sequence[float]) -> int:
-        """An index, each as likely as its weight's share."""
+        """Return an index, with the probability of its weight's share."""
 
 
 class Sampled:
-    """One random play of `count`; phases are stratified, so that a few plays already cover a period."""
+    """One of `count` random simulations; phases are stratified, so that few simulations already cover a period."""
 
     __slots__ = ("_index", "_stratum", "between", "random")
 
@@ -62,8 +64,10 @@ class Sampled:
 
 @dataclass(frozen=True, slots=True)
 class Played(Generic[Value]):
-    """One play: its place among all, how likely it is, what it came to, and the draw to play it again, leaning to one
-    side or not.
+    """One simulation: its number, probability and result.
+
+    `redraw` returns the same random values for another run, optionally with all durations at one end of their
+    ranges.
     """
 
     turn: int
@@ -73,10 +77,11 @@ class Played(Generic[Value]):
 
 
 class _Path:
-    """One path through the tree of choices: follows `prefix`, then takes every first branch, and notes the others.
+    """One path through the tree of choices: follows `prefix`, then takes every first branch, and records the others.
 
-    The generator starts anew with every choice, from what was chosen so far: paths agree as far as their choices do.
-    Played again with other times, it may come to choices that it had not; there it takes what is left.
+    The generator is reseeded at every choice, from the choices so far, so that two paths agree as far as
+    their choices do. A repetition with other durations may meet new choices; it then takes the last possible
+    branch if its prefix names a higher one.
     """
 
     __slots__ = ("_prefix", "_seed", "between", "branches", "random", "weight")
@@ -105,9 +110,10 @@ class _Path:
 
 
 def _between(random: Random, lean: float | None) -> Callable[[float, float], float]:
-    """Anywhere in a range, or always at the same share of it: 0 for as soon as can be, 1 for as late as can be.
+    """Return a function that draws from a range, or with `lean` always returns the same share of it.
 
-    Either takes one number from the generator, so that what else is random stays as it is.
+    A share of 0 is the earliest time, 1 the latest. Both versions take one number from the generator, so that
+    all other random values stay the same.
     """
     if lean is None:
         return random.uniform
@@ -120,7 +126,7 @@ def _between(random: Random, lean: float | None) -> Callable[[float, float], flo
 
 
 def paths(play: Callable[[Draw], Value], seed: int) -> Iterator[Played[Value]]:
-    """Every path, depth first: only all of them together have the weights of chance."""
+    """Simulate every path, depth first. Only the complete set has the right weights."""
     prefix: tuple[int, ...] | None = ()
     for turn in count():
         if prefix is None:
@@ -133,7 +139,7 @@ def paths(play: Callable[[Draw], Value], seed: int) -> Iterator[Played[Value]]:
 
 
 def _next(branches: list[tuple[int, int]]) -> tuple[int, ...] | None:
-    """The prefix of the next path, depth first; None after the last."""
+    """Return the prefix of the next path, depth first; None after the last."""
     for depth in range(len(branches) - 1, -1, -1):
         taken, count = branches[depth]
         if taken + 1 < count:
@@ -142,14 +148,14 @@ def _next(branches: list[tuple[int, int]]) -> tuple[int, ...] | None:
 
 
 def samples(play: Callable[[Draw], Value], seed: int, number: int) -> Iterator[Played[Value]]:
-    """So many random plays of equal weight, in an order in which the first ones cover a period evenly, too."""
+    """Run `number` random simulations of equal weight, ordered so that the first ones already cover a period evenly."""
     for index in _evenly(number):
         redraw = partial(Sampled, seed, index, number)
         yield Played(index, 1.0 / number, play(redraw(None)), redraw)
 
 
 def _evenly(number: int) -> Iterator[int]:
-    """0 to `number` - 1 by their bits in reverse order (van der Corput's sequence)."""
+    """Yield 0 to `number` - 1 in bit-reversed order (van der Corput's sequence)."""
     bits = max(1, (number - 1).bit_length())
     reverse = (int(f"{each:0{bits}b}"[::-1], 2) for each in range(1 << bits))
     return (each for each in reverse if each < number)

@@ -1,8 +1,8 @@
-"""The scheduler: which nodes a Pod may go to, which one it prefers, and where it stays pending.
+"""The scheduler: which nodes a Pod may go to, which it prefers, and when it stays pending.
 
-Source: Kubernetes v1.34 pkg/scheduler (schedule_one.go: `selectHost`, `numFeasibleNodesToFind`) and its default plugins
-in framework/plugins with their weights (apis/config/v1/default_plugins.go). Image locality isn't played: which image
-lies where is not in a snapshot.
+Source: Kubernetes v1.34 pkg/scheduler (schedule_one.go: `selectHost`, `numFeasibleNodesToFind`) and its
+default plugins in framework/plugins with their weights (apis/config/v1/default_plugins.go). Image locality is
+not modelled, because a snapshot does not say which node has which image.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ TAINTS_WEIGHT, AFFINITY_WEIGHT, SPREAD_WEIGHT, PODS_WEIGHT = 3, 2, 2, 2
 BEST = 100
 
 ALL_NODES_BELOW = 100
-"""`minFeasibleNodesToFind`: up to so many feasible nodes, all of them are compared."""
+"""`minFeasibleNodesToFind`: up to this many feasible nodes, all are compared."""
 
 
 class Placement:
-    """Where Pods are in one play: the board, and what changed."""
+    """Placement of Pods in one simulation: the board, plus changes."""
 
     def __init__(self, board: Board, draw: Draw) -> None:
         self.board, self._draw = board, draw
@@ -39,13 +39,13 @@ class Placement:
         self._extended: dict[tuple[int, str], int] = {}
         self._moved: dict[Group, Counter[int]] = {}
         self._leaving: dict[Group, Counter[int]] = {}
-        self._stay: dict[int, Counter[Group]] = defaultdict(Counter)  # what differs from the board, by node
+        self._stay: dict[int, Counter[Group]] = defaultdict(Counter)  # node -> change of its staying Pods
         self._ranked: dict[int, list[Group]] = {}
         self._changed: set[int] = set()
         self._affinities: dict[Group, PodAffinity] = {}
 
     def add(self, group: Group, node: int, by: int = 1) -> None:
-        """A Pod more on a node, or one gone with `by` -1."""
+        """Add a Pod to a node, or remove one with `by` -1."""
         self._shift(group, node, by)
         self._stay[node][group] += by
         self._ranked.pop(node, None)
@@ -53,7 +53,7 @@ class Placement:
         self._affinities.clear()
 
     def _shift(self, group: Group, node: int, by: int) -> None:
-        """What a Pod takes of a node, as long as that is so."""
+        """Add a Pod's resources to those used on a node; also for trials that are undone."""
         spec = group.spec
         scored = spec.scored_requests or spec.requests
         self._cpu[node] += by * spec.requests.cpu_m
@@ -66,13 +66,13 @@ class Placement:
         self._moved.setdefault(group, Counter())[node] += by
 
     def leave(self, group: Group, node: int, by: int = 1) -> None:
-        """A Pod there is Terminating: it takes room, and spreading doesn't count it any more."""
+        """Mark a Pod there as Terminating: it still uses resources, but topology spreading does not count it."""
         self._leaving.setdefault(group, Counter())[node] += by
         self._stay[node][group] -= by
         self._ranked.pop(node, None)
 
     def counts(self, group: Group, *, staying: bool = False) -> Counter[int]:
-        """Node -> Pods of the group; with `staying` without Terminating ones."""
+        """Return node -> number of the group's Pods; `staying` excludes Terminating ones."""
         found = self.board.where.get(group) or Counter()
         changes = [self._moved.get(group)] + ([_negative(self._leaving.get(group))] if staying else [])
         for change in filter(None, changes):
@@ -85,8 +85,10 @@ class Placement:
         return (there[node] if there else 0) + (moved[node] if moved else 0)
 
     def may_help(self, group: Group, node: int, lost: tuple[bool, bool], *, preempts: bool) -> bool:
-        """Whether a Pod of the group that found no place may find one now that a node lost a taint, or a Pod: there, or
-        elsewhere where it minds other Pods. `lost`: the taints NoSchedule and NoExecute that the node still has.
+        """Whether a pending Pod of the group may fit after a node lost a taint or a Pod.
+
+        It may fit on that node, or on another one if its placement depends on other Pods. `lost`: whether the
+        node still has its NoSchedule and NoExecute taints.
         """
         if self.board.minds_others(group):
             return True
@@ -97,8 +99,9 @@ class Placement:
         return standing.allows[node] and not any(map(and_, standing.minds, lost))
 
     def _fits(self, standing: Standing, spec: PodSpec, node: int) -> bool:
-        """plugins/noderesources/fit.go, `fitsRequest`; ports: plugins/nodeports. Asked once, until something on the
-        node changes.
+        """Whether the node has the Pod's resources and host ports; resources are cached until the node changes.
+
+        Source: plugins/noderesources/fit.go, `fitsRequest`; plugins/nodeports.
         """
         found = None if node in self._changed else standing.fits[node]
         if found is None:
@@ -135,9 +138,10 @@ class Placement:
     # -- preemption ----------------------------------------------------------------------------------------
 
     def preemptions(self, group: Group, is_closed: Callable[[int], bool]) -> dict[int, list[Group]]:
-        """Node -> whose Pods would have to go, lowest priority first, so that one of the group has room there.
+        """Return node -> groups of the Pods to evict there, lowest priority first, so that a Pod of the group fits.
 
-        plugins/defaultpreemption/default_preemption.go (`SelectVictimsOnNode`), without disruption budgets.
+        Source: plugins/defaultpreemption/default_preemption.go (`SelectVictimsOnNode`), without disruption
+        budgets.
         """
         spec = group.spec
         if not spec.may_preempt or spec.priority <= self.board.lowest_priority:
@@ -147,7 +151,7 @@ class Placement:
         return {node: victims for node, victims in found if victims}
 
     def _victims(self, spec: PodSpec, node: int) -> list[Group]:
-        """None where it has room already, or none even so."""
+        """Return the Pods to evict; empty if the Pod already fits, or does not fit even then."""
         taken: list[Group] = []
         for group in self._below(spec.priority, node):
             if self._is_free(spec, node):
@@ -163,7 +167,7 @@ class Placement:
         return self._has_room(spec, node) and (not spec.host_ports or self._ports_free(spec, node))
 
     def _below(self, priority: int, node: int) -> Iterator[Group]:
-        """Each Pod on a node that stays and matters less, as its group; what matters least first."""
+        """Yield the group of each staying Pod on a node with lower priority, lowest first."""
         if node not in self._ranked:
             counts = Counter(self.board.on.get(node, {}))
             counts.update(self._stay.get(node, {}))
@@ -174,7 +178,7 @@ class Placement:
     # -- one Pod -------------------------------------------------------------------------------------------
 
     def feasible(self, group: Group, is_closed: Callable[[int], bool]) -> list[int]:
-        """Nodes that the filters leave, as many as the scheduler looks for; `is_closed`: tainted by now."""
+        """Return nodes that pass the filters, as many as the scheduler looks for. `is_closed`: tainted by now."""
         spec, standing = group.spec, self.board.standing(group.spec)
         allowed, wanted = standing.allowed, _wanted(len(self.board.nodes))
         if wanted < len(allowed):
@@ -189,7 +193,7 @@ class Placement:
         return list(islice(found, wanted))
 
     def _suits(self, group: Group, is_closed: Callable[[int], bool]) -> Callable[[int], bool]:
-        """Whether other Pods leave a node to one of the group."""
+        """Return a function that tests whether placement rules about other Pods allow a node."""
         affinity, nodes = self._affinity(group), self.board.nodes
         limits = [
             scheduler_cache.Limit(self, group, spread, is_closed)
@@ -208,7 +212,7 @@ class Placement:
         return self._affinities[group]
 
     def best(self, group: Group, nodes: Sequence[int], is_closed: Callable[[int], bool]) -> list[int]:
-        """Those with the highest score: the scheduler takes any of them."""
+        """Return the nodes with the highest score; the scheduler takes any of them."""
         if len(nodes) < 2:
             return list(nodes)
         totals = self._totals(group, nodes, is_closed)
@@ -235,7 +239,7 @@ class Placement:
         ]
 
     def _room(self, standing: Standing, spec: PodSpec, node: int) -> int:
-        """Asked once, until something on the node changes."""
+        """Return the resource score of the node, cached until something on the node changes."""
         if node in self._changed:
             return self._room_now(spec, node)
         found = standing.room[node]
@@ -244,7 +248,7 @@ class Placement:
         return found
 
     def _room_now(self, spec: PodSpec, node: int) -> int:
-        """Least allocated and balanced allocation, each with weight 1 (plugins/noderesources)."""
+        """Return least allocated plus balanced allocation, each with weight 1 (plugins/noderesources)."""
         scored, held = spec.scored_requests or spec.requests, self.board.nodes[node].allocatable
         least = (
             _least(self._scored_cpu[node] + scored.cpu_m, held.cpu_m)
@@ -263,7 +267,7 @@ def _negative(counts: Counter[int] | None) -> Counter[int] | None:
 
 
 def _wanted(nodes: int) -> int:
-    """`numFeasibleNodesToFind`: half of the nodes less one per cent for each 125, at least 5 % and 100 nodes."""
+    """Return `numFeasibleNodesToFind`: 50 % of the nodes minus 1 % per 125 nodes, at least 5 % and 100 nodes."""
     if nodes < ALL_NODES_BELOW:
         return nodes
     return max(ALL_NODES_BELOW, nodes * max(5, 50 - nodes // 125) // 100)

@@ -1,4 +1,4 @@
-"""What the scheduler looks at: nodes, what runs on them before the cut, and what of it is the same in every play."""
+"""The scheduler's input: nodes, their Pods before the cut, and everything that all simulations share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Group:
-    """Pods of one template in one namespace, as selectors see them; compared by identity. `turn`: as first met."""
+    """Pods of one template in one namespace, as selectors see them; compared by identity. `turn`: first seen."""
 
     namespace: str
     spec: PodSpec
@@ -28,7 +28,7 @@ class Group:
 
 
 class Board:
-    """Nodes and what runs on them before the cut; made once, never changed."""
+    """Nodes and their Pods before the cut. Placements in it never change; groups may be added."""
 
     def __init__(self, world: World) -> None:
         self.nodes = world.nodes
@@ -42,7 +42,7 @@ class Board:
         self.with_ports: list[Group] = []
         self.where: dict[Group, Counter[int]] = defaultdict(Counter)
         self.lowest_priority = 0
-        """Of all groups; 0 where it is higher."""
+        """Lowest priority of all groups, at most 0."""
         self._standings: dict[int, Standing] = {}
         self._values: dict[str, list[str | None]] = {}
         self._kin: dict[tuple[str, LabelSelector], tuple[Group, ...]] = {}
@@ -80,7 +80,7 @@ class Board:
 
     @cached_property
     def on(self) -> Mapping[int, Mapping[Group, int]]:
-        """Node -> Pods of each group there; nodes without Pods are missing."""
+        """Node -> number of Pods of each group; nodes without Pods are missing."""
         found: dict[int, dict[Group, int]] = defaultdict(dict)
         for group, counts in self.where.items():
             for node, count in counts.items():
@@ -88,7 +88,7 @@ class Board:
         return dict(found)
 
     def kin(self, namespace: str, selector: LabelSelector | None) -> tuple[Group, ...]:
-        """Groups of a namespace that a selector selects."""
+        """Return the groups of a namespace that a selector matches."""
         if selector is None:
             return ()
         key = (namespace, selector)
@@ -101,7 +101,7 @@ class Board:
         return self._kin[key]
 
     def minds_others(self, group: Group) -> bool:
-        """Whether where other Pods are may keep one of the group off a node."""
+        """Whether the placement of other Pods may keep a Pod of the group off a node."""
         if group not in self._minding:
             spec, affinity = group.spec, group.spec.affinity
             self._minding[group] = (
@@ -112,25 +112,26 @@ class Board:
         return self._minding[group]
 
     def values(self, key: str) -> list[str | None]:
-        """By node: what its label says, None where it has none."""
+        """Return the value of a label on each node, None if it is absent."""
         if key not in self._values:
             self._values[key] = [node.labels.get(key) for node in self.nodes]
         return self._values[key]
 
     def standing(self, spec: PodSpec) -> Standing:
-        """What the nodes are to Pods of a template."""
+        """Return the static relation of all nodes to Pods of a template."""
         if id(spec) not in self._standings:
             self._standings[id(spec)] = Standing(self, spec)
         return self._standings[id(spec)]
 
 
 class Standing:
-    """What each node is to Pods of one template in every play: by node, or by constraint.
+    """The relation of each node to Pods of one template that all simulations share, by node or by constraint.
 
-    `allows`: whether selectors, affinity to nodes and lasting taints do; `allowed`: those nodes. `unloved` counts a
-    node's PreferNoSchedule taints, `wishes` are weights of preferred node affinity. `minds`: whether the taints
-    NoSchedule and NoExecute of a lost node keep such Pods off it. `fits` and `room` are None until they are asked for,
-    and hold while nothing on the node has changed.
+    `allows`: whether node selector, node affinity and lasting taints allow the node; `allowed`: the numbers
+    of those nodes. `unloved`: number of PreferNoSchedule taints that are not tolerated. `wishes`: sum of
+    weights of preferred node affinity. `minds`: whether the NoSchedule and the NoExecute taint of a lost node
+    keep such Pods off it. `fits` and `room` are caches, None until first used, and valid while the node is
+    unchanged.
     """
 
     __slots__ = (
@@ -161,7 +162,7 @@ class Standing:
         self._places: dict[Spread, dict[int, str]] = {}
 
     def places(self, spread: Spread) -> dict[int, str]:
-        """Node -> domain, of the nodes that a constraint counts whatever happens to them."""
+        """Return node -> domain, for the nodes that a constraint counts, apart from the taints of the cut."""
         if spread not in self._places:
             keys = {each.topology_key for each in self._spec.spreads if each.required == spread.required}
             self._places[spread] = {
@@ -193,7 +194,7 @@ def _wish(node: Node, spec: PodSpec) -> int:
 
 
 def _included(node: Node, spec: PodSpec, spread: Spread) -> bool:
-    """plugins/podtopologyspread/common.go, `matchNodeInclusionPolicies`."""
+    """Apply plugins/podtopologyspread/common.go, `matchNodeInclusionPolicies`."""
     if spread.honours_affinity and not fits_node(spec.node_selector, spec.affinity, node):
         return False
     return not spread.honours_taints or admits(spec.tolerations, node.taints)
@@ -203,7 +204,7 @@ BEST = 100
 
 
 class PodAffinity:
-    """What Pods that are there mean to a new one of `group`. Holds as long as no Pod comes or goes."""
+    """The effect of existing Pods on a new Pod of `group`; valid until a Pod is added or removed."""
 
     def __init__(self, placed: Counts, group: Group) -> None:
         self._placed, self._board, self._group = placed, placed.board, group
@@ -214,22 +215,22 @@ class PodAffinity:
 
     @property
     def minds(self) -> bool:
-        """Any node may be out of the question."""
+        """Whether the rules can exclude any node."""
         return bool(self._required or self._forbidden)
 
     def allows(self, labels: Mapping[str, str]) -> bool:
-        """Whether the demands let the Pod onto a node with these labels."""
+        """Whether the required rules allow a node with these labels."""
         if any(counts[labels[key]] for key, counts in self._forbidden if key in labels):
             return False
         if any(key not in labels for key, _, _ in self._required):
             return False
         if all(counts[labels[key]] for key, counts, _ in self._required):
             return True
-        # the first Pod of a group that wants its own company may go anywhere (`satisfyPodAffinity`)
+        # the first Pod of a group with affinity to itself may go anywhere (`satisfyPodAffinity`)
         return all(not counts and itself for _, counts, itself in self._required)
 
     def scores(self, nodes: Sequence[int]) -> list[int]:
-        """By node: how well the wishes are met."""
+        """Return the score of each node for the preferred rules."""
         columns = [(self._board.values(key), counts) for key, counts in self._weights().items() if counts]
         if not columns:
             return [0] * len(nodes)
@@ -238,7 +239,7 @@ class PodAffinity:
         return [BEST * (score - low) // (high - low) if high > low else 0 for score in raw]
 
     def _weights(self) -> Mapping[str, Counter[str]]:
-        """Topology key -> value -> the sum of what speaks for it, or against."""
+        """Return topology key -> value -> sum of the weights for and against it."""
         weights: dict[str, Counter[str]] = defaultdict(Counter)
         for weight, term in _wishes(self._group.spec):
             for group in self._matching(term):
@@ -257,7 +258,7 @@ class PodAffinity:
             yield from self._board.kin(namespace, term.selector)
 
     def _domains(self, term: PodTerm) -> tuple[str, Counter[str], bool]:
-        """(topology key, value -> matching Pods, whether the Pod matches its own term)."""
+        """Return (topology key, value -> number of matching Pods, whether the Pod matches its own term)."""
         counts: Counter[str] = Counter()
         for group in self._matching(term):
             self._by_value(term.topology_key, group, 1, counts)
@@ -271,7 +272,7 @@ class PodAffinity:
                 into[value] += weight * count
 
     def _guarded(self) -> Iterator[tuple[str, Counter[str]]]:
-        """Where other Pods' required anti-affinity keeps this one away."""
+        """Yield the domains from which other Pods' required anti-affinity excludes this Pod."""
         for group, term in guards(self._board, self._group):
             counts: Counter[str] = Counter()
             self._by_value(term.topology_key, group, 1, counts)
@@ -282,7 +283,7 @@ class PodAffinity:
 
 
 def guards(board: Board, group: Group) -> Iterator[tuple[Group, PodTerm]]:
-    """Whose required anti-affinity, and which term of it, speaks of Pods of `group`."""
+    """Yield each group and term of required anti-affinity that matches Pods of `group`."""
     for other in board.with_affinity:
         for term in other.spec.affinity.forbidden_pods if other.spec.affinity else ():
             if _is_meant(term, other.namespace, group):
@@ -290,7 +291,7 @@ def guards(board: Board, group: Group) -> Iterator[tuple[Group, PodTerm]]:
 
 
 def _is_meant(term: PodTerm, own: str, group: Group) -> bool:
-    """A Pod of `group` is one that a term of a Pod in the namespace `own` speaks of."""
+    """Whether a term of a Pod in the namespace `own` matches Pods of `group`."""
     spaces = _namespaces(term, own)
     meant = spaces is None or group.namespace in spaces
     return meant and selects(term.selector, group.spec.labels)
@@ -303,34 +304,34 @@ def _wishes(spec: PodSpec) -> Iterator[tuple[int, PodTerm]]:
 
 
 def _others_wishes(spec: PodSpec) -> Iterator[tuple[int, PodTerm]]:
-    """What a Pod that is already there wishes for others; a required affinity counts 1 (`HardPodAffinityWeight`)."""
+    """Yield an existing Pod's preferences for others; required affinity counts 1 (`HardPodAffinityWeight`)."""
     if spec.affinity:
         yield from ((1, term) for term in spec.affinity.required_pods)
     yield from _wishes(spec)
 
 
 def _namespaces(term: PodTerm, own: str) -> Iterable[str] | None:
-    """Those whose Pods a term is about; None for all."""
+    """Return the namespaces of the Pods that a term covers; None for all."""
     if not term.namespaces:
         return (own,)
     return None if term.namespaces == ("*",) else term.namespaces
 
 
 DEFAULT_SPREADS = ((HOSTNAME, 3), (ZONE, 5))
-"""plugin.go, `systemDefaultConstraints`: preferred, for Pods that name none."""
+"""plugin.go, `systemDefaultConstraints`: preferred constraints of Pods that define none."""
 
 
 class Counts(Protocol):
-    """Where Pods are now."""
+    """The current placement of Pods."""
 
     board: Board
 
     def counts(self, group: Group, *, staying: bool = False) -> Mapping[int, int]:
-        """Node -> Pods of the group; with `staying` without Terminating ones."""
+        """Return node -> number of the group's Pods; `staying` excludes Terminating ones."""
 
 
 class Limit:
-    """A constraint that must hold (filtering.go)."""
+    """A required spread constraint (filtering.go)."""
 
     __slots__ = ("_domains", "_itself", "_least", "_spread")
 
@@ -350,7 +351,7 @@ class Limit:
 
 
 def scores(placed: Counts, group: Group, nodes: Sequence[int], is_closed: Callable[[int], bool]) -> list[int]:
-    """scoring.go: fewer Pods of the kind in a node's domain are better."""
+    """Return each node's spread score (scoring.go): fewer matching Pods in a node's domain are better."""
     spreads = preferred(group)
     if not spreads:
         return [0] * len(nodes)
@@ -362,7 +363,7 @@ def scores(placed: Counts, group: Group, nodes: Sequence[int], is_closed: Callab
 
 
 def preferred(group: Group) -> Sequence[Spread]:
-    """Its own, or the scheduler's default ones, which count Pods of the same template."""
+    """Return the Pod's own preferred constraints, or the scheduler's defaults, which count Pods of its template."""
     spec = group.spec
     if spec.spreads:
         return [spread for spread in spec.spreads if not spread.required]
@@ -377,7 +378,7 @@ def preferred(group: Group) -> Sequence[Spread]:
 
 
 def _counts(placed: Counts, group: Group, spread: Spread) -> Counter[int]:
-    """Node -> Pods of the group's namespace that the constraint counts; an empty selector counts none."""
+    """Return node -> number of the namespace's Pods that the constraint counts; an empty selector counts none."""
     found: Counter[int] = Counter()
     if spread.selector and spread.selector.requirements:
         for other in placed.board.kin(group.namespace, spread.selector):
@@ -386,7 +387,7 @@ def _counts(placed: Counts, group: Group, spread: Spread) -> Counter[int]:
 
 
 def _domains(placed: Counts, group: Group, spread: Spread, is_closed: Callable[[int], bool]) -> Counter[str]:
-    """Value -> Pods, over the nodes that the constraint's inclusion policies count."""
+    """Return value -> number of Pods, over the nodes that the constraint's inclusion policies count."""
     places = placed.board.standing(group.spec).places(spread)
     if spread.honours_taints:
         places = {number: value for number, value in places.items() if not is_closed(number)}
@@ -398,7 +399,7 @@ def _domains(placed: Counts, group: Group, spread: Spread, is_closed: Callable[[
 
 
 def _ignored(board: Board, group: Group, spreads: Sequence[Spread], nodes: Sequence[int]) -> list[bool]:
-    """Nodes without one of the labels that the Pod's own constraints name."""
+    """Return which nodes lack a label that the Pod's own constraints name."""
     if not group.spec.spreads:
         return [False] * len(nodes)
     columns = [board.values(spread.topology_key) for spread in spreads]

@@ -1,4 +1,4 @@
-"""The mesh in one play: which sidecars have their configuration, which wait for it, who is injected."""
+"""The mesh in one simulation: which sidecars have their configuration or wait for it, and which Pods are injected."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ ISTIOD = "istiod"
 KUBELET = "kubelet"
 
 ANSWERED_WITHIN_S = (0.3, 4.0)
-"""After the heal, until a webhook call that hung is through: the connection is tried again after 1, 3 and 7 s."""
+"""Delay from the heal until a hanging webhook call succeeds: the connection is retried after 1, 3 and 7 s."""
 
 
 class Sidecars:
-    """Follows istiod and the Pods that need it. `ready` is called for a Pod that is Ready at last.
+    """Tracks istiod and the Pods that depend on it; calls `ready` for a Pod that becomes Ready.
 
-    Where nobody knows who reaches whose Pods, nothing is told of what depends on it: neither of new Pods that istiod
-    would have to inject or to configure, nor of xDS.
+    If Pod reachability is unknown, nothing that depends on it is predicted: neither new Pods that istiod
+    would have to inject or configure, nor xDS.
     """
 
     def __init__(self, scene: Scene, lookups: Lookups, ready: Callable[[float, Followed], None]) -> None:
@@ -40,7 +40,7 @@ class Sidecars:
         self._broken = self._told = False
 
     def begin(self) -> None:
-        """Sidecars lose their stream where the cut lies between them and every istiod."""
+        """Schedule the loss of streams if the cut separates a sidecar's node from every istiod."""
         homes = {pod.node for pod in self._scene.istiod if pod.runs}
         separated = self._stage.separated
         if homes and any(all(separated(one, home) for home in homes) for one in self._clients):
@@ -54,7 +54,7 @@ class Sidecars:
     # -- injection -------------------------------------------------------------------------------------------
 
     def injects(self, pod: Followed) -> bool | None:
-        """Whether a new Pod gets past the injection webhook now; None where nobody knows."""
+        """Whether the injection webhook admits a new Pod now; None if unknown."""
         settings = self._mesh
         if settings is None or pod.sidecar is Sidecar.NONE or not settings.webhook_fails_closed:
             return True
@@ -64,7 +64,7 @@ class Sidecars:
         return answers if self._knows or not answers else None
 
     def _behind(self) -> list[Followed]:
-        """istiod's endpoints as the API server knows them."""
+        """Return istiod's endpoints as the API server knows them."""
         everyone = self._mesh is not None and self._mesh.istiod.publishes_not_ready
         return [
             pod for pod in self._scene.istiod if pod.node >= 0 and not pod.gone and (pod.ready or everyone)
@@ -74,7 +74,10 @@ class Sidecars:
         return pod.runs and not (self._scene.is_cut and self._stage.is_cut[pod.node])
 
     def asks_again_s(self, t: float, failures: int) -> float:
-        """When a controller whose Pod was refused asks again: calls to an endpoint hang, others fail at once."""
+        """Return when the controller of a refused Pod retries.
+
+        A call to an endpoint hangs until it times out; without endpoints it fails at once.
+        """
         pause, heal = sidecar_kinds.retry_after_s(failures), self._stage.plan.cut_for_s
         if not self._behind():
             return t + max(0.05, pause)
@@ -85,16 +88,16 @@ class Sidecars:
     # -- configuration ---------------------------------------------------------------------------------------
 
     def expect(self, pod: Followed) -> None:
-        """A Pod with a sidecar is on its way: until it is Ready, not every sidecar is in sync."""
+        """Register a new Pod: if it has a sidecar, the mesh is not in sync until it is Ready."""
         if pod.sidecar is not Sidecar.NONE:
             self._awaited.add(pod)
 
     def arrived(self, pod: Followed) -> None:
-        """It is Ready, or gone before it was."""
+        """Register that the Pod is Ready, or is gone before that."""
         self._awaited.discard(pod)
 
     def start(self, t: float, pod: Followed) -> None:
-        """A Pod's containers start: it is Ready now, or waits for its sidecar."""
+        """Start a Pod's containers: it is Ready now, or waits for its sidecar."""
         if pod.sidecar is Sidecar.NONE:
             self._ready(t, pod)
             return
@@ -113,7 +116,7 @@ class Sidecars:
             at(crash_s, self._crash, pod)
 
     def _can_configure(self, pod: Followed, view: Callable[[int], Dns]) -> bool:
-        """A new sidecar resolves istiod's name, and reaches a ready one."""
+        """Whether a new sidecar resolves istiod's name and reaches a ready istiod."""
         return view(self._stage.like[pod.node]) is not Dns.DEAD and self._finds_istiod(pod.node)
 
     def _finds_istiod(self, number: int) -> bool:
@@ -135,7 +138,7 @@ class Sidecars:
             self._scene.mark(t, Kind.CRASH_LOOP, pod.subject, detail, KUBELET)
 
     def look(self, t: float) -> None:
-        """DNS or istiod changed: who waited goes on in its own time, and xDS is lost or comes back."""
+        """Handle a change of DNS or istiod: waiting sidecars resume after their delay; xDS is lost or restored."""
         view = self._lookups.viewer()
         for pod in [each for each in self._waiting if self._can_configure(each, view)]:
             del self._waiting[pod]
@@ -149,7 +152,8 @@ class Sidecars:
         pod.waits_since = inf
         self._ready(t, pod)
 
-    # -- xDS as people see it --------------------------------------------------------------------------------
+    # -- xDS as observed
+    # ------------------------------------------------------------------------------------------
 
     def _watch(self, t: float, view: Callable[[int], Dns]) -> None:
         if self._mesh is None or not self._stage.meshed or self._scene.trace.xds_back_s < inf:
@@ -172,7 +176,7 @@ class Sidecars:
             self._told = True
 
     def _in_sync(self, view: Callable[[int], Dns]) -> bool:
-        """istiod is ready, no new sidecar is missing, and those that were cut off found it again."""
+        """Whether istiod is ready, no new sidecar is missing, and disconnected ones have reached istiod again."""
         if self._scene.is_cut or self._awaited or not any(pod.ready for pod in self._scene.istiod):
             return False
         if not self._broken:

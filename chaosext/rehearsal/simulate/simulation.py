@@ -1,4 +1,4 @@
-"""What one play is made of: its clock, its tape, the lives of the nodes, and the Pods that are followed."""
+"""The state of one simulation: its clock, its trace, node events, and the tracked Pods."""
 
 from __future__ import annotations
 
@@ -26,11 +26,14 @@ if TYPE_CHECKING:
 
 
 CHECKED_EACH = 64
-"""Events from one look at the time budget to the next."""
+"""Number of events between two checks of the time budget."""
 
 
 class Mark(NamedTuple):
-    """A line of a trace. `label` tells lines of one kind and object apart; `node` is where, for what is placed."""
+    """A line of a trace.
+
+    `label` distinguishes lines of the same kind and object; `node` is the node of a placed Pod.
+    """
 
     t_s: float
     kind: Kind
@@ -43,14 +46,14 @@ class Mark(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class Trace:
-    """What one play came to. DNS by observer: node number -> state. Counters are by (namespace, owner)."""
+    """The result of one simulation. DNS is by observer: node number -> state. Counters are by (namespace, owner)."""
 
     marks: list[Mark] = field(default_factory=list)
     during: dict[int, Dns] = field(default_factory=dict)
     after: dict[int, Dns] = field(default_factory=dict)
     rolled_back: dict[int, Dns] = field(default_factory=dict)
     dns_hosts: tuple[tuple[str, bool], ...] = ()
-    """Where kube-dns ends up: (node, every judged node reaches it there), sorted."""
+    """Final location of kube-dns: (node, whether every judged node reaches it there), sorted."""
     evicted: Counter[tuple[str, str]] = field(default_factory=Counter)
     pending: Counter[tuple[str, str]] = field(default_factory=Counter)
     stuck: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -61,10 +64,11 @@ class Trace:
 
 @dataclass(slots=True, eq=False)
 class Followed:
-    """A followed Pod. `serving`: Ready, as the API says; `runs` is what is; `waits_since`: its sidecar waits.
+    """A tracked Pod. `serving`: Ready in the API; `runs`: actually running.
 
-    `ails`: it ran before the cut, and was not Ready; nothing that is known here will make it so.
-    `retry_s`, `looked_at_s`: when its controller, which was refused, asks for it again: by its back-off, and sooner.
+    `waits_since`: when its sidecar began to wait. `ails`: it was not Ready before the cut, and nothing in the
+    model will make it Ready. `retry_s`, `looked_at_s`: when its controller retries a refused creation, by
+    back-off and on a change of another Pod.
     """
 
     group: Group
@@ -89,22 +93,22 @@ class Followed:
 
     @property
     def key(self) -> tuple[str, str]:
-        """(namespace, owner), or itself where it has none."""
+        """(namespace, owner), or (namespace, the Pod itself) if it has no owner."""
         return self.namespace, self.owner or self.subject
 
     @property
     def ready(self) -> bool:
-        """A ready endpoint; one that is Ready but on its way out is serving only (endpointslice/utils.go)."""
+        """Whether it is a ready endpoint; a Ready Pod that is Terminating is only serving (endpointslice/utils.go)."""
         return self.serving and not self.leaving
 
     @property
     def there(self) -> bool:
-        """On a node, and not on its way out."""
+        """Whether it is on a node and not Terminating."""
         return self.node >= 0 and not self.leaving and not self.gone
 
 
 class Scene:
-    """The clock, the tape, and who is where in one play."""
+    """The clock, the trace and the placement of Pods in one simulation."""
 
     def __init__(self, stage: Stage, draw: Draw, budget: TimeBudget) -> None:
         budget.check()
@@ -123,7 +127,7 @@ class Scene:
                     self.follow(pod)
 
     def follow(self, pod: WorldPod) -> Followed:
-        """The Pod as this play knows it."""
+        """Return the tracked state of this Pod, creating it if needed."""
         key = (pod.namespace, pod.name)
         if key not in self._known:
             self._known[key] = made = self._made(pod)
@@ -145,19 +149,19 @@ class Scene:
         )
 
     def somebody(self, group: Group, node: int) -> Followed | None:
-        """A Pod of that group on that node that is not on its way out."""
+        """Return a Pod of the group on the node that is not Terminating, or None."""
         for pod in self.stage.residents.get(node, ()):
             if pod.spec is group.spec and pod.namespace == group.namespace:
                 self.follow(pod)
         return next((pod for pod in self.on.get(node, ()) if pod.group is group and pod.there), None)
 
     def settle(self, pod: Followed, node: int) -> None:
-        """It is on this node from now on."""
+        """Place the Pod on the node."""
         pod.node = node
         self.on.setdefault(node, []).append(pod)
 
     def born_like(self, pod: Followed) -> Followed:
-        """What its controller makes instead: a StatefulSet's Pod keeps its name, others are named after the owner."""
+        """Return the Pod that its controller creates instead; only a StatefulSet's Pod keeps its name."""
         kind, _, name = pod.owner.partition("/")
         subject = pod.subject if kind == "StatefulSet" else f"Pod/{pod.namespace}/{name}-*"
         made = Followed(group=pod.group, subject=subject, owner=pod.owner, sidecar=pod.sidecar)
@@ -166,15 +170,15 @@ class Scene:
                 members[made] = None
         return made
 
-    # -- the clock and the tape ------------------------------------------------------------------------------
+    # -- the clock and the trace -----------------------------------------------------------------------------
 
     def at(self, t: float, act: Callable[..., None], *about: object) -> None:
-        """`act(t, *about)` when its time has come; never where `t` is inf."""
+        """Schedule `act(t, *about)` at `t`; never if `t` is inf."""
         if t < inf:
             heappush(self._heap, (t, next(self._turn), act, about))
 
     def until(self, limit: float) -> None:
-        """Plays all that comes up to `limit`. Raises `TimeIsUp` where the budget is over before."""
+        """Run all events up to `limit`. Raises `TimeIsUp` if the time budget ends first."""
         while self._heap and self._heap[0][0] <= limit:
             t, turn, act, about = heappop(self._heap)
             self.now = t
@@ -186,7 +190,7 @@ class Scene:
     def mark(
         self, t: float, kind: Kind, subject: str, detail: str, source: str, label: str = "", node: str = ""
     ) -> None:
-        """A line of the trace."""
+        """Add a line to the trace."""
         if not self.quiet:
             self.trace.marks.append(Mark(t, kind, subject, detail, source, label, node))
 
@@ -200,7 +204,7 @@ class Scene:
         return self.now < self.stage.plan.cut_for_s
 
     def hears_s(self, node: int) -> float:
-        """When kubelet and kube-proxy there know what changed before: now, or once a cut node is connected again."""
+        """Return when kubelet and kube-proxy of a node know all changes so far: now, or once it has reconnected."""
         if not self.stage.is_cut[node]:
             return self.now
         at = self.stage.fleet_of.get(node)
@@ -213,7 +217,7 @@ class Scene:
         return max(self.now, back + self.between(*kubelet_behaviour.HEARS_WITHIN_S))
 
     def is_lost(self, node: int) -> bool:
-        """Cut off, or Unknown until its status arrives."""
+        """Whether the node is cut off, or Unknown until its status arrives."""
         at = self.stage.fleet_of.get(node)
         if at is None:
             return self.stage.is_cut[node]

@@ -1,4 +1,4 @@
-"""Which simulations of a cut are made: every way that chance can go, or a sample of them, within a time budget."""
+"""Which simulations of a cut are run: all combinations of random choices or a sample, within a time budget."""
 
 from __future__ import annotations
 
@@ -23,37 +23,39 @@ if TYPE_CHECKING:
 Weighted: TypeAlias = "list[tuple[float, Trace]]"
 
 ENUMERATED_NODES = 3
-"""Up to so many cut nodes are enumerated: a thousand ways, most of them of their leases and of the first tokens."""
+"""Up to this many cut nodes, all combinations are enumerated: about 1,000, mostly of lease ages and first tokens."""
 
 ENUMERATED = "simulations of all lease ages, monitor phases and orders, weighted by probability"
 
 MOST_WAYS, ENOUGH_WAYS = 3000, 300
-"""More ways are not enumerated; fewer are simulated again with other times."""
+"""Maximum number of combinations to enumerate; fewer than the second are repeated with other durations."""
 
 MOST_STEPS = 300_000
-"""Ways times the Pods that are followed in each: what is more takes minutes, and is sampled."""
+"""Maximum of combinations times tracked Pods. More would take minutes, and are sampled instead."""
 
 MOST_SAMPLES, FEWEST_SAMPLES = 500, 12
 SAMPLED_NODES, SAMPLED_PODS = 6_000, 50_000
-"""A sample is about so many nodes' and at most so many Pods' lives: small clusters' show rarer things."""
+"""Total of node and Pod simulations in a sample; a smaller cluster gets more simulations, which show rarer events."""
 
 ENOUGH_TO_FORETELL, FORETOLD_TWICE = 100, 2.0
-"""After so many ways their weight tells how many there are, within a factor of two (it was 1.5 where it was tried)."""
+"""After this many combinations, their weight predicts the total within this factor (it was 1.5 in trials)."""
 
 EDGES = 60
-"""Up to so many are simulated again in which everything takes as short as it can, and as many as long as it can: a
-random one never does.
+"""Maximum number of simulations to repeat with all durations at their minimum, and as many at their maximum.
+
+Random durations never reach both ends.
 """
 
 ENUMERATING, SIMULATING = 0.5, 0.85
-"""Shares of the time budget: until a sample is taken instead, and until the rest is left for the edges."""
+"""Shares of the time budget: when to give up enumeration for a sample, and when to end simulations for the edges."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """`plays` are what simulations came to, each with its share of them all.
+    """The simulations that were run.
 
-    `made` of `wanted` simulations; `sampled`: they are random ones. `told`: how chance was treated, in words.
+    `plays`: results, each with its share of the total weight. `made` of `wanted` simulations ran; `sampled`:
+    they are random. `told`: a description of the method.
     """
 
     plays: Weighted
@@ -66,7 +68,7 @@ class Made:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulations:
-    """Those of one cut. Two with the same seed are the same where neither runs out of time."""
+    """The simulations of one cut. The same seed gives the same result unless the time budget ends."""
 
     stage: Stage
     seed: int
@@ -74,7 +76,7 @@ class Simulations:
     budget: TimeBudget
 
     def made(self, number: int | None) -> Made:
-        """As many as the cut needs, or that number of random ones; fewer where the time is up before."""
+        """Run as many simulations as the cut needs, or `number` random ones; fewer if the time budget ends."""
         if number is None and len(self.stage.living) <= ENUMERATED_NODES:
             every = self._every_way()
             if every:
@@ -86,9 +88,9 @@ class Simulations:
         )
 
     def _every_way(self) -> _Collected | None:
-        """All ways, again where they are few: what isn't enumerated, races within a second, differs each time.
+        """Enumerate all combinations, repeatedly if they are few, since races within a second differ each time.
 
-        None where they are too many, or take too long: a part of them shows nothing.
+        Return None if they are too many or take too long, because a part of them proves nothing.
         """
         found, play = _Collected(self.with_timeline), self._player(ENUMERATING)
         most = min(MOST_WAYS, MOST_STEPS // max(1, len(self.stage.watched)))
@@ -132,14 +134,14 @@ class Simulations:
 
 
 def _affordable(stage: Stage) -> int:
-    """As many as a size can afford; small ones show rarer things."""
+    """Return how many random simulations are affordable at this size; smaller clusters get more."""
     by_nodes = SAMPLED_NODES // max(1, len(stage.living))
     by_pods = SAMPLED_PODS // max(1, len(stage.watched))
     return max(FEWEST_SAMPLES, min(MOST_SAMPLES, by_nodes, by_pods))
 
 
 class _Collected:
-    """What simulations came to, in their order. Their lines are in the timeline: kept apart they would be millions."""
+    """Results of simulations, in order. Lines are merged into the timeline, since separately they would be millions."""
 
     def __init__(self, with_timeline: bool) -> None:
         self.plays: dict[int, tuple[float, Trace]] = {}
@@ -156,24 +158,24 @@ class _Collected:
         self.plays[turn], self._redraws[turn] = (played.weight, trace), played.redraw
 
     def foretells_more_than(self, most: int) -> bool:
-        """There are more ways, or will be: as many again as the weight that is left."""
+        """Whether there are more combinations than `most`, found or extrapolated from the remaining weight."""
         count = len(self.plays)
         return count > most or (count >= ENOUGH_TO_FORETELL and count > FORETOLD_TWICE * most * self._weight)
 
     def begin_again(self) -> None:
-        """The next ones are of another round: their turns count from what is here."""
+        """Begin another round: number its simulations from here on."""
         self._before = len(self.plays)
 
     def shares(self) -> Weighted:
-        """Each with its share, in the order of their turns."""
+        """Return each result with its share, by number."""
         total = self._weight
         return [(weight / total, trace) for _, (weight, trace) in sorted(self.plays.items())]
 
     def events(self, simulate_again: Callable[[Draw], Trace]) -> tuple[PredictedEvent, ...]:
-        """The timeline, with its edges: simulations without weight, which only tell when events may be.
+        """Return the timeline, widened by edge simulations without weight, which only extend the ranges of event times.
 
-        Where an event came first it could have come earlier still, and later where it came last: rare ones before
-        others, as those have few simulations to show their range.
+        The simulation with an event's earliest time is repeated with minimum durations, the one with its
+        latest time with maximum durations. Rare events come first, as few simulations show their range.
         """
         if self._timeline is None or not self.plays:
             return ()

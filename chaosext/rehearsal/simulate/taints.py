@@ -1,7 +1,8 @@
-"""Taints and tolerations: who may stay, for how long, and who may be put onto a node.
+"""Taints and tolerations: which Pods may stay on a node, for how long, and which may be scheduled there.
 
-Source: Kubernetes v1.34 pkg/controller/tainteviction/taint_eviction.go (`processPodOnNode`, `getMinTolerationTime`) and
-k8s.io/component-helpers/scheduling/corev1/helpers.go (`GetMatchingTolerations`, `FindMatchingUntoleratedTaint`).
+Source: Kubernetes v1.34 pkg/controller/tainteviction/taint_eviction.go (`processPodOnNode`,
+`getMinTolerationTime`) and k8s.io/component-helpers/scheduling/corev1/helpers.go (`GetMatchingTolerations`,
+`FindMatchingUntoleratedTaint`).
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ NO_SCHEDULE = Taint(key=UNREACHABLE, value="", effect="NoSchedule")
 UNSCHEDULABLE = Taint(key="node.kubernetes.io/unschedulable", value="", effect="NoSchedule")
 
 EVICTION_LAG_S = (0.05, 0.2)
-"""From the end of a toleration to the Pod's deletion, as seen."""
+"""Delay from the end of a toleration to the Pod's deletion; seconds, as measured."""
 
 EVICTION_CALLS = 4
-"""Get, Patch, Delete and an event (`addConditionAndDeletePod`), in a client of the controller's own."""
+"""Get, Patch, Delete and an event (`addConditionAndDeletePod`), through the eviction controller's own client."""
 
 
 def tolerates(toleration: Toleration, taint: Taint) -> bool:
-    """k8s.io/api/core/v1/toleration.go, `ToleratesTaint`."""
+    """Apply k8s.io/api/core/v1/toleration.go, `ToleratesTaint`."""
     if toleration.effect and toleration.effect != taint.effect:
         return False
     if toleration.key and toleration.key != taint.key:
@@ -39,9 +40,9 @@ def tolerates(toleration: Toleration, taint: Taint) -> bool:
 
 
 def stays_s(tolerations: Sequence[Toleration], taints: Iterable[Taint]) -> float:
-    """Seconds that a Pod may stay on a node with these NoExecute taints: 0 at once, inf for ever.
+    """Return how many seconds a Pod may stay on a node with these NoExecute taints: 0: none, inf: forever.
 
-    The first toleration that matches a taint counts, and the shortest of those that are limited.
+    For each taint the first matching toleration counts; of those with a limit, the shortest decides.
     """
     limits = []
     for taint in taints:
@@ -53,7 +54,7 @@ def stays_s(tolerations: Sequence[Toleration], taints: Iterable[Taint]) -> float
 
 
 def admits(tolerations: Sequence[Toleration], taints: Iterable[Taint]) -> bool:
-    """Whether the scheduler may put a Pod onto a node with these taints (NoSchedule and NoExecute count)."""
+    """Whether the scheduler may place a Pod on a node with these taints (NoSchedule and NoExecute count)."""
     return all(
         taint.effect == "PreferNoSchedule" or any(tolerates(each, taint) for each in tolerations)
         for taint in taints

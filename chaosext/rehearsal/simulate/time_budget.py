@@ -1,4 +1,4 @@
-"""How long simulations may take: where the time is up they end, and what was not simulated is not known."""
+"""The time budget of simulations: when it ends, they stop, and anything not simulated is unknown."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 class TimeIsUp(Exception):
-    """The time budget ended in the middle of a simulation."""
+    """The time budget ended during a simulation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeBudget:
-    """`seconds` were given in all, and `clock` (in seconds, monotonic) may go on until `end_s`."""
+    """A time budget: `seconds` in total; it ends when `clock` (monotonic, in seconds) reaches `end_s`."""
 
     seconds: float = inf
     end_s: float = inf
@@ -25,7 +25,7 @@ class TimeBudget:
 
     @classmethod
     def of(cls, seconds: float, clock: Callable[[], float] = time.monotonic) -> Self:
-        """A budget of so many seconds from now."""
+        """Return a budget that ends `seconds` from now."""
         return cls(seconds=seconds, end_s=clock() + seconds, clock=clock)
 
     @property
@@ -33,12 +33,12 @@ class TimeBudget:
         return self.clock() >= self.end_s
 
     def check(self) -> None:
-        """Raises `TimeIsUp` where it is over."""
+        """Raise `TimeIsUp` if the budget is over."""
         if self.is_over:
             raise TimeIsUp
 
     def share(self, part: float) -> Self:
-        """A part, from 0 to 1, of what is left of it."""
+        """Return a budget of a part, from 0 to 1, of the remaining time."""
         if self.end_s == inf:
             return self
         now_s = self.clock()

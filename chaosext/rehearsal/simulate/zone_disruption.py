@@ -1,4 +1,4 @@
-"""Zone states of the node lifecycle controller: whether a cut leads to evictions at all.
+"""Zone states of the node lifecycle controller, which decide whether a cut leads to evictions at all.
 
 Source: Kubernetes pkg/controller/nodelifecycle/node_lifecycle_controller.go (`ComputeZoneState`).
 """
@@ -19,7 +19,7 @@ UNHEALTHY_ZONE_THRESHOLD = 0.55
 
 
 class ZoneState(StrEnum):
-    """As the controller names them."""
+    """A zone's state, with the controller's names."""
 
     NORMAL = "Normal"
     PARTIAL_DISRUPTION = "PartialDisruption"
@@ -27,7 +27,7 @@ class ZoneState(StrEnum):
 
 
 def zone_state(ready: int, not_ready: int, threshold: float = UNHEALTHY_ZONE_THRESHOLD) -> ZoneState:
-    """The state of a zone with so many ready and not ready nodes."""
+    """Return the state of a zone with these numbers of ready and not-ready nodes."""
     if not_ready > 0 and ready == 0:
         return ZoneState.FULL_DISRUPTION
     if not_ready > 2 and not_ready / (ready + not_ready) >= threshold:
@@ -36,6 +36,6 @@ def zone_state(ready: int, not_ready: int, threshold: float = UNHEALTHY_ZONE_THR
 
 
 def zone_states(nodes: Iterable[Node], lost: Collection[str]) -> dict[str, ZoneState]:
-    """Each zone's state (by its label, "" for none) when the nodes named in `lost` are not ready."""
+    """Return each zone's state (by its label, "" for none) if the nodes named in `lost` are not ready."""
     counts = Counter((node.zone, node.name in lost) for node in nodes)
     return {zone: zone_state(counts[zone, False], counts[zone, True]) for zone, _ in sorted(counts)}
