@@ -1,1 +1,1 @@
-"""The pre-cutover gate: a plan and a cluster in, go or no-go out, with reasons and the patches that would mend it."""
+"""The pre-cutover gate: decides go or no-go for a plan on a cluster, with reasons and the patches that would help."""

@@ -1,4 +1,4 @@
-"""A planned cutover: which nodes lose the control plane, for how long, when, and what of it would be acceptable."""
+"""A planned cutover: which nodes are cut off, when, for how long, and what outcome is acceptable."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from chaosext.model.known_unhealthy import KnownUnhealthy
 
 AFTERWARDS_S = 600.0
-"""How long is looked at after the heal: beyond kubelet's longest CrashLoopBackOff, 5 min."""
+"""Seconds to predict after the heal, more than kubelet's longest back-off of 5 min."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Which nodes are cut: by `names`, or all nodes that the rest selects together (racks, zones and label selector).
+    """The nodes to cut: by `names`, or those that match all of `selector`, `zones` and `racks`.
 
-    `rack_label` "": the nodes' only label that is called `rack`.
+    `rack_label` "": use the nodes' only label with the name `rack`.
     """
 
     names: tuple[str, ...] = ()
@@ -34,10 +34,10 @@ class Selection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acceptance:
-    """What must come true with `probability` at least.
+    """Conditions that must hold with at least `probability`.
 
-    `dns_after_heal`, `dns_during_cut`: how DNS may be at the worst, None for however it likes. `self_heals`: all is
-    well again without help, DNS, sidecars and Pods. `evicted_pods`: so many at the most, on average; None for any.
+    `dns_after_heal`, `dns_during_cut`: the worst acceptable state of DNS, None for any. `self_heals`: DNS,
+    sidecars and Pods must recover without help. `evicted_pods`: maximum on average, None for any number.
     """
 
     dns_after_heal: Dns = Dns.RESOLVABLE
@@ -49,13 +49,15 @@ class Acceptance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cutover:
-    """The plan, in seconds. `cut_for_s`: as planned; `at_most_s`: at the longest, before it is called off.
+    """The plan; durations are in seconds. `cut_for_s`: planned duration; `at_most_s`: longest, before it is called off.
 
-    `rollback_s`: when kube-dns would be rescheduled, from the heal; None for never. `start`: None where nothing is
-    planned yet. `grace_s`, `toleration_s`: the timings that the plan was made for, None for whatever is in force.
-    `namespaces`: whose Pods must be well before, empty for all. `waived`: check -> why its answer doesn't count.
-    `known`: objects that are known to be unhealthy, and don't count while they are no worse. `required`: remarks that
-    count.
+    - `rollback_s`: when kube-dns would be rescheduled, from the heal; None for never.
+    - `start`: None if no time is planned yet.
+    - `grace_s`, `toleration_s`: the timings that the plan was made for, None for any.
+    - `namespaces`: those whose Pods must be healthy before, empty for all.
+    - `waived`: check -> why its result is ignored.
+    - `known`: objects known to be unhealthy, which are ignored while they are no worse.
+    - `required`: remarks that count.
     """
 
     title: str
@@ -79,11 +81,11 @@ class Cutover:
 
     @property
     def durations_s(self) -> tuple[float, ...]:
-        """How long the cut may take: as planned, and at the longest."""
+        """The durations to rehearse: planned and longest."""
         return tuple(dict.fromkeys((self.cut_for_s, self.at_most_s)))
 
     def plan(self, nodes: frozenset[str], cut_for_s: float) -> Plan:
-        """The cut of these nodes for so long, to be rehearsed."""
+        """Return the plan to rehearse: a cut of these nodes for this duration."""
         rollback_s = None if self.rollback_s is None else cut_for_s + self.rollback_s
         horizon_s = (rollback_s or cut_for_s) + AFTERWARDS_S
         return Plan(cut_nodes=nodes, cut_for_s=cut_for_s, horizon_s=horizon_s, rollback_s=rollback_s)

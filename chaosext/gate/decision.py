@@ -1,4 +1,4 @@
-"""Go or no-go: every finding that counts is healthy, or waived by name. Unknown is never a go. Pure."""
+"""The decision: go requires every finding that counts to be healthy or waived by name. Unknown is never a go. Pure."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 WAIVABLE = (*MUST, *REMARKS)
 REHEARSED = (DNS_AFTER_HEAL, SELF_HEALS, DNS_DURING_CUT, EVICTED_PODS)
-"""What is expected of the cut itself: the plan's `accept` says how much of it is acceptable."""
+"""Checks of the predicted cut; the plan's `accept` sets what is acceptable."""
 
 
 class Decision(StrEnum):
-    """What the gate says; `NOT_KNOWN` is a no-go, too."""
+    """The gate's decision; `NOT_KNOWN` is a no-go, too."""
 
     GO = "go"
     NO_GO = "no-go"
@@ -30,7 +30,7 @@ class Decision(StrEnum):
 
     @property
     def exit_code(self) -> int:
-        """0, 10 or 30."""
+        """The exit code: 0, 10 or 30."""
         return _EXIT_CODES[self]
 
 
@@ -38,7 +38,7 @@ _EXIT_CODES: Mapping[Decision, int] = {Decision.GO: 0, Decision.NO_GO: 10, Decis
 
 
 class Weight(StrEnum):
-    """What a finding is to the decision."""
+    """The weight of a finding in the decision."""
 
     COUNTS = "counts"
     WAIVED = "waived"
@@ -47,9 +47,9 @@ class Weight(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weighed:
-    """A finding, what it is to the decision, and why it is waived ("" where it isn't).
+    """A finding with its weight, and the reason of its waiver ("" if it is not waived).
 
-    `cut_for_s`: the cut that it is about, where it is about one.
+    `cut_for_s`: the duration of the cut that it is about, None if it is not about one.
     """
 
     finding: Finding
@@ -63,7 +63,7 @@ class Weighed:
 
 
 def weighed(finding: Finding, cutover: Cutover, cut_for_s: float | None = None) -> Weighed:
-    """What the plan makes of a finding. A waiver of what is healthy isn't needed, and isn't one."""
+    """Weigh a finding by the plan. A waiver applies only to a finding that counts and is not healthy."""
     waiver = cutover.waived.get(finding.check, "")
     counts = finding.check in (*PROVEN, *MUST, *REHEARSED, *cutover.required)
     weight = Weight.COUNTS if counts else Weight.REMARK
@@ -78,7 +78,7 @@ def weighed(finding: Finding, cutover: Cutover, cut_for_s: float | None = None) 
 
 
 def decide(all_weighed: Iterable[Weighed]) -> Decision:
-    """No-go for one that is unhealthy; not known for one that is unknown; else go."""
+    """Return no-go if a finding that counts is unhealthy, else not known if one is unknown, else go."""
     against = {each.finding.status for each in all_weighed if each.stands_against}
     if Status.UNHEALTHY in against:
         return Decision.NO_GO

@@ -1,4 +1,4 @@
-"""The gate as a whole: a world and a plan in, a judgement out. Pure."""
+"""The gate as a whole: judges a plan on a world. Pure."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """What the gate says of a plan on a world. `nodes` are cut; `weighed` all findings; `rehearsed` a cut each.
+    """The gate's result for a plan on a world.
 
-    `unmatched`: what the plan knows to be unhealthy, and nothing of which is so.
+    `nodes`: nodes to cut. `weighed`: all findings. `rehearsed`: one rehearsal per duration. `unmatched`:
+    entries of known unhealthy objects that match no unhealthy object.
     """
 
     nodes: frozenset[str]
@@ -39,7 +40,7 @@ class Judgement:
 
     @property
     def against(self) -> tuple[Weighed, ...]:
-        """What stands against a go."""
+        """Findings that prevent a go."""
         return tuple(each for each in self.weighed if each.stands_against)
 
 
@@ -52,10 +53,12 @@ def judge(
     hopeful: bool = False,
     budget: TimeBudget = UNBOUNDED,
 ) -> Judgement:
-    """`live`: findings of the cluster itself by check, which stand in the place of the snapshot's. `hopeful` and
-    `budget` as in `rehearsed`.
+    """Judge the plan on the world.
 
-    Raises `Refused` where the plan doesn't fit the world.
+    `live`: findings of the live cluster by check, which replace those of the snapshot. `hopeful` and `budget`
+    are as in `rehearsed`.
+
+    Raises `Refused` if the plan does not fit the world.
     """
     nodes = nodes_of(world, cutover.selection)
     asked = {each.check: each for each in findings(world, cutover, nodes)} | _of(world, live or {})
@@ -81,12 +84,12 @@ def _matches(entry: KnownUnhealthy, asked: Mapping[str, Finding]) -> bool:
 
 
 def _dead(world: World, cutover: Cutover) -> frozenset[str]:
-    """The nodes that are NotReady, and known to be so."""
+    """Return the nodes that are NotReady and known to be so."""
     named = [entry for entry in cutover.known if entry.check == NODES]
     dead = (node.subject for node in world.nodes if node.ready != "True")
     return frozenset(subject for subject in dead if any(entry.covers(subject) for entry in named))
 
 
 def _of(world: World, live: Mapping[str, Finding]) -> dict[str, Finding]:
-    """Without Istio nothing needs to be in sync."""
+    """Omit the xDS finding if there is no Istio."""
     return {name: finding for name, finding in live.items() if name != XDS or world.mesh is not None}

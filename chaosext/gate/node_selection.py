@@ -1,4 +1,4 @@
-"""From a plan's selection to a cluster's nodes; what selects none, or the control plane, is refused by its field."""
+"""Resolve a plan's selection to nodes; refuse one that selects no node, or control-plane nodes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOT_CONTROL_PLANE = "!node-role.kubernetes.io/control-plane"
 
 
 def nodes_of(world: World, selection: Selection) -> frozenset[str]:
-    """Names of the nodes that are meant. Raises `Refused`, naming the field and its fix."""
+    """Return the names of the selected nodes. Raises `Refused` with the field and the fix."""
     found = _named(world, selection.names) if selection.names else _selected(world, selection)
     if not found:
         raise Refused(f"{_field(selection)}: selects no nodes", _example(world))
@@ -84,7 +84,7 @@ def _labelled(world: World, keys: Sequence[str], values: Sequence[str], field: s
 
 
 def _rack_label(world: World, selection: Selection) -> str:
-    """As named, else the only label of any node whose name, after its prefix, is `rack`."""
+    """Return the plan's rack label, or else the nodes' only label whose name, after its prefix, is `rack`."""
     keys = {key for node in world.nodes for key in node.labels}
     if selection.rack_label:
         if selection.rack_label not in keys:

@@ -1,4 +1,4 @@
-"""The plan, rehearsed: as long as planned and as long as it may take, with as many plays as its tolerance needs."""
+"""Rehearsal of the plan, for its planned and longest duration, with as many simulations as its tolerance requires."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ SELF_HEALS = "self_heals"
 EVICTED_PODS = "evicted_pods"
 
 MOST_PLAYS = 5000
-"""More random plays are not made: a probability that would need them can't be known."""
+"""Maximum of random simulations: a probability that needs more is unknown."""
 
 CONFIDENCE_Z = 1.645
-"""The standard normal's 95 % quantile."""
+"""95% quantile of the standard normal distribution."""
 
 FEW, FAR = 30, 0.1
-"""So many plays tell what is at least so far from acceptable."""
+"""This many simulations identify a result at least this far from acceptable."""
 
 ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rehearsed:
-    """A prediction of the plan with a cut of `cut_for_s`, and how it compares with what is acceptable."""
+    """A prediction of the plan with a cut of `cut_for_s`, and the comparison with what is acceptable."""
 
     cut_for_s: float
     prediction: Prediction
@@ -49,15 +49,16 @@ class Rehearsed:
 
 
 def needed_plays(probability: float) -> int:
-    """Random plays without a failure that show this probability."""
+    """Return how many random simulations without a failure prove this probability."""
     if probability >= 1:
         return MOST_PLAYS + 1
     return math.ceil(CONFIDENCE_Z**2 * probability / (1 - probability) - ROUNDING)
 
 
 def lower_bound(share: float, plays: int) -> float:
-    """What is at the least as likely, with 95 % confidence, where `share` of so many plays was so: Wilson's interval,
-    one-sided (E. B. Wilson, 1927).
+    """Return the 95% lower confidence bound of a probability, given its `share` of `plays` simulations.
+
+    Source: Wilson's interval, one-sided (E. B. Wilson, 1927).
     """
     z = CONFIDENCE_Z
     middle = share + z**2 / (2 * plays)
@@ -74,10 +75,10 @@ def rehearsed(
     hopeful: bool = False,
     budget: TimeBudget = UNBOUNDED,
 ) -> tuple[Rehearsed, ...]:
-    """For each duration of the plan what is expected, and whether it is acceptable; each has its share of the budget.
+    """Rehearse each duration of the plan and compare the result with what is acceptable; they share the budget.
 
-    Random plays are made until they show what is acceptable, or that it isn't. `hopeful`: it is expected to be, so that
-    there are as many as it takes from the beginning.
+    Random simulations are added until they prove that the result is acceptable, or that it is not. `hopeful`:
+    an acceptable result is expected, so start with as many as the proof needs.
     """
     rehearsal, accept = Rehearsal(world), cutover.accept
     needed = needed_plays(accept.probability)
@@ -101,7 +102,7 @@ def rehearsed(
 
 
 def _needs_more(found: Prediction, accept: Acceptance) -> bool:
-    """It looks acceptable, which so few plays don't show yet."""
+    """Whether the result looks acceptable, but has too few simulations to prove it."""
     if not 0 < found.samples < MOST_PLAYS or needed_plays(accept.probability) > MOST_PLAYS:
         return False
     if not found.simulations.is_whole:
@@ -119,7 +120,7 @@ def _all_are(findings: Iterable[Finding], status: Status) -> bool:
 def is_hopeless(
     world: World, cutover: Cutover, nodes: frozenset[str], seed: int = 0, budget: TimeBudget = UNBOUNDED
 ) -> bool:
-    """By a few plays it is so far from acceptable that no more need be made."""
+    """Whether a few simulations show a result so far from acceptable that more are useless."""
     accept = replace(cutover.accept, probability=max(0.0, cutover.accept.probability - FAR))
     plan = cutover.plan(nodes, cutover.at_most_s)
     found = Rehearsal(world).of(plan, samples=FEW, seed=seed, with_timeline=False, budget=budget)
@@ -127,12 +128,12 @@ def is_hopeless(
 
 
 def falls_short(found: Prediction, accept: Acceptance) -> bool:
-    """Something is not as the plan wants it."""
+    """Whether any condition of the plan is not met."""
     return any(finding.status is Status.UNHEALTHY for finding in compared(found, accept))
 
 
 def compared(found: Prediction, accept: Acceptance) -> Iterator[Finding]:
-    """A finding for each thing that the plan wants to be so."""
+    """Yield a finding for each condition of the plan."""
     yield _likely(DNS_AFTER_HEAL, found, accept, *_dns_chances(found, accept.dns_after_heal))
     if accept.self_heals:
         passes, unknown = (found.chances.get(each, 0.0) for each in (Forecast.PASSED, Forecast.UNKNOWN))
@@ -155,7 +156,7 @@ def _as_good_as(at_worst: Dns) -> Iterable[Dns]:
 def _likely(
     check: str, found: Prediction, accept: Acceptance, chance: float, unknown: float, what: str
 ) -> Finding:
-    """Healthy where it is likely enough, and enough plays show it."""
+    """Return healthy if the condition is likely enough and enough simulations prove it."""
     said = f"{what} in {percent(chance)}, wanted {percent(accept.probability)}"
     if chance + unknown < accept.probability - ROUNDING:
         return Finding(check=check, status=Status.UNHEALTHY, summary=said)
@@ -192,7 +193,7 @@ def _few(found: Prediction) -> str:
 
 
 def percent(share: float) -> str:
-    """100 % and 0 % only for what is certain: `99.9 %`, `<0.1 %`."""
+    """Format a probability; 100% and 0% only for a certain one, else `>99.9%` or `<0.1%`."""
     if 0 < share < 0.001:
         return "<0.1%"
     if 0.999 < share < 1 - ROUNDING:

@@ -1,4 +1,4 @@
-"""Which patches turn no-go into go: each is played on the same cut, the smallest first; pairs where one won't do."""
+"""Patches that turn no-go into go: each is simulated on the same cut, smallest first, then pairs if none suffices."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remedy:
-    """Mitigations to put in place together, the commands for them, and what the gate would then say.
+    """Mitigations to apply together, their commands, and the gate's decision with them in place.
 
-    `remains`: the checks that would stand against a go all the same; none of them is about the cut.
+    `remains`: checks that would still prevent a go; none of them is about the cut.
     """
 
     mitigations: tuple[str, ...]
@@ -39,7 +39,7 @@ class Remedy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Searched:
-    """What was found, and what was `untried` when the time was up."""
+    """The remedies found, and those `untried` when the time budget ended."""
 
     remedies: tuple[Remedy, ...] = ()
     untried: tuple[str, ...] = ()
@@ -47,8 +47,10 @@ class Searched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """What remedies are looked for: a judgement, and what it was made of. `context`: where their commands lead, ""
-    for wherever kubectl does. `tell` is called with what is about to be tried. `budget`: how long that may take.
+    """A search for remedies: the judgement, and its inputs.
+
+    `context`: context of the commands, "" for kubectl's current one. `tell` is called with each remedy before
+    it is tried. `budget`: time budget of the search.
     """
 
     world: World
@@ -61,7 +63,7 @@ class Search:
     budget: TimeBudget = UNBOUNDED
 
     def search(self) -> Searched:
-        """What makes the cut itself acceptable; nothing where it is so already, or can't be known."""
+        """Search for what makes the cut acceptable; none if it is acceptable already, or the result is unknown."""
         if not any(_is_about_the_cut(each.finding) for each in self.before.against):
             return Searched()
         names = sorted(MITIGATIONS, key=lambda name: MITIGATIONS[name].reach)
@@ -69,7 +71,7 @@ class Search:
         return alone if alone.remedies or alone.untried else self._tried(_pairs(names))
 
     def _tried(self, choices: Sequence[tuple[str, ...]]) -> Searched:
-        """Those choices by which nothing about the cut stands against a go any more."""
+        """Try these combinations, and return those with which no check of the cut prevents a go."""
         found, untried = [], []
         for names in choices:
             changed, how = self._applied(names)
@@ -93,7 +95,7 @@ class Search:
         return Remedy(mitigations=names, how=how, decision=after.decision, remains=remains)
 
     def _applied(self, names: Sequence[str]) -> tuple[World, tuple[str, ...]]:
-        """The world with all of them in place, and the commands of those that change something, in their order."""
+        """Return the world with all mitigations in place, and the commands of those that change something, in order."""
         world, how = self.world, []
         plan = self.cutover.plan(self.before.nodes, self.cutover.at_most_s)
         for each in map(MITIGATIONS.__getitem__, names):
@@ -109,10 +111,10 @@ def _is_about_the_cut(finding: Finding) -> bool:
 
 
 def _pairs(names: Sequence[str]) -> list[tuple[str, ...]]:
-    """Those that change least together come first."""
+    """Return all pairs, those with the smallest changes first."""
     return sorted(combinations(names, 2), key=lambda pair: sum(MITIGATIONS[name].reach for name in pair))
 
 
 def led_to(context: str, commands: str) -> str:
-    """kubectl's commands with the context that they are meant for, so that they change no other cluster."""
+    """Return the kubectl commands with the intended context, so that they change no other cluster."""
     return commands.replace("kubectl ", f"kubectl --context {quote(context)} ") if context else commands

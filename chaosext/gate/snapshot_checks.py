@@ -1,7 +1,7 @@
-"""What a snapshot says about a cluster that is about to be cut: one finding a question, its evidence what is not well.
+"""Checks of a snapshot before a cut: one finding each, with the unhealthy objects as evidence.
 
-Those of `PROVEN` and `MUST` decide, and no plan can waive the former; `REMARKS` decide only where the plan requires
-them. Pure.
+`PROVEN` and `MUST` decide, and no plan can waive `PROVEN`; `REMARKS` decide only if the plan requires them.
+Pure.
 """
 
 from __future__ import annotations
@@ -42,13 +42,14 @@ MUST = (NODES_READY, KUBELETS, KUBE_DNS_READY, PLACEMENT, ANNOUNCED, PROBES, XDS
 REMARKS = (KUBE_DNS_REDUNDANT, ISTIOD_REDUNDANT, BUDGETS, PODS_MOVABLE)
 
 KUBELET_SKEW, OLD_KUBELET_SKEW = 3, 2
-"""Minor versions that a kubelet may be older than the API server, the latter before 1.25; newer it must not be
-(kubernetes.io, "Version Skew Policy").
+"""Number of minor versions by which a kubelet may be older than the API server, the latter before 1.25.
+
+It must not be newer (kubernetes.io, "Version Skew Policy").
 """
 
 
 def findings(world: World, cutover: Cutover, nodes: frozenset[str]) -> tuple[Finding, ...]:
-    """Every question that a snapshot answers, in their order; `nodes` are to be cut."""
+    """Run every check of the snapshot, in order; `nodes` are to be cut."""
     return tuple(check(world, cutover, nodes) for check in CHECKS)
 
 
@@ -56,7 +57,7 @@ def findings(world: World, cutover: Cutover, nodes: frozenset[str]) -> tuple[Fin
 
 
 def nodes_ready(world: World, cutover: Cutover, nodes: frozenset[str]) -> Finding:
-    """Every node is Ready; a cordoned one is named."""
+    """Check that every node is Ready; list cordoned ones."""
     rows = [
         _row(node.subject, "" if node.ready == "True" else f"Ready is {node.ready}") for node in world.nodes
     ]
@@ -66,7 +67,7 @@ def nodes_ready(world: World, cutover: Cutover, nodes: frozenset[str]) -> Findin
 
 
 def version_skew(world: World, cutover: Cutover, nodes: frozenset[str]) -> Finding:
-    """No kubelet is newer than the API server, or older than is supported."""
+    """Check that no kubelet is newer than the API server, or older than supported."""
     server = world.control_plane.version
     if minor(server) == (0, 0):
         return _unknown(VERSION_SKEW, "the API server's version is unknown")
@@ -88,7 +89,7 @@ def _skew(node: Node, server: str) -> Evidence | None:
 
 
 def pod_routes(world: World, cutover: Cutover, nodes: frozenset[str]) -> Finding:
-    """Who reaches whose Pods, during the cut and after it, is proven by what the snapshot says of the network."""
+    """Check that the snapshot's network configuration proves which node reaches which Pods, in the cut and after it."""
     proof = routes_of(world, nodes).proof
     if proof.holds:
         return _found(ROUTES, (), proof.rests_on)
@@ -97,7 +98,7 @@ def pod_routes(world: World, cutover: Cutover, nodes: frozenset[str]) -> Finding
 
 
 def announced(world: World, cutover: Cutover, nodes: frozenset[str]) -> Finding:
-    """The Pod addresses of the nodes that are cut are known to others, by the configuration of their network."""
+    """Check that the network announces the Pod addresses of the nodes to be cut."""
     routes = routes_of(world, nodes)
     if not routes.proof.holds:
         return _unknown(ANNOUNCED, routes.proof.why_not)
@@ -112,9 +113,10 @@ def announced(world: World, cutover: Cutover, nodes: frozenset[str]) -> Finding:
 
 
 def kube_dns_ready(world: World, cutover: Cutover, nodes: frozenset[str]) -> Finding:
-    """As many kube-dns Pods are Ready as are wanted, all by one template: no rollout is under way.
+    """Check that all wanted kube-dns Pods are Ready and share one template, so that no rollout is in progress.
 
-    Those that are terminating answer nobody any more: what a rollout that is done leaves for its Pods' grace period.
+    Terminating Pods are ignored: a finished rollout leaves them for their grace period, but they no longer
+    serve.
     """
     if world.dns is None:
         return _unknown(KUBE_DNS_READY, "the snapshot contains no kube-dns")
@@ -133,18 +135,18 @@ def kube_dns_ready(world: World, cutover: Cutover, nodes: frozenset[str]) -> Fin
 
 
 def _staying(world: World) -> tuple[Pod, ...]:
-    """kube-dns' Pods but those that are terminating."""
+    """Return kube-dns' Pods that are not terminating."""
     return tuple(pod for pod in behind(world.dns, world.pods) if not pod.terminating)
 
 
 def _wanted(world: World, pods: Iterable[Pod]) -> int:
-    """As their controllers say, and one at the least."""
+    """Return the number of Pods that their controllers want, at least one."""
     owners = {(pod.namespace, pod.owner) for pod in pods}
     return max(1, sum(world.workloads[owner].replicas for owner in owners if owner in world.workloads))
 
 
 def _rolls_out(world: World, pods: Iterable[Pod]) -> bool:
-    """Several ReplicaSets of one Deployment have Pods."""
+    """Whether several ReplicaSets of one Deployment have Pods."""
     sets = {(pod.namespace, pod.owner) for pod in pods}
     owners = Counter(world.workloads[each].owner for each in sets if each in world.workloads)
     return any(count > 1 for owner, count in owners.items() if owner)
@@ -159,7 +161,7 @@ def _ailment(pod: Pod) -> str:
 
 
 def placement(world: World, cutover: Cutover, nodes: frozenset[str]) -> Finding:
-    """Every kube-dns Pod is on a node whose Pod addresses others learn."""
+    """Check that every kube-dns Pod is on a node whose Pod addresses are announced."""
     routes, pods = routes_of(world, nodes), _staying(world)
     if not routes.proof.holds or not pods:
         return _unknown(PLACEMENT, routes.proof.why_not or "the snapshot contains no kube-dns Pod")
@@ -184,7 +186,7 @@ def istiod_redundant(world: World, cutover: Cutover, nodes: frozenset[str]) -> F
 
 
 def _redundant(check: str, world: World, service: Service | None, name: str) -> Finding:
-    """Ready Pods on two nodes at the least."""
+    """Check that Ready Pods are on at least two nodes."""
     if service is None:
         return _unknown(check, f"the snapshot contains no {name}")
     ready = [pod for pod in behind(service, world.pods) if not _ailment(pod)]
@@ -198,7 +200,7 @@ def _redundant(check: str, world: World, service: Service | None, name: str) -> 
 
 
 def probes_healthy(world: World, cutover: Cutover, nodes: frozenset[str]) -> Finding:
-    """Every Pod that should run is Ready, of the plan's namespaces or of all."""
+    """Check that every Pod that should run is Ready, in the plan's namespaces or in all."""
     pods = [pod for pod in world.pods if _counts(pod, cutover)]
     rows = [_row(pod.subject, _ailment(pod)) for pod in pods]
     return (
@@ -214,7 +216,7 @@ def _counts(pod: Pod, cutover: Cutover) -> bool:
 
 
 def budgets(world: World, cutover: Cutover, nodes: frozenset[str]) -> Finding:
-    """No PodDisruptionBudget is used up: a drain, the plan B of many, would wait for it for ever."""
+    """Check that no PodDisruptionBudget is exhausted: it would block a drain, a common plan B, indefinitely."""
     if "PodDisruptionBudget" in world.missing:
         return _unknown(BUDGETS, "the snapshot contains no PodDisruptionBudgets")
     rows = (_standing(world, each) for each in world.budgets)
@@ -231,9 +233,9 @@ def _standing(world: World, budget: DisruptionBudget) -> Evidence | None:
 
 
 def _allowed(world: World, budget: DisruptionBudget) -> int:
-    """As the disruption controller counts (pkg/controller/disruption: percentages are rounded up).
+    """Return the allowed disruptions, as the disruption controller counts (pkg/controller/disruption rounds % up).
 
-    Raises ValueError for what is neither a number nor a percentage.
+    Raises ValueError for a value that is neither a number nor a percentage.
     """
     pods = [
         pod
@@ -251,12 +253,12 @@ def _allowed(world: World, budget: DisruptionBudget) -> int:
 
 
 def _share(said: str, total: int) -> int:
-    """A number, or a percentage of `total`."""
+    """Return a number, or a percentage of `total`, rounded up."""
     return -(-int(said[:-1]) * total // 100) if said.endswith("%") else int(said)
 
 
 def pods_movable(world: World, cutover: Cutover, nodes: frozenset[str]) -> Finding:
-    """A Pod of the nodes that are cut could run elsewhere, and somebody would create it there."""
+    """Check that Pods of the cut nodes could run elsewhere and have a controller that would recreate them there."""
     left = [node for node in world.nodes if node.name not in nodes]
     bound: Counter[tuple[str, str]] = Counter()
     for pod in world.pods:
@@ -267,7 +269,7 @@ def pods_movable(world: World, cutover: Cutover, nodes: frozenset[str]) -> Findi
 
 
 def _bound(pod: Pod, left: Iterable[Node]) -> str:
-    """Why it can't move, "" where it can, or needn't."""
+    """Return why the Pod cannot move; "" if it can, or need not."""
     if pod.owner.partition("/")[0] in HERE_TO_STAY:
         return ""
     if not pod.owner:
@@ -283,7 +285,7 @@ def _bound(pod: Pod, left: Iterable[Node]) -> str:
 
 
 def timings_as_planned(world: World, cutover: Cutover, nodes: frozenset[str]) -> Finding:
-    """The timings in force are those that the plan was made for."""
+    """Check that the timings in force are those that the plan was made for."""
     timings = world.control_plane.timings
     found = {
         "node-monitor-grace-period": (timings.grace_s, cutover.grace_s),
@@ -321,7 +323,7 @@ CHECKS: tuple[Callable[[World, Cutover, frozenset[str]], Finding], ...] = (
 
 
 def _found(check: str, found: Iterable[Evidence], good: str) -> Finding:
-    """As bad as its worst row, and healthy without any; `good` is what it then says."""
+    """Return a finding with the worst status of its rows, healthy if there are none; `good` is the healthy summary."""
     rows = tuple(found)
     status = worst(row.status for row in rows) if rows else Status.HEALTHY
     bad = tuple(row for row in rows if row.status is not Status.HEALTHY)
@@ -339,7 +341,7 @@ def _unknown(check: str, why: str) -> Finding:
 
 
 def _row(subject: str, ailment: str) -> Evidence:
-    """What is well has a row as well, so that what is known to be unhealthy can be compared with how it was."""
+    """Return a row of evidence. Healthy objects get one too, for the comparison with known unhealthy objects."""
     status = Status.UNHEALTHY if ailment else Status.HEALTHY
     return Evidence(subject=subject, status=status, detail=ailment or "Ready")
 

@@ -1,4 +1,4 @@
-"""The gate's account for a change ticket: who asked what of which cluster, and what the answer rests on. Pure."""
+"""The gate's record for a change ticket: the request, the cluster, and the basis of the decision. Pure."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ if TYPE_CHECKING:
 SCHEMA = "chaosext.gate/v1"
 
 MOST_EVIDENCE = 20
-"""So many rows of a finding are kept; `evidence_left_off` counts the rest."""
+"""Maximum rows of evidence per finding; `evidence_left_off` counts the rest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """Of which cluster, by whom, when, and of what.
+    """The request: which cluster, by whom, when, and with which inputs.
 
-    Digests are SHA-256 in hex, of the plan's file and of the snapshot's text (uncompressed; of several files one after
-    the other). `context` and `uid` are "" where snapshot files were asked. `files`: these, or where the live snapshot
-    is kept; empty for nowhere. `missed`: kinds that the live cluster didn't show, and why.
+    Digests are SHA-256 in hex, of the plan's file and of the snapshot's text (uncompressed; several files
+    concatenated). `context` and `uid` are "" if the source was snapshot files. `files`: those files, or where
+    the live snapshot was saved; empty if it was not. `missed`: kinds that the live cluster did not return,
+    and why.
     """
 
     at: datetime
@@ -50,7 +51,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sheet:
-    """All of it. `version` is Kubernetes'; `node_count` counts all nodes; `assumptions` are the rehearsal's.
+    """The whole record. `version` is Kubernetes' version; `node_count` counts all nodes; `meshed`: Istio is present.
 
     `untried`: mitigations that the time budget left no time for.
     """
@@ -74,7 +75,7 @@ class Sheet:
         return tuple(dict.fromkeys(line for lines in told for line in lines))
 
     def not_checked(self) -> Iterator[tuple[str, str]]:
-        """What the gate doesn't look at, and why."""
+        """Yield what the gate does not check, and why."""
         yield DNS, "lookups from the nodes need a shell on the nodes"
         yield (
             BGP,
@@ -98,7 +99,7 @@ class Sheet:
         return taken.isoformat(timespec="seconds") if taken else "at an unknown time"
 
     def to_json(self) -> dict[str, Any]:
-        """As `chaosext.gate/v1`."""
+        """Return the form of `chaosext.gate/v1`."""
         asked, judgement = self.asked, self.judgement
         return {
             "schema": SCHEMA,

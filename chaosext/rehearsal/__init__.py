@@ -1,1 +1,1 @@
-"""Prediction from values alone: nothing here reaches a node or a cluster."""
+"""Prediction from values alone: no code here accesses a node or a cluster."""

@@ -1,6 +1,6 @@
-"""Changes that may keep a cut from becoming an outage: what each does to a world, and the patch that does it for real.
+"""Mitigations that may keep a cut from becoming an outage: their effect on a world, and the patch for the cluster.
 
-A mitigation that doesn't apply, or is in place already, leaves the world as it is (the same object).
+A mitigation that does not apply, or is already in place, returns the same world object.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ REGION_LABEL = "topology.kubernetes.io/region"
 ROLE_PREFIX = "node-role.kubernetes.io/"
 
 LOST = ("node.kubernetes.io/not-ready", NO_EXECUTE.key)
-"""The taints of a node that is lost; DefaultTolerationSeconds tolerates both for a while."""
+"""Taints of a lost node; DefaultTolerationSeconds adds tolerations of both for a while."""
 
 LONG_S = 3600
-"""What a longer toleration is at the least."""
+"""Minimum of a longer toleration, in seconds."""
 
 ROLLED_OUT_WITHIN = "5m"
 
@@ -51,10 +51,10 @@ CRD_GROUP = "crd.projectcalico.org/v1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mitigation:
-    """`apply` gives the world with it in place; `how` the commands for it, given the world without it.
+    """A mitigation. `apply` returns the world with it in place; `how` the commands that apply it to the given world.
 
-    `idle` says why it may change nothing. `reach` ranks how much it changes: 1 kube-dns' own template, 2 the fabric's
-    routes, 3 labels that steer more than this, 4 what runs on every node.
+    `idle` says why it may have no effect. `reach` ranks the extent of the change: 1 kube-dns' own template, 2
+    the fabric's routes, 3 labels that control other things too, 4 a workload on every node.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Mitigation:
 
 
 def mitigated(world: World, plan: Plan, names: Iterable[str]) -> World:
-    """The world with the mitigations of these names in place, and said so among its assumptions."""
+    """Return the world with these mitigations in place, and an assumption that says so for each."""
     for name in dict.fromkeys(names):
         each = MITIGATIONS[name]
         changed = each.apply(world, plan)
@@ -82,7 +82,7 @@ def mitigated(world: World, plan: Plan, names: Iterable[str]) -> World:
 
 
 def _with_dns(world: World, change: Callable[[PodSpec], PodSpec]) -> World:
-    """kube-dns' Pods by another template; a Pod that must not be where it is any more is elsewhere."""
+    """Change the template of kube-dns' Pods, and move Pods that may no longer be on their node."""
     pods = behind(world.dns, world.pods)
     specs = {id(pod.spec): change(pod.spec) for pod in pods}
     if all(specs[id(pod.spec)] is pod.spec for pod in pods):
@@ -93,7 +93,7 @@ def _with_dns(world: World, change: Callable[[PodSpec], PodSpec]) -> World:
 
 
 def _moved(world: World, pod: Pod, taken: Counter[str]) -> Pod:
-    """The Pod where its template allows; `taken` is kept up to date."""
+    """Move the Pod to a node that its template allows, updating the counts in `taken`."""
     allowed = [
         node.name for node in world.nodes if fits_node(pod.spec.node_selector, pod.spec.affinity, node)
     ]
@@ -105,7 +105,7 @@ def _moved(world: World, pod: Pod, taken: Counter[str]) -> Pod:
 
 
 def _patch_dns(world: World, spec: Mapping[str, Any]) -> str:
-    """A strategic merge patch of kube-dns' template, and the wait for it to be rolled out."""
+    """Return the commands that patch kube-dns' template and wait for the rollout."""
     pod = behind(world.dns, world.pods)[0]
     kind, name = _template_of(world, pod)
     patch = json.dumps({"spec": {"template": {"spec": spec}}}, separators=(",", ":"))
@@ -117,7 +117,7 @@ def _patch_dns(world: World, spec: Mapping[str, Any]) -> str:
 
 
 def _template_of(world: World, pod: Pod) -> tuple[str, str]:
-    """(kind, name) of what holds the Pod's template: its Deployment, found or by the ReplicaSet's name."""
+    """Return (kind, name) of the object with the Pod's template: its Deployment, if needed by the ReplicaSet's name."""
     known = world.workloads.get((pod.namespace, pod.owner))
     kind, _, name = (known.owner if known and known.owner else pod.owner).partition("/")
     if kind == "ReplicaSet":
@@ -137,7 +137,10 @@ def _keep_off(world: World, plan: Plan) -> World:
 
 
 def _apart_from(nodes: Sequence[Node], shunned: frozenset[str]) -> Requirement:
-    """An expression that fits all nodes but these: by a label that only they have, a role's first, else by name."""
+    """Return an expression that matches all nodes but these.
+
+    It uses a label that only these nodes have, preferably a role, or else their hostnames.
+    """
     theirs = [node.labels.keys() for node in nodes if node.name in shunned]
     others = {key for node in nodes if node.name not in shunned for key in node.labels}
     only = set.intersection(*map(set, theirs)) - others
@@ -190,7 +193,7 @@ def _peer_all(world: World, plan: Plan) -> World:
 
 
 def _another_peer(world: World, plan: Plan) -> BgpPeer | None:
-    """A session with the leaf for those that have none; None where there is no leaf, or nobody lacks it."""
+    """Return a BGPPeer with the leaf for nodes that lack one; None if there is no leaf, or no node lacks it."""
     routes = routes_of(world, plan.cut_nodes)
     lacking = unannounced(routes, world.nodes)
     if not isinstance(routes, CalicoRoutes) or not lacking or not routes.fabric_peers:
@@ -247,7 +250,7 @@ def _stay_longer(world: World, plan: Plan) -> World:
 
 
 def _longer_s(plan: Plan) -> int:
-    """Twice the cut, in whole minutes: a cut that takes longer than planned is the usual one."""
+    """Return twice the cut's duration, in whole minutes and at least `LONG_S`; cuts often take longer than planned."""
     return max(LONG_S, int(2 * plan.cut_for_s // 60 + 1) * 60)
 
 
@@ -284,9 +287,10 @@ def _share_zones(world: World, plan: Plan) -> World:
 
 
 def _homes(world: World, plan: Plan) -> dict[str, Node]:
-    """Control-plane node -> a node of the zone that it goes to: all of whose nodes would be lost, the largest first.
+    """Return control-plane node -> a node of the zone that it joins.
 
-    With one node in it that stays, such a zone is no longer FullDisruption, in which evictions go on.
+    Candidates are zones that the cut takes entirely, the largest first. With one remaining node, such a zone
+    is no longer in FullDisruption, in which evictions continue.
     """
     sizes = Counter(node.zone for node in world.nodes)
     lost = Counter(node.zone for node in world.nodes if node.name in plan.cut_nodes)
@@ -391,4 +395,4 @@ MITIGATIONS: Mapping[str, Mitigation] = {
         ),
     )
 }
-"""Name -> mitigation, in the order in which equally good ones are advised."""
+"""Name -> mitigation; equally good ones are recommended in this order."""

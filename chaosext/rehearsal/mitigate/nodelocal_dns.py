@@ -1,7 +1,7 @@
-"""NodeLocal DNSCache as Kubernetes v1.34 ships it (cluster/addons/dns/nodelocaldns/nodelocaldns.yaml), less metrics.
+"""NodeLocal DNSCache as in Kubernetes v1.34 (cluster/addons/dns/nodelocaldns/nodelocaldns.yaml), without metrics.
 
-`__PILLAR__CLUSTER__DNS__` and `__PILLAR__UPSTREAM__SERVERS__` are filled in by the cache itself. For kube-proxy in
-iptables or nftables mode; for IPVS see Kubernetes' documentation of NodeLocal DNSCache.
+The cache itself replaces `__PILLAR__CLUSTER__DNS__` and `__PILLAR__UPSTREAM__SERVERS__`. The manifests are
+for kube-proxy in iptables or nftables mode; for IPVS see Kubernetes' documentation of NodeLocal DNSCache.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 LOCAL_IP = "169.254.20.10"
-"""The address that the manifest suggests."""
+"""The manifest's suggested link-local address."""
 
 DOMAIN = "cluster.local"
 IMAGE = "registry.k8s.io/dns/k8s-dns-node-cache:1.26.4"
@@ -19,7 +19,7 @@ JsonObject = dict[str, Any]
 
 
 def manifests(dns_ip: str, selector: JsonObject) -> JsonObject:
-    """A List of all objects; `dns_ip` is kube-dns' address, `selector` its Service's."""
+    """Return a List of all objects; `dns_ip` is kube-dns' address, `selector` that of its Service."""
     meta = {"name": NAME, "namespace": NAMESPACE}
     items = [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta},

@@ -1,4 +1,4 @@
-"""What a prediction says of kube-dns, in the few lines that people read before a cut is made."""
+"""Summary of a prediction for kube-dns: the few lines that a user reads before a cut."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ENDS = {
 
 
 def outlook(found: Prediction, world: World, cut: frozenset[str]) -> tuple[str, ...]:
-    """What becomes of zones, kube-dns and lookups when the nodes named in `cut` are cut off, as `found` has it."""
+    """Summarise what happens to zones, kube-dns and lookups when the nodes named in `cut` are cut off."""
     if not found.simulations.made:
         return (f"rehearsal: no result, {found.method}",)
     return (
@@ -48,7 +48,7 @@ def _zones(found: Prediction) -> Iterator[str]:
 
 
 def _kube_dns(found: Prediction, world: World, cut: frozenset[str]) -> Iterator[str]:
-    """Whether its Pods are evicted from the nodes that are cut, and where others go in their place."""
+    """Say whether kube-dns' Pods are evicted from the cut nodes, and where their replacements go."""
     if world.dns is None:
         yield "kube-dns: not in the snapshot"
         return
@@ -82,7 +82,7 @@ def _when(evicted: Sequence[PredictedEvent]) -> str:
 
 
 def _heirs(found: Prediction, lost: Iterable[Pod]) -> Iterator[str]:
-    """Pods that are made in the place of those that are evicted: where they are bound first, or that they wait."""
+    """Say where the replacements of evicted Pods are bound first, or that they are Pending."""
     names = {f"Pod/{pod.namespace}/{pod.owner.partition('/')[2]}-*" for pod in lost if pod.owner}
     theirs = [event for event in found.timeline if event.object in names and event.probability >= USUAL]
     waiting = next((event for event in theirs if event.kind is Kind.POD_PENDING), None)

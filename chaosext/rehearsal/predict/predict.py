@@ -1,7 +1,7 @@
-"""The rehearsal: a world and a plan in, a prediction out.
+"""The rehearsal: predicts the effect of a plan on a world.
 
-Its simulations (`simulations`) are merged: into a timeline, and here into how likely each way is that it may end. What
-could not be simulated within the time budget, or hangs on routes that nobody knows, counts as unknown.
+It merges simulations into a timeline and into the probability of each outcome. Anything that was not
+simulated within the time budget, or that depends on unproven routes, counts as unknown.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ DEFAULT_SCHEDULER = "default-scheduler"
 DOWN_BEFORE = "no kube-dns Pod is Ready in the snapshot, so DNS was down before the cut"
 
 MAJORITY = 0.5
-"""Where simulations are missing, what more of those that were wanted came to can't be outweighed by them."""
+"""With simulations missing, a result needs more than this share of all wanted ones: the rest cannot outweigh it."""
 
 
 def rehearse(
@@ -45,17 +45,19 @@ def rehearse(
     with_timeline: bool = True,
     budget: TimeBudget = UNBOUNDED,
 ) -> Prediction:
-    """What the plan is expected to do to the world. `samples`: plays where chance can't be enumerated, None by size.
+    """Predict the effect of the plan on the world.
 
-    Without its timeline, which is empty then, a prediction takes two thirds of the time. Where the budget is over
-    before all is simulated, the prediction says so, and is less sure. Raises `Refused` where the plan doesn't fit the
-    world.
+    `samples` is the number of random simulations, None to enumerate or to choose a number by size. Without
+    its timeline, a prediction takes two thirds of the time. If the budget ends early, the prediction says so
+    and has a larger unknown share.
+
+    Raises `Refused` if the plan does not fit the world.
     """
     return Rehearsal(world).of(plan, samples=samples, seed=seed, with_timeline=with_timeline, budget=budget)
 
 
 class Rehearsal:
-    """A world that many plans are played on: what doesn't depend on the plan is prepared once."""
+    """A world on which many plans are simulated; everything that does not depend on the plan is prepared once."""
 
     def __init__(self, world: World) -> None:
         self._world, self._board = world, Board(world)
@@ -69,14 +71,14 @@ class Rehearsal:
         with_timeline: bool = True,
         budget: TimeBudget = UNBOUNDED,
     ) -> Prediction:
-        """As `rehearse`."""
+        """Predict the effect of the plan, as `rehearse` does."""
         stage = Stage(self._world, plan, self._board)
         wanted = Simulations(stage=stage, seed=seed, with_timeline=with_timeline, budget=budget)
         return _Merged(stage, wanted.made(samples)).prediction()
 
 
 class _Merged:
-    """What the simulations of a cut come to, all together."""
+    """The merged result of a cut's simulations."""
 
     def __init__(self, stage: Stage, made: Made) -> None:
         self._stage, self._made, self._plays = stage, made, made.plays
@@ -113,17 +115,18 @@ class _Merged:
             routes=stage.routes.proof,
         )
 
-    # -- how likely what is ----------------------------------------------------------------------------------
+    # -- probabilities
+    # -------------------------------------------------------------------------------------------
 
     def _weights(self, states: Iterable[tuple[float, State]]) -> dict[State, float]:
-        """State -> its share of all simulations that were wanted."""
+        """Return state -> its share of all wanted simulations."""
         found: dict[State, float] = defaultdict(float)
         for share, state in states:
             found[state] += share * (1 - self._missing) if self._missing else share
         return found
 
     def _settled(self, weights: dict[State, float], unknown: State) -> State:
-        """The likeliest; unknown where missing simulations could make it another one. These are added to `weights`."""
+        """Return the likeliest state, unknown if missing simulations could change it; add their share to `weights`."""
         if self._missing:
             weights[unknown] = weights.get(unknown, 0.0) + self._missing
         first = max(sorted(weights), key=weights.__getitem__)
@@ -134,13 +137,13 @@ class _Merged:
 
     @property
     def _is_whole(self) -> bool:
-        """All was simulated, and with routes that are known."""
+        """Whether all simulations ran, with proven routes."""
         return not self._missing and self._stage.routes.proof.holds
 
     # -- DNS -------------------------------------------------------------------------------------------------
 
     def _outcomes(self) -> tuple[tuple[Outcome, ...], Dns]:
-        """Every way that DNS may be after the heal, likeliest first, and the likeliest."""
+        """Return every state of DNS after the heal, likeliest first, and the likeliest state."""
         stage = self._stage
         whys: dict[Dns, dict[str, float]] = defaultdict(lambda: defaultdict(float))
         states = [(share, _overall(stage, trace.after), trace) for share, trace in self._plays]
@@ -179,7 +182,7 @@ class _Merged:
     # -- the mesh and the workloads --------------------------------------------------------------------------
 
     def _mesh(self) -> dict[str, Any]:
-        """Probabilities and Pods are null where nobody knows."""
+        """Return facts about the mesh; probabilities and counts of Pods are None if unknown."""
         stage, plays = self._stage, self._plays
         if stage.world.mesh is None:
             return {"present": False}
@@ -198,9 +201,9 @@ class _Merged:
         }
 
     def _workloads(self) -> dict[str, Any]:
-        """Workload -> Pods that are, on average, evicted, and at the end pending or stuck; only those that are hit.
+        """Return affected workload -> average numbers of Pods evicted, and at the end pending or stuck.
 
-        Stuck is None where nobody knows.
+        `stuck` is None if unknown.
         """
         rows: dict[str, dict[str, float]] = {}
         for share, trace in self._plays:
@@ -227,7 +230,7 @@ def _overall(stage: Stage, states: Mapping[int, Dns]) -> Dns:
 
 
 def _forecast(stage: Stage, trace: Trace) -> Forecast:
-    """An outage that is certain is one whatever the routes are; that all is well is known only where these are."""
+    """Return the forecast of one simulation. Lost DNS is an outage with any routes; a pass requires proven routes."""
     state = _overall(stage, trace.after)
     if state in (Dns.DEAD, Dns.PARTIAL):
         return Forecast.DEVIATED

@@ -1,4 +1,4 @@
-"""Advice: every mitigation is played on the same cut, and ranked by what becomes of DNS and of the Pods."""
+"""Recommendations: each mitigation is simulated on the same cut, and ranked by its effect on DNS and Pods."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from chaosext.rehearsal.snapshot.world import World
 
 SAMPLES = 30
-"""Plays of each mitigation: enough to rank them."""
+"""Simulations of each mitigation, enough to rank them."""
 
 FEWER_FROM_NODES, FEW_SAMPLES = 1000, 3
-"""Where a play takes long, so few must do."""
+"""From this number of nodes, one simulation takes long, so that this number must do."""
 
 Score = tuple[bool, float, float]
-"""It passes; probability of resolvable DNS after the heal, less that of dead DNS; stuck and pending Pods, negative."""
+"""Whether it passes; probability of resolvable minus dead DNS after the heal; minus the stuck and pending Pods."""
 
 LEAST = 0.05
-"""A difference in probability that chance alone may make."""
+"""A difference in probability that may be random."""
 
 
 def advised(
@@ -40,9 +40,9 @@ def advised(
     seed: int = 0,
     budget: TimeBudget = UNBOUNDED,
 ) -> Prediction:
-    """The prediction with its advice, the most helpful first; none where there is nothing to mend, or nothing known.
+    """Return the prediction with advice, most effective first; with none if all is well or the verdict is unknown.
 
-    What the budget leaves no time for comes last, and says so.
+    Mitigations that the budget left no time for come last, marked as such.
     """
     if found.verdict is Forecast.UNKNOWN or _is_well(found):
         return found
@@ -65,7 +65,7 @@ def _is_well(found: Prediction) -> bool:
 def _tried(
     world: World, plan: Plan, samples: int, seed: int, budget: TimeBudget
 ) -> Iterator[tuple[Mitigation, Prediction]]:
-    """What the mitigations that apply here lead to."""
+    """Yield each mitigation that applies here, with its prediction."""
     for each in MITIGATIONS.values():
         changed = each.apply(world, plan)
         if changed is not world:
@@ -74,12 +74,12 @@ def _tried(
 
 
 def chance_of(found: Prediction, *states: Dns) -> float:
-    """That DNS is in one of these states after the heal."""
+    """Return the probability that DNS is in one of these states after the heal."""
     return sum(outcome.probability for outcome in found.outcomes if outcome.dns_after_heal in states)
 
 
 def score(found: Prediction) -> Score:
-    """More is better."""
+    """Return the rank of a prediction; higher is better."""
     return (
         found.verdict is Forecast.PASSED,
         round(chance_of(found, Dns.RESOLVABLE) - chance_of(found, Dns.DEAD), 2),
@@ -98,7 +98,7 @@ def _advice(each: Mitigation, then: Prediction, before: Prediction, world: World
 
 
 def _effects(then: Prediction, before: Prediction) -> Iterable[str]:
-    """What differs, in words."""
+    """Describe the differences between the two predictions."""
     if then.verdict is not before.verdict:
         yield f"{then.verdict.value} instead of {before.verdict.value}"
     for state in (Dns.RESOLVABLE, Dns.PARTIAL, Dns.DEAD):

@@ -1,4 +1,4 @@
-"""Many cuts of one cluster: a list of scenarios in, a line of result for each."""
+"""Many cuts of one cluster: reads a list of scenarios and predicts a row of results for each."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SCHEMA = "chaosext.rehearsal-scenarios/v1"
 
 SAMPLES = 8
-"""Plays of each scenario, where nobody says otherwise: there are many, each with its chances told roughly."""
+"""Default number of simulations per scenario: scenarios are many, so a rough probability of each must do."""
 
 UNITS_S = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
@@ -34,7 +34,7 @@ FIX = (
 
 
 def seconds(value: object) -> float:
-    """A duration as Go writes it ("1h2m3s", "480s", "500ms"), or a number of seconds. Raises `ValueError`."""
+    """Parse a Go duration ("1h2m3s", "480s", "500ms") or a number of seconds. Raises `ValueError` for others."""
     text = str(value)
     if isinstance(value, bool) or not re.fullmatch(r"\d+(\.\d+)?|(\d+(\.\d+)?(ms|h|m|s))+", text):
         raise ValueError(f"{text!r} is not a duration; write e.g. 480s or 8m")
@@ -44,7 +44,7 @@ def seconds(value: object) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """A cut as people wish it. `cut_nodes` as in `targets.cut_nodes`; `mitigations` are names."""
+    """A cut as written in a file. `cut_nodes` as in `cut_targets.cut_nodes`; `mitigations` are names."""
 
     name: str = ""
     cut_nodes: str = ""
@@ -56,7 +56,7 @@ class Scenario:
     seed: int = 0
 
     def plan(self, world: World) -> Plan:
-        """Raises `Refused` for what can't be played on this world."""
+        """Return the plan for this world. Raises `Refused` if it cannot be simulated there."""
         return Plan(
             cut_nodes=cut_nodes(world, self.cut_nodes),
             cut_for_s=self.cut_for_s,
@@ -67,7 +67,7 @@ class Scenario:
 
 
 def scenarios_from(value: object, defaults: Scenario) -> tuple[Scenario, ...]:
-    """The scenarios in `value` (plain JSON or YAML); `defaults` stands for what one leaves out. Raises `Refused`."""
+    """Read scenarios from plain JSON or YAML; `defaults` supplies missing fields. Raises `Refused` if invalid."""
     if isinstance(value, dict) and "scenarios" in value:
         value = value["scenarios"]
     if not isinstance(value, list) or not value:
@@ -119,9 +119,9 @@ _FIELDS: Mapping[str, tuple[str, Callable[[object], object]]] = {
 
 
 class ScenarioRunner:
-    """One world that scenarios are played on; what doesn't depend on them is prepared once.
+    """A world on which scenarios are simulated; everything that does not depend on them is prepared once.
 
-    All of them share the budget: those that it is over for are unknown.
+    All scenarios share the budget; results that it leaves no time for are unknown.
     """
 
     def __init__(self, world: World, samples: int | None = None, budget: TimeBudget = UNBOUNDED) -> None:
@@ -129,7 +129,7 @@ class ScenarioRunner:
         self._rehearsal = Rehearsal(world)
 
     def play(self, scenario: Scenario) -> dict[str, Any]:
-        """What comes of a scenario, as JSON. Raises `Refused`, naming it, where it can't be played."""
+        """Return the result of a scenario as JSON. Raises `Refused`, with its name, if it cannot be simulated."""
         try:
             plan = scenario.plan(self._world)
             return _row(scenario, plan, self._prediction(scenario, plan))

@@ -1,4 +1,4 @@
-"""What a rehearsal comes to: the value that `chaosext rehearse` prints and that runs are compared with."""
+"""The result of a rehearsal: the value that `chaosext rehearse` prints and that runs are compared with."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 SCHEMA = "chaosext.rehearsal/v1"
 
 DECIMALS = 3
-"""Of times and probabilities in JSON, so that two machines write the same bytes."""
+"""Decimals of times and probabilities in JSON, so that all machines write the same bytes."""
 
 
 class Dns(StrEnum):
-    """How kube-dns answers: `partial` where some lookups, or some nodes' lookups, hang."""
+    """State of kube-dns lookups; `partial`: some lookups, or the lookups of some nodes, hang."""
 
     RESOLVABLE = "resolvable"
     PARTIAL = "partial"
@@ -29,7 +29,7 @@ class Dns(StrEnum):
 
 
 class Forecast(StrEnum):
-    """The verdict that the same experiment is expected to end with."""
+    """The expected verdict of an experiment with the same cut."""
 
     PASSED = "passed"
     DEVIATED = "deviated"
@@ -38,10 +38,11 @@ class Forecast(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictedEvent:
-    """Something that happens with `probability`, and then between `t_min_s` and `t_max_s`, typically at `t_s`.
+    """An event that happens with `probability`, between `t_min_s` and `t_max_s`, typically at `t_s`.
 
-    Seconds from the cut. A Pod that doesn't exist yet is named after its owner, "Pod/shop/cart-6c9f7d5b8-*": the first
-    such line is the first such Pod. `nodes` (for pod_bound, pod_ready): node -> its share of `probability`.
+    Times are seconds from the cut. A Pod that does not exist yet is named after its owner,
+    "Pod/shop/cart-6c9f7d5b8-*": the n-th line of a kind is about the n-th such Pod. `nodes` (for pod_bound,
+    pod_ready): node -> its share of `probability`.
     """
 
     t_s: float
@@ -71,7 +72,7 @@ class PredictedEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """One way it may end, and why."""
+    """One possible outcome, and its reason."""
 
     dns_after_heal: Dns
     probability: float
@@ -87,7 +88,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DnsView:
-    """DNS as one node sees it, or the worst of all nodes; each the likeliest state."""
+    """The likeliest states of DNS, on one node or on all nodes together."""
 
     during_cut: Dns
     after_heal: Dns
@@ -100,7 +101,7 @@ class DnsView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulated:
-    """How many simulations a prediction rests on, and how many were wanted: more, where the time budget was over."""
+    """Number of simulations that ran and that were wanted; it ran fewer if the time budget ended."""
 
     made: int
     wanted: int
@@ -116,7 +117,7 @@ NO_TIME = "not simulated: the time budget ended"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advice:
-    """A change that would help: what it leads to, and how to make it (the patch or command to apply)."""
+    """A mitigation that may help: its effect, and how to apply it (patches or commands)."""
 
     mitigation: str
     effect: str
@@ -128,12 +129,12 @@ class Advice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """All of it. `outcomes` are sorted, likeliest first, and sum to 1. `self_heals` None: it can't be known.
+    """A prediction. `outcomes` are sorted, likeliest first, and sum to 1. `self_heals` is None if unknown.
 
-    `mesh` and `workloads` are as in JSON: name -> facts. `method` says how chance was treated, in words; `samples` is
-    the number of random plays, 0 where every way was played. `chances`: how likely each verdict is; they sum to 1.
-    `simulations` that are missing count as unknown in `outcomes`, `chances` and `dns`. `routes`: whether, and by what,
-    it is proven who reaches whose Pods.
+    `mesh` and `workloads` are as in JSON: name -> facts. `method` describes how the simulations were chosen;
+    `samples` is the number of random ones, 0 if all combinations were enumerated. `chances`: probability of
+    each verdict; they sum to 1. Missing `simulations` count as unknown in `outcomes`, `chances` and `dns`.
+    `routes`: whether it is proven which node reaches which Pods, and by what.
     """
 
     assumptions: tuple[str, ...]
@@ -154,11 +155,11 @@ class Prediction:
     routes: Proof = field(default_factory=Proof)
 
     def advised(self, advice: tuple[Advice, ...]) -> Self:
-        """The same with advice, ranked by its maker."""
+        """Return the prediction with this advice, already ranked."""
         return replace(self, advice=advice)
 
     def to_json(self) -> dict[str, Any]:
-        """As `chaosext.rehearsal/v1`."""
+        """Return the form of `chaosext.rehearsal/v1`."""
         per_node = {node: view.to_json() for node, view in sorted(self.dns_per_node.items())}
         return {
             "schema": SCHEMA,
