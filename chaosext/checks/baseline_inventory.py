@@ -1,8 +1,8 @@
-"""nothing_missing: does everything still stand that stood at the baseline, and as much of it?
+"""nothing_missing: is everything still there that was there at the baseline, in the same number?
 
-Every other check judges what is there. A node that is deleted, a Deployment that is scaled down, a Service without
-endpoints or a Pod that nobody creates anew leaves fewer things to judge, and all of those may be well. So what stood at
-the baseline is counted, and is the denominator of everything after it.
+All other checks judge existing objects. A deleted node, a scaled-down Deployment, a Service without
+endpoints, or a Pod that is not re-created leaves fewer objects to judge, and all of those may be healthy. The
+baseline therefore counts objects, and its counts are the denominators of all later ones.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from chaosext.cluster.objects import Endpoint, Node, Pod, Service
 
 Item = tuple[str, str]
-"""An object, such as `Deployment/shop/cart`, and what of it is counted."""
+"""An object, such as `Deployment/shop/cart`, and what is counted about it."""
 
 THERE = "there"
 SCHEDULABLE = "schedulable"
@@ -33,17 +33,17 @@ PODS = "Pods"
 SIDECARS = "Pods with a sidecar"
 ADDRESSES = "cluster IPs"
 ENDPOINTS = "ready endpoints"
-"""What is counted. Ready endpoints come and go with their Pods' readiness; all else is as somebody wanted it."""
+"""What is counted. Ready endpoints vary with the readiness of Pods; all other counts change only by intent or loss."""
 
 SAID = 3
-"""So many objects are named in a summary; all are in the evidence."""
+"""Maximum number of objects in a summary; the evidence has all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
-    """How much stands of what: nodes, and what is in `namespaces` (empty: all) and of kube-dns.
+    """Counts of nodes, of objects in `namespaces` (empty: all), and of kube-dns.
 
-    `counts`: object and what of it -> how many. `over`: bare Pods that ran to their end, which is no loss.
+    `counts`: (object, what is counted) -> number. `over`: bare Pods that completed, which is not a loss.
     """
 
     namespaces: tuple[str, ...]
@@ -60,13 +60,13 @@ class Inventory:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Raises KeyError, TypeError or ValueError for what `to_json` did not write."""
+        """Read the form of `to_json`. Raises KeyError, TypeError or ValueError for anything else."""
         counts = {(str(name), str(what)): int(count) for name, what, count in value["counts"]}
         return cls(namespaces=tuple(map(str, value["namespaces"])), counts=counts)
 
 
 def gather(cluster: Cluster, namespaces: Sequence[str]) -> Inventory:
-    """Count what stands now. Raises `Refused` where something of it may not be read."""
+    """Count all objects now. Raises `Refused` if reading any of them is forbidden."""
     scope: Sequence[str | None] = tuple(namespaces) or (None,)
     pods = [pod for pod in _listed(cluster, scope) if RUN not in pod.labels]
     counts = {
@@ -82,7 +82,7 @@ def gather(cluster: Cluster, namespaces: Sequence[str]) -> Inventory:
 
 
 def _beside(scope: Sequence[str | None]) -> tuple[str, ...]:
-    """kube-dns' namespace, where it is not among those that are judged."""
+    """Return kube-dns' namespace, unless the scope includes it."""
     return () if None in scope or DNS_NAMESPACE in scope else (DNS_NAMESPACE,)
 
 
@@ -111,7 +111,7 @@ def _of_namespaces(cluster: Cluster, namespaces: Sequence[str]) -> dict[Item, in
 
 
 def _of_workloads(cluster: Cluster, scope: Iterable[str | None]) -> Iterator[tuple[Item, int]]:
-    """What their owners want; a DaemonSet wants a Pod on each of its nodes."""
+    """Yield the number of Pods that each workload wants; for a DaemonSet, one on each of its nodes."""
     for namespace in scope:
         for kind, listed in (("Deployment", cluster.deployments), ("StatefulSet", cluster.stateful_sets)):
             for each in listed(namespace):
@@ -122,9 +122,9 @@ def _of_workloads(cluster: Cluster, scope: Iterable[str | None]) -> Iterator[tup
 
 
 def _of_pods(pods: Iterable[Pod], workloads: Mapping[Item, int]) -> dict[Item, int]:
-    """Bare Pods, Pods of owners that say no number, and how many of each owner's have a sidecar.
+    """Count bare Pods, Pods of owners without a replica count, and Pods with a sidecar by owner.
 
-    A Pod that an owner lets run to its end is missed by nobody.
+    Pods of an owner that runs them to completion are ignored: they are expected to end.
     """
     found: Counter[Item] = Counter()
     for pod in pods:
@@ -141,9 +141,10 @@ def _of_pods(pods: Iterable[Pod], workloads: Mapping[Item, int]) -> dict[Item, i
 
 
 def _owner(pod: Pod, workloads: Mapping[Item, int]) -> str:
-    """The workload that a Pod is of: beyond its ReplicaSet, which is another one after each rollout; else itself.
+    """Return the workload of a Pod, or the Pod itself if it has none.
 
-    The API server's own Pods of a node (mirror Pods) are named after it, and stand for themselves.
+    A ReplicaSet changes with each rollout, so its Deployment counts instead. Mirror Pods (owned by a node)
+    are named after the node and count as themselves.
     """
     kind, _, name = pod.owner.partition("/")
     if kind in ("", "Node"):
@@ -171,7 +172,7 @@ def _of_service(
 
 
 def judge(before: Inventory, now: Inventory) -> Finding:
-    """Healthy when nothing of `before` is gone, and there is as much of everything."""
+    """Judge: healthy if every object of `before` still exists, with at least the same counts."""
     rows = tuple(_missing(before, now))
     status = (Status.UNHEALTHY if rows else Status.HEALTHY) if before.counts else Status.UNKNOWN
     counted = f"{len(before.objects)} objects of the baseline"
@@ -186,7 +187,7 @@ def judge(before: Inventory, now: Inventory) -> Finding:
 
 
 def lasting(finding: Finding) -> Mapping[str, str]:
-    """What is missing, object -> how, but for readiness: that comes and goes with Pods, and may be back in a moment."""
+    """Return object -> what is missing, except for readiness, which varies with Pods and may return at once."""
     found: dict[str, str] = {}
     for row in finding.evidence:
         if row.status is Status.UNHEALTHY and not row.detail.endswith(ENDPOINTS):
@@ -206,4 +207,4 @@ def _missing(before: Inventory, now: Inventory) -> Iterator[Evidence]:
 
 
 _SMALLER = {SCHEDULABLE: "is cordoned", THERE: "has failed or is terminating"}
-"""What is said where not even one is left, though the object is there."""
+"""Wording when a count is 0 although the object exists."""

@@ -1,7 +1,7 @@
-"""bgp_established: does every node that should have a BGP session have it, by its own word and by the leaf's?
+"""bgp_established: are all expected BGP sessions established, on the node's side and on the leaf's?
 
-calico-node is Ready with zero BGP peers, so readiness says nothing. BIRD is asked on the node, FRR on the
-leaf; which nodes should have a session follows from Calico's BGPPeers and from the node-to-node mesh.
+calico-node is Ready even with zero BGP peers, so readiness proves nothing. This check asks BIRD on the nodes
+and FRR on the leaf; the expected sessions follow from Calico's BGPPeers and the node-to-node mesh.
 """
 
 from __future__ import annotations
@@ -36,19 +36,20 @@ while IFS= read -r -t 3 -u "$answers" line; do
 done
 exit 1
 """
-"""Ends with BIRD's last line, code 0000 (or 8xxx/9xxx, an error), as BIRD keeps the connection."""
+"""Ends at BIRD's last line, code 0000 (or 8xxx/9xxx for an error), because BIRD keeps the connection open."""
 
 LEAF_SCRIPT = "timeout 4 vtysh -c 'show bgp summary json'"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BgpEvidence:
-    """What should be, and what each side says.
+    """Expected sessions, and the sessions that each side reports.
 
-    `expected`: node -> the peers' addresses that Calico's configuration gives it, empty for none by
-    configuration. `by_node`: node -> its sessions, or why it couldn't be asked. `by_leaf` likewise, None
-    where we have no leaf. `node_ips`: node -> its internal addresses. `leaf_nodes`: nodes that the leaf
-    should know, by a BGPPeer.
+    - `expected`: node -> addresses of its peers by Calico's configuration, empty if it has none.
+    - `leaf_nodes`: nodes that the leaf should have a session with, by a BGPPeer.
+    - `node_ips`: node -> its internal addresses.
+    - `by_node`: node -> its sessions, or why they are unknown.
+    - `by_leaf`: the same for the leaf; None if there is no access to a leaf.
     """
 
     expected: Mapping[str, tuple[str, ...]]
@@ -59,9 +60,9 @@ class BgpEvidence:
 
 
 def gather(cluster: Cluster, shells: Mapping[str, NodeShell], leaf: NodeShell | None = None) -> BgpEvidence:
-    """Calico's configuration from the cluster, BIRD's word from each node, FRR's from the leaf.
+    """Collect Calico's configuration from the cluster, and sessions from BIRD on each node and FRR on the leaf.
 
-    Raises `NotFound` where Calico's resources don't exist.
+    Raises `NotFound` if Calico's resources don't exist.
     """
     nodes, peers, mesh = cluster.nodes(), cluster.bgppeers(), cluster.node_to_node_mesh()
     expected = {node.name: expected_peers(node, nodes, peers, mesh) for node in nodes}
@@ -101,10 +102,9 @@ def _ask_leaf(shell: NodeShell) -> tuple[Session, ...]:
 
 
 def parse_frr(text: str) -> tuple[Session, ...]:
-    """The sessions in FRR's `show bgp summary json`, of all address families; a peer is up when one of them
-    is.
+    """Return the sessions of all address families in FRR's `show bgp summary json`.
 
-    Raises `Unreachable` when it isn't that JSON.
+    A peer is up if one of its address families is. Raises `Unreachable` if the text is not that JSON.
     """
     try:
         peers = parse_summary(text)
@@ -114,10 +114,10 @@ def parse_frr(text: str) -> tuple[Session, ...]:
 
 
 def judge(evidence: BgpEvidence) -> Finding:
-    """Healthy when every expected session is Established on the node's side, and on the leaf's where we
-    have one.
+    """Judge: healthy if every expected session is Established on the node's side, and on the leaf's if there is one.
 
-    A node without a peer by configuration is named and doesn't count. No node with a peer at all: unhealthy.
+    A node without a peer by configuration is listed but does not count. If no node has a peer, the finding is
+    unhealthy.
     """
     by_design = [_by_design(node) for node, peers in evidence.expected.items() if not peers]
     rows = [
@@ -152,7 +152,7 @@ def _leaf_side(evidence: BgpEvidence) -> Iterable[Evidence]:
 def _evidence(
     subject: str, said: tuple[Session, ...] | str, addresses: Iterable[str], absent: str
 ) -> Evidence:
-    """How the session with one of `addresses` is, by what one side said."""
+    """Return a row for the session with one of `addresses`, as reported by one side."""
     if isinstance(said, str):
         return Evidence(subject=subject, status=Status.UNKNOWN, detail=said)
     wanted = {_parsed(address) for address in addresses}
@@ -164,7 +164,7 @@ def _evidence(
 
 
 def _parsed(address: str) -> IPv4Address | IPv6Address | str:
-    """An address that compares equal however it is spelt; the text itself where it is none."""
+    """Return an address in a form that compares equal for all spellings; other text is returned unchanged."""
     try:
         return ip_address(address)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The checks' names: one constant each, as people type them and as results carry them."""
+"""Names of the checks: one constant each, as used on the command line and in results."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""entry_success_ratio and entry_serves_from: what customers get at the entry, and from which cluster.
+"""entry_success_ratio and entry_serves_from: the results of customers' requests at the load balancer, by cluster.
 
-Judged by what became of their requests, never by what the entry deems healthy: that is its guess, this is the fact.
+Both judge the results of requests, never the load balancer's own health checks, which only estimate them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from chaosext.model.load_balancer_state import Request
 
 AT_LEAST = 0.999
-"""The success ratio at which business is well: one failure in a thousand requests."""
+"""The minimum success ratio by default: one failure in a thousand requests."""
 
 MOST_EVIDENCE = 5
 
@@ -25,9 +25,9 @@ MOST_EVIDENCE = 5
 def judge_ratio(
     entry: str, requests: Sequence[Request], *, at_least: float = AT_LEAST, below: float | None = None
 ) -> Finding:
-    """Healthy where the success ratio is `at_least` that, or, with `below`, where it is less than that.
+    """Judge: healthy if the success ratio is at least `at_least`, or with `below`, if it is below that.
 
-    Without any request the ratio is not known, and so the finding is unknown.
+    Without any request the finding is unknown.
     """
     ok = sum(each.ok for each in requests)
     if not requests:
@@ -43,9 +43,9 @@ def judge_ratio(
 def judge_serves(
     entry: str, requests: Sequence[Request], cluster: str, *, at_least: float, at_most: float
 ) -> Finding:
-    """Healthy where `cluster` answered a share of the requests between `at_least` and `at_most` (0 to 1).
+    """Judge: healthy if `cluster` answered a share of requests between `at_least` and `at_most` (0 to 1).
 
-    Only requests that a cluster answered count; without any the share is not known.
+    Only requests that a cluster answered count; without any, the finding is unknown.
     """
     served = Counter(each.served_by for each in requests if each.served_by)
     total = served.total()

@@ -1,6 +1,6 @@
-"""cut_effective: is the control plane really apart from its nodes, from both sides and in both families?
+"""cut_effective: does the cut separate control plane and nodes, in both directions and both address families?
 
-A connect that fails proves a cut only when the same connect worked before it; so paths are measured twice.
+A failed connect proves a cut only if the same connect succeeded before it, so paths are measured twice.
 """
 
 from __future__ import annotations
@@ -24,51 +24,54 @@ if TYPE_CHECKING:
     from chaosext.partition.cut import Network
 
 API_SERVER_PORT = 6443
-"""Where kubeadm's API servers listen (kubeadm's localAPIEndpoint.bindPort)."""
+"""Default port of kubeadm's API servers (localAPIEndpoint.bindPort)."""
 
 KUBELET_PORT = 10250
-"""Where kubelets serve logs, exec and metrics (kubelet's --port)."""
+"""Port at which kubelets serve logs, exec and metrics (kubelet's --port)."""
 
 CONTROL_PLANE_PORTS = (API_SERVER_PORT, 2379, 2380, KUBELET_PORT)
-"""Where nodes of a control plane reach each other: also etcd's clients and its peers (kubernetes.io, "Ports and
-Protocols").
-"""
+"""Ports between control-plane nodes, including etcd's client and peer ports (kubernetes.io, "Ports and Protocols")."""
 
 THROUGH_S = 5.0
-"""What an exec has to get through: 0.3 s is usual, and a kubelet that is cut off never answers."""
+"""Timeout of an exec, in seconds: 0.3 s is usual, and a kubelet that is cut off never answers."""
 
 AT_ONCE = 16
 
 LANES = 48
-"""How many connects a node tries at once. Most of them wait for an answer that does not come: processes that do
-nothing, 2.5 MiB each.
+"""Number of connects that a node tries in parallel.
+
+Most of them wait for an answer that never comes: idle processes of 2.5 MiB each.
 """
 
 MOST_FROM = 3 * LANES
 MOST_SOURCES = 64
 MOST_THROUGH = 2 * AT_ONCE
-"""How many paths of a sample begin at one node, at how many nodes, and at an API server that is no node: a blocked one
-takes `CONNECT_TIMEOUT_S`, and all of them are to be over long before the cut is.
+"""Limits of a sample: paths from one node, nodes with paths, and paths from API servers outside the cluster's nodes.
+
+A blocked path takes `CONNECT_TIMEOUT_S`, and all must end long before the cut does.
 """
 
 BLOCKED = (Reach.TIMED_OUT, Reach.NO_ROUTE)
-"""What a cut path looks like. No route as well: with its peers' packets dropped, IPv6 neighbour discovery
-fails, and
-the kernel then says "No route to host"."""
+"""Results of a cut path.
+
+"No route to host" is one of them: with the peers' packets dropped, IPv6 neighbour discovery fails, and the
+kernel reports that.
+"""
 
 CUT_APART = "the control plane is cut apart"
 
 UNANSWERED = (*BLOCKED, Reach.RESET)
-"""What a cut path through a proxy looks like: it accepts, and has nobody to pass it on to."""
+"""Results of a cut path through a proxy, which accepts the connection although it has no backend."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Path:
-    """A way that a packet may take: from a node to an address and port of the other side's node `towards`.
+    """A path of packets: from a node to an address and port of the node `towards` on the other side.
 
-    `towards` is "" where a kubelet connects to no node's own address, but to a load balancer, a virtual address or a
-    proxy on its own node: something that may well accept while nobody is behind it. `source` is "" for an API server
-    that is no node of the cluster: then the way is that of an exec, to the kubelet of `towards`.
+    `towards` is "" if a kubelet connects to an address that is not a node's: a load balancer, a virtual
+    address, or a proxy on its own node. Such an address may accept connections without a backend. `source` is
+    "" for an API server that is not a node of the cluster; the path is then that of an exec, to the kubelet
+    of `towards`.
     """
 
     source: str
@@ -78,7 +81,7 @@ class Path:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shut:
-    """What can't be measured because it works: `nodes` that can't be entered while they are cut off from `peers`."""
+    """Nodes that the cut makes inaccessible: `nodes` can't be entered while they are cut off from `peers`."""
 
     nodes: frozenset[str] = frozenset()
     peers: tuple[Network, ...] = ()
@@ -89,7 +92,7 @@ NOTHING_SHUT = Shut()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftOut:
-    """How many paths are not measured, and which nodes are at the end of none that is."""
+    """The number of paths that are not measured, and the nodes that no measured path begins or ends at."""
 
     paths: int = 0
     nodes: tuple[str, ...] = ()
@@ -104,10 +107,12 @@ NOTHING_LEFT_OUT = LeftOut()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CutEvidence:
-    """How each path behaved at one moment. `blind`: the nodes of which nobody knows where their kubelet connects.
+    """Results of all paths at one time.
 
-    `kept` are paths that the cut must leave open. `left_out`: what a sample does without. `shut`: the nodes from which
-    nothing could be measured then, and was not tried.
+    - `blind`: nodes whose kubelet's API server address is unknown.
+    - `kept`: paths that the cut must leave open.
+    - `left_out`: paths that the sample omits.
+    - `shut`: nodes that were inaccessible, so that no paths from them were tried.
     """
 
     paths: tuple[Path, ...]
@@ -126,9 +131,11 @@ def paths_between(
     api_port: int = API_SERVER_PORT,
     kubelet_port: int = KUBELET_PORT,
 ) -> tuple[Path, ...]:
-    """Every worker to every control-plane node's API server and back to its kubelet, on each internal
-    address; and to wherever its kubelet connects (`kubelets`: worker -> targets), if that is elsewhere, such as
-    at another address that a control-plane node has (`held`: address -> node).
+    """Return the paths between control plane and workers, on each internal address.
+
+    They lead from each worker to every control-plane node's API server and back to the worker's kubelet, and
+    to the addresses that the worker's kubelet connects to (`kubelets`: worker -> targets), if these differ.
+    Those may be other addresses of a control-plane node (`held`: address -> node).
     """
     everyone = tuple(nodes)
     masters = [node for node in everyone if node.is_control_plane]
@@ -150,8 +157,9 @@ def paths_within(
     kubelets: Mapping[str, Sequence[Target]] | None = None,
     held: Mapping[str, str] | None = None,
 ) -> tuple[Path, ...]:
-    """Every control-plane node to each internal address of the others, at the ports that these listen on; and to
-    wherever its own kubelet connects, but for its own addresses.
+    """Return the paths between control-plane nodes, on each internal address and control-plane port.
+
+    They include paths to the addresses that each node's kubelet connects to, except the node's own.
     """
     nodes = tuple(control_plane)
     direct = [
@@ -169,7 +177,7 @@ def paths_within(
 
 
 def paths_of_api_servers(nodes: Iterable[Node], *, kubelet_port: int = KUBELET_PORT) -> tuple[Path, ...]:
-    """An API server that is no node, to the kubelet of each of `nodes`, at the address that Kubernetes uses first."""
+    """Return the paths from an API server outside the nodes to each kubelet, at the address that Kubernetes prefers."""
     return tuple(
         Path(source="", towards=node.name, target=Target(node.internal_ips[0], kubelet_port))
         for node in nodes
@@ -178,10 +186,10 @@ def paths_of_api_servers(nodes: Iterable[Node], *, kubelet_port: int = KUBELET_P
 
 
 def sampled(paths: Iterable[Path], first: Collection[str]) -> tuple[tuple[Path, ...], LeftOut]:
-    """As many of `paths` as can be measured in a few seconds: of few paths all, of many always the same ones.
+    """Return as many paths as can be measured in a few seconds: all if they are few, else always the same sample.
 
-    The nodes `first` (the control plane's) are always among those where paths begin. Every node is at the end of one,
-    and each direction and family is there, as far as they fit; what does not fit is said.
+    Paths from the nodes in `first` (the control plane's) are always included. The sample covers every node,
+    direction and address family as far as possible; the rest is reported as left out.
     """
     every = tuple(paths)
     by_source: dict[str, list[Path]] = {}
@@ -205,9 +213,9 @@ def _ends(path: Path) -> tuple[str, ...]:
 
 
 def _spread(paths: Sequence[Path], most: int, turn: int) -> Sequence[Path]:
-    """At most so many of the paths from one node: one to each other node, by its families in turn, then the next one.
+    """Return at most `most` paths from one node: one to each other node, alternating address families, then the next.
 
-    Each node that paths begin at begins with other nodes: `turn` says which one it is.
+    `turn` shifts the first destination, so that each source begins with other nodes.
     """
     if len(paths) <= most:
         return paths
@@ -228,7 +236,7 @@ def _some(names: Sequence[str], most: int = 5) -> str:
 
 
 def entered(paths: Iterable[Path]) -> set[str]:
-    """The nodes from which `paths` are measured: where an API server begins one, the node at its end."""
+    """Return the nodes that must be entered to measure `paths`; for a path from an API server, its destination."""
     return {path.source or path.towards for path in paths}
 
 
@@ -248,9 +256,9 @@ def gather(
     kept: Sequence[Path] = (),
     left_out: LeftOut = NOTHING_LEFT_OUT,
 ) -> CutEvidence:
-    """Try every path once and all at once, with one shell call a node (two where kubelets connect to no node).
+    """Try all paths once, in parallel, with one shell call per node (two if kubelets connect to other addresses).
 
-    No path from a node that is `shut` is tried.
+    Paths from nodes in `shut` are not tried.
     """
     tried = [path for path in (*paths, *kept) if path.source and path.source not in shut.nodes]
     direct, elsewhere = [path for path in tried if path.towards], [path for path in tried if not path.towards]
@@ -274,13 +282,13 @@ def gather(
 def gather_again(
     before: CutEvidence, shells: Mapping[str, NodeShell], *, shut: Shut = NOTHING_SHUT
 ) -> CutEvidence:
-    """The same paths, and those to be kept that were open before."""
+    """Measure the same paths again, and those of `kept` that were open before."""
     kept = [path for path in before.kept if was_open(before, path)]
     return gather(before.paths, shells, shut=shut, kept=kept)
 
 
 def answering(now: CutEvidence) -> tuple[Path, ...]:
-    """The paths at whose end something answers."""
+    """Return the paths whose destination answers."""
     return tuple(path for path in now.paths if _answers(path, now.connects.get(path)))
 
 
@@ -296,7 +304,7 @@ def was_open(before: CutEvidence, path: Path) -> bool:
 
 
 def _reached(paths: Sequence[Path], shells: Mapping[str, NodeShell]) -> dict[Path, Connect]:
-    """From an API server that is no node: who is entered through it is reached by it."""
+    """Measure paths from an API server outside the nodes: it reaches a node if an exec through it succeeds."""
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
         asked = {path: pool.submit(_through, path, shells[path.towards]) for path in paths}
     return {path: answer.result() for path, answer in asked.items()}
@@ -322,11 +330,12 @@ def _measure(
 
 
 def judge(before: CutEvidence, after: CutEvidence) -> Finding:
-    """Healthy when every path that was open before is blocked now, and those to be kept are open.
+    """Judge: healthy if every path that was open before is blocked now, and the paths to keep are open.
 
-    One that still answers (open, refused or reset) is unhealthy, whatever it was before, and the summary names it
-    with its family. One that wasn't open before, or that couldn't be measured, proves nothing: unknown. So is a node
-    whose kubelet may connect anywhere. A path from a node that is shut is as cut as the way back to it.
+    A path that still answers (open, refused or reset) is unhealthy, whatever it was before, and the summary
+    names it with its address family. A path that was not open before, or was not measured, proves nothing:
+    unknown. So does a node whose kubelet's API server is unknown. A path from an inaccessible node counts as
+    cut if the reverse path is.
     """
 
     def row(path: Path) -> Evidence:
@@ -346,7 +355,7 @@ def judge(before: CutEvidence, after: CutEvidence) -> Finding:
 
 
 def closed(before: CutEvidence, after: CutEvidence) -> tuple[Path, ...]:
-    """The paths between control-plane nodes that were open before, and are blocked now."""
+    """Return the paths between control-plane nodes that were open before and are blocked now."""
     return tuple(path for path in after.kept if was_open(before, path) and _is_closed(after, path))
 
 
@@ -356,8 +365,9 @@ def _is_closed(after: CutEvidence, path: Path) -> bool:
 
 
 def _kept(before: CutEvidence, after: CutEvidence) -> Iterable[Evidence]:
-    """A row for each path to be kept that was open before, those that are closed first; and for each pair of nodes
-    between which none was: whether these stay together can't be seen.
+    """Yield a row for each path to keep that was open before, closed ones first.
+
+    Each pair of nodes without such a path gets a row too: it is unknown whether they stay connected.
     """
     gone = closed(before, after)
     for path in (*gone, *(path for path in after.kept if path not in gone)):
@@ -378,7 +388,7 @@ def _kept_row(path: Path, connect: Connect | None, *, is_closed: bool) -> Eviden
 
 
 def judge_healed(before: CutEvidence, after: CutEvidence) -> Finding:
-    """Healthy when every path that was open before is open again."""
+    """Judge: healthy if every path that was open before is open again."""
 
     def row(path: Path) -> Evidence:
         return _evidence(path, *_is_back(before.connects.get(path), after.connects.get(path)))
@@ -387,8 +397,10 @@ def judge_healed(before: CutEvidence, after: CutEvidence) -> Finding:
 
 
 def _counted(before: CutEvidence, after: CutEvidence) -> tuple[Path, ...]:
-    """All paths but the addresses of a kubelet's API server at which nothing answered, before or after: a name may
-    have more addresses than listeners. Where none of them answered none is left out, and so nothing is proven.
+    """Return the paths that count.
+
+    They exclude addresses of a kubelet's API server that never answered, since a name may have more addresses
+    than listeners. If none of a node's addresses ever answered, all count, so that nothing is proven.
     """
     open_ones = {
         path
@@ -416,10 +428,11 @@ def _was_cut(before: Connect | None, after: Connect | None, blocked: Sequence[Re
 
 
 def _by_the_way_back(path: Path, before: CutEvidence, after: CutEvidence) -> tuple[Status, str]:
-    """The rules drop both directions alike: a node to which nothing gets through can't be answered either.
+    """Judge a path from an inaccessible node by the reverse paths, since the rules drop both directions.
 
-    Each family has rules of its own; but an API server that is no node comes by one of them only.
-    That says nothing of an address that is no node's own and is not dropped: its own word is missing there.
+    The rules differ by address family; an API server outside the nodes uses only one of them. The reverse
+    paths prove nothing about an address that is not a node's own and that the cut does not drop: that path
+    would have to be measured from the node.
     """
     if before.connects.get(path) is None or before.connects[path].reach is not Reach.OPEN:
         return _was_cut(
@@ -449,7 +462,7 @@ def _alike(path: Path, other: Path) -> bool:
 
 
 def _is_dropped(host: str, shut: Shut) -> bool:
-    """Whether the cut drops it; what is the node's own (a proxy there) has to come by the dropped ways."""
+    """Whether the cut drops traffic to `host`; a loopback address (a local proxy) depends on dropped paths."""
     address = ip_address(host)
     return address.is_loopback or any(address in peer for peer in shut.peers)
 
@@ -501,7 +514,7 @@ def _finding(
     beside: Sequence[Evidence] = (),
     left_out: LeftOut = NOTHING_LEFT_OUT,
 ) -> Finding:
-    """A row for each path, and those `beside` them, the worst of which is named."""
+    """Build a finding with a row for each path, and those in `beside`, the worst of which is in the summary."""
     rows = {path: row(path) for path in paths}
     done = sum(each.status is Status.HEALTHY for each in rows.values())
     wrong = [bad(path) for path, each in rows.items() if each.status is Status.UNHEALTHY]

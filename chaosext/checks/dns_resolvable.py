@@ -1,8 +1,7 @@
-"""dns_resolvable: does cluster DNS answer, from every node, through the Service and at each Pod behind it?
+"""dns_resolvable: does cluster DNS answer on every node, through the Service and at each Pod behind it?
 
-The queries' bytes are made and the replies' bytes are read here, with dnspython; a node only sends and
-receives, with bash and coreutils, from a fresh socket each time (an old UDP socket may be stale where a
-fresh one works).
+Queries are built and replies are parsed here, with dnspython. A node only sends and receives bytes, with bash
+and coreutils, and with a new socket each time, because an old UDP socket may be stale where a new one works.
 """
 
 from __future__ import annotations
@@ -30,30 +29,30 @@ if TYPE_CHECKING:
     from chaosext.nodes.shell import NodeShell
 
 NAMESPACE, SERVICE = "kube-system", "kube-dns"
-"""Cluster DNS's Service; it keeps this name whatever serves it (Kubernetes, "Customizing DNS Service")."""
+"""The Service of cluster DNS, whichever server implements it (Kubernetes, "Customizing DNS Service")."""
 
 API_SERVER_NAME = "kubernetes.default.svc.cluster.local"
 ISTIOD_NAME = "istiod.istio-system.svc.cluster.local"
 
 PORT = 53
 LOOKUP_TIMEOUT_S = 2.0
-"""A lookup that takes longer is called timed out; resolvers wait 5 s and ask again (resolv.conf(5)), people
-don't.
-"""
+"""Seconds after which a lookup counts as timed out, less than a resolver's 5 s (resolv.conf(5)), which users notice."""
 
 STRAY_SHARE = 0.2
-"""Up to this share of lookups that timed out is asked again: a lost packet is no outage, and resolvers ask twice too
-(resolv.conf(5), attempts:2). Where more is lost, asking again would only blur it.
+"""Maximum share of timed-out lookups to retry.
+
+A single lost packet is not an outage, and resolvers retry too (resolv.conf(5), attempts:2). With more losses,
+a retry would only hide them.
 """
 
 LATE = ("124 ", "137 ")
-"""How a line of `ask` begins when the lookup timed out: the exit statuses of `timeout`."""
+"""Prefixes of a line of `ask` for a lookup that timed out: the exit statuses of `timeout`."""
 
 PROTOCOLS = ("udp", "tcp")
 
 
 class Outcome(StrEnum):
-    """How one lookup ended."""
+    """The result of one lookup."""
 
     ANSWERED = "answered"
     NXDOMAIN = "NXDOMAIN"
@@ -71,9 +70,9 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lookup:
-    """One question to ask: to which address, over which protocol, for which name.
+    """One query: the server's address, the protocol and the name.
 
-    `query` is the message's bytes. `expected`: addresses of which one must be answered, empty for whichever.
+    `query` is the message's bytes. `expected`: addresses of which one must be in the answer, empty for any.
     """
 
     address: str
@@ -84,13 +83,13 @@ class Lookup:
 
     @property
     def wire(self) -> bytes:
-        """What is sent: over TCP a length comes first (RFC 1035, 4.2.2)."""
+        """The bytes to send; over TCP they begin with the length (RFC 1035, 4.2.2)."""
         return len(self.query).to_bytes(2) + self.query if self.protocol == "tcp" else self.query
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """How `lookup` went, from `node`. `elapsed_ms` includes starting the processes that asked."""
+    """The result of `lookup` on `node`. `elapsed_ms` includes the start of the processes."""
 
     node: str
     lookup: Lookup
@@ -101,7 +100,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DnsEvidence:
-    """Every answer, the addresses that were asked, and which nodes' answers decide (`judged`)."""
+    """All answers, the addresses queried, and the nodes whose answers decide (`judged`)."""
 
     addresses: tuple[str, ...]
     endpoints: tuple[Endpoint, ...]
@@ -127,9 +126,11 @@ ask() {
   printf '%s %s %s %s\n' "$1" "$status" $(( ${EPOCHREALTIME/./} - start )) "${said//$'\n'/ }"
 }
 """
-"""bash: `ask LABEL PROTOCOL ADDRESS PORT QUERY` prints "LABEL STATUS MICROSECONDS MESSAGE"; last in the
-message comes the reply, as `reply:` and base64. A process of its own writes the query: bash would split it at
-newline bytes."""
+"""bash: `ask LABEL PROTOCOL ADDRESS PORT QUERY` prints "LABEL STATUS MICROSECONDS MESSAGE".
+
+The message ends with the reply, as `reply:` and base64. A separate process writes the query, because bash
+would split it at newline bytes.
+"""
 
 SCRIPT = f"""
 # stdin: a first line "TIMEOUT LANES", then "INDEX PROTOCOL ADDRESS PORT QUERY" each
@@ -154,11 +155,10 @@ def gather(
     lookups: int = 10,
     timeout_s: float = LOOKUP_TIMEOUT_S,
 ) -> DnsEvidence:
-    """Ask kube-dns's ClusterIPs and every address behind it, `lookups` times each, from every node with a
-    shell.
+    """Query kube-dns' ClusterIPs and every address behind it, `lookups` times each, from every node with a shell.
 
-    The workers decide; control-plane nodes are asked too, and reported. Where there are only control-plane
-    nodes, they decide.
+    Workers decide; control-plane nodes are queried too, and reported. In a cluster without workers,
+    control-plane nodes decide.
     """
     nodes = cluster.nodes()
     service = cluster.service(NAMESPACE, SERVICE)
@@ -173,15 +173,15 @@ def gather(
 
 
 def backing(endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
-    """The endpoints that proxies send to: the ready ones; when none is, whoever is not on its way out."""
+    """Return the endpoints that proxies use: the ready ones, or if there are none, all that are not terminating."""
     staying = tuple(each for each in endpoints if not each.terminating)
     return tuple(each for each in staying if each.ready) or staying
 
 
 def default_names(cluster: Cluster) -> dict[str, frozenset[str]]:
-    """The API server's name, and istiod's where there is one, with the addresses that they must resolve to.
+    """Return the names of the API server and, if present, istiod, with the addresses that they must resolve to.
 
-    Knowing them tells the cluster's DNS from another resolver that catches what finds no route to it.
+    The addresses distinguish cluster DNS from another resolver that intercepts queries without a route.
     """
     names = {API_SERVER_NAME: frozenset(cluster.service("default", "kubernetes").cluster_ips)}
     with suppress(NotFound):
@@ -192,9 +192,9 @@ def default_names(cluster: Cluster) -> dict[str, frozenset[str]]:
 def plan_lookups(
     addresses: Sequence[str], names: Mapping[str, frozenset[str]], lookups: int
 ) -> tuple[Lookup, ...]:
-    """`lookups` questions for each address: UDP and TCP in turn, and for each of them the names in turn.
+    """Return `lookups` queries for each address, alternating UDP and TCP, and for each of them the names.
 
-    `names`: name -> the addresses that it should have, empty for whichever.
+    `names`: name -> the addresses that it should have, empty for any.
     """
     rdtype = "AAAA" if ":" in addresses[0] else "A"
     pairs = [(protocol, name) for name, protocol in product(names, PROTOCOLS)]
@@ -221,9 +221,7 @@ def ask_nodes(
     *,
     timeout_s: float = LOOKUP_TIMEOUT_S,
 ) -> tuple[Answer, ...]:
-    """The plan, asked from each of `nodes` with one shell call a node; without an answer a lookup is
-    `UNKNOWN`.
-    """
+    """Run the plan on each of `nodes` with one shell call per node; a lookup without a result is `UNKNOWN`."""
     reachable = {node: shells[node] for node in nodes if node in shells}
     answers = ask_all(reachable, lambda shell: _ask_from(shell, plan, timeout_s))
     missing = Unreachable("no shell on the node")
@@ -231,7 +229,7 @@ def ask_nodes(
 
 
 def _ask_from(shell: NodeShell, plan: Sequence[Lookup], timeout_s: float) -> dict[str, str]:
-    """Index in the plan -> what `ask` said; a stray lookup that timed out is asked once more."""
+    """Return index in the plan -> output of `ask`; few timed-out lookups are retried once."""
     rows = {str(index): _row(each) for index, each in enumerate(plan)}
     said = _ask_rows(shell, rows, timeout_s)
     late = {index: row for index, row in rows.items() if said.get(index, "").startswith(LATE)}
@@ -264,9 +262,9 @@ def _read_answers(node: str, plan: Sequence[Lookup], said: dict[str, str] | Unre
 
 
 def read_line(line: str, query: bytes | None = None) -> tuple[Outcome, float | None, str]:
-    """Outcome, elapsed ms and detail of "STATUS MICROSECONDS MESSAGE", as `ask` prints it after its label.
+    """Return outcome, elapsed ms and detail of "STATUS MICROSECONDS MESSAGE", as `ask` prints it after its label.
 
-    With `query`, the reply must be the reply to it.
+    With `query`, the reply must be the reply to that query.
     """
     match = _ANSWER_LINE.fullmatch(line)
     if not match:
@@ -285,11 +283,11 @@ PHRASES = (
     ("Connection timed out", Outcome.TIMED_OUT),
     ("Connection reset by peer", Outcome.RESET),
 )
-"""What bash and coreutils say (in LC_ALL=C) -> outcome. Over UDP, "refused" is an ICMP port unreachable."""
+"""Message of bash or coreutils (in LC_ALL=C) -> outcome. Over UDP, "refused" is an ICMP port unreachable."""
 
 
 def classify(status: int, message: str, query: bytes | None = None) -> tuple[Outcome, str]:
-    """How a lookup ended, from the exit status of `timeout` and what was printed."""
+    """Return the result of a lookup, from the exit status of `timeout` and its output."""
     said, _, encoded = message.partition("reply:")
     if encoded.strip():
         encoded = encoded.split()[0]
@@ -301,7 +299,7 @@ def classify(status: int, message: str, query: bytes | None = None) -> tuple[Out
 
 
 def read_reply(encoded: str, query: bytes | None = None) -> tuple[Outcome, str]:
-    """What the reply's bytes (base64) say; bytes that aren't the reply to `query` are `GARBLED`."""
+    """Parse the reply (base64); bytes that are not the reply to `query` are `GARBLED`."""
     from dns.exception import DNSException
     from dns.message import from_wire
     from dns.rcode import NOERROR, NXDOMAIN, SERVFAIL, to_text
@@ -324,11 +322,11 @@ def read_reply(encoded: str, query: bytes | None = None) -> tuple[Outcome, str]:
 
 
 STRANGE = (Outcome.NXDOMAIN, Outcome.EMPTY, Outcome.WRONG)
-"""A server answered, but not as one that knows the name."""
+"""Answers of a server that does not know the name."""
 
 
 def judge(evidence: DnsEvidence) -> Finding:
-    """Healthy when every lookup of every judged node was answered, over UDP and TCP, at every address."""
+    """Judge: healthy if every lookup on every judged node was answered, over UDP and TCP, at every address."""
     rows = [
         _evidence(node, key, group, counts=node in evidence.judged)
         for (node, key), group in _groups(evidence.answers)
@@ -342,7 +340,7 @@ def judge(evidence: DnsEvidence) -> Finding:
 
 
 def _dead_everywhere(evidence: DnsEvidence) -> Iterator[Evidence]:
-    """That no judged node resolves at the Service's address, which no entry of what is known excuses."""
+    """Yield a row that no known-unhealthy entry excuses if no judged node resolves at the Service's address."""
     behind = {each.ip for each in evidence.endpoints}
     asked = [
         answer.outcome
@@ -355,7 +353,7 @@ def _dead_everywhere(evidence: DnsEvidence) -> Iterator[Evidence]:
 
 
 def _groups(answers: Iterable[Answer]) -> Iterable[tuple[tuple[str, str], list[Answer]]]:
-    """The answers by (node, "address:53/protocol")."""
+    """Group the answers by (node, "address:53/protocol")."""
     found: dict[tuple[str, str], list[Answer]] = {}
     for answer in answers:
         address = answer.lookup.address
@@ -381,9 +379,7 @@ def _evidence(node: str, key: str, answers: Sequence[Answer], *, counts: bool) -
 
 
 def _bad_names(answers: Iterable[Answer]) -> Iterable[str]:
-    """Names that were answered badly; for the API server's own, which cluster DNS always knows, what that
-    means.
-    """
+    """Yield names with wrong answers; for the API server's name, which cluster DNS always knows, say what it means."""
     for name in sorted({each.lookup.name for each in answers if each.outcome in STRANGE}):
         stranger = " (so it is not the cluster's DNS that answers)" if name == API_SERVER_NAME else ""
         yield f"{name}{stranger}"

@@ -1,6 +1,4 @@
-"""Asking many nodes at once, so that a check takes as long as its slowest node and not as all of them
-together.
-"""
+"""Query many nodes in parallel, so that a check takes as long as its slowest node."""
 
 from __future__ import annotations
 
@@ -19,12 +17,11 @@ T = TypeVar("T")
 MAX_NODES_AT_ONCE = 32
 
 LANES = 16
-"""How many sockets one node opens at the same time: a burst of processes on a busy node would itself be what is late.
-"""
+"""Sockets that one node opens in parallel: a burst of processes on a busy node would itself cause delays."""
 
 
 def ask_all(shells: Mapping[str, NodeShell], ask: Callable[[NodeShell], T]) -> dict[str, T | Unreachable]:
-    """Node name -> what `ask` returned for its shell, or the error with which that node failed to answer."""
+    """Return node -> the result of `ask` for its shell, or the error with which that node failed."""
 
     def safely(shell: NodeShell) -> T | Unreachable:
         try:
@@ -38,6 +35,6 @@ def ask_all(shells: Mapping[str, NodeShell], ask: Callable[[NodeShell], T]) -> d
 
 
 def budget_s(count: int, each_s: float, *, lanes: int = LANES, grace_s: float = 5.0) -> float:
-    """How long a script may take that does `count` things of at most `each_s` seconds in `lanes`."""
+    """Return the timeout of a script that runs `count` tasks of at most `each_s` seconds, `lanes` in parallel."""
     rounds = -(-count // lanes)
     return rounds * (each_s + 1.0) + grace_s

@@ -1,7 +1,6 @@
-"""kube_dns_on_peered_nodes: does every kube-dns Pod run where a BGP session makes its address known?
+"""kube_dns_on_peered_nodes: does every kube-dns Pod run on a node whose BGP session announces its address?
 
-A Pod on a node without a BGP peer is Ready, stands in the Service's endpoints, and can't be reached by
-anybody else.
+A Pod on a node without a BGP peer is Ready and in the Service's endpoints, but no other node can reach it.
 """
 
 from __future__ import annotations
@@ -25,9 +24,7 @@ KUBE_DNS_SELECTOR = "k8s-app=kube-dns"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlacementEvidence:
-    """kube-dns's Pods, the addresses behind its Service, and the nodes that have a BGP peer by
-    configuration.
-    """
+    """kube-dns' Pods, the addresses behind its Service, and the nodes with a BGP peer by configuration."""
 
     pods: tuple[Pod, ...]
     endpoints: tuple[Endpoint, ...]
@@ -35,7 +32,7 @@ class PlacementEvidence:
 
 
 def gather(cluster: Cluster) -> PlacementEvidence:
-    """Raises `NotFound` where Calico's resources don't exist."""
+    """Collect the evidence. Raises `NotFound` if Calico's resources don't exist."""
     nodes = cluster.nodes()
     return PlacementEvidence(
         pods=cluster.pods(NAMESPACE, KUBE_DNS_SELECTOR),
@@ -45,10 +42,9 @@ def gather(cluster: Cluster) -> PlacementEvidence:
 
 
 def judge(evidence: PlacementEvidence) -> Finding:
-    """Healthy when Pods back the Service and every Pod that does, or is about to, runs on a node with a BGP
-    peer.
+    """Judge: healthy if Pods back the Service and every Pod that does, or is about to, is on a node with a BGP peer.
 
-    Terminating and finished Pods are left out. No backing Pod, and a Pod that has no node yet, are unhealthy.
+    Terminating and finished Pods are ignored. No backing Pod, and a Pod without a node, are unhealthy.
     """
     backing = {each.pod for each in evidence.endpoints if each.ready and not each.terminating}
     pods = [pod for pod in evidence.pods if not pod.terminating and pod.phase not in ("Succeeded", "Failed")]

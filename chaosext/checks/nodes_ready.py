@@ -1,11 +1,11 @@
-"""nodes_ready and kubelets_connected: does the control plane call every node Ready, and does every kubelet reach it?
+"""nodes_ready and kubelets_connected: is every node Ready, and does every kubelet reach the API server?
 
-The Ready condition alone says little: it stays True until the node lifecycle controller has waited out its grace
-period, and for ever where that controller is down. What a kubelet itself last wrote says more. It renews a Lease in
-kube-node-lease each 10 s; a kubelet that reaches no API server can't.
+The Ready condition alone proves little: it stays True until the node lifecycle controller's grace period
+ends, and forever if that controller is down. The kubelet's own last write proves more. It renews a Lease in
+kube-node-lease every 10 s; without an API server it can't.
 
-Ages are counted on the API server's clock: the moment of the last write is in the Lease's managed fields, which the
-API server sets itself. `renewTime` is the node's own clock, and only asked where there are no managed fields.
+Ages are measured on the API server's clock: the time of the last write is in the Lease's managed fields,
+which the API server sets itself. `renewTime`, by the node's clock, is used only without managed fields.
 """
 
 from __future__ import annotations
@@ -25,20 +25,21 @@ if TYPE_CHECKING:
     from chaosext.cluster.objects import Node, NodeLease
 
 STATUS_S = 600.0
-"""A status that kubelet has not written for so long is stale: twice kubelet's default nodeStatusReportFrequency, 5 min
-(pkg/kubelet/apis/config/v1beta1/defaults.go).
+"""Age at which a status written by kubelet is stale, in seconds.
+
+Twice kubelet's default nodeStatusReportFrequency, 5 min (pkg/kubelet/apis/config/v1beta1/defaults.go).
 """
 
 WITHOUT_LEASE_S = 50.0
-"""Where a node has no Lease its status is its heartbeat, each 10 s: the default node-monitor-grace-period."""
+"""The same for a node without a Lease, whose heartbeat is its status, every 10 s: the default grace period."""
 
 AHEAD_S = 5.0
-"""A moment further ahead of the API server's clock than this says nothing: two clocks don't agree."""
+"""Seconds by which a time may be ahead of the API server's clock; beyond, the clocks disagree: unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KubeletsEvidence:
-    """The nodes, the Leases of their kubelets by name, and the API server's clock when they were read."""
+    """The nodes, the Leases of their kubelets by name, and the API server's clock at the time of reading."""
 
     nodes: tuple[Node, ...]
     leases: Mapping[str, NodeLease]
@@ -46,7 +47,7 @@ class KubeletsEvidence:
 
 
 def judge_ready(nodes: Sequence[Node]) -> Finding:
-    """Healthy when there are nodes, and the control plane calls every one of them Ready."""
+    """Judge: healthy if there are nodes and all of them are Ready."""
     rows = tuple(_readiness(node) for node in nodes)
     good = sum(row.status is Status.HEALTHY for row in rows)
     summary = f"{good} of {len(rows)} nodes Ready{_first_bad(rows)}"
@@ -62,7 +63,7 @@ def _readiness(node: Node) -> Evidence:
 
 
 def gather_kubelets(cluster: Cluster) -> KubeletsEvidence:
-    """Nodes, Leases and the time. Raises `Unreachable` where the API server tells no time."""
+    """Collect nodes, Leases and the time. Raises `Unreachable` if the API server's answers have no date."""
     now = cluster.now()
     if now is None:
         raise Unreachable("the API server's answers have no date, so no Lease's age is known")
@@ -71,7 +72,7 @@ def gather_kubelets(cluster: Cluster) -> KubeletsEvidence:
 
 
 def judge_kubelets(evidence: KubeletsEvidence) -> Finding:
-    """Healthy when every node's kubelet has renewed its Lease while it held, and written its status lately."""
+    """Judge: healthy if every kubelet has renewed its Lease before it expired, and written its status recently."""
     rows = tuple(_connection(node, evidence.leases.get(node.name), evidence.now) for node in evidence.nodes)
     good = sum(row.status is Status.HEALTHY for row in rows)
     summary = f"{good} of {len(rows)} kubelets reach the API server{_first_bad(rows)}"

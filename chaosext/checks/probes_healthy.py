@@ -1,9 +1,10 @@
-"""probes_healthy: are the Pods Ready, and has no probe failed lately?
+"""probes_healthy: are all Pods Ready, without recent probe failures?
 
-`Running` says little: a crash-looping Pod is "Running" too. Readiness, waiting reasons and the kubelet's
-`Unhealthy` events together tell; the events also tell "refused" from "timed out". Events alone don't: after
-25 of them about one object the kubelet sends one in 5 minutes (client-go's EventSourceObjectSpamFilter), so
-silence is not health. A Pod that was never created again can't tell anything: the Deployments and StatefulSets do.
+The phase `Running` proves little: a crash-looping Pod is Running too. This check combines readiness, waiting
+reasons and the kubelet's `Unhealthy` events, which also distinguish "refused" from "timed out". Events alone
+are not enough: after 25 of them about one object the kubelet sends one in 5 minutes (client-go's
+EventSourceObjectSpamFilter), so silence is not health. Deployments and StatefulSets reveal Pods that were
+never re-created.
 """
 
 from __future__ import annotations
@@ -24,14 +25,12 @@ if TYPE_CHECKING:
     from chaosext.cluster.objects import Event, Pod
 
 WINDOW_S = 10.0
-"""Failures older than this are history: twice the usual probe period of 5 s."""
+"""Seconds after which a probe failure is history: twice the usual probe period of 5 s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeFailure:
-    """What one `Unhealthy` event says. `probe` is Readiness, Liveness or Startup; `cause` e.g. "refused",
-    "HTTP 503".
-    """
+    """One `Unhealthy` event. `probe` is Readiness, Liveness or Startup; `cause` is such as "refused", "HTTP 503"."""
 
     pod_uid: str
     container: str
@@ -43,7 +42,7 @@ class ProbeFailure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """How many Pods are wanted and available. `subject` reads "Deployment/shop/catalog"."""
+    """The numbers of Pods wanted and available. `subject` is such as "Deployment/shop/catalog"."""
 
     subject: str
     wanted: int
@@ -52,9 +51,7 @@ class Workload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbesEvidence:
-    """Pods, probe failures of any age, and the moment `now` (of the runner's clock) at which they were
-    read.
-    """
+    """Pods, probe failures of any age, and the time of reading, `now`, by the runner's clock."""
 
     pods: tuple[Pod, ...]
     failures: tuple[ProbeFailure, ...]
@@ -64,7 +61,7 @@ class ProbesEvidence:
 
 
 def gather(cluster: Cluster, *, namespaces: Sequence[str] = (), window_s: float = WINDOW_S) -> ProbesEvidence:
-    """Pods, workloads and `Unhealthy` events of `namespaces` (empty: all)."""
+    """Collect Pods, workloads and `Unhealthy` events of `namespaces` (empty: all)."""
     scope: Sequence[str | None] = namespaces or (None,)
     pods = tuple(pod for namespace in scope for pod in cluster.pods(namespace))
     events = (event for namespace in scope for event in cluster.events(namespace, "reason=Unhealthy"))
@@ -86,7 +83,7 @@ def _workloads(cluster: Cluster, namespace: str | None) -> Iterable[Workload]:
 PROBE_MESSAGE = re.compile(
     r"(?P<probe>Readiness|Liveness|Startup) probe (?:failed|errored)[^:]*:?\s*(?P<said>.*)", re.S
 )
-"""How the kubelet begins the message (pkg/kubelet/prober/prober.go)."""
+"""Start of the kubelet's message (pkg/kubelet/prober/prober.go)."""
 
 CAUSES = (
     (r"connection refused", "refused"),
@@ -96,11 +93,11 @@ CAUSES = (
     (r"statuscode: (\d+)", "HTTP {0}"),
     (r"service unhealthy \(responded with \"(\w+)\"\)", "gRPC {0}"),
 )
-"""What the kubelet's Go client says -> the word for it; the first that fits counts."""
+"""Pattern in a message of the kubelet's Go client -> cause; the first match counts."""
 
 
 def read_failure(event: Event) -> ProbeFailure | None:
-    """The probe failure that an `Unhealthy` event of a Pod tells of; None for another event."""
+    """Return the probe failure in an `Unhealthy` event of a Pod; None for another event."""
     match = PROBE_MESSAGE.match(event.message)
     if match is None or not event.involved.startswith("Pod/"):
         return None
@@ -115,7 +112,7 @@ def read_failure(event: Event) -> ProbeFailure | None:
 
 
 def cause_of(said: str) -> str:
-    """ "refused", "timed out", "HTTP 503", …; for anything else (an exec probe's output) its first words."""
+    """Return "refused", "timed out", "HTTP 503", …; for others (an exec probe's output) the first 80 characters."""
     for pattern, word in CAUSES:
         if found := re.search(pattern, said):
             return word.format(*found.groups())
@@ -123,10 +120,9 @@ def cause_of(said: str) -> str:
 
 
 def judge(evidence: ProbesEvidence) -> Finding:
-    """Healthy when there are as many Pods as wanted, all Ready, none crash-looping, and no probe failed within
-    the window.
+    """Judge: healthy if all wanted Pods exist and are Ready, none crash-loops, and no probe failed in the window.
 
-    Terminating Pods, finished ones and the records of replaced ones are named and don't count.
+    Terminating Pods, finished ones and records of replaced ones are listed but do not count.
     """
     counted = [pod for pod in evidence.pods if not _why_not_counted(pod)]
     by_pod: dict[str, list[ProbeFailure]] = {}
@@ -182,7 +178,7 @@ def _is_recent(failure: ProbeFailure, evidence: ProbesEvidence) -> bool:
 
 
 def _in_words(failures: Iterable[ProbeFailure]) -> list[str]:
-    """ "Startup probe refused ×12 (istio-proxy)", one for each probe, cause and container."""
+    """Return descriptions such as "Startup probe refused ×12 (istio-proxy)", one per probe, cause and container."""
     times: Mapping[tuple[str, str, str], int] = sum(
         (Counter({(each.probe, each.cause, each.container): each.count}) for each in failures), Counter()
     )
@@ -193,7 +189,7 @@ def _in_words(failures: Iterable[ProbeFailure]) -> list[str]:
 
 
 def _summary(rows: Sequence[Evidence], short: Sequence[Evidence], window_s: float) -> str:
-    """A Pod's own trouble comes first: it says why its workload is short."""
+    """Summarise the rows. A Pod's own problem comes first, since it explains why its workload is short of Pods."""
     if not rows and not short:
         return "no Pod to judge"
     sick = [row for row in rows if row.status is not Status.HEALTHY]

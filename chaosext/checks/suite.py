@@ -1,4 +1,4 @@
-"""The door to the checks: a name in, a finding out, never an exception for a cluster that doesn't answer."""
+"""Entry point of the checks: runs them by name. A cluster that does not answer gives findings, never an exception."""
 
 from __future__ import annotations
 
@@ -24,18 +24,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What the checks look at, and how hard.
+    """The inputs of the checks.
 
-    `shells`: node name -> a shell on it; a node without one makes its observations unknown, never healthy.
-    `leaf`: a shell on the BGP switch, None where we can't enter it (then the node side alone is judged).
-    `namespaces`: whose Pods `probes_healthy` and `xds_synced` judge; empty means all of them. `window_s`:
-    probe failures older than this are history. `dns_lookups`: per node and address, UDP and TCP in turn.
-    `dns_names`: looked up in turn; empty means the API server's name, and istiod's where there is one.
-    `tcp_targets`: what `tcp_reachability` connects to, from every shell. `cut_before`: what `cut_effective`
-    measured before the cut; without it the cut can't be proven. `shut`: what the cut
-    keeps us from entering. `entry`: what stands in front of several clusters. `baseline`: what stood before,
-    and `nothing_missing` compares with; without it nothing is known to be missing, or not to be. `known`: what is
-    accepted to be unhealthy as it is.
+    - `shells`: node name -> a shell on it; observations on a node without one are unknown, never healthy.
+    - `leaf`: a shell on the BGP switch, None without access (then only the nodes' side is judged).
+    - `namespaces`: namespaces whose Pods `probes_healthy` and `xds_synced` judge; empty: all.
+    - `window_s`: age in seconds beyond which a probe failure is history.
+    - `dns_lookups`: lookups per node and address, alternating UDP and TCP.
+    - `dns_names`: names to look up; empty: the API server's, and istiod's if present.
+    - `tcp_targets`: targets of `tcp_reachability`, from every shell.
+    - `cut_before`: measurements of `cut_effective` before the cut; without them a cut can't be proven.
+    - `shut`: nodes that the cut makes inaccessible.
+    - `entry`: the load balancer in front of several clusters.
+    - `baseline`: counts that `nothing_missing` compares with; without them its finding is unknown.
+    - `known`: objects that are accepted as unhealthy.
     """
 
     cluster: Cluster
@@ -56,10 +58,10 @@ class Surroundings:
 def run_checks(
     checks: Sequence[str], surroundings: Surroundings, *, timeout_s: float = 30.0
 ) -> tuple[Finding, ...]:
-    """The findings of `checks`, in their order, gathered at the same time and within `timeout_s` as a whole.
+    """Run `checks` in parallel, within `timeout_s` in total, and return their findings in the same order.
 
-    Whatever can't be reached, may not be asked or doesn't end in time becomes an `unknown` finding that
-    says so. Raises `Refused` for a name that is no check, before anything is asked.
+    A check that can't reach something, lacks a permission, or does not end in time gives an `unknown` finding
+    with the reason. Raises `Refused` for an unknown name, before any check runs.
     """
     require_known(checks)
     pool = ThreadPoolExecutor(max_workers=len(checks) or 1, thread_name_prefix="check")
@@ -74,7 +76,7 @@ def run_checks(
 
 
 def _dead_nodes(around: Surroundings) -> frozenset[str]:
-    """The nodes that are NotReady, and known to be so: what can't be asked from there is no surprise."""
+    """Return the nodes that are NotReady and known to be so: failed observations there are expected."""
     named = [
         entry for entry in (around.known.entries if around.known else ()) if entry.check == check_names.NODES
     ]
@@ -89,7 +91,7 @@ def _dead_nodes(around: Surroundings) -> frozenset[str]:
 
 
 def require_known(checks: Sequence[str]) -> None:
-    """Raises `Refused`, listing the checks there are, when one of `checks` isn't among them."""
+    """Raise `Refused`, with a list of all checks, if any of `checks` is unknown."""
     unknown = [name for name in checks if name not in CHECKS]
     if unknown:
         raise Refused(f"unknown check {', '.join(unknown)}", f"known checks are: {', '.join(CHECKS)}")
@@ -105,7 +107,7 @@ def _finding_of(name: str, future: Future[Finding], timeout_s: float) -> Finding
 
 
 def unknown(name: str, why: str) -> Finding:
-    """The finding of a check that could not be asked."""
+    """Return the finding of a check that could not run."""
     evidence = (Evidence(subject=name, status=Status.UNKNOWN, detail=why),)
     return Finding(check=name, status=Status.UNKNOWN, summary=why, evidence=evidence)
 
@@ -208,4 +210,4 @@ STEADY_STATE = (
     check_names.BGP,
     check_names.PLACEMENT,
 )
-"""The hypothesis: what must hold before a cut, and again after it."""
+"""The steady state: what must hold before a cut, and again after it."""

@@ -1,7 +1,7 @@
-"""tcp_reachability: what a TCP connect says, and what that means.
+"""tcp_reachability: what does a TCP connect return, and what does that mean?
 
-The trick of the trade: "refused" comes from a host that is there, "timed out" from a route that isn't,
-while ping misleads (a ClusterIP answers no ICMP).
+"Refused" comes from a host that is reachable, "timed out" from a missing route. A ping misleads, because a
+ClusterIP does not answer ICMP.
 """
 
 from __future__ import annotations
@@ -23,16 +23,17 @@ if TYPE_CHECKING:
     from chaosext.nodes.shell import NodeShell
 
 CONNECT_TIMEOUT_S = 2.0
-"""A connect that takes longer is called timed out: a lost SYN is sent again after 1 s (RFC 6298), a second
-loss is
-no accident."""
+"""Seconds after which a connect counts as timed out.
+
+A lost SYN is sent again after 1 s (RFC 6298); a second loss is hardly an accident.
+"""
 
 LINGER_S = 0.1
-"""How long an open connection is watched for a reset."""
+"""Seconds for which an open connection is watched for a reset."""
 
 
 class Reach(StrEnum):
-    """How a connect ended, as a network engineer says it."""
+    """The result of a connect, in a network engineer's terms."""
 
     OPEN = "open"
     REFUSED = "refused"
@@ -52,7 +53,7 @@ MEANING = {
     Reach.UNRESOLVED: "DNS gave no address: nothing was connected to",
     Reach.UNKNOWN: "the node could not be asked",
 }
-"""Outcome -> what it means."""
+"""Result -> its meaning."""
 
 ISTIO_PORTS = {
     15000: "Envoy's admin interface",
@@ -70,7 +71,7 @@ ISTIO_PORTS = {
     15053: "istio-agent's DNS proxy",
     15090: "Envoy's Prometheus telemetry",
 }
-"""Port -> what Istio uses it for. Source: istio.io, "Application Requirements", "Ports used by Istio"."""
+"""Port -> Istio's use of it. Source: istio.io, "Application Requirements", "Ports used by Istio"."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -91,9 +92,7 @@ class Target:
 
 
 def parse_target(text: str) -> Target:
-    """`10.2.112.10:53`, `[fc00::2]:6443` or `istiod.istio-system.svc:15012` as a target, else raises
-    `Refused`.
-    """
+    """Parse `10.2.112.10:53`, `[fc00::2]:6443` or `istiod.istio-system.svc:15012`. Raises `Refused` for other text."""
     host, _, port = text.rpartition(":")
     bare = host.removeprefix("[").removesuffix("]")
     if not port.isdecimal() or (":" in bare and bare == host):
@@ -117,7 +116,7 @@ class Connect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TcpEvidence:
-    """Every connect that was asked for, in order of node and target."""
+    """All connects, in order of node and target."""
 
     connects: tuple[Connect, ...]
 
@@ -150,18 +149,18 @@ while read -r index host port; do
 done
 wait
 """
-"""Runs on the node, `lanes` connects at a time: of many that end at one moment `wait -n` misses some (bash 5.2), and
-then waits for those that follow. Exit 96: closed without an answer; 97: the connect failed (bash says why); 98: no
-address; 124: it took too long.
+"""Runs on the node, `lanes` connects at a time.
+
+It waits for each batch as a whole: if many processes end at the same time, `wait -n` misses some (bash 5.2)
+and then waits for later ones. Exit 96: closed without an answer; 97: the connect failed (bash reports why);
+98: no address; 124: timed out.
 """
 
 
 def gather(
     shells: Mapping[str, NodeShell], targets: Iterable[Target], *, timeout_s: float = CONNECT_TIMEOUT_S
 ) -> TcpEvidence:
-    """Connect from every shell's node to every target; a node that can't be asked yields `UNKNOWN`
-    connects.
-    """
+    """Connect from every shell's node to every target; a node that can't be entered gives `UNKNOWN` connects."""
     wanted = tuple(targets)
     return gather_pairs(shells, dict.fromkeys(shells, wanted), timeout_s=timeout_s)
 
@@ -174,10 +173,11 @@ def gather_pairs(
     request: bool = False,
     lanes: int = LANES,
 ) -> TcpEvidence:
-    """Connect from each node of `wanted` to its own targets, with one shell call a node, so many at once as `lanes`.
+    """Connect from each node of `wanted` to its own targets, with one shell call per node.
 
-    With `request` only a target that answers an HTTP request is open (a TLS server answers it as well, with 400 or an
-    alert): a load balancer accepts connections whether or not there is anybody behind it.
+    `lanes` connects of a node run in parallel. With `request`, a target is open only if it answers an HTTP
+    request (a TLS server does too, with 400 or an alert), because a load balancer accepts connections even
+    without a backend.
     """
     asked = {node: shells[node] for node in wanted if node in shells and wanted[node]}
     answers = ask_all(
@@ -205,7 +205,7 @@ def _connect_from(
 
 
 def parse_statuses(stdout: str) -> dict[int, tuple[int, str]]:
-    """`SCRIPT`'s lines as index -> (exit status, what bash said)."""
+    """Parse the lines of `SCRIPT` into index -> (exit status, bash's message)."""
     found: dict[int, tuple[int, str]] = {}
     for line in stdout.splitlines():
         if match := _STATUS_LINE.fullmatch(line):
@@ -239,11 +239,11 @@ PHRASES = (
     ("Temporary failure in name resolution", Reach.UNRESOLVED),
     ("No address associated with hostname", Reach.UNRESOLVED),
 )
-"""What the C library says (in LC_ALL=C) -> outcome."""
+"""Message of the C library (in LC_ALL=C) -> result."""
 
 
 def classify(status: int, said: str) -> Reach:
-    """The outcome for an exit status of `SCRIPT` (96, 97, 98, 124, …) and bash's words."""
+    """Return the result for an exit status of `SCRIPT` (96, 97, 98, 124, …) and bash's message."""
     if status in (124, 137):
         return Reach.TIMED_OUT
     if status in (96, 98):
@@ -253,7 +253,7 @@ def classify(status: int, said: str) -> Reach:
 
 
 def explain(connect: Connect) -> str:
-    """The outcome in words, with what Istio uses the port for and why a ping says nothing."""
+    """Describe the result, with its meaning and Istio's use of the port."""
     known = ISTIO_PORTS.get(connect.target.port)
     port = f" (port {connect.target.port}: {known})" if known else ""
     odd = f": {connect.detail}" if connect.reach is Reach.UNKNOWN and connect.detail else ""
@@ -261,7 +261,7 @@ def explain(connect: Connect) -> str:
 
 
 def judge(evidence: TcpEvidence) -> Finding:
-    """Healthy when every connect is open; a node that couldn't be asked makes its connects unknown."""
+    """Judge: healthy if every connect is open; connects that were not measured are unknown."""
     rows = tuple(
         Evidence(subject=each.subject, status=_status(each.reach), detail=explain(each))
         for each in evidence.connects
@@ -280,5 +280,5 @@ def _status(reach: Reach) -> Status:
 
 
 def family(host: str) -> str:
-    """ "IPv4" or "IPv6". Raises `ValueError` for a name."""
+    """Return "IPv4" or "IPv6". Raises `ValueError` for a name."""
     return f"IPv{ip_address(host).version}"

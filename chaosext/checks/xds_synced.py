@@ -1,7 +1,7 @@
 """xds_synced: does every injected Pod have its configuration from istiod?
 
-istiod's /debug/syncz lists connected proxies only, so it is compared with the Pods that the API server
-knows: a Pod that no istiod lists is not synced, and an empty list is not "all synced".
+istiod's /debug/syncz lists connected proxies only, so it is compared with the Pods in the API server. A Pod
+that no istiod lists is not synced, and an empty list does not mean that all are.
 """
 
 from __future__ import annotations
@@ -23,16 +23,17 @@ if TYPE_CHECKING:
     from chaosext.cluster.objects import Pod
 
 ISTIO_NAMESPACE, ISTIOD_SELECTOR, ISTIOD_CONTAINER = "istio-system", "app=istiod", "discovery"
-"""Where istiod is, in every revision of it (chart istio-discovery)."""
+"""Location of istiod, the same in every revision (chart istio-discovery)."""
 
 SYNCZ = ("pilot-discovery", "request", "GET", "/debug/syncz")
 
 ASK_TIMEOUT_S = 5.0
 
 LOOKS, PAUSE_S = 3, 0.4
-"""A push is in flight for some milliseconds, in which it is sent but not yet acknowledged: look again
-before calling
-it stale."""
+"""Number of attempts, and seconds between them, before a proxy counts as stale.
+
+A push takes some milliseconds, during which it is sent but not acknowledged.
+"""
 
 TYPE_URLS = {
     "cluster": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
@@ -40,14 +41,14 @@ TYPE_URLS = {
     "endpoint": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
     "route": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
 }
-"""Short name -> type URL of what Envoy gets (Envoy's xDS v3 API)."""
+"""Short name -> type URL of a resource that Envoy receives (Envoy's xDS v3 API)."""
 
 REQUIRED = ("cluster", "listener")
-"""What every sidecar asks for first; without both acknowledged it can't serve."""
+"""Resources that every sidecar requests first; it can't serve until both are acknowledged."""
 
 
 class Sync(StrEnum):
-    """How one proxy stands with one istiod."""
+    """The state of one proxy with one istiod."""
 
     SYNCED = "synced"
     STALE = "stale"
@@ -57,9 +58,7 @@ class Sync(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proxy:
-    """A proxy in one istiod's list. `pod` reads "Pod/shop/cart-abc"; `detail` names what isn't synced, and
-    why.
-    """
+    """A proxy in one istiod's list. `pod` is such as "Pod/shop/cart-abc"; `detail` says what is not synced, and why."""
 
     pod: str
     istiod: str
@@ -69,9 +68,7 @@ class Proxy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class XdsEvidence:
-    """The injected Pods, and what each ready istiod says. `silent` are those that gave no answer, with the
-    reason.
-    """
+    """The injected Pods, and each ready istiod's list. `silent`: istiods that did not answer, with the reason."""
 
     pods: tuple[Pod, ...]
     istiods: tuple[str, ...]
@@ -82,7 +79,7 @@ class XdsEvidence:
 def gather(cluster: Cluster, *, namespaces: Sequence[str] = ()) -> XdsEvidence:
     """Compare the injected Pods of `namespaces` (empty: all) with every ready istiod's list.
 
-    Looks up to `LOOKS` times while a listed proxy isn't synced, because a push may be in flight.
+    Tries up to `LOOKS` times while a listed proxy is not synced, because a push may be in progress.
     """
     evidence = _look(cluster, namespaces)
     for _ in range(LOOKS - 1):
@@ -116,9 +113,9 @@ def _ask(cluster: Cluster, istiod: str) -> str:
 
 
 def parse_syncz(istiod: str, text: str) -> tuple[Proxy, ...]:
-    """The proxies in the JSON of /debug/syncz. Raises `ValueError` when it isn't such a list.
+    """Return the proxies in the JSON of /debug/syncz. Raises `ValueError` if it is not such a list.
 
-    Both shapes are read: a `resources` map by type URL (newer istiods) and flat `cluster_sent`,
+    Both formats are supported: a `resources` map by type URL (newer istiods), and flat `cluster_sent`,
     `cluster_acked`, …
     """
     try:
@@ -144,7 +141,7 @@ class _Resource:
 
 
 def _resources(item: Mapping[str, Any]) -> dict[str, _Resource]:
-    """Short name (or type URL) -> nonces, from either shape."""
+    """Return short name (or type URL) -> nonces, from either format."""
     short = {url: name for name, url in TYPE_URLS.items()}
     if item.get("resources"):
         return {
@@ -159,9 +156,9 @@ def _resources(item: Mapping[str, Any]) -> dict[str, _Resource]:
 
 
 def _sync(resources: Mapping[str, _Resource]) -> tuple[Sync, str]:
-    """Synced when clusters and listeners, and all else that was sent, were acknowledged.
+    """Return synced if clusters, listeners and everything else sent were acknowledged.
 
-    The words are istioctl's (`proxy-status`): sent and acknowledged nonce equal means synced.
+    The terms are istioctl's (`proxy-status`): equal sent and acknowledged nonces mean synced.
     """
     rejected = {
         name: each.error for name, each in resources.items() if each.error and each.sent != each.acked
@@ -176,10 +173,10 @@ def _sync(resources: Mapping[str, _Resource]) -> tuple[Sync, str]:
 
 
 def judge(evidence: XdsEvidence) -> Finding:
-    """Healthy when there are injected Pods and every one of them is synced by some istiod.
+    """Judge: healthy if there are injected Pods and each is synced with some istiod.
 
-    Terminating and finished Pods don't count; one that isn't running yet does, and isn't synced. Absent
-    from every list is unhealthy, but unknown while an istiod that might know it didn't answer.
+    Terminating and finished Pods do not count; a Pod that is not running yet does, as not synced. A Pod in no
+    list is unhealthy, or unknown if an istiod that might list it did not answer.
     """
     listed: dict[str, list[Proxy]] = {}
     for proxy in evidence.proxies:
