@@ -20,19 +20,19 @@ KINDS = {
     "Zone": "zone",
     "Entry": "load balancer",
 }
-"""How a sentence names an object's kind, if not by the kind itself."""
+"""The word for an object's kind in a sentence, if it is not the kind itself."""
 
 SPELT = {"dns": "DNS", "xds": "xDS", "bgp": "BGP", "pod": "Pod"}
 
 PRECISE_S = 180.0
-"""Below this, durations have tenths of a second: a sentinel samples once a second, an API watch reports at once."""
+"""Shorter durations have tenths of a second: a sentinel samples once a second, an API watch reports at once."""
 
 LONG_S = 600.0
-"""From here on moments are in minutes, as on the reports' axes."""
+"""Moments from here on are in minutes, as on the reports' axes."""
 
 
 def tenths(seconds: float, sign: str = "") -> str:
-    """Seconds with one decimal, never `-0.0`. `sign` "+" puts a plus before what is not negative."""
+    """Format seconds with one decimal, never as `-0.0`. `sign` "+" puts a plus before a non-negative number."""
     return f"{round(seconds, 1) + 0.0:{sign}.1f}"
 
 

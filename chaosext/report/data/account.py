@@ -32,7 +32,7 @@ DNS_TARGET = re.compile(r":53/(?:udp|tcp)$")
 
 @dataclass(frozen=True)
 class Account:
-    """`result`, and what its events say about a moment of it. Lookups are cached."""
+    """A run's `result`, with queries on its events. Lookups are cached."""
 
     result: RunResult
 
@@ -111,8 +111,9 @@ class Account:
         return [event for event in self.of(Kind.POD_BOUND) if is_kube_dns(event) and event.t_s > 0]
 
     def homes(self, at_s: float) -> Sequence[str]:
-        """The nodes that kube-dns addresses led to at `at_s`: by its endpoints, by its Pods' bindings, or before
-        the cut.
+        """Return the nodes that kube-dns addresses led to at `at_s`.
+
+        They come from its endpoints, else from its Pods' bindings, else from the state before the cut.
         """
         endpoints = [event for event in self.of(Kind.ENDPOINTS_CHANGED) if event.t_s <= at_s]
         if endpoints:
@@ -127,7 +128,7 @@ def covers(window: Window, at_s: float) -> bool:
 
 
 def origin(name: str) -> str:
-    """The viewpoint of an object such as `Node/worker → istiod 10.2.0.15:15012`, without its kind: `worker`."""
+    """Return the viewpoint of an object such as `Node/worker → istiod 10.2.0.15:15012`, without its kind: `worker`."""
     return name.partition(" → ")[0].partition("/")[2]
 
 
@@ -145,7 +146,7 @@ def first_each(events: Iterable[Event]) -> list[Event]:
 
 
 def by_owner(names: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
-    """The names grouped by what they have in common; other names stay as they are."""
+    """Group the names by what they have in common; other names stay as they are."""
     found: dict[str, list[str]] = {}
     for name in names:
         found.setdefault(lasting(name), []).append(name)

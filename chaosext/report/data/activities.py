@@ -24,11 +24,11 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activity:
-    """One activity of an experiment. `said` is what it found, returned or raised, in a line.
+    """One activity of an experiment. `said` is its finding, result or error, in one line.
 
-    `status`: HEALTHY if what it found is healthy, or within the tolerance of a hypothesis; UNHEALTHY if not;
-    UNKNOWN if nothing could be found out. `ended`: it did its work; else it raised, or was aborted.
-    `began_at` is wall clock (ISO 8601), "" if unknown.
+    `status`: HEALTHY if its finding is healthy, or within the tolerance of a hypothesis; UNHEALTHY if not;
+    UNKNOWN if it found out nothing. `ended`: it did its work; else it raised, or was aborted. `began_at` is
+    wall clock (ISO 8601), "" if unknown.
     """
 
     phase: Phase

@@ -1,4 +1,4 @@
-"""What a report can't show: missing files of a run, and gaps in observation. Pure."""
+"""Gaps that a report must state: missing files of a run, and gaps in observation. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SEEN_WITHOUT_SENTINEL = (Lane.NODE_READY, Lane.KUBELET, Lane.PROBES, Lane.CUSTOM
 """Lanes reported by the API server or the load balancer, with or without a sentinel."""
 
 TOLD = 3
-"""Gaps of a node that are listed one by one."""
+"""Maximum number of gaps per node to list one by one."""
 
 CUT_SHORT = {
     Outcome.NOT_KNOWN: "the run left no result",
@@ -27,11 +27,11 @@ CUT_SHORT = {
     Outcome.INCONCLUSIVE: "the run proved nothing",
     Outcome.UNSAFE: "the run did not end properly",
 }
-"""After these it is unknown what else would have been out."""
+"""With these outcomes, it is unknown which other outages would have happened."""
 
 
 def unseen(data: RunData) -> Iterator[str]:
-    """Lines for people, each about something unknown that must not count as healthy."""
+    """Yield user-visible lines, each about something unknown that must not count as healthy."""
     yield from data.missing
     yield from _blind(data.result.unobserved)
 

@@ -1,4 +1,4 @@
-"""What an outage meant to customers at the global load balancer, and what failover gave them. Pure."""
+"""The effect of an outage on customers at the global load balancer, and of the failover. Pure."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ if TYPE_CHECKING:
     from chaosext.report.data.run_data import RunData
 
 GRACE_S = 5.0
-"""After a drain, requests may still fail for this long: earlier ones wait up to 2 s for their answer."""
+"""Seconds after a drain in which requests may still fail: earlier ones wait up to 2 s for their answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WayOut:
     """Counts of requests by the second in which they ended, from the cut on; ratios are 0 to 1.
 
-    `lowest`: the success ratio of the worst second. `drained_s`: when the first cluster was taken out after the cut, in
-    seconds from it; None: none was. `back_after_s`: how long after it until no request failed for 3 s on end; None: not
-    seen. `since`: the success ratio from GRACE_S after it to the end of the run, `since_requests` of how many.
-    `taken_back_s`: when it was taken back in.
+    - `lowest`: the success ratio of the worst second.
+    - `drained_s`: when the first cluster was taken out after the cut, in seconds from it; None if none was.
+    - `back_after_s`: seconds from then until no request failed for 3 s in a row; None if that was not seen.
+    - `since`: the success ratio from GRACE_S after the drain to the end of the run, of `since_requests`
+      requests.
+    - `taken_back_s`: when the cluster was put back.
     """
 
     requests: int
@@ -43,7 +45,7 @@ class WayOut:
 
 
 def way_out(data: RunData) -> WayOut | None:
-    """None if no load balancer's customers were watched."""
+    """Summarize customers' requests; None if no load balancer was watched."""
     seconds = [each for each in data.seconds if each.t_s > 0 and each.ratio is not None]
     if not seconds:
         return None
@@ -64,7 +66,7 @@ def way_out(data: RunData) -> WayOut | None:
 
 
 def told(data: RunData) -> Iterator[str]:
-    """The result in sentences."""
+    """Yield the summary in sentences."""
     found = way_out(data)
     if found is None:
         return
@@ -93,7 +95,7 @@ def _after_the_drain(found: WayOut) -> str:
 
 
 def _back_after_s(events: Iterable[Event], drained_s: float) -> float | None:
-    """0 if no request failed when the cluster was drained."""
+    """Return the seconds from the drain to recovery: 0 if no request failed at the drain, None if not seen."""
     failing = False
     for event in sorted(events, key=lambda each: each.t_s):
         if event.t_s > drained_s and failing and event.kind is Kind.ENTRY_RESTORED:

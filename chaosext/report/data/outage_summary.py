@@ -41,12 +41,12 @@ SHORT = {
 }
 
 FEW = 3
-"""Pods that are named; their names say little."""
+"""Maximum number of Pods to name; more are counted by namespace, as their names say little."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """The outages of one lane: object -> its windows; and their run."""
+    """The outages of one lane in a run: object -> its windows."""
 
     lane: Lane
     objects: Mapping[str, tuple[Window, ...]]
@@ -85,14 +85,14 @@ class Loss:
 
     @property
     def whom(self) -> str:
-        """A few by name; many Pods by their number per namespace."""
+        """The objects by name; more than `FEW` Pods as a count per namespace."""
         pods = Counter(name.split("/")[1] for name in self._pods())
         if pods.total() <= FEW:
             return names(self._felt())
         return listed(f"{many} Pod{'s' * (many > 1)} in {namespace}" for namespace, many in pods.items())
 
     def _felt(self) -> Mapping[str, tuple[Window, ...]]:
-        """The Pods, if there are any: they feel what a Service lacks."""
+        """Return the outages of Pods if there are any, as users feel those; else of all objects."""
         return {name: self.objects[name] for name in self._pods() or self.objects}
 
     def _where(self) -> str:

@@ -1,7 +1,7 @@
 """Compares a run with its own rehearsal. Pure.
 
-After the heal, and again after the rollback, expectations count from when these were really done: a heal that was
-later than planned is not an error of the prediction.
+Expectations after the heal, and again after the rollback, count from the actual time of each: a late heal is
+not an error of the prediction.
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ USUAL = 0.5
 """Events less likely than this are neither expected nor a surprise."""
 
 SLACK_S, SLACK_SHARE = 3.0, 0.1
-"""How far outside of its range an event still counts as in time: the recorder's delay, and a share of its time."""
+"""Tolerance for an event outside its range: the recorder's delay in seconds, and a share of the event's time."""
 
 MOST_LINES = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hindsight:
-    """`right`: the number of expectations that came true in time.
+    """The comparison. `right`: the number of expectations that came true in time.
 
-    `late`: those that came true at another time, with that time as the prediction counts. `missing`: those that did
-    not; `surprises`: what happened and was not predicted.
+    `late`: those that came true at another time, with that time on the prediction's scale. `missing`: those
+    that did not come true. `surprises`: events that were not predicted.
     """
 
     right: int = 0
@@ -70,7 +70,7 @@ class Hindsight:
 
 
 def hindsight(run: RunData) -> Hindsight | None:
-    """The run compared with its rehearsal; None if it has none, or nothing was cut."""
+    """Compare the run with its rehearsal; None if it has none, or nothing was cut."""
     seen = [event for event in run.result.events if event.t_s >= 0 and _is_comparable(event)]
     if not run.prediction or not any(event.kind is Kind.CUT for event in run.result.events):
         return None
@@ -87,13 +87,16 @@ def hindsight(run: RunData) -> Hindsight | None:
 
 
 def _is_comparable(event: Event) -> bool:
-    """A rehearsal predicts xDS for all sidecars at once, by their istiod; sentinels report it of each Pod, too."""
+    """Whether an event can be compared: a rehearsal predicts xDS only for istiod as a whole, not for single Pods."""
     of_one_pod = event.kind in (Kind.XDS_LOST, Kind.XDS_RESTORED) and event.object.startswith("Pod/")
     return event.kind in COMPARED and not of_one_pod
 
 
 class _Compared:
-    """Match expectations with what was seen, those in time first: what they explain is not the delay of another."""
+    """Matches expectations with observed events, those in time first.
+
+    An event that matches one expectation in time can't be the late event of another.
+    """
 
     def __init__(self, seen: Sequence[Event], shift: Callable[[float], float], last_s: float) -> None:
         self._seen, self._shift, self._last_s = seen, shift, last_s
@@ -103,7 +106,7 @@ class _Compared:
         self.missing: list[Predicted] = []
 
     def take(self, expected: Iterable[Predicted]) -> None:
-        """The likely events that should have happened by the end of the run."""
+        """Match all expectations; count those that are likely and were due before the run ended."""
         left = []
         for each in expected:
             low_s, high_s = (t_s + self._shift(each.event.t_s) for t_s in (each.t_min_s, each.t_max_s))
@@ -133,7 +136,7 @@ class _Compared:
             self.missing.append(each)
 
     def _is_watched(self, each: Predicted) -> bool:
-        """Whether such things were observed there at all: a Pod's namespace, an object of that kind."""
+        """Whether such objects were observed there at all: a Pod's namespace, an object of that kind."""
         return any(_where(each.event.object) == _where(event.object) for event in self._seen)
 
 
@@ -169,7 +172,7 @@ def _shifts(run: RunData) -> Callable[[float], float]:
 
 
 def hindsight_lines(found: Hindsight) -> Iterator[str]:
-    """Lines for people: how accurate the rehearsal was, then the differences."""
+    """Yield user-visible lines: how accurate the rehearsal was, then the differences."""
     yield (
         f"prediction: {found.right} of {found.expectations} expected events came true in time; "
         f"predicted {found.forecast or 'nothing'}, observed {found.outcome}"

@@ -28,7 +28,7 @@ SCHEMA = "chaosext.comparison/v1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """A value in both runs; None: the run has none."""
+    """A value in both runs; None if a run has none."""
 
     name: str
     first: Any
@@ -41,8 +41,10 @@ class Pair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """What differs. `doubts`: what limits the comparison. `facts`: verdict, placement, versions and timings.
-    `timing`: durations, and the error of the rehearsal, in seconds. `outages`: the worst change first.
+    """The comparison of two runs. `doubts`: what limits it.
+
+    `facts`: verdict, placement, versions and timings. `timing`: durations, and the error of the rehearsal, in
+    seconds. `outages`: the worst change first.
     """
 
     first: RunData
@@ -66,7 +68,7 @@ class Comparison:
 
 
 def compare(first: RunData, second: RunData) -> Comparison:
-    """Compare the second run with the first, whatever they are; `doubts` says what limits the comparison."""
+    """Compare the second run with the first; any two runs can be compared, with `doubts` as the limits."""
     return Comparison(
         first=first,
         second=second,
@@ -187,7 +189,7 @@ NOISE_SHARE = 0.1
 """Durations closer than this count as equal: a sentinel samples once a second, at either end."""
 
 RULED = (Outcome.REFUSED, Outcome.NOT_KNOWN)
-"""After these it is unknown what else would have been out."""
+"""With these outcomes, it is unknown which other outages would have happened."""
 
 
 class Change(StrEnum):
@@ -205,7 +207,7 @@ class Change(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """The outage of an object in one run: all its `windows` together. `is_open`: it was not back at the end."""
+    """The outages of an object in one run: all its `windows` together. `is_open`: it was not back at the end."""
 
     seconds: float
     windows: tuple[Window, ...]
@@ -217,7 +219,7 @@ class Length:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outage:
-    """The outage of an object in each run; None: it had none."""
+    """The outage of an object in each run; None if it had none."""
 
     lane: Lane
     name: str
@@ -253,7 +255,7 @@ def changes(first: RunData, second: RunData) -> tuple[Outage, ...]:
 
 
 def _lengths(result: RunResult, lane: Lane) -> Mapping[str, Length]:
-    """The outage of each object, all its windows together; the longest of the Pods of one owner."""
+    """Return each object's outage, all windows together; for Pods of one owner, the longest."""
     end_s = result.end_s
     longest: dict[str, Length] = {}
     for name, windows in result.outages.get(lane, {}).items():
@@ -280,7 +282,7 @@ def _difference(
 def _change(
     one: Length | None, two: Length | None, what: tuple[Lane, str], runs: tuple[RunData, RunData]
 ) -> Change:
-    """The change: "no outage" only for a run that observed, a length only if the end was seen."""
+    """Return the change; "no outage" counts only if the run observed, and a length only if its end was seen."""
     if one is None or two is None:
         change, found, other = (Change.NEW, two, runs[0]) if one is None else (Change.GONE, one, runs[1])
         return Change.NOT_KNOWN if _is_blind(other, *what, found) else change

@@ -29,20 +29,23 @@ SENTINEL_SETTING = "chaosext_sentinel"
 LINES_BYTES = 64 << 20
 LONGEST_LINE = 64 << 10
 MOST_LINES = 50_000
-"""Most lines of a timeline: a run of an hour on 100 nodes has 10,000 events; each takes a report 0.3 ms."""
+"""Maximum lines of a timeline: an hour on 100 nodes gives 10,000 events, each of which takes a report 0.3 ms."""
 
 Line = TypeVar("Line", Event, Second)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunData:
-    """One run, as its directory has it.
+    """One run, as read from its directory.
 
-    `result.verdict` is NOT_KNOWN if the run was killed before its verdict. `stretches`: what each node's sentinel
-    saw; empty if there was none, on purpose if `sentinels` is False. `seconds`: the results of customers' requests
-    at the load balancer; empty if there is none. `prediction`: the rehearsal's timeline, in order; `forecast`: its
-    verdict, "" if there was none. `activities`: the activities of the run. `missing`: what is missing, or could
-    not be read, a line each for people.
+    - `result`: its verdict is NOT_KNOWN if the run was killed before its verdict.
+    - `sentinels`: False if they were disabled.
+    - `stretches`: observations of each node's sentinel; empty if there was none.
+    - `seconds`: results of customers' requests at the load balancer; empty if there is none.
+    - `prediction`: the rehearsal's timeline, in order.
+    - `forecast`: the rehearsal's verdict, "" if there was none.
+    - `activities`: the run's activities.
+    - `missing`: files that are missing or unreadable, as user-visible lines.
     """
 
     result: RunResult
@@ -56,9 +59,10 @@ class RunData:
 
 
 def read_run(path: Path) -> RunData:
-    """Read the run in the directory `path`. Raises `Refused` if there is none; what can't be read is `missing`.
+    """Read the run in the directory `path`; unreadable parts are listed in `missing`.
 
-    Follows no link out of the directory, waits for nothing, and reads within bounds.
+    Follows no link out of the directory, never blocks, and reads within bounds. Raises `Refused` if it is not
+    a run's directory.
     """
     try:
         with Folder(path) as folder:
@@ -158,7 +162,7 @@ class _Directory:
         return found
 
     def rehearsal(self) -> tuple[tuple[Predicted, ...], str]:
-        """Its timeline and its verdict."""
+        """Return the rehearsal's timeline and verdict."""
         value = self.json(REHEARSAL, needed=False)
         if not value:
             return (), ""
@@ -177,14 +181,14 @@ class _Directory:
 
 
 def _whole(result: RunResult, value: Mapping[str, Any]) -> RunResult:
-    """Outages by the timeline: results from before there were sentinels have dead DNS only."""
+    """Derive outages from the timeline if the result is older than sentinels, as it has lost DNS only."""
     if "outages_s" in value:
         return result
     return replace(result, outages=outages(result.events), timing=timing(result.events))
 
 
 def _without_end(name: str, journal: Mapping[str, Any], events: tuple[Event, ...]) -> RunResult:
-    """A run that left no result: what its timeline shows, and no verdict."""
+    """Build the result of a run without one: what its timeline shows, and no verdict."""
     experiment = journal.get("experiment")
     try:
         run = RunId(name)

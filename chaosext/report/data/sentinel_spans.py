@@ -1,4 +1,4 @@
-"""Reads what the sentinels saw, node by node, in the run's own time, from their records and clocks."""
+"""Reads the sentinels' observations by node, in the run's own time, from their records and clocks."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ RECORD = ".jsonl"
 MOST_RECORDS = 10_000
 MOST_RECORD_BYTES = 64 << 20
 MOST_BYTES = 256 << 20
-"""Bytes of a node's record, and of all together: 1,000 nodes write 160 MiB in an hour."""
+"""Maximum bytes of a node's record, and of all together: 1,000 nodes write 160 MiB in an hour."""
 
 LONGEST_LINE = 256 << 10
 MOST_TORN = 10_000
-"""A head names each signal; unreadable lines are rare, and a file full of them is not a record."""
+"""Maximum bytes of a line, as a head names every signal, and number of unreadable lines: more is not a record."""
 
 HAIR_S = 0.001
-"""Spans closer than a record's own digits leave no gap."""
+"""Minimum gap between spans, in seconds: a smaller one is due to the rounding in a record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def lanes_of(signals: Iterable[Signal]) -> frozenset[Lane]:
 
 
 def read_stretches(run_folder: Folder, run: str) -> tuple[Stretches, tuple[str, ...]]:
-    """What the sentinels of `run` saw, and lines for people about what is missing. Reads one record at a time."""
+    """Read the observations of `run`'s sentinels, with user-visible lines about gaps. Reads one record at a time."""
     none = f"{SENTINELS}/ holds no record: no sentinel watched from the nodes"
     try:
         with run_folder.folder(SENTINELS) as folder:
@@ -150,9 +150,9 @@ def _read(
 
 
 def _dated(spans: Iterable[Span], clocks: Mapping[str, float], record: _Record) -> Iterator[Stretch]:
-    """The spans in seconds from the cut; what lies between two of them, such as a reboot, was not observed.
+    """Convert the spans to seconds from the cut; time between them, such as a reboot, was not observed.
 
-    If the clocks of two boots are so imprecise that they overlap, the first one counts.
+    If imprecise clocks make the spans of two boots overlap, the first one counts.
     """
     end_s = -math.inf
     for span in spans:

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from chaosext.report.data.run_comparison import Comparison, Length, Outage, Pair
 
 TOLD = 40
-"""Changed outages with a row of their own, the largest change first."""
+"""Maximum number of changed outages with a row of their own, the largest change first."""
 
 
 def markdown(comparison: Comparison) -> str:
-    """What differs from the first run to the second, for a pull request."""
+    """Return what differs from the first run to the second, as Markdown."""
     first, second = comparison.first.result, comparison.second.result
     changed = [each for each in comparison.outages if each.change is not Change.SAME]
     sections = (

@@ -86,16 +86,16 @@ COMPARISONS: Mapping[str, Callable[[Comparison], str]] = {
 
 
 def write_report(path: Path, text: str) -> None:
-    """Write `text`, as its maker has `shown` it, whole or not at all. Raises OSError.
+    """Write `text`, already `shown`, completely or not at all. Raises OSError.
 
-    Creates the directory if it is missing; follows nothing in a directory that belongs to another user.
+    Creates the directory if it is missing; follows no link in a directory that belongs to another user.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, text, fsync=False)
 
 
 def as_json(value: object) -> str:
-    """JSON without secrets. Redacting the text instead could not tell a secret number from any other."""
+    """Return JSON without secrets. Redacting the text instead could not distinguish a secret number from any other."""
     return json_text(veiled_whole(value)) + "\n"
 
 
@@ -103,7 +103,7 @@ SCHEMA = "chaosext.report/v1"
 
 
 def document(data: RunData) -> dict[str, Any]:
-    """The document, as docs/schemas/report.schema.json has it."""
+    """Return the report in the form of docs/schemas/report.schema.json."""
     return {
         "schema": SCHEMA,
         "headline": headline(data),
@@ -146,14 +146,16 @@ def _predicted(predicted: Predicted) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class Ending:
-    """Writes every report of a run into its directory: `written` lists those that exist, `problems` says why others
-    don't."""
+    """Writes all reports of a run into its directory.
+
+    `written`: the files that exist; `problems`: why others don't.
+    """
 
     written: dict[str, Path] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
     def __call__(self, path: Path, within_s: float) -> None:
-        """Report the run in the directory `path`, within at most `within_s`. Raises nothing."""
+        """Report the run in the directory `path`, within at most `within_s` seconds. Raises nothing."""
         writing = threading.Thread(target=self._report, args=(path,), name="report", daemon=True)
         writing.start()
         writing.join(within_s)
@@ -167,7 +169,7 @@ class Ending:
     def _report(self, path: Path) -> None:
         try:
             data = read_run(path)
-        except Exception as error:  # whatever it is, the run has its verdict
+        except Exception as error:  # whatever the error, the run has its verdict
             self.problems.append(f"no report: {type(error).__name__}: {error}")
             return
         for name, render in FORMATS.items():

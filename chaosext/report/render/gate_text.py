@@ -29,10 +29,10 @@ HEADLINES = {
 }
 
 USUAL = 0.05
-"""Rarer events are left out; they still count in the probabilities."""
+"""Events with a lower probability are left out; they still count in the probabilities."""
 
 LONGEST = 220
-"""Characters of a foreign line; the rest is in --json."""
+"""Maximum characters of a text from elsewhere; --json has all of it."""
 
 WORDS = {Status.HEALTHY: "ok", Status.UNHEALTHY: "not ok", Status.UNKNOWN: "unknown"}
 
@@ -70,7 +70,7 @@ def _block(title: str, lines: Iterable[str]) -> Iterator[str]:
 
 
 def markdown(sheet: Sheet) -> str:
-    """One page, GitHub Flavored Markdown; the same text for the same sheet."""
+    """Return one page of GitHub Flavored Markdown, always the same for the same sheet."""
     parts = (
         f"# {HEADLINES[sheet.decision]}: {plain(sheet.cutover.title)}\n",
         "\n".join((*table(("", ""), ((f"**{name}**", plain(said)) for name, said in facts(sheet))), "")),
@@ -117,7 +117,7 @@ def _weight(each: Weighed) -> str:
 
 
 def facts(sheet: Sheet) -> Iterator[tuple[str, str]]:
-    """The question: about which cluster and cut, and asked by which user."""
+    """Yield the question: the cluster, the cut, and who asked."""
     asked, cutover, nodes = sheet.asked, sheet.cutover, sheet.judgement.nodes
     if cutover.change:
         yield "change", cutover.change
@@ -154,7 +154,7 @@ def _acceptable(sheet: Sheet) -> Iterator[str]:
 
 
 def reasons(sheet: Sheet) -> Iterator[str]:
-    """What speaks against a go; for a go, what it rests on."""
+    """Yield the findings against a go, or the basis of a go."""
     against = sheet.judgement.against
     for each in against:
         unknown = " is unknown" if each.finding.status is Status.UNKNOWN else ""
@@ -209,7 +209,7 @@ def _objects(events: Iterable[PredictedEvent]) -> set[str]:
 
 
 def _when(events: Iterable[PredictedEvent]) -> str:
-    """From the earliest to the latest time of any of the events."""
+    """Return the range from the earliest to the latest time of any of the events."""
     told = tuple(events)
     first, last = min(event.t_min_s for event in told), max(event.t_max_s for event in told)
     return f"{first:.0f} to {last:.0f} s after the cut "

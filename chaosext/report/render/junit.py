@@ -1,6 +1,6 @@
-"""JUnit for CI: one suite per run; a case for the verdict, each rule that it was derived from, and each activity.
+"""JUnit for CI: one suite per run, with cases for the verdict, each rule that led to it, and each activity.
 
-One rule decides: the suite has a failure or an error exactly if the exit code of the run is not 0.
+The suite has a failure or an error exactly if the exit code of the run is not 0.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ RULES = {
     Rule.CLEAN: "chaosext left nothing behind",
 }
 ASKED = (Phase.GATE, Phase.AFTER)
-"""The phases of the hypothesis: what they find is judged. Elsewhere findings are only observations."""
+"""Phases of the hypothesis, whose findings are judged. In other phases findings are only observations."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One test case. `status` None: skipped. `said`: the reason, in a line."""
+    """One test case. `status` None: skipped. `said`: the reason, in one line."""
 
     group: str
     name: str
@@ -77,12 +77,12 @@ def cases(data: RunData) -> Iterator[Case]:
 
 
 def _accepted(case: Case) -> Case:
-    """A case of a run that ended with 0: what did not hold, as expected, is skipped with its reason."""
+    """Return a case of a run that ended with 0: what did not hold, as expected, is skipped with its reason."""
     return case if case.status is Status.HEALTHY else replace(case, status=None)
 
 
 def _asked(result: RunResult, activity: Activity) -> Case:
-    """Outside of the hypothesis findings are observations: a case passes if the activity did its work."""
+    """Return an activity's case; outside the hypothesis it passes if the activity did its work."""
     judged = activity.status if activity.phase in ASKED else Status.HEALTHY
     status: Status | None = judged if activity.ended else Status.UNKNOWN
     if status is not Status.HEALTHY and _is_refusal(result):
@@ -110,7 +110,7 @@ def _rules(result: RunResult) -> Iterator[Case]:
 
 
 def _watched(data: RunData) -> Case:
-    """Gaps in observation are skipped, never passed. They don't decide: checks ask the cluster itself."""
+    """Return the case of observation: gaps are skipped, never passed. They don't decide; checks query the cluster."""
     status: Status | None = Status.HEALTHY
     said = "; ".join(unseen(data))
     if any(hiding(data)):
@@ -123,7 +123,7 @@ def _watched(data: RunData) -> Case:
 
 
 def _known(known: KnownObject) -> Case:
-    """What is known to be unhealthy is never passed; if it got worse, its check and the verdict say so."""
+    """Return the case of a known unhealthy object, never passed; if it got worse, its check and the verdict say so."""
     status = Status.UNHEALTHY if known.became is Became.WORSE else None
     return Case(group="known", name=f"{known.entry} is no worse than before", status=status, said=known.said)
 
@@ -139,7 +139,7 @@ def _verdict(result: RunResult) -> Case:
 
 
 _BAD = dict.fromkeys((Outcome.PASSED, Outcome.DEVIATED, Outcome.UNSAFE), Status.UNHEALTHY)
-"""How the verdict's case ends if the exit code is not 0; after other outcomes something is unknown."""
+"""Status of the verdict's case if the exit code is not 0; for other outcomes it is unknown."""
 
 
 def _is_refusal(result: RunResult) -> bool:
@@ -197,7 +197,7 @@ def _properties(data: RunData) -> Iterator[tuple[str, str]]:
 
 
 def _timestamp(started_at: str) -> str:
-    """A time as JUnit has it: without fraction and zone (UTC)."""
+    """Return a time in JUnit's format: UTC, without fraction and zone."""
     try:
         return datetime.fromisoformat(started_at).strftime("%Y-%m-%dT%H:%M:%S")
     except ValueError:
@@ -205,5 +205,5 @@ def _timestamp(started_at: str) -> str:
 
 
 def _fit(text: str) -> str:
-    """`text` with characters escaped that XML can't carry or a viewer would interpret."""
+    """Escape characters that XML can't contain or that a viewer would interpret."""
     return printable(text)

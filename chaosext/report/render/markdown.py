@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from chaosext.report.data.run_data import RunData
 
 OBJECTS = 8
-"""Objects of a lane with a row of their own, those that were out longest; the others share one."""
+"""Maximum number of rows per lane, the longest outages first; the other objects share one."""
 
 ROOM = 30_000
-"""Characters of timeline: a comment of a pull request holds 65,536. timeline.jsonl has all of it."""
+"""Maximum characters of the timeline: a comment on a pull request holds 65,536. timeline.jsonl has all of it."""
 
 SAID = 110
-"""Characters of an event's detail."""
+"""Maximum characters of an event's detail."""
 
 NO_SENTINEL = "Sentinels were disabled (`chaosext_sentinel: false`)."
 
@@ -89,7 +89,7 @@ def _outages(result: RunResult) -> Iterator[str]:
 
 
 def _lane(lane: str, found: Mapping[str, Sequence[Window]], result: RunResult) -> Iterator[tuple[str, ...]]:
-    """The objects of a lane, worst first: Pods of one owner share a row, and so do objects beyond `OBJECTS`."""
+    """Yield the rows of a lane, worst first; Pods of one owner share a row, and so do objects beyond `OBJECTS`."""
     end_s = result.end_s
     out_s = {name: sum(length_s(each, end_s) for each in windows) for name, windows in found.items()}
     owners = by_owner(sorted(out_s, key=lambda name: (-out_s[name], name)))
@@ -148,7 +148,7 @@ def _briefing(result: RunResult) -> Iterator[str]:
 
 
 def _timeline(result: RunResult) -> Iterator[str]:
-    """As many events as there is room for; the others are not even rendered."""
+    """Yield as many events as fit; the others are not even rendered."""
     rest, room = len(result.events), ROOM
     if not rest:
         return
@@ -174,14 +174,16 @@ def _short(text: str) -> str:
 
 
 _MEANT = re.compile(r"[\\`*\[<|&~$]|(?<!\w)_|_(?!\w)|^(?:>|(?:#+|[+-]|\d+[.)])(?=\s|$)|[=-](?=[=-]*$))")
-"""What Markdown would interpret, in a text or at its beginning (heading, quotation, list or rule)."""
+"""Characters that Markdown would interpret, anywhere or at the beginning (heading, quotation, list or rule)."""
 
 _ACTIVE = re.compile(
     r"(?<![^\s`])[^\s`]*(?:@\w|://|www\.|mailto:|xmpp:|#\d|GH-\d|:[a-z][a-z0-9_+-]*:)[^\s`]*",
     re.IGNORECASE,
 )
-"""What GitHub would notify, link or draw: mentions, addresses, issue numbers, emoji (docs.github.com, "Basic
-writing and formatting syntax")."""
+"""Text that GitHub would notify, link or draw.
+
+Mentions, addresses, issue numbers and emoji (docs.github.com, "Basic writing and formatting syntax").
+"""
 
 
 def section(title: str, lines: Iterable[str]) -> str:
@@ -197,7 +199,7 @@ def folded(title: str, lines: Iterable[str]) -> str:
 
 
 def fenced(lines: Iterable[str], language: str = "text") -> tuple[str, ...]:
-    """A code block whose fence is longer than any row of backquotes in it."""
+    """Return a code block with a fence longer than any sequence of backquotes in it."""
     told = [line.rstrip() for text in lines for line in text.splitlines() or [""]]
     longest = max((len(found) for line in told for found in re.findall("`+", line)), default=0)
     fence = "`" * max(3, longest + 1)
@@ -217,12 +219,12 @@ def row(cells: Iterable[str]) -> str:
 
 
 def plain(text: str) -> str:
-    """`text` as Markdown that shows it literally, on one line; backquotes stay code.
+    """Return `text` as Markdown that shows it literally, on one line; backquotes stay code.
 
-    It has no link and notifies no user: a word that would is shown as code.
+    It contains no links and notifies no user: words that would are shown as code.
     """
     parts = " ".join(text.split()).split("`")
-    if len(parts) % 2 == 0:  # no pairs of backquotes
+    if len(parts) % 2 == 0:  # unpaired backquotes
         return _prose("`".join(parts))
     return "".join(_code(part) if n % 2 else _prose(part) for n, part in enumerate(parts))
 
@@ -241,5 +243,5 @@ def _escaped(text: str) -> str:
 
 
 def _code(text: str) -> str:
-    """Code, with bars escaped: GitHub ends a table's cell at a bar even in code, and two backquotes begin a code."""
+    """Return code with bars escaped: GitHub ends a table's cell at a bar even in code; "" must not open a code span."""
     return f"`{text.replace('|', chr(92) + '|')}`" if text else r"\`\`"

@@ -1,4 +1,4 @@
-"""Lanes as text, one character a slice of time, for a pull request or a terminal. Pure."""
+"""Lanes as text, one character per slice of time, for a pull request or a terminal. Pure."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from chaosext.model.result import RunResult, Window
 
 COLUMNS = 60
-"""GitHub shows about 100 characters of a code block without scrolling; the names take the rest."""
+"""Characters of a lane: GitHub shows about 100 of a code block without scrolling; the names need the rest."""
 
 LABEL = 36
-"""Characters for the name before a lane."""
+"""Maximum characters of the name before a lane."""
 ROWS = 24
-"""Lanes that are drawn, the longest outages first."""
+"""Maximum number of lanes to draw, the longest outages first."""
 
 OUT, FINE, UNSEEN, CUT = "#", ".", "?", "="
 LEGEND = "`=` cut  `#` out  `.` no outage seen  `?` not observed  `-*` any of the Pods of one owner"
@@ -64,14 +64,14 @@ Axis = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class _Drawn:
-    """One line of the chart: a slice of time gets the character of the first layer with a window in it."""
+    """One line of the chart: a slice of time shows the character of the first layer with a window in it."""
 
     name: str
     layers: tuple[tuple[str, Sequence[Window]], ...]
 
 
 def chart(result: RunResult) -> tuple[str, ...]:
-    """The lines of the chart, its axis first; none if nothing was out."""
+    """Return the lines of the chart, its axis first; none if there was no outage."""
     axis = _axis(result)
     lanes = tuple(_lanes(result, axis))
     if not lanes:
@@ -88,7 +88,7 @@ def _axis(result: RunResult) -> Axis:
 
 
 def _scale(axis: Axis) -> str:
-    """Seconds after the cut, at the left edge of every sixth of the chart."""
+    """Return the scale: seconds after the cut, at the left edge of every sixth of the chart."""
     start_s, end_s = axis
     marks = [start_s + (end_s - start_s) * part / 6 for part in range(6)]
     return f"{'seconds after the cut':<{LABEL}} " + "".join(
@@ -97,7 +97,7 @@ def _scale(axis: Axis) -> str:
 
 
 def _lanes(result: RunResult, axis: Axis) -> Iterator[_Drawn]:
-    """The outages lane by lane, the longest first; Pods of one owner together."""
+    """Yield the outages lane by lane, the longest first; Pods of one owner together."""
     account = Account(result)
     for lane in DRAWN:
         found = {**_blind(result, lane), **result.outages.get(lane, {})}
@@ -113,12 +113,12 @@ def _lanes(result: RunResult, axis: Axis) -> Iterator[_Drawn]:
 
 
 def _blind(result: RunResult, lane: Lane) -> Mapping[str, tuple[Window, ...]]:
-    """A node that was not observed has a row, even without an outage."""
+    """Return empty rows for nodes with gaps in observation, so that these appear even without an outage."""
     return {f"Node/{node}": () for node in result.unobserved} if lane is Lane.DNS else {}
 
 
 def _cells(axis: Axis, layers: Sequence[tuple[str, Sequence[Window]]]) -> str:
-    """What begins at the end of the axis is in the last cell."""
+    """Draw a line; a window that begins at the end of the axis is in the last cell."""
     start_s, end_s = axis
     step_s = (end_s - start_s) / COLUMNS
     edges = [*(start_s + step_s * column for column in range(COLUMNS)), math.inf]

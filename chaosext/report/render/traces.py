@@ -1,7 +1,7 @@
-"""Exports a run's trace by OpenTelemetry's protocol (OTLP over HTTP): bounded, and failures are reported.
+"""Exports a run's trace through OpenTelemetry's protocol (OTLP over HTTP), within bounds; failures are reported.
 
-The SDK's own environment configures it: OTEL_EXPORTER_OTLP_ENDPOINT or …_TRACES_ENDPOINT, and whatever else the
-SDK reads (headers, certificates, resource attributes, sampling).
+The SDK's environment variables configure it: OTEL_EXPORTER_OTLP_ENDPOINT or …_TRACES_ENDPOINT, and those for
+headers, certificates, resource attributes and sampling.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ INSTALL = "no traces: OpenTelemetry is not installed; fix: pip install 'chaosext
 
 
 def is_wanted(environment: Mapping[str, str]) -> bool:
-    """Whether an endpoint is set and traces are not switched off."""
+    """Whether an endpoint is set and traces are enabled."""
     if environment.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return False
     return environment.get("OTEL_TRACES_EXPORTER", "") != "none" and any(map(environment.get, ENDPOINTS))
 
 
 def hindrance(environment: Mapping[str, str]) -> str:
-    """Why nothing can be exported, with the fix, in a line; "" if it can."""
+    """Return why nothing can be exported, with the fix, in one line; "" if it can."""
     protocol = next(filter(None, map(environment.get, PROTOCOLS)), SPOKEN)
     if protocol != SPOKEN:
         return f"no traces: protocol {protocol} is not supported; fix: set {PROTOCOLS[1]}={SPOKEN}, and the port for it"
@@ -58,13 +58,13 @@ def hindrance(environment: Mapping[str, str]) -> str:
 
 
 def export(made: Callable[[], Span], within_s: float) -> str:
-    """Export the trace that `made` makes, within `within_s`. Returns why that failed; "" on success."""
+    """Export the trace that `made` builds, within `within_s` seconds. Return why that failed; "" on success."""
     said = [f"no traces: the collector did not accept them within {within_s:g} s"]
 
     def exporting() -> None:
         try:
             said[0] = _export(made(), within_s)
-        except Exception as error:  # whatever it is, the run has its verdict
+        except Exception as error:  # whatever the error, the run has its verdict
             said[0] = f"no traces: {type(error).__name__}"
 
     thread = threading.Thread(target=exporting, name="traces", daemon=True)
@@ -86,7 +86,7 @@ def _export(span: Span, within_s: float) -> str:
 
 
 def _recorded(span: Span) -> list[ReadableSpan]:
-    """`span` and all within it, as OpenTelemetry's, parents last."""
+    """Return `span` and all spans within it in OpenTelemetry's form, parents last."""
     from opentelemetry.sdk.trace import SpanProcessor
 
     class Keeper(SpanProcessor):
@@ -130,12 +130,12 @@ def _ns(unix_s: float) -> int:
 Value = str | bool | int | float | Sequence[str]
 
 MOST_OUTAGES = 1000
-"""Outages that become spans, the longest ones: a collector must not choke on a large cluster."""
+"""Maximum number of outages exported as spans, the longest ones, so as not to overload a collector."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """What took place from `start_s` to `end_s` (Unix time). `well`: whether it succeeded; None: unknown."""
+    """An operation from `start_s` to `end_s` (Unix time). `well`: whether it succeeded; None: unknown."""
 
     name: str
     start_s: float
@@ -146,7 +146,7 @@ class Span:
 
 
 def trace(result: RunResult, activities: Iterable[Activity], *, cut_at_s: float) -> Span:
-    """The run as one span with its parts; `cut_at_s`: Unix time of the timeline's zero."""
+    """Return the run as one span with its parts; `cut_at_s` is the Unix time of the timeline's zero."""
     start_s = _unix_s(result.started_at, otherwise=cut_at_s)
     end_s = start_s + result.duration_s
     played = tuple(_activity(each, end_s) for each in activities if each.began_at)
@@ -181,7 +181,7 @@ def _of_run(result: RunResult) -> Mapping[str, Value]:
 
 
 def _activity(activity: Activity, run_end_s: float) -> Span:
-    """The span of an activity; an aborted one has no duration: it ended with the run."""
+    """Return the span of an activity; an aborted one has no duration, so it ends with the run."""
     start_s = _unix_s(activity.began_at, otherwise=run_end_s)
     end_s = start_s + activity.duration_s if activity.duration_s else max(start_s, run_end_s)
     told = {
@@ -198,7 +198,7 @@ def _activity(activity: Activity, run_end_s: float) -> Span:
 
 
 def _cuts(result: RunResult, cut_at_s: float, end_s: float) -> Iterator[Span]:
-    """Each cut, from arming to the return of the network, or to the run's end if that was not seen."""
+    """Yield each cut's span: until the network returned, or the run's end if that was not seen."""
     heals = [event for event in result.events if event.kind in ENDS]
     for cut in (event for event in result.events if event.kind is Kind.CUT):
         heal = next((event for event in heals if event.t_s >= cut.t_s), None)
@@ -227,13 +227,13 @@ def _outages(result: RunResult, cut_at_s: float, end_s: float) -> list[Span]:
 def _timed(
     name: str, start_s: float, end_s: float, told: Mapping[str, Value], *, well: bool, lasts: bool
 ) -> Span:
-    """The span of an outage; with `lasts` its end was not seen, so it ends with the run."""
+    """Return the span of a period; with `lasts` its end was not seen, so it ends with the run."""
     attributes = _sayable({**told, "chaosext.lasts": lasts})
     return Span(name=name, start_s=start_s, end_s=max(start_s, end_s), attributes=attributes, well=well)
 
 
 def _sayable(attributes: Mapping[str, Value]) -> Mapping[str, Value]:
-    """Attributes without secrets."""
+    """Redact secrets in the attributes."""
     return {name: _veiled(value) for name, value in attributes.items()}
 
 

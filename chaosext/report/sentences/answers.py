@@ -1,6 +1,6 @@
-"""The first screen of every report: six questions, answered from what was observed. Pure.
+"""The first screen of every report: six questions, answered from observations. Pure.
 
-A report says that something did not happen only if it would have been seen; else it is unknown.
+A report says that something did not happen only if it would have been seen; otherwise it is unknown.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _calm(data: RunData) -> str:
 
 
 def _broke(data: RunData) -> Iterator[str]:
-    """What users feel, a line each, and everything else that was out in one line."""
+    """Yield a line for each outage that users feel, and one line for all others."""
     found = losses(Account(data.result))
     yield from (_sentence(each.text) for each in found if each.lane in FELT)
     looping = {event.object for event in data.result.events if event.kind is Kind.CRASH_LOOP}
@@ -125,7 +125,7 @@ def _why(result: RunResult) -> tuple[str, ...]:
 
 
 FELT_FIRST = (Kind.DNS_DEAD, Kind.XDS_LOST, Kind.PROBE_FAILING)
-"""What users feel, causes first."""
+"""Events that users feel, causes first."""
 
 
 def _about(kind: Kind, steps: Iterable[Step]) -> list[Step]:

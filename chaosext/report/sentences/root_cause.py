@@ -26,11 +26,12 @@ if TYPE_CHECKING:
     from chaosext.model.result import RunResult, Window
 
 FEW = 3
-"""Steps of one kind that are listed one by one; more are summarized."""
+"""Maximum number of steps of one kind to list one by one; more are summarized."""
 
 TOGETHER_S = 2.0
-"""What happens to several objects within this many seconds is one step. Its span is given if it is longer than a
-sentinel's round, `ROUND_S`.
+"""Events of several objects within this many seconds are one step.
+
+Its span is given if it is longer than a sentinel's round, `ROUND_S`.
 """
 
 LOOKUP = re.compile(r"\S+:53/udp (.+)")
@@ -39,9 +40,9 @@ LOOKUP = re.compile(r"\S+:53/udp (.+)")
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A link of the chain: when it happened (seconds from the cut), and the events that say so.
+    """A link of the causal chain: its time (seconds from the cut) and the events that prove it.
 
-    `until_s`: when the last of it happened, where that was more than `ROUND_S` after the first.
+    `until_s`: time of the last event, if more than `ROUND_S` after the first.
     """
 
     t_s: float
@@ -76,7 +77,7 @@ def _step(events: Sequence[Event], text: str) -> Step:
 
 
 def _steps(events: Iterable[Event], describe: Callable[[Sequence[Event]], str]) -> Iterator[Step]:
-    """A step for each moment, so that no object gets the time of another; many moments become one span."""
+    """Yield a step for each moment, so that no object gets another's time; more than `FEW` become one span."""
     groups = _together(events)
     if len(groups) > FEW:
         groups = [[event for group in groups for event in group]]
@@ -104,7 +105,7 @@ def _cut(account: Account) -> Iterator[Step]:
 
 
 def _targets(account: Account) -> Iterator[Step]:
-    """Targets that could not be connected to any more, once during the cut and once after it, as the causes differ.
+    """Report targets that became unreachable, separately during and after the cut, as the causes differ.
 
     Lookups are left out: their effects are steps of their own.
     """
@@ -134,7 +135,7 @@ def _not_ready(account: Account) -> Iterator[Step]:
 
 
 def _kubelets(account: Account) -> Iterator[Step]:
-    """Kubelets lost after the heal; losing them during the cut is what a cut does."""
+    """Report kubelets lost after the heal; losing them during the cut is its purpose."""
     lost = [event for event in account.first_of(Kind.KUBELET_LOST) if event.t_s >= account.heal_s]
     return _steps(lost, lambda group: f"kubelet on {_names(group)} could not reach an API server.")
 
@@ -148,7 +149,7 @@ def _deleted(account: Account) -> Iterator[Step]:
 
 
 def _missing(account: Account) -> Iterator[Step]:
-    """Objects of the baseline that are missing or smaller; a deleted node has a step of its own."""
+    """Report objects of the baseline that are missing or smaller; a deleted node has a step of its own."""
     deleted = {event.object for event in account.of(Kind.NODE_DELETED)}
     found = [each for each in account.of(Kind.OBJECT_MISSING) if each.object not in deleted]
     return _steps(
@@ -195,7 +196,7 @@ def _sessions(account: Account) -> Iterator[Step]:
 
 
 def _routes(account: Account) -> Iterator[Step]:
-    """Nodes without a route to kube-dns, unless DNS kept working: then it is not part of the cause."""
+    """Report nodes without a route to kube-dns, unless DNS kept working: then that is not part of the cause."""
     for home, lost in _without_route(account).items():
         yield from _steps(lost, partial(_routeless, account, home))
 
@@ -224,7 +225,7 @@ def _healed(account: Account) -> Iterator[Step]:
 
 
 def _dns(account: Account) -> Iterator[Step]:
-    """DNS lost during the cut and DNS lost after the heal have different causes."""
+    """Report lost DNS, separately during and after the cut, as the causes differ."""
     dead = account.since_cut(Kind.DNS_DEAD)
     during = first_each(event for event in dead if event.t_s < account.heal_s)
     after = first_each(event for event in dead if event.t_s >= account.heal_s)
@@ -245,7 +246,7 @@ def _died_after_it(account: Account, dead: Sequence[Event]) -> str:
 
 
 def _cut_off(account: Account, dead: Sequence[Event]) -> str:
-    """Only cut nodes are cut off; on others the cut is not a known cause."""
+    """Return how the cut caused it: nodes in the cut were cut off; for others the cut is not a proven cause."""
     cut = {name for event in account.of(Kind.CUT) for name in event.nodes}
     return (
         ", cut off from kube-dns"
@@ -255,7 +256,7 @@ def _cut_off(account: Account, dead: Sequence[Event]) -> str:
 
 
 def _astray(account: Account, dead: Sequence[Event]) -> list[str]:
-    """The nodes without BGP that lookups were sent to when DNS stopped working."""
+    """Return the nodes without BGP that received lookups when DNS stopped working."""
     there = account.homes(max(event.t_s for event in dead))
     return [home for home in there if home in account.unpeered or home in _without_route(account)]
 
@@ -272,7 +273,7 @@ def _because(account: Account, dead: Sequence[Event], homes: Sequence[str]) -> s
 
 
 def _lookups(dead: Sequence[Event]) -> str:
-    """How lookups failed, if all failed alike: refused and timed out have different causes."""
+    """Return how lookups failed, if all failed alike: refused and timed out have different causes."""
     how = {found[1] for event in dead if (found := LOOKUP.fullmatch(event.detail))}
     if how == {"timed out"}:
         return " Lookups timed out, not refused: nothing answered."
@@ -280,7 +281,7 @@ def _lookups(dead: Sequence[Event]) -> str:
 
 
 def _spared(account: Account, dead: Sequence[Event]) -> str:
-    """Nodes on which DNS worked meanwhile: the path is broken then, not kube-dns."""
+    """Name nodes on which DNS worked meanwhile: then the path is broken, not kube-dns."""
     at_s = max(event.t_s for event in dead)
     died = {origin(event.object) for event in dead}
     well = [
@@ -294,7 +295,7 @@ def _spared(account: Account, dead: Sequence[Event]) -> str:
 
 
 def _unseen(account: Account, events: Sequence[Event]) -> str:
-    """Nodes that were not observed when it happened: their state then is unknown."""
+    """Name nodes that were not observed at that time: their state then is unknown."""
     at_s = events[0].t_s
     blind = {node: found for node in sorted(account.watched) if (found := account.blind(node, at_s))}
     when = "".join(f" ({window(found)})" for found in blind.values()) if len(blind) == 1 else ""
@@ -302,7 +303,7 @@ def _unseen(account: Account, events: Sequence[Event]) -> str:
 
 
 def _blind(account: Account) -> Iterator[Step]:
-    """Gaps in the observation of nodes; many become one step."""
+    """Report gaps in the observation of nodes; more than `FEW` become one step."""
     lost: dict[Event, Window] = {}
     for event in account.of(Kind.OBSERVATION_LOST):
         gaps = account.gaps().get(event.object.removeprefix("Node/"), ())
@@ -348,7 +349,7 @@ def _without_xds(account: Account, pods: Sequence[Event]) -> str:
 
 
 def _without_istiod(account: Account, pods: Sequence[Event]) -> str:
-    """What was out on all of their nodes when they lost istiod."""
+    """Return what was out on all of their nodes when they lost istiod."""
     nodes = {(event.source.removeprefix(SOURCE), event.t_s) for event in pods}
     if all(_istiod_was_out(account, node, at_s) for node, at_s in nodes):
         return ", which was unreachable from their nodes"
@@ -379,7 +380,7 @@ def _refused(account: Account, refused: Sequence[Event]) -> str:
 
 
 def _unsynced(account: Account, refused: Sequence[Event]) -> str:
-    """Whether their sidecars, which answer kubelet's probes, had lost istiod."""
+    """Say whether their sidecars, which answer kubelet's probes, had lost istiod."""
     without = account.result.outages.get(Lane.XDS, {})
     services = [name for name in without if not name.startswith("Pod/")]
     lost = all(
@@ -390,7 +391,7 @@ def _unsynced(account: Account, refused: Sequence[Event]) -> str:
 
 
 def _lost(account: Account) -> Iterator[Step]:
-    """What happened to the cut while it was active: what follows does not show what the cut would have led to."""
+    """Report a cut that ended early or changed: later events do not show the effect of the planned cut."""
     for event in account.of(Kind.CUT_LOST, Kind.CUT_WEAKENED):
         how = "ended early" if event.kind is Kind.CUT_LOST else "no longer matched its plan"
         yield _step([event], f"the cut on {_names([event])} {how}: {event.detail}.")
@@ -402,7 +403,7 @@ def _stopped(account: Account) -> Iterator[Step]:
 
 
 def _customers(account: Account) -> Iterator[Step]:
-    """What customers felt at the global load balancer, and when it sent them elsewhere and back."""
+    """Report customers' failed requests, and when the load balancer drained a cluster and put it back."""
     for event in account.since_cut(Kind.ENTRY_DEGRADED):
         yield _step([event], f"customers' requests began to fail at {_names([event])}: {event.detail}.")
     for event in account.since_cut(Kind.ENTRY_DRAINED):
@@ -418,7 +419,7 @@ def _customers(account: Account) -> Iterator[Step]:
 
 
 def _at_entry(event: Event) -> str:
-    """`way`, of `Entry/way-entry → way`."""
+    """Return `way` for `Entry/way-entry → way`."""
     return event.object.rpartition(" → ")[2]
 
 
@@ -428,7 +429,7 @@ def _rolled_back(account: Account) -> Iterator[Step]:
 
 
 def _dns_back(account: Account) -> Iterator[Step]:
-    """DNS that stopped for good or after the heal: its last known state. Slow lookups don't count."""
+    """Report DNS that stopped after the heal or stayed broken, by its last known state. Slow lookups don't count."""
     last: dict[str, Event] = {}
     for event in account.of(Kind.DNS_DEAD, Kind.DNS_RESTORED):
         was = last.get(event.object)
@@ -480,7 +481,7 @@ _CHAPTERS = (
 
 
 def _names(events: Sequence[Event]) -> str:
-    """The objects' bare names, each once."""
+    """Return the objects' bare names, each once."""
     return names(sorted(event.object.rpartition("/")[2] for event in events))
 
 

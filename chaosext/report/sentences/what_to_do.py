@@ -1,4 +1,4 @@
-"""Next steps after a run: by its verdict, and by what was seen that outlasts a recovery."""
+"""Next steps after a run: from its verdict, and from observed problems that outlast a recovery."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from chaosext.model.verdict import Verdict
 
 FALSE_GREEN = "though 15021 says ready"
-"""How the `xds_lost` of a sidecar that looked ready ends."""
+"""Ending of the `xds_lost` detail of a sidecar that looked ready."""
 
 
 UNWATCHED = "Run it with sentinels (`chaosext_sentinel: true`): without them, what users on nodes see is not observed."
-"""Used if no node's clock was measured: then no sentinel was heard."""
+"""Used if no node's clock was measured, because then no sentinel was reachable."""
 
 COMMAND = re.compile(r"\bdocker exec [^;`]+(?<![\s.])")
 """The commands that `partition.reports.how_to_remove` writes."""
@@ -35,7 +35,7 @@ NEXT = {
     Outcome.NOT_KNOWN: "List leftovers with `chaosext status`, remove them with `chaosext cleanup`, then run "
     "`chaosext check all`.",
 }
-"""The next step, whatever was seen."""
+"""The next step by outcome, independent of observations."""
 
 
 def what_to_do(result: RunResult) -> tuple[str, ...]:
@@ -71,7 +71,7 @@ def _check(result: RunResult) -> str:
 
 
 def removal(verdict: Verdict) -> tuple[str, ...]:
-    """The commands that remove what an unsafe run may have left, as its reasons name them; else none."""
+    """Return the commands to clean up after an unsafe run, as its reasons name them; none for other runs."""
     if verdict.outcome is not Outcome.UNSAFE:
         return ()
     named = [command for reason in verdict.reasons for command in COMMAND.findall(reason)]
@@ -111,7 +111,7 @@ def _recover(result: RunResult) -> tuple[str, ...]:
 
 
 def _stale_sockets(result: RunResult) -> Iterator[str]:
-    """Clients that keep their UDP socket stay broken after kube-dns recovers."""
+    """Advise on clients that keep their UDP socket: they stay broken after kube-dns recovers."""
     stale = result.outages.get(Lane.DNS_KEPT_SOCKET, {})
     if not stale:
         return

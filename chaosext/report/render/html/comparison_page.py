@@ -1,4 +1,4 @@
-"""Two runs in one self-contained HTML file: each outage that changed, in both runs on one axis."""
+"""Two runs in one self-contained HTML file, with each changed outage in both runs on one axis."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from chaosext.report.data.run_data import RunData
 
 MOST_DRAWN = 200
-"""Outages that are drawn, those that changed most; the page counts the others."""
+"""Maximum number of outages to draw, those that changed most; the page counts the others."""
 
 MOST_BARS = 60
-"""Bars of one line, which has half the height of a run's own lanes."""
+"""Maximum number of bars of a line, which has half the height of a run's own lanes."""
 
 
 SEEN_PERCENT = 97.0
@@ -38,7 +38,7 @@ SEEN_PERCENT = 97.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Both:
-    """One outage in both runs: two lines on the same axis, and how long each was, in words."""
+    """One outage in both runs: two lines on the same axis, and both durations in words."""
 
     name: str
     change: Change
@@ -57,7 +57,7 @@ class Outages:
 
 
 def render_comparison(comparison: Comparison) -> str:
-    """The comparison as HTML, UTF-8; the same text for the same two runs."""
+    """Return the comparison as HTML, always the same for the same two runs."""
     ends_s = comparison.first.result.end_s, comparison.second.result.end_s
     axis = axis_of(_moments(comparison))
     changed = [each for each in comparison.outages if each.change is not Change.SAME]
@@ -119,14 +119,14 @@ def _track(name: str, found: Length | None, bars: Iterable[Bar]) -> Track:
 
 
 def _drawn(change: Change, found: Length | None, axis: Axis, over_s: float) -> Iterable[Bar]:
-    """What is unknown of a run was not observed in it."""
+    """Return the bars of one run; if its state is unknown, they show that it was not observed."""
     if found is None and change is Change.NOT_KNOWN:
         return (Bar(axis.start_s, axis.end_s, State.UNSEEN),)
     return _bars(found.windows if found else (), axis, over_s)
 
 
 def _bars(windows: Iterable[Window], axis: Axis, over_s: float) -> Iterator[Bar]:
-    """Between outages its run reported nothing; after the run it was not observed."""
+    """Yield the bars of one run: nothing reported between outages, not observed after its end."""
     last_s = axis.start_s
     for start_s, end_s in windows:
         until_s = over_s if end_s is None else end_s

@@ -1,4 +1,4 @@
-"""The whole timeline: every line of a short one; a long one is folded by minute. Pure."""
+"""The whole timeline: every line of a short one; a long one is grouped by minute. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 UNFOLDED = 500
 SHOWN_OF_A_KIND = 3
-"""Events of one kind and minute that a folded timeline shows; the others are counted."""
+"""Maximum number of events of one kind and minute in a grouped timeline; the others are counted."""
 NEVER_FOLDED = (
     Kind.CUT,
     Kind.CUT_LOST,

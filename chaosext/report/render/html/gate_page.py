@@ -16,11 +16,11 @@ TONES = {Decision.GO: "good", Decision.NO_GO: "bad", Decision.NOT_KNOWN: "bad"}
 MOST_REMEDIES = 3
 MOST_REASONS = 8
 MOST_NOTES = 9
-"""Lines shown, so that it stays one sheet; the page counts the others."""
+"""Maximum numbers of lines, so that it fits on one sheet; the page counts the others."""
 
 
 def render_gate_page(sheet: Sheet) -> str:
-    """UTF-8; the same text for the same sheet."""
+    """Return the page as HTML, always the same for the same sheet."""
     told = {
         "sheet": sheet,
         "tone": TONES[sheet.decision],
@@ -44,7 +44,7 @@ def _known(sheet: Sheet) -> tuple[str, ...]:
 
 
 def shortened(lines: tuple[str, ...], most: int) -> tuple[str, ...]:
-    """The first lines, and how many more there are."""
+    """Return the first lines, and the number of the others."""
     if len(lines) <= most:
         return lines
     return (*lines[:most], f"and {len(lines) - most} more, in --json")

@@ -1,4 +1,4 @@
-"""A hundred nodes in a dozen lines: similar tracks are grouped. Pure."""
+"""Groups similar tracks, so that a hundred nodes fit into a dozen lines. Pure."""
 
 from __future__ import annotations
 
@@ -16,22 +16,24 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
 UNFOLDED = 12
-"""Lines of one lane that a reader takes in at a glance."""
+"""Maximum number of lines per lane that a reader takes in at a glance."""
 ALIKE_SHARE = 0.02
 """Windows whose edges differ by less than this share of the axis look the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """One line of a lane; `members` are the tracks that it stands for, the worst first; none if it is a
-    track itself."""
+    """One line of a lane: a single track, or several.
+
+    `members`: the tracks that it stands for, the worst first; empty for a single track.
+    """
 
     track: Track
     members: tuple[Track, ...] = ()
 
 
 def folded(tracks: Sequence[Track], length_s: float) -> tuple[Group, ...]:
-    """One group a track if there are few; else similar tracks together, the worst first."""
+    """Return one group per track if they are few; else group similar tracks, the worst first."""
     if len(tracks) <= UNFOLDED:
         return tuple(Group(track=track) for track in tracks)
     alike = sorted(_alike(tracks, length_s * ALIKE_SHARE), key=_badness, reverse=True)
@@ -41,7 +43,7 @@ def folded(tracks: Sequence[Track], length_s: float) -> tuple[Group, ...]:
 
 
 def ranged(names: Sequence[str]) -> str:
-    """Many names as one: `worker-1 … worker-64` for a sequence, else the first few; before and after an arrow."""
+    """Shorten many names to one: `worker-1 … worker-64` for a sequence, else the first few; on each side of `→`."""
     sides = [name.partition(" → ") for name in names]
     here, there = (_ranged({side[at] for side in sides if side[at]}) for at in (0, 2))
     return f"{here} → {there}" if there else here
@@ -69,7 +71,7 @@ def _run_on(ordered: Sequence[str]) -> bool:
 
 
 Shape = tuple[tuple[State, float, float], ...]
-"""What a track looks like from afar: its bars without background; bars too short to see only by their kind."""
+"""A track's shape from afar: its bars without background; bars too short to see count only by their state."""
 
 
 def _alike(tracks: Sequence[Track], within_s: float) -> list[list[Track]]:
@@ -103,7 +105,7 @@ def _badness(group: Sequence[Track]) -> tuple[float, float, float, int]:
 
 
 def _bad(track: Track) -> tuple[float, float, float]:
-    """An outage weighs more than single missed answers."""
+    """Return a sort key by badness: an outage weighs more than single failed samples."""
     lost_s = sum((math.inf if end_s is None else end_s) - start_s for start_s, end_s in track.windows)
     return lost_s, track.seconds(State.OUT), track.seconds(State.UNSEEN)
 

@@ -1,4 +1,4 @@
-"""From a run to its lanes: the objects of each lane, and their states over time. Pure."""
+"""Converts a run to its lanes: the objects of each lane, and their states over time. Pure."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ ON_A_NODE = re.compile(r"( → )\S+ on (\S+ \S+)")
 """`worker → coredns-66bc5c9577-xbx9p on cp-1 10.244.35.0:53/udp`: the address is enough to identify the Pod."""
 
 MILD = {Lane.NODE_READY: State.AWAY, Lane.KUBELET: State.AWAY, Lane.ENTRY: State.DRAINED}
-"""States for outages that the cut, or the load balancer, is meant to cause."""
+"""States for outages that the cut, or the load balancer, causes on purpose."""
 
 HOLE_S = 1.5
-"""Busy customers report seconds less than this apart."""
+"""Seconds between customers' reports beyond which they were not observed; busy customers report more often."""
 
 FINEST = 1200
-"""Most bars of one object: a screen has no more columns."""
+"""Maximum number of bars of one object: a screen has no more columns."""
 
 TITLES = {
     Lane.CUSTOMERS: (
@@ -108,7 +108,7 @@ DOTS = {
     Kind.POD_EVICTED: (PLACEMENT, "evicted"),
     Kind.POD_PENDING: (PLACEMENT, "pending"),
 }
-"""Kinds that are moments, not windows: their lane and sign."""
+"""Kinds that are moments, not windows -> their lane and symbol."""
 
 
 def swims(run: RunData, axis: Axis) -> tuple[Swim, ...]:
@@ -161,7 +161,7 @@ class _Lanes:
         return "" if name in self._bars[lane] or name in self._dots[lane] else "predicted only"
 
     def _take_windows(self, nodes: Iterable[str]) -> None:
-        """Add what events report."""
+        """Add the state from events."""
         for node in nodes if self._result.events else ():
             self._bars[Lane.NODE_READY][f"Node/{node}"] = self._told((), ())
         for lane, found in self._result.outages.items():
@@ -182,7 +182,7 @@ class _Lanes:
         return layered([[quiet], *([bar] for bar in loud)])
 
     def _take_stretches(self, stretches: Stretches) -> None:
-        """Replace what events report by what sentinels saw."""
+        """Replace the state from events by the sentinels' observations."""
         for node, signals in stretches.items():
             head = Head(run="", node=node, boot="", mono_s=0.0, wall_s=0.0, signals=tuple(signals))
             for question in questions(head):
@@ -195,7 +195,7 @@ class _Lanes:
                 self._bars[lane][name] = fine
 
     def _take_customers(self, seconds: Iterable[Second]) -> None:
-        """Replace what events report by the results of customers' requests, second by second."""
+        """Replace the state from events by the results of customers' requests, second by second."""
         shown = [each for each in seconds if each.t_s > self._axis.start_s]
         bars = coarse(joined(_with_holes(shown)), self._axis.length_s, FINEST)
         if bars:
@@ -235,7 +235,7 @@ class _Lanes:
 
 
 def _line_of(lane: Lane, name: str) -> tuple[str, str]:
-    """The lane and line of an object: a single kube-dns Pod's address says nothing about what users feel."""
+    """Return the lane and line of an object; a single kube-dns Pod's address is in ENDPOINTS: users don't feel it."""
     if lane in LOOKUPS and ON_A_NODE.search(name):
         return ENDPOINTS, f"{name}, kept socket" if lane is Lane.DNS_KEPT_SOCKET else name
     return lane, name
@@ -250,7 +250,7 @@ def _place(event: Event, lane: str) -> str:
 
 
 def _with_holes(seconds: Iterable[Second]) -> Iterator[Bar]:
-    """Gaps between seconds are not observed."""
+    """Yield a bar per second; gaps between seconds are not observed."""
     last_s = None
     for second in seconds:
         began_s = second.t_s - 1.0
@@ -262,7 +262,7 @@ def _with_holes(seconds: Iterable[Second]) -> Iterator[Bar]:
 
 
 def _of_second(second: Second) -> Bar:
-    """A second of customers' requests, in steps of a tenth, so that similar seconds are one bar."""
+    """Return a bar for a second of customers' requests, rounded up to a tenth, so that similar seconds are one bar."""
     began_s, failed = second.t_s - 1.0, second.failed / (second.ok + second.failed)
     if not failed:
         return Bar(began_s, second.t_s, State.GOOD)

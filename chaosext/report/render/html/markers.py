@@ -28,7 +28,7 @@ FLAGGED = {
     Kind.ABORT: "aborted",
 }
 NEAR_PERCENT = 2.0
-"""Flags of one kind that are closer are merged."""
+"""Flags of one kind that are closer than this are merged."""
 CHARACTER_PERCENT = 1.9
 """Width of a character on a phone, in per cent of 360 px."""
 LEVELS = 3
@@ -36,7 +36,7 @@ LEVELS = 3
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """`label` at `percent` of the width, on one of LEVELS lines, so that labels don't lie on one another."""
+    """A flag: `label` at `percent` of the width, on one of LEVELS lines, so that labels don't overlap."""
 
     percent: float
     kind: Kind
@@ -51,7 +51,7 @@ class Flag:
 
 
 def flags(events: Iterable[Event], axis: Axis) -> tuple[Flag, ...]:
-    """The run's own actions; flags that would overlap are on different levels."""
+    """Return the run's own actions; flags that would overlap are on different levels."""
     apart: dict[Kind, Flag] = {}
     found: list[Flag] = []
     for event in sorted(events, key=lambda event: event.t_s):

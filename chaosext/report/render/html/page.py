@@ -1,4 +1,4 @@
-"""One self-contained HTML file from a run: no network access, no other file, and a strict content policy."""
+"""Renders a run as one self-contained HTML file: no network access, no other file, a strict content policy."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ PACKAGE = "chaosext.report.render.html"
 
 MOST_EVIDENCE = 12
 MOST_EXPECTED = 200
-"""Lines shown of a list of any length; the page counts the others and says where they are."""
+"""Maximum numbers of lines of a list; the page counts the others and says where they are."""
 
 
 def page(run: RunData) -> str:
-    """The report of `run` as HTML, UTF-8; the same text for the same run."""
+    """Return the report of `run` as HTML, always the same for the same run."""
     return render("page.html.jinja", _told(run))
 
 
 def render(template: str, told: Mapping[str, Any], *, style: str = "style.css") -> str:
-    """A page from `template`, given `told` and what every page has."""
+    """Render a page from `template`, with `told` and the parts that every page has."""
     return _environment().get_template(template).render(**told, **_inlined(style))
 
 
@@ -65,7 +65,7 @@ def _told(run: RunData) -> Mapping[str, Any]:
 
 
 def _inlined(style_file: str) -> Mapping[str, Any]:
-    """What every page has, and the policy that lets nothing else be loaded or run."""
+    """Return the parts of every page, and the content policy that forbids loading or running anything else."""
     style, script = _file(style_file), _file("script.js")
     policy = f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'"
     return {
@@ -107,5 +107,5 @@ def _file(name: str) -> str:
 
 
 def _hash(text: str) -> str:
-    """A hash as a Content-Security-Policy names it."""
+    """Return a hash in the form of a Content-Security-Policy."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

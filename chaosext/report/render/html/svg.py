@@ -1,7 +1,7 @@
-"""From lanes to SVG. Pure: values in, markup out.
+"""Draws lanes as SVG. Pure: values in, markup out.
 
-Every line is a small SVG as wide as there is room: lengths along the time axis are in per cent, heights and round
-shapes in pixels, so that nothing is distorted on a phone and no text shrinks.
+Every line is a small SVG of full width: lengths along the time axis are in per cent, heights and round shapes
+in pixels, so that nothing is distorted on a phone and no text shrinks.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SHAPES = {
     State.GOOD: ("g", 9, 4),
     State.QUIET: ("q", 10, 2),
 }
-"""State -> its class, top and height in pixels: what is good stays in the background."""
+"""State -> its class, top and height in pixels; healthy states stay in the background."""
 
 DIAMOND = "M0 22.5l5.5 5.5l-5.5 5.5l-5.5-5.5z"
 
@@ -46,7 +46,7 @@ GLYPHS = {
     "evicted": "M-4 7l8 8M4 7l-8 8",
     "pending": "M-5 7h10l-5 9z",
 }
-"""Sign -> its path, around its moment."""
+"""Symbol -> its path, centred on its moment."""
 
 SIGNS = {
     "probe": "a kubelet probe failed",
@@ -54,23 +54,23 @@ SIGNS = {
     "evicted": "a kube-dns Pod was evicted",
     "pending": "a kube-dns Pod was not scheduled",
 }
-"""Sign -> its meaning."""
+"""Symbol -> its meaning."""
 
 THINNEST_PERCENT = 0.15
-"""Keeps the shortest outage visible."""
+"""Minimum width of a bar in per cent; keeps the shortest outage visible."""
 LETTERED_PERCENT = 2.2
-"""A bar narrower than this (per cent) has no room for a letter on a phone of 360 px."""
+"""Minimum width in per cent of a bar with a letter, on a phone of 360 px."""
 HALF = 0.5
-"""Nor has a bar that is lower than this (pixels)."""
+"""A bar with at most this share is too low for a letter."""
 DOTS_APART = 100
-"""Dots are at least the axis' length divided by this apart."""
+"""Minimum distance of dots: the axis' length divided by this."""
 MOST_STOPS = 12
-"""With more bars than this, the keyboard stops at the line, not at each bar."""
+"""Maximum number of bars with keyboard focus of their own; with more, the line has the focus."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manner:
-    """How lines are drawn: the most bars in each, and whether the keyboard stops at them."""
+    """How lines are drawn: the maximum number of bars in each, and whether bars can have the keyboard focus."""
 
     axis: Axis
     most_bars: int
@@ -78,7 +78,7 @@ class Manner:
 
 
 def line(track: Track, manner: Manner) -> Markup:
-    """One line of a lane: few bars are readable one by one, many as a whole."""
+    """Draw one line of a lane; few bars are accessible one by one, many as a whole."""
     bars = coarse(track.bars, manner.axis.length_s, manner.most_bars)
     each = manner.stops and sum(bar.state not in BACKGROUND for bar in bars) <= MOST_STOPS
     parts = [
@@ -95,7 +95,7 @@ def line(track: Track, manner: Manner) -> Markup:
 
 
 def said(track: Track) -> str:
-    """A line in words, for screen readers."""
+    """Describe a line in words, for screen readers."""
     out = ", ".join(map(window, track.windows[:MOST_STOPS]))
     more = f" and {len(track.windows) - MOST_STOPS} more times" if len(track.windows) > MOST_STOPS else ""
     unseen_s = track.seconds(State.UNSEEN)
@@ -119,7 +119,7 @@ def _bar(bar: Bar, track: Track, axis: Axis) -> str:
 
 
 def _traced(bars: Iterable[Bar], axis: Axis) -> Iterator[str]:
-    """All bars of a class as one path, in thousandths of the width: a tenth of the size of rectangles."""
+    """Draw all bars of a class as one path, in thousandths of the width: a tenth of the size of rectangles."""
     paths: dict[str, list[str]] = defaultdict(list)
     for bar in bars:
         css, top, height = _shape(bar)
@@ -133,7 +133,7 @@ def _traced(bars: Iterable[Bar], axis: Axis) -> Iterator[str]:
 
 
 def _shape(bar: Bar) -> tuple[str, float, float]:
-    """Class, top and height: a bar of a part of a group is only as high as that part."""
+    """Return class, top and height; a bar of part of a group is only as high as that part."""
     css, top, height = SHAPES[bar.state]
     if bar.state in BACKGROUND:
         return css, top, height
@@ -163,7 +163,7 @@ def _some(bar: Bar) -> str:
 
 
 def _apart(dots: Iterable[Dot], axis: Axis) -> Iterator[Dot]:
-    """The first of overlapping dots of one sign."""
+    """Yield the first of overlapping dots with the same symbol."""
     last: dict[str, float] = {}
     for dot in sorted(dots, key=lambda each: each.t_s):
         if dot.t_s - last.get(dot.glyph, -axis.length_s) >= axis.length_s / DOTS_APART:

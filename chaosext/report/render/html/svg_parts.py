@@ -26,22 +26,24 @@ if TYPE_CHECKING:
     from chaosext.report.data.run_data import RunData
 
 MOST_BARS = 240
-"""Bars of one line: as many as a screen can show."""
+"""Maximum number of bars of one line: as many as a screen can show."""
 MOST_BARS_OF_A_MEMBER = 60
 MOST_MEMBERS = 100
-"""Lines of one lane that are drawn for members of groups, each group its share, the worst first: the file stays
-small whatever flaps. The others are counted."""
+"""Maximum number of lines per lane for members of groups, the worst first; the others are counted.
+
+Each group gets its share, so that the file stays small however often states change.
+"""
 FEW = 12
-"""Lines that are drawn if nothing happened to any of them."""
+"""Maximum number of lines to draw if nothing happened to any of them."""
 FLAG_PX, TICK_PX = 15, 22
 """Height of one level of flags, and of the axis' labels below them."""
 MOST_TOLD = 8
-"""Windows of one line that are listed in words."""
+"""Maximum number of windows of one line to list in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A line, with its name and the length of its outage. `members`: the worst of those that it stands for."""
+    """A line, with its name and the length of its outage. `members`: the worst tracks of a group."""
 
     name: str
     tag: str
@@ -56,7 +58,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneRows:
-    """A lane as it is drawn. `folded`: the text of a folded lane; "" for one that is open."""
+    """A lane as drawn. `folded`: the text of a folded lane; "" for an open one."""
 
     key: str
     title: str
@@ -67,7 +69,7 @@ class LaneRows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawing:
-    """Everything with a place on the axis; places are per cent of its width. `signs`: name, path and meaning."""
+    """Everything with a position on the axis, in per cent of its width. `signs`: name, path and meaning of symbols."""
 
     ticks: tuple[tuple[float, str], ...]
     cuts: tuple[tuple[float, float], ...]
@@ -83,7 +85,7 @@ class Drawing:
 
 
 def draw(run: RunData) -> Drawing | None:
-    """None if nothing has a place in time: nothing was cut, and nothing seen."""
+    """Draw a run; None if nothing has a position in time: nothing was cut, and nothing observed."""
     axis = axis_of(_moments(run))
     found = swims(run, axis)
     if not (found or run.result.events):
@@ -112,7 +114,7 @@ def draw(run: RunData) -> Drawing | None:
 
 
 def _moments(run: RunData) -> Iterator[float]:
-    """All moments of anything that happened or was observed."""
+    """Yield the times of everything that happened or was observed."""
     yield from (event.t_s for event in run.result.events)
     for lost in run.result.outages.values():
         yield from (
@@ -124,7 +126,7 @@ def _moments(run: RunData) -> Iterator[float]:
 
 
 def _percents(found: Window, axis: Axis) -> tuple[float, float]:
-    """The left edge of a window, and its width."""
+    """Return the left edge of a window, and its width."""
     start, end = axis.percent(found[0]), 100.0 if found[1] is None else axis.percent(found[1])
     return start, end - start
 
@@ -169,7 +171,7 @@ def _member(track: Track, axis: Axis) -> Row:
 
 
 def _out_s(track: Track, axis: Axis) -> float:
-    """The length of the outages; one that did not end counts to the end of the axis."""
+    """Return the total length of outages; one that did not end counts to the end of the axis."""
     return sum(length_s(each, axis.end_s) for each in track.windows)
 
 

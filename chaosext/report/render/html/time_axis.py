@@ -1,4 +1,4 @@
-"""The time axis that all lanes share: seconds from the cut to per cent of the width. Pure."""
+"""The time axis of all lanes: converts seconds from the cut to per cent of the width. Pure."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 
 STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
 MOST_TICKS = 7
-"""Labels that fit on a phone of 360 px."""
+"""Maximum number of labels that fit on a phone of 360 px."""
 BEFORE_SHARE = 0.08
-"""Largest share of the width for the time before the cut: what matters comes after it."""
+"""Maximum share of the width for the time before the cut: the important events come after it."""
 MARGIN_SHARE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """From `start_s` to `end_s`, seconds from the cut."""
+    """A time axis from `start_s` to `end_s`, in seconds from the cut."""
 
     start_s: float
     end_s: float
@@ -29,18 +29,18 @@ class Axis:
         return self.end_s - self.start_s
 
     def percent(self, t_s: float) -> float:
-        """The place of `t_s` in per cent of the width; what lies outside is at the edge."""
+        """Return the position of `t_s` in per cent of the width; times outside are at the edge."""
         return max(0.0, min(100.0, (t_s - self.start_s) / self.length_s * 100))
 
     def ticks(self) -> tuple[tuple[float, str], ...]:
-        """Round moments and their labels, from the cut on."""
+        """Return round times with their labels, from the cut on."""
         step = next((step for step in STEPS_S if self.length_s / step <= MOST_TICKS), None)
         step = step or STEPS_S[-1] * math.ceil(self.length_s / STEPS_S[-1] / MOST_TICKS)
         return tuple((float(t), _label(t, step)) for t in range(0, math.floor(self.end_s) + 1, step))
 
 
 def axis_of(moments: Iterable[float]) -> Axis:
-    """An axis that shows all `moments`, but before the cut only the last ones."""
+    """Return an axis that shows all `moments`, but only little of the time before the cut."""
     known = list(moments)
     last = max([1.0, *known])
     first = max(min([0.0, *known]), -BEFORE_SHARE * last)

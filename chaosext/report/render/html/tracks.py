@@ -16,24 +16,24 @@ if TYPE_CHECKING:
 
 
 class State(StrEnum):
-    """The state of an object for a while. Each has a shape of its own, so that colour is not needed."""
+    """The state of an object over some time. Each has its own shape, so that colour is not needed."""
 
     OUT = "out"
     UNSEEN = "unobserved"
-    """Not observed: never drawn as if it had been good."""
+    """Not observed: never drawn as healthy."""
     FAILING = "requests fail"
     """Customers at a load balancer; the share says how many of them."""
     AWAY = "NotReady"
-    """A node that the control plane does not hear: the purpose of a cut, so not an alarm."""
+    """A node that the control plane has lost: the purpose of a cut, so not an alarm."""
     DRAINED = "drained"
-    """A cluster that gets no customers from the load balancer: on purpose, so not an alarm."""
+    """A cluster that gets no customers from the load balancer, on purpose, so not an alarm."""
     HERE = "here"
     """A node that runs kube-dns."""
     ASTRAY = "here, without a route to it"
     """A node that runs kube-dns and advertises nothing."""
     GOOD = "good"
     QUIET = "nothing reported"
-    """Watched by events only: none reported an outage."""
+    """Observed through events only, none of which reported an outage."""
 
 
 BACKGROUND = (State.GOOD, State.QUIET)
@@ -45,9 +45,10 @@ RANKS = {state: rank for rank, state in enumerate(WORST_FIRST)}
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """`state` from `start_s` to `end_s`; `letter` is drawn on it: a `Mark`, or how many.
+    """An object's `state` from `start_s` to `end_s`; `letter` is drawn on it: a `Mark`, or a count.
 
-    `share`: of a group, how many of its members were so: up to a quarter, half, three quarters, or all of them.
+    `share`: the part of a group's members in this state, rounded up to a quarter, half, three quarters, or
+    all.
     """
 
     start_s: float
@@ -59,7 +60,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """Something that happened at `t_s`."""
+    """An event at `t_s`."""
 
     t_s: float
     glyph: str
@@ -68,7 +69,7 @@ class Dot:
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """What a rehearsal expects at `t_s`, or between `t_min_s` and `t_max_s`."""
+    """An event that a rehearsal predicts at `t_s`, or between `t_min_s` and `t_max_s`."""
 
     t_s: float
     t_min_s: float
@@ -78,7 +79,7 @@ class Guess:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Track:
-    """One object in one lane. `windows`: when it was out, as the outages say."""
+    """One object in one lane. `windows`: its outages."""
 
     name: str
     tag: str = ""
@@ -99,7 +100,7 @@ class Track:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swim:
-    """A lane: its tracks, in the order of their names."""
+    """A lane: its tracks, sorted by name."""
 
     key: str
     title: str
@@ -134,7 +135,7 @@ def _moved(bar: Bar, start_s: float, end_s: float) -> Bar:
 
 
 def worst(tracks: Sequence[Sequence[Bar]]) -> tuple[Bar, ...]:
-    """At each moment the worst of the tracks, with its share and its most common letter."""
+    """Merge tracks to the worst state at each moment, with its share and its most common letter."""
     return joined(
         Bar(start_s, end_s, state, max(letters, key=lambda each: letters[each]), _share(letters, len(tracks)))
         for start_s, end_s, state, letters in _worst(tracks)
@@ -142,14 +143,14 @@ def worst(tracks: Sequence[Sequence[Bar]]) -> tuple[Bar, ...]:
 
 
 def layered(layers: Sequence[Sequence[Bar]]) -> tuple[Bar, ...]:
-    """At each moment the worst of what several sources report."""
+    """Merge several sources to the worst state at each moment."""
     return joined(
         Bar(start_s, end_s, state, max(letters)) for start_s, end_s, state, letters in _worst(layers)
     )
 
 
 def counted(tracks: Sequence[Sequence[Bar]]) -> tuple[Bar, ...]:
-    """At each moment the worst of the tracks, with their count as the letter."""
+    """Merge tracks to the worst state at each moment, with the number of tracks in it as the letter."""
     found = _worst(tracks)
     return joined(
         Bar(start_s, end_s, state, str(sum(letters.values()))) for start_s, end_s, state, letters in found
@@ -161,7 +162,7 @@ def _share(letters: Mapping[str, int], of: int) -> float:
 
 
 def _worst(tracks: Sequence[Sequence[Bar]]) -> Iterator[tuple[float, float, State, Mapping[str, int]]]:
-    """Between any two edges the worst state, and letter -> count of tracks in it."""
+    """Yield the worst state between any two edges, with letter -> number of tracks in it."""
     now: dict[tuple[State, str], int] = {}
     moments = [(t_s, list(each)) for t_s, each in groupby(sorted(_edges(tracks)), key=itemgetter(0))]
     for (t_s, each), (next_s, _) in pairwise(moments):
@@ -186,7 +187,7 @@ def _edges(tracks: Sequence[Sequence[Bar]]) -> Iterator[tuple[float, State, str,
 
 
 def coarse(bars: Sequence[Bar], length_s: float, at_most: int) -> tuple[Bar, ...]:
-    """The bars; if there are more than `at_most`, the worst per stretch of time, so that nothing bad is lost."""
+    """Return the bars; more than `at_most` are reduced to the worst per slice of time, so that no outage is lost."""
     if len(bars) <= at_most:
         return tuple(bars)
     width_s = length_s / at_most
