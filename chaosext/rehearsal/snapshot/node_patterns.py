@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def is_over(pod: Pod) -> bool:
-    """Whether the Pod has terminated, so that it uses no resources."""
+    """Whether the Pod has finished, so that it uses no resources."""
     return pod.phase in ("Succeeded", "Failed")
 
 

@@ -100,7 +100,7 @@ FLAVOURS = {
 
 
 def tone(verdict: Verdict) -> str:
-    """The tone of a verdict: good, bad, alarm or neutral."""
+    """Return the tone of a verdict: good, bad, alarm, fixed or neutral."""
     return "fixed" if verdict.rollback_verified else TONES.get(verdict.outcome, "neutral")
 
 
