@@ -1,7 +1,7 @@
-"""chaosext: live through a network cutover before it is real.
+"""chaosext: rehearse a network cutover before you do it for real.
 
-Custom Chaos Toolkit actions and probes that sever a Kubernetes control plane from its nodes, assert the
-steady state (DNS resolvable, xDS synced, probes healthy) and verify the rollback by rescheduling kube-dns.
+Chaos Toolkit actions and probes that cut a Kubernetes control plane off from its nodes, check the steady
+state (DNS resolvable, xDS synced, probes healthy) and verify the rollback, which reschedules kube-dns.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 
 def discover(discover_system: bool = True) -> dict[str, Any]:
-    """What `chaos discover chaosext` lists: every action and probe of this extension."""
+    """Return what `chaos discover chaosext` lists: every action and probe of this extension."""
     from chaoslib.discovery.discover import discover_actions, discover_probes, initialize_discovery_result
 
     found: dict[str, Any] = initialize_discovery_result("chaosext", __version__, "kubernetes")

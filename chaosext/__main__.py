@@ -1,4 +1,4 @@
-"""`python -m chaosext`: the command, where its script is not on PATH."""
+"""`python -m chaosext`: the command, if its script is not on PATH."""
 
 from __future__ import annotations
 

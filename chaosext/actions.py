@@ -103,7 +103,7 @@ def heal_control_plane(configuration: Configuration = None, secrets: Secrets = N
     look_before_heal(current())
     was_in_force = fault_of(current()).in_force
     report, finding = heal_run(current()), healed_finding(current())
-    if was_in_force:  # else the heal that ended it has reported it
+    if was_in_force:  # otherwise the heal that removed it has already reported it
         require_kept(current())
     return {
         "run": report.run,

@@ -27,14 +27,15 @@ logger = logging.getLogger("chaostoolkit")
 
 _attended: Attended | None = None
 _refused = ""
-"""Why nothing of the experiment was played."""
+"""Why the experiment was not run."""
 
 _at_the_end = ExitStack()
 
 
 def validate_control(control: dict[str, Any]) -> None:
-    """The first that Chaos Toolkit asks of a control: from here on its log says no more than it may, and nothing is run
-    to look a value up before the experiment may be run.
+    """Redact Chaos Toolkit's log, and delay lookups until the experiment may run.
+
+    This is Chaos Toolkit's first call of a control.
     """
     from chaosext.run.chaostoolkit import hold_look_ups_back
     from chaosext.run.providers import bound_providers
@@ -52,9 +53,9 @@ def configure_control(
     event_registry: Any,
     **kwargs: Any,
 ) -> None:
-    """Learn what must not be said; and write the journal as the experiment goes, so that it survives a kill.
+    """Learn which values to redact, and write the journal during the experiment, so that it survives a kill.
 
-    What activities print is not shown from here on: it may be anything.
+    Output of activities is discarded from here on: it may contain anything.
     """
     from chaosext.experiment.known_secrets import known_secrets
     from chaosext.model.redact import hide
@@ -73,16 +74,16 @@ def configure_control(
 
 
 def cleanup_control() -> None:
-    """The last that Chaos Toolkit asks of a control."""
+    """Chaos Toolkit's last call."""
     _at_the_end.close()
 
 
 def before_experiment_control(
     context: Experiment, configuration: dict[str, Any], secrets: dict[str, Any], **kwargs: Any
 ) -> None:
-    """Begin the run: what is known before the cut is logged, and what happens is noted from now on.
+    """Start the run: log what is known before the cut, and record events from now on.
 
-    Where it may not be run nothing of it is played, the steady state hypothesis neither.
+    If the experiment may not run, nothing of it does, not even the steady-state hypothesis.
     """
     global _attended, _refused
     from chaosext.model.errors import ChaosextError
@@ -94,23 +95,23 @@ def before_experiment_control(
         return
     try:
         _attended = attend(context, configuration or {}, secrets or {})
-    except Exception as error:  # of one that is not ours the text may hold anything
+    except Exception as error:  # the text of a foreign error may contain secrets
         _refused = (
             str(error)
             if isinstance(error, ChaosextError)
             else f"it can't be attended ({type(error).__name__})"
         )
         logger.error(f"chaosext: {_refused}")
-        raise SystemExit(SKIP_ROLLBACKS) from None  # chaoslib goes on after any other error of a control
+        raise SystemExit(SKIP_ROLLBACKS) from None  # chaoslib ignores any other error of a control
     for line in _attended.outlook:
         logger.info(f"chaosext: {line}")
 
 
 def after_activity_control(context: Activity, state: Run, **kwargs: Any) -> None:
-    """After a cut that failed nothing else may happen: the rest would prove nothing.
+    """End the experiment after a failed cut: the rest would prove nothing.
 
-    Where it was refused nothing was touched, so there is nothing to roll back either; another run's cut may be in
-    force, and deleting Pods in the middle of it is not ours to do.
+    A refused cut has touched nothing, so there is nothing to roll back, and rollbacks are skipped. Another
+    run's cut may be active, and deleting Pods during it would disturb that run.
     """
     provider = context.get("provider", {})
     severed = provider.get("module") == "chaosext.actions" and provider.get("func") == "sever_control_plane"
@@ -123,7 +124,7 @@ def after_activity_control(context: Activity, state: Run, **kwargs: Any) -> None
 
 
 def after_hypothesis_control(state: dict[str, Any], **kwargs: Any) -> None:
-    """A gate that failed is remembered: stock chaoslib skips the method then, but plays the rollbacks."""
+    """Remember that the baseline failed: stock chaoslib then skips the method, but still runs the rollbacks."""
     from chaosext.run.session.run_context import current
 
     run = current()
@@ -132,7 +133,10 @@ def after_hypothesis_control(state: dict[str, Any], **kwargs: Any) -> None:
 
 
 def before_method_control(**kwargs: Any) -> None:
-    """From here on a hypothesis that isn't met is no gate; and the sentinels look on, or nothing is played."""
+    """From here on an unmet hypothesis is not a failed baseline.
+
+    Place the sentinels, or end the experiment.
+    """
     from chaosext.model.errors import ChaosextError
     from chaosext.run.session.run_context import current
     from chaosext.run.shutdown import SKIP_ROLLBACKS
@@ -147,15 +151,15 @@ def before_method_control(**kwargs: Any) -> None:
 
 
 def before_rollback_control(**kwargs: Any) -> None:
-    """From here on no stop condition is asked any more."""
+    """From here on stop conditions are no longer checked."""
     if _attended is not None:
         _attended.begin_rollbacks()
 
 
 def after_experiment_control(context: Experiment, state: Journal, **kwargs: Any) -> None:
-    """Heal what is left, derive the verdict, write the run's directory, and say so in the log.
+    """Heal what is left, derive the verdict, write the run's directory, and log the result.
 
-    The journal, which `chaos run` writes and sends to whoever is to be notified, is left without what may be secret.
+    The journal, which `chaos run` writes and sends to its notification targets, is redacted.
     """
     global _attended
     from chaosext.experiment.journal_redaction import redacted

@@ -1,6 +1,7 @@
-"""Container images without a daemon: layers as tar files, and archives as `docker load` and containerd read them.
+"""Build container images without a daemon: layers as tar files, and archives.
 
-The format is Docker's image specification v1.2 (manifest.json, one config per image, layers by digest).
+Archives are for `docker load` and containerd. The format is Docker's image specification v1.2 (manifest.json,
+one config per image, layers by digest).
 """
 
 from __future__ import annotations
@@ -19,15 +20,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-EPOCH = "1970-01-01T00:00:00Z"  # the same inputs make the same image
+EPOCH = "1970-01-01T00:00:00Z"  # fixed, so that the same inputs make the same image
 SEARCH_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One path in a layer: a file from disk, a text, a symlink, a hard link to an earlier entry, or a directory.
+    """One path in a layer: a file, a symlink, a hard link, or a directory.
 
-    `path` has no leading slash. Exactly one of `source`, `text`, `symlink`, `hardlink` is given; none: a directory.
+    `path` has no leading slash. The content is a file on disk (`source`) or a `text`; a hard link refers to
+    an earlier entry. Without `source`, `text`, `symlink` or `hardlink`, the entry is a directory.
     """
 
     path: str
@@ -41,7 +43,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """An image: its names, its layers (tar files, lowest first) and the `config` object of Docker's specification."""
+    """An image: its names, its layers (tar files, lowest first) and the `config` of Docker's specification."""
 
     names: tuple[str, ...]
     layers: tuple[Path, ...]
@@ -50,7 +52,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Component:
-    """An image to be: `entries` as one layer over `base` (a tree's tar file; None: over nothing)."""
+    """An image to build: `entries` as one layer on `base` (a tar file of a file system; None: no base layer)."""
 
     names: tuple[str, ...]
     entries: tuple[Entry, ...]
@@ -59,11 +61,11 @@ class Component:
 
     @property
     def inputs(self) -> object:
-        """Everything that decides what comes out; kept files carry their key in their path."""
+        """Everything that determines the image's content. Paths of cached files contain their key."""
         return [self.names, [repr(entry) for entry in self.entries], str(self.base), dict(self.config)]
 
     def image(self) -> Image:
-        """Write the layer, unless it is kept from before, and name what is in the image."""
+        """Write the layer, unless it is cached, and return the image."""
         name = f"layer-{self.names[0].rsplit('/', 1)[-1].split(':')[0]}"
         inputs = [repr(entry) for entry in self.entries]
         layer = kept(name, inputs, lambda target: write_layer(target / "layer.tar", self.entries))
@@ -72,14 +74,14 @@ class Component:
 
 
 def write_layer(target: Path, entries: Iterable[Entry]) -> None:
-    """Write `entries` as one uncompressed layer; owners are numbers, times are zero."""
+    """Write `entries` as one uncompressed layer with numeric owners and zero timestamps."""
     with tarfile.open(target, "w", format=tarfile.GNU_FORMAT) as layer:
         for entry in entries:
             _add(layer, entry)
 
 
 def write_archive(target: Path, images: Iterable[Image]) -> None:
-    """Write `images` into one archive for `docker load` or `ctr images import`; shared layers are stored once."""
+    """Write `images` into one archive for `docker load` or `ctr images import`; shared layers only once."""
     digests: dict[Path, str] = {}
     manifest = []
     with tarfile.open(target, "w", format=tarfile.GNU_FORMAT) as archive:
@@ -98,13 +100,13 @@ def write_archive(target: Path, images: Iterable[Image]) -> None:
 
 
 def digest_of(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal digits."""
+    """Return the SHA-256 of a file, in hexadecimal digits."""
     with path.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def image_config(image: Image, diff_ids: Iterable[str]) -> bytes:
-    """The image's configuration as JSON; its hash is the image's ID."""
+    """Return the image's configuration as JSON; its hash is the image's ID."""
     body = {
         "architecture": ARCHITECTURE,
         "os": "linux",

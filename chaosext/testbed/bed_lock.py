@@ -1,4 +1,4 @@
-"""One process at a time: what an earlier one holds, a later one waits for, and a dead one lets go of."""
+"""File locks between processes. The kernel releases the lock of a process that dies."""
 
 from __future__ import annotations
 
@@ -15,16 +15,20 @@ if TYPE_CHECKING:
 
 
 WAITED_S = 3600.0
-"""How long a later process waits: `testbed up` takes minutes, and the longest build of `hack/images` half an hour."""
+"""Longest wait for a lock, seconds.
+
+`testbed up` takes minutes, and the longest build of `hack/images` half an hour.
+"""
 
 LOOK_S = 0.2
 
 
 @contextmanager
 def locked(name: str, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Hold the lock called `name`, among all processes that share the user's cache.
+    """Hold the lock called `name` among all processes that share the user's cache.
 
-    `waiting` is called once if another process holds it. Raises `Refused` where it does for `WAITED_S`.
+    Calls `waiting` once if another process holds the lock. Raises `Refused` if it still does after `WAITED_S`
+    seconds.
     """
     locks = cache_home() / "locks"
     locks.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""All of `chaosext testbed up`: the images, the cluster; and a second one, with an entry before both."""
+"""All of `chaosext testbed up`: images, cluster, and optionally a second cluster and a load balancer."""
 
 from __future__ import annotations
 
@@ -32,9 +32,10 @@ def bring_up(
     images: str = AUTO,
     registry: str | None = None,
 ) -> BedStatus | PairStatus:
-    """Bring the testbed to its steady state, with a `second` cluster one after the other, and an entry before both.
+    """Bring the testbed to its steady state.
 
-    `images` and `registry` are those of `ensure_images`. Raises `ChaosextError`s.
+    A `second` cluster follows, with a load balancer in front of both. See `ensure_images` for `images` and
+    `registry`. Raises a `ChaosextError` if a step fails.
     """
     image_set = ensure_images(images, progress, registry=registry)
     found = lifecycle.up(blueprint, image_set, progress)
@@ -45,14 +46,22 @@ def bring_up(
 
 
 def ensure_images(images: str, progress: Progress, *, registry: str | None = None) -> ImageSet:
-    """Have every image, command and manifest that the testbed needs on this machine.
+    """Ensure that every image, command and manifest that the testbed needs is on this machine.
 
-    `images` "registry" pulls the official images (`registry` as `HOST:PORT` stands in for all of their registries);
-    "auto" does so where the registry answers within seconds, and else takes the newest image bundle in the user's
-    cache; anything else is the path of an image bundle. A second call takes a second or two.
+    `images` is one of:
 
-    Raises `Refused` before anything is touched: a bundle that is damaged or does not fit, none at all, no engine.
-    Raises `CommandFailed` when an image can't be pulled or loaded, `ChaosextError` when the cache is full or read-only.
+    - "registry": pull the official images. `registry` (`HOST:PORT`) replaces all of their registries.
+    - "auto": the same if the registry answers within seconds, otherwise the newest image bundle in the user's
+      cache.
+    - the path of an image bundle.
+
+    A repeated call takes one or two seconds.
+
+    Raises:
+        Refused: before anything is changed: the bundle is damaged, does not fit or is missing, or no engine
+            answers.
+        CommandFailed: an image can't be pulled or loaded.
+        ChaosextError: the cache is full or read-only.
     """
     with writable_cache():
         return _ensure_images(images, progress, registry)

@@ -1,6 +1,6 @@
-"""Image bundles: everything that `testbed up` takes from no registry, in one directory with a manifest.
+"""Image bundles: everything that `testbed up` does not pull from a registry, in one directory with a manifest.
 
-The builder is `hack/images` in chaosext's sources. This module finds, reads, checks and unpacks what it built;
+The builder is `hack/images` in chaosext's sources. This module finds, reads, checks and unpacks its bundles;
 docs/formats.md describes the format.
 """
 
@@ -33,26 +33,26 @@ if TYPE_CHECKING:
     from chaosext.testbed.stage_progress import Progress
 
 Profile = Literal["full", "tools"]
-"""`full`: all images and all tools. `tools`: what is needed beside the official images of a registry."""
+"""`full`: all images and all tools. `tools`: only what a registry's official images lack."""
 
 SCHEMA = "chaosext.image-bundle/v1"
 MANIFEST = "manifest.json"
 PREFIX = "bundle-"
-"""How the names of bundles in the user's cache begin."""
+"""Name prefix of bundles in the user's cache."""
 
 MANIFEST_BYTES = 4 * 2**20
 MAX_FILES = 10_000
 MAX_BYTES = 32 * 2**30
-"""Bounds of a bundle. One of profile `full` has some 150 files and 2.2 GiB."""
+"""Size limits of a bundle. A bundle of profile `full` has some 150 files and 2.2 GiB."""
 
 UNFIT_SHOWN = 3
 
 COMMANDS = ("kind", "helm", "shop", "customers")
 TREES = ("python", "runner")
 ENGINE_IMAGES = ("node-base", "leaf", "load-balancer")
-"""Images for the Docker engine; all others go into the nodes' containerd."""
+"""Images for the Docker engine; all others are loaded into the nodes' containerd."""
 NAMED_IMAGES = ("calico-node", "calico-cni", "istio-pilot", "istio-proxy", "shop", "client")
-"""Images in the nodes that manifests of the testbed name."""
+"""Images on the nodes that the testbed's manifests name."""
 
 NEEDED_FILES: Mapping[Profile, tuple[str, ...]] = {
     "tools": (
@@ -82,7 +82,7 @@ class BundleFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BundleImage(msgspec.Struct, frozen=True, kw_only=True):
-    """An image: names of files as layers, lowest first, and the `config` object of Docker's image specification."""
+    """An image: the names of its layers' files, lowest first, and the `config` of Docker's specification."""
 
     layers: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     config: dict[str, Any] = {}
@@ -90,7 +90,7 @@ class BundleImage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """manifest.json. `files` and `images` are by path in the bundle and by role."""
+    """The content of manifest.json: `files` by their paths in the bundle, `images` by their roles."""
 
     schema: str
     profile: Profile
@@ -109,39 +109,39 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A bundle whose manifest was read. `label` is what people know it by."""
+    """A bundle whose manifest was read. Messages call it `label`."""
 
     path: Path
     manifest: Manifest
     label: str
 
     def file(self, name: str) -> Path:
-        """The file, or the directory, of that name."""
+        """Return the path of a file or directory in the bundle."""
         return self.path / name
 
     def digest(self, name: str) -> str:
-        """SHA-256 of the file of that name."""
+        """Return the SHA-256 of a file in the bundle."""
         return self.manifest.files[name].sha256
 
     def image(self, role: str) -> Image:
-        """The image of that role."""
+        """Return the image with that role."""
         found = self.manifest.images[role]
         layers = tuple(map(self.file, found.layers))
         return Image(names=found.names, layers=layers, config=found.config)
 
     def image_key(self, *roles: str) -> str:
-        """A key of the content of the images of these roles: other content, another key."""
+        """Return a key that changes whenever the content of one of these images changes."""
         images = [self.manifest.images[role] for role in roles]
         return key_of([[each.names, list(map(self.digest, each.layers)), each.config] for each in images])
 
     @property
     def node_images(self) -> tuple[str, ...]:
-        """The roles of the images that go into the nodes' containerd."""
+        """The roles of the images that are loaded into the nodes' containerd."""
         return tuple(role for role in self.manifest.images if role not in ENGINE_IMAGES)
 
 
 def wanted_versions(profile: Profile) -> dict[str, str]:
-    """What this chaosext can bring up, by component."""
+    """Return the versions that this chaosext can bring up, by component."""
     tools = {
         "calico": versions.CALICO_VERSION,
         "customers": versions.CUSTOMERS_VERSION,
@@ -156,7 +156,7 @@ def wanted_versions(profile: Profile) -> dict[str, str]:
 
 
 def misfits(manifest: Manifest) -> list[str]:
-    """Why this chaosext cannot use a bundle, each as `kind v0.32.0 instead of v0.33.0`; empty when it can."""
+    """List why this chaosext cannot use a bundle, each as `kind v0.32.0 instead of v0.33.0`; empty if it can."""
     wanted = {"architecture": versions.ARCHITECTURE, **wanted_versions(manifest.profile)}
     held = {**manifest.versions, "architecture": manifest.architecture}
     return [
@@ -167,14 +167,14 @@ def misfits(manifest: Manifest) -> list[str]:
 
 
 def open_bundle(path: Path, progress: Progress) -> Bundle:
-    """The bundle at `path`, a directory or a tar file of one, with all of its content checked.
+    """Open and check the whole bundle at `path`: a directory, or a tar file of one.
 
-    A tar file is unpacked into the user's cache. Raises `Refused` naming the file that is wrong and the fix.
+    A tar file is unpacked into the user's cache. Raises `Refused`, which names the wrong file and the fix.
     """
     try:
         found = path.expanduser()
         mode = found.stat().st_mode
-    except (OSError, RuntimeError, ValueError) as error:  # no such user's home; a byte that no path may hold
+    except (OSError, RuntimeError, ValueError) as error:  # no such home directory, or a NUL byte
         missing = isinstance(error, FileNotFoundError)
         raise Refused(
             f"image bundle {path}: {'does not exist' if missing else _reason(error)}", CHOICES
@@ -187,9 +187,9 @@ def open_bundle(path: Path, progress: Progress) -> Bundle:
 
 
 def newest_bundle(*, full: bool) -> Bundle:
-    """The newest bundle in the user's cache that fits this chaosext; its content is not checked yet.
+    """Return the newest bundle in the user's cache that fits this chaosext; its content is not checked yet.
 
-    Raises `Refused` when there is none, saying why those that are there do not do.
+    Raises `Refused` if there is none; the message says why the bundles in the cache do not fit.
     """
     unfit = []
     for path in kept_bundles():
@@ -212,17 +212,17 @@ def newest_bundle(*, full: bool) -> Bundle:
 
 
 def kept_bundles() -> list[Path]:
-    """The bundles in the user's cache, newest first."""
+    """List the bundles in the user's cache, newest first."""
     found: list[tuple[float, Path]] = []
     for path in cache_home().glob(f"{PREFIX}*"):
-        with suppress(FileNotFoundError):  # another process has removed it
+        with suppress(FileNotFoundError):  # another process has just removed it
             if path.suffix != PARTIAL and path.is_dir():
                 found.append((path.stat().st_mtime, path))
     return [path for _, path in sorted(found, reverse=True)]
 
 
 def read_bundle(path: Path, label: str = "") -> Bundle:
-    """The bundle in the directory `path`, by its manifest alone. Raises `Refused` when that is not a valid one."""
+    """Read the bundle in `path`: only its manifest. Raises `Refused` if the manifest is not valid."""
     label = label or str(path)
     try:
         manifest = _read_manifest(path / MANIFEST)
@@ -234,10 +234,10 @@ def read_bundle(path: Path, label: str = "") -> Bundle:
 
 
 def check_content(bundle: Bundle, progress: Progress) -> None:
-    """Compare every file with the manifest. Raises `Refused` naming the first one that differs.
+    """Compare every file with the manifest. Raises `Refused`, which names the first file that differs.
 
-    Digests of 2 GiB take seconds, so files that are as they were at an earlier check (same inode, size and time of
-    change) are not read again.
+    Hashing 2 GiB takes seconds, so files that have not changed since an earlier check (same inode, size and
+    modification time) are not read again.
     """
     for name in _unlisted(bundle):
         raise Refused(f"image bundle {bundle.label}: {name} is not in its {MANIFEST}", "remove that file")
@@ -256,7 +256,10 @@ def check_content(bundle: Bundle, progress: Progress) -> None:
 
 
 def _read_manifest(path: Path) -> Manifest:
-    """Raises `OSError`, or `ValueError` or `MsgspecError` saying what is wrong."""
+    """Read and validate manifest.json.
+
+    Raises `OSError`, or `ValueError` or `MsgspecError` with the reason.
+    """
     if not stat.S_ISREG(path.lstat().st_mode):
         raise ValueError("not a regular file")
     with path.open("rb") as file:
@@ -271,7 +274,7 @@ def _read_manifest(path: Path) -> Manifest:
 
 
 def _problems(manifest: Manifest) -> Iterator[str]:
-    """What is wrong with a manifest that has the right types, most basic first."""
+    """Yield what is wrong with a manifest whose types are valid, the most basic problem first."""
     files, images = manifest.files, manifest.images
     yield from (f"unsafe file name {name!r}" for name in files if not _is_safe(name) or name == MANIFEST)
     if sum(each.bytes for each in files.values()) > MAX_BYTES:
@@ -298,7 +301,7 @@ def _is_safe(name: str) -> bool:
 
 
 def _unlisted(bundle: Bundle) -> Iterator[str]:
-    """Files that the manifest does not list. Helm would take a stray one among the charts for a template."""
+    """Yield files that the manifest does not list: Helm would treat one among the charts as a template."""
     for directory, directories, names in os.walk(bundle.path):
         here = Path(directory).relative_to(bundle.path)
         links = [each for each in directories if Path(directory, each).is_symlink()]
@@ -308,7 +311,7 @@ def _unlisted(bundle: Bundle) -> Iterator[str]:
 
 
 def _status(bundle: Bundle, name: str) -> os.stat_result:
-    """Of a file that is a regular one and has the listed size."""
+    """Return the status of a file. Raises `Refused` unless it is a regular file of the listed size."""
     try:
         status = bundle.file(name).lstat()
     except OSError as error:
@@ -337,7 +340,7 @@ def _check_digest(bundle: Bundle, name: str) -> None:
 
 
 def _unpacked(tar: Path, progress: Progress) -> Bundle:
-    """The bundle in a tar file, unpacked into the user's cache unless it is there from before."""
+    """Unpack the bundle in a tar file into the user's cache, unless it is there already."""
     status = tar.stat()
     inputs = [str(tar.resolve()), status.st_size, status.st_mtime_ns, status.st_ino]
 
@@ -374,19 +377,19 @@ def _unpack(tar: Path, target: Path) -> None:
                     shutil.copyfileobj(content, file, 2**20)
                 path.chmod(0o755 if path.parent.name == "bin" else 0o644)
     except UNREADABLE as error:
-        # tarfile lists every format that it tried, a line each.
+        # tarfile reports each format that it tried, one per line.
         why = "not a tar file" if "\n" in str(error) else _reason(error)
         raise Refused(f"image bundle {tar} cannot be unpacked: {why}", AGAIN) from error
     _lift(target)
 
 
 def _reason(error: Exception) -> str:
-    """What an error says, in one line."""
+    """Return the error's message in one line."""
     return getattr(error, "strerror", None) or " ".join(str(error).split())
 
 
 def _members(archive: tarfile.TarFile, tar: Path) -> Iterator[tuple[tarfile.TarInfo, str]]:
-    """The files in an archive with their safe names, within the bounds of a bundle."""
+    """Yield the files of an archive and their safe names. Raises `Refused` beyond a bundle's size limits."""
     size = 0
     for number, member in enumerate(archive):
         name = member.name.removeprefix("./")
@@ -401,7 +404,7 @@ def _members(archive: tarfile.TarFile, tar: Path) -> Iterator[tuple[tarfile.TarI
 
 
 def _lift(target: Path) -> None:
-    """Move what is in a single directory, as `tar -c bundle-full-KEY` makes it, one level up."""
+    """Move the content of a single top directory, as `tar -c bundle-full-KEY` creates it, one level up."""
     children = list(target.iterdir())
     if len(children) == 1 and children[0].is_dir():
         inside = children[0].rename(target / ".inside")
@@ -411,5 +414,5 @@ def _lift(target: Path) -> None:
 
 
 def manifest_bytes(manifest: Manifest) -> bytes:
-    """The text of manifest.json, the same for the same manifest."""
+    """Return the text of manifest.json; equal manifests give equal bytes."""
     return msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=2) + b"\n"

@@ -1,4 +1,7 @@
-"""Finished builds, kept in the user's cache under a hash of what went into them: written aside, renamed when done."""
+"""Cached builds in the user's cache, named by a hash of their inputs.
+
+Each is written to a temporary directory and renamed once it is complete.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +25,14 @@ PARTIAL = ".partial"
 
 
 def key_of(inputs: object) -> str:
-    """A short hash of JSON-like `inputs`: the same inputs, the same key."""
+    """Return a short hash of JSON-like `inputs`."""
     text = json.dumps(inputs, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:KEY_DIGITS]
 
 
 @contextmanager
 def writable_cache() -> Iterator[None]:
-    """Raise `ChaosextError` with the path and a fix where the file system fails: full, read-only, not permitted."""
+    """Turn errors of the file system (full, read-only, not permitted) into a `ChaosextError` with a fix."""
     try:
         yield
     except OSError as error:
@@ -40,7 +43,7 @@ def writable_cache() -> Iterator[None]:
 
 
 def log_file(name: str) -> Path:
-    """Where the output of the build called `name` goes."""
+    """Return the path of the log of the build called `name`; its directory exists."""
     path = cache_home() / "logs" / f"{name}.log"
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
@@ -52,10 +55,11 @@ def kept(
     build: Callable[[Path], object],
     announce: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> Path:
-    """The directory `name-KEY`, filled by `build` (given an empty directory) unless it is there already.
+    """Return the cached directory `name-KEY`; `build` fills it if it does not exist (it gets an empty one).
 
-    `announce` gives what is entered while `build` runs, such as a stage of a `Progress`. A build that fails or is
-    interrupted leaves nothing under that name. Two processes don't build the same at once.
+    `announce` returns a context manager that is entered while `build` runs, such as a stage of a `Progress`.
+    A build that fails or is interrupted leaves nothing under the final name. No two processes build the same
+    directory at once.
     """
     target = _place(name, inputs)
     if target.is_dir():
@@ -67,7 +71,7 @@ def kept(
 
 
 def is_kept(name: str, inputs: object) -> bool:
-    """Whether `kept` would return at once."""
+    """Return whether `kept` would return at once."""
     return _place(name, inputs).is_dir()
 
 
@@ -76,7 +80,10 @@ def _place(name: str, inputs: object) -> Path:
 
 
 def _build_aside(target: Path, build: Callable[[Path], object]) -> None:
-    """What a failed build leaves stays for looking at, as `target`.partial, and goes with the next attempt."""
+    """Build in `target`.partial and rename it.
+
+    A failed build stays there for inspection until the next attempt.
+    """
     aside = target.with_name(f"{target.name}{PARTIAL}")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)

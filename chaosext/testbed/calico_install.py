@@ -1,7 +1,6 @@
-"""Calico as the story needs it: Pod routes travel by BGP alone, and only workers have a session with the
-leaf.
+"""Calico as in the incident: Pod routes travel by BGP only, and only workers have a session with the leaf.
 
-Upstream's calico.yaml is changed by overlays here; none of it is kept in this repository. Pure.
+Overlays change upstream's calico.yaml, which is not copied into this repository. Pure.
 """
 
 from __future__ import annotations
@@ -17,25 +16,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 AS_NUMBER = 64512
-"""Calico's default AS (BGPConfiguration asNumber), shared with the leaf: the sessions are iBGP."""
+"""Calico's default AS (BGPConfiguration asNumber), which the leaf uses as well: the sessions are iBGP."""
 
 PEER_SELECTOR = "!has(node-role.kubernetes.io/control-plane)"
-"""Who has a BGP session: everybody but control-plane nodes. This is the trap of the story."""
+"""Selects the nodes with a BGP session: all but control-plane nodes, so no other node can reach Pods there."""
 
 CRD_GROUP = "crd.projectcalico.org/v1"
 LEFT_OUT = frozenset({"calico-kube-controllers"})
-"""Garbage collection of long-gone nodes' addresses: not needed on a testbed that lives for hours."""
+"""Releases the addresses of deleted nodes: not needed on a testbed that exists for hours."""
 
 FRESH_INSTALL_LEFT_OUT = frozenset({"upgrade-ipam", "mount-bpffs"})
-"""Init containers that serve an upgrade from host-local IPAM and the eBPF data plane."""
+"""Init containers for an upgrade from host-local IPAM, and for the eBPF data plane."""
 CNI_IS_USABLE = """\
 grep --quiet server: /etc/cni/net.d/calico-kubeconfig
 ! grep --quiet '://\\[' /etc/cni/net.d/calico-kubeconfig
 """
-"""A bash script for a node: fails until the CNI plugin can be used, a second or two after the node is Ready.
+"""A bash script for a node that fails until the CNI plugin is usable, a second or two after the node is Ready.
 
-The installer writes the API server as `https://[HOST]`, which Go since 1.25.2 takes for IPv6 only; calico-node writes
-it again, well, when it starts. A Pod bound in between fails and waits ten seconds for its next try.
+The installer writes the API server's URL as `https://[HOST]`, which Go since 1.25.2 accepts for IPv6 only;
+calico-node writes a valid URL when it starts. A Pod that is bound in between fails, and is retried after ten
+seconds.
 """
 EBPF_VOLUMES = frozenset({"sys-fs", "bpffs", "nodeproc", "host-local-net-dir"})
 
@@ -43,7 +43,7 @@ EBPF_VOLUMES = frozenset({"sys-fs", "bpffs", "nodeproc", "host-local-net-dir"})
 def calico_objects(
     calico_yaml: str, *, pod_subnet: str, node_image: str, cni_image: str
 ) -> tuple[list[Manifest], list[Manifest]]:
-    """Upstream's calico.yaml as (custom resource definitions, all the rest), overlaid for pure BGP."""
+    """Return upstream's calico.yaml, changed to pure BGP, as (custom resource definitions, other objects)."""
     objects = [each for each in parse_documents(calico_yaml) if each["metadata"]["name"] not in LEFT_OUT]
     definitions = [each for each in objects if each["kind"] == "CustomResourceDefinition"]
     others = [each for each in objects if each["kind"] != "CustomResourceDefinition"]
@@ -54,10 +54,11 @@ def calico_objects(
 
 
 def api_endpoint(host: str) -> Manifest:
-    """Where calico-node and the CNI plugin find the API server, without waiting for kube-proxy at every start.
+    """Return the ConfigMap that leads calico-node and the CNI plugin to the API server without kube-proxy.
 
-    Calico reads this ConfigMap if there is one (calico.yaml, `envFrom`). With several control-plane nodes there is
-    none: they shall find an API server through kube-proxy, not through the load balancer, which a cut takes away.
+    Calico reads this ConfigMap if it exists (calico.yaml, `envFrom`). With several control-plane nodes it
+    does not exist: Calico must then reach an API server through kube-proxy and not through the load balancer,
+    which a cut blocks.
     """
     return {
         "apiVersion": "v1",
@@ -68,7 +69,7 @@ def api_endpoint(host: str) -> Manifest:
 
 
 def bgp_objects(leaf_ip: str) -> list[Manifest]:
-    """No node-to-node mesh; one peering, of every node that is no control plane, with the leaf."""
+    """Return Calico's BGP objects: no node-to-node mesh, and a peering of every worker with the leaf."""
     return [
         {
             "apiVersion": CRD_GROUP,
@@ -100,7 +101,7 @@ def _node_daemonset(daemonset: Manifest, pod_subnet: str, images: dict[str, str]
 
 
 def _environment(pod_subnet: str) -> dict[str, str]:
-    """What calico-node reads at its first start to make the IP pool (node/pkg/lifecycle/startup)."""
+    """Return what calico-node reads at its first start to create the IP pool (node/pkg/lifecycle/startup)."""
     return {
         "IP_AUTODETECTION_METHOD": "kubernetes-internal-ip",
         "CALICO_IPV4POOL_CIDR": pod_subnet,
@@ -122,17 +123,17 @@ def _kept(items: Iterable[Manifest], left_out: frozenset[str]) -> list[Manifest]
 NAMESPACE = "kube-system"
 DEPLOYMENT = "coredns"
 TARGET = ("deployment", DEPLOYMENT, f"--namespace={NAMESPACE}")
-"""kubectl's words for the Deployment."""
+"""kubectl's arguments for the Deployment."""
 PODS = ("--selector=k8s-app=kube-dns", f"--namespace={NAMESPACE}")
-"""kubectl's words for its Pods."""
+"""kubectl's arguments for its Pods."""
 REPLICAS = 2
-"""kubeadm's number (cmd/kubeadm/app/phases/addons/dns)."""
+"""kubeadm's default (cmd/kubeadm/app/phases/addons/dns)."""
 
 CONTROL_PLANE_LABEL = "node-role.kubernetes.io/control-plane"
 
 
 def deployment_patch(mitigations: tuple[Mitigation, ...]) -> dict[str, Any] | None:
-    """A strategic merge patch of kubeadm's Deployment for the mitigations, None when it stays as it is."""
+    """Return a strategic merge patch of kubeadm's Deployment for the mitigations; None if there is none."""
     if Mitigation.DNS_AFFINITY not in mitigations:
         return None
     peered_only = {"matchExpressions": [{"key": CONTROL_PLANE_LABEL, "operator": "DoesNotExist"}]}
@@ -141,6 +142,6 @@ def deployment_patch(mitigations: tuple[Mitigation, ...]) -> dict[str, Any] | No
 
 
 def deployment_patch_json(mitigations: tuple[Mitigation, ...]) -> str:
-    """The same as JSON text, "" when there is nothing to patch."""
+    """Return the same patch as JSON text; "" if there is nothing to patch."""
     patch = deployment_patch(mitigations)
     return json.dumps(patch) if patch else ""

@@ -1,4 +1,4 @@
-"""Runs the commands that the testbed is built with (docker, kind, kubectl, go …): bounded, never silent on failure."""
+"""Run the commands that build the testbed (docker, kind, kubectl, go …), with timeouts and clear errors."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ TAIL_LINES = 15
 
 
 class CommandFailed(ChaosextError):
-    """A command was missing, ended with an exit code other than 0, or took too long.
+    """A command is missing, ended with a non-zero exit code, or took too long.
 
-    `exit_code_of_command` is None when it never ran or ran out of time.
+    `exit_code_of_command` is None if it never ran or timed out.
     """
 
     def __init__(self, message: str, fix: str = "", *, exit_code_of_command: int | None = None) -> None:
@@ -43,10 +43,9 @@ def run_command(
 ) -> subprocess.CompletedProcess[str]:
     """Run `argv` without a shell and return its output as text.
 
-    `input` is what it reads: a text, or a file. `env` is added to the environment. With `log`, output goes to that
-    file as it comes (appended, nothing is returned in stdout and stderr), for builds that somebody may want to watch.
-
-    Raises `CommandFailed` with the end of what the command said.
+    `input` is the standard input: a text, or a file. `env` is added to the environment. With `log`, the
+    output is appended to that file while the command runs, so that a long build can be watched; stdout and
+    stderr are then not returned. Raises `CommandFailed` with the end of the command's output.
     """
     words = [str(word) for word in argv]
     try:
@@ -74,7 +73,10 @@ def _run(
     cwd: Path | None,
     log: Path | None,
 ) -> subprocess.CompletedProcess[str]:
-    """Where time is up, it is ended with all that it has started; what it leaves behind otherwise may be a daemon."""
+    """Run the command; on a timeout, end it together with its children.
+
+    Otherwise background children are left alone: they may be daemons.
+    """
     env = {**_home(), **os.environ, **(env or {})}
     if log is None and not isinstance(input, Path):
         done = child_process.run(
@@ -119,7 +121,7 @@ def _opened(log: Path) -> TextIO:
 
 
 def _home() -> dict[str, str]:
-    """HOME where it is unset (as in cron and some services): Go's caches and kind's kubeconfig need one."""
+    """Return HOME if it is unset, as in cron and some services: Go's caches and kind's kubeconfig need it."""
     return {} if "HOME" in os.environ else {"HOME": str(Path.home())}
 
 
@@ -143,7 +145,7 @@ EXPORT_TIMEOUT_S = 30
 def create_cluster(kind: Path, blueprint: Blueprint, node_image: str) -> None:
     """Create the nodes and join them; without a network they are not Ready yet. Raises `CommandFailed`.
 
-    kind writes context `kind-NAME` into the user's kubeconfig. On failure it takes its nodes away again.
+    kind writes context `kind-NAME` into the user's kubeconfig. If it fails, it deletes its nodes.
     """
     argv: list[str | Path] = [
         kind,
@@ -165,5 +167,8 @@ def export_kubeconfig(kind: Path, name: str) -> None:
 
 
 def _dies_with_us() -> list[str]:
-    """A kind that outlives a killed `up` would, on its failure, delete the nodes of the next one."""
+    """Return a prefix that kills kind when `up` dies.
+
+    A kind that outlived it, and failed, would delete the nodes of the next `up`.
+    """
     return ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []

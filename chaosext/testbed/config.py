@@ -1,6 +1,6 @@
-"""What a testbed shall be: a frozen blueprint, derived from kind-config.yaml and a few choices.
+"""The configuration of a testbed: a frozen blueprint, derived from kind-config.yaml and a few options.
 
-Two blueprints are compared by their records, so that `up` can tell "the same again" from "something else".
+Blueprints are compared by their records, so that `up` can distinguish the same testbed from a different one.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ KindConfig = dict[str, Any]
 
 DEFAULT_NAME = "chaosext"
 SECOND_OF = "second of"
-"""In the record of a testbed's second cluster: the testbed's name."""
+"""Key of a second cluster's record; its value is the testbed's name."""
 SECOND_WORKERS = 1
-"""The second cluster is there to take over, not to be cut: as small as it can be."""
+"""The second cluster takes over and is never cut, so it is as small as possible."""
 KIND_API_VERSION = "kind.x-k8s.io/v1alpha4"
-# What kind takes when the file says nothing (kind 0.33, pkg/internal/apis/config/default.go).
+# kind's defaults (kind 0.33, pkg/internal/apis/config/default.go).
 DEFAULT_POD_SUBNET = "10.244.0.0/16"
 DEFAULT_SERVICE_SUBNET = "10.96.0.0/16"
 
@@ -44,7 +44,7 @@ ACCELERATED_FLAGS: Mapping[str, Mapping[str, str]] = {
         "default-unreachable-toleration-seconds": "20",
     },
 }
-"""kubeadm's component -> flag -> value that make a cutover play out in a minute instead of six."""
+"""kubeadm's component -> flag -> value, with which a cutover takes one minute instead of six."""
 
 # Kubernetes' defaults: kube-controller-manager 1.32+ and the DefaultTolerationSeconds admission plugin.
 DEFAULT_GRACE = "50s"
@@ -69,16 +69,17 @@ class Sidecars(StrEnum):
 
 
 class Mitigation(StrEnum):
-    """What is done beforehand against the story's end."""
+    """A mitigation that prevents the end of the incident."""
 
     DNS_AFFINITY = "dns-affinity"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blueprint:
-    """A testbed as it shall be. `kind_config` already carries the number of workers and the timings.
+    """A testbed as configured. `kind_config` already has the number of workers and the timings.
 
-    `second_of`: the testbed that shares an entry with this one, and that this one comes and goes with; "" for none.
+    `second_of`: the testbed whose second cluster this is; both share a load balancer, and are brought up and
+    removed together. "" for none.
     """
 
     name: str
@@ -90,35 +91,38 @@ class Blueprint:
 
     @property
     def control_planes(self) -> int:
-        """How many control-plane nodes."""
+        """The number of control-plane nodes."""
         return len(nodes_of(self.kind_config, "control-plane"))
 
     @property
     def workers(self) -> int:
-        """How many workers."""
+        """The number of workers."""
         return len(nodes_of(self.kind_config, "worker"))
 
     @property
     def pod_subnet(self) -> str:
-        """The Pods' IPv4 prefix, e.g. 10.244.0.0/16."""
+        """The Pods' IPv4 prefix, such as 10.244.0.0/16."""
         return str(_networking(self.kind_config).get("podSubnet") or DEFAULT_POD_SUBNET)
 
     @property
     def service_subnet(self) -> str:
-        """The Services' IPv4 prefix; kube-dns is its tenth address."""
+        """The Services' IPv4 prefix; kube-dns has its tenth address."""
         return str(_networking(self.kind_config).get("serviceSubnet") or DEFAULT_SERVICE_SUBNET)
 
     @property
     def context(self) -> str:
-        """The name of the kubeconfig context that kind makes."""
+        """The name of the kubeconfig context that kind creates."""
         return f"kind-{self.name}"
 
     def kind_yaml(self) -> str:
-        """The configuration to feed to `kind create cluster --config -`."""
+        """Return the configuration for `kind create cluster --config -`."""
         return yaml.safe_dump(self.kind_config, sort_keys=False)
 
     def record(self, *, node_image: str, image_source: str) -> dict[str, str]:
-        """What tells this testbed from another one: written down where it runs, compared at the next `up`."""
+        """Return what identifies this configuration.
+
+        `up` stores it on the testbed, and compares it at the next `up`.
+        """
         digest = hashlib.sha256(json.dumps(self.kind_config, sort_keys=True).encode()).hexdigest()
         return {
             "control planes": str(self.control_planes),
@@ -143,9 +147,9 @@ def make_blueprint(
     mitigations: Sequence[str] = (),
     workers: int | None = None,
 ) -> Blueprint:
-    """The blueprint for a kind configuration's text and the choices; `workers=None` takes the file's number.
+    """Return the blueprint for a kind configuration's text and the options; `workers=None` uses the file's number.
 
-    Raises `Refused` naming the field and the fix.
+    Raises `Refused`, which names the field and the fix.
     """
     config = parse_kind_config(config_text)
     if workers is not None:
@@ -162,14 +166,14 @@ def make_blueprint(
 
 
 def second_name(name: str) -> str:
-    """What the second cluster of the testbed `name` is called."""
+    """Return the name of the second cluster of the testbed `name`."""
     return f"{name}-b"
 
 
 def second_blueprint(first: Blueprint) -> Blueprint:
-    """The smaller cluster that shares an entry with `first`: the same in all but size.
+    """Return the blueprint of the second cluster behind the load balancer: like `first`, but smaller.
 
-    Raises `Refused` where its name would be too long.
+    Raises `Refused` if its name would be too long.
     """
     control_plane = nodes_of(first.kind_config, "control-plane")[:1]
     workers = nodes_of(with_workers(first.kind_config, SECOND_WORKERS), "worker")
@@ -179,7 +183,7 @@ def second_blueprint(first: Blueprint) -> Blueprint:
 
 
 def read_kind_config(path: Path | None = None) -> str:
-    """The text of `path`, or of the kind-config.yaml that came with chaosext. Raises `Refused`."""
+    """Return the text of `path`, or of the kind-config.yaml that chaosext ships. Raises `Refused`."""
     chosen = path or shipped_kind_config()
     try:
         return read_file(chosen).decode()
@@ -191,14 +195,14 @@ def read_kind_config(path: Path | None = None) -> str:
 
 
 def shipped_kind_config() -> Path:
-    """kind-config.yaml: beside this module in a wheel, at the top of a checkout."""
+    """Return the path of kind-config.yaml: next to this module in a wheel, at the top of a checkout."""
     here = Path(__file__).resolve()
     shipped = here.with_name("kind-config.yaml")
     return shipped if shipped.exists() else here.parents[2] / "kind-config.yaml"
 
 
 def parse_kind_config(text: str) -> KindConfig:
-    """The parsed configuration. Raises `Refused` unless it is a kind cluster with nodes."""
+    """Parse the configuration. Raises `Refused` unless it is a kind cluster of the supported version."""
     try:
         config = parse_yaml(text)
     except ValueError as error:
@@ -216,12 +220,15 @@ def parse_kind_config(text: str) -> KindConfig:
 
 
 def nodes_of(config: KindConfig, role: str) -> list[dict[str, Any]]:
-    """The configuration's nodes with that role."""
+    """Return the configuration's nodes with that role."""
     return [node for node in config.get("nodes") or [] if node.get("role") == role]
 
 
 def with_workers(config: KindConfig, count: int) -> KindConfig:
-    """The configuration with `count` workers: the first ones stay, further ones are like the last."""
+    """Return the configuration with `count` workers: the first ones stay, additional ones are copies of the last.
+
+    Raises `Refused` for a count below 1.
+    """
     if count < 1:
         raise Refused(f"workers is {count}", "set it to at least 1: a cut needs nodes to cut off")
     present = nodes_of(config, "worker") or [{"role": "worker"}]
@@ -230,7 +237,7 @@ def with_workers(config: KindConfig, count: int) -> KindConfig:
 
 
 def accelerate(config: KindConfig) -> KindConfig:
-    """The configuration with the accelerated flags, where it doesn't say otherwise itself."""
+    """Return the configuration with the accelerated flags; flags that it sets itself stay."""
     missing = {
         component: absent
         for component, flags in ACCELERATED_FLAGS.items()
@@ -245,12 +252,12 @@ def accelerate(config: KindConfig) -> KindConfig:
 
 
 def slow_down(config: KindConfig) -> KindConfig:
-    """The configuration without the flags that `accelerate` sets: Kubernetes' own defaults apply."""
+    """Return the configuration without the flags that `accelerate` sets, so that Kubernetes' defaults apply."""
     return _map_patches(config, _without_timings)
 
 
 def timings_in_force(config: KindConfig) -> dict[str, str]:
-    """The grace period and the tolerations that the cluster will have, in Kubernetes' notation."""
+    """Return the cluster's grace period and tolerations, in Kubernetes' notation."""
     manager, api = _flags(config, "controllerManager"), _flags(config, "apiServer")
     return {
         "node-monitor-grace-period": manager.get("node-monitor-grace-period", DEFAULT_GRACE),
@@ -260,7 +267,7 @@ def timings_in_force(config: KindConfig) -> dict[str, str]:
 
 
 def differences(recorded: Mapping[str, str], wanted: Mapping[str, str]) -> list[str]:
-    """What `wanted` would change, each as `timings: accelerated → production`; empty when nothing."""
+    """List what `wanted` would change, each as `timings: accelerated → production`; empty if nothing."""
     names = [*wanted, *(name for name in recorded if name not in wanted)]
     return [
         f"{name}: {recorded.get(name, 'absent')} → {wanted.get(name, 'absent')}"
@@ -270,7 +277,7 @@ def differences(recorded: Mapping[str, str], wanted: Mapping[str, str]) -> list[
 
 
 def checked_name(name: str) -> str:
-    """`name` when Docker, kind and Kubernetes all take it. Raises `Refused`."""
+    """Return `name` if Docker, kind and Kubernetes all accept it. Raises `Refused`."""
     if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,28}[a-z0-9])?", name):
         raise Refused(
             f"name {name!r} is not a valid cluster name",
@@ -296,7 +303,7 @@ def _choice(kind: type[Choice], value: str, field: str) -> Choice:
 
 
 def _checked(config: KindConfig) -> KindConfig:
-    """The configuration, if the testbed can be built on it."""
+    """Return the configuration if the testbed can be built with it. Raises `Refused` otherwise."""
     if not nodes_of(config, "control-plane"):
         raise Refused(
             "the kind configuration has no control-plane node", "add `- role: control-plane` to `nodes`"
@@ -324,7 +331,7 @@ def _check_ipv4_prefix(field: str, value: str | None) -> None:
 
 
 def _flags(config: KindConfig, component: str) -> dict[str, str]:
-    """All extra flags that the configuration's patches give to a control-plane component."""
+    """Return all extra flags that the configuration's patches set for a control-plane component."""
     found: dict[str, str] = {}
     for text in _patches(config):
         for document in _documents(text):
@@ -367,7 +374,7 @@ def _map_patches(config: KindConfig, change: Callable[[str], str]) -> KindConfig
 
 
 def _without_timings(text: str) -> str:
-    """A patch without the accelerating flags, "" when nothing is left of it."""
+    """Return a patch without the accelerating flags; "" if nothing else is in it."""
     documents = [_strip(document) for document in _documents(text) if isinstance(document, dict)]
     return yaml.safe_dump_all((each for each in documents if set(each) - {"kind"}), sort_keys=False)
 

@@ -32,10 +32,11 @@ REMOVE_TIMEOUT_S = 120
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
-    """One container. `role` is kind's ("control-plane", "worker", "external-load-balancer"), "" for others.
+    """One container.
 
-    `ipv4` is its address on kind's network, "" while it is stopped. `has_stopped`: it has been made, run and
-    stopped, be it running again or not.
+    `role` is kind's ("control-plane", "worker", "external-load-balancer"), "" for others. `ipv4` is its
+    address on kind's network, "" while it is stopped. `has_stopped`: whether it has ever stopped, even if it
+    is running again.
     """
 
     name: str
@@ -54,7 +55,7 @@ class Container:
 
 
 def engine_problem() -> str:
-    """Why no Docker Engine answers the `docker` command, in its own words; "" when one does."""
+    """Return why no Docker Engine answers the `docker` command, in its own words; "" if one answers."""
     try:
         version = docker("info", "--format", "{{.ServerVersion}}", timeout_s=ENGINE_TIMEOUT_S)
     except CommandFailed as error:
@@ -63,7 +64,7 @@ def engine_problem() -> str:
 
 
 def require_engine() -> None:
-    """Raise `Refused` saying what is missing and how to get it, unless a Docker Engine answers."""
+    """Raise `Refused` unless a Docker Engine answers; it says what is missing and how to get it."""
     problem = engine_problem()
     if not problem:
         return
@@ -78,7 +79,7 @@ def require_engine() -> None:
 
 
 def engine_elsewhere(problem: str) -> Refused | None:
-    """The refusal where `problem`, in the engine's words, is that of an engine which is not ours to start."""
+    """Return a refusal if `problem` (in Docker's words) can't be solved by starting the local engine."""
     if "permission denied" in problem:
         return Refused(
             "this user has no access to Docker Engine",
@@ -90,7 +91,7 @@ def engine_elsewhere(problem: str) -> Refused | None:
 
 
 def parse_inspect(output: str) -> tuple[Container, ...]:
-    """Containers from the output of `docker inspect`, by name."""
+    """Parse the output of `docker inspect`; containers are sorted by name."""
     return tuple(sorted((_container(each) for each in json.loads(output)), key=lambda each: each.name))
 
 
@@ -110,19 +111,19 @@ def _container(inspected: Mapping[str, Any]) -> Container:
 
 
 def cluster_containers(cluster: str) -> tuple[Container, ...]:
-    """kind's containers of a cluster, stopped ones too. Raises `CommandFailed`."""
+    """Return kind's containers of a cluster, including stopped ones. Raises `CommandFailed`."""
     listed = docker("ps", "--all", "--quiet", "--filter", f"label={CLUSTER_LABEL}={cluster}").split()
     return inspect(listed)
 
 
 def find_container(name: str) -> Container | None:
-    """The container of that name, None if there is none. Raises `CommandFailed` when Docker can't say."""
+    """Return the container with that name, or None. Raises `CommandFailed` if Docker does not answer."""
     listed = docker("ps", "--all", "--quiet", "--filter", f"name=^/?{name}$").split()
     return next(iter(inspect(listed)), None)
 
 
 def inspect(ids: Iterable[str]) -> tuple[Container, ...]:
-    """The containers with these ids; those that have vanished meanwhile are left out."""
+    """Return the containers with these ids; those that have disappeared meanwhile are left out."""
     wanted = list(ids)
     if not wanted:
         return ()
@@ -135,43 +136,46 @@ def inspect(ids: Iterable[str]) -> tuple[Container, ...]:
 
 
 def network_exists(name: str = KIND_NETWORK) -> bool:
-    """Whether Docker has a network of exactly that name."""
+    """Return whether Docker has a network of exactly that name."""
     return bool(docker("network", "ls", "--quiet", "--filter", f"name=^{name}$").strip())
 
 
 def network_in_use(name: str = KIND_NETWORK) -> bool:
-    """Whether a container, running or not, belongs to the network."""
+    """Return whether a container, running or not, is on the network."""
     return bool(docker("ps", "--all", "--quiet", "--filter", f"network={name}").strip())
 
 
 def start_stopped(containers: Iterable[Container]) -> None:
-    """Start those that are stopped. Raises `CommandFailed`."""
+    """Start the stopped ones. Raises `CommandFailed`."""
     stopped = [each.name for each in containers if not each.running]
     if stopped:
         docker("start", *stopped, timeout_s=START_TIMEOUT_S)
 
 
 def remove(containers: Iterable[Container]) -> None:
-    """Remove containers with their anonymous volumes, running or not. Raises `CommandFailed`."""
+    """Remove containers, running or not, and their anonymous volumes. Raises `CommandFailed`."""
     names = [each.name for each in containers]
     if names:
         docker("rm", "--force", "--volumes", *names, timeout_s=REMOVE_TIMEOUT_S)
 
 
 def docker(*words: str, input: str | Path | None = None, timeout_s: float = DOCKER_TIMEOUT_S) -> str:
-    """Run one docker command and return what it printed. Raises `CommandFailed`."""
+    """Run one docker command and return its output. Raises `CommandFailed`."""
     return run_command(["docker", *words], timeout_s=timeout_s, input=input).stdout
 
 
 def node_script(node: str, script: str, *, timeout_s: float = DOCKER_TIMEOUT_S) -> str:
-    """Run a bash script in a container and return what it printed. Raises `CommandFailed`."""
+    """Run a bash script in a container and return its output. Raises `CommandFailed`."""
     return docker(
         "exec", "--interactive", node, "bash", "-euo", "pipefail", "-s", input=script, timeout_s=timeout_s
     )
 
 
 def unpack_script(images: Iterable[str]) -> str:
-    """A bash script for a node: its containerd unpacks these images (by mounting each once) before Pods ask."""
+    """Return a bash script that makes a node's containerd unpack these images before Pods need them.
+
+    Mounting an image once unpacks it.
+    """
     return f"""\
 until ctr version >/dev/null 2>&1; do sleep 0.2; done
 for image in {shlex.join(images)}; do

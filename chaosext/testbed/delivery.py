@@ -1,6 +1,6 @@
-"""Our own images, made of this package's sources, and their way into the containerd of nodes that run.
+"""Builds chaosext's own images from this package's sources, and loads them onto running nodes.
 
-They are not part of the node image: another line of source costs seconds, not a node image.
+They are not part of the node image, so that a changed source line costs seconds and not a new node image.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ exec python3 -c "from chaosext.cli.main import main; main()" "$@"
 
 
 def sentinel_image_over(python: Path) -> Image:
-    """The sentinel's image over the tree `python` (a tar file), in which `python3` is on the search path."""
+    """Build the sentinel's image on `python`, a tar file of a file system with `python3` on its search path."""
     config = {"Env": _environment(sentinel.HOME), "Entrypoint": list(sentinel.ENTRYPOINT)}
     entries = _files(sentinel.HOME, sentinel.sources())
     return Component(names=(sentinel.image_name(),), base=python, entries=entries, config=config).image()
 
 
 def runner_image_over(base: Path) -> Image:
-    """The image of runner and node Pods over the tree `base` (a tar file): tools, a Python and the libraries."""
+    """Build the image of runner and node Pods on `base`, a tar file with the tools, Python and the libraries."""
     config = {
         "Env": _environment(runner.HOME),
         "User": f"{runner.USER}:{runner.USER}",
@@ -55,9 +55,9 @@ def runner_image_over(base: Path) -> Image:
 
 
 def nodes_without(machines: Iterable[Container], image: str) -> tuple[str, ...]:
-    """The nodes that don't have the image called `image`. Raises `CommandFailed`.
+    """Return the nodes that lack the image called `image`. Raises `CommandFailed`.
 
-    A node whose containerd is only just starting is waited for.
+    Waits for a containerd that is still starting.
     """
     nodes = [each.name for each in machines if each.is_kubernetes_node]
     script = _has_script(image)
@@ -67,7 +67,7 @@ def nodes_without(machines: Iterable[Container], image: str) -> tuple[str, ...]:
 
 
 def load(nodes: Sequence[str], image: Image) -> None:
-    """Bring `image` into the containerd of `nodes`, all of them at once. Raises `CommandFailed`."""
+    """Load `image` into the containerd of `nodes`, in parallel. Raises `CommandFailed`."""
     with tempfile.TemporaryDirectory(dir=cache_home()) as aside:
         archive = Path(aside) / "image.tar"
         write_archive(archive, [image])
@@ -80,7 +80,10 @@ def deliver(
     images: Mapping[str, Image],
     stage: Callable[[str], AbstractContextManager[object]],
 ) -> None:
-    """Bring `images`, by what they are of, to the nodes that lack them: a `stage` each. Raises `CommandFailed`."""
+    """Load `images` (by component) onto the nodes that lack them, one `stage` each.
+
+    Raises `CommandFailed`.
+    """
     for whose, image in images.items():
         if lacking := nodes_without(machines, image.names[0]):
             with stage(f"Load the {whose}'s image onto the nodes"):

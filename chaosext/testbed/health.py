@@ -1,4 +1,4 @@
-"""How a testbed is: asked of the API server and of the leaf, then judged by a pure function."""
+"""A testbed's status: read from the API server and the leaf, then judged by pure functions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ EXPECTED_WORKLOADS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeStatus:
-    """A node. `bgp` is the leaf's word on the session with it, "none by design" on control-plane nodes."""
+    """A node.
+
+    `bgp` is the state of its session as the leaf reports it; "none by design" for control planes.
+    """
 
     name: str
     role: str
@@ -55,7 +58,7 @@ class PodStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadStatus:
-    """A Deployment or DaemonSet: how many Pods are ready, of how many."""
+    """A Deployment or DaemonSet: how many of its desired Pods are ready."""
 
     namespace: str
     name: str
@@ -65,9 +68,9 @@ class WorkloadStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BedStatus:
-    """A testbed as it is. `record` is what `up` wrote down, `missing` what keeps it from its steady state.
+    """A testbed's status. `record` was stored by `up`; `missing` lists deviations from the steady state.
 
-    `without_sentinel`: nodes that lack the sentinel's image, as these sources make it.
+    `without_sentinel`: nodes that lack the sentinel's image as built from these sources.
     """
 
     name: str
@@ -81,7 +84,7 @@ class BedStatus:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """One line for each thing that is not as it should be; empty in the steady state."""
+        """One line for each deviation from the steady state; empty if there is none."""
         return (
             *_missing_nodes(self.nodes),
             *_missing_sessions(self.nodes),
@@ -97,7 +100,7 @@ class BedStatus:
         return not self.missing
 
     def to_json(self) -> dict[str, Any]:
-        """JSON for `testbed status --json`."""
+        """Return JSON for `testbed status --json`."""
         return {
             **asdict(self),
             "record": dict(self.record),
@@ -114,7 +117,7 @@ def read_status(
     record: Mapping[str, str],
     containers: Collection[Container],
 ) -> BedStatus:
-    """Ask the API server and the leaf. Raises `CommandFailed` when the API server does not answer."""
+    """Read the status from the API server and the leaf. Raises `CommandFailed` without an API server."""
     objects = kubectl.get("nodes,pods,deployments,daemonsets", "--all-namespaces")
     return make_status(
         objects,
@@ -137,7 +140,10 @@ def make_status(
     containers: Iterable[Container],
     without_sentinel: tuple[str, ...] = (),
 ) -> BedStatus:
-    """The status from Kubernetes objects, the leaf's sessions (by address) and the containers. Pure."""
+    """Return the status from Kubernetes objects, the leaf's sessions (by address) and the containers.
+
+    Pure.
+    """
     by_kind: dict[str, list[Mapping[str, Any]]] = {}
     for each in objects:
         by_kind.setdefault(each["kind"], []).append(each)
@@ -211,7 +217,7 @@ def _missing_sessions(nodes: Iterable[NodeStatus]) -> list[str]:
 
 
 def missing_kube_dns(nodes: Iterable[NodeStatus], pods: Iterable[PodStatus]) -> list[str]:
-    """What is wrong with the places of kube-dns: Pods that are not on workers, or all on one of several."""
+    """List misplaced kube-dns: Pods that are not on workers, or Pods on fewer workers than they should use."""
     workers = {node.name for node in nodes if node.role == "worker"}
     places = {pod.name: pod.node for pod in pods if pod.kube_dns and pod.ready}
     astray = [f"kube-dns Pod {pod} is on {node}" for pod, node in places.items() if node not in workers]

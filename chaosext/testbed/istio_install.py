@@ -1,4 +1,4 @@
-"""istiod from Istio's own charts, with values that stock Envoy and two cores can live with."""
+"""istiod from Istio's own charts, with values that fit stock Envoy and two CPU cores."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ OUTLAST_A_LOST_NODE = [
     {"key": f"node.kubernetes.io/{condition}", "operator": "Exists", "effect": "NoExecute"}
     for condition in ("not-ready", "unreachable")
 ]
-"""istiod stays where it is during a cut, so that injection works as soon as the network is back."""
+"""istiod stays on its node during a cut, so that injection works as soon as the network is back."""
 RENDER_TIMEOUT_S = 60
 
 
 def base_values() -> dict[str, Any]:
-    """Values of chart `base`: custom resource definitions and the default revision."""
+    """Return the values of chart `base`: custom resource definitions and the default revision."""
     return {"global": {"istioNamespace": NAMESPACE}}
 
 
 def istiod_values(*, hub: str, tag: str, sidecars: Sidecars) -> dict[str, Any]:
-    """Values of chart `istio-control/istio-discovery`.
+    """Return the values of chart `istio-control/istio-discovery`.
 
-    ALPN and metadata-exchange filters and telemetry need Istio's own Envoy build; stock Envoy refuses them.
+    ALPN and metadata-exchange filters and telemetry need Istio's own Envoy build; stock Envoy rejects them.
     """
     return {
         "autoscaleEnabled": False,
@@ -67,13 +67,14 @@ def istiod_values(*, hub: str, tag: str, sidecars: Sidecars) -> dict[str, Any]:
 
 
 def overlay(manifests: list[Manifest]) -> list[Manifest]:
-    """Chart `istio-discovery`'s manifests with what its values have no word for. Pure.
+    """Change chart `istio-discovery`'s manifests where it has no value for that. Pure.
 
-    Service istiod publishes addresses that aren't ready: while its node is lost, its webhook then times out (10 s)
-    instead of being refused at once. Refused, the shop's ReplicaSets would retry dozens of times and have backed off
-    for up to 1000 s when the network is back (client-go, workqueue.DefaultTypedControllerRateLimiter).
+    Service istiod publishes addresses that are not ready: while its node is lost, calls of its webhook then
+    time out (10 s) instead of being refused at once. If they were refused, the shop's ReplicaSets would retry
+    dozens of times and back off for up to 1000 s after the network is back (client-go,
+    workqueue.DefaultTypedControllerRateLimiter).
 
-    Deployment istiod is asked for its readiness every second, not every third: `up` waits for it.
+    Deployment istiod has a readiness probe every second instead of every three, because `up` waits for it.
     """
     changed = copy.deepcopy(manifests)
     for each in changed:
@@ -86,7 +87,7 @@ def overlay(manifests: list[Manifest]) -> list[Manifest]:
 
 
 def render(helm: Path, chart: Path, *, release: str, values: dict[str, Any]) -> str:
-    """The chart's manifests as YAML text. Raises `CommandFailed`."""
+    """Return the chart's manifests as YAML text. Raises `CommandFailed`."""
     argv: list[str | Path] = [helm, "template", release, chart, "--namespace", NAMESPACE, "--values", "-"]
     return run_command(argv, timeout_s=RENDER_TIMEOUT_S, input=json.dumps(values)).stdout
 

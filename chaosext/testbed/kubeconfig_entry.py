@@ -1,4 +1,4 @@
-"""The kubeconfig of a testbed, and taking it away; all its parts are named `kind-NAME`, as kind has it."""
+"""A testbed's entries in the user's kubeconfig, which are named `kind-NAME` as kind names them."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ SECTIONS = ("clusters", "contexts", "users")
 
 
 def standalone(admin_conf: str, *, context: str, server: str) -> str:
-    """kubeadm's admin.conf as a kubeconfig for people outside: one context, `server` as e.g. https://127.0.0.1:34567.
+    """Return kubeadm's admin.conf as a kubeconfig with one context, for use outside of the node. Pure.
 
-    Pure.
+    `server` is a URL such as https://127.0.0.1:34567.
     """
     admin = yaml.safe_load(admin_conf)
     cluster = {**admin["clusters"][0]["cluster"], "server": server}
@@ -40,7 +40,7 @@ def standalone(admin_conf: str, *, context: str, server: str) -> str:
 
 
 def without_context(config: dict[str, Any], context: str) -> dict[str, Any]:
-    """A kubeconfig without that context, cluster and user, and not pointing to it. Pure."""
+    """Return a kubeconfig without that context, cluster and user, also as the `current-context`. Pure."""
     kept = dict(config)
     for section in SECTIONS:
         if kept.get(section):
@@ -51,7 +51,7 @@ def without_context(config: dict[str, Any], context: str) -> dict[str, Any]:
 
 
 def leading_to(config: dict[str, Any], context: str, server: str) -> dict[str, Any]:
-    """A kubeconfig whose cluster of that name has the API server `server`. Pure."""
+    """Return a kubeconfig in which the cluster of that name has the API server `server`. Pure."""
 
     def led(entry: dict[str, Any]) -> dict[str, Any]:
         here = entry.get("name") == context
@@ -61,34 +61,34 @@ def leading_to(config: dict[str, Any], context: str, server: str) -> dict[str, A
 
 
 def print_kubeconfig(containers: tuple[Container, ...], context: str) -> str:
-    """A standalone kubeconfig of the running cluster. Raises `CommandFailed`."""
+    """Return a standalone kubeconfig of the running cluster. Raises `CommandFailed`."""
     control_plane = next(each for each in containers if each.role == "control-plane")
     admin_conf = docker("exec", control_plane.name, "cat", ADMIN_CONF)
     return standalone(admin_conf, context=context, server=server_of(control_plane.name))
 
 
 def server_of(control_plane: str) -> str:
-    """Where the API server of that node answers on this machine. Raises `CommandFailed`.
+    """Return the URL of that node's API server on this machine. Raises `CommandFailed`.
 
-    Also where kind has put a load balancer before several of them: a cut closes that door.
+    This bypasses kind's load balancer in front of several control-plane nodes, which a cut blocks.
     """
     return f"https://{docker('port', control_plane, API_PORT).splitlines()[0].strip()}"
 
 
 def lead_to(context: str, server: str) -> None:
-    """Make the user's context lead to `server`; files that have no such cluster are not touched."""
+    """Point the user's context to `server`; files without that cluster are not changed."""
     for path in kubeconfig_files():
         if _names(config := _load(path), context, ("clusters",)):
             _replace(path, yaml.safe_dump(leading_to(config, context, server), sort_keys=False))
 
 
 def has_context(context: str) -> bool:
-    """Whether any of the user's kubeconfig files knows the context."""
+    """Return whether one of the user's kubeconfig files has the context."""
     return any(_names(_load(path), context, ("contexts",)) for path in kubeconfig_files())
 
 
 def forget_context(context: str) -> None:
-    """Take the context out of the user's kubeconfig files; files that never had it are not touched."""
+    """Remove the context from the user's kubeconfig files; files without it are not changed."""
     for path in kubeconfig_files():
         if _names(_load(path), context, SECTIONS):
             _replace(path, yaml.safe_dump(without_context(_load(path), context), sort_keys=False))
@@ -107,5 +107,5 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Replace a file in one step, keeping its secrets to its owner."""
+    """Replace a file atomically; only its owner may read its secrets."""
     write_whole(path.resolve(), text, fsync=True, mode=OWNER_ONLY)

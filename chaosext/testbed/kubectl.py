@@ -1,7 +1,7 @@
-"""kubectl, run on the control-plane node: it is there already, in the right version, with credentials.
+"""kubectl on the control-plane node, where it is installed in the right version and has credentials.
 
-It therefore works before kind has written any kubeconfig, and while the node's uplink is cut: it asks the API server
-that is beside it, not the load balancer before several of them.
+It therefore works before kind has written a kubeconfig, and while the node's uplink is cut: it uses the
+node's own API server, and not the load balancer in front of several of them.
 """
 
 from __future__ import annotations
@@ -29,60 +29,60 @@ FIELD_MANAGER = "chaosext"
 READ_TIMEOUT_S = 15
 APPLY_TIMEOUT_S = 90
 EXEC_MARGIN_S = 5
-"""How much longer the client may live than the wait that it was asked for."""
+"""How much longer than the wait itself the client may run, seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kubectl:
-    """kubectl on node `control_plane`. Every call is bounded and raises `CommandFailed`."""
+    """kubectl on node `control_plane`. Every call has a timeout and raises `CommandFailed`."""
 
     control_plane: str
 
     def run(self, *words: str, input: str | None = None, timeout_s: float = READ_TIMEOUT_S) -> str:
-        """Run one kubectl command and return what it printed."""
+        """Run one kubectl command and return its output."""
         return docker(
             "exec", "--interactive", self.control_plane, "kubectl", f"--kubeconfig={ADMIN_CONF}",
             f"--server={SERVER}", *words, input=input, timeout_s=timeout_s,
         )  # fmt: skip
 
     def get(self, *words: str) -> Any:
-        """`kubectl get … -o json`, parsed; `items` for lists, the object itself otherwise."""
+        """Run `kubectl get … -o json` and return `items` of a list, or else the object itself."""
         found = json.loads(self.run("get", *words, "--output=json"))
         return found["items"] if found["kind"].endswith("List") else found
 
     def kube_system_uid(self) -> str:
-        """The UID of Namespace kube-system, which is as old as the cluster and in no other one."""
+        """Return the UID of Namespace kube-system, which identifies the cluster for as long as it exists."""
         return str(self.get("namespace", "kube-system")["metadata"]["uid"])
 
     def ca_sha256(self) -> str:
-        """SHA-256 (hex) of the DER bytes of the certificate authority that signs for this API server."""
+        """Return the SHA-256 (hex) of the DER bytes of this cluster's certificate authority."""
         pem = docker("exec", self.control_plane, "cat", CA_CERTIFICATE)
         return sha256(ssl.PEM_cert_to_DER_cert(pem.strip())).hexdigest()
 
     def apply(self, objects: Iterable[Manifest]) -> None:
-        """Server-side apply of objects."""
+        """Apply objects by server-side apply."""
         self.apply_text(to_list(objects))
 
     def apply_text(self, manifests: str) -> None:
-        """Server-side apply of YAML or JSON text. Our fields win over whoever owned them."""
+        """Apply YAML or JSON text by server-side apply, and take over fields that other managers own."""
         self.run(
             "apply", "--server-side", "--force-conflicts", f"--field-manager={FIELD_MANAGER}", "--filename=-",
             input=manifests, timeout_s=APPLY_TIMEOUT_S,
         )  # fmt: skip
 
     def wait(self, *words: str, timeout_s: float) -> None:
-        """`kubectl wait …`, at most `timeout_s`."""
+        """Run `kubectl wait …` for at most `timeout_s` seconds."""
         self.run("wait", *words, f"--timeout={timeout_s:.0f}s", timeout_s=timeout_s + EXEC_MARGIN_S)
 
     def rollout(self, namespace: str, workload: str, *, timeout_s: float) -> None:
-        """Wait until a workload, e.g. `deployment/istiod`, is rolled out and available."""
+        """Wait until a workload, such as `deployment/istiod`, is rolled out and available."""
         self.run(
             "rollout", "status", workload, f"--namespace={namespace}", f"--timeout={timeout_s:.0f}s",
             timeout_s=timeout_s + EXEC_MARGIN_S,
         )  # fmt: skip
 
     def exists(self, namespace: str, thing: str) -> bool:
-        """Whether `thing`, e.g. `deployment/coredns`, is there; False while the API does not answer."""
+        """Return whether `thing`, such as `deployment/coredns`, exists; False if the API server does not answer."""
         try:
             self.run("get", thing, f"--namespace={namespace}", "--output=name")
         except CommandFailed:
@@ -91,5 +91,5 @@ class Kubectl:
 
 
 def first_control_plane(cluster: str) -> str:
-    """kind's name for the node (kind 0.33, pkg/cluster/internal/providers/common/namer.go)."""
+    """Return kind's name of the node (kind 0.33, pkg/cluster/internal/providers/common/namer.go)."""
     return f"{cluster}-control-plane"

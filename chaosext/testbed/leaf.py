@@ -1,7 +1,7 @@
-"""The leaf: a router container on kind's network, with FRR, route reflector of the workers.
+"""The leaf: a container with FRR on kind's network that is the workers' BGP route reflector.
 
-It is made before the cluster and taken away after it, and its labels carry the testbed's record: it is the
-mark by which a later `up`, `status` or `down` knows whose cluster this is. No state is kept outside.
+It is created before the cluster and removed after it. Its labels carry the testbed's record, by which a later
+`up`, `status` or `down` recognizes the testbed; no other state is stored.
 """
 
 from __future__ import annotations
@@ -38,31 +38,31 @@ vtysh_enable=yes
 zebra_options="  -A 127.0.0.1"
 bgpd_options="  -A 127.0.0.1"
 """
-"""/etc/frr/daemons: zebra always runs, bgpd is asked for, both listen on loopback only."""
+"""/etc/frr/daemons: runs bgpd (zebra always runs); both listen on loopback only."""
 
 CREATE_FLAGS = (
     "--privileged",
     "--restart=unless-stopped",
     "--sysctl=net.ipv4.ip_forward=1",
-    "--mount=type=tmpfs,destination=/run/frr,tmpfs-mode=1777",  # FRR's sockets and pid files, new at every start
+    "--mount=type=tmpfs,destination=/run/frr,tmpfs-mode=1777",  # FRR's sockets and pid files
 )
 
 NO_REDIRECTS = """\
 for interface in /proc/sys/net/ipv4/conf/*; do echo 0 > "$interface/send_redirects"; done
 """
-"""Redirects would teach the nodes to bypass the leaf."""
+"""ICMP redirects would make the nodes bypass the leaf."""
 
 
 def leaf_name(cluster: str) -> str:
-    """The leaf container's name."""
+    """Return the leaf container's name."""
     return f"{cluster}-leaf"
 
 
 def frr_config(workers: Iterable[str], pod_subnet: str) -> str:
-    """/etc/frr/frr.conf: iBGP with every worker, reflecting routes among them with the next hop kept.
+    """Return /etc/frr/frr.conf: iBGP with every worker, and reflection of their routes with the next hop unchanged.
 
-    Workers then reach each other's Pods directly, and the leaf reaches all Pods on workers. What no BGP route leads
-    to is discarded silently: whoever asks there hangs.
+    Workers then reach each other's Pods directly, and the leaf reaches all Pods on workers. Traffic to Pod
+    addresses without a BGP route is dropped silently, so that clients time out.
     """
     neighbours = "\n".join(f" neighbor {ip} peer-group workers" for ip in sorted(workers))
     return f"""\
@@ -88,9 +88,9 @@ router bgp {AS_NUMBER}
 
 
 def make_leaf(cluster: str, image: str, record: Mapping[str, str]) -> None:
-    """Make the (still stopped) leaf container with the testbed's record on it. Raises `CommandFailed`.
+    """Create the leaf container with the testbed's record, but do not start it. Raises `CommandFailed`.
 
-    It begins on Docker's default network, because kind makes its own only with the first node.
+    It is first on Docker's default network, because kind creates its own only with the first node.
     """
     labels = {
         TESTBED_LABEL: cluster,
@@ -103,21 +103,21 @@ def make_leaf(cluster: str, image: str, record: Mapping[str, str]) -> None:
 
 
 def recorded(leaf: Container) -> dict[str, str] | None:
-    """The record on a leaf container, None if the container isn't a leaf of ours."""
+    """Return the record on a leaf container, or None if it is not a leaf of chaosext."""
     if TESTBED_LABEL not in leaf.labels:
         return None
     return dict(json.loads(leaf.labels.get(RECORD_LABEL) or "{}"))
 
 
 def made_network(leaf: Container) -> bool:
-    """Whether kind's network was absent before this testbed."""
+    """Return whether kind's network did not exist before this testbed."""
     return leaf.labels.get(NETWORK_MADE_LABEL) == "yes"
 
 
 def start_leaf(cluster: str, workers: Iterable[str], pod_subnet: str) -> str:
-    """Put the leaf on kind's network and run it with a session for each of the `workers`' addresses.
+    """Attach the leaf to kind's network and run it with a BGP session for each of the `workers`' addresses.
 
-    Does nothing that is done already. Returns the leaf's address. Raises `CommandFailed`.
+    Idempotent. Returns the leaf's address. Raises `CommandFailed`.
     """
     leaf, config = _on_kind_network(cluster), frr_config(workers, pod_subnet)
     if not leaf.running:
@@ -131,7 +131,7 @@ def start_leaf(cluster: str, workers: Iterable[str], pod_subnet: str) -> str:
 
 
 def sessions(cluster: str) -> dict[str, Peer]:
-    """Neighbour address -> session, as the leaf sees it now. {} while FRR does not answer."""
+    """Return the leaf's BGP sessions by neighbor address; {} if FRR does not answer."""
     question = ("vtysh", "-c", "show bgp ipv4 unicast summary json")
     try:
         said = docker("exec", leaf_name(cluster), *question, timeout_s=10)
@@ -170,9 +170,10 @@ UNIT = "chaosext-pod-route.service"
 
 
 def route_script(*, pod_subnet: str, leaf_ip: str) -> str:
-    """A bash script for a node: sets the route now and, by a systemd unit, at every start.
+    """Return a bash script that sets a node's route to the Pods now and, by a systemd unit, at every start.
 
-    `proto kernel`, because BIRD learns any other alien route and would advertise it (BIRD 1.6, "kernel: learn").
+    The route has `proto kernel`, because BIRD learns any other foreign route and would advertise it (BIRD
+    1.6, "kernel: learn").
     """
     return f"""\
 cat > /etc/systemd/system/{UNIT} <<'UNIT'

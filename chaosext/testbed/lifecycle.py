@@ -1,4 +1,4 @@
-"""The testbed's life: up (resumable; the same again is a quick check), status, down (leaves nothing)."""
+"""A testbed's lifecycle: up (resumable; fast if it is up already), status, down (leaves nothing)."""
 
 from __future__ import annotations
 
@@ -25,11 +25,15 @@ if TYPE_CHECKING:
 
 
 def up(blueprint: Blueprint, images: ImageSet, progress: Progress) -> BedStatus:
-    """Bring the testbed to its steady state and return its status; a steady one is left alone.
+    """Bring the testbed to its steady state and return its status; a steady one is not changed.
 
-    Raises `Refused` when another testbed, or somebody else's cluster, has the name, and `NotInTime` naming
-    what is missing otherwise. What is there then stays, for looking at, and the next `up` goes on from it; only
-    nodes that have stopped since kind made them, and don't come back, are made anew.
+    Only nodes that have stopped since kind created them, and do not recover, are created again.
+
+    Raises:
+        Refused: the name belongs to another testbed, or to a cluster that is not a testbed.
+        NotInTime: the steady state was not reached; names what is missing. What exists then stays for
+            inspection, and the
+            next `up` continues from it.
     """
     with _alone(blueprint.name, progress):
         claim(blueprint, images)
@@ -55,15 +59,15 @@ def _bring_up(blueprint: Blueprint, images: ImageSet, progress: Progress) -> Bed
 
 
 def _deliver_images(name: str, images: ImageSet, progress: Progress) -> None:
-    """A testbed that is up needs no more than this for other versions of our own images."""
+    """Load new versions of chaosext's own images; a testbed that is up needs nothing else for them."""
     machines = containers.cluster_containers(name)
     if machines and all(each.running for each in machines):
-        with suppress(CommandFailed):  # nodes that can't take it now are brought up first
+        with suppress(CommandFailed):  # nodes that can't load it now are brought up first
             delivery.deliver(machines, images.delivered, progress.stage)
 
 
 def claim(blueprint: Blueprint, images: ImageSet) -> None:
-    """Mark the name as this testbed's, by its leaf container. Raises `Refused` when it is taken."""
+    """Claim the name for this testbed by its leaf container. Raises `Refused` if the name is taken."""
     name, wanted = blueprint.name, _record(blueprint, images)
     mark = _mark(name)
     if mark is None:
@@ -78,7 +82,10 @@ def claim(blueprint: Blueprint, images: ImageSet) -> None:
 
 
 def status(name: str) -> BedStatus:
-    """The testbed's status. Raises `Refused` when there is none, `Unreachable` or `CommandFailed` when it is silent."""
+    """Return the testbed's status.
+
+    Raises `Refused` if there is no testbed, `Unreachable` or `CommandFailed` if it does not answer.
+    """
     mark = _mark(name)
     machines = containers.cluster_containers(name)
     if mark is None or not machines:
@@ -90,10 +97,10 @@ def status(name: str) -> BedStatus:
 
 
 def down(name: str, progress: Progress) -> bool:
-    """Take the testbed away: nodes, leaf, kubeconfig context, and kind's network if we brought it.
+    """Remove the testbed: nodes, leaf, kubeconfig context, and kind's network if the testbed created it.
 
-    Returns False, touching nothing, when there is none. Raises `Refused` when the cluster of that name isn't a
-    testbed.
+    Returns False, and changes nothing, if there is no testbed. Raises `Refused` if the cluster of that name
+    is not a testbed.
     """
     with _alone(name, progress):
         mark = _mark(name)
@@ -110,13 +117,16 @@ def _take_away(name: str, mark: Container, machines: tuple[Container, ...], prog
     with progress.stage(f"Remove testbed {name}"):
         kubeconfig_entry.forget_context(f"kind-{name}")
         containers.remove(machines)
-        containers.remove([mark])  # last: as long as it is there, `down` and `up` know whose nodes these are
+        containers.remove([mark])  # last: it marks the nodes as the testbed's
         _remove_network(mark)
 
 
 @contextmanager
 def _alone(name: str, progress: Progress) -> Iterator[None]:
-    """One `up` or `down` of a testbed at a time: to a second one, nodes in the making look like left ones."""
+    """Allow one `up` or `down` of a testbed at a time.
+
+    A second one would mistake nodes that are being created for leftovers.
+    """
     with locked(
         f"testbed-{name}",
         lambda: progress.line(f"Waiting for another `up` or `down` of testbed {name} to end"),
@@ -125,7 +135,7 @@ def _alone(name: str, progress: Progress) -> Iterator[None]:
 
 
 def standalone_kubeconfig(name: str) -> str:
-    """A kubeconfig of the testbed alone. Raises `Refused` when there is none."""
+    """Return a kubeconfig of the testbed alone. Raises `Refused` if there is no testbed."""
     machines = containers.cluster_containers(name)
     if not machines:
         raise _absent(name)
@@ -137,7 +147,7 @@ def _record(blueprint: Blueprint, images: ImageSet) -> dict[str, str]:
 
 
 def _mark(name: str) -> Container | None:
-    """The testbed's leaf, None if there is none. Raises `Refused` when a stranger has its name."""
+    """Return the testbed's leaf, or None. Raises `Refused` if another container has its name."""
     found = containers.find_container(leaf.leaf_name(name))
     if found is not None and leaf.recorded(found) is None:
         raise Refused(f"container {found.name} is not a leaf of chaosext", "choose another --name")

@@ -1,7 +1,8 @@
-"""The entry in front of two testbeds, and its customers: two containers on kind's network.
+"""The load balancer in front of two testbeds, and its customers: two containers on kind's network.
 
-Envoy with health checks that reach as deep as a customer does, and a steady load. Nothing is retried: a purchase that
-may have been made must not be made twice, and so customers feel an outage until its cluster is taken out.
+The load balancer is Envoy with health checks that exercise the same path as a customer. The customers send a
+steady load. Nothing is retried, because a purchase that may have succeeded must not be repeated; so customers
+notice an outage until its cluster is taken out.
 """
 
 from __future__ import annotations
@@ -35,34 +36,34 @@ if TYPE_CHECKING:
     from chaosext.testbed.containers import Container
 
 KEY_LABEL = "chaosext.testbed.load_balancer_nodes"
-"""A key of everything that a container was made of: another key, another container."""
+"""Label with a key of what the container was made of; a container with another key is replaced."""
 
 BOOTSTRAP = "/etc/envoy/envoy.json"
 ENVOY = ("/usr/local/bin/envoy", "--config-path", BOOTSTRAP, "--log-level", "warning", "--concurrency", "1")
 PORT = 8080
 
 ANSWERS_S = 30.0
-"""How long Envoy may take from its start to its first answer: a second, and longer on a machine that is busy."""
+"""Time from Envoy's start to its first answer, seconds: one is usual, more on a busy machine."""
 
 CONNECT_S = 1
 ROUTE_S = 15
-"""Envoy's own default of a route's timeout: longer than any customer waits, as it mostly is."""
+"""Envoy's default timeout of a route: longer than any customer waits, as is usual."""
 
 CHECK_PATH = "/call"
-"""storefront asks catalog, by its name: the check fails when DNS does, or the mesh."""
+"""storefront calls catalog by its name, so this check fails if DNS or the mesh fails."""
 CHECK_EVERY_S, CHECK_TIMEOUT_S = 2, 1
 FAILED_CHECKS = PASSED_CHECKS = 3
-"""So many in a row take an address out, and back in: some 6 s."""
+"""This many results in a row take an address out, or back in: about 6 s."""
 
 RATE = 20
-"""Requests a second: a failure in a thousand shows within a minute, and two cores don't notice."""
+"""Requests per second: one failure in a thousand shows within a minute, and two CPU cores can bear the load."""
 PATIENCE_S = 2
-"""When a customer gives up: before the shop itself does (3 s), so that a slow answer is a lost one."""
+"""Timeout of a customer, seconds: shorter than the shop's own (3 s), so that a slow answer counts as lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """What a container is made of. `files`: path -> text, put there once."""
+    """What a container is made of. `files` (path -> text) are copied into it when it is created."""
 
     name: str
     image: str
@@ -71,27 +72,30 @@ class Recipe:
 
     @property
     def key(self) -> str:
-        """What tells one that was made of something else; who is behind the entry may change at any time."""
+        """A key that changes if the container must be replaced; the clusters behind it may change at any time."""
         return key_of([self.image, list(self.command), self.files.get(BOOTSTRAP)])
 
 
 def entry_name(testbed: str) -> str:
-    """The entry's container."""
+    """Return the name of the load balancer's container."""
     return f"{testbed}-entry"
 
 
 def customers_name(testbed: str) -> str:
-    """The customers' container."""
+    """Return the name of the customers' container."""
     return f"{testbed}-customers"
 
 
 def door(testbed: str) -> EnvoyEntry:
-    """What the entry of the testbed is asked by."""
+    """Return the client for the testbed's load balancer."""
     return EnvoyEntry(envoy=DockerShell(entry_name(testbed)), customers=DockerShell(customers_name(testbed)))
 
 
 def members(testbeds: Iterable[str]) -> tuple[Member, ...]:
-    """The testbeds' clusters, each by the storefront's NodePort on its workers. Raises `CommandFailed`."""
+    """Return the testbeds' clusters, each with the storefront's NodePort on its workers.
+
+    Raises `CommandFailed`.
+    """
     return tuple(
         Member(
             cluster=each,
@@ -106,9 +110,9 @@ def members(testbeds: Iterable[str]) -> tuple[Member, ...]:
 
 
 def ensure_entry(testbed: str, image: str, behind: tuple[Member, ...]) -> None:
-    """Have the entry and its customers run, with `behind` behind it; who was drained stays so.
+    """Run the load balancer and its customers, with `behind` as its clusters; a drained cluster stays drained.
 
-    Raises `CommandFailed`, and `Unreachable` when Envoy doesn't answer.
+    Raises `CommandFailed`, or `Unreachable` if Envoy does not answer.
     """
     files = {BOOTSTRAP: json.dumps(bootstrap()), ASSIGNMENT: assignment(behind)}
     _ensure(testbed, Recipe(name=entry_name(testbed), image=image, command=ENVOY, files=files))
@@ -117,14 +121,14 @@ def ensure_entry(testbed: str, image: str, behind: tuple[Member, ...]) -> None:
 
 
 def found(testbed: str) -> tuple[Container, ...]:
-    """The testbed's entry and customers, those that are there. Raises `CommandFailed`."""
+    """Return the existing containers of the testbed's load balancer and customers. Raises `CommandFailed`."""
     names = (entry_name(testbed), customers_name(testbed))
     there = (containers.find_container(name) for name in names)
     return tuple(each for each in there if each and each.labels.get(TESTBED_LABEL) == testbed)
 
 
 def bootstrap() -> dict[str, Any]:
-    """Envoy's configuration (envoy.config.bootstrap.v3). Pure."""
+    """Return Envoy's configuration (envoy.config.bootstrap.v3). Pure."""
     return {
         "node": {"id": "entry", "cluster": "entry"},
         "admin": {"address": _address("127.0.0.1", ADMIN_PORT)},
@@ -157,7 +161,7 @@ def _listener() -> dict[str, Any]:
 
 
 def _clusters() -> dict[str, Any]:
-    """Half of the requests to each cluster that serves, and none to one that doesn't (no panic threshold)."""
+    """Return Envoy's upstream: serving clusters get equal shares, others nothing (no panic threshold)."""
     return {
         "name": SERVICE,
         "type": "EDS",
@@ -223,7 +227,7 @@ def _copy(container: str, path: str, text: str) -> None:
 
 
 def _place(testbed: str, behind: tuple[Member, ...]) -> None:
-    """Where nodes got other addresses, the entry gets them as well. It may have been started just now."""
+    """Update the addresses behind the load balancer if they changed. Waits for an Envoy that is starting."""
     entry = door(testbed)
     before = {each.cluster: each for each in when(entry, lambda _: True, ANSWERS_S)}
     wanted = tuple(

@@ -1,4 +1,4 @@
-"""The testbed's images in the host's Docker engine, and what `testbed up` needs beside them."""
+"""The testbed's images in the host's Docker engine, and the tools and manifests that `testbed up` needs."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ ARCHIVE_NAME = "images.tar"
 NODE_ENTRYPOINT = ["/usr/local/bin/entrypoint", "/sbin/init"]
 CUSTOMERS = "/usr/local/bin/customers"
 
-# As kind's own node image build does it (pkg/build/nodeimage): containerd runs once and takes the archive; layers are
-# unpacked on each node, so that /var, which is copied into a volume per node, stays small.
+# Like kind's own node image build (pkg/build/nodeimage): containerd runs once and imports the archive. Each
+# node unpacks the layers itself, so that /var, which is copied into a volume per node, stays small.
 IMPORT_SCRIPT = f"""
 set -eu
 sed -i 's/restrict_oom_score_adj = false/restrict_oom_score_adj = true/' /etc/containerd/config.toml
@@ -48,14 +48,15 @@ rm -rf /run/containerd /tmp/containerd.log /tmp/import.log
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageSet:
-    """Images by the names that manifests must use, commands, and directories of upstream's manifests.
+    """The images by the names that manifests must use, the commands, and the directories of upstream's manifests.
 
-    Every in-cluster image but our own two is inside `node_image` already (each node's containerd has it at start):
-    use `imagePullPolicy: IfNotPresent`. Those two are brought into nodes that run. `leaf_image` is one of the
-    host's Docker engine; so is that of kind's load balancer, whose name is fixed in kind.
+    `node_image` already contains every in-cluster image except the sentinel's and the runner's (each node's
+    containerd has them at start): use `imagePullPolicy: IfNotPresent`. These two are loaded into running
+    nodes. `leaf_image` is in the host's Docker engine, and so is the image of kind's load balancer, whose
+    name kind defines.
 
-    The leaf is started by its own entrypoint: mount or copy `/etc/frr/frr.conf` and `/etc/frr/daemons`, then
-    `vtysh` answers inside. `shop_image` serves HTTP; see `hack/images/cmd/shop` for its flags and paths.
+    The leaf has its own entrypoint: mount or copy `/etc/frr/frr.conf` and `/etc/frr/daemons`, then `vtysh`
+    works in it. `shop_image` serves HTTP; see `hack/images/cmd/shop` for its flags and paths.
     """
 
     source: Literal["registry", "bundle"]
@@ -72,11 +73,11 @@ class ImageSet:
     kind: Path
     helm: Path
     customers: Path
-    """The command of the entry's customers: see `hack/images/cmd/customers`."""
+    """The command of the load balancer's customers: see `hack/images/cmd/customers`."""
     calico_manifests: Path
-    """Calico's `manifests/`, of which calico.yaml is here, read-only."""
+    """Calico's `manifests/` directory, reduced to calico.yaml; read-only."""
     istio_charts: Path
-    """Istio's `manifests/charts/`, of which base and istio-control/istio-discovery are here, read-only."""
+    """Istio's `manifests/charts/` directory, reduced to base and istio-control/istio-discovery; read-only."""
 
     @property
     def istio_pilot_image(self) -> str:
@@ -90,12 +91,12 @@ class ImageSet:
 
     @property
     def delivered(self) -> dict[str, Image]:
-        """Our own images, by what they are of: another line of source costs seconds, not a node image."""
+        """chaosext's own images by component; not in the node image, as they change with every source line."""
         return {"sentinel": self.sentinel, "runner": self.runner}
 
     @property
     def in_cluster_images(self) -> tuple[str, ...]:
-        """Images that Pods beyond kubeadm's own run."""
+        """Images of Pods other than kubeadm's own."""
         return (
             self.calico_node_image,
             self.calico_cni_image,
@@ -107,7 +108,7 @@ class ImageSet:
 
 
 def load_bundle(bundle: Bundle, progress: Progress) -> ImageSet:
-    """Load what isn't in the Docker engine yet, and say what everything is called. Raises `CommandFailed`."""
+    """Load the images that the Docker engine lacks, and return the names of all. Raises `CommandFailed`."""
     _ensure_loadbalancer(bundle, progress)
     hub, tag = bundle.manifest.istio
     return ImageSet(
@@ -131,9 +132,9 @@ def load_bundle(bundle: Bundle, progress: Progress) -> ImageSet:
 
 
 def ensure_entry_image(images: ImageSet, progress: Progress) -> str:
-    """The image of the entry and of its customers: Envoy, as kind's load balancer has it, and our own `customers`.
+    """Return the image of the load balancer and its customers: kind's Envoy image with chaosext's `customers`.
 
-    Its name in the Docker engine; put together unless it is there. Raises `CommandFailed`.
+    It is built unless the Docker engine has it. Raises `CommandFailed`.
     """
     base = versions.KIND_LOADBALANCER_IMAGE
     name = f"{REGISTRY}/entry:{key_of([digest_of(images.customers), image_field(base, '{{.Id}}')])}"
@@ -144,7 +145,7 @@ def ensure_entry_image(images: ImageSet, progress: Progress) -> str:
 
 
 def is_loaded(name: str) -> bool:
-    """Whether the engine has an image called `name`."""
+    """Return whether the engine has an image called `name`."""
     try:
         run_command(["docker", "image", "inspect", "--format", "{{.Id}}", name], timeout_s=30)
     except CommandFailed as error:
@@ -155,15 +156,15 @@ def is_loaded(name: str) -> bool:
 
 
 def image_field(name: str, template: str) -> str:
-    """One field of the engine's image called `name`, as a Go template says (`{{.Id}}`)."""
+    """Return one field of the engine's image called `name`, by a Go template (`{{.Id}}`)."""
     argv = ["docker", "image", "inspect", "--format", template, name]
     return run_command(argv, timeout_s=30).stdout.strip()
 
 
 def commit_with_file(name: str, base: str, source: Path, path: str, changes: Sequence[str]) -> None:
-    """Make the image `name`: `base` with the file `source` at `path`, and `changes` in Dockerfile words."""
+    """Create the image `name`: `base` with the file `source` at `path`, and `changes` as Dockerfile instructions."""
     with _created(base) as container, tempfile.TemporaryDirectory() as aside:
-        # With its directories, which `docker cp` wants to exist.
+        # Include the parent directories: `docker cp` does not create them.
         tree = Path(aside) / path.lstrip("/")
         tree.parent.mkdir(parents=True)
         shutil.copy(source, tree)
@@ -179,7 +180,7 @@ def export_tree(image: str, target: Path) -> None:
 
 
 def load_image(image: Image, name: str) -> None:
-    """Load `image` into the engine, called `name`."""
+    """Load `image` into the engine under the name `name`."""
     with tempfile.TemporaryDirectory(dir=cache_home()) as aside:
         archive = Path(aside) / ARCHIVE_NAME
         write_archive(archive, [Image(names=(name,), layers=image.layers, config=image.config)])
@@ -187,14 +188,14 @@ def load_image(image: Image, name: str) -> None:
 
 
 def preload_node(name: str, base: str, images: Sequence[Image]) -> None:
-    """Make the node image `name`: the node image `base` with `images` in its containerd."""
+    """Create the node image `name`: the node image `base` with `images` in its containerd."""
     with tempfile.TemporaryDirectory(dir=cache_home()) as aside:
         write_archive(Path(aside) / ARCHIVE_NAME, images)
         preload_node_from(name, base, Path(aside))
 
 
 def preload_node_from(name: str, base: str, directory: Path) -> None:
-    """As `preload_node`, from the archive `images.tar` in `directory`."""
+    """Like `preload_node`, but from the archive `images.tar` in `directory`."""
     builder = f"chaosext-build-{name.rsplit(':', 1)[-1]}"
     run_command(["docker", "rm", "--force", builder], timeout_s=60)
     try:
@@ -230,7 +231,7 @@ def _ensure_leaf(bundle: Bundle, progress: Progress) -> str:
 
 
 def _ensure_loadbalancer(bundle: Bundle, progress: Progress) -> None:
-    """kind's load balancer, needed with several control-plane nodes only; its name is fixed in kind."""
+    """Load kind's load balancer, which only several control-plane nodes need; kind defines its name."""
     name = versions.KIND_LOADBALANCER_IMAGE
     if not is_loaded(name):
         with progress.stage("Load the load balancer's image"):
@@ -239,7 +240,7 @@ def _ensure_loadbalancer(bundle: Bundle, progress: Progress) -> None:
 
 @contextmanager
 def _created(image: str) -> Iterator[str]:
-    """A container of `image` that never runs."""
+    """Yield a container of `image` that never runs, and remove it afterwards."""
     container = run_command(["docker", "create", image, "true"], timeout_s=60).stdout.strip()
     try:
         yield container

@@ -1,4 +1,4 @@
-"""Two testbeds behind one entry: up, status and down of the second cluster, of the entry, and of its customers."""
+"""Two testbeds behind one load balancer: up, status and down of all but the first cluster."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 STEADY_S = 90
 WINDOW_S = 3.0
-"""The entry is steady when all that customers asked within this time was answered well."""
+"""The load balancer is steady if all customers' requests of this many seconds succeeded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntryStatus:
-    """The entry as it is. `ok` of `requests` customers' requests within `WINDOW_S` seconds were answered with 200."""
+    """The load balancer's status: `ok` of `requests` within `WINDOW_S` seconds were answered with 200."""
 
     name: str
     customers: str
@@ -39,7 +39,7 @@ class EntryStatus:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """One line for each thing that is not as it should be; empty in the steady state."""
+        """One line for each deviation from the steady state; empty if there is none."""
         return tuple(_missing(self))
 
     @property
@@ -60,7 +60,7 @@ class EntryStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairStatus:
-    """Both clusters and what is in front of them."""
+    """The status of both clusters and of the load balancer in front of them."""
 
     first: BedStatus
     second: BedStatus
@@ -71,13 +71,13 @@ class PairStatus:
         return self.first.steady and self.second.steady and self.entry.steady
 
     def to_json(self) -> dict[str, Any]:
-        """The first cluster's JSON as ever, with the second one's and the entry's in it."""
+        """Return the first cluster's JSON, with the second cluster's and the load balancer's added."""
         parts = {"second": self.second.to_json(), "entry": self.entry.to_json()}
         return {**self.first.to_json(), **parts, "steady": self.steady}
 
 
 def has_second(name: str) -> bool:
-    """Whether the testbed has a second cluster, be it half made. Raises `CommandFailed`."""
+    """Return whether the testbed has a second cluster, even an incomplete one. Raises `CommandFailed`."""
     mark = containers.find_container(leaf.leaf_name(second_name(name)))
     return mark is not None and (leaf.recorded(mark) or {}).get(SECOND_OF) == name
 
@@ -85,7 +85,7 @@ def has_second(name: str) -> bool:
 def join(name: str, images: ImageSet, progress: Progress) -> EntryStatus:
     """Start the load balancer in front of both clusters, which are up, and wait until it serves from both.
 
-    Raises `NotInTime` saying what is missing, `CommandFailed`.
+    Raises `NotInTime`, which says what is missing, or `CommandFailed`.
     """
     clusters = (name, second_name(name))
     image = ensure_entry_image(images, progress)
@@ -104,7 +104,7 @@ def join(name: str, images: ImageSet, progress: Progress) -> EntryStatus:
 
 
 def entry_status(name: str) -> EntryStatus:
-    """The entry's status. Raises `Unreachable` when it, or its customers, don't answer."""
+    """Return the load balancer's status. Raises `Unreachable` if it, or its customers, do not answer."""
     door = load_balancer_nodes.door(name)
     if sorted(each.name for each in load_balancer_nodes.found(name) if each.running) != sorted(_names(name)):
         raise Unreachable(f"{' and '.join(_names(name))} are not both running", _up_again(name))
@@ -112,7 +112,7 @@ def entry_status(name: str) -> EntryStatus:
 
 
 def judged(name: str, members: tuple[Member, ...], requests: Iterable[Request]) -> EntryStatus:
-    """The status from what the entry and its customers say. Pure."""
+    """Return the status from the answers of the load balancer and its customers. Pure."""
     seen = tuple(requests)
     return EntryStatus(
         name=load_balancer_nodes.entry_name(name),
@@ -124,13 +124,16 @@ def judged(name: str, members: tuple[Member, ...], requests: Iterable[Request]) 
 
 
 def status(name: str) -> PairStatus:
-    """Everything's status. Raises as `cluster.status` and `entry_status`."""
+    """Return the status of both clusters and the load balancer.
+
+    Raises like `lifecycle.status` and `entry_status`.
+    """
     second = lifecycle.status(second_name(name))
     return PairStatus(first=lifecycle.status(name), second=second, entry=entry_status(name))
 
 
 def take_down(name: str, progress: Progress) -> bool:
-    """Take the entry, its customers and the second cluster away; whether anything was there."""
+    """Remove load balancer, customers and second cluster. Returns whether the second cluster was removed."""
     with _alone(name):
         if there := load_balancer_nodes.found(name):
             with progress.stage("Remove the load balancer"):

@@ -1,6 +1,6 @@
 """Official images, pulled by tag from Docker Hub or from a registry that mirrors it under the same paths.
 
-Commands, manifests and charts are in no registry: they come from an image bundle of either profile.
+Commands, manifests and charts are not in a registry: they come from an image bundle of either profile.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ RUNNER_TREE = "tree-runner"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfficialImage:
-    """An image on Docker Hub; `digest` pins it where its publisher tells one."""
+    """An image on Docker Hub, pinned by `digest` if its publisher states one."""
 
     path: str
     tag: str
@@ -53,11 +53,11 @@ class OfficialImage:
 
     @property
     def name(self) -> str:
-        """The name that manifests use, wherever the image was pulled from."""
+        """The name for manifests, independent of the registry that the image was pulled from."""
         return f"{DOCKER_HUB}/{self.path}:{self.tag}"
 
     def source(self, registry: str | None) -> str:
-        """What to pull. A mirror's digests may differ, since manifests are often rewritten on the way: by tag there."""
+        """Return what to pull; from a mirror by tag, as mirrors often rewrite manifests, and so their digests."""
         if registry:
             return f"{registry}/{self.path}:{self.tag}"
         return f"{self.name}@{self.digest}" if self.digest else self.name
@@ -88,14 +88,14 @@ OFFICIAL_IMAGES = (
 
 
 def registry_answers(registry: str | None, *, timeout_s: float = ANSWER_TIMEOUT_S) -> bool:
-    """Whether the registry (`HOST:PORT`; None: Docker Hub) answers its API; "log in first" is an answer, too."""
+    """Return whether the registry (`HOST:PORT`; None: Docker Hub) answers its API; 401 is an answer, too."""
     if registry is None:
         return any(_answers(url, timeout_s) for url in hub_addresses())
     return _answers(f"https://{registry}/v2/", timeout_s) or _answers(f"http://{registry}/v2/", timeout_s)
 
 
 def hub_addresses() -> tuple[str, ...]:
-    """The API of Docker Hub and of its mirrors, as the Docker engine is configured; () when it doesn't say."""
+    """Return the API URLs of Docker Hub and its mirrors, by the Docker engine; () if it does not answer."""
     template = '{{.IndexServerAddress}} {{join .RegistryConfig.Mirrors " "}}'
     try:
         said = run_command(["docker", "info", "--format", template], timeout_s=INFO_TIMEOUT_S).stdout
@@ -105,9 +105,9 @@ def hub_addresses() -> tuple[str, ...]:
 
 
 def pull_images(tools: Bundle, progress: Progress, *, registry: str | None) -> ImageSet:
-    """Pull what isn't here yet, put the in-cluster images into the node image, and say what everything is called.
+    """Pull missing images, put the in-cluster images into the node image, and return the names of all.
 
-    Raises `CommandFailed` when an image can't be pulled.
+    Raises `CommandFailed` if an image can't be pulled.
     """
     for image in OFFICIAL_IMAGES:
         _ensure_pulled(image, registry, progress)
@@ -134,7 +134,7 @@ def pull_images(tools: Bundle, progress: Progress, *, registry: str | None) -> I
 
 
 def _answers(url: str, timeout_s: float) -> bool:
-    """Within that time as a whole: a registry that answers a byte at a time is none."""
+    """Return whether `url` answers within `timeout_s` seconds in total, even if single bytes arrive slowly."""
     answers: queue.SimpleQueue[bool] = queue.SimpleQueue()
     asking = threading.Thread(target=lambda: answers.put(_ask(url, timeout_s)), name="registry", daemon=True)
     asking.start()
@@ -155,7 +155,7 @@ def _ask(url: str, timeout_s: float) -> bool:
 
 
 def _ensure_pulled(image: OfficialImage, registry: str | None, progress: Progress) -> None:
-    """Pull `image` unless it is here; one of that name without a digest was built here, not pulled."""
+    """Pull `image` unless it is here; an image of that name without a digest was built here and does not count."""
     if is_loaded(image.name) and image_field(image.name, "{{len .RepoDigests}}") != "0":
         return
     source = image.source(registry)
@@ -165,7 +165,7 @@ def _ensure_pulled(image: OfficialImage, registry: str | None, progress: Progres
 
 
 def _ensure_shop(tools: Bundle) -> str:
-    """The sample application over BusyBox, for services and client alike: a shell and wget to look around with."""
+    """Return the sample application's image on top of BusyBox, whose shell and wget help to inspect it."""
     name = f"{REGISTRY}/shop:{key_of([tools.digest('bin/shop'), image_field(BUSYBOX.name, '{{.Id}}')])}"
     if not is_loaded(name):
         changes = ('ENTRYPOINT ["/usr/local/bin/shop"]', 'CMD ["serve"]', "USER 65532:65532")
@@ -174,14 +174,14 @@ def _ensure_shop(tools: Bundle) -> str:
 
 
 def _tree_of(image: OfficialImage) -> Path:
-    """All files of a pulled image, as one tar file."""
+    """Export all files of a pulled image into one cached tar file."""
     inputs = image_field(image.name, "{{.Id}}")
     name = f"tree-{image.path.rsplit('/', 1)[-1]}"
     return kept(name, inputs, lambda target: export_tree(image.name, target / "tree.tar")) / "tree.tar"
 
 
 def _runner_tree(progress: Progress) -> Path:
-    """What a runner's image stands on, made as deploy/runner/Dockerfile says, as one tar file."""
+    """Build the runner image's base by deploy/runner/Dockerfile, as one cached tar file."""
     recipe = shipped("deploy/runner/Dockerfile")
     inputs = [image_field(PYTHON.name, "{{.Id}}"), recipe.read_text(), libraries_lock()]
     tree = kept(
@@ -206,7 +206,7 @@ def _build_runner_tree(recipe: Path, target: Path) -> None:
 
 
 def _base_arguments(image: OfficialImage) -> list[str]:
-    """What a Dockerfile of ours needs to stand on the very image that was pulled."""
+    """Return the build arguments that make a Dockerfile of chaosext use exactly the image that was pulled."""
     repository, _, digest = image_field(image.name, "{{index .RepoDigests 0}}").partition("@sha256:")
     return ["--build-arg", f"PYTHON={repository}", "--build-arg", f"PYTHON_SHA256={digest}"]
 

@@ -1,4 +1,4 @@
-"""The sample workload: two meshed services that call each other, and clients outside the mesh. Pure."""
+"""The sample workload: two meshed services that call each other, and clients outside of the mesh. Pure."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ SERVICES = ("storefront", "catalog")
 CLIENT = "client"
 PORT = 8080
 NODE_PORT = 30080
-"""Where an entry in front of several clusters finds the storefront, on every node."""
+"""The storefront's port on every node, for a load balancer in front of several clusters."""
 REPLICAS_PER_WORKER = 2
-"""More than one replica per node, so that a node's loss re-packs them on another."""
+"""More than one replica per node, so that the loss of a node moves several Pods to another."""
 
 
 def shop_objects(*, image: str, workers: int) -> list[Manifest]:
-    """The meshed namespace with `storefront` and `catalog`, each asking the other at /call."""
+    """Return the meshed namespace with `storefront` and `catalog`, each of which calls the other at /call."""
     storefront, catalog = SERVICES
     replicas = REPLICAS_PER_WORKER * workers
     return [
@@ -27,7 +27,7 @@ def shop_objects(*, image: str, workers: int) -> list[Manifest]:
 
 
 def entry_objects() -> list[Manifest]:
-    """The storefront for an entry in front of the cluster: any node leads there, whichever its Pods are on."""
+    """Return the storefront's NodePort Service for a load balancer: any node leads to any of its Pods."""
     storefront = SERVICES[0]
     port = {"name": "http", "port": PORT, "targetPort": PORT, "nodePort": NODE_PORT}
     return [
@@ -45,7 +45,7 @@ def entry_objects() -> list[Manifest]:
 
 
 def client_objects(*, image: str, workers: int) -> list[Manifest]:
-    """Clients without a sidecar, one per worker, that keep asking the shop."""
+    """Return clients without a sidecar, one per worker, that call the shop continuously."""
     container = {
         "name": CLIENT,
         "image": image,
@@ -88,7 +88,7 @@ def _web(name: str, image: str, calls: str) -> Manifest:
 
 
 def _probe(path: str, *, period_s: int) -> Manifest:
-    """An HTTP probe of the service alone: it never depends on the other one."""
+    """Return an HTTP probe of the service itself: it never depends on the other service."""
     return {"httpGet": {"path": path, "port": PORT}, "periodSeconds": period_s, "timeoutSeconds": 2}
 
 

@@ -1,4 +1,4 @@
-"""What the testbed is doing, for people who wait: a line when a stage starts and one, with its time, when it ends."""
+"""Progress of the testbed's commands: a line when a stage starts, and one with its duration when it ends."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ HEARTBEAT_S = 60.0
 
 
 class Progress:
-    """Writes stages as plain lines, each beginning with the seconds since the start; stages may run in parallel.
+    """Prints stages as plain lines that start with the elapsed seconds; stages may run in parallel.
 
-    `stream` is stderr unless given; `clock` gives seconds and is replaced in tests.
+    `stream` is stderr by default. `clock` returns seconds; tests replace it.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Progress:
 
     @contextmanager
     def stage(self, title: str) -> Iterator[Stage]:
-        """Announce `title`, remind of it every minute, and tell how long it took or that it failed."""
+        """Announce `title`, repeat it every minute, and report its duration or failure."""
         stage = Stage(self, title, self._clock())
         ended = threading.Event()
         self.line(title)
@@ -53,7 +53,7 @@ class Progress:
             ended.set()
 
     def line(self, text: str) -> None:
-        """Write one line. It is never an error when nobody reads."""
+        """Print one line. A closed or broken stream is not an error."""
         stream = sys.stderr if self._stream is None else self._stream
         with self._lock:
             try:
@@ -62,7 +62,7 @@ class Progress:
                 return
 
     def seconds(self) -> float:
-        """The clock's reading, in seconds."""
+        """Return the clock's reading, in seconds."""
         return self._clock()
 
     def _remind(self, stage: Stage, ended: threading.Event) -> None:
@@ -71,7 +71,7 @@ class Progress:
 
 
 class Stage:
-    """One running stage of a `Progress`."""
+    """A running stage of a `Progress`."""
 
     def __init__(self, progress: Progress, title: str, started_s: float) -> None:
         self._progress = progress
@@ -84,12 +84,12 @@ class Stage:
         return self._progress.seconds() - self._started_s
 
     def note(self, text: str) -> None:
-        """Say something about the stage while it runs."""
+        """Print a remark about the running stage."""
         self._progress.line(f"  {self._title}: {text}")
 
 
 def format_elapsed(elapsed_s: float) -> str:
-    """`12.3 s` below a minute, `7 min 05 s` from there on."""
+    """Format `12.3 s` below a minute, `7 min 05 s` from there on."""
     if elapsed_s < 60:
         return f"{elapsed_s:.1f} s"
     minutes, seconds = divmod(round(elapsed_s), 60)

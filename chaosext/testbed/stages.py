@@ -1,7 +1,7 @@
-"""The stages of a bring-up, each of which first looks whether it is done.
+"""The stages of a bring-up. Each first checks whether it is done already.
 
-Those that don't depend on each other run at the same time: the leaf starts and manifests are applied while
-kind is still joining workers.
+Independent stages run in parallel: the leaf starts and manifests are applied while kind is still joining
+workers.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from chaosext.testbed.node_images import ImageSet
     from chaosext.testbed.stage_progress import Progress
 
-# Upper bounds, generous for two busy cores; each stage takes a fraction of its bound on an idle machine.
+# Timeouts in seconds, generous for two busy cores; on an idle machine each stage takes a fraction of its own.
 CONTAINERS_S = 120
 API_S = 300
 NODES_READY_S = 240
@@ -55,7 +55,10 @@ NODES_LOOK = (
 UNPACK_S = 60
 SLICE_S = 5
 JOINED_SCRIPT = "if test -s /etc/kubernetes/kubelet.conf; then echo yes; else echo no; fi"
-"""Looks for a kubelet's credentials: kubeadm init writes them, and after kubeadm join kubelet, once it is let in."""
+"""Looks for a kubelet's credentials.
+
+`kubeadm init` writes them; after `kubeadm join`, the kubelet does, once it is admitted.
+"""
 
 STAGES_AT_ONCE = 13
 PLACEMENT_ATTEMPTS = 3
@@ -63,7 +66,7 @@ MISSING_SHOWN = 6
 
 
 class BringUp:
-    """One run of `up`: its stages, and what they share."""
+    """One run of `up`: its stages and their shared state."""
 
     def __init__(
         self, blueprint: Blueprint, images: ImageSet, progress: Progress, status: Callable[[], BedStatus]
@@ -86,7 +89,10 @@ class BringUp:
             ) from error
 
     def run_stages(self) -> None:
-        """All stages at once, each waiting for what it needs; the first failure ends the others' waits."""
+        """Run all stages in parallel; each waits for those that it needs.
+
+        The first failure ends the waits of all others.
+        """
         with ThreadPoolExecutor(max_workers=STAGES_AT_ONCE) as pool:
             made = pool.submit(self.create_nodes)
             leaf_ip = pool.submit(self.start_leaf)
@@ -117,16 +123,17 @@ class BringUp:
 
     @contextmanager
     def stage(self, title: str) -> Iterator[None]:
-        """A stage of the progress; none begins once another has failed."""
+        """Run a stage of the progress. Raises `GaveUp` if another stage has failed."""
         if self.stop.is_set():
             raise GaveUp(f"not started: {title}")
         with self.progress.stage(title):
             yield
 
     def drop_half_made_nodes(self) -> None:
-        """kind can't go on from a half-made cluster: what an interrupted `kind create` left makes way.
+        """Remove the nodes of an interrupted `kind create`: kind can't resume it.
 
-        A silent API server says nothing about that, it may be starting; waiting for it is a later stage.
+        An API server that does not answer is not a sign of that, as it may be starting; a later stage waits
+        for it.
         """
         machines = self.machines()
         if not machines:
@@ -139,7 +146,7 @@ class BringUp:
                 containers.remove(machines)
 
     def all_joined(self) -> bool:
-        """Whether kubeadm has been through on every node, as the nodes' own files tell."""
+        """Return whether kubeadm has finished on every node, by the nodes' own files."""
         nodes = [each for each in self.machines() if each.is_kubernetes_node]
         if len(nodes) != self.blueprint.control_planes + self.blueprint.workers:
             return False
@@ -159,7 +166,7 @@ class BringUp:
             )
 
     def start_leaf(self) -> str:
-        """Start the leaf as soon as the nodes have addresses; its own address is what the nodes peer with."""
+        """Start the leaf as soon as the nodes have addresses; returns its address, with which the nodes peer."""
         workers = wait_until(
             self.worker_addresses,
             what="every node's address", look="see `docker ps --all`", timeout_s=CONTAINERS_S, stop=self.stop,
@@ -168,7 +175,7 @@ class BringUp:
             return leaf.start_leaf(self.blueprint.name, workers, self.blueprint.pod_subnet)
 
     def unpack_images(self, leaf_ip: Future[str]) -> None:
-        """Use the time in which workers wait for the control plane; whatever fails here is done at its Pod's start."""
+        """Unpack images while workers wait for the control plane; what fails here happens at its Pod's start."""
         leaf_ip.result()
         script = containers.unpack_script(self.images.in_cluster_images)
         for machine in self.machines():
@@ -177,7 +184,7 @@ class BringUp:
                     containers.node_script(machine.name, script, timeout_s=UNPACK_S)
 
     def deliver_images(self, leaf_ip: Future[str]) -> None:
-        leaf_ip.result()  # the nodes' containers are there
+        leaf_ip.result()  # so that the nodes' containers exist
         delivery.deliver(self.machines(), self.images.delivered, self.stage)
 
     def route_pods(self, api: Future[None], leaf_ip: Future[str]) -> None:
@@ -188,7 +195,10 @@ class BringUp:
                 containers.node_script(machine.name, script)
 
     def apply_calico(self, api: Future[None], leaf_ip: Future[str]) -> None:
-        """Calico, then its BGP configuration: that needs its definitions, and is there before calico-node runs."""
+        """Apply Calico, then its BGP configuration.
+
+        The latter needs Calico's definitions, and must exist before calico-node runs.
+        """
         text = (self.images.calico_manifests / "calico.yaml").read_text()
         definitions, others = calico_install.calico_objects(
             text,
@@ -206,7 +216,7 @@ class BringUp:
             self.kubectl.apply(calico_install.bgp_objects(leaf_ip.result()))
 
     def hold_kube_dns(self, api: Future[None]) -> None:
-        """No kube-dns Pod until workers are Ready: the control plane is first, and one would settle there."""
+        """Prevent kube-dns Pods until workers are Ready: the control plane is Ready first, and would get them."""
         api.result()
         if patch := calico_install.deployment_patch_json(self.blueprint.mitigations):
             self.kubectl.run("patch", *calico_install.TARGET, "--type=strategic", f"--patch={patch}")
@@ -225,13 +235,13 @@ class BringUp:
             )  # fmt: skip
 
     def await_nodes(self, made: Future[None], applied: Future[None]) -> None:
-        """Wait until Pods can run: the nodes are Ready, and the workers' CNI plugin can be used."""
+        """Wait until Pods can run: the nodes are Ready, and the workers' CNI plugin is usable."""
         made.result()
         applied.result()
         machines = [each for each in self.machines() if each.is_kubernetes_node]
         names = [
             f"node/{each.name}" for each in machines
-        ]  # not `--all`: one that joined just now may be missing
+        ]  # not `--all`, which may miss a node that has just joined
         with self.stage("Wait for nodes to be Ready"):
             self.patiently(
                 lambda slice_s: self.kubectl.wait("--for=condition=Ready", *names, timeout_s=slice_s),
@@ -250,7 +260,7 @@ class BringUp:
         )  # fmt: skip
 
     def place_kube_dns(self, held: Future[None], ready: Future[None]) -> None:
-        """Start kube-dns afresh, with the control plane cordoned, until it stands on the workers."""
+        """Start kube-dns again, with the control plane cordoned, until its Pods are on the workers."""
         held.result()
         ready.result()
         with self.stage("Move kube-dns to the workers"), self.cordoned_control_planes():
@@ -266,7 +276,7 @@ class BringUp:
             raise NotInTime(f"kube-dns is not on the workers after {PLACEMENT_ATTEMPTS} attempts", look)
 
     def start_mesh(self, applied: Future[None], ready: Future[None]) -> None:
-        """istiod, then the shop, so that its Pods are injected from the first and find all workers to spread on."""
+        """Start istiod, then the shop, so that all of its Pods are injected and spread over all workers."""
         base, istiod = self.render_istio()
         applied.result()
         with self.stage("Apply Istio's definitions"):
@@ -279,7 +289,7 @@ class BringUp:
         self.start_shop()
 
     def render_istio(self) -> tuple[str, list[Manifest]]:
-        """Chart base as YAML text, as it is long and taken as it is; istiod's objects with our overlay."""
+        """Return chart base as YAML text (long, and unchanged), and istiod's objects with chaosext's overlay."""
         images, charts = self.images, self.images.istio_charts
         values = istio_install.istiod_values(
             hub=images.istio_hub, tag=images.istio_tag, sidecars=self.blueprint.sidecars
@@ -313,7 +323,7 @@ class BringUp:
         )  # fmt: skip
 
     def patiently(self, call: Callable[[float], None], *, what: str, look: str, timeout_s: float) -> None:
-        """Repeat a wait of kubectl in slices, so that another stage's failure ends it soon."""
+        """Repeat a wait of kubectl in short slices, so that another stage's failure ends it soon."""
         wait_until(
             lambda: _succeeds(lambda: call(SLICE_S)),
             what=what,
@@ -323,7 +333,7 @@ class BringUp:
         )
 
     def verify(self) -> BedStatus:
-        """The steady state, asked of the whole testbed at once. What is missing goes into the error."""
+        """Wait until the whole testbed is in its steady state; the error names what is missing."""
         with self.progress.stage("Verify the steady state"):
             return wait_until(
                 self.steady_status,
@@ -339,7 +349,7 @@ class BringUp:
         return found if found.steady else None
 
     def what_is_missing(self) -> str:
-        """One line on what to look at next: the first few things that status names."""
+        """Return one line for the error's fix: the first few deviations of the status."""
         try:
             missing = self.status().missing
         except ChaosextError:
@@ -351,7 +361,7 @@ class BringUp:
         return containers.cluster_containers(self.blueprint.name)
 
     def worker_addresses(self) -> list[str]:
-        """The addresses of all workers, [] until each has one."""
+        """Return the addresses of all workers; [] until each has one."""
         found = [each.ipv4 for each in self.machines() if each.role == "worker" and each.ipv4]
         return found if len(found) == self.blueprint.workers else []
 
@@ -369,7 +379,7 @@ class BringUp:
         return not missing_kube_dns(found.nodes, found.pods)
 
     def await_api(self) -> None:
-        """Wait until kubeadm has installed its add-ons: from then on credentials and kube-dns are there."""
+        """Wait until kubeadm has installed its add-ons, which means that credentials and kube-dns exist."""
         with self.stage("Wait for the API server"):
             wait_until(
                 self.api_answers,
@@ -383,7 +393,10 @@ class BringUp:
             )  # fmt: skip
 
     def api_answers(self) -> bool:
-        """Asked without kubectl, which would take the CPU that kubeadm needs then."""
+        """Return whether the API server is ready.
+
+        Uses curl: kubectl would take CPU time that kubeadm needs then.
+        """
         ready = "curl --silent --insecure --fail --max-time 2 https://localhost:6443/readyz"
         try:
             containers.docker("exec", self.kubectl.control_plane, *ready.split())
@@ -393,7 +406,7 @@ class BringUp:
 
     @contextmanager
     def cordoned_control_planes(self) -> Iterator[None]:
-        """While kube-dns is placed, the scheduler leaves control-plane nodes alone."""
+        """Keep the scheduler off control-plane nodes while kube-dns is placed."""
         selector = f"--selector={calico_install.CONTROL_PLANE_LABEL}"
         self.kubectl.run("cordon", selector)
         try:
@@ -403,7 +416,7 @@ class BringUp:
 
 
 def _raise_first(stages: list[Future[Any]]) -> None:
-    """Raise the failure that ended the others, rather than one that only gave up because of it."""
+    """Raise the original failure, not that of a stage that gave up because of it."""
     errors = [error for stage in stages if (error := stage.exception()) is not None]
     errors.sort(key=lambda error: isinstance(error, GaveUp))
     if errors:

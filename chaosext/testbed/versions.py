@@ -1,6 +1,6 @@
-"""The versions that the testbed is made of: one table, read by images, image bundles and cluster alike.
+"""The versions of the testbed's components, used by images, image bundles and clusters.
 
-They belong together: kind's node layout, kubeadm's image names and Calico's manifests follow from these numbers.
+They depend on each other: kind's node layout, kubeadm's image names and Calico's manifests follow from them.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ SHOP_VERSION = CUSTOMERS_VERSION = (
     "v1"  # of the sample applications' flags, paths and output: hack/images/cmd
 )
 
-# kind 0.33, pkg/cluster/internal/loadbalancer: what it runs in front of several control-plane nodes.
+# kind 0.33, pkg/cluster/internal/loadbalancer: the load balancer in front of several control-plane nodes.
 KIND_LOADBALANCER_IMAGE = "docker.io/envoyproxy/envoy:v1.36.2"
 
 # Images on Docker Hub. Node: the 1.34 of kind 0.33.0's release notes.
 KINDEST_NODE_VERSION = "v1.34.11"
 KINDEST_NODE_DIGEST = "sha256:44e222ee2132dab25ff87301682f89eb82c7880ea3a1bf543bfe9708fd08d67d"
-ISTIO_RELEASE = "1.31.1"  # the release of the branch that the commit of the charts belongs to
-FRR_IMAGE_TAG = "v8.4.0"  # the minor version of Debian bookworm: both leaves speak alike
+ISTIO_RELEASE = "1.31.1"  # the release of the branch that the charts' commit belongs to
+FRR_IMAGE_TAG = "v8.4.0"  # the minor version of Debian bookworm, so that both leaves behave alike
 BUSYBOX_IMAGE_TAG = "1.36"
-PYTHON_IMAGE_TAG = "3.11-slim"  # what a sentinel runs on; the minor version that Debian bookworm has
+PYTHON_IMAGE_TAG = "3.11-slim"  # for the sentinel; the minor version that Debian bookworm has

@@ -1,4 +1,4 @@
-"""Waiting, always bounded: every wait says for what, and its error what to look at next."""
+"""Waits with a timeout; the error of each says what was missing and where to look next."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ POLL_S = 0.5
 
 
 class NotInTime(ChaosextError):
-    """Something the testbed waited for did not come."""
+    """A wait of the testbed timed out."""
 
 
 class GaveUp(ChaosextError):
@@ -32,10 +32,10 @@ def wait_until(
     stop: threading.Event,
     poll_s: float = POLL_S,
 ) -> Value:
-    """Ask `ready` every `poll_s` seconds until it returns something truthy, and return that.
+    """Call `ready` every `poll_s` seconds until it returns a truthy value, and return that.
 
-    Raises `NotInTime` after `timeout_s`, naming `what` was missing and where to `look`, and `GaveUp` once `stop`
-    is set.
+    Raises `NotInTime` after `timeout_s` seconds, naming `what` was missing and where to `look`, or `GaveUp`
+    once `stop` is set.
     """
     deadline = time.monotonic() + timeout_s
     while not (value := ready()):

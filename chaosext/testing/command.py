@@ -1,4 +1,4 @@
-"""The command `chaosext`, run as a process of its own: whatever becomes of the test, it heals what it cut."""
+"""The command `chaosext` in its own process: whatever happens to the test, it heals its cut."""
 
 from __future__ import annotations
 
@@ -16,33 +16,39 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
-PROGRAM = (sys.executable, "-P", "-m", "chaosext")  # -P: no module of the test's directory comes before ours
+PROGRAM = (sys.executable, "-P", "-m", "chaosext")  # -P: no module in the test's directory shadows chaosext
 
 LEAVE_S = 30.0
-"""What a command that was told to leave may take. A run is gone within 5 s; `testbed up` may wait for Docker."""
+"""Time for a command to end after SIGTERM, seconds.
+
+A run takes up to 5 s; `testbed up` may wait for Docker.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """How a command ended, and what it printed; its progress went to stderr."""
+    """A command's exit code and output; its progress went to stderr."""
 
     exit_code: int
     stdout: str
 
     @property
     def was_killed(self) -> bool:
-        """Whether a signal ended it without its say, so that nobody healed."""
+        """Whether a signal killed it before it could heal."""
         return self.exit_code < 0
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Runs `chaosext`. While `shown` lasts, what goes to stderr reaches the person who waits."""
+    """Runs `chaosext`. Inside the context `shown`, output to stderr is visible on the terminal."""
 
     shown: Callable[[], AbstractContextManager[object]]
 
     def __call__(self, *words: str, environment: Mapping[str, str] | None = None) -> Done:
-        """Run one command to its end. Whatever interrupts the wait interrupts the command, which leaves in order."""
+        """Run one command to its end.
+
+        An interrupted wait sends it SIGTERM, so that it heals and ends in order.
+        """
         with self.shown():
             process = subprocess.Popen(
                 [*PROGRAM, *words],
@@ -60,7 +66,7 @@ class Command:
         return Done(exit_code=process.returncode, stdout=stdout)
 
     def say(self, line: str) -> None:
-        """Tell the person who waits."""
+        """Print a line for the user."""
         with self.shown():
             say(f"chaosext: {line}", err=True)
 
@@ -68,7 +74,7 @@ class Command:
 def _end(process: subprocess.Popen[str]) -> None:
     process.send_signal(signal.SIGTERM)
     try:
-        with suppress(KeyboardInterrupt):  # a second Ctrl-C is no reason to leave a cut
+        with suppress(KeyboardInterrupt):  # a second Ctrl-C must not leave a cut behind
             process.communicate(timeout=LEAVE_S)
             return
         process.communicate(timeout=LEAVE_S)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 CONTEXT_KEY = "KUBERNETES_CONTEXT"
 
 ANSWERS = (Outcome.PASSED, Outcome.DEVIATED)
-"""Outcomes that are an answer; any other must have been expected."""
+"""Outcomes that answer the test's question; any other must have been expected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -101,9 +101,10 @@ def run(
     scratch: Path,
     environment: Mapping[str, str],
 ) -> Run:
-    """`chaosext run`, as in a terminal; its directory is made in `root`.
+    """Run `chaosext run` as in a terminal; its directory is created in `root`.
 
-    Raises `ChaosextError` where it ended without a result. What a killed one left is cleaned up away.
+    Raises `ChaosextError` if it ended without a result. If it was killed, `chaosext cleanup` removes what it
+    left.
     """
     words = [
         "run",
@@ -122,7 +123,7 @@ def run(
 
 
 def _named(experiment: str | Path | Mapping[str, Any], context: str, scratch: Path) -> str:
-    """How the command names it: as the test does, or a copy for the testbed `context`, whatever else it was for."""
+    """Return the command's argument: as the test gave it, or a copy with its contexts set to `context`."""
     value = experiment if isinstance(experiment, Mapping) else _value(Path(experiment))
     here = _on(context, value)
     if isinstance(experiment, Mapping) or here != value:
@@ -133,7 +134,7 @@ def _named(experiment: str | Path | Mapping[str, Any], context: str, scratch: Pa
 
 
 def _value(path: Path) -> Any:
-    """What is written there; None where that can't be read, which the command will say better."""
+    """Return the experiment in that file; None if it can't be read, which the command will report in detail."""
     with suppress(OSError, ValueError):
         found = path if path.exists() else bundled(path.name) or path
         return parse_yaml(read_file(found))
@@ -141,7 +142,7 @@ def _value(path: Path) -> Any:
 
 
 def _on(context: str, value: Any) -> Any:
-    """The experiment `value` with its secrets' contexts set to `context`."""
+    """Return the experiment `value` with its secrets' contexts set to `context`."""
     secrets = value.get("secrets") if isinstance(value, Mapping) else None
     if not isinstance(secrets, Mapping):
         return value

@@ -162,7 +162,7 @@ def _command(config: pytest.Config) -> Command:
 
 
 def _run_directory(config: pytest.Config) -> Path:
-    """As `chaosext run` chooses it."""
+    """Choose the directory for runs as `chaosext run` does."""
     wanted = config.getoption("chaosext_run_dir") or os.environ.get("CHAOSEXT_RUN_DIR") or "run"
     return Path(wanted).absolute()
 
@@ -179,9 +179,9 @@ def _wish(config: pytest.Config) -> Wish:
 
 
 def _require_one_worker(config: pytest.Config) -> None:
-    """Workers of pytest-xdist would cut the same cluster, and remove it while another one uses it.
+    """Fail under pytest-xdist: its workers would cut the same cluster, and remove it while another one uses it.
 
-    Its `--dist loadgroup` does not help: with pytest 9.2 pytest-xdist 3.8 loses the groups.
+    Its `--dist loadgroup` does not help: with pytest 9.2, pytest-xdist 3.8 loses the groups.
     """
     worker: Mapping[str, Any] = getattr(config, "workerinput", {})
     if worker.get("workercount", 1) > 1:
@@ -191,7 +191,7 @@ def _require_one_worker(config: pytest.Config) -> None:
 
 @contextmanager
 def _leaving_in_order() -> Iterator[None]:
-    """End the session on SIGTERM and SIGHUP as on Ctrl-C: fixtures remove what they made."""
+    """End the session on SIGTERM and SIGHUP as on Ctrl-C, so that fixtures remove what they created."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt(signal.Signals(number).name)

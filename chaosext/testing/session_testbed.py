@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """The testbed that a session asks for.
+    """The testbed that a session requests.
 
-    `options` are those of `testbed up` that were asked for; empty: any configuration will do. `keep`: what was brought
-    up stays.
+    `options` are those of `testbed up`; if empty, any configuration will do. `keep`: a testbed that the
+    session created stays.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Wish:
 class Testbed:
     """A testbed in its steady state. `context` is its Kubernetes context, pinned; `brought_up`: by this session."""
 
-    __test__ = False  # not a class of tests, despite its name
+    __test__ = False  # so that pytest does not collect it
 
     name: str
     brought_up: bool
@@ -58,9 +58,9 @@ class Testbed:
 
 @contextmanager
 def testbed(wish: Wish, chaosext: Command) -> Iterator[Testbed]:
-    """The testbed of `wish`, for one session at a time; only what was brought up here is taken down.
+    """Provide the testbed of `wish` to one session at a time; only a testbed that was created here is removed.
 
-    Raises `Refused` for a name that is none, `ChaosextError` where there is no steady testbed in the end.
+    Raises `Refused` for an invalid name, `ChaosextError` if no steady testbed can be provided.
     """
     name = checked_name(wish.name)
     with locked(f"pytest-{name}", lambda: chaosext.say(f"waiting for the session that uses testbed {name}")):
@@ -77,7 +77,7 @@ def testbed(wish: Wish, chaosext: Command) -> Iterator[Testbed]:
 
 
 def _is_there(name: str) -> bool:
-    """Whether anything of that name is there, whole or not: whoever made it wants it."""
+    """Return whether any part of a testbed of that name exists: then it is not this session's to remove."""
     return find_container(leaf_name(name)) is not None or bool(cluster_containers(name))
 
 
