@@ -1,4 +1,4 @@
-"""`chaosext abort`: heal a run's cut now, from anywhere, and end it."""
+"""`chaosext abort`: heals a run's cut now, from any machine, and ends the run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`chaosext approve`: which experiments may be run on a cluster that is marked production."""
+"""`chaosext approve`: approves experiments for clusters that are marked production."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from chaosext.safety.approvals import Word
 
 CONFIG_MAP, KEY = "chaosext-approvals", "approvals.jsonl"
-"""What a runner in the cluster mounts, with $CHAOSEXT_APPROVALS naming the file."""
+"""The ConfigMap that a runner in the cluster mounts; $CHAOSEXT_APPROVALS is the path of the file."""
 
 
 @click.command()
@@ -127,7 +127,7 @@ def _approve(
 
 
 def _revoke(digest: str, context: str | None, *, by: str | None, note: str) -> list[Word]:
-    """The last approval that begins so is taken back; of several clusters, that of `context`."""
+    """Revoke the approval whose digest begins with `digest`; `context` selects its cluster if there are several."""
     import dataclasses
 
     from chaosext.model.errors import Refused
@@ -146,7 +146,7 @@ def _revoke(digest: str, context: str | None, *, by: str | None, note: str) -> l
 
 
 def _write(word: Word) -> None:
-    """First into the audit log: what can't be written there is not approved, nor revoked."""
+    """Write to the audit log first: without an entry there, nothing is approved or revoked."""
     from chaosext.run.session.run_context import owner
     from chaosext.safety.approvals import Said, write_word
     from chaosext.safety.audit_log import Deed, Event, audit_log
@@ -164,7 +164,7 @@ def _write(word: Word) -> None:
 
 
 def _in_force(cluster_uid: str) -> list[Word]:
-    """The approvals that hold, of a cluster or ("") of all."""
+    """Return the approvals in force, for one cluster or ("") for all."""
     from chaosext.safety.approvals import last_words, read_words
 
     now = datetime.now(UTC)
@@ -187,7 +187,7 @@ def _pinned(context: str) -> Cluster:
 
 
 def moment(text: str, now: datetime) -> datetime:
-    """`2026-12-24T06:00+01:00`, or `8h` and `30d` from now on. Raises `Refused` for anything else, and for the past."""
+    """Parse `2026-12-24T06:00+01:00`, or `8h` or `30d` from now. Raises `Refused` if invalid or in the past."""
     from chaosext.model.errors import Refused
 
     try:

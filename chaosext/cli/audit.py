@@ -1,4 +1,4 @@
-"""`chaosext audit`: who did what, where, with which experiment; and whether that record is whole."""
+"""`chaosext audit`: shows who did what, where, with which experiment, and verifies that record."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def digest(experiment: Path) -> int:
 
 
 def _results_in(folder: Path) -> list[Path]:
-    """Each run's result.json in a directory of runs. Raises `Refused` where there is none."""
+    """Return each run's result.json in a directory of runs. Raises `Refused` if there is none."""
     from chaosext.model.errors import Refused
 
     found = sorted(path for path in folder.glob("*/result.json") if not path.parent.is_symlink())
@@ -164,7 +164,7 @@ def _as_json(log: AuditLog, chain: Chain, lost: list[str]) -> dict[str, Any]:
 
 
 def _entry_line(says: Mapping[str, Any]) -> str:
-    """`12  2026-11-23T23:03:00.120+00:00  armed  run …  by alice@laptop  on kind-x  nodes cp-1  tables …`."""
+    """Format an entry: `12  2026-11-23T23:03:00.120+00:00  armed  run …  by alice@laptop  on kind-x  …`."""
     known = {"run": "run", "owner": "by", "context": "on", "verdict": "verdict", "exit_code": "exit"}
     touched = {"nodes": "nodes", "tables": "tables", "pods": "Pods", "at_entry": "cluster"}
     words = known | touched | {"experiment_sha256": "experiment"}

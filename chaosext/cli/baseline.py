@@ -1,4 +1,4 @@
-"""`chaosext baseline`: what a cluster is judged by that is never fully healthy."""
+"""`chaosext baseline`: saves what is accepted as unhealthy on a cluster that is never fully healthy."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def _settings(context: str | None, namespaces: tuple[str, ...], experiment: Path
 
     if experiment:
         loaded = load_experiment(experiment)
-        (loaded.get("configuration") or {}).pop(SETTING, None)  # what it knows is saved anew, expired or not
+        (loaded.get("configuration") or {}).pop(SETTING, None)  # these are saved again, even if expired
         settings = resolve(loaded, context=context, source=str(experiment)).settings
         return settings.model_copy(update={"namespaces": namespaces}) if namespaces else settings
     configuration = {"chaosext_namespaces": list(namespaces)} if namespaces else {}

@@ -1,4 +1,4 @@
-"""`chaosext check`: a check as people ask it."""
+"""`chaosext check`: runs checks and prints their findings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`chaosext cleanup`: remove what crashed runs may have left."""
+"""`chaosext cleanup`: removes what crashed runs may have left."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def cleanup(
 
 
 def cleanup_lines(cleaned: CleanupResult) -> Iterator[str]:
-    """What was taken away, what is over, what is left, and what went wrong."""
+    """Yield what was removed, what has ended, what is left, and what failed."""
     yield from (f"{_done(cleaned)} {what}" for what in _grouped(cleaned.removed, lambda each: str(each.why)))
     for run, nodes in cleaned.finished.items():
         yield f"ended: run {run} on {', '.join(nodes)}"
@@ -111,7 +111,7 @@ def _done(cleaned: CleanupResult) -> str:
 
 
 def _grouped(found: Iterable[Found], why: Callable[[Found], str]) -> Iterator[str]:
-    """A line for each cut and lock of a run, whichever nodes it is on."""
+    """Yield one line for each cut or lock of a run, with all of its nodes."""
     nodes: dict[tuple[str, str, str], list[str]] = {}
     for each in found:
         nodes.setdefault((each.kind.value, each.run, why(each)), []).append(each.node)

@@ -149,7 +149,7 @@ def restore(
 
 
 def _note(event: Event, at_entry: str) -> None:
-    """Write to the audit log; in an outage a log that fails only causes a warning."""
+    """Write to the audit log. A failure is only a warning: during an outage the action matters more."""
     from chaosext.run.session.run_context import owner
     from chaosext.safety.audit_log import Deed, note
 
@@ -158,7 +158,7 @@ def _note(event: Event, at_entry: str) -> None:
 
 
 def _left(load_balancer: str, cluster: str) -> Changed | None:
-    """What a run left changed at the load balancer."""
+    """Return what a run left changed at the load balancer, or None."""
     from chaosext.safety.intent import changed, intent_log
 
     left = changed(intent_log().entries())

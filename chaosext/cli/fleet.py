@@ -1,4 +1,4 @@
-"""`chaosext fleet`: one cluster of a fleet, as an index of its Job asks it; or what came of all of them."""
+"""`chaosext fleet`: rehearses or gates one cluster of a fleet, as an index of its Job, or summarizes all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 from chaosext.model.printable import say, say_json
 
 INDEX = "JOB_COMPLETION_INDEX"
-"""What Kubernetes sets in the Pods of an Indexed Job."""
+"""Kubernetes sets this variable in the Pods of an Indexed Job."""
 
 
 @click.command()

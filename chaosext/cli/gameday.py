@@ -1,4 +1,4 @@
-"""`chaosext gameday`: what the Job of a scheduled game day runs; also by hand."""
+"""`chaosext gameday`: the command of a scheduled game day's Job; it can be run by hand as well."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _day(settings: Settings, beside: Path, results: Path, told: Told, *, in_pod:
 
 
 def _subject(settings: Settings) -> Subject:
-    """The Job, as the Pod's environment names it; by hand the CronJob."""
+    """Return the Job, as named by the Pod's environment; outside of a Pod the CronJob."""
     from chaosext.gameday.announcements import Subject
 
     job = os.environ.get("CHAOSEXT_JOB", "")

@@ -1,4 +1,4 @@
-"""`chaosext gate`: may this cutover be made on this cluster?"""
+"""`chaosext gate`: the go/no-go check for a cutover on a cluster."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SUFFIXES = (".md", ".html", ".json")
 
 WITHOUT_PATCHES = 0.7
-"""The share of the time budget until patches are looked for, where any would be."""
+"""Share of the time budget for the judgement; the rest is for finding patches."""
 
 
 @click.command()
@@ -136,7 +136,7 @@ def _check_options(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Seen:
-    """What was asked: a snapshot in `files`, of which `kept` stay, and what the live cluster said besides."""
+    """The input: a snapshot in `files`, of which `kept` are kept, and the findings on the live cluster."""
 
     files: tuple[Path, ...]
     kept: tuple[Path, ...]
@@ -148,7 +148,7 @@ class _Seen:
 
 @contextmanager
 def _seen(cutover: Cutover, context: str, snapshots: tuple[Path, ...], keep: Path | None) -> Iterator[_Seen]:
-    """A live cluster's snapshot is in a file of its own for as long as it is needed, or for good in `keep`."""
+    """Provide the input; a live cluster's snapshot is in a temporary file, or in `keep`."""
     if snapshots:
         yield _Seen(files=snapshots, kept=snapshots)
         return
@@ -240,7 +240,7 @@ def _judged(
 
 
 def _digest(files: tuple[Path, ...]) -> str:
-    """Of their texts, uncompressed, one after the other: `cat FILE… | sha256sum`, or `zcat`."""
+    """Hash the uncompressed files one after the other, as `cat FILE… | sha256sum` does (or `zcat`)."""
     from chaosext.rehearsal.snapshot.snapshot_files import contents
 
     digest = sha256()

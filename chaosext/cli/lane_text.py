@@ -1,7 +1,7 @@
-"""The lanes of a run, as they grow: from a picture to rows of cells, a cell a stretch of time. Pure.
+"""A run's lanes as rows of text: each cell is a stretch of time. Pure.
 
-Where there are more rows than lines, rows fold: nodes that are alike become one row, worst first; then each lane
-becomes one row; then lanes in which nothing happened go.
+If there are more rows than lines, rows are folded: first the nodes of a lane with the same state become one
+row, worst first; then each lane becomes one row; then lanes in which nothing happened are left out.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Cell(StrEnum):
-    """How it was in one stretch of time, worst first; digits are counts of what was out."""
+    """The state in one stretch of time, worst first; digits count the objects that were out."""
 
     OUT = "█"
     UNSEEN = "╱"
@@ -38,7 +38,7 @@ class Cell(StrEnum):
 WORST_FIRST = {cell.value: place for place, cell in enumerate(Cell)}
 
 STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
-"""How many seconds a cell may stand for; the smallest is taken with which all of the time fits."""
+"""Possible lengths of a cell, seconds; the smallest one with which the whole time fits is used."""
 
 NAMES = {
     Lane.NODE_READY: "NodeReady",
@@ -66,15 +66,15 @@ WITH_NEWS = (
     Lane.TARGETS,
     Lane.KUBELET,
 )
-"""What is shown besides the nodes' readiness and kube-dns' places: at all times, and once something was out."""
+"""Lanes other than node readiness and kube-dns placement: shown always, or once something was out."""
 
 BY_NODE = frozenset({Lane.NODE_READY, Lane.KUBELET, Lane.DNS, Lane.DNS_KEPT_SOCKET, Lane.BGP, Lane.ROUTES})
-"""The lanes with a row for each node; of the others it is shown how many objects were out."""
+"""Lanes with a row for each node; the others show how many objects were out."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One line: what is seen, of whom, a `Cell` (or a digit) for each stretch of time, and how it is now."""
+    """One line: lane, node or object, a `Cell` (or a digit) for each stretch of time, and the current state."""
 
     lane: str
     who: str
@@ -83,7 +83,7 @@ class Row:
 
     @cached_property
     def severity(self) -> tuple[int, int]:
-        """For sorting, worst first: by how it is now, then by how bad it ever was."""
+        """Sort key, worst first: by the current state, then by the worst state so far."""
         return _severity(self.cells[-1:]), min(map(_severity, set(self.cells)), default=len(Cell))
 
     @property
@@ -94,7 +94,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Axis:
-    """Time from the cut to now, in cells of `step_s` seconds, at most `width` of them."""
+    """Time from the cut to now, in at most `width` cells of `step_s` seconds."""
 
     now_s: float
     width: int
@@ -106,12 +106,12 @@ class Axis:
 
     @cached_property
     def stretches(self) -> tuple[tuple[float, float], ...]:
-        """From when to when each cell is."""
+        """Start and end of each cell, seconds from the cut."""
         count = max(1, min(self.width, math.ceil(self.now_s / self.step_s)))
         return tuple((place * self.step_s, (place + 1) * self.step_s) for place in range(count))
 
     def cells(self, *marked: tuple[Cell, Iterable[Window]], otherwise: Cell) -> str:
-        """A cell for each stretch: the first of `marked` whose windows touch it."""
+        """Return a cell for each stretch: the first of `marked` whose windows overlap it."""
         found = [otherwise.value] * len(self.stretches)
         for cell, windows in reversed(marked):
             for window in windows:
@@ -120,7 +120,7 @@ class Axis:
         return "".join(found)
 
     def counts(self, windows: Iterable[Iterable[Window]], *, otherwise: str) -> str:
-        """A digit for each stretch: how many of the objects were out in it ("+": 10 or more), else `otherwise`."""
+        """Return a digit for each stretch: how many objects were out in it ("+": 10 or more), else `otherwise`."""
         numbers = [0] * len(self.stretches)
         for each in windows:
             for place in {place for window in each for place in self.touched(window)}:
@@ -129,7 +129,7 @@ class Axis:
         return "".join(cell if digit == "0" else digit for digit, cell in zip(digits, otherwise, strict=True))
 
     def touched(self, window: Window) -> range:
-        """The places of the stretches in which a window is."""
+        """Return the indexes of the stretches that a window overlaps."""
         start_s, end_s = window
         first = max(0, math.floor(start_s / self.step_s))
         end = len(self.stretches) if end_s is None else math.ceil(end_s / self.step_s)
@@ -141,7 +141,7 @@ def _severity(cell: str) -> int:
 
 
 def rows(picture: Picture, *, width: int, height: int) -> tuple[Row, ...]:
-    """The rows that fit into `height` lines, with as many cells as fit into `width`; before a cut there are none."""
+    """Return the rows that fit into `height` lines and `width` cells; none before a cut."""
     if picture.now_s is None or height < 1:
         return ()
     lanes = [lane for lane in _lanes(picture, Axis(picture.now_s, max(1, width))) if lane]
@@ -154,12 +154,12 @@ def rows(picture: Picture, *, width: int, height: int) -> tuple[Row, ...]:
 
 
 def _importance(lane: Sequence[Row], place: int) -> tuple[bool, bool, int]:
-    """What folds first: lanes in which nothing happened, then from the last to the first; DNS is what it is about."""
+    """Sort key of what is folded first: quiet lanes, then the others from last to first, with DNS at the end."""
     return not all(row.is_quiet for row in lane), lane[0].lane == NAMES[Lane.DNS], -place
 
 
 def _alike(lane: Sequence[Row]) -> Sequence[Row]:
-    """A row for all that are alike now, worst first."""
+    """Return one row for each group of rows with the same state, worst first."""
     groups: dict[tuple[int, int], list[Row]] = {}
     for row in sorted(lane, key=_badness):
         groups.setdefault(row.severity, []).append(row)
@@ -175,12 +175,12 @@ def _news(lane: Sequence[Row]) -> Sequence[Row]:
 
 
 def _badness(row: Row) -> tuple[tuple[int, int], int]:
-    """For sorting, worst first: what is alike by how long it was out."""
+    """Sort key, worst first; rows of the same severity by how long they were out."""
     return row.severity, -row.cells.count(Cell.OUT)
 
 
 def _folded(alike: Sequence[Row], of: int) -> Row:
-    """One row for several, in each stretch the worst of them."""
+    """Fold several rows into one that shows the worst of them in each stretch."""
     first = alike[0]
     if len(alike) == 1:
         return first
@@ -192,7 +192,7 @@ def _folded(alike: Sequence[Row], of: int) -> Row:
 
 
 def _word(row: Row) -> str:
-    """How a row is now, without for how long."""
+    """Return a row's current state without its duration."""
     return re.sub(r" [0-9.]+ (s|min|h)$", "", row.says) or "here"
 
 
@@ -234,14 +234,14 @@ def _row(picture: Picture, axis: Axis, lane: Lane, who: str, out: Sequence[Windo
 
 
 def _unseen(picture: Picture, lane: Lane, who: str) -> Sequence[Window]:
-    """When nobody looked at `who`: the API server, or the node's sentinel."""
+    """Return when `who` was not observed: by the API server, or by the node's sentinel."""
     if lane in FROM_THE_API_SERVER:
         return picture.unheard()
     return picture.unseen(who) if who in picture.nodes else ()
 
 
 def _unmeasured(picture: Picture, lane: Lane, who: str = "") -> Iterator[Window]:
-    """When what is seen of `who` ("": of anybody) was not measured, though the node was observed."""
+    """Return when `who` ("": any object) was not measured, although its node was observed."""
     for name, windows in picture.unmeasured.get(lane, {}).items():
         if who in ("", _who(name)):
             yield from windows
@@ -257,7 +257,7 @@ def _count_row(picture: Picture, axis: Axis, lane: Lane) -> Row:
 
 
 def _unseen_somewhere(picture: Picture, lane: Lane) -> Sequence[Window]:
-    """When something of what is counted was not looked at: what was out there nobody knows."""
+    """Return when some of the counted objects were not observed, so that their state is unknown."""
     if lane in FROM_THE_API_SERVER:
         return picture.unheard()
     if lane in FROM_THE_ENTRY:
@@ -269,7 +269,7 @@ def _unseen_somewhere(picture: Picture, lane: Lane) -> Sequence[Window]:
 
 
 def _blindness(picture: Picture, lane: Lane) -> str:
-    """How many of the nodes nobody looks at now, or else of what is looked at there; "" for none."""
+    """Return how many nodes are not observed now, or else how many objects are not measured; "" for none."""
     if lane in FROM_THE_API_SERVER:
         return "unseen" * (not picture.is_api_server_heard)
     if lane in FROM_THE_ENTRY:
@@ -284,12 +284,12 @@ def _blindness(picture: Picture, lane: Lane) -> str:
 
 
 def _counted(out: Mapping[str, Sequence[Window]]) -> Mapping[str, Sequence[Window]]:
-    """Pods, where there are any: what a Service is without is theirs to tell."""
+    """Return only Pods if there are any: their outages explain those of the Service."""
     return {name: windows for name, windows in out.items() if name.startswith("Pod/")} or out
 
 
 def _who(name: str) -> str:
-    """The node that an object such as `Node/cp → 10.0.0.1` is on, or what else it is."""
+    """Return the node of an object such as `Node/cp → 10.0.0.1`; another object's own name."""
     node = NODE.match(name)
     return node[1] if node else name
 
@@ -304,7 +304,7 @@ def _says(out: Sequence[Window], unseen: Sequence[Window], now_s: float) -> str:
 
 
 def _until(windows: Iterable[Window], end_s: float) -> Sequence[Window]:
-    """What nobody sees any more is not known to last."""
+    """End open windows at `end_s`: what is no longer observed may not have lasted."""
     return [(start_s, end_s if end is None else end) for start_s, end in windows]
 
 
@@ -312,7 +312,7 @@ NODE = re.compile(r"Node/([^ ,]+)")
 
 
 def _placement(picture: Picture, axis: Axis) -> list[Row]:
-    """Where kube-dns' Pods were, by what the API server said."""
+    """Return where kube-dns' Pods were, according to the API server."""
     before = picture.briefing.kube_dns_nodes if picture.briefing else ()
     unpeered = picture.briefing.unpeered_nodes if picture.briefing else ()
     here = stays(picture.events, before, 0.0)
@@ -329,7 +329,7 @@ def _placed(picture: Picture, axis: Axis, node: str, here: Sequence[Window], ast
 
 
 def seconds(number: float) -> str:
-    """A length of time as people read it at a glance."""
+    """Format a duration for reading at a glance."""
     if number < 100:
         return f"{number:.0f} s"
     return f"{number / 60:.0f} min" if number < 6000 else f"{number / 3600:.1f} h"

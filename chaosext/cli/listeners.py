@@ -1,4 +1,7 @@
-"""Who is told of a run: people, in a terminal or line by line; Prometheus; OpenTelemetry. A cut waits for none."""
+"""Reports a run while it lasts: to a terminal or line by line, to Prometheus and OpenTelemetry.
+
+A cut never waits for any of them.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +28,14 @@ if TYPE_CHECKING:
 
 TRACES_S = 2.0
 PARTING_TRACES_S = 0.5
-"""How long the export of a trace may hold up the end of a run, and of one that was told to leave."""
+"""How long the export of a trace may delay the end of a run, and of an interrupted run; seconds."""
 
 
 ABANDON_S = 1.0
 
 
 class Telling:
-    """Tells everybody the same: from `begin` to `end`, in between each event."""
+    """Sends a run's progress to all outputs: `begin`, each event, `end`."""
 
     def __init__(
         self,
@@ -70,13 +73,13 @@ class Telling:
         self._shown.briefing(briefing)
 
     def foretold(self, prediction: Prediction | None, problem: str) -> None:
-        """Tell what the cut is expected to do, or why that isn't known."""
+        """Print the predicted effects of the cut, or why there is no prediction."""
         from chaosext.cli.prediction_text import brief_lines
 
         self._shown.lines(brief_lines(prediction) if prediction else filter(None, [problem]))
 
     def end(self, result: RunResult, ending: Ending) -> None:
-        """Tell the result and where its reports are, then what of the telling went wrong."""
+        """Print the result and the path of its reports, then problems of the reporting itself."""
         self._scene.result = result
         best = ending.best()
         if self._out:
@@ -90,14 +93,14 @@ class Telling:
         self._shown.lines(filter(None, [metrics, self._traced(result)]))
 
     def abandon(self, why: str) -> None:
-        """Tell why there is no result. Bounded: it may be the telling itself that hangs."""
+        """Print why there is no result. Limited in time, as the output itself may be what hangs."""
         words = [f"unsafe: {why}"]
         saying = threading.Thread(target=self._shown.lines, args=(words,), daemon=True)
         saying.start()
         saying.join(ABANDON_S)
 
     def _traced(self, result: RunResult) -> str:
-        """Why there is no trace of the run, where there should be one."""
+        """Export the trace, if requested; returns why that failed, or ""."""
         if not self._traces:
             return ""
         told_to_leave = result.verdict.outcome is Outcome.INTERRUPTED

@@ -1,4 +1,4 @@
-"""The command `chaosext`: its commands are imported when they are called, so that `--help` is fast."""
+"""The command `chaosext`. Commands are imported when they are called, so that `--help` is fast."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ COMMANDS = {
     ),
     "audit": ("chaosext.cli.audit:audit", "Show and verify the audit log."),
 }
-"""Command -> where it lives, and its line in `chaosext --help` (so that listing them imports none of them)."""
+"""Command -> its module, and its line in `chaosext --help` (so that listing commands imports none of them)."""
 
 EXIT_REFUSED = Refused.exit_code
 
@@ -104,7 +104,7 @@ def cli() -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; every error of ours becomes one line with its fix, and its exit code."""
+    """Run the command line; each `ChaosextError` becomes a line with its fix, and its exit code."""
     _show_as_we_do()
     exit_code = invoke(arguments)
     _leave_nodes()
@@ -112,15 +112,15 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 class _Shown(logging.Handler):
-    """Shows what libraries log, such as what a credential plugin answered, as everything else is shown."""
+    """Prints log messages of libraries, such as a credential plugin's answer, escaped like all other output."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        with suppress(Exception):  # nobody is to see a traceback for a line that can't be formatted
+        with suppress(Exception):  # no traceback for a line that can't be formatted
             say(f"chaosext: {record.name}: {record.getMessage()}", err=True)
 
 
 def _show_as_we_do() -> None:
-    """What libraries log and what ends a thread quotes other people's texts: none of it reaches a terminal as it is."""
+    """Escape what libraries log and what threads raise: it may contain terminal control characters."""
     logging.getLogger().addHandler(_Shown(logging.WARNING))
     threading.excepthook = lambda ended: say_document(
         "".join(traceback.format_exception(ended.exc_type, ended.exc_value, ended.exc_traceback)), err=True
@@ -128,21 +128,21 @@ def _show_as_we_do() -> None:
 
 
 def _leave_nodes() -> None:
-    """Where a command has put Pods on nodes to enter them (transport `pod`), it takes them away, however it ended."""
+    """Remove the Pods through which the command entered nodes (transport `pod`), however it ended."""
     entering = sys.modules.get("chaosext.run.agents.node_pods")
     for unseen in entering.leave() if entering else ():
         say(f"chaosext: {unseen}", err=True)
 
 
 def _leave(exit_code: int) -> NoReturn:
-    """End the process now: Python would wait for threads that wait for a node, or for an activity in the background."""
+    """End the process now: Python would wait for threads that wait for a node or a background activity."""
     if all(thread.daemon or thread is threading.main_thread() for thread in threading.enumerate()):
         sys.exit(exit_code)
     leave_at_once(exit_code)
 
 
 def leave_at_once(exit_code: int) -> NoReturn:
-    """End the process from whichever thread, waiting for none."""
+    """End the process from any thread, without waiting for others."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError):
             stream.flush()
@@ -152,7 +152,7 @@ def leave_at_once(exit_code: int) -> NoReturn:
 def invoke(
     arguments: list[str] | None = None, command: click.Command | None = None, *, name: str = "chaosext"
 ) -> int:
-    """Run `command`, by default chaosext itself, and return its exit code; errors are printed as `main` says."""
+    """Run `command`, by default chaosext itself, and return its exit code; errors are printed as in `main`."""
     try:
         outcome: Any = (command or cli).main(args=arguments, prog_name=name, standalone_mode=False)
     except click.ClickException as error:
@@ -168,7 +168,7 @@ def invoke(
     except (click.Abort, KeyboardInterrupt):
         say("chaosext: interrupted", err=True)
         return 130
-    except Exception as error:  # a fault of ours: it must end in no exit code that means something else
+    except Exception as error:  # a bug: its exit code must have no other meaning
         say(f"chaosext: internal error, {type(error).__name__}: {error}", err=True)
         say(
             "     fix: please report it, with the output of the same command under CHAOSEXT_DEBUG=1", err=True

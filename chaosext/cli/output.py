@@ -1,4 +1,4 @@
-"""What people see: the briefing before a cut, the timeline as it grows, the result at the end."""
+"""Text output of a run: the briefing before a cut, the timeline as it grows, the result at the end."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ STATUS_COLOURS = {"healthy": "green", "unhealthy": "red", "unknown": "yellow"}
 
 
 class Plain:
-    """Prints the timeline as it happens, line by line: coloured in a terminal; bookkeeping only if `verbose`."""
+    """Prints the timeline line by line, colored in a terminal; bookkeeping events only if `verbose`."""
 
     scene: Scene
 
@@ -55,7 +55,7 @@ class Plain:
 
         class Unread(Console):
             def on_broken_pipe(self) -> None:
-                """Nobody reads any more: no reason to leave the run, whose files tell everything."""
+                """Continue without output: a closed pipe must not end the run, whose files contain everything."""
                 self.quiet = True
                 os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
@@ -83,12 +83,12 @@ class Plain:
 
 
 def event_line(event: Event) -> str:
-    """One line of the live timeline: when, what, to whom, how."""
+    """Format one line of the live timeline: time, kind, object, detail."""
     return f"{tenths(event.t_s, '+'):>8} s  {event.kind.value:<18} {event.object}  {event.detail}"
 
 
 def briefing_lines(briefing: Briefing) -> Iterator[str]:
-    """What is known before the cut."""
+    """Yield what is known before the cut."""
     unpeered = ", ".join(briefing.unpeered_nodes) or "none"
     yield f"cluster: {briefing.context}"
     yield f"kube-dns on: {', '.join(briefing.kube_dns_nodes) or 'no node'}; nodes without a BGP peer: {unpeered}"
@@ -98,7 +98,7 @@ def briefing_lines(briefing: Briefing) -> Iterator[str]:
 
 
 def plan_lines(plan: DryRun) -> Iterator[str]:
-    """What would be done, and with which rules."""
+    """Yield the steps and the exact rules of a dry run."""
     yield "steps:"
     yield from (f"  {step}" for step in plan.steps)
     for node, texts in plan.rules.items():
@@ -110,7 +110,7 @@ def plan_lines(plan: DryRun) -> Iterator[str]:
 
 
 def result_lines(result: RunResult, details: Path) -> Iterator[str]:
-    """The end of a run: verdict, why, the chain of causes, what to do, where to read on."""
+    """Yield the end of a run: verdict, reasons, chain of causes, what to do, path of the reports."""
     from chaosext.report.sentences.root_cause import chain_of_causes
     from chaosext.report.sentences.what_to_do import what_to_do
 
@@ -127,7 +127,7 @@ def result_lines(result: RunResult, details: Path) -> Iterator[str]:
 
 
 def hindsight_lines(directory: Path) -> Iterator[str]:
-    """Where the run's own rehearsal was right and wrong; nothing where it had none, or can't be read."""
+    """Yield where the run's own rehearsal was right and wrong; nothing if there is none, or it is unreadable."""
     from chaosext.model.errors import Refused
     from chaosext.report.data.prediction_review import hindsight
     from chaosext.report.data.prediction_review import hindsight_lines as lines
@@ -139,7 +139,7 @@ def hindsight_lines(directory: Path) -> Iterator[str]:
 
 
 def finding_lines(finding: Finding, *, verbose: bool) -> Iterator[str]:
-    """A finding; its evidence where it is not healthy, or where asked for."""
+    """Yield a finding, with its evidence if it is not healthy or `verbose`."""
     yield f"{finding.status.value:<9} {finding.check}: {finding.summary}"
     for item in finding.evidence:
         if verbose or item.status is not finding.status or finding.status.value != "healthy":

@@ -1,4 +1,4 @@
-"""`chaosext pin`: which cluster a context means, written down once and compared before whatever acts."""
+"""`chaosext pin`: pins a context to one cluster; every action compares them before it changes anything."""
 
 from __future__ import annotations
 

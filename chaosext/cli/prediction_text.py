@@ -1,4 +1,4 @@
-"""A prediction for people: what it comes to, what happens when and how likely, DNS per node, what would help."""
+"""A prediction as text: the outcome, when events happen and how likely, DNS per node, and advice."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from chaosext.rehearsal.simulate.prediction import Advice, DnsView, PredictedEvent, Prediction
 
 TOGETHER_S = 10.0
-"""Lines that say the same of several objects are one line if they begin within this time."""
+"""Equal lines about several objects are merged if they begin within this time, seconds."""
 
 MANY_ROWS = 80
 
 USUAL = 0.5
-"""Endpoints that are rarer than this are told together: which of many Pods is lost first is chance."""
+"""Less likely endpoint events are merged per object: which of many Pods is lost first is random."""
 
 HEALS = {
     True: "it heals by itself",
@@ -31,7 +31,7 @@ HEALS = {
 
 
 def prediction_lines(found: Prediction, *, whole: bool = False) -> Iterator[str]:
-    """All of it; with `whole` a line for each event and each node."""
+    """Yield the whole prediction; with `whole` a line for each event and each node."""
     yield from headline(found)
     yield from _block("routes are not proven", map(str, found.routes.doubts))
     yield from _block("assumed", found.assumptions)
@@ -44,7 +44,7 @@ def prediction_lines(found: Prediction, *, whole: bool = False) -> Iterator[str]
 
 
 def headline(found: Prediction) -> Iterator[str]:
-    """What it comes to, and with which timings, in a few lines."""
+    """Yield the outcome and the timings, in a few lines."""
     yield f"prediction: {found.verdict.value}, {HEALS[found.self_heals]}"
     for outcome in found.outcomes:
         yield f"  {outcome.probability:>4.0%}  DNS after the heal: {outcome.dns_after_heal.value}: {outcome.why}"
@@ -67,18 +67,18 @@ BRIEFLY = (
     Kind.HEAL,
     Kind.ROLLBACK,
 )
-"""What people should know before a cut is made."""
+"""Events that matter before a cut is made."""
 
 
 def brief_lines(found: Prediction) -> Iterator[str]:
-    """The prediction before a run: what it comes to, and its milestones."""
+    """Yield the prediction before a run: the outcome and its milestones."""
     yield from headline(found)
     told = [event for event in found.timeline if event.kind in BRIEFLY and event.probability >= USUAL]
     yield from (f"  {line}" for line in timeline_lines(told))
 
 
 def timeline_lines(events: Sequence[PredictedEvent], *, whole: bool = False) -> Iterator[str]:
-    """A table: when, at the earliest and the latest, how likely, what, to whom, and who does it."""
+    """Yield a table of the events: typical, earliest and latest time, probability, kind, object, source."""
     rows = [_Row([event]) for event in events] if whole else _folded(events)
     yield f"{'typical':>10}  {'earliest to latest':>20}  {'likely':>6}  {'what':<18} object, detail [source]"
     for row in rows:
@@ -87,7 +87,7 @@ def timeline_lines(events: Sequence[PredictedEvent], *, whole: bool = False) -> 
 
 @dataclass(slots=True)
 class _Row:
-    """Events told together, as they are of one kind."""
+    """Similar events of one kind in one row."""
 
     events: list[PredictedEvent]
 
@@ -105,7 +105,7 @@ class _Row:
 
 
 def _folded(events: Sequence[PredictedEvent]) -> list[_Row]:
-    """As few rows as people read: told together is what says the same, in large clusters what is of one kind."""
+    """Merge events into a readable number of rows: those with equal details; in large clusters, of one kind."""
     fine = _rows(events, lambda event: event.detail)
     return fine if len(fine) <= MANY_ROWS else _rows(events, lambda event: "")
 
@@ -157,7 +157,7 @@ def _workload_lines(found: Prediction) -> Iterator[str]:
 
 
 def advice_lines(advice: Iterable[Advice]) -> Iterator[str]:
-    """Each mitigation, what it leads to, and what to apply, the most helpful first."""
+    """Yield each mitigation with its effect and what to apply, the most helpful first."""
     for rank, each in enumerate(advice, start=1):
         yield f"{rank}. {each.mitigation}: {each.effect}"
         if each.effect not in (NO_EFFECT, NO_TIME):
@@ -165,7 +165,7 @@ def advice_lines(advice: Iterable[Advice]) -> Iterator[str]:
 
 
 def scenario_lines(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """A line for each scenario, and how many end how."""
+    """Yield a line for each scenario, and how many end with each verdict."""
     verdicts: Counter[str] = Counter()
     yield f"{'verdict':<9} {'nodes':>6} {'cut':>7}  {'DNS during':<11} {'after the heal':<24} scenario"
     for row in rows:

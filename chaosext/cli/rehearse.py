@@ -1,4 +1,4 @@
-"""`chaosext rehearse`: what a cut would lead to, from a snapshot, touching nothing."""
+"""`chaosext rehearse`: predicts the effects of a cut from a snapshot; touches nothing."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ MITIGATIONS = (
     "zones",
     "spread",
 )
-"""As `chaosext.rehearsal.mitigate.mitigations` has them; said here so that `--help` loads none."""
+"""The names in `chaosext.rehearsal.mitigate.mitigations`, repeated here so that `--help` does not import it."""
 
 WITHOUT_ADVICE = 0.7
-"""The share of the time budget that the prediction itself may take, where advice is to follow."""
+"""Share of the time budget for the prediction itself, if advice follows."""
 
 FAILS_WITH = {"deviated": 10, "unknown": 30}
 """--fail-on -> exit code."""
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]
-    """Seconds, as Go writes them ("1h2m3s", "480s", "500ms"), or a bare number."""
+    """Seconds in Go's notation ("1h2m3s", "480s", "500ms"), or a plain number."""
 
     name = "duration"
 
@@ -54,7 +54,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
 
 
 class Positive(Duration):
-    """A duration above zero."""
+    """A duration greater than zero."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         found = super().convert(value, param, ctx)
@@ -76,7 +76,7 @@ time_budget_option = click.option(
 
 
 class Instant(click.ParamType):  # type: ignore[type-arg]
-    """A moment, as ISO 8601 with its offset."""
+    """A time in ISO 8601 with its offset."""
 
     name = "time"
 
@@ -265,7 +265,7 @@ def _rehearse_all(
     *,
     as_json: bool,
 ) -> Sequence[str]:
-    """Plays a file of scenarios and prints what comes of them; their verdicts."""
+    """Simulate a file of scenarios and print the results; returns their verdicts."""
     from chaosext.cli.prediction_text import scenario_lines
     from chaosext.cluster.object_files import read_document
     from chaosext.rehearsal.predict.scenarios import SCHEMA, scenarios_from
@@ -278,16 +278,16 @@ def _rehearse_all(
 
 
 def _exit_code(verdicts: Sequence[str], fail_on: Sequence[str]) -> int:
-    """Of what came about that --fail-on names: deviated, which is known, before unknown."""
+    """Return the exit code of the verdicts in --fail-on; deviated, which is certain, wins over unknown."""
     failed = (code for word, code in FAILS_WITH.items() if word in fail_on and word in verdicts)
     return next(failed, 0)
 
 
 ALONE = 8
-"""Up to so many scenarios are played by this process alone."""
+"""Up to this many scenarios are simulated in this process."""
 
 CHUNKS = 8
-"""How many portions a worker takes, so that no core is left idle at the end."""
+"""Chunks per worker process, so that no core is idle at the end."""
 
 _runner: ScenarioRunner
 
@@ -295,12 +295,12 @@ _runner: ScenarioRunner
 def play_all(
     world: World, scenarios: Sequence[Scenario], samples: int | None, budget: TimeBudget
 ) -> Iterator[dict[str, Any]]:
-    """A result a scenario, in their order. Raises `Refused` for the first that can't be played."""
+    """Yield the results of the scenarios in their order. Raises `Refused` for the first invalid one."""
     workers = min(len(os.sched_getaffinity(0)), len(scenarios))
     if workers < 2 or len(scenarios) <= ALONE:
         yield from map(ScenarioRunner(world, samples, budget).play, scenarios)
         return
-    how = multiprocessing.get_context("fork")  # the world is there already, however large
+    how = multiprocessing.get_context("fork")  # shares the loaded snapshot, however large it is
     with ProcessPoolExecutor(workers, how, _prepare, (world, samples, budget)) as pool:
         yield from pool.map(_play, scenarios, chunksize=max(1, len(scenarios) // (workers * CHUNKS)))
 

@@ -1,4 +1,4 @@
-"""`chaosext report`: a run for people and machines, and two runs beside each other."""
+"""`chaosext report`: writes the report of a run for people and machines, or compares two runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from chaosext.report.data.run_data import RunData
 
 FORMATS = ("html", "markdown", "junit", "json")
-"""As `chaosext.report.render.formats` has them; said here so that `--help` draws nothing."""
+"""The names in `chaosext.report.render.formats`, repeated here so that `--help` does not import it."""
 
 COMPARED = ("html", "markdown", "json")
 
@@ -95,7 +95,7 @@ def _compare(
 
 
 def _places(names: Mapping[str, str], output: str | None, directory: Path) -> dict[str, str]:
-    """Format -> file, or `STDOUT`. Raises `Refused` where several formats would go into one stream."""
+    """Return the file of each format, or `STDOUT`. Raises `Refused` for several formats in one stream."""
     from chaosext.model.errors import Refused
 
     if output == STDOUT and len(names) > 1:

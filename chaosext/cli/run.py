@@ -171,7 +171,7 @@ def _run(resolved: Resolved, telling: Telling, expected: Outcome | None, run_dir
 
 
 def _refused_at_once(error: Refused, expected: Outcome | None, as_json: bool) -> int:
-    """There is no run yet, so its reason is all there is to say; unless it was expected, it is the command's error."""
+    """Report a refusal before the run exists. Raises it as the command's error unless it was expected."""
     from chaosext.run.runner import refusal
 
     verdict = refusal(error)
@@ -185,7 +185,7 @@ def _refused_at_once(error: Refused, expected: Outcome | None, as_json: bool) ->
 
 
 def _refused(resolved: Resolved, context: RunContext, error: Refused, expected: Outcome | None) -> RunResult:
-    """A run that was refused before it began leaves its reason in its directory as well."""
+    """Write the reason into the directory of a run that was refused before it began."""
     from chaosext.run.finish import result_of, write_result
     from chaosext.run.runner import refusal
 

@@ -1,4 +1,4 @@
-"""`chaosext schedule`: the manifests of scheduled game days, or of a fleet's rehearsal, from one settings file."""
+"""`chaosext schedule`: writes the manifests of scheduled game days, or of a fleet's rehearsal."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def schedule(
     files = MAKERS[form](composed)
     if context:
         _ask_server(composed, context)
-    say(composed.said, err=True)  # stdout may go to kubectl
+    say(composed.said, err=True)  # stdout may be piped into kubectl
     if check:
         return 0
     if directory is None:

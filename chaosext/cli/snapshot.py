@@ -1,4 +1,4 @@
-"""`chaosext snapshot`: what a rehearsal needs of a live cluster, in one file."""
+"""`chaosext snapshot`: saves what a rehearsal needs from a live cluster, in one file."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def snapshot(context: str, output: str, page_s: float) -> int:
 
 
 def write_snapshot(output: str, pieces: Iterable[str]) -> None:
-    """Put a snapshot into a file whole or not at all, or on stdout. Raises `Refused` where it can't be written."""
+    """Write a snapshot into a file, completely or not at all, or to stdout. Raises `Refused` if it fails."""
     from chaosext.model.errors import Refused
     from chaosext.model.files import write_pieces
 

@@ -1,4 +1,4 @@
-"""`chaosext status`: what of ours is on which node, whose, and until when."""
+"""`chaosext status`: lists active cuts and leftovers: node, run, owner, expiry."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ context_option = click.option(
 
 
 def way_by(transport: str, contexts: tuple[str, ...], namespace: str) -> NodeAccess:
-    """The way that a command line names. Raises `Refused` for one through an API server that it doesn't name."""
+    """Return the node access of a command line. Raises `Refused` if transport `pod` lacks its one context."""
     if transport != POD:
         return NodeAccess(transport=transport, namespace=namespace)
     if len(contexts) != 1:
@@ -104,7 +104,7 @@ def status(
 
 
 def status_lines(overview: Overview) -> Iterator[str]:
-    """What matters most first; then node by node; then what the intent log knows besides."""
+    """Yield the most important lines first, then the nodes, then what only the intent log has."""
     yield from headlines(overview)
     for node in overview.nodes:
         yield from _node_lines(overview, node)
@@ -118,7 +118,7 @@ def status_lines(overview: Overview) -> Iterator[str]:
 
 
 def headlines(overview: Overview) -> Iterator[str]:
-    """What somebody has to see to, with what to do; else how things are, in a line."""
+    """Yield what needs action, with its fix; otherwise one line about the overall state."""
     for node, cut in overview.orphans:
         runner = RUNNERS[overview.runner(cut.run).value]
         yield f"UNATTENDED: run {cut.run} cuts {node} off, for at most {cut.remaining_s} s more; {runner}"

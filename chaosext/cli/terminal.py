@@ -1,8 +1,8 @@
-"""A run in a terminal: its lanes grow while it goes on. Nothing but this file's thread ever waits for the terminal.
+"""A run's lanes in a terminal, while it goes on. Only the painting thread ever waits for the terminal.
 
-The screen below the last line printed is painted over, never cleared first, a frame in one write: it does not flicker.
-The cursor is where it was and to be seen after each frame, and the alternate screen is not used: whatever ends the
-process leaves the terminal sane.
+Each frame overwrites the previous one in a single write, without clearing the screen first, so it does not
+flicker. After each frame the cursor is visible, and the alternate screen is not used: however the process
+ends, the terminal remains usable.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
     from chaosext.run.monitor.progress import Picture
 
 EVERY_S = 1.0
-"""How often a frame is painted; it is seen as often that the window has another size now."""
+"""Interval of frames, seconds; changes of the window's size are noticed as often."""
 
 SOONEST_S = 0.6
-"""News is painted sooner, but this long after the last frame: a storm of events costs no more than that."""
+"""Minimum interval of frames, seconds: news is painted earlier, but many events cost no more than this."""
 
 PARTING_S = 1.0
-"""How long the last frame may take, on a terminal that doesn't take any more."""
+"""Time for the last frame, seconds, if the terminal no longer accepts output."""
 
 EVENTS = 12
 FEWEST_EVENTS = 3
 HEADER = 4
-"""Lines above the lanes, the axis included."""
+"""Lines above the lanes, including the axis."""
 
 STYLES = {
     Cell.OUT: "red",
@@ -54,19 +54,19 @@ COUNTED = "bold red"
 
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
 BEGIN, END = "\x1b[?2026h", "\x1b[?2026l"
-"""Terminals that know synchronised output show what is between these at once; the others ignore them."""
+"""Terminals with synchronized output show what is between these at once; others ignore them."""
 CLEAR_LINE, CLEAR_BELOW, CLEAR_ALL = "\x1b[K", "\x1b[J", "\x1b[H\x1b[2J"
 
 
 def suits(stream: IO[str], environment: Mapping[str, str]) -> bool:
-    """Whether lanes can grow there: a terminal that can move its cursor, watched by a person."""
+    """Return whether `stream` is a terminal that can move its cursor, and is not in CI."""
     if environment.get("TERM", "dumb") in ("dumb", "") or environment.get("CI"):
         return False
     return stream.isatty()
 
 
 class Lanes(Plain):
-    """Paints the lanes from the briefing on until the result; what is before and after that is printed as ever."""
+    """Paints the lanes from the briefing until the result; output before and after that is printed normally."""
 
     def __init__(self, stream: IO[str]) -> None:
         super().__init__(stream)
@@ -80,7 +80,7 @@ class Lanes(Plain):
         self._painting.start()
 
     def event(self, event: Event) -> None:
-        """It is in the next frame, soon."""
+        """Request a frame: it will include the event."""
         self._news.set()
 
     def lines(self, lines: Iterable[str]) -> None:
@@ -93,7 +93,7 @@ class Lanes(Plain):
 
     def _paint_all(self) -> None:
         painter = Painter(self._stream, self._console)
-        with suppress(Exception):  # a terminal that was closed, most likely
+        with suppress(Exception):  # most likely the terminal was closed
             while not self._over.wait(SOONEST_S):
                 self._news.clear()
                 painter.paint(self.scene.picture())
@@ -103,7 +103,7 @@ class Lanes(Plain):
 
 
 class Painter:
-    """Paints one frame over the other."""
+    """Paints each frame over the previous one."""
 
     def __init__(self, stream: IO[str], console: Console) -> None:
         self._stream, self._console = stream, console
@@ -111,7 +111,7 @@ class Painter:
         self._lines = 0
 
     def paint(self, picture: Picture) -> None:
-        """Paint `picture`; where the window has another size now, what was there may be anywhere, and goes."""
+        """Paint `picture`; clears the screen if the window's size has changed, since old lines have moved then."""
         size = _size(self._stream)
         back = f"\x1b[{self._lines - 1}A\r" if self._lines > 1 else "\r"
         if self._size not in (None, size):
@@ -123,7 +123,7 @@ class Painter:
         self._size, self._lines = size, len(lines)
 
     def leave(self) -> None:
-        """Go below what was painted."""
+        """Move below the last frame."""
         self._stream.write("\r\n")
         self._stream.flush()
 
@@ -138,13 +138,13 @@ class Painter:
 
 
 def _size(stream: IO[str]) -> os.terminal_size:
-    """The window's size; some pseudo-terminals say 0."""
+    """Return the window's size; some pseudo-terminals report 0."""
     size = os.get_terminal_size(stream.fileno())
     return os.terminal_size((size.columns or 80, size.lines or 24))
 
 
 def frame(picture: Picture, width: int, height: int) -> list[Text]:
-    """The lines of one frame, none longer than `width`, at most `height`."""
+    """Return the lines of one frame: at most `height`, none longer than `width`."""
     room = max(1, height - HEADER - FEWEST_EVENTS - 1)
     who = min(24, max(6, width // 4))
     cells = max(1, width - 10 - who - 1 - 16)
@@ -184,7 +184,7 @@ def _state(picture: Picture) -> Text:
 
 
 def _axis(axis: Axis, indent: int) -> Text:
-    """When it was: a label every ten cells."""
+    """Return the time axis: a label every ten cells."""
     labels = (f"{_tick(place * axis.step_s):<10}" for place in range(0, axis.width, 10))
     return _text(" " * indent + "".join(labels)[: axis.width], "dim")
 
@@ -207,12 +207,12 @@ def _style(cell: str) -> str:
 
 
 def _shortened(name: str, width: int) -> str:
-    """What tells names apart is at their ends."""
+    """Shorten a name at its start, as names differ at their ends."""
     return name if len(name) <= width else f"…{name[-(width - 1) :]}"
 
 
 def _text(said: str, style: str = "") -> Text:
-    """As it may be said, on one line, without what would move the cursor: a tab does."""
+    """Return redacted text on one line, without characters that would move the cursor, such as tabs."""
     from rich.text import Text
 
     return Text(one_line(veiled(said)).expandtabs(4), style=style, no_wrap=True)

@@ -1,4 +1,4 @@
-"""`chaosext testbed`: the cluster to rehearse on. Imports nothing heavy until a command runs."""
+"""`chaosext testbed`: creates and removes testbeds. Heavy imports happen only when a command runs."""
 
 from __future__ import annotations
 
@@ -127,7 +127,10 @@ def up(
 
 
 def _second(blueprint: Blueprint, clusters: int | None) -> Blueprint | None:
-    """The second cluster, where one is there or asked for. Raises `Refused` where it is there, and 1 is asked for."""
+    """Return the second cluster, if it exists or is requested.
+
+    Raises `Refused` if it exists but 1 is requested.
+    """
     from chaosext.model.errors import Refused
     from chaosext.testbed import pair
     from chaosext.testbed.commands import CommandFailed
@@ -152,7 +155,7 @@ def _pin(blueprint: Blueprint) -> None:
 
 
 def _require_no_run(name: str, *, force: bool) -> None:
-    """Raises `Refused` while a run uses one of the testbed's clusters, unless that is meant (`force`)."""
+    """Raise `Refused` while a run uses one of the testbed's clusters, unless `force` is set."""
     from chaosext.run.fault.run_lock import require_no_run
     from chaosext.testbed.config import checked_name, second_name
 
@@ -167,8 +170,6 @@ def _require_no_run(name: str, *, force: bool) -> None:
 def down(name: str, force: bool) -> None:
     """Remove the testbed: nodes, leaf, kubeconfig context and pin, and the load balancer and second cluster if it has
     them. Images stay in the Docker Engine, and image bundles in the cache. Refused while a run uses the testbed.
-
-    Images stay: in the Docker Engine, and image bundles in the cache. While a run uses the testbed, it is refused.
     """
     from chaosext.safety.pins import remove_pin
     from chaosext.testbed import lifecycle, pair
@@ -187,7 +188,7 @@ def down(name: str, force: bool) -> None:
 
 
 def _forget_drains(name: str) -> None:
-    """What runs have left drained at an entry that is gone is drained no more."""
+    """Remove records of clusters that runs left drained at this testbed's load balancer, which is gone."""
     from chaosext.safety.intent import changed, intent_log, write_as_found
     from chaosext.testbed.load_balancer_nodes import entry_name
 
@@ -230,9 +231,10 @@ def kubeconfig(name: str) -> None:
 
 
 def _require_steady_state(context: str, progress: Progress) -> None:
-    """Ask the checks that an experiment will ask; raises `NotInTime` with what they find wrong.
+    """Run the checks that an experiment will run, and save the cluster as the new baseline.
 
-    What stands then is what a testbed is, whatever else somebody had put there: the baseline from here on.
+    Raises `NotInTime` with what is unhealthy. Objects that users added to the testbed become part of the
+    baseline.
     """
     from chaosext.experiment.settings import settings_from
     from chaosext.model.findings import Status
@@ -279,7 +281,7 @@ def _entry_lines(status: EntryStatus) -> list[str]:
 
 
 def _lines(status: BedStatus) -> list[str]:
-    """The status for people, a line a thing."""
+    """Return the status as text, one line per item."""
     settings = ", ".join(f"{name} {value}" for name, value in status.record.items())
     return [
         f"Testbed {status.name} ({settings})",
