@@ -1,4 +1,4 @@
-"""The functions of chaosext that an experiment names, and that a verdict looks for in a journal."""
+"""chaosext's functions that experiments name, and that a verdict looks for in a journal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cut that an activity asks for, as its arguments say it."""
+"""The cut that an activity requests by its arguments."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CutRequest:
-    """What the user asked for. None means: find out.
+    """What the user requests. None means: determine it from the cluster.
 
-    `peers`: addresses and prefixes instead of the other nodes' own and those of load balancers before the API servers.
-    `uplinks`: interfaces instead of those that carry the node's InternalIP. `dead_man_s`: see `Cut`.
+    `peers`: addresses and prefixes, instead of the other nodes' and those of load balancers in front of the
+    API servers. `uplinks`: interfaces, instead of those with the node's InternalIP. `dead_man_s`: see `Cut`.
     """
 
     ttl_s: float
@@ -28,7 +28,7 @@ class CutRequest:
 
     @classmethod
     def from_arguments(cls, arguments: Mapping[str, Any]) -> CutRequest:
-        """The wish in an activity's arguments. Raises `Refused` for values of the wrong type."""
+        """Return the request in an activity's arguments. Raises `Refused` for values of the wrong type."""
         return cls(
             ttl_s=_seconds("ttl_s", arguments.get("ttl_s")),
             peers=_texts("peers", arguments.get("peers")),

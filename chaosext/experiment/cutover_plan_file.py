@@ -1,4 +1,4 @@
-"""The plan of a cutover, read strictly: YAML or JSON in, a `Cutover` out; what is wrong is named by its field."""
+"""Strict reader of cutover plans: YAML or JSON to a `Cutover`; errors name the field."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LONGEST_S = (MAX_HORIZON_S - AFTERWARDS_S) / 2
-"""Of a cut, and of the wait for a rollback."""
+"""Longest cut, and longest wait for a rollback, seconds."""
 
 EXAMPLE = "compare with examples/cutovers/ and docs/gate.md"
 
 
 def _duration(value: object) -> float:
-    """Seconds; a bare number might be meant as minutes, so a unit must be there."""
+    """Convert a duration to seconds; a number without a unit is refused, as it could be meant as minutes."""
     if isinstance(value, (int, float)) or str(value).replace(".", "", 1).isdigit():
         raise ValueError(f"{value!r} has no unit; write e.g. {value}s or {value}m")
     return seconds(value)
 
 
 def _word(value: object) -> object:
-    """YAML 1.1 reads unquoted numbers, `yes` and `no` as something else than the label's value."""
+    """Return a label's value as text; refuses what YAML 1.1 parses as another type, such as unquoted `yes`."""
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         raise ValueError(f"{value!r} is not a text; put it in quotes")
     return str(value)
 
 
 def _clock(value: object) -> datetime:
-    """As YAML reads a moment, or ISO 8601 (`2026-11-28 22:00`)."""
+    """Return a time that YAML has parsed, or that is text in ISO 8601 (`2026-11-28 22:00`)."""
     if isinstance(value, datetime):
         return value
     text = str(value)
@@ -99,14 +99,14 @@ class Cut(_Part):
 
 
 class When(_Part):
-    """When the cut begins: with an offset, or as a clock on the wall of `timezone` shows it."""
+    """When the cut begins: with an offset, or as local time of `timezone`."""
 
     start: Annotated[datetime, BeforeValidator(_clock)]
     timezone: Text | None = None
 
 
 class Accept(_Part):
-    """What of it would be acceptable."""
+    """Which effects are acceptable."""
 
     dns_after_heal: Literal["resolvable", "partial"] = "resolvable"
     dns_during_cut: Literal["resolvable", "partial"] | None = None
@@ -135,7 +135,7 @@ class Rollback(_Part):
 
 
 class ClusterName(_Part):
-    """Which cluster is meant."""
+    """The plan's cluster."""
 
     context: Text | None = None
     uid: Text | None = None
@@ -181,7 +181,10 @@ class CutoverFile(_Part):
 
 
 def read_cutover(path: Path, at: datetime) -> tuple[Cutover, bytes]:
-    """The plan in a file, and its bytes. `at`: now, after which it must begin. Raises `Refused`, naming the field."""
+    """Return the plan in a file, and its bytes.
+
+    It must begin after `at`. Raises `Refused`, which names the field.
+    """
     value, data = read_mapping(path, "--cutover", EXAMPLE)
     if isinstance(value.get(KEY), str):
         value = {**value, KEY: read_entries(path.parent / value[KEY])}
@@ -211,7 +214,7 @@ _PARTS: Mapping[tuple[str, ...], type[BaseModel]] = {
     ("accept",): Accept,
     (KEY,): KnownEntry,
 }
-"""Place in the file -> what may stand there."""
+"""Place in the file -> the model of what may be there."""
 
 _EXPECTED = {
     "tuple_type": "a list is expected",
@@ -221,7 +224,7 @@ _EXPECTED = {
     "string_too_short": "it is empty",
     "missing": "it is missing",
 }
-"""Kinds of pydantic's errors that are better said in our words."""
+"""pydantic's error types that get a better message."""
 
 
 def _refusal(path: Path, error: ValidationError) -> Refused:
@@ -237,14 +240,14 @@ def _refusal(path: Path, error: ValidationError) -> Refused:
 
 
 def _now(first: Mapping[str, Any]) -> str:
-    """What stands there, where that is short enough to be of help."""
+    """Return the fix: the current value, shortened, and where to look."""
     if first["type"] == "missing":
         return EXAMPLE
     return f"change {first['input']!r:.80}; {EXAMPLE}"
 
 
 def _place(loc: Sequence[int | str]) -> str:
-    """`cut.nodes[1]`."""
+    """Format a place as `cut.nodes[1]`."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
 
 
@@ -296,7 +299,11 @@ def _accepted(read: Accept) -> Acceptance:
 
 
 def _start(when: When) -> datetime:
-    """With its offset. Raises `Refused` for no zone, an unknown one, and a time that clocks there skip or repeat."""
+    """Return the start with its offset.
+
+    Raises `Refused` for a missing or unknown time zone, and for a local time that is skipped or repeated
+    there.
+    """
     zone = _zone(when.timezone) if when.timezone else None
     if when.start.tzinfo is not None:
         return when.start.astimezone(zone) if zone else when.start
@@ -321,5 +328,5 @@ def _start(when: When) -> datetime:
 def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
-    except (ValueError, OSError, KeyError):  # unknown, or no name of a zone at all
+    except (ValueError, OSError, KeyError):  # unknown, or not a valid zone name
         raise Refused(f"when.timezone: unknown time zone {name!r}", "write e.g. Europe/Berlin") from None

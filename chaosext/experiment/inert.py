@@ -1,5 +1,5 @@
-"""Stands in for the Python that an experiment names, while its form is checked."""
+"""Stands in for the Python functions that an experiment names, while its form is checked."""
 
 
 def anything(**arguments: object) -> None:
-    """Takes whatever it is given, and does nothing."""
+    """Accept any arguments, and do nothing."""

@@ -1,8 +1,9 @@
-"""What may be kept of a journal, by an allow-list of names and their types; of all else its kind and size are kept.
+"""Redaction of journals by an allow-list of names and types; of everything else only type and size are kept.
 
-A number or a switch is as good a secret as a text. Whole are names, statuses, tolerances and times, and what chaosext's
-own activities were given, answered and raised. Of everybody else's arguments, answers and errors, of configuration,
-secrets, headers and addresses, only the form is.
+Numbers and booleans can be secrets as well as texts. Kept are names, statuses, tolerances and times, and
+arguments, outputs and errors of chaosext's own activities. Only the form is kept of other activities'
+arguments, outputs and errors, and of configuration, secrets, headers and addresses.
+
 Pure; redacting twice changes nothing.
 """
 
@@ -18,25 +19,25 @@ from chaosext.model.output_bounds import LARGEST_ANSWER, MIB
 from chaosext.model.redact import REDACTED
 
 PUBLIC = frozenset({"KUBERNETES_CONTEXT", "KUBERNETES_VERIFY_SSL"})
-"""Which cluster was meant, and that TLS was verified, is what a reader has to know; the rest is not theirs."""
+"""A reader must know the cluster, and whether TLS was verified; all other secrets are redacted."""
 
 OWN_SETTINGS = "chaosext_"
-"""What the names of our settings begin with: their values are written in every experiment, and none is a secret."""
+"""Name prefix of chaosext's settings: every experiment contains their values, and none is a secret."""
 
 FAILED = "chaoslib.exceptions.ActivityFailed: "
-"""What chaoslib puts in front of the error that a Python activity raised (chaoslib/provider/python.py)."""
+"""chaoslib's prefix of an error that a Python activity raised (chaoslib/provider/python.py)."""
 
 LARGER = f"the answer is larger than {LARGEST_ANSWER // MIB} MiB"
 
 HARMLESS_ERRORS = frozenset(
     {"activity took too long to complete", "process activity took too long to complete", LARGER}
 )
-"""What chaoslib itself says of an HTTP call or a command, word for word (chaoslib/provider), and what we say."""
+"""Fixed messages of chaoslib about an HTTP call or a command (chaoslib/provider), and chaosext's own."""
 
 NUMBER, SWITCH = "(number)", "(yes or no)"
 
 HIGHEST_STATUS = 599
-"""Of HTTP (RFC 9110, section 15), and of a process, which ends with 255 at most."""
+"""Of HTTP (RFC 9110, section 15); a process ends with 255 at most."""
 
 _FORM = re.compile(rf"\(\w+ of \d+\)|{re.escape(NUMBER)}|{re.escape(SWITCH)}")
 _REFERENCE = re.compile(r"\$\{[\w.-]+\}")
@@ -46,12 +47,12 @@ Keep = Callable[[Any], Any]
 
 
 def redacted(journal: Mapping[str, Any]) -> dict[str, Any]:
-    """`journal` (as chaoslib writes it, or anything else) without what may be secret."""
+    """Return `journal` (from chaoslib, or any other mapping) without what may be secret."""
     return {str(key): _JOURNAL.get(str(key), form)(member) for key, member in journal.items()}
 
 
 def form(value: Any) -> Any:
-    """What is said of a value that may be secret: its kind and size, and of an answer its status."""
+    """Return the form of a value that may be secret: its type and size, and the status of a mapping."""
     if value is None:
         return None
     if isinstance(value, bool | int | float):
@@ -71,7 +72,7 @@ def _is_status(value: Any) -> bool:
 
 
 def error_form(text: str) -> str:
-    """The type of the error that a Python activity raised, from chaoslib's line, without what it says."""
+    """Return the type of an error that a Python activity raised, from chaoslib's line, without its message."""
     said = text.strip().removeprefix(FAILED)
     named = _ERROR.match(said) if text.strip().startswith(FAILED) else None
     rest = said[named.end() :].strip() if named else said
@@ -81,7 +82,7 @@ def error_form(text: str) -> str:
 
 
 def is_ours(activity: Any) -> bool:
-    """Whether an activity is one of chaosext's own, which say nothing that was not meant to be read."""
+    """Return whether an activity is one of chaosext's own, whose values contain no secrets."""
     provider = activity.get("provider") if isinstance(activity, Mapping) else None
     if not isinstance(provider, Mapping):
         return False
@@ -91,7 +92,7 @@ def is_ours(activity: Any) -> bool:
 
 
 def _kept(value: Any, allowed: Mapping[str, Keep]) -> Any:
-    """What `allowed` keeps of a mapping, each key in its way; of the other keys the name and the form."""
+    """Return a mapping with each allowed key kept in its own way, and only the form of the others."""
     if not isinstance(value, Mapping):
         return form(value)
     return {str(key): allowed.get(str(key), form)(member) for key, member in value.items()}
@@ -102,12 +103,12 @@ def _members(keep: Keep) -> Keep:
 
 
 def _text(value: Any) -> Any:
-    """A name, a status or a date that people wrote or chaoslib measured, to be read."""
+    """Keep a text, such as a name, a status or a date."""
     return value if isinstance(value, str) else form(value)
 
 
 def _number(value: Any) -> Any:
-    """How long something takes or took, or where that is named."""
+    """Keep a number, such as a duration, or a reference to one."""
     return value if isinstance(value, int | float) and not isinstance(value, bool) else _reference(value)
 
 
@@ -148,7 +149,7 @@ def _arguments(value: Any) -> Any:
 
 
 def _reference(value: Any) -> Any:
-    """`${name}` says where a value comes from, not what it is."""
+    """Keep `${name}`: it names a value's source, not the value."""
     return value if isinstance(value, str) and _REFERENCE.fullmatch(value) else form(value)
 
 
@@ -157,7 +158,7 @@ def _headers(value: Any) -> Any:
 
 
 def _address(value: Any) -> Any:
-    """Scheme, host and port: user, path and query of an address are often what opens the door."""
+    """Keep scheme, host and port: user, path and query of a URL are often credentials."""
     if not isinstance(value, str):
         return form(value)
     try:
@@ -184,7 +185,7 @@ def _setting(value: Any) -> Any:
 
 
 def _secrets(value: Any) -> Any:
-    """Groups and the names in them; what a name stands for, or refers to, is nobody's to read."""
+    """Keep groups and names of secrets, but not their values or what they refer to."""
     if not isinstance(value, Mapping):
         return REDACTED
     return {str(group): _group(members) for group, members in value.items()}

@@ -1,4 +1,4 @@
-"""The secrets that a run can know of before it begins: the experiment's, the environment's, the kubeconfig's."""
+"""The secrets that are known before a run: in the experiment, the environment, and the kubeconfig."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ TELLING = re.compile(
     r"|^KEY$|DSN$|CONNECTION_?STRING|SIGNATURE|WEBHOOK",
     re.IGNORECASE,
 )
-"""Names whose values people mean to keep to themselves."""
+"""Names whose values are usually secret."""
 
 SHORTEST = 6
-"""Shorter values of a telling name outside `secrets` are words of our texts (`true`, `basic`), and keep no secret."""
+"""Shorter values outside `secrets` are common words (`true`, `basic`), and not secrets."""
 
 _USER = frozenset(
     {"token", "password", "client-key-data", "id-token", "refresh-token", "access-token", "client-secret"}
 )
-"""What a kubeconfig's users keep secret (client-go, tools/clientcmd/api/v1/types.go, and auth providers' configs)."""
+"""Secrets of a kubeconfig's users (client-go, tools/clientcmd/api/v1/types.go, and auth providers' configs)."""
 
 
 def known_secrets(
     experiment: Mapping[str, Any], configuration: Mapping[str, Any], secrets: Mapping[str, Any]
 ) -> set[str]:
-    """Every value that must not be said of an experiment, whose configuration and secrets are looked up."""
+    """Return every secret of an experiment whose configuration and secrets are looked up."""
     found = {value for key, value in _leaves(secrets) if key not in PUBLIC}
     found |= {value for key, value in _leaves(configuration) if _tells(key, value)}
     found |= {value for key, value in os.environ.items() if _tells(key, value)}
@@ -45,7 +45,7 @@ def known_secrets(
 
 
 def _is_telling(key: str) -> bool:
-    """Headers have hyphens where variables have underscores."""
+    """Return whether a name indicates a secret; headers have hyphens where variables have underscores."""
     return TELLING.search(key.replace("-", "_")) is not None and not key.startswith(OWN_SETTINGS)
 
 
@@ -54,7 +54,7 @@ def _tells(key: str, value: str) -> bool:
 
 
 def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """Every text and every number in `value`, as a text, with the name that it goes by."""
+    """Yield every text and number in `value`, as text, with its name."""
     if isinstance(value, str):
         yield key, value
     elif isinstance(value, int | float) and not isinstance(value, bool):
@@ -68,7 +68,7 @@ def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _in_providers(experiment: Mapping[str, Any]) -> Iterator[str]:
-    """What opens a door in the headers, addresses and arguments that activities name."""
+    """Yield credentials in headers, addresses and arguments of activities."""
     for _, activity in activities(dict(experiment)):
         provider = activity.get("provider") or {}
         for key, value in _leaves({name: provider.get(name) for name in ("headers", "arguments")}):
@@ -80,7 +80,7 @@ def _in_providers(experiment: Mapping[str, Any]) -> Iterator[str]:
 def require_private(
     place: str, provider: Mapping[str, Any], configuration: Mapping[str, Any], secrets: Mapping[str, Any]
 ) -> None:
-    """Raise `Refused` for an HTTP call that would send what opens a door over the network in the clear."""
+    """Raise `Refused` for an HTTP call that would send credentials unencrypted over the network."""
     from chaoslib import substitute
 
     if provider.get("type") != "http":
@@ -95,12 +95,12 @@ def require_private(
 
 
 def is_in_the_clear(url: str) -> bool:
-    """Whether others than this machine can read what is sent to an address: over http, but to itself."""
+    """Return whether others can read what is sent to this URL: it is http, and not to this machine."""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
         is_here = host == "localhost" or ip_address(host).is_loopback
-    except ValueError:  # a name
+    except ValueError:  # a host name
         is_here = False
     return url.lstrip().lower().startswith("http:") and not is_here
 
@@ -119,7 +119,7 @@ def _in_address(url: str) -> Iterator[str]:
 
 
 def _in_kubeconfigs() -> Iterator[str]:
-    """Of every user and server in $KUBECONFIG (else ~/.kube/config); what can't be read holds none for us."""
+    """Yield secrets of every user and server in $KUBECONFIG (else ~/.kube/config); unreadable files are skipped."""
     for path in kubeconfig_files():
         with suppress(OSError, *MALFORMED):
             config = parse_yaml(read_file(path))

@@ -1,4 +1,4 @@
-"""What is known to be unhealthy, as an experiment, a plan or a file of its own names it: read strictly."""
+"""Strict reader of known unhealthy objects, in an experiment, a plan or a file of their own."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KEY = "known_unhealthy"
 SETTING = f"chaosext_{KEY}"
 
 LONGEST = timedelta(days=90)
-"""No entry may be accepted for longer: what is known for a quarter of a year is looked at again."""
+"""Longest time that an entry may be accepted for: after a quarter of a year it must be reviewed."""
 
 EXAMPLE = "write e.g. {check: probes_healthy, object: Pod/shop/cart-*, reason: CHG-4711, until: 2026-12-24}"
 
@@ -37,7 +37,7 @@ MOST_ENTRIES = 1000
 
 
 def _moment(value: object) -> datetime:
-    """A moment with its zone; a date is good until its end, UTC."""
+    """Return a time with its zone; a date is valid until its end, UTC."""
     if isinstance(value, str):
         value = (
             date.fromisoformat(value) if len(value) == len("2026-12-24") else datetime.fromisoformat(value)
@@ -94,7 +94,7 @@ def _listed(value: object) -> object:
 
 
 KnownEntries = Annotated[tuple[KnownEntry, ...], BeforeValidator(_listed), Field(max_length=MOST_ENTRIES)]
-"""Entries for whichever check."""
+"""Entries for any check."""
 
 SteadyEntries = Annotated[
     tuple[Annotated[KnownEntry, AfterValidator(_steady)], ...],
@@ -105,7 +105,7 @@ SteadyEntries = Annotated[
 
 
 def require_in_force(entries: Iterable[KnownUnhealthy], now: datetime, place: str = SETTING) -> None:
-    """Raise `Refused`, with its name, for an entry that has expired, or is accepted for too long."""
+    """Raise `Refused` for an entry that has expired, or is accepted for too long; it names the entry."""
     listed = tuple(entries)
     for entry in expired(listed, now):
         raise Refused(
@@ -121,7 +121,7 @@ def require_in_force(entries: Iterable[KnownUnhealthy], now: datetime, place: st
 
 
 def read_known(path: Path) -> tuple[KnownUnhealthy, ...]:
-    """The entries in a file as `chaosext baseline save` writes it. Raises `Refused`, naming file and field."""
+    """Read the entries in a file of `chaosext baseline save`. Raises `Refused`, which names file and field."""
     try:
         read = TypeAdapter(SteadyEntries).validate_python(read_entries(path))
     except ValidationError as error:
@@ -132,7 +132,7 @@ def read_known(path: Path) -> tuple[KnownUnhealthy, ...]:
 
 
 def read_entries(path: Path) -> list[Any]:
-    """The list of entries in a file, or under `known_unhealthy` there, as it stands. Raises `Refused`."""
+    """Read the list of entries in a file, or under its key `known_unhealthy`, unchecked. Raises `Refused`."""
     value, _ = read_document(path, f"{KEY}:")
     entries = value.get(KEY) if isinstance(value, dict) else value
     if not isinstance(entries, list):
@@ -141,9 +141,9 @@ def read_entries(path: Path) -> list[Any]:
 
 
 def with_entries(configuration: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """A configuration that holds the entries themselves, where it names their file in `folder`; dates become text.
+    """Return a configuration with the entries themselves in place of their file in `folder`; dates become text.
 
-    So what is approved, and what is run, are the entries, whatever becomes of the file.
+    So an approval, and the run, are for these entries, even if the file changes.
     """
     value = configuration.get(SETTING)
     entries = read_entries(folder / value) if isinstance(value, str) and value else value

@@ -1,6 +1,7 @@
-"""Reading an experiment strictly: unknown keys, unknown probes and bad arguments are refused, by place and name.
+"""Strict loader of experiments: unknown keys, unknown probes and bad arguments are refused, with place and name.
 
-Nothing that it names is imported or run for that: only an experiment that may act is (see `require_playable`).
+It imports and runs nothing that the experiment names: only `require_playable` does, once the experiment may
+run.
 """
 
 from __future__ import annotations
@@ -75,10 +76,10 @@ Experiment = dict[str, Any]
 
 
 def load_experiment(path: Path) -> Experiment:
-    """The experiment in the YAML or JSON file at `path`, checked whole; raises `Refused` for the first fault found.
+    """Load and check the YAML or JSON experiment at `path`. Raises `Refused` for the first error found.
 
-    Runs nothing of it, and imports none of the modules that it names. A bare name such as `control-plane-partition` is
-    looked up among the experiments that come with chaosext.
+    Runs nothing of it, and imports none of its modules. A plain name such as `control-plane-partition` refers
+    to a bundled experiment.
     """
     found = path if os.path.lexists(path) else bundled(path.name) or path
     experiment = _parse(found)
@@ -92,15 +93,15 @@ def load_experiment(path: Path) -> Experiment:
 
 
 def require_playable(experiment: Experiment) -> None:
-    """Chaos Toolkit's own validation, for an experiment that may act: imports what it names, and asks its controls.
+    """Run Chaos Toolkit's own validation on an experiment that may run: it imports modules, and calls controls.
 
-    Raises `Refused` where a module, a function or an argument is not what its source promised.
+    Raises `Refused` if a module, a function or an argument does not match its source.
     """
     _check_by_chaoslib({**experiment, "configuration": {}, "secrets": {}})
 
 
 def bundled(name: str) -> Path | None:
-    """The file of an experiment that comes with chaosext, by its name without `.yaml`; None where there is none."""
+    """Return the file of a bundled experiment, by its name without `.yaml`; None if there is none."""
     package = Path(__file__).parents[1]
     places = (package / "experiments", package.parent / "experiments")  # in a wheel, in a checkout
     found = (place / f"{name}.yaml" for place in places)
@@ -108,7 +109,7 @@ def bundled(name: str) -> Path | None:
 
 
 def activities(experiment: Experiment) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every activity with its place in the file, such as `method[0]`."""
+    """Yield every activity with its place in the file, such as `method[0]`."""
     hypothesis = experiment.get("steady-state-hypothesis") or {}
     sections = {
         "steady-state-hypothesis.probes": hypothesis.get("probes"),
@@ -121,14 +122,14 @@ def activities(experiment: Experiment) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def calls(experiment: Experiment, func: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The activities that call chaosext's `func`."""
+    """Yield the activities that call chaosext's `func`."""
     for place, activity in activities(experiment):
         if is_ours(activity) and activity["provider"].get("func") == func:
             yield place, activity
 
 
 def is_ours(activity: Mapping[str, Any]) -> bool:
-    """Whether it calls a function of chaosext's."""
+    """Return whether it calls a function of chaosext."""
     return str((activity.get("provider") or {}).get("module", "")).startswith("chaosext.")
 
 
@@ -152,7 +153,7 @@ def _check_keys(experiment: Experiment) -> None:
 
 
 def check_activity(place: str, activity: Any) -> None:
-    """Raise `Refused`, naming `place`, for a key that no activity has."""
+    """Raise `Refused`, which names `place`, for a key that activities do not have."""
     _known(place, activity, _ACTIVITY)
     provider = activity.get("provider")
     if provider is None:
@@ -184,7 +185,7 @@ def _sequence(place: str, value: Any) -> None:
 
 
 def require_probe(place: str, probe: dict[str, Any]) -> None:
-    """Raise `Refused`, naming `place`, where this is no probe with a tolerance that can be asked. Imports nothing."""
+    """Raise `Refused`, which names `place`, unless this is a valid probe with a tolerance. Imports nothing."""
     from chaoslib.activity import ensure_activity_is_valid
     from chaoslib.hypothesis import ensure_hypothesis_tolerance_is_valid
 
@@ -196,7 +197,7 @@ def require_probe(place: str, probe: dict[str, Any]) -> None:
     try:
         ensure_activity_is_valid(_inert(probe))
         ensure_hypothesis_tolerance_is_valid(_inert(probe["tolerance"]))
-    except Exception as error:  # chaoslib trips over some malformed values instead of naming them
+    except Exception as error:  # chaoslib crashes on some malformed values instead of naming them
         raise Refused(
             f"{place}: {type(error).__name__}: {error}", "compare with a hypothesis' probe"
         ) from None
@@ -205,7 +206,7 @@ def require_probe(place: str, probe: dict[str, Any]) -> None:
 
 
 def _everything(experiment: Experiment) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every activity, and every tolerance that is one."""
+    """Yield every activity, and every tolerance that is a probe."""
     for place, activity in activities(experiment):
         yield from _with_tolerance(place, activity)
 
@@ -218,13 +219,13 @@ def _with_tolerance(place: str, activity: Mapping[str, Any]) -> Iterator[tuple[s
 
 
 def _check_call(place: str, activity: Mapping[str, Any]) -> None:
-    """Raise `Refused` where a function is not there, or does not take its arguments, as far as its source tells."""
+    """Raise `Refused` if a function does not exist, or does not take these arguments, according to its source."""
     provider = activity.get("provider") or {}
     if provider.get("type") != "python":
         return
     arguments = {*(provider.get("arguments") or {})}
     if place.endswith(".tolerance"):
-        arguments |= {"value"}  # which Chaos Toolkit gives it
+        arguments |= {"value"}  # Chaos Toolkit passes it
     if why := misfit(str(provider["module"]), str(provider["func"]), arguments):
         raise Refused(
             f"{place}.provider: {why}", "compare with `chaos discover chaosext`, or install the module"
@@ -232,7 +233,7 @@ def _check_call(place: str, activity: Mapping[str, Any]) -> None:
 
 
 def _inert(value: Any) -> Any:
-    """The same value, in which every Python function and control is one that does nothing."""
+    """Return the value with every Python function and control replaced by one that does nothing."""
     if isinstance(value, list):
         return [_inert(each) for each in value]
     if not isinstance(value, dict):
@@ -244,7 +245,7 @@ def _inert(value: Any) -> Any:
 
 
 def _check_by_chaoslib(experiment: Experiment) -> None:
-    """Chaos Toolkit's own validation: the form of everything, and that functions take their arguments."""
+    """Run Chaos Toolkit's own validation: the form of everything, and that functions take their arguments."""
     from chaoslib.exceptions import ChaosException
     from chaoslib.experiment import ensure_experiment_is_valid
 
@@ -252,7 +253,7 @@ def _check_by_chaoslib(experiment: Experiment) -> None:
         ensure_experiment_is_valid(experiment)
     except ChaosException as error:
         raise Refused(f"experiment is not valid: {error}", "compare with `chaos discover chaosext`") from None
-    except Exception as error:  # chaoslib trips over some malformed values instead of naming them
+    except Exception as error:  # chaoslib crashes on some malformed values instead of naming them
         raise Refused(
             f"experiment is not valid: {type(error).__name__}: {error}", "run `chaos validate`"
         ) from None

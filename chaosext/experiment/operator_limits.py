@@ -1,4 +1,4 @@
-"""The limits in force: what the operator set in a file, what the experiment set, and what is built in."""
+"""The limits in force: the operator's files, the experiment's settings, and the built-in limits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ def _listed(value: Any) -> Any:
 
 
 def _parsed(texts: tuple[str, ...]) -> tuple[str, ...]:
-    """The texts themselves; a refusal is pydantic's, which knows the key. No hours at all would forbid everything."""
+    """Validate the texts for pydantic, which names the key.
+
+    An empty list is refused: it would forbid everything.
+    """
     if not texts:
         raise ValueError("it is empty; remove the key to allow all")
     for text in texts:
@@ -41,7 +44,7 @@ Names = Annotated[
 
 
 class LimitKeys(BaseModel):
-    """The keys of limits: in an operator's file as they are, in an experiment's configuration as `chaosext_<key>`."""
+    """The keys of limits: plain in an operator's file, `chaosext_<key>` in an experiment's configuration."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -56,7 +59,7 @@ class LimitKeys(BaseModel):
     )
 
     def limits(self, place: str, prefix: str = "") -> Limits:
-        """Them as limits that `place` sets."""
+        """Return the limits that `place` sets."""
         hours = tuple(Hours.parse(text) for text in self.allowed_hours)
         return Limits(
             place=place,
@@ -70,7 +73,7 @@ class LimitKeys(BaseModel):
 
 
 def limits_in_force(settings: LimitKeys) -> tuple[Limits, ...]:
-    """All of them hold: an experiment can tighten what the operator set, and never loosen it.
+    """Return all limits, which apply together: an experiment can tighten the operator's, but never loosen them.
 
     Raises `Refused` for a file that can't be read as limits.
     """
@@ -79,9 +82,9 @@ def limits_in_force(settings: LimitKeys) -> tuple[Limits, ...]:
 
 
 def limits_paths() -> tuple[Path, ...]:
-    """The operator's files: the system's, the user's own, and `$CHAOSEXT_LIMITS`, which must exist.
+    """Return the operator's files: system-wide, the user's own, and `$CHAOSEXT_LIMITS`, which must exist.
 
-    All that are there hold: who is limited by the system's file can't lift that by one of his own.
+    All existing files apply, so a user can't lift the system's limits with another file.
     """
     named = os.environ.get(VARIABLE)
     found = tuple(path for path in (SYSTEM_WIDE, config_home() / "limits.yaml") if not _is_missing(path))
@@ -89,7 +92,7 @@ def limits_paths() -> tuple[Path, ...]:
 
 
 def _is_missing(path: Path) -> bool:
-    """A file that can't be looked at is not missing: reading it says why."""
+    """Return whether a file is missing; an inaccessible file is not: reading it gives the reason."""
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -100,9 +103,9 @@ def _is_missing(path: Path) -> bool:
 
 
 def read_limits(path: Path) -> Limits:
-    """The limits in a YAML file. Raises `Refused`, naming file and key, for what is not understood.
+    """Read the limits in a YAML file. Raises `Refused`, which names file and key, for invalid content.
 
-    An empty file is no limits by mistake: it is refused as every other value that is no mapping.
+    An empty file is refused as well, like any value that is not a mapping: it is probably a mistake.
     """
     try:
         keys, _ = read_mapping(path, "limits", "write lines such as `max_ttl_s: 300`")

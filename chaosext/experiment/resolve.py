@@ -1,4 +1,4 @@
-"""An experiment with its configuration and secrets looked up: what it asks for, and of which cluster."""
+"""An experiment with its configuration and secrets looked up: the cuts that it requests, and their cluster."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ CONTEXT = ".KUBERNETES_CONTEXT"
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """An experiment with its configuration and secrets looked up, and what they say about where.
+    """An experiment with its configuration and secrets looked up, and its settings.
 
-    `source` is the file that it is from; "" where it is from none. `pending`: the places of values that only a probe or
-    Vault will tell: they stand here as they are written, and chaosext itself needs none of them.
+    `source`: its file, "" if it has none. `pending`: the places of values that only a probe or Vault can
+    return. They are still as written in the file; chaosext itself needs none of them.
     """
 
     experiment: Experiment
@@ -40,12 +40,12 @@ class Resolved:
     pending: tuple[str, ...] = ()
 
     def wishes(self) -> Iterator[tuple[str, CutRequest]]:
-        """What each sever_control_plane in the experiment asks for, with its place."""
+        """Yield the request of each sever_control_plane in the experiment, with its place."""
         for place, activity in calls(self.experiment, SEVER):
             yield place, CutRequest.from_arguments(self.looked_up(activity["provider"].get("arguments")))
 
     def looked_up(self, values: Any) -> Mapping[str, Any]:
-        """An activity's arguments, or its pauses, with every `${…}` looked up; nothing of what is no mapping."""
+        """Return an activity's arguments or pauses with every `${…}` looked up; {} if they are not a mapping."""
         from chaoslib import substitute
 
         if not isinstance(values, dict):
@@ -55,10 +55,10 @@ class Resolved:
 
 
 def resolve(experiment: Experiment, *, context: str | None = None, source: str = "") -> Resolved:
-    """What an experiment says, as the file and the environment have it. Runs nothing, and asks nobody.
+    """Look up an experiment's values in the file and the environment. Runs nothing, and sends no request.
 
-    Raises `Refused` for what can't be looked up, for what chaosext itself would have to know only later, and for a
-    context other than `context`.
+    Raises `Refused` for a value that can't be looked up, for one that chaosext itself needs but only a run
+    can provide, and for a context other than `context`.
     """
     values = look_up(experiment)
     _require_known_at_once(experiment, values)
@@ -72,7 +72,7 @@ def resolve(experiment: Experiment, *, context: str | None = None, source: str =
 
 
 def resolved_of(experiment: Experiment, values: Values, *, source: str = "") -> Resolved:
-    """As `resolve`, of values that are looked up already: by Chaos Toolkit, under plain `chaos run`."""
+    """As `resolve`, with values that are looked up already: by Chaos Toolkit, under plain `chaos run`."""
     hide(known_secrets(experiment, values.configuration, values.secrets))
     settings = settings_from(values.configuration, _our_secrets(experiment, values.secrets))
     require_in_force(settings.known, datetime.now(UTC))
@@ -84,9 +84,9 @@ def resolved_of(experiment: Experiment, values: Values, *, source: str = "") -> 
 
 
 def completed(resolved: Resolved) -> Resolved:
-    """With every value looked up, for good: by running the probes of its configuration, and asking Vault.
+    """Look up the pending values: run the probes of the configuration, and query Vault.
 
-    Only for an experiment that may act. Raises `Refused` for a value that can't be had.
+    Only for an experiment that may run. Raises `Refused` for a value that is not available.
     """
     values = complete(
         Values(configuration=resolved.configuration, secrets=resolved.secrets, pending=resolved.pending)
@@ -97,7 +97,10 @@ def completed(resolved: Resolved) -> Resolved:
 
 
 def _require_known_at_once(experiment: Experiment, values: Values) -> None:
-    """What chaosext does is planned, limited and approved before anything else of the experiment is run."""
+    """Raise `Refused` for pending values that chaosext's own activities or settings need.
+
+    chaosext's actions are planned, limited and approved before anything else of the experiment runs.
+    """
     unknown = unknown_names(values.pending)
     ours = {
         f"{place}.provider.arguments": activity["provider"].get("arguments")
@@ -120,7 +123,7 @@ def _require_private_calls(experiment: Experiment, values: Values) -> None:
 
 
 def _our_secrets(experiment: Experiment, secrets: Mapping[str, Any]) -> dict[str, Any]:
-    """The secrets that the experiment's chaosext activities name: all must mean the same cluster."""
+    """Return the secrets that chaosext's activities name. Raises `Refused` unless all have the same context."""
     found: dict[str, Any] = {}
     for place, mine in _secrets_of("chaosext", experiment, secrets):
         context, before = mine.get("KUBERNETES_CONTEXT"), found.get("KUBERNETES_CONTEXT")
@@ -134,7 +137,7 @@ def _our_secrets(experiment: Experiment, secrets: Mapping[str, Any]) -> dict[str
 
 
 def _require_context(experiment: Experiment, secrets: Mapping[str, Any], context: str) -> None:
-    """Left without a context, chaostoolkit-kubernetes would ask (or change) whichever is the current one."""
+    """Raise `Refused` for other contexts: without one, chaostoolkit-kubernetes would use the current context."""
     for place, theirs in _secrets_of("chaosk8s", experiment, secrets):
         named = theirs.get("KUBERNETES_CONTEXT")
         if named != context:
@@ -147,7 +150,7 @@ def _require_context(experiment: Experiment, secrets: Mapping[str, Any], context
 def _secrets_of(
     package: str, experiment: Experiment, secrets: Mapping[str, Any]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The place of each activity from `package`, and the secrets that it names."""
+    """Yield the place of each activity from `package`, and the secrets that it names."""
     for place, activity in activities(experiment):
         provider = activity.get("provider") or {}
         if str(provider.get("module", "")).partition(".")[0] == package:

@@ -1,4 +1,4 @@
-"""What an experiment (or the command line) says about where and how: typed, with defaults, bad values refused."""
+"""The settings of an experiment or a command line: typed, with defaults; bad values are refused."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PREFIX = "chaosext_"
 
 
 def _addresses(texts: tuple[str, ...]) -> tuple[str, ...]:
-    """Addresses and prefixes; a refusal is pydantic's, which knows the key."""
+    """Validate addresses and prefixes for pydantic, which names the key."""
     for text in texts:
         ip_network(text)
     return texts
@@ -36,7 +36,7 @@ Addresses = Annotated[Names, AfterValidator(_addresses)]
 
 
 def _named(is_valid: Callable[[str], bool], what: str) -> AfterValidator:
-    """Names become words of commands and parts of paths: what is an option or a path there is refused, by its key."""
+    """Return a validator of names that become arguments of commands or parts of paths: no options, no separators."""
 
     def named(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
         for name in (value,) if isinstance(value, str) else value:
@@ -55,10 +55,10 @@ AUTO = "auto"
 
 
 class Settings(LimitKeys):
-    """The `chaosext_*` keys of an experiment's `configuration` (limits among them), and the context of its `secrets`.
+    """The `chaosext_*` keys of an experiment's `configuration` (including limits), and its context.
 
-    Every field is written in an experiment as `chaosext_<field>`; `context` is chaostoolkit-kubernetes' own
-    `KUBERNETES_CONTEXT` secret, so that its probes and ours always talk to the same cluster.
+    An experiment sets each field as `chaosext_<field>`; `context` is chaostoolkit-kubernetes' own
+    `KUBERNETES_CONTEXT` secret, so that its probes and chaosext's always use the same cluster.
     """
 
     context: str = Field(min_length=1, description="Kubernetes context; never the current one implicitly")
@@ -125,7 +125,7 @@ class Settings(LimitKeys):
 
     @property
     def way(self) -> NodeAccess:
-        """The way into the nodes, as it is told; `open_access` opens it."""
+        """How nodes are entered, as configured; `open_access` opens that access."""
         if self.transport != POD:
             return NodeAccess(transport=self.transport)
         return NodeAccess(
@@ -138,12 +138,12 @@ class Settings(LimitKeys):
 
     @property
     def known(self) -> tuple[KnownUnhealthy, ...]:
-        """What is known to be unhealthy, whether or not it is in force."""
+        """Known unhealthy objects, including expired entries."""
         return tuple(entry.value for entry in self.known_unhealthy)
 
     @property
     def is_sealed(self) -> bool:
-        """Whether a cut keeps everybody from the nodes that carry it: an API server leads there, or nobody."""
+        """Whether a cut blocks all access to the nodes that carry it: they are entered only through an API server."""
         return self.cut_side is Side.NODES and self.transport == POD
 
     @property
@@ -153,22 +153,22 @@ class Settings(LimitKeys):
 
     @property
     def entry_container(self) -> str:
-        """The entry's container: as set, or the testbed's name for it; "" for none."""
+        """The load balancer's container: as set, or the testbed's name for it; "" for none."""
         return f"{self.cluster_at_entry}-entry" if self.entry == AUTO else self.entry
 
     @property
     def customers_container(self) -> str:
-        """The container of the entry's customers."""
+        """The container of the load balancer's customers."""
         return self.entry_customers or f"{self.entry_container.removesuffix('-entry')}-customers"
 
     @property
     def cluster_at_entry(self) -> str:
-        """What the entry calls the cluster of the context."""
+        """The load balancer's name of the context's cluster."""
         return self.entry_cluster or self.context.removeprefix("kind-")
 
 
 def settings_from(configuration: Mapping[str, Any] | None, secrets: Mapping[str, Any] | None) -> Settings:
-    """The settings of an activity. Raises `Refused` naming the key at fault and its fix."""
+    """Return the settings of an activity. Raises `Refused`, which names the key and the fix."""
     for name, group in (("configuration", configuration), ("secrets", secrets)):
         if not isinstance(group, Mapping | None):
             raise Refused(
@@ -179,7 +179,7 @@ def settings_from(configuration: Mapping[str, Any] | None, secrets: Mapping[str,
         for key, value in (configuration or {}).items()
         if isinstance(key, str) and key.startswith(PREFIX)
     }
-    if "context" in values:  # it would leave chaostoolkit-kubernetes on another cluster than ours
+    if "context" in values:  # chaostoolkit-kubernetes would use another cluster than chaosext
         raise Refused(f"configuration.{PREFIX}context: unknown key", "set KUBERNETES_CONTEXT in the secrets")
     context = (secrets or {}).get("KUBERNETES_CONTEXT")
     if not context:
@@ -196,7 +196,7 @@ def settings_from(configuration: Mapping[str, Any] | None, secrets: Mapping[str,
 
 
 def _looked_up(value: Any, configuration: Mapping[str, Any]) -> Any:
-    """`${…}` in stop conditions is looked up as in an activity's arguments."""
+    """Look up `${…}` in stop conditions, as in an activity's arguments."""
     from chaoslib import substitute
 
     return substitute(value, configuration, None)

@@ -1,4 +1,4 @@
-"""What a Python function takes, by its source alone: importing a module runs it, which not every experiment may."""
+"""The parameters of Python functions, read from source: importing a module would run it before approval."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
 
 GIVEN = frozenset({"configuration", "secrets"})
-"""What Chaos Toolkit gives a function by itself, where it takes them."""
+"""Arguments that Chaos Toolkit passes to functions that take them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signature:
-    """The names of a function's parameters. `takes_all`: it takes any others as well."""
+    """The names of a function's parameters. `takes_all`: it has `**kwargs`."""
 
     required: frozenset[str]
     known: frozenset[str]
     takes_all: bool
 
     def misfit(self, arguments: Collection[str]) -> str:
-        """What does not fit, in words; "" where all does."""
+        """Return what does not fit, in words; "" if everything does."""
         given = set(arguments)
         if missing := self.required - given - GIVEN:
             return f"required argument {', '.join(sorted(missing))} is missing"
@@ -37,9 +37,9 @@ class Signature:
 
 
 def misfit(module: str, func: str, arguments: Collection[str]) -> str:
-    """Why `func` of `module` can't be called with these arguments, in words; "": nothing is known against it.
+    """Return why `func` of `module` can't be called with these arguments, in words; "" if no reason is known.
 
-    What can't be told from the source (a module in C, a decorator, a name that is imported) is not known.
+    What the source does not show (a module in C, a decorator, an imported name) counts as fitting.
     """
     try:
         source = _source(module)
@@ -54,8 +54,8 @@ def misfit(module: str, func: str, arguments: Collection[str]) -> str:
 
 
 def _source(module: str) -> str | None:
-    """The source of a module; None where it has none to be read. Raises ModuleNotFoundError."""
-    loaded = sys.modules.get(module)  # such as os.path, which is no module of a package
+    """Return a module's source; None if it has none that can be read. Raises ModuleNotFoundError."""
+    loaded = sys.modules.get(module)  # such as os.path, which is not a module in a package
     spec = getattr(loaded, "__spec__", None) if loaded else _spec(module)
     if spec is None and loaded is None:
         raise ModuleNotFoundError(module)
@@ -68,14 +68,14 @@ def _source(module: str) -> str | None:
             return source
         is_python = spec.has_location and str(spec.origin).endswith(
             ".py"
-        )  # a loader that changes what it loads
+        )  # a loader may change what it loads
         return decode_source(read_file(Path(str(spec.origin)))) if is_python else None
     except (ImportError, OSError):
         return None
 
 
 def _spec(module: str) -> ModuleSpec | None:
-    """As importlib.util.find_spec, which would import the packages that a module is in."""
+    """As importlib.util.find_spec, which would import the packages that contain the module."""
     parts, path, spec = module.split("."), None, None
     if not all(part.isidentifier() for part in parts):
         return None
@@ -91,9 +91,9 @@ def _spec(module: str) -> ModuleSpec | None:
 
 
 def _function(source: str, name: str) -> Signature | None:
-    """The function `name` of a module; None where what the name stands for is not written there.
+    """Return the signature of the function `name`; None if the source does not show what the name refers to.
 
-    Raises AttributeError where nothing has that name, and SyntaxError.
+    Raises AttributeError if nothing has that name, and SyntaxError.
     """
     tree = ast.parse(source)
     found = [node for node in _outside_functions(tree) if _binds(node, name)]
@@ -107,7 +107,7 @@ def _function(source: str, name: str) -> Signature | None:
 
 
 def _outside_functions(tree: ast.AST) -> Iterator[ast.AST]:
-    """Every node that is run when the module is imported, in the module's own namespace."""
+    """Yield every node that runs when the module is imported, in the module's own namespace."""
     for node in ast.iter_child_nodes(tree):
         yield node
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
@@ -115,7 +115,7 @@ def _outside_functions(tree: ast.AST) -> Iterator[ast.AST]:
 
 
 def _binds(node: ast.AST, name: str) -> bool:
-    """Whether a statement gives something the name (`*`: names that are not written there)."""
+    """Return whether a statement binds the name (`*`: names that are not visible there)."""
     match node:
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
             return node.name == name

@@ -1,4 +1,4 @@
-"""Stop conditions as an experiment writes them, in `configuration.chaosext_stop_conditions`."""
+"""Stop conditions as written in an experiment's `configuration.chaosext_stop_conditions`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KINDS = ("promql", "check", "probe")
 
 
 class StopCondition(BaseModel):
-    """One of: an expression that yields something, a check that is not what it must be, a probe out of tolerance."""
+    """One stop condition: a PromQL expression, a check that must have a status, or a probe with a tolerance."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -42,7 +42,7 @@ class StopCondition(BaseModel):
 
     @property
     def title(self) -> str:
-        """What people call it."""
+        """Its name for people."""
         named = {"promql": self.promql, "check": self.check, "probe": (self.probe or {}).get("name")}
         return self.name or str(named[self.kind])
 

@@ -1,4 +1,4 @@
-"""How long an activity may take before the run is ended for it. Pure, but for reading our own signatures."""
+"""Time limits of activities; a run ends if one is exceeded. Pure, except for reading chaosext's own signatures."""
 
 from __future__ import annotations
 
@@ -16,14 +16,18 @@ WAITS: Mapping[str, Mapping[str, float]] = {
     "steady_state": {"settle_s": 1, "dwell_s": 1},
     "reschedule_kube_dns": {"timeout_s": 2},
 }
-"""Our own activities that wait on purpose: how often each of these arguments may pass (two attempts, see rollback)."""
+"""chaosext's activities that wait on purpose: argument -> how often that time may pass.
+
+A rollback has two attempts.
+"""
 
 
 def limit_s(activity: Mapping[str, Any], arguments: Mapping[str, Any], default_s: float) -> float:
-    """Seconds that `activity` may take, its provider being given `arguments` (with every `${…}` looked up).
+    """Return the time limit of `activity`, seconds; `arguments` are its provider's, with every `${…}` looked up.
 
-    Its own `timeout`, which Chaos Toolkit's specification has and chaoslib does not keep; else `default_s`, beyond what
-    it waits on purpose: what our own probes are told to, or the provider's `timeout`.
+    This is its own `timeout`, which Chaos Toolkit's specification has but chaoslib ignores. Otherwise it is
+    `default_s` plus its intended waits: the arguments of chaosext's own activities, and the provider's
+    `timeout`.
     """
     own = _seconds(activity.get("timeout"))
     if own > 0:
@@ -34,7 +38,7 @@ def limit_s(activity: Mapping[str, Any], arguments: Mapping[str, Any], default_s
 
 
 def longest_pause_s(pauses: Mapping[str, Any]) -> float:
-    """Seconds that an activity's `pauses` take before and after it, which are nobody's hanging."""
+    """Return the total of an activity's `pauses` before and after it, seconds: these are intended."""
     return sum(_seconds(pauses.get(key)) for key in ("before", "after"))
 
 
@@ -48,7 +52,7 @@ def _on_purpose_s(provider: Mapping[str, Any], arguments: Mapping[str, Any]) -> 
 
 
 def _seconds(value: Any) -> float:
-    """A number of seconds; 0 for what is none. A list (connect and read, as `requests` takes it) is their sum."""
+    """Return a number of seconds; 0 for any other value. A list (connect and read, as in `requests`) is summed."""
     if isinstance(value, list | tuple):
         return sum(map(_seconds, value))
     try:

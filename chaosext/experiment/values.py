@@ -1,8 +1,8 @@
-"""What an experiment's configuration and secrets stand for: what is known at once, and what something has to tell.
+"""The values of an experiment's configuration and secrets: those known at once, and those that a run must query.
 
-Chaos Toolkit runs a probe for each value of its configuration that is written as one (`type: probe`: a command, an
-address, a Python function), and asks Vault for secrets of `type: vault`. Nothing of that is done here before the
-experiment may act: `look_up` reads the file and the environment, and `complete` does the rest, once.
+Chaos Toolkit runs a probe for each configuration value that is written as one (`type: probe`: a command, a
+URL, a Python function), and queries Vault for secrets of `type: vault`. chaosext does neither before the
+experiment may run: `look_up` reads the file and the environment, and `complete` does the rest, once.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ VAULT_ADDRESS = "vault_addr"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Values:
-    """Configuration and secrets; those that are `pending` (by their places) are still as the file has them."""
+    """Configuration and secrets; `pending` ones (by their places) are still as written in the file."""
 
     configuration: Mapping[str, Any]
     secrets: Mapping[str, Any]
@@ -38,9 +38,9 @@ def look_up(
     configured: Mapping[str, Any] | None = None,
     confided: Mapping[str, Any] | None = None,
 ) -> Values:
-    """What the file and the environment say; `configured` and `confided` take the place of values (`--var`).
+    """Look up values in the file and the environment; `configured` and `confided` override them (`--var`).
 
-    Runs nothing, and asks nobody. Raises `Refused` for what can't be looked up.
+    Runs nothing, and sends no request. Raises `Refused` for a value that can't be looked up.
     """
     from chaoslib.configuration import load_configuration
 
@@ -58,9 +58,9 @@ def look_up(
 
 
 def complete(values: Values) -> Values:
-    """Every value, for good: runs the probes of the configuration and asks Vault, each once.
+    """Look up every pending value: run the probes of the configuration and query Vault, each once.
 
-    Raises `Refused` for one that can't be had: Chaos Toolkit would leave it out, and go on.
+    Raises `Refused` if one is not available; Chaos Toolkit would omit it and continue.
     """
     from chaoslib.secret import load_secrets
 
@@ -82,14 +82,17 @@ def complete(values: Values) -> Values:
 
 
 def dynamic(experiment: Experiment) -> Iterator[str]:
-    """The names of the configuration whose values a probe tells: Chaos Toolkit's rule (chaoslib/configuration.py)."""
+    """Yield the names of configuration values that a probe returns.
+
+    The rule is Chaos Toolkit's (chaoslib/configuration.py).
+    """
     for name, value in (experiment.get("configuration") or {}).items():
         if isinstance(value, dict) and value.get("type") == "probe":
             yield str(name)
 
 
 def names_in(value: Any) -> Iterator[str]:
-    """The names that `${…}` in a text, or in the texts of a list or mapping, stands for."""
+    """Yield the names in `${…}` of a text, or of the texts in a list or mapping."""
     if isinstance(value, str):
         for match in Template.pattern.finditer(value):
             yield from filter(None, (match.group("named"), match.group("braced")))
@@ -102,12 +105,12 @@ def names_in(value: Any) -> Iterator[str]:
 
 
 def unknown_names(pending: Iterable[str]) -> frozenset[str]:
-    """The names that stand for values at these places, in `${…}`."""
+    """Return the names by which `${…}` refers to the values at these places."""
     return frozenset(place.rpartition(".")[2] for place in pending)
 
 
 def is_in_vault(value: Any) -> bool:
-    """Whether a secret is one that Vault has to be asked for."""
+    """Return whether a secret must be read from Vault."""
     return isinstance(value, dict) and value.get("type") == "vault"
 
 
@@ -116,7 +119,7 @@ def _is_pending(name: str, values: Values) -> bool:
 
 
 def _secrets(written: Mapping[str, Any], confided: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """As chaoslib's load_secrets, but what is in Vault stays as it is written."""
+    """As chaoslib's load_secrets, but secrets in Vault stay as written."""
     from chaoslib.secret import load_secrets
 
     for name, value in written.items():
@@ -149,7 +152,7 @@ def _require_vault(configuration: Mapping[str, Any]) -> None:
 
 
 def _answer(name: str, probe: Any, configuration: Mapping[str, Any], secrets: Mapping[str, Any]) -> Any:
-    """What Chaos Toolkit makes of a probe's answer, by its provider (chaoslib/configuration.py). Plain data."""
+    """Run a probe and return its value as Chaos Toolkit does (chaoslib/configuration.py), as plain data."""
     from chaoslib.activity import run_activity
 
     place = f"configuration.{name}"
@@ -163,7 +166,7 @@ def _answer(name: str, probe: Any, configuration: Mapping[str, Any], secrets: Ma
         return json.loads(json.dumps(found.get(provider["type"], lambda: output)()))
     except Refused:
         raise
-    except Exception as error:  # its text may hold anything
+    except Exception as error:  # its text may contain secrets
         raise Refused(f"{place}: its probe gave no value ({type(error).__name__})", BY_HAND) from None
 
 
@@ -172,5 +175,5 @@ def _refusal(error: Exception) -> Refused:
 
     if isinstance(error, ChaosException):
         return Refused(f"configuration or secrets: {error}", "set the environment variable that it names")
-    # chaoslib trips over malformed values instead of naming them
+    # chaoslib crashes on malformed values instead of naming them
     return Refused(f"configuration or secrets: {type(error).__name__}", "compare with experiments/")

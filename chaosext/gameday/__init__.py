@@ -1,1 +1,1 @@
-"""Game days from inside a cluster: the settings, the manifests made of them, and what the Job does."""
+"""Game days from inside a cluster: the settings, their manifests, and the command of the Job."""

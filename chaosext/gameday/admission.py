@@ -1,7 +1,8 @@
-"""What RBAC can't say of a runner's rights, as ValidatingAdmissionPolicies (Kubernetes 1.30 or newer). Pure.
+"""The limits that RBAC can't express, as ValidatingAdmissionPolicies (Kubernetes 1.30 or newer). Pure.
 
-Three policies confine the runner's account, and no other: which requests it may make at all, and, field by field, the
-Pods and the DaemonSet that it creates. Their shapes are derived from what chaosext creates, so that both can't differ.
+Three policies confine the runner's account, and no other: one limits its requests, the other two every field
+of the Pods and the DaemonSet that it creates. Their shapes are derived from what chaosext creates, so that
+they can't diverge.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ Manifest = dict[str, Any]
 
 VERSION = "admissionregistration.k8s.io/v1"
 REQUESTS, PODS, SENTINELS = "requests", "pods", "sentinels"
-"""The policies, by the end of their names."""
+"""Suffixes of the policies' names."""
 
 OPERATIONS = {"create": "CREATE", "update": "UPDATE", "delete": "DELETE"}
-"""RBAC's verb -> the operation that admission is told; of an exec that is CONNECT, whichever verb it needs."""
+"""RBAC verb -> admission operation; an exec is CONNECT, whichever verb it needs."""
 
 RUN = "[a-z0-9]+"
 """A run's id (model/claim.py)."""
@@ -41,19 +42,25 @@ RUN = "[a-z0-9]+"
 TEXT = Text()
 
 METADATA = {key: Maybe(ANYTHING) for key in ("uid", "creationTimestamp", "generation", "managedFields")}
-"""What an API server adds to the metadata of what is created."""
+"""Metadata that an API server adds to new objects."""
 
 CONTAINER = {"terminationMessagePath": Maybe("/dev/termination-log"), "resizePolicy": Maybe(ANYTHING)}
-"""What it adds to a container (pkg/apis/core/v1/defaults.go); `resizePolicy` since 1.33, and nothing may be resized."""
+"""Fields that it adds to a container (pkg/apis/core/v1/defaults.go).
+
+`resizePolicy` exists since 1.33; nothing may be resized.
+"""
 
 POD = {"schedulerName": Maybe("default-scheduler"), "securityContext": Maybe({})}
-"""What it adds to a Pod and to a template of Pods."""
+"""Fields that it adds to a Pod and to a Pod template."""
 
 ACCOUNT = {"serviceAccountName": Maybe("default"), "serviceAccount": Maybe("default")}
-"""What admission adds to a Pod (plugin/pkg/admission/serviceaccount). No token of that account is mounted."""
+"""Fields that admission adds to a Pod (plugin/pkg/admission/serviceaccount).
+
+No token of that account is mounted.
+"""
 
 SYSTEM = "system-"
-"""How the names of Kubernetes' own priority classes begin: a kubelet evicts other Pods in favour of theirs."""
+"""Name prefix of Kubernetes' own priority classes: a kubelet evicts other Pods in favor of theirs."""
 
 PRIORITY = {
     "priority": Maybe(ANYTHING),
@@ -62,15 +69,15 @@ PRIORITY = {
     ),
     "preemptionPolicy": Maybe(ANYTHING),
 }
-"""What admission adds to a Pod by a cluster's default PriorityClass (plugin/pkg/admission/priority): none of `SYSTEM`.
+"""Fields that admission adds to a Pod for the default PriorityClass (plugin/pkg/admission/priority).
 
-A Pod that names its node is not scheduled, so that no other makes room for it.
+No class of `SYSTEM` is allowed. A Pod that names its node is not scheduled, so it does not preempt others.
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agents:
-    """The Pods of chaosext that there may be on nodes: in which namespace, of which images, listening on which port.
+    """The Pods that chaosext may create on nodes: their namespace, images and port.
 
     `pull_secrets`: those that the namespace's default account may add.
     """
@@ -83,7 +90,7 @@ class Agents:
 
 
 def policies(name: str, agents: Agents) -> Iterator[tuple[str, Manifest]]:
-    """The policies that confine the runner of the game day `name`: what each is called, and its spec."""
+    """Yield the policies that confine the runner of the game day `name`, each as name and spec."""
     made = ("CREATE", "UPDATE")
     account = f"system:serviceaccount:{agents.namespace}:{name}"
     known = tuple(rule for rule in rules(name) if rule.writes)
@@ -101,7 +108,7 @@ def policies(name: str, agents: Agents) -> Iterator[tuple[str, Manifest]]:
 
 
 def node_pod(agents: Agents) -> Shape:
-    """What a Pod through which a node is entered looks like when it is created."""
+    """Return the shape of a new Pod through which a node is entered."""
     bare, with_bird = (
         NodePod(
             run="", owner="", node="", namespace=agents.namespace, image=agents.node_image, with_bird=each
@@ -131,7 +138,7 @@ def node_pod(agents: Agents) -> Shape:
 
 
 def sentinels(agents: Agents) -> Shape:
-    """What the DaemonSet of the sentinels looks like when it is created."""
+    """Return the shape of a new DaemonSet of the sentinels."""
     bare, with_bird = (_sentinels(agents, with_bird=each) for each in (False, True))
     run = {"labels": {RUN_LABEL: Text(RUN)}}
     annotations = {OWNER: TEXT, HOLDER: TEXT, "deprecated.daemonset.template.generation": Maybe(TEXT)}
@@ -151,7 +158,7 @@ def sentinels(agents: Agents) -> Shape:
 
 
 def _sentinels(agents: Agents, *, with_bird: bool) -> Shape:
-    """With the defaults of what is in its lists, which may have one item or two."""
+    """Return the shape including defaults inside of its lists, which have one or two items."""
     port = agents.sentinel_port
     process = Process(image=agents.sentinel_image, port=port, token="", plan="", with_bird=with_bird)
     made = daemonset.manifest(Claim(run="", owner=""), process, agents.namespace)
@@ -169,16 +176,16 @@ def _sentinels(agents: Agents, *, with_bird: bool) -> Shape:
 
 
 def _open(variable: dict[str, Any]) -> Shape:
-    """What of a variable of a sentinel's environment is not the same for each run."""
+    """Return which parts of a sentinel's environment variable differ between runs."""
     if "valueFrom" in variable:
         return {"valueFrom": {"fieldRef": {"apiVersion": Maybe("v1")}}}
     return {} if variable["value"] else {"value": TEXT}
 
 
 def trials(name: str, agents: Agents) -> Iterator[tuple[str, str, Manifest]]:
-    """For each policy of the game day `name`: the policy, and what it alone refuses, as path and object to create.
+    """Yield for each policy of the game day `name` its name, and a path and object that only this policy refuses.
 
-    If an API server admits one of them, the account that asks is not confined by that policy.
+    If an API server admits such an object, the policy does not confine the requesting account.
     """
     run, none = "trial", "-of-no-run"
     pod = NodePod(run=run, owner="", node="", namespace=agents.namespace, image=agents.node_image + none)
@@ -199,7 +206,7 @@ def trials(name: str, agents: Agents) -> Iterator[tuple[str, str, Manifest]]:
 
 
 def policy_name(namespace: str, name: str, end: str) -> str:
-    """Policies are cluster-wide: game days of other namespaces may have the same name."""
+    """Return a policy's name, with the namespace: policies are cluster-wide, and game days' names are not unique."""
     return f"{namespace}-{name}-{end}"
 
 
@@ -213,14 +220,14 @@ ASKED = (
     ' + (has(request.subResource) ? "/" + request.subResource : "")'
     ' + (has(request.namespace) ? " in " + request.namespace : "")'
 )
-"""CEL: what is asked, such as `CREATE pods in chaosext` or `CONNECT pods/exec in istio-system`."""
+"""CEL: the request, such as `CREATE pods in chaosext` or `CONNECT pods/exec in istio-system`."""
 
 IT = {"it": "dyn(object)"}
-"""CEL: the object, so that its keys can be listed: of a type that is known they can't."""
+"""CEL: the object as dyn, because the keys of a typed object can't be listed."""
 
 
 def _request_checks(known: Iterable[Rule], own: str) -> Iterator[Check]:
-    """First whether a request is one of those that the rules are about at all, then each rule's own limit."""
+    """Yield a check that a request is covered by the rules at all, then one for each rule's own limit."""
     limits = dict(_limits(known, own))
     yield Check(
         condition=f"variables.asked in {literal(list(limits))}",
@@ -236,7 +243,7 @@ def _request_checks(known: Iterable[Rule], own: str) -> Iterator[Check]:
 
 
 def _limits(known: Iterable[Rule], own: str) -> Iterator[tuple[str, tuple[str, str]]]:
-    """What may be asked -> the condition under which ("" for none), and that in words."""
+    """Yield each allowed request with its condition ("" for none), and the condition in words."""
     for rule in known:
         namespace = own if rule.namespace == OWN else rule.namespace
         named = f"request.name in {literal(rule.names)}" if rule.names else ""
@@ -253,7 +260,7 @@ def _operations(rule: Rule) -> tuple[str, ...]:
 
 
 def _matched(known: Iterable[Rule]) -> list[Manifest]:
-    """All that can be asked of the resources of the rules, and of what is below them."""
+    """Return match rules for all requests to the rules' resources and their subresources."""
     groups: dict[str, list[str]] = {}
     for rule in known:
         for resource in rule.resources:

@@ -1,4 +1,4 @@
-"""Kubernetes Events on the Job of a game day, so that `kubectl get events` and whatever collects them tells of it."""
+"""Kubernetes Events on a game day's Job, for `kubectl get events` and for event collectors."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from chaosext.cluster.client import Cluster
 
 LONGEST_NOTE = 1024
-"""Bytes of an Event's message (k8s.io/api, core/v1 Event: events.k8s.io limits it to 1 kB)."""
+"""Maximum length of an Event's message, bytes (k8s.io/api, core/v1 Event: events.k8s.io limits it to 1 kB)."""
 
 COMPONENT = "chaosext"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """What an Event is about: the Job; by hand, where there is none, the CronJob by its name."""
+    """The object of an Event: the Job; if run by hand without a Job, the CronJob by its name."""
 
     kind: str
     name: str
@@ -37,7 +37,7 @@ class Subject:
 
 
 def event(subject: Subject, reason: str, note: str, *, warning: bool, at: datetime) -> dict[str, Any]:
-    """A core/v1 Event. Pure."""
+    """Return a core/v1 Event. Pure."""
     moment = at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {
         "apiVersion": "v1",
@@ -57,7 +57,7 @@ def event(subject: Subject, reason: str, note: str, *, warning: bool, at: dateti
 
 
 def announce(cluster: Cluster, subject: Subject, reason: str, note: str, *, warning: bool = False) -> str:
-    """Make the Event; why it could not be made, or "": a game day's outcome never turns on it."""
+    """Create the Event. Returns why that failed, or "": it never affects a game day's outcome."""
     made = event(subject, reason, note, warning=warning, at=datetime.now(UTC))
     path = f"/api/v1/namespaces/{subject.namespace}/events"
     try:
@@ -68,6 +68,6 @@ def announce(cluster: Cluster, subject: Subject, reason: str, note: str, *, warn
 
 
 def _cut(text: str) -> str:
-    """At most as many bytes as an Event may have, and no half character."""
+    """Shorten to the maximum length of an Event's message, in bytes, without splitting a character."""
     raw = text.encode()
     return text if len(raw) <= LONGEST_NOTE else raw[: LONGEST_NOTE - 3].decode(errors="ignore") + "…"

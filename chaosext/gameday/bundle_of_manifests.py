@@ -1,4 +1,4 @@
-"""The files that `chaosext schedule` writes: the same objects as one YAML, a kustomization, or values of a chart."""
+"""The output of `chaosext schedule`: the same objects as one YAML file, a kustomization, or values of a chart."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 
 SHOWN = 3
-"""How many of its next times a schedule is told with."""
+"""Number of a schedule's next times that are printed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Composed:
-    """What is applied. `said`: a line for people; `values`: the chart's, none for what it does not make.
+    """The objects to apply. `said`: a line for the user; `values`: the chart's, None if it does not support them.
 
-    `approved`: the experiment as it is run, which is what `chaosext approve` approves; "" where nothing is run.
+    `approved`: the experiment as it runs, which `chaosext approve` approves; "" if nothing runs.
     """
 
     objects: list[Manifest]
@@ -41,7 +41,7 @@ class Composed:
 
 
 def compose(settings: Settings, beside: Path) -> Composed:
-    """A game day. `beside` is where the settings' experiment is looked for. Raises `Refused`."""
+    """Compose a game day. `beside`: the directory of the settings' experiment. Raises `Refused`."""
     experiment = effective(settings, beside)
     files, agents = files_of(settings, experiment), agents_of(settings, experiment)
     return Composed(
@@ -53,7 +53,7 @@ def compose(settings: Settings, beside: Path) -> Composed:
 
 
 def compose_fleet(fleet: Fleet, beside: Path) -> Composed:
-    """A fleet's rehearsal. `beside` is where its plan is looked for. Raises `Refused`."""
+    """Compose a fleet's rehearsal. `beside`: the directory of its plan. Raises `Refused`."""
     when = f"{fleet.schedule} {fleet.time_zone}" if fleet.schedule else "once, now"
     return Composed(
         objects=fleets.objects(fleet, fleets.files_of(fleet, beside)),
@@ -62,19 +62,22 @@ def compose_fleet(fleet: Fleet, beside: Path) -> Composed:
 
 
 def files_of(settings: Settings, experiment: Experiment) -> dict[str, str]:
-    """What the ConfigMap holds. The values are in the experiment already, and stay in the settings for people."""
+    """Return the ConfigMap's files.
+
+    The experiment already includes the values; the settings keep them for readers.
+    """
     named = settings.model_copy(update={"experiment": EXPERIMENT_FILE})
     plainly = named.model_dump(mode="json", exclude_defaults=True)
     return {SETTINGS_FILE: as_yaml(plainly), EXPERIMENT_FILE: as_yaml(experiment)}
 
 
 def plain(composed: Composed) -> dict[str, str]:
-    """`kubectl apply -f chaosext.yaml`."""
+    """Return the file for `kubectl apply -f chaosext.yaml`."""
     return {"chaosext.yaml": as_yaml(*composed.objects)}
 
 
 def kustomize(composed: Composed) -> dict[str, str]:
-    """`kubectl apply -k DIR`: a file for each object, to be patched by overlays."""
+    """Return the files for `kubectl apply -k DIR`: one per object, which overlays can patch."""
     named = {file_name(each): as_yaml(each) for each in composed.objects}
     kustomization = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
@@ -85,7 +88,7 @@ def kustomize(composed: Composed) -> dict[str, str]:
 
 
 def helm_values(composed: Composed) -> dict[str, str]:
-    """`helm install -f values.yaml … deploy/helm/chaosext`. Raises `Refused` for what the chart does not make."""
+    """Return the values for `helm install -f values.yaml … deploy/helm/chaosext`. Raises `Refused` for a fleet."""
     if composed.values is None:
         raise Refused(
             "--format helm-values: the chart supports game days only", "use plain or kustomize for a fleet"
@@ -98,11 +101,11 @@ FORMATS: Mapping[str, Callable[[Composed], dict[str, str]]] = {
     "kustomize": kustomize,
     "helm-values": helm_values,
 }
-"""Format -> what makes its files, by name."""
+"""Format -> function that returns its files, by name."""
 
 
 def file_name(each: Manifest) -> str:
-    """`rolebinding-kube-system.yaml`: the kind, and the namespace of a role, or the end of a policy's name."""
+    """Return a name such as `rolebinding-kube-system.yaml`: the kind, and a role's namespace or a policy's suffix."""
     kind, metadata = each["kind"], each["metadata"]
     which = {
         "Role": metadata.get("namespace"), "ValidatingAdmissionPolicy": metadata["name"].rpartition("-")[2],
@@ -117,7 +120,7 @@ def _said(settings: Settings) -> str:
 
 
 def _values(settings: Settings, files: dict[str, str], admission: list[Manifest]) -> dict[str, Any]:
-    """The settings with all defaults, the files, and the policies, which a chart's templates can't derive."""
+    """Return the settings with all defaults, the files, and the policies, which a chart's templates can't derive."""
     said = settings.model_dump(mode="json")
     said["limits"] = settings.limits.model_dump(mode="json", exclude_defaults=True)
     return {**said, "image": settings.image or runner_image(), "files": files, "admission": admission}

@@ -1,7 +1,8 @@
-"""What a Kubernetes object may say, field by field, as conditions in CEL for an admission policy. Pure.
+"""The allowed fields of a Kubernetes object, as CEL conditions for an admission policy. Pure.
 
-A shape is a JSON value in which some values are left open (`Text`, `OneOf`, `Maybe`, `ANYTHING`). A mapping is closed:
-an object with a key that the shape does not have is refused, and so is a field that a later version of Kubernetes adds.
+A shape is a JSON value in which some values are left open (`Text`, `OneOf`, `Maybe`, `ANYTHING`). A mapping
+is closed: an object with a key that the shape lacks is refused, including a field that a later version of
+Kubernetes adds.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ Shape = Any
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Any text that the regular expression (RE2) matches as a whole; by default any but the empty one."""
+    """Any text that the regular expression (RE2) matches as a whole; by default any non-empty text."""
 
     pattern: str = "(?s).+"
 
@@ -39,7 +40,7 @@ class Maybe:
 
 @dataclass(frozen=True, slots=True)
 class Anything:
-    """Whatever there is."""
+    """Any value."""
 
 
 ANYTHING = Anything()
@@ -47,7 +48,10 @@ ANYTHING = Anything()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """A condition that must hold, and what a refusal says. `explain`: CEL of a better text, "" for none."""
+    """A condition that must hold, and the message of a refusal.
+
+    `explain`: CEL of a better message, "" for none.
+    """
 
     condition: str
     message: str
@@ -75,7 +79,7 @@ def checks(at: str, shape: Shape, words: str = "") -> Iterator[Check]:
 
 
 def condition(at: str, shape: Shape) -> str:
-    """The CEL condition under which the value of the expression `at` has the `shape`."""
+    """Return the CEL condition under which the value of the expression `at` has the `shape`."""
     match shape:
         case Anything():
             return "true"
@@ -94,10 +98,10 @@ def condition(at: str, shape: Shape) -> str:
 
 
 def literal(value: Any) -> str:
-    """A JSON value as a CEL literal. Its texts may be of the Basic Multilingual Plane only.
+    """Return a JSON value as a CEL literal. Texts must be in the Basic Multilingual Plane.
 
-    Kubernetes takes only maps and lists of one type (k8s.io/apiserver, pkg/cel/environment): where they are not all
-    texts, each value is made dyn.
+    Kubernetes accepts only maps and lists of a single type (k8s.io/apiserver, pkg/cel/environment); if not
+    all values are texts, each is converted to dyn.
     """
     if isinstance(value, Mapping):
         pairs = zip(map(json.dumps, value), _alike(value.values()), strict=True)
@@ -113,12 +117,12 @@ def _alike(values: Collection[Any]) -> list[str]:
 
 
 def field(at: str, key: str) -> str:
-    """The CEL expression of a key's value."""
+    """Return the CEL expression of a key's value."""
     return f"{at}[{literal(key)}]"
 
 
 def over(shape: Shape, more: Shape) -> Shape:
-    """`shape` with the values of `more` in the place of its own, in mappings, and in lists of the same length."""
+    """Return `shape` with values replaced by those of `more`, also inside mappings and lists of equal length."""
     if isinstance(shape, Mapping) and isinstance(more, Mapping):
         return {
             **shape,
@@ -130,7 +134,7 @@ def over(shape: Shape, more: Shape) -> Shape:
 
 
 def either(one: Shape, other: Shape) -> Shape:
-    """What both are, and where they differ, one or the other. They have the same keys."""
+    """Merge two shapes with the same keys: where they differ, one or the other is allowed."""
     if one == other:
         return one
     if isinstance(one, Mapping) and isinstance(other, Mapping) and one.keys() == other.keys():
@@ -149,7 +153,7 @@ def _member_checks(at: str, key: str, shape: Shape, words: str) -> Iterator[Chec
 
 
 def _item_checks(at: str, shape: Shape, words: str, *, alone: bool) -> Iterator[Check]:
-    """One of many is refused as a whole: a condition for each field of each would be too much to read."""
+    """Refuse one item of several as a whole: a condition for each of their fields would be unreadable."""
     if alone:
         yield from checks(at, shape, words)
     else:
@@ -183,7 +187,7 @@ def _of_size(at: str, shape: Sequence[Shape]) -> str:
 
 
 def _is_open(shape: Shape, kind: type) -> bool:
-    """Whether it is of that kind, and something in it is left open."""
+    """Whether it is of that type, and some part of it is left open."""
     return isinstance(shape, kind) and not _is_literal(shape)
 
 

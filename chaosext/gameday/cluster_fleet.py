@@ -1,4 +1,4 @@
-"""Many clusters, rehearsed (or asked at the gate) by one Indexed Job: an index a cluster, and nothing is touched."""
+"""Rehearse or gate many clusters with one Indexed Job: one index per cluster, read-only."""
 
 from __future__ import annotations
 
@@ -41,18 +41,21 @@ CUTOVER_FILE = "cutover.yaml"
 DURATION = r"^[0-9]+(\.[0-9]+)?(ms|s|m|h)?$"
 
 KNOWN = [10, 20]
-"""Exit codes that another attempt would end with again: the cut would do harm, or is no plan for this cluster."""
+"""Exit codes that a retry would not change: the cut would do harm, or the plan is invalid for this cluster."""
 
 
 class Kubeconfig(Group):
-    """Which key of which Secret has it. Its user needs what deploy/rehearsal/rbac.yaml grants, and no more."""
+    """The Secret and key of a kubeconfig.
+
+    Its user needs the permissions of deploy/rehearsal/rbac.yaml, no more.
+    """
 
     secret: Name
     key: str = Field(default="kubeconfig", pattern=KEY, max_length=253)
 
 
 class Member(Group):
-    """A cluster of the fleet: the name of its results, and how it is asked."""
+    """A cluster of the fleet: the name of its results, and how to reach it."""
 
     name: Name
     context: str = Field(min_length=1)
@@ -60,7 +63,7 @@ class Member(Group):
 
 
 class Rehearse(Group):
-    """As options of `chaosext rehearse`."""
+    """Options of `chaosext rehearse`."""
 
     cut_for: str = Field(default="480s", pattern=DURATION)
     cut_nodes: str = ""
@@ -102,12 +105,12 @@ class Fleet(Group):
 
 
 def read_fleet(path: Path) -> Fleet:
-    """The fleet in the file at `path`. Raises `Refused`, naming field and fix."""
+    """Read the fleet in the file at `path`. Raises `Refused`, which names field and fix."""
     return read_model(path, Fleet, EXAMPLE)
 
 
 def files_of(fleet: Fleet, beside: Path) -> dict[str, str]:
-    """What the ConfigMap holds: the settings, and the plan where the gate is asked. Raises `Refused`."""
+    """Return the ConfigMap's files: the settings, and the plan for a gate. Raises `Refused`."""
     named = fleet.model_copy(update={"cutover": CUTOVER_FILE if fleet.cutover else ""})
     settings = {SETTINGS_FILE: as_yaml(named.model_dump(mode="json", exclude_defaults=True))}
     if not fleet.cutover:
@@ -123,7 +126,10 @@ def files_of(fleet: Fleet, beside: Path) -> dict[str, str]:
 
 
 def objects(fleet: Fleet, files: dict[str, str]) -> list[Manifest]:
-    """ConfigMap, perhaps a claim, and the Job (or CronJob). No ServiceAccount: it has no need of its own API server."""
+    """Return ConfigMap, claim (if any), and Job or CronJob.
+
+    Without a ServiceAccount: its own API server is not used.
+    """
     return [
         _named("v1", "ConfigMap", fleet) | {"data": files},
         *_claim(fleet),
@@ -138,7 +144,7 @@ def _named(version: str, kind: str, fleet: Fleet) -> Manifest:
 
 
 def _claim(fleet: Fleet) -> Iterator[Manifest]:
-    """Written by many Pods at once."""
+    """Yield the claim for results, which many Pods write to at once."""
     if fleet.results.size:
         storage = {"storageClassName": fleet.results.storage_class} if fleet.results.storage_class else {}
         yield _named("v1", "PersistentVolumeClaim", fleet) | {
@@ -162,7 +168,7 @@ def _scheduled(fleet: Fleet) -> Manifest:
 
 
 def _job(fleet: Fleet) -> Manifest:
-    """An index a cluster; one that fails keeps none of the others from being rehearsed."""
+    """Return the Job: one index per cluster; a failed index does not stop the others."""
     return {
         "completionMode": "Indexed",
         "completions": len(fleet.clusters),
@@ -234,7 +240,10 @@ def _mounted(fleet: Fleet) -> dict[str, Manifest]:
 
 
 def _kubeconfig(member: Member) -> Manifest:
-    """Optional: a cluster whose Secret is missing fails alone."""
+    """Return the volume source of a kubeconfig.
+
+    It is optional, so that a missing Secret fails only its own cluster.
+    """
     item = {"key": member.kubeconfig.key, "path": member.name}
     return {"secret": {"name": member.kubeconfig.secret, "items": [item], "optional": True}}
 
@@ -247,7 +256,7 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """What came of one cluster. `verdict`: as rehearsal or gate say it; "failed" where neither could be asked."""
+    """A cluster's result. `verdict`: of rehearsal or gate; "failed" if neither gave an answer."""
 
     cluster: str
     verdict: str
@@ -269,7 +278,7 @@ class Line:
 
 
 def member_at(fleet: Fleet, index: int) -> Member:
-    """The cluster of a Job's index. Raises `Refused` for an index that there is not."""
+    """Return the cluster of a Job's index. Raises `Refused` for an index out of range."""
     if not 0 <= index < len(fleet.clusters):
         raise Refused(
             f"index {index}: the fleet has {len(fleet.clusters)} clusters",
@@ -281,7 +290,7 @@ def member_at(fleet: Fleet, index: int) -> Member:
 def ask(
     fleet: Fleet, member: Member, beside: Path, results: Path, clusters: Path = Path(CLUSTERS_DIR)
 ) -> Line:
-    """Take the cluster's snapshot and ask; everything is kept in `results`, under the cluster's name."""
+    """Take the cluster's snapshot and rehearse or gate it; keeps all files in the cluster's directory."""
     kept = results / member.name
     kept.mkdir(parents=True, exist_ok=True)
     kubeconfig = clusters / member.name
@@ -309,7 +318,7 @@ def _question(fleet: Fleet, snapshot: Path, beside: Path) -> list[str]:
 
 
 def _command(words: list[str], kubeconfig: Path) -> subprocess.CompletedProcess[str]:
-    """A command of ours in a process of its own; the Job's deadline bounds it."""
+    """Run a chaosext command in its own process; the Job's deadline limits its time."""
     environment = {**os.environ, "KUBECONFIG": str(kubeconfig)}
     argv = [sys.executable, "-m", "chaosext", *words]
     return subprocess.run(argv, capture_output=True, text=True, env=environment, check=False)
@@ -333,14 +342,14 @@ def _of_gate(said: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
 
 
 def _of_rehearsal(said: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
-    """What is unknown says why: the likeliest of what is."""
+    """Return the verdict, and if it is unknown, the reasons in order of their probability."""
     verdict = str(said["verdict"])
     unknown = (str(each["why"]) for each in said["outcomes"] if each["dns_after_heal"] == UNKNOWN)
     return verdict, tuple(unknown) if verdict == UNKNOWN else ()
 
 
 def _failed(member: Member, exit_code: int, why: str) -> Line:
-    """An exit code of 0 without an answer is a failure as well."""
+    """Return the line of a failure; an exit code of 0 without an answer is a failure, too."""
     said = veiled(" ".join(why.split()))
     return Line(
         cluster=member.name, verdict="failed", exit_code=exit_code or Unreachable.exit_code, why=(said,)
@@ -348,7 +357,7 @@ def _failed(member: Member, exit_code: int, why: str) -> Line:
 
 
 def summary(fleet: Fleet, results: Path) -> Iterator[Line]:
-    """A line for each cluster, of what is in `results`; one that has not been asked yet says so."""
+    """Yield a line for each cluster from its files in `results`, or that it has no answer yet."""
     for member in fleet.clusters:
         try:
             said = parse_json(read_file(results / member.name / SUMMARY_FILE))
@@ -363,5 +372,5 @@ def summary(fleet: Fleet, results: Path) -> Iterator[Line]:
 
 
 def worst(lines: Iterable[Line]) -> int:
-    """The exit code of a whole fleet: the highest of its clusters'."""
+    """Return the exit code of a whole fleet: the highest of its clusters'."""
     return max((line.exit_code for line in lines), default=0)

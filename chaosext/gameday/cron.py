@@ -1,7 +1,8 @@
-"""A CronJob's schedule: what Kubernetes understands, and when it comes due. Pure.
+"""A CronJob's schedule: its syntax in Kubernetes, and when it is due. Pure.
 
-The grammar is that of github.com/robfig/cron/v3, `ParseStandard`, which the CronJob controller uses: five fields, names
-of months and days, `?` as `*`. Neither `@every` (it counts from a controller's start) nor a zone inside of it.
+The grammar is that of github.com/robfig/cron/v3, `ParseStandard`, which the CronJob controller uses: five
+fields, names of months and days, `?` as `*`. Unsupported: `@every` (it counts from the controller's start),
+and a time zone in the schedule.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _PART = re.compile(r"(\*|\?|[0-9]+|[a-z]{3})(?:-([0-9]+|[a-z]{3}))?(?:/([0-9]+))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
-    """One of the five: its name, its bounds, and the words that stand for its numbers from `low` on."""
+    """One of the five fields: its name, its bounds, and names for its numbers, starting with `low`."""
 
     name: str
     low: int
@@ -44,7 +45,7 @@ class Field:
     words: tuple[str, ...] = ()
 
     def numbers(self, text: str) -> frozenset[int]:
-        """Raises ValueError, in words for people, for what it can't hold."""
+        """Parse the field. Raises ValueError, with a message for users, for invalid text."""
         return frozenset(number for part in text.split(",") for number in self._part(part))
 
     def _part(self, part: str) -> Sequence[int]:
@@ -83,7 +84,7 @@ FIELDS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cron:
-    """A schedule. Where both days are named, either is enough; a `*` (also `*/2`) names none (cron(8))."""
+    """A schedule. If both days are restricted, either is enough; `*` (also `*/2`) restricts none (cron(8))."""
 
     minutes: frozenset[int]
     hours: frozenset[int]
@@ -94,7 +95,10 @@ class Cron:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Raises ValueError, in words for people, for what Kubernetes would not take or would never start."""
+        """Parse a schedule.
+
+        Raises ValueError, with a message for users, if Kubernetes would reject or never start it.
+        """
         words = DESCRIPTORS.get(text, text).split()
         if len(words) != len(FIELDS):
             raise ValueError("expected five fields: minute, hour, day of the month, month, day of the week")
@@ -113,13 +117,13 @@ class Cron:
         return cron
 
     def dates(self, first: date) -> Iterator[date]:
-        """The days on which it comes due, from `first` on, as far as `LONGEST_GAP` goes."""
+        """Return the days on which it is due, from `first` on, within `LONGEST_GAP`."""
         return (
             day for number in range(LONGEST_GAP.days) if self._holds(day := first + timedelta(days=number))
         )
 
     def times(self, since: datetime, zone: ZoneInfo) -> Iterator[datetime]:
-        """When it comes due after `since`, as clocks in `zone` show it."""
+        """Yield when it is due after `since`, in local time of `zone`."""
         for day in self.dates(since.astimezone(zone).date()):
             for hour in sorted(self.hours):
                 for minute in sorted(self.minutes):

@@ -1,4 +1,4 @@
-"""What a game day runs: an experiment with the settings in it. Whoever approves it approves this, and nothing else."""
+"""The experiment that a game day runs, with the settings applied. An approval is for exactly this."""
 
 from __future__ import annotations
 
@@ -29,13 +29,14 @@ CONTEXT = "KUBERNETES_CONTEXT"
 AGENT_KEYS = ("node_image", "sentinel_image", "sentinel_port")
 
 BEYOND_S = 180.0
-"""For what an experiment doesn't wait for on purpose: the Pod's start, the gate, placing, healing, the report."""
+"""Time beyond the experiment's intended waits, seconds: the Pod's start, gate, sentinels, heal, report."""
 
 
 def effective(settings: Settings, beside: Path) -> Experiment:
-    """The experiment that `settings` name, found in the directory `beside` or among the bundled ones, with its values.
+    """Return the experiment named in `settings`, from the directory `beside` or bundled, with their values.
 
-    Nodes are entered by Pods of our own, and every activity asks the cluster of the settings. Raises `Refused`.
+    Nodes are entered through chaosext's own Pods, and every activity uses the cluster of the settings. Raises
+    `Refused`.
     """
     experiment = load_experiment(_found(settings.experiment, beside))
     made = {
@@ -51,7 +52,10 @@ def effective(settings: Settings, beside: Path) -> Experiment:
 
 
 def agents_of(settings: Settings, experiment: Experiment) -> Agents:
-    """The Pods on nodes that the `effective` experiment needs. Raises `Refused` if only its run would know them."""
+    """Return the Pods on nodes that the `effective` experiment needs.
+
+    Raises `Refused` if only a run can know them.
+    """
     said = experiment.get("configuration", {})
     given = {key: said[f"{PREFIX}{key}"] for key in AGENT_KEYS if f"{PREFIX}{key}" in said}
     for key, value in given.items():
@@ -84,7 +88,7 @@ def _values(settings: Settings, experiment: Experiment) -> dict[str, Any]:
 
 
 def _ours(settings: Settings) -> dict[str, Any]:
-    """What follows from the settings, whatever the experiment says."""
+    """Return the values that the settings determine, whatever the experiment says."""
     values: dict[str, Any] = {"transport": "pod", "namespace": settings.namespace}
     if settings.image:
         values |= {"node_image": settings.image, "sentinel_image": settings.image}
@@ -94,7 +98,7 @@ def _ours(settings: Settings) -> dict[str, Any]:
 
 
 def _said(settings: Settings) -> set[str]:
-    """A sentinel's image may be another, smaller one."""
+    """Return the keys that stay as configured: the sentinel may have another, smaller image."""
     return {"sentinel_image"} & {key.removeprefix(PREFIX) for key in settings.configuration}
 
 
@@ -105,7 +109,7 @@ def _here(group: Any, settings: Settings) -> Any:
 
 
 def _require_time(experiment: Experiment, settings: Settings) -> None:
-    """Raise `Refused` where the Job would be ended before the experiment can be over."""
+    """Raise `Refused` if the Job's deadline is shorter than the experiment may take."""
     needed_s = longest_s(experiment)
     if settings.deadline_s < needed_s:
         raise Refused(
@@ -115,7 +119,7 @@ def _require_time(experiment: Experiment, settings: Settings) -> None:
 
 
 def longest_s(experiment: Experiment) -> float:
-    """How long all that the experiment waits for on purpose can take, and `BEYOND_S`."""
+    """Return the longest duration of the experiment's intended waits plus `BEYOND_S`, seconds."""
     resolved = resolve(experiment)
     played = (activity for _, activity in activities(experiment))
     return BEYOND_S + sealed_s(resolved) + sum(_purpose_s(resolved, each) for each in played)

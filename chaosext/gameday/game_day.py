@@ -1,4 +1,4 @@
-"""A game day from its beginning to its end: checks, cleanup, run. Its outcome is a value, whatever happened."""
+"""A game day from start to end: checks, cleanup, run. Its outcome is a value, whatever happens."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ OUTCOMES = {
     Unsafe.exit_code: Outcome.UNSAFE,
     ChaosextError.exit_code: Outcome.INCONCLUSIVE,
 }
-"""Exit code of an error of ours -> what a game day that ended with it came to."""
+"""Exit code of a `ChaosextError` -> outcome of a game day that ended with it."""
 
 
 @dataclass(slots=True, kw_only=True)
 class GameDay:
-    """One game day. `beside`: the settings' directory; `say` tells a line to whoever reads the Pod's log.
+    """One game day. `beside`: the settings' directory; `say` writes a line to the Pod's log.
 
-    `in_pod`: the cluster is pinned as the settings say; by hand it is pinned, or not, by whoever does it.
+    `in_pod`: the cluster is pinned as the settings say; otherwise the user must have pinned it.
     """
 
     settings: Settings
@@ -73,7 +73,7 @@ class GameDay:
     problems: list[str] = field(default_factory=list)
 
     def play(self) -> Record:
-        """All of it. Whatever is refused, or goes wrong in a way of ours, is an outcome as well."""
+        """Run the whole game day. A refusal, or any other `ChaosextError`, becomes an outcome."""
         began_at = datetime.now(UTC)
         try:
             resolved = self.check()
@@ -85,7 +85,7 @@ class GameDay:
             return self._record(began_at, ended)
 
     def check(self) -> Resolved:
-        """Refuse whatever can be refused without a run, nothing being touched: the experiment that is to be run."""
+        """Refuse whatever can be refused without a run or a change; returns the experiment to run."""
         self.cluster = Cluster.connect(self.settings.cluster.context)
         require_rights(self.cluster, rights(self.settings.name, self.settings.namespace))
         (pin_meant if self.in_pod else require_meant)(self.settings.cluster, observed_pin(self.cluster))
@@ -97,7 +97,7 @@ class GameDay:
         return resolve(experiment, context=self.settings.cluster.context)
 
     def clean_up(self, way_in: RunSettings) -> None:
-        """Take away what earlier runs left, and say so. Raises `Unsafe` where something of theirs may still cut."""
+        """Remove what earlier runs left, and report it. Raises `Unsafe` if a cut of theirs may still be active."""
         found = clean_up_earlier(way_in.context, way_in.way)
         self.cleaned_up += found.done
         self.problems += found.problems
@@ -108,14 +108,17 @@ class GameDay:
         found.require_clear()
 
     def announce(self, reason: str, note: str, *, warning: bool = False) -> None:
-        """An Event on the Job; what keeps it from being made is told with the outcome."""
+        """Create an Event on the Job; a failure is added to the outcome's problems."""
         if self.cluster is None:
             return
         if problem := announce(self.cluster, self.subject, reason, note, warning=warning):
             self.problems.append(problem)
 
     def _require_not_suspended(self, cluster: Cluster) -> None:
-        """The switch is in the settings, or thrown with `kubectl patch cronjob`; a Job made by hand heeds both."""
+        """Raise `Refused` if the game day is suspended, even in a Job created by hand.
+
+        It may be suspended by the settings, or with `kubectl patch cronjob`.
+        """
         name, namespace = self.settings.name, self.settings.namespace
         try:
             found = cluster.request("GET", f"/apis/batch/v1/namespaces/{namespace}/cronjobs/{name}")
@@ -128,7 +131,7 @@ class GameDay:
             )
 
     def _run(self, resolved: Resolved) -> Ran:
-        """Run it; should its process be gone without a word, what it left is cleaned up at once."""
+        """Run it; if its process ends without a result, clean up at once what it left."""
         path = self.results / EXPERIMENT_FILE
         _write(path, resolved.experiment)
         self.announce("GameDayBegins", f"{resolved.experiment['title']} on {resolved.settings.context}")
@@ -164,7 +167,7 @@ class GameDay:
 
 
 def _run_of(result: Mapping[str, Any]) -> str:
-    """The run's id, which its directory is found by; "" where none is told."""
+    """Return the run's id, which is also the name of its directory; "" if there is none."""
     try:
         return RunId(result.get("run"))
     except ValueError:
@@ -172,7 +175,7 @@ def _run_of(result: Mapping[str, Any]) -> str:
 
 
 def _write(path: Path, experiment: Experiment) -> None:
-    """Raises `Refused` where the results can't be written: nothing was touched yet."""
+    """Write the experiment. Raises `Refused` if that fails: nothing was touched yet."""
     import yaml
 
     try:
@@ -187,24 +190,24 @@ def _write(path: Path, experiment: Experiment) -> None:
 
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-"""What a kubelet or a person sends: the run heeds each by healing and ending."""
+"""Signals from a kubelet or a user: the run answers each by healing and ending."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
-    """How the process ended: its exit code (negative: the signal that killed it), and its result where it told one."""
+    """How the process ended: its exit code (negative: killed by that signal), and its result if it printed one."""
 
     exit_code: int
     result: Mapping[str, Any] | None
 
     @property
     def was_killed(self) -> bool:
-        """Whether it went without a word, so that it may have left something."""
+        """Whether it ended without a result, so that it may have left something."""
         return self.result is None and self.exit_code != 20
 
 
 class Told:
-    """Passes on what this process is told, which is the first of its Pod: a signal without a handler is lost there."""
+    """Forwards signals to the run: without a handler they are lost in a Pod's first process."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
@@ -216,7 +219,7 @@ class Told:
 
     @contextmanager
     def heeded(self) -> Iterator[None]:
-        """While this lasts, signals end this process properly, or are `process`'s."""
+        """Handle signals within the context: forward them to the run, or end this process in order."""
         before = {number: signal.signal(number, self) for number in SIGNALS}
         try:
             yield
@@ -234,7 +237,7 @@ class Told:
 
 
 def run_experiment(experiment: Path, options: Sequence[str], told: Told) -> Ran:
-    """Run the experiment in the file to its end. What it says on its way goes where our own errors go."""
+    """Run the experiment in the file to its end. Its progress goes to this process's stderr."""
     argv = [sys.executable, "-m", "chaosext", "run", str(experiment), "--json", "--plain", *options]
     with (
         subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, errors="backslashreplace") as process,
@@ -254,19 +257,22 @@ def _result(output: str) -> Mapping[str, Any] | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clearance:
-    """What a cleanup came to. `done`: what was taken away or found over; `problems`: what could not be asked."""
+    """Result of a cleanup.
+
+    `done`: what was removed or had expired; `problems`: what could not be checked or removed.
+    """
 
     result: CleanupResult
     done: tuple[str, ...]
     problems: tuple[str, ...]
 
     def require_clear(self) -> None:
-        """Raise `Unsafe` where something of an earlier run may still cut."""
+        """Raise `Unsafe` if a cut of an earlier run may still be active."""
         self.result.require_gone()
 
 
 def clean_up_earlier(context: str, way: NodeAccess) -> Clearance:
-    """Clean up the cluster of `context`, whose nodes are entered by `way`: our own Pods are gone when this returns."""
+    """Clean up the cluster of `context` through node access `way`; chaosext's own Pods are gone afterwards."""
     try:
         surveyed = look((), way=way)
         cleaned = clean_up(surveyed, Wanted())

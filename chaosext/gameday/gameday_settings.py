@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 EXAMPLE = "deploy/gameday.yaml"
 
 CONTROL_PLANE = {"node-role.kubernetes.io/control-plane": ""}
-"""A Pod there keeps reaching an API server: a cut is on the uplinks, and spares the control plane among itself."""
+"""A Pod there always reaches an API server: a cut is on the uplinks, and spares the control plane itself."""
 
 NEXT_TIMES = 200
-"""So many of a schedule's next times are held against the allowed hours: half a year of a daily one."""
+"""Number of next times that are compared with the allowed hours: half a year of a daily schedule."""
 
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 KEY = r"^[-._a-zA-Z0-9]+$"
@@ -37,7 +37,7 @@ Name = Annotated[str, Field(pattern=DNS_LABEL, max_length=63)]
 
 
 def is_own(namespace: str) -> str:
-    """The name itself, for pydantic. Raises ValueError for a namespace that others need, too."""
+    """Validate the name for pydantic. Raises ValueError for a namespace that others use, too."""
     if namespace in ("default", "istio-system") or namespace.startswith("kube-"):
         raise ValueError(
             f"{namespace} is not chaosext's own; name a namespace with nothing else in it, such as chaosext"
@@ -46,13 +46,13 @@ def is_own(namespace: str) -> str:
 
 
 def is_schedule(text: str) -> str:
-    """The text itself, for pydantic. Raises ValueError."""
+    """Validate the text for pydantic. Raises ValueError."""
     Cron.parse(text)
     return text
 
 
 def is_zone(name: str) -> str:
-    """The name itself, for pydantic. Raises ValueError."""
+    """Validate the name for pydantic. Raises ValueError."""
     try:
         ZoneInfo(name)
     except (ValueError, OSError, KeyError):
@@ -63,13 +63,13 @@ def is_zone(name: str) -> str:
 
 
 class Group(BaseModel):
-    """Keys of a file that belong together: none that is not known."""
+    """A group of keys in a settings file; unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ClusterKeys(Group):
-    """The cluster that the game day is for; the runner refuses any other."""
+    """The game day's cluster; the runner refuses any other."""
 
     context: str = Field(
         min_length=1, description="Name of the context in the experiment, the results and the pins"
@@ -88,7 +88,7 @@ class History(Group):
 
 
 class InSecret(Group):
-    """A key of a Secret in the runner's namespace; the kubelet mounts it, so no account needs permission to read it."""
+    """A key of a Secret in the runner's namespace, which the kubelet mounts: no account needs to read it."""
 
     secret: Name
     key: str = Field(default="url", pattern=KEY, max_length=253)
@@ -97,8 +97,9 @@ class InSecret(Group):
 class Results(Group):
     """Where run directories, audit log and intent log are kept.
 
-    `claim`: a PersistentVolumeClaim that is there. `size`: one that is made, of `storage_class` ("": the cluster's
-    default). Neither: they go with the Pod, and the next run knows only what it finds on nodes and cluster.
+    `claim`: an existing PersistentVolumeClaim. `size`: a new one, of `storage_class` ("": the cluster's
+    default). Without either, they are deleted with the Pod, and the next run knows only what it finds on
+    nodes and in the cluster.
     """
 
     claim: Annotated[str, Field(max_length=63)] = ""
@@ -187,7 +188,7 @@ class Settings(Group):
         return self
 
     def next_times(self, count: int, since: datetime | None = None) -> list[datetime]:
-        """When it comes due next."""
+        """Return when it is due next."""
         times = Cron.parse(self.schedule).times(since or datetime.now(UTC), ZoneInfo(self.time_zone))
         return list(islice(times, count))
 
@@ -197,7 +198,7 @@ class Settings(Group):
 
 
 def read_settings(path: Path) -> Settings:
-    """The settings in the file at `path`. Raises `Refused`, naming field and fix."""
+    """Read the settings in the file at `path`. Raises `Refused`, which names field and fix."""
     return read_model(path, Settings, EXAMPLE)
 
 
@@ -205,13 +206,16 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def read_model(path: Path, model: type[Model], example: str) -> Model:
-    """The file at `path` as a `model`; `example` is where the fields are told. Raises `Refused`."""
+    """Read the file at `path` as a `model`; `example` is a file that documents the fields. Raises `Refused`."""
     value, _ = read_mapping(path, "settings", f"compare with {example}")
     return as_model(value, model, str(path), example)
 
 
 def as_model(value: Any, model: type[Model], place: str, example: str) -> Model:
-    """`value`, which is from `place`, as a `model`. Raises `Refused`, naming the first field at fault."""
+    """Validate `value`, which is from `place`, as a `model`.
+
+    Raises `Refused`, which names the first invalid field.
+    """
     try:
         return model.model_validate(value)
     except ValidationError as error:
@@ -232,7 +236,7 @@ def _refusal(error: ValidationError, model: type[BaseModel], place: str, example
 
 
 def _fields_at(model: type[BaseModel], path: list[str]) -> list[str]:
-    """The fields of the model that is at `path` inside of `model`; of the last one on the way that is a model."""
+    """Return the fields of the model at `path` inside of `model`, or of the last model on the way there."""
     for name in path:
         field = model.model_fields.get(name)
         model = next(_models(field.annotation), model) if field else model
@@ -240,15 +244,17 @@ def _fields_at(model: type[BaseModel], path: list[str]) -> list[str]:
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    """The models that an annotation is, or has among its alternatives."""
+    """Yield the model that an annotation is, or those among its alternatives."""
     for each in get_args(annotation) or (annotation,):
         if isinstance(each, type) and issubclass(each, BaseModel):
             yield each
 
 
 def as_yaml(*documents: Any) -> str:
-    """Texts of several lines stay texts of several lines, so that a ConfigMap can be read; what can't be shown is an
-    escape."""
+    """Return YAML with multi-line texts as blocks, so that a ConfigMap is readable.
+
+    Unprintable characters are escaped.
+    """
     import yaml
 
     class Dumper(yaml.SafeDumper):

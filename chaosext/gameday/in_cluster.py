@@ -1,7 +1,7 @@
-"""Where a runner in a Pod sits: a kubeconfig of its ServiceAccount, a pin, limits and approvals, and where it writes.
+"""The environment of a runner in a Pod: kubeconfig, pin, limits, approvals, output directories.
 
-All of it is files, in a directory that goes with the process, and the environment variables that name them: the run is
-the same as anybody's.
+All of it is files in a temporary directory, and the environment variables that name them, so that the run
+itself is the same as anywhere else.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ if TYPE_CHECKING:
     from chaosext.safety.pins import Pin
 
 ACCOUNT_DIR = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-"""Where a Pod finds its token and the API server's authority (kubernetes.io, "Accessing the API from a Pod")."""
+"""Where a Pod has its token and the API server's CA (kubernetes.io, "Accessing the API from a Pod")."""
 
 LIMITS_FILE = "limits-of-the-settings.yaml"
-"""What a refusal names as the place where a limit is set."""
+"""The name by which a refusal identifies the settings' limits."""
 
 APPROVALS_FILE = Path(APPROVALS_DIR) / "approvals.jsonl"
 
 
 def is_in_cluster(environment: Mapping[str, str], account: Path = ACCOUNT_DIR) -> bool:
-    """Whether this process is in a Pod with a ServiceAccount's token."""
+    """Return whether this process is in a Pod with a ServiceAccount's token."""
     return bool(environment.get("KUBERNETES_SERVICE_HOST")) and (account / "token").is_file()
 
 
 @contextmanager
 def seated(settings: Settings, results: Path, account: Path = ACCOUNT_DIR) -> Iterator[None]:
-    """This process' environment as a runner in a Pod needs it."""
+    """Set up this process's environment for a runner in a Pod."""
     with tempfile.TemporaryDirectory(prefix="chaosext-") as aside:
         home = Path(aside)
         os.environ |= _environment(home, results)
@@ -68,7 +68,7 @@ def _environment(home: Path, results: Path) -> dict[str, str]:
 
 
 def kubeconfig(context: str, environment: Mapping[str, str], account: Path = ACCOUNT_DIR) -> str:
-    """A kubeconfig (JSON is YAML) with the one context. The token is named by its file: the kubelet renews it there."""
+    """Return a kubeconfig (JSON is YAML) with one context. It names the token's file, which the kubelet renews."""
     host, port = environment["KUBERNETES_SERVICE_HOST"], environment.get("KUBERNETES_SERVICE_PORT", "443")
     address = f"[{host}]" if ":" in host else host
     cluster = {"server": f"https://{address}:{port}", "certificate-authority": str(account / "ca.crt")}
@@ -85,7 +85,7 @@ def kubeconfig(context: str, environment: Mapping[str, str], account: Path = ACC
 
 
 def require_meant(wanted: ClusterKeys, observed: Pin) -> None:
-    """Raise `Refused` unless this is the cluster that the settings mean."""
+    """Raise `Refused` unless this is the settings' cluster."""
     if observed.kube_system_uid != wanted.kube_system_uid:
         raise Refused(
             f"cluster.kube_system_uid: this cluster's is {observed.kube_system_uid},"
@@ -95,6 +95,6 @@ def require_meant(wanted: ClusterKeys, observed: Pin) -> None:
 
 
 def pin_meant(wanted: ClusterKeys, observed: Pin) -> None:
-    """Pin the cluster that the settings mean, with the server and authority that this Pod was given."""
+    """Pin the settings' cluster, with the server and CA that this Pod was given."""
     require_meant(wanted, observed)
     write_pin(replace(observed, production=wanted.production))

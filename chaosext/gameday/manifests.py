@@ -1,4 +1,4 @@
-"""What runs game days in a cluster, as Kubernetes objects made of the settings. Pure."""
+"""The Kubernetes objects that run game days in a cluster, derived from the settings. Pure."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ APPROVALS, APPROVALS_DIR = "chaosext-approvals", "/etc/chaosext/approvals"
 """The ConfigMap that `chaosext approve --list -o yaml` prints."""
 
 GRACE_S = 60
-"""A run that is told to leave heals within 5 s; then it writes its report, and the results are sent on."""
+"""After SIGTERM a run heals within 5 s; then it writes its report, and the results are sent."""
 
 MEMORY = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
 
 
 def objects(settings: Settings, files: dict[str, str], agents: Agents) -> list[Manifest]:
-    """Everything, in the order in which it can be applied: the runner's account is confined before it may do anything.
+    """Return all objects in the order to apply them: the runner is confined before it gets permissions.
 
-    `files`: those of the ConfigMap, by name.
+    `files`: the ConfigMap's, by name.
     """
     return [
         _namespace(settings),
@@ -53,21 +53,21 @@ def _labels(settings: Settings) -> dict[str, str]:
 
 
 def _named(version: str, kind: str, settings: Settings, name: str, namespace: str | None = None) -> Manifest:
-    """Cluster-wide where `namespace` is ""; by default in the settings' own."""
+    """Return an object's head, cluster-wide if `namespace` is ""; by default in the settings' namespace."""
     where = settings.namespace if namespace is None else namespace
     metadata = {"name": name, **({"namespace": where} if where else {})}
     return {"apiVersion": version, "kind": kind, "metadata": {**metadata, "labels": _labels(settings)}}
 
 
 def _namespace(settings: Settings) -> Manifest:
-    """Sentinels and node Pods use their node's network, which only the `privileged` Pod Security Standard admits."""
+    """Return the namespace. Sentinels and node Pods use the host network, which only level `privileged` admits."""
     made = _named("v1", "Namespace", settings, settings.namespace, "")
     made["metadata"]["labels"] = {"app.kubernetes.io/name": "chaosext", **PRIVILEGED}
     return made
 
 
 def admission(settings: Settings, agents: Agents) -> Iterator[Manifest]:
-    """The policies that confine the runner's account, each with its binding."""
+    """Yield the policies that confine the runner's account, each with its binding."""
     for name, spec in policies(settings.name, agents):
         yield _named(POLICIES, "ValidatingAdmissionPolicy", settings, name, "") | {"spec": spec}
         yield _named(POLICIES, "ValidatingAdmissionPolicyBinding", settings, name, "") | {
@@ -76,7 +76,7 @@ def admission(settings: Settings, agents: Agents) -> Iterator[Manifest]:
 
 
 def _access(settings: Settings) -> Iterator[Manifest]:
-    """A role and its binding for each namespace that rules are for."""
+    """Yield a role and its binding for each namespace that has rules."""
     known = rules(settings.name)
     for namespace in dict.fromkeys(rule.namespace for rule in known):
         where = settings.namespace if namespace == OWN else namespace
@@ -91,7 +91,7 @@ def _access(settings: Settings) -> Iterator[Manifest]:
 
 
 def role_name(settings: Settings, namespace: str) -> str:
-    """Outside of the settings' namespace it is part of the name: game days in two of them share nothing."""
+    """Return a role's name; outside of the settings' namespace it includes that namespace, so that it is unique."""
     own = namespace == settings.namespace
     return settings.name if own else f"{settings.namespace}-{settings.name}"
 
@@ -125,7 +125,7 @@ def _cron_job(settings: Settings) -> Manifest:
 
 
 def _job(settings: Settings) -> Manifest:
-    """One attempt: a game day that failed is looked at by somebody before there is another."""
+    """Return the Job, without retries: after a failure a person should look first."""
     return {
         "backoffLimit": 0,
         "activeDeadlineSeconds": settings.deadline_s,
@@ -161,7 +161,7 @@ def _pod(settings: Settings) -> Manifest:
 
 
 def _tolerations() -> list[Manifest]:
-    """It stays where it is when its node is cut off: who heals must not be evicted by what is to be healed."""
+    """Return tolerations that keep the Pod on a node that is cut off: it must not be evicted before it heals."""
     cut_off = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
     return [
         {"key": "node-role.kubernetes.io/control-plane", "operator": "Exists", "effect": "NoSchedule"},
@@ -196,7 +196,7 @@ WRITTEN = (RESULTS_DIR, TMP)
 
 
 def _environment(settings: Settings) -> list[Manifest]:
-    """`USER` is who the locks and the audit log say did it, with the Pod's name as the host's."""
+    """Return the environment. `USER` names the owner in locks and audit log, with the Pod's name as its host."""
     controller = "metadata.labels['batch.kubernetes.io/{}']"
     from_pod = {
         "CHAOSEXT_JOB": controller.format("job-name"),
@@ -215,7 +215,10 @@ def _volumes(settings: Settings) -> list[Manifest]:
 
 
 def _mounted(settings: Settings) -> dict[str, Manifest]:
-    """Where -> the volume there. What may be missing is optional: the game day says so itself, and does not hang."""
+    """Return mount path -> volume.
+
+    Secrets and approvals are optional: the game day reports a missing one itself.
+    """
     claim = settings.results.claim or (settings.name if settings.results.size else "")
     kept = {"persistentVolumeClaim": {"claimName": claim}} if claim else {"emptyDir": {}}
     mounted: dict[str, Manifest] = {

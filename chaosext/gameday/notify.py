@@ -1,4 +1,4 @@
-"""What came of a game day is announced, sent on and kept. None of it changes the outcome."""
+"""Announce, send and keep a game day's outcome. Failures here do not change it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RUNS = "run"
 
 
 def tell(day: GameDay, record: Record) -> Record:
-    """Announce `record`, send it on and keep it. Returned with what of that went wrong among its problems."""
+    """Announce, send and keep `record`. Returns it with failures of these added to its problems."""
     reason = "GameDay" + record.verdict.title().replace(" ", "")
     day.announce(reason, record.headline, warning=record.exit_code != 0)
     record = replace(record, problems=(*day.problems, *_uploaded(day, record)))
@@ -37,7 +37,7 @@ def tell(day: GameDay, record: Record) -> Record:
 
 
 def _sent(day: GameDay, record: Record) -> list[str]:
-    """The webhook takes the record as JSON."""
+    """Send the record to the webhook as JSON."""
     if not day.addresses.webhook:
         return []
     body = json_text(veiled_whole(record.to_json()), indent=None).encode()
@@ -47,7 +47,7 @@ def _sent(day: GameDay, record: Record) -> list[str]:
 
 
 def _uploaded(day: GameDay, record: Record) -> list[str]:
-    """An object store takes the run's directory, by PUT."""
+    """Upload the run's directory to an object store, by PUT."""
     if not (day.addresses.upload and record.run):
         return []
     try:
@@ -61,7 +61,7 @@ def _uploaded(day: GameDay, record: Record) -> list[str]:
 
 
 def packed(directory: Path) -> bytes:
-    """A directory as .tar.gz, under its own name."""
+    """Return a directory as .tar.gz, under its own name."""
     buffer = BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
         archive.add(directory, arcname=directory.name)
@@ -78,7 +78,7 @@ def _kept(path: Path, record: Record) -> list[str]:
 
 
 def _pruned(runs: Path, keep: int) -> list[str]:
-    """Run directories but the newest `keep` go, so that a volume never fills: their names sort by time."""
+    """Remove all but the newest `keep` run directories, so that the volume never fills; names sort by time."""
     try:
         found = sorted(path for path in runs.iterdir() if path.is_dir() and not path.is_symlink())
         for path in found[:-keep]:

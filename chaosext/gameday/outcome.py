@@ -1,4 +1,4 @@
-"""What came of a game day, in one value: a line of gamedays.jsonl, the webhook's JSON, the text of an Event. Pure."""
+"""A game day's outcome: a line of gamedays.jsonl, the webhook's JSON, the text of an Event. Pure."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ if TYPE_CHECKING:
 SCHEMA = "chaosext.gameday/v1"
 
 SAID = 3
-"""How many reasons a headline has."""
+"""Maximum number of reasons in a headline."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """`run` is "" where none began. `cleaned_up`: what was left of earlier runs and removed, or found expired.
+    """A game day's outcome. `run` is "" if none began.
 
-    `facts`: of the run's result what a summary needs (`FACTS`). `problems`: what of the telling went wrong.
+    `cleaned_up`: what earlier runs had left and was removed, or had expired. `facts`: the part of the run's
+    result for a summary (`FACTS`). `problems`: failures to announce, send or keep the outcome.
     """
 
     name: str
@@ -40,7 +41,7 @@ class Record:
 
     @property
     def headline(self) -> str:
-        """One line: the verdict, why, and what earlier runs had left."""
+        """Return the verdict with its exit code and the first reasons, in one line."""
         why = "; ".join(self.reasons[:SAID])
         return f"{self.verdict} (exit {self.exit_code})" + (f": {why}" if why else "")
 
@@ -66,7 +67,7 @@ class Record:
 
 
 FACTS = ("duration_s", "kube_dns_moved", "longest_dns_outage_s", "timing", "rollback_verified", "rules")
-"""Of a run's result.json, what a summary has as well."""
+"""Fields of a run's result.json that a summary includes."""
 
 
 def facts_of(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Whether a runner has every right that it needs, and no more than those: asked before anything is touched."""
+"""Checks before anything is touched that a runner has every permission that it needs, and no more."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from chaosext.gameday.rights import Right
 
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-"""Anybody who is logged in may ask (the ClusterRole system:basic-user)."""
+"""Every authenticated account may use it (the ClusterRole system:basic-user)."""
 
 AT_ONCE = 8
 NAMED = 6
 
 
 def missing(cluster: Cluster, needed: Iterable[Right]) -> Iterator[Right]:
-    """The rights that we don't have. Raises as the cluster's `request` does."""
+    """Yield the permissions that this account lacks. Raises like the cluster's `request`."""
     asked = list(needed)
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
         answers = pool.map(partial(_may, cluster), asked)
@@ -32,7 +32,7 @@ def missing(cluster: Cluster, needed: Iterable[Right]) -> Iterator[Right]:
 
 
 def require_rights(cluster: Cluster, needed: Iterable[Right]) -> None:
-    """Raise `Refused`, naming each right that is missing and what it is for."""
+    """Raise `Refused` if permissions are missing; it names each with its purpose."""
     lacking = list(missing(cluster, needed))
     if lacking:
         said = "; ".join(f"{right} (to {right.why})" for right in lacking[:NAMED])
@@ -46,7 +46,8 @@ def require_rights(cluster: Cluster, needed: Iterable[Right]) -> None:
 def require_confined(cluster: Cluster, name: str, agents: Agents) -> None:
     """Raise `Refused` unless each admission policy of the game day `name` is in force.
 
-    Asked by creating, as a dry run, what the policy must refuse. Without them the account is root on every node.
+    Each is tested by a dry run of an object that it must refuse. Without them the account is root on every
+    node.
     """
     for policy, path, body in trials(name, agents):
         try:

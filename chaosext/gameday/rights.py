@@ -1,7 +1,8 @@
-"""What a runner may do, as data: the RBAC manifests are made of it, and a game day asks for each of it beforehand.
+"""The permissions of a runner, as data: for the RBAC manifests, and for the check before a game day.
 
-No wildcard, no Secret, nothing of a node but to read it. RBAC can't limit `create` to a name, an exec to a container,
-or a deletion to a label (kubernetes.io, RBAC, "Referring to resources"): the admission policies do (admission.py).
+No wildcards, no Secrets, and nodes are read-only. RBAC can't limit `create` to a name, an exec to a
+container, or a deletion to a label (kubernetes.io, RBAC, "Referring to resources"): the admission policies do
+(admission.py).
 """
 
 from __future__ import annotations
@@ -23,24 +24,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 OWN = "(own)"
-"""Stands for the namespace that runner and node Pods are in."""
+"""Stands for the namespace of runner and node Pods."""
 
 EVERYWHERE = ""
 NODE_PODS = "=".join(*pods_on_nodes.APP.items())
-"""The label of the Pods through which nodes are entered, as a selector."""
+"""Label selector of the Pods through which nodes are entered."""
 
 READ = frozenset({"get", "list", "watch"})
 EXEC = ("get", "create")
-"""Over a WebSocket `get` is asked for up to Kubernetes 1.34, and `create` from 1.35 on (feature gate
-AuthorizePodWebsocketUpgradeCreatePermission)."""
+"""An exec over a WebSocket needs `get` up to Kubernetes 1.34, and `create` from 1.35 on.
+
+The feature gate is AuthorizePodWebsocketUpgradeCreatePermission.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """A rule of a Role in `namespace`, or of the ClusterRole (`EVERYWHERE`). `why`: what can't be done without it.
+    """A rule of a Role in `namespace`, or of the ClusterRole (`EVERYWHERE`). `why`: what needs it.
 
-    `only`: what admission allows of it, as CEL over `request`, `object` and `oldObject`; "" for no further limit there.
-    `limited`: the same in words.
+    `only`: what admission allows of it, as CEL over `request`, `object` and `oldObject`; "" for no further
+    limit there. `limited`: the same in words.
     """
 
     why: str
@@ -69,7 +72,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Right:
-    """One verb on one resource, as a SelfSubjectAccessReview asks for it."""
+    """One verb on one resource, for a SelfSubjectAccessReview."""
 
     why: str
     verb: str
@@ -79,7 +82,7 @@ class Right:
     name: str
 
     def __str__(self) -> str:
-        """As `kubectl auth can-i` takes it: `delete daemonsets.apps/chaosext-sentinel in kube-system`."""
+        """Format as for `kubectl auth can-i`: `delete daemonsets.apps/chaosext-sentinel in kube-system`."""
         group, name = f".{self.group}" if self.group else "", f"/{self.name}" if self.name else ""
         where = f" in {self.namespace}" if self.namespace else ""
         return f"{self.verb} {self.resource}{group}{name}{where}"
@@ -94,7 +97,7 @@ class Right:
 
 
 def rules(game_day: str) -> tuple[Rule, ...]:
-    """Everything that the runner of the CronJob `game_day` may do."""
+    """Return everything that the runner of the CronJob `game_day` may do."""
     return (
         Rule(
             why="read the nodes, and what runs on them",
@@ -233,14 +236,14 @@ def rules(game_day: str) -> tuple[Rule, ...]:
 
 
 def _labelled(at: str, selector: str) -> str:
-    """CEL: whether the object `at` has the label of a selector `key=value`."""
+    """Return CEL that tests whether the object `at` has the label of a selector `key=value`."""
     key, value = map(literal, selector.split("="))
     labels = f"{at}.metadata.labels"
     return f"has({labels}) && {key} in {labels} && {labels}[{key}] == {value}"
 
 
 def rights(game_day: str, own: str) -> Iterator[Right]:
-    """Every right in the rules; `own` is the namespace of runner and node Pods."""
+    """Yield every permission of the rules; `own` is the namespace of runner and node Pods."""
     for rule in rules(game_day):
         for verb, resource, name in product(rule.verbs, rule.resources, rule.names or ("",)):
             namespace = own if rule.namespace == OWN else rule.namespace

@@ -1,4 +1,4 @@
-"""Results sent on, to URLs that are secrets: bounded, tried again, and never in a log."""
+"""Sends results to secret URLs: with timeouts and retries, and without logging the URLs."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
     from chaosext.gameday.gameday_settings import Settings
 
 PAUSES_S = (1.0, 3.0, 9.0)
-"""Between attempts: kube-dns may need a while, after what the game day did to it."""
+"""Pauses between attempts, seconds: DNS may need a while after the game day."""
 
 ANSWER_S = 10.0
 LARGEST_ANSWER = MIB
-"""Bytes: only its status matters."""
+"""Bytes: only the answer's status matters."""
 
 SCHEME = "https://"
-"""The URL itself is what opens the door: it crosses no network in the clear."""
+"""The URL itself is the credential, so it must not cross a network unencrypted."""
 
 AUTHORITY = "ca.crt"
-"""The key beside a URL that says whom to trust, where the system's authorities don't know the server."""
+"""The key beside the URL with a CA certificate to trust, if the system does not trust the server."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Addresses:
-    """Where results are sent on: the URLs in the Secrets that are mounted under `root`; "" for nowhere."""
+    """The URLs for results, from the Secrets that are mounted under `root`; "" for none."""
 
     settings: Settings
     root: Path = Path("/")
@@ -43,7 +43,7 @@ class Addresses:
     upload: str = ""
 
     def read(self) -> None:
-        """Raises `Refused` where a Secret that the settings name has no URL."""
+        """Read the URLs. Raises `Refused` if a Secret in the settings has no URL."""
         if hook := self.settings.webhook:
             self.webhook = read_url(self._directory(WEBHOOK_DIR), hook.key, "webhook")
         if store := self.settings.results.upload:
@@ -62,7 +62,7 @@ class Addresses:
 
 
 def read_url(directory: Path, key: str, field: str) -> str:
-    """The URL in a mounted Secret; from here on nobody says it. Raises `Refused` where there is none."""
+    """Read the URL in a mounted Secret, and redact it from now on. Raises `Refused` if there is none."""
     try:
         url = read_file(directory / key).decode().strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -89,9 +89,9 @@ def send(
     authority: Path | None = None,
     pause: Callable[[float], None] = time.sleep,
 ) -> str:
-    """Send `body`, with TLS verified (by `authority`, a PEM file, where it is there): why it was not taken, or "".
+    """Send `body`, with TLS verified (by the PEM file `authority`, if it exists). Returns why that failed, or "".
 
-    Redirects are not followed: a secret URL is for one place.
+    Redirects are not followed: a secret URL is meant for one server.
     """
     trusted = authority if authority is not None and authority.is_file() else None
     problem = ""
@@ -106,7 +106,7 @@ def send(
 def _attempt(
     url: str, body: bytes, headers: Mapping[str, str], method: str, authority: Path | None
 ) -> tuple[str, bool]:
-    """What went wrong, "" for nothing; and whether another attempt would be the same."""
+    """Try once. Returns the problem ("" for none), and whether a retry would change nothing."""
     try:
         with bounded_http.trusting(str(authority) if authority else None) as pool:
             answer = bounded_http.ask(

@@ -1,4 +1,4 @@
-"""Whether an API server would take objects: asked with dryRun, so that nothing is kept."""
+"""Checks with server-side dry runs whether an API server would accept objects."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ DRY = {"dryRun": "All", "fieldValidation": "Strict"}
 
 
 def untaken(cluster: Cluster, objects: Iterable[Manifest]) -> Iterator[str]:
-    """A line for each object that the server would not take. Raises `Unreachable` where it doesn't answer."""
+    """Yield a line for each object that the server would reject. Raises `Unreachable` if it does not answer."""
     missing: set[str] = set()
     for each in objects:
         metadata = each["metadata"]
         if metadata.get("namespace") in missing:
-            continue  # there is no place for it yet: the namespace is among the objects
+            continue  # its namespace is one of the objects, and does not exist yet
         name = f"{each['kind']} {metadata.get('namespace', '')}/{metadata['name']}".replace(" /", " ")
         try:
             _ask(cluster, each)
@@ -34,7 +34,7 @@ def untaken(cluster: Cluster, objects: Iterable[Manifest]) -> Iterator[str]:
 
 
 def _ask(cluster: Cluster, each: Manifest) -> None:
-    """Create it; what is there already is replaced instead."""
+    """Create the object, or replace an existing one."""
     path, name = collection(each), each["metadata"]["name"]
     try:
         cluster.request("POST", path, query=DRY, body=each)
@@ -44,7 +44,7 @@ def _ask(cluster: Cluster, each: Manifest) -> None:
         spec = {
             **found.get("spec", {}),
             **each.get("spec", {}),
-        }  # what was filled in there can't be taken out
+        }  # fields that the server has filled in can't be removed
         cluster.request(
             "PUT",
             f"{path}/{name}",
@@ -54,7 +54,7 @@ def _ask(cluster: Cluster, each: Manifest) -> None:
 
 
 def collection(each: Manifest) -> str:
-    """The API path of an object's kind, in its namespace."""
+    """Return the API path of an object's kind, in its namespace."""
     version, namespace = each["apiVersion"], each["metadata"].get("namespace")
     root = f"/apis/{version}" if "/" in version else f"/api/{version}"
     where = f"/namespaces/{namespace}" if namespace else ""
