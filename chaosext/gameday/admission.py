@@ -60,7 +60,7 @@ No token of that account is mounted.
 """
 
 SYSTEM = "system-"
-"""Name prefix of Kubernetes' own priority classes: a kubelet evicts other Pods in favor of theirs."""
+"""Name prefix of Kubernetes' own priority classes: for their Pods a kubelet evicts others."""
 
 PRIORITY = {
     "priority": Maybe(ANYTHING),

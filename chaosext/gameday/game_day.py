@@ -97,7 +97,10 @@ class GameDay:
         return resolve(experiment, context=self.settings.cluster.context)
 
     def clean_up(self, way_in: RunSettings) -> None:
-        """Remove what earlier runs left, and report it. Raises `Unsafe` if a cut of theirs may still be active."""
+        """Remove what earlier runs left, and report it.
+
+        Raises `Unsafe` if one of their cuts may still be active.
+        """
         found = clean_up_earlier(way_in.context, way_in.way)
         self.cleaned_up += found.done
         self.problems += found.problems

@@ -47,7 +47,7 @@ UNLOCKED_S = 15.0
 LOOK_S = 0.1
 
 EDGE_S = 2.0
-"""A sample this close to the cut's start or end says nothing about it: it takes up to a second."""
+"""A sample this close to the cut's start or end is not evidence, seconds: taking it lasts up to a second."""
 
 LEAVING_S = 0.5
 """Time to remove the Pods on nodes then, seconds: the request takes 0.1 s."""

@@ -134,7 +134,7 @@ def _rehearsed(resolved: Resolved, directory: Path, keep: Callable[[Prediction],
         nodes = cut_nodes(world, ",".join(resolved.settings.cut_nodes))
         prediction = _predict(world, nodes, course)
         keep(prediction)
-    except Exception as error:  # whatever it is, a run goes on without
+    except Exception as error:  # the run continues without a prediction
         said = f": {error}" if isinstance(error, ChaosextError) else ""
         return Rehearsed(lines=(f"no prediction: {type(error).__name__}{said}",))
     return Rehearsed(prediction=prediction, lines=outlook(prediction, world, nodes))

@@ -1,4 +1,4 @@
-"""Chaos Toolkit's commands and HTTP calls, with bounded output, and ended with all processes that they started."""
+"""Runs Chaos Toolkit's process and HTTP activities with limited output, and ends their child processes."""
 
 from __future__ import annotations
 

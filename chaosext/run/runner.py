@@ -236,7 +236,7 @@ def _play(
 
 
 def _play_method(resolved: Resolved, journal: dict[str, Any], runner: Any) -> None:
-    """Run chaoslib; it lets errors of tolerances through, such as a range for a text: these end its run, not ours."""
+    """Run chaoslib. Errors that it lets through, such as a range tolerance for a text, end its run only."""
     settings = {"runtime": {"rollbacks": {"strategy": "always"}}}
     try:
         runner.run(_with_control(resolved.experiment), settings, journal=journal)

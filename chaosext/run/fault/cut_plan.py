@@ -216,7 +216,7 @@ def _require_whole_control_plane(ground: Topology) -> None:
 
 
 def _require_to_be_cut(wish: CutRequest, ground: Topology) -> None:
-    """Raise `Refused` for a peer of the user's of which no node would drop a single address."""
+    """Raise `Refused` for a requested peer if nodes would drop none of its addresses."""
     spared = ground.spared
     for text in wish.peers or ():
         (peer,) = peers_of((), [text])

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from chaosext.run.session.run_context import RunContext
 
 MOST_SHOWN = 12
-"""Addresses and prefixes that a line names."""
+"""Maximum number of addresses and prefixes in a line."""
 
 
 def note_cut(context: RunContext, report: ArmReport) -> None:
-    """The timeline counts from the moment when the first node was cut."""
+    """Note the cut; the timeline counts from the moment when the first node was cut."""
     fault = fault_of(context)
     armed_s = _monotonic_s(report.cut_at)
     context.recorder.set_zero(armed_s)
@@ -40,7 +40,7 @@ def note_cut(context: RunContext, report: ArmReport) -> None:
 
 
 def shown(cut: Cut) -> str:
-    """What is dropped, as requested, and the exceptions if the request is more than a few prefixes."""
+    """Return what is dropped: all prefixes, or if there are many, the requested ones and the exceptions."""
     if len(cut.dropped) <= MOST_SHOWN:
         return ", ".join(map(str, cut.dropped))
     spared = [
@@ -60,7 +60,10 @@ def _few(networks: Sequence[Network]) -> str:
 
 
 def note_heal(context: RunContext, report: HealReport) -> None:
-    """The network is back when the rules are seen gone, or earlier, when they expired in the kernel."""
+    """Note the heal, at the moment when the network came back.
+
+    That is when the rules are seen gone, or earlier, when they expired in the kernel.
+    """
     fault = fault_of(context)
     healed = {node.node for node in report.nodes if node.gone}
     at, detail = clock.now(), f"cut removed in {report.elapsed_s:.2f} s"

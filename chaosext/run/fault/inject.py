@@ -167,10 +167,10 @@ def _require_permitted(
 def _decide(
     settings: Settings, wish: CutRequest, context: RunContext, planned: Planned, ends: Moment
 ) -> None:
-    """The last check of a cut whose nodes wait for their rules: they accept none that come long after it.
+    """Check a cut for the last time, while its nodes wait for their rules.
 
-    So its basis is that fresh, even if the runner was paused on the way. The intent is on disk then, and
-    the run knows that it has something to heal.
+    Nodes reject rules that arrive long after this check, so that it is recent even if the runner was paused
+    on the way. Afterwards the intent is on disk, and the run knows that it has something to heal.
     """
     fault = fault_of(context)
     if planned.age_s > BASELINE_AGE_S:
@@ -217,7 +217,7 @@ def _armed(
 
 
 def _later(before: Moment | None, end: Moment) -> Moment:
-    """The cuts of the run: a second one, made or refused, does not end the first."""
+    """Return the later end: a second cut, made or refused, does not end the first."""
     return end if before is None else max(before, end)
 
 

@@ -76,9 +76,9 @@ def await_begin(context: RunContext, begins: Moment) -> None:
 
 
 def await_end(context: RunContext, *, hurried: threading.Event | None = None) -> None:
-    """Wait for the TTL of a sealed cut, and until its nodes can be entered again, or don't come back in time.
+    """Wait for the end of a sealed cut, then at most `BACK_S` seconds until its nodes can be entered again.
 
-    Does nothing for another cut. Once `hurried` is set it waits no longer.
+    Does nothing for another cut. Returns early once `hurried` is set.
     """
     fault = fault_of(context)
     until = fault.sealed_until

@@ -40,7 +40,7 @@ def load(cluster_uid: str) -> CutEvidence | None:
         if time.time() - value["at"] > MAX_AGE_S:
             return None
         return _evidence(value)
-    except Exception:  # whatever else is in the file, it is no evidence
+    except Exception:  # whatever is wrong with the file, it is not evidence
         return None
 
 

@@ -64,8 +64,9 @@ BY_OTHERS = ", by something other than this run of chaosext"
 
 
 def proof(context: RunContext) -> Finding:
-    """Are the paths that were open before the cut blocked, and those to keep open? Raises `Inconclusive` if none was
-    measured before it.
+    """Check that paths that were open before the cut are blocked, and that those to keep are open.
+
+    Raises `Inconclusive` if no path was measured before the cut.
     """
     fault = fault_of(context)
     if fault.before is None:
@@ -76,9 +77,9 @@ def proof(context: RunContext) -> Finding:
 
 
 def healed_finding(context: RunContext) -> Finding | None:
-    """Are the paths that were open before the cut open again? Unknown if they can't be measured.
+    """Check that the paths that were open before the cut are open again; unknown if they can't be measured.
 
-    None if this run cut nothing, or nothing was measured before it.
+    Returns None if this run cut nothing, or nothing was measured before it.
     """
     fault = fault_of(context)
     if fault.before is None or not fault.cuts:
@@ -267,7 +268,7 @@ class CutWatch:
         try:
             nodes = self.ask_nodes()
         except ChaosextError:
-            return  # not known now
+            return  # unknown for now
         known = {node.name for node in self.ground.nodes}
         for node in nodes:
             new = [each for each in node.internal_ips if each not in self._known and not self._drops(each)]

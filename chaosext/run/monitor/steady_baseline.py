@@ -117,7 +117,7 @@ class Baseline:
 
 
 BASELINE: Key[Baseline | None] = Key(lambda: None)
-"""What stood before the gate of the run."""
+"""The run's baseline, taken before its gate."""
 
 
 def begin_baseline(run: RunContext, baseline: Baseline) -> None:

@@ -68,7 +68,7 @@ def _dated(finding: Finding, last: Kept) -> Finding:
 
 
 def ask_cut(settings: Settings, before: CutEvidence | None) -> Finding:
-    """Is the cut effective, compared with what this process, or else another one, measured before it."""
+    """Check that the cut is effective, compared with paths measured before it by this or another process."""
     return ask(settings, CUT, cut_before=before)
 
 

@@ -156,10 +156,10 @@ def in_audit(entry: Entry, cluster: str) -> str:
 
 
 def left_at_entry(context: RunContext, within_s: float | None = None) -> tuple[str, ...]:
-    """What this run leaves changed at the load balancer, and how to undo it; the failover mode is restored now.
+    """Return what this run leaves changed at the load balancer, with how to undo it.
 
-    A drained cluster stays drained: its health was not checked. What is not known within `within_s` seconds (None: no
-    limit) counts as left.
+    The failover mode is restored now. A drained cluster stays drained: its health was not checked. Anything
+    that is unknown after `within_s` seconds (None: no limit) counts as left.
     """
     if context.stash[HELD] is None:
         return ()

@@ -51,7 +51,7 @@ class Intended:
 
 
 INTENDED: Key[Intended | None] = Key(lambda: None)
-"""What the run is about to play, where that is known."""
+"""What the run is about to do; None if unknown."""
 
 
 def intended(resolved: Resolved, source: str = "EXPERIMENT") -> Intended:
