@@ -66,9 +66,7 @@ def _source(module: str) -> str | None:
         if read:
             source: str | None = read(spec.name)
             return source
-        is_python = spec.has_location and str(spec.origin).endswith(
-            ".py"
-        )  # a loader may change what it loads
+        is_python = spec.has_location and str(spec.origin).endswith(".py")  # for a loader without get_source
         return decode_source(read_file(Path(str(spec.origin)))) if is_python else None
     except (ImportError, OSError):
         return None

@@ -183,7 +183,7 @@ def _open(variable: dict[str, Any]) -> Shape:
 
 
 def trials(name: str, agents: Agents) -> Iterator[tuple[str, str, Manifest]]:
-    """Yield for each policy of the game day `name` its name, and a path and object that only this policy refuses.
+    """Yield for each policy of the game day `name`: the policy, and a path and object that only it refuses.
 
     If an API server admits such an object, the policy does not confine the requesting account.
     """

@@ -59,7 +59,7 @@ class Check:
 
 
 def checks(at: str, shape: Shape, words: str = "") -> Iterator[Check]:
-    """Conditions under which the value of the CEL expression `at` has the `shape`, so that a refusal names the field.
+    """Yield the conditions for the value of the CEL expression `at` to have the `shape`; a refusal names the field.
 
     Args:
         at: A CEL expression of type dyn.

@@ -19,7 +19,7 @@ AS_NUMBER = 64512
 """Calico's default AS (BGPConfiguration asNumber), which the leaf uses as well: the sessions are iBGP."""
 
 PEER_SELECTOR = "!has(node-role.kubernetes.io/control-plane)"
-"""Selects the nodes with a BGP session: all but control-plane nodes, so no other node can reach Pods there."""
+"""Selects the nodes with a BGP session: all but control-plane nodes, whose Pods no other node can reach."""
 
 CRD_GROUP = "crd.projectcalico.org/v1"
 LEFT_OUT = frozenset({"calico-kube-controllers"})

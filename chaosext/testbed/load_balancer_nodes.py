@@ -43,7 +43,7 @@ ENVOY = ("/usr/local/bin/envoy", "--config-path", BOOTSTRAP, "--log-level", "war
 PORT = 8080
 
 ANSWERS_S = 30.0
-"""Time from Envoy's start to its first answer, seconds: one is usual, more on a busy machine."""
+"""Timeout of Envoy's first answer after its start, seconds: one is usual, more on a busy machine."""
 
 CONNECT_S = 1
 ROUTE_S = 15

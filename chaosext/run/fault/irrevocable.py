@@ -1,5 +1,7 @@
-"""A cut that blocks access to its own nodes: while it is active no API server leads to them, and there is no other
-access. It can't be renewed, read back or healed, so it lasts exactly its TTL.
+"""A cut that blocks access to its own nodes: while it is active no API server leads to them.
+
+As these nodes have no other access, the cut can't be renewed, read back or healed, so it lasts exactly its
+TTL.
 """
 
 from __future__ import annotations

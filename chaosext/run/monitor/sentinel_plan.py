@@ -95,8 +95,9 @@ def planned_anew(plan: Plan, dns_endpoints: Iterable[Endpoint], meshed: Iterable
 
 
 def has_sidecar(pod: Pod, lost: Collection[str] = ()) -> bool:
-    """Whether a sentinel should ask its sidecar. A Pod that is being deleted ends by design, except on a node that is
-    `lost` to the control plane.
+    """Whether a sentinel should ask its sidecar.
+
+    A Pod that is being deleted ends by design, except on a node that is `lost` to the control plane.
     """
     lives = pod.phase in ("Pending", "Running") and (not pod.terminating or pod.node in lost)
     return lives and pod.injected and not pod.host_network and bool(pod.node and pod.ips)

@@ -97,10 +97,10 @@ class NodeReading:
             self._read_on()
 
     def close(self, over_s: float) -> None:
-        """End reading: note what is left. A record that ended before `over_s` (the runner's monotonic time) is a lost
-        observation.
+        """End reading: note what is left.
 
-        A thread that still waits for the node notes nothing any more.
+        A record that ended before `over_s` (the runner's monotonic time) is a lost observation. A thread that
+        still waits for the node notes nothing any more.
         """
         offset = self.clocks.offsets().get(self._head.boot) if self._head else None
         with self._taking:
@@ -156,8 +156,9 @@ class NodeReading:
                 self._note(self._watch.take(mine))
 
     def _begin(self, said: Head) -> Head:
-        """Apply a new head, of this node whatever it says. A restarted sentinel follows the plan that it was placed
-        with.
+        """Apply a new head, which counts as this node's whatever it says.
+
+        A restarted sentinel follows the plan that it was placed with.
         """
         head = self._head = replace(said, node=self.node)
         if head.boot not in self.clocks.offsets():
