@@ -27,7 +27,6 @@ from chaosext.run.fault import heal, inject, paths_before
 from chaosext.run.fault.inject import BASELINE_AGE_S, ON_THE_WAY_S, PREPARED
 from chaosext.run.fault.state import fault_of
 from chaosext.run.fault.verify import CUT_WATCH
-from chaosext.run.fault.verify import CUT_WATCH
 from chaosext.run.session import run_context as contexts
 from chaosext.run.session.approval import INTENDED
 from chaosext.safety.audit_log import Event
