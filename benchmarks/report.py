@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chaosext.model.result import Briefing, RunResult
-from chaosext.model.signal import Head, Sample
+from chaosext.model.signal import Sample, StreamHead
 from chaosext.model.timeline import Event, Kind
 from chaosext.model.verdict import Outcome, Verdict
 from chaosext.sentinel.sample_log import head_line, sample_line
-from chaosext.sentinel.watch_plan import Named, Plan, Sidecar
+from chaosext.sentinel.watch_plan import Named, Sidecar, WatchPlan
 from chaosext.timeline.outages import outages, timing, unobserved
 
 if TYPE_CHECKING:
@@ -91,9 +91,9 @@ def _node(n: int) -> str:
     return f"worker-{n + 1}"
 
 
-def _plan() -> Plan:
+def _plan() -> WatchPlan:
     nodes = [_node(n) for n in range(NODES)]
-    return Plan(
+    return WatchPlan(
         run=RUN,
         dns_servers=(
             Named(target="10.2.112.10", label="kube-dns"),
@@ -111,9 +111,9 @@ def _plan() -> Plan:
     )
 
 
-def _record(plan: Plan, n: int) -> Iterator[str]:
+def _record(plan: WatchPlan, n: int) -> Iterator[str]:
     signals = plan.signals(_node(n))
-    head = Head(run=RUN, node=_node(n), boot=f"boot-{n}", mono_s=0.0, wall_s=1.7e9, signals=signals)
+    head = StreamHead(run=RUN, node=_node(n), boot=f"boot-{n}", mono_s=0.0, wall_s=1.7e9, signals=signals)
     yield head_line(head)
     chance = random.Random(n)  # noqa: S311  the same run each time
     good = "+" * len(signals)

@@ -54,9 +54,9 @@ def inside() -> None:
 
 
 def _environment(directory: str) -> dict[str, str]:
-    from chaosext.sentinel.watch_plan import Named, Plan, Sidecar
+    from chaosext.sentinel.watch_plan import Named, Sidecar, WatchPlan
 
-    plan = Plan(
+    plan = WatchPlan(
         run="benchmark",
         dns_name="kubernetes.default.svc.cluster.local",
         dns_expected=("192.0.2.1",),

@@ -51,7 +51,7 @@ LATE = ("124 ", "137 ")
 PROTOCOLS = ("udp", "tcp")
 
 
-class Outcome(StrEnum):
+class LookupOutcome(StrEnum):
     """The result of one lookup."""
 
     ANSWERED = "answered"
@@ -88,12 +88,12 @@ class Lookup:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class LookupAnswer:
     """The result of `lookup` on `node`. `elapsed_ms` includes the start of the processes."""
 
     node: str
     lookup: Lookup
-    outcome: Outcome
+    outcome: LookupOutcome
     elapsed_ms: float | None = None
     detail: str = ""
 
@@ -105,7 +105,7 @@ class DnsEvidence:
     addresses: tuple[str, ...]
     endpoints: tuple[Endpoint, ...]
     judged: tuple[str, ...]
-    answers: tuple[Answer, ...]
+    answers: tuple[LookupAnswer, ...]
 
 
 ASK = r"""
@@ -220,7 +220,7 @@ def ask_nodes(
     plan: Sequence[Lookup],
     *,
     timeout_s: float = LOOKUP_TIMEOUT_S,
-) -> tuple[Answer, ...]:
+) -> tuple[LookupAnswer, ...]:
     """Run the plan on each of `nodes` with one shell call per node; a lookup without a result is `UNKNOWN`."""
     reachable = {node: shells[node] for node in nodes if node in shells}
     answers = ask_all(reachable, lambda shell: _ask_from(shell, plan, timeout_s))
@@ -248,27 +248,37 @@ def _row(lookup: Lookup) -> str:
     return f"{lookup.protocol} {lookup.address} {PORT} {b64encode(lookup.wire).decode()}"
 
 
-def _read_answers(node: str, plan: Sequence[Lookup], said: dict[str, str] | Unreachable) -> Iterator[Answer]:
+def _read_answers(
+    node: str, plan: Sequence[Lookup], said: dict[str, str] | Unreachable
+) -> Iterator[LookupAnswer]:
     for index, lookup in enumerate(plan):
         if isinstance(said, Unreachable):
-            yield Answer(node=node, lookup=lookup, outcome=Outcome.UNKNOWN, detail=str(said))
+            yield LookupAnswer(node=node, lookup=lookup, outcome=LookupOutcome.UNKNOWN, detail=str(said))
         elif str(index) not in said:
-            yield Answer(node=node, lookup=lookup, outcome=Outcome.UNKNOWN, detail="the node gave no result")
+            yield LookupAnswer(
+                node=node, lookup=lookup, outcome=LookupOutcome.UNKNOWN, detail="the node gave no result"
+            )
         else:
             outcome, elapsed_ms, detail = read_line(said[str(index)], lookup.query)
-            if outcome is Outcome.ANSWERED and lookup.expected and lookup.expected.isdisjoint(detail.split()):
-                outcome = Outcome.WRONG
-            yield Answer(node=node, lookup=lookup, outcome=outcome, elapsed_ms=elapsed_ms, detail=detail)
+            if (
+                outcome is LookupOutcome.ANSWERED
+                and lookup.expected
+                and lookup.expected.isdisjoint(detail.split())
+            ):
+                outcome = LookupOutcome.WRONG
+            yield LookupAnswer(
+                node=node, lookup=lookup, outcome=outcome, elapsed_ms=elapsed_ms, detail=detail
+            )
 
 
-def read_line(line: str, query: bytes | None = None) -> tuple[Outcome, float | None, str]:
+def read_line(line: str, query: bytes | None = None) -> tuple[LookupOutcome, float | None, str]:
     """Return outcome, elapsed ms and detail of "STATUS MICROSECONDS MESSAGE", as `ask` prints it after its label.
 
     With `query`, the reply must be the reply to that query.
     """
     match = _ANSWER_LINE.fullmatch(line)
     if not match:
-        return Outcome.UNKNOWN, None, f"unreadable line: {line[:80]}"
+        return LookupOutcome.UNKNOWN, None, f"unreadable line: {line[:80]}"
     outcome, detail = classify(int(match[1]), match[3] or "", query)
     return outcome, int(match[2]) / 1000, detail
 
@@ -277,28 +287,28 @@ _ANSWER_LINE = re.compile(r"(\d{1,3}) (\d{1,18})(?: (.*))?")
 
 
 PHRASES = (
-    ("Connection refused", Outcome.REFUSED),
-    ("No route to host", Outcome.NO_ROUTE),
-    ("Network is unreachable", Outcome.NO_ROUTE),
-    ("Connection timed out", Outcome.TIMED_OUT),
-    ("Connection reset by peer", Outcome.RESET),
+    ("Connection refused", LookupOutcome.REFUSED),
+    ("No route to host", LookupOutcome.NO_ROUTE),
+    ("Network is unreachable", LookupOutcome.NO_ROUTE),
+    ("Connection timed out", LookupOutcome.TIMED_OUT),
+    ("Connection reset by peer", LookupOutcome.RESET),
 )
 """Message of bash or coreutils (in LC_ALL=C) -> outcome. Over UDP, "refused" is an ICMP port unreachable."""
 
 
-def classify(status: int, message: str, query: bytes | None = None) -> tuple[Outcome, str]:
+def classify(status: int, message: str, query: bytes | None = None) -> tuple[LookupOutcome, str]:
     """Return the result of a lookup, from the exit status of `timeout` and its output."""
     said, _, encoded = message.partition("reply:")
     if encoded.strip():
         encoded = encoded.split()[0]
         return read_reply(encoded, query)
     if status in (124, 137):
-        return Outcome.TIMED_OUT, ""
+        return LookupOutcome.TIMED_OUT, ""
     phrase = next((outcome for text, outcome in PHRASES if text in message), None)
-    return phrase or Outcome.GARBLED, said.strip() or message.strip()
+    return phrase or LookupOutcome.GARBLED, said.strip() or message.strip()
 
 
-def read_reply(encoded: str, query: bytes | None = None) -> tuple[Outcome, str]:
+def read_reply(encoded: str, query: bytes | None = None) -> tuple[LookupOutcome, str]:
     """Parse the reply (base64); bytes that are not the reply to `query` are `GARBLED`."""
     from dns.exception import DNSException
     from dns.message import from_wire
@@ -308,20 +318,20 @@ def read_reply(encoded: str, query: bytes | None = None) -> tuple[Outcome, str]:
         wire = b64decode(encoded, validate=True)
         reply = from_wire(wire, ignore_trailing=True)
     except (DNSException, ValueError) as error:
-        return Outcome.GARBLED, f"{type(error).__name__}: {error}"
+        return LookupOutcome.GARBLED, f"{type(error).__name__}: {error}"
     if query is not None and wire[:2] != query[:2]:
-        return Outcome.GARBLED, "a reply to another query"
+        return LookupOutcome.GARBLED, "a reply to another query"
     known = {
-        NOERROR: Outcome.ANSWERED if reply.answer else Outcome.EMPTY,
-        NXDOMAIN: Outcome.NXDOMAIN,
-        SERVFAIL: Outcome.SERVFAIL,
+        NOERROR: LookupOutcome.ANSWERED if reply.answer else LookupOutcome.EMPTY,
+        NXDOMAIN: LookupOutcome.NXDOMAIN,
+        SERVFAIL: LookupOutcome.SERVFAIL,
     }
     records = " ".join(item.to_text() for rrset in reply.answer for item in rrset)
     code = reply.rcode()
-    return known.get(code, Outcome.OTHER_RCODE), records if code == NOERROR else to_text(code)
+    return known.get(code, LookupOutcome.OTHER_RCODE), records if code == NOERROR else to_text(code)
 
 
-STRANGE = (Outcome.NXDOMAIN, Outcome.EMPTY, Outcome.WRONG)
+STRANGE = (LookupOutcome.NXDOMAIN, LookupOutcome.EMPTY, LookupOutcome.WRONG)
 """Answers of a server that does not know the name."""
 
 
@@ -347,14 +357,14 @@ def _dead_everywhere(evidence: DnsEvidence) -> Iterator[Evidence]:
         for answer in evidence.answers
         if answer.node in evidence.judged and answer.lookup.address not in behind
     ]
-    if asked and Outcome.ANSWERED not in asked:
-        status = Status.UNKNOWN if set(asked) == {Outcome.UNKNOWN} else Status.UNHEALTHY
+    if asked and LookupOutcome.ANSWERED not in asked:
+        status = Status.UNKNOWN if set(asked) == {LookupOutcome.UNKNOWN} else Status.UNHEALTHY
         yield _of_service(status, "no node resolves at its address")
 
 
-def _groups(answers: Iterable[Answer]) -> Iterable[tuple[tuple[str, str], list[Answer]]]:
+def _groups(answers: Iterable[LookupAnswer]) -> Iterable[tuple[tuple[str, str], list[LookupAnswer]]]:
     """Group the answers by (node, "address:53/protocol")."""
-    found: dict[tuple[str, str], list[Answer]] = {}
+    found: dict[tuple[str, str], list[LookupAnswer]] = {}
     for answer in answers:
         address = answer.lookup.address
         shown = f"[{address}]" if ":" in address else address
@@ -362,11 +372,14 @@ def _groups(answers: Iterable[Answer]) -> Iterable[tuple[tuple[str, str], list[A
     return found.items()
 
 
-def _evidence(node: str, key: str, answers: Sequence[Answer], *, counts: bool) -> Evidence:
+def _evidence(node: str, key: str, answers: Sequence[LookupAnswer], *, counts: bool) -> Evidence:
     outcomes = Counter(answer.outcome for answer in answers)
-    good = outcomes.pop(Outcome.ANSWERED, 0)
+    good = outcomes.pop(LookupOutcome.ANSWERED, 0)
     failures = ", ".join(f"{times} {outcome}" for outcome, times in outcomes.most_common())
-    why = next((each.detail for each in answers if each.outcome in (Outcome.UNKNOWN, Outcome.GARBLED)), "")
+    why = next(
+        (each.detail for each in answers if each.outcome in (LookupOutcome.UNKNOWN, LookupOutcome.GARBLED)),
+        "",
+    )
     notes = [note for note in (failures, why, *_bad_names(answers)) if note]
     counted = f"{good} of {len(answers)} answered"
     return Evidence(
@@ -378,15 +391,15 @@ def _evidence(node: str, key: str, answers: Sequence[Answer], *, counts: bool) -
     )
 
 
-def _bad_names(answers: Iterable[Answer]) -> Iterable[str]:
+def _bad_names(answers: Iterable[LookupAnswer]) -> Iterable[str]:
     """Yield names with wrong answers; for the API server's name, which cluster DNS always knows, say what it means."""
     for name in sorted({each.lookup.name for each in answers if each.outcome in STRANGE}):
         stranger = " (so it is not the cluster's DNS that answers)" if name == API_SERVER_NAME else ""
         yield f"{name}{stranger}"
 
 
-def _status(answered: int, failures: Counter[Outcome]) -> Status:
-    if set(failures) - {Outcome.UNKNOWN}:
+def _status(answered: int, failures: Counter[LookupOutcome]) -> Status:
+    if set(failures) - {LookupOutcome.UNKNOWN}:
         return Status.UNHEALTHY
     return Status.HEALTHY if answered and not failures else Status.UNKNOWN
 
@@ -397,7 +410,7 @@ def _of_service(status: Status, detail: str) -> Evidence:
 
 def _summary(evidence: DnsEvidence, bad: Sequence[Evidence]) -> str:
     asked = [answer for answer in evidence.answers if answer.node in evidence.judged]
-    good = sum(answer.outcome is Outcome.ANSWERED for answer in asked)
+    good = sum(answer.outcome is LookupOutcome.ANSWERED for answer in asked)
     counted = f"{good} of {len(asked)} lookups answered, from {len(evidence.judged)} nodes"
     more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
     return f"{counted}; {bad[0].subject}: {bad[0].detail}{more}" if bad else counted

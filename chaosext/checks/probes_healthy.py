@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from chaosext.cluster.client import Cluster
-    from chaosext.cluster.objects import Event, Pod
+    from chaosext.cluster.objects import CoreV1Event, Pod
 
 WINDOW_S = 10.0
 """Seconds after which a probe failure is history: twice the usual probe period of 5 s."""
@@ -41,7 +41,7 @@ class ProbeFailure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Workload:
+class WorkloadAvailability:
     """The numbers of Pods wanted and available. `subject` is such as "Deployment/shop/catalog"."""
 
     subject: str
@@ -57,7 +57,7 @@ class ProbesEvidence:
     failures: tuple[ProbeFailure, ...]
     now: datetime
     window_s: float
-    workloads: tuple[Workload, ...] = ()
+    workloads: tuple[WorkloadAvailability, ...] = ()
 
 
 def gather(cluster: Cluster, *, namespaces: Sequence[str] = (), window_s: float = WINDOW_S) -> ProbesEvidence:
@@ -72,12 +72,12 @@ def gather(cluster: Cluster, *, namespaces: Sequence[str] = (), window_s: float 
     )
 
 
-def _workloads(cluster: Cluster, namespace: str | None) -> Iterable[Workload]:
+def _workloads(cluster: Cluster, namespace: str | None) -> Iterable[WorkloadAvailability]:
     kinds = {"Deployment": cluster.deployments, "StatefulSet": cluster.stateful_sets}
     for kind, listed in kinds.items():
         for each in listed(namespace):
             subject = f"{kind}/{each.namespace}/{each.name}"
-            yield Workload(subject=subject, wanted=each.replicas, available=each.available)
+            yield WorkloadAvailability(subject=subject, wanted=each.replicas, available=each.available)
 
 
 PROBE_MESSAGE = re.compile(
@@ -96,7 +96,7 @@ CAUSES = (
 """Pattern in a message of the kubelet's Go client -> cause; the first match counts."""
 
 
-def read_failure(event: Event) -> ProbeFailure | None:
+def read_failure(event: CoreV1Event) -> ProbeFailure | None:
     """Return the probe failure in an `Unhealthy` event of a Pod; None for another event."""
     match = PROBE_MESSAGE.match(event.message)
     if match is None or not event.involved.startswith("Pod/"):
@@ -139,7 +139,7 @@ def judge(evidence: ProbesEvidence) -> Finding:
     )
 
 
-def _shortfall(workload: Workload) -> Evidence:
+def _shortfall(workload: WorkloadAvailability) -> Evidence:
     detail = f"{workload.available} of {workload.wanted} available"
     share = (min(workload.available, workload.wanted), workload.wanted)
     return Evidence(subject=workload.subject, status=Status.UNHEALTHY, detail=detail, share=share)

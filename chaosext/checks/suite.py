@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from chaosext.checks.tcp_reachability import Target
     from chaosext.cluster.client import Cluster
     from chaosext.model.known_unhealthy import Known
-    from chaosext.nodes.load_balancer import Entry
+    from chaosext.nodes.load_balancer import LoadBalancer
     from chaosext.nodes.shell import NodeShell
 
 
@@ -50,7 +50,7 @@ class Surroundings:
     tcp_targets: tuple[Target, ...] = ()
     cut_before: CutEvidence | None = None
     shut: Shut | None = None
-    entry: Entry | None = None
+    entry: LoadBalancer | None = None
     baseline: Inventory | None = None
     known: Known | None = None
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from chaosext.cleanup.inventory import Found, FoundSentinels, Kind, Why
+from chaosext.cleanup.inventory import Found, FoundSentinels, LeftoverKind, Why
 from chaosext.cluster.daemonset import FORMER, RUN, daemon_set, delete_command, look_at_sentinels
 from chaosext.cluster.lease import look_at_lease
 from chaosext.cluster.pods_on_nodes import FoundPods, list_pods
@@ -18,15 +18,15 @@ from chaosext.cluster.pods_on_nodes import found as found_pods
 from chaosext.model.errors import ChaosextError
 from chaosext.nodes.access import NAMESPACE
 from chaosext.run.session.run_context import owner, run_id
-from chaosext.safety.audit_log import Deed, Event, note
+from chaosext.safety.audit_log import AuditEvent, Deed, note
 from chaosext.safety.intent import PODS, REMOVED, intent_log
 from chaosext.safety.pins import read_pins
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from chaosext.cleanup.inventory import CleanupResult, Overview, Wanted
-    from chaosext.cluster.daemonset import Sentinels
+    from chaosext.cleanup.inventory import CleanupResult, CleanupScope, Overview
+    from chaosext.cluster.daemonset import SentinelDaemonSet
     from chaosext.experiment.settings import Settings
 
 ASK_S = 5.0
@@ -53,7 +53,7 @@ def with_sentinels(overview: Overview, contexts: Collection[str] = ()) -> Overvi
 
 
 def clean_up_sentinels(
-    cleaned: CleanupResult, overview: Overview, wanted: Wanted, *, contexts: Collection[str] = ()
+    cleaned: CleanupResult, overview: Overview, wanted: CleanupScope, *, contexts: Collection[str] = ()
 ) -> CleanupResult:
     """Add the cleanup of sentinels to that of the nodes; `overview` is what the latter saw. May be repeated."""
     overview = with_sentinels(overview, contexts)
@@ -74,7 +74,7 @@ def clean_up_sentinels(
     )
 
 
-def decide(overview: Overview, wanted: Wanted) -> tuple[Found, ...]:
+def decide(overview: Overview, wanted: CleanupScope) -> tuple[Found, ...]:
     """Decide which sentinels within `wanted` are removed and why, or that they are left. Pure.
 
     They cut nothing, and a live run keeps its lock, so those with an unknown owner are removed too.
@@ -93,13 +93,13 @@ def decide(overview: Overview, wanted: Wanted) -> tuple[Found, ...]:
     )
 
 
-def _why(wanted: Wanted, run: str, *, attended: bool) -> Why | None:
+def _why(wanted: CleanupScope, run: str, *, attended: bool) -> Why | None:
     if wanted.names(run):
         return Why.NAMED
     return None if attended else Why.ORPHANED
 
 
-def _namespaces_of(overview: Overview) -> Mapping[tuple[str, str, Kind], str]:
+def _namespaces_of(overview: Overview) -> Mapping[tuple[str, str, LeftoverKind], str]:
     """Context, run and kind -> the namespace."""
     return {
         (each.context, each.sentinels.run, each.kind): each.sentinels.namespace for each in overview.sentinels
@@ -151,7 +151,7 @@ def _look(settings: Settings, places: _Places) -> list[FoundSentinels]:
     from chaosext.run.session.connection import connect
 
     cluster = connect(settings)
-    there: list[Sentinels | FoundPods] = [
+    there: list[SentinelDaemonSet | FoundPods] = [
         each
         for namespace in places.pods
         for each in found_pods(list_pods(cluster, namespace))
@@ -163,7 +163,9 @@ def _look(settings: Settings, places: _Places) -> list[FoundSentinels]:
     return [FoundSentinels(context=settings.context, sentinels=each, lock=lock) for each in there]
 
 
-def _remove(doomed: Iterable[Found], namespaces: Mapping[tuple[str, str, Kind], str]) -> Mapping[Found, str]:
+def _remove(
+    doomed: Iterable[Found], namespaces: Mapping[tuple[str, str, LeftoverKind], str]
+) -> Mapping[Found, str]:
     """Remove them. Returns those whose removal was not confirmed, and why."""
     problems = {each: _removed(each, namespaces[each.node, each.run, each.kind]) for each in doomed}
     return {each: problem for each, problem in problems.items() if problem}
@@ -177,7 +179,7 @@ def _removed(found: Found, namespace: str) -> str:
         cluster = connect_to_act(_settings(found.node))
     except ChaosextError as error:
         return str(error)
-    if found.kind is Kind.PODS:
+    if found.kind is LeftoverKind.PODS:
         gone = node_pods.remove(cluster, namespace, found.run, within_s=REMOVE_S)
         what, delete = f"Pods in {namespace}", f"kubectl -n {namespace} delete pods -l {RUN}={found.run}"
     else:
@@ -188,7 +190,7 @@ def _removed(found: Found, namespace: str) -> str:
 
 def _unaudited(found: Found) -> str:
     """Why the removal is missing from the audit log; "" if it was logged."""
-    said = note(Deed(event=Event.CLEANED_UP, owner=owner(), run=found.run, context=found.node))
+    said = note(Deed(event=AuditEvent.CLEANED_UP, owner=owner(), run=found.run, context=found.node))
     return said if isinstance(said, str) else ""
 
 

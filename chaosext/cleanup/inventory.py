@@ -17,7 +17,7 @@ from chaosext.partition.reports import NodeTables, how_to_clean_up
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from chaosext.cluster.daemonset import Sentinels
+    from chaosext.cluster.daemonset import SentinelDaemonSet
     from chaosext.model.owner import Holder, LockFacts
     from chaosext.nodes.access import NodeAccess
     from chaosext.partition.nft import TableFacts
@@ -33,7 +33,7 @@ SOMETHING_EXIT_CODE = 10
 could be asked, 40 action required."""
 
 
-class Runner(StrEnum):
+class RunnerState(StrEnum):
     """What is known of the process that owns a cut or lock."""
 
     ALIVE = "alive"
@@ -44,10 +44,10 @@ class Runner(StrEnum):
     @property
     def attends(self) -> bool:
         """Whether it will remove its own objects: it is seen here, or renews its lock from elsewhere."""
-        return self in (Runner.ALIVE, Runner.ELSEWHERE)
+        return self in (RunnerState.ALIVE, RunnerState.ELSEWHERE)
 
 
-class Kind(StrEnum):
+class LeftoverKind(StrEnum):
     CUT = "cut"
     LOCK = "lock"
     SENTINELS = "sentinels"
@@ -70,11 +70,11 @@ class Found:
     people must decide.
     """
 
-    kind: Kind
+    kind: LeftoverKind
     run: str
     node: str
     live: bool
-    runner: Runner
+    runner: RunnerState
     why: Why | None
     foreign: str = ""
 
@@ -91,7 +91,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class CleanupScope:
     """What to clean up beyond expired and orphaned objects: `everything`, or instead only the objects of `run`.
 
     On `nodes`, the run is healed even if they cannot report what they have.
@@ -118,12 +118,12 @@ class FoundSentinels:
     """Sentinels, or a run's Pods on nodes, on the cluster of `context`; `lock`: the holder of its Lease."""
 
     context: str
-    sentinels: Sentinels | FoundPods
+    sentinels: SentinelDaemonSet | FoundPods
     lock: LockFacts | None
 
     @property
-    def kind(self) -> Kind:
-        return Kind.PODS if isinstance(self.sentinels, FoundPods) else Kind.SENTINELS
+    def kind(self) -> LeftoverKind:
+        return LeftoverKind.PODS if isinstance(self.sentinels, FoundPods) else LeftoverKind.SENTINELS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,23 +161,23 @@ class Overview:
         """The nodes that could not be asked, and why."""
         return {node.node: node.problem for node in self.nodes if node.problem}
 
-    def runner(self, run: str) -> Runner:
+    def runner(self, run: str) -> RunnerState:
         """What is known of the process of `run`, from the locks on the nodes and the intent log."""
         locks = [lock for _, lock in self.locks if lock.run == run and lock.is_live]
         intended = self.holders.get(run)
         if any(lock.may_be_taken for lock in locks) or (intended and intended.is_dead):
-            return Runner.DEAD
+            return RunnerState.DEAD
         if any(holder and holder.is_here for holder in (*(lock.holder for lock in locks), intended)):
-            return Runner.ALIVE
-        return Runner.ELSEWHERE if locks else Runner.UNKNOWN
+            return RunnerState.ALIVE
+        return RunnerState.ELSEWHERE if locks else RunnerState.UNKNOWN
 
-    def runner_of(self, found: FoundSentinels) -> Runner:
+    def runner_of(self, found: FoundSentinels) -> RunnerState:
         """What is known of the process that owns sentinels, from their own annotation, the Lease and the nodes."""
         holder = found.sentinels.holder
         if holder is not None and holder.is_here:
-            return Runner.DEAD if holder.is_dead else Runner.ALIVE
+            return RunnerState.DEAD if holder.is_dead else RunnerState.ALIVE
         if found.sentinels.is_attended(found.lock):
-            return Runner.ELSEWHERE
+            return RunnerState.ELSEWHERE
         return self.runner(found.sentinels.run)
 
     @property
@@ -319,7 +319,11 @@ class CleanupResult:
         """Run -> nodes on which its cut may still be active although it should not be."""
         nodes: dict[str, set[str]] = {run: set(names) for run, names in self.in_doubt.items()}
         for found in (*self.failed, *self._unattended):
-            if found.kind is Kind.CUT and found.live and found.node not in self.finished.get(found.run, ()):
+            if (
+                found.kind is LeftoverKind.CUT
+                and found.live
+                and found.node not in self.finished.get(found.run, ())
+            ):
                 nodes.setdefault(found.run, set()).add(found.node)
         return {run: tuple(sorted(names)) for run, names in nodes.items()}
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chaosext.cleanup.inventory import CleanupResult, Found, Kind, Runner, Wanted, Why
+from chaosext.cleanup.inventory import CleanupResult, CleanupScope, Found, LeftoverKind, RunnerState, Why
 from chaosext.model.errors import Refused
 from chaosext.model.owner import LockFacts
 from chaosext.partition.apply import heal
 from chaosext.partition.nft import LOCK_TABLE, table_of
 from chaosext.partition.node_lock import remove_lock
 from chaosext.run.session.run_context import owner
-from chaosext.safety.audit_log import Deed, Event, note
+from chaosext.safety.audit_log import AuditEvent, Deed, note
 from chaosext.safety.intent import GONE, intent_log
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ Place = tuple[str, str]
 """A run and a node."""
 
 
-def clean_up(surveyed: Surveyed, wanted: Wanted, *, dry_run: bool = False) -> CleanupResult:
+def clean_up(surveyed: Surveyed, wanted: CleanupScope, *, dry_run: bool = False) -> CleanupResult:
     """Remove what `decide` selects, confirm that, and record in the intent log which runs have ended where.
 
     May be repeated. Raises `Inconclusive` if the intent log cannot be written, after everything else is done.
@@ -60,17 +60,25 @@ def clean_up(surveyed: Surveyed, wanted: Wanted, *, dry_run: bool = False) -> Cl
     )
 
 
-def decide(overview: Overview, wanted: Wanted) -> tuple[Found, ...]:
+def decide(overview: Overview, wanted: CleanupScope) -> tuple[Found, ...]:
     """Decide which cuts and locks within `wanted` are removed and why, or that they are left. Pure."""
-    cuts = (_found(Kind.CUT, overview, wanted, *cut) for cut in overview.cuts if wanted.concerns(cut[1].run))
+    cuts = (
+        _found(LeftoverKind.CUT, overview, wanted, *cut)
+        for cut in overview.cuts
+        if wanted.concerns(cut[1].run)
+    )
     locks = (
-        _found(Kind.LOCK, overview, wanted, *lock) for lock in overview.locks if wanted.concerns(lock[1].run)
+        _found(LeftoverKind.LOCK, overview, wanted, *lock)
+        for lock in overview.locks
+        if wanted.concerns(lock[1].run)
     )
     found = {*cuts, *locks, *_unseen(overview, wanted)}
     return tuple(sorted(found, key=lambda each: (each.kind, each.run, each.node)))
 
 
-def _found(kind: Kind, overview: Overview, wanted: Wanted, node: str, what: TableFacts | LockFacts) -> Found:
+def _found(
+    kind: LeftoverKind, overview: Overview, wanted: CleanupScope, node: str, what: TableFacts | LockFacts
+) -> Found:
     runner, foreign = overview.runner(what.run), _foreign(what)
     return Found(
         kind=kind,
@@ -83,12 +91,12 @@ def _found(kind: Kind, overview: Overview, wanted: Wanted, node: str, what: Tabl
     )
 
 
-def _why(wanted: Wanted, what: TableFacts | LockFacts, runner: Runner) -> Why | None:
+def _why(wanted: CleanupScope, what: TableFacts | LockFacts, runner: RunnerState) -> Why | None:
     if wanted.names(what.run):
         return Why.NAMED
     if not what.is_live:
         return Why.EXPIRED
-    return Why.ORPHANED if runner is Runner.DEAD else None
+    return Why.ORPHANED if runner is RunnerState.DEAD else None
 
 
 def _foreign(what: TableFacts | LockFacts) -> str:
@@ -98,7 +106,7 @@ def _foreign(what: TableFacts | LockFacts) -> str:
     return ", ".join(what.foreign_parts) or "no mark of a run"
 
 
-def _unseen(overview: Overview, wanted: Wanted) -> Iterator[Found]:
+def _unseen(overview: Overview, wanted: CleanupScope) -> Iterator[Found]:
     """Cuts of a named run on nodes that could not report what they have: healing them may still work."""
     over = {each.run for each in overview.unfinished if each.is_over}
     runs = {each.run: each.nodes for each in overview.unfinished if wanted.names(each.run)}
@@ -107,7 +115,7 @@ def _unseen(overview: Overview, wanted: Wanted) -> Iterator[Found]:
     for run, nodes in runs.items():
         for node in set(nodes) & set(overview.unasked):
             yield Found(
-                kind=Kind.CUT,
+                kind=LeftoverKind.CUT,
                 run=run,
                 node=node,
                 live=run not in over,
@@ -127,9 +135,9 @@ def _remove(doomed: Collection[Found], shells: Mapping[str, NodeShell]) -> dict[
     return failed
 
 
-def _remove_on(kind: Kind, run: str, on: Mapping[str, NodeShell]) -> dict[str, str]:
+def _remove_on(kind: LeftoverKind, run: str, on: Mapping[str, NodeShell]) -> dict[str, str]:
     try:
-        if kind is Kind.LOCK:
+        if kind is LeftoverKind.LOCK:
             return remove_lock(run, on)
         return {node.node: node.problem for node in heal(run, on).nodes if not node.gone}
     except Refused as error:  # not a valid run ID: a table of others with a similar name
@@ -142,18 +150,22 @@ def _write_down(removed: Collection[Found]) -> tuple[str, ...]:
     for run in sorted({each.run for each in removed}):
         group = [each for each in removed if each.run == run]
         nodes, kinds = {each.node for each in group}, {each.kind for each in group}
-        tables = tuple(f"inet {table_of(run) if kind is Kind.CUT else LOCK_TABLE}" for kind in sorted(kinds))
-        deed = Deed(event=Event.CLEANED_UP, owner=owner(), run=run, nodes=tuple(sorted(nodes)), tables=tables)
+        tables = tuple(
+            f"inet {table_of(run) if kind is LeftoverKind.CUT else LOCK_TABLE}" for kind in sorted(kinds)
+        )
+        deed = Deed(
+            event=AuditEvent.CLEANED_UP, owner=owner(), run=run, nodes=tuple(sorted(nodes)), tables=tables
+        )
         entries.append(note(deed))
     return tuple(entry for entry in entries if isinstance(entry, str))
 
 
 def _places(found: Iterable[Found]) -> Collection[Place]:
-    return {(each.run, each.node) for each in found if each.kind is Kind.CUT}
+    return {(each.run, each.node) for each in found if each.kind is LeftoverKind.CUT}
 
 
 def _finished(
-    overview: Overview, wanted: Wanted, healed: Collection[Place], there: Collection[Found]
+    overview: Overview, wanted: CleanupScope, healed: Collection[Place], there: Collection[Found]
 ) -> dict[str, tuple[str, ...]]:
     """Where unfinished runs have ended: their rules have expired, or nothing of them is left.
 
@@ -173,7 +185,7 @@ def _finished(
 
 
 def _in_doubt(
-    overview: Overview, wanted: Wanted, finished: Mapping[str, tuple[str, ...]]
+    overview: Overview, wanted: CleanupScope, finished: Mapping[str, tuple[str, ...]]
 ) -> dict[str, tuple[str, ...]]:
     nodes: dict[str, list[str]] = {}
     for node, run in overview.in_doubt:

@@ -149,9 +149,9 @@ def _write(word: Word) -> None:
     """Write to the audit log first: without an entry there, nothing is approved or revoked."""
     from chaosext.run.session.run_context import owner
     from chaosext.safety.approvals import Said, write_word
-    from chaosext.safety.audit_log import Deed, Event, audit_log
+    from chaosext.safety.audit_log import AuditEvent, Deed, audit_log
 
-    event = Event.APPROVED if word.said is Said.APPROVED else Event.APPROVAL_REVOKED
+    event = AuditEvent.APPROVED if word.said is Said.APPROVED else AuditEvent.APPROVAL_REVOKED
     deed = Deed(
         event=event,
         owner=owner(),

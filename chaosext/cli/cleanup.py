@@ -68,14 +68,14 @@ def cleanup(
           which, where, and how to remove it
     """
     from chaosext.cleanup.agent_pods import clean_up_sentinels
-    from chaosext.cleanup.inventory import Wanted
+    from chaosext.cleanup.inventory import CleanupScope
     from chaosext.cleanup.removal import clean_up
     from chaosext.cleanup.survey import look
     from chaosext.model.errors import Refused
 
     if run and everything:
         raise Refused("--run and --all exclude each other", "remove one of them")
-    wanted = Wanted(run=run, nodes=nodes, everything=everything)
+    wanted = CleanupScope(run=run, nodes=nodes, everything=everything)
     surveyed = look(nodes, cluster=cluster, way=way_by(transport, contexts, namespace))
     cleaned = clean_up(surveyed, wanted, dry_run=dry_run)
     cleaned = clean_up_sentinels(cleaned, surveyed.overview, wanted, contexts=contexts)

@@ -10,7 +10,7 @@ from chaosext.model.printable import say, say_json
 
 if TYPE_CHECKING:
     from chaosext.model.load_balancer_state import Member
-    from chaosext.safety.audit_log import Event
+    from chaosext.safety.audit_log import AuditEvent
     from chaosext.safety.intent import Changed
 
 NOT_ALL_SERVE = 10
@@ -86,12 +86,12 @@ def drain(cluster: str, load_balancer: str) -> None:
     """
     from chaosext.run.rollback.cluster_drain import in_audit, require_others
     from chaosext.run.session.load_balancer_connection import entry_in, require_member
-    from chaosext.safety.audit_log import Event
+    from chaosext.safety.audit_log import AuditEvent
 
     balancer = entry_in(load_balancer)
     if not require_member(balancer, cluster).drained:
         require_others(balancer, cluster)
-        _note(Event.DRAINING, in_audit(balancer, cluster))
+        _note(AuditEvent.DRAINING, in_audit(balancer, cluster))
         balancer.change(cluster, drained=True)
     say(_line(require_member(balancer, cluster)))
 
@@ -131,7 +131,7 @@ def restore(
     """
     from chaosext.run.rollback.cluster_drain import in_audit, take_back
     from chaosext.run.session.load_balancer_connection import entry_in, require_member
-    from chaosext.safety.audit_log import Event
+    from chaosext.safety.audit_log import AuditEvent
     from chaosext.safety.intent import write_as_found
 
     balancer, found = entry_in(load_balancer), _left(load_balancer, cluster)
@@ -140,7 +140,7 @@ def restore(
         if not unasked:
             _require_steady(cluster, context or f"kind-{cluster}", settle_s=settle_s, dwell_s=dwell_s)
         take_back(balancer, cluster, mode)
-        _note(Event.TAKEN_BACK, in_audit(balancer, cluster))
+        _note(AuditEvent.TAKEN_BACK, in_audit(balancer, cluster))
     elif mode:
         balancer.change(cluster, failover=mode)
     if found:
@@ -148,7 +148,7 @@ def restore(
     say(_line(require_member(balancer, cluster)))
 
 
-def _note(event: Event, at_entry: str) -> None:
+def _note(event: AuditEvent, at_entry: str) -> None:
     """Write to the audit log. A failure is only a warning: during an outage the action matters more."""
     from chaosext.run.session.run_context import owner
     from chaosext.safety.audit_log import Deed, note

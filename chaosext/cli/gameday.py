@@ -14,7 +14,7 @@ from chaosext.model.printable import say, say_answer
 if TYPE_CHECKING:
     from chaosext.gameday.announcements import Subject
     from chaosext.gameday.game_day import GameDay, Told
-    from chaosext.gameday.gameday_settings import Settings
+    from chaosext.gameday.gameday_settings import GameDaySettings
 
 
 @click.command()
@@ -76,7 +76,7 @@ def gameday(path: Path, results: Path, check: bool, as_json: bool) -> int:
     return record.exit_code
 
 
-def _day(settings: Settings, beside: Path, results: Path, told: Told, *, in_pod: bool) -> GameDay:
+def _day(settings: GameDaySettings, beside: Path, results: Path, told: Told, *, in_pod: bool) -> GameDay:
     from chaosext.gameday.game_day import GameDay
     from chaosext.gameday.senders import Addresses
 
@@ -92,7 +92,7 @@ def _day(settings: Settings, beside: Path, results: Path, told: Told, *, in_pod:
     )
 
 
-def _subject(settings: Settings) -> Subject:
+def _subject(settings: GameDaySettings) -> Subject:
     """Return the Job, as named by the Pod's environment; outside of a Pod the CronJob."""
     from chaosext.gameday.announcements import Subject
 

@@ -73,7 +73,7 @@ BY_NODE = frozenset({Lane.NODE_READY, Lane.KUBELET, Lane.DNS, Lane.DNS_KEPT_SOCK
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class TerminalRow:
     """One line: lane, node or object, a `Cell` (or a digit) for each stretch of time, and the current state."""
 
     lane: str
@@ -93,7 +93,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Axis:
+class TerminalAxis:
     """Time from the cut to now, in at most `width` cells of `step_s` seconds."""
 
     now_s: float
@@ -140,11 +140,11 @@ def _severity(cell: str) -> int:
     return WORST_FIRST.get(cell, 0)
 
 
-def rows(picture: Picture, *, width: int, height: int) -> tuple[Row, ...]:
+def rows(picture: Picture, *, width: int, height: int) -> tuple[TerminalRow, ...]:
     """Return the rows that fit into `height` lines and `width` cells; none before a cut."""
     if picture.now_s is None or height < 1:
         return ()
-    lanes = [lane for lane in _lanes(picture, Axis(picture.now_s, max(1, width))) if lane]
+    lanes = [lane for lane in _lanes(picture, TerminalAxis(picture.now_s, max(1, width))) if lane]
     shown = list(lanes)
     for fold in (_alike, _one_each, _news):
         for place in sorted(range(len(lanes)), key=lambda place: _importance(lanes[place], place)):
@@ -153,33 +153,33 @@ def rows(picture: Picture, *, width: int, height: int) -> tuple[Row, ...]:
     return tuple(row for lane in shown for row in lane)[:height]
 
 
-def _importance(lane: Sequence[Row], place: int) -> tuple[bool, bool, int]:
+def _importance(lane: Sequence[TerminalRow], place: int) -> tuple[bool, bool, int]:
     """Sort key of what is folded first: quiet lanes, then the others from last to first, with DNS at the end."""
     return not all(row.is_quiet for row in lane), lane[0].lane == NAMES[Lane.DNS], -place
 
 
-def _alike(lane: Sequence[Row]) -> Sequence[Row]:
+def _alike(lane: Sequence[TerminalRow]) -> Sequence[TerminalRow]:
     """Return one row for each group of rows with the same state, worst first."""
-    groups: dict[tuple[int, int], list[Row]] = {}
+    groups: dict[tuple[int, int], list[TerminalRow]] = {}
     for row in sorted(lane, key=_badness):
         groups.setdefault(row.severity, []).append(row)
     return [_folded(group, len(lane)) for group in groups.values()]
 
 
-def _one_each(lane: Sequence[Row]) -> Sequence[Row]:
+def _one_each(lane: Sequence[TerminalRow]) -> Sequence[TerminalRow]:
     return [_folded(sorted(lane, key=_badness), len(lane))]
 
 
-def _news(lane: Sequence[Row]) -> Sequence[Row]:
+def _news(lane: Sequence[TerminalRow]) -> Sequence[TerminalRow]:
     return [] if all(row.is_quiet for row in lane) else _one_each(lane)
 
 
-def _badness(row: Row) -> tuple[tuple[int, int], int]:
+def _badness(row: TerminalRow) -> tuple[tuple[int, int], int]:
     """Sort key, worst first; rows of the same severity by how long they were out."""
     return row.severity, -row.cells.count(Cell.OUT)
 
 
-def _folded(alike: Sequence[Row], of: int) -> Row:
+def _folded(alike: Sequence[TerminalRow], of: int) -> TerminalRow:
     """Fold several rows into one that shows the worst of them in each stretch."""
     first = alike[0]
     if len(alike) == 1:
@@ -188,15 +188,15 @@ def _folded(alike: Sequence[Row], of: int) -> Row:
     cells = "".join(min(set(column), key=_severity) for column in columns)
     worst = [row for row in alike if row.severity[0] == first.severity[0]]
     says = first.says if len(worst) == len(alike) == of else f"{len(worst)}/{of} {_word(first)}"
-    return Row(lane=first.lane, who=f"{first.who} +{len(alike) - 1}", cells=cells, says=says)
+    return TerminalRow(lane=first.lane, who=f"{first.who} +{len(alike) - 1}", cells=cells, says=says)
 
 
-def _word(row: Row) -> str:
+def _word(row: TerminalRow) -> str:
     """Return a row's current state without its duration."""
     return re.sub(r" [0-9.]+ (s|min|h)$", "", row.says) or "here"
 
 
-def _lanes(picture: Picture, axis: Axis) -> Iterator[Sequence[Row]]:
+def _lanes(picture: Picture, axis: TerminalAxis) -> Iterator[Sequence[TerminalRow]]:
     yield [_cut_row(picture, axis)]
     yield _lane(picture, axis, Lane.NODE_READY)
     yield _placement(picture, axis)
@@ -204,12 +204,12 @@ def _lanes(picture: Picture, axis: Axis) -> Iterator[Sequence[Row]]:
     yield from (_lane(picture, axis, lane) for lane in WITH_NEWS if picture.outages.get(lane))
 
 
-def _cut_row(picture: Picture, axis: Axis) -> Row:
+def _cut_row(picture: Picture, axis: TerminalAxis) -> TerminalRow:
     cells = axis.cells((Cell.OUT, cut_windows(picture.events)), otherwise=Cell.GOOD)
-    return Row(lane="network", who="", cells=cells, says="cut" if picture.in_force else "open")
+    return TerminalRow(lane="network", who="", cells=cells, says="cut" if picture.in_force else "open")
 
 
-def _lane(picture: Picture, axis: Axis, lane: Lane) -> Sequence[Row]:
+def _lane(picture: Picture, axis: TerminalAxis, lane: Lane) -> Sequence[TerminalRow]:
     if lane not in BY_NODE:
         return [_count_row(picture, axis, lane)]
     found: dict[str, list[Window]] = {node: [] for node in picture.nodes}
@@ -220,12 +220,12 @@ def _lane(picture: Picture, axis: Axis, lane: Lane) -> Sequence[Row]:
     return [_row(picture, axis, lane, who, united(found[who])) for who in sorted(found)]
 
 
-def _row(picture: Picture, axis: Axis, lane: Lane, who: str, out: Sequence[Window]) -> Row:
+def _row(picture: Picture, axis: TerminalAxis, lane: Lane, who: str, out: Sequence[Window]) -> TerminalRow:
     unseen = _unseen(picture, lane, who)
     known = _until(out, unseen[-1][0]) if lasts(unseen) else out
     unknown = united((*unseen, *_unmeasured(picture, lane, who)))
     cells = axis.cells((Cell.OUT, known), (Cell.UNSEEN, unknown), otherwise=Cell.GOOD)
-    return Row(
+    return TerminalRow(
         lane=NAMES[lane],
         who=who,
         cells=cells,
@@ -247,13 +247,13 @@ def _unmeasured(picture: Picture, lane: Lane, who: str = "") -> Iterator[Window]
             yield from windows
 
 
-def _count_row(picture: Picture, axis: Axis, lane: Lane) -> Row:
+def _count_row(picture: Picture, axis: TerminalAxis, lane: Lane) -> TerminalRow:
     out = _counted(picture.outages.get(lane, {}))
     unseen = _unseen_somewhere(picture, lane)
     now = sum(map(lasts, out.values()))
     says = f"{now} out" if now else _blindness(picture, lane) or (f"{len(out)} were out" if out else "good")
     cells = axis.counts(out.values(), otherwise=axis.cells((Cell.UNSEEN, unseen), otherwise=Cell.GOOD))
-    return Row(lane=NAMES[lane], who="", cells=cells, says=says)
+    return TerminalRow(lane=NAMES[lane], who="", cells=cells, says=says)
 
 
 def _unseen_somewhere(picture: Picture, lane: Lane) -> Sequence[Window]:
@@ -311,7 +311,7 @@ def _until(windows: Iterable[Window], end_s: float) -> Sequence[Window]:
 NODE = re.compile(r"Node/([^ ,]+)")
 
 
-def _placement(picture: Picture, axis: Axis) -> list[Row]:
+def _placement(picture: Picture, axis: TerminalAxis) -> list[TerminalRow]:
     """Return where kube-dns' Pods were, according to the API server."""
     before = picture.briefing.kube_dns_nodes if picture.briefing else ()
     unpeered = picture.briefing.unpeered_nodes if picture.briefing else ()
@@ -319,13 +319,15 @@ def _placement(picture: Picture, axis: Axis) -> list[Row]:
     return [_placed(picture, axis, node, united(here[node]), node in unpeered) for node in sorted(here)]
 
 
-def _placed(picture: Picture, axis: Axis, node: str, here: Sequence[Window], astray: bool) -> Row:
+def _placed(
+    picture: Picture, axis: TerminalAxis, node: str, here: Sequence[Window], astray: bool
+) -> TerminalRow:
     unheard = picture.unheard()
     known = _until(here, unheard[-1][0]) if unheard else here
     cell = Cell.ASTRAY if astray else Cell.HERE
     cells = axis.cells((cell, known), (Cell.UNSEEN, unheard), otherwise=Cell.NOTHING)
     says = "here" + ", no BGP" * astray if lasts(here) else "gone"
-    return Row(lane="kube-dns", who=node, cells=cells, says="unseen" if unheard else says)
+    return TerminalRow(lane="kube-dns", who=node, cells=cells, says="unseen" if unheard else says)
 
 
 def seconds(number: float) -> str:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from chaosext.model.timeline import Event
     from chaosext.rehearsal.simulate.prediction import Prediction
     from chaosext.report.render.formats import Ending
-    from chaosext.report.render.traces import Span
+    from chaosext.report.render.traces import TraceSpan
     from chaosext.run.monitor.metrics import Exporter
     from chaosext.run.session.run_context import RunContext
 
@@ -56,9 +56,9 @@ class Telling:
         self._shown.event(event)
 
     def begin(self, run: RunContext, experiment: str) -> None:
-        from chaosext.run.monitor.progress import Scene
+        from chaosext.run.monitor.progress import LiveScene
 
-        self._scene = Scene(run=run, experiment=experiment)
+        self._scene = LiveScene(run=run, experiment=experiment)
         self._shown.begin(self._scene)
         if self._exporter:
             self._exporter.follow(self._scene)
@@ -106,7 +106,7 @@ class Telling:
         told_to_leave = result.verdict.outcome is Outcome.INTERRUPTED
         return traces.export(lambda: self._trace(result), PARTING_TRACES_S if told_to_leave else TRACES_S)
 
-    def _trace(self, result: RunResult) -> Span:
+    def _trace(self, result: RunResult) -> TraceSpan:
         from chaosext.report.data.activities import activities
         from chaosext.report.render.traces import trace
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from chaosext.model.result import Briefing, RunResult
     from chaosext.model.timeline import Event
     from chaosext.run.dry_run import DryRun
-    from chaosext.run.monitor.progress import Scene
+    from chaosext.run.monitor.progress import LiveScene
 
 COLOURS = {
     "cut": "bold red",
@@ -48,7 +48,7 @@ STATUS_COLOURS = {"healthy": "green", "unhealthy": "red", "unknown": "yellow"}
 class Plain:
     """Prints the timeline line by line, colored in a terminal; bookkeeping events only if `verbose`."""
 
-    scene: Scene
+    scene: LiveScene
 
     def __init__(self, stream: IO[str], *, verbose: bool = False) -> None:
         from rich.console import Console
@@ -62,7 +62,7 @@ class Plain:
         self._console = Unread(file=stream, highlight=False, soft_wrap=True, emoji=False)
         self._verbose = verbose
 
-    def begin(self, scene: Scene) -> None:
+    def begin(self, scene: LiveScene) -> None:
         self.scene = scene
         self._print(f"run {scene.run.id}, writing to {scene.run.directory.path}")
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from itertools import groupby
 from typing import IO, TYPE_CHECKING
 
-from chaosext.cli.lane_text import Axis, Cell, Row, rows
+from chaosext.cli.lane_text import Cell, TerminalAxis, TerminalRow, rows
 from chaosext.cli.output import COLOURS, Plain, event_line
 from chaosext.model.printable import one_line
 from chaosext.model.redact import veiled
@@ -151,7 +151,7 @@ def frame(picture: Picture, width: int, height: int) -> list[Text]:
     found = rows(picture, width=cells, height=room)
     lines = [*_header(picture)]
     if picture.now_s is not None:
-        lines += [_axis(Axis(picture.now_s, cells), 10 + who + 1), *_lane_lines(found, who)]
+        lines += [_axis(TerminalAxis(picture.now_s, cells), 10 + who + 1), *_lane_lines(found, who)]
     left = max(0, height - len(lines) - 1)
     last = picture.events[-min(EVENTS, left) :] if left else ()
     if last:
@@ -183,7 +183,7 @@ def _state(picture: Picture) -> Text:
     return text.append(f"TTL {picture.ttl_s:.0f} s left, then the rules expire")
 
 
-def _axis(axis: Axis, indent: int) -> Text:
+def _axis(axis: TerminalAxis, indent: int) -> Text:
     """Return the time axis: a label every ten cells."""
     labels = (f"{_tick(place * axis.step_s):<10}" for place in range(0, axis.width, 10))
     return _text(" " * indent + "".join(labels)[: axis.width], "dim")
@@ -193,7 +193,7 @@ def _tick(at_s: int) -> str:
     return f"{at_s} s" if at_s < 600 else f"{at_s // 60} min"
 
 
-def _lane_lines(found: Iterable[Row], who: int) -> Iterator[Text]:
+def _lane_lines(found: Iterable[TerminalRow], who: int) -> Iterator[Text]:
     for lane, same in groupby(found, key=lambda row: row.lane):
         for place, row in enumerate(same):
             text = _text(f"{'' if place else lane:<10}{_shortened(row.who, who):<{who}} ")

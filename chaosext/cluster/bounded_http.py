@@ -263,7 +263,7 @@ def connect(manager: urllib3.PoolManager, url: str) -> socket.socket:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class HttpReply:
     """The answer to one request. `body` as sent: no encoding is requested, and none is decoded."""
 
     status: int
@@ -281,7 +281,7 @@ def ask(
     headers: Mapping[str, str] | None = None,
     body: bytes | str | None = None,
     most_bytes: int = LARGEST_BODY,
-) -> Reply:
+) -> HttpReply:
     """Send one request, without retries or redirects, and return its whole answer.
 
     Raises `Unreachable` (`TooLarge` for more than `most_bytes`), naming `whose` answer is missing, and why.
@@ -292,7 +292,7 @@ def ask(
         try:
             response = send(manager, method, url, headers=headers, body=body)
             try:
-                return Reply(status=response.status, headers=response.headers, body=_whole(response))
+                return HttpReply(status=response.status, headers=response.headers, body=_whole(response))
             finally:
                 response.close() if allowance.is_exceeded else response.release_conn()
         except (HTTPError, OSError, ValueError) as error:

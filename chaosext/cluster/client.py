@@ -99,7 +99,7 @@ class Expired(Unreachable):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class ApiAnswer:
     """An API server's answer: HTTP status and JSON body; `at`: the server's own clock at that time."""
 
     status: int
@@ -184,10 +184,10 @@ class Cluster:
     @_understood
     def events(
         self, namespace: str | None = None, field_selector: str | None = None
-    ) -> tuple[objects.Event, ...]:
+    ) -> tuple[objects.CoreV1Event, ...]:
         """Events of one namespace, or of all (None); `field_selector` e.g. `reason=Unhealthy`."""
         found = self.items("events", namespace=namespace, fieldSelector=field_selector)
-        return tuple(objects.Event.from_json(obj) for obj in found)
+        return tuple(objects.CoreV1Event.from_json(obj) for obj in found)
 
     @_understood
     def service(self, namespace: str, name: str) -> objects.Service:
@@ -362,7 +362,7 @@ class Cluster:
         query: Mapping[str, str | None] | None = None,
         body: Mapping[str, Any] | None = None,
         timeout_s: float | None = None,
-    ) -> Answer:
+    ) -> ApiAnswer:
         """Send one request without retries, within `timeout_s` (default: the cluster's); any status is returned."""
         within_s = timeout_s or self.request_timeout_s
         with allowed(within_s):
@@ -375,7 +375,7 @@ class Cluster:
                 headers=self._headers(method),
                 body=None if body is None else json.dumps(body),
             )
-        return Answer(
+        return ApiAnswer(
             status=reply.status,
             body=_decode(reply.status, reply.body, self._whose),
             at=_date(reply.headers.get("Date")),
@@ -398,7 +398,7 @@ class Cluster:
                 raise allowance.error(self._whose, cause_of(error)) from error
         if response.status != 200:
             response.close()
-            answer = Answer(status=response.status, body=_decode(response.status, body, self._whose))
+            answer = ApiAnswer(status=response.status, body=_decode(response.status, body, self._whose))
             raise_for(answer, "GET", path)
         return response
 
@@ -426,7 +426,7 @@ def resource_path(kind: str, name: str = "", *, namespace: str | None = None) ->
     return f"{path}/{quote(name, safe='')}" if name else path
 
 
-def raise_for(answer: Answer, method: str, path: str) -> None:
+def raise_for(answer: ApiAnswer, method: str, path: str) -> None:
     """Raise the matching chaosext error, with its fix, for a status other than 2xx."""
     if 200 <= answer.status < 300:
         return

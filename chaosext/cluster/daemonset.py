@@ -50,7 +50,7 @@ START_S = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sentinels:
+class SentinelDaemonSet:
     """The DaemonSet in `namespace` with the sentinels of `run`. `owner` and `holder` as in `LockFacts`."""
 
     run: str
@@ -112,10 +112,10 @@ def delete_command(namespace: str) -> str:
 
 def look_at_sentinels(
     cluster: Cluster, namespace: str, *, timeout_s: float | None = None
-) -> Sentinels | None:
+) -> SentinelDaemonSet | None:
     """Return the sentinels in `namespace`; None if there are none. Raises as the cluster's `request` does."""
     try:
-        return Sentinels.from_json(cluster.request("GET", _path(namespace), timeout_s=timeout_s))
+        return SentinelDaemonSet.from_json(cluster.request("GET", _path(namespace), timeout_s=timeout_s))
     except NotFound:
         return None
 
@@ -154,7 +154,7 @@ def label_command(namespace: str) -> str:
     return f"kubectl label --overwrite namespace {namespace} {key}={value}"
 
 
-def delete_sentinels(cluster: Cluster, found: Sentinels, *, timeout_s: float | None = None) -> None:
+def delete_sentinels(cluster: Cluster, found: SentinelDaemonSet, *, timeout_s: float | None = None) -> None:
     """Delete the `found` DaemonSet and no other; its Pods follow by themselves. May be repeated."""
     options = {
         "apiVersion": "v1",

@@ -194,7 +194,7 @@ times in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Container(_Typed):
+class ContainerStatus(_Typed):
     """A container of a Pod according to its status.
 
     `waiting_reason` is e.g. "CrashLoopBackOff", "" if it is not waiting. `init` is true for init containers,
@@ -249,7 +249,7 @@ class Pod(_Typed):
     owner: str
     labels: Mapping[str, str]
     injected: bool
-    containers: tuple[Container, ...]
+    containers: tuple[ContainerStatus, ...]
     created: datetime | None
     started: datetime | None
     deletion: datetime | None
@@ -308,9 +308,9 @@ class Pod(_Typed):
         )
 
 
-def _containers(status: JsonObject) -> tuple[Container, ...]:
-    init = (Container.from_json(each, init=True) for each in status.get("initContainerStatuses") or ())
-    main = (Container.from_json(each, init=False) for each in status.get("containerStatuses") or ())
+def _containers(status: JsonObject) -> tuple[ContainerStatus, ...]:
+    init = (ContainerStatus.from_json(each, init=True) for each in status.get("initContainerStatuses") or ())
+    main = (ContainerStatus.from_json(each, init=False) for each in status.get("containerStatuses") or ())
     return (*init, *main)
 
 
@@ -331,7 +331,7 @@ def _is_injected(spec: JsonObject) -> bool:
     return any(container.get("name") == PROXY_CONTAINER for container in everyone)
 
 
-def _ready_detail(obj: JsonObject, containers: Iterable[Container]) -> str:
+def _ready_detail(obj: JsonObject, containers: Iterable[ContainerStatus]) -> str:
     """Why the Pod is not Ready: what its containers wait for, else the condition's message; "" if it is Ready."""
     ready = _condition(obj, "Ready")
     if ready.get("status") == "True":
@@ -343,7 +343,7 @@ def _ready_detail(obj: JsonObject, containers: Iterable[Container]) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Event(_Typed):
+class CoreV1Event(_Typed):
     """A Kubernetes Event (core/v1). `involved` is e.g. "Pod/shop/cart-abc" or "Node/worker-1".
 
     `container` is the container that the event is about, "" if it is about the whole object. `last_seen` is

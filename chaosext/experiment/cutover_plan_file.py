@@ -70,7 +70,7 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Cut(_Part):
+class CutDuration(_Part):
     """Which nodes lose the control plane, and for how long."""
 
     nodes: Texts | None = None
@@ -82,7 +82,7 @@ class Cut(_Part):
     at_most: Duration | None = None
 
     @model_validator(mode="after")
-    def _fits(self) -> Cut:
+    def _fits(self) -> CutDuration:
         by_labels = [name for name in ("selector", "zones", "racks") if getattr(self, name)]
         if self.nodes and by_labels:
             raise ValueError(
@@ -150,7 +150,7 @@ class CutoverFile(_Part):
     by: Text | None = None
     cluster: ClusterName = ClusterName()
     when: When | None = None
-    cut: Cut
+    cut: CutDuration
     expect: Expect = Expect()
     rollback: Rollback | None = None
     namespaces: Texts | None = None
@@ -208,7 +208,7 @@ _PARTS: Mapping[tuple[str, ...], type[BaseModel]] = {
     (): CutoverFile,
     ("cluster",): ClusterName,
     ("when",): When,
-    ("cut",): Cut,
+    ("cut",): CutDuration,
     ("expect",): Expect,
     ("rollback",): Rollback,
     ("accept",): Accept,

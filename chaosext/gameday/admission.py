@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from chaosext.gameday.cel import Shape
-    from chaosext.gameday.rights import Rule
+    from chaosext.gameday.rights import RoleRule
 
 Manifest = dict[str, Any]
 
@@ -226,7 +226,7 @@ IT = {"it": "dyn(object)"}
 """CEL: the object as dyn, because the keys of a typed object can't be listed."""
 
 
-def _request_checks(known: Iterable[Rule], own: str) -> Iterator[Check]:
+def _request_checks(known: Iterable[RoleRule], own: str) -> Iterator[Check]:
     """Yield a check that a request is covered by the rules at all, then one for each rule's own limit."""
     limits = dict(_limits(known, own))
     yield Check(
@@ -242,7 +242,7 @@ def _request_checks(known: Iterable[Rule], own: str) -> Iterator[Check]:
             )
 
 
-def _limits(known: Iterable[Rule], own: str) -> Iterator[tuple[str, tuple[str, str]]]:
+def _limits(known: Iterable[RoleRule], own: str) -> Iterator[tuple[str, tuple[str, str]]]:
     """Yield each allowed request with its condition ("" for none), and the condition in words."""
     for rule in known:
         namespace = own if rule.namespace == OWN else rule.namespace
@@ -253,13 +253,13 @@ def _limits(known: Iterable[Rule], own: str) -> Iterator[tuple[str, tuple[str, s
             yield f"{operation} {resource} in {namespace}", (condition, words)
 
 
-def _operations(rule: Rule) -> tuple[str, ...]:
+def _operations(rule: RoleRule) -> tuple[str, ...]:
     if any("/" in resource for resource in rule.resources):
         return ("CONNECT",)
     return tuple(OPERATIONS[verb] for verb in rule.verbs if verb in OPERATIONS)
 
 
-def _matched(known: Iterable[Rule]) -> list[Manifest]:
+def _matched(known: Iterable[RoleRule]) -> list[Manifest]:
     """Return match rules for all requests to the rules' resources and their subresources."""
     groups: dict[str, list[str]] = {}
     for rule in known:

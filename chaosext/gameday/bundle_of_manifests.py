@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from chaosext.experiment.load import Experiment
     from chaosext.gameday.cluster_fleet import Fleet
-    from chaosext.gameday.gameday_settings import Settings
+    from chaosext.gameday.gameday_settings import GameDaySettings
     from chaosext.gameday.manifests import Manifest
 
 
@@ -40,7 +40,7 @@ class Composed:
     approved: str = ""
 
 
-def compose(settings: Settings, beside: Path) -> Composed:
+def compose(settings: GameDaySettings, beside: Path) -> Composed:
     """Compose a game day. `beside`: the directory of the settings' experiment. Raises `Refused`."""
     experiment = effective(settings, beside)
     files, agents = files_of(settings, experiment), agents_of(settings, experiment)
@@ -61,7 +61,7 @@ def compose_fleet(fleet: Fleet, beside: Path) -> Composed:
     )
 
 
-def files_of(settings: Settings, experiment: Experiment) -> dict[str, str]:
+def files_of(settings: GameDaySettings, experiment: Experiment) -> dict[str, str]:
     """Return the ConfigMap's files.
 
     The experiment already includes the values; the settings keep them for readers.
@@ -113,13 +113,13 @@ def file_name(each: Manifest) -> str:
     return f"{kind.lower()}-{which}.yaml" if which else f"{kind.lower()}.yaml"
 
 
-def _said(settings: Settings) -> str:
+def _said(settings: GameDaySettings) -> str:
     times = ", ".join(f"{time:%a %Y-%m-%d %H:%M}" for time in settings.next_times(SHOWN))
     suspended = " (suspended)" if settings.suspend else ""
     return f"{settings.namespace}/{settings.name}: next {times} {settings.time_zone}{suspended}"
 
 
-def _values(settings: Settings, files: dict[str, str], admission: list[Manifest]) -> dict[str, Any]:
+def _values(settings: GameDaySettings, files: dict[str, str], admission: list[Manifest]) -> dict[str, Any]:
     """Return the settings with all defaults, the files, and the policies, which a chart's templates can't derive."""
     said = settings.model_dump(mode="json")
     said["limits"] = settings.limits.model_dump(mode="json", exclude_defaults=True)

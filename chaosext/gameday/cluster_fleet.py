@@ -15,9 +15,9 @@ from pydantic import AfterValidator, Field, model_validator
 from chaosext.gameday.gameday_settings import (
     DNS_LABEL,
     KEY,
-    Group,
     Name,
     Results,
+    SettingsGroup,
     as_yaml,
     is_schedule,
     is_zone,
@@ -44,7 +44,7 @@ KNOWN = [10, 20]
 """Exit codes that a retry would not change: the cut would do harm, or the plan is invalid for this cluster."""
 
 
-class Kubeconfig(Group):
+class Kubeconfig(SettingsGroup):
     """The Secret and key of a kubeconfig.
 
     Its user needs the permissions of deploy/rehearsal/rbac.yaml, no more.
@@ -54,7 +54,7 @@ class Kubeconfig(Group):
     key: str = Field(default="kubeconfig", pattern=KEY, max_length=253)
 
 
-class Member(Group):
+class FleetMember(SettingsGroup):
     """A cluster of the fleet: the name of its results, and how to reach it."""
 
     name: Name
@@ -62,7 +62,7 @@ class Member(Group):
     kubeconfig: Kubeconfig
 
 
-class Rehearse(Group):
+class Rehearse(SettingsGroup):
     """Options of `chaosext rehearse`."""
 
     cut_for: str = Field(default="480s", pattern=DURATION)
@@ -76,7 +76,7 @@ class Rehearse(Group):
         return ["--cut-for", self.cut_for, *nodes, *fails]
 
 
-class Fleet(Group):
+class Fleet(SettingsGroup):
     """The file that `chaosext schedule --fleet` and `chaosext fleet` read."""
 
     name: Annotated[str, Field(pattern=DNS_LABEL, max_length=50)]
@@ -89,7 +89,7 @@ class Fleet(Group):
     time_zone: Annotated[str, AfterValidator(is_zone)] = "Etc/UTC"
     parallelism: int = Field(default=2, ge=1, le=1000)
     deadline_s: int = Field(default=900, ge=30, le=86_400, description="Per cluster, seconds")
-    clusters: tuple[Member, ...] = Field(min_length=1, max_length=10_000)
+    clusters: tuple[FleetMember, ...] = Field(min_length=1, max_length=10_000)
     rehearse: Rehearse = Rehearse.model_validate({})
     cutover: str = Field(
         default="", description="A plan beside this file: run the gate instead of a rehearsal"
@@ -239,7 +239,7 @@ def _mounted(fleet: Fleet) -> dict[str, Manifest]:
     }
 
 
-def _kubeconfig(member: Member) -> Manifest:
+def _kubeconfig(member: FleetMember) -> Manifest:
     """Return the volume source of a kubeconfig.
 
     It is optional, so that a missing Secret fails only its own cluster.
@@ -277,7 +277,7 @@ class Line:
         }
 
 
-def member_at(fleet: Fleet, index: int) -> Member:
+def member_at(fleet: Fleet, index: int) -> FleetMember:
     """Return the cluster of a Job's index. Raises `Refused` for an index out of range."""
     if not 0 <= index < len(fleet.clusters):
         raise Refused(
@@ -288,7 +288,7 @@ def member_at(fleet: Fleet, index: int) -> Member:
 
 
 def ask(
-    fleet: Fleet, member: Member, beside: Path, results: Path, clusters: Path = Path(CLUSTERS_DIR)
+    fleet: Fleet, member: FleetMember, beside: Path, results: Path, clusters: Path = Path(CLUSTERS_DIR)
 ) -> Line:
     """Take the cluster's snapshot and rehearse or gate it; keeps all files in the cluster's directory."""
     kept = results / member.name
@@ -324,7 +324,7 @@ def _command(words: list[str], kubeconfig: Path) -> subprocess.CompletedProcess[
     return subprocess.run(argv, capture_output=True, text=True, env=environment, check=False)
 
 
-def _answer(member: Member, done: subprocess.CompletedProcess[str], kept: Path) -> Line:
+def _answer(member: FleetMember, done: subprocess.CompletedProcess[str], kept: Path) -> Line:
     try:
         said = json.loads(done.stdout)
         verdict, why = _of_gate(said) if "decision" in said else _of_rehearsal(said)
@@ -348,7 +348,7 @@ def _of_rehearsal(said: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
     return verdict, tuple(unknown) if verdict == UNKNOWN else ()
 
 
-def _failed(member: Member, exit_code: int, why: str) -> Line:
+def _failed(member: FleetMember, exit_code: int, why: str) -> Line:
     """Return the line of a failure; an exit code of 0 without an answer is a failure, too."""
     said = veiled(" ".join(why.split()))
     return Line(

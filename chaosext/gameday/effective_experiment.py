@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from chaosext.experiment.load import Experiment
     from chaosext.experiment.resolve import Resolved
-    from chaosext.gameday.gameday_settings import Settings
+    from chaosext.gameday.gameday_settings import GameDaySettings
 
 CONTEXT = "KUBERNETES_CONTEXT"
 
@@ -32,7 +32,7 @@ BEYOND_S = 180.0
 """Time beyond the experiment's intended waits, seconds: the Pod's start, gate, sentinels, heal, report."""
 
 
-def effective(settings: Settings, beside: Path) -> Experiment:
+def effective(settings: GameDaySettings, beside: Path) -> Experiment:
     """Return the experiment named in `settings`, from the directory `beside` or bundled, with their values.
 
     Nodes are entered through chaosext's own Pods, and every activity uses the cluster of the settings. Raises
@@ -51,7 +51,7 @@ def effective(settings: Settings, beside: Path) -> Experiment:
     return made
 
 
-def agents_of(settings: Settings, experiment: Experiment) -> Agents:
+def agents_of(settings: GameDaySettings, experiment: Experiment) -> Agents:
     """Return the Pods on nodes that the `effective` experiment needs.
 
     Raises `Refused` if only a run can know them.
@@ -79,7 +79,7 @@ def _found(name: str, beside: Path) -> Path:
     return path if path.exists() else Path(name)
 
 
-def _values(settings: Settings, experiment: Experiment) -> dict[str, Any]:
+def _values(settings: GameDaySettings, experiment: Experiment) -> dict[str, Any]:
     known = set(experiment.get("configuration", {}))
     for key in settings.configuration:
         if key not in known and not key.startswith(PREFIX):
@@ -87,7 +87,7 @@ def _values(settings: Settings, experiment: Experiment) -> dict[str, Any]:
     return {**settings.configuration, **_ours(settings)}
 
 
-def _ours(settings: Settings) -> dict[str, Any]:
+def _ours(settings: GameDaySettings) -> dict[str, Any]:
     """Return the values that the settings determine, whatever the experiment says."""
     values: dict[str, Any] = {"transport": "pod", "namespace": settings.namespace}
     if settings.image:
@@ -97,18 +97,18 @@ def _ours(settings: Settings) -> dict[str, Any]:
     return {f"{PREFIX}{key}": value for key, value in values.items() if key not in _said(settings)}
 
 
-def _said(settings: Settings) -> set[str]:
+def _said(settings: GameDaySettings) -> set[str]:
     """Return the keys that stay as configured: the sentinel may have another, smaller image."""
     return {"sentinel_image"} & {key.removeprefix(PREFIX) for key in settings.configuration}
 
 
-def _here(group: Any, settings: Settings) -> Any:
+def _here(group: Any, settings: GameDaySettings) -> Any:
     if isinstance(group, dict) and CONTEXT in group:
         return {**group, CONTEXT: settings.cluster.context}
     return group
 
 
-def _require_time(experiment: Experiment, settings: Settings) -> None:
+def _require_time(experiment: Experiment, settings: GameDaySettings) -> None:
     """Raise `Refused` if the Job's deadline is shorter than the experiment may take."""
     needed_s = longest_s(experiment)
     if settings.deadline_s < needed_s:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from chaosext.cleanup.agent_pods import clean_up_sentinels
-from chaosext.cleanup.inventory import Wanted
+from chaosext.cleanup.inventory import CleanupScope
 from chaosext.cleanup.removal import clean_up
 from chaosext.cleanup.survey import look
 from chaosext.cluster.client import Cluster, NotFound
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from chaosext.experiment.resolve import Resolved
     from chaosext.experiment.settings import Settings as RunSettings
     from chaosext.gameday.announcements import Subject
-    from chaosext.gameday.gameday_settings import Settings
+    from chaosext.gameday.gameday_settings import GameDaySettings
     from chaosext.gameday.senders import Addresses
     from chaosext.nodes.access import NodeAccess
 
@@ -60,7 +60,7 @@ class GameDay:
     `in_pod`: the cluster is pinned as the settings say; otherwise the user must have pinned it.
     """
 
-    settings: Settings
+    settings: GameDaySettings
     beside: Path
     results: Path
     subject: Subject
@@ -278,8 +278,8 @@ def clean_up_earlier(context: str, way: NodeAccess) -> Clearance:
     """Clean up the cluster of `context` through node access `way`; chaosext's own Pods are gone afterwards."""
     try:
         surveyed = look((), way=way)
-        cleaned = clean_up(surveyed, Wanted())
-        cleaned = clean_up_sentinels(cleaned, surveyed.overview, Wanted(), contexts=(context,))
+        cleaned = clean_up(surveyed, CleanupScope())
+        cleaned = clean_up_sentinels(cleaned, surveyed.overview, CleanupScope(), contexts=(context,))
     finally:
         leave()
     return Clearance(result=cleaned, done=tuple(_done(cleaned)), problems=tuple(_problems(cleaned)))

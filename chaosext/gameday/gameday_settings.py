@@ -62,13 +62,13 @@ def is_zone(name: str) -> str:
     return name
 
 
-class Group(BaseModel):
+class SettingsGroup(BaseModel):
     """A group of keys in a settings file; unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class ClusterKeys(Group):
+class ClusterKeys(SettingsGroup):
     """The game day's cluster; the runner refuses any other."""
 
     context: str = Field(
@@ -80,21 +80,21 @@ class ClusterKeys(Group):
     production: bool = Field(default=False, description="Only approved experiments may act on it")
 
 
-class History(Group):
+class History(SettingsGroup):
     """How many finished Jobs the CronJob keeps."""
 
     successful: int = Field(default=3, ge=0, le=100)
     failed: int = Field(default=5, ge=0, le=100)
 
 
-class InSecret(Group):
+class InSecret(SettingsGroup):
     """A key of a Secret in the runner's namespace, which the kubelet mounts: no account needs to read it."""
 
     secret: Name
     key: str = Field(default="url", pattern=KEY, max_length=253)
 
 
-class Results(Group):
+class Results(SettingsGroup):
     """Where run directories, audit log and intent log are kept.
 
     `claim`: an existing PersistentVolumeClaim. `size`: a new one, of `storage_class` ("": the cluster's
@@ -120,7 +120,7 @@ class Results(Group):
         return self
 
 
-class Settings(Group):
+class GameDaySettings(SettingsGroup):
     """The file that `chaosext schedule` and `chaosext gameday` read."""
 
     name: Annotated[
@@ -197,9 +197,9 @@ class Settings(Group):
         return fits(hours, time.astimezone(UTC), time.astimezone(UTC) + timedelta(minutes=1))
 
 
-def read_settings(path: Path) -> Settings:
+def read_settings(path: Path) -> GameDaySettings:
     """Read the settings in the file at `path`. Raises `Refused`, which names field and fix."""
-    return read_model(path, Settings, EXAMPLE)
+    return read_model(path, GameDaySettings, EXAMPLE)
 
 
 Model = TypeVar("Model", bound=BaseModel)

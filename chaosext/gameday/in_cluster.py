@@ -25,7 +25,7 @@ from chaosext.safety.pins import write_pin
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from chaosext.gameday.gameday_settings import ClusterKeys, Settings
+    from chaosext.gameday.gameday_settings import ClusterKeys, GameDaySettings
     from chaosext.safety.pins import Pin
 
 ACCOUNT_DIR = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -43,7 +43,7 @@ def is_in_cluster(environment: Mapping[str, str], account: Path = ACCOUNT_DIR) -
 
 
 @contextmanager
-def seated(settings: Settings, results: Path, account: Path = ACCOUNT_DIR) -> Iterator[None]:
+def seated(settings: GameDaySettings, results: Path, account: Path = ACCOUNT_DIR) -> Iterator[None]:
     """Set up this process's environment for a runner in a Pod."""
     with tempfile.TemporaryDirectory(prefix="chaosext-") as aside:
         home = Path(aside)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from chaosext.gameday.admission import Agents
-    from chaosext.gameday.gameday_settings import Settings
+    from chaosext.gameday.gameday_settings import GameDaySettings
 
 Manifest = dict[str, Any]
 
@@ -32,7 +32,7 @@ GRACE_S = 60
 MEMORY = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
 
 
-def objects(settings: Settings, files: dict[str, str], agents: Agents) -> list[Manifest]:
+def objects(settings: GameDaySettings, files: dict[str, str], agents: Agents) -> list[Manifest]:
     """Return all objects in the order to apply them: the runner is confined before it gets permissions.
 
     `files`: the ConfigMap's, by name.
@@ -48,25 +48,27 @@ def objects(settings: Settings, files: dict[str, str], agents: Agents) -> list[M
     ]
 
 
-def _labels(settings: Settings) -> dict[str, str]:
+def _labels(settings: GameDaySettings) -> dict[str, str]:
     return {"app.kubernetes.io/name": "chaosext", "app.kubernetes.io/instance": settings.name}
 
 
-def _named(version: str, kind: str, settings: Settings, name: str, namespace: str | None = None) -> Manifest:
+def _named(
+    version: str, kind: str, settings: GameDaySettings, name: str, namespace: str | None = None
+) -> Manifest:
     """Return an object's head, cluster-wide if `namespace` is ""; by default in the settings' namespace."""
     where = settings.namespace if namespace is None else namespace
     metadata = {"name": name, **({"namespace": where} if where else {})}
     return {"apiVersion": version, "kind": kind, "metadata": {**metadata, "labels": _labels(settings)}}
 
 
-def _namespace(settings: Settings) -> Manifest:
+def _namespace(settings: GameDaySettings) -> Manifest:
     """Return the namespace. Sentinels and node Pods use the host network, which only level `privileged` admits."""
     made = _named("v1", "Namespace", settings, settings.namespace, "")
     made["metadata"]["labels"] = {"app.kubernetes.io/name": "chaosext", **PRIVILEGED}
     return made
 
 
-def admission(settings: Settings, agents: Agents) -> Iterator[Manifest]:
+def admission(settings: GameDaySettings, agents: Agents) -> Iterator[Manifest]:
     """Yield the policies that confine the runner's account, each with its binding."""
     for name, spec in policies(settings.name, agents):
         yield _named(POLICIES, "ValidatingAdmissionPolicy", settings, name, "") | {"spec": spec}
@@ -75,7 +77,7 @@ def admission(settings: Settings, agents: Agents) -> Iterator[Manifest]:
         }
 
 
-def _access(settings: Settings) -> Iterator[Manifest]:
+def _access(settings: GameDaySettings) -> Iterator[Manifest]:
     """Yield a role and its binding for each namespace that has rules."""
     known = rules(settings.name)
     for namespace in dict.fromkeys(rule.namespace for rule in known):
@@ -90,13 +92,13 @@ def _access(settings: Settings) -> Iterator[Manifest]:
         }
 
 
-def role_name(settings: Settings, namespace: str) -> str:
+def role_name(settings: GameDaySettings, namespace: str) -> str:
     """Return a role's name; outside of the settings' namespace it includes that namespace, so that it is unique."""
     own = namespace == settings.namespace
     return settings.name if own else f"{settings.namespace}-{settings.name}"
 
 
-def _claim(settings: Settings) -> Iterator[Manifest]:
+def _claim(settings: GameDaySettings) -> Iterator[Manifest]:
     results = settings.results
     if results.size:
         storage = {"storageClassName": results.storage_class} if results.storage_class else {}
@@ -109,7 +111,7 @@ def _claim(settings: Settings) -> Iterator[Manifest]:
         }
 
 
-def _cron_job(settings: Settings) -> Manifest:
+def _cron_job(settings: GameDaySettings) -> Manifest:
     return _named("batch/v1", "CronJob", settings, settings.name) | {
         "spec": {
             "schedule": settings.schedule,
@@ -124,7 +126,7 @@ def _cron_job(settings: Settings) -> Manifest:
     }
 
 
-def _job(settings: Settings) -> Manifest:
+def _job(settings: GameDaySettings) -> Manifest:
     """Return the Job, without retries: after a failure a person should look first."""
     return {
         "backoffLimit": 0,
@@ -136,7 +138,7 @@ def _job(settings: Settings) -> Manifest:
     }
 
 
-def _pod(settings: Settings) -> Manifest:
+def _pod(settings: GameDaySettings) -> Manifest:
     pull = [{"name": name} for name in settings.image_pull_secrets]
     return {
         "serviceAccountName": settings.name,
@@ -169,7 +171,7 @@ def _tolerations() -> list[Manifest]:
     ]
 
 
-def _container(settings: Settings) -> Manifest:
+def _container(settings: GameDaySettings) -> Manifest:
     arguments = ["gameday", "--settings", f"{SETTINGS_DIR}/{SETTINGS_FILE}", "--results", RESULTS_DIR]
     return {
         "name": "runner",
@@ -195,7 +197,7 @@ def _container(settings: Settings) -> Manifest:
 WRITTEN = (RESULTS_DIR, TMP)
 
 
-def _environment(settings: Settings) -> list[Manifest]:
+def _environment(settings: GameDaySettings) -> list[Manifest]:
     """Return the environment. `USER` names the owner in locks and audit log, with the Pod's name as its host."""
     controller = "metadata.labels['batch.kubernetes.io/{}']"
     from_pod = {
@@ -210,11 +212,11 @@ def _environment(settings: Settings) -> list[Manifest]:
     ]
 
 
-def _volumes(settings: Settings) -> list[Manifest]:
+def _volumes(settings: GameDaySettings) -> list[Manifest]:
     return list(_mounted(settings).values())
 
 
-def _mounted(settings: Settings) -> dict[str, Manifest]:
+def _mounted(settings: GameDaySettings) -> dict[str, Manifest]:
     """Return mount path -> volume.
 
     Secrets and approvals are optional: the game day reports a missing one itself.

@@ -39,7 +39,7 @@ The feature gate is AuthorizePodWebsocketUpgradeCreatePermission.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class RoleRule:
     """A rule of a Role in `namespace`, or of the ClusterRole (`EVERYWHERE`). `why`: what needs it.
 
     `only`: what admission allows of it, as CEL over `request`, `object` and `oldObject`; "" for no further
@@ -96,67 +96,67 @@ class Right:
         return {key: value for key, value in asked.items() if value}
 
 
-def rules(game_day: str) -> tuple[Rule, ...]:
+def rules(game_day: str) -> tuple[RoleRule, ...]:
     """Return everything that the runner of the CronJob `game_day` may do."""
     return (
-        Rule(
+        RoleRule(
             why="read the nodes, and what runs on them",
             resources=("nodes", "pods"),
             verbs=("list", "watch"),
         ),
-        Rule(why="identify the cluster by kube-system's UID", resources=("namespaces",), verbs=("get", "list")),
-        Rule(why="watch evictions and failing probes", resources=("events",), verbs=("list", "watch")),
-        Rule(why="find kube-dns' address", resources=("services",), verbs=("get", "list")),
-        Rule(
+        RoleRule(why="identify the cluster by kube-system's UID", resources=("namespaces",), verbs=("get", "list")),
+        RoleRule(why="watch evictions and failing probes", resources=("events",), verbs=("list", "watch")),
+        RoleRule(why="find kube-dns' address", resources=("services",), verbs=("get", "list")),
+        RoleRule(
             why="see where kube-dns' endpoints are",
             group="discovery.k8s.io",
             resources=("endpointslices",),
             verbs=("list", "watch"),
         ),
-        Rule(why="read the workloads", group="apps", resources=("deployments",), verbs=("get", "list")),
-        Rule(
+        RoleRule(why="read the workloads", group="apps", resources=("deployments",), verbs=("get", "list")),
+        RoleRule(
             why="read the workloads",
             group="apps",
             resources=("replicasets", "statefulsets", "daemonsets"),
             verbs=("list",),
         ),
-        Rule(why="rehearse before the cut", group="batch", resources=("jobs",), verbs=("list",)),
-        Rule(
+        RoleRule(why="rehearse before the cut", group="batch", resources=("jobs",), verbs=("list",)),
+        RoleRule(
             why="rehearse before the cut", group="policy", resources=("poddisruptionbudgets",), verbs=("list",)
         ),
-        Rule(
+        RoleRule(
             why="know which Pods get a sidecar",
             group="admissionregistration.k8s.io",
             resources=("mutatingwebhookconfigurations",),
             verbs=("list",),
         ),
-        Rule(
+        RoleRule(
             why="know which nodes have BGP sessions",
             group="crd.projectcalico.org",
             resources=("bgppeers", "bgpconfigurations", "ippools", "felixconfigurations"),
             verbs=("list",),
         ),
-        Rule(
+        RoleRule(
             why="know how Cilium routes",
             resources=("configmaps",),
             names=("cilium-config",),
             verbs=("get",),
             namespace="kube-system",
         ),
-        Rule(
+        RoleRule(
             why="exclude the Pods of several control-plane nodes from the cut",
             group="crd.projectcalico.org",
             resources=("blockaffinities",),
             verbs=("list",),
         ),
-        Rule(
+        RoleRule(
             why="see that kubelets renew their nodes' leases",
             group="coordination.k8s.io",
             resources=("leases",),
             verbs=("list", "watch"),
             namespace="kube-node-lease",
         ),
-        Rule(
+        RoleRule(
             why="ask istiod which sidecars are synced",
             resources=("pods/exec",),
             verbs=EXEC,
@@ -165,13 +165,13 @@ def rules(game_day: str) -> tuple[Rule, ...]:
             f'object.command == {literal(SYNCZ)} && !(has(object.stdin) && object.stdin)',
             limited=f"`{' '.join(SYNCZ)}` in istiod",
         ),
-        Rule(
+        RoleRule(
             why="take the lock", group="coordination.k8s.io", resources=("leases",), verbs=("create",),
             namespace=KUBE_SYSTEM,
             only=f"object.metadata.name == {literal(LEASE_NAME)}",
             limited=f"the Lease `{LEASE_NAME}`",
         ),
-        Rule(
+        RoleRule(
             why="take, renew and release the lock",
             group="coordination.k8s.io",
             resources=("leases",),
@@ -179,12 +179,12 @@ def rules(game_day: str) -> tuple[Rule, ...]:
             verbs=("get", "update", "delete"),
             namespace=KUBE_SYSTEM,
         ),
-        Rule(
+        RoleRule(
             why="reschedule kube-dns", resources=("pods",), verbs=("delete",), namespace=KUBE_SYSTEM,
             only=_labelled("oldObject", KUBE_DNS_SELECTOR),
             limited=f"Pods labelled `{KUBE_DNS_SELECTOR}`",
         ),
-        Rule(
+        RoleRule(
             why="find and remove sentinels of earlier versions",
             group="apps",
             resources=("daemonsets",),
@@ -192,11 +192,11 @@ def rules(game_day: str) -> tuple[Rule, ...]:
             verbs=("get", "delete"),
             namespace=FORMER,
         ),
-        Rule(
+        RoleRule(
             why="place the sentinels", group="apps", resources=("daemonsets",), verbs=("create",), namespace=OWN,
             limited="each field is what chaosext sets",
         ),
-        Rule(
+        RoleRule(
             why="find and remove the sentinels",
             group="apps",
             resources=("daemonsets",),
@@ -204,27 +204,27 @@ def rules(game_day: str) -> tuple[Rule, ...]:
             verbs=("get", "delete"),
             namespace=OWN,
         ),
-        Rule(
+        RoleRule(
             why="create Pods on the nodes", resources=("pods",), verbs=("create", "get"), namespace=OWN,
             limited="each field is what chaosext sets",
         ),
-        Rule(
+        RoleRule(
             why="enter the nodes", resources=("pods/exec",), verbs=EXEC, namespace=OWN,
             only=f'request.name.startsWith("{pods_on_nodes.PREFIX}") && '
             f'object.container == "{pods_on_nodes.CONTAINER}"',
             limited=f"container `{pods_on_nodes.CONTAINER}` of Pods named `{pods_on_nodes.PREFIX}…`",
         ),
-        Rule(
+        RoleRule(
             why="remove its Pods from the nodes", resources=("pods",), verbs=("delete",), namespace=OWN,
             only=_labelled("oldObject", NODE_PODS),
             limited=f"Pods labelled `{NODE_PODS}`",
         ),
-        Rule(
+        RoleRule(
             why="report the outcome", resources=("events",), verbs=("create",), namespace=OWN,
             only=f'object.involvedObject.kind in ["Job", "CronJob"] && object.source.component == "{COMPONENT}"',
             limited="about Jobs and CronJobs",
         ),
-        Rule(
+        RoleRule(
             why="see whether it is suspended",
             group="batch",
             resources=("cronjobs",),

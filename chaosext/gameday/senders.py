@@ -17,7 +17,7 @@ from chaosext.model.redact import hide
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from chaosext.gameday.gameday_settings import Settings
+    from chaosext.gameday.gameday_settings import GameDaySettings
 
 PAUSES_S = (1.0, 3.0, 9.0)
 """Pauses between attempts, seconds: DNS may need a while after the game day."""
@@ -37,7 +37,7 @@ AUTHORITY = "ca.crt"
 class Addresses:
     """The URLs for results, from the Secrets that are mounted under `root`; "" for none."""
 
-    settings: Settings
+    settings: GameDaySettings
     root: Path = Path("/")
     webhook: str = ""
     upload: str = ""

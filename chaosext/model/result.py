@@ -198,7 +198,7 @@ def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 1)
 
 
-class Rule(StrEnum):
+class VerdictRule(StrEnum):
     """The criteria that a verdict is derived from, in the order in which a run reaches them."""
 
     GATE = "gate"
@@ -219,7 +219,7 @@ class Rule(StrEnum):
 class Ruling:
     """Whether a rule was met, and why, in one line. `status` is None if the run never reached it or did not need it."""
 
-    rule: Rule
+    rule: VerdictRule
     status: Status | None
     reason: str
 
@@ -235,7 +235,7 @@ class Ruling:
         """Parse the output of `to_json`. Raises KeyError, TypeError or ValueError for anything else."""
         status = value["status"]
         return cls(
-            rule=Rule(value["rule"]),
+            rule=VerdictRule(value["rule"]),
             status=None if status is None else Status(status),
             reason=str(value["reason"]),
         )

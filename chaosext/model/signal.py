@@ -88,7 +88,7 @@ class Signal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
+class StreamHead:
     """Context of the samples after it, up to the next head. Written at a sentinel's start and for each new plan.
 
     `boot` and `mono_s` as in `model.clock.Moment`; `wall_s` is the node's own wall clock at `mono_s` (Unix

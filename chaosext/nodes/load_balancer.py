@@ -90,7 +90,7 @@ class Times:
         return there_s + self._ahead_s
 
 
-class Entry(Protocol):
+class LoadBalancer(Protocol):
     """A load balancer in front of several clusters.
 
     All methods are bounded in time, and raise `Unreachable` if it does not answer.
@@ -218,7 +218,9 @@ def changed(member: Member, cluster: str, drained: bool | None, failover: Failov
     )
 
 
-def when(entry: Entry, holds: Callable[[tuple[Member, ...]], bool], within_s: float) -> tuple[Member, ...]:
+def when(
+    entry: LoadBalancer, holds: Callable[[tuple[Member, ...]], bool], within_s: float
+) -> tuple[Member, ...]:
     """Return the members as soon as `holds` is true for them, else as they are after `within_s` seconds.
 
     Retries while the load balancer does not answer; raises `Unreachable` if it still does not at the end.

@@ -31,7 +31,7 @@ class Author(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class ForeignChange:
     """The changes by one author in one place: `table` as `ip nat`, `chain` as `chain INPUT` (or a set or map).
 
     Without a `chain`, the lines are chains and sets; without a `table`, tables. Lines that only moved are
@@ -63,7 +63,7 @@ def fingerprint(ruleset: str) -> str:
     return "\n".join(_kept(ruleset))
 
 
-def changes(before: str, after: str) -> tuple[Change, ...]:
+def changes(before: str, after: str) -> tuple[ForeignChange, ...]:
     """Compare the foreign rules in two nft outputs, by place and author; empty if they are equal."""
     old, new = _places(_kept(before)), _places(_kept(after))
     return tuple(
@@ -124,7 +124,7 @@ def _places(lines: Iterable[str]) -> dict[_Place, list[str]]:
 # The differences in a place, and their authors.
 
 
-def _compared(place: _Place, old: Sequence[str], new: Sequence[str]) -> Iterator[Change]:
+def _compared(place: _Place, old: Sequence[str], new: Sequence[str]) -> Iterator[ForeignChange]:
     if old == new:
         return
     authors = {line: _author(place, line) for line in (*old, *new)}
@@ -132,7 +132,7 @@ def _compared(place: _Place, old: Sequence[str], new: Sequence[str]) -> Iterator
     moved = _moved(_without(old, went), _without(new, came), authors)
     removed, added = [*went.elements(), *moved], [*came.elements(), *moved]
     for author in dict.fromkeys(authors[line] for line in (*removed, *added)):
-        yield Change(
+        yield ForeignChange(
             author=author,
             table=place[0],
             chain=place[1],

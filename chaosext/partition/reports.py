@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from chaosext.model.clock import Moment
     from chaosext.model.owner import LockFacts
     from chaosext.partition.cut import Cut
-    from chaosext.partition.foreign_rules import Change
+    from chaosext.partition.foreign_rules import ForeignChange
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class ArmedNode:
     armed_at: Moment
     late_s: float
     elapsed_s: float
-    foreign_changes: tuple[Change, ...]
+    foreign_changes: tuple[ForeignChange, ...]
     expired_runs: tuple[str, ...]
 
 
@@ -95,7 +95,7 @@ class HealedNode:
     problem: str = ""
     was_there: bool | None = None
     found: TableFacts | None = None
-    foreign_changes: tuple[Change, ...] | None = None
+    foreign_changes: tuple[ForeignChange, ...] | None = None
     foreign_after: str | None = None
 
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from chaosext.experiment.resolve import Resolved
     from chaosext.model.result import Briefing, RunResult
     from chaosext.run.finish import Renderer
-    from chaosext.run.stop.conditions import Watched
+    from chaosext.run.stop.conditions import WatchedCondition
     from chaosext.run.stop.watcher import StopWatch
 
 logger = logging.getLogger("chaostoolkit")
@@ -90,7 +90,7 @@ class Attended:
             self.refused = str(error)
             raise
 
-    def _watch_for_stops(self, conditions: Sequence[Watched]) -> None:
+    def _watch_for_stops(self, conditions: Sequence[WatchedCondition]) -> None:
         self.stops = watch_for_stops(
             self.resolved.settings,
             current(),

@@ -101,14 +101,14 @@ class Course:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rehearsed:
+class OwnRehearsal:
     """The predicted effect of a cut, also in lines for people; without a prediction the line says why."""
 
     prediction: Prediction | None = None
     lines: tuple[str, ...] = ()
 
 
-def rehearse_run(resolved: Resolved, directory: RunDirectory) -> Rehearsed:
+def rehearse_run(resolved: Resolved, directory: RunDirectory) -> OwnRehearsal:
     """The run's rehearsal. Leaves `snapshot.json.gz` and `rehearsal.json` in its directory."""
 
     def keep(prediction: Prediction) -> None:
@@ -117,17 +117,17 @@ def rehearse_run(resolved: Resolved, directory: RunDirectory) -> Rehearsed:
     return _rehearsed(resolved, directory.inside, keep)
 
 
-def rehearse_apart(resolved: Resolved) -> Rehearsed:
+def rehearse_apart(resolved: Resolved) -> OwnRehearsal:
     """The rehearsal of a run that is not made now. Writes nothing."""
     with tempfile.TemporaryDirectory(prefix="chaosext-preflight-") as directory:
         return _rehearsed(resolved, Path(directory), lambda _: None)
 
 
-def _rehearsed(resolved: Resolved, directory: Path, keep: Callable[[Prediction], None]) -> Rehearsed:
+def _rehearsed(resolved: Resolved, directory: Path, keep: Callable[[Prediction], None]) -> OwnRehearsal:
     try:
         course = course_of(resolved)
         if course is None:
-            return Rehearsed()
+            return OwnRehearsal()
         path = directory / SNAPSHOT
         _take(connect(resolved.settings), path)
         world = read_snapshot([path])
@@ -136,8 +136,8 @@ def _rehearsed(resolved: Resolved, directory: Path, keep: Callable[[Prediction],
         keep(prediction)
     except Exception as error:  # the run continues without a prediction
         said = f": {error}" if isinstance(error, ChaosextError) else ""
-        return Rehearsed(lines=(f"no prediction: {type(error).__name__}{said}",))
-    return Rehearsed(prediction=prediction, lines=outlook(prediction, world, nodes))
+        return OwnRehearsal(lines=(f"no prediction: {type(error).__name__}{said}",))
+    return OwnRehearsal(prediction=prediction, lines=outlook(prediction, world, nodes))
 
 
 def course_of(resolved: Resolved) -> Course | None:

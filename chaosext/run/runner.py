@@ -30,7 +30,7 @@ from chaosext.run.monitor.sentinels import LONGEST_PLACING_S, place_sentinels
 from chaosext.run.monitor.steady_baseline import Baseline, begin_baseline, keep
 from chaosext.run.monitor.surroundings import surroundings
 from chaosext.run.monitor.watchers import Watching
-from chaosext.run.own_rehearsal import Rehearsed, rehearse_run
+from chaosext.run.own_rehearsal import OwnRehearsal, rehearse_run
 from chaosext.run.preflight import brief
 from chaosext.run.providers import bound_providers
 from chaosext.run.rollback.kube_dns import require_reschedulable
@@ -163,7 +163,7 @@ class _Playing:
             conditions = watched(self.resolved)
             require_none_true(conditions)
             around = surroundings(self.resolved.settings)
-        expected = rehearse_run(self.resolved, self.run.directory) if self.foretell else Rehearsed()
+        expected = rehearse_run(self.resolved, self.run.directory) if self.foretell else OwnRehearsal()
         if self.foretell:
             self.foretell(expected.prediction, "" if expected.prediction else "; ".join(expected.lines))
         self.tell(self.briefing)

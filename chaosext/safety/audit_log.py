@@ -29,7 +29,7 @@ from chaosext.model.files import (
     write_whole,
 )
 from chaosext.model.paths import state_home
-from chaosext.safety.hash_chain import Chain, Fault, Head, Wrong, account_for, link, read, verify
+from chaosext.safety.hash_chain import Chain, ChainHead, Fault, Wrong, account_for, link, read, verify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -47,7 +47,7 @@ LOG_BYTES = 256 << 20
 """A run writes about 4 KiB, so this is enough for 60,000 runs."""
 
 
-class Event(StrEnum):
+class AuditEvent(StrEnum):
     """The logged actions.
 
     `placing_pods`, `placing_sentinels`, `arming`, `deleting_pods` and `draining` are logged before the
@@ -83,7 +83,7 @@ class Deed:
     as `ENTRY/CLUSTER`.
     """
 
-    event: Event
+    event: AuditEvent
     owner: str
     run: str = ""
     context: str = ""
@@ -185,7 +185,7 @@ class AuditLog:
         except OSError as error:
             raise Inconclusive(f"the audit log {self.path} can't be read ({error})", "permit it") from error
 
-    def _settled_head(self, handle: int) -> Head:
+    def _settled_head(self, handle: int) -> ChainHead:
         """The head, after accounting for what a crashed process left behind it."""
         head, size = self._head_or_begin(handle), os.fstat(handle).st_size
         tail = read(os.pread(handle, max(0, size - head.size), head.size), after=head)
@@ -198,33 +198,35 @@ class AuditLog:
             self._keep(head)
         return self._account_for(handle, head, tail.torn) if tail.torn else head
 
-    def _account_for(self, handle: int, head: Head, torn: bytes) -> Head:
+    def _account_for(self, handle: int, head: ChainHead, torn: bytes) -> ChainHead:
         end = b"" if torn.endswith(b"\n") else b"\n"
         torn += end
-        behind = Head(seq=head.seq, hash=head.hash, size=head.size + len(torn))
+        behind = ChainHead(seq=head.seq, hash=head.hash, size=head.size + len(torn))
         return self._write(handle, behind, {"at": _now(), **account_for(torn)}, first=end)
 
-    def _write(self, handle: int, head: Head, says: Mapping[str, Any], *, first: bytes = b"") -> Head:
+    def _write(
+        self, handle: int, head: ChainHead, says: Mapping[str, Any], *, first: bytes = b""
+    ) -> ChainHead:
         line, head = link(says, head)
         write_all(handle, first + line)
         os.fsync(handle)
         self._keep(head)
         return head
 
-    def _keep(self, head: Head) -> None:
+    def _keep(self, head: ChainHead) -> None:
         """Write the head. The line is on disk first, so after a crash the head may be one entry behind, never ahead."""
         write_whole(self.head_path, json.dumps(head.to_json()) + "\n", fsync=True, mode=OWNER_ONLY)
 
-    def _head(self) -> Head | None:
+    def _head(self) -> ChainHead | None:
         """Read the head; None without a file. Raises ValueError for an invalid file."""
         try:
-            return Head.from_json(parse_json(read_file(self.head_path)))
+            return ChainHead.from_json(parse_json(read_file(self.head_path)))
         except FileNotFoundError:
             return None
         except AttributeError as error:
             raise ValueError from error
 
-    def _head_or_begin(self, handle: int) -> Head:
+    def _head_or_begin(self, handle: int) -> ChainHead:
         """Read the head. For an empty log, write one before the first entry, so that a log always has a head."""
         try:
             head = self._head()
@@ -234,8 +236,8 @@ class AuditLog:
             return head
         if os.fstat(handle).st_size:
             raise self._broken(None)
-        self._keep(Head())
-        return Head()
+        self._keep(ChainHead())
+        return ChainHead()
 
     def _broken(self, fault: Fault | None) -> Refused:
         detail = f" ({fault})" if fault else ""

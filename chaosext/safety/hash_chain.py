@@ -56,7 +56,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
+class ChainHead:
     """The end of a chain: number and hash of its last entry, and the log's size in bytes up to there."""
 
     seq: int = 0
@@ -67,7 +67,7 @@ class Head:
         return {"seq": self.seq, "hash": self.hash, "size": self.size}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Head:
+    def from_json(cls, value: Mapping[str, Any]) -> ChainHead:
         """Parse the output of `to_json`. Raises ValueError for anything else."""
         seq, digest, size = (value.get(key) for key in ("seq", "hash", "size"))
         if not isinstance(digest, str) or type(seq) is not int or type(size) is not int or min(seq, size) < 0:
@@ -76,12 +76,12 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class ChainEntry:
     """A complete line: its number in the file, its content, and the chain's head after it."""
 
     line: int
     says: Mapping[str, Any]
-    end: Head
+    end: ChainHead
 
     @property
     def seq(self) -> int:
@@ -95,18 +95,18 @@ class Chain:
     `unended`: the last entry is complete except for its line break.
     """
 
-    entries: tuple[Entry, ...]
+    entries: tuple[ChainEntry, ...]
     torn: bytes = b""
     unended: bool = False
     fault: Fault | None = None
 
 
-def link(says: Mapping[str, Any], after: Head) -> tuple[bytes, Head]:
+def link(says: Mapping[str, Any], after: ChainHead) -> tuple[bytes, ChainHead]:
     """Return the line with the content `says` that follows `after`, and the chain's head after it."""
     body = _text({"seq": after.seq + 1, "prev": after.hash, **says})
     digest = hashlib.sha256(body).hexdigest()
     line = body[:-1] + _HASH + digest.encode() + _HASH_END + b"\n"
-    return line, Head(seq=after.seq + 1, hash=digest, size=after.size + len(line))
+    return line, ChainHead(seq=after.seq + 1, hash=digest, size=after.size + len(line))
 
 
 def account_for(torn: bytes) -> dict[str, Any]:
@@ -114,12 +114,12 @@ def account_for(torn: bytes) -> dict[str, Any]:
     return {"event": TORN, "torn_bytes": len(torn), "torn_sha256": hashlib.sha256(torn).hexdigest()}
 
 
-def read(data: bytes, *, after: Head | None = None) -> Chain:
+def read(data: bytes, *, after: ChainHead | None = None) -> Chain:
     """Parse the chain in `data`, which begins right after `after` (default: the beginning of the log)."""
-    return _Reading(data, after or Head()).chain()
+    return _Reading(data, after or ChainHead()).chain()
 
 
-def verify(data: bytes, head: Head | None) -> Chain:
+def verify(data: bytes, head: ChainHead | None) -> Chain:
     """Check a whole log against its head; `head` is None without a head file.
 
     A head is written before the first entry, and after each one: after a crash it may be one entry behind.
@@ -135,8 +135,8 @@ def _beheaded(chain: Chain) -> Fault | None:
     return _fault(len(chain.entries) + 1, Wrong.TRUNCATED, "the head file is missing: the end may be cut off")
 
 
-def _against(chain: Chain, head: Head, size: int) -> Fault | None:
-    ends = {0: Head()} | {entry.seq: entry.end for entry in chain.entries}
+def _against(chain: Chain, head: ChainHead, size: int) -> Fault | None:
+    ends = {0: ChainHead()} | {entry.seq: entry.end for entry in chain.entries}
     last = max(ends)
     line = chain.entries[-1].line if chain.entries else 0
     if head.seq in ends and head.hash != ends[head.seq].hash:
@@ -153,9 +153,9 @@ def _against(chain: Chain, head: Head, size: int) -> Fault | None:
 class _Reading:
     """One pass over a log. Bytes that are not an entry are kept in `torn` for the entry that accounts for them."""
 
-    def __init__(self, data: bytes, after: Head) -> None:
+    def __init__(self, data: bytes, after: ChainHead) -> None:
         self.data, self.head = data, after
-        self.entries: list[Entry] = []
+        self.entries: list[ChainEntry] = []
         self.torn = bytearray()
         self.torn_line = 0
 
@@ -178,8 +178,8 @@ class _Reading:
         if fault := self._unaccounted(number, says) or self._out_of_place(number, says):
             return fault
         size = self.head.size + len(self.torn) + len(raw.removesuffix(b"\n")) + 1
-        self.head = Head(seq=self.head.seq + 1, hash=digest, size=size)
-        self.entries.append(Entry(line=number, says=says, end=self.head))
+        self.head = ChainHead(seq=self.head.seq + 1, hash=digest, size=size)
+        self.entries.append(ChainEntry(line=number, says=says, end=self.head))
         self.torn, self.torn_line = bytearray(), 0
         return None
 

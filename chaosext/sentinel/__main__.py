@@ -15,7 +15,7 @@ from chaosext.model.errors import Refused
 from chaosext.model.printable import say
 from chaosext.sentinel.sample_log import Journal
 from chaosext.sentinel.sampler import Sentinel
-from chaosext.sentinel.sentinel_options import Settings
+from chaosext.sentinel.sentinel_options import SentinelOptions
 from chaosext.sentinel.server import Server
 
 
@@ -25,7 +25,7 @@ def main() -> NoReturn:
             each, lambda *_: os._exit(0)
         )  # records are already written; as PID 1 it ignores unhandled signals
     try:
-        settings = Settings.read(os.environ)
+        settings = SentinelOptions.read(os.environ)
         journal = Journal(settings.directory, settings.plan.run)
         sentinel = Sentinel(settings.node, settings.plan, journal)
         server = _listen(settings, sentinel, journal)
@@ -37,7 +37,7 @@ def main() -> NoReturn:
     sys.exit(1)
 
 
-def _listen(settings: Settings, sentinel: Sentinel, journal: Journal) -> Server:
+def _listen(settings: SentinelOptions, sentinel: Sentinel, journal: Journal) -> Server:
     try:
         return Server(settings.host, settings.port, settings.token, sentinel, journal)
     except OSError as error:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 from chaosext.model.errors import MALFORMED
 from chaosext.model.signal import Mark
 from chaosext.sentinel.socket_loop import Probe, readable
-from chaosext.sentinel.sockets import Address, datagram_socket, exchange, stream_socket
+from chaosext.sentinel.sockets import SocketAddress, datagram_socket, exchange, stream_socket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,7 @@ def _next_id() -> int:
     return next(_IDS) % (1 << 16)
 
 
-def fresh_udp(server: Address, question: Question) -> Probe[Mark]:
+def fresh_udp(server: SocketAddress, question: DnsQuestion) -> Probe[Mark]:
     """Look up from a new socket: conntrack has no entry for it, and treats it like a new client."""
     with datagram_socket(server) as sock:
         return (yield from _ask(sock, question))
@@ -43,16 +43,16 @@ class KeptSockets:
     socket.
     """
 
-    _sockets: dict[Address, socket.socket] = field(default_factory=dict)
+    _sockets: dict[SocketAddress, socket.socket] = field(default_factory=dict)
 
-    def udp(self, server: Address, question: Question) -> Probe[Mark]:
+    def udp(self, server: SocketAddress, question: DnsQuestion) -> Probe[Mark]:
         if server not in self._sockets:
             self._sockets[server] = datagram_socket(server)
         sock = self._sockets[server]
         _forget(sock)
         return (yield from _ask(sock, question))
 
-    def keep(self, servers: set[Address]) -> None:
+    def keep(self, servers: set[SocketAddress]) -> None:
         """Close the sockets of all other servers."""
         for server in self._sockets.keys() - servers:
             self._sockets.pop(server).close()
@@ -68,7 +68,7 @@ def _forget(sock: socket.socket) -> None:
         return
 
 
-def _ask(sock: socket.socket, question: Question) -> Probe[Mark]:
+def _ask(sock: socket.socket, question: DnsQuestion) -> Probe[Mark]:
     query_id = _next_id()
     sock.send(question.wire(query_id))
     while True:
@@ -78,7 +78,7 @@ def _ask(sock: socket.socket, question: Question) -> Probe[Mark]:
             return question.mark(reply)
 
 
-def over_tcp(server: Address, question: Question) -> Probe[Mark]:
+def over_tcp(server: SocketAddress, question: DnsQuestion) -> Probe[Mark]:
     """Look up over TCP. A connection closed without a reply is an error.
 
     Each message is preceded by its length (RFC 1035, 4.2.2).
@@ -107,7 +107,7 @@ LABEL, NAME = 63, 253
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class DnsQuestion:
     """A query for the addresses of a name; the answer must contain one of `expected` (packed; empty: any)."""
 
     section: bytes

@@ -17,7 +17,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from chaosext.model.errors import MALFORMED, finite
-from chaosext.model.signal import Head, Sample, Signal
+from chaosext.model.signal import Sample, Signal, StreamHead
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -46,7 +46,7 @@ class Journal:
         self._was_read = False
         self.trouble = ""
 
-    def head(self, head: Head) -> None:
+    def head(self, head: StreamHead) -> None:
         self._append(head_line(head))
 
     def sample(self, sample: Sample) -> None:
@@ -122,7 +122,7 @@ def _last_head(lines: bytes, lost: str) -> bytes:
     """Return the last head in `lines`, with `lost` added. A record begins with a head, so one always exists."""
     at = lines.rindex(_HEAD)
     head = parse_line(lines[at : lines.index(b"\n", at)].decode())
-    if not isinstance(head, Head):
+    if not isinstance(head, StreamHead):
         raise ValueError("a record begins with a head")
     return head_line(replace(head, lost=lost)).encode() + b"\n"
 
@@ -133,7 +133,7 @@ def _earlier(path: Path, run: str) -> bytes:
         lines = path.read_bytes()
         lines = lines[: lines.rfind(b"\n") + 1]
         head = parse_line(lines[: lines.find(b"\n")].decode())
-        if isinstance(head, Head) and head.run == run:
+        if isinstance(head, StreamHead) and head.run == run:
             return lines
     except (OSError, ValueError):
         pass
@@ -145,7 +145,7 @@ def _earlier(path: Path, run: str) -> bytes:
 SCHEMA = "chaosext.sentinel/v1"
 
 
-def head_line(head: Head) -> str:
+def head_line(head: StreamHead) -> str:
     """Format a head as one line, without a line break."""
     value = {
         "sentinel": SCHEMA,
@@ -166,7 +166,7 @@ def sample_line(sample: Sample) -> str:
     return f'{{"n":{sample.n},"t":{sample.mono_s:.3f},"m":"{sample.marks}"}}'
 
 
-def parse_line(line: str) -> Head | Sample:
+def parse_line(line: str) -> StreamHead | Sample:
     """Parse a head or sample. Raises `ValueError` for any other line, such as one truncated by a full disk."""
     try:
         value = json.loads(line)
@@ -174,7 +174,7 @@ def parse_line(line: str) -> Head | Sample:
             return Sample(int(value["n"]), finite(value["t"]), str(value["m"]))
         if value["sentinel"] != SCHEMA:
             raise ValueError(f"schema {value['sentinel']!r}, not {SCHEMA}")
-        return Head(
+        return StreamHead(
             run=str(value["run"]),
             node=str(value["node"]),
             boot=str(value["boot"]),
@@ -188,7 +188,7 @@ def parse_line(line: str) -> Head | Sample:
         raise ValueError(f"no line of a sentinel's record: {line[:80]!r}") from error
 
 
-def parse_record(lines: Iterable[str]) -> Iterator[Head | Sample]:
+def parse_record(lines: Iterable[str]) -> Iterator[StreamHead | Sample]:
     """Yield every readable line. A damaged one is skipped: the missing sample then shows as a gap."""
     for line in lines:
         try:

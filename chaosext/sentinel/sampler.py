@@ -9,12 +9,12 @@ from threading import Condition
 from typing import TYPE_CHECKING
 
 from chaosext.model.clock import boot_id
-from chaosext.model.signal import Head, Sample
+from chaosext.model.signal import Sample, StreamHead
 from chaosext.sentinel.watch_loop import Memory, Watch, check
 
 if TYPE_CHECKING:
     from chaosext.sentinel.sample_log import Journal
-    from chaosext.sentinel.watch_plan import Plan
+    from chaosext.sentinel.watch_plan import WatchPlan
 
 LATE_ROUNDS = 3
 """After this many intervals without a new round, the sentinel counts as not sampling."""
@@ -23,16 +23,16 @@ LATE_ROUNDS = 3
 class Sentinel:
     """One thread calls `run`; the other methods are thread-safe."""
 
-    def __init__(self, node: str, plan: Plan, journal: Journal) -> None:
+    def __init__(self, node: str, plan: WatchPlan, journal: Journal) -> None:
         self._node, self._journal = node, journal
         self._memory = Memory()
         self._changed = Condition()
-        self._plan: Plan | None = None
+        self._plan: WatchPlan | None = None
         self._why_not = ""
         self._last_n, self._last_s = -1, time.monotonic()
         self.take(plan)
 
-    def take(self, plan: Plan) -> None:
+    def take(self, plan: WatchPlan) -> None:
         """Sample by `plan` from now on, even after `end`. Raises `ValueError` for a plan that cannot be carried out."""
         check(plan)
         with self._changed:
@@ -64,7 +64,7 @@ class Sentinel:
             if plan:
                 self._carry_out(plan)
 
-    def _carry_out(self, plan: Plan) -> None:
+    def _carry_out(self, plan: WatchPlan) -> None:
         watch = Watch(plan, self._node, self._memory)
         grid = Grid(start_s=time.monotonic(), interval_s=plan.interval_s, first=self._last_n + 1)
         self._journal.head(self._head(watch))
@@ -75,7 +75,7 @@ class Sentinel:
                 return
             self._round(watch, grid)
 
-    def _await_round(self, plan: Plan, grid: Grid) -> bool:
+    def _await_round(self, plan: WatchPlan, grid: Grid) -> bool:
         """Wait for the next round. Returns False if the plan was replaced or ended."""
         now_s = time.monotonic()
         wait_s = grid.begins_s(grid.next(now_s, self._last_n)) - now_s
@@ -89,13 +89,13 @@ class Sentinel:
         self._journal.sample(Sample(number, began_s, marks))
         self._last_n, self._last_s = number, began_s
 
-    def _expire(self, plan: Plan) -> None:
+    def _expire(self, plan: WatchPlan) -> None:
         with self._changed:
             if self._plan is plan:
                 self._plan, self._why_not = None, f"its {plan.ends_after_s:g} s are over"
 
-    def _head(self, watch: Watch) -> Head:
-        return Head(
+    def _head(self, watch: Watch) -> StreamHead:
+        return StreamHead(
             run=watch.plan.run,
             node=self._node,
             boot=boot_id(),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from chaosext.model.errors import Refused
 from chaosext.sentinel.watch_loop import check
-from chaosext.sentinel.watch_plan import Plan
+from chaosext.sentinel.watch_plan import WatchPlan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,14 +20,14 @@ TOKEN_LENGTH = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class SentinelOptions:
     """`host` and `port`: where it listens. `directory`: where it keeps its record. `token`: what clients must send."""
 
     node: str
     host: str
     port: int
     token: str = field(repr=False)
-    plan: Plan
+    plan: WatchPlan
     directory: Path
 
     @classmethod
@@ -78,8 +78,8 @@ def _token(text: str) -> str:
     return text
 
 
-def _plan(text: str) -> Plan:
-    plan = Plan.parse(text)
+def _plan(text: str) -> WatchPlan:
+    plan = WatchPlan.parse(text)
     check(plan)
     return plan
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 from chaosext.model.clock import boot_id
-from chaosext.sentinel.watch_plan import Plan
+from chaosext.sentinel.watch_plan import WatchPlan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -144,7 +144,7 @@ class Handler(BaseHTTPRequestHandler):
             )
             return
         try:
-            self.server.sentinel.take(Plan.parse(self.rfile.read(int(length)).decode()))
+            self.server.sentinel.take(WatchPlan.parse(self.rfile.read(int(length)).decode()))
         except ValueError as error:
             self._refuse(HTTPStatus.BAD_REQUEST, str(error))
         else:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from chaosext.model.signal import Mark
-from chaosext.sentinel.sockets import Address, exchange, stream_socket
+from chaosext.sentinel.sockets import SocketAddress, exchange, stream_socket
 
 if TYPE_CHECKING:
     from chaosext.sentinel.socket_loop import Probe
@@ -93,7 +93,7 @@ def synced(own: Mark, istiod: Mark) -> Mark:
 
 def ready(host: str) -> Probe[Mark]:
     """Good for HTTP 200, error for any other answer."""
-    answer = yield from _get(Address(host, READY_PORT), READY_PATH)
+    answer = yield from _get(SocketAddress(host, READY_PORT), READY_PATH)
     status = _STATUS.match(answer)
     return Mark.GOOD if status and status[1] == b"200" else Mark.ERROR
 
@@ -107,7 +107,7 @@ class Streams:
     def ask(self, pod: str, host: str) -> Probe[Mark]:
         """Good for a stream that carries data, else down. A Pod that refuses the connection has no running sidecar."""
         try:
-            answer = yield from _get(Address(host, STATS_PORT), STATS_PATH)
+            answer = yield from _get(SocketAddress(host, STATS_PORT), STATS_PATH)
         except ConnectionRefusedError:
             return Mark.DOWN
         except OSError:
@@ -122,7 +122,7 @@ class Streams:
         return Mark.GOOD if stream.is_alive(stats) else Mark.DOWN
 
 
-def _get(address: Address, path: str) -> Probe[bytes]:
+def _get(address: SocketAddress, path: str) -> Probe[bytes]:
     """Return the whole response including headers; it is short enough for Envoy to send it in one piece."""
     shown = f"[{address.host}]" if ":" in address.host else address.host
     request = f"GET {path} HTTP/1.1\r\nHost: {shown}:{address.port}\r\nConnection: close\r\n\r\n"

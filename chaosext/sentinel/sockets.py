@@ -32,7 +32,7 @@ NO_WAY = (
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class SocketAddress:
     """An IPv4 or IPv6 address and a port."""
 
     host: str
@@ -84,7 +84,7 @@ def marked(probe: Probe[Mark]) -> Probe[Mark]:
         return mark_of(error)
 
 
-def datagram_socket(address: Address) -> socket.socket:
+def datagram_socket(address: SocketAddress) -> socket.socket:
     """Create a UDP socket that receives only from `address`, and ICMP errors of the path to it."""
     sock = socket.socket(address.family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     try:
@@ -109,7 +109,7 @@ def connect(sock: socket.socket, address: Any) -> Probe[None]:
         raise OSError(error, os.strerror(error))
 
 
-def tcp(address: Address) -> Probe[Mark]:
+def tcp(address: SocketAddress) -> Probe[Mark]:
     """Check whether a TCP connection is accepted and not reset immediately."""
     with stream_socket(address.family) as sock:
         yield from connect(sock, address.pair)

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from chaosext.model.signal import Mark, Signal, Watched
 from chaosext.sentinel import bird_sessions, kernel_routes, sidecar_stats
 from chaosext.sentinel.bird_sessions import BIRD6_SOCKET, BIRD_SOCKET
-from chaosext.sentinel.resolver import PORT, KeptSockets, Question, fresh_udp, over_tcp
+from chaosext.sentinel.resolver import PORT, DnsQuestion, KeptSockets, fresh_udp, over_tcp
 from chaosext.sentinel.socket_loop import Probe, drive
-from chaosext.sentinel.sockets import Address, marked, tcp
+from chaosext.sentinel.sockets import SocketAddress, marked, tcp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from chaosext.sentinel.watch_plan import Plan
+    from chaosext.sentinel.watch_plan import WatchPlan
 
 SHORTEST_INTERVAL_S = 0.2
 
@@ -42,13 +42,13 @@ class Memory:
 class Watch:
     """Carries out `plan` on `node`. Raises `ValueError` for an invalid plan."""
 
-    def __init__(self, plan: Plan, node: str, memory: Memory) -> None:
+    def __init__(self, plan: WatchPlan, node: str, memory: Memory) -> None:
         check(plan)
         self.plan = plan
         self.signals = plan.signals(node)
         self._istiod = next((each for each in self.signals if _is_istiod(each, plan)), None)
         self._looks = tuple(_looks(plan, self.signals, memory))
-        memory.sockets.keep({Address.parse(each.target, PORT) for each in plan.dns_servers})
+        memory.sockets.keep({SocketAddress.parse(each.target, PORT) for each in plan.dns_servers})
 
     def round(self) -> str:
         """Measure all signals in parallel within the plan's `timeout_s`. Returns one mark for each."""
@@ -64,27 +64,27 @@ class Watch:
         return marks[signal]
 
 
-def check(plan: Plan) -> None:
+def check(plan: WatchPlan) -> None:
     """Raise `ValueError` for an invalid plan: names instead of addresses, or times that do not fit a round."""
     if not SHORTEST_INTERVAL_S <= plan.interval_s <= 60 or not 0 < plan.timeout_s <= plan.interval_s:
         raise ValueError(f"each {plan.interval_s} s, within {plan.timeout_s} s: no round can be so")
     if plan.istiod and plan.istiod not in {each.target for each in plan.tcp}:
         raise ValueError(f"istiod {plan.istiod!r} is not among the TCP targets")
     for each in plan.dns_servers:
-        Address.parse(each.target, PORT)
+        SocketAddress.parse(each.target, PORT)
     for each in plan.tcp:
-        Address.parse(each.target)
+        SocketAddress.parse(each.target)
     for text in (*(each.address for each in plan.sidecars), *(each.target for each in plan.routes)):
         ip_address(text)
     if plan.dns_servers:
-        Question.make(plan.dns_name, plan.dns_expected, ipv6=False)
+        DnsQuestion.make(plan.dns_name, plan.dns_expected, ipv6=False)
 
 
-def _is_istiod(signal: Signal, plan: Plan) -> bool:
+def _is_istiod(signal: Signal, plan: WatchPlan) -> bool:
     return bool(plan.istiod) and signal.kind is Watched.TCP and signal.target == plan.istiod
 
 
-def _looks(plan: Plan, signals: Iterable[Signal], memory: Memory) -> Iterator[Look]:
+def _looks(plan: WatchPlan, signals: Iterable[Signal], memory: Memory) -> Iterator[Look]:
     peers: list[Signal] = []
     targets: list[Signal] = []
     for signal in dict.fromkeys(signals):
@@ -109,16 +109,16 @@ def _alone(probe: Callable[[], Probe[Mark]]) -> Probe[Sequence[Mark]]:
     return [(yield from marked(probe()))]
 
 
-def _prober(plan: Plan, signal: Signal, memory: Memory) -> Callable[[], Probe[Mark]]:
+def _prober(plan: WatchPlan, signal: Signal, memory: Memory) -> Callable[[], Probe[Mark]]:
     match signal.kind:
         case Watched.TCP:
-            return partial(tcp, Address.parse(signal.target))
+            return partial(tcp, SocketAddress.parse(signal.target))
         case Watched.SIDECAR_READY:
             return partial(sidecar_stats.ready, signal.label)
         case Watched.SIDECAR_XDS:
             return partial(memory.streams.ask, signal.target, signal.label)
-    server = Address.parse(signal.target, PORT)
-    question = Question.make(plan.dns_name, plan.dns_expected, ipv6=":" in server.host)
+    server = SocketAddress.parse(signal.target, PORT)
+    question = DnsQuestion.make(plan.dns_name, plan.dns_expected, ipv6=":" in server.host)
     ways = {
         Watched.DNS_UDP: fresh_udp,
         Watched.DNS_UDP_KEPT: memory.sockets.udp,

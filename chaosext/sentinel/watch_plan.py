@@ -38,7 +38,7 @@ class Sidecar:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class WatchPlan:
     """What to watch, how often, and until when.
 
     `dns_name` is looked up at each of `dns_servers` over UDP (a fresh and a kept socket) and TCP; the answer

@@ -25,7 +25,7 @@ SEARCH_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class LayerEntry:
     """One path in a layer: a file, a symlink, a hard link, or a directory.
 
     `path` has no leading slash. The content is a file on disk (`source`) or a `text`; a hard link refers to
@@ -55,7 +55,7 @@ class Component:
     """An image to build: `entries` as one layer on `base` (a tar file of a file system; None: no base layer)."""
 
     names: tuple[str, ...]
-    entries: tuple[Entry, ...]
+    entries: tuple[LayerEntry, ...]
     base: Path | None = None
     config: Mapping[str, object] = field(default_factory=dict)
 
@@ -73,7 +73,7 @@ class Component:
         return Image(names=self.names, layers=layers, config={"Env": [SEARCH_PATH], **self.config})
 
 
-def write_layer(target: Path, entries: Iterable[Entry]) -> None:
+def write_layer(target: Path, entries: Iterable[LayerEntry]) -> None:
     """Write `entries` as one uncompressed layer with numeric owners and zero timestamps."""
     with tarfile.open(target, "w", format=tarfile.GNU_FORMAT) as layer:
         for entry in entries:
@@ -117,7 +117,7 @@ def image_config(image: Image, diff_ids: Iterable[str]) -> bytes:
     return json.dumps(body, sort_keys=True).encode()
 
 
-def _add(layer: tarfile.TarFile, entry: Entry) -> None:
+def _add(layer: tarfile.TarFile, entry: LayerEntry) -> None:
     info = tarfile.TarInfo(entry.path)
     info.mode, info.uid, info.gid = entry.mode, entry.uid, entry.uid
     if entry.source is not None:
@@ -133,7 +133,7 @@ def _add(layer: tarfile.TarFile, entry: Entry) -> None:
         layer.addfile(info)
 
 
-def _kind(entry: Entry) -> tuple[bytes, str]:
+def _kind(entry: LayerEntry) -> tuple[bytes, str]:
     if entry.symlink is not None:
         return tarfile.SYMTYPE, entry.symlink
     if entry.hardlink is not None:

@@ -31,7 +31,7 @@ REMOVE_TIMEOUT_S = 120
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Container:
+class NodeContainer:
     """One container.
 
     `role` is kind's ("control-plane", "worker", "external-load-balancer"), "" for others. `ipv4` is its
@@ -90,15 +90,15 @@ def engine_elsewhere(problem: str) -> Refused | None:
     return None
 
 
-def parse_inspect(output: str) -> tuple[Container, ...]:
+def parse_inspect(output: str) -> tuple[NodeContainer, ...]:
     """Parse the output of `docker inspect`; containers are sorted by name."""
     return tuple(sorted((_container(each) for each in json.loads(output)), key=lambda each: each.name))
 
 
-def _container(inspected: Mapping[str, Any]) -> Container:
+def _container(inspected: Mapping[str, Any]) -> NodeContainer:
     labels = inspected["Config"].get("Labels") or {}
     networks = inspected["NetworkSettings"].get("Networks") or {}
-    return Container(
+    return NodeContainer(
         name=inspected["Name"].lstrip("/"),
         role=labels.get(ROLE_LABEL, ""),
         running=bool(inspected["State"].get("Running")),
@@ -110,19 +110,19 @@ def _container(inspected: Mapping[str, Any]) -> Container:
     )
 
 
-def cluster_containers(cluster: str) -> tuple[Container, ...]:
+def cluster_containers(cluster: str) -> tuple[NodeContainer, ...]:
     """Return kind's containers of a cluster, including stopped ones. Raises `CommandFailed`."""
     listed = docker("ps", "--all", "--quiet", "--filter", f"label={CLUSTER_LABEL}={cluster}").split()
     return inspect(listed)
 
 
-def find_container(name: str) -> Container | None:
+def find_container(name: str) -> NodeContainer | None:
     """Return the container with that name, or None. Raises `CommandFailed` if Docker does not answer."""
     listed = docker("ps", "--all", "--quiet", "--filter", f"name=^/?{name}$").split()
     return next(iter(inspect(listed)), None)
 
 
-def inspect(ids: Iterable[str]) -> tuple[Container, ...]:
+def inspect(ids: Iterable[str]) -> tuple[NodeContainer, ...]:
     """Return the containers with these ids; those that have disappeared meanwhile are left out."""
     wanted = list(ids)
     if not wanted:
@@ -145,14 +145,14 @@ def network_in_use(name: str = KIND_NETWORK) -> bool:
     return bool(docker("ps", "--all", "--quiet", "--filter", f"network={name}").strip())
 
 
-def start_stopped(containers: Iterable[Container]) -> None:
+def start_stopped(containers: Iterable[NodeContainer]) -> None:
     """Start the stopped ones. Raises `CommandFailed`."""
     stopped = [each.name for each in containers if not each.running]
     if stopped:
         docker("start", *stopped, timeout_s=START_TIMEOUT_S)
 
 
-def remove(containers: Iterable[Container]) -> None:
+def remove(containers: Iterable[NodeContainer]) -> None:
     """Remove containers, running or not, and their anonymous volumes. Raises `CommandFailed`."""
     names = [each.name for each in containers]
     if names:

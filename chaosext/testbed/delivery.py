@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from chaosext.model.paths import cache_home
 from chaosext.nodes import image_names as runner
 from chaosext.sentinel import sentinel_image as sentinel
-from chaosext.testbed.archive import SEARCH_PATH, Component, Entry, write_archive
+from chaosext.testbed.archive import SEARCH_PATH, Component, LayerEntry, write_archive
 from chaosext.testbed.containers import docker, node_script
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from chaosext.testbed.archive import Image
-    from chaosext.testbed.containers import Container
+    from chaosext.testbed.containers import NodeContainer
 
 CONTAINERD_S = 60
 IMPORT_S = 600
@@ -48,13 +48,13 @@ def runner_image_over(base: Path) -> Image:
         "User": f"{runner.USER}:{runner.USER}",
         "Entrypoint": ["chaosext"],
     }
-    command = Entry(path="usr/local/bin/chaosext", text=RUNNER_COMMAND)
+    command = LayerEntry(path="usr/local/bin/chaosext", text=RUNNER_COMMAND)
     entries = (*_files(runner.HOME, runner.sources()), command)
     names = (runner.runner_image(), runner.shell_image())
     return Component(names=names, base=base, entries=entries, config=config).image()
 
 
-def nodes_without(machines: Iterable[Container], image: str) -> tuple[str, ...]:
+def nodes_without(machines: Iterable[NodeContainer], image: str) -> tuple[str, ...]:
     """Return the nodes that lack the image called `image`. Raises `CommandFailed`.
 
     Waits for a containerd that is still starting.
@@ -76,7 +76,7 @@ def load(nodes: Sequence[str], image: Image) -> None:
 
 
 def deliver(
-    machines: Sequence[Container],
+    machines: Sequence[NodeContainer],
     images: Mapping[str, Image],
     stage: Callable[[str], AbstractContextManager[object]],
 ) -> None:
@@ -90,8 +90,8 @@ def deliver(
                 load(lacking, image)
 
 
-def _files(home: str, sources: Mapping[str, str]) -> tuple[Entry, ...]:
-    return tuple(Entry(path=f"{home}/{path}", text=text, mode=0o644) for path, text in sources.items())
+def _files(home: str, sources: Mapping[str, str]) -> tuple[LayerEntry, ...]:
+    return tuple(LayerEntry(path=f"{home}/{path}", text=text, mode=0o644) for path, text in sources.items())
 
 
 def _environment(home: str) -> list[str]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from chaosext.nodes.frr import Peer
-    from chaosext.testbed.containers import Container
+    from chaosext.testbed.containers import NodeContainer
     from chaosext.testbed.kubectl import Kubectl
 
 KUBE_DNS_LABEL = ("k8s-app", "kube-dns")
@@ -29,7 +29,7 @@ EXPECTED_WORKLOADS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NodeStatus:
+class NodeHealth:
     """A node.
 
     `bgp` is the state of its session as the leaf reports it; "none by design" for control planes.
@@ -45,7 +45,7 @@ class NodeStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PodStatus:
+class PodHealth:
     """A Pod that is not terminating; `detail` says why it is not Ready."""
 
     namespace: str
@@ -77,8 +77,8 @@ class BedStatus:
     context: str
     record: Mapping[str, str]
     leaf_ip: str
-    nodes: tuple[NodeStatus, ...]
-    pods: tuple[PodStatus, ...]
+    nodes: tuple[NodeHealth, ...]
+    pods: tuple[PodHealth, ...]
     workloads: tuple[WorkloadStatus, ...]
     without_sentinel: tuple[str, ...] = ()
 
@@ -113,9 +113,9 @@ def read_status(
     kubectl: Kubectl,
     *,
     name: str,
-    leaf: Container,
+    leaf: NodeContainer,
     record: Mapping[str, str],
-    containers: Collection[Container],
+    containers: Collection[NodeContainer],
 ) -> BedStatus:
     """Read the status from the API server and the leaf. Raises `CommandFailed` without an API server."""
     objects = kubectl.get("nodes,pods,deployments,daemonsets", "--all-namespaces")
@@ -137,7 +137,7 @@ def make_status(
     name: str,
     leaf_ip: str,
     record: Mapping[str, str],
-    containers: Iterable[Container],
+    containers: Iterable[NodeContainer],
     without_sentinel: tuple[str, ...] = (),
 ) -> BedStatus:
     """Return the status from Kubernetes objects, the leaf's sessions (by address) and the containers.
@@ -166,9 +166,9 @@ def make_status(
     )
 
 
-def _node_status(container: Container, node: Node | None, session: Peer | None) -> NodeStatus:
+def _node_status(container: NodeContainer, node: Node | None, session: Peer | None) -> NodeHealth:
     unpeered = NO_SESSION if container.role == "worker" else "none by design"
-    return NodeStatus(
+    return NodeHealth(
         name=container.name,
         role=container.role,
         ipv4=container.ipv4,
@@ -179,9 +179,9 @@ def _node_status(container: Container, node: Node | None, session: Peer | None) 
     )
 
 
-def _pod_status(pod: Pod) -> PodStatus:
+def _pod_status(pod: Pod) -> PodHealth:
     label, value = KUBE_DNS_LABEL
-    return PodStatus(
+    return PodHealth(
         namespace=pod.namespace,
         name=pod.name,
         node=pod.node,
@@ -202,13 +202,13 @@ def _workload_status(workload: Mapping[str, Any]) -> WorkloadStatus:
     )
 
 
-def _missing_nodes(nodes: Iterable[NodeStatus]) -> list[str]:
+def _missing_nodes(nodes: Iterable[NodeHealth]) -> list[str]:
     unready = [f"node {node.name} is not Ready" for node in nodes if not node.ready]
     cordoned = [f"node {node.name} is cordoned" for node in nodes if node.ready and not node.schedulable]
     return [*unready, *cordoned]
 
 
-def _missing_sessions(nodes: Iterable[NodeStatus]) -> list[str]:
+def _missing_sessions(nodes: Iterable[NodeHealth]) -> list[str]:
     return [
         f"the leaf's BGP session with {node.name} ({node.ipv4}) is not Established: {node.bgp}"
         for node in nodes
@@ -216,7 +216,7 @@ def _missing_sessions(nodes: Iterable[NodeStatus]) -> list[str]:
     ]
 
 
-def missing_kube_dns(nodes: Iterable[NodeStatus], pods: Iterable[PodStatus]) -> list[str]:
+def missing_kube_dns(nodes: Iterable[NodeHealth], pods: Iterable[PodHealth]) -> list[str]:
     """List misplaced kube-dns: Pods that are not on workers, or Pods on fewer workers than they should use."""
     workers = {node.name for node in nodes if node.role == "worker"}
     places = {pod.name: pod.node for pod in pods if pod.kube_dns and pod.ready}
@@ -239,7 +239,7 @@ def _missing_workloads(workloads: Iterable[WorkloadStatus]) -> list[str]:
     return [*absent, *unready]
 
 
-def _missing_pods(pods: Iterable[PodStatus]) -> list[str]:
+def _missing_pods(pods: Iterable[PodHealth]) -> list[str]:
     return [f"Pod {pod.namespace}/{pod.name} is not Ready: {pod.detail}" for pod in pods if not pod.ready]
 
 

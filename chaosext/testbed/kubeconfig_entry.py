@@ -9,7 +9,7 @@ import yaml
 from chaosext.cluster.kubeconfig import kubeconfig_files
 from chaosext.cluster.object_files import parse_yaml
 from chaosext.model.files import OWNER_ONLY, read_file, write_whole
-from chaosext.testbed.containers import Container, docker
+from chaosext.testbed.containers import NodeContainer, docker
 from chaosext.testbed.kubectl import ADMIN_CONF
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def leading_to(config: dict[str, Any], context: str, server: str) -> dict[str, A
     return {**config, "clusters": [led(entry) for entry in config.get("clusters") or ()]}
 
 
-def print_kubeconfig(containers: tuple[Container, ...], context: str) -> str:
+def print_kubeconfig(containers: tuple[NodeContainer, ...], context: str) -> str:
     """Return a standalone kubeconfig of the running cluster. Raises `CommandFailed`."""
     control_plane = next(each for each in containers if each.role == "control-plane")
     admin_conf = docker("exec", control_plane.name, "cat", ADMIN_CONF)

@@ -16,7 +16,7 @@ from chaosext.testbed.calico_install import AS_NUMBER
 from chaosext.testbed.commands import CommandFailed
 from chaosext.testbed.containers import (
     KIND_NETWORK,
-    Container,
+    NodeContainer,
     docker,
     find_container,
     network_exists,
@@ -102,14 +102,14 @@ def make_leaf(cluster: str, image: str, record: Mapping[str, str]) -> None:
     docker("create", "--name", name, "--hostname", name, *CREATE_FLAGS, *flags, image)
 
 
-def recorded(leaf: Container) -> dict[str, str] | None:
+def recorded(leaf: NodeContainer) -> dict[str, str] | None:
     """Return the record on a leaf container, or None if it is not a leaf of chaosext."""
     if TESTBED_LABEL not in leaf.labels:
         return None
     return dict(json.loads(leaf.labels.get(RECORD_LABEL) or "{}"))
 
 
-def made_network(leaf: Container) -> bool:
+def made_network(leaf: NodeContainer) -> bool:
     """Return whether kind's network did not exist before this testbed."""
     return leaf.labels.get(NETWORK_MADE_LABEL) == "yes"
 
@@ -140,7 +140,7 @@ def sessions(cluster: str) -> dict[str, Peer]:
         return {}
 
 
-def _on_kind_network(cluster: str) -> Container:
+def _on_kind_network(cluster: str) -> NodeContainer:
     leaf = _found(cluster)
     if not leaf.on_kind_network:
         docker("network", "connect", KIND_NETWORK, leaf.name)
@@ -148,7 +148,7 @@ def _on_kind_network(cluster: str) -> Container:
     return leaf
 
 
-def _found(cluster: str) -> Container:
+def _found(cluster: str) -> NodeContainer:
     leaf = find_container(leaf_name(cluster))
     if leaf is None:
         raise CommandFailed(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from chaosext.testbed.config import Blueprint
-    from chaosext.testbed.containers import Container
+    from chaosext.testbed.containers import NodeContainer
     from chaosext.testbed.node_images import ImageSet
     from chaosext.testbed.stage_progress import Progress
 
@@ -113,7 +113,9 @@ def down(name: str, progress: Progress) -> bool:
     return True
 
 
-def _take_away(name: str, mark: Container, machines: tuple[Container, ...], progress: Progress) -> None:
+def _take_away(
+    name: str, mark: NodeContainer, machines: tuple[NodeContainer, ...], progress: Progress
+) -> None:
     with progress.stage(f"Remove testbed {name}"):
         kubeconfig_entry.forget_context(f"kind-{name}")
         containers.remove(machines)
@@ -146,7 +148,7 @@ def _record(blueprint: Blueprint, images: ImageSet) -> dict[str, str]:
     return blueprint.record(node_image=images.node_image, image_source=images.source)
 
 
-def _mark(name: str) -> Container | None:
+def _mark(name: str) -> NodeContainer | None:
     """Return the testbed's leaf, or None. Raises `Refused` if another container has its name."""
     found = containers.find_container(leaf.leaf_name(name))
     if found is not None and leaf.recorded(found) is None:
@@ -161,7 +163,7 @@ def _status_if_up(name: str) -> BedStatus | None:
         return None
 
 
-def _remove_network(mark: Container) -> None:
+def _remove_network(mark: NodeContainer) -> None:
     if leaf.made_network(mark) and containers.network_exists() and not containers.network_in_use():
         containers.docker("network", "rm", containers.KIND_NETWORK)
 

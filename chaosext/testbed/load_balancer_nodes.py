@@ -33,7 +33,7 @@ from chaosext.testbed.node_images import CUSTOMERS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from chaosext.testbed.containers import Container
+    from chaosext.testbed.containers import NodeContainer
 
 KEY_LABEL = "chaosext.testbed.load_balancer_nodes"
 """Label with a key of what the container was made of; a container with another key is replaced."""
@@ -120,7 +120,7 @@ def ensure_entry(testbed: str, image: str, behind: tuple[Member, ...]) -> None:
     _ensure(testbed, Recipe(name=customers_name(testbed), image=image, command=_buying(testbed)))
 
 
-def found(testbed: str) -> tuple[Container, ...]:
+def found(testbed: str) -> tuple[NodeContainer, ...]:
     """Return the existing containers of the testbed's load balancer and customers. Raises `CommandFailed`."""
     names = (entry_name(testbed), customers_name(testbed))
     there = (containers.find_container(name) for name in names)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from chaosext.testbed.apply_manifests import Manifest
     from chaosext.testbed.config import Blueprint
-    from chaosext.testbed.containers import Container
+    from chaosext.testbed.containers import NodeContainer
     from chaosext.testbed.health import BedStatus
     from chaosext.testbed.node_images import ImageSet
     from chaosext.testbed.stage_progress import Progress
@@ -357,7 +357,7 @@ class BringUp:
         shown = "; ".join(missing[:MISSING_SHOWN]) or "nothing"
         return f"missing: {shown}; `chaosext testbed up` continues from here"
 
-    def machines(self) -> tuple[Container, ...]:
+    def machines(self) -> tuple[NodeContainer, ...]:
         return containers.cluster_containers(self.blueprint.name)
 
     def worker_addresses(self) -> list[str]:

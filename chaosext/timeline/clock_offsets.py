@@ -21,7 +21,7 @@ KEPT = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class ClockReading:
     """One answer. `mono_s`, `wall_s`: the node's clocks in boot `boot`; all other times are the runner's."""
 
     boot: str
@@ -71,10 +71,10 @@ class Offset:
 class Clocks:
     """The measurements of one node. One thread adds them; any thread may read."""
 
-    _boots: dict[str, deque[Measured]] = field(default_factory=dict)
-    _best: dict[str, Measured] = field(default_factory=dict)
+    _boots: dict[str, deque[ClockReading]] = field(default_factory=dict)
+    _best: dict[str, ClockReading] = field(default_factory=dict)
 
-    def take(self, measured: Measured) -> None:
+    def take(self, measured: ClockReading) -> None:
         best = self._best.get(measured.boot)
         if best is None or measured.error_s <= best.error_s:
             self._best[measured.boot] = measured

@@ -13,7 +13,7 @@ from chaosext.timeline.object_events import Note
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from chaosext.timeline.signal_kinds import Question
+    from chaosext.timeline.signal_kinds import SignalQuestion
 
 PER_MINUTE = 6
 """More changes per minute than this are reported once a minute, as routers dampen a flapping route (RFC 2439)."""
@@ -96,7 +96,7 @@ class Damper:
     a minute, with the number of changes, until the rate drops. It then ends when that state was last left.
     """
 
-    question: Question
+    question: SignalQuestion
     heard: Kind | None = None
     _unseen: bool = False
     _changes: deque[tuple[float, Kind]] = field(default_factory=deque)

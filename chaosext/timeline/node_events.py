@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from chaosext.model.signal import Head, Mark, Sample, Signal, Watched
+from chaosext.model.signal import Mark, Sample, Signal, StreamHead, Watched
 from chaosext.model.timeline import NO_LONGER_WATCHED, Kind
 from chaosext.timeline.debounce import Damper, Streak
 from chaosext.timeline.object_events import Note
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from chaosext.timeline.debounce import Said
-    from chaosext.timeline.signal_kinds import Question
+    from chaosext.timeline.signal_kinds import SignalQuestion
 
-Dated = tuple[Head, float, Note]
+Dated = tuple[StreamHead, float, Note]
 """The head of the boot that the time belongs to, since when the event holds (monotonic seconds), and the event."""
 
 SOURCE = "sentinel on "
@@ -34,14 +34,14 @@ class NodeWatch:
     def __init__(self, node: str) -> None:
         self.node = node
         self.source = f"{SOURCE}{node}"
-        self._head: Head | None = None
-        self._seen: tuple[Head, Sample] | None = None
-        self._tracks: dict[Question, _Track] = {}
+        self._head: StreamHead | None = None
+        self._seen: tuple[StreamHead, Sample] | None = None
+        self._tracks: dict[SignalQuestion, _Track] = {}
         self._settled = False
 
-    def take(self, entry: Head | Sample) -> tuple[Dated, ...]:
+    def take(self, entry: StreamHead | Sample) -> tuple[Dated, ...]:
         """Process the next line of the record. Ignores a sample without a head, and a duplicate."""
-        if isinstance(entry, Head):
+        if isinstance(entry, StreamHead):
             return tuple(self._begin(entry))
         if self._head is None or (self._seen and is_stale(*self._seen, self._head, entry)):
             return ()
@@ -51,7 +51,7 @@ class NodeWatch:
         """The run ended at `at_mono_s` of the last boot: return the remaining events; none without a head."""
         return tuple(self._end(self._head, at_mono_s)) if self._head else ()
 
-    def _begin(self, head: Head) -> Iterator[Dated]:
+    def _begin(self, head: StreamHead) -> Iterator[Dated]:
         """Keep the state of questions that stay in the plan; those that left it become unobserved."""
         before, self._head, self._settled = self._head, head, False
         known, self._tracks = self._tracks, {}
@@ -62,7 +62,7 @@ class NodeWatch:
                 (head, at_s, note) for gone in known.values() for at_s, note in gone.drop(head.mono_s)
             )
 
-    def _look(self, head: Head, sample: Sample) -> Iterator[Dated]:
+    def _look(self, head: StreamHead, sample: Sample) -> Iterator[Dated]:
         if self._seen:
             yield from self._gap(*self._seen, head, sample)
         unchanged = self._settled and self._seen and self._seen[1].marks == sample.marks
@@ -73,7 +73,7 @@ class NodeWatch:
                 yield from ((head, at_s, note) for at_s, note in track.take(sample.mono_s, marks))
             self._settled = all(track.settled for track in self._tracks.values())
 
-    def _gap(self, before: Head, last: Sample, head: Head, sample: Sample) -> Iterator[Dated]:
+    def _gap(self, before: StreamHead, last: Sample, head: StreamHead, sample: Sample) -> Iterator[Dated]:
         why = gap(before, last, head, sample)
         if not why:
             return
@@ -87,13 +87,13 @@ class NodeWatch:
             )
         yield head, sample.mono_s, self._note(Kind.OBSERVATION_RESTORED, "the sentinel's record goes on")
 
-    def _lost(self, head: Head, at_s: float, why: str) -> Iterator[Dated]:
+    def _lost(self, head: StreamHead, at_s: float, why: str) -> Iterator[Dated]:
         for track in self._tracks.values():
             track.blind()
         self._settled = False
         yield head, at_s, self._note(Kind.OBSERVATION_LOST, why)
 
-    def _end(self, head: Head, at_s: float) -> Iterator[Dated]:
+    def _end(self, head: StreamHead, at_s: float) -> Iterator[Dated]:
         for track in self._tracks.values():
             yield from ((head, since_s, note) for since_s, note in track.let_go())
         seen, last = self._seen or (head, None)
@@ -109,7 +109,7 @@ class NodeWatch:
 class _Track:
     """The state of one question, and what was reported about it."""
 
-    def __init__(self, question: Question, head: Head) -> None:
+    def __init__(self, question: SignalQuestion, head: StreamHead) -> None:
         self._question = question
         sockets = question.signal.kind is Watched.DNS_UDP_KEPT
         self._in_a_row = max(IN_A_ROW, math.ceil(SOCKETS_APART_S / head.interval_s) if sockets else 0)

@@ -10,7 +10,7 @@ from chaosext.model.timeline import Kind
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
-    from chaosext.cluster.objects import Endpoint, Event, Node, Pod
+    from chaosext.cluster.objects import CoreV1Event, Endpoint, Node, Pod
 
 NOT_READY_LIKE = ("False", "Unknown")
 
@@ -113,7 +113,7 @@ def gone_note(pod: Pod) -> Note:
     return Note(kind=Kind.POD_GONE, object=pod.subject, detail=f"was on {pod.node or 'no node'}")
 
 
-def probe_note(event: Event) -> Note | None:
+def probe_note(event: CoreV1Event) -> Note | None:
     """A probe failure in kubelet's own words; None for any other event."""
     if event.reason != "Unhealthy":
         return None

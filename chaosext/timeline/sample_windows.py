@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from chaosext.model.signal import Head, Mark, Sample, Signal
+from chaosext.model.signal import Mark, Sample, Signal, StreamHead
 from chaosext.timeline.outages import united
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Span:
     mark: Mark
 
 
-def signal_windows(entries: Iterable[Head | Sample]) -> Mapping[Signal, tuple[Span, ...]]:
+def signal_windows(entries: Iterable[StreamHead | Sample]) -> Mapping[Signal, tuple[Span, ...]]:
     """The spans of each signal in order; adjacent spans of one boot touch, and differ in their marks.
 
     A gap in the record is a span of `Mark.UNKNOWN`; after a reboot, it begins with the new boot. Between
@@ -43,7 +43,7 @@ def signal_windows(entries: Iterable[Head | Sample]) -> Mapping[Signal, tuple[Sp
     return {signal: tuple(found) for signal, found in spans.items()}
 
 
-def marks_of(head: Head, marks: str) -> tuple[Mark, ...]:
+def marks_of(head: StreamHead, marks: str) -> tuple[Mark, ...]:
     """Return one mark for each of the head's signals; unknown if it is missing or invalid."""
     known = marks[: len(head.signals)].ljust(len(head.signals), Mark.UNKNOWN.value)
     return tuple(MARKS.get(mark, Mark.UNKNOWN) for mark in known)
@@ -53,7 +53,7 @@ def marks_of(head: Head, marks: str) -> tuple[Mark, ...]:
 class _Stretch:
     """Consecutive equal samples; `marks` is "" for a gap."""
 
-    head: Head
+    head: StreamHead
     start_s: float
     end_s: float
     marks: str
@@ -63,15 +63,15 @@ class _Stretch:
 class _Row:
     """Consecutive equal samples that may continue."""
 
-    head: Head
+    head: StreamHead
     first: Sample
     last: Sample
 
-    def goes_on(self, head: Head, sample: Sample) -> bool:
+    def goes_on(self, head: StreamHead, sample: Sample) -> bool:
         same = head is self.head and sample.marks == self.last.marks
         return same and not gap(head, self.last, head, sample)
 
-    def ended_by(self, head: Head, sample: Sample) -> Iterator[_Stretch]:
+    def ended_by(self, head: StreamHead, sample: Sample) -> Iterator[_Stretch]:
         """Yield this row and, if there is one, the gap between it and `sample`."""
         if not gap(self.head, self.last, head, sample):
             yield self._until(sample.mono_s)
@@ -88,7 +88,7 @@ class _Row:
         return _Stretch(self.head, self.first.mono_s, end_s, self.last.marks)
 
 
-def _stretches(entries: Iterable[Head | Sample]) -> Iterator[_Stretch]:
+def _stretches(entries: Iterable[StreamHead | Sample]) -> Iterator[_Stretch]:
     row: _Row | None = None
     for head, sample in _headed(entries):
         if row is None:
@@ -104,9 +104,9 @@ def _stretches(entries: Iterable[Head | Sample]) -> Iterator[_Stretch]:
         yield row.ended()
 
 
-def _headed(entries: Iterable[Head | Sample]) -> Iterator[tuple[Head, Sample]]:
+def _headed(entries: Iterable[StreamHead | Sample]) -> Iterator[tuple[StreamHead, Sample]]:
     """Yield each sample with its head. Drops samples before the first head: the meaning of their marks is unknown."""
-    head: Head | None = None
+    head: StreamHead | None = None
     for entry in entries:
         if isinstance(entry, Sample):
             if head:
@@ -133,7 +133,7 @@ LATE_INTERVALS = 2.5
 """Intervals after which the next sample is overdue: a sample more than one round late counts as missing."""
 
 
-def gap(head: Head, last: Sample, next_head: Head, sample: Sample) -> str:
+def gap(head: StreamHead, last: Sample, next_head: StreamHead, sample: Sample) -> str:
     """Why nothing was observed between `last` and `sample`; "" if they are consecutive."""
     if next_head.boot != head.boot:
         return "the node was restarted"
@@ -145,18 +145,18 @@ def gap(head: Head, last: Sample, next_head: Head, sample: Sample) -> str:
     return f"no sample for {late_s:.1f} s" if late_s > overdue_s(head, next_head) else ""
 
 
-def overdue_s(head: Head, next_head: Head) -> float:
+def overdue_s(head: StreamHead, next_head: StreamHead) -> float:
     """Seconds after a sample at which the next one is overdue."""
     return LATE_INTERVALS * max(head.interval_s, next_head.interval_s)
 
 
-def seen_until_s(head: Head, last: Sample, next_s: float | None = None) -> float:
+def seen_until_s(head: StreamHead, last: Sample, next_s: float | None = None) -> float:
     """Until when `last` is valid: only for its instant if another sentinel's sample (`next_s`) came earlier."""
     until_s = last.mono_s + head.interval_s
     return last.mono_s if next_s is not None and next_s <= until_s else until_s
 
 
-def is_stale(head: Head, last: Sample, next_head: Head, sample: Sample) -> bool:
+def is_stale(head: StreamHead, last: Sample, next_head: StreamHead, sample: Sample) -> bool:
     """Whether a line is a duplicate: of this boot, and not later than the last sample taken."""
     return next_head.boot == head.boot and sample.mono_s <= last.mono_s
 
@@ -184,18 +184,18 @@ API_SERVER = "API server"
 """Label of API servers among the targets of a plan."""
 
 
-def samples_reached(entries: Iterable[Head | Sample], is_within: Callable[[str, float], bool]) -> int:
+def samples_reached(entries: Iterable[StreamHead | Sample], is_within: Callable[[str, float], bool]) -> int:
     """Count samples with a successful connect to an API server whose boot and monotonic time are within `is_within`."""
-    head: Head | None = None
+    head: StreamHead | None = None
     reached = 0
     for entry in entries:
-        if isinstance(entry, Head):
+        if isinstance(entry, StreamHead):
             head = entry
         elif head is not None and is_within(head.boot, entry.mono_s):
             reached += _has_reached(head, entry)
     return reached
 
 
-def _has_reached(head: Head, sample: Sample) -> bool:
+def _has_reached(head: StreamHead, sample: Sample) -> bool:
     marks = zip(head.signals, marks_of(head, sample.marks), strict=True)
     return any(signal.label == API_SERVER and mark is Mark.GOOD for signal, mark in marks)

@@ -12,10 +12,10 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import TYPE_CHECKING, Any
 
 from chaosext.model.errors import MALFORMED, Unreachable, finite
-from chaosext.timeline.clock_offsets import Measured
+from chaosext.timeline.clock_offsets import ClockReading
 
 if TYPE_CHECKING:
-    from chaosext.sentinel.watch_plan import Plan
+    from chaosext.sentinel.watch_plan import WatchPlan
 
 TIMEOUT_S = 2.0
 """Seconds that one call may take; a node in the same datacenter answers within milliseconds."""
@@ -64,14 +64,14 @@ class Reader:
         except MALFORMED as error:
             raise Unreachable(f"{self.node}: what answers there is not a sentinel") from error
 
-    def clock(self) -> Measured:
+    def clock(self) -> ClockReading:
         """Read the node's clocks, together with the local times before and after."""
         sent_s, wall_s = time.monotonic(), time.time()
         said, _ = self._ask("GET", "/v1/clock")
         answered_s = time.monotonic()
         try:
             value = json.loads(said)
-            return Measured(
+            return ClockReading(
                 boot=str(value["boot"])[:LONGEST_BOOT_ID],
                 mono_s=finite(value["mono_s"]),
                 wall_s=finite(value["wall_s"]),
@@ -82,7 +82,7 @@ class Reader:
         except MALFORMED as error:
             raise Unreachable(f"{self.node}: its sentinel's clock can't be read") from error
 
-    def put_plan(self, plan: Plan) -> None:
+    def put_plan(self, plan: WatchPlan) -> None:
         """Replace the sentinel's plan; its record continues with a new head."""
         self._ask("PUT", "/v1/plan", json.dumps(plan.to_json()).encode())
 

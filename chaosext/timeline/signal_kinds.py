@@ -13,14 +13,14 @@ from chaosext.model.timeline import Kind
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from chaosext.model.signal import Head, Signal
+    from chaosext.model.signal import Signal, StreamHead
 
 Words = Callable[["Signal", Mark, Mark], str]
 """Formats a signal, its mark, and the mark of the related signal as text for people."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Manner:
+class SignalKind:
     """How a kind of signal is reported: its lane, its kinds of events, and its texts."""
 
     lane: Lane
@@ -32,12 +32,12 @@ class Manner:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class SignalQuestion:
     """Whether `signal` is good. `object`: the object of its events; `beside`: a related signal to consider too."""
 
     object: str
     signal: Signal
-    manner: Manner
+    manner: SignalKind
     beside: Signal | None = None
 
     @property
@@ -57,13 +57,13 @@ class Question:
         return self.manner.words(self.signal, mark, beside)
 
 
-def questions(head: Head) -> Iterator[Question]:
+def questions(head: StreamHead) -> Iterator[SignalQuestion]:
     """Yield a question per signal of the head, in order. The first DNS server is the Service address (`Plan`)."""
     known = {(signal.kind, signal.target): signal for signal in head.signals}
     service = next((each.target for each in head.signals if each.kind is Watched.DNS_UDP), None)
     for signal in head.signals:
         of_service = signal.kind in UDP and signal.target == service
-        yield Question(
+        yield SignalQuestion(
             object=f"Node/{head.node}" if of_service else _object(head.node, signal),
             signal=signal,
             manner=DNS if of_service and signal.kind is Watched.DNS_UDP else MANNERS[signal.kind],
@@ -145,7 +145,7 @@ BESIDE: Mapping[Watched, Watched] = {
     Watched.SIDECAR_READY: Watched.SIDECAR_XDS,
 }
 
-DNS = Manner(
+DNS = SignalKind(
     lane=Lane.DNS,
     lost=Kind.DNS_DEAD,
     restored=Kind.DNS_RESTORED,
@@ -154,33 +154,35 @@ DNS = Manner(
 )
 """Fresh lookups at the Service address, which represent the lookups of users."""
 
-MANNERS: Mapping[Watched, Manner] = {
-    Watched.DNS_UDP: Manner(
+MANNERS: Mapping[Watched, SignalKind] = {
+    Watched.DNS_UDP: SignalKind(
         lane=Lane.TARGETS, lost=Kind.TARGET_LOST, restored=Kind.TARGET_RESTORED, words=_plain("answered")
     ),
-    Watched.DNS_UDP_KEPT: Manner(
+    Watched.DNS_UDP_KEPT: SignalKind(
         lane=Lane.DNS_KEPT_SOCKET,
         lost=Kind.DNS_SOCKET_STALE,
         restored=Kind.DNS_SOCKETS_AGREE,
         words=_two_sockets,
     ),
-    Watched.DNS_TCP: Manner(
+    Watched.DNS_TCP: SignalKind(
         lane=Lane.DNS_TCP, lost=Kind.TARGET_LOST, restored=Kind.TARGET_RESTORED, words=_plain("answered")
     ),
-    Watched.TCP: Manner(
+    Watched.TCP: SignalKind(
         lane=Lane.TARGETS, lost=Kind.TARGET_LOST, restored=Kind.TARGET_RESTORED, words=_plain("open")
     ),
-    Watched.SIDECAR_READY: Manner(
+    Watched.SIDECAR_READY: SignalKind(
         lane=Lane.SIDECAR_READY, lost=Kind.SIDECAR_NOT_READY, restored=Kind.SIDECAR_READY, words=_sidecar
     ),
-    Watched.SIDECAR_XDS: Manner(lane=Lane.XDS, lost=Kind.XDS_LOST, restored=Kind.XDS_RESTORED, words=_xds),
-    Watched.BGP: Manner(
+    Watched.SIDECAR_XDS: SignalKind(
+        lane=Lane.XDS, lost=Kind.XDS_LOST, restored=Kind.XDS_RESTORED, words=_xds
+    ),
+    Watched.BGP: SignalKind(
         lane=Lane.BGP,
         lost=Kind.BGP_LOST,
         restored=Kind.BGP_RESTORED,
         words=_plain("established", "not established"),
     ),
-    Watched.ROUTE: Manner(
+    Watched.ROUTE: SignalKind(
         lane=Lane.ROUTES,
         lost=Kind.ROUTE_LOST,
         restored=Kind.ROUTE_RESTORED,

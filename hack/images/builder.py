@@ -17,7 +17,7 @@ from chaosext.model.errors import Refused
 from chaosext.model.paths import cache_home
 from chaosext.nodes.image_names import REGISTRY
 from chaosext.testbed import versions
-from chaosext.testbed.archive import SEARCH_PATH, Component, Entry, Image, digest_of
+from chaosext.testbed.archive import SEARCH_PATH, Component, Image, LayerEntry, digest_of
 from chaosext.testbed.bundle import (
     MANIFEST,
     PREFIX,
@@ -182,8 +182,8 @@ def tagged(
 
 def node_base(parts: Parts) -> Component:
     """A kind node with Kubernetes and no images yet."""
-    commands = [Entry(path=f"usr/bin/{name}", source=parts.kubernetes / name) for name in NODE_COMMANDS]
-    version = Entry(path="kind/version", text=versions.KUBERNETES_VERSION, mode=0o644)
+    commands = [LayerEntry(path=f"usr/bin/{name}", source=parts.kubernetes / name) for name in NODE_COMMANDS]
+    version = LayerEntry(path="kind/version", text=versions.KUBERNETES_VERSION, mode=0o644)
     return Component(
         names=(f"{REGISTRY}/node-base:{versions.KUBERNETES_VERSION}",),
         base=parts.node_tree,
@@ -205,7 +205,7 @@ def leaf(parts: Parts) -> Image:
 
 def load_balancer(parts: Parts) -> Component:
     """Envoy in front of several control-plane nodes, under the name that is fixed in kind."""
-    entry = Entry(path="usr/local/bin/envoy", source=parts.envoy)
+    entry = LayerEntry(path="usr/local/bin/envoy", source=parts.envoy)
     return Component(names=(versions.KIND_LOADBALANCER_IMAGE,), base=parts.tools_tree, entries=(entry,))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from chaosext.nodes.image_names import REGISTRY
 from chaosext.testbed import versions
-from chaosext.testbed.archive import SEARCH_PATH, Component, Entry
+from chaosext.testbed.archive import SEARCH_PATH, Component, LayerEntry
 from hack.images import recipes
 from hack.images.go import module_directory
 
@@ -35,12 +35,12 @@ def kubernetes_components(
         _binary(f"{registry}/etcd:{KUBEADM_ETCD_TAG}", etcd / "etcd", base=tools),
         Component(
             names=(f"{registry}/coredns/coredns:{KUBEADM_COREDNS_TAG}",),
-            entries=(Entry(path="coredns", source=coredns / "coredns"),),
+            entries=(LayerEntry(path="coredns", source=coredns / "coredns"),),
             config={"Entrypoint": ["/coredns"]},
         ),
         Component(
             names=tuple(f"{registry}/pause:{tag}" for tag in PAUSE_TAGS),
-            entries=(Entry(path="pause", source=pause / "pause"),),
+            entries=(LayerEntry(path="pause", source=pause / "pause"),),
             config={"Entrypoint": ["/pause"]},
         ),
     )
@@ -52,7 +52,7 @@ def calico_components(*, calico: Path, tools: Path, tag: str) -> tuple[Component
         names=(f"{REGISTRY}/calico/node:{tag}",),
         base=tools,
         entries=(
-            Entry(path="usr/bin/calico-node", source=calico / "calico-node"),
+            LayerEntry(path="usr/bin/calico-node", source=calico / "calico-node"),
             *_calico_files(module_directory(recipes.CALICO)),
         ),
         config={"Env": [SEARCH_PATH, "SVDIR=/etc/service/enabled"], "Cmd": ["start_runit"]},
@@ -60,9 +60,9 @@ def calico_components(*, calico: Path, tools: Path, tag: str) -> tuple[Component
     cni = Component(
         names=(f"{REGISTRY}/calico/cni:{tag}",),
         entries=(
-            Entry(path="opt/cni/bin/calico", source=calico / "calico"),
-            Entry(path="opt/cni/bin/calico-ipam", hardlink="opt/cni/bin/calico"),
-            Entry(path="opt/cni/bin/install", source=calico / "install"),
+            LayerEntry(path="opt/cni/bin/calico", source=calico / "calico"),
+            LayerEntry(path="opt/cni/bin/calico-ipam", hardlink="opt/cni/bin/calico"),
+            LayerEntry(path="opt/cni/bin/install", source=calico / "install"),
         ),
         config={"WorkingDir": "/opt/cni/bin", "Cmd": ["/opt/cni/bin/install"]},
     )
@@ -75,18 +75,18 @@ def istio_components(*, istio: Path, envoy: Path, tools: Path, tag: str) -> tupl
     pilot = Component(
         names=(f"{REGISTRY}/istio/pilot:{tag}",),
         base=tools,
-        entries=(Entry(path="usr/local/bin/pilot-discovery", source=istio / "pilot-discovery"),),
+        entries=(LayerEntry(path="usr/local/bin/pilot-discovery", source=istio / "pilot-discovery"),),
         config={"User": f"{ISTIO_USER}:{ISTIO_USER}", "Entrypoint": ["/usr/local/bin/pilot-discovery"]},
     )
     proxy = Component(
         names=(f"{REGISTRY}/istio/proxyv2:{tag}",),
         base=tools,
         entries=(
-            Entry(path="usr/local/bin/envoy", source=envoy),
-            Entry(path="usr/local/bin/pilot-agent", source=istio / "pilot-agent"),
-            Entry(path="var/lib/istio/envoy/envoy_bootstrap_tmpl.json", source=bootstrap, mode=0o644),
-            Entry(path="etc/istio/proxy", mode=0o777, uid=ISTIO_USER),
-            Entry(path="var/lib/istio/data", mode=0o777, uid=ISTIO_USER),
+            LayerEntry(path="usr/local/bin/envoy", source=envoy),
+            LayerEntry(path="usr/local/bin/pilot-agent", source=istio / "pilot-agent"),
+            LayerEntry(path="var/lib/istio/envoy/envoy_bootstrap_tmpl.json", source=bootstrap, mode=0o644),
+            LayerEntry(path="etc/istio/proxy", mode=0o777, uid=ISTIO_USER),
+            LayerEntry(path="var/lib/istio/data", mode=0o777, uid=ISTIO_USER),
         ),
         config={"User": f"{ISTIO_USER}:{ISTIO_USER}", "Entrypoint": ["/usr/local/bin/pilot-agent"]},
     )
@@ -95,7 +95,7 @@ def istio_components(*, istio: Path, envoy: Path, tools: Path, tag: str) -> tupl
 
 def shop_components(*, shop: Path, tools: Path, tag: str) -> tuple[Component, Component]:
     """The sample application: the services on nothing, the client with a shell and curl to look around with."""
-    entry = Entry(path="usr/local/bin/shop", source=shop / "shop")
+    entry = LayerEntry(path="usr/local/bin/shop", source=shop / "shop")
     command = {"Entrypoint": ["/usr/local/bin/shop"], "User": "65532:65532"}
     return (
         Component(names=(f"{REGISTRY}/shop:{tag}",), entries=(entry,), config={**command, "Cmd": ["serve"]}),
@@ -114,23 +114,23 @@ def without_tunnels(template: str) -> str:
 
 
 def _binary(name: str, source: Path, *, base: Path | None = None) -> Component:
-    entry = Entry(path=f"usr/local/bin/{source.name}", source=source)
+    entry = LayerEntry(path=f"usr/local/bin/{source.name}", source=source)
     return Component(
         names=(name,), base=base, entries=(entry,), config={"Cmd": [f"/usr/local/bin/{source.name}"]}
     )
 
 
-def _calico_files(module: Path) -> Iterator[Entry]:
+def _calico_files(module: Path) -> Iterator[LayerEntry]:
     """calico-node's service scripts and confd's templates, at their places in the image."""
     filesystem = module / "node/filesystem"
     for source in sorted(path for path in (filesystem / "etc").rglob("*") if path.is_file()):
         mode = 0o755 if source.name == "run" or source.name == "rc.local" else 0o644
-        yield Entry(path=str(source.relative_to(filesystem)), source=source, mode=mode)
+        yield LayerEntry(path=str(source.relative_to(filesystem)), source=source, mode=mode)
     for source in sorted((filesystem / "sbin").iterdir()):
-        yield Entry(path=f"usr/sbin/{source.name}", source=source)
+        yield LayerEntry(path=f"usr/sbin/{source.name}", source=source)
     confd = module / "confd/etc/calico/confd"
     for source in sorted((confd / "conf.d").iterdir()):
-        yield Entry(path=f"etc/calico/confd/conf.d/{source.name}", source=source, mode=0o644)
+        yield LayerEntry(path=f"etc/calico/confd/conf.d/{source.name}", source=source, mode=0o644)
     for source in sorted((confd / "templates").glob("*.template")):
         text = without_tunnels(source.read_text())
-        yield Entry(path=f"etc/calico/confd/templates/{source.name}", text=text, mode=0o644)
+        yield LayerEntry(path=f"etc/calico/confd/templates/{source.name}", text=text, mode=0o644)

@@ -16,10 +16,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT))  # the oracle lies beside the package
 
-from chaosext.cluster.client import Answer, Cluster  # noqa: E402
+from chaosext.cluster.client import ApiAnswer, Cluster  # noqa: E402
 from chaosext.gameday.bundle_of_manifests import compose  # noqa: E402
 from chaosext.gameday.effective_experiment import agents_of, effective  # noqa: E402
-from chaosext.gameday.gameday_settings import Settings  # noqa: E402
+from chaosext.gameday.gameday_settings import GameDaySettings  # noqa: E402
 from chaosext.gameday.permission_checks import require_confined  # noqa: E402
 from chaosext.gameday.server_dry_run import collection  # noqa: E402
 from chaosext.model.errors import Refused  # noqa: E402
@@ -41,8 +41,8 @@ IN_FORCE_S = 30.0
 
 
 @cache
-def settings() -> Settings:
-    return Settings.model_validate(
+def settings() -> GameDaySettings:
+    return GameDaySettings.model_validate(
         {
             "name": DAY,
             "schedule": "0 0 1 1 *",
@@ -67,7 +67,7 @@ class Bed:
     runner: Cluster
     connect: Callable[[str, str], Cluster]
 
-    def create(self, obj: dict[str, Any], *, dry: bool = False, by: Cluster | None = None) -> Answer:
+    def create(self, obj: dict[str, Any], *, dry: bool = False, by: Cluster | None = None) -> ApiAnswer:
         query = {"dryRun": "All"} if dry else {"fieldValidation": "Strict"}
         return (by or self.admin).ask("POST", collection(obj), query=query, body=obj)
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from admission_bed import Bed
 
-    from chaosext.cluster.client import Answer, Cluster
+    from chaosext.cluster.client import ApiAnswer, Cluster
 
 Manifest = dict[str, Any]
 
@@ -430,7 +430,7 @@ def pod(name: str, namespace: str, **labels: str) -> Manifest:
 MORE_MEMORY = merged(node_pod()["spec"]["containers"][0], {"resources": {"limits": {"memory": "1Gi"}}})
 
 
-def require_forbidden(answer: Answer) -> None:
+def require_forbidden(answer: ApiAnswer) -> None:
     """By RBAC or by a policy; not because the request itself makes no sense."""
     assert answer.status == 403, answer.body
     said = answer.body["message"]
@@ -581,7 +581,7 @@ def entered(bed: Bed) -> Iterator[None]:
 class TestExec:
     """A refusal comes before an API server looks for the node's kubelet, which there is none of here."""
 
-    def asked(self, runner: Cluster, where: str, container: str, *command: str, **more: str) -> Answer:
+    def asked(self, runner: Cluster, where: str, container: str, *command: str, **more: str) -> ApiAnswer:
         words = [("container", container), ("stdout", "true"), *more.items()]
         query = urlencode([*words, *(("command", word) for word in command)])
         namespace, name = where.split("/")

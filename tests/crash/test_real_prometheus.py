@@ -13,7 +13,7 @@ import urllib3
 from crash_run import Run
 from crash_stage import act, experiment
 
-from chaosext.run.stop.condition_state import Reply, Says
+from chaosext.run.stop.condition_state import ConditionReply, Says
 from chaosext.run.stop.prometheus import Query
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def wait_until_scraped(url: str) -> None:
         time.sleep(0.2)
 
 
-def asked(url: str, promql: str) -> Reply:
+def asked(url: str, promql: str) -> ConditionReply:
     return Query(promql=promql, url=url, timeout_s=5).ask()
 
 

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from chaosext.cluster.client import Answer, Cluster
+from chaosext.cluster.client import ApiAnswer, Cluster
 from chaosext.cluster.daemonset import Process, manifest
 from chaosext.cluster.pods_on_nodes import NodePod
 from chaosext.gameday.bundle_of_manifests import as_yaml, compose
 from chaosext.gameday.effective_experiment import agents_of, effective
-from chaosext.gameday.gameday_settings import Settings
+from chaosext.gameday.gameday_settings import GameDaySettings
 from chaosext.gameday.permission_checks import require_confined
-from chaosext.gameday.rights import OWN, Rule, rights, rules
+from chaosext.gameday.rights import OWN, RoleRule, rights, rules
 from chaosext.gameday.server_dry_run import collection
 from chaosext.model.owner import LOCK_S, Claim
 from chaosext.run.agents.sentinel_pods import new_token
@@ -76,7 +76,7 @@ def uid() -> str:
     return kubectl("get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}")
 
 
-def settings(**changes: Any) -> Settings:
+def settings(**changes: Any) -> GameDaySettings:
     """Never by itself: game days are begun by hand here."""
     values: dict[str, Any] = {
         "name": DAY,
@@ -91,7 +91,7 @@ def settings(**changes: Any) -> Settings:
         "results": {"size": "1Gi", "storage_class": "kept"},
         **changes,
     }
-    return Settings.model_validate(values)
+    return GameDaySettings.model_validate(values)
 
 
 def apply(text: str) -> None:
@@ -100,7 +100,7 @@ def apply(text: str) -> None:
     kubectl("apply", "-f", "/tmp/applied.yaml")
 
 
-def schedule(wanted: Settings) -> None:
+def schedule(wanted: GameDaySettings) -> None:
     apply(as_yaml(*compose(wanted, ROOT / "experiments").objects))
 
 
@@ -478,7 +478,7 @@ class TestAdmission:
         schedule(settings(results={}))
         return Cluster.connect(SPACE, str(kubeconfig_of(tmp_path)))
 
-    def create(self, runner: Cluster, made: dict[str, Any]) -> Answer:
+    def create(self, runner: Cluster, made: dict[str, Any]) -> ApiAnswer:
         return runner.ask("POST", collection(made), query={"dryRun": "All"}, body=made)
 
     def test_what_a_run_creates_is_admitted_and_what_deviates_is_refused_by_field(
@@ -532,7 +532,7 @@ class TestAdmission:
 POLICY = "validatingadmissionpolicy"
 
 
-def role_of(rule: Rule, *, less: Rule | None = None) -> dict[str, Any]:
+def role_of(rule: RoleRule, *, less: RoleRule | None = None) -> dict[str, Any]:
     """The role that the rule is in, as it is applied, or without one rule."""
     space = SPACE if rule.namespace == OWN else rule.namespace
     objects = compose(settings(), ROOT / "experiments").objects

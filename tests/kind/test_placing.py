@@ -22,7 +22,7 @@ from chaosext.model.owner import Claim, me
 from chaosext.nodes.access import NAMESPACE
 from chaosext.run.agents.sentinel_pods import new_token, place, remove
 from chaosext.sentinel.sentinel_image import image_name
-from chaosext.sentinel.watch_plan import Plan
+from chaosext.sentinel.watch_plan import WatchPlan
 
 from .conftest import BIN, CONTEXT, NAME, ROOT, docker, kubectl, node_names
 
@@ -50,13 +50,17 @@ SPACE = "chaosext-rbac-test"
 
 DEAD = replace(me(), pid=2**22 - 1, started=1)
 PROCESS = Process(
-    image=IMAGE, port=PORT, token=new_token(), plan=json.dumps(Plan(run="old").to_json()), with_bird=False
+    image=IMAGE,
+    port=PORT,
+    token=new_token(),
+    plan=json.dumps(WatchPlan(run="old").to_json()),
+    with_bird=False,
 )
 """As an earlier version of chaosext placed it."""
 
 
 def put(run: str, *, image: str = IMAGE, port: int = PORT, context: str = CONTEXT) -> Placed:
-    claim, plan = Claim(run=run, owner="tests@kind"), Plan(run=run)
+    claim, plan = Claim(run=run, owner="tests@kind"), WatchPlan(run=run)
     return place(
         Cluster.connect(context),
         claim,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chaosext.experiment.settings import settings_from
-from chaosext.model.signal import Head, Mark, Sample, Watched
+from chaosext.model.signal import Mark, Sample, StreamHead, Watched
 from chaosext.model.timeline import Kind
 from chaosext.run.monitor.sentinels import Sentinels
 from chaosext.run.monitor.surroundings import surroundings
@@ -221,7 +221,7 @@ class Placed:
     def of(self, kind: Kind, name: str = "") -> list[Event]:
         return [event for event in self.run.recorder.events if event.kind is kind and name in event.object]
 
-    def entries(self, node: str) -> list[Head | Sample]:
+    def entries(self, node: str) -> list[StreamHead | Sample]:
         lines = (self.run.directory.path / "sentinels" / f"{node}.jsonl").read_text().splitlines()
         return list(parse_record(lines))
 
@@ -316,7 +316,7 @@ def test_what_a_killed_sentinel_and_a_restarted_node_did_not_see_is_said_and_cou
         assert (start_s, end_s) == pytest.approx(placed.unknown(node)[0], abs=0.1)
         told = [event for event in events if event.source == f"sentinel on {node}"]
         assert not [event for event in told if start_s < event.t_s < end_s]
-    assert sum(isinstance(each, Head) for each in placed.entries(WORKER)) >= 2
+    assert sum(isinstance(each, StreamHead) for each in placed.entries(WORKER)) >= 2
     assert gaps.get(f"{NAME}-control-plane", ()) == ()
     assert outages(events) is not None
 

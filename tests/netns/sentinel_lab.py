@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from children import die_with_parent
 
-from chaosext.model.signal import Head, Sample, Watched
+from chaosext.model.signal import Sample, StreamHead, Watched
 from chaosext.sentinel.sample_log import parse_record
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from probe_lab import Lab
 
-    from chaosext.sentinel.watch_plan import Plan
+    from chaosext.sentinel.watch_plan import WatchPlan
 
 HOST, PORT, TOKEN = "10.99.0.1", 19911, "a-token-of-the-tests"
 
@@ -44,7 +44,7 @@ class Running:
     """One node's sentinel, over however many processes."""
 
     here: Lab
-    plan: Plan
+    plan: WatchPlan
     directory: Path
     command: Sequence[str] = COMMAND
     process: subprocess.Popen[str] | None = field(default=None)
@@ -83,21 +83,21 @@ class Running:
         status, size = first.split()
         return int(status), size, rest
 
-    def record(self) -> list[Head | Sample]:
+    def record(self) -> list[StreamHead | Sample]:
         path = self.directory / "record.jsonl"
         return list(parse_record(path.read_text().splitlines())) if path.exists() else []
 
     def samples(self) -> list[Sample]:
         return [each for each in self.record() if isinstance(each, Sample)]
 
-    def heads(self) -> list[Head]:
-        return [each for each in self.record() if isinstance(each, Head)]
+    def heads(self) -> list[StreamHead]:
+        return [each for each in self.record() if isinstance(each, StreamHead)]
 
     def marks(self, kind: Watched, target: str) -> str:
         """That signal's marks, over all of the record."""
         found, column = "", None
         for each in self.record():
-            if isinstance(each, Head):
+            if isinstance(each, StreamHead):
                 wanted = [(signal.kind, signal.target) == (kind, target) for signal in each.signals]
                 column = wanted.index(True) if True in wanted else None
             elif column is not None:
@@ -106,7 +106,9 @@ class Running:
 
 
 @contextmanager
-def sentinel(here: Lab, plan: Plan, directory: Path, command: Sequence[str] = COMMAND) -> Iterator[Running]:
+def sentinel(
+    here: Lab, plan: WatchPlan, directory: Path, command: Sequence[str] = COMMAND
+) -> Iterator[Running]:
     running = Running(here, plan, directory, command)
     running.start()
     try:

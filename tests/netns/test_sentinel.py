@@ -17,7 +17,7 @@ from probe_lab import CLOSED, DROPS, NO_ROUTE, RESETS, SERVERS, SERVES, SERVES_V
 from sentinel_lab import COMMAND, sentinel, wait_for
 
 from chaosext.model.signal import Watched
-from chaosext.sentinel.watch_plan import Named, Plan
+from chaosext.sentinel.watch_plan import Named, WatchPlan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,8 +70,8 @@ def run(*argv: str) -> None:
 
 def a_plan(
     *, servers: tuple[str, ...] = (), tcp: tuple[str, ...] = (), name: str = NAME, **more: object
-) -> Plan:
-    plan = Plan(
+) -> WatchPlan:
+    plan = WatchPlan(
         run="run-1",
         dns_name=name,
         dns_expected=(ADDRESS,),

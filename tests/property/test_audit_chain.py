@@ -5,20 +5,20 @@ from __future__ import annotations
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from chaosext.safety.hash_chain import Chain, Head, Wrong, account_for, link, read, verify
+from chaosext.safety.hash_chain import Chain, ChainHead, Wrong, account_for, link, read, verify
 
 RUNS = st.lists(st.text(max_size=12), min_size=1, max_size=8)
 
 
-def chained(runs: list[str]) -> tuple[list[bytes], Head]:
-    lines, head = [], Head()
+def chained(runs: list[str]) -> tuple[list[bytes], ChainHead]:
+    lines, head = [], ChainHead()
     for run in runs:
         line, head = link({"event": "armed", "run": run}, head)
         lines.append(line)
     return lines, head
 
 
-def broken(data: bytes, head: Head) -> Chain:
+def broken(data: bytes, head: ChainHead) -> Chain:
     chain = verify(data, head)
     assert chain.fault is not None
     return chain
@@ -49,7 +49,7 @@ def test_any_single_edit_is_found(runs: list[str], data: st.DataObject) -> None:
     assert fault.line <= text[:start].count(b"\n") + 2
 
 
-def begins_as_an_entry(torn: bytes, after: Head) -> bool:
+def begins_as_an_entry(torn: bytes, after: ChainHead) -> bool:
     """Whether a crash could have left just that behind `after`: zeros are blocks that the machine lost."""
     start = f'{{"seq":{after.seq + 1},"prev":"{after.hash}",'.encode()
     line = torn.removesuffix(b"\n").rstrip(b"\0")
@@ -119,7 +119,7 @@ def test_a_crash_at_any_byte_is_not_mistaken_for_tampering_and_the_chain_goes_on
     assert chain.fault is None
     assert chain.torn == torn
     assume(torn)
-    behind = Head(seq=head.seq, hash=head.hash, size=head.size + len(torn) + 1)
+    behind = ChainHead(seq=head.seq, hash=head.hash, size=head.size + len(torn) + 1)
     account, head = link(account_for(torn + b"\n"), behind)
     last, head = link({"event": "armed", "run": "after"}, head)
     chain = verify(text + b"\n" + account + last, head)
@@ -142,6 +142,6 @@ def test_no_head_passes_but_the_last_and_the_one_before_it(
 ) -> None:
     lines, head = chained(runs)
     hashes = [chained(runs[:count])[1].hash for count in range(len(runs) + 1)]
-    other = Head(seq=seq, hash=hashes[own_hash % len(hashes)], size=size)
+    other = ChainHead(seq=seq, hash=hashes[own_hash % len(hashes)], size=size)
     chain = verify(b"".join(lines), other)
     assert (chain.fault is None) == (other in (head, chained(runs[:-1])[1]))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaosext.timeline.clock_offsets import Clocks, Measured
+from chaosext.timeline.clock_offsets import ClockReading, Clocks
 
 DELAYS = st.floats(0, 2, allow_nan=False)
 SLACK_S = 1e-6
@@ -17,9 +17,9 @@ SLACK_S = 1e-6
 
 def measured(
     sent_s: float, there_s: float, back_s: float, offset_s: float, *, boot: str = "a", skew_s: float = 0.0
-) -> Measured:
+) -> ClockReading:
     """An honest answer of a node whose clock is `offset_s` ahead."""
-    return Measured(
+    return ClockReading(
         boot=boot,
         mono_s=sent_s + there_s + offset_s,
         wall_s=1e9 + sent_s + there_s + skew_s,
@@ -94,7 +94,7 @@ def test_they_can_be_asked_while_another_thread_measures() -> None:
 
     def measure() -> None:
         while not stop.is_set():
-            clocks.take(Measured(boot="b", mono_s=1, wall_s=1, sent_s=1, answered_s=1.1, own_wall_s=1))
+            clocks.take(ClockReading(boot="b", mono_s=1, wall_s=1, sent_s=1, answered_s=1.1, own_wall_s=1))
 
     thread = threading.Thread(target=measure, daemon=True)
     thread.start()

@@ -16,7 +16,7 @@ from crowded import crowds
 
 from chaosext.rehearsal.predict.predict import rehearse
 from chaosext.rehearsal.simulate.engine import simulate
-from chaosext.rehearsal.simulate.inputs import Stage
+from chaosext.rehearsal.simulate.inputs import SimulationInputs
 from chaosext.rehearsal.simulate.prediction import Forecast
 from chaosext.rehearsal.simulate.samples import Sampled
 from chaosext.rehearsal.simulate.scheduler import Placement
@@ -60,7 +60,7 @@ def counted(method: Callable[..., Any], most: int) -> Callable[..., Any]:
 @settings(max_examples=150)
 def test_events_are_bounded_by_nodes_times_pods(case: tuple[World, Plan], seed: int) -> None:
     world, plan = case
-    stage, most = Stage(world, plan), bound(world)
+    stage, most = SimulationInputs(world, plan), bound(world)
     with (
         patch.object(Scene, "at", counted(Scene.at, most)),
         patch.object(Placement, "feasible", counted(Placement.feasible, most)),

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chaosext.model.result import Lane
-from chaosext.model.signal import Head, Mark, Sample, Signal, Watched
+from chaosext.model.signal import Mark, Sample, Signal, StreamHead, Watched
 from chaosext.model.timeline import Event, Kind
 from chaosext.timeline import debounce
 from chaosext.timeline.debounce import Streak
@@ -49,9 +49,9 @@ looks = st.lists(
 )
 
 
-def record(given_looks: Sequence[Look]) -> Iterator[Head | Sample]:
+def record(given_looks: Sequence[Look]) -> Iterator[StreamHead | Sample]:
     """A sentinel's record; all boots on one clock, so that times can be compared."""
-    head = Head(run="r", node="a", boot="0", mono_s=0.0, wall_s=0.0, signals=(DNS,))
+    head = StreamHead(run="r", node="a", boot="0", mono_s=0.0, wall_s=0.0, signals=(DNS,))
     yield head
     n, at_s = 0, 0.0
     for look in given_looks:
@@ -69,7 +69,7 @@ def record(given_looks: Sequence[Look]) -> Iterator[Head | Sample]:
             n, at_s = n + 1, at_s + 1
 
 
-def told(entries: Iterable[Head | Sample]) -> tuple[Event, ...]:
+def told(entries: Iterable[StreamHead | Sample]) -> tuple[Event, ...]:
     """What a watch says of a record, as a recorder keeps it."""
     watch = NodeWatch("a")
     dated = [each for entry in entries for each in watch.take(entry)]
@@ -79,12 +79,12 @@ def told(entries: Iterable[Head | Sample]) -> tuple[Event, ...]:
     )
 
 
-def dns_rows(entries: Iterable[Head | Sample]) -> list[tuple[bool | None, list[float]]]:
+def dns_rows(entries: Iterable[StreamHead | Sample]) -> list[tuple[bool | None, list[float]]]:
     """Independently: how DNS was, in rows of samples that follow on each other."""
     found: list[tuple[bool | None, list[float]]] = []
     dns_at, boot, last_n = 0, "", -1
     for entry in entries:
-        if isinstance(entry, Head):
+        if isinstance(entry, StreamHead):
             dns_at, broken = entry.signals.index(DNS), entry.boot != boot
             boot = entry.boot
             last_n = -2 if broken else last_n
@@ -203,10 +203,10 @@ def test_spans_say_of_each_second_what_its_sample_said(given_looks: list[Look]) 
     spans = signal_windows(entries)
     head = entries[0]
     for entry in entries:
-        if isinstance(entry, Head):
+        if isinstance(entry, StreamHead):
             head = entry
             continue
-        assert isinstance(head, Head)
+        assert isinstance(head, StreamHead)
         marks = dict(zip(head.signals, entry.marks, strict=True))
         for signal in (DNS, ROUTE):
             holding = [

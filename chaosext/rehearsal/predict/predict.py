@@ -10,10 +10,17 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from chaosext.rehearsal.simulate import dns_lookups
-from chaosext.rehearsal.simulate.inputs import WATCH_ALL_PODS, Stage
-from chaosext.rehearsal.simulate.prediction import Dns, DnsView, Forecast, Outcome, Prediction, Simulated
+from chaosext.rehearsal.simulate.inputs import WATCH_ALL_PODS, SimulationInputs
+from chaosext.rehearsal.simulate.prediction import (
+    Dns,
+    DnsView,
+    Forecast,
+    PredictedOutcome,
+    Prediction,
+    Simulated,
+)
 from chaosext.rehearsal.simulate.scheduler_cache import Board
-from chaosext.rehearsal.simulate.sidecar_kinds import Sidecar, sidecar
+from chaosext.rehearsal.simulate.sidecar_kinds import SidecarKind, sidecar
 from chaosext.rehearsal.simulate.simulations import Simulations
 from chaosext.rehearsal.simulate.time_budget import UNBOUNDED
 
@@ -72,7 +79,7 @@ class Rehearsal:
         budget: TimeBudget = UNBOUNDED,
     ) -> Prediction:
         """Predict the effect of the plan, as `rehearse` does."""
-        stage = Stage(self._world, plan, self._board)
+        stage = SimulationInputs(self._world, plan, self._board)
         wanted = Simulations(stage=stage, seed=seed, with_timeline=with_timeline, budget=budget)
         return _Merged(stage, wanted.made(samples)).prediction()
 
@@ -80,7 +87,7 @@ class Rehearsal:
 class _Merged:
     """The merged result of a cut's simulations."""
 
-    def __init__(self, stage: Stage, made: Made) -> None:
+    def __init__(self, stage: SimulationInputs, made: Made) -> None:
         self._stage, self._made, self._plays = stage, made, made.plays
         self._missing = 1 - made.made / made.wanted
 
@@ -142,7 +149,7 @@ class _Merged:
 
     # -- DNS -------------------------------------------------------------------------------------------------
 
-    def _outcomes(self) -> tuple[tuple[Outcome, ...], Dns]:
+    def _outcomes(self) -> tuple[tuple[PredictedOutcome, ...], Dns]:
         """Return every state of DNS after the heal, likeliest first, and the likeliest state."""
         stage = self._stage
         whys: dict[Dns, dict[str, float]] = defaultdict(lambda: defaultdict(float))
@@ -155,7 +162,7 @@ class _Merged:
             whys[Dns.UNKNOWN][f"only {self._made.told}"] += self._missing
         ranked = sorted(weights.items(), key=lambda pair: (-pair[1], pair[0]))
         outcomes = tuple(
-            Outcome(
+            PredictedOutcome(
                 dns_after_heal=state,
                 probability=weight,
                 why=max(sorted(whys[state]), key=whys[state].__getitem__),
@@ -194,7 +201,7 @@ class _Merged:
         return {
             "present": True,
             "istiod_on": sorted({pod.node for pod in stage.istiod_pods}),
-            "sidecars": {kind: kinds[kind] for kind in sorted(kinds) if kind != Sidecar.NONE.value},
+            "sidecars": {kind: kinds[kind] for kind in sorted(kinds) if kind != SidecarKind.NONE.value},
             "xds_lost_probability": round(min(1.0, lost), 3) if known else None,
             "xds_restored_probability": round(min(1.0, back), 3) if known else None,
             "stuck_pods": round(stuck, 1) if known else None,
@@ -225,11 +232,11 @@ class _Merged:
         return {} if known else {"stuck": None}
 
 
-def _overall(stage: Stage, states: Mapping[int, Dns]) -> Dns:
+def _overall(stage: SimulationInputs, states: Mapping[int, Dns]) -> Dns:
     return dns_lookups.overall(states[number] for number in stage.judged)
 
 
-def _forecast(stage: Stage, trace: Trace) -> Forecast:
+def _forecast(stage: SimulationInputs, trace: Trace) -> Forecast:
     """Return the forecast of one simulation. Lost DNS is an outage with any routes; a pass requires proven routes."""
     state = _overall(stage, trace.after)
     if state in (Dns.DEAD, Dns.PARTIAL):
@@ -240,7 +247,7 @@ def _forecast(stage: Stage, trace: Trace) -> Forecast:
     return Forecast.DEVIATED if trace.stuck or unsynced else Forecast.PASSED
 
 
-def _why(stage: Stage, state: Dns, trace: Trace) -> str:
+def _why(stage: SimulationInputs, state: Dns, trace: Trace) -> str:
     if stage.world.dns is None:
         return "the snapshot contains no kube-dns Service"
     if not stage.knows_dns:
@@ -262,7 +269,7 @@ def _few(names: Iterable[str]) -> str:
     return ", ".join(distinct[:4]) + (f" and {len(distinct) - 4} more" if len(distinct) > 4 else "")
 
 
-def _assumptions(stage: Stage) -> Iterable[str]:
+def _assumptions(stage: SimulationInputs) -> Iterable[str]:
     world = stage.world
     if world.dns is None:
         yield "no Service kube-system/kube-dns in the snapshot: DNS is unknown"

@@ -13,7 +13,7 @@ from chaosext.rehearsal.simulate.prediction import Dns
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
-    from chaosext.rehearsal.simulate.inputs import Stage
+    from chaosext.rehearsal.simulate.inputs import SimulationInputs
     from chaosext.rehearsal.simulate.simulation import Followed, Scene
 
 SLICES_WITHIN_S = (0.01, 0.15)
@@ -144,7 +144,7 @@ class Lookups:
 class _Endpoints:
     """kube-dns' endpoints as one kube-proxy knows them, grouped by the kind of their node."""
 
-    def __init__(self, known: Iterable[Followed], stage: Stage) -> None:
+    def __init__(self, known: Iterable[Followed], stage: SimulationInputs) -> None:
         self._stage, self._is_any_silent = stage, False
         self._alike: dict[tuple[int, bool], dict[int, None]] = {}
         for pod in known:

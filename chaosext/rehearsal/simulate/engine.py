@@ -16,8 +16,8 @@ from chaosext.rehearsal.simulate.dns_lookups import Lookups
 from chaosext.rehearsal.simulate.inputs import HERE_TO_STAY
 from chaosext.rehearsal.simulate.node_lifecycle import Bucket
 from chaosext.rehearsal.simulate.scheduler import Placement
-from chaosext.rehearsal.simulate.sidecar_kinds import Sidecar
-from chaosext.rehearsal.simulate.sidecar_sync import Sidecars
+from chaosext.rehearsal.simulate.sidecar_kinds import SidecarKind
+from chaosext.rehearsal.simulate.sidecar_sync import SidecarSync
 from chaosext.rehearsal.simulate.simulation import Scene
 from chaosext.rehearsal.simulate.taints import EVICTION_CALLS, EVICTION_LAG_S, NO_EXECUTE, stays_s
 from chaosext.rehearsal.simulate.time_budget import UNBOUNDED
@@ -25,9 +25,9 @@ from chaosext.rehearsal.simulate.time_budget import UNBOUNDED
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from chaosext.rehearsal.simulate.inputs import Stage
+    from chaosext.rehearsal.simulate.inputs import SimulationInputs
     from chaosext.rehearsal.simulate.samples import Draw
-    from chaosext.rehearsal.simulate.scheduler_cache import Group
+    from chaosext.rehearsal.simulate.scheduler_cache import PodGroup
     from chaosext.rehearsal.simulate.simulation import Followed, Trace
     from chaosext.rehearsal.simulate.time_budget import TimeBudget
     from chaosext.rehearsal.snapshot.world import Pod
@@ -58,7 +58,7 @@ FEW_TIES = 4
 """Up to this many equally good nodes for kube-dns, each is simulated."""
 
 
-def simulate(stage: Stage, draw: Draw, budget: TimeBudget = UNBOUNDED) -> Trace:
+def simulate(stage: SimulationInputs, draw: Draw, budget: TimeBudget = UNBOUNDED) -> Trace:
     """Run one simulation with one set of random values. Raises `TimeIsUp` if the time budget ends first."""
     return _Play(Scene(stage, draw, budget)).run()
 
@@ -73,7 +73,7 @@ class _Play:
         settings = scene.stage.world.control_plane
         self._evictor = Bucket(settings.api_qps, settings.api_burst)
         self._lookups = Lookups(scene, self._dns_changed)
-        self._sidecars = Sidecars(scene, self._lookups, self._ready)
+        self._sidecars = SidecarSync(scene, self._lookups, self._ready)
         self._pending: dict[Followed, None] = {}
         self._refused: dict[tuple[str, str], dict[Followed, None]] = {}
 
@@ -116,7 +116,7 @@ class _Play:
     def _pod_changed(self, t: float, pod: Followed) -> None:
         if pod in self._scene.dns:
             self._lookups.pod_changed(t)
-        if pod in self._scene.istiod or pod.sidecar is not Sidecar.NONE:
+        if pod in self._scene.istiod or pod.sidecar is not SidecarKind.NONE:
             self._sidecars.look(t)
 
     # -- nodes -----------------------------------------------------------------------------------------------
@@ -199,7 +199,7 @@ class _Play:
             pod.serving = True
             self._pod_changed(t, pod)
 
-    def _closed(self, group: Group, t: float) -> Callable[[int], bool]:
+    def _closed(self, group: PodGroup, t: float) -> Callable[[int], bool]:
         """Return a function that tests whether a node's taints keep the group's Pods away now."""
         lives, fleet_of = self._lives, self._stage.fleet_of
         minds_schedule, minds_execute = self._stage.board.standing(group.spec).minds
@@ -372,7 +372,7 @@ class _Play:
         """
         if not self._pending:
             return
-        hopeless: set[tuple[Group, bool]] = set()
+        hopeless: set[tuple[PodGroup, bool]] = set()
         lost, may_help = self._lost(number, t), self._placement.may_help
         for pod in sorted(self._pending, key=lambda pod: -pod.group.spec.priority):
             alike = pod.group, pod.has_preempted
@@ -440,7 +440,7 @@ class _Play:
             self._delete(t, pod)
 
 
-def _cost(victims: Sequence[Group]) -> tuple[int, int, int]:
+def _cost(victims: Sequence[PodGroup]) -> tuple[int, int, int]:
     """Return the victims' highest priority, the sum of priorities (0 is the lowest possible), and their number."""
     priorities = [group.spec.priority for group in victims]
     return max(priorities), sum(each + LOWEST_BELOW_ZERO for each in priorities), len(priorities)

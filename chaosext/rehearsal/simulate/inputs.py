@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from chaosext.model.errors import Refused
 from chaosext.rehearsal.network.network_model import routes_of
-from chaosext.rehearsal.simulate.node_lifecycle import EXCLUDED_LABEL, Fleet
+from chaosext.rehearsal.simulate.node_lifecycle import EXCLUDED_LABEL, CutNodes
 from chaosext.rehearsal.simulate.scheduler_cache import Board
-from chaosext.rehearsal.simulate.sidecar_kinds import Sidecar, sidecar
+from chaosext.rehearsal.simulate.sidecar_kinds import SidecarKind, sidecar
 from chaosext.rehearsal.simulate.taints import NO_EXECUTE, stays_s
 from chaosext.rehearsal.snapshot.control_plane_flags import minor
 from chaosext.rehearsal.snapshot.cut_targets import separation
@@ -43,7 +43,7 @@ HERE_TO_STAY = frozenset({"DaemonSet", "Node"})
 class Answers:
     """Whether Pods on one node answer a client on another; cached for each pair of node kinds."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: SimulationInputs) -> None:
         self._stage = stage
         self._known: dict[tuple[object, object, bool, int], bool | None] = {}
 
@@ -64,7 +64,7 @@ class Answers:
         return True if own_address else self._stage.routes.reaches(client, host, t_s)
 
 
-class Stage:
+class SimulationInputs:
     """A world and a plan, prepared for simulation. Raises `Refused` if the plan names nodes that do not exist."""
 
     def __init__(self, world: World, plan: Plan, board: Board | None = None) -> None:
@@ -156,7 +156,7 @@ class Stage:
         return known, len(pods) - len(known)
 
     @cached_property
-    def fleet(self) -> Fleet:
+    def fleet(self) -> CutNodes:
         """The inputs of the node lifecycle controller."""
         nodes, zones = self.world.nodes, sorted({node.zone for node in self.world.nodes})
         number_of, living = {zone: at for at, zone in enumerate(zones)}, set(self.living)
@@ -164,7 +164,7 @@ class Stage:
         for number, node in enumerate(nodes):
             if number not in living and EXCLUDED_LABEL not in node.labels:
                 (ready if node.ready == "True" else lost)[number_of[node.zone]] += 1
-        return Fleet(
+        return CutNodes(
             zone_of=tuple(number_of[nodes[n].zone] for n in self.living),
             ready_pods=tuple(sum(pod.ready for pod in self.pods_on.get(n, ())) for n in self.living),
             counted=tuple(EXCLUDED_LABEL not in nodes[n].labels for n in self.living),
@@ -247,7 +247,7 @@ class Stage:
 
     def _meshed(self) -> Iterator[Pod]:
         for pods in self.pods_on.values():
-            yield from (pod for pod in pods if sidecar(pod.spec) is not Sidecar.NONE)
+            yield from (pod for pod in pods if sidecar(pod.spec) is not SidecarKind.NONE)
 
 
 def _no_execute(node: Node) -> tuple[Taint, ...]:

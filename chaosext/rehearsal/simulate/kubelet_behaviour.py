@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chaosext.rehearsal.simulate.sidecar_kinds import Sidecar
+from chaosext.rehearsal.simulate.sidecar_kinds import SidecarKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,33 +67,33 @@ def lives(started_s: float) -> Iterator[tuple[float, float]]:
         pause = min(BACKOFF_MAX_S, 2 * pause or BACKOFF_S)
 
 
-def first_failure_s(sidecar: Sidecar) -> tuple[float, float]:
+def first_failure_s(sidecar: SidecarKind) -> tuple[float, float]:
     """Return the range of seconds from a container's start to the first failed probe that kubelet reports.
 
     While a postStart hook runs, kubelet runs no probes. The startup probe of a native or non-holding sidecar
     fails every second.
     """
-    if sidecar is Sidecar.HOLDING:
+    if sidecar is SidecarKind.HOLDING:
         return WAIT_S + FIRST_PROBE_S[0], WAIT_S + FIRST_PROBE_S[1]
     return 1.0, 6.0
 
 
-def crash_loop_s(sidecar: Sidecar, started_s: float) -> float | None:
+def crash_loop_s(sidecar: SidecarKind, started_s: float) -> float | None:
     """Return the time of CrashLoopBackOff, after the second life; None for a sidecar that never enters it."""
-    if sidecar is not Sidecar.HOLDING:
+    if sidecar is not SidecarKind.HOLDING:
         return None
     each = lives(started_s)
     next(each)
     return next(each)[1] + 1.0
 
 
-def resumes_s(sidecar: Sidecar, started_s: float, configured_s: float) -> float:
+def resumes_s(sidecar: SidecarKind, started_s: float, configured_s: float) -> float:
     """Return when a sidecar that has failed since `started_s` becomes Ready.
 
     Configuration is available from `configured_s` on. The sidecar gets it in its current life, or in the next
     one, after a back-off.
     """
-    if sidecar is not Sidecar.HOLDING:
+    if sidecar is not SidecarKind.HOLDING:
         return max(configured_s, started_s + BEGINS_S)
     for begins, fails in lives(started_s):
         ready = max(configured_s, begins + BEGINS_S)

@@ -104,7 +104,7 @@ def back_within_s(cut_for_s: float, *, simulated: bool) -> tuple[float, float]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fleet:
+class CutNodes:
     """The cut nodes, by number, and the other nodes of their zones.
 
     `zone_of[node]`: number of its zone. `ready_pods[node]`: Pods that lose Ready with it. `counted[node]`:
@@ -230,7 +230,7 @@ def seen_by(age_s: float, phase_s: float, period_s: float) -> float:
     return phase_s - period_s * int((age_s + phase_s) // period_s)
 
 
-def live(fleet: Fleet, control_plane: ControlPlane, plan: Plan, draw: Draw) -> Lives:
+def live(fleet: CutNodes, control_plane: ControlPlane, plan: Plan, draw: Draw) -> Lives:
     """Simulate the cut as the controller sees it."""
     return _Controller(fleet, control_plane, plan, draw).play()
 
@@ -238,7 +238,7 @@ def live(fleet: Fleet, control_plane: ControlPlane, plan: Plan, draw: Draw) -> L
 class _Controller:
     """Monitor passes, zone states and zone queues of one simulation."""
 
-    def __init__(self, fleet: Fleet, control_plane: ControlPlane, plan: Plan, draw: Draw) -> None:
+    def __init__(self, fleet: CutNodes, control_plane: ControlPlane, plan: Plan, draw: Draw) -> None:
         count, timings, self._draw = len(fleet.zone_of), control_plane.timings, draw
         self._fleet, self._settings, self._plan = fleet, control_plane, plan
         self._sizes = Counter(

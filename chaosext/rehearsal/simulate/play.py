@@ -16,7 +16,7 @@ from chaosext.rehearsal.simulate.prediction import PredictedEvent
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from chaosext.rehearsal.simulate.simulation import Mark
+    from chaosext.rehearsal.simulate.simulation import TraceLine
 
 _Name: TypeAlias = "tuple[Kind, str, str, int]"
 
@@ -32,7 +32,7 @@ class Timeline:
     def __init__(self) -> None:
         self._seen: dict[_Name, _Seen] = {}
 
-    def add(self, turn: int, weight: float, marks: Sequence[Mark]) -> None:
+    def add(self, turn: int, weight: float, marks: Sequence[TraceLine]) -> None:
         known = self._seen
         for line, (name, mark) in enumerate(_named(marks)):
             seen = known.get(name)
@@ -66,7 +66,7 @@ class _Seen:
 
     __slots__ = ("_nodes", "_rows", "line", "mark", "turn", "weight")
 
-    def __init__(self, mark: Mark, turn: int, line: int) -> None:
+    def __init__(self, mark: TraceLine, turn: int, line: int) -> None:
         self.mark, self.turn, self.line, self.weight = mark, turn, line, 0.0
         self._rows = array("d")  # time, weight and turn of each simulation that has it, flattened
         self._nodes: dict[str, float] = {}
@@ -74,7 +74,7 @@ class _Seen:
     def __len__(self) -> int:
         return len(self._rows) // 3
 
-    def add(self, mark: Mark, weight: float, turn: int, line: int) -> None:
+    def add(self, mark: TraceLine, weight: float, turn: int, line: int) -> None:
         self._rows.extend((mark.t_s, weight, turn))
         self.weight += weight
         if mark.node:
@@ -131,7 +131,7 @@ def _median(times: Sequence[tuple[float, float]]) -> float:
     return next(time for (time, _), upto in zip(times, sums, strict=True) if upto * 2 >= sums[-1])
 
 
-def _named(marks: Iterable[Mark]) -> Iterator[tuple[_Name, Mark]]:
+def _named(marks: Iterable[TraceLine]) -> Iterator[tuple[_Name, TraceLine]]:
     """Yield each line with its identity across simulations: the n-th of its kind about its object."""
     turns: Counter[tuple[Kind, str, str]] = Counter()
     for mark in marks:

@@ -71,7 +71,7 @@ class PredictedEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class PredictedOutcome:
     """One possible outcome, and its reason."""
 
     dns_after_heal: Dns
@@ -144,7 +144,7 @@ class Prediction:
     dns_per_node: Mapping[str, DnsView]
     mesh: Mapping[str, Any]
     workloads: Mapping[str, Any]
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[PredictedOutcome, ...]
     self_heals: bool | None
     verdict: Forecast
     method: str

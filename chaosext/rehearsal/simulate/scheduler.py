@@ -13,13 +13,13 @@ from operator import and_
 from typing import TYPE_CHECKING
 
 from chaosext.rehearsal.simulate import scheduler_cache
-from chaosext.rehearsal.simulate.scheduler_cache import PodAffinity
+from chaosext.rehearsal.simulate.scheduler_cache import ExistingAffinity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from chaosext.rehearsal.simulate.samples import Draw
-    from chaosext.rehearsal.simulate.scheduler_cache import Board, Group, Standing
+    from chaosext.rehearsal.simulate.scheduler_cache import Board, NodeStanding, PodGroup
     from chaosext.rehearsal.snapshot.world import PodSpec
 
 TAINTS_WEIGHT, AFFINITY_WEIGHT, SPREAD_WEIGHT, PODS_WEIGHT = 3, 2, 2, 2
@@ -37,14 +37,14 @@ class Placement:
         self._cpu, self._memory, self._pods = list(board.cpu), list(board.memory), list(board.pods)
         self._scored_cpu, self._scored_memory = list(board.scored_cpu), list(board.scored_memory)
         self._extended: dict[tuple[int, str], int] = {}
-        self._moved: dict[Group, Counter[int]] = {}
-        self._leaving: dict[Group, Counter[int]] = {}
-        self._stay: dict[int, Counter[Group]] = defaultdict(Counter)  # node -> change of its staying Pods
-        self._ranked: dict[int, list[Group]] = {}
+        self._moved: dict[PodGroup, Counter[int]] = {}
+        self._leaving: dict[PodGroup, Counter[int]] = {}
+        self._stay: dict[int, Counter[PodGroup]] = defaultdict(Counter)  # node -> change of its staying Pods
+        self._ranked: dict[int, list[PodGroup]] = {}
         self._changed: set[int] = set()
-        self._affinities: dict[Group, PodAffinity] = {}
+        self._affinities: dict[PodGroup, ExistingAffinity] = {}
 
-    def add(self, group: Group, node: int, by: int = 1) -> None:
+    def add(self, group: PodGroup, node: int, by: int = 1) -> None:
         """Add a Pod to a node, or remove one with `by` -1."""
         self._shift(group, node, by)
         self._stay[node][group] += by
@@ -52,7 +52,7 @@ class Placement:
         self._changed.add(node)
         self._affinities.clear()
 
-    def _shift(self, group: Group, node: int, by: int) -> None:
+    def _shift(self, group: PodGroup, node: int, by: int) -> None:
         """Add a Pod's resources to those used on a node; also for trials that are undone."""
         spec = group.spec
         scored = spec.scored_requests or spec.requests
@@ -65,13 +65,13 @@ class Placement:
             self._extended[node, name] = self._extended.get((node, name), 0) + by * amount
         self._moved.setdefault(group, Counter())[node] += by
 
-    def leave(self, group: Group, node: int, by: int = 1) -> None:
+    def leave(self, group: PodGroup, node: int, by: int = 1) -> None:
         """Mark a Pod there as Terminating: it still uses resources, but topology spreading does not count it."""
         self._leaving.setdefault(group, Counter())[node] += by
         self._stay[node][group] -= by
         self._ranked.pop(node, None)
 
-    def counts(self, group: Group, *, staying: bool = False) -> Counter[int]:
+    def counts(self, group: PodGroup, *, staying: bool = False) -> Counter[int]:
         """Return node -> number of the group's Pods; `staying` excludes Terminating ones."""
         found = self.board.where.get(group) or Counter()
         changes = [self._moved.get(group)] + ([_negative(self._leaving.get(group))] if staying else [])
@@ -80,11 +80,11 @@ class Placement:
             found.update(change)
         return found
 
-    def _count_on(self, group: Group, node: int) -> int:
+    def _count_on(self, group: PodGroup, node: int) -> int:
         there, moved = self.board.where.get(group), self._moved.get(group)
         return (there[node] if there else 0) + (moved[node] if moved else 0)
 
-    def may_help(self, group: Group, node: int, lost: tuple[bool, bool], *, preempts: bool) -> bool:
+    def may_help(self, group: PodGroup, node: int, lost: tuple[bool, bool], *, preempts: bool) -> bool:
         """Whether a pending Pod of the group may fit after a node lost a taint or a Pod.
 
         It may fit on that node, or on another one if its placement depends on other Pods. `lost`: whether the
@@ -98,7 +98,7 @@ class Placement:
         standing = self.board.standing(spec)
         return standing.allows[node] and not any(map(and_, standing.minds, lost))
 
-    def _fits(self, standing: Standing, spec: PodSpec, node: int) -> bool:
+    def _fits(self, standing: NodeStanding, spec: PodSpec, node: int) -> bool:
         """Whether the node has the Pod's resources and host ports; resources are cached until the node changes.
 
         Source: plugins/noderesources/fit.go, `fitsRequest`; plugins/nodeports.
@@ -137,7 +137,7 @@ class Placement:
 
     # -- preemption ----------------------------------------------------------------------------------------
 
-    def preemptions(self, group: Group, is_closed: Callable[[int], bool]) -> dict[int, list[Group]]:
+    def preemptions(self, group: PodGroup, is_closed: Callable[[int], bool]) -> dict[int, list[PodGroup]]:
         """Return node -> groups of the Pods to evict there, lowest priority first, so that a Pod of the group fits.
 
         Source: plugins/defaultpreemption/default_preemption.go (`SelectVictimsOnNode`), without disruption
@@ -150,9 +150,9 @@ class Placement:
         found = ((node, self._victims(spec, node)) for node in allowed if not is_closed(node))
         return {node: victims for node, victims in found if victims}
 
-    def _victims(self, spec: PodSpec, node: int) -> list[Group]:
+    def _victims(self, spec: PodSpec, node: int) -> list[PodGroup]:
         """Return the Pods to evict; empty if the Pod already fits, or does not fit even then."""
-        taken: list[Group] = []
+        taken: list[PodGroup] = []
         for group in self._below(spec.priority, node):
             if self._is_free(spec, node):
                 break
@@ -166,7 +166,7 @@ class Placement:
     def _is_free(self, spec: PodSpec, node: int) -> bool:
         return self._has_room(spec, node) and (not spec.host_ports or self._ports_free(spec, node))
 
-    def _below(self, priority: int, node: int) -> Iterator[Group]:
+    def _below(self, priority: int, node: int) -> Iterator[PodGroup]:
         """Yield the group of each staying Pod on a node with lower priority, lowest first."""
         if node not in self._ranked:
             counts = Counter(self.board.on.get(node, {}))
@@ -177,7 +177,7 @@ class Placement:
 
     # -- one Pod -------------------------------------------------------------------------------------------
 
-    def feasible(self, group: Group, is_closed: Callable[[int], bool]) -> list[int]:
+    def feasible(self, group: PodGroup, is_closed: Callable[[int], bool]) -> list[int]:
         """Return nodes that pass the filters, as many as the scheduler looks for. `is_closed`: tainted by now."""
         spec, standing = group.spec, self.board.standing(group.spec)
         allowed, wanted = standing.allowed, _wanted(len(self.board.nodes))
@@ -192,7 +192,7 @@ class Placement:
         )
         return list(islice(found, wanted))
 
-    def _suits(self, group: Group, is_closed: Callable[[int], bool]) -> Callable[[int], bool]:
+    def _suits(self, group: PodGroup, is_closed: Callable[[int], bool]) -> Callable[[int], bool]:
         """Return a function that tests whether placement rules about other Pods allow a node."""
         affinity, nodes = self._affinity(group), self.board.nodes
         limits = [
@@ -206,12 +206,12 @@ class Placement:
             affinity.allows(nodes[node].labels) and all(each.allows(nodes[node].labels) for each in limits)
         )
 
-    def _affinity(self, group: Group) -> PodAffinity:
+    def _affinity(self, group: PodGroup) -> ExistingAffinity:
         if group not in self._affinities:
-            self._affinities[group] = PodAffinity(self, group)
+            self._affinities[group] = ExistingAffinity(self, group)
         return self._affinities[group]
 
-    def best(self, group: Group, nodes: Sequence[int], is_closed: Callable[[int], bool]) -> list[int]:
+    def best(self, group: PodGroup, nodes: Sequence[int], is_closed: Callable[[int], bool]) -> list[int]:
         """Return the nodes with the highest score; the scheduler takes any of them."""
         if len(nodes) < 2:
             return list(nodes)
@@ -219,7 +219,7 @@ class Placement:
         highest = max(totals)
         return [node for node, total in zip(nodes, totals, strict=True) if total == highest]
 
-    def _totals(self, group: Group, nodes: Sequence[int], is_closed: Callable[[int], bool]) -> list[int]:
+    def _totals(self, group: PodGroup, nodes: Sequence[int], is_closed: Callable[[int], bool]) -> list[int]:
         standing = self.board.standing(group.spec)
         each = zip(
             nodes,
@@ -238,7 +238,7 @@ class Placement:
             for node, taints, wishes, spread, pods in each
         ]
 
-    def _room(self, standing: Standing, spec: PodSpec, node: int) -> int:
+    def _room(self, standing: NodeStanding, spec: PodSpec, node: int) -> int:
         """Return the resource score of the node, cached until something on the node changes."""
         if node in self._changed:
             return self._room_now(spec, node)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Group:
+class PodGroup:
     """Pods of one template in one namespace, as selectors see them; compared by identity. `turn`: first seen."""
 
     namespace: str
@@ -37,16 +37,16 @@ class Board:
         self.cpu, self.memory, self.pods = [0] * count, [0] * count, [0] * count
         self.scored_cpu, self.scored_memory = [0] * count, [0] * count
         self.extended: dict[tuple[int, str], int] = {}
-        self.groups: dict[tuple[str, int], Group] = {}
-        self.with_affinity: list[Group] = []
-        self.with_ports: list[Group] = []
-        self.where: dict[Group, Counter[int]] = defaultdict(Counter)
+        self.groups: dict[tuple[str, int], PodGroup] = {}
+        self.with_affinity: list[PodGroup] = []
+        self.with_ports: list[PodGroup] = []
+        self.where: dict[PodGroup, Counter[int]] = defaultdict(Counter)
         self.lowest_priority = 0
         """Lowest priority of all groups, at most 0."""
-        self._standings: dict[int, Standing] = {}
+        self._standings: dict[int, NodeStanding] = {}
         self._values: dict[str, list[str | None]] = {}
-        self._kin: dict[tuple[str, LabelSelector], tuple[Group, ...]] = {}
-        self._minding: dict[Group, bool] = {}
+        self._kin: dict[tuple[str, LabelSelector], tuple[PodGroup, ...]] = {}
+        self._minding: dict[PodGroup, bool] = {}
         for pod in world.pods:
             if not is_over(pod):
                 self._place(pod)
@@ -65,10 +65,10 @@ class Board:
             self.extended[number, name] = self.extended.get((number, name), 0) + amount
         self.where[group][number] += 1
 
-    def group(self, namespace: str, spec: PodSpec) -> Group:
+    def group(self, namespace: str, spec: PodSpec) -> PodGroup:
         key = (namespace, id(spec))
         if key not in self.groups:
-            self.groups[key] = made = Group(namespace, spec, len(self.groups))
+            self.groups[key] = made = PodGroup(namespace, spec, len(self.groups))
             self._kin.clear()
             self._minding.clear()
             self.lowest_priority = min(self.lowest_priority, spec.priority)
@@ -79,15 +79,15 @@ class Board:
         return self.groups[key]
 
     @cached_property
-    def on(self) -> Mapping[int, Mapping[Group, int]]:
+    def on(self) -> Mapping[int, Mapping[PodGroup, int]]:
         """Node -> number of Pods of each group; nodes without Pods are missing."""
-        found: dict[int, dict[Group, int]] = defaultdict(dict)
+        found: dict[int, dict[PodGroup, int]] = defaultdict(dict)
         for group, counts in self.where.items():
             for node, count in counts.items():
                 found[node][group] = count
         return dict(found)
 
-    def kin(self, namespace: str, selector: LabelSelector | None) -> tuple[Group, ...]:
+    def kin(self, namespace: str, selector: LabelSelector | None) -> tuple[PodGroup, ...]:
         """Return the groups of a namespace that a selector matches."""
         if selector is None:
             return ()
@@ -100,7 +100,7 @@ class Board:
             )
         return self._kin[key]
 
-    def minds_others(self, group: Group) -> bool:
+    def minds_others(self, group: PodGroup) -> bool:
         """Whether the placement of other Pods may keep a Pod of the group off a node."""
         if group not in self._minding:
             spec, affinity = group.spec, group.spec.affinity
@@ -117,14 +117,14 @@ class Board:
             self._values[key] = [node.labels.get(key) for node in self.nodes]
         return self._values[key]
 
-    def standing(self, spec: PodSpec) -> Standing:
+    def standing(self, spec: PodSpec) -> NodeStanding:
         """Return the static relation of all nodes to Pods of a template."""
         if id(spec) not in self._standings:
-            self._standings[id(spec)] = Standing(self, spec)
+            self._standings[id(spec)] = NodeStanding(self, spec)
         return self._standings[id(spec)]
 
 
-class Standing:
+class NodeStanding:
     """The relation of each node to Pods of one template that all simulations share, by node or by constraint.
 
     `allows`: whether node selector, node affinity and lasting taints allow the node; `allowed`: the numbers
@@ -203,10 +203,10 @@ def _included(node: Node, spec: PodSpec, spread: Spread) -> bool:
 BEST = 100
 
 
-class PodAffinity:
+class ExistingAffinity:
     """The effect of existing Pods on a new Pod of `group`; valid until a Pod is added or removed."""
 
-    def __init__(self, placed: Counts, group: Group) -> None:
+    def __init__(self, placed: Counts, group: PodGroup) -> None:
         self._placed, self._board, self._group = placed, placed.board, group
         affinity = group.spec.affinity
         self._required = [self._domains(term) for term in affinity.required_pods] if affinity else []
@@ -250,7 +250,7 @@ class PodAffinity:
                     self._by_value(term.topology_key, group, weight, weights[term.topology_key])
         return weights
 
-    def _matching(self, term: PodTerm) -> Iterator[Group]:
+    def _matching(self, term: PodTerm) -> Iterator[PodGroup]:
         spaces = _namespaces(term, self._group.namespace)
         if spaces is None:
             spaces = dict.fromkeys(group.namespace for group in self._board.groups.values())
@@ -264,7 +264,7 @@ class PodAffinity:
             self._by_value(term.topology_key, group, 1, counts)
         return term.topology_key, counts, self._is_meant(term, self._group.namespace)
 
-    def _by_value(self, key: str, group: Group, weight: int, into: Counter[str]) -> None:
+    def _by_value(self, key: str, group: PodGroup, weight: int, into: Counter[str]) -> None:
         values = self._board.values(key)
         for node, count in self._placed.counts(group).items():
             value = values[node]
@@ -282,7 +282,7 @@ class PodAffinity:
         return _is_meant(term, own, self._group)
 
 
-def guards(board: Board, group: Group) -> Iterator[tuple[Group, PodTerm]]:
+def guards(board: Board, group: PodGroup) -> Iterator[tuple[PodGroup, PodTerm]]:
     """Yield each group and term of required anti-affinity that matches Pods of `group`."""
     for other in board.with_affinity:
         for term in other.spec.affinity.forbidden_pods if other.spec.affinity else ():
@@ -290,7 +290,7 @@ def guards(board: Board, group: Group) -> Iterator[tuple[Group, PodTerm]]:
                 yield other, term
 
 
-def _is_meant(term: PodTerm, own: str, group: Group) -> bool:
+def _is_meant(term: PodTerm, own: str, group: PodGroup) -> bool:
     """Whether a term of a Pod in the namespace `own` matches Pods of `group`."""
     spaces = _namespaces(term, own)
     meant = spaces is None or group.namespace in spaces
@@ -326,7 +326,7 @@ class Counts(Protocol):
 
     board: Board
 
-    def counts(self, group: Group, *, staying: bool = False) -> Mapping[int, int]:
+    def counts(self, group: PodGroup, *, staying: bool = False) -> Mapping[int, int]:
         """Return node -> number of the group's Pods; `staying` excludes Terminating ones."""
 
 
@@ -336,7 +336,7 @@ class Limit:
     __slots__ = ("_domains", "_itself", "_least", "_spread")
 
     def __init__(
-        self, placed: Counts, group: Group, spread: Spread, is_closed: Callable[[int], bool]
+        self, placed: Counts, group: PodGroup, spread: Spread, is_closed: Callable[[int], bool]
     ) -> None:
         self._spread, self._domains = spread, _domains(placed, group, spread, is_closed)
         self._itself = selects(spread.selector, group.spec.labels)
@@ -350,7 +350,9 @@ class Limit:
         return self._domains[value] + self._itself - self._least <= self._spread.max_skew
 
 
-def scores(placed: Counts, group: Group, nodes: Sequence[int], is_closed: Callable[[int], bool]) -> list[int]:
+def scores(
+    placed: Counts, group: PodGroup, nodes: Sequence[int], is_closed: Callable[[int], bool]
+) -> list[int]:
     """Return each node's spread score (scoring.go): fewer matching Pods in a node's domain are better."""
     spreads = preferred(group)
     if not spreads:
@@ -362,7 +364,7 @@ def scores(placed: Counts, group: Group, nodes: Sequence[int], is_closed: Callab
     return _normalised([round(score) for score in raw], ignored)
 
 
-def preferred(group: Group) -> Sequence[Spread]:
+def preferred(group: PodGroup) -> Sequence[Spread]:
     """Return the Pod's own preferred constraints, or the scheduler's defaults, which count Pods of its template."""
     spec = group.spec
     if spec.spreads:
@@ -377,7 +379,7 @@ def preferred(group: Group) -> Sequence[Spread]:
     ]
 
 
-def _counts(placed: Counts, group: Group, spread: Spread) -> Counter[int]:
+def _counts(placed: Counts, group: PodGroup, spread: Spread) -> Counter[int]:
     """Return node -> number of the namespace's Pods that the constraint counts; an empty selector counts none."""
     found: Counter[int] = Counter()
     if spread.selector and spread.selector.requirements:
@@ -386,7 +388,9 @@ def _counts(placed: Counts, group: Group, spread: Spread) -> Counter[int]:
     return found
 
 
-def _domains(placed: Counts, group: Group, spread: Spread, is_closed: Callable[[int], bool]) -> Counter[str]:
+def _domains(
+    placed: Counts, group: PodGroup, spread: Spread, is_closed: Callable[[int], bool]
+) -> Counter[str]:
     """Return value -> number of Pods, over the nodes that the constraint's inclusion policies count."""
     places = placed.board.standing(group.spec).places(spread)
     if spread.honours_taints:
@@ -398,7 +402,7 @@ def _domains(placed: Counts, group: Group, spread: Spread, is_closed: Callable[[
     return domains
 
 
-def _ignored(board: Board, group: Group, spreads: Sequence[Spread], nodes: Sequence[int]) -> list[bool]:
+def _ignored(board: Board, group: PodGroup, spreads: Sequence[Spread], nodes: Sequence[int]) -> list[bool]:
     """Return which nodes lack a label that the Pod's own constraints name."""
     if not group.spec.spreads:
         return [False] * len(nodes)
@@ -408,7 +412,7 @@ def _ignored(board: Board, group: Group, spreads: Sequence[Spread], nodes: Seque
 
 def _add(
     placed: Counts,
-    group: Group,
+    group: PodGroup,
     spread: Spread,
     nodes: Sequence[int],
     ignored: Sequence[bool],

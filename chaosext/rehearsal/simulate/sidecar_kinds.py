@@ -35,7 +35,7 @@ SYNCED_WITHIN_S = (0.5, 10.0)
 """Delay from all sidecars being in sync to its detection."""
 
 
-class Sidecar(StrEnum):
+class SidecarKind(StrEnum):
     """How a Pod's sidecar relates to its application container."""
 
     NONE = "none"
@@ -44,14 +44,14 @@ class Sidecar(StrEnum):
     NATIVE = "native"
 
 
-def sidecar(spec: PodSpec) -> Sidecar:
+def sidecar(spec: PodSpec) -> SidecarKind:
     """Return the kind of a template's sidecar, from its container istio-proxy."""
     proxy = next((each for each in spec.containers if each.name == PROXY_CONTAINER), None)
     if proxy is None:
-        return Sidecar.NONE
+        return SidecarKind.NONE
     if proxy.init:
-        return Sidecar.NATIVE
-    return Sidecar.HOLDING if proxy.post_start else Sidecar.CLASSIC
+        return SidecarKind.NATIVE
+    return SidecarKind.HOLDING if proxy.post_start else SidecarKind.CLASSIC
 
 
 def retry_after_s(failures: int) -> float:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from chaosext.model.timeline import Kind
 from chaosext.rehearsal.simulate import kubelet_behaviour, sidecar_kinds
 from chaosext.rehearsal.simulate.prediction import Dns
-from chaosext.rehearsal.simulate.sidecar_kinds import Sidecar
+from chaosext.rehearsal.simulate.sidecar_kinds import SidecarKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ ANSWERED_WITHIN_S = (0.3, 4.0)
 """Delay from the heal until a hanging webhook call succeeds: the connection is retried after 1, 3 and 7 s."""
 
 
-class Sidecars:
+class SidecarSync:
     """Tracks istiod and the Pods that depend on it; calls `ready` for a Pod that becomes Ready.
 
     If Pod reachability is unknown, nothing that depends on it is predicted: neither new Pods that istiod
@@ -56,7 +56,7 @@ class Sidecars:
     def injects(self, pod: Followed) -> bool | None:
         """Whether the injection webhook admits a new Pod now; None if unknown."""
         settings = self._mesh
-        if settings is None or pod.sidecar is Sidecar.NONE or not settings.webhook_fails_closed:
+        if settings is None or pod.sidecar is SidecarKind.NONE or not settings.webhook_fails_closed:
             return True
         if pod.namespace not in settings.injects:
             return True
@@ -89,7 +89,7 @@ class Sidecars:
 
     def expect(self, pod: Followed) -> None:
         """Register a new Pod: if it has a sidecar, the mesh is not in sync until it is Ready."""
-        if pod.sidecar is not Sidecar.NONE:
+        if pod.sidecar is not SidecarKind.NONE:
             self._awaited.add(pod)
 
     def arrived(self, pod: Followed) -> None:
@@ -98,7 +98,7 @@ class Sidecars:
 
     def start(self, t: float, pod: Followed) -> None:
         """Start a Pod's containers: it is Ready now, or waits for its sidecar."""
-        if pod.sidecar is Sidecar.NONE:
+        if pod.sidecar is SidecarKind.NONE:
             self._ready(t, pod)
             return
         if not self._knows:

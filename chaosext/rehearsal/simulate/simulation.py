@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from chaosext.rehearsal.simulate import kubelet_behaviour
 from chaosext.rehearsal.simulate.node_lifecycle import back_within_s, live
-from chaosext.rehearsal.simulate.sidecar_kinds import Sidecar, sidecar
+from chaosext.rehearsal.simulate.sidecar_kinds import SidecarKind, sidecar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from chaosext.model.timeline import Kind
-    from chaosext.rehearsal.simulate.inputs import Stage
+    from chaosext.rehearsal.simulate.inputs import SimulationInputs
     from chaosext.rehearsal.simulate.prediction import Dns
     from chaosext.rehearsal.simulate.samples import Draw
-    from chaosext.rehearsal.simulate.scheduler_cache import Group
+    from chaosext.rehearsal.simulate.scheduler_cache import PodGroup
     from chaosext.rehearsal.simulate.time_budget import TimeBudget
     from chaosext.rehearsal.snapshot.world import Pod as WorldPod
 
@@ -29,7 +29,7 @@ CHECKED_EACH = 64
 """Number of events between two checks of the time budget."""
 
 
-class Mark(NamedTuple):
+class TraceLine(NamedTuple):
     """A line of a trace.
 
     `label` distinguishes lines of the same kind and object; `node` is the node of a placed Pod.
@@ -48,7 +48,7 @@ class Mark(NamedTuple):
 class Trace:
     """The result of one simulation. DNS is by observer: node number -> state. Counters are by (namespace, owner)."""
 
-    marks: list[Mark] = field(default_factory=list)
+    marks: list[TraceLine] = field(default_factory=list)
     during: dict[int, Dns] = field(default_factory=dict)
     after: dict[int, Dns] = field(default_factory=dict)
     rolled_back: dict[int, Dns] = field(default_factory=dict)
@@ -71,10 +71,10 @@ class Followed:
     back-off and on a change of another Pod.
     """
 
-    group: Group
+    group: PodGroup
     subject: str
     owner: str
-    sidecar: Sidecar = Sidecar.NONE
+    sidecar: SidecarKind = SidecarKind.NONE
     node: int = -1
     serving: bool = False
     runs: bool = False
@@ -110,7 +110,7 @@ class Followed:
 class Scene:
     """The clock, the trace and the placement of Pods in one simulation."""
 
-    def __init__(self, stage: Stage, draw: Draw, budget: TimeBudget) -> None:
+    def __init__(self, stage: SimulationInputs, draw: Draw, budget: TimeBudget) -> None:
         budget.check()
         self.stage, self.draw, self.between, self._budget = stage, draw, draw.between, budget
         self.lives = live(stage.fleet, stage.world.control_plane, stage.plan, draw)
@@ -140,7 +140,7 @@ class Scene:
             group=self.stage.board.group(pod.namespace, pod.spec),
             subject=pod.subject,
             owner=pod.owner,
-            sidecar=sidecar(pod.spec) if self.stage.world.mesh else Sidecar.NONE,
+            sidecar=sidecar(pod.spec) if self.stage.world.mesh else SidecarKind.NONE,
             node=node,
             serving=pod.ready,
             runs=pod.phase == "Running" and node >= 0,
@@ -148,7 +148,7 @@ class Scene:
             ails=not pod.ready,
         )
 
-    def somebody(self, group: Group, node: int) -> Followed | None:
+    def somebody(self, group: PodGroup, node: int) -> Followed | None:
         """Return a Pod of the group on the node that is not Terminating, or None."""
         for pod in self.stage.residents.get(node, ()):
             if pod.spec is group.spec and pod.namespace == group.namespace:
@@ -192,7 +192,7 @@ class Scene:
     ) -> None:
         """Add a line to the trace."""
         if not self.quiet:
-            self.trace.marks.append(Mark(t, kind, subject, detail, source, label, node))
+            self.trace.marks.append(TraceLine(t, kind, subject, detail, source, label, node))
 
     # -- nodes -----------------------------------------------------------------------------------------------
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, TypeAlias
 from chaosext.rehearsal.simulate.engine import simulate
 from chaosext.rehearsal.simulate.play import Timeline
 from chaosext.rehearsal.simulate.samples import paths, samples
-from chaosext.rehearsal.simulate.time_budget import TimeIsUp
+from chaosext.rehearsal.simulate.time_budget import BudgetSpent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from chaosext.rehearsal.simulate.inputs import Stage
+    from chaosext.rehearsal.simulate.inputs import SimulationInputs
     from chaosext.rehearsal.simulate.prediction import PredictedEvent
     from chaosext.rehearsal.simulate.samples import Draw, Played
     from chaosext.rehearsal.simulate.simulation import Trace
@@ -70,7 +70,7 @@ class Made:
 class Simulations:
     """The simulations of one cut. The same seed gives the same result unless the time budget ends."""
 
-    stage: Stage
+    stage: SimulationInputs
     seed: int
     with_timeline: bool
     budget: TimeBudget
@@ -103,7 +103,7 @@ class Simulations:
                 found.begin_again()
                 for played in paths(play, self.seed + another):
                     found.add(played)
-        except TimeIsUp:
+        except BudgetSpent:
             return None
         return found
 
@@ -112,7 +112,7 @@ class Simulations:
         try:
             for played in samples(self._player(SIMULATING), self.seed, wanted):
                 found.add(played)
-        except TimeIsUp:
+        except BudgetSpent:
             pass
         return found
 
@@ -133,7 +133,7 @@ class Simulations:
         )
 
 
-def _affordable(stage: Stage) -> int:
+def _affordable(stage: SimulationInputs) -> int:
     """Return how many random simulations are affordable at this size; smaller clusters get more."""
     by_nodes = SAMPLED_NODES // max(1, len(stage.living))
     by_pods = SAMPLED_PODS // max(1, len(stage.watched))
@@ -184,6 +184,6 @@ class _Collected:
         try:
             for beyond, (turn, lean) in enumerate(edges, start=max(self.plays) + 1):
                 self._timeline.add(beyond, 0.0, simulate_again(self._redraws[turn](lean)).marks)
-        except TimeIsUp:
+        except BudgetSpent:
             pass
         return self._timeline.events(self._weight)

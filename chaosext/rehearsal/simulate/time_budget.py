@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class TimeIsUp(Exception):
+class BudgetSpent(Exception):
     """The time budget ended during a simulation."""
 
 
@@ -35,7 +35,7 @@ class TimeBudget:
     def check(self) -> None:
         """Raise `TimeIsUp` if the budget is over."""
         if self.is_over:
-            raise TimeIsUp
+            raise BudgetSpent
 
     def share(self, part: float) -> Self:
         """Return a budget of a part, from 0 to 1, of the remaining time."""

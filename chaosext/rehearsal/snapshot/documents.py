@@ -52,7 +52,7 @@ KWOK = "kwok.x-k8s.io/node"
 """Annotation of a node that KWOK simulates (KWOK, pkg/utils: `kwok.x-k8s.io/node: fake`)."""
 
 
-class Head(Document):
+class ObjectMeta(Document):
     """The fields that identify an object."""
 
     kind: str = ""

@@ -45,7 +45,7 @@ _ANNOTATIONS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class ObjectKind:
     """A kind of object to read: its names in a request and in a List, and its namespace ("" for all).
 
     `name`: read only the object of this name, "" for all.
@@ -59,34 +59,36 @@ class Wanted:
 
 
 WANTED = (
-    Wanted(plural="nodes", kind="Node", api_version="v1"),
-    Wanted(plural="namespaces", kind="Namespace", api_version="v1"),
-    Wanted(plural="services", kind="Service", api_version="v1"),
-    Wanted(plural="deployments", kind="Deployment", api_version="apps/v1"),
-    Wanted(plural="replicasets", kind="ReplicaSet", api_version="apps/v1"),
-    Wanted(plural="statefulsets", kind="StatefulSet", api_version="apps/v1"),
-    Wanted(plural="daemonsets", kind="DaemonSet", api_version="apps/v1"),
-    Wanted(plural="jobs", kind="Job", api_version="batch/v1"),
-    Wanted(plural="poddisruptionbudgets", kind="PodDisruptionBudget", api_version="policy/v1"),
-    Wanted(
+    ObjectKind(plural="nodes", kind="Node", api_version="v1"),
+    ObjectKind(plural="namespaces", kind="Namespace", api_version="v1"),
+    ObjectKind(plural="services", kind="Service", api_version="v1"),
+    ObjectKind(plural="deployments", kind="Deployment", api_version="apps/v1"),
+    ObjectKind(plural="replicasets", kind="ReplicaSet", api_version="apps/v1"),
+    ObjectKind(plural="statefulsets", kind="StatefulSet", api_version="apps/v1"),
+    ObjectKind(plural="daemonsets", kind="DaemonSet", api_version="apps/v1"),
+    ObjectKind(plural="jobs", kind="Job", api_version="batch/v1"),
+    ObjectKind(plural="poddisruptionbudgets", kind="PodDisruptionBudget", api_version="policy/v1"),
+    ObjectKind(
         plural="mutatingwebhookconfigurations",
         kind="MutatingWebhookConfiguration",
         api_version="admissionregistration.k8s.io/v1",
     ),
-    Wanted(plural="bgppeers", kind="BGPPeer", api_version="crd.projectcalico.org/v1"),
-    Wanted(plural="bgpconfigurations", kind="BGPConfiguration", api_version="crd.projectcalico.org/v1"),
-    Wanted(plural="ippools", kind="IPPool", api_version="crd.projectcalico.org/v1"),
-    Wanted(plural="felixconfigurations", kind="FelixConfiguration", api_version="crd.projectcalico.org/v1"),
-    Wanted(
+    ObjectKind(plural="bgppeers", kind="BGPPeer", api_version="crd.projectcalico.org/v1"),
+    ObjectKind(plural="bgpconfigurations", kind="BGPConfiguration", api_version="crd.projectcalico.org/v1"),
+    ObjectKind(plural="ippools", kind="IPPool", api_version="crd.projectcalico.org/v1"),
+    ObjectKind(
+        plural="felixconfigurations", kind="FelixConfiguration", api_version="crd.projectcalico.org/v1"
+    ),
+    ObjectKind(
         plural="configmaps", kind="ConfigMap", api_version="v1", namespace="kube-system", name="cilium-config"
     ),
-    Wanted(plural="pods", kind="Pod", api_version="v1"),
-    Wanted(plural="leases", kind="Lease", api_version="coordination.k8s.io/v1", namespace=NODE_LEASES),
+    ObjectKind(plural="pods", kind="Pod", api_version="v1"),
+    ObjectKind(plural="leases", kind="Lease", api_version="coordination.k8s.io/v1", namespace=NODE_LEASES),
 )
 """All kinds that a rehearsal can use. Leases come last, so that they are as fresh as possible."""
 
 
-def least(wanted: Wanted, item: Mapping[str, Any]) -> dict[str, Any]:
+def least(wanted: ObjectKind, item: Mapping[str, Any]) -> dict[str, Any]:
     """Return the object with its kind and only the needed fields. Raises MALFORMED errors for an invalid object."""
     said = {"apiVersion": wanted.api_version, "kind": wanted.kind}
     if wanted.kind in _CALICO_KINDS:

@@ -16,7 +16,7 @@ import msgspec
 
 from chaosext.model.errors import Refused
 from chaosext.model.files import GZIP_MAGIC, UnfitFile, opened, read_opened, unzipped
-from chaosext.rehearsal.snapshot.documents import Head
+from chaosext.rehearsal.snapshot.documents import ObjectMeta
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -244,7 +244,7 @@ class _Text:
 
 
 _skip = msgspec.json.Decoder(msgspec.Raw).decode
-_head = msgspec.json.Decoder(Head).decode
+_head = msgspec.json.Decoder(ObjectMeta).decode
 
 
 def _end_of_first(error: Exception) -> int:
@@ -303,7 +303,7 @@ def _kind(kind: str, api_version: str) -> str:
 
 def _name(raw: bytes | memoryview) -> str:
     try:
-        meta = msgspec.json.decode(raw, type=Head).metadata
+        meta = msgspec.json.decode(raw, type=ObjectMeta).metadata
     except UNREADABLE:
         return ""
     return "/".join(part for part in (meta.namespace, meta.name) if part)

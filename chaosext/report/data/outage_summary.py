@@ -45,7 +45,7 @@ FEW = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Loss:
+class LaneOutages:
     """The outages of one lane in a run: object -> its windows."""
 
     lane: Lane
@@ -117,7 +117,7 @@ class Loss:
         return max(windows, key=lambda each: length_s(each[1], self.account.end_s))
 
 
-def losses(account: Account) -> tuple[Loss, ...]:
+def losses(account: Account) -> tuple[LaneOutages, ...]:
     """One for each lane with an outage, in the order of LOST."""
     found = account.result.outages
-    return tuple(Loss(lane, found[lane], account) for lane in LOST if found.get(lane))
+    return tuple(LaneOutages(lane, found[lane], account) for lane in LOST if found.get(lane))

@@ -205,7 +205,7 @@ Sort: TypeAlias = tuple[Kind, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Expected:
+class ReviewedExpectation:
     """One expectation, and when it first came true; None: it was not seen."""
 
     predicted: Predicted
@@ -222,12 +222,12 @@ class Expected:
         return f"{abs(off_s):.1f} s {'later' if off_s > 0 else 'earlier'}"
 
 
-def foresight(run: RunData) -> tuple[Expected, ...]:
+def foresight(run: RunData) -> tuple[ReviewedExpectation, ...]:
     """Every expectation, in the rehearsal's order."""
     return tuple(_expected(run))
 
 
-def _expected(run: RunData) -> Iterator[Expected]:
+def _expected(run: RunData) -> Iterator[ReviewedExpectation]:
     """Match several expectations of the same event in order."""
     seen: defaultdict[Sort, list[Event]] = defaultdict(list)
     for event in sorted(run.result.events, key=lambda event: event.t_s):
@@ -240,7 +240,7 @@ def _expected(run: RunData) -> Iterator[Expected]:
         times = [event.t_s for event in first.get(sort, ()) if is_about(name, event.object)]
         nth = told[sort, name]
         told[sort, name] += 1
-        yield Expected(predicted=each, observed_s=times[nth] if nth < len(times) else None)
+        yield ReviewedExpectation(predicted=each, observed_s=times[nth] if nth < len(times) else None)
 
 
 def _first_each(events: Iterable[Event]) -> Iterator[Event]:

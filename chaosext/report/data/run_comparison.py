@@ -192,7 +192,7 @@ RULED = (Outcome.REFUSED, Outcome.NOT_KNOWN)
 """With these outcomes, it is unknown which other outages would have happened."""
 
 
-class Change(StrEnum):
+class OutageChange(StrEnum):
     """How an outage changed from the first run to the second."""
 
     NEW = "new"
@@ -225,7 +225,7 @@ class Outage:
     name: str
     first: Length | None
     second: Length | None
-    change: Change
+    change: OutageChange
 
     @property
     def first_s(self) -> float | None:
@@ -281,23 +281,25 @@ def _difference(
 
 def _change(
     one: Length | None, two: Length | None, what: tuple[Lane, str], runs: tuple[RunData, RunData]
-) -> Change:
+) -> OutageChange:
     """Return the change; "no outage" counts only if the run observed, and a length only if its end was seen."""
     if one is None or two is None:
-        change, found, other = (Change.NEW, two, runs[0]) if one is None else (Change.GONE, one, runs[1])
-        return Change.NOT_KNOWN if _is_blind(other, *what, found) else change
+        change, found, other = (
+            (OutageChange.NEW, two, runs[0]) if one is None else (OutageChange.GONE, one, runs[1])
+        )
+        return OutageChange.NOT_KNOWN if _is_blind(other, *what, found) else change
     if one.is_open or two.is_open:
         return _CHANGES_OF_ENDLESS[one.is_open, two.is_open]
     apart_s = two.seconds - one.seconds
     if abs(apart_s) <= max(NOISE_S, NOISE_SHARE * max(one.seconds, two.seconds)):
-        return Change.SAME
-    return Change.LONGER if apart_s > 0 else Change.SHORTER
+        return OutageChange.SAME
+    return OutageChange.LONGER if apart_s > 0 else OutageChange.SHORTER
 
 
 _CHANGES_OF_ENDLESS = {
-    (False, True): Change.NOT_BACK,
-    (True, False): Change.BACK,
-    (True, True): Change.SAME,
+    (False, True): OutageChange.NOT_BACK,
+    (True, False): OutageChange.BACK,
+    (True, True): OutageChange.SAME,
 }
 """The change by whether it was not back when each run ended."""
 
@@ -324,4 +326,4 @@ def _place(outage: Outage) -> tuple[bool, int, float, str, str]:
     """Sort key: changes first, then what users feel, then the largest change."""
     apart_s = abs((outage.second_s or 0.0) - (outage.first_s or 0.0))
     felt = FELT.index(outage.lane) if outage.lane in FELT else len(FELT)
-    return outage.change is Change.SAME, felt, -apart_s, outage.lane.value, outage.name
+    return outage.change is OutageChange.SAME, felt, -apart_s, outage.lane.value, outage.name

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from chaosext.model.bounded_json import JSON_BYTES, parse_json
 from chaosext.model.errors import MALFORMED, finite
-from chaosext.model.signal import Head, Mark, Sample, Signal
+from chaosext.model.signal import Mark, Sample, Signal, StreamHead
 from chaosext.sentinel.sample_log import parse_line
 from chaosext.timeline.sample_windows import signal_windows
 from chaosext.timeline.signal_kinds import questions
@@ -58,7 +58,7 @@ Clocks = Mapping[str, Mapping[str, float]]
 
 def lanes_of(signals: Iterable[Signal]) -> frozenset[Lane]:
     """The lanes that a node's signals are watched for."""
-    head = Head(run="", node="", boot="", mono_s=0.0, wall_s=0.0, signals=tuple(signals))
+    head = StreamHead(run="", node="", boot="", mono_s=0.0, wall_s=0.0, signals=tuple(signals))
     return frozenset(question.manner.lane for question in questions(head))
 
 
@@ -103,7 +103,7 @@ class _Record:
         self.without_clock: set[str] = set()
         self.lost: list[str] = []
 
-    def entries(self, lines: Iterable[str]) -> Iterator[Head | Sample]:
+    def entries(self, lines: Iterable[str]) -> Iterator[StreamHead | Sample]:
         for line in lines:
             self.size += len(line) + 1
             try:
@@ -113,13 +113,13 @@ class _Record:
                 if self.torn > MOST_TORN:
                     raise OSError(0, f"more than {MOST_TORN:,} of its lines can't be read") from None
                 continue
-            if isinstance(entry, Head):
+            if isinstance(entry, StreamHead):
                 self._take(entry)
             self.foreign += self._foreign
             if not self._foreign:
                 yield entry
 
-    def _take(self, head: Head) -> None:
+    def _take(self, head: StreamHead) -> None:
         self._foreign = (head.run, head.node) != (self._run, self.node)
         if head.lost and not self._foreign:
             self.lost.append(head.lost)

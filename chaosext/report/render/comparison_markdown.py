@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chaosext.report.data.run_comparison import Change
+from chaosext.report.data.run_comparison import OutageChange
 from chaosext.report.render.markdown import plain, points, section, table
 from chaosext.report.render.text_chart import NAMES
 from chaosext.report.units import capital, duration, names
@@ -21,7 +21,7 @@ TOLD = 40
 def markdown(comparison: Comparison) -> str:
     """Return what differs from the first run to the second, as Markdown."""
     first, second = comparison.first.result, comparison.second.result
-    changed = [each for each in comparison.outages if each.change is not Change.SAME]
+    changed = [each for each in comparison.outages if each.change is not OutageChange.SAME]
     sections = (
         f"# {title(comparison)}\n\n{gist(comparison)}\n\nFirst: `{first.run}`, second: `{second.run}`.\n",
         section("Limited comparability", points(comparison.doubts)),
@@ -41,7 +41,7 @@ def title(comparison: Comparison) -> str:
 
 def gist(comparison: Comparison) -> str:
     """One sentence: how many outages are new, gone or changed."""
-    counted = {change: sum(each.change is change for each in comparison.outages) for change in Change}
+    counted = {change: sum(each.change is change for each in comparison.outages) for change in OutageChange}
     told = [f"{n} {change.value}" for change, n in counted.items() if n]
     return f"Outages: {', '.join(told)}." if told else "Neither run saw an outage."
 
@@ -59,7 +59,7 @@ def _outages(changed: list[Outage]) -> Iterator[str]:
 
 def lengths(outage: Outage) -> tuple[str, str]:
     """The duration of an outage in each run, in words."""
-    none = "unknown" if outage.change is Change.NOT_KNOWN else "–"
+    none = "unknown" if outage.change is OutageChange.NOT_KNOWN else "–"
     first, second = (_length(each) if each else none for each in (outage.first, outage.second))
     return first, second
 
@@ -97,7 +97,7 @@ def _word(value: object) -> str:
 
 
 def _same(comparison: Comparison) -> Iterator[str]:
-    same = [each for each in comparison.outages if each.change is Change.SAME]
+    same = [each for each in comparison.outages if each.change is OutageChange.SAME]
     if same:
         yield f"{len(same)} outages are as long as before"
     for each in comparison.facts:

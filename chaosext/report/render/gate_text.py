@@ -38,7 +38,7 @@ WORDS = {Status.HEALTHY: "ok", Status.UNHEALTHY: "not ok", Status.UNKNOWN: "unkn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
+class CheckLine:
     """A check's line: its name, its answer in a word, and the details."""
 
     check: str
@@ -100,11 +100,11 @@ def _row(each: Weighed) -> tuple[str, str, str]:
     return plain(told.check), answer, plain(told.said)
 
 
-def mark(each: Weighed) -> Mark:
+def mark(each: Weighed) -> CheckLine:
     finding = each.finding
     about = "" if each.cut_for_s is None else f" ({duration(each.cut_for_s)})"
     said = f"{_short(finding.summary)}{_weight(each)}"
-    return Mark(check=f"{finding.check}{about}", answer=WORDS[finding.status], said=said)
+    return CheckLine(check=f"{finding.check}{about}", answer=WORDS[finding.status], said=said)
 
 
 def _weight(each: Weighed) -> str:

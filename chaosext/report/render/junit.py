@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from chaosext.model.findings import Status
 from chaosext.model.known_unhealthy import Became
 from chaosext.model.printable import printable
-from chaosext.model.result import Rule
+from chaosext.model.result import VerdictRule
 from chaosext.model.verdict import Outcome
 from chaosext.report.data.activities import Activity, Phase
 from chaosext.report.data.coverage_gaps import hiding, unseen
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from chaosext.report.data.run_data import RunData
 
 RULES = {
-    Rule.GATE: "the steady state held before the cut",
-    Rule.CUT: "the cut was verified from both sides",
-    Rule.AFTER: "the steady state held after the heal, without help",
-    Rule.ROLLBACK: "the rollback ended in the steady state",
-    Rule.COMPLETE: "everything from the baseline was still there at the end",
-    Rule.CLEAN: "chaosext left nothing behind",
+    VerdictRule.GATE: "the steady state held before the cut",
+    VerdictRule.CUT: "the cut was verified from both sides",
+    VerdictRule.AFTER: "the steady state held after the heal, without help",
+    VerdictRule.ROLLBACK: "the rollback ended in the steady state",
+    VerdictRule.COMPLETE: "everything from the baseline was still there at the end",
+    VerdictRule.CLEAN: "chaosext left nothing behind",
 }
 ASKED = (Phase.GATE, Phase.AFTER)
 """Phases of the hypothesis, whose findings are judged. In other phases findings are only observations."""

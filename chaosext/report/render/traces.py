@@ -57,7 +57,7 @@ def hindrance(environment: Mapping[str, str]) -> str:
     return ""
 
 
-def export(made: Callable[[], Span], within_s: float) -> str:
+def export(made: Callable[[], TraceSpan], within_s: float) -> str:
     """Export the trace that `made` builds, within `within_s` seconds. Return why that failed; "" on success."""
     said = [f"no traces: the collector did not accept them within {within_s:g} s"]
 
@@ -73,7 +73,7 @@ def export(made: Callable[[], Span], within_s: float) -> str:
     return said[0]
 
 
-def _export(span: Span, within_s: float) -> str:
+def _export(span: TraceSpan, within_s: float) -> str:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.trace.export import SpanExportResult
 
@@ -85,7 +85,7 @@ def _export(span: Span, within_s: float) -> str:
     return "no traces: no collector accepted them; fix: set OTEL_EXPORTER_OTLP_ENDPOINT to a collector's endpoint"
 
 
-def _recorded(span: Span) -> list[ReadableSpan]:
+def _recorded(span: TraceSpan) -> list[ReadableSpan]:
     """Return `span` and all spans within it in OpenTelemetry's form, parents last."""
     from opentelemetry.sdk.trace import SpanProcessor
 
@@ -110,7 +110,7 @@ def _provider() -> TracerProvider:
     return TracerProvider(resource=Resource.create(ours), shutdown_on_exit=False)
 
 
-def _record(tracer: Tracer, span: Span, parent: Context | None) -> None:
+def _record(tracer: Tracer, span: TraceSpan, parent: Context | None) -> None:
     from opentelemetry.trace import Status, StatusCode, set_span_in_context
 
     made = tracer.start_span(
@@ -134,7 +134,7 @@ MOST_OUTAGES = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
+class TraceSpan:
     """An operation from `start_s` to `end_s` (Unix time). `well`: whether it succeeded; None: unknown."""
 
     name: str
@@ -142,15 +142,15 @@ class Span:
     end_s: float
     attributes: Mapping[str, Value] = field(default_factory=dict)
     well: bool | None = None
-    within: tuple[Span, ...] = ()
+    within: tuple[TraceSpan, ...] = ()
 
 
-def trace(result: RunResult, activities: Iterable[Activity], *, cut_at_s: float) -> Span:
+def trace(result: RunResult, activities: Iterable[Activity], *, cut_at_s: float) -> TraceSpan:
     """Return the run as one span with its parts; `cut_at_s` is the Unix time of the timeline's zero."""
     start_s = _unix_s(result.started_at, otherwise=cut_at_s)
     end_s = start_s + result.duration_s
     played = tuple(_activity(each, end_s) for each in activities if each.began_at)
-    return Span(
+    return TraceSpan(
         name="chaosext run",
         start_s=start_s,
         end_s=end_s,
@@ -180,7 +180,7 @@ def _of_run(result: RunResult) -> Mapping[str, Value]:
     }
 
 
-def _activity(activity: Activity, run_end_s: float) -> Span:
+def _activity(activity: Activity, run_end_s: float) -> TraceSpan:
     """Return the span of an activity; an aborted one has no duration, so it ends with the run."""
     start_s = _unix_s(activity.began_at, otherwise=run_end_s)
     end_s = start_s + activity.duration_s if activity.duration_s else max(start_s, run_end_s)
@@ -192,12 +192,12 @@ def _activity(activity: Activity, run_end_s: float) -> Span:
     well = {Status.HEALTHY: True, Status.UNHEALTHY: False}.get(
         activity.status, None if activity.ended else False
     )
-    return Span(
+    return TraceSpan(
         name=veiled(activity.name), start_s=start_s, end_s=end_s, attributes=_sayable(told), well=well
     )
 
 
-def _cuts(result: RunResult, cut_at_s: float, end_s: float) -> Iterator[Span]:
+def _cuts(result: RunResult, cut_at_s: float, end_s: float) -> Iterator[TraceSpan]:
     """Yield each cut's span: until the network returned, or the run's end if that was not seen."""
     heals = [event for event in result.events if event.kind in ENDS]
     for cut in (event for event in result.events if event.kind is Kind.CUT):
@@ -207,7 +207,7 @@ def _cuts(result: RunResult, cut_at_s: float, end_s: float) -> Iterator[Span]:
         yield _timed("cut", cut_at_s + cut.t_s, until_s, told, well=heal is not None, lasts=heal is None)
 
 
-def _outages(result: RunResult, cut_at_s: float, end_s: float) -> list[Span]:
+def _outages(result: RunResult, cut_at_s: float, end_s: float) -> list[TraceSpan]:
     spans = [
         _timed(
             f"out: {lane.value}",
@@ -226,10 +226,10 @@ def _outages(result: RunResult, cut_at_s: float, end_s: float) -> list[Span]:
 
 def _timed(
     name: str, start_s: float, end_s: float, told: Mapping[str, Value], *, well: bool, lasts: bool
-) -> Span:
+) -> TraceSpan:
     """Return the span of a period; with `lasts` its end was not seen, so it ends with the run."""
     attributes = _sayable({**told, "chaosext.lasts": lasts})
-    return Span(name=name, start_s=start_s, end_s=max(start_s, end_s), attributes=attributes, well=well)
+    return TraceSpan(name=name, start_s=start_s, end_s=max(start_s, end_s), attributes=attributes, well=well)
 
 
 def _sayable(attributes: Mapping[str, Value]) -> Mapping[str, Value]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chaosext.model.findings import Status
-from chaosext.model.result import Rule, length_s
+from chaosext.model.result import VerdictRule, length_s
 from chaosext.model.timeline import Kind
 from chaosext.model.verdict import Outcome
 from chaosext.report.data.account import Account
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from chaosext.model.result import RunResult
-    from chaosext.report.data.outage_summary import Loss
+    from chaosext.report.data.outage_summary import LaneOutages
     from chaosext.report.data.run_data import RunData
     from chaosext.report.sentences.root_cause import Step
 
@@ -37,14 +37,14 @@ UNTOUCHED = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class QuestionAnswer:
     """One question and its answer: at least one line, each a sentence."""
 
     question: str
     lines: tuple[str, ...]
 
 
-def answers(data: RunData) -> tuple[Answer, ...]:
+def answers(data: RunData) -> tuple[QuestionAnswer, ...]:
     """What broke, why, for how long, who was affected, is it over, next steps: in this order."""
     result = data.result
     asked = {
@@ -55,7 +55,7 @@ def answers(data: RunData) -> tuple[Answer, ...]:
         "Is it over?": (_over(result),),
         "Next steps": what_to_do(result),
     }
-    return tuple(Answer(question=question, lines=tuple(lines)) for question, lines in asked.items())
+    return tuple(QuestionAnswer(question=question, lines=tuple(lines)) for question, lines in asked.items())
 
 
 def headline(data: RunData) -> str:
@@ -190,7 +190,7 @@ def _over(result: RunResult) -> str:
 
 def _lost(result: RunResult) -> str:
     """Objects of the baseline that were missing at the end; "" for none."""
-    found = (each for each in result.rulings if each.rule is Rule.COMPLETE)
+    found = (each for each in result.rulings if each.rule is VerdictRule.COMPLETE)
     return next((each.reason for each in found if each.status is Status.UNHEALTHY), "")
 
 
@@ -205,7 +205,7 @@ def _healed(result: RunResult) -> str:
     return "Unknown: no heal was seen."
 
 
-def _felt(result: RunResult) -> list[Loss]:
+def _felt(result: RunResult) -> list[LaneOutages]:
     return [each for each in losses(Account(result)) if each.lane in FELT]
 
 

@@ -11,7 +11,7 @@ from chaosext.model.errors import Refused
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from chaosext.cluster.objects import Event, JsonObject, Node
+    from chaosext.cluster.objects import CoreV1Event, JsonObject, Node
 
 WITHOUT = "set configuration.chaosext_sentinel: false to run without sentinels"
 
@@ -80,7 +80,7 @@ def hindrance(pod: JsonObject, fixes: Fixes = SENTINEL) -> Hindrance | None:
     return None
 
 
-def not_created(events: Iterable[Event], namespace: str) -> Hindrance | None:
+def not_created(events: Iterable[CoreV1Event], namespace: str) -> Hindrance | None:
     """What forbids the DaemonSet's Pods in `namespace` (a quota, an admission), by its newest event."""
     refused = [event for event in events if event.reason == "FailedCreate"]
     if not refused:

@@ -23,7 +23,7 @@ from chaosext.nodes.transport import shells
 from chaosext.run.agents.diagnosis import Fixes, Hindrance, hindrance, refusal, still_missing
 from chaosext.run.session.connection import connect_to_act
 from chaosext.run.session.run_context import owner, run_id
-from chaosext.safety.audit_log import Deed, Event, audit_log, note
+from chaosext.safety.audit_log import AuditEvent, Deed, audit_log, note
 from chaosext.safety.intent import PLACING, PODS, REMOVED, intent_log
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def _open(settings: Settings, wanted: Wanted | None = None) -> Opened:
 def _enter(opened: Opened, wanted: Wanted | None) -> None:
     nodes = [node for node in (wanted or _linux)(opened.cluster.nodes()) if node.name not in opened.nodes]
     if nodes:
-        _write_down(_deed(Event.PLACING_PODS, opened.way, nodes), to_clean_up=wanted is not None)
+        _write_down(_deed(AuditEvent.PLACING_PODS, opened.way, nodes), to_clean_up=wanted is not None)
     opened.hindered |= _place(opened, nodes)
     opened.nodes |= {node.name for node in nodes} - opened.hindered.keys()
 
@@ -236,7 +236,7 @@ def _write_down(deed: Deed, *, to_clean_up: bool) -> None:
         audit_log().append(deed)
 
 
-def _deed(event: Event, way: NodeAccess, nodes: Iterable[Node]) -> Deed:
+def _deed(event: AuditEvent, way: NodeAccess, nodes: Iterable[Node]) -> Deed:
     names = tuple(sorted(node.name for node in nodes))
     return Deed(event=event, owner=way.owner, run=way.run, context=way.context, nodes=names)
 
@@ -244,7 +244,7 @@ def _deed(event: Event, way: NodeAccess, nodes: Iterable[Node]) -> Deed:
 def _left(opened: Opened, within_s: float, hurried: threading.Event) -> str:
     way = opened.way
     if remove(opened.cluster, way.namespace, way.run, within_s=within_s, hurried=hurried):
-        note(_deed(Event.PODS_REMOVED, way, ()))
+        note(_deed(AuditEvent.PODS_REMOVED, way, ()))
         return ""
     return f"Pods of run {way.run} may be left in namespace {way.namespace}: `chaosext cleanup` removes them"
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from chaosext.cluster.objects import Node
     from chaosext.model.owner import Claim
     from chaosext.run.agents.diagnosis import Hindrance
-    from chaosext.sentinel.watch_plan import Plan
+    from chaosext.sentinel.watch_plan import WatchPlan
 
 POLL_S = 0.3
 UNDO_S = 10.0
@@ -59,7 +59,7 @@ class Placed:
     run: str
     addresses: Mapping[str, str]
     port: int
-    plan: Plan
+    plan: WatchPlan
 
 
 def new_token() -> str:
@@ -77,7 +77,7 @@ def place(
     image: str,
     port: int,
     token: str,
-    plan: Plan,
+    plan: WatchPlan,
     within_s: float,
 ) -> Placed:
     """Place a sentinel on every Linux node and wait until all of them sample.
@@ -198,7 +198,7 @@ def _look(
     return where, hindrances
 
 
-def _short_enough(plan: Plan) -> Plan:
+def _short_enough(plan: WatchPlan) -> WatchPlan:
     """The plan, without parts that grow with the cluster if it is too long: a mesh of 100 nodes has 9,900 peers."""
     if len(json.dumps(plan.to_json())) <= LONGEST_PLAN:
         return plan

@@ -16,7 +16,7 @@ from chaosext.run.fault.irrevocable import await_end, unhealable
 from chaosext.run.fault.state import fault_of
 from chaosext.run.fault.verify import CUT_WATCH
 from chaosext.run.session.audit_trail import table_on
-from chaosext.safety.audit_log import NOTE_S, Event
+from chaosext.safety.audit_log import NOTE_S, AuditEvent
 from chaosext.safety.intent import GONE, intent_log
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _undo(context: RunContext, timeout_s: float) -> HealReport:
     ):  # None: gone, but not listed before
         note_heal(context, report)
         gone = [node.node for node in report.nodes if node.gone]
-        context.trail.note(Event.HEALED, **table_on(context.id, gone))
+        context.trail.note(AuditEvent.HEALED, **table_on(context.id, gone))
     fault.foreign_after = {node.node: node.foreign_after for node in report.nodes}
     report.require_gone(let_go=fault.expires_at)
     return report

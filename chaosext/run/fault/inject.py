@@ -31,7 +31,7 @@ from chaosext.run.session.approval import INTENDED, approval_sha256, require_app
 from chaosext.run.session.audit_trail import table_on
 from chaosext.run.session.connection import connect, connect_to_act
 from chaosext.run.session.stash import Key
-from chaosext.safety.audit_log import Event
+from chaosext.safety.audit_log import AuditEvent
 from chaosext.safety.intent import INTENT, intent_log
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def _decide(
         )
     cut = planned.cut
     cluster = _require_permitted(settings, wish, context, planned, ends.as_wall_clock())
-    context.trail.require(Event.ARMING, **_touched(cut))
+    context.trail.require(AuditEvent.ARMING, **_touched(cut))
     _write_intent(cut, cluster, fault.access)
     fault.cuts.append(cut)
     fault.expires_at = _later(fault.expires_at, clock.now().later(ARMING_S + cut.delay_s + cut.ttl_s))
@@ -207,12 +207,12 @@ def _armed(
     # A stop may have healed it while it was being armed: then what is missing was removed by this run.
     is_kept = fault.heals == heals
     if is_kept and cut.step_s < cut.ttl_s:
-        renewed = partial(context.trail.note, Event.RENEWED, **_touched(cut))
+        renewed = partial(context.trail.note, AuditEvent.RENEWED, **_touched(cut))
         fault.keepalive = Renewing(cut, on, until=until, hold=hold, renewed=renewed)
         fault.keepalive.start()
     note_cut(context, report)
     context.stash[CUT_WATCH] = CutWatch(context, cut, planned.ground, ask_nodes) if is_kept else None
-    context.trail.note(Event.ARMED, **_touched(cut))
+    context.trail.note(AuditEvent.ARMED, **_touched(cut))
     return report
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from chaosext.model.clock import Moment
     from chaosext.partition.cut import Cut
     from chaosext.run.fault.keepalive import Renewing
-    from chaosext.safety.audit_log import Event
+    from chaosext.safety.audit_log import AuditEvent
     from chaosext.safety.cluster_lock import ClusterLock
 
 
@@ -101,7 +101,7 @@ def shut(names: Iterable[str]) -> Shut | None:
     return fault_of(run).shut(names) if run else None
 
 
-def write_down(run: RunContext, event: Event, **touched: Any) -> None:
+def write_down(run: RunContext, event: AuditEvent, **touched: Any) -> None:
     """Record an action that must not wait after a cut. Without a cut, raises `Refused` if that fails.
 
     After a cut the cluster, or its customers, need the action, whatever the disk says.

@@ -108,7 +108,7 @@ def look_before_heal(context: RunContext) -> None:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Loss:
+class CutLoss:
     """A deviation from the plan: `what`, in words; `node`: where. `whole`: nothing is left of the cut there.
 
     `by_others`: the rules were changed, and not by chaosext.
@@ -133,7 +133,7 @@ class CutWatch:
     ask_nodes: Callable[[], Sequence[Node]]
     _first: dict[str, NodeCutState] = field(default_factory=dict)
     _whole_s: dict[str, float] = field(default_factory=dict)
-    _said: set[Loss] = field(default_factory=set)
+    _said: set[CutLoss] = field(default_factory=set)
     _turn: int = 0
     _saying: threading.Lock = field(default_factory=threading.Lock)
 
@@ -189,8 +189,8 @@ class CutWatch:
 
     # Rules and interfaces.
 
-    def _on_nodes(self) -> tuple[Loss, ...]:
-        looked_s, found = time.monotonic(), list[Loss]()
+    def _on_nodes(self) -> tuple[CutLoss, ...]:
+        looked_s, found = time.monotonic(), list[CutLoss]()
         nodes = {node.node: node for node in self.cut.nodes}
         for state in verify(self.cut, shells(nodes, fault_of(self.context).access), timeout_s=VERIFY_S):
             if not state.problem:
@@ -199,23 +199,23 @@ class CutWatch:
                 found += losses
         return tuple(found)
 
-    def _on_node(self, node: NodeCut, state: NodeCutState) -> Iterator[Loss]:
+    def _on_node(self, node: NodeCut, state: NodeCutState) -> Iterator[CutLoss]:
         first = self._first.setdefault(node.node, state)
         if state.boot != first.boot:
-            yield Loss("was restarted, which ended the cut on it", True, node.node)
+            yield CutLoss("was restarted, which ended the cut on it", True, node.node)
             return
         yield from self._lost(node, state.table)
         for name in node.uplinks:
             if is_up(name, first.links) and not is_up(name, state.links):
                 there = any(link.get("ifname") == name for link in state.links)
                 what = f"is {'down' if there else 'gone'}"
-                yield Loss(f"the cut's interface {name} {what}", False, node.node)
+                yield CutLoss(f"the cut's interface {name} {what}", False, node.node)
 
-    def _renewal(self) -> Iterator[Loss]:
+    def _renewal(self) -> Iterator[CutLoss]:
         if (renewing := fault_of(self.context).keepalive) and renewing.lost:
-            yield Loss(f"the cut could not be renewed ({renewing.lost})", True, "")
+            yield CutLoss(f"the cut could not be renewed ({renewing.lost})", True, "")
 
-    def _healed(self, node: NodeCut, report: HealReport) -> Iterator[Loss]:
+    def _healed(self, node: NodeCut, report: HealReport) -> Iterator[CutLoss]:
         healed = next((each for each in report.nodes if each.node == node.node), None)
         is_over = clock.is_over(fault_of(self.context).expires_at) and not self.cut.delay_s
         if healed is None or (healed.found is None and healed.was_there is not False):
@@ -224,10 +224,10 @@ class CutWatch:
             return
         yield from self._lost(node, healed.found)
 
-    def _lost(self, node: NodeCut, found: TableFacts | None) -> Iterator[Loss]:
+    def _lost(self, node: NodeCut, found: TableFacts | None) -> Iterator[CutLoss]:
         expired = self._has_expired
         for what in lost(self.cut, node, found, expired=expired):
-            yield Loss(what, drops_nothing(found, expired=expired), node.node, by_others=True)
+            yield CutLoss(what, drops_nothing(found, expired=expired), node.node, by_others=True)
 
     # Paths, nodes and addresses.
 
@@ -238,7 +238,7 @@ class CutWatch:
         self._turn += 1
         return tuple((names + names)[begin : begin + count])
 
-    def _open_paths(self, nodes: Collection[str]) -> Iterator[Loss]:
+    def _open_paths(self, nodes: Collection[str]) -> Iterator[CutLoss]:
         before = fault_of(self.context).before
         if before is None:
             return
@@ -248,9 +248,9 @@ class CutWatch:
         if any(wrong):  # seen twice: a single connect may be unlucky
             wrong = self._wrong(before, *wrong)
         for path in wrong[0]:
-            yield Loss(f"{path.target} answers again", False, path.source)
+            yield CutLoss(f"{path.target} answers again", False, path.source)
         for path in wrong[1]:
-            yield Loss(f"{cut_check.CUT_APART}: {path.target} does not answer", False, path.source)
+            yield CutLoss(f"{cut_check.CUT_APART}: {path.target} does not answer", False, path.source)
 
     def _wrong(
         self, before: CutEvidence, tried: Sequence[Path], kept: Sequence[Path]
@@ -263,7 +263,7 @@ class CutWatch:
         now = cut_check.gather(tried, on, shut=shut, kept=kept)
         return cut_check.answering(now), cut_check.closed(before, now)
 
-    def _reported(self) -> Iterator[Loss]:
+    def _reported(self) -> Iterator[CutLoss]:
         """Nodes and addresses that are newer than the plan, and that are not cut off."""
         try:
             nodes = self.ask_nodes()
@@ -273,9 +273,11 @@ class CutWatch:
         for node in nodes:
             new = [each for each in node.internal_ips if each not in self._known and not self._drops(each)]
             if node.name not in known and not self._parts(node):
-                yield Loss("is new in the cluster and not cut off", False, node.name)
+                yield CutLoss("is new in the cluster and not cut off", False, node.name)
             elif node.name in known and self._is_dropped_side(node):
-                yield from (Loss(f"its new address {each} is not cut off", False, node.name) for each in new)
+                yield from (
+                    CutLoss(f"its new address {each} is not cut off", False, node.name) for each in new
+                )
 
     def _is_dropped_side(self, node: Node) -> bool:
         """Whether the node's addresses are dropped, and it does not carry the rules."""
@@ -294,7 +296,7 @@ class CutWatch:
         planned = self.ground.networks.values()
         return frozenset(each for network in planned for each in (*network.own, *network.addresses))
 
-    def _moved(self, nodes: Collection[str], timeout_s: float = VERIFY_S) -> Iterator[Loss]:
+    def _moved(self, nodes: Collection[str], timeout_s: float = VERIFY_S) -> Iterator[CutLoss]:
         """New addresses of these nodes and the control plane's at which the other side reaches them."""
         fault = fault_of(self.context)
         masters = {node.name for node in self.ground.control_plane}
@@ -313,7 +315,7 @@ class CutWatch:
                 for other in others[:PROBERS]
             }
             for address in self._reached(wanted):
-                yield Loss(f"its new address {address} is reached", False, name)
+                yield CutLoss(f"its new address {address} is reached", False, name)
 
     def _reached(self, wanted: Mapping[str, Sequence[Target]]) -> Sequence[str]:
         """Targets that answer any of the nodes that connect to them."""
@@ -326,7 +328,7 @@ class CutWatch:
 
     # Reporting losses.
 
-    def _tell(self, losses: Iterable[Loss]) -> tuple[str, ...]:
+    def _tell(self, losses: Iterable[CutLoss]) -> tuple[str, ...]:
         """Each loss once, similar ones in one sentence."""
         with self._saying:
             new = sorted(set(losses) - self._said)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from chaosext.model.load_balancer_state import Second
-    from chaosext.nodes.load_balancer import Entry
+    from chaosext.nodes.load_balancer import LoadBalancer
     from chaosext.timeline.recorder import Recorder
 
 RETRY_S = 3.0
@@ -35,7 +35,7 @@ BEFORE_S = 120
 class EntryWatch:
     """Two streams: the load balancer's state and the customers' seconds, each with a thread of its own."""
 
-    def __init__(self, entry: Entry, recorder: Recorder, directory: Path | None) -> None:
+    def __init__(self, entry: LoadBalancer, recorder: Recorder, directory: Path | None) -> None:
         self._entry, self._recorder, self._directory = entry, recorder, directory
         self._view, self._customers = EntryView(entry.name), CustomersView(entry.name)
         self._waiting: deque[Second] = deque(maxlen=BEFORE_S)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
     from chaosext.model.result import Window
-    from chaosext.run.monitor.progress import Picture, Scene
+    from chaosext.run.monitor.progress import LiveScene, Picture
 
 EVERY_S = 5.0
 """Interval of writing the file, seconds; a node_exporter is usually scraped every 15 s or more."""
@@ -65,7 +65,7 @@ class Exporter:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
 
-    def follow(self, scene: Scene) -> None:
+    def follow(self, scene: LiveScene) -> None:
         """Export this run's metrics from now on."""
         self._registry.register(_Sight(scene))
 
@@ -77,7 +77,7 @@ class Exporter:
 class _Sight(Collector):
     """Collects the run's metrics on each scrape."""
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: LiveScene) -> None:
         self._scene = scene
 
     def collect(self) -> Iterable[Metric]:
@@ -119,7 +119,7 @@ class FileExporter(Exporter):
         if self._problem:
             raise Refused(f"--metrics {place}: {self._problem}", FIX)
 
-    def follow(self, scene: Scene) -> None:
+    def follow(self, scene: LiveScene) -> None:
         super().follow(scene)
         self._writing.start()
 

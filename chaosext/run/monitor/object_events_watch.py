@@ -12,7 +12,7 @@ from chaosext.checks import dns_resolvable
 from chaosext.checks.kube_dns_placement import KUBE_DNS_SELECTOR
 from chaosext.cluster import objects
 from chaosext.cluster.object_watch import Change, watch
-from chaosext.cluster.objects import Endpoint, Event, Node, Pod
+from chaosext.cluster.objects import CoreV1Event, Endpoint, Node, Pod
 from chaosext.rehearsal.simulate.zone_disruption import zone_states
 from chaosext.run.monitor.sentinel_plan import has_sidecar
 from chaosext.run.session.stash import Key
@@ -197,7 +197,7 @@ class ObjectWatch:
 
     def take_event(self, change: Change, recorder: Recorder) -> None:
         """Each live Pod's first failure with each message; one that is being deleted fails by design."""
-        event = Event.from_json(change["object"])
+        event = CoreV1Event.from_json(change["object"])
         failure = (event.involved, event.message)
         note = None if failure in self._failures else probe_note(event)
         self._failures.add(failure)

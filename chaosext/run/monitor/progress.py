@@ -92,7 +92,7 @@ class Picture:
 
 
 @dataclass(slots=True, kw_only=True)
-class Scene:
+class LiveScene:
     """A run in progress: its progress can be read at any time, in any thread."""
 
     run: RunContext

@@ -10,7 +10,7 @@ from chaosext.cluster.bgp_peers import expected_peers
 from chaosext.cluster.client import NotFound
 from chaosext.model.errors import Refused
 from chaosext.run.agents.diagnosis import WITHOUT
-from chaosext.sentinel.watch_plan import Named, Plan, Sidecar
+from chaosext.sentinel.watch_plan import Named, Sidecar, WatchPlan
 from chaosext.timeline.sample_windows import API_SERVER
 
 if TYPE_CHECKING:
@@ -59,10 +59,10 @@ def gather(cluster: Cluster, namespaces: Sequence[str]) -> Ground:
     )
 
 
-def plan_for(ground: Ground, run: str, ends_after_s: float) -> Plan:
+def plan_for(ground: Ground, run: str, ends_after_s: float) -> WatchPlan:
     """The plan for the topology `ground`. `ends_after_s`: the longest duration of the run, seconds."""
     tcp = (*_api_servers(ground.api_servers), *_istiod_target(ground.istiod), *_applications(ground))
-    plan = Plan(
+    plan = WatchPlan(
         run=run,
         dns_name=dns_resolvable.API_SERVER_NAME,
         dns_expected=ground.known_name,
@@ -75,7 +75,7 @@ def plan_for(ground: Ground, run: str, ends_after_s: float) -> Plan:
     return planned_anew(plan, ground.dns_endpoints, filter(has_sidecar, ground.pods))
 
 
-def planned_anew(plan: Plan, dns_endpoints: Iterable[Endpoint], meshed: Iterable[Pod]) -> Plan:
+def planned_anew(plan: WatchPlan, dns_endpoints: Iterable[Endpoint], meshed: Iterable[Pod]) -> WatchPlan:
     """`plan` with these Pods behind kube-dns, and these sidecars.
 
     An endpoint of kube-dns that is not ready is watched only if it was before: whether it still answers matters.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from chaosext.model.errors import Unreachable
 from chaosext.model.files import append
-from chaosext.model.signal import Head, Sample
+from chaosext.model.signal import Sample, StreamHead
 from chaosext.model.timeline import Kind
 from chaosext.sentinel.sample_log import parse_record
 from chaosext.timeline.clock_offsets import Clocks
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from chaosext.sentinel.watch_plan import Plan
+    from chaosext.sentinel.watch_plan import WatchPlan
     from chaosext.timeline.node_events import Dated
     from chaosext.timeline.recorder import Recorder
     from chaosext.timeline.sentinel_client import Reader
@@ -45,20 +45,20 @@ class NodeReading:
     runner's monotonic time of the newest sample; None if none was read yet.
     """
 
-    def __init__(self, reader: Reader, kept: Path, recorder: Recorder, plan: Plan) -> None:
+    def __init__(self, reader: Reader, kept: Path, recorder: Recorder, plan: WatchPlan) -> None:
         self.node = reader.node
         self.clocks = Clocks()
         self.samples = 0
         self.heard_s: float | None = None
         self._reader, self._recorder = reader, recorder
-        self._file = Kept(kept)
+        self._file = AppendOnlyFile(kept)
         self._watch = NodeWatch(reader.node)
         self._whole, self._mine = plan, plan.only(reader.node)
-        self._plan: Plan | None = self._mine
+        self._plan: WatchPlan | None = self._mine
         """The plan that its sentinel follows; None: unknown."""
 
         self._offset = 0
-        self._head: Head | None = None
+        self._head: StreamHead | None = None
         self._undated: list[Dated] = []
         self._measured, self._clock_due_s = 0, 0.0
         self._failures, self._due_s = 0, 0.0
@@ -71,7 +71,7 @@ class NodeReading:
         """Whether to read it now: a node that repeatedly did not answer is skipped for a while."""
         return time.monotonic() >= self._due_s
 
-    def visit(self, plan: Plan) -> None:
+    def visit(self, plan: WatchPlan) -> None:
         """Read new samples, and send the sentinel its part of `plan`. Raises `Unreachable`."""
         with self._turn:
             try:
@@ -82,7 +82,7 @@ class NodeReading:
                 raise
             self._failures = 0
 
-    def _visit(self, plan: Plan) -> None:
+    def _visit(self, plan: WatchPlan) -> None:
         if time.monotonic() >= self._clock_due_s:
             self._measure()
         self._read_on()
@@ -120,7 +120,7 @@ class NodeReading:
 
         return samples_reached(parse_record(self._file.lines()), is_within)
 
-    def _put(self, plan: Plan) -> None:
+    def _put(self, plan: WatchPlan) -> None:
         if plan is not self._whole:
             self._whole, self._mine = plan, plan.only(self.node)
         if self._plan != self._mine:
@@ -151,11 +151,11 @@ class NodeReading:
 
     def _take(self, said: bytes) -> None:
         for entry in parse_record(said.decode(errors="replace").splitlines()):
-            mine = self._begin(entry) if isinstance(entry, Head) else self._hear(entry)
+            mine = self._begin(entry) if isinstance(entry, StreamHead) else self._hear(entry)
             with self._taking:
                 self._note(self._watch.take(mine))
 
-    def _begin(self, said: Head) -> Head:
+    def _begin(self, said: StreamHead) -> StreamHead:
         """Apply a new head, which counts as this node's whatever it says.
 
         A restarted sentinel follows the plan that it was placed with.
@@ -188,7 +188,7 @@ class NodeReading:
                 self._recorder.note(note, self._watch.source, at_s=at_s)
 
 
-class Kept:
+class AppendOnlyFile:
     """An append-only file. What a full disk rejects is kept, and written with the next data."""
 
     def __init__(self, path: Path) -> None:

@@ -25,7 +25,7 @@ from chaosext.run.monitor.sentinel_reader import NodeReading
 from chaosext.run.monitor.worker_pool import Hands
 from chaosext.run.session.connection import connect_to_act
 from chaosext.run.session.stash import Key
-from chaosext.safety.audit_log import Event
+from chaosext.safety.audit_log import AuditEvent
 from chaosext.timeline.sentinel_client import Reader
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from chaosext.run.monitor.object_events_watch import ObjectWatch
     from chaosext.run.monitor.watchers import Watching
     from chaosext.run.session.run_context import RunContext
-    from chaosext.sentinel.watch_plan import Plan
+    from chaosext.sentinel.watch_plan import WatchPlan
 
 PLACED_S = 60.0
 """Time for placing, seconds: an image that is on the nodes starts within seconds."""
@@ -87,7 +87,7 @@ def place_sentinels(resolved: Resolved, context: RunContext, watching: Watching)
     """
     if resolved.settings.sentinel and fault_of(context).lock is not None:
         cluster = connect_to_act(resolved.settings)
-        context.trail.require(Event.PLACING_SENTINELS)
+        context.trail.require(AuditEvent.PLACING_SENTINELS)
         sentinels = context.stash[SENTINELS] = Sentinels(context, cluster, resolved.settings.namespace)
         sentinels.place(resolved.settings, watching.objects, longest_s(resolved))
 
@@ -119,7 +119,7 @@ class Sentinels:
         try:
             placed = self._placed(settings, plan, token)
             self._readings = self._readings_of(placed, token)
-            expected = Expected(plan, objects)
+            expected = CurrentPlan(plan, objects)
             threading.Thread(target=self._go_on, args=(expected,), name="sentinels", daemon=True).start()
             self._require_samples(settings.sentinel_port)
         except ChaosextError:
@@ -179,7 +179,7 @@ class Sentinels:
             value = {"schema": CLOCKS_SCHEMA, "nodes": nodes}
             self._context.directory.write_json(f"{FOLDER}/clocks.json", value)
 
-    def _placed(self, settings: Settings, plan: Plan, token: str) -> Placed:
+    def _placed(self, settings: Settings, plan: WatchPlan, token: str) -> Placed:
         return sentinel_pods.place(
             self._cluster,
             Claim(run=self._context.id, owner=self._context.owner),
@@ -210,7 +210,7 @@ class Sentinels:
             for node, address in sorted(placed.addresses.items())
         }
 
-    def _go_on(self, expected: Expected) -> None:
+    def _go_on(self, expected: CurrentPlan) -> None:
         """Read every node each second, until the run is over."""
         hands, due_s, written_s = Hands(min(HANDS, len(self._readings))), time.monotonic(), 0.0
         while not self._stop.wait(max(0.0, due_s - time.monotonic())):
@@ -223,7 +223,7 @@ class Sentinels:
                 written_s = time.monotonic()
         hands.dismiss()
 
-    def _plan_by_now(self, expected: Expected) -> Plan:
+    def _plan_by_now(self, expected: CurrentPlan) -> WatchPlan:
         """Update the plan; a failure here does not stop reading."""
         try:
             return expected.look()
@@ -231,7 +231,7 @@ class Sentinels:
             self._say_once("what to watch", f"{type(error).__name__}: {error}")
             return expected.plan
 
-    def _visit(self, reading: NodeReading, plan: Plan) -> None:
+    def _visit(self, reading: NodeReading, plan: WatchPlan) -> None:
         """Read a node; one that can't be read is read later, other problems are reported once."""
         try:
             reading.visit(plan)
@@ -281,21 +281,21 @@ class Sentinels:
             removing.join(LOOK_S)
             within_s = min(within_s, HURRIED_S) if self._hurried.is_set() else within_s
         if any(gone):
-            self._context.trail.note(Event.SENTINELS_REMOVED)
+            self._context.trail.note(AuditEvent.SENTINELS_REMOVED)
         else:
             self.problems.append(f"sentinels of run {run} may be left: {CLEANUP}")
 
 
 @dataclass(slots=True)
-class Expected:
+class CurrentPlan:
     """The current plan: the one that was placed, with later changes from the API server."""
 
-    plan: Plan
+    plan: WatchPlan
     objects: ObjectWatch
-    _seen: Plan | None = None
+    _seen: WatchPlan | None = None
     _since_s: float = 0.0
 
-    def look(self) -> Plan:
+    def look(self) -> WatchPlan:
         """The plan, updated once the objects have not changed for `CALM_S`."""
         seen = self._now()
         if seen != self._seen:
@@ -304,7 +304,7 @@ class Expected:
             self.plan = seen
         return self.plan
 
-    def _now(self) -> Plan:
+    def _now(self) -> WatchPlan:
         if not self.objects.has_begun:
             return self.plan
         return planned_anew(self.plan, self.objects.dns_endpoints, self.objects.meshed)

@@ -205,19 +205,19 @@ def write(cluster_uid: str, found: Inventory) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptBaseline:
     """A baseline of an earlier process, and its time."""
 
     inventory: Inventory
     at: datetime
 
 
-def kept(cluster_uid: str) -> Kept | None:
+def kept(cluster_uid: str) -> KeptBaseline | None:
     """The newest baseline of that cluster; None if there is none, or it is too old."""
     with suppress(OSError, *MALFORMED):
         value = parse_json(read_file(_path(cluster_uid), most=JSON_BYTES))
         if 0 <= time.time() - value["at"] <= KEPT_S:
-            return Kept(Inventory.from_json(value), datetime.fromtimestamp(value["at"], UTC))
+            return KeptBaseline(Inventory.from_json(value), datetime.fromtimestamp(value["at"], UTC))
     return None
 
 

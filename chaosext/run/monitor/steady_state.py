@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from chaosext.experiment.settings import Settings
-    from chaosext.run.monitor.steady_baseline import Kept
+    from chaosext.run.monitor.steady_baseline import KeptBaseline
     from chaosext.run.session.run_context import RunContext
 
 
@@ -51,14 +51,14 @@ def ask_now(
     return tuple(_dated(each, last) for each in _ask(names, settings, baseline=last.inventory, **more))
 
 
-def _kept(settings: Settings) -> Kept | None:
+def _kept(settings: Settings) -> KeptBaseline | None:
     """The cluster's newest baseline: the last run's, or one saved since."""
     with suppress(Unreachable):  # then every finding is unknown, and says why
         return kept(connect(settings).namespace_uid("kube-system"))
     return None
 
 
-def _dated(finding: Finding, last: Kept) -> Finding:
+def _dated(finding: Finding, last: KeptBaseline) -> Finding:
     if finding.check != MISSING:
         return finding
     anew = "" if finding.status is Status.HEALTHY else " (`chaosext baseline save` records a new one)"

@@ -17,7 +17,7 @@ from chaosext.run.fault.state import write_down
 from chaosext.run.monitor.steady_state import ask_steady_state
 from chaosext.run.session.load_balancer_connection import require_entry_to_act, require_member
 from chaosext.run.session.stash import Key
-from chaosext.safety.audit_log import Event
+from chaosext.safety.audit_log import AuditEvent
 from chaosext.safety.intent import Changed, write_as_found, write_changing
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from chaosext.experiment.settings import Settings
     from chaosext.model.load_balancer_state import Member
-    from chaosext.nodes.load_balancer import Entry
+    from chaosext.nodes.load_balancer import LoadBalancer
     from chaosext.run.session.run_context import RunContext
 
 WELL_S = 5.0
@@ -45,7 +45,7 @@ class Held:
     drain it.
     """
 
-    entry: Entry
+    entry: LoadBalancer
     found: dict[str, Member] = field(default_factory=dict)
     out_s: float | None = None
 
@@ -96,7 +96,7 @@ def drain(
     out_s = time.monotonic()
     if not by_check:  # else the load balancer's own event has the time
         context.recorder.say(Kind.ENTRY_DRAINED, _object(entry, mine.cluster), "drained by hand")
-    write_down(context, Event.DRAINING, at_entry=in_audit(entry, mine.cluster))
+    write_down(context, AuditEvent.DRAINING, at_entry=in_audit(entry, mine.cluster))
     entry.change(mine.cluster, drained=True)
     if held := context.stash[HELD]:
         held.out_s = held.out_s or out_s
@@ -134,12 +134,12 @@ def restore(
             f"once it is healthy, run `chaosext failover restore {name} --load-balancer {entry.name}`",
         )
     take_back(entry, name, failover)
-    context.trail.note(Event.TAKEN_BACK, at_entry=in_audit(entry, name))
+    context.trail.note(AuditEvent.TAKEN_BACK, at_entry=in_audit(entry, name))
     _forget(context, entry, name)
     return {"cluster": name, "settled_after_s": asked["settled_after_s"], "dwelt_s": asked["dwelt_s"]}
 
 
-def take_back(entry: Entry, cluster: str, failover: Failover | None = None) -> None:
+def take_back(entry: LoadBalancer, cluster: str, failover: Failover | None = None) -> None:
     """Send requests to `cluster` again. Raises `Inconclusive` if the load balancer's own health check rejects it."""
     entry.change(cluster, drained=False, failover=failover)
     members = when(entry, lambda members: _of(members, cluster).serves, SERVE_S)
@@ -150,7 +150,7 @@ def take_back(entry: Entry, cluster: str, failover: Failover | None = None) -> N
         )
 
 
-def in_audit(entry: Entry, cluster: str) -> str:
+def in_audit(entry: LoadBalancer, cluster: str) -> str:
     """The audit log's name of a cluster at a load balancer."""
     return f"{entry.name}/{cluster}"
 
@@ -191,7 +191,7 @@ def _not_known(context: RunContext, why: str) -> tuple[str, ...]:
     )
 
 
-def _left(context: RunContext, entry: Entry, found: Member, now: dict[str, Member]) -> Iterable[str]:
+def _left(context: RunContext, entry: LoadBalancer, found: Member, now: dict[str, Member]) -> Iterable[str]:
     mine = now.get(found.cluster, found)
     if mine.failover is not found.failover:
         entry.change(found.cluster, failover=found.failover)
@@ -201,17 +201,17 @@ def _left(context: RunContext, entry: Entry, found: Member, now: dict[str, Membe
         write_as_found(_change(context, entry, found.cluster))
 
 
-def _customers_are_well(entry: Entry) -> bool:
+def _customers_are_well(entry: LoadBalancer) -> bool:
     return judge_ratio(entry.name, entry.requests(WELL_S)).status is Status.HEALTHY
 
 
-def _await_check(entry: Entry, cluster: str, patience_s: float) -> bool:
+def _await_check(entry: LoadBalancer, cluster: str, patience_s: float) -> bool:
     """Whether the load balancer's own health check has taken the cluster out in time."""
     members = when(entry, lambda members: not _of(members, cluster).serves, patience_s)
     return not _of(members, cluster).serves
 
 
-def require_others(entry: Entry, cluster: str) -> None:
+def require_others(entry: LoadBalancer, cluster: str) -> None:
     if not any(each.serves for each in entry.look() if each.cluster != cluster):
         raise Refused(
             f"no cluster but {cluster} serves at {entry.name}, so draining it would leave customers without a cluster",
@@ -219,7 +219,7 @@ def require_others(entry: Entry, cluster: str) -> None:
         )
 
 
-def _remember(context: RunContext, entry: Entry, member: Member) -> None:
+def _remember(context: RunContext, entry: LoadBalancer, member: Member) -> None:
     """Record a cluster once, before it is changed. Raises `Inconclusive` if that can't be written."""
     held = context.stash[HELD] = context.stash[HELD] or Held(entry)
     if member.cluster not in held.found:
@@ -228,12 +228,12 @@ def _remember(context: RunContext, entry: Entry, member: Member) -> None:
         held.found[member.cluster] = member
 
 
-def _forget(context: RunContext, entry: Entry, cluster: str) -> None:
+def _forget(context: RunContext, entry: LoadBalancer, cluster: str) -> None:
     if (held := context.stash[HELD]) and held.found.pop(cluster, None):
         write_as_found(_change(context, entry, cluster))
 
 
-def _change(context: RunContext, entry: Entry, cluster: str) -> Changed:
+def _change(context: RunContext, entry: LoadBalancer, cluster: str) -> Changed:
     return Changed(run=context.id, entry=entry.name, cluster=cluster)
 
 
@@ -241,5 +241,5 @@ def _of(members: Iterable[Member], cluster: str) -> Member:
     return next(each for each in members if each.cluster == cluster)
 
 
-def _object(entry: Entry, cluster: str) -> str:
+def _object(entry: LoadBalancer, cluster: str) -> str:
     return f"Entry/{entry.name} → {cluster}"

@@ -22,7 +22,7 @@ from chaosext.run.monitor.surroundings import surroundings
 from chaosext.run.monitor.wait_steady import POLL_S
 from chaosext.run.session.approval import INTENDED, require_approved
 from chaosext.run.session.connection import connect_to_act
-from chaosext.safety.audit_log import Event
+from chaosext.safety.audit_log import AuditEvent
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -142,7 +142,7 @@ def _delete(settings: Settings, context: RunContext, victims: Sequence[Pod]) -> 
     context.recorder.say(
         Kind.ROLLBACK, f"Deployment/{NAMESPACE}/coredns", f"deleting {', '.join(pod.name for pod in victims)}"
     )
-    write_down(context, Event.DELETING_PODS, pods=_in_audit(pod.name for pod in victims))
+    write_down(context, AuditEvent.DELETING_PODS, pods=_in_audit(pod.name for pod in victims))
     secrets = {"KUBERNETES_CONTEXT": settings.context, "KUBERNETES_VERIFY_SSL": "true"}
     crash_point("rolling-back")
     deleted = terminate_pods(
@@ -153,7 +153,7 @@ def _delete(settings: Settings, context: RunContext, victims: Sequence[Pod]) -> 
         secrets=secrets,
     )
     crash_point("rolled-back")
-    context.trail.note(Event.PODS_DELETED, pods=_in_audit(deleted))
+    context.trail.note(AuditEvent.PODS_DELETED, pods=_in_audit(deleted))
     return list(deleted)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from chaosext.partition.nft import table_of
-from chaosext.safety.audit_log import Deed, Event, Receipt, audit_log, digest_of, note
+from chaosext.safety.audit_log import AuditEvent, Deed, Receipt, audit_log, digest_of, note
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -38,13 +38,13 @@ class Trail:
     def begin(self, experiment: Mapping[str, Any]) -> None:
         """Write the first entry. Raises `Refused` if it can't be written: then nothing may be touched."""
         self.experiment_sha256 = digest_of(experiment)
-        self.require(Event.RUN_STARTED)
+        self.require(AuditEvent.RUN_STARTED)
 
-    def require(self, event: Event, **touched: Any) -> None:
+    def require(self, event: AuditEvent, **touched: Any) -> None:
         """Record an action before it is done. Raises `Refused` if that fails: then it may not be done."""
         self.last = audit_log().append(self._deed(event, **touched))
 
-    def note(self, event: Event, **touched: Any) -> None:
+    def note(self, event: AuditEvent, **touched: Any) -> None:
         """Record what was done. Bounded, never raises."""
         receipt = note(self._deed(event, **touched))
         if isinstance(receipt, Receipt):
@@ -54,9 +54,9 @@ class Trail:
 
     def end(self, verdict: Verdict, expected: Outcome | None = None) -> None:
         """Write the last entry; its exit code is the process's."""
-        self.note(Event.RUN_ENDED, verdict=verdict.headline, exit_code=verdict.exit_code_for(expected))
+        self.note(AuditEvent.RUN_ENDED, verdict=verdict.headline, exit_code=verdict.exit_code_for(expected))
 
-    def _deed(self, event: Event, **touched: Any) -> Deed:
+    def _deed(self, event: AuditEvent, **touched: Any) -> Deed:
         return Deed(
             event=event,
             run=self.run,

@@ -11,7 +11,7 @@ from chaosext.cluster.client import ENVIRONMENT, Cluster
 from chaosext.model.errors import Refused, Unreachable
 from chaosext.run.session.run_context import owner
 from chaosext.safety.approvals import PRODUCTION
-from chaosext.safety.audit_log import Deed, Event, audit_log
+from chaosext.safety.audit_log import AuditEvent, Deed, audit_log
 from chaosext.safety.pins import Pin, read_pins, verify, write_pin
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def pin_made(context: str, *, kube_system_uid: str, ca_sha256: str) -> Pin:
 
 def _pin(pin: Pin) -> None:
     """Raises `Refused` if that can't be written to the audit log."""
-    deed = Deed(event=Event.PINNED, owner=owner(), context=pin.context, cluster_uid=pin.kube_system_uid)
+    deed = Deed(event=AuditEvent.PINNED, owner=owner(), context=pin.context, cluster_uid=pin.kube_system_uid)
     audit_log().append(deed)
     write_pin(pin)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from chaosext.model.findings import Finding
-    from chaosext.rehearsal.snapshot.prune import Wanted
+    from chaosext.rehearsal.snapshot.prune import ObjectKind
 
 NEEDED = ("nodes", "pods")
 """A snapshot needs these; other missing kinds are reported, and a rehearsal makes assumptions."""
@@ -56,7 +56,7 @@ class Taking:
             else:
                 self.kinds.append(wanted.kind)
 
-    def _of(self, wanted: Wanted) -> Iterator[dict[str, Any]]:
+    def _of(self, wanted: ObjectKind) -> Iterator[dict[str, Any]]:
         self.counts[wanted.kind] = 0
         for page in self._pages(wanted):
             with understood(f"the API server of context {self.cluster.context}"):
@@ -64,7 +64,7 @@ class Taking:
             self.counts[wanted.kind] += len(kept)
             yield from kept
 
-    def _pages(self, wanted: Wanted) -> Iterator[dict[str, Any]]:
+    def _pages(self, wanted: ObjectKind) -> Iterator[dict[str, Any]]:
         namespace = wanted.namespace or None
         if wanted.name:
             path = resource_path(wanted.plural, wanted.name, namespace=namespace)

@@ -12,21 +12,21 @@ from chaosext.safety.pins import read_pins
 if TYPE_CHECKING:
     from chaosext.experiment.settings import Settings
     from chaosext.model.load_balancer_state import Member
-    from chaosext.nodes.load_balancer import Entry
+    from chaosext.nodes.load_balancer import LoadBalancer
 
 
-def entry_of(settings: Settings) -> Entry | None:
+def entry_of(settings: Settings) -> LoadBalancer | None:
     """The load balancer that the settings name; None if they name none."""
     return entry_in(settings.entry_container, settings.customers_container) if settings.entry else None
 
 
-def entry_in(container: str, customers: str = "") -> Entry:
+def entry_in(container: str, customers: str = "") -> LoadBalancer:
     """The load balancer in a container, and its customers in another."""
     customers = customers or f"{container.removesuffix('-entry')}-customers"
     return EnvoyEntry(envoy=DockerShell(container), customers=DockerShell(customers))
 
 
-def require_entry(settings: Settings) -> Entry:
+def require_entry(settings: Settings) -> LoadBalancer:
     """The load balancer. Raises `Refused` if the settings name none."""
     entry = entry_of(settings)
     if entry is None:
@@ -37,7 +37,7 @@ def require_entry(settings: Settings) -> Entry:
     return entry
 
 
-def require_entry_to_act(settings: Settings) -> Entry:
+def require_entry_to_act(settings: Settings) -> LoadBalancer:
     """The load balancer, for a change. Raises `Refused` also if the context is not pinned.
 
     Needs no API server: a drain is what helps while one doesn't answer.
@@ -50,7 +50,7 @@ def require_entry_to_act(settings: Settings) -> Entry:
     return require_entry(settings)
 
 
-def require_member(entry: Entry, cluster: str) -> Member:
+def require_member(entry: LoadBalancer, cluster: str) -> Member:
     """The cluster's state at the load balancer. Raises `Refused` for one that is not behind it."""
     members = entry.look()
     found = next((each for each in members if each.cluster == cluster), None)

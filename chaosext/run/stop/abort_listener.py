@@ -11,8 +11,8 @@ from chaosext.cluster.lease import ANSWER, CUT, InForce, look_at_notes, write_no
 from chaosext.model.errors import ChaosextError
 from chaosext.model.stopped import Stopper
 from chaosext.run.fault.state import fault_of
-from chaosext.run.stop.condition_state import Reply, Says, Standing
-from chaosext.run.stop.conditions import Watched
+from chaosext.run.stop.condition_state import ConditionReply, ConditionStanding, Says
+from chaosext.run.stop.conditions import WatchedCondition
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -39,28 +39,28 @@ class Abort:
     context: RunContext
 
     @property
-    def watched(self) -> Watched:
+    def watched(self) -> WatchedCondition:
         """As a stop condition that stays unknown while the API server can't be asked."""
-        return Watched(
+        return WatchedCondition(
             by=Stopper.ABORT,
             name="",
             ask=self.look,
             every_s=LOOK_S,
             timeout_s=2 * ASK_S,
-            begins=Standing(),
+            begins=ConditionStanding(),
         )
 
-    def look(self) -> Reply:
+    def look(self) -> ConditionReply:
         try:
             notes = look_at_notes(self.cluster, timeout_s=ASK_S)
             if notes.lock is None or notes.lock.run != self.context.id:
-                return Reply(Says.UNKNOWN, "the Lease is not this run's")
+                return ConditionReply(Says.UNKNOWN, "the Lease is not this run's")
             if notes.abort and not notes.answer:
-                return Reply(Says.TRUE, notes.abort)
+                return ConditionReply(Says.TRUE, notes.abort)
             self._say_what_is_in_force(notes)
         except ChaosextError as error:
-            return Reply(Says.UNKNOWN, error.message)
-        return Reply(Says.FALSE, "no request")
+            return ConditionReply(Says.UNKNOWN, error.message)
+        return ConditionReply(Says.FALSE, "no request")
 
     def answer(self, remains: tuple[str, ...]) -> None:
         """Answer a request, bounded; otherwise its sender sees that the Lease is released, or no longer renewed."""

@@ -15,7 +15,7 @@ class Says(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class ConditionReply:
     """One answer, and what was seen (or why it is unknown), in a line."""
 
     says: Says
@@ -23,7 +23,7 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class ConditionStanding:
     """The state of one condition so far.
 
     `for_s`: how long it must be true to stop; `unknown_s`: how long it may be unknown, since unknown is never healthy;
@@ -35,9 +35,9 @@ class Standing:
     unknown_s: float | None = None
     true_since_s: float | None = None
     unknown_since_s: float | None = None
-    last: Reply | None = None
+    last: ConditionReply | None = None
 
-    def heard(self, reply: Reply, at_s: float) -> Standing:
+    def heard(self, reply: ConditionReply, at_s: float) -> ConditionStanding:
         """The state after an answer at `at_s`."""
         match reply.says:
             case Says.TRUE:

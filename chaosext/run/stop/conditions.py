@@ -9,7 +9,7 @@ from chaosext.experiment.values import is_in_vault
 from chaosext.model.errors import Refused
 from chaosext.model.findings import Status
 from chaosext.model.stopped import Stopper
-from chaosext.run.stop.condition_state import Reply, Says, Standing
+from chaosext.run.stop.condition_state import ConditionReply, ConditionStanding, Says
 from chaosext.run.stop.prometheus import Query
 
 if TYPE_CHECKING:
@@ -22,37 +22,37 @@ PLACE = "configuration.chaosext_stop_conditions"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Watched:
+class WatchedCondition:
     """A condition that is evaluated every `every_s` seconds, within `timeout_s`; `begins` is its initial state."""
 
     by: Stopper
     name: str
-    ask: Callable[[], Reply]
+    ask: Callable[[], ConditionReply]
     every_s: float
     timeout_s: float
-    begins: Standing
+    begins: ConditionStanding
 
 
-def watched(resolved: Resolved) -> tuple[Watched, ...]:
+def watched(resolved: Resolved) -> tuple[WatchedCondition, ...]:
     """The stop conditions of an experiment. Raises `Refused` for an invalid probe, or a missing secret."""
     return tuple(
         _watched(each, resolved, index) for index, each in enumerate(resolved.settings.stop_conditions)
     )
 
 
-def _watched(condition: StopCondition, resolved: Resolved, index: int) -> Watched:
+def _watched(condition: StopCondition, resolved: Resolved, index: int) -> WatchedCondition:
     makers = {"promql": _promql, "check": _check, "probe": _probe}
-    return Watched(
+    return WatchedCondition(
         by=Stopper.CONDITION,
         name=condition.title,
         ask=makers[condition.kind](condition, resolved, f"{PLACE}.{index}"),
         every_s=condition.every_s,
         timeout_s=condition.timeout_s,
-        begins=Standing(for_s=condition.for_s, unknown_s=condition.unknown_s),
+        begins=ConditionStanding(for_s=condition.for_s, unknown_s=condition.unknown_s),
     )
 
 
-def _promql(condition: StopCondition, resolved: Resolved, place: str) -> Callable[[], Reply]:
+def _promql(condition: StopCondition, resolved: Resolved, place: str) -> Callable[[], ConditionReply]:
     return Query(
         promql=condition.promql,
         url=condition.url,
@@ -79,22 +79,22 @@ def _secret(name: str, secrets: Mapping[str, Any], place: str) -> str:
     return value
 
 
-def _check(condition: StopCondition, resolved: Resolved, _place: str) -> Callable[[], Reply]:
+def _check(condition: StopCondition, resolved: Resolved, _place: str) -> Callable[[], ConditionReply]:
     from chaosext.run.monitor.steady_state import ask
 
     wanted = Status(condition.must_be)
 
-    def asked() -> Reply:
+    def asked() -> ConditionReply:
         finding = ask(resolved.settings, condition.check)
         if finding.status is Status.UNKNOWN:
-            return Reply(Says.UNKNOWN, finding.summary)
+            return ConditionReply(Says.UNKNOWN, finding.summary)
         says = Says.FALSE if finding.status is wanted else Says.TRUE
-        return Reply(says, f"{finding.check} is {finding.status.value}: {finding.summary}")
+        return ConditionReply(says, f"{finding.check} is {finding.status.value}: {finding.summary}")
 
     return asked
 
 
-def _probe(condition: StopCondition, resolved: Resolved, place: str) -> Callable[[], Reply]:
+def _probe(condition: StopCondition, resolved: Resolved, place: str) -> Callable[[], ConditionReply]:
     from chaosext.experiment.known_secrets import require_private
     from chaosext.experiment.load import require_probe
 
@@ -102,7 +102,7 @@ def _probe(condition: StopCondition, resolved: Resolved, place: str) -> Callable
     require_probe(f"{place}.probe", probe)
     require_private(f"{place}.probe", probe["provider"], resolved.configuration, resolved.secrets)
 
-    def asked() -> Reply:
+    def asked() -> ConditionReply:
         from chaoslib.activity import run_activity
         from chaoslib.exceptions import ChaosException
         from chaoslib.hypothesis import within_tolerance
@@ -113,19 +113,19 @@ def _probe(condition: StopCondition, resolved: Resolved, place: str) -> Callable
                 probe["tolerance"], output, configuration=resolved.configuration, secrets=resolved.secrets
             )
         except ChaosException as error:
-            return Reply(Says.UNKNOWN, f"the probe failed ({type(error).__name__})")
+            return ConditionReply(Says.UNKNOWN, f"the probe failed ({type(error).__name__})")
         except Exception as error:  # a tolerance that doesn't fit the answer
-            return Reply(Says.UNKNOWN, f"the probe or its tolerance raised {type(error).__name__}")
+            return ConditionReply(Says.UNKNOWN, f"the probe or its tolerance raised {type(error).__name__}")
         return _judged(output, is_met)
 
     return asked
 
 
-def _judged(output: Any, is_met: bool) -> Reply:
+def _judged(output: Any, is_met: bool) -> ConditionReply:
     """The reply of a probe; an unknown finding, which a hypothesis takes as out of tolerance, stays unknown here."""
     finding = output if isinstance(output, dict) and "check" in output else {}
     summary = str(finding.get("summary", ""))
     if is_met:
-        return Reply(Says.FALSE, summary or "within tolerance")
+        return ConditionReply(Says.FALSE, summary or "within tolerance")
     unknown = finding.get("status") == Status.UNKNOWN.value
-    return Reply(Says.UNKNOWN if unknown else Says.TRUE, summary or "out of tolerance")
+    return ConditionReply(Says.UNKNOWN if unknown else Says.TRUE, summary or "out of tolerance")

@@ -11,7 +11,7 @@ from chaosext.cluster import bounded_http
 from chaosext.cluster.bounded_http import decoded
 from chaosext.model.errors import MALFORMED, TooLarge, Unreachable
 from chaosext.model.files import read_file
-from chaosext.run.stop.condition_state import Reply, Says
+from chaosext.run.stop.condition_state import ConditionReply, Says
 
 LONGEST = 1 << 20
 """Limit of an answer, bytes: an expression of a stop condition yields a few series."""
@@ -31,17 +31,17 @@ class Query:
     token_file: str = ""
     token: str = ""
 
-    def ask(self) -> Reply:
+    def ask(self) -> ConditionReply:
         """True if the expression yields any series, false if none; anything else is unknown."""
         try:
             reply = self._get()
         except TooLarge:
-            return Reply(Says.UNKNOWN, f"the answer is longer than {LONGEST} bytes")
+            return ConditionReply(Says.UNKNOWN, f"the answer is longer than {LONGEST} bytes")
         except (Unreachable, OSError, ValueError) as error:
-            return Reply(Says.UNKNOWN, f"{self.url} gave no answer ({_cause(error)})")
+            return ConditionReply(Says.UNKNOWN, f"{self.url} gave no answer ({_cause(error)})")
         return judged(reply.status, reply.body)
 
-    def _get(self) -> bounded_http.Reply:
+    def _get(self) -> bounded_http.HttpReply:
         """No redirect is followed: it could take the token elsewhere."""
         words = urlencode({"query": self.promql, "timeout": f"{self.timeout_s:g}s"})
         with bounded_http.trusting(self.ca_file or None) as pool:
@@ -62,32 +62,34 @@ class Query:
         return {"Accept": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
 
 
-def judged(status: int, body: bytes) -> Reply:
+def judged(status: int, body: bytes) -> ConditionReply:
     """Interpret an answer. An incomplete one (`warnings`, as from Thanos) that is empty is not false."""
     try:
         said = decoded(body, "Prometheus")
         if said["status"] != "success":
-            return Reply(Says.UNKNOWN, f"{said.get('errorType', 'error')}: {said.get('error', '')}"[:200])
+            return ConditionReply(
+                Says.UNKNOWN, f"{said.get('errorType', 'error')}: {said.get('error', '')}"[:200]
+            )
         return _of_result(said["data"]["resultType"], said["data"]["result"], said.get("warnings") or ())
     except TooLarge as error:
-        return Reply(Says.UNKNOWN, error.message)
+        return ConditionReply(Says.UNKNOWN, error.message)
     except MALFORMED:
-        return Reply(Says.UNKNOWN, f"HTTP {status}, not an answer of the Prometheus HTTP API")
+        return ConditionReply(Says.UNKNOWN, f"HTTP {status}, not an answer of the Prometheus HTTP API")
 
 
-def _of_result(kind: str, result: Any, warnings: Any) -> Reply:
+def _of_result(kind: str, result: Any, warnings: Any) -> ConditionReply:
     if kind != "vector":
-        return Reply(
+        return ConditionReply(
             Says.UNKNOWN, f"it yields a {kind}, which is neither true nor false: compare it, as in `… > 0`"
         )
     if result:
         more = f" and {len(result) - SHOWN} more" if len(result) > SHOWN else ""
-        return Reply(Says.TRUE, ", ".join(map(_series, result[:SHOWN])) + more)
+        return ConditionReply(Says.TRUE, ", ".join(map(_series, result[:SHOWN])) + more)
     if warnings:
-        return Reply(
+        return ConditionReply(
             Says.UNKNOWN, f"it yields nothing, but the answer is incomplete: {str(warnings[0])[:200]}"
         )
-    return Reply(Says.FALSE, "it yields nothing")
+    return ConditionReply(Says.FALSE, "it yields nothing")
 
 
 def _series(sample: Any) -> str:

@@ -14,8 +14,8 @@ from chaosext.run.fault.heal import left_behind
 from chaosext.run.fault.verify import CUT_WATCH, CutWatch
 from chaosext.run.session.connection import connect
 from chaosext.run.stop.abort_listener import Abort
-from chaosext.run.stop.condition_state import Reply, Says, Standing
-from chaosext.run.stop.conditions import Watched
+from chaosext.run.stop.condition_state import ConditionReply, ConditionStanding, Says
+from chaosext.run.stop.conditions import WatchedCondition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,12 +29,12 @@ FIX = "resolve it, or fix the condition, then run again"
 class Bounded:
     """Asks within a time limit. A call that hangs is not repeated before it returns: it would hang again."""
 
-    def __init__(self, ask: Callable[[], Reply], timeout_s: float) -> None:
+    def __init__(self, ask: Callable[[], ConditionReply], timeout_s: float) -> None:
         self._ask, self._timeout_s = ask, timeout_s
         self._asking: threading.Thread | None = None
-        self._replies: list[Reply] = []
+        self._replies: list[ConditionReply] = []
 
-    def __call__(self) -> Reply:
+    def __call__(self) -> ConditionReply:
         if self._asking is None or not self._asking.is_alive():
             self._replies = []
             self._asking = threading.Thread(target=self._keep, args=(self._replies,), daemon=True)
@@ -42,17 +42,17 @@ class Bounded:
         self._asking.join(self._timeout_s)
         return self._replies[0] if self._replies else self._late()
 
-    def _keep(self, replies: list[Reply]) -> None:
+    def _keep(self, replies: list[ConditionReply]) -> None:
         try:
             replies.append(self._ask())
         except Exception as error:  # whatever it is, the state is unknown; its text may quote anything
-            replies.append(Reply(Says.UNKNOWN, f"asking raised {type(error).__name__}"))
+            replies.append(ConditionReply(Says.UNKNOWN, f"asking raised {type(error).__name__}"))
 
-    def _late(self) -> Reply:
-        return Reply(Says.UNKNOWN, f"no answer within {self._timeout_s:g} s")
+    def _late(self) -> ConditionReply:
+        return ConditionReply(Says.UNKNOWN, f"no answer within {self._timeout_s:g} s")
 
 
-def require_none_true(conditions: Sequence[Watched]) -> None:
+def require_none_true(conditions: Sequence[WatchedCondition]) -> None:
     """Ask each once, in parallel. Raises `Refused` for one that is true or unknown."""
     with ThreadPoolExecutor(max_workers=len(conditions) or 1, thread_name_prefix="stop") as pool:
         replies = list(pool.map(lambda each: Bounded(each.ask, each.timeout_s)(), conditions))
@@ -66,7 +66,7 @@ def require_none_true(conditions: Sequence[Watched]) -> None:
 class StopWatch:
     """Asks until the first of them stops the run; calls `stop` once, on the thread that asked."""
 
-    def __init__(self, conditions: Sequence[Watched], stop: Callable[[Stopped], None]) -> None:
+    def __init__(self, conditions: Sequence[WatchedCondition], stop: Callable[[Stopped], None]) -> None:
         self._conditions, self._stop = conditions, stop
         self._over, self._first = threading.Event(), threading.Lock()
 
@@ -78,7 +78,7 @@ class StopWatch:
     def __exit__(self, *_: object) -> None:
         self._over.set()
 
-    def _keep(self, condition: Watched) -> None:
+    def _keep(self, condition: WatchedCondition) -> None:
         standing, ask = condition.begins, Bounded(condition.ask, condition.timeout_s)
         while not self._over.wait(condition.every_s):
             standing = standing.heard(ask(), time.monotonic())
@@ -101,7 +101,7 @@ ANSWER_S = 30.0
 def watch_for_stops(
     settings: Settings,
     context: RunContext,
-    conditions: Sequence[Watched],
+    conditions: Sequence[WatchedCondition],
     *,
     abortable: bool,
     may_stop: Callable[[], bool],
@@ -125,26 +125,26 @@ def watch_for_stops(
     return StopWatch(watched, stop)
 
 
-def _cut_watched(context: RunContext) -> tuple[Watched, ...]:
+def _cut_watched(context: RunContext) -> tuple[WatchedCondition, ...]:
     """A lost cut, as conditions that are false while the nodes can't be asked."""
 
-    def asked(look: Callable[[CutWatch], tuple[str, ...]]) -> Callable[[], Reply]:
-        def ask() -> Reply:
+    def asked(look: Callable[[CutWatch], tuple[str, ...]]) -> Callable[[], ConditionReply]:
+        def ask() -> ConditionReply:
             watch = context.stash[CUT_WATCH]
             lost = look(watch) if watch else ()
-            return Reply(Says.TRUE if lost else Says.FALSE, "; ".join(lost))
+            return ConditionReply(Says.TRUE if lost else Says.FALSE, "; ".join(lost))
 
         return ask
 
     looks = ((CutWatch.look_at_rules, RULES_S), (CutWatch.look_at_paths, PATHS_S))
     return tuple(
-        Watched(
+        WatchedCondition(
             by=Stopper.CUT_LOST,
             name="",
             ask=asked(look),
             every_s=every_s,
             timeout_s=ANSWER_S,
-            begins=Standing(),
+            begins=ConditionStanding(),
         )
         for look, every_s in looks
     )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from chaosext.checks.bgp_established import BIRD_SCRIPT, LEAF_SCRIPT
 from chaosext.checks.dns_resolvable import SCRIPT as DNS
 from chaosext.checks.tcp_reachability import SCRIPT as TCP
-from chaosext.cluster.client import PATHS, Answer, Cluster, _decode
+from chaosext.cluster.client import PATHS, ApiAnswer, Cluster, _decode
 from chaosext.cluster.execute import ExecResult
 from chaosext.nodes.node_network import SCRIPT as NETWORK
 from chaosext.nodes.shell import ShellResult
@@ -46,19 +46,19 @@ class Api(Cluster):
 
     ca_sha256 = "c0ffee"
 
-    def ask(self, method: str, path: str, **more: Any) -> Answer:
+    def ask(self, method: str, path: str, **more: Any) -> ApiAnswer:
         if path == "/version":
-            return Answer(status=200, body={}, at=NOW)
+            return ApiAnswer(status=200, body={}, at=NOW)
         kind, name = _asked(path)
         if method != "GET":
             self.touched.append(f"{method} {path}")
         if kind in self.spoilt:
-            return Answer(status=200, body=_decode(self.spoilt[kind], CONTEXT))
+            return ApiAnswer(status=200, body=_decode(self.spoilt[kind], CONTEXT))
         found = sample()["api"].get(kind, [])
         if not name:
-            return Answer(status=200, body={"items": _selected(found, path, more.get("query") or {})})
+            return ApiAnswer(status=200, body={"items": _selected(found, path, more.get("query") or {})})
         named = [each for each in found if each["metadata"]["name"] == name]
-        return Answer(status=200 if named else 404, body=named[0] if named else {})
+        return ApiAnswer(status=200 if named else 404, body=named[0] if named else {})
 
     def exec(self, *_: Any, **__: Any) -> ExecResult:
         return ExecResult(exit_code=0, stdout=self.syncz, stderr="")

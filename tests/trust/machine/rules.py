@@ -12,7 +12,7 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from chaosext.cleanup.inventory import Kind, Wanted
+from chaosext.cleanup.inventory import CleanupScope, LeftoverKind
 from chaosext.cleanup.removal import clean_up
 from chaosext.cleanup.survey import look
 from chaosext.model.crash import crash_point
@@ -237,11 +237,11 @@ class Nodes(RuleBasedStateMachine):
     @step
     def clean_up(self) -> None:
         begun_s = time.monotonic()
-        cleaned = clean_up(look(self.world.names, way=NodeAccess(transport="netns")), Wanted())
+        cleaned = clean_up(look(self.world.names, way=NodeAccess(transport="netns")), CleanupScope())
         span = (begun_s, time.monotonic())
         self.require(cleaned.exit_code == 0, f"cleaned with {cleaned.exit_code}")
-        removed = {(each.run, each.node) for each in cleaned.removed if each.kind is Kind.CUT}
-        unlocked = {(each.run, each.node) for each in cleaned.removed if each.kind is Kind.LOCK}
+        removed = {(each.run, each.node) for each in cleaned.removed if each.kind is LeftoverKind.CUT}
+        unlocked = {(each.run, each.node) for each in cleaned.removed if each.kind is LeftoverKind.LOCK}
         held = {(run, node): held for node, tables in self.model.held.items() for run, held in tables.items()}
         self.require(removed <= held.keys(), f"cleaned {removed}")
         for place, table in held.items():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chaosext.cli.main import invoke
-from chaosext.safety.audit_log import AuditLog, Deed, Event, audit_log, digest_of
+from chaosext.safety.audit_log import AuditEvent, AuditLog, Deed, audit_log, digest_of
 
 EXAMPLE = Path(__file__).parents[3] / "experiments" / "control-plane-partition.yaml"
 
@@ -19,10 +19,16 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AuditLog:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     for run in ("r1", "r2"):
         audit_log().append(
-            Deed(event=Event.ARMED, owner="alice@laptop", run=run, context="kind-x", nodes=("cp-1", "cp-2"))
+            Deed(
+                event=AuditEvent.ARMED,
+                owner="alice@laptop",
+                run=run,
+                context="kind-x",
+                nodes=("cp-1", "cp-2"),
+            )
         )
         audit_log().append(
-            Deed(event=Event.RUN_ENDED, owner="alice@laptop", run=run, verdict="passed", exit_code=0)
+            Deed(event=AuditEvent.RUN_ENDED, owner="alice@laptop", run=run, verdict="passed", exit_code=0)
         )
     return audit_log()
 
@@ -114,7 +120,7 @@ def test_entries_are_shown_by_run(log: AuditLog, capsys: pytest.CaptureFixture[s
 def test_no_letter_of_an_entry_reaches_the_terminal_as_a_command(
     log: AuditLog, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    log.append(Deed(event=Event.PINNED, owner="o", context="\x1b[2Jkind\n\u202e"))
+    log.append(Deed(event=AuditEvent.PINNED, owner="o", context="\x1b[2Jkind\n\u202e"))
     assert said(capsys, "show")[1].split("\n")[-2].endswith("on \\x1b[2Jkind\\n\\u202e")
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pictures import CART, CP, ONE, PICTURES, SIZES, TWO, hundred, night
 
-from chaosext.cli.lane_text import STEPS_S, Axis, Cell, rows
+from chaosext.cli.lane_text import STEPS_S, Cell, TerminalAxis, rows
 from chaosext.cli.terminal import frame, suits
 from chaosext.model.redact import hide
 from chaosext.model.result import Lane
@@ -60,7 +60,7 @@ def test_a_frame_fits_whatever_the_window_is(picture: str, width: int, height: i
 
 @pytest.mark.parametrize("now_s", [0.0, 0.4, 33.0, 34.0, 119.9, 5000.0, 400_000.0])
 def test_all_of_the_time_fits_by_coarser_cells(now_s: float) -> None:
-    axis = Axis(now_s, 33)
+    axis = TerminalAxis(now_s, 33)
     assert 1 <= len(axis.stretches) <= 33
     assert axis.stretches[-1][1] >= now_s
     assert axis.step_s in STEPS_S or now_s > STEPS_S[-1] * 33

@@ -21,7 +21,7 @@ from chaosext.rehearsal.snapshot.reader import read_snapshot
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from chaosext.rehearsal.snapshot.prune import Wanted
+    from chaosext.rehearsal.snapshot.prune import ObjectKind
 
 STORY = Path(__file__).parents[3] / "examples" / "snapshots" / "story.json"
 CALICOS = ("BGPPeer", "BGPConfiguration", "IPPool")
@@ -60,7 +60,7 @@ class Api(ThreadingHTTPServer):
         }
 
 
-def _path(each: Wanted) -> str:
+def _path(each: ObjectKind) -> str:
     return resource_path(each.plural, each.name, namespace=each.namespace or None)
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from chaosext.cluster.objects import (
     BgpPeer,
+    CoreV1Event,
     Deployment,
-    Event,
     Node,
     Pod,
     Service,
@@ -142,7 +142,7 @@ def test_a_deleted_pod_is_terminating() -> None:
 
 
 def test_an_events_newest_time_is_found_whichever_field_holds_it() -> None:
-    old_style = Event.from_json(
+    old_style = CoreV1Event.from_json(
         {
             "metadata": {"name": "cart.1", "namespace": "shop"},
             "involvedObject": {
@@ -160,7 +160,7 @@ def test_an_events_newest_time_is_found_whichever_field_holds_it() -> None:
             "source": {"component": "kubelet", "host": "chaosext-worker"},
         }
     )
-    new_style = Event.from_json(
+    new_style = CoreV1Event.from_json(
         {
             "metadata": {"name": "cart.2"},
             "involvedObject": {"kind": "Node", "name": "chaosext-worker"},

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from chaosext.gameday.gameday_settings import Settings
+from chaosext.gameday.gameday_settings import GameDaySettings
 
 ROOT = Path(__file__).parents[3]
 EXPERIMENTS = ROOT / "experiments"
@@ -26,8 +26,8 @@ def values(**changes: Any) -> dict[str, Any]:
     return {**least, **changes}
 
 
-def settings(**changes: Any) -> Settings:
-    return Settings.model_validate(values(**changes))
+def settings(**changes: Any) -> GameDaySettings:
+    return GameDaySettings.model_validate(values(**changes))
 
 
 def written(directory: Path, **changes: Any) -> Path:

@@ -9,12 +9,12 @@ from gamedays import ROOT
 from chaosext.gameday.rights import OWN, rules
 
 if TYPE_CHECKING:
-    from chaosext.gameday.rights import Rule
+    from chaosext.gameday.rights import RoleRule
 
 HEAD = "| verbs | resources | where | to | admitted only |\n|---|---|---|---|---|\n"
 
 
-def row(rule: Rule) -> str:
+def row(rule: RoleRule) -> str:
     """A line of the table: a rule, as people read it."""
     group = f".{rule.group}" if rule.group else ""
     names = f" named `{'`, `'.join(rule.names)}`" if rule.names else ""

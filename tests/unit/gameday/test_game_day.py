@@ -30,7 +30,7 @@ from chaosext.model.errors import Refused, Unreachable, Unsafe
 from chaosext.safety.pins import Pin, read_pins
 
 if TYPE_CHECKING:
-    from chaosext.gameday.gameday_settings import Settings
+    from chaosext.gameday.gameday_settings import GameDaySettings
 
 JOB = Subject(kind="Job", name="night-1", namespace="chaosext", uid="u-1")
 
@@ -106,7 +106,7 @@ class Day:
     runs: list[tuple[Path, tuple[str, ...]]] = field(default_factory=list)
     in_pod: bool = False
 
-    def play(self, wanted: Settings | None = None) -> dict[str, Any]:
+    def play(self, wanted: GameDaySettings | None = None) -> dict[str, Any]:
         cleanups = iter(self.cleanups)
         self.monkeypatch.setattr(Cluster, "connect", lambda *_: self.cluster)
         self.monkeypatch.setattr(game_day, "clean_up_earlier", lambda *_: next(cleanups))
@@ -137,7 +137,7 @@ def day(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Day:
 
 
 class TestRefusals:
-    def refused(self, day: Day, wanted: Settings | None = None) -> str:
+    def refused(self, day: Day, wanted: GameDaySettings | None = None) -> str:
         record = day.play(wanted)
         assert (record["verdict"], record["exit_code"], record["run"]) == ("refused", 20, "")
         assert day.runs == []

@@ -15,7 +15,7 @@ from chaosext.cli.main import cli, invoke
 from chaosext.experiment.load import load_experiment
 from chaosext.gameday.bundle_of_manifests import compose, files_of, helm_values
 from chaosext.gameday.effective_experiment import effective, longest_s
-from chaosext.gameday.gameday_settings import Settings, read_settings
+from chaosext.gameday.gameday_settings import GameDaySettings, read_settings
 from chaosext.model.errors import Refused
 from chaosext.safety.approvals import approval_digest
 
@@ -111,7 +111,7 @@ def test_the_example_is_understood() -> None:
 
 def test_the_documented_schema_is_the_settings_own() -> None:
     schema = json.loads((ROOT / "docs/schemas/gameday-settings.schema.json").read_text())
-    assert schema == Settings.model_json_schema()
+    assert schema == GameDaySettings.model_json_schema()
     jsonschema.validate(yaml.safe_load((ROOT / "deploy/gameday.yaml").read_text()), schema)
 
 

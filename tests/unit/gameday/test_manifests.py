@@ -11,7 +11,7 @@ import yaml
 from gamedays import EXPERIMENTS, ROOT, settings
 
 from chaosext.gameday.bundle_of_manifests import compose, helm_values, kustomize
-from chaosext.gameday.gameday_settings import Settings, read_settings
+from chaosext.gameday.gameday_settings import GameDaySettings, read_settings
 from chaosext.gameday.rights import OWN, rights, rules
 from chaosext.model.paths import cache_home
 
@@ -218,4 +218,4 @@ class TestAdmission:
 def test_the_values_of_the_chart_are_settings_again() -> None:
     values = yaml.safe_load(helm_values(compose(settings(), EXPERIMENTS))["values.yaml"])
     del values["files"], values["admission"]
-    assert Settings.model_validate(values).name == "night"
+    assert GameDaySettings.model_validate(values).name == "night"

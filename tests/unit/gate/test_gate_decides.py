@@ -14,7 +14,7 @@ from chaosext.gate.judge import judge
 from chaosext.gate.rehearsed import compared, lower_bound, needed_plays, percent
 from chaosext.gate.remedies import Search, led_to
 from chaosext.model.findings import Finding, Status
-from chaosext.rehearsal.simulate.prediction import Dns, DnsView, Forecast, Outcome, Prediction
+from chaosext.rehearsal.simulate.prediction import Dns, DnsView, Forecast, PredictedOutcome, Prediction
 from chaosext.rehearsal.simulate.time_budget import TimeBudget
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def prediction(
         dns_per_node={},
         mesh={},
         workloads={"Deployment/a/b": {"evicted": 2.5}},
-        outcomes=tuple(Outcome(dns_after_heal=s, probability=p, why="") for s, p in states.items()),
+        outcomes=tuple(PredictedOutcome(dns_after_heal=s, probability=p, why="") for s, p in states.items()),
         self_heals=None,
         verdict=Forecast.PASSED,
         method="",

@@ -9,7 +9,7 @@ import pytest
 
 from chaosext.model.errors import Refused
 from chaosext.testbed import cache
-from chaosext.testbed.archive import Component, Entry
+from chaosext.testbed.archive import Component, LayerEntry
 from chaosext.testbed.stage_progress import Progress
 from hack.images import builder, components, debian, go, recipes
 from hack.images.go import GoBuild, GoModule
@@ -205,7 +205,7 @@ class TestComponents:
     def test_tag_follows_the_content(self, tmp_path: Path) -> None:
         def tagged(binary: str) -> str:
             def make(tag: str) -> tuple[Component, Component]:
-                entry = Entry(path="bin/x", source=tmp_path / binary)
+                entry = LayerEntry(path="bin/x", source=tmp_path / binary)
                 one = Component(names=(f"local/x:{tag}",), entries=(entry,))
                 return one, one
 

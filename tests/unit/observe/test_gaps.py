@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chaosext.model.signal import Head, Mark, Sample, Signal, Watched
+from chaosext.model.signal import Mark, Sample, Signal, StreamHead, Watched
 from chaosext.model.timeline import Kind
 from chaosext.timeline.node_events import NodeWatch
 from chaosext.timeline.sample_windows import IN_A_ROW, hiding
@@ -42,7 +42,7 @@ def test_gaps_with_enough_seen_between_them_are_two() -> None:
 
 def told(*, dead_but_at: set[int]) -> set[Kind]:
     """What is lost on a node whose DNS is dead for a minute, though not these samples of it are there."""
-    head = Head(run="r", node="w", boot="b", mono_s=0.0, wall_s=0.0, signals=(DNS,))
+    head = StreamHead(run="r", node="w", boot="b", mono_s=0.0, wall_s=0.0, signals=(DNS,))
     watch = NodeWatch("w")
     notes = list(watch.take(head))
     for n in range(60):

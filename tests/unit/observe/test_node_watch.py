@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from chaosext.model.signal import Head, Sample
+from chaosext.model.signal import Sample, StreamHead
 from chaosext.model.timeline import Kind
-from chaosext.sentinel.watch_plan import Named, Plan, Sidecar
+from chaosext.sentinel.watch_plan import Named, Sidecar, WatchPlan
 from chaosext.timeline.node_events import NodeWatch
 
-PLAN = Plan(
+PLAN = WatchPlan(
     run="r",
     dns_servers=(
         Named(target="10.2.112.10", label="kube-dns"),
@@ -27,21 +27,21 @@ UDP, POD_UDP, KEPT, POD_KEPT, TCP, POD_TCP, TARGET, READY, XDS, BGP, ROUTE = ran
 """Where their marks stand in a sample."""
 
 
-def head(plan: Plan = PLAN, *, boot: str = "one", at_s: float = 100.0, lost: str = "") -> Head:
+def head(plan: WatchPlan = PLAN, *, boot: str = "one", at_s: float = 100.0, lost: str = "") -> StreamHead:
     signals = plan.signals("w")
-    return Head(run="r", node="w", boot=boot, mono_s=at_s, wall_s=0.0, signals=signals, lost=lost)
+    return StreamHead(run="r", node="w", boot=boot, mono_s=at_s, wall_s=0.0, signals=signals, lost=lost)
 
 
 class Told:
     """A watch, and what it said: (seconds after 100, kind, object, detail)."""
 
-    def __init__(self, first: Head | None = None) -> None:
+    def __init__(self, first: StreamHead | None = None) -> None:
         self.watch = NodeWatch("w")
         self.news: list[tuple[float, Kind, str, str]] = []
         self.n, self.width = 0, 0
         self.begin(first or head())
 
-    def begin(self, new: Head) -> Told:
+    def begin(self, new: StreamHead) -> Told:
         self.width = len(new.signals)
         self._hear(self.watch.take(new))
         return self
@@ -56,7 +56,7 @@ class Told:
             self.n += 1
         return self
 
-    def _hear(self, dated: tuple[tuple[Head, float, object], ...]) -> None:
+    def _hear(self, dated: tuple[tuple[StreamHead, float, object], ...]) -> None:
         for _, at_s, note in dated:
             self.news.append((at_s - 100, note.kind, note.object, note.detail))  # type: ignore[attr-defined]
 
@@ -153,7 +153,7 @@ def test_an_endpoint_of_kube_dns_is_a_target_and_not_dns_itself() -> None:
 
 
 def test_an_address_of_ipv6_is_written_so_that_its_port_can_be_told() -> None:
-    plan = Plan(run="r", dns_servers=(Named(target="fd00::a", label="kube-dns"),))
+    plan = WatchPlan(run="r", dns_servers=(Named(target="fd00::a", label="kube-dns"),))
     told = Told(head(plan)).sample(3, **at(0, "t"), **at(1, "t"), **at(2, "t"))
     assert [(name, detail) for _, _, name, detail in told.news[1:]] == [
         ("Node/w", "[fd00::a]:53/udp timed out"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chaosext.model.signal import Head, Sample, Signal, Watched
+from chaosext.model.signal import Sample, Signal, StreamHead, Watched
 from chaosext.timeline.sample_windows import API_SERVER, samples_reached
 
 SIGNALS = (
@@ -12,7 +12,7 @@ SIGNALS = (
     Signal(kind=Watched.TCP, target="10.2.0.9:15012", label="istiod"),
     Signal(kind=Watched.TCP, target="172.18.0.5:6443", label=API_SERVER),
 )
-HEAD = Head(run="r", node="w1", boot="b", mono_s=0.0, wall_s=0.0, signals=SIGNALS)
+HEAD = StreamHead(run="r", node="w1", boot="b", mono_s=0.0, wall_s=0.0, signals=SIGNALS)
 
 
 def inside(boot: str, mono_s: float) -> bool:
@@ -36,6 +36,6 @@ def test_a_sample_counts_when_it_is_inside_and_has_reached_one(mono_s: float, ma
 
 
 def test_another_boot_and_a_sample_without_a_head_count_nothing() -> None:
-    other = Head(run="r", node="w1", boot="c", mono_s=0.0, wall_s=0.0, signals=SIGNALS)
+    other = StreamHead(run="r", node="w1", boot="c", mono_s=0.0, wall_s=0.0, signals=SIGNALS)
     assert samples_reached([Sample(0, 15, "+++"), other, Sample(1, 15, "+++")], inside) == 0
     assert samples_reached([HEAD, *(Sample(n, 15 + n, "+tt") for n in range(3))], inside) == 3

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chaosext.model.errors import Unreachable
-from chaosext.sentinel.watch_plan import Plan
+from chaosext.sentinel.watch_plan import WatchPlan
 from chaosext.timeline import sentinel_client
 from chaosext.timeline.sentinel_client import Reader
 
@@ -109,17 +109,17 @@ def test_the_clock_is_read_between_two_moments_of_ours(asking: Reader) -> None:
 
 
 def test_a_plan_and_the_end_are_told(asking: Reader, server: Any) -> None:
-    plan = Plan(run="r", dns_name="kubernetes.default.svc.cluster.local")
+    plan = WatchPlan(run="r", dns_name="kubernetes.default.svc.cluster.local")
     asking.put_plan(plan)
     asking.end()
     (put, text), (end, _) = server.asked
-    assert (put, Plan.parse(text), end) == ("/v1/plan", plan, "/v1/end")
+    assert (put, WatchPlan.parse(text), end) == ("/v1/plan", plan, "/v1/end")
 
 
 def test_one_connection_serves_all_calls(asking: Reader, server: Any) -> None:
     asking.read_from(0)
     asking.clock()
-    asking.put_plan(Plan(run="r"))
+    asking.put_plan(WatchPlan(run="r"))
     asking.end()
     asking.read_from(0)
     assert server.connections == 1

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from chaosext.partition.foreign_rules import Author, Change, changes, fingerprint
+from chaosext.partition.foreign_rules import Author, ForeignChange, changes, fingerprint
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "foreign"
 FOUR, SIX = ((GOLDEN / f"kind-worker.{count}-replicas.nft").read_text() for count in ("four", "six"))
@@ -112,7 +112,7 @@ def test_rules_that_kube_proxy_only_moved_are_shown_as_moved() -> None:
     assert set(change.removed) == set(change.added)
 
 
-def added(before: str, after: str) -> Change:
+def added(before: str, after: str) -> ForeignChange:
     (change,) = changes(before, after)
     return change
 

@@ -17,7 +17,7 @@ from chaosext.rehearsal.simulate.kubelet_behaviour import (
     stops_after_s,
 )
 from chaosext.rehearsal.simulate.prediction import Dns
-from chaosext.rehearsal.simulate.sidecar_kinds import Sidecar, retry_after_s, sidecar
+from chaosext.rehearsal.simulate.sidecar_kinds import SidecarKind, retry_after_s, sidecar
 
 
 def test_back_off_doubles_from_ten_seconds_to_five_minutes() -> None:
@@ -28,35 +28,35 @@ def test_back_off_doubles_from_ten_seconds_to_five_minutes() -> None:
 
 def test_a_held_application_fails_as_on_the_testbed() -> None:
     """Recorded: bound at 67.0 s, first probe refused at 138.1 s, CrashLoopBackOff at 205.9 s."""
-    low, high = first_failure_s(Sidecar.HOLDING)
+    low, high = first_failure_s(SidecarKind.HOLDING)
     assert 69 + low <= 138.1 <= 69 + high + 3
-    assert crash_loop_s(Sidecar.HOLDING, 69.0) == pytest.approx(205.9, abs=3)
+    assert crash_loop_s(SidecarKind.HOLDING, 69.0) == pytest.approx(205.9, abs=3)
 
 
-@pytest.mark.parametrize("kind", [Sidecar.NATIVE, Sidecar.CLASSIC])
-def test_others_fail_at_once_and_do_not_crash(kind: Sidecar) -> None:
+@pytest.mark.parametrize("kind", [SidecarKind.NATIVE, SidecarKind.CLASSIC])
+def test_others_fail_at_once_and_do_not_crash(kind: SidecarKind) -> None:
     assert first_failure_s(kind)[1] < 10
     assert crash_loop_s(kind, 0.0) is None
 
 
 def test_configuration_in_time_saves_a_life_and_too_late_costs_a_back_off() -> None:
     (_, first_end), (second, second_end), (third, _) = islice(lives(0.0), 3)
-    assert resumes_s(Sidecar.HOLDING, 0.0, 30.0) == 30.0
-    assert resumes_s(Sidecar.HOLDING, 0.0, first_end - 1) == pytest.approx(second + 3)
-    assert resumes_s(Sidecar.HOLDING, 0.0, second_end - 1) == pytest.approx(third + 3)
-    assert resumes_s(Sidecar.NATIVE, 0.0, 500.0) == 500.0
+    assert resumes_s(SidecarKind.HOLDING, 0.0, 30.0) == 30.0
+    assert resumes_s(SidecarKind.HOLDING, 0.0, first_end - 1) == pytest.approx(second + 3)
+    assert resumes_s(SidecarKind.HOLDING, 0.0, second_end - 1) == pytest.approx(third + 3)
+    assert resumes_s(SidecarKind.NATIVE, 0.0, 500.0) == 500.0
 
 
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        ("none", Sidecar.NONE),
-        ("holding", Sidecar.HOLDING),
-        ("classic", Sidecar.CLASSIC),
-        ("native", Sidecar.NATIVE),
+        ("none", SidecarKind.NONE),
+        ("holding", SidecarKind.HOLDING),
+        ("classic", SidecarKind.CLASSIC),
+        ("native", SidecarKind.NATIVE),
     ],
 )
-def test_sidecars_are_told_apart(name: str, kind: Sidecar) -> None:
+def test_sidecars_are_told_apart(name: str, kind: SidecarKind) -> None:
     assert sidecar(app_spec("web", sidecar=name)) is kind
 
 

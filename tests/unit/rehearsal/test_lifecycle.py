@@ -9,7 +9,7 @@ from math import inf
 import pytest
 
 from chaosext.cluster.timings import Timings
-from chaosext.rehearsal.simulate.node_lifecycle import Bucket, Fleet, Lives, live, phases_of_lease, seen_by
+from chaosext.rehearsal.simulate.node_lifecycle import Bucket, CutNodes, Lives, live, phases_of_lease, seen_by
 from chaosext.rehearsal.simulate.planned_cut import Plan
 from chaosext.rehearsal.simulate.samples import paths, samples
 from chaosext.rehearsal.simulate.zone_disruption import ZoneState
@@ -28,11 +28,11 @@ def fleet(
     ages: tuple[float | None, ...] | None = None,
     counted: bool = True,
     lost: int = 0,
-) -> Fleet:
+) -> CutNodes:
     """So many cut nodes over `zones`, and so many that aren't cut in a zone of their own (or in the only one), with
     `lost` ones that were lost before."""
     names = tuple(f"z{at}" for at in range(zones)) + (() if zones == 1 else ("cp",))
-    return Fleet(
+    return CutNodes(
         zone_of=tuple(at % zones for at in range(cut)),
         ready_pods=(pods,) * cut,
         counted=(counted,) * cut,
@@ -44,7 +44,7 @@ def fleet(
 
 
 def plays(
-    what: Fleet, settings: ControlPlane, cut_for_s: float, count: int = 60, within_s: float = 0.0
+    what: CutNodes, settings: ControlPlane, cut_for_s: float, count: int = 60, within_s: float = 0.0
 ) -> list[tuple[float, Lives]]:
     plan = Plan(
         cut_nodes=frozenset({"any"}),

@@ -28,7 +28,7 @@ from chaosext.model.errors import Refused
 from chaosext.model.timeline import Kind
 from chaosext.rehearsal.predict.predict import rehearse
 from chaosext.rehearsal.simulate.engine import simulate
-from chaosext.rehearsal.simulate.inputs import Stage
+from chaosext.rehearsal.simulate.inputs import SimulationInputs
 from chaosext.rehearsal.simulate.planned_cut import Plan
 from chaosext.rehearsal.simulate.prediction import Dns, Forecast, PredictedEvent, Prediction
 from chaosext.rehearsal.simulate.samples import Sampled
@@ -405,7 +405,9 @@ def events(replicas: int) -> int:
     big = replace(app_spec("big", sidecar="none"), requests=Resources(cpu_m=240, memory_bytes=1 << 20))
     homes = [f"worker-{at}" for at in (1, 2, 3)]
     pods = spread_over(homes, replicas, "ReplicaSet/big-1", "web", big)
-    stage = Stage(with_pods(world, pods), Plan(cut_nodes=workers_of(world), cut_for_s=90, horizon_s=300))
+    stage = SimulationInputs(
+        with_pods(world, pods), Plan(cut_nodes=workers_of(world), cut_for_s=90, horizon_s=300)
+    )
     count = 0
 
     def counting(scene: Scene, *arguments: Any) -> None:

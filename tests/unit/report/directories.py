@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from runs import FORESEEN
 from stories import STORIES
 
-from chaosext.model.signal import Head, Sample, Signal, Watched
+from chaosext.model.signal import Sample, Signal, StreamHead, Watched
 from chaosext.sentinel.sample_log import head_line, sample_line
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def record(
     run: str, *, node: str = NODE, boot: str = BOOT, start_s: float = 1000.0, ok: Iterable[bool] = ()
 ) -> str:
     """Well for ten seconds, dead for ten, unless `ok` says otherwise."""
-    head = Head(run=run, node=node, boot=boot, mono_s=start_s, wall_s=1.7e9, signals=SIGNALS)
+    head = StreamHead(run=run, node=node, boot=boot, mono_s=start_s, wall_s=1.7e9, signals=SIGNALS)
     marks = ["++" if each else "t+" for each in ok or [True] * 10 + [False] * 10]
     samples = (sample_line(Sample(n, start_s + n, each)) for n, each in enumerate(marks))
     return "\n".join((head_line(head), *samples)) + "\n"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from stories import CP, CUT, ONE, STORIES, TWO, result
 
 from chaosext.model.findings import Status
-from chaosext.model.result import Lane, Rule, Ruling
+from chaosext.model.result import Lane, Ruling, VerdictRule
 from chaosext.model.signal import Mark, Signal, Watched
 from chaosext.model.timeline import Event, Kind, Predicted
 from chaosext.model.verdict import Outcome, Verdict
@@ -85,7 +85,7 @@ PLAYED = {
 def rulings(story: str) -> tuple[Ruling, ...]:
     return tuple(
         Ruling(rule=rule, status=status, reason=SAID[status])
-        for rule, status in zip(Rule, STATUSES[story], strict=True)
+        for rule, status in zip(VerdictRule, STATUSES[story], strict=True)
     )
 
 

@@ -9,7 +9,7 @@ from runs import RUNS, run
 from stories import CP, ONE, STORIES, TWO, event, result, verdict
 
 from chaosext.model.findings import Status
-from chaosext.model.result import Lane, Rule, Ruling
+from chaosext.model.result import Lane, Ruling, VerdictRule
 from chaosext.model.timeline import Event, Kind
 from chaosext.model.verdict import Outcome
 from chaosext.report.data.run_data import RunData
@@ -133,7 +133,9 @@ def test_what_is_missing_is_why_it_is_not_over_and_what_to_do_about_it() -> None
     data = RUNS["deviated-rollback-not-verified"]
     gone = event(60.0, Kind.NODE_DELETED, f"Node/{TWO}", "its Node object was deleted")
     back = event(90.0, Kind.NODE_READY, f"Node/{TWO}", "registered again, and Ready")
-    lost = Ruling(rule=Rule.COMPLETE, status=Status.UNHEALTHY, reason=f"Node/{TWO} is gone (1 of 9 objects)")
+    lost = Ruling(
+        rule=VerdictRule.COMPLETE, status=Status.UNHEALTHY, reason=f"Node/{TWO} is gone (1 of 9 objects)"
+    )
 
     def said(*events: Event) -> dict[str, str]:
         ordered = tuple(sorted((*data.result.events, *events), key=lambda each: each.t_s))

@@ -13,7 +13,7 @@ from stories import BRIEFING, ONE, TWO
 
 from chaosext.model.result import Lane
 from chaosext.report.data.coverage_gaps import SEEN_WITHOUT_SENTINEL
-from chaosext.report.data.run_comparison import Change, compare
+from chaosext.report.data.run_comparison import OutageChange, compare
 from chaosext.report.render.comparison_markdown import markdown
 from chaosext.report.render.html.comparison_page import render_comparison
 
@@ -31,7 +31,7 @@ def with_dns(found: Mapping[str, tuple[Window, ...]], data: RunData = WHOLE) -> 
     return replace(data, result=replace(data.result, outages={Lane.DNS: found}))
 
 
-def change(first: RunData, second: RunData) -> Change:
+def change(first: RunData, second: RunData) -> OutageChange:
     (outage,) = compare(first, second).outages
     return outage.change
 
@@ -39,36 +39,36 @@ def change(first: RunData, second: RunData) -> Change:
 @pytest.mark.parametrize(
     ("first", "second", "expected"),
     [
-        ((0.0, 60.0), (5.0, 66.0), Change.SAME),
-        ((0.0, 60.0), (0.0, 90.0), Change.LONGER),
-        ((0.0, 60.0), (0.0, 30.0), Change.SHORTER),
-        ((0.0, 5.0), (0.0, 6.9), Change.SAME),
-        ((0.0, 5.0), (0.0, 7.1), Change.LONGER),
-        ((0.0, 60.0), (0.0, None), Change.NOT_BACK),
-        ((0.0, None), (0.0, 60.0), Change.BACK),
-        ((0.0, None), (50.0, None), Change.SAME),
+        ((0.0, 60.0), (5.0, 66.0), OutageChange.SAME),
+        ((0.0, 60.0), (0.0, 90.0), OutageChange.LONGER),
+        ((0.0, 60.0), (0.0, 30.0), OutageChange.SHORTER),
+        ((0.0, 5.0), (0.0, 6.9), OutageChange.SAME),
+        ((0.0, 5.0), (0.0, 7.1), OutageChange.LONGER),
+        ((0.0, 60.0), (0.0, None), OutageChange.NOT_BACK),
+        ((0.0, None), (0.0, 60.0), OutageChange.BACK),
+        ((0.0, None), (50.0, None), OutageChange.SAME),
     ],
 )
 def test_what_differs_by_less_than_a_sentinel_can_see_is_the_same(
-    first: Window, second: Window, expected: Change
+    first: Window, second: Window, expected: OutageChange
 ) -> None:
     assert change(with_dns({"Node/a": (first,)}), with_dns({"Node/a": (second,)})) is expected
 
 
 def test_what_came_and_what_went() -> None:
     out, well = with_dns({f"Node/{ONE}": ((0.0, 60.0),)}), with_dns({})
-    assert change(well, out) is Change.NEW
-    assert change(out, well) is Change.GONE
+    assert change(well, out) is OutageChange.NEW
+    assert change(out, well) is OutageChange.GONE
 
 
 def test_an_outage_is_not_called_gone_where_nobody_looked() -> None:
     out = with_dns({f"Node/{ONE}": ((0.0, 60.0),)})
     well = with_dns({})
     blind = replace(well, result=replace(well.result, unobserved={ONE: ((10.0, 20.0),)}))
-    assert change(out, well) is Change.GONE
-    assert change(out, blind) is Change.NOT_KNOWN
-    assert change(out, with_dns({}, RUNS["killed"])) is Change.NOT_KNOWN
-    assert change(with_dns({}, RUNS["refused"]), out) is Change.NOT_KNOWN
+    assert change(out, well) is OutageChange.GONE
+    assert change(out, blind) is OutageChange.NOT_KNOWN
+    assert change(out, with_dns({}, RUNS["killed"])) is OutageChange.NOT_KNOWN
+    assert change(with_dns({}, RUNS["refused"]), out) is OutageChange.NOT_KNOWN
 
 
 @pytest.mark.parametrize("lane", sorted(set(Lane) - {Lane.DNS, *SEEN_WITHOUT_SENTINEL}))
@@ -76,8 +76,8 @@ def test_an_outage_is_not_called_gone_where_nobody_looked() -> None:
 def test_what_a_run_did_not_watch_is_not_called_gone_nor_new(lane: Lane, name: str) -> None:
     """These runs' sentinels watched DNS, and nothing else."""
     out = replace(WHOLE, result=replace(WHOLE.result, outages={lane: {name: ((0.0, 60.0),)}}))
-    assert change(out, with_dns({})) is Change.NOT_KNOWN
-    assert change(with_dns({}), out) is Change.NOT_KNOWN
+    assert change(out, with_dns({})) is OutageChange.NOT_KNOWN
+    assert change(with_dns({}), out) is OutageChange.NOT_KNOWN
     assert "| 60.0 s | unknown |" in markdown(compare(out, with_dns({})))
     assert "not observed" in render_comparison(compare(out, with_dns({})))
 
@@ -85,14 +85,14 @@ def test_what_a_run_did_not_watch_is_not_called_gone_nor_new(lane: Lane, name: s
 @pytest.mark.parametrize("lane", SEEN_WITHOUT_SENTINEL)
 def test_what_the_api_server_tells_of_needs_no_sentinel(lane: Lane) -> None:
     out = replace(WHOLE, result=replace(WHOLE.result, outages={lane: {"Pod/shop/cart": ((0.0, 60.0),)}}))
-    assert change(out, replace(with_dns({}), stretches={})) is Change.GONE
+    assert change(out, replace(with_dns({}), stretches={})) is OutageChange.GONE
 
 
 def test_an_outage_is_not_called_gone_where_the_run_was_over_before_it() -> None:
     """The interrupted run ended after 23 s."""
     over, again = with_dns({}, RUNS["interrupted"]), with_dns({f"Node/{ONE}": ((20.0, 60.0),)})
-    assert change(with_dns({f"Node/{ONE}": ((50.0, 60.0),)}), over) is Change.NOT_KNOWN
-    assert change(again, over) is Change.GONE
+    assert change(with_dns({f"Node/{ONE}": ((50.0, 60.0),)}), over) is OutageChange.NOT_KNOWN
+    assert change(again, over) is OutageChange.GONE
 
 
 def test_a_lower_bound_has_no_ratio() -> None:
@@ -118,7 +118,7 @@ def test_ways_to_pods_are_compared_though_their_addresses_are_new() -> None:
     first = with_dns({"Node/a → coredns-66bc5c9577-vhhl4 on cp 10.244.6.0:53/tcp": ((0.0, 60.0),)})
     second = with_dns({"Node/a → coredns-66bc5c9577-wskcc on cp [fd00::7]:53/tcp": ((0.0, 60.0),)})
     (outage,) = compare(first, second).outages
-    assert (outage.name, outage.change) == ("Node/a → coredns-* on cp:53/tcp", Change.SAME)
+    assert (outage.name, outage.change) == ("Node/a → coredns-* on cp:53/tcp", OutageChange.SAME)
 
 
 def test_what_is_hardly_comparable_is_compared_and_said() -> None:
@@ -162,12 +162,12 @@ def test_the_other_way_round_it_is_the_other_way_round(
     assert there.keys() == back.keys()
     for name, each in there.items():
         assert (each.first_s, each.second_s) == (back[name].second_s, back[name].first_s)
-        if each.change in (Change.NEW, Change.GONE):
-            assert {each.change, back[name].change} == {Change.NEW, Change.GONE}
+        if each.change in (OutageChange.NEW, OutageChange.GONE):
+            assert {each.change, back[name].change} == {OutageChange.NEW, OutageChange.GONE}
 
 
 @given(outages)
 def test_a_run_does_not_differ_from_itself(found: Mapping[str, tuple[Window, ...]]) -> None:
     data = with_dns(found)
-    assert {each.change for each in compare(data, data).outages} <= {Change.SAME}
+    assert {each.change for each in compare(data, data).outages} <= {OutageChange.SAME}
     assert not [each for each in compare(data, data).facts if each.differs]

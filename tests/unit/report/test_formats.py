@@ -13,11 +13,11 @@ from runs import RUNS
 from stories import STORIES
 
 from chaosext.model.known_unhealthy import Became
-from chaosext.model.result import Lane, Rule
+from chaosext.model.result import Lane, VerdictRule
 from chaosext.model.signal import Mark, Watched
 from chaosext.model.timeline import Kind
 from chaosext.model.verdict import Outcome
-from chaosext.report.data.run_comparison import Change, compare
+from chaosext.report.data.run_comparison import OutageChange, compare
 from chaosext.report.render.formats import as_json, document
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -78,10 +78,10 @@ def enums(value: Any) -> list[set[str | None]]:
         ("report", Kind),
         ("result", Lane),
         ("result", Outcome),
-        ("result", Rule),
+        ("result", VerdictRule),
         ("result", Became),
         ("comparison", Lane),
-        ("comparison", Change),
+        ("comparison", OutageChange),
         ("sentinel", Watched),
     ],
 )

@@ -19,14 +19,14 @@ from chaosext.report.render.html.event_log import chapters
 from chaosext.report.render.html.groups import UNFOLDED, folded, ranged
 from chaosext.report.render.html.lanes_of_run import DOTS, swims
 from chaosext.report.render.html.markers import flags
-from chaosext.report.render.html.svg import GLYPHS, SHAPES, SIGNS, Manner, line, said
+from chaosext.report.render.html.svg import GLYPHS, SHAPES, SIGNS, LineStyle, line, said
 from chaosext.report.render.html.svg_parts import draw
 from chaosext.report.render.html.time_axis import MOST_TICKS, Axis, axis_of
 from chaosext.report.render.html.tracks import Bar, Dot, State, Track
 from chaosext.report.units import natural
 
 AXIS = Axis(0.0, 100.0)
-MANNER = Manner(axis=AXIS, most_bars=100)
+MANNER = LineStyle(axis=AXIS, most_bars=100)
 DNS = Signal(kind=Watched.DNS_UDP, target="10.2.112.10", label="kube-dns")
 STORY = STORIES["deviated-rollback-verified"]
 

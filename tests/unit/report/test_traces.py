@@ -16,7 +16,7 @@ from chaosext.model.redact import hide
 from chaosext.model.result import Lane
 from chaosext.report.data.activities import Activity, Phase
 from chaosext.report.render import traces
-from chaosext.report.render.traces import Span, trace
+from chaosext.report.render.traces import TraceSpan, trace
 
 if TYPE_CHECKING:
     from collector import Collector
@@ -32,7 +32,7 @@ def activity(name: str, began_at: str = NIGHT.started_at, **more: Any) -> Activi
 
 
 def exported(
-    monkeypatch: pytest.MonkeyPatch, span: Span, **environment: str
+    monkeypatch: pytest.MonkeyPatch, span: TraceSpan, **environment: str
 ) -> tuple[Collector, dict[str, Any]]:
     with collector() as server:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", server.endpoint)
@@ -143,7 +143,7 @@ def test_what_a_collector_does_not_take_in_is_said(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_fault_of_ours_is_said_and_no_more() -> None:
-    def broken() -> Span:
+    def broken() -> TraceSpan:
         raise ZeroDivisionError("of Tr0ub4dor")
 
     assert traces.export(broken, 1.0) == "no traces: ZeroDivisionError"

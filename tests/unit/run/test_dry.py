@@ -16,7 +16,7 @@ from chaosext.partition.cut import Cut, NodeCut, peers_of
 from chaosext.partition.nft import PeerFacts, TableFacts
 from chaosext.partition.reports import NodeTables
 from chaosext.run import dry_run, runner
-from chaosext.run.own_rehearsal import Rehearsed
+from chaosext.run.own_rehearsal import OwnRehearsal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +50,9 @@ def found(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     monkeypatch.setattr(dry_run, "plan", lambda *_, **__: SimpleNamespace(cut=CUT))
     monkeypatch.setattr(dry_run, "connect", lambda _settings: None)
     monkeypatch.setattr(dry_run, "brief", lambda *_: briefing)
-    monkeypatch.setattr(dry_run, "rehearse_apart", lambda _resolved: Rehearsed(lines=("rehearsal: passed",)))
+    monkeypatch.setattr(
+        dry_run, "rehearse_apart", lambda _resolved: OwnRehearsal(lines=("rehearsal: passed",))
+    )
     monkeypatch.setattr(dry_run, "intended", lambda resolved: resolved)
     monkeypatch.setattr(dry_run, "refused_without_approval", lambda _cluster, _what: iter(["not approved"]))
     monkeypatch.setattr(dry_run, "who_holds", lambda _settings, cuts: ("held",) if cuts == [CUT] else ())

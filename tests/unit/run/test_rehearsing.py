@@ -15,7 +15,7 @@ from chaosext.experiment.resolve import resolve
 from chaosext.model.errors import Unreachable
 from chaosext.model.timeline import Kind
 from chaosext.run import own_rehearsal
-from chaosext.run.own_rehearsal import Course, Rehearsed, course_of, rehearse_apart, rehearse_run
+from chaosext.run.own_rehearsal import Course, OwnRehearsal, course_of, rehearse_apart, rehearse_run
 from chaosext.run.session.run_directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def test_a_rehearsal_that_fails_is_a_line(
 
 def test_what_cuts_nothing_is_not_rehearsed(resolved: Resolved, directory: RunDirectory) -> None:
     resolved.experiment["method"] = []
-    assert rehearse_run(resolved, directory) == Rehearsed()
+    assert rehearse_run(resolved, directory) == OwnRehearsal()
     assert list(directory.path.iterdir()) == []
 
 

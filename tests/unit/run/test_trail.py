@@ -12,7 +12,7 @@ from chaosext.model.errors import Refused
 from chaosext.model.verdict import Outcome, Verdict
 from chaosext.run.session.audit_trail import Trail, table_on
 from chaosext.safety import audit_log as audit_module
-from chaosext.safety.audit_log import Event, audit_log, digest_of
+from chaosext.safety.audit_log import AuditEvent, audit_log, digest_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,7 @@ def entries() -> list[dict[str, Any]]:
 
 def test_each_entry_says_who_where_and_with_what(trail: Trail) -> None:
     trail.begin({"title": "t"})
-    trail.require(Event.ARMING, **table_on("r1", ["cp-2", "cp-1"]))
+    trail.require(AuditEvent.ARMING, **table_on("r1", ["cp-2", "cp-1"]))
     trail.end(Verdict(outcome=Outcome.DEVIATED, reasons=("secret",), rollback_verified=True))
     same = {
         "run": "r1",
@@ -57,7 +57,7 @@ def test_what_can_not_be_written_before_the_cut_refuses_it_and_after_it_is_a_pro
     audit_log().path.mkdir(parents=True)
     with pytest.raises(Refused, match="can't be written"):
         trail.begin({})
-    trail.note(Event.HEALED)
+    trail.note(AuditEvent.HEALED)
     (problem,) = trail.problems
     assert problem.startswith(
         f"not in the audit log: healed: the audit log {audit_log().path} can't be written"
@@ -73,7 +73,7 @@ def test_a_log_that_is_held_by_a_process_that_was_stopped_holds_up_no_heal(
     with audit_log().path.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         started_s = time.monotonic()
-        trail.note(Event.HEALED)
+        trail.note(AuditEvent.HEALED)
         assert time.monotonic() - started_s < 1
     assert len(trail.problems) == 1
     assert "healed" in trail.problems[0]
@@ -83,7 +83,7 @@ def test_a_disk_that_hangs_holds_up_no_heal(trail: Trail, monkeypatch: pytest.Mo
     monkeypatch.setattr(audit_module, "NOTE_S", 0.1)
     monkeypatch.setattr(audit_module.AuditLog, "append", lambda *_, **__: time.sleep(1))
     started_s = time.monotonic()
-    trail.note(Event.HEALED)
+    trail.note(AuditEvent.HEALED)
     assert time.monotonic() - started_s < 0.9
     assert trail.problems == [
         f"not in the audit log: healed: the log {audit_log().path} did not take it within 0.1 s"

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from chaosext.model.errors import Inconclusive, Refused
-from chaosext.safety.audit_log import AuditLog, Deed, Event, digest_of, lost_receipt, receipt_in
+from chaosext.safety.audit_log import AuditEvent, AuditLog, Deed, digest_of, lost_receipt, receipt_in
 from chaosext.safety.hash_chain import NOTHING, Wrong
 
 
-def deed(run: str = "r1", event: Event = Event.ARMED) -> Deed:
+def deed(run: str = "r1", event: AuditEvent = AuditEvent.ARMED) -> Deed:
     return Deed(event=event, owner="alice@laptop", run=run, context="kind-x", nodes=("cp-1",), exit_code=0)
 
 

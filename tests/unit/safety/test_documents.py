@@ -7,14 +7,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from chaosext.cleanup.inventory import STATUS_SCHEMA, FoundSentinels, Overview, Runner
-from chaosext.cluster.daemonset import Sentinels
+from chaosext.cleanup.inventory import STATUS_SCHEMA, FoundSentinels, Overview, RunnerState
+from chaosext.cluster.daemonset import SentinelDaemonSet
 from chaosext.model.crash import POINTS
 from chaosext.model.owner import LockFacts
 from chaosext.partition.nft import TableFacts
 from chaosext.partition.reports import NodeTables
-from chaosext.safety.audit_log import Deed, Event
-from chaosext.safety.hash_chain import Head, Wrong, account_for, link
+from chaosext.safety.audit_log import AuditEvent, Deed
+from chaosext.safety.hash_chain import ChainHead, Wrong, account_for, link
 from chaosext.safety.intent import Outstanding
 
 ROOT = Path(__file__).parents[3]
@@ -61,13 +61,13 @@ def test_the_crash_points_are_those_of_the_code() -> None:
 
 def test_the_audit_logs_fields_and_events_are_those_of_the_code() -> None:
     of_fields, _, of_events = section("The audit log").partition("| event | when |")
-    line, _ = link({"at": "", **account_for(b"x")}, Head())
+    line, _ = link({"at": "", **account_for(b"x")}, ChainHead())
     written = set(re.findall(rb'"(\w+)":', line))
     assert words(table(of_fields)) >= {field.name for field in fields(Deed)}
     assert words(table(of_fields)) == {field.name for field in fields(Deed)} | {
         key.decode() for key in written
     }
-    assert words(table(f"| event | when |{of_events}")) == {*Event, "torn"}
+    assert words(table(f"| event | when |{of_events}")) == {*AuditEvent, "torn"}
     assert all(what.value in of_fields for what in Wrong)
 
 
@@ -81,7 +81,7 @@ def test_the_status_is_as_described() -> None:
     lock = LockFacts(run="r", owner="o", holder=None, remaining_s=1, is_live=True)
     node = NodeTables(node="n", tables=(cut,), lock=lock)
     run = Outstanding(run="r", nodes=("n",), intent={})
-    there = Sentinels(run="r", namespace="n", owner="o", holder=None, since=None, uid="u")
+    there = SentinelDaemonSet(run="r", namespace="n", owner="o", holder=None, since=None, uid="u")
     sentinels = FoundSentinels(context="c", sentinels=there, lock=None)
     overview = Overview(nodes=(node,), unfinished=(run,), sentinels=(sentinels,))
     said: dict[str, Any] = overview.to_json()
@@ -93,4 +93,4 @@ def test_the_status_is_as_described() -> None:
     assert said["nodes"][0]["lock"].keys() == described("nodes[].lock")
     assert said["unfinished"][0].keys() == described("unfinished")
     assert said["sentinels"][0].keys() == described("sentinels")
-    assert all(f"`{runner.value}`" in section("Status") for runner in Runner)
+    assert all(f"`{runner.value}`" in section("Status") for runner in RunnerState)

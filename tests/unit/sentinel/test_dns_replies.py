@@ -11,15 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chaosext.model.signal import Mark
-from chaosext.sentinel.resolver import Question
+from chaosext.sentinel.resolver import DnsQuestion
 
 NAME, ADDRESS, OTHER = "istiod.istio-system.svc.cluster.local", "10.2.112.10", "10.2.112.11"
-QUESTION = Question.make(NAME, (ADDRESS,), ipv6=False)
+QUESTION = DnsQuestion.make(NAME, (ADDRESS,), ipv6=False)
 ID = 0x1234
 
 
 def reply(
-    *records: tuple[str, str, str], rcode: Rcode | None = None, question: Question = QUESTION
+    *records: tuple[str, str, str], rcode: Rcode | None = None, question: DnsQuestion = QUESTION
 ) -> Message:
     made = make_response(from_wire(question.wire(ID)))
     for name, rdtype, text in records:
@@ -56,22 +56,22 @@ def test_only_an_expected_address_is_good(message: Message, mark: Mark) -> None:
 
 
 def test_where_nothing_is_expected_any_address_is_good() -> None:
-    question = Question.make(NAME, (), ipv6=True)
+    question = DnsQuestion.make(NAME, (), ipv6=True)
     assert from_wire(question.wire(ID)).question[0].to_text() == f"{NAME}. IN AAAA"
     assert question.mark(reply((NAME, "AAAA", "fd00::1"), question=question).to_wire()) is Mark.GOOD
     assert question.mark(reply((NAME, "A", ADDRESS), question=question).to_wire()) is Mark.ERROR
 
 
 def test_what_is_expected_says_which_family_to_ask_for() -> None:
-    assert Question.make(NAME, ("fd00::1",), ipv6=False).rdtype == 28
-    assert Question.make(NAME, (ADDRESS,), ipv6=True).rdtype == 1
+    assert DnsQuestion.make(NAME, ("fd00::1",), ipv6=False).rdtype == 28
+    assert DnsQuestion.make(NAME, (ADDRESS,), ipv6=True).rdtype == 1
 
 
 def test_a_reply_to_an_older_query_a_query_or_anothers_question_is_no_answer() -> None:
     wire = reply((NAME, "A", ADDRESS)).to_wire()
     assert not QUESTION.is_answered_by(wire, ID + 1)
     assert not QUESTION.is_answered_by(QUESTION.wire(ID), ID)
-    assert not Question.make("else.test", (), ipv6=False).is_answered_by(wire, ID)
+    assert not DnsQuestion.make("else.test", (), ipv6=False).is_answered_by(wire, ID)
     assert not QUESTION.is_answered_by(wire[:11], ID)
 
 
@@ -98,7 +98,7 @@ def test_no_bytes_at_all_are_too_much_for_it(noise: bytes, at: int) -> None:
 @pytest.mark.parametrize("name", ["", "a..b", "x" * 64, "é.test", ".".join(["abcdefgh"] * 30)])
 def test_what_is_no_name_is_refused(name: str) -> None:
     with pytest.raises(ValueError):
-        Question.make(name, (), ipv6=False)
+        DnsQuestion.make(name, (), ipv6=False)
 
 
 def test_the_flag_that_tells_a_reply_is_the_one_of_the_standard() -> None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from chaosext.model.errors import Refused
-from chaosext.sentinel.sentinel_options import Settings
-from chaosext.sentinel.watch_plan import Named, Plan
+from chaosext.sentinel.sentinel_options import SentinelOptions
+from chaosext.sentinel.watch_plan import Named, WatchPlan
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,15 +26,15 @@ def environment(tmp_path: Path) -> dict[str, str]:
         "CHAOSEXT_HOST_IP": "127.0.0.1",
         "CHAOSEXT_PORT": "9911",
         "CHAOSEXT_TOKEN": "a-token-of-the-tests",
-        "CHAOSEXT_PLAN": json.dumps(Plan(run="run-1").to_json()),
+        "CHAOSEXT_PLAN": json.dumps(WatchPlan(run="run-1").to_json()),
         "CHAOSEXT_RECORD_DIR": str(tmp_path),
     }
 
 
 def test_all_of_it_is_read_and_the_token_is_not_shown(environment: dict[str, str], tmp_path: Path) -> None:
-    settings = Settings.read(environment)
+    settings = SentinelOptions.read(environment)
     assert (settings.node, settings.host, settings.port) == ("w1", "127.0.0.1", 9911)
-    assert (settings.plan, settings.directory) == (Plan(run="run-1"), tmp_path)
+    assert (settings.plan, settings.directory) == (WatchPlan(run="run-1"), tmp_path)
     assert settings.token == environment["CHAOSEXT_TOKEN"]
     assert settings.token not in repr(settings)
 
@@ -53,13 +53,13 @@ NAMES = [
 def test_one_that_is_missing_is_named(environment: dict[str, str], name: str) -> None:
     del environment[name]
     with pytest.raises(Refused, match=f"^{name} is not set$"):
-        Settings.read(environment)
+        SentinelOptions.read(environment)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_one_that_is_empty_is_named(environment: dict[str, str], name: str) -> None:
     with pytest.raises(Refused, match=f"^{name}: "):
-        Settings.read(environment | {name: ""})
+        SentinelOptions.read(environment | {name: ""})
 
 
 @pytest.mark.parametrize(
@@ -73,13 +73,13 @@ def test_one_that_is_empty_is_named(environment: dict[str, str], name: str) -> N
         ("CHAOSEXT_TOKEN", "with a\nline break in it"),
         ("CHAOSEXT_RECORD_DIR", "/nowhere/at/all"),
         ("CHAOSEXT_PLAN", "{}"),
-        ("CHAOSEXT_PLAN", json.dumps(Plan(run="r", tcp=(Named(target="istiod:15012"),)).to_json())),
-        ("CHAOSEXT_PLAN", json.dumps(Plan(run="r", timeout_s=2.0).to_json())),
+        ("CHAOSEXT_PLAN", json.dumps(WatchPlan(run="r", tcp=(Named(target="istiod:15012"),)).to_json())),
+        ("CHAOSEXT_PLAN", json.dumps(WatchPlan(run="r", timeout_s=2.0).to_json())),
     ],
 )
 def test_one_that_can_not_be_is_named(environment: dict[str, str], name: str, value: str) -> None:
     with pytest.raises(Refused, match=f"^{name}: ") as refused:
-        Settings.read(environment | {name: value})
+        SentinelOptions.read(environment | {name: value})
     assert environment["CHAOSEXT_TOKEN"] not in str(refused.value)
 
 

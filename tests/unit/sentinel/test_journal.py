@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chaosext.model.signal import Head, Sample, Signal, Watched
+from chaosext.model.signal import Sample, Signal, StreamHead, Watched
 from chaosext.sentinel.sample_log import FILE, Journal, parse_line, parse_record
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def head(run: str = "run-1", mono_s: float = 1.0) -> Head:
+def head(run: str = "run-1", mono_s: float = 1.0) -> StreamHead:
     signals = (Signal(kind=Watched.TCP, target="10.0.0.1:443"),)
-    return Head(run=run, node="w1", boot="b", mono_s=mono_s, wall_s=2.0, signals=signals)
+    return StreamHead(run=run, node="w1", boot="b", mono_s=mono_s, wall_s=2.0, signals=signals)
 
 
 def begun(directory: Path, run: str = "run-1", samples: int = 3, **more: int) -> Journal:
@@ -78,7 +78,7 @@ def test_a_record_that_grows_too_long_loses_its_oldest_samples_and_says_so(tmp_p
     lines, size = journal.read(0)
     first = parse_line(lines.decode().splitlines()[0])
     assert len(lines.strip()) <= 4000
-    assert isinstance(first, Head)
+    assert isinstance(first, StreamHead)
     assert first.lost.startswith("the oldest ")
     assert numbers(lines) == list(range(numbers(lines)[0], 1000))
     assert (len(lines), journal.read(size)) == (size, (b"", size))
@@ -102,7 +102,7 @@ def test_a_reader_who_was_away_too_long_goes_on_with_what_there_is(tmp_path: Pat
     for number in range(2, 1000):
         journal.sample(Sample(number, float(number), "+"))
     lines, bigger = journal.read(size)
-    assert isinstance(parse_line(lines.decode().splitlines()[0]), Head)
+    assert isinstance(parse_line(lines.decode().splitlines()[0]), StreamHead)
     assert numbers(lines)[-1] == 999
     assert bigger == size + len(lines)
     assert journal.read(bigger) == (b"", bigger)
@@ -132,7 +132,7 @@ def test_what_only_the_dead_process_had_is_passed_over_by_the_reader_who_had_it(
     (tmp_path / FILE).write_bytes(kept)
     again = begun(tmp_path, samples=30)
     lines, bigger = again.read(size)
-    assert isinstance(parse_line(lines.decode().splitlines()[0]), Head)
+    assert isinstance(parse_line(lines.decode().splitlines()[0]), StreamHead)
     assert numbers(lines) == list(range(30))
     assert bigger == size + len(lines)
     again.sample(Sample(30, 30.0, "+"))

@@ -7,11 +7,11 @@ import json
 import pytest
 
 from chaosext.model.findings import Status
-from chaosext.model.signal import MEANING, Head, Mark, Sample, Signal, Watched
+from chaosext.model.signal import MEANING, Mark, Sample, Signal, StreamHead, Watched
 from chaosext.sentinel.sample_log import head_line, parse_line, parse_record, sample_line
-from chaosext.sentinel.watch_plan import Named, Plan, Sidecar
+from chaosext.sentinel.watch_plan import Named, Sidecar, WatchPlan
 
-PLAN = Plan(
+PLAN = WatchPlan(
     run="r1",
     dns_name="kubernetes.default.svc.cluster.local",
     dns_expected=("10.2.112.1",),
@@ -48,7 +48,7 @@ def test_a_node_s_own_part_of_a_plan_watches_the_same_and_names_no_other_node(no
 
 
 def test_a_plan_survives_its_json() -> None:
-    assert Plan.parse(json.dumps(PLAN.to_json())) == PLAN
+    assert WatchPlan.parse(json.dumps(PLAN.to_json())) == PLAN
 
 
 @pytest.mark.parametrize(
@@ -56,11 +56,11 @@ def test_a_plan_survives_its_json() -> None:
 )
 def test_what_is_no_plan_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="no plan"):
-        Plan.parse(text)
+        WatchPlan.parse(text)
 
 
 def test_a_record_is_read_as_it_was_written() -> None:
-    head = Head(run="r1", node="a", boot="b1", mono_s=12.5, wall_s=1.7e9, signals=PLAN.signals("a"))
+    head = StreamHead(run="r1", node="a", boot="b1", mono_s=12.5, wall_s=1.7e9, signals=PLAN.signals("a"))
     sample = Sample(7, 13.5, "+++t++-+")
     assert list(parse_record([head_line(head), sample_line(sample)])) == [head, sample]
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chaosext.model.signal import Head, Sample
+from chaosext.model.signal import Sample, StreamHead
 from chaosext.sentinel.sample_log import Journal, parse_record
 from chaosext.sentinel.sampler import Sentinel
 from chaosext.sentinel.server import CONNECTIONS, LARGEST_HEAD_BYTES, Server
-from chaosext.sentinel.watch_plan import Named, Plan
+from chaosext.sentinel.watch_plan import Named, WatchPlan
 from chaosext.timeline.sentinel_client import Reader
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WORD = "a-token-of-the-tests"
-PLAN = Plan(run="run-1", interval_s=0.2, timeout_s=0.1)
+PLAN = WatchPlan(run="run-1", interval_s=0.2, timeout_s=0.1)
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_the_runners_reader_gets_record_clock_plan_and_end(server: Server, tmp_p
         wait_until_it_samples(server)
         lines, size = reader.read_from(0)
         clock = reader.clock()
-        assert isinstance(next(parse_record(lines.decode().splitlines())), Head)
+        assert isinstance(next(parse_record(lines.decode().splitlines())), StreamHead)
         assert (tmp_path / "record.jsonl").read_bytes().startswith(lines)
         assert clock.sent_s <= clock.mono_s <= clock.answered_s
         reader.put_plan(replace(PLAN, tcp=(Named(target="127.0.0.1:1"),)))

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from chaosext.model.signal import Mark
-from chaosext.sentinel.resolver import KeptSockets, Question, fresh_udp, over_tcp
+from chaosext.sentinel.resolver import DnsQuestion, KeptSockets, fresh_udp, over_tcp
 from chaosext.sentinel.socket_loop import drive
-from chaosext.sentinel.sockets import Address, mark_of, marked, tcp
+from chaosext.sentinel.sockets import SocketAddress, mark_of, marked, tcp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from chaosext.sentinel.socket_loop import Probe
 
 ADDRESS = bytes((192, 0, 2, 1))
-QUESTION = Question.make("name.test", ("192.0.2.1",), ipv6=False)
+QUESTION = DnsQuestion.make("name.test", ("192.0.2.1",), ipv6=False)
 
 
 def look(probe: Probe[Mark], within_s: float = 0.5) -> Mark | None:
@@ -37,7 +37,7 @@ def reply_to(query: bytes) -> bytes:
 
 
 @contextmanager
-def udp_server(answer: Callable[[bytes], list[bytes]]) -> Iterator[tuple[Address, list[int]]]:
+def udp_server(answer: Callable[[bytes], list[bytes]]) -> Iterator[tuple[SocketAddress, list[int]]]:
     """Answers each query with what `answer` says; the second value is the ports that asked."""
     ports: list[int] = []
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -55,7 +55,7 @@ def udp_server(answer: Callable[[bytes], list[bytes]]) -> Iterator[tuple[Address
     thread = threading.Thread(target=serve)
     thread.start()
     try:
-        yield Address(*sock.getsockname()), ports
+        yield SocketAddress(*sock.getsockname()), ports
     finally:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as last:
             last.sendto(b"end", sock.getsockname())
@@ -64,7 +64,7 @@ def udp_server(answer: Callable[[bytes], list[bytes]]) -> Iterator[tuple[Address
 
 
 @contextmanager
-def tcp_server(serve: Callable[[socket.socket], None]) -> Iterator[Address]:
+def tcp_server(serve: Callable[[socket.socket], None]) -> Iterator[SocketAddress]:
     """Accepts one connection."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
@@ -74,13 +74,13 @@ def tcp_server(serve: Callable[[socket.socket], None]) -> Iterator[Address]:
 
         thread = threading.Thread(target=once)
         thread.start()
-        yield Address(*listening.getsockname())
+        yield SocketAddress(*listening.getsockname())
         thread.join(timeout=5)
 
 
-def unused() -> Address:
+def unused() -> SocketAddress:
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        return Address(*listening.getsockname())
+        return SocketAddress(*listening.getsockname())
 
 
 def reset(connection: socket.socket) -> None:
@@ -171,10 +171,10 @@ def test_over_tcp_a_reply_in_pieces_is_one_and_an_end_without_one_is_an_error() 
 )
 def test_an_address_and_a_port_is_what_can_be_connected_to(text: str) -> None:
     with pytest.raises(ValueError):
-        Address.parse(text)
+        SocketAddress.parse(text)
 
 
 def test_ipv6_is_written_in_brackets_with_its_port() -> None:
-    assert Address.parse("[fd00::1]:53") == Address("fd00::1", 53)
-    assert Address.parse("fd00::1", 53) == Address("fd00::1", 53)
-    assert Address.parse("10.0.0.1:443") == Address("10.0.0.1", 443)
+    assert SocketAddress.parse("[fd00::1]:53") == SocketAddress("fd00::1", 53)
+    assert SocketAddress.parse("fd00::1", 53) == SocketAddress("fd00::1", 53)
+    assert SocketAddress.parse("10.0.0.1:443") == SocketAddress("10.0.0.1", 443)

@@ -17,13 +17,13 @@ from chaosext.sentinel.bird_sessions import Session, is_whole
 from chaosext.sentinel.kernel_routes import Route
 from chaosext.sentinel.socket_loop import drive
 from chaosext.sentinel.watch_loop import Memory, Watch, check
-from chaosext.sentinel.watch_plan import Named, Plan, Sidecar
+from chaosext.sentinel.watch_plan import Named, Sidecar, WatchPlan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-PLAN = Plan(run="run-1", dns_name="name.test", timeout_s=0.3)
+PLAN = WatchPlan(run="run-1", dns_name="name.test", timeout_s=0.3)
 BIRD = b"""0001 BIRD 1.6.8 ready.
 2002-name     proto    table    state  since       info
 1002-Node_172_18_0_5 BGP      master   up     13:40:02    Established
@@ -35,7 +35,7 @@ BIRD = b"""0001 BIRD 1.6.8 ready.
 BIRD = BIRD.replace(b"0000\n", b"0000 \n")
 
 
-def round_of(plan: Plan, node: str = "w1") -> str:
+def round_of(plan: WatchPlan, node: str = "w1") -> str:
     return Watch(plan, node, Memory()).round()
 
 
@@ -118,7 +118,7 @@ def test_a_sidecar_whose_15021_says_200_while_istiod_is_unreachable_is_not_synce
         replace(PLAN, sidecars=(Sidecar(node="w1", pod="Pod/shop/a", address=""),)),
     ],
 )
-def test_what_can_not_be_measured_is_refused_before_anything_is(plan: Plan) -> None:
+def test_what_can_not_be_measured_is_refused_before_anything_is(plan: WatchPlan) -> None:
     with pytest.raises(ValueError):
         check(plan)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from chaosext.cluster.objects import BgpPeer, Container, Endpoint, Node, Pod
+from chaosext.cluster.objects import BgpPeer, ContainerStatus, Endpoint, Node, Pod
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,8 +60,8 @@ def pod(name: str, **changes: Any) -> Pod:
     return Pod(**{**values, **changes})
 
 
-def waiting(name: str, reason: str) -> Container:
-    return Container(
+def waiting(name: str, reason: str) -> ContainerStatus:
+    return ContainerStatus(
         name=name,
         init=False,
         ready=False,

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from steady_worlds import ScriptedShell, endpoint
 
 from chaosext.checks.dns_resolvable import (
-    Answer,
     DnsEvidence,
-    Outcome,
+    LookupAnswer,
+    LookupOutcome,
     ask_nodes,
     backing,
     classify,
@@ -32,9 +32,11 @@ ADDRESSES = ("10.2.112.10", "10.244.1.2", "10.244.2.2")
 PLAN = plan_lookups(ADDRESSES, {"kubernetes.default.svc.cluster.local": frozenset()}, 10)
 
 
-def evidence(outcomes: dict[str, Sequence[Outcome]], judged: Sequence[str] = ("w1", "w2")) -> DnsEvidence:
+def evidence(
+    outcomes: dict[str, Sequence[LookupOutcome]], judged: Sequence[str] = ("w1", "w2")
+) -> DnsEvidence:
     answers = tuple(
-        Answer(node=node, lookup=PLAN[index % len(PLAN)], outcome=outcome)
+        LookupAnswer(node=node, lookup=PLAN[index % len(PLAN)], outcome=outcome)
         for node, series in outcomes.items()
         for index, outcome in enumerate(series)
     )
@@ -42,7 +44,7 @@ def evidence(outcomes: dict[str, Sequence[Outcome]], judged: Sequence[str] = ("w
     return DnsEvidence(addresses=ADDRESSES, endpoints=ends, judged=tuple(judged), answers=answers)
 
 
-ALL_WELL = [Outcome.ANSWERED] * 30
+ALL_WELL = [LookupOutcome.ANSWERED] * 30
 
 
 def test_every_address_is_asked_over_udp_and_tcp_with_every_name() -> None:
@@ -63,14 +65,14 @@ def test_sixty_of_sixty_is_healthy_and_said_so() -> None:
 
 
 def test_a_single_lookup_lost_is_unhealthy_and_named() -> None:
-    finding = judge(evidence({"w1": ALL_WELL, "w2": [*ALL_WELL[:-1], Outcome.TIMED_OUT]}))
+    finding = judge(evidence({"w1": ALL_WELL, "w2": [*ALL_WELL[:-1], LookupOutcome.TIMED_OUT]}))
     assert finding.status is Status.UNHEALTHY
     assert "59 of 60" in finding.summary
     assert "Node/w2 → 10.244.2.2:53/tcp: 4 of 5 answered: 1 timed out" in finding.summary
 
 
 def test_a_strangers_answer_for_the_api_servers_name_is_called_so() -> None:
-    finding = judge(evidence({"w1": ALL_WELL, "w2": [Outcome.NXDOMAIN] * 30}))
+    finding = judge(evidence({"w1": ALL_WELL, "w2": [LookupOutcome.NXDOMAIN] * 30}))
     assert finding.status is Status.UNHEALTHY
     assert "5 NXDOMAIN" in finding.summary
     assert "it is not the cluster's DNS that answers" in finding.summary
@@ -78,11 +80,11 @@ def test_a_strangers_answer_for_the_api_servers_name_is_called_so() -> None:
 
 def test_an_answer_without_a_record_is_no_answer() -> None:
     reply = make_response(from_wire(PLAN[0].query)).to_wire()
-    assert classify(0, f"reply:{b64encode(reply).decode()}")[0] is Outcome.EMPTY
+    assert classify(0, f"reply:{b64encode(reply).decode()}")[0] is LookupOutcome.EMPTY
 
 
 def test_the_control_plane_is_reported_and_does_not_decide() -> None:
-    finding = judge(evidence({"w1": ALL_WELL, "w2": ALL_WELL, "cp": [Outcome.TIMED_OUT] * 30}))
+    finding = judge(evidence({"w1": ALL_WELL, "w2": ALL_WELL, "cp": [LookupOutcome.TIMED_OUT] * 30}))
     assert finding.status is Status.HEALTHY
     assert any(
         row.subject.startswith("Node/cp") and row.status is Status.UNHEALTHY for row in finding.evidence
@@ -90,7 +92,7 @@ def test_the_control_plane_is_reported_and_does_not_decide() -> None:
 
 
 def test_a_node_that_could_not_be_asked_is_unknown() -> None:
-    finding = judge(evidence({"w1": ALL_WELL, "w2": [Outcome.UNKNOWN] * 30}))
+    finding = judge(evidence({"w1": ALL_WELL, "w2": [LookupOutcome.UNKNOWN] * 30}))
     assert finding.status is Status.UNKNOWN
 
 
@@ -105,18 +107,20 @@ def test_no_address_behind_the_service_is_unhealthy() -> None:
 
 
 @given(
-    st.lists(st.sampled_from(list(Outcome)), max_size=30),
-    st.lists(st.sampled_from(list(Outcome)), max_size=30),
+    st.lists(st.sampled_from(list(LookupOutcome)), max_size=30),
+    st.lists(st.sampled_from(list(LookupOutcome)), max_size=30),
 )
-def test_healthy_means_that_everything_was_answered(first: list[Outcome], second: list[Outcome]) -> None:
+def test_healthy_means_that_everything_was_answered(
+    first: list[LookupOutcome], second: list[LookupOutcome]
+) -> None:
     finding = judge(evidence({"w1": first, "w2": second}))
     everything = set(first) | set(second)
-    assert (finding.status is Status.HEALTHY) == (everything == {Outcome.ANSWERED})
+    assert (finding.status is Status.HEALTHY) == (everything == {LookupOutcome.ANSWERED})
 
 
 def test_without_a_shell_every_lookup_is_unknown() -> None:
     answers = ask_nodes({}, ["w1"], PLAN)
-    assert {answer.outcome for answer in answers} == {Outcome.UNKNOWN}
+    assert {answer.outcome for answer in answers} == {LookupOutcome.UNKNOWN}
     assert answers[0].detail == "no shell on the node"
 
 
@@ -138,27 +142,27 @@ def test_endpoints_that_proxies_do_not_use_are_left_out() -> None:
 @pytest.mark.parametrize(
     ("status", "message", "outcome"),
     [
-        (124, "", Outcome.TIMED_OUT),
-        (124, "reply:", Outcome.TIMED_OUT),
-        (0, "dd: error reading 'standard input': Connection refused reply:", Outcome.REFUSED),
-        (97, "ask: line 2: connect: Network is unreachable", Outcome.NO_ROUTE),
-        (97, "ask: connect: No route to host", Outcome.NO_ROUTE),
-        (0, "head: error reading 'standard input': Connection reset by peer reply:", Outcome.RESET),
-        (0, "reply:", Outcome.GARBLED),
-        (0, "reply:AAAA", Outcome.GARBLED),
-        (0, "reply:%%%", Outcome.GARBLED),
-        (127, "base64: command not found", Outcome.GARBLED),
+        (124, "", LookupOutcome.TIMED_OUT),
+        (124, "reply:", LookupOutcome.TIMED_OUT),
+        (0, "dd: error reading 'standard input': Connection refused reply:", LookupOutcome.REFUSED),
+        (97, "ask: line 2: connect: Network is unreachable", LookupOutcome.NO_ROUTE),
+        (97, "ask: connect: No route to host", LookupOutcome.NO_ROUTE),
+        (0, "head: error reading 'standard input': Connection reset by peer reply:", LookupOutcome.RESET),
+        (0, "reply:", LookupOutcome.GARBLED),
+        (0, "reply:AAAA", LookupOutcome.GARBLED),
+        (0, "reply:%%%", LookupOutcome.GARBLED),
+        (127, "base64: command not found", LookupOutcome.GARBLED),
     ],
 )
-def test_what_bash_says_becomes_an_outcome(status: int, message: str, outcome: Outcome) -> None:
+def test_what_bash_says_becomes_an_outcome(status: int, message: str, outcome: LookupOutcome) -> None:
     assert classify(status, message)[0] is outcome
 
 
 @given(st.integers(0, 255), st.text(max_size=60))
 def test_only_a_dns_reply_counts_as_answered(status: int, message: str) -> None:
     outcome, _ = classify(status, message)
-    assert outcome is not Outcome.ANSWERED
+    assert outcome is not LookupOutcome.ANSWERED
 
 
 def test_an_unreadable_line_is_unknown() -> None:
-    assert read_line("what?")[0] is Outcome.UNKNOWN
+    assert read_line("what?")[0] is LookupOutcome.UNKNOWN

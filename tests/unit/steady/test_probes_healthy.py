@@ -13,13 +13,13 @@ from steady_worlds import NOW, ago, pod, waiting
 from chaosext.checks.probes_healthy import (
     ProbeFailure,
     ProbesEvidence,
-    Workload,
+    WorkloadAvailability,
     cause_of,
     gather,
     judge,
     read_failure,
 )
-from chaosext.cluster.objects import Deployment, Event
+from chaosext.cluster.objects import CoreV1Event, Deployment
 from chaosext.model.findings import Status
 
 STARTUP_REFUSED = (
@@ -44,17 +44,17 @@ def evidence(
     *pods: Any,
     failures: tuple[ProbeFailure, ...] = (),
     window_s: float = 10,
-    workloads: tuple[Workload, ...] = (),
+    workloads: tuple[WorkloadAvailability, ...] = (),
 ) -> ProbesEvidence:
     return ProbesEvidence(pods=pods, failures=failures, now=NOW, window_s=window_s, workloads=workloads)
 
 
-def catalog(available: int, wanted: int = 4) -> Workload:
-    return Workload(subject="Deployment/shop/catalog", wanted=wanted, available=available)
+def catalog(available: int, wanted: int = 4) -> WorkloadAvailability:
+    return WorkloadAvailability(subject="Deployment/shop/catalog", wanted=wanted, available=available)
 
 
-def event(message: str, involved: str = "Pod/shop/cart") -> Event:
-    return Event(
+def event(message: str, involved: str = "Pod/shop/cart") -> CoreV1Event:
+    return CoreV1Event(
         namespace="shop",
         name="e",
         involved=involved,
@@ -90,7 +90,7 @@ def test_a_workload_without_any_pod_is_missed() -> None:
 
 
 @pytest.mark.parametrize("workload", [catalog(4), catalog(5), catalog(0, wanted=0)])
-def test_as_many_as_wanted_are_enough(workload: Workload) -> None:
+def test_as_many_as_wanted_are_enough(workload: WorkloadAvailability) -> None:
     finding = judge(evidence(pod("a"), workloads=(workload,)))
     assert (finding.status, len(finding.evidence)) == (Status.HEALTHY, 1)
 

@@ -7,13 +7,13 @@ import json
 import tarfile
 from typing import TYPE_CHECKING
 
-from chaosext.testbed.archive import Entry, Image, write_archive, write_layer
+from chaosext.testbed.archive import Image, LayerEntry, write_archive, write_layer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def layer(directory: Path, name: str, *entries: Entry) -> Path:
+def layer(directory: Path, name: str, *entries: LayerEntry) -> Path:
     target = directory / f"{name}.tar"
     write_layer(target, entries)
     return target
@@ -25,11 +25,11 @@ def test_layer_holds_files_texts_links_and_directories(tmp_path: Path) -> None:
     tar = layer(
         tmp_path,
         "layer",
-        Entry(path="usr/bin/tool", source=binary),
-        Entry(path="usr/bin/alias", hardlink="usr/bin/tool"),
-        Entry(path="bin", symlink="usr/bin"),
-        Entry(path="etc/words", text="héllo\n", mode=0o644),
-        Entry(path="var/data", mode=0o777, uid=1337),
+        LayerEntry(path="usr/bin/tool", source=binary),
+        LayerEntry(path="usr/bin/alias", hardlink="usr/bin/tool"),
+        LayerEntry(path="bin", symlink="usr/bin"),
+        LayerEntry(path="etc/words", text="héllo\n", mode=0o644),
+        LayerEntry(path="var/data", mode=0o777, uid=1337),
     )
     with tarfile.open(tar) as opened:
         members = {member.name: member for member in opened}
@@ -48,7 +48,7 @@ def test_layer_holds_files_texts_links_and_directories(tmp_path: Path) -> None:
 
 
 def test_same_inputs_same_bytes(tmp_path: Path) -> None:
-    entry = Entry(path="a", text="x")
+    entry = LayerEntry(path="a", text="x")
     first, second = layer(tmp_path, "first", entry), layer(tmp_path, "second", entry)
     assert first.read_bytes() == second.read_bytes()
     for name, tar in (("1", first), ("2", second)):
@@ -58,8 +58,8 @@ def test_same_inputs_same_bytes(tmp_path: Path) -> None:
 
 def test_archive_names_images_and_stores_a_shared_layer_once(tmp_path: Path) -> None:
     base, top = (
-        layer(tmp_path, "base", Entry(path="a", text="a")),
-        layer(tmp_path, "top", Entry(path="b", text="b")),
+        layer(tmp_path, "base", LayerEntry(path="a", text="a")),
+        layer(tmp_path, "top", LayerEntry(path="b", text="b")),
     )
     images = [
         Image(names=("reg/one:1", "reg/one:latest"), layers=(base, top), config={"Entrypoint": ["/b"]}),

@@ -14,9 +14,9 @@ from chaosext.run.fault import run_lock
 from chaosext.safety.intent import INTENT, intent_log
 from chaosext.testbed import bringup, lifecycle, pair
 from chaosext.testbed.containers import unpack_script
-from chaosext.testbed.health import BedStatus, NodeStatus
+from chaosext.testbed.health import BedStatus, NodeHealth
 
-WORKER = NodeStatus(
+WORKER = NodeHealth(
     name="bed-worker",
     role="worker",
     ipv4="172.18.0.3",

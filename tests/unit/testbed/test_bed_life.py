@@ -46,7 +46,7 @@ def wait_until_told(words):
 
 
 def container(name, *, role="", labels=None):
-    return containers.Container(
+    return containers.NodeContainer(
         name=name, role=role, running=True, image="", ipv4="", on_kind_network=True, labels=labels or {}
     )
 

@@ -3,7 +3,7 @@
 import pytest
 
 from chaosext.nodes.frr import Peer
-from chaosext.testbed.containers import Container
+from chaosext.testbed.containers import NodeContainer
 from chaosext.testbed.health import EXPECTED_WORKLOADS, make_status
 
 NODES = {"bed-control-plane": "172.18.0.2", "bed-worker": "172.18.0.3", "bed-worker2": "172.18.0.4"}
@@ -11,7 +11,7 @@ NODES = {"bed-control-plane": "172.18.0.2", "bed-worker": "172.18.0.3", "bed-wor
 
 def container(name):
     role = "control-plane" if "control" in name else "worker"
-    return Container(
+    return NodeContainer(
         name=name, role=role, running=True, image="node:1", ipv4=NODES[name], on_kind_network=True, labels={}
     )
 

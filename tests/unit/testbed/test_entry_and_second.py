@@ -83,7 +83,7 @@ def test_members_are_the_workers_of_each_cluster(monkeypatch):
 
 def nodes(cluster, roles):
     return tuple(
-        containers.Container(
+        containers.NodeContainer(
             name=f"{cluster}-{role}", role=role, running=True, image="", ipv4=f"10.0.0.{number}",
             on_kind_network=True, labels={},
         )
@@ -115,7 +115,7 @@ def test_an_entry_is_steady_when_all_serve_and_all_are_served(members, requests,
 def test_the_second_cluster_is_known_by_its_leafs_record(monkeypatch):
     def mark(record):
         labels = {leaf.TESTBED_LABEL: "way-b", leaf.RECORD_LABEL: json.dumps(record)}
-        return containers.Container(
+        return containers.NodeContainer(
             name="way-b-leaf", role="", running=True, image="", ipv4="", on_kind_network=True, labels=labels
         )
 

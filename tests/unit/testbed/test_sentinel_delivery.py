@@ -15,15 +15,17 @@ from chaosext.sentinel.sentinel_image import ENTRYPOINT, HOME, image_name, sourc
 from chaosext.testbed import delivery
 from chaosext.testbed.archive import write_archive
 from chaosext.testbed.commands import CommandFailed
-from chaosext.testbed.containers import Container
+from chaosext.testbed.containers import NodeContainer
 from chaosext.testbed.delivery import sentinel_image_over
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def container(name: str, role: str) -> Container:
-    return Container(name=name, role=role, running=True, image="", ipv4="", on_kind_network=True, labels={})
+def container(name: str, role: str) -> NodeContainer:
+    return NodeContainer(
+        name=name, role=role, running=True, image="", ipv4="", on_kind_network=True, labels={}
+    )
 
 
 MACHINES = (

@@ -24,7 +24,7 @@ EMPTY = BedStatus(
 
 def machine(name):
     role = "worker" if "worker" in name else "control-plane"
-    return containers.Container(
+    return containers.NodeContainer(
         name=name, role=role, running=True, image="", ipv4="", on_kind_network=True, labels={}
     )
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chaosext.report.data.run_comparison import Change
+from chaosext.report.data.run_comparison import OutageChange
 from chaosext.report.render.comparison_markdown import gist, lengths, title
 from chaosext.report.render.html import phrases
 from chaosext.report.render.html.lanes_of_run import TITLES
 from chaosext.report.render.html.page import render
-from chaosext.report.render.html.svg import Manner, line
+from chaosext.report.render.html.svg import LineStyle, line
 from chaosext.report.render.html.time_axis import Axis, axis_of
 from chaosext.report.render.html.tracks import Bar, State, Track
 from chaosext.report.units import names, window
@@ -41,7 +41,7 @@ class Both:
     """One outage in both runs: two lines on the same axis, and both durations in words."""
 
     name: str
-    change: Change
+    change: OutageChange
     ratio: str
     lines: tuple[Markup, Markup]
     said: tuple[str, str]
@@ -60,7 +60,7 @@ def render_comparison(comparison: Comparison) -> str:
     """Return the comparison as HTML, always the same for the same two runs."""
     ends_s = comparison.first.result.end_s, comparison.second.result.end_s
     axis = axis_of(_moments(comparison))
-    changed = [each for each in comparison.outages if each.change is not Change.SAME]
+    changed = [each for each in comparison.outages if each.change is not OutageChange.SAME]
     told = {
         "comparison": comparison,
         "runs": (comparison.first.result, comparison.second.result),
@@ -99,7 +99,7 @@ def _lanes(changed: list[Outage], axis: Axis, ends_s: tuple[float, float]) -> It
 def _both(outage: Outage, axis: Axis, ends_s: tuple[float, float]) -> Both:
     name = names([outage.name])
     first, second = (
-        line(_track(f"{which}: {name}", found, bars), Manner(axis=axis, most_bars=MOST_BARS))
+        line(_track(f"{which}: {name}", found, bars), LineStyle(axis=axis, most_bars=MOST_BARS))
         for which, found, bars in (
             ("first", outage.first, _drawn(outage.change, outage.first, axis, ends_s[0])),
             ("second", outage.second, _drawn(outage.change, outage.second, axis, ends_s[1])),
@@ -118,9 +118,9 @@ def _track(name: str, found: Length | None, bars: Iterable[Bar]) -> Track:
     return Track(name=name, bars=tuple(bars), windows=found.windows if found else ())
 
 
-def _drawn(change: Change, found: Length | None, axis: Axis, over_s: float) -> Iterable[Bar]:
+def _drawn(change: OutageChange, found: Length | None, axis: Axis, over_s: float) -> Iterable[Bar]:
     """Return the bars of one run; if its state is unknown, they show that it was not observed."""
-    if found is None and change is Change.NOT_KNOWN:
+    if found is None and change is OutageChange.NOT_KNOWN:
         return (Bar(axis.start_s, axis.end_s, State.UNSEEN),)
     return _bars(found.windows if found else (), axis, over_s)
 

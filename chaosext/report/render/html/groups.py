@@ -22,7 +22,7 @@ ALIKE_SHARE = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
+class TrackGroup:
     """One line of a lane: a single track, or several.
 
     `members`: the tracks that it stands for, the worst first; empty for a single track.
@@ -32,10 +32,10 @@ class Group:
     members: tuple[Track, ...] = ()
 
 
-def folded(tracks: Sequence[Track], length_s: float) -> tuple[Group, ...]:
+def folded(tracks: Sequence[Track], length_s: float) -> tuple[TrackGroup, ...]:
     """Return one group per track if they are few; else group similar tracks, the worst first."""
     if len(tracks) <= UNFOLDED:
-        return tuple(Group(track=track) for track in tracks)
+        return tuple(TrackGroup(track=track) for track in tracks)
     alike = sorted(_alike(tracks, length_s * ALIKE_SHARE), key=_badness, reverse=True)
     shown, rest = alike[: UNFOLDED - 1], alike[UNFOLDED - 1 :]
     rest = [[track for group in rest for track in group]] if len(rest) > 1 else rest
@@ -110,9 +110,9 @@ def _bad(track: Track) -> tuple[float, float, float]:
     return lost_s, track.seconds(State.OUT), track.seconds(State.UNSEEN)
 
 
-def _group(members: Sequence[Track]) -> Group:
+def _group(members: Sequence[Track]) -> TrackGroup:
     if len(members) == 1:
-        return Group(track=members[0])
+        return TrackGroup(track=members[0])
     by_name = sorted(members, key=lambda track: natural(track.name))
     ordered = tuple(sorted(by_name, key=_bad, reverse=True))
     track = Track(
@@ -123,4 +123,4 @@ def _group(members: Sequence[Track]) -> Group:
         guesses=tuple(guess for track in ordered for guess in track.guesses),
         windows=united(window for track in ordered for window in track.windows),
     )
-    return Group(track=track, members=ordered)
+    return TrackGroup(track=track, members=ordered)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from chaosext.model.result import Lane
-from chaosext.model.signal import Head, Mark
+from chaosext.model.signal import Mark, StreamHead
 from chaosext.model.timeline import Kind
 from chaosext.report.data.account import Account
 from chaosext.report.render.html.tracks import (
@@ -184,7 +184,7 @@ class _Lanes:
     def _take_stretches(self, stretches: Stretches) -> None:
         """Replace the state from events by the sentinels' observations."""
         for node, signals in stretches.items():
-            head = Head(run="", node=node, boot="", mono_s=0.0, wall_s=0.0, signals=tuple(signals))
+            head = StreamHead(run="", node=node, boot="", mono_s=0.0, wall_s=0.0, signals=tuple(signals))
             for question in questions(head):
                 seen = [_bar(stretch) for stretch in signals[question.signal]]
                 blind = self._blind(self._result.unobserved.get(node, ()))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
 
-from chaosext.model.result import Rule
+from chaosext.model.result import VerdictRule
 from chaosext.model.timeline import Kind
 from chaosext.model.verdict import Outcome
 from chaosext.report.render.html.tracks import State
@@ -38,12 +38,12 @@ MEANS = {
 TONES = {Outcome.PASSED: "good", Outcome.DEVIATED: "bad", Outcome.UNSAFE: "alarm"}
 
 RULES = {
-    Rule.GATE: "Steady before the cut",
-    Rule.CUT: "Cut verified",
-    Rule.AFTER: "Steady after the heal, without help",
-    Rule.ROLLBACK: "Steady after the rollback",
-    Rule.COMPLETE: "Everything from the baseline is still there",
-    Rule.CLEAN: "Nothing of chaosext is left",
+    VerdictRule.GATE: "Steady before the cut",
+    VerdictRule.CUT: "Cut verified",
+    VerdictRule.AFTER: "Steady after the heal, without help",
+    VerdictRule.ROLLBACK: "Steady after the rollback",
+    VerdictRule.COMPLETE: "Everything from the baseline is still there",
+    VerdictRule.CLEAN: "Nothing of chaosext is left",
 }
 
 LEGEND = (

@@ -69,7 +69,7 @@ MOST_STOPS = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Manner:
+class LineStyle:
     """How lines are drawn: the maximum number of bars in each, and whether bars can have the keyboard focus."""
 
     axis: Axis
@@ -77,7 +77,7 @@ class Manner:
     stops: bool = True
 
 
-def line(track: Track, manner: Manner) -> Markup:
+def line(track: Track, manner: LineStyle) -> Markup:
     """Draw one line of a lane; few bars are accessible one by one, many as a whole."""
     bars = coarse(track.bars, manner.axis.length_s, manner.most_bars)
     each = manner.stops and sum(bar.state not in BACKGROUND for bar in bars) <= MOST_STOPS

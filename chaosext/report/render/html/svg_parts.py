@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from chaosext.model.result import length_s
 from chaosext.model.signal import MEANING, Mark
-from chaosext.report.render.html.groups import Group, folded
+from chaosext.report.render.html.groups import TrackGroup, folded
 from chaosext.report.render.html.lanes_of_run import ENDPOINTS, swims
 from chaosext.report.render.html.markers import Flag, flags
-from chaosext.report.render.html.svg import GLYPHS, SIGNS, Manner, line
+from chaosext.report.render.html.svg import GLYPHS, SIGNS, LineStyle, line
 from chaosext.report.render.html.time_axis import Axis, axis_of
 from chaosext.report.render.html.tracks import State, Swim, Track
 from chaosext.report.units import duration, window
@@ -146,7 +146,7 @@ def _lane(swim: Swim, axis: Axis, *, fold: bool) -> LaneRows:
     )
 
 
-def _row(group: Group, axis: Axis, shown: int) -> Row:
+def _row(group: TrackGroup, axis: Axis, shown: int) -> Row:
     track, alike = group.track, group.members or (group.track,)
     out_s = max(_out_s(each, axis) for each in alike)
     lasting = ", not back" if track.windows and track.windows[-1][1] is None else ""
@@ -155,7 +155,7 @@ def _row(group: Group, axis: Axis, shown: int) -> Row:
     return Row(
         name=track.name,
         tag=track.tag,
-        svg=line(track, Manner(axis=axis, most_bars=MOST_BARS)),
+        svg=line(track, LineStyle(axis=axis, most_bars=MOST_BARS)),
         out=f"{upto}{duration(out_s)}{lasting}" if out_s else "",
         blind=f"{upto}{duration(blind_s)}" if blind_s else "",
         windows=_windows(track),
@@ -166,8 +166,8 @@ def _row(group: Group, axis: Axis, shown: int) -> Row:
 
 
 def _member(track: Track, axis: Axis) -> Row:
-    row = _row(Group(track=track), axis, 0)
-    return replace(row, svg=line(track, Manner(axis=axis, most_bars=MOST_BARS_OF_A_MEMBER, stops=False)))
+    row = _row(TrackGroup(track=track), axis, 0)
+    return replace(row, svg=line(track, LineStyle(axis=axis, most_bars=MOST_BARS_OF_A_MEMBER, stops=False)))
 
 
 def _out_s(track: Track, axis: Axis) -> float:

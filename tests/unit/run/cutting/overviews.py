@@ -9,7 +9,7 @@ from ipaddress import ip_network
 from typing import Any
 
 from chaosext.cleanup.inventory import FoundSentinels
-from chaosext.cluster.daemonset import Sentinels
+from chaosext.cluster.daemonset import SentinelDaemonSet
 from chaosext.model import clock
 from chaosext.model.owner import Holder, LockFacts, me
 from chaosext.partition.nft import PeerFacts, RuleFacts, TableFacts
@@ -61,7 +61,7 @@ def sentinels(
     """On the cluster of `context`, whose Lease is `lock`."""
     since = datetime(2026, 11, 23, 23, 4, 30, tzinfo=UTC)
     whose: dict[str, Any] = {"run": run, "owner": "alice@laptop", "holder": holder, "since": since}
-    there = Sentinels(namespace=namespace, uid="uid-1", **whose)
+    there = SentinelDaemonSet(namespace=namespace, uid="uid-1", **whose)
     return FoundSentinels(context=context, sentinels=there, lock=lock)
 
 

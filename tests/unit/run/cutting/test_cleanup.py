@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chaosext.cleanup import removal, survey
-from chaosext.cleanup.inventory import Kind, Overview, Wanted, Why
+from chaosext.cleanup.inventory import CleanupScope, LeftoverKind, Overview, Why
 from chaosext.cleanup.removal import decide
 from chaosext.cleanup.survey import Surveyed
 from chaosext.cli.cleanup import cleanup_lines
@@ -55,7 +55,7 @@ class World:
 
     def clean_up(self, overview: Overview, dry_run: bool = False, **wanted: Any) -> CleanupResult:
         shells: Any = {each.node: each.node for each in overview.nodes}
-        return removal.clean_up(Surveyed(overview, shells), Wanted(**wanted), dry_run=dry_run)
+        return removal.clean_up(Surveyed(overview, shells), CleanupScope(**wanted), dry_run=dry_run)
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ MIXED = overview(
 
 
 def test_what_has_expired_and_what_the_dead_left_goes_the_rest_stays() -> None:
-    why = {(each.kind.value, each.run, each.node): each.why for each in decide(MIXED, Wanted())}
+    why = {(each.kind.value, each.run, each.node): each.why for each in decide(MIXED, CleanupScope())}
     assert why == {
         ("cut", "expired", "n1"): Why.EXPIRED,
         ("lock", "old", "n1"): Why.EXPIRED,
@@ -123,15 +123,15 @@ def test_a_cleanup_does_not_fail_for_an_audit_log_that_takes_nothing(world: Worl
 
 
 def test_a_run_that_is_named_goes_alive_or_not_and_no_other() -> None:
-    found = decide(MIXED, Wanted(run="here"))
+    found = decide(MIXED, CleanupScope(run="here"))
     assert [(each.kind, each.node, each.why) for each in found] == [
-        (Kind.CUT, "n4", Why.NAMED),
-        (Kind.LOCK, "n4", Why.NAMED),
+        (LeftoverKind.CUT, "n4", Why.NAMED),
+        (LeftoverKind.LOCK, "n4", Why.NAMED),
     ]
 
 
 def test_all_is_all() -> None:
-    found = decide(MIXED, Wanted(everything=True))
+    found = decide(MIXED, CleanupScope(everything=True))
     assert len(found) == 10
     assert {each.why for each in found} == {Why.NAMED}
 
@@ -177,7 +177,7 @@ def test_nothing_to_clean_up(world: World) -> None:
 
 def test_a_name_that_can_be_no_runs_is_refused() -> None:
     with pytest.raises(Refused, match="can not name a run"):
-        Wanted(run="; rm")
+        CleanupScope(run="; rm")
 
 
 def test_what_was_seen_gone_is_written_down(world: World) -> None:
@@ -320,7 +320,7 @@ def test_a_run_without_a_way_into_its_nodes_is_said(world: World) -> None:
     runs = (unfinished("lost", "n9", holder=DEAD), unfinished("a", "n1", holder=DEAD))
     found = overview(node("n1", cut("a")), node("n9", problem="run lost in the intent log: …"), runs=runs)
     shells: Any = {"n1": "n1"}
-    cleaned = removal.clean_up(Surveyed(found, shells), Wanted(everything=True))
+    cleaned = removal.clean_up(Surveyed(found, shells), CleanupScope(everything=True))
     assert [each.run for each in cleaned.removed] == ["a"]
     assert {found.run: why for found, why in cleaned.failed.items()} == {"lost": "n9: it can't be entered"}
     assert cleaned.exit_code == 40

@@ -8,7 +8,7 @@ import pytest
 
 from chaosext.cleanup import agent_pods
 from chaosext.cleanup.agent_pods import clean_up_sentinels, with_sentinels
-from chaosext.cleanup.inventory import Kind, Overview, Runner, Wanted, Why
+from chaosext.cleanup.inventory import CleanupScope, LeftoverKind, Overview, RunnerState, Why
 from chaosext.cleanup.removal import clean_up
 from chaosext.cleanup.survey import Surveyed
 from chaosext.cli.cleanup import cleanup_lines
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from chaosext.cleanup.inventory import CleanupResult, FoundSentinels
-    from chaosext.cluster.daemonset import Sentinels
+    from chaosext.cluster.daemonset import SentinelDaemonSet
     from chaosext.experiment.settings import Settings
     from chaosext.model.owner import Holder, LockFacts
 
@@ -53,7 +53,7 @@ class World:
             raise found
         return settings.context
 
-    def look(self, context: str, namespace: str) -> Sentinels | None:
+    def look(self, context: str, namespace: str) -> SentinelDaemonSet | None:
         found: Any = self.there.get(context)
         return found.sentinels if found and found.sentinels.namespace == namespace else None
 
@@ -93,7 +93,7 @@ def overview(**more: Any) -> Overview:
 
 
 def cleaned(seen: Overview, *contexts: str, dry_run: bool = False, **wanted: Any) -> CleanupResult:
-    what = Wanted(**wanted)
+    what = CleanupScope(**wanted)
     return clean_up_sentinels(
         clean_up(Surveyed(seen, {}), what, dry_run=dry_run), seen, what, contexts=contexts
     )
@@ -102,23 +102,23 @@ def cleaned(seen: Overview, *contexts: str, dry_run: bool = False, **wanted: Any
 @pytest.mark.parametrize(
     ("found", "runner"),
     [
-        (sentinels("a", ALIVE), Runner.ALIVE),
-        (sentinels("a", DEAD), Runner.DEAD),
-        (sentinels("a", DEAD, lock=lock("a", DEAD)), Runner.DEAD),
-        (sentinels("a", ELSEWHERE), Runner.UNKNOWN),
-        (sentinels("a", ELSEWHERE, lock=lock("a", ELSEWHERE)), Runner.ELSEWHERE),
-        (sentinels("a", ELSEWHERE, lock=lock("a", ELSEWHERE, 0)), Runner.UNKNOWN),
-        (sentinels("a", ELSEWHERE, lock=lock("b", ELSEWHERE)), Runner.UNKNOWN),
-        (sentinels("a", None), Runner.UNKNOWN),
+        (sentinels("a", ALIVE), RunnerState.ALIVE),
+        (sentinels("a", DEAD), RunnerState.DEAD),
+        (sentinels("a", DEAD, lock=lock("a", DEAD)), RunnerState.DEAD),
+        (sentinels("a", ELSEWHERE), RunnerState.UNKNOWN),
+        (sentinels("a", ELSEWHERE, lock=lock("a", ELSEWHERE)), RunnerState.ELSEWHERE),
+        (sentinels("a", ELSEWHERE, lock=lock("a", ELSEWHERE, 0)), RunnerState.UNKNOWN),
+        (sentinels("a", ELSEWHERE, lock=lock("b", ELSEWHERE)), RunnerState.UNKNOWN),
+        (sentinels("a", None), RunnerState.UNKNOWN),
     ],
 )
-def test_what_is_known_of_their_runner(found: FoundSentinels, runner: Runner) -> None:
+def test_what_is_known_of_their_runner(found: FoundSentinels, runner: RunnerState) -> None:
     assert Overview().runner_of(found) is runner
 
 
 def test_a_lock_on_a_node_speaks_for_a_run_that_can_not_reach_the_api_server() -> None:
     seen = Overview(nodes=(node("cp", lock=lock("a", ELSEWHERE)),))
-    assert seen.runner_of(sentinels("a", ELSEWHERE)) is Runner.ELSEWHERE
+    assert seen.runner_of(sentinels("a", ELSEWHERE)) is RunnerState.ELSEWHERE
 
 
 def test_no_api_server_is_asked_without_a_reason(world: World) -> None:
@@ -163,7 +163,7 @@ def test_pods_of_a_run_that_no_log_here_knows_are_found_where_one_enters_itself(
     (found,) = cleaned(
         overview(way=NodeAccess(transport="pod", context=PROD, namespace="chaosext")), PROD
     ).removed
-    assert (found.kind, found.why) == (Kind.PODS, Why.ORPHANED)
+    assert (found.kind, found.why) == (LeftoverKind.PODS, Why.ORPHANED)
     assert removed == [("chaosext", "a")]
 
 

@@ -29,7 +29,7 @@ from chaosext.run.fault.state import fault_of
 from chaosext.run.fault.verify import CUT_WATCH
 from chaosext.run.session import run_context as contexts
 from chaosext.run.session.approval import INTENDED
-from chaosext.safety.audit_log import Event
+from chaosext.safety.audit_log import AuditEvent
 from chaosext.safety.intent import intent_log
 
 if TYPE_CHECKING:
@@ -267,11 +267,11 @@ def test_severing_step_by_step(steps: Steps, run: contexts.RunContext) -> None:
         arming,
         ("connect_to_act", SETTINGS),
         decided,
-        ("require", Event.ARMING, TOUCHED, tables),
+        ("require", AuditEvent.ARMING, TOUCHED, tables),
         ("crash_point", "intent-written"),
         ("crash_point", "armed"),
         *[call for call in done if call[0] == "note_cut"],
-        ("note", Event.ARMED, TOUCHED, tables),
+        ("note", AuditEvent.ARMED, TOUCHED, tables),
         ("save", "uid of kube-system", BEFORE),
         ("proof", run),
         ("crash_point", "proven"),
@@ -403,7 +403,7 @@ def test_a_cut_in_steps_is_renewed_until_its_end(steps: Steps, run: contexts.Run
     assert 590 < left_s <= 600
     assert steps.named("start") == [()]
     renewing.renewed()
-    assert steps.named("note")[-1] == (Event.RENEWED, TOUCHED, ("tables", (f"inet chaosext_{run.id}",)))
+    assert steps.named("note")[-1] == (AuditEvent.RENEWED, TOUCHED, ("tables", (f"inet chaosext_{run.id}",)))
     assert (answer["ttl_s"], answer["dead_man_s"]) == (600.0, 20.0)
     assert _seconds(answer["expires_at"]) - time.time() > 590
 
@@ -500,7 +500,7 @@ def test_healing_step_by_step(healing: Steps, run: contexts.RunContext) -> None:
         ("crash_point", "healed"),
         ("crash_point", "gone-written"),
         ("note_heal", run, report),
-        ("note", Event.HEALED, TOUCHED, ("tables", (f"inet chaosext_{run.id}",))),
+        ("note", AuditEvent.HEALED, TOUCHED, ("tables", (f"inet chaosext_{run.id}",))),
     ]
     assert fault_of(run).in_force is False
     assert fault_of(run).foreign_after == {"cp1": "rules of cp1", "cp2": "rules of cp2"}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chaosext.cleanup import survey
-from chaosext.cleanup.inventory import Overview, Runner
+from chaosext.cleanup.inventory import Overview, RunnerState
 from chaosext.cleanup.survey import look
 from chaosext.cli.main import invoke
 from chaosext.cli.status import status_lines
@@ -33,20 +33,22 @@ GOLDEN = Path(__file__).parents[3] / "golden" / "cli"
 @pytest.mark.parametrize(
     ("found", "intended", "runner"),
     [
-        (None, None, Runner.UNKNOWN),
-        (None, ALIVE, Runner.ALIVE),
-        (None, DEAD, Runner.DEAD),
-        (None, ELSEWHERE, Runner.UNKNOWN),
-        (lock("a", ALIVE), None, Runner.ALIVE),
-        (lock("a", DEAD), None, Runner.DEAD),
-        (lock("a", DEAD), ALIVE, Runner.DEAD),
-        (lock("a", ELSEWHERE), None, Runner.ELSEWHERE),
-        (lock("a", None), None, Runner.ELSEWHERE),
-        (lock("a", ALIVE, 0), None, Runner.UNKNOWN),
-        (lock("b", ALIVE), None, Runner.UNKNOWN),
+        (None, None, RunnerState.UNKNOWN),
+        (None, ALIVE, RunnerState.ALIVE),
+        (None, DEAD, RunnerState.DEAD),
+        (None, ELSEWHERE, RunnerState.UNKNOWN),
+        (lock("a", ALIVE), None, RunnerState.ALIVE),
+        (lock("a", DEAD), None, RunnerState.DEAD),
+        (lock("a", DEAD), ALIVE, RunnerState.DEAD),
+        (lock("a", ELSEWHERE), None, RunnerState.ELSEWHERE),
+        (lock("a", None), None, RunnerState.ELSEWHERE),
+        (lock("a", ALIVE, 0), None, RunnerState.UNKNOWN),
+        (lock("b", ALIVE), None, RunnerState.UNKNOWN),
     ],
 )
-def test_what_is_known_of_a_runner(found: LockFacts | None, intended: Holder | None, runner: Runner) -> None:
+def test_what_is_known_of_a_runner(
+    found: LockFacts | None, intended: Holder | None, runner: RunnerState
+) -> None:
     overview = Overview(nodes=(node("cp", lock=found),), holders={"a": intended} if intended else {})
     assert overview.runner("a") is runner
 
@@ -173,14 +175,14 @@ def test_nodes_are_found_by_docker_by_name_and_by_the_intent_log(world: dict[str
     }
     assert [each.node for each in overview.nodes] == ["kind-cp", "kind-w", "mine", "n1"]
     assert [each.run for each in overview.unfinished] == ["a"]
-    assert overview.runner("a") is Runner.ALIVE
+    assert overview.runner("a") is RunnerState.ALIVE
 
 
 def test_a_finished_runs_holder_is_remembered(world: dict[str, Any]) -> None:
     intend("a", "kind-cp")
     intent_log().write({"event": "gone", "run": "a", "nodes": ["kind-cp"]})
     overview = look().overview
-    assert (overview.unfinished, overview.runner("a")) == ((), Runner.ALIVE)
+    assert (overview.unfinished, overview.runner("a")) == ((), RunnerState.ALIVE)
 
 
 def test_without_docker_named_nodes_are_asked_and_nobody_else_is_forgotten(world: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from chaosext.checks.cut_effective import CutEvidence
 from chaosext.checks.cut_effective import Path as Across
 from chaosext.checks.tcp_reachability import Target
 from chaosext.model.findings import Status
-from chaosext.model.result import NodeClock, Rule
+from chaosext.model.result import NodeClock, VerdictRule
 from chaosext.model.timeline import Kind
 from chaosext.model.verdict import Outcome, Verdict
 from chaosext.nodes.access import NodeAccess
@@ -88,7 +88,7 @@ def test_what_is_missing_at_the_end_is_in_the_verdict(
     assert any("Node/worker2 is gone" in reason for reason in result.verdict.reasons) == (
         status is not Status.HEALTHY
     )
-    (complete,) = (each for each in result.rulings if each.rule is Rule.COMPLETE)
+    (complete,) = (each for each in result.rulings if each.rule is VerdictRule.COMPLETE)
     assert complete.status is status
     assert [(event.kind, event.object) for event in result.events] == [(Kind.OBJECT_MISSING, "Node/worker2")]
 

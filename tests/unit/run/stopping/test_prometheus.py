@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from chaosext.run.stop.condition_state import Reply, Says
+from chaosext.run.stop.condition_state import ConditionReply, Says
 from chaosext.run.stop.prometheus import LONGEST, Query, judged
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ def test_what_hangs_or_drips_is_left_in_time(answer: Callable[[BaseHTTPRequestHa
 def test_an_answer_without_end_is_unknown() -> None:
     with serving(pour) as server:
         reply = Query(promql="up", url=f"http://127.0.0.1:{server.server_port}", timeout_s=30).ask()
-        assert reply == Reply(Says.UNKNOWN, f"the answer is longer than {LONGEST} bytes")
+        assert reply == ConditionReply(Says.UNKNOWN, f"the answer is longer than {LONGEST} bytes")
 
 
 def test_nobody_there_and_a_token_that_is_not_there_are_unknown(tmp_path: Path) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from chaosext.run.stop.condition_state import Reply, Says, Standing
+from chaosext.run.stop.condition_state import ConditionReply, ConditionStanding, Says
 
-TRUE, FALSE, UNKNOWN = (Reply(says, f"it is {says.value}") for says in (Says.TRUE, Says.FALSE, Says.UNKNOWN))
+TRUE, FALSE, UNKNOWN = (
+    ConditionReply(says, f"it is {says.value}") for says in (Says.TRUE, Says.FALSE, Says.UNKNOWN)
+)
 
 
-def why(standing: Standing, *heard: tuple[float, Reply]) -> str:
+def why(standing: ConditionStanding, *heard: tuple[float, ConditionReply]) -> str:
     """Why it stops after what was `heard` when, "" where it does not; asked at the last moment only."""
     for at_s, reply in heard:
         standing = standing.heard(reply, at_s)
@@ -17,12 +19,12 @@ def why(standing: Standing, *heard: tuple[float, Reply]) -> str:
 
 
 def test_what_was_never_asked_stops_nobody() -> None:
-    assert why(Standing(unknown_s=0.0)) == ""
+    assert why(ConditionStanding(unknown_s=0.0)) == ""
 
 
 def test_true_stops_at_once_and_false_never() -> None:
-    assert why(Standing(), (1.0, FALSE), (6.0, TRUE)) == "it is true"
-    assert why(Standing(), (1.0, TRUE), (6.0, FALSE)) == ""
+    assert why(ConditionStanding(), (1.0, FALSE), (6.0, TRUE)) == "it is true"
+    assert why(ConditionStanding(), (1.0, TRUE), (6.0, FALSE)) == ""
 
 
 @pytest.mark.parametrize(
@@ -36,9 +38,9 @@ def test_true_stops_at_once_and_false_never() -> None:
     ],
 )
 def test_it_has_to_be_true_for_as_long_as_asked_and_unknown_does_not_make_it_false(
-    heard: list[tuple[float, Reply]], stops: bool
+    heard: list[tuple[float, ConditionReply]], stops: bool
 ) -> None:
-    assert bool(why(Standing(for_s=10.0, unknown_s=60.0), *heard)) is stops
+    assert bool(why(ConditionStanding(for_s=10.0, unknown_s=60.0), *heard)) is stops
 
 
 @pytest.mark.parametrize(
@@ -52,6 +54,6 @@ def test_it_has_to_be_true_for_as_long_as_asked_and_unknown_does_not_make_it_fal
     ],
 )
 def test_unknown_stops_when_it_lasts(
-    unknown_s: float | None, heard: list[tuple[float, Reply]], said: str
+    unknown_s: float | None, heard: list[tuple[float, ConditionReply]], said: str
 ) -> None:
-    assert why(Standing(unknown_s=unknown_s), *heard) == said
+    assert why(ConditionStanding(unknown_s=unknown_s), *heard) == said

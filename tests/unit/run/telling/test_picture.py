@@ -14,7 +14,7 @@ from chaosext.model.timeline import Kind
 from chaosext.model.verdict import Outcome, Verdict
 from chaosext.partition.cut import Cut, NodeCut
 from chaosext.run.fault.state import fault_of
-from chaosext.run.monitor.progress import STALE_S, Scene
+from chaosext.run.monitor.progress import STALE_S, LiveScene
 from chaosext.run.monitor.sentinels import HEARD
 from chaosext.run.session import run_context as contexts
 from chaosext.run.session.run_context import RunContext, start
@@ -38,8 +38,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunContext:
 
 
 @pytest.fixture
-def scene(run: RunContext) -> Scene:
-    return Scene(run=run, experiment="a night")
+def scene(run: RunContext) -> LiveScene:
+    return LiveScene(run=run, experiment="a night")
 
 
 def ended(run: RunContext, outcome: Outcome = Outcome.PASSED) -> RunResult:
@@ -58,12 +58,14 @@ def cut(run: RunContext, ago_s: float = 0.0) -> None:
     run.recorder.say(Kind.CUT, "Node/cp-1", "")
 
 
-def test_before_a_cut_there_is_none_and_no_time_from_it(scene: Scene) -> None:
+def test_before_a_cut_there_is_none_and_no_time_from_it(scene: LiveScene) -> None:
     picture = scene.picture()
     assert (picture.now_s, picture.in_force, picture.ttl_s, picture.verdict) == (None, False, 0.0, None)
 
 
-def test_a_cut_is_in_force_with_what_is_left_of_it_until_it_is_healed(scene: Scene, run: RunContext) -> None:
+def test_a_cut_is_in_force_with_what_is_left_of_it_until_it_is_healed(
+    scene: LiveScene, run: RunContext
+) -> None:
     cut(run, ago_s=20.0)
     picture = scene.picture()
     assert picture.in_force
@@ -74,7 +76,7 @@ def test_a_cut_is_in_force_with_what_is_left_of_it_until_it_is_healed(scene: Sce
     assert (healed.in_force, healed.ttl_s, healed.let_go_s) == (False, 0.0, 0.0)
 
 
-def test_a_cut_that_is_renewed_is_let_go_of_earlier_than_its_ttl(scene: Scene, run: RunContext) -> None:
+def test_a_cut_that_is_renewed_is_let_go_of_earlier_than_its_ttl(scene: LiveScene, run: RunContext) -> None:
     cut(run)
 
     class Renewing:
@@ -87,7 +89,7 @@ def test_a_cut_that_is_renewed_is_let_go_of_earlier_than_its_ttl(scene: Scene, r
 
 
 def test_a_cut_may_be_in_force_before_it_was_read_back_and_is_not_past_its_ttl(
-    scene: Scene, run: RunContext
+    scene: LiveScene, run: RunContext
 ) -> None:
     fault_of(run).cuts.append(CUT)
     assert scene.picture().in_force
@@ -97,7 +99,7 @@ def test_a_cut_may_be_in_force_before_it_was_read_back_and_is_not_past_its_ttl(
 
 @pytest.mark.parametrize(("outcome", "may_be"), [(Outcome.UNSAFE, True), (Outcome.INTERRUPTED, False)])
 def test_at_the_end_it_may_be_in_force_where_the_verdict_says_so(
-    scene: Scene, run: RunContext, outcome: Outcome, may_be: bool
+    scene: LiveScene, run: RunContext, outcome: Outcome, may_be: bool
 ) -> None:
     fault_of(run).cuts.append(CUT)
     fault_of(run).expires_at = clock.now().later(60.0)
@@ -105,7 +107,7 @@ def test_at_the_end_it_may_be_in_force_where_the_verdict_says_so(
     assert scene.picture().in_force is may_be
 
 
-def test_who_is_not_heard_of_is_not_observed(scene: Scene, run: RunContext) -> None:
+def test_who_is_not_heard_of_is_not_observed(scene: LiveScene, run: RunContext) -> None:
     cut(run, ago_s=30.0)
     now_s = time.monotonic()
     run.stash[HEARD] = {"cp-1": now_s, "worker-1": now_s - STALE_S - 1}
@@ -122,7 +124,7 @@ def test_who_is_not_heard_of_is_not_observed(scene: Scene, run: RunContext) -> N
 
 
 def test_at_the_end_it_stands_as_when_somebody_last_looked(
-    scene: Scene, run: RunContext, monkeypatch: pytest.MonkeyPatch
+    scene: LiveScene, run: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cut(run, ago_s=30.0)
     run.stash[HEARD] = {"cp-1": time.monotonic() - 1.0}
@@ -135,12 +137,14 @@ def test_at_the_end_it_stands_as_when_somebody_last_looked(
     assert picture.doing == ""
 
 
-def test_a_run_without_a_cut_and_without_sentinels_has_an_end_as_well(scene: Scene, run: RunContext) -> None:
+def test_a_run_without_a_cut_and_without_sentinels_has_an_end_as_well(
+    scene: LiveScene, run: RunContext
+) -> None:
     scene.result = ended(run)
     assert scene.picture().now_s == 0.0
 
 
-def test_what_is_played_is_said_with_for_how_long(scene: Scene, run: RunContext) -> None:
+def test_what_is_played_is_said_with_for_how_long(scene: LiveScene, run: RunContext) -> None:
     run.doing = "method: hold", time.monotonic() - 5.0
     picture = scene.picture()
     assert (picture.doing, picture.doing_s) == ("method: hold", pytest.approx(5.0, abs=0.5))

@@ -18,7 +18,7 @@ from children import die_with_parent
 from chaosext.run.agents.sentinel_pods import Placed
 from chaosext.run.session.audit_trail import Trail
 from chaosext.run.session.stash import Stash
-from chaosext.sentinel.watch_plan import Named, Plan
+from chaosext.sentinel.watch_plan import Named, WatchPlan
 from chaosext.timeline.sentinel_client import Reader
 
 if TYPE_CHECKING:
@@ -69,7 +69,9 @@ class SentinelLab:
 
     def __init__(self, records: Path, *nodes: str) -> None:
         self.records, self.port, self.target = records, free_port(), Target()
-        self.plan = Plan(run="r1", tcp=(self.target.named,), interval_s=INTERVAL_S, timeout_s=INTERVAL_S / 2)
+        self.plan = WatchPlan(
+            run="r1", tcp=(self.target.named,), interval_s=INTERVAL_S, timeout_s=INTERVAL_S / 2
+        )
         self.addresses = {node: f"127.0.0.{number}" for number, node in enumerate(nodes, start=2)}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.more: dict[str, dict[str, str]] = {}

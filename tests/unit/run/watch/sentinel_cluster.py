@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from chaosext.cluster.client import Answer, Conflict, NotFound
+from chaosext.cluster.client import ApiAnswer, Conflict, NotFound
 from chaosext.cluster.daemonset import APP, NAME, RUN
-from chaosext.cluster.objects import Event, Node
+from chaosext.cluster.objects import CoreV1Event, Node
 from chaosext.model.errors import Refused, Unreachable
 
 OWN = "chaosext"
@@ -50,7 +50,7 @@ class SentinelCluster:
         self.nodes_are = [node(name) for name in names or ("cp", "w1", "w2")]
         self.pods_do: dict[str, dict[str, Any]] = {}
         self.lingering: set[str] = set()
-        self.events_are: list[Event] = []
+        self.events_are: list[CoreV1Event] = []
         self.lease: dict[str, Any] | None = None
         self.calico = True
         self.forbidden = False
@@ -74,10 +74,10 @@ class SentinelCluster:
         assert where[1:] == ["daemonsets"] if method == "POST" else where[1:] == ["daemonsets", NAME]
         return getattr(self, f"_{method.lower()}")(where[0], body)
 
-    def ask(self, method: str, path: str, *, timeout_s: float | None = None) -> Answer:
+    def ask(self, method: str, path: str, *, timeout_s: float | None = None) -> ApiAnswer:
         assert (method, path.rpartition("/")[0][-6:]) == ("GET", "leases")
         self._answer()
-        return Answer(status=200, body=self.lease) if self.lease else Answer(status=404, body={})
+        return ApiAnswer(status=200, body=self.lease) if self.lease else ApiAnswer(status=404, body={})
 
     def pages(self, kind: str, *, namespace: str, labelSelector: str, timeout_s: float | None = None) -> Any:
         assert kind == "pods"
@@ -89,7 +89,7 @@ class SentinelCluster:
     def nodes(self) -> tuple[Node, ...]:
         return tuple(map(Node.from_json, self.nodes_are))
 
-    def events(self, namespace: str, field_selector: str) -> tuple[Event, ...]:
+    def events(self, namespace: str, field_selector: str) -> tuple[CoreV1Event, ...]:
         uid = field_selector.removeprefix("involvedObject.uid=")
         return tuple(each for each in self.events_are if each.involved_uid == uid)
 

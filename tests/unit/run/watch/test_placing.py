@@ -9,7 +9,7 @@ import pytest
 from sentinel_cluster import OWN, STARTING, SentinelCluster, ended, node, waiting
 
 from chaosext.cluster.daemonset import FORMER
-from chaosext.cluster.objects import Event
+from chaosext.cluster.objects import CoreV1Event
 from chaosext.model.errors import Refused, Unreachable
 from chaosext.model.owner import Claim, me
 from chaosext.model.redact import veiled
@@ -17,7 +17,7 @@ from chaosext.run.agents import sentinel_pods
 from chaosext.run.agents.sentinel_pods import Placed, new_token, place, remove
 from chaosext.safety.intent import intent_log, placed
 from chaosext.sentinel.sentinel_image import image_name
-from chaosext.sentinel.watch_plan import Plan, Sidecar
+from chaosext.sentinel.watch_plan import Sidecar, WatchPlan
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,8 +33,8 @@ def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sentinel_pods, "UNDO_S", 0.05)
 
 
-def put(cluster: Any, *, image: str = "", within_s: float = 0.05, plan: Plan | None = None) -> Placed:
-    plan = plan or Plan(run="mine")
+def put(cluster: Any, *, image: str = "", within_s: float = 0.05, plan: WatchPlan | None = None) -> Placed:
+    plan = plan or WatchPlan(run="mine")
     return place(
         cluster, MINE, namespace=OWN, image=image, port=9853, token=TOKEN, plan=plan, within_s=within_s
     )
@@ -50,9 +50,9 @@ def environment(made: dict[str, Any]) -> dict[str, str]:
     return {each["name"]: each.get("value", "") for each in container["env"]}
 
 
-def failed_create(message: str, about: str = "uid-0") -> Event:
+def failed_create(message: str, about: str = "uid-0") -> CoreV1Event:
     said = {"reason": "FailedCreate", "message": message}
-    return Event.from_json({"involvedObject": {"uid": about}, **said})
+    return CoreV1Event.from_json({"involvedObject": {"uid": about}, **said})
 
 
 def test_there_is_one_on_every_linux_node() -> None:
@@ -68,13 +68,15 @@ def test_there_is_one_on_every_linux_node() -> None:
 
 def test_it_is_given_what_it_needs_and_may_do_nothing_else() -> None:
     cluster: Any = SentinelCluster()
-    put(cluster, plan=Plan(run="mine", dns_name="kubernetes.default.svc.cluster.local"))
+    put(cluster, plan=WatchPlan(run="mine", dns_name="kubernetes.default.svc.cluster.local"))
 
     (made,) = cluster.made
     pod = made["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     assert container["image"] == image_name()
-    assert Plan.parse(environment(made)["CHAOSEXT_PLAN"]).dns_name == "kubernetes.default.svc.cluster.local"
+    assert (
+        WatchPlan.parse(environment(made)["CHAOSEXT_PLAN"]).dns_name == "kubernetes.default.svc.cluster.local"
+    )
     assert {key: value for key, value in environment(made).items() if key != "CHAOSEXT_PLAN"} == {
         "CHAOSEXT_NODE": "",
         "CHAOSEXT_HOST_IP": "",
@@ -122,7 +124,7 @@ def test_it_is_root_only_where_birds_socket_is(calico: bool, user: int, mounted:
 
 def test_a_plan_that_is_too_long_for_an_environment_comes_later() -> None:
     sidecars = tuple(Sidecar(node="w1", pod=f"Pod/shop/cart-{n}", address="10.1.2.3") for n in range(2000))
-    plan = Plan(run="mine", dns_name="x", sidecars=sidecars)
+    plan = WatchPlan(run="mine", dns_name="x", sidecars=sidecars)
     cluster: Any = SentinelCluster()
 
     found = put(cluster, plan=plan)
@@ -136,7 +138,7 @@ def test_a_mesh_of_a_hundred_nodes_fits_into_an_environment() -> None:
     nodes = {f"node-{n}.example.internal": f"10.20.30.{n}" for n in range(100, 200)}
     peers = {node: tuple(ip for other, ip in nodes.items() if other != node) for node in nodes}
     cluster: Any = SentinelCluster()
-    put(cluster, plan=Plan(run="mine", bgp_peers=peers))
+    put(cluster, plan=WatchPlan(run="mine", bgp_peers=peers))
     assert len(environment(cluster.made[0])["CHAOSEXT_PLAN"]) < 128 * 1024
 
 

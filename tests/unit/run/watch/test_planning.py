@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from chaosext.cluster.objects import Endpoint, Pod, Service
-    from chaosext.sentinel.watch_plan import Plan
+    from chaosext.sentinel.watch_plan import WatchPlan
 
 LEAF = BgpPeer(
     name="leaf",
@@ -88,11 +88,11 @@ class World:
         return False
 
 
-def plan_of(world: Any, namespaces: Sequence[str] = ("shop",)) -> Plan:
+def plan_of(world: Any, namespaces: Sequence[str] = ("shop",)) -> WatchPlan:
     return plan_for(gather(world, namespaces), "r1", 600.0)
 
 
-def seen(plan: Plan, node: str) -> list[str]:
+def seen(plan: WatchPlan, node: str) -> list[str]:
     return [str(signal) for signal in plan.signals(node)]
 
 

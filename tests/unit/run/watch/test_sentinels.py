@@ -15,16 +15,16 @@ import pytest
 from loopback_lab import TOKEN, SentinelLab, run_context, wait_for
 
 from chaosext.model.errors import Refused, Unreachable
-from chaosext.model.signal import Head, Sample, Signal, Watched
+from chaosext.model.signal import Sample, Signal, StreamHead, Watched
 from chaosext.model.timeline import Kind
 from chaosext.run.agents import sentinel_pods
 from chaosext.run.monitor import sentinel_reader, sentinels
 from chaosext.run.monitor.sentinel_reader import NodeReading
-from chaosext.run.monitor.sentinels import HEARD, Expected, Sentinels
+from chaosext.run.monitor.sentinels import HEARD, CurrentPlan, Sentinels
 from chaosext.safety.audit_log import audit_log
 from chaosext.sentinel.sample_log import head_line, parse_record, sample_line
-from chaosext.sentinel.watch_plan import Plan, Sidecar
-from chaosext.timeline.clock_offsets import Measured
+from chaosext.sentinel.watch_plan import Sidecar, WatchPlan
+from chaosext.timeline.clock_offsets import ClockReading
 from chaosext.timeline.outages import outages, unobserved
 from chaosext.timeline.recorder import Recorder
 from chaosext.timeline.sentinel_client import Reader
@@ -78,7 +78,7 @@ class Run:
     def kept(self, node: str) -> bytes:
         return (self.directory / "sentinels" / f"{node}.jsonl").read_bytes()
 
-    def entries(self, node: str) -> list[Head | Sample]:
+    def entries(self, node: str) -> list[StreamHead | Sample]:
         return list(parse_record(self.kept(node).decode().splitlines()))
 
     def of(self, kind: Kind) -> list[Event]:
@@ -93,7 +93,7 @@ def run(lab: SentinelLab, tmp_path: Path) -> Run:
     return Run(lab, tmp_path / "run")
 
 
-def samples(entries: list[Head | Sample]) -> list[Sample]:
+def samples(entries: list[StreamHead | Sample]) -> list[Sample]:
     return [each for each in entries if isinstance(each, Sample)]
 
 
@@ -158,7 +158,7 @@ def test_a_node_that_hangs_holds_up_no_other_and_loses_nothing(
 
 
 def slow_to(node: str, visit: Any, seconds: float) -> Any:
-    def slowly(self: NodeReading, plan: Plan) -> None:
+    def slowly(self: NodeReading, plan: WatchPlan) -> None:
         if self.node == node:
             time.sleep(seconds)
             raise Unreachable("no answer")
@@ -192,7 +192,7 @@ def test_a_sentinel_that_was_killed_and_came_back_goes_on_in_its_record(run: Run
     kept = run.kept("a")
     # What it tells is on its disk a moment later; on a busy machine it takes one more sample before it has ended.
     wait_for(lambda: lab.record("a")[: len(kept)] == kept)
-    assert sum(isinstance(each, Head) for each in run.entries("a")) == 2
+    assert sum(isinstance(each, StreamHead) for each in run.entries("a")) == 2
     assert len(run.gaps("a")) == 1
 
 
@@ -262,7 +262,7 @@ def test_nodes_that_are_gone_keep_no_other_from_being_collected(
 def test_a_node_that_is_away_is_asked_less_often_and_one_that_hiccups_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reader, plan = Reader("a", "127.0.0.1", 9, TOKEN), Plan(run="r1")  # where nobody listens
+    reader, plan = Reader("a", "127.0.0.1", 9, TOKEN), WatchPlan(run="r1")  # where nobody listens
     reading = NodeReading(reader, tmp_path / "a.jsonl", Recorder(), plan)
     dues = []
     for _ in range(2):
@@ -315,15 +315,15 @@ def test_a_head_is_of_the_node_that_it_was_read_from_and_nobody_is_heard_of_late
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else one node could say of another that it is well, and be well itself for good."""
-    now = Measured(boot="b", mono_s=0, wall_s=0, sent_s=0, answered_s=0, own_wall_s=0)
-    head = Head(run="r1", node="another", boot="b", mono_s=0, wall_s=0, signals=(DNS,))
+    now = ClockReading(boot="b", mono_s=0, wall_s=0, sent_s=0, answered_s=0, own_wall_s=0)
+    head = StreamHead(run="r1", node="another", boot="b", mono_s=0, wall_s=0, signals=(DNS,))
     lines = [head_line(head), *(sample_line(Sample(n, 1e6 + n, "t")) for n in range(3))]
     said = "".join(f"{line}\n" for line in lines).encode()
     monkeypatch.setattr(Reader, "clock", lambda _: now)
     monkeypatch.setattr(Reader, "read_from", lambda _, offset: (said[offset:], len(said)))
     recorder = Recorder()
     recorder.set_zero(0.0)
-    plan = Plan(run="r1")
+    plan = WatchPlan(run="r1")
     reading = NodeReading(Reader("a", "127.0.0.1", 9, TOKEN), tmp_path / "a.jsonl", recorder, plan)
     with suppress(Unreachable):
         reading.visit(plan)  # which it can't be told
@@ -363,21 +363,21 @@ def test_a_node_that_a_change_is_not_about_is_left_alone(
     run.sentinels.finish()
 
 
-def last_head(run: Run, node: str) -> Head:
-    return [each for each in run.entries(node) if isinstance(each, Head)][-1]
+def last_head(run: Run, node: str) -> StreamHead:
+    return [each for each in run.entries(node) if isinstance(each, StreamHead)][-1]
 
 
 def heads(run: Run, node: str) -> int:
-    return sum(isinstance(each, Head) for each in run.entries(node))
+    return sum(isinstance(each, StreamHead) for each in run.entries(node))
 
 
 def test_a_plan_is_put_when_nothing_changes_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    plans = [Plan(run="r", istiod=str(number)) for number in range(4)]
+    plans = [WatchPlan(run="r", istiod=str(number)) for number in range(4)]
     seen = iter(plans[1:])
     monkeypatch.setattr(sentinels, "planned_anew", lambda *_: next(seen, plans[-1]))
     monkeypatch.setattr(sentinels, "CALM_S", 0.1)
     objects: Any = SimpleNamespace(has_begun=True, dns_endpoints=(), meshed=())
-    expected = Expected(plans[0], objects)
+    expected = CurrentPlan(plans[0], objects)
     assert [expected.look() for _ in range(4)] == [plans[0]] * 4
     time.sleep(0.15)
     assert expected.look() == plans[-1]
@@ -411,7 +411,7 @@ def test_the_clocks_are_stated_and_written_down(run: Run) -> None:
     assert written["schema"] == "chaosext.clocks/v1"
     ((boot, offset),) = written["nodes"]["a"].items()
     head = run.entries("a")[0]
-    assert isinstance(head, Head)
+    assert isinstance(head, StreamHead)
     assert boot == head.boot
     assert 0 < head.mono_s + offset["from_cut_s"] < run.now_s()
 
@@ -428,7 +428,7 @@ def test_sentinels_that_can_t_be_read_refuse_the_run_and_are_taken_away(
 
 def test_what_a_full_disk_does_not_take_is_written_later(tmp_path: Path) -> None:
     path = tmp_path / "not there yet" / "a.jsonl"
-    kept = sentinel_reader.Kept(path)
+    kept = sentinel_reader.AppendOnlyFile(path)
     kept.append(b"one\n")
     path.parent.mkdir()
     kept.append(b"two\n")
@@ -440,7 +440,7 @@ def test_what_a_full_disk_does_not_take_is_written_later(tmp_path: Path) -> None
 def test_observations_of_a_boot_whose_clock_was_never_asked_are_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    elsewhere = Measured(boot="other", mono_s=0, wall_s=0, sent_s=0, answered_s=0, own_wall_s=0)
+    elsewhere = ClockReading(boot="other", mono_s=0, wall_s=0, sent_s=0, answered_s=0, own_wall_s=0)
     monkeypatch.setattr(Reader, "clock", lambda _: elsewhere)
     recorder = Recorder()
     recorder.set_zero(time.monotonic())
