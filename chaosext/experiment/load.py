@@ -108,17 +108,19 @@ def bundled(name: str) -> Path | None:
     return next((path for path in found if os.path.isfile(path)), None)  # noqa: PTH113  no name is too long for it
 
 
-def activities(experiment: Experiment) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield every activity with its place in the file, such as `method[0]`."""
+def activities(experiment: Experiment) -> tuple[tuple[str, dict[str, Any]], ...]:
+    """Return every activity with its place in the file, such as `method[0]`."""
     hypothesis = experiment.get("steady-state-hypothesis") or {}
     sections = {
         "steady-state-hypothesis.probes": hypothesis.get("probes"),
         "method": experiment.get("method"),
         "rollbacks": experiment.get("rollbacks"),
     }
-    for section, members in sections.items():
-        for index, activity in enumerate(members or []):
-            yield f"{section}[{index}]", activity
+    return tuple(
+        (f"{section}[{index}]", activity)
+        for section, members in sections.items()
+        for index, activity in enumerate(members or [])
+    )
 
 
 def calls(experiment: Experiment, func: str) -> Iterator[tuple[str, dict[str, Any]]]:

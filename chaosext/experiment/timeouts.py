@@ -6,10 +6,21 @@ import importlib
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from chaosext.experiment.load import is_ours
+from chaosext.experiment.activity_names import HEAL, SEVER
+from chaosext.experiment.load import activities, is_ours
+from chaosext.partition.apply import DELAY_S
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from chaosext.experiment.resolve import Resolved
+
+
+SETTLE_S = 0.5
+"""Margin of the wait beyond the kernel's timeout, seconds: timeouts and clocks are precise to milliseconds."""
+
+BACK_S = 60.0
+"""Time until nodes can be entered again, seconds: API servers redial kubelets at once, or after a timeout."""
 
 WAITS: Mapping[str, Mapping[str, float]] = {
     "kube_dns_moved": {"timeout_s": 1},
@@ -59,3 +70,31 @@ def _seconds(value: Any) -> float:
         return max(0.0, float(value))
     except (TypeError, ValueError):
         return 0.0
+
+
+def lasting_s(ttl_s: float) -> float:
+    """From arming a cut that blocks access to its nodes until they can be entered again, at the latest, seconds."""
+    return DELAY_S + ttl_s + SETTLE_S + BACK_S
+
+
+def longest_s(resolved: Resolved) -> float:
+    """Duration of the experiment if every activity takes all of its time, seconds."""
+    played = [activity for _, activity in activities(resolved.experiment)]
+    return sum(activity_limit_s(resolved, each) + activity_pause_s(resolved, each) for each in played)
+
+
+def activity_limit_s(resolved: Resolved, activity: Mapping[str, Any]) -> float:
+    provider = activity.get("provider") or {}
+    arguments = resolved.looked_up(provider.get("arguments"))
+    own_s = limit_s(activity, arguments, resolved.settings.activity_timeout_s)
+    return own_s + (sealed_s(resolved) if provider.get("func") in (SEVER, HEAL) else 0.0)
+
+
+def sealed_s(resolved: Resolved) -> float:
+    """Time to wait for a cut that can't be healed, seconds; 0 if there is none."""
+    ttls = [wish.ttl_s for _, wish in resolved.wishes()] if resolved.settings.is_sealed else []
+    return lasting_s(max(ttls)) if ttls else 0.0
+
+
+def activity_pause_s(resolved: Resolved, activity: Mapping[str, Any]) -> float:
+    return longest_pause_s(resolved.looked_up(activity.get("pauses")))

@@ -10,11 +10,10 @@ from chaosext.experiment.load import activities, load_experiment
 from chaosext.experiment.resolve import resolve
 from chaosext.experiment.settings import PREFIX
 from chaosext.experiment.settings import Settings as RunSettings
-from chaosext.experiment.timeouts import limit_s, longest_pause_s
+from chaosext.experiment.timeouts import limit_s, longest_pause_s, sealed_s
 from chaosext.gameday.admission import Agents
 from chaosext.model.errors import Refused, did_you_mean
 from chaosext.nodes.image_names import shell_image
-from chaosext.run.fault.duration import sealed_s
 from chaosext.sentinel.sentinel_image import image_name
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from chaoslib.types import Strategy
 
 from chaosext.experiment.journal_redaction import redacted
 from chaosext.experiment.load import activities
-from chaosext.run.fault.duration import activity_limit_s, activity_pause_s, longest_s
+from chaosext.experiment.timeouts import activity_limit_s, activity_pause_s, longest_s
 from chaosext.run.fault.heal import left_behind
 from chaosext.run.shutdown import FINISHED_S
 

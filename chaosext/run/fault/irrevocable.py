@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from chaosext.cluster.bounded_http import resolve
 from chaosext.cluster.kubeconfig import RESOLVED_S
+from chaosext.experiment.timeouts import BACK_S, SETTLE_S
 from chaosext.model.errors import Refused, Unsafe
 from chaosext.nodes.transport import shells
 from chaosext.partition.apply import DELAY_S, inspect
@@ -35,12 +36,6 @@ if TYPE_CHECKING:
 NODE_VARIABLE = "CHAOSEXT_NODE"
 """The node of the runner's Pod (`spec.nodeName`, by the downward API)."""
 
-SETTLE_S = 0.5
-"""Margin of the wait beyond the kernel's timeout, seconds: timeouts and clocks are precise to milliseconds."""
-
-BACK_S = 60.0
-"""Time until nodes can be entered again, seconds: API servers redial kubelets at once, or after a timeout."""
-
 POLL_S = 1.0
 
 
@@ -52,11 +47,6 @@ def meaning(nodes: Collection[str], ttl_s: float) -> tuple[str, ...]:
         f"it starts {DELAY_S:g} s after it is armed, and ends by itself after its TTL, {ttl_s:g} s: once it is active, "
         "an abort, a stop condition, Ctrl-C or the death of the runner does not end it earlier",
     )
-
-
-def lasting_s(ttl_s: float) -> float:
-    """From arming until its nodes can be entered again, at the latest, seconds."""
-    return DELAY_S + ttl_s + SETTLE_S + BACK_S
 
 
 def unhealable(context: RunContext, until: Moment) -> Unsafe:

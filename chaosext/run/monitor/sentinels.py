@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from chaosext.experiment.timeouts import longest_s
 from chaosext.model.errors import ChaosextError, Refused, Unreachable
 from chaosext.model.owner import Claim
 from chaosext.model.timeline import Kind
 from chaosext.run.agents import sentinel_pods
 from chaosext.run.agents.diagnosis import WITHOUT
-from chaosext.run.fault.duration import longest_s
 from chaosext.run.fault.state import fault_of
 from chaosext.run.monitor.sentinel_plan import gather, plan_for, planned_anew
 from chaosext.run.monitor.sentinel_reader import NodeReading

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,18 +19,14 @@ class Key(Generic[T]):
         self.make = make
 
 
-class Stash:
+class Stash(dict[Key[Any], Any]):
     """Entries by key. Reading one that is not there yet makes it."""
 
-    __slots__ = ("_values",)
+    def __missing__(self, key: Key[Any]) -> Any:
+        return self.setdefault(key, key.make())
 
-    def __init__(self) -> None:
-        self._values: dict[Key[Any], Any] = {}
+    if TYPE_CHECKING:
 
-    def __getitem__(self, key: Key[T]) -> T:
-        if key not in self._values:
-            self._values.setdefault(key, key.make())
-        return cast("T", self._values[key])
+        def __getitem__(self, key: Key[T]) -> T: ...
 
-    def __setitem__(self, key: Key[T], value: T) -> None:
-        self._values[key] = value
+        def __setitem__(self, key: Key[T], value: T) -> None: ...
