@@ -156,4 +156,4 @@ class Scribe(RunEventHandler):  # type: ignore[misc]
                 states[self._asked] = {"steady_state_met": None, "probes": list(self._probes)}
             status = self._journal.get("status") or RUNNING
             so_far = {**self._journal, "status": status, "steady_states": states}
-            self._directory.write_json("journal.json", redacted(so_far))
+            self._directory.write_json("journal.json", redacted(so_far), indent=None)  # it is written often

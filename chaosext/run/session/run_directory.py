@@ -93,9 +93,9 @@ class RunDirectory:
             self._folder.require_room(ROOM_BYTES)
         self.inside = self._folder.inside
 
-    def write_json(self, name: str, value: Any) -> None:
+    def write_json(self, name: str, value: Any, *, indent: int | None = 2) -> None:
         """Write `value` without secrets to the file `name`, atomically."""
-        text = json_text(veiled_whole(value), default=lambda each: veiled(str(each)))
+        text = json_text(veiled_whole(value), indent=indent, default=lambda each: veiled(str(each)))
         write_whole(self.inside / name, f"{text}\n", fsync=True)
 
 

@@ -24,7 +24,7 @@ from typing import IO
 from tests.trust.lab.clock import now_s
 
 CLONE_NEWNET = 0x40000000
-TICK_S = 0.02
+TICK_S = 0.04
 LOST = 4
 """That many datagrams in a row that did not arrive are a closed path."""
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tests.trust.lab.lab import Eye
     from tests.trust.lab.stage import Outcome
 
-SEEN_S = 0.2
+SEEN_S = 0.3
 """By then after it happened the eye has seen it."""
 
 

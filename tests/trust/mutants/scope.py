@@ -34,7 +34,7 @@ PARTITION = Scope(
 )
 SAFETY = Scope(
     sources=tuple(f"chaosext/safety/{name}.py" for name in ("intent", "limits", "cluster_lock", "pins")),
-    tests=tuple(f"tests/unit/safety/test_{name}.py" for name in ("intent", "limits", "lock", "pin")),
+    tests=("tests/unit/safety",),
 )
 PROOF = Scope(
     sources=("chaosext/checks/cut_effective.py",), tests=("tests/unit/steady/test_reachability_and_cut.py",)

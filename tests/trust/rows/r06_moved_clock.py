@@ -112,7 +112,7 @@ def healed_late(clock: Clock, outcome: Outcome, chance: random.Random) -> None:
 
 def renewed(clock: Clock, outcome: Outcome, chance: random.Random) -> None:
     """A dead man's switch is renewed through the whole hold."""
-    process = clock.run(ttl_s=30, hold_s=6, dead_man_s=4)
+    process = clock.run(ttl_s=40, hold_s=12, dead_man_s=8)
     clock.trial.reaches("begin")
     time.sleep(chance.uniform(0, 5))
     clock.move()

@@ -13,7 +13,7 @@ from tests.trust.row import Effort, Ground, Measured, Row
 
 APART_S = 0.05
 READY_S = 0.5
-"""By then both processes wait for their moment, also on a busy machine."""
+"""By then both processes wait for their moment; doubled from turn to turn, for a busy machine."""
 
 TURNS = 5
 CONTROL_NODES = 3
@@ -34,7 +34,7 @@ def in_namespaces(effort: Effort) -> Measured:
 def side_by_side(trial: Trial, item: Item) -> Outcome:
     """Again, where a busy machine let them begin too far apart: that would prove less."""
     for turn in range(TURNS):
-        outcome = _together(trial, item[0], random.Random(f"{item} {turn}"))
+        outcome = _together(trial, item[0], random.Random(f"{item} {turn}"), READY_S * 2**turn)
         apart_s = outcome.figure or 0.0
         if apart_s <= APART_S or outcome.failures or outcome.residue:
             return outcome
@@ -43,13 +43,13 @@ def side_by_side(trial: Trial, item: Item) -> Outcome:
     return outcome
 
 
-def _together(trial: Trial, mode: str, chance: random.Random) -> Outcome:
+def _together(trial: Trial, mode: str, chance: random.Random, ready_s: float) -> Outcome:
     """Two runs, each from a home of its own, as two people on two machines."""
     outcome, lab = Outcome(), trial.lab
     both = tuple(Trial(lab, trial.nursery) for _ in range(2))
     lab.api.tell(mode=mode)
     try:
-        _begin_and_compare(both, chance, outcome)
+        _begin_and_compare(both, chance, ready_s, outcome)
     finally:
         for each in both:
             each.forget()
@@ -59,14 +59,16 @@ def _together(trial: Trial, mode: str, chance: random.Random) -> Outcome:
     return outcome
 
 
-def _begin_and_compare(both: tuple[Trial, ...], chance: random.Random, outcome: Outcome) -> None:
-    plan, soon_s = experiment(ttl_s=8, hold_s=0.1, move=False), now_s() + READY_S
+def _begin_and_compare(
+    both: tuple[Trial, ...], chance: random.Random, ready_s: float, outcome: Outcome
+) -> None:
+    plan, soon_s = experiment(ttl_s=8, hold_s=0.1, move=False), now_s() + ready_s
     begin_s = (soon_s, soon_s + chance.uniform(0, APART_S / 2))
     runs = [trial.run(plan, **{BEGIN: f"{at_s:.6f}"}) for trial, at_s in zip(both, begin_s, strict=True)]
     codes = [process.wait(60) for process in runs]
     begun_s = [trial.marks["begun"] for trial in both]
     outcome.figure = max(begun_s) - min(begun_s)
-    said = [trial.out[-200:] for trial in both]
+    said = [f"{trial.result.get('reasons')} {trial.out[-200:]}" for trial in both]
     outcome.expect(sorted(codes) == [PASSED, REFUSED], f"exits {codes}: {said}")
     for trial, code in zip(both, codes, strict=True):
         if code == REFUSED:

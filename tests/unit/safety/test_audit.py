@@ -80,9 +80,9 @@ WRITER = """
 import sys
 import time
 from pathlib import Path
-from chaosext.safety.audit_log import AuditLog, Deed, Event
+from chaosext.safety.audit_log import AuditLog, Deed, AuditEvent
 for number in range(15):
-    AuditLog(Path(sys.argv[1])).append(Deed(event=Event.ARMED, owner="o", run=sys.argv[2] + str(number)))
+    AuditLog(Path(sys.argv[1])).append(Deed(event=AuditEvent.ARMED, owner="o", run=sys.argv[2] + str(number)))
 """
 
 
@@ -105,6 +105,7 @@ def test_processes_that_are_killed_while_they_write_leave_a_whole_chain(log: Aud
         writers = [subprocess.Popen([sys.executable, "-c", ENDLESS, str(log.path), name]) for name in "ab"]
         count = whole(log)
         while whole(log) < count + 10:
+            assert all(writer.poll() is None for writer in writers), "a writer ended by itself"
             time.sleep(0.01)
         for writer in writers:
             time.sleep(chance.uniform(0, 0.05))
