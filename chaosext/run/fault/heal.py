@@ -56,6 +56,7 @@ def _undo(context: RunContext, timeout_s: float) -> HealReport:
     report = heal_nodes(context.id, on, fault.expires_at, timeout_s)
     if was_in_force and (watch := context.stash[CUT_WATCH]):
         watch.look_at_heal(report)
+        context.stash[CUT_WATCH] = None
     if any(
         node.gone and node.was_there is not False for node in report.nodes
     ):  # None: gone, but not listed before

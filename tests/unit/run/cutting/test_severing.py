@@ -508,6 +508,20 @@ def test_healing_step_by_step(healing: Steps, run: contexts.RunContext) -> None:
     assert (entry["event"], entry["run"], entry["nodes"]) == ("gone", run.id, ["cp1", "cp2"])
 
 
+def test_a_cut_is_watched_no_longer_once_it_is_healed(healing: Steps, run: contexts.RunContext) -> None:
+    looked: list[HealReport] = []
+    run.stash[CUT_WATCH] = SimpleNamespace(look_at_heal=looked.append)  # type: ignore[assignment]
+    report = heal.heal_run(run)
+    assert looked == [report]
+    assert run.stash[CUT_WATCH] is None
+
+
+def test_heals_are_counted(healing: Steps, run: contexts.RunContext) -> None:
+    for count in (1, 2, 3):
+        heal.heal_run(run)
+        assert fault_of(run).heals == count
+
+
 def test_times_are_handed_on(healing: Steps, run: contexts.RunContext) -> None:
     heal.heal_run(run, 3.0)
     assert heal.left_behind(run) == ()
