@@ -10,7 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from chaosext.testbed.apply_manifests import Manifest, parse_documents
-from chaosext.testbed.config import TestbedMitigation
+from chaosext.testbed.config import StoryMitigation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -132,16 +132,16 @@ REPLICAS = 2
 CONTROL_PLANE_LABEL = "node-role.kubernetes.io/control-plane"
 
 
-def deployment_patch(mitigations: tuple[TestbedMitigation, ...]) -> dict[str, Any] | None:
+def deployment_patch(mitigations: tuple[StoryMitigation, ...]) -> dict[str, Any] | None:
     """Return a strategic merge patch of kubeadm's Deployment for the mitigations; None if there is none."""
-    if TestbedMitigation.DNS_AFFINITY not in mitigations:
+    if StoryMitigation.DNS_AFFINITY not in mitigations:
         return None
     peered_only = {"matchExpressions": [{"key": CONTROL_PLANE_LABEL, "operator": "DoesNotExist"}]}
     required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [peered_only]}}
     return {"spec": {"template": {"spec": {"affinity": {"nodeAffinity": required}}}}}
 
 
-def deployment_patch_json(mitigations: tuple[TestbedMitigation, ...]) -> str:
+def deployment_patch_json(mitigations: tuple[StoryMitigation, ...]) -> str:
     """Return the same patch as JSON text; "" if there is nothing to patch."""
     patch = deployment_patch(mitigations)
     return json.dumps(patch) if patch else ""

@@ -54,7 +54,7 @@ DEFAULT_TOLERATION_S = "300"
 Choice = TypeVar("Choice", bound=StrEnum)
 
 
-class TestbedTimings(StrEnum):
+class ControlPlaneTimings(StrEnum):
     """How fast the control plane gives up on a node."""
 
     ACCELERATED = "accelerated"
@@ -68,7 +68,7 @@ class Sidecars(StrEnum):
     NATIVE = "native"
 
 
-class TestbedMitigation(StrEnum):
+class StoryMitigation(StrEnum):
     """A mitigation that prevents the end of the incident."""
 
     DNS_AFFINITY = "dns-affinity"
@@ -84,9 +84,9 @@ class Blueprint:
 
     name: str
     kind_config: KindConfig
-    timings: TestbedTimings = TestbedTimings.ACCELERATED
+    timings: ControlPlaneTimings = ControlPlaneTimings.ACCELERATED
     sidecars: Sidecars = Sidecars.CLASSIC
-    mitigations: tuple[TestbedMitigation, ...] = ()
+    mitigations: tuple[StoryMitigation, ...] = ()
     second_of: str = ""
 
     @property
@@ -142,7 +142,7 @@ def make_blueprint(
     *,
     name: str = DEFAULT_NAME,
     config_text: str,
-    timings: str = TestbedTimings.ACCELERATED,
+    timings: str = ControlPlaneTimings.ACCELERATED,
     sidecars: str = Sidecars.CLASSIC,
     mitigations: Sequence[str] = (),
     workers: int | None = None,
@@ -154,14 +154,14 @@ def make_blueprint(
     config = parse_kind_config(config_text)
     if workers is not None:
         config = with_workers(config, workers)
-    speed = _choice(TestbedTimings, timings, "timings")
-    derived = accelerate(config) if speed is TestbedTimings.ACCELERATED else slow_down(config)
+    speed = _choice(ControlPlaneTimings, timings, "timings")
+    derived = accelerate(config) if speed is ControlPlaneTimings.ACCELERATED else slow_down(config)
     return Blueprint(
         name=checked_name(name),
         kind_config=_checked(derived),
         timings=speed,
         sidecars=_choice(Sidecars, sidecars, "sidecars"),
-        mitigations=tuple(sorted({_choice(TestbedMitigation, each, "mitigation") for each in mitigations})),
+        mitigations=tuple(sorted({_choice(StoryMitigation, each, "mitigation") for each in mitigations})),
     )
 
 

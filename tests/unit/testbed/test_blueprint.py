@@ -5,7 +5,7 @@ import yaml
 
 from chaosext.model.errors import Refused
 from chaosext.testbed import config
-from chaosext.testbed.config import Sidecars, TestbedMitigation, TestbedTimings, make_blueprint
+from chaosext.testbed.config import ControlPlaneTimings, Sidecars, StoryMitigation, make_blueprint
 
 SHIPPED = config.read_kind_config()
 MINIMAL = """
@@ -109,7 +109,7 @@ def test_deriving_never_changes_what_was_given():
 def test_mitigations_are_sorted_and_counted_once():
     made = blueprint(mitigations=["dns-affinity", "dns-affinity"])
 
-    assert made.mitigations == (TestbedMitigation.DNS_AFFINITY,)
+    assert made.mitigations == (StoryMitigation.DNS_AFFINITY,)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_a_config_file_that_cannot_be_read_is_refused(tmp_path):
 def test_the_same_blueprint_has_no_differences_and_another_names_each():
     first = blueprint().record(node_image="node:1", image_source="source")
     same = blueprint().record(node_image="node:1", image_source="source")
-    other = blueprint(timings=TestbedTimings.PRODUCTION, sidecars=Sidecars.NATIVE, workers=3).record(
+    other = blueprint(timings=ControlPlaneTimings.PRODUCTION, sidecars=Sidecars.NATIVE, workers=3).record(
         node_image="node:1", image_source="source"
     )
 

@@ -1,7 +1,7 @@
 """What runs on the testbed: the shop, its clients, istiod's values, and kube-dns' mitigation."""
 
 from chaosext.testbed import calico_install, istio_install, shop_install
-from chaosext.testbed.config import Sidecars, TestbedMitigation
+from chaosext.testbed.config import Sidecars, StoryMitigation
 
 
 def deployments(objects):
@@ -77,7 +77,7 @@ def test_without_mitigation_kube_dns_stays_as_kubeadm_made_it():
 
 
 def test_dns_affinity_requires_a_node_that_is_no_control_plane():
-    patch = calico_install.deployment_patch((TestbedMitigation.DNS_AFFINITY,))
+    patch = calico_install.deployment_patch((StoryMitigation.DNS_AFFINITY,))
 
     assert patch is not None
     affinity = patch["spec"]["template"]["spec"]["affinity"]["nodeAffinity"]
