@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from chaosext.model.errors import MALFORMED, Refused, Unreachable, finite, understood
 from chaosext.model.load_balancer_state import Failover, Member, Request, Second
+from chaosext.model.poll import poll
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -198,13 +199,13 @@ class EnvoyEntry:
     def _await(self, wanted: tuple[Member, ...]) -> None:
         """Wait until Envoy itself reports that exactly those addresses are draining."""
         out = {address for each in wanted if each.drained for address in each.addresses}
-        deadline_s = time.monotonic() + TAKE_S
-        while time.monotonic() < deadline_s:
+
+        def follows() -> bool:
             done = self.envoy.run(f"{LOOK}\nlook", timeout_s=ASK_S)
-            if done.exit_code == 0 and _drains(done.stdout, out):
-                return
-            time.sleep(POLL_S)
-        raise Unreachable(f"{self.name}: Envoy did not follow its new assignment within {TAKE_S:g} s")
+            return done.exit_code == 0 and _drains(done.stdout, out)
+
+        if not poll(follows, within_s=TAKE_S, every_s=POLL_S, at_deadline=False):
+            raise Unreachable(f"{self.name}: Envoy did not follow its new assignment within {TAKE_S:g} s")
 
 
 def changed(member: Member, cluster: str, drained: bool | None, failover: Failover | None) -> Member:
@@ -225,16 +226,7 @@ def when(
 
     Retries while the load balancer does not answer; raises `Unreachable` if it still does not at the end.
     """
-    deadline_s = time.monotonic() + within_s
-    while True:
-        try:
-            members = entry.look()
-            if holds(members) or time.monotonic() >= deadline_s:
-                return members
-        except Unreachable:
-            if time.monotonic() >= deadline_s:
-                raise
-        time.sleep(POLL_S)
+    return poll(entry.look, until=holds, within_s=within_s, every_s=POLL_S, tolerate=Unreachable)
 
 
 def _drains(line: str, addresses: set[str]) -> bool:

@@ -12,6 +12,7 @@ from chaosext.cluster.client import Cluster, Conflict
 from chaosext.cluster.execute import NoContainer
 from chaosext.cluster.pods_on_nodes import CONTAINER, NodePod
 from chaosext.model.errors import ChaosextError, Refused, Unreachable
+from chaosext.model.poll import poll
 from chaosext.nodes.shell import ShellResult
 
 if TYPE_CHECKING:
@@ -203,22 +204,29 @@ def put(way: NodeAccess, node: str, *, within_s: float) -> None:
 
     Raises `Unreachable` if it does not run within `within_s`, `Refused` if it may not be created.
     """
-    cluster, pod = cluster_of(way), pod_on(node, way)
     deadline_s = time.monotonic() + within_s
-    while True:
-        left_s = max(POLL_S, deadline_s - time.monotonic())
-        there = pods_on_nodes.look_at(cluster, pod, timeout_s=left_s)
-        if there is not None and pods_on_nodes.is_running(there):
-            return
-        if there is not None and pods_on_nodes.is_over(there):
-            pods_on_nodes.delete(cluster, pod.namespace, pod.name, timeout_s=left_s)
-            pod, there = _next(node, way), None
-        if there is None:
-            _create(cluster, pod, left_s)
-        if time.monotonic() + POLL_S > deadline_s:
-            fix = f"see `kubectl -n {pod.namespace} describe pod {pod.name}`"
-            raise Unreachable(f"Pod {pod.namespace}/{pod.name} does not run within {within_s:g} s", fix)
-        time.sleep(POLL_S)
+
+    def runs() -> bool:
+        return _is_put(way, node, max(POLL_S, deadline_s - time.monotonic()))
+
+    if not poll(runs, within_s=within_s, every_s=POLL_S, at_deadline=False):
+        pod = pod_on(node, way)
+        fix = f"see `kubectl -n {pod.namespace} describe pod {pod.name}`"
+        raise Unreachable(f"Pod {pod.namespace}/{pod.name} does not run within {within_s:g} s", fix)
+
+
+def _is_put(way: NodeAccess, node: str, timeout_s: float) -> bool:
+    """Whether the Pod runs; creates it if it is missing, and replaces it if it has ended."""
+    cluster, pod = cluster_of(way), pod_on(node, way)
+    there = pods_on_nodes.look_at(cluster, pod, timeout_s=timeout_s)
+    if there is not None and pods_on_nodes.is_running(there):
+        return True
+    if there is not None and pods_on_nodes.is_over(there):
+        pods_on_nodes.delete(cluster, pod.namespace, pod.name, timeout_s=timeout_s)
+        pod, there = _next(node, way), None
+    if there is None:
+        _create(cluster, pod, timeout_s)
+    return False
 
 
 def _create(cluster: Cluster, pod: NodePod, timeout_s: float) -> None:

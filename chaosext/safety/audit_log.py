@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import threading
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
@@ -29,6 +28,7 @@ from chaosext.model.files import (
     write_whole,
 )
 from chaosext.model.paths import state_home
+from chaosext.model.poll import poll
 from chaosext.safety.hash_chain import Chain, ChainHead, Fault, Wrong, account_for, link, read, verify
 
 if TYPE_CHECKING:
@@ -303,11 +303,8 @@ def _locked(path: Path, wait_s: float) -> Iterator[int]:
 @contextmanager
 def _flocked(handle: int, how: int, wait_s: float) -> Iterator[None]:
     """Hold a lock that ends with its process, however that ends (flock(2))."""
-    deadline_s = time.monotonic() + wait_s
-    while not _try_flock(handle, how):
-        if time.monotonic() >= deadline_s:
-            raise TimeoutError(f"another process kept it locked for {wait_s:g} s")
-        time.sleep(_RETRY_S)
+    if not poll(lambda: _try_flock(handle, how), within_s=wait_s, every_s=_RETRY_S):
+        raise TimeoutError(f"another process kept it locked for {wait_s:g} s")
     try:
         yield
     finally:

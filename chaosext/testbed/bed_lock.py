@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import fcntl
-import time
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
 from chaosext.model.errors import Refused
 from chaosext.model.paths import cache_home
+from chaosext.model.poll import poll
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,14 +40,11 @@ def locked(name: str, waiting: Callable[[], None] = lambda: None) -> Iterator[No
 
 
 def _await(lock: IO[str], name: str) -> None:
-    deadline_s = time.monotonic() + WAITED_S
-    while not _taken(lock):
-        if time.monotonic() > deadline_s:
-            raise Refused(
-                f"another process has held the lock {name!r} for {WAITED_S / 60:.0f} minutes",
-                f"see which: `fuser {cache_home() / 'locks' / name}`; end it, then run this again",
-            )
-        time.sleep(LOOK_S)
+    if not poll(lambda: _taken(lock), within_s=WAITED_S, every_s=LOOK_S):
+        raise Refused(
+            f"another process has held the lock {name!r} for {WAITED_S / 60:.0f} minutes",
+            f"see which: `fuser {cache_home() / 'locks' / name}`; end it, then run this again",
+        )
 
 
 def _taken(lock: IO[str]) -> bool:

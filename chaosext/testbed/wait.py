@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, TypeVar
 
 from chaosext.model.errors import ChaosextError
+from chaosext.model.poll import poll
 
 if TYPE_CHECKING:
     import threading
@@ -37,10 +37,8 @@ def wait_until(
     Raises `NotInTime` after `timeout_s` seconds, naming `what` was missing and where to `look`, or `GaveUp`
     once `stop` is set.
     """
-    deadline = time.monotonic() + timeout_s
-    while not (value := ready()):
-        if time.monotonic() >= deadline:
-            raise NotInTime(f"timed out after {timeout_s:g} s waiting for {what}", look)
-        if stop.wait(poll_s):
-            raise GaveUp(f"stopped waiting for {what}")
-    return value
+    if value := poll(ready, within_s=timeout_s, every_s=poll_s, wait=stop.wait):
+        return value
+    if stop.is_set():
+        raise GaveUp(f"stopped waiting for {what}")
+    raise NotInTime(f"timed out after {timeout_s:g} s waiting for {what}", look)

@@ -17,6 +17,7 @@ from chaosext.cluster.calico_objects import has_calico
 from chaosext.cluster.daemonset import LINUX
 from chaosext.experiment.settings import settings_from
 from chaosext.model.errors import ChaosextError, Refused
+from chaosext.model.poll import poll
 from chaosext.nodes import pod_shell
 from chaosext.nodes.access import NAMESPACE
 from chaosext.nodes.transport import shells
@@ -127,15 +128,21 @@ def remove(
 ) -> bool:
     """Remove the Pods of `run`; returns whether they were seen gone in time. Never raises, may be repeated."""
     deadline_s = time.monotonic() + within_s
-    while True:
-        left_s = max(LEAST_S, deadline_s - time.monotonic())
+
+    def gone() -> bool:
         with suppress(Exception):  # whatever the API server answers, ask again
-            if not _still_there(cluster, namespace, run, left_s):
+            if not _still_there(cluster, namespace, run, max(LEAST_S, deadline_s - time.monotonic())):
                 _write_removed(run)
                 return True
-        if time.monotonic() + POLL_S > deadline_s or (hurried and hurried.is_set()):
-            return False
-        time.sleep(POLL_S)
+        return False
+
+    return poll(
+        gone,
+        until=lambda is_gone: is_gone or (hurried and hurried.is_set()),
+        within_s=within_s,
+        every_s=POLL_S,
+        at_deadline=False,
+    )
 
 
 def _open(settings: Settings, wanted: Wanted | None = None) -> Opened:
@@ -185,23 +192,27 @@ def _place(opened: Opened, nodes: Collection[Node]) -> Mapping[str, Hindrance]:
 
 
 def _await_all(opened: Opened, nodes: Collection[Node]) -> tuple[list[str], dict[str, Hindrance]]:
-    deadline_s = time.monotonic() + opened.way.start_s
-    while True:
-        pods = {
-            str(each["spec"]["nodeName"]): each
-            for each in pods_on_nodes.list_pods(opened.cluster, opened.way.namespace, opened.way.run)
-        }
-        running = [
-            node.name for node in nodes if node.name in pods and pods_on_nodes.is_running(pods[node.name])
-        ]
-        hindered = _hindered(nodes, pods)
-        waiting = [node for node in nodes if node.name not in running and node.name not in hindered]
-        if not waiting:
-            return running, hindered
-        if time.monotonic() > deadline_s:
-            late = {node.name: still_missing(node, pods.values(), FIXES) for node in waiting}
-            return running, {**hindered, **late}
-        time.sleep(POLL_S)
+    def waiting(pods: Mapping[str, JsonObject]) -> list[Node]:
+        running, hindered = _running(nodes, pods), _hindered(nodes, pods)
+        return [node for node in nodes if node.name not in running and node.name not in hindered]
+
+    pods = poll(
+        lambda: _pods_by_node(opened),
+        until=lambda pods: not waiting(pods),
+        within_s=opened.way.start_s,
+        every_s=POLL_S,
+    )
+    late = {node.name: still_missing(node, pods.values(), FIXES) for node in waiting(pods)}
+    return _running(nodes, pods), {**_hindered(nodes, pods), **late}
+
+
+def _pods_by_node(opened: Opened) -> Mapping[str, JsonObject]:
+    pods = pods_on_nodes.list_pods(opened.cluster, opened.way.namespace, opened.way.run)
+    return {str(each["spec"]["nodeName"]): each for each in pods}
+
+
+def _running(nodes: Iterable[Node], pods: Mapping[str, JsonObject]) -> list[str]:
+    return [node.name for node in nodes if node.name in pods and pods_on_nodes.is_running(pods[node.name])]
 
 
 def _hindered(nodes: Iterable[Node], pods: Mapping[str, JsonObject]) -> dict[str, Hindrance]:

@@ -23,13 +23,14 @@ from chaosext.cluster.daemonset import (
 )
 from chaosext.cluster.lease import look_at_lease
 from chaosext.model.errors import Refused, Unreachable
+from chaosext.model.poll import poll
 from chaosext.model.redact import hide
 from chaosext.run.agents.diagnosis import addresses, hindrance, node_of, not_created, refusal, still_missing
 from chaosext.safety.intent import PLACING, REMOVED, intent_log
 from chaosext.sentinel.sentinel_image import image_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from chaosext.cluster.client import Cluster
     from chaosext.cluster.objects import Node
@@ -122,7 +123,7 @@ def remove(cluster: Cluster, namespace: str, run: str, *, within_s: float) -> bo
             return _taken_away(cluster, namespace, run, deadline_s)
         return False
 
-    if not _until(gone, deadline_s):
+    if not poll(gone, within_s=within_s, every_s=POLL_S, at_deadline=False):
         return False
     with suppress(Exception):  # then a cleanup looks once more
         intent_log().write({"event": REMOVED, "run": run, "nodes": []})
@@ -145,7 +146,12 @@ def _make_way(cluster: Cluster, claim: Claim, namespace: str, deadline_s: float)
                 f"{there} are there, and that run is alive", "wait for it to end; see `chaosext status`"
             )
         delete_sentinels(cluster, there)
-    if not _until(lambda: not sentinel_pods(cluster, namespace), deadline_s):
+    if not poll(
+        lambda: not sentinel_pods(cluster, namespace),
+        within_s=deadline_s - time.monotonic(),
+        every_s=POLL_S,
+        at_deadline=False,
+    ):
         raise Refused(
             f"Pods of {there or 'an earlier run'} are not removed in time",
             f"see `kubectl -n {namespace} get pods -l app.kubernetes.io/name={NAME} -o wide`",
@@ -165,25 +171,28 @@ class _Placement:
 
 def _await_all(placed: _Placement, nodes: Sequence[Node], deadline_s: float) -> Mapping[str, str]:
     """Node -> address, once a sentinel samples on each of `nodes`. Raises `Refused`."""
-    while True:
-        is_late = time.monotonic() > deadline_s
-        try:
-            where, hindrances = _look(placed, nodes, is_late=is_late)
-        except Unreachable:
-            if is_late:
-                raise
-        else:
-            if hindrances:
-                raise refusal(hindrances, f"sentinel {placed.image}")
-            if len(where) == len(nodes):
-                return where
-        time.sleep(POLL_S)
+    seen = poll(
+        lambda: _look(placed, nodes),
+        until=lambda seen: seen.hindrances or not seen.missing,
+        within_s=deadline_s - time.monotonic(),
+        every_s=POLL_S,
+        tolerate=Unreachable,
+    )
+    if hindrances := seen.hindrances or seen.missing:
+        raise refusal(hindrances, f"sentinel {placed.image}")
+    return seen.where
 
 
-def _look(
-    placed: _Placement, nodes: Sequence[Node], *, is_late: bool
-) -> tuple[Mapping[str, str], list[Hindrance]]:
-    """Where sentinels sample, and the hindrances of others; once it `is_late`, any reason is one."""
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """Where sentinels sample, why others can't, and why each of the other nodes has none yet."""
+
+    where: Mapping[str, str]
+    hindrances: Sequence[Hindrance]
+    missing: Sequence[Hindrance]
+
+
+def _look(placed: _Placement, nodes: Sequence[Node]) -> _Seen:
     cluster, namespace = placed.cluster, placed.namespace
     pods = sentinel_pods(cluster, namespace, placed.run)
     everywhere = addresses(pods)
@@ -192,10 +201,11 @@ def _look(
     if len(pods) < len(nodes):
         about = f"involvedObject.uid={placed.uid}"
         found.append(not_created(cluster.events(namespace, about), namespace))
-    hindrances = [each for each in found if each is not None]
-    if is_late and not hindrances:
-        hindrances = [still_missing(node, pods) for node in nodes if node.name not in where]
-    return where, hindrances
+    return _Seen(
+        where,
+        [each for each in found if each is not None],
+        [still_missing(node, pods) for node in nodes if node.name not in where],
+    )
 
 
 def _short_enough(plan: WatchPlan) -> WatchPlan:
@@ -203,15 +213,6 @@ def _short_enough(plan: WatchPlan) -> WatchPlan:
     if len(json.dumps(plan.to_json())) <= LONGEST_PLAN:
         return plan
     return replace(plan, sidecars=(), bgp_peers={}, routes=())
-
-
-def _until(is_so: Callable[[], bool], deadline_s: float) -> bool:
-    """Whether the condition came true by `deadline_s` (monotonic); asked at least once."""
-    while not is_so():
-        if time.monotonic() + POLL_S > deadline_s:
-            return False
-        time.sleep(POLL_S)
-    return True
 
 
 def _left_s(deadline_s: float) -> float:

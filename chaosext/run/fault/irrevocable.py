@@ -18,6 +18,7 @@ from chaosext.cluster.bounded_http import resolve
 from chaosext.cluster.kubeconfig import RESOLVED_S
 from chaosext.experiment.timeouts import BACK_S, SETTLE_S
 from chaosext.model.errors import Refused, Unsafe
+from chaosext.model.poll import poll
 from chaosext.nodes.transport import shells
 from chaosext.partition.apply import DELAY_S, inspect
 from chaosext.partition.cut import nodes_of
@@ -25,7 +26,7 @@ from chaosext.partition.reports import how_to_remove
 from chaosext.run.fault.state import fault_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Collection, Iterable
 
     from chaosext.cluster.client import Cluster
     from chaosext.cluster.objects import Node
@@ -78,15 +79,15 @@ def await_end(context: RunContext, *, hurried: threading.Event | None = None) ->
         return
     hurried = hurried or threading.Event()
     context.doing = f"the cut ends by itself at {until.as_wall_clock():%H:%M:%S} UTC", time.monotonic()
-    hurried.wait(max(0.0, -(until.age_s() or 0.0)) + SETTLE_S)
+    if hurried.wait(max(0.0, -(until.age_s() or 0.0)) + SETTLE_S):
+        return
     on = shells(nodes_of(fault.cuts), fault.access)
-    _until(lambda: not any(look.problem for look in inspect(on)), BACK_S, hurried)
-
-
-def _until(is_so: Callable[[], bool], within_s: float, hurried: threading.Event) -> None:
-    deadline_s = time.monotonic() + within_s
-    while not hurried.is_set() and not is_so() and time.monotonic() < deadline_s:
-        hurried.wait(POLL_S)
+    poll(
+        lambda: not any(look.problem for look in inspect(on)),
+        within_s=BACK_S,
+        every_s=POLL_S,
+        wait=hurried.wait,
+    )
 
 
 def require_elsewhere(cut: Cut, nodes: Iterable[Node], cluster: Cluster) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from chaosext.experiment.timeouts import longest_s
 from chaosext.model.errors import ChaosextError, Refused, Unreachable
 from chaosext.model.owner import Claim
+from chaosext.model.poll import poll
 from chaosext.model.timeline import Kind
 from chaosext.run.agents import sentinel_pods
 from chaosext.run.agents.diagnosis import WITHOUT
@@ -249,12 +250,13 @@ class Sentinels:
 
     def _require_samples(self, port: int) -> None:
         """Wait for the first samples, in the main thread: a run that is asked to stop leaves here."""
-        deadline_s = time.monotonic() + SAMPLED_S
-        while late := [node for node, each in self._readings.items() if each.samples < SAMPLES]:
-            if time.monotonic() > deadline_s:
-                fix = f"allow TCP from this machine to port {port} of every node, or {WITHOUT}"
-                raise Refused(f"the sentinels on {', '.join(late)} can't be read, or don't sample", fix)
-            time.sleep(LOOK_S)
+
+        def late() -> list[str]:
+            return [node for node, each in self._readings.items() if each.samples < SAMPLES]
+
+        if nodes := poll(late, until=lambda nodes: not nodes, within_s=SAMPLED_S, every_s=LOOK_S):
+            fix = f"allow TCP from this machine to port {port} of every node, or {WITHOUT}"
+            raise Refused(f"the sentinels on {', '.join(nodes)} can't be read, or don't sample", fix)
 
     def _collect(self, within_s: float) -> None:
         """Read the complete record of each node, which may come back only now; silent nodes block no other."""

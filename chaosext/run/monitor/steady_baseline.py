@@ -19,6 +19,7 @@ from chaosext.model.files import OWNER_ONLY, read_file, write_whole
 from chaosext.model.findings import Status
 from chaosext.model.known_unhealthy import Known, became, entries_of, measure
 from chaosext.model.paths import state_home
+from chaosext.model.poll import poll
 from chaosext.model.timeline import Kind
 from chaosext.run.monitor.surroundings import KNOWN, surroundings
 from chaosext.run.session.stash import Key
@@ -101,17 +102,19 @@ class Baseline:
         """Whether all of it exists at the end of the run. Bounded; retries for what may be back in a moment."""
         around = Surroundings(cluster=self.cluster, shells={}, baseline=self.inventory)
         deadline_s = time.monotonic() + LAST_LOOK_S
-        while True:
+
+        def look() -> Finding:
             left_s = max(POLL_S, deadline_s - time.monotonic())
-            (finding,) = run_checks((MISSING,), around, timeout_s=left_s)
-            over = time.monotonic() + POLL_S > deadline_s
-            if (
-                finding.status is Status.HEALTHY
-                or over
-                or baseline_inventory.lasting(finding)
-                or hurried.wait(POLL_S)
-            ):
-                break
+            return run_checks((MISSING,), around, timeout_s=left_s)[0]
+
+        finding = poll(
+            look,
+            until=lambda finding: finding.status is Status.HEALTHY or baseline_inventory.lasting(finding),
+            within_s=LAST_LOOK_S,
+            every_s=POLL_S,
+            at_deadline=False,
+            wait=hurried.wait,
+        )
         self.note(finding, recorder)
         return Answer(status=finding.status, reason=finding.summary)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from chaosext.checks.kube_dns_placement import KUBE_DNS_SELECTOR
 from chaosext.model.errors import Unreachable
 from chaosext.model.findings import Finding, Status, worst
+from chaosext.model.poll import poll
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -62,16 +63,20 @@ def wait_for_movement(cluster: Cluster, timeout_s: float) -> tuple[Movement, flo
     Retries an API server that does not answer for a moment; one that never answers raises `Unreachable`.
     """
     started_s, last = time.monotonic(), None
-    while True:
+
+    def look() -> Movement:
+        nonlocal last
         try:
             last = movement(cluster.pods("kube-system", KUBE_DNS_SELECTOR), cluster.nodes())
         except Unreachable:
-            if last is None and time.monotonic() - started_s > timeout_s:
+            if last is None:
                 raise
-        waited_s = time.monotonic() - started_s
-        if last is not None and (last.settled or waited_s >= timeout_s):
-            return last, waited_s
-        time.sleep(POLL_S)
+        return last
+
+    seen = poll(
+        look, until=lambda seen: seen.settled, within_s=timeout_s, every_s=POLL_S, tolerate=Unreachable
+    )
+    return seen, time.monotonic() - started_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

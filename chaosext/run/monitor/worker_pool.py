@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
 from contextlib import suppress
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
+
+from chaosext.model.poll import poll
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -37,10 +38,7 @@ class Hands:
 
     def wait(self, within_s: float) -> bool:
         """Wait for all tasks; returns whether they were done in time."""
-        deadline_s = time.monotonic() + within_s
-        while not self.idle and time.monotonic() < deadline_s:
-            time.sleep(0.01)
-        return self.idle
+        return poll(lambda: self.idle, within_s=within_s, every_s=0.01)
 
     def dismiss(self) -> None:
         """Let each thread end once the queue is empty."""

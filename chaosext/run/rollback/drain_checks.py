@@ -10,6 +10,7 @@ from chaosext.checks.customer_requests import AT_LEAST, judge_ratio, judge_serve
 from chaosext.checks.suite import unknown
 from chaosext.model.errors import Refused, Unreachable
 from chaosext.model.findings import Finding, Status
+from chaosext.model.poll import poll
 from chaosext.run.rollback.cluster_drain import HELD
 from chaosext.run.session.load_balancer_connection import require_entry, require_member
 
@@ -81,15 +82,18 @@ def _since_drain_s(context: RunContext, after_s: float) -> float | None:
 
 
 def _until_healthy(check: str, ask: Callable[[], Finding], within_s: float) -> Finding:
-    deadline_s = time.monotonic() + within_s
-    while True:
+    def look() -> Finding:
         try:
-            finding = ask()
+            return ask()
         except Unreachable as error:
-            finding = unknown(check, str(error))
-        if finding.status is Status.HEALTHY or time.monotonic() >= deadline_s:
-            return finding
-        time.sleep(POLL_S)
+            return unknown(check, str(error))
+
+    return poll(
+        look,
+        until=lambda finding: finding.status is Status.HEALTHY,
+        within_s=within_s,
+        every_s=POLL_S,
+    )
 
 
 def _require_share(name: str, value: float) -> None:

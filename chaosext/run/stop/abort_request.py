@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from chaosext.cluster.lease import LEASE, look_at_notes, request_abort
 from chaosext.model.errors import Refused, Unreachable
+from chaosext.model.poll import poll
 from chaosext.run.stop.abort_listener import HEALED
 from chaosext.safety.intent import intent_log
 
@@ -150,11 +151,11 @@ class Asking:
         return here and self.run in ("", known.run) and known.context == self.cluster.context
 
     def _wait_until_gone(self, run: str) -> int:
-        deadline_s = time.monotonic() + self.wait_s
-        while time.monotonic() < deadline_s:
-            if all(each.run != run or each.is_over for each in intent_log().outstanding()):
-                self.tell(f"run {run}: the cut is gone on every node")
-                return SEEN
-            time.sleep(POLL_S / 4)
+        def is_gone() -> bool:
+            return all(each.run != run or each.is_over for each in intent_log().outstanding())
+
+        if poll(is_gone, within_s=self.wait_s, every_s=POLL_S / 4, at_deadline=False):
+            self.tell(f"run {run}: the cut is gone on every node")
+            return SEEN
         self.tell(f"the cut of run {run} may still be active: see `chaosext status`")
         return NOT_SEEN

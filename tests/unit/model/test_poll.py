@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -13,6 +13,9 @@ from hypothesis import strategies as st
 
 from chaosext.model.errors import Refused, Unreachable
 from chaosext.model.poll import poll
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @dataclass
