@@ -2,14 +2,14 @@
 
 The grammar is that of github.com/robfig/cron/v3, `ParseStandard`, which the CronJob controller uses: five
 fields, names of months and days, `?` as `*`. Unsupported: `@every` (it counts from the controller's start),
-and a time zone in the schedule.
+and a time zone in the schedule. docs/decisions/0013-cron.md says why no library does this.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ LONGEST_GAP = timedelta(days=8 * 366)
 """From one 29 February to the next it may take eight years (1896 to 1904)."""
 
 _PART = re.compile(r"(\*|\?|[0-9]+|[a-z]{3})(?:-([0-9]+|[a-z]{3}))?(?:/([0-9]+))?")
+_STAR = re.compile(r"[*?](/0*1)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +85,10 @@ FIELDS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cron:
-    """A schedule. If both days are restricted, either is enough; `*` (also `*/2`) restricts none (cron(8))."""
+    """A schedule. If both days are restricted, either is enough.
+
+    A field with a `*` is not restricted; one with `*/2` is, unlike in cron(8).
+    """
 
     minutes: frozenset[int]
     hours: frozenset[int]
@@ -103,7 +107,7 @@ class Cron:
         if len(words) != len(FIELDS):
             raise ValueError("expected five fields: minute, hour, day of the month, month, day of the week")
         numbers = [field.numbers(word) for field, word in zip(FIELDS, words, strict=True)]
-        either = not words[2].startswith(("*", "?")) and not words[4].startswith(("*", "?"))
+        either = not any(_STAR.fullmatch(part) for word in (words[2], words[4]) for part in word.split(","))
         cron = cls(
             minutes=numbers[0],
             hours=numbers[1],
@@ -123,13 +127,21 @@ class Cron:
         )
 
     def times(self, since: datetime, zone: ZoneInfo) -> Iterator[datetime]:
-        """Yield when it is due after `since`, in local time of `zone`."""
+        """Yield when it is due after `since`, in local time of `zone`.
+
+        When clocks are set forward, a skipped time is not due; when they are set back, a repeated one is due twice.
+        """
         for day in self.dates(since.astimezone(zone).date()):
-            for hour in sorted(self.hours):
-                for minute in sorted(self.minutes):
-                    moment = datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone)
-                    if moment > since:
-                        yield moment
+            due = [
+                datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone, fold=fold)
+                for hour in self.hours
+                for minute in self.minutes
+                for fold in (0, 1)
+            ]
+            for moment in sorted({time.astimezone(UTC) for time in due}):
+                local = moment.astimezone(zone)
+                if moment > since and local.hour in self.hours and local.minute in self.minutes:
+                    yield local
 
     def _holds(self, day: date) -> bool:
         in_month, in_week = day.day in self.month_days, day.isoweekday() % 7 in self.week_days
