@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from chaosext.cluster.object_files import read_mapping
+from chaosext.experiment.invalid_settings import in_file, validated
 from chaosext.experiment.known_unhealthy_entries import (
     KEY,
     KnownEntries,
-    KnownEntry,
     read_entries,
     require_in_force,
 )
@@ -25,7 +25,6 @@ from chaosext.rehearsal.simulate.planned_cut import MAX_HORIZON_S
 from chaosext.rehearsal.simulate.prediction import Dns
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 LONGEST_S = (MAX_HORIZON_S - AFTERWARDS_S) / 2
@@ -188,11 +187,7 @@ def read_cutover(path: Path, at: datetime) -> tuple[Cutover, bytes]:
     value, data = read_mapping(path, "--cutover", EXAMPLE)
     if isinstance(value.get(KEY), str):
         value = {**value, KEY: read_entries(path.parent / value[KEY])}
-    try:
-        read = CutoverFile.model_validate(value)
-    except ValidationError as error:
-        raise _refusal(path, error) from None
-    cutover = _cutover(read)
+    cutover = _cutover(validated(value, CutoverFile, in_file(path), example=EXAMPLE))
     require_in_force(cutover.known, at, KEY)
     if cutover.start is not None and cutover.start <= at:
         raise Refused(
@@ -200,59 +195,6 @@ def read_cutover(path: Path, at: datetime) -> tuple[Cutover, bytes]:
             "set it to the start of the cutover",
         )
     return cutover, data
-
-
-# -- refusals ------------------------------------------------------------------------------------------------
-
-_PARTS: Mapping[tuple[str, ...], type[BaseModel]] = {
-    (): CutoverFile,
-    ("cluster",): ClusterName,
-    ("when",): When,
-    ("cut",): CutDuration,
-    ("expect",): Expect,
-    ("rollback",): Rollback,
-    ("accept",): Accept,
-    (KEY,): KnownEntry,
-}
-"""Place in the file -> the model of what may be there."""
-
-_EXPECTED = {
-    "tuple_type": "a list is expected",
-    "model_type": "a mapping is expected",
-    "dict_type": "a mapping is expected",
-    "too_short": "it is empty",
-    "string_too_short": "it is empty",
-    "missing": "it is missing",
-}
-"""pydantic's error types that get a better message."""
-
-
-def _refusal(path: Path, error: ValidationError) -> Refused:
-    first = error.errors()[0]
-    place = _place(first["loc"])
-    if first["type"] == "extra_forbidden":
-        part = tuple(str(each) for each in first["loc"][:-1] if not isinstance(each, int))
-        fix = did_you_mean(str(first["loc"][-1]), _keys(_PARTS.get(part, CutoverFile)))
-        return Refused(f"{path}: {place}: unknown key", fix)
-    said, _, fix = first["msg"].removeprefix("Value error, ").partition("; ")
-    said = _EXPECTED.get(first["type"], said)
-    return Refused(f"{path}: {place}: {said}" if place else f"{path}: {said}", fix or _now(first))
-
-
-def _now(first: Mapping[str, Any]) -> str:
-    """Return the fix: the current value, shortened, and where to look."""
-    if first["type"] == "missing":
-        return EXAMPLE
-    return f"change {first['input']!r:.80}; {EXAMPLE}"
-
-
-def _place(loc: Sequence[int | str]) -> str:
-    """Format a place as `cut.nodes[1]`."""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
-
-
-def _keys(part: type[BaseModel]) -> list[str]:
-    return [field.alias or name for name, field in part.model_fields.items()]
 
 
 # -- values --------------------------------------------------------------------------------------------------

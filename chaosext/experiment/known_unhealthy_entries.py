@@ -11,13 +11,12 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    TypeAdapter,
-    ValidationError,
     field_validator,
 )
 
 from chaosext.checks.suite import STEADY_STATE
 from chaosext.cluster.object_files import read_document
+from chaosext.experiment.invalid_settings import in_file, validated
 from chaosext.model.errors import Refused, did_you_mean
 from chaosext.model.known_unhealthy import KnownUnhealthy, expired, share_of
 
@@ -104,6 +103,12 @@ SteadyEntries = Annotated[
 """Entries for the checks of the steady state."""
 
 
+class KnownFile(BaseModel):
+    """A file of `chaosext baseline save`."""
+
+    known_unhealthy: SteadyEntries
+
+
 def require_in_force(entries: Iterable[KnownUnhealthy], now: datetime, place: str = SETTING) -> None:
     """Raise `Refused` for an entry that has expired, or is accepted for too long; it names the entry."""
     listed = tuple(entries)
@@ -122,13 +127,8 @@ def require_in_force(entries: Iterable[KnownUnhealthy], now: datetime, place: st
 
 def read_known(path: Path) -> tuple[KnownUnhealthy, ...]:
     """Read the entries in a file of `chaosext baseline save`. Raises `Refused`, which names file and field."""
-    try:
-        read = TypeAdapter(SteadyEntries).validate_python(read_entries(path))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, (KEY, *first["loc"])))
-        raise Refused(f"{path}: {place}: {first['msg'].removeprefix('Value error, ')}", EXAMPLE) from None
-    return tuple(entry.value for entry in read)
+    read = validated({KEY: read_entries(path)}, KnownFile, in_file(path), example=EXAMPLE)
+    return tuple(entry.value for entry in read.known_unhealthy)
 
 
 def read_entries(path: Path) -> list[Any]:

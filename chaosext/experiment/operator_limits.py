@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from chaosext.cluster.object_files import read_mapping
+from chaosext.experiment.invalid_settings import in_file, validated
 from chaosext.model.errors import Refused
 from chaosext.model.paths import config_home
 from chaosext.safety.limits import LONGEST_TTL_S, Hours, Limits, in_force
@@ -107,11 +108,6 @@ def read_limits(path: Path) -> Limits:
 
     An empty file is refused as well, like any value that is not a mapping: it is probably a mistake.
     """
-    try:
-        keys, _ = read_mapping(path, "limits", "write lines such as `max_ttl_s: 300`")
-        return LimitKeys.model_validate(keys).limits(str(path))
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        known = ", ".join(LimitKeys.model_fields)
-        raise Refused(f"{path}: {key}: {first['msg']}", f"known keys are {known}") from None
+    example = "write lines such as `max_ttl_s: 300`"
+    keys, _ = read_mapping(path, "limits", example)
+    return validated(keys, LimitKeys, in_file(path), example=example).limits(str(path))

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field
 
-from chaosext.experiment.known_unhealthy_entries import KEY, KnownEntry, SteadyEntries
+from chaosext.experiment.invalid_settings import validated
+from chaosext.experiment.known_unhealthy_entries import SteadyEntries
 from chaosext.experiment.operator_limits import LimitKeys, Names
 from chaosext.experiment.stop_conditions import StopCondition
-from chaosext.model.errors import Refused, did_you_mean
+from chaosext.model.errors import Refused
 from chaosext.model.load_balancer_state import Failover
 from chaosext.model.resource_names import is_container, is_label, is_subdomain
 from chaosext.nodes.access import DEFAULT, NAMESPACE, POD, NodeAccess
@@ -189,10 +190,7 @@ def settings_from(configuration: Mapping[str, Any] | None, secrets: Mapping[str,
         )
     if "stop_conditions" in values:
         values["stop_conditions"] = _looked_up(values["stop_conditions"], configuration or {})
-    try:
-        return Settings.model_validate({"context": context, **values})
-    except ValidationError as error:
-        raise _refusal(error) from None
+    return validated({"context": context, **values}, Settings, _key, prefix=PREFIX, hidden={"context"})
 
 
 def _looked_up(value: Any, configuration: Mapping[str, Any]) -> Any:
@@ -202,15 +200,5 @@ def _looked_up(value: Any, configuration: Mapping[str, Any]) -> Any:
     return substitute(value, configuration, None)
 
 
-def _refusal(error: ValidationError) -> Refused:
-    first = error.errors()[0]
-    field = ".".join(str(part) for part in first["loc"])
-    key = "secrets.KUBERNETES_CONTEXT" if field == "context" else f"configuration.{PREFIX}{field}"
-    if first["type"] != "extra_forbidden":
-        return Refused(f"{key}: {first['msg']}", f"change {first['input']!r}")
-    if len(first["loc"]) > 1:
-        fields = KnownEntry.model_fields if first["loc"][0] == KEY else StopCondition.model_fields
-        return Refused(f"{key}: unknown key", did_you_mean(str(first["loc"][-1]), fields))
-    return Refused(
-        f"{key}: unknown key", did_you_mean(field, set(Settings.model_fields) - {"context"}, prefix=PREFIX)
-    )
+def _key(field: str) -> str:
+    return "secrets.KUBERNETES_CONTEXT" if field == "context" else f"configuration.{PREFIX}{field}"

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from chaosext.cluster.object_files import read_mapping
+from chaosext.experiment.invalid_settings import Model, in_file, validated
 from chaosext.experiment.operator_limits import LimitKeys
 from chaosext.gameday.cron import Cron
-from chaosext.model.errors import Refused, did_you_mean
 from chaosext.model.printable import printable
 from chaosext.safety.limits import Hours, fits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 EXAMPLE = "deploy/gameday.yaml"
@@ -202,52 +201,10 @@ def read_settings(path: Path) -> GameDaySettings:
     return read_model(path, GameDaySettings, EXAMPLE)
 
 
-Model = TypeVar("Model", bound=BaseModel)
-
-
 def read_model(path: Path, model: type[Model], example: str) -> Model:
     """Read the file at `path` as a `model`; `example` is a file that documents the fields. Raises `Refused`."""
     value, _ = read_mapping(path, "settings", f"compare with {example}")
-    return as_model(value, model, str(path), example)
-
-
-def as_model(value: Any, model: type[Model], place: str, example: str) -> Model:
-    """Validate `value`, which is from `place`, as a `model`.
-
-    Raises `Refused`, which names the first invalid field.
-    """
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        raise _refusal(error, model, place, example) from None
-
-
-def _refusal(error: ValidationError, model: type[BaseModel], place: str, example: str) -> Refused:
-    first = error.errors()[0]
-    where = [str(part) for part in first["loc"]]
-    field = ".".join(where) or "as a whole"
-    if first["type"] == "extra_forbidden":
-        hint = did_you_mean(where[-1], _fields_at(model, where[:-1]))
-        return Refused(f"{place}: {field}: unknown field", hint)
-    if first["type"] == "missing":
-        return Refused(f"{place}: {field} is not set", f"set it; compare with {example}")
-    said = str(first["msg"]).removeprefix("Value error, ")
-    return Refused(f"{place}: {field}: {said}", f"its value is {first['input']!r:.80}")
-
-
-def _fields_at(model: type[BaseModel], path: list[str]) -> list[str]:
-    """Return the fields of the model at `path` inside of `model`, or of the last model on the way there."""
-    for name in path:
-        field = model.model_fields.get(name)
-        model = next(_models(field.annotation), model) if field else model
-    return list(model.model_fields)
-
-
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    """Yield the model that an annotation is, or those among its alternatives."""
-    for each in get_args(annotation) or (annotation,):
-        if isinstance(each, type) and issubclass(each, BaseModel):
-            yield each
+    return validated(value, model, in_file(path), example=f"compare with {example}")
 
 
 def as_yaml(*documents: Any) -> str:

@@ -172,11 +172,11 @@ class TestJob:
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"clusters": []}, "clusters: Tuple should have at least 1 item"),
+        ({"clusters": []}, "clusters: it is empty"),
         ({"clusters": [values()["clusters"][0]] * 2}, "clusters: story occurs twice"),
-        ({"clusters": [{"name": "a", "context": "b"}]}, "clusters.0.kubeconfig is not set"),
+        ({"clusters": [{"name": "a", "context": "b"}]}, r"clusters\[0\]\.kubeconfig is not set"),
         ({"rehearse": {"cut_for": "8 minutes"}}, "rehearse.cut_for: String should match"),
-        ({"rehearse": {"cut_nods": "x"}}, "rehearse.cut_nods: unknown field"),
+        ({"rehearse": {"cut_nods": "x"}}, "rehearse.cut_nods: unknown key"),
         ({"schedule": "never"}, "schedule: expected five fields"),
         ({"time_zone": "Mars"}, "time_zone: there is no time zone"),
         ({"parallelism": 0}, "parallelism: Input should be greater"),
