@@ -156,19 +156,13 @@ class Folder:
     def replacement(self, name: str, *, fsync: bool, mode: int = BY_UMASK) -> Iterator[io.BufferedWriter]:
         """Like `write`, for content that comes in pieces: the file appears when the block ends without an error."""
         self._require_replaceable(name, with_target=True)
-        temporary = f".{name[:100]}.{secrets.token_hex(8)}.tmp"
-        handle = os.open(temporary, _NEW, mode, dir_fd=self._descriptor)
-        try:
+        with self._renamed_to(name) as temporary:
+            handle = os.open(temporary, _NEW, mode, dir_fd=self._descriptor)
             with open(handle, "wb") as file:  # noqa: PTH123  a descriptor
                 yield file
                 file.flush()
                 if fsync:
                     os.fsync(handle)
-            os.replace(temporary, name, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
-        except BaseException:
-            with suppress(OSError):  # on a full disk, even an incomplete file is in the way
-                os.unlink(temporary, dir_fd=self._descriptor)
-            raise
         if fsync:
             os.fsync(self._descriptor)
 
@@ -181,14 +175,8 @@ class Folder:
     def link(self, name: str, to: str) -> None:
         """Make `name` a symbolic link to `to`, replacing an existing link."""
         self._require_replaceable(name)
-        temporary = f".{name[:100]}.{secrets.token_hex(8)}.tmp"
-        os.symlink(to, temporary, dir_fd=self._descriptor)
-        try:
-            os.replace(temporary, name, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
-        except OSError:
-            with suppress(OSError):
-                os.unlink(temporary, dir_fd=self._descriptor)
-            raise
+        with self._renamed_to(name) as temporary:
+            os.symlink(to, temporary, dir_fd=self._descriptor)
 
     def require_room(self, size: int) -> None:
         """Raise OSError unless the disk has room for `size` bytes. Leaves nothing on the disk."""
@@ -204,6 +192,18 @@ class Folder:
     def sync(self) -> None:
         """Flush the directory to disk: without it, a crash of the machine loses new files even if they were synced."""
         os.fsync(self._descriptor)
+
+    @contextmanager
+    def _renamed_to(self, name: str) -> Iterator[str]:
+        """Yield a new name; what the block creates there replaces `name`, or is removed after an error."""
+        temporary = f".{name[:100]}.{secrets.token_hex(8)}.tmp"
+        try:
+            yield temporary
+            os.replace(temporary, name, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
+        except BaseException:
+            with suppress(OSError):  # on a full disk, even an incomplete file is in the way
+                os.unlink(temporary, dir_fd=self._descriptor)
+            raise
 
     def _kind(self, name: str) -> int:
         return os.stat(_single(name), dir_fd=self._descriptor, follow_symlinks=False).st_mode
