@@ -15,7 +15,7 @@ import pytest
 from chaosext.testbed.kubectl import ADMIN_CONF, SERVER
 
 from .conftest import NAME, docker, kubectl, node_names
-from .test_gameday import Job, next_run_tells, require_nothing_left, schedule, settings, take_away, wait
+from .test_gameday import Job, clean_up, next_run_tells, require_nothing_left, schedule, settings, wait
 from .test_pod_transport import LATEST_S, chaosext, cut_seen, experiment, live, make_namespace, running
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def three() -> Iterator[None]:
         )
     make_namespace()
     yield
-    take_away()
+    clean_up()
 
 
 def addresses() -> dict[str, str]:
