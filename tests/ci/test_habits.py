@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from workflow_tools import BIN, ROOT
+from checkout import ROOT
+from workflow_tools import BIN
 
 HOOKS = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
 FORMS = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yaml"))

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from workflow_tools import ROOT
+from checkout import ROOT
 
 ASK = """
 from importlib.metadata import entry_points

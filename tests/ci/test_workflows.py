@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from workflow_tools import ACTION, ACTIONLINT, BIN, ROOT, STEPS, WORKFLOWS, built, pins, played
+from checkout import ROOT
+from workflow_tools import ACTION, ACTIONLINT, BIN, STEPS, WORKFLOWS, built, pins, played
 
 EXPERIMENT = ROOT / "experiments" / "control-plane-partition.yaml"
 SCRIPTS = sorted(each for each in STEPS.iterdir() if os.access(each, os.X_OK))

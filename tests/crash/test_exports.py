@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import signal
 import socket
-import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.request import urlopen
 
 import pytest
+from collector import collector, told
 from crash_run import Run
 from crash_stage import act, experiment
 
-sys.path.append(str(Path(__file__).parents[1] / "unit" / "report"))
-
-from collector import collector, told
-
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import Any
 
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from workflow_tools import played
 
 from .conftest import NAME, ROOT
-
-sys.path.append(str(ROOT / "tests" / "ci"))
-from workflow_tools import played
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from directories import NODE, whole
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-sys.path.append(str(Path(__file__).parents[1] / "unit" / "report"))
-from directories import NODE, whole
 
 from chaosext.model.errors import Refused
 from chaosext.report.data.run_comparison import compare

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
+from crowded import crowds
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "rehearsal"))
-
-from crowded import crowds
 
 from chaosext.rehearsal.predict.predict import rehearse
 from chaosext.rehearsal.simulate.engine import simulate

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "rehearsal"))
-
-from typing import TYPE_CHECKING
-
 from worlds import ACCELERATED, CALICO, PRODUCTION, ROUTED, cluster, off_control_plane, workers_of
 
 from chaosext.model.timeline import Kind

@@ -8,4 +8,4 @@ ROOT = Path(__file__).parents[2]
 # The chaosext that is tried is the installed one, so the checkout comes last on the path, not first.
 if Path(sys.path[0] or ".").resolve() == ROOT.resolve():
     del sys.path[0]
-sys.path.append(str(ROOT))
+sys.path += [str(ROOT), str(ROOT / "tests" / "helpers")]

@@ -16,7 +16,8 @@ import traceback
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from tests.children import leave_with_parent
+from children import leave_with_parent
+
 from tests.trust import ROOT
 from tests.trust.row import Effort, Ground, Measured, NotHere, Row
 from tests.trust.table import rows

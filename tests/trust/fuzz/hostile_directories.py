@@ -7,20 +7,18 @@ import os
 import shutil
 import socket
 import stat
-import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
+from directories import NODE, whole
+from stories import STORIES
+
 from tests.trust.fuzz import mutate
 from tests.trust.fuzz.hostile import OBEYED, TEXTS, said, with_home
 from tests.trust.fuzz.subject import Subject
-
-sys.path.append(str(Path(__file__).parents[2] / "unit" / "report"))
-from directories import NODE, whole
-from stories import STORIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import sys
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from listings import SMALL as CLUSTER
+from listings import listed
 
 from chaosext.model.errors import Inconclusive, Refused
 from tests.trust.fuzz import mutate
@@ -20,10 +21,6 @@ from tests.trust.fuzz.hostile import TEXTS, said, with_home
 from tests.trust.fuzz.inputs import INTENT, LIMITS, PIN, SMALL
 from tests.trust.fuzz.stage import CONTEXT
 from tests.trust.fuzz.subject import Subject
-
-sys.path.append(str(Path(__file__).parents[2] / "unit" / "rehearsal"))
-from listings import SMALL as CLUSTER
-from listings import listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -24,6 +24,7 @@ COPIED = (
     "chaosext",
     "experiments",
     "tests/golden",
+    "tests/helpers",
     "tests/unit",
     "kind-config.yaml",
     "README.md",

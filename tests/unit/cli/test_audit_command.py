@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from checkout import ROOT
 
 from chaosext.cli.main import invoke
 from chaosext.safety.audit_log import AuditEvent, AuditLog, Deed, audit_log, digest_of
 
-EXAMPLE = Path(__file__).parents[3] / "experiments" / "control-plane-partition.yaml"
+if TYPE_CHECKING:
+    from pathlib import Path
+
+EXAMPLE = ROOT / "experiments" / "control-plane-partition.yaml"
 
 
 @pytest.fixture

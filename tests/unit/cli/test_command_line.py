@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from checkout import ROOT
 
 from chaosext.cli import main
 from chaosext.cli.main import COMMANDS, invoke
@@ -24,14 +25,13 @@ from chaosext.partition.cut import Cut, NodeCut, peers_of
 from chaosext.partition.nft import arm_ruleset, disarm_ruleset
 from chaosext.run.dry_run import DryRun
 
-TESTS = Path(__file__).parents[2]
-EXAMPLE = TESTS.parent / "experiments" / "control-plane-partition.yaml"
+EXAMPLE = ROOT / "experiments" / "control-plane-partition.yaml"
 HEAVY = ("kubernetes", "chaoslib", "chaosk8s", "rich", "pydantic", "yaml")
 
 
 def compare(name: str, text: str) -> None:
     """With `GOLDEN=write` the file is written anew."""
-    path = TESTS / "golden" / "cli" / name
+    path = ROOT / "tests" / "golden" / "cli" / name
     if os.environ.get("GOLDEN") == "write":
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

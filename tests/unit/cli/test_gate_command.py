@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from checkout import ROOT
 from jsonschema import Draft202012Validator
 
 from chaosext.cli.main import invoke
 from chaosext.gate.remedies import Search, Searched
 
-ROOT = Path(__file__).parents[3]
 SCHEMA = ROOT / "docs" / "schemas" / "gate.schema.json"
 GOLDEN = ROOT / "tests" / "golden" / "gate"
 STORY, MITIGATED = "examples/snapshots/story.json", "examples/snapshots/mitigated.json"

@@ -6,10 +6,10 @@ import os
 from dataclasses import replace
 from io import StringIO
 from itertools import product
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from checkout import ROOT
 from pictures import CART, CP, ONE, PICTURES, SIZES, TWO, hundred, night
 
 from chaosext.cli.lane_text import STEPS_S, Cell, TerminalAxis, rows
@@ -20,7 +20,7 @@ from chaosext.model.result import Lane
 if TYPE_CHECKING:
     from rich.text import Text
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "live"
+GOLDEN = ROOT / "tests" / "golden" / "live"
 STORY = [f"{name}.{size}.txt" for name, size in product(PICTURES, SIZES)]
 
 

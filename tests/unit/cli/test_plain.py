@@ -9,12 +9,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from checkout import ROOT
 from pictures import BRIEFING, night
 
 from chaosext.cli.output import Plain
 from chaosext.model.timeline import NO_LONGER_WATCHED, Event, Kind
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "cli" / "run-plain.txt"
+GOLDEN = ROOT / "tests" / "golden" / "cli" / "run-plain.txt"
 
 
 def printed(*more: Event, verbose: bool = False) -> str:

@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from checkout import ROOT
 from jsonschema import Draft202012Validator
 
 from chaosext.cli.main import invoke
 from chaosext.cli.rehearse import MITIGATIONS
 from chaosext.rehearsal.mitigate import mitigations
 
-SNAPSHOTS = Path(__file__).parents[3] / "examples" / "snapshots"
-SCHEMA = Path(__file__).parents[3] / "docs" / "schemas" / "rehearsal.schema.json"
+SNAPSHOTS = ROOT / "examples" / "snapshots"
+SCHEMA = ROOT / "docs" / "schemas" / "rehearsal.schema.json"
 STORY, MITIGATED = str(SNAPSHOTS / "story.json"), str(SNAPSHOTS / "mitigated.json")
 LARGER = str(SNAPSHOTS / "larger.json.gz")
 SHORT = ("--cut-for", "120s", "--horizon", "300s", "--samples", "12")

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import resource
-import sys
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "report"))
 from directories import whole
 
 from chaosext.cli.main import invoke
 from chaosext.report.render import formats as endings
 from chaosext.report.render.formats import Ending
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FILES = ["report.html", "summary.md", "junit.xml", "report.json"]
 

@@ -6,11 +6,11 @@ import gzip
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlparse
 
 import pytest
+from checkout import ROOT
 
 from chaosext.cli.main import invoke
 from chaosext.cluster import client
@@ -20,10 +20,11 @@ from chaosext.rehearsal.snapshot.reader import read_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from chaosext.rehearsal.snapshot.prune import ObjectKind
 
-STORY = Path(__file__).parents[3] / "examples" / "snapshots" / "story.json"
+STORY = ROOT / "examples" / "snapshots" / "story.json"
 CALICOS = ("BGPPeer", "BGPConfiguration", "IPPool")
 PAGE = 5
 

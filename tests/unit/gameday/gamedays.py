@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
+from checkout import ROOT
 
 from chaosext.gameday.gameday_settings import GameDaySettings
 
-ROOT = Path(__file__).parents[3]
+if TYPE_CHECKING:
+    from pathlib import Path
+
 EXPERIMENTS = ROOT / "experiments"
 
 UID = "0b6c1f9e-1111-2222-3333-444455556666"

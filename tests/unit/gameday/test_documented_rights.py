@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gamedays import ROOT
+from checkout import ROOT
 
 from chaosext.gameday.rights import OWN, rules
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from gamedays import ROOT
+from checkout import ROOT
 
 from chaosext.cli.main import invoke
 from chaosext.gameday import cluster_fleet

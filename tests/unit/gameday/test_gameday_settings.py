@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import pytest
 import yaml
+from checkout import ROOT
 from click.testing import CliRunner
-from gamedays import EXPERIMENTS, ROOT, UID, settings, values, written
+from gamedays import EXPERIMENTS, UID, settings, values, written
 
 from chaosext.cli.main import cli, invoke
 from chaosext.experiment.load import load_experiment

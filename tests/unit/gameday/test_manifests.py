@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from gamedays import EXPERIMENTS, ROOT, settings
+from checkout import ROOT
+from gamedays import EXPERIMENTS, settings
 
 from chaosext.gameday.bundle_of_manifests import compose, helm_values, kustomize
 from chaosext.gameday.gameday_settings import GameDaySettings, read_settings

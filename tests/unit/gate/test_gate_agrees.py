@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import gzip
 import json
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from checkout import ROOT
 
 from chaosext.gate.cutover_plan import Cutover, Selection
 from chaosext.gate.decision import Decision
 from chaosext.gate.judge import judge
 from chaosext.rehearsal.snapshot.reader import read_snapshot
 
-RECORDED = sorted((Path(__file__).parents[2] / "golden" / "rehearsal").glob("*.json.gz"))
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RECORDED = sorted((ROOT / "tests" / "golden" / "rehearsal").glob("*.json.gz"))
 PLAN = Cutover(
     title="t",
     selection=Selection(selector="!node-role.kubernetes.io/control-plane"),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 import json
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from checkout import ROOT
 from jsonschema import Draft202012Validator
 
 from chaosext.cli.main import invoke
@@ -21,9 +21,9 @@ from hack.images import builder
 from hack.images.builder import Contents, Tools, build_bundle, export_bundle, write_bundle
 
 if TYPE_CHECKING:
-    from chaosext.testbed.bundle import Bundle
+    from pathlib import Path
 
-ROOT = Path(__file__).parents[3]
+    from chaosext.testbed.bundle import Bundle
 QUIET = Progress(io.StringIO())
 ROLES = (
     "node-base", "leaf", "load-balancer", "kube-proxy", "calico-node", "calico-cni", "shop", "client",

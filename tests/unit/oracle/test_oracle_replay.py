@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from checkout import ROOT
 
 from oracle.calibration import calibrations
 from oracle.judge import compare
 from oracle.recording import Recording
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from oracle.judge import Comparison
 
-RECORDED = sorted((Path(__file__).parents[2] / "golden" / "oracle").glob("*.json.gz"))
+RECORDED = sorted((ROOT / "tests" / "golden" / "oracle").glob("*.json.gz"))
 REPEATED = [file for file in RECORDED if file.name.startswith("1+3.")]
 """The story without zones, which goes differently each time."""
 

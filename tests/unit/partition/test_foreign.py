@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from pathlib import Path
 
 import pytest
+from checkout import ROOT
 
 from chaosext.partition.foreign_rules import Author, ForeignChange, changes, fingerprint
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "foreign"
+GOLDEN = ROOT / "tests" / "golden" / "foreign"
 FOUR, SIX = ((GOLDEN / f"kind-worker.{count}-replicas.nft").read_text() for count in ("four", "six"))
 
 FOREIGN = """\

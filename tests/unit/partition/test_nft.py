@@ -8,10 +8,10 @@ import re
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from checkout import ROOT
 
 from chaosext.model.errors import Refused
 from chaosext.partition.cut import Cut, NodeCut, peers_of
@@ -32,7 +32,7 @@ from chaosext.partition.nft import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "nft"
+GOLDEN = ROOT / "tests" / "golden" / "nft"
 ARMED_AT = datetime(2026, 10, 2, 12, 0, 0, 250_000, tzinfo=UTC)
 NODE = NodeCut(node="cp-1", uplinks=("eth1", "eth0"))
 DUAL = Cut(

@@ -6,10 +6,10 @@ import json
 import re
 from collections import Counter, defaultdict
 from fnmatch import fnmatch
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from checkout import ROOT
 from recordings import KEPT, compare, read_kept, rehearsed
 from worlds import cluster, workers_of
 
@@ -20,7 +20,7 @@ from chaosext.rehearsal.simulate.prediction import Forecast
 if TYPE_CHECKING:
     from chaosext.rehearsal.simulate.prediction import PredictedEvent
 
-RECORDED = Path(__file__).parents[2] / "golden" / "rehearsal"
+RECORDED = ROOT / "tests" / "golden" / "rehearsal"
 RUNS = ("testbed-1+2.1.jsonl", "testbed-1+2.2.jsonl")
 NODES = {"chaosext-control-plane": "cp-1", "chaosext-worker2": "worker-2", "chaosext-worker": "worker-1"}
 APPS = {"storefront-6975d6b4c7": "storefront-1", "catalog-d98bdf558": "catalog-1"}

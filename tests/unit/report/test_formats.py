@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from checkout import ROOT
 from directories import whole
 from jsonschema import Draft202012Validator
 from runs import RUNS
@@ -20,7 +20,10 @@ from chaosext.model.verdict import Outcome
 from chaosext.report.data.run_comparison import OutageChange, compare
 from chaosext.report.render.formats import as_json, document
 
-DOCS = Path(__file__).parents[3] / "docs"
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DOCS = ROOT / "docs"
 SCHEMAS = {path.name.partition(".")[0]: json.loads(path.read_text()) for path in (DOCS / "schemas").iterdir()}
 
 

@@ -9,9 +9,9 @@ import os
 import re
 from dataclasses import replace
 from html import unescape
-from pathlib import Path
 
 import pytest
+from checkout import ROOT
 from runs import RUNS
 from stories import STORIES, event
 
@@ -30,7 +30,7 @@ from chaosext.report.render.junit import junit
 from chaosext.report.render.markdown import summary
 from chaosext.report.sentences.what_to_do import removal
 
-GOLDEN = Path(__file__).parents[2] / "golden"
+GOLDEN = ROOT / "tests" / "golden"
 
 COMPARED = {
     "mended": ("deviated-rollback-verified", "passed"),

@@ -6,11 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
+from checkout import ROOT
 from stories import STORIES
 
 from chaosext.cli.output import result_lines
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "results"
+GOLDEN = ROOT / "tests" / "golden" / "results"
 
 
 def compare(name: str, text: str) -> None:

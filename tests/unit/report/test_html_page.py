@@ -8,9 +8,9 @@ import os
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
+from checkout import ROOT
 from runs import RUNS
 from stories import CP, STORIES, event
 
@@ -21,7 +21,7 @@ from chaosext.report.data.run_data import RunData
 from chaosext.report.render.html.page import page
 from chaosext.report.render.html.phrases import MEANS
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "report"
+GOLDEN = ROOT / "tests" / "golden" / "report"
 
 VOID = {"meta", "link", "input", "br", "hr", "img"}
 NOT_CLOSED_IN_SVG = {"path", "rect", "line", "circle"}

@@ -11,6 +11,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from checkout import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
@@ -231,5 +232,5 @@ def test_what_is_known_to_be_unhealthy_is_a_case_that_never_passes(became: Becam
         assert known.said in text
     assert f"  {known.said}" in tuple(result_lines(with_known.result, Path("run")))
     assert RunResult.from_json(with_known.result.to_json(), ()).known == (known,)
-    schema = json.loads((Path(__file__).parents[3] / "docs/schemas/result.schema.json").read_text())
+    schema = json.loads((ROOT / "docs/schemas/result.schema.json").read_text())
     Draft202012Validator(schema).validate(with_known.result.to_json())

@@ -5,10 +5,10 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from checkout import ROOT
 
 from chaosext.experiment.load import load_experiment
 from chaosext.experiment.resolve import resolve
@@ -19,9 +19,9 @@ from chaosext.run.own_rehearsal import Course, OwnRehearsal, course_of, rehearse
 from chaosext.run.session.run_directory import RunDirectory
 
 if TYPE_CHECKING:
-    from chaosext.experiment.resolve import Resolved
+    from pathlib import Path
 
-ROOT = Path(__file__).parents[3]
+    from chaosext.experiment.resolve import Resolved
 SNAPSHOTS = ROOT / "examples" / "snapshots"
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
+
+from checkout import ROOT
 
 from chaosext.cleanup.inventory import STATUS_SCHEMA, FoundSentinels, Overview, RunnerState
 from chaosext.cluster.daemonset import SentinelDaemonSet
@@ -17,7 +18,6 @@ from chaosext.safety.audit_log import AuditEvent, Deed
 from chaosext.safety.hash_chain import ChainHead, Wrong, account_for, link
 from chaosext.safety.intent import Outstanding
 
-ROOT = Path(__file__).parents[3]
 SAFETY, AUDIT, SECURITY = (
     (ROOT / name).read_text() for name in ("docs/safety.md", "docs/audit.md", "SECURITY.md")
 )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from bundles import IMAGES, manifest, write
+from checkout import ROOT
 from jsonschema import Draft202012Validator
 
 from chaosext.model.errors import Refused
@@ -22,8 +23,6 @@ from chaosext.testbed.stage_progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-ROOT = Path(__file__).parents[3]
 QUIET = Progress(io.StringIO())
 
 

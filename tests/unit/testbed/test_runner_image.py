@@ -8,6 +8,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from checkout import ROOT
 
 import chaosext
 from chaosext.nodes import image_names
@@ -16,7 +17,6 @@ from chaosext.testbed import registry
 from chaosext.testbed.delivery import RUNNER_COMMAND, runner_image_over
 from hack.images.debian import RUNNER_PACKAGES
 
-ROOT = Path(__file__).parents[3]
 DOCKERFILE = (ROOT / "deploy/runner/Dockerfile").read_text()
 
 

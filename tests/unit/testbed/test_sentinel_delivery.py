@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import tarfile
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from bed_images import IMAGES
+from checkout import ROOT
 
 from chaosext.sentinel.sentinel_image import ENTRYPOINT, HOME, image_name, sources
 from chaosext.testbed import delivery
@@ -20,6 +20,7 @@ from chaosext.testbed.delivery import sentinel_image_over
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 def container(name: str, role: str) -> NodeContainer:
@@ -115,12 +116,11 @@ def test_the_image_is_our_sources_over_a_python(tmp_path: Path) -> None:
 
 
 def test_the_dockerfile_for_other_clusters_makes_the_same_of_the_same_sources() -> None:
-    root = Path(__file__).parents[3]
-    lines = (root / "deploy/sentinel/Dockerfile").read_text().splitlines()
+    lines = (ROOT / "deploy/sentinel/Dockerfile").read_text().splitlines()
     said = [(word, rest) for word, _, rest in (line.partition(" ") for line in lines)]
-    copied = [root / rest.split()[0] for word, rest in said if word == "COPY"]
+    copied = [ROOT / rest.split()[0] for word, rest in said if word == "COPY"]
     files = [file for each in copied for file in ([each] if each.is_file() else each.rglob("*.py"))]
 
-    assert sorted(str(file.relative_to(root)) for file in files) == sorted(sources())
+    assert sorted(str(file.relative_to(ROOT)) for file in files) == sorted(sources())
     assert json.loads(dict(said)["ENTRYPOINT"]) == list(ENTRYPOINT)
     assert dict(said)["ENV"] == f"PYTHONPATH=/{HOME} PYTHONDONTWRITEBYTECODE=1"

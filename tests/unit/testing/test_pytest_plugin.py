@@ -11,8 +11,6 @@ import time
 from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "report"))
 from directories import whole
 
 from chaosext.cli.main import invoke

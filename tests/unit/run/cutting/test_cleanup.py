@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from overviews import ALIVE, DEAD, ELSEWHERE, cut, lock, node, unfinished
 
 from chaosext.cleanup import removal, survey
 from chaosext.cleanup.inventory import CleanupScope, LeftoverKind, Overview, Why
@@ -20,7 +21,6 @@ from chaosext.partition.reports import HealedNode, HealReport
 from chaosext.safety.audit_log import audit_log
 from chaosext.safety.intent import Outstanding, intent_log
 
-from .overviews import ALIVE, DEAD, ELSEWHERE, cut, lock, node, unfinished
 from .test_status import compare
 
 if TYPE_CHECKING:

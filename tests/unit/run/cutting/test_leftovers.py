@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from overviews import ALIVE, DEAD, ELSEWHERE, lock, node, sentinels
 
 from chaosext.cleanup import agent_pods
 from chaosext.cleanup.agent_pods import clean_up_sentinels, with_sentinels
@@ -23,8 +24,6 @@ from chaosext.run.session import connection
 from chaosext.safety.audit_log import audit_log
 from chaosext.safety.intent import intent_log, placed
 from chaosext.safety.pins import Pin, write_pin
-
-from .overviews import ALIVE, DEAD, ELSEWHERE, lock, node, sentinels
 
 if TYPE_CHECKING:
     from pathlib import Path

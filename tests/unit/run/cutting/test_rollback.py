@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from overviews import DEAD, ELSEWHERE, lock
 
 from chaosext.cluster.client import NotFound
 from chaosext.cluster.objects import Deployment, Node, Pod
@@ -15,8 +16,6 @@ from chaosext.partition.cut import Cut, NodeCut, peers_of
 from chaosext.run.fault.state import fault_of
 from chaosext.run.rollback import kube_dns
 from chaosext.run.session import run_context as contexts
-
-from .overviews import DEAD, ELSEWHERE, lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

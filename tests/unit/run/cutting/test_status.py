@@ -6,10 +6,11 @@ import json
 import os
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from checkout import ROOT
+from overviews import ALIVE, DEAD, ELSEWHERE, cut, lock, node, sentinels, unfinished
 
 from chaosext.cleanup import survey
 from chaosext.cleanup.inventory import Overview, RunnerState
@@ -20,14 +21,14 @@ from chaosext.model.clock import Moment
 from chaosext.model.errors import Refused
 from chaosext.safety.intent import Changed, IntentLog, intent_log
 
-from .overviews import ALIVE, DEAD, ELSEWHERE, cut, lock, node, sentinels, unfinished
-
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from chaosext.model.owner import Holder, LockFacts
     from chaosext.nodes.access import NodeAccess
     from chaosext.partition.reports import NodeTables
 
-GOLDEN = Path(__file__).parents[3] / "golden" / "cli"
+GOLDEN = ROOT / "tests" / "golden" / "cli"
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from checkout import ROOT
 
 from chaosext.run.verdict.foreign_changes import LONGEST_LINE, MOST_LINES, foreign_rules
 
 if TYPE_CHECKING:
     from chaosext.model.result import ForeignRules
 
-GOLDEN = Path(__file__).parents[3] / "golden" / "foreign"
+GOLDEN = ROOT / "tests" / "golden" / "foreign"
 FOUR, SIX = ((GOLDEN / f"kind-worker.{count}-replicas.nft").read_text() for count in ("four", "six"))
 
 

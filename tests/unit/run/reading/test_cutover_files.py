@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
+from checkout import ROOT
 
 from chaosext.experiment.cutover_plan_file import read_cutover
 from chaosext.gate.cutover_plan import Acceptance, Selection
 from chaosext.model.errors import Refused
 from chaosext.rehearsal.simulate.prediction import Dns
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 AT = datetime(2026, 11, 23, 12, tzinfo=UTC)
-PLANS = Path(__file__).parents[4] / "examples" / "cutovers"
+PLANS = ROOT / "examples" / "cutovers"
 
 LEAST = "title: t\ncut: {nodes: [worker-1], for: 8m}\n"
 

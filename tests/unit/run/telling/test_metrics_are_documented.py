@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from pathlib import Path
 
+from checkout import ROOT
 from test_metrics import PICTURE
 
 from chaosext.model.result import Lane
 from chaosext.model.verdict import Outcome, Verdict
 from chaosext.run.monitor.metrics import families
 
-TEXT = (Path(__file__).parents[4] / "docs" / "metrics.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
 ENDED = replace(PICTURE, verdict=Verdict(outcome=Outcome.PASSED, reasons=()))
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from checkout import ROOT
 
 from chaosext.model.errors import Refused
 from chaosext.testbed.stage_progress import Progress
 from hack.images.go import GoBuild, GoModule, ensure_go_commands
 
-ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 STEPS = ROOT / ".github" / "steps"
 ACTION = ROOT / "action.yml"

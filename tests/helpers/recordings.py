@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from checkout import ROOT
+
 from chaosext.model.timeline import Event, Kind
 from chaosext.rehearsal.predict.predict import rehearse
 from chaosext.rehearsal.simulate.planned_cut import Plan
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
     from chaosext.rehearsal.simulate.prediction import PredictedEvent, Prediction
 
-KEPT = Path(__file__).parents[2] / "golden" / "rehearsal"
+KEPT = ROOT / "tests" / "golden" / "rehearsal"
 
 COMPARED = frozenset(Kind) & {
     *(Kind.NODE_NOT_READY, Kind.NODE_TAINTED, Kind.NODE_READY, Kind.ZONE_STATE),

@@ -1,8 +1,0 @@
-"""Clusters as values come from the rehearsal's tests."""
-
-from __future__ import annotations
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "rehearsal"))
