@@ -37,7 +37,8 @@ SAFETY = Scope(
     tests=("tests/unit/safety",),
 )
 PROOF = Scope(
-    sources=("chaosext/checks/cut_effective.py",), tests=("tests/unit/steady/test_reachability_and_cut.py",)
+    sources=("chaosext/checks/cut_effective.py",),
+    tests=("tests/unit/checks/test_tcp_reachability_and_cut_effective.py",),
 )
 CUTTING = Scope(
     sources=tuple(f"chaosext/run/fault/{name}.py" for name in ("inject", "heal", "verify")),

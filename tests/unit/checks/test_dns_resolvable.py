@@ -6,10 +6,10 @@ from base64 import b64encode
 from typing import TYPE_CHECKING
 
 import pytest
+from check_worlds import ScriptedShell, endpoint
 from dns.message import from_wire, make_response
 from hypothesis import given
 from hypothesis import strategies as st
-from steady_worlds import ScriptedShell, endpoint
 
 from chaosext.checks.dns_resolvable import (
     DnsEvidence,

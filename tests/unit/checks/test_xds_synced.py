@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 import pytest
+from check_worlds import NOW, pod
 from hypothesis import given
 from hypothesis import strategies as st
-from steady_worlds import NOW, pod
 
 from chaosext.checks.xds_synced import TYPE_URLS, Proxy, Sync, XdsEvidence, gather, judge, parse_syncz
 from chaosext.model.findings import Status

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from steady_worlds import NOW, ScriptedShell, bgp_peer, endpoint, node, pod
+from check_worlds import NOW, ScriptedShell, bgp_peer, endpoint, node, pod
 
 from chaosext.checks.bgp_established import BgpEvidence, gather, judge, parse_frr
 from chaosext.checks.kube_dns_placement import PlacementEvidence

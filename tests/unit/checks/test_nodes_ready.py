@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from steady_worlds import node
+from check_worlds import node
 
 from chaosext.checks.nodes_ready import KubeletsEvidence, gather_kubelets, judge_kubelets, judge_ready
 from chaosext.checks.suite import STEADY_STATE, Surroundings, run_checks

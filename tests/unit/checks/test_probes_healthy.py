@@ -6,9 +6,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from check_worlds import NOW, ago, pod, waiting
 from hypothesis import given
 from hypothesis import strategies as st
-from steady_worlds import NOW, ago, pod, waiting
 
 from chaosext.checks.probes_healthy import (
     ProbeFailure,

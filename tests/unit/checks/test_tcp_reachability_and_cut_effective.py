@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pytest
+from check_worlds import ScriptedShell, node
 from hypothesis import given
 from hypothesis import strategies as st
-from steady_worlds import ScriptedShell, node
 
 from chaosext.checks import cut_effective
 from chaosext.checks.cut_effective import (
