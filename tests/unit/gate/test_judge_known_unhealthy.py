@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from test_gate_decides import PLAN, versioned
+from test_judge import PLAN, versioned
 from worlds import cluster, off_control_plane
 
 from chaosext.gate.decision import Decision

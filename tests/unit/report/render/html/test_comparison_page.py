@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from runs import RUNS
-from test_html_page import HOSTILE, read
+from test_page import HOSTILE, read
 
 from chaosext.model.result import Lane
 from chaosext.report.data.run_comparison import compare
