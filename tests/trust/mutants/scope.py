@@ -18,12 +18,12 @@ class Scope:
         return Scope(sources=self.sources + other.sources, tests=self.tests + other.tests)
 
 
-VERDICT = Scope(
-    sources=("chaosext/run/verdict/derive.py",), tests=("tests/unit/run/judging/test_verdict.py",)
-)
+VERDICT = Scope(sources=("chaosext/run/verdict/derive.py",), tests=("tests/unit/run/verdict/test_derive.py",))
 JUDGING = Scope(
     sources=tuple(f"chaosext/run/verdict/{name}.py" for name in ("facts", "criteria", "foreign_changes")),
-    tests=tuple(f"tests/unit/run/judging/test_{name}.py" for name in ("facts", "rulings", "foreign")),
+    tests=tuple(
+        f"tests/unit/run/verdict/test_{name}.py" for name in ("facts", "criteria", "foreign_changes")
+    ),
 )
 PARTITION = Scope(
     sources=tuple(
@@ -42,7 +42,7 @@ PROOF = Scope(
 )
 CUTTING = Scope(
     sources=tuple(f"chaosext/run/fault/{name}.py" for name in ("inject", "heal", "verify")),
-    tests=tuple(f"tests/unit/run/cutting/test_{name}.py" for name in ("severing", "fault", "verify")),
+    tests=tuple(f"tests/unit/run/fault/test_{name}.py" for name in ("inject", "inject_and_heal", "verify")),
 )
 
 SCOPES = {Effort.FAST: VERDICT, Effort.FULL: VERDICT + JUDGING + PARTITION + SAFETY + PROOF + CUTTING}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from overviews import ALIVE, DEAD, ELSEWHERE, cut, lock, node, unfinished
+from test_survey import compare
 
 from chaosext.cleanup import removal, survey
 from chaosext.cleanup.inventory import CleanupScope, LeftoverKind, Overview, Why
@@ -20,8 +21,6 @@ from chaosext.nodes.access import NodeAccess
 from chaosext.partition.reports import HealedNode, HealReport
 from chaosext.safety.audit_log import audit_log
 from chaosext.safety.intent import Outstanding, intent_log
-
-from .test_status import compare
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from test_cut_plan import CP, WORKERS
 
 from chaosext.checks.cut_effective import CutEvidence, Path, Shut, entered, judge
 from chaosext.checks.tcp_reachability import Connect, Reach, Target
@@ -22,8 +23,6 @@ from chaosext.partition.apply import DELAY_S, STRAGGLER_S, TAKE_BACK_S, TIMEOUT_
 from chaosext.partition.cut import Side
 from chaosext.run.fault import cut_plan
 from chaosext.run.fault.cut_plan import Topology, plan_cut
-
-from .test_plan import CP, WORKERS
 
 SERVER, HTTPS, STRANGER = "203.0.113.7", 443, "198.51.100.80"
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from test_inject_and_heal import stage  # noqa: F401  a fixture
 
 from chaosext.model.errors import Refused
 from chaosext.run.fault import heal
@@ -15,12 +16,10 @@ from chaosext.run.session import connection
 from chaosext.safety import pins
 from chaosext.safety.audit_log import audit_log
 
-from .test_fault import stage  # noqa: F401  a fixture
-
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .test_fault import Stage
+    from test_inject_and_heal import Stage
 
 
 def told() -> list[tuple[str, Any]]:
