@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from fake_node import BOOT, FOREIGN, FakeNode, table_json
 
 from chaosext.model import clock
 from chaosext.model.errors import Inconclusive, Refused, Unreachable, Unsafe
@@ -35,8 +36,6 @@ from chaosext.partition.apply import (
 from chaosext.partition.cut import Cut, NodeCut, peers_of
 from chaosext.partition.lock_table import hold_statements
 from chaosext.partition.nft import arm_ruleset, disarm_ruleset, renew_ruleset
-
-from .fake_node import BOOT, FOREIGN, FakeNode, table_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
