@@ -43,7 +43,7 @@ ELSEWHERE = {
     "chaosext pin --context": ("tests/unit/cli/test_pin_command.py", '"pin", "--context"'),
     "chaosext testbed up": ("tests/kind/test_testbed.py", '"testbed", "up"'),
     "chaosext testbed up --mitigation": (".github/workflows/nightly.yaml", "mitigation: dns-affinity"),
-    "chaosext testbed down": ("tests/unit/testbed/test_bed_command.py", '"down"'),
+    "chaosext testbed down": ("tests/unit/cli/test_testbed_command.py", '"down"'),
     "chaosext check all": ("tests/kind/test_known_unhealthy.py", '"check", "all"'),
     "chaosext run my-cutover.yaml": ("tests/kind/test_story.py", "run(experiment)"),
     "chaosext run my-cutover.yaml --dry-run": ("tests/kind/test_refusals.py", 'run(experiment, "--dry-run")'),
