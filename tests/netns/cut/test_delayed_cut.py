@@ -15,7 +15,7 @@ from chaosext.partition.apply import arm, heal, inspect, renew
 from chaosext.partition.cut import FAMILIES, Cut, Family, NodeCut, peers_of
 
 from .lab import ADDRESS, NODE, OUTSIDER, PEER, POD, Lab, Namespaces, arrives, wait_until
-from .test_operation import REJECTS_RULES, TroubledShell
+from .test_arm_and_heal import REJECTS_RULES, TroubledShell
 
 pytestmark = pytest.mark.netns
 

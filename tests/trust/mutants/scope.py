@@ -19,7 +19,7 @@ class Scope:
 
 
 VERDICT = Scope(sources=("chaosext/run/verdict/derive.py",), tests=("tests/unit/run/verdict/test_derive.py",))
-JUDGING = Scope(
+VERDICT_FACTS = Scope(
     sources=tuple(f"chaosext/run/verdict/{name}.py" for name in ("facts", "criteria", "foreign_changes")),
     tests=tuple(
         f"tests/unit/run/verdict/test_{name}.py" for name in ("facts", "criteria", "foreign_changes")
@@ -36,13 +36,16 @@ SAFETY = Scope(
     sources=tuple(f"chaosext/safety/{name}.py" for name in ("intent", "limits", "cluster_lock", "pins")),
     tests=("tests/unit/safety",),
 )
-PROOF = Scope(
+CUT_EFFECTIVE = Scope(
     sources=("chaosext/checks/cut_effective.py",),
     tests=("tests/unit/checks/test_tcp_reachability_and_cut_effective.py",),
 )
-CUTTING = Scope(
+FAULT = Scope(
     sources=tuple(f"chaosext/run/fault/{name}.py" for name in ("inject", "heal", "verify")),
     tests=tuple(f"tests/unit/run/fault/test_{name}.py" for name in ("inject", "inject_and_heal", "verify")),
 )
 
-SCOPES = {Effort.FAST: VERDICT, Effort.FULL: VERDICT + JUDGING + PARTITION + SAFETY + PROOF + CUTTING}
+SCOPES = {
+    Effort.FAST: VERDICT,
+    Effort.FULL: VERDICT + VERDICT_FACTS + PARTITION + SAFETY + CUT_EFFECTIVE + FAULT,
+}

@@ -40,7 +40,7 @@ IMAGE = image_name()
 
 KILLED = f"""
 import time
-from tests.kind.test_placing import put
+from tests.kind.test_sentinel_pods import put
 put("killed", image={IMAGE!r})
 print("placed", flush=True)
 time.sleep(600)

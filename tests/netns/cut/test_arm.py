@@ -20,7 +20,7 @@ from chaosext.partition.nft import lost
 from chaosext.partition.node_lock import lock_nodes, remove_lock
 
 from .lab import ADDRESS, NODE, OUTSIDER, PEER, Lab, Namespaces, wait_until
-from .test_operation import ROLES, TroubledShell, cut_of, nothing_is_left, shells_of
+from .test_arm_and_heal import ROLES, TroubledShell, cut_of, nothing_is_left, shells_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
