@@ -34,7 +34,12 @@ PARTITION = Scope(
 )
 SAFETY = Scope(
     sources=tuple(f"chaosext/safety/{name}.py" for name in ("intent", "limits", "cluster_lock", "pins")),
-    tests=("tests/unit/safety",),
+    tests=(
+        "tests/unit/safety",
+        "tests/unit/experiment/test_operator_limits.py",  # the hours of a limits file
+        "tests/unit/gameday/test_gameday_settings.py",  # a schedule within the allowed hours
+        "tests/unit/run/rollback/test_cluster_drain.py",  # changes at a load balancer
+    ),
 )
 CUT_EFFECTIVE = Scope(
     sources=("chaosext/checks/cut_effective.py",),
