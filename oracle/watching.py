@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from chaosext.model.errors import Refused, Unreachable
 from chaosext.model.timeline import Event, Kind
-from chaosext.run.monitor.object_events_watch import ObjectWatch
+from chaosext.run.monitor.watchers import ObjectWatch
 from chaosext.timeline.recorder import Recorder
 from oracle.building import until
 

@@ -16,7 +16,7 @@ from chaosext.cluster.lease import look_at_lease
 from chaosext.cluster.pods_on_nodes import FoundPods, list_pods
 from chaosext.cluster.pods_on_nodes import found as found_pods
 from chaosext.model.errors import ChaosextError
-from chaosext.nodes.access import NAMESPACE
+from chaosext.nodes.shell import NAMESPACE
 from chaosext.run.session.run_context import owner, run_id
 from chaosext.safety.audit_log import AuditEvent, Deed, note
 from chaosext.safety.intent import PODS, REMOVED, intent_log

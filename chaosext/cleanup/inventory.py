@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from chaosext.cluster.pods_on_nodes import FoundPods
 from chaosext.model.errors import Inconclusive, Unsafe
 from chaosext.model.owner import LockFacts
-from chaosext.nodes.access import BY_DOCKER
+from chaosext.nodes.shell import BY_DOCKER
 from chaosext.partition.apply import how_to_remove
 from chaosext.partition.cut import check_run
 from chaosext.partition.reports import NodeTables, how_to_clean_up
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from chaosext.cluster.daemonset import SentinelDaemonSet
     from chaosext.model.owner import Holder, LockFacts
-    from chaosext.nodes.access import NodeAccess
+    from chaosext.nodes.shell import NodeAccess
     from chaosext.partition.nft import TableFacts
     from chaosext.safety.intent import (
         Changed,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from chaosext.cleanup.inventory import Overview
 from chaosext.model.errors import ChaosextError, Refused
-from chaosext.nodes.access import BY_DOCKER
+from chaosext.nodes.shell import BY_DOCKER
 from chaosext.nodes.transport import discover, shells
 from chaosext.partition.apply import inspect
 from chaosext.partition.cut import check_node
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from chaosext.model.owner import Holder
-    from chaosext.nodes.access import NodeAccess
-    from chaosext.nodes.shell import NodeShell
+    from chaosext.nodes.shell import NodeAccess, NodeShell
     from chaosext.safety.intent import Entry
 
 

@@ -55,7 +55,7 @@ def show(load_balancer: str, as_json: bool) -> int:
     """
     from chaosext.checks.customer_requests import judge_ratio
     from chaosext.model.findings import Status
-    from chaosext.run.session.load_balancer_connection import entry_in
+    from chaosext.run.session.connection import entry_in
 
     balancer = entry_in(load_balancer)
     members, finding = balancer.look(), judge_ratio(load_balancer, balancer.requests(WINDOW_S))
@@ -85,7 +85,7 @@ def drain(cluster: str, load_balancer: str) -> None:
       chaosext failover drain chaosext
     """
     from chaosext.run.rollback.cluster_drain import in_audit, require_others
-    from chaosext.run.session.load_balancer_connection import entry_in, require_member
+    from chaosext.run.session.connection import entry_in, require_member
     from chaosext.safety.audit_log import AuditEvent
 
     balancer = entry_in(load_balancer)
@@ -130,7 +130,7 @@ def restore(
       chaosext failover restore prod-eu --load-balancer lb-1 --context prod-eu
     """
     from chaosext.run.rollback.cluster_drain import in_audit, take_back
-    from chaosext.run.session.load_balancer_connection import entry_in, require_member
+    from chaosext.run.session.connection import entry_in, require_member
     from chaosext.safety.audit_log import AuditEvent
     from chaosext.safety.intent import write_as_found
 

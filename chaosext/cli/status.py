@@ -8,7 +8,7 @@ import click
 
 from chaosext.model.errors import Refused
 from chaosext.model.printable import say_answer
-from chaosext.nodes.access import DEFAULT, NAMESPACE, POD, NodeAccess
+from chaosext.nodes.shell import DEFAULT, NAMESPACE, POD, NodeAccess
 from chaosext.nodes.transport import TRANSPORTS
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Any, Self
 
-from chaosext.model.resource_names import is_subdomain
+from chaosext.model.names import is_subdomain
 
 JsonObject = Mapping[str, Any]
 """One Kubernetes object, or a part of it, as decoded from JSON."""

@@ -14,9 +14,9 @@ from chaosext.experiment.operator_limits import LimitKeys, Names
 from chaosext.experiment.stop_conditions import StopCondition
 from chaosext.model.errors import Refused
 from chaosext.model.load_balancer_state import Failover
-from chaosext.model.resource_names import is_container, is_label, is_subdomain
-from chaosext.nodes.access import DEFAULT, NAMESPACE, POD, NodeAccess
+from chaosext.model.names import is_container, is_label, is_subdomain
 from chaosext.nodes.image_names import shell_image
+from chaosext.nodes.shell import DEFAULT, NAMESPACE, POD, NodeAccess
 from chaosext.nodes.transport import TRANSPORTS
 from chaosext.partition.cut import Side
 

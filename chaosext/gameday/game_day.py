@@ -26,7 +26,7 @@ from chaosext.gameday.permission_checks import require_confined, require_rights
 from chaosext.gameday.rights import rights
 from chaosext.model.errors import ChaosextError, Refused, Unsafe
 from chaosext.model.files import write_whole
-from chaosext.model.run_id import RunId
+from chaosext.model.names import RunId
 from chaosext.model.verdict import Outcome
 from chaosext.run.agents.node_pods import leave
 from chaosext.run.session.connection import observed_pin
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from chaosext.gameday.announcements import Subject
     from chaosext.gameday.gameday_settings import GameDaySettings
     from chaosext.gameday.senders import Addresses
-    from chaosext.nodes.access import NodeAccess
+    from chaosext.nodes.shell import NodeAccess
 
 OUTCOMES = {
     Refused.exit_code: Outcome.REFUSED,

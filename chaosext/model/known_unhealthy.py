@@ -15,7 +15,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Self
 
 from chaosext.model.findings import Status, worst
-from chaosext.model.stable_names import lasting
+from chaosext.model.names import lasting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from chaosext.model.errors import finite
 from chaosext.model.findings import Status
 from chaosext.model.known_unhealthy import KnownObject
-from chaosext.model.run_id import RunId
+from chaosext.model.names import RunId
 from chaosext.model.stopped import Stopped
 from chaosext.model.verdict import Outcome, Verdict
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from chaosext.cluster.execute import Exec
-    from chaosext.nodes.access import NodeAccess
+    from chaosext.nodes.shell import NodeAccess
 
 GRACE_S = 1.0
 """Seconds by which a script may outlive its time limit. A lost connection ends it only when it reads its stdin."""

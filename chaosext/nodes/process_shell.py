@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from chaosext.model import child_process
 from chaosext.model.child_process import PIECE, Tail, TimeIsUp
 from chaosext.model.errors import Refused, Unreachable
+from chaosext.model.names import require_name
 from chaosext.model.output_bounds import LARGEST_ANSWER, MIB, MOST_LINES, too_large
-from chaosext.model.resource_names import require_name
 from chaosext.nodes.shell import ShellResult
 
 NotEntered = Callable[[int, str], bool]

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from chaosext.model import child_process
 from chaosext.model.child_process import TimeIsUp
 from chaosext.model.errors import Refused, TooLarge
-from chaosext.model.resource_names import require_name
-from chaosext.nodes.access import BY_DOCKER, DOCKER, NETNS, POD, NodeAccess
+from chaosext.model.names import require_name
 from chaosext.nodes.process_shell import DockerShell, NetnsShell
+from chaosext.nodes.shell import BY_DOCKER, DOCKER, NETNS, POD, NodeAccess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -22,8 +22,7 @@ from ipaddress import (
 from typing import TYPE_CHECKING, Literal
 
 from chaosext.model.errors import Refused
-from chaosext.model.resource_names import is_subdomain
-from chaosext.model.run_id import RunId
+from chaosext.model.names import RunId, is_subdomain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

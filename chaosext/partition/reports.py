@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from chaosext.model import clock
 from chaosext.model.errors import Inconclusive, Unsafe
-from chaosext.nodes.access import BY_DOCKER, NAMESPACE, NodeAccess
+from chaosext.nodes.shell import BY_DOCKER, NAMESPACE, NodeAccess
 from chaosext.partition.nft import TableFacts, table_of
 
 if TYPE_CHECKING:

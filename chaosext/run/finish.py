@@ -28,10 +28,8 @@ from chaosext.run.monitor.sentinels import SENTINELS
 from chaosext.run.monitor.steady_baseline import BASELINE
 from chaosext.run.rollback.cluster_drain import left_at_entry
 from chaosext.run.shutdown import END_S, FINISHED_S, Leaving
-from chaosext.run.verdict.criteria import rulings
 from chaosext.run.verdict.derive import Answer, derive
-from chaosext.run.verdict.facts import facts_of
-from chaosext.run.verdict.foreign_changes import foreign_rules
+from chaosext.run.verdict.facts import facts_of, foreign_rules, rulings
 from chaosext.timeline.outages import outages, timing, unobserved
 
 if TYPE_CHECKING:

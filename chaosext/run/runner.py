@@ -25,13 +25,11 @@ from chaosext.run.fault.inject import prepare
 from chaosext.run.fault.run_lock import lock_cluster, unlock_cluster
 from chaosext.run.fault.state import fault_of
 from chaosext.run.finish import Renderer, finish
-from chaosext.run.monitor.object_events_watch import OBJECTS
 from chaosext.run.monitor.sentinels import LONGEST_PLACING_S, place_sentinels
 from chaosext.run.monitor.steady_baseline import Baseline, begin_baseline, keep
 from chaosext.run.monitor.surroundings import surroundings
-from chaosext.run.monitor.watchers import Watching
-from chaosext.run.own_rehearsal import OwnRehearsal, rehearse_run
-from chaosext.run.preflight import brief
+from chaosext.run.monitor.watchers import OBJECTS, Watching
+from chaosext.run.preflight import OwnRehearsal, brief, rehearse_run
 from chaosext.run.providers import bound_providers
 from chaosext.run.rollback.kube_dns import require_reschedulable
 from chaosext.run.session.approval import INTENDED, approval_sha256, intended, require_approved

@@ -17,7 +17,7 @@ from chaosext.model.files import OWNER_ONLY, append, open_to_append, read_file
 from chaosext.model.load_balancer_state import Failover
 from chaosext.model.owner import Holder, me
 from chaosext.model.paths import state_home
-from chaosext.nodes.access import DEFAULT, POD, NodeAccess
+from chaosext.nodes.shell import DEFAULT, POD, NodeAccess
 from chaosext.partition.apply import ARMING_S
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import copy
 import json
 from typing import TYPE_CHECKING, Any
 
-from chaosext.testbed.apply_manifests import Manifest, parse_documents
 from chaosext.testbed.config import StoryMitigation
+from chaosext.testbed.kubectl import Manifest, parse_documents
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

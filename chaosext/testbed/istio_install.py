@@ -12,7 +12,7 @@ from chaosext.testbed.config import Sidecars
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from chaosext.testbed.apply_manifests import Manifest
+    from chaosext.testbed.kubectl import Manifest
 
 NAMESPACE = "istio-system"
 OUTLAST_A_LOST_NODE = [

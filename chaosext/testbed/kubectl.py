@@ -12,14 +12,11 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from chaosext.testbed.apply_manifests import to_list
 from chaosext.testbed.commands import CommandFailed
 from chaosext.testbed.containers import docker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from chaosext.testbed.apply_manifests import Manifest
 
 ADMIN_CONF = "/etc/kubernetes/admin.conf"
 SERVER = "https://localhost:6443"
@@ -93,3 +90,27 @@ class Kubectl:
 def first_control_plane(cluster: str) -> str:
     """Return kind's name of the node (kind 0.33, pkg/cluster/internal/providers/common/namer.go)."""
     return f"{cluster}-control-plane"
+
+
+Manifest = dict[str, Any]
+"""One Kubernetes object, as it is applied."""
+
+
+def parse_documents(text: str) -> list[Manifest]:
+    """Parse a multi-document YAML text; empty documents are left out."""
+    import yaml
+
+    loader = getattr(
+        yaml, "CSafeLoader", yaml.SafeLoader
+    )  # the C loader is much faster on Calico's 5,000 lines
+    return [document for document in yaml.load_all(text, Loader=loader) if document]
+
+
+def to_list(objects: Iterable[Manifest]) -> str:
+    """Return the objects as one JSON `List`, which kubectl reads faster than YAML."""
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
+
+
+def namespace(name: str, *, labels: dict[str, str] | None = None) -> Manifest:
+    """Return a Namespace."""
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels or {}}}

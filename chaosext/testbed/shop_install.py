@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chaosext.testbed.apply_manifests import Manifest, namespace
+from chaosext.testbed.kubectl import Manifest, namespace
 
 NAMESPACE = "shop"
 CLIENTS_NAMESPACE = "clients"

@@ -22,20 +22,19 @@ from chaosext.testbed import (
     leaf,
     shop_install,
 )
-from chaosext.testbed.apply_manifests import namespace, parse_documents
 from chaosext.testbed.commands import CommandFailed
 from chaosext.testbed.health import make_status, missing_kube_dns
-from chaosext.testbed.kubectl import Kubectl, first_control_plane
+from chaosext.testbed.kubectl import Kubectl, first_control_plane, namespace, parse_documents
 from chaosext.testbed.leaf import route_script
 from chaosext.testbed.wait import GaveUp, NotInTime, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from chaosext.testbed.apply_manifests import Manifest
     from chaosext.testbed.config import Blueprint
     from chaosext.testbed.containers import NodeContainer
     from chaosext.testbed.health import BedStatus
+    from chaosext.testbed.kubectl import Manifest
     from chaosext.testbed.node_images import ImageSet
     from chaosext.testbed.stage_progress import Progress
 

@@ -15,9 +15,9 @@ from chaosext.cluster.object_files import parse_yaml
 from chaosext.experiment.load import bundled
 from chaosext.model.errors import ChaosextError
 from chaosext.model.files import read_file, write_whole
+from chaosext.model.names import RunId
 from chaosext.model.printable import one_line
 from chaosext.model.result import Lane, RunResult, length_s
-from chaosext.model.run_id import RunId
 from chaosext.model.timeline import Kind
 from chaosext.model.verdict import Outcome, Verdict
 

@@ -19,7 +19,7 @@ from chaosext.cluster.client import Cluster
 from chaosext.cluster.daemonset import FORMER, Process, look_at_sentinels, manifest
 from chaosext.model.errors import Refused
 from chaosext.model.owner import Claim, me
-from chaosext.nodes.access import NAMESPACE
+from chaosext.nodes.shell import NAMESPACE
 from chaosext.run.agents.sentinel_pods import new_token, place, remove
 from chaosext.sentinel.sentinel_image import image_name
 from chaosext.sentinel.watch_plan import WatchPlan

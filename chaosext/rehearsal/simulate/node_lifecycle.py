@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from enum import StrEnum
 from heapq import heapreplace
 from itertools import pairwise, takewhile
 from math import ceil, inf
 from typing import TYPE_CHECKING, Self
 
-from chaosext.rehearsal.simulate.zone_disruption import ZoneState, zone_state
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
+    from chaosext.cluster.objects import Node
     from chaosext.rehearsal.simulate.planned_cut import Plan
     from chaosext.rehearsal.simulate.samples import Draw
     from chaosext.rehearsal.snapshot.world import ControlPlane
@@ -501,3 +501,30 @@ class _Controller:
 
 def _all_lost(states: dict[int, ZoneState]) -> bool:
     return all(state is ZoneState.FULL_DISRUPTION for state in states.values())
+
+
+UNHEALTHY_ZONE_THRESHOLD = 0.55
+"""kube-controller-manager `--unhealthy-zone-threshold`."""
+
+
+class ZoneState(StrEnum):
+    """A zone's state, with the controller's names."""
+
+    NORMAL = "Normal"
+    PARTIAL_DISRUPTION = "PartialDisruption"
+    FULL_DISRUPTION = "FullDisruption"
+
+
+def zone_state(ready: int, not_ready: int, threshold: float = UNHEALTHY_ZONE_THRESHOLD) -> ZoneState:
+    """Return the state of a zone with these numbers of ready and not-ready nodes."""
+    if not_ready > 0 and ready == 0:
+        return ZoneState.FULL_DISRUPTION
+    if not_ready > 2 and not_ready / (ready + not_ready) >= threshold:
+        return ZoneState.PARTIAL_DISRUPTION
+    return ZoneState.NORMAL
+
+
+def zone_states(nodes: Iterable[Node], lost: Collection[str]) -> dict[str, ZoneState]:
+    """Return each zone's state (by its label, "" for none) if the nodes named in `lost` are not ready."""
+    counts = Counter((node.zone, node.name in lost) for node in nodes)
+    return {zone: zone_state(counts[zone, False], counts[zone, True]) for zone, _ in sorted(counts)}

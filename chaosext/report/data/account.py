@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from chaosext.model.stable_names import lasting
+from chaosext.model.names import lasting
 from chaosext.model.timeline import Kind
 from chaosext.timeline.kube_dns_moves import is_kube_dns, node_of
 from chaosext.timeline.node_events import SOURCE

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from chaosext.model.names import lasting
 from chaosext.model.result import Lane, length_s
-from chaosext.model.stable_names import lasting
 from chaosext.model.verdict import Outcome
 from chaosext.report.data.account import Account
 from chaosext.report.data.coverage_gaps import SEEN_WITHOUT_SENTINEL

@@ -10,8 +10,8 @@ from chaosext.model.bounded_json import JSON_BYTES, parse_json
 from chaosext.model.errors import MALFORMED, Refused
 from chaosext.model.files import Folder
 from chaosext.model.load_balancer_state import SECONDS_FILE, Second
+from chaosext.model.names import UNKNOWN, RunId
 from chaosext.model.result import RunResult
-from chaosext.model.run_id import UNKNOWN, RunId
 from chaosext.model.timeline import Event, Predicted
 from chaosext.model.verdict import Outcome, Verdict
 from chaosext.report.data.activities import Activity, activities

@@ -19,7 +19,7 @@ from chaosext.experiment.settings import settings_from
 from chaosext.model.errors import ChaosextError, Refused
 from chaosext.model.poll import poll
 from chaosext.nodes import pod_shell
-from chaosext.nodes.access import NAMESPACE
+from chaosext.nodes.shell import NAMESPACE
 from chaosext.nodes.transport import shells
 from chaosext.run.agents.diagnosis import Fixes, Hindrance, hindrance, refusal, still_missing
 from chaosext.run.session.connection import connect_to_act
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from chaosext.cluster.client import Cluster
     from chaosext.cluster.objects import JsonObject, Node
     from chaosext.experiment.settings import Settings
-    from chaosext.nodes.access import NodeAccess
+    from chaosext.nodes.shell import NodeAccess
 
     Wanted = Callable[[Sequence[Node]], Iterable[Node]]
     """The nodes of a cluster to enter."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from chaosext.cluster.objects import Node
     from chaosext.experiment.cut_request import CutRequest
     from chaosext.experiment.settings import Settings
-    from chaosext.nodes.access import NodeAccess
+    from chaosext.nodes.shell import NodeAccess
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

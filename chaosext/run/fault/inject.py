@@ -23,14 +23,13 @@ from chaosext.run.fault.fault_events import note_cut
 from chaosext.run.fault.guards import require_within_limits
 from chaosext.run.fault.heal import heal_run
 from chaosext.run.fault.keepalive import Renewing
-from chaosext.run.fault.node_entry import way_into
 from chaosext.run.fault.run_lock import lock_cluster
-from chaosext.run.fault.state import fault_of
+from chaosext.run.fault.state import fault_of, way_into
 from chaosext.run.fault.verify import CUT_WATCH, CutWatch, proof
 from chaosext.run.session.approval import INTENDED, approval_sha256, require_approved
 from chaosext.run.session.audit_trail import table_on
 from chaosext.run.session.connection import connect, connect_to_act
-from chaosext.run.session.stash import Key
+from chaosext.run.session.run_context import Key
 from chaosext.safety.audit_log import AuditEvent
 from chaosext.safety.intent import INTENT, intent_log
 
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
     from chaosext.experiment.cut_request import CutRequest
     from chaosext.experiment.settings import Settings
     from chaosext.model.clock import Moment
-    from chaosext.nodes.access import NodeAccess
+    from chaosext.nodes.shell import NodeAccess
     from chaosext.partition.cut import Cut
     from chaosext.run.session.run_context import RunContext
 

@@ -27,7 +27,7 @@ from chaosext.partition.apply import verify
 from chaosext.partition.cut import Side
 from chaosext.partition.nft import drops_nothing, lost
 from chaosext.run.fault.state import fault_of
-from chaosext.run.session.stash import Key
+from chaosext.run.session.run_context import Key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence

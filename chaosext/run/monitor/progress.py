@@ -12,8 +12,8 @@ from chaosext.model.result import Lane
 from chaosext.model.timeline import Event, Kind
 from chaosext.model.verdict import Outcome
 from chaosext.run.fault.state import fault_of
-from chaosext.run.monitor.object_events_watch import OBJECTS
 from chaosext.run.monitor.sentinels import HEARD
+from chaosext.run.monitor.watchers import OBJECTS
 from chaosext.timeline.outages import cut_windows, lasts, outages, unmeasured, unobserved
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from chaosext.experiment.timeouts import longest_s
@@ -23,22 +24,20 @@ from chaosext.run.agents.diagnosis import WITHOUT
 from chaosext.run.fault.state import fault_of
 from chaosext.run.monitor.sentinel_plan import gather, plan_for, planned_anew
 from chaosext.run.monitor.sentinel_reader import NodeReading
-from chaosext.run.monitor.worker_pool import Hands
 from chaosext.run.session.connection import connect_to_act
-from chaosext.run.session.stash import Key
+from chaosext.run.session.run_context import Key
 from chaosext.safety.audit_log import AuditEvent
 from chaosext.timeline.sentinel_client import Reader
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection, Iterable
 
     from chaosext.cluster.client import Cluster
     from chaosext.experiment.resolve import Resolved
     from chaosext.experiment.settings import Settings
     from chaosext.model.result import NodeClock
     from chaosext.run.agents.sentinel_pods import Placed
-    from chaosext.run.monitor.object_events_watch import ObjectWatch
-    from chaosext.run.monitor.watchers import Watching
+    from chaosext.run.monitor.watchers import ObjectWatch, Watching
     from chaosext.run.session.run_context import RunContext
     from chaosext.sentinel.watch_plan import WatchPlan
 
@@ -329,3 +328,43 @@ def _in_words(clock: NodeClock) -> str:
 
 SENTINELS: Key[Sentinels | None] = Key(lambda: None)
 """The sentinels of the run, from before they are placed."""
+
+Task = tuple[str, "Callable[[], None]"]
+
+
+class Hands:
+    """At most `count` daemon threads. Errors of tasks are ignored."""
+
+    def __init__(self, count: int) -> None:
+        self._tasks: SimpleQueue[Task | None] = SimpleQueue()
+        self._busy: set[str] = set()
+        self._count = count
+        for number in range(count):
+            threading.Thread(target=self._work, name=f"worker {number}", daemon=True).start()
+
+    @property
+    def idle(self) -> bool:
+        return not self._busy
+
+    def give(self, tasks: Iterable[Task]) -> None:
+        """Queue each task, unless one of the same name is running or queued."""
+        for name, task in tasks:
+            if name not in self._busy:
+                self._busy.add(name)
+                self._tasks.put((name, task))
+
+    def wait(self, within_s: float) -> bool:
+        """Wait for all tasks; returns whether they were done in time."""
+        return poll(lambda: self.idle, within_s=within_s, every_s=0.01)
+
+    def dismiss(self) -> None:
+        """Let each thread end once the queue is empty."""
+        for _ in range(self._count):
+            self._tasks.put(None)
+
+    def _work(self) -> None:
+        while (given := self._tasks.get()) is not None:
+            name, task = given
+            with suppress(Exception):
+                task()
+            self._busy.discard(name)

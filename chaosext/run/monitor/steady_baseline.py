@@ -22,7 +22,7 @@ from chaosext.model.paths import state_home
 from chaosext.model.poll import poll
 from chaosext.model.timeline import Kind
 from chaosext.run.monitor.surroundings import KNOWN, surroundings
-from chaosext.run.session.stash import Key
+from chaosext.run.session.run_context import Key
 from chaosext.run.verdict.derive import Answer
 
 if TYPE_CHECKING:

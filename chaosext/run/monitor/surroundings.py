@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING
 from chaosext.checks.suite import Surroundings
 from chaosext.experiment.known_unhealthy_entries import require_in_force
 from chaosext.model.known_unhealthy import Known
-from chaosext.model.resource_names import is_container
+from chaosext.model.names import is_container
 from chaosext.nodes.process_shell import DockerShell
 from chaosext.nodes.transport import shells
-from chaosext.run.fault.node_entry import way_into
-from chaosext.run.fault.state import shut
-from chaosext.run.session.connection import connect
-from chaosext.run.session.load_balancer_connection import entry_of
-from chaosext.run.session.run_context import begun
-from chaosext.run.session.stash import Key
+from chaosext.run.fault.state import shut, way_into
+from chaosext.run.session.connection import connect, entry_of
+from chaosext.run.session.run_context import Key, begun
 
 if TYPE_CHECKING:
     from chaosext.experiment.settings import Settings

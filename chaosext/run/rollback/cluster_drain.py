@@ -15,8 +15,8 @@ from chaosext.model.timeline import Kind
 from chaosext.nodes.load_balancer import when
 from chaosext.run.fault.state import write_down
 from chaosext.run.monitor.steady_state import ask_steady_state
-from chaosext.run.session.load_balancer_connection import require_entry_to_act, require_member
-from chaosext.run.session.stash import Key
+from chaosext.run.session.connection import require_entry_to_act, require_member
+from chaosext.run.session.run_context import Key
 from chaosext.safety.audit_log import AuditEvent
 from chaosext.safety.intent import Changed, write_as_found, write_changing
 

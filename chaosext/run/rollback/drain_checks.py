@@ -12,7 +12,7 @@ from chaosext.model.errors import Refused, Unreachable
 from chaosext.model.findings import Finding, Status
 from chaosext.model.poll import poll
 from chaosext.run.rollback.cluster_drain import HELD
-from chaosext.run.session.load_balancer_connection import require_entry, require_member
+from chaosext.run.session.connection import require_entry, require_member
 
 if TYPE_CHECKING:
     from collections.abc import Callable

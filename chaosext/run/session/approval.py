@@ -16,7 +16,7 @@ from chaosext.experiment.values import BY_HAND, dynamic
 from chaosext.model.errors import Refused
 from chaosext.model.redact import veiled
 from chaosext.run.session.connection import why_production
-from chaosext.run.session.stash import Key
+from chaosext.run.session.run_context import Key
 from chaosext.safety.approvals import approval_digest, read_words, require_approval
 
 if TYPE_CHECKING:

@@ -7,19 +7,44 @@ import re
 import socket
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from chaosext.model.run_id import RunId
+from chaosext.model.names import RunId
 from chaosext.run.session.audit_trail import Trail
 from chaosext.run.session.run_directory import RunDirectory
-from chaosext.run.session.stash import Stash
 from chaosext.timeline.recorder import Recorder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from chaosext.model.stopped import Stopped
     from chaosext.timeline.recorder import Sink
+
+
+T = TypeVar("T")
+
+
+class Key(Generic[T]):
+    """The key of one entry; `make` gives the entry's value when it is first read."""
+
+    __slots__ = ("make",)
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self.make = make
+
+
+class Stash(dict[Key[Any], Any]):
+    """Entries by key. Reading one that is not there yet makes it."""
+
+    def __missing__(self, key: Key[Any]) -> Any:
+        return self.setdefault(key, key.make())
+
+    if TYPE_CHECKING:
+
+        def __getitem__(self, key: Key[T]) -> T: ...
+
+        def __setitem__(self, key: Key[T], value: T) -> None: ...
 
 
 @dataclass(slots=True)

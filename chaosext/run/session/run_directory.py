@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from chaosext.model.errors import Refused
 from chaosext.model.files import Folder, write_whole
+from chaosext.model.names import RunId
 from chaosext.model.printable import json_text
 from chaosext.model.redact import veiled, veiled_whole
-from chaosext.model.run_id import RunId
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from itertools import takewhile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chaosext.experiment.activity_names import CUT_EFFECTIVE, HEAL, KUBE_DNS_MOVED, SEVER, STEADY_STATE
 from chaosext.model.errors import ChaosextError, Refused, Unsafe
 from chaosext.model.findings import Status, worst
+from chaosext.model.result import ForeignRules, Ruling, VerdictRule
+from chaosext.partition.foreign_rules import Author, changes
 from chaosext.run.verdict.derive import Answer, Facts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
 
 CUT_SHORT = ("aborted", "interrupted")
 """The statuses of a journal (chaoslib/run.py) that is incomplete."""
@@ -209,3 +216,85 @@ def _runs(value: Any) -> tuple[Run, ...]:
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
+
+
+def rulings(facts: Facts) -> tuple[Ruling, ...]:
+    """One ruling for each rule, in order."""
+    return (
+        _asked(VerdictRule.GATE, facts.gate, "the steady state was not checked before the cut"),
+        _cut_ruling(facts),
+        _asked(VerdictRule.AFTER, facts.after, "the steady state was not checked after the heal"),
+        _rollback(facts),
+        _asked(VerdictRule.COMPLETE, facts.missing, "the baseline's objects were not checked at the end"),
+        _clean(facts),
+    )
+
+
+def _cut_ruling(facts: Facts) -> Ruling:
+    """A cut that was verified when it was made, but did not last, proves nothing."""
+    if facts.lost:
+        return Ruling(rule=VerdictRule.CUT, status=Status.UNKNOWN, reason="; ".join(facts.lost))
+    return _asked(VerdictRule.CUT, facts.cut, "nothing was cut")
+
+
+def _asked(rule: VerdictRule, answer: Answer | None, otherwise: str) -> Ruling:
+    if answer is None:
+        return Ruling(rule=rule, status=None, reason=otherwise)
+    return Ruling(rule=rule, status=answer.status, reason=answer.reason)
+
+
+def _rollback(facts: Facts) -> Ruling:
+    """A rollback that was needed, without a check after it, is not verified."""
+    if facts.rollback_failures:
+        reason = "; ".join(facts.rollback_failures)
+        return Ruling(rule=VerdictRule.ROLLBACK, status=Status.UNHEALTHY, reason=reason)
+    ruling = _asked(
+        VerdictRule.ROLLBACK, facts.rolled_back, "the steady state was not checked after a rollback"
+    )
+    needed = facts.after is not None and facts.after.status is Status.UNHEALTHY
+    if ruling.status is None and needed:
+        return Ruling(rule=VerdictRule.ROLLBACK, status=Status.UNKNOWN, reason=ruling.reason)
+    return ruling
+
+
+def _clean(facts: Facts) -> Ruling:
+    if facts.left_behind:
+        return Ruling(rule=VerdictRule.CLEAN, status=Status.UNHEALTHY, reason="; ".join(facts.left_behind))
+    seen = "nothing was changed" if facts.cut is None else "the cut is gone on every node"
+    return Ruling(rule=VerdictRule.CLEAN, status=Status.HEALTHY, reason=seen)
+
+
+MOST_LINES = 20
+LONGEST_LINE = 300
+"""Most lines of changes by unknown authors; further changes are counted."""
+
+
+def foreign_rules(before: Mapping[str, str | None], after: Mapping[str, str | None]) -> ForeignRules | None:
+    """Compare the nodes' listings, node by node; None if nothing was listed before.
+
+    A listing is the output of `nft -s list ruleset`, or None if the node did not answer in time.
+    """
+    if not before:
+        return None
+    changed_by: Counter[str] = Counter()
+    unattributed: list[str] = []
+    unknown = []
+    for node, listing in sorted(before.items()):
+        later = after.get(node)
+        if listing is None or later is None:
+            unknown.append(node)
+            continue
+        for change in changes(listing, later):
+            if change.author is Author.UNKNOWN:
+                unattributed.append(f"{node}: {change}")
+            else:
+                changed_by[change.author.value] += change.lines
+    return ForeignRules(
+        changed_by=dict(changed_by), unattributed=_shortened(unattributed), not_compared=tuple(unknown)
+    )
+
+
+def _shortened(lines: list[str]) -> tuple[str, ...]:
+    shown = [line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]} …" for line in lines[:MOST_LINES]]
+    more = len(lines) - len(shown)
+    return (*shown, f"and in {more} more places") if more else tuple(shown)

@@ -29,7 +29,7 @@ ROLES = ("n0", "n1", "n2")
 RUNNER = """
 import os, signal, sys, time
 from chaosext.model.owner import Claim
-from chaosext.nodes.access import NodeAccess
+from chaosext.nodes.shell import NodeAccess
 from chaosext.nodes.transport import shells
 from chaosext.partition.apply import arm
 from chaosext.partition.cut import Cut, NodeCut, peers_of

@@ -19,9 +19,9 @@ from chaosext.experiment.settings import Settings
 from chaosext.model.errors import Inconclusive, Refused, Unreachable
 from chaosext.model.findings import Status
 from chaosext.model.owner import Claim, Holder
-from chaosext.nodes.access import NodeAccess
 from chaosext.nodes.node_network import SCRIPT as NETWORK
 from chaosext.nodes.node_network import read_network
+from chaosext.nodes.shell import NodeAccess
 from chaosext.partition.apply import arm, heal, inspect, require_free, verify
 from chaosext.partition.cut import Cut, NodeCut, peers_of
 from chaosext.partition.nft import drops_nothing

@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 
 from chaosext.model.errors import ChaosextError, Unreachable
-from chaosext.nodes.access import NodeAccess
+from chaosext.nodes.shell import NodeAccess
 from chaosext.nodes.transport import shells
 from chaosext.partition.apply import arm, renew
 from chaosext.partition.cut import Cut, NodeCut, peers_of

@@ -19,7 +19,7 @@ from chaosext.model.crash import crash_point
 from chaosext.model.errors import Inconclusive, Refused
 from chaosext.model.owner import Claim
 from chaosext.model.paths import state_home
-from chaosext.nodes.access import NodeAccess
+from chaosext.nodes.shell import NodeAccess
 from chaosext.partition.apply import arm, heal, renew
 from chaosext.partition.cut import FAMILIES, Cut, NodeCut, peers_of
 from chaosext.partition.node_lock import lock_nodes, remove_lock, renew_lock

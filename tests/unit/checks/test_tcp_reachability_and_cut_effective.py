@@ -43,9 +43,8 @@ from chaosext.checks.tcp_reachability import (
 )
 from chaosext.model.errors import Refused, Unreachable
 from chaosext.model.findings import Status
-from chaosext.nodes.access import NodeAccess
 from chaosext.nodes.pod_shell import PodShell
-from chaosext.nodes.shell import ShellResult
+from chaosext.nodes.shell import NodeAccess, ShellResult
 from chaosext.partition.cut import peers_of
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from chaosext.cluster.daemonset import RUN
 from chaosext.cluster.lease import HOLDER
 from chaosext.model.errors import Refused, Unreachable
 from chaosext.model.owner import me
-from chaosext.nodes.access import NodeAccess
+from chaosext.nodes.shell import NodeAccess
 from chaosext.run.agents import node_pods, sentinel_pods
 from chaosext.run.session import connection
 from chaosext.safety.audit_log import audit_log

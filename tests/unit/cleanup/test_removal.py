@@ -17,7 +17,7 @@ from chaosext.cleanup.survey import Surveyed
 from chaosext.cli.cleanup import cleanup_lines
 from chaosext.cli.main import invoke
 from chaosext.model.errors import Refused, Unsafe
-from chaosext.nodes.access import NodeAccess
+from chaosext.nodes.shell import NodeAccess
 from chaosext.partition.reports import HealedNode, HealReport
 from chaosext.safety.audit_log import audit_log
 from chaosext.safety.intent import Outstanding, intent_log

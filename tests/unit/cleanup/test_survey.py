@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from chaosext.model.owner import Holder, LockFacts
-    from chaosext.nodes.access import NodeAccess
+    from chaosext.nodes.shell import NodeAccess
     from chaosext.partition.reports import NodeTables
 
 GOLDEN = ROOT / "tests" / "golden" / "cli"

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from chaosext.model.run_id import RunId
+from chaosext.model.names import RunId
 
 
 @pytest.mark.parametrize("text", ["r", "20261123t230300ab12", "a" * 20])

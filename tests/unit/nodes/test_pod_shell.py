@@ -14,8 +14,8 @@ from chaosext.cluster.execute import NoContainer
 from chaosext.cluster.pods_on_nodes import NodePod, is_over, is_running
 from chaosext.model.errors import Refused, Unreachable
 from chaosext.nodes import pod_shell
-from chaosext.nodes.access import NodeAccess
 from chaosext.nodes.pod_shell import ENTERED, FRAME, PodShell, framed, pod_on, put
+from chaosext.nodes.shell import NodeAccess
 from chaosext.nodes.transport import shells
 
 if TYPE_CHECKING:

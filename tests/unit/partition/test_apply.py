@@ -17,7 +17,7 @@ from fake_node import BOOT, FOREIGN, FakeNode, table_json
 from chaosext.model import clock
 from chaosext.model.errors import Inconclusive, Refused, Unreachable, Unsafe
 from chaosext.model.owner import Claim, Holder
-from chaosext.nodes.access import NodeAccess
+from chaosext.nodes.shell import NodeAccess
 from chaosext.partition import apply
 from chaosext.partition.apply import (
     STRAGGLER_S,

@@ -9,7 +9,7 @@ import pytest
 from chaosext.model import clock
 from chaosext.model.clock import Moment
 from chaosext.model.errors import Inconclusive, Unsafe
-from chaosext.nodes.access import NAMESPACE, NodeAccess
+from chaosext.nodes.shell import NAMESPACE, NodeAccess
 from chaosext.partition.cut import Cut, NodeCut, peers_of
 from chaosext.partition.nft import TableFacts
 from chaosext.partition.reports import (

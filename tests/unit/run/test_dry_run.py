@@ -16,7 +16,7 @@ from chaosext.partition.cut import Cut, NodeCut, peers_of
 from chaosext.partition.nft import PeerFacts, TableFacts
 from chaosext.partition.reports import NodeTables
 from chaosext.run import dry_run, runner
-from chaosext.run.own_rehearsal import OwnRehearsal
+from chaosext.run.preflight import OwnRehearsal
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,7 +16,7 @@ from chaosext.model.findings import Status
 from chaosext.model.result import NodeClock, VerdictRule
 from chaosext.model.timeline import Kind
 from chaosext.model.verdict import Outcome, Verdict
-from chaosext.nodes.access import NodeAccess
+from chaosext.nodes.shell import NodeAccess
 from chaosext.run import finish as finish_module
 from chaosext.run.fault.state import fault_of
 from chaosext.run.finish import finish, result_of

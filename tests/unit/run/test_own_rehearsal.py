@@ -14,8 +14,8 @@ from chaosext.experiment.load import load_experiment
 from chaosext.experiment.resolve import resolve
 from chaosext.model.errors import Unreachable
 from chaosext.model.timeline import Kind
-from chaosext.run import own_rehearsal
-from chaosext.run.own_rehearsal import Course, OwnRehearsal, course_of, rehearse_apart, rehearse_run
+from chaosext.run import preflight
+from chaosext.run.preflight import Course, OwnRehearsal, course_of, rehearse_apart, rehearse_run
 from chaosext.run.session.run_directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ SNAPSHOTS = ROOT / "examples" / "snapshots"
 @pytest.fixture(autouse=True)
 def no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """However busy the machine is, all is simulated."""
-    monkeypatch.setattr(own_rehearsal, "SIMULATED_WITHIN_S", float("inf"))
+    monkeypatch.setattr(preflight, "SIMULATED_WITHIN_S", float("inf"))
 
 
 @pytest.fixture
@@ -50,8 +50,8 @@ def of(monkeypatch: pytest.MonkeyPatch) -> Any:
             with gzip.open(path, "wb") as file, (SNAPSHOTS / name).open("rb") as source:
                 shutil.copyfileobj(source, file)
 
-        monkeypatch.setattr(own_rehearsal, "connect", lambda _: None)
-        monkeypatch.setattr(own_rehearsal, "_take", take)
+        monkeypatch.setattr(preflight, "connect", lambda _: None)
+        monkeypatch.setattr(preflight, "_take", take)
 
     return showing
 
@@ -139,7 +139,7 @@ def test_a_rehearsal_that_fails_is_a_line(
     def fail(_: object) -> None:
         raise error
 
-    monkeypatch.setattr(own_rehearsal, "connect", fail)
+    monkeypatch.setattr(preflight, "connect", fail)
     found = rehearse_run(resolved, directory)
     assert found.prediction is None
     assert found.lines[0].startswith(f"no prediction: {type(error).__name__}")
@@ -168,8 +168,8 @@ class Slow:
 def test_it_waits_for_no_cluster_longer_than_it_may(
     resolved: Resolved, directory: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(own_rehearsal, "connect", lambda _: Slow())
-    monkeypatch.setattr(own_rehearsal, "TAKEN_WITHIN_S", 0.2)
+    monkeypatch.setattr(preflight, "connect", lambda _: Slow())
+    monkeypatch.setattr(preflight, "TAKEN_WITHIN_S", 0.2)
     found = rehearse_run(resolved, directory)
     assert found.prediction is None
     assert "no snapshot within 0.2 s" in found.lines[0]
@@ -225,7 +225,7 @@ def test_a_rehearsal_that_takes_too_long_says_how_much_was_simulated(
     resolved: Resolved, directory: RunDirectory, of: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     of("story.json")
-    monkeypatch.setattr(own_rehearsal, "SIMULATED_WITHIN_S", 0.0)
+    monkeypatch.setattr(preflight, "SIMULATED_WITHIN_S", 0.0)
     rehearsed = rehearse_run(resolved, directory)
     assert rehearsed.prediction
     assert rehearsed.prediction.verdict.value == "unknown"

@@ -14,7 +14,7 @@ from chaosext.model import clock
 from chaosext.model.errors import Inconclusive, Refused
 from chaosext.model.owner import me
 from chaosext.model.paths import state_home
-from chaosext.nodes.access import NodeAccess
+from chaosext.nodes.shell import NodeAccess
 from chaosext.partition.apply import ARMING_S
 from chaosext.safety.intent import (
     PODS,

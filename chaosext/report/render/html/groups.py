@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chaosext.model.stable_names import lasting
+from chaosext.model.names import lasting
 from chaosext.report.render.html.tracks import BACKGROUND, State, Track, worst
 from chaosext.report.units import natural
 from chaosext.timeline.outages import united

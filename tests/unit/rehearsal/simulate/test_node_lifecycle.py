@@ -9,10 +9,17 @@ from math import inf
 import pytest
 
 from chaosext.cluster.timings import Timings
-from chaosext.rehearsal.simulate.node_lifecycle import Bucket, CutNodes, Lives, live, phases_of_lease, seen_by
+from chaosext.rehearsal.simulate.node_lifecycle import (
+    Bucket,
+    CutNodes,
+    Lives,
+    ZoneState,
+    live,
+    phases_of_lease,
+    seen_by,
+)
 from chaosext.rehearsal.simulate.planned_cut import Plan
 from chaosext.rehearsal.simulate.samples import paths, samples
-from chaosext.rehearsal.simulate.zone_disruption import ZoneState
 from chaosext.rehearsal.snapshot.world import ControlPlane
 
 ACCELERATED = ControlPlane(timings=Timings(grace_s=20.0, toleration_s=20.0))

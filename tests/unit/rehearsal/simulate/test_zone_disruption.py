@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chaosext.cluster.objects import ZONE_LABEL, Node
-from chaosext.rehearsal.simulate.zone_disruption import ZoneState, zone_state, zone_states
+from chaosext.rehearsal.simulate.node_lifecycle import ZoneState, zone_state, zone_states
 
 NORMAL, PARTIAL, FULL = ZoneState.NORMAL, ZoneState.PARTIAL_DISRUPTION, ZoneState.FULL_DISRUPTION
 

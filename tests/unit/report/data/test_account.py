@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chaosext.model.stable_names import lasting
+from chaosext.model.names import lasting
 from chaosext.report.data.account import by_owner
 
 

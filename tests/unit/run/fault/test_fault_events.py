@@ -12,7 +12,7 @@ from chaosext.partition.cut import Cut, NodeCut, peers_of
 from chaosext.partition.reports import HealedNode, HealReport
 from chaosext.run.fault.fault_events import note_heal, shown
 from chaosext.run.fault.state import fault_of
-from chaosext.run.session.stash import Stash
+from chaosext.run.session.run_context import Stash
 
 if TYPE_CHECKING:
     from chaosext.run.session.run_context import RunContext

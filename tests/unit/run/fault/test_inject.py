@@ -19,7 +19,7 @@ from chaosext.model.errors import Inconclusive, Refused, Unsafe
 from chaosext.model.findings import Finding, Status
 from chaosext.model.owner import Claim
 from chaosext.model.paths import state_home
-from chaosext.nodes.access import NodeAccess
+from chaosext.nodes.shell import NodeAccess
 from chaosext.partition.apply import ARMING_S, TIMEOUT_S, Hold
 from chaosext.partition.cut import Cut, NodeCut, Side, peers_of
 from chaosext.partition.reports import ArmReport, HealedNode, HealReport

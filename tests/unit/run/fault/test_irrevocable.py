@@ -13,7 +13,7 @@ import pytest
 from chaosext.cleanup.survey import _way_of
 from chaosext.model import clock
 from chaosext.model.errors import Inconclusive, Refused, Unsafe
-from chaosext.nodes.access import NodeAccess
+from chaosext.nodes.shell import NodeAccess
 from chaosext.partition.cut import Cut, NodeCut, peers_of
 from chaosext.partition.reports import HealedNode, HealReport, NodeTables
 from chaosext.run.fault import heal, irrevocable

@@ -18,8 +18,8 @@ from chaosext.model.errors import Inconclusive, Unreachable
 from chaosext.model.findings import Status
 from chaosext.model.stopped import Stopper
 from chaosext.model.timeline import Kind
-from chaosext.nodes.access import NodeAccess
 from chaosext.nodes.node_network import NodeNetwork
+from chaosext.nodes.shell import NodeAccess
 from chaosext.partition.cut import Cut, NodeCut, Side, peers_of
 from chaosext.partition.nft import PeerFacts, RuleFacts, TableFacts
 from chaosext.partition.reports import HealedNode, HealReport, NodeCutState

@@ -17,7 +17,7 @@ from children import die_with_parent
 
 from chaosext.run.agents.sentinel_pods import Placed
 from chaosext.run.session.audit_trail import Trail
-from chaosext.run.session.stash import Stash
+from chaosext.run.session.run_context import Stash
 from chaosext.sentinel.watch_plan import Named, WatchPlan
 from chaosext.timeline.sentinel_client import Reader
 

@@ -9,8 +9,8 @@ import pytest
 from chaosext.cluster.objects import NodeLease
 from chaosext.model.result import Lane
 from chaosext.model.timeline import Kind
-from chaosext.run.monitor import kubelets
-from chaosext.run.monitor.kubelets import KubeletWatch
+from chaosext.run.monitor import watchers
+from chaosext.run.monitor.watchers import KubeletWatch
 from chaosext.timeline.kubelet_renewals import Renewals
 from chaosext.timeline.outages import outages
 from chaosext.timeline.recorder import Recorder
@@ -77,7 +77,7 @@ def change(kind: str, renewed_s: float) -> dict[str, object]:
 
 def test_the_watch_opens_a_lane_and_closes_it(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
-    monkeypatch.setattr(kubelets.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(watchers.time, "monotonic", lambda: now[0])
     recorder, watch = Recorder(), KubeletWatch()
     recorder.set_zero(1000.0)
 

@@ -13,8 +13,8 @@ from watch_worlds import endpoint
 
 from chaosext.model.errors import Unreachable
 from chaosext.model.timeline import Kind
-from chaosext.run.monitor import leaf_watch
-from chaosext.run.monitor.leaf_watch import LeafWatch, read_look, script
+from chaosext.run.monitor import watchers
+from chaosext.run.monitor.watchers import LeafWatch, read_look, script
 from chaosext.timeline.leaf_events import LeafLook, LeafView
 from chaosext.timeline.recorder import Recorder
 
@@ -138,7 +138,7 @@ def watched(*answers: list[str] | None, endpoints: Callable[[], Any] = lambda: D
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leaf_watch, "RETRY_S", 0.001)
+    monkeypatch.setattr(watchers, "RETRY_S", 0.001)
 
 
 def test_no_leaf_is_said_once_and_is_no_failure() -> None:

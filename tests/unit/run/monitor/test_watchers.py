@@ -18,8 +18,7 @@ from chaosext.model.findings import Finding, Status
 from chaosext.model.result import Lane
 from chaosext.model.timeline import Kind
 from chaosext.run.monitor import watchers
-from chaosext.run.monitor.object_events_watch import ObjectWatch
-from chaosext.run.monitor.watchers import Watching, XdsWatch
+from chaosext.run.monitor.watchers import ObjectWatch, Watching, XdsWatch
 from chaosext.timeline.outages import outages
 from chaosext.timeline.recorder import Recorder
 

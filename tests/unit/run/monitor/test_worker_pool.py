@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from chaosext.run.monitor.worker_pool import Hands
+from chaosext.run.monitor.sentinels import Hands
 
 
 def test_all_that_was_given_is_done() -> None:

@@ -18,7 +18,7 @@ from chaosext.partition.cut import Cut, NodeCut, peers_of
 from chaosext.run.fault.state import fault_of
 from chaosext.run.rollback import cluster_drain, drain_checks
 from chaosext.run.rollback.cluster_drain import HELD
-from chaosext.run.session import load_balancer_connection
+from chaosext.run.session import connection
 from chaosext.run.session import run_context as contexts
 from chaosext.safety.audit_log import audit_log
 from chaosext.safety.intent import changed as left_changed
@@ -77,8 +77,8 @@ class FakeEntry:
 def entry(monkeypatch: pytest.MonkeyPatch) -> FakeEntry:
     fake = FakeEntry()
     pin = Pin(context="kind-way", server="", ca_sha256="", kube_system_uid="")
-    monkeypatch.setattr(load_balancer_connection, "read_pins", lambda: {"kind-way": pin})
-    monkeypatch.setattr(load_balancer_connection, "entry_of", lambda _settings: fake)
+    monkeypatch.setattr(connection, "read_pins", lambda: {"kind-way": pin})
+    monkeypatch.setattr(connection, "entry_of", lambda _settings: fake)
     monkeypatch.setattr(cluster_drain, "SERVE_S", 0.0)
     return fake
 
@@ -133,7 +133,7 @@ def test_who_drained_a_cluster_and_took_it_back_is_in_the_audit_log(
 def test_a_drain_by_hand_is_in_the_audit_log(
     entry: FakeEntry, run: contexts.RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(load_balancer_connection, "entry_in", lambda _name: entry)
+    monkeypatch.setattr(connection, "entry_in", lambda _name: entry)
     for words in (["drain", "way"], ["restore", "way", "--unasked"]):
         assert CliRunner().invoke(by_hand, words, catch_exceptions=False).exit_code == 0
     assert audited() == [("draining", "way-entry/way", None), ("taken_back", "way-entry/way", None)]
@@ -176,7 +176,7 @@ def test_an_unpinned_context_and_an_unknown_cluster_are_refused(
 ) -> None:
     with pytest.raises(Refused, match="use one of: way, way-b"):
         drain(run, "elsewhere")
-    monkeypatch.setattr(load_balancer_connection, "read_pins", dict)
+    monkeypatch.setattr(connection, "read_pins", dict)
     with pytest.raises(Refused, match="not pinned"):
         drain(run)
 

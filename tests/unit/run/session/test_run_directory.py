@@ -12,7 +12,7 @@ import pytest
 
 from chaosext.model import redact
 from chaosext.model.errors import Refused
-from chaosext.model.run_id import RunId
+from chaosext.model.names import RunId
 from chaosext.partition.cut import check_run
 from chaosext.run.session import run_context
 from chaosext.run.session.run_directory import RunDirectory, found_run

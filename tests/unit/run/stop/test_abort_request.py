@@ -24,7 +24,7 @@ from chaosext.model import clock
 from chaosext.model.errors import Refused
 from chaosext.model.owner import LOCK_S, Claim, me
 from chaosext.run.fault.state import fault_of
-from chaosext.run.session.stash import Stash
+from chaosext.run.session.run_context import Stash
 from chaosext.run.stop import abort_request
 from chaosext.run.stop.abort_listener import Abort
 from chaosext.run.stop.abort_request import ENDED, NOT_SEEN, SEEN, Asking

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from chaosext.model.findings import Status
 from chaosext.model.result import VerdictRule
-from chaosext.run.verdict.criteria import rulings
 from chaosext.run.verdict.derive import Answer, Facts
+from chaosext.run.verdict.facts import rulings
 
 WELL = Answer(status=Status.HEALTHY, reason="well")
 DEAD = Answer(status=Status.UNHEALTHY, reason="DNS is dead")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from checkout import ROOT
 
-from chaosext.run.verdict.foreign_changes import LONGEST_LINE, MOST_LINES, foreign_rules
+from chaosext.run.verdict.facts import LONGEST_LINE, MOST_LINES, foreign_rules
 
 if TYPE_CHECKING:
     from chaosext.model.result import ForeignRules
