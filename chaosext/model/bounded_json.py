@@ -8,7 +8,11 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+from chaosext.model.errors import BEYOND
 
 MOST_DEPTH = 100
 """Nesting depth of mappings and lists. Kubernetes' own objects stay below 30; a journal reaches 12."""
@@ -24,6 +28,12 @@ JSON_BYTES = 32 << 20
 
 MOST_JSON_COST = 2_000_000
 """Values in such a file. Each costs about 64 bytes of memory, a mapping four times that (CPython, sys.getsizeof)."""
+
+
+Finite = Annotated[float, Meta(ge=-BEYOND, le=BEYOND)]
+"""A number that `model.errors.finite` accepts, as a type for msgspec; neither NaN nor infinite."""
+
+Count = Annotated[int, Meta(ge=0)]
 
 
 class BeyondBounds(ValueError):

@@ -10,16 +10,18 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field, replace
+from datetime import datetime  # noqa: TC003  # msgspec reads it
 from enum import StrEnum
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Self
+
+import msgspec
 
 from chaosext.model.findings import Status, worst
 from chaosext.model.names import lasting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from datetime import datetime
 
     from chaosext.model.findings import Evidence, Finding
 
@@ -71,14 +73,6 @@ class KnownUnhealthy:
             "until": self.until.isoformat(),
             **({"was": self.was} if self.was else {}),
         }
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Parse the output of `to_json`. Raises KeyError, TypeError or ValueError for anything else."""
-        from datetime import datetime
-
-        texts = {name: str(value[name]) for name in ("check", "object", "reason")}
-        return cls(**texts, until=datetime.fromisoformat(value["until"]), was=str(value.get("was", "")))
 
 
 def coarse(subject: str) -> str:
@@ -251,7 +245,7 @@ class KnownObject:
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Parse the output of `to_json`. Raises KeyError, TypeError or ValueError for anything else."""
         return cls(
-            entry=KnownUnhealthy.from_json(value),
+            entry=msgspec.convert(value, KnownUnhealthy),
             at_baseline=str(value["at_baseline"]),
             at_end=str(value["at_end"]),
             became=Became(value["became"]),

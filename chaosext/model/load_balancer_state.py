@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping  # noqa: TC003  # msgspec reads it
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 
-from chaosext.model.errors import finite
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+from chaosext.model.bounded_json import Count, Finite  # noqa: TC001  # msgspec reads them
 
 SECONDS_FILE = "customers.jsonl"
 """Name of the file in a run's directory that has one `Second` per line."""
@@ -73,8 +70,8 @@ class Request:
     `served_by` is the cluster that the load balancer chose; "" if it chose none or did not say.
     """
 
-    ago_s: float
-    took_s: float
+    ago_s: Finite
+    took_s: Finite
     status: int
     served_by: str = ""
     error: str = ""
@@ -82,17 +79,6 @@ class Request:
     @property
     def ok(self) -> bool:
         return self.status == 200
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Raises KeyError, TypeError or ValueError for a malformed value."""
-        return cls(
-            ago_s=finite(value["ago_s"]),
-            took_s=finite(value["took_s"]),
-            status=int(value["status"]),
-            served_by=str(value.get("served_by", "")),
-            error=str(value.get("error", "")),
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,11 +89,11 @@ class Second:
     "" for none.
     """
 
-    t_s: float
-    ok: int
-    failed: int
-    served_by: Mapping[str, int] = field(default_factory=dict)
-    slowest_s: float = 0.0
+    t_s: Finite
+    ok: Count
+    failed: Count
+    served_by: Mapping[str, Count]
+    slowest_s: Finite
     error: str = ""
 
     @property
@@ -125,22 +111,3 @@ class Second:
             "slowest_s": round(self.slowest_s, 3),
             "error": self.error,
         }
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any], *, t_s: float | None = None) -> Self:
-        """Raises KeyError, TypeError or ValueError for a malformed value. `t_s` overrides the value's own."""
-        return cls(
-            t_s=finite(value["t_s"]) if t_s is None else t_s,
-            ok=_count(value["ok"]),
-            failed=_count(value["failed"]),
-            served_by={str(name): _count(number) for name, number in value["served_by"].items()},
-            slowest_s=finite(value["slowest_s"]),
-            error=str(value.get("error", "")),
-        )
-
-
-def _count(value: Any) -> int:
-    number = int(value)
-    if number < 0:
-        raise ValueError(f"{value!r} is not a count")
-    return number

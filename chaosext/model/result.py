@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
+import msgspec
+
+from chaosext.model.bounded_json import Finite
 from chaosext.model.errors import finite
-from chaosext.model.findings import Status
+from chaosext.model.findings import Status  # noqa: TC001  # msgspec reads it
 from chaosext.model.known_unhealthy import KnownObject
 from chaosext.model.names import RunId
 from chaosext.model.stopped import Stopped
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "chaosext.result/v1"
 
-Window = tuple[float, float | None]
+Window = tuple[Finite, Finite | None]
 """Start and end in seconds from the cut; the end is None while the window is open."""
 
 
@@ -70,8 +73,8 @@ class ForeignRules:
     """
 
     changed_by: Mapping[str, int]
-    unattributed: tuple[str, ...] = ()
-    not_compared: tuple[str, ...] = ()
+    unattributed: tuple[str, ...]
+    not_compared: tuple[str, ...]
 
     @property
     def identical(self) -> bool | None:
@@ -98,15 +101,6 @@ class ForeignRules:
             "unattributed": list(self.unattributed),
             "not_compared": list(self.not_compared),
         }
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Parse the output of `to_json`. Raises KeyError, TypeError or ValueError for anything else."""
-        return cls(
-            changed_by={str(author): int(lines) for author, lines in value["changed_by"].items()},
-            unattributed=tuple(map(str, value["unattributed"])),
-            not_compared=tuple(map(str, value["not_compared"])),
-        )
 
 
 class Lane(StrEnum):
@@ -144,10 +138,10 @@ class NodeClock:
     last boot's.
     """
 
-    offset_s: float
-    error_s: float
-    wall_skew_s: float
-    boots: int = 1
+    offset_s: Finite
+    error_s: Finite
+    wall_skew_s: Finite
+    boots: int
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -156,16 +150,6 @@ class NodeClock:
             "wall_skew_s": round(self.wall_skew_s, 3),
             "boots": self.boots,
         }
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Parse the output of `to_json`. Raises KeyError, TypeError or ValueError for anything else."""
-        return cls(
-            offset_s=finite(value["offset_s"]),
-            error_s=finite(value["error_s"]),
-            wall_skew_s=finite(value["wall_skew_s"]),
-            boots=int(value["boots"]),
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,20 +162,14 @@ class Timing:
     the steady state.
     """
 
-    detect_s: float | None = None
-    outage_s: float | None = None
-    heal_to_outage_s: float | None = None
-    recover_s: float | None = None
-    rollback_s: float | None = None
+    detect_s: Finite | None = None
+    outage_s: Finite | None = None
+    heal_to_outage_s: Finite | None = None
+    recover_s: Finite | None = None
+    rollback_s: Finite | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {name: _rounded(getattr(self, name)) for name in self.__slots__}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Parse the output of `to_json`. Raises TypeError or ValueError for anything else."""
-        known = {name: value[name] for name in cls.__slots__ if value.get(name) is not None}
-        return cls(**{name: finite(seconds) for name, seconds in known.items()})
 
 
 def _rounded(seconds: float | None) -> float | None:
@@ -222,23 +200,6 @@ class Ruling:
     rule: VerdictRule
     status: Status | None
     reason: str
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "rule": self.rule.value,
-            "status": self.status.value if self.status else None,
-            "reason": self.reason,
-        }
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Parse the output of `to_json`. Raises KeyError, TypeError or ValueError for anything else."""
-        status = value["status"]
-        return cls(
-            rule=VerdictRule(value["rule"]),
-            status=None if status is None else Status(status),
-            reason=str(value["reason"]),
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,7 +271,7 @@ class RunResult:
             "duration_s": round(self.duration_s, 1),
             **self.verdict.to_json(),
             "exit_code": self.exit_code,
-            "rules": [ruling.to_json() for ruling in self.rulings],
+            "rules": [msgspec.to_builtins(ruling) for ruling in self.rulings],
             "expected": self.expected.value if self.expected else None,
             "kube_dns_moved": self.kube_dns_moved,
             "dns_outages_s": _windows(self.dns_outages),
@@ -321,7 +282,7 @@ class RunResult:
             "longest_dns_outage_s": round(self.longest_dns_outage_s, 1),
             "foreign_rules": self.foreign_rules.to_json() if self.foreign_rules else None,
             "audit": dict(self.audit) if self.audit else None,
-            "stopped": self.stopped.to_json() if self.stopped else None,
+            "stopped": msgspec.to_builtins(self.stopped),
             "known_unhealthy": [each.to_json() for each in self.known],
             **(self.briefing.to_json() if self.briefing else {}),
         }
@@ -343,17 +304,17 @@ class RunResult:
             duration_s=finite(value["duration_s"]),
             verdict=Verdict.from_json(value),
             events=events,
-            rulings=tuple(map(Ruling.from_json, value.get("rules", ()))),
+            rulings=msgspec.convert(value.get("rules", ()), tuple[Ruling, ...]),
             outages=_outages(value),
             unobserved=_windows_in(value.get("unobserved_s", {})),
-            clocks={str(node): NodeClock.from_json(each) for node, each in value.get("clocks", {}).items()},
-            timing=Timing.from_json(value.get("timing", {})),
+            clocks=msgspec.convert(value.get("clocks", {}), dict[str, NodeClock]),
+            timing=msgspec.convert(value.get("timing", {}), Timing),
             briefing=Briefing.from_json(value) if "context" in value else None,
             expected=Outcome(value["expected"]) if value.get("expected") else None,
             kube_dns_moved=_text(value.get("kube_dns_moved")),
-            foreign_rules=ForeignRules.from_json(foreign) if foreign else None,
+            foreign_rules=msgspec.convert(foreign, ForeignRules) if foreign else None,
             audit=dict(audit) if audit else None,
-            stopped=Stopped.from_json(value["stopped"]) if value.get("stopped") else None,
+            stopped=msgspec.convert(value.get("stopped"), Stopped | None),
             known=tuple(map(KnownObject.from_json, value.get("known_unhealthy", ()))),
         )
 

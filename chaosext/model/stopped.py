@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Self
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 class Stopper(StrEnum):
@@ -23,8 +19,8 @@ class Stopped:
     """What stopped a run. `name`: the stop condition's, or ""; `reason`: what was observed or requested, in a line."""
 
     by: Stopper
+    name: str
     reason: str
-    name: str = ""
 
     def __str__(self) -> str:
         if self.by is Stopper.CUT_LOST:
@@ -32,11 +28,3 @@ class Stopped:
         if self.by is Stopper.ABORT:
             return f"aborted: {self.reason}"
         return f"stop condition {self.name!r}: {self.reason}"
-
-    def to_json(self) -> dict[str, Any]:
-        return {"by": self.by.value, "name": self.name, "reason": self.reason}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Parse the output of `to_json`. Raises KeyError, TypeError or ValueError for anything else."""
-        return cls(by=Stopper(value["by"]), name=str(value["name"]), reason=str(value["reason"]))

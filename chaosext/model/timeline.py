@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
-from chaosext.model.errors import finite
+import msgspec
+
+from chaosext.model.bounded_json import Finite
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,7 +101,7 @@ _BOOKKEEPING = frozenset({Kind.CLOCK, Kind.POD_CREATED, Kind.POD_GONE})
 class Event:
     """One line of the timeline. `t_s` is in seconds from the cut, negative before it."""
 
-    t_s: float
+    t_s: Finite
     kind: Kind
     object: str
     detail: str
@@ -126,17 +128,6 @@ class Event:
             "source": self.source,
         }
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Parse the output of `to_json`. Raises KeyError, TypeError or ValueError for anything else."""
-        return cls(
-            t_s=finite(value["t_s"]),
-            kind=Kind(value["kind"]),
-            object=str(value["object"]),
-            detail=str(value["detail"]),
-            source=str(value["source"]),
-        )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predicted:
@@ -153,10 +144,9 @@ class Predicted:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Raises KeyError, TypeError or ValueError for anything but a line of a `chaosext.rehearsal/v1`."""
-        chance = value.get("probability")
         return cls(
-            event=Event.from_json(value),
-            t_min_s=finite(value["t_min_s"]),
-            t_max_s=finite(value["t_max_s"]),
-            probability=None if chance is None else finite(chance),
+            event=msgspec.convert(value, Event),
+            t_min_s=msgspec.convert(value["t_min_s"], Finite),
+            t_max_s=msgspec.convert(value["t_max_s"], Finite),
+            probability=msgspec.convert(value.get("probability"), Finite | None),
         )

@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
+
 from chaosext.model.errors import MALFORMED, Refused, Unreachable, finite, understood
 from chaosext.model.load_balancer_state import Failover, Member, Request, Second
 from chaosext.model.poll import poll
@@ -150,7 +152,7 @@ class EnvoyEntry:
         if done.exit_code:
             raise Unreachable(f"{self.customers.node}: {_last_line(done.stderr)}")
         with understood(self.customers.node):
-            return tuple(map(Request.from_json, json.loads(done.stdout)))
+            return msgspec.convert(json.loads(done.stdout), tuple[Request, ...])
 
     @contextmanager
     def looks(self) -> Iterator[Iterator[Look]]:
@@ -172,7 +174,8 @@ class EnvoyEntry:
     def _second(self, line: str, times: Times) -> Second:
         with understood(self.customers.node):
             value = json.loads(line)
-            return Second.from_json(value, t_s=times.here(finite(value["up_s"]), time.monotonic()))
+            t_s = times.here(finite(value["up_s"]), time.monotonic())
+            return msgspec.convert({**value, "t_s": t_s}, Second)
 
     def _read(self) -> tuple[tuple[Member, ...], str]:
         done = self.envoy.run(f"{LOOK}\nlook", timeout_s=ASK_S)

@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from chaosext.model.bounded_json import JSON_BYTES, parse_json
 from chaosext.model.errors import MALFORMED, Inconclusive, Refused
 from chaosext.model.files import (
@@ -121,7 +123,7 @@ def receipt_in(result: Path) -> Receipt | None:
     """
     try:
         kept = parse_json(read_file(result, most=JSON_BYTES))["audit"]
-        return None if kept is None else Receipt(seq=int(kept["seq"]), hash=str(kept["hash"]))
+        return msgspec.convert(kept, Receipt | None)
     except (OSError, *MALFORMED) as error:
         problem = getattr(error, "strerror", None) or type(error).__name__
         raise Refused(f"{result}: not the result of a run ({problem})", "give a run's result.json") from None

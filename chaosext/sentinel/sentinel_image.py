@@ -25,7 +25,7 @@ HOME = "opt/chaosext"
 """Directory in the image with the package `chaosext`; `PYTHONPATH` points to it."""
 
 PARTS = ("model", "sentinel")
-"""The packages that a sentinel consists of: they import only each other and the standard library."""
+"""The packages that a sentinel consists of. The modules that it imports need only the standard library."""
 
 DIGITS = 12
 

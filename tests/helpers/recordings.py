@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from checkout import ROOT
 
 from chaosext.model.timeline import Event, Kind
@@ -88,14 +89,14 @@ def read_run(directory: Path) -> Recording:
     return Recording(
         name=directory.name,
         snapshot=snapshot,
-        events=tuple(map(Event.from_json, map(json.loads, lines))),
+        events=msgspec.convert([json.loads(line) for line in lines], tuple[Event, ...]),
         verdict=result["verdict"],
     )
 
 
 def read_kept(name: str) -> Recording:
     value = json.loads(gzip.decompress((KEPT / f"{name}.json.gz").read_bytes()))
-    events = tuple(Event.from_json({"source": "", **line}) for line in value["timeline"])
+    events = msgspec.convert([{"source": "", **line} for line in value["timeline"]], tuple[Event, ...])
     return Recording(name=name, snapshot=value["snapshot"], events=events, verdict=value["verdict"])
 
 

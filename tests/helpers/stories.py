@@ -225,8 +225,8 @@ def by_sentinels(events: Iterable[Event]) -> tuple[Event, ...]:
 
 DEAD_SEEN, BACK_SEEN = by_sentinels(DEAD), by_sentinels(BACK)
 CLOCKS = {
-    CP: NodeClock(offset_s=0.0, error_s=0.0004, wall_skew_s=0.0),
-    ONE: NodeClock(offset_s=0.0, error_s=0.0006, wall_skew_s=90.0),
+    CP: NodeClock(offset_s=0.0, error_s=0.0004, wall_skew_s=0.0, boots=1),
+    ONE: NodeClock(offset_s=0.0, error_s=0.0006, wall_skew_s=90.0, boots=1),
     TWO: NodeClock(offset_s=-812.5, error_s=0.0011, wall_skew_s=0.002, boots=2),
 }
 SELF_HEALED = (
@@ -282,7 +282,7 @@ STORIES = {
             *SELF_HEALED,
             duration_s=113.0,
         ),
-        foreign_rules=ForeignRules(changed_by={}),
+        foreign_rules=ForeignRules(changed_by={}, unattributed=(), not_compared=()),
         clocks=CLOCKS,
     ),
     "deviated-rollback-verified": result(

@@ -6,6 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import msgspec
+
 from chaosext.model.bounded_json import JSON_BYTES, parse_json
 from chaosext.model.errors import MALFORMED, Refused
 from chaosext.model.files import Folder
@@ -19,7 +21,7 @@ from chaosext.report.data.sentinel_spans import Stretches, read_stretches
 from chaosext.timeline.outages import outages, timing, unobserved
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
 RESULT, JOURNAL, TIMELINE, REHEARSAL = "result.json", "journal.json", "timeline.jsonl", "rehearsal.json"
@@ -134,15 +136,15 @@ class _Directory:
 
     def events(self) -> tuple[Event, ...]:
         """The timeline in order of time: a killed run left it in order of writing."""
-        return tuple(sorted(self._lines(TIMELINE, Event.from_json), key=lambda event: event.t_s))
+        return tuple(sorted(self._lines(TIMELINE, Event), key=lambda event: event.t_s))
 
     def seconds(self) -> tuple[Second, ...]:
         """The results of customers' requests, in order of time; () if no load balancer was watched."""
-        found = self._lines(SECONDS_FILE, Second.from_json, needed=False)
+        found = self._lines(SECONDS_FILE, Second, needed=False)
         return tuple(sorted(found, key=lambda second: second.t_s))
 
-    def _lines(self, name: str, made: Callable[[Any], Line], *, needed: bool = True) -> list[Line]:
-        """A value for each valid line of a file, up to `MOST_LINES`."""
+    def _lines(self, name: str, shape: type[Line], *, needed: bool = True) -> list[Line]:
+        """A value of type `shape` for each valid line of a file, up to `MOST_LINES`."""
         found: list[Line] = []
         torn = 0
         try:
@@ -150,7 +152,7 @@ class _Directory:
                 if len(found) + torn >= MOST_LINES:
                     raise OSError(0, f"has more than {MOST_LINES:,} lines; the rest was not read")
                 try:
-                    found.append(made(parse_json(line)))
+                    found.append(msgspec.convert(parse_json(line), shape))
                 except MALFORMED:
                     torn += 1
         except FileNotFoundError as error:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from chaosext.model.errors import ChaosextError, Inconclusive, Refused, Unreachable, Unsafe
@@ -104,6 +107,46 @@ def test_a_result_as_json() -> None:
     assert value["schema"] == "chaosext.result/v1"
     assert (value["verdict"], value["exit_code"], value["duration_s"]) == ("passed", 0, 1.3)
     assert value["dns_outages_s"] == {"a": [[10.0, None]]}
+
+
+RESULT = {
+    **result(a=((10.0, None),)).to_json(),
+    "rules": [{"rule": "cut", "status": None, "reason": "not reached"}],
+    "clocks": {"cp": {"offset_s": 1, "error_s": 0.1, "wall_skew_s": 0.0, "boots": 1}},
+    "foreign_rules": {"changed_by": {"kube-proxy": 1}, "unattributed": [], "not_compared": ["cp"]},
+    "stopped": {"by": "abort", "name": "", "reason": "enough"},
+}
+
+
+def test_a_result_is_read_back_as_written() -> None:
+    read = RunResult.from_json(RESULT, ())
+    assert RunResult.from_json(json.loads(json.dumps(read.to_json())), ()) == read
+    assert json.dumps(read.to_json()["stopped"]) == json.dumps(RESULT["stopped"])
+
+
+@pytest.mark.parametrize(
+    ("part", "missing"),
+    [
+        ("clocks", "boots"),
+        ("foreign_rules", "changed_by"),
+        ("foreign_rules", "unattributed"),
+        ("foreign_rules", "not_compared"),
+        ("stopped", "name"),
+    ],
+)
+def test_a_result_is_rejected_when_a_part_of_it_lacks_a_field(part: str, missing: str) -> None:
+    damaged = copy.deepcopy(RESULT)
+    (damaged[part].get("cp") or damaged[part]).pop(missing)
+    with pytest.raises(ValueError, match=missing):
+        RunResult.from_json(damaged, ())
+
+
+@pytest.mark.parametrize("wrong", [True, "1", float("nan"), float("inf"), 10**16, 10**400, None])
+def test_an_event_is_rejected_when_its_time_is_not_a_finite_number(wrong: object) -> None:
+    line = {"t_s": 1, "kind": "heal", "object": "Node/cp", "detail": "", "source": ""}
+    assert msgspec.convert(line, Event).t_s == 1.0
+    with pytest.raises(ValueError):
+        msgspec.convert({**line, "t_s": wrong}, Event)
 
 
 def test_kinds_are_those_of_the_design() -> None:

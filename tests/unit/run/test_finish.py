@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from chaosext.model.result import RunResult
     from chaosext.timeline.recorder import Recorder
 
-CLOCK = NodeClock(offset_s=1.0, error_s=0.001, wall_skew_s=90.0)
+CLOCK = NodeClock(offset_s=1.0, error_s=0.001, wall_skew_s=90.0, boots=1)
 
 
 def test_a_lock_that_was_lost_is_a_reason(tmp_path: Path) -> None:

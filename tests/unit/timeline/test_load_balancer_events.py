@@ -15,7 +15,10 @@ def kinds(view, *looks):
 
 
 def seconds(*failed, ok=20):
-    return [Second(t_s=float(at + 1), ok=ok, failed=each) for at, each in enumerate(failed)]
+    return [
+        Second(t_s=float(at + 1), ok=ok, failed=each, served_by={}, slowest_s=0.0)
+        for at, each in enumerate(failed)
+    ]
 
 
 def news(*failed, ok=20):

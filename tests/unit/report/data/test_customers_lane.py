@@ -31,7 +31,13 @@ EVENTS = (
     event(60, Kind.ENTRY_TAKEN_BACK, f"{ENTRY} → way"),
 )
 SECONDS = tuple(
-    Second(t_s=float(t_s), ok=10 if 10 < t_s <= 20 else 20, failed=10 if 10 < t_s <= 20 else 0)
+    Second(
+        t_s=float(t_s),
+        ok=10 if 10 < t_s <= 20 else 20,
+        failed=10 if 10 < t_s <= 20 else 0,
+        served_by={},
+        slowest_s=0.0,
+    )
     for t_s in range(-5, 81)
 )
 

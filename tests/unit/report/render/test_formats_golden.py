@@ -179,7 +179,8 @@ def test_a_long_run_of_many_nodes_fits_a_comment_of_a_pull_request() -> None:
     outages = {lane: dict.fromkeys(nodes, ((1.0, 9.0), (12.0, 15.0), (20.0, None))) for lane in Lane}
     blind = {name.removeprefix("Node/"): ((3.0, 4.0),) * 9 for name in nodes}
     clocks = {
-        name.removeprefix("Node/"): NodeClock(offset_s=1.0, error_s=0.1, wall_skew_s=90.0) for name in nodes
+        name.removeprefix("Node/"): NodeClock(offset_s=1.0, error_s=0.1, wall_skew_s=90.0, boots=1)
+        for name in nodes
     }
     run = replace(STORIES["passed"], events=events, outages=outages, unobserved=blind, clocks=clocks)
     text = summary(RunData(result=run))

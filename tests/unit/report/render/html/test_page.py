@@ -147,7 +147,7 @@ def test_text_from_outside_stays_text_wherever_it_stands() -> None:
             started_at=HOSTILE,
             verdict=replace(run.result.verdict, reasons=(HOSTILE,)),
             events=(*run.result.events, *events),
-            clocks={HOSTILE: NodeClock(offset_s=0.0, error_s=0.1, wall_skew_s=9.0)},
+            clocks={HOSTILE: NodeClock(offset_s=0.0, error_s=0.1, wall_skew_s=9.0, boots=1)},
             unobserved={HOSTILE: ((1.0, 2.0),)},
         ),
         missing=(HOSTILE,),
@@ -181,8 +181,8 @@ def test_a_run_of_which_nothing_was_seen_still_has_a_page() -> None:
 
 def test_a_wall_clock_that_is_off_is_said_where_the_clocks_are_folded() -> None:
     clocks = {
-        CP: NodeClock(offset_s=1.0, error_s=0.001, wall_skew_s=90.0),
-        "b": NodeClock(offset_s=0, error_s=0, wall_skew_s=0),
+        CP: NodeClock(offset_s=1.0, error_s=0.001, wall_skew_s=90.0, boots=1),
+        "b": NodeClock(offset_s=0, error_s=0, wall_skew_s=0, boots=1),
     }
     html = page(RunData(result=replace(STORIES["passed"], clocks=clocks)))
     assert f"Clocks of 2 nodes: {CP} is 90.0 s ahead</summary>" in html
