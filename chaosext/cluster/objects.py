@@ -6,11 +6,14 @@ Pure: a live API server and a snapshot file yield the same values.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from ipaddress import ip_address
-from typing import Any, Self
+from typing import Any, Self, get_type_hints
+
+import msgspec
 
 from chaosext.model.names import is_subdomain
 
@@ -26,25 +29,20 @@ PROXY_CONTAINER = "istio-proxy"
 """Name of Istio's sidecar: a container (classic) or an init container (native sidecar)."""
 
 
-_SHAPES: Mapping[str, Callable[[Any], bool]] = {
-    "str": lambda value: isinstance(value, str),
-    "int": lambda value: isinstance(value, int),
-    "tuple[str, ...]": lambda value: all(isinstance(each, str) for each in value),
-    "Mapping[str, str]": lambda value: all(isinstance(each, str) for pair in value.items() for each in pair),
-}
-"""A field's type as written below -> whether a value has that type."""
-
-
 class _Typed:
-    """Validates that fields have their declared types. Raises TypeError naming the field otherwise."""
+    """Validates that fields have their declared types. Raises ValidationError naming the field otherwise."""
 
     __slots__ = ()
 
     def __post_init__(self) -> None:
-        for field in fields(self):  # type: ignore[arg-type]  # only dataclasses inherit it
-            value, has_shape = getattr(self, field.name), _SHAPES.get(str(field.type))
-            if has_shape and not has_shape(value):
-                raise TypeError(f"{field.name} of a {type(self).__name__} is {value!r:.80}")
+        shape = _shape(type(self))  # type: ignore[arg-type]  # a class is hashable
+        msgspec.convert(self, shape, from_attributes=True)
+
+
+@cache
+def _shape(of: type[Any]) -> type[msgspec.Struct]:
+    """The fields of a class and their types, for msgspec."""
+    return msgspec.defstruct(of.__name__, list(get_type_hints(of).items()))
 
 
 def parse_time(text: str | None) -> datetime | None:

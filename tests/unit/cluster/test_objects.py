@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from chaosext.cluster.objects import (
     BgpPeer,
     CoreV1Event,
@@ -234,3 +236,14 @@ def test_a_bgp_peer_keeps_its_selectors() -> None:
         {"metadata": {"name": "leaf"}, "spec": {"peerIP": "172.18.0.9", "nodeSelector": "has(x)"}}
     )
     assert (peer.peer_ip, peer.node_selector, peer.peer_selector) == ("172.18.0.9", "has(x)", "")
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong"),
+    [("uid", 3), ("namespace", None), ("labels", {"app": 1}), ("labels", ["app"]), ("name", {"a": "b"})],
+)
+def test_a_pod_is_rejected_when_a_field_has_another_type(field: str, wrong: object) -> None:
+    value = pod_json()
+    value["metadata"][field] = wrong
+    with pytest.raises(ValueError, match=rf"\$\.{field}"):
+        Pod.from_json(value)

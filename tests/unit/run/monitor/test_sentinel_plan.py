@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -179,6 +180,9 @@ def test_the_same_objects_in_another_order_are_the_same_plan() -> None:
     assert planned_anew(plan, dns, pods) == planned_anew(plan, dns, reversed(pods))
 
 
+SOON = datetime(2026, 1, 1, tzinfo=UTC)
+
+
 @pytest.mark.parametrize(
     ("change", "asked"),
     [
@@ -188,8 +192,8 @@ def test_the_same_objects_in_another_order_are_the_same_plan() -> None:
         ({"node": ""}, False),
         ({"phase": "Failed"}, False),
         ({"host_network": True}, False),
-        ({"deletion": "soon"}, False),
-        ({"deletion": "soon", "node": "lost"}, True),
+        ({"deletion": SOON}, False),
+        ({"deletion": SOON, "node": "lost"}, True),
     ],
 )
 def test_which_pods_have_a_sidecar_to_ask(change: dict[str, Any], asked: bool) -> None:
