@@ -20,7 +20,7 @@ class Scope:
 
 VERDICT = Scope(sources=("chaosext/run/verdict/derive.py",), tests=("tests/unit/run/verdict/test_derive.py",))
 VERDICT_FACTS = Scope(
-    sources=tuple(f"chaosext/run/verdict/{name}.py" for name in ("facts", "criteria", "foreign_changes")),
+    sources=("chaosext/run/verdict/facts.py",),
     tests=tuple(
         f"tests/unit/run/verdict/test_{name}.py" for name in ("facts", "criteria", "foreign_changes")
     ),
