@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import msgspec
+
 from chaosext.model.timeline import Event
 from chaosext.rehearsal.simulate.planned_cut import Plan
 from chaosext.rehearsal.snapshot.reader import read_snapshot
@@ -82,5 +84,5 @@ class Recording:
         """Raises KeyError, TypeError or ValueError for what `save` did not write."""
         said = json.loads(gzip.decompress(file.read_bytes()))
         lists = {key: tuple(value) for key, value in said.items() if isinstance(value, list)}
-        events = tuple(map(Event.from_json, said["events"]))
+        events = msgspec.convert(said["events"], tuple[Event, ...])
         return cls(**{**said, **lists, "events": events})

@@ -13,8 +13,8 @@ from chaosext.partition.apply import require_free
 from chaosext.partition.cut import nodes_of
 from chaosext.partition.nft import arm_ruleset, disarm_ruleset
 from chaosext.run.fault.inject import plan
+from chaosext.run.fault.node_entry import way_into
 from chaosext.run.fault.run_lock import who_holds
-from chaosext.run.fault.state import way_into
 from chaosext.run.preflight import brief, rehearse_apart
 from chaosext.run.runner import require_rollback, unreachable_is_refused
 from chaosext.run.session.approval import intended, refused_without_approval

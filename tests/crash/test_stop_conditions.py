@@ -224,5 +224,5 @@ def test_a_condition_that_is_none_is_refused_by_its_field(
         output = run.process.communicate(timeout=30)[0]
         assert run.process.returncode == 20
         assert said in output
-        assert "chaosext_stop_conditions.0" in output
+        assert "chaosext_stop_conditions[0]" in output
         assert run.words() == []

@@ -23,8 +23,9 @@ from chaosext.run.fault.fault_events import note_cut
 from chaosext.run.fault.guards import require_within_limits
 from chaosext.run.fault.heal import heal_run
 from chaosext.run.fault.keepalive import Renewing
+from chaosext.run.fault.node_entry import way_into
 from chaosext.run.fault.run_lock import lock_cluster
-from chaosext.run.fault.state import fault_of, way_into
+from chaosext.run.fault.state import fault_of
 from chaosext.run.fault.verify import CUT_WATCH, CutWatch, proof
 from chaosext.run.session.approval import INTENDED, approval_sha256, require_approved
 from chaosext.run.session.audit_trail import table_on

@@ -13,7 +13,8 @@ from chaosext.model.timeline import Kind
 from chaosext.nodes.transport import shells
 from chaosext.partition.apply import inspect, require_free
 from chaosext.partition.cut import nodes_of
-from chaosext.run.fault.state import fault_of, way_into
+from chaosext.run.fault.node_entry import way_into
+from chaosext.run.fault.state import fault_of
 from chaosext.run.session.connection import connect, connect_to_act
 from chaosext.safety.cluster_lock import ClusterLock
 from chaosext.safety.intent import intent_log

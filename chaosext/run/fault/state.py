@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from chaosext.checks.cut_effective import Shut
 from chaosext.model import clock
 from chaosext.nodes.shell import BY_DOCKER, NodeAccess
 from chaosext.partition.cut import nodes_of
-from chaosext.run.agents.node_pods import open_access
 from chaosext.run.session.run_context import Key, RunContext, begun
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from chaosext.checks.cut_effective import CutEvidence
-    from chaosext.experiment.settings import Settings
     from chaosext.model.clock import Moment
-    from chaosext.nodes.shell import NodeAccess
     from chaosext.partition.cut import Cut
     from chaosext.run.fault.keepalive import Renewing
     from chaosext.safety.audit_log import AuditEvent
@@ -110,9 +107,3 @@ def write_down(run: RunContext, event: AuditEvent, **touched: Any) -> None:
     """
     write = run.trail.note if fault_of(run).cuts else run.trail.require
     write(event, **touched)
-
-
-def way_into(settings: Settings, *, strictly: bool = True) -> NodeAccess:
-    """As `open_access`, without the nodes that the current run's cut blocks access to."""
-    access = open_access(settings, strictly=strictly)
-    return replace(access, only=reachable()) if access.asks_the_api_server else access

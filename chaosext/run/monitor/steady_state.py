@@ -15,7 +15,7 @@ from chaosext.model.findings import Finding, Status
 from chaosext.model.timeline import Kind
 from chaosext.run.fault import paths_before
 from chaosext.run.fault.cut_plan import survey
-from chaosext.run.fault.state import way_into
+from chaosext.run.fault.node_entry import way_into
 from chaosext.run.monitor.steady_baseline import BASELINE, kept
 from chaosext.run.monitor.surroundings import surroundings
 from chaosext.run.monitor.wait_steady import settle

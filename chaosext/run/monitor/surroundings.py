@@ -11,7 +11,8 @@ from chaosext.model.known_unhealthy import Known
 from chaosext.model.names import is_container
 from chaosext.nodes.process_shell import DockerShell
 from chaosext.nodes.transport import shells
-from chaosext.run.fault.state import shut, way_into
+from chaosext.run.fault.node_entry import way_into
+from chaosext.run.fault.state import shut
 from chaosext.run.session.connection import connect, entry_of
 from chaosext.run.session.run_context import Key, begun
 

@@ -45,7 +45,7 @@ def _watched(condition: StopCondition, resolved: Resolved, index: int) -> Watche
     return WatchedCondition(
         by=Stopper.CONDITION,
         name=condition.title,
-        ask=makers[condition.kind](condition, resolved, f"{PLACE}.{index}"),
+        ask=makers[condition.kind](condition, resolved, f"{PLACE}[{index}]"),
         every_s=condition.every_s,
         timeout_s=condition.timeout_s,
         begins=ConditionStanding(for_s=condition.for_s, unknown_s=condition.unknown_s),

@@ -19,8 +19,8 @@ from chaosext.nodes.pod_shell import ENTERED
 from chaosext.nodes.shell import BY_DOCKER, NodeAccess, ShellResult
 from chaosext.run.agents import node_pods
 from chaosext.run.agents.node_pods import leave, remove, way_back
-from chaosext.run.fault import state
-from chaosext.run.fault.state import way_into
+from chaosext.run.fault import node_entry
+from chaosext.run.fault.node_entry import way_into
 from chaosext.run.session import run_context as contexts
 from chaosext.safety.audit_log import audit_log
 from chaosext.safety.intent import intent_log, placed
@@ -298,7 +298,7 @@ def test_a_cleanup_names_a_lost_node(api: Api) -> None:
 
 def test_through_a_cut_only_its_own_nodes_are_entered(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     assert way_into(settings()).only is None
-    monkeypatch.setattr(state, "reachable", lambda: frozenset({"cp1", "cp2"}))
+    monkeypatch.setattr(node_entry, "reachable", lambda: frozenset({"cp1", "cp2"}))
     assert way_into(settings()).only == frozenset({"cp1", "cp2"})
 
 
