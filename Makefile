@@ -9,7 +9,7 @@ EXPERIMENT := experiments/control-plane-partition.yaml
 SNAPSHOTS := $(addprefix examples/snapshots/,story.json mitigated.json larger.json.gz)
 
 .DEFAULT_GOAL := help
-.PHONY: help engine-or-root machine engine images needed-images rehearse gameday test lint unit browser-test trust kind-test bench oracle site lock down clean
+.PHONY: help engine-or-root machine engine images needed-images rehearse gameday test quick lint unit browser-test trust kind-test bench oracle site lock down clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -65,8 +65,17 @@ lint: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Two for each core: tests wait as long as they compute.
 unit: $(VENV)/.installed
-	$(BIN)/pytest -q -n auto --dist loadfile
+	$(BIN)/pytest -q -n $$(( 2 * $$(nproc) )) --dist loadfile
+
+# What starts processes, waits or computes for long is left to `make test`.
+SLOW := cli cluster gameday gate hack nodes oracle sentinel testbed testing test_code_conventions.py run/test_own_rehearsal.py \
+  run/monitor/test_sentinels.py rehearsal/predict/test_predict_recorded_runs.py
+quick: $(VENV)/.installed ## The inner loop: check style and types, run the fast unit tests, in less than a minute
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest -q -n auto --dist loadfile tests/unit $(addprefix --ignore=tests/unit/,$(SLOW))
 
 browser-test: PACKAGES += chromium:chromium
 browser-test: machine $(VENV)/.installed ## Test the HTML report in Chromium: sizes, colour schemes, keyboard, accessibility
