@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import latency, oracle, rehearsal, report, sentinel, testbed, whole_run
+from benchmarks import latency, module_moves, oracle, rehearsal, report, sentinel, testbed, whole_run
 
 BENCHMARKS = {
     "testbed": testbed.main,
@@ -14,6 +14,7 @@ BENCHMARKS = {
     "rehearsal": rehearsal.main,
     "oracle": oracle.main,
     "sentinel": sentinel.main,
+    "moves": module_moves.main,
 }
 """In this order, because the first one measures best while no other testbed is up; the next two bring one up."""
 
