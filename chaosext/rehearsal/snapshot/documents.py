@@ -117,18 +117,18 @@ class Selector(Document):
     matchExpressions: list[Expression] | None = None
 
 
-class NodeTerm(Document):
+class NodeSelectorTerm(Document):
     matchExpressions: list[Expression] | None = None
     matchFields: list[Expression] | None = None
 
 
 class NodeTerms(Document):
-    nodeSelectorTerms: list[NodeTerm] | None = None
+    nodeSelectorTerms: list[NodeSelectorTerm] | None = None
 
 
 class PreferredNode(Document):
     weight: Int32 = 1
-    preference: NodeTerm = field(default_factory=NodeTerm)
+    preference: NodeSelectorTerm = field(default_factory=NodeSelectorTerm)
 
 
 class NodeAffinity(Document):
@@ -136,7 +136,7 @@ class NodeAffinity(Document):
     preferredDuringSchedulingIgnoredDuringExecution: list[PreferredNode] | None = None
 
 
-class PodTerm(Document):
+class PodAffinityTerm(Document):
     topologyKey: str = ""
     labelSelector: Selector | None = None
     namespaces: list[str] | None = None
@@ -145,11 +145,11 @@ class PodTerm(Document):
 
 class PreferredPod(Document):
     weight: Int32 = 1
-    podAffinityTerm: PodTerm = field(default_factory=PodTerm)
+    podAffinityTerm: PodAffinityTerm = field(default_factory=PodAffinityTerm)
 
 
 class PodAffinity(Document):
-    requiredDuringSchedulingIgnoredDuringExecution: list[PodTerm] | None = None
+    requiredDuringSchedulingIgnoredDuringExecution: list[PodAffinityTerm] | None = None
     preferredDuringSchedulingIgnoredDuringExecution: list[PreferredPod] | None = None
 
 
@@ -159,7 +159,7 @@ class Affinity(Document):
     podAntiAffinity: PodAffinity | None = None
 
 
-class Spread(Document):
+class TopologySpreadConstraint(Document):
     maxSkew: Int32 = 1
     topologyKey: str = ""
     whenUnsatisfiable: str = "DoNotSchedule"
@@ -220,7 +220,7 @@ class PodSpec(Document):
     tolerations: list[Toleration] | None = None
     nodeSelector: Strings | None = None
     affinity: Affinity | None = None
-    topologySpreadConstraints: list[Spread] | None = None
+    topologySpreadConstraints: list[TopologySpreadConstraint] | None = None
     overhead: dict[str, str | Int64] | None = None
     priority: Int32 = 0
     preemptionPolicy: str = ""

@@ -219,12 +219,12 @@ def _requirements(found: Iterable[doc.Expression] | None) -> tuple[Requirement, 
     )
 
 
-def _node_term(found: doc.NodeTerm) -> NodeTerm:
+def _node_term(found: doc.NodeSelectorTerm) -> NodeTerm:
     names = (name for each in found.matchFields or () if each.key == HOSTNAME for name in each.values or ())
     return NodeTerm(requirements=_requirements(found.matchExpressions), names=tuple(names))
 
 
-def _pod_term(found: doc.PodTerm) -> PodTerm:
+def _pod_term(found: doc.PodAffinityTerm) -> PodTerm:
     every = found.namespaceSelector is not None and not (
         found.namespaceSelector.matchLabels or found.namespaceSelector.matchExpressions
     )
@@ -256,7 +256,7 @@ def _preferred(found: doc.PodAffinity | None) -> tuple[tuple[int, PodTerm], ...]
     return tuple((each.weight, _pod_term(each.podAffinityTerm)) for each in terms or ())
 
 
-def _spread(found: doc.Spread, labels: Mapping[str, str]) -> Spread:
+def _spread(found: doc.TopologySpreadConstraint, labels: Mapping[str, str]) -> Spread:
     return Spread(
         max_skew=found.maxSkew,
         topology_key=found.topologyKey,
