@@ -70,10 +70,9 @@ def mutants(scope: Scope, folder: Path, *, children: int, limit_s: float) -> lis
     _copy(scope, folder)
     argv = [sys.executable, "-m", "mutmut", "run", "--max-children", str(children)]
     done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=limit_s, check=False)
-    found = [mutant for source in scope.sources for mutant in _read(folder / "mutants" / source)]
-    if done.returncode or not found:
+    if done.returncode:
         raise RuntimeError(f"mutmut: {(done.stdout + done.stderr)[-2000:]}")
-    return found
+    return [mutant for source in scope.sources for mutant in _read(folder / "mutants" / source)]
 
 
 def _copy(scope: Scope, folder: Path) -> None:
