@@ -37,7 +37,6 @@ SAFETY = Scope(
     tests=(
         "tests/unit/safety",
         "tests/unit/experiment/test_operator_limits.py",  # the hours of a limits file
-        "tests/unit/gameday/test_gameday_settings.py",  # a schedule within the allowed hours
         "tests/unit/run/rollback/test_cluster_drain.py",  # changes at a load balancer
     ),
 )

@@ -12,6 +12,7 @@ import pytest
 
 from chaosext.model import clock
 from chaosext.model.errors import Inconclusive, Refused
+from chaosext.model.load_balancer_state import Failover
 from chaosext.model.owner import me
 from chaosext.model.paths import state_home
 from chaosext.nodes.shell import NodeAccess
@@ -19,12 +20,16 @@ from chaosext.partition.apply import ARMING_S
 from chaosext.safety.intent import (
     PODS,
     SENTINELS,
+    Changed,
     IntentLog,
     Outstanding,
+    changed,
     intent_log,
     outstanding,
     parse,
     placed,
+    write_as_found,
+    write_changing,
 )
 
 
@@ -325,3 +330,36 @@ def test_a_log_that_is_larger_than_any_is_not_read(tmp_path: Path, monkeypatch: 
 
 def test_the_log_is_among_what_this_user_keeps() -> None:
     assert intent_log().path == state_home() / "intent.jsonl"
+
+
+EAST = Changed(run="r1", entry="edge", cluster="east", failover=Failover.BY_HAND)
+WEST = Changed(run="r1", entry="edge", cluster="west")
+
+
+def test_changes_at_load_balancers_are_kept_until_they_are_restored() -> None:
+    intent_log().write(intent("r0", "cp1"))
+    write_changing(EAST)
+    intent_log().write(gone("r0", "cp1"))
+    write_changing(WEST)
+    assert changed(intent_log().entries()) == (EAST, WEST)
+    kept = intent_log().entries()[1]
+    expected = {"event": "entry_changing", "run": "r1", "nodes": [], "entry": "edge", "cluster": "east"}
+    assert kept.items() >= {**expected, "failover": "by_hand"}.items()
+    write_as_found(replace(EAST, run="r2"))  # whichever run restores it
+    assert changed(intent_log().entries()) == (WEST,)
+    write_as_found(WEST)
+    assert changed(intent_log().entries()) == ()
+
+
+def test_a_change_at_another_load_balancer_stays_one() -> None:
+    other = replace(EAST, entry="inner")
+    write_changing(EAST)
+    write_changing(other)
+    write_as_found(EAST)
+    assert changed(intent_log().entries()) == (other,)
+
+
+@pytest.mark.parametrize("kept", [{}, {"failover": "by magic"}, {"failover": None}, {"failover": []}])
+def test_a_change_that_says_no_failover_was_by_health_check(kept: dict[str, Any]) -> None:
+    entry = {"event": "entry_changing", "run": "r1", "nodes": [], "entry": "edge", "cluster": "east", **kept}
+    assert changed([entry]) == (replace(EAST, failover=Failover.HEALTH_CHECK),)
