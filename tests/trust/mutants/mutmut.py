@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 COPIED = (
     "chaosext",
     "experiments",
+    "tests/conftest.py",
     "tests/golden",
     "tests/helpers",
     "tests/unit",
@@ -80,6 +81,7 @@ def _copy(scope: Scope, folder: Path) -> None:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
     types = [sys.executable, *TYPE_CHECK, *scope.sources]
     text = CONFIGURATION.format(
