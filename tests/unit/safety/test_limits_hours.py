@@ -105,6 +105,7 @@ def test_hours_follow_daylight_saving() -> None:
         (["Mon 09:00-24:00 UTC", "Tue 00:00-09:00 UTC"], "23 10:00", "24 08:00", True),
         (["Mon-Tue 00:00-24:00 UTC"], "23 00:00", "24 23:59", True),
         (["Sun 22:00-04:00 UTC"], "23 01:00", "23 03:00", True),
+        (["Sat 23:30-23:20 Pacific/Honolulu"], "23 09:00", "23 09:10", True),  # Sunday 23:00 there
         ([], "23 10:00", "23 11:00", False),
     ],
 )
