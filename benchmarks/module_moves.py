@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -78,8 +79,8 @@ def counted(argv: Sequence[str]) -> None:
         chaosext(argv)
     finally:
         sys.setprofile(None)
-        with open(os.environ[COUNTS], "w", encoding="utf-8") as file:  # noqa: PTH123
-            json.dump([[*pair, number] for pair, number in moves.items()], file)
+        counts = [[*pair, number] for pair, number in moves.items()]
+        Path(os.environ[COUNTS]).write_text(json.dumps(counts), encoding="utf-8")
 
 
 def _caller(frame: FrameType) -> str:

@@ -25,7 +25,7 @@ HOME = "opt/chaosext"
 """Directory in the image with the package `chaosext`; `PYTHONPATH` points to it."""
 
 PARTS = ("model", "sentinel")
-"""The packages that a sentinel consists of. The modules that it imports need only the standard library."""
+"""The packages in a sentinel's image. The modules of these that a sentinel imports need only the standard library."""
 
 DIGITS = 12
 
