@@ -9,10 +9,12 @@ import argparse
 import json
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.trust.lanes import Part, Tried, lanes, play
+from tests.trust.lab.kind import testbed_paused
 from tests.trust.row import Effort, Ground, Measured
 from tests.trust.table import Line, grounds, rows, table
 
@@ -34,9 +36,15 @@ def main() -> int:
     tried = [Tried(part=part, missing=here[ground]) for part, ground in parts.items() if here[ground]]
     ready = [(part, ground) for part, ground in parts.items() if not here[ground]]
     effort = Effort.FAST if asked.fast else Effort.FULL
-    for each in play(lanes(ready, effort), effort):
-        tried.append(each)
-        _tell(each, f"row {each.part.row} ({parts[each.part].value})", len(parts) - len(tried))
+    on_testbed = {part for part, ground in ready if ground is Ground.CLUSTER}
+    with ExitStack() as paused:
+        for each in play(lanes(ready, effort), effort):
+            tried.append(each)
+            _tell(each, f"row {each.part.row} ({parts[each.part].value})", len(parts) - len(tried))
+            if each.part in on_testbed:
+                on_testbed.remove(each.part)
+                if not on_testbed:
+                    paused.enter_context(testbed_paused())
     lines = [_line(row, [each for each in tried if each.part.row == row.number]) for row in chosen]
     if asked.json:
         asked.json.write_text(json.dumps([line.to_json() for line in lines], indent=2) + "\n")

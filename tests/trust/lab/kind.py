@@ -73,6 +73,17 @@ def eye_on(containers: Sequence[Container]) -> Eye:
     return Eye(Child("tests.trust.lab.eye", json.dumps(spec)))
 
 
+@contextmanager
+def testbed_paused() -> Iterator[None]:
+    """Freeze the testbed's nodes: without work for them they still take 0.4 of a core from those that go on."""
+    nodes = docker("ps", "--quiet", "--filter", f"label=io.x-k8s.kind.cluster={CLUSTER.removeprefix('kind-')}")
+    docker("pause", *nodes.split())
+    try:
+        yield
+    finally:
+        docker("unpause", *nodes.split())
+
+
 @dataclass
 class NoStub:
     """The testbed's API server is a real one: nobody tells it anything."""
