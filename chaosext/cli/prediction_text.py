@@ -48,6 +48,12 @@ def headline(found: Prediction) -> Iterator[str]:
     yield f"prediction: {found.verdict.value}, {HEALS[found.self_heals]}"
     for outcome in found.outcomes:
         yield f"  {outcome.probability:>4.0%}  DNS after the heal: {outcome.dns_after_heal.value}: {outcome.why}"
+    if found.routes_lost.probability:
+        lost = found.routes_lost
+        yield (
+            f"  {lost.probability:>4.0%}  {lost.nodes} nodes lose routes to Pods on nodes that they are not cut off from, "
+            f"{lost.earliest_s:.0f} to {lost.latest_s:.0f} s after the cut, until the network is back"
+        )
     timings = found.timings
     yield (
         f"timings: nodes become NotReady after {timings['node_monitor_grace_period_s']:g} s, "

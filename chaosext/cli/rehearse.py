@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MITIGATIONS = (
     "dns-affinity",
     "bgp-on-control-plane",
+    "reflectors-off-control-plane",
     "nodelocal-dns",
     "longer-tolerations",
     "zones",
@@ -134,6 +135,14 @@ class Instant(click.ParamType):  # type: ignore[type-arg]
     help="A kube-apiserver argument, e.g. default-unreachable-toleration-seconds=60 (repeatable).",
 )
 @click.option(
+    "--fabric-hears",
+    metavar="NODES",
+    default="",
+    help="Nodes whose Pods every node reaches, whatever is cut off: names, a label selector, or all. "
+    "For a network that the snapshot does not show.",
+)
+@click.option("--hold-time", "hold_s", type=Positive(), help="Hold time of BGP sessions between nodes.  [default: 240s]")
+@click.option(
     "--with",
     "mitigations",
     type=click.Choice(MITIGATIONS),
@@ -175,6 +184,8 @@ def rehearse(
     cut_at: datetime | None,
     controller_manager_args: tuple[str, ...],
     apiserver_args: tuple[str, ...],
+    fabric_hears: str,
+    hold_s: float | None,
     mitigations: tuple[str, ...],
     scenarios: Path | None,
     samples: int | None,
@@ -216,6 +227,7 @@ def rehearse(
       30  --fail-on unknown, and the outcome is unknown
     """
     from chaosext.cli.prediction_text import prediction_lines
+    from chaosext.rehearsal.network.declared_network import SaidNetwork, declared
     from chaosext.rehearsal.predict.scenarios import Scenario
     from chaosext.rehearsal.simulate.time_budget import TimeBudget
     from chaosext.rehearsal.snapshot.reader import read_snapshot
@@ -223,6 +235,7 @@ def rehearse(
     world = read_snapshot(
         snapshots, controller_manager_args=controller_manager_args, apiserver_args=apiserver_args
     )
+    world = declared(world, SaidNetwork(fabric_hears=fabric_hears, hold_s=hold_s), "--fabric-hears")
     wanted = Scenario(
         cut_nodes=cut_nodes,
         cut_for_s=cut_for,

@@ -20,6 +20,7 @@ from chaosext.gate.cutover_plan import AFTERWARDS_S, Acceptance, Cutover, Select
 from chaosext.gate.decision import REHEARSED, WAIVABLE
 from chaosext.gate.snapshot_checks import PROVEN, REMARKS
 from chaosext.model.errors import Refused, did_you_mean
+from chaosext.rehearsal.network.declared_network import SaidNetwork
 from chaosext.rehearsal.predict.scenarios import seconds
 from chaosext.rehearsal.simulate.planned_cut import MAX_HORIZON_S
 from chaosext.rehearsal.simulate.prediction import Dns
@@ -110,6 +111,7 @@ class Accept(_Part):
     dns_after_heal: Literal["resolvable", "partial"] = "resolvable"
     dns_during_cut: Literal["resolvable", "partial"] | None = None
     self_heals: Annotated[bool, Field(strict=True)] = True
+    pods_reachable: Annotated[bool, Field(strict=True)] = True
     evicted_pods_at_most: Annotated[int, Field(strict=True, ge=0)] | None = None
     probability_at_least: Annotated[float, Field(strict=True, gt=0, le=1)] = 0.99
 
@@ -140,6 +142,13 @@ class ClusterName(_Part):
     uid: Text | None = None
 
 
+class NetworkFacts(_Part):
+    """What the plan says about the network where a cluster cannot tell."""
+
+    fabric_hears: Text | Texts | None = None
+    hold_time: Duration | None = None
+
+
 class CutoverFile(_Part):
     """The whole file."""
 
@@ -151,6 +160,7 @@ class CutoverFile(_Part):
     when: When | None = None
     cut: CutDuration
     expect: Expect = Expect()
+    network: NetworkFacts = NetworkFacts()
     rollback: Rollback | None = None
     namespaces: Texts | None = None
     accept: Accept = Accept()
@@ -227,6 +237,7 @@ def _cutover(read: CutoverFile) -> Cutover:
         waived=read.waive,
         known=tuple(entry.value for entry in read.known_unhealthy),
         required=read.require,
+        network=_said(read.network),
     )
 
 
@@ -235,8 +246,16 @@ def _accepted(read: Accept) -> Acceptance:
         dns_after_heal=Dns(read.dns_after_heal),
         dns_during_cut=Dns(read.dns_during_cut) if read.dns_during_cut else None,
         self_heals=read.self_heals,
+        pods_reachable=read.pods_reachable,
         evicted_pods=read.evicted_pods_at_most,
         probability=read.probability_at_least,
+    )
+
+
+def _said(read: NetworkFacts) -> SaidNetwork:
+    hears = read.fabric_hears or ""
+    return SaidNetwork(
+        fabric_hears=hears if isinstance(hears, str) else ",".join(hears), hold_s=read.hold_time
     )
 
 

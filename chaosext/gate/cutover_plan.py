@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from chaosext.rehearsal.network.declared_network import SaidNetwork
 from chaosext.rehearsal.simulate.planned_cut import Plan
 from chaosext.rehearsal.simulate.prediction import Dns
 
@@ -37,12 +38,14 @@ class Acceptance:
     """Conditions that must hold with at least `probability`.
 
     `dns_after_heal`, `dns_during_cut`: the worst acceptable state of DNS, None for any. `self_heals`: DNS,
-    sidecars and Pods must recover without help. `evicted_pods`: maximum on average, None for any number.
+    sidecars and Pods must recover without help. `pods_reachable`: nodes that the cut leaves together must keep
+    reaching each other's Pods. `evicted_pods`: maximum on average, None for any number.
     """
 
     dns_after_heal: Dns = Dns.RESOLVABLE
     dns_during_cut: Dns | None = None
     self_heals: bool = True
+    pods_reachable: bool = True
     evicted_pods: int | None = None
     probability: float = 0.99
 
@@ -58,6 +61,7 @@ class Cutover:
     - `waived`: check -> why its result is ignored.
     - `known`: objects known to be unhealthy, which are ignored while they are no worse.
     - `required`: remarks that count.
+    - `network`: what the plan says about the network where the cluster cannot tell.
     """
 
     title: str
@@ -78,6 +82,7 @@ class Cutover:
     waived: Mapping[str, str] = field(default_factory=dict)
     known: tuple[KnownUnhealthy, ...] = ()
     required: tuple[str, ...] = ()
+    network: SaidNetwork = SaidNetwork()
 
     @property
     def durations_s(self) -> tuple[float, ...]:

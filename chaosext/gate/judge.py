@@ -12,6 +12,7 @@ from chaosext.gate.rehearsed import Rehearsed, rehearsed
 from chaosext.gate.snapshot_checks import findings
 from chaosext.model.findings import Status
 from chaosext.model.known_unhealthy import Known
+from chaosext.rehearsal.network.declared_network import declared
 from chaosext.rehearsal.simulate.time_budget import UNBOUNDED
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def judge(
 
     Raises `Refused` if the plan does not fit the world.
     """
+    world = declared(world, cutover.network, "network.fabric_hears")
     nodes = nodes_of(world, cutover.selection)
     asked = {each.check: each for each in findings(world, cutover, nodes)} | _of(world, live or {})
     known = Known(entries=cutover.known, dead=_dead(world, cutover))

@@ -26,6 +26,7 @@ DNS_AFTER_HEAL = "dns_after_heal"
 DNS_DURING_CUT = "dns_during_cut"
 SELF_HEALS = "self_heals"
 EVICTED_PODS = "evicted_pods"
+PODS_REACHABLE = "pods_reachable"
 
 MOST_PLAYS = 5000
 """Maximum of random simulations: a probability that needs more is unknown."""
@@ -138,10 +139,24 @@ def compared(found: Prediction, accept: Acceptance) -> Iterator[Finding]:
     if accept.self_heals:
         passes, unknown = (found.chances.get(each, 0.0) for each in (Forecast.PASSED, Forecast.UNKNOWN))
         yield _likely(SELF_HEALS, found, accept, passes, unknown, "the cluster heals by itself")
+    if accept.pods_reachable:
+        yield _reachable(found, accept)
     if accept.dns_during_cut is not None:
         yield _during(found, accept.dns_during_cut)
     if accept.evicted_pods is not None:
         yield _evicted(found, accept.evicted_pods)
+
+
+def _reachable(found: Prediction, accept: Acceptance) -> Finding:
+    """Compare the chance that nodes that the cut leaves together keep reaching each other's Pods."""
+    lost, what = found.routes_lost, "Pods stay reachable between nodes that the cut leaves together,"
+    if not found.routes.holds:
+        return Finding(check=PODS_REACHABLE, status=Status.UNKNOWN, summary=found.routes.why_not)
+    finding = _likely(PODS_REACHABLE, found, accept, 1 - lost.probability, 0.0, what)
+    if not lost.probability:
+        return finding
+    when = f"{lost.nodes} nodes lose routes to others' Pods {lost.earliest_s:.0f} to {lost.latest_s:.0f} s after the cut"
+    return replace(finding, summary=f"{finding.summary}: {when}, until the network is back")
 
 
 def _dns_chances(found: Prediction, at_worst: Dns) -> tuple[float, float, str]:

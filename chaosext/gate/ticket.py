@@ -149,6 +149,7 @@ def _cutover(cutover: Cutover, nodes: frozenset[str]) -> dict[str, Any]:
             "dns_after_heal": accept.dns_after_heal.value,
             "dns_during_cut": accept.dns_during_cut.value if accept.dns_during_cut else None,
             "self_heals": accept.self_heals,
+            "pods_reachable": accept.pods_reachable,
             "evicted_pods_at_most": accept.evicted_pods,
             "probability_at_least": accept.probability,
         },

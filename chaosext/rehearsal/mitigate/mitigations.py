@@ -221,6 +221,61 @@ def _how_to_peer(world: World, plan: Plan) -> str:
     )
 
 
+# -- reflectors-off-control-plane --------------------------------------------------------------------------------
+
+REFLECTOR_LABEL, REFLECTOR_VALUE = "route-reflector", "beside-control-plane"
+REFLECTOR_CLUSTER_ID = "244.0.0.17"
+REFLECTORS = 2
+"""Reflectors to add: with one, a lost node takes all routes with it."""
+
+
+def _reflect_beside(world: World, plan: Plan) -> World:
+    homes = _reflector_homes(world, plan)
+    if not homes:
+        return world
+    label = {REFLECTOR_LABEL: REFLECTOR_VALUE}
+    nodes = tuple(
+        replace(node, labels={**node.labels, **label}, reflector_cluster=REFLECTOR_CLUSTER_ID)
+        if node.name in homes
+        else node
+        for node in world.nodes
+    )
+    peers = (*world.network.peers, _reflector_peer())
+    return replace(world, nodes=nodes, network=replace(world.network, peers=peers))
+
+
+def _reflector_homes(world: World, plan: Plan) -> tuple[str, ...]:
+    """Return nodes for reflectors on the cut side, in different zones if possible; none if no route would be lost."""
+    routes = routes_of(world, plan.cut_nodes)
+    if not isinstance(routes, CalicoRoutes) or not routes.proof.holds or not routes.ends_between_cut_nodes:
+        return ()
+    free = [node for node in world.nodes if node.name in plan.cut_nodes and not node.reflector_cluster]
+    first_of_zone = {node.zone: node for node in reversed(free)}
+    ranked = dict.fromkeys(node.name for node in (*first_of_zone.values(), *free))
+    return tuple(ranked)[:REFLECTORS]
+
+
+def _reflector_peer() -> BgpPeer:
+    selector = f"{REFLECTOR_LABEL} == '{REFLECTOR_VALUE}'"
+    name = f"reflectors-{REFLECTOR_VALUE}"
+    return BgpPeer(
+        name=name, peer_ip="", node="", node_selector="all()", peer_selector=selector, as_number=0
+    )
+
+
+def _how_to_reflect(world: World, plan: Plan) -> str:
+    homes = " ".join(_reflector_homes(world, plan))
+    peer = _reflector_peer()
+    spec = {"nodeSelector": peer.node_selector, "peerSelector": peer.peer_selector}
+    named = {"apiVersion": CRD_GROUP, "kind": "BGPPeer", "metadata": {"name": peer.name}, "spec": spec}
+    return (
+        "# a node's sessions restart when it becomes a reflector\n"
+        f"kubectl label node {homes} {REFLECTOR_LABEL}={REFLECTOR_VALUE}\n"
+        f"kubectl annotate node {homes} projectcalico.org/RouteReflectorClusterID={REFLECTOR_CLUSTER_ID}\n"
+        f"kubectl apply --filename - <<'EOF'\n{json.dumps(named)}\nEOF"
+    )
+
+
 # -- nodelocal-dns -----------------------------------------------------------------------------------------------
 
 
@@ -364,6 +419,13 @@ MITIGATIONS: Mapping[str, Mitigation] = {
             apply=_peer_all,
             how=_how_to_peer,
             idle="every node's Pods are announced, or the snapshot shows no leaf that could learn them",
+        ),
+        Mitigation(
+            name="reflectors-off-control-plane",
+            reach=2,
+            apply=_reflect_beside,
+            how=_how_to_reflect,
+            idle="no route between cut nodes depends on a route reflector across the cut",
         ),
         Mitigation(
             name="nodelocal-dns",

@@ -6,20 +6,28 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from chaosext.rehearsal.network.calico_routes import CalicoRoutes
-from chaosext.rehearsal.network.routes import EveryNode, Proof
+from chaosext.rehearsal.network.routes import Declared, EveryNode, Proof
 from chaosext.rehearsal.snapshot.world import Doubt, Plugin
 
 if TYPE_CHECKING:
-    from chaosext.rehearsal.network.routes import Routes
+    from chaosext.rehearsal.network.routes import Periods, Routes
     from chaosext.rehearsal.snapshot.world import World
 
 NOTHING_SHOWN = Doubt(subject="the snapshot", why="it contains no network plugin that chaosext knows")
 
 
-def routes_of(world: World, cut: frozenset[str], doubts: tuple[Doubt, ...] = ()) -> Routes:
-    """Return the routes while the nodes in `cut` are cut off; `doubts` are added to those of the world's network."""
+def routes_of(
+    world: World, cut: frozenset[str], doubts: tuple[Doubt, ...] = (), periods: Periods = ()
+) -> Routes:
+    """Return the routes while the nodes in `cut` are cut off in `periods`.
+
+    `doubts` are added to those of the world's network. Without `periods`, the routes are those of a network
+    whose sessions have not ended.
+    """
     network = replace(world.network, doubts=(*doubts, *world.network.doubts))
     if network.plugin is Plugin.CALICO:
-        return CalicoRoutes(replace(world, network=network), cut)
+        return CalicoRoutes(replace(world, network=network), cut, periods)
+    if network.plugin is Plugin.DECLARED and not doubts:
+        return Declared(world.nodes, network.reached)
     unshown = network.plugin is Plugin.UNKNOWN and not network.doubts
     return EveryNode(Proof(rests_on=network.shown, doubts=(NOTHING_SHOWN,) if unshown else network.doubts))

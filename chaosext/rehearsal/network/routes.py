@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from chaosext.rehearsal.snapshot.world import Doubt, Node
+
+
+Periods: TypeAlias = "tuple[tuple[float, float], ...]"
+"""When a cut lasts: (begin, end) of each period in seconds from its first begin, ascending."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,17 +53,21 @@ class Routes(ABC):
 
     proof: Proof
 
-    changes_s: Sequence[float] = ()
-    """Times at which answers change, in seconds from the cut: sessions end, routes are withdrawn and return."""
+    def changes_s(self, between: Callable[[float, float], float]) -> tuple[float, ...]:
+        """Return when answers change in one simulation, in seconds from the cut, ascending.
 
-    def reaches(self, client: int, host: int, t_s: float) -> bool | None:
-        """Whether `client` has a route to Pods on `host` at `t_s` seconds from the cut; None if unknown."""
+        Sessions end, routes are withdrawn and return. `between` draws a time from a range.
+        """
+        return ()
+
+    def reaches(self, client: int, host: int, changes: int = 0) -> bool | None:
+        """Whether `client` has a route to Pods on `host` after this many of the changes; None if unknown."""
         if client == host:
             return True
-        return self._reaches(client, host, t_s) if self.proof.holds else None
+        return self._reaches(client, host, changes) if self.proof.holds else None
 
     @abstractmethod
-    def _reaches(self, client: int, host: int, t_s: float) -> bool:
+    def _reaches(self, client: int, host: int, changes: int) -> bool:
         """Answer `reaches` for two different nodes, given that the proof holds."""
 
     def announces(self, host: int) -> bool:
@@ -77,8 +85,25 @@ class EveryNode(Routes):
     def __init__(self, proof: Proof) -> None:
         self.proof = replace(proof, rests_on=proof.rests_on or "every node reaches every Pod")
 
-    def _reaches(self, client: int, host: int, t_s: float) -> bool:
+    def _reaches(self, client: int, host: int, changes: int) -> bool:
         return True
+
+
+class Declared(Routes):
+    """The plan says which nodes' Pods stay reachable from every node; the others' are not."""
+
+    def __init__(self, nodes: Sequence[Node], reached: frozenset[str]) -> None:
+        self.proof = Proof(rests_on=f"the plan: Pods on {len(reached)} of {len(nodes)} nodes stay reachable")
+        self._reached = [node.name in reached for node in nodes]
+
+    def announces(self, host: int) -> bool:
+        return self._reached[host]
+
+    def _reaches(self, client: int, host: int, changes: int) -> bool:
+        return self._reached[host]
+
+    def kind(self, number: int) -> tuple[object, ...]:
+        return (self._reached[number],)
 
 
 def unannounced(routes: Routes, nodes: Sequence[Node]) -> tuple[str, ...]:

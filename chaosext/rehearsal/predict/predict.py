@@ -17,6 +17,7 @@ from chaosext.rehearsal.simulate.prediction import (
     Forecast,
     PredictedOutcome,
     Prediction,
+    RoutesLost,
     Simulated,
 )
 from chaosext.rehearsal.simulate.scheduler_cache import Board
@@ -120,6 +121,7 @@ class _Merged:
             samples=made.made if made.sampled else 0,
             simulations=Simulated(made=made.made, wanted=made.wanted),
             routes=stage.routes.proof,
+            routes_lost=self._routes_lost(),
         )
 
     # -- probabilities
@@ -184,6 +186,18 @@ class _Merged:
             ),
             after_heal=self._likeliest((share, trace.after[number]) for share, trace in plays),
             after_rollback=self._likeliest((share, trace.rolled_back[number]) for share, trace in plays),
+        )
+
+    def _routes_lost(self) -> RoutesLost:
+        lost = [(share, trace.routes_lost_s) for share, trace in self._plays if trace.routes_lost_s < float("inf")]
+        if not lost:
+            return RoutesLost()
+        stage = self._stage
+        return RoutesLost(
+            probability=min(1.0, sum(share for share, _ in lost)),
+            nodes=sum(stage.like[number] in stage.stranded for number in stage.like),
+            earliest_s=min(t for _, t in lost),
+            latest_s=max(t for _, t in lost),
         )
 
     # -- the mesh and the workloads --------------------------------------------------------------------------

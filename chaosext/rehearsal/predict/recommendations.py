@@ -24,8 +24,9 @@ SAMPLES = 30
 FEWER_FROM_NODES, FEW_SAMPLES = 1000, 3
 """From this number of nodes, one simulation takes long, so that this number must do."""
 
-Score = tuple[bool, float, float]
-"""Whether it passes; probability of resolvable minus dead DNS after the heal; minus the stuck and pending Pods."""
+Score = tuple[bool, float, float, float]
+"""Whether it passes; minus the probability that routes are lost; that of resolvable minus dead DNS after the heal; minus
+the stuck and pending Pods."""
 
 LEAST = 0.05
 """A difference in probability that may be random."""
@@ -59,7 +60,8 @@ def advised(
 
 
 def _is_well(found: Prediction) -> bool:
-    return found.verdict is Forecast.PASSED and chance_of(found, Dns.RESOLVABLE) > 1 - LEAST
+    is_good = found.verdict is Forecast.PASSED and chance_of(found, Dns.RESOLVABLE) > 1 - LEAST
+    return is_good and found.routes_lost.probability < LEAST
 
 
 def _tried(
@@ -82,6 +84,7 @@ def score(found: Prediction) -> Score:
     """Return the rank of a prediction; higher is better."""
     return (
         found.verdict is Forecast.PASSED,
+        -round(found.routes_lost.probability, 2),
         round(chance_of(found, Dns.RESOLVABLE) - chance_of(found, Dns.DEAD), 2),
         -_pods(found, "stuck", "pending"),
     )
@@ -107,6 +110,9 @@ def _effects(then: Prediction, before: Prediction) -> Iterable[str]:
             yield f"DNS {state.value} after the heal in {now:.0%} instead of {was:.0%}"
     if then.dns.during_cut is not before.dns.during_cut:
         yield f"DNS {then.dns.during_cut.value} during the cut instead of {before.dns.during_cut.value}"
+    now, was = then.routes_lost.probability, before.routes_lost.probability
+    if abs(now - was) > LEAST:
+        yield f"routes between nodes that are not cut off from each other lost in {now:.0%} instead of {was:.0%}"
     for what in ("stuck", "pending", "evicted"):
         now, was = _pods(then, what), _pods(before, what)
         if abs(now - was) > max(0.5, 0.1 * was):

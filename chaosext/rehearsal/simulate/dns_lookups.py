@@ -13,7 +13,7 @@ from chaosext.rehearsal.simulate.prediction import Dns
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
-    from chaosext.rehearsal.simulate.inputs import SimulationInputs
+    from chaosext.rehearsal.simulate.inputs import Epoch, SimulationInputs
     from chaosext.rehearsal.simulate.simulation import Followed, Scene
 
 SLICES_WITHIN_S = (0.01, 0.15)
@@ -42,7 +42,7 @@ class Lookups:
     def begin(self) -> None:
         """Start at the cut. Nodes that are cut off keep their old endpoints until they reconnect."""
         scene, heal = self._scene, self._stage.plan.cut_for_s
-        for t in self._stage.epochs_s:
+        for t in scene.reachability_changes_s:
             scene.at(t, self._look)
         for number in self._stage.observers:
             if self._stage.is_cut[number]:
@@ -88,7 +88,7 @@ class Lookups:
         """Return the state of lookups from this observer now."""
         if not self._stage.knows_dns:
             return Dns.UNKNOWN
-        return self._known_to(number).view(number, self._stage.epoch(self._scene.now))
+        return self._known_to(number).view(number, self._scene.epoch)
 
     def _known_to(self, number: int) -> _Endpoints:
         """Return the endpoints that a node knows; a node that is cut off keeps those from before the cut."""
@@ -108,7 +108,7 @@ class Lookups:
         if not stage.knows_dns:
             return lambda _: Dns.UNKNOWN
         fresh, old = _Endpoints(self._endpoints(), stage), _Endpoints(self._frozen, stage)
-        epoch, kinds, seen = stage.epoch(self._scene.now), stage.kinds, dict[tuple[int, bool], Dns]()
+        epoch, kinds, seen = self._scene.epoch, stage.kinds, dict[tuple[int, bool], Dns]()
 
         def view(number: int) -> Dns:
             endpoints = fresh if number in synced else old
@@ -135,7 +135,7 @@ class Lookups:
 
     def _answers_all(self, pod: Followed) -> bool:
         stage, own = self._stage, pod.group.spec.host_network
-        epoch = stage.epoch(self._scene.now)
+        epoch = self._scene.epoch
         return pod.runs and all(
             stage.answers(client, pod.node, own, epoch) is not False for client in stage.judged
         )
@@ -155,7 +155,7 @@ class _Endpoints:
                 self._is_any_silent = True
         self.hosts = {number for numbers in self._alike.values() for number in numbers}
 
-    def view(self, number: int, epoch: int) -> Dns:
+    def view(self, number: int, epoch: Epoch) -> Dns:
         """Return the state of lookups from a node."""
         found: set[bool | None] = {False} if self._is_any_silent else set()
         for (_, own), hosts in self._alike.items():

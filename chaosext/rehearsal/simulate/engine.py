@@ -15,6 +15,7 @@ from chaosext.rehearsal.simulate import kubelet_behaviour
 from chaosext.rehearsal.simulate.dns_lookups import Lookups
 from chaosext.rehearsal.simulate.inputs import HERE_TO_STAY
 from chaosext.rehearsal.simulate.node_lifecycle import Bucket
+from chaosext.rehearsal.simulate.pod_routes import PodRoutes
 from chaosext.rehearsal.simulate.scheduler import Placement
 from chaosext.rehearsal.simulate.sidecar_kinds import SidecarKind
 from chaosext.rehearsal.simulate.sidecar_sync import SidecarSync
@@ -107,6 +108,7 @@ class _Play:
             self._tell(at, number)
             self._schedule(at, number)
         self._tell_zones()
+        PodRoutes(scene).begin()
         self._lookups.begin()
         self._sidecars.begin()
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections import defaultdict
+from collections import Counter, defaultdict
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from chaosext.model.errors import Refused
 from chaosext.rehearsal.network.network_model import routes_of
@@ -18,7 +17,7 @@ from chaosext.rehearsal.snapshot.cut_targets import separation
 from chaosext.rehearsal.snapshot.node_patterns import behind, is_over
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from chaosext.cluster.objects import Taint
     from chaosext.rehearsal.simulate.planned_cut import Plan
@@ -40,15 +39,22 @@ HERE_TO_STAY = frozenset({"DaemonSet", "Node"})
 """Owners that bind a Pod to its node: the Pod is not re-created elsewhere."""
 
 
+class Epoch(NamedTuple):
+    """A period of one simulation with constant reachability: whether the cut is on, and how often routes have changed."""
+
+    is_cut: bool
+    route_changes: int
+
+
 class Answers:
     """Whether Pods on one node answer a client on another; cached for each pair of node kinds."""
 
     def __init__(self, stage: SimulationInputs) -> None:
         self._stage = stage
-        self._known: dict[tuple[object, object, bool, int], bool | None] = {}
+        self._known: dict[tuple[object, object, bool, Epoch], bool | None] = {}
 
-    def __call__(self, client: int, host: int, own_address: bool, epoch: int) -> bool | None:
-        """Return the answer, None if unknown. `own_address`: the Pod uses its node's; `epoch` as in `Stage.epoch`."""
+    def __call__(self, client: int, host: int, own_address: bool, epoch: Epoch) -> bool | None:
+        """Return the answer, None if unknown. `own_address`: the Pod uses its node's."""
         if client == host:
             return True
         kinds = self._stage.kinds
@@ -57,11 +63,10 @@ class Answers:
             self._known[key] = self._found(client, host, own_address, epoch)
         return self._known[key]
 
-    def _found(self, client: int, host: int, own_address: bool, epoch: int) -> bool | None:
-        t_s = self._stage.epochs_s[epoch]
-        if t_s < self._stage.plan.cut_for_s and self._stage.separated(client, host):
+    def _found(self, client: int, host: int, own_address: bool, epoch: Epoch) -> bool | None:
+        if epoch.is_cut and self._stage.separated(client, host):
             return False
-        return True if own_address else self._stage.routes.reaches(client, host, t_s)
+        return True if own_address else self._stage.routes.reaches(client, host, epoch.route_changes)
 
 
 class SimulationInputs:
@@ -70,7 +75,7 @@ class SimulationInputs:
     def __init__(self, world: World, plan: Plan, board: Board | None = None) -> None:
         self.world, self.plan = world, plan
         self.board = board or Board(world)
-        self.routes = routes_of(world, plan.cut_nodes, plan.doubts)
+        self.routes = routes_of(world, plan.cut_nodes, plan.doubts, ((0.0, plan.cut_for_s),))
         if unknown := sorted(plan.cut_nodes - self.board.number.keys()):
             raise Refused(
                 f"--cut-nodes: {', '.join(unknown[:5])} is not a node in the snapshot",
@@ -188,13 +193,33 @@ class SimulationInputs:
         return not (0, 0) < minor(self.world.control_plane.version) < (1, 26)
 
     @cached_property
-    def epochs_s(self) -> tuple[float, ...]:
-        """Starts of the periods with constant reachability between nodes: the cut, the heal, and route changes."""
-        return tuple(sorted({0.0, self.plan.cut_for_s, *self.routes.changes_s}))
+    def stranded(self) -> Mapping[int, int]:
+        """Observer -> number of nodes whose Pods it stops reaching with the routes' first change.
 
-    def epoch(self, t_s: float) -> int:
-        """Return the index of the period that contains `t_s`."""
-        return bisect_right(self.epochs_s, t_s) - 1
+        Only nodes that the cut does not separate count: those that it does are unreachable anyway.
+        """
+        found: Counter[int] = Counter()
+        for kind, alike in self._of_kind.items():
+            for client in self.observers:
+                host = next((number for number in alike if number != client), client)
+                if self._loses(client, host):
+                    found[client] += len(alike) - (self.kinds[client] == kind)
+        return found
+
+    @cached_property
+    def _of_kind(self) -> dict[int, list[int]]:
+        found: dict[int, list[int]] = defaultdict(list)
+        for number, kind in enumerate(self.kinds):
+            found[kind].append(number)
+        return found
+
+    def _loses(self, client: int, host: int) -> bool:
+        if client == host or self.separated(client, host):
+            return False
+        before, after = (
+            self.answers(client, host, False, Epoch(is_cut=True, route_changes=changes)) for changes in (0, 1)
+        )
+        return before is True and after is False
 
     @cached_property
     def observers(self) -> tuple[int, ...]:

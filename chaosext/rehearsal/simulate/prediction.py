@@ -111,6 +111,28 @@ class Simulated:
         return self.made >= self.wanted
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutesLost:
+    """Pod routes that end during the cut between nodes that it leaves together.
+
+    `nodes`: how many nodes stop reaching Pods on others; `earliest_s`, `latest_s`: when, in seconds from the
+    cut (0 if it never happens).
+    """
+
+    probability: float = 0.0
+    nodes: int = 0
+    earliest_s: float = 0.0
+    latest_s: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "probability": round(self.probability, DECIMALS),
+            "nodes": self.nodes,
+            "earliest_s": round(self.earliest_s, DECIMALS),
+            "latest_s": round(self.latest_s, DECIMALS),
+        }
+
+
 NO_EFFECT = "changes nothing about this cut"
 NO_TIME = "not simulated: the time budget ended"
 
@@ -134,7 +156,8 @@ class Prediction:
     `mesh` and `workloads` are as in JSON: name -> facts. `method` describes how the simulations were chosen;
     `samples` is the number of random ones, 0 if all combinations were enumerated. `chances`: probability of
     each verdict; they sum to 1. Missing `simulations` count as unknown in `outcomes`, `chances` and `dns`.
-    `routes`: whether it is proven which node reaches which Pods, and by what.
+    `routes`: whether it is proven which node reaches which Pods, and by what; `routes_lost`: those that end
+    during the cut.
     """
 
     assumptions: tuple[str, ...]
@@ -153,6 +176,7 @@ class Prediction:
     samples: int = 0
     simulations: Simulated = Simulated(made=1, wanted=1)
     routes: Proof = field(default_factory=Proof)
+    routes_lost: RoutesLost = RoutesLost()
 
     def advised(self, advice: tuple[Advice, ...]) -> Self:
         """Return the prediction with this advice, already ranked."""
@@ -168,6 +192,7 @@ class Prediction:
             "method": self.method,
             "simulations": {"made": self.simulations.made, "wanted": self.simulations.wanted},
             "routes": self.routes.to_json(),
+            "routes_lost": self.routes_lost.to_json(),
             "assumptions": list(self.assumptions),
             "timings": dict(self.timings),
             "outcomes": [outcome.to_json() for outcome in self.outcomes],

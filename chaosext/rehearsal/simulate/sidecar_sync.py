@@ -120,7 +120,7 @@ class SidecarSync:
         return view(self._stage.like[pod.node]) is not Dns.DEAD and self._finds_istiod(pod.node)
 
     def _finds_istiod(self, number: int) -> bool:
-        answers, epoch = self._stage.answers, self._stage.epoch(self._scene.now)
+        answers, epoch = self._stage.answers, self._scene.epoch
         return any(
             answers(number, each.node, each.group.spec.host_network, epoch)
             for each in self._scene.istiod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
@@ -10,6 +11,7 @@ from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from chaosext.rehearsal.simulate import kubelet_behaviour
+from chaosext.rehearsal.simulate.inputs import Epoch
 from chaosext.rehearsal.simulate.node_lifecycle import back_within_s, live
 from chaosext.rehearsal.simulate.sidecar_kinds import SidecarKind, sidecar
 
@@ -58,6 +60,7 @@ class Trace:
     pending: Counter[tuple[str, str]] = field(default_factory=Counter)
     stuck: Counter[tuple[str, str]] = field(default_factory=Counter)
     others_evicted: int = 0
+    routes_lost_s: float = inf
     xds_lost_s: float = inf
     xds_back_s: float = inf
 
@@ -115,6 +118,7 @@ class Scene:
         self.stage, self.draw, self.between, self._budget = stage, draw, draw.between, budget
         self.lives = live(stage.fleet, stage.world.control_plane, stage.plan, draw)
         self.trace, self.quiet, self.now = Trace(), False, 0.0
+        self.route_changes_s = stage.routes.changes_s(draw.between)
         self._heap: list[tuple[float, int, Callable[..., None], tuple[object, ...]]] = []
         self._turn = count()
         self._known: dict[tuple[str, str], Followed] = {}
@@ -202,6 +206,16 @@ class Scene:
     @property
     def is_cut(self) -> bool:
         return self.now < self.stage.plan.cut_for_s
+
+    @property
+    def reachability_changes_s(self) -> tuple[float, ...]:
+        """The times at which it may change who reaches whom: the cut, the heal, and the routes' own changes."""
+        return tuple(sorted({0.0, self.stage.plan.cut_for_s, *self.route_changes_s}))
+
+    @property
+    def epoch(self) -> Epoch:
+        """The current period of constant reachability."""
+        return Epoch(is_cut=self.is_cut, route_changes=bisect_right(self.route_changes_s, self.now))
 
     def hears_s(self, node: int) -> float:
         """Return when kubelet and kube-proxy of a node know all changes so far: now, or once it has reconnected."""

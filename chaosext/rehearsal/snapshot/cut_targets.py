@@ -37,15 +37,20 @@ def cut_nodes(world: World, wanted: str = "") -> frozenset[str]:
     """
     if not wanted.strip():
         return frozenset(node.name for node in world.nodes if not node.control_plane)
+    return selected(world, wanted, FIELD)
+
+
+def selected(world: World, wanted: str, field: str) -> frozenset[str]:
+    """Return the names of the nodes that `wanted` names or selects. Raises `Refused`, naming `field`, for none."""
     known = {node.name for node in world.nodes}
     parts = [part.strip() for part in _BETWEEN.split(wanted) if part.strip()]
     if known.intersection(parts):
-        return _named(parts, known)
-    found = matching(world, wanted, FIELD)
+        return _named(parts, known, field)
+    found = matching(world, wanted, field)
     if not found:
         some = ", ".join(sorted(known)[:3])
         raise Refused(
-            f"{FIELD} {wanted!r} is neither a node's name nor a selector that matches a node",
+            f"{field} {wanted!r} is neither a node's name nor a selector that matches a node",
             f"{FIX}; nodes are {some}, …",
         )
     return found
@@ -74,9 +79,9 @@ def separation(nodes: Sequence[Node], cut: Collection[str]) -> Callable[[int, in
     return separated
 
 
-def _named(parts: list[str], known: set[str]) -> frozenset[str]:
+def _named(parts: list[str], known: set[str], field: str) -> frozenset[str]:
     if unknown := sorted(set(parts) - known):
-        raise Refused(f"{FIELD}: {', '.join(unknown)}: no such node", FIX)
+        raise Refused(f"{field}: {', '.join(unknown)}: no such node", FIX)
     return frozenset(parts)
 
 

@@ -16,7 +16,10 @@ import msgspec
 
 from chaosext.rehearsal.snapshot import documents as doc
 from chaosext.rehearsal.snapshot.control_plane_flags import TIMING_FLAGS
-from chaosext.rehearsal.snapshot.network_detection import BACKEND, CILIUM_KEYS, HARMLESS, READ
+from chaosext.rehearsal.snapshot.networks.calico import HARMLESS, READ
+from chaosext.rehearsal.snapshot.networks.cilium import CONFIG as CILIUM_CONFIG
+from chaosext.rehearsal.snapshot.networks.cilium import KEYS as CILIUM_KEYS
+from chaosext.rehearsal.snapshot.networks.flannel import BACKEND
 from chaosext.rehearsal.snapshot.reader import DNS_LABEL, NODE_LEASES, WITH_TIMINGS
 
 if TYPE_CHECKING:
@@ -80,7 +83,7 @@ WANTED = (
         plural="felixconfigurations", kind="FelixConfiguration", api_version="crd.projectcalico.org/v1"
     ),
     ObjectKind(
-        plural="configmaps", kind="ConfigMap", api_version="v1", namespace="kube-system", name="cilium-config"
+        plural="configmaps", kind="ConfigMap", api_version="v1", namespace="kube-system", name=CILIUM_CONFIG
     ),
     ObjectKind(plural="pods", kind="Pod", api_version="v1"),
     ObjectKind(plural="leases", kind="Lease", api_version="coordination.k8s.io/v1", namespace=NODE_LEASES),

@@ -18,7 +18,12 @@ from chaosext.cluster.timings import flags_from
 from chaosext.model.errors import MALFORMED, Refused
 from chaosext.rehearsal.snapshot import documents as doc
 from chaosext.rehearsal.snapshot.control_plane_flags import control_plane, minor
-from chaosext.rehearsal.snapshot.network_detection import BACKEND, CILIUM_CONFIG, READ, Sighting, detect
+from chaosext.rehearsal.snapshot.networks.calico import READ
+from chaosext.rehearsal.snapshot.networks.cilium import CONFIG as CILIUM_CONFIG
+from chaosext.rehearsal.snapshot.networks.detect import detect
+from chaosext.rehearsal.snapshot.networks.flannel import BACKEND
+from chaosext.rehearsal.snapshot.networks.overlays import ANTREA_CONFIG
+from chaosext.rehearsal.snapshot.networks.sighting import Sighting
 from chaosext.rehearsal.snapshot.pod_specs import Specs, resources, selector
 from chaosext.rehearsal.snapshot.snapshot_files import HOW_TO, Listed, plain, read_files
 from chaosext.rehearsal.snapshot.world import (
@@ -206,6 +211,7 @@ class _World:
             doubts=found.doubts,
             bgp_doubts=found.bgp_doubts,
             bgp_enabled=found.bgp_enabled,
+            felix_routes=found.felix_routes,
             peers=tuple(self._plain("BGPPeer", BgpPeer)),
             full_mesh=self._full_mesh(),
             pools=tuple(self._plain("IPPool", IpPool)),
@@ -223,7 +229,7 @@ class _World:
         configs = {
             (each.metadata.namespace, each.metadata.name): each.data or {}
             for each in self._listed.of("ConfigMap", doc.ConfigMap)
-            if each.metadata.name == CILIUM_CONFIG
+            if each.metadata.name.startswith((CILIUM_CONFIG, ANTREA_CONFIG))
         }
         daemon_sets = self._listed.of("DaemonSet", doc.Workload)
         return Sighting(

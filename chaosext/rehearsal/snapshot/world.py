@@ -293,6 +293,8 @@ class Plugin(StrEnum):
     """Pod addresses belong to the fabric (a cloud's VPC): no route announcement is needed."""
     OVERLAY = "overlay"
     """Another overlay (flannel, Cilium in tunnel mode) between nodes: no route announcement is needed."""
+    DECLARED = "declared"
+    """The plan says which nodes' Pods stay reachable."""
     UNKNOWN = "unknown"
 
 
@@ -302,7 +304,9 @@ class Network:
 
     `peers`, `pools` and `full_mesh` are Calico's; `full_mesh` is None if no BGPConfiguration exists, so that
     only the default suggests a mesh. `bgp_doubts` matter only if routes come by BGP. `bgp_enabled` is False
-    if Calico runs without BIRD.
+    if Calico runs without BIRD. `felix_routes`: Felix programs all routes, also those without a tunnel.
+    `hold_s`: hold time of its BGP sessions, in seconds. `reached`: the nodes whose Pods stay reachable,
+    according to the plan.
     """
 
     plugin: Plugin = Plugin.UNKNOWN
@@ -313,6 +317,9 @@ class Network:
     full_mesh: bool | None = True
     pools: tuple[IpPool, ...] = ()
     bgp_enabled: bool = True
+    felix_routes: bool = False
+    hold_s: float = 240.0
+    reached: frozenset[str] = frozenset()
     nodelocal_dns: bool = False
     """NodeLocal DNSCache runs on every node (DaemonSet node-local-dns)."""
 

@@ -1,0 +1,136 @@
+"""Calico: recognised by calico-node on every node, and what its objects leave open.
+
+Source: Calico's reference (docs.tigera.io): "BGP peer", "BGP configuration", "IP pool", "Felix configuration", "Node",
+and the operator's "Installation".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from chaosext.rehearsal.snapshot.networks.sighting import Shown, agents_missing, text
+from chaosext.rehearsal.snapshot.world import Doubt, Plugin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from chaosext.rehearsal.snapshot.networks.sighting import Sighting, Values
+
+AGENT = "calico-node"
+
+READ: Mapping[str, frozenset[str]] = {
+    "BGPPeer": frozenset({"peerIP", "node", "nodeSelector", "peerSelector", "asNumber"}),
+    "BGPConfiguration": frozenset({"nodeToNodeMeshEnabled"}),
+    "IPPool": frozenset({"cidr", "ipipMode", "vxlanMode", "disabled", "disableBGPExport"}),
+    "CalicoNode": frozenset({"bgp"}),
+    "FelixConfiguration": frozenset({"bpfEnabled", "vxlanEnabled", "programClusterRoutes"}),
+    "Installation": frozenset({"cni", "calicoNetwork"}),
+}
+"""Kind -> the fields of its spec that are read."""
+
+HARMLESS: Mapping[str, frozenset[str]] = {
+    "BGPPeer": frozenset(
+        {
+            "keepOriginalNextHop",
+            "maxRestartTime",
+            "numAllowedLocalASNumbers",
+            "password",
+            "reachableBy",
+            "sourceAddress",
+            "ttlSecurity",
+        }
+    ),
+    "BGPConfiguration": frozenset(
+        {
+            "asNumber",
+            "bindMode",
+            "communities",
+            "listenPort",
+            "logSeverityScreen",
+            "nodeMeshMaxRestartTime",
+            "nodeMeshPassword",
+            "prefixAdvertisements",
+            "serviceClusterIPs",
+            "serviceExternalIPs",
+            "serviceLoadBalancerAggregation",
+            "serviceLoadBalancerIPs",
+        }
+    ),
+    "IPPool": frozenset(
+        {"allowedUses", "assignmentMode", "blockSize", "namespaceSelector", "natOutgoing", "nodeSelector"}
+    ),
+}
+"""Kind -> fields of its spec that do not affect which node learns which Pod addresses (Calico's reference)."""
+
+
+def calico(seen: Sighting) -> Shown:
+    """Return Calico, with the doubts about it; its routes are `network.calico_routes`."""
+    installed = seen.objects.get("Installation", ())
+    felix = seen.objects.get("FelixConfiguration", ())
+    return Shown(
+        plugin=Plugin.CALICO,
+        doubts=(*agents_missing(seen, AGENT), *_unread(seen, "IPPool"), *_settings(seen)),
+        bgp_doubts=tuple(_of_bgp(seen)),
+        bgp_enabled=all(text(spec, "calicoNetwork", "bgp") != "Disabled" for _, spec in installed),
+        felix_routes=any(spec.get("programClusterRoutes") == "Enabled" for _, spec in felix),
+    )
+
+
+def policy_only(seen: Sighting, plugin_type: str) -> bool:
+    """Whether Calico leaves Pod traffic to another plugin, as its operator's `cni.type` says.
+
+    Without an Installation, it does if there is no IPPool: Calico routes the addresses of its pools only.
+    """
+    types = {text(spec, "cni", "type") for _, spec in seen.objects.get("Installation", ())} - {""}
+    return types == {plugin_type} if types else not seen.objects.get("IPPool")
+
+
+def _unread(seen: Sighting, kind: str) -> Iterator[Doubt]:
+    """Report fields that may affect which node learns which route, as far as chaosext knows."""
+    for name, spec in seen.objects.get(kind, ()):
+        for key in sorted(spec.keys() - HARMLESS[kind] - READ[kind]):
+            said = "what it does to routes isn't modelled"
+            yield Doubt(subject=f"{kind}/{name}", key=f"spec.{key}", why=said)
+
+
+def _of_bgp(seen: Sighting) -> Iterator[Doubt]:
+    yield from _unread(seen, "BGPPeer")
+    yield from _unread(seen, "BGPConfiguration")
+    for name, _ in seen.objects.get("BGPConfiguration", ()):
+        if name != "default":
+            said = "what a BGPConfiguration of a single node does to routes isn't modelled"
+            yield Doubt(subject=f"BGPConfiguration/{name}", why=said)
+    for name, spec in seen.objects.get("CalicoNode", ()):
+        if not spec.get("bgp"):
+            yield Doubt(subject=f"Calico's Node/{name}", key="spec.bgp", why="BGP is turned off on this node")
+    for name, spec in seen.objects.get("IPPool", ()):
+        if spec.get("disableBGPExport"):
+            said = "its addresses are not announced"
+            yield Doubt(subject=f"IPPool/{name}", key="spec.disableBGPExport", why=said)
+
+
+def _settings(seen: Sighting) -> Iterator[Doubt]:
+    if why := seen.missed.get("FelixConfiguration"):
+        said = f"it could not be read ({why}), and may disable VXLAN or enable eBPF"
+        yield Doubt(subject="FelixConfiguration", why=said)
+    for name, spec in seen.objects.get("FelixConfiguration", ()):
+        if spec.get("bpfEnabled"):
+            said = "what Felix' eBPF programs do in a cut isn't modelled"
+            yield Doubt(subject=f"FelixConfiguration/{name}", key="spec.bpfEnabled", why=said)
+        if spec.get("vxlanEnabled") is False:
+            yield Doubt(
+                subject=f"FelixConfiguration/{name}", key="spec.vxlanEnabled", why="VXLAN is turned off"
+            )
+    for name, spec in seen.objects.get("Installation", ()):
+        yield from _installed(name, spec)
+
+
+def _installed(name: str, spec: Values) -> Iterator[Doubt]:
+    """Report doubts from Tigera's operator: Calico for policy only, or with another dataplane."""
+    plugin, plane = text(spec, "cni", "type"), text(spec, "calicoNetwork", "linuxDataplane")
+    if plugin not in ("", "Calico"):
+        said = f"{plugin} carries Pod traffic, and Calico only its policy"
+        yield Doubt(subject=f"Installation/{name}", key="spec.cni.type", why=said)
+    if plane not in ("", "Iptables", "Nftables"):
+        said = f"what the dataplane {plane} does in a cut isn't modelled"
+        yield Doubt(subject=f"Installation/{name}", key="spec.calicoNetwork.linuxDataplane", why=said)

@@ -1,0 +1,58 @@
+"""flannel, alone or below Calico's policy (Canal): its backend is an annotation of each node.
+
+Source: flannel's Documentation/backends.md. Tunnels and host-gw routes stay in the kernel without flanneld or
+the API server; a restarted flanneld needs the API server (flannel #1785), and removes nothing when it ends.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from chaosext.rehearsal.snapshot.networks.sighting import agents_missing, few, proven
+from chaosext.rehearsal.snapshot.world import Doubt, Plugin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from chaosext.rehearsal.snapshot.networks.sighting import Shown, Sighting
+
+BACKEND = "flannel.alpha.coreos.com/backend-type"
+"""Annotation in which flanneld records the backend type of its node (flannel, pkg/subnet/kube)."""
+
+BACKENDS = ("vxlan", "wireguard", "udp", "host-gw")
+"""Backends whose routes are in each node's kernel."""
+
+AGENTS, CANAL_AGENTS = ("kube-flannel-ds", "kube-flannel", "flannel"), ("canal", "rke2-canal")
+
+OWN_FLANNEL = ("+k3s",)
+"""Substring of a kubelet's version where flannel runs without a Pod."""
+
+
+def flannel(seen: Sighting) -> Shown:
+    """Return flannel's network if every node has its annotation and its agent."""
+    needing = [node for node in seen.nodes if not any(own in node.kubelet_version for own in OWN_FLANNEL)]
+    doubts = (*_unknown_backends(seen), *agents_missing(seen, *AGENTS, needing=needing))
+    return proven(Plugin.OVERLAY, f"flannel ({_named(seen)}), by the annotation of every node", *doubts)
+
+
+def canal(seen: Sighting) -> Shown:
+    """Return Canal's network: flannel's routes, with Calico for policy only."""
+    doubts = (*_unknown_backends(seen), *agents_missing(seen, *CANAL_AGENTS))
+    said = f"Canal: flannel's routes ({_named(seen)}), by the annotation of every node; Calico's BGP is unused"
+    return proven(Plugin.OVERLAY, said, *doubts)
+
+
+def _named(seen: Sighting) -> str:
+    return ", ".join(sorted(set(seen.backends.values())))
+
+
+def _unknown_backends(seen: Sighting) -> Iterator[Doubt]:
+    of: dict[str, list[str]] = defaultdict(list)
+    for node in seen.nodes:
+        of[seen.backends.get(node.name, "")].append(node.name)
+    for backend, names in sorted(of.items()):
+        if backend not in BACKENDS:
+            said = f"says {backend!r}, not {', '.join(BACKENDS[:-1])} or {BACKENDS[-1]}" if backend else "is missing"
+            why = f"{said}, so it is not proven that flannel routes all Pod traffic"
+            yield Doubt(subject=f"Node/{few(names)}", key=f"annotation {BACKEND}", why=why)

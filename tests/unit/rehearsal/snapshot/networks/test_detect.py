@@ -1,0 +1,408 @@
+"""Which network a snapshot shows: what proves it, and what keeps it from being known."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from listings import (
+    AGENTS,
+    CALICO,
+    CALICO_API,
+    CONTROL_PLANE,
+    LEAF,
+    NO_MESH,
+    POOL,
+    SMALL,
+    Item,
+    agent,
+    item,
+    listed,
+    node,
+    pod,
+    written,
+)
+
+from chaosext.rehearsal.network.network_model import routes_of
+from chaosext.rehearsal.snapshot.reader import read_snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from chaosext.rehearsal.snapshot.world import World
+
+    Read = Callable[..., World]
+
+CP, ONE, TWO = 0, 1, 2
+WORKERS = frozenset({"worker-1", "worker-2"})
+
+VXLAN = item("IPPool", "pods", api=CALICO_API, spec={"cidr": "10.244.0.0/16", "vxlanMode": "Always"})
+BARE = tuple(each for each in SMALL if each not in (*CALICO, *AGENTS))
+"""The cluster without any network."""
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Read:
+    def reading(*items: Item) -> World:
+        return read_snapshot([written(tmp_path / "cluster.json", listed(*items))])
+
+    return reading
+
+
+def agents(name: str, /, **labels: str) -> tuple[Item, ...]:
+    made = tuple(agent(on, name) for on in ("cp-1", "worker-1", "worker-2"))
+    for each in made:
+        each["metadata"]["labels"] = labels or {"k8s-app": name}
+    return made
+
+
+def with_backend(*backends: str, version: str = "v1.34.4") -> tuple[Item, ...]:
+    """The cluster's nodes as flanneld marks them."""
+    made = [
+        node(name, ip=f"10.0.0.{at}", version=version)
+        for at, name in enumerate(("cp-1", "worker-1", "worker-2"), start=1)
+    ]
+    for each, backend in zip(made, backends, strict=True):
+        if backend:
+            each["metadata"]["annotations"] = {"flannel.alpha.coreos.com/backend-type": backend}
+    return (*made, *BARE[3:])
+
+
+def on_cloud(version: str, **labels: str) -> tuple[Item, ...]:
+    """The cluster's nodes with a cloud's labels and its kubelet's version; the control plane is the cloud's."""
+    names = ("node-1", "node-2", "node-3")
+    known = {key.replace("__", "/"): value for key, value in labels.items()}
+    made = [node(name, ip=f"10.0.0.{at}", version=version, **known) for at, name in enumerate(names, start=1)]
+    return (*made, *BARE[3:])
+
+
+def cilium_config(namespace: str = "kube-system", **data: str) -> Item:
+    return item(
+        "ConfigMap",
+        "cilium-config",
+        namespace,
+        data={key.replace("_", "-"): value for key, value in data.items()},
+    )
+
+
+FLANNEL = agents("kube-flannel-ds", app="flannel")
+CILIUM = (*BARE, *agents("cilium"))
+TUNNEL = cilium_config(routing_mode="tunnel", tunnel_protocol="vxlan", ipam="cluster-pool")
+CILIUM_BGP = item("CiliumBGPClusterConfig", "rack0", api="cilium.io/v2alpha1", spec={})
+
+ANTREA_ENCAP = item(
+    "ConfigMap",
+    "antrea-config",
+    "kube-system",
+    data={"antrea-agent.conf": "featureGates: {}\n#trafficEncapMode: noEncap\n"},
+)
+
+PROVEN: dict[str, tuple[Item, ...]] = {
+    "Calico with its leaf": SMALL,
+    "Calico's VXLAN": (*BARE, *AGENTS, VXLAN),
+    "Calico's VXLAN, whatever BGP says": (
+        *BARE,
+        *AGENTS,
+        VXLAN,
+        item("BGPPeer", "rr", api=CALICO_API, spec={"peerSelector": "all()", "filters": ["x"]}),
+        item(
+            "Installation",
+            "default",
+            api="operator.tigera.io/v1",
+            spec={"calicoNetwork": {"bgp": "Disabled"}},
+        ),
+    ),
+    "Cilium's tunnels": (*CILIUM, TUNNEL),
+    "Cilium's tunnels, before 1.14": (*CILIUM, cilium_config(tunnel="geneve")),
+    "flannel's VXLAN": (*with_backend("vxlan", "vxlan", "vxlan"), *FLANNEL),
+    "flannel's VXLAN, in k3s": with_backend("vxlan", "vxlan", "vxlan", version="v1.34.4+k3s1"),
+    "flannel's WireGuard": (*with_backend("wireguard", "wireguard", "wireguard"), *FLANNEL),
+    "Amazon's VPC": (*BARE, *agents("aws-node")),
+    "Amazon's VPC, with Calico for policy": (*BARE, *agents("aws-node"), *AGENTS),
+    "Amazon's VPC, with Calico for policy as its operator says": (
+        *BARE,
+        *agents("aws-node"),
+        *AGENTS,
+        POOL,
+        item("Installation", "default", api="operator.tigera.io/v1", spec={"cni": {"type": "AmazonVPC"}}),
+    ),
+    "Amazon's VPC, with Cilium chained": (*CILIUM, *agents("aws-node"), cilium_config(cni_chaining_mode="aws-cni")),
+    "Azure's network": (*BARE, *agents("azure-cns")),
+    "flannel's host-gw": (*with_backend("host-gw", "host-gw", "host-gw"), *FLANNEL),
+    "Canal": (*with_backend("vxlan", "vxlan", "vxlan"), *agents("canal"), *CALICO),
+    "Calico's default mesh": (*BARE, *AGENTS, POOL),
+    "Calico's mesh": (*BARE, *AGENTS, LEAF, POOL, item("BGPConfiguration", "default", api=CALICO_API, spec={})),
+    "Calico's routes by Felix": (
+        *BARE,
+        *AGENTS,
+        POOL,
+        item("FelixConfiguration", "default", api=CALICO_API, spec={"programClusterRoutes": "Enabled"}),
+    ),
+    "Calico in its other API group": (
+        *BARE,
+        *AGENTS,
+        *({**each, "apiVersion": "projectcalico.org/v3"} for each in CALICO),
+    ),
+    "OVN-Kubernetes": (*BARE, *agents("ovnkube-node", app="ovnkube-node")),
+    "OpenShift SDN": (
+        *BARE,
+        *agents("sdn", app="sdn"),
+        item("HostSubnet", "worker-1", api="network.openshift.io/v1"),
+    ),
+    "Kube-OVN": (*BARE, *agents("kube-ovn-cni", app="kube-ovn-cni")),
+    "Weave Net": (*BARE, *agents("weave-net", name="weave-net")),
+    "kindnet": (*BARE, *agents("kindnet", app="kindnet")),
+    "Antrea": (*BARE, *agents("antrea-agent", component="antrea-agent"), ANTREA_ENCAP),
+}
+
+CLOUDS: dict[str, tuple[Item, ...]] = {
+    "GKE": on_cloud("v1.30.5-gke.1014001", **{"cloud.google.com__gke-nodepool": "pool"}),
+    "AKS without a CNI of its own": on_cloud("v1.30.5", **{"kubernetes.azure.com__cluster": "shop"}),
+}
+
+
+@pytest.mark.parametrize("name", CLOUDS)
+def test_a_cloud_routes_pods_whatever_its_nodes_hear(read: Read, name: str) -> None:
+    found = routes_of(read(*CLOUDS[name]), frozenset({"node-1"}))
+    assert found.proof.doubts == ()
+    assert found.reaches(ONE, TWO)
+
+
+@pytest.mark.parametrize("name", PROVEN)
+def test_routes_are_known_where_the_snapshot_proves_them(read: Read, name: str) -> None:
+    found = routes_of(read(*PROVEN[name]), WORKERS)
+    assert found.proof.doubts == ()
+    assert found.proof.rests_on
+    assert found.reaches(ONE, TWO)
+
+
+def extra(kind: str, api: str = CALICO_API, name: str = "x", **spec: Any) -> Item:
+    return item(kind, name, api=api, spec=spec)
+
+
+UNPROVEN: dict[str, tuple[tuple[Item, ...], str]] = {
+    "nothing": (BARE, "no network plugin that chaosext knows"),
+    "Calico's objects without Calico": (
+        (*BARE, *CALICO),
+        "none of its Pods runs on cp-1, worker-1, worker-2",
+    ),
+    "Calico on some nodes": (
+        (*BARE, *AGENTS[:2], *CALICO),
+        "DaemonSet calico-node: none of its Pods runs on worker-2",
+    ),
+    "a Pod that only calls itself Calico": (
+        (
+            *BARE,
+            *AGENTS[:2],
+            *CALICO,
+            pod("x", "worker-2", "tenant", "ReplicaSet/x", {"k8s-app": "calico-node"}),
+        ),
+        "none of its Pods runs on worker-2",
+    ),
+    "Calico with leafs, and no word about the mesh": ((*BARE, *AGENTS, LEAF, POOL), "BGPConfiguration/default"),
+    "Canal without its nodes' words": ((*BARE, *agents("canal"), *CALICO), "annotation flannel.alpha"),
+    "Antrea without its settings": ((*BARE, *agents("antrea-agent", app="antrea")), "trafficEncapMode: is not in"),
+    "Antrea without encapsulation": (
+        (
+            *BARE,
+            *agents("antrea-agent", app="antrea"),
+            item("ConfigMap", "antrea-config-x", "kube-system", data={"antrea-agent.conf": "trafficEncapMode: noEncap"}),
+        ),
+        "'noEncap', not 'encap'",
+    ),
+    "OVN-Kubernetes that announces": (
+        (
+            *BARE,
+            *agents("ovnkube-node", app="ovnkube-node"),
+            item("RouteAdvertisements", "all", api="k8s.ovn.org/v1"),
+        ),
+        "RouteAdvertisements/all",
+    ),
+    "Kube-OVN on a network of the datacenter": (
+        (*BARE, *agents("kube-ovn-cni", app="kube-ovn-cni"), item("Vlan", "v7", api="kubeovn.io/v1")),
+        "Vlan/v7",
+    ),
+    "Kube-OVN that announces": (
+        (
+            *BARE,
+            *agents("kube-ovn-cni", app="kube-ovn-cni"),
+            item("DaemonSet", "kube-ovn-speaker", "kube-system", "apps/v1"),
+        ),
+        "DaemonSet/kube-ovn-speaker",
+    ),
+    "OVN-Kubernetes on some nodes": (
+        (*BARE, *agents("ovnkube-node", app="ovnkube-node")[:2]),
+        "none of its Pods runs on worker-2",
+    ),
+    "Cilium chained to a plugin that isn't there": (
+        (*CILIUM, cilium_config(routing_mode="tunnel", cni_chaining_mode="aws-cni")),
+        "cni-chaining-mode",
+    ),
+    "Amazon's VPC and Cilium without a word": ((*CILIUM, *agents("aws-node"), TUNNEL), "several networks"),
+    "Amazon's VPC with a node of the datacenter": (
+        (*BARE, *agents("aws-node")[:2]),
+        "DaemonSet aws-node: none of its Pods runs on worker-2",
+    ),
+    "GKE's pool on one node": (
+        (*BARE[1:], node("gke-1", version="v1.30.5-gke.1", **{"cloud.google.com/gke-nodepool": "pool"})),
+        "label cloud.google.com/gke-nodepool",
+    ),
+    "Canal by flannel's nodes": (
+        (*with_backend("vxlan", "vxlan", "vxlan"), *AGENTS, *CALICO),
+        "several networks",
+    ),
+    "Calico for policy only, on EKS": ((*BARE, *AGENTS, *agents("aws-node"), *CALICO), "several networks"),
+    "Calico for policy only, as its operator says": (
+        (*SMALL, extra("Installation", "operator.tigera.io/v1", cni={"type": "GKE"})),
+        "Installation/x spec.cni.type: GKE carries Pod traffic",
+    ),
+    "VPP": (
+        (
+            *SMALL,
+            extra("Installation", "operator.tigera.io/v1", calicoNetwork={"linuxDataplane": "VPP"}),
+        ),
+        "linuxDataplane",
+    ),
+    "Calico's eBPF": ((*SMALL, extra("FelixConfiguration", bpfEnabled=True)), "bpfEnabled"),
+    "Calico's VXLAN, turned off": (
+        (*BARE, *AGENTS, VXLAN, extra("FelixConfiguration", vxlanEnabled=False)),
+        "vxlanEnabled",
+    ),
+    "a filter of routes": (
+        (*BARE, *AGENTS, NO_MESH, POOL, extra("BGPPeer", peerIP="10.0.0.254", filters=["no-dns"])),
+        "BGPPeer/x spec.filters",
+    ),
+    "a field of days to come": (
+        (
+            *BARE,
+            *AGENTS,
+            LEAF,
+            POOL,
+            extra("BGPConfiguration", name="default", nodeToNodeMeshEnabled=False, x=1),
+        ),
+        "BGPConfiguration/default spec.x",
+    ),
+    "a pool that is not announced": (
+        (*BARE, *AGENTS, LEAF, NO_MESH, extra("IPPool", cidr="10.244.0.0/16", disableBGPExport=True)),
+        "disableBGPExport",
+    ),
+    "a node without BGP": (
+        (*SMALL, item("Node", "worker-1", api="projectcalico.org/v3", spec={"orchRefs": []})),
+        "Calico's Node/worker-1 spec.bgp",
+    ),
+    "a BGPConfiguration of one node": (
+        (*SMALL, extra("BGPConfiguration", name="node.worker-1", logSeverityScreen="Info")),
+        "BGPConfiguration/node.worker-1",
+    ),
+    "Cilium without its settings": (CILIUM, "ConfigMap/kube-system/cilium-config routing-mode"),
+    "Cilium without a mode": ((*CILIUM, cilium_config(ipam="cluster-pool")), "routing-mode"),
+    "Cilium's native routing": ((*CILIUM, cilium_config(routing_mode="native")), "'native', not 'tunnel'"),
+    "Cilium's native routing, before 1.14": ((*CILIUM, cilium_config(tunnel="disabled")), "tunnel"),
+    "Cilium that says both": (
+        (*CILIUM, cilium_config(routing_mode="tunnel", tunnel="disabled")),
+        "'disabled', neither vxlan nor geneve",
+    ),
+    "Cilium's BGP": (
+        (*CILIUM, cilium_config(routing_mode="tunnel", enable_bgp_control_plane="true"), CILIUM_BGP),
+        "BGP",
+    ),
+    "Cilium's BGP by its kinds": ((*CILIUM, TUNNEL, CILIUM_BGP), "CiliumBGPClusterConfig/rack0"),
+    "Cilium's settings of single nodes": (
+        (*CILIUM, TUNNEL, extra("CiliumNodeConfig", "cilium.io/v2", name="rack0")),
+        "CiliumNodeConfig/rack0",
+    ),
+    "Cilium's BGP by MetalLB": (
+        (*CILIUM, cilium_config(routing_mode="tunnel", bgp_announce_pod_cidr="true")),
+        "bgp-announce-pod-cidr",
+    ),
+    "Cilium on a cloud's addresses": (
+        (*CILIUM, cilium_config(routing_mode="tunnel", ipam="eni")),
+        "ipam",
+    ),
+    "Cilium's settings of somebody else": (
+        (*CILIUM, cilium_config("tenant", routing_mode="tunnel")),
+        "ConfigMap/kube-system/cilium-config",
+    ),
+    "Cilium on some nodes": ((*BARE, *agents("cilium")[:2], TUNNEL), "none of its Pods runs on worker-2"),
+    "Cilium and kindnet": ((*CILIUM, *agents("kindnet"), TUNNEL), "several networks"),
+    "flannel without its nodes' words": (
+        (*BARE, *FLANNEL),
+        "annotation flannel.alpha.coreos.com/backend-type",
+    ),
+    "what flannel left behind": (
+        with_backend("vxlan", "vxlan", "vxlan"),
+        "none of its Pods runs on cp-1, worker-1, worker-2",
+    ),
+    "flannel on some nodes": (
+        (*with_backend("vxlan", "vxlan", "vxlan"), *FLANNEL[:2]),
+        "none of its Pods runs on worker-2",
+    ),
+    "flannel's host-gw on one node": (
+        (*with_backend("vxlan", "host-gw", "vxlan"), *FLANNEL),
+        "Node/worker-1",
+    ),
+    "a node that flannel doesn't know": ((*with_backend("vxlan", "vxlan", ""), *FLANNEL), "Node/worker-2"),
+    "kube-router": ((*BARE, *agents("kube-router")), "kube-router carries Pod traffic"),
+    "a DaemonSet without Pods": (
+        (*SMALL, item("DaemonSet", "kube-router", "kube-system", "apps/v1")),
+        "several networks",
+    ),
+    "an object of another network": (
+        (*SMALL, item("CiliumNode", "worker-1", api="cilium.io/v2")),
+        "several networks",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNPROVEN)
+def test_routes_are_unknown_where_the_snapshot_does_not_prove_them(read: Read, name: str) -> None:
+    items, says = UNPROVEN[name]
+    found = routes_of(read(*items), WORKERS)
+    assert not found.proof.holds
+    assert says in "; ".join(map(str, found.proof.doubts))
+    assert found.reaches(ONE, TWO) is None
+
+
+def test_a_kind_that_another_project_has_as_well_counts_in_calicos_group_only(read: Read) -> None:
+    """MetalLB has BGPPeers, too, and Antrea IPPools."""
+    metallb = item(
+        "BGPPeer", "tor", api="metallb.io/v1beta2", spec={"peerAddress": "10.0.0.9", "myASN": 64500}
+    )
+    whereabouts = item(
+        "IPPool", "net1", api="whereabouts.cni.cncf.io/v1alpha1", spec={"range": "10.9.0.0/16"}
+    )
+    world = read(*SMALL, metallb, whereabouts)
+    assert [each.name for each in world.network.peers] == ["leaf"]
+    assert [each.name for each in world.network.pools] == ["pods"]
+    assert routes_of(world, WORKERS).proof.holds
+    assert "BGPPeer" in read(*(each for each in SMALL if each is not LEAF), metallb).missing
+
+
+def test_what_could_not_be_read_is_not_taken_to_be_absent(tmp_path: Path) -> None:
+    """Without the right to read it, a snapshot doesn't show that eBPF is off."""
+    about = {"missed": {"FelixConfiguration": "forbidden"}}
+    path = written(tmp_path / "cluster.json", listed(*SMALL, chaosext=about))
+    assert (
+        "FelixConfiguration: it could not be read" in routes_of(read_snapshot([path]), WORKERS).proof.why_not
+    )
+    felix = listed(extra("FelixConfiguration", bpfEnabled=False))
+    both = written(tmp_path / "both.json", listed(*SMALL, chaosext=about), felix)
+    assert routes_of(read_snapshot([both]), WORKERS).proof.holds
+
+
+def test_a_pod_that_has_ended_is_not_an_agent(read: Read) -> None:
+    ended = agent("worker-2")
+    ended["status"] = {"phase": "Failed"}
+    world = read(*BARE, *AGENTS[:2], ended, *CALICO)
+    assert "worker-2" in routes_of(world, WORKERS).proof.why_not
+
+
+def test_what_keeps_routes_from_being_known_names_the_object_and_its_key(read: Read) -> None:
+    proof = routes_of(read(*CILIUM, cilium_config(routing_mode="native")), WORKERS).proof
+    assert proof.to_json()["doubts"][0] == {
+        "subject": "ConfigMap/kube-system/cilium-config",
+        "key": "routing-mode",
+        "why": "says 'native', not 'tunnel': routes of a native network aren't modelled",
+    }
+    assert CONTROL_PLANE not in proof.why_not
